@@ -226,10 +226,24 @@ func (r *Reader) readError(err error) error {
 	return r.broken(err)
 }
 
-// Discard reads and forgets n bytes.
+// A Skipper is a source that can pass over bytes without reading them.
+type Skipper interface {
+	// Skip passes over n bytes. If they are not all there, it is io.ErrUnexpectedEOF.
+	Skip(n uint64) error
+}
+
+// Discard reads and forgets n bytes. If the source is a [Skipper], it skips those that
+// were not read ahead.
 func (r *Reader) Discard(n uint64) error {
 	for n > 0 {
 		if r.r == r.w {
+			if s, ok := r.src.(Skipper); ok {
+				if err := s.Skip(n); err != nil {
+					return r.broken(err)
+				}
+				r.offset += int64(n)
+				return nil
+			}
 			if err := r.fill(1); err != nil {
 				return r.inside(err)
 			}
@@ -240,3 +254,8 @@ func (r *Reader) Discard(n uint64) error {
 	}
 	return nil
 }
+
+// AtEnd reports whether the stream ends here. It waits until a byte comes or the stream
+// ends; a byte that comes is still to be read. When reading fails otherwise, such as at
+// a deadline, it reports false, and reading may go on.
+func (r *Reader) AtEnd() bool { return r.fill(1) == io.EOF }

@@ -143,6 +143,38 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
+// A skippingReader counts what it need not read.
+type skippingReader struct {
+	*bytes.Reader
+	skipped uint64
+}
+
+func (s *skippingReader) Skip(n uint64) error {
+	if n > uint64(s.Len()) {
+		return io.ErrUnexpectedEOF
+	}
+	s.skipped += n
+	_, err := s.Seek(int64(n), io.SeekCurrent)
+	return err
+}
+
+func TestDiscardSkips(t *testing.T) {
+	src := &skippingReader{Reader: bytes.NewReader(append(make([]byte, 5000), wire.AppendUint64(nil, 7)...))}
+	r := wire.NewReader(src, 512)
+	if _, err := r.Uint64(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Discard(4992); err != nil || src.skipped != 5000-512 || r.Offset() != 5000 {
+		t.Errorf("%v, %d bytes skipped, offset %d; want 4488 and 5000", err, src.skipped, r.Offset())
+	}
+	if n, err := r.Uint64(); n != 7 || err != nil {
+		t.Errorf("%d, %v after the discarded bytes, want 7", n, err)
+	}
+	if err := r.Discard(1 << 63); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("discarding beyond the end: %v", err)
+	}
+}
+
 func TestFrames(t *testing.T) {
 	var b bytes.Buffer
 	w := wire.NewFrameWriter(&b)

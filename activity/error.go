@@ -1,0 +1,67 @@
+package activity
+
+import "strings"
+
+// An Error is what a daemon said when an operation failed.
+type Error struct {
+	Level   Verbosity
+	Message string   // as received, possibly with ANSI colours
+	Traces  []string // what the daemon was doing, the innermost first; as received
+	Status  uint64   // the exit status that a command should end with; 0 if the daemon did not say
+}
+
+// Error returns the message without colours. The traces are not in it.
+func (e *Error) Error() string { return Plain(e.Message) }
+
+// Plain removes ANSI escape sequences and carriage returns from s, and all other
+// control characters but line feeds and tabs, so that text from elsewhere can be
+// shown on a terminal without taking it over. Bytes beyond ASCII are left alone.
+func Plain(s string) string {
+	if strings.IndexFunc(s, isControl) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == 0x1b:
+			i += escapeLen(s[i:])
+		case isControl(rune(c)):
+			i++
+		default:
+			b.WriteByte(c)
+			i++
+		}
+	}
+	return b.String()
+}
+
+func isControl(r rune) bool { return r < 0x20 && r != '\n' && r != '\t' || r == 0x7f }
+
+// escapeLen returns the length of the escape sequence with which s begins: CSI
+// (ESC [ … letter), OSC (ESC ] … BEL or ESC \) or ESC and one more byte. One that
+// has no end reaches to the end of s.
+func escapeLen(s string) int {
+	if len(s) < 2 {
+		return len(s)
+	}
+	switch s[1] {
+	case '[':
+		for i := 2; i < len(s); i++ {
+			if 0x40 <= s[i] && s[i] <= 0x7e {
+				return i + 1
+			}
+		}
+	case ']':
+		for i := 2; i < len(s); i++ {
+			if s[i] == 0x07 {
+				return i + 1
+			}
+			if s[i] == 0x1b && i+1 < len(s) && s[i+1] == '\\' {
+				return i + 2
+			}
+		}
+	default:
+		return 2
+	}
+	return len(s)
+}

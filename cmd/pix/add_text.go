@@ -1,0 +1,46 @@
+package main
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"pix/store"
+)
+
+func newAddText(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "add-text NAME [CONTENT]",
+		Short:   "Add a text to the store, as builtins.toFile does",
+		Long:    "Add a text to the store, as builtins.toFile does, and print its path. The content is read\nfrom standard input if it is - or left out.",
+		Example: `  pix add-text hello.txt "hello world"`,
+		GroupID: groupStore,
+		Args:    cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := a.follow(cmd.Context())
+			content, err := a.content(args[1:])
+			if err != nil {
+				return err
+			}
+			s, err := a.open(ctx)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			path, err := store.AddText(ctx, s, args[0], content, nil)
+			if err != nil {
+				return err
+			}
+			return a.print(string(path) + "\n")
+		},
+	}
+}
+
+// content returns the content that was given, or standard input.
+func (a *app) content(args []string) (string, error) {
+	if len(args) == 1 && args[0] != "-" {
+		return args[0], nil
+	}
+	b, err := io.ReadAll(a.stdin)
+	return string(b), err
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"pix"
+	"pix/daemon"
+)
+
+// The exit codes.
+const (
+	exitYes         = 0   // yes, or done
+	exitNo          = 1   // no, or failed
+	exitUsage       = 2   // the command was called wrongly
+	exitUnknown     = 3   // it could not be found out: no store, or the connection was lost
+	exitInterrupted = 130 // by a signal
+)
+
+// A silentError ends the command with a code, and says nothing: the result was printed.
+type silentError struct{ code int }
+
+func (*silentError) Error() string { return "" }
+
+// A usageError says that the command was called wrongly.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// An unknownError says that an answer could not be found out.
+type unknownError struct{ err error }
+
+func (e *unknownError) Error() string { return e.err.Error() }
+func (e *unknownError) Unwrap() error { return e.err }
+
+// exitCode returns the code that err ends the command with.
+func exitCode(ctx context.Context, err error) int {
+	var (
+		silent  *silentError
+		usage   *usageError
+		unknown *unknownError
+		dial    *daemon.DialError
+		uri     *pix.URIError
+	)
+	switch {
+	case err == nil:
+		return exitYes
+	case errors.As(err, &silent):
+		return silent.code
+	case context.Cause(ctx) == errInterrupted:
+		return exitInterrupted
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &unknown), errors.As(err, &dial), errors.As(err, &uri),
+		errors.Is(err, daemon.ErrConnLost), errors.Is(err, errors.ErrUnsupported):
+		return exitUnknown
+	}
+	return exitNo
+}

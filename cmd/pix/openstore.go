@@ -1,0 +1,93 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"pix"
+	"pix/activity"
+	"pix/daemon"
+	"pix/store"
+	"pix/storepath"
+)
+
+// dir returns the store directory.
+func (a *app) dir() (storepath.Dir, error) {
+	s := cmp.Or(a.storeDir, a.getenv("NIX_STORE_DIR"))
+	if s == "" {
+		return storepath.DefaultDir, nil
+	}
+	dir, err := storepath.ParseDir(s)
+	if err != nil {
+		return "", &usageError{fmt.Errorf("store directory: %w", err)}
+	}
+	return dir, nil
+}
+
+// open opens the store that the flags and the environment name.
+func (a *app) open(ctx context.Context) (store.Store, error) {
+	dir, err := a.dir()
+	if err != nil {
+		return nil, err
+	}
+	s, err := pix.Open(ctx, cmp.Or(a.storeURI, a.getenv("PIX_STORE"), a.getenv("NIX_REMOTE")), &pix.Options{
+		StoreDir:     dir,
+		DaemonSocket: a.getenv("NIX_DAEMON_SOCKET_PATH"),
+	})
+	var dial *daemon.DialError
+	if errors.As(err, &dial) && ctx.Err() == nil {
+		return nil, fmt.Errorf("%w; is a Nix daemon running? name its socket with --store unix://PATH", err)
+	}
+	return s, err
+}
+
+// paths parses store paths given as arguments.
+func (a *app) paths(args []string) ([]storepath.Path, error) {
+	dir, err := a.dir()
+	if err != nil {
+		return nil, err
+	}
+	paths := make([]storepath.Path, len(args))
+	for i, arg := range args {
+		if paths[i], err = dir.Parse(arg); err != nil {
+			return nil, &usageError{err}
+		}
+	}
+	return paths, nil
+}
+
+// follow makes the log lines of calls with the context it returns go to stderr, free of
+// what could take over a terminal.
+func (a *app) follow(ctx context.Context) context.Context {
+	var last activity.Event
+	return activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
+		line, ok := activity.Line(e)
+		if ok && !repeats(e, last) {
+			fmt.Fprintln(a.stderr, strings.TrimRight(activity.Plain(line), "\n"))
+		}
+		last = e
+	}))
+}
+
+// repeats reports whether e is a line of a build log that came just before as a log line:
+// Nix 2.3 says everything twice.
+func repeats(e, last activity.Event) bool {
+	_, isResult := e.(activity.Result)
+	_, wasLog := last.(activity.Log)
+	if !isResult || !wasLog {
+		return false
+	}
+	line, _ := activity.Line(e)
+	before, _ := activity.Line(last)
+	return line == before
+}
+
+// print writes a result.
+func (a *app) print(result string) error {
+	_, err := io.WriteString(a.stdout, result)
+	return err
+}

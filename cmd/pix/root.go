@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"pix/storepath"
+)
+
+// An app is what the verbs share: the streams, the environment, the global flags.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+
+	storeURI string // --store
+	storeDir string // --store-dir
+}
+
+// The groups of verbs in the help.
+const (
+	groupFiles       = "files"
+	groupDerivations = "derivations"
+	groupStore       = "store"
+)
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "pix",
+		Short: "Work on Nix stores",
+		Long: `pix works on Nix stores: it speaks to a Nix daemon in its own language, and needs no
+nix command.
+
+Results go to standard output and nothing else does. Exit codes: 0 yes or done, 1 no or
+failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
+130 interrupted.`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.storeURI, "store", "", "the store: auto, daemon or unix://PATH (default $PIX_STORE, then $NIX_REMOTE)")
+	flags.StringVar(&a.storeDir, "store-dir", "", "the store directory (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
+	root.AddGroup(
+		&cobra.Group{ID: groupFiles, Title: "Files:"},
+		&cobra.Group{ID: groupDerivations, Title: "Derivations:"},
+		&cobra.Group{ID: groupStore, Title: "Store:"},
+	)
+	for _, verb := range []*cobra.Command{
+		newHashPath(a), newHashFile(a), newStorePath(a),
+		newDrvShow(a), newDrvVerify(a),
+		newPathInfo(a), newIsValid(a), newAddText(a), newBuild(a),
+	} {
+		checkUsage(verb)
+		root.AddCommand(verb)
+	}
+	checkUsage(root)
+	return root
+}
+
+// checkUsage makes what is wrong with flags and arguments a [usageError].
+func checkUsage(cmd *cobra.Command) {
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return wrongUse(cmd, err) })
+	if args := cmd.Args; args != nil {
+		cmd.Args = func(cmd *cobra.Command, given []string) error {
+			if err := args(cmd, given); err != nil {
+				return wrongUse(cmd, err)
+			}
+			return nil
+		}
+	}
+}
+
+func wrongUse(cmd *cobra.Command, err error) error {
+	return &usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
+}

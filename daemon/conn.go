@@ -1,0 +1,192 @@
+package daemon
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"pix/activity"
+	"pix/protocol"
+	"pix/storepath"
+	"pix/wire"
+)
+
+// A Conn is a connection to a daemon. Its methods may be called by any number of
+// goroutines at once.
+type Conn struct {
+	nc       net.Conn
+	opts     Options
+	params   protocol.Params
+	greeting protocol.Greeting
+
+	// slots has one place for each query that may be under way. What needs the
+	// connection for itself takes them all.
+	slots *semaphore.Weighted
+
+	in  *wire.Reader // the read loop's alone
+	out outbox
+
+	mu      sync.Mutex
+	pending []*call // sent, or about to be, and not yet answered
+	err     error   // why the connection is broken
+
+	lost    chan struct{} // closed when err is set
+	workers sync.WaitGroup
+}
+
+// Version returns the version that both sides speak.
+func (c *Conn) Version() protocol.Version { return c.params.Version }
+
+// Features returns the features that both sides have.
+func (c *Conn) Features() protocol.Features { return c.params.Features }
+
+// DaemonVersion returns the newest version that the daemon speaks.
+func (c *Conn) DaemonVersion() protocol.Version { return c.greeting.DaemonVersion }
+
+// NixVersion returns the daemon's own version, such as "2.34.8", or "" before protocol
+// 1.33.
+func (c *Conn) NixVersion() string { return c.greeting.NixVersion }
+
+// Trust returns whether the daemon trusts us; unknown before protocol 1.35.
+func (c *Conn) Trust() protocol.Trust { return c.greeting.Trust }
+
+// Dir returns the store directory.
+func (c *Conn) Dir() storepath.Dir { return c.params.Dir }
+
+// Err returns nil while the connection is good, and why it is broken after that:
+// [ErrClosed] if it was closed by Close.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Close closes the connection. Calls under way fail. It returns when the connection's
+// goroutines have ended.
+func (c *Conn) Close() error {
+	c.fail(ErrClosed)
+	c.workers.Wait()
+	return nil
+}
+
+// fail breaks the connection, unless it is broken already.
+func (c *Conn) fail(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return
+	}
+	c.err = why
+	close(c.lost)
+	c.out.close()
+	c.nc.Close()
+}
+
+// readLoop reads what the daemon says as long as the connection is good, whether anybody
+// waits for it or not.
+func (c *Conn) readLoop() {
+	defer c.workers.Done()
+	c.fail(c.read())
+	c.mu.Lock()
+	pending := c.pending
+	c.pending = nil
+	c.mu.Unlock()
+	for _, call := range pending {
+		call.finish(&LostError{call.op, c.Err()})
+		c.release(call)
+	}
+}
+
+// read reads messages and replies, and returns why it could not go on.
+func (c *Conn) read() error {
+	var last *activity.Error // with which the previous call ended, if nothing came since
+	for {
+		m, err := c.params.ReadMessage(c.in)
+		if err != nil {
+			return c.readError(err)
+		}
+		call := c.first()
+		if m.Kind == protocol.MessageError && (call == nil || c.isEcho(last, m.Err)) {
+			return &hangUp{m.Err}
+		}
+		if call == nil {
+			return &protocol.Error{What: "message " + m.Kind.String(), Offset: c.in.Offset(), Err: errUnasked}
+		}
+		last = nil
+		switch m.Kind {
+		case protocol.MessageLast:
+			if err := c.params.ReadReply(c.in, call.op, call.reply); err != nil {
+				return c.readError(err)
+			}
+			c.answered(call, nil)
+		case protocol.MessageError:
+			last = m.Err
+			c.answered(call, m.Err)
+		case protocol.MessageRead, protocol.MessageWrite:
+			return &protocol.Error{What: call.op.String(), Offset: c.in.Offset(), Err: errUnasked}
+		default:
+			call.events.push(m.Event, c.lost)
+		}
+	}
+}
+
+// readError says who was at fault when reading failed. After a failed write, which also
+// ends the reading, that is the reason.
+func (c *Conn) readError(err error) error {
+	if writing := c.out.failure(); writing != nil {
+		return writing
+	}
+	return atEnd(err)
+}
+
+// echoTime is how long to wait for the hang-up after an error that came twice.
+const echoTime = 200 * time.Millisecond
+
+// isEcho reports whether e is the same error once more with which the previous call
+// ended. So it is when the daemon refuses a request before it begins to work: it says
+// why, says it again, and hangs up. Then e is no answer to the next call. Two calls may
+// also fail alike, so the hang-up decides.
+func (c *Conn) isEcho(last, e *activity.Error) bool {
+	if last == nil || last.Message != e.Message || c.in.Buffered() > 0 {
+		return false
+	}
+	if errors.Is(c.nc.SetReadDeadline(time.Now().Add(echoTime)), os.ErrNoDeadline) {
+		return false // any other failure means that the connection is closed
+	}
+	defer c.nc.SetReadDeadline(time.Time{})
+	return c.in.AtEnd()
+}
+
+// first returns the call whose answer comes next, or nil.
+func (c *Conn) first() *call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.pending) == 0 {
+		return nil
+	}
+	return c.pending[0]
+}
+
+// answered ends the first pending call.
+func (c *Conn) answered(call *call, err error) {
+	c.mu.Lock()
+	c.pending[0] = nil
+	if c.pending = c.pending[1:]; len(c.pending) == 0 {
+		c.pending = nil
+	}
+	c.mu.Unlock()
+	call.finish(err)
+	c.release(call)
+}
+
+// release gives back the place of a query. An exclusive call gives back its own when the
+// caller is done too.
+func (c *Conn) release(call *call) {
+	if !call.exclusive {
+		c.slots.Release(1)
+	}
+}

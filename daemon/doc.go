@@ -1,0 +1,29 @@
+// Package daemon is the client of the Nix daemon.
+//
+// [Dial] connects to the daemon's socket and shakes hands; a [Conn] then has a method
+// for each operation. Any number of goroutines may call them at once:
+//
+//   - Queries that the daemon answers from its own database are pipelined: they are sent
+//     at once, one behind the other, and answered in that order. Ten thousand of them cost
+//     little more than one round trip.
+//   - Everything else (builds, uploads, downloads) has the connection for itself, and
+//     waits until it is free.
+//
+// One goroutine of the connection always reads, whatever the callers do, so that a daemon
+// that talks while it is being written to never blocks, and one writes. What the daemon
+// says meanwhile goes to the handler in the context of the call that caused it (see
+// package activity), on the goroutine of its caller.
+//
+// # State
+//
+// A connection is good or broken. An [*activity.Error], which a daemon raises when an
+// operation fails, leaves it good: the next call finds the stream in step. Anything else
+// breaks it (a premature end, bytes that are not of the protocol, a stream that was
+// cancelled half-way), and [Conn.Err] then says why. Calls that were under way
+// fail with an error that is [ErrConnLost], and so do those that come later.
+//
+// Every call obeys its context. A cancelled query returns at once, and its answer is
+// read and dropped when it comes; if it has not come within Options.DrainTimeout, the
+// connection is broken. Cancelling anything else closes the connection, which is how a
+// daemon learns of it.
+package daemon

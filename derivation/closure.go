@@ -1,0 +1,315 @@
+package derivation
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+
+	"pix/storepath"
+)
+
+// A Closure is some derivations with all their inputs, the inputs of these, and so
+// on. It is not changed after it was loaded, and can be used by several goroutines at
+// once.
+type Closure struct {
+	members []*member // each after its inputs
+	byPath  map[storepath.Path]*member
+	graph   graph // over members
+	modulo  *ModuloOptions
+	sparse  bool // without the inputs of fixed outputs
+	workers int
+
+	hashing sync.Mutex
+	hashed  bool
+}
+
+type member struct {
+	path       storepath.Path
+	derivation *Derivation
+	number     int32
+	hash       ModuloHash // as an input
+}
+
+// ClosureOptions say how a closure is loaded and hashed. A nil pointer means the
+// defaults.
+type ClosureOptions struct {
+	// Concurrency is how many derivations are loaded at once; the number of processors
+	// if 0. More is better where loading waits for a network.
+	Concurrency int
+	// Modulo are the rules by which hashes are computed.
+	Modulo *ModuloOptions
+	// ForHashes leaves out what no hash and no output path depends on: the inputs of
+	// fixed outputs.
+	ForHashes bool
+}
+
+// LoadClosure loads the derivations at roots and all their inputs, each once and
+// several at a time. Each must parse (see [ParseAt]); the result holds on to their
+// texts.
+//
+// The error is a [*LoadError] for a derivation that is missing or that does not
+// parse, a [*CycleError], or that of the context.
+func LoadClosure(ctx context.Context, l Loader, roots []storepath.Path, o *ClosureOptions) (*Closure, error) {
+	if o == nil {
+		o = &ClosureOptions{}
+	}
+	c := &Closure{byPath: map[storepath.Path]*member{}, modulo: o.Modulo, sparse: o.ForHashes, workers: runtime.GOMAXPROCS(0)}
+	if err := c.load(ctx, l, roots, cmpOr(o.Concurrency, c.workers)); err != nil {
+		return nil, err
+	}
+	return c, c.sort(roots)
+}
+
+func cmpOr(n, otherwise int) int {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// load fills c.byPath. Whoever finds inputs that nobody has found before puts them on
+// the list of what is to be loaded.
+func (c *Closure) load(ctx context.Context, l Loader, roots []storepath.Path, workers int) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var mu sync.Mutex
+	var todo []*LoadError // what may become one
+	add := func(path, neededBy storepath.Path) {
+		if _, ok := c.byPath[path]; !ok {
+			c.byPath[path] = &member{path: path}
+			todo = append(todo, &LoadError{Path: path, NeededBy: neededBy})
+		}
+	}
+	for _, root := range roots {
+		add(root, "")
+	}
+	var wake sync.Cond
+	wake.L = &mu
+	stop := context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		wake.Broadcast()
+	})
+	defer stop()
+	busy := 0
+	work := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for {
+			for len(todo) == 0 && busy > 0 && ctx.Err() == nil {
+				wake.Wait()
+			}
+			if len(todo) == 0 || ctx.Err() != nil {
+				return
+			}
+			next := todo[len(todo)-1]
+			todo = todo[:len(todo)-1]
+			m := c.byPath[next.Path]
+			busy++
+			mu.Unlock()
+			d, err := loadOne(ctx, l, next.Path)
+			mu.Lock()
+			busy--
+			wake.Broadcast()
+			if err != nil {
+				next.Err = err
+				cancel(next)
+				return
+			}
+			m.derivation = d
+			for input := range c.follow(d) {
+				add(input, next.Path)
+			}
+		}
+	}
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(work)
+	}
+	running.Wait()
+	return context.Cause(ctx)
+}
+
+// follow yields the inputs of d that belong to the closure.
+func (c *Closure) follow(d *Derivation) iter.Seq[storepath.Path] {
+	if kind, err := d.Kind(); c.sparse && err == nil && kind == Fixed {
+		return func(func(storepath.Path) bool) {}
+	}
+	return d.InputDerivations.Keys()
+}
+
+func loadOne(ctx context.Context, l Loader, path storepath.Path) (*Derivation, error) {
+	if _, err := NameOf(path); err != nil {
+		return nil, err
+	}
+	text, err := l.LoadDerivation(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAt(path, text)
+}
+
+// sort brings the members in order.
+func (c *Closure) sort(roots []storepath.Path) error {
+	all := slices.Sorted(maps.Keys(c.byPath))
+	members := make([]*member, len(all))
+	for i, path := range all {
+		members[i] = c.byPath[path]
+		members[i].number = int32(i)
+	}
+	numbers := make([]int32, len(roots))
+	for i, root := range roots {
+		numbers[i] = c.byPath[root].number
+	}
+	order, cycle := c.inputs(members).order(numbers)
+	if cycle != nil {
+		e := &CycleError{}
+		for _, n := range cycle {
+			e.Paths = append(e.Paths, members[n].path)
+		}
+		return e
+	}
+	for i, n := range order {
+		c.members = append(c.members, members[n])
+		members[n].number = int32(i)
+	}
+	c.graph = c.inputs(c.members)
+	return nil
+}
+
+// inputs returns the numbers of the inputs of each member.
+func (c *Closure) inputs(members []*member) graph {
+	g := make(graph, len(members))
+	for i, m := range members {
+		g[i] = make([]int32, 0, m.derivation.InputDerivations.Len())
+		for input := range c.follow(m.derivation) {
+			g[i] = append(g[i], c.byPath[input].number)
+		}
+	}
+	return g
+}
+
+// Len returns the number of derivations.
+func (c *Closure) Len() int { return len(c.members) }
+
+// All yields the derivations with their paths, each after its inputs. The order is
+// always the same for the same roots.
+func (c *Closure) All() iter.Seq2[storepath.Path, *Derivation] {
+	return func(yield func(storepath.Path, *Derivation) bool) {
+		for _, m := range c.members {
+			if !yield(m.path, m.derivation) {
+				return
+			}
+		}
+	}
+}
+
+// Get returns the derivation at path, and whether it is in the closure.
+func (c *Closure) Get(path storepath.Path) (*Derivation, bool) {
+	m, ok := c.byPath[path]
+	if !ok {
+		return nil, false
+	}
+	return m.derivation, true
+}
+
+// Hash computes the modulo hashes of all members, each once and several at a time.
+// The other methods call it when they need it; calling it first is of use where a
+// context is at hand. The error is that of the first member that has no hash; it is a
+// [*LoadError] around those of [Derivation.HashModulo].
+func (c *Closure) Hash(ctx context.Context) error {
+	c.hashing.Lock()
+	defer c.hashing.Unlock()
+	if c.hashed {
+		return nil
+	}
+	err := c.graph.forEachInOrder(ctx, c.workers, func(n int32) error {
+		m := c.members[n]
+		if err := c.checkWanted(m.derivation); err != nil {
+			return &LoadError{Path: m.path, Err: err}
+		}
+		hash, err := m.derivation.HashModulo(AsInput, c.inputHash, c.modulo)
+		if err != nil {
+			return &LoadError{Path: m.path, Err: err}
+		}
+		m.hash = hash
+		return nil
+	})
+	c.hashed = err == nil
+	return err
+}
+
+// checkWanted returns an error if an output of an input is used that the input does
+// not have.
+func (c *Closure) checkWanted(d *Derivation) error {
+	if kind, err := d.Kind(); err != nil || kind == Fixed {
+		return err // Nix does not look at the inputs of a fixed output
+	}
+	for i := range d.InputDerivations.entries {
+		e := &d.InputDerivations.entries[i]
+		if err := wantedOutputs(d.Name, e, &c.byPath[e.Key].derivation.Outputs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wantedOutputs returns an [*InvalidError] if an input has not all the outputs that
+// are used of it.
+func wantedOutputs(name string, input *Entry[storepath.Path, InputOutputs], outputs *Map[string, Output]) error {
+	for _, wanted := range input.Value.Names.keys {
+		if !outputs.Has(wanted) {
+			return &InvalidError{Name: name, Field: "input " + string(input.Key), Reason: "it has no output " + wanted}
+		}
+	}
+	return nil
+}
+
+func (c *Closure) inputHash(path storepath.Path) (ModuloHash, bool) {
+	m, ok := c.byPath[path]
+	if !ok {
+		return ModuloHash{}, false
+	}
+	return m.hash, !m.hash.Hash.IsZero()
+}
+
+// HashModulo returns the modulo hash of the member at path; see
+// [Derivation.HashModulo] and [Closure.Hash]. A path that is not in the closure is a
+// [*MissingInputError].
+func (c *Closure) HashModulo(path storepath.Path, mode HashMode) (ModuloHash, error) {
+	m, err := c.member(path)
+	if err != nil {
+		return ModuloHash{}, err
+	}
+	if mode == AsInput {
+		return m.hash, nil
+	}
+	return m.derivation.HashModulo(mode, c.inputHash, c.modulo)
+}
+
+// OutputPaths computes the output paths of the member at path; see
+// [Derivation.OutputPaths] and [Closure.Hash].
+func (c *Closure) OutputPaths(path storepath.Path) (Map[string, storepath.Path], error) {
+	m, err := c.member(path)
+	if err != nil {
+		return Map[string, storepath.Path]{}, err
+	}
+	return m.derivation.OutputPaths(c.inputHash, c.modulo)
+}
+
+// InputHashes returns the hashes of the members, for a derivation that is not one of
+// them but has them as inputs. See [Closure.Hash] for the error.
+func (c *Closure) InputHashes(ctx context.Context) (InputHashes, error) {
+	return c.inputHash, c.Hash(ctx)
+}
+
+func (c *Closure) member(path storepath.Path) (*member, error) {
+	m, ok := c.byPath[path]
+	if !ok {
+		return nil, &MissingInputError{Input: path}
+	}
+	return m, c.Hash(context.Background())
+}

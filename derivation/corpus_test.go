@@ -1,0 +1,604 @@
+package derivation_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"pix/derivation"
+	"pix/nixhash"
+	"pix/storepath"
+)
+
+// The corpora are archives of real derivations with answers of Nix itself, in the
+// folder that PIX_CORPUS names.
+var corpora = []string{"corepkgs-aiohttp", "corepkgs-texlive", "guix-hello", "nix-features"}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if unpacked.dir != "" {
+		os.RemoveAll(unpacked.dir)
+	}
+	os.Exit(code)
+}
+
+// skipOrFail skips the test, or fails it where what is missing is required.
+func skipOrFail(t testing.TB, what, reason string) {
+	t.Helper()
+	if slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), what) {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+}
+
+var unpacked struct {
+	sync.Mutex
+	dir  string
+	done map[string]bool
+}
+
+// corpus returns where the archive of that name is unpacked, once for all tests.
+func corpus(t testing.TB, name string) string {
+	t.Helper()
+	folder := os.Getenv("PIX_CORPUS")
+	if folder == "" {
+		skipOrFail(t, "corpus", "PIX_CORPUS does not name the folder of corpora")
+	}
+	unpacked.Lock()
+	defer unpacked.Unlock()
+	if unpacked.dir == "" {
+		dir, err := os.MkdirTemp("", "pix-corpus-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		unpacked.dir, unpacked.done = dir, map[string]bool{}
+	}
+	if !unpacked.done[name] {
+		archive := filepath.Join(folder, name+".tar.zst")
+		if _, err := os.Stat(archive); err != nil {
+			skipOrFail(t, "corpus", err.Error())
+		}
+		if out, err := exec.Command("tar", "--zstd", "-xf", archive, "-C", unpacked.dir).CombinedOutput(); err != nil {
+			t.Fatalf("tar: %v: %s", err, out)
+		}
+		unpacked.done[name] = true
+	}
+	return filepath.Join(unpacked.dir, name)
+}
+
+// data returns a folder of Nix's own golden data.
+func data(t testing.TB, folder string) string {
+	t.Helper()
+	dir := os.Getenv("PIX_NIX_DATA")
+	if dir == "" {
+		skipOrFail(t, "data", "PIX_NIX_DATA does not name the folder of Nix's golden data")
+	}
+	return filepath.Join(dir, folder)
+}
+
+func read(t testing.TB, elem ...string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(elem...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// drvFolders returns the folders of a corpus that have derivations which Nix 2.34
+// reads.
+func drvFolders(t testing.TB, name string) []string {
+	dir := corpus(t, name)
+	if name != "nix-features" {
+		return []string{dir}
+	}
+	return []string{filepath.Join(dir, "drvs"), filepath.Join(dir, "built", "drvs")}
+}
+
+// files returns the derivations in a folder by the names of their files.
+func files(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	names, err := derivation.Directory(dir).Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, name := range names {
+		all[name] = read(t, dir, name)
+	}
+	if len(all) == 0 {
+		t.Fatalf("%s has no derivations", dir)
+	}
+	return all
+}
+
+// pathOf returns the store path of a file of a corpus.
+func pathOf(t testing.TB, file, text string) storepath.Path {
+	t.Helper()
+	dir := storepath.DefaultDir
+	if strings.Contains(text, `"/gnu/store/`) {
+		dir = "/gnu/store"
+	}
+	path, err := dir.ParseBase(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Whatever Nix wrote is canonical and comes back byte for byte.
+func TestCorpusRoundTrip(t *testing.T) {
+	for _, name := range corpora {
+		t.Run(name, func(t *testing.T) {
+			for _, folder := range drvFolders(t, name) {
+				for file, text := range files(t, folder) {
+					d, err := derivation.ParseCanonical(text)
+					if err != nil {
+						t.Errorf("%s: %v", file, err)
+						continue
+					}
+					if got := d.String(); got != text {
+						t.Errorf("%s comes back as %s", file, got)
+					}
+					if c := d.Clone(); !c.Equal(d) || c.String() != text {
+						t.Errorf("%s: a clone is not equal", file)
+					}
+					at, err := derivation.ParseAt(pathOf(t, file, text), text)
+					if err != nil {
+						t.Errorf("%s: %v", file, err)
+						continue
+					}
+					if path, err := at.Path(); err != nil || path.Base() != file {
+						t.Errorf("%s has the path %s, %v", file, path, err)
+					}
+					if err := at.Validate(); err != nil {
+						t.Errorf("%s: %v", file, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// row is a line of the tables that stand beside the corpora.
+type row struct{ kind, sha256, counts, modulo, own string }
+
+func table(t *testing.T, name string) map[string]row {
+	t.Helper()
+	var text string
+	switch name {
+	case "corepkgs-texlive":
+		out, err := exec.Command("zstd", "-dc", filepath.Join(os.Getenv("PIX_CORPUS"), name+".tsv.zst")).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = string(out)
+	case "nix-features":
+		text = read(t, corpus(t, name), "verify-2.34.8.tsv") + read(t, corpus(t, name), "built", "verify.tsv")
+	default:
+		text = read(t, os.Getenv("PIX_CORPUS"), name+".tsv")
+	}
+	rows := map[string]row{}
+	for line := range strings.Lines(text) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(f) != 13 {
+			t.Fatalf("%s: a line has %d fields", name, len(f))
+		}
+		rows[f[0]] = row{f[3], f[2], strings.Join(f[4:10], " "), f[11], f[12]}
+	}
+	return rows
+}
+
+// Everything is verified, and every hash is that of the tables.
+func TestCorpusVerify(t *testing.T) {
+	for _, name := range corpora {
+		t.Run(name, func(t *testing.T) {
+			corpus(t, name)
+			rows := table(t, name)
+			for _, folder := range drvFolders(t, name) {
+				dir := derivation.Directory(folder)
+				names, err := dir.Files()
+				if err != nil {
+					t.Fatal(err)
+				}
+				results, err := derivation.Verify(t.Context(), dir, names, &derivation.VerifyOptions{Hashes: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(results) != len(names) {
+					t.Fatalf("%d results for %d files", len(results), len(names))
+				}
+				for _, r := range results {
+					if r.Status != derivation.Verified {
+						t.Errorf("%s %s: %v", r.File, r.Status, r.Problems)
+						continue
+					}
+					compareRow(t, r, rows[r.File], read(t, folder, r.File))
+				}
+			}
+		})
+	}
+}
+
+func compareRow(t *testing.T, r derivation.VerifyResult, want row, text string) {
+	t.Helper()
+	if want == (row{}) {
+		t.Errorf("%s is not in the table", r.File)
+		return
+	}
+	d, err := derivation.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	longest := 0
+	strs := append([]string{d.Platform, d.Builder}, d.Args...)
+	for k, v := range d.Env.All() {
+		strs = append(strs, k, v)
+	}
+	for _, s := range strs {
+		longest = max(longest, len(s))
+	}
+	counts := fmt.Sprint(d.Outputs.Len(), d.InputDerivations.Len(), d.InputSources.Len(), len(d.Args), d.Env.Len())
+	if got := counts + want.counts[strings.LastIndexByte(want.counts, ' '):]; got != want.counts {
+		t.Errorf("%s has counts %s, want %s", r.File, got, want.counts)
+	}
+	if kind := strings.TrimSuffix(r.Kind.String(), "-addressed"); kind != want.kind {
+		t.Errorf("%s is %s, want %s", r.File, kind, want.kind)
+	}
+	// The table has "-" where one of the inputs is impure.
+	if got := r.Modulo.Hash.Base16(); got != want.modulo && want.modulo != "-" {
+		t.Errorf("%s has the modulo hash %s, want %s", r.File, got, want.modulo)
+	}
+	if got := r.Own.Hash.Base16(); got != want.own && want.own != "-" {
+		t.Errorf("%s has its own modulo hash %s, want %s", r.File, got, want.own)
+	}
+	if got := nixhash.Sum(nixhash.SHA256, []byte(text)).Base16(); got != want.sha256 {
+		t.Errorf("%s has the hash %s, want %s", r.File, got, want.sha256)
+	}
+}
+
+// The closure gives the same hashes and paths as the verification.
+func TestCorpusClosure(t *testing.T) {
+	for _, name := range corpora {
+		t.Run(name, func(t *testing.T) {
+			corpus(t, name)
+			rows := table(t, name)
+			for _, folder := range drvFolders(t, name) {
+				var roots []storepath.Path
+				for file, text := range files(t, folder) {
+					roots = append(roots, pathOf(t, file, text))
+				}
+				slices.Sort(roots)
+				c, err := derivation.LoadClosure(t.Context(), derivation.Directory(folder), roots, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := c.Hash(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				seen := map[storepath.Path]bool{}
+				for path, d := range c.All() {
+					for input := range d.InputDerivations.Keys() {
+						if !seen[input] {
+							t.Errorf("%s comes before its input %s", path, input)
+						}
+					}
+					seen[path] = true
+					want := rows[path.Base()]
+					for mode, want := range map[derivation.HashMode]string{derivation.AsInput: want.modulo, derivation.ForOutputs: want.own} {
+						if got, err := c.HashModulo(path, mode); err != nil || got.Hash.Base16() != want && want != "-" {
+							t.Errorf("%s has the hash %s, %v, want %s", path, got.Hash, err, want)
+						}
+					}
+					inputs, err := c.InputHashes(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := d.CheckOutputPaths(inputs, nil); err != nil {
+						t.Errorf("%s: %v", path, err)
+					}
+				}
+				if len(seen) != len(roots) {
+					t.Errorf("%d of %d were walked", len(seen), len(roots))
+				}
+			}
+		})
+	}
+}
+
+// What Nix 2.34.8 answered for each case.
+func TestFeatureAnswers(t *testing.T) {
+	dir := corpus(t, "nix-features")
+	var answers map[string]struct {
+		DrvPath storepath.Path    `json:"drvPath"`
+		Outputs map[string]string `json:"outputs"`
+	}
+	if err := json.Unmarshal([]byte(read(t, dir, "answers-2.34.8.json")), &answers); err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for name, answer := range answers {
+		if answer.DrvPath == "" || len(answer.Outputs) == 0 {
+			continue // it was refused
+		}
+		c, err := derivation.LoadClosure(t.Context(), derivation.Directory(filepath.Join(dir, "drvs")), []storepath.Path{answer.DrvPath}, nil)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		paths, err := c.OutputPaths(answer.DrvPath)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for output, want := range answer.Outputs {
+			path, known := paths.Get(output)
+			got := string(path)
+			if !known {
+				placeholder, err := storepath.OutputPlaceholder(answer.DrvPath, output)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = string(placeholder)
+			}
+			if got != want {
+				t.Errorf("%s: output %s is %s, want %s", name, output, got, want)
+			}
+			compared++
+		}
+	}
+	if compared < 500 {
+		t.Errorf("only %d outputs were compared", compared)
+	}
+}
+
+// Files that 2.8.0 writes and 2.34.8 does not. Names like "." and ".." cannot be read by
+// 2.34.8, everything else is fine.
+func TestFeaturesOfOldNix(t *testing.T) {
+	dir := filepath.Join(corpus(t, "nix-features"), "drvs-2.8.0-differs")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := 0
+	for _, entry := range entries {
+		text := read(t, dir, entry.Name())
+		d, err := derivation.ParseCanonical(text)
+		name := entry.Name()[33:]
+		if dots := name[0] == '.'; dots != (err != nil) {
+			t.Errorf("%s: %v", entry.Name(), err)
+		}
+		if err != nil {
+			continue
+		}
+		good++
+		if d.String() != text {
+			t.Errorf("%s does not come back", entry.Name())
+		}
+		d.Name, d.Dir = strings.TrimSuffix(name, ".drv"), storepath.DefaultDir
+		if path, err := d.Path(); err != nil || path.Base() != entry.Name() {
+			t.Errorf("%s has the path %s, %v", entry.Name(), path, err)
+		}
+		if err := d.CheckOutputPaths(nil, nil); err != nil {
+			t.Errorf("%s: %v", entry.Name(), err)
+		}
+	}
+	if good < 8 {
+		t.Errorf("only %d were read", good)
+	}
+}
+
+func TestFeaturesUnparseable(t *testing.T) {
+	dir := filepath.Join(corpus(t, "nix-features"), "drvs-unparseable")
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		t.Fatal(entries, err)
+	}
+	for _, entry := range entries {
+		if _, err := derivation.Parse(read(t, dir, entry.Name())); err == nil {
+			t.Errorf("%s was taken", entry.Name())
+		}
+	}
+}
+
+// sameJSON compares two texts by what they mean. Strings that are not UTF-8 are
+// compared as encoding/json reads them; TestJSONKeepsBytes sees to the bytes.
+func sameJSON(t *testing.T, a, b string) bool {
+	t.Helper()
+	var values [2]any
+	for i, text := range []string{a, b} {
+		decoder := json.NewDecoder(bytes.NewReader([]byte(text)))
+		decoder.UseNumber()
+		if err := decoder.Decode(&values[i]); err != nil {
+			t.Fatalf("%v in %s", err, text)
+		}
+	}
+	return jsonEqual(values[0], values[1])
+}
+
+func jsonEqual(a, b any) bool {
+	x, err1 := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && bytes.Equal(x, y)
+}
+
+// What "nix derivation show" prints, pix prints; and it reads it back to the same
+// derivation.
+func TestFeatureJSON(t *testing.T) {
+	dir := corpus(t, "nix-features")
+	for _, c := range []struct {
+		drvs, shown string
+		version     derivation.JSONVersion
+	}{
+		{"drvs", "show-2.34.8", derivation.JSONVersion4},
+		{"built/drvs", "built/show-2.34.8", derivation.JSONVersion4},
+		{"drvs", "show-2.8.0", derivation.JSONVersion1},
+		{"drvs", "show-2.8.0-of-2.34.8", derivation.JSONVersion1},
+		{"drvs-2.8.0-differs", "show-2.8.0", derivation.JSONVersion1},
+	} {
+		compared, refused := 0, 0
+		for file, text := range files(t, filepath.Join(dir, c.drvs)) {
+			if strings.HasPrefix(file[33:], ".") && c.drvs == "drvs-2.8.0-differs" {
+				continue // a name that 2.34.8 does not take, see TestFeaturesOfOldNix
+			}
+			path := pathOf(t, file, text)
+			d, err := derivation.ParseAt(path, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			document := derivation.MapOf(derivation.Entry[storepath.Path, *derivation.Derivation]{Key: path, Value: d})
+			got, err := derivation.AppendJSONDocument(nil, document, c.version, "")
+			want, notShown := os.ReadFile(filepath.Join(dir, c.shown, file+".json"))
+			_, notRefused := os.Stat(filepath.Join(dir, c.shown, file+".err"))
+			if notRefused == nil && c.version >= derivation.JSONVersion3 {
+				refused++
+				if err == nil {
+					t.Errorf("%s: %s refused it", file, c.shown)
+				}
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s: %v", file, err)
+				continue
+			}
+			if notShown != nil {
+				continue
+			}
+			compared++
+			if !sameJSON(t, string(got), string(want)) {
+				t.Errorf("%s in form %d is\n%s\nwant\n%s", file, c.version, got, want)
+			}
+			again, err := derivation.ParseJSON(string(want), nil)
+			if err != nil {
+				t.Errorf("%s read back: %v", file, err)
+				continue
+			}
+			if p, err := again.Path(); err != nil || p != path {
+				t.Errorf("%s comes back as %s, %v:\n%s\n%s", path, p, err, text, again)
+			}
+		}
+		if compared < 8 {
+			t.Errorf("only %d of %s were compared", compared, c.shown)
+		}
+		t.Logf("%s: %d compared, %d refused by both", c.shown, compared, refused)
+	}
+}
+
+// Forms 1 to 3 carry everything that they can.
+func TestCorpusJSON(t *testing.T) {
+	for _, name := range []string{"corepkgs-aiohttp", "guix-hello", "nix-features"} {
+		for _, folder := range drvFolders(t, name) {
+			for file, text := range files(t, folder) {
+				path := pathOf(t, file, text)
+				d, err := derivation.ParseAt(path, text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for version := derivation.JSONVersion1; version <= derivation.NewestJSONVersion; version++ {
+					got, err := d.AppendJSON(nil, version, "  ")
+					if err != nil {
+						if version < derivation.JSONVersion3 {
+							t.Errorf("%s in form %d: %v", file, version, err)
+						}
+						continue
+					}
+					again, err := derivation.ParseJSON(string(got), &derivation.JSONOptions{Dir: path.Dir(), Name: d.Name})
+					if err != nil {
+						t.Errorf("%s in form %d: %v", file, version, err)
+						continue
+					}
+					if version >= derivation.JSONVersion3 {
+						if spelled, ok, err := d.StructuredAttrsSpelledByNix(); ok && err == nil {
+							if here, _ := d.Env.Get(derivation.StructuredAttrsKey); here != spelled {
+								again.Env.Set(derivation.StructuredAttrsKey, here)
+							}
+						}
+					}
+					if again.String() != text {
+						t.Errorf("%s in form %d comes back as %s", file, version, again)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Nix has resolved these itself, and written what came of it.
+func TestFeatureResolve(t *testing.T) {
+	dir := filepath.Join(corpus(t, "nix-features"), "built")
+	var answers struct {
+		Resolved     map[storepath.Path]storepath.Path `json:"resolved"`
+		Realisations []struct {
+			ID     string         `json:"id"`
+			Output string         `json:"output"`
+			Path   storepath.Path `json:"path"`
+		} `json:"db_realisations"`
+	}
+	if err := json.Unmarshal([]byte(read(t, dir, "answers-built-2.34.8.json")), &answers); err != nil {
+		t.Fatal(err)
+	}
+	built := map[string]storepath.Path{} // by hash and output
+	for _, r := range answers.Realisations {
+		built[r.ID+"!"+r.Output] = r.Path
+	}
+	drvs := derivation.Directory(filepath.Join(dir, "drvs"))
+	load := func(path storepath.Path) *derivation.Closure {
+		c, err := derivation.LoadClosure(t.Context(), drvs, []storepath.Path{path}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	var resolver derivation.Resolver
+	resolver = func(drv derivation.SingleDerivedPath, output string) (storepath.Path, bool) {
+		path := drv.Base()
+		if inner, ok := drv.(derivation.SingleBuilt); ok {
+			if path, ok = resolver(inner.Drv, inner.Output); !ok {
+				return "", false
+			}
+		}
+		c := load(path)
+		if paths, err := c.OutputPaths(path); err == nil && paths.Has(output) {
+			return paths.Get(output)
+		}
+		hash, err := c.HashModulo(path, derivation.ForOutputs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := built[hash.Hash.WithBase16()+"!"+output]
+		return got, ok
+	}
+	for path, want := range answers.Resolved {
+		d, _ := load(path).Get(path)
+		resolved, err := d.Resolve(resolver)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if got, err := resolved.Path(); err != nil || got != want {
+			t.Errorf("%s is resolved to %s, %v, want %s:\n%s\n%s", path, got, err, want, resolved, read(t, string(drvs), want.Base()))
+		}
+		if err := resolved.CheckOutputPaths(nil, nil); err != nil {
+			t.Errorf("%s resolved: %v", path, err)
+		}
+	}
+	if len(answers.Resolved) < 16 {
+		t.Errorf("only %d were resolved", len(answers.Resolved))
+	}
+}
+
+func ExampleParse() {
+	d, err := derivation.Parse(`Derive([("out","","","")],[],[],"x86_64-linux","/bin/sh",["-c","echo hi > $out"],[("out","")])`)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(d.Platform, d.Args[1])
+	// Output: x86_64-linux echo hi > $out
+}

@@ -1,0 +1,268 @@
+package derivation
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"pix/storepath"
+)
+
+// A DerivedPath is what can be asked for: a store path as it is ([Opaque]), or
+// outputs of a derivation ([Built]), which are built if need be.
+type DerivedPath interface {
+	// Base returns the store path at the very beginning.
+	Base() storepath.Path
+	// String writes "^" before the outputs, as on Nix's command line.
+	String() string
+	// LegacyString writes "!" before the outputs, as in the worker protocol.
+	LegacyString() string
+	isDerivedPath()
+}
+
+// A SingleDerivedPath is what comes to one store path: such a path as it is
+// ([Opaque]), or one output of a derivation ([SingleBuilt]).
+type SingleDerivedPath interface {
+	Base() storepath.Path
+	String() string
+	LegacyString() string
+	isSingleDerivedPath()
+}
+
+// Opaque is a store path as it is. Since Nix 2.13 a derivation's path is the file
+// itself, and not what it builds.
+type Opaque struct {
+	Path storepath.Path
+}
+
+// Built is some outputs of a derivation, which may be the output of another.
+type Built struct {
+	Drv     SingleDerivedPath
+	Outputs OutputsSpec
+}
+
+// SingleBuilt is one output of a derivation, which may be the output of another.
+type SingleBuilt struct {
+	Drv    SingleDerivedPath
+	Output string
+}
+
+// Base returns the path itself.
+func (o Opaque) Base() storepath.Path { return o.Path }
+
+// Base returns the path of the derivation that is there to begin with.
+func (b Built) Base() storepath.Path { return b.Drv.Base() }
+
+// Base returns the path of the derivation that is there to begin with.
+func (b SingleBuilt) Base() storepath.Path { return b.Drv.Base() }
+
+// String returns the path.
+func (o Opaque) String() string { return string(o.Path) }
+
+// LegacyString returns the path.
+func (o Opaque) LegacyString() string { return string(o.Path) }
+
+// String returns the derivation, "^" and the outputs.
+func (b Built) String() string { return b.Drv.String() + "^" + b.Outputs.String() }
+
+// LegacyString returns the derivation, "!" and the outputs.
+func (b Built) LegacyString() string { return b.Drv.LegacyString() + "!" + b.Outputs.String() }
+
+// String returns the derivation, "^" and the output.
+func (b SingleBuilt) String() string { return join(b, "^") }
+
+// LegacyString returns the derivation, "!" and the output. Where derivations are
+// nested Nix 2.34 writes "^" before all outputs but the last, and cannot read it
+// again; here it is "!" before each.
+func (b SingleBuilt) LegacyString() string { return join(b, "!") }
+
+// join writes a chain of outputs, which may be long, without recursion.
+func join(b SingleBuilt, separator string) string {
+	outputs := []string{b.Output}
+	drv := b.Drv
+	for {
+		next, ok := drv.(SingleBuilt)
+		if !ok {
+			break
+		}
+		outputs, drv = append(outputs, next.Output), next.Drv
+	}
+	var s strings.Builder
+	s.WriteString(string(drv.Base()))
+	for i := len(outputs) - 1; i >= 0; i-- {
+		s.WriteString(separator)
+		s.WriteString(outputs[i])
+	}
+	return s.String()
+}
+
+func (Opaque) isDerivedPath()            {}
+func (Built) isDerivedPath()             {}
+func (Opaque) isSingleDerivedPath()      {}
+func (SingleBuilt) isSingleDerivedPath() {}
+
+// maxDerivedPathDepth bounds how many outputs may follow each other in a derived path.
+const maxDerivedPathDepth = 1000
+
+// ParseDerivedPath reads a store path in dir, and the outputs that may follow it
+// after "^": "*" or names separated by commas. Before the last "^" there may be
+// more, each with one output. The error is a [*storepath.Error].
+func ParseDerivedPath(dir storepath.Dir, s string) (DerivedPath, error) {
+	return parseDerivedPath(dir, s, "^")
+}
+
+// ParseLegacyDerivedPath does the same with "!", as the worker protocol and older
+// command lines have it.
+func ParseLegacyDerivedPath(dir storepath.Dir, s string) (DerivedPath, error) {
+	return parseDerivedPath(dir, s, "!")
+}
+
+// ParseSingleDerivedPath reads a store path in dir, and the single outputs that may
+// follow it, each after "^". The error is a [*storepath.Error].
+func ParseSingleDerivedPath(dir storepath.Dir, s string) (SingleDerivedPath, error) {
+	return parseSingle(dir, s, "^")
+}
+
+// ParseLegacySingleDerivedPath does the same with "!".
+func ParseLegacySingleDerivedPath(dir storepath.Dir, s string) (SingleDerivedPath, error) {
+	return parseSingle(dir, s, "!")
+}
+
+func parseDerivedPath(dir storepath.Dir, s, separator string) (DerivedPath, error) {
+	i := strings.LastIndex(s, separator)
+	if i < 0 {
+		path, err := dir.Parse(s)
+		if err != nil {
+			return nil, err
+		}
+		return Opaque{path}, nil
+	}
+	outputs, err := ParseOutputsSpec(s[i+1:])
+	if err != nil {
+		return nil, err
+	}
+	drv, err := parseSingle(dir, s[:i], separator)
+	if err != nil {
+		return nil, err
+	}
+	return Built{drv, outputs}, nil
+}
+
+func parseSingle(dir storepath.Dir, s, separator string) (SingleDerivedPath, error) {
+	first, rest, more := strings.Cut(s, separator)
+	path, err := dir.Parse(first)
+	if err != nil {
+		return nil, err
+	}
+	var drv SingleDerivedPath = Opaque{path}
+	for depth := 0; more; depth++ {
+		if depth == maxDerivedPathDepth {
+			return nil, &storepath.Error{Text: s, Reason: fmt.Sprintf("more than %d outputs follow each other", maxDerivedPathDepth)}
+		}
+		var output string
+		output, rest, more = strings.Cut(rest, separator)
+		if err := checkOutputName(output); err != nil {
+			return nil, err
+		}
+		drv = SingleBuilt{drv, output}
+	}
+	return drv, nil
+}
+
+// MarshalJSON writes the path without its store directory, as Nix 2.34 does.
+func (o Opaque) MarshalJSON() ([]byte, error) { return json.Marshal(o.Path.Base()) }
+
+// MarshalJSON writes an object of "drvPath" and "outputs".
+func (b Built) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Drv     SingleDerivedPath `json:"drvPath"`
+		Outputs OutputsSpec       `json:"outputs"`
+	}{b.Drv, b.Outputs})
+}
+
+// MarshalJSON writes an object of "drvPath" and "output".
+func (b SingleBuilt) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Drv    SingleDerivedPath `json:"drvPath"`
+		Output string            `json:"output"`
+	}{b.Drv, b.Output})
+}
+
+// derivedPathJSON is what a derived path in JSON is, unless it is a string.
+type derivedPathJSON struct {
+	Drv     json.RawMessage `json:"drvPath"`
+	Outputs *OutputsSpec    `json:"outputs"`
+	Output  *string         `json:"output"`
+}
+
+// DerivedPathFromJSON reads what the MarshalJSON methods write: a string is the name
+// of a store path in dir, an object has "drvPath" and "outputs".
+func DerivedPathFromJSON(dir storepath.Dir, data []byte) (DerivedPath, error) {
+	path, ok, err := opaqueFromJSON(dir, data)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		return Opaque{path}, nil
+	}
+	var object derivedPathJSON
+	if err := json.Unmarshal(data, &object); err != nil {
+		return nil, fmt.Errorf("derived path: %w", err)
+	}
+	if object.Outputs == nil || object.Output != nil {
+		return nil, fmt.Errorf("derived path: expected a string or an object of drvPath and outputs, found %s", abridge(string(data)))
+	}
+	drv, err := SingleDerivedPathFromJSON(dir, object.Drv)
+	if err != nil {
+		return nil, err
+	}
+	return Built{drv, *object.Outputs}, nil
+}
+
+// SingleDerivedPathFromJSON reads a string, which is the name of a store path in dir,
+// or an object of "drvPath" and "output".
+func SingleDerivedPathFromJSON(dir storepath.Dir, data []byte) (SingleDerivedPath, error) {
+	var outputs []string
+	for {
+		path, ok, err := opaqueFromJSON(dir, data)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return builtOf(path, outputs), nil
+		}
+		var object derivedPathJSON
+		if err := json.Unmarshal(data, &object); err != nil {
+			return nil, fmt.Errorf("derived path: %w", err)
+		}
+		if object.Output == nil || object.Outputs != nil {
+			return nil, fmt.Errorf("derived path: expected a string or an object of drvPath and output, found %s", abridge(string(data)))
+		}
+		if len(outputs) == maxDerivedPathDepth {
+			return nil, fmt.Errorf("derived path: more than %d outputs follow each other", maxDerivedPathDepth)
+		}
+		outputs, data = append(outputs, *object.Output), object.Drv
+	}
+}
+
+// builtOf returns the outputs, the last of which is that of drv.
+func builtOf(drv storepath.Path, outputs []string) SingleDerivedPath {
+	var single SingleDerivedPath = Opaque{drv}
+	for i := len(outputs) - 1; i >= 0; i-- {
+		single = SingleBuilt{single, outputs[i]}
+	}
+	return single
+}
+
+func opaqueFromJSON(dir storepath.Dir, data []byte) (path storepath.Path, ok bool, err error) {
+	if data = bytes.TrimSpace(data); len(data) == 0 || data[0] != '"' {
+		return "", false, nil
+	}
+	var base string
+	if err := json.Unmarshal(data, &base); err != nil {
+		return "", true, fmt.Errorf("derived path: %w", err)
+	}
+	path, err = dir.ParseBase(base)
+	return path, true, err
+}

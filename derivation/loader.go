@@ -1,0 +1,107 @@
+package derivation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"pix/storepath"
+)
+
+// A Loader gets derivations from where they are: a directory, a store, a daemon.
+type Loader interface {
+	// LoadDerivation returns the text of the .drv file at path. The error is
+	// [fs.ErrNotExist] if there is none. It may be called by several goroutines at
+	// once.
+	LoadDerivation(ctx context.Context, path storepath.Path) (string, error)
+}
+
+// LoaderFunc makes a [Loader] of a function.
+type LoaderFunc func(context.Context, storepath.Path) (string, error)
+
+// LoadDerivation calls f.
+func (f LoaderFunc) LoadDerivation(ctx context.Context, path storepath.Path) (string, error) {
+	return f(ctx, path)
+}
+
+// A Directory is a flat directory of files named <hash>-<name>.drv, as the store
+// directory itself is. It is a [Loader] that looks only at the last component of a
+// path, so that it can be the copy of a store anywhere.
+type Directory string
+
+// LoadDerivation reads the file that is named like the last component of path.
+func (d Directory) LoadDerivation(_ context.Context, path storepath.Path) (string, error) {
+	return d.read(path.Base())
+}
+
+// Files returns the names of the files that are named like derivations, sorted. Other
+// files are passed over.
+func (d Directory) Files() ([]string, error) {
+	f, err := os.Open(string(d))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	all, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	files := slices.DeleteFunc(all, func(name string) bool {
+		_, err := storepath.DefaultDir.ParseBase(name)
+		return err != nil || !strings.HasSuffix(name, storepath.DerivationExt)
+	})
+	slices.Sort(files)
+	return files, nil
+}
+
+// read returns the contents of a file.
+func (d Directory) read(name string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(string(d), name))
+	return string(text), err
+}
+
+// A LoadError says that a member of a closure could not be loaded.
+type LoadError struct {
+	Path     storepath.Path
+	NeededBy storepath.Path // the derivation that has it as an input; "" for a root
+	Err      error
+}
+
+func (e *LoadError) Error() string {
+	needed := ""
+	if e.NeededBy != "" {
+		needed = fmt.Sprintf(" (an input of %s)", e.NeededBy)
+	}
+	if errors.Is(e.Err, fs.ErrNotExist) {
+		return fmt.Sprintf("derivation %s%s is missing", e.Path, needed)
+	}
+	return fmt.Sprintf("derivation %s%s: %v", e.Path, needed, e.Err)
+}
+
+func (e *LoadError) Unwrap() error { return e.Err }
+
+// A CycleError says that derivations depend on each other in a circle, so that none
+// of them could be built.
+type CycleError struct {
+	Paths []storepath.Path // each has the next as an input, and the last the first
+}
+
+func (e *CycleError) Error() string {
+	if len(e.Paths) == 1 {
+		return fmt.Sprintf("derivation %s has itself as an input", e.Paths[0])
+	}
+	const most = 10
+	names := make([]string, 0, most)
+	for _, p := range e.Paths[:min(most, len(e.Paths))] {
+		names = append(names, string(p))
+	}
+	if len(e.Paths) > most {
+		names = append(names, fmt.Sprintf("%d more", len(e.Paths)-most))
+	}
+	return fmt.Sprintf("derivations are inputs of each other in a cycle: %s, and again the first", strings.Join(names, ", "))
+}

@@ -1,0 +1,163 @@
+package derivation
+
+import (
+	"iter"
+	"slices"
+	"strings"
+)
+
+// A Map is a map with text keys that keeps itself sorted by the bytes of its keys,
+// as Nix's maps are. It is a sorted slice: iterating is free of allocations and
+// always in order, Get searches in logarithmic time, and Set and Delete of a key in
+// the middle move what comes after it. The zero value is empty.
+//
+// A copy of a Map shares its entries with the original; use [Map.Clone] before
+// changing one of the two.
+type Map[K ~string, V any] struct {
+	entries []Entry[K, V]
+}
+
+// An Entry is a key of a [Map] with its value.
+type Entry[K ~string, V any] struct {
+	Key   K
+	Value V
+}
+
+// MapOf returns the map of these entries. Of entries with one key the last counts.
+func MapOf[K ~string, V any](entries ...Entry[K, V]) Map[K, V] {
+	entries = slices.Clone(entries)
+	slices.Reverse(entries) // sorted stably, the last of one key then comes first
+	return Map[K, V]{sortEntries(entries)}
+}
+
+// sortEntries sorts in place and keeps the first entry of each key.
+func sortEntries[K ~string, V any](entries []Entry[K, V]) []Entry[K, V] {
+	slices.SortStableFunc(entries, func(a, b Entry[K, V]) int { return strings.Compare(string(a.Key), string(b.Key)) })
+	return slices.CompactFunc(entries, func(a, b Entry[K, V]) bool { return a.Key == b.Key })
+}
+
+// Len returns the number of entries.
+func (m Map[K, V]) Len() int { return len(m.entries) }
+
+// At returns the i-th entry in the order of the keys. It panics if there is none.
+func (m Map[K, V]) At(i int) (K, V) { return m.entries[i].Key, m.entries[i].Value }
+
+func (m Map[K, V]) search(key K) (int, bool) {
+	low, high := 0, len(m.entries)
+	for low < high {
+		if mid := (low + high) / 2; m.entries[mid].Key < key {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low, low < len(m.entries) && m.entries[low].Key == key
+}
+
+// Get returns the value of key, and whether there is one.
+func (m Map[K, V]) Get(key K) (value V, ok bool) {
+	i, ok := m.search(key)
+	if ok {
+		value = m.entries[i].Value
+	}
+	return value, ok
+}
+
+// Has reports whether there is a value of key.
+func (m Map[K, V]) Has(key K) bool {
+	_, ok := m.search(key)
+	return ok
+}
+
+// Set gives key that value.
+func (m *Map[K, V]) Set(key K, value V) {
+	i, ok := m.search(key)
+	if ok {
+		m.entries[i].Value = value
+		return
+	}
+	m.entries = slices.Insert(m.entries, i, Entry[K, V]{key, value})
+}
+
+// Delete removes key, and does nothing where it is missing.
+func (m *Map[K, V]) Delete(key K) {
+	if i, ok := m.search(key); ok {
+		m.entries = slices.Delete(m.entries, i, i+1)
+	}
+}
+
+// All yields the entries in the order of their keys.
+func (m Map[K, V]) All() iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		for i := range m.entries {
+			if !yield(m.entries[i].Key, m.entries[i].Value) {
+				return
+			}
+		}
+	}
+}
+
+// Keys yields the keys in their order.
+func (m Map[K, V]) Keys() iter.Seq[K] {
+	return func(yield func(K) bool) {
+		for i := range m.entries {
+			if !yield(m.entries[i].Key) {
+				return
+			}
+		}
+	}
+}
+
+// Clone returns a map with entries of its own.
+func (m Map[K, V]) Clone() Map[K, V] { return Map[K, V]{slices.Clone(m.entries)} }
+
+// A Set is a set of texts that keeps itself sorted by their bytes. What is said of
+// [Map] is true of it too. The zero value is empty.
+type Set[K ~string] struct {
+	keys []K
+}
+
+// SetOf returns the set of these keys.
+func SetOf[K ~string](keys ...K) Set[K] {
+	keys = slices.Clone(keys)
+	slices.Sort(keys)
+	return Set[K]{slices.Compact(keys)}
+}
+
+// Len returns the number of keys.
+func (s Set[K]) Len() int { return len(s.keys) }
+
+// At returns the i-th key in order. It panics if there is none.
+func (s Set[K]) At(i int) K { return s.keys[i] }
+
+// Has reports whether key is in the set.
+func (s Set[K]) Has(key K) bool {
+	_, ok := slices.BinarySearch(s.keys, key)
+	return ok
+}
+
+// Add puts key into the set.
+func (s *Set[K]) Add(key K) {
+	if i, ok := slices.BinarySearch(s.keys, key); !ok {
+		s.keys = slices.Insert(s.keys, i, key)
+	}
+}
+
+// Delete takes key out of the set, and does nothing where it is missing.
+func (s *Set[K]) Delete(key K) {
+	if i, ok := slices.BinarySearch(s.keys, key); ok {
+		s.keys = slices.Delete(s.keys, i, i+1)
+	}
+}
+
+// All yields the keys in order.
+func (s Set[K]) All() iter.Seq[K] { return slices.Values(s.keys) }
+
+// Slice returns the keys in order, in a slice of the caller's own; never nil.
+func (s Set[K]) Slice() []K { return append(make([]K, 0, len(s.keys)), s.keys...) }
+
+// Equal reports whether both sets have the same keys.
+func (s Set[K]) Equal(other Set[K]) bool { return slices.Equal(s.keys, other.keys) }
+
+// Clone returns a set with keys of its own.
+func (s Set[K]) Clone() Set[K] { return Set[K]{slices.Clone(s.keys)} }

@@ -1,0 +1,205 @@
+package derivation
+
+import (
+	"encoding/hex"
+
+	"pix/storepath"
+)
+
+// String returns the text of the .drv file, which is the same for equal derivations,
+// whatever they were made from. What [ParseCanonical] takes comes back byte for
+// byte.
+func (d *Derivation) String() string { return string(d.AppendATerm(nil)) }
+
+// MarshalText returns the text of the .drv file. It never fails.
+func (d *Derivation) MarshalText() ([]byte, error) { return d.AppendATerm(nil), nil }
+
+// AppendATerm appends the text of the .drv file to dst and returns the longer slice.
+//
+// Nix escapes quotes, backslashes, line feeds, carriage returns and tabs in the
+// builder, the arguments and the environment, and nothing at all in output names,
+// hashes, paths and the platform. A derivation with a quote or a backslash there has
+// a text that is read as something else or not at all; see [Derivation.Validate].
+func (d *Derivation) AppendATerm(dst []byte) []byte {
+	dst = d.appendHeader(dst, false)
+	for i := range d.InputDerivations.entries {
+		e := &d.InputDerivations.entries[i]
+		dst = appendComma(dst, i)
+		dst = append(dst, '(')
+		dst = appendPlain(dst, string(e.Key))
+		dst = append(dst, ',')
+		dst = e.Value.append(dst)
+		dst = append(dst, ')')
+	}
+	return d.appendRest(dst, false)
+}
+
+// appendHeader appends what stands before the list of input derivations.
+func (d *Derivation) appendHeader(dst []byte, masked bool) []byte {
+	if d.IsDynamic() {
+		dst = append(dst, `DrvWithVersion("`+dynamicVersion+`",[`...)
+	} else {
+		dst = append(dst, "Derive(["...)
+	}
+	for i := range d.Outputs.entries {
+		e := &d.Outputs.entries[i]
+		dst = appendComma(dst, i)
+		dst = append(dst, '(')
+		dst = appendPlain(dst, e.Key)
+		dst = e.Value.append(dst, masked)
+		dst = append(dst, ')')
+	}
+	return append(dst, "],["...)
+}
+
+// append appends the three fields of an output, the path blanked if masked.
+func (o *Output) append(dst []byte, masked bool) []byte {
+	path := o.path
+	if masked {
+		path = ""
+	}
+	dst = append(dst, ',')
+	dst = appendPlain(dst, string(path))
+	if o.kind != Fixed && o.kind != Floating && o.kind != Impure {
+		return append(dst, `,"",""`...)
+	}
+	dst = append(dst, `,"`...)
+	dst = append(dst, o.method.Prefix()...)
+	dst = append(dst, o.Algorithm().String()...)
+	dst = append(dst, `","`...)
+	switch o.kind {
+	case Fixed:
+		var digest [64]byte
+		dst = hex.AppendEncode(dst, o.hash.AppendDigest(digest[:0]))
+	case Impure:
+		dst = append(dst, impureField...)
+	case InputAddressed, Floating, Deferred:
+	}
+	return append(dst, '"')
+}
+
+// append appends which outputs of an input are used.
+func (i InputOutputs) append(dst []byte) []byte {
+	if i.Dynamic.Len() == 0 {
+		return appendPlainList(dst, i.Names.keys)
+	}
+	dst = append(dst, '(')
+	dst = appendPlainList(dst, i.Names.keys)
+	dst = append(dst, ",["...)
+	for n, e := range i.Dynamic.entries {
+		dst = appendComma(dst, n)
+		dst = append(dst, '(')
+		dst = appendPlain(dst, e.Key)
+		dst = append(dst, ',')
+		dst = e.Value.append(dst)
+		dst = append(dst, ')')
+	}
+	return append(dst, "])"...)
+}
+
+// appendRest appends what stands after the last input derivation, with the variables
+// that are named like outputs blanked if masked.
+func (d *Derivation) appendRest(dst []byte, masked bool) []byte {
+	dst = append(dst, "],"...)
+	dst = appendPlainList(dst, d.InputSources.keys)
+	dst = append(dst, ',')
+	dst = appendPlain(dst, d.Platform)
+	dst = append(dst, ',')
+	dst = appendQuoted(dst, d.Builder)
+	dst = append(dst, ",["...)
+	for i, arg := range d.Args {
+		dst = appendComma(dst, i)
+		dst = appendQuoted(dst, arg)
+	}
+	dst = append(dst, "],["...)
+	for i := range d.Env.entries {
+		e := &d.Env.entries[i]
+		dst = appendComma(dst, i)
+		dst = append(dst, '(')
+		dst = appendQuoted(dst, e.Key)
+		dst = append(dst, ',')
+		if masked && d.Outputs.Has(e.Key) {
+			dst = append(dst, `""`...)
+		} else {
+			dst = appendQuoted(dst, e.Value)
+		}
+		dst = append(dst, ')')
+	}
+	return append(dst, "])"...)
+}
+
+// appendComma appends what stands before the i-th element of a list.
+func appendComma(dst []byte, i int) []byte {
+	if i == 0 {
+		return dst
+	}
+	return append(dst, ',')
+}
+
+func appendPlain(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
+
+func appendPlainList[K ~string](dst []byte, list []K) []byte {
+	dst = append(dst, '[')
+	for i, s := range list {
+		dst = appendComma(dst, i)
+		dst = appendPlain(dst, string(s))
+	}
+	return append(dst, ']')
+}
+
+func appendQuoted(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for {
+		n := indexEscaped(s)
+		dst = append(dst, s[:n]...)
+		if n == len(s) {
+			return append(dst, '"')
+		}
+		dst = append(dst, '\\', escapeOf[s[n]])
+		s = s[n+1:]
+	}
+}
+
+// escapeOf has what stands after the backslash for the bytes that are escaped, and
+// zero for all others.
+var escapeOf = [256]byte{'"': '"', '\\': '\\', '\n': 'n', '\r': 'r', '\t': 't'}
+
+// indexEscaped returns the index of the first byte in s that is escaped, or len(s).
+func indexEscaped(s string) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		word := load64(s[i : i+8])
+		if hasLess(word, 0x0e)|hasByte(word, '"')|hasByte(word, '\\') == 0 {
+			continue
+		}
+		for j := i; j < i+8; j++ {
+			if escapeOf[s[j]] != 0 {
+				return j
+			}
+		}
+	}
+	for ; i < len(s); i++ {
+		if escapeOf[s[i]] != 0 {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// unknownDir is what a function returns that needs the store directory of a
+// derivation that does not say it.
+func (d *Derivation) unknownDir() *InvalidError {
+	return &InvalidError{Name: d.Name, Field: "Dir", Reason: "the derivation has no path that says in which store directory it lies; set it"}
+}
+
+// dir returns the store directory, which must be known.
+func (d *Derivation) dir() (storepath.Dir, error) {
+	if d.Dir == "" {
+		return "", d.unknownDir()
+	}
+	return d.Dir, nil
+}

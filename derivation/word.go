@@ -1,0 +1,31 @@
+package derivation
+
+// Eight bytes are looked at in one step here, as one word: a byte of the word is zero
+// if taking one off it borrows from its highest bit ("Bit Twiddling Hacks" by Sean
+// Eron Anderson, hasless and haszero).
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// load64 returns the first eight bytes of s, the first of them lowest. The compiler
+// makes one instruction of it.
+func load64(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// hasByte returns a word that is zero unless one of the eight bytes is c. The lowest
+// bit that is set belongs to the first of them.
+func hasByte(word uint64, c byte) uint64 {
+	word ^= ones * uint64(c)
+	return (word - ones) & ^word & highs
+}
+
+// hasLess returns a word that is zero unless one of the eight bytes is less than n,
+// which must be at most 0x80.
+func hasLess(word uint64, n byte) uint64 {
+	return (word - ones*uint64(n)) & ^word & highs
+}

@@ -1,0 +1,182 @@
+package pix_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// order is the house in reading order: a package imports only those above it. Packages
+// that are not in it (internal ones and tests) may import all.
+var order = []string{
+	"nixbase32", "nixhash", "storepath", "wire", "nar", "derivation", "signature", "activity",
+	"store", "narinfo", "protocol", "daemon", "server", "store/memstore", "daemontest", "localstore",
+	"builder", "pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix",
+}
+
+// dependencies are the modules that packages may import besides the standard library. The
+// key "" is what every package may.
+var dependencies = map[string][]string{
+	"":        {"golang.org/x/sys", "golang.org/x/sync", "lukechampine.com/blake3", "github.com/klauspost/compress"},
+	"cmd/pix": {"github.com/spf13/cobra", "golang.org/x/term"},
+}
+
+// sourceFiles calls visit for each Go file that is no test, with the package's directory.
+func sourceFiles(t *testing.T, visit func(dir string, fset *token.FileSet, f *ast.File)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if name := d.Name(); name != "." && (name[0] == '.' || name == "testdata" || hasModule(path)) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		visit(filepath.ToSlash(filepath.Dir(path)), fset, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hasModule reports whether dir is a module of its own.
+func hasModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
+
+func TestImports(t *testing.T) {
+	sourceFiles(t, func(dir string, fset *token.FileSet, f *ast.File) {
+		place := slices.Index(order, dir)
+		if place < 0 && !strings.HasPrefix(dir, "internal/") && !strings.HasPrefix(dir, "examples/") {
+			t.Errorf("package %s has no place in the house: add it to the order", dir)
+		}
+		for _, spec := range f.Imports {
+			path, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reason := forbidden(dir, place, path); reason != "" {
+				t.Errorf("%s imports %s: %s", fset.Position(spec.Pos()), path, reason)
+			}
+		}
+	})
+}
+
+// forbidden returns why the package in dir may not import path, or "".
+func forbidden(dir string, place int, path string) string {
+	if path == "unsafe" || path == "C" {
+		return "neither unsafe nor cgo"
+	}
+	if ours, ok := strings.CutPrefix(path+"/", "pix/"); ok {
+		ours = strings.TrimSuffix(ours, "/")
+		if ours == "" {
+			ours = "."
+		}
+		if strings.HasPrefix(ours, "internal/") || place < 0 {
+			return ""
+		}
+		if i := slices.Index(order, ours); i < 0 || i >= place {
+			return "it is not above in the house"
+		}
+		return ""
+	}
+	if first, _, _ := strings.Cut(path, "/"); !strings.Contains(first, ".") {
+		return "" // the standard library
+	}
+	allowed := dependencies[""]
+	for d := dir; ; d = filepath.ToSlash(filepath.Dir(d)) { // what a package may, those below it may
+		allowed = slices.Concat(allowed, dependencies[d])
+		if d == "." {
+			break
+		}
+	}
+	for _, module := range allowed {
+		if path == module || strings.HasPrefix(path, module+"/") {
+			return ""
+		}
+	}
+	return "it is no dependency of this package"
+}
+
+// A conversion to storepath.Path does not validate, so only storepath and constants may.
+func TestNoConversions(t *testing.T) {
+	sourceFiles(t, func(dir string, fset *token.FileSet, f *ast.File) {
+		if dir == "storepath" {
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) != 1 {
+				return true
+			}
+			if _, constant := call.Args[0].(*ast.BasicLit); constant {
+				return true
+			}
+			sel, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "Path" && sel.Sel.Name != "Dir" {
+				return true
+			}
+			if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "storepath" {
+				t.Errorf("%s: a conversion to storepath.%s does not validate; parse instead", fset.Position(call.Pos()), sel.Sel.Name)
+			}
+			return true
+		})
+	})
+}
+
+// Every package teaches its concept in a doc.go of its own; the root's is pix.go.
+func TestDocs(t *testing.T) {
+	for _, dir := range order {
+		if _, err := os.Stat(dir); err != nil || dir == "." || strings.HasPrefix(dir, "cmd/") {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "doc.go"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if name := filepath.Base(dir); !strings.HasPrefix(string(b), "// Package "+name+" ") {
+			t.Errorf("%s/doc.go does not begin with a comment on package %s", dir, name)
+		}
+		if !hasExample(t, dir) {
+			t.Errorf("package %s has no tested example", dir)
+		}
+	}
+}
+
+// hasExample reports whether a test of the package in dir has an example with output.
+func hasExample(t *testing.T, dir string) bool {
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := string(b); strings.Contains(text, "func Example") && strings.Contains(text, "// Output:") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,223 @@
+package nar
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A grammar knows which string may come next in an archive. Whoever reads one, by
+// pulling ([Reader]) or by being pushed ([Lister]), takes the strings one by one off
+// the stream, none longer than [grammar.limit], and hands them to [grammar.take]. Two
+// things are not strings: when the state is wantSize a number comes, for
+// [grammar.takeSize], and then as many bytes and their padding, after which
+// [grammar.endContents] is called.
+type grammar struct {
+	state state
+	entry Entry // the node that is being read, or was read last
+
+	// depth is that of the node that is being read. names[d] is the name of the node at
+	// depth d on the way there; names[depth+1] is the last name in the directory that
+	// is being read, which the next one must follow.
+	depth int
+	names [MaxDepth + 1]string
+}
+
+// A state says what comes next.
+type state uint8
+
+const (
+	wantMagic     state = iota
+	wantNode            // ( before a node
+	wantType            // type
+	wantKind            // regular, directory or symlink
+	wantContents        // executable or contents
+	wantEmpty           // the value of the executable marker
+	wantContents2       // contents, after the marker
+	wantSize            // the length of the contents, as a number
+	inContents          // the contents and their padding
+	wantTargetTag       // target
+	wantTarget          // the target
+	wantNodeEnd         // ) after a file or a symlink
+	wantEntry           // entry or ), in a directory
+	wantEntryOpen       // ( after entry
+	wantNameTag         // name
+	wantName            // the name
+	wantNodeTag         // node
+	wantEntryEnd        // ) after the node of an entry
+	atEnd
+)
+
+// fixed holds the states in which only one string is right, and what follows it.
+var fixed = [...]struct {
+	tag  string
+	next state
+}{
+	wantMagic:     {Magic, wantNode},
+	wantNode:      {"(", wantType},
+	wantType:      {"type", wantKind},
+	wantContents2: {"contents", wantSize},
+	wantTargetTag: {"target", wantTarget},
+	wantEntryOpen: {"(", wantNameTag},
+	wantNameTag:   {"name", wantName},
+	wantNodeTag:   {"node", wantNode},
+	wantEntryEnd:  {")", wantEntry},
+	atEnd:         {}, // makes the table complete
+}
+
+// limit returns how many bytes the next string may have.
+func (g *grammar) limit() int {
+	switch g.state {
+	case wantMagic:
+		return len(Magic)
+	case wantName:
+		return MaxNameLen
+	case wantTarget:
+		return MaxTargetLen
+	}
+	return maxTagLen
+}
+
+// An event is what a string brought about.
+type event uint8
+
+const (
+	nothing   event = iota
+	haveEntry       // g.entry is complete
+	haveEnd         // the archive is over
+)
+
+// take takes the next string. The reason is not empty if it is not what it must be.
+func (g *grammar) take(s []byte) (ev event, reason string) {
+	if f := &fixed[g.state]; f.tag != "" {
+		if string(s) != f.tag {
+			return nothing, g.unexpected(s, "'"+f.tag+"'")
+		}
+		g.state = f.next
+		return nothing, ""
+	}
+	switch g.state {
+	case wantKind:
+		return g.takeKind(s)
+	case wantContents:
+		return nothing, g.takeContents(s)
+	case wantEmpty:
+		if len(s) > 0 {
+			return nothing, fmt.Sprintf("the executable marker has the value %q, and must have none", s)
+		}
+		g.state = wantContents2
+		return nothing, ""
+	case wantTarget:
+		g.entry.Target, g.state = string(s), wantNodeEnd
+		if reason := badTarget(g.entry.Target); reason != "" {
+			return nothing, "the target of a symlink " + reason
+		}
+		return haveEntry, ""
+	case wantNodeEnd:
+		if string(s) != ")" {
+			return nothing, g.unexpected(s, "')'")
+		}
+		return g.closeNode(), ""
+	case wantEntry:
+		return g.takeEntry(s)
+	case wantName:
+		return nothing, g.takeName(s)
+	}
+	panic("nar: no string is due here")
+}
+
+// notAnArchive is the reason for a stream that does not begin with [Magic].
+const notAnArchive = "this is no Nix archive: it does not begin with '" + Magic + "'"
+
+func (g *grammar) unexpected(s []byte, wanted string) (reason string) {
+	if g.state == wantMagic {
+		return notAnArchive
+	}
+	return fmt.Sprintf("expected %s, got %q", wanted, s)
+}
+
+func (g *grammar) takeKind(s []byte) (event, string) {
+	g.entry = Entry{Depth: g.depth, Name: g.names[g.depth]}
+	switch string(s) {
+	case "regular":
+		g.entry.Kind, g.state = Regular, wantContents
+		return nothing, ""
+	case "symlink":
+		g.entry.Kind, g.state = Symlink, wantTargetTag
+		return nothing, ""
+	case "directory":
+		g.entry.Kind, g.state = Directory, wantEntry
+		g.names[g.depth+1] = ""
+		return haveEntry, ""
+	}
+	return nothing, g.unexpected(s, "'regular', 'directory' or 'symlink'")
+}
+
+func (g *grammar) takeContents(s []byte) (reason string) {
+	switch string(s) {
+	case "contents":
+		g.state = wantSize
+	case "executable":
+		g.entry.Executable, g.state = true, wantEmpty
+	default:
+		return g.unexpected(s, "'contents' or 'executable'")
+	}
+	return ""
+}
+
+// takeSize takes the length of a file's contents, which begin at that offset. The
+// entry is then complete. A length that is absurd needs no check: the archive will
+// end before it is used up.
+func (g *grammar) takeSize(n uint64, offset int64) {
+	g.entry.Size, g.entry.Offset, g.state = n, offset, inContents
+}
+
+// endContents says that the contents of a file and their padding are over.
+func (g *grammar) endContents() { g.state = wantNodeEnd }
+
+// takeEntry takes what may come in a directory: one more entry, or its end.
+func (g *grammar) takeEntry(s []byte) (event, string) {
+	switch string(s) {
+	case "entry":
+		g.state = wantEntryOpen
+		return nothing, ""
+	case ")":
+		return g.closeNode(), ""
+	}
+	return nothing, g.unexpected(s, "'entry' or ')'")
+}
+
+func (g *grammar) takeName(s []byte) (reason string) {
+	if g.depth+1 >= MaxDepth {
+		return fmt.Sprintf("directories are nested more than %d deep", MaxDepth)
+	}
+	name, last := string(s), g.names[g.depth+1]
+	if reason := badName(name); reason != "" {
+		return fmt.Sprintf("the name %q %s", name, reason)
+	}
+	if name == last {
+		return fmt.Sprintf("the name %q occurs twice in a directory", name)
+	}
+	if name < last {
+		return fmt.Sprintf("the name %q comes after %q: a directory is not sorted", name, last)
+	}
+	g.depth++
+	g.names[g.depth], g.state = name, wantNodeTag
+	return ""
+}
+
+// closeNode leaves a node whose last parenthesis was read.
+func (g *grammar) closeNode() event {
+	if g.depth == 0 {
+		g.state = atEnd
+		return haveEnd
+	}
+	g.depth--
+	g.state = wantEntryEnd
+	return nothing
+}
+
+// path returns the path, with slashes, of the node that is being read; "" for the
+// root. It stays that of an entry until the next string is taken.
+func (g *grammar) path() string {
+	return strings.Join(g.names[min(1, g.depth):g.depth+1], "/")
+}

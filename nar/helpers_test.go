@@ -1,0 +1,255 @@
+package nar_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pix/nar"
+	"pix/wire"
+)
+
+// archive makes the bytes of an archive out of its strings and numbers.
+func archive(parts ...any) []byte {
+	var b []byte
+	for _, p := range parts {
+		switch p := p.(type) {
+		case string:
+			b = wire.AppendString(b, p)
+		case int:
+			b = wire.AppendUint64(b, uint64(p))
+		case uint64:
+			b = wire.AppendUint64(b, p)
+		case []any:
+			b = append(b, archive(p...)...)
+		default:
+			panic(fmt.Sprintf("%T", p))
+		}
+	}
+	return b
+}
+
+// in returns what stands around a node in a directory.
+func in(name string, node ...any) []any {
+	return []any{"entry", "(", "name", name, "node", node, ")"}
+}
+
+// dir returns a directory of what in made.
+func dir(entries ...[]any) []any {
+	parts := []any{"(", "type", "directory"}
+	for _, e := range entries {
+		parts = append(parts, e)
+	}
+	return append(parts, ")")
+}
+
+func file(contents string) []any { return []any{"(", "type", "regular", "contents", contents, ")"} }
+func program(contents string) []any {
+	return []any{"(", "type", "regular", "executable", "", "contents", contents, ")"}
+}
+func link(target string) []any { return []any{"(", "type", "symlink", "target", target, ")"} }
+
+// sample is an archive that has one of everything.
+var sample = archive(nar.Magic, dir(
+	in("bin", dir(
+		in("hello", program("#!/bin/sh\necho hello\n")...),
+		in("hello2", link("hello")...),
+		in("\xff\xfe", file("a name that isn't UTF-8")...),
+	)...),
+	in("bin.txt", file(strings.Repeat("x", 1000))...),
+	in("empty", file("")...),
+	in("none", dir()...),
+	in("with\nnewline", file("12345678")...),
+))
+
+// depth returns an archive in which a file has that many directories above it.
+func depth(directories int) []byte {
+	node := file("deep")
+	for range directories {
+		node = dir(in("d", node...))
+	}
+	return archive(nar.Magic, node)
+}
+
+// readAll reads an archive and the contents of its files to the end.
+func readAll(src io.Reader) error {
+	r := nar.NewReader(src)
+	for e, err := range r.All() {
+		if err != nil {
+			return err
+		}
+		n, err := io.Copy(io.Discard, r)
+		if err != nil {
+			return err
+		}
+		if uint64(n) != e.Size {
+			return fmt.Errorf("%q has %d bytes instead of %d", r.Path(), n, e.Size)
+		}
+	}
+	return nil
+}
+
+// skim reads an archive to the end and no contents.
+func skim(src io.Reader) error {
+	for _, err := range nar.NewReader(src).All() {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listByWriting lists an archive with a Lister, in pieces of that size.
+func listByWriting(b []byte, size int) (*nar.Listing, error) {
+	l := nar.NewLister()
+	for piece := range slices.Chunk(b, size) {
+		if _, err := l.Write(piece); err != nil {
+			return nil, err
+		}
+	}
+	return l.Listing()
+}
+
+// parse is a second reader, written as naively as possible: it returns how many bytes
+// of b are an archive, and whether they are one.
+func parse(b []byte) (n int, ok bool) {
+	p := &naive{b: b}
+	defer func() {
+		if r := recover(); r != nil && r != "bad" {
+			panic(r)
+		} else if r != nil {
+			n, ok = 0, false
+		}
+	}()
+	p.expect(nar.Magic)
+	p.node(0)
+	return p.at, true
+}
+
+type naive struct {
+	b  []byte
+	at int
+}
+
+func (p *naive) must(ok bool) {
+	if !ok {
+		panic("bad")
+	}
+}
+
+func (p *naive) number() uint64 {
+	p.must(len(p.b)-p.at >= 8)
+	p.at += 8
+	return binary.LittleEndian.Uint64(p.b[p.at-8:])
+}
+
+func (p *naive) string(limit uint64) string {
+	n := p.number()
+	p.must(n <= limit && n <= uint64(len(p.b)-p.at))
+	s := string(p.b[p.at : p.at+int(n)])
+	for p.at += int(n); p.at%8 != 0; p.at++ {
+		p.must(p.at < len(p.b) && p.b[p.at] == 0)
+	}
+	return s
+}
+
+func (p *naive) expect(want string) { p.must(p.string(32) == want) }
+
+func (p *naive) node(depth int) {
+	p.must(depth < 64)
+	p.expect("(")
+	p.expect("type")
+	switch p.string(32) {
+	case "regular":
+		tag := p.string(32)
+		if tag == "executable" {
+			p.expect("")
+			tag = p.string(32)
+		}
+		p.must(tag == "contents")
+		p.string(1 << 62)
+	case "symlink":
+		p.expect("target")
+		target := p.string(4095)
+		p.must(target != "" && !strings.Contains(target, "\x00"))
+	case "directory":
+		for last := ""; ; {
+			tag := p.string(32)
+			if tag == ")" {
+				return
+			}
+			p.must(tag == "entry")
+			p.expect("(")
+			p.expect("name")
+			name := p.string(255)
+			p.must(name > last && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00"))
+			last = name
+			p.expect("node")
+			p.node(depth + 1)
+			p.expect(")")
+		}
+	default:
+		panic("bad")
+	}
+	p.expect(")")
+}
+
+// sameError compares errors by what they say.
+func sameError(a, b error) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
+
+// wantBad checks that err is an *Error at that offset with that in its reason.
+func wantBad(t *testing.T, what string, err error, offset int64, reason string) {
+	t.Helper()
+	var bad *nar.Error
+	if !errors.As(err, &bad) {
+		t.Errorf("%s: %v, want a *nar.Error", what, err)
+	} else if offset >= 0 && bad.Offset != offset || !strings.Contains(err.Error(), reason) {
+		t.Errorf("%s: %v, want offset %d and %q", what, err, offset, reason)
+	}
+}
+
+// noLeak fails the test if goroutines are left at its end.
+func noLeak(t *testing.T) {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
+		for range 200 {
+			if runtime.NumGoroutine() <= before {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		buf := make([]byte, 64<<10)
+		t.Errorf("%d goroutines are left of %d:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
+	})
+}
+
+// nixData returns a folder of Nix's own test data, and skips the test without it.
+func nixData(t *testing.T, folder string) string {
+	t.Helper()
+	root := os.Getenv("PIX_NIX_DATA")
+	if root == "" {
+		const why = "PIX_NIX_DATA does not name Nix's test data"
+		if slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), "data") {
+			t.Fatal(why)
+		}
+		t.Skip(why)
+	}
+	return filepath.Join(root, filepath.FromSlash(folder))
+}
+
+func equal(t *testing.T, what string, got, want []byte) {
+	t.Helper()
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s: %d bytes differ from the %d that are right:\n%.600q\n%.600q", what, len(got), len(want), got, want)
+	}
+}

@@ -1,0 +1,126 @@
+package nar
+
+import (
+	"context"
+	"io"
+	"sync"
+)
+
+// A dump has two halves: reading files, which waits for the kernel, and using their
+// bytes, which is hashing more often than not. A pipeline lets them run at the same
+// time. The reading half fills chunks, at most chunksAhead of them before the other
+// half has used the first.
+const (
+	chunkSize   = 256 << 10
+	chunksAhead = 8
+)
+
+var chunkPool = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+
+// A pipeline is the reading half's end.
+type pipeline struct {
+	ctx   context.Context
+	chunk *[chunkSize]byte
+	used  int // bytes of chunk that are filled
+
+	full chan filled
+	free chan *[chunkSize]byte // nil stands for one that is not made yet
+}
+
+type filled struct {
+	chunk *[chunkSize]byte
+	used  int
+}
+
+// pump runs produce in a goroutine of its own and writes to dst what it puts into
+// the pipeline. When pump returns, for whatever reason, that goroutine has ended.
+func pump(ctx context.Context, dst io.Writer, produce func(*pipeline) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	p := &pipeline{ctx: ctx, full: make(chan filled, chunksAhead), free: make(chan *[chunkSize]byte, chunksAhead)}
+	for range chunksAhead {
+		p.free <- nil
+	}
+	var produced error
+	var panicked any
+	go func() {
+		defer close(p.full)
+		defer func() { panicked = recover() }() // a filter of the caller may panic: let it do so on the caller's goroutine
+		if produced = p.room(1); produced == nil {
+			produced = produce(p)
+		}
+		if produced == nil {
+			produced = p.send()
+		}
+	}()
+	defer func() { // also if dst panics
+		cancel(nil)
+		for c := range p.full {
+			chunkPool.Put(c.chunk)
+		}
+		p.recycle()
+	}()
+	for c := range p.full {
+		_, err := dst.Write(c.chunk[:c.used])
+		p.free <- c.chunk
+		if err != nil {
+			return err
+		}
+	}
+	if panicked != nil {
+		panic(panicked)
+	}
+	return produced
+}
+
+// room makes sure that n bytes can be appended.
+func (p *pipeline) room(n int) error {
+	if p.chunk != nil && chunkSize-p.used >= n {
+		return nil
+	}
+	if err := p.send(); err != nil {
+		return err
+	}
+	select {
+	case p.chunk = <-p.free:
+	case <-p.ctx.Done():
+		return context.Cause(p.ctx)
+	}
+	if p.chunk == nil {
+		p.chunk = chunkPool.Get().(*[chunkSize]byte)
+	}
+	p.used = 0
+	return nil
+}
+
+// send hands the current chunk over. There is always room for it: no more chunks
+// than that exist.
+func (p *pipeline) send() error {
+	if p.chunk != nil {
+		p.full <- filled{p.chunk, p.used}
+		p.chunk = nil
+	}
+	return context.Cause(p.ctx)
+}
+
+// append lets f append at most n bytes.
+func (p *pipeline) append(n int, f func(dst []byte) []byte) error {
+	if err := p.room(n); err != nil {
+		return err
+	}
+	p.used = len(f(p.chunk[:p.used]))
+	return nil
+}
+
+// recycle gives the chunks back that nobody uses any more.
+func (p *pipeline) recycle() {
+	for {
+		select {
+		case c := <-p.free:
+			if c != nil {
+				chunkPool.Put(c)
+			}
+		default:
+			return
+		}
+	}
+}

@@ -1,0 +1,266 @@
+package nar
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+)
+
+// restoreBuffer is how many bytes of contents are written at a time.
+const restoreBuffer = 128 << 10
+
+// RestoreOptions say how an archive is restored. A nil pointer is the zero value.
+type RestoreOptions struct {
+	// Check is called when the whole archive was read and nothing of it is to be seen
+	// yet. If it returns an error, so does Restore, and nothing is left. It is the
+	// place to compare the hash of what was read with the one that was promised.
+	Check func() error
+
+	// Progress is called after each entry, and in between for large files.
+	Progress func(RestoreProgress)
+
+	// CaseHack is for file systems that ignore case, such as those of macOS: a name
+	// that differs from an earlier one in the same directory by the case of A-Z alone
+	// gets "~nix~case~hack~" and a number after it.
+	CaseHack bool
+}
+
+// RestoreProgress says how much has been restored.
+type RestoreProgress struct {
+	Entries uint64 // files, directories and symlinks that were begun
+	Bytes   uint64 // of contents
+}
+
+// Restore makes the file, directory or symlink of the archive that comes next in
+// src, under that name in root. If src is a wire.Reader, it stands right behind the
+// archive afterwards.
+//
+// Nothing is to be seen under the name before the archive was read to its end: it is
+// built beside it, under a name that begins with ".nar-", and renamed. After an error
+// nothing is left of it. Whatever the archive says, nothing outside of root is
+// touched, and no symlink is followed to get at a place.
+//
+// If there is something of that name already, the error is [fs.ErrExist]. (Of two
+// that create the same directory at the same moment, one may find its own empty
+// directory replaced; files and symlinks are safe even then.) Modes are what the
+// process's umask leaves of 0777 for directories and executables, and of 0666 for
+// other files. Making them durable, or read-only, is the caller's work.
+//
+// The error is an [*Error] if the archive is at fault, an [*fs.PathError] if the file
+// system is, or the cause of the cancellation of ctx. That is looked at between
+// entries and between pieces of large files; a Read of src is not interrupted.
+func Restore(ctx context.Context, root *os.Root, name string, src io.Reader, opts *RestoreOptions) (err error) {
+	dir, base := path.Split(filepath.ToSlash(name))
+	if !filepath.IsLocal(name) || badName(base) != "" {
+		return &fs.PathError{Op: "restore", Path: name, Err: errors.New("it is no name of something within the directory")}
+	}
+	r := &restorer{ctx: ctx, src: NewReader(src), name: name}
+	if opts != nil {
+		r.opts = *opts
+	}
+	parent, err := root.OpenRoot(path.Join(".", dir))
+	if err != nil {
+		return r.failed(err)
+	}
+	defer parent.Close()
+	if err := r.mustNotExist(parent, base); err != nil {
+		return err
+	}
+	temporary := ".nar-" + rand.Text()
+	defer func() { // also if a callback panics
+		if cleaning := parent.RemoveAll(temporary); cleaning != nil {
+			err = errors.Join(err, r.failed(cleaning))
+		}
+	}()
+	if err := r.build(parent, temporary); err != nil {
+		return err
+	}
+	if r.opts.Check != nil {
+		if err := r.opts.Check(); err != nil {
+			return err
+		}
+	}
+	return r.publish(parent, temporary, base)
+}
+
+// A restorer is at work on one archive.
+type restorer struct {
+	ctx  context.Context
+	opts RestoreOptions
+	src  *Reader
+	name string // for messages
+
+	kind     Kind // of the root of the archive
+	open     []openDirectory
+	progress RestoreProgress
+	buf      []byte
+}
+
+// An openDirectory is one in which things are being made.
+type openDirectory struct {
+	root *os.Root
+	hack caseHack
+}
+
+// build makes everything, with the root of the archive as name in parent.
+func (r *restorer) build(parent *os.Root, name string) error {
+	r.buf = make([]byte, restoreBuffer)
+	r.open = []openDirectory{{root: parent}}
+	defer r.closeBelow(0)
+	for e, err := range r.src.All() {
+		if err == nil {
+			err = context.Cause(r.ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if e.Depth == 0 {
+			e.Name, r.kind = name, e.Kind
+		}
+		r.closeBelow(e.Depth)
+		if err := r.node(e); err != nil {
+			return err
+		}
+		r.progress.Entries++
+		r.report()
+	}
+	return context.Cause(r.ctx)
+}
+
+// closeBelow closes the directories in which nothing of that depth lies.
+func (r *restorer) closeBelow(depth int) {
+	for len(r.open) > depth+1 {
+		last := len(r.open) - 1
+		r.open[last].root.Close()
+		r.open = r.open[:last]
+	}
+}
+
+// node makes one node in the innermost open directory.
+func (r *restorer) node(e Entry) error {
+	dir := &r.open[len(r.open)-1]
+	if r.opts.CaseHack && e.Depth > 0 {
+		hacked, err := dir.hack.name(e.Name)
+		if err != nil {
+			return r.failed(err)
+		}
+		e.Name = hacked
+	}
+	switch e.Kind {
+	case Directory:
+		return r.directory(dir.root, e.Name)
+	case Symlink:
+		if err := dir.root.Symlink(e.Target, e.Name); err != nil {
+			return r.failed(err)
+		}
+		return nil
+	}
+	return r.file(dir.root, e)
+}
+
+func (r *restorer) directory(dir *os.Root, name string) error {
+	if err := dir.Mkdir(name, 0o777); err != nil {
+		return r.failed(err)
+	}
+	sub, err := dir.OpenRoot(name)
+	if err != nil {
+		return r.failed(err)
+	}
+	r.open = append(r.open, openDirectory{root: sub})
+	return nil
+}
+
+func (r *restorer) file(dir *os.Root, e Entry) error {
+	mode := fs.FileMode(0o666)
+	if e.Executable {
+		mode = 0o777
+	}
+	f, err := dir.OpenFile(e.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return r.failed(err)
+	}
+	err = r.contents(f)
+	if closing := f.Close(); err == nil && closing != nil {
+		return r.failed(closing)
+	}
+	return err
+}
+
+func (r *restorer) contents(f *os.File) error {
+	for {
+		n, err := r.src.Read(r.buf)
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = context.Cause(r.ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := f.Write(r.buf[:n]); err != nil {
+			return r.failed(err)
+		}
+		r.progress.Bytes += uint64(n)
+		if n == len(r.buf) {
+			r.report()
+		}
+	}
+}
+
+func (r *restorer) report() {
+	if r.opts.Progress != nil {
+		r.opts.Progress(r.progress)
+	}
+}
+
+// publish gives what was built its name.
+func (r *restorer) publish(parent *os.Root, temporary, base string) error {
+	if r.kind != Directory {
+		// Unlike a renaming, a second link cannot replace anything.
+		err := parent.Link(temporary, base)
+		if err == nil || errors.Is(err, fs.ErrExist) {
+			return r.failedOrNil(err)
+		}
+		// There are file systems without links.
+	}
+	if err := r.mustNotExist(parent, base); err != nil {
+		return err
+	}
+	return r.failedOrNil(parent.Rename(temporary, base))
+}
+
+func (r *restorer) mustNotExist(parent *os.Root, base string) error {
+	_, err := parent.Lstat(base)
+	if err == nil {
+		err = fs.ErrExist
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return r.failed(err)
+}
+
+func (r *restorer) failedOrNil(err error) error {
+	if err == nil {
+		return nil
+	}
+	return r.failed(err)
+}
+
+// failed says at which place in the file system an error arose.
+func (r *restorer) failed(err error) error {
+	var inPath *fs.PathError
+	var inLink *os.LinkError
+	if errors.As(err, &inPath) {
+		err = inPath.Err
+	} else if errors.As(err, &inLink) {
+		err = inLink.Err
+	}
+	return &fs.PathError{Op: "restore", Path: filepath.Join(r.name, filepath.FromSlash(r.src.Path())), Err: err}
+}

@@ -1,0 +1,381 @@
+package nar_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"pix/nar"
+	"pix/nixhash"
+)
+
+func ExampleRestore() {
+	dir, _ := os.MkdirTemp("", "")
+	defer os.RemoveAll(dir)
+	root, _ := os.OpenRoot(dir)
+	defer root.Close()
+
+	// The hash is known before anything is to be seen, and a wrong one leaves nothing.
+	promised := nixhash.Sum(nixhash.SHA256, sample)
+	hasher := nar.NewHasher(nixhash.SHA256)
+	err := nar.Restore(context.Background(), root, "hello", io.TeeReader(bytes.NewReader(sample), hasher), &nar.RestoreOptions{
+		Check: func() error {
+			if got := hasher.Hash(); got != promised {
+				return fmt.Errorf("hash mismatch: got %s instead of %s", got, promised)
+			}
+			return nil
+		},
+	})
+	contents, _ := root.ReadFile("hello/bin/hello")
+	fmt.Printf("%v %q\n", err, contents)
+	// Output: <nil> "#!/bin/sh\necho hello\n"
+}
+
+func openRoot(t *testing.T, dir string) *os.Root {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return root
+}
+
+// names returns what is in a directory.
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list
+}
+
+func dump(t *testing.T, path string, opts *nar.DumpOptions) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := nar.Dump(t.Context(), &b, path, opts); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// What is restored is dumped again to the same bytes.
+func TestRestoreAndDump(t *testing.T) {
+	for what, b := range map[string][]byte{
+		"everything": sample,
+		"a file":     archive(nar.Magic, file("hello")),
+		"a program":  archive(nar.Magic, program("hello")),
+		"a symlink":  archive(nar.Magic, link("/nowhere")),
+		"a large":    archive(nar.Magic, file(strings.Repeat("0123456789abcdef!", 1<<16))),
+		"empty":      archive(nar.Magic, dir()),
+		"deep":       depth(63),
+		"long names": archive(nar.Magic, dir(in(strings.Repeat("n", 255), dir(in(strings.Repeat("\xf0", 255), link(strings.Repeat("t", 4095))...))...))),
+	} {
+		dir := t.TempDir()
+		if err := nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(b), nil); err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		equal(t, what, dump(t, filepath.Join(dir, "x"), nil), b)
+		if got := names(t, dir); !slices.Equal(got, []string{"x"}) {
+			t.Errorf("%s: beside it there is %q", what, got)
+		}
+	}
+}
+
+func TestRestoreModes(t *testing.T) {
+	dir := t.TempDir()
+	if err := nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(sample), nil); err != nil {
+		t.Fatal(err)
+	}
+	for name, executable := range map[string]bool{"x/bin": true, "x/bin/hello": true, "x/empty": false} {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		if err != nil || info.Mode()&0o100 != 0 != executable || info.Mode()&0o400 == 0 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+}
+
+func TestRestoreInSubdirectory(t *testing.T) {
+	dir := t.TempDir()
+	root := openRoot(t, dir)
+	root.Mkdir("sub", 0o777)
+	if err := nar.Restore(t.Context(), root, "sub/x", bytes.NewReader(sample), nil); err != nil {
+		t.Error(err)
+	}
+	equal(t, "in a subdirectory", dump(t, filepath.Join(dir, "sub", "x"), nil), sample)
+	for _, name := range []string{"", ".", "..", "../x", "/x", "a/", "missing/x", "sub/../../x", "a\x00b"} {
+		if err := nar.Restore(t.Context(), root, name, bytes.NewReader(sample), nil); err == nil {
+			t.Errorf("restored as %q", name)
+		}
+	}
+}
+
+// Whatever is wrong with an archive, nothing is left of it.
+func TestRestoreLeavesNothing(t *testing.T) {
+	check := func(what string, b []byte, want error) {
+		t.Helper()
+		outer := t.TempDir()
+		dir := filepath.Join(outer, "root")
+		os.Mkdir(dir, 0o777)
+		err := nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(b), nil)
+		var bad *nar.Error
+		if !errors.As(err, &bad) || want != nil && !errors.Is(err, want) {
+			t.Errorf("%s: %v, want a *nar.Error", what, err)
+		}
+		if got := append(names(t, dir), names(t, outer)...); len(got) != 1 {
+			t.Errorf("%s leaves %q", what, got)
+		}
+	}
+	for _, c := range refused {
+		check(c.what, c.bytes, nil)
+	}
+	for n := 0; n < len(sample); n++ {
+		check(fmt.Sprintf("an archive cut after %d bytes", n), sample[:n], io.ErrUnexpectedEOF)
+	}
+}
+
+// A symlink of the archive is no way to anywhere: a directory of the same name would
+// have to be a second entry of that name.
+func TestRestoreThroughSymlink(t *testing.T) {
+	outside := t.TempDir()
+	b := archive(nar.Magic, dir(
+		in("a", link(outside)...),
+		in("a", dir(in("evil", file("evil")...))...),
+	))
+	inside := t.TempDir()
+	if err := nar.Restore(t.Context(), openRoot(t, inside), "x", bytes.NewReader(b), nil); err == nil {
+		t.Error("it was restored")
+	}
+	if got := append(names(t, outside), names(t, inside)...); got != nil {
+		t.Errorf("it left %q", got)
+	}
+}
+
+// An attacker who replaces a directory that is being restored by a symlink gets
+// nothing written outside of the root.
+func TestRestoreWhileDirectoryIsReplaced(t *testing.T) {
+	inside, outside := t.TempDir(), t.TempDir()
+	b := archive(nar.Magic, dir(in("a", dir(in("1", file("x")...), in("2", dir(in("3", file("x")...))...))...)))
+	nar.Restore(t.Context(), openRoot(t, inside), "x", bytes.NewReader(b), &nar.RestoreOptions{
+		Progress: func(p nar.RestoreProgress) {
+			hidden := names(t, inside)
+			if len(hidden) == 1 && p.Entries == 2 {
+				a := filepath.Join(inside, hidden[0], "a")
+				if err := errors.Join(os.Rename(a, a+"~"), os.Symlink(outside, a)); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+	})
+	if got := names(t, outside); got != nil {
+		t.Errorf("outside of the root there is %q", got)
+	}
+}
+
+func TestRestoreOverSomething(t *testing.T) {
+	archives := map[string][]byte{"directory": sample, "file": archive(nar.Magic, file("new")), "symlink": archive(nar.Magic, link("new"))}
+	obstacles := map[string]func(path string) error{
+		"a file":            func(path string) error { return os.WriteFile(path, []byte("old"), 0o666) },
+		"a directory":       func(path string) error { return os.Mkdir(path, 0o777) },
+		"a full directory":  func(path string) error { return os.MkdirAll(filepath.Join(path, "sub"), 0o777) },
+		"a dangling link":   func(path string) error { return os.Symlink("nowhere", path) },
+		"a symlink to root": func(path string) error { return os.Symlink(".", path) },
+	}
+	for kind, b := range archives {
+		for what, make := range obstacles {
+			for _, late := range []bool{false, true} {
+				dir := t.TempDir()
+				path := filepath.Join(dir, "x")
+				place := func() {
+					if err := make(path); err != nil {
+						t.Fatal(err)
+					}
+				}
+				opts := &nar.RestoreOptions{}
+				if late { // when it is almost done
+					opts.Check = func() error { place(); return nil }
+				} else {
+					place()
+				}
+				err := nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(b), opts)
+				if !errors.Is(err, fs.ErrExist) {
+					t.Errorf("a %s over %s: %v, want fs.ErrExist", kind, what, err)
+				}
+				if got := names(t, dir); !slices.Equal(got, []string{"x"}) {
+					t.Errorf("a %s over %s leaves %q", kind, what, got)
+				}
+				if info, err := os.Lstat(path); err != nil || info.Size() == 3 && info.Mode().IsRegular() && string(must(os.ReadFile(path))) != "old" {
+					t.Errorf("a %s over %s: that is now %v, %v", kind, what, info, err)
+				}
+			}
+		}
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestRestoreIntoReadOnlyDirectory(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write everywhere")
+	}
+	dir := t.TempDir()
+	root := openRoot(t, dir)
+	os.Chmod(dir, 0o555)
+	defer os.Chmod(dir, 0o777)
+	err := nar.Restore(t.Context(), root, "x", bytes.NewReader(sample), nil)
+	if !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("%v, want fs.ErrPermission", err)
+	}
+}
+
+func TestRestoreCheckFails(t *testing.T) {
+	dir := t.TempDir()
+	wrong := errors.New("wrong hash")
+	seen := false
+	err := nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(sample), &nar.RestoreOptions{Check: func() error {
+		_, err := os.Lstat(filepath.Join(dir, "x"))
+		seen = err == nil
+		return wrong
+	}})
+	if !errors.Is(err, wrong) || seen || len(names(t, dir)) != 0 {
+		t.Errorf("%v, seen too early: %v, left: %q", err, seen, names(t, dir))
+	}
+}
+
+func TestRestoreCancelled(t *testing.T) {
+	noLeak(t)
+	cause := errors.New("somebody pressed a key")
+	large := archive(nar.Magic, dir(in("a", file("x")...), in("b", file(strings.Repeat("x", 3<<20))...), in("c", file("x")...)))
+	for at := range 8 {
+		dir := t.TempDir()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		calls := 0
+		err := nar.Restore(ctx, openRoot(t, dir), "x", bytes.NewReader(large), &nar.RestoreOptions{Progress: func(nar.RestoreProgress) {
+			if calls++; calls > at {
+				cancel(cause)
+			}
+		}})
+		if !errors.Is(err, cause) {
+			t.Errorf("cancelled at call %d: %v", at, err)
+		}
+		if calls > at+1 {
+			t.Errorf("cancelled at call %d, but %d came", at, calls)
+		}
+		if got := names(t, dir); len(got) != 0 {
+			t.Errorf("cancelled at call %d: %q is left", at, got)
+		}
+	}
+}
+
+func TestRestorePanic(t *testing.T) {
+	dir := t.TempDir()
+	func() {
+		defer func() { recover() }()
+		nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(sample), &nar.RestoreOptions{Progress: func(nar.RestoreProgress) { panic("boom") }})
+		t.Error("it did not panic")
+	}()
+	if got := names(t, dir); len(got) != 0 {
+		t.Errorf("%q is left", got)
+	}
+}
+
+func TestRestoreProgress(t *testing.T) {
+	var last nar.RestoreProgress
+	err := nar.Restore(t.Context(), openRoot(t, t.TempDir()), "x", iotest.HalfReader(bytes.NewReader(sample)), &nar.RestoreOptions{
+		Progress: func(p nar.RestoreProgress) {
+			if p.Entries < last.Entries || p.Bytes < last.Bytes {
+				t.Errorf("%v after %v", p, last)
+			}
+			last = p
+		},
+	})
+	if want := (nar.RestoreProgress{Entries: 9, Bytes: 21 + 23 + 1000 + 8}); err != nil || last != want {
+		t.Errorf("%+v, %v, want %+v", last, err, want)
+	}
+}
+
+// The open directories are those on the way, and are closed afterwards.
+func TestRestoreClosesDirectories(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("open files are counted in /proc")
+	}
+	before := len(names(t, "/proc/self/fd"))
+	root := openRoot(t, t.TempDir())
+	for i := range 20 {
+		if err := nar.Restore(t.Context(), root, fmt.Sprint(i), bytes.NewReader(depth(63)), nil); err != nil {
+			t.Fatal(err)
+		}
+		nar.Restore(t.Context(), root, "broken", bytes.NewReader(depth(63)[:9000]), nil)
+	}
+	if after := len(names(t, "/proc/self/fd")); after > before+2 {
+		t.Errorf("%d files are open, %d were before", after, before)
+	}
+}
+
+func TestCaseHack(t *testing.T) {
+	b := archive(nar.Magic, dir(
+		in("A", file("1")...), in("B", file("2")...), in("a", file("3")...),
+		in("sub", dir(in("X", file("4")...), in("x", file("5")...))...),
+		in("Ä", file("6")...), in("ä", file("7")...), // only A-Z count, as in Nix
+	))
+	dir := t.TempDir()
+	if err := nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(b), &nar.RestoreOptions{CaseHack: true}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"A", "B", "a~nix~case~hack~1", "sub", "Ä", "ä"}
+	if got := names(t, filepath.Join(dir, "x")); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	equal(t, "dumped again", dump(t, filepath.Join(dir, "x"), &nar.DumpOptions{CaseHack: true}), b)
+
+	// Two files that are one name in the archive.
+	os.WriteFile(filepath.Join(dir, "x", "B~nix~case~hack~7"), nil, 0o666)
+	err := nar.Dump(t.Context(), io.Discard, filepath.Join(dir, "x"), &nar.DumpOptions{CaseHack: true})
+	if err == nil || !strings.Contains(err.Error(), "same name") {
+		t.Errorf("a collision: %v", err)
+	}
+	// The first marker counts, and what is before it must be a name.
+	os.Remove(filepath.Join(dir, "x", "B~nix~case~hack~7"))
+	os.Rename(filepath.Join(dir, "x", "a~nix~case~hack~1"), filepath.Join(dir, "x", "a~nix~case~hack~1~nix~case~hack~2"))
+	equal(t, "with two markers", dump(t, filepath.Join(dir, "x"), &nar.DumpOptions{CaseHack: true}), b)
+	os.WriteFile(filepath.Join(dir, "x", "~nix~case~hack~7"), nil, 0o666)
+	if err := nar.Dump(t.Context(), io.Discard, filepath.Join(dir, "x"), &nar.DumpOptions{CaseHack: true}); err == nil {
+		t.Error("a name that is nothing but a marker was dumped")
+	}
+
+	collision := archive(nar.Magic, in2("A", "A~NIX~CASE~HACK~1", "a"))
+	err = nar.Restore(t.Context(), openRoot(t, dir), "y", bytes.NewReader(collision), &nar.RestoreOptions{CaseHack: true})
+	if err == nil || !strings.Contains(err.Error(), "taken") {
+		t.Errorf("a name that the case hack would make is taken: %v", err)
+	}
+}
+
+// in2 returns a directory of empty files.
+func in2(names ...string) []any {
+	var entries [][]any
+	for _, n := range names {
+		entries = append(entries, in(n, file("")...))
+	}
+	return dir(entries...)
+}

@@ -1,0 +1,115 @@
+// Package pix is the Nix store for Go.
+//
+// It is a library of small packages, each of them one concept of Nix. A package imports
+// only those above it in this list, which is also the order in which to read them:
+//
+//   - [pix/nixbase32]: Nix's base-32 alphabet and its reversed bit order;
+//   - [pix/nixhash]: digests and their spellings;
+//   - [pix/storepath]: store directories, store paths, content addresses, fingerprints;
+//   - [pix/wire]: the primitives that archives and protocol share;
+//   - [pix/nar]: the archive format;
+//   - [pix/derivation]: .drv files, the hashes and paths that follow from them;
+//   - [pix/activity]: what a daemon tells while it works, and its errors;
+//   - [pix/store]: what a store is;
+//   - [pix/protocol]: the worker protocol;
+//   - [pix/daemon]: the client of a Nix daemon.
+//
+// This package, the last of them, has [Open], which finds a store by its URI. The command
+// is in pix/cmd/pix.
+package pix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"pix/daemon"
+	"pix/store"
+	"pix/storepath"
+)
+
+// Options says how to open a store. Nil and the zero values are useful.
+type Options struct {
+	// StoreDir is the store directory; "" is [storepath.DefaultDir].
+	StoreDir storepath.Dir
+
+	// DaemonSocket is where the daemon of this machine listens, for the URIs that do
+	// not say it; "" is [daemon.DefaultSocket].
+	DaemonSocket string
+
+	// Daemon has what else a connection to a daemon can be told. Its StoreDir is
+	// overruled by the one above.
+	Daemon *daemon.Options
+}
+
+// A URIError says that a store URI cannot be opened. It is [errors.ErrUnsupported] if Nix
+// would know the URI.
+type URIError struct {
+	URI    string
+	Reason string
+	known  bool
+}
+
+func (e *URIError) Error() string { return fmt.Sprintf("store '%s': %s", e.URI, e.Reason) }
+
+// Is reports whether target is [errors.ErrUnsupported], and Nix would know the URI.
+func (e *URIError) Is(target error) bool { return e.known && target == errors.ErrUnsupported }
+
+// Open opens the store that uri names:
+//
+//	"", "auto", "daemon"   the daemon of this machine
+//	"unix://PATH"          the daemon whose socket is at PATH
+//
+// The error is a [*URIError] for any other URI, and a [*daemon.DialError] if no daemon
+// answers.
+func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	addr, err := o.socket(uri)
+	if err != nil {
+		return nil, err
+	}
+	var d daemon.Options
+	if o.Daemon != nil {
+		d = *o.Daemon
+	}
+	d.StoreDir = o.StoreDir
+	c, err := daemon.Dial(ctx, addr, &d)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// socket returns the socket of the daemon that uri names.
+func (o *Options) socket(uri string) (string, error) {
+	switch uri {
+	case "", "auto", "daemon", "unix://":
+		return o.DaemonSocket, nil
+	case "local":
+		return "", &URIError{uri, "the store of this machine is opened through its daemon alone; use daemon or unix://PATH", true}
+	}
+	scheme, rest, ok := strings.Cut(uri, "://")
+	if !ok {
+		return "", &URIError{uri, "no store URI; expected auto, daemon or unix://PATH", false}
+	}
+	if scheme != "unix" {
+		return "", &URIError{uri, fmt.Sprintf("the scheme %s:// is not supported; expected auto, daemon or unix://PATH", scheme), scheme == "ssh-ng"}
+	}
+	path, query, _ := strings.Cut(rest, "?")
+	if query != "" {
+		return "", &URIError{uri, "parameters are not supported; the store directory is an option of its own", true}
+	}
+	path, err := url.PathUnescape(path)
+	if err != nil {
+		return "", &URIError{uri, err.Error(), false}
+	}
+	if !strings.HasPrefix(path, "/") {
+		return "", &URIError{uri, "the path of the socket is not absolute", false}
+	}
+	return path, nil
+}

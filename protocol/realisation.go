@@ -1,0 +1,293 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// A RegisterDrvOutputRequest tells which path an output has. Its ID needs the Path of the
+// derivation with the feature [RealisationWithPath], else its Hash.
+type RegisterDrvOutputRequest struct{ Realisation store.KeyedRealisation }
+
+// A QueryRealisationRequest asks which path an output has. Its ID needs the Path of the
+// derivation with the feature [RealisationWithPath], else its Hash.
+type QueryRealisationRequest struct{ ID store.DrvOutput }
+
+// A QueryRealisationReply answers it. Nil means that this is not known. With the feature
+// [RealisationWithPath] it has no ID of its own: that of the request is meant.
+type QueryRealisationReply struct{ Realisation *store.KeyedRealisation }
+
+func (*RegisterDrvOutputRequest) Op() Op { return RegisterDrvOutput }
+func (r *RegisterDrvOutputRequest) code(c *codec) {
+	c.keyedRealisation("realisation", &r.Realisation)
+}
+
+func (*QueryRealisationRequest) Op() Op          { return QueryRealisation }
+func (r *QueryRealisationRequest) code(c *codec) { c.drvOutput("output", &r.ID) }
+
+func (r *QueryRealisationReply) code(c *codec) {
+	if !c.Features.Has(RealisationWithPath) {
+		r.codeOld(c)
+		return
+	}
+	have := r.Realisation != nil
+	c.optional("realisation", &have)
+	if !c.encoding() {
+		r.Realisation = nil
+		if have && c.err == nil {
+			r.Realisation = new(store.KeyedRealisation)
+		}
+	}
+	if r.Realisation != nil {
+		c.realisation(&r.Realisation.Realisation)
+	}
+}
+
+// codeOld codes a set of at most one realisation.
+func (r *QueryRealisationReply) codeOld(c *codec) {
+	var l []store.KeyedRealisation
+	if r.Realisation != nil {
+		l = append(l, *r.Realisation)
+	}
+	at := c.offset()
+	list(c, "realisation", &l, func(r *store.KeyedRealisation) { c.keyedRealisation("realisation", r) })
+	if c.encoding() {
+		return
+	}
+	r.Realisation = nil
+	switch len(l) {
+	case 0:
+	case 1:
+		r.Realisation = &l[0]
+	default:
+		c.fail("realisation", at, fmt.Errorf("%d instead of at most one", len(l)))
+	}
+}
+
+// drvOutput codes what Nix calls DrvOutput: path and name with the feature, and before
+// "sha256:<hex>!<name>".
+func (c *codec) drvOutput(field string, id *store.DrvOutput) {
+	if c.Features.Has(RealisationWithPath) {
+		if !c.encoding() {
+			id.Hash = nixhash.Hash{}
+		}
+		c.path("derivation", &id.Path)
+		c.name("output", &id.Output)
+		return
+	}
+	if c.encoding() {
+		c.fail(field, -1, checkDrvHash(id))
+	}
+	text(c, field, id, printDrvOutput, parseDrvOutput)
+}
+
+func checkDrvHash(id *store.DrvOutput) error {
+	if id.Hash.IsZero() {
+		return errors.New("the daemon wants the hash of the derivation")
+	}
+	return nil
+}
+
+func printDrvOutput(id store.DrvOutput) string { return id.Hash.WithBase16() + "!" + id.Output }
+
+func parseDrvOutput(s string) (id store.DrvOutput, err error) {
+	hash, name, ok := strings.Cut(s, "!")
+	if !ok {
+		return id, fmt.Errorf("the output id %q has no '!'", s)
+	}
+	id.Output = name
+	id.Hash, err = nixhash.Parse(hash)
+	return id, err
+}
+
+// realisation codes what Nix calls UnkeyedRealisation.
+func (c *codec) realisation(r *store.Realisation) {
+	c.path("output path", &r.OutPath)
+	c.stringSet("signatures", &r.Signatures)
+}
+
+// keyedRealisation codes what Nix calls Realisation.
+func (c *codec) keyedRealisation(field string, r *store.KeyedRealisation) {
+	if c.Features.Has(RealisationWithPath) {
+		c.drvOutput(field, &r.ID)
+		c.realisation(&r.Realisation)
+		return
+	}
+	var s string
+	if c.encoding() {
+		var err error
+		s, err = c.printRealisation(r)
+		c.fail(field, -1, err)
+	}
+	at := c.offset()
+	c.string(field, &s)
+	if c.encoding() || c.err != nil {
+		return
+	}
+	got, err := c.parseRealisation(s)
+	*r = got
+	c.fail(field, at, err)
+}
+
+// jsonRealisation is the older form of a realisation. Its path is a base name.
+type jsonRealisation struct {
+	// Dependent is what the realisation depends on. Nix 2.34 passes it over, and is
+	// followed here; older versions want it.
+	Dependent  *struct{}       `json:"dependentRealisations,omitempty"`
+	ID         string          `json:"id"`
+	OutPath    string          `json:"outPath"`
+	Signatures json.RawMessage `json:"signatures,omitempty"`
+}
+
+func (c *codec) printRealisation(r *store.KeyedRealisation) (string, error) {
+	if err := checkDrvHash(&r.ID); err != nil {
+		return "", err
+	}
+	if _, err := c.Dir.Parse(string(r.OutPath)); err != nil {
+		return "", err
+	}
+	signatures, err := printJSON(append([]string{}, asSet(r.Signatures)...))
+	if err != nil {
+		return "", err
+	}
+	text, err := printJSON(jsonRealisation{
+		Dependent: new(struct{}), ID: printDrvOutput(r.ID), OutPath: r.OutPath.Base(), Signatures: signatures,
+	})
+	return string(text), err
+}
+
+// printJSON prints without what HTML would need, as Nix does.
+func printJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	text := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	if bytes.ContainsRune(text, utf8.RuneError) || bytes.Contains(text, []byte(`\ufffd`)) {
+		return nil, errors.New("what is not UTF-8 cannot be sent as JSON")
+	}
+	return text, nil
+}
+
+func (c *codec) parseRealisation(s string) (r store.KeyedRealisation, err error) {
+	var j jsonRealisation
+	if err := json.Unmarshal([]byte(s), &j); err != nil {
+		return r, noEOF(err)
+	}
+	if r.ID, err = parseDrvOutput(j.ID); err != nil {
+		return r, err
+	}
+	if r.OutPath, err = c.Dir.ParseBase(j.OutPath); err != nil {
+		return r, err
+	}
+	r.Signatures, err = parseSignatures(j.Signatures)
+	return r, err
+}
+
+// parseSignatures reads signatures as strings, which released daemons write, and as
+// objects of key name and signature, which some versions between them wrote.
+func parseSignatures(text json.RawMessage) ([]string, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	var elements []json.RawMessage
+	if err := json.Unmarshal(text, &elements); err != nil {
+		return nil, err
+	}
+	var signatures []string
+	for _, element := range elements {
+		var s string
+		if json.Unmarshal(element, &s) != nil {
+			var object struct{ KeyName, Sig string }
+			if err := json.Unmarshal(element, &object); err != nil {
+				return nil, err
+			}
+			s = object.KeyName + ":" + object.Sig
+		}
+		signatures = append(signatures, s)
+	}
+	return asSet(signatures), nil
+}
+
+// noEOF keeps a truncated JSON text from looking like a truncated stream.
+func noEOF(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return errors.New(err.Error())
+	}
+	return err
+}
+
+// codeOutputs codes the outputs of a build, with their names.
+func (c *codec) codeOutputs(outputs *map[string]store.Realisation, element func(*entry[string, store.Realisation])) {
+	mapping(c, "built outputs", outputs, element)
+	if !c.encoding() && len(*outputs) == 0 {
+		*outputs = nil
+	}
+}
+
+func (c *codec) outputs(outputs *map[string]store.Realisation) {
+	c.codeOutputs(outputs, func(e *entry[string, store.Realisation]) {
+		c.name("name", &e.key)
+		c.realisation(&e.value)
+	})
+}
+
+// dummyDrvHash stands for the hash of a derivation where only name and path of an output
+// are believed by anybody. Nix 2.36 sends it too.
+const dummyDrvHash = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+
+// jsonOutputs codes the outputs of a build before the feature realisation-with-path: a
+// map from "hash!name" to JSON. The hash, and all of the JSON but the path, cannot be
+// believed.
+func (c *codec) jsonOutputs(outputs *map[string]store.Realisation) {
+	c.codeOutputs(outputs, func(e *entry[string, store.Realisation]) {
+		if c.trace != nil {
+			c.name("name", &e.key)
+			c.path("output path", &e.value.OutPath)
+			return
+		}
+		var id, text string
+		if c.encoding() {
+			id = dummyDrvHash + "!" + e.key
+			b, err := printJSON(jsonRealisation{ID: id, OutPath: e.value.OutPath.Base()})
+			if err == nil {
+				_, err = c.Dir.Parse(string(e.value.OutPath))
+			}
+			c.fail("built output", -1, err)
+			text = string(b)
+		}
+		at := c.offset()
+		c.name("output id", &id)
+		c.string("built output", &text)
+		if c.encoding() || c.err != nil {
+			return
+		}
+		_, name, ok := strings.Cut(id, "!")
+		if !ok {
+			c.fail("output id", at, fmt.Errorf("%q has no '!'", id))
+			return
+		}
+		path, err := c.parseJSONOutput(text)
+		e.key, e.value = name, store.Realisation{OutPath: path}
+		c.fail("built output", at, err)
+	})
+}
+
+func (c *codec) parseJSONOutput(text string) (storepath.Path, error) {
+	var j struct{ OutPath string }
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
+		return "", noEOF(err)
+	}
+	return c.Dir.ParseBase(j.OutPath)
+}

@@ -1,0 +1,215 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+
+	"pix/nixhash"
+	"pix/store"
+	"pix/wire"
+)
+
+func reader(b []byte) *wire.Reader { return wire.NewReader(bytes.NewReader(b), 0) }
+
+// normal takes out of a value that was filled what the protocol does not carry.
+func normal(p Params, v any) any {
+	withPath := p.Features.Has(RealisationWithPath)
+	id := func(id *store.DrvOutput) {
+		if withPath {
+			id.Hash = nixhash.Hash{}
+		} else {
+			id.Path = ""
+		}
+	}
+	switch v := v.(type) {
+	case *RegisterDrvOutputRequest:
+		id(&v.Realisation.ID)
+	case *QueryRealisationRequest:
+		id(&v.ID)
+	case *QueryRealisationReply:
+		if v.Realisation == nil {
+			break
+		}
+		if id(&v.Realisation.ID); withPath {
+			v.Realisation.ID = store.DrvOutput{}
+		}
+	case *BuildDerivationReply:
+		normalResult(p, &v.Result)
+	case *BuildPathsWithResultsReply:
+		for i := range v.Results {
+			normalResult(p, &v.Results[i].BuildResult)
+		}
+	case *AddToStoreReply:
+		if p.Version < framedAdd {
+			v.Info = store.PathInfo{Path: v.Info.Path}
+		}
+	case *AddToStoreRequest:
+		if p.Version < framedAdd {
+			v.Repair, v.References = false, nil
+		}
+	}
+	return v
+}
+
+func normalResult(p Params, r *store.BuildResult) {
+	for name, o := range r.Outputs {
+		if !p.Features.Has(RealisationWithPath) {
+			o.Signatures = nil // they cannot be believed
+		}
+		r.Outputs[name] = o
+	}
+	if len(r.Outputs) == 0 || p.Version < MakeVersion(28) {
+		r.Outputs = nil
+	}
+	if p.Version < MakeVersion(29) {
+		*r = store.BuildResult{Status: r.Status, Message: r.Message, Outputs: r.Outputs}
+	}
+	if p.Version < MakeVersion(37) {
+		r.CPUUser, r.CPUSystem = nil, nil
+	}
+}
+
+// Every request is read as it was written, at every version and with all features, and
+// where it cannot be written nothing is.
+func TestRequestRoundTrip(t *testing.T) {
+	written := map[Op]int{}
+	for _, p := range allParams() {
+		for _, row := range Operations() {
+			for seed := range uint64(8) {
+				req := row.request()
+				newFiller(seed).fill(req)
+				b, err := p.AppendRequest([]byte("before"), req)
+				if errors.Is(err, errors.ErrUnsupported) {
+					if string(b) != "before" {
+						t.Fatalf("%s of %s: an error, and %d bytes", row.Name, p.Version, len(b))
+					}
+					continue
+				}
+				if err != nil {
+					t.Fatalf("%s of %s %s: %v", row.Name, p.Version, p.Features, err)
+				}
+				if p.Check(row.Op) != nil {
+					t.Fatalf("%s of %s %s is sent", row.Name, p.Version, p.Features)
+				}
+				written[row.Op]++
+				in := reader(b[len("before"):])
+				got, err := p.ReadRequest(in)
+				if err != nil || !in.AtEnd() {
+					t.Fatalf("%s of %s %s: %v, at %d of %d", row.Name, p.Version, p.Features, err, in.Offset(), len(b))
+				}
+				if want := normal(p, req); !reflect.DeepEqual(got, want) {
+					t.Fatalf("%s of %s %s: read\n%s\ninstead of\n%s", row.Name, p.Version, p.Features, show(got), show(want))
+				}
+			}
+		}
+	}
+	for _, row := range Operations() {
+		if written[row.Op] < 4 {
+			t.Errorf("%s was written %d times", row.Name, written[row.Op])
+		}
+	}
+}
+
+func show(v any) string { return fmt.Sprintf("%#v", v) }
+
+// The same of replies.
+func TestReplyRoundTrip(t *testing.T) {
+	for _, p := range allParams() {
+		for _, row := range Operations() {
+			if p.Check(row.Op) != nil {
+				continue
+			}
+			for seed := range uint64(8) {
+				reply := row.reply()
+				newFiller(seed).fill(reply)
+				b, err := p.AppendReply([]byte("before"), row.Op, reply)
+				if errors.Is(err, errors.ErrUnsupported) {
+					continue
+				}
+				if err != nil {
+					t.Fatalf("%s of %s %s: %v", row.Name, p.Version, p.Features, err)
+				}
+				in, got := reader(b[len("before"):]), NewReply(row.Op)
+				if err := p.ReadReply(in, row.Op, got); err != nil || !in.AtEnd() {
+					t.Fatalf("%s of %s %s: %v, at %d of %d", row.Name, p.Version, p.Features, err, in.Offset(), len(b))
+				}
+				if want := normal(p, reply); !reflect.DeepEqual(got, want) {
+					t.Fatalf("%s of %s %s: read\n%s\ninstead of\n%s", row.Name, p.Version, p.Features, show(got), show(want))
+				}
+			}
+		}
+	}
+}
+
+// The same of messages.
+func TestMessageRoundTrip(t *testing.T) {
+	for _, p := range allParams() {
+		for seed := range uint64(64) {
+			var m Message
+			newFiller(seed).fill(&m)
+			b, err := p.AppendMessage(nil, m)
+			if errors.Is(err, errors.ErrUnsupported) && p.Version < activityVersion {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := reader(b)
+			got, err := p.ReadMessage(in)
+			if err != nil || !in.AtEnd() {
+				t.Fatalf("%s of %s: %v", m.Kind, p.Version, err)
+			}
+			if m.Err != nil && p.Version < structuredErrors {
+				m.Err.Level, m.Err.Traces = 0, nil
+			}
+			if !reflect.DeepEqual(got, m) {
+				t.Fatalf("%s of %s: read\n%s\ninstead of\n%s", m.Kind, p.Version, show(got), show(m))
+			}
+		}
+	}
+}
+
+// Both sides of the handshake agree, whatever either offers.
+func TestHandshake(t *testing.T) {
+	for server := MinVersion; server <= MaxVersion; server++ {
+		for client := MinVersion; client <= MaxVersion; client++ {
+			g := Greeting{DaemonVersion: server, NixVersion: "2.34.8", Trust: NotTrusted}
+			testHandshake(t, g, client, AllFeatures|BuildFeatures, RealisationWithPath)
+		}
+	}
+	for f := Features(0); f < 1<<numFeatures; f++ {
+		testHandshake(t, Greeting{DaemonVersion: MaxVersion, Trust: Trusted}, MaxVersion, f, AllFeatures|BuildFeatures)
+	}
+}
+
+func testHandshake(t *testing.T, g Greeting, client Version, theirs, ours Features) {
+	t.Helper()
+	want := Params{Version: min(client, g.DaemonVersion), Dir: testDir}
+	if want.Version == MaxVersion {
+		want.Features = theirs & ours
+	}
+	if want.Version < MakeVersion(33) {
+		g.NixVersion = ""
+	}
+	if want.Version < MakeVersion(35) {
+		g.Trust = TrustUnknown
+	}
+	c, s := newPipe()
+	type result struct {
+		p   Params
+		err error
+	}
+	served := make(chan result, 1)
+	go func() {
+		p, err := ServerHandshake(s.reader(), s, testDir, g, ours)
+		served <- result{p, err}
+	}()
+	p, got, err := clientHandshake(c.reader(), c, testDir, client, theirs)
+	r := <-served
+	if err != nil || r.err != nil || p != want || r.p != want || got != g {
+		t.Fatalf("%s and %s, %s and %s: the client has %v, %v, %v, the server %v, %v", client, g.DaemonVersion, theirs, ours, p, got, err, r.p, r.err)
+	}
+}
