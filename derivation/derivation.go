@@ -66,7 +66,7 @@ func (d *Derivation) Clone() *Derivation {
 		Args:     cloneStrings(d.Args),
 	}
 	c.Outputs = cloneMap(d.Outputs, func(o Output) Output {
-		o.path = cloneString(o.path)
+		o.path, o.digest = cloneString(o.path), strings.Clone(o.digest)
 		return o
 	})
 	c.InputDerivations = cloneMap(d.InputDerivations, InputOutputs.Clone)

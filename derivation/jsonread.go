@@ -355,7 +355,7 @@ func (r *jsonReader) outputOf(field string, o outputJSON) Output {
 			r.fail(field+".hash", err.Error())
 			return Output{}
 		}
-		return Output{kind: Fixed, method: method, hash: hash, path: path}
+		return fixedOutput(method, hash, path)
 	case o.hasPath:
 		r.fail(field+".path", "an output that is neither input-addressed nor fixed has a path")
 	case algo == 0:

@@ -194,9 +194,9 @@ func (o Output) write(w *jsonWriter, version JSONVersion) {
 	switch o.kind {
 	case Fixed:
 		if version >= JSONVersion4 {
-			w.member("hash", o.hash.SRI())
+			w.member("hash", o.ContentAddress().Hash().SRI())
 		} else {
-			w.member("hash", o.hash.Base16())
+			w.member("hash", o.digest)
 			o.writeAlgorithm(w, version)
 		}
 	case Floating, Impure:
@@ -220,7 +220,7 @@ func (o Output) writeAlgorithm(w *jsonWriter, version JSONVersion) {
 	if version == JSONVersion1 {
 		w.member("hashAlgo", o.MethodAlgorithm())
 	} else {
-		w.member("hashAlgo", o.Algorithm().String())
+		w.member("hashAlgo", o.algo.String())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"pix/storepath"
 )
@@ -61,9 +62,17 @@ func (d Directory) Files() ([]string, error) {
 
 // read returns the contents of a file.
 func (d Directory) read(name string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(string(d), name))
-	return string(text), err
+	buf := readBuffers.Get().(*[]byte)
+	text, longer, err := readFile(filepath.Join(string(d), name), *buf)
+	const most = 4 << 20 // bytes that are kept for the next file
+	if cap(longer) <= most {
+		*buf = longer
+		readBuffers.Put(buf)
+	}
+	return text, err
 }
+
+var readBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // A LoadError says that a member of a closure could not be loaded.
 type LoadError struct {

@@ -94,8 +94,14 @@ func (d *Derivation) fixedModulo() (ModuloHash, error) {
 	if err != nil {
 		return ModuloHash{}, err
 	}
+	return fixedModuloAt(path, output), nil
+}
+
+// fixedModuloAt returns the modulo hash of a derivation with that fixed output, whose
+// computed path is known.
+func fixedModuloAt(path storepath.Path, output Output) ModuloHash {
 	text := "fixed:out:" + output.MethodAlgorithm() + ":" + output.HashField() + ":" + string(path)
-	return ModuloHash{Hash: nixhash.Sum(nixhash.SHA256, []byte(text))}, nil
+	return ModuloHash{Hash: nixhash.Sum(nixhash.SHA256, []byte(text))}
 }
 
 // appendModulo appends the text of d with other inputs.
@@ -134,11 +140,11 @@ type hashWork struct {
 var hashWorks = sync.Pool{New: func() any { return new(hashWork) }}
 
 func (w *hashWork) release() {
-	release(&w.inputs)
-	const most = 4 << 20 // bytes that are kept for the next text
-	if cap(w.text) > most {
-		w.text = nil
+	const most = 4 << 20 // bytes of each that are kept
+	if cap(w.text) > most || cap(w.inputs) > most/64 {
+		return
 	}
+	clear(w.inputs)
 	hashWorks.Put(w)
 }
 

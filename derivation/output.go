@@ -45,9 +45,9 @@ func (k OutputKind) String() string {
 type Output struct {
 	kind   OutputKind
 	method storepath.Method
-	algo   nixhash.Algorithm // for floating and impure outputs; a fixed one has it in hash
+	algo   nixhash.Algorithm
 	path   storepath.Path
-	hash   nixhash.Hash
+	digest string // in lower-case hex, as it is in the text
 }
 
 // InputAddressedOutput returns an output of that path, which follows from the
@@ -60,7 +60,11 @@ func InputAddressedOutput(path storepath.Path) Output {
 // derivation's text has; Nix does not believe it but computes it from the rest (see
 // [Derivation.OutputPaths]). It may be "" until [Derivation.FillOutputPaths].
 func FixedOutput(ca storepath.ContentAddress, path storepath.Path) Output {
-	return Output{kind: Fixed, method: ca.Method(), hash: ca.Hash(), path: path}
+	return fixedOutput(ca.Method(), ca.Hash(), path)
+}
+
+func fixedOutput(m storepath.Method, h nixhash.Hash, path storepath.Path) Output {
+	return Output{kind: Fixed, method: m, algo: h.Algorithm(), digest: h.Base16(), path: path}
 }
 
 // FloatingOutput returns an output that is addressed by its contents, once they are
@@ -92,9 +96,13 @@ func (o Output) ContentAddress() storepath.ContentAddress {
 	if o.kind != Fixed {
 		return storepath.ContentAddress{}
 	}
-	ca, err := storepath.NewContentAddress(o.method, o.hash)
+	hash, err := nixhash.ParseUnprefixed(o.digest, o.algo)
 	if err != nil {
 		return storepath.ContentAddress{} // made from a zero content address
+	}
+	ca, err := storepath.NewContentAddress(o.method, hash)
+	if err != nil {
+		return storepath.ContentAddress{}
 	}
 	return ca
 }
@@ -104,12 +112,7 @@ func (o Output) Method() storepath.Method { return o.method }
 
 // Algorithm returns the hash algorithm of a fixed, floating or impure output; else
 // zero.
-func (o Output) Algorithm() nixhash.Algorithm {
-	if o.kind == Fixed {
-		return o.hash.Algorithm()
-	}
-	return o.algo
-}
+func (o Output) Algorithm() nixhash.Algorithm { return o.algo }
 
 // MethodAlgorithm returns the second field of an output in a derivation's text, such
 // as "r:sha256"; "" for input-addressed and deferred outputs.
@@ -117,7 +120,7 @@ func (o Output) MethodAlgorithm() string {
 	if o.kind != Fixed && o.kind != Floating && o.kind != Impure {
 		return ""
 	}
-	return o.method.Prefix() + o.Algorithm().String()
+	return o.method.Prefix() + o.algo.String()
 }
 
 // HashField returns the third field of an output in a derivation's text: the digest
@@ -125,7 +128,7 @@ func (o Output) MethodAlgorithm() string {
 func (o Output) HashField() string {
 	switch o.kind {
 	case Fixed:
-		return o.hash.Base16()
+		return o.digest
 	case Impure:
 		return impureField
 	case InputAddressed, Floating, Deferred:

@@ -1,6 +1,7 @@
 package derivation
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"path"
@@ -114,6 +115,7 @@ type parser struct {
 	nextEscape int            // of the first backslash not before the last string; len(text) if there is none
 	dir        storepath.Dir  // of all paths; "" until the first one
 	demanded   bool           // that dir was given by the caller
+	oddAt      int            // pos after the last string that is not as it stands in the text
 	restAt     int            // of the bracket that ends the input derivations
 	fixed      storepath.Path // what the last fixed output claims to be its path
 	fixedAt    int
@@ -196,43 +198,48 @@ func (p *parser) restOfString(start int) (string, bool) {
 	if end == len(p.text) {
 		return "", p.fail(start-1, "", "the string that begins here has no end")
 	}
-	if p.nextEscape < end {
-		if p.nextEscape < start {
-			p.nextEscape = indexFrom(p.text, start, '\\')
-		}
-		if p.nextEscape < end {
-			return p.escapedString(start, end)
-		}
+	if p.escapeBefore(start, end) {
+		return p.escapedString(start)
 	}
 	p.pos = end + 1
 	return p.text[start:end], true
 }
 
 // escapedString reads a string with at least one backslash, whose content begins at
-// start and whose first quote stands at quote.
-func (p *parser) escapedString(start, quote int) (string, bool) {
-	buf := p.room.buf[:0]
-	at, escape := start, p.nextEscape
-	for escape < quote {
-		if escape+1 == len(p.text) {
-			break
+// start. It copies eight bytes at a time, and then goes on after those of them that
+// stand before a quote or a backslash.
+func (p *parser) escapedString(start int) (string, bool) {
+	text, buf := p.text, p.room.buf
+	at, n := start, 0
+	for at < len(text) {
+		if n+8 > len(buf) {
+			buf = append(buf, make([]byte, max(len(buf), 1<<12))...)
 		}
-		buf = append(buf, p.text[at:escape]...)
-		buf = append(buf, p.unescape(escape+1))
-		at = escape + 2
-		if quote == escape+1 {
-			quote = indexFrom(p.text, at, '"')
+		if at+8 <= len(text) {
+			word := load64(text[at : at+8])
+			binary.LittleEndian.PutUint64(buf[n:], word)
+			found := hasByte(word, '"') | hasByte(word, '\\')
+			plain := bits.TrailingZeros64(found) / 8 // 8 if there is neither
+			at, n = at+plain, n+plain
+			if found == 0 {
+				continue
+			}
 		}
-		escape = indexFrom(p.text, at, '\\')
+		switch c := text[at]; {
+		case c == '"':
+			p.room.buf, p.pos, p.oddAt = buf, at+1, at+1
+			return string(buf[:n]), true
+		case c != '\\':
+			buf[n] = c
+			at, n = at+1, n+1
+		case at+1 < len(text):
+			buf[n] = p.unescape(at + 1)
+			at, n = at+2, n+1
+		default:
+			at = len(text)
+		}
 	}
-	p.nextEscape = escape
-	if quote == len(p.text) || escape < quote {
-		return "", p.fail(start-1, "", "the string that begins here has no end")
-	}
-	buf = append(buf, p.text[at:quote]...)
-	p.room.buf = buf
-	p.pos = quote + 1
-	return string(buf), true
+	return "", p.fail(start-1, "", "the string that begins here has no end")
 }
 
 // unescape returns what the byte at offset stands for after a backslash.
@@ -286,18 +293,12 @@ func (p *parser) plain() (string, bool) {
 	return s, ok
 }
 
-// path reads a store path. Those that are spelled as they should be are checked
-// and measured in one go.
+// path reads a store path.
 func (p *parser) path() (storepath.Path, bool) {
 	start := p.pos
-	if n := len(p.dir); n > 0 && len(p.text)-start > n+2 && p.text[start] == '"' {
-		s := p.text[start+1:]
-		if s[:n] == string(p.dir) && s[n] == '/' {
-			if base := plainBaseLen(s[n+1:]); base > 0 && len(s) > n+1+base && s[n+1+base] == '"' {
-				p.pos = start + 1 + n + 1 + base + 1
-				return storepath.Path(s[:n+1+base]), true
-			}
-		}
+	if path, ok := p.plainPath(start); ok {
+		p.pos += len(path) + 2
+		return path, true
 	}
 	s, ok := p.plain()
 	if !ok {
@@ -306,10 +307,33 @@ func (p *parser) path() (storepath.Path, bool) {
 	return p.storePath(start+1, s)
 }
 
+// plainPath returns the store path that stands in quotes from offset on, if it is
+// in the directory that is known and spelled as it should be. It is checked and
+// measured in one go.
+func (p *parser) plainPath(offset int) (storepath.Path, bool) {
+	n := len(p.dir)
+	if n == 0 || len(p.text)-offset <= n+2 || p.text[offset] != '"' {
+		return "", false
+	}
+	s := p.text[offset+1:]
+	if s[:n] != string(p.dir) || s[n] != '/' {
+		return "", false
+	}
+	base := plainBaseLen(s[n+1:])
+	if base == 0 || len(s) == n+1+base || s[n+1+base] != '"' {
+		return "", false
+	}
+	return storepath.Path(s[:n+1+base]), true
+}
+
 // storePath checks that s is a store path in the same directory as all others.
 func (p *parser) storePath(offset int, s string) (storepath.Path, bool) {
-	n := len(p.dir)
-	if n > 0 && len(s) > n && s[:n] == string(p.dir) && s[n] == '/' && plainBaseLen(s[n+1:]) == len(s)-n-1 {
+	dir := p.dir
+	if dir == "" {
+		dir = storepath.DefaultDir // most likely
+	}
+	if n := len(dir); len(s) > n && s[:n] == string(dir) && s[n] == '/' && plainBaseLen(s[n+1:]) == len(s)-n-1 {
+		p.dir = dir
 		return storepath.Path(s), true
 	}
 	return p.oddPath(offset, s)
@@ -323,6 +347,7 @@ func (p *parser) oddPath(offset int, s string) (storepath.Path, bool) {
 	}
 	clean := path.Clean(s)
 	if clean != s {
+		p.oddAt = p.pos
 		p.notCanonical(offset, "the path is not in its shortest spelling")
 	}
 	sp, err := storepath.Parse(clean)
@@ -342,19 +367,23 @@ func (p *parser) oddPath(offset int, s string) (storepath.Path, bool) {
 	return sp, true
 }
 
-// Bits of baseClass: where in the last component of a store path a byte may stand.
+// Bits of byteClass: where a byte may stand.
 const (
-	inHashPart = 1 << iota
-	inName
+	inHashPart = 1 << iota // of a store path
+	inName                 // of a store path
+	inHex                  // in lower case
 )
 
-var baseClass = func() (t [256]uint8) {
+var byteClass = func() (t [256]uint8) {
 	for c := range 256 {
 		if nixbase32.IsDigit(byte(c)) {
 			t[c] |= inHashPart
 		}
 		if storepath.CheckName("x"+string([]byte{byte(c)})) == nil {
 			t[c] |= inName
+		}
+		if strings.IndexByte("0123456789abcdef", byte(c)) >= 0 {
+			t[c] |= inHex
 		}
 	}
 	return t
@@ -370,13 +399,13 @@ func plainBaseLen(s string) int {
 	}
 	all := uint8(inHashPart)
 	for _, c := range []byte(s[:hash]) {
-		all &= baseClass[c]
+		all &= byteClass[c]
 	}
 	if all == 0 {
 		return 0
 	}
 	end := hash + 1
-	for end < len(s) && baseClass[s[end]]&inName != 0 {
+	for end < len(s) && byteClass[s[end]]&inName != 0 {
 		end++
 	}
 	if end == hash+1 || end > hash+1+storepath.MaxNameLen {
@@ -447,21 +476,49 @@ func (p *parser) header() (dynamic, ok bool) {
 // dynamicVersion is the only version of the text that has a name.
 const dynamicVersion = "xp-dyn-drv"
 
-// order says how a key stands to the one before it in a list that Nix sorts.
-func (p *parser) order(offset int, less, equal bool) (sorted bool) {
-	switch {
-	case less:
-		return true
-	case equal:
+// disorder notes that an element of a list that Nix sorts is not greater than the one
+// before it. It returns false: the list is not sorted.
+func (p *parser) disorder(offset int, equal bool) bool {
+	if equal {
 		p.notCanonical(offset, "this is there twice")
-	default:
+	} else {
 		p.notCanonical(offset, "this stands in a sorted list after something greater")
 	}
 	return false
 }
 
+// spanOf says where in the text s is, which was read just before.
+func (p *parser) spanOf(s string) span {
+	if p.oddAt == p.pos {
+		p.room.odd = append(p.room.odd, s)
+		return span{start: -len(p.room.odd)}
+	}
+	return span{p.pos - 1 - len(s), p.pos - 1}
+}
+
+// at returns the string at s.
+func (p *parser) at(s span) string {
+	if s.start < 0 {
+		return p.room.odd[-s.start-1]
+	}
+	return p.text[s.start:s.end]
+}
+
+// stringsAt makes a list of the strings at these places; nil if there are none.
+func stringsAt[K ~string](p *parser, spans []span) []K {
+	if len(spans) == 0 {
+		return nil
+	}
+	list := make([]K, len(spans))
+	for i, s := range spans {
+		list[i] = K(p.at(s))
+	}
+	return list
+}
+
 func (p *parser) outputs(d *Derivation) bool {
-	list, sorted := p.room.outputs[:0], true
+	var few [4]Entry[string, Output] // as most derivations have
+	list, sorted := few[:0], true
 	for first := true; p.more(first); first = false {
 		at := p.pos
 		if !p.expect("(") {
@@ -475,22 +532,30 @@ func (p *parser) outputs(d *Derivation) bool {
 		if !ok || !p.expect(")") {
 			return false
 		}
-		if n := len(list); n > 0 {
-			last := list[n-1].Key
-			sorted = p.order(at, last < name, last == name) && sorted
+		if n := len(list); n > 0 && list[n-1].Key >= name {
+			sorted = p.disorder(at, list[n-1].Key == name)
 		}
 		list = append(list, Entry[string, Output]{name, output})
 	}
-	p.room.outputs = list
+	d.Outputs.entries = append([]Entry[string, Output](nil), list...)
 	if !sorted {
-		list = sortEntries(list) // of two with one name the first counts
+		d.Outputs.entries = sortEntries(d.Outputs.entries) // of two with one name the first counts
 	}
-	d.Outputs.entries = slices.Clone(list)
 	return true
 }
 
 // output reads the three fields of an output after its name.
 func (p *parser) output() (o Output, ok bool) {
+	if p.pos < len(p.text) && p.text[p.pos] == ',' {
+		if path, ok := p.plainPath(p.pos + 1); ok {
+			// Most outputs are input-addressed.
+			const rest = `,"",""`
+			if after := p.text[p.pos+len(path)+3:]; len(after) > len(rest) && after[:len(rest)] == rest {
+				p.pos += len(path) + 3 + len(rest)
+				return InputAddressedOutput(path), true
+			}
+		}
+	}
 	var fields [3]string
 	var at [3]int
 	for i := range fields {
@@ -543,155 +608,167 @@ func (p *parser) outputOf(pathAt int, path string, algoAt int, methodAlgo string
 		return Output{}
 	}
 	p.fixed, p.fixedAt = storepath.Path(path), pathAt
-	return Output{kind: Fixed, method: method, hash: digest, path: p.fixed}
+	return Output{kind: Fixed, method: method, algo: algo, digest: digest, path: p.fixed}
 }
 
-// digest reads the hash of a fixed output in any encoding; Nix writes lower-case hex.
-func (p *parser) digest(offset int, s string, algo nixhash.Algorithm) (nixhash.Hash, error) {
-	var digest [64]byte
-	if n := algo.Size(); len(s) == 2*n && decodeLowerHex(digest[:n], s) {
-		return nixhash.FromDigest(algo, digest[:n])
+// digest reads the hash of a fixed output in any encoding, and returns it in lower-case
+// hex, as Nix writes it.
+func (p *parser) digest(offset int, s string, algo nixhash.Algorithm) (string, error) {
+	if len(s) == 2*algo.Size() && isLowerHex(s) {
+		return s, nil
 	}
 	p.notCanonical(offset, "the hash is not in lower-case hex")
-	return nixhash.ParseUnprefixed(s, algo)
+	hash, err := nixhash.ParseUnprefixed(s, algo)
+	return hash.Base16(), err
 }
 
-// decodeLowerHex fills dst, and reports whether s has nothing but lower-case hex.
-func decodeLowerHex(dst []byte, s string) bool {
-	bad := byte(0)
-	for i := range dst {
-		high, low := hexValues[s[2*i]], hexValues[s[2*i+1]]
-		bad |= high | low
-		dst[i] = high<<4 | low&0xf
+func isLowerHex(s string) bool {
+	all := uint8(inHex)
+	for i := range len(s) {
+		all &= byteClass[s[i]]
 	}
-	return bad < 16
+	return all != 0
 }
-
-var hexValues = func() (t [256]byte) {
-	for i := range t {
-		t[i] = 0xff
-	}
-	for v, c := range []byte("0123456789abcdef") {
-		t[c] = byte(v)
-	}
-	return t
-}()
 
 func (p *parser) inputDerivations(d *Derivation, dynamic bool) bool {
-	list, sorted := p.room.inputs[:0], true
-	names, ends := p.room.names[:0], p.room.ends[:0]
+	paths, sorted := p.room.spans[:0], true
+	p.room.names, p.room.ends = p.room.names[:0], p.room.ends[:0]
+	var children []Map[string, InputOutputs] // one for each path, if dynamic
+	var last storepath.Path
 	for first := true; p.more(first); first = false {
-		at := p.pos
+		at, names := p.pos, len(p.room.names)
 		if !p.expect("(") {
 			return false
 		}
 		path, ok := p.path()
-		if !ok || !p.expect(",") {
+		if !ok {
 			return false
 		}
-		var children Map[string, InputOutputs]
-		if rest := p.text[p.pos:]; len(rest) >= len(justOut) && rest[:len(justOut)] == justOut {
-			names = append(names, rest[2:5])
-			p.pos += len(justOut)
-		} else if dynamic {
-			if names, children, ok = p.inputNode(names, 0); !ok {
+		paths = append(paths, p.spanOf(string(path)))
+		var child Map[string, InputOutputs]
+		if !p.justOut() {
+			if !p.expect(",") {
 				return false
 			}
-		} else if names, ok = p.names(names); !ok {
-			return false
+			if dynamic {
+				child, ok = p.inputNode(0)
+			} else {
+				ok = p.names()
+			}
+			if !ok || !p.expect(")") {
+				return false
+			}
 		}
-		if !p.expect(")") {
-			return false
+		if dynamic {
+			children = append(children, child)
 		}
-		if n := len(list); n > 0 {
-			last := list[n-1].Key
-			sorted = p.order(at, last < path, last == path) && sorted
+		if !first && last >= path {
+			sorted = p.disorder(at, last == path)
 		}
-		if start := lastOr(ends, 0); len(names) == start && children.Len() == 0 {
+		if len(p.room.names) == names && child.Len() == 0 {
 			p.notCanonical(at, "an input derivation is listed of which no output is used")
 		}
-		list = append(list, Entry[storepath.Path, InputOutputs]{path, InputOutputs{Dynamic: children}})
-		ends = append(ends, len(names))
+		last = path
+		p.room.ends = append(p.room.ends, len(p.room.names))
 	}
-	p.room.inputs, p.room.names, p.room.ends = list, names, ends
-
-	all, start := slices.Clone(names), 0
-	for i, end := range ends {
-		list[i].Value.Names.keys = all[start:end:end]
-		start = end
-	}
+	p.room.spans = paths
+	p.makeInputs(d, children)
 	if !sorted {
-		slices.Reverse(list) // of two with one path the last counts
-		list = sortEntries(list)
+		slices.Reverse(d.InputDerivations.entries) // of two with one path the last counts
+		d.InputDerivations.entries = sortEntries(d.InputDerivations.entries)
 	}
-	d.InputDerivations.entries = slices.Clone(list)
 	return true
 }
 
-// justOut is what most input derivations are used for.
-const justOut = `["out"]`
-
-func lastOr(s []int, otherwise int) int {
-	if len(s) == 0 {
-		return otherwise
+// makeInputs makes the input derivations of what was collected.
+func (p *parser) makeInputs(d *Derivation, children []Map[string, InputOutputs]) {
+	if len(p.room.spans) == 0 {
+		return
 	}
-	return s[len(s)-1]
+	all, start := stringsAt[string](p, p.room.names), 0
+	list := make([]Entry[storepath.Path, InputOutputs], len(p.room.spans))
+	for i, path := range p.room.spans {
+		end := p.room.ends[i]
+		list[i].Key = storepath.Path(p.at(path))
+		list[i].Value.Names.keys = all[start:end:end]
+		if children != nil {
+			list[i].Value.Dynamic = children[i]
+		}
+		start = end
+	}
+	d.InputDerivations.entries = list
 }
 
-// names reads a list of output names and appends it, as a set, to all.
-func (p *parser) names(all []string) ([]string, bool) {
-	if !p.expect("[") {
-		return all, false
+// justOut passes over what most inputs end in: that the output "out" is used alone.
+func (p *parser) justOut() bool {
+	const token = `,["out"])`
+	rest := p.text[p.pos:]
+	if len(rest) < len(token) || rest[:len(token)] != token {
+		return false
 	}
-	start, sorted := len(all), true
+	p.room.names = append(p.room.names, span{p.pos + 3, p.pos + 6})
+	p.pos += len(token)
+	return true
+}
+
+// names reads a list of output names and adds it, as a set, to those in the room.
+func (p *parser) names() bool {
+	if !p.expect("[") {
+		return false
+	}
+	names, sorted := p.room.names, true
+	start, last := len(names), ""
 	for first := true; p.more(first); first = false {
 		at := p.pos
 		name, ok := p.plain()
 		if !ok {
-			return all, false
+			return false
 		}
-		if n := len(all); n > start {
-			last := all[n-1]
-			sorted = p.order(at, last < name, last == name) && sorted
+		if !first && last >= name {
+			sorted = p.disorder(at, last == name)
 		}
-		all = append(all, name)
+		names, last = append(names, p.spanOf(name)), name
 	}
 	if !sorted {
-		slices.Sort(all[start:])
-		all = all[:start+len(slices.Compact(all[start:]))]
+		names = names[:start+len(p.sortSpans(names[start:]))]
 	}
-	return all, true
+	p.room.names = names
+	return true
+}
+
+// sortSpans sorts by what is there, and keeps each string once.
+func (p *parser) sortSpans(spans []span) []span {
+	slices.SortFunc(spans, func(a, b span) int { return strings.Compare(p.at(a), p.at(b)) })
+	return slices.CompactFunc(spans, func(a, b span) bool { return p.at(a) == p.at(b) })
 }
 
 // inputNode reads which outputs of an input are used where dynamic derivations may
 // be: a list of names, or that and what is used of the derivations that the outputs
-// are. The names of the input itself are appended to all.
-func (p *parser) inputNode(all []string, depth int) (_ []string, children Map[string, InputOutputs], ok bool) {
+// are. The names of the input itself are added to those in the room.
+func (p *parser) inputNode(depth int) (children Map[string, InputOutputs], ok bool) {
 	if p.pos < len(p.text) && p.text[p.pos] == '[' {
-		all, ok = p.names(all)
-		return all, children, ok
+		return children, p.names()
 	}
 	at := p.pos
 	if depth == maxDynamicDepth {
-		return all, children, p.fail(at, "", fmt.Sprintf("outputs of dynamic derivations are nested more than %d deep", maxDynamicDepth))
+		return children, p.fail(at, "", fmt.Sprintf("outputs of dynamic derivations are nested more than %d deep", maxDynamicDepth))
 	}
 	if p.pos >= len(p.text) || p.text[p.pos] != '(' {
-		return all, children, p.fail(at, "`[` or `(`", "this does not say which outputs of an input are used")
+		return children, p.fail(at, "`[` or `(`", "this does not say which outputs of an input are used")
 	}
 	p.pos++
-	if all, ok = p.names(all); !ok || !p.expect(",[") {
-		return all, children, false
+	if !p.names() || !p.expect(",[") {
+		return children, false
 	}
 	list, sorted := []Entry[string, InputOutputs](nil), true
 	for first := true; p.more(first); first = false {
 		at := p.pos
 		child, ok := p.child(depth)
 		if !ok {
-			return all, children, false
+			return children, false
 		}
-		if n := len(list); n > 0 {
-			last := list[n-1].Key
-			sorted = p.order(at, last < child.Key, last == child.Key) && sorted
+		if n := len(list); n > 0 && list[n-1].Key >= child.Key {
+			sorted = p.disorder(at, list[n-1].Key == child.Key)
 		}
 		list = append(list, child)
 	}
@@ -703,7 +780,7 @@ func (p *parser) inputNode(all []string, depth int) (_ []string, children Map[st
 		list = sortEntries(list)
 	}
 	children.entries = list
-	return all, children, p.expect(")")
+	return children, p.expect(")")
 }
 
 // child reads an output that is a derivation, and which of its outputs are used.
@@ -714,38 +791,37 @@ func (p *parser) child(depth int) (e Entry[string, InputOutputs], ok bool) {
 	if e.Key, ok = p.plain(); !ok || !p.expect(",") {
 		return e, false
 	}
-	at := p.pos
-	names, children, ok := p.inputNode(nil, depth+1)
-	if !ok {
+	at, start := p.pos, len(p.room.names)
+	if e.Value.Dynamic, ok = p.inputNode(depth + 1); !ok {
 		return e, false
 	}
-	if len(names) == 0 && children.Len() == 0 {
+	e.Value.Names.keys = stringsAt[string](p, p.room.names[start:])
+	p.room.names = p.room.names[:start] // what is left there are the names of the input itself
+	if e.Value.Names.Len() == 0 && e.Value.Dynamic.Len() == 0 {
 		p.notCanonical(at, "a dynamic output is listed of which no output is used")
 	}
-	e.Value = InputOutputs{Set[string]{names}, children}
 	return e, p.expect(")")
 }
 
 func (p *parser) inputSources(d *Derivation) bool {
-	list, sorted := p.room.sources[:0], true
+	spans, sorted := p.room.spans[:0], true
+	var last storepath.Path
 	for first := true; p.more(first); first = false {
 		at := p.pos
 		path, ok := p.path()
 		if !ok {
 			return false
 		}
-		if n := len(list); n > 0 {
-			last := list[n-1]
-			sorted = p.order(at, last < path, last == path) && sorted
+		if !first && last >= path {
+			sorted = p.disorder(at, last == path)
 		}
-		list = append(list, path)
+		spans, last = append(spans, p.spanOf(string(path))), path
 	}
-	p.room.sources = list
+	p.room.spans = spans
 	if !sorted {
-		slices.Sort(list)
-		list = slices.Compact(list)
+		spans = p.sortSpans(spans)
 	}
-	d.InputSources.keys = slices.Clone(list)
+	d.InputSources.keys = stringsAt[storepath.Path](p, spans)
 	return true
 }
 
@@ -761,51 +837,109 @@ func (p *parser) platform(d *Derivation) (ok bool) {
 }
 
 func (p *parser) args(d *Derivation) bool {
-	list := p.room.args[:0]
+	spans := p.room.spans[:0]
 	for first := true; p.more(first); first = false {
 		arg, ok := p.string()
 		if !ok {
 			return false
 		}
-		list = append(list, arg)
+		spans = append(spans, p.spanOf(arg))
 	}
-	p.room.args = list
-	d.Args = slices.Clone(list)
+	p.room.spans = spans
+	d.Args = stringsAt[string](p, spans)
 	return true
 }
 
 func (p *parser) env(d *Derivation) bool {
-	list, sorted := p.room.env[:0], true
+	spans, sorted := p.room.spans[:0], true // keys and values in turn
+	last := ""
 	for first := true; p.more(first); first = false {
 		at := p.pos
 		key, value, ok := p.variable()
 		if !ok {
 			return false
 		}
-		if n := len(list); n > 0 && list[n-1].Key >= key {
-			sorted = p.order(at, false, list[n-1].Key == key)
+		if k := p.at(key); !first && last >= k {
+			sorted = p.disorder(at, last == k)
 		}
-		list = append(list, Entry[string, string]{key, value})
+		spans, last = p.plainVariables(append(spans, key, value), p.at(key))
 	}
-	p.room.env = list
+	p.room.spans = spans
+	if len(spans) == 0 {
+		return true
+	}
+	list := make([]Entry[string, string], len(spans)/2)
+	for i := range list {
+		list[i] = Entry[string, string]{p.at(spans[2*i]), p.at(spans[2*i+1])}
+	}
 	if !sorted {
 		slices.Reverse(list) // of two with one name the last counts
 		list = sortEntries(list)
 	}
-	d.Env.entries = slices.Clone(list)
+	d.Env.entries = list
 	return true
 }
 
-// variable reads an environment variable. They are the greater part of most texts.
-func (p *parser) variable() (key, value string, ok bool) {
-	if !p.expect(`("`) {
-		return "", "", false
+// variable reads an environment variable.
+func (p *parser) variable() (key, value span, ok bool) {
+	if !p.expect("(") {
+		return key, value, false
 	}
-	if key, ok = p.restOfString(p.pos); !ok || !p.expect(`,"`) {
-		return "", "", false
+	s, ok := p.string()
+	if !ok {
+		return key, value, false
 	}
-	if value, ok = p.restOfString(p.pos); !ok || !p.expect(")") {
-		return "", "", false
+	key = p.spanOf(s)
+	if !p.expect(",") {
+		return key, value, false
 	}
-	return key, value, true
+	if s, ok = p.string(); !ok {
+		return key, value, false
+	}
+	value = p.spanOf(s)
+	return key, value, p.expect(")")
+}
+
+// plainVariables reads variables as long as they have no escapes, follow a comma and
+// are sorted. It does what env and variable do in fewer steps, for variables are the
+// greater part of most texts.
+func (p *parser) plainVariables(spans []span, last string) ([]span, string) {
+	text, pos := p.text, p.pos
+	for pos+16 <= len(text) && text[pos] == ',' && text[pos+1] == '(' && text[pos+2] == '"' {
+		start := pos + 3
+		middle := start + 8
+		if found := hasByte(load64(text[start:start+8]), '"'); found != 0 {
+			middle = start + bits.TrailingZeros64(found)/8
+		} else {
+			middle = indexQuote(text, middle)
+		}
+		if middle+11 > len(text) || text[middle+1] != ',' || text[middle+2] != '"' {
+			break
+		}
+		end := middle + 11
+		if found := hasByte(load64(text[middle+3:end]), '"'); found != 0 {
+			end = middle + 3 + bits.TrailingZeros64(found)/8
+		} else {
+			end = indexQuote(text, end)
+		}
+		if end+2 > len(text) || text[end+1] != ')' || p.escapeBefore(start, end) || text[start:middle] <= last {
+			break
+		}
+		last = text[start:middle]
+		spans = append(spans, span{start, middle}, span{middle + 3, end})
+		pos = end + 2
+	}
+	p.pos = pos
+	return spans, last
+}
+
+// escapeBefore reports whether there is a backslash between start and end.
+func (p *parser) escapeBefore(start, end int) bool {
+	if p.nextEscape >= end {
+		return false
+	}
+	if p.nextEscape < start {
+		p.nextEscape = indexFrom(p.text, start, '\\')
+	}
+	return p.nextEscape < end
 }

@@ -8,27 +8,48 @@ import (
 // References returns what the .drv file refers to: its input derivations and
 // sources, but not its outputs.
 func (d *Derivation) References() Set[storepath.Path] {
-	keys := make([]storepath.Path, 0, d.InputDerivations.Len()+d.InputSources.Len())
-	for i := range d.InputDerivations.entries {
-		keys = append(keys, d.InputDerivations.entries[i].Key)
+	drvs, sources := d.InputDerivations.entries, d.InputSources.keys
+	all := make([]storepath.Path, 0, len(drvs)+len(sources))
+	for len(drvs) > 0 || len(sources) > 0 {
+		if len(drvs) == 0 || len(sources) > 0 && sources[0] <= drvs[0].Key {
+			if len(drvs) > 0 && sources[0] == drvs[0].Key {
+				drvs = drvs[1:]
+			}
+			all, sources = append(all, sources[0]), sources[1:]
+			continue
+		}
+		all, drvs = append(all, drvs[0].Key), drvs[1:]
 	}
-	return SetOf(append(keys, d.InputSources.keys...)...)
+	return Set[storepath.Path]{all}
 }
 
 // Path computes the store path of the .drv file itself: that of a text with the
 // derivation's [Derivation.References], named like the derivation with ".drv" after
 // it. Name and Dir must be set.
 func (d *Derivation) Path() (storepath.Path, error) {
-	return d.pathOf(nixhash.Sum(nixhash.SHA256, d.AppendATerm(nil)))
-}
-
-// pathOf computes the store path of the .drv file whose text has that SHA-256.
-func (d *Derivation) pathOf(text nixhash.Hash) (storepath.Path, error) {
 	dir, err := d.dir()
 	if err != nil {
 		return "", err
 	}
-	return dir.TextPath(d.Name+storepath.DerivationExt, text, d.References().keys)
+	references := d.References()
+	for _, path := range references.keys {
+		if _, err := dir.Parse(string(path)); err != nil {
+			return "", err
+		}
+	}
+	return d.pathOf(nixhash.Sum(nixhash.SHA256, d.AppendATerm(nil)), references)
+}
+
+// pathOf computes the store path of the .drv file whose text has that SHA-256. It does
+// what [storepath.Dir.TextPath] does with references that are known to be valid and
+// sorted, as those of a derivation are that was parsed.
+func (d *Derivation) pathOf(text nixhash.Hash, references Set[storepath.Path]) (storepath.Path, error) {
+	var few [1024]byte
+	typ := append(few[:0], "text"...)
+	for _, path := range references.keys {
+		typ = append(append(typ, ':'), path...)
+	}
+	return d.Dir.MakePath(string(typ), text, d.Name+storepath.DerivationExt)
 }
 
 // OutputPaths computes the paths of the outputs, from the modulo hash with

@@ -1,7 +1,9 @@
 package derivation
 
 import (
-	"encoding/hex"
+	"encoding/binary"
+	"math/bits"
+	"slices"
 
 	"pix/storepath"
 )
@@ -65,12 +67,11 @@ func (o *Output) append(dst []byte, masked bool) []byte {
 	}
 	dst = append(dst, `,"`...)
 	dst = append(dst, o.method.Prefix()...)
-	dst = append(dst, o.Algorithm().String()...)
+	dst = append(dst, o.algo.String()...)
 	dst = append(dst, `","`...)
 	switch o.kind {
 	case Fixed:
-		var digest [64]byte
-		dst = hex.AppendEncode(dst, o.hash.AppendDigest(digest[:0]))
+		dst = append(dst, o.digest...)
 	case Impure:
 		dst = append(dst, impureField...)
 	case InputAddressed, Floating, Deferred:
@@ -137,9 +138,7 @@ func appendComma(dst []byte, i int) []byte {
 }
 
 func appendPlain(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"')
+	return append(append(append(dst, '"'), s...), '"')
 }
 
 func appendPlainList[K ~string](dst []byte, list []K) []byte {
@@ -151,43 +150,76 @@ func appendPlainList[K ~string](dst []byte, list []K) []byte {
 	return append(dst, ']')
 }
 
+// appendQuoted appends s in quotes, escaped.
 func appendQuoted(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	for {
-		n := indexEscaped(s)
-		dst = append(dst, s[:n]...)
-		if n == len(s) {
-			return append(dst, '"')
-		}
-		dst = append(dst, '\\', escapeOf[s[n]])
-		s = s[n+1:]
+	if hasEscaped(s) {
+		return appendEscaped(dst, s)
 	}
+	return appendPlain(dst, s)
+}
+
+// appendEscaped does what appendQuoted does where something is escaped. It copies
+// eight bytes at a time, and then goes on after those of them that stand before one
+// that is escaped.
+func appendEscaped(dst []byte, s string) []byte {
+	dst = slices.Grow(dst, 2*len(s)+10) // all escaped, two quotes, and eight bytes of a word
+	buf, n := dst[:cap(dst)], len(dst)+1
+	buf[n-1] = '"'
+	for i := 0; i < len(s); {
+		if i+8 <= len(s) {
+			word := load64(s[i : i+8])
+			binary.LittleEndian.PutUint64(buf[n:], word)
+			found := escapedBytes(word)
+			plain := bits.TrailingZeros64(found) / 8 // 8 if there is none
+			i, n = i+plain, n+plain
+			if found == 0 {
+				continue
+			}
+		}
+		if escape := escapeOf[s[i]]; escape != 0 {
+			buf[n], buf[n+1] = '\\', escape
+			n++
+		} else {
+			buf[n] = s[i]
+		}
+		i, n = i+1, n+1
+	}
+	buf[n] = '"'
+	return dst[:n+1]
 }
 
 // escapeOf has what stands after the backslash for the bytes that are escaped, and
 // zero for all others.
 var escapeOf = [256]byte{'"': '"', '\\': '\\', '\n': 'n', '\r': 'r', '\t': 't'}
 
-// indexEscaped returns the index of the first byte in s that is escaped, or len(s).
-func indexEscaped(s string) int {
-	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		word := load64(s[i : i+8])
-		if hasLess(word, 0x0e)|hasByte(word, '"')|hasByte(word, '\\') == 0 {
-			continue
-		}
-		for j := i; j < i+8; j++ {
-			if escapeOf[s[j]] != 0 {
-				return j
-			}
+// hasEscaped reports whether a byte of s is escaped. It looks at eight at a time; the
+// last eight may overlap those before them.
+func hasEscaped(s string) bool {
+	if len(s) < 8 {
+		return hasEscapedByte(s)
+	}
+	for i := 0; i < len(s)-8; i += 8 {
+		if escapedBytes(load64(s[i:i+8])) != 0 && hasEscapedByte(s[i:i+8]) {
+			return true
 		}
 	}
-	for ; i < len(s); i++ {
-		if escapeOf[s[i]] != 0 {
-			return i
-		}
+	return escapedBytes(load64(s[len(s)-8:])) != 0 && hasEscapedByte(s[len(s)-8:])
+}
+
+func hasEscapedByte(s string) bool {
+	found := byte(0)
+	for i := range len(s) {
+		found |= escapeOf[s[i]]
 	}
-	return len(s)
+	return found != 0
+}
+
+// escapedBytes returns a word that is zero unless one of eight bytes is a quote, a
+// backslash, or less than 0x0e, as tab, line feed and carriage return are. The lowest
+// bit that is set belongs to the first of them.
+func escapedBytes(word uint64) uint64 {
+	quotes, slashes := word^ones*'"', word^ones*'\\'
+	return ((word-ones*0x0e)&^word | (quotes-ones)&^quotes | (slashes-ones)&^slashes) & highs
 }
 
 // unknownDir is what a function returns that needs the store directory of a

@@ -1,53 +1,33 @@
 package derivation
 
-import (
-	"sync"
+import "sync"
 
-	"pix/storepath"
-)
-
-// A room is where the parser collects lists whose length it does not know yet. A
-// finished list is then copied to a slice of just its size. Rooms are used again, so
-// that parsing allocates one slice per list and no more.
+// A room is where the parser collects lists whose length it does not know yet. Each
+// is then made once, of just its size; rooms are used again. What is collected are
+// not strings but where in the text they are: that is cheaper for the garbage
+// collector, which has nothing to look for here.
 type room struct {
-	outputs []Entry[string, Output]
-	inputs  []Entry[storepath.Path, InputOutputs]
-	names   []string // of the outputs of all inputs, one after the other
-	ends    []int    // where in names those of each input end
-	sources []storepath.Path
-	args    []string
-	env     []Entry[string, string]
-	buf     []byte // a string that is being unescaped
+	spans []span   // of the list that is being read
+	names []span   // of the outputs of all inputs, one after the other
+	ends  []int    // where in names those of each input end
+	odd   []string // strings that are not as they stand in the text
+	buf   []byte   // a string that is being unescaped
 }
+
+// A span says where in the text a string is; or if start is negative, that it is
+// number -start-1 of the odd ones.
+type span struct{ start, end int }
 
 var rooms = sync.Pool{New: func() any { return new(room) }}
 
-// release lets go of the text that was parsed and gives the room back. After an error
-// the lists do not know how long they had become: such a room is given up.
+// release gives the room back. Lists that are longer than real derivations need are
+// given up.
 func (r *room) release() {
-	release(&r.outputs)
-	release(&r.inputs)
-	release(&r.names)
-	release(&r.sources)
-	release(&r.args)
-	release(&r.env)
-	const most = 1 << 20 // bytes that are kept for the next text
-	if cap(r.buf) > most {
-		r.buf = nil
-	}
-	if cap(r.ends) > most/8 {
-		r.ends = nil
-	}
-	rooms.Put(r)
-}
-
-// release clears a list. One that is longer than real derivations need is given up.
-func release[T any](list *[]T) {
-	const most = 1 << 13
-	if cap(*list) > most {
-		*list = nil
+	const most = 1 << 20 // bytes of each list
+	if cap(r.spans) > most/16 || cap(r.names) > most/16 || cap(r.ends) > most/8 || cap(r.odd) > most/16 || cap(r.buf) > most {
 		return
 	}
-	clear(*list)
-	*list = (*list)[:0]
+	clear(r.odd)
+	r.odd = r.odd[:0]
+	rooms.Put(r)
 }

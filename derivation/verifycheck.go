@@ -41,7 +41,7 @@ func (v *verifier) progress() {
 func (s *subject) checkOwnPath() {
 	d := s.derivation
 	s.result.Path = s.path()
-	path, err := d.pathOf(s.sum)
+	path, err := d.pathOf(s.sum, d.References())
 	switch {
 	case err != nil:
 		s.problem(CheckOwnPath, err.Error())
@@ -86,18 +86,15 @@ func (s *subject) checkOutputs(o *VerifyOptions) {
 }
 
 func (s *subject) checkFixed() {
-	hash, err := s.derivation.fixedModulo()
+	name, output := s.derivation.Outputs.At(0)
+	path, err := s.derivation.fixedPath(name, output)
 	if err != nil {
 		s.problem(CheckOutputPaths, err.Error())
 		return
 	}
+	hash := fixedModuloAt(path, output)
 	s.result.Modulo, s.result.Own, s.hashed = hash, hash, true
-	paths, err := s.derivation.OutputPaths(nil, nil)
-	if err != nil {
-		s.problem(CheckOutputPaths, err.Error())
-		return
-	}
-	s.compare(paths)
+	s.compare(MapOf(Entry[string, storepath.Path]{name, path}))
 }
 
 // collect looks up the hashes of all inputs. It sets s.lacks if one is missing, and
@@ -199,7 +196,7 @@ func (s *subject) blankVariables(text []byte, start int) (_ []byte, ok bool) {
 		if !s.derivation.Outputs.Has(e.Key) {
 			continue
 		}
-		if indexEscaped(e.Key) < len(e.Key) || indexEscaped(e.Value) < len(e.Value) {
+		if hasEscaped(e.Key) || hasEscaped(e.Value) {
 			return nil, false
 		}
 		n := bytes.Index(text[at:], []byte(`("`+e.Key+`","`))

@@ -1,8 +1,8 @@
 package derivation
 
 // Eight bytes are looked at in one step here, as one word: a byte of the word is zero
-// if taking one off it borrows from its highest bit ("Bit Twiddling Hacks" by Sean
-// Eron Anderson, hasless and haszero).
+// if taking one off it borrows from its highest bit, and less than n if taking n off
+// it does ("Bit Twiddling Hacks" by Sean Eron Anderson, haszero and hasless).
 
 const (
 	ones  = 0x0101010101010101
@@ -22,10 +22,4 @@ func load64(s string) uint64 {
 func hasByte(word uint64, c byte) uint64 {
 	word ^= ones * uint64(c)
 	return (word - ones) & ^word & highs
-}
-
-// hasLess returns a word that is zero unless one of the eight bytes is less than n,
-// which must be at most 0x80.
-func hasLess(word uint64, n byte) uint64 {
-	return (word - ones*uint64(n)) & ^word & highs
 }

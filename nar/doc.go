@@ -35,7 +35,7 @@
 // # In which order to read
 //
 // nar.go has the words, grammar.go the grammar above as a state machine, which
-// reader.go pulls and lister.go pushes; encode.go is its reverse, for writer.go and
+// reader.go pulls and lister.go is pushed; encode.go is its reverse, for writer.go and
 // dump.go. The dump reads folders (folder*.go, names.go) while a second goroutine, the
 // only one in this package, uses what was read (pipeline.go). windows.go finds what may
 // be a hash part, for references.go and rewrite.go.

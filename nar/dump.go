@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"pix/nixhash"
 	"pix/wire"
@@ -121,7 +123,9 @@ func openSame(path string, info fs.FileInfo) (openedFile, error) {
 		f.Close()
 		return openedFile{}, errors.Join(err, ErrFileChanged)
 	}
-	return openedFrom(f)
+	opened, err := openedFrom(f)
+	opened.at = f
+	return opened, err
 }
 
 // folder dumps a directory and closes it.
@@ -142,8 +146,8 @@ func (d *dumper) folder(f folder, name string, depth int) error {
 	if err := d.begin(Entry{Kind: Directory, Depth: depth, Name: name}); err != nil {
 		return err
 	}
-	for _, it := range l.items {
-		if err := d.item(f, l, it, depth+1); err != nil {
+	for _, place := range l.places {
+		if err := d.item(f, l, place, depth+1); err != nil {
 			return err
 		}
 	}
@@ -151,7 +155,7 @@ func (d *dumper) folder(f folder, name string, depth int) error {
 }
 
 // item dumps one of the things in a directory.
-func (d *dumper) item(f folder, l *nameList, it nameItem, depth int) error {
+func (d *dumper) item(f folder, l *nameList, at namePlace, depth int) error {
 	if d.ctx.Err() != nil {
 		return context.Cause(d.ctx)
 	}
@@ -160,16 +164,16 @@ func (d *dumper) item(f folder, l *nameList, it nameItem, depth int) error {
 	if above > 0 {
 		d.rel = append(d.rel, '/')
 	}
-	d.rel = append(d.rel, l.name(it)...)
+	d.rel = append(d.rel, l.name(at)...)
 
-	if d.opts.Filter != nil && !d.opts.Filter(string(d.rel), it.kind) {
+	if d.opts.Filter != nil && !d.opts.Filter(string(d.rel), l.kind(at)) {
 		return nil
 	}
 	if depth >= MaxDepth {
 		return d.failed(fmt.Errorf("it lies more than %d directories deep", MaxDepth-1))
 	}
-	fileName, name := l.fileName(it), string(l.name(it))
-	switch it.kind {
+	fileName, name := l.fileName(at), string(l.name(at))
+	switch l.kind(at) {
 	case Regular:
 		file, err := f.openFile(fileName)
 		if err != nil {
@@ -222,7 +226,14 @@ func (d *dumper) file(f openedFile, name string, depth int) error {
 // contents copies as many bytes as the file's size says, and sees to it that there
 // are no more.
 func (d *dumper) contents(f openedFile) error {
-	left := f.size
+	left, src := f.size, io.Reader(f)
+	if f.at != nil && f.size >= largeFile {
+		n, err := d.wholeChunks(f)
+		if err != nil {
+			return err
+		}
+		left, src = f.size-n, io.NewSectionReader(f.at, int64(n), math.MaxInt64)
+	}
 	for atEnd := false; !atEnd; {
 		if err := d.room(1); err != nil {
 			return err
@@ -232,7 +243,7 @@ func (d *dumper) contents(f openedFile) error {
 		if uint64(len(space)) > left {
 			space = space[:left+1]
 		}
-		n, err := f.Read(space)
+		n, err := src.Read(space)
 		if err != nil && err != io.EOF {
 			return d.failed(err)
 		}
@@ -244,6 +255,22 @@ func (d *dumper) contents(f openedFile) error {
 		atEnd = left == 0 && (err == io.EOF || f.shortMeansEnd && n < len(space))
 	}
 	return nil
+}
+
+// largeFile is the size in bytes from which both halves may read a file.
+const largeFile = 4 * chunkSize
+
+// wholeChunks copies so much of a large file as makes whole chunks, and returns how
+// many bytes that is.
+func (d *dumper) wholeChunks(f openedFile) (n uint64, err error) {
+	var late sync.WaitGroup
+	defer late.Wait() // the file is going to be closed
+	for ; f.size-n >= chunkSize; n += chunkSize {
+		if err := d.fill(&lateRead{f.at, int64(n), d.failed, &late}); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 func (d *dumper) begin(e Entry) error {

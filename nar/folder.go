@@ -18,6 +18,7 @@ type folder interface {
 // An openedFile is a file whose contents are about to be read.
 type openedFile struct {
 	io.ReadCloser
+	at         io.ReaderAt // the same contents, or nil
 	size       uint64
 	executable bool
 

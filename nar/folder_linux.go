@@ -87,7 +87,8 @@ func (f *rootFolder) openFile(name string) (openedFile, error) {
 		syscall.Close(fd)
 		return openedFile{}, err
 	}
-	return openedFile{rawFile(fd), uint64(st.Size), st.Mode&syscall.S_IXUSR != 0, true}, nil
+	file := rawFile(fd)
+	return openedFile{file, file, uint64(st.Size), st.Mode&syscall.S_IXUSR != 0, true}, nil
 }
 
 // A rawFile is a file descriptor of a regular file.
@@ -102,6 +103,20 @@ func (f rawFile) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+func (f rawFile) ReadAt(p []byte, offset int64) (total int, err error) {
+	for total < len(p) {
+		n, err := retry(func() (int, error) { return syscall.Pread(int(f), p[total:], offset+int64(total)) })
+		if err != nil {
+			return total, os.NewSyscallError("pread", err)
+		}
+		if n == 0 {
+			return total, io.EOF
+		}
+		total += n
+	}
+	return total, nil
 }
 
 func (f rawFile) Close() error { return syscall.Close(int(f)) }

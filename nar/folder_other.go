@@ -26,5 +26,7 @@ func (f *rootFolder) openFile(name string) (openedFile, error) {
 	if err != nil {
 		return openedFile{}, err
 	}
-	return openedFrom(file)
+	opened, err := openedFrom(file)
+	opened.at = file
+	return opened, err
 }

@@ -23,9 +23,12 @@ type Listing struct {
 
 // ReadListing reads the archive that comes next in src, to its end, and lists it. Its
 // errors are those of a [Reader].
-func ReadListing(src io.Reader) (*Listing, error) {
+func ReadListing(src io.Reader) (*Listing, error) { return NewReader(src).listing() }
+
+// listing reads to the end of the archive.
+func (r *Reader) listing() (*Listing, error) {
 	var b listingBuilder
-	for e, err := range NewReader(src).All() {
+	for e, err := range r.All() {
 		if err != nil {
 			return nil, err
 		}

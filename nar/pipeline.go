@@ -30,6 +30,36 @@ type pipeline struct {
 type filled struct {
 	chunk *[chunkSize]byte
 	used  int
+	late  *lateRead // if the chunk is still to be read
+}
+
+// A lateRead is the reading of a whole chunk by the using half.
+type lateRead struct {
+	src    io.ReaderAt
+	offset int64
+	failed func(error) error
+	done   *sync.WaitGroup
+}
+
+// ready reads the chunk, if that was left to the using half.
+func (c filled) ready() error {
+	if c.late == nil {
+		return nil
+	}
+	defer c.late.done.Done()
+	return readWhole(c.chunk, c.late.src, c.late.offset, c.late.failed)
+}
+
+// readWhole fills a chunk from a file that is known to be long enough.
+func readWhole(chunk *[chunkSize]byte, src io.ReaderAt, offset int64, failed func(error) error) error {
+	n, err := src.ReadAt(chunk[:], offset)
+	if n == chunkSize {
+		return nil
+	}
+	if err == io.EOF {
+		err = ErrFileChanged
+	}
+	return failed(err)
 }
 
 // pump runs produce in a goroutine of its own and writes to dst what it puts into
@@ -55,12 +85,21 @@ func pump(ctx context.Context, dst io.Writer, produce func(*pipeline) error) err
 	defer func() { // also if dst panics
 		cancel(nil)
 		for c := range p.full {
+			if c.late != nil {
+				c.late.done.Done()
+			}
 			chunkPool.Put(c.chunk)
 		}
 		p.recycle()
 	}()
 	for c := range p.full {
-		_, err := dst.Write(c.chunk[:c.used])
+		err := c.ready()
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err == nil {
+			_, err = dst.Write(c.chunk[:c.used])
+		}
 		p.free <- c.chunk
 		if err != nil {
 			return err
@@ -96,10 +135,26 @@ func (p *pipeline) room(n int) error {
 // than that exist.
 func (p *pipeline) send() error {
 	if p.chunk != nil {
-		p.full <- filled{p.chunk, p.used}
+		p.full <- filled{chunk: p.chunk, used: p.used}
 		p.chunk = nil
 	}
 	return context.Cause(p.ctx)
+}
+
+// fill fills a chunk of its own from src, or leaves that to the using half if that
+// has nothing else to do. In that case late.done is told when it has happened.
+func (p *pipeline) fill(late *lateRead) error {
+	if err := p.room(chunkSize); err != nil {
+		return err
+	}
+	if len(p.full) > 0 {
+		p.used = chunkSize
+		return readWhole(p.chunk, late.src, late.offset, late.failed)
+	}
+	late.done.Add(1)
+	p.full <- filled{p.chunk, chunkSize, late}
+	p.chunk = nil
+	return nil
 }
 
 // append lets f append at most n bytes.

@@ -33,13 +33,21 @@ type Reader struct {
 //
 // If src is a [*wire.Reader], nothing after the end of the archive is consumed: when
 // Next has returned io.EOF, src stands right behind it. From any other reader bytes
-// are read ahead.
+// are read ahead. In files and in memory (*os.File, *bytes.Reader, *strings.Reader,
+// *io.SectionReader) contents that nobody asks for are not read but skipped.
 func NewReader(src io.Reader) *Reader {
 	w, ok := src.(*wire.Reader)
 	if !ok {
-		w = wire.NewReader(src, readerBuffer)
+		w = newWireReader(src)
 	}
 	return &Reader{src: w, base: w.Offset()}
+}
+
+func newWireReader(src io.Reader) *wire.Reader {
+	if s := seekable(src); s != nil {
+		return wire.NewReader(s, skipBuffer)
+	}
+	return wire.NewReader(src, readerBuffer)
 }
 
 // Next passes over what was not read of the contents of the current entry, and

@@ -265,6 +265,89 @@ func TestReadErrorOfTheSource(t *testing.T) {
 	}
 }
 
+// Where contents can be skipped they are, and everything else is as if they were read.
+func TestReaderSkips(t *testing.T) {
+	b := archive(nar.Magic, dir(in("a", file(strings.Repeat("x", 100_000))...), in("b", link("a")...), in("c", file(strings.Repeat("y", 100_001))...)))
+	path := filepath.Join(t.TempDir(), "nar")
+	padded := append(append(make([]byte, 100), b...), "more"...)
+	if err := os.WriteFile(path, padded, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	section := &countingReaderAt{ReaderAt: bytes.NewReader(padded)}
+	for what, src := range map[string]io.ReadSeeker{
+		"a file": f, "bytes": bytes.NewReader(padded), "a string": strings.NewReader(string(padded)), "a section": io.NewSectionReader(section, 0, int64(len(padded))),
+	} {
+		src.Seek(100, io.SeekStart)
+		r := nar.NewReader(src)
+		var got []string
+		for e, err := range r.All() {
+			if err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			got = append(got, fmt.Sprint(e.Name, e.Size))
+			if e.Name == "c" { // what is read of a file does not hinder skipping the rest
+				r.Read(make([]byte, 10))
+			}
+		}
+		if want := []string{"0", "a100000", "b0", "c100001"}; strings.Join(got, " ") != strings.Join(want, " ") || r.Offset() != int64(len(b)) {
+			t.Errorf("%s: %q up to %d, want %q up to %d", what, got, r.Offset(), want, len(b))
+		}
+	}
+	if section.n > 40_000 {
+		t.Errorf("%d bytes were read of an archive with hardly any tags", section.n)
+	}
+	for n := 1; n < len(b); n += 7919 { // cut off in the middle of contents
+		for what, src := range map[string]io.Reader{"bytes": bytes.NewReader(b[:n]), "a string": strings.NewReader(string(b[:n]))} {
+			if err := skim(src); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s of %d bytes: %v", what, n, err)
+			}
+		}
+	}
+}
+
+// A pipe is a file that cannot be skipped.
+func TestReaderOfPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	go func() {
+		w.Write(sample)
+		w.Close()
+	}()
+	if err := skim(r); err != nil {
+		t.Error(err)
+	}
+}
+
+// A file may grow while it is read.
+func TestReaderOfGrowingFile(t *testing.T) {
+	b := archive(nar.Magic, file(strings.Repeat("x", 100_000)))
+	path := filepath.Join(t.TempDir(), "nar")
+	if err := os.WriteFile(path, b[:20_000], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r := nar.NewReader(f)
+	if _, err := r.Next(); err != nil {
+		t.Fatal(err)
+	}
+	f.WriteAt(b[20_000:], 20_000)
+	if _, err := r.Next(); err != io.EOF || r.Offset() != int64(len(b)) {
+		t.Errorf("%v at %d, want io.EOF at %d", err, r.Offset(), len(b))
+	}
+}
+
 // entries returns an archive of a directory of n empty files.
 func entries(n int) io.Reader {
 	r, w := io.Pipe()

@@ -394,10 +394,6 @@ func (c *codec) narHash(field string, h *nixhash.Hash) {
 	c.fail(field, at, err)
 }
 
-func (c *codec) contentAddress(field string, ca *storepath.ContentAddress) {
-	text(c, field, ca, storepath.ContentAddress.String, storepath.ParseContentAddress)
-}
-
 // optionalContentAddress codes a content address, or "" for none.
 func (c *codec) optionalContentAddress(field string, ca *storepath.ContentAddress) {
 	text(c, field, ca, storepath.ContentAddress.String, func(s string) (storepath.ContentAddress, error) {

@@ -20,14 +20,23 @@
 // make up the [Params] that every value is encoded and decoded by.
 //
 // An operation ([Op]) is a number. [Lookup] tells its name, the version it came with, the
-// feature it needs and what follows its request: the table in table.go is the one place
-// where this is written. Its request and its reply are plain structs ([Request], [Reply]).
-// Each has one method that lists its fields in the order of the wire, for both
-// directions at once, so that what is written is what is read.
+// feature it needs, who may ask and what follows its request: the table in table.go is the
+// one place where this is written. Its request and its reply are plain structs ([Request],
+// [Reply]). Each has one method that lists its fields in the order of the wire, for all
+// directions at once, so that what is written is what is read, and is what a trace shows.
 //
 // Between request and reply the daemon sends messages ([Message]): log lines, activities,
 // requests for more bytes of an upload, and at the end either Last, after which the
 // reply comes, or Error, after which there is none.
+//
+// What the other side does not know, an operation or a field, is an [*UnsupportedError]
+// before a byte of it is sent. What a daemon refuses to users whom it does not trust is
+// told by [Params.NeedsTrust].
+//
+// # A trace
+//
+// [Params.TraceRequest], [Params.TraceReply] and [Params.TraceMessage] show a value on one
+// line, for people.
 //
 // # Limits
 //

@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 )
 
 // An Error says that what was received, or was to be sent, is not of the protocol.
@@ -43,3 +44,14 @@ func (e *UnsupportedError) Error() string {
 
 // Is reports whether target is [errors.ErrUnsupported].
 func (e *UnsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
+
+// A TrustError says that a request was not sent, because the daemon does not trust the user
+// and would refuse it. It is [fs.ErrPermission].
+type TrustError struct{ Op Op }
+
+func (e *TrustError) Error() string {
+	return fmt.Sprintf("the daemon would refuse operation %s: it is for trusted users only", e.Op)
+}
+
+// Is reports whether target is [fs.ErrPermission].
+func (e *TrustError) Is(target error) bool { return target == fs.ErrPermission }

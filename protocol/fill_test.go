@@ -120,10 +120,11 @@ func (f filler) fill(v any) {
 			v.Info.Path = ""
 		}
 	case *RegisterDrvOutputRequest:
+		v.Realisation.ID.Output = f.name() // JSON is UTF-8
 		v.Realisation.Signatures = []string{"a:AAAA", "b:BBBB"}
 	case *QueryRealisationReply:
 		if v.Realisation != nil {
-			v.Realisation.Signatures = nil
+			v.Realisation.ID.Output, v.Realisation.Signatures = f.name(), nil
 		}
 	case *CollectGarbageRequest:
 		switch v.Action {

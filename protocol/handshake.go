@@ -184,6 +184,9 @@ func ServerHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir, g Greeting,
 	if out.err != nil {
 		return params, out.err
 	}
+	if len(out.out) == 0 {
+		return params, nil
+	}
 	_, err := w.Write(out.out)
 	return params, err
 }

@@ -163,7 +163,7 @@ func event[E activity.Event](c *codec, m *Message, code func(*E)) {
 // event.
 func (c *codec) logLine(text *string) {
 	line := *text
-	if c.encoding() {
+	if c.encoding() && c.trace == nil {
 		line += "\n"
 	}
 	c.string("text", &line)

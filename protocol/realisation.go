@@ -128,6 +128,11 @@ func (c *codec) keyedRealisation(field string, r *store.KeyedRealisation) {
 		s, err = c.printRealisation(r)
 		c.fail(field, -1, err)
 	}
+	if c.trace != nil {
+		c.drvOutput("output", &r.ID)
+		c.realisation(&r.Realisation)
+		return
+	}
 	at := c.offset()
 	c.string(field, &s)
 	if c.encoding() || c.err != nil {
@@ -155,6 +160,11 @@ func (c *codec) printRealisation(r *store.KeyedRealisation) (string, error) {
 	if _, err := c.Dir.Parse(string(r.OutPath)); err != nil {
 		return "", err
 	}
+	for _, s := range append([]string{r.ID.Output}, r.Signatures...) {
+		if err := checkUTF8(s); err != nil {
+			return "", err
+		}
+	}
 	signatures, err := printJSON(append([]string{}, asSet(r.Signatures)...))
 	if err != nil {
 		return "", err
@@ -165,22 +175,27 @@ func (c *codec) printRealisation(r *store.KeyedRealisation) (string, error) {
 	return string(text), err
 }
 
+// checkUTF8 refuses what JSON cannot have. In Nix it is an error, too.
+func checkUTF8(s string) error {
+	if !utf8.ValidString(s) {
+		return fmt.Errorf("%q is not UTF-8", s)
+	}
+	return nil
+}
+
 // printJSON prints without what HTML would need, as Nix does.
 func printJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	text := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	if bytes.ContainsRune(text, utf8.RuneError) || bytes.Contains(text, []byte(`\ufffd`)) {
-		return nil, errors.New("what is not UTF-8 cannot be sent as JSON")
-	}
-	return text, nil
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 func (c *codec) parseRealisation(s string) (r store.KeyedRealisation, err error) {
+	if err := checkUTF8(s); err != nil {
+		return r, err
+	}
 	var j jsonRealisation
 	if err := json.Unmarshal([]byte(s), &j); err != nil {
 		return r, noEOF(err)
@@ -261,9 +276,9 @@ func (c *codec) jsonOutputs(outputs *map[string]store.Realisation) {
 		if c.encoding() {
 			id = dummyDrvHash + "!" + e.key
 			b, err := printJSON(jsonRealisation{ID: id, OutPath: e.value.OutPath.Base()})
-			if err == nil {
-				_, err = c.Dir.Parse(string(e.value.OutPath))
-			}
+			c.fail("output id", -1, checkUTF8(e.key))
+			c.fail("built output", -1, err)
+			_, err = c.Dir.Parse(string(e.value.OutPath))
 			c.fail("built output", -1, err)
 			text = string(b)
 		}
@@ -278,6 +293,7 @@ func (c *codec) jsonOutputs(outputs *map[string]store.Realisation) {
 			c.fail("output id", at, fmt.Errorf("%q has no '!'", id))
 			return
 		}
+		c.fail("output id", at, checkUTF8(name))
 		path, err := c.parseJSONOutput(text)
 		e.key, e.value = name, store.Realisation{OutPath: path}
 		c.fail("built output", at, err)

@@ -115,8 +115,7 @@ type Operation struct {
 	Without Features // what must not have been negotiated
 	Access  Access
 	// Query says that a daemon answers from its own database, at once and without
-	// waiting for anything, so that queries can be pipelined. The one exception is a
-	// [QueryValidPathsRequest] that substitutes.
+	// waiting for anything, so that queries can be pipelined: see [IsQuery].
 	Query bool
 	// Body says what follows the request.
 	Body func(Params) Body
@@ -313,6 +312,16 @@ func (p Params) Check(op Op) error {
 		return &UnsupportedError{What: "operation " + row.Name + " during a build", Have: p.Version}
 	}
 	return nil
+}
+
+// IsQuery reports whether the request is one of a [Operation.Query], and not a
+// [QueryValidPathsRequest] that substitutes, which may take as long as a download.
+func IsQuery(r Request) bool {
+	if q, ok := r.(*QueryValidPathsRequest); ok && q.Substitute {
+		return false
+	}
+	row := rowOf(r.Op())
+	return row != nil && row.Query
 }
 
 // NeedsTrust reports whether a daemon certainly refuses the request of a user that it does

@@ -109,8 +109,14 @@ func (c *codec) spellDerivedPath(p derivation.DerivedPath) (string, error) {
 }
 
 func (c *codec) spellBuilt(p derivation.Built) (string, error) {
-	if _, _, err := cutOutputs(p.Drv); err != nil {
+	_, outputs, err := cutOutputs(p.Drv)
+	if err != nil {
 		return "", err
+	}
+	for _, name := range append(outputs, p.Outputs.Names().Slice()...) {
+		if err := storepath.CheckName(name); err != nil { // a "!" would be read as another path
+			return "", err
+		}
 	}
 	s := p.LegacyString()
 	if _, err := derivation.ParseLegacyDerivedPath(c.Dir, s); err != nil {

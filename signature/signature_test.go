@@ -412,6 +412,8 @@ func TestPathFingerprint(t *testing.T) {
 		var bad *signature.FingerprintError
 		if !errors.As(err, &bad) || got != nil {
 			t.Errorf("%s: %s, %v, want a FingerprintError", what, got, err)
+		} else if !strings.Contains(err.Error(), bad.Reason) || !strings.Contains(err.Error(), string(bad.Path)) {
+			t.Errorf("%s: the message is %q", what, err)
 		}
 	}
 }

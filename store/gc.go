@@ -48,7 +48,7 @@ type GCOptions struct {
 	IgnoreLiveness bool
 
 	// MaxFreed is the number of bytes after which the collection stops:
-	// [math.MaxUint64] is no limit, and 0 stops after the first path.
+	// math.MaxUint64 is no limit, and 0 stops after the first path.
 	MaxFreed uint64
 }
 
@@ -66,8 +66,8 @@ type GCResult struct {
 // A Root is what keeps a path from being collected.
 type Root struct {
 	// Link is the name of a symlink to the path, or says in braces what else needs it,
-	// such as "{lsof}" for a process. Users that are not trusted get "{censored}" for
-	// some.
+	// such as "{temp:17}" for process 17, which a client has connected to. Users that are
+	// not trusted get "{censored}" for some.
 	Link string
 	Path storepath.Path
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -73,9 +74,8 @@ func setup(socket string) func(*testscript.Env) error {
 		if err != nil {
 			return err
 		}
-		if socket == "" {
-			socket = filepath.Join(env.WorkDir, "no-socket")
-		}
+		socket := cmp.Or(socket, filepath.Join(env.WorkDir, "no-socket"))
+		env.Setenv("GORACE", "atexit_sleep_ms=0") // else every process under the race detector takes a second to end
 		env.Setenv("TESTDATA", testdata)
 		env.Setenv("NIX_DAEMON_SOCKET_PATH", socket)
 		for _, name := range []string{"PIX_STORE", "NIX_REMOTE", "NIX_STORE_DIR"} {

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pix/internal/realnix"
+)
+
+var update = flag.Bool("update", false, "write what the commands of the README print into it")
+
+const readme = "../../README.md"
+
+// A session is a command of the README, and what stands below it.
+type session struct {
+	command, output string
+}
+
+// sessions returns the commands in the README's console blocks.
+func sessions(text string) (all []session) {
+	inside := false
+	for line := range strings.Lines(text) {
+		switch {
+		case line == "```console\n":
+			inside = true
+		case line == "```\n":
+			inside = false
+		case inside && strings.HasPrefix(line, "$ "):
+			all = append(all, session{command: strings.TrimSpace(line[2:])})
+		case inside:
+			all[len(all)-1].output += line
+		}
+	}
+	return all
+}
+
+// TestReadme runs the commands of the README in their order, with a real daemon, and
+// compares what they print. With -update it writes that into the README.
+func TestReadme(t *testing.T) {
+	d := realnix.Start(t, realnix.Get(t, "bookworm"), nil)
+	bin := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, "pix"), ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := sessions(string(text))
+	if len(all) < 10 {
+		t.Fatalf("the README has %d commands only", len(all))
+	}
+	for _, s := range all {
+		cmd := exec.Command("sh", "-c", s.command)
+		cmd.Dir = filepath.Dir(readme)
+		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "PIX_STORE=", "NIX_REMOTE=",
+			"NIX_STORE_DIR=", "NIX_DAEMON_SOCKET_PATH="+d.Socket, "GORACE=atexit_sleep_ms=0")
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		if err := cmd.Run(); err != nil {
+			t.Errorf("$ %s\n%v\n%s", s.command, err, stderr.Bytes())
+		}
+		if *update {
+			text = bytes.Replace(text, []byte("$ "+s.command+"\n"+s.output), []byte("$ "+s.command+"\n"+stdout.String()), 1)
+		} else if stdout.String() != s.output {
+			t.Errorf("$ %s\nprints\n%sand in the README stands\n%s", s.command, stdout.String(), s.output)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(readme, text, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package narinfo
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// JSON writes n in the form that `nix path-info --json` has for the paths of a binary
+// cache: that of its path info, and unless the form is a pure one, url, compression,
+// downloadHash and downloadSize, as far as they are known. The lines of [NarInfo.Unknown]
+// have no place there. The error is a [*store.PathInfoJSONError].
+func (n *NarInfo) JSON(form store.PathInfoJSON) ([]byte, error) {
+	members, err := form.Members(&n.PathInfo)
+	if err != nil {
+		return nil, err
+	}
+	if !form.Pure {
+		for _, m := range []struct{ key, value string }{
+			{"url", n.URL},
+			{"compression", n.Compression},
+			{"downloadHash", n.FileHash.String()},
+		} {
+			if !utf8.ValidString(m.value) {
+				return nil, &store.PathInfoJSONError{Path: n.Path, Key: m.key, Err: fmt.Errorf("%q is not UTF-8", m.value)}
+			}
+			if m.value != "" {
+				members[m.key] = m.value
+			}
+		}
+		if n.FileSize != 0 {
+			members["downloadSize"] = n.FileSize
+		}
+	}
+	return form.MarshalMembers(n.Path, members)
+}
+
+// ParseJSON reads what [NarInfo.JSON] writes, and what [store.ParsePathInfoJSON] reads:
+// all that a narinfo has more may be missing. The error is a [*store.PathInfoJSONError].
+func ParseJSON(path storepath.Path, text []byte) (*NarInfo, error) {
+	info, err := store.ParsePathInfoJSON(path, text)
+	if err != nil {
+		return nil, err
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(text, &object); err != nil {
+		return nil, &store.PathInfoJSONError{Path: path, Err: err}
+	}
+	n := &NarInfo{PathInfo: *info}
+	for _, member := range []struct {
+		key  string
+		read func(value json.RawMessage) error
+	}{
+		{"url", func(v json.RawMessage) (err error) { n.URL, err = parseString(v); return err }},
+		{"compression", func(v json.RawMessage) (err error) { n.Compression, err = parseString(v); return err }},
+		{"downloadHash", func(v json.RawMessage) (err error) { n.FileHash, err = parseHash(v); return err }},
+		{"downloadSize", func(v json.RawMessage) (err error) {
+			n.FileSize, err = strconv.ParseUint(string(v), 10, 64)
+			return err
+		}},
+	} {
+		if value, ok := object[member.key]; ok {
+			if err := member.read(value); err != nil {
+				return nil, &store.PathInfoJSONError{Path: path, Key: member.key, Err: err}
+			}
+		}
+	}
+	return n, nil
+}
+
+func parseString(value json.RawMessage) (string, error) {
+	var s *string
+	err := json.Unmarshal(value, &s)
+	if err == nil && s == nil {
+		err = errors.New("it is null instead of a string")
+	}
+	if err != nil {
+		return "", err
+	}
+	return *s, nil
+}
+
+func parseHash(value json.RawMessage) (nixhash.Hash, error) {
+	s, err := parseString(value)
+	if err != nil {
+		return nixhash.Hash{}, err
+	}
+	return nixhash.ParseSRI(s)
+}

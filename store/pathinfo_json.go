@@ -1,0 +1,330 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"pix/nixhash"
+	"pix/signature"
+	"pix/storepath"
+)
+
+// Path infos have a form in JSON, which `nix path-info --json` prints. It has had three
+// versions so far, and Nix still writes and reads each:
+//
+//	1   paths are whole, content addresses are strings
+//	2   paths are base names, content addresses are objects
+//	3   signatures are objects, too (from Nix 2.35)
+//
+// The path itself is not in the object but is its key in the object around it.
+//
+// Source: src/libstore/path-info.cc and src/nix/path-info.cc in Nix.
+
+// The versions of the JSON form.
+const (
+	minJSONVersion = 1
+	maxJSONVersion = 3
+)
+
+// A PathInfoJSON says in which of its forms in JSON a [PathInfo] is written.
+type PathInfoJSON struct {
+	Version int // 1, 2 or 3
+
+	// Pure leaves out what does not follow from the object and its path: deriver,
+	// registration time, ultimate and signatures.
+	Pure bool
+}
+
+// A PathInfoJSONError says why a path info cannot be written as JSON, or JSON not be read
+// as one.
+type PathInfoJSONError struct {
+	Path storepath.Path // whose info it is; "" for the text as a whole
+	Key  string         // in the object; "" for the object as a whole
+	Err  error
+}
+
+func (e *PathInfoJSONError) Error() string {
+	text := "JSON of path infos"
+	if e.Path != "" {
+		text = fmt.Sprintf("JSON of the path info of '%s'", e.Path)
+	}
+	if e.Key != "" {
+		text += fmt.Sprintf(", key %q", e.Key)
+	}
+	return text + ": " + e.Err.Error()
+}
+
+// Unwrap returns why.
+func (e *PathInfoJSONError) Unwrap() error { return e.Err }
+
+// Marshal writes info as Nix prints it: without spaces, keys sorted, nothing escaped for
+// HTML. The error is a [*PathInfoJSONError] if the info is not valid: a path of another
+// store directory, a signature that is none, no hash.
+func (form PathInfoJSON) Marshal(info *PathInfo) ([]byte, error) {
+	members, err := form.Members(info)
+	if err != nil {
+		return nil, err
+	}
+	return form.MarshalMembers(info.Path, members)
+}
+
+// Members returns the members of the object that [PathInfoJSON.Marshal] writes, for those
+// who have something to add: narinfo files do, and `nix path-info --closure-size`. Its
+// errors are those of Marshal.
+func (form PathInfoJSON) Members(info *PathInfo) (map[string]any, error) {
+	if form.Version < minJSONVersion || form.Version > maxJSONVersion {
+		return nil, &PathInfoJSONError{info.Path, "version", fmt.Errorf("there is no version %d", form.Version)}
+	}
+	dir := info.Path.Dir()
+	if _, err := dir.Parse(string(info.Path)); err != nil {
+		return nil, &PathInfoJSONError{"", "", err}
+	}
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	if info.NARHash.IsZero() {
+		return nil, &PathInfoJSONError{info.Path, "narHash", errors.New("the hash is not known")}
+	}
+	references := make([]string, 0, len(info.References))
+	for _, p := range sortedOnce(info.References) {
+		reference, err := form.spellPath(dir, p)
+		if err != nil {
+			return nil, &PathInfoJSONError{info.Path, "references", err}
+		}
+		references = append(references, reference)
+	}
+	members := map[string]any{
+		"version":    form.Version,
+		"storeDir":   string(dir),
+		"narHash":    info.NARHash.SRI(),
+		"narSize":    info.NARSize,
+		"references": references,
+		"ca":         form.contentAddress(info.CA),
+	}
+	if form.Pure {
+		return members, nil
+	}
+	return members, form.addImpure(members, info)
+}
+
+// checkDir refuses a store directory that JSON has no way to spell.
+func checkDir(dir storepath.Dir) error {
+	if !utf8.ValidString(string(dir)) {
+		return &PathInfoJSONError{"", "storeDir", fmt.Errorf("%q is not UTF-8", string(dir))}
+	}
+	return nil
+}
+
+// addImpure adds what [PathInfoJSON.Pure] leaves out.
+func (form PathInfoJSON) addImpure(members map[string]any, info *PathInfo) error {
+	members["deriver"] = nil
+	if info.Deriver != "" {
+		deriver, err := form.spellPath(info.Path.Dir(), info.Deriver)
+		if err != nil {
+			return &PathInfoJSONError{info.Path, "deriver", err}
+		}
+		members["deriver"] = deriver
+	}
+	members["registrationTime"] = nil
+	if t := info.RegistrationTime; !t.IsZero() && t.Unix() != 0 {
+		members["registrationTime"] = t.Unix()
+	}
+	members["ultimate"] = info.Ultimate
+
+	signatures, err := signature.ParseAll(info.Signatures)
+	if err != nil {
+		return &PathInfoJSONError{info.Path, "signatures", err}
+	}
+	list := make([]any, 0, len(signatures))
+	for _, s := range signatures {
+		if !utf8.ValidString(s.KeyName()) {
+			return &PathInfoJSONError{info.Path, "signatures", fmt.Errorf("the name of the key %q is not UTF-8", s.KeyName())}
+		}
+		if form.Version >= 3 {
+			list = append(list, s.JSONObject())
+		} else {
+			list = append(list, s.String())
+		}
+	}
+	members["signatures"] = list
+	return nil
+}
+
+// spellPath spells a path that has to lie in dir.
+func (form PathInfoJSON) spellPath(dir storepath.Dir, p storepath.Path) (string, error) {
+	if _, err := dir.Parse(string(p)); err != nil {
+		return "", err
+	}
+	if form.Version == 1 {
+		return string(p), nil
+	}
+	return p.Base(), nil
+}
+
+// contentAddress spells a content address, or none, as null.
+func (form PathInfoJSON) contentAddress(ca storepath.ContentAddress) any {
+	switch {
+	case ca.IsZero():
+		return nil
+	case form.Version == 1:
+		return ca.String()
+	}
+	return map[string]string{"method": ca.Method().String(), "hash": ca.Hash().SRI()}
+}
+
+// MarshalMembers writes an object about path with those members, sorted by key. The path
+// is for the error if a member cannot be written.
+//
+// One thing differs from what Nix writes: the characters U+2028 and U+2029, which are in
+// no name of the store, are escaped.
+func (form PathInfoJSON) MarshalMembers(path storepath.Path, members map[string]any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(members); err != nil {
+		return nil, &PathInfoJSONError{path, "", err}
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// MarshalAll writes what `nix path-info --json` prints for paths in dir: an object with an
+// entry for each path, which is null if the info is nil, because the path is not valid.
+// From version 2 on that object is a member of another.
+func (form PathInfoJSON) MarshalAll(dir storepath.Dir, infos map[storepath.Path]*PathInfo) ([]byte, error) {
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	entries := make(map[string]any, len(infos))
+	for path, info := range infos {
+		key, err := form.spellPath(dir, path)
+		if err != nil {
+			return nil, &PathInfoJSONError{"", "", err}
+		}
+		entries[key] = nil
+		if info == nil {
+			continue
+		}
+		if info.Path != path {
+			return nil, &PathInfoJSONError{path, "", fmt.Errorf("the info is that of '%s'", info.Path)}
+		}
+		if entries[key], err = form.Members(info); err != nil {
+			return nil, err
+		}
+	}
+	if form.Version >= 2 {
+		entries = map[string]any{"version": form.Version, "storeDir": string(dir), "info": entries}
+	}
+	return form.MarshalMembers("", entries)
+}
+
+// ParsePathInfoJSON reads any of the three forms of the info of that path. As for Nix, a
+// text without a version is of version 1, impure members may be missing, and what is not
+// known is passed over. A signature may have either form in each version.
+//
+// The error is a [*PathInfoJSONError], also if the text is about another store directory
+// than the path's.
+func ParsePathInfoJSON(path storepath.Path, text []byte) (*PathInfo, error) {
+	if _, err := storepath.Parse(string(path)); err != nil {
+		return nil, &PathInfoJSONError{"", "", err}
+	}
+	object, err := parseObject(text)
+	if err != nil {
+		return nil, &PathInfoJSONError{path, "", err}
+	}
+	r := infoReader{object: object, path: path, dir: path.Dir()}
+	r.readVersion()
+	info := &PathInfo{Path: path}
+	for _, field := range []struct {
+		key  string
+		read func(info *PathInfo, value json.RawMessage) error
+		need bool
+	}{
+		{"storeDir", r.storeDir, r.version >= 2},
+		{"narHash", r.narHash, true},
+		{"narSize", r.narSize, true},
+		{"references", r.references, true},
+		{"ca", r.contentAddress, true},
+		{"deriver", r.deriver, false},
+		{"registrationTime", r.registrationTime, false},
+		{"ultimate", r.ultimate, false},
+		{"signatures", r.signatures, false},
+	} {
+		r.read(info, field.key, field.read, field.need)
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return info, nil
+}
+
+// ParsePathInfosJSON reads what `nix path-info --json` prints about paths in dir, from Nix
+// 2.19 on. The info of a path that is not valid is nil. Its errors are those of
+// [ParsePathInfoJSON].
+func ParsePathInfosJSON(dir storepath.Dir, text []byte) (map[storepath.Path]*PathInfo, error) {
+	entries, err := parseObject(text)
+	if err != nil {
+		return nil, &PathInfoJSONError{"", "", err}
+	}
+	parsePath := dir.Parse
+	// In version 1 all keys are absolute paths.
+	if inner, ok := entries["info"]; ok {
+		parsePath = dir.ParseBase
+		if entries, err = parseObject(inner); err != nil {
+			return nil, &PathInfoJSONError{"", "info", err}
+		}
+	}
+	infos := make(map[storepath.Path]*PathInfo, len(entries))
+	for key, value := range entries {
+		path, err := parsePath(key)
+		if err != nil {
+			return nil, &PathInfoJSONError{"", "", err}
+		}
+		if isNull(value) {
+			infos[path] = nil
+			continue
+		}
+		if infos[path], err = ParsePathInfoJSON(path, value); err != nil {
+			return nil, err
+		}
+	}
+	return infos, nil
+}
+
+// parseObject reads an object. As in Nix, names are of one case, and of several members of
+// the same name the last counts.
+func parseObject(text []byte) (map[string]json.RawMessage, error) {
+	if !utf8.Valid(text) {
+		return nil, errors.New("it is not UTF-8")
+	}
+	if isNull(text) {
+		return nil, errors.New("it is null instead of an object")
+	}
+	var object map[string]json.RawMessage
+	err := json.Unmarshal(text, &object)
+	return object, err
+}
+
+func isNull(value []byte) bool { return string(bytes.TrimSpace(value)) == "null" }
+
+// parseHash reads a hash in JSON, which is spelled as SRI alone.
+func parseHash(value json.RawMessage) (nixhash.Hash, error) {
+	s, err := parseString(value)
+	if err != nil {
+		return nixhash.Hash{}, err
+	}
+	return nixhash.ParseSRI(s)
+}
+
+func parseString(value json.RawMessage) (s string, err error) {
+	switch {
+	case len(value) == 0:
+		return "", errors.New("it is missing")
+	case isNull(value):
+		return "", errors.New("it is null instead of a string")
+	}
+	err = json.Unmarshal(value, &s)
+	return s, err
+}
