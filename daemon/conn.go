@@ -158,7 +158,8 @@ func (c *Conn) isEcho(last, e *activity.Error) bool {
 		return false // any other failure means that the connection is closed
 	}
 	defer c.nc.SetReadDeadline(time.Time{})
-	return c.in.AtEnd()
+	err := c.in.Peek() // closing with our request unread, the daemon may also reset the connection
+	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // first returns the call whose answer comes next, or nil.

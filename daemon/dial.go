@@ -179,7 +179,7 @@ func (c *Conn) handshake(ctx context.Context) error {
 
 // atEnd says of an end of the stream, or of a pipe that takes nothing more, who ended it.
 func atEnd(err error) error {
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrClosedPipe) {
 		return fmt.Errorf("the daemon closed the connection: %w", io.ErrUnexpectedEOF)
 	}
 	return err

@@ -361,7 +361,7 @@ func (g golden) test(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !in.AtEnd() {
+	if in.Peek() != io.EOF {
 		t.Errorf("something follows at %d of %d bytes", in.Offset(), len(bin))
 	}
 	if filepath.Base(file) == "string" { // its .json ends at a NUL that the string has
@@ -435,7 +435,7 @@ func TestGoldenHandshake(t *testing.T) {
 		}
 		in := wire.NewReader(bytes.NewReader(bin), 0)
 		got, again, err := g.values(g.params, in, len(want))
-		if err != nil || !reflect.DeepEqual(got, want) || !bytes.Equal(again, bin) || !in.AtEnd() {
+		if err != nil || !reflect.DeepEqual(got, want) || !bytes.Equal(again, bin) || in.Peek() != io.EOF {
 			t.Errorf("%s: %v, %v, %q", file, err, got, again)
 		}
 	}

@@ -97,7 +97,7 @@ func TestRequestRoundTrip(t *testing.T) {
 				written[row.Op]++
 				in := reader(b[len("before"):])
 				got, err := p.ReadRequest(in)
-				if err != nil || !in.AtEnd() {
+				if err != nil || in.Peek() != io.EOF {
 					t.Fatalf("%s of %s %s: %v, at %d of %d", row.Name, p.Version, p.Features, err, in.Offset(), len(b))
 				}
 				if want := normal(p, req); !reflect.DeepEqual(got, want) {
@@ -133,7 +133,7 @@ func TestReplyRoundTrip(t *testing.T) {
 					t.Fatalf("%s of %s %s: %v", row.Name, p.Version, p.Features, err)
 				}
 				in, got := reader(b[len("before"):]), NewReply(row.Op)
-				if err := p.ReadReply(in, row.Op, got); err != nil || !in.AtEnd() {
+				if err := p.ReadReply(in, row.Op, got); err != nil || in.Peek() != io.EOF {
 					t.Fatalf("%s of %s %s: %v, at %d of %d", row.Name, p.Version, p.Features, err, in.Offset(), len(b))
 				}
 				if want := normal(p, reply); !reflect.DeepEqual(got, want) {
@@ -159,7 +159,7 @@ func TestMessageRoundTrip(t *testing.T) {
 			}
 			in := reader(b)
 			got, err := p.ReadMessage(in)
-			if err != nil || !in.AtEnd() {
+			if err != nil || in.Peek() != io.EOF {
 				t.Fatalf("%s of %s: %v", m.Kind, p.Version, err)
 			}
 			if m.Err != nil && p.Version < structuredErrors {
@@ -211,5 +211,36 @@ func testHandshake(t *testing.T, g Greeting, client Version, theirs, ours Featur
 	r := <-served
 	if err != nil || r.err != nil || p != want || r.p != want || got != g {
 		t.Fatalf("%s and %s, %s and %s: the client has %v, %v, %v, the server %v, %v", client, g.DaemonVersion, theirs, ours, p, got, err, r.p, r.err)
+	}
+}
+
+// Nix's client waits for the server's features before it sends the rest of its greeting.
+func TestServerFeaturesFirst(t *testing.T) {
+	c, s := newPipe()
+	served := make(chan error, 1)
+	go func() {
+		_, err := ServerHandshake(s.reader(), s, testDir, Greeting{DaemonVersion: MaxVersion, NixVersion: "2.34.8"}, AllFeatures)
+		s.Close()
+		served <- err
+	}()
+	in := c.reader()
+	c.Write(words(clientMagic, uint64(MaxVersion)))
+	if v, err := readDaemonVersion(in); err != nil || v != MaxVersion {
+		t.Fatal(v, err)
+	}
+	c.Write(wire.AppendStrings(nil, []string{"unheard-of"}))
+	dec := codec{in: in}
+	var names []string
+	if dec.featureNames(&names); dec.err != nil || !reflect.DeepEqual(names, AllFeatures.Names()) {
+		t.Fatal(names, dec.err)
+	}
+	c.Write(words(0, 0))
+	dec.Version = MaxVersion
+	var g Greeting
+	if dec.greeting(&g); dec.err != nil || g.NixVersion != "2.34.8" || in.Peek() != io.EOF {
+		t.Error(g, dec.err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }

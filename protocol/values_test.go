@@ -154,7 +154,7 @@ func TestMismatch(t *testing.T) {
 	// An old client names the processor that it runs on.
 	b := words(clientMagic, 1<<8|21, 1, 3, 0)
 	in := reader(b)
-	if p, err := ServerHandshake(in, io.Discard, testDir, Greeting{DaemonVersion: MaxVersion}, 0); err != nil || p.Version != MakeVersion(21) || !in.AtEnd() {
+	if p, err := ServerHandshake(in, io.Discard, testDir, Greeting{DaemonVersion: MaxVersion}, 0); err != nil || p.Version != MakeVersion(21) || in.Peek() != io.EOF {
 		t.Errorf("%v, %v", p, err)
 	}
 }

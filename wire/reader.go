@@ -255,7 +255,7 @@ func (r *Reader) Discard(n uint64) error {
 	return nil
 }
 
-// AtEnd reports whether the stream ends here. It waits until a byte comes or the stream
-// ends; a byte that comes is still to be read. When reading fails otherwise, such as at
-// a deadline, it reports false, and reading may go on.
-func (r *Reader) AtEnd() bool { return r.fill(1) == io.EOF }
+// Peek waits until a byte has come, which is still to be read. It returns io.EOF if the
+// stream ends here instead. When reading fails, such as at a deadline, reading may go on
+// afterwards.
+func (r *Reader) Peek() error { return r.fill(1) }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package derivation_test
+
+const raceEnabled = false

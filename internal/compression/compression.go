@@ -1,0 +1,103 @@
+package compression
+
+import (
+	"bytes"
+	"compress/bzip2"
+	"compress/gzip"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+// MaxWindow is how many bytes back a stream may refer, and so what decoding it needs.
+const MaxWindow = 128 << 20
+
+// ErrUnknown is why a stream cannot be read: it is neither plain, nor compressed in a way
+// that is known.
+var ErrUnknown = errors.New("it is not compressed in any known way (zstd, xz, gzip, bzip2, brotli), and does not begin as it should")
+
+// formats are the ways that are recognised by their first bytes.
+var formats = []struct {
+	magic string
+	open  func(io.Reader) (io.Reader, error)
+}{
+	{"\x28\xb5\x2f\xfd", openZstd},
+	{"\xfd7zXZ\x00", openXz},
+	{"\x1f\x8b", func(src io.Reader) (io.Reader, error) { return gzip.NewReader(src) }},
+	{"BZh", func(src io.Reader) (io.Reader, error) { return bzip2.NewReader(src), nil }},
+}
+
+func openZstd(src io.Reader) (io.Reader, error) {
+	// One at a time: the default starts goroutines, which somebody would have to end.
+	return zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow))
+}
+
+func openXz(src io.Reader) (io.Reader, error) { return xz.NewReader(newXzGuard(src)) }
+
+// A Reader reads a stream, decoded if it is compressed. There is nothing to close.
+type Reader struct {
+	src     io.Reader
+	plain   string
+	decoded io.Reader // nil until something was read
+	err     error
+}
+
+// NewReader returns a Reader of src. Without compression the stream begins with plain.
+// Nothing is read from src before the first Read.
+func NewReader(src io.Reader, plain string) *Reader { return &Reader{src: src, plain: plain} }
+
+// Read implements io.Reader. A stream that ends too early is io.ErrUnexpectedEOF, and one
+// that is not recognised [ErrUnknown].
+func (r *Reader) Read(p []byte) (int, error) {
+	if r.decoded == nil && r.err == nil {
+		r.decoded, r.err = r.open()
+	}
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.decoded.Read(p)
+	r.err = err
+	return n, err
+}
+
+func (r *Reader) open() (io.Reader, error) {
+	head, err := readHead(r.src, len(r.plain))
+	if err != nil {
+		return nil, err
+	}
+	whole := io.MultiReader(bytes.NewReader(head), r.src)
+	// Plain is also what is too short to be told: whoever reads it finds that it is.
+	if strings.HasPrefix(r.plain, string(head)) {
+		return whole, nil
+	}
+	for _, f := range formats {
+		if bytes.HasPrefix(head, []byte(f.magic)) {
+			return f.open(whole)
+		}
+	}
+	return r.openBrotli(whole)
+}
+
+// openBrotli decodes src as far as it takes to tell that it is brotli.
+func (r *Reader) openBrotli(src io.Reader) (io.Reader, error) {
+	decoder := brotli.NewReader(src)
+	head, err := readHead(decoder, len(r.plain))
+	if err != nil || string(head) != r.plain {
+		return nil, ErrUnknown
+	}
+	return io.MultiReader(bytes.NewReader(head), decoder), nil
+}
+
+// readHead reads the first n bytes, or all if there are fewer.
+func readHead(src io.Reader, n int) ([]byte, error) {
+	head := make([]byte, n)
+	n, err := io.ReadFull(src, head)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	return head[:n], err
+}
