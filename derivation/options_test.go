@@ -1,0 +1,74 @@
+package derivation_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"pix/derivation"
+)
+
+func TestOptions(t *testing.T) {
+	d := parse(t, "x", `Derive([("out","","r:sha256","")],[],[],"s","b",[],[("allowSubstitutes",""),("allowedReferences",""),("disallowedReferences","dev %A/x //nix/store/`+digits+`-a out"),("exportReferencesGraph","g %A/bin g %B"),("passAsFile"," a\n\tb a"),("preferLocalBuild","true")])`)
+	o, err := d.Options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.AllowSubstitutes || o.PreferLocalBuild || strings.Join(o.PassAsFile.Slice(), ",") != "a,b" {
+		t.Errorf("%+v", o)
+	}
+	if o.Checks == nil || o.Checks.AllowedReferences == nil || len(o.Checks.AllowedReferences) != 0 || o.Checks.AllowedRequisites != nil {
+		t.Errorf("an empty list is not the same as none: %+v", o.Checks)
+	}
+	// What is not exactly a store path is taken for the name of an output, as by Nix.
+	var refs []string
+	for _, ref := range o.Checks.DisallowedReferences {
+		if ref.Path != nil {
+			refs = append(refs, "path "+ref.Path.String())
+		} else {
+			refs = append(refs, ref.Output)
+		}
+	}
+	if got, want := strings.Join(refs, " "), text("%A/x dev out path %A"); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if graph, _ := o.ExportReferencesGraph.Get("g"); len(graph) != 1 || graph[0].Base() != p("b") {
+		t.Errorf("%v", graph)
+	}
+}
+
+func TestOptionsRefused(t *testing.T) {
+	env := func(key, value string) string {
+		return `Derive([("out","","r:sha256","")],[],[],"s","b",[],[("` + key + `","` + value + `")])`
+	}
+	attrs := func(json string) string { return env("__json", strings.ReplaceAll(json, `"`, `\"`)) }
+	for _, c := range []struct{ text, says string }{
+		{env("exportReferencesGraph", "a"), "last name has no path"},
+		{env("exportReferencesGraph", "1a %A"), "not a valid file name"},
+		{env("exportReferencesGraph", "a x"), "is not in the store directory"},
+		{attrs(`{"preferLocalBuild":"1"}`), "expected a boolean, found a string"},
+		{attrs(`{"requiredSystemFeatures":"kvm"}`), "expected an array"},
+		{attrs(`{"requiredSystemFeatures":[1]}`), "expected a string"},
+		{attrs(`{"__sandboxProfile":1}`), "expected a string"},
+		{attrs(`{"outputChecks":[]}`), "expected an object"},
+		{attrs(`{"outputChecks":{"out":1}}`), "expected an object"},
+		{attrs(`{"outputChecks":{"out":{"maxSize":-1}}}`), "not a number of bytes"},
+		{attrs(`{"outputChecks":{"out":{"maxSize":"1"}}}`), "expected a number"},
+		{attrs(`{"outputChecks":{"out":{"allowedReferences":1}}}`), "expected an array"},
+		{attrs(`{"unsafeDiscardReferences":{"out":1}}`), "expected a boolean"},
+		{attrs(`{"exportReferencesGraph":{"g":[["%A"],1]}}`), "expected a string or an array"},
+	} {
+		_, err := parse(t, "x", c.text).Options()
+		var invalid *derivation.InvalidError
+		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want it to say %q", c.text, err, c.says)
+		}
+	}
+	// With structured attributes the environment counts for nothing, and a graph that is
+	// no object is ignored.
+	d := parse(t, "x", attrs(`{"exportReferencesGraph":"a","allowedReferences":["x"]}`))
+	d.Env.Set("preferLocalBuild", "1")
+	if o, err := d.Options(); err != nil || o.PreferLocalBuild || o.Checks != nil || o.ExportReferencesGraph.Len() != 0 {
+		t.Errorf("%+v, %v", o, err)
+	}
+}

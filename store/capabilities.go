@@ -1,0 +1,160 @@
+package store
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"pix/derivation"
+	"pix/nixhash"
+	"pix/storepath"
+)
+
+// The capabilities of a store that answer questions. All results are sorted, each path once.
+type (
+	// An AllPathsQuerier can list its valid paths.
+	AllPathsQuerier interface {
+		QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error)
+	}
+
+	// A ReferrerQuerier knows which valid paths refer to a path, itself among them if it
+	// does.
+	ReferrerQuerier interface {
+		QueryReferrers(ctx context.Context, path storepath.Path) ([]storepath.Path, error)
+	}
+
+	// A DeriverQuerier knows which valid derivations have a path as an output.
+	DeriverQuerier interface {
+		QueryValidDerivers(ctx context.Context, path storepath.Path) ([]storepath.Path, error)
+	}
+
+	// A HashPartQuerier finds the valid path with a hash part. The error is a
+	// [*NotFoundError] with no path if there is none.
+	HashPartQuerier interface {
+		QueryPathFromHashPart(ctx context.Context, hashPart string) (storepath.Path, error)
+	}
+
+	// A SubstituteQuerier knows what its substituters have. Those that they have not are
+	// left out.
+	SubstituteQuerier interface {
+		QuerySubstitutablePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error)
+		// QuerySubstitutablePathInfos takes the content address of each path, or the zero
+		// value.
+		QuerySubstitutablePathInfos(ctx context.Context, paths map[storepath.Path]storepath.ContentAddress) ([]SubstitutableInfo, error)
+	}
+
+	// A MissingQuerier says what it would take to make paths valid.
+	MissingQuerier interface {
+		QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*Missing, error)
+	}
+
+	// A RealisationStore knows the paths that outputs of derivations have got. The error of
+	// QueryRealisation is [ErrNotFound] if it does not know.
+	RealisationStore interface {
+		QueryRealisation(ctx context.Context, output DrvOutput) (*Realisation, error)
+		RegisterDrvOutput(ctx context.Context, r KeyedRealisation) error
+	}
+)
+
+// AddOptions say how objects are added. Nil means neither.
+type AddOptions struct {
+	Repair       bool // replace an object that is there; needs a trusted user
+	NoSignatures bool // take objects that nobody signed; needs a trusted user
+}
+
+// An Import is an object to be added, and its archive, which is read once.
+type Import struct {
+	Info *PathInfo
+	NAR  io.Reader
+}
+
+// The capabilities of a store that take and give contents.
+type (
+	// An Adder takes objects by their contents: the file itself for Text and Flat, else
+	// its NAR. It computes the path.
+	Adder interface {
+		AddToStore(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *AddOptions) (*PathInfo, error)
+	}
+
+	// A NARAdder takes objects whose path info is known. It verifies that the archive is
+	// what the info says.
+	NARAdder interface {
+		AddToStoreNAR(ctx context.Context, info *PathInfo, nar io.Reader, opts *AddOptions) error
+	}
+
+	// A MultipleAdder takes many objects at once, those that others refer to first.
+	MultipleAdder interface {
+		// AddMultipleToStore adds n objects. An error from the sequence ends it.
+		AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[Import, error], opts *AddOptions) error
+	}
+
+	// A NARReader gives the archive of an object. The reader verifies it against the NAR
+	// hash before it returns io.EOF, and must be closed. The error is a [*NotFoundError] if
+	// the path is not valid.
+	NARReader interface {
+		NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error)
+	}
+
+	// A Signer keeps signatures.
+	Signer interface {
+		AddSignatures(ctx context.Context, path storepath.Path, signatures []string) error
+	}
+
+	// A LogAdder keeps build logs.
+	LogAdder interface {
+		AddBuildLog(ctx context.Context, drv storepath.Path, log io.Reader) error
+	}
+)
+
+// The capabilities of a store that builds, besides [Builder].
+type (
+	// A ResultBuilder says how each build ended, instead of failing with the first.
+	ResultBuilder interface {
+		BuildPathsWithResults(ctx context.Context, paths []derivation.DerivedPath, mode BuildMode) ([]KeyedBuildResult, error)
+	}
+
+	// A DerivationBuilder builds a derivation that need not be in the store. Its inputs
+	// must be valid, and be among its input sources.
+	DerivationBuilder interface {
+		BuildDerivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, mode BuildMode) (*BuildResult, error)
+	}
+
+	// An Ensurer makes a path valid by substitution, if it is not.
+	Ensurer interface {
+		EnsurePath(ctx context.Context, path storepath.Path) error
+	}
+)
+
+// The capabilities of a store that keeps itself in order.
+type (
+	// A TempRooter keeps paths from being collected for a while: as long as the connection
+	// lives, or the process. They need not be valid yet.
+	TempRooter interface {
+		AddTempRoot(ctx context.Context, path storepath.Path) error
+	}
+
+	// A Rooter has roots that last.
+	Rooter interface {
+		// AddIndirectRoot makes the symlink at link, which points into the store, a root.
+		AddIndirectRoot(ctx context.Context, link string) error
+		// AddPermRoot makes a symlink at link to path, and that a root. It returns where the
+		// symlink is; it needs a trusted user.
+		AddPermRoot(ctx context.Context, path storepath.Path, link string) (string, error)
+		FindRoots(ctx context.Context) ([]Root, error)
+	}
+
+	// A Collector collects garbage.
+	Collector interface {
+		CollectGarbage(ctx context.Context, opts GCOptions) (*GCResult, error)
+	}
+
+	// An Optimiser makes equal files one.
+	Optimiser interface {
+		OptimiseStore(ctx context.Context) error
+	}
+
+	// A Verifier checks its own contents, and reports whether errors remain.
+	Verifier interface {
+		VerifyStore(ctx context.Context, checkContents, repair bool) (errorsRemain bool, err error)
+	}
+)
