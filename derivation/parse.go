@@ -85,7 +85,12 @@ func (o *ParseOptions) Parse(text string) (*Derivation, error) {
 		o = &ParseOptions{}
 	}
 	p := newParser(text, o.Dir)
-	d := new(Derivation)
+	room := new(struct { // most derivations have one output, and are one allocation with it
+		Derivation
+		output [1]Entry[string, Output]
+	})
+	d := &room.Derivation
+	d.Outputs.entries = room.output[:0]
 	if err := p.parse(d); err != nil {
 		return nil, err
 	}
@@ -198,7 +203,7 @@ func (p *parser) restOfString(start int) (string, bool) {
 	if end == len(p.text) {
 		return "", p.fail(start-1, "", "the string that begins here has no end")
 	}
-	if p.escapeBefore(start, end) {
+	if p.nextEscape < end && p.escapeBefore(start, end) {
 		return p.escapedString(start)
 	}
 	p.pos = end + 1
@@ -537,7 +542,10 @@ func (p *parser) outputs(d *Derivation) bool {
 		}
 		list = append(list, Entry[string, Output]{name, output})
 	}
-	d.Outputs.entries = append([]Entry[string, Output](nil), list...)
+	if len(list) > cap(d.Outputs.entries) {
+		d.Outputs.entries = make([]Entry[string, Output], 0, len(list))
+	}
+	d.Outputs.entries = append(d.Outputs.entries, list...)
 	if !sorted {
 		d.Outputs.entries = sortEntries(d.Outputs.entries) // of two with one name the first counts
 	}
@@ -905,11 +913,15 @@ func (p *parser) variable() (key, value span, ok bool) {
 // greater part of most texts.
 func (p *parser) plainVariables(spans []span, last string) ([]span, string) {
 	text, pos := p.text, p.pos
+	lastWord := uint64(0) // the first eight bytes of last, once it is known; the first byte is highest
 	for pos+16 <= len(text) && text[pos] == ',' && text[pos+1] == '(' && text[pos+2] == '"' {
 		start := pos + 3
 		middle := start + 8
-		if found := hasByte(load64(text[start:start+8]), '"'); found != 0 {
-			middle = start + bits.TrailingZeros64(found)/8
+		word := load64(text[start : start+8])
+		if found := hasByte(word, '"'); found != 0 {
+			n := bits.TrailingZeros64(found) / 8
+			middle = start + n
+			word &= 1<<(8*n) - 1
 		} else {
 			middle = indexQuote(text, middle)
 		}
@@ -922,10 +934,13 @@ func (p *parser) plainVariables(spans []span, last string) ([]span, string) {
 		} else {
 			end = indexQuote(text, end)
 		}
-		if end+2 > len(text) || text[end+1] != ')' || p.escapeBefore(start, end) || text[start:middle] <= last {
+		if end+2 > len(text) || text[end+1] != ')' || p.nextEscape < end && p.escapeBefore(start, end) {
 			break
 		}
-		last = text[start:middle]
+		if word = bits.ReverseBytes64(word); (word <= lastWord || lastWord == 0) && text[start:middle] <= last {
+			break
+		}
+		last, lastWord = text[start:middle], word
 		spans = append(spans, span{start, middle}, span{middle + 3, end})
 		pos = end + 2
 	}
@@ -933,11 +948,9 @@ func (p *parser) plainVariables(spans []span, last string) ([]span, string) {
 	return spans, last
 }
 
-// escapeBefore reports whether there is a backslash between start and end.
+// escapeBefore reports whether there is a backslash between start and end. It need be
+// called only if p.nextEscape is less than end.
 func (p *parser) escapeBefore(start, end int) bool {
-	if p.nextEscape >= end {
-		return false
-	}
 	if p.nextEscape < start {
 		p.nextEscape = indexFrom(p.text, start, '\\')
 	}

@@ -77,7 +77,7 @@ func (v *validation) outputs() {
 			v.add(field, "no output may have this name, for it means the derivation itself")
 		} else if err := checkOutputName(name); err != nil {
 			v.add(field, err.Error())
-		} else if err := storepath.CheckName(storepath.OutputName(d.Name, name)); err != nil {
+		} else if err := storepath.CheckName(storepath.OutputName(d.Name, name)); err != nil && storepath.CheckName(d.Name) == nil {
 			v.add(field, err.Error())
 		}
 		if reason := whyNotHashed(output.method, output.Algorithm()); reason != "" && output.MethodAlgorithm() != "" {

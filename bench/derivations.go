@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	gonix "github.com/nix-community/go-nix/pkg/derivation"
+
+	"pix/derivation"
+)
+
+// A drv is the text of a .drv file.
+type drv struct {
+	text  string
+	bytes []byte
+}
+
+// load reads the .drv files in some directories.
+func load(dirs []string) ([]drv, error) {
+	var all []drv
+	for _, dir := range dirs {
+		files, err := filepath.Glob(filepath.Join(dir, "*.drv"))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, drv{string(b), b})
+		}
+	}
+	return all, nil
+}
+
+// common leaves out what go-nix cannot read, or only sometimes: what it finds wrong depends
+// on the order in which it goes through a map.
+func common(all []drv) (both []drv, size int, escaped int) {
+	const tries = 16
+	for _, d := range all {
+		var err error
+		for range tries {
+			if _, err = gonix.ReadDerivation(bytes.NewReader(d.bytes)); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			both = append(both, d)
+			size += len(d.text)
+			escaped += escapedStrings(d.text)
+		}
+	}
+	return both, size, escaped
+}
+
+// escapedStrings counts the strings of a derivation that have an escape in them.
+func escapedStrings(text string) (n int) {
+	inside, escape := false, false
+	for i := 0; i < len(text); i++ {
+		switch {
+		case inside && text[i] == '\\':
+			escape = true
+			i++
+		case text[i] == '"':
+			if inside && escape {
+				n++
+			}
+			inside, escape = !inside, false
+		}
+	}
+	return n
+}
+
+// derivations prints how fast derivations are parsed, and parsed and printed.
+func derivations(all []drv) error {
+	both, size, escaped := common(all)
+	fmt.Printf("%d derivations of %d, which both can read, %.1f MB, %d strings with an escape; one core, median of %d\n\n",
+		len(both), len(all), float64(size)/1e6, escaped, rounds)
+	var sink int
+	figures, err := race([]contender{
+		{"pix: parse", func() error { return pixParse(both, &sink) }},
+		{"go-nix: parse", func() error { return gonixParse(both, &sink) }},
+		{"pix: parse and print", func() error { return pixPrint(both) }},
+		{"go-nix: parse and print", func() error { return gonixPrint(both) }},
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-26s %10s %10s %12s %8s\n", "", "MB/s", "drv/s", "allocs/drv", "ratio")
+	for i, f := range figures {
+		peer := figures[i|1] // go-nix stands behind pix
+		fmt.Printf("%-26s %10.0f %10.0f %12.1f %7.1fx\n", f.name,
+			float64(size)/1e6/f.time.Seconds(), float64(len(both))/f.time.Seconds(),
+			float64(f.allocs)/float64(len(both)), peer.time.Seconds()/f.time.Seconds())
+	}
+	fmt.Printf("\nAllocations of pix beyond one per string with an escape: %.1f per derivation\n",
+		(float64(figures[0].allocs)-float64(escaped))/float64(len(both)))
+	return nil
+}
+
+// pixParse parses all, and reads every field.
+func pixParse(all []drv, sink *int) error {
+	for _, text := range all {
+		d, err := derivation.Parse(text.text)
+		if err != nil {
+			return err
+		}
+		n := len(d.Platform) + len(d.Builder) + d.InputSources.Len()
+		for name, output := range d.Outputs.All() {
+			n += len(name) + len(output.Path())
+		}
+		for path, used := range d.InputDerivations.All() {
+			n += len(path) + used.Names.Len()
+		}
+		for _, arg := range d.Args {
+			n += len(arg)
+		}
+		for key, value := range d.Env.All() {
+			n += len(key) + len(value)
+		}
+		*sink += n
+	}
+	return nil
+}
+
+func gonixParse(all []drv, sink *int) error {
+	for _, text := range all {
+		d, err := gonix.ReadDerivation(bytes.NewReader(text.bytes))
+		if err != nil {
+			return err
+		}
+		n := len(d.Platform) + len(d.Builder) + len(d.InputSources)
+		for name, output := range d.Outputs {
+			n += len(name) + len(output.Path)
+		}
+		for path, used := range d.InputDerivations {
+			n += len(path) + len(used)
+		}
+		for _, arg := range d.Arguments {
+			n += len(arg)
+		}
+		for key, value := range d.Env {
+			n += len(key) + len(value)
+		}
+		*sink += n
+	}
+	return nil
+}
+
+func pixPrint(all []drv) error {
+	var buf []byte
+	for _, text := range all {
+		d, err := derivation.Parse(text.text)
+		if err != nil {
+			return err
+		}
+		if buf = d.AppendATerm(buf[:0]); string(buf) != text.text {
+			return fmt.Errorf("a derivation was not printed as it was: %.200s", text.text)
+		}
+	}
+	return nil
+}
+
+func gonixPrint(all []drv) error {
+	var buf bytes.Buffer
+	for _, text := range all {
+		d, err := gonix.ReadDerivation(bytes.NewReader(text.bytes))
+		if err != nil {
+			return err
+		}
+		buf.Reset()
+		if err := d.WriteDerivation(&buf); err != nil {
+			return err
+		}
+		if !strings.HasPrefix(buf.String(), "Derive(") {
+			return fmt.Errorf("go-nix printed %.200q", buf.String())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"pix/derivation"
+	"pix/nar"
+	"pix/storepath"
+)
+
+// maxDerivation is how long a .drv file may be that is read from a store, in bytes. The
+// longest that were ever seen have a few megabytes.
+const maxDerivation = 1 << 30
+
+// Derivations returns a loader of the derivations in s, which must be a [NARReader]. A path
+// that is not valid is [fs.ErrNotExist], as it must be for a loader.
+func Derivations(s Store) derivation.Loader {
+	return derivation.LoaderFunc(func(ctx context.Context, path storepath.Path) (string, error) {
+		r, ok := As[NARReader](s)
+		if !ok {
+			return "", unsupported(s, "give the contents of paths")
+		}
+		archive, err := r.NARFromPath(ctx, path)
+		if errors.Is(err, ErrNotFound) {
+			return "", fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+		}
+		if err != nil {
+			return "", err
+		}
+		defer archive.Close()
+		return fileIn(archive, path)
+	})
+}
+
+// fileIn returns the contents of an archive that is a single file. It reads up to the end,
+// where the store says whether the archive was the right one.
+func fileIn(archive io.Reader, path storepath.Path) (string, error) {
+	r := nar.NewReader(archive)
+	entry, err := r.Next()
+	if err != nil {
+		return "", err
+	}
+	if entry.Kind != nar.Regular || entry.Size > maxDerivation {
+		return "", fmt.Errorf("'%s' is no derivation: it is a %s of %d bytes", path, entry.Kind, entry.Size)
+	}
+	var text strings.Builder
+	if _, err := io.Copy(&text, r); err != nil {
+		return "", err
+	}
+	if _, err := r.Next(); err != io.EOF {
+		return "", fmt.Errorf("'%s' does not end: %w", path, err)
+	}
+	_, err = io.Copy(io.Discard, archive)
+	return text.String(), err
+}
