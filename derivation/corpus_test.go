@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"pix/derivation"
+	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/storepath"
 )
@@ -29,15 +30,6 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// skipOrFail skips the test, or fails it where what is missing is required.
-func skipOrFail(t testing.TB, what, reason string) {
-	t.Helper()
-	if slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), what) {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-}
-
 var unpacked struct {
 	sync.Mutex
 	dir  string
@@ -47,10 +39,7 @@ var unpacked struct {
 // corpus returns where the archive of that name is unpacked, once for all tests.
 func corpus(t testing.TB, name string) string {
 	t.Helper()
-	folder := os.Getenv("PIX_CORPUS")
-	if folder == "" {
-		skipOrFail(t, "corpus", "PIX_CORPUS does not name the folder of corpora")
-	}
+	folder := testenv.Corpus(t)
 	unpacked.Lock()
 	defer unpacked.Unlock()
 	if unpacked.dir == "" {
@@ -63,7 +52,7 @@ func corpus(t testing.TB, name string) string {
 	if !unpacked.done[name] {
 		archive := filepath.Join(folder, name+".tar.zst")
 		if _, err := os.Stat(archive); err != nil {
-			skipOrFail(t, "corpus", err.Error())
+			testenv.Missing(t, "corpus", err.Error())
 		}
 		if out, err := exec.Command("tar", "--zstd", "-xf", archive, "-C", unpacked.dir).CombinedOutput(); err != nil {
 			t.Fatalf("tar: %v: %s", err, out)
@@ -71,16 +60,6 @@ func corpus(t testing.TB, name string) string {
 		unpacked.done[name] = true
 	}
 	return filepath.Join(unpacked.dir, name)
-}
-
-// data returns a folder of Nix's own golden data.
-func data(t testing.TB, folder string) string {
-	t.Helper()
-	dir := os.Getenv("PIX_NIX_DATA")
-	if dir == "" {
-		skipOrFail(t, "data", "PIX_NIX_DATA does not name the folder of Nix's golden data")
-	}
-	return filepath.Join(dir, folder)
 }
 
 func read(t testing.TB, elem ...string) string {

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"pix/derivation"
+	"pix/internal/testenv"
 	"pix/storepath"
 )
 
 // Nix's own data: the file, what it is in JSON, and its options.
 func TestGolden(t *testing.T) {
-	dir := data(t, "store/derivation")
+	dir := testenv.NixData(t, "store/derivation")
 	for _, kind := range []string{"ia", "ca"} {
 		for _, name := range []string{
 			"advanced-attributes-defaults", "advanced-attributes",
@@ -49,7 +50,7 @@ func compareGolden(t *testing.T, file, name string) {
 }
 
 func TestGoldenSelfContained(t *testing.T) {
-	d, err := derivation.ParseJSON(read(t, data(t, "store/derivation/ca/self-contained.json")), nil)
+	d, err := derivation.ParseJSON(read(t, testenv.NixData(t, "store/derivation/ca/self-contained.json")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,7 @@ func TestGoldenSelfContained(t *testing.T) {
 }
 
 func TestGoldenOutputs(t *testing.T) {
-	dir := data(t, "store/derivation")
+	dir := testenv.NixData(t, "store/derivation")
 	for name, kind := range map[string]derivation.OutputKind{
 		"output-inputAddressed": derivation.InputAddressed, "output-caFixedFlat": derivation.Fixed,
 		"output-caFixedNAR": derivation.Fixed, "output-caFixedText": derivation.Fixed,
@@ -91,7 +92,7 @@ func TestGoldenOutputs(t *testing.T) {
 }
 
 func TestGoldenBad(t *testing.T) {
-	dir := data(t, "store/derivation")
+	dir := testenv.NixData(t, "store/derivation")
 	var syntax *derivation.SyntaxError
 	for _, name := range []string{"bad-version", "bad-old-version-dyn-deps"} {
 		if _, err := derivation.Parse(read(t, dir, name+".drv")); !errors.As(err, &syntax) {
@@ -113,7 +114,7 @@ func TestGoldenBad(t *testing.T) {
 // Two large ones, with which upstream measures: the lists are as Nix has them.
 func TestGoldenLarge(t *testing.T) {
 	for _, name := range []string{"hello.drv", "firefox.drv"} {
-		text := read(t, data(t, "store/derivation"), name)
+		text := read(t, testenv.NixData(t, "store/derivation"), name)
 		d, err := derivation.Parse(text)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -127,7 +128,7 @@ func TestGoldenLarge(t *testing.T) {
 }
 
 func TestGoldenOptions(t *testing.T) {
-	dir := data(t, "store/derivation")
+	dir := testenv.NixData(t, "store/derivation")
 	for _, c := range []struct{ drv, options string }{
 		{"ia/advanced-attributes-defaults", "ia/derivation-options/defaults"},
 		{"ia/advanced-attributes", "ia/derivation-options/all_set"},
@@ -156,7 +157,7 @@ func TestGoldenOptions(t *testing.T) {
 }
 
 func TestGoldenDerivedPaths(t *testing.T) {
-	dir := data(t, "store/derived-path")
+	dir := testenv.NixData(t, "store/derived-path")
 	for name, want := range map[string]string{
 		"multi_opaque":               "%",
 		"mutli_built":                "%^bar,baz",
@@ -192,7 +193,7 @@ func TestGoldenDerivedPaths(t *testing.T) {
 }
 
 func TestGoldenOutputsSpecs(t *testing.T) {
-	dir := data(t, "store/outputs-spec")
+	dir := testenv.NixData(t, "store/outputs-spec")
 	for name, want := range map[string]string{"all": "*", "name": "a", "names": "a,b"} {
 		text := read(t, dir, name+".json")
 		var spec derivation.OutputsSpec

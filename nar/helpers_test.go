@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -231,20 +229,6 @@ func noLeak(t *testing.T) {
 		buf := make([]byte, 64<<10)
 		t.Errorf("%d goroutines are left of %d:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
 	})
-}
-
-// nixData returns a folder of Nix's own test data, and skips the test without it.
-func nixData(t *testing.T, folder string) string {
-	t.Helper()
-	root := os.Getenv("PIX_NIX_DATA")
-	if root == "" {
-		const why = "PIX_NIX_DATA does not name Nix's test data"
-		if slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), "data") {
-			t.Fatal(why)
-		}
-		t.Skip(why)
-	}
-	return filepath.Join(root, filepath.FromSlash(folder))
 }
 
 func equal(t *testing.T, what string, got, want []byte) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"pix/internal/testenv"
 	"pix/nar"
 )
 
@@ -195,7 +196,7 @@ func TestListingJSONRefused(t *testing.T) {
 // Nix's own listings are read, and printed again to the same JSON. They are of a
 // version that prints "executable":false, which 2.34 does not.
 func TestGoldenListings(t *testing.T) {
-	folder := nixData(t, "util/nar-listing")
+	folder := testenv.NixData(t, "util/nar-listing")
 	files, err := os.ReadDir(folder)
 	if err != nil {
 		t.Fatal(err)

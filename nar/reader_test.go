@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"pix/internal/testenv"
 	"pix/nar"
 	"pix/wire"
 )
@@ -426,7 +427,7 @@ var golden = map[string]string{
 }
 
 func TestGolden(t *testing.T) {
-	folder := nixData(t, "util/nars")
+	folder := testenv.NixData(t, "util/nars")
 	files, err := os.ReadDir(folder)
 	if err != nil {
 		t.Fatal(err)

@@ -11,28 +11,15 @@ import (
 	"strings"
 	"testing"
 
+	"pix/internal/testenv"
 	"pix/narinfo"
 	"pix/store"
 )
 
-// nixData returns a folder of Nix's own test data, and skips the test without it.
-func nixData(t *testing.T, folder string) string {
-	t.Helper()
-	root := os.Getenv("PIX_NIX_DATA")
-	if root == "" {
-		const why = "PIX_NIX_DATA does not name Nix's test data"
-		if slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), "data") {
-			t.Fatal(why)
-		}
-		t.Skip(why)
-	}
-	return filepath.Join(root, filepath.FromSlash(folder))
-}
-
 // All of Nix's files are read, mean what Nix's own tests say, and are written again byte
 // for byte.
 func TestGoldenJSON(t *testing.T) {
-	dir := nixData(t, "store/nar-info")
+	dir := testenv.NixData(t, "store/nar-info")
 	want := parse(t, example, nil)
 	zeros := strings.Repeat("A", 86) + "=="
 	files, err := filepath.Glob(filepath.Join(dir, "json-*", "*.json"))

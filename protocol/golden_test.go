@@ -8,31 +8,17 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"pix/derivation"
+	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
 	"pix/wire"
 )
-
-// goldenDir returns the directory of Nix's golden data, "store" below $PIX_NIX_DATA.
-func goldenDir(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("PIX_NIX_DATA")
-	if dir == "" {
-		const why = "no golden data: set PIX_NIX_DATA to Nix's test data"
-		if slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), "data") {
-			t.Fatal(why)
-		}
-		t.Skip(why)
-	}
-	return filepath.Join(dir, "store")
-}
 
 // A golden says what a file of golden data holds.
 type golden struct {
@@ -310,7 +296,7 @@ func goldens() map[string]golden {
 // Every file of the golden data is decoded, compared with the value that Nix says it
 // stands for, and encoded again to the same bytes where Nix writes it.
 func TestGolden(t *testing.T) {
-	dir := goldenDir(t)
+	dir := testenv.NixData(t, "store")
 	handshakes := map[string]bool{ // see TestGoldenHandshake; they have no .json
 		"handshake-to-client": true, "client-handshake-info_1_30": true,
 		"client-handshake-info_1_33": true, "client-handshake-info_1_35": true,
@@ -418,7 +404,7 @@ func TestRealisationJSON(t *testing.T) {
 
 // The greetings of the golden data are those that are sent and understood.
 func TestGoldenHandshake(t *testing.T) {
-	dir := filepath.Join(goldenDir(t), "worker-protocol")
+	dir := filepath.Join(testenv.NixData(t, "store"), "worker-protocol")
 	for file, g := range map[string]golden{
 		"client-handshake-info_1_30": of(30, (*codec).greeting, greetingJSON),
 		"client-handshake-info_1_33": of(33, (*codec).greeting, greetingJSON),

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/signature"
 	"pix/storepath"
@@ -432,20 +433,6 @@ func TestOldRealisationFingerprint(t *testing.T) {
 	}
 }
 
-// nixData returns a folder of Nix's own test data, and skips the test without it.
-func nixData(t *testing.T, folder string) string {
-	t.Helper()
-	root := os.Getenv("PIX_NIX_DATA")
-	if root == "" {
-		const why = "PIX_NIX_DATA does not name Nix's test data"
-		if slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), "data") {
-			t.Fatal(why)
-		}
-		t.Skip(why)
-	}
-	return filepath.Join(root, filepath.FromSlash(folder))
-}
-
 func readFile(t *testing.T, dir, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(dir, name))
@@ -457,7 +444,7 @@ func readFile(t *testing.T, dir, name string) []byte {
 
 // The realisations of Nix's tests have the fingerprints and signatures that Nix computed.
 func TestGoldenRealisations(t *testing.T) {
-	dir := nixData(t, "store/realisation")
+	dir := testenv.NixData(t, "store/realisation")
 	key := parseSecret(t, secretText)
 	for _, name := range []string{"simple", "with-signature"} {
 		var realisation struct {
@@ -497,7 +484,7 @@ func TestGoldenRealisations(t *testing.T) {
 
 // The older form, a string, says the same.
 func TestGoldenSignatureForms(t *testing.T) {
-	dir := nixData(t, "store/realisation")
+	dir := testenv.NixData(t, "store/realisation")
 	var forms [2][]signature.Signature
 	for i, name := range []string{"with-signature.json", "with-signature-unstructured.json"} {
 		var object struct {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -50,20 +51,6 @@ func ExamplePathInfoJSON() {
 	// }
 }
 
-// jsonData returns a folder of Nix's own test data, and skips the test without it.
-func jsonData(t *testing.T, folder string) string {
-	t.Helper()
-	root := os.Getenv("PIX_NIX_DATA")
-	if root == "" {
-		const why = "PIX_NIX_DATA does not name Nix's test data"
-		if slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), "data") {
-			t.Fatal(why)
-		}
-		t.Skip(why)
-	}
-	return filepath.Join(root, filepath.FromSlash(folder))
-}
-
 // jsonInfo is the path info of Nix's own tests (src/libstore-tests/path-info.cc).
 func jsonInfo(t testing.TB) *store.PathInfo {
 	t.Helper()
@@ -89,7 +76,7 @@ func jsonInfo(t testing.TB) *store.PathInfo {
 // All of Nix's files are read, mean what Nix's own tests say, and are written again byte
 // for byte.
 func TestGoldenPathInfoJSON(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(jsonData(t, "store/path-info"), "json-*", "*.json"))
+	files, err := filepath.Glob(filepath.Join(testenv.NixData(t, "store/path-info"), "json-*", "*.json"))
 	if err != nil || len(files) != 13 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}

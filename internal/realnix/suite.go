@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pix/internal/testenv"
 )
 
 // A Suite is one installed Nix.
@@ -83,7 +85,7 @@ func find(name string) (Suite, error) {
 // one, and skips elsewhere.
 func unavailable(t testing.TB, s Suite, err error) {
 	t.Helper()
-	if !slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), "daemons") {
+	if !testenv.Requires("daemons") {
 		t.Skip(err)
 	}
 	if s.required() {
