@@ -26,6 +26,8 @@ var order = []string{
 var dependencies = map[string][]string{
 	"":        {"golang.org/x/sys", "golang.org/x/sync", "lukechampine.com/blake3", "github.com/klauspost/compress"},
 	"cmd/pix": {"github.com/spf13/cobra", "golang.org/x/term"},
+
+	"internal/compression": {"github.com/ulikunitz/xz", "github.com/andybalholm/brotli"},
 }
 
 // sourceFiles calls visit for each Go file that is no test, with the package's directory.

@@ -39,6 +39,9 @@ type Options struct {
 	// not say it; "" is [daemon.DefaultSocket].
 	DaemonSocket string
 
+	// SSHOptions are arguments for ssh, before all others, as NIX_SSHOPTS is for Nix.
+	SSHOptions []string
+
 	// Daemon has what else a connection to a daemon can be told. Its StoreDir is
 	// overruled by the one above.
 	Daemon *daemon.Options
@@ -59,17 +62,19 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 
 // Open opens the store that uri names:
 //
-//	"", "auto", "daemon"   the daemon of this machine
-//	"unix://PATH"          the daemon whose socket is at PATH
+//	"", "auto", "daemon"                  the daemon of this machine
+//	"unix://PATH"                         the daemon whose socket is at PATH
+//	"ssh-ng://[USER@]HOST[:PORT][?…]"     the daemon of another machine, by OpenSSH:
+//	                                      see [daemon.ParseSSH] for the parameters
 //
-// The error is a [*URIError] for any other URI, and a [*daemon.DialError] if no daemon
-// answers.
+// The store is a [*daemon.Pool]. The error is a [*URIError] for any other URI, and a
+// [*daemon.DialError] if no daemon answers.
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	var o Options
 	if opts != nil {
 		o = *opts
 	}
-	addr, err := o.socket(uri)
+	t, err := o.transport(uri)
 	if err != nil {
 		return nil, err
 	}
@@ -78,38 +83,52 @@ func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 		d = *o.Daemon
 	}
 	d.StoreDir = o.StoreDir
-	c, err := daemon.Dial(ctx, addr, &d)
+	pool, err := daemon.Open(ctx, t, &d)
 	if err != nil {
 		return nil, err
 	}
-	return c, nil
+	return pool, nil
 }
 
-// socket returns the socket of the daemon that uri names.
-func (o *Options) socket(uri string) (string, error) {
+const expected = "expected auto, daemon, unix://PATH or ssh-ng://HOST"
+
+// transport returns the way to the daemon that uri names.
+func (o *Options) transport(uri string) (daemon.Transport, error) {
 	switch uri {
 	case "", "auto", "daemon", "unix://":
-		return o.DaemonSocket, nil
+		return daemon.Unix{Path: o.DaemonSocket}, nil
 	case "local":
-		return "", &URIError{uri, "the store of this machine is opened through its daemon alone; use daemon or unix://PATH", true}
+		return nil, &URIError{uri, "the store of this machine is opened through its daemon alone; use daemon or unix://PATH", true}
 	}
 	scheme, rest, ok := strings.Cut(uri, "://")
-	if !ok {
-		return "", &URIError{uri, "no store URI; expected auto, daemon or unix://PATH", false}
+	switch {
+	case !ok:
+		return nil, &URIError{uri, "no store URI; " + expected, false}
+	case scheme == "unix":
+		return unixSocket(uri, rest)
+	case scheme == "ssh-ng":
+		ssh, err := daemon.ParseSSH(uri)
+		if err != nil {
+			return nil, &URIError{uri, err.Error(), false}
+		}
+		ssh.Options = o.SSHOptions
+		return ssh, nil
 	}
-	if scheme != "unix" {
-		return "", &URIError{uri, fmt.Sprintf("the scheme %s:// is not supported; expected auto, daemon or unix://PATH", scheme), scheme == "ssh-ng"}
-	}
+	return nil, &URIError{uri, fmt.Sprintf("the scheme %s:// is not supported; %s", scheme, expected), false}
+}
+
+// unixSocket returns the socket that the rest of uri, after its scheme, names.
+func unixSocket(uri, rest string) (daemon.Transport, error) {
 	path, query, _ := strings.Cut(rest, "?")
 	if query != "" {
-		return "", &URIError{uri, "parameters are not supported; the store directory is an option of its own", true}
+		return nil, &URIError{uri, "parameters are not supported; the store directory is an option of its own", true}
 	}
 	path, err := url.PathUnescape(path)
 	if err != nil {
-		return "", &URIError{uri, err.Error(), false}
+		return nil, &URIError{uri, err.Error(), false}
 	}
 	if !strings.HasPrefix(path, "/") {
-		return "", &URIError{uri, "the path of the socket is not absolute", false}
+		return nil, &URIError{uri, "the path of the socket is not absolute", false}
 	}
-	return path, nil
+	return daemon.Unix{Path: path}, nil
 }

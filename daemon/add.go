@@ -1,17 +1,22 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
+	"pix/nar"
 	"pix/nixhash"
 	"pix/protocol"
 	"pix/store"
 	"pix/storepath"
 )
 
-var _ store.TextAdder = (*Conn)(nil)
+// framedAdd is the version from which AddToStore takes any content address, in frames, and
+// AddTextToStore is obsolete.
+var framedAdd = protocol.MakeVersion(25)
 
 // AddTextToStore adds a file with those contents and references, as builtins.toFile does,
 // and returns its path. The references must be valid already. The path is computed here
@@ -35,14 +40,117 @@ func (c *Conn) AddTextToStore(ctx context.Context, name, contents string, refere
 func (c *Conn) addText(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error) {
 	if c.Version() < framedAdd {
 		req := &protocol.AddTextToStoreRequest{Name: name, Contents: contents, References: references}
-		reply, err := do[protocol.PathReply](ctx, c, req, nil)
+		reply, err := ask[protocol.PathReply](ctx, c, req)
 		return reply.Path, err
 	}
 	req := &protocol.AddToStoreRequest{Name: name, Method: storepath.Text, Algorithm: nixhash.SHA256, References: references}
-	reply, err := do[protocol.AddToStoreReply](ctx, c, req, strings.NewReader(contents))
+	reply, err := upload[protocol.AddToStoreReply](ctx, c, req, all(strings.NewReader(contents)))
 	return reply.Info.Path, err
 }
 
-// framedAdd is the version from which texts are added by AddToStore, in frames, and
-// AddTextToStore is obsolete.
-var framedAdd = protocol.MakeVersion(25)
+// AddToStore adds an object by its contents, which are read on another goroutine: the file
+// itself for Text and Flat, else its archive. The daemon computes the path; the references
+// must be valid already.
+//
+// Before protocol 1.25 there are neither references, nor repair, nor the method Git; and
+// what is Text or Flat is read into memory first.
+//
+// If contents cannot be read to their end, the connection is broken: what was sent cannot
+// be taken back.
+func (c *Conn) AddToStore(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
+	o := addOptions(opts)
+	if c.Version() < framedAdd {
+		return c.addOld(ctx, name, m, a, references, contents, o)
+	}
+	req := &protocol.AddToStoreRequest{Name: name, Method: m, Algorithm: a, References: references, Repair: o.Repair}
+	reply, err := upload[protocol.AddToStoreReply](ctx, c, req, all(contents))
+	if err != nil {
+		return nil, err
+	}
+	return &reply.Info, nil
+}
+
+func addOptions(opts *store.AddOptions) store.AddOptions {
+	if opts == nil {
+		return store.AddOptions{}
+	}
+	return *opts
+}
+
+// addOld adds an object before 1.25, when a file was sent as an archive, and only the path
+// came back.
+func (c *Conn) addOld(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, o store.AddOptions) (*store.PathInfo, error) {
+	if m == storepath.Text && a == nixhash.SHA256 && !o.Repair {
+		text, err := io.ReadAll(contents)
+		if err != nil {
+			return nil, &bodyError{err}
+		}
+		path, err := c.AddTextToStore(ctx, name, string(text), references)
+		if err != nil {
+			return nil, err
+		}
+		return c.QueryPathInfo(ctx, path)
+	}
+	req := &protocol.AddToStoreRequest{Name: name, Method: m, Algorithm: a, References: references, Repair: o.Repair}
+	if _, err := c.params.AppendRequest(nil, req); err != nil { // before anything is read
+		return nil, err
+	}
+	if m == storepath.Flat {
+		var err error
+		if contents, err = fileArchive(contents); err != nil {
+			return nil, &bodyError{err}
+		}
+	}
+	reply, err := upload[protocol.AddToStoreReply](ctx, c, req, archive(contents, 0))
+	if err != nil {
+		return nil, err
+	}
+	return c.QueryPathInfo(ctx, reply.Info.Path)
+}
+
+// fileArchive returns the archive of a file with those contents.
+func fileArchive(contents io.Reader) (io.Reader, error) {
+	b, err := io.ReadAll(contents)
+	if err != nil {
+		return nil, err
+	}
+	var archive bytes.Buffer
+	w := nar.NewWriter(&archive)
+	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(len(b))})
+	w.Write(b)
+	return &archive, w.Close()
+}
+
+// AddToStoreNAR adds an object of which everything is known. The archive is read on another
+// goroutine, and as far as info says that it goes. The daemon verifies it, and, unless opts
+// say otherwise and it trusts us, that somebody signed the path whom it trusts.
+//
+// If the archive cannot be read to its end, the connection is broken but between protocol
+// 1.21 and 1.22.
+func (c *Conn) AddToStoreNAR(ctx context.Context, info *store.PathInfo, nar io.Reader, opts *store.AddOptions) error {
+	o := addOptions(opts)
+	req := &protocol.AddToStoreNarRequest{Info: *info, Repair: o.Repair, DontCheckSigs: o.NoSignatures}
+	size := info.NARSize
+	if row, _ := protocol.Lookup(req.Op()); row.Body(c.params) == protocol.NARBody {
+		size = 0 // the daemon finds the end by itself, and takes what follows for something else
+	}
+	_, err := upload[protocol.None](ctx, c, req, archive(nar, size))
+	return err
+}
+
+// AddBuildLog adds the log of a derivation, uncompressed. It needs protocol 1.33, and a
+// trusted user ([*protocol.TrustError]).
+//
+// A daemon that does not trust us takes what follows the request for another one. Before
+// protocol 1.35 it cannot be asked whether it does: a failure then breaks the connection.
+func (c *Conn) AddBuildLog(ctx context.Context, drv storepath.Path, log io.Reader) error {
+	if c.Trust() == protocol.Trusted {
+		_, err := upload[protocol.Ack](ctx, c, &protocol.AddBuildLogRequest{Path: drv}, all(log))
+		return err
+	}
+	_, err := upload[protocol.Ack](ctx, c, &protocol.AddBuildLogRequest{Path: drv}, harmless(log))
+	if said := daemonError(err); said != nil {
+		c.fail(&hangUp{said})
+	}
+	return err
+}

@@ -22,7 +22,7 @@ func (c *Conn) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, m
 	if c.Version() < protocol.MakeVersion(26) {
 		ctx = activity.WithHandler(ctx, last)
 	}
-	_, err := do[protocol.Ack](ctx, c, &protocol.BuildPathsRequest{Paths: paths, Mode: mode}, nil)
+	_, err := ask[protocol.Ack](ctx, c, &protocol.BuildPathsRequest{Paths: paths, Mode: mode})
 	var said *activity.Error
 	if !errors.As(err, &said) || errors.Is(err, ErrConnLost) {
 		return err

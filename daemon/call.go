@@ -3,14 +3,11 @@ package daemon
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"pix/activity"
 	"pix/protocol"
-	"pix/wire"
 )
 
 var (
@@ -25,6 +22,12 @@ type call struct {
 	reply     protocol.Reply
 	exclusive bool
 	events    eventQueue
+
+	// asks has what the daemon asks for, of an upload that waits to be asked.
+	asks chan uint64
+	// archive is closed when the archive that follows the reply was read, or given up. Until
+	// then the read loop leaves the stream to the caller. Nil where none follows.
+	archive chan struct{}
 
 	once sync.Once
 	done chan struct{} // closed when err and reply are there
@@ -44,9 +47,12 @@ type replyTo[R any] interface {
 	protocol.Reply
 }
 
-// query sends a request that the daemon answers at once, behind others that are under
-// way, and waits for the reply.
-func query[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Request) (reply R, err error) {
+// ask sends a request and waits for the reply: behind other queries if it is one, else with
+// the connection for itself.
+func ask[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Request) (reply R, err error) {
+	if !protocol.IsQuery(req) {
+		return upload[R, P](ctx, c, req, nil)
+	}
 	into := new(R) // after a cancellation the read loop may still write to it
 	if err := c.query(ctx, req, P(into)); err != nil {
 		return reply, err
@@ -54,56 +60,72 @@ func query[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Reque
 	return *into, nil
 }
 
-// do sends a request that has the connection for itself, and its body if there is one,
+// upload sends a request that has the connection for itself, and its body if there is one,
 // and waits for the reply.
-func do[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Request, body io.Reader) (reply R, err error) {
+func upload[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Request, b body) (reply R, err error) {
 	into := new(R)
-	if err := c.do(ctx, req, body, P(into)); err != nil {
+	if err := c.do(ctx, req, b, P(into)); err != nil {
 		return reply, err
 	}
 	return *into, nil
 }
 
 func (c *Conn) query(ctx context.Context, req protocol.Request, reply protocol.Reply) error {
-	call, err := c.send(ctx, req, reply, false)
+	k, err := c.send(ctx, req, reply, false)
 	if err != nil {
 		return err
 	}
-	if err := c.wait(ctx, call); err != errLeft {
+	if err := c.wait(ctx, k); err != errLeft {
 		return err
 	}
-	// The answer still comes, and is dropped. It has its time, then the connection is
-	// no longer of use to those who wait behind it.
+	c.drain(k)
+	return cancelled(ctx, k.op)
+}
+
+// drain lets the answer to a call come that nobody waits for any more, and is dropped. It
+// has its time, then the connection is no longer of use to those who wait behind it.
+func (c *Conn) drain(k *call) {
 	time.AfterFunc(c.opts.DrainTimeout, func() {
 		select {
-		case <-call.done:
+		case <-k.done:
 		default:
 			c.fail(errLate)
 		}
 	})
-	return cancelled(ctx, call.op)
 }
 
-func (c *Conn) do(ctx context.Context, req protocol.Request, body io.Reader, reply protocol.Reply) error {
-	call, err := c.send(ctx, req, reply, true)
+func (c *Conn) do(ctx context.Context, req protocol.Request, b body, reply protocol.Reply) error {
+	k, err := c.send(ctx, req, reply, true)
 	if err != nil {
 		return err
 	}
-	defer c.slots.Release(int64(c.opts.Window))
+	defer c.leaveAlone()
+	return c.finish(ctx, k, b)
+}
+
+// leaveAlone gives back a connection that a call had for itself.
+func (c *Conn) leaveAlone() { c.slots.Release(int64(c.opts.Window)) }
+
+// finish uploads the body of a call that was sent, and waits for its answer.
+func (c *Conn) finish(ctx context.Context, k *call, b body) (err error) {
 	finished := false
 	defer func() {
-		if !finished { // the handler panicked, or the body's reader did
+		if !finished { // the handler panicked
 			c.fail(errUnfinished)
 		}
 	}()
 	uploaded := make(chan error, 1)
-	if body == nil {
+	if b == nil {
 		uploaded <- nil
 	} else {
-		go func() { uploaded <- c.upload(call, body) }()
+		go func() {
+			c.handed.Add(1)
+			defer c.handed.Add(-1)
+			uploaded <- c.upload(k, b)
+		}()
 	}
-	if err = c.wait(ctx, call); err == errLeft {
-		err = cancelled(ctx, call.op)
+	if err = c.wait(ctx, k); err == errLeft {
+		err = cancelled(ctx, k.op)
 		c.fail(err)
 	} else if bodyErr := c.uploadEnd(ctx, uploaded); bodyErr != nil {
 		err = bodyErr
@@ -121,58 +143,54 @@ func (c *Conn) uploadEnd(ctx context.Context, uploaded <-chan error) error {
 	case <-ctx.Done():
 		c.fail(errUnfinished)
 	case <-c.lost:
+		select { // it may be the reason of the loss
+		case err := <-uploaded:
+			return err
+		default:
+		}
 	}
 	return nil
 }
 
-// upload sends a body in frames. When the daemon has answered before the end, with an
-// error, the frames end there: the stream is then in step. A body that cannot be read to
-// its end cannot be taken back either, so the connection is broken.
-func (c *Conn) upload(call *call, body io.Reader) error {
-	frames := wire.NewFrameWriter(&c.out)
-	_, err := io.Copy(frames, &bodyReader{body, call.done})
-	var failed *bodyError
-	if errors.As(err, &failed) {
-		c.fail(failed)
-		return failed
+// check returns why the daemon would not take the request: nothing of it is sent then.
+func (c *Conn) check(req protocol.Request) error {
+	if err := c.params.Check(req.Op()); err != nil {
+		return err
 	}
-	frames.Close()
-	return nil // what else went wrong is the connection's, and the call tells it
+	if c.Trust() == protocol.NotTrusted && c.params.NeedsTrust(req) {
+		return &protocol.TrustError{Op: req.Op()}
+	}
+	return nil
 }
 
-// A bodyError says that the caller's body could not be read.
-type bodyError struct{ err error }
-
-func (e *bodyError) Error() string { return "reading what was to be uploaded: " + e.err.Error() }
-func (e *bodyError) Unwrap() error { return e.err }
-
-// A bodyReader reads a body until the call is done.
-type bodyReader struct {
-	body io.Reader
-	done <-chan struct{}
-}
-
-func (b *bodyReader) Read(p []byte) (int, error) {
-	select {
-	case <-b.done:
-		return 0, io.EOF
-	default:
+// newCall encodes a request, if the daemon would take it.
+func (c *Conn) newCall(ctx context.Context, dst []byte, req protocol.Request, reply protocol.Reply, exclusive bool) ([]byte, *call, error) {
+	if err := c.check(req); err != nil {
+		return dst, nil, err
 	}
-	n, err := b.body.Read(p)
-	if err != nil && err != io.EOF {
-		err = &bodyError{err}
+	dst, err := c.params.AppendRequest(dst, req)
+	if err != nil {
+		return dst, nil, err
 	}
-	return n, err
+	k := &call{op: req.Op(), reply: reply, exclusive: exclusive, done: make(chan struct{})}
+	k.events.init(activity.HandlerOf(ctx), exclusive, &c.handed)
+	if row, _ := protocol.Lookup(k.op); exclusive {
+		if row.Body(c.params) == protocol.AskedBody {
+			k.asks = make(chan uint64, 1)
+		}
+		if row.Archive {
+			k.archive = make(chan struct{})
+		}
+	}
+	return dst, k, nil
 }
 
 // send takes the slots that the call needs and sends its request.
 func (c *Conn) send(ctx context.Context, req protocol.Request, reply protocol.Reply, exclusive bool) (*call, error) {
-	p, err := c.params.AppendRequest(nil, req)
+	p, k, err := c.newCall(ctx, nil, req, reply, exclusive)
 	if err != nil {
 		return nil, err
 	}
-	k := &call{op: req.Op(), reply: reply, exclusive: exclusive, done: make(chan struct{})}
-	k.events.init(activity.HandlerOf(ctx), exclusive)
 	slots := int64(1)
 	if exclusive {
 		slots = int64(c.opts.Window)
@@ -180,15 +198,32 @@ func (c *Conn) send(ctx context.Context, req protocol.Request, reply protocol.Re
 	if ctx.Err() != nil || c.slots.Acquire(ctx, slots) != nil {
 		return nil, cancelled(ctx, k.op)
 	}
+	c.opts.trace.request(c.params, req)
+	if err := c.post(p, k); err != nil {
+		c.slots.Release(slots)
+		return nil, &LostError{k.op, err}
+	}
+	return k, nil
+}
+
+// post hands encoded requests to the writer, and enters their calls among those that wait
+// for an answer. The error is why the connection is broken.
+func (c *Conn) post(p []byte, calls ...*call) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
-		c.slots.Release(slots)
-		return nil, &LostError{k.op, c.err}
+		return c.err
 	}
-	c.pending = append(c.pending, k)
-	c.out.put(p)
-	return k, nil
+	for _, k := range calls {
+		if keeps(k.op) {
+			c.hasRoots.Store(true)
+		}
+	}
+	c.moves.Add(1)
+	alone := len(c.pending) == 0
+	c.pending = append(c.pending, calls...)
+	c.out.put(p, alone)
+	return nil
 }
 
 // errLeft says that the caller does not wait any longer, because its context ended.
@@ -207,103 +242,5 @@ func (c *Conn) wait(ctx context.Context, k *call) error {
 			k.events.leave()
 			return errLeft
 		}
-	}
-}
-
-// eventRoom is how many bytes of events may wait for the handler.
-const eventRoom = 1 << 20
-
-// An eventQueue takes events from the read loop to the caller. When it is full, those of
-// a query are dropped, for its neighbours must not wait; those of an exclusive call make
-// the read loop wait.
-type eventQueue struct {
-	handler activity.Handler // nil if nobody wants to know
-	waits   bool
-	ready   chan struct{} // has an element when there are events
-	room    chan struct{} // has an element when the caller took some
-	left    atomic.Bool
-
-	mu      sync.Mutex
-	events  []activity.Event
-	size    int
-	dropped int
-}
-
-func (q *eventQueue) init(h activity.Handler, waits bool) {
-	q.handler, q.waits = h, waits
-	if h != nil {
-		q.ready, q.room = make(chan struct{}, 1), make(chan struct{}, 1)
-	}
-}
-
-// push adds an event. It waits, if it must, until lost is closed.
-func (q *eventQueue) push(e activity.Event, lost <-chan struct{}) {
-	if q.handler == nil || q.left.Load() {
-		return
-	}
-	for !q.add(e) {
-		select {
-		case <-q.room:
-		case <-lost:
-			return
-		}
-	}
-	notify(q.ready)
-}
-
-// add adds an event, or drops it; it returns false if it must wait.
-func (q *eventQueue) add(e activity.Event) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	size := eventSize(e)
-	if q.size > 0 && q.size+size > eventRoom {
-		if !q.waits {
-			q.dropped++
-		}
-		return !q.waits
-	}
-	q.events = append(q.events, e)
-	q.size += size
-	return true
-}
-
-// deliver hands all events to the handler, on the caller's goroutine.
-func (q *eventQueue) deliver() {
-	if q.handler == nil {
-		return
-	}
-	for {
-		q.mu.Lock()
-		events, dropped := q.events, q.dropped
-		q.events, q.size, q.dropped = nil, 0, 0
-		q.mu.Unlock()
-		notify(q.room)
-		for _, e := range events {
-			q.handler.HandleEvent(e)
-		}
-		if dropped > 0 {
-			q.handler.HandleEvent(activity.Log{Text: droppedText(dropped)})
-		}
-		if len(events) == 0 {
-			return
-		}
-	}
-}
-
-// leave drops what there is and what will come.
-func (q *eventQueue) leave() {
-	q.left.Store(true)
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.events, q.size = nil, 0
-	if q.room != nil {
-		notify(q.room)
-	}
-}
-
-func notify(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
 	}
 }

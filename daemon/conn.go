@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -33,6 +34,13 @@ type Conn struct {
 	mu      sync.Mutex
 	pending []*call // sent, or about to be, and not yet answered
 	err     error   // why the connection is broken
+
+	// For a [Pool] to see whether a connection waits for its user.
+	moves    atomic.Uint64 // steps of any kind that were made
+	handed   atomic.Int32  // times that the caller's code is running: a handler, a body's reader
+	reading  atomic.Bool   // someone reads from an archive
+	hasRoots atomic.Bool   // the daemon keeps paths from being collected for this connection
+	told     bool          // settings were sent
 
 	lost    chan struct{} // closed when err is set
 	workers sync.WaitGroup
@@ -65,11 +73,34 @@ func (c *Conn) Err() error {
 	return c.err
 }
 
+// inHands reports whether the connection waits for its user, and not for the daemon.
+func (c *Conn) inHands() bool {
+	c.mu.Lock()
+	calls := len(c.pending)
+	c.mu.Unlock()
+	return c.handed.Load() > 0 || calls == 0 && !c.reading.Load()
+}
+
+// keeps reports whether the daemon keeps something from being collected after the
+// operation, as long as the connection lives.
+func keeps(op protocol.Op) bool {
+	switch op {
+	case protocol.AddTempRoot, protocol.AddToStore, protocol.AddTextToStore, protocol.AddToStoreNar,
+		protocol.AddMultipleToStore, protocol.AddToStoreScanning, protocol.EnsurePath,
+		protocol.BuildPaths, protocol.BuildPathsWithResults, protocol.BuildDerivation:
+		return true
+	}
+	return false
+}
+
 // Close closes the connection. Calls under way fail. It returns when the connection's
-// goroutines have ended.
+// goroutines have ended, and with them the command that was run to connect.
 func (c *Conn) Close() error {
 	c.fail(ErrClosed)
 	c.workers.Wait()
+	if p, ok := c.nc.(interface{ wait() }); ok {
+		p.wait()
+	}
 	return nil
 }
 
@@ -81,6 +112,7 @@ func (c *Conn) fail(why error) {
 		return
 	}
 	c.err = why
+	c.opts.trace.closed(why)
 	close(c.lost)
 	c.out.close()
 	c.nc.Close()
@@ -109,6 +141,7 @@ func (c *Conn) read() error {
 		if err != nil {
 			return c.readError(err)
 		}
+		c.opts.trace.message(c.params, m)
 		call := c.first()
 		if m.Kind == protocol.MessageError && (call == nil || c.isEcho(last, m.Err)) {
 			return &hangUp{m.Err}
@@ -122,11 +155,18 @@ func (c *Conn) read() error {
 			if err := c.params.ReadReply(c.in, call.op, call.reply); err != nil {
 				return c.readError(err)
 			}
+			c.opts.trace.reply(c.params, call.op, call.reply)
 			c.answered(call, nil)
+			if err := c.lend(call); err != nil {
+				return err
+			}
 		case protocol.MessageError:
 			last = m.Err
 			c.answered(call, m.Err)
 		case protocol.MessageRead, protocol.MessageWrite:
+			if m.Kind == protocol.MessageRead && call.asked(m.Want) {
+				continue
+			}
 			return &protocol.Error{What: call.op.String(), Offset: c.in.Offset(), Err: errUnasked}
 		default:
 			call.events.push(m.Event, c.lost)
@@ -134,13 +174,41 @@ func (c *Conn) read() error {
 	}
 }
 
+// asked tells the upload how much the daemon asks for. It returns false if nobody may be
+// asked: it is not that kind of upload, or has not yet answered.
+func (k *call) asked(want uint64) bool {
+	select {
+	case k.asks <- want:
+		return true
+	default:
+		return false // also where there is no channel
+	}
+}
+
+// lend leaves the stream to the caller of a call that was answered, until the archive that
+// follows the answer was read.
+func (c *Conn) lend(k *call) error {
+	if k.archive == nil {
+		return nil
+	}
+	select {
+	case <-k.archive:
+		return nil
+	case <-c.lost:
+		return c.Err()
+	}
+}
+
 // readError says who was at fault when reading failed. After a failed write, which also
 // ends the reading, that is the reason.
 func (c *Conn) readError(err error) error {
 	if writing := c.out.failure(); writing != nil {
-		return writing
+		err = writing
 	}
-	return atEnd(err)
+	if c.Err() != nil { // we have closed it ourselves
+		return err
+	}
+	return c.explain(atEnd(err))
 }
 
 // echoTime is how long to wait for the hang-up after an error that came twice.

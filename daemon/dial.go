@@ -35,8 +35,41 @@ type Options struct {
 	// connection is given up; 0 is five seconds.
 	DrainTimeout time.Duration
 
-	// Window is the number of queries that may be under way at once; 0 is 1024.
+	// Window is the number of queries that may be under way at once; 0 is 4096.
 	Window int
+
+	// Settings are told to the daemon when the connection is made, and hold as long as it
+	// does. Nil tells nothing: the daemon's own configuration holds. See [DefaultSettings].
+	// A daemon that does not trust us passes over most of them.
+	Settings *Settings
+
+	// Trace gets a line for each message, in both directions; see TraceBody for how much
+	// of it. What goes wrong with writing is nobody's error. Connections that share
+	// these options in a [Pool] write their lines one after the other.
+	Trace io.Writer
+
+	// TraceBody is how many bytes of long texts and of bodies a trace shows; 0 is
+	// [protocol.TraceBody], a negative number is all of them.
+	TraceBody int
+
+	// MaxConns is how many connections a [Pool] opens for what needs one for itself. The
+	// one that queries share comes on top. 0 is 8.
+	MaxConns int
+
+	// IdleTimeout is how long a [Pool] keeps a connection that is not used and holds no
+	// temporary roots; 0 is a minute, a negative one for ever.
+	IdleTimeout time.Duration
+
+	trace *tracer
+}
+
+// Settings are what a client may tell a daemon about how to work.
+type Settings = protocol.SetOptionsRequest
+
+// DefaultSettings returns the settings that Nix's own client has by default. All of them
+// are sent, so begin with these: the zero value would forbid all builds.
+func DefaultSettings() *Settings {
+	return &Settings{Verbosity: activity.LevelInfo, MaxBuildJobs: 1, VerboseBuild: true, UseSubstitutes: true}
 }
 
 // withDefaults returns a copy in which no zero value has a meaning of its own.
@@ -55,7 +88,16 @@ func (o *Options) withDefaults() Options {
 		full.DrainTimeout = 5 * time.Second
 	}
 	if full.Window <= 0 {
-		full.Window = 1024
+		full.Window = 4096
+	}
+	if full.MaxConns <= 0 {
+		full.MaxConns = 8
+	}
+	if full.IdleTimeout == 0 {
+		full.IdleTimeout = time.Minute
+	}
+	if full.trace == nil {
+		full.trace = newTracer(&full)
 	}
 	return full
 }
@@ -65,19 +107,25 @@ func (o *Options) withDefaults() Options {
 // daemon refused us, a [*protocol.MismatchError] if what listens there is no daemon, and
 // [context.DeadlineExceeded] if it stayed silent.
 func Dial(ctx context.Context, addr string, opts *Options) (*Conn, error) {
-	if addr == "" {
-		addr = DefaultSocket
-	}
+	return DialTransport(ctx, Unix{addr}, opts)
+}
+
+// DialTransport connects to a daemon by a transport and shakes hands. The errors are those
+// of [Dial].
+func DialTransport(ctx context.Context, t Transport, opts *Options) (*Conn, error) {
 	o := opts.withDefaults()
+	if patient, ok := t.(interface{ handshakeTimeout() time.Duration }); ok && (opts == nil || opts.HandshakeTimeout == 0) {
+		o.HandshakeTimeout = patient.handshakeTimeout()
+	}
 	ctx, cancel := o.handshakeContext(ctx)
 	defer cancel()
-	nc, err := new(net.Dialer).DialContext(ctx, "unix", addr)
+	nc, err := t.Dial(ctx)
 	if err != nil {
-		return nil, &DialError{addr, dialReason(ctx, err)}
+		return nil, &DialError{t.String(), dialReason(ctx, err)}
 	}
 	c, err := newConn(ctx, nc, o)
 	if err != nil {
-		return nil, &DialError{addr, err}
+		return nil, &DialError{t.String(), err}
 	}
 	return c, nil
 }
@@ -128,6 +176,7 @@ func silent(ctx context.Context) error {
 const readBuffer = 64 << 10
 
 func newConn(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
+	o.trace = o.trace.next()
 	c := &Conn{
 		nc:    nc,
 		opts:  o,
@@ -135,7 +184,7 @@ func newConn(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 		slots: semaphore.NewWeighted(int64(o.Window)),
 		lost:  make(chan struct{}),
 	}
-	c.out.init()
+	c.out.init(nc)
 	// Closing, not a deadline: not every net.Conn has deadlines that work.
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	err := c.handshake(ctx)
@@ -144,12 +193,34 @@ func newConn(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 	}
 	if err != nil {
 		nc.Close()
-		return nil, err
+		return nil, c.explain(err)
 	}
 	c.workers.Add(2)
 	go c.readLoop()
 	go c.writeLoop()
+	if o.Settings != nil {
+		if err := c.setOptions(ctx, o.Settings); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
 	return c, nil
+}
+
+// explain adds what the program at the other end said on its standard error, if it is one
+// that we run.
+func (c *Conn) explain(err error) error {
+	if p, ok := c.nc.(interface{ explain(error) error }); ok {
+		return p.explain(err)
+	}
+	return err
+}
+
+// setOptions tells the daemon the settings. There is no way to take them back.
+func (c *Conn) setOptions(ctx context.Context, s *Settings) error {
+	_, err := ask[protocol.None](ctx, c, s)
+	c.told = true
+	return err
 }
 
 // handshake greets the daemon and hears what it says up to Last.
@@ -159,9 +230,13 @@ func (c *Conn) handshake(ctx context.Context) error {
 	if err != nil {
 		return atEnd(err)
 	}
+	c.opts.trace.greeting(c.params, c.greeting)
 	handler := activity.HandlerOf(ctx)
 	for {
 		m, err := c.params.ReadMessage(c.in)
+		if err == nil {
+			c.opts.trace.message(c.params, m)
+		}
 		switch {
 		case err != nil:
 			return atEnd(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"pix/activity"
 	"pix/protocol"
 )
 
@@ -59,4 +60,14 @@ func cancelled(ctx context.Context, op protocol.Op) error {
 		return fmt.Errorf("%s: %w: %w", op, err, cause)
 	}
 	return fmt.Errorf("%s: %w", op, err)
+}
+
+// daemonError returns what the daemon said, if that is what err is: not if it is also a
+// loss of the connection.
+func daemonError(err error) *activity.Error {
+	var said *activity.Error
+	if errors.As(err, &said) && !errors.Is(err, ErrConnLost) {
+		return said
+	}
+	return nil
 }

@@ -17,82 +17,19 @@ import (
 	"pix/storepath"
 )
 
-// operations are what a Conn can do. Each works on a store that has hello.txt and, at drv,
-// a derivation.
-var operations = []struct {
-	name string
-	call func(ctx context.Context, c *daemon.Conn, drv storepath.Path) error
-}{
-	{"IsValidPath", func(ctx context.Context, c *daemon.Conn, drv storepath.Path) error {
-		valid, err := c.IsValidPath(ctx, helloPath)
-		return wrongUnless(valid, err)
-	}},
-	{"QueryValidPaths", func(ctx context.Context, c *daemon.Conn, drv storepath.Path) error {
-		valid, err := c.QueryValidPaths(ctx, []storepath.Path{helloPath, absent}, false)
-		return wrongUnless(len(valid) == 1, err)
-	}},
-	{"QueryValidPaths, substitute", func(ctx context.Context, c *daemon.Conn, drv storepath.Path) error {
-		valid, err := c.QueryValidPaths(ctx, []storepath.Path{helloPath, absent}, true)
-		return wrongUnless(len(valid) == 1, err)
-	}},
-	{"QueryPathInfo", func(ctx context.Context, c *daemon.Conn, drv storepath.Path) error {
-		info, err := c.QueryPathInfo(ctx, helloPath)
-		return wrongUnless(err == nil && info.NARSize == 128, err)
-	}},
-	{"QueryDerivationOutputMap", func(ctx context.Context, c *daemon.Conn, drv storepath.Path) error {
-		outputs, err := c.QueryDerivationOutputMap(ctx, drv)
-		return wrongUnless(len(outputs) == 1 && outputs["out"] != "", err)
-	}},
-	{"AddTextToStore", func(ctx context.Context, c *daemon.Conn, drv storepath.Path) error {
-		path, err := c.AddTextToStore(ctx, "hello.txt", "hello world", nil)
-		return wrongUnless(path == helloPath, err)
-	}},
-	{"BuildPaths", func(ctx context.Context, c *daemon.Conn, drv storepath.Path) error {
-		return c.BuildPaths(ctx, allOutputsOf(drv), store.BuildNormal)
-	}},
-	{"BuildPaths, check", func(ctx context.Context, c *daemon.Conn, drv storepath.Path) error {
-		return c.BuildPaths(ctx, allOutputsOf(drv), store.BuildCheck)
-	}},
-	{"BuildPaths, repair", func(ctx context.Context, c *daemon.Conn, drv storepath.Path) error {
-		return c.BuildPaths(ctx, allOutputsOf(drv), store.BuildRepair)
-	}},
-}
-
-func wrongUnless(right bool, err error) error {
-	if err == nil && !right {
-		return errors.New("wrong answer")
-	}
-	return err
-}
-
-func allOutputsOf(drv storepath.Path) []derivation.DerivedPath {
-	return []derivation.DerivedPath{derivation.Built{Drv: derivation.Opaque{Path: drv}, Outputs: derivation.AllOutputs()}}
-}
-
 // TestRealMatrix does every operation twice on one connection with every daemon, with an
-// error between. With PIX_MATRIX=FILE it writes the table to that file.
+// error between, and compares the answer with what the same version's own commands say. With
+// PIX_MATRIX=FILE it writes the table to that file.
 func TestRealMatrix(t *testing.T) {
 	var columns []string
 	cells := make(map[string][]string)
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
-		d := realnix.Start(t, s, nil)
-		c := dialReal(t, d)
-		columns = append(columns, fmt.Sprintf("%s (%s)", s.Version, c.Version()))
-		ctx := t.Context()
-		if _, err := c.AddTextToStore(ctx, "hello.txt", "hello world", nil); err != nil {
-			t.Fatal(err)
-		}
-		drv := addDerivation(t, c, newDerivation("matrix", "echo matrix > $out"), nil)
-		if err := c.BuildPaths(ctx, allOutputsOf(drv), store.BuildNormal); err != nil {
-			t.Fatal(err)
-		}
+		m := newMatrix(t, s)
+		columns = append(columns, fmt.Sprintf("%s (%s)", s.Version, m.c.Version()))
 		for _, op := range operations {
-			cells[op.name] = append(cells[op.name], cell(t, op.name, func() error { return op.call(ctx, c, drv) }, func() error {
-				_, err := c.AddTextToStore(ctx, "dangling", "x", []storepath.Path{absent})
-				return err
-			}))
+			cells[op.name] = append(cells[op.name], m.cell(t, op.name, op.call))
 		}
-		if err := c.Err(); err != nil {
+		if err := m.c.Err(); err != nil {
 			t.Errorf("the connection is broken: %v", err)
 		}
 	})
@@ -103,20 +40,99 @@ func TestRealMatrix(t *testing.T) {
 	}
 }
 
+// Every operation of the protocol stands in the table.
+func TestMatrixIsComplete(t *testing.T) {
+	named := make(map[string]bool)
+	for _, op := range operations {
+		name, _, _ := strings.Cut(op.name, ",")
+		named[name] = true
+	}
+	for _, row := range protocol.Operations() {
+		if !named[row.Name] {
+			t.Errorf("%s is not tested", row.Name)
+		}
+	}
+}
+
+// A matrix is a store with a few objects, and a connection to its daemon.
+type matrix struct {
+	t     *testing.T
+	d     *realnix.Daemon
+	c     *daemon.Conn
+	ctx   context.Context
+	round int // how often the operation was done
+
+	drv, out storepath.Path // a derivation, built
+	refers   storepath.Path // a text that refers to hello.txt
+}
+
+func newMatrix(t *testing.T, s realnix.Suite) *matrix {
+	config := map[string]string{}
+	if !strings.HasPrefix(s.Version, "2.3.") {
+		config["experimental-features"] = "nix-command ca-derivations" // for realisations
+	}
+	d := realnix.Start(t, s, &realnix.Options{Config: config})
+	m := &matrix{t: t, d: d, c: dialReal(t, d), ctx: t.Context()}
+	if _, err := m.c.AddTextToStore(m.ctx, "hello.txt", "hello world", nil); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if m.refers, err = m.c.AddTextToStore(m.ctx, "refers", "see "+string(helloPath), []storepath.Path{helloPath}); err != nil {
+		t.Fatal(err)
+	}
+	drv := newDerivation("matrix", "echo matrix > $out")
+	m.drv = addDerivation(t, m.c, drv, nil)
+	m.out = outPath(t, drv, "out")
+	if err := m.c.BuildPaths(m.ctx, allOutputsOf(m.drv), store.BuildNormal); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// says returns what a command of the daemon's own Nix says, without the line feed.
+func (m *matrix) says(args ...string) string {
+	m.t.Helper()
+	return strings.TrimSpace(m.d.MustRun(m.t, args...))
+}
+
+func wrongUnless(right bool, err error) error {
+	if err == nil && !right {
+		return errors.New("wrong answer")
+	}
+	return err
+}
+
+// same returns an error unless got is what the daemon's own command says.
+func same(got, want any, err error) error {
+	if g, w := fmt.Sprint(got), fmt.Sprint(want); err == nil && g != w {
+		return fmt.Errorf("%s, but Nix says %s", g, w)
+	}
+	return err
+}
+
+func allOutputsOf(drv storepath.Path) []derivation.DerivedPath {
+	return []derivation.DerivedPath{derivation.Built{Drv: derivation.Opaque{Path: drv}, Outputs: derivation.AllOutputs()}}
+}
+
 // cell does an operation twice, with one that fails between, and says what came of it.
-func cell(t *testing.T, name string, call, fail func() error) string {
+func (m *matrix) cell(t *testing.T, name string, call func(*matrix) error) string {
 	t.Helper()
-	first := call()
+	m.round = 1
+	first := call(m)
 	var said *activity.Error
-	if err := fail(); !errors.As(err, &said) {
+	if _, err := m.c.AddTextToStore(m.ctx, "dangling", "x", []storepath.Path{absent}); !errors.As(err, &said) {
 		t.Errorf("%s: an operation that must fail: %v", name, err)
 	}
-	second := call()
+	m.round = 2
+	second := call(m)
 	var unsupported *protocol.UnsupportedError
 	switch {
 	case first == nil && second == nil:
 		return "yes"
 	case errors.As(first, &unsupported) && errors.As(second, &unsupported):
+		if unsupported.Since == 0 || unsupported.Since == protocol.MaxVersion && unsupported.Feature != 0 {
+			return "needs a feature"
+		}
 		return "needs " + unsupported.Since.String()
 	}
 	t.Errorf("%s: %v, and again: %v", name, first, second)
@@ -126,9 +142,9 @@ func cell(t *testing.T, name string, call, fail func() error) string {
 func table(columns []string, cells map[string][]string) string {
 	var b strings.Builder
 	row := func(name string, cells []string) {
-		fmt.Fprintf(&b, "| %-28s", name)
+		fmt.Fprintf(&b, "| %-36s", name)
 		for _, c := range cells {
-			fmt.Fprintf(&b, "| %-14s", c)
+			fmt.Fprintf(&b, "| %-16s", c)
 		}
 		b.WriteString("|\n")
 	}

@@ -194,6 +194,12 @@ func (form PathInfoJSON) MarshalMembers(path storepath.Path, members map[string]
 // entry for each path, which is null if the info is nil, because the path is not valid.
 // From version 2 on that object is a member of another.
 func (form PathInfoJSON) MarshalAll(dir storepath.Dir, infos map[storepath.Path]*PathInfo) ([]byte, error) {
+	return form.MarshalAllWith(dir, infos, func(*PathInfo, map[string]any) {})
+}
+
+// MarshalAllWith does what [PathInfoJSON.MarshalAll] does, and lets extend add members to
+// the entry of each valid path, such as closureSize.
+func (form PathInfoJSON) MarshalAllWith(dir storepath.Dir, infos map[storepath.Path]*PathInfo, extend func(*PathInfo, map[string]any)) ([]byte, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
 	}
@@ -210,9 +216,12 @@ func (form PathInfoJSON) MarshalAll(dir storepath.Dir, infos map[storepath.Path]
 		if info.Path != path {
 			return nil, &PathInfoJSONError{path, "", fmt.Errorf("the info is that of '%s'", info.Path)}
 		}
-		if entries[key], err = form.Members(info); err != nil {
+		members, err := form.Members(info)
+		if err != nil {
 			return nil, err
 		}
+		extend(info, members)
+		entries[key] = members
 	}
 	if form.Version >= 2 {
 		entries = map[string]any{"version": form.Version, "storeDir": string(dir), "info": entries}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"io"
 	"os"
 
@@ -13,74 +13,124 @@ import (
 )
 
 func newHashPath(a *app) *cobra.Command {
-	var base32 bool
-	cmd := &cobra.Command{
-		Use:     "hash-path PATH",
-		Short:   "Print the NAR hash of a file, directory or symlink",
+	return a.newHashVerb(&cobra.Command{
+		Use:     "hash-path PATH...",
+		Short:   "Print the NAR hash of files, directories or symlinks",
 		Example: "  pix hash-path ./src --base32",
-		GroupID: groupFiles,
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			h, _, err := nar.HashPath(cmd.Context(), args[0], nixhash.SHA256, nil)
-			if err != nil {
-				return err
-			}
-			return a.print(spellHash(h, base32) + "\n")
-		},
-	}
-	addBase32Flag(cmd, &base32)
-	return cmd
+	}, "narSize", func(ctx context.Context, path string, algo nixhash.Algorithm) (nixhash.Hash, uint64, error) {
+		return nar.HashPath(ctx, path, algo, nil)
+	})
 }
 
 func newHashFile(a *app) *cobra.Command {
-	var base32 bool
-	cmd := &cobra.Command{
-		Use:     "hash-file PATH",
-		Short:   "Print the hash of a file's bytes",
-		Example: "  pix hash-file hello-2.12.2.tar.gz",
-		GroupID: groupFiles,
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			h, err := hashFile(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(spellHash(h, base32) + "\n")
-		},
+	return a.newHashVerb(&cobra.Command{
+		Use:     "hash-file PATH...",
+		Short:   "Print the hash of the bytes of files",
+		Example: "  pix hash-file hello-2.12.2.tar.gz --sri",
+	}, "size", hashFile)
+}
+
+// A hashForm says what the hash verbs compute, and how they print it.
+type hashForm struct {
+	typ                        string
+	base32, sri, stdin, asJSON bool
+
+	sizeName string // what the number of bytes is called that are hashed
+	hash     func(context.Context, string, nixhash.Algorithm) (nixhash.Hash, uint64, error)
+}
+
+// newHashVerb completes a verb that prints hashes, a line for each path.
+func (a *app) newHashVerb(cmd *cobra.Command, sizeName string, hash func(context.Context, string, nixhash.Algorithm) (nixhash.Hash, uint64, error)) *cobra.Command {
+	f := &hashForm{sizeName: sizeName, hash: hash}
+	cmd.GroupID = groupFiles
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		algo, err := nixhash.ParseAlgorithm(f.typ)
+		if err != nil {
+			return wrongUse(cmd, err)
+		}
+		if f.base32 && f.sri {
+			return wrongUse(cmd, errors.New("--base32 and --sri exclude each other"))
+		}
+		if args, err = a.withStdin(cmd, args, f.stdin); err != nil {
+			return err
+		}
+		frugal()
+		return orInterrupted(cmd.Context(), func() error { return a.printHashes(cmd.Context(), args, algo, f) })
 	}
-	addBase32Flag(cmd, &base32)
+	flags := cmd.Flags()
+	flags.StringVar(&f.typ, "type", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
+	flags.BoolVar(&f.base32, "base32", false, "in Nix's base 32 instead of base 16")
+	flags.BoolVar(&f.sri, "sri", false, "in the form of Subresource Integrity, sha256-<base 64>")
+	flags.BoolVar(&f.stdin, "stdin", false, "read more paths from standard input, one per line")
+	flags.BoolVar(&f.asJSON, "json", false, "as JSON, with the size; hashes are those of --sri unless --base32 is given")
 	return cmd
 }
 
-func addBase32Flag(cmd *cobra.Command, base32 *bool) {
-	cmd.Flags().BoolVar(base32, "base32", false, "in Nix's base 32 instead of base 16")
-}
-
-func spellHash(h nixhash.Hash, base32 bool) string {
-	if base32 {
+func (f *hashForm) spell(h nixhash.Hash) string {
+	switch {
+	case f.base32:
 		return h.WithNix32()
+	case f.sri || f.asJSON:
+		return h.SRI()
 	}
 	return h.WithBase16()
 }
 
-// hashFile hashes the bytes of a file, until ctx ends.
-func hashFile(ctx context.Context, path string) (nixhash.Hash, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nixhash.Hash{}, err
-	}
-	defer f.Close()
-	running := nixhash.SHA256.New()
-	buf := make([]byte, 256<<10)
-	for ctx.Err() == nil {
-		n, err := f.Read(buf)
-		running.Write(buf[:n])
-		if err == io.EOF {
-			return nixhash.FromHash(nixhash.SHA256, running), nil
+// printHashes prints the hash of each path, until there is none of one.
+func (a *app) printHashes(ctx context.Context, paths []string, algo nixhash.Algorithm, f *hashForm) error {
+	facts := []map[string]any{}
+	for _, path := range paths {
+		h, size, err := f.hash(ctx, path, algo)
+		if err == nil && !f.asJSON {
+			err = a.print(f.spell(h) + "\n")
 		}
 		if err != nil {
-			return nixhash.Hash{}, err
+			return err
+		}
+		if f.asJSON {
+			facts = append(facts, map[string]any{"path": path, "hash": f.spell(h), f.sizeName: size})
 		}
 	}
-	return nixhash.Hash{}, fmt.Errorf("hashing '%s': %w", path, context.Cause(ctx))
+	if !f.asJSON {
+		return nil
+	}
+	return a.printJSON(facts)
+}
+
+// withStdin returns the arguments, with the lines of standard input behind them if asked
+// for. There must be one.
+func (a *app) withStdin(cmd *cobra.Command, args []string, stdin bool) ([]string, error) {
+	if stdin {
+		in := readAhead(cmd.Context(), a.stdin)
+		defer in.Close()
+		lines, err := readLines(in)
+		return append(args, lines...), err
+	}
+	if err := cobra.MinimumNArgs(1)(cmd, args); err != nil {
+		return nil, wrongUse(cmd, err)
+	}
+	return args, nil
+}
+
+// hashFile hashes the bytes of a file, until ctx ends.
+func hashFile(ctx context.Context, path string, algo nixhash.Algorithm) (h nixhash.Hash, size uint64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nixhash.Hash{}, 0, err
+	}
+	defer f.Close()
+	ahead := readAhead(ctx, f)
+	defer ahead.Close()
+	running := algo.New()
+	for {
+		piece, err := ahead.next()
+		if errors.Is(err, io.EOF) {
+			return nixhash.FromHash(algo, running), size, nil
+		}
+		if err != nil {
+			return nixhash.Hash{}, 0, err
+		}
+		running.Write(piece)
+		size += uint64(len(piece))
+	}
 }

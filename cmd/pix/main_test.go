@@ -13,7 +13,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"pix/internal/realnix"
-	"pix/protocol"
 )
 
 func TestMain(m *testing.M) {
@@ -25,26 +24,43 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, params("testdata/script", ""))
 }
 
-// TestRealScripts runs the scripts that need a daemon with each of the real ones.
+// TestRealScripts runs the scripts that need a daemon with each of the real ones. Each
+// script has a daemon of its own.
 func TestRealScripts(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
-		d := realnix.Start(t, s, nil)
-		p := params("testdata/realscript", d.Socket)
+		p := params("testdata/realscript", "")
 		p.Condition = func(cond string) (bool, error) {
-			if cond == "old" { // from before 1.30, when nobody looked at the names of outputs
-				return d.Protocol < uint64(protocol.MakeVersion(30)), nil
+			switch cond {
+			case "old": // from before 1.30, when nobody looked at the names of outputs
+				return s.Name == "bullseye", nil
+			case "new": // 2.26 and later, with the verbs as they are today
+				return s.Name == "trixie" || s.Name == "sid", nil
 			}
 			return false, fmt.Errorf("unknown condition %s", cond)
+		}
+		p.Cmds["nix"] = nixCommand
+		p.Setup = func(env *testscript.Env) error {
+			d := realnix.Start(t, s, nil)
+			env.Values[daemonKey{}] = d
+			env.Setenv("NIXTMP", d.HostPath("/tmp"))
+			return setup(d.Socket)(env)
 		}
 		testscript.Run(t, p)
 	})
 }
 
+// daemonKey is the key of a script's daemon among its values.
+type daemonKey struct{}
+
 func params(dir, socket string) testscript.Params {
 	return testscript.Params{
 		Dir:   dir,
 		Setup: setup(socket),
-		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exitcode": exitcode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exitcode": exitcode,
+			"nar":      narOf,
+			"oddtree":  oddTree,
+		},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"pix"
@@ -34,15 +35,38 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	ssh, err := daemon.SplitSSHOptions(a.getenv("NIX_SSHOPTS"))
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("NIX_SSHOPTS: %w", err)}
+	}
+	if err := a.startTrace(); err != nil {
+		return nil, err
+	}
 	s, err := pix.Open(ctx, cmp.Or(a.storeURI, a.getenv("PIX_STORE"), a.getenv("NIX_REMOTE")), &pix.Options{
 		StoreDir:     dir,
 		DaemonSocket: a.getenv("NIX_DAEMON_SOCKET_PATH"),
+		SSHOptions:   ssh,
+		Daemon:       &daemon.Options{Trace: a.trace},
 	})
 	var dial *daemon.DialError
-	if errors.As(err, &dial) && ctx.Err() == nil {
+	if errors.As(err, &dial) && strings.HasPrefix(dial.Addr, "/") && ctx.Err() == nil {
 		return nil, fmt.Errorf("%w; is a Nix daemon running? name its socket with --store unix://PATH", err)
 	}
 	return s, err
+}
+
+// startTrace opens the file of --trace, once. What daemons say may be secret, so it is for
+// nobody else to read.
+func (a *app) startTrace() error {
+	if a.traceFile == "" || a.trace != nil {
+		return nil
+	}
+	f, err := os.OpenFile(a.traceFile, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return &usageError{fmt.Errorf("--trace: %w", err)}
+	}
+	a.trace = f // open until the process ends
+	return nil
 }
 
 // paths parses store paths given as arguments.

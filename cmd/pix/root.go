@@ -17,13 +17,19 @@ type app struct {
 
 	storeURI string // --store
 	storeDir string // --store-dir
+
+	traceFile string    // --trace
+	trace     io.Writer // the file, once it is open
 }
 
 // The groups of verbs in the help.
 const (
 	groupFiles       = "files"
+	groupArchives    = "archives"
+	groupKeys        = "keys"
 	groupDerivations = "derivations"
 	groupStore       = "store"
+	groupKeeping     = "keeping"
 )
 
 func newRoot(a *app) *cobra.Command {
@@ -44,17 +50,26 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.storeURI, "store", "", "the store: auto, daemon or unix://PATH (default $PIX_STORE, then $NIX_REMOTE)")
+	flags.StringVar(&a.storeURI, "store", "", "the store: auto, daemon, unix://PATH or ssh-ng://HOST (default $PIX_STORE, then $NIX_REMOTE)")
 	flags.StringVar(&a.storeDir, "store-dir", "", "the store directory (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
+	flags.StringVar(&a.traceFile, "trace", "", "write what is said to daemons, and by them, to this file")
 	root.AddGroup(
 		&cobra.Group{ID: groupFiles, Title: "Files:"},
+		&cobra.Group{ID: groupArchives, Title: "Archives:"},
 		&cobra.Group{ID: groupDerivations, Title: "Derivations:"},
 		&cobra.Group{ID: groupStore, Title: "Store:"},
+		&cobra.Group{ID: groupKeeping, Title: "Keeping the store:"},
+		&cobra.Group{ID: groupKeys, Title: "Keys and signatures:"},
 	)
 	for _, verb := range []*cobra.Command{
-		newHashPath(a), newHashFile(a), newStorePath(a),
-		newDrvShow(a), newDrvVerify(a),
-		newPathInfo(a), newIsValid(a), newAddText(a), newBuild(a),
+		newHashPath(a), newHashFile(a), newHashConvert(a), newStorePath(a),
+		newNARDump(a), newNARRestore(a), newNARLs(a), newNARCat(a),
+		newDrvShow(a), newDrvVerify(a), newDrvHash(a), newDrvAdd(a),
+		newPathInfo(a), newIsValid(a), newAddText(a), newBuild(a), newDaemonInfo(a),
+		newValidPaths(a), newClosure(a), newReferrers(a), newDerivers(a), newOutputs(a), newSubstitutable(a),
+		newTree(a), newWhyDepends(a),
+		newRoots(a), newGC(a), newVerifyStore(a), newOptimise(a),
+		newKeyGenerate(a), newKeyPublic(a), newNARInfoSign(a), newNARInfoVerify(a),
 	} {
 		checkUsage(verb)
 		root.AddCommand(verb)

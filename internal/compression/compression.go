@@ -31,6 +31,8 @@ var formats = []struct {
 	{"BZh", func(src io.Reader) (io.Reader, error) { return bzip2.NewReader(src), nil }},
 }
 
+const longestMagic = 6
+
 func openZstd(src io.Reader) (io.Reader, error) {
 	// One at a time: the default starts goroutines, which somebody would have to end.
 	return zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow))
@@ -43,6 +45,7 @@ type Reader struct {
 	src     io.Reader
 	plain   string
 	decoded io.Reader // nil until something was read
+	isPlain bool
 	err     error
 }
 
@@ -64,14 +67,19 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// IsPlain reports whether the stream is not compressed. That is known when something was
+// read.
+func (r *Reader) IsPlain() bool { return r.isPlain }
+
 func (r *Reader) open() (io.Reader, error) {
-	head, err := readHead(r.src, len(r.plain))
+	head, err := readHead(r.src, max(len(r.plain), longestMagic))
 	if err != nil {
 		return nil, err
 	}
 	whole := io.MultiReader(bytes.NewReader(head), r.src)
 	// Plain is also what is too short to be told: whoever reads it finds that it is.
-	if strings.HasPrefix(r.plain, string(head)) {
+	if strings.HasPrefix(string(head), r.plain) || strings.HasPrefix(r.plain, string(head)) {
+		r.isPlain = true
 		return whole, nil
 	}
 	for _, f := range formats {

@@ -42,16 +42,30 @@ func (g *xzGuard) Read(p []byte) (int, error) {
 	}
 	n, err := g.src.Read(p[:min(len(p), g.pass)])
 	g.pass -= n
-	return n, err
+	return n, unexpected(err)
 }
 
-// peek returns the next n bytes. At the end of the file it is io.EOF, which a decoder
-// that wants more makes io.ErrUnexpectedEOF.
-func (g *xzGuard) peek(n int) ([]byte, error) { return g.src.Peek(n) }
+// peek returns the next n bytes.
+func (g *xzGuard) peek(n int) ([]byte, error) {
+	b, err := g.src.Peek(n)
+	return b, unexpected(err)
+}
+
+// unexpected makes the end of the file an error. The decoder takes a file that ends
+// between two blocks for a whole one.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
 
 // header stands before the header of a stream, or the zeros before it, or at the end.
 func (g *xzGuard) header() error {
 	const headerSize, flagsAt = 12, 7
+	if _, err := g.src.Peek(1); err != nil {
+		return err
+	}
 	b, err := g.peek(4)
 	if err != nil {
 		return err

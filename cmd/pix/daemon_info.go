@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pix/daemon"
+	"pix/protocol"
+	"pix/store"
+)
+
+func newDaemonInfo(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "daemon-info",
+		Short: "Print what the daemon is and can do",
+		Long: `Print how the daemon is reached, its versions, whether it trusts us, the features of
+the protocol that were agreed on, and for each operation of the protocol whether the
+daemon has it for us: yes, in part (some requests need a trusted user), or why not.`,
+		GroupID: groupStore,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			d, ok := store.As[*daemon.Pool](s)
+			if !ok {
+				return fmt.Errorf("the store is no daemon: %w", errors.ErrUnsupported)
+			}
+			info, err := d.Info(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				text, err := daemonInfoJSON(info)
+				if err != nil {
+					return err
+				}
+				return a.print(text)
+			}
+			return a.print(daemonInfoText(info))
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
+	return cmd
+}
+
+// daemonInfo is what daemon-info prints.
+type daemonInfo struct {
+	Address         string            `json:"address"`
+	NixVersion      *string           `json:"nixVersion"` // null before protocol 1.33
+	ProtocolVersion string            `json:"protocolVersion"`
+	Negotiated      string            `json:"negotiatedVersion"`
+	Trust           string            `json:"trust"`
+	Features        []string          `json:"features"`
+	StoreDir        string            `json:"storeDir"`
+	Operations      []daemonOperation `json:"operations"`
+}
+
+type daemonOperation struct {
+	Name      string `json:"name"`
+	Number    uint64 `json:"number"`
+	Available string `json:"available"` // yes, in part, or no
+	Reason    string `json:"reason,omitempty"`
+}
+
+func describeDaemon(info daemon.Info) daemonInfo {
+	d := daemonInfo{
+		Address:         info.Addr,
+		NixVersion:      orNull(info.NixVersion),
+		ProtocolVersion: info.DaemonVersion.String(),
+		Negotiated:      info.Version.String(),
+		Trust:           info.Trust.String(),
+		Features:        append([]string{}, info.Features.Names()...),
+		StoreDir:        string(info.Dir),
+	}
+	for _, row := range protocol.Operations() {
+		o := daemonOperation{Name: row.Name, Number: uint64(row.Op)}
+		o.Available, o.Reason = available(info, row)
+		d.Operations = append(d.Operations, o)
+	}
+	return d
+}
+
+// available says whether the daemon has an operation for us, and if not, why.
+func available(info daemon.Info, row protocol.Operation) (answer, reason string) {
+	var unsupported *protocol.UnsupportedError
+	if errors.As(info.Check(row.Op), &unsupported) {
+		if unsupported.Feature != 0 {
+			return "no", "it lacks the feature " + unsupported.Feature.String()
+		}
+		return "no", "it needs protocol " + unsupported.Since.String()
+	}
+	trusted := info.Trust == protocol.Trusted
+	switch {
+	case row.Access == protocol.Everybody || trusted:
+		return "yes", ""
+	case info.Trust == protocol.TrustUnknown:
+		return "yes", "if we are trusted, which it does not say"
+	case row.Access == protocol.TrustedInPart:
+		return "in part", "some requests need a trusted user"
+	}
+	return "no", "it needs a trusted user"
+}
+
+func daemonInfoJSON(info daemon.Info) (string, error) { return marshalJSON(describeDaemon(info)) }
+
+func daemonInfoText(info daemon.Info) string {
+	d := describeDaemon(info)
+	nix := "unknown"
+	if d.NixVersion != nil {
+		nix = *d.NixVersion
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "address: %s\n", d.Address)
+	fmt.Fprintf(&b, "nix: %s\n", nix)
+	fmt.Fprintf(&b, "protocol: %s, %s is spoken\n", d.ProtocolVersion, d.Negotiated)
+	fmt.Fprintf(&b, "trust: %s\n", d.Trust)
+	fmt.Fprintf(&b, "features: %s\n", strings.Join(d.Features, " "))
+	fmt.Fprintf(&b, "store-dir: %s\n", d.StoreDir)
+	for _, o := range d.Operations {
+		line := o.Available
+		if o.Reason != "" {
+			line += " (" + o.Reason + ")"
+		}
+		fmt.Fprintf(&b, "operation %s: %s\n", o.Name, line)
+	}
+	return b.String()
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pix/derivation"
+	"pix/store"
+	"pix/storepath"
+)
+
+func newDrvAdd(a *app) *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "drv-add [FILE]",
+		Short: "Add a derivation to the store, from JSON or a .drv file",
+		Long: `Add a derivation to the store, and print its path. FILE is JSON in any of the forms that Nix
+has had, or a .drv file; standard input is read if it is - or left out.
+
+From JSON, output paths that are missing are computed, and the variables of outputs are set.
+A .drv file is never changed: if its paths are not those that follow from it, it is refused.
+All inputs must be in the store.`,
+		Example: "  pix drv-show --json-version 4 hello.drv | pix drv-add",
+		GroupID: groupDerivations,
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file := "-"
+			if len(args) == 1 {
+				file = args[0]
+			}
+			text, err := a.readFile(file)
+			if err != nil {
+				return err
+			}
+			dir, err := a.dir()
+			if err != nil {
+				return err
+			}
+			n, err := parseNew(dir, text, cmp.Or(name, nameOfFile(dir, file)))
+			if err != nil {
+				return fmt.Errorf("'%s': %w", file, err)
+			}
+			ctx := a.follow(cmd.Context())
+			s, err := a.open(ctx)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			path, err := n.add(ctx, s)
+			if err != nil {
+				return fmt.Errorf("'%s': %w", file, err)
+			}
+			return a.print(string(path) + "\n")
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "", "the name of the derivation (default the one that FILE or what is in it says)")
+	return cmd
+}
+
+// readFile reads a file, or standard input if its name is "-".
+func (a *app) readFile(file string) (string, error) {
+	if file == "-" {
+		b, err := io.ReadAll(a.stdin)
+		return string(b), err
+	}
+	b, err := os.ReadFile(file)
+	return string(b), err
+}
+
+// nameOfFile returns the name of the derivation in a .drv file as the file's name has it,
+// with or without a hash part before it; "" if it has none.
+func nameOfFile(dir storepath.Dir, file string) string {
+	base := filepath.Base(file)
+	if path, err := dir.ParseBase(base); err == nil {
+		base = path.Name()
+	}
+	name, ok := strings.CutSuffix(base, storepath.DerivationExt)
+	if !ok {
+		return ""
+	}
+	return name
+}
+
+// A newDerivation is a derivation that is to be added.
+type newDerivation struct {
+	*derivation.Derivation
+	text string // of the .drv file that it was read from; "" if it was JSON
+}
+
+// parseNew reads JSON or the text of a .drv file.
+func parseNew(dir storepath.Dir, text, name string) (*newDerivation, error) {
+	if strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") {
+		d, err := derivation.ParseJSON(text, &derivation.JSONOptions{Dir: dir, Name: name})
+		return &newDerivation{Derivation: d}, err
+	}
+	d, err := (&derivation.ParseOptions{Dir: dir, Canonical: true}).Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if d.Name = name; name == "" {
+		if d.Name, _ = d.Env.Get("name"); d.Name == "" {
+			return nil, &usageError{fmt.Errorf("what is its name? give it with --name")}
+		}
+	}
+	d.Dir = dir
+	return &newDerivation{Derivation: d, text: text}, nil
+}
+
+// add checks the derivation, fills in what JSON may leave out, and adds it to s.
+func (n *newDerivation) add(ctx context.Context, s store.Store) (storepath.Path, error) {
+	inputs, err := hashInputs(ctx, store.Derivations(s), n.Derivation)
+	if err != nil {
+		return "", err
+	}
+	if n.text == "" {
+		if err := n.FillOutputPaths(inputs, nil); err != nil {
+			return "", err
+		}
+	} else if err := n.CheckOutputPaths(inputs, nil); err != nil {
+		return "", err
+	}
+	if err := n.Validate(); err != nil {
+		return "", err
+	}
+	return store.AddText(ctx, s, n.Name+storepath.DerivationExt, n.String(), n.References().Slice())
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+func newRoots(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "roots",
+		Short:   "Print what keeps paths from being collected",
+		Long:    "Print what keeps paths from being collected: a line each, the root, an arrow and the path. Who is\nnot trusted by the daemon does not see all.",
+		Example: "  pix roots",
+		GroupID: groupKeeping,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+				roots, err := store.Roots(ctx, s)
+				if err != nil {
+					return err
+				}
+				slices.SortFunc(roots, func(a, b store.Root) int {
+					return strings.Compare(a.Link+"\x00"+string(a.Path), b.Link+"\x00"+string(b.Path))
+				})
+				return a.printRoots(roots, asJSON)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a list of objects with link and path")
+	return cmd
+}
+
+func (a *app) printRoots(roots []store.Root, asJSON bool) error {
+	type rootJSON struct {
+		Link string         `json:"link"`
+		Path storepath.Path `json:"path"`
+	}
+	objects := make([]rootJSON, len(roots))
+	var b strings.Builder
+	for i, r := range roots {
+		objects[i] = rootJSON{r.Link, r.Path}
+		fmt.Fprintf(&b, "%s -> %s\n", r.Link, r.Path)
+	}
+	if asJSON {
+		return a.printJSON(objects)
+	}
+	return a.print(b.String())
+}
+
+func newGC(a *app) *cobra.Command {
+	var dryRun, asJSON bool
+	var maxFreed string
+	cmd := &cobra.Command{
+		Use:   "gc [PATH...]",
+		Short: "Collect garbage",
+		Long: `Collect garbage: delete the paths that no root needs, or of these only the given ones, which must
+not be needed. Prints the paths that were deleted, and on standard error what was freed.`,
+		Example: "  pix gc --max-freed 10G",
+		GroupID: groupKeeping,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts, err := a.gcOptions(args, dryRun, maxFreed)
+			if err != nil {
+				return err
+			}
+			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+				result, err := store.CollectGarbage(ctx, s, opts)
+				if err != nil {
+					return err
+				}
+				return a.printCollected(result, dryRun, asJSON)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&dryRun, "dry-run", false, "print what would be deleted, and delete nothing")
+	flags.StringVar(&maxFreed, "max-freed", "", "stop when that many `bytes` are freed; K, M, G and T may follow")
+	flags.BoolVar(&asJSON, "json", false, "print an object with paths and bytesFreed")
+	return cmd
+}
+
+func (a *app) gcOptions(args []string, dryRun bool, maxFreed string) (store.GCOptions, error) {
+	opts := store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}
+	if maxFreed != "" {
+		n, err := parseSize(maxFreed)
+		if err != nil {
+			return opts, &usageError{err}
+		}
+		opts.MaxFreed = n
+	}
+	if len(args) > 0 {
+		paths, err := a.paths(args)
+		if err != nil {
+			return opts, err
+		}
+		opts.Action, opts.Paths = store.GCDeleteSpecific, paths
+	}
+	if dryRun {
+		if len(args) > 0 {
+			return opts, &usageError{fmt.Errorf("--dry-run is about the whole store, and takes no paths")}
+		}
+		opts.Action = store.GCReturnDead
+	}
+	return opts, nil
+}
+
+func (a *app) printCollected(result *store.GCResult, dryRun, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(struct {
+			Paths      []string `json:"paths"`
+			BytesFreed uint64   `json:"bytesFreed"`
+		}{append([]string{}, result.Paths...), result.BytesFreed})
+	}
+	var b strings.Builder
+	for _, p := range result.Paths {
+		b.WriteString(p + "\n")
+	}
+	if err := a.print(b.String()); err != nil {
+		return err
+	}
+	what := "deleted"
+	if dryRun {
+		what = "would be deleted"
+	}
+	fmt.Fprintf(a.stderr, "%d paths %s, %s freed\n", len(result.Paths), what, humanSize(result.BytesFreed))
+	return nil
+}
+
+func newVerifyStore(a *app) *cobra.Command {
+	var contents, repair bool
+	cmd := &cobra.Command{
+		Use:     "verify-store",
+		Short:   "Check that the store has what it says it has",
+		Long:    "Check that the store has what it says it has. What is wrong is said on standard error; the exit\ncode is 1 if something remains wrong.",
+		Example: "  pix verify-store --check-contents",
+		GroupID: groupKeeping,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+				remain, err := store.Verify(ctx, s, contents, repair)
+				if err == nil && remain {
+					return &silentError{exitNo}
+				}
+				return err
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&contents, "check-contents", false, "also read all objects and compare their hashes")
+	cmd.Flags().BoolVar(&repair, "repair", false, "build or fetch again what is damaged; needs a trusted user")
+	return cmd
+}
+
+func newOptimise(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "optimise",
+		Aliases: []string{"optimize"},
+		Short:   "Make equal files in the store one",
+		Example: "  pix optimise",
+		GroupID: groupKeeping,
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.withStore(cmd.Context(), store.Optimise) },
+	}
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pix/narinfo"
+	"pix/signature"
+)
+
+func newNARInfoVerify(a *app) *cobra.Command {
+	var keys []string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "narinfo-verify --trusted-public-keys KEYS NARINFO...",
+		Short: "Check that .narinfo files are signed by a trusted key",
+		Long: `Check that .narinfo files are signed by a trusted key: a line for each file, "verified" with the
+names of the keys whose signatures hold, or "failed" with the reason. As in Nix, an object
+whose path follows from its contents needs no signature. The exit code is 1 if one failed.`,
+		Example: "  pix narinfo-verify --trusted-public-keys \"$(pix key-public < secret-key)\" cache/*.narinfo",
+		GroupID: groupKeys,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(keys) == 0 {
+				return wrongUse(cmd, errors.New("no --trusted-public-keys are given"))
+			}
+			trusted, err := signature.ParseKeySet(strings.Join(keys, " "))
+			if err != nil {
+				return wrongUse(cmd, err)
+			}
+			return a.verifyNARInfos(cmd.Context(), args, trusted, asJSON)
+		},
+	}
+	cmd.Flags().StringArrayVar(&keys, "trusted-public-keys", nil, "public `keys`, with spaces between them")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return cmd
+}
+
+// A narinfoVerdict is what narinfo-verify says of a file.
+type narinfoVerdict struct {
+	File             string   `json:"file"`
+	Path             string   `json:"path,omitempty"`
+	Verified         bool     `json:"verified"`
+	Keys             []string `json:"keys"`
+	ContentAddressed bool     `json:"contentAddressed"`
+	Reason           string   `json:"reason,omitempty"`
+}
+
+// verifyNARInfos prints a verdict on each file.
+func (a *app) verifyNARInfos(ctx context.Context, files []string, trusted signature.KeySet, asJSON bool) error {
+	verdicts := []narinfoVerdict{}
+	good := true
+	for _, file := range files {
+		v, err := a.verifyNARInfo(ctx, file, trusted)
+		if err == nil && !asJSON {
+			err = a.print(v.line())
+		}
+		if err != nil {
+			return err
+		}
+		good = good && v.Verified
+		if asJSON {
+			verdicts = append(verdicts, v)
+		}
+	}
+	if asJSON {
+		if err := a.printJSON(verdicts); err != nil {
+			return err
+		}
+	}
+	if !good {
+		return &silentError{exitNo}
+	}
+	return nil
+}
+
+// verifyNARInfo checks one file. The error is that of reading it.
+func (a *app) verifyNARInfo(ctx context.Context, file string, trusted signature.KeySet) (narinfoVerdict, error) {
+	v := narinfoVerdict{File: file, Keys: []string{}}
+	info, err := a.readNARInfo(ctx, file)
+	var invalid *narinfo.SyntaxError
+	if errors.As(err, &invalid) {
+		v.Reason = invalid.Error()
+		return v, nil
+	}
+	if err != nil {
+		return v, err
+	}
+	v.judge(info, trusted)
+	return v, nil
+}
+
+func (v *narinfoVerdict) judge(info *narinfo.NarInfo, trusted signature.KeySet) {
+	v.Path = string(info.Path)
+	v.ContentAddressed = info.IsContentAddressed()
+	signatures, err := info.CheckSignatures(trusted)
+	for _, s := range signatures {
+		v.Keys = append(v.Keys, s.KeyName())
+	}
+	v.Verified = len(signatures) > 0 || v.ContentAddressed
+	switch {
+	case v.Verified:
+	case err != nil:
+		v.Reason = err.Error()
+	case len(info.Signatures) == 0:
+		v.Reason = "it is not signed"
+	default:
+		v.Reason = "no signature by a trusted key holds"
+	}
+}
+
+// line returns the verdict in a line.
+func (v *narinfoVerdict) line() string {
+	switch {
+	case !v.Verified:
+		return fmt.Sprintf("failed %s: %s\n", v.File, oneLine(v.Reason))
+	case len(v.Keys) == 0:
+		return fmt.Sprintf("verified %s: its path follows from its contents\n", v.File)
+	}
+	return fmt.Sprintf("verified %s: signed by %s\n", v.File, strings.Join(v.Keys, ", "))
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// A pathVerb is a verb that asks a store about paths: those given as arguments, and with
+// --stdin those on standard input, one per line.
+type pathVerb struct {
+	use, short, long, example string
+
+	// run asks. The paths are parsed, and there is at least one.
+	run func(ctx context.Context, s store.Store, paths []storepath.Path) error
+}
+
+// newPathVerb makes a verb of v.
+func newPathVerb(a *app, v pathVerb) *cobra.Command {
+	var stdin bool
+	cmd := &cobra.Command{
+		Use:     v.use,
+		Short:   v.short,
+		Long:    v.long,
+		Example: v.example,
+		GroupID: groupStore,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			args, err := a.withStdin(cmd, args, stdin)
+			if err != nil {
+				return err
+			}
+			paths, err := a.paths(args)
+			if err != nil {
+				return err
+			}
+			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+				return v.run(ctx, s, paths)
+			})
+		},
+	}
+	addStdinFlag(cmd, &stdin)
+	return cmd
+}
+
+func addStdinFlag(cmd *cobra.Command, stdin *bool) {
+	cmd.Flags().BoolVar(stdin, "stdin", false, "take more from standard input, one per line")
+}
+
+// withStore opens the store, and closes it when work is done. Log lines of the store go to
+// standard error.
+func (a *app) withStore(ctx context.Context, work func(context.Context, store.Store) error) error {
+	ctx = a.follow(ctx)
+	s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return work(ctx, s)
+}
+
+// printPaths prints paths, a line each.
+func (a *app) printPaths(paths []storepath.Path) error {
+	var b strings.Builder
+	for _, p := range paths {
+		b.WriteString(string(p))
+		b.WriteByte('\n')
+	}
+	return a.print(b.String())
+}
+
+// union returns the paths of all lists, sorted, each once.
+func union(lists [][]storepath.Path) []storepath.Path {
+	all := slices.Concat(lists...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}

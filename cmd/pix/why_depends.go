@@ -1,0 +1,188 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pix/nar"
+	"pix/store"
+	"pix/storepath"
+)
+
+func newWhyDepends(a *app) *cobra.Command {
+	var all, dot bool
+	cmd := &cobra.Command{
+		Use:   "why-depends A B",
+		Short: "Print by which references A needs B",
+		Long: `Print by which references A needs B: the shortest chain of paths, and below each the files in which
+the reference to the next stands. With --all, all references that lie between, a line each.
+The exit code is 1 if A does not need B.`,
+		Example: "  pix why-depends /nix/store/...-hello /nix/store/...-glibc-2.40",
+		GroupID: groupStore,
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			paths, err := a.paths(args)
+			if err != nil {
+				return err
+			}
+			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+				known, err := loadClosure(ctx, s, paths[0])
+				if err != nil {
+					return err
+				}
+				if known[paths[1]] == nil {
+					return fmt.Errorf("'%s' does not need '%s'", paths[0], paths[1])
+				}
+				if all || dot {
+					return a.printBetween(edgesBetween(known, paths[0], paths[1]), dot)
+				}
+				return a.printChain(ctx, s, shortestChain(known, paths[0], paths[1]))
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "print all references that lie between, not only the shortest chain")
+	cmd.Flags().BoolVar(&dot, "dot", false, "print these as a graph in the language of Graphviz")
+	return cmd
+}
+
+// shortestChain returns the paths on a shortest way from one path to another, which must be
+// in its closure.
+func shortestChain(known map[storepath.Path]*store.PathInfo, from, to storepath.Path) []storepath.Path {
+	comesFrom := map[storepath.Path]storepath.Path{from: ""}
+	for level := []storepath.Path{from}; comesFrom[to] == "" && to != from; {
+		var next []storepath.Path
+		for _, p := range level {
+			for _, ref := range known[p].References {
+				if _, seen := comesFrom[ref]; !seen {
+					comesFrom[ref] = p
+					next = append(next, ref)
+				}
+			}
+		}
+		level = next
+	}
+	var chain []storepath.Path
+	for p := to; p != ""; p = comesFrom[p] {
+		chain = append(chain, p)
+	}
+	slices.Reverse(chain)
+	return chain
+}
+
+// An edge is a reference.
+type edge struct{ from, to storepath.Path }
+
+// edgesBetween returns the references that lie on any way from one path to another, sorted.
+func edgesBetween(known map[storepath.Path]*store.PathInfo, from, to storepath.Path) []edge {
+	referrers := make(map[storepath.Path][]storepath.Path)
+	for p, info := range known {
+		for _, ref := range info.References {
+			if ref != p {
+				referrers[ref] = append(referrers[ref], p)
+			}
+		}
+	}
+	var edges []edge
+	seen := map[storepath.Path]bool{to: true}
+	for todo := []storepath.Path{to}; len(todo) > 0; {
+		p := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if p == from {
+			continue
+		}
+		for _, r := range referrers[p] {
+			edges = append(edges, edge{r, p})
+			if !seen[r] {
+				seen[r] = true
+				todo = append(todo, r)
+			}
+		}
+	}
+	slices.SortFunc(edges, func(a, b edge) int {
+		return cmp.Or(strings.Compare(string(a.from), string(b.from)), strings.Compare(string(a.to), string(b.to)))
+	})
+	return edges
+}
+
+func (a *app) printBetween(edges []edge, dot bool) error {
+	var b strings.Builder
+	if dot {
+		b.WriteString("digraph {\n")
+	}
+	for _, e := range edges {
+		if dot {
+			fmt.Fprintf(&b, "  %q -> %q;\n", e.from.Base(), e.to.Base())
+		} else {
+			fmt.Fprintf(&b, "%s -> %s\n", e.from, e.to)
+		}
+	}
+	if dot {
+		b.WriteString("}\n")
+	}
+	return a.print(b.String())
+}
+
+// printChain prints a chain of paths, and in which files of each the next stands.
+func (a *app) printChain(ctx context.Context, s store.Store, chain []storepath.Path) error {
+	var b strings.Builder
+	for i, p := range chain {
+		fmt.Fprintf(&b, "%s%s\n", strings.Repeat("  ", i), p)
+		if i == len(chain)-1 {
+			break
+		}
+		files, err := filesWith(ctx, s, p, chain[i+1])
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			fmt.Fprintf(&b, "%s  %s\n", strings.Repeat("  ", i), f)
+		}
+	}
+	return a.print(b.String())
+}
+
+// filesWith returns the files of an object in which a reference stands, and the symlinks
+// that point to it.
+func filesWith(ctx context.Context, s store.Store, object, ref storepath.Path) ([]string, error) {
+	archive, err := store.ReadNAR(ctx, s, object)
+	if err != nil {
+		return nil, err
+	}
+	defer archive.Close()
+	r := nar.NewReader(archive)
+	var files []string
+	for entry, err := range r.All() {
+		if err != nil {
+			return nil, err
+		}
+		scanner := nar.NewRefScanner([]storepath.Path{ref})
+		switch entry.Kind {
+		case nar.Regular:
+			if _, err := io.Copy(scanner, r); err != nil {
+				return nil, err
+			}
+		case nar.Symlink:
+			io.WriteString(scanner, entry.Target)
+		}
+		if len(scanner.Found()) > 0 {
+			files = append(files, fileName(r.Path(), entry))
+		}
+	}
+	_, err = io.Copy(io.Discard, archive) // to its end, where it is known whether it was the right one
+	return files, err
+}
+
+// fileName names a node of an object for people: a slash is the object itself.
+func fileName(path string, entry nar.Entry) string {
+	name := "/" + path
+	if entry.Kind == nar.Symlink {
+		name += " -> " + entry.Target
+	}
+	return strings.ReplaceAll(name, "\n", `\n`)
+}

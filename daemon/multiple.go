@@ -1,0 +1,78 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"pix/protocol"
+	"pix/store"
+	"pix/wire"
+)
+
+// AddMultipleToStore adds n objects, those that others refer to first, in one stream. The
+// sequence and the archives are read on another goroutine; an error from the sequence ends
+// it, and breaks the connection. What was added until then stays.
+//
+// Before protocol 1.32 the objects are added one by one, on the caller's goroutine.
+func (c *Conn) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
+	o := addOptions(opts)
+	req := &protocol.AddMultipleToStoreRequest{Repair: o.Repair, DontCheckSigs: o.NoSignatures}
+	if c.params.Check(req.Op()) != nil {
+		return c.addOneByOne(ctx, n, objects, opts)
+	}
+	_, err := upload[protocol.None](ctx, c, req, func(w io.Writer) error { return c.writeObjects(w, n, objects) })
+	return err
+}
+
+// writeObjects writes the number of objects, and each of them.
+func (c *Conn) writeObjects(w io.Writer, n int, objects iter.Seq2[store.Import, error]) error {
+	head := wire.AppendUint64(nil, uint64(n))
+	for object, err := range objects {
+		if err == nil && n == 0 {
+			err = errMoreObjects
+		}
+		if err == nil {
+			head, err = c.params.AppendPathInfo(head, object.Info)
+		}
+		if err != nil {
+			return &bodyError{err}
+		}
+		if _, err := w.Write(head); err != nil {
+			return err
+		}
+		if err := archive(object.NAR, object.Info.NARSize)(w); err != nil {
+			return err
+		}
+		head = head[:0]
+		n--
+	}
+	if n != 0 {
+		return &bodyError{fmt.Errorf("%d objects did not come", n)}
+	}
+	_, err := w.Write(head)
+	return err
+}
+
+var errMoreObjects = errors.New("there are more objects than were announced")
+
+func (c *Conn) addOneByOne(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
+	for object, err := range objects {
+		if err == nil && n == 0 {
+			err = errMoreObjects
+		}
+		if err != nil {
+			return &bodyError{err}
+		}
+		if err := c.AddToStoreNAR(ctx, object.Info, object.NAR, opts); err != nil {
+			return err
+		}
+		n--
+	}
+	if n != 0 {
+		return &bodyError{fmt.Errorf("%d objects did not come", n)}
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+
+	"pix/derivation"
+	"pix/store"
+	"pix/storepath"
+)
+
+// The operations of a pool that read only.
+
+// query makes a call on the connection for queries, and once more on another if that is
+// lost.
+func query[T any](ctx context.Context, p *Pool, call func(*Conn) (T, error)) (reply T, err error) {
+	for range 2 {
+		var c *Conn
+		var release func()
+		if c, release, err = p.query(ctx); err != nil {
+			return reply, err
+		}
+		reply, err = call(c)
+		release()
+		if !p.again(ctx, err) {
+			break
+		}
+	}
+	return reply, err
+}
+
+// read makes a call that reads only on a connection that it has for itself, and once more on
+// another if that is lost.
+func read[T any](ctx context.Context, p *Pool, call func(*Conn) (T, error)) (reply T, err error) {
+	for range 2 {
+		if reply, err = write(ctx, p, call); !p.again(ctx, err) {
+			break
+		}
+	}
+	return reply, err
+}
+
+// again reports whether a call that changes nothing is worth another try.
+func (p *Pool) again(ctx context.Context, err error) bool {
+	return errors.Is(err, ErrConnLost) && !errors.Is(err, ErrClosed) && ctx.Err() == nil
+}
+
+// IsValidPath reports whether a path is valid: see [Conn.IsValidPath].
+func (p *Pool) IsValidPath(ctx context.Context, path storepath.Path) (bool, error) {
+	return query(ctx, p, func(c *Conn) (bool, error) { return c.IsValidPath(ctx, path) })
+}
+
+// QueryPathInfo returns what the daemon knows of a path: see [Conn.QueryPathInfo].
+func (p *Pool) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
+	return query(ctx, p, func(c *Conn) (*store.PathInfo, error) { return c.QueryPathInfo(ctx, path) })
+}
+
+// QueryReferrers returns the valid paths that refer to a path: see [Conn.QueryReferrers].
+func (p *Pool) QueryReferrers(ctx context.Context, path storepath.Path) ([]storepath.Path, error) {
+	return query(ctx, p, func(c *Conn) ([]storepath.Path, error) { return c.QueryReferrers(ctx, path) })
+}
+
+// QueryValidDerivers returns the valid derivations that have a path as an output: see [Conn.QueryValidDerivers].
+func (p *Pool) QueryValidDerivers(ctx context.Context, path storepath.Path) ([]storepath.Path, error) {
+	return query(ctx, p, func(c *Conn) ([]storepath.Path, error) { return c.QueryValidDerivers(ctx, path) })
+}
+
+// QueryDeriver returns the derivation that made a valid path: see [Conn.QueryDeriver].
+func (p *Pool) QueryDeriver(ctx context.Context, path storepath.Path) (storepath.Path, error) {
+	return query(ctx, p, func(c *Conn) (storepath.Path, error) { return c.QueryDeriver(ctx, path) })
+}
+
+// QueryPathFromHashPart returns the valid path with a hash part: see [Conn.QueryPathFromHashPart].
+func (p *Pool) QueryPathFromHashPart(ctx context.Context, hashPart string) (storepath.Path, error) {
+	return query(ctx, p, func(c *Conn) (storepath.Path, error) { return c.QueryPathFromHashPart(ctx, hashPart) })
+}
+
+// QueryRealisation returns the path that an output of a derivation has got: see [Conn.QueryRealisation].
+func (p *Pool) QueryRealisation(ctx context.Context, output store.DrvOutput) (*store.Realisation, error) {
+	return query(ctx, p, func(c *Conn) (*store.Realisation, error) { return c.QueryRealisation(ctx, output) })
+}
+
+// QueryAllValidPaths returns all valid paths: see [Conn.QueryAllValidPaths].
+func (p *Pool) QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error) {
+	return read(ctx, p, func(c *Conn) ([]storepath.Path, error) { return c.QueryAllValidPaths(ctx) })
+}
+
+// QueryDerivationOutputs returns the output paths of a derivation: see [Conn.QueryDerivationOutputs].
+func (p *Pool) QueryDerivationOutputs(ctx context.Context, drv storepath.Path) ([]storepath.Path, error) {
+	return read(ctx, p, func(c *Conn) ([]storepath.Path, error) { return c.QueryDerivationOutputs(ctx, drv) })
+}
+
+// QueryDerivationOutputNames returns the output names of a derivation: see [Conn.QueryDerivationOutputNames].
+func (p *Pool) QueryDerivationOutputNames(ctx context.Context, drv storepath.Path) ([]string, error) {
+	return read(ctx, p, func(c *Conn) ([]string, error) { return c.QueryDerivationOutputNames(ctx, drv) })
+}
+
+// QuerySubstitutablePaths returns those of the paths that the substituters have: see [Conn.QuerySubstitutablePaths].
+func (p *Pool) QuerySubstitutablePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
+	return read(ctx, p, func(c *Conn) ([]storepath.Path, error) { return c.QuerySubstitutablePaths(ctx, paths) })
+}
+
+// QuerySubstitutablePathInfo returns what the substituters say of a path: see [Conn.QuerySubstitutablePathInfo].
+func (p *Pool) QuerySubstitutablePathInfo(ctx context.Context, path storepath.Path) (*store.SubstitutableInfo, error) {
+	return read(ctx, p, func(c *Conn) (*store.SubstitutableInfo, error) { return c.QuerySubstitutablePathInfo(ctx, path) })
+}
+
+// QuerySubstitutablePathInfos returns what the substituters say of paths: see [Conn.QuerySubstitutablePathInfos].
+func (p *Pool) QuerySubstitutablePathInfos(ctx context.Context, paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
+	return read(ctx, p, func(c *Conn) ([]store.SubstitutableInfo, error) { return c.QuerySubstitutablePathInfos(ctx, paths) })
+}
+
+// QueryMissing says what it would take to make paths valid: see [Conn.QueryMissing].
+func (p *Pool) QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*store.Missing, error) {
+	return read(ctx, p, func(c *Conn) (*store.Missing, error) { return c.QueryMissing(ctx, paths) })
+}
+
+// FindRoots returns what keeps which paths from being collected: see [Conn.FindRoots].
+func (p *Pool) FindRoots(ctx context.Context) ([]store.Root, error) {
+	return read(ctx, p, func(c *Conn) ([]store.Root, error) { return c.FindRoots(ctx) })
+}
+
+// QueryValidPaths returns those of the paths that are valid: see [Conn.QueryValidPaths].
+func (p *Pool) QueryValidPaths(ctx context.Context, paths []storepath.Path, substitute bool) ([]storepath.Path, error) {
+	if substitute {
+		return write(ctx, p, func(c *Conn) ([]storepath.Path, error) { return c.QueryValidPaths(ctx, paths, true) })
+	}
+	return query(ctx, p, func(c *Conn) ([]storepath.Path, error) { return c.QueryValidPaths(ctx, paths, false) })
+}
+
+// QueryDerivationOutputMap returns the outputs of a derivation by name: see
+// [Conn.QueryDerivationOutputMap].
+func (p *Pool) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path) (map[string]storepath.Path, error) {
+	return query(ctx, p, func(c *Conn) (map[string]storepath.Path, error) { return c.QueryDerivationOutputMap(ctx, drv) })
+}
+
+// QueryPathInfos returns an iterator over what the daemon knows of paths: see
+// [Conn.QueryPathInfos].
+func (p *Pool) QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.Seq2[*store.PathInfo, error] {
+	return walkPaths(ctx, p.asSource, paths)
+}
+
+// QueryClosure returns an iterator over what the daemon knows of the closure of the roots: see
+// [Conn.QueryClosure].
+func (p *Pool) QueryClosure(ctx context.Context, roots ...storepath.Path) iter.Seq2[*store.PathInfo, error] {
+	return walkClosure(ctx, p.asSource, roots)
+}
+
+func (p *Pool) asSource(ctx context.Context) (*Conn, func(), bool, error) {
+	c, release, err := p.query(ctx)
+	return c, release, true, err
+}
+
+// NARFromPath returns the archive of an object: see [Conn.NARFromPath]. It has a connection
+// for itself until it was read to its end or closed.
+func (p *Pool) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
+	info, err := p.QueryPathInfo(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	for range 2 {
+		var l *lease
+		if l, err = p.lend(ctx, false); err != nil {
+			return nil, err
+		}
+		var r *archiveReader
+		if r, err = l.openArchive(ctx, info, l.release); err == nil {
+			return r, nil
+		}
+		l.release()
+		if !p.again(ctx, err) {
+			break
+		}
+	}
+	return nil, err
+}

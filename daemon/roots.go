@@ -1,0 +1,41 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"pix/protocol"
+	"pix/store"
+	"pix/storepath"
+)
+
+// AddTempRoot keeps a path from being collected as long as the connection is open. It need
+// not be valid yet.
+func (c *Conn) AddTempRoot(ctx context.Context, path storepath.Path) error {
+	_, err := ask[protocol.Ack](ctx, c, &protocol.AddTempRootRequest{Path: path})
+	return err
+}
+
+// AddIndirectRoot makes the symlink at link, which is absolute, lies in the daemon's file
+// system and points into the store, a root.
+func (c *Conn) AddIndirectRoot(ctx context.Context, link string) error {
+	_, err := ask[protocol.Ack](ctx, c, &protocol.AddIndirectRootRequest{Link: link})
+	return err
+}
+
+// AddPermRoot makes the daemon make a symlink at link to path, and that a root. It returns
+// where the symlink is. It needs protocol 1.36, and a trusted user ([*protocol.TrustError]).
+func (c *Conn) AddPermRoot(ctx context.Context, path storepath.Path, link string) (string, error) {
+	reply, err := ask[protocol.AddPermRootReply](ctx, c, &protocol.AddPermRootRequest{Path: path, Link: link})
+	return reply.Link, err
+}
+
+// FindRoots returns what keeps which paths from being collected, sorted by path and link.
+func (c *Conn) FindRoots(ctx context.Context) ([]store.Root, error) {
+	reply, err := ask[protocol.FindRootsReply](ctx, c, &protocol.FindRootsRequest{})
+	slices.SortFunc(reply.Roots, func(a, b store.Root) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Link, b.Link))
+	})
+	return reply.Roots, err
+}

@@ -1,0 +1,103 @@
+package daemon
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"pix/protocol"
+)
+
+// A tracer writes what goes over a connection, one line for each message:
+//
+//	15:04:05.000000 1 → QueryPathInfo path=/nix/store/…-hello
+//
+// the time, the number of the connection, the direction seen from here (→ to the daemon),
+// and the message. A nil tracer writes nothing.
+type tracer struct {
+	w    *lineWriter
+	most int // bytes of a body to show, negative for all
+	conn int // the number of the connection
+}
+
+// A lineWriter lets several connections write to one trace, a whole line at a time.
+type lineWriter struct {
+	mu    sync.Mutex
+	w     io.Writer
+	conns int // that were numbered
+}
+
+// newTracer returns the tracer of the options' first connection, or nil.
+func newTracer(o *Options) *tracer {
+	if o.Trace == nil {
+		return nil
+	}
+	most := o.TraceBody
+	if most == 0 {
+		most = protocol.TraceBody
+	}
+	return &tracer{w: &lineWriter{w: o.Trace}, most: most}
+}
+
+// next returns a tracer for one more connection, or nil.
+func (t *tracer) next() *tracer {
+	if t == nil {
+		return nil
+	}
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	t.w.conns++
+	return &tracer{w: t.w, most: t.most, conn: t.w.conns}
+}
+
+func (t *tracer) line(direction, text string) {
+	now := time.Now().Format("15:04:05.000000")
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	fmt.Fprintf(t.w.w, "%s %d %s %s\n", now, t.conn, direction, text) // a trace that fails stops nobody
+}
+
+func (t *tracer) greeting(p protocol.Params, g protocol.Greeting) {
+	if t != nil {
+		t.line("←", fmt.Sprintf("greeting version=%s negotiated=%s features=%q nix=%q trust=%q", g.DaemonVersion, p.Version, p.Features, g.NixVersion, g.Trust))
+	}
+}
+
+func (t *tracer) request(p protocol.Params, r protocol.Request) {
+	if t != nil {
+		t.line("→", p.TraceRequest(r, t.most))
+	}
+}
+
+func (t *tracer) message(p protocol.Params, m protocol.Message) {
+	if t != nil {
+		t.line("←", p.TraceMessage(m, t.most))
+	}
+}
+
+func (t *tracer) reply(p protocol.Params, op protocol.Op, r protocol.Reply) {
+	if t != nil {
+		t.line("←", p.TraceReply(op, r, t.most))
+	}
+}
+
+// body shows a piece of what follows a request or a reply.
+func (t *tracer) body(direction string, b []byte) {
+	if t == nil {
+		return
+	}
+	shown, more := b, ""
+	if t.most >= 0 && len(b) > t.most {
+		shown, more = b[:t.most], "…"
+	}
+	t.line(direction, fmt.Sprintf("body bytes=%d %s%s", len(b), strconv.Quote(string(shown)), more))
+}
+
+// closed shows why a connection ended.
+func (t *tracer) closed(why error) {
+	if t != nil {
+		t.line("×", why.Error())
+	}
+}

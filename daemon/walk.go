@@ -1,0 +1,201 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+
+	"pix/protocol"
+	"pix/store"
+	"pix/storepath"
+)
+
+// QueryPathInfos returns an iterator over what the daemon knows of paths, in their order. The
+// questions are pipelined: many cost little more than one round trip.
+//
+// An error is the last pair: a [*store.NotFoundError] if a path is not valid. The loop may
+// use the connection.
+func (c *Conn) QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.Seq2[*store.PathInfo, error] {
+	return walkPaths(ctx, c.asSource, paths)
+}
+
+// QueryClosure returns an iterator over what the daemon knows of the roots, of all paths that
+// they refer to, and so on: each path once, the roots first, then outwards; paths at the same
+// distance are sorted. It takes about as many round trips as there are distances. Errors are
+// those of [Conn.QueryPathInfos].
+func (c *Conn) QueryClosure(ctx context.Context, roots ...storepath.Path) iter.Seq2[*store.PathInfo, error] {
+	return walkClosure(ctx, c.asSource, roots)
+}
+
+// A connSource gives a connection for queries. The caller calls release when it needs it no
+// more. again says that after a loss of the connection there may be another.
+type connSource func(ctx context.Context) (c *Conn, release func(), again bool, err error)
+
+func (c *Conn) asSource(context.Context) (*Conn, func(), bool, error) {
+	return c, func() {}, false, nil
+}
+
+func walkPaths(ctx context.Context, conns connSource, paths []storepath.Path) iter.Seq2[*store.PathInfo, error] {
+	return func(yield func(*store.PathInfo, error) bool) {
+		w := &walk{todo: slices.Clone(paths)}
+		w.run(ctx, conns, yield)
+	}
+}
+
+func walkClosure(ctx context.Context, conns connSource, roots []storepath.Path) iter.Seq2[*store.PathInfo, error] {
+	return func(yield func(*store.PathInfo, error) bool) {
+		w := &walk{seen: make(map[storepath.Path]bool)}
+		w.follow(roots)
+		w.run(ctx, conns, yield)
+	}
+}
+
+// A walk asks for many path infos.
+type walk struct {
+	todo  []storepath.Path // those that are not answered
+	calls []infoCall       // the questions about the first of them
+
+	seen map[storepath.Path]bool // of a closure: all that are, or were, to be asked
+	next []storepath.Path        // of a closure: those that are one step farther
+}
+
+// An infoCall is a question about a path.
+type infoCall struct {
+	*call
+	reply *protocol.QueryPathInfoReply
+}
+
+// errLoopLeft says that nobody wants to know more.
+var errLoopLeft = errors.New("loop left")
+
+// run yields all path infos. If a connection is lost and there is another, what was not yet
+// answered is asked there, unless nothing was answered since the last loss.
+func (w *walk) run(ctx context.Context, conns connSource, yield func(*store.PathInfo, error) bool) {
+	retried := false
+	for {
+		c, release, again, err := conns(ctx)
+		if err == nil {
+			var answered bool
+			answered, err = w.on(ctx, c, yield)
+			release()
+			retried = retried && !answered
+		}
+		if err == nil || err == errLoopLeft {
+			return
+		}
+		if !again || retried || !errors.Is(err, ErrConnLost) || ctx.Err() != nil {
+			yield(nil, err)
+			return
+		}
+		retried = true
+	}
+}
+
+// on goes on with a connection until there is nothing left to be asked.
+func (w *walk) on(ctx context.Context, c *Conn, yield func(*store.PathInfo, error) bool) (answered bool, err error) {
+	defer w.abandon(c)
+	for {
+		if len(w.todo) == 0 {
+			slices.Sort(w.next)
+			w.todo, w.next = w.next, nil
+		}
+		if len(w.todo) == 0 {
+			return answered, nil
+		}
+		if err := w.ask(ctx, c); err != nil {
+			return answered, err
+		}
+		info, err := w.take(ctx, c)
+		if err != nil {
+			return answered, err
+		}
+		answered = true
+		if !yield(info, nil) {
+			return answered, errLoopLeft
+		}
+		if w.seen != nil {
+			w.follow(info.References)
+		}
+	}
+}
+
+// follow enters the paths that were not seen into the next step.
+func (w *walk) follow(paths []storepath.Path) {
+	for _, p := range paths {
+		if !w.seen[p] {
+			w.seen[p] = true
+			w.next = append(w.next, p)
+		}
+	}
+}
+
+// ask sends as many questions as the connection has room for, all at once, when half of
+// those before are answered. It waits for room only if there are none under way.
+func (w *walk) ask(ctx context.Context, c *Conn) error {
+	if len(w.calls) > c.opts.Window/2 {
+		return nil
+	}
+	var p []byte
+	var calls []*call
+	var err error
+	for _, path := range w.todo[len(w.calls):] {
+		reply := new(protocol.QueryPathInfoReply)
+		req := &protocol.QueryPathInfoRequest{Path: path}
+		longer, k, encodeErr := c.newCall(ctx, p, req, reply, false)
+		if encodeErr != nil {
+			err = encodeErr
+			break // for those before, there are still answers
+		}
+		if !c.slots.TryAcquire(1) {
+			if len(w.calls) > 0 {
+				break
+			}
+			if c.slots.Acquire(ctx, 1) != nil {
+				err = cancelled(ctx, k.op)
+				break
+			}
+		}
+		p = longer
+		c.opts.trace.request(c.params, req)
+		calls, w.calls = append(calls, k), append(w.calls, infoCall{k, reply})
+	}
+	if len(w.calls) == 0 {
+		return err
+	}
+	if len(calls) == 0 {
+		return nil
+	}
+	if err := c.post(p, calls...); err != nil {
+		c.slots.Release(int64(len(calls)))
+		w.calls = w.calls[:len(w.calls)-len(calls)]
+		if len(w.calls) == 0 {
+			return &LostError{protocol.QueryPathInfo, err}
+		}
+	}
+	return nil
+}
+
+// take waits for the answer about the first path.
+func (w *walk) take(ctx context.Context, c *Conn) (*store.PathInfo, error) {
+	k := w.calls[0]
+	if err := c.wait(ctx, k.call); err == errLeft {
+		return nil, cancelled(ctx, k.op)
+	} else if err != nil {
+		return nil, err
+	}
+	path := w.todo[0]
+	w.todo, w.calls = w.todo[1:], w.calls[1:]
+	return infoOf(path, k.reply.Info)
+}
+
+// abandon lets go of questions whose answers nobody waits for.
+func (w *walk) abandon(c *Conn) {
+	for _, k := range w.calls {
+		k.events.leave()
+	}
+	if n := len(w.calls); n > 0 {
+		c.drain(w.calls[n-1].call)
+	}
+	w.calls = nil
+}

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"pix/storepath"
+)
+
+// closureQueries is how many path infos are asked for at once. A connection to a daemon
+// sends them one behind the other and so waits once, not for each.
+const closureQueries = 256
+
+// Closure returns an iterator over what s knows of the roots, of all paths that they refer
+// to, and so on: each path once, the roots first, then what they refer to, and so on
+// outwards. Paths at the same distance are sorted, so the order is always the same. It
+// takes as many round trips as there are distances, however many paths there are.
+//
+// An error is the last pair: a [*NotFoundError] if a path is not valid, or whatever the
+// store says. The loop may ask the same store.
+func Closure(ctx context.Context, s Store, roots ...storepath.Path) iter.Seq2[*PathInfo, error] {
+	return func(yield func(*PathInfo, error) bool) {
+		seen := make(map[storepath.Path]bool, len(roots))
+		next := unseen(nil, roots, seen)
+		for len(next) > 0 {
+			infos, err := queryAll(ctx, s, next)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			next = nil
+			for _, info := range infos {
+				if !yield(info, nil) {
+					return
+				}
+				next = unseen(next, info.References, seen)
+			}
+			slices.Sort(next)
+		}
+	}
+}
+
+// unseen appends those of the paths to next that were not seen yet.
+func unseen(next, paths []storepath.Path, seen map[storepath.Path]bool) []storepath.Path {
+	for _, p := range paths {
+		if !seen[p] {
+			seen[p] = true
+			next = append(next, p)
+		}
+	}
+	return next
+}
+
+// queryAll returns the path infos of all paths, in their order.
+func queryAll(ctx context.Context, s Store, paths []storepath.Path) ([]*PathInfo, error) {
+	infos := make([]*PathInfo, len(paths))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(closureQueries)
+	for i, p := range paths {
+		group.Go(func() error {
+			info, err := s.QueryPathInfo(ctx, p)
+			infos[i] = info
+			return err
+		})
+	}
+	return infos, group.Wait()
+}
+
+// A ReferenceCycleError says that objects refer to each other in a circle, so that none of
+// them can be added before the others. No store that keeps Nix's rules has one.
+type ReferenceCycleError struct{ Path storepath.Path }
+
+func (e *ReferenceCycleError) Error() string {
+	return fmt.Sprintf("cycle detected in the references of '%s'", e.Path)
+}
+
+// SortByReferences returns the infos in such an order that each comes after those that it
+// refers to, itself and paths that are not among them aside. Where the references leave it
+// open, the order is that of the paths. The error is a [*ReferenceCycleError].
+func SortByReferences(infos []*PathInfo) ([]*PathInfo, error) {
+	waiting := make(map[storepath.Path]int, len(infos)) // for how many others
+	referrers := make(map[storepath.Path][]*PathInfo)
+	for _, info := range infos {
+		waiting[info.Path] = 0
+	}
+	for _, info := range infos {
+		for _, ref := range info.References {
+			if _, among := waiting[ref]; among && ref != info.Path {
+				waiting[info.Path]++
+				referrers[ref] = append(referrers[ref], info)
+			}
+		}
+	}
+	ready := slices.DeleteFunc(slices.Clone(infos), func(info *PathInfo) bool { return waiting[info.Path] > 0 })
+	sorted := make([]*PathInfo, 0, len(infos))
+	for len(ready) > 0 {
+		slices.SortFunc(ready, func(a, b *PathInfo) int { return cmp.Compare(a.Path, b.Path) })
+		sorted = append(sorted, ready...)
+		var next []*PathInfo
+		for _, info := range ready {
+			for _, r := range referrers[info.Path] {
+				if waiting[r.Path]--; waiting[r.Path] == 0 {
+					next = append(next, r)
+				}
+			}
+		}
+		ready = next
+	}
+	for _, info := range infos {
+		if waiting[info.Path] > 0 {
+			return nil, &ReferenceCycleError{info.Path}
+		}
+	}
+	return sorted, nil
+}
