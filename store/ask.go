@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"io"
 
 	"pix/derivation"
+	"pix/nixhash"
 	"pix/storepath"
 )
 
@@ -95,4 +97,12 @@ func BuildPathsWithResults(ctx context.Context, s Store, paths []derivation.Deri
 		return b.BuildPathsWithResults(ctx, paths, mode)
 	}
 	return nil, unsupported(s, "say how builds ended")
+}
+
+// Add adds an object to s by its contents; see [Adder].
+func Add(ctx context.Context, s Store, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *AddOptions) (*PathInfo, error) {
+	if adder, ok := As[Adder](s); ok {
+		return adder.AddToStore(ctx, name, m, a, references, contents, opts)
+	}
+	return nil, unsupported(s, "add objects by their contents")
 }

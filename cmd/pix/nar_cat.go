@@ -35,6 +35,11 @@ func (a *app) catArchive(ctx context.Context, file, path string) error {
 		return err
 	}
 	defer ar.Close()
+	return a.catIn(ar, path)
+}
+
+// catIn writes the file at path in an archive.
+func (a *app) catIn(ar *archive, path string) error {
 	wanted := seek(path)
 	var found nar.Entry
 	for e, err := range ar.All() {
@@ -64,7 +69,7 @@ func (a *app) catArchive(ctx context.Context, file, path string) error {
 	if _, err := ar.file.Seek(ar.base+found.Offset, io.SeekStart); err != nil {
 		return err
 	}
-	_, err = io.CopyN(a.stdout, ar.file, int64(found.Size)) // the kernel does it, if it can
+	_, err := io.CopyN(a.stdout, ar.file, int64(found.Size)) // the kernel does it, if it can
 	return err
 }
 

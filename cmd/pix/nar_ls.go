@@ -39,12 +39,16 @@ compressed.`,
 			return orInterrupted(cmd.Context(), func() error { return a.listArchive(cmd.Context(), append(args, "/")[:2], form) })
 		},
 	}
+	addLsFlags(cmd, &form)
+	return cmd
+}
+
+func addLsFlags(cmd *cobra.Command, form *lsForm) {
 	flags := cmd.Flags()
 	flags.BoolVarP(&form.long, "long", "l", false, "with kind, executable bit and size")
 	flags.BoolVarP(&form.recursive, "recursive", "R", false, "with all that lies in subdirectories")
 	flags.BoolVarP(&form.directory, "directory", "d", false, "list a directory itself, and not what lies in it")
 	flags.BoolVar(&form.json, "json", false, "as JSON, with the offsets of contents in the archive")
-	return cmd
 }
 
 // A lister is told the node that is listed, with the path "", and then what lies in it,
@@ -62,9 +66,14 @@ func (a *app) listArchive(ctx context.Context, args []string, form lsForm) error
 		return err
 	}
 	defer ar.Close()
-	wanted := seek(args[1])
+	return a.listIn(ar, args[1], form)
+}
+
+// listIn lists what is at path in an archive.
+func (a *app) listIn(ar *archive, path string, form lsForm) error {
+	wanted := seek(path)
 	list := a.newLister(wanted, form)
-	err = ar.list(wanted, list, form.depth())
+	err := ar.list(wanted, list, form.depth())
 	if err == nil {
 		err = ar.finish()
 	}
@@ -72,7 +81,7 @@ func (a *app) listArchive(ctx context.Context, args []string, form lsForm) error
 		return errors.Join(list.abandon(), ar.failed(err))
 	}
 	if !wanted.seen {
-		return ar.failed(noFile(args[1], nar.Entry{}))
+		return ar.failed(noFile(path, nar.Entry{}))
 	}
 	return list.end()
 }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+func newCopy(a *app) *cobra.Command {
+	var from, to string
+	var substitute, noSignatures bool
+	var stdin bool
+	cmd := &cobra.Command{
+		Use:   "copy PATH...",
+		Short: "Copy paths and all that they refer to between stores",
+		Long: `Copy paths and all that they refer to from one store to another, but for what is there already.
+Signatures go with them. --from and --to are store URIs; the one that is left out is the store
+of the other verbs. Prints the paths that were copied, each after those that it refers to.`,
+		Example: "  pix copy --to ssh-ng://builder /nix/store/...-hello",
+		GroupID: groupStore,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (from == "") == (to == "") {
+				return wrongUse(cmd, fmt.Errorf("exactly one of --from and --to is needed"))
+			}
+			args, err := a.withStdin(cmd, args, stdin)
+			if err != nil {
+				return err
+			}
+			paths, err := a.paths(args)
+			if err != nil {
+				return err
+			}
+			opts := &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: noSignatures}, Substitute: substitute}
+			return a.copy(cmd.Context(), from, to, paths, opts)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&from, "from", "", "the `store` to copy from")
+	flags.StringVar(&to, "to", "", "the `store` to copy to")
+	flags.BoolVar(&substitute, "substitute", false, "let the destination try its substituters first")
+	flags.BoolVar(&noSignatures, "no-check-sigs", false, "take what nobody signed; the destination must trust us")
+	addStdinFlag(cmd, &stdin)
+	return cmd
+}
+
+func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path, opts *store.CopyOptions) error {
+	ctx = a.follow(ctx)
+	here, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer here.Close()
+	other := *a
+	other.storeURI = from + to // one of them is empty
+	there, err := other.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	dst, src := there, here
+	if from != "" {
+		dst, src = here, there
+	}
+	copied, err := store.Copy(ctx, dst, src, paths, opts)
+	if err != nil {
+		return err
+	}
+	added := make([]storepath.Path, len(copied))
+	for i, info := range copied {
+		added[i] = info.Path
+	}
+	return a.printPaths(added)
+}
