@@ -10,54 +10,81 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/activity"
+	"pix/daemon"
 	"pix/derivation"
 	"pix/store"
 	"pix/storepath"
 )
 
+// A buildForm says what build does besides building, and what it prints.
+type buildForm struct {
+	printOutPaths, asJSON, dryRun bool
+	check, repair, keepGoing      bool
+}
+
 func newBuild(a *app) *cobra.Command {
-	var printOutPaths, check, repair bool
+	var form buildForm
+	var stdin bool
 	cmd := &cobra.Command{
 		Use:   "build INSTALLABLE...",
 		Short: "Build outputs of derivations, or substitute paths",
 		Long: `Build outputs of derivations, or substitute paths. An installable is a store path, or a
 derivation, ^ and its outputs: /nix/store/...-hello.drv^out, ^out,dev or ^* for all. Build
-logs go to standard error.`,
+logs go to standard error. With --json how each build ended is printed, also if it failed.`,
 		Example: "  pix build --print-out-paths '/nix/store/...-hello.drv^*'",
 		GroupID: groupStore,
-		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := a.follow(cmd.Context())
-			if check && repair {
+			if form.check && form.repair {
 				return wrongUse(cmd, errors.New("--check and --repair exclude each other"))
+			}
+			args, err := a.withStdin(cmd, args, stdin)
+			if err != nil {
+				return err
 			}
 			installables, err := a.installables(args)
 			if err != nil {
 				return err
 			}
-			s, err := a.open(ctx)
-			if err != nil {
-				return err
+			if form.keepGoing {
+				a.settings = daemon.DefaultSettings()
+				a.settings.KeepGoing = true
 			}
-			defer s.Close()
-			if err := store.BuildPaths(ctx, s, installables, buildMode(check, repair)); err != nil {
-				return err
-			}
-			if !printOutPaths {
-				return a.print("build succeeded\n")
-			}
-			paths, err := outPaths(ctx, s, installables)
-			if err != nil {
-				return err
-			}
-			return a.print(paths)
+			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+				return a.build(ctx, s, installables, form)
+			})
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&printOutPaths, "print-out-paths", false, "print the paths that were built, a line each")
-	flags.BoolVar(&check, "check", false, "build again what is valid, and compare")
-	flags.BoolVar(&repair, "repair", false, "build or fetch again what is damaged")
+	flags.BoolVar(&form.printOutPaths, "print-out-paths", false, "print the paths that were built, a line each")
+	flags.BoolVar(&form.asJSON, "json", false, "print how each build ended, as a list of objects")
+	flags.BoolVar(&form.dryRun, "dry-run", false, "print what would be built and substituted, and do nothing")
+	flags.BoolVar(&form.check, "check", false, "build again what is valid, and compare")
+	flags.BoolVar(&form.repair, "repair", false, "build or fetch again what is damaged; needs a trusted user")
+	flags.BoolVarP(&form.keepGoing, "keep-going", "k", false, "after a failure build all that does not need what failed")
+	addStdinFlag(cmd, &stdin)
 	return cmd
+}
+
+func (a *app) build(ctx context.Context, s store.Store, installables []derivation.DerivedPath, form buildForm) error {
+	mode := buildMode(form.check, form.repair)
+	switch {
+	case form.dryRun:
+		return a.printMissing(ctx, s, installables)
+	case form.asJSON:
+		return a.buildWithResults(ctx, s, installables, mode)
+	}
+	if err := store.BuildPaths(ctx, s, installables, mode); err != nil {
+		return err
+	}
+	if !form.printOutPaths {
+		return a.print("build succeeded\n")
+	}
+	paths, err := outPaths(ctx, s, installables)
+	if err != nil {
+		return err
+	}
+	return a.print(paths)
 }
 
 func buildMode(check, repair bool) store.BuildMode {
@@ -68,6 +95,68 @@ func buildMode(check, repair bool) store.BuildMode {
 		return store.BuildRepair
 	}
 	return store.BuildNormal
+}
+
+// printMissing prints what it would take to build.
+func (a *app) printMissing(ctx context.Context, s store.Store, installables []derivation.DerivedPath) error {
+	missing, err := store.QueryMissing(ctx, s, installables)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, part := range []struct {
+		what  string
+		paths []storepath.Path
+	}{
+		{"would be built", missing.WillBuild},
+		{"would be substituted", missing.WillSubstitute},
+		{"cannot be had", missing.Unknown},
+	} {
+		for _, p := range part.paths {
+			fmt.Fprintf(&b, "%s: %s\n", part.what, p)
+		}
+	}
+	return a.print(b.String())
+}
+
+// A buildJSON is how a build ended, as build --json prints it.
+type buildJSON struct {
+	Path      string            `json:"path"` // the installable
+	Success   bool              `json:"success"`
+	Status    string            `json:"status"`
+	Error     string            `json:"error,omitempty"`
+	Outputs   map[string]string `json:"outputs"`
+	StartTime int64             `json:"startTime,omitempty"`
+	StopTime  int64             `json:"stopTime,omitempty"`
+}
+
+func (a *app) buildWithResults(ctx context.Context, s store.Store, installables []derivation.DerivedPath, mode store.BuildMode) error {
+	results, err := store.BuildPathsWithResults(ctx, s, installables, mode)
+	if err != nil {
+		return err
+	}
+	list := make([]buildJSON, len(results))
+	failed := false
+	for i, r := range results {
+		list[i] = buildJSON{
+			Path: r.Path.String(), Success: r.Status.Succeeded(), Status: r.Status.String(),
+			Error: activity.Plain(r.Message), Outputs: make(map[string]string, len(r.Outputs)),
+		}
+		for name, output := range r.Outputs {
+			list[i].Outputs[name] = string(output.OutPath)
+		}
+		if !r.Start.IsZero() {
+			list[i].StartTime, list[i].StopTime = r.Start.Unix(), r.Stop.Unix()
+		}
+		failed = failed || !r.Status.Succeeded()
+	}
+	if err := a.printJSON(list); err != nil {
+		return err
+	}
+	if failed {
+		return &silentError{exitNo}
+	}
+	return nil
 }
 
 // installables parses what is to be built.

@@ -46,7 +46,7 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 		StoreDir:     dir,
 		DaemonSocket: a.getenv("NIX_DAEMON_SOCKET_PATH"),
 		SSHOptions:   ssh,
-		Daemon:       &daemon.Options{Trace: a.trace},
+		Daemon:       &daemon.Options{Trace: a.trace, Settings: a.settings},
 	})
 	var dial *daemon.DialError
 	if errors.As(err, &dial) && strings.HasPrefix(dial.Addr, "/") && ctx.Err() == nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/daemon"
 	"pix/storepath"
 )
 
@@ -17,6 +18,8 @@ type app struct {
 
 	storeURI string // --store
 	storeDir string // --store-dir
+
+	settings *daemon.Settings // for the daemon, where a verb wants others than its own
 
 	traceFile string    // --trace
 	trace     io.Writer // the file, once it is open
