@@ -70,7 +70,7 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 		newDrvShow(a), newDrvVerify(a), newDrvHash(a), newDrvAdd(a),
 		newPathInfo(a), newIsValid(a), newAddText(a), newBuild(a), newDaemonInfo(a),
 		newValidPaths(a), newClosure(a), newReferrers(a), newDerivers(a), newOutputs(a), newSubstitutable(a),
-		newTree(a), newWhyDepends(a), newDump(a), newLs(a), newCat(a), newCopy(a), newAdd(a),
+		newTree(a), newWhyDepends(a), newGraph(a), newDiff(a), newDump(a), newLs(a), newCat(a), newCopy(a), newAdd(a),
 		newRoots(a), newGC(a), newVerifyStore(a), newOptimise(a),
 		newKeyGenerate(a), newKeyPublic(a), newNARInfoSign(a), newNARInfoVerify(a),
 	} {

@@ -31,7 +31,7 @@ func humanSize(n uint64) string {
 		return fmt.Sprintf("%d bytes", n)
 	}
 	f, i := float64(n)/1024, 0
-	for ; f >= 1024 && i < len(units)-1; i++ {
+	for ; f >= 1023.95 && i < len(units)-1; i++ { // which would be rounded to 1024.0
 		f /= 1024
 	}
 	return fmt.Sprintf("%.1f %ciB", f, units[i])
