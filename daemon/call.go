@@ -220,9 +220,8 @@ func (c *Conn) post(p []byte, calls ...*call) error {
 		}
 	}
 	c.moves.Add(1)
-	alone := len(c.pending) == 0
 	c.pending = append(c.pending, calls...)
-	c.out.put(p, alone)
+	c.out.put(p)
 	return nil
 }
 

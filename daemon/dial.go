@@ -168,7 +168,7 @@ func silent(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("no answer in time: %w", ctx.Err())
 	}
-	return context.Cause(ctx)
+	return ended(ctx, "cancelled")
 }
 
 // readBuffer is the size in bytes of a connection's buffer: replies to a window of

@@ -1,5 +1,16 @@
 // Package daemon is the client of the Nix daemon.
 //
+// There are three layers, and each can be used alone: messages (package protocol), a
+// connection ([Conn]), and a [Pool] of them, which is the store that most people want:
+//
+//	pool, err := daemon.Open(ctx, daemon.Unix{}, nil)
+//
+// A [Transport] reaches the daemon: by its Unix socket ([Unix]), by ssh on another machine
+// ([SSH]), by a command that speaks on its standard streams ([Command]), or in a way of the
+// caller's own.
+//
+// # A connection
+//
 // [Dial] connects to the daemon's socket and shakes hands; a [Conn] then has a method
 // for each operation. Any number of goroutines may call them at once:
 //
@@ -8,6 +19,12 @@
 //     little more than one round trip.
 //   - Everything else (builds, uploads, downloads) has the connection for itself, and
 //     waits until it is free.
+//   - Many path infos at once, and those of whole closures, come as iterators
+//     ([Conn.QueryPathInfos], [Conn.QueryClosure]).
+//
+// What the daemon does not know because of its version is an error that is
+// [errors.ErrUnsupported], and what it would refuse because it does not trust us a
+// [*protocol.TrustError], both before a byte is sent.
 //
 // One goroutine of the connection always reads, whatever the callers do, so that a daemon
 // that talks while it is being written to never blocks, and one writes. What the daemon

@@ -54,12 +54,15 @@ func (e *hangUp) Unwrap() error { return e.said }
 
 // cancelled returns the error of a call that ended with its context: it is ctx.Err(), and
 // the cause if there is one.
-func cancelled(ctx context.Context, op protocol.Op) error {
+func cancelled(ctx context.Context, op protocol.Op) error { return ended(ctx, op.String()) }
+
+// ended is [cancelled] for what is no operation.
+func ended(ctx context.Context, what string) error {
 	err := ctx.Err()
 	if cause := context.Cause(ctx); cause != err {
-		return fmt.Errorf("%s: %w: %w", op, err, cause)
+		return fmt.Errorf("%s: %w: %w", what, err, cause)
 	}
-	return fmt.Errorf("%s: %w", op, err)
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // daemonError returns what the daemon said, if that is what err is: not if it is also a

@@ -83,21 +83,26 @@ func fakeReply(req protocol.Request) protocol.Reply {
 
 // serveAll answers every operation, with a log line before each answer, until the end.
 func (p *peer) serveAll() {
-	for {
-		req, err := p.params.ReadRequest(p.in)
-		if err != nil {
-			return
-		}
+	for req := p.next(); req != nil; req = p.next() {
 		row, _ := protocol.Lookup(req.Op())
 		p.log("working on " + row.Name)
-		if err := p.readBody(row.Body(p.params)); err != nil {
+		if p.do(req) != nil {
 			return
 		}
-		p.answer(req.Op(), fakeReply(req))
-		if row.Archive {
-			p.nc.Write(fakeNAR)
-		}
 	}
+}
+
+// do reads what follows a request, and answers it.
+func (p *peer) do(req protocol.Request) error {
+	row, _ := protocol.Lookup(req.Op())
+	if err := p.readBody(row.Body(p.params)); err != nil {
+		return err
+	}
+	p.answer(req.Op(), fakeReply(req))
+	if row.Archive {
+		p.nc.Write(fakeNAR)
+	}
+	return nil
 }
 
 // readBody reads what follows a request.

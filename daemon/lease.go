@@ -57,7 +57,7 @@ func (p *Pool) lend(ctx context.Context, fresh bool) (*lease, error) {
 // could be for ever.
 func (p *Pool) place(ctx context.Context) (beyond bool, err error) {
 	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
+		return false, ended(ctx, "waiting for a connection")
 	}
 	for {
 		before, _ := p.atRest()
@@ -67,7 +67,7 @@ func (p *Pool) place(ctx context.Context) (beyond bool, err error) {
 		case <-p.done:
 			err = errPoolClosed
 		case <-ctx.Done():
-			err = context.Cause(ctx)
+			err = ended(ctx, "waiting for a connection")
 		case <-timer.C:
 			after, rest := p.atRest()
 			if rest && after == before {

@@ -123,7 +123,6 @@ func (s *narStream) endString() error {
 		}
 	case "contents", "name", "target":
 		s.free = tag
-	case "executable": // what follows is empty
 	}
 	return nil
 }

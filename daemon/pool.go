@@ -198,7 +198,7 @@ var errPoolClosed = fmt.Errorf("%w: %w", ErrConnLost, ErrClosed)
 func (d *dialing) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return ended(ctx, "connecting")
 	case <-d.done:
 	}
 	if errors.Is(d.err, context.Canceled) || errors.Is(d.err, context.DeadlineExceeded) {

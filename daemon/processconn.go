@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"net"
-	"syscall"
 	"time"
 )
 
@@ -33,6 +32,3 @@ func (p *process) SetReadDeadline(t time.Time) error { return p.out.SetReadDeadl
 
 // SetWriteDeadline implements net.Conn.
 func (p *process) SetWriteDeadline(t time.Time) error { return p.in.SetWriteDeadline(t) }
-
-// SyscallConn gives access to the end that is written to.
-func (p *process) SyscallConn() (syscall.RawConn, error) { return p.in.SyscallConn() }

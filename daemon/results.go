@@ -63,10 +63,10 @@ func (c *Conn) buildAndLook(ctx context.Context, paths []derivation.DerivedPath,
 	if err := c.BuildPaths(ctx, paths, mode); err != nil && !errors.As(err, &failed) {
 		return nil, err
 	}
-	if c.Err() != nil { // what was refused before work is nobody's result
+	after, err := c.lookAll(ctx, paths)
+	if err != nil && failed != nil { // the daemon has hung up: what it refused before work is nobody's result
 		return nil, failed
 	}
-	after, err := c.lookAll(ctx, paths)
 	if err != nil {
 		return nil, err
 	}

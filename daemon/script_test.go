@@ -74,11 +74,14 @@ func (p *peer) fail(message string) {
 	p.say(protocol.Message{Kind: protocol.MessageError, Err: &activity.Error{Message: message}})
 }
 
-// next reads a request.
+// next reads a request. At the end it returns nil.
 func (p *peer) next() protocol.Request {
 	req, err := p.params.ReadRequest(p.in)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe) {
+	if err != nil && p.t != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe) {
 		p.t.Errorf("the script cannot read a request: %v", err)
+	}
+	if err != nil {
+		return nil // and not the half of one
 	}
 	return req
 }

@@ -228,3 +228,22 @@ func TestFrames(t *testing.T) {
 		stillGood(t, ctx, c)
 	})
 }
+
+// A refusal before work is no result of a build, and is told in the daemon's own words.
+func TestResultsRefused(t *testing.T) {
+	play(t, protocol.MakeVersion(33), nil, func(p *peer) {
+		for req := p.next(); req != nil; req = p.next() {
+			if req.Op() == protocol.BuildPaths {
+				p.fail("not privileged")
+				p.fail("not privileged")
+				return
+			}
+			p.answer(req.Op(), fakeReply(req))
+		}
+	}, func(ctx context.Context, c *daemon.Conn) {
+		results, err := c.BuildPathsWithResults(ctx, fakeBuilt, store.BuildRepair)
+		if !isDaemonError(err) || results != nil {
+			t.Errorf("%v, %v, want the daemon's words", results, err)
+		}
+	})
+}

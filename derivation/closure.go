@@ -248,9 +248,8 @@ func (c *Closure) checkWanted(d *Derivation) error {
 	if kind, err := d.Kind(); err != nil || kind == Fixed {
 		return err // Nix does not look at the inputs of a fixed output
 	}
-	for i := range d.InputDerivations.entries {
-		e := &d.InputDerivations.entries[i]
-		if err := wantedOutputs(d.Name, e, &c.byPath[e.Key].derivation.Outputs); err != nil {
+	for input, used := range d.InputDerivations.All() {
+		if err := wantedOutputs(d.Name, input, used, &c.byPath[input].derivation.Outputs); err != nil {
 			return err
 		}
 	}
@@ -259,10 +258,10 @@ func (c *Closure) checkWanted(d *Derivation) error {
 
 // wantedOutputs returns an [*InvalidError] if an input has not all the outputs that
 // are used of it.
-func wantedOutputs(name string, input *Entry[storepath.Path, InputOutputs], outputs *Map[string, Output]) error {
-	for _, wanted := range input.Value.Names.keys {
+func wantedOutputs(name string, input storepath.Path, used InputOutputs, outputs *Map[string, Output]) error {
+	for _, wanted := range used.Names.keys {
 		if !outputs.Has(wanted) {
-			return &InvalidError{Name: name, Field: "input " + string(input.Key), Reason: "it has no output " + wanted}
+			return &InvalidError{Name: name, Field: "input " + string(input), Reason: "it has no output " + wanted}
 		}
 	}
 	return nil

@@ -84,11 +84,11 @@ func (i InputOutputs) Clone() InputOutputs {
 }
 
 func cloneMap[K ~string, V any](m Map[K, V], cloneValue func(V) V) Map[K, V] {
-	entries := slices.Clone(m.entries)
+	entries := slices.Clone(m.list())
 	for i, e := range entries {
 		entries[i] = Entry[K, V]{cloneString(e.Key), cloneValue(e.Value)}
 	}
-	return Map[K, V]{entries}
+	return Map[K, V]{entries: entries}
 }
 
 func cloneStrings[K ~string](keys []K) []K {
@@ -105,29 +105,30 @@ func cloneString[K ~string](s K) K { return K(strings.Clone(string(s))) }
 // text.
 func (d *Derivation) Equal(other *Derivation) bool {
 	return d.Name == other.Name && d.Dir == other.Dir &&
-		slices.Equal(d.Outputs.entries, other.Outputs.entries) &&
-		slices.EqualFunc(d.InputDerivations.entries, other.InputDerivations.entries, equalInput[storepath.Path]) &&
+		equalMaps(d.Outputs, other.Outputs, equalValues) &&
+		equalMaps(d.InputDerivations, other.InputDerivations, InputOutputs.Equal) &&
 		d.InputSources.Equal(other.InputSources) &&
 		d.Platform == other.Platform && d.Builder == other.Builder &&
 		slices.Equal(d.Args, other.Args) &&
-		slices.Equal(d.Env.entries, other.Env.entries)
+		equalMaps(d.Env, other.Env, equalValues)
 }
+
+func equalValues[T comparable](a, b T) bool { return a == b }
 
 // Equal reports whether i and other name the same outputs.
 func (i InputOutputs) Equal(other InputOutputs) bool {
-	return i.Names.Equal(other.Names) &&
-		slices.EqualFunc(i.Dynamic.entries, other.Dynamic.entries, equalInput[string])
-}
-
-func equalInput[K ~string](a, b Entry[K, InputOutputs]) bool {
-	return a.Key == b.Key && a.Value.Equal(b.Value)
+	return i.Names.Equal(other.Names) && equalMaps(i.Dynamic, other.Dynamic, InputOutputs.Equal)
 }
 
 // IsDynamic reports whether d uses outputs of derivations that are themselves made
 // by derivations. Its text then begins with DrvWithVersion.
 func (d *Derivation) IsDynamic() bool {
-	for _, e := range d.InputDerivations.entries {
-		if e.Value.Dynamic.Len() > 0 {
+	inputs := d.InputDerivations.entries
+	if p, ok := d.InputDerivations.source.(*parsedInputs); ok {
+		inputs = p.oddInputs // the others are used for "out"
+	}
+	for i := range inputs {
+		if inputs[i].Value.Dynamic.Len() > 0 {
 			return true
 		}
 	}

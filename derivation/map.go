@@ -15,6 +15,15 @@ import (
 // changing one of the two.
 type Map[K ~string, V any] struct {
 	entries []Entry[K, V]
+	source  source[K, V] // has the entries instead, if it is not nil
+}
+
+// A source has the entries of a map that was parsed and not changed since. It is
+// immutable.
+type source[K ~string, V any] interface {
+	len() int
+	at(i int) (K, V)
+	written() (list string, ok bool) // how the entries are printed, if that is known
 }
 
 // An Entry is a key of a [Map] with its value.
@@ -27,7 +36,7 @@ type Entry[K ~string, V any] struct {
 func MapOf[K ~string, V any](entries ...Entry[K, V]) Map[K, V] {
 	entries = slices.Clone(entries)
 	slices.Reverse(entries) // sorted stably, the last of one key then comes first
-	return Map[K, V]{sortEntries(entries)}
+	return Map[K, V]{entries: sortEntries(entries)}
 }
 
 // sortEntries sorts in place and keeps the first entry of each key.
@@ -37,28 +46,74 @@ func sortEntries[K ~string, V any](entries []Entry[K, V]) []Entry[K, V] {
 }
 
 // Len returns the number of entries.
-func (m Map[K, V]) Len() int { return len(m.entries) }
+func (m Map[K, V]) Len() int {
+	if m.source != nil {
+		return m.source.len()
+	}
+	return len(m.entries)
+}
 
 // At returns the i-th entry in the order of the keys. It panics if there is none.
-func (m Map[K, V]) At(i int) (K, V) { return m.entries[i].Key, m.entries[i].Value }
+func (m Map[K, V]) At(i int) (K, V) {
+	if m.source != nil {
+		return m.source.at(i)
+	}
+	return m.entries[i].Key, m.entries[i].Value
+}
+
+// list returns the entries, which may be the map's own.
+func (m Map[K, V]) list() []Entry[K, V] {
+	if m.source == nil {
+		return m.entries
+	}
+	list := make([]Entry[K, V], m.source.len())
+	for i := range list {
+		list[i].Key, list[i].Value = m.source.at(i)
+	}
+	return list
+}
+
+// written returns how the entries are printed, if that is known.
+func (m Map[K, V]) written() (list string, ok bool) {
+	if m.source == nil {
+		return "", false
+	}
+	return m.source.written()
+}
+
+// own makes the map one that can be changed.
+func (m *Map[K, V]) own() {
+	m.entries, m.source = m.list(), nil
+}
+
+// sort sorts what was parsed and is not in order. Of entries with one key the last counts.
+func (m *Map[K, V]) sort() {
+	m.own()
+	slices.Reverse(m.entries) // sorted stably, the last of one key then comes first
+	m.entries = sortEntries(m.entries)
+}
 
 func (m Map[K, V]) search(key K) (int, bool) {
-	low, high := 0, len(m.entries)
+	low, high := 0, m.Len()
 	for low < high {
-		if mid := (low + high) / 2; m.entries[mid].Key < key {
+		mid := (low + high) / 2
+		switch at, _ := m.At(mid); {
+		case at < key:
 			low = mid + 1
-		} else {
+		case at == key:
+			return mid, true
+		default:
 			high = mid
 		}
 	}
-	return low, low < len(m.entries) && m.entries[low].Key == key
+	return low, false
 }
 
 // Get returns the value of key, and whether there is one.
 func (m Map[K, V]) Get(key K) (value V, ok bool) {
 	i, ok := m.search(key)
 	if ok {
-		value = m.entries[i].Value
+		_, value = m.At(i)
 	}
 	return value, ok
 }
@@ -71,6 +126,7 @@ func (m Map[K, V]) Has(key K) bool {
 
 // Set gives key that value.
 func (m *Map[K, V]) Set(key K, value V) {
+	m.own()
 	i, ok := m.search(key)
 	if ok {
 		m.entries[i].Value = value
@@ -82,6 +138,7 @@ func (m *Map[K, V]) Set(key K, value V) {
 // Delete removes key, and does nothing where it is missing.
 func (m *Map[K, V]) Delete(key K) {
 	if i, ok := m.search(key); ok {
+		m.own()
 		m.entries = slices.Delete(m.entries, i, i+1)
 	}
 }
@@ -94,14 +151,21 @@ func (m Map[K, V]) All() iter.Seq2[K, V] {
 				return
 			}
 		}
+		if source := m.source; source != nil {
+			for i := range source.len() {
+				if !yield(source.at(i)) {
+					return
+				}
+			}
+		}
 	}
 }
 
 // Keys yields the keys in their order.
 func (m Map[K, V]) Keys() iter.Seq[K] {
 	return func(yield func(K) bool) {
-		for i := range m.entries {
-			if !yield(m.entries[i].Key) {
+		for i := range m.Len() {
+			if key, _ := m.At(i); !yield(key) {
 				return
 			}
 		}
@@ -109,7 +173,22 @@ func (m Map[K, V]) Keys() iter.Seq[K] {
 }
 
 // Clone returns a map with entries of its own.
-func (m Map[K, V]) Clone() Map[K, V] { return Map[K, V]{slices.Clone(m.entries)} }
+func (m Map[K, V]) Clone() Map[K, V] { return Map[K, V]{entries: slices.Clone(m.list())} }
+
+// equalMaps reports whether a and b have the same entries.
+func equalMaps[K ~string, V any](a, b Map[K, V], equal func(V, V) bool) bool {
+	if a.Len() != b.Len() {
+		return false
+	}
+	for i := range a.Len() {
+		keyA, valueA := a.At(i)
+		keyB, valueB := b.At(i)
+		if keyA != keyB || !equal(valueA, valueB) {
+			return false
+		}
+	}
+	return true
+}
 
 // A Set is a set of texts that keeps itself sorted by their bytes. What is said of
 // [Map] is true of it too. The zero value is empty.
@@ -143,10 +222,11 @@ func (s *Set[K]) Add(key K) {
 	}
 }
 
-// Delete takes key out of the set, and does nothing where it is missing.
+// Delete takes key out of the set, and does nothing where it is missing. Sets that share
+// their keys with this one keep theirs.
 func (s *Set[K]) Delete(key K) {
 	if i, ok := slices.BinarySearch(s.keys, key); ok {
-		s.keys = slices.Delete(s.keys, i, i+1)
+		s.keys = slices.Concat(s.keys[:i], s.keys[i+1:])
 	}
 }
 

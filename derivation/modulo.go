@@ -151,15 +151,14 @@ func (w *hashWork) release() {
 // collect looks up the hashes of all inputs.
 func (w *hashWork) collect(d *Derivation, inputs InputHashes) (deferred bool, err error) {
 	w.inputs = w.inputs[:0]
-	for i := range d.InputDerivations.entries {
-		e := &d.InputDerivations.entries[i]
-		hash, ok := inputs(e.Key)
+	for input, used := range d.InputDerivations.All() {
+		hash, ok := inputs(input)
 		if !ok || hash.Hash.Algorithm() != nixhash.SHA256 {
-			return false, &MissingInputError{d.Name, e.Key}
+			return false, &MissingInputError{d.Name, input}
 		}
 		deferred = deferred || hash.Deferred
-		if e.Value.Names.Len() > 0 {
-			in := hashedInput{names: e.Value.Names.keys}
+		if used.Names.Len() > 0 {
+			in := hashedInput{names: used.Names.keys}
 			hash.Hash.AppendDigest(in.digest[:0])
 			w.inputs = append(w.inputs, in)
 		}

@@ -37,8 +37,9 @@ type ParseOptions struct {
 // ".." in them. [ParseCanonical] refuses all that.
 //
 // Differences to Nix: the value of [StructuredAttrsKey] is not looked at; a platform
-// with a quote in it is refused, since no text that has it can be read again; and the
-// store directory is that of the paths, which must all be in one.
+// with a quote in it is refused, since no text that has it can be read again; so is a
+// text of more than 4 GiB; and the store directory is that of the paths, which must all
+// be in one.
 //
 // The result points into text. Name is left empty; see [ParseAt].
 func Parse(text string) (*Derivation, error) { return (*ParseOptions)(nil).Parse(text) }
@@ -85,13 +86,8 @@ func (o *ParseOptions) Parse(text string) (*Derivation, error) {
 		o = &ParseOptions{}
 	}
 	p := newParser(text, o.Dir)
-	room := new(struct { // most derivations have one output, and are one allocation with it
-		Derivation
-		output [1]Entry[string, Output]
-	})
-	d := &room.Derivation
-	d.Outputs.entries = room.output[:0]
-	if err := p.parse(d); err != nil {
+	d, err := p.parse()
+	if err != nil {
 		return nil, err
 	}
 	if o.Canonical {
@@ -102,35 +98,51 @@ func (o *ParseOptions) Parse(text string) (*Derivation, error) {
 	return d, nil
 }
 
-// parse reads the text into d.
-func (p *parser) parse(d *Derivation) error {
+// parse reads the text. Most derivations have one output, one source, three arguments,
+// and one variable with escapes at most: they are one allocation with these.
+func (p *parser) parse() (*Derivation, error) {
+	all := new(struct {
+		derivation Derivation
+		output     [1]Entry[string, Output]
+		parsed     parsed
+		odd        [1]Entry[string, string]
+		source     [1]storepath.Path
+		args       [3]string
+	})
+	d := &all.derivation
+	d.Outputs.entries, d.InputSources.keys, d.Args = all.output[:0], all.source[:0], all.args[:0]
+	p.parsed = &all.parsed
+	p.parsed.text, p.parsed.oddVariables = p.text, all.odd[:0]
 	p.room = rooms.Get().(*room)
 	if !p.derivation(d) {
-		return p.err
+		return nil, p.err
 	}
 	p.room.release()
-	return nil
+	return d, nil
 }
 
 // A parser reads a text from left to right. Its methods return false after the first
 // error.
 type parser struct {
 	text       string
-	pos        int            // of the next byte
-	nextEscape int            // of the first backslash not before the last string; len(text) if there is none
-	dir        storepath.Dir  // of all paths; "" until the first one
-	demanded   bool           // that dir was given by the caller
-	oddAt      int            // pos after the last string that is not as it stands in the text
-	restAt     int            // of the bracket that ends the input derivations
-	fixed      storepath.Path // what the last fixed output claims to be its path
-	fixedAt    int
-	err        *SyntaxError
-	note       *NotCanonicalError // the first thing that is not canonical
-	room       *room
+	pos        int           // of the next byte
+	nextEscape int           // of the first backslash not before the last string; len(text) if there is none
+	dir        storepath.Dir // of all paths; "" until the first one
+	demanded   bool          // that dir was given by the caller
+	names      []string      // has room for the outputs of inputs that are used
+	parsed     *parsed       // what is to be found in the text later
+
+	inputDisorder, variableDisorder bool // whether they must be sorted
+
+	fixed   storepath.Path // what the last fixed output claims to be its path
+	fixedAt int
+	err     *SyntaxError
+	note    *NotCanonicalError // the first thing that is not canonical
+	room    *room
 }
 
 func newParser(text string, dir storepath.Dir) parser {
-	return parser{text: text, nextEscape: -1, dir: dir, demanded: dir != ""}
+	return parser{text: text, nextEscape: indexFrom(text, 0, '\\'), dir: dir, demanded: dir != ""}
 }
 
 func (p *parser) fail(offset int, expected, reason string) bool {
@@ -147,7 +159,7 @@ func (p *parser) notCanonical(offset int, reason string) {
 
 // expect passes over token.
 func (p *parser) expect(token string) bool {
-	if rest := p.text[p.pos:]; len(rest) < len(token) || rest[:len(token)] != token {
+	if !strings.HasPrefix(p.text[p.pos:], token) {
 		return p.unexpected(token)
 	}
 	p.pos += len(token)
@@ -189,17 +201,25 @@ func (p *parser) more(first bool) bool {
 }
 
 // string reads a quoted string. It is a part of the text unless something in it is
-// escaped.
+// escaped. Most strings are short.
 func (p *parser) string() (string, bool) {
-	if p.pos >= len(p.text) || p.text[p.pos] != '"' {
+	text, start := p.text, p.pos+1
+	if p.pos >= len(text) || text[p.pos] != '"' {
 		return "", p.unexpected(`"`)
 	}
-	return p.restOfString(p.pos + 1)
+	if start+16 <= len(text) {
+		n := firstOf(hasByte(load64(text[start:start+8]), '"'), hasByte(load64(text[start+8:start+16]), '"'))
+		if n < 16 && p.nextEscape >= start+n {
+			p.pos = start + n + 1
+			return text[start : start+n], true
+		}
+	}
+	return p.restOfString(start)
 }
 
 // restOfString reads a string whose first quote stands before start.
 func (p *parser) restOfString(start int) (string, bool) {
-	end := indexQuote(p.text, start)
+	end := indexFrom(p.text, start, '"')
 	if end == len(p.text) {
 		return "", p.fail(start-1, "", "the string that begins here has no end")
 	}
@@ -224,15 +244,16 @@ func (p *parser) escapedString(start int) (string, bool) {
 			word := load64(text[at : at+8])
 			binary.LittleEndian.PutUint64(buf[n:], word)
 			found := hasByte(word, '"') | hasByte(word, '\\')
-			plain := bits.TrailingZeros64(found) / 8 // 8 if there is neither
-			at, n = at+plain, n+plain
 			if found == 0 {
+				at, n = at+8, n+8
 				continue
 			}
+			plain := bits.TrailingZeros64(found) / 8
+			at, n = at+plain, n+plain
 		}
 		switch c := text[at]; {
 		case c == '"':
-			p.room.buf, p.pos, p.oddAt = buf, at+1, at+1
+			p.room.buf, p.pos = buf, at+1
 			return string(buf[:n]), true
 		case c != '\\':
 			buf[n] = c
@@ -249,20 +270,17 @@ func (p *parser) escapedString(start int) (string, bool) {
 
 // unescape returns what the byte at offset stands for after a backslash.
 func (p *parser) unescape(offset int) byte {
-	switch c := p.text[offset]; c {
-	case 'n':
-		return '\n'
-	case 'r':
-		return '\r'
-	case 't':
-		return '\t'
-	case '"', '\\':
-		return c
-	default:
-		p.notCanonical(offset-1, fmt.Sprintf("%q is escaped without need", c))
-		return c
+	c := p.text[offset]
+	if plain := unescaped[c]; plain != 0 {
+		return plain
 	}
+	p.notCanonical(offset-1, fmt.Sprintf("%q is escaped without need", c))
+	return c
 }
+
+// unescaped has what a byte stands for after a backslash, and zero for those that Nix
+// does not write there.
+var unescaped = [256]byte{'n': '\n', 'r': '\r', 't': '\t', '"': '"', '\\': '\\'}
 
 // indexFrom returns the offset of the first c in s from start on, or len(s).
 func indexFrom(s string, start int, c byte) int {
@@ -270,22 +288,6 @@ func indexFrom(s string, start int, c byte) int {
 		return start + i
 	}
 	return len(s)
-}
-
-// indexQuote returns the offset of the first quote in s from start on, or len(s).
-// Most strings are short: the first 16 bytes are looked at eight at a time, which is
-// quicker than a call of the function that is best for long ones.
-func indexQuote(s string, start int) int {
-	for range 2 {
-		if start+8 > len(s) {
-			break
-		}
-		if found := hasByte(load64(s[start:start+8]), '"'); found != 0 {
-			return start + bits.TrailingZeros64(found)/8
-		}
-		start += 8
-	}
-	return indexFrom(s, start, '"')
 }
 
 // plain reads a string in which Nix escapes nothing when it writes it.
@@ -300,11 +302,11 @@ func (p *parser) plain() (string, bool) {
 
 // path reads a store path.
 func (p *parser) path() (storepath.Path, bool) {
-	start := p.pos
-	if path, ok := p.plainPath(start); ok {
+	if path, ok := p.plainPath(p.pos); ok {
 		p.pos += len(path) + 2
 		return path, true
 	}
+	start := p.pos
 	s, ok := p.plain()
 	if !ok {
 		return "", false
@@ -313,32 +315,44 @@ func (p *parser) path() (storepath.Path, bool) {
 }
 
 // plainPath returns the store path that stands in quotes from offset on, if it is
-// in the directory that is known and spelled as it should be. It is checked and
-// measured in one go.
+// in the store directory and spelled as it should be. It is checked and measured in
+// one go.
 func (p *parser) plainPath(offset int) (storepath.Path, bool) {
-	n := len(p.dir)
-	if n == 0 || len(p.text)-offset <= n+2 || p.text[offset] != '"' {
+	if len(p.text)-offset <= 1 || p.text[offset] != '"' {
 		return "", false
 	}
-	s := p.text[offset+1:]
-	if s[:n] != string(p.dir) || s[n] != '/' {
+	s, dir := p.text[offset+1:], p.dir
+	if dir == "" {
+		dir = guessDir(s)
+	}
+	n := len(dir)
+	if n == 0 || len(s) <= n || s[:n] != string(dir) || s[n] != '/' {
 		return "", false
 	}
 	base := plainBaseLen(s[n+1:])
 	if base == 0 || len(s) == n+1+base || s[n+1+base] != '"' {
 		return "", false
 	}
+	p.dir = dir
 	return storepath.Path(s[:n+1+base]), true
 }
 
+// guessDir returns that of the store directories that nearly all derivations have which
+// path begins with; "" if it is neither.
+func guessDir(path string) storepath.Dir {
+	for _, dir := range [...]storepath.Dir{storepath.DefaultDir, guixDir} {
+		if strings.HasPrefix(path, string(dir)) {
+			return dir
+		}
+	}
+	return ""
+}
+
+const guixDir storepath.Dir = "/gnu/store"
+
 // storePath checks that s is a store path in the same directory as all others.
 func (p *parser) storePath(offset int, s string) (storepath.Path, bool) {
-	dir := p.dir
-	if dir == "" {
-		dir = storepath.DefaultDir // most likely
-	}
-	if n := len(dir); len(s) > n && s[:n] == string(dir) && s[n] == '/' && plainBaseLen(s[n+1:]) == len(s)-n-1 {
-		p.dir = dir
+	if n := len(p.dir); n > 0 && len(s) > n && s[:n] == string(p.dir) && s[n] == '/' && plainBaseLen(s[n+1:]) == len(s)-n-1 {
 		return storepath.Path(s), true
 	}
 	return p.oddPath(offset, s)
@@ -352,7 +366,6 @@ func (p *parser) oddPath(offset int, s string) (storepath.Path, bool) {
 	}
 	clean := path.Clean(s)
 	if clean != s {
-		p.oddAt = p.pos
 		p.notCanonical(offset, "the path is not in its shortest spelling")
 	}
 	sp, err := storepath.Parse(clean)
@@ -399,17 +412,13 @@ var byteClass = func() (t [256]uint8) {
 // valid: names that begin with a dot.
 func plainBaseLen(s string) int {
 	const hash = storepath.HashPartLen
-	if len(s) < hash+2 || s[hash] != '-' || s[hash+1] == '.' {
-		return 0
-	}
-	all := uint8(inHashPart)
-	for _, c := range []byte(s[:hash]) {
-		all &= byteClass[c]
-	}
-	if all == 0 {
+	if len(s) < hash+2 || s[hash] != '-' || s[hash+1] == '.' || !allOf(inHashPart, s[:hash]) {
 		return 0
 	}
 	end := hash + 1
+	for end+4 <= len(s) && byteClass[s[end]]&byteClass[s[end+1]]&byteClass[s[end+2]]&byteClass[s[end+3]]&inName != 0 {
+		end += 4
+	}
 	for end < len(s) && byteClass[s[end]]&inName != 0 {
 		end++
 	}
@@ -419,19 +428,33 @@ func plainBaseLen(s string) int {
 	return end
 }
 
+// allOf reports whether all bytes of s are of that class. The length of s is a multiple
+// of eight, and so many are looked at in one step.
+func allOf(class uint8, s string) bool {
+	for ; len(s) >= 8; s = s[8:] {
+		class &= byteClass[s[0]] & byteClass[s[1]] & byteClass[s[2]] & byteClass[s[3]] &
+			byteClass[s[4]] & byteClass[s[5]] & byteClass[s[6]] & byteClass[s[7]]
+	}
+	return class != 0
+}
+
 // derivation reads the whole text.
 func (p *parser) derivation(d *Derivation) bool {
+	if int64(len(p.text)) > maxText {
+		return p.fail(0, "", "the text is longer than 4 GiB")
+	}
 	dynamic, ok := p.header()
-	if !ok || !p.outputs(d) || !p.expect(",[") || !p.inputDerivations(d, dynamic) ||
-		!p.rest() || !p.inputSources(d) || !p.expect(",") || !p.platform(d) || !p.expect(",") {
+	if !ok || !p.outputs(d) || !p.expect(",[") || !p.inputDerivations(dynamic) ||
+		!p.expect(",[") || !p.inputSources(d) || !p.expect(",") || !p.platform(d) || !p.expect(",") {
 		return false
 	}
 	if d.Builder, ok = p.string(); !ok {
 		return false
 	}
-	if !p.expect(",[") || !p.args(d) || !p.expect(",[") || !p.env(d) || !p.expect(")") {
+	if !p.expect(",[") || !p.args(d) || !p.expect(",[") || !p.env() || !p.expect(")") {
 		return false
 	}
+	p.makeMaps(d)
 	if p.dir == "" {
 		// Only a fixed output can say now in which directory the derivation lies.
 		if claimed, err := storepath.Parse(string(p.fixed)); err == nil {
@@ -445,14 +468,8 @@ func (p *parser) derivation(d *Derivation) bool {
 	if p.pos < len(p.text) {
 		p.notCanonical(p.pos, "something follows the last parenthesis")
 	}
+	p.parsed.regular = p.note == nil
 	return true
-}
-
-// rest passes over what stands before the input sources, and keeps where it begins:
-// with the bracket that ends the input derivations.
-func (p *parser) rest() bool {
-	p.restAt = p.pos - 1
-	return p.expect(",[")
 }
 
 // header reads what stands before the outputs, and whether dynamic derivations may
@@ -492,44 +509,31 @@ func (p *parser) disorder(offset int, equal bool) bool {
 	return false
 }
 
-// spanOf says where in the text s is, which was read just before.
-func (p *parser) spanOf(s string) span {
-	if p.oddAt == p.pos {
-		p.room.odd = append(p.room.odd, s)
-		return span{start: -len(p.room.odd)}
-	}
-	return span{p.pos - 1 - len(s), p.pos - 1}
-}
-
-// at returns the string at s.
-func (p *parser) at(s span) string {
-	if s.start < 0 {
-		return p.room.odd[-s.start-1]
-	}
-	return p.text[s.start:s.end]
-}
-
-// stringsAt makes a list of the strings at these places; nil if there are none.
-func stringsAt[K ~string](p *parser, spans []span) []K {
-	if len(spans) == 0 {
+// copyOf returns a list of just the size that is needed; nil if it is empty.
+func copyOf[T any](list []T) []T {
+	if len(list) == 0 {
 		return nil
 	}
-	list := make([]K, len(spans))
-	for i, s := range spans {
-		list[i] = K(p.at(s))
+	c := make([]T, len(list))
+	copy(c, list)
+	return c
+}
+
+// fill returns a copy of list, in room if that is enough; nil if it is empty.
+func fill[T any](room, list []T) []T {
+	if n := len(list); n > 0 && n <= cap(room) {
+		room = room[:n:n]
+		copy(room, list)
+		return room
 	}
-	return list
+	return copyOf(list)
 }
 
 func (p *parser) outputs(d *Derivation) bool {
-	var few [4]Entry[string, Output] // as most derivations have
-	list, sorted := few[:0], true
+	list, sorted := d.Outputs.entries, true
 	for first := true; p.more(first); first = false {
 		at := p.pos
-		if !p.expect("(") {
-			return false
-		}
-		name, ok := p.plain()
+		name, ok := p.outputName()
 		if !ok {
 			return false
 		}
@@ -540,21 +544,35 @@ func (p *parser) outputs(d *Derivation) bool {
 		if n := len(list); n > 0 && list[n-1].Key >= name {
 			sorted = p.disorder(at, list[n-1].Key == name)
 		}
+		if len(list) == cap(list) {
+			list = slices.Grow(list, 3) // few have more than four
+		}
 		list = append(list, Entry[string, Output]{name, output})
 	}
-	if len(list) > cap(d.Outputs.entries) {
-		d.Outputs.entries = make([]Entry[string, Output], 0, len(list))
-	}
-	d.Outputs.entries = append(d.Outputs.entries, list...)
 	if !sorted {
-		d.Outputs.entries = sortEntries(d.Outputs.entries) // of two with one name the first counts
+		list = sortEntries(list) // of two with one name the first counts
 	}
+	d.Outputs.entries = list
 	return true
+}
+
+// outputName reads what an output begins with: a parenthesis and its name.
+func (p *parser) outputName() (name string, ok bool) {
+	const likely = `("out"`
+	if strings.HasPrefix(p.text[p.pos:], likely) {
+		p.pos += len(likely)
+		return onlyOut[0], true
+	}
+	if !p.expect("(") {
+		return "", false
+	}
+	return p.plain()
 }
 
 // output reads the three fields of an output after its name.
 func (p *parser) output() (o Output, ok bool) {
 	if p.pos < len(p.text) && p.text[p.pos] == ',' {
+		dir := p.dir
 		if path, ok := p.plainPath(p.pos + 1); ok {
 			// Most outputs are input-addressed.
 			const rest = `,"",""`
@@ -563,6 +581,7 @@ func (p *parser) output() (o Output, ok bool) {
 				return InputAddressedOutput(path), true
 			}
 		}
+		p.dir = dir // the path of a fixed output may lie anywhere
 	}
 	var fields [3]string
 	var at [3]int
@@ -622,7 +641,7 @@ func (p *parser) outputOf(pathAt int, path string, algoAt int, methodAlgo string
 // digest reads the hash of a fixed output in any encoding, and returns it in lower-case
 // hex, as Nix writes it.
 func (p *parser) digest(offset int, s string, algo nixhash.Algorithm) (string, error) {
-	if len(s) == 2*algo.Size() && isLowerHex(s) {
+	if len(s) == 2*algo.Size() && allOf(inHex, s) {
 		return s, nil
 	}
 	p.notCanonical(offset, "the hash is not in lower-case hex")
@@ -630,150 +649,165 @@ func (p *parser) digest(offset int, s string, algo nixhash.Algorithm) (string, e
 	return hash.Base16(), err
 }
 
-func isLowerHex(s string) bool {
-	all := uint8(inHex)
-	for i := range len(s) {
-		all &= byteClass[s[i]]
-	}
-	return all != 0
-}
-
-func (p *parser) inputDerivations(d *Derivation, dynamic bool) bool {
-	paths, sorted := p.room.spans[:0], true
-	p.room.names, p.room.ends = p.room.names[:0], p.room.ends[:0]
-	var children []Map[string, InputOutputs] // one for each path, if dynamic
-	var last storepath.Path
-	for first := true; p.more(first); first = false {
-		at, names := p.pos, len(p.room.names)
-		if !p.expect("(") {
-			return false
-		}
-		path, ok := p.path()
+func (p *parser) inputDerivations(dynamic bool) bool {
+	p.room.places, p.room.oddInputs = p.room.places[:0], p.room.oddInputs[:0]
+	start := p.pos
+	last := p.plainInputs('[', "")
+	for first := p.pos == start; p.more(first); first = false {
+		at := p.pos
+		input, ok := p.inputDerivation(dynamic)
 		if !ok {
 			return false
 		}
-		paths = append(paths, p.spanOf(string(path)))
-		var child Map[string, InputOutputs]
-		if !p.justOut() {
-			if !p.expect(",") {
-				return false
-			}
-			if dynamic {
-				child, ok = p.inputNode(0)
-			} else {
-				ok = p.names()
-			}
-			if !ok || !p.expect(")") {
-				return false
-			}
+		if !first && last >= input.Key {
+			p.inputDisorder = !p.disorder(at, last == input.Key)
 		}
-		if dynamic {
-			children = append(children, child)
-		}
-		if !first && last >= path {
-			sorted = p.disorder(at, last == path)
-		}
-		if len(p.room.names) == names && child.Len() == 0 {
-			p.notCanonical(at, "an input derivation is listed of which no output is used")
-		}
-		last = path
-		p.room.ends = append(p.room.ends, len(p.room.names))
+		p.keepInput(at, input)
+		last = p.plainInputs(',', input.Key)
 	}
-	p.room.spans = paths
-	p.makeInputs(d, children)
-	if !sorted {
-		slices.Reverse(d.InputDerivations.entries) // of two with one path the last counts
-		d.InputDerivations.entries = sortEntries(d.InputDerivations.entries)
-	}
+	p.parsed.inputs = len(p.room.places)
+	p.parsed.inputList = p.spanTo(start)
 	return true
 }
 
-// makeInputs makes the input derivations of what was collected.
-func (p *parser) makeInputs(d *Derivation, children []Map[string, InputOutputs]) {
-	if len(p.room.spans) == 0 {
+// spanTo returns the span from start to before the bracket that was just passed.
+func (p *parser) spanTo(start int) span { return span{uint32(start), uint32(p.pos - 1)} }
+
+// keepInput keeps the input derivation that begins at offset and was just passed.
+func (p *parser) keepInput(offset int, e Entry[storepath.Path, InputOutputs]) {
+	const before, after = `("`, `",["out"])`
+	start := offset + len(before)
+	if p.pos-start == len(e.Key)+len(after) && p.text[p.pos-len(after):p.pos] == after && len(e.Key) <= maxPart {
+		p.room.places = append(p.room.places, place{start: uint32(start), key: uint16(len(e.Key))})
 		return
 	}
-	all, start := stringsAt[string](p, p.room.names), 0
-	list := make([]Entry[storepath.Path, InputOutputs], len(p.room.spans))
-	for i, path := range p.room.spans {
-		end := p.room.ends[i]
-		list[i].Key = storepath.Path(p.at(path))
-		list[i].Value.Names.keys = all[start:end:end]
-		if children != nil {
-			list[i].Value.Dynamic = children[i]
+	p.room.places = append(p.room.places, oddPlace(len(p.room.oddInputs)))
+	p.room.oddInputs = append(p.room.oddInputs, e)
+}
+
+// inputDerivation reads an input derivation, and which of its outputs are used.
+func (p *parser) inputDerivation(dynamic bool) (e Entry[storepath.Path, InputOutputs], ok bool) {
+	at := p.pos
+	if !p.expect("(") {
+		return e, false
+	}
+	if e.Key, ok = p.path(); !ok || !p.expect(",") {
+		return e, false
+	}
+	if dynamic {
+		e.Value, ok = p.inputNode(0)
+	} else {
+		e.Value.Names.keys, ok = p.outputNames()
+	}
+	if ok && e.Value.Names.Len() == 0 && e.Value.Dynamic.Len() == 0 {
+		p.notCanonical(at, "an input derivation is listed of which no output is used")
+	}
+	return e, ok && p.expect(")")
+}
+
+// plainInputs reads input derivations as long as they are sorted, and are used for
+// "out" alone, as most are. It does what inputDerivations does in fewer steps. The first
+// stands after separator, which may have been passed already if it is the bracket of the
+// list; the others after a comma. The last path, which was last before, is returned.
+func (p *parser) plainInputs(separator byte, last storepath.Path) storepath.Path {
+	const before, after = `("`, `",["out"])`
+	text, pos, list := p.text, p.pos, p.room.places
+	if separator == '[' {
+		pos--
+	}
+	lastWord := uint64(0) // the first eight bytes of the last hash part, once it is known; the first byte is highest
+	for pos+len(before) < len(text) && text[pos] == separator && text[pos+1:pos+1+len(before)] == before {
+		start := pos + 1 + len(before)
+		path, ok := p.plainPath(start - 1)
+		if !ok || len(path) > maxPart || !strings.HasPrefix(text[start+len(path):], after) {
+			break
 		}
-		start = end
+		hash := path[len(p.dir)+1:]
+		word := bits.ReverseBytes64(load64(string(hash[:8])))
+		if (word <= lastWord || lastWord == 0) && path <= last {
+			break
+		}
+		list = append(list, place{start: uint32(start), key: uint16(len(path))})
+		pos = start + len(path) + len(after)
+		p.pos, separator, last, lastWord = pos, ',', path, word
 	}
-	d.InputDerivations.entries = list
+	p.room.places = list
+	return last
 }
 
-// justOut passes over what most inputs end in: that the output "out" is used alone.
-func (p *parser) justOut() bool {
-	const token = `,["out"])`
-	rest := p.text[p.pos:]
-	if len(rest) < len(token) || rest[:len(token)] != token {
-		return false
-	}
-	p.room.names = append(p.room.names, span{p.pos + 3, p.pos + 6})
-	p.pos += len(token)
-	return true
-}
+// onlyOut are the names of the outputs that are used of most inputs. All share it: a
+// Set never changes the keys that it has, but makes new ones.
+var onlyOut = []string{"out"}
 
-// names reads a list of output names and adds it, as a set, to those in the room.
-func (p *parser) names() bool {
+// outputNames reads a list of output names. It is returned as a set.
+func (p *parser) outputNames() ([]string, bool) {
 	if !p.expect("[") {
-		return false
+		return nil, false
 	}
-	names, sorted := p.room.names, true
-	start, last := len(names), ""
+	names, sorted := p.room.strings[:0], true
 	for first := true; p.more(first); first = false {
 		at := p.pos
 		name, ok := p.plain()
 		if !ok {
-			return false
+			return nil, false
 		}
-		if !first && last >= name {
-			sorted = p.disorder(at, last == name)
+		if n := len(names); n > 0 && names[n-1] >= name {
+			sorted = p.disorder(at, names[n-1] == name)
 		}
-		names, last = append(names, p.spanOf(name)), name
+		names = append(names, name)
 	}
+	p.room.strings = names
 	if !sorted {
-		names = names[:start+len(p.sortSpans(names[start:]))]
+		names = sortedSet(names)
 	}
-	p.room.names = names
-	return true
+	return p.keepNames(names), true
 }
 
-// sortSpans sorts by what is there, and keeps each string once.
-func (p *parser) sortSpans(spans []span) []span {
-	slices.SortFunc(spans, func(a, b span) int { return strings.Compare(p.at(a), p.at(b)) })
-	return slices.CompactFunc(spans, func(a, b span) bool { return p.at(a) == p.at(b) })
+// sortedSet sorts in place, and keeps each element once.
+func sortedSet[K ~string](list []K) []K {
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// keepNames copies a list of output names out of the room. Those of many inputs share
+// an array, so that a thousand inputs are not a thousand allocations.
+func (p *parser) keepNames(names []string) []string {
+	if len(names) == 1 && names[0] == onlyOut[0] {
+		return onlyOut
+	}
+	if cap(p.names)-len(p.names) < len(names) {
+		p.names = make([]string, 0, max(len(names), 2*cap(p.names), 2))
+	}
+	start := len(p.names)
+	p.names = append(p.names, names...)
+	return p.names[start:len(p.names):len(p.names)]
 }
 
 // inputNode reads which outputs of an input are used where dynamic derivations may
 // be: a list of names, or that and what is used of the derivations that the outputs
-// are. The names of the input itself are added to those in the room.
-func (p *parser) inputNode(depth int) (children Map[string, InputOutputs], ok bool) {
+// are.
+func (p *parser) inputNode(depth int) (used InputOutputs, ok bool) {
 	if p.pos < len(p.text) && p.text[p.pos] == '[' {
-		return children, p.names()
+		used.Names.keys, ok = p.outputNames()
+		return used, ok
 	}
 	at := p.pos
 	if depth == maxDynamicDepth {
-		return children, p.fail(at, "", fmt.Sprintf("outputs of dynamic derivations are nested more than %d deep", maxDynamicDepth))
+		return used, p.fail(at, "", fmt.Sprintf("outputs of dynamic derivations are nested more than %d deep", maxDynamicDepth))
 	}
 	if p.pos >= len(p.text) || p.text[p.pos] != '(' {
-		return children, p.fail(at, "`[` or `(`", "this does not say which outputs of an input are used")
+		return used, p.fail(at, "`[` or `(`", "this does not say which outputs of an input are used")
 	}
 	p.pos++
-	if !p.names() || !p.expect(",[") {
-		return children, false
+	if used.Names.keys, ok = p.outputNames(); !ok || !p.expect(",[") {
+		return used, false
 	}
 	list, sorted := []Entry[string, InputOutputs](nil), true
 	for first := true; p.more(first); first = false {
 		at := p.pos
 		child, ok := p.child(depth)
 		if !ok {
-			return children, false
+			return used, false
 		}
 		if n := len(list); n > 0 && list[n-1].Key >= child.Key {
 			sorted = p.disorder(at, list[n-1].Key == child.Key)
@@ -787,8 +821,8 @@ func (p *parser) inputNode(depth int) (children Map[string, InputOutputs], ok bo
 		slices.Reverse(list) // of two with one name the last counts
 		list = sortEntries(list)
 	}
-	children.entries = list
-	return children, p.expect(")")
+	used.Dynamic.entries = list
+	return used, p.expect(")")
 }
 
 // child reads an output that is a derivation, and which of its outputs are used.
@@ -799,12 +833,10 @@ func (p *parser) child(depth int) (e Entry[string, InputOutputs], ok bool) {
 	if e.Key, ok = p.plain(); !ok || !p.expect(",") {
 		return e, false
 	}
-	at, start := p.pos, len(p.room.names)
-	if e.Value.Dynamic, ok = p.inputNode(depth + 1); !ok {
+	at := p.pos
+	if e.Value, ok = p.inputNode(depth + 1); !ok {
 		return e, false
 	}
-	e.Value.Names.keys = stringsAt[string](p, p.room.names[start:])
-	p.room.names = p.room.names[:start] // what is left there are the names of the input itself
 	if e.Value.Names.Len() == 0 && e.Value.Dynamic.Len() == 0 {
 		p.notCanonical(at, "a dynamic output is listed of which no output is used")
 	}
@@ -812,24 +844,23 @@ func (p *parser) child(depth int) (e Entry[string, InputOutputs], ok bool) {
 }
 
 func (p *parser) inputSources(d *Derivation) bool {
-	spans, sorted := p.room.spans[:0], true
-	var last storepath.Path
+	list, sorted := p.room.paths[:0], true
 	for first := true; p.more(first); first = false {
 		at := p.pos
 		path, ok := p.path()
 		if !ok {
 			return false
 		}
-		if !first && last >= path {
-			sorted = p.disorder(at, last == path)
+		if n := len(list); n > 0 && list[n-1] >= path {
+			sorted = p.disorder(at, list[n-1] == path)
 		}
-		spans, last = append(spans, p.spanOf(string(path))), path
+		list = append(list, path)
 	}
-	p.room.spans = spans
+	p.room.paths = list
 	if !sorted {
-		spans = p.sortSpans(spans)
+		list = sortedSet(list)
 	}
-	d.InputSources.keys = stringsAt[storepath.Path](p, spans)
+	d.InputSources.keys = fill(d.InputSources.keys, list)
 	return true
 }
 
@@ -845,107 +876,123 @@ func (p *parser) platform(d *Derivation) (ok bool) {
 }
 
 func (p *parser) args(d *Derivation) bool {
-	spans := p.room.spans[:0]
+	list := p.room.strings[:0]
 	for first := true; p.more(first); first = false {
 		arg, ok := p.string()
 		if !ok {
 			return false
 		}
-		spans = append(spans, p.spanOf(arg))
+		list = append(list, arg)
 	}
-	p.room.spans = spans
-	d.Args = stringsAt[string](p, spans)
+	p.room.strings = list
+	d.Args = fill(d.Args, list)
 	return true
 }
 
-func (p *parser) env(d *Derivation) bool {
-	spans, sorted := p.room.spans[:0], true // keys and values in turn
-	last := ""
-	for first := true; p.more(first); first = false {
+func (p *parser) env() bool {
+	p.room.oddVariables = p.room.oddVariables[:0]
+	start := p.pos
+	last := p.plainVariables('[', "")
+	for first := p.pos == start; p.more(first); first = false {
 		at := p.pos
-		key, value, ok := p.variable()
+		e, ok := p.variable()
 		if !ok {
 			return false
 		}
-		if k := p.at(key); !first && last >= k {
-			sorted = p.disorder(at, last == k)
+		if !first && last >= e.Key {
+			p.variableDisorder = !p.disorder(at, last == e.Key)
 		}
-		spans, last = p.plainVariables(append(spans, key, value), p.at(key))
+		p.keepVariable(at, e)
+		last = p.plainVariables(',', e.Key)
 	}
-	p.room.spans = spans
-	if len(spans) == 0 {
-		return true
-	}
-	list := make([]Entry[string, string], len(spans)/2)
-	for i := range list {
-		list[i] = Entry[string, string]{p.at(spans[2*i]), p.at(spans[2*i+1])}
-	}
-	if !sorted {
-		slices.Reverse(list) // of two with one name the last counts
-		list = sortEntries(list)
-	}
-	d.Env.entries = list
+	p.parsed.variableList = p.spanTo(start)
 	return true
 }
 
-// variable reads an environment variable.
-func (p *parser) variable() (key, value span, ok bool) {
-	if !p.expect("(") {
-		return key, value, false
+// keepVariable keeps the variable that begins at offset and was just passed.
+func (p *parser) keepVariable(offset int, e Entry[string, string]) {
+	const before, after = `("`, `")`
+	plainLen := len(before) + len(e.Key) + len(between) + len(e.Value) + len(after) // without escapes
+	if p.pos-offset == plainLen && len(e.Key) <= maxPart && len(e.Value) <= maxPart {
+		p.room.places = append(p.room.places, place{uint32(offset + len(before)), uint16(len(e.Key)), uint16(len(e.Value))})
+		return
 	}
-	s, ok := p.string()
-	if !ok {
-		return key, value, false
-	}
-	key = p.spanOf(s)
-	if !p.expect(",") {
-		return key, value, false
-	}
-	if s, ok = p.string(); !ok {
-		return key, value, false
-	}
-	value = p.spanOf(s)
-	return key, value, p.expect(")")
+	p.room.places = append(p.room.places, oddPlace(len(p.room.oddVariables)))
+	p.room.oddVariables = append(p.room.oddVariables, e)
 }
 
-// plainVariables reads variables as long as they have no escapes, follow a comma and
-// are sorted. It does what env and variable do in fewer steps, for variables are the
-// greater part of most texts.
-func (p *parser) plainVariables(spans []span, last string) ([]span, string) {
-	text, pos := p.text, p.pos
+// makeMaps makes the two maps of what was kept.
+func (p *parser) makeMaps(d *Derivation) {
+	all, room := p.parsed, p.room
+	all.places, all.oddInputs = copyOf(room.places), copyOf(room.oddInputs)
+	all.oddVariables = append(all.oddVariables, room.oddVariables...)
+	d.InputDerivations.source, d.Env.source = (*parsedInputs)(all), (*parsedVariables)(all)
+	if p.inputDisorder {
+		d.InputDerivations.sort()
+	}
+	if p.variableDisorder {
+		d.Env.sort()
+	}
+}
+
+// variable reads an environment variable.
+func (p *parser) variable() (e Entry[string, string], ok bool) {
+	if !p.expect("(") {
+		return e, false
+	}
+	if e.Key, ok = p.string(); !ok || !p.expect(",") {
+		return e, false
+	}
+	if e.Value, ok = p.string(); !ok {
+		return e, false
+	}
+	return e, p.expect(")")
+}
+
+// plainVariables reads variables as long as they have no escapes and are sorted. It does
+// what env and variable do in fewer steps, for variables are the greater part of most
+// texts. The first stands after separator, which may have been passed already if it is
+// the bracket of the list; the others after a comma. The last name, which was last before,
+// is returned.
+func (p *parser) plainVariables(separator byte, last string) string {
+	const before = `("`
+	text, pos, list := p.text, p.pos, p.room.places
+	if separator == '[' {
+		pos--
+	}
 	lastWord := uint64(0) // the first eight bytes of last, once it is known; the first byte is highest
-	for pos+16 <= len(text) && text[pos] == ',' && text[pos+1] == '(' && text[pos+2] == '"' {
-		start := pos + 3
-		middle := start + 8
+	for pos+len(before)+17 <= len(text) && text[pos] == separator && text[pos+1:pos+1+len(before)] == before {
+		start := pos + 1 + len(before)
 		word := load64(text[start : start+8])
-		if found := hasByte(word, '"'); found != 0 {
-			n := bits.TrailingZeros64(found) / 8
-			middle = start + n
-			word &= 1<<(8*n) - 1
-		} else {
-			middle = indexQuote(text, middle)
+		length := firstOf(hasByte(word, '"'), hasByte(load64(text[start+8:start+16]), '"'))
+		word &= 1<<(8*length) - 1
+		middle := start + length
+		if length == 16 {
+			middle = indexFrom(text, middle, '"')
 		}
-		if middle+11 > len(text) || text[middle+1] != ',' || text[middle+2] != '"' {
+		begin := middle + len(between)
+		if begin+16 > len(text) || text[middle:begin] != between {
 			break
 		}
-		end := middle + 11
-		if found := hasByte(load64(text[middle+3:end]), '"'); found != 0 {
-			end = middle + 3 + bits.TrailingZeros64(found)/8
-		} else {
-			end = indexQuote(text, end)
+		end := begin + firstOf(hasByte(load64(text[begin:begin+8]), '"'), hasByte(load64(text[begin+8:begin+16]), '"'))
+		if end == begin+16 {
+			end = indexFrom(text, end, '"')
 		}
 		if end+2 > len(text) || text[end+1] != ')' || p.nextEscape < end && p.escapeBefore(start, end) {
 			break
 		}
-		if word = bits.ReverseBytes64(word); (word <= lastWord || lastWord == 0) && text[start:middle] <= last {
+		key := text[start:middle]
+		word = bits.ReverseBytes64(word)
+		if len(key) > maxPart || end-begin > maxPart || separator == ',' && (word <= lastWord || lastWord == 0) && key <= last {
 			break
 		}
-		last, lastWord = text[start:middle], word
-		spans = append(spans, span{start, middle}, span{middle + 3, end})
+		list = append(list, place{uint32(start), uint16(len(key)), uint16(end - begin)})
+		last, lastWord = key, word
 		pos = end + 2
+		p.pos, separator = pos, ','
 	}
-	p.pos = pos
-	return spans, last
+	p.room.places = list
+	return last
 }
 
 // escapeBefore reports whether there is a backslash between start and end. It need be

@@ -8,19 +8,18 @@ import (
 // References returns what the .drv file refers to: its input derivations and
 // sources, but not its outputs.
 func (d *Derivation) References() Set[storepath.Path] {
-	drvs, sources := d.InputDerivations.entries, d.InputSources.keys
-	all := make([]storepath.Path, 0, len(drvs)+len(sources))
-	for len(drvs) > 0 || len(sources) > 0 {
-		if len(drvs) == 0 || len(sources) > 0 && sources[0] <= drvs[0].Key {
-			if len(drvs) > 0 && sources[0] == drvs[0].Key {
-				drvs = drvs[1:]
-			}
+	sources := d.InputSources.keys
+	all := make([]storepath.Path, 0, d.InputDerivations.Len()+len(sources))
+	for drv := range d.InputDerivations.Keys() {
+		for len(sources) > 0 && sources[0] < drv {
 			all, sources = append(all, sources[0]), sources[1:]
-			continue
 		}
-		all, drvs = append(all, drvs[0].Key), drvs[1:]
+		if len(sources) > 0 && sources[0] == drv {
+			sources = sources[1:]
+		}
+		all = append(all, drv)
 	}
-	return Set[storepath.Path]{all}
+	return Set[storepath.Path]{append(all, sources...)}
 }
 
 // Path computes the store path of the .drv file itself: that of a text with the

@@ -24,16 +24,25 @@ func (d *Derivation) MarshalText() ([]byte, error) { return d.AppendATerm(nil), 
 // a text that is read as something else or not at all; see [Derivation.Validate].
 func (d *Derivation) AppendATerm(dst []byte) []byte {
 	dst = d.appendHeader(dst, false)
-	for i := range d.InputDerivations.entries {
-		e := &d.InputDerivations.entries[i]
+	dst = d.appendInputs(dst)
+	return d.appendRest(dst, false)
+}
+
+// appendInputs appends the input derivations.
+func (d *Derivation) appendInputs(dst []byte) []byte {
+	if list, ok := d.InputDerivations.written(); ok {
+		return append(dst, list...)
+	}
+	for i := range d.InputDerivations.Len() {
+		path, used := d.InputDerivations.At(i)
 		dst = appendComma(dst, i)
 		dst = append(dst, '(')
-		dst = appendPlain(dst, string(e.Key))
+		dst = appendPlain(dst, string(path))
 		dst = append(dst, ',')
-		dst = e.Value.append(dst)
+		dst = used.append(dst)
 		dst = append(dst, ')')
 	}
-	return d.appendRest(dst, false)
+	return dst
 }
 
 // appendHeader appends what stands before the list of input derivations.
@@ -113,20 +122,29 @@ func (d *Derivation) appendRest(dst []byte, masked bool) []byte {
 		dst = appendQuoted(dst, arg)
 	}
 	dst = append(dst, "],["...)
-	for i := range d.Env.entries {
-		e := &d.Env.entries[i]
+	dst = d.appendVariables(dst, masked)
+	return append(dst, "])"...)
+}
+
+// appendVariables appends the environment.
+func (d *Derivation) appendVariables(dst []byte, masked bool) []byte {
+	if list, ok := d.Env.written(); ok && !masked {
+		return append(dst, list...)
+	}
+	for i := range d.Env.Len() {
+		key, value := d.Env.At(i)
 		dst = appendComma(dst, i)
 		dst = append(dst, '(')
-		dst = appendQuoted(dst, e.Key)
+		dst = appendQuoted(dst, key)
 		dst = append(dst, ',')
-		if masked && d.Outputs.Has(e.Key) {
+		if masked && d.Outputs.Has(key) {
 			dst = append(dst, `""`...)
 		} else {
-			dst = appendQuoted(dst, e.Value)
+			dst = appendQuoted(dst, value)
 		}
 		dst = append(dst, ')')
 	}
-	return append(dst, "])"...)
+	return dst
 }
 
 // appendComma appends what stands before the i-th element of a list.

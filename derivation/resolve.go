@@ -2,6 +2,7 @@ package derivation
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"pix/storepath"
@@ -102,11 +103,11 @@ func (d *Derivation) rewrite(r *strings.Replacer) {
 	for i, arg := range d.Args {
 		d.Args[i] = r.Replace(arg)
 	}
-	entries := d.Env.entries
+	entries := slices.Clone(d.Env.list())
 	for i, e := range entries {
 		entries[i] = Entry[string, string]{r.Replace(e.Key), r.Replace(e.Value)}
 	}
-	d.Env.entries = sortEntries(entries) // of two names that have become one the first counts
+	d.Env = Map[string, string]{entries: sortEntries(entries)} // of two names that have become one the first counts
 }
 
 // settleDeferred gives deferred outputs the paths that they have now that there are no

@@ -114,14 +114,13 @@ func (v *validation) fixed() {
 }
 
 func (v *validation) inputs() {
-	for i := range v.d.InputDerivations.entries {
-		e := &v.d.InputDerivations.entries[i]
-		field := "input " + string(e.Key)
-		v.path(field, e.Key)
-		if !e.Key.IsDerivation() {
+	for path, used := range v.d.InputDerivations.All() {
+		field := "input " + string(path)
+		v.path(field, path)
+		if !path.IsDerivation() {
 			v.add(field, "it is no derivation, for its name does not end in .drv")
 		}
-		v.inputOutputs(field, e.Value, 0)
+		v.inputOutputs(field, used, 0)
 	}
 	for path := range v.d.InputSources.All() {
 		v.path("source "+string(path), path)

@@ -163,8 +163,7 @@ type subject struct {
 	number int32
 	result VerifyResult
 
-	text       string
-	restAt     int // of the bracket in text that ends the input derivations
+	parsed     *parsed // what is to be found in the text
 	sum        nixhash.Hash
 	derivation *Derivation // nil if it did not parse
 	canonical  bool
@@ -239,13 +238,14 @@ func (v *verifier) read(s *subject) {
 		}
 		return
 	}
-	d := &Derivation{Name: name[storepath.HashPartLen+1:]}
 	p := newParser(text, v.options.Dir)
-	if err := p.parse(d); err != nil {
+	d, err := p.parse()
+	if err != nil {
 		s.problem(CheckParse, err.Error())
 		return
 	}
-	s.text, s.restAt, s.derivation = text, p.restAt, d
+	d.Name = name[storepath.HashPartLen+1:]
+	s.parsed, s.derivation = p.parsed, d
 	s.sum = nixhash.SHA256Hash(sha256.Sum256([]byte(text)))
 	if err := p.canonical(d); err != nil {
 		s.problem(CheckCanonical, err.Error())

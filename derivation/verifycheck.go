@@ -1,7 +1,6 @@
 package derivation
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 
@@ -102,21 +101,21 @@ func (s *subject) checkFixed() {
 func (s *subject) collect(w *hashWork) (deferred bool) {
 	w.inputs = w.inputs[:0]
 	for i, input := range s.inputs {
-		e := &s.derivation.InputDerivations.entries[i]
+		path, used := s.derivation.InputDerivations.At(i)
 		if input == nil || !input.sound || !input.hashed && !input.defers {
-			s.lack(e.Key, input)
+			s.lack(path, input)
 			continue
 		}
-		if err := wantedOutputs(s.derivation.Name, e, &input.derivation.Outputs); err != nil {
+		if err := wantedOutputs(s.derivation.Name, path, used, &input.derivation.Outputs); err != nil {
 			s.problem(CheckInputs, err.Error())
 		}
 		deferred = deferred || input.defers
 		if !input.hashed {
-			s.lack(e.Key, input)
+			s.lack(path, input)
 			continue
 		}
-		if e.Value.Names.Len() > 0 {
-			in := hashedInput{names: e.Value.Names.keys}
+		if used.Names.Len() > 0 {
+			in := hashedInput{names: used.Names.keys}
 			input.result.Modulo.Hash.AppendDigest(in.digest[:0])
 			w.inputs = append(w.inputs, in)
 		}
@@ -172,41 +171,34 @@ func (s *subject) appendText(dst []byte, masked bool, inputs []hashedInput) []by
 	}
 	dst = s.derivation.appendHeader(dst, masked)
 	dst = appendHashedInputs(dst, inputs)
-	start := len(dst)
-	dst = append(dst, s.text[s.restAt:]...)
-	if !masked {
-		return dst
+	offset := s.parsed.inputList.end
+	if masked {
+		blanked, end, ok := s.appendBlanked(dst, offset)
+		if !ok {
+			return s.derivation.appendRest(dst, true)
+		}
+		dst, offset = blanked, end
 	}
-	if blanked, ok := s.blankVariables(dst, start); ok {
-		return blanked
-	}
-	return s.derivation.appendRest(dst[:start], true)
+	return append(dst, s.parsed.text[offset:]...)
 }
 
-// blankVariables cuts the values of the variables that are named like outputs out of
-// the text that begins at start. It gives up on names or values with escapes.
-//
-// A quote after a parenthesis opens a string, unless the parenthesis is the last
-// byte of one; but then the quote is not followed by a name and another quote. So
-// what is looked for is found where a variable begins and nowhere else.
-func (s *subject) blankVariables(text []byte, start int) (_ []byte, ok bool) {
-	at := start
-	for i := range s.derivation.Env.entries {
-		e := &s.derivation.Env.entries[i]
-		if !s.derivation.Outputs.Has(e.Key) {
+// appendBlanked appends the text from offset to the last of the variables that are named
+// like outputs, without their values, and returns where it goes on. It gives up where
+// something is escaped.
+func (s *subject) appendBlanked(dst []byte, offset uint32) (_ []byte, end uint32, ok bool) {
+	for name := range s.derivation.Outputs.Keys() {
+		i, ok := s.derivation.Env.search(name)
+		if !ok {
 			continue
 		}
-		if hasEscaped(e.Key) || hasEscaped(e.Value) {
-			return nil, false
+		at := s.parsed.places[s.parsed.inputs+i] // what is canonical is sorted, so this is where it stands
+		if at.start == 0 {
+			return nil, 0, false
 		}
-		n := bytes.Index(text[at:], []byte(`("`+e.Key+`","`))
-		if n < 0 {
-			return nil, false
-		}
-		at += n + len(e.Key) + len(`("","`)
-		text = append(text[:at], text[at+len(e.Value):]...)
+		start, next := at.valueOf()
+		dst, offset = append(dst, s.parsed.text[offset:start]...), next
 	}
-	return text, true
+	return dst, offset, true
 }
 
 // paths computes the paths of the outputs from the hash.

@@ -1,5 +1,7 @@
 package derivation
 
+import "math/bits"
+
 // Eight bytes are looked at in one step here, as one word: a byte of the word is zero
 // if taking one off it borrows from its highest bit, and less than n if taking n off
 // it does ("Bit Twiddling Hacks" by Sean Eron Anderson, haszero and hasless).
@@ -22,4 +24,15 @@ func load64(s string) uint64 {
 func hasByte(word uint64, c byte) uint64 {
 	word ^= ones * uint64(c)
 	return (word - ones) & ^word & highs
+}
+
+// firstOf returns which of sixteen bytes is the first that was found; 16 if none was.
+// What was found in each eight is said as [hasByte] says it. Nothing is decided here
+// that a processor would have to guess.
+func firstOf(low, high uint64) int {
+	n := bits.TrailingZeros64(low)
+	if low == 0 {
+		n = 64 + bits.TrailingZeros64(high)
+	}
+	return n / 8
 }

@@ -12,6 +12,10 @@
 // Unwrap method, and returns an error that is [errors.ErrUnsupported] where there is
 // none. A method may return that too: what a daemon can do depends on its version.
 //
+// Some things any store can do with what it has: [Closure] walks along references,
+// [Copy] brings objects with all that they refer to into another store,
+// [SortByReferences] finds the order in which they can be added.
+//
 // Sources: path-info.hh, build-result.hh, realisation.hh and store-api.hh in
 // src/libstore/include/nix/store of Nix.
 package store

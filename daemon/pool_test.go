@@ -1,0 +1,594 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pix/daemon"
+	"pix/nixhash"
+	"pix/protocol"
+	"pix/store"
+	"pix/storepath"
+)
+
+// A memory is a transport to fake daemons, one for each connection.
+type memory struct {
+	serve func(p *peer, n int) // plays the n-th daemon, from 1 on
+	delay time.Duration        // of each direction
+
+	dials, open atomic.Int32
+	mu          sync.Mutex
+	conns       []net.Conn
+	dead        bool // nobody answers
+}
+
+func (m *memory) String() string { return "memory" }
+
+func (m *memory) Dial(context.Context) (net.Conn, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.dead {
+		return nil, errors.New("nobody is there")
+	}
+	n := int(m.dials.Add(1))
+	theirs, ours := net.Pipe()
+	m.conns = append(m.conns, theirs)
+	m.open.Add(1)
+	go func() {
+		defer m.open.Add(-1)
+		fakeServe(theirs, newest, func(p *peer) {
+			if m.serve != nil {
+				m.serve(p, n)
+				return
+			}
+			p.serveAll()
+		})
+	}()
+	if m.delay > 0 {
+		return delayed(ours, m.delay), nil
+	}
+	return ours, nil
+}
+
+// restart ends all connections, as a daemon does that is restarted.
+func (m *memory) restart() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, nc := range m.conns {
+		nc.Close()
+	}
+	m.conns = nil
+}
+
+// pooled runs f on a pool of fake daemons, in a bubble of synctest.
+func pooled(t *testing.T, m *memory, opts *daemon.Options, f func(ctx context.Context, p *daemon.Pool)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p, err := daemon.Open(t.Context(), m, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(t.Context(), p)
+		p.Close()
+		time.Sleep(time.Hour) // until the daemons have noticed
+		if n := m.open.Load(); n != 0 {
+			t.Errorf("%d connections are open after Close", n)
+		}
+		if _, err := p.IsValidPath(t.Context(), helloPath); !errors.Is(err, daemon.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}
+
+// oneByOne does one thing of each kind after the other.
+func oneByOne(t *testing.T, ctx context.Context, p *daemon.Pool) {
+	t.Helper()
+	if valid, err := p.IsValidPath(ctx, helloPath); !valid || err != nil {
+		t.Errorf("IsValidPath: %v, %v", valid, err)
+	}
+	if path, err := p.AddTextToStore(ctx, "hello.txt", "hello world", nil); path != helloPath || err != nil {
+		t.Errorf("AddTextToStore: %v, %v", path, err)
+	}
+	if err := readFakeNAR(ctx, p); err != nil {
+		t.Errorf("NARFromPath: %v", err)
+	}
+	if err := p.BuildPaths(ctx, fakeBuilt, store.BuildNormal); err != nil {
+		t.Errorf("BuildPaths: %v", err)
+	}
+	if err := readInfos(p.QueryPathInfos(ctx, []storepath.Path{helloPath, helloPath}), 2); err != nil {
+		t.Errorf("QueryPathInfos: %v", err)
+	}
+}
+
+// Where one thing is done at a time, one connection suffices.
+func TestPoolOfOneThing(t *testing.T) {
+	m := new(memory)
+	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
+		for range 3 {
+			oneByOne(t, ctx, p)
+		}
+		if n := m.dials.Load(); n != 1 {
+			t.Errorf("%d connections were made", n)
+		}
+		info, err := p.Info(ctx)
+		if err != nil || info.NixVersion != "test" || info.Version != newest || info.Addr != "memory" || info.Trust != protocol.Trusted {
+			t.Errorf("%+v, %v", info, err)
+		}
+	})
+}
+
+// No more connections are made than agreed, and queries do not wait for builds.
+func TestPoolIsBounded(t *testing.T) {
+	m := &memory{serve: func(p *peer, _ int) {
+		for req := p.next(); req != nil; req = p.next() {
+			if req.Op() == protocol.BuildPaths {
+				time.Sleep(time.Minute)
+			}
+			p.answer(req.Op(), fakeReply(req))
+		}
+	}}
+	pooled(t, m, &daemon.Options{MaxConns: 2}, func(ctx context.Context, p *daemon.Pool) {
+		start := time.Now()
+		var builds sync.WaitGroup
+		for range 6 {
+			builds.Go(func() {
+				if err := p.BuildPaths(ctx, fakeBuilt, store.BuildNormal); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if _, err := p.IsValidPath(ctx, helloPath); err != nil || time.Since(start) > 0 {
+			t.Errorf("a query waited: %v", err)
+		}
+		impatient, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if err := p.BuildPaths(impatient, fakeBuilt, store.BuildNormal); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		caused, stop := context.WithCancelCause(ctx)
+		stop(errBoo)
+		if err := p.BuildPaths(caused, fakeBuilt, store.BuildNormal); !errors.Is(err, context.Canceled) || !errors.Is(err, errBoo) {
+			t.Errorf("%v, want Canceled and its cause", err)
+		}
+		builds.Wait()
+		if took := time.Since(start); took != 3*time.Minute {
+			t.Errorf("six builds of a minute took %v, two at a time", took)
+		}
+		if n := m.dials.Load(); n != 3 {
+			t.Errorf("%d connections were made", n)
+		}
+	})
+}
+
+// Calls within loops, open archives, sessions, handlers and bodies do not deadlock, not even
+// in a pool of one connection.
+func TestPoolOfOneNested(t *testing.T) {
+	pooled(t, new(memory), &daemon.Options{MaxConns: 1}, func(ctx context.Context, p *daemon.Pool) {
+		ctx, cancel := context.WithTimeout(ctx, time.Hour)
+		defer cancel()
+		for info, err := range p.QueryPathInfos(ctx, []storepath.Path{helloPath, helloPath}) {
+			if err != nil {
+				t.Fatal(info, err)
+			}
+			oneByOne(t, ctx, p)
+		}
+		outer, err := p.NARFromPath(ctx, helloPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inner, err := p.NARFromPath(ctx, helloPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		oneByOne(t, ctx, p)
+		for _, r := range []io.ReadCloser{outer, inner} {
+			if nar, err := io.ReadAll(r); err != nil || !slices.Equal(nar, fakeNAR) {
+				t.Errorf("%d bytes, %v", len(nar), err)
+			}
+			r.Close()
+		}
+		session, err := p.Session(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		oneByOne(t, ctx, p)
+		session.Close()
+		_, err = p.AddToStore(ctx, "hello.txt", storepath.Flat, nixhash.SHA256, nil, readerFunc(func([]byte) (int, error) {
+			oneByOne(t, ctx, p)
+			return 0, io.EOF
+		}), nil)
+		if err != nil {
+			t.Error(err)
+		}
+		oneByOne(t, ctx, p)
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// What reads only is done again when its connection is lost; what writes is not.
+func TestPoolRetries(t *testing.T) {
+	m := &memory{serve: func(p *peer, n int) {
+		if n%2 == 1 { // it hangs up when it is asked
+			p.next()
+			return
+		}
+		p.serveAll()
+	}}
+	fresh := func(f func(ctx context.Context, p *daemon.Pool)) {
+		m.dials.Store(0)
+		pooled(t, m, nil, f)
+	}
+	fresh(func(ctx context.Context, p *daemon.Pool) {
+		if valid, err := p.IsValidPath(ctx, helloPath); !valid || err != nil {
+			t.Errorf("%v, %v", valid, err)
+		}
+	})
+	fresh(func(ctx context.Context, p *daemon.Pool) {
+		if all, err := p.QueryAllValidPaths(ctx); len(all) != 1 || err != nil {
+			t.Errorf("%v, %v", all, err)
+		}
+	})
+	fresh(func(ctx context.Context, p *daemon.Pool) {
+		if err := readInfos(p.QueryClosure(ctx, helloPath), 1); err != nil {
+			t.Error(err)
+		}
+	})
+	fresh(func(ctx context.Context, p *daemon.Pool) {
+		if err := readFakeNAR(ctx, p); err != nil {
+			t.Error(err)
+		}
+	})
+	fresh(func(ctx context.Context, p *daemon.Pool) {
+		if err := p.BuildPaths(ctx, fakeBuilt, store.BuildNormal); !errors.Is(err, daemon.ErrConnLost) {
+			t.Errorf("a build: %v, want ErrConnLost", err)
+		}
+		if err := p.BuildPaths(ctx, fakeBuilt, store.BuildNormal); err != nil {
+			t.Errorf("another build: %v", err)
+		}
+	})
+	always := &memory{serve: func(p *peer, _ int) { p.next() }}
+	pooled(t, always, nil, func(ctx context.Context, p *daemon.Pool) {
+		if _, err := p.IsValidPath(ctx, helloPath); !errors.Is(err, daemon.ErrConnLost) {
+			t.Errorf("%v", err)
+		}
+		if n := always.dials.Load(); n != 2 {
+			t.Errorf("%d connections were made", n)
+		}
+	})
+}
+
+// A long question goes on where it was when the connection was lost.
+func TestPoolGoesOn(t *testing.T) {
+	const each = 7
+	m := &memory{serve: func(p *peer, _ int) {
+		for range each {
+			p.answer(protocol.QueryPathInfo, fakeReply(p.next()))
+		}
+		p.nc.Close()
+	}}
+	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
+		if err := readInfos(p.QueryPathInfos(ctx, slices.Repeat([]storepath.Path{helloPath}, 3*each)), 3*each); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A daemon that was restarted is found again: nothing broken is handed out.
+func TestPoolRestart(t *testing.T) {
+	m := new(memory)
+	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
+		oneByOne(t, ctx, p)
+		m.restart()
+		synctest.Wait()
+		oneByOne(t, ctx, p)
+		m.mu.Lock()
+		m.dead = true
+		m.mu.Unlock()
+		m.restart()
+		synctest.Wait()
+		var dial *daemon.DialError
+		if _, err := p.IsValidPath(ctx, helloPath); !errors.As(err, &dial) {
+			t.Errorf("%v, want a DialError", err)
+		}
+		if err := p.OptimiseStore(ctx); !errors.As(err, &dial) {
+			t.Errorf("%v, want a DialError", err)
+		}
+		m.mu.Lock()
+		m.dead = false
+		m.mu.Unlock()
+		oneByOne(t, ctx, p)
+	})
+}
+
+// An error of the daemon leaves the connection in the pool, every time.
+func TestPoolKeepsAfterError(t *testing.T) {
+	m := &memory{serve: func(p *peer, _ int) {
+		n := 0
+		for req := p.next(); req != nil; req = p.next() {
+			row, _ := protocol.Lookup(req.Op())
+			p.readBody(row.Body(p.params))
+			n++
+			p.fail(fmt.Sprint("no ", n))
+		}
+	}}
+	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
+		for range 5 {
+			if _, err := p.IsValidPath(ctx, helloPath); !isDaemonError(err) {
+				t.Errorf("%v", err)
+			}
+			if _, err := p.AddTextToStore(ctx, "hello.txt", "hello world", nil); !isDaemonError(err) {
+				t.Errorf("%v", err)
+			}
+		}
+		if n := m.dials.Load(); n != 1 {
+			t.Errorf("%d connections were made", n)
+		}
+	})
+}
+
+// Idle connections are closed, but for those that keep something from being collected.
+func TestPoolIdle(t *testing.T) {
+	m := new(memory)
+	pooled(t, m, &daemon.Options{IdleTimeout: time.Minute}, func(ctx context.Context, p *daemon.Pool) {
+		oneArchive := func() io.Closer {
+			r, err := p.NARFromPath(ctx, helloPath)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		a, b := oneArchive(), oneArchive()
+		a.Close()
+		b.Close()
+		if n := m.open.Load(); n < 2 {
+			t.Errorf("%d connections are open", n)
+		}
+		time.Sleep(2*time.Minute + time.Second)
+		synctest.Wait()
+		if n := m.open.Load(); n != 0 {
+			t.Errorf("%d connections are open after two minutes", n)
+		}
+		if err := p.AddTempRoot(ctx, helloPath); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := m.open.Load(); n != 1 {
+			t.Errorf("%d connections are open with a temporary root", n)
+		}
+		session, err := p.Session(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := session.(store.TempRooter).AddTempRoot(ctx, helloPath); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour)
+		if n := m.open.Load(); n != 2 {
+			t.Errorf("%d connections are open with a session", n)
+		}
+		session.Close()
+		session.Close()
+		synctest.Wait()
+		if n := m.open.Load(); n != 1 {
+			t.Errorf("%d connections are open after the session: its roots must go", n)
+		}
+		if _, err := session.IsValidPath(ctx, helloPath); !errors.Is(err, daemon.ErrClosed) {
+			t.Errorf("a closed session: %v", err)
+		}
+	})
+}
+
+// Settings are told to the connections that work, and not to the one that queries share.
+func TestPoolSettings(t *testing.T) {
+	var told sync.Map
+	m := &memory{serve: func(p *peer, n int) {
+		for req := p.next(); req != nil; req = p.next() {
+			switch req := req.(type) {
+			case *protocol.SetOptionsRequest:
+				if _, again := told.LoadOrStore(n, req.MaxBuildJobs); again {
+					t.Error("settings were told twice")
+				}
+			case *protocol.IsValidPathRequest:
+				if _, is := told.Load(n); is {
+					t.Error("a query came where settings were told")
+				}
+			case *protocol.BuildPathsRequest:
+				if jobs, _ := told.Load(n); jobs != uint32(7) {
+					t.Errorf("a build came with %v jobs", jobs)
+				}
+			}
+			p.answer(req.Op(), fakeReply(req))
+		}
+	}}
+	settings := daemon.DefaultSettings()
+	settings.MaxBuildJobs = 7
+	pooled(t, m, &daemon.Options{Settings: settings}, func(ctx context.Context, p *daemon.Pool) {
+		for range 3 {
+			if _, err := p.IsValidPath(ctx, helloPath); err != nil {
+				t.Error(err)
+			}
+			if err := p.BuildPaths(ctx, fakeBuilt, store.BuildNormal); err != nil {
+				t.Error(err)
+			}
+		}
+		if n := m.dials.Load(); n != 2 {
+			t.Errorf("%d connections were made", n)
+		}
+	})
+}
+
+// Close ends what is under way.
+func TestPoolClose(t *testing.T) {
+	m := &memory{serve: func(p *peer, _ int) { io.Copy(io.Discard, p.nc) }}
+	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
+		errs := make(chan error)
+		go func() { _, err := p.IsValidPath(ctx, helloPath); errs <- err }()
+		go func() { errs <- p.BuildPaths(ctx, fakeBuilt, store.BuildNormal) }()
+		go func() { errs <- readInfos(p.QueryClosure(ctx, helloPath), 1) }()
+		synctest.Wait()
+		p.Close()
+		for range 3 {
+			if err := <-errs; !errors.Is(err, daemon.ErrClosed) || !errors.Is(err, daemon.ErrConnLost) {
+				t.Errorf("%v", err)
+			}
+		}
+	})
+}
+
+// graph is a closure of that many levels, each of that many paths: each path refers to two of
+// the next level.
+func graph(levels, width int) (root storepath.Path, references map[storepath.Path][]storepath.Path) {
+	path := func(level, i int) storepath.Path {
+		name := fmt.Sprintf("p-%d-%d", level, i%width)
+		p, err := storepath.DefaultDir.TextPath(name, nixhash.Sum(nixhash.SHA256, []byte(name)), nil)
+		if err != nil {
+			panic(err)
+		}
+		return p
+	}
+	references = make(map[storepath.Path][]storepath.Path)
+	root = path(0, 0)
+	for i := range width {
+		references[root] = append(references[root], path(1, i))
+	}
+	for level := 1; level < levels; level++ {
+		for i := range width {
+			refs := []storepath.Path{path(level, i)}
+			if level+1 < levels {
+				refs = append(refs, path(level+1, i), path(level+1, i+1))
+			}
+			references[path(level, i)] = refs
+		}
+	}
+	for p := range references {
+		slices.Sort(references[p])
+		references[p] = slices.Compact(references[p])
+	}
+	return root, references
+}
+
+// A closure of 10,000 paths over round trips of 20 ms takes about as many of them as it is
+// deep, and so do its path infos, if they are known: the clock is that of synctest.
+func TestClosureOverLatency(t *testing.T) {
+	const levels, width, trip = 11, 1000, 20 * time.Millisecond
+	root, references := graph(levels, width)
+	m := &memory{delay: trip / 2, serve: func(p *peer, _ int) {
+		for {
+			req, ok := p.next().(*protocol.QueryPathInfoRequest)
+			if !ok {
+				return
+			}
+			p.answer(req.Op(), &protocol.QueryPathInfoReply{Info: &store.PathInfo{NARHash: zeroHash, References: references[req.Path]}})
+		}
+	}}
+	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
+		start := time.Now()
+		var paths []storepath.Path
+		for info, err := range p.QueryClosure(ctx, root) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			paths = append(paths, info.Path)
+		}
+		if took := time.Since(start); took > levels*trip {
+			t.Errorf("the closure took %v, %d round trips", took, took/trip)
+		}
+		if len(paths) != len(references) || paths[0] != root || !slices.IsSorted(paths[1:1+width]) {
+			t.Errorf("%d paths instead of %d, or not in order", len(paths), len(references))
+		}
+		start = time.Now()
+		i := 0
+		for info, err := range p.QueryPathInfos(ctx, paths) {
+			if err != nil || info.Path != paths[i] || !slices.Equal(info.References, references[info.Path]) {
+				t.Fatalf("%d: %+v, %v", i, info, err)
+			}
+			i++
+		}
+		if took := time.Since(start); i != len(paths) || took > 5*trip {
+			t.Errorf("%d path infos took %v", i, took)
+		}
+	})
+}
+
+// A loop that is left, one whose context ends, and one over a path that is not valid leave
+// nothing behind.
+func TestLoopsThatEnd(t *testing.T) {
+	m := &memory{serve: func(p *peer, _ int) {
+		for req := p.next(); req != nil; req = p.next() {
+			time.Sleep(time.Millisecond)
+			if info, ok := req.(*protocol.QueryPathInfoRequest); ok && info.Path == absent {
+				p.answer(req.Op(), &protocol.QueryPathInfoReply{})
+				continue
+			}
+			p.do(req)
+		}
+	}}
+	many := slices.Repeat([]storepath.Path{helloPath}, 100)
+	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
+		for range p.QueryPathInfos(ctx, many) {
+			break
+		}
+		short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+		defer cancel()
+		if err := readInfos(p.QueryPathInfos(short, many), 100); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		var last error
+		n := 0
+		for _, err := range p.QueryPathInfos(ctx, append(many[:10:10], absent, helloPath)) {
+			if last = err; err == nil {
+				n++
+			}
+		}
+		if !errors.Is(last, store.ErrNotFound) || n != 10 {
+			t.Errorf("%d path infos, and %v", n, last)
+		}
+		var bad *storepath.Error
+		for _, err := range p.QueryPathInfos(ctx, append(many[:10:10], "/nix/store/x")) {
+			last = err
+		}
+		if !errors.As(last, &bad) {
+			t.Errorf("%v", last)
+		}
+		oneByOne(t, ctx, p)
+		if n := m.dials.Load(); n != 1 {
+			t.Errorf("%d connections were made", n)
+		}
+	})
+}
+
+// A trace shows each message on a line, of all connections.
+func TestTrace(t *testing.T) {
+	var trace strings.Builder
+	pooled(t, new(memory), &daemon.Options{Trace: &trace, TraceBody: 5}, func(ctx context.Context, p *daemon.Pool) {
+		oneByOne(t, ctx, p)
+	})
+	for _, want := range []string{
+		" 1 ← greeting version=1.38",
+		" 1 → IsValidPath path=/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt\n",
+		" 1 ← IsValidPath valid=true\n",
+		" 1 → body bytes=11 \"hello\"…\n",
+		" 1 ← body bytes=128 \"\\r\\x00\\x00\\x00\\x00\"…\n",
+		" 1 ← Log text=\"worki\"…",
+		" 1 × connection closed\n",
+	} {
+		if !strings.Contains(trace.String(), want) {
+			t.Errorf("the trace does not have %q:\n%s", want, trace.String())
+		}
+	}
+}

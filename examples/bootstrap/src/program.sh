@@ -1,0 +1,2 @@
+#: A program.
+echo hello

@@ -1,0 +1,83 @@
+package pixpkgs
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+)
+
+// mention returns the text of what can be a dependency, and whether v is such.
+func mention(v any) (String, bool) {
+	switch v := v.(type) {
+	case String:
+		return v, true
+	case *Package:
+		if v == nil {
+			return String{err: fmt.Errorf("a *Package is nil")}, true
+		}
+		return v.Out(""), true
+	case *Lazy:
+		return v.Out(""), true
+	case *Object:
+		if v == nil {
+			return String{err: fmt.Errorf("an *Object is nil")}, true
+		}
+		return String{parts: []part{{kind: objectPart, object: v}}}, true
+	}
+	return String{}, false
+}
+
+// coerce returns the text that a value has as an argument or in a variable, as Nix
+// spells it (EvalState::coerceToString with coerceMore).
+func coerce(v any) String {
+	if s, ok := mention(v); ok {
+		return s
+	}
+	switch v := v.(type) {
+	case nil:
+		return String{}
+	case string:
+		return literal(v)
+	case []byte:
+		return literal(string(v))
+	}
+	r := reflect.ValueOf(v)
+	switch r.Kind() {
+	case reflect.String:
+		return literal(r.String())
+	case reflect.Bool:
+		if r.Bool() {
+			return literal("1")
+		}
+		return String{}
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return literal(strconv.FormatInt(r.Int(), 10))
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return literal(strconv.FormatUint(r.Uint(), 10))
+	case reflect.Float32, reflect.Float64:
+		return literal(strconv.FormatFloat(r.Float(), 'f', 6, 64))
+	case reflect.Slice, reflect.Array:
+		return coerceList(r)
+	default:
+		return String{err: fmt.Errorf("a value of type %T has no text: only strings, packages, outputs, sources, numbers, booleans and slices have", v)}
+	}
+}
+
+// coerceList joins the elements with spaces; as in Nix there is none after an element that
+// is an empty list.
+func coerceList(list reflect.Value) String {
+	s := String{parts: make([]part, 0, 2*list.Len())}
+	for i := range list.Len() {
+		element := list.Index(i).Interface()
+		s.add(coerce(element))
+		if i < list.Len()-1 && !isEmptyList(element) {
+			s.addText(" ")
+		}
+	}
+	return s
+}
+
+func isEmptyList(v any) bool {
+	r := reflect.ValueOf(v)
+	return r.Kind() == reflect.Slice && r.Len() == 0 && r.Type().Elem().Kind() != reflect.Uint8
+}

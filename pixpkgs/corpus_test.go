@@ -1,0 +1,125 @@
+package pixpkgs_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"pix/derivation"
+	"pix/internal/testenv"
+	"pix/pixpkgs"
+	"pix/storepath"
+)
+
+// unpack returns the folder of a corpus.
+func unpack(t testing.TB, name string) string {
+	t.Helper()
+	archive := filepath.Join(testenv.Corpus(t), name+".tar.zst")
+	dir := t.TempDir()
+	if out, err := exec.Command("tar", "--zstd", "-xf", archive, "-C", dir).CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v: %s", err, out)
+	}
+	return filepath.Join(dir, name)
+}
+
+// loadAll returns the closure of all derivations in a folder.
+func loadAll(t testing.TB, folder string, dir storepath.Dir) *derivation.Closure {
+	t.Helper()
+	names, err := derivation.Directory(folder).Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var roots []storepath.Path
+	for _, name := range names {
+		root, err := dir.ParseBase(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots = append(roots, root)
+	}
+	c, err := derivation.LoadClosure(t.Context(), derivation.Directory(folder), roots, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Every derivation of a real closure is derived again, and has the paths that it had.
+func TestCorpora(t *testing.T) {
+	for _, corpus := range []struct {
+		name, folder string
+		dir          storepath.Dir
+	}{
+		{"corepkgs", "../testdata/corepkgs", storepath.DefaultDir},
+		{"corepkgs-aiohttp", "", storepath.DefaultDir},
+		{"corepkgs-texlive", "", storepath.DefaultDir},
+		{"guix-hello", "", "/gnu/store"},
+		{"nix-features", "drvs", storepath.DefaultDir},
+		{"nix-features", "built/drvs", storepath.DefaultDir},
+	} {
+		t.Run(corpus.name+corpus.folder, func(t *testing.T) {
+			folder := corpus.folder
+			if !strings.HasPrefix(folder, "..") {
+				folder = filepath.Join(unpack(t, corpus.name), folder)
+			}
+			c := loadAll(t, folder, corpus.dir)
+			packages, err := pixpkgs.FromDerivations(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(packages) != c.Len() || c.Len() == 0 {
+				t.Errorf("%d packages of %d derivations", len(packages), c.Len())
+			}
+			for path, p := range packages {
+				checkSame(t, c, path, p)
+			}
+		})
+	}
+}
+
+// checkSame compares a package with the file of which it was made, as it is and derived
+// again.
+func checkSame(t *testing.T, c *derivation.Closure, path storepath.Path, p *pixpkgs.Package) {
+	d, _ := c.Get(path)
+	if p.DrvPath() != path || p.Derivation().String() != d.String() {
+		t.Errorf("%s has become %s", path, p.DrvPath())
+	}
+	for name, o := range d.Outputs.All() {
+		if got, err := p.OutputPath(name); err != nil || got != o.Path() && o.Kind() != derivation.Fixed {
+			t.Errorf("%s: output %s is %s instead of %s, %v", path, name, got, o.Path(), err)
+		}
+	}
+	again, err := p.Override(func(*pixpkgs.Spec) {})
+	if err != nil && !mayFail(d) {
+		t.Errorf("%s cannot be derived again: %v", path, err)
+	}
+	if err == nil && again.DrvPath() != path {
+		t.Errorf("%s has become %s", path, again.DrvPath())
+	}
+}
+
+// mayFail reports whether a derivation has no builder or no system, which a Spec must have.
+func mayFail(d *derivation.Derivation) bool { return d.Builder == "" || d.Platform == "" }
+
+// closureOnce loads the packages of corepkgs-aiohttp once for all tests.
+var closureOnce struct {
+	sync.Once
+	packages map[storepath.Path]*pixpkgs.Package
+}
+
+func testdataPackages(t testing.TB) map[storepath.Path]*pixpkgs.Package {
+	t.Helper()
+	closureOnce.Do(func() {
+		packages, err := pixpkgs.FromDerivations(loadAll(t, "../testdata/corepkgs", storepath.DefaultDir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		closureOnce.packages = packages
+	})
+	return closureOnce.packages
+}
+
+func TestMain(m *testing.M) { os.Exit(m.Run()) }

@@ -1,0 +1,236 @@
+package pixpkgs
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"pix/storepath"
+)
+
+// A normal is a [Spec] of which all values have become Strings. It shares nothing with
+// the Spec that can be changed, and is kept by the package that is derived from it.
+type normal struct {
+	spec    Spec // of which only the fields are used that are plain strings and booleans
+	dir     storepath.Dir
+	outputs []string // the default one first
+	named   bool     // whether the Spec has named the outputs
+	builder String
+	args    []String
+	env     []variable // sorted by name
+	attrs   map[string]any
+	deps    []String
+}
+
+// A variable is an environment variable.
+type variable struct {
+	name  string
+	value String
+}
+
+// normalise checks what can be checked without dependencies.
+func normalise(s *Spec) (*normal, error) {
+	n := &normal{spec: *s, dir: s.Dir, outputs: slices.Clone(s.Outputs), builder: coerce(s.Builder)}
+	n.spec.Builder, n.spec.Args, n.spec.Env, n.spec.Attrs, n.spec.Deps, n.spec.Outputs = nil, nil, nil, nil, nil, nil
+	if n.dir == "" {
+		n.dir = storepath.DefaultDir
+	}
+	for _, v := range s.Args {
+		n.args = append(n.args, coerce(v))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
+		n.env = append(n.env, variable{name, coerce(s.Env[name])})
+	}
+	if err := n.setDeps(s.Deps); err != nil {
+		return nil, err
+	}
+	if err := n.setAttrs(s); err != nil {
+		return nil, err
+	}
+	if err := n.checkNames(); err != nil {
+		return nil, err
+	}
+	return n, n.checkOutputs(s.Outputs)
+}
+
+func (n *normal) fail(field string, err error) error {
+	return &Error{Package: n.spec.Name, Field: field, Err: err}
+}
+
+func (n *normal) failf(field, format string, args ...any) error {
+	return n.fail(field, fmt.Errorf(format, args...))
+}
+
+// setDeps takes the dependencies, which must be such.
+func (n *normal) setDeps(deps []any) error {
+	for i, v := range deps {
+		s, ok := mention(v)
+		if !ok {
+			return n.failf(fmt.Sprintf("Deps[%d]", i), "a value of type %T is no package, output, source or String", v)
+		}
+		n.deps = append(n.deps, s)
+	}
+	return nil
+}
+
+func (n *normal) setAttrs(s *Spec) error {
+	if s.Attrs == nil {
+		return nil
+	}
+	if len(s.Env) > 0 {
+		return n.failf("Env", "with Attrs there are no variables: the builder gets the attributes as JSON")
+	}
+	t, err := treeOf(s.Attrs, 0)
+	if err != nil {
+		return n.fail("Attrs", err)
+	}
+	attrs, ok := t.(map[string]any)
+	if !ok {
+		return n.failf("Attrs", "a %T is no set of attributes: it must be a map or a struct", s.Attrs)
+	}
+	n.attrs = attrs
+	return nil
+}
+
+// checkNames checks the name of the package.
+func (n *normal) checkNames() error {
+	name := n.spec.Name
+	if err := storepath.CheckName(name + storepath.DerivationExt); err != nil || name == "" {
+		return n.failf("Name", "it has 1 to %d letters, digits and \"+-._?=\", and is not %q", storepath.MaxNameLen-len(storepath.DerivationExt), name)
+	}
+	if strings.HasSuffix(name, storepath.DerivationExt) && (n.spec.OutputHashMode != "text" || len(n.outputs) > 1) {
+		return n.failf("Name", "only a package whose one output is a derivation (OutputHashMode \"text\") may have a name that ends in %q", storepath.DerivationExt)
+	}
+	if n.spec.System == "" && n.spec.lenient == nil {
+		return n.failf("System", "it is missing; on this machine it is %q", HostSystem())
+	}
+	return nil
+}
+
+// checkOutputs checks the names of the outputs, or sets the default.
+func (n *normal) checkOutputs(given []string) error {
+	if n.named = given != nil; !n.named {
+		n.outputs = []string{"out"}
+		return nil
+	}
+	if len(given) == 0 {
+		return n.failf("Outputs", "there must be at least one; nil is \"out\"")
+	}
+	seen := make(map[string]bool, len(given))
+	for _, output := range given {
+		switch {
+		case seen[output]:
+			return n.failf("Outputs", "there are two outputs %q", output)
+		case output == "drvPath":
+			return n.failf("Outputs", "no output may be called %q", output)
+		case output == "" || storepath.CheckName(storepath.OutputName(n.spec.Name, output)) != nil:
+			return n.failf("Outputs", "no output can be called %q: names have letters, digits and \"+-._?=\", and at most %d bytes with that of the package", output, storepath.MaxNameLen)
+		}
+		seen[output] = true
+	}
+	return nil
+}
+
+// eachString calls f for each String, until it returns an error, which is returned with the
+// field.
+func (n *normal) eachString(f func(*String) error) error {
+	if err := f(&n.builder); err != nil {
+		return n.fail("Builder", err)
+	}
+	for i := range n.args {
+		if err := f(&n.args[i]); err != nil {
+			return n.fail(fmt.Sprintf("Args[%d]", i), err)
+		}
+	}
+	for i := range n.env {
+		if err := f(&n.env[i].value); err != nil {
+			return n.fail(fmt.Sprintf("Env %q", n.env[i].name), err)
+		}
+	}
+	for i := range n.deps {
+		if err := f(&n.deps[i]); err != nil {
+			return n.fail(fmt.Sprintf("Deps[%d]", i), err)
+		}
+	}
+	if n.attrs == nil {
+		return nil
+	}
+	if err := eachTreeString(n.attrs, f); err != nil {
+		return n.fail("Attrs", err)
+	}
+	return nil
+}
+
+// mapStrings returns a copy of n in which each String is what f makes of it. f returns false
+// for those that stay as they are.
+func (n *normal) mapStrings(f func(*String) (String, bool, error)) (*normal, error) {
+	c := *n
+	c.args, c.env, c.deps = slices.Clone(n.args), slices.Clone(n.env), slices.Clone(n.deps)
+	if n.attrs != nil {
+		c.attrs = cloneTree(n.attrs).(map[string]any)
+	}
+	err := c.eachString(func(s *String) error {
+		changed, ok, err := f(s)
+		if ok {
+			*s = changed
+		}
+		return err
+	})
+	return &c, err
+}
+
+// toSpec returns a Spec from which n would come again, and which shares nothing with it.
+func (n *normal) toSpec() Spec {
+	s := n.spec
+	s.Dir = n.dir
+	if n.named {
+		s.Outputs = slices.Clone(n.outputs)
+	}
+	s.Builder = valueOf(n.builder)
+	for _, v := range n.args {
+		s.Args = append(s.Args, valueOf(v))
+	}
+	if n.attrs == nil {
+		s.Env = make(map[string]any, len(n.env))
+	}
+	for _, v := range n.env {
+		s.Env[v.name] = valueOf(v.value)
+	}
+	for _, v := range n.deps {
+		s.Deps = append(s.Deps, v)
+	}
+	if n.attrs != nil {
+		s.Attrs = attrsValue(n.attrs)
+	}
+	return s
+}
+
+// valueOf returns s, as a plain string if it is one.
+func valueOf(s String) any {
+	if text, ok := s.plain(); ok {
+		return text
+	}
+	return s
+}
+
+// attrsValue returns a copy of a tree with plain strings.
+func attrsValue(t tree) any {
+	switch t := t.(type) {
+	case String:
+		return valueOf(t)
+	case []any:
+		list := make([]any, len(t))
+		for i := range t {
+			list[i] = attrsValue(t[i])
+		}
+		return list
+	case map[string]any:
+		members := make(map[string]any, len(t))
+		for key := range t {
+			members[key] = attrsValue(t[key])
+		}
+		return members
+	}
+	return t
+}

@@ -1,0 +1,84 @@
+package pixpkgs
+
+import (
+	"context"
+	"fmt"
+
+	"pix/derivation"
+	"pix/store"
+	"pix/storepath"
+)
+
+// A Realized is a package that was built.
+type Realized struct {
+	Package *Package
+	// Outputs are the paths of all outputs, by name, of which some may not have been known
+	// before.
+	Outputs map[string]storepath.Path
+}
+
+// Realize makes all outputs of the packages valid in a store: it adds their derivations and
+// sources, with all that they depend on and that is missing, and lets the store build. It
+// returns the packages in their order, with the paths of their outputs.
+//
+// If the store has sessions ([store.Sessioner]), all is done in one, so that nothing is
+// collected between being added and being built. What the store tells meanwhile, such as
+// the lines of build logs, goes to the handler in the context; see package activity.
+//
+// The error is a [*store.BuildError] if a build failed, an [*Error] for a source that the
+// store has not, [errors.ErrUnsupported] for a store that cannot do this, or another of
+// the store.
+func Realize(ctx context.Context, s store.Store, packages ...*Package) ([]Realized, error) {
+	for _, p := range packages {
+		if p == nil {
+			return nil, fmt.Errorf("a *Package is nil")
+		}
+		if p.drv.Dir != s.Dir() {
+			return nil, p.normal.failf("", "it is in the store directory %s, and the store in %s", p.drv.Dir, s.Dir())
+		}
+	}
+	if sessioner, ok := store.As[store.Sessioner](s); ok {
+		session, err := sessioner.Session(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer session.Close()
+		s = session
+	}
+	if err := register(ctx, s, packages); err != nil {
+		return nil, err
+	}
+	if err := build(ctx, s, packages); err != nil {
+		return nil, err
+	}
+	all := make([]Realized, len(packages))
+	for i, p := range packages {
+		outputs, err := builtOutputs(ctx, s, p)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = Realized{p, outputs}
+	}
+	return all, nil
+}
+
+func build(ctx context.Context, s store.Store, packages []*Package) error {
+	wanted := make([]derivation.DerivedPath, len(packages))
+	for i, p := range packages {
+		wanted[i] = derivation.Built{Drv: derivation.Opaque{Path: p.path}, Outputs: derivation.AllOutputs()}
+	}
+	return store.BuildPaths(ctx, s, wanted, store.BuildNormal)
+}
+
+// builtOutputs returns the paths of the outputs, and asks the store for those that follow
+// from the build.
+func builtOutputs(ctx context.Context, s store.Store, p *Package) (map[string]storepath.Path, error) {
+	paths := make(map[string]storepath.Path, len(p.outputs))
+	for i := range p.outputs {
+		if p.outputs[i].path == "" {
+			return store.OutputMap(ctx, s, p.path)
+		}
+		paths[p.outputs[i].name] = p.outputs[i].path
+	}
+	return paths, nil
+}

@@ -1,0 +1,186 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"sync"
+
+	"pix/nixhash"
+	"pix/protocol"
+	"pix/store"
+	"pix/storepath"
+	"pix/wire"
+)
+
+var errNoFile = errors.New("what was added is not a regular file, or is executable")
+
+// addToStore adds contents. A client from before 1.25 sends an archive also where the file
+// itself is wanted.
+func (c *conn) addToStore(ctx context.Context, req *protocol.AddToStoreRequest, b *body) (*protocol.AddToStoreReply, error) {
+	contents := io.Reader(b)
+	if b.whole && req.Method != storepath.NAR {
+		var err error
+		if contents, err = fileIn(contents); err != nil {
+			return nil, err
+		}
+	}
+	info, err := c.add(ctx, req, contents)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.AddToStoreReply{Info: *info}, nil
+}
+
+func (c *conn) add(ctx context.Context, req *protocol.AddToStoreRequest, contents io.Reader) (*store.PathInfo, error) {
+	adder, ok := store.As[store.Adder](c.store)
+	if !ok {
+		return nil, unsupported("addToStoreFromDump")
+	}
+	opts := &store.AddOptions{Repair: req.Repair && c.trusted}
+	return adder.AddToStore(ctx, req.Name, req.Method, req.Algorithm, req.References, contents, opts)
+}
+
+func (c *conn) addTextToStore(ctx context.Context, req *protocol.AddTextToStoreRequest) (*protocol.PathReply, error) {
+	if t, ok := store.As[store.TextAdder](c.store); ok {
+		path, err := t.AddTextToStore(ctx, req.Name, req.Contents, req.References)
+		return &protocol.PathReply{Path: path}, err
+	}
+	text := &protocol.AddToStoreRequest{Name: req.Name, Method: storepath.Text, Algorithm: nixhash.SHA256, References: req.References}
+	info, err := c.add(ctx, text, strings.NewReader(req.Contents))
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.PathReply{Path: info.Path}, nil
+}
+
+// addOptions returns what of the client's wishes is granted.
+func (c *conn) addOptions(repair, noSignatures bool) *store.AddOptions {
+	return &store.AddOptions{Repair: repair && c.trusted, NoSignatures: noSignatures && c.trusted}
+}
+
+func (c *conn) addToStoreNAR(ctx context.Context, req *protocol.AddToStoreNarRequest, b *body) (*protocol.None, error) {
+	adder, ok := store.As[store.NARAdder](c.store)
+	if !ok {
+		return nil, unsupported("addToStore")
+	}
+	info := req.Info
+	info.Ultimate = info.Ultimate && c.trusted
+	return new(protocol.None), adder.AddToStoreNAR(ctx, &info, b, c.addOptions(req.Repair, req.DontCheckSigs))
+}
+
+func (c *conn) addMultipleToStore(ctx context.Context, req *protocol.AddMultipleToStoreRequest, b *body) (*protocol.None, error) {
+	in := wire.NewReader(b, requestBuffer)
+	n, err := in.Limited("the number of objects", protocol.MaxList)
+	if err != nil {
+		return nil, err
+	}
+	err = store.AddMultiple(ctx, c.store, int(n), c.imports(in, n), c.addOptions(req.Repair, req.DontCheckSigs))
+	return new(protocol.None), err
+}
+
+// imports yields the objects of a stream. What is not read of an archive is passed over.
+func (c *conn) imports(in *wire.Reader, n uint64) iter.Seq2[store.Import, error] {
+	return func(yield func(store.Import, error) bool) {
+		for range n {
+			info, err := c.params.ReadPathInfo(in)
+			if err != nil {
+				yield(store.Import{}, err)
+				return
+			}
+			info.Ultimate = false // a stream is not believed that, whoever sends it
+			archive := newArchive(in)
+			if !yield(store.Import{Info: info, NAR: archive}, nil) {
+				return
+			}
+			if _, err := io.Copy(io.Discard, archive); err != nil {
+				yield(store.Import{}, fmt.Errorf("the archive of '%s': %w", info.Path, err))
+				return
+			}
+		}
+	}
+}
+
+// addBuildLog is refused to users who are not trusted during the work, so that the log is
+// read and the stream stays in step.
+func (c *conn) addBuildLog(ctx context.Context, req *protocol.AddBuildLogRequest, b *body) (*protocol.Ack, error) {
+	if !c.trusted {
+		return nil, errors.New("you are not privileged to add logs")
+	}
+	adder, ok := store.As[store.LogAdder](c.store)
+	if !ok {
+		return nil, fmt.Errorf("Build log storage and retrieval not supported by this store: %w", errors.ErrUnsupported)
+	}
+	return new(protocol.Ack), adder.AddBuildLog(ctx, req.Path, b)
+}
+
+func (c *conn) addSignatures(ctx context.Context, req *protocol.AddSignaturesRequest) (*protocol.Ack, error) {
+	s, ok := store.As[store.Signer](c.store)
+	if !ok {
+		return nil, unsupported("addSignatures")
+	}
+	return new(protocol.Ack), s.AddSignatures(ctx, req.Path, req.Signatures)
+}
+
+// registerDrvOutput is for trusted users only. Nix lets everybody do it, and so lets
+// everybody say what the outputs of others' derivations are.
+func (c *conn) registerDrvOutput(ctx context.Context, req *protocol.RegisterDrvOutputRequest) (*protocol.None, error) {
+	if !c.trusted {
+		return nil, fmt.Errorf("cannot register realisation '%s' because you are not a trusted user", req.Realisation.OutPath.Base())
+	}
+	s, ok := store.As[store.RealisationStore](c.store)
+	if !ok {
+		return nil, unsupported("registerDrvOutput")
+	}
+	return new(protocol.None), s.RegisterDrvOutput(ctx, req.Realisation)
+}
+
+// narFromPath opens the archive, which is sent after the reply. So a path that is not
+// valid is an ordinary error; Nix begins the archive first, and cannot take it back.
+func (c *conn) narFromPath(ctx context.Context, req *protocol.NarFromPathRequest) (*protocol.None, error) {
+	r, ok := store.As[store.NARReader](c.store)
+	if !ok {
+		return nil, unsupported("narFromPath")
+	}
+	var err error
+	c.archive, err = r.NARFromPath(ctx, req.Path)
+	return new(protocol.None), err
+}
+
+// archiveSize is how many bytes of an archive are sent at a time.
+const archiveSize = 64 << 10
+
+var archivePieces = sync.Pool{New: func() any { return new([2][archiveSize]byte) }}
+
+// sendArchive sends the archive that was opened, if one was. An error stands in its midst
+// and is followed by a hang-up, since the client can no longer tell where the archive
+// ends. The last piece is held back until the store has said that all was right, so that
+// what is whole is good.
+func (c *conn) sendArchive() error {
+	if c.archive == nil {
+		return nil
+	}
+	archive := c.archive
+	c.archive = nil
+	defer archive.Close()
+	pieces := archivePieces.Get().(*[2][archiveSize]byte)
+	defer archivePieces.Put(pieces)
+	now, last, held := pieces[0][:], pieces[1][:], 0
+	for {
+		n, err := io.ReadFull(archive, now)
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return c.refuse(tellable(err), err)
+		}
+		if _, err := c.out.Write(last[:held]); err != nil {
+			return err
+		}
+		if err != nil {
+			_, err := c.out.Write(now[:n])
+			return err
+		}
+		now, last, held = last, now, n
+	}
+}

@@ -1,0 +1,168 @@
+package server
+
+import (
+	"bytes"
+	"io"
+
+	"pix/nar"
+	"pix/protocol"
+	"pix/wire"
+)
+
+// A body is what follows a request. Its Reader ends where the body does.
+type body struct {
+	io.Reader              // nil if nothing follows
+	drain     func() error // reads what is left; nil if there is nothing to read
+	whole     bool         // it is an archive as it is, which the client cannot break off
+}
+
+// body returns what follows the request in this version of the protocol.
+func (c *conn) body(req protocol.Request) *body {
+	row, _ := protocol.Lookup(req.Op())
+	switch row.Body(c.params) {
+	case protocol.FramedBody:
+		frames := wire.NewFrameReader(c.reader)
+		c.tunnel.uploading.Store(true)
+		return &body{Reader: &uploadReader{frames, c}, drain: func() error {
+			defer c.tunnel.uploading.Store(false)
+			return frames.Drain()
+		}}
+	case protocol.NARBody:
+		archive := newArchive(c.reader)
+		c.tunnel.uploading.Store(true)
+		return &body{Reader: &uploadReader{archive, c}, whole: true, drain: func() error {
+			defer c.tunnel.uploading.Store(false)
+			_, err := io.Copy(io.Discard, archive)
+			return err
+		}}
+	case protocol.AskedBody:
+		// Only an archive says where it ends, and to ask once more than that would make
+		// the client fail. What is not asked for does not come.
+		return &body{Reader: newArchive(wire.NewReader(&askingReader{c: c}, askSize))}
+	}
+	return new(body)
+}
+
+// end reads what is left of the body, so that the next request follows.
+func (b *body) end() error {
+	if b.drain == nil {
+		return nil
+	}
+	return b.drain()
+}
+
+// An uploadReader notes when the body is at its end.
+type uploadReader struct {
+	io.Reader
+	c *conn
+}
+
+func (u *uploadReader) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	if err != nil {
+		u.c.tunnel.uploading.Store(false)
+	}
+	return n, err
+}
+
+// askSize is how many bytes are asked for at a time.
+const askSize = 64 << 10
+
+// An askingReader asks the client for the bytes that are wanted.
+type askingReader struct {
+	c    *conn
+	left []byte // sent and not yet read
+}
+
+func (a *askingReader) Read(p []byte) (int, error) {
+	if len(a.left) == 0 {
+		ask, err := a.c.params.AppendMessage(nil, protocol.Message{Kind: protocol.MessageRead, Want: askSize})
+		if err != nil {
+			return 0, err
+		}
+		a.c.out.put(ask)
+		if a.left, err = a.c.reader.Bytes(askSize); err != nil {
+			return 0, err
+		}
+		if len(a.left) == 0 {
+			return 0, io.ErrUnexpectedEOF
+		}
+	}
+	n := copy(p, a.left)
+	a.left = a.left[n:]
+	return n, nil
+}
+
+// An archive reads the archive that comes next in a stream and returns io.EOF behind it,
+// where the stream then stands. What is no archive is an error.
+type archive struct {
+	in   *nar.Reader
+	out  *nar.Writer
+	file bool         // within the contents of a file
+	buf  bytes.Buffer // checked, and not yet read
+	p    []byte
+	err  error
+}
+
+// archivePiece is how many bytes of a file's contents are checked at a time.
+const archivePiece = 32 << 10
+
+func newArchive(src *wire.Reader) *archive {
+	a := &archive{in: nar.NewReader(src)}
+	a.out = nar.NewWriter(&a.buf)
+	return a
+}
+
+// Read implements io.Reader.
+func (a *archive) Read(p []byte) (int, error) {
+	for a.buf.Len() == 0 && a.err == nil {
+		a.err = a.step()
+	}
+	if a.buf.Len() > 0 {
+		return a.buf.Read(p)
+	}
+	return 0, a.err
+}
+
+// step reads an entry, or a piece of a file, and writes it again: a valid archive has one
+// spelling only.
+func (a *archive) step() error {
+	if a.file {
+		if a.p == nil {
+			a.p = make([]byte, archivePiece)
+		}
+		n, err := a.in.Read(a.p)
+		if _, err := a.out.Write(a.p[:n]); err != nil {
+			return err
+		}
+		if err != io.EOF {
+			return err
+		}
+		a.file = false
+	}
+	e, err := a.in.Next()
+	if err == io.EOF {
+		if err := a.out.Close(); err != nil {
+			return err
+		}
+		return io.EOF
+	}
+	if err != nil {
+		return err
+	}
+	a.file = e.Kind == nar.Regular
+	return a.out.WriteEntry(e)
+}
+
+// fileIn returns the contents of an archive that is a single file, as a stream.
+func fileIn(archive io.Reader) (io.Reader, error) {
+	r := nar.NewReader(archive)
+	entry, err := r.Next()
+	if err != nil {
+		return nil, err
+	}
+	if entry.Kind != nar.Regular || entry.Executable {
+		return nil, errNoFile
+	}
+	return r, nil
+}

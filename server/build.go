@@ -1,0 +1,143 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"pix/derivation"
+	"pix/protocol"
+	"pix/store"
+	"pix/storepath"
+)
+
+func (c *conn) buildPaths(ctx context.Context, req *protocol.BuildPathsRequest) (*protocol.Ack, error) {
+	b, ok := store.As[store.Builder](c.store)
+	if !ok {
+		return nil, unsupported("buildPaths")
+	}
+	return new(protocol.Ack), reason(b.BuildPaths(ctx, req.Paths, req.Mode))
+}
+
+// reason takes off what the client says itself: what it asked for.
+func reason(err error) error {
+	var failed *store.BuildError
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
+}
+
+func (c *conn) buildPathsWithResults(ctx context.Context, req *protocol.BuildPathsWithResultsRequest) (*protocol.BuildPathsWithResultsReply, error) {
+	if b, ok := store.As[store.ResultBuilder](c.store); ok {
+		results, err := b.BuildPathsWithResults(ctx, req.Paths, req.Mode)
+		if err == nil {
+			return &protocol.BuildPathsWithResultsReply{Results: c.withOutputs(results)}, nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return nil, reason(err)
+		}
+	}
+	b, ok := store.As[store.Builder](c.store)
+	if !ok {
+		return nil, unsupported("buildPathsWithResults")
+	}
+	reply := new(protocol.BuildPathsWithResultsReply)
+	for _, path := range req.Paths {
+		err := reason(b.BuildPaths(ctx, []derivation.DerivedPath{path}, req.Mode))
+		if errors.Is(err, errors.ErrUnsupported) || ctx.Err() != nil {
+			return nil, err
+		}
+		reply.Results = append(reply.Results, c.result(ctx, path, err))
+	}
+	return reply, nil
+}
+
+// withOutputs leaves out outputs without a path, which the protocol cannot say.
+func (c *conn) withOutputs(results []store.KeyedBuildResult) []store.KeyedBuildResult {
+	for _, r := range results {
+		for name, output := range r.Outputs {
+			if output.OutPath == "" {
+				delete(r.Outputs, name)
+			}
+		}
+	}
+	return results
+}
+
+// result says how the build of one path ended, in a store that says only whether.
+func (c *conn) result(ctx context.Context, path derivation.DerivedPath, failed error) store.KeyedBuildResult {
+	r := store.KeyedBuildResult{Path: path}
+	if failed != nil {
+		r.Status, r.Message = store.MiscFailure, tellable(failed).Message
+		return r
+	}
+	r.Status = store.AlreadyValid // it may have been built just now: nobody knows
+	built, ok := path.(derivation.Built)
+	if !ok {
+		return r
+	}
+	drv, ok := built.Drv.(derivation.Opaque)
+	if !ok {
+		return r
+	}
+	outputs, err := store.OutputMap(ctx, c.store, drv.Path)
+	if err != nil {
+		return r
+	}
+	r.Outputs = make(map[string]store.Realisation)
+	for name, out := range outputs {
+		if out != "" && built.Outputs.Contains(name) {
+			r.Outputs[name] = store.Realisation{OutPath: out}
+		}
+	}
+	return r
+}
+
+// buildDerivation builds a derivation that need not be in the store. Of a client that is
+// not trusted it takes only one whose outputs are addressed by their contents, for nobody
+// could tell whether others are what they claim to be; and it puts that derivation into
+// the store, under the path that is really its own.
+func (c *conn) buildDerivation(ctx context.Context, req *protocol.BuildDerivationRequest) (*protocol.BuildDerivationReply, error) {
+	path := req.Path
+	if !c.trusted {
+		kind, err := req.Derivation.Kind()
+		if err != nil {
+			return nil, err
+		}
+		if kind == derivation.InputAddressed || kind == derivation.Deferred {
+			return nil, errors.New("you are not privileged to build input-addressed derivations")
+		}
+		if path, err = c.writeDerivation(ctx, req.Derivation); err != nil {
+			return nil, err
+		}
+	}
+	b, ok := store.As[store.DerivationBuilder](c.store)
+	if !ok {
+		return nil, unsupported("buildDerivation")
+	}
+	result, err := b.BuildDerivation(ctx, path, req.Derivation, req.Mode)
+	if err != nil {
+		return nil, reason(err)
+	}
+	return &protocol.BuildDerivationReply{Result: *result}, nil
+}
+
+func (c *conn) writeDerivation(ctx context.Context, d *derivation.Derivation) (storepath.Path, error) {
+	if err := d.Validate(); err != nil {
+		return "", err
+	}
+	return store.AddText(ctx, c.store, d.Name+storepath.DerivationExt, string(d.AppendATerm(nil)), d.References().Slice())
+}
+
+// ensurePath answers without the store's help when the path is valid.
+func (c *conn) ensurePath(ctx context.Context, req *protocol.EnsurePathRequest) (*protocol.Ack, error) {
+	if e, ok := store.As[store.Ensurer](c.store); ok {
+		return new(protocol.Ack), e.EnsurePath(ctx, req.Path)
+	}
+	valid, err := c.store.IsValidPath(ctx, req.Path)
+	if err == nil && !valid {
+		err = fmt.Errorf("path '%s' does not exist and cannot be created", req.Path)
+	}
+	return new(protocol.Ack), err
+}

@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"pix/protocol"
+	"pix/store"
+)
+
+// A handler does the work on a request.
+type handler func(*conn, context.Context, protocol.Request, *body) (protocol.Reply, error)
+
+// handlers has one for each operation that is offered: all of the protocol but the two
+// that exist only within a build.
+var handlers = map[protocol.Op]handler{
+	protocol.IsValidPath:                 query((*conn).isValidPath),
+	protocol.QueryValidPaths:             query((*conn).queryValidPaths),
+	protocol.QueryAllValidPaths:          query((*conn).queryAllValidPaths),
+	protocol.QueryPathInfo:               query((*conn).queryPathInfo),
+	protocol.QueryDeriver:                query((*conn).queryDeriver),
+	protocol.QueryReferrers:              query((*conn).queryReferrers),
+	protocol.QueryValidDerivers:          query((*conn).queryValidDerivers),
+	protocol.QueryPathFromHashPart:       query((*conn).queryPathFromHashPart),
+	protocol.QueryDerivationOutputMap:    query((*conn).queryOutputMap),
+	protocol.QueryDerivationOutputs:      query((*conn).queryOutputs),
+	protocol.QueryDerivationOutputNames:  query((*conn).queryOutputNames),
+	protocol.QuerySubstitutablePaths:     query((*conn).querySubstitutablePaths),
+	protocol.QuerySubstitutablePathInfo:  query((*conn).querySubstitutablePathInfo),
+	protocol.QuerySubstitutablePathInfos: query((*conn).querySubstitutablePathInfos),
+	protocol.QueryMissing:                query((*conn).queryMissing),
+	protocol.QueryRealisation:            query((*conn).queryRealisation),
+
+	protocol.AddToStore:         upload((*conn).addToStore),
+	protocol.AddTextToStore:     query((*conn).addTextToStore),
+	protocol.AddToStoreNar:      upload((*conn).addToStoreNAR),
+	protocol.AddMultipleToStore: upload((*conn).addMultipleToStore),
+	protocol.AddBuildLog:        upload((*conn).addBuildLog),
+	protocol.AddSignatures:      query((*conn).addSignatures),
+	protocol.RegisterDrvOutput:  query((*conn).registerDrvOutput),
+	protocol.NarFromPath:        query((*conn).narFromPath),
+
+	protocol.BuildPaths:            query((*conn).buildPaths),
+	protocol.BuildPathsWithResults: query((*conn).buildPathsWithResults),
+	protocol.BuildDerivation:       query((*conn).buildDerivation),
+	protocol.EnsurePath:            query((*conn).ensurePath),
+
+	protocol.AddTempRoot:     query((*conn).addTempRoot),
+	protocol.AddIndirectRoot: query((*conn).addIndirectRoot),
+	protocol.AddPermRoot:     query((*conn).addPermRoot),
+	protocol.FindRoots:       query((*conn).findRoots),
+	protocol.CollectGarbage:  query((*conn).collectGarbage),
+	protocol.SyncWithGC:      query((*conn).syncWithGC),
+	protocol.OptimiseStore:   query((*conn).optimiseStore),
+	protocol.VerifyStore:     query((*conn).verifyStore),
+	protocol.SetOptions:      query((*conn).setOptions),
+}
+
+// query makes a handler of a method for one type of request.
+func query[Q protocol.Request, R protocol.Reply](do func(*conn, context.Context, Q) (R, error)) handler {
+	return func(c *conn, ctx context.Context, req protocol.Request, _ *body) (protocol.Reply, error) {
+		return do(c, ctx, req.(Q))
+	}
+}
+
+// upload does the same for a request with a body.
+func upload[Q protocol.Request, R protocol.Reply](do func(*conn, context.Context, Q, *body) (R, error)) handler {
+	return func(c *conn, ctx context.Context, req protocol.Request, b *body) (protocol.Reply, error) {
+		return do(c, ctx, req.(Q), b)
+	}
+}
+
+// checkTrust refuses, before any work, what Nix 2.34 refuses there to users who are not
+// trusted. Other refusals are errors during the work.
+func (c *conn) checkTrust(req protocol.Request) error {
+	if c.trusted {
+		return nil
+	}
+	repair := store.BuildNormal
+	switch req := req.(type) {
+	case *protocol.AddPermRootRequest:
+		return refuse("you are not privileged to create perm roots\n\nhint: you can just do this client-side without special privileges, and probably want to do that instead.")
+	case *protocol.BuildPathsRequest:
+		repair = req.Mode
+	case *protocol.BuildPathsWithResultsRequest:
+		repair = req.Mode
+	}
+	if repair == store.BuildRepair {
+		return refuse("repairing is not allowed because you are not in 'trusted-users'")
+	}
+	return nil
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

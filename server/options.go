@@ -1,0 +1,80 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"pix/protocol"
+)
+
+// Options say how a connection is served. Nil and the zero values are useful.
+type Options struct {
+	// Trusted says that the client may do whatever the store can. If the store is
+	// itself a connection to a daemon (it has a method Trust that returns a
+	// protocol.Trust), that must trust us too.
+	Trusted bool
+
+	// Version is the newest version to speak; 0 is [protocol.MaxVersion].
+	Version protocol.Version
+
+	// NoFeatures makes the server offer none of [protocol.AllFeatures], as Nix up to
+	// 2.34 does.
+	NoFeatures bool
+
+	// NixVersion is the version that clients are told; "" is "pix".
+	NixVersion string
+
+	// Before is called before the work on each request, and may refuse it with an error,
+	// which the client is told. Its context is that of the work: there is a handler in it,
+	// and the settings. What it takes of time, the client waits.
+	Before func(context.Context, protocol.Request) error
+
+	// MaxRequest is how many bytes a request may have; 0 is 64 MiB. The contents of
+	// objects do not count, but for the texts that clients before 1.25 add.
+	MaxRequest int64
+
+	// HandshakeTimeout is how long a client may take until it has introduced itself; 0
+	// is 30 seconds, a negative one without limit.
+	HandshakeTimeout time.Duration
+
+	// StallTimeout is how long a client may be silent within a request or an upload, or
+	// take nothing of what is written to it; 0 is ten minutes, a negative one without
+	// limit.
+	StallTimeout time.Duration
+
+	// IdleTimeout is how long a client may be silent between requests; 0 and negative
+	// ones are without limit.
+	IdleTimeout time.Duration
+}
+
+// withDefaults returns a copy in which no zero value has a meaning of its own.
+func (o *Options) withDefaults() Options {
+	var full Options
+	if o != nil {
+		full = *o
+	}
+	if full.Version == 0 {
+		full.Version = protocol.MaxVersion
+	}
+	if full.NixVersion == "" {
+		full.NixVersion = "pix"
+	}
+	if full.MaxRequest <= 0 {
+		full.MaxRequest = 64 << 20
+	}
+	if full.HandshakeTimeout == 0 {
+		full.HandshakeTimeout = 30 * time.Second
+	}
+	if full.StallTimeout == 0 {
+		full.StallTimeout = 10 * time.Minute
+	}
+	return full
+}
+
+// features returns what is offered.
+func (o *Options) features() protocol.Features {
+	if o.NoFeatures {
+		return 0
+	}
+	return protocol.AllFeatures
+}

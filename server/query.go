@@ -1,0 +1,168 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"pix/protocol"
+	"pix/store"
+	"pix/storepath"
+)
+
+func (c *conn) isValidPath(ctx context.Context, req *protocol.IsValidPathRequest) (*protocol.IsValidPathReply, error) {
+	valid, err := c.store.IsValidPath(ctx, req.Path)
+	return &protocol.IsValidPathReply{Valid: valid}, err
+}
+
+func (c *conn) queryValidPaths(ctx context.Context, req *protocol.QueryValidPathsRequest) (*protocol.PathsReply, error) {
+	paths, err := c.store.QueryValidPaths(ctx, req.Paths, req.Substitute)
+	return &protocol.PathsReply{Paths: paths}, err
+}
+
+func (c *conn) queryAllValidPaths(ctx context.Context, _ *protocol.QueryAllValidPathsRequest) (*protocol.PathsReply, error) {
+	q, ok := store.As[store.AllPathsQuerier](c.store)
+	if !ok {
+		return nil, unsupported("queryAllValidPaths")
+	}
+	paths, err := q.QueryAllValidPaths(ctx)
+	return &protocol.PathsReply{Paths: paths}, err
+}
+
+func (c *conn) queryPathInfo(ctx context.Context, req *protocol.QueryPathInfoRequest) (*protocol.QueryPathInfoReply, error) {
+	info, err := c.store.QueryPathInfo(ctx, req.Path)
+	if errors.Is(err, store.ErrNotFound) {
+		return new(protocol.QueryPathInfoReply), nil
+	}
+	return &protocol.QueryPathInfoReply{Info: info}, err
+}
+
+func (c *conn) queryDeriver(ctx context.Context, req *protocol.QueryDeriverRequest) (*protocol.OptionalPathReply, error) {
+	info, err := c.store.QueryPathInfo(ctx, req.Path)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.OptionalPathReply{Path: info.Deriver}, nil
+}
+
+func (c *conn) queryReferrers(ctx context.Context, req *protocol.QueryReferrersRequest) (*protocol.PathsReply, error) {
+	q, ok := store.As[store.ReferrerQuerier](c.store)
+	if !ok {
+		return nil, unsupported("queryReferrers")
+	}
+	paths, err := q.QueryReferrers(ctx, req.Path)
+	return &protocol.PathsReply{Paths: paths}, err
+}
+
+// queryValidDerivers answers with none where the store does not know: so does Nix.
+func (c *conn) queryValidDerivers(ctx context.Context, req *protocol.QueryValidDeriversRequest) (*protocol.PathsReply, error) {
+	q, ok := store.As[store.DeriverQuerier](c.store)
+	if !ok {
+		return new(protocol.PathsReply), nil
+	}
+	paths, err := q.QueryValidDerivers(ctx, req.Path)
+	return &protocol.PathsReply{Paths: paths}, err
+}
+
+func (c *conn) queryPathFromHashPart(ctx context.Context, req *protocol.QueryPathFromHashPartRequest) (*protocol.OptionalPathReply, error) {
+	if len(req.HashPart) != storepath.HashPartLen {
+		return nil, errors.New("invalid hash part")
+	}
+	q, ok := store.As[store.HashPartQuerier](c.store)
+	if !ok {
+		return nil, unsupported("queryPathFromHashPart")
+	}
+	path, err := q.QueryPathFromHashPart(ctx, req.HashPart)
+	if errors.Is(err, store.ErrNotFound) {
+		return new(protocol.OptionalPathReply), nil
+	}
+	return &protocol.OptionalPathReply{Path: path}, err
+}
+
+func (c *conn) queryOutputMap(ctx context.Context, req *protocol.QueryDerivationOutputMapRequest) (*protocol.QueryDerivationOutputMapReply, error) {
+	outputs, err := store.OutputMap(ctx, c.store, req.Path)
+	return &protocol.QueryDerivationOutputMapReply{Outputs: outputs}, err
+}
+
+// queryOutputs answers clients from before 1.22, to which outputs without a path are an
+// error.
+func (c *conn) queryOutputs(ctx context.Context, req *protocol.QueryDerivationOutputsRequest) (*protocol.PathsReply, error) {
+	outputs, err := store.OutputMap(ctx, c.store, req.Path)
+	if err != nil {
+		return nil, err
+	}
+	var paths []storepath.Path
+	for _, name := range sortedKeys(outputs) {
+		if outputs[name] == "" {
+			return nil, fmt.Errorf("cannot operate on output '%s' of the unbuilt derivation '%s'", name, req.Path)
+		}
+		paths = append(paths, outputs[name])
+	}
+	return &protocol.PathsReply{Paths: paths}, nil
+}
+
+func (c *conn) queryOutputNames(ctx context.Context, req *protocol.QueryDerivationOutputNamesRequest) (*protocol.QueryDerivationOutputNamesReply, error) {
+	outputs, err := store.OutputMap(ctx, c.store, req.Path)
+	return &protocol.QueryDerivationOutputNamesReply{Names: sortedKeys(outputs)}, err
+}
+
+// A store without substituters has no substitutes.
+func (c *conn) querySubstitutablePaths(ctx context.Context, req *protocol.QuerySubstitutablePathsRequest) (*protocol.PathsReply, error) {
+	q, ok := store.As[store.SubstituteQuerier](c.store)
+	if !ok {
+		return new(protocol.PathsReply), nil
+	}
+	paths, err := q.QuerySubstitutablePaths(ctx, req.Paths)
+	return &protocol.PathsReply{Paths: paths}, err
+}
+
+func (c *conn) substitutable(ctx context.Context, paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
+	q, ok := store.As[store.SubstituteQuerier](c.store)
+	if !ok {
+		return nil, nil
+	}
+	return q.QuerySubstitutablePathInfos(ctx, paths)
+}
+
+func (c *conn) querySubstitutablePathInfo(ctx context.Context, req *protocol.QuerySubstitutablePathInfoRequest) (*protocol.QuerySubstitutablePathInfoReply, error) {
+	infos, err := c.substitutable(ctx, map[storepath.Path]storepath.ContentAddress{req.Path: {}})
+	reply := new(protocol.QuerySubstitutablePathInfoReply)
+	if i := slices.IndexFunc(infos, func(info store.SubstitutableInfo) bool { return info.Path == req.Path }); i >= 0 {
+		reply.Info = &infos[i]
+	}
+	return reply, err
+}
+
+func (c *conn) querySubstitutablePathInfos(ctx context.Context, req *protocol.QuerySubstitutablePathInfosRequest) (*protocol.QuerySubstitutablePathInfosReply, error) {
+	infos, err := c.substitutable(ctx, req.Paths)
+	return &protocol.QuerySubstitutablePathInfosReply{Infos: infos}, err
+}
+
+func (c *conn) queryMissing(ctx context.Context, req *protocol.QueryMissingRequest) (*protocol.QueryMissingReply, error) {
+	q, ok := store.As[store.MissingQuerier](c.store)
+	if !ok {
+		return nil, unsupported("queryMissing")
+	}
+	missing, err := q.QueryMissing(ctx, req.Paths)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.QueryMissingReply{Missing: *missing}, nil
+}
+
+// queryRealisation answers that nothing is known where the store has no realisations.
+func (c *conn) queryRealisation(ctx context.Context, req *protocol.QueryRealisationRequest) (*protocol.QueryRealisationReply, error) {
+	q, ok := store.As[store.RealisationStore](c.store)
+	if !ok {
+		return new(protocol.QueryRealisationReply), nil
+	}
+	r, err := q.QueryRealisation(ctx, req.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return new(protocol.QueryRealisationReply), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.QueryRealisationReply{Realisation: &store.KeyedRealisation{ID: req.ID, Realisation: *r}}, nil
+}

@@ -1,0 +1,269 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"pix/activity"
+	"pix/protocol"
+	"pix/store"
+	"pix/wire"
+)
+
+// Serve serves one client until it hangs up, which is no error, and closes nc. When it
+// returns, all that belongs to the connection has ended; only a store that does not heed
+// its context keeps it from returning.
+//
+// The error says why the connection was given up: a [*protocol.MismatchError] if the other
+// side is no client, a [*protocol.Error] for what is not of the protocol, [ErrStalled],
+// [context.Cause] of ctx when that is done, or that of nc. The client was told, if that
+// was possible.
+func Serve(ctx context.Context, nc net.Conn, s store.Store, opts *Options) error {
+	o := opts.withDefaults()
+	c := &conn{nc: nc, opts: o, store: s, ended: make(chan struct{})}
+	c.trusted = o.Trusted && trustOf(true, s) != protocol.NotTrusted
+	c.in.init(func() { c.fail(ErrStalled) })
+	c.out.init()
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	defer c.cancel(nil)
+	stop := context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
+	defer stop()
+	return c.run()
+}
+
+// ErrStalled says that a client was silent, or took nothing, for longer than the options
+// allow.
+var ErrStalled = errors.New("the client has stalled")
+
+// A conn is one client's connection.
+type conn struct {
+	nc      net.Conn
+	opts    Options
+	store   store.Store // the connection's session, if the store has sessions
+	trusted bool
+
+	ctx    context.Context // of all operations; done when the client has hung up
+	cancel context.CancelCauseFunc
+
+	in  inbox
+	out outbox
+
+	reader   *wire.Reader
+	params   protocol.Params
+	tunnel   tunnel
+	settings settingsHolder
+	archive  io.ReadCloser // to be sent after the reply
+
+	mu    sync.Mutex
+	err   error
+	ended chan struct{} // closed when err is set
+}
+
+// fail gives the connection up at once.
+func (c *conn) fail(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return
+	}
+	c.err = why
+	close(c.ended)
+	c.cancel(why)
+	c.in.close(why)
+	c.out.close()
+	c.nc.Close()
+}
+
+// failure returns why the connection was given up, or nil.
+func (c *conn) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// errHungUp is why an operation is cancelled whose client has gone.
+var errHungUp = errors.New("the client has hung up")
+
+// run starts the connection's goroutines, and waits for them when the client is done.
+func (c *conn) run() error {
+	var workers sync.WaitGroup
+	workers.Go(func() {
+		c.in.fill(c.nc, func(error) { c.cancel(errHungUp) })
+	})
+	written := make(chan struct{})
+	workers.Go(func() {
+		defer close(written)
+		if err := c.out.drain(c.nc, c.opts.StallTimeout, func() { c.fail(ErrStalled) }); err != nil {
+			c.fail(err)
+		}
+	})
+	err := c.converse()
+	c.out.end()
+	<-written // the last words reach the client, or it stalls
+	if given := c.failure(); given != nil {
+		err = given
+	}
+	c.fail(errClosed)
+	workers.Wait()
+	return withoutHangUp(err)
+}
+
+// withoutHangUp returns nil for the ways in which a client may simply go.
+func withoutHangUp(err error) error {
+	if err == io.EOF || errors.Is(err, errHungUp) || errors.Is(err, io.ErrClosedPipe) || isReset(err) {
+		return nil
+	}
+	return err
+}
+
+// requestBuffer is the size in bytes of a connection's read buffer.
+const requestBuffer = 8 << 10
+
+// converse shakes hands and answers requests, until there are no more.
+func (c *conn) converse() error {
+	c.reader = wire.NewReader(&c.in, requestBuffer)
+	if err := c.handshake(); err != nil {
+		return err
+	}
+	if sessions, ok := store.As[store.Sessioner](c.store); ok {
+		session, err := sessions.Session(c.ctx)
+		if err != nil {
+			return c.refuse(tellable(err), err)
+		}
+		defer session.Close()
+		c.store = session
+	}
+	c.tunnel.startWork()
+	if err := c.tunnel.stopWork(nil, nil); err != nil {
+		return err
+	}
+	defer func() {
+		if c.archive != nil { // opened, but the client has gone
+			c.archive.Close()
+		}
+	}()
+	ctx := activity.WithHandler(context.WithValue(c.ctx, settingsKey{}, &c.settings), &c.tunnel)
+	for {
+		if err := c.next(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *conn) handshake() error {
+	tooLate := time.AfterFunc(time.Hour, func() { c.fail(ErrStalled) })
+	defer tooLate.Stop()
+	if c.opts.HandshakeTimeout > 0 {
+		tooLate.Reset(c.opts.HandshakeTimeout)
+	} else {
+		tooLate.Stop()
+	}
+	greeting := protocol.Greeting{
+		DaemonVersion: c.opts.Version,
+		NixVersion:    c.opts.NixVersion,
+		Trust:         trustOf(c.trusted, c.store),
+	}
+	c.in.left = c.opts.MaxRequest
+	params, err := protocol.ServerHandshake(c.reader, &c.out, c.store.Dir(), greeting, c.opts.features())
+	if err != nil {
+		return early(err)
+	}
+	c.params = params
+	c.tunnel.params, c.tunnel.out = params, &c.out
+	return nil
+}
+
+// early makes the end of the stream in the middle of something what it is at its
+// beginning: the client has gone.
+func early(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errHungUp
+	}
+	return err
+}
+
+// next answers one request. An error ends the conversation.
+func (c *conn) next(ctx context.Context) error {
+	if c.reader.Buffered() == 0 { // between requests a client may be silent for longer
+		c.in.left, c.in.patient = -1, c.opts.IdleTimeout
+		c.out.rest()
+		if err := c.reader.Peek(); err != nil {
+			return early(err)
+		}
+	}
+	c.in.left, c.in.patient = c.opts.MaxRequest, c.opts.StallTimeout
+	req, err := c.params.ReadRequest(c.reader)
+	if err != nil {
+		return c.refuse(unreadable(err), early(err))
+	}
+	c.in.left = -1
+	return c.answer(ctx, req)
+}
+
+// refuse tells the client an error twice, as Nix does before it hangs up, and returns
+// why. A client that has gone is told nothing.
+func (c *conn) refuse(said *activity.Error, why error) error {
+	if why == errHungUp || why == io.EOF {
+		return why
+	}
+	c.out.put(c.tunnel.appendError(c.tunnel.appendError(nil, said), said))
+	return why
+}
+
+// answer does what a request asks for.
+func (c *conn) answer(ctx context.Context, req protocol.Request) error {
+	do := handlers[req.Op()]
+	if do == nil { // only what is not offered has none, and that is never read
+		err := unsupported(req.Op().String())
+		return c.refuse(tellable(err), err)
+	}
+	if err := c.checkTrust(req); err != nil {
+		return c.refuse(tellable(err), err)
+	}
+	body := c.body(req)
+	c.tunnel.startWork()
+	reply, err := c.work(ctx, do, req, body)
+	var p []byte
+	if err == nil {
+		p, err = c.params.AppendReply(nil, req.Op(), reply)
+	}
+	if err != nil {
+		return c.failed(body, tellable(err))
+	}
+	if err := body.end(); err != nil {
+		return c.refuse(unreadable(err), early(err))
+	}
+	if err := c.tunnel.stopWork(p, nil); err != nil {
+		return err
+	}
+	return c.sendArchive()
+}
+
+// failed ends the work on a request with an error. Within frames the client learns of it
+// while it still sends, and may stop; else it learns of it when it has sent everything,
+// as it cannot stop.
+func (c *conn) failed(b *body, said *activity.Error) error {
+	if b.whole {
+		if err := b.end(); err != nil {
+			return c.refuse(said, early(err))
+		}
+	}
+	if err := c.tunnel.stopWork(nil, said); err != nil {
+		return err
+	}
+	return early(b.end())
+}
+
+// work does the work on a request.
+func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body *body) (protocol.Reply, error) {
+	if c.opts.Before != nil {
+		if err := c.opts.Before(ctx, req); err != nil {
+			return nil, err
+		}
+	}
+	return do(c, ctx, req, body)
+}

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"pix/activity"
+	"pix/protocol"
+	"pix/store"
+)
+
+// settingsKey is the key of a connection's settings in the context of its operations.
+type settingsKey struct{}
+
+// A settingsHolder holds what the client has set last. There is one for each connection.
+type settingsHolder struct {
+	current atomic.Pointer[protocol.SetOptionsRequest]
+}
+
+// SettingsOf returns what the client has set that caused the call with that context, or
+// nil if it has set nothing. There is nothing in it that the client may not set. It must
+// not be changed.
+func SettingsOf(ctx context.Context) *protocol.SetOptionsRequest {
+	h, ok := ctx.Value(settingsKey{}).(*settingsHolder)
+	if !ok {
+		return nil
+	}
+	return h.current.Load()
+}
+
+// free are the settings that everybody may set. The fields of the request that are not
+// among its overrides are free too, as in Nix.
+var free = map[string]bool{
+	"timeout": true, "build-timeout": true,
+	"max-silent-time": true, "build-max-silent-time": true,
+	"build-poll-interval": true, "poll-interval": true,
+	"connect-timeout": true,
+}
+
+// passedOver are the settings that a client's configuration may well have, and that are
+// never taken from it.
+var passedOver = map[string]bool{"ssh-auth-sock": true, "experimental-features": true, "plugin-files": true}
+
+// setOptions keeps what the client may set, and warns of what it may not.
+func (c *conn) setOptions(ctx context.Context, req *protocol.SetOptionsRequest) (*protocol.None, error) {
+	kept := *req
+	kept.Overrides = make(map[string]string, len(req.Overrides))
+	for _, name := range sortedKeys(req.Overrides) {
+		value := req.Overrides[name]
+		switch {
+		case passedOver[name]:
+		case c.trusted || free[name] || name == "builders" && value == "":
+			kept.Overrides[name] = value
+		case name == "substituters" || name == "extra-substituters" || name == "binary-caches":
+			c.warn(ctx, "ignoring untrusted substituter '%s', you are not a trusted user.\nRun `man nix.conf` for more information on the `substituters` configuration option.", value)
+		default:
+			c.warn(ctx, "ignoring the client-specified setting '%s', because it is a restricted setting and you are not a trusted user", name)
+		}
+	}
+	c.settings.current.Store(&kept)
+	return new(protocol.None), nil
+}
+
+// warn sends a line to the client.
+func (c *conn) warn(ctx context.Context, format string, args ...any) {
+	activity.HandlerOf(ctx).HandleEvent(activity.Log{Text: "warning: " + fmt.Sprintf(format, args...)})
+}
+
+// A truster is a store that knows whether it is itself trusted, such as a connection to a
+// daemon.
+type truster interface{ Trust() protocol.Trust }
+
+// trustOf returns what a client is told, and is, that the options trust or not: whoever is
+// not trusted by the store behind us cannot trust others.
+func trustOf(trusted bool, s store.Store) protocol.Trust {
+	if !trusted {
+		return protocol.NotTrusted
+	}
+	if t, ok := store.As[truster](s); ok {
+		return t.Trust()
+	}
+	return protocol.Trusted
+}

@@ -1,0 +1,122 @@
+package server
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"pix/activity"
+	"pix/protocol"
+)
+
+// logRoom is how many bytes of messages may wait for the client.
+const logRoom = 1 << 20
+
+// A tunnel takes what the store tells during the work on a request to the client. It is
+// the handler in the context of every operation.
+//
+// When the client does not read as fast as the store talks, the store waits: a build
+// must not fill the memory with its log. There is one exception. As long as an upload has
+// not been read to its end the client may be busy sending it, and would read only
+// afterwards; if the store waited for that, both would for ever. So then messages beyond
+// logRoom are dropped, and the client is told how many.
+type tunnel struct {
+	params protocol.Params
+	out    *outbox
+
+	uploading atomic.Bool // there is a body that is not at its end
+
+	mu      sync.Mutex
+	working bool // between the request and the end of the work
+	dropped int
+}
+
+// HandleEvent sends an event, unless the work is done.
+func (t *tunnel) HandleEvent(e activity.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.working {
+		return
+	}
+	m, ok := t.message(e)
+	if !ok {
+		return
+	}
+	p, err := t.params.AppendMessage(nil, m)
+	if err != nil {
+		return // too long for the protocol
+	}
+	if t.out.waiting()+len(p) <= logRoom {
+		t.out.put(p)
+		return
+	}
+	if t.uploading.Load() {
+		t.dropped++
+		return
+	}
+	t.out.Write(p) // if that fails, the work is cancelled already
+}
+
+// firstActivities is the version from which clients know of activities.
+var firstActivities = protocol.MakeVersion(20)
+
+// message returns what is sent for an event. To older clients an activity is a line, and
+// its end and its results are nothing.
+func (t *tunnel) message(e activity.Event) (m protocol.Message, ok bool) {
+	m.Event = e
+	switch e := e.(type) {
+	case activity.Log:
+		m.Kind = protocol.MessageLog
+		return m, true
+	case activity.Start:
+		m.Kind = protocol.MessageStart
+		if t.params.Version < firstActivities {
+			m.Kind, m.Event = protocol.MessageLog, activity.Log{Text: e.Text + "..."}
+			return m, e.Text != ""
+		}
+	case activity.Stop:
+		m.Kind = protocol.MessageStop
+	case activity.Result:
+		m.Kind = protocol.MessageEvent
+	}
+	return m, t.params.Version >= firstActivities
+}
+
+// startWork lets messages through.
+func (t *tunnel) startWork() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.working = true
+}
+
+// stopWork says how the work ended: with a reply, which is encoded already, or with an
+// error. What the store tells later is dropped.
+func (t *tunnel) stopWork(reply []byte, failed *activity.Error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.working = false
+	var p []byte
+	if t.dropped > 0 {
+		text := fmt.Sprintf("%d messages were dropped, since they were not read during the upload", t.dropped)
+		p, _ = t.params.AppendMessage(p, protocol.Message{Kind: protocol.MessageLog, Event: activity.Log{Text: text}})
+		t.dropped = 0
+	}
+	if failed != nil {
+		p = t.appendError(p, failed)
+	} else {
+		p, _ = t.params.AppendMessage(p, protocol.Message{Kind: protocol.MessageLast})
+		p = append(p, reply...)
+	}
+	_, err := t.out.Write(p)
+	return err
+}
+
+// appendError appends a message that says what failed.
+func (t *tunnel) appendError(p []byte, e *activity.Error) []byte {
+	p, err := t.params.AppendMessage(p, protocol.Message{Kind: protocol.MessageError, Err: e})
+	if err != nil { // what the store said cannot be sent, being too long
+		short := &activity.Error{Level: activity.LevelError, Message: "the store failed, and its message is too long", Status: 1}
+		p, _ = t.params.AppendMessage(p, protocol.Message{Kind: protocol.MessageError, Err: short})
+	}
+	return p
+}

@@ -1,0 +1,271 @@
+package memstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// errNoGit says what cannot be hashed here.
+var errNoGit = fmt.Errorf("git hashing is not supported by a store in memory: %w", errors.ErrUnsupported)
+
+// AddTextToStore adds a file with those contents and references.
+func (s *Store) AddTextToStore(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error) {
+	info, err := s.AddToStore(ctx, name, storepath.Text, nixhash.SHA256, references, strings.NewReader(contents), nil)
+	if err != nil {
+		return "", err
+	}
+	return info.Path, nil
+}
+
+// AddToStore adds an object by its contents: the file itself for Text and Flat, its
+// archive for NAR. Git is [errors.ErrUnsupported].
+func (s *Store) AddToStore(_ context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
+	archive, hash, err := s.readContents(m, a, contents)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := storepath.NewContentAddress(m, hash)
+	if err != nil {
+		return nil, err
+	}
+	path, err := s.Dir().FixedOutputPath(name, ca, storepath.References{Others: references})
+	if err != nil {
+		return nil, err
+	}
+	info := &store.PathInfo{
+		Path:       path,
+		NARHash:    nixhash.Sum(nixhash.SHA256, archive),
+		NARSize:    uint64(len(archive)),
+		References: references,
+		CA:         ca,
+	}
+	if err := s.register(info, archive, opts != nil && opts.Repair); err != nil {
+		return nil, err
+	}
+	o, err := s.get(path)
+	if err != nil { // deleted in the meantime by force: a temporary root holds it
+		return nil, err
+	}
+	return clone(&o.info), nil
+}
+
+// readContents returns the archive of what is read, and the hash by that method.
+func (s *Store) readContents(m storepath.Method, a nixhash.Algorithm, r io.Reader) ([]byte, nixhash.Hash, error) {
+	switch m {
+	case storepath.Text, storepath.Flat:
+		contents, err := s.readAll(r)
+		if err != nil {
+			return nil, nixhash.Hash{}, err
+		}
+		return fileNAR(contents), nixhash.Sum(a, contents), nil
+	case storepath.Git:
+		return nil, nixhash.Hash{}, errNoGit
+	}
+	archive, _, err := s.readNAR(r)
+	if err != nil {
+		return nil, nixhash.Hash{}, err
+	}
+	return archive, nixhash.Sum(a, archive), nil
+}
+
+// AddToStoreNAR adds an object under the path that its info says. The archive must have
+// the info's hash and size, and what it refers to must be valid. Unless the options say
+// otherwise, the path must follow from the contents, or be signed by a trusted key. What is
+// valid already is left as it is, and the archive is not read.
+func (s *Store) AddToStoreNAR(_ context.Context, info *store.PathInfo, archive io.Reader, opts *store.AddOptions) error {
+	if opts == nil {
+		opts = new(store.AddOptions)
+	}
+	if _, err := s.Dir().Parse(string(info.Path)); err != nil {
+		return err
+	}
+	if !opts.NoSignatures && !s.isTrusted(info) {
+		return fmt.Errorf("cannot add path '%s' because it lacks a signature by a trusted key", info.Path)
+	}
+	s.addTempRoot(info.Path)
+	if s.has(info.Path) && !opts.Repair {
+		return nil
+	}
+	b, hash, err := s.readNAR(archive)
+	if err != nil {
+		return err
+	}
+	if err := checkArchive(info, b, hash); err != nil {
+		return err
+	}
+	return s.register(clone(info), b, opts.Repair)
+}
+
+// isTrusted reports whether nobody, or somebody who is trusted, vouches for an object. A
+// malformed signature is no reason to distrust the others.
+func (s *Store) isTrusted(info *store.PathInfo) bool {
+	if info.IsContentAddressed() {
+		return true
+	}
+	good, _ := info.CheckSignatures(s.opts.TrustedKeys)
+	return len(good) > 0
+}
+
+// checkArchive returns an error, in the words of Nix, unless the archive is what the info
+// says.
+func checkArchive(info *store.PathInfo, archive []byte, hash nixhash.Hash) error {
+	if hash != info.NARHash {
+		return mismatch("hash", info, info.NARHash.WithNix32(), hash.WithNix32())
+	}
+	if uint64(len(archive)) != info.NARSize {
+		return mismatch("size", info, info.NARSize, len(archive))
+	}
+	if info.CA.IsZero() {
+		return nil
+	}
+	want := info.CA.Hash()
+	got, err := contentHash(info.CA.Method(), want.Algorithm(), archive, info.Path)
+	if err != nil {
+		return fmt.Errorf("checking the contents of '%s': %w", info.Path, err)
+	}
+	if got != want {
+		return mismatch("ca hash", info, want.WithNix32(), got.WithNix32())
+	}
+	return nil
+}
+
+func mismatch(what string, info *store.PathInfo, specified, got any) error {
+	return fmt.Errorf("%s mismatch importing path '%s';\n  specified: %v\n  got:       %v", what, info.Path, specified, got)
+}
+
+// AddMultipleToStore adds n objects, each by [Store.AddToStoreNAR]. Those that were added
+// before an error stay.
+func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
+	got := 0
+	for object, err := range objects {
+		if err == nil {
+			got++
+			err = s.AddToStoreNAR(ctx, object.Info, object.NAR, opts)
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if got != n {
+		return fmt.Errorf("%d objects came instead of %d", got, n)
+	}
+	return nil
+}
+
+// register makes a path valid, or with repair replaces what is there. The info is from
+// then on the store's.
+func (s *Store) register(info *store.PathInfo, archive []byte, repair bool) error {
+	if !info.CA.IsZero() && !info.IsContentAddressed() {
+		return fmt.Errorf("cannot add path '%s' to the Nix store because it claims to be content-addressed but isn't", info.Path)
+	}
+	info.References = slices.Clone(info.References)
+	slices.Sort(info.References)
+	info.References = slices.Compact(info.References)
+	info.Signatures = union(info.Signatures, nil)
+	if info.RegistrationTime.IsZero() {
+		info.RegistrationTime = s.opts.Now().UTC().Truncate(time.Second)
+	}
+	o := &object{info: *info, nar: bytes.Clone(archive)}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.temp.paths[info.Path] = true
+	old := s.objects[info.Path]
+	if old != nil && !repair {
+		return nil
+	}
+	if err := s.check(o); err != nil {
+		return err
+	}
+	size := s.size + int64(len(o.nar))
+	if old != nil {
+		size -= int64(len(old.nar))
+	}
+	if size > s.opts.MaxSize {
+		return ErrFull
+	}
+	if old != nil {
+		s.drop(old)
+	}
+	s.put(o)
+	return nil
+}
+
+// check returns why an object cannot be valid in this store, and finds out the facts of a
+// derivation. The caller holds the lock, as in all that follows.
+func (c *contents) check(o *object) error {
+	for _, ref := range o.info.References {
+		if ref != o.info.Path && c.objects[ref] == nil {
+			return &store.NotFoundError{Path: ref}
+		}
+	}
+	if !o.info.Path.IsDerivation() {
+		return nil
+	}
+	var err error
+	o.drv, err = c.readDerivation(o)
+	return err
+}
+
+// put makes an object valid.
+func (c *contents) put(o *object) {
+	path := o.info.Path
+	c.objects[path] = o
+	c.byHashPart[path.HashPart()] = path
+	c.size += int64(len(o.nar))
+	for _, ref := range o.info.References {
+		if ref != path {
+			addTo(c.referrers, ref, path)
+		}
+	}
+	if o.drv != nil {
+		for _, out := range o.drv.outputs {
+			if out != "" {
+				addTo(c.derivers, out, path)
+			}
+		}
+	}
+}
+
+// drop makes an object no longer valid.
+func (c *contents) drop(o *object) {
+	path := o.info.Path
+	delete(c.objects, path)
+	delete(c.byHashPart, path.HashPart())
+	c.size -= int64(len(o.nar))
+	for _, ref := range o.info.References {
+		removeFrom(c.referrers, ref, path)
+	}
+	if o.drv != nil {
+		for _, out := range o.drv.outputs {
+			removeFrom(c.derivers, out, path)
+		}
+	}
+}
+
+func addTo(sets map[storepath.Path]map[storepath.Path]bool, key, path storepath.Path) {
+	if sets[key] == nil {
+		sets[key] = make(map[storepath.Path]bool)
+	}
+	sets[key][path] = true
+}
+
+func removeFrom(sets map[storepath.Path]map[storepath.Path]bool, key, path storepath.Path) {
+	if delete(sets[key], path); len(sets[key]) == 0 {
+		delete(sets, key)
+	}
+}

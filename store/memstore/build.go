@@ -1,0 +1,196 @@
+package memstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"pix/derivation"
+	"pix/store"
+	"pix/storepath"
+)
+
+// errNoBuilder says that Options.Build is nil.
+var errNoBuilder = errors.New("a store in memory does not build")
+
+// BuildPaths succeeds for what is valid. Outputs that are not are left to [Options.Build]. The
+// error is a [*store.BuildError].
+func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) error {
+	results, err := s.BuildPathsWithResults(ctx, paths, mode)
+	var failures []error
+	for _, r := range results {
+		if !r.Status.Succeeded() {
+			failures = append(failures, errors.New(r.Message))
+		}
+	}
+	if err = errors.Join(append(failures, err)...); err != nil {
+		return &store.BuildError{Paths: paths, Err: err}
+	}
+	return nil
+}
+
+// BuildPathsWithResults does what [Store.BuildPaths] does and says how each path ended.
+func (s *Store) BuildPathsWithResults(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
+	if mode == store.BuildRepair {
+		return nil, fmt.Errorf("repairing is not possible in a store in memory: %w", errors.ErrUnsupported)
+	}
+	results := make([]store.KeyedBuildResult, 0, len(paths))
+	for _, path := range paths {
+		r := s.buildOne(ctx, path, mode)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		results = append(results, store.KeyedBuildResult{Path: path, BuildResult: *r})
+	}
+	return results, nil
+}
+
+func (s *Store) buildOne(ctx context.Context, path derivation.DerivedPath, mode store.BuildMode) *store.BuildResult {
+	built, ok := path.(derivation.Built)
+	if !ok {
+		if err := s.EnsurePath(ctx, path.Base()); err != nil {
+			return &store.BuildResult{Status: store.NoSubstituters, Message: err.Error()}
+		}
+		return &store.BuildResult{Status: store.AlreadyValid}
+	}
+	drv, ok := built.Drv.(derivation.Opaque)
+	if !ok {
+		return failed("outputs of a derivation that is itself an output cannot be built here")
+	}
+	f, err := s.derivationAt(drv.Path)
+	if err != nil {
+		return failed(err.Error())
+	}
+	for _, name := range built.Outputs.Names().Slice() {
+		if _, ok := f.outputs[name]; !ok {
+			return failed(fmt.Sprintf("derivation '%s' does not have wanted outputs '%s'", drv.Path, name))
+		}
+	}
+	return s.build(ctx, drv.Path, f, built.Outputs, mode)
+}
+
+func failed(why string) *store.BuildResult {
+	return &store.BuildResult{Status: store.MiscFailure, Message: why}
+}
+
+// build makes outputs of a valid derivation valid.
+func (s *Store) build(ctx context.Context, path storepath.Path, f *drvFacts, wanted derivation.OutputsSpec, mode store.BuildMode) *store.BuildResult {
+	valid := func() (map[string]store.Realisation, bool) { return s.validOutputs(s.outputsOf(path, f), wanted) }
+	outputs, all := valid()
+	if all && mode == store.BuildNormal {
+		return &store.BuildResult{Status: store.AlreadyValid, Outputs: outputs}
+	}
+	if s.opts.Build == nil {
+		return failed(fmt.Sprintf("cannot build '%s': %v", path, errNoBuilder))
+	}
+	if err := s.opts.Build(ctx, s, path, f.drv); err != nil {
+		return &store.BuildResult{Status: store.PermanentFailure, Message: err.Error()}
+	}
+	if outputs, all = valid(); !all {
+		return &store.BuildResult{Status: store.OutputRejected, Message: fmt.Sprintf("builder for '%s' failed to produce all outputs", path)}
+	}
+	return &store.BuildResult{Status: store.Built, TimesBuilt: 1, Outputs: outputs}
+}
+
+// validOutputs returns the wanted outputs that are valid, and whether they all are.
+func (s *Store) validOutputs(outputs map[string]storepath.Path, wanted derivation.OutputsSpec) (valid map[string]store.Realisation, all bool) {
+	valid, all = make(map[string]store.Realisation), true
+	for name, path := range outputs {
+		switch {
+		case !wanted.Contains(name):
+		case path != "" && s.has(path):
+			valid[name] = store.Realisation{OutPath: path}
+		default:
+			all = false
+		}
+	}
+	return valid, all
+}
+
+// BuildDerivation succeeds if the outputs are valid, and else leaves it to
+// [Options.Build].
+func (s *Store) BuildDerivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, mode store.BuildMode) (*store.BuildResult, error) {
+	if mode == store.BuildRepair {
+		return nil, fmt.Errorf("repairing is not possible in a store in memory: %w", errors.ErrUnsupported)
+	}
+	for p := range d.InputSources.All() {
+		if !s.has(p) {
+			return nil, &store.NotFoundError{Path: p}
+		}
+	}
+	f := &drvFacts{drv: d, outputs: make(map[string]storepath.Path)}
+	for name, output := range d.Outputs.All() {
+		f.outputs[name] = output.Path()
+	}
+	if own, err := d.HashModulo(derivation.ForOutputs, noInputs, nil); err == nil {
+		f.hash = own.Hash
+	}
+	return s.build(ctx, path, f, derivation.AllOutputs(), mode), nil
+}
+
+// noInputs is for derivations that have none.
+func noInputs(storepath.Path) (h derivation.ModuloHash, ok bool) { return h, false }
+
+// EnsurePath fails if the path is not valid: it cannot be had from elsewhere.
+func (s *Store) EnsurePath(_ context.Context, path storepath.Path) error {
+	if !s.has(path) {
+		return fmt.Errorf("path '%s' does not exist and cannot be created", path)
+	}
+	return nil
+}
+
+// QueryMissing says which derivations would have to be built, and which paths cannot be
+// had.
+func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*store.Missing, error) {
+	missing, seen := new(store.Missing), make(map[string]bool)
+	todo := slices.Clone(paths)
+	for len(todo) > 0 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		path := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if key := path.String(); !seen[key] {
+			seen[key] = true
+			todo = append(todo, s.missingFor(path, missing)...)
+		}
+	}
+	missing.WillBuild, missing.Unknown = sorted(missing.WillBuild), sorted(missing.Unknown)
+	return missing, nil
+}
+
+// missingFor adds what one path lacks, and returns what its build would need.
+func (s *Store) missingFor(path derivation.DerivedPath, missing *store.Missing) (needs []derivation.DerivedPath) {
+	built, ok := path.(derivation.Built)
+	if !ok {
+		if !s.has(path.Base()) {
+			missing.Unknown = append(missing.Unknown, path.Base())
+		}
+		return nil
+	}
+	drv, ok := built.Drv.(derivation.Opaque)
+	if !ok {
+		return nil // what it is is known only when it is built; Nix passes it over, too
+	}
+	f, err := s.derivationAt(drv.Path)
+	if err != nil {
+		missing.Unknown = append(missing.Unknown, drv.Path)
+		return nil
+	}
+	if _, all := s.validOutputs(s.outputsOf(drv.Path, f), built.Outputs); all {
+		return nil
+	}
+	missing.WillBuild = append(missing.WillBuild, drv.Path)
+	for input, outputs := range f.drv.InputDerivations.All() {
+		if names := outputs.Names.Slice(); len(names) > 0 {
+			needs = append(needs, derivation.Built{Drv: derivation.Opaque{Path: input}, Outputs: derivation.NamedOutputs(names...)})
+		}
+	}
+	return needs
+}
+
+func sorted(paths []storepath.Path) []storepath.Path {
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}

@@ -1,0 +1,313 @@
+package memstore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"pix/derivation"
+	"pix/signature"
+	"pix/store"
+	"pix/storepath"
+)
+
+// Options say how a store behaves. Nil and the zero values are useful.
+type Options struct {
+	// Dir is the store directory; "" is [storepath.DefaultDir].
+	Dir storepath.Dir
+
+	// TrustedKeys are the keys that one of must have signed what is added under a path
+	// that does not follow from the contents.
+	TrustedKeys signature.KeySet
+
+	// MaxSize is how many bytes of archives the store holds at most; 0 is 1 GiB. Where
+	// something does not fit, the error is [ErrFull].
+	MaxSize int64
+
+	// Build is called to make outputs of a derivation valid that are not. It has to add
+	// them to the store. Nil means that nothing can be built. It is called by the
+	// goroutine that asked for the outputs, and may be called by several at once.
+	Build func(ctx context.Context, s *Store, path storepath.Path, d *derivation.Derivation) error
+
+	// ReadLink reads the symlinks that indirect roots are. Nil means that there are
+	// none: such a root keeps nothing.
+	ReadLink func(link string) (string, error)
+
+	// Now says what time it is, for the registration of paths. Nil is [time.Now].
+	Now func() time.Time
+}
+
+// ErrFull says that an object has no place in the store.
+var ErrFull = errors.New("no space left in the store in memory")
+
+// A Store is a store in memory. Its zero value is not useful: use [New].
+type Store struct {
+	*contents
+	temp *tempRoots
+}
+
+// contents are what a store and all its sessions share.
+type contents struct {
+	opts Options
+
+	mu           sync.RWMutex
+	objects      map[storepath.Path]*object
+	byHashPart   map[string]storepath.Path
+	size         int64                                      // of all archives together, in bytes
+	referrers    map[storepath.Path]map[storepath.Path]bool // by what they refer to, but not to themselves
+	derivers     map[storepath.Path]map[storepath.Path]bool // valid derivations by their known outputs
+	realisations map[outputID]*store.KeyedRealisation
+	sessions     map[*tempRoots]bool
+	roots        map[string]storepath.Path // permanent ones, by their links
+	indirect     map[string]bool
+	logs         map[storepath.Path][]byte
+}
+
+// An object is what is kept of a valid path. It is replaced, never changed.
+type object struct {
+	info store.PathInfo
+	nar  []byte
+	drv  *drvFacts // of a derivation
+}
+
+var (
+	_ store.Store             = (*Store)(nil)
+	_ store.AllPathsQuerier   = (*Store)(nil)
+	_ store.ReferrerQuerier   = (*Store)(nil)
+	_ store.DeriverQuerier    = (*Store)(nil)
+	_ store.HashPartQuerier   = (*Store)(nil)
+	_ store.MissingQuerier    = (*Store)(nil)
+	_ store.RealisationStore  = (*Store)(nil)
+	_ store.OutputQuerier     = (*Store)(nil)
+	_ store.TextAdder         = (*Store)(nil)
+	_ store.Adder             = (*Store)(nil)
+	_ store.NARAdder          = (*Store)(nil)
+	_ store.MultipleAdder     = (*Store)(nil)
+	_ store.NARReader         = (*Store)(nil)
+	_ store.Signer            = (*Store)(nil)
+	_ store.LogAdder          = (*Store)(nil)
+	_ store.Builder           = (*Store)(nil)
+	_ store.ResultBuilder     = (*Store)(nil)
+	_ store.DerivationBuilder = (*Store)(nil)
+	_ store.Ensurer           = (*Store)(nil)
+	_ store.TempRooter        = (*Store)(nil)
+	_ store.Rooter            = (*Store)(nil)
+	_ store.Collector         = (*Store)(nil)
+	_ store.Optimiser         = (*Store)(nil)
+	_ store.Verifier          = (*Store)(nil)
+	_ store.Sessioner         = (*Store)(nil)
+)
+
+// New returns an empty store.
+func New(opts *Options) *Store {
+	c := &contents{
+		objects:      make(map[storepath.Path]*object),
+		byHashPart:   make(map[string]storepath.Path),
+		referrers:    make(map[storepath.Path]map[storepath.Path]bool),
+		derivers:     make(map[storepath.Path]map[storepath.Path]bool),
+		realisations: make(map[outputID]*store.KeyedRealisation),
+		sessions:     make(map[*tempRoots]bool),
+		roots:        make(map[string]storepath.Path),
+		indirect:     make(map[string]bool),
+		logs:         make(map[storepath.Path][]byte),
+	}
+	if opts != nil {
+		c.opts = *opts
+	}
+	if c.opts.Dir == "" {
+		c.opts.Dir = storepath.DefaultDir
+	}
+	if c.opts.MaxSize <= 0 {
+		c.opts.MaxSize = 1 << 30
+	}
+	if c.opts.Now == nil {
+		c.opts.Now = time.Now
+	}
+	return c.newSession()
+}
+
+// newSession returns a handle on the store with temporary roots of its own.
+func (c *contents) newSession() *Store {
+	s := &Store{c, &tempRoots{paths: make(map[storepath.Path]bool)}}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sessions[s.temp] = true
+	return s
+}
+
+// Session returns the same store with temporary roots of its own, which last until it is
+// closed.
+func (s *Store) Session(context.Context) (store.Store, error) { return s.newSession(), nil }
+
+// Close lets go of the temporary roots. What is in the store stays there, for those who
+// hold other sessions, and for garbage collection.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, s.temp)
+	return nil
+}
+
+// Dir returns the store directory.
+func (s *Store) Dir() storepath.Dir { return s.opts.Dir }
+
+// get returns what is kept of a path, or a [*store.NotFoundError].
+func (c *contents) get(path storepath.Path) (*object, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if o := c.objects[path]; o != nil {
+		return o, nil
+	}
+	return nil, &store.NotFoundError{Path: path}
+}
+
+func (c *contents) has(path storepath.Path) bool {
+	_, err := c.get(path)
+	return err == nil
+}
+
+// IsValidPath reports whether the path is valid.
+func (s *Store) IsValidPath(_ context.Context, path storepath.Path) (bool, error) {
+	return s.has(path), nil
+}
+
+// QueryValidPaths returns those of the paths that are valid, sorted, each once. There is
+// nothing to substitute from.
+func (s *Store) QueryValidPaths(_ context.Context, paths []storepath.Path, _ bool) ([]storepath.Path, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var valid []storepath.Path
+	for _, p := range paths {
+		if s.objects[p] != nil {
+			valid = append(valid, p)
+		}
+	}
+	slices.Sort(valid)
+	return slices.Compact(valid), nil
+}
+
+// QueryPathInfo returns what is known of a path. The error is a [*store.NotFoundError] if
+// it is not valid.
+func (s *Store) QueryPathInfo(_ context.Context, path storepath.Path) (*store.PathInfo, error) {
+	o, err := s.get(path)
+	if err != nil {
+		return nil, err
+	}
+	return clone(&o.info), nil
+}
+
+// clone returns a copy that shares nothing.
+func clone(info *store.PathInfo) *store.PathInfo {
+	c := *info
+	c.References, c.Signatures = slices.Clone(info.References), slices.Clone(info.Signatures)
+	return &c
+}
+
+// QueryAllValidPaths returns all valid paths, sorted.
+func (s *Store) QueryAllValidPaths(context.Context) ([]storepath.Path, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.objects)), nil
+}
+
+// QueryReferrers returns the valid paths that refer to path, sorted, itself among them if
+// it does. There are none of a path that is not valid.
+func (s *Store) QueryReferrers(_ context.Context, path storepath.Path) ([]storepath.Path, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	referrers := slices.Collect(maps.Keys(s.referrers[path]))
+	if o := s.objects[path]; o != nil && slices.Contains(o.info.References, path) {
+		referrers = append(referrers, path)
+	}
+	slices.Sort(referrers)
+	return referrers, nil
+}
+
+// QueryValidDerivers returns the valid derivations that are known to have path as an
+// output, sorted.
+func (s *Store) QueryValidDerivers(_ context.Context, path storepath.Path) ([]storepath.Path, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.derivers[path])), nil
+}
+
+// QueryPathFromHashPart returns the valid path with that hash part. The error is a
+// [*store.NotFoundError] if there is none.
+func (s *Store) QueryPathFromHashPart(_ context.Context, hashPart string) (storepath.Path, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if path, ok := s.byHashPart[hashPart]; ok {
+		return path, nil
+	}
+	return "", new(store.NotFoundError)
+}
+
+// NARFromPath returns the archive of an object, which is checked as it is read.
+func (s *Store) NARFromPath(_ context.Context, path storepath.Path) (io.ReadCloser, error) {
+	o, err := s.get(path)
+	if err != nil {
+		return nil, err
+	}
+	return newCheckedReader(o), nil
+}
+
+// AddSignatures adds signatures to those that a valid path has. They are not verified:
+// those of keys that nobody trusts do no harm.
+func (s *Store) AddSignatures(_ context.Context, path storepath.Path, signatures []string) error {
+	canonical := make([]string, len(signatures))
+	for i, text := range signatures {
+		var err error
+		if canonical[i], err = signature.Canonical(text); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.objects[path]
+	if o == nil {
+		return &store.NotFoundError{Path: path}
+	}
+	changed := *o
+	changed.info.Signatures = union(o.info.Signatures, canonical)
+	s.objects[path] = &changed
+	return nil
+}
+
+// union returns what is in a or b, sorted.
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// AddBuildLog keeps the log of a derivation.
+func (s *Store) AddBuildLog(_ context.Context, drv storepath.Path, log io.Reader) error {
+	text, err := s.readAll(log)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.size += int64(len(text)) - int64(len(s.logs[drv]))
+	s.logs[drv] = text
+	return nil
+}
+
+// BuildLog returns the log of a derivation. The error is a [*store.NotFoundError] if there
+// is none.
+func (s *Store) BuildLog(drv storepath.Path) (string, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	log, ok := s.logs[drv]
+	if !ok {
+		return "", &store.NotFoundError{Path: drv}
+	}
+	return string(log), nil
+}
+
+// OptimiseStore has nothing to do.
+func (s *Store) OptimiseStore(context.Context) error { return nil }
