@@ -9,12 +9,17 @@
 //   - [pix/wire]: the primitives that archives and protocol share;
 //   - [pix/nar]: the archive format;
 //   - [pix/derivation]: .drv files, the hashes and paths that follow from them;
+//   - [pix/signature]: keys, signing, verifying;
 //   - [pix/activity]: what a daemon tells while it works, and its errors;
 //   - [pix/store]: what a store is;
+//   - [pix/narinfo]: .narinfo files;
 //   - [pix/protocol]: the worker protocol;
-//   - [pix/daemon]: the client of a Nix daemon.
+//   - [pix/daemon]: the client of a Nix daemon;
+//   - [pix/server]: serving any store over the protocol;
+//   - [pix/store/memstore] and [pix/daemontest]: a store in memory, and a daemon for tests;
+//   - [pix/pixpkgs]: packages declared in Go.
 //
-// This package, the last of them, has [Open], which finds a store by its URI. The command
+// This package has [Open], which finds a store by its URI. The command
 // is in pix/cmd/pix.
 package pix
 
