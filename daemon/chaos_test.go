@@ -209,7 +209,7 @@ func TestChaos(t *testing.T) {
 				}
 				every := full || i < 10 && !testing.Short()
 				for offset := range total + 1 {
-					if !every && random.IntN(total) >= 8 {
+					if !every && random.IntN(total) >= 24 {
 						continue
 					}
 					for _, what := range []fault{cut, stall, cancelIt} {

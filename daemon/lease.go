@@ -60,7 +60,7 @@ func (p *Pool) place(ctx context.Context) (beyond bool, err error) {
 		return false, ended(ctx, "waiting for a connection")
 	}
 	for {
-		before, _ := p.atRest()
+		before, rested := p.atRest()
 		timer := time.NewTimer(patience)
 		select {
 		case p.places <- struct{}{}:
@@ -69,11 +69,11 @@ func (p *Pool) place(ctx context.Context) (beyond bool, err error) {
 		case <-ctx.Done():
 			err = ended(ctx, "waiting for a connection")
 		case <-timer.C:
-			after, rest := p.atRest()
-			if rest && after == before {
+			after, rests := p.atRest()
+			if rested && rests && after == before {
 				return true, nil
 			}
-			continue
+			continue // a call that has just ended also rests, for a moment
 		}
 		timer.Stop()
 		return false, err

@@ -126,18 +126,18 @@ func (d *diary) add(ctx context.Context, s store.Store, text storepath.Path) {
 		d.note("AddToStore", info.Path, nil)
 	}
 	multiple, _ := store.As[store.MultipleAdder](s)
-	object, archive := object("object", text)
-	second, secondArchive := object2("second", object.Path)
+	first, archive := object("object", text)
+	second, secondArchive := object("second", first.Path)
 	opts := &store.AddOptions{NoSignatures: true}
-	d.note("AddToStoreNAR unsigned", nil, store.AddNAR(ctx, s, object, bytes.NewReader(archive), nil))
-	d.note("AddToStoreNAR", nil, store.AddNAR(ctx, s, object, bytes.NewReader(archive), opts))
+	d.note("AddToStoreNAR unsigned", nil, store.AddNAR(ctx, s, first, bytes.NewReader(archive), nil))
+	d.note("AddToStoreNAR", nil, store.AddNAR(ctx, s, first, bytes.NewReader(archive), opts))
 	wrong := *second
 	wrong.NARHash = nixhash.Sum(nixhash.SHA256, nil)
 	err := store.AddNAR(ctx, s, &wrong, bytes.NewReader(secondArchive), opts)
 	d.note("AddToStoreNAR of a wrong hash", nil, err)
-	err = multiple.AddMultipleToStore(ctx, 2, imports(object, archive, second, secondArchive), opts)
+	err = multiple.AddMultipleToStore(ctx, 2, imports(first, archive, second, secondArchive), opts)
 	d.note("AddMultipleToStore", nil, err)
-	r, err := store.ReadNAR(ctx, s, object.Path)
+	r, err := store.ReadNAR(ctx, s, first.Path)
 	var got []byte
 	if err == nil {
 		got, err = io.ReadAll(r)
@@ -159,8 +159,6 @@ func object(name string, references ...storepath.Path) (*store.PathInfo, []byte)
 		RegistrationTime: time.Unix(1, 0).UTC(),
 	}, archive
 }
-
-var object2 = object
 
 func imports(objects ...any) iter.Seq2[store.Import, error] {
 	return func(yield func(store.Import, error) bool) {

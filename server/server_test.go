@@ -286,7 +286,6 @@ func (b bare) Close() error { return nil }
 // that is right for it.
 func TestBareStore(t *testing.T) {
 	w := newWorld(t)
-	all := w.s
 	w.s = bare{w.s}
 	c := dial(t, w.s, trusted)
 	answered := make(map[protocol.Op]bool)
@@ -316,7 +315,6 @@ func TestBareStore(t *testing.T) {
 	if len(answered) > 0 {
 		t.Errorf("a bare store has done %v", answered)
 	}
-	_ = all
 }
 
 func TestErrorOfAnotherDaemonIsPassedOn(t *testing.T) {

@@ -48,7 +48,8 @@ type GCOptions struct {
 	IgnoreLiveness bool
 
 	// MaxFreed is the number of bytes after which the collection stops:
-	// math.MaxUint64 is no limit, and 0 stops after the first path.
+	// math.MaxUint64 is no limit. With 0 nothing is collected by Nix 2.34, and one path by
+	// some older ones.
 	MaxFreed uint64
 }
 
