@@ -2,6 +2,7 @@ package pixpkgs
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -35,6 +36,9 @@ func treeOf(v any, depth int) (tree, error) {
 		return numberTree(v.String())
 	case json.Marshaler:
 		return marshalledTree(v, depth)
+	case encoding.TextMarshaler:
+		text, err := v.MarshalText()
+		return literal(string(text)), err
 	}
 	return reflectedTree(reflect.ValueOf(v), depth)
 }
@@ -103,10 +107,11 @@ func mapTree(r reflect.Value, depth int) (tree, error) {
 func structTree(r reflect.Value, depth int) (tree, error) {
 	members := map[string]any{}
 	for _, field := range reflect.VisibleFields(r.Type()) {
-		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+		tag := field.Tag.Get("json")
+		name, options, _ := strings.Cut(tag, ",")
 		value, err := r.FieldByIndexErr(field.Index)
 		embedded := field.Anonymous && name == "" && field.Type.Kind() != reflect.String
-		if !field.IsExported() || name == "-" && options == "" || embedded || err != nil {
+		if !field.IsExported() || tag == "-" || embedded || err != nil {
 			continue // the fields of an embedded struct are visible themselves
 		}
 		if strings.Contains(options, "omitempty") && isEmpty(value) || strings.Contains(options, "omitzero") && value.IsZero() {

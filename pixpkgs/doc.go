@@ -48,10 +48,11 @@
 //
 // # Reading order
 //
-// What is declared: spec.go, string.go, coerce.go, attrs.go. How it becomes a derivation:
-// normal.go, mention.go, inputs.go, outputs.go, derive.go, package.go. Sources: object.go,
-// text.go, source.go, fetchurl.go. Sets: lazy.go, fix.go, call.go. Changes: override.go,
-// fromderivations.go. Building: register.go, realize.go.
+// What is declared: spec.go, string.go, coerce.go, attrs.go; what can be wrong with it:
+// errors.go. How it becomes a derivation: normal.go, mention.go, inputs.go, outputs.go,
+// derive.go, package.go. Sources: object.go, text.go, source.go, fetchurl.go. Sets: lazy.go,
+// fix.go, call.go. Changes: override.go, fromderivations.go. Building: register.go,
+// realize.go. The folder examples has programs to begin with.
 //
 // Source of the rules: derivationStrictInternal and coerceToString in src/libexpr of Nix
 // 2.34, and "Derivations" in its manual.

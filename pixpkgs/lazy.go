@@ -145,63 +145,85 @@ func (l *Lazy) Package() (*Package, error) {
 	return l.derive()
 }
 
-// deriveAll derives the packages, each after those that it needs. It keeps a stack of its
-// own, so the depth of a set is bounded only by memory. Several goroutines may walk over
-// the same packages: they wait for each other only where one calls a recipe or derives,
-// which never waits.
+// deriveAll derives the packages, each after those that it needs. Several goroutines may do
+// so with the same packages: they wait for each other only where one calls a recipe or
+// derives, which never waits.
 func deriveAll(roots []*Lazy) error {
-	type frame struct {
-		lazy  *Lazy
-		needs []*Lazy // those that were not looked at
-	}
-	const underway, done = 1, 2
-	state := map[*Lazy]int{}
-	var stack []frame
-	names := func(from *Lazy) (names []string) {
-		for _, f := range stack {
-			if f.lazy == from || names != nil {
-				names = append(names, f.lazy.title())
-			}
-		}
-		return names
-	}
-	push := func(l *Lazy) error {
-		switch state[l] {
-		case done:
-			return nil
-		case underway:
-			return &CycleError{names(l)}
-		}
-		n, err := l.recipe()
-		if err != nil {
-			return err
-		}
-		state[l] = underway
-		stack = append(stack, frame{l, n.lazies()})
-		return nil
-	}
+	w := walk{state: map[*Lazy]walkState{}}
 	for _, root := range roots {
-		if err := push(root); err != nil {
+		if err := w.visit(root); err != nil {
 			return err
 		}
-		for len(stack) > 0 {
-			top := &stack[len(stack)-1]
-			if len(top.needs) > 0 {
-				next := top.needs[0]
-				top.needs = top.needs[1:]
-				if err := push(next); err != nil {
-					return err
-				}
-				continue
-			}
-			if _, err := top.lazy.derive(); err != nil {
+		for len(w.stack) > 0 {
+			if err := w.step(); err != nil {
 				return err
 			}
-			state[top.lazy] = done
-			stack = stack[:len(stack)-1]
 		}
 	}
 	return nil
+}
+
+// A walk goes over the packages of a set in depth. It keeps a stack of its own, so that a
+// set may be as deep as memory allows.
+type walk struct {
+	state map[*Lazy]walkState
+	stack []visit
+}
+
+type walkState uint8
+
+const (
+	underway walkState = iota + 1 // it is on the stack
+	derived
+)
+
+// A visit is a package and those of its needs that were not visited yet.
+type visit struct {
+	lazy  *Lazy
+	needs []*Lazy
+}
+
+// visit puts a package on the stack.
+func (w *walk) visit(l *Lazy) error {
+	switch w.state[l] {
+	case derived:
+		return nil
+	case underway:
+		return w.cycle(l)
+	}
+	n, err := l.recipe()
+	if err != nil {
+		return err
+	}
+	w.state[l] = underway
+	w.stack = append(w.stack, visit{l, n.lazies()})
+	return nil
+}
+
+// step visits the next need of the package on top of the stack, or derives that.
+func (w *walk) step() error {
+	top := &w.stack[len(w.stack)-1]
+	if len(top.needs) > 0 {
+		next := top.needs[0]
+		top.needs = top.needs[1:]
+		return w.visit(next)
+	}
+	if _, err := top.lazy.derive(); err != nil {
+		return err
+	}
+	w.state[top.lazy] = derived
+	w.stack = w.stack[:len(w.stack)-1]
+	return nil
+}
+
+// cycle returns the error for a package that is needed by itself.
+func (w *walk) cycle(l *Lazy) error {
+	start := slices.IndexFunc(w.stack, func(v visit) bool { return v.lazy == l })
+	e := &CycleError{}
+	for _, v := range w.stack[start:] {
+		e.Names = append(e.Names, v.lazy.title())
+	}
+	return e
 }
 
 // title returns how a cycle names the package.

@@ -1,6 +1,7 @@
 package pixpkgs_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,7 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"pix/derivation"
+	"pix/nixhash"
 	"pix/pixpkgs"
 	"pix/storepath"
 )
@@ -130,6 +134,30 @@ func TestNoMistakes(t *testing.T) {
 		if _, err := pixpkgs.Derive(good(f)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Structured attributes follow the rules of encoding/json where Nix has none.
+func TestAttrsAsJSON(t *testing.T) {
+	type embedded struct{ E int }
+	value := struct {
+		embedded
+		Time    time.Time
+		Hash    nixhash.Hash
+		Raw     json.RawMessage
+		Pointer *int
+		Omitted []int `json:",omitempty"`
+		Zero    int   `json:"zero,omitzero"`
+		Dash    int   `json:"-,"`
+		hidden  int
+		Float   float32
+		Big     uint64
+	}{embedded{1}, time.Unix(0, 0).UTC(), nixhash.Sum(nixhash.MD5, nil), json.RawMessage(`{"b": [1, 2.5, 1e2, 18446744073709551615], "a": null}`), nil, nil, 0, 2, 3, 0.5, 1 << 63}
+	p := mk(t, spec{Name: "s", Attrs: value})
+	got, _ := p.Derivation().Env.Get(derivation.StructuredAttrsKey)
+	const want = `{"-":2,"Big":9223372036854775808,"E":1,"Float":0.5,"Hash":"sha256:","Pointer":null,"Raw":{"a":null,"b":[1,2.5,100.0,18446744073709551615]},"Time":"1970-01-01T00:00:00Z","builder":"/bin/sh","name":"s","system":"x86_64-linux"}`
+	if got := strings.Replace(got, value.Hash.String(), "sha256:", 1); got != want {
+		t.Errorf("the attributes are %s\ninstead of            %s", got, want)
 	}
 }
 

@@ -15,80 +15,111 @@ import (
 	"pix/storepath"
 )
 
-// A collecting store collects all garbage before each step, through another connection.
+// A collecting store collects all garbage before the steps of a session, through another
+// connection.
 type collecting struct {
 	store.Store
 	collector func()
-	steps     *int
+	from      int // the first step before which it collects
+	*counts
 }
+
+type counts struct{ step, sessions, open int }
 
 func (c collecting) Unwrap() store.Store { return c.Store }
 
 func (c collecting) Session(ctx context.Context) (store.Store, error) {
+	c.sessions++
+	c.open++
 	s, err := c.Store.(store.Sessioner).Session(ctx)
-	return collecting{s, c.collector, c.steps}, err
+	c.Store = s
+	return c, err
 }
 
-func (c collecting) step() {
-	*c.steps++
-	c.collector()
+func (c collecting) Close() error {
+	c.open--
+	return c.Store.Close()
+}
+
+func (c collecting) before() {
+	if c.step++; c.step >= c.from {
+		c.collector()
+	}
 }
 
 func (c collecting) QueryValidPaths(ctx context.Context, paths []storepath.Path, substitute bool) ([]storepath.Path, error) {
-	c.step()
+	c.before()
 	return c.Store.QueryValidPaths(ctx, paths, substitute)
 }
 
 func (c collecting) AddTempRoot(ctx context.Context, path storepath.Path) error {
-	c.step()
+	c.before()
 	return c.Store.(store.TempRooter).AddTempRoot(ctx, path)
 }
 
 func (c collecting) AddToStoreNAR(ctx context.Context, info *store.PathInfo, nar io.Reader, o *store.AddOptions) error {
-	c.step()
+	c.before()
 	return c.Store.(store.NARAdder).AddToStoreNAR(ctx, info, nar, o)
 }
 
 func (c collecting) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], o *store.AddOptions) error {
-	c.step()
+	c.before()
 	return c.Store.(store.MultipleAdder).AddMultipleToStore(ctx, n, objects, o)
 }
 
 func (c collecting) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) error {
-	c.step()
+	c.before()
 	return c.Store.(store.Builder).BuildPaths(ctx, paths, mode)
 }
 
 // A collection between any two steps of Realize does no harm, because all is done in one
-// session; nor does one that takes away what was found to be there.
+// session; nor does one that takes away what was found to be there before.
 func TestRealizeWhileCollecting(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
 		collector := dial(t, d)
-		pool, err := daemon.Open(t.Context(), daemon.Unix{Path: d.Socket}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { pool.Close() })
-		steps := 0
-		c := collecting{pool, func() {
+		collect := func() {
 			if _, err := collector.(store.Collector).CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}); err != nil {
 				t.Error(err)
 			}
-		}, &steps}
+		}
 		below := mk(t, spec{Name: "below", Args: list{"-c", pixpkgs.Sprintf("read x < %s; echo $x > $out", text(t, "t", "text\n"))}})
 		above := mk(t, spec{Name: "above", Args: list{"-c", pixpkgs.Sprintf("read x < %s; echo $x > $out", below)}})
-		for _, p := range []*pixpkgs.Package{below, above, above} {
-			if _, err := pixpkgs.Realize(t.Context(), c, p); err != nil {
-				t.Fatal(err)
+		for from := range 6 {
+			for _, p := range []*pixpkgs.Package{below, above} {
+				realizeFor(t, d, below) // valid, but nothing keeps it
+				c := collecting{open(t, d), collect, from, new(counts)}
+				if _, err := pixpkgs.Realize(t.Context(), c, p); err != nil {
+					t.Fatalf("collecting from step %d on: %v", from, err)
+				}
+				if c.sessions != 1 || c.open != 0 || c.step < 3 {
+					t.Errorf("there were %d sessions, of which %d are open, and %d steps", c.sessions, c.open, c.step)
+				}
+				collect()
 			}
-			// Part of it stays behind, since what is collected comes and goes.
-			if _, err := pixpkgs.Realize(t.Context(), pool, below); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if steps < 9 {
-			t.Errorf("there were only %d steps", steps)
 		}
 	})
+}
+
+func open(t *testing.T, d *realnix.Daemon) *daemon.Pool {
+	t.Helper()
+	pool, err := daemon.Open(t.Context(), daemon.Unix{Path: d.Socket}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pool.Close() })
+	return pool
+}
+
+// realizeFor builds p on a connection that ends then, and with it what has kept p.
+func realizeFor(t *testing.T, d *realnix.Daemon, p *pixpkgs.Package) {
+	t.Helper()
+	c, err := daemon.Dial(t.Context(), d.Socket, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := pixpkgs.Realize(t.Context(), c, p); err != nil {
+		t.Fatal(err)
+	}
 }
