@@ -124,8 +124,8 @@ func (i InputOutputs) Equal(other InputOutputs) bool {
 // by derivations. Its text then begins with DrvWithVersion.
 func (d *Derivation) IsDynamic() bool {
 	inputs := d.InputDerivations.entries
-	if p, ok := d.InputDerivations.source.(*parsedInputs); ok {
-		inputs = p.oddInputs // the others are used for "out"
+	if source := d.InputDerivations.source; source != nil {
+		inputs = (*source).(*parsedInputs).oddInputs // the others are used for "out"
 	}
 	for i := range inputs {
 		if inputs[i].Value.Dynamic.Len() > 0 {

@@ -15,7 +15,7 @@ import (
 // changing one of the two.
 type Map[K ~string, V any] struct {
 	entries []Entry[K, V]
-	source  source[K, V] // has the entries instead, if it is not nil
+	source  *source[K, V] // has the entries instead, if it is not nil; a pointer keeps maps small
 }
 
 // A source has the entries of a map that was parsed and not changed since. It is
@@ -48,7 +48,7 @@ func sortEntries[K ~string, V any](entries []Entry[K, V]) []Entry[K, V] {
 // Len returns the number of entries.
 func (m Map[K, V]) Len() int {
 	if m.source != nil {
-		return m.source.len()
+		return (*m.source).len()
 	}
 	return len(m.entries)
 }
@@ -56,7 +56,7 @@ func (m Map[K, V]) Len() int {
 // At returns the i-th entry in the order of the keys. It panics if there is none.
 func (m Map[K, V]) At(i int) (K, V) {
 	if m.source != nil {
-		return m.source.at(i)
+		return (*m.source).at(i)
 	}
 	return m.entries[i].Key, m.entries[i].Value
 }
@@ -66,9 +66,9 @@ func (m Map[K, V]) list() []Entry[K, V] {
 	if m.source == nil {
 		return m.entries
 	}
-	list := make([]Entry[K, V], m.source.len())
+	list := make([]Entry[K, V], (*m.source).len())
 	for i := range list {
-		list[i].Key, list[i].Value = m.source.at(i)
+		list[i].Key, list[i].Value = (*m.source).at(i)
 	}
 	return list
 }
@@ -78,7 +78,7 @@ func (m Map[K, V]) written() (list string, ok bool) {
 	if m.source == nil {
 		return "", false
 	}
-	return m.source.written()
+	return (*m.source).written()
 }
 
 // own makes the map one that can be changed.
@@ -151,7 +151,8 @@ func (m Map[K, V]) All() iter.Seq2[K, V] {
 				return
 			}
 		}
-		if source := m.source; source != nil {
+		if m.source != nil {
+			source := *m.source
 			for i := range source.len() {
 				if !yield(source.at(i)) {
 					return

@@ -333,7 +333,9 @@ func (p *parser) plainPath(offset int) (storepath.Path, bool) {
 	if base == 0 || len(s) == n+1+base || s[n+1+base] != '"' {
 		return "", false
 	}
-	p.dir = dir
+	if p.dir == "" {
+		p.dir = dir
+	}
 	return storepath.Path(s[:n+1+base]), true
 }
 
@@ -519,14 +521,13 @@ func copyOf[T any](list []T) []T {
 	return c
 }
 
-// fill returns a copy of list, in room if that is enough; nil if it is empty.
-func fill[T any](room, list []T) []T {
-	if n := len(list); n > 0 && n <= cap(room) {
-		room = room[:n:n]
-		copy(room, list)
-		return room
+// appendTo appends to a list that is mostly short, and gives it room for more at once if
+// it is full.
+func appendTo[T any](list []T, element T) []T {
+	if len(list) == cap(list) {
+		list = slices.Grow(list, 3)
 	}
-	return copyOf(list)
+	return append(list, element)
 }
 
 func (p *parser) outputs(d *Derivation) bool {
@@ -544,10 +545,7 @@ func (p *parser) outputs(d *Derivation) bool {
 		if n := len(list); n > 0 && list[n-1].Key >= name {
 			sorted = p.disorder(at, list[n-1].Key == name)
 		}
-		if len(list) == cap(list) {
-			list = slices.Grow(list, 3) // few have more than four
-		}
-		list = append(list, Entry[string, Output]{name, output})
+		list = appendTo(list, Entry[string, Output]{name, output})
 	}
 	if !sorted {
 		list = sortEntries(list) // of two with one name the first counts
@@ -844,7 +842,7 @@ func (p *parser) child(depth int) (e Entry[string, InputOutputs], ok bool) {
 }
 
 func (p *parser) inputSources(d *Derivation) bool {
-	list, sorted := p.room.paths[:0], true
+	list, sorted := d.InputSources.keys, true
 	for first := true; p.more(first); first = false {
 		at := p.pos
 		path, ok := p.path()
@@ -854,13 +852,12 @@ func (p *parser) inputSources(d *Derivation) bool {
 		if n := len(list); n > 0 && list[n-1] >= path {
 			sorted = p.disorder(at, list[n-1] == path)
 		}
-		list = append(list, path)
+		list = appendTo(list, path)
 	}
-	p.room.paths = list
 	if !sorted {
 		list = sortedSet(list)
 	}
-	d.InputSources.keys = fill(d.InputSources.keys, list)
+	d.InputSources.keys = list
 	return true
 }
 
@@ -876,16 +873,13 @@ func (p *parser) platform(d *Derivation) (ok bool) {
 }
 
 func (p *parser) args(d *Derivation) bool {
-	list := p.room.strings[:0]
 	for first := true; p.more(first); first = false {
 		arg, ok := p.string()
 		if !ok {
 			return false
 		}
-		list = append(list, arg)
+		d.Args = appendTo(d.Args, arg)
 	}
-	p.room.strings = list
-	d.Args = fill(d.Args, list)
 	return true
 }
 
@@ -926,7 +920,8 @@ func (p *parser) makeMaps(d *Derivation) {
 	all, room := p.parsed, p.room
 	all.places, all.oddInputs = copyOf(room.places), copyOf(room.oddInputs)
 	all.oddVariables = append(all.oddVariables, room.oddVariables...)
-	d.InputDerivations.source, d.Env.source = (*parsedInputs)(all), (*parsedVariables)(all)
+	all.inputSource, all.variableSource = (*parsedInputs)(all), (*parsedVariables)(all)
+	d.InputDerivations.source, d.Env.source = &all.inputSource, &all.variableSource
 	if p.inputDisorder {
 		d.InputDerivations.sort()
 	}

@@ -21,6 +21,9 @@ type parsed struct {
 	inputList    span
 	variableList span
 	regular      bool // nothing was noted that is not canonical
+
+	inputSource    source[storepath.Path, InputOutputs]
+	variableSource source[string, string]
 }
 
 // maxText is the length of the longest text, so that places in it fit in few bytes.

@@ -11,7 +11,6 @@ import (
 type room struct {
 	places       []place
 	oddInputs    []Entry[storepath.Path, InputOutputs]
-	paths        []storepath.Path
 	strings      []string
 	oddVariables []Entry[string, string]
 	buf          []byte // a string that is being unescaped
@@ -19,19 +18,18 @@ type room struct {
 
 // It begins with room for what most derivations have.
 var rooms = sync.Pool{New: func() any {
-	return &room{places: make([]place, 0, 256), paths: make([]storepath.Path, 0, 64)}
+	return &room{places: make([]place, 0, 256)}
 }}
 
 // release gives the room back. Lists that are longer than real derivations need are
 // given up. The others must not hold on to the text.
 func (r *room) release() {
 	const most = 1 << 20 // bytes of each list
-	if cap(r.places) > most/8 || cap(r.oddInputs) > most/128 || cap(r.paths) > most/16 || cap(r.strings) > most/16 ||
+	if cap(r.places) > most/8 || cap(r.oddInputs) > most/128 || cap(r.strings) > most/16 ||
 		cap(r.oddVariables) > most/32 || cap(r.buf) > most {
 		return
 	}
 	clear(r.oddInputs)
-	clear(r.paths)
 	clear(r.strings)
 	clear(r.oddVariables)
 	rooms.Put(r)

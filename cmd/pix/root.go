@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -48,7 +49,7 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          noSuchVerb,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
@@ -67,7 +68,7 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 	for _, verb := range []*cobra.Command{
 		newHashPath(a), newHashFile(a), newHashConvert(a), newStorePath(a),
 		newNARDump(a), newNARRestore(a), newNARLs(a), newNARCat(a),
-		newDrvShow(a), newDrvVerify(a), newDrvHash(a), newDrvAdd(a),
+		newDrvShow(a), newDrvVerify(a), newDrvDiff(a), newDrvHash(a), newDrvAdd(a),
 		newPathInfo(a), newIsValid(a), newAddText(a), newBuild(a), newDaemonInfo(a),
 		newValidPaths(a), newClosure(a), newReferrers(a), newDerivers(a), newOutputs(a), newSubstitutable(a),
 		newTree(a), newWhyDepends(a), newGraph(a), newDiff(a), newDump(a), newLs(a), newCat(a), newCopy(a), newAdd(a),
@@ -79,6 +80,21 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 	}
 	checkUsage(root)
 	return root
+}
+
+// noSuchVerb refuses what is no verb, and names those that were perhaps meant.
+func noSuchVerb(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown command %q", args[0])
+	if cmd.SuggestionsMinimumDistance == 0 {
+		cmd.SuggestionsMinimumDistance = 2
+	}
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		err = fmt.Errorf("%w, did you mean %s?", err, strings.Join(like, " or "))
+	}
+	return err
 }
 
 // checkUsage makes what is wrong with flags and arguments a [usageError].
