@@ -37,12 +37,12 @@
 // # Reading order
 //
 // The type and its parts: derivation.go, output.go, kind.go, map.go. The text: parse.go,
-// canonical.go, print.go (with room.go and word.go, which make them quick). Hashes and
-// paths: modulo.go, paths.go, validate.go. Many derivations at once: loader.go,
-// closure.go, verify.go and verifycheck.go, over graph.go. What can be asked for:
-// derivedpath.go, outputsspec.go, resolve.go. What a derivation asks of its builder:
-// structured.go, options.go. The other notation: jsonvalue.go, jsonwrite.go,
-// jsonread.go.
+// canonical.go, print.go (with parsed.go, room.go and word.go, which make them quick).
+// Hashes and paths: modulo.go, paths.go, validate.go. Many derivations at once:
+// loader.go, closure.go, verify.go and verifycheck.go, over graph.go. How two differ:
+// diff.go, diffinputs.go, difftext.go. What can be asked for: derivedpath.go,
+// outputsspec.go, resolve.go. What a derivation asks of its builder: structured.go,
+// options.go. The other notation: jsonvalue.go, jsonwrite.go, jsonread.go.
 //
 // Sources: src/libstore/derivations.cc, derivation-options.cc, parsed-derivations.cc,
 // derived-path.cc and outputs-spec.cc in Nix 2.34, and "Derivation" in its manual.

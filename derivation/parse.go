@@ -113,7 +113,7 @@ func (p *parser) parse() (*Derivation, error) {
 	d.Outputs.entries, d.InputSources.keys, d.Args = all.output[:0], all.source[:0], all.args[:0]
 	p.parsed = &all.parsed
 	p.parsed.text, p.parsed.oddVariables = p.text, all.odd[:0]
-	p.room = rooms.Get().(*room)
+	p.room = newRoom()
 	if !p.derivation(d) {
 		return nil, p.err
 	}
@@ -354,7 +354,7 @@ const guixDir storepath.Dir = "/gnu/store"
 
 // storePath checks that s is a store path in the same directory as all others.
 func (p *parser) storePath(offset int, s string) (storepath.Path, bool) {
-	if n := len(p.dir); n > 0 && len(s) > n && s[:n] == string(p.dir) && s[n] == '/' && plainBaseLen(s[n+1:]) == len(s)-n-1 {
+	if n := len(p.dir); n > 0 && len(s) > n+1 && s[:n] == string(p.dir) && s[n] == '/' && plainBaseLen(s[n+1:]) == len(s)-n-1 {
 		return storepath.Path(s), true
 	}
 	return p.oddPath(offset, s)
@@ -648,7 +648,7 @@ func (p *parser) digest(offset int, s string, algo nixhash.Algorithm) (string, e
 }
 
 func (p *parser) inputDerivations(dynamic bool) bool {
-	p.room.places, p.room.oddInputs = p.room.places[:0], p.room.oddInputs[:0]
+	p.room.oddInputs = p.room.oddInputs[:0]
 	start := p.pos
 	last := p.plainInputs('[', "")
 	for first := p.pos == start; p.more(first); first = false {
@@ -755,10 +755,13 @@ func (p *parser) outputNames() ([]string, bool) {
 		names = append(names, name)
 	}
 	p.room.strings = names
+	set := names
 	if !sorted {
-		names = sortedSet(names)
+		set = sortedSet(names)
 	}
-	return p.keepNames(names), true
+	kept := p.keepNames(set)
+	clear(names) // the room must not hold on to the text
+	return kept, true
 }
 
 // sortedSet sorts in place, and keeps each element once.
@@ -857,7 +860,7 @@ func (p *parser) inputSources(d *Derivation) bool {
 	if !sorted {
 		list = sortedSet(list)
 	}
-	d.InputSources.keys = list
+	d.InputSources.keys = slices.Clip(list)
 	return true
 }
 
@@ -880,6 +883,7 @@ func (p *parser) args(d *Derivation) bool {
 		}
 		d.Args = appendTo(d.Args, arg)
 	}
+	d.Args = slices.Clip(d.Args)
 	return true
 }
 
@@ -918,7 +922,7 @@ func (p *parser) keepVariable(offset int, e Entry[string, string]) {
 // makeMaps makes the two maps of what was kept.
 func (p *parser) makeMaps(d *Derivation) {
 	all, room := p.parsed, p.room
-	all.places, all.oddInputs = copyOf(room.places), copyOf(room.oddInputs)
+	all.places, all.oddInputs = room.takePlaces(), copyOf(room.oddInputs)
 	all.oddVariables = append(all.oddVariables, room.oddVariables...)
 	all.inputSource, all.variableSource = (*parsedInputs)(all), (*parsedVariables)(all)
 	d.InputDerivations.source, d.Env.source = &all.inputSource, &all.variableSource

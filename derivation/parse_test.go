@@ -2,6 +2,7 @@ package derivation_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -146,6 +147,7 @@ var refused = []struct {
 	{"a relative path", `Derive([("out","nix","","")],[],[],"","",[],[])`, 16, "bad path"},
 	{"a path in a store path", text(`Derive([("out","%A/x","","")],[],[],"","",[],[])`), 16, "is not valid"},
 	{"a source that is no store path", `Derive([("out","","","")],[],["/nix/store"],"","",[],[])`, 31, "is not valid"},
+	{"a store directory, after a path in it", text(`Derive([("out","%A","","")],[],["/nix/store/"],"","",[],[])`), 0, "is not valid"},
 	{"an empty source", `Derive([("out","","","")],[],[""],"","",[],[])`, 31, "bad path"},
 	{"an input that is no store path", `Derive([("out","","","")],[("x",["out"])],[],"","",[],[])`, 29, "bad path"},
 	{"two store directories", text(`Derive([("out","%A","","")],[("%G.drv",["out"])],[],"","",[],[])`), 0, "/gnu/store/" + digits + "-g.drv is not in the store directory /nix/store"},
@@ -287,7 +289,16 @@ func TestAllocations(t *testing.T) {
 	}
 	plain := text(`Derive([("dev","%A-dev","",""),("out","%A","","")],[("%A.drv",["dev","out"]),("%B.drv",["out"])],["%B","%C"],"x86_64-linux","%B",["-e","%C"],[("a","1"),("dev","%A-dev"),("out","%A")])`)
 	escaped := strings.Replace(plain, `"1"`, `"\"1\n"`, 1)
-	for text, most := range map[string]float64{plain: 7, escaped: 8} {
+	var inputs []string
+	for i := range 4354 { // as many as the largest derivation in nixpkgs has
+		names := []string{`"out"`, `"dev","out"`, `"lib"`}[i%3]
+		inputs = append(inputs, fmt.Sprintf(`("/nix/store/%s-n%04d.drv",[%s])`, digits, i, names))
+	}
+	large := strings.Replace(plain, `[("`+string(p("a.drv"))+`",["dev","out"]),("`+string(p("b.drv"))+`",["out"])]`, "["+strings.Join(inputs, ",")+"]", 1)
+	if len(large) < 4354*len(digits) {
+		t.Fatal("the large derivation is not large")
+	}
+	for text, most := range map[string]float64{plain: 7, escaped: 8, large: 24} {
 		if got := testing.AllocsPerRun(100, func() {
 			if _, err := derivation.Parse(text); err != nil {
 				t.Fatal(err)

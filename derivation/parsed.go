@@ -22,7 +22,7 @@ type parsed struct {
 	variableList span
 	regular      bool // nothing was noted that is not canonical
 
-	inputSource    source[storepath.Path, InputOutputs]
+	inputSource    source[storepath.Path, InputOutputs] // this itself, for the map to point to
 	variableSource source[string, string]
 }
 

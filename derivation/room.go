@@ -6,20 +6,42 @@ import (
 	"pix/storepath"
 )
 
-// A room is where the parser collects lists whose length it does not know yet. Each
-// is then copied once, to one of just its size; rooms are used again.
+// A room is where the parser collects lists whose length it does not know yet. Most are
+// then copied once, to one of just its size; rooms are used again.
 type room struct {
-	places       []place
+	places       []place // not copied, but taken
 	oddInputs    []Entry[storepath.Path, InputOutputs]
-	strings      []string
+	strings      []string // empty ones, but while output names are read
 	oddVariables []Entry[string, string]
 	buf          []byte // a string that is being unescaped
 }
 
-// It begins with room for what most derivations have.
-var rooms = sync.Pool{New: func() any {
-	return &room{places: make([]place, 0, 256)}
-}}
+var rooms = sync.Pool{New: func() any { return new(room) }}
+
+// Places are the longest list. They are collected where they stay: in an array that some
+// derivations share, each with a part of its own. It is small, since it is kept as long as
+// one of them is.
+const (
+	sharedPlaces = 512
+	usualPlaces  = 64 // of one derivation
+)
+
+// newRoom returns a room with an empty list of places, and room for those of a usual
+// derivation.
+func newRoom() *room {
+	r := rooms.Get().(*room)
+	if cap(r.places) < usualPlaces {
+		r.places = make([]place, 0, sharedPlaces)
+	}
+	return r
+}
+
+// takePlaces returns the list of places. What is left of its array is for the next.
+func (r *room) takePlaces() []place {
+	taken := r.places[:len(r.places):len(r.places)]
+	r.places = r.places[len(r.places):]
+	return taken
+}
 
 // release gives the room back. Lists that are longer than real derivations need are
 // given up. The others must not hold on to the text.
@@ -30,7 +52,6 @@ func (r *room) release() {
 		return
 	}
 	clear(r.oddInputs)
-	clear(r.strings)
 	clear(r.oddVariables)
 	rooms.Put(r)
 }
