@@ -208,7 +208,8 @@ func (p *parser) string() (string, bool) {
 		return "", p.unexpected(`"`)
 	}
 	if start+16 <= len(text) {
-		n := firstOf(hasByte(load64(text[start:start+8]), '"'), hasByte(load64(text[start+8:start+16]), '"'))
+		head := text[start : start+16]
+		n := firstOf(hasByte(load64(head), '"'), hasByte(load64(head[8:]), '"'))
 		if n < 16 && p.nextEscape >= start+n {
 			p.pos = start + n + 1
 			return text[start : start+n], true
@@ -962,8 +963,9 @@ func (p *parser) plainVariables(separator byte, last string) string {
 	lastWord := uint64(0) // the first eight bytes of last, once it is known; the first byte is highest
 	for pos+len(before)+17 <= len(text) && text[pos] == separator && text[pos+1:pos+1+len(before)] == before {
 		start := pos + 1 + len(before)
-		word := load64(text[start : start+8])
-		length := firstOf(hasByte(word, '"'), hasByte(load64(text[start+8:start+16]), '"'))
+		head := text[start : start+16]
+		word := load64(head)
+		length := firstOf(hasByte(word, '"'), hasByte(load64(head[8:]), '"'))
 		word &= 1<<(8*length) - 1
 		middle := start + length
 		if length == 16 {
@@ -973,7 +975,8 @@ func (p *parser) plainVariables(separator byte, last string) string {
 		if begin+16 > len(text) || text[middle:begin] != between {
 			break
 		}
-		end := begin + firstOf(hasByte(load64(text[begin:begin+8]), '"'), hasByte(load64(text[begin+8:begin+16]), '"'))
+		head = text[begin : begin+16]
+		end := begin + firstOf(hasByte(load64(head), '"'), hasByte(load64(head[8:]), '"'))
 		if end == begin+16 {
 			end = indexFrom(text, end, '"')
 		}
