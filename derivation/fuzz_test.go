@@ -39,6 +39,9 @@ func FuzzParse(f *testing.F) {
 		if !d.Clone().Equal(d) {
 			t.Errorf("%q: a clone is not equal", text)
 		}
+		if diff := derivation.Diff(d, d.Clone()); !diff.IsEmpty() {
+			t.Errorf("%q: a clone differs: %+v", text, diff)
+		}
 		d.Name = "x"
 		all(d)
 	})
