@@ -14,12 +14,9 @@ func closureSizes(ctx context.Context, s store.Store, infos []*store.PathInfo) (
 	for i, info := range infos {
 		roots[i] = info.Path
 	}
-	known := make(map[storepath.Path]*store.PathInfo)
-	for info, err := range store.Closure(ctx, s, roots...) {
-		if err != nil {
-			return nil, err
-		}
-		known[info.Path] = info
+	known, err := loadClosure(ctx, s, roots...)
+	if err != nil {
+		return nil, err
 	}
 	sizes := make(map[storepath.Path]uint64, len(roots))
 	for _, root := range roots {
