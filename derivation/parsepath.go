@@ -1,0 +1,96 @@
+package derivation
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"pix/storepath"
+)
+
+// path reads a store path.
+func (p *parser) path() (storepath.Path, bool) {
+	if path, ok := p.plainPath(p.pos); ok {
+		p.pos += len(path) + 2
+		return path, true
+	}
+	start := p.pos
+	s, ok := p.plain()
+	if !ok {
+		return "", false
+	}
+	return p.storePath(start+1, s)
+}
+
+// plainPath returns the store path that stands in quotes from offset on, if it is
+// in the store directory and spelled as it should be. It is checked and measured in
+// one go.
+func (p *parser) plainPath(offset int) (storepath.Path, bool) {
+	if len(p.text)-offset <= 1 || p.text[offset] != '"' {
+		return "", false
+	}
+	s, dir := p.text[offset+1:], p.dir
+	if dir == "" {
+		dir = guessDir(s)
+	}
+	n := len(dir)
+	if n == 0 || len(s) <= n || s[:n] != string(dir) || s[n] != '/' {
+		return "", false
+	}
+	base := quotedBaseLen(s[n+1:])
+	if base == 0 {
+		return "", false
+	}
+	if p.dir == "" {
+		p.dir = dir
+	}
+	return storepath.Path(s[:n+1+base]), true
+}
+
+// guessDir returns that of the store directories that nearly all derivations have which
+// path begins with; "" if it is neither.
+func guessDir(path string) storepath.Dir {
+	for _, dir := range [...]storepath.Dir{storepath.DefaultDir, guixDir} {
+		if strings.HasPrefix(path, string(dir)) {
+			return dir
+		}
+	}
+	return ""
+}
+
+const guixDir storepath.Dir = "/gnu/store"
+
+// storePath checks that s is a store path in the same directory as all others.
+func (p *parser) storePath(offset int, s string) (storepath.Path, bool) {
+	if n := len(p.dir); n > 0 && len(s) > n+1 && s[:n] == string(p.dir) && s[n] == '/' && plainBaseLen(s[n+1:]) == len(s)-n-1 {
+		return storepath.Path(s), true
+	}
+	return p.oddPath(offset, s)
+}
+
+// oddPath is storePath for the first path, for those that are not spelled as
+// they should be, and for those that are wrong.
+func (p *parser) oddPath(offset int, s string) (storepath.Path, bool) {
+	if !strings.HasPrefix(s, "/") {
+		return "", p.fail(offset, "an absolute path", fmt.Sprintf("bad path %q", abridge(s)))
+	}
+	clean := path.Clean(s)
+	if clean != s {
+		p.notCanonical(offset, "the path is not in its shortest spelling")
+	}
+	sp, err := storepath.Parse(clean)
+	if err != nil {
+		return "", p.fail(offset, "a store path", err.Error())
+	}
+	if p.dir == "" {
+		p.dir = sp.Dir()
+	}
+	if sp.Dir() != p.dir {
+		reason := fmt.Sprintf("%s is not in the store directory %s, as the paths before it are", sp, p.dir)
+		if p.demanded {
+			reason = fmt.Sprintf("%s is not in the store directory %s", sp, p.dir)
+		}
+		return "", p.fail(offset, "", reason)
+	}
+	return sp, true
+}
