@@ -1,0 +1,113 @@
+package nixconf
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Conf is a configuration: the settings that pix implements. Their names in nix.conf are
+// those of the fields, in lower case and with dashes.
+type Conf struct {
+	// TrustedUsers may do whatever the store can, and AllowedUsers connect to the daemon:
+	// names of users, and of groups with @ before them; * is everybody.
+	TrustedUsers []string
+	AllowedUsers []string
+
+	// BuildUsersGroup is the group of those that builds run as, who may not connect to the
+	// daemon; "" is none.
+	BuildUsersGroup string
+
+	// TrustedPublicKeys are those whose signatures are believed, as NAME:BASE64.
+	TrustedPublicKeys []string
+
+	// RequireSigs says that objects which are not addressed by their contents need a
+	// signature by one of the keys.
+	RequireSigs bool
+
+	// KeepOutputs and KeepDerivations say that a derivation that is kept keeps its outputs,
+	// and an output the derivation that it was built from.
+	KeepOutputs     bool
+	KeepDerivations bool
+
+	// AutoOptimiseStore says that equal files of new objects become one.
+	AutoOptimiseStore bool
+
+	// Unknown are the names that were set and are none of the above, sorted.
+	Unknown []string
+}
+
+// Default returns the configuration of Nix where nothing is set. The group of the build
+// users is that of root's daemons.
+func Default() *Conf {
+	return &Conf{
+		TrustedUsers:      []string{"root"},
+		AllowedUsers:      []string{"*"},
+		BuildUsersGroup:   "nixbld",
+		TrustedPublicKeys: []string{"cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="},
+		RequireSigs:       true,
+		KeepDerivations:   true,
+	}
+}
+
+// field returns a pointer to the setting of that name, or nil.
+func (c *Conf) field(name string) any {
+	switch name {
+	case "trusted-users":
+		return &c.TrustedUsers
+	case "allowed-users":
+		return &c.AllowedUsers
+	case "build-users-group":
+		return &c.BuildUsersGroup
+	case "trusted-public-keys", "binary-cache-public-keys":
+		return &c.TrustedPublicKeys
+	case "require-sigs":
+		return &c.RequireSigs
+	case "keep-outputs", "gc-keep-outputs":
+		return &c.KeepOutputs
+	case "keep-derivations", "gc-keep-derivations":
+		return &c.KeepDerivations
+	case "auto-optimise-store":
+		return &c.AutoOptimiseStore
+	}
+	return nil
+}
+
+// Set sets what a line of a file sets. A name that is unknown is noted, and no error.
+func (c *Conf) Set(a Assignment) error {
+	name, adds := strings.CutPrefix(a.Name, "extra-")
+	switch field := c.field(name).(type) {
+	case *[]string:
+		words := strings.FieldsFunc(a.Value, isSpace)
+		if adds {
+			words = slices.Concat(*field, words)
+		}
+		*field = words
+		return nil
+	case *string:
+		if !adds {
+			*field = a.Value
+			return nil
+		}
+	case *bool:
+		if !adds {
+			return setBool(field, a)
+		}
+	}
+	if i, found := slices.BinarySearch(c.Unknown, a.Name); !found {
+		c.Unknown = slices.Insert(c.Unknown, i, a.Name)
+	}
+	return nil
+}
+
+func setBool(b *bool, a Assignment) error {
+	switch a.Value {
+	case "true", "yes", "1":
+		*b = true
+	case "false", "no", "0":
+		*b = false
+	default:
+		return &SyntaxError{a.File, a.Line, fmt.Sprintf("Boolean setting '%s' has invalid value '%s'", a.Name, a.Value)}
+	}
+	return nil
+}
