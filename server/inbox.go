@@ -11,102 +11,209 @@ import (
 const (
 	// inboxRoom is how many bytes may wait to be read by an operation.
 	inboxRoom = 64 << 10
-	// readSize is how many bytes are read from the connection at a time.
+	// readSize is how many bytes are read ahead at a time.
 	readSize = 32 << 10
+	// watchDelay is how long an operation lasts before it is watched whether its client
+	// hangs up. Most are over by then, and need no goroutine but their own.
+	watchDelay = 3 * time.Millisecond
 )
 
 // errTooLarge says that a request is larger than Options.MaxRequest.
 var errTooLarge = errors.New("the request is too large")
 
-// An inbox takes bytes from the connection to whoever reads a request or a body. Its own
-// goroutine reads ahead, so that the end of the connection is noticed at once.
+// An inbox takes bytes from the connection to whoever reads a request or a body.
+//
+// Most of the time whoever reads does it himself. While an operation lasts, a goroutine reads
+// ahead of it, so that the end of the connection is noticed at once.
 type inbox struct {
-	mu     sync.Mutex
-	filled sync.Cond // there are bytes, or err
-	taken  sync.Cond // there is room, or it is closed
-	buf    []byte    // buf[start:] waits
-	start  int
-	err    error // why no more will come
-	closed bool
+	nc     net.Conn
+	ended  func()       // called when the connection has ended
+	before func() error // called before there is a wait for bytes
+	late   func()       // called when an operation lasts
+
+	mu      sync.Mutex
+	filled  sync.Cond // there are bytes, or err, or nobody reads ahead any more
+	taken   sync.Cond // there is room, or no need to read ahead
+	buf     []byte    // buf[start:] waits
+	start   int
+	err     error // why no more will come
+	closed  bool
+	ahead   bool  // a goroutine reads ahead,
+	watched bool  // and shall go on
+	direct  bool  // somebody reads himself
+	delay   alarm // starts the goroutine
+	readers sync.WaitGroup
 
 	// The rest belongs to the reader.
-	left    int64         // bytes that may be taken before errTooLarge; negative: any number
+	left    int64         // bytes that may be taken before more is asked; negative: any number
+	more    func() error  // makes left larger, or says why not
 	patient time.Duration // how long to wait for the next bytes; 0 and negative: any time
-	timer   *time.Timer   // calls whoever gives the connection up
+	stalled alarm         // gives the connection up
 }
 
-func (b *inbox) init(giveUp func()) {
+func (b *inbox) init(nc net.Conn, giveUp, ended func()) {
+	b.nc, b.ended = nc, ended
 	b.filled.L, b.taken.L = &b.mu, &b.mu
 	b.left = -1
-	b.timer = time.AfterFunc(time.Hour, giveUp)
-	b.timer.Stop()
+	b.stalled.ring, b.delay.ring = giveUp, b.readAhead
 }
 
 // Read returns what came, and waits for it. At the end of the connection it is io.EOF.
 func (b *inbox) Read(p []byte) (int, error) {
 	if b.left == 0 {
-		return 0, errTooLarge
+		if err := b.more(); err != nil {
+			return 0, err
+		}
 	}
 	if b.left > 0 {
 		p = p[:min(int64(len(p)), b.left)]
 	}
+	if err := b.before(); err != nil {
+		return 0, err
+	}
+	n, err := b.read(p)
+	if b.left > 0 {
+		b.left -= int64(n)
+	}
+	return n, err
+}
+
+func (b *inbox) read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.start == len(b.buf) && b.err == nil && b.patient > 0 {
-		b.timer.Reset(b.patient)
-		defer b.timer.Stop()
+	if b.start < len(b.buf) {
+		return b.take(p), nil
 	}
-	for b.start == len(b.buf) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.patient > 0 {
+		b.stalled.set(b.patient)
+		defer b.stalled.stop()
+	}
+	for b.ahead {
+		b.filled.Wait()
+		if b.start < len(b.buf) {
+			return b.take(p), nil
+		}
 		if b.err != nil {
 			return 0, b.err
 		}
-		b.filled.Wait()
 	}
+	b.direct = true
+	b.mu.Unlock()
+	n, err := b.nc.Read(p)
+	b.mu.Lock()
+	b.direct = false
+	if err != nil {
+		b.ended()
+		if b.err == nil {
+			b.err = err
+		}
+	}
+	if n > 0 {
+		return n, nil
+	}
+	return 0, b.err
+}
+
+// take returns what waits. The inbox must be locked.
+func (b *inbox) take(p []byte) int {
 	n := copy(p, b.buf[b.start:])
 	b.start += n
 	if b.start == len(b.buf) {
 		b.buf, b.start = b.buf[:0], 0
 	}
-	if b.left > 0 {
-		b.left -= int64(n)
-	}
 	b.taken.Signal()
-	return n, nil
+	return n
 }
 
-// fill reads from the connection until it ends, or the inbox is closed, and then calls
-// ended.
-func (b *inbox) fill(nc net.Conn, ended func(error)) {
+// watch notices from now on, or soon, when the connection ends, until unwatch is called.
+func (b *inbox) watch() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.watched = true
+	b.delay.set(watchDelay)
+}
+
+func (b *inbox) unwatch() {
+	b.delay.stop()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.watched = false
+	b.taken.Signal()
+	if b.start == len(b.buf) {
+		b.buf, b.start = nil, 0
+	}
+}
+
+// readAhead starts to read ahead, if that is still wanted.
+func (b *inbox) readAhead() {
+	b.late()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case !b.watched || b.closed || b.ahead || b.err != nil:
+	case b.direct: // who reads himself notices the end, too
+		b.delay.set(watchDelay)
+	default:
+		b.ahead = true
+		b.readers.Go(b.fill)
+	}
+}
+
+// fill reads from the connection until it ends, or nobody wants it any more.
+func (b *inbox) fill() {
 	p := make([]byte, readSize)
-	for {
-		n, err := nc.Read(p)
-		if !b.put(p[:n], err) || err != nil {
-			ended(err)
+	for b.room() {
+		n, err := b.nc.Read(p)
+		if !b.put(p[:n], err) {
+			b.ended()
 			return
 		}
 	}
 }
 
-// put adds what was read, when there is room. It reports whether the inbox is still open.
+// room waits until there is room to read ahead. It reports whether that is still wanted.
+func (b *inbox) room() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.watched && !b.closed && len(b.buf)-b.start > inboxRoom-readSize {
+		b.taken.Wait()
+	}
+	if b.watched && !b.closed {
+		return true
+	}
+	b.ahead = false
+	b.filled.Signal()
+	return false
+}
+
+// put adds what was read. It reports whether the connection goes on.
 func (b *inbox) put(p []byte, err error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for len(b.buf)-b.start+len(p) > inboxRoom && !b.closed {
-		b.taken.Wait()
-	}
 	if b.start > 0 && len(b.buf)+len(p) > cap(b.buf) {
 		b.buf, b.start = b.buf[:copy(b.buf, b.buf[b.start:])], 0
 	}
-	b.buf = append(b.buf, p...)
-	if err != nil && b.err == nil {
-		b.err = err
+	if !b.closed {
+		b.buf = append(b.buf, p...)
+	}
+	if err != nil {
+		b.ahead = false
+		if b.err == nil {
+			b.err = err
+		}
 	}
 	b.filled.Signal()
-	return !b.closed
+	return err == nil
 }
 
-// close makes readers fail with that error, and fill end as soon as the connection does.
+// close makes readers fail with that error. Whoever reads from the connection ends when it
+// is closed itself.
 func (b *inbox) close(err error) {
+	b.delay.end()
+	b.stalled.end()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed, b.buf, b.start = true, nil, 0

@@ -19,30 +19,46 @@ const (
 // errClosed says that the connection is given up, and nothing can be written any more.
 var errClosed = errors.New("the connection is closed")
 
-// An outbox takes bytes from whoever has something to say to the connection. Its own
-// goroutine writes them, so that an operation that is told much and read little does not
-// wait for a client that waits for it.
+// An outbox takes bytes from whoever has something to say to the connection.
+//
+// Replies are written by whoever has them, since the next request is not looked at before.
+// What an operation tells while it works is written by a goroutine, so that an operation
+// that is told much and read little does not wait for a client that waits for it.
 type outbox struct {
-	mu     sync.Mutex
-	filled sync.Cond // there are bytes, or it ends
-	taken  sync.Cond // there is room, or it is closed
-	buf    []byte
-	spare  []byte // the buffer that was written last
-	ending bool   // what there is, is the last
-	closed bool
+	nc      net.Conn
+	patient time.Duration // how long a client may take nothing; 0 and negative: any time
+	stalled alarm         // gives the connection up
+	failed  func(error)   // called when writing has failed
+
+	mu      sync.Mutex
+	taken   sync.Cond // there is room, or all is written, or it is closed
+	buf     []byte
+	spare   []byte // the buffer that was written last
+	writing bool   // somebody writes to the connection
+	closed  bool
+	writers sync.WaitGroup
 }
 
-func (o *outbox) init() { o.filled.L, o.taken.L = &o.mu, &o.mu }
+func (o *outbox) init(nc net.Conn, patient time.Duration, giveUp func(), failed func(error)) {
+	o.nc, o.patient, o.failed = nc, patient, failed
+	o.taken.L = &o.mu
+	o.stalled.ring = giveUp
+}
 
 // put appends p without waiting.
 func (o *outbox) put(p []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed {
+	o.append(p)
+}
+
+// append lets p be written. The outbox must be locked.
+func (o *outbox) append(p []byte) {
+	if o.closed || len(p) == 0 {
 		return
 	}
 	o.buf = append(o.buf, p...)
-	o.filled.Signal()
+	o.start()
 }
 
 // Write appends p when there is room. It implements io.Writer.
@@ -55,21 +71,88 @@ func (o *outbox) Write(p []byte) (int, error) {
 	if o.closed {
 		return 0, errClosed
 	}
-	o.buf = append(o.buf, p...)
-	o.filled.Signal()
+	o.append(p)
 	return len(p), nil
 }
+
+// send writes p itself, where nobody else writes. If another request is here already, p may
+// wait for its reply; then sendHeld must be called before there is any other wait.
+func (o *outbox) send(p []byte, another bool) error {
+	o.mu.Lock()
+	switch {
+	case o.closed:
+		o.mu.Unlock()
+		return errClosed
+	case o.writing:
+		o.mu.Unlock()
+		_, err := o.Write(p)
+		return err
+	case another && len(o.buf)+len(p) < writeSize:
+		o.buf = append(o.buf, p...)
+		o.mu.Unlock()
+		return nil
+	}
+	if len(o.buf) > 0 {
+		o.buf = append(o.buf, p...)
+		p, o.buf, o.spare = o.buf, o.spare[:0], o.buf
+	}
+	return o.sendLocked(p)
+}
+
+// sendHeld writes what send has held back.
+func (o *outbox) sendHeld() error {
+	o.mu.Lock()
+	if o.writing || o.closed || len(o.buf) == 0 {
+		o.mu.Unlock()
+		return nil
+	}
+	p := o.buf
+	o.buf, o.spare = o.spare[:0], o.buf
+	return o.sendLocked(p)
+}
+
+// kick lets a goroutine write what send has held back.
+func (o *outbox) kick() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.start()
+}
+
+// sendLocked writes p, and unlocks.
+func (o *outbox) sendLocked(p []byte) error {
+	o.writing = true
+	o.mu.Unlock()
+	err := o.write(p)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.writing = false
+	if err == nil {
+		o.start() // somebody may have had more to say meanwhile
+	}
+	o.taken.Broadcast()
+	return err
+}
+
+// start lets a goroutine write what waits, unless there is one. The outbox must be locked.
+func (o *outbox) start() {
+	if len(o.buf) > 0 && !o.writing && !o.closed {
+		o.writing = true
+		o.writers.Go(o.drain)
+	}
+}
+
+// A sender writes itself.
+type sender struct{ *outbox }
+
+// Write implements io.Writer.
+func (s sender) Write(p []byte) (int, error) { return len(p), s.send(p, false) }
 
 // rest lets go of large buffers, where nothing is to be said for the moment.
 func (o *outbox) rest() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	const keep = 16 << 10
-	if cap(o.spare) > keep {
-		o.spare = nil // the writer may still have it, and then is its last user
-	}
-	if len(o.buf) == 0 && cap(o.buf) > keep {
-		o.buf = nil
+	if !o.writing && len(o.buf) == 0 {
+		o.buf, o.spare = nil, nil
 	}
 }
 
@@ -80,57 +163,63 @@ func (o *outbox) waiting() int {
 	return len(o.buf)
 }
 
-// take returns what is to be written, waiting for it; nil at the end.
-func (o *outbox) take() []byte {
+// flush waits until all is written, or cannot be.
+func (o *outbox) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.buf) == 0 && !o.closed && !o.ending {
-		o.filled.Wait()
+	o.start()
+	for o.writing && !o.closed {
+		o.taken.Wait()
 	}
-	if o.closed || len(o.buf) == 0 {
-		return nil
-	}
-	full := o.buf
-	o.buf, o.spare = o.spare[:0], full
-	o.taken.Broadcast()
-	return full
-}
-
-// end lets what there is be written, and then drain return.
-func (o *outbox) end() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.ending = true
-	o.filled.Signal()
 }
 
 // close drops what there is.
 func (o *outbox) close() {
+	o.stalled.end()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed, o.buf, o.spare = true, nil, nil
-	o.filled.Broadcast()
 	o.taken.Broadcast()
 }
 
-// drain writes to the connection until the end, and returns why it could not. When the
-// client takes nothing for that long (0 and negative: ever), giveUp is called.
-func (o *outbox) drain(nc net.Conn, patient time.Duration, giveUp func()) error {
-	timer := time.AfterFunc(time.Hour, giveUp)
-	defer timer.Stop()
-	timer.Stop()
+// drain writes what there is, until there is no more.
+func (o *outbox) drain() {
 	for p := o.take(); p != nil; p = o.take() {
-		for len(p) > 0 {
-			if patient > 0 {
-				timer.Reset(patient)
-			}
-			n, err := nc.Write(p[:min(len(p), writeSize)])
-			timer.Stop()
-			if err != nil {
-				return err
-			}
-			p = p[n:]
+		if err := o.write(p); err != nil {
+			o.failed(err)
+			return
 		}
+	}
+}
+
+// take returns what is to be written, or nil when there is nothing.
+func (o *outbox) take() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.taken.Broadcast()
+	if len(o.buf) == 0 || o.closed {
+		o.writing = false
+		return nil
+	}
+	full := o.buf
+	o.buf, o.spare = o.spare[:0], full
+	return full
+}
+
+// write writes to the connection. There must be one writer only.
+func (o *outbox) write(p []byte) error {
+	if o.patient > 0 {
+		defer o.stalled.stop()
+	}
+	for len(p) > 0 {
+		if o.patient > 0 {
+			o.stalled.set(o.patient)
+		}
+		n, err := o.nc.Write(p[:min(len(p), writeSize)])
+		if err != nil {
+			return err
+		}
+		p = p[n:]
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pix/activity"
@@ -23,16 +24,19 @@ import (
 // [context.Cause] of ctx when that is done, or that of nc. The client was told, if that
 // was possible.
 func Serve(ctx context.Context, nc net.Conn, s store.Store, opts *Options) error {
+	return newConn(ctx, nc, s, opts, new(shared)).run()
+}
+
+func newConn(ctx context.Context, nc net.Conn, s store.Store, opts *Options, sh *shared) *conn {
 	o := opts.withDefaults()
-	c := &conn{nc: nc, opts: o, store: s, ended: make(chan struct{})}
+	c := &conn{nc: nc, opts: o, store: s, shared: sh, ended: make(chan struct{})}
 	c.trusted = o.Trusted && trustOf(true, s) != protocol.NotTrusted
-	c.in.init(func() { c.fail(ErrStalled) })
-	c.out.init()
+	c.in.init(nc, func() { c.fail(ErrStalled) }, func() { c.cancel(errHungUp) })
+	c.in.more, c.in.before, c.in.late = c.moreRequest, c.out.sendHeld, c.out.kick
+	c.out.init(nc, o.StallTimeout, func() { c.fail(ErrStalled) }, c.fail)
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
-	defer c.cancel(nil)
-	stop := context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
-	defer stop()
-	return c.run()
+	c.stop = context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
+	return c
 }
 
 // ErrStalled says that a client was silent, or took nothing, for longer than the options
@@ -45,9 +49,16 @@ type conn struct {
 	opts    Options
 	store   store.Store // the connection's session, if the store has sessions
 	trusted bool
+	refused error // what the client is told instead of being served
 
 	ctx    context.Context // of all operations; done when the client has hung up
 	cancel context.CancelCauseFunc
+	stop   func() bool // forgets the context that the connection was given
+
+	shared   *shared
+	lane     lane        // of the request
+	resting  atomic.Bool // between two requests
+	draining atomic.Bool // there is to be no next request
 
 	in  inbox
 	out outbox
@@ -88,27 +99,19 @@ func (c *conn) failure() error {
 // errHungUp is why an operation is cancelled whose client has gone.
 var errHungUp = errors.New("the client has hung up")
 
-// run starts the connection's goroutines, and waits for them when the client is done.
+// run serves the connection, and waits for all that belongs to it when the client is done.
 func (c *conn) run() error {
-	var workers sync.WaitGroup
-	workers.Go(func() {
-		c.in.fill(c.nc, func(error) { c.cancel(errHungUp) })
-	})
-	written := make(chan struct{})
-	workers.Go(func() {
-		defer close(written)
-		if err := c.out.drain(c.nc, c.opts.StallTimeout, func() { c.fail(ErrStalled) }); err != nil {
-			c.fail(err)
-		}
-	})
+	defer c.cancel(nil)
+	defer c.stop()
 	err := c.converse()
-	c.out.end()
-	<-written // the last words reach the client, or it stalls
+	c.out.flush() // the last words reach the client, or it stalls
+	c.endRequest()
 	if given := c.failure(); given != nil {
 		err = given
 	}
 	c.fail(errClosed)
-	workers.Wait()
+	c.in.readers.Wait()
+	c.out.writers.Wait()
 	return withoutHangUp(err)
 }
 
@@ -129,6 +132,9 @@ func (c *conn) converse() error {
 	if err := c.handshake(); err != nil {
 		return err
 	}
+	if c.refused != nil {
+		return c.refuse(tellable(c.refused), c.refused)
+	}
 	if sessions, ok := store.As[store.Sessioner](c.store); ok {
 		session, err := sessions.Session(c.ctx)
 		if err != nil {
@@ -138,7 +144,7 @@ func (c *conn) converse() error {
 		c.store = session
 	}
 	c.tunnel.startWork()
-	if err := c.tunnel.stopWork(nil, nil); err != nil {
+	if err := c.tunnel.stopWork(nil, nil, false); err != nil {
 		return err
 	}
 	defer func() {
@@ -167,8 +173,8 @@ func (c *conn) handshake() error {
 		NixVersion:    c.opts.NixVersion,
 		Trust:         trustOf(c.trusted, c.store),
 	}
-	c.in.left = c.opts.MaxRequest
-	params, err := protocol.ServerHandshake(c.reader, &c.out, c.store.Dir(), greeting, c.opts.features())
+	c.in.left = c.firstRoom()
+	params, err := protocol.ServerHandshake(c.reader, sender{&c.out}, c.store.Dir(), greeting, c.opts.features())
 	if err != nil {
 		return early(err)
 	}
@@ -188,14 +194,18 @@ func early(err error) error {
 
 // next answers one request. An error ends the conversation.
 func (c *conn) next(ctx context.Context) error {
+	c.endRequest()
+	if c.draining.Load() {
+		return errDraining
+	}
 	if c.reader.Buffered() == 0 { // between requests a client may be silent for longer
 		c.in.left, c.in.patient = -1, c.opts.IdleTimeout
 		c.out.rest()
-		if err := c.reader.Peek(); err != nil {
+		if err := c.await(); err != nil {
 			return early(err)
 		}
 	}
-	c.in.left, c.in.patient = c.opts.MaxRequest, c.opts.StallTimeout
+	c.in.left, c.in.patient = c.firstRoom(), c.opts.StallTimeout
 	req, err := c.params.ReadRequest(c.reader)
 	if err != nil {
 		return c.refuse(unreadable(err), early(err))
@@ -226,7 +236,9 @@ func (c *conn) answer(ctx context.Context, req protocol.Request) error {
 	}
 	body := c.body(req)
 	c.tunnel.startWork()
+	c.in.watch()
 	reply, err := c.work(ctx, do, req, body)
+	c.in.unwatch()
 	var p []byte
 	if err == nil {
 		p, err = c.params.AppendReply(nil, req.Op(), reply)
@@ -237,7 +249,7 @@ func (c *conn) answer(ctx context.Context, req protocol.Request) error {
 	if err := body.end(); err != nil {
 		return c.refuse(unreadable(err), early(err))
 	}
-	if err := c.tunnel.stopWork(p, nil); err != nil {
+	if err := c.tunnel.stopWork(p, nil, c.archive == nil && c.reader.Buffered() > 0); err != nil {
 		return err
 	}
 	return c.sendArchive()
@@ -252,7 +264,7 @@ func (c *conn) failed(b *body, said *activity.Error) error {
 			return c.refuse(said, early(err))
 		}
 	}
-	if err := c.tunnel.stopWork(nil, said); err != nil {
+	if err := c.tunnel.stopWork(nil, said, false); err != nil {
 		return err
 	}
 	return early(b.end())
@@ -260,6 +272,12 @@ func (c *conn) failed(b *body, said *activity.Error) error {
 
 // work does the work on a request.
 func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body *body) (protocol.Reply, error) {
+	if endless[req.Op()] {
+		c.endRequest()
+	}
+	if err := c.takeTurn(ctx, req.Op()); err != nil {
+		return nil, err
+	}
 	if c.opts.Before != nil {
 		if err := c.opts.Before(ctx, req); err != nil {
 			return nil, err

@@ -90,8 +90,9 @@ func (t *tunnel) startWork() {
 }
 
 // stopWork says how the work ended: with a reply, which is encoded already, or with an
-// error. What the store tells later is dropped.
-func (t *tunnel) stopWork(reply []byte, failed *activity.Error) error {
+// error. What the store tells later is dropped. If another request is here already, that may
+// be said together with its reply.
+func (t *tunnel) stopWork(reply []byte, failed *activity.Error, another bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.working = false
@@ -101,14 +102,12 @@ func (t *tunnel) stopWork(reply []byte, failed *activity.Error) error {
 		p, _ = t.params.AppendMessage(p, protocol.Message{Kind: protocol.MessageLog, Event: activity.Log{Text: text}})
 		t.dropped = 0
 	}
-	if failed != nil {
-		p = t.appendError(p, failed)
-	} else {
-		p, _ = t.params.AppendMessage(p, protocol.Message{Kind: protocol.MessageLast})
-		p = append(p, reply...)
+	if failed != nil { // the client may be busy sending
+		_, err := t.out.Write(t.appendError(p, failed))
+		return err
 	}
-	_, err := t.out.Write(p)
-	return err
+	p, _ = t.params.AppendMessage(p, protocol.Message{Kind: protocol.MessageLast})
+	return t.out.send(append(p, reply...), another)
 }
 
 // appendError appends a message that says what failed.
