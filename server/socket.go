@@ -119,6 +119,9 @@ type socket struct {
 	once sync.Once
 }
 
+// Addr implements net.Listener.
+func (s *socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
+
 // Close implements net.Listener.
 func (s *socket) Close() error {
 	s.once.Do(func() {

@@ -57,6 +57,7 @@ func params(dir, socket string) testscript.Params {
 		Dir:   dir,
 		Setup: setup(socket),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await":    await,
 			"exitcode": exitcode,
 			"nar":      narOf,
 			"oddtree":  oddTree,
