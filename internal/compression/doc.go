@@ -1,10 +1,13 @@
-// Package compression decodes compressed streams, and tells by their first bytes how they
-// are compressed.
+// Package compression encodes and decodes compressed streams, and tells by their first
+// bytes how they are compressed.
 //
 // Archives travel compressed in five ways: zstd, xz, gzip, bzip2 and brotli. Each of the
 // first four begins with bytes of its own. Brotli has none, so a stream is brotli if
 // nothing else fits, and what it decodes to begins as it should.
 //
 // Decoders are given limits: none needs more than 128 MiB for its window, which is what
-// zstd's own command allows. See [NewReader].
+// zstd's own command allows.
+//
+// [NewReader] is for streams of which nothing is known; [Decode] and [Encode] are for those
+// whose method somebody has named, as binary caches do.
 package compression

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"math"
 )
 
 // The decoder of xz allocates what a block says that it needs, up to 4 GiB, before it has
@@ -22,6 +24,7 @@ type xzGuard struct {
 	src   *bufio.Reader
 	step  func() error // looks at what comes next, and says how much of it is to be passed on
 	pass  int          // bytes to be passed on
+	size  uint64       // how much comes out at most
 	check int          // bytes of the check at the end of a block
 	block int          // bytes of the current block so far
 }
@@ -29,7 +32,7 @@ type xzGuard struct {
 var errXz = errors.New("xz: the stream is not valid")
 
 func newXzGuard(src io.Reader) *xzGuard {
-	g := &xzGuard{src: bufio.NewReaderSize(src, 64<<10)}
+	g := &xzGuard{src: bufio.NewReaderSize(src, 64<<10), size: math.MaxUint64}
 	g.step = g.header
 	return g
 }
@@ -95,20 +98,38 @@ func (g *xzGuard) blockHeader() error {
 	if b, err = g.peek(size); err != nil {
 		return err
 	}
-	window, err := xzWindow(b)
+	bits, err := xzWindow(b)
 	if err != nil {
 		return err
 	}
-	if window > MaxWindow {
+	g.shrink(b, bits)
+	if window := xzWindowOf(b[bits]); window > MaxWindow {
 		return fmt.Errorf("xz: decoding takes %d MiB, more than %d", window>>20, MaxWindow>>20)
 	}
 	g.pass, g.block, g.step = size, 0, g.chunk
 	return nil
 }
 
-// xzWindow returns the size of the window from the header of a block that has the one
-// filter LZMA2, as practically all have, and the decoder knows no other.
-func xzWindow(b []byte) (uint64, error) {
+// shrink makes the window that the header of a block asks for no larger than what comes
+// out at most: no reference goes back further. The header is in the buffer that is read
+// next.
+func (g *xzGuard) shrink(header []byte, at int) {
+	for bits := byte(0); bits < header[at]; bits++ {
+		if xzWindowOf(bits) >= g.size {
+			check := header[len(header)-4:]
+			sound := binary.LittleEndian.Uint32(check) == crc32.ChecksumIEEE(header[:len(header)-4])
+			header[at] = bits
+			if sound { // or else the decoder shall find out
+				binary.LittleEndian.PutUint32(check, crc32.ChecksumIEEE(header[:len(header)-4]))
+			}
+			return
+		}
+	}
+}
+
+// xzWindow returns where the header of a block says how large its window is, if it has the
+// one filter LZMA2, as practically all have, and the decoder knows no other.
+func xzWindow(b []byte) (at int, err error) {
 	const filters, hasCompressedSize, hasSize, lzma2 = 0x03, 0x40, 0x80, 0x21
 	flags, rest := b[1], b[2:]
 	for _, has := range []byte{hasCompressedSize, hasSize} {
@@ -123,12 +144,15 @@ func xzWindow(b []byte) (uint64, error) {
 	if flags&filters != 0 || len(rest) < 3 || rest[0] != lzma2 || rest[1] != 1 {
 		return 0, errors.New("xz: a filter other than LZMA2 is not supported")
 	}
-	bits := rest[2] // the size is 2 or 3 times a power of two, but for the largest
-	if bits > 40 {
+	if rest[2] > 40 {
 		return 0, errXz
 	}
-	return uint64(2|bits&1) << (bits/2 + 11), nil
+	return len(b) - len(rest) + 2, nil
 }
+
+// xzWindowOf returns the size that is spelled so: 2 or 3 times a power of two, but for the
+// largest.
+func xzWindowOf(bits byte) uint64 { return uint64(2|bits&1) << (bits/2 + 11) }
 
 // chunk stands before a chunk of LZMA2: a byte that says what it is, 2 with the rest of
 // its length less one; if it is compressed, 2 with the length of that, less one, and
