@@ -78,7 +78,7 @@ func caJSON(ca storepath.ContentAddress) any {
 
 func drvOutputJSON(id store.DrvOutput) any {
 	if !id.Hash.IsZero() {
-		return printDrvOutput(id)
+		return id.HashID()
 	}
 	return map[string]any{"drvPath": id.Path.Base(), "outputName": id.Output}
 }

@@ -87,7 +87,7 @@ func (c *codec) drvOutput(field string, id *store.DrvOutput) {
 	if c.encoding() {
 		c.fail(field, -1, checkDrvHash(id))
 	}
-	text(c, field, id, printDrvOutput, parseDrvOutput)
+	text(c, field, id, store.DrvOutput.HashID, store.ParseHashID)
 }
 
 func checkDrvHash(id *store.DrvOutput) error {
@@ -95,18 +95,6 @@ func checkDrvHash(id *store.DrvOutput) error {
 		return errors.New("the daemon wants the hash of the derivation")
 	}
 	return nil
-}
-
-func printDrvOutput(id store.DrvOutput) string { return id.Hash.WithBase16() + "!" + id.Output }
-
-func parseDrvOutput(s string) (id store.DrvOutput, err error) {
-	hash, name, ok := strings.Cut(s, "!")
-	if !ok {
-		return id, fmt.Errorf("the output id %q has no '!'", s)
-	}
-	id.Output = name
-	id.Hash, err = nixhash.Parse(hash)
-	return id, err
 }
 
 // realisation codes what Nix calls UnkeyedRealisation.
@@ -124,9 +112,9 @@ func (c *codec) keyedRealisation(field string, r *store.KeyedRealisation) {
 	}
 	var s string
 	if c.encoding() {
-		var err error
-		s, err = c.printRealisation(r)
+		text, err := r.JSON(c.Dir)
 		c.fail(field, -1, err)
+		s = string(text)
 	}
 	if c.trace != nil {
 		c.drvOutput("output", &r.ID)
@@ -138,109 +126,9 @@ func (c *codec) keyedRealisation(field string, r *store.KeyedRealisation) {
 	if c.encoding() || c.err != nil {
 		return
 	}
-	got, err := c.parseRealisation(s)
+	got, err := store.ParseRealisationJSON(c.Dir, s)
 	*r = got
 	c.fail(field, at, err)
-}
-
-// jsonRealisation is the older form of a realisation. Its path is a base name.
-type jsonRealisation struct {
-	// Dependent is what the realisation depends on. Nix 2.34 passes it over, and is
-	// followed here; older versions want it.
-	Dependent  *struct{}       `json:"dependentRealisations,omitempty"`
-	ID         string          `json:"id"`
-	OutPath    string          `json:"outPath"`
-	Signatures json.RawMessage `json:"signatures,omitempty"`
-}
-
-func (c *codec) printRealisation(r *store.KeyedRealisation) (string, error) {
-	if err := checkDrvHash(&r.ID); err != nil {
-		return "", err
-	}
-	if _, err := c.Dir.Parse(string(r.OutPath)); err != nil {
-		return "", err
-	}
-	for _, s := range append([]string{r.ID.Output}, r.Signatures...) {
-		if err := checkUTF8(s); err != nil {
-			return "", err
-		}
-	}
-	signatures, err := printJSON(append([]string{}, asSet(r.Signatures)...))
-	if err != nil {
-		return "", err
-	}
-	text, err := printJSON(jsonRealisation{
-		Dependent: new(struct{}), ID: printDrvOutput(r.ID), OutPath: r.OutPath.Base(), Signatures: signatures,
-	})
-	return string(text), err
-}
-
-// checkUTF8 refuses what JSON cannot have. In Nix it is an error, too.
-func checkUTF8(s string) error {
-	if !utf8.ValidString(s) {
-		return fmt.Errorf("%q is not UTF-8", s)
-	}
-	return nil
-}
-
-// printJSON prints without what HTML would need, as Nix does.
-func printJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(v)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
-}
-
-func (c *codec) parseRealisation(s string) (r store.KeyedRealisation, err error) {
-	if err := checkUTF8(s); err != nil {
-		return r, err
-	}
-	var j jsonRealisation
-	if err := json.Unmarshal([]byte(s), &j); err != nil {
-		return r, noEOF(err)
-	}
-	if r.ID, err = parseDrvOutput(j.ID); err != nil {
-		return r, err
-	}
-	if r.OutPath, err = c.Dir.ParseBase(j.OutPath); err != nil {
-		return r, err
-	}
-	r.Signatures, err = parseSignatures(j.Signatures)
-	return r, err
-}
-
-// parseSignatures reads signatures as strings, which released daemons write, and as
-// objects of key name and signature, which some versions between them wrote.
-func parseSignatures(text json.RawMessage) ([]string, error) {
-	if len(text) == 0 {
-		return nil, nil
-	}
-	var elements []json.RawMessage
-	if err := json.Unmarshal(text, &elements); err != nil {
-		return nil, err
-	}
-	var signatures []string
-	for _, element := range elements {
-		var s string
-		if json.Unmarshal(element, &s) != nil {
-			var object struct{ KeyName, Sig string }
-			if err := json.Unmarshal(element, &object); err != nil {
-				return nil, err
-			}
-			s = object.KeyName + ":" + object.Sig
-		}
-		signatures = append(signatures, s)
-	}
-	return asSet(signatures), nil
-}
-
-// noEOF keeps a truncated JSON text from looking like a truncated stream.
-func noEOF(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return errors.New(err.Error())
-	}
-	return err
 }
 
 // codeOutputs codes the outputs of a build, with their names.
@@ -275,7 +163,7 @@ func (c *codec) jsonOutputs(outputs *map[string]store.Realisation) {
 		var id, text string
 		if c.encoding() {
 			id = dummyDrvHash + "!" + e.key
-			b, err := printJSON(jsonRealisation{ID: id, OutPath: e.value.OutPath.Base()})
+			b, err := printJSON(jsonOutput{id, e.value.OutPath.Base()})
 			c.fail("output id", -1, checkUTF8(e.key))
 			c.fail("built output", -1, err)
 			_, err = c.Dir.Parse(string(e.value.OutPath))
@@ -298,6 +186,37 @@ func (c *codec) jsonOutputs(outputs *map[string]store.Realisation) {
 		e.key, e.value = name, store.Realisation{OutPath: path}
 		c.fail("built output", at, err)
 	})
+}
+
+// jsonOutput is what there is of a realisation whose hash cannot be believed.
+type jsonOutput struct {
+	ID      string `json:"id"`
+	OutPath string `json:"outPath"` // a base name
+}
+
+// checkUTF8 refuses what JSON cannot have. In Nix it is an error, too.
+func checkUTF8(s string) error {
+	if !utf8.ValidString(s) {
+		return fmt.Errorf("%q is not UTF-8", s)
+	}
+	return nil
+}
+
+// printJSON prints without what HTML would need, as Nix does.
+func printJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// noEOF keeps a truncated JSON text from looking like a truncated stream.
+func noEOF(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return errors.New(err.Error())
+	}
+	return err
 }
 
 func (c *codec) parseJSONOutput(text string) (storepath.Path, error) {

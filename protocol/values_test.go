@@ -76,7 +76,7 @@ func TestLenientReading(t *testing.T) {
 // truncated stream.
 func TestInvalidRealisations(t *testing.T) {
 	p := Params{Version: MaxVersion, Dir: testDir}
-	id := printDrvOutput(store.DrvOutput{Hash: nixhash.Sum(nixhash.SHA256, nil), Output: "out"})
+	id := store.DrvOutput{Hash: nixhash.Sum(nixhash.SHA256, nil), Output: "out"}.HashID()
 	whole := `{"id":"` + id + `","outPath":"` + testPath.Base() + `"}`
 	for text, ok := range map[string]bool{
 		whole: true,
