@@ -17,7 +17,8 @@ import (
 // that are not in it (internal ones and tests) may import all.
 var order = []string{
 	"nixbase32", "nixhash", "storepath", "wire", "nar", "derivation", "signature", "activity",
-	"store", "narinfo", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest", "localstore",
+	"store", "narinfo", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest",
+	"binarycache", "localstore",
 	"builder", "pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix",
 }
 

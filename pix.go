@@ -17,6 +17,7 @@
 //   - [pix/daemon]: the client of a Nix daemon;
 //   - [pix/server]: serving any store over the protocol;
 //   - [pix/store/memstore] and [pix/daemontest]: a store in memory, and a daemon for tests;
+//   - [pix/binarycache]: binary caches;
 //   - [pix/pixpkgs]: packages declared in Go.
 //
 // This package has [Open], which finds a store by its URI. The command
@@ -30,6 +31,7 @@ import (
 	"net/url"
 	"strings"
 
+	"pix/binarycache"
 	"pix/daemon"
 	"pix/store"
 	"pix/storepath"
@@ -50,6 +52,10 @@ type Options struct {
 	// Daemon has what else a connection to a daemon can be told. Its StoreDir is
 	// overruled by the one above.
 	Daemon *daemon.Options
+
+	// Cache has what else a binary cache can be told. Its StoreDir is overruled by the one
+	// above.
+	Cache *binarycache.Options
 }
 
 // A URIError says that a store URI cannot be opened. It is [errors.ErrUnsupported] if Nix
@@ -71,13 +77,18 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 //	"unix://PATH"                         the daemon whose socket is at PATH
 //	"ssh-ng://[USER@]HOST[:PORT][?…]"     the daemon of another machine, by OpenSSH:
 //	                                      see [daemon.ParseSSH] for the parameters
+//	"file://DIR", "http[s]://HOST…"       a binary cache: see [binarycache.Open]
 //
-// The store is a [*daemon.Pool]. The error is a [*URIError] for any other URI, and a
-// [*daemon.DialError] if no daemon answers.
+// The store is a [*daemon.Pool], or a [*binarycache.Store]. The error is a [*URIError] for
+// any other URI, a [*daemon.DialError] if no daemon answers, and a
+// [*binarycache.RequestError] if no cache does.
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	var o Options
 	if opts != nil {
 		o = *opts
+	}
+	if scheme, _, ok := strings.Cut(uri, "://"); ok && (scheme == "file" || scheme == "http" || scheme == "https") {
+		return o.openCache(ctx, uri)
 	}
 	t, err := o.transport(uri)
 	if err != nil {
@@ -95,7 +106,24 @@ func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	return pool, nil
 }
 
-const expected = "expected auto, daemon, unix://PATH or ssh-ng://HOST"
+// openCache opens a binary cache.
+func (o *Options) openCache(ctx context.Context, uri string) (store.Store, error) {
+	var c binarycache.Options
+	if o.Cache != nil {
+		c = *o.Cache
+	}
+	c.StoreDir = o.StoreDir
+	s, err := binarycache.Open(ctx, uri, &c)
+	if bad, ok := errors.AsType[*binarycache.URIError](err); ok {
+		return nil, &URIError{bad.URI, bad.Reason, false}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+const expected = "expected auto, daemon, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST"
 
 // transport returns the way to the daemon that uri names.
 func (o *Options) transport(uri string) (daemon.Transport, error) {

@@ -1,0 +1,235 @@
+package binarycache
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+
+	"pix/internal/compression"
+	"pix/nar"
+	"pix/narinfo"
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// defaultCompression is how archives are compressed if nobody says.
+const defaultCompression = "zstd"
+
+// errReadOnly says that a cache is only read.
+var errReadOnly = fmt.Errorf("a binary cache behind HTTP is only read: %w", errors.ErrUnsupported)
+
+// begin makes sure that something can be added, and that the directory has what a cache
+// has.
+func (s *Store) begin(ctx context.Context) error {
+	if s.local == nil {
+		return errReadOnly
+	}
+	if s.closed.Err() != nil {
+		return ErrClosed
+	}
+	if ctx.Err() != nil {
+		return ended(ctx)
+	}
+	s.adding.Lock()
+	defer s.adding.Unlock()
+	if s.begun {
+		return nil
+	}
+	if err := s.local.prepare("StoreDir: " + string(s.Dir()) + "\n"); err != nil {
+		return err
+	}
+	s.begun = true
+	return nil
+}
+
+// AddToStoreNAR adds an object. The archive must have the hash and the size that the info
+// says, and all that it refers to must be there. What is there already is left as it is,
+// unless it is to be repaired, and the archive is not read. Nobody is asked for a
+// signature: those who take from a cache look at that.
+//
+// Nothing is seen of an object before all of it is there: the archive comes first, then the
+// listing, then the narinfo, each under its name when it is complete and on the disk.
+//
+// Behind HTTP nothing can be added: the error is [errors.ErrUnsupported].
+func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive io.Reader, opts *store.AddOptions) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	if err := s.checkNew(info); err != nil {
+		return err
+	}
+	if opts == nil || !opts.Repair {
+		if valid, err := s.IsValidPath(ctx, info.Path); valid || err != nil {
+			return err
+		}
+	}
+	for _, ref := range info.References {
+		if ref != info.Path && !s.local.has(narinfo.FileName(ref), -1) {
+			return fmt.Errorf("cannot add '%s' to the binary cache because the reference '%s' is not valid: %w", info.Path, ref, &store.NotFoundError{Path: ref})
+		}
+	}
+	n, listing, err := s.addArchive(ctx, info, archive, opts != nil && opts.Repair)
+	if err != nil {
+		return err
+	}
+	if listing != nil {
+		text, err := nar.MarshalLS(listing)
+		if err != nil {
+			return err
+		}
+		if err := s.local.write(info.Path.HashPart()+".ls", strings.NewReader(string(text))); err != nil {
+			return err
+		}
+	}
+	if len(s.opts.SecretKeys) > 0 {
+		n.Signatures = slices.Clone(n.Signatures)
+		if err := n.Sign(s.opts.SecretKeys...); err != nil {
+			return err
+		}
+	}
+	return s.writeNarInfo(n)
+}
+
+// checkNew checks what is known of an object before its archive is read.
+func (s *Store) checkNew(info *store.PathInfo) error {
+	if _, err := s.Dir().Parse(string(info.Path)); err != nil {
+		return err
+	}
+	for _, ref := range info.References {
+		if _, err := s.Dir().Parse(string(ref)); err != nil {
+			return err
+		}
+	}
+	if info.NARHash.Algorithm() != nixhash.SHA256 {
+		return fmt.Errorf("cannot add '%s' to the binary cache: its NAR hash is no SHA-256", info.Path)
+	}
+	return nil
+}
+
+// addArchive puts an archive where it belongs, verified and compressed, and says where that
+// is.
+func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Reader, repair bool) (*narinfo.NarInfo, *nar.Listing, error) {
+	f, err := s.local.create("nar/x")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.discard()
+	method := cmp.Or(s.opts.Compression, defaultCompression)
+	fileHash, narHash := nar.NewHasher(nixhash.SHA256), nar.NewHasher(nixhash.SHA256)
+	file := bufio.NewWriterSize(io.MultiWriter(f, fileHash), 128<<10)
+	encoder, err := compression.Encode(method, file, s.opts.CompressionLevel)
+	if err != nil {
+		return nil, nil, err
+	}
+	sinks := []io.Writer{encoder, narHash}
+	var lister *nar.Lister
+	if s.opts.WriteListings {
+		lister = nar.NewLister()
+		sinks = append(sinks, lister)
+	}
+	_, err = nar.Copy(io.MultiWriter(sinks...), &contextReader{ctx, src})
+	if closed := encoder.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = file.Flush()
+	}
+	if err == nil {
+		err = checkArchive(info, narHash)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("adding '%s' to the binary cache: %w", info.Path, err)
+	}
+	var listing *nar.Listing
+	if lister != nil {
+		if listing, err = lister.Listing(); err != nil {
+			return nil, nil, err
+		}
+	}
+	n := narinfo.New(info, method, fileHash.Hash(), fileHash.Size())
+	n.NARSize = narHash.Size()
+	if !repair && s.local.has(n.URL, int64(n.FileSize)) {
+		return n, listing, nil
+	}
+	return n, listing, f.publish(n.URL)
+}
+
+// checkArchive returns a [*MismatchError] if an archive is not what the info says.
+func checkArchive(info *store.PathInfo, got *nar.Hasher) error {
+	if info.NARSize != 0 && info.NARSize != got.Size() {
+		return sizeMismatch("NAR size", info.NARSize, got.Size())
+	}
+	if info.NARHash != got.Hash() {
+		return &MismatchError{"NAR hash", info.NARHash.WithNix32(), got.Hash().WithNix32()}
+	}
+	return nil
+}
+
+// writeNarInfo makes a path valid.
+func (s *Store) writeNarInfo(n *narinfo.NarInfo) error {
+	text, err := n.MarshalText()
+	if err != nil {
+		return err
+	}
+	return s.local.write(narinfo.FileName(n.Path), strings.NewReader(string(text)))
+}
+
+// A contextReader ends with a context.
+type contextReader struct {
+	ctx context.Context
+	src io.Reader
+}
+
+func (r *contextReader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, ended(r.ctx)
+	}
+	return r.src.Read(p)
+}
+
+// AddMultipleToStore adds n objects, each by [Store.AddToStoreNAR]. Those that were added
+// before an error stay.
+func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	got := 0
+	for object, err := range objects {
+		if err == nil {
+			got++
+			err = s.AddToStoreNAR(ctx, object.Info, object.NAR, opts)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if got != n {
+		return fmt.Errorf("%d objects came instead of %d", got, n)
+	}
+	return nil
+}
+
+// AddSignatures adds signatures to those that a path has in the cache. They are not
+// verified. Who else writes to the same narinfo at the same time may undo it, as in Nix:
+// binary caches have no locks.
+func (s *Store) AddSignatures(ctx context.Context, path storepath.Path, signatures []string) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	s.adding.Lock()
+	defer s.adding.Unlock()
+	old, err := s.NarInfo(ctx, path)
+	if err != nil {
+		return err
+	}
+	n := *old
+	n.Signatures = slices.Concat(n.Signatures, signatures)
+	return s.writeNarInfo(&n)
+}

@@ -1,0 +1,127 @@
+package binarycache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"pix/nar"
+	"pix/store"
+	"pix/storepath"
+)
+
+// What a cache has beside its objects: listings, logs, and the list of its paths.
+
+// maxListing is how long a listing may be, in bytes. An entry takes about 60.
+const maxListing = 64 << 20
+
+// Listing returns what is in an object, as the cache lists it beside the archive: a look
+// into it without a download. Nobody has verified that. The error is [fs.ErrNotExist] if the
+// cache has no listing of the path.
+func (s *Store) Listing(ctx context.Context, path storepath.Path) (*nar.Listing, error) {
+	if _, err := s.Dir().Parse(string(path)); err != nil {
+		return nil, err
+	}
+	name := path.HashPart() + ".ls"
+	text, err := s.read(ctx, name, maxListing)
+	if err != nil {
+		return nil, err
+	}
+	listing, err := nar.ParseLS(text)
+	if err != nil {
+		return nil, fmt.Errorf("file '%s' of %s: %w", name, s.uri, err)
+	}
+	return listing, nil
+}
+
+// BuildLog returns the log of a derivation, which must be closed. The error is a
+// [*store.NotFoundError] if there is none.
+func (s *Store) BuildLog(ctx context.Context, drv storepath.Path) (io.ReadCloser, error) {
+	name, err := s.logFile(drv)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := s.untilClosed(ctx)
+	f, err := s.files.open(ctx, name, math.MaxInt64) // a log is as long as it is
+	if err != nil {
+		cancel(nil)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = &store.NotFoundError{Path: drv}
+		}
+		return nil, err
+	}
+	return &closer{f, func() { cancel(nil) }}, nil
+}
+
+// A closer does something more when it is closed.
+type closer struct {
+	io.ReadCloser
+	also func()
+}
+
+func (c *closer) Close() error {
+	defer c.also()
+	return c.ReadCloser.Close()
+}
+
+// AddBuildLog keeps the log of a derivation.
+func (s *Store) AddBuildLog(ctx context.Context, drv storepath.Path, log io.Reader) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	name, err := s.logFile(drv)
+	if err != nil {
+		return err
+	}
+	return s.local.write(name, &contextReader{ctx, log})
+}
+
+func (s *Store) logFile(drv storepath.Path) (string, error) {
+	if _, err := s.Dir().Parse(string(drv)); err != nil {
+		return "", err
+	}
+	if !drv.IsDerivation() {
+		return "", fmt.Errorf("'%s' is no derivation, and has no log", drv)
+	}
+	return "log/" + drv.Base(), nil
+}
+
+// QueryAllValidPaths returns all paths of a cache in a directory, sorted. It reads every
+// narinfo. Behind HTTP nobody can tell: the error is [errors.ErrUnsupported].
+func (s *Store) QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error) {
+	if s.local == nil {
+		return nil, fmt.Errorf("a binary cache behind HTTP cannot list its paths: %w", errors.ErrUnsupported)
+	}
+	var mu sync.Mutex
+	var paths []storepath.Path
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(s.opts.HTTP.Parallel)
+	err := s.local.hashParts(func(hashPart string) error {
+		group.Go(func() error {
+			n, err := s.narInfo(ctx, hashPart)
+			if errors.Is(err, fs.ErrNotExist) { // removed in the meantime
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			paths = append(paths, n.Path)
+			return nil
+		})
+		return ctx.Err()
+	})
+	if failed := group.Wait(); failed != nil {
+		return nil, failed
+	}
+	slices.Sort(paths)
+	return paths, err
+}

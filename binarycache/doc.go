@@ -1,0 +1,43 @@
+// Package binarycache knows binary caches, from which most of what is in most Nix stores
+// has come.
+//
+// A binary cache is a directory of files, mostly behind HTTP:
+//
+//	nix-cache-info                          which store directory it is for
+//	n5wkd9frr45pa74if5gpz9j7mifg27fh.narinfo  what it knows of a path, by its hash part
+//	nar/1w1fff338fvdw53sq….nar.zst          the archive, compressed, by the hash of this file
+//	n5wkd9frr45pa74if5gpz9j7mifg27fh.ls     what is in the archive
+//	log/g1w7hy3qg1w7hy3q…-bar.drv           the log of a build
+//	realisations/sha256:ba78…!out.doi       which path an output has got
+//
+// That is all: any web server is one. [Open] makes a [Store] of it, which is a
+// [store.Store] like all others: [store.Closure] asks it for many narinfos at once,
+// [store.Copy] brings a package with all that it needs from there into another store, or
+// into the cache, if it is a directory. Behind HTTP a cache is only read.
+//
+// # Whom to believe
+//
+// Nobody need believe a cache. Its narinfos say who has signed a path, and whoever takes
+// the path looks at that: stores take nothing into their care without the signature of a
+// key that they trust ([store.PathInfo.CheckSignatures]). What is signed has the hash of the
+// archive, and archives are verified while they are read ([Store.NARFromPath]). So a cache
+// may lie, but nobody falls for it. It may also send without end, or nothing at all, or
+// break off: nothing of that makes a program grow or wait for ever ([HTTPOptions]).
+//
+// # Compression
+//
+// Archives are read that are compressed with xz, zstd, bzip2, gzip or brotli, or not at
+// all; those of the rarer ways that Nix knows too are an error. Archives are added with
+// zstd, where Nix takes xz: it is many times as fast in both directions, and every Nix since
+// 2.4 reads it. [Options.Compression] chooses, and "?compression=" in a URI.
+//
+// # Reading order
+//
+// store.go has the store and its questions, uri.go and cacheinfo.go how one is opened,
+// archive.go how archives are verified, add.go, realisation.go and beside.go the rest of
+// what a cache holds. A cache is files: those of directory.go, or those of remote.go, which
+// come by a download.go that has patience.go.
+//
+// Sources: src/libstore/binary-cache-store.cc, local-binary-cache-store.cc,
+// http-binary-cache-store.cc and filetransfer.cc in Nix 2.34.
+package binarycache

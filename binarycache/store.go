@@ -1,0 +1,290 @@
+package binarycache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"pix/narinfo"
+	"pix/nixbase32"
+	"pix/store"
+	"pix/storepath"
+)
+
+// ErrClosed is how calls end of a store that was closed.
+var ErrClosed = errors.New("the binary cache was closed")
+
+// A Store is a binary cache. All methods may be called by any number of goroutines at
+// once.
+type Store struct {
+	uri   string // for people
+	opts  Options
+	info  CacheInfo
+	files files
+	local *directory // nil behind HTTP
+	known *memory    // nil for a directory, where asking costs little
+	slots *semaphore.Weighted
+
+	closed context.Context
+	end    context.CancelCauseFunc
+
+	adding sync.Mutex // held while narinfos are changed and nix-cache-info is written
+	begun  bool       // the directory has all that it needs
+}
+
+// files are those of a cache.
+type files interface {
+	// open opens a file by its name, which is relative to the cache and has slashes. More
+	// than size bytes of it are not wanted. The error is [fs.ErrNotExist] if there is none.
+	open(ctx context.Context, name string, size uint64) (io.ReadCloser, error)
+
+	// openArchive opens what the URL of a narinfo names, in the same way.
+	openArchive(ctx context.Context, ref string, size uint64) (io.ReadCloser, error)
+
+	close()
+}
+
+var (
+	_ store.Store            = (*Store)(nil)
+	_ store.AllPathsQuerier  = (*Store)(nil)
+	_ store.HashPartQuerier  = (*Store)(nil)
+	_ store.RealisationStore = (*Store)(nil)
+	_ store.NARReader        = (*Store)(nil)
+	_ store.NARAdder         = (*Store)(nil)
+	_ store.MultipleAdder    = (*Store)(nil)
+	_ store.Signer           = (*Store)(nil)
+	_ store.LogAdder         = (*Store)(nil)
+)
+
+// Open opens the cache that uri names:
+//
+//	"file:///DIR[?…]"                   the cache in a directory
+//	"http[s]://[USER:PASSWORD@]HOST…"   one behind HTTP, which is only read
+//
+// What follows a question mark are parameters of Nix: compression, compression-level,
+// secret-key, secret-keys and write-nar-listing are obeyed, those that change nothing here
+// are passed over, and others are refused.
+//
+// Its nix-cache-info is read; it must be for the store directory of the options. Behind
+// HTTP it must be there. A directory need not have one, or be there at all: both are made
+// when something is first added.
+//
+// The error is a [*URIError] for the URI, a [*StoreDirError], a [*RequestError] if the
+// server does not answer, or says something else.
+func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
+	s := new(Store)
+	if opts != nil {
+		s.opts = *opts
+	}
+	if s.opts.StoreDir == "" {
+		s.opts.StoreDir = storepath.DefaultDir
+	}
+	place, err := s.opts.parseURI(uri)
+	if err != nil {
+		return nil, err
+	}
+	s.opts.HTTP.setDefaults()
+	s.slots = semaphore.NewWeighted(int64(s.opts.HTTP.Parallel))
+	s.closed, s.end = context.WithCancelCause(context.Background())
+	if place.base != nil {
+		s.uri = place.base.Redacted()
+		s.known = newMemory(&s.opts.HTTP)
+		s.files, err = newRemote(place.base, &s.opts.HTTP)
+	} else {
+		s.uri = "file://" + place.dir
+		s.local = &directory{place.dir}
+		s.files = s.local
+	}
+	if err == nil {
+		err = s.readCacheInfo(ctx)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close ends all that is under way, with [ErrClosed].
+func (s *Store) Close() error {
+	s.end(ErrClosed)
+	if s.files != nil {
+		s.files.close()
+	}
+	return nil
+}
+
+// Dir returns the store directory.
+func (s *Store) Dir() storepath.Dir { return s.opts.StoreDir }
+
+// URI returns which cache it is, without parameters and without a password.
+func (s *Store) URI() string { return s.uri }
+
+// untilClosed returns a context that ends with ctx, or when the store is closed.
+func (s *Store) untilClosed(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.closed, func() { cancel(context.Cause(s.closed)) })
+	return ctx, func(cause error) {
+		stop()
+		cancel(cause)
+	}
+}
+
+// maxSmall is how long small files may be, in bytes, of which nothing else is known.
+const maxSmall = 1 << 20
+
+// read reads a whole file of no more than limit bytes.
+func (s *Store) read(ctx context.Context, name string, limit int64) ([]byte, error) {
+	ctx, cancel := s.untilClosed(ctx)
+	defer cancel(nil)
+	if err := s.slots.Acquire(ctx, 1); err != nil {
+		return nil, ended(ctx)
+	}
+	defer s.slots.Release(1)
+	f, err := s.files.open(ctx, name, uint64(limit))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := readUpTo(f, limit)
+	if err != nil {
+		return nil, fmt.Errorf("file '%s' of %s: %w", name, s.uri, err)
+	}
+	return b, nil
+}
+
+// readUpTo reads all, which must be no more than limit bytes.
+func readUpTo(r io.Reader, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		return nil, fmt.Errorf("it has more than %d bytes", limit)
+	}
+	return b, err
+}
+
+// NarInfo returns what the cache says of a path. It is shared, and must not be changed.
+// The error is a [*store.NotFoundError] if there is no narinfo, or if it is of another name;
+// one of another hash part, or that cannot be read, is an error of its own.
+func (s *Store) NarInfo(ctx context.Context, path storepath.Path) (*narinfo.NarInfo, error) {
+	if _, err := s.Dir().Parse(string(path)); err != nil {
+		return nil, err
+	}
+	n, err := s.narInfo(ctx, path.HashPart())
+	if errors.Is(err, fs.ErrNotExist) || err == nil && n.Path != path {
+		err = &store.NotFoundError{Path: path}
+		if s.local != nil && !s.local.exists() {
+			err = fmt.Errorf("%w: there is no directory '%s'", err, s.local.path)
+		}
+		return nil, err
+	}
+	return n, err
+}
+
+// narInfo returns the narinfo of a hash part. The error is [fs.ErrNotExist] if there is
+// none.
+func (s *Store) narInfo(ctx context.Context, hashPart string) (*narinfo.NarInfo, error) {
+	if n, known := s.known.get(hashPart); known {
+		if n == nil {
+			return nil, fs.ErrNotExist
+		}
+		return n, nil
+	}
+	name := hashPart + ".narinfo"
+	text, err := s.read(ctx, name, narinfo.MaxLen)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.known.put(hashPart, nil, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	n, err := narinfo.ParseBytes(text, &narinfo.Options{StoreDir: s.Dir(), Lenient: true})
+	if err == nil && n.Path.HashPart() != hashPart {
+		err = fmt.Errorf("it is of another path, '%s'", n.Path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("file '%s' of %s: %w", name, s.uri, err)
+	}
+	s.known.put(hashPart, n, len(text))
+	return n, nil
+}
+
+// QueryPathInfo returns what the cache says of a path. Nothing of it is verified: that is
+// for those who take the path.
+func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
+	n, err := s.NarInfo(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	info := n.PathInfo
+	info.References, info.Signatures = slices.Clone(info.References), slices.Clone(info.Signatures)
+	return &info, nil
+}
+
+// IsValidPath reports whether the cache has the path.
+func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (bool, error) {
+	_, err := s.NarInfo(ctx, path)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// QueryValidPaths returns those of the paths that the cache has, sorted, each once. It asks
+// for many at once. A cache has no substituters.
+func (s *Store) QueryValidPaths(ctx context.Context, paths []storepath.Path, _ bool) ([]storepath.Path, error) {
+	paths = slices.Clone(paths)
+	slices.Sort(paths)
+	paths = slices.Compact(paths)
+	valid := make([]bool, len(paths))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(s.opts.HTTP.Parallel)
+	for i, path := range paths {
+		group.Go(func() (err error) {
+			valid[i], err = s.IsValidPath(ctx, path)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var found []storepath.Path
+	for i, path := range paths {
+		if valid[i] {
+			found = append(found, path)
+		}
+	}
+	return found, nil
+}
+
+// QueryPathFromHashPart returns the path with that hash part. The error is a
+// [*store.NotFoundError] if there is none.
+func (s *Store) QueryPathFromHashPart(ctx context.Context, hashPart string) (storepath.Path, error) {
+	if err := checkHashPart(hashPart); err != nil {
+		return "", err
+	}
+	n, err := s.narInfo(ctx, hashPart)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", new(store.NotFoundError)
+	}
+	if err != nil {
+		return "", err
+	}
+	return n.Path, nil
+}
+
+func checkHashPart(s string) error {
+	if len(s) != storepath.HashPartLen {
+		return fmt.Errorf("%q is no hash part: it has %d characters instead of %d", s, len(s), storepath.HashPartLen)
+	}
+	if _, err := nixbase32.DecodeString(s); err != nil {
+		return fmt.Errorf("%q is no hash part: %w", s, err)
+	}
+	return nil
+}
