@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"pix"
+	"pix/binarycache"
 	"pix/daemon"
 )
 
@@ -42,6 +43,8 @@ func exitCode(ctx context.Context, err error) int {
 		unknown *unknownError
 		dial    *daemon.DialError
 		uri     *pix.URIError
+		request *binarycache.RequestError
+		dir     *binarycache.StoreDirError
 	)
 	switch {
 	case err == nil:
@@ -52,7 +55,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &unknown), errors.As(err, &dial), errors.As(err, &uri),
+	case errors.As(err, &unknown), errors.As(err, &dial), errors.As(err, &uri), errors.As(err, &request), errors.As(err, &dir),
 		errors.Is(err, daemon.ErrConnLost), errors.Is(err, errors.ErrUnsupported):
 		return exitUnknown
 	}

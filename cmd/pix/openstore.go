@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"pix"
 	"pix/activity"
+	"pix/binarycache"
 	"pix/daemon"
 	"pix/store"
 	"pix/storepath"
@@ -47,12 +50,25 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 		DaemonSocket: a.getenv("NIX_DAEMON_SOCKET_PATH"),
 		SSHOptions:   ssh,
 		Daemon:       &daemon.Options{Trace: a.trace, Settings: a.settings},
+		Cache:        a.cacheOptions(),
 	})
 	var dial *daemon.DialError
 	if errors.As(err, &dial) && strings.HasPrefix(dial.Addr, "/") && ctx.Err() == nil {
 		return nil, fmt.Errorf("%w; is a Nix daemon running? name its socket with --store unix://PATH", err)
 	}
 	return s, err
+}
+
+// cacheOptions returns what binary caches are told: the proxy of the environment, and the
+// passwords that Nix has for machines.
+func (a *app) cacheOptions() *binarycache.Options {
+	o := new(binarycache.Options)
+	o.HTTP.Proxy = http.ProxyFromEnvironment
+	netrc := filepath.Join(cmp.Or(a.getenv("NIX_CONF_DIR"), "/etc/nix"), "netrc")
+	if info, err := os.Stat(netrc); err == nil && info.Mode().IsRegular() {
+		o.HTTP.Netrc = netrc
+	}
+	return o
 }
 
 // startTrace opens the file of --trace, once. What daemons say may be secret, so it is for

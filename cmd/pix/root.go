@@ -54,7 +54,7 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.storeURI, "store", "", "the store: auto, daemon, unix://PATH or ssh-ng://HOST (default $PIX_STORE, then $NIX_REMOTE)")
+	flags.StringVar(&a.storeURI, "store", "", "the store: auto, daemon, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then $NIX_REMOTE)")
 	flags.StringVar(&a.storeDir, "store-dir", "", "the store directory (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
 	flags.StringVar(&a.traceFile, "trace", "", "write what is said to daemons, and by them, to this file")
 	root.AddGroup(
