@@ -2,7 +2,10 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net"
+	"syscall"
+	"time"
 )
 
 // A Transport reaches a daemon: [Unix], [Command], [SSH], or one of the caller's own.
@@ -27,8 +30,23 @@ func (u Unix) String() string {
 	return u.Path
 }
 
-// Dial implements [Transport].
+// Dial implements [Transport]. Where so many wait to be connected that the system takes no more
+// (Nix 2.3 lets five), it tries again until ctx ends.
 func (u Unix) Dial(ctx context.Context) (net.Conn, error) {
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		nc, err := u.dial(ctx)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return nc, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (u Unix) dial(ctx context.Context) (net.Conn, error) {
 	if path := u.String(); len(path) > maxSocketPath {
 		return dialLong(ctx, path)
 	}

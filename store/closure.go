@@ -1,9 +1,7 @@
 package store
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"iter"
 	"slices"
 
@@ -69,52 +67,4 @@ func queryAll(ctx context.Context, s Store, paths []storepath.Path) ([]*PathInfo
 		})
 	}
 	return infos, group.Wait()
-}
-
-// A ReferenceCycleError says that objects refer to each other in a circle, so that none of
-// them can be added before the others. No store that keeps Nix's rules has one.
-type ReferenceCycleError struct{ Path storepath.Path }
-
-func (e *ReferenceCycleError) Error() string {
-	return fmt.Sprintf("cycle detected in the references of '%s'", e.Path)
-}
-
-// SortByReferences returns the infos in such an order that each comes after those that it
-// refers to, itself and paths that are not among them aside. Where the references leave it
-// open, the order is that of the paths. The error is a [*ReferenceCycleError].
-func SortByReferences(infos []*PathInfo) ([]*PathInfo, error) {
-	waiting := make(map[storepath.Path]int, len(infos)) // for how many others
-	referrers := make(map[storepath.Path][]*PathInfo)
-	for _, info := range infos {
-		waiting[info.Path] = 0
-	}
-	for _, info := range infos {
-		for _, ref := range info.References {
-			if _, among := waiting[ref]; among && ref != info.Path {
-				waiting[info.Path]++
-				referrers[ref] = append(referrers[ref], info)
-			}
-		}
-	}
-	ready := slices.DeleteFunc(slices.Clone(infos), func(info *PathInfo) bool { return waiting[info.Path] > 0 })
-	sorted := make([]*PathInfo, 0, len(infos))
-	for len(ready) > 0 {
-		slices.SortFunc(ready, func(a, b *PathInfo) int { return cmp.Compare(a.Path, b.Path) })
-		sorted = append(sorted, ready...)
-		var next []*PathInfo
-		for _, info := range ready {
-			for _, r := range referrers[info.Path] {
-				if waiting[r.Path]--; waiting[r.Path] == 0 {
-					next = append(next, r)
-				}
-			}
-		}
-		ready = next
-	}
-	for _, info := range infos {
-		if waiting[info.Path] > 0 {
-			return nil, &ReferenceCycleError{info.Path}
-		}
-	}
-	return sorted, nil
 }

@@ -8,3 +8,18 @@ import "context"
 type Sessioner interface {
 	Session(ctx context.Context) (Store, error)
 }
+
+// InSession does work in a session of s, which ends with it, or in s itself if s is no
+// [Sessioner]: what work adds is there until it has ended.
+func InSession(ctx context.Context, s Store, work func(Store) error) error {
+	sessions, ok := As[Sessioner](s)
+	if !ok {
+		return work(s)
+	}
+	session, err := sessions.Session(ctx)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	return work(session)
+}

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,7 +31,7 @@ func newGraph(a *app) *cobra.Command {
 func dotGraph(known map[storepath.Path]*store.PathInfo) string {
 	var b strings.Builder
 	b.WriteString("digraph {\n")
-	for _, p := range slices.Sorted(maps.Keys(known)) {
+	for _, p := range sortedPaths(known) {
 		fmt.Fprintf(&b, "  %q [label=%q];\n", p.Base(), p.Name())
 		for _, ref := range known[p].References {
 			if ref != p {

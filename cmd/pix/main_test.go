@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +15,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"pix/daemontest"
+	"pix/derivation"
 	"pix/internal/realnix"
+	"pix/nar"
+	"pix/nixhash"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
 )
 
 func TestMain(m *testing.M) {
@@ -22,6 +32,57 @@ func TestMain(m *testing.M) {
 // TestScripts runs the scripts that need no daemon.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, params("testdata/script", ""))
+}
+
+// TestDaemonScripts runs the scripts that need a daemon, with one in process. At $UNTRUSTED it
+// serves the same store, and trusts nobody. A derivation whose environment has "contents" is
+// built by writing that, and fails if it is "fail".
+func TestDaemonScripts(t *testing.T) {
+	p := params("testdata/daemonscript", "")
+	p.Setup = func(env *testscript.Env) error {
+		d := daemontest.New(t, &daemontest.Options{Store: memstore.New(&memstore.Options{Build: buildContents, ReadLink: os.Readlink})})
+		untrusted := daemontest.New(t, &daemontest.Options{Store: d.Store, Untrusted: true})
+		env.Setenv("UNTRUSTED", "unix://"+untrusted.Socket())
+		return setup(d.Socket())(env)
+	}
+	testscript.Run(t, p)
+}
+
+func buildContents(ctx context.Context, s *memstore.Store, path storepath.Path, d *derivation.Derivation) error {
+	contents, _ := d.Env.Get("contents")
+	if contents == "fail" {
+		return fmt.Errorf("'%s' fails, as it should", path)
+	}
+	for name := range d.Outputs.All() {
+		out, _ := d.Env.Get(name)
+		archive, info, err := fileArchive(contents + " of " + name)
+		if err != nil {
+			return err
+		}
+		if info.Path, err = s.Dir().Parse(out); err != nil {
+			return err
+		}
+		info.Deriver = path
+		if err := s.AddToStoreNAR(ctx, info, archive, &store.AddOptions{NoSignatures: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fileArchive returns the archive of a file, and its hash and size.
+func fileArchive(contents string) (io.Reader, *store.PathInfo, error) {
+	var b bytes.Buffer
+	hasher := nar.NewHasher(nixhash.SHA256)
+	w := nar.NewWriter(io.MultiWriter(&b, hasher))
+	err := w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(len(contents))})
+	if err == nil {
+		_, err = io.WriteString(w, contents)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	return &b, &store.PathInfo{NARHash: hasher.Hash(), NARSize: hasher.Size()}, err
 }
 
 // TestRealScripts runs the scripts that need a daemon with each of the real ones. Each

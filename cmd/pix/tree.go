@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -47,6 +49,11 @@ func loadClosure(ctx context.Context, s store.Store, paths ...storepath.Path) (m
 	return known, nil
 }
 
+// sortedPaths returns the paths of a closure.
+func sortedPaths(known map[storepath.Path]*store.PathInfo) []storepath.Path {
+	return slices.Sorted(maps.Keys(known))
+}
+
 // A tree is printed as nix-store --query --tree prints it.
 type tree struct {
 	known map[storepath.Path]*store.PathInfo
@@ -86,8 +93,8 @@ func (t *tree) print(root storepath.Path) error {
 	return nil
 }
 
-// below returns what b refers to, the last to be printed first: those that need others come
-// before these.
+// below returns what b refers to, the last to be printed first: those that others need are
+// printed before these, which keeps the tree flat.
 func (t *tree) below(b branch) ([]branch, error) {
 	var infos []*store.PathInfo
 	for _, p := range t.known[b.path].References {
@@ -99,9 +106,10 @@ func (t *tree) below(b branch) ([]branch, error) {
 	}
 	branches := make([]branch, len(infos))
 	for i, info := range infos {
-		branches[i] = branch{info.Path, b.rest + "├───", b.rest + "│   ", b.level + 1}
-		if i == 0 { // it is printed last
-			branches[i].first, branches[i].rest = b.rest+"└───", b.rest+"    "
+		at := len(infos) - 1 - i
+		branches[at] = branch{info.Path, b.rest + "├───", b.rest + "│   ", b.level + 1}
+		if at == 0 { // it is printed last
+			branches[at].first, branches[at].rest = b.rest+"└───", b.rest+"    "
 		}
 	}
 	return branches, nil

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pix/activity"
+	"pix/store"
+	"pix/storepath"
+)
+
+func newImport(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "import",
+		Short: "Add the paths in the stream of export on standard input to the store",
+		Long: `Add the paths in the stream on standard input, as 'pix export' and 'nix-store --export' write it, to
+the store, and print them in the order in which they came. The stream has no signatures, so the
+store must trust you. After an error, paths that were added before it stay.`,
+		Example: "  pix import < hello.export",
+		GroupID: groupStore,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+				paths, err := a.importPaths(ctx, s)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(append([]storepath.Path{}, paths...))
+				}
+				return a.printPaths(paths)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the paths as a list")
+	return cmd
+}
+
+func (a *app) importPaths(ctx context.Context, s store.Store) (paths []storepath.Path, err error) {
+	if isTerminal(a.stdin) {
+		return nil, &usageError{errors.New("standard input is a terminal: redirect the stream of an export to it")}
+	}
+	in := readAhead(ctx, a.stdin)
+	defer in.Close()
+	err = store.InSession(ctx, s, func(s store.Store) error {
+		paths, err = store.ImportPaths(ctx, s, in, &store.AddOptions{NoSignatures: true})
+		return err
+	})
+	if lacksSignature(err) {
+		err = fmt.Errorf("%w; an export has none, so the store must trust you: see trusted-users in its nix.conf", err)
+	}
+	return paths, err
+}
+
+// lacksSignature reports whether a daemon has refused an object because nobody whom it trusts
+// has signed it. All versions of Nix say it in words only.
+func lacksSignature(err error) bool {
+	var said *activity.Error
+	return errors.As(err, &said) && strings.Contains(said.Message, "lacks a ") && strings.Contains(said.Message, "signature")
+}
