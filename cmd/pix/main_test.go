@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,7 +27,22 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pix": main})
+	testscript.Main(m, map[string]func(){"pix": main, "ssh": ssh})
+}
+
+// ssh stands for OpenSSH in scripts: whatever the host, the daemon there is that of the script.
+func ssh() {
+	nc, err := net.Dial("unix", os.Getenv("NIX_DAEMON_SOCKET_PATH"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(255)
+	}
+	fmt.Println("started") // which ssh is told to say when the connection stands
+	go func() {
+		io.Copy(nc, os.Stdin)
+		nc.(*net.UnixConn).CloseWrite()
+	}()
+	io.Copy(os.Stdout, nc)
 }
 
 // TestScripts runs the scripts that need no daemon.

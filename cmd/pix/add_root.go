@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pix/daemon"
+	"pix/store"
+)
+
+func newAddRoot(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "add-root LINK PATH",
+		Short: "Make a symlink to a path that keeps it from being collected",
+		Long: `Make a symlink to a path that keeps it, and all that it refers to, from being collected: as long as
+the symlink is there. Prints the absolute name of the symlink. One that points into the store is
+replaced at once; anything else that has that name stays, and is an error.`,
+		Example: "  pix add-root ./keep /nix/store/...-hello",
+		GroupID: groupKeeping,
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			paths, err := a.paths(args[1:])
+			if err != nil {
+				return err
+			}
+			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+				if err := onThisMachine(ctx, s, "a root is a symlink there"); err != nil {
+					return err
+				}
+				var link string
+				err := store.InSession(ctx, s, func(s store.Store) (err error) {
+					link, err = store.AddRoot(ctx, s, args[0], paths[0])
+					return err
+				})
+				if err != nil {
+					return err
+				}
+				return a.print(link + "\n")
+			})
+		},
+	}
+}
+
+// onThisMachine returns an error if s is the store of another machine; because says why that
+// matters.
+func onThisMachine(ctx context.Context, s store.Store, because string) error {
+	pool, ok := store.As[*daemon.Pool](s)
+	if !ok {
+		return nil
+	}
+	info, err := pool.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(info.Addr, "ssh-ng://") {
+		return &unknownError{fmt.Errorf("the store %s is on another machine, and %s: run pix on that machine", info.Addr, because)}
+	}
+	return nil
+}
