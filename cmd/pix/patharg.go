@@ -16,6 +16,9 @@ import (
 type pathVerb struct {
 	use, short, long, example string
 
+	// check, if there is one, says what is wrong with the flags.
+	check func() error
+
 	// run asks. The paths are parsed, and there is at least one.
 	run func(ctx context.Context, s store.Store, paths []storepath.Path) error
 }
@@ -30,6 +33,11 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 		Example: v.example,
 		GroupID: groupStore,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if v.check != nil {
+				if err := v.check(); err != nil {
+					return wrongUse(cmd, err)
+				}
+			}
 			args, err := a.withStdin(cmd, args, stdin)
 			if err != nil {
 				return err
