@@ -72,7 +72,7 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 		newPathInfo(a), newIsValid(a), newAddText(a), newBuild(a), newDaemonInfo(a),
 		newValidPaths(a), newClosure(a), newReferrers(a), newDerivers(a), newOutputs(a), newSubstitutable(a),
 		newTree(a), newWhyDepends(a), newGraph(a), newDiff(a), newDump(a), newLs(a), newCat(a), newCopy(a), newAdd(a),
-		newRoots(a), newGC(a), newVerifyStore(a), newOptimise(a), newDaemon(a), newExport(a), newImport(a), newAddRoot(a), newKeyGenerate(a), newKeyPublic(a), newNARInfoSign(a), newNARInfoVerify(a), newSign(a),
+		newRoots(a), newGC(a), newVerifyStore(a), newOptimise(a), newDaemon(a), newExport(a), newImport(a), newAddRoot(a), newKeyGenerate(a), newKeyPublic(a), newNARInfoSign(a), newNARInfoVerify(a), newSign(a), newLog(a),
 	} {
 		checkUsage(verb)
 		root.AddCommand(verb)

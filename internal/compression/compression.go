@@ -22,13 +22,28 @@ var ErrUnknown = errors.New("it is not compressed in any known way (zstd, xz, gz
 
 // formats are the ways that are recognised by their first bytes.
 var formats = []struct {
-	magic string
-	open  func(io.Reader) (io.Reader, error)
+	magic, ext string
+	open       func(io.Reader) (io.Reader, error)
 }{
-	{"\x28\xb5\x2f\xfd", openZstd},
-	{"\xfd7zXZ\x00", openXz},
-	{"\x1f\x8b", func(src io.Reader) (io.Reader, error) { return gzip.NewReader(src) }},
-	{"BZh", func(src io.Reader) (io.Reader, error) { return bzip2.NewReader(src), nil }},
+	{"\x28\xb5\x2f\xfd", ".zst", openZstd},
+	{"\xfd7zXZ\x00", ".xz", openXz},
+	{"\x1f\x8b", ".gz", func(src io.Reader) (io.Reader, error) { return gzip.NewReader(src) }},
+	{"BZh", ".bz2", func(src io.Reader) (io.Reader, error) { return bzip2.NewReader(src), nil }},
+}
+
+// ByExtension returns what is in src, which is a file whose name has that extension: one of
+// .zst, .xz, .gz and .bz2; with any other it is [ErrUnknown]. The empty extension is that of a
+// file that is not compressed.
+func ByExtension(ext string, src io.Reader) (io.Reader, error) {
+	if ext == "" {
+		return src, nil
+	}
+	for _, f := range formats {
+		if f.ext == ext {
+			return f.open(src)
+		}
+	}
+	return nil, ErrUnknown
 }
 
 const longestMagic = 6

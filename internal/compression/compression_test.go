@@ -172,3 +172,21 @@ func FuzzReader(f *testing.F) {
 		io.Copy(io.Discard, io.LimitReader(compression.NewReader(bytes.NewReader(b), begins), most))
 	})
 }
+
+func TestByExtension(t *testing.T) {
+	for ext, name := range map[string]string{".zst": "zstd", ".xz": "xz", ".gz": "gzip"} {
+		r, err := compression.ByExtension(ext, bytes.NewReader(compressed(t, name, text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r); err != nil || string(got) != text {
+			t.Errorf("%s: %d bytes, %v", ext, len(got), err)
+		}
+	}
+	if r, err := compression.ByExtension("", strings.NewReader("plain")); err != nil || r == nil {
+		t.Errorf("plain: %v", err)
+	}
+	if _, err := compression.ByExtension(".rar", strings.NewReader("")); err != compression.ErrUnknown {
+		t.Errorf("%v", err)
+	}
+}
