@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,22 +19,30 @@ import (
 type buildForm struct {
 	printOutPaths, asJSON, dryRun bool
 	check, repair, keepGoing      bool
+	outLink                       string // where symlinks to the outputs are made; "" for none
 }
 
 func newBuild(a *app) *cobra.Command {
 	var form buildForm
-	var stdin bool
+	var stdin, rebuild bool
 	cmd := &cobra.Command{
 		Use:   "build INSTALLABLE...",
 		Short: "Build outputs of derivations, or substitute paths",
 		Long: `Build outputs of derivations, or substitute paths. An installable is a store path, or a
 derivation, ^ and its outputs: /nix/store/...-hello.drv^out, ^out,dev or ^* for all. Build
-logs go to standard error. With --json how each build ended is printed, also if it failed.`,
+logs go to standard error. With --json how each build ended is printed, also if it failed.
+
+With --out-link symlinks to what was built are made, which keep it from being collected: NAME,
+NAME-dev for an output other than out, NAME-2 for the second installable.`,
 		Example: "  pix build --print-out-paths '/nix/store/...-hello.drv^*'",
 		GroupID: groupStore,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			form.check = form.check || rebuild
 			if form.check && form.repair {
 				return wrongUse(cmd, errors.New("--check and --repair exclude each other"))
+			}
+			if form.outLink == "" && cmd.Flags().Changed("out-link") {
+				return wrongUse(cmd, errors.New("the name of --out-link is empty"))
 			}
 			args, err := a.withStdin(cmd, args, stdin)
 			if err != nil {
@@ -51,7 +57,14 @@ logs go to standard error. With --json how each build ended is printed, also if 
 				a.settings.KeepGoing = true
 			}
 			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
-				return a.build(ctx, s, installables, form)
+				if form.outLink != "" {
+					if err := onThisMachine(ctx, s, "a root is a symlink there"); err != nil {
+						return err
+					}
+				}
+				return store.InSession(ctx, s, func(s store.Store) error {
+					return a.build(ctx, s, installables, form)
+				})
 			})
 		},
 	}
@@ -59,7 +72,9 @@ logs go to standard error. With --json how each build ended is printed, also if 
 	flags.BoolVar(&form.printOutPaths, "print-out-paths", false, "print the paths that were built, a line each")
 	flags.BoolVar(&form.asJSON, "json", false, "print how each build ended, as a list of objects")
 	flags.BoolVar(&form.dryRun, "dry-run", false, "print what would be built and substituted, and do nothing")
-	flags.BoolVar(&form.check, "check", false, "build again what is valid, and compare")
+	flags.StringVarP(&form.outLink, "out-link", "o", "", "make symlinks to what was built under this `name`")
+	flags.BoolVar(&form.check, "check", false, "build again what is valid, and compare; what is not valid is an error")
+	flags.BoolVar(&rebuild, "rebuild", false, "the same as --check")
 	flags.BoolVar(&form.repair, "repair", false, "build or fetch again what is damaged; needs a trusted user")
 	flags.BoolVarP(&form.keepGoing, "keep-going", "k", false, "after a failure build all that does not need what failed")
 	addStdinFlag(cmd, &stdin)
@@ -72,9 +87,15 @@ func (a *app) build(ctx context.Context, s store.Store, installables []derivatio
 	case form.dryRun:
 		return a.printMissing(ctx, s, installables)
 	case form.asJSON:
-		return a.buildWithResults(ctx, s, installables, mode)
+		if err := a.buildWithResults(ctx, s, installables, mode); err != nil {
+			return err
+		}
+		return linkOutputs(ctx, s, installables, form.outLink)
 	}
 	if err := store.BuildPaths(ctx, s, installables, mode); err != nil {
+		return err
+	}
+	if err := linkOutputs(ctx, s, installables, form.outLink); err != nil {
 		return err
 	}
 	if !form.printOutPaths {
@@ -176,73 +197,4 @@ func (a *app) installables(args []string) ([]derivation.DerivedPath, error) {
 		}
 	}
 	return installables, nil
-}
-
-// outPaths returns the store paths of what was built, a line each.
-func outPaths(ctx context.Context, s store.Store, built []derivation.DerivedPath) (string, error) {
-	var b strings.Builder
-	for _, p := range built {
-		paths, err := pathsOf(ctx, s, p)
-		if err != nil {
-			return "", err
-		}
-		for _, path := range paths {
-			b.WriteString(string(path) + "\n")
-		}
-	}
-	return b.String(), nil
-}
-
-// pathsOf returns the store paths of what was built, by output name.
-func pathsOf(ctx context.Context, s store.Store, built derivation.DerivedPath) ([]storepath.Path, error) {
-	switch built := built.(type) {
-	case derivation.Opaque:
-		return []storepath.Path{built.Path}, nil
-	case derivation.Built:
-		drv, err := resolve(ctx, s, built.Drv)
-		if err != nil {
-			return nil, err
-		}
-		return outputsOf(ctx, s, drv, built.Outputs)
-	}
-	panic(fmt.Sprintf("a derived path of type %T", built))
-}
-
-// resolve returns the store path of a derivation, which may be the output of another.
-func resolve(ctx context.Context, s store.Store, drv derivation.SingleDerivedPath) (storepath.Path, error) {
-	built, ok := drv.(derivation.SingleBuilt)
-	if !ok {
-		return drv.Base(), nil
-	}
-	above, err := resolve(ctx, s, built.Drv)
-	if err != nil {
-		return "", err
-	}
-	paths, err := outputsOf(ctx, s, above, derivation.NamedOutputs(built.Output))
-	if err != nil {
-		return "", err
-	}
-	return paths[0], nil
-}
-
-// outputsOf returns the paths of outputs of a derivation, sorted by name.
-func outputsOf(ctx context.Context, s store.Store, drv storepath.Path, which derivation.OutputsSpec) ([]storepath.Path, error) {
-	outputs, err := store.OutputMap(ctx, s, drv)
-	if err != nil {
-		return nil, err
-	}
-	var paths []storepath.Path
-	for _, name := range slices.Sorted(maps.Keys(outputs)) {
-		if !which.Contains(name) {
-			continue
-		}
-		if outputs[name] == "" {
-			return nil, fmt.Errorf("the store does not know the path of output '%s' of '%s'", name, drv)
-		}
-		paths = append(paths, outputs[name])
-	}
-	if !which.All() && len(paths) < which.Names().Len() {
-		return nil, fmt.Errorf("derivation '%s' does not have all of the outputs %s", drv, which)
-	}
-	return paths, nil
 }
