@@ -20,6 +20,7 @@ func newDaemonInfo(a *app) *cobra.Command {
 		Long: `Print how the daemon is reached, its versions, whether it trusts us, the features of
 the protocol that were agreed on, and for each operation of the protocol whether the
 daemon has it for us: yes, in part (some requests need a trusted user), or why not.`,
+		Example: "  pix daemon-info --store ssh-ng://builder",
 		GroupID: groupStore,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

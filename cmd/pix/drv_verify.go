@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,7 +18,7 @@ import (
 func newDrvVerify(a *app) *cobra.Command {
 	var stdin, asJSON, strict bool
 	cmd := &cobra.Command{
-		Use:   "drv-verify [PATH...]",
+		Use:   "drv-verify PATH...",
 		Short: "Check .drv files: syntax, canonical form, store path, output paths",
 		Long: `Check .drv files, and directories of them: that each can be read, that it is what Nix would
 have written, that its own store path follows from its content and references, and that
@@ -39,7 +38,7 @@ if one failed.`,
 				args = append(args, lines...)
 			}
 			if len(args) == 0 {
-				return wrongUse(cmd, errors.New("no PATH is given"))
+				return wrongArguments(cmd, args, nil)
 			}
 			sum, err := a.verifyAll(cmd.Context(), args)
 			if err != nil {

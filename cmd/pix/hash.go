@@ -107,7 +107,7 @@ func (a *app) withStdin(cmd *cobra.Command, args []string, stdin bool) ([]string
 		return append(args, lines...), err
 	}
 	if err := cobra.MinimumNArgs(1)(cmd, args); err != nil {
-		return nil, wrongUse(cmd, err)
+		return nil, wrongArguments(cmd, args, err)
 	}
 	return args, nil
 }

@@ -11,7 +11,7 @@ import (
 func newNARDump(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "nar-dump PATH",
-		Short:   "Write the archive (NAR) of a file, directory or symlink to standard output",
+		Short:   "Write the archive (NAR) of a file, directory or symlink",
 		Example: "  pix nar-dump ./src > src.nar",
 		GroupID: groupArchives,
 		Args:    cobra.ExactArgs(1),

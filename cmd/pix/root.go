@@ -34,6 +34,7 @@ const (
 	groupDerivations = "derivations"
 	groupStore       = "store"
 	groupKeeping     = "keeping"
+	groupOther       = "other"
 )
 
 func newRoot(a *app) *cobra.Command {
@@ -46,7 +47,7 @@ nix command.
 Results go to standard output and nothing else does. Exit codes: 0 yes or done, 1 no or
 failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 130 interrupted.`,
-		Version:       version(),
+		Version:       readBuild().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noSuchVerb,
@@ -64,7 +65,10 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 		&cobra.Group{ID: groupStore, Title: "Store:"},
 		&cobra.Group{ID: groupKeeping, Title: "Keeping the store:"},
 		&cobra.Group{ID: groupKeys, Title: "Keys and signatures:"},
+		&cobra.Group{ID: groupOther, Title: "About pix:"},
 	)
+	root.SetHelpCommandGroupID(groupOther)
+	root.CompletionOptions.DisableDefaultCmd = true // ours says how to install it
 	for _, verb := range []*cobra.Command{
 		newHashPath(a),
 		newHashFile(a),
@@ -113,11 +117,15 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 		newNARInfoVerify(a),
 		newSign(a),
 		newLog(a),
+		newVersion(a),
+		newCompletion(a),
+		newMan(a),
+		newEnvironment(),
 	} {
 		checkUsage(verb)
 		root.AddCommand(verb)
 	}
-	checkUsage(root)
+	root.SetFlagErrorFunc(wrongUse)
 	return root
 }
 
@@ -133,16 +141,16 @@ func noSuchVerb(cmd *cobra.Command, args []string) error {
 	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
 		err = fmt.Errorf("%w, did you mean %s?", err, strings.Join(like, " or "))
 	}
-	return err
+	return wrongUse(cmd, err)
 }
 
 // checkUsage makes what is wrong with flags and arguments a [usageError].
 func checkUsage(cmd *cobra.Command) {
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return wrongUse(cmd, err) })
+	cmd.SetFlagErrorFunc(wrongUse)
 	if args := cmd.Args; args != nil {
 		cmd.Args = func(cmd *cobra.Command, given []string) error {
 			if err := args(cmd, given); err != nil {
-				return wrongUse(cmd, err)
+				return wrongArguments(cmd, given, err)
 			}
 			return nil
 		}

@@ -1,26 +1,78 @@
 package main
 
-import "runtime/debug"
+import (
+	"runtime"
+	"runtime/debug"
 
-// version returns what the build knows of itself: the module's version, or the commit that
-// it was built from.
-func version() string {
+	"github.com/spf13/cobra"
+)
+
+// jsonFormat is the version of what --json prints, as docs/json.md describes it. Within a
+// version members are only added; when one changes its meaning or goes, it is counted up.
+const jsonFormat = 1
+
+func newVersion(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Print which pix this is",
+		Long: `Print which pix this is: the version, or the commit that it was built from, and the Go that
+built it. With --json also which format the JSON of all verbs has: within one, members are
+only ever added.`,
+		Example: "  pix version --json",
+		GroupID: groupOther,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			b := readBuild()
+			return a.printEither("pix "+b.String()+"\n", b, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as an object")
+	return cmd
+}
+
+// A build is what a binary knows of how it was made.
+type build struct {
+	Version    string  `json:"version"`  // of the module; (devel) if the build did not say
+	Commit     *string `json:"commit"`   // in full; null if the build did not say
+	Modified   bool    `json:"modified"` // whether there were changes that were not committed
+	Time       *string `json:"time"`     // of the commit, as RFC 3339 has it
+	Go         string  `json:"go"`
+	Platform   string  `json:"platform"` // GOOS/GOARCH
+	JSONFormat int     `json:"jsonFormat"`
+}
+
+// readBuild returns what the build has left in the binary.
+func readBuild() build {
+	b := build{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, JSONFormat: jsonFormat}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "(unknown)"
+		return b
 	}
-	v := info.Main.Version
-	if v == "" {
-		v = "(devel)"
+	if info.Main.Version != "" {
+		b.Version = info.Main.Version
 	}
-	commit, modified := "", ""
 	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			commit = " " + s.Value[:min(12, len(s.Value))]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			modified = "+changes"
+		switch s.Key {
+		case "vcs.revision":
+			b.Commit = orNull(s.Value)
+		case "vcs.time":
+			b.Time = orNull(s.Value)
+		case "vcs.modified":
+			b.Modified = s.Value == "true"
 		}
 	}
-	return v + commit + modified + " " + info.GoVersion
+	return b
+}
+
+// String names the build for people. A version that Go made up has the commit in it.
+func (b build) String() string {
+	s := b.Version
+	if s == "(devel)" && b.Commit != nil {
+		s += " " + (*b.Commit)[:min(12, len(*b.Commit))]
+		if b.Modified {
+			s += "+dirty"
+		}
+	}
+	return s + " " + b.Go
 }

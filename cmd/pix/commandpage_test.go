@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+const commandPage = "../../docs/command.md"
+
+// TestCommandPage compares the page of the verbs with what the command says of itself. With
+// -update it writes the page.
+func TestCommandPage(t *testing.T) {
+	want := renderCommandPage(newRoot(&app{}))
+	if *update {
+		if err := os.WriteFile(commandPage, []byte(want), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(commandPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("docs/command.md is not what the command says of itself; go test ./cmd/pix -run TestCommandPage -update writes it anew")
+	}
+}
+
+// marks are the characters that mean something in Markdown.
+var marks = strings.NewReplacer(`\`, `\\`, "*", `\*`, "_", `\_`, "<", `\<`, "[", `\[`, "`", "\\`", "|", `\|`)
+
+func renderCommandPage(root *cobra.Command) string {
+	var b strings.Builder
+	b.WriteString("# The verbs of pix\n\n<!-- Made from the help by go test ./cmd/pix -run TestCommandPage -update: do not edit. -->\n\n")
+	writeParagraphs(&b, describe(root))
+	groups := verbGroups(root)
+	for _, group := range groups {
+		names := make([]string, len(group.Verbs))
+		for i, verb := range group.Verbs {
+			names[i] = fmt.Sprintf("[%s](#%[1]s)", verb.Name())
+		}
+		fmt.Fprintf(&b, "- %s: %s\n", group.Title, strings.Join(names, ", "))
+	}
+	b.WriteString("\n## Flags of all verbs\n\n")
+	writeFlags(&b, root.PersistentFlags().FlagUsages())
+	for _, topic := range topics(root) {
+		fmt.Fprintf(&b, "## %s\n\n", strings.ToUpper(topic.Name()[:1])+topic.Name()[1:])
+		writeParagraphs(&b, describe(topic))
+	}
+	for _, group := range groups {
+		fmt.Fprintf(&b, "## %s\n\n", group.Title)
+		for _, verb := range group.Verbs {
+			writeVerb(&b, verb)
+		}
+	}
+	return strings.TrimRight(b.String(), "\n") + "\n"
+}
+
+func writeVerb(b *strings.Builder, verb *cobra.Command) {
+	fmt.Fprintf(b, "### %s\n\n```text\n%s\n```\n\n", verb.Name(), verb.UseLine())
+	writeParagraphs(b, describe(verb))
+	writeFlags(b, verb.LocalFlags().FlagUsages())
+	if len(verb.Aliases) > 0 {
+		fmt.Fprintf(b, "Also called `%s`.\n\n", strings.Join(verb.Aliases, "`, `"))
+	}
+	if verb.LocalFlags().Lookup("json") != nil {
+		fmt.Fprintf(b, "What `--json` prints: [json.md](json.md#%s).\n\n", verb.Name())
+	}
+	if verb.Example != "" {
+		fmt.Fprintf(b, "For example:\n\n```sh\n%s\n```\n\n", unindent(verb.Example))
+	}
+}
+
+func writeParagraphs(b *strings.Builder, all []string) {
+	for _, text := range all {
+		if strings.HasPrefix(text, " ") {
+			fmt.Fprintf(b, "```text\n%s\n```\n\n", unindent(text))
+		} else {
+			b.WriteString(marks.Replace(text) + "\n\n")
+		}
+	}
+}
+
+func writeFlags(b *strings.Builder, usages string) {
+	for _, f := range flagHelps(usages) {
+		fmt.Fprintf(b, "- `%s`: %s\n", strings.TrimSpace(f.Spelling+" "+f.Value), marks.Replace(f.Usage))
+	}
+	if len(flagHelps(usages)) > 0 {
+		b.WriteString("\n")
+	}
+}
+
+// unindent takes two spaces from the beginning of each line.
+func unindent(text string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(text, "  "), "\n  ", "\n")
+}

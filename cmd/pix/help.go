@@ -1,0 +1,68 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// A flagHelp is what the help says of a flag.
+type flagHelp struct {
+	Spelling string // "-k, --keep-going"
+	Value    string // the word for its value, or ""
+	Usage    string
+}
+
+// flagLine is how the help prints a flag.
+var flagLine = regexp.MustCompile(`^ {2,6}((?:-\w, )?--[\w-]+)(?: (\S+))? {3,}(.*)$`)
+
+// flagHelps takes the flags out of a text that the help prints.
+func flagHelps(usages string) (all []flagHelp) {
+	for line := range strings.Lines(usages) {
+		m := flagLine.FindStringSubmatch(strings.TrimRight(line, "\n"))
+		if m != nil && !strings.HasSuffix(m[1], "--help") {
+			all = append(all, flagHelp{m[1], m[2], m[3]})
+		}
+	}
+	return all
+}
+
+// describe returns the long description of a verb in paragraphs; one that is to be printed
+// as it stands begins with a space.
+func describe(cmd *cobra.Command) []string {
+	if cmd.Long == "" {
+		return []string{cmd.Short + "."}
+	}
+	return strings.Split(cmd.Long, "\n\n")
+}
+
+// A verbGroup is a group of verbs in the help.
+type verbGroup struct {
+	Title string
+	Verbs []*cobra.Command
+}
+
+// verbGroups returns the verbs as the help shows them, but for help itself.
+func verbGroups(root *cobra.Command) []verbGroup {
+	groups := make([]verbGroup, len(root.Groups()))
+	for i, g := range root.Groups() {
+		groups[i].Title = strings.TrimSuffix(g.Title, ":")
+		for _, cmd := range root.Commands() {
+			if cmd.GroupID == g.ID && !cmd.Hidden && cmd.Name() != "help" {
+				groups[i].Verbs = append(groups[i].Verbs, cmd)
+			}
+		}
+	}
+	return groups
+}
+
+// topics returns what the help has beside verbs.
+func topics(root *cobra.Command) (all []*cobra.Command) {
+	for _, cmd := range root.Commands() {
+		if cmd.IsAdditionalHelpTopicCommand() {
+			all = append(all, cmd)
+		}
+	}
+	return all
+}

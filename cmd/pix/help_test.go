@@ -1,0 +1,91 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// allVerbs returns all verbs that the help shows.
+func allVerbs(root *cobra.Command) (all []*cobra.Command) {
+	for _, group := range verbGroups(root) {
+		all = append(all, group.Verbs...)
+	}
+	return all
+}
+
+// Each verb tells what a new user needs to know, in a form that fits a terminal.
+func TestHelp(t *testing.T) {
+	const shortest, widest = 72, 100
+	root := newRoot(&app{})
+	for _, cmd := range root.Commands() {
+		if cmd.GroupID == "" && !cmd.IsAdditionalHelpTopicCommand() {
+			t.Errorf("%s is in no group", cmd.Name())
+		}
+	}
+	for _, verb := range append(allVerbs(root), root) {
+		name := verb.Name()
+		if verb.HasParent() && !strings.Contains(verb.Example, "  pix "+name) && !strings.Contains(verb.Example, "pix "+name) {
+			t.Errorf("%s has no example that calls it", name)
+		}
+		if n := len(verb.Short); n == 0 || n > shortest {
+			t.Errorf("%s: the short text has %d bytes, and may have %d: %s", name, n, shortest, verb.Short)
+		}
+		if strings.HasSuffix(verb.Short, ".") {
+			t.Errorf("%s: the short text ends with a full stop", name)
+		}
+		for line := range strings.Lines(verb.Long + "\n" + verb.Example) {
+			if n := len([]rune(strings.TrimRight(line, "\n"))); n > widest {
+				t.Errorf("%s: a line has %d columns, and may have %d: %s", name, n, widest, line)
+			}
+		}
+		usages := verb.LocalFlags().FlagUsages()
+		if got, want := len(flagHelps(usages)), strings.Count(usages, "\n"); got != want && got != want-1 { // --help
+			t.Errorf("%s: %d flags of %d are understood:\n%s", name, got, want, usages)
+		}
+	}
+}
+
+// The manual pages are what two programs that print them find good.
+func TestMan(t *testing.T) {
+	dir := t.TempDir()
+	root := newRoot(&app{})
+	if err := writeMan(root, dir, time.Unix(0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := len(allVerbs(root)) + 1; len(pages) != want {
+		t.Errorf("%d pages, want %d", len(pages), want)
+	}
+	for _, checker := range [][]string{
+		{"groff", "-man", "-ww", "-Tutf8", "-z"},
+		{"mandoc", "-T", "lint", "-W", "warning"},
+	} {
+		t.Run(checker[0], func(t *testing.T) {
+			if _, err := exec.LookPath(checker[0]); err != nil {
+				t.Skipf("there is no %s here", checker[0])
+			}
+			out, err := exec.Command(checker[0], append(checker[1:], pages...)...).CombinedOutput()
+			if err != nil || len(out) > 0 {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "pix-build.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{".TH PIX\\-BUILD 1 1970-01-01 pix\n", "\\-\\-keep\\-going", "pix build \\-\\-print"} {
+		if !strings.Contains(string(text), part) {
+			t.Errorf("pix-build.1 has no %q:\n%s", part, text)
+		}
+	}
+}

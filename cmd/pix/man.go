@@ -1,0 +1,186 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func newMan(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "man DIR",
+		Short: "Write the manual pages of pix into a directory",
+		Long: `Write the manual pages of pix into a directory, which is made if it is not there: pix.1, and
+pix-VERB.1 for each verb. Their date is that of $SOURCE_DATE_EPOCH, else that of the commit that
+pix was built from, else today.`,
+		Example: "  pix man ~/.local/share/man/man1",
+		GroupID: groupOther,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			date, err := a.manDate()
+			if err != nil {
+				return err
+			}
+			return writeMan(cmd.Root(), args[0], date)
+		},
+	}
+}
+
+// manDate returns the date of the manual pages.
+func (a *app) manDate() (time.Time, error) {
+	if s := a.getenv("SOURCE_DATE_EPOCH"); s != "" {
+		seconds, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return time.Time{}, &usageError{errors.New("SOURCE_DATE_EPOCH is no number of seconds")}
+		}
+		return time.Unix(seconds, 0).UTC(), nil
+	}
+	if t := readBuild().Time; t != nil {
+		return time.Parse(time.RFC3339, *t)
+	}
+	return time.Now().UTC(), nil
+}
+
+// writeMan writes a page for pix, and one for each verb.
+func writeMan(root *cobra.Command, dir string, date time.Time) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	pages := map[string]string{"pix.1": manOfPix(root, date)}
+	for _, group := range verbGroups(root) {
+		for _, verb := range group.Verbs {
+			pages["pix-"+verb.Name()+".1"] = manOfVerb(verb, date)
+		}
+	}
+	for name, text := range pages {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A manPage is a manual page in the language of man(7).
+type manPage struct{ strings.Builder }
+
+func newManPage(name string, date time.Time) *manPage {
+	p := &manPage{}
+	fmt.Fprintf(p, ".TH %s 1 %s pix\n", roff(strings.ToUpper(name)), date.Format(time.DateOnly))
+	return p
+}
+
+// roffs spells what would mean something else to roff, or be shown as another character.
+var roffs = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`)
+
+// roff spells a line.
+func roff(line string) string {
+	if strings.HasPrefix(line, ".") {
+		return `\&` + roffs.Replace(line) // else it would be a request
+	}
+	return roffs.Replace(line)
+}
+
+// text writes a text that roff may fill, in lines that people can read too.
+func (p *manPage) text(s string) {
+	const width = 72
+	line := ""
+	for _, word := range strings.Fields(s) {
+		if line != "" && len(line)+1+len(word) > width {
+			p.WriteString(roff(line) + "\n")
+			line = ""
+		}
+		line = strings.TrimPrefix(line+" "+word, " ")
+	}
+	p.WriteString(roff(line) + "\n")
+}
+
+func (p *manPage) section(title string) { p.WriteString(".SH " + title + "\n") }
+
+// paragraphs writes paragraphs, and as they stand those that begin with a space.
+func (p *manPage) paragraphs(all []string) {
+	for i, text := range all {
+		if i > 0 {
+			p.WriteString(".PP\n")
+		}
+		if strings.HasPrefix(text, " ") {
+			p.literal(text)
+		} else {
+			p.text(text)
+		}
+	}
+}
+
+// literal writes a text as it stands, indented once.
+func (p *manPage) literal(text string) {
+	p.WriteString(".RS 4\n.EX\n")
+	for line := range strings.Lines(text) {
+		p.WriteString(roff(strings.TrimPrefix(strings.TrimRight(line, "\n"), "  ")) + "\n")
+	}
+	p.WriteString(".EE\n.RE\n")
+}
+
+func (p *manPage) flags(title, usages string) {
+	all := flagHelps(usages)
+	if len(all) == 0 {
+		return
+	}
+	p.section(title)
+	for _, f := range all {
+		p.WriteString(".TP\n\\fB" + roff(f.Spelling) + "\\fR")
+		if f.Value != "" {
+			p.WriteString(" \\fI" + roff(f.Value) + "\\fR")
+		}
+		p.WriteString("\n")
+		p.text(f.Usage)
+	}
+}
+
+func manOfVerb(verb *cobra.Command, date time.Time) string {
+	name := "pix-" + verb.Name()
+	p := newManPage(name, date)
+	p.section("NAME")
+	fmt.Fprintf(p, "%s \\- %s\n", roff(name), roff(verb.Short))
+	p.section("SYNOPSIS")
+	first, arguments, _ := strings.Cut(verb.UseLine(), verb.Name())
+	fmt.Fprintf(p, "\\fB%s\\fR%s\n", roff(first+verb.Name()), roff(arguments))
+	p.section("DESCRIPTION")
+	p.paragraphs(describe(verb))
+	p.flags("OPTIONS", verb.LocalFlags().FlagUsages())
+	if verb.Example != "" {
+		p.section("EXAMPLE")
+		p.literal(verb.Example)
+	}
+	p.section("SEE ALSO")
+	p.WriteString(".BR pix (1),\nwhich has the options that all verbs have, the environment and the exit codes.\n")
+	return p.String()
+}
+
+func manOfPix(root *cobra.Command, date time.Time) string {
+	p := newManPage("pix", date)
+	p.section("NAME")
+	fmt.Fprintf(p, "pix \\- %s\n", roff(root.Short))
+	p.section("SYNOPSIS")
+	p.WriteString("\\fBpix\\fR \\fIverb\\fR [options] [arguments]\n")
+	p.section("DESCRIPTION")
+	p.paragraphs(describe(root))
+	p.section("VERBS")
+	for _, group := range verbGroups(root) {
+		p.WriteString(".SS " + roff(group.Title) + "\n")
+		for _, verb := range group.Verbs {
+			fmt.Fprintf(p, ".TP\n.BR %s (1)\n", roff("pix-"+verb.Name()))
+			p.text(verb.Short)
+		}
+	}
+	p.flags("OPTIONS OF ALL VERBS", root.PersistentFlags().FlagUsages())
+	for _, topic := range topics(root) {
+		p.section(strings.ToUpper(topic.Name()))
+		p.paragraphs(describe(topic))
+	}
+	return p.String()
+}
