@@ -48,9 +48,12 @@ by the SHA-256 of their archives, as sources are.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&name, "name", "", "the name of the store object (default the last part of PATH)")
-	flags.StringVar(&method, "method", storepath.NAR.String(), "what is hashed: nar, flat (the bytes of a file), text or git")
-	flags.StringVar(&algo, "algo", nixhash.SHA256.String(), "the hash algorithm: md5, sha1, sha256, sha512 or blake3")
+	flags.StringVar(&name, "name", "", "the `name` of the store object (default the last part of PATH)")
+	flags.StringVar(&method, "method", storepath.NAR.String(), "the `method`, what is hashed: nar, flat (the bytes of a file), text or git")
+	flags.StringVar(&algo, "algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
+	freeValue(cmd, "name")
+	valuesOf(cmd, "method", "nar", "flat", "text", "git")
+	valuesOf(cmd, "algo", algorithms...)
 	return cmd
 }
 

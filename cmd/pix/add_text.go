@@ -10,12 +10,13 @@ import (
 
 func newAddText(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "add-text NAME [CONTENT]",
-		Short:   "Add a text to the store, as builtins.toFile does",
-		Long:    "Add a text to the store, as builtins.toFile does, and print its path. The content is read\nfrom standard input if it is - or left out.",
-		Example: `  pix add-text hello.txt "hello world"`,
-		GroupID: groupStore,
-		Args:    cobra.RangeArgs(1, 2),
+		Use:               "add-text NAME [CONTENT]",
+		Short:             "Add a text to the store, as builtins.toFile does",
+		Long:              "Add a text to the store, as builtins.toFile does, and print its path. The content is read\nfrom standard input if it is - or left out.",
+		Example:           `  pix add-text hello.txt "hello world"`,
+		GroupID:           groupStore,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		Args:              cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := a.follow(cmd.Context())
 			content, err := a.content(args[1:])

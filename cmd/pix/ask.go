@@ -103,10 +103,11 @@ func newDerivers(a *app) *cobra.Command {
 func newOutputs(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := newPathVerb(a, pathVerb{
-		use:     "outputs DRV...",
-		short:   "Print the output paths of derivations",
-		long:    "Print the output paths of derivations, a line each. Paths that are not known before the build\nare left out; with --json they are null.",
-		example: "  pix outputs /nix/store/...-hello.drv",
+		use:      "outputs DRV...",
+		short:    "Print the output paths of derivations",
+		long:     "Print the output paths of derivations, a line each. Paths that are not known before the build\nare left out; with --json they are null.",
+		example:  "  pix outputs /nix/store/...-hello.drv",
+		complete: a.completeDerivations,
 		run: func(ctx context.Context, s store.Store, drvs []storepath.Path) error {
 			outputs := make([]map[string]storepath.Path, len(drvs))
 			err := forEach(ctx, drvs, func(ctx context.Context, i int) (err error) {

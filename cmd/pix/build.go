@@ -34,8 +34,9 @@ logs go to standard error. With --json how each build ended is printed, also if 
 
 With --out-link symlinks to what was built are made, which keep it from being collected: NAME,
 NAME-dev for an output other than out, NAME-2 for the second installable.`,
-		Example: "  pix build --print-out-paths '/nix/store/...-hello.drv^*'",
-		GroupID: groupStore,
+		Example:           "  pix build --print-out-paths '/nix/store/...-hello.drv^*'",
+		GroupID:           groupStore,
+		ValidArgsFunction: a.completeInstallables,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			form.check = form.check || rebuild
 			if form.check && form.repair {

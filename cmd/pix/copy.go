@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -22,6 +23,11 @@ Signatures go with them. --from and --to are store URIs; the one that is left ou
 of the other verbs. Prints the paths that were copied, each after those that it refers to.`,
 		Example: "  pix copy --to ssh-ng://builder /nix/store/...-hello",
 		GroupID: groupStore,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			source := *a
+			source.storeURI = cmp.Or(from, a.storeURI)
+			return source.completePaths(cmd, args, word)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (from == "") == (to == "") {
 				return wrongUse(cmd, fmt.Errorf("exactly one of --from and --to is needed"))
@@ -39,8 +45,10 @@ of the other verbs. Prints the paths that were copied, each after those that it 
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&from, "from", "", "the `store` to copy from")
-	flags.StringVar(&to, "to", "", "the `store` to copy to")
+	flags.StringVar(&from, "from", "", "the `URI` of the store to copy from")
+	flags.StringVar(&to, "to", "", "the `URI` of the store to copy to")
+	completeFlag(cmd, "from", completeURIs)
+	completeFlag(cmd, "to", completeURIs)
 	flags.BoolVar(&substitute, "substitute", false, "let the destination try its substituters first")
 	flags.BoolVar(&noSignatures, "no-check-sigs", false, "take what nobody signed; the destination must trust us")
 	addStdinFlag(cmd, &stdin)

@@ -22,9 +22,10 @@ func newDiff(a *app) *cobra.Command {
 the versions in A and in B and by how much the size grew. Paths whose versions are the same but
 which are not are told by the numbers of their paths. The last line sums it up. The exit code
 is 0, as for any answer.`,
-		Example: "  pix diff /run/booted-system /run/current-system",
-		GroupID: groupStore,
-		Args:    cobra.ExactArgs(2),
+		Example:           "  pix diff /run/booted-system /run/current-system",
+		GroupID:           groupStore,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: atMost(2, a.completePaths),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			paths, err := a.paths(args)
 			if err != nil {

@@ -60,7 +60,8 @@ All inputs must be in the store.`,
 			return a.print(string(path) + "\n")
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "the name of the derivation (default the one that FILE or what is in it says)")
+	cmd.Flags().StringVar(&name, "name", "", "the `name` of the derivation (default the one that FILE or what is in it says)")
+	freeValue(cmd, "name")
 	return cmd
 }
 

@@ -32,9 +32,10 @@ objects, the two files first: "a" and "b" are store paths; "changes" is a list o
 list of pairs of a word (same, removed or added) and a text. "inputs" is a list of objects with
 "name", "a" and "b" (objects of "path" and "outputs", or null), "compared" (whether the pair is
 among the comparisons), and "error" (null, or why it is not).`,
-		Example: "  pix drv-diff /nix/store/...-hello-2.10.drv /nix/store/...-hello-2.12.drv",
-		GroupID: groupDerivations,
-		Args:    cobra.ExactArgs(2),
+		Example:           "  pix drv-diff /nix/store/...-hello-2.10.drv /nix/store/...-hello-2.12.drv",
+		GroupID:           groupDerivations,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: atMost(2, a.completeDrvFiles),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options := &derivation.DiffOptions{Depth: depth}
 			switch {
@@ -65,6 +66,7 @@ among the comparisons), and "error" (null, or why it is not).`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the differences as JSON")
 	cmd.Flags().IntVar(&depth, "depth", -1, "look only into `N` levels of inputs (default all)")
 	cmd.Flags().Lookup("depth").DefValue = "" // the text says it
+	freeValue(cmd, "depth")
 	return cmd
 }
 

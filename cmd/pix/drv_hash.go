@@ -19,9 +19,10 @@ func newDrvHash(a *app) *cobra.Command {
 		Long: `Print the modulo hash of a .drv file, in hex: the one from which its own output paths are
 computed, or with --as-input the one that stands for it in the derivations that depend on it.
 Inputs are looked for in the directory that the file lies in.`,
-		Example: "  pix drv-hash /nix/store/...-hello.drv",
-		GroupID: groupDerivations,
-		Args:    cobra.ExactArgs(1),
+		Example:           "  pix drv-hash /nix/store/...-hello.drv",
+		GroupID:           groupDerivations,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: atMost(1, a.completeDrvFiles),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, d, err := a.readNamed(args[0])
 			if err != nil {

@@ -27,9 +27,10 @@ Bytes that are not UTF-8 are printed as they are.
 
 With --json-version it is one of the forms that Nix itself has had: 1 up to Nix 2.22, 2 up to
 2.31, 3 in 2.32, 4 since 2.33.`,
-		Example: "  pix drv-show /nix/store/...-hello.drv",
-		GroupID: groupDerivations,
-		Args:    cobra.MinimumNArgs(1),
+		Example:           "  pix drv-show /nix/store/...-hello.drv",
+		GroupID:           groupDerivations,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.completeDrvFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("json-version") || recursive {
 				return a.showDocument(cmd.Context(), args, derivation.JSONVersion(version), recursive)
@@ -39,6 +40,7 @@ With --json-version it is one of the forms that Nix itself has had: 1 up to Nix 
 	}
 	cmd.Flags().IntVar(&version, "json-version", int(derivation.NewestJSONVersion), "print Nix's own form of that `version`, 1 to 4")
 	cmd.Flags().BoolVar(&recursive, "recursive", false, "with all their inputs, in Nix's own form")
+	valuesOf(cmd, "json-version", "1", "2", "3", "4")
 	return cmd
 }
 

@@ -27,8 +27,9 @@ lies in. A derivation is skipped if an input is missing that is needed.
 
 A line for each problem, and a last one: N verified, N failed, N skipped. The exit code is 1
 if one failed.`,
-		Example: "  pix drv-verify /nix/store",
-		GroupID: groupDerivations,
+		Example:           "  pix drv-verify /nix/store",
+		GroupID:           groupDerivations,
+		ValidArgsFunction: a.completeDrvFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if stdin {
 				lines, err := readLines(a.stdin)

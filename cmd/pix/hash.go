@@ -30,6 +30,9 @@ func newHashFile(a *app) *cobra.Command {
 	}, "size", hashFile)
 }
 
+// algorithms are what a hash algorithm can be called on the command line.
+var algorithms = []string{"sha256", "sha512", "sha1", "md5", "blake3"}
+
 // A hashForm says what the hash verbs compute, and how they print it.
 type hashForm struct {
 	typ                        string
@@ -63,6 +66,7 @@ func (a *app) newHashVerb(cmd *cobra.Command, sizeName string, hash func(context
 	flags.BoolVar(&f.sri, "sri", false, "in the form of Subresource Integrity, sha256-<base 64>")
 	flags.BoolVar(&f.stdin, "stdin", false, "read more paths from standard input, one per line")
 	flags.BoolVar(&f.asJSON, "json", false, "as JSON, with the size; hashes are those of --sri unless --base32 is given")
+	valuesOf(cmd, "type", algorithms...)
 	return cmd
 }
 

@@ -52,8 +52,9 @@ func newHashConvert(a *app) *cobra.Command {
 		Long: `Print hashes in another spelling, a line for each. What is read is told by its length: base 16,
 Nix's base 32 or base 64, with the name of the algorithm and a colon before it, or alone if
 --type is given; or the form of Subresource Integrity, sha256-<base 64>.`,
-		Example: "  pix hash-convert --type sha1 --to nix32 800d59cfcd3c05e900cb4e214be48f6b886a08df",
-		GroupID: groupFiles,
+		Example:           "  pix hash-convert --type sha1 --to nix32 800d59cfcd3c05e900cb4e214be48f6b886a08df",
+		GroupID:           groupFiles,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if c.to, err = parseHashFormat(to); err != nil {
 				return wrongUse(cmd, err)
@@ -79,6 +80,9 @@ Nix's base 32 or base 64, with the name of the algorithm and a colon before it, 
 	flags.StringVar(&from, "from", "", "refuse hashes that are not in this `format`")
 	flags.StringVar(&typ, "type", "", "the hash `algorithm` of hashes that do not name it: md5, sha1, sha256, sha512 or blake3")
 	flags.BoolVar(&stdin, "stdin", false, "read more hashes from standard input, one per line")
+	valuesOf(cmd, "to", "sri", "nix32", "base16", "base64")
+	valuesOf(cmd, "from", "sri", "nix32", "base16", "base64")
+	valuesOf(cmd, "type", algorithms...)
 	return cmd
 }
 

@@ -64,8 +64,9 @@ func newGC(a *app) *cobra.Command {
 		Short: "Collect garbage",
 		Long: `Collect garbage: delete the paths that no root needs, or of these only the given ones, which must
 not be needed. Prints the paths that were deleted, and on standard error what was freed.`,
-		Example: "  pix gc --max-freed 10G",
-		GroupID: groupKeeping,
+		Example:           "  pix gc --max-freed 10G",
+		GroupID:           groupKeeping,
+		ValidArgsFunction: a.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts, err := a.gcOptions(args, dryRun, maxFreed)
 			if err != nil {
@@ -84,6 +85,7 @@ not be needed. Prints the paths that were deleted, and on standard error what wa
 	flags.BoolVar(&dryRun, "dry-run", false, "print what would be deleted, and delete nothing")
 	flags.StringVar(&maxFreed, "max-freed", "", "stop when that many `bytes` are freed; K, M, G and T may follow")
 	flags.BoolVar(&asJSON, "json", false, "print an object with paths and bytesFreed")
+	freeValue(cmd, "max-freed")
 	return cmd
 }
 

@@ -31,5 +31,6 @@ nobody else can read it.`,
 		},
 	}
 	cmd.Flags().StringVar(&name, "key-name", "", "the `name` of the key, such as cache.example.org-1")
+	freeValue(cmd, "key-name")
 	return cmd
 }

@@ -47,7 +47,15 @@ func ssh() {
 
 // TestScripts runs the scripts that need no daemon.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, params("testdata/script", ""))
+	p := params("testdata/script", "")
+	p.Condition = func(cond string) (bool, error) {
+		if cond == "bash-completion" {
+			_, err := os.Stat("/usr/share/bash-completion/bash_completion")
+			return err == nil, nil
+		}
+		return false, fmt.Errorf("unknown condition %s", cond)
+	}
+	testscript.Run(t, p)
 }
 
 // TestDaemonScripts runs the scripts that need a daemon, with one in process. At $UNTRUSTED it

@@ -37,6 +37,7 @@ whose path follows from its contents needs no signature. The exit code is 1 if o
 	}
 	cmd.Flags().StringArrayVar(&keys, "trusted-public-keys", nil, "public `keys`, with spaces between them")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	freeValue(cmd, "trusted-public-keys")
 	return cmd
 }
 

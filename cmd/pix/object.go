@@ -13,11 +13,12 @@ import (
 
 func newDump(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "dump PATH",
-		Short:   "Write the archive (NAR) of a store path to standard output",
-		Example: "  pix dump /nix/store/...-hello > hello.nar",
-		GroupID: groupStore,
-		Args:    cobra.ExactArgs(1),
+		Use:               "dump PATH",
+		Short:             "Write the archive (NAR) of a store path to standard output",
+		Example:           "  pix dump /nix/store/...-hello > hello.nar",
+		GroupID:           groupStore,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: atMost(1, a.completePaths),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if isTerminal(a.stdout) {
 				return wrongUse(cmd, errors.New("standard output is a terminal, and an archive is no text: redirect it"))
@@ -36,11 +37,12 @@ func newDump(a *app) *cobra.Command {
 func newLs(a *app) *cobra.Command {
 	var form lsForm
 	cmd := &cobra.Command{
-		Use:     "ls PATH",
-		Short:   "List a store path, or a directory or file in it",
-		Example: "  pix ls --long /nix/store/...-hello/bin",
-		GroupID: groupStore,
-		Args:    cobra.ExactArgs(1),
+		Use:               "ls PATH",
+		Short:             "List a store path, or a directory or file in it",
+		Example:           "  pix ls --long /nix/store/...-hello/bin",
+		GroupID:           groupStore,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: atMost(1, a.completeInside),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withObject(cmd.Context(), args[0], func(archive io.Reader, rest string) error {
 				return a.listIn(objectArchive(archive, args[0], rest), orRoot(rest), form)
@@ -53,11 +55,12 @@ func newLs(a *app) *cobra.Command {
 
 func newCat(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "cat PATH...",
-		Short:   "Write files in the store to standard output",
-		Example: "  pix cat /nix/store/...-hello/share/info/hello.info",
-		GroupID: groupStore,
-		Args:    cobra.MinimumNArgs(1),
+		Use:               "cat PATH...",
+		Short:             "Write files in the store to standard output",
+		Example:           "  pix cat /nix/store/...-hello/share/info/hello.info",
+		GroupID:           groupStore,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.completeInside,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, arg := range args {
 				err := a.withObject(cmd.Context(), arg, func(archive io.Reader, rest string) error {

@@ -85,7 +85,7 @@ func (a *app) startTrace() error {
 	return nil
 }
 
-// paths parses store paths given as arguments.
+// paths parses store paths given as arguments, or symlinks to them.
 func (a *app) paths(args []string) ([]storepath.Path, error) {
 	dir, err := a.dir()
 	if err != nil {
@@ -93,7 +93,11 @@ func (a *app) paths(args []string) ([]storepath.Path, error) {
 	}
 	paths := make([]storepath.Path, len(args))
 	for i, arg := range args {
-		if paths[i], err = dir.Parse(arg); err != nil {
+		if paths[i], err = dir.Parse(arg); err == nil {
+			continue
+		}
+		var ok bool
+		if paths[i], ok = followToStore(dir, arg); !ok {
 			return nil, &usageError{err}
 		}
 	}

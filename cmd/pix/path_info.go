@@ -52,6 +52,7 @@ object around it.`,
 	flags.BoolVar(&closure, "closure", false, "also of all that the paths refer to, and so on")
 	flags.BoolVar(&form.size, "size", false, "also the size of the closure of each path")
 	flags.BoolVar(&form.human, "human", false, "sizes for people, not for programs")
+	valuesOf(cmd, "json-format", "1", "2", "3")
 	return cmd
 }
 

@@ -19,6 +19,8 @@ type pathVerb struct {
 	// check, if there is one, says what is wrong with the flags.
 	check func() error
 
+	complete completer // nil completes store paths
+
 	// run asks. The paths are parsed, and there is at least one.
 	run func(ctx context.Context, s store.Store, paths []storepath.Path) error
 }
@@ -50,6 +52,10 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 				return v.run(ctx, s, paths)
 			})
 		},
+		ValidArgsFunction: v.complete,
+	}
+	if v.complete == nil {
+		cmd.ValidArgsFunction = a.completePaths
 	}
 	addStdinFlag(cmd, &stdin)
 	return cmd

@@ -55,9 +55,11 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.storeURI, "store", "", "the store: auto, daemon, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then $NIX_REMOTE)")
-	flags.StringVar(&a.storeDir, "store-dir", "", "the store directory (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
-	flags.StringVar(&a.traceFile, "trace", "", "write what is said to daemons, and by them, to this file")
+	flags.StringVar(&a.storeURI, "store", "", "the `URI` of the store: auto, daemon, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then $NIX_REMOTE)")
+	flags.StringVar(&a.storeDir, "store-dir", "", "the store `directory` (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
+	flags.StringVar(&a.traceFile, "trace", "", "write what is said to daemons, and by them, to this `file`")
+	completeFlag(root, "store", completeURIs)
+	completeFlag(root, "store-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
 	root.AddGroup(
 		&cobra.Group{ID: groupFiles, Title: "Files:"},
 		&cobra.Group{ID: groupArchives, Title: "Archives:"},
@@ -123,6 +125,9 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 		newEnvironment(),
 	} {
 		checkUsage(verb)
+		if words, _ := argumentWords(verb.Use); len(words) == 0 {
+			verb.ValidArgsFunction = cobra.NoFileCompletions
+		}
 		root.AddCommand(verb)
 	}
 	root.SetFlagErrorFunc(wrongUse)

@@ -43,7 +43,8 @@ func newStorePath(a *app) *cobra.Command {
 			return a.print(string(path) + "\n")
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "the name of the store object (default the last part of PATH)")
+	cmd.Flags().StringVar(&name, "name", "", "the `name` of the store object (default the last part of PATH)")
+	freeValue(cmd, "name")
 	return cmd
 }
 

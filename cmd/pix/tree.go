@@ -33,7 +33,8 @@ func newTree(a *app) *cobra.Command {
 			return a.print(t.out.String())
 		},
 	})
-	cmd.Flags().IntVar(&depth, "depth", 0, "unfold that many levels only; 0 is all")
+	cmd.Flags().IntVar(&depth, "depth", 0, "unfold `N` levels only; 0 is all")
+	freeValue(cmd, "depth")
 	return cmd
 }
 

@@ -23,9 +23,10 @@ func newWhyDepends(a *app) *cobra.Command {
 		Long: `Print by which references A needs B: the shortest chain of paths, and below each the files in which
 the reference to the next stands. With --all, all references that lie between, a line each.
 The exit code is 1 if A does not need B.`,
-		Example: "  pix why-depends /nix/store/...-hello /nix/store/...-glibc-2.40",
-		GroupID: groupStore,
-		Args:    cobra.ExactArgs(2),
+		Example:           "  pix why-depends /nix/store/...-hello /nix/store/...-glibc-2.40",
+		GroupID:           groupStore,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: atMost(2, a.completePaths),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			paths, err := a.paths(args)
 			if err != nil {

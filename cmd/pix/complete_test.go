@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pix/daemontest"
+	"pix/nixbase32"
+)
+
+// complete returns what a shell is told that a line can become, and the directive.
+func complete(t *testing.T, env map[string]string, args ...string) []string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(append([]string{"__complete"}, args...), strings.NewReader(""), &stdout, &stderr, func(name string) string { return env[name] })
+	if code != 0 || strings.Contains(stderr.String(), "pix:") {
+		t.Errorf("exit code %d, %s", code, stderr.Bytes())
+	}
+	return strings.Split(strings.TrimSuffix(stdout.String(), "\n"), "\n")
+}
+
+// A daemon that says nothing does not keep a shell waiting, whenever it falls silent.
+func TestCompleteIsNeverStuck(t *testing.T) {
+	stuck, err := net.Listen("unix", filepath.Join(t.TempDir(), "stuck"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stuck.Close()
+	for name, socket := range map[string]string{
+		"before the handshake": stuck.Addr().String(),
+		"after it":             daemontest.New(t, &daemontest.Options{Faults: daemontest.Faults{Delay: time.Minute}}).Socket(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			begin := time.Now()
+			got := complete(t, map[string]string{"NIX_DAEMON_SOCKET_PATH": socket}, "path-info", "/nix/store/")
+			if !slices.Equal(got, []string{":4"}) {
+				t.Errorf("got %q", got)
+			}
+			if took := time.Since(begin); took > 4*completeTime {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+// Of very many paths only what they begin with is proposed, until few are left.
+func TestCompleteManyPaths(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	digest := make([]byte, 20)
+	for i := range 2 * completeMost {
+		digest[19], digest[18] = byte(i), byte(i>>8)
+		name := fmt.Sprintf("%s-%d", nixbase32.EncodeToString(digest), i)
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	paths := func(word string) []string { return complete(t, nil, "--store-dir", dir, "path-info", word) }
+	begin := dir + "/"
+	got := paths(begin)
+	if len(got) != 33 || got[0] != begin+"0" || got[31] != begin+"z" || got[32] != ":6" {
+		t.Errorf("got %q", got)
+	}
+	got = paths(begin + "0")
+	if len(got) < 50 || !strings.HasPrefix(got[0], begin+"00000") || got[len(got)-1] != ":4" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestBeginnings(t *testing.T) {
+	for _, test := range []struct {
+		words []string
+		n     int
+		want  []string
+	}{
+		{[]string{"ab", "ac", "ba"}, 0, []string{"a", "b"}},
+		{[]string{"abcde", "abcxy"}, 1, []string{"abcd", "abcx"}},
+		{[]string{"ab", "abc"}, 0, []string{"ab", "abc"}},
+	} {
+		if got := beginnings(test.words, test.n); !slices.Equal(got, test.want) {
+			t.Errorf("beginnings(%q, %d) = %q, want %q", test.words, test.n, got, test.want)
+		}
+	}
+}
+
+// Each flag with a value says what it can be, or has files.
+func TestFlagValues(t *testing.T) {
+	files := []string{"trace", "key-file"}
+	root := newRoot(&app{stdout: io.Discard})
+	for _, cmd := range append(allVerbs(root), root) {
+		for _, f := range append(flagHelps(cmd.LocalFlags().FlagUsages()), flagHelps(cmd.PersistentFlags().FlagUsages())...) {
+			_, name, _ := strings.Cut(f.Spelling, "--")
+			if _, ok := cmd.GetFlagCompletionFunc(name); !ok && f.Value != "" && !slices.Contains(files, name) {
+				t.Errorf("pix %s --%s: nobody said what its value can be; see completeFlag", cmd.Name(), name)
+			}
+			if f.Value == "string" || f.Value == "int" {
+				t.Errorf("pix %s --%s: its value has no name; put it in backquotes in the usage", cmd.Name(), name)
+			}
+		}
+	}
+}
