@@ -38,6 +38,7 @@ const (
 )
 
 func newRoot(a *app) *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "pix",
 		Short: "Work on Nix stores",
@@ -47,13 +48,19 @@ nix command.
 Results go to standard output and nothing else does. Exit codes: 0 yes or done, 1 no or
 failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 130 interrupted.`,
-		Version:       readBuild().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noSuchVerb,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version {
+				return a.printVersion(false)
+			}
+			return cmd.Help()
+		},
 	}
-	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	// Not cobra's own flag: what it prints would need a template, and a linker that finds one
+	// in a program keeps every method of every type.
+	root.Flags().BoolVarP(&version, "version", "v", false, "print which pix this is")
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.storeURI, "store", "", "the `URI` of the store: auto, daemon, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then $NIX_REMOTE)")
 	flags.StringVar(&a.storeDir, "store-dir", "", "the store `directory` (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")

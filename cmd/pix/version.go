@@ -22,13 +22,15 @@ only ever added.`,
 		Example: "  pix version --json",
 		GroupID: groupOther,
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			b := readBuild()
-			return a.printEither("pix "+b.String()+"\n", b, asJSON)
-		},
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.printVersion(asJSON) },
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as an object")
 	return cmd
+}
+
+func (a *app) printVersion(asJSON bool) error {
+	b := readBuild()
+	return a.printEither("pix "+b.String()+"\n", b, asJSON)
 }
 
 // A build is what a binary knows of how it was made.
