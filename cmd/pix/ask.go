@@ -12,7 +12,8 @@ import (
 )
 
 func newValidPaths(a *app) *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:     "valid-paths",
 		Short:   "Print all valid paths of the store",
 		Example: "  pix valid-paths | wc -l",
@@ -24,10 +25,12 @@ func newValidPaths(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.printPaths(paths)
+				return a.printPaths(paths, asJSON)
 			})
 		},
 	}
+	addPathsJSONFlag(cmd, &asJSON)
+	return cmd
 }
 
 func newClosure(a *app) *cobra.Command {
@@ -35,15 +38,15 @@ func newClosure(a *app) *cobra.Command {
 		use:     "closure PATH...",
 		short:   "Print paths and all that they refer to, and so on",
 		example: "  pix closure /nix/store/...-hello",
-		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
+		list: func(ctx context.Context, s store.Store, paths []storepath.Path) ([]storepath.Path, error) {
 			var all []storepath.Path
 			for info, err := range store.Closure(ctx, s, paths...) {
 				if err != nil {
-					return err
+					return nil, err
 				}
 				all = append(all, info.Path)
 			}
-			return a.printPaths(union([][]storepath.Path{all}))
+			return union([][]storepath.Path{all}), nil
 		},
 	})
 }
@@ -54,15 +57,12 @@ func newReferrers(a *app) *cobra.Command {
 		use:     "referrers PATH...",
 		short:   "Print the valid paths that refer to paths",
 		example: "  pix referrers --closure /nix/store/...-glibc-2.40",
-		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
+		list: func(ctx context.Context, s store.Store, paths []storepath.Path) ([]storepath.Path, error) {
 			found, err := askEach(ctx, s, paths, store.Referrers)
 			if closure && err == nil {
 				found, err = referrersClosure(ctx, s, union([][]storepath.Path{paths, found}))
 			}
-			if err != nil {
-				return err
-			}
-			return a.printPaths(found)
+			return found, err
 		},
 	})
 	cmd.Flags().BoolVar(&closure, "closure", false, "also those that refer to these, and so on, and the paths themselves")
@@ -90,12 +90,8 @@ func newDerivers(a *app) *cobra.Command {
 		use:     "derivers PATH...",
 		short:   "Print the valid derivations that have paths as outputs",
 		example: "  pix derivers /nix/store/...-hello",
-		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
-			found, err := askEach(ctx, s, paths, store.ValidDerivers)
-			if err != nil {
-				return err
-			}
-			return a.printPaths(found)
+		list: func(ctx context.Context, s store.Store, paths []storepath.Path) ([]storepath.Path, error) {
+			return askEach(ctx, s, paths, store.ValidDerivers)
 		},
 	})
 }
@@ -120,7 +116,7 @@ func newOutputs(a *app) *cobra.Command {
 			if asJSON {
 				return a.printJSON(outputsJSON(drvs, outputs))
 			}
-			return a.printPaths(knownOutputs(outputs))
+			return a.printPaths(knownOutputs(outputs), false)
 		},
 	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object of outputs by name, keyed by derivation")
@@ -155,12 +151,8 @@ func newSubstitutable(a *app) *cobra.Command {
 		use:     "substitutable PATH...",
 		short:   "Print those paths that the store's substituters have",
 		example: "  pix substitutable /nix/store/...-hello",
-		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
-			found, err := store.SubstitutablePaths(ctx, s, paths)
-			if err != nil {
-				return err
-			}
-			return a.printPaths(found)
+		list: func(ctx context.Context, s store.Store, paths []storepath.Path) ([]storepath.Path, error) {
+			return store.SubstitutablePaths(ctx, s, paths)
 		},
 	})
 }

@@ -86,7 +86,7 @@ func (a *app) build(ctx context.Context, s store.Store, installables []derivatio
 	mode := buildMode(form.check, form.repair)
 	switch {
 	case form.dryRun:
-		return a.printMissing(ctx, s, installables)
+		return a.printMissing(ctx, s, installables, form.asJSON)
 	case form.asJSON:
 		if err := a.buildWithResults(ctx, s, installables, mode); err != nil {
 			return err
@@ -120,10 +120,18 @@ func buildMode(check, repair bool) store.BuildMode {
 }
 
 // printMissing prints what it would take to build.
-func (a *app) printMissing(ctx context.Context, s store.Store, installables []derivation.DerivedPath) error {
+func (a *app) printMissing(ctx context.Context, s store.Store, installables []derivation.DerivedPath, asJSON bool) error {
 	missing, err := store.QueryMissing(ctx, s, installables)
 	if err != nil {
 		return err
+	}
+	if asJSON {
+		return a.printJSON(missingJSON{
+			WillBuild:      append([]storepath.Path{}, missing.WillBuild...),
+			WillSubstitute: append([]storepath.Path{}, missing.WillSubstitute...),
+			Unknown:        append([]storepath.Path{}, missing.Unknown...),
+			DownloadSize:   missing.DownloadSize, NARSize: missing.NARSize,
+		})
 	}
 	var b strings.Builder
 	for _, part := range []struct {
@@ -141,15 +149,24 @@ func (a *app) printMissing(ctx context.Context, s store.Store, installables []de
 	return a.print(b.String())
 }
 
+// A missingJSON is what it would take to build, as build --dry-run --json prints it.
+type missingJSON struct {
+	WillBuild      []storepath.Path `json:"willBuild"`
+	WillSubstitute []storepath.Path `json:"willSubstitute"`
+	Unknown        []storepath.Path `json:"unknown"`      // can neither be built nor substituted
+	DownloadSize   uint64           `json:"downloadSize"` // in bytes, compressed, as far as it is known
+	NARSize        uint64           `json:"narSize"`      // in bytes, of what is substituted
+}
+
 // A buildJSON is how a build ended, as build --json prints it.
 type buildJSON struct {
 	Path      string            `json:"path"` // the installable
 	Success   bool              `json:"success"`
 	Status    string            `json:"status"`
-	Error     string            `json:"error,omitempty"`
+	Error     *string           `json:"error"`
 	Outputs   map[string]string `json:"outputs"`
-	StartTime int64             `json:"startTime,omitempty"`
-	StopTime  int64             `json:"stopTime,omitempty"`
+	StartTime *int64            `json:"startTime"` // in seconds since 1970; null if nothing was built
+	StopTime  *int64            `json:"stopTime"`
 }
 
 func (a *app) buildWithResults(ctx context.Context, s store.Store, installables []derivation.DerivedPath, mode store.BuildMode) error {
@@ -162,13 +179,14 @@ func (a *app) buildWithResults(ctx context.Context, s store.Store, installables 
 	for i, r := range results {
 		list[i] = buildJSON{
 			Path: r.Path.String(), Success: r.Status.Succeeded(), Status: r.Status.String(),
-			Error: activity.Plain(r.Message), Outputs: make(map[string]string, len(r.Outputs)),
+			Error: orNull(activity.Plain(r.Message)), Outputs: make(map[string]string, len(r.Outputs)),
 		}
 		for name, output := range r.Outputs {
 			list[i].Outputs[name] = string(output.OutPath)
 		}
 		if !r.Start.IsZero() {
-			list[i].StartTime, list[i].StopTime = r.Start.Unix(), r.Stop.Unix()
+			start, stop := r.Start.Unix(), r.Stop.Unix()
+			list[i].StartTime, list[i].StopTime = &start, &stop
 		}
 		failed = failed || !r.Status.Succeeded()
 	}

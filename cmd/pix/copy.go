@@ -14,7 +14,7 @@ import (
 func newCopy(a *app) *cobra.Command {
 	var from, to string
 	var substitute, noSignatures bool
-	var stdin bool
+	var stdin, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "copy PATH...",
 		Short: "Copy paths and all that they refer to between stores",
@@ -41,7 +41,11 @@ of the other verbs. Prints the paths that were copied, each after those that it 
 				return err
 			}
 			opts := &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: noSignatures}, Substitute: substitute}
-			return a.copy(cmd.Context(), from, to, paths, opts)
+			copied, err := a.copy(cmd.Context(), from, to, paths, opts)
+			if err != nil {
+				return err
+			}
+			return a.printPaths(copied, asJSON)
 		},
 	}
 	flags := cmd.Flags()
@@ -52,21 +56,23 @@ of the other verbs. Prints the paths that were copied, each after those that it 
 	flags.BoolVar(&substitute, "substitute", false, "let the destination try its substituters first")
 	flags.BoolVar(&noSignatures, "no-check-sigs", false, "take what nobody signed; the destination must trust us")
 	addStdinFlag(cmd, &stdin)
+	addPathsJSONFlag(cmd, &asJSON)
 	return cmd
 }
 
-func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path, opts *store.CopyOptions) error {
+// copy copies paths, and returns those that were copied.
+func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path, opts *store.CopyOptions) ([]storepath.Path, error) {
 	ctx = a.follow(ctx)
 	here, err := a.open(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer here.Close()
 	other := *a
 	other.storeURI = from + to // one of them is empty
 	there, err := other.open(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer there.Close()
 	dst, src := there, here
@@ -75,11 +81,11 @@ func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path,
 	}
 	copied, err := store.Copy(ctx, dst, src, paths, opts)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	added := make([]storepath.Path, len(copied))
 	for i, info := range copied {
 		added[i] = info.Path
 	}
-	return a.printPaths(added)
+	return added, nil
 }

@@ -64,10 +64,10 @@ type daemonInfo struct {
 }
 
 type daemonOperation struct {
-	Name      string `json:"name"`
-	Number    uint64 `json:"number"`
-	Available string `json:"available"` // yes, in part, or no
-	Reason    string `json:"reason,omitempty"`
+	Name      string  `json:"name"`
+	Number    uint64  `json:"number"`
+	Available string  `json:"available"` // yes, in part, or no
+	Reason    *string `json:"reason"`
 }
 
 func describeDaemon(info daemon.Info) daemonInfo {
@@ -82,7 +82,8 @@ func describeDaemon(info daemon.Info) daemonInfo {
 	}
 	for _, row := range protocol.Operations() {
 		o := daemonOperation{Name: row.Name, Number: uint64(row.Op)}
-		o.Available, o.Reason = available(info, row)
+		answer, reason := available(info, row)
+		o.Available, o.Reason = answer, orNull(reason)
 		d.Operations = append(d.Operations, o)
 	}
 	return d
@@ -126,8 +127,8 @@ func daemonInfoText(info daemon.Info) string {
 	fmt.Fprintf(&b, "store-dir: %s\n", d.StoreDir)
 	for _, o := range d.Operations {
 		line := o.Available
-		if o.Reason != "" {
-			line += " (" + o.Reason + ")"
+		if o.Reason != nil {
+			line += " (" + *o.Reason + ")"
 		}
 		fmt.Fprintf(&b, "operation %s: %s\n", o.Name, line)
 	}

@@ -85,12 +85,12 @@ type verifySummary struct {
 }
 
 type verifyProblem struct {
-	File   string `json:"file"`
-	Status string `json:"status"` // failed or skipped
-	Check  string `json:"check"`
-	Reason string `json:"reason"`
-	Want   string `json:"want,omitempty"`
-	Got    string `json:"got,omitempty"`
+	File   string  `json:"file"`
+	Status string  `json:"status"` // failed or skipped
+	Check  string  `json:"check"`
+	Reason string  `json:"reason"`
+	Want   *string `json:"want"`
+	Got    *string `json:"got"`
 
 	text string // check, reason, want and got in a line
 }
@@ -153,7 +153,7 @@ func (s *verifySummary) add(file string, r derivation.VerifyResult) {
 	}
 	for _, p := range r.Problems {
 		s.Problems = append(s.Problems, verifyProblem{
-			File: file, Status: r.Status.String(), Check: p.Check.String(), Reason: p.Reason, Want: p.Want, Got: p.Got, text: p.String(),
+			File: file, Status: r.Status.String(), Check: p.Check.String(), Reason: p.Reason, Want: orNull(p.Want), Got: orNull(p.Got), text: p.String(),
 		})
 	}
 }

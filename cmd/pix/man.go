@@ -41,8 +41,8 @@ func (a *app) manDate() (time.Time, error) {
 		}
 		return time.Unix(seconds, 0).UTC(), nil
 	}
-	if t := readBuild().Time; t != nil {
-		return time.Parse(time.RFC3339, *t)
+	if t := readBuild().CommitTime; t != nil {
+		return time.Unix(*t, 0).UTC(), nil
 	}
 	return time.Now().UTC(), nil
 }

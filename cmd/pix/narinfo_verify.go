@@ -44,11 +44,11 @@ whose path follows from its contents needs no signature. The exit code is 1 if o
 // A narinfoVerdict is what narinfo-verify says of a file.
 type narinfoVerdict struct {
 	File             string   `json:"file"`
-	Path             string   `json:"path,omitempty"`
+	Path             *string  `json:"path"`
 	Verified         bool     `json:"verified"`
 	Keys             []string `json:"keys"`
 	ContentAddressed bool     `json:"contentAddressed"`
-	Reason           string   `json:"reason,omitempty"`
+	Reason           *string  `json:"reason"` // why it is not verified
 }
 
 // verifyNARInfos prints a verdict on each file.
@@ -85,7 +85,7 @@ func (a *app) verifyNARInfo(ctx context.Context, file string, trusted signature.
 	info, err := a.readNARInfo(ctx, file)
 	var invalid *narinfo.SyntaxError
 	if errors.As(err, &invalid) {
-		v.Reason = invalid.Error()
+		v.Reason = orNull(invalid.Error())
 		return v, nil
 	}
 	if err != nil {
@@ -96,7 +96,7 @@ func (a *app) verifyNARInfo(ctx context.Context, file string, trusted signature.
 }
 
 func (v *narinfoVerdict) judge(info *narinfo.NarInfo, trusted signature.KeySet) {
-	v.Path = string(info.Path)
+	v.Path = orNull(string(info.Path))
 	v.ContentAddressed = info.IsContentAddressed()
 	signatures, err := info.CheckSignatures(trusted)
 	for _, s := range signatures {
@@ -106,11 +106,11 @@ func (v *narinfoVerdict) judge(info *narinfo.NarInfo, trusted signature.KeySet) 
 	switch {
 	case v.Verified:
 	case err != nil:
-		v.Reason = err.Error()
+		v.Reason = orNull(err.Error())
 	case len(info.Signatures) == 0:
-		v.Reason = "it is not signed"
+		v.Reason = orNull("it is not signed")
 	default:
-		v.Reason = "no signature by a trusted key holds"
+		v.Reason = orNull("no signature by a trusted key holds")
 	}
 }
 
@@ -118,7 +118,7 @@ func (v *narinfoVerdict) judge(info *narinfo.NarInfo, trusted signature.KeySet) 
 func (v *narinfoVerdict) line() string {
 	switch {
 	case !v.Verified:
-		return fmt.Sprintf("failed %s: %s\n", v.File, oneLine(v.Reason))
+		return fmt.Sprintf("failed %s: %s\n", v.File, oneLine(*v.Reason))
 	case len(v.Keys) == 0:
 		return fmt.Sprintf("verified %s: its path follows from its contents\n", v.File)
 	}

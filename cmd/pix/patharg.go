@@ -21,13 +21,16 @@ type pathVerb struct {
 
 	complete completer // nil completes store paths
 
-	// run asks. The paths are parsed, and there is at least one.
+	// run asks, and prints. The paths are parsed, and there is at least one.
 	run func(ctx context.Context, s store.Store, paths []storepath.Path) error
+
+	// list, in the place of run, asks and returns paths, which are printed as asked for.
+	list func(ctx context.Context, s store.Store, paths []storepath.Path) ([]storepath.Path, error)
 }
 
 // newPathVerb makes a verb of v.
 func newPathVerb(a *app, v pathVerb) *cobra.Command {
-	var stdin bool
+	var stdin, asJSON bool
 	cmd := &cobra.Command{
 		Use:     v.use,
 		Short:   v.short,
@@ -49,7 +52,14 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 				return err
 			}
 			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
-				return v.run(ctx, s, paths)
+				if v.list == nil {
+					return v.run(ctx, s, paths)
+				}
+				found, err := v.list(ctx, s, paths)
+				if err != nil {
+					return err
+				}
+				return a.printPaths(found, asJSON)
 			})
 		},
 		ValidArgsFunction: v.complete,
@@ -58,6 +68,9 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 		cmd.ValidArgsFunction = a.completePaths
 	}
 	addStdinFlag(cmd, &stdin)
+	if v.list != nil {
+		addPathsJSONFlag(cmd, &asJSON)
+	}
 	return cmd
 }
 
@@ -77,8 +90,15 @@ func (a *app) withStore(ctx context.Context, work func(context.Context, store.St
 	return work(ctx, s)
 }
 
-// printPaths prints paths, a line each.
-func (a *app) printPaths(paths []storepath.Path) error {
+func addPathsJSONFlag(cmd *cobra.Command, asJSON *bool) {
+	cmd.Flags().BoolVar(asJSON, "json", false, "print a list of paths, as JSON")
+}
+
+// printPaths prints paths, a line each or as JSON.
+func (a *app) printPaths(paths []storepath.Path, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(append([]storepath.Path{}, paths...))
+	}
 	var b strings.Builder
 	for _, p := range paths {
 		b.WriteString(string(p))

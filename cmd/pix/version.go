@@ -3,6 +3,7 @@ package main
 import (
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -35,10 +36,10 @@ func (a *app) printVersion(asJSON bool) error {
 
 // A build is what a binary knows of how it was made.
 type build struct {
-	Version    string  `json:"version"`  // of the module; (devel) if the build did not say
-	Commit     *string `json:"commit"`   // in full; null if the build did not say
-	Modified   bool    `json:"modified"` // whether there were changes that were not committed
-	Time       *string `json:"time"`     // of the commit, as RFC 3339 has it
+	Version    string  `json:"version"`    // of the module; (devel) if the build did not say
+	Commit     *string `json:"commit"`     // in full; null if the build did not say
+	Modified   bool    `json:"modified"`   // whether there were changes that were not committed
+	CommitTime *int64  `json:"commitTime"` // in seconds since 1970
 	Go         string  `json:"go"`
 	Platform   string  `json:"platform"` // GOOS/GOARCH
 	JSONFormat int     `json:"jsonFormat"`
@@ -59,7 +60,10 @@ func readBuild() build {
 		case "vcs.revision":
 			b.Commit = orNull(s.Value)
 		case "vcs.time":
-			b.Time = orNull(s.Value)
+			if t, err := time.Parse(time.RFC3339, s.Value); err == nil {
+				seconds := t.Unix()
+				b.CommitTime = &seconds
+			}
 		case "vcs.modified":
 			b.Modified = s.Value == "true"
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -16,7 +17,7 @@ import (
 )
 
 func newWhyDepends(a *app) *cobra.Command {
-	var all, dot bool
+	var all, dot, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "why-depends A B",
 		Short: "Print by which references A needs B",
@@ -28,6 +29,9 @@ The exit code is 1 if A does not need B.`,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: atMost(2, a.completePaths),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if dot && asJSON {
+				return wrongUse(cmd, errors.New("--dot and --json exclude each other"))
+			}
 			paths, err := a.paths(args)
 			if err != nil {
 				return err
@@ -41,14 +45,19 @@ The exit code is 1 if A does not need B.`,
 					return fmt.Errorf("'%s' does not need '%s'", paths[0], paths[1])
 				}
 				if all || dot {
-					return a.printBetween(edgesBetween(known, paths[0], paths[1]), dot)
+					return a.printBetween(edgesBetween(known, paths[0], paths[1]), dot, asJSON)
 				}
-				return a.printChain(ctx, s, shortestChain(known, paths[0], paths[1]))
+				links, err := chainLinks(ctx, s, shortestChain(known, paths[0], paths[1]))
+				if err != nil {
+					return err
+				}
+				return a.printEither(chainText(links), links, asJSON)
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "print all references that lie between, not only the shortest chain")
 	cmd.Flags().BoolVar(&dot, "dot", false, "print these as a graph in the language of Graphviz")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a list of objects")
 	return cmd
 }
 
@@ -77,7 +86,10 @@ func shortestChain(known map[storepath.Path]*store.PathInfo, from, to storepath.
 }
 
 // An edge is a reference.
-type edge struct{ from, to storepath.Path }
+type edge struct {
+	From storepath.Path `json:"from"`
+	To   storepath.Path `json:"to"`
+}
 
 // edgesBetween returns the references that lie on any way from one path to another, sorted.
 func edgesBetween(known map[storepath.Path]*store.PathInfo, from, to storepath.Path) []edge {
@@ -106,21 +118,24 @@ func edgesBetween(known map[storepath.Path]*store.PathInfo, from, to storepath.P
 		}
 	}
 	slices.SortFunc(edges, func(a, b edge) int {
-		return cmp.Or(strings.Compare(string(a.from), string(b.from)), strings.Compare(string(a.to), string(b.to)))
+		return cmp.Or(strings.Compare(string(a.From), string(b.From)), strings.Compare(string(a.To), string(b.To)))
 	})
 	return edges
 }
 
-func (a *app) printBetween(edges []edge, dot bool) error {
+func (a *app) printBetween(edges []edge, dot, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(append([]edge{}, edges...))
+	}
 	var b strings.Builder
 	if dot {
 		b.WriteString("digraph {\n")
 	}
 	for _, e := range edges {
 		if dot {
-			fmt.Fprintf(&b, "  %q -> %q;\n", e.from.Base(), e.to.Base())
+			fmt.Fprintf(&b, "  %q -> %q;\n", e.From.Base(), e.To.Base())
 		} else {
-			fmt.Fprintf(&b, "%s -> %s\n", e.from, e.to)
+			fmt.Fprintf(&b, "%s -> %s\n", e.From, e.To)
 		}
 	}
 	if dot {
@@ -129,23 +144,40 @@ func (a *app) printBetween(edges []edge, dot bool) error {
 	return a.print(b.String())
 }
 
-// printChain prints a chain of paths, and in which files of each the next stands.
-func (a *app) printChain(ctx context.Context, s store.Store, chain []storepath.Path) error {
-	var b strings.Builder
+// A link is a path of a chain, and in which of its files the next stands.
+type link struct {
+	Path  storepath.Path `json:"path"`
+	Files []string       `json:"files"`
+}
+
+// chainLinks finds the files of each path of a chain.
+func chainLinks(ctx context.Context, s store.Store, chain []storepath.Path) (links []link, err error) {
+	links = make([]link, len(chain))
 	for i, p := range chain {
-		fmt.Fprintf(&b, "%s%s\n", strings.Repeat("  ", i), p)
+		links[i] = link{p, []string{}}
 		if i == len(chain)-1 {
 			break
 		}
 		files, err := filesWith(ctx, s, p, chain[i+1])
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for _, f := range files {
-			fmt.Fprintf(&b, "%s  %s\n", strings.Repeat("  ", i), f)
+		links[i].Files = append(links[i].Files, files...)
+	}
+	return links, nil
+}
+
+// chainText spells a chain, each path deeper than the one before.
+func chainText(links []link) string {
+	var b strings.Builder
+	for i, l := range links {
+		indent := strings.Repeat("  ", i)
+		fmt.Fprintf(&b, "%s%s\n", indent, l.Path)
+		for _, f := range l.Files {
+			fmt.Fprintf(&b, "%s  %s\n", indent, f)
 		}
 	}
-	return a.print(b.String())
+	return b.String()
 }
 
 // filesWith returns the files of an object in which a reference stands, and the symlinks

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pix/daemontest"
+	"pix/internal/pages"
+	"pix/nar"
+	"pix/nixhash"
+	"pix/signature"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
+)
+
+const jsonPage = "../../docs/json.md"
+
+// exampleKey is the secret key that Nix's manual has as an example.
+const exampleKey = "cache.example.org-0:E7lAO+MsPwTFfPXsdPtW8GKui/5ho4KQHVcAGnX+Tti1V4dUxoVoqLyWJ4YESuZJwQ67GVIksDt47og+tPVUZw=="
+
+// What lies in the store of the examples.
+const (
+	exampleDrv    storepath.Path = "/nix/store/acxzy3nc993rxfcmisqxip072179gjfp-greeting.drv"
+	exampleOutput storepath.Path = "/nix/store/bi0l335fv146bda2c22180y58dspds10-greeting"
+	unbuiltDrv    storepath.Path = "/nix/store/00000000000000000000000000000000-unbuilt.drv"
+)
+
+// An exampleStore is a daemon whose store always has the same contents, and a directory with
+// files, in which the test works.
+type exampleStore struct {
+	t        *testing.T
+	daemon   *daemontest.Daemon
+	old, new storepath.Path // two versions of a package that refers to the output
+}
+
+func newExampleStore(t *testing.T) *exampleStore {
+	mem := memstore.New(&memstore.Options{Now: func() time.Time { return time.Unix(1700000000, 0) }})
+	x := &exampleStore{t: t, daemon: daemontest.New(t, &daemontest.Options{Store: mem, NixVersion: "2.34.8", NoFeatures: true})}
+	ctx := t.Context()
+
+	session, err := mem.Session(ctx) // its temporary roots end with it
+	x.check(err)
+	s := session.(*memstore.Store)
+	drv, err := os.ReadFile("../../testdata/greeting.drv")
+	x.check(err)
+	_, err = s.AddTextToStore(ctx, "greeting.drv", string(drv), nil)
+	x.check(err)
+	x.addOutput(ctx, s)
+	x.old = x.addPackage(ctx, s, "viewer-1.0", "see "+string(exampleOutput)+"\n")
+	x.new = x.addPackage(ctx, s, "viewer-1.1", "see "+string(exampleOutput)+", which is better\n")
+	_, err = mem.AddPermRoot(ctx, x.new, "/nix/var/nix/gcroots/viewer")
+	x.check(err)
+	x.check(s.Close())
+
+	t.Chdir(t.TempDir())
+	x.check(os.WriteFile("greeting.drv", drv, 0o666))
+	x.check(os.WriteFile(exampleDrv.Base(), drv, 0o666))
+	changed := strings.ReplaceAll(string(drv), "hello from", "goodbye from")
+	x.check(os.WriteFile("changed.drv", []byte(changed), 0o666))
+	x.check(os.WriteFile("00000000000000000000000000000000-greeting.drv", drv, 0o666))
+	x.check(os.MkdirAll("src/bin", 0o777))
+	x.check(os.WriteFile("src/bin/hello", []byte("#!/bin/sh\necho hello\n"), 0o777))
+	x.check(os.Chmod("src/bin/hello", 0o777))
+	x.check(os.WriteFile("src/README", []byte("hello\n"), 0o666))
+	x.check(os.Symlink("bin/hello", "src/greet"))
+	x.check(os.WriteFile("hello.narinfo", []byte(`StorePath: /nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt
+URL: nar/hello.nar
+Compression: none
+NarHash: sha256:ae45042aef5b148835db02d045fe89b4c09ff9e476dab001a14bc0322d3f2093
+NarSize: 128
+References: 
+CA: text:sha256:1sfdxziarxw8j3p80lvswgpq9i7smdyxmmsj5sjhhgjdjfwjfkdr
+`), 0o666))
+	return x
+}
+
+func (x *exampleStore) check(err error) {
+	x.t.Helper()
+	if err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// addOutput adds what greeting.drv builds, signed.
+func (x *exampleStore) addOutput(ctx context.Context, s *memstore.Store) {
+	file := filepath.Join(x.t.TempDir(), "greeting")
+	x.check(os.WriteFile(file, []byte("hello from a build\n"), 0o666))
+	var archive bytes.Buffer
+	x.check(nar.Dump(ctx, &archive, file, nil))
+	info := &store.PathInfo{
+		Path: exampleOutput, Deriver: exampleDrv, Ultimate: true,
+		NARHash: nixhash.Sum(nixhash.SHA256, archive.Bytes()), NARSize: uint64(archive.Len()),
+	}
+	key, err := signature.ParseSecretKey(exampleKey)
+	x.check(err)
+	x.check(info.Sign(key))
+	x.check(s.AddToStoreNAR(ctx, info, &archive, &store.AddOptions{NoSignatures: true}))
+}
+
+// addPackage adds a directory with a file, and a symlink to the output.
+func (x *exampleStore) addPackage(ctx context.Context, s *memstore.Store, name, text string) storepath.Path {
+	dir := x.t.TempDir()
+	x.check(os.WriteFile(filepath.Join(dir, "see"), []byte(text), 0o666))
+	x.check(os.Symlink(string(exampleOutput), filepath.Join(dir, "link")))
+	var archive bytes.Buffer
+	x.check(nar.Dump(ctx, &archive, dir, nil))
+	info, err := s.AddToStore(ctx, name, storepath.NAR, nixhash.SHA256, []storepath.Path{exampleOutput}, &archive, nil)
+	x.check(err)
+	return info.Path
+}
+
+// pix runs the command and returns what it prints.
+func (x *exampleStore) pix(args ...string) string {
+	x.t.Helper()
+	env := map[string]string{"NIX_DAEMON_SOCKET_PATH": x.daemon.Socket()}
+	var stdout, stderr bytes.Buffer
+	code := run(args, strings.NewReader(""), &stdout, &stderr, func(name string) string { return env[name] })
+	if stdout.Len() == 0 || code > exitNo {
+		x.t.Errorf("pix %s: exit code %d, %s", strings.Join(args, " "), code, stderr.Bytes())
+	}
+	return stdout.String()
+}
+
+// TestJSONPage compares the page about JSON with what the verbs print, and looks whether it
+// tells of each member. With -update it renews the examples.
+func TestJSONPage(t *testing.T) {
+	page, err := filepath.Abs(jsonPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := newExampleStore(t)
+	out, old, newer := string(exampleOutput), string(x.old), string(x.new)
+	produced := map[string]string{
+		"hash-path":       x.pix("hash-path", "--json", "src"),
+		"hash-file":       x.pix("hash-file", "--json", "--base32", "src/README"),
+		"drv-show":        x.pix("drv-show", "greeting.drv"),
+		"drv-show-4":      x.pix("drv-show", "--json-version", "4", "greeting.drv"),
+		"drv-verify":      x.pix("drv-verify", "--json", exampleDrv.Base(), "00000000000000000000000000000000-greeting.drv"),
+		"drv-diff":        x.pix("drv-diff", "--json", "greeting.drv", "changed.drv"),
+		"path-info":       x.pix("path-info", "--json", "--size", out),
+		"path-info-2":     x.pix("path-info", "--json", "--json-format", "2", newer),
+		"is-valid":        x.pix("is-valid", "--json", out, string(unbuiltDrv)),
+		"closure":         x.pix("closure", "--json", newer),
+		"outputs":         x.pix("outputs", "--json", string(exampleDrv)),
+		"why-depends":     x.pix("why-depends", "--json", newer, out),
+		"why-depends-all": x.pix("why-depends", "--json", "--all", newer, out),
+		"diff":            x.pix("diff", "--json", old, newer),
+		"ls":              x.pix("ls", "--json", "--recursive", newer),
+		"build":           x.pix("build", "--json", string(exampleDrv)+"^out", string(unbuiltDrv)+"^*"),
+		"build-dry-run":   x.pix("build", "--json", "--dry-run", string(exampleDrv)+"^out", string(unbuiltDrv)+"^*"),
+		"daemon-info":     firstOperations(t, x.pix("daemon-info", "--json"), x.daemon.Socket()),
+		"roots":           x.pix("roots", "--json"),
+		"gc":              x.pix("gc", "--json", old),
+		"narinfo-verify":  x.pix("narinfo-verify", "--json", "--trusted-public-keys", "", "hello.narinfo"),
+		"version":         exampleVersion(t),
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	pages.Check(t, page, produced, *update)
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkMembers(t, string(text), produced)
+	for _, verb := range allVerbs(newRoot(&app{})) {
+		if verb.LocalFlags().Lookup("json") != nil && !strings.Contains(string(text), "\n### "+verb.Name()+"\n") {
+			t.Errorf("docs/json.md has no section on %s --json", verb.Name())
+		}
+	}
+}
+
+// firstOperations leaves only some operations of what daemon-info prints, and gives the
+// daemon its usual address.
+func firstOperations(t *testing.T, text, socket string) string {
+	var info daemonInfo
+	if err := json.Unmarshal([]byte(text), &info); err != nil {
+		t.Fatal(err)
+	}
+	info.Operations = slices.DeleteFunc(info.Operations, func(o daemonOperation) bool {
+		return o.Name != "IsValidPath" && o.Name != "CollectGarbage" && o.Reason == nil
+	})[:3]
+	text, err := marshalJSON(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Replace(text, socket, "/nix/var/nix/daemon-socket/socket", 1)
+}
+
+// exampleVersion returns what version prints, of a build that does not change.
+func exampleVersion(t *testing.T) string {
+	commit, at := "4d1b9c2fd40f2d9c3f0e8bb9d2b9a1c3e5f70812", int64(1700000000)
+	text, err := marshalJSON(build{
+		Version: "v0.1.0", Commit: &commit, CommitTime: &at, Go: "go1.26.0", Platform: "linux/amd64", JSONFormat: jsonFormat,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// checkMembers looks whether each section tells of the members in its examples.
+func checkMembers(t *testing.T, page string, produced map[string]string) {
+	data := []string{"out", "link", "see", "name"} // names of outputs, files and variables
+	for section := range strings.SplitSeq(page, "\n### ") {
+		title, text, _ := strings.Cut(section, "\n")
+		for name, example := range produced {
+			if !strings.Contains(text, "```json "+name+"\n") {
+				continue
+			}
+			var value any
+			if err := json.Unmarshal([]byte(example), &value); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			for member := range memberNames(value) {
+				if !strings.Contains(text, "`"+member+"`") && !strings.Contains(member, "-") && !slices.Contains(data, member) {
+					t.Errorf("the section %s does not tell of the member %s", title, member)
+				}
+			}
+		}
+	}
+}
+
+// memberNames returns the names of all members in a value.
+func memberNames(value any) map[string]bool {
+	names := make(map[string]bool)
+	for todo := []any{value}; len(todo) > 0; {
+		v := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		switch v := v.(type) {
+		case []any:
+			todo = append(todo, v...)
+		case map[string]any:
+			for name, below := range v {
+				names[name] = true
+				todo = append(todo, below)
+			}
+		}
+	}
+	return names
+}
