@@ -23,15 +23,7 @@ sources and inputs; then how those inputs differ that have the same name in both
 Inputs are looked for in the directory that each file lies in; a missing one is said. Each pair
 is compared once. A text that differs only in the hash parts of store paths follows from
 something else, and is only named. The exit code is 0 if nothing differs, and 1 if something
-does.
-
-With --json it is an object. "equal" says whether nothing differs. "comparisons" is a list of
-objects, the two files first: "a" and "b" are store paths; "changes" is a list of objects with
-"field" (name, store directory, output, platform, builder, argument, variable or source),
-"key" (which of several), "a" and "b" (null where there is none), "hashesOnly", and "edits": a
-list of pairs of a word (same, removed or added) and a text. "inputs" is a list of objects with
-"name", "a" and "b" (objects of "path" and "outputs", or null), "compared" (whether the pair is
-among the comparisons), and "error" (null, or why it is not).`,
+does.`,
 		Example:           "  pix drv-diff /nix/store/...-hello-2.10.drv /nix/store/...-hello-2.12.drv",
 		GroupID:           groupDerivations,
 		Args:              cobra.ExactArgs(2),
