@@ -122,9 +122,10 @@ func forbidden(dir string, place int, path string) string {
 
 // conversions are the files that may convert to storepath.Path and storepath.Dir, and why.
 var conversions = map[string]string{
-	"derivation/parse.go":      "it checks a path itself, in one go with measuring it, for speed",
-	"derivation/parsed.go":     "it takes paths that the parser has checked out of the text",
-	"derivation/derivation.go": "it copies what is a path already",
+	"derivation/parsepath.go":    "it checks a path itself, in one go with measuring it, for speed",
+	"derivation/parseoutputs.go": "what a fixed output says is its path, which validation checks",
+	"derivation/parsed.go":       "it takes paths that the parser has checked out of the text",
+	"derivation/derivation.go":   "it copies what is a path already",
 }
 
 // A conversion to storepath.Path does not validate, so only storepath and constants may.

@@ -96,7 +96,7 @@ func TestBeginnings(t *testing.T) {
 
 // Each flag with a value says what it can be, or has files.
 func TestFlagValues(t *testing.T) {
-	files := []string{"trace", "key-file"}
+	files := []string{"trace", "key-file", "socket", "out-link"}
 	root := newRoot(&app{stdout: io.Discard})
 	for _, cmd := range append(allVerbs(root), root) {
 		for _, f := range append(flagHelps(cmd.LocalFlags().FlagUsages()), flagHelps(cmd.PersistentFlags().FlagUsages())...) {

@@ -43,10 +43,12 @@ interrupt lets what is under way end; the second kills.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&d.socket, "socket", "", "where to listen (default $NIX_DAEMON_SOCKET_PATH, then "+daemon.DefaultSocket+")")
+	flags.StringVar(&d.socket, "socket", "", "the `path` of the socket to listen on (default $NIX_DAEMON_SOCKET_PATH, then "+daemon.DefaultSocket+")")
 	flags.BoolVar(&d.stdio, "stdio", false, "serve one client on standard input and output")
-	flags.DurationVar(&d.grace, "grace", 30*time.Second, "how long what is under way may take when the daemon is stopped")
-	flags.IntVar(&d.clients, "max-clients", 0, "how many clients there may be at once (default 4096)")
+	flags.DurationVar(&d.grace, "grace", 30*time.Second, "the `time` that what is under way gets when the daemon is stopped")
+	flags.IntVar(&d.clients, "max-clients", 0, "the `number` of clients that there may be at once (default 4096)")
+	freeValue(cmd, "grace")
+	freeValue(cmd, "max-clients")
 	return cmd
 }
 

@@ -30,14 +30,11 @@ store must trust you. After an error, paths that were added before it stay.`,
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return a.printJSON(append([]storepath.Path{}, paths...))
-				}
-				return a.printPaths(paths)
+				return a.printPaths(paths, asJSON)
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the paths as a list")
+	addPathsJSONFlag(cmd, &asJSON)
 	return cmd
 }
 
