@@ -28,6 +28,8 @@ var dependencies = map[string][]string{
 	"":        {"golang.org/x/sys", "golang.org/x/sync", "lukechampine.com/blake3", "github.com/klauspost/compress"},
 	"cmd/pix": {"github.com/spf13/cobra", "golang.org/x/term"},
 
+	"localstore": {"zombiezen.com/go/sqlite"},
+
 	"internal/compression": {"github.com/ulikunitz/xz", "github.com/andybalholm/brotli"},
 }
 

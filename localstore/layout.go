@@ -1,6 +1,9 @@
 package localstore
 
 import (
+	"cmp"
+	"errors"
+	"io/fs"
 	"path/filepath"
 
 	"pix/storepath"
@@ -18,27 +21,62 @@ type layout struct {
 	logDir   string        // Nix's NIX_LOG_DIR, /nix/var/log/nix
 }
 
-// chrootLayout returns the layout of a store under a root of its own.
-func chrootLayout(dir storepath.Dir, root string) layout {
-	return layout{
-		dir:      dir,
-		storeDir: filepath.Join(root, "nix/store"),
-		stateDir: filepath.Join(root, "nix/var/nix"),
-		logDir:   filepath.Join(root, "nix/var/log/nix"),
+// newLayout returns the layout that the options say. Symlinks on the way to a root of its own
+// are resolved: the root is what they lead to now.
+func newLayout(opts *Options) (layout, error) {
+	l := layout{dir: cmp.Or(opts.Dir, storepath.DefaultDir)}
+	dir, err := storepath.ParseDir(string(l.dir))
+	if err != nil {
+		return l, err
 	}
+	l.storeDir, l.stateDir, l.logDir = string(dir), "/nix/var/nix", "/nix/var/log/nix"
+	if opts.Root != "" {
+		root, err := resolve(opts.Root)
+		if err != nil {
+			return l, err
+		}
+		// The objects of any store directory are there, as in Nix.
+		l.storeDir = filepath.Join(root, "nix/store")
+		l.stateDir = filepath.Join(root, l.stateDir)
+		l.logDir = filepath.Join(root, l.logDir)
+	}
+	l.storeDir = cmp.Or(opts.StoreDir, l.storeDir)
+	l.stateDir = cmp.Or(opts.StateDir, l.stateDir)
+	l.logDir = cmp.Or(opts.LogDir, l.logDir)
+	for _, dir := range []*string{&l.storeDir, &l.stateDir, &l.logDir} {
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return l, err
+		}
+	}
+	return l, nil
+}
+
+// resolve returns the absolute name of a directory, which need not be there, without symlinks
+// in it.
+func resolve(name string) (string, error) {
+	name, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	resolved, err := filepath.EvalSymlinks(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return resolved, err
+	}
+	parent, err := resolve(filepath.Dir(name))
+	return filepath.Join(parent, filepath.Base(name)), err
 }
 
 // object returns where the object of a path is.
 func (l layout) object(p storepath.Path) string { return filepath.Join(l.storeDir, p.Base()) }
 
-func (l layout) links() string      { return filepath.Join(l.storeDir, ".links") }
-func (l layout) database() string   { return filepath.Join(l.stateDir, "db/db.sqlite") }
-func (l layout) schemaFile() string { return filepath.Join(l.stateDir, "db/schema") }
-func (l layout) reserved() string   { return filepath.Join(l.stateDir, "db/reserved") }
-func (l layout) bigLock() string    { return filepath.Join(l.stateDir, "db/big-lock") }
-func (l layout) gcRoots() string    { return filepath.Join(l.stateDir, "gcroots") }
-func (l layout) profiles() string   { return filepath.Join(l.stateDir, "profiles") }
-func (l layout) tempRoots() string  { return filepath.Join(l.stateDir, "temproots") }
-func (l layout) gcLock() string     { return filepath.Join(l.stateDir, "gc.lock") }
-func (l layout) gcSocket() string   { return filepath.Join(l.stateDir, "gc-socket/socket") }
-func (l layout) buildLogs() string  { return filepath.Join(l.logDir, "drvs") }
+func (l layout) links() string        { return filepath.Join(l.storeDir, ".links") }
+func (l layout) databaseFile() string { return filepath.Join(l.stateDir, "db/db.sqlite") }
+func (l layout) schemaFile() string   { return filepath.Join(l.stateDir, "db/schema") }
+func (l layout) reserved() string     { return filepath.Join(l.stateDir, "db/reserved") }
+func (l layout) bigLockFile() string  { return filepath.Join(l.stateDir, "db/big-lock") }
+func (l layout) gcRoots() string      { return filepath.Join(l.stateDir, "gcroots") }
+func (l layout) profiles() string     { return filepath.Join(l.stateDir, "profiles") }
+func (l layout) tempRoots() string    { return filepath.Join(l.stateDir, "temproots") }
+func (l layout) gcLock() string       { return filepath.Join(l.stateDir, "gc.lock") }
+func (l layout) gcSocket() string     { return filepath.Join(l.stateDir, "gc-socket/socket") }
+func (l layout) buildLogs() string    { return filepath.Join(l.logDir, "drvs") }

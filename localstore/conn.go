@@ -1,0 +1,85 @@
+package localstore
+
+import (
+	"context"
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// A conn is a connection to the database, for one goroutine at a time. Statements are
+// prepared once for each connection, and found again by their text.
+type conn struct {
+	db   *sqlite.Conn
+	file string
+	ctx  context.Context // of who uses it
+}
+
+// query runs a statement and calls row with each row of the result. The arguments are
+// strings, int64 and nil. The columns of a row are read from the statement, and not kept.
+func (c *conn) query(text string, row func(*sqlite.Stmt) error, args ...any) error {
+	stmt, err := c.db.Prepare(text)
+	if err != nil {
+		return c.failed(err)
+	}
+	defer stmt.Reset() // what it says was said by Step; until then it holds a lock
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case string:
+			stmt.BindText(i+1, arg)
+		case int64:
+			stmt.BindInt64(i+1, arg)
+		case nil:
+			stmt.BindNull(i + 1)
+		default:
+			panic(fmt.Sprintf("argument of type %T", arg))
+		}
+	}
+	for {
+		more, err := stmt.Step()
+		if err != nil {
+			return c.failed(err)
+		}
+		if !more {
+			return nil
+		}
+		if err := row(stmt); err != nil {
+			return err
+		}
+	}
+}
+
+// exec runs a statement that has no result.
+func (c *conn) exec(text string, args ...any) error {
+	return c.query(text, func(*sqlite.Stmt) error { return nil }, args...)
+}
+
+// failed returns why SQLite failed: because of the context, if that has ended.
+func (c *conn) failed(err error) error {
+	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultInterrupt && c.ctx.Err() != nil {
+		return context.Cause(c.ctx)
+	}
+	return &DatabaseError{c.file, err}
+}
+
+// transaction calls f within a transaction, which is undone if f fails. It begins as one that
+// writes, so that two that read first and then want to write do not wait for each other.
+func (c *conn) transaction(f func(c *conn) error) error {
+	if err := c.exec("begin immediate"); err != nil {
+		return err
+	}
+	err := f(c)
+	if err == nil {
+		err = c.exec("commit")
+	}
+	if err != nil && !c.db.AutocommitEnabled() { // SQLite itself undoes it after some errors
+		c.rollback()
+	}
+	return err
+}
+
+// rollback undoes a transaction, even if the context has ended.
+func (c *conn) rollback() {
+	c.db.SetInterrupt(nil)
+	c.exec("rollback") // if it cannot, closing the connection will
+}

@@ -1,0 +1,273 @@
+package localstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// A database is the open database of a store: one connection that writes, and some that
+// read meanwhile. Readers see what was committed when they began, and wait for nobody.
+type database struct {
+	file     string
+	uri      string
+	flags    sqlite.OpenFlags
+	pragmas  string
+	identity fs.FileInfo // of the file that is open
+
+	writer  chan *conn // holds the connection while nobody writes; nil where nobody may
+	readers chan struct{}
+
+	mu     sync.Mutex
+	idle   []*conn // that read
+	closed bool
+}
+
+// The settings of every connection, as Nix has them. A write-ahead log of 40,000 pages lets
+// many registrations pass between two syncs.
+const pragmas = `
+pragma foreign_keys = 1;
+pragma journal_size_limit = 1099511627776;
+pragma wal_autocheckpoint = 40000;
+`
+
+// openDatabase opens a database, and with create makes it if it is not there.
+func openDatabase(ctx context.Context, file string, opts *Options, create bool) (*database, error) {
+	d := &database{file: file, flags: sqlite.OpenReadWrite | sqlite.OpenURI, pragmas: pragmas}
+	d.uri = (&url.URL{Scheme: "file", Path: file}).String()
+	d.readers = make(chan struct{}, max(4, runtime.GOMAXPROCS(0)))
+	if opts.NoSync {
+		d.pragmas += "pragma synchronous = off;"
+	} else {
+		d.pragmas += "pragma synchronous = normal;"
+	}
+	if opts.ReadOnly {
+		return d, d.openReadOnly(ctx)
+	}
+	if create {
+		d.flags |= sqlite.OpenCreate
+	}
+	c, err := d.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.setUp(create); err != nil {
+		c.db.Close()
+		return nil, err
+	}
+	d.flags &^= sqlite.OpenCreate
+	d.writer = make(chan *conn, 1)
+	d.writer <- c
+	if d.identity, err = os.Stat(file); err != nil {
+		c.db.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// openReadOnly opens a database that is not to be written to. Where SQLite cannot make the files
+// beside it that readers and writers share, and nobody has, the database does not change.
+func (d *database) openReadOnly(ctx context.Context) (err error) {
+	if d.identity, err = os.Stat(d.file); err != nil {
+		return err
+	}
+	d.flags = sqlite.OpenReadOnly | sqlite.OpenURI
+	d.pragmas = "pragma foreign_keys = 1;"
+	probe := func(c *conn) error { return c.exec("select count(*) from sqlite_schema") }
+	err = d.read(ctx, probe)
+	if code := sqlite.ErrCode(err).ToPrimary(); code != sqlite.ResultCantOpen && code != sqlite.ResultReadOnly {
+		return err
+	}
+	if info, statErr := os.Stat(d.file + "-wal"); statErr == nil && info.Size() > 0 {
+		return err
+	}
+	d.close()
+	d.closed = false
+	d.uri += "?immutable=1"
+	return d.read(ctx, probe)
+}
+
+// connect opens one more connection.
+func (d *database) connect(ctx context.Context) (*conn, error) {
+	db, err := sqlite.OpenConn(d.uri, d.flags)
+	c := &conn{db, d.file, ctx}
+	if err != nil {
+		return nil, c.failed(err)
+	}
+	db.SetInterrupt(ctx.Done())
+	if err := c.script(d.pragmas); err != nil {
+		db.Close()
+		return nil, err
+	}
+	db.SetInterrupt(nil)
+	return c, nil
+}
+
+// setUp makes the log that is written ahead, and with create the tables.
+func (c *conn) setUp(create bool) error {
+	var mode string
+	err := c.query("pragma journal_mode", func(row *sqlite.Stmt) error { mode = row.ColumnText(0); return nil })
+	if err == nil && mode != "wal" {
+		err = c.exec("pragma journal_mode = wal")
+	}
+	if err != nil || !create {
+		return err
+	}
+	return c.transaction(func(c *conn) error { return c.script(schema) })
+}
+
+// script runs several statements that have no result.
+func (c *conn) script(text string) error {
+	for strings.TrimSpace(text) != "" {
+		stmt, trailing, err := c.db.PrepareTransient(text)
+		if err != nil {
+			return c.failed(err)
+		}
+		text = text[len(text)-trailing:]
+		_, err = stmt.Step()
+		stmt.Finalize()
+		if err != nil {
+			return c.failed(err)
+		}
+	}
+	return nil
+}
+
+// write calls f within a transaction on the connection that writes. Its effects are either
+// all there and durable against crashes of the process, or not at all.
+func (d *database) write(ctx context.Context, f func(c *conn) error) error {
+	if d.writer == nil {
+		return ErrReadOnly
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case c, ok := <-d.writer:
+		if !ok {
+			return ErrClosed
+		}
+		defer d.returnWriter(c)
+		c.ctx = ctx
+		c.db.SetInterrupt(ctx.Done())
+		defer c.db.SetInterrupt(nil)
+		return c.transaction(f)
+	}
+}
+
+func (d *database) returnWriter(c *conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		c.db.Close()
+		return
+	}
+	d.writer <- c
+}
+
+// read calls f with a connection that reads. What one statement says is of one moment; several
+// statements see the same moment only within a transaction of their own.
+//
+// The connection is interrupted when ctx ends, so f may run long queries.
+func (d *database) read(ctx context.Context, f func(c *conn) error) error {
+	c, err := d.reader(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.returnReader(c)
+	c.db.SetInterrupt(ctx.Done())
+	defer c.db.SetInterrupt(nil)
+	return f(c)
+}
+
+// readBriefly is read for queries that take less time than it takes to watch ctx.
+func (d *database) readBriefly(ctx context.Context, f func(c *conn) error) error {
+	c, err := d.reader(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.returnReader(c)
+	return f(c)
+}
+
+func (d *database) reader(ctx context.Context) (*conn, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	select {
+	case d.readers <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		<-d.readers
+		return nil, ErrClosed
+	}
+	if n := len(d.idle); n > 0 {
+		c := d.idle[n-1]
+		d.idle = d.idle[:n-1]
+		d.mu.Unlock()
+		c.ctx = ctx
+		return c, nil
+	}
+	d.mu.Unlock()
+	c, err := d.connect(ctx)
+	if err != nil {
+		<-d.readers
+	}
+	return c, err
+}
+
+func (d *database) returnReader(c *conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		c.db.Close()
+	} else {
+		c.ctx = nil
+		d.idle = append(d.idle, c)
+	}
+	<-d.readers
+}
+
+// isGone reports whether the file that is open is no longer there under its name.
+func (d *database) isGone() bool {
+	info, err := os.Stat(d.file)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(info, d.identity)
+}
+
+// close closes the connections that nobody uses; the others are closed when they are returned.
+func (d *database) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	var errs []error
+	for _, c := range d.idle {
+		errs = append(errs, c.db.Close())
+	}
+	d.idle = nil
+	if d.writer != nil {
+		select {
+		case c := <-d.writer:
+			errs = append(errs, c.db.Close())
+		default:
+		}
+		close(d.writer)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("closing database '%s': %w", d.file, err)
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package localstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// reservedSize is how many bytes of disk are set aside, in a file that garbage collection
+// deletes first: on a full disk the database could not be written to otherwise. It is the
+// default of Nix's gc-reserved-space.
+const reservedSize = 8 << 20
+
+// makeDirs makes the directories of a store that are not there.
+func (s *shared) makeDirs() error {
+	if err := s.mustNotBeLinked(); err != nil {
+		return err
+	}
+	for _, dir := range []string{
+		s.links(), // and with it the store directory
+		filepath.Dir(s.databaseFile()),
+		filepath.Join(s.profiles(), "per-user"),
+		filepath.Join(s.gcRoots(), "per-user"),
+		s.tempRoots(),
+	} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mustNotBeLinked returns an error if the store directory, or a directory that it lies in, is
+// a symlink: objects could be changed by changing the link.
+func (s *shared) mustNotBeLinked() error {
+	for dir := s.storeDir; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		info, err := os.Lstat(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			return &fs.PathError{Op: "open store", Path: dir, Err: errors.New("it is a symlink, which is not allowed for a store directory and those that it lies in")}
+		}
+	}
+	return nil
+}
+
+// reserveSpace makes the file that keeps some disk free. A store can do without.
+func (s *shared) reserveSpace() {
+	if info, err := os.Stat(s.reserved()); err == nil && info.Size() == reservedSize {
+		return
+	}
+	f, err := os.OpenFile(s.reserved(), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if allocate(f, reservedSize) == nil {
+		f.Truncate(reservedSize)
+	}
+}
+
+// takeBigLock takes the lock that all hold who have a store open, so that nobody changes its
+// schema under them.
+func (s *shared) takeBigLock(ctx context.Context) (*os.File, error) {
+	f, err := openLockFile(s.bigLockFile())
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(ctx, f, lockShared); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("waiting for an upgrade of the store's database: %w", err)
+	}
+	return f, nil
+}
+
+func (s *shared) releaseBigLock() {
+	if s.bigLock != nil {
+		s.bigLock.Close() // and with it the lock
+		s.bigLock = nil
+	}
+}
+
+// openDatabase opens the database, and makes one where there is none. The caller has the big
+// lock, if there is anything to be changed.
+func (s *shared) openDatabase(ctx context.Context) (*database, error) {
+	version, err := s.readSchemaVersion()
+	if err != nil {
+		return nil, err
+	}
+	if version == 0 && s.opts.ReadOnly {
+		return nil, &SchemaError{s.schemaFile(), "there is no database, and none is made in a store that is opened for reading alone"}
+	}
+	db, err := openDatabase(ctx, s.databaseFile(), &s.opts, version == 0)
+	if err != nil {
+		return nil, err
+	}
+	if version == 0 {
+		// Two who do this at once do the same.
+		if err := writeWhole(s.schemaFile(), strconv.Itoa(schemaVersion)); err != nil {
+			db.close()
+			return nil, err
+		}
+	}
+	return db, nil
+}
+
+// readSchemaVersion returns the version of the schema that a database has: one that can be used
+// here, or 0 if there is no database.
+func (s *shared) readSchemaVersion() (int, error) {
+	text, err := os.ReadFile(s.schemaFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	version, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	switch {
+	case err != nil:
+		return 0, &SchemaError{s.schemaFile(), fmt.Sprintf("it holds %.40q and not the number of a schema", text)}
+	case version > schemaVersion:
+		return 0, &SchemaError{s.schemaFile(), fmt.Sprintf("the store has schema %d of a newer Nix, and only %d is known here; use a newer pix", version, schemaVersion)}
+	case version < schemaVersion:
+		return 0, &SchemaError{s.schemaFile(), fmt.Sprintf("the store has schema %d of an old Nix, and only %d is known here; any Nix from 2.0 on upgrades it when it opens the store", version, schemaVersion)}
+	}
+	return version, nil
+}
+
+// writeWhole writes a file in such a way that everybody sees it whole, and durably.
+func writeWhole(name, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".tmp-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // unless it was renamed
+	_, err = f.WriteString(text)
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}

@@ -1,0 +1,125 @@
+package localstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// registerValidPaths makes paths valid, all or none, or changes what is known of those that
+// are. Their objects are in place and canonical. What they refer to must be valid, or among
+// them; the error is a [*store.NotFoundError] if it is not, and a
+// [*store.ReferenceCycleError] if they refer to each other in a circle.
+func (s *Store) registerValidPaths(ctx context.Context, infos ...*store.PathInfo) error {
+	for _, info := range infos {
+		if err := s.checkInfo(info); err != nil {
+			return err
+		}
+	}
+	if len(infos) > 1 {
+		if _, err := store.SortByReferences(infos); err != nil {
+			return err
+		}
+	}
+	return s.write(ctx, func(c *conn) error { return c.register(infos) })
+}
+
+// checkInfo returns why a path info can be none of this store, whatever else is in it.
+func (s *Store) checkInfo(info *store.PathInfo) error {
+	for _, p := range slices.Concat([]storepath.Path{info.Path}, info.References) {
+		if _, err := s.dir.Parse(string(p)); err != nil {
+			return err
+		}
+	}
+	if info.Deriver != "" {
+		if _, err := s.dir.Parse(string(info.Deriver)); err != nil {
+			return err
+		}
+	}
+	if !info.CA.IsZero() && !info.IsContentAddressed() {
+		return fmt.Errorf("cannot add path '%s' to the Nix store because it claims to be content-addressed but isn't", info.Path)
+	}
+	return nil
+}
+
+// register writes infos into the database, within a transaction.
+func (c *conn) register(infos []*store.PathInfo) error {
+	ids := make(map[storepath.Path]int64, len(infos))
+	for _, info := range infos {
+		id, valid, err := c.pathID(info.Path)
+		if err == nil && valid {
+			err = c.updateInfo(info)
+		} else if err == nil {
+			id, err = c.insertInfo(info)
+		}
+		if err != nil {
+			return err
+		}
+		ids[info.Path] = id
+	}
+	for _, info := range infos {
+		for _, ref := range info.References {
+			id, among := ids[ref]
+			if !among {
+				var err error
+				if id, among, err = c.pathID(ref); err != nil {
+					return err
+				}
+			}
+			if !among {
+				return &store.NotFoundError{Path: ref}
+			}
+			if err := c.exec("insert or replace into Refs (referrer, reference) values (?, ?)", ids[info.Path], id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// insertInfo makes a path valid.
+func (c *conn) insertInfo(info *store.PathInfo) (id int64, err error) {
+	registered := info.RegistrationTime
+	if registered.IsZero() {
+		registered = time.Now()
+	}
+	err = c.exec(`insert into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca)
+		values (?, ?, ?, ?, ?, ?, ?, ?)`,
+		string(info.Path), info.NARHash.WithBase16(), registered.Unix(), orNull(string(info.Deriver)),
+		sizeOrNull(info.NARSize), ultimateOrNull(info.Ultimate), orNull(strings.Join(info.Signatures, " ")), orNull(info.CA.String()))
+	return c.db.LastInsertRowID(), err
+}
+
+// updateInfo changes what is known of a valid path, but for its deriver and the time of its
+// registration.
+func (c *conn) updateInfo(info *store.PathInfo) error {
+	return c.exec("update ValidPaths set narSize = ?, hash = ?, ultimate = ?, sigs = ?, ca = ? where path = ?",
+		sizeOrNull(info.NARSize), info.NARHash.WithBase16(), ultimateOrNull(info.Ultimate),
+		orNull(strings.Join(info.Signatures, " ")), orNull(info.CA.String()), string(info.Path))
+}
+
+func orNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+func sizeOrNull(size uint64) any {
+	if size == 0 {
+		return nil
+	}
+	return int64(size)
+}
+
+func ultimateOrNull(ultimate bool) any {
+	if !ultimate {
+		return nil
+	}
+	return int64(1)
+}

@@ -1,0 +1,49 @@
+package localstore
+
+// schemaVersion is the version of the schema that Nix has had since 1.12. What came later are
+// migrations, which have names instead of numbers.
+const schemaVersion = 10
+
+// schema is what a new database holds: the tables, indexes and triggers of Nix's
+// src/libstore/schema.sql, and the list of migrations.
+//
+// A hash is "sha256:" and base 16; ultimate is 1 or null; sigs has spaces between them; what
+// is not known is null. A path cannot be deleted while another refers to it, which is what
+// the database itself watches over; the trigger lets go of a path that refers to itself.
+const schema = `
+create table if not exists ValidPaths (
+	id integer primary key autoincrement not null,
+	path text unique not null,
+	hash text not null,
+	registrationTime integer not null,
+	deriver text,
+	narSize integer,
+	ultimate integer,
+	sigs text,
+	ca text
+);
+create table if not exists Refs (
+	referrer integer not null,
+	reference integer not null,
+	primary key (referrer, reference),
+	foreign key (referrer) references ValidPaths(id) on delete cascade,
+	foreign key (reference) references ValidPaths(id) on delete restrict
+);
+create index if not exists IndexReferrer on Refs(referrer);
+create index if not exists IndexReference on Refs(reference);
+create trigger if not exists DeleteSelfRefs before delete on ValidPaths begin
+	delete from Refs where referrer = old.id and reference = old.id;
+end;
+create table if not exists DerivationOutputs (
+	drv integer not null,
+	id text not null,
+	path text not null,
+	primary key (drv, id),
+	foreign key (drv) references ValidPaths(id) on delete cascade
+);
+create index if not exists IndexDerivationOutputs on DerivationOutputs(path);
+` + migrationsTable
+
+const migrationsTable = `
+create table if not exists SchemaMigrations (migration text primary key not null);
+`

@@ -1,0 +1,184 @@
+package localstore
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+
+	"pix/signature"
+	"pix/store"
+	"pix/storepath"
+)
+
+// Options say where a store is and how it behaves. Either Root is needed, or the directories.
+type Options struct {
+	// Dir is the store directory that paths name; "" is [storepath.DefaultDir].
+	Dir storepath.Dir
+
+	// Root is where a store lies that has a root of its own ("chroot store" in Nix): the
+	// objects of /nix/store are in Root/nix/store.
+	Root string
+
+	// StoreDir is where the objects are, StateDir where the database is and LogDir where
+	// build logs are. What is "" follows from Root, or without one is Dir itself,
+	// /nix/var/nix and /nix/var/log/nix.
+	StoreDir, StateDir, LogDir string
+
+	// ReadOnly opens a store that must be there, and changes nothing in it.
+	ReadOnly bool
+
+	// TrustedKeys are the keys that one of must have signed what is added under a path
+	// that does not follow from the contents.
+	TrustedKeys signature.KeySet
+
+	// NoSignatures takes such objects from everybody, whoever signed them.
+	NoSignatures bool
+
+	// NoSync leaves it to the system when the database gets to the disk. After a crash of
+	// the system, not only of the program, the database may then be damaged. It is the
+	// opposite of Nix's fsync-metadata.
+	NoSync bool
+
+	// SyncObjects brings objects to the disk before they become valid, Nix's
+	// fsync-store-paths. Without it what was added just before a crash of the system may be
+	// valid and empty; verification finds that.
+	SyncObjects bool
+}
+
+// A Store is an open store in a directory. Any number of goroutines and processes, Nix's
+// among them, may use it at once.
+type Store struct {
+	*shared
+}
+
+// shared is what all sessions of an open store have in common.
+type shared struct {
+	layout
+	opts Options
+
+	mu      sync.RWMutex
+	db      *database
+	bigLock *os.File // held shared; nil if nothing is to be changed
+	closed  bool
+}
+
+var (
+	_ store.Store           = (*Store)(nil)
+	_ store.AllPathsQuerier = (*Store)(nil)
+	_ store.ReferrerQuerier = (*Store)(nil)
+)
+
+// Open opens a store, and makes an empty one if there is none.
+//
+// The error is a [*SchemaError] if the store is of another version of Nix, older or newer,
+// than can be used here, a [*DatabaseError] if its database cannot be used, and else an
+// [*fs.PathError] for what cannot be made or opened.
+func Open(ctx context.Context, opts *Options) (*Store, error) {
+	s := &shared{}
+	if opts != nil {
+		s.opts = *opts
+	}
+	var err error
+	if s.layout, err = newLayout(&s.opts); err != nil {
+		return nil, err
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	return &Store{s}, nil
+}
+
+// open opens what is to be kept open. Nobody else uses s meanwhile.
+func (s *shared) open(ctx context.Context) (err error) {
+	if !s.opts.ReadOnly {
+		if err := s.makeDirs(); err != nil {
+			return err
+		}
+		s.reserveSpace()
+		if s.bigLock, err = s.takeBigLock(ctx); err != nil {
+			return err
+		}
+	}
+	if s.db, err = s.openDatabase(ctx); err != nil {
+		s.releaseBigLock()
+		return err
+	}
+	return nil
+}
+
+// database returns the open database. If it was deleted together with the store, a new one
+// is made: the store is then empty.
+func (s *shared) database(ctx context.Context) (*database, error) {
+	s.mu.RLock()
+	db, closed := s.db, s.closed
+	s.mu.RUnlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	if !db.isGone() {
+		return db, nil
+	}
+	return s.reopen(ctx, db)
+}
+
+// reopen replaces a database that was deleted.
+func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return nil, ErrClosed
+	case s.db != gone: // somebody else was here first
+		return s.db, nil
+	case s.opts.ReadOnly:
+		return nil, &fs.PathError{Op: "read", Path: gone.file, Err: errors.New("the database was deleted or replaced; open the store again")}
+	}
+	s.db.close()
+	s.releaseBigLock()
+	return s.db, s.open(ctx)
+}
+
+// read calls f with a connection to the database; see [database.read].
+func (s *shared) read(ctx context.Context, f func(c *conn) error) error {
+	db, err := s.database(ctx)
+	if err != nil {
+		return err
+	}
+	return db.read(ctx, f)
+}
+
+// readBriefly calls f with a connection to the database; see [database.readBriefly].
+func (s *shared) readBriefly(ctx context.Context, f func(c *conn) error) error {
+	db, err := s.database(ctx)
+	if err != nil {
+		return err
+	}
+	return db.readBriefly(ctx, f)
+}
+
+// write calls f within a transaction; see [database.write].
+func (s *shared) write(ctx context.Context, f func(c *conn) error) error {
+	db, err := s.database(ctx)
+	if err != nil {
+		return err
+	}
+	return db.write(ctx, f)
+}
+
+// Close lets go of the store. Calls under way may still succeed; later ones are [ErrClosed].
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	err := s.db.close()
+	s.releaseBigLock()
+	return err
+}
+
+// Dir returns the store directory, as paths name it.
+func (s *Store) Dir() storepath.Dir { return s.dir }
