@@ -28,6 +28,15 @@ type RestoreOptions struct {
 	// that differs from an earlier one in the same directory by the case of A-Z alone
 	// gets "~nix~case~hack~" and a number after it.
 	CaseHack bool
+
+	// InPlace builds under the name itself, where others can see what is not complete. It
+	// is for those who keep others away from the name by other means.
+	InPlace bool
+
+	// Canonical gives everything the metadata that Nix gives to what is in a store: mode
+	// 0555 for directories and executables and 0444 for other files, whatever the umask is,
+	// and a modification time of one second after 1970.
+	Canonical bool
 }
 
 // RestoreProgress says how much has been restored.
@@ -40,16 +49,16 @@ type RestoreProgress struct {
 // src, under that name in root. If src is a wire.Reader, it stands right behind the
 // archive afterwards.
 //
-// Nothing is to be seen under the name before the archive was read to its end: it is
-// built beside it, under a name that begins with ".nar-", and renamed. After an error
-// nothing is left of it. Whatever the archive says, nothing outside of root is
+// Nothing is to be seen under the name before the archive was read to its end, unless it is
+// restored in place: it is built beside it, under a name that begins with ".nar-", and renamed.
+// After an error nothing is left of it. Whatever the archive says, nothing outside of root is
 // touched, and no symlink is followed to get at a place.
 //
 // If there is something of that name already, the error is [fs.ErrExist]. (Of two
 // that create the same directory at the same moment, one may find its own empty
 // directory replaced; files and symlinks are safe even then.) Modes are what the
 // process's umask leaves of 0777 for directories and executables, and of 0666 for
-// other files. Making them durable, or read-only, is the caller's work.
+// other files, unless they are to be canonical. Making them durable is the caller's work.
 //
 // The error is an [*Error] if the archive is at fault, an [*fs.PathError] if the file
 // system is, or the cause of the cancellation of ctx. That is looked at between
@@ -71,13 +80,19 @@ func Restore(ctx context.Context, root *os.Root, name string, src io.Reader, opt
 	if err := r.mustNotExist(parent, base); err != nil {
 		return err
 	}
-	temporary := ".nar-" + rand.Text()
+	building, complete := ".nar-"+rand.Text(), false
+	if r.opts.InPlace {
+		building = base
+	}
 	defer func() { // also if a callback panics
-		if cleaning := parent.RemoveAll(temporary); cleaning != nil {
+		if complete {
+			return
+		}
+		if cleaning := r.remove(parent, building); cleaning != nil {
 			err = errors.Join(err, r.failed(cleaning))
 		}
 	}()
-	if err := r.build(parent, temporary); err != nil {
+	if err := r.build(parent, building); err != nil {
 		return err
 	}
 	if r.opts.Check != nil {
@@ -85,7 +100,26 @@ func Restore(ctx context.Context, root *os.Root, name string, src io.Reader, opt
 			return err
 		}
 	}
-	return r.publish(parent, temporary, base)
+	if r.opts.InPlace {
+		complete = true
+		return nil
+	}
+	return r.publish(parent, building, base)
+}
+
+// remove removes what was built, in which directories may be read-only.
+func (r *restorer) remove(parent *os.Root, name string) error {
+	err := parent.RemoveAll(name)
+	if !r.opts.Canonical || !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	fs.WalkDir(parent.FS(), name, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			parent.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	return parent.RemoveAll(name)
 }
 
 // A restorer is at work on one archive.
@@ -103,7 +137,9 @@ type restorer struct {
 
 // An openDirectory is one in which things are being made.
 type openDirectory struct {
+	name string // in the directory that it lies in
 	root *os.Root
+	self *os.File // the same; nil if nobody needed it
 	hack caseHack
 }
 
@@ -111,7 +147,7 @@ type openDirectory struct {
 func (r *restorer) build(parent *os.Root, name string) error {
 	r.buf = make([]byte, restoreBuffer)
 	r.open = []openDirectory{{root: parent}}
-	defer r.closeBelow(0)
+	defer r.closeAll()
 	for e, err := range r.src.All() {
 		if err == nil {
 			err = context.Cause(r.ctx)
@@ -122,23 +158,81 @@ func (r *restorer) build(parent *os.Root, name string) error {
 		if e.Depth == 0 {
 			e.Name, r.kind = name, e.Kind
 		}
-		r.closeBelow(e.Depth)
+		if err := r.closeBelow(e.Depth); err != nil {
+			return err
+		}
 		if err := r.node(e); err != nil {
 			return err
 		}
 		r.progress.Entries++
 		r.report()
 	}
+	if err := r.closeBelow(0); err != nil {
+		return err
+	}
 	return context.Cause(r.ctx)
 }
 
-// closeBelow closes the directories in which nothing of that depth lies.
-func (r *restorer) closeBelow(depth int) {
+// closeBelow closes the directories in which nothing of that depth lies. They are complete.
+func (r *restorer) closeBelow(depth int) error {
 	for len(r.open) > depth+1 {
 		last := len(r.open) - 1
-		r.open[last].root.Close()
+		if r.opts.Canonical {
+			if err := r.canonicaliseDirectory(&r.open[last], &r.open[last-1]); err != nil {
+				return r.failed(err)
+			}
+		}
+		r.open[last].close()
 		r.open = r.open[:last]
 	}
+	return nil
+}
+
+// closeAll closes the directories that are still open after an error.
+func (r *restorer) closeAll() {
+	for i := range r.open {
+		if i > 0 {
+			r.open[i].root.Close()
+		}
+		if r.open[i].self != nil {
+			r.open[i].self.Close()
+		}
+	}
+}
+
+func (r *restorer) canonicaliseDirectory(d, parent *openDirectory) error {
+	self, err := d.file()
+	if err != nil {
+		return err
+	}
+	if err := self.Chmod(0o555); err != nil {
+		return err
+	}
+	return parent.setTime(d.name)
+}
+
+func (d *openDirectory) close() {
+	if d.self != nil {
+		d.self.Close()
+	}
+	d.root.Close()
+}
+
+// setTime gives what lies in the directory the time of everything in a store.
+func (d *openDirectory) setTime(name string) error {
+	self, err := d.file()
+	if err != nil {
+		return err
+	}
+	return setCanonicalTime(self, name)
+}
+
+// file returns the directory itself.
+func (d *openDirectory) file() (f *os.File, err error) {
+	if d.self == nil {
+		d.self, err = d.root.Open(".")
+	}
+	return d.self, err
 }
 
 // node makes one node in the innermost open directory.
@@ -155,12 +249,16 @@ func (r *restorer) node(e Entry) error {
 	case Directory:
 		return r.directory(dir.root, e.Name)
 	case Symlink:
-		if err := dir.root.Symlink(e.Target, e.Name); err != nil {
-			return r.failed(err)
-		}
-		return nil
+		return r.failedOrNil(r.symlink(dir, e))
 	}
-	return r.file(dir.root, e)
+	return r.file(dir, e)
+}
+
+func (r *restorer) symlink(dir *openDirectory, e Entry) error {
+	if err := dir.root.Symlink(e.Target, e.Name); err != nil || !r.opts.Canonical {
+		return err
+	}
+	return dir.setTime(e.Name)
 }
 
 func (r *restorer) directory(dir *os.Root, name string) error {
@@ -171,22 +269,28 @@ func (r *restorer) directory(dir *os.Root, name string) error {
 	if err != nil {
 		return r.failed(err)
 	}
-	r.open = append(r.open, openDirectory{root: sub})
+	r.open = append(r.open, openDirectory{name: name, root: sub})
 	return nil
 }
 
-func (r *restorer) file(dir *os.Root, e Entry) error {
+func (r *restorer) file(dir *openDirectory, e Entry) error {
 	mode := fs.FileMode(0o666)
 	if e.Executable {
 		mode = 0o777
 	}
-	f, err := dir.OpenFile(e.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	f, err := dir.root.OpenFile(e.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return r.failed(err)
 	}
 	err = r.contents(f)
+	if err == nil && r.opts.Canonical {
+		err = r.failedOrNil(f.Chmod(mode & 0o555))
+	}
 	if closing := f.Close(); err == nil && closing != nil {
 		return r.failed(closing)
+	}
+	if err == nil && r.opts.Canonical {
+		err = r.failedOrNil(dir.setTime(e.Name))
 	}
 	return err
 }

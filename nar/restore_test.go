@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -108,6 +109,81 @@ func TestRestoreModes(t *testing.T) {
 		if err != nil || info.Mode()&0o100 != 0 != executable || info.Mode()&0o400 == 0 {
 			t.Errorf("%s: %v, %v", name, info.Mode(), err)
 		}
+	}
+}
+
+// What is canonical is so at every place, whatever the umask.
+func TestRestoreCanonical(t *testing.T) {
+	dir := t.TempDir()
+	b := archive(nar.Magic, dirOfKinds())
+	if err := nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(b), &nar.RestoreOptions{Canonical: true, InPlace: true}); err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]string)
+	err := filepath.WalkDir(filepath.Join(dir, "x"), func(path string, d fs.DirEntry, err error) error {
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if d.Type()&fs.ModeSymlink != 0 {
+			got[path[len(dir):]] = fmt.Sprint("symlink ", info.ModTime().Unix())
+		} else {
+			got[path[len(dir):]] = fmt.Sprintf("%o %d", info.Mode().Perm(), info.ModTime().Unix())
+		}
+		return nil
+	})
+	want := map[string]string{
+		"/x": "555 1", "/x/dir": "555 1", "/x/dir/file": "444 1", "/x/dir/program": "555 1", "/x/empty": "555 1", "/x/link": "symlink 1",
+	}
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("%v, want %v; %v", got, want, err)
+	}
+	equal(t, "canonical", dump(t, filepath.Join(dir, "x"), nil), b)
+	filepath.WalkDir(filepath.Join(dir, "x"), func(path string, d fs.DirEntry, err error) error {
+		if d.IsDir() {
+			os.Chmod(path, 0o755) // or it could not be removed
+		}
+		return nil
+	})
+}
+
+// dirOfKinds returns a directory with something of each kind in it.
+func dirOfKinds() []any {
+	return dir(
+		in("dir", dir(in("file", file("contents")...), in("program", program("run")...))...),
+		in("empty", dir()...),
+		in("link", link("dir/file")...),
+	)
+}
+
+// What is restored in place is to be seen before it is complete, and after an error nothing
+// is left of it, also where directories are read-only.
+func TestRestoreInPlace(t *testing.T) {
+	folder := t.TempDir()
+	b := archive(nar.Magic, dirOfKinds())
+	opts := &nar.RestoreOptions{InPlace: true, Canonical: true}
+	for n := range b {
+		seen := false
+		opts.Progress = func(nar.RestoreProgress) { seen = true }
+		opts.Check = func() error {
+			if got := names(t, folder); !slices.Equal(got, []string{"x"}) {
+				t.Errorf("while it is restored there is %q", got)
+			}
+			return nil
+		}
+		err := nar.Restore(t.Context(), openRoot(t, folder), "x", bytes.NewReader(b[:n]), opts)
+		if err == nil || seen && len(names(t, folder)) > 0 {
+			t.Fatalf("cut after %d bytes it leaves %q: %v", n, names(t, folder), err)
+		}
+	}
+	refused := errors.New("refused")
+	opts.Check = func() error { return refused }
+	if err := nar.Restore(t.Context(), openRoot(t, folder), "x", bytes.NewReader(b), opts); err != refused || len(names(t, folder)) > 0 {
+		t.Errorf("%v leaves %q", err, names(t, folder))
+	}
+	os.WriteFile(filepath.Join(folder, "x"), nil, 0o666)
+	if err := nar.Restore(t.Context(), openRoot(t, folder), "x", bytes.NewReader(b), opts); !errors.Is(err, fs.ErrExist) || len(names(t, folder)) != 1 {
+		t.Errorf("over something: %v, %q", err, names(t, folder))
 	}
 }
 

@@ -1,0 +1,80 @@
+package localstore
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A lockMode is how a file is locked. Nix locks with flock(2), so a lock belongs to the open
+// file and ends with it, whatever becomes of the process.
+type lockMode int
+
+const (
+	lockShared    lockMode = unix.LOCK_SH
+	lockExclusive lockMode = unix.LOCK_EX
+)
+
+// tryLock locks f, or reports false if another open file has a lock that is in the way.
+func tryLock(f *os.File, mode lockMode) (bool, error) {
+	for {
+		switch err := unix.Flock(int(f.Fd()), int(mode)|unix.LOCK_NB); err {
+		case nil:
+			return true, nil
+		case unix.EINTR:
+		case unix.EWOULDBLOCK:
+			return false, nil
+		default:
+			return false, &os.PathError{Op: "lock", Path: f.Name(), Err: err}
+		}
+	}
+}
+
+// lock waits until it can lock f, or ctx is done. It asks again and again: a flock(2) that waits
+// cannot be interrupted for one context alone. waiting, if it is not nil, is called once before.
+func lock(ctx context.Context, f *os.File, mode lockMode, waiting func()) error {
+	for delay := time.Millisecond; ; delay = min(2*delay, 50*time.Millisecond) {
+		ok, err := tryLock(f, mode)
+		if ok || err != nil {
+			return err
+		}
+		if waiting != nil {
+			waiting()
+			waiting = nil
+		}
+		if err := sleep(ctx, delay); err != nil {
+			return err
+		}
+	}
+}
+
+// unlock gives a lock back that the file keeps no longer.
+func unlock(f *os.File) error {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
+		return &os.PathError{Op: "unlock", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+// sleep waits, or returns the error of ctx when that is done first.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// isLinked reports whether an open file still has a name. It has none when somebody deleted it.
+func isLinked(f *os.File) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return false, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return st.Nlink > 0, nil
+}
