@@ -21,6 +21,11 @@ type RestoreOptions struct {
 	// place to compare the hash of what was read with the one that was promised.
 	Check func() error
 
+	// Tee is written the archive while it is read, and all of it before Check is called;
+	// nil if nobody wants it. Unlike an io.TeeReader around src it gets nothing of what
+	// follows the archive.
+	Tee io.Writer
+
 	// Progress is called after each entry, and in between for large files.
 	Progress func(RestoreProgress)
 
@@ -71,6 +76,9 @@ func Restore(ctx context.Context, root *os.Root, name string, src io.Reader, opt
 	r := &restorer{ctx: ctx, src: NewReader(src), name: name}
 	if opts != nil {
 		r.opts = *opts
+	}
+	if r.opts.Tee != nil {
+		r.tee = NewWriter(r.opts.Tee)
 	}
 	parent, err := root.OpenRoot(path.Join(".", dir))
 	if err != nil {
@@ -127,7 +135,8 @@ type restorer struct {
 	ctx  context.Context
 	opts RestoreOptions
 	src  *Reader
-	name string // for messages
+	tee  *Writer // nil if nobody wants the archive
+	name string  // for messages
 
 	kind     Kind // of the root of the archive
 	open     []openDirectory
@@ -152,6 +161,9 @@ func (r *restorer) build(parent *os.Root, name string) error {
 		if err == nil {
 			err = context.Cause(r.ctx)
 		}
+		if err == nil && r.tee != nil {
+			err = r.tee.WriteEntry(e)
+		}
 		if err != nil {
 			return err
 		}
@@ -169,6 +181,11 @@ func (r *restorer) build(parent *os.Root, name string) error {
 	}
 	if err := r.closeBelow(0); err != nil {
 		return err
+	}
+	if r.tee != nil {
+		if err := r.tee.Close(); err != nil {
+			return err
+		}
 	}
 	return context.Cause(r.ctx)
 }
@@ -306,6 +323,11 @@ func (r *restorer) contents(f *os.File) error {
 		}
 		if err != nil {
 			return err
+		}
+		if r.tee != nil {
+			if _, err := r.tee.Write(r.buf[:n]); err != nil {
+				return err
+			}
 		}
 		if _, err := f.Write(r.buf[:n]); err != nil {
 			return r.failed(err)

@@ -176,11 +176,15 @@ func TestRestoreInPlace(t *testing.T) {
 			t.Fatalf("cut after %d bytes it leaves %q: %v", n, names(t, folder), err)
 		}
 	}
+	// What follows an archive is not the tee's.
+	var tee bytes.Buffer
 	refused := errors.New("refused")
+	opts.Tee = &tee
 	opts.Check = func() error { return refused }
-	if err := nar.Restore(t.Context(), openRoot(t, folder), "x", bytes.NewReader(b), opts); err != refused || len(names(t, folder)) > 0 {
+	if err := nar.Restore(t.Context(), openRoot(t, folder), "x", bytes.NewReader(append(bytes.Clone(b), "more"...)), opts); err != refused || len(names(t, folder)) > 0 {
 		t.Errorf("%v leaves %q", err, names(t, folder))
 	}
+	equal(t, "the tee", tee.Bytes(), b)
 	os.WriteFile(filepath.Join(folder, "x"), nil, 0o666)
 	if err := nar.Restore(t.Context(), openRoot(t, folder), "x", bytes.NewReader(b), opts); !errors.Is(err, fs.ErrExist) || len(names(t, folder)) != 1 {
 		t.Errorf("over something: %v, %q", err, names(t, folder))
