@@ -1,0 +1,76 @@
+package localstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"pix/store"
+)
+
+// findTempRoots returns the temporary roots of all processes that live, this one among them, valid or
+// not. Files whose process has ended are removed.
+func findTempRoots(ctx context.Context, l layout) ([]store.Root, error) {
+	entries, err := os.ReadDir(l.tempRoots())
+	if err != nil {
+		return nil, ignoreMissing(err)
+	}
+	var roots []store.Root
+	for _, entry := range entries {
+		if err := ctx.Err(); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		name := entry.Name()
+		pid := name[:len(name)-len(strings.TrimLeft(name, "0123456789"))]
+		if pid == "" {
+			continue // Nix skips hidden files only, and fails with the others
+		}
+		text, err := readTempRoots(ctx, filepath.Join(l.tempRoots(), name))
+		if err != nil {
+			return nil, err
+		}
+		for {
+			// What is not ended by a zero byte is being written just now.
+			line, rest, ok := bytes.Cut(text, []byte{0})
+			if !ok {
+				break
+			}
+			text = rest
+			path, err := l.dir.Parse(string(line))
+			if err != nil {
+				return nil, fmt.Errorf("temporary root of process %s: %w", pid, err)
+			}
+			roots = append(roots, store.Root{Link: "{temp:" + pid + "}", Path: path})
+		}
+	}
+	return roots, nil
+}
+
+// readTempRoots returns what a process has written, or nothing if it has ended. That shows in
+// the lock, which a process has for as long as it lives.
+func readTempRoots(ctx context.Context, name string) (text []byte, err error) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, ignoreMissing(err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	stale, err := tryLock(f, lockExclusive)
+	if err != nil {
+		return nil, err
+	}
+	if !stale {
+		return io.ReadAll(f)
+	}
+	say(ctx, "removing stale temporary roots file '%s'", name)
+	if err := ignoreMissing(os.Remove(name)); err != nil {
+		return nil, err
+	}
+	// A process that has opened the file meanwhile sees by this that it is not there any more.
+	_, err = f.WriteString("d")
+	return nil, err
+}
