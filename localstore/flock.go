@@ -50,6 +50,11 @@ func lock(ctx context.Context, f *os.File, mode lockMode, waiting func()) error 
 	}
 }
 
+// openLockFile opens a file that serves as a lock, and makes it if it is not there.
+func openLockFile(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+}
+
 // unlock gives a lock back that the file keeps no longer.
 func unlock(f *os.File) error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
@@ -70,11 +75,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// isLinked reports whether an open file still has a name. It has none when somebody deleted it.
+// isLinked reports whether an open file still has its name. It has not when somebody deleted it.
 func isLinked(f *os.File) (bool, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return false, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	opened, err := f.Stat()
+	if err != nil {
+		return false, err
 	}
-	return st.Nlink > 0, nil
+	named, err := os.Lstat(f.Name())
+	if err != nil {
+		return false, ignoreMissing(err)
+	}
+	return os.SameFile(opened, named), nil
 }

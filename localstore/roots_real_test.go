@@ -25,7 +25,7 @@ func eachShared(t *testing.T, f func(t *testing.T, d *realnix.Daemon, l layout))
 	for _, name := range sharedSuites {
 		t.Run(name, func(t *testing.T) {
 			d := realnix.Start(t, realnix.Get(t, name), nil)
-			f(t, d, chrootLayout(storepath.DefaultDir, d.HostPath("/")))
+			f(t, d, rootLayout(t, d.HostPath("/")))
 		})
 	}
 }
@@ -86,7 +86,6 @@ func TestAddRootsReal(t *testing.T) {
 		p, q := addFile(t, d, "p", "p"), addFile(t, d, "q", "q")
 		// What we call a link has to mean the same inside.
 		dir := d.HostPath("/tmp/roots")
-		l.dir = storepath.DefaultDir
 		link, err := addPermRoot(l, p, dir+"/deep/../p")
 		if err != nil || link != dir+"/p" {
 			t.Fatalf("link %q, %v", link, err)

@@ -51,6 +51,8 @@ type Options struct {
 // among them, may use it at once.
 type Store struct {
 	*shared
+	temp    *tempRoots // nil if nothing is to be changed
+	session bool       // closing it leaves the others open
 }
 
 // shared is what all sessions of an open store have in common.
@@ -68,6 +70,8 @@ var (
 	_ store.Store           = (*Store)(nil)
 	_ store.AllPathsQuerier = (*Store)(nil)
 	_ store.ReferrerQuerier = (*Store)(nil)
+	_ store.Sessioner       = (*Store)(nil)
+	_ store.TempRooter      = (*Store)(nil)
 )
 
 // Open opens a store, and makes an empty one if there is none.
@@ -87,7 +91,27 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
-	return &Store{s}, nil
+	return s.user(false), nil
+}
+
+// user returns a Store with temporary roots of its own.
+func (s *shared) user(session bool) *Store {
+	u := &Store{shared: s, session: session}
+	if !s.opts.ReadOnly {
+		u.temp = openTempRoots(s.layout)
+	}
+	return u
+}
+
+// Session returns the same store, with temporary roots that end when the session is closed.
+// Whatever is added through it is kept as long.
+func (s *Store) Session(ctx context.Context) (store.Store, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	return s.user(true), nil
 }
 
 // open opens what is to be kept open. Nobody else uses s meanwhile.
@@ -167,15 +191,22 @@ func (s *shared) write(ctx context.Context, f func(c *conn) error) error {
 	return db.write(ctx, f)
 }
 
-// Close lets go of the store. Calls under way may still succeed; later ones are [ErrClosed].
+// Close lets go of the store, or of the session. Calls under way may still succeed; later ones are [ErrClosed].
 func (s *Store) Close() error {
+	var err error
+	if s.temp != nil {
+		err = s.temp.close()
+	}
+	if s.session {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil
+		return err
 	}
 	s.closed = true
-	err := s.db.close()
+	err = errors.Join(err, s.db.close())
 	s.releaseBigLock()
 	return err
 }

@@ -326,7 +326,7 @@ func createTempRootsFile(dir string) (*os.File, error) {
 			// Processes in other containers may have our id. Nix reads no further than it.
 			name = fmt.Sprintf("%s-%d", name, n)
 		}
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+		f, err := openLockFile(name)
 		if err != nil {
 			return nil, err
 		}
@@ -353,7 +353,7 @@ func openGCLock(l layout) (*os.File, error) {
 	if err := os.MkdirAll(l.stateDir, 0o755); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(l.gcLock(), os.O_RDWR|os.O_CREATE, 0o600)
+	return openLockFile(l.gcLock())
 }
 
 // ignoreMissing returns err, but nil if it says that a file is not there.

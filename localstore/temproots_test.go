@@ -35,9 +35,18 @@ func somePath(t testing.TB, n int) storepath.Path {
 	return p
 }
 
+func rootLayout(t testing.TB, root string) layout {
+	t.Helper()
+	l, err := newLayout(&Options{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 func emptyLayout(t testing.TB) layout {
 	t.Helper()
-	l := chrootLayout(storepath.DefaultDir, t.TempDir())
+	l := rootLayout(t, t.TempDir())
 	for _, dir := range []string{l.storeDir, l.stateDir, l.links(), l.gcRoots(), l.profiles()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
