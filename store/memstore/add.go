@@ -120,28 +120,17 @@ func (s *Store) isTrusted(info *store.PathInfo) bool {
 // checkArchive returns an error, in the words of Nix, unless the archive is what the info
 // says.
 func checkArchive(info *store.PathInfo, archive []byte, hash nixhash.Hash) error {
-	if hash != info.NARHash {
-		return mismatch("hash", info, info.NARHash.WithNix32(), hash.WithNix32())
-	}
-	if uint64(len(archive)) != info.NARSize {
-		return mismatch("size", info, info.NARSize, len(archive))
+	if err := info.CheckArchive(hash, uint64(len(archive))); err != nil {
+		return err
 	}
 	if info.CA.IsZero() {
 		return nil
 	}
-	want := info.CA.Hash()
-	got, err := contentHash(info.CA.Method(), want.Algorithm(), archive, info.Path)
+	got, err := contentHash(info.CA.Method(), info.CA.Hash().Algorithm(), archive, info.Path)
 	if err != nil {
 		return fmt.Errorf("checking the contents of '%s': %w", info.Path, err)
 	}
-	if got != want {
-		return mismatch("ca hash", info, want.WithNix32(), got.WithNix32())
-	}
-	return nil
-}
-
-func mismatch(what string, info *store.PathInfo, specified, got any) error {
-	return fmt.Errorf("%s mismatch importing path '%s';\n  specified: %v\n  got:       %v", what, info.Path, specified, got)
+	return info.CheckContentHash(got)
 }
 
 // AddMultipleToStore adds n objects, each by [Store.AddToStoreNAR]. Those that were added

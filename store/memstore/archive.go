@@ -117,7 +117,7 @@ func (r *checkedReader) Read(p []byte) (int, error) {
 // checkHash returns io.EOF if an archive has the hash that it should have.
 func checkHash(info *store.PathInfo, got nixhash.Hash) error {
 	if got != info.NARHash {
-		return fmt.Errorf("path '%s' was modified! expected hash '%s', got '%s'", info.Path, info.NARHash.WithNix32(), got.WithNix32())
+		return &store.ModifiedError{Path: info.Path, Expected: info.NARHash, Got: got}
 	}
 	return io.EOF
 }
