@@ -50,7 +50,7 @@ func (c *conn) pathInfo(dir storepath.Dir, path storepath.Path) (info *store.Pat
 		return nil, err
 	}
 	if info == nil {
-		return nil, &store.NotFoundError{Path: path}
+		return nil, notFound(path)
 	}
 	slices.Sort(info.References)
 	return info, nil
@@ -104,3 +104,5 @@ func (c *conn) pathID(path storepath.Path) (id int64, valid bool, err error) {
 	}, string(path))
 	return id, valid, err
 }
+
+func notFound(path storepath.Path) error { return &store.NotFoundError{Path: path} }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -105,7 +106,7 @@ func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 	}
 	if version == 0 {
 		// Two who do this at once do the same.
-		if err := writeWhole(s.schemaFile(), strconv.Itoa(schemaVersion)); err != nil {
+		if err := writeWhole(s.schemaFile(), strings.NewReader(strconv.Itoa(schemaVersion))); err != nil {
 			db.close()
 			return nil, err
 		}
@@ -135,14 +136,15 @@ func (s *shared) readSchemaVersion() (int, error) {
 	return version, nil
 }
 
-// writeWhole writes a file in such a way that everybody sees it whole, and durably.
-func writeWhole(name, text string) error {
+// writeWhole writes what is read to a file, in such a way that everybody sees it whole or not
+// at all, also after a crash.
+func writeWhole(name string, contents io.Reader) error {
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".tmp-")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // unless it was renamed
-	_, err = f.WriteString(text)
+	_, err = io.Copy(f, contents)
 	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
 	if err != nil {
 		return err

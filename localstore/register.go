@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"pix/store"
@@ -26,7 +25,16 @@ func (s *Store) registerValidPaths(ctx context.Context, infos ...*store.PathInfo
 			return err
 		}
 	}
-	return s.write(ctx, func(c *conn) error { return c.register(infos) })
+	outputs := make(map[storepath.Path][]output)
+	for _, info := range infos {
+		if info.Path.IsDerivation() {
+			var err error
+			if outputs[info.Path], err = s.derivationOutputs(ctx, info.Path); err != nil {
+				return err
+			}
+		}
+	}
+	return s.write(ctx, func(c *conn) error { return c.register(infos, outputs) })
 }
 
 // checkInfo returns why a path info can be none of this store, whatever else is in it.
@@ -47,15 +55,18 @@ func (s *Store) checkInfo(info *store.PathInfo) error {
 	return nil
 }
 
-// register writes infos into the database, within a transaction.
-func (c *conn) register(infos []*store.PathInfo) error {
+// register writes infos, and the outputs of those that are derivations, into the database,
+// within a transaction.
+func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]output) error {
 	ids := make(map[storepath.Path]int64, len(infos))
 	for _, info := range infos {
 		id, valid, err := c.pathID(info.Path)
 		if err == nil && valid {
 			err = c.updateInfo(info)
 		} else if err == nil {
-			id, err = c.insertInfo(info)
+			if id, err = c.insertInfo(info); err == nil {
+				err = c.insertOutputs(id, outputs[info.Path])
+			}
 		}
 		if err != nil {
 			return err
@@ -72,7 +83,7 @@ func (c *conn) register(infos []*store.PathInfo) error {
 				}
 			}
 			if !among {
-				return &store.NotFoundError{Path: ref}
+				return notFound(ref)
 			}
 			if err := c.exec("insert or replace into Refs (referrer, reference) values (?, ?)", ids[info.Path], id); err != nil {
 				return err
@@ -91,7 +102,7 @@ func (c *conn) insertInfo(info *store.PathInfo) (id int64, err error) {
 	err = c.exec(`insert into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca)
 		values (?, ?, ?, ?, ?, ?, ?, ?)`,
 		string(info.Path), info.NARHash.WithBase16(), registered.Unix(), orNull(string(info.Deriver)),
-		sizeOrNull(info.NARSize), ultimateOrNull(info.Ultimate), orNull(strings.Join(info.Signatures, " ")), orNull(info.CA.String()))
+		sizeOrNull(info.NARSize), ultimateOrNull(info.Ultimate), orNull(joinSignatures(info.Signatures)), orNull(info.CA.String()))
 	return c.db.LastInsertRowID(), err
 }
 
@@ -100,7 +111,7 @@ func (c *conn) insertInfo(info *store.PathInfo) (id int64, err error) {
 func (c *conn) updateInfo(info *store.PathInfo) error {
 	return c.exec("update ValidPaths set narSize = ?, hash = ?, ultimate = ?, sigs = ?, ca = ? where path = ?",
 		sizeOrNull(info.NARSize), info.NARHash.WithBase16(), ultimateOrNull(info.Ultimate),
-		orNull(strings.Join(info.Signatures, " ")), orNull(info.CA.String()), string(info.Path))
+		orNull(joinSignatures(info.Signatures)), orNull(info.CA.String()), string(info.Path))
 }
 
 func orNull(text string) any {

@@ -58,7 +58,8 @@ type Store struct {
 // shared is what all sessions of an open store have in common.
 type shared struct {
 	layout
-	opts Options
+	opts   Options
+	modulo moduloHashes
 
 	mu      sync.RWMutex
 	db      *database
@@ -67,11 +68,25 @@ type shared struct {
 }
 
 var (
-	_ store.Store           = (*Store)(nil)
-	_ store.AllPathsQuerier = (*Store)(nil)
-	_ store.ReferrerQuerier = (*Store)(nil)
-	_ store.Sessioner       = (*Store)(nil)
-	_ store.TempRooter      = (*Store)(nil)
+	_ store.Store             = (*Store)(nil)
+	_ store.AllPathsQuerier   = (*Store)(nil)
+	_ store.ReferrerQuerier   = (*Store)(nil)
+	_ store.DeriverQuerier    = (*Store)(nil)
+	_ store.HashPartQuerier   = (*Store)(nil)
+	_ store.SubstituteQuerier = (*Store)(nil)
+	_ store.MissingQuerier    = (*Store)(nil)
+	_ store.RealisationStore  = (*Store)(nil)
+	_ store.OutputQuerier     = (*Store)(nil)
+	_ store.TextAdder         = (*Store)(nil)
+	_ store.Adder             = (*Store)(nil)
+	_ store.NARAdder          = (*Store)(nil)
+	_ store.NARReader         = (*Store)(nil)
+	_ store.Signer            = (*Store)(nil)
+	_ store.LogAdder          = (*Store)(nil)
+	_ store.Ensurer           = (*Store)(nil)
+	_ store.MultipleAdder     = (*Store)(nil)
+	_ store.Sessioner         = (*Store)(nil)
+	_ store.TempRooter        = (*Store)(nil)
 )
 
 // Open opens a store, and makes an empty one if there is none.

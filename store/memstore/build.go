@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"pix/derivation"
 	"pix/store"
@@ -143,54 +142,5 @@ func (s *Store) EnsurePath(_ context.Context, path storepath.Path) error {
 // QueryMissing says which derivations would have to be built, and which paths cannot be
 // had.
 func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*store.Missing, error) {
-	missing, seen := new(store.Missing), make(map[string]bool)
-	todo := slices.Clone(paths)
-	for len(todo) > 0 {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		path := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if key := path.String(); !seen[key] {
-			seen[key] = true
-			todo = append(todo, s.missingFor(path, missing)...)
-		}
-	}
-	missing.WillBuild, missing.Unknown = sorted(missing.WillBuild), sorted(missing.Unknown)
-	return missing, nil
-}
-
-// missingFor adds what one path lacks, and returns what its build would need.
-func (s *Store) missingFor(path derivation.DerivedPath, missing *store.Missing) (needs []derivation.DerivedPath) {
-	built, ok := path.(derivation.Built)
-	if !ok {
-		if !s.has(path.Base()) {
-			missing.Unknown = append(missing.Unknown, path.Base())
-		}
-		return nil
-	}
-	drv, ok := built.Drv.(derivation.Opaque)
-	if !ok {
-		return nil // what it is is known only when it is built; Nix passes it over, too
-	}
-	f, err := s.derivationAt(drv.Path)
-	if err != nil {
-		missing.Unknown = append(missing.Unknown, drv.Path)
-		return nil
-	}
-	if _, all := s.validOutputs(s.outputsOf(drv.Path, f), built.Outputs); all {
-		return nil
-	}
-	missing.WillBuild = append(missing.WillBuild, drv.Path)
-	for input, outputs := range f.drv.InputDerivations.All() {
-		if names := outputs.Names.Slice(); len(names) > 0 {
-			needs = append(needs, derivation.Built{Drv: derivation.Opaque{Path: input}, Outputs: derivation.NamedOutputs(names...)})
-		}
-	}
-	return needs
-}
-
-func sorted(paths []storepath.Path) []storepath.Path {
-	slices.Sort(paths)
-	return slices.Compact(paths)
+	return store.MissingWithoutSubstitutes(ctx, s, paths)
 }

@@ -1,0 +1,193 @@
+package localstore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"pix/nar"
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// smallContents is the size in bytes up to which a file is read whole before it is written,
+// so that its path is known first.
+const smallContents = 1 << 20
+
+// AddTextToStore adds a file with those contents and references.
+func (s *Store) AddTextToStore(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error) {
+	info, err := s.fileInfo(name, storepath.Text, nixhash.SHA256, references, []byte(contents))
+	if err != nil {
+		return "", err
+	}
+	return info.Path, s.addFile(ctx, info, []byte(contents), false)
+}
+
+// AddToStore adds an object by its contents: the file itself for Text and Flat, its archive
+// for NAR and Git. Nothing after the archive is read.
+func (s *Store) AddToStore(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
+	if err := checkContentAddress(s.dir, name, m, a, references); err != nil {
+		return nil, err
+	}
+	repair := opts != nil && opts.Repair
+	var info *store.PathInfo
+	var err error
+	switch m {
+	case storepath.Text, storepath.Flat:
+		info, err = s.addContents(ctx, name, m, a, references, contents, repair)
+	default:
+		info, err = s.addArchive(ctx, name, m, a, references, contents, repair)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.QueryPathInfo(ctx, info.Path)
+}
+
+// checkContentAddress returns why nothing can be added in this way, before its contents are
+// read.
+func checkContentAddress(dir storepath.Dir, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path) error {
+	if !a.IsValid() {
+		return fmt.Errorf("adding %q: there is no such hash algorithm", name)
+	}
+	_, err := infoFor(dir, name, m, nixhash.Sum(a, nil), references)
+	return err
+}
+
+// infoFor returns the info of an object with that name and hash of its contents.
+func infoFor(dir storepath.Dir, name string, m storepath.Method, hash nixhash.Hash, references []storepath.Path) (*store.PathInfo, error) {
+	ca, err := storepath.NewContentAddress(m, hash)
+	if err != nil {
+		return nil, err
+	}
+	path, err := dir.FixedOutputPath(name, ca, storepath.References{Others: references})
+	if err != nil {
+		return nil, err
+	}
+	references = slices.Clone(references)
+	slices.Sort(references)
+	return &store.PathInfo{Path: path, CA: ca, References: slices.Compact(references)}, nil
+}
+
+// fileInfo returns the info of an object that is a file with those contents.
+func (s *Store) fileInfo(name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents []byte) (*store.PathInfo, error) {
+	info, err := infoFor(s.dir, name, m, nixhash.Sum(a, contents), references)
+	if err != nil {
+		return nil, err
+	}
+	h := nar.NewHasher(nixhash.SHA256)
+	w := nar.NewWriter(h)
+	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(len(contents))})
+	w.Write(contents)
+	w.Close() // nothing of this can fail
+	info.NARHash, info.NARSize = h.Hash(), h.Size()
+	return info, nil
+}
+
+// addFile adds an object that is a file.
+func (s *Store) addFile(ctx context.Context, info *store.PathInfo, contents []byte, repair bool) error {
+	return s.add(ctx, info, repair, func(root *os.Root, name string) error {
+		return makeFile(root, name, contents)
+	})
+}
+
+// addContents adds an object that is a file, whose contents are read. If they are long, they
+// are written to the disk first.
+func (s *Store) addContents(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, repair bool) (*store.PathInfo, error) {
+	var small bytes.Buffer
+	_, err := io.CopyN(&small, contents, smallContents+1)
+	if err == io.EOF {
+		info, err := s.fileInfo(name, m, a, references, small.Bytes())
+		if err != nil {
+			return nil, err
+		}
+		return info, s.addFile(ctx, info, small.Bytes(), repair)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.makeTempDir(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer d.remove()
+	hash, err := writeFile(ctx, d.root, a, io.MultiReader(&small, contents))
+	if err != nil {
+		return nil, err
+	}
+	info, err := infoFor(s.dir, name, m, hash, references)
+	if err != nil {
+		return nil, err
+	}
+	info.NARHash, info.NARSize, err = nar.HashPath(ctx, d.object(), nixhash.SHA256, nil)
+	if err != nil {
+		return nil, err
+	}
+	return info, s.addMade(ctx, info, d, repair)
+}
+
+// writeFile makes a file of what is read, and returns the hash of that.
+func writeFile(ctx context.Context, root *os.Root, a nixhash.Algorithm, contents io.Reader) (nixhash.Hash, error) {
+	f, err := root.OpenFile(tempObject, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
+	if err != nil {
+		return nixhash.Hash{}, err
+	}
+	h := a.New()
+	_, err = io.Copy(io.MultiWriter(f, h), contextReader{ctx, contents})
+	return nixhash.FromHash(a, h), finishFile(root, f, err)
+}
+
+// A contextReader reads until the context ends.
+type contextReader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.Reader.Read(p)
+}
+
+// addArchive adds an object whose archive is read. It is restored before its path is known.
+func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, repair bool) (*store.PathInfo, error) {
+	d, err := s.makeTempDir(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer d.remove()
+	narHasher := nar.NewHasher(nixhash.SHA256)
+	hasher := narHasher
+	tee := io.Writer(narHasher)
+	if m == storepath.NAR && a != nixhash.SHA256 {
+		hasher = nar.NewHasher(a)
+		tee = io.MultiWriter(narHasher, hasher)
+	}
+	if err := nar.Restore(ctx, d.root, tempObject, contents, &nar.RestoreOptions{InPlace: true, Canonical: true, Tee: tee}); err != nil {
+		return nil, err
+	}
+	hash := hasher.Hash()
+	if m == storepath.Git {
+		if hash, err = gitHash(ctx, d.root, tempObject, a); err != nil {
+			return nil, err
+		}
+	}
+	info, err := infoFor(s.dir, name, m, hash, references)
+	if err != nil {
+		return nil, err
+	}
+	info.NARHash, info.NARSize = narHasher.Hash(), narHasher.Size()
+	return info, s.addMade(ctx, info, d, repair)
+}
+
+// addMade adds an object that is in a temporary directory.
+func (s *Store) addMade(ctx context.Context, info *store.PathInfo, d *tempDir, repair bool) error {
+	return s.add(ctx, info, repair, func(root *os.Root, name string) error {
+		return d.moveTo(root, name)
+	})
+}

@@ -1,0 +1,92 @@
+package localstore
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"pix/nar"
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// AddToStoreNAR adds an object under the path that its info says. The archive must have the
+// info's hash and size, and what it refers to must be valid. Unless the options say otherwise,
+// the path must follow from the contents, or be signed by a trusted key. What is valid already
+// is left as it is, and the archive is not read.
+//
+// Besides errors of the store there are [*store.MismatchError] and [*nar.Error] for the
+// archive, and [*UntrustedError].
+func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive io.Reader, opts *store.AddOptions) error {
+	if opts == nil {
+		opts = new(store.AddOptions)
+	}
+	if err := s.checkImport(info, opts); err != nil {
+		return err
+	}
+	return s.add(ctx, info, opts.Repair, func(root *os.Root, name string) error {
+		return restore(ctx, root, name, info, archive)
+	})
+}
+
+// An UntrustedError says that nobody who is trusted vouches for an object.
+type UntrustedError struct{ Path storepath.Path }
+
+func (e *UntrustedError) Error() string {
+	return fmt.Sprintf("cannot add path '%s' because it lacks a signature by a trusted key", e.Path)
+}
+
+// checkImport returns why an object cannot be added from outside.
+func (s *Store) checkImport(info *store.PathInfo, opts *store.AddOptions) error {
+	if err := s.checkInfo(info); err != nil {
+		return err
+	}
+	if info.NARHash.Algorithm() != nixhash.SHA256 {
+		return fmt.Errorf("adding '%s': the hash of its archive must be SHA-256", info.Path)
+	}
+	if opts.NoSignatures || s.opts.NoSignatures || info.IsContentAddressed() {
+		return nil
+	}
+	// A malformed signature is no reason to distrust the others.
+	if good, _ := info.CheckSignatures(s.opts.TrustedKeys); len(good) > 0 {
+		return nil
+	}
+	return &UntrustedError{info.Path}
+}
+
+// restore makes an object of its archive, which must be the one that the info says.
+func restore(ctx context.Context, root *os.Root, name string, info *store.PathInfo, archive io.Reader) error {
+	hasher := nar.NewHasher(nixhash.SHA256)
+	tee := io.Writer(hasher)
+	var mentions *nar.RefScanner
+	if isNARHash(info.CA) {
+		mentions = nar.NewRefScanner([]storepath.Path{info.Path})
+		tee = io.MultiWriter(hasher, mentions)
+	}
+	return nar.Restore(ctx, root, name, archive, &nar.RestoreOptions{
+		InPlace:   true,
+		Canonical: true,
+		Tee:       tee,
+		Check: func() error {
+			if err := info.CheckArchive(hasher.Hash(), hasher.Size()); err != nil || info.CA.IsZero() {
+				return err
+			}
+			if mentions != nil && len(mentions.Found()) == 0 {
+				return info.CheckContentHash(hasher.Hash())
+			}
+			got, err := contentHash(ctx, root, name, info.CA.Method(), info.CA.Hash().Algorithm(), info.Path.HashPart())
+			if err != nil {
+				return fmt.Errorf("checking the contents of '%s': %w", info.Path, err)
+			}
+			return info.CheckContentHash(got)
+		},
+	})
+}
+
+// isNARHash reports whether the hash of a content address is that of the archive, if that does
+// not mention its own path.
+func isNARHash(ca storepath.ContentAddress) bool {
+	return ca.Method() == storepath.NAR && ca.Hash().Algorithm() == nixhash.SHA256
+}

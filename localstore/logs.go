@@ -1,0 +1,65 @@
+package localstore
+
+import (
+	"compress/bzip2"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// log returns where the build log of a derivation is. Nix compresses it, with ".bz2" after the
+// name, and reads it with and without.
+func (l layout) log(drv storepath.Path) string {
+	base := drv.Base()
+	return filepath.Join(l.buildLogs(), base[:2], base[2:])
+}
+
+// AddBuildLog keeps the log of a derivation, which need not be valid. A log that is there is
+// left as it is.
+func (s *Store) AddBuildLog(ctx context.Context, drv storepath.Path, log io.Reader) error {
+	if s.opts.ReadOnly {
+		return ErrReadOnly
+	}
+	if _, err := s.dir.Parse(string(drv)); err != nil {
+		return err
+	}
+	name := s.log(drv)
+	for _, there := range []string{name, name + ".bz2"} {
+		if _, err := os.Lstat(there); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return writeWhole(name, contextReader{ctx, log})
+}
+
+// BuildLog returns the log of a derivation. The error is a [*store.NotFoundError] if there is
+// none.
+func (s *Store) BuildLog(_ context.Context, drv storepath.Path) (io.ReadCloser, error) {
+	if _, err := s.dir.Parse(string(drv)); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(s.log(drv))
+	if err == nil {
+		return f, nil
+	}
+	f, err = os.Open(s.log(drv) + ".bz2")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &store.NotFoundError{Path: drv}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{bzip2.NewReader(f), f}, nil
+}

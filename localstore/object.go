@@ -1,0 +1,156 @@
+package localstore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pix/nar"
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// removeObject removes what lies under a name in a directory, whatever it is. Directories in a
+// store are read-only, which stops anybody but root.
+func removeObject(root *os.Root, name string) error {
+	err := root.RemoveAll(name)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	fs.WalkDir(root.FS(), name, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			root.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	return root.RemoveAll(name)
+}
+
+// makeFile makes an object that is a file which cannot be executed.
+func makeFile(root *os.Root, name string, contents []byte) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(contents)
+	return finishFile(root, f, err)
+}
+
+// objectTime is the time of access and modification of everything in a store.
+var objectTime = time.Unix(1, 0)
+
+// finishFile closes a file that was made under a name in root and cannot be executed, and gives
+// it the mode and time of everything in a store. After an error nothing is left of it.
+func finishFile(root *os.Root, f *os.File, err error) error {
+	name := filepath.Base(f.Name())
+	if err == nil {
+		err = f.Chmod(0o444)
+	}
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = root.Chtimes(name, objectTime, objectTime)
+	}
+	if err != nil {
+		root.Remove(name)
+	}
+	return err
+}
+
+// contentHash returns the hash of the object under a name in a directory, by the method of a
+// content address. A mention of its own path is taken for zeros, as the path follows from the
+// hash; git has no such thing.
+func contentHash(ctx context.Context, root *os.Root, name string, m storepath.Method, a nixhash.Algorithm, hashPart string) (nixhash.Hash, error) {
+	if m == storepath.Git {
+		return gitHash(ctx, root, name, a)
+	}
+	h, err := nar.NewModuloHasher(a, hashPart)
+	if err != nil {
+		return nixhash.Hash{}, err
+	}
+	if m == storepath.NAR {
+		err = nar.Dump(ctx, h, filepath.Join(root.Name(), name), nil)
+	} else {
+		err = copyFile(h, root, name)
+	}
+	hash, _ := h.Finish()
+	return hash, err
+}
+
+// copyFile writes the contents of a file to dst.
+func copyFile(dst io.Writer, root *os.Root, name string) error {
+	f, err := openFile(root, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(dst, f)
+	return err
+}
+
+// openFile opens a regular file, and nothing else.
+func openFile(root *os.Root, name string) (*os.File, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(err, &fs.PathError{Op: "read", Path: name, Err: errors.New("it is no regular file")})
+	}
+	return f, nil
+}
+
+// NARFromPath returns the archive of an object. It is read from the disk while it is read by
+// the caller, and checked: at its end there is a [*store.ModifiedError] instead of io.EOF if
+// it is not the one that was added. The error is a [*store.NotFoundError] if the path is not
+// valid.
+func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
+	info, err := s.QueryPathInfo(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	r, w := io.Pipe()
+	a := &archive{PipeReader: r, cancel: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(a.ended)
+		w.CloseWithError(s.dump(ctx, w, info))
+	}()
+	return a, nil
+}
+
+// dump writes the archive of a valid path, and returns an error unless it is the right one.
+func (s *Store) dump(ctx context.Context, dst io.Writer, info *store.PathInfo) error {
+	h := nar.NewHasher(nixhash.SHA256)
+	if err := nar.Dump(ctx, io.MultiWriter(h, dst), s.object(info.Path), nil); err != nil {
+		return err
+	}
+	if got := h.Hash(); got != info.NARHash {
+		return &store.ModifiedError{Path: info.Path, Expected: info.NARHash, Got: got}
+	}
+	return nil
+}
+
+// An archive is one that is being read, and dumped by another goroutine.
+type archive struct {
+	*io.PipeReader
+	cancel context.CancelCauseFunc
+	ended  chan struct{}
+}
+
+// Close ends the dump.
+func (a *archive) Close() error {
+	a.cancel(ErrClosed)
+	a.PipeReader.Close()
+	<-a.ended
+	return nil
+}

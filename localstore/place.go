@@ -1,0 +1,92 @@
+package localstore
+
+import (
+	"context"
+	"os"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// add makes an object, under a lock, and makes its path valid. make is given the name and where
+// it is to make the object; if it fails it leaves nothing. If the path is valid already, nothing
+// is done, unless the object is to be replaced.
+func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, make func(root *os.Root, name string) error) error {
+	if err := s.checkInfo(info); err != nil {
+		return err
+	}
+	if err := s.addTempRoots(ctx, info.Path); err != nil {
+		return err
+	}
+	valid, err := s.IsValidPath(ctx, info.Path)
+	if err != nil || valid && !replace {
+		return err
+	}
+	l, err := s.lockPath(ctx, info.Path)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	if valid, err = s.IsValidPath(ctx, info.Path); err != nil || valid && !replace {
+		return err
+	}
+	if err := s.put(ctx, info.Path, valid, make); err != nil {
+		return err
+	}
+	err = s.registerValidPaths(ctx, info)
+	if err != nil {
+		s.removeUnlessValid(ctx, info.Path)
+	}
+	return err
+}
+
+// put makes an object under its name. What is there is the rest of an attempt and removed; if
+// it is valid, it stays until the new one is complete.
+func (s *Store) put(ctx context.Context, path storepath.Path, valid bool, make func(root *os.Root, name string) error) error {
+	root, err := os.OpenRoot(s.storeDir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if valid {
+		err = s.replace(ctx, root, path.Base(), make)
+	} else if err = removeObject(root, path.Base()); err == nil {
+		err = make(root, path.Base())
+	}
+	if err == nil {
+		err = clearAttributes(s.object(path))
+	}
+	if err == nil && s.opts.SyncObjects {
+		err = syncObject(s.object(path))
+	}
+	return err
+}
+
+// replace makes an object in the place of another one.
+func (s *Store) replace(ctx context.Context, root *os.Root, name string, make func(root *os.Root, name string) error) error {
+	d, err := s.makeTempDir(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.remove()
+	if err := make(d.root, tempObject); err != nil {
+		return err
+	}
+	if err := removeObject(root, name); err != nil {
+		return err
+	}
+	return d.moveTo(root, name)
+}
+
+// removeUnlessValid removes an object that could not be registered. It would do no harm, but
+// take space.
+func (s *Store) removeUnlessValid(ctx context.Context, path storepath.Path) {
+	valid, err := s.IsValidPath(context.WithoutCancel(ctx), path)
+	if err != nil || valid {
+		return
+	}
+	if root, err := os.OpenRoot(s.storeDir); err == nil {
+		removeObject(root, path.Base())
+		root.Close()
+	}
+}

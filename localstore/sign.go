@@ -1,0 +1,28 @@
+package localstore
+
+import (
+	"context"
+
+	"pix/signature"
+	"pix/storepath"
+)
+
+// AddSignatures adds signatures to those that a valid path has. They are not verified: those
+// of keys that nobody trusts do no harm.
+func (s *Store) AddSignatures(ctx context.Context, path storepath.Path, signatures []string) error {
+	canonical := make([]string, len(signatures))
+	for i, text := range signatures {
+		var err error
+		if canonical[i], err = signature.Canonical(text); err != nil {
+			return err
+		}
+	}
+	return s.write(ctx, func(c *conn) error {
+		info, err := c.pathInfo(s.dir, path)
+		if err != nil {
+			return err
+		}
+		all := joinSignatures(append(info.Signatures, canonical...))
+		return c.exec("update ValidPaths set sigs = ? where path = ?", orNull(all), string(path))
+	})
+}
