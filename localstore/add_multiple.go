@@ -38,7 +38,7 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 	for object, err := range objects {
 		if err == nil {
 			got++
-			err = b.ctx.Err()
+			err = context.Cause(b.ctx)
 		}
 		if err == nil {
 			err = s.checkImport(object.Info, opts)
@@ -85,15 +85,9 @@ func (s *Store) newBatch(ctx context.Context, opts *store.AddOptions) *batch {
 
 func (b *batch) isFull() bool { return len(b.infos) >= batchObjects || b.bytes >= batchBytes }
 
-// add restores an object, or has it restored while the next is read. Its archive is read to its
-// end, also if the path is valid.
+// add restores an object, or has it restored while the next is read.
 func (b *batch) add(object store.Import) error {
-	wanted, err := b.take(object.Info)
-	if err != nil {
-		return err
-	}
-	if !wanted {
-		_, err := nar.Copy(io.Discard, object.NAR)
+	if wanted, err := b.take(object.Info); err != nil || !wanted {
 		return err
 	}
 	info := object.Info

@@ -54,9 +54,11 @@ func (c *conn) exec(text string, args ...any) error {
 	return c.query(text, func(*sqlite.Stmt) error { return nil }, args...)
 }
 
-// failed returns why SQLite failed: because of the context, if that has ended.
+// failed returns why SQLite failed: because of the context, if that has ended during a query or
+// while another process had the database.
 func (c *conn) failed(err error) error {
-	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultInterrupt && c.ctx.Err() != nil {
+	code := sqlite.ErrCode(err).ToPrimary()
+	if (code == sqlite.ResultInterrupt || code == sqlite.ResultBusy) && c.ctx.Err() != nil {
 		return context.Cause(c.ctx)
 	}
 	return &DatabaseError{c.file, err}
