@@ -34,7 +34,7 @@ func info(t testing.TB, name string, references ...storepath.Path) *store.PathIn
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.Sort(references)
+	references = slices.Sorted(slices.Values(references))
 	return &store.PathInfo{Path: path, NARHash: nixhash.Sum(nixhash.SHA256, []byte(name)), NARSize: 17, References: references}
 }
 
