@@ -45,6 +45,13 @@ type Options struct {
 	// fsync-store-paths. Without it what was added just before a crash of the system may be
 	// valid and empty; verification finds that.
 	SyncObjects bool
+
+	// KeepOutputs keeps the outputs of derivations that are live, Nix's keep-outputs.
+	KeepOutputs bool
+
+	// DropDerivers collects derivations even if outputs of theirs are live. It is the opposite
+	// of Nix's keep-derivations.
+	DropDerivers bool
 }
 
 // A Store is an open store in a directory. Any number of goroutines and processes, Nix's

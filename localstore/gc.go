@@ -1,0 +1,212 @@
+package localstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// CollectGarbage says what is live or dead, or deletes what is dead, as Nix 2.34 does.
+//
+// Live is what roots need ([Store.FindRoots]), and temporary roots, valid or not: what they refer
+// to, the derivations that made it unless [Options.DropDerivers] is set, and the outputs of
+// derivations if [Options.KeepOutputs] is set. Everything else in the store directory is dead,
+// also what is not valid: the remains of attempts, and files that nobody knows. Of these, a
+// [store.GCReturnDead] lists what has no name of a store path too, where Nix deletes it.
+//
+// While it runs nobody else collects, and what others add becomes a root through the socket
+// that Nix has for it. A path that is deleted is invalid first, and so are those that refer to it;
+// a process that is killed leaves a valid store.
+func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (result *store.GCResult, err error) {
+	if opts.Action > store.GCDeleteSpecific {
+		return nil, fmt.Errorf("there is no action %s", opts.Action)
+	}
+	if s.opts.ReadOnly {
+		return nil, ErrReadOnly
+	}
+	for _, p := range opts.Paths {
+		if _, err := s.dir.Parse(string(p)); err != nil {
+			return nil, err
+		}
+	}
+	c := &collection{Store: s, opts: opts, result: new(store.GCResult)}
+	if c.deletes() {
+		// Without this there may be no room to write to the database.
+		if err := ignoreMissing(os.Remove(s.reserved())); err != nil {
+			return nil, err
+		}
+		defer s.reserveSpace()
+	}
+	gcLock, err := s.lockForCollection(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, gcLock.Close()) }()
+	if c.server, err = serveRoots(s.layout); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.server.close()) }()
+	if err := c.run(ctx); err != nil {
+		return nil, err
+	}
+	slices.Sort(c.result.Paths)
+	return c.result, nil
+}
+
+// lockForCollection takes gc.lock alone.
+func (s *Store) lockForCollection(ctx context.Context) (*os.File, error) {
+	f, err := openGCLock(s.layout)
+	if err != nil {
+		return nil, err
+	}
+	err = lock(ctx, f, lockExclusive, func() { say(ctx, "waiting for the big garbage collector lock...") })
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("waiting for another collection of garbage to end: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// A collection is one call of CollectGarbage, which holds gc.lock.
+type collection struct {
+	*Store
+	opts   store.GCOptions
+	server *rootsServer
+	result *store.GCResult
+
+	graph *graph
+	needs edges           // the graph's references, from what is referred to
+	keeps edges           // likewise for what settings keep
+	temp  map[string]bool // hash parts of temporary roots
+	marks []mark          // what is live
+	fates []fate          // what becomes of what is dead
+}
+
+// A fate says what became of a path so far.
+type fate uint8
+
+const (
+	unplanned fate = iota
+	planned        // it is to be deleted
+	deleted
+)
+
+// deletes reports whether anything is to be deleted.
+func (c *collection) deletes() bool {
+	return c.opts.Action == store.GCDeleteDead || c.opts.Action == store.GCDeleteSpecific
+}
+
+func (c *collection) run(ctx context.Context) error {
+	if err := c.findLive(ctx); err != nil {
+		return err
+	}
+	if c.opts.MaxFreed == 0 && c.opts.Action != store.GCDeleteSpecific {
+		return c.cleanUp(ctx)
+	}
+	plan, err := c.plan(ctx)
+	if err != nil {
+		return err
+	}
+	switch c.opts.Action {
+	case store.GCReturnLive:
+		c.result.Paths = plan.live
+		return nil
+	case store.GCReturnDead:
+		for _, v := range plan.victims {
+			c.result.Paths = append(c.result.Paths, c.name(v))
+		}
+		return nil
+	}
+	err = c.delete(ctx, plan.victims)
+	if err == nil {
+		err = c.cleanUp(ctx)
+	}
+	if err == nil && plan.alive != "" {
+		err = &AliveError{plan.alive}
+	}
+	return err
+}
+
+// cleanUp deletes what is useless once objects are deleted.
+func (c *collection) cleanUp(ctx context.Context) error {
+	if !c.deletes() {
+		return nil
+	}
+	return c.deleteUnusedLinks(ctx)
+}
+
+// An AliveError says that a path cannot be deleted because it is needed, or because a path that
+// refers to it is not to be deleted.
+type AliveError struct{ Path storepath.Path }
+
+func (e *AliveError) Error() string {
+	return fmt.Sprintf("Cannot delete path '%s' since it is still alive. "+
+		"To find out why, use: nix-store --query --roots and nix-store --query --referrers", e.Path)
+}
+
+// findLive finds the roots, and marks what they need.
+//
+// The order matters. Temporary roots that come later come through the socket. A process that
+// ended before they were read has registered what it wanted to, and the graph, which is read
+// after that, has it.
+func (c *collection) findLive(ctx context.Context) error {
+	say(ctx, "finding garbage collector roots...")
+	var roots []store.Root
+	if !c.opts.IgnoreLiveness {
+		var err error
+		if roots, err = findRootsNoTemp(ctx, c.layout); err != nil {
+			return err
+		}
+	}
+	temporary, err := findTempRoots(ctx, c.layout)
+	if err != nil {
+		return err
+	}
+	c.temp = make(map[string]bool)
+	for _, r := range temporary {
+		c.temp[r.Path.HashPart()] = true
+	}
+
+	// What is given is to be deleted, and not its deriver or outputs as well.
+	keep := !(c.opts.Action == store.GCDeleteSpecific && c.opts.IgnoreLiveness)
+	c.graph, err = c.loadGraph(ctx, c.Store.opts.KeepOutputs && keep, !c.Store.opts.DropDerivers && keep)
+	if err != nil {
+		return err
+	}
+	c.needs, c.keeps = c.graph.refs.reversed(), c.graph.keep.reversed()
+	c.marks = c.graph.newMarks()
+	c.fates = make([]fate, len(c.graph.paths))
+	var places []int32
+	for _, r := range roots {
+		if i, ok := c.graph.find(r.Path); ok {
+			places = append(places, i)
+		}
+	}
+	for hashPart := range c.temp {
+		places = append(places, c.graph.withHash(hashPart)...)
+	}
+	c.graph.markFrom(c.marks, places...)
+	return nil
+}
+
+func (s *Store) loadGraph(ctx context.Context, keepOutputs, keepDerivations bool) (g *graph, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		g, err = loadGraph(c, s.dir, keepOutputs, keepDerivations)
+		return err
+	})
+	return g, err
+}
+
+// findRootsNoTemp returns all roots that are not temporary, valid or not.
+func findRootsNoTemp(ctx context.Context, l layout) ([]store.Root, error) {
+	permanent, err := findPermRoots(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	runtime, err := findRuntimeRoots(ctx, l.dir)
+	return slices.Concat(permanent, runtime), err
+}

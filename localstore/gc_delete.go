@@ -1,0 +1,307 @@
+package localstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"pix/store"
+)
+
+// How much is deleted at once. A batch is made invalid in one transaction. Whoever needs a path
+// of it just then waits until it is gone, so a batch is small, and deleted by several.
+const (
+	deletedAtOnce = 256
+	deleters      = 4
+)
+
+// errGCLimit ends a collection that has freed enough.
+var errGCLimit = errors.New("deleted enough")
+
+// delete deletes victims, but for those that become roots meanwhile.
+func (c *collection) delete(ctx context.Context, victims []victim) error {
+	if c.opts.Action == store.GCDeleteDead {
+		say(ctx, "deleting garbage...")
+	}
+	dir, err := os.Open(c.storeDir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	d := &deleter{collection: c, dir: dir, victims: victims}
+	if c.opts.MaxFreed < math.MaxUint64 {
+		err = d.deleteOneByOne(ctx)
+	} else {
+		err = d.deleteInBatches(ctx)
+	}
+	c.result.BytesFreed = d.freed
+	if errors.Is(err, errGCLimit) {
+		say(ctx, "deleted more than %d bytes; stopping", c.opts.MaxFreed)
+		return nil
+	}
+	return err
+}
+
+// A deleter deletes the victims of a collection.
+type deleter struct {
+	*collection
+	dir     *os.File // the store directory
+	victims []victim // those that are left
+
+	mu    sync.Mutex
+	freed uint64
+}
+
+// deleteOneByOne stops as soon as enough is freed.
+func (d *deleter) deleteOneByOne(ctx context.Context) error {
+	for {
+		batch, err := d.next(ctx, 1)
+		if err != nil || batch == nil {
+			return err
+		}
+		for _, v := range batch {
+			if err := d.remove(v); err != nil {
+				return err
+			}
+		}
+		if d.freed > d.opts.MaxFreed {
+			return errGCLimit
+		}
+	}
+}
+
+// deleteInBatches makes one batch invalid while others are deleted.
+func (d *deleter) deleteInBatches(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	queue := make(chan victim, deletedAtOnce)
+	for range deleters {
+		group.Go(func() error {
+			for v := range queue {
+				if err := d.remove(v); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		defer close(queue)
+		for {
+			batch, err := d.next(ctx, deletedAtOnce)
+			if err != nil || batch == nil {
+				return err
+			}
+			for _, v := range batch {
+				select {
+				case queue <- v:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			}
+		}
+	})
+	return group.Wait()
+}
+
+// next returns the next victims, at most n, which are invalid now: nil when none are left.
+// Until they are deleted, or will not be, roots have to wait for them.
+func (d *deleter) next(ctx context.Context, n int) ([]victim, error) {
+	for len(d.victims) > 0 {
+		if err := ctx.Err(); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		chosen := d.choose(n)
+		if len(chosen) == 0 {
+			break
+		}
+		batch, err := d.invalidate(ctx, chosen)
+		if err != nil {
+			return nil, err
+		}
+		if len(batch) > 0 {
+			for _, v := range batch {
+				say(ctx, "deleting '%s'", d.name(v))
+			}
+			return batch, nil
+		}
+	}
+	return nil, nil
+}
+
+// choose takes the next victims that are still dead.
+func (d *deleter) choose(n int) (batch []victim) {
+	d.server.begin(func(arrived []string) (hashParts []string) {
+		for _, hashPart := range arrived {
+			d.temp[hashPart] = true
+			for _, i := range d.graph.withHash(hashPart) {
+				if d.fates[i] != deleted {
+					d.graph.markFrom(d.marks, i)
+				}
+			}
+		}
+		for len(d.victims) > 0 && len(batch) < n {
+			v := d.victims[0]
+			d.victims = d.victims[1:]
+			switch {
+			case v.place >= 0 && d.marks[v.place] == notMarked:
+				d.fates[v.place] = deleted
+				hashParts = append(hashParts, d.graph.paths[v.place].HashPart())
+			case v.place < 0 && v.path == "":
+			case v.place < 0 && !d.temp[v.path.HashPart()]:
+				hashParts = append(hashParts, v.path.HashPart())
+			default:
+				continue
+			}
+			batch = append(batch, v)
+		}
+		return hashParts
+	})
+	return batch
+}
+
+// invalidate makes a batch invalid, and returns what of it may be deleted.
+func (d *deleter) invalidate(ctx context.Context, batch []victim) ([]victim, error) {
+	var spared []victim
+	err := d.write(ctx, func(c *conn) error {
+		for _, v := range batch {
+			if v.place >= 0 {
+				if err := c.exec("delete from ValidPaths where id = ?", d.graph.ids[v.place]); err != nil {
+					return err
+				}
+			}
+		}
+		var err error
+		spared, err = d.stillValid(c, batch)
+		return err
+	})
+	if errors.As(err, new(*DatabaseError)) && ctx.Err() == nil {
+		// Perhaps something refers to one of them that did not when we looked.
+		spared, err = d.invalidateSingly(ctx, batch)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.without(ctx, batch, spared), nil
+}
+
+// stillValid returns what is valid though it should not be: somebody has registered it after
+// we looked, and has not told us.
+func (d *deleter) stillValid(c *conn, batch []victim) (spared []victim, err error) {
+	for _, v := range batch {
+		if v.place < 0 && v.path == "" {
+			continue
+		}
+		path := v.path
+		if v.place >= 0 {
+			path = d.graph.paths[v.place]
+		}
+		_, valid, err := c.pathID(path)
+		if err != nil {
+			return nil, err
+		}
+		if valid {
+			spared = append(spared, v)
+		}
+	}
+	return spared, nil
+}
+
+// invalidateSingly makes each of a batch invalid that can be, and returns the others.
+func (d *deleter) invalidateSingly(ctx context.Context, batch []victim) (spared []victim, err error) {
+	for _, v := range batch {
+		var valid []victim
+		err := d.write(ctx, func(c *conn) error {
+			if v.place >= 0 {
+				if err := c.invalidate(d.Store.dir, d.graph.paths[v.place]); err != nil {
+					return err
+				}
+			}
+			var err error
+			valid, err = d.stillValid(c, []victim{v})
+			return err
+		})
+		var inUse *InUseError
+		if errors.As(err, &inUse) {
+			say(ctx, "%v", inUse)
+			valid = []victim{v}
+		} else if err != nil {
+			return nil, err
+		}
+		spared = append(spared, valid...)
+	}
+	return spared, nil
+}
+
+// without takes what is spared out of a batch. What that needs is live now.
+func (d *deleter) without(ctx context.Context, batch, spared []victim) []victim {
+	if len(spared) == 0 {
+		return batch
+	}
+	isSpared := make(map[victim]bool, len(spared))
+	for _, v := range spared {
+		isSpared[v] = true
+		if v.place >= 0 {
+			d.graph.markFrom(d.marks, v.place)
+		}
+		d.server.end(d.hashPart(v))
+	}
+	var left []victim
+	for _, v := range batch {
+		if !isSpared[v] {
+			left = append(left, v)
+		}
+	}
+	return left
+}
+
+// hashPart returns the hash part of a victim, or "".
+func (c *collection) hashPart(v victim) string {
+	switch {
+	case v.place >= 0:
+		return c.graph.paths[v.place].HashPart()
+	case v.path != "":
+		return v.path.HashPart()
+	}
+	return ""
+}
+
+// remove deletes a victim from the disk.
+func (d *deleter) remove(v victim) error {
+	defer d.server.end(d.hashPart(v))
+	base := d.base(v)
+	if v.place < 0 && v.path == "" && strings.HasPrefix(base, "tmp-") {
+		free, unlock, err := d.lockTempDir(base)
+		if err != nil || !free {
+			return err
+		}
+		defer unlock()
+	}
+	freed, err := removeTree(d.dir, base)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.freed += freed
+	d.result.Paths = append(d.result.Paths, d.name(v))
+	if err != nil {
+		return fmt.Errorf("deleting '%s': %w", d.name(v), err)
+	}
+	return nil
+}
+
+// lockTempDir locks a temporary directory, or reports that somebody has it in use.
+func (d *deleter) lockTempDir(base string) (free bool, unlock func(), err error) {
+	f, err := os.Open(d.storeDir + "/" + base)
+	if err != nil {
+		return false, nil, ignoreMissing(err)
+	}
+	free, err = tryLock(f, lockExclusive)
+	if err != nil || !free {
+		return false, nil, errors.Join(err, f.Close())
+	}
+	return true, func() { f.Close() }, nil
+}

@@ -1,0 +1,252 @@
+package localstore
+
+import (
+	"slices"
+
+	"zombiezen.com/go/sqlite"
+
+	"pix/storepath"
+)
+
+// A graph is what valid paths need each other for, as of one moment. All of it is in memory: to
+// ask the database of each path is what makes collecting garbage slow. Paths are known by
+// their places in a list.
+type graph struct {
+	dir   storepath.Dir
+	paths []storepath.Path
+	ids   []int64 // in the database, ascending
+
+	byHash map[string]int32   // the first path with a hash part
+	twins  map[string][]int32 // further ones, of which there are none in a sane store
+
+	refs edges // from each path to those that it refers to, but not to itself
+	keep edges // to what settings keep along with it: derivers, outputs
+}
+
+// edges are lists of places, one for each path.
+type edges struct {
+	start []int32 // of the list of each path; one more at the end
+	to    []int32
+}
+
+func (e edges) of(i int32) []int32 { return e.to[e.start[i]:e.start[i+1]] }
+
+// An edge leads from a path to one that it needs.
+type edge struct{ from, to int32 }
+
+// newEdges sorts edges between n paths into lists.
+func newEdges(n int, all []edge) edges {
+	e := edges{start: make([]int32, n+1), to: make([]int32, len(all))}
+	for _, a := range all {
+		e.start[a.from+1]++
+	}
+	for i := range n {
+		e.start[i+1] += e.start[i]
+	}
+	next := slices.Clone(e.start)
+	for _, a := range all {
+		e.to[next[a.from]] = a.to
+		next[a.from]++
+	}
+	return e
+}
+
+// reversed returns the edges from what is needed to what needs it.
+func (e edges) reversed() edges {
+	n := len(e.start) - 1
+	all := make([]edge, 0, len(e.to))
+	for i := range n {
+		for _, j := range e.of(int32(i)) {
+			all = append(all, edge{j, int32(i)})
+		}
+	}
+	return newEdges(n, all)
+}
+
+// loadGraph reads the graph from the database.
+func loadGraph(c *conn, dir storepath.Dir, keepOutputs, keepDerivations bool) (*graph, error) {
+	g := &graph{dir: dir, byHash: make(map[string]int32), twins: make(map[string][]int32)}
+	err := c.snapshot(func() error {
+		derivers, err := g.loadPaths(c, keepDerivations)
+		if err != nil {
+			return err
+		}
+		if err := g.loadRefs(c); err != nil {
+			return err
+		}
+		var keep []edge
+		for _, d := range derivers {
+			if to, ok := g.find(d.deriver); ok {
+				keep = append(keep, edge{d.of, to})
+			}
+		}
+		if keepOutputs {
+			outputs, err := g.loadOutputs(c)
+			if err != nil {
+				return err
+			}
+			keep = append(keep, outputs...)
+		}
+		g.keep = newEdges(len(g.paths), keep)
+		return nil
+	})
+	return g, err
+}
+
+// snapshot calls f within a transaction that reads, so that all that it asks is of one moment.
+func (c *conn) snapshot(f func() error) error {
+	if err := c.exec("begin"); err != nil {
+		return err
+	}
+	defer c.rollback() // there is nothing to undo
+	return f()
+}
+
+// A derived path is one that has a deriver.
+type derived struct {
+	of      int32
+	deriver storepath.Path
+}
+
+func (g *graph) loadPaths(c *conn, withDerivers bool) (derivers []derived, err error) {
+	query := "select id, path from ValidPaths order by id"
+	if withDerivers {
+		query = "select id, path, deriver from ValidPaths order by id"
+	}
+	err = c.query(query, func(row *sqlite.Stmt) error {
+		path, err := g.dir.Parse(row.ColumnText(1))
+		if err != nil {
+			return err
+		}
+		i := int32(len(g.paths))
+		g.paths = append(g.paths, path)
+		g.ids = append(g.ids, row.ColumnInt64(0))
+		g.index(path.HashPart(), i)
+		if withDerivers && !row.ColumnIsNull(2) {
+			if deriver, err := g.dir.Parse(row.ColumnText(2)); err == nil && deriver != path {
+				derivers = append(derivers, derived{i, deriver})
+			}
+		}
+		return nil
+	})
+	return derivers, err
+}
+
+func (g *graph) index(hashPart string, i int32) {
+	if _, taken := g.byHash[hashPart]; taken {
+		g.twins[hashPart] = append(g.twins[hashPart], i)
+	} else {
+		g.byHash[hashPart] = i
+	}
+}
+
+func (g *graph) loadRefs(c *conn) error {
+	var all []edge
+	err := c.query("select referrer, reference from Refs", func(row *sqlite.Stmt) error {
+		from, ok1 := g.place(row.ColumnInt64(0))
+		to, ok2 := g.place(row.ColumnInt64(1))
+		if ok1 && ok2 && from != to {
+			all = append(all, edge{from, to})
+		}
+		return nil
+	})
+	g.refs = newEdges(len(g.paths), all)
+	return err
+}
+
+// loadOutputs returns the edges from derivations to their valid outputs.
+func (g *graph) loadOutputs(c *conn) ([]edge, error) {
+	var all []edge
+	err := c.query("select drv, path from DerivationOutputs", func(row *sqlite.Stmt) error {
+		from, ok := g.place(row.ColumnInt64(0))
+		if !ok {
+			return nil
+		}
+		path, err := g.dir.Parse(row.ColumnText(1))
+		if err != nil {
+			return nil // the output of a derivation that has not got one
+		}
+		if to, ok := g.find(path); ok && to != from {
+			all = append(all, edge{from, to})
+		}
+		return nil
+	})
+	return all, err
+}
+
+// place returns where the path with a number in the database is.
+func (g *graph) place(id int64) (int32, bool) {
+	// Mostly they are numbered without gaps.
+	if len(g.ids) > 0 {
+		if i := id - g.ids[0]; i >= 0 && i < int64(len(g.ids)) && g.ids[i] == id {
+			return int32(i), true
+		}
+	}
+	i, ok := slices.BinarySearch(g.ids, id)
+	return int32(i), ok
+}
+
+// find returns where a path is, if it is valid.
+func (g *graph) find(path storepath.Path) (int32, bool) {
+	hashPart := path.HashPart()
+	i, ok := g.byHash[hashPart]
+	if !ok || g.paths[i] == path {
+		return i, ok
+	}
+	for _, i := range g.twins[hashPart] {
+		if g.paths[i] == path {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// withHash returns where the paths with a hash part are.
+func (g *graph) withHash(hashPart string) []int32 {
+	i, ok := g.byHash[hashPart]
+	if !ok {
+		return nil
+	}
+	return append([]int32{i}, g.twins[hashPart]...)
+}
+
+// A mark says that a path is needed, and by which.
+type mark int32
+
+const (
+	notMarked mark = -2
+	byRoot    mark = -1 // by nothing but a root; else the place of the path that needs it
+)
+
+// newMarks returns the marks of a graph in which nothing is known to be needed.
+func (g *graph) newMarks() []mark {
+	marks := make([]mark, len(g.paths))
+	for i := range marks {
+		marks[i] = notMarked
+	}
+	return marks
+}
+
+// markFrom marks roots, and all that they need, which is not marked yet: the nearest first, so
+// that following the marks back is a shortest way to a root.
+func (g *graph) markFrom(marks []mark, roots ...int32) {
+	var todo []int32
+	for _, i := range roots {
+		if marks[i] == notMarked {
+			marks[i] = byRoot
+			todo = append(todo, i)
+		}
+	}
+	for len(todo) > 0 {
+		i := todo[0]
+		todo = todo[1:]
+		for _, needs := range [...][]int32{g.refs.of(i), g.keep.of(i)} {
+			for _, j := range needs {
+				if marks[j] == notMarked {
+					marks[j] = mark(i)
+					todo = append(todo, j)
+				}
+			}
+		}
+	}
+}

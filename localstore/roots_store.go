@@ -1,0 +1,79 @@
+package localstore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// AddIndirectRoot makes the symlink at link, an absolute name, a root for as long as it is there
+// and points into the store. See [Store.FindRoots].
+func (s *Store) AddIndirectRoot(_ context.Context, link string) error {
+	if s.opts.ReadOnly {
+		return ErrReadOnly
+	}
+	return addIndirectRoot(s.layout, link)
+}
+
+// AddPermRoot makes a symlink at link, an absolute name, to a path, and that a root. It returns
+// the name without ".." and the like. What is there already is replaced if it is a symlink into
+// the store; if it is anything else, the error is fs.ErrExist.
+func (s *Store) AddPermRoot(ctx context.Context, path storepath.Path, link string) (string, error) {
+	if s.opts.ReadOnly {
+		return "", ErrReadOnly
+	}
+	if err := s.AddTempRoot(ctx, path); err != nil {
+		return "", err
+	}
+	return addPermRoot(s.layout, path, link)
+}
+
+// FindRoots returns what keeps paths from being collected, sorted by path and link:
+//
+//   - symlinks below gcroots and profiles, in the state directory; a file there that has the
+//     name of a store path; and symlinks that those in gcroots/auto point to;
+//   - what running processes use, as far as this one may see that; the link is the file in
+//     /proc that says so, or "{lsof}";
+//   - temporary roots, which are "{temp:PID}", and which need not be valid.
+//
+// A link in gcroots/auto that leads nowhere is deleted.
+func (s *Store) FindRoots(ctx context.Context) ([]store.Root, error) {
+	roots, err := findRootsNoTemp(ctx, s.layout)
+	if err != nil {
+		return nil, err
+	}
+	if roots, err = s.validRoots(ctx, roots); err != nil {
+		return nil, err
+	}
+	temporary, err := findTempRoots(ctx, s.layout)
+	if err != nil {
+		return nil, err
+	}
+	roots = append(roots, temporary...)
+	slices.SortFunc(roots, func(a, b store.Root) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Link, b.Link))
+	})
+	return slices.Compact(roots), nil
+}
+
+// validRoots returns those of the roots whose paths are valid.
+func (s *Store) validRoots(ctx context.Context, roots []store.Root) ([]store.Root, error) {
+	paths := make([]storepath.Path, len(roots))
+	for i, r := range roots {
+		paths[i] = r.Path
+	}
+	valid, err := s.QueryValidPaths(ctx, paths, false)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(roots, func(r store.Root) bool {
+		_, is := slices.BinarySearch(valid, r.Path)
+		if !is {
+			say(ctx, "skipping invalid root from '%s' to '%s'", r.Link, r.Path)
+		}
+		return !is
+	}), nil
+}
