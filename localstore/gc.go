@@ -11,6 +11,11 @@ import (
 	"pix/storepath"
 )
 
+var (
+	_ store.Collector         = (*Store)(nil)
+	_ store.LivenessExplainer = (*Store)(nil)
+)
+
 // CollectGarbage says what is live or dead, or deletes what is dead, as Nix 2.34 does.
 //
 // Live is what roots need ([Store.FindRoots]), and temporary roots, valid or not: what they refer
@@ -121,14 +126,13 @@ func (c *collection) run(ctx context.Context) error {
 		}
 		return nil
 	}
-	err = c.delete(ctx, plan.victims)
-	if err == nil {
-		err = c.cleanUp(ctx)
+	if err := c.delete(ctx, plan.victims); err != nil {
+		return err
 	}
-	if err == nil && plan.alive != "" {
-		err = &AliveError{plan.alive}
+	if plan.alive != "" {
+		return &AliveError{plan.alive}
 	}
-	return err
+	return c.cleanUp(ctx)
 }
 
 // cleanUp deletes what is useless once objects are deleted.

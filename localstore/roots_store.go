@@ -9,6 +9,8 @@ import (
 	"pix/storepath"
 )
 
+var _ store.Rooter = (*Store)(nil)
+
 // AddIndirectRoot makes the symlink at link, an absolute name, a root for as long as it is there
 // and points into the store. See [Store.FindRoots].
 func (s *Store) AddIndirectRoot(_ context.Context, link string) error {

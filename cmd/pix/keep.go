@@ -57,17 +57,26 @@ func (a *app) printRoots(roots []store.Root, asJSON bool) error {
 }
 
 func newGC(a *app) *cobra.Command {
-	var dryRun, asJSON bool
+	var dryRun, explain, asJSON bool
 	var maxFreed string
 	cmd := &cobra.Command{
 		Use:   "gc [PATH...]",
 		Short: "Collect garbage",
 		Long: `Collect garbage: delete the paths that no root needs, or of these only the given ones, which must
-not be needed. Prints the paths that were deleted, and on standard error what was freed.`,
-		Example:           "  pix gc --max-freed 10G",
+not be needed. Prints the paths that were deleted, and on standard error what was freed.
+
+With --explain nothing is collected: for each path a root that keeps it is printed, and the way
+from there to the path. The exit code is 1 if one of them is garbage.`,
+		Example:           "  pix gc --max-freed 10G\n  pix gc --explain /nix/store/...-hello",
 		GroupID:           groupKeeping,
 		ValidArgsFunction: a.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if explain {
+				if dryRun || maxFreed != "" || len(args) == 0 {
+					return &usageError{fmt.Errorf("--explain takes paths, and no other flag but --json")}
+				}
+				return a.explainLiveness(cmd.Context(), args, asJSON)
+			}
 			opts, err := a.gcOptions(args, dryRun, maxFreed)
 			if err != nil {
 				return err
@@ -83,8 +92,9 @@ not be needed. Prints the paths that were deleted, and on standard error what wa
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&dryRun, "dry-run", false, "print what would be deleted, and delete nothing")
+	flags.BoolVar(&explain, "explain", false, "collect nothing, and print why the paths are no garbage")
 	flags.StringVar(&maxFreed, "max-freed", "", "stop when that many `bytes` are freed; K, M, G and T may follow")
-	flags.BoolVar(&asJSON, "json", false, "print an object with paths and bytesFreed")
+	flags.BoolVar(&asJSON, "json", false, "print an object with paths and bytesFreed, or with --explain a list of objects")
 	freeValue(cmd, "max-freed")
 	return cmd
 }

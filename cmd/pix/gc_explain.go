@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// explainLiveness prints why paths are no garbage.
+func (a *app) explainLiveness(ctx context.Context, args []string, asJSON bool) error {
+	paths, err := a.paths(args)
+	if err != nil {
+		return err
+	}
+	return a.withStore(ctx, func(ctx context.Context, s store.Store) error {
+		var b strings.Builder
+		objects := make([]livenessJSON, len(paths))
+		garbage := false
+		for i, p := range paths {
+			l, err := store.ExplainLiveness(ctx, s, p)
+			if err != nil {
+				return err
+			}
+			objects[i] = newLivenessJSON(p, l)
+			garbage = garbage || l == nil
+			writeLiveness(&b, p, l)
+		}
+		if err := a.printEither(b.String(), objects, asJSON); err != nil {
+			return err
+		}
+		if garbage {
+			return &silentError{exitNo}
+		}
+		return nil
+	})
+}
+
+// writeLiveness writes the root, and below it the paths that lead from it to p.
+func writeLiveness(b *strings.Builder, p storepath.Path, l *store.Liveness) {
+	if l == nil {
+		fmt.Fprintf(b, "%s is garbage: no root needs it\n", p)
+		return
+	}
+	fmt.Fprintln(b, l.Root.Link)
+	for i, step := range l.Chain {
+		fmt.Fprintf(b, "%s%s", strings.Repeat("  ", i+1), step.Path)
+		switch step.Needed {
+		case store.LiveDeriver:
+			b.WriteString(" (which made it)")
+		case store.LiveOutput:
+			b.WriteString(" (which it makes)")
+		}
+		b.WriteString("\n")
+	}
+}
+
+// A livenessJSON is what --json prints for a path.
+type livenessJSON struct {
+	Path  storepath.Path `json:"path"`
+	Root  *string        `json:"root"` // null if it is garbage
+	Chain []livenessStep `json:"chain"`
+}
+
+type livenessStep struct {
+	Path   storepath.Path `json:"path"`
+	Needed string         `json:"needed"`
+}
+
+func newLivenessJSON(p storepath.Path, l *store.Liveness) livenessJSON {
+	object := livenessJSON{Path: p, Chain: []livenessStep{}}
+	if l == nil {
+		return object
+	}
+	object.Root = &l.Root.Link
+	for _, step := range l.Chain {
+		object.Chain = append(object.Chain, livenessStep{step.Path, step.Needed.String()})
+	}
+	return object
+}
