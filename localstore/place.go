@@ -56,6 +56,9 @@ func (s *Store) put(ctx context.Context, path storepath.Path, valid bool, make f
 	if err == nil {
 		err = clearAttributes(s.object(path))
 	}
+	if err == nil {
+		err = s.autoOptimise(ctx, path, valid)
+	}
 	if err == nil && s.opts.SyncObjects {
 		err = syncObject(s.object(path))
 	}

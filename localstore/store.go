@@ -52,6 +52,13 @@ type Options struct {
 	// DropDerivers collects derivations even if outputs of theirs are live. It is the opposite
 	// of Nix's keep-derivations.
 	DropDerivers bool
+
+	// AutoOptimise makes files of objects that are added one with equal ones that are there,
+	// Nix's auto-optimise-store.
+	AutoOptimise bool
+
+	// RepairFrom is the store that [Store.VerifyStore] takes objects from that are damaged.
+	RepairFrom store.Store
 }
 
 // A Store is an open store in a directory. Any number of goroutines and processes, Nix's

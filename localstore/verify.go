@@ -1,0 +1,234 @@
+package localstore
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"pix/nar"
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+var _ store.Verifier = (*Store)(nil)
+
+// VerifyStore checks that every valid path has an object, and reports whether errors remain. A path
+// without an object is made invalid, unless what refers to it has one. With checkContents, all
+// objects and the files in .links are read and their hashes compared; hashes and sizes that
+// are not known are filled in. What is wrong is told as log lines, in the words of Nix, and it goes on.
+//
+// With repair, wrong files in .links are deleted, and wrong objects taken from
+// [Options.RepairFrom]. No garbage is collected meanwhile.
+func (s *Store) VerifyStore(ctx context.Context, checkContents, repair bool) (errorsRemain bool, err error) {
+	say(ctx, "reading the Nix store...")
+	if !s.opts.ReadOnly {
+		gcLock, err := openGCLock(s.layout)
+		if err != nil {
+			return false, err
+		}
+		defer gcLock.Close()
+		waiting := func() { say(ctx, "waiting for the big garbage collector lock...") }
+		if err := lock(ctx, gcLock, lockShared, waiting); err != nil {
+			return false, err
+		}
+	}
+	v := &verifier{Store: s, repair: repair, done: make(map[storepath.Path]bool)}
+	if err := v.existence(ctx); err != nil {
+		return false, err
+	}
+	if checkContents {
+		if err := v.linkHashes(ctx); err != nil {
+			return false, err
+		}
+		if err := v.objectHashes(ctx); err != nil {
+			return false, err
+		}
+	}
+	return v.errorsRemain, nil
+}
+
+// A verifier is one call of VerifyStore.
+type verifier struct {
+	*Store
+	repair       bool
+	errorsRemain bool
+
+	there map[string]bool         // what lies in the store directory
+	done  map[storepath.Path]bool // the paths whose existence was checked: whether they are valid
+	valid []storepath.Path        // sorted
+}
+
+// existence checks that valid paths have objects.
+func (v *verifier) existence(ctx context.Context) error {
+	entries, err := os.ReadDir(v.storeDir)
+	if err != nil {
+		return err
+	}
+	v.there = make(map[string]bool, len(entries))
+	for _, entry := range entries {
+		v.there[entry.Name()] = true
+	}
+	say(ctx, "checking path existence...")
+	paths, err := v.QueryAllValidPaths(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range paths {
+		if err := v.exists(ctx, p); err != nil {
+			return err
+		}
+		if v.done[p] {
+			v.valid = append(v.valid, p)
+		}
+	}
+	return nil
+}
+
+// exists checks that a path has an object. Those that refer to it are checked first: if none of
+// them has one either, the path can be forgotten.
+func (v *verifier) exists(ctx context.Context, path storepath.Path) error {
+	if _, done := v.done[path]; done {
+		return nil
+	}
+	v.done[path] = v.there[path.Base()]
+	if v.done[path] {
+		return nil
+	}
+	referrers, err := v.QueryReferrers(ctx, path)
+	if err != nil {
+		return err
+	}
+	needed := false
+	for _, r := range referrers {
+		if r != path {
+			if err := v.exists(ctx, r); err != nil {
+				return err
+			}
+			needed = needed || v.done[r]
+		}
+	}
+	switch {
+	case !needed && !v.opts.ReadOnly:
+		say(ctx, "path '%s' disappeared, removing from database...", path)
+		return v.invalidatePath(ctx, path)
+	case needed:
+		say(ctx, "path '%s' disappeared, but it still has valid referrers!", path)
+	default:
+		say(ctx, "path '%s' disappeared", path)
+	}
+	v.repairOrCount(ctx, path)
+	return nil
+}
+
+// linkHashes checks the files in .links.
+func (v *verifier) linkHashes(ctx context.Context) error {
+	say(ctx, "checking link hashes...")
+	entries, err := os.ReadDir(v.links())
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	return inOrder(entries,
+		func(entry os.DirEntry) (nixhash.Hash, error) {
+			h, _, err := nar.HashPath(ctx, filepath.Join(v.links(), entry.Name()), nixhash.SHA256, nil)
+			return h, err
+		},
+		func(entry os.DirEntry, hash nixhash.Hash, err error) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if ignoreMissing(err) != nil {
+				return err
+			}
+			if err != nil || hash.Nix32() == entry.Name() {
+				return nil
+			}
+			return v.badLink(ctx, filepath.Join(v.links(), entry.Name()), hash)
+		})
+}
+
+func (v *verifier) badLink(ctx context.Context, link string, hash nixhash.Hash) error {
+	say(ctx, "link '%s' was modified! expected hash %s, got '%s'", link, filepath.Base(link), hash.Nix32())
+	if !v.repair {
+		v.errorsRemain = true
+		return nil
+	}
+	if err := ignoreMissing(os.Remove(link)); err != nil {
+		return err
+	}
+	say(ctx, "removed link '%s'", link)
+	return nil
+}
+
+// A checked path is one whose object was read.
+type checked struct {
+	info *store.PathInfo
+	hash nixhash.Hash
+	size uint64
+}
+
+// objectHashes checks the objects of valid paths.
+func (v *verifier) objectHashes(ctx context.Context) error {
+	say(ctx, "checking store hashes...")
+	return inOrder(v.valid,
+		func(path storepath.Path) (c checked, err error) {
+			if c.info, err = v.QueryPathInfo(ctx, path); err == nil {
+				c.hash, c.size, err = nar.HashPath(ctx, v.object(path), nixhash.SHA256, nil)
+			}
+			return c, err
+		},
+		func(path storepath.Path, c checked, err error) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err == nil {
+				err = v.compare(ctx, c)
+			}
+			if err != nil {
+				say(ctx, "error: %v", err)
+				v.errorsRemain = true
+			}
+			return nil
+		})
+}
+
+// noHash is what very old databases have where a hash is not known.
+var noHash = nixhash.SHA256Hash([32]byte{})
+
+// compare compares an object with what is known of it.
+func (v *verifier) compare(ctx context.Context, c checked) error {
+	if c.info.NARHash != noHash && c.info.NARHash != c.hash {
+		say(ctx, "path '%s' was modified! expected hash '%s', got '%s'", c.info.Path, c.info.NARHash.WithNix32(), c.hash.WithNix32())
+		v.repairOrCount(ctx, c.info.Path)
+		return nil
+	}
+	info := *c.info
+	if info.NARHash == noHash {
+		say(ctx, "fixing missing hash on '%s'", info.Path)
+		info.NARHash = c.hash
+	}
+	if info.NARSize == 0 {
+		say(ctx, "updating size field on '%s' to %d", info.Path, c.size)
+		info.NARSize = c.size
+	}
+	if info.NARHash == c.info.NARHash && info.NARSize == c.info.NARSize {
+		return nil
+	}
+	return v.write(ctx, func(c *conn) error { return c.updateInfo(&info) })
+}
+
+// repairOrCount repairs a path, if that is wanted and possible, or counts an error that remains.
+func (v *verifier) repairOrCount(ctx context.Context, path storepath.Path) {
+	if !v.repair {
+		v.errorsRemain = true
+		return
+	}
+	if err := v.repairPath(ctx, path); err != nil {
+		say(ctx, "error: %v", err)
+		v.errorsRemain = true
+	}
+}
+
+// errNoRepairs is why nothing can be repaired.
+var errNoRepairs = errors.New("there is no store to take it from")
