@@ -104,13 +104,16 @@ func (a *archive) read(p []byte) (int, error) {
 	a.hasher.Write(p[:n])
 	switch {
 	case err == io.EOF && uint64(n) < left:
-		return 0, sizeMismatch("NAR size", a.info.NARSize, a.hasher.Size())
+		err = sizeMismatch("NAR size", a.info.NARSize, a.hasher.Size())
 	case err != nil && err != io.EOF:
-		return n, a.whyNot(err)
-	case uint64(n) == left: // all is here: it is given out if it is right
-		if err := a.verify(); err != nil {
-			return 0, err
-		}
+		err = a.whyNot(err)
+	case uint64(n) == left: // all is here
+		err = a.verify()
+	default:
+		err = nil
+	}
+	if err != nil {
+		return 0, err // and not the last bytes, with which somebody might be content
 	}
 	return n, nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"slices"
 	"sync"
 
@@ -49,7 +48,7 @@ func (s *Store) BuildLog(ctx context.Context, drv storepath.Path) (io.ReadCloser
 		return nil, err
 	}
 	ctx, cancel := s.untilClosed(ctx)
-	f, err := s.files.open(ctx, name, math.MaxInt64) // a log is as long as it is
+	f, err := s.files.open(ctx, name)
 	if err != nil {
 		cancel(nil)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -34,7 +34,16 @@ func (d *directory) place(name string) (string, error) {
 	return filepath.Join(d.path, filepath.FromSlash(name)), nil
 }
 
-func (d *directory) open(ctx context.Context, name string, _ uint64) (io.ReadCloser, error) {
+func (d *directory) read(ctx context.Context, name string, limit int64) ([]byte, error) {
+	f, err := d.open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readUpTo(f, limit)
+}
+
+func (d *directory) open(ctx context.Context, name string) (io.ReadCloser, error) {
 	place, err := d.place(name)
 	if err != nil {
 		return nil, err
@@ -57,8 +66,8 @@ func (d *directory) open(ctx context.Context, name string, _ uint64) (io.ReadClo
 
 // openArchive opens what the URL of a narinfo names. As for Nix that is the name of a file
 // in the cache, and nothing in it has another meaning.
-func (d *directory) openArchive(ctx context.Context, ref string, size uint64) (io.ReadCloser, error) {
-	return d.open(ctx, ref, size)
+func (d *directory) openArchive(ctx context.Context, ref string, _ uint64) (io.ReadCloser, error) {
+	return d.open(ctx, ref)
 }
 
 // A contextFile ends with a context.

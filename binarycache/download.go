@@ -32,14 +32,38 @@ type download struct {
 	err       error
 }
 
-// download asks for a file and waits until it begins to come. The error is a
-// [*RequestError], or that of the context.
-func (r *remote) download(ctx context.Context, u *url.URL, accept string, size uint64) (io.ReadCloser, error) {
-	d := &download{remote: r, ctx: ctx, url: u, accept: accept, size: size, patience: patience{opts: r.opts}}
+func (r *remote) newDownload(ctx context.Context, u *url.URL, accept string, size uint64) *download {
+	return &download{remote: r, ctx: ctx, url: u, accept: accept, size: size, patience: patience{opts: r.opts}}
+}
+
+// start waits until the file begins to come. The error is a [*RequestError], or that of the
+// context.
+func (d *download) start() (io.ReadCloser, error) {
 	if err := d.connect(); err != nil {
 		return nil, err
 	}
 	return d, nil
+}
+
+// readWhole reads a file of no more than limit bytes. When it breaks, all comes anew: small
+// files change, and two halves may be of different ones.
+func (d *download) readWhole(limit int64) ([]byte, error) {
+	defer d.hangUp()
+	for {
+		if err := d.connect(); err != nil {
+			return nil, err
+		}
+		b, err := readUpTo(d.body, limit)
+		if err == nil {
+			d.answer.body.drain() // decoders may not have seen the end
+		}
+		if err == nil || err == errTooLong {
+			return b, err
+		}
+		if err := d.wait(&RequestError{Err: err}, 0); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func (d *download) Read(p []byte) (int, error) {

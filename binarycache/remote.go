@@ -3,9 +3,11 @@ package binarycache
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -45,13 +47,16 @@ func newRemote(base *url.URL, opts *HTTPOptions) (*remote, error) {
 	return r, nil
 }
 
+// testRoots are the roots that tests trust; nil is those of the system.
+var testRoots *x509.CertPool
+
 func newTransport(opts *HTTPOptions) *http.Transport {
 	dialer := &net.Dialer{Timeout: opts.ConnectTimeout}
 	return &http.Transport{
 		Proxy:                  opts.Proxy,
 		DialContext:            dialer.DialContext,
 		TLSHandshakeTimeout:    opts.ConnectTimeout,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: testRoots},
 		ForceAttemptHTTP2:      true,
 		MaxIdleConnsPerHost:    opts.Parallel,
 		IdleConnTimeout:        90 * time.Second,
@@ -81,9 +86,15 @@ const (
 	acceptArchive = "identity"
 )
 
-func (r *remote) open(ctx context.Context, name string, size uint64) (io.ReadCloser, error) {
-	return r.download(ctx, r.base.ResolveReference(&url.URL{Path: name}), acceptSmall, size)
+func (r *remote) read(ctx context.Context, name string, limit int64) ([]byte, error) {
+	return r.newDownload(ctx, r.fileURL(name), acceptSmall, uint64(limit)).readWhole(limit)
 }
+
+func (r *remote) open(ctx context.Context, name string) (io.ReadCloser, error) {
+	return r.newDownload(ctx, r.fileURL(name), acceptSmall, math.MaxUint64).start()
+}
+
+func (r *remote) fileURL(name string) *url.URL { return r.base.ResolveReference(&url.URL{Path: name}) }
 
 // openArchive resolves the URL of a narinfo as Nix does: it may have parameters, and be
 // somewhere else altogether. What comes from there has to be the right archive all the
@@ -97,7 +108,7 @@ func (r *remote) openArchive(ctx context.Context, ref string, size uint64) (io.R
 		return nil, fmt.Errorf("the URL '%s' is not one of HTTP", u.Redacted())
 	}
 	u.Fragment = ""
-	return r.download(ctx, u, acceptArchive, size)
+	return r.newDownload(ctx, u, acceptArchive, size).start()
 }
 
 // An answer is one that has begun to come.

@@ -41,11 +41,15 @@ type Store struct {
 
 // files are those of a cache.
 type files interface {
-	// open opens a file by its name, which is relative to the cache and has slashes. More
-	// than size bytes of it are not wanted. The error is [fs.ErrNotExist] if there is none.
-	open(ctx context.Context, name string, size uint64) (io.ReadCloser, error)
+	// read reads a whole file of no more than limit bytes by its name, which is relative to
+	// the cache and has slashes. The error is [fs.ErrNotExist] if there is none.
+	read(ctx context.Context, name string, limit int64) ([]byte, error)
 
-	// openArchive opens what the URL of a narinfo names, in the same way.
+	// open opens a file of any length, in the same way.
+	open(ctx context.Context, name string) (io.ReadCloser, error)
+
+	// openArchive opens what the URL of a narinfo names, of which no more than size bytes
+	// are wanted.
 	openArchive(ctx context.Context, ref string, size uint64) (io.ReadCloser, error)
 
 	close()
@@ -148,23 +152,21 @@ func (s *Store) read(ctx context.Context, name string, limit int64) ([]byte, err
 		return nil, ended(ctx)
 	}
 	defer s.slots.Release(1)
-	f, err := s.files.open(ctx, name, uint64(limit))
-	if err != nil {
-		return nil, err
+	b, err := s.files.read(ctx, name, limit)
+	if errors.Is(err, errTooLong) {
+		err = fmt.Errorf("file '%s' of %s: %w, %d bytes", name, s.uri, err, limit)
 	}
-	defer f.Close()
-	b, err := readUpTo(f, limit)
-	if err != nil {
-		return nil, fmt.Errorf("file '%s' of %s: %w", name, s.uri, err)
-	}
-	return b, nil
+	return b, err
 }
+
+// errTooLong says that a file has more bytes than it may have.
+var errTooLong = errors.New("it is longer than it may be")
 
 // readUpTo reads all, which must be no more than limit bytes.
 func readUpTo(r io.Reader, limit int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(b)) > limit {
-		return nil, fmt.Errorf("it has more than %d bytes", limit)
+		return nil, errTooLong
 	}
 	return b, err
 }
