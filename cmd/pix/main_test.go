@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -146,6 +148,7 @@ func params(dir, socket string) testscript.Params {
 			"exitcode": exitcode,
 			"nar":      narOf,
 			"oddtree":  oddTree,
+			"serve":    serveDir,
 		},
 	}
 }
@@ -166,6 +169,16 @@ func exitcode(ts *testscript.TestScript, neg bool, args []string) {
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
+}
+
+// serve DIR serves a directory over HTTP until the script ends, at $URL.
+func serveDir(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: serve DIR")
+	}
+	server := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs(args[0]))))
+	ts.Defer(server.Close)
+	ts.Setenv("URL", server.URL)
 }
 
 // setup gives a script the repository's testdata, and the socket of a daemon. Without one
