@@ -128,9 +128,12 @@ func (f Field) String() string {
 type Event interface{ event() }
 
 // A Log is a line for people, possibly with ANSI colours ([Plain] removes them).
-// The protocol does not say how important it is.
 type Log struct {
 	Text string // without the line feed at its end
+
+	// Level is how important the line is, where that is known: the protocol does not say
+	// it. Whoever sends lines to a client leaves out those that it does not want.
+	Level Verbosity
 }
 
 // A Start begins an activity.

@@ -14,7 +14,12 @@ import (
 func (c *conn) buildPaths(ctx context.Context, req *protocol.BuildPathsRequest) (*protocol.Ack, error) {
 	b, ok := store.As[store.Builder](c.store)
 	if !ok {
-		return nil, unsupported("buildPaths")
+		for _, path := range req.Paths {
+			if err := c.checkPresent(ctx, path); err != nil {
+				return nil, err
+			}
+		}
+		return new(protocol.Ack), nil
 	}
 	return new(protocol.Ack), reason(b.BuildPaths(ctx, req.Paths, req.Mode))
 }
@@ -40,7 +45,7 @@ func (c *conn) buildPathsWithResults(ctx context.Context, req *protocol.BuildPat
 	}
 	b, ok := store.As[store.Builder](c.store)
 	if !ok {
-		return nil, unsupported("buildPathsWithResults")
+		return c.presentResults(ctx, req.Paths)
 	}
 	reply := new(protocol.BuildPathsWithResultsReply)
 	for _, path := range req.Paths {
@@ -99,6 +104,10 @@ func (c *conn) result(ctx context.Context, path derivation.DerivedPath, failed e
 // could tell whether others are what they claim to be; and it puts that derivation into
 // the store, under the path that is really its own.
 func (c *conn) buildDerivation(ctx context.Context, req *protocol.BuildDerivationRequest) (*protocol.BuildDerivationReply, error) {
+	b, ok := store.As[store.DerivationBuilder](c.store)
+	if !ok {
+		return nil, unsupported("buildDerivation")
+	}
 	path := req.Path
 	if !c.trusted {
 		kind, err := req.Derivation.Kind()
@@ -111,10 +120,6 @@ func (c *conn) buildDerivation(ctx context.Context, req *protocol.BuildDerivatio
 		if path, err = c.writeDerivation(ctx, req.Derivation); err != nil {
 			return nil, err
 		}
-	}
-	b, ok := store.As[store.DerivationBuilder](c.store)
-	if !ok {
-		return nil, unsupported("buildDerivation")
 	}
 	result, err := b.BuildDerivation(ctx, path, req.Derivation, req.Mode)
 	if err != nil {

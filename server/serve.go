@@ -179,7 +179,7 @@ func (c *conn) handshake() error {
 		return early(err)
 	}
 	c.params = params
-	c.tunnel.params, c.tunnel.out = params, &c.out
+	c.tunnel.params, c.tunnel.out, c.tunnel.settings = params, &c.out, &c.settings
 	return nil
 }
 

@@ -305,7 +305,7 @@ func TestBareStore(t *testing.T) {
 	for _, op := range []protocol.Op{
 		protocol.IsValidPath, protocol.QueryPathInfo, protocol.QueryValidPaths, protocol.QueryDeriver, protocol.QueryValidDerivers,
 		protocol.QuerySubstitutablePaths, protocol.QuerySubstitutablePathInfo, protocol.QuerySubstitutablePathInfos, protocol.QueryRealisation,
-		protocol.EnsurePath, protocol.AddTempRoot, protocol.SyncWithGC, protocol.OptimiseStore, protocol.VerifyStore, protocol.SetOptions,
+		protocol.EnsurePath, protocol.BuildPaths, protocol.AddTempRoot, protocol.SyncWithGC, protocol.OptimiseStore, protocol.VerifyStore, protocol.SetOptions,
 	} {
 		if !answered[op] {
 			t.Errorf("%s was not answered", op)
@@ -396,5 +396,77 @@ func TestDamagedArchive(t *testing.T) {
 		if bytes.Contains(all, whole) || !bytes.Contains(all, []byte("the disk is damaged")) {
 			t.Errorf("%d bytes came of %d", len(all), len(whole))
 		}
+	}
+}
+
+// A store with derivations that does not build: of what is built already it says so.
+type builtStore struct {
+	store.Store
+	outputs map[string]storepath.Path
+}
+
+func (b builtStore) QueryDerivationOutputMap(context.Context, storepath.Path) (map[string]storepath.Path, error) {
+	return b.outputs, nil
+}
+
+func TestWhatIsBuiltAlready(t *testing.T) {
+	w := newWorld(t)
+	s := builtStore{bare{w.s}, map[string]storepath.Path{"out": w.text, "dev": absent, "doc": ""}}
+	c := dial(t, s, nil)
+	opaque := func(p storepath.Path) derivation.DerivedPath { return derivation.Opaque{Path: p} }
+	built := func(p storepath.Path, names ...string) derivation.DerivedPath {
+		outputs := derivation.AllOutputs()
+		if len(names) > 0 {
+			outputs = derivation.NamedOutputs(names...)
+		}
+		return derivation.Built{Drv: derivation.Opaque{Path: p}, Outputs: outputs}
+	}
+	for _, q := range []struct {
+		path   derivation.DerivedPath
+		status store.BuildStatus
+		fails  string
+	}{
+		{opaque(w.text), store.AlreadyValid, ""},
+		{opaque(absent), store.NoSubstituters, "path '" + string(absent) + "' is required, but there is no substituter that can build it"},
+		{built(w.drv, "out"), store.AlreadyValid, ""},
+		{built(w.drv, "dev"), store.MiscFailure, "this store does not build, and its output 'dev' is not valid"},
+		{built(w.drv, "doc"), store.MiscFailure, "this store does not build, and its output 'doc' is not valid"},
+		{built(w.drv), store.MiscFailure, "this store does not build"},
+		{built(w.drv, "bin"), store.MiscFailure, "does not have wanted outputs 'bin'"},
+		{built(absent, "out"), store.NoSubstituters, "is required"},
+	} {
+		_, err := c.ask(&protocol.BuildPathsRequest{Paths: []derivation.DerivedPath{q.path}}, nil)
+		if (q.fails == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), q.fails) {
+			t.Errorf("%s: %v, want %q", q.path, err, q.fails)
+		}
+		results := must[*protocol.BuildPathsWithResultsReply](c, &protocol.BuildPathsWithResultsRequest{Paths: []derivation.DerivedPath{q.path}}, nil).Results
+		if len(results) != 1 || results[0].Status != q.status || !strings.Contains(results[0].Message, q.fails) {
+			t.Errorf("%s: %+v, want %s", q.path, results, q.status)
+		}
+	}
+}
+
+// Lines are sent as far as the client wants them.
+func TestVerbosity(t *testing.T) {
+	s, text, _ := newStore(t)
+	c := dial(t, s, &server.Options{Before: func(ctx context.Context, _ protocol.Request) error {
+		for level := activity.LevelError; level <= activity.LevelVomit; level++ {
+			activity.HandlerOf(ctx).HandleEvent(activity.Log{Level: level, Text: level.String()})
+		}
+		return nil
+	}})
+	heard := func() (lines []string) {
+		must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: text}, nil)
+		for _, e := range c.events {
+			lines = append(lines, e.(activity.Log).Text)
+		}
+		return lines
+	}
+	if got := heard(); !slices.Equal(got, []string{"error", "warn", "notice", "info"}) {
+		t.Errorf("%q", got)
+	}
+	must[*protocol.None](c, &protocol.SetOptionsRequest{Verbosity: activity.LevelWarn}, nil)
+	if got := heard(); !slices.Equal(got, []string{"error", "warn"}) {
+		t.Errorf("%q", got)
 	}
 }

@@ -21,8 +21,9 @@ const logRoom = 1 << 20
 // afterwards; if the store waited for that, both would for ever. So then messages beyond
 // logRoom are dropped, and the client is told how many.
 type tunnel struct {
-	params protocol.Params
-	out    *outbox
+	params   protocol.Params
+	out      *outbox
+	settings *settingsHolder
 
 	uploading atomic.Bool // there is a body that is not at its end
 
@@ -36,6 +37,9 @@ func (t *tunnel) HandleEvent(e activity.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.working {
+		return
+	}
+	if line, ok := e.(activity.Log); ok && line.Level > t.verbosity() {
 		return
 	}
 	m, ok := t.message(e)
@@ -80,6 +84,14 @@ func (t *tunnel) message(e activity.Event) (m protocol.Message, ok bool) {
 		m.Kind = protocol.MessageEvent
 	}
 	return m, t.params.Version >= firstActivities
+}
+
+// verbosity returns how unimportant a line may be to be sent.
+func (t *tunnel) verbosity() activity.Verbosity {
+	if set := t.settings.current.Load(); set != nil {
+		return set.Verbosity
+	}
+	return activity.LevelInfo
 }
 
 // startWork lets messages through.
