@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -29,7 +30,7 @@ const startLimit = 60 * time.Second
 
 // Options say how a daemon differs from the usual one. Nil means that it does not.
 type Options struct {
-	// Config are settings for nix.conf, which clients run by [Daemon.Command] read too. They replace the defaults, which are:
+	// Config are settings for nix.conf, which clients run by [Client.Command] read too. They replace the defaults, which are:
 	// no build users, no substituters, no sandbox, no fsync, and the experimental feature nix-command where there is one.
 	Config map[string]string
 
@@ -41,12 +42,16 @@ type Options struct {
 
 	// Env is added to the daemon's environment, as "KEY=value".
 	Env []string
+
+	// Program is run instead of nix-daemon, with Args: a file from outside, which must be
+	// linked statically. It has to listen where nix-daemon does.
+	Program string
 }
 
 // A Daemon is a running nix-daemon with a store of its own. [Daemon.Kill] and [Daemon.Restart] are for one goroutine at a time,
 // that of the test; everything else is for any number.
 type Daemon struct {
-	Suite
+	Client
 
 	// Dir is the daemon's /nix as seen from outside.
 	Dir string
@@ -57,12 +62,11 @@ type Daemon struct {
 	// Protocol is the worker protocol's version that the daemon speaks, as it is on the wire: 1.38 is 1<<8 | 38.
 	Protocol uint64
 
-	t      testing.TB
-	opts   Options
-	tmp    string // holds Dir, and all else that is private
-	log    *os.File
-	holder *holder
-	ended  chan struct{} // closed when the daemon that was started last has ended
+	t     testing.TB
+	opts  Options
+	tmp   string // holds Dir, and all else that is private
+	log   *os.File
+	ended chan struct{} // closed when the daemon that was started last has ended
 }
 
 // Start starts a daemon with an empty store, and waits until it answers. It and all its processes end with the test. Where
@@ -72,7 +76,7 @@ func Start(t testing.TB, s Suite, opts *Options) *Daemon {
 	if opts == nil {
 		opts = new(Options)
 	}
-	d := &Daemon{Suite: s, t: t, opts: *opts}
+	d := &Daemon{Client: Client{Suite: s}, t: t, opts: *opts}
 	if err := d.makeDirs(); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +145,11 @@ func (d *Daemon) config() string {
 // start starts nix-daemon in the namespaces that are there, and waits until it answers.
 func (d *Daemon) start() {
 	d.t.Helper()
-	args := append([]string{"nix-daemon"}, d.opts.Args...)
+	program := "nix-daemon"
+	if d.opts.Program != "" {
+		program = d.bring(d.opts.Program)
+	}
+	args := append([]string{program}, d.opts.Args...)
 	cmd := d.Command(context.Background(), args...)
 	// Without this the daemon may take itself for a client, connect to itself, and fork without end.
 	cmd.Env = append(append(cmd.Env, "NIX_REMOTE=local"), d.opts.Env...)
@@ -175,6 +183,20 @@ func (d *Daemon) start() {
 	for len(d.Processes()) > 1 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// bring copies a program inside, and returns its name there.
+func (d *Daemon) bring(program string) string {
+	d.t.Helper()
+	name := "/root/" + filepath.Base(program)
+	text, err := os.ReadFile(program)
+	if err == nil {
+		err = os.WriteFile(d.HostPath(name), text, 0o755)
+	}
+	if err != nil && !errors.Is(err, syscall.ETXTBSY) { // it is there, and runs
+		d.t.Fatal(err)
+	}
+	return name
 }
 
 // handshake exchanges the first words of the worker protocol, and learns the daemon's version.
@@ -261,11 +283,30 @@ func removeAll(dir string) error {
 	return os.RemoveAll(dir)
 }
 
+// A Client runs commands of one version of Nix inside, where a daemon is. The Nix of the
+// daemon itself is one; [Daemon.ClientOf] makes others.
+type Client struct {
+	Suite
+	holder *holder
+}
+
+// ClientOf returns a client of another version that sees the daemon's files where the daemon
+// sees them. It ends with the test, or with its daemon's.
+func (d *Daemon) ClientOf(t testing.TB, s Suite) *Client {
+	t.Helper()
+	h, err := hold(s.Root, d.tmp, d.log)
+	if err != nil {
+		unavailable(t, s, fmt.Errorf("cannot run a real Nix here: %w\n%s", err, d.Stderr()))
+	}
+	t.Cleanup(h.end)
+	return &Client{s, h}
+}
+
 // Command returns a command that will run inside, with the daemon's own version of Nix, as a client of the daemon. Before it is
 // started, the caller may set its standard streams and append to its Env (NIX_REMOTE=local makes it work on the store
 // itself). When ctx is done, it is killed with all its children; killing its Process instead would leave them.
-func (d *Daemon) Command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := d.holder.command(ctx, args)
+func (c *Client) Command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := c.holder.command(ctx, args)
 	cmd.Env = []string{
 		"PATH=/usr/sbin:/usr/bin",
 		"HOME=/root",
@@ -277,21 +318,21 @@ func (d *Daemon) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Run runs a command as [Daemon.Command] describes it, and returns what it said.
-func (d *Daemon) Run(args ...string) (stdout, stderr string, err error) {
+// Run runs a command as [Client.Command] describes it, and returns what it said.
+func (c *Client) Run(args ...string) (stdout, stderr string, err error) {
 	var out, errs strings.Builder
-	cmd := d.Command(context.Background(), args...)
+	cmd := c.Command(context.Background(), args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
 	return out.String(), errs.String(), err
 }
 
-// MustRun is [Daemon.Run] for a command that has to succeed. It returns the standard output.
-func (d *Daemon) MustRun(t testing.TB, args ...string) string {
+// MustRun is [Client.Run] for a command that has to succeed. It returns the standard output.
+func (c *Client) MustRun(t testing.TB, args ...string) string {
 	t.Helper()
-	stdout, stderr, err := d.Run(args...)
+	stdout, stderr, err := c.Run(args...)
 	if err != nil {
-		t.Fatalf("Nix %s: %s: %v\n%s", d.Version, strings.Join(args, " "), err, stderr)
+		t.Fatalf("Nix %s: %s: %v\n%s", c.Version, strings.Join(args, " "), err, stderr)
 	}
 	return stdout
 }
