@@ -1,0 +1,49 @@
+package docs_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"pix/narinfo"
+	"pix/nixhash"
+	"pix/signature"
+	"pix/store"
+	"pix/storepath"
+)
+
+// exampleKey is the secret key that Nix's manual has as an example.
+const exampleKey = "cache.example.org-0:E7lAO+MsPwTFfPXsdPtW8GKui/5ho4KQHVcAGnX+Tti1V4dUxoVoqLyWJ4YESuZJwQ67GVIksDt47og+tPVUZw=="
+
+func TestBinaryCachePage(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "greeting")
+	must(t, os.WriteFile(file, []byte("hello from a build\n"), 0o666))
+	b := archive(t, file)
+	hash := nixhash.Sum(nixhash.SHA256, b)
+	info := &store.PathInfo{
+		Path:    "/nix/store/bi0l335fv146bda2c22180y58dspds10-greeting",
+		Deriver: "/nix/store/acxzy3nc993rxfcmisqxip072179gjfp-greeting.drv",
+		NARHash: hash, NARSize: uint64(len(b)),
+		References: []storepath.Path{"/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt"},
+	}
+	key, err := signature.ParseSecretKey(exampleKey)
+	must(t, err)
+	must(t, info.Sign(key))
+	text, err := narinfo.New(info, "none", hash, uint64(len(b))).AppendText(nil)
+	must(t, err)
+	print, err := info.Fingerprint()
+	must(t, err)
+	good, err := info.CheckSignatures(signature.NewKeySet(key.Public()))
+	must(t, err)
+	if len(good) != 1 {
+		t.Error("the signature does not hold")
+	}
+	check(t, "binary-cache.md", map[string]string{
+		"name":        narinfo.FileName(info.Path),
+		"narinfo":     string(text),
+		"secret":      key.Reveal(),
+		"public":      key.Public().String(),
+		"fingerprint": string(print),
+		"signature":   info.Signatures[0],
+	})
+}

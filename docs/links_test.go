@@ -1,0 +1,60 @@
+package docs_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	link     = regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
+	heading  = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	noAnchor = regexp.MustCompile(`[^\w\- ]`)
+)
+
+// Each link from a page to a page, and to a heading in it, leads somewhere.
+func TestLinks(t *testing.T) {
+	all, err := filepath.Glob("*.md")
+	must(t, err)
+	for _, page := range append(all, "../README.md") {
+		text, err := os.ReadFile(page)
+		must(t, err)
+		for _, m := range link.FindAllStringSubmatch(withoutCode(string(text)), -1) {
+			target := page
+			if m[1] != "" {
+				target = filepath.Join(filepath.Dir(page), m[1])
+			}
+			b, err := os.ReadFile(target)
+			if err != nil {
+				t.Errorf("%s: a link leads to %s, which is not there", page, m[1])
+				continue
+			}
+			if anchor := strings.TrimPrefix(m[2], "#"); anchor != "" && !anchors(string(b))[anchor] {
+				t.Errorf("%s: a link leads to %s%s, and there is no such heading", page, m[1], m[2])
+			}
+		}
+	}
+}
+
+// anchors returns the names of a page's headings in links.
+func anchors(page string) map[string]bool {
+	names := make(map[string]bool)
+	for _, m := range heading.FindAllStringSubmatch(withoutCode(page), -1) {
+		name := noAnchor.ReplaceAllString(strings.ToLower(m[1]), "")
+		names[strings.ReplaceAll(name, " ", "-")] = true
+	}
+	return names
+}
+
+// withoutCode returns a page without its fenced blocks.
+func withoutCode(page string) string {
+	var b strings.Builder
+	for i, part := range strings.Split(page, "```") {
+		if i%2 == 0 {
+			b.WriteString(part)
+		}
+	}
+	return b.String()
+}

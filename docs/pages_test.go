@@ -1,0 +1,120 @@
+// Package docs_test produces the examples of the pages in this directory: each block of
+// bytes or text in them is what the code here prints, and go test ./docs -update renews it.
+package docs_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pix/internal/pages"
+	"pix/nar"
+	"pix/storepath"
+)
+
+var update = flag.Bool("update", false, "write the examples into the pages")
+
+// check compares the blocks of a page with what is produced for them.
+func check(t *testing.T, page string, produced map[string]string) {
+	t.Helper()
+	pages.Check(t, page, produced, *update)
+}
+
+// source returns the text of functions of a test in this directory, so that the code in a
+// page is code that was run.
+func source(t *testing.T, file string, functions ...string) string {
+	t.Helper()
+	fset := token.NewFileSet()
+	text, err := os.ReadFile(file)
+	must(t, err)
+	parsed, err := parser.ParseFile(fset, file, text, parser.ParseComments)
+	must(t, err)
+	var found []string
+	for _, name := range functions {
+		for _, decl := range parsed.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Name.Name == name {
+				begin := f.Pos()
+				if f.Doc != nil {
+					begin = f.Doc.Pos()
+				}
+				found = append(found, string(text[fset.Position(begin).Offset:fset.Position(f.End()).Offset]))
+			}
+		}
+	}
+	if len(found) != len(functions) {
+		t.Fatalf("%s does not have all of %q", file, functions)
+	}
+	return strings.Join(found, "\n\n")
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// table aligns columns, which tabs separate.
+func table(lines ...string) string {
+	var widths []int
+	for _, line := range lines {
+		for i, cell := range strings.Split(line, "\t") {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	var b strings.Builder
+	for _, line := range lines {
+		cells := strings.Split(line, "\t")
+		for i, cell := range cells {
+			if i < len(cells)-1 {
+				cell += strings.Repeat(" ", widths[i]-len([]rune(cell))+2)
+			}
+			b.WriteString(cell)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// hexBytes spells bytes in base 16 with spaces.
+func hexBytes(b []byte) string { return fmt.Sprintf("% x", b) }
+
+// greetingDrv is the derivation of the examples.
+func greetingDrv(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("../testdata/greeting.drv")
+	must(t, err)
+	return string(b)
+}
+
+// exampleTree makes the directory of the examples: an executable file, a symlink and a text.
+func exampleTree(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "example")
+	must(t, os.MkdirAll(dir, 0o777))
+	must(t, os.WriteFile(filepath.Join(dir, "hello"), []byte("#!/bin/sh\necho hello\n"), 0o777))
+	must(t, os.Chmod(filepath.Join(dir, "hello"), 0o777))
+	must(t, os.Symlink("hello", filepath.Join(dir, "greet")))
+	return dir
+}
+
+// archive returns the archive of a file or directory.
+func archive(t *testing.T, path string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	must(t, nar.Dump(context.Background(), &b, path, nil))
+	return b.Bytes()
+}
+
+const storeDir = storepath.DefaultDir
