@@ -21,6 +21,12 @@ replaced at once; anything else that has that name stays, and is an error.`,
 		Example: "  pix add-root ./keep /nix/store/...-hello",
 		GroupID: groupKeeping,
 		Args:    cobra.ExactArgs(2),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				return nil, files
+			}
+			return atMost(2, a.completePaths)(cmd, args, word)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			paths, err := a.paths(args[1:])
 			if err != nil {

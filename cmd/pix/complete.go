@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -168,11 +169,14 @@ func beginnings(words []string, n int) (all []string) {
 
 // completeURIs completes what a store can be named by.
 func completeURIs(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-	const unix = "unix://"
+	const unix, file = "unix://", "file://"
 	if path, ok := strings.CutPrefix(word, unix); ok {
-		return withPrefix(unix, socketFiles(path)), noFiles | cobra.ShellCompDirectiveNoSpace
+		return withPrefix(unix, completeFile(path, os.ModeDir|os.ModeSocket)), noFiles | cobra.ShellCompDirectiveNoSpace
 	}
-	schemes := []string{"auto", "daemon", unix + "/", "ssh-ng://"}
+	if path, ok := strings.CutPrefix(word, file); ok {
+		return withPrefix(file, completeFile(path, os.ModeDir)), noFiles | cobra.ShellCompDirectiveNoSpace
+	}
+	schemes := []string{"auto", "daemon", unix + "/", "ssh-ng://", file + "/", "https://"}
 	return schemes, noFiles | cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveKeepOrder
 }
 

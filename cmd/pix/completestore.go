@@ -56,7 +56,7 @@ func (a *app) outputNames(ctx context.Context, drv storepath.Path) (names []stri
 // isMachineStore reports whether the store is the one in the store directory of this machine.
 func (a *app) isMachineStore() bool {
 	uri := cmp.Or(a.storeURI, a.getenv("PIX_STORE"), a.getenv("NIX_REMOTE"))
-	return slices.Contains([]string{"", "auto", "daemon", "local"}, uri) && a.getenv("NIX_DAEMON_SOCKET_PATH") == ""
+	return slices.Contains([]string{"", "auto", "daemon", "local"}, uri) && a.getenv("NIX_DAEMON_SOCKET_PATH") == "" && a.getenv("NIX_STATE_DIR") == ""
 }
 
 // readStoreDir returns what has the name of a store path in a directory. Some of it may not
@@ -98,23 +98,22 @@ func (a *app) askQuietly(ctx context.Context, ask func(context.Context, store.St
 	})
 }
 
-// socketFiles returns the directories and sockets whose names begin with a path.
-func socketFiles(path string) (found []string) {
+// completeFile returns the files of some kinds whose names begin with a path.
+func completeFile(path string, kinds os.FileMode) (found []string) {
 	dir, begin := filepath.Split(path)
 	entries, err := os.ReadDir(cmp.Or(dir, "/"))
 	if err != nil {
 		return nil
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), begin) {
+		if !strings.HasPrefix(e.Name(), begin) || e.Type()&kinds == 0 {
 			continue
 		}
-		switch name := dir + e.Name(); {
-		case e.IsDir():
-			found = append(found, name+"/")
-		case e.Type()&os.ModeSocket != 0:
-			found = append(found, name)
+		name := dir + e.Name()
+		if e.IsDir() {
+			name += "/"
 		}
+		found = append(found, name)
 	}
 	return found
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,31 @@ func TestHelp(t *testing.T) {
 		usages := verb.LocalFlags().FlagUsages()
 		if got, want := len(flagHelps(usages)), strings.Count(usages, "\n"); got != want && got != want-1 { // --help
 			t.Errorf("%s: %d flags of %d are understood:\n%s", name, got, want, usages)
+		}
+	}
+}
+
+// The help tells of each variable that the command looks at.
+func TestEnvironmentIsTold(t *testing.T) {
+	var sources []string
+	for _, pattern := range []string{"*.go", "../../nixconf/*.go", "../../server/*.go"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources = append(sources, found...)
+	}
+	told := newEnvironment().Long
+	read := regexp.MustCompile(`getenv\("([A-Z_]+)"\)`)
+	for _, file := range sources {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range read.FindAllSubmatch(text, -1) {
+			if !strings.HasSuffix(file, "_test.go") && !strings.Contains(told, string(m[1])) {
+				t.Errorf("%s looks at %s, and the help does not tell of it", file, m[1])
+			}
 		}
 	}
 }

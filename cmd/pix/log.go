@@ -29,8 +29,9 @@ func newLog(a *app) *cobra.Command {
 asked for logs: they are read where the daemon of this machine writes them, in $NIX_LOG_DIR, by
 default /nix/var/log/nix. On a terminal what could take it over is left out; elsewhere logs are
 as they were written. The exit code is 1 if there is no log.`,
-		Example: "  pix log /nix/store/...-hello",
-		GroupID: groupStore,
+		Example:           "  pix log /nix/store/...-hello",
+		ValidArgsFunction: a.completePaths,
+		GroupID:           groupStore,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args, err := a.withStdin(cmd, args, stdin)
 			if err != nil {
