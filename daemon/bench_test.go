@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pix/daemon"
+	"pix/internal/latency"
 	"pix/internal/realnix"
 	"pix/nixhash"
 	"pix/store"
@@ -120,7 +121,7 @@ func (d distant) Dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return delayed(nc, d.delay), nil
+	return latency.Conn(nc, d.delay), nil
 }
 
 // addMany adds n objects to a daemon's store, and returns their paths.

@@ -19,6 +19,7 @@ type everything interface {
 	store.NARAdder
 	store.MultipleAdder
 	store.NARReader
+	store.ManyNARReader
 	store.Signer
 	store.LogAdder
 	store.Builder

@@ -65,13 +65,23 @@ func (c *Conn) openArchive(ctx context.Context, info *store.PathInfo, release fu
 		c.leaveAlone()
 		return nil, err
 	}
+	return c.newArchive(ctx, k, info, func() {
+		c.leaveAlone()
+		if release != nil {
+			release()
+		}
+	}), nil
+}
+
+// newArchive returns the archive that follows the answer to a call. At its end it calls release.
+func (c *Conn) newArchive(ctx context.Context, k *call, info *store.PathInfo, release func()) *archiveReader {
 	r := &archiveReader{
 		ctx: ctx, conn: c, call: k, info: info, release: release,
 		stream: narStream{size: info.NARSize},
 		hasher: nar.NewHasher(nixhash.SHA256),
 	}
 	r.stop = context.AfterFunc(ctx, func() { c.fail(cancelled(ctx, k.op)) })
-	return r, nil
+	return r
 }
 
 // An archiveReader reads an archive from the connection that is lent to it.
@@ -83,6 +93,10 @@ type archiveReader struct {
 	release func()
 	stop    func() bool // watching ctx
 
+	// followed says that what comes after the archive, whose size is known, is the answer to
+	// another call.
+	followed bool
+
 	stream narStream
 	hasher *nar.Hasher
 	err    error // with which the archive has ended
@@ -92,6 +106,14 @@ type archiveReader struct {
 func (r *archiveReader) Read(p []byte) (int, error) {
 	if r.err != nil || len(p) == 0 {
 		return 0, r.err
+	}
+	if r.followed {
+		left := r.info.NARSize - r.stream.read
+		if left == 0 {
+			r.end(r.corrupt())
+			return 0, r.err
+		}
+		p = p[:min(uint64(len(p)), left)]
 	}
 	r.conn.moves.Add(1)
 	r.conn.reading.Store(true)
@@ -167,10 +189,7 @@ func (r *archiveReader) end(err error) {
 	}
 	r.stop()
 	close(r.call.archive)
-	r.conn.leaveAlone()
-	if r.release != nil {
-		r.release()
-	}
+	r.release()
 }
 
 // Close implements io.Closer. It returns nil.

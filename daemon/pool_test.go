@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pix/daemon"
+	"pix/internal/latency"
 	"pix/nixhash"
 	"pix/protocol"
 	"pix/store"
@@ -55,7 +56,7 @@ func (m *memory) Dial(context.Context) (net.Conn, error) {
 		})
 	}()
 	if m.delay > 0 {
-		return delayed(ours, m.delay), nil
+		return latency.Conn(ours, m.delay), nil
 	}
 	return ours, nil
 }

@@ -95,6 +95,13 @@ type (
 		NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error)
 	}
 
+	// A ManyNARReader gives the archives of objects of which everything is known, in their
+	// order, sooner than one by one. Each is read to its end before the next, and verified as by
+	// a NARReader. An error is the last pair.
+	ManyNARReader interface {
+		NARsFromPaths(ctx context.Context, infos []*PathInfo) iter.Seq2[io.Reader, error]
+	}
+
 	// A Signer keeps signatures.
 	Signer interface {
 		AddSignatures(ctx context.Context, path storepath.Path, signatures []string) error

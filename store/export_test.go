@@ -106,7 +106,9 @@ func TestImportMalformed(t *testing.T) {
 		}
 	}
 	magic := bytes.Index(stream, binary.LittleEndian.AppendUint64(nil, 0x4558494e))
-	with := func(at int, b ...byte) []byte { return append(append(slices.Clone(stream[:at]), b...), stream[at+len(b):]...) }
+	with := func(at int, b ...byte) []byte {
+		return append(append(slices.Clone(stream[:at]), b...), stream[at+len(b):]...)
+	}
 	path := magic + 8
 	list := path + 8 + len(wire.AppendString(nil, paths[0])) - 8
 	for name, c := range map[string]struct {
