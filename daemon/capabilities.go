@@ -7,6 +7,8 @@ import "pix/store"
 type everything interface {
 	store.Store
 	store.AllPathsQuerier
+	store.InfosQuerier
+	store.ClosureQuerier
 	store.ReferrerQuerier
 	store.DeriverQuerier
 	store.HashPartQuerier

@@ -24,7 +24,21 @@ func (p *Pool) lend(ctx context.Context, fresh bool) (*lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lease{pool: p, beyond: beyond}
+	return p.lendAt(ctx, &lease{pool: p, beyond: beyond}, fresh)
+}
+
+// lendSpare is lend if a place is free, and returns nil if not.
+func (p *Pool) lendSpare(ctx context.Context) (*lease, error) {
+	select {
+	case p.places <- struct{}{}:
+		return p.lendAt(ctx, &lease{pool: p}, false)
+	default:
+		return nil, nil
+	}
+}
+
+// lendAt gives a lease that has its place a connection.
+func (p *Pool) lendAt(ctx context.Context, l *lease, fresh bool) (*lease, error) {
 	p.mu.Lock()
 	l.Conn = p.takeIdle(fresh)
 	p.leases[l] = l.Conn != nil

@@ -143,8 +143,12 @@ func (p *Pool) QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.
 }
 
 // QueryClosure returns an iterator over what the daemon knows of the closure of the roots: see
-// [Conn.QueryClosure].
+// [Conn.QueryClosure]. Of a daemon on this machine, paths at the same distance are asked for on
+// up to three connections at once.
 func (p *Pool) QueryClosure(ctx context.Context, roots ...storepath.Path) iter.Seq2[*store.PathInfo, error] {
+	if p.spreads() {
+		return p.queryClosure(ctx, roots)
+	}
 	return walkClosure(ctx, p.asSource, roots)
 }
 

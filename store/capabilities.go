@@ -17,6 +17,18 @@ type (
 		QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error)
 	}
 
+	// An InfosQuerier answers many questions about paths sooner than one by one. What it knows
+	// comes in the order of the paths; an error is the last pair.
+	InfosQuerier interface {
+		QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.Seq2[*PathInfo, error]
+	}
+
+	// A ClosureQuerier finds closures sooner than by asking about each path. See [Closure] for
+	// the order.
+	ClosureQuerier interface {
+		QueryClosure(ctx context.Context, roots ...storepath.Path) iter.Seq2[*PathInfo, error]
+	}
+
 	// A ReferrerQuerier knows which valid paths refer to a path, itself among them if it
 	// does.
 	ReferrerQuerier interface {

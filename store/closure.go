@@ -22,11 +22,14 @@ const closureQueries = 256
 // An error is the last pair: a [*NotFoundError] if a path is not valid, or whatever the
 // store says. The loop may ask the same store.
 func Closure(ctx context.Context, s Store, roots ...storepath.Path) iter.Seq2[*PathInfo, error] {
+	if q, ok := As[ClosureQuerier](s); ok {
+		return q.QueryClosure(ctx, roots...)
+	}
 	return func(yield func(*PathInfo, error) bool) {
 		seen := make(map[storepath.Path]bool, len(roots))
 		next := unseen(nil, roots, seen)
 		for len(next) > 0 {
-			infos, err := queryAll(ctx, s, next)
+			infos, err := PathInfos(ctx, s, next)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -54,8 +57,19 @@ func unseen(next, paths []storepath.Path, seen map[storepath.Path]bool) []storep
 	return next
 }
 
-// queryAll returns the path infos of all paths, in their order.
-func queryAll(ctx context.Context, s Store, paths []storepath.Path) ([]*PathInfo, error) {
+// PathInfos returns what s knows of paths, in their order, in about one round trip: see
+// [InfosQuerier]. The error is a [*NotFoundError] if one is not valid.
+func PathInfos(ctx context.Context, s Store, paths []storepath.Path) ([]*PathInfo, error) {
+	if q, ok := As[InfosQuerier](s); ok {
+		infos := make([]*PathInfo, 0, len(paths))
+		for info, err := range q.QueryPathInfos(ctx, paths) {
+			if err != nil {
+				return nil, err
+			}
+			infos = append(infos, info)
+		}
+		return infos, nil
+	}
 	infos := make([]*PathInfo, len(paths))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(closureQueries)

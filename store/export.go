@@ -22,7 +22,7 @@ const exportMagic = 0x4558494e
 //
 // Source: export-import.cc.
 func ExportPaths(ctx context.Context, w io.Writer, s Store, paths []storepath.Path) error {
-	infos, err := queryAll(ctx, s, unseen(nil, paths, make(map[storepath.Path]bool, len(paths))))
+	infos, err := PathInfos(ctx, s, unseen(nil, paths, make(map[storepath.Path]bool, len(paths))))
 	if err != nil {
 		return err
 	}

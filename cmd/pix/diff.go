@@ -32,15 +32,11 @@ is 0, as for any answer.`,
 				return err
 			}
 			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
-				before, err := loadClosure(ctx, s, paths[0])
+				known, err := loadClosure(ctx, s, paths...) // they have most in common
 				if err != nil {
 					return err
 				}
-				after, err := loadClosure(ctx, s, paths[1])
-				if err != nil {
-					return err
-				}
-				d := diffClosures(before, after)
+				d := diffClosures(closureIn(known, paths[0]), closureIn(known, paths[1]))
 				return a.printEither(d.String(), d, asJSON)
 			})
 		},

@@ -68,12 +68,7 @@ func pathInfos(ctx context.Context, s store.Store, paths []storepath.Path, closu
 		}
 		return infos, nil
 	}
-	infos := make([]*store.PathInfo, len(paths))
-	err := forEach(ctx, paths, func(ctx context.Context, i int) (err error) {
-		infos[i], err = s.QueryPathInfo(ctx, paths[i])
-		return err
-	})
-	return infos, err
+	return store.PathInfos(ctx, s, paths)
 }
 
 func (a *app) printPathInfos(dir storepath.Dir, infos []*store.PathInfo, sizes map[storepath.Path]uint64, form pathInfoForm) error {

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pix/internal/realnix"
+	"pix/storepath"
+)
+
+// Verbs that walk a closure are compared with nix-store --query --requisites of 2.34, on the
+// same daemon, in turn: 2,000 paths, and 10,000 with PIX_LONG=1. The ratio of the medians
+// matters.
+func TestRealClosureSpeed(t *testing.T) {
+	n := 2000
+	if os.Getenv("PIX_LONG") != "" {
+		n = 10_000
+	}
+	d := realnix.Start(t, realnix.Get(t, "sid"), nil)
+	root := addLayers(t, d, n)
+	want := d.MustRun(t, "nix-store", "--query", "--requisites", string(root))
+	paths := strings.Fields(want)
+	slices.Sort(paths)
+	leaf, other := paths[0], paths[len(paths)-2]
+
+	verbs := [][]string{
+		{"closure", string(root)},
+		{"tree", string(root)},
+		{"why-depends", string(root), leaf},
+		{"why-depends", "--all", string(root), leaf},
+		{"diff", other, string(root)},
+		{"graph", string(root)},
+		{"path-info", "--closure", "--size", string(root)},
+	}
+	ours := make([][]time.Duration, len(verbs))
+	var theirs []time.Duration
+	for range 5 {
+		start := time.Now()
+		d.MustRun(t, "nix-store", "--query", "--requisites", string(root))
+		theirs = append(theirs, time.Since(start))
+		for i, verb := range verbs {
+			cmd := exec.Command("pix", append([]string{"--store", "unix://" + d.Socket}, verb...)...)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			start := time.Now()
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("%s: %v\n%s", verb[0], err, stderr.Bytes())
+			}
+			ours[i] = append(ours[i], time.Since(start))
+			if verb[0] == "closure" && strings.Join(paths, "\n")+"\n" != stdout.String() {
+				t.Error("the closure is not that of Nix")
+			}
+		}
+	}
+	for i, verb := range verbs {
+		ratio := median(ours[i]).Seconds() / median(theirs).Seconds()
+		t.Logf("%d paths: %v: %v, Nix %v, ratio %.2f", len(paths), shortened(verb), median(ours[i]), median(theirs), ratio)
+		if ratio > 0.5 {
+			t.Errorf("%v takes %.2f of the time of Nix", shortened(verb), ratio)
+		}
+	}
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
+
+// shortened leaves the hashes out.
+func shortened(verb []string) string {
+	words := slices.Clone(verb)
+	for i, w := range words {
+		if p, err := storepath.DefaultDir.Parse(w); err == nil {
+			words[i] = p.Name()
+		}
+	}
+	return strings.Join(words, " ")
+}
