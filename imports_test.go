@@ -25,8 +25,9 @@ var order = []string{
 // dependencies are the modules that packages may import besides the standard library. The
 // key "" is what every package may.
 var dependencies = map[string][]string{
-	"":        {"golang.org/x/sys", "golang.org/x/sync", "lukechampine.com/blake3", "github.com/klauspost/compress"},
-	"cmd/pix": {"github.com/spf13/cobra", "golang.org/x/term"},
+	"":                      {"golang.org/x/sys", "golang.org/x/sync", "lukechampine.com/blake3", "github.com/klauspost/compress"},
+	"cmd/pix":               {"github.com/spf13/cobra", "golang.org/x/term"},
+	"cmd/pix/internal/live": {"github.com/rivo/uniseg"},
 
 	"localstore": {"zombiezen.com/go/sqlite"},
 
