@@ -31,5 +31,4 @@ require (
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.11.0 // indirect
 	modernc.org/sqlite v1.37.1 // indirect
-	golang.org/x/tools v0.26.0 // indirect
 )

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type buildForm struct {
 	printOutPaths, asJSON, dryRun bool
 	check, repair, keepGoing      bool
 	outLink                       string // where symlinks to the outputs are made; "" for none
+	maxJobs                       uint32
 }
 
 func newBuild(a *app) *cobra.Command {
@@ -53,9 +55,10 @@ NAME-dev for an output other than out, NAME-2 for the second installable.`,
 			if err != nil {
 				return err
 			}
-			if form.keepGoing {
+			if form.keepGoing || form.maxJobs > 0 {
 				a.settings = daemon.DefaultSettings()
-				a.settings.KeepGoing = true
+				a.settings.KeepGoing = form.keepGoing
+				a.settings.MaxBuildJobs = cmp.Or(form.maxJobs, 1)
 			}
 			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
 				if form.outLink != "" {
@@ -78,6 +81,7 @@ NAME-dev for an output other than out, NAME-2 for the second installable.`,
 	flags.BoolVar(&rebuild, "rebuild", false, "the same as --check")
 	flags.BoolVar(&form.repair, "repair", false, "build or fetch again what is damaged; needs a trusted user")
 	flags.BoolVarP(&form.keepGoing, "keep-going", "k", false, "after a failure build all that does not need what failed")
+	flags.Uint32VarP(&form.maxJobs, "max-jobs", "j", 1, "the `number` of derivations to build at once")
 	addStdinFlag(cmd, &stdin)
 	return cmd
 }
@@ -93,7 +97,10 @@ func (a *app) build(ctx context.Context, s store.Store, installables []derivatio
 		}
 		return linkOutputs(ctx, s, installables, form.outLink)
 	}
-	if err := store.BuildPaths(ctx, s, installables, mode); err != nil {
+	endPlan := a.showPlan(ctx, s, installables)
+	err := store.BuildPaths(ctx, s, installables, mode)
+	endPlan()
+	if err = a.progress.end(err); err != nil {
 		return err
 	}
 	if err := linkOutputs(ctx, s, installables, form.outLink); err != nil {
@@ -170,8 +177,10 @@ type buildJSON struct {
 }
 
 func (a *app) buildWithResults(ctx context.Context, s store.Store, installables []derivation.DerivedPath, mode store.BuildMode) error {
+	endPlan := a.showPlan(ctx, s, installables)
 	results, err := store.BuildPathsWithResults(ctx, s, installables, mode)
-	if err != nil {
+	endPlan()
+	if err = a.progress.end(err); err != nil {
 		return err
 	}
 	list := make([]buildJSON, len(results))

@@ -19,13 +19,15 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv
 
 // run runs the command with these arguments and returns its exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
-	ctx, stop := interruptible()
+	shown := new(progress)
+	defer shown.end(nil) // also when something panics
+	ctx, stop := interruptible(shown.restore)
 	defer stop()
-	root := newRoot(&app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv})
+	root := newRoot(&app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv, progress: shown})
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	err := shown.end(root.ExecuteContext(ctx))
 	code := exitCode(ctx, err)
 	if message := errorMessage(err, code); message != "" {
 		fmt.Fprintln(stderr, "pix: "+message)
@@ -37,22 +39,43 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 var errInterrupted = errors.New("interrupted")
 
 // interruptible returns a context that ends with the first interrupt. The second kills, as
-// if nobody had listened.
-func interruptible() (context.Context, func()) {
+// if nobody had listened, after a last call.
+func interruptible(last func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	stopped := make(chan struct{})
 	go func() {
-		select {
-		case <-signals:
-			signal.Stop(signals)
-			cancel(errInterrupted)
-		case <-ctx.Done():
+		for n := 1; ; n++ {
+			select {
+			case sig := <-signals:
+				if n == 1 {
+					cancel(errInterrupted)
+					continue
+				}
+				last()
+				signal.Stop(signals)
+				kill(sig)
+			case <-stopped:
+				return
+			}
 		}
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
+		close(stopped)
 		cancel(nil)
+	}
+}
+
+// kill ends the process by a signal.
+func kill(sig os.Signal) {
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = self.Signal(sig)
+	}
+	if err != nil { // not everywhere can a process do that
+		os.Exit(exitInterrupted)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"pix"
-	"pix/activity"
 	"pix/binarycache"
 	"pix/daemon"
 	"pix/store"
@@ -102,32 +101,6 @@ func (a *app) paths(args []string) ([]storepath.Path, error) {
 		}
 	}
 	return paths, nil
-}
-
-// follow makes the log lines of calls with the context it returns go to stderr, free of
-// what could take over a terminal.
-func (a *app) follow(ctx context.Context) context.Context {
-	var last activity.Event
-	return activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
-		line, ok := activity.Line(e)
-		if ok && !repeats(e, last) {
-			fmt.Fprintln(a.stderr, strings.TrimRight(activity.Plain(line), "\n"))
-		}
-		last = e
-	}))
-}
-
-// repeats reports whether e is a line of a build log that came just before as a log line:
-// Nix 2.3 says everything twice.
-func repeats(e, last activity.Event) bool {
-	_, isResult := e.(activity.Result)
-	_, wasLog := last.(activity.Log)
-	if !isResult || !wasLog {
-		return false
-	}
-	line, _ := activity.Line(e)
-	before, _ := activity.Line(last)
-	return line == before
 }
 
 // print writes a result.

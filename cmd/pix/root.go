@@ -24,6 +24,8 @@ type app struct {
 
 	traceFile string    // --trace
 	trace     io.Writer // the file, once it is open
+
+	progress *progress // --progress, --print-build-logs
 }
 
 // The groups of verbs in the help.
@@ -57,6 +59,8 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 			}
 			return cmd.Help()
 		},
+
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkProgress() },
 	}
 	// Not cobra's own flag: what it prints would need a template, and a linker that finds one
 	// in a program keeps every method of every type.
@@ -67,6 +71,9 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 	flags.StringVar(&a.traceFile, "trace", "", "write what is said to daemons, and by them, to this `file`")
 	completeFlag(root, "store", completeURIs)
 	completeFlag(root, "store-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
+	flags.Var(&a.progress.mode, "progress", "`what` to show on standard error: auto (live on a terminal), live, plain (log lines) or none (default $PIX_PROGRESS, then auto)")
+	flags.BoolVarP(&a.progress.logs, "print-build-logs", "L", false, "in the live view, also print the lines of build logs")
+	valuesOf(root, "progress", "auto", "live", "plain", "none")
 	root.AddGroup(
 		&cobra.Group{ID: groupFiles, Title: "Files:"},
 		&cobra.Group{ID: groupArchives, Title: "Archives:"},

@@ -1,0 +1,16 @@
+//go:build !unix
+
+package live
+
+import "os"
+
+// signals are those that concern a terminal; here there are none.
+type signals struct {
+	resized, suspend, quit chan os.Signal
+}
+
+func listen() *signals { return new(signals) }
+
+func (*signals) stop()         {}
+func (*signals) stopSelf()     {}
+func (*signals) die(os.Signal) {}

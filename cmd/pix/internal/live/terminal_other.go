@@ -1,0 +1,21 @@
+//go:build !unix
+
+package live
+
+import (
+	"os"
+
+	"golang.org/x/term"
+)
+
+// A FileTerminal is the terminal that a file is.
+type FileTerminal struct{ *os.File }
+
+// Size implements [Terminal].
+func (t FileTerminal) Size() (columns, rows int) {
+	columns, rows, _ = term.GetSize(int(t.Fd()))
+	return columns, rows
+}
+
+// Foreground implements [Terminal].
+func (t FileTerminal) Foreground() bool { return true }

@@ -1,0 +1,25 @@
+//go:build unix
+
+package live
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// A FileTerminal is the terminal that a file is.
+type FileTerminal struct{ *os.File }
+
+// Size implements [Terminal].
+func (t FileTerminal) Size() (columns, rows int) {
+	columns, rows, _ = term.GetSize(int(t.Fd()))
+	return columns, rows
+}
+
+// Foreground implements [Terminal].
+func (t FileTerminal) Foreground() bool {
+	group, err := unix.IoctlGetInt(int(t.Fd()), unix.TIOCGPGRP)
+	return err != nil || group == unix.Getpgrp() // where it is an error, no shell cares
+}

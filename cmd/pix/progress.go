@@ -1,0 +1,167 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"pix/activity"
+	"pix/cmd/pix/internal/live"
+)
+
+// A progressMode says how the command shows what goes on. It is the value of a flag.
+type progressMode string
+
+const (
+	progressAuto  progressMode = "auto"  // live on a terminal that can move its cursor
+	progressLive  progressMode = "live"  // live on any terminal
+	progressPlain progressMode = "plain" // the lines of logs
+	progressNone  progressMode = "none"  // nothing
+)
+
+func (m *progressMode) String() string { return string(*m) }
+func (m *progressMode) Type() string   { return "how" }
+
+// Set implements pflag.Value.
+func (m *progressMode) Set(s string) error {
+	switch mode := progressMode(s); mode {
+	case progressAuto, progressLive, progressPlain, progressNone:
+		*m = mode
+		return nil
+	}
+	return fmt.Errorf("%q is not auto, live, plain or none", s)
+}
+
+// A progress shows what goes on, in one way or another.
+type progress struct {
+	mode progressMode // --progress; "" is what the environment says
+	logs bool         // --print-build-logs
+	view atomic.Pointer[live.View]
+}
+
+// progressMode returns how to show what goes on.
+func (a *app) progressMode() (progressMode, error) {
+	mode := a.progress.mode
+	if mode == "" {
+		mode = progressAuto
+		if s := a.getenv("PIX_PROGRESS"); s != "" {
+			if err := mode.Set(s); err != nil {
+				return "", &usageError{fmt.Errorf("PIX_PROGRESS: %w", err)}
+			}
+		}
+	}
+	dumb := a.getenv("TERM") == "" || a.getenv("TERM") == "dumb"
+	if mode == progressAuto && dumb || mode != progressNone && !isTerminal(a.stderr) {
+		mode = progressPlain
+	}
+	if mode == progressAuto {
+		mode = progressLive
+	}
+	return mode, nil
+}
+
+// checkProgress refuses an environment that nobody understands.
+func (a *app) checkProgress() error {
+	_, err := a.progressMode()
+	return err
+}
+
+// follow returns a context whose calls show what they do on standard error: in a live view
+// on a terminal, else by their log lines.
+func (a *app) follow(ctx context.Context) context.Context {
+	mode, err := a.progressMode()
+	switch {
+	case err != nil || mode == progressNone:
+		return ctx
+	case mode == progressLive:
+		return activity.WithHandler(ctx, a.startView(ctx))
+	}
+	return activity.WithHandler(ctx, &logPrinter{app: a})
+}
+
+// startView starts the live view, once. What is printed from now on stays above it.
+func (a *app) startView(ctx context.Context) activity.Handler {
+	if view := a.progress.view.Load(); view != nil {
+		return view
+	}
+	view := live.Start(ctx, live.Options{
+		Terminal: live.FileTerminal{File: a.stderr.(*os.File)},
+		Style:    live.Style{Color: a.getenv("NO_COLOR") == "", Unicode: a.isUTF8()},
+		Logs:     a.progress.logs,
+	})
+	a.progress.view.Store(view)
+	a.stderr = view.Output(a.stderr)
+	if isTerminal(a.stdout) {
+		a.stdout = view.Output(a.stdout)
+	}
+	return view
+}
+
+// isUTF8 reports whether the terminal shows UTF-8, by the locale.
+func (a *app) isUTF8() bool {
+	locale := strings.ToUpper(cmp.Or(a.getenv("LC_ALL"), a.getenv("LC_CTYPE"), a.getenv("LANG")))
+	return strings.Contains(locale, "UTF-8") || strings.Contains(locale, "UTF8")
+}
+
+// end ends the live view, if there is one, and says what came of the work, which ended with
+// err. It returns the error that is left to be said: the first line, if the rest was.
+func (p *progress) end(err error) error {
+	view := p.view.Load()
+	if view == nil || !view.End(err) || err == nil {
+		return err
+	}
+	return &toldError{err}
+}
+
+// A toldError is an error of which all but the first line has been said.
+type toldError struct{ err error }
+
+func (e *toldError) Unwrap() error { return e.err }
+
+func (e *toldError) Error() string {
+	first, _, _ := strings.Cut(activity.Plain(e.err.Error()), "\n")
+	return first
+}
+
+// restore puts the terminal in order, when the process is about to be killed.
+func (p *progress) restore() {
+	if view := p.view.Load(); view != nil {
+		view.Restore()
+	}
+}
+
+// A logPrinter prints log lines, free of what could take over a terminal.
+type logPrinter struct {
+	app *app
+
+	mu   sync.Mutex // queries are asked many at once
+	last activity.Event
+}
+
+// HandleEvent implements [activity.Handler].
+func (p *logPrinter) HandleEvent(e activity.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	line, ok := activity.Line(e)
+	if ok && !repeats(e, p.last) {
+		fmt.Fprintln(p.app.stderr, strings.TrimRight(activity.Plain(line), "\n"))
+	}
+	p.last = e
+}
+
+// repeats reports whether e is a line of a build log that came just before as a log line:
+// Nix 2.3 says everything twice.
+func repeats(e, last activity.Event) bool {
+	_, isResult := e.(activity.Result)
+	_, wasLog := last.(activity.Log)
+	if !isResult || !wasLog {
+		return false
+	}
+	line, _ := activity.Line(e)
+	before, _ := activity.Line(last)
+	return line == before
+}
