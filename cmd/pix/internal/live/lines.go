@@ -64,9 +64,9 @@ func (s *State) buildRow(b *build, st Style, now time.Time) line {
 		}
 		return l
 	case blocked:
-		return line{{m.failed, faint}, {" " + b.name, plain}, {" needs what failed", faint}}
+		return line{{m.blocked, red}, {" " + b.name, plain}, {" needs what failed", faint}}
 	case stopped:
-		return line{{m.failed, faint}, {" " + b.name, plain}, {" stopped", faint}}
+		return line{{m.blocked, faint}, {" " + b.name, plain}, {" stopped", faint}}
 	}
 	l := line{{m.waiting, faint}, {" " + b.name, plain}}
 	if b.unready > 0 {

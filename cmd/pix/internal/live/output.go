@@ -18,8 +18,7 @@ func (o *output) Write(p []byte) (int, error) {
 	v := o.view
 	v.screenMu.Lock()
 	defer v.screenMu.Unlock()
-	columns, _ := v.size()
-	v.write(v.screen.leave(columns))
+	v.write(v.screen.leave(v.size()))
 	n, err := o.w.Write(p)
 	if n > 0 {
 		v.midLine = p[n-1] != '\n'

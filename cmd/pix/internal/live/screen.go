@@ -27,13 +27,17 @@ type screen struct {
 	shown  []string
 	hidden bool // the cursor is
 	keep   bool // do not hide the cursor again
+
+	columns, rows int   // of the terminal, when shown was written
+	lost          []int // widths of lines that left the screen at its top when it shrank, the last one last
 }
 
 // frame returns the bytes that show lines in place of those that are shown, and above them
-// messages, which stay. It returns nothing if nothing changes. The terminal has so many
-// columns, and each line is narrower than that.
-func (s *screen) frame(messages, lines []string, columns int) string {
-	if len(messages) == 0 && slices.Equal(lines, s.shown) {
+// messages, which stay. It returns nothing if nothing changes. The lines are narrower than
+// the terminal, and fewer than it has rows.
+func (s *screen) frame(messages, lines []string, columns, rows int) string {
+	resized := columns != s.columns || rows != s.rows
+	if !resized && len(messages) == 0 && slices.Equal(lines, s.shown) {
 		return ""
 	}
 	var b strings.Builder
@@ -42,12 +46,13 @@ func (s *screen) frame(messages, lines []string, columns int) string {
 		s.hidden = true
 		b.WriteString(hideCursor)
 	}
-	b.WriteString(s.toTop(columns))
-	if len(messages) > 0 || len(lines) == 0 {
+	b.WriteString(s.toTop(columns, rows))
+	if len(messages) > 0 || len(lines) == 0 || resized {
 		b.WriteString(eraseScreen)
 	}
 	for _, m := range messages {
 		b.WriteString(m + "\r\n")
+		s.lost = nil // there is something else between
 	}
 	b.WriteString(noWrap)
 	for i, l := range lines {
@@ -58,16 +63,16 @@ func (s *screen) frame(messages, lines []string, columns int) string {
 		}
 	}
 	b.WriteString(wrap + endUpdate)
-	s.shown = lines
+	s.shown, s.columns, s.rows = lines, columns, rows
 	return b.String()
 }
 
 // leave returns the bytes that take the view off the terminal and put it in order.
-func (s *screen) leave(columns int) string {
+func (s *screen) leave(columns, rows int) string {
 	if len(s.shown) == 0 && !s.hidden {
 		return ""
 	}
-	b := s.toTop(columns) + eraseScreen + restore
+	b := s.toTop(columns, rows) + eraseScreen + restore
 	s.forget()
 	return b
 }
@@ -76,17 +81,40 @@ func (s *screen) leave(columns int) string {
 const restore = wrap + showCursor + endUpdate
 
 // forget is called when others have written to the terminal since.
-func (s *screen) forget() { s.shown, s.hidden = nil, false }
+func (s *screen) forget() { s.shown, s.hidden, s.lost = nil, false, nil }
 
-// toTop returns the bytes that move the cursor to the first line shown. Where the terminal has
-// become narrower, lines take several rows now.
-func (s *screen) toTop(columns int) string {
+// toTop returns the bytes that move the cursor to the first line shown.
+//
+// Where the terminal has become narrower, lines take several rows now. Where it has become
+// lower, the topmost may have left the screen; and where it has become higher again, they
+// are back, so that they too have to be erased. (A terminal that does not bring them back
+// stops the cursor at the top.)
+func (s *screen) toTop(columns, rows int) string {
 	up := 0
-	for _, l := range s.shown[:max(len(s.shown)-1, 0)] {
-		up += max((width(activity.Plain(l))+columns-1)/columns, 1)
+	var lost []int // the nearest first
+	for i, l := range slices.Backward(s.shown) {
+		if i == len(s.shown)-1 {
+			continue // the cursor is at its beginning
+		}
+		w := width(activity.Plain(l))
+		if up += rowsOf(w, columns); up >= rows {
+			lost = append(lost, w)
+		}
+	}
+	slices.Reverse(lost)
+	s.lost = append(s.lost, lost...)
+	for back := rows - s.rows; len(s.lost) > 0; s.lost = s.lost[:len(s.lost)-1] {
+		n := rowsOf(s.lost[len(s.lost)-1], columns)
+		if back -= n; back < 0 {
+			break
+		}
+		up += n
 	}
 	if up == 0 {
 		return "\r"
 	}
 	return "\r\x1b[" + strconv.Itoa(up) + "A"
 }
+
+// rowsOf returns how many rows a line of some width takes.
+func rowsOf(width, columns int) int { return max((width+columns-1)/columns, 1) }

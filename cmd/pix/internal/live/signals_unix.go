@@ -7,6 +7,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // signals are those that concern a terminal.
@@ -18,9 +20,9 @@ type signals struct {
 
 func listen() *signals {
 	s := &signals{make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)}
-	signal.Notify(s.resized, syscall.SIGWINCH)
-	signal.Notify(s.suspend, syscall.SIGTSTP)
-	signal.Notify(s.quit, syscall.SIGQUIT)
+	signal.Notify(s.resized, unix.SIGWINCH)
+	signal.Notify(s.suspend, unix.SIGTSTP)
+	signal.Notify(s.quit, unix.SIGQUIT)
 	return s
 }
 
@@ -30,17 +32,19 @@ func (s *signals) stop() {
 	signal.Stop(s.quit)
 }
 
-// stopSelf stops the process as if nobody had listened, and returns when it goes on.
+// stopSelf stops the process, as the signal would have done if nobody had listened, and
+// returns when it goes on. Where there is no shell that could make it go on, it does nothing.
 func (s *signals) stopSelf() {
+	if session, err := unix.Getsid(0); err != nil || session == unix.Getpgrp() {
+		return // the group is that of the session's leader, not one that a shell has made
+	}
 	continued := make(chan os.Signal, 1)
-	signal.Notify(continued, syscall.SIGCONT)
+	signal.Notify(continued, unix.SIGCONT)
 	defer signal.Stop(continued)
-	signal.Stop(s.suspend)
-	defer signal.Notify(s.suspend, syscall.SIGTSTP)
-	syscall.Kill(syscall.Getpid(), syscall.SIGTSTP)
+	unix.Kill(unix.Getpid(), unix.SIGSTOP) // Go ignores SIGTSTP for ever, once somebody has listened
 	select {
 	case <-continued:
-	case <-time.After(time.Second): // where nobody could make it go on, the kernel does not stop it
+	case <-time.After(time.Second):
 	}
 }
 
@@ -48,6 +52,6 @@ func (s *signals) stopSelf() {
 func (s *signals) die(sig os.Signal) {
 	signal.Stop(s.quit)
 	if n, ok := sig.(syscall.Signal); ok {
-		syscall.Kill(syscall.Getpid(), n)
+		unix.Kill(unix.Getpid(), n)
 	}
 }

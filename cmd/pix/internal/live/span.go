@@ -73,17 +73,17 @@ func (s Style) fit(l line, columns int) line {
 
 // The marks of a style.
 type marks struct {
-	running, built, failed, waiting, fetch, send, other string
-	child, last, bar, gap, quote, dot, more             string
+	running, built, failed, blocked, waiting, fetch, send, other string
+	child, last, bar, gap, quote, dot, more                      string
 }
 
 var (
 	unicodeMarks = marks{
-		running: "●", built: "✓", failed: "✗", waiting: "○", fetch: "↓", send: "→", other: "·",
+		running: "●", built: "✓", failed: "✗", blocked: "⊘", waiting: "○", fetch: "↓", send: "→", other: "·",
 		child: "├─ ", last: "└─ ", bar: "│  ", gap: "   ", quote: "│ ", dot: " · ", more: "…",
 	}
 	asciiMarks = marks{
-		running: "*", built: "+", failed: "x", waiting: ".", fetch: "<", send: ">", other: "-",
+		running: "*", built: "+", failed: "x", blocked: "!", waiting: ".", fetch: "<", send: ">", other: "-",
 		child: "|- ", last: "`- ", bar: "|  ", gap: "   ", quote: "| ", dot: ", ", more: "~",
 	}
 )

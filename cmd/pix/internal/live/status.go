@@ -76,7 +76,7 @@ func (s *State) buildStatus(now time.Time, columns int, st Style) line {
 	passed := spellTime(now.Sub(s.begun))
 	parts = append(parts, part{passed, passed, plain})
 	if c.blocked > 0 {
-		parts = append(parts, part{fmt.Sprintf("%d cannot be built", c.blocked), fmt.Sprintf("-%d", c.blocked), red})
+		parts = append(parts, part{fmt.Sprintf("%d cannot be built", c.blocked), fmt.Sprintf("%s%d", m.blocked, c.blocked), red})
 	}
 	if c.waiting > 0 {
 		parts = append(parts, part{fmt.Sprintf("%d to come", c.waiting), fmt.Sprintf("%s%d", m.waiting, c.waiting), plain})

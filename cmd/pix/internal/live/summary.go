@@ -42,12 +42,12 @@ func failureLines(b *build, st Style) []line {
 	if b.phase != "" {
 		where = " in " + b.phase + where
 	}
-	lines := []line{append(head, span{" failed" + where, plain})}
+	lines := []line{append(head, span{" failed" + where, plain}), {{"  " + oneLine(b.drv), faint}}}
 	for _, reason := range b.reason {
 		lines = append(lines, line{{"  " + strings.TrimSpace(reason), plain}})
 	}
 	if len(b.tail) > 0 {
-		lines = append(lines, line{{"  the last lines of the log of " + oneLine(b.drv) + ":", faint}})
+		lines = append(lines, line{{"  the last lines of its log:", faint}})
 	}
 	for _, text := range b.tail {
 		lines = append(lines, line{{"  " + m.quote, faint}, {text, plain}})

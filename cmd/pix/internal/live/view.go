@@ -46,10 +46,11 @@ type Terminal interface {
 type View struct {
 	opts Options
 
-	mu      sync.Mutex // of state and waiting
-	state   *State
-	waiting int           // bytes of messages
-	room    chan struct{} // has an element when there is room again
+	mu       sync.Mutex // of state, finished and waiting
+	state    *State
+	finished bool
+	waiting  int           // bytes of messages
+	room     chan struct{} // has an element when there is room again
 
 	screenMu sync.Mutex // of the terminal, screen and midLine
 	screen   screen
@@ -91,6 +92,9 @@ func (v *View) HandleEvent(e activity.Event) {
 func (v *View) take(e activity.Event, size int) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.finished {
+		return true
+	}
 	if size > 0 && v.waiting > maxMessages {
 		return false
 	}
@@ -123,9 +127,9 @@ func (v *View) End(err error) bool {
 		defer v.mu.Unlock()
 		now := time.Now()
 		v.state.Finish(err, now)
+		v.finished = true
 		lines := append(v.state.Messages(), v.state.Summary(now, v.opts.Style)...)
-		columns, _ := v.size()
-		text := v.screen.leave(columns)
+		text := v.screen.leave(v.size())
 		for _, l := range lines {
 			text += l + "\r\n"
 		}
@@ -184,7 +188,7 @@ func (v *View) draw() {
 			return
 		}
 	}
-	v.write(v.screen.frame(messages, lines, columns))
+	v.write(v.screen.frame(messages, lines, columns, rows))
 }
 
 // look returns what there is to show. The last column stays free, as some terminals wrap
@@ -237,8 +241,7 @@ func (v *View) interrupt() {
 func (v *View) leave() {
 	v.screenMu.Lock()
 	defer v.screenMu.Unlock()
-	columns, _ := v.size()
-	v.write(v.screen.leave(columns))
+	v.write(v.screen.leave(v.size()))
 }
 
 // suspend stops the process, as the signal would have done, but leaves the terminal in
