@@ -16,8 +16,10 @@ const (
 	wrap        = "\x1b[?7h"
 	beginUpdate = "\x1b[?2026h" // show nothing until
 	endUpdate   = "\x1b[?2026l"
-	eraseLine   = "\x1b[K" // from here
-	eraseScreen = "\x1b[J" // from here
+	eraseRow    = "\x1b[2K"
+	eraseRest   = "\x1b[K" // of the row, from here
+	eraseBelow  = "\x1b[J" // and all rows below; never at the top left: tmux keeps what was there
+	down        = "\x1b[B"
 )
 
 // A screen knows which lines of the view are on the terminal, and turns new ones into the
@@ -46,9 +48,10 @@ func (s *screen) frame(messages, lines []string, columns, rows int) string {
 		s.hidden = true
 		b.WriteString(hideCursor)
 	}
-	b.WriteString(s.toTop(columns, rows))
+	up := s.above(columns, rows)
+	b.WriteString(moveUp(up))
 	if len(messages) > 0 || len(lines) == 0 || resized {
-		b.WriteString(eraseScreen)
+		b.WriteString(erase(min(up+1, rows)))
 	}
 	for _, m := range messages {
 		b.WriteString(m + "\r\n")
@@ -57,9 +60,9 @@ func (s *screen) frame(messages, lines []string, columns, rows int) string {
 	b.WriteString(noWrap)
 	for i, l := range lines {
 		if b.WriteString(l); i < len(lines)-1 {
-			b.WriteString(eraseLine + "\r\n")
+			b.WriteString(eraseRest + "\r\n")
 		} else {
-			b.WriteString(eraseScreen + "\r")
+			b.WriteString(eraseBelow + "\r")
 		}
 	}
 	b.WriteString(wrap + endUpdate)
@@ -72,7 +75,8 @@ func (s *screen) leave(columns, rows int) string {
 	if len(s.shown) == 0 && !s.hidden {
 		return ""
 	}
-	b := s.toTop(columns, rows) + eraseScreen + restore
+	up := s.above(columns, rows)
+	b := moveUp(up) + erase(min(up+1, rows)) + restore
 	s.forget()
 	return b
 }
@@ -83,14 +87,13 @@ const restore = wrap + showCursor + endUpdate
 // forget is called when others have written to the terminal since.
 func (s *screen) forget() { s.shown, s.hidden, s.lost = nil, false, nil }
 
-// toTop returns the bytes that move the cursor to the first line shown.
+// above returns how many rows above the cursor the first line begins that is shown.
 //
 // Where the terminal has become narrower, lines take several rows now. Where it has become
 // lower, the topmost may have left the screen; and where it has become higher again, they
 // are back, so that they too have to be erased. (A terminal that does not bring them back
 // stops the cursor at the top.)
-func (s *screen) toTop(columns, rows int) string {
-	up := 0
+func (s *screen) above(columns, rows int) (up int) {
 	var lost []int // the nearest first
 	for i, l := range slices.Backward(s.shown) {
 		if i == len(s.shown)-1 {
@@ -110,10 +113,21 @@ func (s *screen) toTop(columns, rows int) string {
 		}
 		up += n
 	}
-	if up == 0 {
+	return up
+}
+
+// moveUp returns the bytes that move the cursor to the beginning of a row above.
+func moveUp(rows int) string {
+	if rows == 0 {
 		return "\r"
 	}
-	return "\r\x1b[" + strconv.Itoa(up) + "A"
+	return "\r\x1b[" + strconv.Itoa(rows) + "A"
+}
+
+// erase returns the bytes that erase so many rows, from that of the cursor on. The cursor,
+// which is at the beginning of a row, stays there.
+func erase(rows int) string {
+	return eraseRow + strings.Repeat(down+eraseRow, rows-1) + moveUp(rows-1)
 }
 
 // rowsOf returns how many rows a line of some width takes.
