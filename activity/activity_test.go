@@ -42,6 +42,9 @@ func TestPlain(t *testing.T) {
 		"two\nlines\tand a tab":     "two\nlines\tand a tab",
 		"over\rwritten\x08\x7f":     "overwritten",
 		"é\xff":                     "é\xff",
+		"a\u009b31mb\u0080":         "a31mb",
+		"\xc2\xc2\x9b\x9b":          "",
+		"\xc2\x01\x9b":              "",
 	} {
 		if got := activity.Plain(s); got != want {
 			t.Errorf("Plain(%q) = %q, want %q", s, got, want)

@@ -1,6 +1,9 @@
 package activity
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // An Error is what a daemon said when an operation failed.
 type Error struct {
@@ -15,27 +18,34 @@ func (e *Error) Error() string { return Plain(e.Message) }
 
 // Plain removes ANSI escape sequences and carriage returns from s, and all other
 // control characters but line feeds and tabs, so that text from elsewhere can be
-// shown on a terminal without taking it over. Bytes beyond ASCII are left alone.
+// shown on a terminal without taking it over. All other bytes are left alone.
 func Plain(s string) string {
 	if strings.IndexFunc(s, isControl) < 0 {
 		return s
 	}
-	var b strings.Builder
+	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); {
 		switch c := s[i]; {
 		case c == 0x1b:
 			i += escapeLen(s[i:])
-		case isControl(rune(c)):
+		case c < utf8.RuneSelf && isControl(rune(c)):
+			i++
+		case isC1(rune(c)) && len(b) > 0 && b[len(b)-1] == 0xc2: // U+0080 to U+009F
+			b = b[:len(b)-1]
 			i++
 		default:
-			b.WriteByte(c)
+			b = append(b, c)
 			i++
 		}
 	}
-	return b.String()
+	return string(b)
 }
 
-func isControl(r rune) bool { return r < 0x20 && r != '\n' && r != '\t' || r == 0x7f }
+func isControl(r rune) bool { return r < 0x20 && r != '\n' && r != '\t' || r == 0x7f || isC1(r) }
+
+// isC1 reports whether r is one of the control characters beyond ASCII, some of which begin
+// escape sequences too.
+func isC1(r rune) bool { return 0x80 <= r && r <= 0x9f }
 
 // escapeLen returns the length of the escape sequence with which s begins: CSI
 // (ESC [ … letter), OSC (ESC ] … BEL or ESC \) or ESC and one more byte. One that
