@@ -3,6 +3,8 @@ package activity_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -91,8 +93,30 @@ func FuzzPlain(f *testing.F) {
 	f.Add("\x1b[31mx")
 	f.Fuzz(func(t *testing.T, s string) {
 		plain := activity.Plain(s)
-		if strings.ContainsAny(plain, "\x1b\r\x00\x7f") || activity.Plain(plain) != plain {
+		if strings.ContainsAny(plain, "\x1b\r\x00\x7f\u009b\u0090") || activity.Plain(plain) != plain {
 			t.Errorf("Plain(%q) = %q", s, plain)
 		}
 	})
+}
+
+func TestProgressReader(t *testing.T) {
+	var told []activity.Event
+	h := activity.HandlerFunc(func(e activity.Event) { told = append(told, e) })
+	id := activity.NewID()
+	if again := activity.NewID(); again == id || again < 1<<63 || id < 1<<63 {
+		t.Errorf("numbers %d and %d", id, again)
+	}
+	r := activity.ProgressReader(h, id, strings.NewReader(strings.Repeat("x", 150<<10)), 0)
+	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, r, make([]byte, 50<<10)); n != 150<<10 || err != nil {
+		t.Fatal(n, err)
+	}
+	want := []activity.Event{progressOf(id, 100<<10), progressOf(id, 150<<10)}
+	if !reflect.DeepEqual(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+}
+
+func progressOf(id activity.ID, n uint64) activity.Event {
+	zero := activity.Number(0)
+	return activity.Result{ID: id, Type: activity.Progress, Fields: []activity.Field{activity.Number(n), zero, zero, zero}}
 }

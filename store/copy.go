@@ -33,6 +33,8 @@ type CopyOptions struct {
 //
 // Archives are read ahead, many at once, so that a distant source costs few round trips; in
 // memory there are 32 MiB of them at most. If an error ends it, those objects that were added stay.
+// The handler of ctx is told how far it is: an activity of type [activity.CopyPaths], with one
+// of type [activity.CopyPath] for each object.
 func Copy(ctx context.Context, dst, src Store, roots []storepath.Path, opts *CopyOptions) ([]*PathInfo, error) {
 	if dst.Dir() != src.Dir() {
 		return nil, fmt.Errorf("nothing can be copied from a store in %s to one in %s", src.Dir(), dst.Dir())
@@ -46,7 +48,9 @@ func Copy(ctx context.Context, dst, src Store, roots []storepath.Path, opts *Cop
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends what is read ahead
-	objects := readAhead(ctx, src, missing, opts)
+	ctx, report := reportCopy(ctx, missing)
+	defer report.end()
+	objects := readAhead(ctx, src, missing, opts, report)
 	return missing, AddMultiple(ctx, dst, len(missing), objects, &opts.AddOptions)
 }
 

@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"pix/activity"
 	"pix/store"
 	"pix/store/memstore"
 	"pix/storepath"
@@ -275,4 +277,66 @@ func ExampleCopy() {
 	// dep
 	// root
 	// <nil>
+}
+
+// A recorder keeps the events that it is told.
+type recorder struct {
+	busy   atomic.Int32
+	events []activity.Event
+	t      *testing.T
+}
+
+func (r *recorder) HandleEvent(e activity.Event) {
+	if r.busy.Add(1) != 1 {
+		r.t.Error("two goroutines call the handler at once")
+	}
+	r.events = append(r.events, e)
+	r.busy.Add(-1)
+}
+
+func TestCopyReports(t *testing.T) {
+	src, dst := memstore.New(nil), memstore.New(nil)
+	small, err := src.AddTextToStore(t.Context(), "small", "abc", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := src.AddTextToStore(t.Context(), "large", strings.Repeat("x", 200<<10), []storepath.Path{small})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recorder{t: t}
+	if _, err := store.Copy(activity.WithHandler(t.Context(), r), dst, src, []storepath.Path{large}, &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: true}}); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	names := make(map[activity.ID]string)
+	for _, e := range r.events {
+		switch e := e.(type) {
+		case activity.Start:
+			names[e.ID] = strings.TrimPrefix(e.Text, "copying ")
+			if e.Type == activity.CopyPath {
+				path, _ := e.Fields[0].Text()
+				names[e.ID] = storepath.Path(path).Name()
+				if names[e.Parent] != "2 paths" {
+					t.Errorf("the parent of %q is %q", e.Text, names[e.Parent])
+				}
+			}
+			got = append(got, "start "+names[e.ID])
+		case activity.Result:
+			got = append(got, fmt.Sprint(names[e.ID], " ", e.Type, e.Fields))
+		case activity.Stop:
+			got = append(got, "stop "+names[e.ID])
+		}
+	}
+	want := []string{
+		"start 2 paths",
+		"2 paths set-expected [100 205032]",
+		"2 paths progress [0 2 0 0]",
+		"start small", "2 paths progress [0 2 1 0]", "small progress [120 120 0 0]", "stop small", "2 paths progress [1 2 0 0]",
+		"start large", "2 paths progress [1 2 1 0]", "large progress [204912 204912 0 0]", "stop large", "2 paths progress [2 2 0 0]",
+		"stop 2 paths",
+	}
+	if got := slices.DeleteFunc(got, func(s string) bool { return strings.HasPrefix(s, "large progress") && !strings.Contains(s, "[204912 ") }); !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
 }

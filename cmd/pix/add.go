@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/activity"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -85,7 +86,9 @@ func addFile(ctx context.Context, s store.Store, file, name string, h how) (stor
 		return "", err
 	}
 	defer contents.Close()
-	info, err := store.Add(ctx, s, name, h.method, h.algorithm, nil, contents, nil)
+	sent, told := reportAdding(ctx, file, contents)
+	defer told()
+	info, err := store.Add(ctx, s, name, h.method, h.algorithm, nil, sent, nil)
 	if err != nil {
 		return "", fmt.Errorf("adding '%s': %w", file, err)
 	}
@@ -103,4 +106,16 @@ func (h how) contents(ctx context.Context, file string) (io.ReadCloser, error) {
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(nar.Dump(ctx, w, file, nil)) }() // ends when r is closed
 	return r, nil
+}
+
+// reportAdding tells the handler of ctx that a file is added, and with the reader that it
+// returns how much of it was sent. What it returns besides tells that this has ended.
+func reportAdding(ctx context.Context, file string, contents io.Reader) (io.Reader, func()) {
+	h := activity.HandlerOf(ctx)
+	if h == nil {
+		return contents, func() {}
+	}
+	id := activity.NewID()
+	h.HandleEvent(activity.Start{ID: id, Level: activity.LevelInfo, Type: activity.CopyPath, Text: fmt.Sprintf("adding '%s'", file)})
+	return activity.ProgressReader(h, id, contents, 0), func() { h.HandleEvent(activity.Stop{ID: id}) }
 }
