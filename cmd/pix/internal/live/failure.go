@@ -29,16 +29,21 @@ const maxReason = 12
 //
 // and others in which an error names a derivation, such as a hash mismatch.
 func failureIn(message string) (f failure, ok bool) {
+	return failureOf(message, false)
+}
+
+// failureOf does what failureIn does for a message that may be known to be an error.
+func failureOf(message string, isError bool) (f failure, ok bool) {
 	lines := paragraph(message)
 	if len(lines) == 0 {
 		return f, false
 	}
-	first, isError := strings.CutPrefix(lines[0], "error: ")
+	first, says := strings.CutPrefix(lines[0], "error: ")
+	isError = isError || says
 	if f.drv = quotedDerivation(first); f.drv == "" {
 		return f, false
 	}
-	if !isError && !strings.HasPrefix(first, "builder for '") && !strings.HasPrefix(first, "cannot build derivation '") &&
-		!strings.HasPrefix(first, "build of '") {
+	if !isError && !strings.HasPrefix(first, "builder for '") && !strings.HasPrefix(first, "cannot build derivation '") {
 		return f, false
 	}
 	lines[0] = strings.TrimRight(shortQuote(first, f.drv), ";:.")
@@ -67,10 +72,11 @@ func quotedDerivation(text string) string {
 
 // shortQuote leaves out of a text which derivation it is about, as that is said elsewhere.
 func shortQuote(text, drv string) string {
-	text = strings.Replace(text, " for '"+drv+"'", "", 1)
-	text = strings.Replace(text, " of derivation '"+drv+"'", "", 1)
-	text = strings.Replace(text, "cannot build derivation '"+drv+"': ", "", 1)
-	return strings.Replace(text, " '"+drv+"'", "", 1)
+	text = strings.TrimPrefix(text, "cannot build derivation '"+drv+"': ")
+	for _, before := range []string{" for ", " of derivation ", " of ", " derivation ", " "} {
+		text = strings.Replace(text, before+"'"+drv+"'", "", 1)
+	}
+	return text
 }
 
 // reasonOf returns those lines of a message that say why. Log lines are left out: they
@@ -119,19 +125,20 @@ func (s *State) fail(f failure) bool {
 // fault takes in the error with which the work ended. It is the only one to say why, if
 // there was one thing to build, and that failed.
 func (s *State) fault(err error) {
-	text := err.Error()
+	texts := []string{": " + err.Error()}
 	var said *activity.Error
 	if errors.As(err, &said) {
-		text = said.Message
+		texts = []string{": " + said.Message, ": " + err.Error()}
 	}
-	for {
-		if f, ok := failureIn(text); ok && s.fail(f) {
-			return
+	for _, text := range texts {
+		for i := len(text); i >= 0; i = strings.LastIndex(text[:i], ": ") { // before it stands what was being done
+			f, ok := failureOf(strings.TrimPrefix(text[i:], ": "), true)
+			if !ok || strings.HasPrefix(f.reason[0], "build failed") { // as 2.3 says of all that were asked for
+				continue
+			}
+			if b := s.builds[f.drv]; b != nil && b.reason == nil && s.fail(f) {
+				return
+			}
 		}
-		if _, after, ok := strings.Cut(text, ": "); ok { // what was being done
-			text = after
-			continue
-		}
-		return
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // maxNodes is how many activities may run at once; of more nothing is seen.
-const maxNodes = 1 << 16
+const maxNodes = 1 << 12
 
 // A State is what there is to see. It is not safe for several goroutines at once.
 type State struct {

@@ -17,10 +17,15 @@ func (s *State) statusLines(now time.Time, columns int, st Style) []line {
 	if l := s.copyStatus(now, columns, st); l != nil {
 		lines = append(lines, l)
 	}
-	if len(lines) == 0 && len(s.nodes) > 0 {
-		return []line{s.elapsed(now)}
+	if len(lines) > 0 {
+		return lines
 	}
-	return lines
+	for _, n := range s.nodes {
+		if s.hasRow(n) {
+			return []line{s.elapsed(now)}
+		}
+	}
+	return nil
 }
 
 func (s *State) elapsed(now time.Time) line {
@@ -116,17 +121,16 @@ func (s *State) copyStatus(now time.Time, columns int, st Style) line {
 		parts = append(parts, part{fmt.Sprintf("%d of %d paths", paths, ofPaths), fmt.Sprintf("%s%d/%d", m.fetch, paths, ofPaths), green})
 	}
 	parts = append(parts, part{spellPart(done, whole), spellBytes(done), plain})
+	if s.countedBuilds().all == 0 { // else it is said above
+		for _, p := range s.elapsed(now) {
+			parts = append(parts, part{p.text, p.text, p.color})
+		}
+	}
 	if rate := s.rate(now); rate > 0 {
 		parts = append(parts, part{spellBytes(rate) + "/s", spellBytes(rate) + "/s", blue})
 		if left := (whole - done) / rate; left > 0 {
 			time := spellTime(time.Duration(min(left, 1<<20)) * time.Second)
-			parts = append(parts, part{time + " left", time, plain})
-		}
-	}
-	if s.countedBuilds().all == 0 {
-		passed := s.elapsed(now)
-		for _, p := range passed {
-			parts = append(parts, part{p.text, p.text, p.color})
+			parts = append(parts, part{time + " left", "-" + time, plain})
 		}
 	}
 	return join(parts, columns, m.dot)

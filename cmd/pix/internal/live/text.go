@@ -18,12 +18,12 @@ const (
 
 // oneLine makes a line that is safe on a terminal out of a text from elsewhere: no control
 // characters, no characters that turn the direction of others or join them, no more than
-// maxText bytes, and a space for each tab and line feed.
+// maxText bytes, and a space for each tab and line feed. Of what overwrites itself, as
+// bars of progress do, it is the last.
 func oneLine(s string) string {
-	if len(s) > maxText {
-		s = s[:maxText]
-	}
-	s = activity.Plain(strings.TrimRight(s, "\r\n"))
+	s = strings.TrimRight(s, "\r\n")
+	s = s[strings.LastIndexByte(s, '\r')+1:]
+	s = activity.Plain(s[:min(len(s), maxText)])
 	var b strings.Builder
 	marks := 0
 	for _, r := range s {
@@ -46,7 +46,7 @@ func oneLine(s string) string {
 // paragraph makes several lines of a text from elsewhere, safe as those of oneLine are.
 func paragraph(s string) []string {
 	var lines []string
-	for line := range strings.Lines(strings.TrimRight(activity.Plain(s), " \n")) {
+	for line := range strings.Lines(strings.TrimRight(s, " \r\n")) {
 		lines = append(lines, strings.TrimRight(oneLine(line), " "))
 	}
 	return lines
