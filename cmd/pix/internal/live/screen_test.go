@@ -25,7 +25,7 @@ func show(t *testing.T, term *termtest.Screen, s *screen, messages, lines []stri
 
 // Whatever is drawn, the view is at the bottom, and all messages stay above it, once.
 func TestScreen(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(30) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		columns, rows := 10+random.IntN(60), 3+random.IntN(20)
 		term := termtest.NewScreen(columns, rows)

@@ -64,13 +64,15 @@ type View struct {
 
 // Start returns a view that has begun to look. When ctx ends, it says that the work is being
 // stopped, and shows the cursor again. It must be ended.
-func Start(ctx context.Context, opts Options) *View {
+func Start(ctx context.Context, opts Options) *View { return start(ctx, opts, listen()) }
+
+func start(ctx context.Context, opts Options, signals *signals) *View {
 	v := &View{
 		opts: opts, state: NewState(), room: make(chan struct{}, 1),
 		quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 	v.state.Logs = opts.Logs
-	go v.run(ctx)
+	go v.run(ctx, signals)
 	return v
 }
 
@@ -144,9 +146,8 @@ func (v *View) End(err error) bool {
 func (v *View) Restore() { io.WriteString(v.opts.Terminal, restore+"\r\n") }
 
 // run draws until the view is ended.
-func (v *View) run(ctx context.Context) {
+func (v *View) run(ctx context.Context, signals *signals) {
 	defer close(v.ended)
-	signals := listen()
 	defer signals.stop()
 	ticker := time.NewTicker(drawFirst)
 	defer ticker.Stop()

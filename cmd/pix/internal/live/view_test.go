@@ -1,0 +1,241 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pix/activity"
+	"pix/internal/termtest"
+)
+
+// A fakeTerminal is one that can be held up, put away and broken.
+type fakeTerminal struct {
+	mu         sync.Mutex
+	screen     *termtest.Screen
+	background bool
+	broken     bool
+	held       chan struct{} // closed to let writes through; nil for never
+	writes     atomic.Int32
+}
+
+func newFake() *fakeTerminal { return &fakeTerminal{screen: termtest.NewScreen(80, 24)} }
+
+func (f *fakeTerminal) Size() (int, int) { return 80, 24 }
+
+func (f *fakeTerminal) Foreground() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.background
+}
+
+func (f *fakeTerminal) Write(p []byte) (int, error) {
+	if f.held != nil {
+		<-f.held
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken {
+		return 0, io.ErrClosedPipe
+	}
+	f.writes.Add(1)
+	return f.screen.Write(p)
+}
+
+// looks fails if that is not what is on the screen.
+func (f *fakeTerminal) looks(t *testing.T, want ...string) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if got := f.screen.Lines(); !slices.Equal(got, want) {
+		t.Errorf("the terminal shows\n%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if wrong := f.screen.Wrong(); wrong != nil {
+		t.Errorf("the terminal is sent %q", wrong)
+	}
+}
+
+func (f *fakeTerminal) cursor(t *testing.T, want bool) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, _, shown := f.screen.Cursor(); shown != want {
+		t.Errorf("the cursor is shown: %v", shown)
+	}
+}
+
+func begins(name string) activity.Event {
+	return activity.Start{ID: 1, Type: activity.Build, Fields: []activity.Field{activity.Text(drvOf(name))}}
+}
+
+func logged(text string) activity.Event {
+	return activity.Result{ID: 1, Type: activity.BuildLogLine, Fields: []activity.Field{activity.Text(text)}}
+}
+
+func TestView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		v := start(t.Context(), Options{Terminal: f}, new(signals))
+		v.HandleEvent(begins("hello"))
+		v.HandleEvent(logged("checking"))
+		time.Sleep(drawFirst - time.Millisecond)
+		f.looks(t)
+		f.cursor(t, true)
+		time.Sleep(2 * time.Millisecond)
+		f.looks(t, "* hello 0s  checking", "1 running, 0 of 1 built, 0s")
+		f.cursor(t, false)
+		before := f.writes.Load()
+		time.Sleep(5 * time.Second)
+		f.looks(t, "* hello 5s  checking", "1 running, 0 of 1 built, 5s")
+		if n := f.writes.Load() - before; n != 5 {
+			t.Errorf("%d frames in five seconds in which nothing happens", n)
+		}
+		v.HandleEvent(activity.Stop{ID: 1})
+		v.HandleEvent(activity.Log{Text: "a warning"})
+		if v.End(nil) {
+			t.Error("something failed")
+		}
+		f.looks(t, "a warning", "1 of 1 built in 5s")
+		f.cursor(t, true)
+		v.HandleEvent(activity.Log{Text: "too late"})
+		v.End(errors.New("no"))
+		f.looks(t, "a warning", "1 of 1 built in 5s")
+	})
+}
+
+// However much is said, there are no more frames than so many.
+func TestViewIsCalm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		v := start(t.Context(), Options{Terminal: f}, new(signals))
+		v.HandleEvent(begins("hello"))
+		for i := range 10_000 {
+			v.HandleEvent(logged(fmt.Sprint("line ", i)))
+			time.Sleep(100 * time.Microsecond)
+		}
+		if n := f.writes.Load(); n > 15 {
+			t.Errorf("%d frames in a second", n)
+		}
+		v.End(nil)
+	})
+}
+
+func TestViewInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		ctx, cancel := context.WithCancel(t.Context())
+		v := start(ctx, Options{Terminal: f}, new(signals))
+		v.HandleEvent(begins("hello"))
+		time.Sleep(1100 * time.Millisecond)
+		f.cursor(t, false)
+		cancel()
+		time.Sleep(1100 * time.Millisecond)
+		f.looks(t, "* hello 2s", "stopping, 1 running, 0 of 1 built, 2s")
+		f.cursor(t, true)
+		v.End(ctx.Err())
+		f.looks(t, "interrupted: 0 of 1 built, 1 stopped in 2s")
+	})
+}
+
+func TestViewOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		v := start(t.Context(), Options{Terminal: f}, new(signals))
+		out := v.Output(f)
+		v.HandleEvent(begins("hello"))
+		time.Sleep(1100 * time.Millisecond)
+		fmt.Fprint(out, "a result\r\nhalf a ")
+		time.Sleep(1100 * time.Millisecond)
+		f.looks(t, "a result", "half a")
+		fmt.Fprint(out, "line\r\n")
+		time.Sleep(1100 * time.Millisecond)
+		f.looks(t, "a result", "half a line", "* hello 3s", "1 running, 0 of 1 built, 3s")
+		v.End(nil)
+		f.looks(t, "a result", "half a line", "0 of 1 built, 1 stopped in 3s")
+	})
+}
+
+// A terminal that takes nothing holds nobody up who only has something to show.
+func TestViewStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.held = make(chan struct{})
+		v := start(t.Context(), Options{Terminal: f, Logs: true}, new(signals))
+		v.HandleEvent(begins("hello"))
+		time.Sleep(1100 * time.Millisecond)
+		line := strings.Repeat("x", 64<<10)
+		said := 0
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for said = range 48 {
+				v.HandleEvent(logged(line))
+			}
+		}()
+		synctest.Wait()
+		if said < maxMessages>>16 || said > maxMessages>>16+2 {
+			t.Errorf("%d lines of 64 KiB were taken", said)
+		}
+		close(f.held)
+		<-done
+		v.End(nil)
+		if all := strings.Join(f.screen.History(), "\n"); strings.Count(all, "hello> ") != 48 {
+			t.Errorf("%d lines of 48 were shown", strings.Count(all, "hello> "))
+		}
+	})
+}
+
+func TestViewInBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.background = true
+		v := start(t.Context(), Options{Terminal: f}, new(signals))
+		v.HandleEvent(begins("hello"))
+		v.HandleEvent(activity.Log{Text: "a warning"})
+		v.HandleEvent(logged("checking"))
+		time.Sleep(1100 * time.Millisecond)
+		f.looks(t, "a warning")
+		f.mu.Lock()
+		f.background = false
+		f.mu.Unlock()
+		time.Sleep(1100 * time.Millisecond)
+		f.looks(t, "a warning", "* hello 2s  checking", "1 running, 0 of 1 built, 2s")
+		v.End(nil)
+	})
+}
+
+func TestViewBroken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.broken = true
+		v := start(t.Context(), Options{Terminal: f}, new(signals))
+		v.HandleEvent(begins("hello"))
+		v.HandleEvent(activity.Log{Text: "a warning"})
+		time.Sleep(1100 * time.Millisecond)
+		v.End(nil)
+	})
+}
+
+func TestRestore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		v := start(t.Context(), Options{Terminal: f}, new(signals))
+		v.HandleEvent(begins("hello"))
+		time.Sleep(1100 * time.Millisecond)
+		f.Write([]byte(noWrap)) // in the middle of a frame
+		v.Restore()
+		f.cursor(t, true)
+		if !f.screen.Wraps() {
+			t.Error("the terminal does not wrap")
+		}
+		v.End(nil)
+	})
+}
