@@ -82,6 +82,7 @@ NAME-dev for an output other than out, NAME-2 for the second installable.`,
 	flags.BoolVar(&form.repair, "repair", false, "build or fetch again what is damaged; needs a trusted user")
 	flags.BoolVarP(&form.keepGoing, "keep-going", "k", false, "after a failure build all that does not need what failed")
 	flags.Uint32VarP(&form.maxJobs, "max-jobs", "j", 1, "the `number` of derivations to build at once")
+	freeValue(cmd, "max-jobs")
 	addStdinFlag(cmd, &stdin)
 	return cmd
 }

@@ -25,7 +25,7 @@ type app struct {
 	traceFile string    // --trace
 	trace     io.Writer // the file, once it is open
 
-	progress *progress // --progress, --print-build-logs
+	progress *progress // --progress, --print-build-logs; made by newRoot where it is nil
 }
 
 // The groups of verbs in the help.
@@ -40,6 +40,9 @@ const (
 )
 
 func newRoot(a *app) *cobra.Command {
+	if a.progress == nil {
+		a.progress = new(progress)
+	}
 	var version bool
 	root := &cobra.Command{
 		Use:   "pix",
