@@ -19,6 +19,7 @@ var (
 // A call is an operation under way.
 type call struct {
 	op        protocol.Op
+	req       protocol.Request
 	reply     protocol.Reply
 	exclusive bool
 	events    eventQueue
@@ -172,7 +173,7 @@ func (c *Conn) newCall(ctx context.Context, dst []byte, req protocol.Request, re
 	if err != nil {
 		return dst, nil, err
 	}
-	k := &call{op: req.Op(), reply: reply, exclusive: exclusive, done: make(chan struct{})}
+	k := &call{op: req.Op(), req: req, reply: reply, exclusive: exclusive, done: make(chan struct{})}
 	k.events.init(activity.HandlerOf(ctx), exclusive, &c.handed)
 	if row, _ := protocol.Lookup(k.op); exclusive {
 		if row.Body(c.params) == protocol.AskedBody {
@@ -198,7 +199,6 @@ func (c *Conn) send(ctx context.Context, req protocol.Request, reply protocol.Re
 	if ctx.Err() != nil || c.slots.Acquire(ctx, slots) != nil {
 		return nil, cancelled(ctx, k.op)
 	}
-	c.opts.trace.request(c.params, req)
 	if err := c.post(p, k); err != nil {
 		c.slots.Release(slots)
 		return nil, &LostError{k.op, err}
@@ -218,6 +218,7 @@ func (c *Conn) post(p []byte, calls ...*call) error {
 		if keeps(k.op) {
 			c.hasRoots.Store(true)
 		}
+		c.opts.trace.request(c.params, k.req) // here, in the order in which they are sent
 	}
 	c.moves.Add(1)
 	c.pending = append(c.pending, calls...)

@@ -49,7 +49,8 @@ type Options struct {
 	Trace io.Writer
 
 	// TraceBody is how many bytes of long texts and of bodies a trace shows; 0 is
-	// [protocol.TraceBody], a negative number is all of them.
+	// [protocol.TraceBody], a negative number is all of them, so that package daemontest
+	// can replay it.
 	TraceBody int
 
 	// MaxConns is how many connections a [Pool] opens for what needs one for itself. The
@@ -193,6 +194,7 @@ func newConn(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 	}
 	if err != nil {
 		nc.Close()
+		o.trace.closed(err)
 		return nil, c.explain(err)
 	}
 	c.workers.Add(2)
@@ -254,8 +256,13 @@ func (c *Conn) handshake(ctx context.Context) error {
 
 // atEnd says of an end of the stream, or of a pipe that takes nothing more, who ended it.
 func atEnd(err error) error {
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrClosedPipe) {
+	if isEnd(err) {
 		return fmt.Errorf("the daemon closed the connection: %w", io.ErrUnexpectedEOF)
 	}
 	return err
+}
+
+// isEnd reports whether err says that the other end is closed.
+func isEnd(err error) bool {
+	return err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrClosedPipe)
 }

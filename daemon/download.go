@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"pix/nar"
@@ -100,6 +101,8 @@ type archiveReader struct {
 	stream narStream
 	hasher *nar.Hasher
 	err    error // with which the archive has ended
+
+	untraced []byte // the beginning of a length, which a trace does not show yet
 }
 
 // Read implements io.Reader.
@@ -125,7 +128,7 @@ func (r *archiveReader) Read(p []byte) (int, error) {
 	}
 	mine, err := r.stream.take(p[:n])
 	r.hasher.Write(p[:mine])
-	r.conn.opts.trace.body("←", p[:mine])
+	r.trace(p[:mine], err == errInArchive)
 	switch {
 	case err == nil && r.info.NARSize > 0 && r.stream.read > r.info.NARSize:
 		r.end(r.corrupt())
@@ -141,6 +144,23 @@ func (r *archiveReader) Read(p []byte) (int, error) {
 		r.end(r.verify())
 	}
 	return mine, nil
+}
+
+// trace shows a piece of the archive. What stands for a length shows itself to be the kind of a
+// message, which is no part of the archive, only when it is whole.
+func (r *archiveReader) trace(p []byte, endsWithKind bool) {
+	if r.conn.opts.trace == nil {
+		return
+	}
+	p = append(r.untraced, p...)
+	shown := len(p) - r.stream.have
+	if endsWithKind {
+		shown = len(p) - wire.WordSize
+	}
+	if shown > 0 {
+		r.conn.opts.trace.body("←", p[:shown])
+	}
+	r.untraced = slices.Clone(p[shown:])
 }
 
 // readError says why nothing more came.

@@ -583,10 +583,10 @@ func TestTrace(t *testing.T) {
 		" 1 ← greeting version=1.38",
 		" 1 → IsValidPath path=/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt\n",
 		" 1 ← IsValidPath valid=true\n",
-		" 1 → body bytes=11 \"hello\"…\n",
-		" 1 ← body bytes=128 \"\\r\\x00\\x00\\x00\\x00\"…\n",
+		" 1 → body data=\"hello\"…(11 bytes)\n",
+		" 1 ← body data=\"\\r\\x00\\x00\\x00\\x00\"…(128 bytes)\n",
 		" 1 ← Log text=\"worki\"…",
-		" 1 × connection closed\n",
+		" 1 × closed by=client why=\"connection closed\"\n",
 	} {
 		if !strings.Contains(trace.String(), want) {
 			t.Errorf("the trace does not have %q:\n%s", want, trace.String())

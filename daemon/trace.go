@@ -1,9 +1,9 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"sync"
 	"time"
 
@@ -14,8 +14,10 @@ import (
 //
 //	15:04:05.000000 1 → QueryPathInfo path=/nix/store/…-hello
 //
-// the time, the number of the connection, the direction seen from here (→ to the daemon),
-// and the message. A nil tracer writes nothing.
+// the time, the number of the connection, the direction seen from here (→ to the daemon, ←
+// from it, × the end), and the message as package protocol shows it. Requests stand in the
+// order in which they are sent, so that who reads the trace knows which reply is whose. A nil
+// tracer writes nothing.
 type tracer struct {
 	w    *lineWriter
 	most int // bytes of a body to show, negative for all
@@ -61,7 +63,7 @@ func (t *tracer) line(direction, text string) {
 
 func (t *tracer) greeting(p protocol.Params, g protocol.Greeting) {
 	if t != nil {
-		t.line("←", fmt.Sprintf("greeting version=%s negotiated=%s features=%q nix=%q trust=%q", g.DaemonVersion, p.Version, p.Features, g.NixVersion, g.Trust))
+		t.line("←", p.TraceGreeting(g))
 	}
 }
 
@@ -85,19 +87,21 @@ func (t *tracer) reply(p protocol.Params, op protocol.Op, r protocol.Reply) {
 
 // body shows a piece of what follows a request or a reply.
 func (t *tracer) body(direction string, b []byte) {
-	if t == nil {
-		return
+	if t != nil {
+		t.line(direction, protocol.TraceData(b, t.most))
 	}
-	shown, more := b, ""
-	if t.most >= 0 && len(b) > t.most {
-		shown, more = b[:t.most], "…"
-	}
-	t.line(direction, fmt.Sprintf("body bytes=%d %s%s", len(b), strconv.Quote(string(shown)), more))
 }
 
-// closed shows why a connection ended.
+// closed shows who ended a connection, and why.
 func (t *tracer) closed(why error) {
 	if t != nil {
-		t.line("×", why.Error())
+		t.line("×", protocol.TraceClosed(byDaemon(why), why.Error()))
 	}
+}
+
+// byDaemon reports whether it was the daemon that ended a connection.
+func byDaemon(why error) bool {
+	var hung *hangUp
+	var ours *bodyError
+	return errors.As(why, &hung) || isEnd(why) && !errors.As(why, &ours)
 }

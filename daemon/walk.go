@@ -157,7 +157,6 @@ func (w *walk) ask(ctx context.Context, c *Conn) error {
 			}
 		}
 		p = longer
-		c.opts.trace.request(c.params, req)
 		calls, w.calls = append(calls, k), append(w.calls, infoCall{k, reply})
 	}
 	if len(w.calls) == 0 {

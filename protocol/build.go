@@ -192,17 +192,18 @@ const maxOutputs = 1000
 // path, and then the outputs from the first to the last.
 func (c *codec) singleDerivedPath(p *derivation.SingleDerivedPath) {
 	const field = "path"
-	if c.trace != nil && *p != nil {
-		s := (*p).String()
-		c.name(field, &s)
-		return
-	}
 	var base storepath.Path
 	var outputs []string
 	if c.encoding() {
 		var err error
 		base, outputs, err = cutOutputs(*p)
 		c.fail(field, -1, err)
+	}
+	if c.trace != nil {
+		c.path(field, &base)
+		limitedList(c, "outputs of it", &outputs, maxOutputs, func(s *string) { c.name("outputs of it", s) })
+		c.joinOutputs(p, base, outputs)
+		return
 	}
 	for n := 0; c.err == nil; n++ {
 		tag := uint64(0)
@@ -223,6 +224,11 @@ func (c *codec) singleDerivedPath(p *derivation.SingleDerivedPath) {
 	for i := range outputs {
 		c.name("output", &outputs[i])
 	}
+	c.joinOutputs(p, base, outputs)
+}
+
+// joinOutputs does the reverse of [cutOutputs], unless the codec is encoding.
+func (c *codec) joinOutputs(p *derivation.SingleDerivedPath, base storepath.Path, outputs []string) {
 	if c.encoding() {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,21 +28,21 @@ const (
 )
 
 // A codec goes through the fields of a value in the order of the wire. Encoding, it
-// appends them to out; tracing, it appends a text for people; decoding, it reads them from
-// in and assigns them. After the first error it does nothing more.
+// appends them to out; decoding, it reads them from in and assigns them. With a trace it
+// does the same with a text for people. After the first error it does nothing more.
 type codec struct {
 	Params
 	out   []byte
-	trace *trace       // nil unless tracing
+	trace *trace       // nil unless a text is written or read
 	in    *wire.Reader // nil unless decoding
 	op    Op           // what is being coded, for errors: a part of an operation,
 	part  string       // or, where op is 0, something else
 	err   error
 }
 
-// encoding reports whether values are taken from their variables; else they are assigned
-// to them. So it is true for tracing.
-func (c *codec) encoding() bool { return c.in == nil }
+// encoding reports whether values are taken from their variables, as for writing a trace;
+// else they are assigned to them.
+func (c *codec) encoding() bool { return c.in == nil && !c.reading() }
 
 // what names what is being coded.
 func (c *codec) what() string {
@@ -52,9 +53,13 @@ func (c *codec) what() string {
 }
 
 // fail keeps the first error, with the name of the field and the offset at which the
-// field began.
+// field began. In a trace that is read it is where the last value began.
 func (c *codec) fail(field string, offset int64, err error) {
 	if c.err != nil || err == nil {
+		return
+	}
+	if c.reading() {
+		c.err = &TraceError{Column: c.trace.mark + 1, What: c.what() + ": " + field, Err: err}
 		return
 	}
 	var unsupported *UnsupportedError
@@ -73,7 +78,7 @@ func (c *codec) fail(field string, offset int64, err error) {
 }
 
 func (c *codec) offset() int64 {
-	if c.encoding() {
+	if c.in == nil {
 		return -1
 	}
 	return c.in.Offset()
@@ -88,7 +93,7 @@ func (c *codec) limited(field string, n *uint64, limit uint64) {
 	case c.encoding() && *n > limit:
 		c.fail(field, -1, fmt.Errorf("%d is more than the limit of %d", *n, limit))
 	case c.trace != nil:
-		c.show(field, fmt.Sprint(*n))
+		traced(c, field, n, printUint64, parseLimited(limit))
 	case c.encoding():
 		c.out = wire.AppendUint64(c.out, *n)
 	default:
@@ -110,8 +115,8 @@ func inside(err error) error {
 // number codes a number of any integer type whose values are 0 to limit.
 func number[T ~uint8 | ~uint16 | ~uint32 | ~uint64](c *codec, field string, n *T, limit uint64) {
 	wide := uint64(*n)
-	if c.trace != nil && c.err == nil && wide <= limit {
-		c.show(field, fmt.Sprint(*n)) // by its name, if it has one
+	if c.trace != nil && c.err == nil && (c.reading() || wide <= limit) {
+		traced(c, field, n, func(n T) string { return fmt.Sprint(n) }, parseNumber[T](limit)) // by its name, if it has one
 		return
 	}
 	c.limited(field, &wide, limit)
@@ -122,7 +127,7 @@ func number[T ~uint8 | ~uint16 | ~uint32 | ~uint64](c *codec, field string, n *T
 
 func (c *codec) bool(field string, b *bool) {
 	if c.trace != nil && c.err == nil {
-		c.show(field, fmt.Sprint(*b))
+		traced(c, field, b, strconv.FormatBool, parseBool)
 		return
 	}
 	var n uint64
@@ -148,7 +153,7 @@ func (c *codec) acknowledged() { c.obsolete("acknowledgement", 1) }
 // string codes a string that may be long. A trace shows only its beginning.
 func (c *codec) string(field string, s *string) {
 	if c.trace != nil && c.err == nil {
-		c.show(field, c.trace.cut(*s))
+		c.traceText(field, s)
 		return
 	}
 	c.limitedString(field, s, MaxString)
@@ -162,6 +167,8 @@ func (c *codec) limitedString(field string, s *string, limit int) {
 	case c.err != nil:
 	case c.encoding() && len(*s) > limit:
 		c.fail(field, -1, fmt.Errorf("%d bytes are more than the limit of %d", len(*s), limit))
+	case c.reading():
+		*s = c.take(field)
 	case c.trace != nil:
 		c.show(field, quote(*s))
 	case c.encoding():
@@ -176,9 +183,11 @@ func (c *codec) limitedString(field string, s *string, limit int) {
 
 // bytes codes a string like [codec.string].
 func (c *codec) bytes(field string, b *[]byte) {
-	if c.encoding() {
+	if c.in == nil {
 		s := string(*b)
-		c.string(field, &s)
+		if c.string(field, &s); c.reading() {
+			*b = []byte(s)
+		}
 		return
 	}
 	if c.err != nil {
@@ -221,7 +230,7 @@ func (c *codec) path(field string, p *storepath.Path) {
 		return
 	}
 	var s string
-	at := c.in.Offset()
+	at := c.offset()
 	if c.name(field, &s); c.err == nil {
 		got, err := c.Dir.Parse(s)
 		*p = got
@@ -258,6 +267,10 @@ func list[T any](c *codec, field string, l *[]T, element func(*T)) {
 
 // limitedList codes a list of at most limit elements.
 func limitedList[T any](c *codec, field string, l *[]T, limit uint64, element func(*T)) {
+	if c.reading() {
+		takeList(c, field, l, limit, element)
+		return
+	}
 	if c.trace != nil {
 		c.showList(field, len(*l), func(i int) { element(&(*l)[i]) })
 		return
@@ -369,6 +382,10 @@ func (c *codec) narHash(field string, h *nixhash.Hash) {
 		c.fail(field, -1, errors.New("a NAR hash is a SHA-256"))
 		return
 	}
+	if c.trace != nil {
+		traced(c, field, h, nixhash.Hash.Base16, parseNARHash)
+		return
+	}
 	if c.encoding() {
 		s := h.Base16()
 		c.name(field, &s)
@@ -389,10 +406,12 @@ func (c *codec) narHash(field string, h *nixhash.Hash) {
 			return
 		}
 	}
-	got, err := nixhash.ParseAny(string(b), nixhash.SHA256)
+	got, err := parseNARHash(string(b))
 	*h = got
 	c.fail(field, at, err)
 }
+
+func parseNARHash(s string) (nixhash.Hash, error) { return nixhash.ParseAny(s, nixhash.SHA256) }
 
 // optionalContentAddress codes a content address, or "" for none.
 func (c *codec) optionalContentAddress(field string, ca *storepath.ContentAddress) {
@@ -441,10 +460,20 @@ func (c *codec) optionalDuration(field string, d **time.Duration) {
 
 // optional codes whether a value follows: 1, or 0. A trace shows only that none does.
 func (c *codec) optional(field string, have *bool) {
+	switch {
+	case c.reading():
+		*have = !c.none(field)
+	case c.trace == nil:
+		c.tag(field, have)
+	case !*have && c.err == nil:
+		c.show(field, noneWord)
+	}
+}
+
+// tag codes a bool that is 1 or 0 and nothing else.
+func (c *codec) tag(field string, have *bool) {
 	if c.trace != nil {
-		if !*have && c.err == nil {
-			c.show(field, "none")
-		}
+		c.bool(field, have)
 		return
 	}
 	var tag uint64

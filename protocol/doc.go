@@ -23,7 +23,8 @@
 // feature it needs, who may ask and what follows its request: the table in table.go is the
 // one place where this is written. Its request and its reply are plain structs ([Request],
 // [Reply]). Each has one method that lists its fields in the order of the wire, for all
-// directions at once, so that what is written is what is read, and is what a trace shows.
+// directions at once, so that what is written is what is read, and is what a trace shows and
+// is read from.
 //
 // Between request and reply the daemon sends messages ([Message]): log lines, activities,
 // requests for more bytes of an upload, and at the end either Last, after which the
@@ -36,7 +37,17 @@
 // # A trace
 //
 // [Params.TraceRequest], [Params.TraceReply] and [Params.TraceMessage] show a value on one
-// line, for people.
+// line, for people, and [Params.ParseTraceRequest] and its like read such a line again. It is
+// a name and fields:
+//
+//	line  = name { " " field }
+//	field = [ label "=" ] value        an element of a list that is one value has no label
+//	value = word | quoted | list
+//	list  = "[" [ element { ", " element } ] "]"
+//	element = field { " " field }
+//
+// A quoted text is as in Go. A word has no spaces, no brackets, parentheses, commas or quotes,
+// and only ASCII. What follows a request or a reply is shown by [TraceData].
 //
 // # Limits
 //

@@ -66,6 +66,9 @@ func FuzzRequest(f *testing.F) {
 		if p.TraceRequest(req, 16) != p.TraceRequest(req, 16) {
 			t.Error("two traces of one value differ")
 		}
+		line := p.TraceRequest(req, -1)
+		traced, err := p.ParseTraceRequest(line)
+		sameTrace(t, line, traced, req, func() string { return p.TraceRequest(traced, -1) }, err)
 		again, err := p.AppendRequest(nil, req)
 		if err != nil {
 			t.Fatalf("%s was read and cannot be sent: %v", req.Op(), err)
@@ -120,6 +123,11 @@ func FuzzReply(f *testing.F) {
 			return
 		}
 		p.TraceReply(Op(op), reply, 16)
+		if p.Check(Op(op)) == nil {
+			line := p.TraceReply(Op(op), reply, -1)
+			_, traced, err := p.ParseTraceReply(line)
+			sameTrace(t, line, traced, reply, func() string { return p.TraceReply(Op(op), traced, -1) }, err)
+		}
 		again, err := p.AppendReply(nil, Op(op), reply)
 		if err != nil {
 			t.Fatalf("%s was read and cannot be sent: %v", Op(op), err)
@@ -159,6 +167,9 @@ func FuzzMessage(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s was read and cannot be sent: %v", m.Kind, err)
 		}
+		line := p.TraceMessage(m, -1)
+		traced, err := p.ParseTraceMessage(line)
+		sameTrace(t, line, traced, m, func() string { return p.TraceMessage(traced, -1) }, err)
 		got, err := p.ReadMessage(reader(again))
 		if err != nil || !reflect.DeepEqual(got, m) {
 			t.Fatalf("read again\n%s\ninstead of\n%s: %v", show(got), show(m), err)

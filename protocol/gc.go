@@ -91,14 +91,7 @@ func (r *CollectGarbageRequest) code(c *codec) {
 // codePaths codes whether the whole store is meant, or which paths.
 func (r *CollectGarbageRequest) codePaths(c *codec) {
 	whole := r.Paths == nil
-	if c.trace == nil {
-		n := uint64(0)
-		if whole {
-			n = 1
-		}
-		c.limited("whole store", &n, 1)
-		whole = n == 1
-	}
+	c.tag("whole store", &whole)
 	switch {
 	case whole && c.encoding():
 		if r.DeleteReferrers {

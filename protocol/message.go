@@ -168,7 +168,7 @@ func (c *codec) logLine(text *string) {
 	}
 	c.string("text", &line)
 	if !c.encoding() {
-		if n := len(line); n > 0 && line[n-1] == '\n' {
+		if n := len(line); c.trace == nil && n > 0 && line[n-1] == '\n' {
 			line = line[:n-1]
 		}
 		*text = line
@@ -182,16 +182,12 @@ func (c *codec) fields(fields *[]activity.Field) {
 }
 
 func (c *codec) field(f *activity.Field) {
-	text, isText := f.Text()
-	n, _ := f.Number()
 	if c.trace != nil {
-		if isText {
-			c.string("fields", &text)
-		} else {
-			c.uint64("fields", &n)
-		}
+		c.traceField(f)
 		return
 	}
+	text, isText := f.Text()
+	n, _ := f.Number()
 	kind := uint64(0)
 	if isText {
 		kind = 1
@@ -206,6 +202,24 @@ func (c *codec) field(f *activity.Field) {
 	}
 	if *f = activity.Number(n); kind == 1 {
 		*f = activity.Text(text)
+	}
+}
+
+// traceField codes a field of an activity in a trace: a string is always quoted there.
+func (c *codec) traceField(f *activity.Field) {
+	const field = "fields"
+	text, isText := f.Text()
+	n, _ := f.Number()
+	switch {
+	case !c.reading() && isText:
+		c.showQuoted(field, text)
+	case !c.reading():
+		c.uint64(field, &n)
+	case c.trace.nextIsQuoted():
+		*f = activity.Text(c.take(field))
+	default:
+		c.uint64(field, &n)
+		*f = activity.Number(n)
 	}
 }
 

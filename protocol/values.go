@@ -87,7 +87,11 @@ func (c *codec) derivedPath(p *derivation.DerivedPath) {
 	if c.encoding() || c.err != nil {
 		return
 	}
-	got, err := c.parseDerivedPath(s)
+	parse := c.parseDerivedPath
+	if c.trace != nil {
+		parse = func(s string) (derivation.DerivedPath, error) { return derivation.ParseDerivedPath(c.Dir, s) }
+	}
+	got, err := parse(s)
 	*p = got
 	c.fail(field, at, err)
 }
@@ -187,15 +191,17 @@ func (c *codec) keyedBuildResult(r *store.KeyedBuildResult) {
 
 // baseName codes a store path without its store directory.
 func (c *codec) baseName(field string, p *storepath.Path) {
+	if c.trace != nil {
+		c.path(field, p)
+		return
+	}
 	if c.encoding() {
 		s := string(*p)
 		if c.err == nil {
 			_, err := c.Dir.Parse(s)
 			c.fail(field, -1, err)
 		}
-		if c.trace == nil {
-			s = strings.TrimPrefix(s, string(c.Dir)+"/")
-		}
+		s = strings.TrimPrefix(s, string(c.Dir)+"/")
 		c.name(field, &s)
 		return
 	}
