@@ -90,7 +90,7 @@ func (f *runtimeRootFinder) process(dir string) error {
 
 func (f *runtimeRootFinder) everything(dir string) error {
 	for _, name := range []string{"exe", "cwd"} {
-		if err := f.link(filepath.Join(dir, name)); err != nil {
+		if err := f.link(dir + "/" + name); err != nil {
 			return err
 		}
 	}
@@ -100,7 +100,7 @@ func (f *runtimeRootFinder) everything(dir string) error {
 		return err
 	}
 	for _, file := range files {
-		if err := f.link(filepath.Join(fds, file.Name())); err != nil {
+		if err := f.link(fds + "/" + file.Name()); err != nil {
 			return err
 		}
 	}
@@ -129,7 +129,11 @@ func (f *runtimeRootFinder) maps(name string) error {
 	if err != nil {
 		return err
 	}
+	prefix := []byte(f.dir + "/")
 	for line := range bytes.Lines(text) {
+		if !bytes.Contains(line, prefix) {
+			continue
+		}
 		if fields := bytes.Fields(line); len(fields) == 6 {
 			f.add(name, string(fields[5]))
 		}

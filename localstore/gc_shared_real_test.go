@@ -1,0 +1,208 @@
+package localstore
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pix/internal/realnix"
+	"pix/store"
+	"pix/storepath"
+)
+
+// For how long two programs work on one store.
+func sharedFor() time.Duration {
+	if long() {
+		return 30 * time.Second
+	}
+	return 3 * time.Second
+}
+
+// rootTo makes a root, in the way that means the same inside and outside.
+func rootTo(t testing.TB, l layout, name string, path storepath.Path) {
+	if err := os.Symlink(string(path), filepath.Join(l.gcRoots(), name)); err != nil {
+		t.Error(err)
+	}
+}
+
+// An adder adds texts that refer to each other, and keeps some.
+type adder struct {
+	s    *Store
+	name string
+	kept []storepath.Path
+	n    int
+}
+
+// round adds two texts in a session of its own. Both have to stay valid until it is closed. The
+// first is one of few, so that it is deleted and comes back all the time.
+func (a *adder) round(t testing.TB) error {
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	opened, err := a.s.Session(ctx)
+	if err != nil {
+		return err
+	}
+	session := opened.(*Store)
+	defer session.Close()
+	first, err := session.AddTextToStore(ctx, "first", fmt.Sprint(rand.IntN(5)), nil)
+	if err != nil {
+		return fmt.Errorf("adding the first: %w", err)
+	}
+	second, err := session.AddTextToStore(ctx, "second", fmt.Sprint(a.name, a.n), []storepath.Path{first})
+	if err != nil {
+		return fmt.Errorf("adding the second: %w", err)
+	}
+	a.n++
+	if rand.IntN(4) == 0 {
+		rootTo(t, session.layout, fmt.Sprint(a.name, a.n), second)
+		a.kept = append(a.kept, first, second)
+	}
+	return a.check(ctx, first, second)
+}
+
+// check returns an error if paths are not valid, or not there.
+func (a *adder) check(ctx context.Context, paths ...storepath.Path) error {
+	valid, err := a.s.QueryValidPaths(ctx, paths, false)
+	if err != nil {
+		return err
+	}
+	for _, p := range paths {
+		if _, err := os.Lstat(a.s.object(p)); err != nil {
+			return err
+		}
+	}
+	all := make(map[storepath.Path]bool)
+	for _, p := range paths {
+		all[p] = true
+	}
+	if len(valid) != len(all) {
+		return fmt.Errorf("of %q only %q are valid", paths, valid)
+	}
+	return nil
+}
+
+// While Nix collects again and again, we add, and nothing that is kept is lost.
+func TestAddWhileNixCollects(t *testing.T) {
+	eachShared(t, func(t *testing.T, d *realnix.Daemon, l layout) {
+		runLocal(t, d, "nix-store", "--init")
+		deadline := time.Now().Add(sharedFor())
+		var all sync.WaitGroup
+		adders := make([]*adder, 3)
+		for i := range adders {
+			adders[i] = &adder{s: open(t, Options{Root: d.HostPath("/")}), name: fmt.Sprintf("adder%d-", i)}
+			all.Go(func() {
+				for time.Now().Before(deadline) {
+					if err := adders[i].round(t); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		collections := 0
+		for time.Now().Before(deadline) && !t.Failed() {
+			runLocal(t, d, "nix-store", "--gc", "--quiet")
+			collections++
+		}
+		all.Wait()
+		runLocal(t, d, "nix-store", "--gc", "--quiet")
+		added, kept := 0, 0
+		for _, a := range adders {
+			added += a.n
+			kept += len(a.kept)
+			if err := a.check(t.Context(), a.kept...); err != nil {
+				t.Error(err)
+			}
+		}
+		t.Logf("%d rounds of adding, %d paths kept, %d collections", added, kept, collections)
+		if _, stderr, err := tryLocal(t, d, "nix-store", "--verify", "--check-contents"); err != nil || strings.Contains(stderr, "disappeared") {
+			t.Errorf("nix-store --verify: %v\n%s", err, stderr)
+		}
+	})
+}
+
+// While we collect again and again, Nix adds, and so do we.
+func TestCollectWhileNixAdds(t *testing.T) {
+	eachShared(t, func(t *testing.T, d *realnix.Daemon, l layout) {
+		runLocal(t, d, "nix-store", "--init")
+		deadline := time.Now().Add(sharedFor())
+		var all sync.WaitGroup
+		rounds := make([]int, 2)
+		for i := range rounds {
+			all.Go(func() {
+				for time.Now().Before(deadline) {
+					// Each derivation refers to a text that all have.
+					expression := fmt.Sprintf(`derivation { name = "x"; system = "x"; builder = "/bin/sh"; n = "%d.%d"; text = builtins.toFile "first" "%d"; }`, i, rounds[i], rand.IntN(3))
+					root := fmt.Sprintf("/nix/var/nix/gcroots/nix%d-%d", i, rounds[i])
+					_, stderr, err := tryLocal(t, d, "nix-instantiate", "--expr", expression, "--add-root", root)
+					if strings.Contains(stderr, "gcroots/auto") {
+						continue // Its link leads to a name that there is only inside, so to us it is stale.
+					}
+					if err != nil {
+						t.Errorf("nix-instantiate: %v\n%s", err, stderr)
+						return
+					}
+					rounds[i]++
+				}
+			})
+		}
+		a := &adder{s: open(t, Options{Root: d.HostPath("/")}), name: "ours"}
+		all.Go(func() {
+			for time.Now().Before(deadline) {
+				if err := a.round(t); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+		s := open(t, Options{Root: d.HostPath("/")})
+		collections, deleted := 0, 0
+		for time.Now().Before(deadline) && !t.Failed() {
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			result, err := s.CollectGarbage(ctx, store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64})
+			cancel()
+			if err != nil {
+				t.Fatal(err)
+			}
+			collections++
+			deleted += len(result.Paths)
+		}
+		all.Wait()
+		if err := a.check(t.Context(), a.kept...); err != nil {
+			t.Error(err)
+		}
+		for i, n := range rounds {
+			for j := range n {
+				target, err := os.Readlink(filepath.Join(l.gcRoots(), fmt.Sprintf("nix%d-%d", i, j)))
+				if err != nil {
+					t.Error(err)
+					continue
+				}
+				path, err := storepath.Parse(target)
+				if err != nil {
+					t.Error(err)
+					continue
+				}
+				info, err := s.QueryPathInfo(t.Context(), path)
+				if err != nil {
+					t.Error(err)
+					continue
+				}
+				if err := a.check(t.Context(), append(info.References, path)...); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		t.Logf("%v rounds by Nix, %d by us, %d collections deleted %d", rounds, a.n, collections, deleted)
+		if _, stderr, err := tryLocal(t, d, "nix-store", "--verify", "--check-contents"); err != nil || strings.Contains(stderr, "disappeared") {
+			t.Errorf("nix-store --verify: %v\n%s", err, stderr)
+		}
+	})
+}
