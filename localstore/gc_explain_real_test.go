@@ -1,0 +1,97 @@
+package localstore
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// What we say of why a path lives holds step by step, for every path that lives, and of garbage we say
+// nothing.
+func TestExplainLiveness(t *testing.T) {
+	w := newGCWorld(t, "sid")
+	w.root(t, "c", "loose.drv")
+	for _, keep := range [][2]bool{{false, true}, {true, true}, {true, false}, {false, false}} {
+		s := w.open(t, keep[0], keep[1])
+		live, err := s.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCReturnLive, MaxFreed: math.MaxUint64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths, err := s.QueryAllValidPaths(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range paths {
+			l, err := s.ExplainLiveness(t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if lives := slices.Contains(live.Paths, string(p)); lives != (l != nil) {
+				t.Errorf("keep %v: %s lives: %v, explained by %v", keep, p, lives, l)
+			}
+			if l != nil {
+				w.checkLiveness(t, s, p, l)
+			}
+		}
+	}
+
+	s := w.open(t, false, true)
+	l, err := s.ExplainLiveness(t.Context(), w.paths["b.drv"])
+	want := []store.LivenessStep{
+		{Path: w.paths["loose.drv"]},
+		{Path: w.paths["c.drv"], Needed: store.LiveReference},
+		{Path: w.paths["b.drv"], Needed: store.LiveReference},
+	}
+	other := []store.LivenessStep{
+		{Path: w.paths["c"]},
+		{Path: w.paths["c.drv"], Needed: store.LiveDeriver},
+		{Path: w.paths["b.drv"], Needed: store.LiveReference},
+	}
+	if err != nil || !slices.Equal(l.Chain, want) && !slices.Equal(l.Chain, other) || filepath.Dir(l.Root.Link) != w.l.gcRoots() {
+		t.Errorf("b.drv lives because of %v, %v", l, err)
+	}
+	if _, err := s.ExplainLiveness(t.Context(), somePath(t, 99)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a path that is not valid: %v", err)
+	}
+}
+
+func (w *gcWorld) checkLiveness(t *testing.T, s *Store, path storepath.Path, l *store.Liveness) {
+	t.Helper()
+	if target, err := os.Readlink(l.Root.Link); err != nil || target != string(l.Chain[0].Path) || l.Root.Path != l.Chain[0].Path {
+		t.Errorf("the root of %v leads to %q, %v", l, target, err)
+	}
+	if last := l.Chain[len(l.Chain)-1].Path; last != path {
+		t.Errorf("%s is explained by a chain to %s", path, last)
+	}
+	for i, step := range l.Chain[1:] {
+		before := l.Chain[i].Path
+		info, err := s.QueryPathInfo(t.Context(), before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		holds := false
+		switch step.Needed {
+		case store.LiveReference:
+			holds = slices.Contains(info.References, step.Path)
+		case store.LiveDeriver:
+			holds = info.Deriver == step.Path
+		case store.LiveOutput:
+			outputs, err := s.QueryDerivationOutputMap(t.Context(), before)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, output := range outputs {
+				holds = holds || output == step.Path
+			}
+		}
+		if !holds {
+			t.Errorf("%s does not need %s (%s)", before, step.Path, step.Needed)
+		}
+	}
+}

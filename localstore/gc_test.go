@@ -1,0 +1,207 @@
+package localstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"pix/activity"
+	"pix/store"
+	"pix/storepath"
+)
+
+var deleteAll = store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}
+
+// addTexts adds n texts, each of which refers to the one before if chain is true.
+func addTexts(t testing.TB, s *Store, n int, chain bool) []storepath.Path {
+	t.Helper()
+	session, err := s.Session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.(*Store).Close()
+	var paths, refs []storepath.Path
+	for i := range n {
+		p, err := session.(*Store).AddTextToStore(t.Context(), "text", fmt.Sprint(i), refs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, p)
+		if chain {
+			refs = []storepath.Path{p}
+		}
+	}
+	return paths
+}
+
+// A collection ends when its context does, whatever it waits for, and another can begin at once.
+func TestCollectCancelled(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	addTexts(t, s, 600, true)
+	gcLock := holdGCLock(t, s.layout)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := s.CollectGarbage(ctx, deleteAll); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while another collects: %v", err)
+	}
+	if err := gcLock.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	why := errors.New("enough")
+	ctx, stop := context.WithCancelCause(t.Context())
+	deleted := 0
+	ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
+		if deleted++; deleted == 300 {
+			stop(why)
+		}
+	}))
+	if _, err := s.CollectGarbage(ctx, deleteAll); !errors.Is(err, why) {
+		t.Errorf("cancelled while it deletes: %v", err)
+	}
+	if remain, lines := verify(t, s, true, false); remain {
+		t.Errorf("afterwards: %q", lines)
+	}
+	result, err := s.CollectGarbage(t.Context(), deleteAll)
+	if err != nil || len(result.Paths) == 0 || len(result.Paths) > 600 {
+		t.Errorf("collected again: %d paths, %v", len(result.Paths), err)
+	}
+	if paths, err := s.QueryAllValidPaths(t.Context()); err != nil || len(paths) > 0 {
+		t.Errorf("%d paths are left, %v", len(paths), err)
+	}
+}
+
+// Roots that arrive while a collection deletes keep what they need, if it is still there.
+func TestRootsWhileCollecting(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	paths := addTexts(t, s, 2000, true)
+	last := paths[len(paths)-1]
+	user := open(t, Options{Root: s.opts.Root})
+	var middle storepath.Path
+	ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
+		// Deleted are the last ones first, some hundreds at once.
+		if log, ok := e.(activity.Log); ok && log.Text == "deleting '"+string(last)+"'" {
+			middle = paths[1000]
+			if err := user.AddTempRoot(t.Context(), middle); err != nil {
+				t.Error(err)
+			}
+		}
+	}))
+	result, err := s.CollectGarbage(ctx, deleteAll)
+	if err != nil || middle == "" {
+		t.Fatal(middle, err)
+	}
+	valid, err := s.QueryAllValidPaths(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := slices.Sorted(slices.Values(paths[:1001]))
+	if !slices.Equal(valid, want) || len(result.Paths) != 999 {
+		t.Errorf("%d paths are left, and %d deleted", len(valid), len(result.Paths))
+	}
+	if remain, lines := verify(t, s, true, false); remain {
+		t.Errorf("afterwards: %q", lines)
+	}
+}
+
+// What somebody registers without a root, while we collect, is not lost either, nor is what it
+// refers to.
+func TestRegisteredWhileCollecting(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	paths := addTexts(t, s, 1000, false)
+	text, err := s.QueryPathInfo(t.Context(), paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fresh *store.PathInfo
+	ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
+		if log, ok := e.(activity.Log); !ok || log.Text != "deleting garbage..." {
+			return
+		}
+		fresh = info(t, "fresh", paths[500], paths[501])
+		fresh.NARHash, fresh.NARSize = text.NARHash, text.NARSize
+		if err := os.WriteFile(s.object(fresh.Path), []byte("0"), 0o444); err != nil {
+			t.Error(err)
+		}
+		if err := s.registerValidPaths(t.Context(), fresh); err != nil {
+			t.Error(err)
+		}
+	}))
+	if _, err := s.CollectGarbage(ctx, deleteAll); err != nil {
+		t.Fatal(err)
+	}
+	want := slices.Sorted(slices.Values([]storepath.Path{fresh.Path, paths[500], paths[501]}))
+	if valid, err := s.QueryAllValidPaths(t.Context()); err != nil || !slices.Equal(valid, want) {
+		t.Errorf("left are %q, %v; want %q", valid, err, want)
+	}
+	if remain, lines := verify(t, s, true, false); remain {
+		t.Errorf("afterwards: %q", lines)
+	}
+}
+
+// A temporary directory is deleted if nobody has it locked.
+func TestCollectTempDirs(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	used, err := s.makeTempDir(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer used.remove()
+	left := s.storeDir + "/tmp-1-left"
+	if err := os.MkdirAll(left+"/deep", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	result, err := s.CollectGarbage(t.Context(), deleteAll)
+	if err != nil || !slices.Equal(result.Paths, []string{"/nix/store/tmp-1-left"}) {
+		t.Errorf("deleted %q, %v", result.Paths, err)
+	}
+	if _, err := os.Stat(used.name); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// A store that was opened for reading alone can be asked and not changed.
+func TestKeepingReadOnly(t *testing.T) {
+	root := t.TempDir()
+	paths := addTexts(t, open(t, Options{Root: root}), 2, false)
+	s := open(t, Options{Root: root, ReadOnly: true})
+	if _, err := s.CollectGarbage(t.Context(), deleteAll); !errors.Is(err, ErrReadOnly) {
+		t.Error(err)
+	}
+	if err := s.OptimiseStore(t.Context()); !errors.Is(err, ErrReadOnly) {
+		t.Error(err)
+	}
+	if err := s.AddIndirectRoot(t.Context(), "/link"); !errors.Is(err, ErrReadOnly) {
+		t.Error(err)
+	}
+	if _, err := s.AddPermRoot(t.Context(), paths[0], "/link"); !errors.Is(err, ErrReadOnly) {
+		t.Error(err)
+	}
+	if err := s.AddTempRoot(t.Context(), paths[0]); err != nil {
+		t.Error(err)
+	}
+	if roots, err := s.FindRoots(t.Context()); err != nil || len(roots) > 0 {
+		t.Error(roots, err)
+	}
+	if remain, lines := verify(t, s, true, false); remain {
+		t.Errorf("verified: %q", lines)
+	}
+	if err := os.Remove(s.object(paths[1])); err != nil {
+		t.Fatal(err)
+	}
+	if remain, lines := verify(t, s, true, true); !remain {
+		t.Errorf("verified: %q", lines)
+	}
+	if valid, err := s.QueryAllValidPaths(t.Context()); err != nil || len(valid) != 2 {
+		t.Errorf("%q, %v", valid, err)
+	}
+}
