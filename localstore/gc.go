@@ -197,14 +197,6 @@ func (c *collection) findLive(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) loadGraph(ctx context.Context, keepOutputs, keepDerivations bool) (g *graph, err error) {
-	err = s.read(ctx, func(c *conn) error {
-		g, err = loadGraph(c, s.dir, keepOutputs, keepDerivations)
-		return err
-	})
-	return g, err
-}
-
 // findRootsNoTemp returns all roots that are not temporary, valid or not.
 func findRootsNoTemp(ctx context.Context, l layout) ([]store.Root, error) {
 	permanent, err := findPermRoots(ctx, l)

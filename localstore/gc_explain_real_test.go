@@ -6,8 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
+	"pix/internal/realnix"
 	"pix/store"
 	"pix/storepath"
 )
@@ -93,5 +95,42 @@ func (w *gcWorld) checkLiveness(t *testing.T, s *Store, path storepath.Path, l *
 		if !holds {
 			t.Errorf("%s does not need %s (%s)", before, step.Path, step.Needed)
 		}
+	}
+}
+
+// The outputs of a content-addressed derivation, which only its realisations tell, are kept, too.
+func TestKeepRealisedOutputs(t *testing.T) {
+	d := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: map[string]string{"experimental-features": "nix-command ca-derivations"}})
+	l := rootLayout(t, d.HostPath("/"))
+	expression := `derivation { name = "floating"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "echo floating > $out" ];
+		__contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; }`
+	drv, err := storepath.Parse(strings.TrimSpace(runLocal(t, d, "nix-instantiate", "--expr", expression)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := storepath.Parse(strings.TrimSpace(runLocal(t, d, "nix-store", "--realise", string(drv))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rootTo(t, l, "drv", drv)
+	s := open(t, Options{Root: d.HostPath("/"), KeepOutputs: true})
+	why, err := s.ExplainLiveness(t.Context(), out)
+	want := []store.LivenessStep{{Path: drv}, {Path: out, Needed: store.LiveOutput}}
+	if err != nil || why == nil || !slices.Equal(why.Chain, want) {
+		t.Errorf("the output lives because of %v, %v", why, err)
+	}
+	without := open(t, Options{Root: d.HostPath("/")})
+	if _, err := without.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}); err != nil {
+		t.Fatal(err)
+	}
+	if exists(t, l, out) || !exists(t, l, drv) {
+		t.Error("the output was kept although nothing keeps it")
+	}
+	// Its realisation went with it.
+	if outputs, err := s.QueryDerivationOutputMap(t.Context(), drv); err != nil || outputs["out"] != "" {
+		t.Errorf("outputs %v, %v", outputs, err)
+	}
+	if _, stderr, err := tryLocal(t, d, "nix-store", "--verify", "--check-contents"); err != nil {
+		t.Errorf("nix-store --verify: %v\n%s", err, stderr)
 	}
 }

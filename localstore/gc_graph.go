@@ -1,6 +1,7 @@
 package localstore
 
 import (
+	"context"
 	"slices"
 
 	"zombiezen.com/go/sqlite"
@@ -21,6 +22,8 @@ type graph struct {
 
 	refs edges // from each path to those that it refers to, but not to itself
 	keep edges // to what settings keep along with it: derivers, outputs
+
+	unknownOutputs []int32 // derivations whose outputs the realisations tell, if they are wanted
 }
 
 // edges are lists of places, one for each path.
@@ -64,33 +67,45 @@ func (e edges) reversed() edges {
 }
 
 // loadGraph reads the graph from the database.
-func loadGraph(c *conn, dir storepath.Dir, keepOutputs, keepDerivations bool) (*graph, error) {
-	g := &graph{dir: dir, byHash: make(map[string]int32), twins: make(map[string][]int32)}
-	err := c.snapshot(func() error {
-		derivers, err := g.loadPaths(c, keepDerivations)
-		if err != nil {
+func (s *Store) loadGraph(ctx context.Context, keepOutputs, keepDerivations bool) (*graph, error) {
+	g := &graph{dir: s.dir, byHash: make(map[string]int32), twins: make(map[string][]int32)}
+	var keep []edge
+	err := s.read(ctx, func(c *conn) error {
+		return c.snapshot(func() (err error) {
+			keep, err = g.load(c, keepOutputs, keepDerivations)
 			return err
-		}
-		if err := g.loadRefs(c); err != nil {
-			return err
-		}
-		var keep []edge
-		for _, d := range derivers {
-			if to, ok := g.find(d.deriver); ok {
-				keep = append(keep, edge{d.of, to})
-			}
-		}
-		if keepOutputs {
-			outputs, err := g.loadOutputs(c)
-			if err != nil {
-				return err
-			}
-			keep = append(keep, outputs...)
-		}
-		g.keep = newEdges(len(g.paths), keep)
-		return nil
+		})
 	})
-	return g, err
+	if err != nil {
+		return nil, err
+	}
+	realised, err := s.realisedOutputs(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	g.keep = newEdges(len(g.paths), append(keep, realised...))
+	return g, nil
+}
+
+// load reads all but g.keep, and returns what belongs there.
+func (g *graph) load(c *conn, keepOutputs, keepDerivations bool) (keep []edge, err error) {
+	derivers, err := g.loadPaths(c, keepDerivations)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.loadRefs(c); err != nil {
+		return nil, err
+	}
+	for _, d := range derivers {
+		if to, ok := g.find(d.deriver); ok {
+			keep = append(keep, edge{d.of, to})
+		}
+	}
+	if !keepOutputs {
+		return keep, nil
+	}
+	outputs, err := g.loadOutputs(c)
+	return append(keep, outputs...), err
 }
 
 // snapshot calls f within a transaction that reads, so that all that it asks is of one moment.
@@ -157,21 +172,59 @@ func (g *graph) loadRefs(c *conn) error {
 // loadOutputs returns the edges from derivations to their valid outputs.
 func (g *graph) loadOutputs(c *conn) ([]edge, error) {
 	var all []edge
+	known := make(map[int32]bool)
 	err := c.query("select drv, path from DerivationOutputs", func(row *sqlite.Stmt) error {
 		from, ok := g.place(row.ColumnInt64(0))
 		if !ok {
 			return nil
 		}
+		known[from] = true
 		path, err := g.dir.Parse(row.ColumnText(1))
 		if err != nil {
-			return nil // the output of a derivation that has not got one
+			return err
 		}
 		if to, ok := g.find(path); ok && to != from {
 			all = append(all, edge{from, to})
 		}
 		return nil
 	})
-	return all, err
+	if err != nil {
+		return nil, err
+	}
+	if has, err := c.hasRealisations(); err != nil || !has {
+		return all, err
+	}
+	for i, p := range g.paths {
+		if p.IsDerivation() && !known[int32(i)] {
+			g.unknownOutputs = append(g.unknownOutputs, int32(i))
+		}
+	}
+	return all, nil
+}
+
+// realisedOutputs returns the edges to outputs whose paths do not follow from their derivations.
+// To find them derivations have to be read and hashed.
+func (s *Store) realisedOutputs(ctx context.Context, g *graph) ([]edge, error) {
+	var all []edge
+	for _, from := range g.unknownOutputs {
+		outputs, err := s.QueryDerivationOutputMap(ctx, g.paths[from])
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			say(ctx, "warning: the outputs of '%s' are not known: %v", g.paths[from], err)
+			continue
+		}
+		for _, path := range outputs {
+			if path == "" {
+				continue
+			}
+			if to, ok := g.find(path); ok {
+				all = append(all, edge{from, to})
+			}
+		}
+	}
+	return all, nil
 }
 
 // place returns where the path with a number in the database is.
