@@ -2,14 +2,13 @@ package binarycache
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"slices"
-	"strings"
 
 	"pix/internal/compression"
 	"pix/nar"
@@ -62,21 +61,40 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	if err := s.checkNew(info); err != nil {
+	repair := opts != nil && opts.Repair
+	wanted, err := s.isWanted(ctx, info, repair)
+	if err != nil || !wanted {
 		return err
 	}
-	if opts == nil || !opts.Repair {
-		if valid, err := s.IsValidPath(ctx, info.Path); valid || err != nil {
-			return err
-		}
+	if err := s.checkReferences(info); err != nil { // before it takes long
+		return err
 	}
-	for _, ref := range info.References {
-		if ref != info.Path && !s.local.has(narinfo.FileName(ref), -1) {
-			return fmt.Errorf("cannot add '%s' to the binary cache because the reference '%s' is not valid: %w", info.Path, ref, &store.NotFoundError{Path: ref})
-		}
+	return s.add(ctx, info, archive, repair, func() error { return nil })
+}
+
+// isWanted checks what is known of an object before its archive is read, and reports whether
+// it is to be read.
+func (s *Store) isWanted(ctx context.Context, info *store.PathInfo, repair bool) (bool, error) {
+	if err := s.checkNew(info); err != nil {
+		return false, err
 	}
-	n, listing, err := s.addArchive(ctx, info, archive, opts != nil && opts.Repair)
+	if repair {
+		return true, nil
+	}
+	valid, err := s.IsValidPath(ctx, info.Path)
+	return !valid, err
+}
+
+// add adds an object whose references are there when ready returns.
+func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader, repair bool, ready func() error) error {
+	n, listing, err := s.addArchive(ctx, info, archive, repair)
 	if err != nil {
+		return err
+	}
+	if err := ready(); err != nil {
+		return err
+	}
+	if err := s.checkReferences(info); err != nil {
 		return err
 	}
 	if listing != nil {
@@ -84,7 +102,7 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 		if err != nil {
 			return err
 		}
-		if err := s.local.write(info.Path.HashPart()+".ls", strings.NewReader(string(text))); err != nil {
+		if err := s.local.write(info.Path.HashPart()+".ls", bytes.NewReader(text)); err != nil {
 			return err
 		}
 	}
@@ -95,6 +113,16 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 		}
 	}
 	return s.writeNarInfo(n)
+}
+
+// checkReferences checks that all that an object refers to is there.
+func (s *Store) checkReferences(info *store.PathInfo) error {
+	for _, ref := range info.References {
+		if ref != info.Path && !s.local.has(narinfo.FileName(ref), -1) {
+			return fmt.Errorf("cannot add '%s' to the binary cache because the reference '%s' is not valid: %w", info.Path, ref, &store.NotFoundError{Path: ref})
+		}
+	}
+	return nil
 }
 
 // checkNew checks what is known of an object before its archive is read.
@@ -178,7 +206,7 @@ func (s *Store) writeNarInfo(n *narinfo.NarInfo) error {
 	if err != nil {
 		return err
 	}
-	return s.local.write(narinfo.FileName(n.Path), strings.NewReader(string(text)))
+	return s.local.write(narinfo.FileName(n.Path), bytes.NewReader(text))
 }
 
 // A contextReader ends with a context.
@@ -192,28 +220,6 @@ func (r *contextReader) Read(p []byte) (int, error) {
 		return 0, ended(r.ctx)
 	}
 	return r.src.Read(p)
-}
-
-// AddMultipleToStore adds n objects, each by [Store.AddToStoreNAR]. Those that were added
-// before an error stay.
-func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
-	if err := s.begin(ctx); err != nil {
-		return err
-	}
-	got := 0
-	for object, err := range objects {
-		if err == nil {
-			got++
-			err = s.AddToStoreNAR(ctx, object.Info, object.NAR, opts)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if got != n {
-		return fmt.Errorf("%d objects came instead of %d", got, n)
-	}
-	return nil
 }
 
 // AddSignatures adds signatures to those that a path has in the cache. They are not

@@ -278,6 +278,54 @@ func TestAddContents(t *testing.T) {
 	}
 }
 
+// One of many that fails ends them all, and what refers to it is not added.
+func TestAddManyFails(t *testing.T) {
+	noLeak(t)
+	src, paths := chain(t, 30)
+	for _, large := range []bool{false, true} {
+		s := open(t, "file://"+t.TempDir(), nil)
+		objects := func(yield func(store.Import, error) bool) {
+			for i, path := range paths {
+				info, err := src.QueryPathInfo(t.Context(), path)
+				if err != nil {
+					t.Error(err)
+				}
+				archive := archiveOf(t, src, path)
+				if i == 20 {
+					archive = strings.Replace(archive, "xx", "xy", 1)
+					if large { // as far as anybody knows
+						info.NARSize = 2 << 20
+					}
+				}
+				if !yield(store.Import{Info: info, NAR: strings.NewReader(archive)}, nil) {
+					return
+				}
+			}
+		}
+		err := s.AddMultipleToStore(t.Context(), len(paths), objects, nil)
+		var mismatch *binarycache.MismatchError
+		if !errors.As(err, &mismatch) {
+			t.Error(err)
+		}
+		valid, err := s.QueryValidPaths(t.Context(), paths, false)
+		if err != nil || len(valid) > 20 {
+			t.Errorf("%d are valid, %v", len(valid), err)
+		}
+		for _, err := range store.Closure(t.Context(), s, valid...) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if err := s.AddMultipleToStore(t.Context(), 31, func(yield func(store.Import, error) bool) {}, nil); err == nil {
+			t.Error("none is as good as 31")
+		}
+		reason := errors.New("the source has ended")
+		if err := s.AddMultipleToStore(t.Context(), 1, func(yield func(store.Import, error) bool) { yield(store.Import{}, reason) }, nil); !errors.Is(err, reason) {
+			t.Error(err)
+		}
+	}
+}
+
 // However many add at once, whoever looks finds only what is whole.
 func TestAddAtOnce(t *testing.T) {
 	dir := t.TempDir()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -58,7 +59,7 @@ func (n *network) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 func listen(t *testing.T, handler http.Handler) *http.Client {
 	t.Helper()
 	n := &network{conns: make(chan net.Conn), closed: make(chan struct{})}
-	server := &http.Server{Handler: handler}
+	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)} // it is cut off on purpose
 	ended := make(chan struct{})
 	go func() { server.Serve(n); close(ended) }()
 	transport := &http.Transport{DialContext: n.dial}
