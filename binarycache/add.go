@@ -142,62 +142,62 @@ func (s *Store) checkNew(info *store.PathInfo) error {
 }
 
 // addArchive puts an archive where it belongs, verified and compressed, and says where that
-// is.
+// is, and what is in it if that is to be listed.
 func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Reader, repair bool) (*narinfo.NarInfo, *nar.Listing, error) {
 	f, err := s.local.create("nar/x")
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.discard()
-	method := cmp.Or(s.opts.Compression, defaultCompression)
-	fileHash, narHash := nar.NewHasher(nixhash.SHA256), nar.NewHasher(nixhash.SHA256)
-	file := bufio.NewWriterSize(io.MultiWriter(f, fileHash), 128<<10)
-	encoder, err := compression.Encode(method, file, s.opts.CompressionLevel)
+	p, err := s.pack(f, &contextReader{ctx, src})
 	if err != nil {
+		return nil, nil, fmt.Errorf("adding '%s' to the binary cache: %w", info.Path, err)
+	}
+	n := narinfo.New(info, s.method(), p.file.Hash(), p.file.Size())
+	if n.NARSize == 0 { // unknown
+		n.NARSize = p.nar.Size()
+	}
+	if err := n.CheckArchive(p.nar.Hash(), p.nar.Size()); err != nil {
 		return nil, nil, err
 	}
-	sinks := []io.Writer{encoder, narHash}
-	var lister *nar.Lister
+	if !repair && s.local.has(n.URL, int64(n.FileSize)) {
+		return n, p.listing, nil
+	}
+	return n, p.listing, f.publish(n.URL)
+}
+
+// method returns how archives are compressed.
+func (s *Store) method() string { return cmp.Or(s.opts.Compression, defaultCompression) }
+
+// A packed is what there is to know of an archive that was compressed.
+type packed struct {
+	file, nar *nar.Hasher
+	listing   *nar.Listing // nil unless it is wanted
+}
+
+// pack compresses an archive.
+func (s *Store) pack(dst io.Writer, src io.Reader) (*packed, error) {
+	p := &packed{file: nar.NewHasher(nixhash.SHA256), nar: nar.NewHasher(nixhash.SHA256)}
+	file := bufio.NewWriterSize(io.MultiWriter(dst, p.file), 128<<10)
+	encoder, err := compression.Encode(s.method(), file, s.opts.CompressionLevel)
+	if err != nil {
+		return nil, err
+	}
+	lister, sinks := nar.NewLister(), []io.Writer{encoder, p.nar}
 	if s.opts.WriteListings {
-		lister = nar.NewLister()
 		sinks = append(sinks, lister)
 	}
-	_, err = nar.Copy(io.MultiWriter(sinks...), &contextReader{ctx, src})
+	_, err = nar.Copy(io.MultiWriter(sinks...), src)
 	if closed := encoder.Close(); err == nil {
 		err = closed
 	}
 	if err == nil {
 		err = file.Flush()
 	}
-	if err == nil {
-		err = checkArchive(info, narHash)
+	if err == nil && s.opts.WriteListings {
+		p.listing, err = lister.Listing()
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("adding '%s' to the binary cache: %w", info.Path, err)
-	}
-	var listing *nar.Listing
-	if lister != nil {
-		if listing, err = lister.Listing(); err != nil {
-			return nil, nil, err
-		}
-	}
-	n := narinfo.New(info, method, fileHash.Hash(), fileHash.Size())
-	n.NARSize = narHash.Size()
-	if !repair && s.local.has(n.URL, int64(n.FileSize)) {
-		return n, listing, nil
-	}
-	return n, listing, f.publish(n.URL)
-}
-
-// checkArchive returns a [*MismatchError] if an archive is not what the info says.
-func checkArchive(info *store.PathInfo, got *nar.Hasher) error {
-	if info.NARSize != 0 && info.NARSize != got.Size() {
-		return sizeMismatch("NAR size", info.NARSize, got.Size())
-	}
-	if info.NARHash != got.Hash() {
-		return &MismatchError{"NAR hash", info.NARHash.WithNix32(), got.Hash().WithNix32()}
-	}
-	return nil
+	return p, err
 }
 
 // writeNarInfo makes a path valid.

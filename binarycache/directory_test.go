@@ -303,7 +303,7 @@ func TestAddManyFails(t *testing.T) {
 			}
 		}
 		err := s.AddMultipleToStore(t.Context(), len(paths), objects, nil)
-		var mismatch *binarycache.MismatchError
+		var mismatch *store.MismatchError
 		if !errors.As(err, &mismatch) {
 			t.Error(err)
 		}

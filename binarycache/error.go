@@ -62,7 +62,8 @@ func (e *ArchiveError) Error() string {
 // Unwrap returns why.
 func (e *ArchiveError) Unwrap() error { return e.Err }
 
-// A MismatchError says that an archive is not what was said of it.
+// A MismatchError says that an archive is not what the cache says of it. What is not what
+// it should be when it is added is a [store.MismatchError].
 type MismatchError struct {
 	What      string // "NAR hash", "NAR size", "file hash" or "file size"
 	Want, Got string // of a size, Got may be "more"

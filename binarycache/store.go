@@ -67,6 +67,7 @@ var (
 	_ store.MultipleAdder    = (*Store)(nil)
 	_ store.Signer           = (*Store)(nil)
 	_ store.LogAdder         = (*Store)(nil)
+	_ store.LogReader        = (*Store)(nil)
 )
 
 // Open opens the cache that uri names:

@@ -123,6 +123,12 @@ type (
 	LogAdder interface {
 		AddBuildLog(ctx context.Context, drv storepath.Path, log io.Reader) error
 	}
+
+	// A LogReader gives build logs, which must be closed. The error is a [*NotFoundError] if
+	// there is none. No daemon does that.
+	LogReader interface {
+		BuildLog(ctx context.Context, drv storepath.Path) (io.ReadCloser, error)
+	}
 )
 
 // The capabilities of a store that builds, besides [Builder].

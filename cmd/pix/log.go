@@ -25,10 +25,10 @@ func newLog(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log PATH...",
 		Short: "Print the logs of builds",
-		Long: `Print the log of the build of each path, a derivation or an output of one. A daemon cannot be
-asked for logs: they are read where the daemon of this machine writes them, in $NIX_LOG_DIR, by
-default /nix/var/log/nix. On a terminal what could take it over is left out; elsewhere logs are
-as they were written. The exit code is 1 if there is no log.`,
+		Long: `Print the log of the build of each path, a derivation or an output of one. Binary caches have
+logs. A daemon cannot be asked for them: they are read where the daemon of this machine writes
+them, in $NIX_LOG_DIR, by default /nix/var/log/nix. On a terminal what could take it over is left
+out; elsewhere logs are as they were written. The exit code is 1 if there is no log.`,
 		Example:           "  pix log /nix/store/...-hello",
 		ValidArgsFunction: a.completePaths,
 		GroupID:           groupStore,
@@ -42,9 +42,6 @@ as they were written. The exit code is 1 if there is no log.`,
 				return err
 			}
 			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
-				if err := onThisMachine(ctx, s, "the protocol has no logs of builds"); err != nil {
-					return err
-				}
 				for _, p := range built {
 					if err := a.printLog(ctx, s, p); err != nil {
 						return err
@@ -64,11 +61,7 @@ func (a *app) printLog(ctx context.Context, s store.Store, built derivation.Deri
 	if err != nil {
 		return err
 	}
-	dir := cmp.Or(a.getenv("NIX_LOG_DIR"), "/nix/var/log/nix")
-	log, err := openLog(dir, drv)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no log of '%s' in %s: it was not built on this machine, or its log is elsewhere (NIX_LOG_DIR)", drv, dir)
-	}
+	log, err := a.openLog(ctx, s, drv)
 	if err != nil {
 		return err
 	}
@@ -80,6 +73,30 @@ func (a *app) printLog(ctx context.Context, s store.Store, built derivation.Deri
 		_, err := io.Copy(a.stdout, log)
 		return err
 	})
+}
+
+// openLog opens the log of a derivation: that which the store has, or for a daemon, which
+// cannot be asked, that which it has written.
+func (a *app) openLog(ctx context.Context, s store.Store, drv storepath.Path) (io.ReadCloser, error) {
+	if r, ok := store.As[store.LogReader](s); ok {
+		log, err := r.BuildLog(ctx, drv)
+		if errors.Is(err, store.ErrNotFound) {
+			err = fmt.Errorf("there is no log of '%s' in the store", drv)
+		}
+		return log, err
+	}
+	if err := onThisMachine(ctx, s, "the protocol has no logs of builds"); err != nil {
+		return nil, err
+	}
+	dir := cmp.Or(a.getenv("NIX_LOG_DIR"), "/nix/var/log/nix")
+	log, err := openLog(dir, drv)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("there is no log of '%s' in %s: it was not built on this machine, or its log is elsewhere (NIX_LOG_DIR)", drv, dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return log, nil
 }
 
 // derivationOf returns the derivation by which something was built.
