@@ -14,11 +14,9 @@ type flagHelp struct {
 	Usage    string
 }
 
-// flagLine is how the help prints a flag.
-var flagLine = regexp.MustCompile(`^ {2,6}((?:-\w, )?--[\w-]+)(?: (\S+))? {3,}(.*)$`)
-
 // flagHelps takes the flags out of a text that the help prints.
 func flagHelps(usages string) (all []flagHelp) {
+	flagLine := regexp.MustCompile(`^ {2,6}((?:-\w, )?--[\w-]+)(?: (\S+))? {3,}(.*)$`)
 	for line := range strings.Lines(usages) {
 		m := flagLine.FindStringSubmatch(strings.TrimRight(line, "\n"))
 		if m != nil && !strings.HasSuffix(m[1], "--help") {

@@ -159,6 +159,7 @@ func TestJSONPage(t *testing.T) {
 		"daemon-info":     firstOperations(t, x.pix("daemon-info", "--json"), x.daemon.Socket()),
 		"roots":           x.pix("roots", "--json"),
 		"gc":              x.pix("gc", "--json", old),
+		"gc-explain":      exampleLiveness(t, x.new),
 		"narinfo-verify":  x.pix("narinfo-verify", "--json", "--trusted-public-keys", "", "hello.narinfo"),
 		"version":         exampleVersion(t),
 	}
@@ -193,6 +194,23 @@ func firstOperations(t *testing.T, text, socket string) string {
 		t.Fatal(err)
 	}
 	return strings.Replace(text, socket, "/nix/var/nix/daemon-socket/socket", 1)
+}
+
+// exampleLiveness returns what gc --explain prints, which no daemon can answer.
+func exampleLiveness(t *testing.T, live storepath.Path) string {
+	text, err := marshalJSON([]livenessJSON{
+		newLivenessJSON(exampleOutput, &store.Liveness{
+			Root: store.Root{Link: "/nix/var/nix/gcroots/viewer", Path: live},
+			Chain: []store.LivenessStep{
+				{Path: live, Needed: store.LiveRoot}, {Path: exampleOutput, Needed: store.LiveReference},
+			},
+		}),
+		newLivenessJSON(unbuiltDrv, nil),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // exampleVersion returns what version prints, of a build that does not change.
