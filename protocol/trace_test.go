@@ -26,7 +26,7 @@ func TestTrace(t *testing.T) {
 		{p.TraceRequest(&AddTextToStoreRequest{Name: "a", Contents: long}, -1),
 			"AddTextToStore name=a contents=" + long + " references=[]"},
 		{p.TraceRequest(&IsValidPathRequest{"nonsense"}, TraceBody),
-			`IsValidPath (worker protocol, IsValidPath request: path: "nonsense" is not valid: is not in the store directory /nix/store)`},
+			`IsValidPath (worker protocol, IsValidPath request: path: "nonsense" is not valid: it is not in the store directory /nix/store)`},
 		{p.TraceRequest(&SetOptionsRequest{Verbosity: activity.LevelInfo, VerboseBuild: true, Overrides: map[string]string{"cores": "", "a": "b c"}}, TraceBody),
 			`SetOptions keep-failed=false keep-going=false fallback=false verbosity=info max-jobs=0 max-silent-time=0 verbose-build=true cores=0 substitute=false overrides=[name=a value="b c", name=cores value=""]`},
 		{p.TraceRequest(&CollectGarbageRequest{store.GCOptions{Action: store.GCDeleteDead, MaxFreed: 1}}, TraceBody),

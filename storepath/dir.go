@@ -25,7 +25,7 @@ func ParseDir(s string) (Dir, error) {
 func (d Dir) Parse(s string) (Path, error) {
 	base, ok := d.cut(s)
 	if !ok {
-		return "", &Error{s, "is not in the store directory " + string(d)}
+		return "", &Error{s, "it is not in the store directory " + string(d)}
 	}
 	if reason := checkBase(base); reason != "" {
 		return "", &Error{s, reason}
@@ -46,7 +46,7 @@ func (d Dir) ParseBase(base string) (Path, error) {
 func (d Dir) ParseInside(s string) (p Path, rest string, err error) {
 	base, ok := d.cut(s)
 	if !ok {
-		return "", "", &Error{s, "is not in the store directory " + string(d)}
+		return "", "", &Error{s, "it is not in the store directory " + string(d)}
 	}
 	base, below, slash := strings.Cut(base, "/")
 	if reason := checkBase(base); reason != "" {

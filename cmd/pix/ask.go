@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -105,6 +106,11 @@ func newOutputs(a *app) *cobra.Command {
 		example:  "  pix outputs /nix/store/...-hello.drv",
 		complete: a.completeDerivations,
 		run: func(ctx context.Context, s store.Store, drvs []storepath.Path) error {
+			for _, drv := range drvs {
+				if !drv.IsDerivation() {
+					return &usageError{fmt.Errorf("'%s' is no derivation, and so has no outputs", drv)}
+				}
+			}
 			outputs := make([]map[string]storepath.Path, len(drvs))
 			err := forEach(ctx, drvs, func(ctx context.Context, i int) (err error) {
 				outputs[i], err = store.OutputMap(ctx, s, drvs[i])

@@ -55,6 +55,7 @@ NAME-dev for an output other than out, NAME-2 for the second installable.`,
 			if err != nil {
 				return err
 			}
+			a.explainPlainDerivations(installables)
 			if form.keepGoing || form.maxJobs > 0 {
 				a.settings = daemon.DefaultSettings()
 				a.settings.KeepGoing = form.keepGoing
@@ -207,6 +208,16 @@ func (a *app) buildWithResults(ctx context.Context, s store.Store, installables 
 		return &silentError{exitNo}
 	}
 	return nil
+}
+
+// explainPlainDerivations says of each derivation without outputs that nothing is built: people
+// expect something else, and in old versions of Nix it was.
+func (a *app) explainPlainDerivations(installables []derivation.DerivedPath) {
+	for _, i := range installables {
+		if plain, ok := i.(derivation.Opaque); ok && plain.Path.IsDerivation() {
+			fmt.Fprintf(a.stderr, "pix: note: %s is the file itself; its outputs are '%[1]s^*'\n", plain.Path)
+		}
+	}
 }
 
 // installables parses what is to be built.

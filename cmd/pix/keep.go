@@ -138,11 +138,11 @@ func (a *app) printCollected(result *store.GCResult, dryRun, asJSON bool) error 
 	if err := a.print(b.String()); err != nil {
 		return err
 	}
-	what := "deleted"
 	if dryRun {
-		what = "would be deleted"
+		fmt.Fprintf(a.stderr, "%d paths would be deleted\n", len(result.Paths)) // how large they are is not known
+	} else {
+		fmt.Fprintf(a.stderr, "%d paths deleted, %s freed\n", len(result.Paths), humanSize(result.BytesFreed))
 	}
-	fmt.Fprintf(a.stderr, "%d paths %s, %s freed\n", len(result.Paths), what, humanSize(result.BytesFreed))
 	return nil
 }
 

@@ -97,10 +97,18 @@ func (a *app) paths(args []string) ([]storepath.Path, error) {
 		}
 		var ok bool
 		if paths[i], ok = followToStore(dir, arg); !ok {
-			return nil, &usageError{err}
+			return nil, &usageError{noPath(dir, arg, err)}
 		}
 	}
 	return paths, nil
+}
+
+// noPath explains err, which says why an argument is no store path: people try names, too.
+func noPath(dir storepath.Dir, arg string, err error) error {
+	if strings.HasPrefix(arg, "/") {
+		return err
+	}
+	return fmt.Errorf("'%s' is neither a store path, which begins with %s/, nor a symlink to one", arg, dir)
 }
 
 // print writes a result.
