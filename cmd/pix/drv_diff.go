@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -20,7 +19,8 @@ func newDrvDiff(a *app) *cobra.Command {
 		Short: "Say how two .drv files differ, and their inputs",
 		Long: `Say how two .drv files differ: in their outputs, platform, builder, arguments, environment,
 sources and inputs; then how those inputs differ that have the same name in both, and so on.
-Inputs are looked for in the directory that each file lies in; a missing one is said. Each pair
+Inputs are looked for in the directory that each file lies in, or in the store for a store path that
+is no file here; a missing one is said. Each pair
 is compared once. A text that differs only in the hash parts of store paths follows from
 something else, and is only named. The exit code is 0 if nothing differs, and 1 if something
 does.`,
@@ -64,22 +64,23 @@ does.`,
 
 // diffFiles compares two files. That one cannot be read is not an answer.
 func (a *app) diffFiles(cmd *cobra.Command, files []string, o *derivation.DiffOptions) (*derivation.Difference, error) {
-	var paths [2]storepath.Path
-	var derivations [2]*derivation.Derivation
-	var loaders [2]derivation.Loader
-	for i, file := range files {
-		var err error
-		if paths[i], derivations[i], err = a.readNamed(file); err != nil {
-			return nil, &unknownError{err}
+	var d *derivation.Difference
+	err := a.withDerivations(func(src *drvSource) error {
+		var both [2]*sourceDrv
+		for i, file := range files {
+			var err error
+			if both[i], err = src.readNamed(cmd.Context(), file); err != nil {
+				return &unknownError{err}
+			}
 		}
-		loaders[i] = derivation.Directory(filepath.Dir(file))
-	}
-	d, err := derivation.DiffClosure(cmd.Context(), derivations[0], loaders[0], derivations[1], loaders[1], o)
-	if err != nil {
-		return nil, err
-	}
-	d.A, d.B = paths[0], paths[1]
-	return d, nil
+		var err error
+		d, err = derivation.DiffClosure(cmd.Context(), both[0].Derivation, both[0].inputs, both[1].Derivation, both[1].inputs, o)
+		if err == nil {
+			d.A, d.B = both[0].path, both[1].path
+		}
+		return err
+	})
+	return d, err
 }
 
 // diffText returns what is printed of a difference; nothing if there is none.

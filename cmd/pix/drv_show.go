@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,7 +21,8 @@ func newDrvShow(a *app) *cobra.Command {
 		Short: "Print .drv files as JSON",
 		Long: `Print .drv files as JSON: for one an object with outputs, inputDrvs, inputSrcs, platform,
 builder, args and env, as they stand in the file; for several an object of these, keyed by path.
-Bytes that are not UTF-8 are printed as they are.
+Bytes that are not UTF-8 are printed as they are. A store path that is no file on this machine is
+asked of the store.
 
 With --json-version it is one of the forms that Nix itself has had: 1 up to Nix 2.22, 2 up to
 2.31, 3 in 2.32, 4 since 2.33.`,
@@ -32,10 +31,12 @@ With --json-version it is one of the forms that Nix itself has had: 1 up to Nix 
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeDrvFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("json-version") || recursive {
-				return a.showDocument(cmd.Context(), args, derivation.JSONVersion(version), recursive)
-			}
-			return a.showFiles(args)
+			return a.withDerivations(func(src *drvSource) error {
+				if cmd.Flags().Changed("json-version") || recursive {
+					return a.showDocument(cmd.Context(), src, args, derivation.JSONVersion(version), recursive)
+				}
+				return a.showFiles(cmd.Context(), src, args)
+			})
 		},
 	}
 	cmd.Flags().IntVar(&version, "json-version", int(derivation.NewestJSONVersion), "print Nix's own form of that `version`, 1 to 4")
@@ -46,10 +47,10 @@ With --json-version it is one of the forms that Nix itself has had: 1 up to Nix 
 
 // showFiles prints derivations as they stand in the files, one alone or several by the
 // names that they were given by.
-func (a *app) showFiles(files []string) error {
+func (a *app) showFiles(ctx context.Context, src *drvSource, files []string) error {
 	var compact []byte
 	for i, file := range files {
-		_, d, err := readDerivation(file)
+		d, err := src.read(ctx, file)
 		if err != nil {
 			return err
 		}
@@ -74,35 +75,22 @@ func quoteJSON(s string) string {
 	return strings.TrimSuffix(text, "\n")
 }
 
-// readDerivation reads a .drv file. Its errors name the file.
-func readDerivation(file string) (text string, d *derivation.Derivation, err error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return "", nil, err
-	}
-	text = string(b)
-	if d, err = derivation.Parse(text); err != nil {
-		return "", nil, fmt.Errorf("'%s': %w", file, err)
-	}
-	return text, d, nil
-}
-
 // showDocument prints derivations in one of Nix's own forms.
-func (a *app) showDocument(ctx context.Context, files []string, version derivation.JSONVersion, recursive bool) error {
+func (a *app) showDocument(ctx context.Context, src *drvSource, files []string, version derivation.JSONVersion, recursive bool) error {
 	if version < derivation.JSONVersion1 || version > derivation.NewestJSONVersion {
 		return &usageError{fmt.Errorf("no JSON version %d; expected 1 to %d", version, derivation.NewestJSONVersion)}
 	}
 	var shown derivation.Map[storepath.Path, *derivation.Derivation]
 	for _, file := range files {
-		path, d, err := a.readNamed(file)
+		d, err := src.readNamed(ctx, file)
 		if err != nil {
 			return err
 		}
-		shown.Set(path, d)
+		shown.Set(d.path, d.Derivation)
 		if !recursive {
 			continue
 		}
-		inputs, err := inputsOf(ctx, file, d)
+		inputs, err := inputsOf(ctx, d)
 		if err != nil {
 			return err
 		}
@@ -117,36 +105,11 @@ func (a *app) showDocument(ctx context.Context, files []string, version derivati
 	return a.print(string(text) + "\n")
 }
 
-// inputsOf loads all that d, which was read from file, is built from. Inputs lie beside it.
-func inputsOf(ctx context.Context, file string, d *derivation.Derivation) (*derivation.Closure, error) {
+// inputsOf loads all that d is built from.
+func inputsOf(ctx context.Context, d *sourceDrv) (*derivation.Closure, error) {
 	var roots []storepath.Path
 	for path := range d.InputDerivations.Keys() {
 		roots = append(roots, path)
 	}
-	return derivation.LoadClosure(ctx, derivation.Directory(filepath.Dir(file)), roots, nil)
-}
-
-// readNamed reads a .drv file, and says which store path it has: that of its name, or, if
-// that is no more than a name, the one that follows from its contents.
-func (a *app) readNamed(file string) (storepath.Path, *derivation.Derivation, error) {
-	_, d, err := readDerivation(file)
-	if err != nil {
-		return "", nil, err
-	}
-	if d.Dir == "" || a.storeDir != "" {
-		if d.Dir, err = a.dir(); err != nil {
-			return "", nil, err
-		}
-	}
-	base := filepath.Base(file)
-	if path, err := d.Dir.ParseBase(base); err == nil && path.IsDerivation() {
-		d.Name, err = derivation.NameOf(path)
-		return path, d, err
-	}
-	d.Name = strings.TrimSuffix(base, storepath.DerivationExt)
-	path, err := d.Path()
-	if err != nil {
-		return "", nil, fmt.Errorf("'%s': %w", file, err)
-	}
-	return path, d, nil
+	return derivation.LoadClosure(ctx, d.inputs, roots, nil)
 }
