@@ -17,6 +17,7 @@
 //   - [pix/daemon]: the client of a Nix daemon;
 //   - [pix/server]: serving any store over the protocol;
 //   - [pix/store/memstore] and [pix/daemontest]: a store in memory, and a daemon for tests;
+//   - [pix/localstore]: the embedded store, in a directory;
 //   - [pix/binarycache]: binary caches;
 //   - [pix/pixpkgs]: packages declared in Go.
 //
@@ -33,6 +34,7 @@ import (
 
 	"pix/binarycache"
 	"pix/daemon"
+	"pix/localstore"
 	"pix/store"
 	"pix/storepath"
 )
@@ -56,6 +58,15 @@ type Options struct {
 	// Cache has what else a binary cache can be told. Its StoreDir is overruled by the one
 	// above.
 	Cache *binarycache.Options
+
+	// DataDir is the user's directory for data, $XDG_DATA_HOME or ~/.local/share, in which
+	// auto opens a store where there is no Nix. "" is none.
+	DataDir string
+
+	// Local has what else a store in a directory can be told. Its StateDir and LogDir are
+	// those of this machine's own store (NIX_STATE_DIR and NIX_LOG_DIR for Nix), and count for
+	// that alone; its Dir is overruled by StoreDir above.
+	Local *localstore.Options
 }
 
 // A URIError says that a store URI cannot be opened. It is [errors.ErrUnsupported] if Nix
@@ -73,19 +84,29 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 
 // Open opens the store that uri names:
 //
-//	"", "auto", "daemon"                  the daemon of this machine
+//	"", "auto"                            what [Resolve] finds
+//	"daemon"                              the daemon of this machine
 //	"unix://PATH"                         the daemon whose socket is at PATH
 //	"ssh-ng://[USER@]HOST[:PORT][?…]"     the daemon of another machine, by OpenSSH:
 //	                                      see [daemon.ParseSSH] for the parameters
 //	"file://DIR", "http[s]://HOST…"       a binary cache: see [binarycache.Open]
+//	"local"                               this machine's own store, without a daemon
+//	"local?root=DIR", "/DIR"              the store below DIR, which is made if there is none
 //
-// The store is a [*daemon.Pool], or a [*binarycache.Store]. The error is a [*URIError] for
-// any other URI, a [*daemon.DialError] if no daemon answers, and a
-// [*binarycache.RequestError] if no cache does.
+// The last two may have more parameters, as in Nix: state, log and real for where the state,
+// the logs and the objects are, and read-only=true.
+//
+// The store is a [*daemon.Pool], a [*binarycache.Store] or a [*localstore.Store]. The error is
+// a [*URIError] for any other URI, a [*daemon.DialError] if no daemon answers, a
+// [*binarycache.RequestError] if no cache does, and that of [localstore.Open].
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	var o Options
 	if opts != nil {
 		o = *opts
+	}
+	uri, _ = Resolve(uri, &o)
+	if IsLocal(uri) {
+		return o.openLocal(ctx, uri)
 	}
 	if scheme, _, ok := strings.Cut(uri, "://"); ok && (scheme == "file" || scheme == "http" || scheme == "https") {
 		return o.openCache(ctx, uri)
@@ -123,15 +144,12 @@ func (o *Options) openCache(ctx context.Context, uri string) (store.Store, error
 	return s, nil
 }
 
-const expected = "expected auto, daemon, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST"
+const expected = "expected auto, daemon, local, /DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST"
 
 // transport returns the way to the daemon that uri names.
 func (o *Options) transport(uri string) (daemon.Transport, error) {
-	switch uri {
-	case "", "auto", "daemon", "unix://":
+	if uri == "daemon" || uri == "unix://" {
 		return daemon.Unix{Path: o.DaemonSocket}, nil
-	case "local":
-		return nil, &URIError{uri, "the store of this machine is opened through its daemon alone; use daemon or unix://PATH", true}
 	}
 	scheme, rest, ok := strings.Cut(uri, "://")
 	switch {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"pix"
 	"pix/daemon"
 	"pix/internal/realnix"
+	"pix/localstore"
 	"pix/store"
 )
 
@@ -18,7 +21,12 @@ import (
 func TestOpenNothing(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "none")
 	for uri, want := range map[string]string{
-		"local":                        "through its daemon alone",
+		"local?root=relative":          "root is not absolute",
+		"local?root":                   "the parameter root has no value",
+		"local?colour=red":             "the parameter colour is unknown",
+		"local?read-only=maybe":        "true or false",
+		"/a?root=/b":                   "it has two roots",
+		"/a?state=%zz":                 "invalid URL escape",
 		"nonsense":                     "no store URI",
 		"s3://bucket":                  "the scheme s3:// is not supported",
 		"unix://relative":              "not absolute",
@@ -34,12 +42,75 @@ func TestOpenNothing(t *testing.T) {
 			t.Errorf("%s: %v, want %q", uri, err, want)
 		}
 	}
-	for _, uri := range []string{"", "auto", "daemon", "unix://", "unix://" + socket} {
+	for _, uri := range []string{"daemon", "unix://", "unix://" + socket} {
 		_, err := pix.Open(t.Context(), uri, &pix.Options{DaemonSocket: socket})
 		var dial *daemon.DialError
 		if !errors.As(err, &dial) || dial.Addr != socket {
 			t.Errorf("%q: %v, want a DialError", uri, err)
 		}
+	}
+}
+
+// Where there is neither a daemon nor a store of this machine, it is a store of the user's.
+func TestOpenAuto(t *testing.T) {
+	dir := t.TempDir()
+	opts := &pix.Options{
+		DaemonSocket: filepath.Join(dir, "none"),
+		Local:        &localstore.Options{StoreDir: filepath.Join(dir, "nix/store"), StateDir: filepath.Join(dir, "nix/var/nix"), LogDir: filepath.Join(dir, "nix/var/log/nix")},
+	}
+	resolved := func(want string) {
+		t.Helper()
+		for _, uri := range []string{"", "auto"} {
+			if got, reason := pix.Resolve(uri, opts); got != want || reason == "" {
+				t.Errorf("%q is %q because %q, want %q", uri, got, reason, want)
+			}
+		}
+	}
+	add := func(uri string, place func(localstore.Info) string) {
+		t.Helper()
+		s, err := pix.Open(t.Context(), uri, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		path, err := store.AddText(t.Context(), s, "hello.txt", "hello world", nil)
+		if err != nil || path != "/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt" {
+			t.Errorf("%q: %s, %v", uri, path, err)
+		}
+		local, ok := store.As[*localstore.Store](s)
+		if !ok {
+			t.Fatalf("%q: a %T", uri, s)
+		}
+		if text, err := os.ReadFile(filepath.Join(place(local.Info()), path.Base())); string(text) != "hello world" || err != nil {
+			t.Errorf("%q: %q, %v", uri, text, err)
+		}
+	}
+	storeDir := func(i localstore.Info) string { return i.StoreDir }
+	resolved("daemon")
+	opts.DataDir = filepath.Join(dir, "data & more+")
+	resolved("local?root=" + dir + "/data%20%26%20more+/pix")
+	add("auto", func(localstore.Info) string { return filepath.Join(dir, "data & more+/pix/nix/store") })
+	add(filepath.Join(dir, "root"), func(localstore.Info) string { return filepath.Join(dir, "root/nix/store") })
+	add("local?root="+dir+"/another&real="+dir+"/elsewhere", func(localstore.Info) string { return filepath.Join(dir, "elsewhere") })
+	add("local", storeDir)
+	resolved("local")
+	add("auto", func(localstore.Info) string { return filepath.Join(dir, "nix/store") })
+	if got, reason := pix.Resolve("/x", opts); got != "/x" || reason != "" {
+		t.Errorf("%q, %q", got, reason)
+	}
+	if err := os.WriteFile(opts.DaemonSocket, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	resolved("daemon")
+
+	// Nothing is made where there is nothing to read.
+	_, err := pix.Open(t.Context(), filepath.Join(dir, "nothing")+"?read-only=true", opts)
+	var schema *localstore.SchemaError
+	if !errors.As(err, &schema) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "nothing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a store that is read only was made: %v", err)
 	}
 }
 

@@ -10,12 +10,24 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // reservedSize is how many bytes of disk are set aside, in a file that garbage collection
 // deletes first: on a full disk the database could not be written to otherwise. It is the
 // default of Nix's gc-reserved-space.
 const reservedSize = 8 << 20
+
+// IsWritable reports whether there is a store with a database that this process may write to.
+// It opens nothing.
+func IsWritable(opts *Options) bool {
+	if opts == nil {
+		opts = new(Options)
+	}
+	l, err := newLayout(opts)
+	return err == nil && unix.Access(l.databaseFile(), unix.R_OK|unix.W_OK) == nil
+}
 
 // makeDirs makes the directories of a store that are not there.
 func (s *shared) makeDirs() error {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pix/daemon"
+	"pix/localstore"
 	"pix/protocol"
 	"pix/store"
 )
@@ -16,10 +17,12 @@ func newDaemonInfo(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "daemon-info",
-		Short: "Print what the daemon is and can do",
+		Short: "Print what the daemon is and can do, or which store there is without one",
 		Long: `Print how the daemon is reached, its versions, whether it trusts us, the features of
 the protocol that were agreed on, and for each operation of the protocol whether the
-daemon has it for us: yes, in part (some requests need a trusted user), or why not.`,
+daemon has it for us: yes, in part (some requests need a trusted user), or why not.
+
+Of a store that is opened without a daemon it prints where it is, and why it is that one.`,
 		Example: "  pix daemon-info --store ssh-ng://builder",
 		GroupID: groupStore,
 		Args:    cobra.NoArgs,
@@ -29,6 +32,9 @@ daemon has it for us: yes, in part (some requests need a trusted user), or why n
 				return err
 			}
 			defer s.Close()
+			if local, ok := store.As[*localstore.Store](s); ok {
+				return a.localInfo(local, asJSON)
+			}
 			d, ok := store.As[*daemon.Pool](s)
 			if !ok {
 				return fmt.Errorf("the store is no daemon: %w", errors.ErrUnsupported)

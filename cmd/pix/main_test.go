@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -193,8 +194,11 @@ func setup(socket string) func(*testscript.Env) error {
 		env.Setenv("GORACE", "atexit_sleep_ms=0") // else every process under the race detector takes a second to end
 		env.Setenv("TESTDATA", testdata)
 		env.Setenv("NIX_DAEMON_SOCKET_PATH", socket)
-		for _, name := range []string{"PIX_STORE", "NIX_REMOTE", "NIX_STORE_DIR"} {
+		for _, name := range []string{"PIX_STORE", "NIX_REMOTE", "NIX_STORE_DIR", "NIX_LOG_DIR", "NIX_CONFIG", "NIX_USER_CONF_FILES"} {
 			env.Setenv(name, "")
+		}
+		for _, name := range []string{"NIX_STATE_DIR", "NIX_CONF_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME"} { // not the machine's own
+			env.Setenv(name, filepath.Join(env.WorkDir, strings.ToLower(name)))
 		}
 		for name, contents := range map[string]string{"abc": "abc", "hello": "hello world"} { // without a line feed
 			if err := os.WriteFile(filepath.Join(env.WorkDir, name), []byte(contents), 0o666); err != nil {

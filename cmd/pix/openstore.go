@@ -44,13 +44,21 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 	if err := a.startTrace(); err != nil {
 		return nil, err
 	}
-	s, err := pix.Open(ctx, cmp.Or(a.storeURI, a.getenv("PIX_STORE"), a.getenv("NIX_REMOTE")), &pix.Options{
+	opts := &pix.Options{
 		StoreDir:     dir,
-		DaemonSocket: a.getenv("NIX_DAEMON_SOCKET_PATH"),
+		DaemonSocket: a.daemonSocket(),
 		SSHOptions:   ssh,
 		Daemon:       &daemon.Options{Trace: a.trace, Settings: a.settings},
 		Cache:        a.cacheOptions(),
-	})
+		DataDir:      a.dataDir(),
+		Local:        a.localDirs(),
+	}
+	uri, reason := pix.Resolve(cmp.Or(a.storeURI, a.getenv("PIX_STORE"), a.getenv("NIX_REMOTE")), opts)
+	a.resolved, a.reason = uri, reason
+	if pix.IsLocal(uri) {
+		return a.openLocal(ctx, uri, opts)
+	}
+	s, err := pix.Open(ctx, uri, opts)
 	var dial *daemon.DialError
 	if errors.As(err, &dial) && strings.HasPrefix(dial.Addr, "/") && ctx.Err() == nil {
 		return nil, fmt.Errorf("%w; is a Nix daemon running? name its socket with --store unix://PATH", err)

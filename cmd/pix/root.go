@@ -20,6 +20,9 @@ type app struct {
 	storeURI string // --store
 	storeDir string // --store-dir
 
+	resolved string // the URI of the store that was opened last
+	reason   string // why it is that one; "" if it was named
+
 	settings *daemon.Settings // for the daemon, where a verb wants others than its own
 
 	traceFile string    // --trace
@@ -48,7 +51,7 @@ func newRoot(a *app) *cobra.Command {
 		Use:   "pix",
 		Short: "Work on Nix stores",
 		Long: `pix works on Nix stores: it speaks to a Nix daemon in its own language, and needs no
-nix command.
+nix command. Where there is no Nix, it has a store of its own.
 
 Results go to standard output and nothing else does. Exit codes: 0 yes or done, 1 no or
 failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
@@ -69,7 +72,7 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 	// in a program keeps every method of every type.
 	root.Flags().BoolVarP(&version, "version", "v", false, "print which pix this is")
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.storeURI, "store", "", "the `URI` of the store: auto, daemon, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then $NIX_REMOTE)")
+	flags.StringVar(&a.storeURI, "store", "", "the `URI` of the store: auto, daemon, local, /DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then $NIX_REMOTE)")
 	flags.StringVar(&a.storeDir, "store-dir", "", "the store `directory` (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
 	flags.StringVar(&a.traceFile, "trace", "", "write what is said to daemons, and by them, to this `file`")
 	completeFlag(root, "store", completeURIs)

@@ -1,0 +1,18 @@
+package localstore
+
+import "pix/storepath"
+
+// An Info says where the parts of a store are.
+type Info struct {
+	Dir      storepath.Dir // that paths name
+	StoreDir string        // where the objects are
+	StateDir string        // where the database is, and what keeps paths from being collected
+	LogDir   string        // where build logs are
+	Schema   int           // of the database
+	ReadOnly bool          // nothing is to be changed
+}
+
+// Info says where the parts of the store are.
+func (s *Store) Info() Info {
+	return Info{s.dir, s.storeDir, s.stateDir, s.logDir, schemaVersion, s.opts.ReadOnly}
+}
