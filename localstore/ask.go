@@ -52,7 +52,7 @@ func (s *Store) QueryPathFromHashPart(ctx context.Context, hashPart string) (pat
 		return "", fmt.Errorf("%q is no hash part of a store path: it has %d bytes instead of %d", hashPart, len(hashPart), storepath.HashPartLen)
 	}
 	prefix := string(s.dir) + "/" + hashPart
-	err = s.readBriefly(ctx, func(c *conn) error {
+	err = s.read(ctx, func(c *conn) error {
 		return c.query("select path from ValidPaths where path >= ? order by path limit 1", func(row *sqlite.Stmt) error {
 			if text := row.ColumnText(0); strings.HasPrefix(text, prefix) {
 				path, err = s.dir.Parse(text)

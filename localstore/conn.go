@@ -3,6 +3,7 @@ package localstore
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 )
@@ -17,10 +18,31 @@ type conn struct {
 
 // query runs a statement and calls row with each row of the result. The arguments are
 // strings, int64 and nil. The columns of a row are read from the statement, and not kept.
+//
+// While another process has the database to itself, it asks again and again, until ctx ends.
 func (c *conn) query(text string, row func(*sqlite.Stmt) error, args ...any) error {
+	return c.patiently(func() error { return c.tryQuery(text, row, args) })
+}
+
+// patiently calls f again and again while the database is busy.
+func (c *conn) patiently(f func() error) error {
+	const longest = 20 * time.Millisecond
+	for pause := time.Millisecond; ; pause = min(2*pause, longest) {
+		err := f()
+		if sqlite.ErrCode(err).ToPrimary() != sqlite.ResultBusy {
+			return err
+		}
+		if err := sleep(c.ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// tryQuery is query for once. If the database is busy, it is so before the first row.
+func (c *conn) tryQuery(text string, row func(*sqlite.Stmt) error, args []any) error {
 	stmt, err := c.db.Prepare(text)
 	if err != nil {
-		return c.failed(err)
+		return &DatabaseError{c.file, err}
 	}
 	defer stmt.Reset() // what it says was said by Step; until then it holds a lock
 	for i, arg := range args {
@@ -38,13 +60,16 @@ func (c *conn) query(text string, row func(*sqlite.Stmt) error, args ...any) err
 	for {
 		more, err := stmt.Step()
 		if err != nil {
-			return c.failed(err)
+			return &DatabaseError{c.file, err}
 		}
 		if !more {
 			return nil
 		}
 		if err := row(stmt); err != nil {
 			return err
+		}
+		if c.ctx.Err() != nil {
+			return context.Cause(c.ctx)
 		}
 	}
 }
@@ -54,16 +79,6 @@ func (c *conn) exec(text string, args ...any) error {
 	return c.query(text, func(*sqlite.Stmt) error { return nil }, args...)
 }
 
-// failed returns why SQLite failed: because of the context, if that has ended during a query or
-// while another process had the database.
-func (c *conn) failed(err error) error {
-	code := sqlite.ErrCode(err).ToPrimary()
-	if (code == sqlite.ResultInterrupt || code == sqlite.ResultBusy) && c.ctx.Err() != nil {
-		return context.Cause(c.ctx)
-	}
-	return &DatabaseError{c.file, err}
-}
-
 // transaction calls f within a transaction, which is undone if f fails. It begins as one that
 // writes, so that two that read first and then want to write do not wait for each other.
 func (c *conn) transaction(f func(c *conn) error) error {
@@ -71,6 +86,9 @@ func (c *conn) transaction(f func(c *conn) error) error {
 		return err
 	}
 	err := f(c)
+	if err == nil && c.ctx.Err() != nil {
+		err = context.Cause(c.ctx)
+	}
 	if err == nil {
 		err = c.exec("commit")
 	}
@@ -82,6 +100,6 @@ func (c *conn) transaction(f func(c *conn) error) error {
 
 // rollback undoes a transaction, even if the context has ended.
 func (c *conn) rollback() {
-	c.db.SetInterrupt(nil)
+	c.ctx = context.WithoutCancel(c.ctx)
 	c.exec("rollback") // if it cannot, closing the connection will
 }

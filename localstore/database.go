@@ -100,14 +100,13 @@ func (d *database) connect(ctx context.Context) (*conn, error) {
 	db, err := sqlite.OpenConn(d.uri, d.flags)
 	c := &conn{db, d.file, ctx}
 	if err != nil {
-		return nil, c.failed(err)
+		return nil, &DatabaseError{d.file, err}
 	}
-	db.SetInterrupt(ctx.Done())
+	db.SetBusyTimeout(0) // who waits can be cancelled: see [conn.query]
 	if err := c.script(d.pragmas); err != nil {
 		db.Close()
 		return nil, err
 	}
-	db.SetInterrupt(nil)
 	return c, nil
 }
 
@@ -127,16 +126,23 @@ func (c *conn) setUp(create bool) error {
 // script runs several statements that have no result.
 func (c *conn) script(text string) error {
 	for strings.TrimSpace(text) != "" {
-		stmt, trailing, err := c.db.PrepareTransient(text)
+		trailing := 0
+		err := c.patiently(func() error {
+			stmt, n, err := c.db.PrepareTransient(text)
+			if err != nil {
+				return &DatabaseError{c.file, err}
+			}
+			defer stmt.Finalize()
+			trailing = n
+			if _, err = stmt.Step(); err != nil {
+				return &DatabaseError{c.file, err}
+			}
+			return nil
+		})
 		if err != nil {
-			return c.failed(err)
+			return err
 		}
 		text = text[len(text)-trailing:]
-		_, err = stmt.Step()
-		stmt.Finalize()
-		if err != nil {
-			return c.failed(err)
-		}
 	}
 	return nil
 }
@@ -156,8 +162,6 @@ func (d *database) write(ctx context.Context, f func(c *conn) error) error {
 		}
 		defer d.returnWriter(c)
 		c.ctx = ctx
-		c.db.SetInterrupt(ctx.Done())
-		defer c.db.SetInterrupt(nil)
 		return c.transaction(f)
 	}
 }
@@ -174,21 +178,7 @@ func (d *database) returnWriter(c *conn) {
 
 // read calls f with a connection that reads. What one statement says is of one moment; several
 // statements see the same moment only within a transaction of their own.
-//
-// The connection is interrupted when ctx ends, so f may run long queries.
 func (d *database) read(ctx context.Context, f func(c *conn) error) error {
-	c, err := d.reader(ctx)
-	if err != nil {
-		return err
-	}
-	defer d.returnReader(c)
-	c.db.SetInterrupt(ctx.Done())
-	defer c.db.SetInterrupt(nil)
-	return f(c)
-}
-
-// readBriefly is read for queries that take less time than it takes to watch ctx.
-func (d *database) readBriefly(ctx context.Context, f func(c *conn) error) error {
 	c, err := d.reader(ctx)
 	if err != nil {
 		return err

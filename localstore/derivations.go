@@ -98,7 +98,7 @@ func (s *Store) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path
 		return nil, fmt.Errorf("path '%s' is not a store derivation", drv)
 	}
 	var realised bool
-	err = s.readBriefly(ctx, func(c *conn) error {
+	err = s.read(ctx, func(c *conn) error {
 		if outputs, err = c.outputs(s.dir, drv); err == nil {
 			realised, err = c.hasRealisations()
 		}

@@ -24,7 +24,7 @@ const infoQuery = `
 // QueryPathInfo returns what is known of a path. The error is a [*store.NotFoundError] if it
 // is not valid.
 func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (info *store.PathInfo, err error) {
-	err = s.readBriefly(ctx, func(c *conn) error {
+	err = s.read(ctx, func(c *conn) error {
 		info, err = c.pathInfo(s.dir, path)
 		return err
 	})
@@ -89,7 +89,7 @@ func readInfo(dir storepath.Dir, path storepath.Path, row *sqlite.Stmt) (*store.
 
 // IsValidPath reports whether the path is valid.
 func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (valid bool, err error) {
-	err = s.readBriefly(ctx, func(c *conn) error {
+	err = s.read(ctx, func(c *conn) error {
 		_, valid, err = c.pathID(path)
 		return err
 	})

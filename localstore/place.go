@@ -2,14 +2,17 @@ package localstore
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 
 	"pix/store"
 	"pix/storepath"
 )
 
-// add makes an object, under a lock, and makes its path valid. make is given the name and where
-// it is to make the object; if it fails it leaves nothing. If the path is valid already, nothing
+// add makes an object, under a lock, and makes its path valid. make is given where it is to make
+// the object, and the name; if it fails it leaves nothing, and if something is there already the
+// error is [fs.ErrExist] and nothing else was done. If the path is valid already, nothing
 // is done, unless the object is to be replaced.
 func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, make func(root *os.Root, name string) error) error {
 	if err := s.checkInfo(info); err != nil {
@@ -50,8 +53,10 @@ func (s *Store) put(ctx context.Context, path storepath.Path, valid bool, make f
 	defer root.Close()
 	if valid {
 		err = s.replace(ctx, root, path.Base(), make)
-	} else if err = removeObject(root, path.Base()); err == nil {
-		err = make(root, path.Base())
+	} else if err = make(root, path.Base()); errors.Is(err, fs.ErrExist) {
+		if err = removeObject(root, path.Base()); err == nil {
+			err = make(root, path.Base())
+		}
 	}
 	if err == nil {
 		err = clearAttributes(s.object(path))

@@ -116,7 +116,7 @@ func (s *Store) QueryRealisation(ctx context.Context, output store.DrvOutput) (r
 	if err != nil {
 		return nil, err
 	}
-	err = s.readBriefly(ctx, func(c *conn) error {
+	err = s.read(ctx, func(c *conn) error {
 		r, err = c.realisation(s.dir, hash, output.Output)
 		return err
 	})

@@ -202,15 +202,6 @@ func (s *shared) read(ctx context.Context, f func(c *conn) error) error {
 	return db.read(ctx, f)
 }
 
-// readBriefly calls f with a connection to the database; see [database.readBriefly].
-func (s *shared) readBriefly(ctx context.Context, f func(c *conn) error) error {
-	db, err := s.database(ctx)
-	if err != nil {
-		return err
-	}
-	return db.readBriefly(ctx, f)
-}
-
 // write calls f within a transaction; see [database.write].
 func (s *shared) write(ctx context.Context, f func(c *conn) error) error {
 	db, err := s.database(ctx)

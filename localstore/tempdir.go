@@ -1,6 +1,7 @@
 package localstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -71,9 +72,13 @@ const tempObject = "x"
 // object returns the name of the object.
 func (d *tempDir) object() string { return filepath.Join(d.name, tempObject) }
 
-// moveTo moves the object to a name in another directory, where nothing is.
+// moveTo moves the object to a name in another directory. If there is something the error is
+// [fs.ErrExist].
 func (d *tempDir) moveTo(root *os.Root, name string) error {
 	from, to := d.object(), filepath.Join(root.Name(), name)
+	if _, err := root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		return &fs.PathError{Op: "move", Path: to, Err: cmp.Or(err, fs.ErrExist)}
+	}
 	info, err := os.Lstat(from)
 	if err != nil {
 		return err

@@ -1,0 +1,148 @@
+package localstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"zombiezen.com/go/sqlite"
+
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// onSmallDisk runs a test again in a process that has a disk of its own, of that size, and calls
+// f there with a directory on it. Where there are no namespaces the test skips.
+func onSmallDisk(t *testing.T, size string, f func(t *testing.T, dir string)) {
+	t.Helper()
+	const child = "LOCALSTORE_TEST_DISK"
+	if dir := os.Getenv(child); dir != "" {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			t.Skip(err)
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+			t.Skip(err)
+		}
+		f(t, dir)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), child+"="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	if os.Getuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	}
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case err != nil && !errors.As(err, &exit):
+		t.Skip(err)
+	case strings.Contains(string(out), "--- SKIP"):
+		t.Skipf("%s", out)
+	case err != nil:
+		t.Errorf("%s", out)
+	default:
+		t.Logf("%s", out)
+	}
+}
+
+// On a full disk nothing becomes valid that is not whole, and it goes on when there is room.
+func TestFullDisk(t *testing.T) {
+	onSmallDisk(t, "12m", func(t *testing.T, dir string) {
+		s := open(t, Options{Root: dir})
+		ballast := filepath.Join(dir, "ballast")
+		if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		add := func(i int) (err error) {
+			switch name := fmt.Sprint("x", i); i % 3 {
+			case 0:
+				_, err = s.AddTextToStore(t.Context(), name, strings.Repeat(name, 5000), nil)
+			case 1:
+				_, err = s.AddToStore(t.Context(), name, storepath.NAR, nixhash.SHA256, nil, strings.NewReader(string(fileNAR(strings.Repeat(name, 5000)))), nil)
+			case 2:
+				info, archive := object(t, strings.Repeat("x", 100)+name)
+				err = s.AddMultipleToStore(t.Context(), 1, only(info, archive), &store.AddOptions{NoSignatures: true})
+			}
+			return err
+		}
+		var err error
+		i := 0
+		for ; err == nil && i < 10000; i++ {
+			err = add(i)
+		}
+		var full *DatabaseError
+		if !errors.Is(err, unix.ENOSPC) && (!errors.As(err, &full) || sqlite.ErrCode(full).ToPrimary() != sqlite.ResultFull && sqlite.ErrCode(full).ToPrimary() != sqlite.ResultIOErr) {
+			t.Fatalf("after %d objects: %v, want a full disk", i, err)
+		}
+		t.Logf("after %d objects: %v", i, err)
+		mustBeSound(t, s)
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		if err := add(i - 1); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+		mustBeSound(t, s)
+
+		// Not even a database has room.
+		if err := os.WriteFile(ballast, make([]byte, 12<<20), 0o666); err == nil {
+			t.Error("the disk is not full")
+		}
+		if other, err := Open(t.Context(), &Options{Root: filepath.Join(dir, "other")}); err == nil {
+			other.Close()
+			t.Error("a store was made on a full disk")
+		} else {
+			t.Log(err)
+		}
+	})
+}
+
+// What is on a disk that cannot be written to can be read.
+func TestReadOnlyDisk(t *testing.T) {
+	onSmallDisk(t, "16m", func(t *testing.T, dir string) {
+		s, err := Open(t.Context(), &Options{Root: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, err := s.AddTextToStore(t.Context(), "x", "x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			t.Skip(err)
+		}
+		if s, err := Open(t.Context(), &Options{Root: dir}); !errors.Is(err, unix.EROFS) {
+			if err == nil {
+				s.Close()
+			}
+			t.Errorf("opened for writing: %v", err)
+		}
+		s = open(t, Options{Root: dir, ReadOnly: true})
+		readNAR(t, s, path)
+		if _, err := s.AddTextToStore(t.Context(), "y", "y", nil); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("added: %v", err)
+		}
+		if _, err := s.AddTextToStore(t.Context(), "x", "x", nil); err != nil {
+			t.Errorf("what is there need not be added: %v", err)
+		}
+		if err := s.AddBuildLog(context.Background(), path, strings.NewReader("x")); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("a log: %v", err)
+		}
+	})
+}
