@@ -17,14 +17,16 @@ import (
 // nothing to substitute from.
 func (s *Store) QueryValidPaths(ctx context.Context, paths []storepath.Path, _ bool) (valid []storepath.Path, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		for _, p := range paths {
-			if _, is, err := c.pathID(p); err != nil {
-				return err
-			} else if is {
-				valid = append(valid, p)
+		return c.snapshot(func() error {
+			for _, p := range paths {
+				if _, is, err := c.pathID(p); err != nil {
+					return err
+				} else if is {
+					valid = append(valid, p)
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 	slices.Sort(valid)
 	return slices.Compact(valid), err

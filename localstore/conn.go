@@ -100,6 +100,8 @@ func (c *conn) transaction(f func(c *conn) error) error {
 
 // rollback undoes a transaction, even if the context has ended.
 func (c *conn) rollback() {
-	c.ctx = context.WithoutCancel(c.ctx)
+	ctx := c.ctx
+	c.ctx = context.WithoutCancel(ctx)
 	c.exec("rollback") // if it cannot, closing the connection will
+	c.ctx = ctx
 }

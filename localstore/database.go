@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 )
@@ -21,7 +23,8 @@ type database struct {
 	uri      string
 	flags    sqlite.OpenFlags
 	pragmas  string
-	identity fs.FileInfo // of the file that is open
+	identity fs.FileInfo  // of the file that is open
+	looked   atomic.Int64 // when it was last seen to be there, since processStart
 
 	writer  chan *conn // holds the connection while nobody writes; nil where nobody may
 	readers chan struct{}
@@ -229,11 +232,27 @@ func (d *database) returnReader(c *conn) {
 	<-d.readers
 }
 
-// isGone reports whether the file that is open is no longer there under its name.
-func (d *database) isGone() bool {
+// goneInterval is how often those who read look whether the database is still there. It takes a
+// fifth of the time of a query.
+const goneInterval = 10 * time.Millisecond
+
+// isGone reports whether the file that is open is no longer there under its name. Those who
+// only read may learn of it a moment later.
+func (d *database) isGone(reading bool) bool {
+	now := time.Since(processStart)
+	if last := time.Duration(d.looked.Load()); reading && last > 0 && now-last < goneInterval {
+		return false
+	}
 	info, err := os.Stat(d.file)
-	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(info, d.identity)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(info, d.identity) {
+		return true
+	}
+	d.looked.Store(int64(now))
+	return false
 }
+
+// processStart is what times are counted from, so that a clock that is set does not matter.
+var processStart = time.Now()
 
 // close closes the connections that nobody uses; the others are closed when they are returned.
 func (d *database) close() error {

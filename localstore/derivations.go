@@ -78,7 +78,7 @@ func (s *Store) readDerivation(path storepath.Path) (*derivation.Derivation, err
 // insertOutputs notes the outputs of a valid derivation.
 func (c *conn) insertOutputs(drv int64, outputs []output) error {
 	for _, o := range outputs {
-		if err := c.exec("insert or replace into DerivationOutputs (drv, id, path) values (?, ?, ?)", drv, o.name, string(o.path)); err != nil {
+		if err := c.exec("insert or ignore into DerivationOutputs (drv, id, path) values (?, ?, ?)", drv, o.name, string(o.path)); err != nil {
 			return err
 		}
 	}

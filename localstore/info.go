@@ -3,10 +3,13 @@ package localstore
 import (
 	"context"
 	"fmt"
+	"iter"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"zombiezen.com/go/sqlite"
 
 	"pix/nixhash"
@@ -29,6 +32,46 @@ func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (info *s
 		return err
 	})
 	return info, err
+}
+
+// QueryPathInfos returns what is known of many paths, in their order. The error is a
+// [*store.NotFoundError] if one is not valid.
+func (s *Store) QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.Seq2[*store.PathInfo, error] {
+	const piece = 512 // paths that one connection is asked about
+	connections := runtime.GOMAXPROCS(0)
+	return func(yield func(*store.PathInfo, error) bool) {
+		for some := range slices.Chunk(paths, piece*connections) {
+			infos := make([]*store.PathInfo, len(some))
+			group, ctx := errgroup.WithContext(ctx)
+			for begin := 0; begin < len(some); begin += piece {
+				end := min(begin+piece, len(some))
+				group.Go(func() error {
+					return s.read(ctx, func(c *conn) error { return c.pathInfos(s.dir, some[begin:end], infos[begin:end]) })
+				})
+			}
+			if err := group.Wait(); err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, info := range infos {
+				if !yield(info, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// pathInfos sets infos to what is known of paths.
+func (c *conn) pathInfos(dir storepath.Dir, paths []storepath.Path, infos []*store.PathInfo) error {
+	return c.snapshot(func() (err error) {
+		for i, p := range paths {
+			if infos[i], err = c.pathInfo(dir, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // pathInfo returns what is known of a path in that store directory.

@@ -17,20 +17,15 @@ import (
 	"pix/storepath"
 )
 
-// removeObject removes what lies under a name in a directory, whatever it is. Directories in a
-// store are read-only, which stops anybody but root.
+// removeObject removes what lies under a name in a directory, whatever it is.
 func removeObject(root *os.Root, name string) error {
-	err := root.RemoveAll(name)
-	if !errors.Is(err, fs.ErrPermission) {
+	dir, err := root.Open(".")
+	if err != nil {
 		return err
 	}
-	fs.WalkDir(root.FS(), name, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			root.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	return root.RemoveAll(name)
+	defer dir.Close()
+	_, err = removeTree(dir, name)
+	return err
 }
 
 // makeFile makes an object that is a file which cannot be executed.

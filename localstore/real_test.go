@@ -314,7 +314,7 @@ func TestPixAndNixAddAtOnce(t *testing.T) {
 			})
 		}
 		workers.Go(func() {
-			stdout, stderr, err := tryLocal(t, d, "nix-instantiate", "--eval", "--strict", "--expr", fmt.Sprintf(`
+			stdout, stderr, err := tryLocal(t, d, "nix-instantiate", "--eval", "--strict", "--read-write-mode", "--expr", fmt.Sprintf(`
 				builtins.genList (i: let n = toString i; in builtins.toFile "text${n}" "x ${builtins.toFile "dep${n}" "x"}") %d`, n))
 			if err != nil {
 				t.Errorf("%v\n%s%s", err, stdout, stderr)

@@ -85,7 +85,7 @@ func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]ou
 			if !among {
 				return notFound(ref)
 			}
-			if err := c.exec("insert or replace into Refs (referrer, reference) values (?, ?)", ids[info.Path], id); err != nil {
+			if err := c.exec("insert or ignore into Refs (referrer, reference) values (?, ?)", ids[info.Path], id); err != nil {
 				return err
 			}
 		}

@@ -84,6 +84,7 @@ type shared struct {
 var (
 	_ store.Store             = (*Store)(nil)
 	_ store.AllPathsQuerier   = (*Store)(nil)
+	_ store.InfosQuerier      = (*Store)(nil)
 	_ store.ReferrerQuerier   = (*Store)(nil)
 	_ store.DeriverQuerier    = (*Store)(nil)
 	_ store.HashPartQuerier   = (*Store)(nil)
@@ -163,14 +164,14 @@ func (s *shared) open(ctx context.Context) (err error) {
 
 // database returns the open database. If it was deleted together with the store, a new one
 // is made: the store is then empty.
-func (s *shared) database(ctx context.Context) (*database, error) {
+func (s *shared) database(ctx context.Context, reading bool) (*database, error) {
 	s.mu.RLock()
 	db, closed := s.db, s.closed
 	s.mu.RUnlock()
 	if closed {
 		return nil, ErrClosed
 	}
-	if !db.isGone() {
+	if !db.isGone(reading) {
 		return db, nil
 	}
 	return s.reopen(ctx, db)
@@ -195,7 +196,7 @@ func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) 
 
 // read calls f with a connection to the database; see [database.read].
 func (s *shared) read(ctx context.Context, f func(c *conn) error) error {
-	db, err := s.database(ctx)
+	db, err := s.database(ctx, true)
 	if err != nil {
 		return err
 	}
@@ -204,7 +205,7 @@ func (s *shared) read(ctx context.Context, f func(c *conn) error) error {
 
 // write calls f within a transaction; see [database.write].
 func (s *shared) write(ctx context.Context, f func(c *conn) error) error {
-	db, err := s.database(ctx)
+	db, err := s.database(ctx, false)
 	if err != nil {
 		return err
 	}

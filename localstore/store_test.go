@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"pix/nixhash"
 	"pix/store"
@@ -104,8 +105,12 @@ func TestWiped(t *testing.T) {
 	if err := os.RemoveAll(root); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(2 * goneInterval)
 	if valid, err := s.IsValidPath(ctx, a.Path); valid || err != nil {
 		t.Fatal(valid, err)
+	}
+	if err := os.RemoveAll(root); err != nil {
+		t.Fatal(err)
 	}
 	if err := s.registerValidPaths(ctx, a); err != nil {
 		t.Fatal(err)
