@@ -1,0 +1,243 @@
+package localstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pix/derivation"
+	"pix/nar"
+	"pix/nixhash"
+	"pix/signature"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
+)
+
+// A transcript is what a store has answered.
+type transcript struct {
+	t     *testing.T
+	s     store.Store
+	lines []string
+}
+
+// note notes an answer, and of an error its kind: what else it says may differ.
+func (r *transcript) note(what string, answer any, err error) {
+	var cycle *store.ReferenceCycleError
+	var mismatch *store.MismatchError
+	switch {
+	case err == nil:
+	case errors.Is(err, store.ErrNotFound):
+		answer = "not found"
+	case errors.As(err, &mismatch):
+		answer = "mismatch of the " + mismatch.What
+	case errors.As(err, &cycle):
+		answer = "cycle"
+	default:
+		answer = "error"
+	}
+	if info, ok := answer.(*store.PathInfo); ok && info != nil {
+		if time.Since(info.RegistrationTime) > time.Hour {
+			r.t.Errorf("%s: registered at %v", what, info.RegistrationTime)
+		}
+		clone := *info
+		clone.RegistrationTime = time.Time{}
+		answer = fmt.Sprintf("%+v", clone)
+	}
+	r.lines = append(r.lines, fmt.Sprintf("%s: %v", what, answer))
+}
+
+// What a store in memory answers, a store in a directory answers too.
+func TestConformance(t *testing.T) {
+	key, err := signature.GenerateKey("key-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := signature.NewKeySet(key.Public())
+	local := open(t, Options{Root: t.TempDir(), TrustedKeys: trusted})
+	want := &transcript{t: t, s: memstore.New(&memstore.Options{TrustedKeys: trusted})}
+	got := &transcript{t: t, s: local}
+	for _, r := range []*transcript{want, got} {
+		r.adding(key)
+		r.derivations()
+		r.asking()
+	}
+	for i := range max(len(want.lines), len(got.lines)) {
+		if i >= len(want.lines) || i >= len(got.lines) || want.lines[i] != got.lines[i] {
+			t.Fatalf("answer %d of %d and %d\nin memory      %s\nin a directory %s", i, len(want.lines), len(got.lines),
+				strings.Join(want.lines[min(i, len(want.lines)):min(i+1, len(want.lines))], ""), strings.Join(got.lines[min(i, len(got.lines)):min(i+1, len(got.lines))], ""))
+		}
+	}
+	if len(want.lines) < 100 {
+		t.Errorf("only %d answers", len(want.lines))
+	}
+}
+
+func (r *transcript) adding(key signature.SecretKey) {
+	ctx := r.t.Context()
+	dep, err := store.AddText(ctx, r.s, "dep", "dep", nil)
+	r.note("text", dep, err)
+	for _, m := range []storepath.Method{storepath.Text, storepath.Flat, storepath.NAR} {
+		for _, a := range []nixhash.Algorithm{nixhash.MD5, nixhash.SHA1, nixhash.SHA256, nixhash.SHA512, nixhash.BLAKE3} {
+			for _, refs := range [][]storepath.Path{nil, {dep}, {dep, dep}, {absent}} {
+				for _, contents := range []string{"", "x", string(treeNAR()), string(treeNAR())[:100], string(fileNAR("x"))} {
+					info, err := store.Add(ctx, r.s, "x", m, a, refs, strings.NewReader(contents), nil)
+					r.note(fmt.Sprint("add ", m, a, refs, len(contents)), info, err)
+				}
+			}
+		}
+	}
+	for _, name := range []string{"", ".", "..", "a b", "a/b", strings.Repeat("x", 212), strings.Repeat("x", 211), "ä", "x.drv", "x.lock"} {
+		p, err := store.AddText(ctx, r.s, name, "x", nil)
+		r.note("name "+name, p, err)
+	}
+	for i, change := range []func(*store.PathInfo){
+		func(*store.PathInfo) {},
+		func(i *store.PathInfo) { i.Sign(key) },
+		func(i *store.PathInfo) { i.Sign(key); i.NARSize++ },
+		func(i *store.PathInfo) { i.NARSize--; i.Sign(key) },
+		func(i *store.PathInfo) { i.NARHash = nixhash.Sum(nixhash.SHA256, nil); i.Sign(key) },
+		func(i *store.PathInfo) { i.References = []storepath.Path{absent}; i.Sign(key) },
+		func(i *store.PathInfo) { i.References = []storepath.Path{i.Path, dep, i.Path}; i.Sign(key) },
+		func(i *store.PathInfo) { i.Deriver = absent + ".drv"; i.Ultimate = true; i.Sign(key) },
+		func(i *store.PathInfo) { i.Signatures = []string{"nonsense"} },
+		func(i *store.PathInfo) { i.Path += ".drv"; i.Sign(key) },
+	} {
+		for _, repair := range []bool{false, true} {
+			info, archive := object(r.t, fmt.Sprint("object", i))
+			change(info)
+			info.Signatures = slices.Clone(info.Signatures)
+			r.note("NAR", "", store.AddNAR(ctx, r.s, info, bytes.NewReader(archive), &store.AddOptions{Repair: repair}))
+			known, err := r.s.QueryPathInfo(ctx, info.Path)
+			if err == nil {
+				known.Signatures = nil // they are of a new key each time
+			}
+			r.note("its info", known, err)
+		}
+	}
+	sig := "another-1:" + strings.Repeat("A", 86) + "=="
+	for _, c := range []struct {
+		path storepath.Path
+		sigs []string
+	}{{dep, []string{sig, sig}}, {dep, []string{sig}}, {dep, []string{"nonsense"}}, {dep, nil}, {absent, []string{sig}}} {
+		r.note("sign", "", store.AddSignatures(ctx, r.s, c.path, c.sigs))
+		info, err := r.s.QueryPathInfo(ctx, dep)
+		r.note("signed", info, err)
+	}
+}
+
+func (r *transcript) derivations() {
+	ctx := r.t.Context()
+	add := func(d *derivation.Derivation) storepath.Path {
+		d.Dir, d.Platform, d.Builder = r.s.Dir(), "x", "/b"
+		closure, err := derivation.LoadClosure(ctx, store.Derivations(r.s), slices.Collect(d.InputDerivations.Keys()), nil)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		inputs, err := closure.InputHashes(ctx)
+		if err == nil {
+			err = d.FillOutputPaths(inputs, nil)
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		p, err := store.AddText(ctx, r.s, d.Name+".drv", string(d.AppendATerm(nil)), d.References().Slice())
+		r.note("derivation "+d.Name, p, err)
+		return p
+	}
+	one := func(o derivation.Output) derivation.Map[string, derivation.Output] {
+		return derivation.MapOf(derivation.Entry[string, derivation.Output]{Key: "out", Value: o})
+	}
+	env := func(out string) derivation.Map[string, string] {
+		return derivation.MapOf(derivation.Entry[string, string]{Key: "out", Value: out})
+	}
+	inputs := func(paths ...storepath.Path) (m derivation.Map[storepath.Path, derivation.InputOutputs]) {
+		for _, p := range paths {
+			m.Set(p, derivation.OutputsOf("out"))
+		}
+		return m
+	}
+	first := add(&derivation.Derivation{Name: "first", Outputs: one(derivation.DeferredOutput()), Env: env("")})
+	second := add(&derivation.Derivation{Name: "second", Outputs: one(derivation.DeferredOutput()), Env: env(""), InputDerivations: inputs(first)})
+	floating := add(&derivation.Derivation{Name: "floating", Outputs: one(derivation.FloatingOutput(storepath.NAR, nixhash.SHA256)), Env: env(string(storepath.OwnPlaceholder("out")))})
+	deferred := add(&derivation.Derivation{Name: "deferred", Outputs: one(derivation.DeferredOutput()), Env: env(""), InputDerivations: inputs(floating, second)})
+	out, err := store.AddText(ctx, r.s, "realised", "x", nil)
+	r.note("text", out, err)
+	realisations, _ := store.As[store.RealisationStore](r.s)
+	for _, c := range []store.KeyedRealisation{
+		{ID: store.DrvOutput{Path: floating, Output: "out"}, Realisation: store.Realisation{OutPath: absent}},
+		{ID: store.DrvOutput{Path: floating, Output: "out"}, Realisation: store.Realisation{OutPath: out}},
+		{ID: store.DrvOutput{Path: floating, Output: "out"}, Realisation: store.Realisation{OutPath: out}},
+		{ID: store.DrvOutput{Path: floating, Output: "out"}, Realisation: store.Realisation{OutPath: first}},
+		{ID: store.DrvOutput{Hash: nixhash.Sum(nixhash.SHA256, nil), Output: "dev"}, Realisation: store.Realisation{OutPath: out}},
+	} {
+		r.note("realise", "", realisations.RegisterDrvOutput(ctx, c))
+		known, err := realisations.QueryRealisation(ctx, c.ID)
+		r.note("realised", known, err)
+	}
+	for _, drv := range []storepath.Path{first, second, floating, deferred} {
+		outputs, err := store.OutputMap(ctx, r.s, drv)
+		r.note("outputs", outputs, err)
+		for _, p := range outputs {
+			derivers, err := store.ValidDerivers(ctx, r.s, p)
+			r.note("derivers", derivers, err)
+		}
+		missing, err := store.QueryMissing(ctx, r.s, []derivation.DerivedPath{
+			derivation.Built{Drv: derivation.Opaque{Path: drv}, Outputs: derivation.AllOutputs()}, derivation.Opaque{Path: drv}, derivation.Opaque{Path: absent},
+		})
+		r.note("missing", fmt.Sprintf("%+v", missing), err)
+	}
+	wrong := strings.ReplaceAll(`Derive([("out","PATH","","")],[],[],"x","/b",[],[("out","PATH")])`, "PATH", string(absent))
+	p, err := store.AddText(ctx, r.s, "wrong.drv", wrong, nil)
+	r.note("wrong derivation", p, err)
+}
+
+func (r *transcript) asking() {
+	ctx := r.t.Context()
+	all, err := store.AllValidPaths(ctx, r.s)
+	r.note("all", all, err)
+	for _, p := range append(all, absent) {
+		info, err := r.s.QueryPathInfo(ctx, p)
+		if err == nil {
+			info.Signatures = nil
+		}
+		r.note("info", info, err)
+		valid, err := r.s.IsValidPath(ctx, p)
+		r.note("valid", valid, err)
+		referrers, err := store.Referrers(ctx, r.s, p)
+		r.note("referrers", referrers, err)
+		byHash, _ := store.As[store.HashPartQuerier](r.s)
+		found, err := byHash.QueryPathFromHashPart(ctx, p.HashPart())
+		r.note("by hash part", found, err)
+		r.note("archive", r.archive(ctx, p), nil)
+	}
+	valid, err := r.s.QueryValidPaths(ctx, append(slices.Clone(all), absent, all[0]), false)
+	r.note("valid", valid, err)
+	infos, err := store.PathInfos(ctx, r.s, all)
+	r.note("infos", len(infos), err)
+	_, err = store.PathInfos(ctx, r.s, []storepath.Path{all[0], absent})
+	r.note("infos", "", err)
+}
+
+// archive returns the hash of an archive, or why there is none.
+func (r *transcript) archive(ctx context.Context, p storepath.Path) string {
+	archive, err := store.ReadNAR(ctx, r.s, p)
+	if errors.Is(err, store.ErrNotFound) {
+		return "not found"
+	}
+	if err != nil {
+		return err.Error()
+	}
+	defer archive.Close()
+	h := nar.NewHasher(nixhash.SHA256)
+	if _, err := io.Copy(h, archive); err != nil {
+		return err.Error()
+	}
+	return h.Hash().String()
+}
