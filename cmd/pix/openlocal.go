@@ -39,6 +39,7 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("trusted-public-keys: %w", err)}
 	}
+	opts.Local.ReadOnly = a.onlyRead
 	opts.Local.TrustedKeys, opts.Local.NoSignatures = keys, !conf.RequireSigs
 	s, err := pix.Open(ctx, uri, opts)
 	if err != nil {

@@ -22,6 +22,7 @@ type app struct {
 
 	resolved string // the URI of the store that was opened last
 	reason   string // why it is that one; "" if it was named
+	onlyRead bool   // a store in a directory is opened for reading alone
 
 	settings *daemon.Settings // for the daemon, where a verb wants others than its own
 
