@@ -75,7 +75,7 @@ NAME-dev for an output other than out, NAME-2 for the second installable.`,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&form.printOutPaths, "print-out-paths", false, "print the paths that were built, a line each")
-	flags.BoolVar(&form.asJSON, "json", false, "print how each build ended, as a list of objects")
+	flags.BoolVar(&form.asJSON, "json", false, "print how each build ended, as a list of objects; with --dry-run what it would take")
 	flags.BoolVar(&form.dryRun, "dry-run", false, "print what would be built and substituted, and do nothing")
 	flags.StringVarP(&form.outLink, "out-link", "o", "", "make symlinks to what was built under this `name`")
 	flags.BoolVar(&form.check, "check", false, "build again what is valid, and compare; what is not valid is an error")

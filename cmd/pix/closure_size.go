@@ -9,15 +9,19 @@ import (
 )
 
 // closureSizes returns for each of the infos the size of the archives of its path and of all
-// that it refers to, and so on, together, in bytes.
-func closureSizes(ctx context.Context, s store.Store, infos []*store.PathInfo) (map[storepath.Path]uint64, error) {
+// that it refers to, and so on, together, in bytes. Whole says that the infos are those of a
+// closure, so that s need not be asked for more.
+func closureSizes(ctx context.Context, s store.Store, infos []*store.PathInfo, whole bool) (map[storepath.Path]uint64, error) {
 	roots := make([]storepath.Path, len(infos))
+	known := make(map[storepath.Path]*store.PathInfo, len(infos))
 	for i, info := range infos {
-		roots[i] = info.Path
+		roots[i], known[info.Path] = info.Path, info
 	}
-	known, err := loadClosure(ctx, s, roots...)
-	if err != nil {
-		return nil, err
+	if !whole {
+		var err error
+		if known, err = loadClosure(ctx, s, roots...); err != nil {
+			return nil, err
+		}
 	}
 	if len(roots) < manyRoots {
 		sizes := make(map[storepath.Path]uint64, len(roots))

@@ -80,6 +80,9 @@ func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path,
 		dst, src = here, there
 	}
 	copied, err := store.Copy(ctx, dst, src, paths, opts)
+	if lacksSignature(err) && !opts.NoSignatures {
+		err = fmt.Errorf("%w; sign it (pix sign), or have it taken as it is with --no-check-sigs by a store that trusts you", err)
+	}
 	if err != nil {
 		return nil, err
 	}

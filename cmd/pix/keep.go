@@ -57,7 +57,7 @@ func (a *app) printRoots(roots []store.Root, asJSON bool) error {
 }
 
 func newGC(a *app) *cobra.Command {
-	var dryRun, explain, asJSON bool
+	var dryRun, explain, asJSON, stdin bool
 	var maxFreed string
 	cmd := &cobra.Command{
 		Use:   "gc [PATH...]",
@@ -71,6 +71,15 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 		GroupID:           groupKeeping,
 		ValidArgsFunction: a.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if stdin {
+				var err error
+				if args, err = a.withStdin(cmd, args, stdin); err != nil {
+					return err
+				}
+				if len(args) == 0 && !explain { // which must not mean everything
+					return a.printCollected(new(store.GCResult), dryRun, asJSON)
+				}
+			}
 			if explain {
 				if dryRun || maxFreed != "" || len(args) == 0 {
 					return &usageError{fmt.Errorf("--explain takes paths, and no other flag but --json")}
@@ -96,6 +105,7 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 	flags.StringVar(&maxFreed, "max-freed", "", "stop when that many `bytes` are freed; K, M, G and T may follow")
 	flags.BoolVar(&asJSON, "json", false, "print an object with paths and bytesFreed, or with --explain a list of objects")
 	freeValue(cmd, "max-freed")
+	addStdinFlag(cmd, &stdin)
 	return cmd
 }
 

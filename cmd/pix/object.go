@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"pix/nar"
 	"pix/store"
+	"pix/storepath"
 )
 
 func newDump(a *app) *cobra.Command {
@@ -23,7 +25,7 @@ func newDump(a *app) *cobra.Command {
 			if isTerminal(a.stdout) {
 				return wrongUse(cmd, errors.New("standard output is a terminal, and an archive is no text: redirect it"))
 			}
-			return a.withObject(cmd.Context(), args[0], func(archive io.Reader, rest string) error {
+			return a.withObjects(cmd.Context(), args, func(_ int, archive io.Reader, rest string) error {
 				if rest != "" {
 					return wrongUse(cmd, errors.New("an archive is that of a whole store path"))
 				}
@@ -36,43 +38,57 @@ func newDump(a *app) *cobra.Command {
 
 func newLs(a *app) *cobra.Command {
 	var form lsForm
+	var stdin bool
 	cmd := &cobra.Command{
-		Use:               "ls PATH",
-		Short:             "List a store path, or a directory or file in it",
+		Use:               "ls PATH...",
+		Short:             "List store paths, or directories and files in them",
+		Long:              "List store paths, or directories and files in them. Of several each list comes after its PATH and a\ncolon.",
 		Example:           "  pix ls --long /nix/store/...-hello/bin",
 		GroupID:           groupStore,
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: atMost(1, a.completeInside),
+		ValidArgsFunction: a.completeInside,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withObject(cmd.Context(), args[0], func(archive io.Reader, rest string) error {
-				return a.listIn(objectArchive(archive, args[0], rest), orRoot(rest), form)
+			args, err := a.withStdin(cmd, args, stdin)
+			if err != nil {
+				return err
+			}
+			if form.json && len(args) > 1 {
+				return wrongUse(cmd, errors.New("--json is for one PATH"))
+			}
+			return a.withObjects(cmd.Context(), args, func(i int, archive io.Reader, rest string) error {
+				if len(args) > 1 {
+					if err := a.print(strings.Repeat("\n", min(i, 1)) + args[i] + ":\n"); err != nil {
+						return err
+					}
+				}
+				return a.listIn(objectArchive(archive, args[i], rest), orRoot(rest), form)
 			})
 		},
 	}
 	addLsFlags(cmd, &form)
+	addStdinFlag(cmd, &stdin)
 	return cmd
 }
 
 func newCat(a *app) *cobra.Command {
-	return &cobra.Command{
+	var stdin bool
+	cmd := &cobra.Command{
 		Use:               "cat PATH...",
 		Short:             "Write files in the store to standard output",
 		Example:           "  pix cat /nix/store/...-hello/share/info/hello.info",
 		GroupID:           groupStore,
-		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeInside,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, arg := range args {
-				err := a.withObject(cmd.Context(), arg, func(archive io.Reader, rest string) error {
-					return a.catIn(objectArchive(archive, arg, rest), orRoot(rest))
-				})
-				if err != nil {
-					return err
-				}
+			args, err := a.withStdin(cmd, args, stdin)
+			if err != nil {
+				return err
 			}
-			return nil
+			return a.withObjects(cmd.Context(), args, func(i int, archive io.Reader, rest string) error {
+				return a.catIn(objectArchive(archive, args[i], rest), orRoot(rest))
+			})
 		},
 	}
+	addStdinFlag(cmd, &stdin)
+	return cmd
 }
 
 // objectArchive is the archive of the object in which the file lies that was given as arg.
@@ -87,27 +103,40 @@ func orRoot(rest string) string {
 	return rest
 }
 
-// withObject opens the archive of the object in which a file lies. What work leaves of it is
-// read too: at its end the store says whether it was the right one.
-func (a *app) withObject(ctx context.Context, arg string, work func(archive io.Reader, rest string) error) error {
+// withObjects opens the archives of the objects in which files lie, one after the other, and
+// calls work with the number of the file, the archive, and where in it the file is. What work
+// leaves of an archive is read too: at its end the store says whether it was the right one.
+func (a *app) withObjects(ctx context.Context, args []string, work func(i int, archive io.Reader, rest string) error) error {
 	dir, err := a.dir()
 	if err != nil {
 		return err
 	}
-	path, rest, err := dir.ParseInside(arg)
-	if err != nil {
-		return &usageError{err}
+	paths, rests := make([]storepath.Path, len(args)), make([]string, len(args))
+	for i, arg := range args {
+		if paths[i], rests[i], err = dir.ParseInside(arg); err != nil {
+			return &usageError{err}
+		}
 	}
 	return a.withStore(ctx, func(ctx context.Context, s store.Store) error {
-		archive, err := store.ReadNAR(ctx, s, path)
-		if err != nil {
-			return err
+		for i, path := range paths {
+			err := withArchive(ctx, s, path, func(archive io.Reader) error { return work(i, archive, rests[i]) })
+			if err != nil {
+				return err
+			}
 		}
-		defer archive.Close()
-		if err := work(archive, rest); err != nil {
-			return err
-		}
-		_, err = io.Copy(io.Discard, archive)
-		return err
+		return nil
 	})
+}
+
+func withArchive(ctx context.Context, s store.Store, path storepath.Path, work func(io.Reader) error) error {
+	archive, err := store.ReadNAR(ctx, s, path)
+	if err != nil {
+		return err
+	}
+	defer archive.Close()
+	if err := work(archive); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, archive)
+	return err
 }

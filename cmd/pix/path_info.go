@@ -39,7 +39,7 @@ object around it.`,
 			}
 			var sizes map[storepath.Path]uint64
 			if form.size {
-				if sizes, err = closureSizes(ctx, s, infos); err != nil {
+				if sizes, err = closureSizes(ctx, s, infos, closure); err != nil {
 					return err
 				}
 			}

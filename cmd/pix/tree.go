@@ -24,7 +24,7 @@ func newTree(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := &tree{known: known, done: make(map[storepath.Path]bool), depth: depth}
+			t := newTreePrinter(known, depth)
 			for _, p := range paths {
 				if err := t.print(p); err != nil {
 					return err
@@ -61,6 +61,10 @@ type tree struct {
 	done  map[storepath.Path]bool
 	depth int
 	out   strings.Builder
+}
+
+func newTreePrinter(known map[storepath.Path]*store.PathInfo, depth int) *tree {
+	return &tree{known: known, done: make(map[storepath.Path]bool, len(known)), depth: depth}
 }
 
 // A branch is a path that is to be printed, and what stands before it.
