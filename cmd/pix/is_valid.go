@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,11 +19,7 @@ func newIsValid(a *app) *cobra.Command {
 		long:    "Say whether paths are valid: a line each, valid or invalid. The exit code is 0 if all are,\n1 if one is not, 3 if it could not be found out.",
 		example: "  pix is-valid /nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt",
 		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
-			valid := make([]bool, len(paths))
-			err := forEach(ctx, paths, func(ctx context.Context, i int) (err error) {
-				valid[i], err = s.IsValidPath(ctx, paths[i])
-				return err
-			})
+			valid, err := areValid(ctx, s, paths)
 			if err != nil {
 				return &unknownError{err}
 			}
@@ -33,24 +30,48 @@ func newIsValid(a *app) *cobra.Command {
 	return cmd
 }
 
+// areValid says of each path whether it is valid. Many are asked about in one question.
+func areValid(ctx context.Context, s store.Store, paths []storepath.Path) ([]bool, error) {
+	const inOneQuestion = 10_000
+	are := make([]bool, 0, len(paths))
+	for some := range slices.Chunk(paths, inOneQuestion) {
+		valid, err := s.QueryValidPaths(ctx, slices.Compact(slices.Sorted(slices.Values(some))), false)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range some {
+			_, there := slices.BinarySearch(valid, p)
+			are = append(are, there)
+		}
+	}
+	return are, nil
+}
+
 func (a *app) printValid(paths []storepath.Path, valid []bool, asJSON bool) error {
-	object := make(map[storepath.Path]bool, len(paths))
+	if err := a.printAnswers(paths, valid, asJSON); err != nil {
+		return err
+	}
+	if slices.Contains(valid, false) {
+		return &silentError{exitNo}
+	}
+	return nil
+}
+
+func (a *app) printAnswers(paths []storepath.Path, valid []bool, asJSON bool) error {
+	if asJSON {
+		object := make(map[storepath.Path]bool, len(paths))
+		for i, v := range valid {
+			object[paths[i]] = v
+		}
+		return a.printJSON(object)
+	}
 	var b strings.Builder
-	all := true
-	for i, v := range valid {
-		object[paths[i]] = v
+	for _, v := range valid {
 		if v {
 			b.WriteString("valid\n")
 		} else {
 			b.WriteString("invalid\n")
-			all = false
 		}
 	}
-	if err := a.printEither(b.String(), object, asJSON); err != nil {
-		return err
-	}
-	if !all {
-		return &silentError{exitNo}
-	}
-	return nil
+	return a.print(b.String())
 }

@@ -25,14 +25,33 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 	defer stop()
 	root := newRoot(&app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv, progress: shown})
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	help := &attentive{Writer: stdout}
+	root.SetOut(help)
 	root.SetErr(stderr)
 	err := shown.end(root.ExecuteContext(ctx))
+	if err == nil {
+		err = help.err
+	}
 	code := exitCode(ctx, err)
 	if message := errorMessage(err, code); message != "" {
 		fmt.Fprintln(stderr, "pix: "+message)
 	}
 	return code
+}
+
+// An attentive writer remembers an error for those who do not look, as cobra does when it prints
+// help.
+type attentive struct {
+	io.Writer
+	err error
+}
+
+func (w *attentive) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return n, err
 }
 
 // errInterrupted is the cause of a context that a signal ended.
