@@ -30,7 +30,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pix": main, "ssh": ssh})
+	testscript.Main(m, commands)
 }
 
 // ssh stands for OpenSSH in scripts: whatever the host, the daemon there is that of the script.
@@ -47,6 +47,9 @@ func ssh() {
 	}()
 	io.Copy(os.Stdout, nc)
 }
+
+// commands are those that tests run in processes of their own.
+var commands = map[string]func(){"pix": main, "ssh": ssh}
 
 // TestScripts runs the scripts that need no daemon.
 func TestScripts(t *testing.T) {

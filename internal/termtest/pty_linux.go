@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -78,8 +80,13 @@ func (t *Terminal) read() {
 	defer close(t.done)
 	buf := make([]byte, 64<<10)
 	for {
-		n, err := t.control.Read(buf)
+		wait := []unix.PollFd{{Fd: int32(t.control.Fd()), Events: unix.POLLIN}}
+		if _, err := unix.Poll(wait, -1); err == unix.EINTR {
+			continue
+		}
+		// What has been read is on the screen when the lock is free again.
 		t.mu.Lock()
+		n, err := t.control.Read(buf)
 		t.screen.Write(buf[:n])
 		t.mu.Unlock()
 		if err != nil {
@@ -103,13 +110,43 @@ func (t *Terminal) Type(keys string) {
 	}
 }
 
-// Resize gives the terminal another size, and tells the command.
+// Resize gives the terminal another size, and tells the command. It does so when all that
+// the command has written for the old size is on the screen.
 func (t *Terminal) Resize(columns, rows int) {
 	t.t.Helper()
-	t.mu.Lock()
+	t.pause()
+	defer t.Command.Process.Signal(unix.SIGCONT)
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		t.mu.Lock()
+		waiting, err := unix.IoctlGetInt(int(t.control.Fd()), unix.TIOCINQ)
+		if err == nil && waiting == 0 || time.Now().After(deadline) {
+			break
+		}
+		t.mu.Unlock()
+	}
 	defer t.mu.Unlock()
 	t.screen.Resize(columns, rows)
 	t.setSize(columns, rows)
+}
+
+// patience is how long anything may take on a machine that is busy with other things.
+const patience = 20 * time.Second
+
+// pause stops the command, and returns when it has stopped.
+func (t *Terminal) pause() {
+	t.t.Helper()
+	pid := t.Command.Process.Pid
+	t.Command.Process.Signal(unix.SIGSTOP)
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.t.Fatal(err)
+		}
+		if _, state, ok := strings.Cut(string(stat), ") "); ok && strings.HasPrefix(state, "T") {
+			return
+		}
+	}
+	t.t.Fatal("the command does not stop")
 }
 
 func (t *Terminal) setSize(columns, rows int) {

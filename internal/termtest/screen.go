@@ -84,6 +84,8 @@ func (s *Screen) take(b []byte) int {
 		s.lineFeed(false)
 	case c == '\b':
 		s.x = max(min(s.x, s.columns-1)-1, 0)
+	case c == '\t':
+		s.x = min(s.x/8*8+8, s.columns-1)
 	case c == 0x07:
 	case c < 0x20 || c == 0x7f:
 		s.wrong = append(s.wrong, strconv.Quote(string(c)))

@@ -162,6 +162,7 @@ func (v *View) run(ctx context.Context, signals *signals) {
 		case sig := <-signals.quit:
 			v.leave()
 			signals.die(sig)
+			return // it takes a while
 		case <-cancelled:
 			cancelled = nil
 			v.interrupt()
