@@ -124,7 +124,7 @@ func (e *toldError) Unwrap() error { return e.err }
 
 func (e *toldError) Error() string {
 	first, _, _ := strings.Cut(activity.Plain(e.err.Error()), "\n")
-	return first
+	return strings.TrimRight(first, " ;:")
 }
 
 // restore puts the terminal in order, when the process is about to be killed.

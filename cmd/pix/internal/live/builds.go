@@ -142,31 +142,55 @@ func (s *State) begin(n *node, now time.Time) {
 	s.move(b, running)
 }
 
-// end is called when a build ends. The daemon does not say how. But just before, it has
-// counted one more that failed, or one more that is done; if neither, it has stopped it.
-// And if it failed it says why, before or after. One that does not count ends well.
+// end is called when a build ends. The daemon does not say how, so it must be concluded
+// from what it counts; see [count]. One that does not count ends well.
 func (s *State) end(b *build, now time.Time) {
 	b.stop = now
+	others := uint64(s.inState[running] - 1)
+	c := &s.count
 	switch {
-	case s.failures > 0:
-		s.failures--
+	case c.failed > 0:
+		c.failed--
 		s.move(b, failed)
 	case b.state != running: // it was said already that it failed
-	case s.successes > 0:
-		s.successes--
+	case c.built > 0:
+		c.built--
 		s.move(b, built)
-	case s.counts:
-		s.move(b, stopped)
+	case !c.counts:
+		s.move(b, built)
+	case others < c.lateFailed:
+		c.lateFailed--
+		s.move(b, failed)
+	case others < c.lateFailed+c.lateBuilt:
+		c.lateBuilt--
+		s.move(b, built)
 	default:
-		s.move(b, built)
+		s.move(b, stopped)
 	}
+	if s.inState[running] == 0 {
+		*c = count{counts: c.counts}
+	}
+}
+
+// A count is what the daemon has counted of builds that have not ended yet. It counts one
+// more that is done or has failed just before that ends; what it stops it does not count.
+// But Nix 2.3 ends last, all at once, those builds that it was asked for: so what was counted
+// when the next is counted is late, and is only used if it is enough for all that still run.
+type count struct {
+	counts                bool // the daemon does
+	built, failed         uint64
+	lateBuilt, lateFailed uint64
+	told                  uint64 // failures that were said, and will be counted
 }
 
 // countBuilds compares what a daemon has counted with what it had counted before.
 func (s *State) countBuilds(before, after *node) {
-	s.counts = true
-	s.successes = min(s.successes+grown(before.done, after.done), uint64(s.inState[running]))
-	s.failures = min(s.failures+grown(before.failed, after.failed), uint64(s.inState[running]+s.inState[failed]))
+	c := &s.count
+	c.counts = true
+	c.lateBuilt, c.lateFailed = c.lateBuilt+c.built, c.lateFailed+c.failed
+	c.built, c.failed = grown(before.done, after.done), grown(before.failed, after.failed)
+	told := min(c.failed, c.told)
+	c.failed, c.told = c.failed-told, c.told-told
 }
 
 func grown(before, after uint64) uint64 {

@@ -47,6 +47,9 @@ func failureOf(message string, isError bool) (f failure, ok bool) {
 		return f, false
 	}
 	lines[0] = strings.TrimRight(shortQuote(first, f.drv), ";:.")
+	if lines[0] = strings.TrimPrefix(lines[0], "build failed: "); lines[0] == "build failed" { // as 2.3 says of all that were asked for
+		return f, false
+	}
 	f.reason = reasonOf(lines)
 	f.dependency = strings.Contains(f.reason[0], "dependenc")
 	return f, true
@@ -73,7 +76,7 @@ func quotedDerivation(text string) string {
 // shortQuote leaves out of a text which derivation it is about, as that is said elsewhere.
 func shortQuote(text, drv string) string {
 	text = strings.TrimPrefix(text, "cannot build derivation '"+drv+"': ")
-	for _, before := range []string{" for ", " of derivation ", " of ", " derivation ", " "} {
+	for _, before := range []string{" for ", " of derivation ", " of ", " "} {
 		text = strings.Replace(text, before+"'"+drv+"'", "", 1)
 	}
 	return text
@@ -112,8 +115,13 @@ func (s *State) fail(f failure) bool {
 		return true
 	case b.state == running || b.state == stopped:
 		s.move(b, failed)
-		if s.failures > 0 {
-			s.failures--
+		switch c := &s.count; {
+		case c.failed > 0:
+			c.failed--
+		case c.lateFailed > 0:
+			c.lateFailed--
+		default:
+			c.told++
 		}
 	case b.state != failed:
 		return false
@@ -133,10 +141,7 @@ func (s *State) fault(err error) {
 	for _, text := range texts {
 		for i := len(text); i >= 0; i = strings.LastIndex(text[:i], ": ") { // before it stands what was being done
 			f, ok := failureOf(strings.TrimPrefix(text[i:], ": "), true)
-			if !ok || strings.HasPrefix(f.reason[0], "build failed") { // as 2.3 says of all that were asked for
-				continue
-			}
-			if b := s.builds[f.drv]; b != nil && b.reason == nil && s.fail(f) {
+			if b := s.builds[f.drv]; ok && b != nil && b.reason == nil && s.fail(f) {
 				return
 			}
 		}

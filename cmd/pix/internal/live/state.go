@@ -27,8 +27,7 @@ type State struct {
 
 	failed, lastBuilt []*build // in the order in which they ended
 
-	counts              bool   // the daemon counts its builds
-	failures, successes uint64 // as counted, of builds that have not ended yet
+	count count
 
 	pending     string // a log line that may come again as that of a build
 	hasPending  bool

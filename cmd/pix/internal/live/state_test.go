@@ -61,8 +61,8 @@ func TestFailureOfEachNix(t *testing.T) {
 			if m := s.Messages(); m != nil {
 				t.Errorf("it also says %q", m)
 			}
-			if s.failures != 0 || s.successes != 0 {
-				t.Errorf("%d failures and %d successes are left", s.failures, s.successes)
+			if s.count != (count{counts: true}) {
+				t.Errorf("%+v is left", s.count)
 			}
 		})
 	}
@@ -82,6 +82,25 @@ func TestStopped(t *testing.T) {
 	s.stop("b")
 	s.stop("c")
 	s.check(t, map[string]string{"a": "built", "b": "failed", "c": "stopped"})
+}
+
+// Nix 2.3 says only in the end that those builds have ended that it was asked for.
+func TestLateStops(t *testing.T) {
+	s := newScript()
+	s.begin()
+	for _, name := range []string{"bad", "good", "slow", "other"} {
+		s.build(name)
+	}
+	s.progress("builds", 1, 4, 3, 0) // that is good
+	s.progress("builds", 1, 4, 3, 0)
+	s.progress("builds", 2, 4, 2, 0)
+	s.stop("other")
+	s.says("builder for '" + drvOf("bad") + "' failed with exit code 1")
+	s.progress("builds", 2, 3, 1, 1)
+	for _, name := range []string{"slow", "good", "bad"} {
+		s.stop(name)
+	}
+	s.check(t, map[string]string{"bad": "failed", "good": "built", "slow": "stopped", "other": "built"})
 }
 
 // A store that does not count its builds only says when they end.

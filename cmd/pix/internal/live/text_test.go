@@ -100,7 +100,7 @@ func TestFailureIn(t *testing.T) {
 		"error: it's '" + drv:            nil,
 		"error: quotes ' ' ' ' '":        nil,
 		"builder for '" + drv + "' died": {"builder died"},
-		"error: hash mismatch in fixed-output derivation '" + drv + "':\n  specified: a\n  got: b": {"hash mismatch in fixed-output", "  specified: a", "  got: b"},
+		"error: hash mismatch in fixed-output derivation '" + drv + "':\n  specified: a\n  got: b": {"hash mismatch in fixed-output derivation", "  specified: a", "  got: b"},
 		"error: building of '" + drv + "' timed out":                                               {"building timed out"},
 		"error: " + strings.Repeat("x\n", 50):                                                      nil,
 	} {
