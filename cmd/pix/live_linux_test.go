@@ -115,11 +115,7 @@ func shows(t *testing.T, term *termtest.Terminal, want ...string) {
 	t.Helper()
 	var got []string
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		term.Look(func(s *termtest.Screen) { got = s.Lines() })
-		for i := range got {
-			got[i] = seconds.ReplaceAllString(got[i], "${1}Ns")
-		}
-		if slices.Equal(got, want) {
+		if got = screenLines(term); slices.Equal(got, want) {
 			return
 		}
 	}
@@ -317,16 +313,11 @@ func TestLiveNot(t *testing.T) {
 			if status := exitStatus(term.Wait()); status != 1 {
 				t.Errorf("exit status %d", status)
 			}
-			term.Look(func(s *termtest.Screen) {
-				got := s.Lines()
-				got = got[:max(0, slices.IndexFunc(got, func(l string) bool { return strings.HasPrefix(l, "pix: building") }))]
-				for i := range got {
-					got[i] = seconds.ReplaceAllString(got[i], "${1}Ns")
-				}
-				if !slices.Equal(got, c.want) {
-					t.Errorf("the terminal shows\n%s\nnot %q", s, c.want)
-				}
-			})
+			got := screenLines(term)
+			got = got[:max(0, slices.IndexFunc(got, func(l string) bool { return strings.HasPrefix(l, "pix: building") }))]
+			if !slices.Equal(got, c.want) {
+				t.Errorf("the terminal shows\n%s\nnot %q", strings.Join(screenLines(term), "\n"), c.want)
+			}
 			inOrder(t, term)
 		})
 	}

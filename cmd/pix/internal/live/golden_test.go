@@ -164,7 +164,7 @@ func TestGolden(t *testing.T) {
 			fmt.Fprintf(&b, "-- in ASCII --\n%s\n", strings.Join(ascii, "\n"))
 			c.end(s)
 			s.Finish(c.err, s.now)
-			fmt.Fprintf(&b, "-- at the end --\n%s\n", strings.Join(append(s.Messages(), s.Summary(s.now, Style{Unicode: true})...), "\n"))
+			fmt.Fprintf(&b, "-- at the end --\n%s\n", strings.Join(append(s.Messages(s.now), s.Summary(s.now, Style{Unicode: true})...), "\n"))
 			compare(t, filepath.Join("testdata", c.name+".golden"), b.String())
 		})
 	}

@@ -39,7 +39,9 @@ type screen struct {
 // the terminal, and fewer than it has rows.
 func (s *screen) frame(messages, lines []string, columns, rows int) string {
 	resized := columns != s.columns || rows != s.rows
-	if !resized && len(messages) == 0 && slices.Equal(lines, s.shown) {
+	up := s.above(columns, rows)
+	s.columns, s.rows = columns, rows
+	if len(messages) == 0 && slices.Equal(lines, s.shown) && (!resized || len(lines) == 0) {
 		return ""
 	}
 	var b strings.Builder
@@ -48,10 +50,11 @@ func (s *screen) frame(messages, lines []string, columns, rows int) string {
 		s.hidden = true
 		b.WriteString(hideCursor)
 	}
-	up := s.above(columns, rows)
-	b.WriteString(moveUp(up))
-	if len(messages) > 0 || len(lines) == 0 || resized {
-		b.WriteString(erase(min(up+1, rows)))
+	if len(s.shown) > 0 {
+		b.WriteString(moveUp(up))
+		if len(messages) > 0 || len(lines) == 0 || resized {
+			b.WriteString(erase(min(up+1, rows)))
+		}
 	}
 	for _, m := range messages {
 		b.WriteString(m + "\r\n")
@@ -66,7 +69,7 @@ func (s *screen) frame(messages, lines []string, columns, rows int) string {
 		}
 	}
 	b.WriteString(wrap + endUpdate)
-	s.shown, s.columns, s.rows = lines, columns, rows
+	s.shown = lines
 	return b.String()
 }
 

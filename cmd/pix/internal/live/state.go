@@ -31,6 +31,7 @@ type State struct {
 
 	pending     string // a log line that may come again as that of a build
 	hasPending  bool
+	pendingFrom time.Time
 	messages    []string
 	interrupted bool
 }
@@ -55,7 +56,7 @@ func (s *State) Handle(e activity.Event, now time.Time) {
 	s.hasPending = false
 	switch e := e.(type) {
 	case activity.Log:
-		s.pending, s.hasPending = e.Text, true
+		s.pending, s.hasPending, s.pendingFrom = e.Text, true, now
 	case activity.Start:
 		s.start(e, now)
 	case activity.Result:
@@ -161,9 +162,15 @@ func (s *State) Finish(err error, now time.Time) {
 	clear(s.nodes)
 }
 
-// Messages returns the lines that are to be shown above the view, and forgets them. They
-// are safe on a terminal.
-func (s *State) Messages() []string {
+// pendingFor is how long a log line is held back in case that it comes again.
+const pendingFor = 50 * time.Millisecond
+
+// Messages returns the lines that are to be shown above the view at a time, and forgets
+// them. They are safe on a terminal.
+func (s *State) Messages(now time.Time) []string {
+	if s.hasPending && now.Sub(s.pendingFrom) >= pendingFor {
+		s.flush()
+	}
 	messages := s.messages
 	s.messages = nil
 	return messages

@@ -58,7 +58,7 @@ func TestFailureOfEachNix(t *testing.T) {
 			if !reflect.DeepEqual(b.reason, []string{c.reason}) || !reflect.DeepEqual(b.tail, []string{"oh no"}) {
 				t.Errorf("reason %q, log %q", b.reason, b.tail)
 			}
-			if m := s.Messages(); m != nil {
+			if m := s.Messages(s.now); m != nil {
 				t.Errorf("it also says %q", m)
 			}
 			if s.count != (count{counts: true}) {
@@ -145,13 +145,13 @@ func TestMessages(t *testing.T) {
 	s.says("error: '" + drvOf("unknown") + "' is unknown")
 	s.stop("hello")
 	s.says("last")
-	if got := s.Messages(); !reflect.DeepEqual(got, []string{
+	if got := s.Messages(s.now); !reflect.DeepEqual(got, []string{
 		"warning: beware", "of the dog", "hello> checking", "hello> written", "error: '" + drvOf("unknown") + "' is unknown",
 	}) {
 		t.Errorf("%q", got)
 	}
 	s.Finish(nil, s.now)
-	if got := s.Messages(); !reflect.DeepEqual(got, []string{"last"}) {
+	if got := s.Messages(s.now); !reflect.DeepEqual(got, []string{"last"}) {
 		t.Errorf("%q", got)
 	}
 }

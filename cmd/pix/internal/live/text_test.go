@@ -128,7 +128,7 @@ func FuzzLines(f *testing.F) {
 		lines := s.Lines(s.now, w-1, h-1, Style{Unicode: true, Color: true})
 		term := termtest.NewScreen(w, h)
 		var sc screen
-		term.Write([]byte(sc.frame(s.Messages(), lines, w, h)))
+		term.Write([]byte(sc.frame(s.Messages(s.now), lines, w, h)))
 		if wrong := term.Wrong(); wrong != nil {
 			t.Fatalf("the terminal is sent %q", wrong)
 		}

@@ -130,7 +130,7 @@ func (v *View) End(err error) bool {
 		now := time.Now()
 		v.state.Finish(err, now)
 		v.finished = true
-		lines := append(v.state.Messages(), v.state.Summary(now, v.opts.Style)...)
+		lines := append(v.state.Messages(now), v.state.Summary(now, v.opts.Style)...)
 		text := v.screen.leave(v.size())
 		for _, l := range lines {
 			text += l + "\r\n"
@@ -198,6 +198,12 @@ func (v *View) draw() {
 func (v *View) look(columns, rows int) (messages, lines []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	now := time.Now()
+	return v.messages(now), v.state.Lines(now, max(columns-1, 1), max(rows-1, 1), v.opts.Style)
+}
+
+// messages takes the messages that wait. The lock is held.
+func (v *View) messages(now time.Time) []string {
 	if v.waiting > 0 {
 		v.waiting = 0
 		select {
@@ -205,7 +211,7 @@ func (v *View) look(columns, rows int) (messages, lines []string) {
 		default:
 		}
 	}
-	return v.state.Messages(), v.state.Lines(time.Now(), max(columns-1, 1), max(rows-1, 1), v.opts.Style)
+	return v.state.Messages(now)
 }
 
 // size returns the size of the terminal, or the usual one.

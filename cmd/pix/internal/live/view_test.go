@@ -163,6 +163,38 @@ func TestViewOutput(t *testing.T) {
 	})
 }
 
+// Messages and results come in their order, also when there is no time to draw.
+func TestViewOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		fmt.Fprint(f, "$ ")
+		v := start(t.Context(), Options{Terminal: f}, new(signals))
+		out := v.Output(f)
+		time.Sleep(1100 * time.Millisecond) // nothing is drawn
+		f.looks(t, "$")
+		v.HandleEvent(activity.Log{Text: "first"})
+		fmt.Fprint(out, "second\r\n")
+		v.HandleEvent(activity.Log{Text: "third"})
+		fmt.Fprint(out, "four")
+		v.HandleEvent(activity.Log{Text: "fifth"})
+		fmt.Fprint(out, "th\r\n")
+		v.End(nil)
+		f.looks(t, "$ first", "second", "third", "fourth", "fifth")
+	})
+}
+
+// What may come again is not held back for long.
+func TestViewPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		v := start(t.Context(), Options{Terminal: f}, new(signals))
+		v.HandleEvent(activity.Log{Text: "waiting for a lock"})
+		time.Sleep(1100 * time.Millisecond)
+		f.looks(t, "waiting for a lock")
+		v.End(nil)
+	})
+}
+
 // A terminal that takes nothing holds nobody up who only has something to show.
 func TestViewStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
