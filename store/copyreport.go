@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
-	"io"
+	"iter"
 	"sync"
 
 	"pix/activity"
@@ -59,26 +59,46 @@ func (r *copyReport) progress() {
 	}})
 }
 
-// begin tells that an object is being copied. It returns its archive, which tells how much of
-// it was read, and what tells that it has been copied, or not.
-func (r *copyReport) begin(info *PathInfo, nar io.Reader) (io.Reader, func(ok bool)) {
+// objects yields the objects of a sequence, and tells how each is read.
+func (r *copyReport) objects(objects iter.Seq2[Import, error]) iter.Seq2[Import, error] {
 	if r == nil {
-		return nar, func(bool) {}
+		return objects
 	}
-	id := activity.NewID()
+	return func(yield func(Import, error) bool) {
+		for object, err := range objects {
+			if err != nil {
+				yield(object, err)
+				return
+			}
+			id := activity.NewID()
+			r.begin(id, object.Info)
+			object.NAR = activity.ProgressReader(r, id, object.NAR, object.Info.NARSize)
+			goOn := yield(object, nil)
+			r.stop(id, goOn)
+			if !goOn {
+				return
+			}
+		}
+	}
+}
+
+// begin tells that an object is being copied.
+func (r *copyReport) begin(id activity.ID, info *PathInfo) {
 	r.HandleEvent(activity.Start{
 		ID: id, Level: activity.LevelInfo, Type: activity.CopyPath, Parent: r.id, Text: fmt.Sprintf("copying path '%s'", info.Path),
 		Fields: []activity.Field{activity.Text(string(info.Path)), activity.Text(""), activity.Text("")},
 	})
 	r.runs++
 	r.progress()
-	return activity.ProgressReader(r, id, nar, info.NARSize), func(ok bool) {
-		r.HandleEvent(activity.Stop{ID: id})
-		if r.runs--; ok {
-			r.done++
-		}
-		r.progress()
+}
+
+// stop tells that an object has been copied, or not.
+func (r *copyReport) stop(id activity.ID, ok bool) {
+	r.HandleEvent(activity.Stop{ID: id})
+	if r.runs--; ok {
+		r.done++
 	}
+	r.progress()
 }
 
 // end tells that nothing is copied any more.

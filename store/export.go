@@ -30,7 +30,7 @@ func ExportPaths(ctx context.Context, w io.Writer, s Store, paths []storepath.Pa
 		return err
 	}
 	var between []byte // what stands between the last archive and the next
-	for object, err := range readAhead(ctx, s, infos, new(CopyOptions), nil) {
+	for object, err := range readAhead(ctx, s, infos, new(CopyOptions)) {
 		if err != nil {
 			return fmt.Errorf("exporting: %w", err)
 		}

@@ -36,7 +36,7 @@ type opened struct {
 
 // readAhead yields objects with their archives, which are opened and, if they are small,
 // read by other goroutines before. These end when the iteration does.
-func readAhead(ctx context.Context, src Store, infos []*PathInfo, opts *CopyOptions, report *copyReport) iter.Seq2[Import, error] {
+func readAhead(ctx context.Context, src Store, infos []*PathInfo, opts *CopyOptions) iter.Seq2[Import, error] {
 	return func(yield func(Import, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		r := newAheadReader(src, infos, opts.Parallel)
@@ -59,9 +59,7 @@ func readAhead(ctx context.Context, src Store, infos []*PathInfo, opts *CopyOpti
 				yield(Import{}, fmt.Errorf("copying '%s': %w", info.Path, archive.err))
 				return
 			}
-			nar, told := report.begin(info, archive.nar)
-			goOn := yield(copied(info, nar), nil)
-			told(goOn)
+			goOn := yield(copied(info, archive.nar), nil)
 			archive.nar.Close()
 			r.used(info)
 			if !goOn {

@@ -31,8 +31,9 @@ func newBuild(a *app) *cobra.Command {
 		Use:   "build INSTALLABLE...",
 		Short: "Build outputs of derivations, or substitute paths",
 		Long: `Build outputs of derivations, or substitute paths. An installable is a store path, or a
-derivation, ^ and its outputs: /nix/store/...-hello.drv^out, ^out,dev or ^* for all. Build
-logs go to standard error. With --json how each build ended is printed, also if it failed.
+derivation, ^ and its outputs: /nix/store/...-hello.drv^out, ^out,dev or ^* for all. Standard
+error gets the lines of build logs or, on a terminal, a view of what is built and what is to
+come. With --json how each build ended is printed, also if it failed.
 
 With --out-link symlinks to what was built are made, which keep it from being collected: NAME,
 NAME-dev for an output other than out, NAME-2 for the second installable.`,

@@ -23,9 +23,9 @@ func newEnvironment() *cobra.Command {
   LISTEN_FDS, LISTEN_PID  sockets that systemd hands over to 'pix daemon'
   HTTP_PROXY, NO_PROXY    proxies for binary caches, in lower case too, and HTTPS_PROXY
   SOURCE_DATE_EPOCH       the date of manual pages, in seconds since 1970
-  PIX_PROGRESS            what is shown while pix works, as --progress has it
   NO_COLOR                if it is not empty, nothing is printed in colours
-  TERM                    if it is dumb or empty, there is no live view
-  LC_ALL, LC_CTYPE, LANG  whether the terminal shows UTF-8`,
+  PIX_PROGRESS            how to show what goes on, if --progress does not say so; plain is for screen readers
+  TERM                    dumb, or nothing, is a terminal that gets lines and no live view
+  LC_ALL, LC_CTYPE, LANG  the first that is set says whether the live view may be drawn in UTF-8`,
 	}
 }

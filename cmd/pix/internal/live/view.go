@@ -112,7 +112,9 @@ func (v *View) take(e activity.Event, size int) bool {
 func (v *View) Plan(p Plan) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.state.Plan(p)
+	if !v.finished {
+		v.state.Plan(p)
+	}
 }
 
 // End takes the view off the terminal and says there what came of it all; err is the error
