@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The release of a commit is the same bytes, wherever it is made, and what is in it works.
@@ -68,6 +69,15 @@ func checkRelease(t *testing.T, dir string) {
 	version := strings.Fields(sh("root/bin/pix --version"))
 	if commit := strings.TrimSpace(sh("git -C ../pix rev-parse --short=12 HEAD")); len(version) != 3 || !strings.Contains(version[1], commit) && !strings.HasPrefix(version[1], "v") {
 		t.Errorf("pix --version is %q, of commit %s", version, commit)
+	}
+	fastest := time.Hour
+	for range 20 {
+		begin := time.Now()
+		sh("exec root/bin/pix --version")
+		fastest = min(fastest, time.Since(begin))
+	}
+	if fastest > 10*time.Millisecond {
+		t.Errorf("pix --version takes %v at best", fastest)
 	}
 	if name := sh("ls pix-*.tar.gz"); !strings.HasPrefix(name, "pix-"+version[1]+"-linux-") {
 		t.Errorf("the archive of %s is called %s", version[1], name)
