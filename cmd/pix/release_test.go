@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pix/internal/testenv"
 )
 
 // The release of a commit is the same bytes, wherever it is made, and what is in it works.
@@ -16,8 +18,8 @@ func TestRelease(t *testing.T) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
 		t.Skip("the test runs what it makes, and so is for Linux")
 	}
-	if testing.Short() {
-		t.Skip("it builds pix twice")
+	if !testenv.Requires("release") && os.Getenv("PIX_LONG") == "" {
+		t.Skip("it builds pix twice, which takes a while: PIX_TEST_REQUIRE=release asks for it")
 	}
 	target := runtime.GOOS + "/" + runtime.GOARCH
 	first, second := t.TempDir(), filepath.Join(t.TempDir(), "elsewhere")

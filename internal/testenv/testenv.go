@@ -2,7 +2,8 @@
 //
 //	PIX_NIX_DATA      Nix's own golden data: the folder with "store" and "util" in it
 //	PIX_CORPUS        collections of real derivations, with answers
-//	PIX_TEST_REQUIRE  a list with commas of what must be there: daemons, data, corpus
+//	PIX_TEST_REQUIRE  a list with commas of what must be there: daemons, data, corpus; and
+//	                  release, which asks for a test that takes long
 //
 // A test that does not find what it needs skips, and says so; if that is required, as it is
 // in the project's own check, it fails.
@@ -16,7 +17,7 @@ import (
 	"testing"
 )
 
-// Requires reports whether what, one of "daemons", "data" and "corpus", must be there.
+// Requires reports whether what, one of "daemons", "data", "corpus" and "release", is required.
 func Requires(what string) bool {
 	return slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), what)
 }
