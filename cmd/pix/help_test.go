@@ -52,6 +52,19 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// The README names each verb.
+func TestReadmeNamesVerbs(t *testing.T) {
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range allVerbs(newRoot(&app{})) {
+		if !strings.Contains(string(text), "`"+verb.Name()+"`") {
+			t.Errorf("the README does not name %s", verb.Name())
+		}
+	}
+}
+
 // The help tells of each variable that the command looks at.
 func TestEnvironmentIsTold(t *testing.T) {
 	var sources []string
