@@ -319,6 +319,16 @@ func TestAddManyFails(t *testing.T) {
 		if err := s.AddMultipleToStore(t.Context(), 31, func(yield func(store.Import, error) bool) {}, nil); err == nil {
 			t.Error("none is as good as 31")
 		}
+		info, err := src.QueryPathInfo(t.Context(), paths[29])
+		if err != nil {
+			t.Fatal(err)
+		}
+		orphan := func(yield func(store.Import, error) bool) {
+			yield(store.Import{Info: info, NAR: strings.NewReader(archiveOf(t, src, paths[29]))}, nil)
+		}
+		if err := s.AddMultipleToStore(t.Context(), 1, orphan, nil); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "reference") {
+			t.Errorf("a path whose reference is not there: %v", err)
+		}
 		reason := errors.New("the source has ended")
 		if err := s.AddMultipleToStore(t.Context(), 1, func(yield func(store.Import, error) bool) { yield(store.Import{}, reason) }, nil); !errors.Is(err, reason) {
 			t.Error(err)

@@ -250,6 +250,9 @@ func TestResumes(t *testing.T) {
 					if f.requests("nar/") < 2 {
 						t.Error("nothing was resumed")
 					}
+					if name == "ranges" && f.requests("bytes=80001-") != 1 {
+						t.Errorf("nobody has asked for what was missing: %q", f.seen)
+					}
 				})
 			})
 		}
