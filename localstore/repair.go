@@ -9,11 +9,11 @@ import (
 	"pix/storepath"
 )
 
-// repairPath replaces the object of a valid path by that of [Options.RepairFrom]. If that is
+// repairPath replaces the object of a valid path by that of another store. If that is
 // another one than was added here, a trusted key must have signed it, unless the path follows from
 // the contents.
-func (s *Store) repairPath(ctx context.Context, path storepath.Path) error {
-	err := s.takeFrom(ctx, s.opts.RepairFrom, path)
+func (s *Store) repairPath(ctx context.Context, other store.Store, path storepath.Path) error {
+	err := s.takeFrom(ctx, other, path)
 	if err != nil {
 		return fmt.Errorf("cannot repair path '%s': %w", path, err)
 	}

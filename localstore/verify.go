@@ -12,7 +12,10 @@ import (
 	"pix/storepath"
 )
 
-var _ store.Verifier = (*Store)(nil)
+var (
+	_ store.Verifier       = (*Store)(nil)
+	_ store.RepairVerifier = (*Store)(nil)
+)
 
 // VerifyStore checks that every valid path has an object, and reports whether errors remain. A path
 // without an object is made invalid, unless what refers to it has one. With checkContents, all
@@ -22,9 +25,21 @@ var _ store.Verifier = (*Store)(nil)
 // With repair, wrong files in .links are deleted, and wrong objects taken from
 // [Options.RepairFrom]. No garbage is collected meanwhile.
 func (s *Store) VerifyStore(ctx context.Context, checkContents, repair bool) (errorsRemain bool, err error) {
+	v := &verifier{Store: s, repair: repair, from: s.opts.RepairFrom}
+	return v.verify(ctx, checkContents)
+}
+
+// VerifyStoreFrom is [Store.VerifyStore] with repair, which takes objects from that store.
+func (s *Store) VerifyStoreFrom(ctx context.Context, checkContents bool, from store.Store) (errorsRemain bool, err error) {
+	v := &verifier{Store: s, repair: true, from: from}
+	return v.verify(ctx, checkContents)
+}
+
+// verify is the whole of it.
+func (v *verifier) verify(ctx context.Context, checkContents bool) (errorsRemain bool, err error) {
 	say(ctx, "reading the Nix store...")
-	if !s.opts.ReadOnly {
-		gcLock, err := openGCLock(s.layout)
+	if !v.opts.ReadOnly {
+		gcLock, err := openGCLock(v.layout)
 		if err != nil {
 			return false, err
 		}
@@ -34,7 +49,7 @@ func (s *Store) VerifyStore(ctx context.Context, checkContents, repair bool) (er
 			return false, err
 		}
 	}
-	v := &verifier{Store: s, repair: repair, done: make(map[storepath.Path]bool)}
+	v.done = make(map[storepath.Path]bool)
 	if err := v.existence(ctx); err != nil {
 		return false, err
 	}
@@ -53,6 +68,7 @@ func (s *Store) VerifyStore(ctx context.Context, checkContents, repair bool) (er
 type verifier struct {
 	*Store
 	repair       bool
+	from         store.Store // nil if nothing can be taken from it
 	errorsRemain bool
 
 	there map[string]bool         // what lies in the store directory
@@ -224,7 +240,7 @@ func (v *verifier) repairOrCount(ctx context.Context, path storepath.Path) {
 		v.errorsRemain = true
 		return
 	}
-	if err := v.repairPath(ctx, path); err != nil {
+	if err := v.repairPath(ctx, v.from, path); err != nil {
 		say(ctx, "error: %v", err)
 		v.errorsRemain = true
 	}

@@ -158,16 +158,21 @@ func (a *app) printCollected(result *store.GCResult, dryRun, asJSON bool) error 
 
 func newVerifyStore(a *app) *cobra.Command {
 	var contents, repair bool
+	var from string
 	cmd := &cobra.Command{
-		Use:     "verify-store",
-		Short:   "Check that the store has what it says it has",
-		Long:    "Check that the store has what it says it has. What is wrong is said on standard error; the exit\ncode is 1 if something remains wrong.",
-		Example: "  pix verify-store --check-contents",
+		Use:   "verify-store",
+		Short: "Check that the store has what it says it has",
+		Long: `Check that the store has what it says it has. What is wrong is said on standard error; the exit
+code is 1 if something remains wrong.
+
+A daemon repairs by building or fetching again. A store in a directory takes objects from another
+store, the one of --from.`,
+		Example: "  pix verify-store --check-contents\n  pix verify-store --check-contents --from https://cache.example.org",
 		GroupID: groupKeeping,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
-				remain, err := store.Verify(ctx, s, contents, repair)
+				remain, err := a.verify(ctx, s, contents, repair, from)
 				if err == nil && remain {
 					return &silentError{exitNo}
 				}
@@ -177,7 +182,24 @@ func newVerifyStore(a *app) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&contents, "check-contents", false, "also read all objects and compare their hashes")
 	cmd.Flags().BoolVar(&repair, "repair", false, "build or fetch again what is damaged; needs a trusted user")
+	cmd.Flags().StringVar(&from, "from", "", "repair, with objects of the store of that `URI`")
+	completeFlag(cmd, "from", completeURIs)
 	return cmd
+}
+
+// verify checks a store, and repairs it with objects of the store of the URI from, if there is one.
+func (a *app) verify(ctx context.Context, s store.Store, contents, repair bool, from string) (remain bool, err error) {
+	if from == "" {
+		return store.Verify(ctx, s, contents, repair)
+	}
+	other := *a
+	other.storeURI = from
+	there, err := other.open(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer there.Close()
+	return store.VerifyFrom(ctx, s, contents, there)
 }
 
 func newOptimise(a *app) *cobra.Command {
