@@ -160,7 +160,9 @@ func (r *archiveReader) trace(p []byte, endsWithKind bool) {
 	if shown > 0 {
 		r.conn.opts.trace.body("←", p[:shown])
 	}
-	r.untraced = slices.Clone(p[shown:])
+	if r.untraced = nil; !endsWithKind {
+		r.untraced = slices.Clone(p[shown:])
+	}
 }
 
 // readError says why nothing more came.
@@ -203,6 +205,9 @@ func (r *archiveReader) said(more []byte) error {
 // end ends the archive, and gives the connection back. Only after a whole archive is it
 // known what comes next in the stream.
 func (r *archiveReader) end(err error) {
+	if len(r.untraced) > 0 {
+		r.conn.opts.trace.body("←", r.untraced)
+	}
 	r.err = err
 	if err != io.EOF {
 		r.conn.fail(err)

@@ -22,6 +22,8 @@ type tracer struct {
 	w    *lineWriter
 	most int // bytes of a body to show, negative for all
 	conn int // the number of the connection
+
+	ended bool // the last line was written; w.mu guards it
 }
 
 // A lineWriter lets several connections write to one trace, a whole line at a time.
@@ -58,6 +60,10 @@ func (t *tracer) line(direction, text string) {
 	now := time.Now().Format("15:04:05.000000")
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
+	if t.ended {
+		return // what had come already, and nobody wanted to know any more
+	}
+	t.ended = direction == closedMark
 	fmt.Fprintf(t.w.w, "%s %d %s %s\n", now, t.conn, direction, text) // a trace that fails stops nobody
 }
 
@@ -92,10 +98,13 @@ func (t *tracer) body(direction string, b []byte) {
 	}
 }
 
+// closedMark stands in the place of the direction when a connection has ended.
+const closedMark = "×"
+
 // closed shows who ended a connection, and why.
 func (t *tracer) closed(why error) {
 	if t != nil {
-		t.line("×", protocol.TraceClosed(byDaemon(why), why.Error()))
+		t.line(closedMark, protocol.TraceClosed(byDaemon(why), why.Error()))
 	}
 }
 

@@ -25,5 +25,27 @@
 //		…
 //	}
 //
+// # Replays
+//
+// What a real daemon has said once it can say again, where there is none. Record a
+// conversation, in full, with a program that works:
+//
+//	pix --trace hello.trace --trace-bodies add-text hello.txt hello
+//
+// or with the Trace of daemon.Options, and its TraceBody -1. [Replay] is a daemon that answers
+// as was recorded, and fails the test if the program does not ask as was recorded:
+//
+//	func TestHello(t *testing.T) {
+//		trace, err := os.Open("testdata/hello.trace")
+//		…
+//		d := daemontest.Replay(t, trace, nil)
+//		addHello("unix://" + d.Socket())
+//	}
+//
+// A trace is text, a line for each message, so that it can be read, compared and written by
+// hand. Look through it before it is handed on: it has all that was said.
+//
+// # Without time
+//
 // A connection in memory works in a bubble of testing/synctest, where delays take no time.
 package daemontest

@@ -3,6 +3,7 @@ package daemontest_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"pix/daemon"
@@ -19,6 +20,24 @@ func ExampleNew() {
 	}
 	run(test)
 	// Output: [/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt] <nil>
+}
+
+// The same program with a daemon of Nix 2.34 that is not there any more.
+func ExampleReplay() {
+	const trace = `
+17:30:11.052417 1 ← greeting version=1.38 negotiated=1.38 features=[] store-dir=/nix/store nix=2.34.8 trust=trusted
+17:30:11.052443 1 ← Last
+17:30:11.052518 1 → AddToStore name=hello.txt method-and-algorithm=text:sha256 references=[] repair=false
+17:30:11.052601 1 → body data="hello world"
+17:30:11.053377 1 ← Error level=error message="cannot open '/nix/store/.links': No space left on device" traces=[]
+17:30:11.053412 1 × closed by=client why="connection closed"
+`
+	test := func(t testing.TB) {
+		d := daemontest.Replay(t, strings.NewReader(trace), nil)
+		addHello(d.Socket())
+	}
+	run(test)
+	// Output: cannot open '/nix/store/.links': No space left on device
 }
 
 // addHello is the program.
@@ -39,9 +58,7 @@ func addHello(socket string) {
 func run(test func(testing.TB)) {
 	t := &fakeT{ctx: context.Background()}
 	test(t)
-	for i := range t.cleanups {
-		t.cleanups[len(t.cleanups)-1-i]()
-	}
+	t.end()
 }
 
 // A fakeT is the little of a testing.T that is needed here.
@@ -53,5 +70,17 @@ type fakeT struct {
 
 func (t *fakeT) Context() context.Context { return t.ctx }
 func (t *fakeT) Cleanup(f func())         { t.cleanups = append(t.cleanups, f) }
-func (t *fakeT) Fatal(args ...any)        { panic(fmt.Sprint(args...)) }
+func (t *fakeT) Fatal(args ...any)        { panic(args[0]) }
+func (t *fakeT) Error(args ...any)        { fmt.Println(args...) }
+func (t *fakeT) Failed() bool             { return false }
 func (t *fakeT) Helper()                  {}
+func (t *fakeT) Errorf(format string, args ...any) {
+	fmt.Printf(format+"\n", args...)
+}
+
+// end ends the test.
+func (t *fakeT) end() {
+	for i := range t.cleanups {
+		t.cleanups[len(t.cleanups)-1-i]()
+	}
+}

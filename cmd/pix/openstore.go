@@ -48,7 +48,7 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 		StoreDir:     dir,
 		DaemonSocket: a.daemonSocket(),
 		SSHOptions:   ssh,
-		Daemon:       &daemon.Options{Trace: a.trace, Settings: a.settings},
+		Daemon:       &daemon.Options{Trace: a.trace, TraceBody: a.traceBody(), Settings: a.settings},
 		Cache:        a.cacheOptions(),
 		DataDir:      a.dataDir(),
 		Local:        a.localDirs(),
@@ -81,6 +81,9 @@ func (a *app) cacheOptions() *binarycache.Options {
 // startTrace opens the file of --trace, once. What daemons say may be secret, so it is for
 // nobody else to read.
 func (a *app) startTrace() error {
+	if a.traceBodies && a.traceFile == "" {
+		return &usageError{errors.New("--trace-bodies is about the file of --trace, and there is none")}
+	}
 	if a.traceFile == "" || a.trace != nil {
 		return nil
 	}
@@ -90,6 +93,14 @@ func (a *app) startTrace() error {
 	}
 	a.trace = f // open until the process ends
 	return nil
+}
+
+// traceBody returns how many bytes of a body a trace shows: all of them, or as many as usual.
+func (a *app) traceBody() int {
+	if a.traceBodies {
+		return -1
+	}
+	return 0
 }
 
 // paths parses store paths given as arguments, or symlinks to them.

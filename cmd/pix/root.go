@@ -26,8 +26,9 @@ type app struct {
 
 	settings *daemon.Settings // for the daemon, where a verb wants others than its own
 
-	traceFile string    // --trace
-	trace     io.Writer // the file, once it is open
+	traceFile   string    // --trace
+	traceBodies bool      // --trace-bodies
+	trace       io.Writer // the file, once it is open
 
 	progress *progress // --progress, --print-build-logs; made by newRoot where it is nil
 }
@@ -76,6 +77,7 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 	flags.StringVar(&a.storeURI, "store", "", "the `URI` of the store: auto, daemon, local, /DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then $NIX_REMOTE)")
 	flags.StringVar(&a.storeDir, "store-dir", "", "the store `directory` (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
 	flags.StringVar(&a.traceFile, "trace", "", "write what is said to daemons, and by them, to this `file`")
+	flags.BoolVar(&a.traceBodies, "trace-bodies", false, "with --trace: write contents and log lines in full, so that a test can replay the file")
 	completeFlag(root, "store", completeURIs)
 	completeFlag(root, "store-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
 	flags.Var(&a.progress.mode, "progress", "`what` to show on standard error: auto (live on a terminal), live, plain (log lines) or none (default $PIX_PROGRESS, then auto)")

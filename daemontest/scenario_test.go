@@ -1,0 +1,365 @@
+package daemontest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"pix/activity"
+	"pix/daemon"
+	"pix/derivation"
+	"pix/nixhash"
+	"pix/protocol"
+	"pix/store"
+	"pix/storepath"
+)
+
+// A scenario is a conversation with a daemon that can be recorded and replayed.
+type scenario struct {
+	name string
+	opts daemon.Options
+	run  func(ctx context.Context, open func() *daemon.Pool, a *answers)
+
+	// leaves says that the client does not hear the daemon out, so that it may hear less the
+	// next time.
+	leaves bool
+}
+
+// scenarios do not depend on each other, but on a daemon that can build.
+var scenarios = []scenario{
+	{name: "path-infos", run: askInfos},
+	{name: "add-text", run: addTexts},
+	{name: "build", opts: daemon.Options{Settings: talkative()}, run: buildBoth},
+	{name: "archive", run: download},
+	{name: "upload", run: uploadObjects},
+	{name: "gc", run: collect},
+	{name: "roots", run: keepRoots},
+	{name: "refused", opts: daemon.Options{StoreDir: "/other/store"}, run: beRefused},
+	{name: "cancelled", run: cancelBuild, leaves: true},
+}
+
+func talkative() *daemon.Settings {
+	s := daemon.DefaultSettings()
+	s.Verbosity, s.KeepGoing = activity.LevelTalkative, true
+	return s
+}
+
+// answers are what a client has got, a line each.
+type answers struct {
+	t     testing.TB
+	lines []string
+}
+
+// note notes an answer, and says whether there is one.
+func (a *answers) note(what string, answer any, err error) bool {
+	a.t.Helper()
+	text, marshalErr := json.Marshal(answer)
+	if marshalErr != nil {
+		a.t.Fatal(marshalErr)
+	}
+	if err != nil {
+		text = fmt.Appendf(nil, "error %q", err)
+	}
+	a.lines = append(a.lines, what+": "+string(text))
+	return err == nil
+}
+
+// must notes an answer that there has to be.
+func (a *answers) must(what string, answer any, err error) {
+	a.t.Helper()
+	if !a.note(what, answer, err) {
+		a.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// hears returns a context whose events are noted.
+func (a *answers) hears(ctx context.Context) context.Context {
+	return activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
+		a.lines = append(a.lines, fmt.Sprintf("%T: %+v", e, e))
+	}))
+}
+
+func askInfos(ctx context.Context, open func() *daemon.Pool, a *answers) {
+	p := open()
+	var paths []storepath.Path
+	for i := range 8 {
+		path, err := p.AddTextToStore(ctx, fmt.Sprint("text-", i), strings.Repeat("x", i*20), paths[:min(i, 2)])
+		a.must("AddTextToStore", path, err)
+		paths = append(paths, path)
+	}
+	for info, err := range p.QueryPathInfos(ctx, paths) {
+		a.must("QueryPathInfos", info, err)
+	}
+	for info, err := range p.QueryClosure(ctx, paths[7]) {
+		a.must("QueryClosure", info, err)
+	}
+	for info, err := range p.QueryPathInfos(ctx, append(paths[:2:2], somePath, paths[3])) {
+		a.note("QueryPathInfos with one that is not valid", info, err)
+	}
+	valid, err := p.QueryValidPaths(ctx, append(paths, somePath), false)
+	a.must("QueryValidPaths", valid, err)
+	if len(valid) != 8 {
+		a.t.Errorf("%d paths are valid", len(valid))
+	}
+	referrers, err := p.QueryReferrers(ctx, paths[0])
+	a.must("QueryReferrers", referrers, err)
+}
+
+func addTexts(ctx context.Context, open func() *daemon.Pool, a *answers) {
+	p := open()
+	path, err := p.AddTextToStore(ctx, "text", "a text", nil)
+	a.must("AddTextToStore", path, err)
+	_, err = p.AddTextToStore(ctx, "refers", "see", []storepath.Path{somePath})
+	if a.note("AddTextToStore with a reference that is not valid", nil, err) {
+		a.t.Error("no error")
+	}
+	refers, err := p.AddTextToStore(ctx, "refers", "see\n\x00\xff", []storepath.Path{path})
+	a.must("AddTextToStore with a reference", refers, err)
+	info, err := p.QueryPathInfo(ctx, refers)
+	a.must("QueryPathInfo", info, err)
+	source, err := p.AddToStore(ctx, "source", storepath.NAR, nixhash.SHA256, nil, bytes.NewReader(fileNAR("a source")), nil)
+	a.must("AddToStore", source, err)
+}
+
+// buildable returns a derivation that runs a script.
+func buildable(t testing.TB, name, script string) *derivation.Derivation {
+	d := &derivation.Derivation{
+		Name: name, Dir: storepath.DefaultDir, Platform: "x86_64-linux", Builder: "/bin/sh", Args: []string{"-c", script},
+	}
+	d.Env.Set("PATH", "/usr/bin:/bin")
+	d.Env.Set("out", "")
+	d.Outputs.Set("out", derivation.DeferredOutput())
+	if err := d.FillOutputPaths(nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (a *answers) addDerivation(ctx context.Context, p *daemon.Pool, name, script string) derivation.DerivedPath {
+	d := buildable(a.t, name, script)
+	path, err := p.AddTextToStore(ctx, name+".drv", d.String(), nil)
+	a.must("AddTextToStore of a derivation", path, err)
+	return derivation.Built{Drv: derivation.Opaque{Path: path}, Outputs: derivation.AllOutputs()}
+}
+
+func buildBoth(ctx context.Context, open func() *daemon.Pool, a *answers) {
+	p := open()
+	good := a.addDerivation(ctx, p, "good", "echo one; echo 'two \"quoted\"' >&2; echo built > $out")
+	bad := a.addDerivation(ctx, p, "bad", "echo it fails; exit 3")
+	results, err := p.BuildPathsWithResults(a.hears(ctx), []derivation.DerivedPath{good, bad}, store.BuildNormal)
+	a.must("BuildPathsWithResults", results, err)
+	if len(results) != 2 || results[0].Status != store.Built || results[1].Status.Succeeded() {
+		a.t.Errorf("%+v", results)
+	}
+	a.note("BuildPaths", nil, p.BuildPaths(a.hears(ctx), []derivation.DerivedPath{bad}, store.BuildNormal))
+	a.must("BuildPaths of what is there", nil, p.BuildPaths(a.hears(ctx), []derivation.DerivedPath{good}, store.BuildNormal))
+	missing, err := p.QueryMissing(ctx, []derivation.DerivedPath{good, bad})
+	a.must("QueryMissing", missing, err)
+	outputs, err := p.QueryDerivationOutputs(ctx, good.Base())
+	a.must("QueryDerivationOutputs", outputs, err)
+}
+
+func download(ctx context.Context, open func() *daemon.Pool, a *answers) {
+	p := open()
+	contents := strings.Repeat("contents ", 100)
+	path, err := p.AddTextToStore(ctx, "long", contents, nil)
+	a.must("AddTextToStore", path, err)
+	for range 2 {
+		r, err := p.NARFromPath(ctx, path)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		archive, err := io.ReadAll(r)
+		a.must("NARFromPath", nixhash.Sum(nixhash.SHA256, archive), err)
+		if !bytes.Equal(archive, fileNAR(contents)) {
+			a.t.Errorf("%q", archive)
+		}
+		r.Close()
+	}
+	_, err = p.NARFromPath(ctx, somePath)
+	a.note("NARFromPath of what is not valid", nil, err)
+}
+
+func uploadObjects(ctx context.Context, open func() *daemon.Pool, a *answers) {
+	p := open()
+	opts := &store.AddOptions{NoSignatures: true}
+	text, err := p.AddTextToStore(ctx, "text", "a text", nil)
+	a.must("AddTextToStore", text, err)
+	first, firstNAR := object("first", text)
+	second, secondNAR := object(strings.Repeat("second", 10), first.Path)
+	third, thirdNAR := object("third", second.Path)
+	a.must("AddMultipleToStore", nil, p.AddMultipleToStore(ctx, 2, imports(first, firstNAR, second, secondNAR), opts))
+	wrong := *third
+	wrong.NARHash = nixhash.Sum(nixhash.SHA256, nil)
+	if a.note("AddToStoreNAR of a wrong hash", nil, p.AddToStoreNAR(ctx, &wrong, bytes.NewReader(thirdNAR), opts)) {
+		a.t.Error("no error")
+	}
+	a.must("AddToStoreNAR", nil, p.AddToStoreNAR(ctx, third, bytes.NewReader(thirdNAR), opts))
+	info, err := p.QueryPathInfo(ctx, third.Path)
+	a.must("QueryPathInfo", info, err)
+}
+
+func collect(ctx context.Context, open func() *daemon.Pool, a *answers) {
+	p := open()
+	ask := func(action store.GCAction, paths ...storepath.Path) {
+		result, err := p.CollectGarbage(ctx, store.GCOptions{Action: action, Paths: paths, MaxFreed: math.MaxUint64})
+		if err == nil {
+			slices.Sort(result.Paths)
+		}
+		a.must(action.String(), result, err)
+	}
+	path, err := p.AddTextToStore(ctx, "garbage", "no good", nil)
+	a.must("AddTextToStore", path, err)
+	for range 2 {
+		ask(store.GCReturnLive)
+	}
+	ask(store.GCReturnDead)
+	remain, err := p.VerifyStore(ctx, true, false)
+	a.must("VerifyStore", remain, err)
+}
+
+func keepRoots(ctx context.Context, open func() *daemon.Pool, a *answers) {
+	p := open()
+	path, err := p.AddTextToStore(ctx, "kept", "kept", nil)
+	a.must("AddTextToStore", path, err)
+	a.must("AddTempRoot", nil, p.AddTempRoot(ctx, path))
+	a.must("AddIndirectRoot", nil, p.AddIndirectRoot(ctx, "/tmp/result"))
+	roots, err := p.FindRoots(ctx)
+	a.must("FindRoots", roots, err)
+}
+
+// beRefused asks for a path of a store directory that the daemon does not have.
+func beRefused(ctx context.Context, open func() *daemon.Pool, a *answers) {
+	p := open()
+	path := storepath.Dir("/other/store")
+	other, err := path.TextPath("x", nixhash.Sum(nixhash.SHA256, nil), nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	for range 2 {
+		if a.note("EnsurePath", nil, p.EnsurePath(ctx, other)) {
+			a.t.Error("no error")
+		}
+	}
+}
+
+// cancelBuild cancels a build when it says something.
+func cancelBuild(ctx context.Context, open func() *daemon.Pool, a *answers) {
+	p := open()
+	path := a.addDerivation(ctx, p, "endless", "echo it begins; sleep 100; echo it ends")
+	build, cancel := context.WithCancel(ctx)
+	defer cancel()
+	build = activity.WithHandler(build, activity.HandlerFunc(func(e activity.Event) {
+		if line, _ := activity.Line(e); strings.Contains(line, "it begins") {
+			cancel()
+		}
+	}))
+	if a.note("BuildPaths", nil, p.BuildPaths(build, []derivation.DerivedPath{path}, store.BuildNormal)) {
+		a.t.Error("no error")
+	}
+	valid, err := p.IsValidPath(ctx, path.Base())
+	a.must("IsValidPath", valid, err)
+}
+
+// record runs a scenario with the daemon that a transport reaches, and returns the answers and
+// the trace.
+func (s scenario) record(t testing.TB, transport daemon.Transport) (lines []string, trace string) {
+	t.Helper()
+	var b bytes.Buffer
+	opts := s.opts
+	opts.Trace, opts.TraceBody = &b, -1
+	a := &answers{t: t}
+	var pools []*daemon.Pool
+	s.run(t.Context(), func() *daemon.Pool {
+		p, err := daemon.Open(t.Context(), transport, &opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pools = append(pools, p)
+		return p
+	}, a)
+	for _, p := range pools {
+		p.Close()
+	}
+	return a.lines, b.String()
+}
+
+// sorted returns what was said on each connection in each direction, without times, and with
+// the pieces of an archive put together: how they are cut, and what crosses what on its way, is
+// never the same. What follows requests is left out: how much of it is sent before an error is
+// heard is no more the same, and the replay looks at it.
+func sorted(t testing.TB, trace string) map[string][]string {
+	t.Helper()
+	said := make(map[string][]string)
+	bodies := make(map[string][]byte)
+	end := func(key string) {
+		if b, ok := bodies[key]; ok {
+			said[key] = append(said[key], protocol.TraceData(b, -1))
+			delete(bodies, key)
+		}
+	}
+	for line := range strings.Lines(trace) {
+		if line[0] == '#' {
+			continue
+		}
+		_, line, _ = strings.Cut(strings.TrimSpace(line), " ")
+		i := strings.Index(line, " ") + 1
+		i += strings.Index(line[i:], " ")
+		key, text := line[:i], line[i+1:]
+		if strings.HasPrefix(text, "body ") && strings.HasSuffix(key, "→") {
+			continue
+		}
+		if strings.HasPrefix(text, "body ") {
+			b, err := protocol.ParseTraceData(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bodies[key] = append(bodies[key], b...)
+			continue
+		}
+		end(key)
+		said[key] = append(said[key], text)
+	}
+	for key := range bodies {
+		end(key)
+	}
+	return said
+}
+
+// sameConversations fails unless two traces say the same; what the daemon says is left out if
+// it was not heard out.
+func sameConversations(t testing.TB, got, want string, heardOut bool) {
+	t.Helper()
+	g, w := sorted(t, got), sorted(t, want)
+	for key, lines := range w {
+		if heardOut || strings.HasSuffix(key, "→") {
+			sameLines(t, "on "+key, g[key], lines)
+		}
+	}
+	if len(g) != len(w) {
+		t.Errorf("%d directions of connections instead of %d:\n%s", len(g), len(w), got)
+	}
+}
+
+func sameLines(t testing.TB, what string, got, want []string) {
+	t.Helper()
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			t.Errorf("%s, line %d of %d and %d:\n got  %s\n want %s", what, i+1, len(got), len(want), at(got, i), at(want, i))
+			return
+		}
+	}
+}
+
+func at(lines []string, i int) string {
+	if i < len(lines) {
+		return lines[i]
+	}
+	return "nothing"
+}
