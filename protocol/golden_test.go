@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -49,10 +50,31 @@ func of[T any](version uint8, code func(*codec, *T), toJSON func(T) any) golden 
 					return values, again, enc.err
 				}
 				again = append(again, enc.out...)
+				if err := throughTrace(p, code, v); err != nil {
+					return values, again, err
+				}
 			}
 			return values, again, nil
 		},
 	}
+}
+
+// throughTrace shows a value in a trace, and reads it from there.
+func throughTrace[T any](p Params, code func(*codec, *T), v T) error {
+	written := p.newTrace("golden", -1)
+	code(&written, &v)
+	line := written.line()
+	in := p.readTrace(line)
+	in.part = "golden"
+	in.nameIs("golden")
+	var got T
+	if code(&in, &got); !in.end() {
+		return in.err
+	}
+	if !reflect.DeepEqual(got, v) {
+		return fmt.Errorf("%s is read as %+v instead of %+v", line, got, v)
+	}
+	return nil
 }
 
 func (g golden) with(f Features) golden            { g.params.Features = f; return g }
@@ -224,7 +246,7 @@ func nestedJSON(n nested) any {
 func lists(code func(c *codec, l *[]string)) golden {
 	i := 0
 	return of(18, func(c *codec, n *nested) {
-		if !c.encoding() {
+		if c.in != nil {
 			i++
 		}
 		if i < 4 {

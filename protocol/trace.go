@@ -231,7 +231,7 @@ func (c *codec) nameIs(want string) {
 // traceGreeting codes what the handshake came to, which the wire has in other words.
 func (c *codec) traceGreeting(p *Params, g *Greeting) {
 	traced(c, "version", &g.DaemonVersion, Version.String, parseVersion)
-	traced(c, "negotiated", &p.Version, Version.String, parseVersion)
+	traced(c, "negotiated", &p.Version, Version.String, parseSpoken)
 	names := p.Features.Names()
 	limitedList(c, "features", &names, maxFeatures, func(name *string) { c.name("features", name) })
 	traced(c, "store-dir", &p.Dir, func(d storepath.Dir) string { return string(d) }, storepath.ParseDir)
@@ -245,11 +245,21 @@ func (c *codec) traceGreeting(p *Params, g *Greeting) {
 	}
 }
 
+// parseVersion reads the version of a daemon, which may be newer than ours.
 func parseVersion(s string) (Version, error) {
-	for v := MinVersion; v <= MaxVersion; v++ {
+	for v := MinVersion; v.Major() == MaxVersion.Major(); v++ {
 		if v.String() == s {
 			return v, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is none of the versions %s to %s", s, MinVersion, MaxVersion)
+	return 0, fmt.Errorf("%q is no version from %s on", s, MinVersion)
+}
+
+// parseSpoken reads a version that is spoken.
+func parseSpoken(s string) (Version, error) {
+	v, err := parseVersion(s)
+	if err == nil && v > MaxVersion {
+		err = fmt.Errorf("%s is newer than %s, the newest that is spoken", s, MaxVersion)
+	}
+	return v, err
 }

@@ -73,7 +73,7 @@ func TestTraceRoundTrip(t *testing.T) {
 			got, err := p.ParseTraceMessage(line)
 			sameTrace(t, line, got, want, func() string { return p.TraceMessage(got, -1) }, err)
 		}
-		g := Greeting{DaemonVersion: p.Version, NixVersion: "2.34.8 (of us)", Trust: NotTrusted}
+		g := Greeting{DaemonVersion: p.Version + 1, NixVersion: "2.34.8 (of us)", Trust: NotTrusted}
 		line := p.TraceGreeting(g)
 		q, got, err := ParseTraceGreeting(line)
 		sameTrace(t, line, []any{q, got}, []any{p, g}, func() string { return q.TraceGreeting(got) }, err)
@@ -162,7 +162,8 @@ func TestTraceRefused(t *testing.T) {
 		{message, "Whisper", 1, `message: kind: "Whisper" is none`},
 		{message, "Result activity=1 type=progress fields=[x]", 41, `"x" is no number`},
 		{message, "Last (no)", 5, "expected the end of the line"},
-		{greeting, "greeting version=1.39", 18, `"1.39" is none of the versions`},
+		{greeting, "greeting version=2.39", 18, `"2.39" is no version from 1.18 on`},
+		{greeting, "greeting version=1.39 negotiated=1.39", 34, "1.39 is newer than 1.38"},
 		{greeting, "greeting version=1.38 negotiated=1.38 features=[flying] store-dir=/nix/store nix=x trust=unknown", 90, "of flying only  are known"},
 		{greeting, "hello", 1, `"hello" instead of "greeting"`},
 		{closed, "closed by=cat why=x", 11, `"cat" is neither daemon nor client`},
