@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"pix/activity"
 	"pix/daemon"
 	"pix/daemontest"
 	"pix/nixhash"
@@ -289,6 +291,43 @@ func TestReplayPipelined(t *testing.T) {
 		}
 		use(t.Context(), p)
 		p.Close()
+	}
+}
+
+// A daemon that fails in the midst of an archive says so in its stream, and that is in the trace
+// as the message it is, however the stream was read.
+func TestReplayErrorInArchive(t *testing.T) {
+	const trace = `
+15:04:05.000000 1 ← greeting version=1.38 negotiated=1.38 features=[] store-dir=/nix/store nix=2.34.8 trust=trusted
+15:04:05.000000 1 ← Last
+15:04:05.000000 1 → QueryPathInfo path=` + string(somePath) + `
+15:04:05.000000 1 ← Last
+15:04:05.000000 1 ← QueryPathInfo valid=true deriver="" NAR-hash=3ebb9103e8c05f7c65acc969989c62834bc98bfce6a41320768600099489295d references=[] registration-time=1 NAR-size=120 ultimate=false signatures=[] content-address=""
+15:04:05.000000 1 → NarFromPath path=` + string(somePath) + `
+15:04:05.000000 1 ← Last
+15:04:05.000000 1 ← NarFromPath
+15:04:05.000000 1 ← body data="\r\x00\x00\x00\x00\x00\x00\x00nix-archive-1\x00\x00\x00"
+15:04:05.000000 1 ← Error level=error message="it is gone" traces=[]
+15:04:05.000000 1 × closed by=daemon why="the daemon hung up after saying: it is gone"
+`
+	for _, size := range []int{1, 3, 8, 11, 4096} {
+		var again bytes.Buffer
+		conn, err := daemon.DialTransport(t.Context(), daemontest.Replay(t, strings.NewReader(trace), nil), &daemon.Options{Trace: &again, TraceBody: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := conn.NARFromPath(t.Context(), somePath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{r}, make([]byte, size))
+		var said *activity.Error
+		if !errors.As(err, &said) || said.Message != "it is gone" {
+			t.Errorf("%d bytes at a time: %v", size, err)
+		}
+		r.Close()
+		conn.Close()
+		sameConversations(t, again.String(), trace[1:], true)
 	}
 }
 
