@@ -13,13 +13,15 @@ func newEnvironment() *cobra.Command {
   NIX_REMOTE              the same, if PIX_STORE is not set or empty
   NIX_STORE_DIR           the store directory, as --store-dir has it
   NIX_DAEMON_SOCKET_PATH  the socket of the daemon of this machine
-  NIX_STATE_DIR           where the state of Nix is, with the socket, if the above does not say it
+  NIX_STATE_DIR           where the state of Nix is: the database, and the socket, if the above does not
+                          say it
   NIX_LOG_DIR             where logs of builds are
   NIX_SSHOPTS             arguments for ssh, for stores of other machines
   NIX_CONF_DIR            where nix.conf and netrc are, by default /etc/nix
   NIX_CONFIG              settings, as in nix.conf
   NIX_USER_CONF_FILES     nix.conf of the user, several with colons between; else it is looked for in
                           NIX_CONFIG_HOME, XDG_CONFIG_HOME, XDG_CONFIG_DIRS and HOME
+  XDG_DATA_HOME           where pix/ is, the store of a machine without Nix; else $HOME/.local/share
   LISTEN_FDS, LISTEN_PID  sockets that systemd hands over to 'pix daemon'
   HTTP_PROXY, NO_PROXY    proxies for binary caches, in lower case too, and HTTPS_PROXY
   SOURCE_DATE_EPOCH       the date of manual pages, in seconds since 1970
