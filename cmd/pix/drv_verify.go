@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -61,17 +63,24 @@ if one failed.`,
 	return cmd
 }
 
+// longestLine is how many bytes a line of standard input may have. Names of files have at most
+// 4,096.
+const longestLine = 1 << 20
+
 // readLines returns the lines of r that are not empty.
 func readLines(r io.Reader) ([]string, error) {
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
 	var lines []string
-	for line := range strings.Lines(string(b)) {
-		if line = strings.TrimRight(line, "\r\n"); line != "" {
+	scanner := bufio.NewScanner(r)
+	scanner.Buffer(nil, longestLine)
+	for scanner.Scan() {
+		if line := strings.TrimRight(scanner.Text(), "\r"); line != "" {
 			lines = append(lines, line)
 		}
+	}
+	if err := scanner.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return nil, fmt.Errorf("line %d has more than %d bytes", len(lines)+1, longestLine)
+	} else if err != nil {
+		return nil, err
 	}
 	return lines, nil
 }

@@ -17,10 +17,10 @@ func newGraph(a *app) *cobra.Command {
 	cmd := newPathVerb(a, pathVerb{
 		use:   "graph PATH...",
 		short: "Print the references in a closure as a graph",
-		long: `Print the references in the closure of paths as a graph: in the language of Graphviz (--dot, which is
-the default), where nodes are the last parts of paths and are labelled with the names; as a
-picture (--svg), for which no other program is needed; or as an object of lists keyed by path
-(--json). A picture of a large closure is drawn with less care, which is said on standard error.`,
+		long: `Print the references in the closure of paths as a graph: in the language of Graphviz (--dot, as by
+default), where nodes are the last parts of paths and are labelled with the names; as a picture
+(--svg), for which no other program is needed; or as an object of lists, keyed by path (--json).
+A picture of very many paths is drawn with less care, which is said on standard error.`,
 		example: "  pix graph --svg /nix/store/...-hello > hello.svg",
 		check: func() error {
 			if dot && svg || dot && asJSON || svg && asJSON {

@@ -152,6 +152,7 @@ func TestJSONPage(t *testing.T) {
 		"outputs":         x.pix("outputs", "--json", string(exampleDrv)),
 		"why-depends":     x.pix("why-depends", "--json", newer, out),
 		"why-depends-all": x.pix("why-depends", "--json", "--all", newer, out),
+		"graph":           x.pix("graph", "--json", newer),
 		"diff":            x.pix("diff", "--json", old, newer),
 		"ls":              x.pix("ls", "--json", "--recursive", newer),
 		"build":           x.pix("build", "--json", string(exampleDrv)+"^out", string(unbuiltDrv)+"^*"),
