@@ -68,6 +68,9 @@ NAME-dev for an output other than out, NAME-2 for the second installable.`,
 						return err
 					}
 				}
+				if !form.dryRun {
+					defer a.showPlan(ctx, s, installables)() // on connections of its own
+				}
 				return store.InSession(ctx, s, func(s store.Store) error {
 					return a.build(ctx, s, installables, form)
 				})
@@ -100,9 +103,7 @@ func (a *app) build(ctx context.Context, s store.Store, installables []derivatio
 		}
 		return linkOutputs(ctx, s, installables, form.outLink)
 	}
-	endPlan := a.showPlan(ctx, s, installables)
 	err := store.BuildPaths(ctx, s, installables, mode)
-	endPlan()
 	if err = a.progress.end(err); err != nil {
 		return err
 	}
@@ -180,9 +181,7 @@ type buildJSON struct {
 }
 
 func (a *app) buildWithResults(ctx context.Context, s store.Store, installables []derivation.DerivedPath, mode store.BuildMode) error {
-	endPlan := a.showPlan(ctx, s, installables)
 	results, err := store.BuildPathsWithResults(ctx, s, installables, mode)
-	endPlan()
 	if err = a.progress.end(err); err != nil {
 		return err
 	}
