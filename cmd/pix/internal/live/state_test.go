@@ -234,7 +234,7 @@ func TestLargePlan(t *testing.T) {
 	s.build("chain0")
 	began := time.Now()
 	lines := s.Lines(s.now, 80, 23, Style{})
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 10*time.Second { // it takes 50 ms, on a machine that does nothing else
 		t.Errorf("it took %v", took)
 	}
 	if len(lines) != 23 || !strings.Contains(strings.Join(lines, "\n"), "* chain0 ") {
