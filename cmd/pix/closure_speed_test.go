@@ -14,12 +14,14 @@ import (
 )
 
 // Verbs that walk a closure are compared with nix-store --query --requisites of 2.34, on the
-// same daemon, in turn: 2,000 paths, of which not much can be told, and 10,000 with PIX_LONG=1.
-// The ratio of the shortest times matters: what else the machine does only makes them longer.
+// same daemon, in turn: 1,000 paths, of which the ratio is only logged, since other tests run
+// beside, and 10,000 with PIX_LONG=1. The ratio of the shortest times matters: what else the
+// machine does only makes them longer.
 func TestRealClosureSpeed(t *testing.T) {
-	n, most := 2000, 1.0
-	if os.Getenv("PIX_LONG") != "" {
-		n, most = 10_000, 0.5
+	const most = 0.5
+	n, rounds, judged := 1000, 1, os.Getenv("PIX_LONG") == "1"
+	if judged {
+		n, rounds = 10_000, 5
 	}
 	d := realnix.Start(t, realnix.Get(t, "sid"), nil)
 	root := addLayers(t, d, n)
@@ -39,7 +41,7 @@ func TestRealClosureSpeed(t *testing.T) {
 	}
 	ours := make([][]time.Duration, len(verbs))
 	var theirs []time.Duration
-	for range 5 {
+	for range rounds {
 		start := time.Now()
 		d.MustRun(t, "nix-store", "--query", "--requisites", string(root))
 		theirs = append(theirs, time.Since(start))
@@ -60,7 +62,7 @@ func TestRealClosureSpeed(t *testing.T) {
 	for i, verb := range verbs {
 		ratio := slices.Min(ours[i]).Seconds() / slices.Min(theirs).Seconds()
 		t.Logf("%d paths: %v: %v, Nix %v, ratio %.2f", len(paths), shortened(verb), slices.Min(ours[i]), slices.Min(theirs), ratio)
-		if ratio > most {
+		if judged && ratio > most {
 			t.Errorf("%v takes %.2f of the time of Nix", shortened(verb), ratio)
 		}
 	}
