@@ -25,6 +25,7 @@ type database struct {
 	pragmas  string
 	identity fs.FileInfo  // of the file that is open
 	looked   atomic.Int64 // when it was last seen to be there, since processStart
+	infos    *infoCache
 
 	writer  chan *conn // holds the connection while nobody writes; nil where nobody may
 	readers chan struct{}
@@ -73,6 +74,7 @@ func openDatabase(ctx context.Context, file string, opts *Options, create bool) 
 		c.db.Close()
 		return nil, err
 	}
+	d.infos = openInfoCache(file)
 	return d, nil
 }
 
@@ -85,6 +87,7 @@ func (d *database) openReadOnly(ctx context.Context) (err error) {
 	d.flags = sqlite.OpenReadOnly | sqlite.OpenURI
 	d.pragmas = "pragma foreign_keys = 1;"
 	probe := func(c *conn) error { return c.exec("select count(*) from sqlite_schema") }
+	d.infos = openInfoCache(d.file)
 	err = d.read(ctx, probe)
 	if code := sqlite.ErrCode(err).ToPrimary(); code != sqlite.ResultCantOpen && code != sqlite.ResultReadOnly {
 		return err
@@ -95,6 +98,7 @@ func (d *database) openReadOnly(ctx context.Context) (err error) {
 	d.close()
 	d.closed = false
 	d.uri += "?immutable=1"
+	d.infos = new(infoCache)
 	return d.read(ctx, probe)
 }
 
@@ -262,6 +266,7 @@ func (d *database) close() error {
 		return nil
 	}
 	d.closed = true
+	d.infos.close()
 	var errs []error
 	for _, c := range d.idle {
 		errs = append(errs, c.db.Close())

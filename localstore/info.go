@@ -27,10 +27,21 @@ const infoQuery = `
 // QueryPathInfo returns what is known of a path. The error is a [*store.NotFoundError] if it
 // is not valid.
 func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (info *store.PathInfo, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	db, err := s.database(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	info, now, ok := db.infos.get(path)
+	if info != nil {
+		return info, nil
+	}
+	err = db.read(ctx, func(c *conn) error {
 		info, err = c.pathInfo(s.dir, path)
 		return err
 	})
+	if err == nil && ok {
+		db.infos.put(info, now)
+	}
 	return info, err
 }
 
@@ -132,7 +143,14 @@ func readInfo(dir storepath.Dir, path storepath.Path, row *sqlite.Stmt) (*store.
 
 // IsValidPath reports whether the path is valid.
 func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (valid bool, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	db, err := s.database(ctx, true)
+	if err != nil {
+		return false, err
+	}
+	if info, _, _ := db.infos.get(path); info != nil {
+		return true, nil
+	}
+	err = db.read(ctx, func(c *conn) error {
 		_, valid, err = c.pathID(path)
 		return err
 	})

@@ -1,0 +1,105 @@
+package localstore
+
+import (
+	"os"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// An infoCache remembers what is known of paths, as long as the database does not change.
+//
+// That nobody has changed it, no other process either, is seen in memory alone: SQLite's index
+// of the write-ahead log, which all who have the database open share, begins with a header that
+// every transaction changes. A cache that did not know that would have to ask the database,
+// which takes as long as the question itself.
+//
+// Source: https://www.sqlite.org/walformat.html, "The WAL-Index Header".
+type infoCache struct {
+	index []byte // the beginning of the index, as it is now; nil if there is none: then nothing is remembered
+
+	mu    sync.RWMutex
+	of    walState // what the header was when the infos were read
+	infos map[storepath.Path]*store.PathInfo
+}
+
+// maxInfos is how many infos are remembered. They take some 20 MB.
+const maxInfos = 1 << 14
+
+// walHeader is the size of the header in bytes. There are two copies of it, and one who writes
+// changes the second first.
+const walHeader = 48
+
+// A walState says at which transaction a database is.
+type walState [walHeader]byte
+
+// openInfoCache returns the cache of a database that is open, and stays so.
+func openInfoCache(database string) *infoCache {
+	c := new(infoCache)
+	f, err := os.Open(database + "-shm")
+	if err != nil {
+		return c
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.Size() < 2*walHeader {
+		return c
+	}
+	if c.index, err = unix.Mmap(int(f.Fd()), 0, 2*walHeader, unix.PROT_READ, unix.MAP_SHARED); err != nil {
+		c.index = nil
+	}
+	return c
+}
+
+// close lets go of the index.
+func (c *infoCache) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.index != nil {
+		unix.Munmap(c.index)
+		c.index, c.infos = nil, nil
+	}
+}
+
+// state returns at which transaction the database is. It is not ok while one is being written.
+// The cache must be locked.
+func (c *infoCache) state() (now walState, ok bool) {
+	if c.index == nil {
+		return now, false
+	}
+	copy(now[:], c.index)
+	return now, string(now[:]) == string(c.index[walHeader:2*walHeader])
+}
+
+// get returns what is known of a path, or nil if that must be asked. What is asked may be put
+// into the cache with the state that comes with it.
+func (c *infoCache) get(path storepath.Path) (info *store.PathInfo, now walState, ok bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if now, ok = c.state(); ok && now == c.of {
+		info = c.infos[path]
+	}
+	if info != nil {
+		own := *info
+		info = &own
+	}
+	return info, now, ok
+}
+
+// put remembers what was read of a path, unless the database has changed since.
+func (c *infoCache) put(info *store.PathInfo, since walState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now, ok := c.state(); !ok || now != since {
+		return
+	}
+	if c.of != since || len(c.infos) >= maxInfos {
+		c.of, c.infos = since, make(map[storepath.Path]*store.PathInfo)
+	}
+	own := *info
+	own.References, own.Signatures = slices.Clip(own.References), slices.Clip(own.Signatures) // appending to them copies
+	c.infos[info.Path] = &own
+}

@@ -1,0 +1,151 @@
+package localstore
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// What is remembered is forgotten when the database changes, whoever changes it.
+func TestInfoCache(t *testing.T) {
+	ctx := t.Context()
+	s, err := Open(ctx, &Options{Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	path, err := s.AddTextToStore(ctx, "x", "text", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remembered := func() bool {
+		info, _, _ := s.db.infos.get(path)
+		return info != nil
+	}
+	ask := func() *store.PathInfo {
+		t.Helper()
+		info, err := s.QueryPathInfo(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	if remembered() {
+		t.Error("what nobody has asked is remembered")
+	}
+	first := ask()
+	if !remembered() {
+		t.Fatal("nothing is remembered")
+	}
+	first.Signatures = append(first.Signatures, "mine:x") // what was given is the caller's own
+	if again := ask(); len(again.Signatures) != 0 {
+		t.Errorf("%v", again.Signatures)
+	}
+	// By ourselves.
+	if err := s.AddSignatures(ctx, path, []string{"key:c2ln"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask().Signatures; len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+	// By another who has the store open, in this process and in another one.
+	other, err := Open(ctx, &Options{Root: s.opts.Root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := other.AddSignatures(ctx, path, []string{"other:c2ln"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask().Signatures; len(got) != 2 {
+		t.Errorf("%v", got)
+	}
+	if !remembered() {
+		t.Error("nothing is remembered")
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestInfoCacheOther$")
+	cmd.Env = append(os.Environ(), cacheRole+"="+s.opts.Root+" "+string(path))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if got := ask().Signatures; len(got) != 3 {
+		t.Errorf("%v", got)
+	}
+	if err := other.invalidatePath(ctx, path); err != nil {
+		t.Fatal(err)
+	}
+	if valid, err := s.IsValidPath(ctx, path); valid || err != nil {
+		t.Errorf("a path that is gone is valid: %v", err)
+	}
+}
+
+// cacheRole makes the test a process that changes a store.
+const cacheRole = "PIX_TEST_INFO_CACHE"
+
+func TestInfoCacheOther(t *testing.T) {
+	var root, path string
+	if n, _ := fmt.Sscan(os.Getenv(cacheRole), &root, &path); n != 2 {
+		t.Skip("the other process of TestInfoCache")
+	}
+	s, err := Open(t.Context(), &Options{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	p, err := storepath.DefaultDir.Parse(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddSignatures(t.Context(), p, []string{"third:c2ln"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Nobody who asks after a change was made sees what was before.
+func TestInfoCacheIsNeverStale(t *testing.T) {
+	ctx := t.Context()
+	s, err := Open(ctx, &Options{Root: t.TempDir(), NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	path, err := s.AddTextToStore(ctx, "x", "text", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const changes = 200
+	var made sync.Map // how many signatures there are at least
+	made.Store("n", 0)
+	var readers sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 {
+		readers.Go(func() {
+			for {
+				least, _ := made.Load("n")
+				info, err := s.QueryPathInfo(ctx, path)
+				if err != nil || len(info.Signatures) < least.(int) {
+					t.Errorf("%d signatures, %v; there are at least %d", len(info.Signatures), err, least)
+					return
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for i := range changes {
+		if err := s.AddSignatures(ctx, path, []string{fmt.Sprintf("key-%d:c2ln", i)}); err != nil {
+			t.Fatal(err)
+		}
+		made.Store("n", i+1)
+	}
+	close(done)
+	readers.Wait()
+}
