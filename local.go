@@ -33,14 +33,20 @@ func Resolve(uri string, opts *Options) (resolved, reason string) {
 		o = *opts
 	}
 	socket := cmp.Or(o.DaemonSocket, daemon.DefaultSocket)
-	if info, err := os.Stat(socket); err == nil && !info.IsDir() {
+	none := fmt.Sprintf("there is no daemon's socket at '%s'", socket)
+	if o.NoDaemon {
+		none = "no daemon is asked"
+	} else if info, err := os.Stat(socket); err == nil && !info.IsDir() {
 		return "daemon", fmt.Sprintf("there is a daemon's socket at '%s'", socket)
 	}
 	if local := o.localOptions(); localstore.IsWritable(&local) {
-		return "local", fmt.Sprintf("there is no daemon's socket at '%s', and the database of this machine's own store may be written to", socket)
+		return "local", none + ", and the database of this machine's own store may be written to"
 	}
-	reason = fmt.Sprintf("there is no daemon's socket at '%s', and no store of this machine whose database may be written to", socket)
+	reason = none + ", and no store of this machine whose database may be written to"
 	if o.DataDir == "" {
+		if o.NoDaemon {
+			return "local", reason + ", and no directory for the user's data"
+		}
 		return "daemon", reason + ", and no directory for the user's data"
 	}
 	path := url.URL{Path: filepath.Join(o.DataDir, "pix")}

@@ -15,6 +15,7 @@
 //   - [pix/narinfo]: .narinfo files;
 //   - [pix/protocol]: the worker protocol;
 //   - [pix/daemon]: the client of a Nix daemon;
+//   - [pix/nixconf]: nix.conf;
 //   - [pix/server]: serving any store over the protocol;
 //   - [pix/store/memstore] and [pix/daemontest]: a store in memory, and a daemon for tests;
 //   - [pix/localstore]: the embedded store, in a directory;
@@ -47,6 +48,9 @@ type Options struct {
 	// DaemonSocket is where the daemon of this machine listens, for the URIs that do
 	// not say it; "" is [daemon.DefaultSocket].
 	DaemonSocket string
+
+	// NoDaemon makes auto pass over the daemon of this machine, for whoever is that daemon.
+	NoDaemon bool
 
 	// SSHOptions are arguments for ssh, before all others, as NIX_SSHOPTS is for Nix.
 	SSHOptions []string

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -69,6 +70,7 @@ func (a *app) serve(ctx context.Context, d daemonOptions) error {
 	if len(conf.Unknown) > 0 {
 		fmt.Fprintf(a.stderr, "pix: warning: settings of nix.conf that pix does not have, and ignores: %s\n", strings.Join(conf.Unknown, " "))
 	}
+	a.isDaemon = !d.stdio
 	s, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -136,6 +138,9 @@ func (a *app) listen(socket string) ([]net.Listener, error) {
 		}
 	}
 	l, err := server.ListenUnix(cmp.Or(socket, a.daemonSocket()))
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w; name another place with --socket", err)
+	}
 	if err != nil {
 		return nil, err
 	}

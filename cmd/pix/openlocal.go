@@ -41,6 +41,8 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 	}
 	opts.Local.ReadOnly = a.onlyRead
 	opts.Local.TrustedKeys, opts.Local.NoSignatures = keys, !conf.RequireSigs
+	opts.Local.KeepOutputs, opts.Local.DropDerivers = conf.KeepOutputs, !conf.KeepDerivations
+	opts.Local.AutoOptimise = conf.AutoOptimiseStore
 	s, err := pix.Open(ctx, uri, opts)
 	if err != nil {
 		return nil, &unknownError{err}

@@ -47,13 +47,14 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 	opts := &pix.Options{
 		StoreDir:     dir,
 		DaemonSocket: a.daemonSocket(),
+		NoDaemon:     a.isDaemon,
 		SSHOptions:   ssh,
 		Daemon:       &daemon.Options{Trace: a.trace, TraceBody: a.traceBody(), Settings: a.settings},
 		Cache:        a.cacheOptions(),
 		DataDir:      a.dataDir(),
 		Local:        a.localDirs(),
 	}
-	uri, reason := pix.Resolve(cmp.Or(a.storeURI, a.getenv("PIX_STORE"), a.getenv("NIX_REMOTE")), opts)
+	uri, reason := pix.Resolve(a.uri(), opts)
 	a.resolved, a.reason = uri, reason
 	if pix.IsLocal(uri) {
 		return a.openLocal(ctx, uri, opts)
@@ -64,6 +65,16 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 		return nil, fmt.Errorf("%w; is a Nix daemon running? name its socket with --store unix://PATH", err)
 	}
 	return s, err
+}
+
+// uri returns the URI of the store that is asked for, or "". That clients shall use the daemon
+// does not mean the daemon.
+func (a *app) uri() string {
+	remote := a.getenv("NIX_REMOTE")
+	if a.isDaemon && remote == "daemon" {
+		remote = ""
+	}
+	return cmp.Or(a.storeURI, a.getenv("PIX_STORE"), remote)
 }
 
 // cacheOptions returns what binary caches are told: the proxy of the environment, and the

@@ -24,6 +24,8 @@ type app struct {
 	reason   string // why it is that one; "" if it was named
 	onlyRead bool   // a store in a directory is opened for reading alone
 
+	isDaemon bool // we are the daemon of this machine, and do not ask it
+
 	settings *daemon.Settings // for the daemon, where a verb wants others than its own
 
 	traceFile   string    // --trace

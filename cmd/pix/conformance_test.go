@@ -1,0 +1,393 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"pix/internal/realnix"
+)
+
+// staticPix returns the file of a pix command that runs in any root.
+var staticPix = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "pix-static")
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "pix")
+	cmd := exec.Command("go", "build", "-o", file, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return file, nil
+})
+
+// startPix starts pix daemon in the world of a real Nix, on a store of its own.
+func startPix(t *testing.T, config map[string]string) *realnix.Daemon {
+	t.Helper()
+	program, err := staticPix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Program: program, Args: []string{"daemon"}, Config: config, Env: []string{"NIX_STATE_DIR=/nix/var/nix"}})
+}
+
+// An answer is what a command said.
+type answer struct {
+	Command, Stdout, Stderr string
+	Code                    int
+}
+
+// Stock clients get the same answers from pix daemon as from the daemon of 2.34: the same
+// results and exit codes. Those of 2.34 are told the same things, too; of older ones a daemon of
+// 2.34 is not quite understood.
+func TestDaemonAnswersAsNix(t *testing.T) {
+	world := makeWorld(t)
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		nix := realnix.Start(t, realnix.Get(t, "sid"), nil)
+		pix := startPix(t, nil)
+		want := converse(t, nix, nix.ClientOf(t, s), world)
+		got := converse(t, pix, pix.ClientOf(t, s), world)
+		for i := range want {
+			if s.Name != "sid" {
+				want[i].Stderr, got[i].Stderr = "", ""
+			}
+			if diff := diffAnswers(want[i], got[i]); diff != "" {
+				t.Errorf("%s (-nix +pix):\n%s", want[i].Command, diff)
+			}
+		}
+		if t.Failed() {
+			t.Logf("pix said:\n%s", regexp.MustCompile("accepted connection.*\n").ReplaceAllString(pix.Stderr(), ""))
+		}
+	})
+}
+
+// A world is what a conversation is about.
+type world struct {
+	export []byte            // what it built, and the derivations
+	key    []byte            // a secret one
+	paths  map[string]string // by the names of variables
+}
+
+// makeWorld builds something with a real Nix.
+func makeWorld(t *testing.T) *world {
+	t.Helper()
+	d := realnix.Start(t, realnix.Get(t, "sid"), nil)
+	if err := os.WriteFile(d.HostPath("/tmp/built.nix"), []byte(builtNix), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{paths: make(map[string]string)}
+	outs := strings.Fields(d.MustRun(t, "nix-build", "--no-out-link", "/tmp/built.nix"))
+	w.paths["top"], w.paths["doc"] = outs[0], outs[1]
+	w.paths["drv"] = strings.TrimSpace(d.MustRun(t, "nix-store", "--query", "--deriver", outs[0]))
+	w.export = []byte(d.MustRun(t, "sh", "-c", "nix-store --export $(nix-store -qR --include-outputs "+w.paths["drv"]+")"))
+	w.key = []byte(d.MustRun(t, "nix", "key", "generate-secret", "--key-name", "test-1"))
+	return w
+}
+
+const builtNix = `
+let
+  make = name: text: derivation {
+    inherit name; system = builtins.currentSystem; builder = "/bin/sh";
+    outputs = [ "out" "doc" ];
+    args = [ "-c" "echo building ${name}; echo ${text} > $out; echo $out > $doc" ];
+  };
+  dep = make "dep" "no-references";
+  top = make "top" "${dep} and ${builtins.toFile "text" "a text"} and $out";
+in [ top top.doc ]
+`
+
+// conversation are the commands that clients run. Each ends with its own exit code. A line
+// that begins with @ has lines whose order means nothing.
+const conversation = `
+nix-store --version
+nix-store --add hello
+nix-store --add tree
+nix-store --add-fixed sha256 hello
+nix-store --add-fixed --recursive sha1 tree
+nix-store --add-fixed md5 hello
+nix-store --add nonexistent; rm -f /nix/store/*.lock
+nix-store --add 'bad name' 2>/dev/null
+nix-store -q --hash $(nix-store --add tree)
+nix-store -q --size $(nix-store --add tree)
+nix-store -q --references $(nix-store --add tree)
+nix-store --dump $(nix-store --add tree) | sha256sum
+nix-store --restore out < <(nix-store --dump tree)
+nix-store --check-validity $(nix-store --add hello)
+nix-store --check-validity $absent
+nix-store --check-validity --print-invalid $absent $(nix-store --add hello)
+nix-store -q --hash $absent
+nix-store -q --references $absent
+nix-store --import < export
+nix-store -qR $top
+nix-store -q --requisites --include-outputs $drv
+nix-store -q --references $top
+nix-store -q --referrers $top
+@nix-store -q --referrers-closure $drv
+nix-store -q --deriver $top
+nix-store -q --deriver $(nix-store --add hello)
+nix-store -q --valid-derivers $top
+nix-store -q --outputs $drv
+nix-store -q --outputs --use-output $drv
+nix-store -q --hash $top $doc
+nix-store -q --size $top $doc
+nix-store -q --tree $top
+nix-store -q --graph $top
+nix-store -q --binding name $drv
+nix-store -q --roots $top
+nix-store --dump $top | sha256sum
+nix-store --export $(nix-store -qR $top) | sha256sum
+nix-store --export $absent
+nix-store --import < hello
+head -c 1000 export | nix-store --import
+sed s/no-references/NO-REFERENCES/ export | nix-store --import
+nix-store --realise $top
+nix-store --realise $drv
+nix-store --realise --dry-run $drv
+nix-store --realise $absent
+nix-store --realise --add-root roots/top --indirect $top
+nix-store -q --roots $top
+@nix-store --gc --print-roots | grep -v /proc
+readlink roots/top
+nix-store --delete $top
+nix-store --delete $doc
+nix-store --check-validity $doc
+nix-store --import < export
+@nix-store --gc --print-live
+@nix-store --gc --print-dead
+nix-store --gc --max-freed 0
+nix-store --gc --max-freed 1
+nix-store --import < export > /dev/null
+rm roots/top
+@nix-store --gc --print-live
+@nix-store --gc --print-roots | grep -v /proc
+@nix-store --gc
+@nix-store --gc --print-dead
+nix-store --import < export
+nix-store --verify
+nix-store --verify --check-contents
+nix-store --verify-path $top
+nix-store --verify-path $absent
+chmod u+w $doc; echo changed > $doc; chmod 444 $doc; touch -d @1 $doc
+nix-store --verify-path $doc
+nix-store --verify --check-contents
+nix-store --delete $doc
+nix-store --import < export > /dev/null
+nix-store --verify --check-contents
+nix-store --optimise
+test $(stat -c %h $(nix-store --add hello)) -ge 1
+nix-store --query --hash $top
+nix-instantiate large.nix | sort | sha256sum
+nix-instantiate --eval --expr 'builtins.readFile (builtins.toFile "x" "contents")'
+nix-instantiate --expr 'derivation { name = "x"; system = "s"; builder = "b"; outputHash = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="; outputHashAlgo = "sha256"; }'
+nix-store -q --tree $(nix-instantiate large.nix | tail -n 1) | sha256sum
+nix-store -qR $(nix-instantiate large.nix | tail -n 1) | wc -l
+nix-store -q --graphml $top | sha256sum
+nix-store --read-log $drv
+nix-store --load-db < /dev/null
+nix-store --dump-db $top
+nix-store --print-env $drv
+nix-store --generate-binary-cache-key
+nix path-info $top $absent
+nix path-info --json $top
+nix path-info --json --closure-size $top
+nix path-info -rsSh $top
+nix path-info --all | sort
+nix store sign -k key $top $doc
+nix store sign --key-file key $top $doc
+nix path-info --sigs $top
+nix path-info --json $top $doc
+nix store verify --trusted-public-keys '' $top
+nix store verify --trusted-public-keys "$(cat key.pub)" $top $doc
+nix store verify --no-trust $top $doc
+nix store verify --no-trust --no-contents $absent
+nix store verify -r --no-trust $top
+nix copy --no-recursive --to /root/other $(nix-store -q --references $top | grep text)
+nix copy --no-check-sigs --to /root/other $top
+nix copy --no-check-sigs --to /root/other $drv
+nix-store --delete $drv
+nix-store --delete --ignore-liveness $top
+nix-store --delete $doc $top
+nix copy --from /root/other $top
+nix copy --no-check-sigs --from /root/other $top
+nix copy --no-check-sigs --derivation --from /root/other $drv
+nix copy --no-check-sigs --from /root/other $drv^doc
+nix path-info --json $top
+nix store ping
+nix store info
+nix store info --json
+nix store ls -lR $top
+nix store ls $doc
+nix store cat $top
+nix store cat $absent
+nix store dump-path $top | sha256sum
+nix store add-file hello
+nix store add-path tree
+nix store add --mode flat hello
+nix store add --mode text hello
+nix store add --mode nar --hash-algo sha1 tree
+nix store add --mode nar --hash-algo blake3 tree
+nix store add --mode git tree
+nix store add-file --name 'bad name' hello
+nix store make-content-addressed $top
+nix store make-content-addressed --json $top
+nix store diff-closures $top $doc
+nix store optimise
+nix store repair $top
+nix store delete $doc
+nix store gc --max 1
+nix store copy-log --from /root/other $drv
+nix store copy-log --to daemon --from file:///root/logs $drv
+nix log $drv
+nix log $top
+nix derivation show $drv
+nix show-derivation $drv
+nix why-depends $top $doc
+nix-store --import < export > /dev/null
+nix build --no-link --json $drv
+nix build --no-link $drv^out
+nix build --dry-run $drv^*
+nix build --no-link $top
+nix build -o result $top
+nix-store -q --roots $top
+nix build --no-link $absent
+nix eval --raw --impure --expr "builtins.storePath \"$top\""
+nix eval --raw --impure --expr 'builtins.path { path = ./tree; name = "named"; }'
+nix-prefetch-url --print-path file:///root/work/hello
+nix-env --profile /root/work/profile --set $top
+nix-env --profile /root/work/profile --list-generations | wc -l
+nix-env --profile /root/work/profile --rollback
+@nix-store --gc --print-roots | grep -v /proc
+nix-collect-garbage 2> /dev/null | sed 's/^[0-9]* store/N store/'
+@nix-store --gc --print-live
+`
+
+// prepare makes the files of the conversation.
+const prepare = `
+mkdir -p /root/work/roots /root/logs && cd /root/work
+printf 'hello world' > hello
+printf x > 'bad name'
+mkdir -p tree/sub && printf x > tree/sub/x && printf '#!/bin/sh\n' > tree/run && chmod +x tree/run && ln -s sub/x tree/link
+cp hello tree/again
+`
+
+// largeNix has many derivations that depend on each other.
+const largeNix = `
+let
+  make = n: derivation {
+    name = "large-${toString n}"; system = "x86_64-linux"; builder = "/bin/sh";
+    outputs = [ "out" ] ++ (if n / 3 * 3 == n then [ "dev" ] else [ ]);
+    source = ./tree; text = builtins.toFile "t-${toString n}" "text ${toString n}";
+    inputs = if n < 3 then [ ] else [ (make' (n - 1)) (make' (n - 3)).out ];
+  };
+  all = builtins.genList make 150;
+  make' = n: builtins.elemAt all n;
+in [ (make' 149) ]
+`
+
+// converse runs the conversation. The first words of an answer are its command.
+func converse(t *testing.T, d *realnix.Daemon, client *realnix.Client, w *world) []answer {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	client.MustRun(t, "sh", "-c", prepare)
+	must(os.WriteFile(d.HostPath("/root/work/export"), w.export, 0o666))
+	must(os.WriteFile(d.HostPath("/root/work/key"), w.key, 0o600))
+	must(os.WriteFile(d.HostPath("/root/work/large.nix"), []byte(largeNix), 0o666))
+	client.MustRun(t, "sh", "-c", "cd /root/work && (nix key convert-secret-to-public < key || nix-store --version) > key.pub 2>/dev/null")
+	var answers []answer
+	for line := range strings.Lines(conversation) {
+		line = strings.TrimSpace(line)
+		command, unordered := strings.CutPrefix(line, "@")
+		if command == "" {
+			continue
+		}
+		cmd := client.Command(context.Background(), "bash", "-c", "cd /root/work; set -o pipefail; "+command)
+		cmd.Env = append(cmd.Env, "absent=/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-absent", "NIX_PATH=", "PAGER=cat")
+		for name, path := range w.paths {
+			cmd.Env = append(cmd.Env, name+"="+path)
+		}
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		a := answer{Command: line}
+		var exit *exec.ExitError
+		if err := cmd.Run(); errors.As(err, &exit) {
+			a.Code = exit.ExitCode()
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		a.Stdout, a.Stderr = normal(stdout.String(), unordered), normal(stderr.String(), true)
+		answers = append(answers, a)
+	}
+	return answers
+}
+
+// passing are what is of the moment: times, process ids, versions, colours.
+var passing = []struct {
+	pattern *regexp.Regexp
+	instead string
+}{
+	{regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]`), ""},
+	{regexp.MustCompile(`"registrationTime": ?[0-9]+`), `"registrationTime":0`},
+	{regexp.MustCompile(`\{temp:[0-9]+\}`), "{temp:0}"},
+	{regexp.MustCompile(`/proc/[0-9]+/`), "/proc/0/"},
+	{regexp.MustCompile(`(?m)^Version: .*`), "Version: x"},
+	{regexp.MustCompile(`"version": ?"[^"]*"`), `"version":"x"`},
+	{regexp.MustCompile(`(note: hard linking is currently saving .*|removing stale .*|determining live/dead paths.*)\n`), ""},
+	{regexp.MustCompile(`(warning: unknown setting .*|warning: .*Git tree.*)\n`), ""},
+	{regexp.MustCompile(`nix-build-[0-9]+-[0-9]+|nix-[0-9]+-[0-9]+`), "nix-0-0"},
+}
+
+// normal returns what was said without what is of the moment, and in order if that means
+// nothing.
+func normal(text string, unordered bool) string {
+	for _, p := range passing {
+		text = p.pattern.ReplaceAllString(text, p.instead)
+	}
+	if unordered {
+		lines := strings.SplitAfter(text, "\n")
+		slices.Sort(lines)
+		text = strings.Join(lines, "")
+	}
+	return text
+}
+
+// diffAnswers says how two answers differ; "" if they do not.
+func diffAnswers(want, got answer) string {
+	var b strings.Builder
+	if want.Code != got.Code {
+		fmt.Fprintf(&b, "exit code %d, want %d\n", got.Code, want.Code)
+	}
+	for _, part := range []struct{ name, want, got string }{{"stdout", want.Stdout, got.Stdout}, {"stderr", want.Stderr, got.Stderr}} {
+		if part.want == part.got {
+			continue
+		}
+		fmt.Fprintf(&b, "%s:\n", part.name)
+		wantLines, gotLines := strings.Split(part.want, "\n"), strings.Split(part.got, "\n")
+		for _, line := range wantLines {
+			if !slices.Contains(gotLines, line) {
+				fmt.Fprintf(&b, "  - %s\n", line)
+			}
+		}
+		for _, line := range gotLines {
+			if !slices.Contains(wantLines, line) {
+				fmt.Fprintf(&b, "  + %s\n", line)
+			}
+		}
+	}
+	return b.String()
+}
