@@ -144,21 +144,27 @@ func (s *Store) Session(ctx context.Context) (store.Store, error) {
 	return s.user(true), nil
 }
 
-// open opens what is to be kept open. Nobody else uses s meanwhile.
+// open opens what is to be kept open. Nobody else uses s meanwhile; after an error it is as
+// before.
 func (s *shared) open(ctx context.Context) (err error) {
+	var bigLock *os.File
 	if !s.opts.ReadOnly {
 		if err := s.makeDirs(); err != nil {
 			return err
 		}
 		s.reserveSpace()
-		if s.bigLock, err = s.takeBigLock(ctx); err != nil {
+		if bigLock, err = s.takeBigLock(ctx); err != nil {
 			return err
 		}
 	}
-	if s.db, err = s.openDatabase(ctx); err != nil {
-		s.releaseBigLock()
+	db, err := s.openDatabase(ctx)
+	if err != nil {
+		if bigLock != nil {
+			bigLock.Close()
+		}
 		return err
 	}
+	s.db, s.bigLock = db, bigLock
 	return nil
 }
 
@@ -189,9 +195,13 @@ func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) 
 	case s.opts.ReadOnly:
 		return nil, &fs.PathError{Op: "read", Path: gone.file, Err: errors.New("the database was deleted or replaced; open the store again")}
 	}
-	s.db.close()
-	s.releaseBigLock()
-	return s.db, s.open(ctx)
+	lock := s.bigLock
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	gone.close()
+	lock.Close()
+	return s.db, nil
 }
 
 // read calls f with a connection to the database; see [database.read].

@@ -1,0 +1,64 @@
+package localstore
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"pix/nixhash"
+	"pix/storepath"
+)
+
+// The directory is removed again and again while others add. They may fail meanwhile; afterwards
+// all goes on in a store that is sound, and that another process shares.
+func TestWipedWhileAdding(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	s := open(t, Options{Root: root})
+	stop := make(chan struct{})
+	var workers sync.WaitGroup
+	for worker := range 3 {
+		workers.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				name := fmt.Sprint(worker, "-", i)
+				s.AddTextToStore(t.Context(), name, name, nil)
+				s.AddToStore(t.Context(), name, storepath.NAR, nixhash.SHA256, nil, bytes.NewReader(treeNAR()), nil)
+				s.QueryAllValidPaths(t.Context())
+			}
+		})
+	}
+	for range 15 {
+		time.Sleep(20 * time.Millisecond)
+		for os.RemoveAll(root) != nil { // while something is made in it
+		}
+	}
+	close(stop)
+	workers.Wait()
+	for os.RemoveAll(root) != nil {
+	}
+	path, err := s.AddTextToStore(t.Context(), "after", "after", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustBeSound(t, s)
+	other := open(t, Options{Root: root})
+	if paths, err := other.QueryAllValidPaths(t.Context()); err != nil || len(paths) != 1 || paths[0] != path {
+		t.Errorf("another who opens it sees %v, %v", paths, err)
+	}
+	roots, err := findTempRoots(t.Context(), s.layout)
+	kept := false
+	for _, r := range roots {
+		kept = kept || r.Path == path
+	}
+	if err != nil || !kept {
+		t.Errorf("what was added is not kept from collection: %v, %v", roots, err)
+	}
+}
