@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"pix/binarycache"
+	"pix/internal/testenv"
 	"pix/narinfo"
 	"pix/nixhash"
 	"pix/store"
@@ -280,7 +281,7 @@ func TestAddContents(t *testing.T) {
 
 // One of many that fails ends them all, and what refers to it is not added.
 func TestAddManyFails(t *testing.T) {
-	noLeak(t)
+	testenv.NoLeak(t)
 	src, paths := chain(t, 30)
 	for _, large := range []bool{false, true} {
 		s := open(t, "file://"+t.TempDir(), nil)

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -197,20 +196,4 @@ func cutAfter(w http.ResponseWriter, text string, n int) {
 	io.WriteString(w, text[:min(n, len(text))])
 	w.(http.Flusher).Flush()
 	panic(http.ErrAbortHandler)
-}
-
-// noLeak fails the test if goroutines are left at its end. It is to be called first.
-func noLeak(t *testing.T) {
-	t.Helper()
-	before := runtime.NumGoroutine()
-	t.Cleanup(func() {
-		for range 200 {
-			if runtime.NumGoroutine() <= before {
-				return
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-		buf := make([]byte, 64<<10)
-		t.Errorf("%d goroutines are left of %d:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
-	})
 }

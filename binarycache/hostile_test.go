@@ -20,6 +20,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"pix/binarycache"
+	"pix/internal/testenv"
 	"pix/nar"
 	"pix/narinfo"
 	"pix/nixhash"
@@ -349,7 +350,7 @@ func TestArchiveURLs(t *testing.T) {
 
 // With HTTP/2 there is one connection, however much is asked for at once.
 func TestHTTP2(t *testing.T) {
-	noLeak(t)
+	testenv.NoLeak(t)
 	f := newFake()
 	var paths []storepath.Path
 	for i := range 200 {

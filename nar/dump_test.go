@@ -14,6 +14,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"pix/internal/testenv"
 	"pix/nar"
 	"pix/nixhash"
 )
@@ -133,7 +134,7 @@ func TestDumpFilter(t *testing.T) {
 }
 
 func TestDumpErrors(t *testing.T) {
-	noLeak(t)
+	testenv.NoLeak(t)
 	path := t.TempDir()
 	deep := filepath.Join(path, "deep")
 	os.MkdirAll(deep+strings.Repeat("/d", 63), 0o777)
@@ -190,7 +191,7 @@ type growingInfo struct {
 func (i growingInfo) Size() int64 { return i.FileInfo.Size() - int64(i.by) }
 
 func TestDumpChangingSize(t *testing.T) {
-	noLeak(t)
+	testenv.NoLeak(t)
 	for _, size := range []int{1, 8, 1000, 256<<10 - 104, 1 << 20} {
 		for _, by := range []int{-1, 0, 1, size} {
 			fsys := growingFS{fstest.MapFS{"f": {Data: make([]byte, size)}}, by}
@@ -243,7 +244,7 @@ func largeTree(t *testing.T) string {
 
 // When the destination fails, the reading half ends, and Dump says why.
 func TestDumpToBrokenWriter(t *testing.T) {
-	noLeak(t)
+	testenv.NoLeak(t)
 	path := largeTree(t)
 	boom := errors.New("boom")
 	for _, left := range []int{0, 1 << 20, 5 << 20} {
@@ -258,7 +259,7 @@ type funcWriter func(p []byte) (int, error)
 func (f funcWriter) Write(p []byte) (int, error) { return f(p) }
 
 func TestDumpCancelled(t *testing.T) {
-	noLeak(t)
+	testenv.NoLeak(t)
 	path := largeTree(t)
 	cause := errors.New("somebody pressed a key")
 	for at := range 5 {
@@ -283,7 +284,7 @@ func TestDumpCancelled(t *testing.T) {
 
 // A panic of the caller's own code arrives at the caller, whichever half it is in.
 func TestDumpPanics(t *testing.T) {
-	noLeak(t)
+	testenv.NoLeak(t)
 	path := largeTree(t)
 	for what, call := range map[string]func(){
 		"the filter": func() {

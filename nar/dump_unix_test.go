@@ -12,13 +12,14 @@ import (
 	"syscall"
 	"testing"
 
+	"pix/internal/testenv"
 	"pix/nar"
 )
 
 // What an archive cannot hold is an error, unless the filter leaves it out. A pipe is
 // never opened, since that would wait for ever.
 func TestDumpUnsupported(t *testing.T) {
-	noLeak(t)
+	testenv.NoLeak(t)
 	path := t.TempDir()
 	if err := syscall.Mkfifo(filepath.Join(path, "pipe"), 0o666); err != nil {
 		t.Fatal(err)

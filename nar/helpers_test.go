@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"pix/nar"
 	"pix/wire"
@@ -213,22 +211,6 @@ func wantBad(t *testing.T, what string, err error, offset int64, reason string) 
 	} else if offset >= 0 && bad.Offset != offset || !strings.Contains(err.Error(), reason) {
 		t.Errorf("%s: %v, want offset %d and %q", what, err, offset, reason)
 	}
-}
-
-// noLeak fails the test if goroutines are left at its end.
-func noLeak(t *testing.T) {
-	t.Helper()
-	before := runtime.NumGoroutine()
-	t.Cleanup(func() {
-		for range 200 {
-			if runtime.NumGoroutine() <= before {
-				return
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-		buf := make([]byte, 64<<10)
-		t.Errorf("%d goroutines are left of %d:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
-	})
 }
 
 func equal(t *testing.T, what string, got, want []byte) {

@@ -114,7 +114,7 @@ func TestReaderNeedsNoMore(t *testing.T) {
 }
 
 func TestReaderLeftEarly(t *testing.T) {
-	noLeak(t)
+	testenv.NoLeak(t)
 	r := nar.NewReader(bytes.NewReader(sample))
 	for e := range r.All() {
 		if e.Name == "hello" {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"pix/internal/testenv"
 	"pix/nar"
 	"pix/nixhash"
 )
@@ -345,7 +346,7 @@ func TestRestoreCheckFails(t *testing.T) {
 }
 
 func TestRestoreCancelled(t *testing.T) {
-	noLeak(t)
+	testenv.NoLeak(t)
 	cause := errors.New("somebody pressed a key")
 	large := archive(nar.Magic, dir(in("a", file("x")...), in("b", file(strings.Repeat("x", 3<<20))...), in("c", file("x")...)))
 	for at := range 8 {
