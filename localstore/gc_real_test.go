@@ -48,25 +48,25 @@ func newGCWorld(t *testing.T, suite string) *gcWorld {
 	if err := os.WriteFile(d.HostPath("/tmp/default.nix"), []byte(gcExpression), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	set := func(name, path string) {
-		p, err := storepath.Parse(path)
+	attrs := []string{"a", "b", "c", "z", "loose"}
+	instantiate, realise := []string{"nix-instantiate", "/tmp/default.nix"}, []string{"nix-store", "--realise"}
+	for _, attr := range attrs {
+		instantiate = append(instantiate, "-A", attr)
+	}
+	add := []string{"nix-store", "--add"}
+	for _, name := range []string{"one", "two", "dead"} {
+		if err := os.WriteFile(d.HostPath("/tmp/"+name), []byte(strings.Repeat(name, 1000)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		add = append(add, "/tmp/"+name)
+	}
+	drvs := strings.Fields(runLocal(t, d, instantiate...))
+	for _, line := range slices.Concat(drvs, strings.Fields(runLocal(t, d, append(realise, drvs...)...)), strings.Fields(runLocal(t, d, add...))) {
+		p, err := storepath.Parse(line)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.paths[name] = p
-	}
-	for _, attr := range []string{"a", "b", "c", "z", "loose"} {
-		set(attr+".drv", strings.TrimSpace(runLocal(t, d, "nix-instantiate", "/tmp/default.nix", "-A", attr)))
-		for _, line := range strings.Fields(runLocal(t, d, "nix-store", "--realise", string(w.paths[attr+".drv"]))) {
-			p, err := storepath.Parse(line)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.paths[p.Name()] = p
-		}
-	}
-	for _, name := range []string{"one", "two", "dead"} {
-		w.paths[name] = addFile(t, d, name, strings.Repeat(name, 1000))
+		w.paths[p.Name()] = p
 	}
 
 	// What is not valid: remains of objects, lock files, and what nobody knows.
