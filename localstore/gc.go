@@ -162,11 +162,11 @@ func (c *collection) findLive(ctx context.Context) error {
 	var roots []store.Root
 	if !c.opts.IgnoreLiveness {
 		var err error
-		if roots, err = findRootsNoTemp(ctx, c.layout); err != nil {
+		if roots, err = findRootsNoTemp(ctx, c.layout, true); err != nil {
 			return err
 		}
 	}
-	temporary, err := findTempRoots(ctx, c.layout)
+	temporary, err := findTempRoots(ctx, c.layout, true)
 	if err != nil {
 		return err
 	}
@@ -198,8 +198,8 @@ func (c *collection) findLive(ctx context.Context) error {
 }
 
 // findRootsNoTemp returns all roots that are not temporary, valid or not.
-func findRootsNoTemp(ctx context.Context, l layout) ([]store.Root, error) {
-	permanent, err := findPermRoots(ctx, l)
+func findRootsNoTemp(ctx context.Context, l layout, tidy bool) ([]store.Root, error) {
+	permanent, err := findPermRoots(ctx, l, tidy)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -189,8 +190,21 @@ func TestKeepingReadOnly(t *testing.T) {
 	if err := s.AddTempRoot(t.Context(), paths[0]); err != nil {
 		t.Error(err)
 	}
+	// What is stale stays.
+	left := []string{filepath.Join(s.tempRoots(), "99999999"), filepath.Join(s.autoRoots(), "link")}
+	if err := os.WriteFile(left[0], []byte(string(paths[0])+"\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceSymlink("/nowhere", left[1]); err != nil {
+		t.Fatal(err)
+	}
 	if roots, err := s.FindRoots(t.Context()); err != nil || len(roots) > 0 {
 		t.Error(roots, err)
+	}
+	for _, name := range left {
+		if _, err := os.Lstat(name); err != nil {
+			t.Error(err)
+		}
 	}
 	if remain, lines := verify(t, s, true, false); remain {
 		t.Errorf("verified: %q", lines)

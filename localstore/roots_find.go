@@ -15,9 +15,9 @@ import (
 //
 // There, a symlink into the store is a root. A symlink to a symlink into the store is one too,
 // named after the second (an indirect root), and so is a regular file that has the name of a
-// store path. Links in gcroots/auto whose target is gone are removed.
-func findPermRoots(ctx context.Context, l layout) ([]store.Root, error) {
-	finder := permRootFinder{ctx: ctx, layout: l}
+// store path. With tidy, links in gcroots/auto whose target is gone are removed.
+func findPermRoots(ctx context.Context, l layout, tidy bool) ([]store.Root, error) {
+	finder := permRootFinder{ctx: ctx, layout: l, tidy: tidy}
 	for _, dir := range []string{l.gcRoots(), l.profiles()} {
 		if err := finder.dir(dir); err != nil {
 			return nil, err
@@ -29,6 +29,7 @@ func findPermRoots(ctx context.Context, l layout) ([]store.Root, error) {
 type permRootFinder struct {
 	ctx    context.Context
 	layout layout
+	tidy   bool
 	roots  []store.Root
 }
 
@@ -75,7 +76,7 @@ func (f *permRootFinder) symlink(name string) error {
 	st, err := os.Lstat(target)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		if isBelow(f.layout.autoRoots(), name) {
+		if f.tidy && isBelow(f.layout.autoRoots(), name) {
 			say(f.ctx, "removing stale link from '%s' to '%s'", name, target)
 			return ignoreMissing(os.Remove(name))
 		}

@@ -282,7 +282,7 @@ func TestFindPermRootsReal(t *testing.T) {
 		if err := os.Symlink("/tmp/gone", gone); err != nil {
 			t.Errorf("Nix did not remove a stale link: %v", err)
 		}
-		got, err := findPermRoots(t.Context(), l)
+		got, err := findPermRoots(t.Context(), l, true)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,14 +43,14 @@ func (s *Store) AddPermRoot(ctx context.Context, path storepath.Path, link strin
 //
 // A link in gcroots/auto that leads nowhere is deleted.
 func (s *Store) FindRoots(ctx context.Context) ([]store.Root, error) {
-	roots, err := findRootsNoTemp(ctx, s.layout)
+	roots, err := findRootsNoTemp(ctx, s.layout, !s.opts.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
 	if roots, err = s.validRoots(ctx, roots); err != nil {
 		return nil, err
 	}
-	temporary, err := findTempRoots(ctx, s.layout)
+	temporary, err := findTempRoots(ctx, s.layout, !s.opts.ReadOnly)
 	if err != nil {
 		return nil, err
 	}

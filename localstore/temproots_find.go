@@ -14,8 +14,8 @@ import (
 )
 
 // findTempRoots returns the temporary roots of all processes that live, this one among them, valid or
-// not. Files whose process has ended are removed.
-func findTempRoots(ctx context.Context, l layout) ([]store.Root, error) {
+// not. With tidy, files whose process has ended are removed.
+func findTempRoots(ctx context.Context, l layout, tidy bool) ([]store.Root, error) {
 	entries, err := os.ReadDir(l.tempRoots())
 	if err != nil {
 		return nil, ignoreMissing(err)
@@ -30,7 +30,7 @@ func findTempRoots(ctx context.Context, l layout) ([]store.Root, error) {
 		if pid == "" {
 			continue // Nix skips hidden files only, and fails with the others
 		}
-		text, err := readTempRoots(ctx, filepath.Join(l.tempRoots(), name))
+		text, err := readTempRoots(ctx, filepath.Join(l.tempRoots(), name), tidy)
 		if err != nil {
 			return nil, err
 		}
@@ -53,8 +53,12 @@ func findTempRoots(ctx context.Context, l layout) ([]store.Root, error) {
 
 // readTempRoots returns what a process has written, or nothing if it has ended. That shows in
 // the lock, which a process has for as long as it lives.
-func readTempRoots(ctx context.Context, name string) (text []byte, err error) {
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
+func readTempRoots(ctx context.Context, name string, tidy bool) (text []byte, err error) {
+	flag := os.O_RDONLY
+	if tidy {
+		flag = os.O_RDWR
+	}
+	f, err := os.OpenFile(name, flag, 0)
 	if err != nil {
 		return nil, ignoreMissing(err)
 	}
@@ -65,6 +69,9 @@ func readTempRoots(ctx context.Context, name string) (text []byte, err error) {
 	}
 	if !stale {
 		return io.ReadAll(f)
+	}
+	if !tidy {
+		return nil, nil
 	}
 	say(ctx, "removing stale temporary roots file '%s'", name)
 	if err := ignoreMissing(os.Remove(name)); err != nil {

@@ -93,7 +93,7 @@ func processFile(l layout) string { return filepath.Join(l.tempRoots(), fmt.Spri
 
 func tempRootsOf(t testing.TB, l layout) []string {
 	t.Helper()
-	roots, err := findTempRoots(t.Context(), l)
+	roots, err := findTempRoots(t.Context(), l, true)
 	if err != nil {
 		t.Fatal(err)
 	}
