@@ -70,6 +70,7 @@ func (d *deleter) deleteOneByOne(ctx context.Context) error {
 				return err
 			}
 		}
+		d.tell(ctx, batch)
 		if d.freed > d.opts.MaxFreed {
 			return errGCLimit
 		}
@@ -104,9 +105,18 @@ func (d *deleter) deleteInBatches(ctx context.Context) error {
 					return context.Cause(ctx)
 				}
 			}
+			d.tell(ctx, batch)
 		}
 	})
 	return group.Wait()
+}
+
+// tell tells of victims, when others see to their deletion: whoever is told may take his time, and
+// whoever waits for a path to be gone does not wait for that.
+func (d *deleter) tell(ctx context.Context, batch []victim) {
+	for _, v := range batch {
+		say(ctx, "deleting '%s'", d.name(v))
+	}
 }
 
 // next returns the next victims, at most n, which are invalid now: nil when none are left.
@@ -125,9 +135,6 @@ func (d *deleter) next(ctx context.Context, n int) ([]victim, error) {
 			return nil, err
 		}
 		if len(batch) > 0 {
-			for _, v := range batch {
-				say(ctx, "deleting '%s'", d.name(v))
-			}
 			return batch, nil
 		}
 	}
@@ -169,16 +176,23 @@ func (d *deleter) choose(n int) (batch []victim) {
 func (d *deleter) invalidate(ctx context.Context, batch []victim) ([]victim, error) {
 	var spared []victim
 	err := d.write(ctx, func(c *conn) error {
+		spared = nil
 		for _, v := range batch {
 			if v.place >= 0 {
 				if err := c.exec("delete from ValidPaths where id = ?", d.graph.ids[v.place]); err != nil {
 					return err
 				}
+				if c.db.Changes() == 1 {
+					continue
+				}
+			}
+			if valid, err := d.isValid(c, v); err != nil {
+				return err
+			} else if valid {
+				spared = append(spared, v)
 			}
 		}
-		var err error
-		spared, err = d.stillValid(c, batch)
-		return err
+		return nil
 	})
 	if errors.As(err, new(*DatabaseError)) && ctx.Err() == nil {
 		// Perhaps something refers to one of them that did not when we looked.
@@ -190,50 +204,43 @@ func (d *deleter) invalidate(ctx context.Context, batch []victim) ([]victim, err
 	return d.without(ctx, batch, spared), nil
 }
 
-// stillValid returns what is valid though it should not be: somebody has registered it after
-// we looked, and has not told us.
-func (d *deleter) stillValid(c *conn, batch []victim) (spared []victim, err error) {
-	for _, v := range batch {
-		if v.place < 0 && v.path == "" {
-			continue
-		}
-		path := v.path
-		if v.place >= 0 {
-			path = d.graph.paths[v.place]
-		}
-		_, valid, err := c.pathID(path)
-		if err != nil {
-			return nil, err
-		}
-		if valid {
-			spared = append(spared, v)
-		}
+// isValid reports whether something is valid though it should not be: somebody has registered it
+// after we looked, and has not told us.
+func (d *deleter) isValid(c *conn, v victim) (bool, error) {
+	path := v.path
+	if v.place >= 0 {
+		path = d.graph.paths[v.place]
 	}
-	return spared, nil
+	if path == "" {
+		return false, nil
+	}
+	_, valid, err := c.pathID(path)
+	return valid, err
 }
 
 // invalidateSingly makes each of a batch invalid that can be, and returns the others.
 func (d *deleter) invalidateSingly(ctx context.Context, batch []victim) (spared []victim, err error) {
 	for _, v := range batch {
-		var valid []victim
-		err := d.write(ctx, func(c *conn) error {
+		valid := false
+		err := d.write(ctx, func(c *conn) (err error) {
 			if v.place >= 0 {
 				if err := c.invalidate(d.Store.dir, d.graph.paths[v.place]); err != nil {
 					return err
 				}
 			}
-			var err error
-			valid, err = d.stillValid(c, []victim{v})
+			valid, err = d.isValid(c, v)
 			return err
 		})
 		var inUse *InUseError
 		if errors.As(err, &inUse) {
 			say(ctx, "%v", inUse)
-			valid = []victim{v}
+			valid = true
 		} else if err != nil {
 			return nil, err
 		}
-		spared = append(spared, valid...)
+		if valid {
+			spared = append(spared, v)
+		}
 	}
 	return spared, nil
 }
