@@ -53,7 +53,7 @@ func TestWipedWhileAdding(t *testing.T) {
 	if paths, err := other.QueryAllValidPaths(t.Context()); err != nil || len(paths) != 1 || paths[0] != path {
 		t.Errorf("another who opens it sees %v, %v", paths, err)
 	}
-	roots, err := findTempRoots(t.Context(), s.layout)
+	roots, err := findTempRoots(t.Context(), s.layout, true)
 	kept := false
 	for _, r := range roots {
 		kept = kept || r.Path == path
