@@ -1,9 +1,8 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
-	"slices"
+	"sort"
 
 	"pix/derivation"
 	"pix/protocol"
@@ -37,7 +36,7 @@ func (c *Conn) QuerySubstitutablePathInfo(ctx context.Context, path storepath.Pa
 // is [errors.ErrUnsupported].
 func (c *Conn) QuerySubstitutablePathInfos(ctx context.Context, paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
 	reply, err := ask[protocol.QuerySubstitutablePathInfosReply](ctx, c, &protocol.QuerySubstitutablePathInfosRequest{Paths: paths})
-	slices.SortFunc(reply.Infos, func(a, b store.SubstitutableInfo) int { return cmp.Compare(a.Path, b.Path) })
+	sort.Slice(reply.Infos, func(i, j int) bool { return reply.Infos[i].Path < reply.Infos[j].Path })
 	return reply.Infos, err
 }
 

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
+	"sort"
 	"strings"
 
 	"pix/nar"
@@ -96,7 +96,7 @@ func gitTree(ctx context.Context, root *os.Root, name string, a nixhash.Algorith
 			return nixhash.Hash{}, err
 		}
 	}
-	slices.SortFunc(entries, func(a, b gitEntry) int { return strings.Compare(a.name, b.name) })
+	sort.Slice(entries, func(i, j int) bool { return entries[i].name < entries[j].name })
 	var list strings.Builder
 	for _, e := range entries {
 		fmt.Fprintf(&list, "%o %s\x00%s", e.mode, strings.TrimSuffix(e.name, "/"), e.hash.Digest())

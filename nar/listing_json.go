@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -196,6 +196,6 @@ func (n *jsonNode) addEntries(dir *Listing, depth int) error {
 		}
 		dir.Entries = append(dir.Entries, l)
 	}
-	slices.SortFunc(dir.Entries, func(a, b Listing) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(dir.Entries, func(i, j int) bool { return dir.Entries[i].Name < dir.Entries[j].Name })
 	return nil
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"pix/nixhash"
@@ -354,11 +354,10 @@ type entry[K ~string, V any] struct {
 // mapping codes a map: a list, sorted by key. It may come in any order; of entries with
 // the same key, the last counts.
 func mapping[K ~string, V any](c *codec, field string, m *map[K]V, element func(*entry[K, V])) {
-	var l []entry[K, V]
-	for k, v := range *m {
-		l = append(l, entry[K, V]{k, v})
+	l := make([]entry[K, V], 0, len(*m))
+	for _, k := range slices.Sorted(maps.Keys(*m)) {
+		l = append(l, entry[K, V]{k, (*m)[k]})
 	}
-	slices.SortFunc(l, func(a, b entry[K, V]) int { return strings.Compare(string(a.key), string(b.key)) })
 	list(c, field, &l, element)
 	if c.encoding() {
 		return

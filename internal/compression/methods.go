@@ -86,7 +86,7 @@ func Encode(method string, dst io.Writer, level int) (io.WriteCloser, error) {
 		if level == 0 {
 			level = brotli.DefaultCompression
 		}
-		return brotli.NewWriterLevel(dst, level), nil
+		return brotli.NewWriterV2(dst, level), nil
 	}
 	return nil, &MethodError{method, "compressing"}
 }
