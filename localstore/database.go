@@ -64,14 +64,14 @@ func openDatabase(ctx context.Context, file string, opts *Options, create bool) 
 		return nil, err
 	}
 	if err := c.setUp(create); err != nil {
-		c.db.Close()
+		c.close()
 		return nil, err
 	}
 	d.flags &^= sqlite.OpenCreate
 	d.writer = make(chan *conn, 1)
 	d.writer <- c
 	if d.identity, err = os.Stat(file); err != nil {
-		c.db.Close()
+		c.close()
 		return nil, err
 	}
 	d.infos = openInfoCache(file)
@@ -87,8 +87,11 @@ func (d *database) openReadOnly(ctx context.Context) (err error) {
 	d.flags = sqlite.OpenReadOnly | sqlite.OpenURI
 	d.pragmas = "pragma foreign_keys = 1;"
 	probe := func(c *conn) error { return c.exec("select count(*) from sqlite_schema") }
-	d.infos = openInfoCache(d.file)
+	d.infos = new(infoCache)
 	err = d.read(ctx, probe)
+	if err == nil {
+		d.infos = openInfoCache(d.file)
+	}
 	if code := sqlite.ErrCode(err).ToPrimary(); code != sqlite.ResultCantOpen && code != sqlite.ResultReadOnly {
 		return err
 	}
@@ -104,17 +107,25 @@ func (d *database) openReadOnly(ctx context.Context) (err error) {
 
 // connect opens one more connection.
 func (d *database) connect(ctx context.Context) (*conn, error) {
+	joinOpenDB(d.file)
 	db, err := sqlite.OpenConn(d.uri, d.flags)
 	c := &conn{db, d.file, ctx}
 	if err != nil {
+		leaveOpenDB(d.file)
 		return nil, &DatabaseError{d.file, err}
 	}
 	db.SetBusyTimeout(0) // who waits can be cancelled: see [conn.query]
 	if err := c.script(d.pragmas); err != nil {
-		db.Close()
+		c.close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// close closes the connection.
+func (c *conn) close() error {
+	defer leaveOpenDB(c.file)
+	return c.db.Close()
 }
 
 // setUp makes the log that is written ahead, and with create the tables.
@@ -177,7 +188,7 @@ func (d *database) returnWriter(c *conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		c.db.Close()
+		c.close()
 		return
 	}
 	d.writer <- c
@@ -228,7 +239,7 @@ func (d *database) returnReader(c *conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		c.db.Close()
+		c.close()
 	} else {
 		c.ctx = nil
 		d.idle = append(d.idle, c)
@@ -269,13 +280,13 @@ func (d *database) close() error {
 	d.infos.close()
 	var errs []error
 	for _, c := range d.idle {
-		errs = append(errs, c.db.Close())
+		errs = append(errs, c.close())
 	}
 	d.idle = nil
 	if d.writer != nil {
 		select {
 		case c := <-d.writer:
-			errs = append(errs, c.db.Close())
+			errs = append(errs, c.close())
 		default:
 		}
 		close(d.writer)

@@ -155,20 +155,19 @@ func (e *AliveError) Error() string {
 // findLive finds the roots, and marks what they need.
 //
 // The order matters. Temporary roots that come later come through the socket. A process that
-// ended before they were read has registered what it wanted to, and the graph, which is read
-// after that, has it.
+// ended before they were read has made the lasting roots that it wanted to, and registered the
+// paths: both are read after that.
 func (c *collection) findLive(ctx context.Context) error {
 	say(ctx, "finding garbage collector roots...")
-	var roots []store.Root
-	if !c.opts.IgnoreLiveness {
-		var err error
-		if roots, err = findRootsNoTemp(ctx, c.layout, true); err != nil {
-			return err
-		}
-	}
 	temporary, err := findTempRoots(ctx, c.layout, true)
 	if err != nil {
 		return err
+	}
+	var roots []store.Root
+	if !c.opts.IgnoreLiveness {
+		if roots, err = findRootsNoTemp(ctx, c.layout, true); err != nil {
+			return err
+		}
 	}
 	c.temp = make(map[string]bool)
 	for _, r := range temporary {

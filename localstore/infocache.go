@@ -1,11 +1,8 @@
 package localstore
 
 import (
-	"os"
 	"slices"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"pix/store"
 	"pix/storepath"
@@ -39,29 +36,14 @@ type walState [walHeader]byte
 
 // openInfoCache returns the cache of a database that is open, and stays so.
 func openInfoCache(database string) *infoCache {
-	c := new(infoCache)
-	f, err := os.Open(database + "-shm")
-	if err != nil {
-		return c
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || info.Size() < 2*walHeader {
-		return c
-	}
-	if c.index, err = unix.Mmap(int(f.Fd()), 0, 2*walHeader, unix.PROT_READ, unix.MAP_SHARED); err != nil {
-		c.index = nil
-	}
-	return c
+	return &infoCache{index: openWALIndex(database, 2*walHeader)}
 }
 
 // close lets go of the index.
 func (c *infoCache) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.index != nil {
-		unix.Munmap(c.index)
-		c.index, c.infos = nil, nil
-	}
+	c.index, c.infos = nil, nil
 }
 
 // state returns at which transaction the database is. It is not ok while one is being written.

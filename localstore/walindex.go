@@ -1,0 +1,89 @@
+package localstore
+
+import (
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A walIndex is the beginning of SQLite's index of the write-ahead log, the file with -shm after
+// the database's name, in memory.
+//
+// The system has a trap here. The locks of SQLite belong to the process and the file, and when
+// the process closes any descriptor of that file, whoever opened it, all of them are gone:
+// another process then takes itself for the only one, and truncates the index under us. So a
+// file that was opened here stays open as long as the process has a connection to the database.
+// See "How To Corrupt An SQLite Database File", 2.2, in SQLite's documentation.
+type walIndex struct {
+	file   *os.File
+	header []byte
+}
+
+// An openDB is a database that this process has open, by one connection or more.
+type openDB struct {
+	users   int
+	indexes []walIndex // more than one if the database was deleted and made again
+}
+
+var openDBs = struct {
+	sync.Mutex
+	of map[string]*openDB // by the name of the database
+}{of: make(map[string]*openDB)}
+
+// joinOpenDB is for one more connection to a database, before it is opened.
+func joinOpenDB(database string) {
+	openDBs.Lock()
+	defer openDBs.Unlock()
+	o := openDBs.of[database]
+	if o == nil {
+		o = new(openDB)
+		openDBs.of[database] = o
+	}
+	o.users++
+}
+
+// leaveOpenDB is for a connection that was closed.
+func leaveOpenDB(database string) {
+	openDBs.Lock()
+	defer openDBs.Unlock()
+	o := openDBs.of[database]
+	if o.users--; o.users > 0 {
+		return
+	}
+	delete(openDBs.of, database)
+	for _, i := range o.indexes {
+		unix.Munmap(i.header)
+		i.file.Close()
+	}
+}
+
+// openWALIndex returns the first bytes of the index of a database, as they are now and will be,
+// until the last connection is closed; nil if it cannot be had.
+func openWALIndex(database string, size int) []byte {
+	openDBs.Lock()
+	defer openDBs.Unlock()
+	o := openDBs.of[database]
+	if o == nil {
+		return nil
+	}
+	named, err := os.Stat(database + "-shm")
+	if err != nil {
+		return nil
+	}
+	for _, i := range o.indexes {
+		if info, err := i.file.Stat(); err == nil && os.SameFile(info, named) {
+			return i.header
+		}
+	}
+	f, err := os.Open(database + "-shm")
+	if err != nil {
+		return nil
+	}
+	i := walIndex{file: f}
+	if info, err := f.Stat(); err == nil && info.Size() >= int64(size) {
+		i.header, _ = unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	}
+	o.indexes = append(o.indexes, i)
+	return i.header
+}
