@@ -89,8 +89,13 @@ func TestRootsWhileCollecting(t *testing.T) {
 		// Deleted are the last ones first, some hundreds at once.
 		if log, ok := e.(activity.Log); ok && log.Text == "deleting '"+string(last)+"'" {
 			middle = paths[1000]
-			if err := user.AddTempRoot(t.Context(), middle); err != nil {
-				t.Error(err)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			// The last one is being deleted just now. That goes on while we wait for it here.
+			for _, p := range []storepath.Path{middle, last} {
+				if err := user.AddTempRoot(ctx, p); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 	}))
