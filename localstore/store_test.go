@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -16,6 +17,9 @@ import (
 // open opens a store in a directory, until the test ends.
 func open(t testing.TB, opts Options) *Store {
 	t.Helper()
+	if opts.Root != "" {
+		testenv.RemoveStore(t, opts.Root)
+	}
 	s, err := Open(t.Context(), &opts)
 	if err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func sessions(text string) (all []session) {
 // compares what they print. With -update it writes that into the README.
 func TestReadme(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "bookworm"), nil)
-	bin := t.TempDir()
+	bin, data := t.TempDir(), t.TempDir()
 	if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, "pix"), ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -59,7 +59,7 @@ func TestReadme(t *testing.T) {
 		cmd := exec.Command("sh", "-c", s.command)
 		cmd.Dir = filepath.Dir(readme)
 		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "PIX_STORE=", "NIX_REMOTE=",
-			"NIX_STORE_DIR=", "NIX_DAEMON_SOCKET_PATH="+d.Socket, "GORACE=atexit_sleep_ms=0")
+			"NIX_STORE_DIR=", "XDG_DATA_HOME="+data, "NIX_DAEMON_SOCKET_PATH="+d.Socket, "GORACE=atexit_sleep_ms=0")
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		if err := cmd.Run(); err != nil {

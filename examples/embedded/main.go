@@ -1,0 +1,143 @@
+// Command embedded works where there is no Nix. It verifies the derivations of a real package
+// set, puts them into a store of its own, asks that store what it has, checks all of it, and
+// says why it stays when garbage is collected.
+//
+// The store is the one that the command pix uses on such a machine, below the user's data
+// directory, or with -root another. Nix can open it too.
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"pix"
+	"pix/derivation"
+	"pix/nar"
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+var (
+	root   = flag.String("root", "", "the directory of the store (default $XDG_DATA_HOME/pix)")
+	source = flag.String("source", "testdata/corepkgs", "a directory with derivations")
+)
+
+func main() {
+	log.SetFlags(0)
+	flag.Parse()
+	if err := run(context.Background(), cmp.Or(*root, dataDir()), *source, os.Stdout); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// dataDir returns where the command has its store.
+func dataDir() string {
+	home, _ := os.UserHomeDir()
+	return filepath.Join(cmp.Or(os.Getenv("XDG_DATA_HOME"), filepath.Join(home, ".local/share")), "pix")
+}
+
+func run(ctx context.Context, root, source string, out io.Writer) error {
+	if err := verifyDerivations(ctx, source, out); err != nil {
+		return err
+	}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return err
+	}
+	s, err := pix.Open(ctx, root, nil)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var list storepath.Path
+	// What is added is kept from collection as long as the session lasts; then the root does that.
+	err = store.InSession(ctx, s, func(s store.Store) error {
+		if list, err = add(ctx, s, source); err != nil {
+			return err
+		}
+		_, err = store.AddRoot(ctx, s, filepath.Join(root, "derivations"), list)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return tell(ctx, s, list, out)
+}
+
+// verifyDerivations checks that all paths in the derivations follow from what stands in them.
+func verifyDerivations(ctx context.Context, source string, out io.Writer) error {
+	dir := derivation.Directory(source)
+	files, err := dir.Files()
+	if err != nil {
+		return err
+	}
+	results, err := derivation.Verify(ctx, dir, files, nil)
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
+		if r.Status != derivation.Verified {
+			return fmt.Errorf("%s is not what it should be: %v", r.File, r.Problems)
+		}
+	}
+	fmt.Fprintf(out, "verified %d derivations\n", len(results))
+	return nil
+}
+
+// add adds a directory, and a file that lists it and so refers to it. It returns the path of
+// the latter.
+func add(ctx context.Context, s store.Store, source string) (storepath.Path, error) {
+	archive, w := io.Pipe()
+	go func() { w.CloseWithError(nar.Dump(ctx, w, source, nil)) }()
+	defer archive.Close()
+	adder, _ := store.As[store.Adder](s)
+	info, err := adder.AddToStore(ctx, "derivations", storepath.NAR, nixhash.SHA256, nil, archive, nil)
+	if err != nil {
+		return "", err
+	}
+	var list strings.Builder
+	names, err := derivation.Directory(source).Files()
+	for _, name := range names {
+		fmt.Fprintf(&list, "%s/%s\n", info.Path, name)
+	}
+	if err != nil {
+		return "", err
+	}
+	return store.AddText(ctx, s, "list", list.String(), []storepath.Path{info.Path})
+}
+
+// tell prints what the store says of a path and its closure.
+func tell(ctx context.Context, s store.Store, path storepath.Path, out io.Writer) error {
+	var last storepath.Path
+	for info, err := range store.Closure(ctx, s, path) {
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "added %s, %d bytes\n", info.Path, info.NARSize)
+		if info.Path != path {
+			last = info.Path
+		}
+	}
+	damaged, err := store.Verify(ctx, s, true, false)
+	if err != nil {
+		return err
+	}
+	if damaged {
+		return fmt.Errorf("the store is damaged")
+	}
+	fmt.Fprintln(out, "checked the contents of the store: all is as it was added")
+	why, err := store.ExplainLiveness(ctx, s, last)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s stays, for it is needed by %s, to which the root %q leads\n", last.Name(), why.Chain[0].Path.Name(), filepath.Base(why.Root.Link))
+	return nil
+}
