@@ -5,5 +5,34 @@
 // The database says which of them are valid: an object that is not registered is no more
 // than the rest of an attempt, whatever is in it. All else follows from that order: an object
 // is written and made canonical first, and registered last, in one transaction; and it is
-// taken out of the database first, and deleted last.
+// taken out of the database first, and deleted last. So whoever is killed at any moment leaves
+// a store behind in which all that is valid is whole.
+//
+// # Where things are
+//
+//	nix/store/HASH-NAME            an object
+//	nix/store/HASH-NAME.lock       held by whoever makes it
+//	nix/store/.links               files that several objects share
+//	nix/var/nix/db/db.sqlite       what is known of valid paths, references and outputs
+//	nix/var/nix/db/schema          the number of its schema, 10
+//	nix/var/nix/db/reserved        space that is given up when the disk is full
+//	nix/var/nix/db/big-lock        held by all who have the store open, against upgrades
+//	nix/var/nix/gcroots, profiles  links that keep paths from being collected
+//	nix/var/nix/temproots/PID      paths that a process needs for as long as it runs
+//	nix/var/nix/gc.lock            held by whoever collects garbage
+//	nix/var/log/nix/drvs           logs of builds
+//
+// The names in the database and in objects begin with the logical store directory, mostly
+// /nix/store, wherever the store lies.
+//
+// # In which order to read
+//
+// layout.go has the places, open.go makes them. database.go and conn.go are the connections to
+// SQLite, schema.go and realisations.go its tables. info.go and ask.go answer questions. place.go
+// is how an object gets its place, for add.go, add_nar.go and add_multiple.go, which are the ways
+// of adding; register.go makes it valid. pathlock.go, tempdir.go and temproots.go keep others away
+// meanwhile. The rest keeps the store in order: roots, garbage collection, links, verifying.
+//
+// Sources: src/libstore/local-store.cc, gc.cc, optimise-store.cc, schema.sql and
+// unix/pathlocks.cc in Nix.
 package localstore
