@@ -10,9 +10,9 @@ import (
 
 const (
 	// inboxRoom is how many bytes may wait to be read by an operation.
-	inboxRoom = 64 << 10
+	inboxRoom = 256 << 10
 	// readSize is how many bytes are read ahead at a time.
-	readSize = 32 << 10
+	readSize = 64 << 10
 	// watchDelay is how long an operation lasts before it is watched whether its client
 	// hangs up. Most are over by then, and need no goroutine but their own.
 	watchDelay = 3 * time.Millisecond
