@@ -156,7 +156,8 @@ func (e *AliveError) Error() string {
 //
 // The order matters. Temporary roots that come later come through the socket. A process that
 // ended before they were read has made the lasting roots that it wanted to, and registered the
-// paths: both are read after that.
+// paths: both are read after that. (Nix reads the lasting roots first, and misses those of a process
+// that makes one and ends between the two.)
 func (c *collection) findLive(ctx context.Context) error {
 	say(ctx, "finding garbage collector roots...")
 	temporary, err := findTempRoots(ctx, c.layout, true)

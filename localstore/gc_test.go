@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -222,5 +223,40 @@ func TestKeepingReadOnly(t *testing.T) {
 	}
 	if valid, err := s.QueryAllValidPaths(t.Context()); err != nil || len(valid) != 2 {
 		t.Errorf("%q, %v", valid, err)
+	}
+}
+
+// A process may make a permanent root of its temporary one, and end, while a collector looks for roots.
+func TestRootMadeWhileLooking(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	path := addTexts(t, s, 1, false)[0]
+	other, err := os.Create(filepath.Join(s.tempRoots(), "99999999"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if free, err := tryLock(other, lockExclusive); !free || err != nil {
+		t.Fatal(free, err)
+	}
+	if _, err := other.WriteString(string(path) + "\x00"); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceSymlink("/nowhere", filepath.Join(s.autoRoots(), "stale")); err != nil {
+		t.Fatal(err)
+	}
+	made := false
+	ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
+		// By now it is known what lies in gcroots.
+		if log, ok := e.(activity.Log); ok && strings.HasPrefix(log.Text, "removing stale link") {
+			rootTo(t, s.layout, "new", path)
+			other.Close()
+			made = true
+		}
+	}))
+	if _, err := s.CollectGarbage(ctx, deleteAll); err != nil || !made {
+		t.Fatal(made, err)
+	}
+	if valid, err := s.IsValidPath(t.Context(), path); !valid || err != nil {
+		t.Errorf("valid: %v, %v", valid, err)
 	}
 }

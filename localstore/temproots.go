@@ -23,7 +23,6 @@ type tempRoots struct {
 
 	mu       chan struct{}           // holds one value while somebody adds; a mutex that a context can leave
 	paths    map[storepath.Path]bool // what is safe
-	toGC     *collectorConn          // to the collector that runs, or ran last; nil if none did
 	isClosed bool
 }
 
@@ -81,18 +80,17 @@ func (r *tempRoots) protect(ctx context.Context, paths []storepath.Path) error {
 		if err != nil || !collecting {
 			return err
 		}
-		if r.toGC == nil {
-			if r.toGC, err = dialCollector(ctx, r.process.layout.gcSocket()); err != nil {
-				return err
-			}
+		conn, err := r.process.borrow(ctx)
+		if err != nil {
+			return err
 		}
-		if r.toGC != nil {
-			ended, err := r.toGC.send(ctx, paths)
+		if conn != nil {
+			ended, err := conn.send(ctx, paths)
 			if err == nil && !ended {
+				r.process.giveBack(conn)
 				return nil
 			}
-			r.toGC.close()
-			r.toGC = nil
+			conn.close()
 			if err != nil {
 				return err
 			}
@@ -113,9 +111,6 @@ func (r *tempRoots) close() error {
 		return nil
 	}
 	r.isClosed = true
-	if r.toGC != nil {
-		r.toGC.close()
-	}
 	return errors.Join(r.process.release(r.paths), r.process.leave())
 }
 
@@ -130,6 +125,7 @@ type processRoots struct {
 	file   *os.File               // in temproots, locked; nil before the first root
 	size   int64                  // of the file
 	gcLock *os.File               // to see whether a collector holds it; nil before the first root
+	toGC   []*collectorConn       // to the collector that runs, or ran last, and not in use
 	excess bool                   // the file has roots that nobody has any more
 }
 
@@ -184,7 +180,39 @@ func (p *processRoots) closeFiles() error {
 		errs = append(errs, p.gcLock.Close())
 	}
 	p.file, p.gcLock, p.size = nil, nil, 0
+	p.hangUp()
 	return errors.Join(errs...)
+}
+
+// borrow returns a connection to the collector, or nil if there is none that listens.
+//
+// Connections are kept for the next who needs one, until the collector ends: the collectors of Nix
+// 2.4 to 2.34 may crash when a client hangs up very soon after it came.
+func (p *processRoots) borrow(ctx context.Context) (*collectorConn, error) {
+	p.mu.Lock()
+	if n := len(p.toGC); n > 0 {
+		defer p.mu.Unlock()
+		conn := p.toGC[n-1]
+		p.toGC = p.toGC[:n-1]
+		return conn, nil
+	}
+	p.mu.Unlock()
+	return dialCollector(ctx, p.layout.gcSocket())
+}
+
+// giveBack is for who needs a borrowed connection no longer.
+func (p *processRoots) giveBack(conn *collectorConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.toGC = append(p.toGC, conn)
+}
+
+// hangUp closes the connections to a collector that has ended.
+func (p *processRoots) hangUp() {
+	for _, conn := range p.toGC {
+		conn.close()
+	}
+	p.toGC = nil
 }
 
 // record writes roots into the file.
@@ -281,6 +309,7 @@ func (p *processRoots) isCollecting() (bool, error) {
 	if err != nil || !free {
 		return !free, err
 	}
+	p.hangUp()
 	return false, unlock(p.gcLock)
 }
 
