@@ -279,7 +279,8 @@ func keepRoots(ctx context.Context, open func() *daemon.Pool, a *answers) {
 	a.must("FindRoots", roots, err)
 }
 
-// beRefused asks for a path of a store directory that the daemon does not have.
+// beRefused asks for a path of a store directory that the daemon does not have. It asks once:
+// whether the client notices that the daemon hangs up before it asks again is a matter of timing.
 func beRefused(ctx context.Context, open func() *daemon.Pool, a *answers) {
 	p := open()
 	path := storepath.Dir("/other/store")
@@ -287,10 +288,8 @@ func beRefused(ctx context.Context, open func() *daemon.Pool, a *answers) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	for range 2 {
-		if a.note("EnsurePath", nil, p.EnsurePath(ctx, other)) {
-			a.t.Error("no error")
-		}
+	if a.note("EnsurePath", nil, p.EnsurePath(ctx, other)) {
+		a.t.Error("no error")
 	}
 }
 

@@ -11,9 +11,10 @@ import (
 // A conn is a connection to the database, for one goroutine at a time. Statements are
 // prepared once for each connection, and found again by their text.
 type conn struct {
-	db   *sqlite.Conn
-	file string
-	ctx  context.Context // of who uses it
+	db     *sqlite.Conn
+	joined *openDB
+	file   string
+	ctx    context.Context // of who uses it
 }
 
 // query runs a statement and calls row with each row of the result. The arguments are

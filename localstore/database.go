@@ -107,11 +107,11 @@ func (d *database) openReadOnly(ctx context.Context) (err error) {
 
 // connect opens one more connection.
 func (d *database) connect(ctx context.Context) (*conn, error) {
-	joinOpenDB(d.file)
+	joined := joinOpenDB(d.file)
 	db, err := sqlite.OpenConn(d.uri, d.flags)
-	c := &conn{db, d.file, ctx}
+	c := &conn{db, joined, d.file, ctx}
 	if err != nil {
-		leaveOpenDB(d.file)
+		joined.leave()
 		return nil, &DatabaseError{d.file, err}
 	}
 	db.SetBusyTimeout(0) // who waits can be cancelled: see [conn.query]
@@ -124,7 +124,7 @@ func (d *database) connect(ctx context.Context) (*conn, error) {
 
 // close closes the connection.
 func (c *conn) close() error {
-	defer leaveOpenDB(c.file)
+	defer c.joined.leave()
 	return c.db.Close()
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
+	"time"
 
 	"pix/store"
 	"pix/storepath"
@@ -56,7 +58,10 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.server.close()) }()
-	if err := c.run(ctx); err != nil {
+	err = c.run(ctx)
+	err = errors.Join(err, c.server.stopListening())
+	c.awaitWritten(ctx)
+	if err != nil {
 		return nil, err
 	}
 	slices.Sort(c.result.Paths)
@@ -65,6 +70,12 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 
 // lockForCollection takes gc.lock alone.
 func (s *Store) lockForCollection(ctx context.Context) (*os.File, error) {
+	// From when the lock is taken there must be a socket: see [serveRoots].
+	if _, err := os.Lstat(s.gcSocket()); errors.Is(err, fs.ErrNotExist) {
+		if err := makeDeadSocket(s.gcSocket(), false); err != nil {
+			return nil, err
+		}
+	}
 	f, err := openGCLock(s.layout)
 	if err != nil {
 		return nil, err
@@ -133,6 +144,30 @@ func (c *collection) run(ctx context.Context) error {
 		return &AliveError{plan.alive}
 	}
 	return c.cleanUp(ctx)
+}
+
+// awaitWritten waits until those who told of roots have them in their files, where the next
+// collection looks for them. Nix writes a root there only when it has been told that the root is safe; if
+// this collection ended and the next began in between, it would not be. One who does not write at
+// all is waited for no longer than a second.
+func (c *collection) awaitWritten(ctx context.Context) {
+	const longest, pause = time.Second, 2 * time.Millisecond
+	for deadline := time.Now().Add(longest); time.Now().Before(deadline); {
+		if !c.server.unwritten(nil) {
+			return // nobody has told anything
+		}
+		roots, err := findTempRoots(ctx, c.layout, false)
+		if err != nil {
+			return
+		}
+		written := make(map[string]bool, len(roots))
+		for _, r := range roots {
+			written[r.Path.HashPart()] = true
+		}
+		if !c.server.unwritten(written) || sleep(ctx, pause) != nil {
+			return
+		}
+	}
 }
 
 // cleanUp deletes what is useless once objects are deleted.

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -21,46 +19,41 @@ import (
 // appended to its name, such as a lock file, lives as long.
 type rootsServer struct {
 	dir      storepath.Dir
+	socket   string
 	listener *net.UnixListener
+	accepted chan struct{} // closed when no more clients are accepted
 	serving  sync.WaitGroup
 
 	mu      sync.Mutex
-	changed sync.Cond       // deleting became less, or closed is true
-	roots   map[string]bool // hash parts
-	arrived []string        // those that came since take was last called
-	deleted map[string]bool // hash parts of what is being deleted just now
-	conns   map[*net.UnixConn]bool
+	changed sync.Cond                         // deleting became less, or closed is true
+	roots   map[string]bool                   // hash parts
+	arrived []string                          // those that came since take was last called
+	deleted map[string]bool                   // hash parts of what is being deleted just now
+	conns   map[*net.UnixConn]map[string]bool // the hash parts that each has told of
+	stopped bool                              // no new clients
 	closed  bool
 }
 
 // serveRoots begins to listen. The caller holds gc.lock exclusively, so nobody else listens.
+//
+// The socket takes the place of another one, so that there always is one: a client of Nix 2.8 that finds none
+// takes its root for safe, while one whose connection is refused looks again whether there is a collector.
 func serveRoots(l layout) (*rootsServer, error) {
-	socket := l.gcSocket()
-	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
-		return nil, err
-	}
-	if err := ignoreMissing(os.Remove(socket)); err != nil {
-		return nil, err
-	}
-	listener, err := withShortName(socket, func(name string) (*net.UnixListener, error) {
-		return net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
-	})
+	listener, err := listenAt(l.gcSocket())
 	if err != nil {
 		return nil, fmt.Errorf("listening for roots: %w", err)
 	}
-	listener.SetUnlinkOnClose(false) // by then, it may be that of the next collector
-	if err := os.Chmod(socket, 0o666); err != nil {
-		return nil, errors.Join(err, listener.Close())
-	}
 	s := &rootsServer{
 		dir:      l.dir,
+		socket:   l.gcSocket(),
 		listener: listener,
+		accepted: make(chan struct{}),
 		roots:    make(map[string]bool),
 		deleted:  make(map[string]bool),
-		conns:    make(map[*net.UnixConn]bool),
+		conns:    make(map[*net.UnixConn]map[string]bool),
 	}
 	s.changed.L = &s.mu
-	s.serving.Go(s.accept)
+	go s.accept()
 	return s, nil
 }
 
@@ -68,27 +61,24 @@ func serveRoots(l layout) (*rootsServer, error) {
 const maxRootConns = 1024
 
 func (s *rootsServer) accept() {
+	defer close(s.accepted)
 	for {
 		s.mu.Lock()
-		for len(s.conns) >= maxRootConns && !s.closed {
+		for len(s.conns) >= maxRootConns && !s.stopped {
 			s.changed.Wait()
 		}
+		stopped := s.stopped
 		s.mu.Unlock()
 		conn, err := s.listener.AcceptUnix()
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
+			if stopped || errors.Is(err, net.ErrClosed) {
 				return
 			}
-			time.Sleep(collectorPause) // no files left, say
+			time.Sleep(collectorPause) // no files left, say; or it is to stop
 			continue
 		}
 		s.mu.Lock()
-		if s.closed {
-			s.mu.Unlock()
-			conn.Close()
-			return
-		}
-		s.conns[conn] = true
+		s.conns[conn] = make(map[string]bool)
 		s.serving.Go(func() { s.serve(conn) })
 		s.mu.Unlock()
 	}
@@ -114,7 +104,7 @@ func (s *rootsServer) serve(conn *net.UnixConn) {
 		}
 		// As in Nix, what is no path is answered as well.
 		if path, err := s.dir.Parse(string(line[:len(line)-1])); err == nil {
-			if err := s.protect(path.HashPart()); err != nil {
+			if err := s.protect(conn, path.HashPart()); err != nil {
 				return
 			}
 		}
@@ -126,9 +116,10 @@ func (s *rootsServer) serve(conn *net.UnixConn) {
 
 // protect makes a root. If the path is being deleted just now, it waits until that is done, for
 // the client may create it again.
-func (s *rootsServer) protect(hashPart string) error {
+func (s *rootsServer) protect(conn *net.UnixConn, hashPart string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.conns[conn][hashPart] = true
 	if !s.roots[hashPart] {
 		s.roots[hashPart] = true
 		s.arrived = append(s.arrived, hashPart)
@@ -164,13 +155,47 @@ func (s *rootsServer) end(hashParts ...string) {
 	s.changed.Broadcast()
 }
 
-// close hangs up on all clients, and returns when nothing runs any more.
+// unwritten reports whether a client that is still there has told of a root which is not among
+// those.
+func (s *rootsServer) unwritten(hashParts map[string]bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, told := range s.conns {
+		for h := range told {
+			if !hashParts[h] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// stopListening takes no new clients. Those who have connected are all accepted first: to a
+// client that is turned away after that the system says "connection reset", which Nix 2.8 takes
+// for an answer.
+func (s *rootsServer) stopListening() error {
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return nil
+	}
+	s.stopped = true
+	s.mu.Unlock()
+	const drain = 5 * time.Millisecond // in which no client comes who could not connect any more
+	err := errors.Join(makeDeadSocket(s.socket, true), s.listener.SetDeadline(time.Now().Add(drain)))
+	s.changed.Broadcast()
+	<-s.accepted
+	return errors.Join(err, s.listener.Close())
+}
+
+// close hangs up on all clients, when what they have told is answered, and returns when nothing
+// runs any more.
 func (s *rootsServer) close() error {
+	err := s.stopListening()
 	s.mu.Lock()
 	s.closed = true
-	err := s.listener.Close()
 	for conn := range s.conns {
-		conn.Close()
+		conn.CloseRead() // what has come can still be read
 	}
 	s.changed.Broadcast()
 	s.mu.Unlock()

@@ -49,8 +49,9 @@ func (f *permRootFinder) dir(dir string) error {
 				return err
 			}
 		case fs.ModeSymlink:
-			if err := f.symlink(name); err != nil {
-				return f.unreadable(name, err)
+			// One that went away meanwhile, as the temporary names of links do, must not hide the others.
+			if err := f.unreadable(name, f.symlink(name)); err != nil {
+				return err
 			}
 		case 0:
 			if path, err := f.layout.dir.ParseBase(entry.Name()); err == nil {
@@ -103,9 +104,12 @@ func (f *permRootFinder) found(link, target string) {
 	}
 }
 
-// unreadable returns nil for the errors that will not go away by themselves: what we must not
+// unreadable returns nil for no error, and for the errors that will not go away by themselves: what we must not
 // read, or what is gone, is no root.
 func (f *permRootFinder) unreadable(name string, err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		say(f.ctx, "cannot read potential root '%s'", name)
 		return nil

@@ -2,6 +2,7 @@ package localstore
 
 import (
 	"os"
+	"path/filepath"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -22,36 +23,54 @@ type walIndex struct {
 
 // An openDB is a database that this process has open, by one connection or more.
 type openDB struct {
+	place   dbPlace
 	users   int
 	indexes []walIndex // more than one if the database was deleted and made again
 }
 
-var openDBs = struct {
-	sync.Mutex
-	of map[string]*openDB // by the name of the database
-}{of: make(map[string]*openDB)}
-
-// joinOpenDB is for one more connection to a database, before it is opened.
-func joinOpenDB(database string) {
-	openDBs.Lock()
-	defer openDBs.Unlock()
-	o := openDBs.of[database]
-	if o == nil {
-		o = new(openDB)
-		openDBs.of[database] = o
-	}
-	o.users++
+// A dbPlace is where a database is, however it is called: one directory may have several names.
+type dbPlace struct {
+	device, inode uint64 // of the directory
+	name          string // in it
 }
 
-// leaveOpenDB is for a connection that was closed.
-func leaveOpenDB(database string) {
+func placeOf(database string) dbPlace {
+	place := dbPlace{name: filepath.Base(database)}
+	var stat unix.Stat_t
+	if unix.Stat(filepath.Dir(database), &stat) == nil { // else there is nothing to be opened
+		place.device, place.inode = uint64(stat.Dev), uint64(stat.Ino)
+	}
+	return place
+}
+
+var openDBs = struct {
+	sync.Mutex
+	at map[dbPlace]*openDB
+}{at: make(map[dbPlace]*openDB)}
+
+// joinOpenDB is for one more connection to a database, before it is opened. Leave when it
+// is closed.
+func joinOpenDB(database string) *openDB {
 	openDBs.Lock()
 	defer openDBs.Unlock()
-	o := openDBs.of[database]
+	place := placeOf(database)
+	o := openDBs.at[place]
+	if o == nil {
+		o = &openDB{place: place}
+		openDBs.at[place] = o
+	}
+	o.users++
+	return o
+}
+
+// leave is for a connection that was closed.
+func (o *openDB) leave() {
+	openDBs.Lock()
+	defer openDBs.Unlock()
 	if o.users--; o.users > 0 {
 		return
 	}
-	delete(openDBs.of, database)
+	delete(openDBs.at, o.place)
 	for _, i := range o.indexes {
 		unix.Munmap(i.header)
 		i.file.Close()
@@ -63,7 +82,7 @@ func leaveOpenDB(database string) {
 func openWALIndex(database string, size int) []byte {
 	openDBs.Lock()
 	defer openDBs.Unlock()
-	o := openDBs.of[database]
+	o := openDBs.at[placeOf(database)]
 	if o == nil {
 		return nil
 	}
