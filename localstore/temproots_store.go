@@ -26,5 +26,9 @@ func (s *Store) addTempRoots(ctx context.Context, paths ...storepath.Path) error
 			return err
 		}
 	}
+	// What is added next must go into the store that is there now.
+	if _, err := s.database(ctx, false); err != nil {
+		return err
+	}
 	return s.temp.add(ctx, paths...)
 }

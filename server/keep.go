@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"pix/protocol"
@@ -70,12 +69,13 @@ func (c *conn) findRoots(ctx context.Context, _ *protocol.FindRootsRequest) (*pr
 	if err != nil || c.trusted {
 		return &protocol.FindRootsReply{Roots: roots}, err
 	}
-	shown := make([]store.Root, 0, len(roots))
+	shown, seen := make([]store.Root, 0, len(roots)), make(map[store.Root]bool)
 	for _, root := range roots {
 		if isOthers(root) {
 			root.Link = "{censored}"
 		}
-		if !slices.Contains(shown, root) {
+		if !seen[root] {
+			seen[root] = true
 			shown = append(shown, root)
 		}
 	}
