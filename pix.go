@@ -18,8 +18,8 @@
 //   - [pix/nixconf]: nix.conf;
 //   - [pix/server]: serving any store over the protocol;
 //   - [pix/store/memstore] and [pix/daemontest]: a store in memory, and a daemon for tests;
-//   - [pix/localstore]: the embedded store, in a directory;
 //   - [pix/binarycache]: binary caches;
+//   - [pix/localstore]: the embedded store, in a directory;
 //   - [pix/pixpkgs]: packages declared in Go.
 //
 // This package has [Open], which finds a store by its URI. The command
