@@ -263,10 +263,10 @@ nix-store -q --roots $top
 nix build --no-link $absent
 nix eval --raw --impure --expr "builtins.storePath \"$top\""
 nix eval --raw --impure --expr 'builtins.path { path = ./tree; name = "named"; }'
-nix-prefetch-url --print-path file:///root/work/hello
-nix-env --profile /root/work/profile --set $top
-nix-env --profile /root/work/profile --list-generations | wc -l
-nix-env --profile /root/work/profile --rollback
+nix-prefetch-url --print-path file:///root/try/hello
+nix-env --profile /root/try/profile --set $top
+nix-env --profile /root/try/profile --list-generations | wc -l
+nix-env --profile /root/try/profile --rollback
 @nix-store --gc --print-roots | grep -v /proc
 nix-collect-garbage 2> /dev/null | sed 's/^[0-9]* store/N store/'
 @nix-store --gc --print-live
@@ -274,7 +274,7 @@ nix-collect-garbage 2> /dev/null | sed 's/^[0-9]* store/N store/'
 
 // prepare makes the files of the conversation.
 const prepare = `
-mkdir -p /root/work/roots /root/logs && cd /root/work
+mkdir -p /root/try/roots /root/logs && cd /root/try
 printf 'hello world' > hello
 printf x > 'bad name'
 mkdir -p tree/sub && printf x > tree/sub/x && printf '#!/bin/sh\n' > tree/run && chmod +x tree/run && ln -s sub/x tree/link
@@ -305,10 +305,10 @@ func converse(t *testing.T, d *realnix.Daemon, client *realnix.Client, w *world)
 		}
 	}
 	client.MustRun(t, "sh", "-c", prepare)
-	must(os.WriteFile(d.HostPath("/root/work/export"), w.export, 0o666))
-	must(os.WriteFile(d.HostPath("/root/work/key"), w.key, 0o600))
-	must(os.WriteFile(d.HostPath("/root/work/large.nix"), []byte(largeNix), 0o666))
-	client.MustRun(t, "sh", "-c", "cd /root/work && (nix key convert-secret-to-public < key || nix-store --version) > key.pub 2>/dev/null")
+	must(os.WriteFile(d.HostPath("/root/try/export"), w.export, 0o666))
+	must(os.WriteFile(d.HostPath("/root/try/key"), w.key, 0o600))
+	must(os.WriteFile(d.HostPath("/root/try/large.nix"), []byte(largeNix), 0o666))
+	client.MustRun(t, "sh", "-c", "cd /root/try && (nix key convert-secret-to-public < key || nix-store --version) > key.pub 2>/dev/null")
 	var answers []answer
 	for line := range strings.Lines(conversation) {
 		line = strings.TrimSpace(line)
@@ -316,7 +316,7 @@ func converse(t *testing.T, d *realnix.Daemon, client *realnix.Client, w *world)
 		if command == "" {
 			continue
 		}
-		cmd := client.Command(context.Background(), "bash", "-c", "cd /root/work; set -o pipefail; "+command)
+		cmd := client.Command(context.Background(), "bash", "-c", "cd /root/try; set -o pipefail; "+command)
 		cmd.Env = append(cmd.Env, "absent=/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-absent", "NIX_PATH=", "PAGER=cat")
 		for name, path := range w.paths {
 			cmd.Env = append(cmd.Env, name+"="+path)
