@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/internal/parallel"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -126,13 +127,31 @@ func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCl
 // dump writes the archive of a valid path, and returns an error unless it is the right one.
 func (s *Store) dump(ctx context.Context, dst io.Writer, info *store.PathInfo) error {
 	h := nar.NewHasher(nixhash.SHA256)
-	if err := nar.Dump(ctx, io.MultiWriter(h, dst), s.object(info.Path), nil); err != nil {
+	if err := nar.Dump(ctx, &hashedWriter{h, dst}, s.object(info.Path), nil); err != nil {
 		return err
 	}
 	if got := h.Hash(); got != info.NARHash {
 		return &store.ModifiedError{Path: info.Path, Expected: info.NARHash, Got: got}
 	}
 	return nil
+}
+
+// A hashedWriter hashes what it writes. Large pieces it hashes while they are written.
+type hashedWriter struct {
+	hasher *nar.Hasher
+	dst    io.Writer
+}
+
+func (w *hashedWriter) Write(p []byte) (n int, err error) {
+	const large = 32 << 10
+	if len(p) < large {
+		w.hasher.Write(p)
+		return w.dst.Write(p)
+	}
+	err = parallel.Do(
+		func() error { _, err := w.hasher.Write(p); return err },
+		func() error { n, err = w.dst.Write(p); return err })
+	return n, err
 }
 
 // An archive is one that is being read, and dumped by another goroutine.

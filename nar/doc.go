@@ -36,8 +36,9 @@
 //
 // nar.go has the words, grammar.go the grammar above as a state machine, which
 // reader.go pulls and lister.go is pushed; encode.go is its reverse, for writer.go and
-// dump.go. The dump reads folders (folder*.go, names.go) while a second goroutine, the
-// only one in this package, uses what was read (pipeline.go). windows.go finds what may
+// dump.go. The dump reads folders (folder*.go, names.go) while a second goroutine
+// uses what was read (pipeline.go), and a restore hashes large pieces while it writes them
+// (restore.go); there are no others in this package. windows.go finds what may
 // be a hash part, for references.go and rewrite.go.
 //
 // Source of the format: src/libutil/archive.cc in Nix 2.34.

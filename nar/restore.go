@@ -9,6 +9,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+
+	"pix/internal/parallel"
 )
 
 // restoreBuffer is how many bytes of contents are written at a time.
@@ -22,7 +24,8 @@ type RestoreOptions struct {
 	Check func() error
 
 	// Tee is written the archive while it is read, and all of it before Check is called;
-	// nil if nobody wants it. Unlike an io.TeeReader around src it gets nothing of what
+	// nil if nobody wants it. It may be called on another goroutine, but never by two at
+	// once. Unlike an io.TeeReader around src it gets nothing of what
 	// follows the archive.
 	Tee io.Writer
 
@@ -324,19 +327,40 @@ func (r *restorer) contents(f *os.File) error {
 		if err != nil {
 			return err
 		}
-		if r.tee != nil {
-			if _, err := r.tee.Write(r.buf[:n]); err != nil {
-				return err
-			}
-		}
-		if _, err := f.Write(r.buf[:n]); err != nil {
-			return r.failed(err)
+		if err := r.writePiece(f, r.buf[:n]); err != nil {
+			return err
 		}
 		r.progress.Bytes += uint64(n)
 		if n == len(r.buf) {
 			r.report()
 		}
 	}
+}
+
+// parallelPiece is the size in bytes from which it is worth while to write a piece to the file
+// and to the tee at the same time.
+const parallelPiece = 32 << 10
+
+// writePiece writes a piece of a file's contents to the file, and to the tee.
+func (r *restorer) writePiece(f *os.File, piece []byte) error {
+	toFile := func() error {
+		_, err := f.Write(piece)
+		return r.failedOrNil(err)
+	}
+	if r.tee == nil {
+		return toFile()
+	}
+	toTee := func() error {
+		_, err := r.tee.Write(piece)
+		return err
+	}
+	if len(piece) >= parallelPiece {
+		return parallel.Do(toTee, toFile)
+	}
+	if err := toTee(); err != nil {
+		return err
+	}
+	return toFile()
 }
 
 func (r *restorer) report() {
