@@ -18,6 +18,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -46,6 +47,7 @@ func TestKilledWhileAdding(t *testing.T) {
 		if i%2 == 1 { // half of them are killed while they make a store, or soon after
 			place = filepath.Join(t.TempDir(), "new")
 		}
+		testenv.RemoveStore(t, place)
 		acknowledged := killChild(t, place, fmt.Sprint("n", i), time.Duration(rand.IntN(200))*time.Millisecond)
 		s, err := Open(t.Context(), &Options{Root: place})
 		if err != nil {

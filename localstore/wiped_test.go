@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/storepath"
 )
@@ -38,11 +39,13 @@ func TestWipedWhileAdding(t *testing.T) {
 	for range 15 {
 		time.Sleep(20 * time.Millisecond)
 		for os.RemoveAll(root) != nil { // while something is made in it
+			testenv.MakeWritable(root)
 		}
 	}
 	close(stop)
 	workers.Wait()
 	for os.RemoveAll(root) != nil {
+		testenv.MakeWritable(root)
 	}
 	path, err := s.AddTextToStore(t.Context(), "after", "after", nil)
 	if err != nil {
