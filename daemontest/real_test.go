@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"pix/daemontest"
 	"pix/internal/realnix"
@@ -170,6 +171,10 @@ type side struct {
 	remote, contents string // NIX_REMOTE, and that for steps that read archives
 }
 
+// aboutRoots are the commands before which there is a pause: Nix's daemon has a process for each
+// client, which may still be there with its temporary roots when the client has gone.
+var aboutRoots = regexp.MustCompile(`--gc|--delete|--roots`)
+
 // run runs all steps and returns what each printed, and its exit code.
 func (s *side) run(steps []step) map[string]string {
 	s.prepare()
@@ -185,6 +190,9 @@ func (s *side) run(steps []step) map[string]string {
 			}
 			return w
 		})
+		if aboutRoots.MatchString(command) {
+			time.Sleep(300 * time.Millisecond)
+		}
 		out, code := s.sh(step, command)
 		if step.sorted {
 			lines := strings.Split(strings.TrimSpace(out), "\n")

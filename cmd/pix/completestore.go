@@ -17,12 +17,13 @@ import (
 // storePaths returns the paths of the store that the flags and the environment name, as far
 // as they can be had before ctx ends. If it is that of this machine, its directory is read,
 // which is quicker than to ask.
-func (a *app) storePaths(ctx context.Context, dir storepath.Dir) (paths []storepath.Path) {
+func (a *app) storePaths(ctx context.Context, dir storepath.Dir) []storepath.Path {
 	if a.isMachineStore() {
-		if paths = readStoreDir(dir); len(paths) > 0 {
+		if paths := readStoreDir(dir); len(paths) > 0 {
 			return paths
 		}
 	}
+	var paths []storepath.Path
 	a.askQuietly(ctx, func(ctx context.Context, s store.Store) (err error) {
 		paths, err = store.AllValidPaths(ctx, s)
 		return err

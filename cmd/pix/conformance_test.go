@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pix/internal/realnix"
 )
@@ -295,6 +296,10 @@ let
 in [ (make' 149) ]
 `
 
+// aboutRoots are the commands before which there is a pause: Nix's daemon has a process for each
+// client, which may still be there with its temporary roots when the client has gone.
+var aboutRoots = regexp.MustCompile(`--gc|--delete|--roots|nix-collect-garbage|nix store (gc|delete)`)
+
 // converse runs the conversation. The first words of an answer are its command.
 func converse(t *testing.T, d *realnix.Daemon, client *realnix.Client, w *world) []answer {
 	t.Helper()
@@ -315,6 +320,9 @@ func converse(t *testing.T, d *realnix.Daemon, client *realnix.Client, w *world)
 		command, unordered := strings.CutPrefix(line, "@")
 		if command == "" {
 			continue
+		}
+		if aboutRoots.MatchString(command) {
+			time.Sleep(300 * time.Millisecond)
 		}
 		cmd := client.Command(context.Background(), "bash", "-c", "cd /root/try; set -o pipefail; "+command)
 		cmd.Env = append(cmd.Env, "absent=/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-absent", "NIX_PATH=", "PAGER=cat")
