@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -153,6 +154,6 @@ func ParseAll(texts []string) ([]Signature, error) {
 		}
 		signatures = append(signatures, s)
 	}
-	slices.SortFunc(signatures, Signature.Compare)
+	sort.Slice(signatures, func(i, j int) bool { return signatures[i].Compare(signatures[j]) < 0 })
 	return slices.Compact(signatures), nil
 }

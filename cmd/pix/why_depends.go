@@ -1,12 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -117,8 +117,9 @@ func edgesBetween(known map[storepath.Path]*store.PathInfo, from, to storepath.P
 			}
 		}
 	}
-	slices.SortFunc(edges, func(a, b edge) int {
-		return cmp.Or(strings.Compare(string(a.From), string(b.From)), strings.Compare(string(a.To), string(b.To)))
+	sort.Slice(edges, func(i, j int) bool {
+		a, b := edges[i], edges[j]
+		return a.From < b.From || a.From == b.From && a.To < b.To
 	})
 	return edges
 }
