@@ -40,8 +40,11 @@ func (c *conn) body(req protocol.Request) *body {
 		// the client fail. What is not asked for does not come.
 		return &body{Reader: newArchive(wire.NewReader(&askingReader{c: c}, askSize))}
 	}
-	return new(body)
+	return &noBody
 }
+
+// noBody is what follows most requests: nothing.
+var noBody body
 
 // end reads what is left of the body, so that the next request follows.
 func (b *body) end() error {
