@@ -107,9 +107,6 @@ type archive struct {
 	err  error
 }
 
-// archivePiece is how many bytes of a file's contents are checked at a time.
-const archivePiece = 32 << 10
-
 func newArchive(src *wire.Reader) *archive {
 	a := &archive{in: nar.NewReader(src)}
 	a.out = nar.NewWriter(&a.buf)
