@@ -8,6 +8,7 @@ import (
 	"iter"
 	"strings"
 
+	"pix/nar"
 	"pix/nixhash"
 	"pix/protocol"
 	"pix/store"
@@ -91,7 +92,7 @@ func (c *conn) imports(in *wire.Reader, n uint64) iter.Seq2[store.Import, error]
 				return
 			}
 			info.Ultimate = false // a stream is not believed that, whoever sends it
-			archive := newArchive(in)
+			archive := nar.NewRawReader(in)
 			if !yield(store.Import{Info: info, NAR: archive}, nil) {
 				return
 			}
