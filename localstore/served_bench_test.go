@@ -1,11 +1,16 @@
 package localstore
 
 import (
+	"bytes"
 	"context"
+	"io"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"testing"
 
+	"pix/nar"
+	"pix/nixhash"
 	"pix/protocol"
 	"pix/server"
 	"pix/store"
@@ -82,5 +87,60 @@ func BenchmarkServedPathInfos(b *testing.B) {
 			}
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(paths)), "ns/path")
+	})
+}
+
+// What it costs to add a large object, and to read it.
+func BenchmarkServedNAR(b *testing.B) {
+	s := open(b, Options{Root: b.TempDir(), NoSync: true})
+	nc, in, params := serve(b, s)
+	const size = 64 << 20
+	var archive bytes.Buffer
+	w := nar.NewWriter(&archive)
+	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: size})
+	io.Copy(w, io.LimitReader(rand.NewChaCha8([32]byte{}), size))
+	if err := w.Close(); err != nil {
+		b.Fatal(err)
+	}
+	info := &store.PathInfo{NARHash: nixhash.Sum(nixhash.SHA256, archive.Bytes()), NARSize: uint64(archive.Len())}
+	last := func() {
+		if m, err := params.ReadMessage(in); err != nil || m.Kind != protocol.MessageLast {
+			b.Fatal(m, err)
+		}
+	}
+	n := 0
+	b.Run("in", func(b *testing.B) {
+		b.SetBytes(size)
+		for b.Loop() {
+			n++
+			info.Path = somePath(b, n)
+			p, err := params.AppendRequest(nil, &protocol.AddToStoreNarRequest{Info: *info, DontCheckSigs: true})
+			if err != nil {
+				b.Fatal(err)
+			}
+			nc.Write(p)
+			for left := archive.Bytes(); len(left) > 0; {
+				piece := left[:min(32<<10, len(left))] // as Nix does
+				nc.Write(wire.AppendUint64(nil, uint64(len(piece))))
+				nc.Write(piece)
+				left = left[len(piece):]
+			}
+			nc.Write(wire.AppendUint64(nil, 0))
+			last()
+		}
+	})
+	b.Run("out", func(b *testing.B) {
+		b.SetBytes(size)
+		p, err := params.AppendRequest(nil, &protocol.NarFromPathRequest{Path: info.Path})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			nc.Write(p)
+			last()
+			if err := in.Discard(info.NARSize); err != nil {
+				b.Fatal(err)
+			}
+		}
 	})
 }

@@ -75,6 +75,8 @@ type shared struct {
 	opts   Options
 	modulo moduloHashes
 
+	checked checkedObjects
+
 	mu      sync.RWMutex
 	db      *database
 	bigLock *os.File // held shared; nil if nothing is to be changed

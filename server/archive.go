@@ -3,6 +3,8 @@ package server
 import (
 	"io"
 	"sync"
+
+	"pix/nar"
 )
 
 // sendArchive sends the archive that was opened, if one was. An error stands in its midst
@@ -61,6 +63,20 @@ func (s *archiveSender) Write(p []byte) (int, error) {
 		s.n += copy(s.held[s.n:], p)
 	}
 	return n, s.err
+}
+
+// WriteFile implements [nar.FileWriter].
+func (s *archiveSender) WriteFile(f nar.File, n int64) (written int64, err error) {
+	direct := n - heldBack
+	if s.send(s.held[:s.n]); s.err == nil && direct > 0 {
+		s.n = 0
+		written, s.err = s.out.sendFile(f, direct)
+	}
+	if s.err != nil || written < direct {
+		return written, s.err
+	}
+	rest, err := io.Copy(s, io.NewSectionReader(f, written, n-written))
+	return written + rest, err
 }
 
 // end sends what was held back.

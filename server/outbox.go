@@ -146,6 +146,12 @@ func (o *outbox) sendLocked(p []byte) error {
 	o.writing = true
 	o.mu.Unlock()
 	err := o.write(p)
+	o.written(err)
+	return err
+}
+
+// written notes that somebody has written himself.
+func (o *outbox) written(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.writing = false
@@ -153,7 +159,6 @@ func (o *outbox) sendLocked(p []byte) error {
 		o.start() // somebody may have had more to say meanwhile
 	}
 	o.taken.Broadcast()
-	return err
 }
 
 // start lets a goroutine write what waits, unless there is one. The outbox must be locked.
