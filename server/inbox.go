@@ -16,6 +16,9 @@ const (
 	// watchDelay is how long an operation lasts before it is watched whether its client
 	// hangs up. Most are over by then, and need no goroutine but their own.
 	watchDelay = 3 * time.Millisecond
+	// queryWatchDelay is the same for questions that a store answers at once. A timer that is
+	// due so soon that the processor must be woken for it costs as much as the answer.
+	queryWatchDelay = 100 * time.Millisecond
 )
 
 // errTooLarge says that a request is larger than Options.MaxRequest.
@@ -141,12 +144,12 @@ func (b *inbox) giveRingBack() {
 	}
 }
 
-// watch notices from now on, or soon, when the connection ends, until unwatch is called.
-func (b *inbox) watch() {
+// watch notices, after that time, when the connection ends, until unwatch is called.
+func (b *inbox) watch(after time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.watched = true
-	b.delay.set(watchDelay)
+	b.delay.set(after)
 }
 
 func (b *inbox) unwatch() {

@@ -236,7 +236,11 @@ func (c *conn) answer(ctx context.Context, req protocol.Request) error {
 	}
 	body := c.body(req)
 	c.tunnel.startWork()
-	c.in.watch()
+	if protocol.IsQuery(req) {
+		c.in.watch(queryWatchDelay)
+	} else {
+		c.in.watch(watchDelay)
+	}
 	reply, err := c.work(ctx, do, req, body)
 	c.in.unwatch()
 	p := c.answerRoom()
