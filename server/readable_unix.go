@@ -4,7 +4,6 @@ package server
 
 import (
 	"net"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,12 +11,8 @@ import (
 // waitReadable waits until a read from a socket would not wait, or fails. For what is no socket
 // it does nothing.
 func waitReadable(nc net.Conn) {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
+	raw := rawSocket(nc)
+	if raw == nil {
 		return
 	}
 	var one [1]byte

@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"net"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -17,12 +16,8 @@ var errNoSendfile = errors.New("sendfile is not supported there")
 // 0 at the end of the file. The kernel gives the client the pages of its cache, where it would
 // otherwise copy them twice.
 func sendFile(nc net.Conn, f nar.File, offset int64, n int) (sent int, err error) {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return 0, errNoSendfile
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
+	raw := rawSocket(nc)
+	if raw == nil {
 		return 0, errNoSendfile
 	}
 	waiting := raw.Write(func(fd uintptr) bool {
