@@ -79,13 +79,19 @@ func (s *Store) fileInfo(name string, m storepath.Method, a nixhash.Algorithm, r
 	if err != nil {
 		return nil, err
 	}
+	info.NARHash, info.NARSize = fileArchive(contents)
+	return info, nil
+}
+
+// fileArchive returns the hash and the size of the archive of a file with those contents, which
+// cannot be executed.
+func fileArchive(contents []byte) (hash nixhash.Hash, size uint64) {
 	h := nar.NewHasher(nixhash.SHA256)
 	w := nar.NewWriter(h)
 	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(len(contents))})
 	w.Write(contents)
 	w.Close() // nothing of this can fail
-	info.NARHash, info.NARSize = h.Hash(), h.Size()
-	return info, nil
+	return h.Hash(), h.Size()
 }
 
 // addFile adds an object that is a file.

@@ -12,6 +12,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"pix/derivation"
+	"pix/store"
 	"pix/storepath"
 )
 
@@ -26,15 +27,16 @@ type output struct {
 }
 
 // derivationOutputs returns the outputs of a derivation that is to be valid, whose paths are
-// known. Its object is in place, and so are its inputs. An output whose path is not the one that
+// known. Its object is in place, and so are its inputs, which are valid or among others that are
+// to be valid. An output whose path is not the one that
 // follows from the derivation is an error: whoever could register it could make anything the
 // output of anything.
-func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path) (outputs []output, err error) {
+func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (outputs []output, err error) {
 	d, err := s.readDerivation(path)
 	if err != nil {
 		return nil, err
 	}
-	inputs, err := s.modulo.inputsOf(ctx, s, d)
+	inputs, err := s.modulo.inputsOf(ctx, s, d, among)
 	if err == nil {
 		err = d.CheckOutputPaths(inputs, nil)
 	}
@@ -51,14 +53,22 @@ func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path) (out
 
 // readDerivation reads a derivation, which need not be valid.
 func (s *Store) readDerivation(path storepath.Path) (*derivation.Derivation, error) {
-	root, err := os.OpenRoot(s.storeDir)
+	text, err := s.readDerivationText(path)
 	if err != nil {
 		return nil, err
+	}
+	return parseDerivation(path, text)
+}
+
+func (s *Store) readDerivationText(path storepath.Path) (string, error) {
+	root, err := os.OpenRoot(s.storeDir)
+	if err != nil {
+		return "", err
 	}
 	defer root.Close()
 	f, err := openFile(root, path.Base())
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer f.Close()
 	var text strings.Builder
@@ -66,9 +76,13 @@ func (s *Store) readDerivation(path storepath.Path) (*derivation.Derivation, err
 		text.Grow(int(info.Size()))
 	}
 	if n, err := io.Copy(&text, io.LimitReader(f, maxDerivation)); err != nil || n == maxDerivation {
-		return nil, errors.Join(err, fmt.Errorf("derivation '%s' is too long", path))
+		return "", errors.Join(err, fmt.Errorf("derivation '%s' is too long", path))
 	}
-	d, err := derivation.ParseAt(path, text.String())
+	return text.String(), nil
+}
+
+func parseDerivation(path storepath.Path, text string) (*derivation.Derivation, error) {
+	d, err := derivation.ParseAt(path, text)
 	if err != nil {
 		return nil, fmt.Errorf("error parsing derivation '%s': %w", path, err)
 	}
@@ -170,51 +184,109 @@ func (m *moduloHashes) put(path storepath.Path, h derivation.ModuloHash) {
 }
 
 // inputsOf returns the hashes of the inputs of a derivation. Those that are needed and not
-// remembered are read from the store, with all that they need.
-func (m *moduloHashes) inputsOf(ctx context.Context, s *Store, d *derivation.Derivation) (derivation.InputHashes, error) {
-	known := make(map[storepath.Path]derivation.ModuloHash)
-	lookup := func(path storepath.Path) (derivation.ModuloHash, bool) {
-		h, ok := known[path]
-		if !ok {
-			if h, ok = m.get(path); ok {
-				known[path] = h
-			}
-		}
-		return h, ok
+// remembered are read from the store, with all that they need. They are valid, or among those
+// that are about to be.
+func (m *moduloHashes) inputsOf(ctx context.Context, s *Store, d *derivation.Derivation, among map[storepath.Path]*store.PathInfo) (derivation.InputHashes, error) {
+	w := moduloWalk{hashes: m, known: make(map[storepath.Path]derivation.ModuloHash), open: make(map[storepath.Path]bool)}
+	w.todo = []moduloVisit{{d: d}}
+	if err := w.expand(d); err != nil {
+		return nil, err
 	}
-	type reading struct {
-		path storepath.Path
-		d    *derivation.Derivation
-	}
-	stack := []reading{{"", d}}
-	onStack := map[storepath.Path]bool{}
 	for {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		top := stack[len(stack)-1]
-		h, err := top.d.HashModulo(derivation.AsInput, lookup, nil)
-		var missing *derivation.MissingInputError
-		switch {
-		case errors.As(err, &missing):
-			if onStack[missing.Input] {
-				return nil, fmt.Errorf("derivation '%s' depends on itself", missing.Input)
-			}
-			input, err := s.readDerivation(missing.Input)
-			if err != nil {
+		top := &w.todo[len(w.todo)-1]
+		if top.d == nil {
+			if err := w.visit(ctx, s, top, among); err != nil {
 				return nil, err
 			}
-			stack = append(stack, reading{missing.Input, input})
-			onStack[missing.Input] = true
-		case err != nil:
+			continue
+		}
+		h, err := top.d.HashModulo(derivation.AsInput, w.lookup, nil)
+		if err != nil {
 			return nil, err
-		case len(stack) == 1:
-			return lookup, nil
-		default:
-			known[top.path] = h
-			m.put(top.path, h)
-			stack = stack[:len(stack)-1]
-			delete(onStack, top.path)
+		}
+		if len(w.todo) == 1 {
+			return w.lookup, nil
+		}
+		w.known[top.path] = h
+		m.put(top.path, h)
+		delete(w.open, top.path)
+		w.todo = w.todo[:len(w.todo)-1]
+	}
+}
+
+// A moduloWalk hashes derivations after all that they need.
+type moduloWalk struct {
+	hashes *moduloHashes
+	known  map[storepath.Path]derivation.ModuloHash // for this walk, whatever is forgotten meanwhile
+	todo   []moduloVisit                            // the last first
+	open   map[storepath.Path]bool                  // those that were read, and wait for their inputs
+}
+
+// A moduloVisit is a derivation that is to be hashed. Until it was read there is its path alone.
+type moduloVisit struct {
+	path storepath.Path
+	d    *derivation.Derivation
+}
+
+func (w *moduloWalk) lookup(path storepath.Path) (derivation.ModuloHash, bool) {
+	h, ok := w.known[path]
+	if !ok {
+		if h, ok = w.hashes.get(path); ok {
+			w.known[path] = h
 		}
 	}
+	return h, ok
+}
+
+// visit reads a derivation, and goes to its inputs. One that is known by now is left.
+func (w *moduloWalk) visit(ctx context.Context, s *Store, v *moduloVisit, among map[storepath.Path]*store.PathInfo) (err error) {
+	if _, known := w.lookup(v.path); known {
+		w.todo = w.todo[:len(w.todo)-1]
+		return nil
+	}
+	if v.d, err = s.readInput(ctx, v.path, among); err != nil {
+		return err
+	}
+	w.open[v.path] = true
+	return w.expand(v.d)
+}
+
+// expand goes to the inputs of a derivation, where its hash needs them.
+func (w *moduloWalk) expand(d *derivation.Derivation) error {
+	if kind, err := d.Kind(); err != nil || kind == derivation.Fixed {
+		return err
+	}
+	for input := range d.InputDerivations.All() {
+		if w.open[input] {
+			return fmt.Errorf("derivation '%s' depends on itself", input)
+		}
+		if _, known := w.lookup(input); !known {
+			w.todo = append(w.todo, moduloVisit{path: input})
+		}
+	}
+	return nil
+}
+
+// readInput reads an input of a derivation. It must be what was registered, or is about to be:
+// what merely lies in the store directory is written by whoever uploads just now, and was not
+// checked.
+func (s *Store) readInput(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (*derivation.Derivation, error) {
+	info := among[path]
+	if info == nil {
+		var err error
+		if info, err = s.QueryPathInfo(ctx, path); err != nil {
+			return nil, fmt.Errorf("input derivation '%s': %w", path, err)
+		}
+	}
+	text, err := s.readDerivationText(path)
+	if err != nil {
+		return nil, err
+	}
+	if hash, _ := fileArchive([]byte(text)); hash != info.NARHash {
+		return nil, &store.ModifiedError{Path: path, Expected: info.NARHash, Got: hash}
+	}
+	return parseDerivation(path, text)
 }

@@ -101,7 +101,7 @@ func (s *Store) drvHash(ctx context.Context, id store.DrvOutput) (nixhash.Hash, 
 	if err != nil {
 		return nixhash.Hash{}, err
 	}
-	inputs, err := s.modulo.inputsOf(ctx, s, d)
+	inputs, err := s.modulo.inputsOf(ctx, s, d, nil)
 	if err != nil {
 		return nixhash.Hash{}, err
 	}
