@@ -3,6 +3,7 @@ package localstore
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -108,8 +109,15 @@ func (v *verifier) exists(ctx context.Context, path storepath.Path) error {
 	if _, done := v.done[path]; done {
 		return nil
 	}
-	v.done[path] = v.there[path.Base()]
-	if v.done[path] {
+	there := v.there[path.Base()]
+	if !there { // it may have been added since the directory was read
+		_, err := os.Lstat(v.object(path))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		there = err == nil
+	}
+	if v.done[path] = there; there {
 		return nil
 	}
 	referrers, err := v.QueryReferrers(ctx, path)
@@ -219,19 +227,20 @@ func (v *verifier) compare(ctx context.Context, c checked) error {
 		v.repairOrCount(ctx, c.info.Path)
 		return nil
 	}
-	info := *c.info
-	if info.NARHash == noHash {
-		say(ctx, "fixing missing hash on '%s'", info.Path)
-		info.NARHash = c.hash
+	known := c.info.NARHash != noHash && c.info.NARSize != 0
+	if c.info.NARHash == noHash {
+		say(ctx, "fixing missing hash on '%s'", c.info.Path)
 	}
-	if info.NARSize == 0 {
-		say(ctx, "updating size field on '%s' to %d", info.Path, c.size)
-		info.NARSize = c.size
+	if c.info.NARSize == 0 {
+		say(ctx, "updating size field on '%s' to %d", c.info.Path, c.size)
 	}
-	if info.NARHash == c.info.NARHash && info.NARSize == c.info.NARSize {
+	if known || v.opts.ReadOnly {
 		return nil
 	}
-	return v.write(ctx, func(c *conn) error { return c.updateInfo(&info) })
+	// What else is known may have changed since it was read.
+	return v.write(ctx, func(db *conn) error {
+		return db.exec("update ValidPaths set hash = ?, narSize = ? where path = ?", c.hash.WithBase16(), sizeOrNull(c.size), string(c.info.Path))
+	})
 }
 
 // repairOrCount repairs a path, if that is wanted and possible, or counts an error that remains.
