@@ -129,7 +129,7 @@ func (s *Store) addContents(ctx context.Context, name string, m storepath.Method
 	if err != nil {
 		return nil, err
 	}
-	info.NARHash, info.NARSize, err = nar.HashPath(ctx, d.object(), nixhash.SHA256, nil)
+	info.NARHash, info.NARSize, err = nar.HashPath(ctx, d.object(tempObject), nixhash.SHA256, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -191,9 +191,9 @@ func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method,
 	return info, s.addMade(ctx, info, d, repair)
 }
 
-// addMade adds an object that is in a temporary directory.
+// addMade adds an object that is in a temporary directory, alone.
 func (s *Store) addMade(ctx context.Context, info *store.PathInfo, d *tempDir, repair bool) error {
 	return s.add(ctx, info, repair, func(root *os.Root, name string) error {
-		return d.moveTo(root, name)
+		return d.moveTo(tempObject, root, name)
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -152,27 +151,45 @@ func TestRegisteredWhileCollecting(t *testing.T) {
 	}
 }
 
-// A temporary directory is deleted if nobody has it locked.
+// A temporary directory is deleted if nobody has it: ours is a temporary root, and Nix locks its own.
 func TestCollectTempDirs(t *testing.T) {
-	s := open(t, Options{Root: t.TempDir()})
+	root := t.TempDir()
+	s := open(t, Options{Root: root})
 	used, err := s.makeTempDir(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer used.remove()
-	left := s.storeDir + "/tmp-1-left"
-	if err := os.MkdirAll(left+"/deep", 0o755); err != nil {
+	const ended = "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-pix-tmp-1"
+	for _, name := range []string{"tmp-1-left", "tmp-2-locked", ended} {
+		if err := os.MkdirAll(filepath.Join(s.storeDir, name, "deep"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	locked, err := os.Open(filepath.Join(s.storeDir, "tmp-2-locked"))
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer locked.Close()
+	if free, err := tryLock(locked, lockExclusive); !free || err != nil {
+		t.Fatal(free, err)
+	}
 	result, err := s.CollectGarbage(t.Context(), deleteAll)
-	if err != nil || !slices.Equal(result.Paths, []string{"/nix/store/tmp-1-left"}) {
+	if err != nil || !slices.Equal(result.Paths, []string{"/nix/store/" + ended, "/nix/store/tmp-1-left"}) {
 		t.Errorf("deleted %q, %v", result.Paths, err)
 	}
-	if _, err := os.Stat(used.name); err != nil {
+	entries, err := os.ReadDir(s.storeDir)
+	if err != nil || len(entries) != 3 { // and .links
+		t.Errorf("left: %q, %v", entries, err)
+	}
+
+	// It has the same name again, which is a root until the store is closed.
+	name := used.name
+	if err := used.remove(); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
-		t.Error(err)
+	if used, err = s.makeTempDir(t.Context()); err != nil || used.name != name {
+		t.Errorf("%+v, %v", used, err)
 	}
 }
 

@@ -72,8 +72,9 @@ type Store struct {
 // shared is what all sessions of an open store have in common.
 type shared struct {
 	layout
-	opts   Options
-	modulo moduloHashes
+	opts      Options
+	modulo    moduloHashes
+	tempNames tempNames
 
 	mu      sync.RWMutex
 	db      *database
@@ -120,6 +121,9 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 	}
 	if err := s.open(ctx); err != nil {
 		return nil, err
+	}
+	if !s.opts.ReadOnly {
+		s.tempNames.roots = openTempRoots(s.layout)
 	}
 	return s.user(false), nil
 }
@@ -237,6 +241,9 @@ func (s *Store) Close() error {
 		return err
 	}
 	s.closed = true
+	if s.tempNames.roots != nil {
+		err = errors.Join(err, s.tempNames.roots.close())
+	}
 	err = errors.Join(err, s.db.close())
 	s.releaseBigLock()
 	return err
