@@ -34,6 +34,7 @@ func newConn(ctx context.Context, nc net.Conn, s store.Store, opts *Options, sh 
 	c.in.init(nc, func() { c.fail(ErrStalled) }, func() { c.cancel(errHungUp) })
 	c.in.more, c.in.before, c.in.late = c.moreRequest, c.out.sendHeld, c.out.kick
 	c.out.init(nc, o.StallTimeout, func() { c.fail(ErrStalled) }, c.fail)
+	c.tunnel.giveUp = func() { c.fail(ErrStalled) }
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	c.stop = context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
 	return c
@@ -211,6 +212,7 @@ func (c *conn) next(ctx context.Context) error {
 		return c.refuse(unreadable(err), early(err))
 	}
 	c.in.left = -1
+	c.calm()
 	return c.answer(ctx, req)
 }
 
@@ -249,6 +251,7 @@ func (c *conn) answer(ctx context.Context, req protocol.Request) error {
 	if err := body.end(); err != nil {
 		return c.refuse(unreadable(err), early(err))
 	}
+	c.hurry(int64(len(p)))
 	if err := c.tunnel.stopWork(p, nil, c.archive == nil && c.reader.Buffered() > 0); err != nil {
 		return err
 	}
@@ -264,6 +267,7 @@ func (c *conn) failed(b *body, said *activity.Error) error {
 			return c.refuse(said, early(err))
 		}
 	}
+	c.hurry(0)
 	if err := c.tunnel.stopWork(nil, said, false); err != nil {
 		return err
 	}
@@ -272,9 +276,6 @@ func (c *conn) failed(b *body, said *activity.Error) error {
 
 // work does the work on a request.
 func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body *body) (protocol.Reply, error) {
-	if endless[req.Op()] {
-		c.endRequest()
-	}
 	if err := c.takeTurn(ctx, req.Op()); err != nil {
 		return nil, err
 	}
