@@ -2,11 +2,7 @@ package localstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 	"sync"
 
 	"zombiezen.com/go/sqlite"
@@ -15,10 +11,6 @@ import (
 	"pix/store"
 	"pix/storepath"
 )
-
-// maxDerivation is how long a .drv file may be, in bytes. The longest that were ever seen have
-// a few megabytes.
-const maxDerivation = 1 << 30
 
 // An output is a row of the table DerivationOutputs.
 type output struct {
@@ -32,11 +24,13 @@ type output struct {
 // follows from the derivation is an error: whoever could register it could make anything the
 // output of anything.
 func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (outputs []output, err error) {
-	d, err := s.readDerivation(path)
+	r := drvReader{s: s}
+	defer r.close()
+	d, err := r.read(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	inputs, err := s.modulo.inputsOf(ctx, s, d, among)
+	inputs, err := s.modulo.inputsOf(ctx, &r, d, among)
 	if err == nil {
 		err = d.CheckOutputPaths(inputs, nil)
 	}
@@ -49,36 +43,6 @@ func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, amon
 		}
 	}
 	return outputs, nil
-}
-
-// readDerivation reads a derivation, which need not be valid.
-func (s *Store) readDerivation(path storepath.Path) (*derivation.Derivation, error) {
-	text, err := s.readDerivationText(path)
-	if err != nil {
-		return nil, err
-	}
-	return parseDerivation(path, text)
-}
-
-func (s *Store) readDerivationText(path storepath.Path) (string, error) {
-	root, err := os.OpenRoot(s.storeDir)
-	if err != nil {
-		return "", err
-	}
-	defer root.Close()
-	f, err := openFile(root, path.Base())
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	var text strings.Builder
-	if info, err := f.Stat(); err == nil && info.Size() < maxDerivation {
-		text.Grow(int(info.Size()))
-	}
-	if n, err := io.Copy(&text, io.LimitReader(f, maxDerivation)); err != nil || n == maxDerivation {
-		return "", errors.Join(err, fmt.Errorf("derivation '%s' is too long", path))
-	}
-	return text.String(), nil
 }
 
 func parseDerivation(path storepath.Path, text string) (*derivation.Derivation, error) {
@@ -107,7 +71,13 @@ func (s *Store) QueryValidDerivers(ctx context.Context, path storepath.Path) ([]
 // QueryDerivationOutputMap returns the outputs of a valid derivation. Those whose paths are
 // known neither from its text nor from a realisation have "". The error is a
 // [*store.NotFoundError] if it is not valid.
-func (s *Store) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path) (outputs map[string]storepath.Path, err error) {
+func (s *Store) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path) (map[string]storepath.Path, error) {
+	r := drvReader{s: s}
+	defer r.close()
+	return s.outputMap(ctx, &r, drv)
+}
+
+func (s *Store) outputMap(ctx context.Context, r *drvReader, drv storepath.Path) (outputs map[string]storepath.Path, err error) {
 	if !drv.IsDerivation() {
 		return nil, fmt.Errorf("path '%s' is not a store derivation", drv)
 	}
@@ -122,14 +92,14 @@ func (s *Store) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path
 		return outputs, err
 	}
 	// The database has only the outputs whose paths are known.
-	d, err := s.readDerivation(drv)
+	d, err := r.read(ctx, drv)
 	if err != nil {
 		return nil, err
 	}
 	for name, o := range d.Outputs.All() {
 		path := o.Path()
 		if path == "" && realised {
-			if path, err = s.realisedPath(ctx, drv, name); err != nil {
+			if path, err = s.realisedPath(ctx, r, d, name); err != nil {
 				return nil, err
 			}
 		}
@@ -186,7 +156,7 @@ func (m *moduloHashes) put(path storepath.Path, h derivation.ModuloHash) {
 // inputsOf returns the hashes of the inputs of a derivation. Those that are needed and not
 // remembered are read from the store, with all that they need. They are valid, or among those
 // that are about to be.
-func (m *moduloHashes) inputsOf(ctx context.Context, s *Store, d *derivation.Derivation, among map[storepath.Path]*store.PathInfo) (derivation.InputHashes, error) {
+func (m *moduloHashes) inputsOf(ctx context.Context, r *drvReader, d *derivation.Derivation, among map[storepath.Path]*store.PathInfo) (derivation.InputHashes, error) {
 	w := moduloWalk{hashes: m, known: make(map[storepath.Path]derivation.ModuloHash), open: make(map[storepath.Path]bool)}
 	w.todo = []moduloVisit{{d: d}}
 	if err := w.expand(d); err != nil {
@@ -198,7 +168,7 @@ func (m *moduloHashes) inputsOf(ctx context.Context, s *Store, d *derivation.Der
 		}
 		top := &w.todo[len(w.todo)-1]
 		if top.d == nil {
-			if err := w.visit(ctx, s, top, among); err != nil {
+			if err := w.visit(ctx, r, top, among); err != nil {
 				return nil, err
 			}
 			continue
@@ -242,12 +212,12 @@ func (w *moduloWalk) lookup(path storepath.Path) (derivation.ModuloHash, bool) {
 }
 
 // visit reads a derivation, and goes to its inputs. One that is known by now is left.
-func (w *moduloWalk) visit(ctx context.Context, s *Store, v *moduloVisit, among map[storepath.Path]*store.PathInfo) (err error) {
+func (w *moduloWalk) visit(ctx context.Context, r *drvReader, v *moduloVisit, among map[storepath.Path]*store.PathInfo) (err error) {
 	if _, known := w.lookup(v.path); known {
 		w.todo = w.todo[:len(w.todo)-1]
 		return nil
 	}
-	if v.d, err = s.readInput(ctx, v.path, among); err != nil {
+	if v.d, err = r.readInput(ctx, v.path, among); err != nil {
 		return err
 	}
 	w.open[v.path] = true
@@ -268,25 +238,4 @@ func (w *moduloWalk) expand(d *derivation.Derivation) error {
 		}
 	}
 	return nil
-}
-
-// readInput reads an input of a derivation. It must be what was registered, or is about to be:
-// what merely lies in the store directory is written by whoever uploads just now, and was not
-// checked.
-func (s *Store) readInput(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (*derivation.Derivation, error) {
-	info := among[path]
-	if info == nil {
-		var err error
-		if info, err = s.QueryPathInfo(ctx, path); err != nil {
-			return nil, fmt.Errorf("input derivation '%s': %w", path, err)
-		}
-	}
-	text, err := s.readDerivationText(path)
-	if err != nil {
-		return nil, err
-	}
-	if hash, _ := fileArchive([]byte(text)); hash != info.NARHash {
-		return nil, &store.ModifiedError{Path: path, Expected: info.NARHash, Got: hash}
-	}
-	return parseDerivation(path, text)
 }

@@ -75,6 +75,7 @@ type shared struct {
 	opts      Options
 	modulo    moduloHashes
 	tempNames tempNames
+	largeDrvs chan struct{} // holds one value while somebody reads a large derivation
 
 	mu      sync.RWMutex
 	db      *database
@@ -111,7 +112,7 @@ var (
 // than can be used here, a [*DatabaseError] if its database cannot be used, and else an
 // [*fs.PathError] for what cannot be made or opened.
 func Open(ctx context.Context, opts *Options) (*Store, error) {
-	s := &shared{}
+	s := &shared{largeDrvs: make(chan struct{}, 1)}
 	if opts != nil {
 		s.opts = *opts
 	}
