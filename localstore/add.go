@@ -16,7 +16,7 @@ import (
 
 // smallContents is the size in bytes up to which a file is read whole before it is written,
 // so that its path is known first.
-const smallContents = 1 << 20
+const smallContents = 256 << 10
 
 // AddTextToStore adds a file with those contents and references.
 func (s *Store) AddTextToStore(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error) {

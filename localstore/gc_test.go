@@ -277,3 +277,31 @@ func TestRootMadeWhileLooking(t *testing.T) {
 		t.Errorf("valid: %v, %v", valid, err)
 	}
 }
+
+// Only those may tell a collector of roots who may add to the store.
+func TestGCSocketMode(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	seen := 0
+	look := func() {
+		lock, err := os.Stat(s.gcLock())
+		if err != nil {
+			t.Fatal(err)
+		}
+		socket, err := os.Stat(s.gcSocket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lock.Mode().Perm() != 0o600 || socket.Mode().Perm() != 0o600 {
+			t.Errorf("the lock has mode %v, the socket %v", lock.Mode(), socket.Mode())
+		}
+		seen++
+	}
+	ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(activity.Event) { look() }))
+	if _, err := s.CollectGarbage(ctx, deleteAll); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	if seen < 2 {
+		t.Error("nothing was seen while it collects")
+	}
+}
