@@ -211,7 +211,14 @@ func (b *batch) settle(some []*made) error {
 			})
 		})
 	}
-	if err := work.Wait(); err != nil {
+	err := work.Wait()
+	for _, m := range some {
+		if lost := m.lock.mustHold(); lost != nil {
+			m.placed = false // and nothing of ours is there
+			err = errors.Join(lost, err)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if len(infos) > 0 {

@@ -30,7 +30,11 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 	if err != nil || valid && !replace {
 		return err
 	}
-	if err = s.put(ctx, info.Path, valid, make); err == nil {
+	err = s.put(ctx, info.Path, valid, make)
+	if lost := l.mustHold(); lost != nil {
+		return errors.Join(lost, err)
+	}
+	if err == nil {
 		err = s.registerValidPaths(ctx, info)
 	}
 	if err != nil {
