@@ -469,3 +469,31 @@ func TestFindRuntimeRoots(t *testing.T) {
 		t.Errorf("did not find %v", r)
 	}
 }
+
+// Nor does one who asks and asks, and reads no answers.
+func TestRootsServerUnread(t *testing.T) {
+	l := emptyLayout(t)
+	server, err := serveRoots(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := dialCollector(t.Context(), l.gcSocket())
+	if err != nil || c == nil {
+		t.Fatal(c, err)
+	}
+	defer c.close()
+	c.conn.SetDeadline(time.Now().Add(300 * time.Millisecond))
+	if _, err := c.conn.Write(bytes.Repeat([]byte(string(somePath(t, 1))+"\n"), 1<<20)); err == nil {
+		t.Fatal("everything was taken though no answer was read")
+	}
+	closed := make(chan error)
+	go func() { closed <- server.close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the server does not close")
+	}
+}
