@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"runtime"
@@ -13,7 +12,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"pix/nar"
 	"pix/store"
 	"pix/storepath"
 )
@@ -22,9 +20,8 @@ import (
 // rest never comes, and not more than there may be locks.
 const (
 	batchObjects = 256
-	batchBytes   = 64 << 20  // of archives
-	batchInfos   = 1 << 20   // bytes of what is known of them
-	smallArchive = 128 << 10 // up to this size in bytes it is read into memory
+	batchBytes   = 64 << 20 // of archives
+	batchInfos   = 1 << 20  // bytes of what is known of them
 )
 
 // AddMultipleToStore adds n objects, each as [Store.AddToStoreNAR] does. Small ones are restored
@@ -122,15 +119,11 @@ func (b *batch) add(object store.Import) (err error) {
 	if info.NARSize > smallArchive {
 		return restore(b.ctx, b.dir.root, m.name, info, object.NAR)
 	}
-	// The archive may be longer than its info says. It is not read further than that.
-	archive := bytes.NewBuffer(make([]byte, 0, info.NARSize))
-	if _, err := nar.Copy(&roomWriter{archive, info.NARSize}, object.NAR); err != nil {
-		if errors.Is(err, errTooLong) {
-			return tooLong(info)
-		}
+	archive, err := readArchive(info, object.NAR)
+	if err != nil {
 		return err
 	}
-	b.work.Go(func() error { return restore(b.ctx, b.dir.root, m.name, info, archive) })
+	b.work.Go(func() error { return restore(b.ctx, b.dir.root, m.name, info, bytes.NewReader(archive)) })
 	return nil
 }
 
@@ -144,22 +137,6 @@ func sizeOf(info *store.PathInfo) int {
 		n += len(s) + 16
 	}
 	return n
-}
-
-var errTooLong = errors.New("it is too long")
-
-// A roomWriter fails when more is written than there is room for.
-type roomWriter struct {
-	io.Writer
-	left uint64
-}
-
-func (w *roomWriter) Write(p []byte) (int, error) {
-	if uint64(len(p)) > w.left {
-		return 0, errTooLong
-	}
-	w.left -= uint64(len(p))
-	return w.Writer.Write(p)
 }
 
 // finish waits for all objects and makes them valid.

@@ -1,7 +1,9 @@
 package localstore
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,8 +22,8 @@ import (
 // Besides errors of the store there are [*store.MismatchError] and [*nar.Error] for the
 // archive, and [*UntrustedError].
 //
-// Nobody waits for whoever sends the archive: what is not complete and checked lies beside the
-// store's objects, under another name.
+// Nobody waits for whoever sends the archive: it is read before there is a lock, into memory if it is
+// small, else to a place beside the store's objects.
 func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive io.Reader, opts *store.AddOptions) error {
 	if opts == nil {
 		opts = new(store.AddOptions)
@@ -32,6 +34,15 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 	if wanted, err := s.isWanted(ctx, info.Path, opts.Repair); err != nil || !wanted {
 		return err
 	}
+	if info.NARSize <= smallArchive {
+		small, err := readArchive(info, archive)
+		if err != nil {
+			return err
+		}
+		return s.add(ctx, info, opts.Repair, func(root *os.Root, name string) error {
+			return restore(ctx, root, name, info, bytes.NewReader(small))
+		})
+	}
 	d, err := s.makeTempDir(ctx)
 	if err != nil {
 		return err
@@ -41,6 +52,36 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 		return err
 	}
 	return s.addMade(ctx, info, d, opts.Repair)
+}
+
+// smallArchive is the size in bytes up to which an archive is read into memory.
+const smallArchive = 128 << 10
+
+// readArchive reads an archive that should have the size that its info says, and does not read
+// further than that.
+func readArchive(info *store.PathInfo, archive io.Reader) ([]byte, error) {
+	read := bytes.NewBuffer(make([]byte, 0, info.NARSize))
+	_, err := nar.Copy(&roomWriter{read, info.NARSize}, archive)
+	if errors.Is(err, errTooLong) {
+		err = tooLong(info)
+	}
+	return read.Bytes(), err
+}
+
+var errTooLong = errors.New("it is too long")
+
+// A roomWriter fails when more is written than there is room for.
+type roomWriter struct {
+	io.Writer
+	left uint64
+}
+
+func (w *roomWriter) Write(p []byte) (int, error) {
+	if uint64(len(p)) > w.left {
+		return 0, errTooLong
+	}
+	w.left -= uint64(len(p))
+	return w.Writer.Write(p)
 }
 
 // An UntrustedError says that nobody who is trusted vouches for an object.
