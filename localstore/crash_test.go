@@ -18,6 +18,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"pix/activity"
 	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/store"
@@ -240,9 +241,10 @@ func crashTidy(ctx context.Context, s *Store, _ string) ([]storepath.Path, error
 	if err := s.OptimiseStore(ctx); err != nil {
 		return nil, err
 	}
-	remain, err := s.VerifyStore(ctx, true, true)
+	var lines []string
+	remain, err := s.VerifyStore(activity.WithHandler(ctx, collectLines(&lines)), true, true)
 	if err == nil && remain {
-		err = errors.New("something is wrong with the store")
+		err = fmt.Errorf("something is wrong with the store: %q", lines)
 	}
 	return nil, err
 }
