@@ -183,6 +183,10 @@ func TestCollectTempDirs(t *testing.T) {
 		t.Errorf("left: %q, %v", entries, err)
 	}
 
+	if roots, err := s.FindRoots(t.Context()); err != nil || len(roots) > 0 {
+		t.Errorf("the name is told as a root: %v, %v", roots, err)
+	}
+
 	// It has the same name again, which is a root until the store is closed.
 	name := used.name
 	if err := used.remove(); err != nil {

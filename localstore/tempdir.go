@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"pix/nixbase32"
@@ -27,6 +28,13 @@ type tempDir struct {
 	name string
 	root *os.Root
 }
+
+// tempPrefix is how the names of temporary directories begin, after the hash part.
+const tempPrefix = "pix-tmp-"
+
+// isTempName reports whether a path is the name of a temporary directory. There never is an object
+// under it that anybody could want to know of.
+func isTempName(path storepath.Path) bool { return strings.HasPrefix(path.Name(), tempPrefix) }
 
 // tempNames are the names that the temporary directories of one open store have, one after the
 // other. To make a root of one takes a while, so it stays one.
@@ -48,7 +56,7 @@ func (n *tempNames) take(ctx context.Context, dir storepath.Dir) (storepath.Path
 	n.mu.Unlock()
 	var hash [storepath.HashPartLen * 5 / 8]byte
 	rand.Read(hash[:])
-	path, err := dir.ParseBase(nixbase32.EncodeToString(hash[:]) + fmt.Sprintf("-pix-tmp-%d", os.Getpid()))
+	path, err := dir.ParseBase(nixbase32.EncodeToString(hash[:]) + fmt.Sprintf("-%s%d", tempPrefix, os.Getpid()))
 	if err != nil {
 		return "", err
 	}

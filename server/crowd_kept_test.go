@@ -56,6 +56,7 @@ func importWith(end []byte) []byte {
 // and stay.
 func TestCrowdThatStays(t *testing.T) {
 	const clients, most = 64, 200 // MB
+	var err error
 	paths := manyPaths(t, 30_000)
 	var refs []byte
 	refs = wire.AppendStrings(refs, paths)
@@ -73,11 +74,25 @@ func TestCrowdThatStays(t *testing.T) {
 		}
 		return b
 	}
+	frame := func(b, contents []byte) []byte {
+		return append(wire.AppendUint64(b, uint64(len(contents))), contents...)
+	}
+	tree := request(&protocol.AddToStoreRequest{Name: "x", Method: storepath.NAR, Algorithm: nixhash.SHA256})
+	archive := fileNAR(strings.Repeat("x", 4<<20))
+	object, _ := importOf(t, "x")
+	object.CA, object.NARSize = addressOf(t, "x"), uint64(len(archive))
+	if object.Path, err = storepath.DefaultDir.FixedOutputPath("x", object.CA, storepath.References{}); err != nil {
+		t.Fatal(err)
+	}
 	noise := make(map[string]string)
 	for i := range 3000 { // each is answered by a line
 		noise[fmt.Sprint("a-restricted-setting-", i)] = "x"
 	}
 	for name, said := range map[string][]byte{
+		"half a file":            frame(addFlat(), make([]byte, 1<<20)),
+		"half a small file":      frame(addFlat(), make([]byte, 200<<10)),
+		"half an archive":        frame(tree, archive[:3<<20]),
+		"half an object":         frame(request(&protocol.AddToStoreNarRequest{Info: *object}), archive[:3<<20]),
 		"references without end": importWith(refs),
 		"a long signature": importWith(wire.AppendStrings(wire.AppendUint64(wire.AppendUint64(wire.AppendUint64(wire.AppendUint64(nil, 0), 0), 1), 0),
 			[]string{strings.Repeat("x", 4<<20), ""})),
