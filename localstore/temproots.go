@@ -305,13 +305,17 @@ func (p *processRoots) writeAll() error {
 	for path := range p.count {
 		text = append(append(text, path...), 0)
 	}
-	if err := p.file.Truncate(0); err != nil {
+	// What is in the file stays there until the new is: on a full disk there might be no room for it
+	// a moment later, and roots would be lost.
+	if len(text) > 0 {
+		if _, err := p.file.WriteAt(text, 0); err != nil {
+			return err
+		}
+	}
+	if err := p.file.Truncate(int64(len(text))); err != nil {
 		return err
 	}
-	p.size = 0
-	if err := p.append(text); err != nil {
-		return err
-	}
+	p.size = int64(len(text))
 	p.excess = 0
 	return nil
 }

@@ -542,3 +542,47 @@ func TestTempRootsBesideMany(t *testing.T) {
 		t.Errorf("the file has %d bytes, before were %d", size(), before)
 	}
 }
+
+// Whatever is left out of the file, a root that lives is in it all the while: were it taken out and
+// written again, it could be lost on a full disk.
+func TestTempRootsStayInFile(t *testing.T) {
+	l := emptyLayout(t)
+	lives, comes := newTempRoots(t, l), newTempRoots(t, l)
+	mustAdd(t, lives, somePath(t, 1))
+	stop, looked := make(chan struct{}), make(chan int)
+	go func() {
+		missing := 0
+		for {
+			text, err := os.ReadFile(processFile(l))
+			if err != nil || !bytes.Contains(text, []byte(somePath(t, 1)+"\x00")) {
+				missing++
+			}
+			select {
+			case <-stop:
+				looked <- missing
+				return
+			default:
+			}
+		}
+	}()
+	for range 1000 {
+		for i := range 10 {
+			mustAdd(t, comes, somePath(t, 2+i))
+		}
+		if err := comes.close(); err != nil {
+			t.Fatal(err)
+		}
+		comes = newTempRoots(t, l)
+	}
+	close(stop)
+	if missing := <-looked; missing > 0 {
+		t.Errorf("it was not there %d times", missing)
+	}
+	// What is no path keeps everybody from collecting.
+	if err := os.WriteFile(processFile(l), []byte("rubbish\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := findTempRoots(t.Context(), l, false); err == nil {
+		t.Error("rubbish was no error")
+	}
+}
