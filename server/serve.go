@@ -29,7 +29,7 @@ func Serve(ctx context.Context, nc net.Conn, s store.Store, opts *Options) error
 
 func newConn(ctx context.Context, nc net.Conn, s store.Store, opts *Options, sh *shared) *conn {
 	o := opts.withDefaults()
-	c := &conn{nc: nc, opts: o, store: s, shared: sh, ended: make(chan struct{})}
+	c := &conn{nc: nc, opts: o, store: s, shared: sh, client: new(client), ended: make(chan struct{})}
 	c.trusted = o.Trusted && trustOf(true, s) != protocol.NotTrusted
 	c.in.init(nc, func() { c.fail(ErrStalled) }, func() { c.cancel(errHungUp) })
 	c.in.more, c.in.before, c.in.late = c.moreRequest, c.out.sendHeld, c.out.kick
@@ -50,7 +50,9 @@ type conn struct {
 	opts    Options
 	store   store.Store // the connection's session, if the store has sessions
 	trusted bool
-	refused error // what the client is told instead of being served
+	client  *client // shared with the other connections of the same user, if a Server knows of them
+	roots   int64   // how many of the client's are this connection's
+	refused error   // what the client is told instead of being served
 
 	ctx    context.Context // of all operations; done when the client has hung up
 	cancel context.CancelCauseFunc
@@ -105,6 +107,7 @@ func (c *conn) run() error {
 	defer c.cancel(nil)
 	defer c.stop()
 	err := c.converse()
+	c.client.roots.Add(-c.roots)
 	c.out.flush() // the last words reach the client, or it stalls
 	c.endRequest()
 	if given := c.failure(); given != nil {
@@ -130,7 +133,7 @@ const requestBuffer = 8 << 10
 // converse shakes hands and answers requests, until there are no more.
 func (c *conn) converse() error {
 	c.reader = wire.NewReader(&c.in, requestBuffer)
-	if err := c.handshake(); err != nil {
+	if err := c.greet(); err != nil {
 		return err
 	}
 	if c.refused != nil {
@@ -159,6 +162,16 @@ func (c *conn) converse() error {
 			return err
 		}
 	}
+}
+
+// greet shakes hands, unless the server shuts down: whoever has said nothing yet waits for nothing.
+func (c *conn) greet() error {
+	c.resting.Store(true)
+	defer c.resting.Store(false)
+	if c.draining.Load() {
+		return errDraining
+	}
+	return c.handshake()
 }
 
 func (c *conn) handshake() error {
