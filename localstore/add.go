@@ -16,7 +16,7 @@ import (
 
 // smallContents is the size in bytes up to which a file is read whole before it is written,
 // so that its path is known first.
-const smallContents = 1 << 20
+const smallContents = 256 << 10
 
 // AddTextToStore adds a file with those contents and references.
 func (s *Store) AddTextToStore(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error) {
@@ -79,13 +79,19 @@ func (s *Store) fileInfo(name string, m storepath.Method, a nixhash.Algorithm, r
 	if err != nil {
 		return nil, err
 	}
+	info.NARHash, info.NARSize = fileArchive(contents)
+	return info, nil
+}
+
+// fileArchive returns the hash and the size of the archive of a file with those contents, which
+// cannot be executed.
+func fileArchive(contents []byte) (hash nixhash.Hash, size uint64) {
 	h := nar.NewHasher(nixhash.SHA256)
 	w := nar.NewWriter(h)
 	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(len(contents))})
 	w.Write(contents)
 	w.Close() // nothing of this can fail
-	info.NARHash, info.NARSize = h.Hash(), h.Size()
-	return info, nil
+	return h.Hash(), h.Size()
 }
 
 // addFile adds an object that is a file.
@@ -123,7 +129,7 @@ func (s *Store) addContents(ctx context.Context, name string, m storepath.Method
 	if err != nil {
 		return nil, err
 	}
-	info.NARHash, info.NARSize, err = nar.HashPath(ctx, d.object(), nixhash.SHA256, nil)
+	info.NARHash, info.NARSize, err = nar.HashPath(ctx, d.object(tempObject), nixhash.SHA256, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -185,9 +191,9 @@ func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method,
 	return info, s.addMade(ctx, info, d, repair)
 }
 
-// addMade adds an object that is in a temporary directory.
+// addMade adds an object that is in a temporary directory, alone.
 func (s *Store) addMade(ctx context.Context, info *store.PathInfo, d *tempDir, repair bool) error {
 	return s.add(ctx, info, repair, func(root *os.Root, name string) error {
-		return d.moveTo(root, name)
+		return d.moveTo(tempObject, root, name)
 	})
 }

@@ -5,14 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
-	"pix/nar"
 	"pix/store"
 	"pix/storepath"
 )
@@ -22,7 +21,7 @@ import (
 const (
 	batchObjects = 256
 	batchBytes   = 64 << 20 // of archives
-	smallArchive = 1 << 20  // up to this size in bytes it is read into memory
+	batchInfos   = 1 << 20  // bytes of what is known of them
 )
 
 // AddMultipleToStore adds n objects, each as [Store.AddToStoreNAR] does. Small ones are restored
@@ -48,6 +47,7 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 		}
 		if err == nil && b.isFull() {
 			if err = b.finish(); err == nil {
+				b.abandon() // nothing but an empty directory
 				b = s.newBatch(ctx, opts)
 			}
 		}
@@ -61,19 +61,30 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 	return b.finish()
 }
 
-// A batch is some objects that are to become valid together. Whoever adds them holds the locks
-// of all of them meanwhile.
+// A batch is some objects that are to become valid together. They are made in a directory beside
+// the store's objects. Their locks are taken when all are complete, so that nobody waits for
+// whoever sends them.
 type batch struct {
 	s      *Store
 	opts   *store.AddOptions
 	ctx    context.Context // ends with the first error
 	parent context.Context
 	work   *errgroup.Group
+	dir    *tempDir // nil before the first object
 
-	infos []*store.PathInfo
-	locks []*pathLock
-	paths map[storepath.Path]bool
-	bytes uint64
+	made      []*made
+	paths     map[storepath.Path]bool
+	bytes     uint64 // of archives
+	infoBytes int
+}
+
+// A made object is one of a batch.
+type made struct {
+	info   *store.PathInfo
+	name   string // in the directory of the batch
+	lock   *pathLock
+	valid  bool // before it was added
+	placed bool // in the store directory
 }
 
 func (s *Store) newBatch(ctx context.Context, opts *store.AddOptions) *batch {
@@ -83,107 +94,126 @@ func (s *Store) newBatch(ctx context.Context, opts *store.AddOptions) *batch {
 	return b
 }
 
-func (b *batch) isFull() bool { return len(b.infos) >= batchObjects || b.bytes >= batchBytes }
+func (b *batch) isFull() bool {
+	return len(b.made) >= batchObjects || b.bytes >= batchBytes || b.infoBytes >= batchInfos
+}
 
-// add restores an object, or has it restored while the next is read.
-func (b *batch) add(object store.Import) error {
-	if wanted, err := b.take(object.Info); err != nil || !wanted {
-		return err
-	}
+// add restores an object, or has it restored while the next is read, if it is wanted: if it is
+// not valid and not in the batch already.
+func (b *batch) add(object store.Import) (err error) {
 	info := object.Info
-	b.infos, b.bytes = append(b.infos, info), b.bytes+info.NARSize
-	if info.NARSize > smallArchive {
-		return b.put(info, object.NAR)
+	if b.paths[info.Path] {
+		return nil
 	}
-	// The archive may be longer than its info says. It is not read further than that.
-	archive := bytes.NewBuffer(make([]byte, 0, info.NARSize))
-	if _, err := nar.Copy(&limitedWriter{archive, info.NARSize}, object.NAR); err != nil {
-		if errors.Is(err, errTooLong) {
-			return &store.MismatchError{What: "size", Path: info.Path, Specified: fmt.Sprint(info.NARSize), Got: "more"}
-		}
+	if wanted, err := b.s.isWanted(b.ctx, info.Path, b.opts.Repair); err != nil || !wanted {
 		return err
 	}
-	b.work.Go(func() error { return b.put(info, archive) })
+	if b.dir == nil {
+		if b.dir, err = b.s.makeTempDir(b.ctx); err != nil {
+			return err
+		}
+	}
+	m := &made{info: info, name: strconv.Itoa(len(b.made))}
+	b.made, b.paths[info.Path] = append(b.made, m), true
+	b.bytes, b.infoBytes = b.bytes+info.NARSize, b.infoBytes+sizeOf(info)
+	if info.NARSize > smallArchive {
+		return restore(b.ctx, b.dir.root, m.name, info, object.NAR)
+	}
+	archive, err := readArchive(info, object.NAR)
+	if err != nil {
+		return err
+	}
+	b.work.Go(func() error { return restore(b.ctx, b.dir.root, m.name, info, bytes.NewReader(archive)) })
 	return nil
 }
 
-var errTooLong = errors.New("it is too long")
-
-// A limitedWriter fails when more is written than fits.
-type limitedWriter struct {
-	io.Writer
-	left uint64
-}
-
-func (w *limitedWriter) Write(p []byte) (int, error) {
-	if uint64(len(p)) > w.left {
-		return 0, errTooLong
+// sizeOf returns about how many bytes an info takes.
+func sizeOf(info *store.PathInfo) int {
+	n := 512
+	for _, p := range info.References {
+		n += len(p) + 16
 	}
-	w.left -= uint64(len(p))
-	return w.Writer.Write(p)
-}
-
-// take takes the lock of a path, and reports whether its object is wanted: whether it is not
-// valid and not in the batch already.
-func (b *batch) take(info *store.PathInfo) (wanted bool, err error) {
-	path := info.Path
-	if b.paths[path] {
-		return false, nil
+	for _, s := range info.Signatures {
+		n += len(s) + 16
 	}
-	if err := b.s.addTempRoots(b.ctx, path); err != nil {
-		return false, err
-	}
-	if valid, err := b.s.IsValidPath(b.ctx, path); err != nil || valid && !b.opts.Repair {
-		return false, err
-	}
-	l, err := b.lock(path)
-	if err != nil {
-		return false, err
-	}
-	valid, err := b.s.IsValidPath(b.ctx, path)
-	if err != nil || valid && !b.opts.Repair {
-		l.release()
-		return false, err
-	}
-	b.locks = append(b.locks, l)
-	b.paths[path] = true
-	return true, nil
-}
-
-// lock takes the lock of a path. Who waits for a lock holds no other: two who each wait for what
-// the other has would wait for ever. So if somebody else has it, what the batch has so far is
-// made valid first.
-func (b *batch) lock(path storepath.Path) (*pathLock, error) {
-	l, err := b.s.tryLockPath(path)
-	if l != nil || err != nil {
-		return l, err
-	}
-	if err := b.finish(); err != nil {
-		return nil, err
-	}
-	*b = *b.s.newBatch(b.parent, b.opts)
-	return b.s.lockPath(b.ctx, path)
-}
-
-// put makes the object of a path that is locked.
-func (b *batch) put(info *store.PathInfo, archive io.Reader) error {
-	return b.s.put(b.ctx, info.Path, b.opts.Repair, func(root *os.Root, name string) error {
-		return restore(b.ctx, root, name, info, archive)
-	})
+	return n
 }
 
 // finish waits for all objects and makes them valid.
+//
+// Who waits for a lock holds no other: two who each wait for what the other has would wait for
+// ever. So if somebody else has one, those before it are made valid first.
 func (b *batch) finish() error {
-	err := b.work.Wait()
-	if err == nil && len(b.infos) > 0 {
-		err = b.s.registerValidPaths(b.parent, b.infos...)
+	if err := b.work.Wait(); err != nil {
+		return err
+	}
+	first := 0
+	for i, m := range b.made {
+		var err error
+		if m.lock, err = b.s.tryLockPath(m.info.Path); err != nil {
+			return err
+		}
+		if m.lock == nil {
+			if err := b.settle(b.made[first:i]); err != nil {
+				return err
+			}
+			first = i
+			if m.lock, err = b.s.lockPath(b.parent, m.info.Path); err != nil {
+				return err
+			}
+		}
+	}
+	return b.settle(b.made[first:])
+}
+
+// settle puts objects that are locked into their places, makes them valid, and gives the locks
+// back. Meanwhile somebody else may have made some of them.
+func (b *batch) settle(some []*made) error {
+	work, ctx := errgroup.WithContext(b.parent)
+	work.SetLimit(max(2, runtime.GOMAXPROCS(0)))
+	var infos []*store.PathInfo
+	for _, m := range some {
+		var err error
+		if m.valid, err = b.s.IsValidPath(b.parent, m.info.Path); err != nil {
+			return errors.Join(err, work.Wait())
+		}
+		if m.valid && !b.opts.Repair {
+			continue
+		}
+		infos = append(infos, m.info)
+		m.placed = true
+		work.Go(func() error {
+			return b.s.put(ctx, m.info.Path, m.valid, func(root *os.Root, name string) error {
+				return b.dir.moveTo(m.name, root, name)
+			})
+		})
+	}
+	err := work.Wait()
+	for _, m := range some {
+		if lost := m.lock.mustHold(); lost != nil {
+			m.placed = false // and nothing of ours is there
+			err = errors.Join(lost, err)
+		}
 	}
 	if err != nil {
 		return err
 	}
-	b.infos = nil
-	b.release()
+	if len(infos) > 0 {
+		if err := b.s.registerValidPaths(b.parent, infos...); err != nil {
+			return err
+		}
+	}
+	release(some)
 	return nil
+}
+
+func release(some []*made) {
+	for _, m := range some {
+		if m.lock != nil {
+			m.lock.release()
+		}
+		m.lock, m.placed = nil, false
+	}
 }
 
 // failed returns why a batch ends: err, unless that is the consequence of an earlier error.
@@ -197,15 +227,15 @@ func (b *batch) failed(err error) error {
 // abandon removes what is not valid, and gives the locks back.
 func (b *batch) abandon() {
 	b.work.Wait()
-	for _, info := range b.infos {
-		b.s.removeUnlessValid(b.parent, info.Path)
+	for _, m := range b.made {
+		if m.placed {
+			b.s.removeUnlessValid(b.parent, m.info.Path)
+		}
 	}
-	b.release()
-}
-
-func (b *batch) release() {
-	for _, l := range b.locks {
-		l.release()
+	release(b.made)
+	b.made = nil
+	if b.dir != nil {
+		b.dir.remove()
+		b.dir = nil
 	}
-	b.locks = nil
 }

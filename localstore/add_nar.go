@@ -1,7 +1,9 @@
 package localstore
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +21,9 @@ import (
 //
 // Besides errors of the store there are [*store.MismatchError] and [*nar.Error] for the
 // archive, and [*UntrustedError].
+//
+// Nobody waits for whoever sends the archive: it is read before there is a lock, into memory if it is
+// small, else to a place beside the store's objects.
 func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive io.Reader, opts *store.AddOptions) error {
 	if opts == nil {
 		opts = new(store.AddOptions)
@@ -26,9 +31,57 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 	if err := s.checkImport(info, opts); err != nil {
 		return err
 	}
-	return s.add(ctx, info, opts.Repair, func(root *os.Root, name string) error {
-		return restore(ctx, root, name, info, archive)
-	})
+	if wanted, err := s.isWanted(ctx, info.Path, opts.Repair); err != nil || !wanted {
+		return err
+	}
+	if info.NARSize <= smallArchive {
+		small, err := readArchive(info, archive)
+		if err != nil {
+			return err
+		}
+		return s.add(ctx, info, opts.Repair, func(root *os.Root, name string) error {
+			return restore(ctx, root, name, info, bytes.NewReader(small))
+		})
+	}
+	d, err := s.makeTempDir(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.remove()
+	if err := restore(ctx, d.root, tempObject, info, archive); err != nil {
+		return err
+	}
+	return s.addMade(ctx, info, d, opts.Repair)
+}
+
+// smallArchive is the size in bytes up to which an archive is read into memory.
+const smallArchive = 128 << 10
+
+// readArchive reads an archive that should have the size that its info says, and does not read
+// further than that.
+func readArchive(info *store.PathInfo, archive io.Reader) ([]byte, error) {
+	read := bytes.NewBuffer(make([]byte, 0, info.NARSize))
+	_, err := nar.Copy(&roomWriter{read, info.NARSize}, archive)
+	if errors.Is(err, errTooLong) {
+		err = tooLong(info)
+	}
+	return read.Bytes(), err
+}
+
+var errTooLong = errors.New("it is too long")
+
+// A roomWriter fails when more is written than there is room for.
+type roomWriter struct {
+	io.Writer
+	left uint64
+}
+
+func (w *roomWriter) Write(p []byte) (int, error) {
+	if uint64(len(p)) > w.left {
+		return 0, errTooLong
+	}
+	w.left -= uint64(len(p))
+	return w.Writer.Write(p)
 }
 
 // An UntrustedError says that nobody who is trusted vouches for an object.
@@ -59,11 +112,11 @@ func (s *Store) checkImport(info *store.PathInfo, opts *store.AddOptions) error 
 // restore makes an object of its archive, which must be the one that the info says.
 func restore(ctx context.Context, root *os.Root, name string, info *store.PathInfo, archive io.Reader) error {
 	hasher := nar.NewHasher(nixhash.SHA256)
-	tee := io.Writer(hasher)
+	tee := io.Writer(&limitedWriter{hasher, info})
 	var mentions *nar.RefScanner
 	if isNARHash(info.CA) {
 		mentions = nar.NewRefScanner([]storepath.Path{info.Path})
-		tee = io.MultiWriter(hasher, mentions)
+		tee = io.MultiWriter(tee, mentions)
 	}
 	return nar.Restore(ctx, root, name, archive, &nar.RestoreOptions{
 		InPlace:   true,
@@ -83,6 +136,24 @@ func restore(ctx context.Context, root *os.Root, name string, info *store.PathIn
 			return info.CheckContentHash(got)
 		},
 	})
+}
+
+// A limitedWriter fails as soon as an archive is longer than its info says: whoever sends one that
+// does not end shall not fill the disk.
+type limitedWriter struct {
+	*nar.Hasher
+	info *store.PathInfo
+}
+
+func (w *limitedWriter) Write(p []byte) (int, error) {
+	if size := w.Size() + uint64(len(p)); size > w.info.NARSize {
+		return 0, tooLong(w.info)
+	}
+	return w.Hasher.Write(p)
+}
+
+func tooLong(info *store.PathInfo) error {
+	return &store.MismatchError{What: "size", Path: info.Path, Specified: fmt.Sprint(info.NARSize), Got: "more"}
 }
 
 // isNARHash reports whether the hash of a content address is that of the archive, if that does

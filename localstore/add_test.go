@@ -574,7 +574,7 @@ func TestCancelledWaits(t *testing.T) {
 func addDerivation(t testing.TB, s *Store, d *derivation.Derivation) storepath.Path {
 	t.Helper()
 	d.Dir, d.Platform, d.Builder = s.Dir(), "x", "/b"
-	inputs, err := s.modulo.inputsOf(t.Context(), s, d)
+	inputs, err := s.modulo.inputsOf(t.Context(), &drvReader{s: s}, d, nil)
 	if err == nil {
 		err = d.FillOutputPaths(inputs, nil)
 	}

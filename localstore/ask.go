@@ -92,7 +92,9 @@ func (s *Store) EnsurePath(ctx context.Context, path storepath.Path) error {
 
 // QueryMissing says which derivations would have to be built, and which paths cannot be had.
 func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*store.Missing, error) {
-	return store.MissingWithoutSubstitutes(ctx, s, paths)
+	d := &drvStore{Store: s, reader: drvReader{s: s}}
+	defer d.reader.close()
+	return store.MissingWithoutSubstitutes(ctx, d, paths)
 }
 
 // queryPaths returns the paths that a query gives, sorted.

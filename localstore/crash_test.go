@@ -18,9 +18,11 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"pix/activity"
 	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/store"
+	"pix/store/memstore"
 	"pix/storepath"
 )
 
@@ -48,7 +50,7 @@ func TestKilledWhileAdding(t *testing.T) {
 			place = filepath.Join(t.TempDir(), "new")
 		}
 		testenv.RemoveStore(t, place)
-		acknowledged := killChild(t, place, fmt.Sprint("n", i), time.Duration(rand.IntN(200))*time.Millisecond)
+		acknowledged := killChild(t, place, fmt.Sprint("n", i), time.Duration(rand.IntN(400))*time.Millisecond)
 		s, err := Open(t.Context(), &Options{Root: place})
 		if err != nil {
 			t.Fatalf("after kill %d: %v", i, err)
@@ -143,12 +145,14 @@ func addForEver(t *testing.T, root, word string) {
 		}
 	}
 	fmt.Println("begin")
-	s, err := Open(t.Context(), &Options{Root: root})
+	s, err := Open(t.Context(), &Options{Root: root, AutoOptimise: rand.IntN(2) == 0})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var workers sync.WaitGroup
-	for worker, add := range []func(ctx context.Context, s *Store, name string) ([]storepath.Path, error){crashText, crashTree, crashLarge, crashMany} {
+	for worker, add := range []func(ctx context.Context, s *Store, name string) ([]storepath.Path, error){
+		crashText, crashTree, crashLarge, crashMany, crashReplace, crashImport, crashTidy,
+	} {
 		workers.Go(func() {
 			for i := 0; ; i++ {
 				paths, err := add(t.Context(), s, fmt.Sprint(word, "-", worker, "-", i))
@@ -188,6 +192,61 @@ func crashLarge(ctx context.Context, s *Store, name string) ([]storepath.Path, e
 		return nil, err
 	}
 	return []storepath.Path{info.Path}, nil
+}
+
+// crashReplace replaces an object that is valid, which has to be one or the other at any time.
+func crashReplace(ctx context.Context, s *Store, _ string) ([]storepath.Path, error) {
+	opts := &store.AddOptions{NoSignatures: true, Repair: true}
+	var paths []storepath.Path
+	for i, archive := range [][]byte{treeNAR(), fileNAR("replaced")} {
+		info := &store.PathInfo{NARHash: nixhash.Sum(nixhash.SHA256, archive), NARSize: uint64(len(archive))}
+		var err error
+		if info.Path, err = s.Dir().MakePath("test", info.NARHash, fmt.Sprint("replaced-", i)); err != nil {
+			return nil, err
+		}
+		if err := s.AddToStoreNAR(ctx, info, bytes.NewReader(archive), opts); err != nil {
+			return nil, err
+		}
+		if err := s.AddMultipleToStore(ctx, 1, only(info, archive), opts); err != nil {
+			return nil, err
+		}
+		paths = append(paths, info.Path)
+	}
+	return paths, nil
+}
+
+// crashImport adds what another store has exported.
+func crashImport(ctx context.Context, s *Store, name string) ([]storepath.Path, error) {
+	from := memstore.New(nil)
+	a, err := from.AddTextToStore(ctx, name, name, nil)
+	if err != nil {
+		return nil, err
+	}
+	b, err := from.AddTextToStore(ctx, name+"-b", strings.Repeat(name, 1000), []storepath.Path{a})
+	if err != nil {
+		return nil, err
+	}
+	var export bytes.Buffer
+	if err := store.ExportPaths(ctx, &export, from, []storepath.Path{a, b}); err != nil {
+		return nil, err
+	}
+	return store.ImportPaths(ctx, s, &export, &store.AddOptions{NoSignatures: true})
+}
+
+// crashTidy collects what those before have left, makes equal files one, and verifies.
+func crashTidy(ctx context.Context, s *Store, _ string) ([]storepath.Path, error) {
+	if _, err := s.CollectGarbage(ctx, deleteAll); err != nil {
+		return nil, err
+	}
+	if err := s.OptimiseStore(ctx); err != nil {
+		return nil, err
+	}
+	var lines []string
+	remain, err := s.VerifyStore(activity.WithHandler(ctx, collectLines(&lines)), true, true)
+	if err == nil && remain {
+		err = fmt.Errorf("something is wrong with the store: %q", lines)
+	}
+	return nil, err
 }
 
 func crashMany(ctx context.Context, s *Store, name string) (paths []storepath.Path, err error) {

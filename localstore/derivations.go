@@ -2,22 +2,15 @@ package localstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 	"sync"
 
 	"zombiezen.com/go/sqlite"
 
 	"pix/derivation"
+	"pix/store"
 	"pix/storepath"
 )
-
-// maxDerivation is how long a .drv file may be, in bytes. The longest that were ever seen have
-// a few megabytes.
-const maxDerivation = 1 << 30
 
 // An output is a row of the table DerivationOutputs.
 type output struct {
@@ -26,15 +19,18 @@ type output struct {
 }
 
 // derivationOutputs returns the outputs of a derivation that is to be valid, whose paths are
-// known. Its object is in place, and so are its inputs. An output whose path is not the one that
+// known. Its object is in place, and so are its inputs, which are valid or among others that are
+// to be valid. An output whose path is not the one that
 // follows from the derivation is an error: whoever could register it could make anything the
 // output of anything.
-func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path) (outputs []output, err error) {
-	d, err := s.readDerivation(path)
+func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (outputs []output, err error) {
+	r := drvReader{s: s}
+	defer r.close()
+	d, err := r.read(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	inputs, err := s.modulo.inputsOf(ctx, s, d)
+	inputs, err := s.modulo.inputsOf(ctx, &r, d, among)
 	if err == nil {
 		err = d.CheckOutputPaths(inputs, nil)
 	}
@@ -49,26 +45,8 @@ func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path) (out
 	return outputs, nil
 }
 
-// readDerivation reads a derivation, which need not be valid.
-func (s *Store) readDerivation(path storepath.Path) (*derivation.Derivation, error) {
-	root, err := os.OpenRoot(s.storeDir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	f, err := openFile(root, path.Base())
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var text strings.Builder
-	if info, err := f.Stat(); err == nil && info.Size() < maxDerivation {
-		text.Grow(int(info.Size()))
-	}
-	if n, err := io.Copy(&text, io.LimitReader(f, maxDerivation)); err != nil || n == maxDerivation {
-		return nil, errors.Join(err, fmt.Errorf("derivation '%s' is too long", path))
-	}
-	d, err := derivation.ParseAt(path, text.String())
+func parseDerivation(path storepath.Path, text string) (*derivation.Derivation, error) {
+	d, err := derivation.ParseAt(path, text)
 	if err != nil {
 		return nil, fmt.Errorf("error parsing derivation '%s': %w", path, err)
 	}
@@ -93,7 +71,13 @@ func (s *Store) QueryValidDerivers(ctx context.Context, path storepath.Path) ([]
 // QueryDerivationOutputMap returns the outputs of a valid derivation. Those whose paths are
 // known neither from its text nor from a realisation have "". The error is a
 // [*store.NotFoundError] if it is not valid.
-func (s *Store) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path) (outputs map[string]storepath.Path, err error) {
+func (s *Store) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path) (map[string]storepath.Path, error) {
+	r := drvReader{s: s}
+	defer r.close()
+	return s.outputMap(ctx, &r, drv)
+}
+
+func (s *Store) outputMap(ctx context.Context, r *drvReader, drv storepath.Path) (outputs map[string]storepath.Path, err error) {
 	if !drv.IsDerivation() {
 		return nil, fmt.Errorf("path '%s' is not a store derivation", drv)
 	}
@@ -108,14 +92,14 @@ func (s *Store) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path
 		return outputs, err
 	}
 	// The database has only the outputs whose paths are known.
-	d, err := s.readDerivation(drv)
+	d, err := r.read(ctx, drv)
 	if err != nil {
 		return nil, err
 	}
 	for name, o := range d.Outputs.All() {
 		path := o.Path()
 		if path == "" && realised {
-			if path, err = s.realisedPath(ctx, drv, name); err != nil {
+			if path, err = s.realisedPath(ctx, r, d, name); err != nil {
 				return nil, err
 			}
 		}
@@ -170,51 +154,88 @@ func (m *moduloHashes) put(path storepath.Path, h derivation.ModuloHash) {
 }
 
 // inputsOf returns the hashes of the inputs of a derivation. Those that are needed and not
-// remembered are read from the store, with all that they need.
-func (m *moduloHashes) inputsOf(ctx context.Context, s *Store, d *derivation.Derivation) (derivation.InputHashes, error) {
-	known := make(map[storepath.Path]derivation.ModuloHash)
-	lookup := func(path storepath.Path) (derivation.ModuloHash, bool) {
-		h, ok := known[path]
-		if !ok {
-			if h, ok = m.get(path); ok {
-				known[path] = h
-			}
-		}
-		return h, ok
+// remembered are read from the store, with all that they need. They are valid, or among those
+// that are about to be.
+func (m *moduloHashes) inputsOf(ctx context.Context, r *drvReader, d *derivation.Derivation, among map[storepath.Path]*store.PathInfo) (derivation.InputHashes, error) {
+	w := moduloWalk{hashes: m, known: make(map[storepath.Path]derivation.ModuloHash), open: make(map[storepath.Path]bool)}
+	w.todo = []moduloVisit{{d: d}}
+	if err := w.expand(d); err != nil {
+		return nil, err
 	}
-	type reading struct {
-		path storepath.Path
-		d    *derivation.Derivation
-	}
-	stack := []reading{{"", d}}
-	onStack := map[storepath.Path]bool{}
 	for {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		top := stack[len(stack)-1]
-		h, err := top.d.HashModulo(derivation.AsInput, lookup, nil)
-		var missing *derivation.MissingInputError
-		switch {
-		case errors.As(err, &missing):
-			if onStack[missing.Input] {
-				return nil, fmt.Errorf("derivation '%s' depends on itself", missing.Input)
-			}
-			input, err := s.readDerivation(missing.Input)
-			if err != nil {
+		top := &w.todo[len(w.todo)-1]
+		if top.d == nil {
+			if err := w.visit(ctx, r, top, among); err != nil {
 				return nil, err
 			}
-			stack = append(stack, reading{missing.Input, input})
-			onStack[missing.Input] = true
-		case err != nil:
+			continue
+		}
+		h, err := top.d.HashModulo(derivation.AsInput, w.lookup, nil)
+		if err != nil {
 			return nil, err
-		case len(stack) == 1:
-			return lookup, nil
-		default:
-			known[top.path] = h
-			m.put(top.path, h)
-			stack = stack[:len(stack)-1]
-			delete(onStack, top.path)
+		}
+		if len(w.todo) == 1 {
+			return w.lookup, nil
+		}
+		w.known[top.path] = h
+		m.put(top.path, h)
+		delete(w.open, top.path)
+		w.todo = w.todo[:len(w.todo)-1]
+	}
+}
+
+// A moduloWalk hashes derivations after all that they need.
+type moduloWalk struct {
+	hashes *moduloHashes
+	known  map[storepath.Path]derivation.ModuloHash // for this walk, whatever is forgotten meanwhile
+	todo   []moduloVisit                            // the last first
+	open   map[storepath.Path]bool                  // those that were read, and wait for their inputs
+}
+
+// A moduloVisit is a derivation that is to be hashed. Until it was read there is its path alone.
+type moduloVisit struct {
+	path storepath.Path
+	d    *derivation.Derivation
+}
+
+func (w *moduloWalk) lookup(path storepath.Path) (derivation.ModuloHash, bool) {
+	h, ok := w.known[path]
+	if !ok {
+		if h, ok = w.hashes.get(path); ok {
+			w.known[path] = h
 		}
 	}
+	return h, ok
+}
+
+// visit reads a derivation, and goes to its inputs. One that is known by now is left.
+func (w *moduloWalk) visit(ctx context.Context, r *drvReader, v *moduloVisit, among map[storepath.Path]*store.PathInfo) (err error) {
+	if _, known := w.lookup(v.path); known {
+		w.todo = w.todo[:len(w.todo)-1]
+		return nil
+	}
+	if v.d, err = r.readInput(ctx, v.path, among); err != nil {
+		return err
+	}
+	w.open[v.path] = true
+	return w.expand(v.d)
+}
+
+// expand goes to the inputs of a derivation, where its hash needs them.
+func (w *moduloWalk) expand(d *derivation.Derivation) error {
+	if kind, err := d.Kind(); err != nil || kind == derivation.Fixed {
+		return err
+	}
+	for input := range d.InputDerivations.All() {
+		if w.open[input] {
+			return fmt.Errorf("derivation '%s' depends on itself", input)
+		}
+		if _, known := w.lookup(input); !known {
+			w.todo = append(w.todo, moduloVisit{path: input})
+		}
+	}
+	return nil
 }

@@ -11,7 +11,8 @@
 // # Where things are
 //
 //	nix/store/HASH-NAME            an object
-//	nix/store/HASH-NAME.lock       held by whoever makes it
+//	nix/store/HASH-NAME.lock       held by whoever puts it there
+//	nix/store/HASH-pix-tmp-PID     objects that are not complete yet
 //	nix/store/.links               files that several objects share
 //	nix/var/nix/db/db.sqlite       what is known of valid paths, references and outputs
 //	nix/var/nix/db/schema          the number of its schema, 10

@@ -49,6 +49,9 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 		}
 		defer s.reserveSpace()
 	}
+	if err := s.temp.process.tidy(); err != nil {
+		return nil, err
+	}
 	gcLock, err := s.lockForCollection(ctx)
 	if err != nil {
 		return nil, err

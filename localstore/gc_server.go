@@ -84,6 +84,9 @@ func (s *rootsServer) accept() {
 	}
 }
 
+// lastAnswers is how long a client may take to read its answers when the collector ends.
+const lastAnswers = time.Second
+
 // maxRootLine is more than a path can have.
 const maxRootLine = 8 << 10
 
@@ -196,6 +199,7 @@ func (s *rootsServer) close() error {
 	s.closed = true
 	for conn := range s.conns {
 		conn.CloseRead() // what has come can still be read
+		conn.SetWriteDeadline(time.Now().Add(lastAnswers))
 	}
 	s.changed.Broadcast()
 	s.mu.Unlock()

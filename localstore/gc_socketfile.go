@@ -59,7 +59,9 @@ func makeSocket(socket string, put func(made string, l *net.UnixListener) error)
 		return err
 	}
 	listener.SetUnlinkOnClose(false) // it has another name by then
-	if err := os.Chmod(made, 0o666); err != nil {
+	// Whoever may add to the store may lock gc.lock, and that is its owner alone. Others would only
+	// keep those from being heard, or garbage from being collected.
+	if err := os.Chmod(made, 0o600); err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	return put(made, listener)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -152,27 +151,49 @@ func TestRegisteredWhileCollecting(t *testing.T) {
 	}
 }
 
-// A temporary directory is deleted if nobody has it locked.
+// A temporary directory is deleted if nobody has it: ours is a temporary root, and Nix locks its own.
 func TestCollectTempDirs(t *testing.T) {
-	s := open(t, Options{Root: t.TempDir()})
+	root := t.TempDir()
+	s := open(t, Options{Root: root})
 	used, err := s.makeTempDir(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer used.remove()
-	left := s.storeDir + "/tmp-1-left"
-	if err := os.MkdirAll(left+"/deep", 0o755); err != nil {
+	const ended = "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-pix-tmp-1"
+	for _, name := range []string{"tmp-1-left", "tmp-2-locked", ended} {
+		if err := os.MkdirAll(filepath.Join(s.storeDir, name, "deep"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	locked, err := os.Open(filepath.Join(s.storeDir, "tmp-2-locked"))
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer locked.Close()
+	if free, err := tryLock(locked, lockExclusive); !free || err != nil {
+		t.Fatal(free, err)
+	}
 	result, err := s.CollectGarbage(t.Context(), deleteAll)
-	if err != nil || !slices.Equal(result.Paths, []string{"/nix/store/tmp-1-left"}) {
+	if err != nil || !slices.Equal(result.Paths, []string{"/nix/store/" + ended, "/nix/store/tmp-1-left"}) {
 		t.Errorf("deleted %q, %v", result.Paths, err)
 	}
-	if _, err := os.Stat(used.name); err != nil {
+	entries, err := os.ReadDir(s.storeDir)
+	if err != nil || len(entries) != 3 { // and .links
+		t.Errorf("left: %q, %v", entries, err)
+	}
+
+	if roots, err := s.FindRoots(t.Context()); err != nil || len(roots) > 0 {
+		t.Errorf("the name is told as a root: %v, %v", roots, err)
+	}
+
+	// It has the same name again, which is a root until the store is closed.
+	name := used.name
+	if err := used.remove(); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
-		t.Error(err)
+	if used, err = s.makeTempDir(t.Context()); err != nil || used.name != name {
+		t.Errorf("%+v, %v", used, err)
 	}
 }
 
@@ -258,5 +279,33 @@ func TestRootMadeWhileLooking(t *testing.T) {
 	}
 	if valid, err := s.IsValidPath(t.Context(), path); !valid || err != nil {
 		t.Errorf("valid: %v, %v", valid, err)
+	}
+}
+
+// Only those may tell a collector of roots who may add to the store.
+func TestGCSocketMode(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	seen := 0
+	look := func() {
+		lock, err := os.Stat(s.gcLock())
+		if err != nil {
+			t.Fatal(err)
+		}
+		socket, err := os.Stat(s.gcSocket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lock.Mode().Perm() != 0o600 || socket.Mode().Perm() != 0o600 {
+			t.Errorf("the lock has mode %v, the socket %v", lock.Mode(), socket.Mode())
+		}
+		seen++
+	}
+	ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(activity.Event) { look() }))
+	if _, err := s.CollectGarbage(ctx, deleteAll); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	if seen < 2 {
+		t.Error("nothing was seen while it collects")
 	}
 }

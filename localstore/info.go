@@ -39,10 +39,17 @@ func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (info *s
 		info, err = c.pathInfo(s.dir, path)
 		return err
 	})
-	if err == nil && ok {
+	if err == nil && ok && isUsual(info) {
 		db.infos.put(info, now)
 	}
 	return info, err
+}
+
+// isUsual reports whether an info is small enough to be remembered. Everybody may add paths that
+// refer to very many others.
+func isUsual(info *store.PathInfo) bool {
+	const mostReferences, mostSignatures = 1000, 64
+	return len(info.References) <= mostReferences && len(info.Signatures) <= mostSignatures
 }
 
 // QueryPathInfos returns what is known of many paths, in their order. The error is a

@@ -149,3 +149,21 @@ func TestInfoCacheIsNeverStale(t *testing.T) {
 	close(done)
 	readers.Wait()
 }
+
+// What is known of a path that refers to very many others is not remembered: everybody may add some.
+func TestInfoCacheLarge(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir(), NoSync: true})
+	refs := addTexts(t, s, 1001, false)
+	for n, want := range map[int]bool{1000: true, 1001: false} {
+		path, err := s.AddTextToStore(t.Context(), "x", "x", refs[:n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.QueryPathInfo(t.Context(), path); err != nil {
+			t.Fatal(err)
+		}
+		if info, _, _ := s.db.infos.get(path); (info != nil) != want {
+			t.Errorf("with %d references: remembered: %v", n, info != nil)
+		}
+	}
+}

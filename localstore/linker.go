@@ -60,22 +60,22 @@ func (s *shared) linkedFiles(ctx context.Context) (map[inode]bool, error) {
 
 // optimise optimises a file, or all that are in a directory.
 func (l *linker) optimise(ctx context.Context, name string) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	st, err := lstat(name)
 	if err != nil {
 		return err
 	}
+	return l.node(ctx, name, st)
+}
+
+// node does so with what is known of it. What goes away meanwhile, because the object is replaced,
+// is left out.
+func (l *linker) node(ctx context.Context, name string, st *unix.Stat_t) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		entries, err := os.ReadDir(name)
-		for _, entry := range entries {
-			if err == nil {
-				err = l.optimise(ctx, filepath.Join(name, entry.Name()))
-			}
-		}
-		return err
+		return l.directory(ctx, name)
 	case unix.S_IFREG:
 		// Somebody may have changed what is in the store. Better not to spread that.
 		if st.Mode&unix.S_IWUSR != 0 {
@@ -95,9 +95,33 @@ func (l *linker) optimise(ctx context.Context, name string) error {
 	return l.file(ctx, name, st)
 }
 
-// file optimises a file or symlink.
+func (l *linker) directory(ctx context.Context, name string) error {
+	entries, err := os.ReadDir(name)
+	if ignoreMissing(err) != nil {
+		return err
+	}
+	for _, entry := range entries {
+		child := filepath.Join(name, entry.Name())
+		st, err := lstat(child)
+		if err == nil {
+			err = l.node(ctx, child, st)
+		} else {
+			err = ignoreMissing(err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file optimises a file or symlink. If somebody else does, or puts another one in its place, that
+// one is left as it is.
 func (l *linker) file(ctx context.Context, name string, st *unix.Stat_t) error {
 	hash, _, err := nar.HashPath(ctx, name, nixhash.SHA256, nil)
+	if errors.Is(err, nar.ErrFileChanged) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -147,6 +171,11 @@ func (l *linker) replace(ctx context.Context, name, link string, st *unix.Stat_t
 		return false, nil
 	case errors.Is(err, syscall.EMLINK):
 		return false, nil
+	case errors.Is(err, fs.ErrNotExist):
+		if _, gone := lstat(name); errors.Is(gone, fs.ErrNotExist) {
+			return false, nil
+		}
+		return false, err
 	case !errors.Is(err, fs.ErrExist):
 		return false, err
 	}

@@ -2,7 +2,9 @@ package localstore
 
 import (
 	"context"
+	"errors"
 	"os"
+	"strings"
 
 	"pix/storepath"
 )
@@ -70,10 +72,22 @@ func keepIfFresh(f *os.File) (*pathLock, error) {
 	return nil, err
 }
 
+// mustHold returns an error if the store was removed since the lock was taken: what was made under it is
+// gone, and in a store that has taken its place somebody else may have a lock of the same name.
+func (l *pathLock) mustHold() error {
+	linked, err := isLinked(l.file)
+	if err == nil && !linked {
+		err = &os.PathError{Op: "add", Path: strings.TrimSuffix(l.file.Name(), ".lock"), Err: errors.New("the store was removed meanwhile")}
+	}
+	return err
+}
+
 // release gives the lock back. That the file is deleted is for tidiness alone, so it is no
 // error if it cannot be.
 func (l *pathLock) release() {
-	os.Remove(l.file.Name())
+	if l.mustHold() == nil {
+		os.Remove(l.file.Name())
+	}
 	l.file.WriteString(stale)
 	l.file.Close()
 }

@@ -18,11 +18,7 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 	if err := s.checkInfo(info); err != nil {
 		return err
 	}
-	if err := s.addTempRoots(ctx, info.Path); err != nil {
-		return err
-	}
-	valid, err := s.IsValidPath(ctx, info.Path)
-	if err != nil || valid && !replace {
+	if wanted, err := s.isWanted(ctx, info.Path, replace); err != nil || !wanted {
 		return err
 	}
 	l, err := s.lockPath(ctx, info.Path)
@@ -30,17 +26,30 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 		return err
 	}
 	defer l.release()
-	if valid, err = s.IsValidPath(ctx, info.Path); err != nil || valid && !replace {
+	valid, err := s.IsValidPath(ctx, info.Path)
+	if err != nil || valid && !replace {
 		return err
 	}
-	if err := s.put(ctx, info.Path, valid, make); err != nil {
-		return err
+	err = s.put(ctx, info.Path, valid, make)
+	if lost := l.mustHold(); lost != nil {
+		return errors.Join(lost, err)
 	}
-	err = s.registerValidPaths(ctx, info)
+	if err == nil {
+		err = s.registerValidPaths(ctx, info)
+	}
 	if err != nil {
 		s.removeUnlessValid(ctx, info.Path)
 	}
 	return err
+}
+
+// isWanted makes a temporary root of a path, and reports whether its object has to be made.
+func (s *Store) isWanted(ctx context.Context, path storepath.Path, replace bool) (bool, error) {
+	if err := s.addTempRoots(ctx, path); err != nil {
+		return false, err
+	}
+	valid, err := s.IsValidPath(ctx, path)
+	return err == nil && (!valid || replace), err
 }
 
 // put makes an object under its name. What is there is the rest of an attempt and removed; if
@@ -80,10 +89,7 @@ func (s *Store) replace(ctx context.Context, root *os.Root, name string, make fu
 	if err := make(d.root, tempObject); err != nil {
 		return err
 	}
-	if err := removeObject(root, name); err != nil {
-		return err
-	}
-	return d.moveTo(root, name)
+	return d.exchange(tempObject, root, name)
 }
 
 // removeUnlessValid removes an object that could not be registered. It would do no harm, but

@@ -97,11 +97,17 @@ func (s *Store) drvHash(ctx context.Context, id store.DrvOutput) (nixhash.Hash, 
 	if !valid {
 		return nixhash.Hash{}, notFound(id.Path)
 	}
-	d, err := s.readDerivation(id.Path)
+	r := drvReader{s: s}
+	defer r.close()
+	d, err := r.read(ctx, id.Path)
 	if err != nil {
 		return nixhash.Hash{}, err
 	}
-	inputs, err := s.modulo.inputsOf(ctx, s, d)
+	return s.hashForOutputs(ctx, &r, d)
+}
+
+func (s *Store) hashForOutputs(ctx context.Context, r *drvReader, d *derivation.Derivation) (nixhash.Hash, error) {
+	inputs, err := s.modulo.inputsOf(ctx, r, d, nil)
 	if err != nil {
 		return nixhash.Hash{}, err
 	}
@@ -135,8 +141,12 @@ func outputID(hash nixhash.Hash, output string) string {
 }
 
 // realisedPath returns the path that an output of a valid derivation has got, or "".
-func (s *Store) realisedPath(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error) {
-	r, err := s.QueryRealisation(ctx, store.DrvOutput{Path: drv, Output: output})
+func (s *Store) realisedPath(ctx context.Context, reader *drvReader, d *derivation.Derivation, output string) (storepath.Path, error) {
+	hash, err := s.hashForOutputs(ctx, reader, d)
+	if err != nil {
+		return "", err
+	}
+	r, err := s.QueryRealisation(ctx, store.DrvOutput{Hash: hash, Output: output})
 	if errors.Is(err, store.ErrNotFound) {
 		return "", nil
 	}

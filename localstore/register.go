@@ -25,11 +25,15 @@ func (s *Store) registerValidPaths(ctx context.Context, infos ...*store.PathInfo
 			return err
 		}
 	}
+	among := make(map[storepath.Path]*store.PathInfo, len(infos))
+	for _, info := range infos {
+		among[info.Path] = info
+	}
 	outputs := make(map[storepath.Path][]output)
 	for _, info := range infos {
 		if info.Path.IsDerivation() {
 			var err error
-			if outputs[info.Path], err = s.derivationOutputs(ctx, info.Path); err != nil {
+			if outputs[info.Path], err = s.derivationOutputs(ctx, info.Path, among); err != nil {
 				return err
 			}
 		}

@@ -76,7 +76,7 @@ func (f *permRootFinder) symlink(name string) error {
 	}
 	st, err := os.Lstat(target)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+	case leadsNowhere(err):
 		if f.tidy && isBelow(f.layout.autoRoots(), name) {
 			say(f.ctx, "removing stale link from '%s' to '%s'", name, target)
 			return ignoreMissing(os.Remove(name))
@@ -104,13 +104,20 @@ func (f *permRootFinder) found(link, target string) {
 	}
 }
 
+// leadsNowhere reports whether an error says that nothing has a name. Everybody may have a link made to a
+// name that is too long, or to one that is below a symlink to itself: that must not end a collection.
+func leadsNowhere(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) ||
+		errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.ELOOP)
+}
+
 // unreadable returns nil for no error, and for the errors that will not go away by themselves: what we must not
 // read, or what is gone, is no root.
 func (f *permRootFinder) unreadable(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+	if errors.Is(err, fs.ErrPermission) || leadsNowhere(err) {
 		say(f.ctx, "cannot read potential root '%s'", name)
 		return nil
 	}

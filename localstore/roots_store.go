@@ -54,7 +54,7 @@ func (s *Store) FindRoots(ctx context.Context) ([]store.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots = append(roots, temporary...)
+	roots = append(roots, slices.DeleteFunc(temporary, func(r store.Root) bool { return isTempName(r.Path) })...)
 	slices.SortFunc(roots, func(a, b store.Root) int {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Link, b.Link))
 	})

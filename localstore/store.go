@@ -72,8 +72,10 @@ type Store struct {
 // shared is what all sessions of an open store have in common.
 type shared struct {
 	layout
-	opts   Options
-	modulo moduloHashes
+	opts      Options
+	modulo    moduloHashes
+	tempNames tempNames
+	largeDrvs chan struct{} // holds one value while somebody reads a large derivation
 
 	checked checkedObjects
 
@@ -112,7 +114,7 @@ var (
 // than can be used here, a [*DatabaseError] if its database cannot be used, and else an
 // [*fs.PathError] for what cannot be made or opened.
 func Open(ctx context.Context, opts *Options) (*Store, error) {
-	s := &shared{}
+	s := &shared{largeDrvs: make(chan struct{}, 1)}
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -122,6 +124,9 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 	}
 	if err := s.open(ctx); err != nil {
 		return nil, err
+	}
+	if !s.opts.ReadOnly {
+		s.tempNames.roots = openTempRoots(s.layout)
 	}
 	return s.user(false), nil
 }
@@ -239,6 +244,9 @@ func (s *Store) Close() error {
 		return err
 	}
 	s.closed = true
+	if s.tempNames.roots != nil {
+		err = errors.Join(err, s.tempNames.roots.close())
+	}
 	err = errors.Join(err, s.db.close())
 	s.releaseBigLock()
 	return err

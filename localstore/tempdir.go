@@ -9,92 +9,160 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
+
+	"pix/nixbase32"
+	"pix/storepath"
 )
 
-// A tempDir is a directory in the store directory, for an object whose path is not known yet
-// or that is to replace another. A collector lets one alone that is locked, which is known by
-// the beginning of its name; see createTempDirInStore in src/libstore/local-store.cc of Nix.
+// A tempDir is a directory in the store directory, for objects whose paths are not known or not
+// checked yet, or that are to replace others.
+//
+// Collectors must let it alone. Those of Nix from 2.12 on do so if its name begins with "tmp-"
+// and it is locked, but older ones delete whatever has no name of a store path. So it has such a
+// name, and that is a temporary root, which all of them heed.
 type tempDir struct {
+	s    *Store
+	path storepath.Path
 	name string
 	root *os.Root
-	self *os.File // holds the lock
 }
 
-func (s *shared) makeTempDir(ctx context.Context) (*tempDir, error) {
+// tempPrefix is how the names of temporary directories begin, after the hash part.
+const tempPrefix = "pix-tmp-"
+
+// isTempName reports whether a path is the name of a temporary directory. There never is an object
+// under it that anybody could want to know of.
+func isTempName(path storepath.Path) bool { return strings.HasPrefix(path.Name(), tempPrefix) }
+
+// tempNames are the names that the temporary directories of one open store have, one after the
+// other. To make a root of one takes a while, so it stays one.
+type tempNames struct {
+	mu    sync.Mutex
+	free  []storepath.Path
+	roots *tempRoots // nil if nothing is to be changed
+}
+
+// take returns a name that nobody has just now.
+func (n *tempNames) take(ctx context.Context, dir storepath.Dir) (storepath.Path, error) {
+	n.mu.Lock()
+	if last := len(n.free) - 1; last >= 0 {
+		defer n.mu.Unlock()
+		path := n.free[last]
+		n.free = n.free[:last]
+		return path, n.roots.process.record(nil) // the file of roots may have been deleted
+	}
+	n.mu.Unlock()
+	var hash [storepath.HashPartLen * 5 / 8]byte
+	rand.Read(hash[:])
+	path, err := dir.ParseBase(nixbase32.EncodeToString(hash[:]) + fmt.Sprintf("-%s%d", tempPrefix, os.Getpid()))
+	if err != nil {
+		return "", err
+	}
+	return path, n.roots.add(ctx, path)
+}
+
+// giveBack is for who needs a name no longer.
+func (n *tempNames) giveBack(path storepath.Path) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.free = append(n.free, path)
+}
+
+func (s *Store) makeTempDir(ctx context.Context) (*tempDir, error) {
 	if s.opts.ReadOnly {
 		return nil, ErrReadOnly
 	}
-	for {
-		d := &tempDir{name: filepath.Join(s.storeDir, fmt.Sprintf("tmp-%d-%s", os.Getpid(), rand.Text()[:10]))}
-		if err := os.Mkdir(d.name, 0o700); err != nil {
-			return nil, err
-		}
-		if err := d.open(ctx); err != nil {
-			d.remove()
-			// A collector may have been there before it was locked.
-			if errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
-				continue
-			}
-			return nil, err
-		}
-		return d, nil
+	// What is added next must go into the store that is there now.
+	if _, err := s.database(ctx, false); err != nil {
+		return nil, err
 	}
-}
-
-func (d *tempDir) open(ctx context.Context) (err error) {
-	if d.self, err = os.Open(d.name); err != nil {
-		return err
+	path, err := s.tempNames.take(ctx, s.dir)
+	if err != nil {
+		return nil, err
 	}
-	if err = lock(ctx, d.self, lockExclusive, nil); err != nil {
-		return err
+	d := &tempDir{s: s, path: path, name: s.object(path)}
+	if err = os.Mkdir(d.name, 0o700); err == nil {
+		d.root, err = os.OpenRoot(d.name)
 	}
-	d.root, err = os.OpenRoot(d.name)
-	return err
+	if err != nil {
+		d.remove()
+		return nil, err
+	}
+	return d, nil
 }
 
 // remove removes the directory and what is in it.
 func (d *tempDir) remove() error {
-	var err error
 	if d.root != nil {
-		err = removeObject(d.root, tempObject)
 		d.root.Close()
 	}
-	err = errors.Join(err, os.Remove(d.name))
-	if d.self != nil {
-		d.self.Close()
+	dir, err := os.Open(d.s.storeDir)
+	if err == nil {
+		_, err = removeTree(dir, d.path.Base())
+		dir.Close()
+	}
+	if ignoreMissing(err) == nil {
+		d.s.tempNames.giveBack(d.path) // else something is left under that name
 	}
 	return err
 }
 
-// tempObject is the name of the object in a temporary directory.
+// tempObject is the name of the object in a temporary directory, where there is one alone.
 const tempObject = "x"
 
-// object returns the name of the object.
-func (d *tempDir) object() string { return filepath.Join(d.name, tempObject) }
+// object returns where an object in the directory is.
+func (d *tempDir) object(name string) string { return filepath.Join(d.name, name) }
 
-// moveTo moves the object to a name in another directory. If there is something the error is
+// moveTo moves an object to a name in another directory. If there is something the error is
 // [fs.ErrExist].
-func (d *tempDir) moveTo(root *os.Root, name string) error {
-	from, to := d.object(), filepath.Join(root.Name(), name)
+func (d *tempDir) moveTo(object string, root *os.Root, name string) error {
+	from, to := d.object(object), filepath.Join(root.Name(), name)
 	if _, err := root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 		return &fs.PathError{Op: "move", Path: to, Err: cmp.Or(err, fs.ErrExist)}
 	}
-	info, err := os.Lstat(from)
+	unlocked, err := unlockDir(from)
 	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return os.Rename(from, to)
-	}
-	// Only root may move a directory that is read-only.
-	if err := os.Chmod(from, 0o755); err != nil {
 		return err
 	}
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	if err := os.Chmod(to, 0o555); err != nil {
+	return relockDir(unlocked, to)
+}
+
+// exchange puts an object into the place of another one, which is then in the directory instead.
+// At no time is there nothing: whoever is killed leaves one of them or the other.
+func (d *tempDir) exchange(object string, root *os.Root, name string) error {
+	from, to := d.object(object), filepath.Join(root.Name(), name)
+	unlocked, err := unlockDir(from)
+	if err != nil {
 		return err
 	}
-	return os.Chtimes(to, objectTime, objectTime)
+	if _, err := unlockDir(to); ignoreMissing(err) != nil {
+		return err
+	}
+	if err := swap(from, to, d.object("old")); err != nil {
+		return err
+	}
+	return relockDir(unlocked, to)
+}
+
+// unlockDir lets a directory be moved: only root may move one that is read-only. It reports
+// whether there is a directory.
+func unlockDir(name string) (is bool, err error) {
+	info, err := os.Lstat(name)
+	if err != nil || !info.IsDir() {
+		return false, err
+	}
+	return true, os.Chmod(name, 0o755)
+}
+
+// relockDir gives a directory that was moved the mode and time back that everything in a store has.
+func relockDir(is bool, name string) error {
+	if !is {
+		return nil
+	}
+	return errors.Join(os.Chmod(name, 0o555), os.Chtimes(name, objectTime, objectTime))
 }

@@ -126,7 +126,7 @@ type processRoots struct {
 	size   int64                  // of the file
 	gcLock *os.File               // to see whether a collector holds it; nil before the first root
 	toGC   []*collectorConn       // to the collector that runs, or ran last, and not in use
-	excess bool                   // the file has roots that nobody has any more
+	excess int                    // how many roots the file has that nobody has any more
 }
 
 // allProcessRoots are those in use, by the state directory. It is global because process ids
@@ -222,7 +222,7 @@ func (p *processRoots) record(paths []storepath.Path) error {
 	if err := p.open(); err != nil {
 		return err
 	}
-	if p.excess {
+	if p.isExcessive() {
 		if err := p.rewrite(); err != nil {
 			return err
 		}
@@ -262,10 +262,28 @@ func (p *processRoots) release(paths map[storepath.Path]bool) error {
 	for path := range paths {
 		if p.count[path]--; p.count[path] <= 0 {
 			delete(p.count, path)
-			p.excess = true
+			p.excess++
 		}
 	}
-	if !p.excess || p.file == nil {
+	if p.file == nil || !p.isExcessive() {
+		return nil
+	}
+	return p.rewrite()
+}
+
+// isExcessive reports whether the file is worth to be written anew. With many roots in it that is
+// so only when there are many to be left out: else whoever comes and goes would have all of
+// them written again and again.
+func (p *processRoots) isExcessive() bool {
+	const few, part = 5000, 8
+	return p.excess > 0 && (len(p.count) < few || p.excess > len(p.count)/part)
+}
+
+// tidy leaves all out of the file that nobody has any more.
+func (p *processRoots) tidy() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.file == nil || p.excess == 0 {
 		return nil
 	}
 	return p.rewrite()
@@ -287,14 +305,18 @@ func (p *processRoots) writeAll() error {
 	for path := range p.count {
 		text = append(append(text, path...), 0)
 	}
-	if err := p.file.Truncate(0); err != nil {
+	// What is in the file stays there until the new is: on a full disk there might be no room for it
+	// a moment later, and roots would be lost.
+	if len(text) > 0 {
+		if _, err := p.file.WriteAt(text, 0); err != nil {
+			return err
+		}
+	}
+	if err := p.file.Truncate(int64(len(text))); err != nil {
 		return err
 	}
-	p.size = 0
-	if err := p.append(text); err != nil {
-		return err
-	}
-	p.excess = false
+	p.size = int64(len(text))
+	p.excess = 0
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"pix/store"
 )
@@ -30,25 +31,47 @@ func findTempRoots(ctx context.Context, l layout, tidy bool) ([]store.Root, erro
 		if pid == "" {
 			continue // Nix skips hidden files only, and fails with the others
 		}
+		some, err := tempRootsIn(ctx, l, name, pid, tidy)
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, some...)
+	}
+	return roots, nil
+}
+
+// tempRootsIn returns the roots in a file. What is no path may be one that is just being written over
+// others, unless we hold gc.lock; so it is read again a few times.
+func tempRootsIn(ctx context.Context, l layout, name, pid string, tidy bool) (roots []store.Root, err error) {
+	const tries = 5
+	for try := 1; ; try++ {
 		text, err := readTempRoots(ctx, filepath.Join(l.tempRoots(), name), tidy)
 		if err != nil {
 			return nil, err
 		}
-		for {
-			// What is not ended by a zero byte is being written just now.
-			line, rest, ok := bytes.Cut(text, []byte{0})
-			if !ok {
-				break
-			}
-			text = rest
-			path, err := l.dir.Parse(string(line))
-			if err != nil {
-				return nil, fmt.Errorf("temporary root of process %s: %w", pid, err)
-			}
-			roots = append(roots, store.Root{Link: "{temp:" + pid + "}", Path: path})
+		if roots, err = parseTempRoots(l, pid, text); err == nil || try == tries {
+			return roots, err
+		}
+		if err := sleep(ctx, time.Millisecond); err != nil {
+			return nil, err
 		}
 	}
-	return roots, nil
+}
+
+func parseTempRoots(l layout, pid string, text []byte) (roots []store.Root, err error) {
+	for {
+		// What is not ended by a zero byte is being written just now.
+		line, rest, ok := bytes.Cut(text, []byte{0})
+		if !ok {
+			return roots, nil
+		}
+		text = rest
+		path, err := l.dir.Parse(string(line))
+		if err != nil {
+			return nil, fmt.Errorf("temporary root of process %s: %w", pid, err)
+		}
+		roots = append(roots, store.Root{Link: "{temp:" + pid + "}", Path: path})
+	}
 }
 
 // readTempRoots returns what a process has written, or nothing if it has ended. That shows in

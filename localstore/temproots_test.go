@@ -469,3 +469,120 @@ func TestFindRuntimeRoots(t *testing.T) {
 		t.Errorf("did not find %v", r)
 	}
 }
+
+// Nor does one who asks and asks, and reads no answers.
+func TestRootsServerUnread(t *testing.T) {
+	l := emptyLayout(t)
+	server, err := serveRoots(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := dialCollector(t.Context(), l.gcSocket())
+	if err != nil || c == nil {
+		t.Fatal(c, err)
+	}
+	defer c.close()
+	c.conn.SetDeadline(time.Now().Add(300 * time.Millisecond))
+	if _, err := c.conn.Write(bytes.Repeat([]byte(string(somePath(t, 1))+"\n"), 1<<20)); err == nil {
+		t.Fatal("everything was taken though no answer was read")
+	}
+	closed := make(chan error)
+	go func() { closed <- server.close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the server does not close")
+	}
+}
+
+// Beside one who has very many roots, those who come and go do not have all of them written anew
+// each time. What they leave is collected all the same.
+func TestTempRootsBesideMany(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	var many []storepath.Path
+	for i := range 20_000 {
+		many = append(many, somePath(t, i))
+	}
+	if err := s.addTempRoots(t.Context(), many...); err != nil {
+		t.Fatal(err)
+	}
+	size := func() int64 {
+		info, err := os.Stat(processFile(s.layout))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	before, left := size(), 0
+	for i := range 500 {
+		session, err := s.Session(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := session.(*Store).AddTextToStore(t.Context(), "x", fmt.Sprint(i), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if size() > before {
+			left++
+		}
+	}
+	if left < 400 {
+		t.Errorf("the file was written anew at the end of %d of 500 sessions", 500-left)
+	}
+	if result, err := s.CollectGarbage(t.Context(), deleteAll); err != nil || len(result.Paths) != 500 {
+		t.Errorf("%d paths were collected, %v", len(result.Paths), err)
+	}
+	if size() != before {
+		t.Errorf("the file has %d bytes, before were %d", size(), before)
+	}
+}
+
+// Whatever is left out of the file, a root that lives is in it all the while: were it taken out and
+// written again, it could be lost on a full disk.
+func TestTempRootsStayInFile(t *testing.T) {
+	l := emptyLayout(t)
+	lives, comes := newTempRoots(t, l), newTempRoots(t, l)
+	mustAdd(t, lives, somePath(t, 1))
+	stop, looked := make(chan struct{}), make(chan int)
+	go func() {
+		missing := 0
+		for {
+			text, err := os.ReadFile(processFile(l))
+			if err != nil || !bytes.Contains(text, []byte(somePath(t, 1)+"\x00")) {
+				missing++
+			}
+			select {
+			case <-stop:
+				looked <- missing
+				return
+			default:
+			}
+		}
+	}()
+	for range 1000 {
+		for i := range 10 {
+			mustAdd(t, comes, somePath(t, 2+i))
+		}
+		if err := comes.close(); err != nil {
+			t.Fatal(err)
+		}
+		comes = newTempRoots(t, l)
+	}
+	close(stop)
+	if missing := <-looked; missing > 0 {
+		t.Errorf("it was not there %d times", missing)
+	}
+	// What is no path keeps everybody from collecting.
+	if err := os.WriteFile(processFile(l), []byte("rubbish\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := findTempRoots(t.Context(), l, false); err == nil {
+		t.Error("rubbish was no error")
+	}
+}

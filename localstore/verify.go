@@ -3,8 +3,10 @@ package localstore
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"pix/nar"
 	"pix/nixhash"
@@ -108,8 +110,15 @@ func (v *verifier) exists(ctx context.Context, path storepath.Path) error {
 	if _, done := v.done[path]; done {
 		return nil
 	}
-	v.done[path] = v.there[path.Base()]
-	if v.done[path] {
+	there := v.there[path.Base()]
+	if !there { // it may have been added since the directory was read
+		_, err := os.Lstat(v.object(path))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		there = err == nil
+	}
+	if v.done[path] = there; there {
 		return nil
 	}
 	referrers, err := v.QueryReferrers(ctx, path)
@@ -188,9 +197,10 @@ type checked struct {
 func (v *verifier) objectHashes(ctx context.Context) error {
 	say(ctx, "checking store hashes...")
 	return inOrder(v.valid,
-		func(path storepath.Path) (c checked, err error) {
-			if c.info, err = v.QueryPathInfo(ctx, path); err == nil {
-				c.hash, c.size, err = nar.HashPath(ctx, v.object(path), nixhash.SHA256, nil)
+		func(path storepath.Path) (checked, error) {
+			c, err := v.read(ctx, path)
+			if err != nil || !c.isRight() {
+				c, err = v.readAlone(ctx, path, c, err)
 			}
 			return c, err
 		},
@@ -209,29 +219,63 @@ func (v *verifier) objectHashes(ctx context.Context) error {
 		})
 }
 
+// isRight reports whether an object is the one that was registered, as far as that is known.
+func (c *checked) isRight() bool { return c.info.NARHash == noHash || c.info.NARHash == c.hash }
+
+func (v *verifier) read(ctx context.Context, path storepath.Path) (c checked, err error) {
+	if c.info, err = v.QueryPathInfo(ctx, path); err == nil {
+		c.hash, c.size, err = nar.HashPath(ctx, v.object(path), nixhash.SHA256, nil)
+	}
+	return c, err
+}
+
+// readAlone reads an object again that seemed to be wrong, until it is right or nobody replaces it
+// meanwhile. If somebody does all the time, what was seen last is believed.
+func (v *verifier) readAlone(ctx context.Context, path storepath.Path, seen checked, err error) (checked, error) {
+	if v.opts.ReadOnly {
+		return seen, err
+	}
+	const patience, pause = 10 * time.Second, 5 * time.Millisecond
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		l, locking := v.tryLockPath(path)
+		if locking != nil {
+			return seen, err
+		}
+		seen, err = v.read(ctx, path)
+		if l != nil {
+			l.release()
+		}
+		if l != nil || err == nil && seen.isRight() || sleep(ctx, pause) != nil {
+			break
+		}
+	}
+	return seen, err
+}
+
 // noHash is what very old databases have where a hash is not known.
 var noHash = nixhash.SHA256Hash([32]byte{})
 
 // compare compares an object with what is known of it.
 func (v *verifier) compare(ctx context.Context, c checked) error {
-	if c.info.NARHash != noHash && c.info.NARHash != c.hash {
+	if !c.isRight() {
 		say(ctx, "path '%s' was modified! expected hash '%s', got '%s'", c.info.Path, c.info.NARHash.WithNix32(), c.hash.WithNix32())
 		v.repairOrCount(ctx, c.info.Path)
 		return nil
 	}
-	info := *c.info
-	if info.NARHash == noHash {
-		say(ctx, "fixing missing hash on '%s'", info.Path)
-		info.NARHash = c.hash
+	known := c.info.NARHash != noHash && c.info.NARSize != 0
+	if c.info.NARHash == noHash {
+		say(ctx, "fixing missing hash on '%s'", c.info.Path)
 	}
-	if info.NARSize == 0 {
-		say(ctx, "updating size field on '%s' to %d", info.Path, c.size)
-		info.NARSize = c.size
+	if c.info.NARSize == 0 {
+		say(ctx, "updating size field on '%s' to %d", c.info.Path, c.size)
 	}
-	if info.NARHash == c.info.NARHash && info.NARSize == c.info.NARSize {
+	if known || v.opts.ReadOnly {
 		return nil
 	}
-	return v.write(ctx, func(c *conn) error { return c.updateInfo(&info) })
+	// What else is known may have changed since it was read.
+	return v.write(ctx, func(db *conn) error {
+		return db.exec("update ValidPaths set hash = ?, narSize = ? where path = ?", c.hash.WithBase16(), sizeOrNull(c.size), string(c.info.Path))
+	})
 }
 
 // repairOrCount repairs a path, if that is wanted and possible, or counts an error that remains.

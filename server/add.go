@@ -69,6 +69,9 @@ func (c *conn) addToStoreNAR(ctx context.Context, req *protocol.AddToStoreNarReq
 	}
 	info := req.Info
 	info.Ultimate = info.Ultimate && c.trusted
+	if err := c.checkSignatures(&info, nil); err != nil {
+		return nil, err
+	}
 	return new(protocol.None), adder.AddToStoreNAR(ctx, &info, b, c.addOptions(req.Repair, req.DontCheckSigs))
 }
 
@@ -86,7 +89,10 @@ func (c *conn) addMultipleToStore(ctx context.Context, req *protocol.AddMultiple
 func (c *conn) imports(in *wire.Reader, n uint64) iter.Seq2[store.Import, error] {
 	return func(yield func(store.Import, error) bool) {
 		for range n {
-			info, err := c.params.ReadPathInfo(in)
+			info, err := c.readInfo(in)
+			if err == nil {
+				err = c.checkSignatures(info, nil)
+			}
 			if err != nil {
 				yield(store.Import{}, err)
 				return
@@ -102,6 +108,18 @@ func (c *conn) imports(in *wire.Reader, n uint64) iter.Seq2[store.Import, error]
 			}
 		}
 	}
+}
+
+// readInfo reads what a stream says of an object. Unlike the object itself it is kept in memory,
+// so it is a request like any other.
+func (c *conn) readInfo(in *wire.Reader) (*store.PathInfo, error) {
+	c.giveBack() // what the object before has taken
+	c.in.left = c.firstRoom()
+	defer func() {
+		c.in.left = -1
+		c.calm()
+	}()
+	return c.params.ReadPathInfo(in)
 }
 
 // addBuildLog is refused to users who are not trusted during the work, so that the log is
@@ -121,6 +139,15 @@ func (c *conn) addSignatures(ctx context.Context, req *protocol.AddSignaturesReq
 	s, ok := store.As[store.Signer](c.store)
 	if !ok {
 		return nil, unsupported("addSignatures")
+	}
+	if !c.trusted {
+		info, err := c.store.QueryPathInfo(ctx, req.Path)
+		if err == nil {
+			err = c.checkSignatures(info, req.Signatures)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	return new(protocol.Ack), s.AddSignatures(ctx, req.Path, req.Signatures)
 }

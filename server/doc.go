@@ -42,13 +42,17 @@
 // A connection is trusted or not, as [Options.Trusted] says. Who is not cannot add objects
 // without a signature, replace or repair what is there, build input-addressed derivations
 // that are not in the store, register realisations, add build logs, make permanent roots, see
-// what others' processes need, or set anything but a few harmless settings.
+// what others' processes need, or set anything but a few harmless settings. Signatures it may
+// add, but not very many.
 //
 // # Limits
 //
 // A client can make a connection hold no more than [Options.MaxRequest] and some hundred
 // kilobytes, however it lies about lengths. It is cut off if it stays silent in the middle
 // of a request, or takes nothing of what it asked for, longer than [Options.StallTimeout].
+//
+// Of large requests there are a few at once, of sweeps through the whole store one. Who is not
+// trusted, and keeps others waiting for such a turn, has a minute for what would take none.
 //
 // Source: src/libstore/daemon.cc in Nix 2.34.
 package server

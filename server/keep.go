@@ -14,6 +14,9 @@ import (
 // addTempRoot does nothing in a store that collects no garbage.
 func (c *conn) addTempRoot(ctx context.Context, req *protocol.AddTempRootRequest) (*protocol.Ack, error) {
 	if r, ok := store.As[store.TempRooter](c.store); ok {
+		if err := c.countTempRoot(); err != nil {
+			return nil, err
+		}
 		return new(protocol.Ack), r.AddTempRoot(ctx, req.Path)
 	}
 	return new(protocol.Ack), nil

@@ -29,11 +29,12 @@ func Serve(ctx context.Context, nc net.Conn, s store.Store, opts *Options) error
 
 func newConn(ctx context.Context, nc net.Conn, s store.Store, opts *Options, sh *shared) *conn {
 	o := opts.withDefaults()
-	c := &conn{nc: nc, opts: o, store: s, shared: sh, ended: make(chan struct{})}
+	c := &conn{nc: nc, opts: o, store: s, shared: sh, client: new(client), ended: make(chan struct{})}
 	c.trusted = o.Trusted && trustOf(true, s) != protocol.NotTrusted
 	c.in.init(nc, func() { c.fail(ErrStalled) }, func() { c.cancel(errHungUp) })
 	c.in.more, c.in.before, c.in.late = c.moreRequest, c.out.sendHeld, c.out.kick
 	c.out.init(nc, o.StallTimeout, func() { c.fail(ErrStalled) }, c.fail)
+	c.tunnel.giveUp = func() { c.fail(ErrStalled) }
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	c.stop = context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
 	return c
@@ -49,7 +50,9 @@ type conn struct {
 	opts    Options
 	store   store.Store // the connection's session, if the store has sessions
 	trusted bool
-	refused error // what the client is told instead of being served
+	client  *client // shared with the other connections of the same user, if a Server knows of them
+	roots   int64   // how many of the client's are this connection's
+	refused error   // what the client is told instead of being served
 
 	ctx    context.Context // of all operations; done when the client has hung up
 	cancel context.CancelCauseFunc
@@ -105,6 +108,7 @@ func (c *conn) run() error {
 	defer c.cancel(nil)
 	defer c.stop()
 	err := c.converse()
+	c.client.roots.Add(-c.roots)
 	c.out.flush() // the last words reach the client, or it stalls
 	c.endRequest()
 	if given := c.failure(); given != nil {
@@ -130,7 +134,7 @@ const requestBuffer = 8 << 10
 // converse shakes hands and answers requests, until there are no more.
 func (c *conn) converse() error {
 	c.reader = wire.NewReader(&c.in, requestBuffer)
-	if err := c.handshake(); err != nil {
+	if err := c.greet(); err != nil {
 		return err
 	}
 	if c.refused != nil {
@@ -158,6 +162,16 @@ func (c *conn) converse() error {
 			return err
 		}
 	}
+}
+
+// greet shakes hands, unless the server shuts down: whoever has said nothing yet waits for nothing.
+func (c *conn) greet() error {
+	c.resting.Store(true)
+	defer c.resting.Store(false)
+	if c.draining.Load() {
+		return errDraining
+	}
+	return c.handshake()
 }
 
 func (c *conn) handshake() error {
@@ -211,6 +225,7 @@ func (c *conn) next(ctx context.Context) error {
 		return c.refuse(unreadable(err), early(err))
 	}
 	c.in.left = -1
+	c.calm()
 	return c.answer(ctx, req)
 }
 
@@ -253,6 +268,7 @@ func (c *conn) answer(ctx context.Context, req protocol.Request) error {
 	if err := body.end(); err != nil {
 		return c.refuse(unreadable(err), early(err))
 	}
+	c.hurry(int64(len(p)))
 	if err := c.tunnel.reply(p, c.archive == nil && c.reader.Buffered() > 0); err != nil {
 		return err
 	}
@@ -285,6 +301,7 @@ func (c *conn) failed(b *body, said *activity.Error) error {
 			return c.refuse(said, early(err))
 		}
 	}
+	c.hurry(0)
 	if err := c.tunnel.fail(said); err != nil {
 		return err
 	}
@@ -293,9 +310,6 @@ func (c *conn) failed(b *body, said *activity.Error) error {
 
 // work does the work on a request.
 func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body *body) (protocol.Reply, error) {
-	if endless[req.Op()] {
-		c.endRequest()
-	}
 	if err := c.takeTurn(ctx, req.Op()); err != nil {
 		return nil, err
 	}

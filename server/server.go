@@ -41,9 +41,9 @@ type Server struct {
 	accept   context.Context // done when no more clients are accepted
 	stop     context.CancelFunc
 	conns    map[*conn]struct{}
-	served   int            // how many of them are not refused
-	users    map[uint32]int // connections of those who are not trusted
-	empty    chan struct{}  // closed when there are no connections and the server shuts down
+	served   int                // how many of them are not refused
+	users    map[uint32]*client // those who are not trusted
+	empty    chan struct{}      // closed when there are no connections and the server shuts down
 	telling  sync.Mutex
 	shutting bool
 }
@@ -71,7 +71,7 @@ func (s *Server) start() context.Context {
 	defer s.mu.Unlock()
 	if s.accept == nil {
 		s.accept, s.stop = context.WithCancel(context.Background())
-		s.shared, s.conns, s.users = newShared(), make(map[*conn]struct{}), make(map[uint32]int)
+		s.shared, s.conns, s.users = newShared(), make(map[*conn]struct{}), make(map[uint32]*client)
 		s.empty = make(chan struct{})
 	}
 	return s.accept
@@ -159,7 +159,11 @@ func (s *Server) enter(c *conn, peer *Peer) (leave func(), ok bool) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.refused == nil && (s.served >= most || !c.trusted && s.users[user] >= each) {
+	who := s.users[user]
+	if who == nil {
+		who = new(client)
+	}
+	if c.refused == nil && (s.served >= most || !c.trusted && who.conns >= each) {
 		c.refused = ErrTooMany
 	}
 	served := c.refused == nil
@@ -167,7 +171,8 @@ func (s *Server) enter(c *conn, peer *Peer) (leave func(), ok bool) {
 	if served {
 		s.served++
 		if !c.trusted {
-			s.users[user]++
+			s.users[user], c.client = who, who
+			who.conns++
 		}
 	}
 	if s.shutting {
@@ -180,7 +185,7 @@ func (s *Server) enter(c *conn, peer *Peer) (leave func(), ok bool) {
 		if served {
 			s.served--
 			if !c.trusted {
-				if s.users[user]--; s.users[user] == 0 {
+				if who.conns--; who.conns == 0 {
 					delete(s.users, user)
 				}
 			}

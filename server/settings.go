@@ -38,6 +38,10 @@ var free = map[string]bool{
 	"connect-timeout": true,
 }
 
+// maxFree is how long the value of a free setting may be, in bytes: all of them are numbers. What
+// is set is kept for as long as the connection lasts.
+const maxFree = 64
+
 // passedOver are the settings that a client's configuration may well have, and that are
 // never taken from it.
 var passedOver = map[string]bool{"ssh-auth-sock": true, "experimental-features": true, "plugin-files": true}
@@ -50,7 +54,7 @@ func (c *conn) setOptions(ctx context.Context, req *protocol.SetOptionsRequest) 
 		value := req.Overrides[name]
 		switch {
 		case passedOver[name]:
-		case c.trusted || free[name] || name == "builders" && value == "":
+		case c.trusted || free[name] && len(value) <= maxFree || name == "builders" && value == "":
 			kept.Overrides[name] = value
 		case name == "substituters" || name == "extra-substituters" || name == "binary-caches":
 			c.warn(ctx, "ignoring untrusted substituter '%s', you are not a trusted user.\nRun `man nix.conf` for more information on the `substituters` configuration option.", value)

@@ -3,10 +3,12 @@ package server
 import (
 	"context"
 	"errors"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
 	"pix/protocol"
+	"pix/store"
 )
 
 // What a request may have without asking anybody, and what it may have as a large one.
@@ -23,6 +25,7 @@ const (
 	largeRequests = 8
 	hugeRequests  = 1
 	wholeAnswers  = 4
+	largeBuilds   = 4
 	sweeps        = 1
 )
 
@@ -31,6 +34,7 @@ const (
 type shared struct {
 	large, huge *semaphore.Weighted // requests
 	whole       *semaphore.Weighted // answers about the whole store
+	building    *semaphore.Weighted // builds that large requests ask for
 	sweeping    *semaphore.Weighted // work on the whole store
 }
 
@@ -39,6 +43,7 @@ func newShared() *shared {
 		large:    semaphore.NewWeighted(largeRequests),
 		huge:     semaphore.NewWeighted(hugeRequests),
 		whole:    semaphore.NewWeighted(wholeAnswers),
+		building: semaphore.NewWeighted(largeBuilds),
 		sweeping: semaphore.NewWeighted(sweeps),
 	}
 }
@@ -48,7 +53,31 @@ func newShared() *shared {
 // for.
 type lane struct {
 	taken []*semaphore.Weighted
-	size  int64 // how many bytes the request may have so far
+	size  int64       // how many bytes the request may have so far
+	late  *time.Timer // gives a client up that takes too long; nil if it need not hurry
+}
+
+// How long a client who is not trusted may keep others waiting: that, and as long as so many bytes
+// a second take.
+const (
+	sharePatience = time.Minute
+	shareRate     = 256 << 10
+)
+
+// hurry gives the client up, if others may be waiting for what it has taken, unless calm is called
+// before it could have sent or taken that many bytes.
+func (c *conn) hurry(bytes int64) {
+	c.calm()
+	if !c.trusted && len(c.lane.taken) > 0 {
+		c.lane.late = time.AfterFunc(sharePatience+time.Duration(bytes/shareRate)*time.Second, func() { c.fail(ErrStalled) })
+	}
+}
+
+func (c *conn) calm() {
+	if c.lane.late != nil {
+		c.lane.late.Stop()
+		c.lane.late = nil
+	}
 }
 
 // acquire waits for its turn. A connection alone never waits.
@@ -60,6 +89,9 @@ func (c *conn) acquire(s *semaphore.Weighted) error {
 		return context.Cause(c.ctx)
 	}
 	c.lane.taken = append(c.lane.taken, s)
+	if !c.trusted {
+		c.tunnel.patience.Store(int64(sharePatience))
+	}
 	return nil
 }
 
@@ -82,15 +114,45 @@ func (c *conn) moreRequest() error {
 		return err
 	}
 	c.lane.size, c.in.left = next, next-had
+	c.hurry(next - had)
 	return nil
 }
 
-// endRequest gives back what the request has taken.
+// endRequest gives back what the request has taken, when the client has what it asked for: until
+// then the answer takes memory.
 func (c *conn) endRequest() {
+	if len(c.lane.taken) > 0 {
+		c.out.flush()
+	}
+	c.giveBack()
+}
+
+// giveBack gives back what was taken.
+func (c *conn) giveBack() {
+	c.calm()
 	for _, s := range c.lane.taken {
 		s.Release(1)
 	}
 	c.lane = lane{}
+	c.tunnel.patience.Store(0)
+}
+
+// builds reports whether an operation builds, which may last for hours. Where nothing is built,
+// it is over soon.
+func (c *conn) builds(op protocol.Op) bool {
+	_, builds := store.As[store.Builder](c.store)
+	return builds && endless[op]
+}
+
+// takeTurnToBuild lets others have what the request has taken. What a large one asks for takes
+// memory all the same, so of those there are not many at once.
+func (c *conn) takeTurnToBuild() error {
+	size := c.lane.size
+	c.giveBack()
+	if size <= smallRequest {
+		return nil
+	}
+	return c.acquire(c.shared.building)
 }
 
 // endless are the operations that may last for hours, and take little for it.
@@ -102,11 +164,19 @@ var endless = map[protocol.Op]bool{
 // takeTurn waits until there is room for the work on the whole store, or for an answer about
 // it. A client that hangs up meanwhile is noticed.
 func (c *conn) takeTurn(ctx context.Context, op protocol.Op) error {
+	if c.builds(op) {
+		return c.takeTurnToBuild()
+	}
 	switch op {
 	case protocol.QueryAllValidPaths, protocol.FindRoots:
 		return c.acquire(c.shared.whole)
 	case protocol.VerifyStore, protocol.OptimiseStore, protocol.CollectGarbage:
 		return c.acquire(c.shared.sweeping)
+	case protocol.BuildPathsWithResults:
+		// Without builds there is an answer of several times the size at once.
+		if c.lane.size == largeRequest {
+			return c.acquire(c.shared.huge)
+		}
 	}
 	return nil
 }

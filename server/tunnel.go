@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pix/activity"
 	"pix/protocol"
@@ -26,6 +27,9 @@ type tunnel struct {
 	settings *settingsHolder
 
 	uploading atomic.Bool // there is a body that is not at its end
+
+	patience atomic.Int64 // how long the store waits for the client to read, in nanoseconds; 0 is no limit of its own
+	giveUp   func()       // called when that was too long
 
 	mu      sync.Mutex
 	working bool // between the request and the end of the work
@@ -57,6 +61,9 @@ func (t *tunnel) HandleEvent(e activity.Event) {
 	if t.uploading.Load() {
 		t.dropped++
 		return
+	}
+	if patience := t.patience.Load(); patience > 0 { // others wait for what is under way
+		defer time.AfterFunc(time.Duration(patience), t.giveUp).Stop()
 	}
 	t.out.Write(p) // if that fails, the work is cancelled already
 }

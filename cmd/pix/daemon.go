@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,6 +72,9 @@ func (a *app) serve(ctx context.Context, d daemonOptions) error {
 		fmt.Fprintf(a.stderr, "pix: warning: settings of nix.conf that pix does not have, and ignores: %s\n", strings.Join(conf.Unknown, " "))
 	}
 	a.isDaemon = !d.stdio
+	if a.isDaemon {
+		syscall.Umask(0o022) // what it makes is for everybody to read, as with Nix
+	}
 	s, err := a.open(ctx)
 	if err != nil {
 		return err

@@ -1,0 +1,133 @@
+package localstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"pix/derivation"
+	"pix/store"
+	"pix/storepath"
+)
+
+// The longest derivations that were ever seen have a few megabytes. In memory one may take six
+// times its length.
+const (
+	maxDerivation   = 32 << 20 // bytes
+	largeDerivation = 1 << 20  // of those that are longer there is one at a time
+)
+
+// A drvReader reads derivations for one call, which has them in memory until it is closed.
+type drvReader struct {
+	s     *Store
+	large bool // this call has the turn of large ones
+}
+
+// admit waits for the turn of large derivations, if that is one.
+func (r *drvReader) admit(ctx context.Context, size int64) error {
+	if r.large || size <= largeDerivation {
+		return nil
+	}
+	select {
+	case r.s.largeDrvs <- struct{}{}:
+		r.large = true
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (r *drvReader) close() {
+	if r.large {
+		<-r.s.largeDrvs
+		r.large = false
+	}
+}
+
+// read reads a derivation, which need not be valid.
+func (r *drvReader) read(ctx context.Context, path storepath.Path) (*derivation.Derivation, error) {
+	text, err := r.text(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return parseDerivation(path, text)
+}
+
+// readInput reads an input of a derivation. It must be what was registered, or is about to be:
+// what merely lies in the store directory was not checked.
+func (r *drvReader) readInput(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (*derivation.Derivation, error) {
+	info := among[path]
+	if info == nil {
+		var err error
+		if info, err = r.s.QueryPathInfo(ctx, path); err != nil {
+			return nil, fmt.Errorf("input derivation '%s': %w", path, err)
+		}
+	}
+	text, err := r.text(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if hash, _ := fileArchive([]byte(text)); hash != info.NARHash {
+		return nil, &store.ModifiedError{Path: path, Expected: info.NARHash, Got: hash}
+	}
+	return parseDerivation(path, text)
+}
+
+func (r *drvReader) text(ctx context.Context, path storepath.Path) (string, error) {
+	root, err := os.OpenRoot(r.s.storeDir)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	f, err := openFile(root, path.Base())
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if info.Size() > maxDerivation {
+		return "", fmt.Errorf("derivation '%s' has %d bytes, at most %d are read", path, info.Size(), maxDerivation)
+	}
+	if err := r.admit(ctx, info.Size()); err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	text.Grow(int(info.Size()))
+	n, err := io.Copy(&text, io.LimitReader(f, info.Size()+1))
+	if err == nil && n != info.Size() {
+		err = errors.New("it has another length all of a sudden")
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading derivation '%s': %w", path, err)
+	}
+	return text.String(), nil
+}
+
+// A drvStore is a store of which the derivations are read in turn.
+type drvStore struct {
+	*Store
+	reader drvReader
+}
+
+// NARFromPath implements [store.NARReader].
+func (d *drvStore) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
+	info, err := d.QueryPathInfo(ctx, path)
+	if err == nil {
+		err = d.reader.admit(ctx, int64(min(info.NARSize, maxDerivation)))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.Store.NARFromPath(ctx, path)
+}
+
+// QueryDerivationOutputMap implements [store.OutputQuerier].
+func (d *drvStore) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path) (map[string]storepath.Path, error) {
+	return d.outputMap(ctx, &d.reader, drv)
+}

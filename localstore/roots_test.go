@@ -1,0 +1,42 @@
+package localstore
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Everybody may have a link registered to any name, and none of them ends a collection.
+func TestRootsThatLeadNowhere(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Root: filepath.Join(dir, "root")})
+	loop := filepath.Join(dir, "loop")
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for name, link := range map[string]string{
+		"too long":             filepath.Join(dir, strings.Repeat("x", 300)),
+		"through a loop":       filepath.Join(loop, "x"),
+		"a loop":               loop,
+		"below a file":         filepath.Join(file, "x"),
+		"of many directories":  dir + strings.Repeat("/x", 1800),
+		"longer than any name": dir + strings.Repeat("/x", 3000),
+		"with a line feed":     filepath.Join(dir, "a\nb"),
+		"the links themselves": s.autoRoots(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.AddIndirectRoot(t.Context(), link) // may fail
+			if _, err := s.FindRoots(t.Context()); err != nil {
+				t.Errorf("FindRoots: %v", err)
+			}
+			if _, err := s.CollectGarbage(t.Context(), deleteAll); err != nil {
+				t.Errorf("CollectGarbage: %v", err)
+			}
+		})
+	}
+}

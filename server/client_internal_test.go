@@ -1,0 +1,48 @@
+package server
+
+import (
+	"net"
+	"testing"
+
+	"pix/store/memstore"
+)
+
+// Users who are not trusted have a limit of temporary roots, for all their connections together.
+func TestMaxTempRoots(t *testing.T) {
+	s := &Server{Store: memstore.New(nil)}
+	s.start()
+	join := func(trusted bool, uid uint32) (*conn, func()) {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { ours.Close() })
+		c := newConn(t.Context(), theirs, s.Store, &Options{Trusted: trusted}, s.shared)
+		leave, _ := s.enter(c, &Peer{UID: uid})
+		return c, leave
+	}
+	ask := func(c *conn, n int) (got int) {
+		for range n {
+			if c.countTempRoot() == nil {
+				got++
+			}
+		}
+		return got
+	}
+	first, leaveFirst := join(false, 1)
+	second, leaveSecond := join(false, 1)
+	other, _ := join(false, 2)
+	trusted, _ := join(true, 1)
+	if a, b := ask(first, maxTempRoots-10), ask(second, 20); a != maxTempRoots-10 || b != 10 {
+		t.Errorf("%d and %d", a, b)
+	}
+	if a, b := ask(other, 20), ask(trusted, 20); a != 20 || b != 20 {
+		t.Errorf("others: %d and %d", a, b)
+	}
+	first.client.roots.Add(-first.roots) // as when it has ended
+	leaveFirst()
+	if got := ask(second, 20); got != 20 {
+		t.Errorf("afterwards: %d", got)
+	}
+	leaveSecond()
+	if len(s.users) != 1 {
+		t.Errorf("%d users are left", len(s.users))
+	}
+}
