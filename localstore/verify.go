@@ -108,9 +108,10 @@ func (v *verifier) exists(ctx context.Context, path storepath.Path) error {
 	if _, done := v.done[path]; done {
 		return nil
 	}
-	v.done[path] = v.there[path.Base()]
-	if v.done[path] {
-		return nil
+	there, err := v.hasObject(ctx, path)
+	v.done[path] = there
+	if there || err != nil {
+		return err
 	}
 	referrers, err := v.QueryReferrers(ctx, path)
 	if err != nil {
@@ -136,6 +137,23 @@ func (v *verifier) exists(ctx context.Context, path storepath.Path) error {
 	}
 	v.repairOrCount(ctx, path)
 	return nil
+}
+
+// hasObject reports whether a path has an object. One that was not there when we looked may have
+// been added since, which Nix 2.34 does not think of, or is just being replaced, under its lock.
+func (v *verifier) hasObject(ctx context.Context, path storepath.Path) (bool, error) {
+	if v.there[path.Base()] {
+		return true, nil
+	}
+	if !v.opts.ReadOnly {
+		l, err := v.lockPath(ctx, path)
+		if err != nil {
+			return false, err
+		}
+		defer l.release()
+	}
+	_, err := os.Lstat(v.object(path))
+	return err == nil, ignoreMissing(err)
 }
 
 // linkHashes checks the files in .links.
