@@ -7,11 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+	"zombiezen.com/go/sqlite"
 )
 
 // reservedSize is how many bytes of disk are set aside, in a file that garbage collection
@@ -116,6 +118,10 @@ func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkDir(ctx, db); err != nil {
+		db.close()
+		return nil, err
+	}
 	if version == 0 {
 		// Two who do this at once do the same.
 		if err := writeWhole(s.schemaFile(), strings.NewReader(strconv.Itoa(schemaVersion))); err != nil {
@@ -124,6 +130,19 @@ func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 		}
 	}
 	return db, nil
+}
+
+// checkDir returns an error if the paths in a database are in another store directory than ours.
+func (s *shared) checkDir(ctx context.Context, db *database) error {
+	return db.read(ctx, func(c *conn) error {
+		return c.query("select path from ValidPaths limit 1", func(row *sqlite.Stmt) error {
+			dir := path.Dir(row.ColumnText(0))
+			if dir == string(s.dir) {
+				return nil
+			}
+			return &SchemaError{s.databaseFile(), fmt.Sprintf("its paths are in the store directory %s, not in %s; a store has one, so name another store", dir, s.dir)}
+		})
+	})
 }
 
 // readSchemaVersion returns the version of the schema that a database has: one that can be used
