@@ -22,8 +22,8 @@
 //   - [pix/localstore]: the embedded store, in a directory;
 //   - [pix/pixpkgs]: packages declared in Go.
 //
-// This package has [Open], which finds a store by its URI. The command
-// is in pix/cmd/pix.
+// This package has [Open], which finds a store by its URI, and [FromEnvironment], which knows where
+// the command looks for it. The command is in pix/cmd/pix.
 package pix
 
 import (
@@ -64,7 +64,7 @@ type Options struct {
 	Cache *binarycache.Options
 
 	// DataDir is the user's directory for data, $XDG_DATA_HOME or ~/.local/share, in which
-	// auto opens a store where there is no Nix. "" is none.
+	// auto opens a store where there is no Nix. "" is none: then auto means the daemon there.
 	DataDir string
 
 	// Local has what else a store in a directory can be told. Its StateDir and LogDir are
@@ -86,7 +86,8 @@ func (e *URIError) Error() string { return fmt.Sprintf("store '%s': %s", e.URI, 
 // Is reports whether target is [errors.ErrUnsupported], and Nix would know the URI.
 func (e *URIError) Is(target error) bool { return e.known && target == errors.ErrUnsupported }
 
-// Open opens the store that uri names:
+// Open opens the store that uri names. Options that are nil say nothing of this machine and its
+// user; whoever wants the store that the command would open asks [FromEnvironment] first.
 //
 //	"", "auto"                            what [Resolve] finds
 //	"daemon"                              the daemon of this machine

@@ -1,9 +1,7 @@
 package pix_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -137,8 +135,31 @@ func TestRealOpen(t *testing.T) {
 	})
 }
 
-func ExampleOpen() {
-	_, err := pix.Open(context.Background(), "unix:///nowhere/socket", nil)
-	fmt.Println(err)
-	// Output: connecting to the Nix daemon at '/nowhere/socket': connect: no such file or directory
+func TestFromEnvironment(t *testing.T) {
+	env := map[string]string{}
+	options := func() *pix.Options {
+		t.Helper()
+		opts, err := pix.FromEnvironment(func(name string) string { return env[name] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return opts
+	}
+	if o := options(); o.StoreDir != "/nix/store" || o.DaemonSocket != daemon.DefaultSocket || o.DataDir != "" || o.Local.StateDir != "" {
+		t.Errorf("nothing is set: %+v", o)
+	}
+	env = map[string]string{"HOME": "/home/me", "XDG_DATA_HOME": "relative", "NIX_STATE_DIR": "/state", "NIX_SSHOPTS": "-p 23", "NIX_STORE_DIR": "/elsewhere"}
+	o := options()
+	if o.StoreDir != "/elsewhere" || o.DaemonSocket != "/state/daemon-socket/socket" || o.DataDir != "/home/me/.local/share" || o.Local.StateDir != "/state" || len(o.SSHOptions) != 2 {
+		t.Errorf("%+v", o)
+	}
+	env["XDG_DATA_HOME"], env["NIX_DAEMON_SOCKET_PATH"], env["NIX_LOG_DIR"] = "/data", "/socket", "/log"
+	if o := options(); o.DaemonSocket != "/socket" || o.DataDir != "/data" || o.Local.LogDir != "/log" {
+		t.Errorf("%+v", o)
+	}
+	for name, value := range map[string]string{"NIX_STORE_DIR": "relative", "NIX_SSHOPTS": "'"} {
+		if _, err := pix.FromEnvironment(func(asked string) string { return map[string]string{name: value}[asked] }); err == nil {
+			t.Errorf("%s=%s is taken", name, value)
+		}
+	}
 }
