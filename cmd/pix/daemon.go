@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -137,7 +136,11 @@ func (a *app) listen(socket string) ([]net.Listener, error) {
 			return inherited, err
 		}
 	}
-	l, err := server.ListenUnix(cmp.Or(socket, a.daemonSocket()))
+	opts, err := a.options()
+	if err != nil {
+		return nil, err
+	}
+	l, err := server.ListenUnix(cmp.Or(socket, opts.DaemonSocket))
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w; name another place with --socket", err)
 	}
@@ -145,15 +148,4 @@ func (a *app) listen(socket string) ([]net.Listener, error) {
 		return nil, err
 	}
 	return []net.Listener{l}, nil
-}
-
-// daemonSocket returns where the daemon of this machine listens.
-func (a *app) daemonSocket() string {
-	if socket := a.getenv("NIX_DAEMON_SOCKET_PATH"); socket != "" {
-		return socket
-	}
-	if state := a.getenv("NIX_STATE_DIR"); state != "" {
-		return filepath.Join(state, "daemon-socket", "socket")
-	}
-	return daemon.DefaultSocket
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/localstore"
 	"pix/store"
 	"pix/storepath"
 )
@@ -92,6 +94,9 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 			}
 			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
 				result, err := store.CollectGarbage(ctx, s, opts)
+				if alive, ok := errors.AsType[*localstore.AliveError](err); ok { // Nix names commands of its own
+					return fmt.Errorf("cannot delete '%s', since it is still alive; 'pix gc --explain %[1]s' says why", alive.Path)
+				}
 				if err != nil {
 					return err
 				}
@@ -192,9 +197,7 @@ func (a *app) verify(ctx context.Context, s store.Store, contents, repair bool, 
 	if from == "" {
 		return store.Verify(ctx, s, contents, repair)
 	}
-	other := *a
-	other.storeURI = from
-	there, err := other.open(ctx)
+	there, err := a.named(from).open(ctx)
 	if err != nil {
 		return false, err
 	}

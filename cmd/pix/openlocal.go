@@ -2,32 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"path/filepath"
+	"io/fs"
 	"strings"
+	"syscall"
 
 	"pix"
-	"pix/localstore"
 	"pix/nixconf"
 	"pix/signature"
 	"pix/store"
 )
-
-// dataDir returns the user's directory for data, or "" if nothing says which it is.
-func (a *app) dataDir() string {
-	if dir := a.getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return dir
-	}
-	if home := a.getenv("HOME"); filepath.IsAbs(home) {
-		return filepath.Join(home, ".local", "share")
-	}
-	return ""
-}
-
-// localDirs returns where this machine's own store is, as far as the environment says.
-func (a *app) localDirs() *localstore.Options {
-	return &localstore.Options{StateDir: a.getenv("NIX_STATE_DIR"), LogDir: a.getenv("NIX_LOG_DIR")}
-}
 
 // openLocal opens a store in a directory, which behaves as nix.conf says.
 func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (store.Store, error) {
@@ -44,8 +29,21 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 	opts.Local.KeepOutputs, opts.Local.DropDerivers = conf.KeepOutputs, !conf.KeepDerivations
 	opts.Local.AutoOptimise = conf.AutoOptimiseStore
 	s, err := pix.Open(ctx, uri, opts)
+	if isForbidden(err) && !a.onlyRead && !a.isDaemon {
+		// Questions can be answered all the same.
+		opts.Local.ReadOnly = true
+		if readOnly, readErr := pix.Open(ctx, uri, opts); readErr == nil {
+			fmt.Fprintf(a.stderr, "pix: note: the store can only be read: %v\n", err)
+			return readOnly, nil
+		}
+	}
 	if err != nil {
 		return nil, &unknownError{err}
 	}
 	return s, nil
+}
+
+// isForbidden reports whether err says that something may not be written to.
+func isForbidden(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
