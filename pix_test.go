@@ -96,6 +96,15 @@ func TestOpenAuto(t *testing.T) {
 	if got, reason := pix.Resolve("/x", opts); got != "/x" || reason != "" {
 		t.Errorf("%q, %q", got, reason)
 	}
+	// Whoever says where the machine's own store is means that, be it there or not.
+	elsewhere := &pix.Options{DaemonSocket: opts.DaemonSocket, DataDir: opts.DataDir, StoreDir: "/elsewhere", Local: &localstore.Options{StateDir: filepath.Join(dir, "state")}}
+	if got, reason := pix.Resolve("auto", elsewhere); got != "local" || !strings.Contains(reason, "it is said where") {
+		t.Errorf("%q because %q", got, reason)
+	}
+	elsewhere.Local.StateDir = ""
+	if got, _ := pix.Resolve("auto", elsewhere); got == "local" {
+		t.Errorf("%q", got)
+	}
 	if err := os.WriteFile(opts.DaemonSocket, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
