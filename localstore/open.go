@@ -1,6 +1,7 @@
 package localstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,9 +17,9 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// reservedSize is how many bytes of disk are set aside, in a file that garbage collection
-// deletes first: on a full disk the database could not be written to otherwise. It is the
-// default of Nix's gc-reserved-space.
+// reservedSize is how many bytes of disk are set aside unless the options say otherwise, in a file
+// that garbage collection deletes first: on a full disk the database could not be written to. It
+// is the default of Nix's gc-reserved-space.
 const reservedSize = 8 << 20
 
 // IsWritable reports whether there is a store with a database that this process may write to.
@@ -70,7 +71,8 @@ func (s *shared) mustNotBeLinked() error {
 
 // reserveSpace makes the file that keeps some disk free. A store can do without.
 func (s *shared) reserveSpace() {
-	if info, err := os.Stat(s.reserved()); err == nil && info.Size() == reservedSize {
+	size := max(0, cmp.Or(s.opts.ReservedSpace, reservedSize))
+	if info, err := os.Stat(s.reserved()); err == nil && info.Size() == size {
 		return
 	}
 	f, err := os.OpenFile(s.reserved(), os.O_WRONLY|os.O_CREATE, 0o600)
@@ -78,8 +80,8 @@ func (s *shared) reserveSpace() {
 		return
 	}
 	defer f.Close()
-	if allocate(f, reservedSize) == nil {
-		f.Truncate(reservedSize)
+	if size == 0 || allocate(f, size) == nil {
+		f.Truncate(size)
 	}
 }
 

@@ -62,9 +62,9 @@ type daemonOptions struct {
 
 // serve serves the store as the options say, until the context ends.
 func (a *app) serve(ctx context.Context, d daemonOptions) error {
-	conf, err := nixconf.Load(a.getenv)
+	conf, err := a.configuration()
 	if err != nil {
-		return &usageError{err}
+		return err
 	}
 	if len(conf.Unknown) > 0 {
 		fmt.Fprintf(a.stderr, "pix: warning: settings of nix.conf that pix does not have, and ignores: %s\n", strings.Join(conf.Unknown, " "))

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pix/localstore"
+	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
@@ -117,7 +118,7 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 func (a *app) gcOptions(args []string, dryRun bool, maxFreed string) (store.GCOptions, error) {
 	opts := store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}
 	if maxFreed != "" {
-		n, err := parseSize(maxFreed)
+		n, err := nixconf.ParseSize(maxFreed)
 		if err != nil {
 			return opts, &usageError{err}
 		}

@@ -5,20 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"strings"
 	"syscall"
+	"time"
 
 	"pix"
-	"pix/nixconf"
 	"pix/signature"
 	"pix/store"
 )
 
 // openLocal opens a store in a directory, which behaves as nix.conf says.
 func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (store.Store, error) {
-	conf, err := nixconf.Load(a.getenv)
+	conf, err := a.configuration()
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, err
 	}
 	keys, err := signature.ParseKeySet(strings.Join(conf.TrustedPublicKeys, " "))
 	if err != nil {
@@ -28,6 +29,12 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 	opts.Local.TrustedKeys, opts.Local.NoSignatures = keys, !conf.RequireSigs
 	opts.Local.KeepOutputs, opts.Local.DropDerivers = conf.KeepOutputs, !conf.KeepDerivations
 	opts.Local.AutoOptimise = conf.AutoOptimiseStore
+	opts.Local.NoSync, opts.Local.SyncObjects = !conf.FsyncMetadata, conf.FsyncStorePaths
+	if conf.MaxFree > 0 { // that much is free always
+		opts.Local.MinFree, opts.Local.MaxFree = conf.MinFree, conf.MaxFree
+	}
+	opts.Local.MinFreeInterval = time.Duration(min(conf.MinFreeCheckInterval, maxSeconds)) * time.Second
+	opts.Local.ReservedSpace = reserved(conf.GCReservedSpace)
 	s, err := pix.Open(ctx, uri, opts)
 	if isForbidden(err) && !a.onlyRead && !a.isDaemon {
 		// Questions can be answered all the same.
@@ -41,6 +48,17 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 		return nil, &unknownError{err}
 	}
 	return s, nil
+}
+
+// maxSeconds is the longest time that can be said.
+const maxSeconds = uint64(math.MaxInt64 / time.Second)
+
+// reserved returns how much is to be set aside, where 0 means the default.
+func reserved(size uint64) int64 {
+	if size == 0 {
+		return -1
+	}
+	return int64(min(size, math.MaxInt64))
 }
 
 // isForbidden reports whether err says that something may not be written to.

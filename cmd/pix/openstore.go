@@ -14,6 +14,7 @@ import (
 	"pix"
 	"pix/binarycache"
 	"pix/daemon"
+	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
@@ -57,7 +58,11 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 	opts.NoDaemon = a.isDaemon
 	opts.Daemon = &daemon.Options{Trace: a.trace, TraceBody: a.traceBody(), Settings: a.settings}
 	opts.Cache = a.cacheOptions()
-	uri, reason := pix.Resolve(a.uri(), opts)
+	uri, err := a.uri()
+	if err != nil {
+		return nil, err
+	}
+	uri, reason := pix.Resolve(uri, opts)
 	a.resolved, a.reason = uri, reason
 	s, err := a.openURI(ctx, uri, opts)
 	if err != nil && reason != "" && opts.DataDir == "" && ctx.Err() == nil {
@@ -81,12 +86,32 @@ func (a *app) openURI(ctx context.Context, uri string, opts *pix.Options) (store
 
 // uri returns the URI of the store that is asked for, or "". That clients shall use the daemon
 // does not mean the daemon.
-func (a *app) uri() string {
-	remote := a.getenv("NIX_REMOTE")
-	if a.isDaemon && remote == "daemon" {
-		remote = ""
+func (a *app) uri() (string, error) {
+	if uri := cmp.Or(a.storeURI, a.getenv("PIX_STORE")); uri != "" {
+		return uri, nil
 	}
-	return cmp.Or(a.storeURI, a.getenv("PIX_STORE"), remote)
+	conf, err := a.configuration()
+	if err != nil {
+		return "", err
+	}
+	uri := cmp.Or(conf.Store, a.getenv("NIX_REMOTE")) // in this order, as in Nix
+	if a.isDaemon && uri == "daemon" {
+		uri = ""
+	}
+	return uri, nil
+}
+
+// configuration returns what nix.conf says.
+func (a *app) configuration() (*nixconf.Conf, error) {
+	if a.conf != nil {
+		return a.conf, nil
+	}
+	conf, err := nixconf.Load(a.getenv)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	a.conf = conf
+	return conf, nil
 }
 
 // cacheOptions returns what binary caches are told: the proxy of the environment, and the
