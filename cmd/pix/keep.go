@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
+	"sort"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,8 +31,9 @@ func newRoots(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				slices.SortFunc(roots, func(a, b store.Root) int {
-					return strings.Compare(a.Link+"\x00"+string(a.Path), b.Link+"\x00"+string(b.Path))
+				sort.Slice(roots, func(i, j int) bool {
+					a, b := roots[i], roots[j]
+					return a.Link < b.Link || a.Link == b.Link && a.Path < b.Path
 				})
 				return a.printRoots(roots, asJSON)
 			})
