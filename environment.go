@@ -9,11 +9,12 @@ import (
 	"pix/storepath"
 )
 
-// FromEnvironment returns the options that the environment says, as the command pix takes it. So a
-// program opens the store that the command would, on a machine with Nix and on one without:
+// FromEnvironment returns the options that the environment says, as the command pix takes it. They
+// are those of [Open] where it is given none, and a beginning for whoever wants others:
 //
 //	opts, err := pix.FromEnvironment(os.Getenv)
 //	…
+//	opts.Local.TrustedKeys = keys
 //	s, err := pix.Open(ctx, "auto", opts)
 //
 // These variables count; what is not set is left to the defaults:

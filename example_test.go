@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"pix"
+	"pix/signature"
 	"pix/store"
 )
 
@@ -40,9 +41,13 @@ func ExampleOpen() {
 }
 
 // The store that the command pix would open: the daemon of this machine, its own store, or one in
-// the user's directory.
+// the user's directory; and whose signatures are believed when something is copied into it.
 func ExampleFromEnvironment() {
 	opts, err := pix.FromEnvironment(os.Getenv)
+	if err != nil {
+		log.Fatal(err)
+	}
+	opts.Local.TrustedKeys, err = signature.ParseKeySet("cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=")
 	if err != nil {
 		log.Fatal(err)
 	}

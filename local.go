@@ -30,10 +30,13 @@ func Resolve(uri string, opts *Options) (resolved, reason string) {
 	if uri != "" && uri != "auto" {
 		return uri, ""
 	}
-	var o Options
-	if opts != nil {
-		o = *opts
+	if opts == nil {
+		var err error
+		if opts, err = FromEnvironment(os.Getenv); err != nil {
+			opts = new(Options)
+		}
 	}
+	o := *opts
 	socket := cmp.Or(o.DaemonSocket, daemon.DefaultSocket)
 	none := fmt.Sprintf("there is no daemon's socket at '%s'", socket)
 	if o.NoDaemon {

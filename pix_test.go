@@ -144,6 +144,37 @@ func TestRealOpen(t *testing.T) {
 	})
 }
 
+// Whoever says nothing gets what the command would open.
+func TestOpenWithoutOptions(t *testing.T) {
+	dir := t.TempDir()
+	for name, value := range map[string]string{"NIX_DAEMON_SOCKET_PATH": "none", "NIX_STATE_DIR": "state", "XDG_DATA_HOME": "data"} {
+		t.Setenv(name, filepath.Join(dir, value))
+	}
+	for _, name := range []string{"NIX_STORE_DIR", "NIX_LOG_DIR", "NIX_SSHOPTS"} {
+		t.Setenv(name, "")
+	}
+	for _, uri := range []string{"", "auto"} {
+		s, err := pix.Open(t.Context(), uri, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		local, ok := store.As[*localstore.Store](s)
+		if !ok || local.Info().StoreDir != filepath.Join(dir, "data/pix/nix/store") {
+			t.Errorf("%q: %T", uri, s)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if got, _ := pix.Resolve(uri, nil); got != "local?root="+dir+"/data/pix" {
+			t.Errorf("%q is %s", uri, got)
+		}
+	}
+	t.Setenv("NIX_STORE_DIR", "relative")
+	if _, err := pix.Open(t.Context(), "auto", nil); err == nil {
+		t.Error("a relative store directory is taken")
+	}
+}
+
 func TestFromEnvironment(t *testing.T) {
 	env := map[string]string{}
 	options := func() *pix.Options {
