@@ -49,6 +49,9 @@ func TestHelp(t *testing.T) {
 		if got, want := len(flagHelps(usages)), strings.Count(usages, "\n"); got != want && got != want-1 { // --help
 			t.Errorf("%s: %d flags of %d are understood:\n%s", name, got, want, usages)
 		}
+		if strings.Contains(usages, "(default )") {
+			t.Errorf("%s: a flag has an empty default:\n%s", name, usages)
+		}
 	}
 }
 
