@@ -71,7 +71,7 @@ func TestReadmeNamesVerbs(t *testing.T) {
 // The help tells of each variable that the command looks at.
 func TestEnvironmentIsTold(t *testing.T) {
 	var sources []string
-	for _, pattern := range []string{"*.go", "../../nixconf/*.go", "../../server/*.go"} {
+	for _, pattern := range []string{"*.go", "../../*.go", "../../nixconf/*.go", "../../server/*.go"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
