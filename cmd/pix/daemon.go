@@ -39,6 +39,9 @@ interrupt lets what is under way end; the second kills.`,
 			if d.stdio && d.socket != "" {
 				return wrongUse(cmd, errors.New("--socket and --stdio exclude each other"))
 			}
+			if d.clients < 0 || d.grace < 0 {
+				return wrongUse(cmd, errors.New("--max-clients and --grace cannot be less than nothing"))
+			}
 			return a.serve(cmd.Context(), d)
 		},
 	}
