@@ -42,10 +42,10 @@ func FromEnvironment(getenv func(string) string) (*Options, error) {
 	return o, nil
 }
 
-// storeDir returns the store directory.
+// storeDir returns the store directory. Nix takes it with a slash at its end, too.
 func storeDir(getenv func(string) string) (storepath.Dir, error) {
 	if dir := getenv("NIX_STORE_DIR"); dir != "" {
-		return storepath.ParseDir(dir)
+		return storepath.ParseDir(filepath.Clean(dir))
 	}
 	return storepath.DefaultDir, nil
 }

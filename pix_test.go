@@ -193,6 +193,10 @@ func TestFromEnvironment(t *testing.T) {
 	if o.StoreDir != "/elsewhere" || o.DaemonSocket != "/state/daemon-socket/socket" || o.DataDir != "/home/me/.local/share" || o.Local.StateDir != "/state" || len(o.SSHOptions) != 2 {
 		t.Errorf("%+v", o)
 	}
+	env["NIX_STORE_DIR"] = "/elsewhere/./"
+	if o := options(); o.StoreDir != "/elsewhere" {
+		t.Errorf("%+v", o)
+	}
 	env["XDG_DATA_HOME"], env["NIX_DAEMON_SOCKET_PATH"], env["NIX_LOG_DIR"] = "/data", "/socket", "/log"
 	if o := options(); o.DaemonSocket != "/socket" || o.DataDir != "/data" || o.Local.LogDir != "/log" {
 		t.Errorf("%+v", o)

@@ -25,7 +25,7 @@ func (a *app) dir() (storepath.Dir, error) {
 	if s == "" {
 		return storepath.DefaultDir, nil
 	}
-	dir, err := storepath.ParseDir(s)
+	dir, err := storepath.ParseDir(filepath.Clean(s))
 	if err != nil {
 		return "", &usageError{fmt.Errorf("store directory: %w", err)}
 	}
