@@ -159,7 +159,20 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 		root.AddCommand(verb)
 	}
 	root.SetFlagErrorFunc(wrongUse)
+	checkHelp(root)
 	return root
+}
+
+// checkHelp makes help refuse what it has nothing about, instead of helping with everything.
+func checkHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.Args = func(_ *cobra.Command, args []string) error {
+		if found, _, err := root.Find(args); err != nil || found == root {
+			return noSuchVerb(root, args)
+		}
+		return nil
+	}
 }
 
 // noSuchVerb refuses what is no verb, and names those that were perhaps meant.
