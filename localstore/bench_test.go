@@ -2,6 +2,7 @@ package localstore
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -98,6 +99,19 @@ func BenchmarkClosure(b *testing.B) {
 		}
 		if n != len(paths) {
 			b.Fatalf("%d paths", n)
+		}
+	}
+}
+
+// A dry run over 100,000 dead paths.
+func BenchmarkDryRun(b *testing.B) {
+	s := open(b, Options{Root: b.TempDir(), NoSync: true})
+	const n = 100_000
+	fillStore(b, s, n, false)
+	for b.Loop() {
+		result, err := s.CollectGarbage(b.Context(), store.GCOptions{Action: store.GCReturnDead, MaxFreed: math.MaxUint64})
+		if err != nil || len(result.Paths) != n {
+			b.Fatal(err)
 		}
 	}
 }

@@ -11,10 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"pix/internal/parallel"
 	"pix/nar"
 	"pix/nixhash"
-	"pix/store"
 	"pix/storepath"
 )
 
@@ -103,68 +101,4 @@ func openFile(root *os.Root, name string) (*os.File, error) {
 		return nil, errors.Join(err, &fs.PathError{Op: "read", Path: name, Err: errors.New("it is no regular file")})
 	}
 	return f, nil
-}
-
-// NARFromPath returns the archive of an object. It is read from the disk while it is read by
-// the caller, and checked: at its end there is a [*store.ModifiedError] instead of io.EOF if
-// it is not the one that was added. The error is a [*store.NotFoundError] if the path is not
-// valid.
-func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
-	info, err := s.QueryPathInfo(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	r, w := io.Pipe()
-	a := &archive{PipeReader: r, cancel: cancel, ended: make(chan struct{})}
-	go func() {
-		defer close(a.ended)
-		w.CloseWithError(s.dump(ctx, w, info))
-	}()
-	return a, nil
-}
-
-// dump writes the archive of a valid path, and returns an error unless it is the right one.
-func (s *Store) dump(ctx context.Context, dst io.Writer, info *store.PathInfo) error {
-	h := nar.NewHasher(nixhash.SHA256)
-	if err := nar.Dump(ctx, &hashedWriter{h, dst}, s.object(info.Path), nil); err != nil {
-		return err
-	}
-	if got := h.Hash(); got != info.NARHash {
-		return &store.ModifiedError{Path: info.Path, Expected: info.NARHash, Got: got}
-	}
-	return nil
-}
-
-// A hashedWriter hashes what it writes. Large pieces it hashes while they are written.
-type hashedWriter struct {
-	hasher *nar.Hasher
-	dst    io.Writer
-}
-
-func (w *hashedWriter) Write(p []byte) (n int, err error) {
-	const large = 32 << 10
-	if len(p) < large {
-		w.hasher.Write(p)
-		return w.dst.Write(p)
-	}
-	err = parallel.Do(
-		func() error { _, err := w.hasher.Write(p); return err },
-		func() error { n, err = w.dst.Write(p); return err })
-	return n, err
-}
-
-// An archive is one that is being read, and dumped by another goroutine.
-type archive struct {
-	*io.PipeReader
-	cancel context.CancelCauseFunc
-	ended  chan struct{}
-}
-
-// Close ends the dump.
-func (a *archive) Close() error {
-	a.cancel(ErrClosed)
-	a.PipeReader.Close()
-	<-a.ended
-	return nil
 }

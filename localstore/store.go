@@ -88,6 +88,8 @@ type shared struct {
 	modulo moduloHashes
 	auto   autoGC
 
+	checked checkedObjects
+
 	mu      sync.RWMutex
 	db      *database
 	bigLock *os.File // held shared; nil if nothing is to be changed

@@ -37,7 +37,24 @@ type DumpOptions struct {
 	CaseHack bool
 }
 
-// Dump writes the archive of path to dst. Symlinks are not followed, also not one
+// A FileWriter is a writer that can be given files instead of their bytes, so that these need not
+// pass through the program: see sendfile(2).
+type FileWriter interface {
+	io.Writer
+
+	// WriteFile writes the first n bytes of a file. If the file has fewer it writes those,
+	// and returns how many they are without an error.
+	WriteFile(f File, n int64) (written int64, err error)
+}
+
+// A File is an open regular file, such as an [*os.File].
+type File interface {
+	io.ReaderAt
+	Fd() uintptr // the descriptor, which is not to be closed
+}
+
+// Dump writes the archive of path to dst, which is given large files as such if it is a
+// [FileWriter]. Symlinks are not followed, also not one
 // that path itself is. Of the permissions of a file only that of its owner to
 // execute it is kept.
 //
@@ -228,7 +245,7 @@ func (d *dumper) file(f openedFile, name string, depth int) error {
 func (d *dumper) contents(f openedFile) error {
 	left, src := f.size, io.Reader(f)
 	if f.at != nil && f.size >= largeFile {
-		n, err := d.wholeChunks(f)
+		n, err := d.large(f)
 		if err != nil {
 			return err
 		}
@@ -260,13 +277,16 @@ func (d *dumper) contents(f openedFile) error {
 // largeFile is the size in bytes from which both halves may read a file.
 const largeFile = 4 * chunkSize
 
-// wholeChunks copies so much of a large file as makes whole chunks, and returns how
+// large copies a large file, or so much of it as makes whole chunks, and returns how
 // many bytes that is.
-func (d *dumper) wholeChunks(f openedFile) (n uint64, err error) {
+func (d *dumper) large(f openedFile) (n uint64, err error) {
 	var late sync.WaitGroup
 	defer late.Wait() // the file is going to be closed
+	if _, ok := f.at.(File); ok && d.files {
+		return f.size, d.pipeline.file(&lateRead{src: f.at, size: int64(f.size), failed: d.failed, done: &late})
+	}
 	for ; f.size-n >= chunkSize; n += chunkSize {
-		if err := d.fill(&lateRead{f.at, int64(n), d.failed, &late}); err != nil {
+		if err := d.fill(&lateRead{src: f.at, offset: int64(n), failed: d.failed, done: &late}); err != nil {
 			return n, err
 		}
 	}

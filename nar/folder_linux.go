@@ -119,6 +119,8 @@ func (f rawFile) ReadAt(p []byte, offset int64) (total int, err error) {
 	return total, nil
 }
 
+func (f rawFile) Fd() uintptr { return uintptr(f) }
+
 func (f rawFile) Close() error { return syscall.Close(int(f)) }
 
 // retry repeats a system call that a signal interrupted.

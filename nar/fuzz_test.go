@@ -47,6 +47,10 @@ func FuzzReader(f *testing.F) {
 				t.Fatalf("%s: %v, but: %v", what, other, err)
 			}
 		}
+		raw, other := io.ReadAll(nar.NewRawReader(bytes.NewReader(b)))
+		if !sameError(other, err) || !bytes.HasPrefix(b, raw) || ok && len(raw) != end {
+			t.Fatalf("raw: %d bytes, %v, but: %v", len(raw), other, err)
+		}
 		if other := skim(bytes.NewReader(b)); (other == nil) != ok {
 			t.Fatalf("skimming: %v, but: %v", other, err)
 		}

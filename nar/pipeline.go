@@ -20,6 +20,7 @@ var chunkPool = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 // A pipeline is the reading half's end.
 type pipeline struct {
 	ctx   context.Context
+	files bool // the using half takes whole files
 	chunk *[chunkSize]byte
 	used  int // bytes of chunk that are filled
 
@@ -33,21 +34,36 @@ type filled struct {
 	late  *lateRead // if the chunk is still to be read
 }
 
-// A lateRead is the reading of a whole chunk by the using half.
+// A lateRead is the reading of a whole chunk, or of a whole file, by the using half.
 type lateRead struct {
 	src    io.ReaderAt
 	offset int64
+	size   int64 // of the whole file, if that is meant; else 0
 	failed func(error) error
 	done   *sync.WaitGroup
 }
 
-// ready reads the chunk, if that was left to the using half.
-func (c filled) ready() error {
-	if c.late == nil {
-		return nil
+// writeTo writes the chunk, and reads it before, if that was left to the using half.
+func (c filled) writeTo(dst io.Writer) error {
+	if c.late != nil {
+		defer c.late.done.Done()
+		if c.late.size > 0 {
+			return c.late.writeFile(dst.(FileWriter))
+		}
+		if err := readWhole(c.chunk, c.late.src, c.late.offset, c.late.failed); err != nil {
+			return err
+		}
 	}
-	defer c.late.done.Done()
-	return readWhole(c.chunk, c.late.src, c.late.offset, c.late.failed)
+	_, err := dst.Write(c.chunk[:c.used])
+	return err
+}
+
+func (l *lateRead) writeFile(dst FileWriter) error {
+	n, err := dst.WriteFile(l.src.(File), l.size)
+	if err == nil && n < l.size {
+		err = l.failed(ErrFileChanged)
+	}
+	return err
 }
 
 // readWhole fills a chunk from a file that is known to be long enough.
@@ -66,7 +82,8 @@ func readWhole(chunk *[chunkSize]byte, src io.ReaderAt, offset int64, failed fun
 // the pipeline. When pump returns, for whatever reason, that goroutine has ended.
 func pump(ctx context.Context, dst io.Writer, produce func(*pipeline) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	p := &pipeline{ctx: ctx, full: make(chan filled, chunksAhead), free: make(chan *[chunkSize]byte, chunksAhead)}
+	_, files := dst.(FileWriter)
+	p := &pipeline{ctx: ctx, files: files, full: make(chan filled, chunksAhead), free: make(chan *[chunkSize]byte, chunksAhead)}
 	for range chunksAhead {
 		p.free <- nil
 	}
@@ -93,12 +110,9 @@ func pump(ctx context.Context, dst io.Writer, produce func(*pipeline) error) err
 		p.recycle()
 	}()
 	for c := range p.full {
-		err := c.ready()
+		err := c.writeTo(dst)
 		if err == nil {
 			err = context.Cause(ctx)
-		}
-		if err == nil {
-			_, err = dst.Write(c.chunk[:c.used])
 		}
 		p.free <- c.chunk
 		if err != nil {
@@ -139,6 +153,20 @@ func (p *pipeline) send() error {
 		p.chunk = nil
 	}
 	return context.Cause(p.ctx)
+}
+
+// file leaves a whole file to the using half, which must have a [FileWriter].
+func (p *pipeline) file(late *lateRead) error {
+	if err := p.send(); err != nil {
+		return err
+	}
+	if err := p.room(1); err != nil {
+		return err
+	}
+	late.done.Add(1)
+	p.full <- filled{p.chunk, 0, late}
+	p.chunk = nil
+	return nil
 }
 
 // fill fills a chunk of its own from src, or leaves that to the using half if that

@@ -9,12 +9,15 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"sync"
 
 	"pix/internal/parallel"
 )
 
 // restoreBuffer is how many bytes of contents are written at a time.
 const restoreBuffer = 128 << 10
+
+var restoreBuffers = sync.Pool{New: func() any { return new([restoreBuffer]byte) }}
 
 // RestoreOptions say how an archive is restored. A nil pointer is the zero value.
 type RestoreOptions struct {
@@ -157,7 +160,9 @@ type openDirectory struct {
 
 // build makes everything, with the root of the archive as name in parent.
 func (r *restorer) build(parent *os.Root, name string) error {
-	r.buf = make([]byte, restoreBuffer)
+	buf := restoreBuffers.Get().(*[restoreBuffer]byte)
+	defer restoreBuffers.Put(buf)
+	r.buf = buf[:]
 	r.open = []openDirectory{{root: parent}}
 	defer r.closeAll()
 	for e, err := range r.src.All() {
@@ -317,23 +322,22 @@ func (r *restorer) file(dir *openDirectory, e Entry) error {
 
 func (r *restorer) contents(f *os.File) error {
 	for {
-		n, err := r.src.Read(r.buf)
-		if err == io.EOF {
-			return nil
-		}
-		if err == nil {
+		n, err := io.ReadFull(r.src, r.buf)
+		atEnd := err == io.EOF || err == io.ErrUnexpectedEOF // of the contents; that of the stream is an [*Error]
+		if err == nil || atEnd {
 			err = context.Cause(r.ctx)
+		}
+		if err == nil && n > 0 {
+			err = r.writePiece(f, r.buf[:n])
 		}
 		if err != nil {
 			return err
 		}
-		if err := r.writePiece(f, r.buf[:n]); err != nil {
-			return err
-		}
 		r.progress.Bytes += uint64(n)
-		if n == len(r.buf) {
-			r.report()
+		if atEnd {
+			return nil
 		}
+		r.report()
 	}
 }
 

@@ -163,6 +163,16 @@ func (w *Writer) writeThrough(p []byte) error {
 	return nil
 }
 
+// passed notes that n bytes of the current contents have got to where they belong by other
+// means. What is buffered must have been written before.
+func (w *Writer) passed(n int) {
+	w.left -= uint64(n)
+	w.offset += int64(n)
+	if w.left == 0 {
+		w.append(func(dst []byte) []byte { return wire.AppendPadding(dst, w.entry.Size) })
+	}
+}
+
 // Close ends the archive and writes what is still buffered. It does not close what
 // is written to.
 func (w *Writer) Close() error {

@@ -86,6 +86,9 @@ func (h Hash) Compare(other Hash) int {
 // Base16 returns the digest in lower-case hex, without the algorithm.
 func (h Hash) Base16() string { return hex.EncodeToString(h.bytes()) }
 
+// AppendBase16 appends what [Hash.Base16] returns to dst and returns the longer slice.
+func (h Hash) AppendBase16(dst []byte) []byte { return hex.AppendEncode(dst, h.bytes()) }
+
 // Nix32 returns the digest in Nix's base 32, without the algorithm.
 func (h Hash) Nix32() string { return nixbase32.EncodeToString(h.bytes()) }
 

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -385,12 +386,12 @@ func (c *codec) narHash(field string, h *nixhash.Hash) {
 		traced(c, field, h, nixhash.Hash.Base16, parseNARHash)
 		return
 	}
-	if c.encoding() {
-		s := h.Base16()
-		c.name(field, &s)
+	if c.err != nil {
 		return
 	}
-	if c.err != nil {
+	if c.encoding() {
+		c.out = wire.AppendUint64(c.out, 2*sha256.Size) // a multiple of a word: nothing is padded
+		c.out = h.AppendBase16(c.out)
 		return
 	}
 	at := c.in.Offset()
@@ -398,7 +399,7 @@ func (c *codec) narHash(field string, h *nixhash.Hash) {
 	if c.fail(field, at, inside(err)); c.err != nil {
 		return
 	}
-	var digest [32]byte
+	var digest [sha256.Size]byte
 	if len(b) == 2*len(digest) { // as daemons send it
 		if _, err := hex.Decode(digest[:], b); err == nil {
 			*h = nixhash.SHA256Hash(digest)

@@ -7,8 +7,8 @@ import (
 	"io"
 	"iter"
 	"strings"
-	"sync"
 
+	"pix/nar"
 	"pix/nixhash"
 	"pix/protocol"
 	"pix/store"
@@ -92,7 +92,7 @@ func (c *conn) imports(in *wire.Reader, n uint64) iter.Seq2[store.Import, error]
 				return
 			}
 			info.Ultimate = false // a stream is not believed that, whoever sends it
-			archive := newArchive(in)
+			archive := nar.NewRawReader(in)
 			if !yield(store.Import{Info: info, NAR: archive}, nil) {
 				return
 			}
@@ -148,39 +148,4 @@ func (c *conn) narFromPath(ctx context.Context, req *protocol.NarFromPathRequest
 	var err error
 	c.archive, err = r.NARFromPath(ctx, req.Path)
 	return new(protocol.None), err
-}
-
-// archiveSize is how many bytes of an archive are sent at a time.
-const archiveSize = 64 << 10
-
-var archivePieces = sync.Pool{New: func() any { return new([2][archiveSize]byte) }}
-
-// sendArchive sends the archive that was opened, if one was. An error stands in its midst
-// and is followed by a hang-up, since the client can no longer tell where the archive
-// ends. The last piece is held back until the store has said that all was right, so that
-// what is whole is good.
-func (c *conn) sendArchive() error {
-	if c.archive == nil {
-		return nil
-	}
-	archive := c.archive
-	c.archive = nil
-	defer archive.Close()
-	pieces := archivePieces.Get().(*[2][archiveSize]byte)
-	defer archivePieces.Put(pieces)
-	now, last, held := pieces[0][:], pieces[1][:], 0
-	for {
-		n, err := io.ReadFull(archive, now)
-		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-			return c.refuse(tellable(err), err)
-		}
-		if _, err := c.out.Write(last[:held]); err != nil {
-			return err
-		}
-		if err != nil {
-			_, err := c.out.Write(now[:n])
-			return err
-		}
-		now, last, held = last, now, n
-	}
 }

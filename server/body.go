@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"io"
 
 	"pix/nar"
@@ -28,7 +27,7 @@ func (c *conn) body(req protocol.Request) *body {
 			return frames.Drain()
 		}}
 	case protocol.NARBody:
-		archive := newArchive(c.reader)
+		archive := nar.NewRawReader(c.reader)
 		c.tunnel.uploading.Store(true)
 		return &body{Reader: &uploadReader{archive, c}, whole: true, drain: func() error {
 			defer c.tunnel.uploading.Store(false)
@@ -38,10 +37,13 @@ func (c *conn) body(req protocol.Request) *body {
 	case protocol.AskedBody:
 		// Only an archive says where it ends, and to ask once more than that would make
 		// the client fail. What is not asked for does not come.
-		return &body{Reader: newArchive(wire.NewReader(&askingReader{c: c}, askSize))}
+		return &body{Reader: nar.NewRawReader(wire.NewReader(&askingReader{c: c}, askSize))}
 	}
-	return new(body)
+	return &noBody
 }
+
+// noBody is what follows most requests: nothing.
+var noBody body
 
 // end reads what is left of the body, so that the next request follows.
 func (b *body) end() error {
@@ -91,67 +93,6 @@ func (a *askingReader) Read(p []byte) (int, error) {
 	n := copy(p, a.left)
 	a.left = a.left[n:]
 	return n, nil
-}
-
-// An archive reads the archive that comes next in a stream and returns io.EOF behind it,
-// where the stream then stands. What is no archive is an error.
-type archive struct {
-	in   *nar.Reader
-	out  *nar.Writer
-	file bool         // within the contents of a file
-	buf  bytes.Buffer // checked, and not yet read
-	p    []byte
-	err  error
-}
-
-// archivePiece is how many bytes of a file's contents are checked at a time.
-const archivePiece = 32 << 10
-
-func newArchive(src *wire.Reader) *archive {
-	a := &archive{in: nar.NewReader(src)}
-	a.out = nar.NewWriter(&a.buf)
-	return a
-}
-
-// Read implements io.Reader.
-func (a *archive) Read(p []byte) (int, error) {
-	for a.buf.Len() == 0 && a.err == nil {
-		a.err = a.step()
-	}
-	if a.buf.Len() > 0 {
-		return a.buf.Read(p)
-	}
-	return 0, a.err
-}
-
-// step reads an entry, or a piece of a file, and writes it again: a valid archive has one
-// spelling only.
-func (a *archive) step() error {
-	if a.file {
-		if a.p == nil {
-			a.p = make([]byte, archivePiece)
-		}
-		n, err := a.in.Read(a.p)
-		if _, err := a.out.Write(a.p[:n]); err != nil {
-			return err
-		}
-		if err != io.EOF {
-			return err
-		}
-		a.file = false
-	}
-	e, err := a.in.Next()
-	if err == io.EOF {
-		if err := a.out.Close(); err != nil {
-			return err
-		}
-		return io.EOF
-	}
-	if err != nil {
-		return err
-	}
-	a.file = e.Kind == nar.Regular
-	return a.out.WriteEntry(e)
 }
 
 // fileIn returns the contents of an archive that is a single file, as a stream.

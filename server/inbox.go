@@ -34,9 +34,10 @@ type inbox struct {
 	mu      sync.Mutex
 	filled  sync.Cond // there are bytes, or err, or nobody reads ahead any more
 	taken   sync.Cond // there is room, or no need to read ahead
-	buf     []byte    // buf[start:] waits
-	start   int
-	err     error // why no more will come
+	ring    *inRing   // what was read ahead; nil where nothing is
+	start   int       // of what waits in the ring,
+	waiting int       // and how many bytes those are
+	err     error     // why no more will come
 	closed  bool
 	ahead   bool  // a goroutine reads ahead,
 	watched bool  // and shall go on
@@ -81,7 +82,7 @@ func (b *inbox) Read(p []byte) (int, error) {
 func (b *inbox) read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.start < len(b.buf) {
+	if b.waiting > 0 {
 		return b.take(p), nil
 	}
 	if b.err != nil {
@@ -93,7 +94,7 @@ func (b *inbox) read(p []byte) (int, error) {
 	}
 	for b.ahead {
 		b.filled.Wait()
-		if b.start < len(b.buf) {
+		if b.waiting > 0 {
 			return b.take(p), nil
 		}
 		if b.err != nil {
@@ -118,14 +119,26 @@ func (b *inbox) read(p []byte) (int, error) {
 }
 
 // take returns what waits. The inbox must be locked.
-func (b *inbox) take(p []byte) int {
-	n := copy(p, b.buf[b.start:])
-	b.start += n
-	if b.start == len(b.buf) {
-		b.buf, b.start = b.buf[:0], 0
+func (b *inbox) take(p []byte) (n int) {
+	for n < len(p) && b.waiting > 0 {
+		piece := copy(p[n:], b.ring[b.start:min(b.start+b.waiting, inboxRoom)])
+		n += piece
+		b.waiting -= piece
+		b.start = (b.start + piece) % inboxRoom
+	}
+	if b.waiting == 0 && !b.ahead {
+		b.giveRingBack()
 	}
 	b.taken.Signal()
 	return n
+}
+
+// giveRingBack lets others have the ring, in which nothing waits. The inbox must be locked.
+func (b *inbox) giveRingBack() {
+	if b.ring != nil {
+		inRings.Put(b.ring)
+		b.ring, b.start = nil, 0
+	}
 }
 
 // watch notices from now on, or soon, when the connection ends, until unwatch is called.
@@ -142,9 +155,6 @@ func (b *inbox) unwatch() {
 	defer b.mu.Unlock()
 	b.watched = false
 	b.taken.Signal()
-	if b.start == len(b.buf) {
-		b.buf, b.start = nil, 0
-	}
 }
 
 // readAhead starts to read ahead, if that is still wanted.
@@ -162,47 +172,63 @@ func (b *inbox) readAhead() {
 	}
 }
 
-// fill reads from the connection until it ends, or nobody wants it any more.
+// fill reads from the connection until it ends, or nobody wants it any more. It waits without
+// a ring: many connections may wait for long.
 func (b *inbox) fill() {
-	p := make([]byte, readSize)
-	for b.room() {
+	for b.wanted() {
+		waitReadable(b.nc)
+		p := b.room()
 		n, err := b.nc.Read(p)
-		if !b.put(p[:n], err) {
+		if !b.put(n, err) {
 			b.ended()
 			return
 		}
 	}
 }
 
-// room waits until there is room to read ahead. It reports whether that is still wanted.
-func (b *inbox) room() bool {
+// wanted waits until there is room to read ahead, and reports whether that is still wanted.
+func (b *inbox) wanted() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.watched && !b.closed && len(b.buf)-b.start > inboxRoom-readSize {
+	for b.watched && !b.closed && inboxRoom-b.waiting < readSize {
 		b.taken.Wait()
 	}
-	if b.watched && !b.closed {
-		return true
+	b.ahead = b.watched && !b.closed
+	if b.waiting == 0 {
+		b.giveRingBack()
 	}
-	b.ahead = false
-	b.filled.Signal()
-	return false
+	if !b.ahead {
+		b.filled.Signal()
+	}
+	return b.ahead
 }
 
-// put adds what was read. It reports whether the connection goes on.
-func (b *inbox) put(p []byte, err error) bool {
+// room returns where to read ahead: nobody else touches it until put.
+func (b *inbox) room() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.start > 0 && len(b.buf)+len(p) > cap(b.buf) {
-		b.buf, b.start = b.buf[:copy(b.buf, b.buf[b.start:])], 0
+	if b.ring == nil {
+		b.ring = inRings.Get().(*inRing)
 	}
+	from := (b.start + b.waiting) % inboxRoom
+	to := min(from+inboxRoom-b.waiting, inboxRoom)
+	return b.ring[from:min(to, from+readSize)]
+}
+
+// put notes that n bytes were read into the room. It reports whether the connection goes on.
+func (b *inbox) put(n int, err error) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if !b.closed {
-		b.buf = append(b.buf, p...)
+		b.waiting += n
 	}
 	if err != nil {
 		b.ahead = false
 		if b.err == nil {
 			b.err = err
+		}
+		if b.waiting == 0 {
+			b.giveRingBack()
 		}
 	}
 	b.filled.Signal()
@@ -216,10 +242,19 @@ func (b *inbox) close(err error) {
 	b.stalled.end()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed, b.buf, b.start = true, nil, 0
+	b.closed, b.waiting = true, 0
+	if !b.ahead {
+		b.giveRingBack()
+	}
 	if b.err == nil || b.err == io.EOF {
 		b.err = err
 	}
 	b.filled.Broadcast()
 	b.taken.Broadcast()
 }
+
+// inRings are rings that no connection needs for the moment: most need one only while they
+// upload.
+var inRings = sync.Pool{New: func() any { return new(inRing) }}
+
+type inRing [inboxRoom]byte

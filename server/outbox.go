@@ -57,8 +57,31 @@ func (o *outbox) append(p []byte) {
 	if o.closed || len(p) == 0 {
 		return
 	}
-	o.buf = append(o.buf, p...)
+	o.hold(p)
 	o.start()
+}
+
+// hold adds p to what waits. The outbox must be locked.
+func (o *outbox) hold(p []byte) {
+	if o.buf == nil {
+		o.buf = outBuffers.Get().(*outBuffer)[:0]
+	}
+	o.buf = append(o.buf, p...)
+}
+
+// outBuffers are buffers that no connection needs for the moment. A connection has one only
+// while something waits, since most have nothing to say most of the time.
+var outBuffers = sync.Pool{New: func() any { return new(outBuffer) }}
+
+type outBuffer [outBufferSize]byte
+
+const outBufferSize = 128 << 10
+
+// giveBack lets others have a buffer, unless it has become another one by growing.
+func giveBack(buf []byte) {
+	if cap(buf) == outBufferSize {
+		outBuffers.Put((*outBuffer)(buf[:outBufferSize]))
+	}
 }
 
 // Write appends p when there is room. It implements io.Writer.
@@ -88,12 +111,12 @@ func (o *outbox) send(p []byte, another bool) error {
 		_, err := o.Write(p)
 		return err
 	case another && len(o.buf)+len(p) < writeSize:
-		o.buf = append(o.buf, p...)
+		o.hold(p)
 		o.mu.Unlock()
 		return nil
 	}
 	if len(o.buf) > 0 {
-		o.buf = append(o.buf, p...)
+		o.hold(p)
 		p, o.buf, o.spare = o.buf, o.spare[:0], o.buf
 	}
 	return o.sendLocked(p)
@@ -123,6 +146,12 @@ func (o *outbox) sendLocked(p []byte) error {
 	o.writing = true
 	o.mu.Unlock()
 	err := o.write(p)
+	o.written(err)
+	return err
+}
+
+// written notes that somebody has written himself.
+func (o *outbox) written(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.writing = false
@@ -130,7 +159,6 @@ func (o *outbox) sendLocked(p []byte) error {
 		o.start() // somebody may have had more to say meanwhile
 	}
 	o.taken.Broadcast()
-	return err
 }
 
 // start lets a goroutine write what waits, unless there is one. The outbox must be locked.
@@ -152,6 +180,8 @@ func (o *outbox) rest() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.writing && len(o.buf) == 0 {
+		giveBack(o.buf)
+		giveBack(o.spare)
 		o.buf, o.spare = nil, nil
 	}
 }

@@ -67,6 +67,7 @@ type conn struct {
 	params   protocol.Params
 	tunnel   tunnel
 	settings settingsHolder
+	room     []byte        // for the next answer
 	archive  io.ReadCloser // to be sent after the reply
 
 	mu    sync.Mutex
@@ -143,8 +144,7 @@ func (c *conn) converse() error {
 		defer session.Close()
 		c.store = session
 	}
-	c.tunnel.startWork()
-	if err := c.tunnel.stopWork(nil, nil, false); err != nil {
+	if err := c.out.send(c.answerRoom(), false); err != nil { // as after the work on a request
 		return err
 	}
 	defer func() {
@@ -239,9 +239,9 @@ func (c *conn) answer(ctx context.Context, req protocol.Request) error {
 	c.in.watch()
 	reply, err := c.work(ctx, do, req, body)
 	c.in.unwatch()
-	var p []byte
+	p := c.answerRoom()
 	if err == nil {
-		p, err = c.params.AppendReply(nil, req.Op(), reply)
+		p, err = c.params.AppendReply(p, req.Op(), reply)
 	}
 	if err != nil {
 		return c.failed(body, tellable(err))
@@ -249,10 +249,27 @@ func (c *conn) answer(ctx context.Context, req protocol.Request) error {
 	if err := body.end(); err != nil {
 		return c.refuse(unreadable(err), early(err))
 	}
-	if err := c.tunnel.stopWork(p, nil, c.archive == nil && c.reader.Buffered() > 0); err != nil {
+	if err := c.tunnel.reply(p, c.archive == nil && c.reader.Buffered() > 0); err != nil {
 		return err
 	}
+	c.keepRoom(p)
 	return c.sendArchive()
+}
+
+// keptRoom is the size in bytes of the largest buffer for answers that a connection keeps.
+const keptRoom = 8 << 10
+
+// answerRoom returns a buffer in which the message stands that ends the work, and to which the
+// reply is appended.
+func (c *conn) answerRoom() []byte {
+	return wire.AppendUint64(c.room[:0], uint64(protocol.MessageLast))
+}
+
+// keepRoom keeps the buffer of an answer for the next one.
+func (c *conn) keepRoom(p []byte) {
+	if cap(p) <= keptRoom {
+		c.room = p
+	}
 }
 
 // failed ends the work on a request with an error. Within frames the client learns of it
@@ -264,7 +281,7 @@ func (c *conn) failed(b *body, said *activity.Error) error {
 			return c.refuse(said, early(err))
 		}
 	}
-	if err := c.tunnel.stopWork(nil, said, false); err != nil {
+	if err := c.tunnel.fail(said); err != nil {
 		return err
 	}
 	return early(b.end())

@@ -101,25 +101,37 @@ func (t *tunnel) startWork() {
 	t.working = true
 }
 
-// stopWork says how the work ended: with a reply, which is encoded already, or with an
-// error. What the store tells later is dropped. If another request is here already, that may
-// be said together with its reply.
-func (t *tunnel) stopWork(reply []byte, failed *activity.Error, another bool) error {
+// reply ends the work with a reply, which comes encoded, behind the message that announces it.
+// What the store tells later is dropped. If another request is here already, the reply may be
+// sent together with that to the next.
+func (t *tunnel) reply(p []byte, another bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if lost := t.endWork(); lost != nil {
+		p = append(lost, p...)
+	}
+	return t.out.send(p, another)
+}
+
+// fail ends the work with an error. What the store tells later is dropped.
+func (t *tunnel) fail(said *activity.Error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, err := t.out.Write(t.appendError(t.endWork(), said)) // the client may be busy sending
+	return err
+}
+
+// endWork lets no more messages through, and returns one that says how many were dropped, or
+// nil. The tunnel must be locked.
+func (t *tunnel) endWork() []byte {
 	t.working = false
-	var p []byte
-	if t.dropped > 0 {
-		text := fmt.Sprintf("%d messages were dropped, since they were not read during the upload", t.dropped)
-		p, _ = t.params.AppendMessage(p, protocol.Message{Kind: protocol.MessageLog, Event: activity.Log{Text: text}})
-		t.dropped = 0
+	if t.dropped == 0 {
+		return nil
 	}
-	if failed != nil { // the client may be busy sending
-		_, err := t.out.Write(t.appendError(p, failed))
-		return err
-	}
-	p, _ = t.params.AppendMessage(p, protocol.Message{Kind: protocol.MessageLast})
-	return t.out.send(append(p, reply...), another)
+	text := fmt.Sprintf("%d messages were dropped, since they were not read during the upload", t.dropped)
+	t.dropped = 0
+	p, _ := t.params.AppendMessage(nil, protocol.Message{Kind: protocol.MessageLog, Event: activity.Log{Text: text}})
+	return p
 }
 
 // appendError appends a message that says what failed.

@@ -1,0 +1,146 @@
+package localstore
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"pix/nar"
+	"pix/nixhash"
+	"pix/protocol"
+	"pix/server"
+	"pix/store"
+	"pix/storepath"
+	"pix/wire"
+)
+
+// serve serves a store on a Unix socket, and returns a connection to it after the handshake.
+func serve(b *testing.B, s store.Store) (net.Conn, *wire.Reader, protocol.Params) {
+	b.Helper()
+	l, err := net.Listen("unix", filepath.Join(b.TempDir(), "s"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close() })
+	srv := &server.Server{Store: s, Options: &server.Options{Trusted: true}}
+	go srv.Serve(context.Background(), l)
+	nc, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { nc.Close() })
+	in := wire.NewReader(nc, 64<<10)
+	params, _, err := protocol.ClientHandshake(in, nc, storepath.DefaultDir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if m, err := params.ReadMessage(in); err != nil || m.Kind != protocol.MessageLast {
+		b.Fatal(m, err)
+	}
+	return nc, in, params
+}
+
+// What a path info costs the server, asked for one by one or many at once, by a client that does
+// next to nothing.
+func BenchmarkServedPathInfos(b *testing.B) {
+	s := open(b, Options{Root: b.TempDir()})
+	paths := fill(b, s, 10_000)[9_000:]
+	nc, in, params := serve(b, s)
+	var all []byte
+	requests, sizes, size := make([][]byte, len(paths)), make([]int64, len(paths)), int64(0)
+	for i, path := range paths {
+		info, err := s.QueryPathInfo(b.Context(), path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		reply, err := params.AppendReply(nil, protocol.QueryPathInfo, &protocol.QueryPathInfoReply{Info: info})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if requests[i], err = params.AppendRequest(nil, &protocol.QueryPathInfoRequest{Path: path}); err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, requests[i]...)
+		sizes[i] = wire.WordSize + int64(len(reply))
+		size += sizes[i]
+	}
+	b.Run("one by one", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			i := i % len(paths)
+			nc.Write(requests[i])
+			if err := in.Discard(uint64(sizes[i])); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("at once", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			go nc.Write(all)
+			if err := in.Discard(uint64(size)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(paths)), "ns/path")
+	})
+}
+
+// What it costs to add a large object, and to read it.
+func BenchmarkServedNAR(b *testing.B) {
+	s := open(b, Options{Root: b.TempDir(), NoSync: true})
+	nc, in, params := serve(b, s)
+	const size = 64 << 20
+	var archive bytes.Buffer
+	w := nar.NewWriter(&archive)
+	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: size})
+	io.Copy(w, io.LimitReader(rand.NewChaCha8([32]byte{}), size))
+	if err := w.Close(); err != nil {
+		b.Fatal(err)
+	}
+	info := &store.PathInfo{NARHash: nixhash.Sum(nixhash.SHA256, archive.Bytes()), NARSize: uint64(archive.Len())}
+	last := func() {
+		if m, err := params.ReadMessage(in); err != nil || m.Kind != protocol.MessageLast {
+			b.Fatal(m, err)
+		}
+	}
+	n := 0
+	b.Run("in", func(b *testing.B) {
+		b.SetBytes(size)
+		for b.Loop() {
+			n++
+			info.Path = somePath(b, n)
+			p, err := params.AppendRequest(nil, &protocol.AddToStoreNarRequest{Info: *info, DontCheckSigs: true})
+			if err != nil {
+				b.Fatal(err)
+			}
+			nc.Write(p)
+			for left := archive.Bytes(); len(left) > 0; {
+				piece := left[:min(32<<10, len(left))] // as Nix does
+				nc.Write(wire.AppendUint64(nil, uint64(len(piece))))
+				nc.Write(piece)
+				left = left[len(piece):]
+			}
+			nc.Write(wire.AppendUint64(nil, 0))
+			last()
+		}
+	})
+	b.Run("out", func(b *testing.B) {
+		b.SetBytes(size)
+		p, err := params.AppendRequest(nil, &protocol.NarFromPathRequest{Path: info.Path})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			nc.Write(p)
+			last()
+			if err := in.Discard(info.NARSize); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

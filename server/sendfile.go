@@ -1,0 +1,56 @@
+package server
+
+import (
+	"io"
+	"math"
+
+	"pix/nar"
+)
+
+// filePiece is how many bytes of a file are sent at a time: each time the client has
+// StallTimeout to take some.
+const filePiece = 1 << 20
+
+// sendFile writes the first n bytes of a file, or as many as there are.
+func (o *outbox) sendFile(f nar.File, n int64) (sent int64, err error) {
+	o.mu.Lock()
+	if o.closed {
+		o.mu.Unlock()
+		return 0, errClosed
+	}
+	if o.writing || len(o.buf) > 0 {
+		o.mu.Unlock()
+		return io.Copy(o, io.NewSectionReader(f, 0, n))
+	}
+	o.writing = true
+	o.mu.Unlock()
+	defer func() { o.written(err) }()
+	if o.patient > 0 {
+		defer o.stalled.stop()
+	}
+	for sent < n {
+		if o.patient > 0 {
+			o.stalled.set(o.patient)
+		}
+		some, err := sendFile(o.nc, f, sent, int(min(n-sent, filePiece, math.MaxInt)))
+		sent += int64(some)
+		if err == errNoSendfile {
+			rest, err := io.Copy(patientWriter{o}, io.NewSectionReader(f, sent, n-sent))
+			return sent + rest, err
+		}
+		if err != nil || some == 0 {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+// A patientWriter writes to the connection for whoever may.
+type patientWriter struct{ o *outbox }
+
+func (w patientWriter) Write(p []byte) (int, error) {
+	if err := w.o.write(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
