@@ -14,13 +14,15 @@ import (
 	"pix/daemon"
 	"pix/localstore"
 	"pix/store"
+	"pix/storepath"
 )
 
 // Resolve returns the URI of the store that is meant where a URI leaves it open, and why it is
 // that one:
 //
 //   - the daemon of this machine, if its socket is there;
-//   - else this machine's own store, if its database is there and may be written to;
+//   - else this machine's own store, if its database is there and may be written to, or if the
+//     options name both another store directory than the default and a state directory;
 //   - else the embedded store, in the directory pix of the user's directory for data.
 //
 // Any other URI than "" and "auto" it returns as it is, with no reason.
@@ -28,10 +30,13 @@ func Resolve(uri string, opts *Options) (resolved, reason string) {
 	if uri != "" && uri != "auto" {
 		return uri, ""
 	}
-	var o Options
-	if opts != nil {
-		o = *opts
+	if opts == nil {
+		var err error
+		if opts, err = FromEnvironment(os.Getenv); err != nil {
+			opts = new(Options)
+		}
 	}
+	o := *opts
 	socket := cmp.Or(o.DaemonSocket, daemon.DefaultSocket)
 	none := fmt.Sprintf("there is no daemon's socket at '%s'", socket)
 	if o.NoDaemon {
@@ -39,8 +44,12 @@ func Resolve(uri string, opts *Options) (resolved, reason string) {
 	} else if info, err := os.Stat(socket); err == nil && !info.IsDir() {
 		return "daemon", fmt.Sprintf("there is a daemon's socket at '%s'", socket)
 	}
-	if local := o.localOptions(); localstore.IsWritable(&local) {
+	local := o.localOptions()
+	if localstore.IsWritable(&local) {
 		return "local", none + ", and the database of this machine's own store may be written to"
+	}
+	if local.StateDir != "" && cmp.Or(local.Dir, storepath.DefaultDir) != storepath.DefaultDir {
+		return "local", none + ", and it is said where this machine's own store and its state are"
 	}
 	reason = none + ", and no store of this machine whose database may be written to"
 	if o.DataDir == "" {

@@ -22,8 +22,11 @@
 //   - [pix/localstore]: the embedded store, in a directory;
 //   - [pix/pixpkgs]: packages declared in Go.
 //
-// This package has [Open], which finds a store by its URI. The command
-// is in pix/cmd/pix.
+// This package has [Open], which finds a store by its URI, or the one that the command would use:
+//
+//	s, err := pix.Open(ctx, "auto", nil)
+//
+// The command is in pix/cmd/pix.
 package pix
 
 import (
@@ -31,6 +34,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 
 	"pix/binarycache"
@@ -40,7 +44,8 @@ import (
 	"pix/storepath"
 )
 
-// Options says how to open a store. Nil and the zero values are useful.
+// Options says how to open a store. The zero values are useful: they know nothing of this machine
+// and its user. Nil is what the environment says.
 type Options struct {
 	// StoreDir is the store directory; "" is [storepath.DefaultDir].
 	StoreDir storepath.Dir
@@ -64,7 +69,7 @@ type Options struct {
 	Cache *binarycache.Options
 
 	// DataDir is the user's directory for data, $XDG_DATA_HOME or ~/.local/share, in which
-	// auto opens a store where there is no Nix. "" is none.
+	// auto opens a store where there is no Nix. "" is none: then auto means the daemon there.
 	DataDir string
 
 	// Local has what else a store in a directory can be told. Its StateDir and LogDir are
@@ -86,7 +91,8 @@ func (e *URIError) Error() string { return fmt.Sprintf("store '%s': %s", e.URI, 
 // Is reports whether target is [errors.ErrUnsupported], and Nix would know the URI.
 func (e *URIError) Is(target error) bool { return e.known && target == errors.ErrUnsupported }
 
-// Open opens the store that uri names:
+// Open opens the store that uri names. Options that are nil are those that the environment says
+// ([FromEnvironment]), so that "auto" is the store that the command would open.
 //
 //	"", "auto"                            what [Resolve] finds
 //	"daemon"                              the daemon of this machine
@@ -104,10 +110,13 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 // a [*URIError] for any other URI, a [*daemon.DialError] if no daemon answers, a
 // [*binarycache.RequestError] if no cache does, and that of [localstore.Open].
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
-	var o Options
-	if opts != nil {
-		o = *opts
+	if opts == nil {
+		var err error
+		if opts, err = FromEnvironment(os.Getenv); err != nil {
+			return nil, err
+		}
 	}
+	o := *opts
 	uri, _ = Resolve(uri, &o)
 	if IsLocal(uri) {
 		return o.openLocal(ctx, uri)

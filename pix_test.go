@@ -1,9 +1,7 @@
 package pix_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -98,6 +96,15 @@ func TestOpenAuto(t *testing.T) {
 	if got, reason := pix.Resolve("/x", opts); got != "/x" || reason != "" {
 		t.Errorf("%q, %q", got, reason)
 	}
+	// Whoever says where the machine's own store is means that, be it there or not.
+	elsewhere := &pix.Options{DaemonSocket: opts.DaemonSocket, DataDir: opts.DataDir, StoreDir: "/elsewhere", Local: &localstore.Options{StateDir: filepath.Join(dir, "state")}}
+	if got, reason := pix.Resolve("auto", elsewhere); got != "local" || !strings.Contains(reason, "it is said where") {
+		t.Errorf("%q because %q", got, reason)
+	}
+	elsewhere.Local.StateDir = ""
+	if got, _ := pix.Resolve("auto", elsewhere); got == "local" {
+		t.Errorf("%q", got)
+	}
 	if err := os.WriteFile(opts.DaemonSocket, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -137,8 +144,66 @@ func TestRealOpen(t *testing.T) {
 	})
 }
 
-func ExampleOpen() {
-	_, err := pix.Open(context.Background(), "unix:///nowhere/socket", nil)
-	fmt.Println(err)
-	// Output: connecting to the Nix daemon at '/nowhere/socket': connect: no such file or directory
+// Whoever says nothing gets what the command would open.
+func TestOpenWithoutOptions(t *testing.T) {
+	dir := t.TempDir()
+	for name, value := range map[string]string{"NIX_DAEMON_SOCKET_PATH": "none", "NIX_STATE_DIR": "state", "XDG_DATA_HOME": "data"} {
+		t.Setenv(name, filepath.Join(dir, value))
+	}
+	for _, name := range []string{"NIX_STORE_DIR", "NIX_LOG_DIR", "NIX_SSHOPTS"} {
+		t.Setenv(name, "")
+	}
+	for _, uri := range []string{"", "auto"} {
+		s, err := pix.Open(t.Context(), uri, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		local, ok := store.As[*localstore.Store](s)
+		if !ok || local.Info().StoreDir != filepath.Join(dir, "data/pix/nix/store") {
+			t.Errorf("%q: %T", uri, s)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if got, _ := pix.Resolve(uri, nil); got != "local?root="+dir+"/data/pix" {
+			t.Errorf("%q is %s", uri, got)
+		}
+	}
+	t.Setenv("NIX_STORE_DIR", "relative")
+	if _, err := pix.Open(t.Context(), "auto", nil); err == nil {
+		t.Error("a relative store directory is taken")
+	}
+}
+
+func TestFromEnvironment(t *testing.T) {
+	env := map[string]string{}
+	options := func() *pix.Options {
+		t.Helper()
+		opts, err := pix.FromEnvironment(func(name string) string { return env[name] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return opts
+	}
+	if o := options(); o.StoreDir != "/nix/store" || o.DaemonSocket != daemon.DefaultSocket || o.DataDir != "" || o.Local.StateDir != "" {
+		t.Errorf("nothing is set: %+v", o)
+	}
+	env = map[string]string{"HOME": "/home/me", "XDG_DATA_HOME": "relative", "NIX_STATE_DIR": "/state", "NIX_SSHOPTS": "-p 23", "NIX_STORE_DIR": "/elsewhere"}
+	o := options()
+	if o.StoreDir != "/elsewhere" || o.DaemonSocket != "/state/daemon-socket/socket" || o.DataDir != "/home/me/.local/share" || o.Local.StateDir != "/state" || len(o.SSHOptions) != 2 {
+		t.Errorf("%+v", o)
+	}
+	env["NIX_STORE_DIR"] = "/elsewhere/./"
+	if o := options(); o.StoreDir != "/elsewhere" {
+		t.Errorf("%+v", o)
+	}
+	env["XDG_DATA_HOME"], env["NIX_DAEMON_SOCKET_PATH"], env["NIX_LOG_DIR"] = "/data", "/socket", "/log"
+	if o := options(); o.DaemonSocket != "/socket" || o.DataDir != "/data" || o.Local.LogDir != "/log" {
+		t.Errorf("%+v", o)
+	}
+	for name, value := range map[string]string{"NIX_STORE_DIR": "relative", "NIX_SSHOPTS": "'"} {
+		if _, err := pix.FromEnvironment(func(asked string) string { return map[string]string{name: value}[asked] }); err == nil {
+			t.Errorf("%s=%s is taken", name, value)
+		}
+	}
 }

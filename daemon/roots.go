@@ -1,9 +1,7 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
-	"slices"
 
 	"pix/protocol"
 	"pix/store"
@@ -34,8 +32,6 @@ func (c *Conn) AddPermRoot(ctx context.Context, path storepath.Path, link string
 // FindRoots returns what keeps which paths from being collected, sorted by path and link.
 func (c *Conn) FindRoots(ctx context.Context) ([]store.Root, error) {
 	reply, err := ask[protocol.FindRootsReply](ctx, c, &protocol.FindRootsRequest{})
-	slices.SortFunc(reply.Roots, func(a, b store.Root) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Link, b.Link))
-	})
+	store.SortRoots(reply.Roots)
 	return reply.Roots, err
 }

@@ -3,6 +3,7 @@ package derivation
 import (
 	"context"
 	"slices"
+	"sort"
 	"strings"
 
 	"pix/storepath"
@@ -38,7 +39,7 @@ func diffInputs(a, b *Derivation) []InputDifference {
 	for _, in := range m.b {
 		m.pair(inputUse{}, in)
 	}
-	slices.SortStableFunc(m.pairs, func(a, b InputDifference) int { return strings.Compare(a.Name, b.Name) })
+	sort.SliceStable(m.pairs, func(i, j int) bool { return m.pairs[i].Name < m.pairs[j].Name })
 	return m.pairs
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"sort"
 	"sync"
 
 	"pix/nixhash"
@@ -131,6 +132,14 @@ type hashedInput struct {
 	names  []string // the outputs that are used, sorted
 }
 
+// byDigest sorts inputs. It does so without slices.SortFunc, which is twenty kilobytes of code for
+// a type of this size.
+type byDigest []hashedInput
+
+func (s byDigest) Len() int           { return len(s) }
+func (s byDigest) Less(i, j int) bool { return bytes.Compare(s[i].digest[:], s[j].digest[:]) < 0 }
+func (s byDigest) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
+
 // A hashWork is the room that computing a hash needs. It is used again.
 type hashWork struct {
 	inputs []hashedInput
@@ -168,7 +177,7 @@ func (w *hashWork) collect(d *Derivation, inputs InputHashes) (deferred bool, er
 
 // merge sorts the inputs by their hashes and makes one of those that have the same.
 func (w *hashWork) merge() []hashedInput {
-	slices.SortFunc(w.inputs, func(a, b hashedInput) int { return bytes.Compare(a.digest[:], b.digest[:]) })
+	sort.Sort(byDigest(w.inputs))
 	merged := w.inputs[:0]
 	for _, in := range w.inputs {
 		if n := len(merged); n > 0 && merged[n-1].digest == in.digest {

@@ -31,6 +31,9 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 	if opts == nil {
 		opts = new(store.AddOptions)
 	}
+	if err := s.collectIfFull(ctx); err != nil {
+		return err
+	}
 	b := s.newBatch(ctx, opts)
 	defer func() { b.abandon() }()
 	got := 0
@@ -49,6 +52,7 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 			if err = b.finish(); err == nil {
 				b.abandon() // nothing but an empty directory
 				b = s.newBatch(ctx, opts)
+				err = s.collectIfFull(ctx)
 			}
 		}
 		if err != nil {

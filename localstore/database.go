@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
 )
 
@@ -61,11 +62,11 @@ func openDatabase(ctx context.Context, file string, opts *Options, create bool) 
 	}
 	c, err := d.connect(ctx)
 	if err != nil {
-		return nil, err
+		return nil, whyNotOpen(err)
 	}
 	if err := c.setUp(create); err != nil {
 		c.close()
-		return nil, err
+		return nil, whyNotOpen(err)
 	}
 	d.flags &^= sqlite.OpenCreate
 	d.writer = make(chan *conn, 1)
@@ -120,6 +121,22 @@ func (d *database) connect(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// whyNotOpen adds to what SQLite says when it cannot open a database for writing what the system
+// says, which SQLite does not tell.
+func whyNotOpen(err error) error {
+	failed, ok := errors.AsType[*DatabaseError](err)
+	if !ok {
+		return err
+	}
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultCantOpen, sqlite.ResultReadOnly:
+		if said := unix.Access(failed.File, unix.R_OK|unix.W_OK); said != nil {
+			return &DatabaseError{failed.File, fmt.Errorf("%w: %w", failed.Err, said)}
+		}
+	}
+	return err
 }
 
 // close closes the connection.

@@ -3,6 +3,7 @@ package localstore
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"zombiezen.com/go/sqlite"
 )
@@ -13,9 +14,10 @@ var ErrClosed = errors.New("the store is closed")
 // ErrReadOnly says that a store that was opened for reading alone was to be changed.
 var ErrReadOnly = errors.New("the store was opened for reading alone")
 
-// A SchemaError says that a store cannot be used because of the schema of its database.
+// A SchemaError says that a store cannot be used because of the schema of its database, or of the
+// store directory that the paths in it have.
 type SchemaError struct {
-	File   string // that says which schema it is
+	File   string // that says so
 	Reason string
 }
 
@@ -25,7 +27,7 @@ func (e *SchemaError) Error() string { return fmt.Sprintf("'%s': %s", e.File, e.
 // written to, or it is damaged.
 type DatabaseError struct {
 	File string
-	Err  error // what SQLite said
+	Err  error // what SQLite said, and perhaps the system
 }
 
 func (e *DatabaseError) Error() string {
@@ -34,13 +36,21 @@ func (e *DatabaseError) Error() string {
 	case sqlite.ResultFull:
 		reason = "the disk is full"
 	case sqlite.ResultReadOnly:
-		reason = "it cannot be written to"
+		reason = "it cannot be written to" + e.because()
 	case sqlite.ResultCantOpen:
-		reason = "it cannot be opened"
+		reason = "it cannot be opened" + e.because()
 	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
 		reason = "it is damaged"
 	}
 	return fmt.Sprintf("database '%s': %s", e.File, reason)
+}
+
+// because returns what the system said, if that is known.
+func (e *DatabaseError) because() string {
+	if said, ok := errors.AsType[syscall.Errno](e.Err); ok {
+		return ": " + said.Error()
+	}
+	return ""
 }
 
 // Unwrap returns what SQLite said.

@@ -1,9 +1,9 @@
 package localstore
 
 import (
-	"cmp"
 	"context"
 	"slices"
+	"sort"
 
 	"pix/store"
 	"pix/storepath"
@@ -45,7 +45,7 @@ func (s *Store) ExplainLiveness(ctx context.Context, path storepath.Path) (*stor
 // user made come first: to name the process that uses a path helps less.
 func (g *graph) placeRoots(roots []store.Root) (places []int32, byPlace map[int32]store.Root) {
 	roots = slices.Clone(roots)
-	slices.SortStableFunc(roots, func(a, b store.Root) int { return cmp.Compare(rank(a), rank(b)) })
+	sort.SliceStable(roots, func(i, j int) bool { return rank(roots[i]) < rank(roots[j]) })
 	byPlace = make(map[int32]store.Root)
 	for _, r := range roots {
 		// A temporary root keeps all with its hash part. They are one path, if any.

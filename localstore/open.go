@@ -1,22 +1,25 @@
 package localstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+	"zombiezen.com/go/sqlite"
 )
 
-// reservedSize is how many bytes of disk are set aside, in a file that garbage collection
-// deletes first: on a full disk the database could not be written to otherwise. It is the
-// default of Nix's gc-reserved-space.
+// reservedSize is how many bytes of disk are set aside unless the options say otherwise, in a file
+// that garbage collection deletes first: on a full disk the database could not be written to. It
+// is the default of Nix's gc-reserved-space.
 const reservedSize = 8 << 20
 
 // IsWritable reports whether there is a store with a database that this process may write to.
@@ -68,7 +71,8 @@ func (s *shared) mustNotBeLinked() error {
 
 // reserveSpace makes the file that keeps some disk free. A store can do without.
 func (s *shared) reserveSpace() {
-	if info, err := os.Stat(s.reserved()); err == nil && info.Size() == reservedSize {
+	size := max(0, cmp.Or(s.opts.ReservedSpace, reservedSize))
+	if info, err := os.Stat(s.reserved()); err == nil && info.Size() == size {
 		return
 	}
 	f, err := os.OpenFile(s.reserved(), os.O_WRONLY|os.O_CREATE, 0o600)
@@ -76,8 +80,8 @@ func (s *shared) reserveSpace() {
 		return
 	}
 	defer f.Close()
-	if allocate(f, reservedSize) == nil {
-		f.Truncate(reservedSize)
+	if size == 0 || allocate(f, size) == nil {
+		f.Truncate(size)
 	}
 }
 
@@ -116,6 +120,10 @@ func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkDir(ctx, db); err != nil {
+		db.close()
+		return nil, err
+	}
 	if version == 0 {
 		// Two who do this at once do the same.
 		if err := writeWhole(s.schemaFile(), strings.NewReader(strconv.Itoa(schemaVersion))); err != nil {
@@ -124,6 +132,19 @@ func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 		}
 	}
 	return db, nil
+}
+
+// checkDir returns an error if the paths in a database are in another store directory than ours.
+func (s *shared) checkDir(ctx context.Context, db *database) error {
+	return db.read(ctx, func(c *conn) error {
+		return c.query("select path from ValidPaths limit 1", func(row *sqlite.Stmt) error {
+			dir := path.Dir(row.ColumnText(0))
+			if dir == string(s.dir) {
+				return nil
+			}
+			return &SchemaError{s.databaseFile(), fmt.Sprintf("its paths are in the store directory %s, not in %s; a store has one, so name another store", dir, s.dir)}
+		})
+	})
 }
 
 // readSchemaVersion returns the version of the schema that a database has: one that can be used

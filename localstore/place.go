@@ -21,6 +21,11 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 	if wanted, err := s.isWanted(ctx, info.Path, replace); err != nil || !wanted {
 		return err
 	}
+	if !replace { // who repairs may keep the collector out
+		if err := s.collectIfFull(ctx); err != nil {
+			return err
+		}
+	}
 	l, err := s.lockPath(ctx, info.Path)
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package localstore
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -55,9 +54,7 @@ func (s *Store) FindRoots(ctx context.Context) ([]store.Root, error) {
 		return nil, err
 	}
 	roots = append(roots, slices.DeleteFunc(temporary, func(r store.Root) bool { return isTempName(r.Path) })...)
-	slices.SortFunc(roots, func(a, b store.Root) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Link, b.Link))
-	})
+	store.SortRoots(roots)
 	return slices.Compact(roots), nil
 }
 

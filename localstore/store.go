@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	"pix/signature"
 	"pix/store"
@@ -57,6 +58,17 @@ type Options struct {
 	// Nix's auto-optimise-store.
 	AutoOptimise bool
 
+	// MinFree is how many bytes of the disk with the objects shall be free, Nix's min-free. If
+	// there are fewer when something is to be added, garbage is collected first, until
+	// MaxFree are; 0 means all garbage. It is looked at once in MinFreeInterval; 0 is always.
+	MinFree, MaxFree uint64
+	MinFreeInterval  time.Duration
+
+	// ReservedSpace is how many bytes are set aside so that the database of a full disk can
+	// be written to when garbage is collected, Nix's gc-reserved-space. 0 is 8 MiB, and what is
+	// negative is none.
+	ReservedSpace int64
+
 	// RepairFrom is the store that [Store.VerifyStore] takes objects from that are damaged.
 	RepairFrom store.Store
 }
@@ -76,6 +88,7 @@ type shared struct {
 	modulo    moduloHashes
 	tempNames tempNames
 	largeDrvs chan struct{} // holds one value while somebody reads a large derivation
+	auto      autoGC
 
 	checked checkedObjects
 
@@ -114,7 +127,7 @@ var (
 // than can be used here, a [*DatabaseError] if its database cannot be used, and else an
 // [*fs.PathError] for what cannot be made or opened.
 func Open(ctx context.Context, opts *Options) (*Store, error) {
-	s := &shared{largeDrvs: make(chan struct{}, 1)}
+	s := &shared{largeDrvs: make(chan struct{}, 1), auto: newAutoGC()}
 	if opts != nil {
 		s.opts = *opts
 	}

@@ -3,7 +3,6 @@ package localstore
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -110,16 +109,10 @@ func (v *verifier) exists(ctx context.Context, path storepath.Path) error {
 	if _, done := v.done[path]; done {
 		return nil
 	}
-	there := v.there[path.Base()]
-	if !there { // it may have been added since the directory was read
-		_, err := os.Lstat(v.object(path))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		there = err == nil
-	}
-	if v.done[path] = there; there {
-		return nil
+	there, err := v.hasObject(ctx, path)
+	v.done[path] = there
+	if there || err != nil {
+		return err
 	}
 	referrers, err := v.QueryReferrers(ctx, path)
 	if err != nil {
@@ -145,6 +138,23 @@ func (v *verifier) exists(ctx context.Context, path storepath.Path) error {
 	}
 	v.repairOrCount(ctx, path)
 	return nil
+}
+
+// hasObject reports whether a path has an object. One that was not there when we looked may have
+// been added since, which Nix 2.34 does not think of, or is just being replaced, under its lock.
+func (v *verifier) hasObject(ctx context.Context, path storepath.Path) (bool, error) {
+	if v.there[path.Base()] {
+		return true, nil
+	}
+	if !v.opts.ReadOnly {
+		l, err := v.lockPath(ctx, path)
+		if err != nil {
+			return false, err
+		}
+		defer l.release()
+	}
+	_, err := os.Lstat(v.object(path))
+	return err == nil, ignoreMissing(err)
 }
 
 // linkHashes checks the files in .links.

@@ -7,20 +7,20 @@ import (
 	"pix/storepath"
 )
 
-// What is added while the store is verified stays valid.
-func TestAddedWhileVerifying(t *testing.T) {
+// What is added when verification has looked at the store directory already, and not yet at the
+// database, is not taken for lost.
+func TestVerifyWhileAdding(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	var added storepath.Path
 	ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
-		// By now it is known what lies in the store directory, and not yet what is valid.
-		if log, ok := e.(activity.Log); ok && log.Text == "checking path existence..." {
-			added = addTexts(t, s, 1, false)[0]
+		if l, ok := e.(activity.Log); ok && l.Text == "checking path existence..." {
+			added = addTexts(t, s, 2, true)[1]
 		}
 	}))
 	if remain, err := s.VerifyStore(ctx, true, false); remain || err != nil {
-		t.Errorf("errors remain: %v, %v", remain, err)
+		t.Error(remain, err)
 	}
 	if valid, err := s.IsValidPath(t.Context(), added); !valid || err != nil {
-		t.Errorf("valid: %v, %v", valid, err)
+		t.Error(valid, err)
 	}
 }

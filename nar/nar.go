@@ -72,6 +72,9 @@ func (e *Error) Error() string {
 	if e.Path != "" {
 		where = fmt.Sprintf(", at %q", e.Path)
 	}
+	if e.Reason == readingFailed {
+		return fmt.Sprintf("reading an archive failed at offset %d%s: %v", e.Offset, where, e.Err)
+	}
 	if e.Err != nil {
 		return fmt.Sprintf("bad archive: offset %d%s: %s: %v", e.Offset, where, e.Reason, e.Err)
 	}
@@ -79,6 +82,10 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// readingFailed is the reason where not the archive is to blame, but what it is read from. Package wire
+// has the same words.
+const readingFailed = "reading failed"
 
 // CheckName returns an error unless name may be that of an entry: 1 to 255 bytes
 // without "/" and NUL, and neither "." nor "..". Any other bytes are allowed, also

@@ -169,7 +169,7 @@ func (r *Reader) fail(err error) {
 	if errors.As(err, &w) {
 		e.Offset, e.Reason, e.Err = w.Offset-r.base, w.Reason, w.Err
 	} else if err != io.EOF {
-		e.Reason, e.Err = "reading failed", err
+		e.Reason, e.Err = readingFailed, err
 	}
 	if e.Err == nil && r.grammar.state == wantMagic {
 		e.Reason = notAnArchive

@@ -263,6 +263,9 @@ func TestReadErrorOfTheSource(t *testing.T) {
 		if !errors.Is(err, boom) {
 			t.Errorf("after %d bytes: %v, want %v", n, err, boom)
 		}
+		if strings.Contains(err.Error(), "bad archive") { // which it is not
+			t.Errorf("after %d bytes: %v", n, err)
+		}
 	}
 }
 

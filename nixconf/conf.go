@@ -2,6 +2,7 @@ package nixconf
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -33,6 +34,23 @@ type Conf struct {
 	// AutoOptimiseStore says that equal files of new objects become one.
 	AutoOptimiseStore bool
 
+	// MinFree is how many bytes of disk shall be free: if there are fewer when something is
+	// added, garbage is collected until MaxFree are. 0 is never. It is looked at most every
+	// MinFreeCheckInterval seconds.
+	MinFree, MaxFree     uint64
+	MinFreeCheckInterval uint64
+
+	// GCReservedSpace is how many bytes are set aside, for the database of a full disk.
+	GCReservedSpace uint64
+
+	// FsyncMetadata brings the database to the disk before something counts as done, and
+	// FsyncStorePaths objects before they become valid.
+	FsyncMetadata   bool
+	FsyncStorePaths bool
+
+	// Store is the URI of the store; "" if it is not set: then the variable NIX_REMOTE says it.
+	Store string
+
 	// Unknown are the names that were set and are none of the above, sorted.
 	Unknown []string
 }
@@ -47,6 +65,11 @@ func Default() *Conf {
 		TrustedPublicKeys: []string{"cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="},
 		RequireSigs:       true,
 		KeepDerivations:   true,
+
+		MaxFree:              math.MaxInt64,
+		MinFreeCheckInterval: 5,
+		GCReservedSpace:      8 << 20,
+		FsyncMetadata:        true,
 	}
 }
 
@@ -69,6 +92,20 @@ func (c *Conf) field(name string) any {
 		return &c.KeepDerivations
 	case "auto-optimise-store":
 		return &c.AutoOptimiseStore
+	case "min-free":
+		return &c.MinFree
+	case "max-free":
+		return &c.MaxFree
+	case "min-free-check-interval":
+		return &c.MinFreeCheckInterval
+	case "gc-reserved-space":
+		return &c.GCReservedSpace
+	case "fsync-metadata":
+		return &c.FsyncMetadata
+	case "fsync-store-paths":
+		return &c.FsyncStorePaths
+	case "store":
+		return &c.Store
 	}
 	return nil
 }
@@ -93,9 +130,21 @@ func (c *Conf) Set(a Assignment) error {
 		if !adds {
 			return setBool(field, a)
 		}
+	case *uint64:
+		if !adds {
+			return setNumber(field, a)
+		}
 	}
 	if i, found := slices.BinarySearch(c.Unknown, a.Name); !found {
 		c.Unknown = slices.Insert(c.Unknown, i, a.Name)
+	}
+	return nil
+}
+
+// setNumber takes a number with a unit, be it one of bytes or of seconds, as Nix does.
+func setNumber(n *uint64, a Assignment) (err error) {
+	if *n, err = ParseSize(a.Value); err != nil {
+		return &SyntaxError{a.File, a.Line, fmt.Sprintf("setting '%s' has invalid value '%s'", a.Name, a.Value)}
 	}
 	return nil
 }

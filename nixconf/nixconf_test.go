@@ -1,6 +1,7 @@
 package nixconf_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -99,6 +100,10 @@ var mistakes = map[string]string{
 	"include /nowhere/at/all":           "not there",
 	"keep-outputs = maybe":              "has invalid value 'maybe'",
 	"keep-outputs =":                    "has invalid value ''",
+	"min-free = much":                   "setting 'min-free' has invalid value 'much'",
+	"max-free = 1P":                     "setting 'max-free' has invalid value '1P'",
+	"gc-reserved-space =":               "setting 'gc-reserved-space' has invalid value ''",
+	"min-free = -1":                     "setting 'min-free' has invalid value '-1'",
 	"# x\n\nrequire-sigs = on # really": "has invalid value 'on'",
 }
 
@@ -142,6 +147,8 @@ func TestAgainstNix(t *testing.T) {
 		"extra-trusted-users = a\ntrusted-users = b\ntrusted-users = c = d",
 		"trusted-users = a#b\r\nkeep-outputs = 1\r\nextra-keep-outputs = 0\nnonsense = x",
 		"include /tmp/included\nextra-trusted-users = j\n!include /tmp/nowhere\ninclude /tmp",
+		"min-free = 5g\nmax-free = 1T\nmin-free-check-interval = 0\ngc-reserved-space = 16k",
+		"fsync-metadata = false\nfsync-store-paths = true\nstore = unix:///x\nextra-min-free = 3",
 		"trusted-users =\ngc-keep-outputs = true\nextra-binary-cache-public-keys = a:b c:d\nextra-build-users-group = x",
 	} {
 		// What is included is in another place for us.
@@ -159,6 +166,14 @@ func TestAgainstNix(t *testing.T) {
 			"keep-outputs":        fmt.Sprint(c.KeepOutputs),
 			"keep-derivations":    fmt.Sprint(c.KeepDerivations),
 			"auto-optimise-store": fmt.Sprint(c.AutoOptimiseStore),
+			"min-free":            fmt.Sprint(c.MinFree),
+			"max-free":            fmt.Sprint(c.MaxFree),
+			"gc-reserved-space":   fmt.Sprint(c.GCReservedSpace),
+			"fsync-metadata":      fmt.Sprint(c.FsyncMetadata),
+			"fsync-store-paths":   fmt.Sprint(c.FsyncStorePaths),
+			"store":               cmp.Or(c.Store, "daemon"), // what the variable says there
+
+			"min-free-check-interval": fmt.Sprint(c.MinFreeCheckInterval),
 		} {
 			if want, err := show(text, name); err != nil || value != want {
 				t.Errorf("%q: %s is %q, Nix says %q, %v", text, name, value, want, err)

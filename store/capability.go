@@ -46,10 +46,22 @@ func As[T any](s Store) (t T, ok bool) {
 	return t, false
 }
 
-// unsupported says what s cannot do.
-func unsupported(s Store, what string) error {
-	return fmt.Errorf("a store of type %T cannot %s: %w", s, what, errors.ErrUnsupported)
+// An UnsupportedError says what a store cannot do, because it has none of the capabilities of this
+// package that are needed. It is [errors.ErrUnsupported].
+type UnsupportedError struct {
+	Store Store
+	What  string // such as "build"
 }
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("a store of type %T cannot %s: %v", e.Store, e.What, errors.ErrUnsupported)
+}
+
+// Unwrap returns [errors.ErrUnsupported].
+func (e *UnsupportedError) Unwrap() error { return errors.ErrUnsupported }
+
+// unsupported says what s cannot do.
+func unsupported(s Store, what string) error { return &UnsupportedError{s, what} }
 
 // AddText adds a text to s; see [TextAdder].
 func AddText(ctx context.Context, s Store, name, contents string, references []storepath.Path) (storepath.Path, error) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"sort"
 
 	"pix/storepath"
 )
@@ -71,4 +72,12 @@ type Root struct {
 	// not trusted get "{censored}" for some.
 	Link string
 	Path storepath.Path
+}
+
+// SortRoots sorts roots by path and link.
+func SortRoots(roots []Root) {
+	sort.Slice(roots, func(i, j int) bool {
+		a, b := roots[i], roots[j]
+		return a.Path < b.Path || a.Path == b.Path && a.Link < b.Link
+	})
 }

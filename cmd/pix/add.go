@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -89,6 +91,9 @@ func addFile(ctx context.Context, s store.Store, file, name string, h how) (stor
 	sent, told := reportAdding(ctx, file, contents)
 	defer told()
 	info, err := store.Add(ctx, s, name, h.method, h.algorithm, nil, sent, nil)
+	if unread, ok := errors.AsType[*fs.PathError](err); ok && unread.Op == "dump" {
+		return "", unread // which is no matter of the archive that it was to become
+	}
 	if err != nil {
 		return "", fmt.Errorf("adding '%s': %w", file, err)
 	}

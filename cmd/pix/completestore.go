@@ -56,8 +56,8 @@ func (a *app) outputNames(ctx context.Context, drv storepath.Path) (names []stri
 
 // isMachineStore reports whether the store is the one in the store directory of this machine.
 func (a *app) isMachineStore() bool {
-	uri := cmp.Or(a.storeURI, a.getenv("PIX_STORE"), a.getenv("NIX_REMOTE"))
-	return slices.Contains([]string{"", "auto", "daemon", "local"}, uri) && a.getenv("NIX_DAEMON_SOCKET_PATH") == "" && a.getenv("NIX_STATE_DIR") == ""
+	uri, err := a.uri()
+	return err == nil && slices.Contains([]string{"", "auto", "daemon", "local"}, uri) && a.getenv("NIX_DAEMON_SOCKET_PATH") == "" && a.getenv("NIX_STATE_DIR") == ""
 }
 
 // readStoreDir returns what has the name of a store path in a directory. Some of it may not

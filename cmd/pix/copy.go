@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -19,18 +20,16 @@ func newCopy(a *app) *cobra.Command {
 		Use:   "copy PATH...",
 		Short: "Copy paths and all that they refer to between stores",
 		Long: `Copy paths and all that they refer to from one store to another, but for what is there already.
-Signatures go with them. --from and --to are store URIs; the one that is left out is the store
+Signatures go with them. --from and --to are store URIs; if one is left out, that is the store
 of the other verbs. Prints the paths that were copied, each after those that it refers to.`,
 		Example: "  pix copy --to ssh-ng://builder /nix/store/...-hello",
 		GroupID: groupStore,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-			source := *a
-			source.storeURI = cmp.Or(from, a.storeURI)
-			return source.completePaths(cmd, args, word)
+			return a.named(from).completePaths(cmd, args, word)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if (from == "") == (to == "") {
-				return wrongUse(cmd, fmt.Errorf("exactly one of --from and --to is needed"))
+			if from == "" && to == "" {
+				return wrongUse(cmd, errors.New("--from or --to is needed, or both"))
 			}
 			args, err := a.withStdin(cmd, args, stdin)
 			if err != nil {
@@ -63,22 +62,19 @@ of the other verbs. Prints the paths that were copied, each after those that it 
 // copy copies paths, and returns those that were copied.
 func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path, opts *store.CopyOptions) ([]storepath.Path, error) {
 	ctx = a.follow(ctx)
-	here, err := a.open(ctx)
+	if err := a.startTrace(); err != nil { // one for both
+		return nil, err
+	}
+	src, err := a.named(from).open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer here.Close()
-	other := *a
-	other.storeURI = from + to // one of them is empty
-	there, err := other.open(ctx)
+	defer src.Close()
+	dst, err := a.named(to).open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer there.Close()
-	dst, src := there, here
-	if from != "" {
-		dst, src = here, there
-	}
+	defer dst.Close()
 	copied, err := store.Copy(ctx, dst, src, paths, opts)
 	if lacksSignature(err) && !opts.NoSignatures {
 		err = fmt.Errorf("%w; sign it (pix sign), or have it taken as it is with --no-check-sigs by a store that trusts you", err)
@@ -91,4 +87,11 @@ func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path,
 		added[i] = info.Path
 	}
 	return added, nil
+}
+
+// named returns an app like a whose store is the one that a URI names, if it names one.
+func (a *app) named(uri string) *app {
+	other := *a
+	other.storeURI = cmp.Or(uri, a.storeURI)
+	return &other
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -41,6 +40,9 @@ interrupt lets what is under way end; the second kills.`,
 			if d.stdio && d.socket != "" {
 				return wrongUse(cmd, errors.New("--socket and --stdio exclude each other"))
 			}
+			if d.clients < 0 || d.grace < 0 {
+				return wrongUse(cmd, errors.New("--max-clients and --grace cannot be less than nothing"))
+			}
 			return a.serve(cmd.Context(), d)
 		},
 	}
@@ -64,9 +66,9 @@ type daemonOptions struct {
 
 // serve serves the store as the options say, until the context ends.
 func (a *app) serve(ctx context.Context, d daemonOptions) error {
-	conf, err := nixconf.Load(a.getenv)
+	conf, err := a.configuration()
 	if err != nil {
-		return &usageError{err}
+		return err
 	}
 	if len(conf.Unknown) > 0 {
 		fmt.Fprintf(a.stderr, "pix: warning: settings of nix.conf that pix does not have, and ignores: %s\n", strings.Join(conf.Unknown, " "))
@@ -141,7 +143,11 @@ func (a *app) listen(socket string) ([]net.Listener, error) {
 			return inherited, err
 		}
 	}
-	l, err := server.ListenUnix(cmp.Or(socket, a.daemonSocket()))
+	opts, err := a.options()
+	if err != nil {
+		return nil, err
+	}
+	l, err := server.ListenUnix(cmp.Or(socket, opts.DaemonSocket))
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w; name another place with --socket", err)
 	}
@@ -149,15 +155,4 @@ func (a *app) listen(socket string) ([]net.Listener, error) {
 		return nil, err
 	}
 	return []net.Listener{l}, nil
-}
-
-// daemonSocket returns where the daemon of this machine listens.
-func (a *app) daemonSocket() string {
-	if socket := a.getenv("NIX_DAEMON_SOCKET_PATH"); socket != "" {
-		return socket
-	}
-	if state := a.getenv("NIX_STATE_DIR"); state != "" {
-		return filepath.Join(state, "daemon-socket", "socket")
-	}
-	return daemon.DefaultSocket
 }

@@ -18,11 +18,12 @@ func newDaemonInfo(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "daemon-info",
 		Short: "Print what the daemon is and can do, or which store there is without one",
-		Long: `Print how the daemon is reached, its versions, whether it trusts us, the features of
-the protocol that were agreed on, and for each operation of the protocol whether the
-daemon has it for us: yes, in part (some requests need a trusted user), or why not.
+		Long: `Print which store it is, and why that one; how the daemon is reached, its versions, whether
+it trusts us, the features of the protocol that were agreed on, and for each operation of
+the protocol whether the daemon has it for us: yes, in part (some requests need a trusted
+user), or why not.
 
-Of a store that is opened without a daemon it prints where it is, and why it is that one.`,
+Of a store in a directory, which is opened without a daemon, it prints where its parts are.`,
 		Example: "  pix daemon-info --store ssh-ng://builder",
 		GroupID: groupStore,
 		Args:    cobra.NoArgs,
@@ -37,20 +38,15 @@ Of a store that is opened without a daemon it prints where it is, and why it is 
 			}
 			d, ok := store.As[*daemon.Pool](s)
 			if !ok {
-				return fmt.Errorf("the store is no daemon: %w", errors.ErrUnsupported)
+				return a.otherInfo(s, asJSON)
 			}
 			info, err := d.Info(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				text, err := daemonInfoJSON(info)
-				if err != nil {
-					return err
-				}
-				return a.print(text)
-			}
-			return a.print(daemonInfoText(info))
+			described := describeDaemon(info)
+			described.chosen = a.chosen()
+			return a.printEither(described.text(), described, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
@@ -59,6 +55,7 @@ Of a store that is opened without a daemon it prints where it is, and why it is 
 
 // daemonInfo is what daemon-info prints.
 type daemonInfo struct {
+	chosen
 	Address         string            `json:"address"`
 	NixVersion      *string           `json:"nixVersion"` // null before protocol 1.33
 	ProtocolVersion string            `json:"protocolVersion"`
@@ -116,15 +113,13 @@ func available(info daemon.Info, row protocol.Operation) (answer, reason string)
 	return "no", "it needs a trusted user"
 }
 
-func daemonInfoJSON(info daemon.Info) (string, error) { return marshalJSON(describeDaemon(info)) }
-
-func daemonInfoText(info daemon.Info) string {
-	d := describeDaemon(info)
+func (d daemonInfo) text() string {
 	nix := "unknown"
 	if d.NixVersion != nil {
 		nix = *d.NixVersion
 	}
 	var b strings.Builder
+	b.WriteString(d.chosen.text())
 	fmt.Fprintf(&b, "address: %s\n", d.Address)
 	fmt.Fprintf(&b, "nix: %s\n", nix)
 	fmt.Fprintf(&b, "protocol: %s, %s is spoken\n", d.ProtocolVersion, d.Negotiated)

@@ -57,7 +57,7 @@ does.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the differences as JSON")
 	cmd.Flags().IntVar(&depth, "depth", -1, "look only into `N` levels of inputs (default all)")
-	cmd.Flags().Lookup("depth").DefValue = "" // the text says it
+	cmd.Flags().Lookup("depth").DefValue = "0" // which is not printed: the text says it
 	freeValue(cmd, "depth")
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 	"golang.org/x/term"
 
 	"pix/derivation"
+	"pix/localstore"
+	"pix/store"
 )
 
 func newDrvVerify(a *app) *cobra.Command {
@@ -25,7 +28,8 @@ func newDrvVerify(a *app) *cobra.Command {
 		Long: `Check .drv files, and directories of them: that each can be read, that it is what Nix would
 have written, that its own store path follows from its content and references, and that
 its output paths follow from its closure. Inputs are looked for in the directory that a file
-lies in. A derivation is skipped if an input is missing that is needed.
+lies in. A derivation is skipped if an input is missing that is needed. A store path that is no
+file on this machine is looked for in the store, if that is one in a directory.
 
 A line for each problem, and a last one: N verified, N failed, N skipped. The exit code is 1
 if one failed.`,
@@ -110,6 +114,9 @@ func (a *app) verifyAll(ctx context.Context, args []string) (*verifySummary, err
 	if err != nil {
 		return nil, err
 	}
+	if args, err = a.objectFiles(ctx, args); err != nil {
+		return nil, err
+	}
 	dirs, err := derivationFiles(args)
 	if err != nil {
 		return nil, err
@@ -187,6 +194,43 @@ func (a *app) printSummary(s *verifySummary, asJSON, strict bool) error {
 
 // oneLine makes line feeds visible.
 func oneLine(s string) string { return strings.ReplaceAll(s, "\n", `\n`) }
+
+// objectFiles returns where the files are that args name. A store path that is no file on this
+// machine is looked for where a store in a directory has its objects.
+func (a *app) objectFiles(ctx context.Context, args []string) ([]string, error) {
+	dir, err := a.dir()
+	if err != nil {
+		return nil, err
+	}
+	files := slices.Clone(args)
+	objects := ""
+	for i, arg := range args {
+		path, err := dir.Parse(arg)
+		if _, statErr := os.Stat(arg); err != nil || statErr == nil {
+			continue
+		}
+		if objects == "" {
+			if objects, err = a.objectDir(ctx); err != nil {
+				return nil, err
+			}
+		}
+		files[i] = filepath.Join(objects, path.Base())
+	}
+	return files, nil
+}
+
+// objectDir returns the directory in which the objects of the store are.
+func (a *app) objectDir(ctx context.Context) (string, error) {
+	s, err := a.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer s.Close()
+	if local, ok := store.As[*localstore.Store](s); ok {
+		return local.Info().StoreDir, nil
+	}
+	return string(s.Dir()), nil
+}
 
 // A drvDir is a directory, and the files in it that are to be verified.
 type drvDir struct {

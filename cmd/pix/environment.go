@@ -10,7 +10,7 @@ func newEnvironment() *cobra.Command {
 		Long: `Environment variables that pix looks at. Flags overrule them.
 
   PIX_STORE               the store, as --store has it
-  NIX_REMOTE              the same, if PIX_STORE is not set or empty
+  NIX_REMOTE              the same, if neither PIX_STORE nor store in nix.conf says it
   NIX_STORE_DIR           the store directory, as --store-dir has it
   NIX_DAEMON_SOCKET_PATH  the socket of the daemon of this machine
   NIX_STATE_DIR           where the state of Nix is: the database, and the socket, if the above does not

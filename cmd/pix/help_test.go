@@ -49,6 +49,9 @@ func TestHelp(t *testing.T) {
 		if got, want := len(flagHelps(usages)), strings.Count(usages, "\n"); got != want && got != want-1 { // --help
 			t.Errorf("%s: %d flags of %d are understood:\n%s", name, got, want, usages)
 		}
+		if strings.Contains(usages, "(default )") {
+			t.Errorf("%s: a flag has an empty default:\n%s", name, usages)
+		}
 	}
 }
 
@@ -68,7 +71,7 @@ func TestReadmeNamesVerbs(t *testing.T) {
 // The help tells of each variable that the command looks at.
 func TestEnvironmentIsTold(t *testing.T) {
 	var sources []string
-	for _, pattern := range []string{"*.go", "../../nixconf/*.go", "../../server/*.go"} {
+	for _, pattern := range []string{"*.go", "../../*.go", "../../nixconf/*.go", "../../server/*.go"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

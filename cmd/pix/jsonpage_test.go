@@ -158,6 +158,7 @@ func TestJSONPage(t *testing.T) {
 		"build":           x.pix("build", "--json", string(exampleDrv)+"^out", string(unbuiltDrv)+"^*"),
 		"build-dry-run":   x.pix("build", "--json", "--dry-run", string(exampleDrv)+"^out", string(unbuiltDrv)+"^*"),
 		"daemon-info":     firstOperations(t, x.pix("daemon-info", "--json"), x.daemon.Socket()),
+		"daemon-info-dir": exampleLocalInfo(t),
 		"roots":           x.pix("roots", "--json"),
 		"gc":              x.pix("gc", "--json", old),
 		"gc-explain":      exampleLiveness(t, x.new),
@@ -194,7 +195,18 @@ func firstOperations(t *testing.T, text, socket string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.Replace(text, socket, "/nix/var/nix/daemon-socket/socket", 1)
+	return strings.ReplaceAll(text, socket, "/nix/var/nix/daemon-socket/socket")
+}
+
+// exampleLocalInfo returns what daemon-info prints of a store in a directory.
+func exampleLocalInfo(t *testing.T) string {
+	text, err := marshalJSON(localInfo{
+		chosen{Store: "/srv/store"}, "/nix/store", "/srv/store/nix/store", "/srv/store/nix/var/nix", "/srv/store/nix/var/log/nix", 10, false,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // exampleLiveness returns what gc --explain prints, which no daemon can answer.

@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
-	"slices"
+	"sort"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"pix/localstore"
+	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
@@ -28,8 +31,9 @@ func newRoots(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				slices.SortFunc(roots, func(a, b store.Root) int {
-					return strings.Compare(a.Link+"\x00"+string(a.Path), b.Link+"\x00"+string(b.Path))
+				sort.Slice(roots, func(i, j int) bool {
+					a, b := roots[i], roots[j]
+					return a.Link < b.Link || a.Link == b.Link && a.Path < b.Path
 				})
 				return a.printRoots(roots, asJSON)
 			})
@@ -92,6 +96,9 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 			}
 			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
 				result, err := store.CollectGarbage(ctx, s, opts)
+				if alive, ok := errors.AsType[*localstore.AliveError](err); ok { // Nix names commands of its own
+					return fmt.Errorf("cannot delete '%s', since it is still alive; 'pix gc --explain %[1]s' says why", alive.Path)
+				}
 				if err != nil {
 					return err
 				}
@@ -112,7 +119,7 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 func (a *app) gcOptions(args []string, dryRun bool, maxFreed string) (store.GCOptions, error) {
 	opts := store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}
 	if maxFreed != "" {
-		n, err := parseSize(maxFreed)
+		n, err := nixconf.ParseSize(maxFreed)
 		if err != nil {
 			return opts, &usageError{err}
 		}
@@ -192,9 +199,7 @@ func (a *app) verify(ctx context.Context, s store.Store, contents, repair bool, 
 	if from == "" {
 		return store.Verify(ctx, s, contents, repair)
 	}
-	other := *a
-	other.storeURI = from
-	there, err := other.open(ctx)
+	there, err := a.named(from).open(ctx)
 	if err != nil {
 		return false, err
 	}

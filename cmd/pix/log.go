@@ -25,10 +25,11 @@ func newLog(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log PATH...",
 		Short: "Print the logs of builds",
-		Long: `Print the log of the build of each path, a derivation or an output of one. Binary caches have
-logs. A daemon cannot be asked for them: they are read where the daemon of this machine writes
-them, in $NIX_LOG_DIR, by default /nix/var/log/nix. On a terminal what could take it over is left
-out; elsewhere logs are as they were written. The exit code is 1 if there is no log.`,
+		Long: `Print the log of the build of each path, a derivation or an output of one. Binary caches and
+stores in a directory have logs. A daemon cannot be asked for them: they are read where the daemon
+of this machine writes them, in $NIX_LOG_DIR, by default /nix/var/log/nix. On a terminal what
+could take it over is left out; elsewhere logs are as they were written. The exit code is 1 if
+there is no log.`,
 		Example:           "  pix log /nix/store/...-hello",
 		ValidArgsFunction: a.completePaths,
 		GroupID:           groupStore,

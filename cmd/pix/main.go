@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"pix/activity"
+	"pix/store"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)) }
@@ -107,6 +108,9 @@ func errorMessage(err error, code int) string {
 	}
 	if code == exitInterrupted {
 		return errInterrupted.Error()
+	}
+	if cannot, ok := errors.AsType[*store.UnsupportedError](err); ok { // people know no types
+		err = fmt.Errorf("this store cannot %s; name one that can with --store", cannot.What)
 	}
 	message := strings.TrimRight(activity.Plain(err.Error()), " \n")
 	return strings.ReplaceAll(message, "\n", "\n  ")

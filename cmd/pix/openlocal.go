@@ -2,38 +2,24 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"path/filepath"
+	"io/fs"
+	"math"
 	"strings"
+	"syscall"
+	"time"
 
 	"pix"
-	"pix/localstore"
-	"pix/nixconf"
 	"pix/signature"
 	"pix/store"
 )
 
-// dataDir returns the user's directory for data, or "" if nothing says which it is.
-func (a *app) dataDir() string {
-	if dir := a.getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return dir
-	}
-	if home := a.getenv("HOME"); filepath.IsAbs(home) {
-		return filepath.Join(home, ".local", "share")
-	}
-	return ""
-}
-
-// localDirs returns where this machine's own store is, as far as the environment says.
-func (a *app) localDirs() *localstore.Options {
-	return &localstore.Options{StateDir: a.getenv("NIX_STATE_DIR"), LogDir: a.getenv("NIX_LOG_DIR")}
-}
-
 // openLocal opens a store in a directory, which behaves as nix.conf says.
 func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (store.Store, error) {
-	conf, err := nixconf.Load(a.getenv)
+	conf, err := a.configuration()
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, err
 	}
 	keys, err := signature.ParseKeySet(strings.Join(conf.TrustedPublicKeys, " "))
 	if err != nil {
@@ -43,9 +29,39 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 	opts.Local.TrustedKeys, opts.Local.NoSignatures = keys, !conf.RequireSigs
 	opts.Local.KeepOutputs, opts.Local.DropDerivers = conf.KeepOutputs, !conf.KeepDerivations
 	opts.Local.AutoOptimise = conf.AutoOptimiseStore
+	opts.Local.NoSync, opts.Local.SyncObjects = !conf.FsyncMetadata, conf.FsyncStorePaths
+	if conf.MaxFree > 0 { // that much is free always
+		opts.Local.MinFree, opts.Local.MaxFree = conf.MinFree, conf.MaxFree
+	}
+	opts.Local.MinFreeInterval = time.Duration(min(conf.MinFreeCheckInterval, maxSeconds)) * time.Second
+	opts.Local.ReservedSpace = reserved(conf.GCReservedSpace)
 	s, err := pix.Open(ctx, uri, opts)
+	if isForbidden(err) && !a.onlyRead && !a.isDaemon {
+		// Questions can be answered all the same.
+		opts.Local.ReadOnly = true
+		if readOnly, readErr := pix.Open(ctx, uri, opts); readErr == nil {
+			fmt.Fprintf(a.stderr, "pix: note: the store can only be read: %v\n", err)
+			return readOnly, nil
+		}
+	}
 	if err != nil {
 		return nil, &unknownError{err}
 	}
 	return s, nil
+}
+
+// maxSeconds is the longest time that can be said.
+const maxSeconds = uint64(math.MaxInt64 / time.Second)
+
+// reserved returns how much is to be set aside, where 0 means the default.
+func reserved(size uint64) int64 {
+	if size == 0 {
+		return -1
+	}
+	return int64(min(size, math.MaxInt64))
+}
+
+// isForbidden reports whether err says that something may not be written to.
+func isForbidden(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }

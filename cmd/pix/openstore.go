@@ -14,6 +14,7 @@ import (
 	"pix"
 	"pix/binarycache"
 	"pix/daemon"
+	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
@@ -24,44 +25,60 @@ func (a *app) dir() (storepath.Dir, error) {
 	if s == "" {
 		return storepath.DefaultDir, nil
 	}
-	dir, err := storepath.ParseDir(s)
+	dir, err := storepath.ParseDir(filepath.Clean(s))
 	if err != nil {
 		return "", &usageError{fmt.Errorf("store directory: %w", err)}
 	}
 	return dir, nil
 }
 
+// options returns what the flags and the environment say of stores.
+func (a *app) options() (*pix.Options, error) {
+	opts, err := pix.FromEnvironment(func(name string) string {
+		if name == "NIX_STORE_DIR" && a.storeDir != "" {
+			return a.storeDir
+		}
+		return a.getenv(name)
+	})
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return opts, nil
+}
+
 // open opens the store that the flags and the environment name.
 func (a *app) open(ctx context.Context) (store.Store, error) {
-	dir, err := a.dir()
+	opts, err := a.options()
 	if err != nil {
 		return nil, err
-	}
-	ssh, err := daemon.SplitSSHOptions(a.getenv("NIX_SSHOPTS"))
-	if err != nil {
-		return nil, &usageError{fmt.Errorf("NIX_SSHOPTS: %w", err)}
 	}
 	if err := a.startTrace(); err != nil {
 		return nil, err
 	}
-	opts := &pix.Options{
-		StoreDir:     dir,
-		DaemonSocket: a.daemonSocket(),
-		NoDaemon:     a.isDaemon,
-		SSHOptions:   ssh,
-		Daemon:       &daemon.Options{Trace: a.trace, TraceBody: a.traceBody(), Settings: a.settings},
-		Cache:        a.cacheOptions(),
-		DataDir:      a.dataDir(),
-		Local:        a.localDirs(),
+	opts.NoDaemon = a.isDaemon
+	opts.Daemon = &daemon.Options{Trace: a.trace, TraceBody: a.traceBody(), Settings: a.settings}
+	opts.Cache = a.cacheOptions()
+	uri, err := a.uri()
+	if err != nil {
+		return nil, err
 	}
-	uri, reason := pix.Resolve(a.uri(), opts)
+	uri, reason := pix.Resolve(uri, opts)
 	a.resolved, a.reason = uri, reason
+	s, err := a.openURI(ctx, uri, opts)
+	if err != nil && reason != "" && opts.DataDir == "" && ctx.Err() == nil {
+		err = fmt.Errorf("%w; pix has no store of its own without HOME or XDG_DATA_HOME: set one of them, or name a store with --store", err)
+	}
+	return s, err
+}
+
+// openURI opens the store that a URI names.
+func (a *app) openURI(ctx context.Context, uri string, opts *pix.Options) (store.Store, error) {
 	if pix.IsLocal(uri) {
 		return a.openLocal(ctx, uri, opts)
 	}
 	s, err := pix.Open(ctx, uri, opts)
 	var dial *daemon.DialError
-	if errors.As(err, &dial) && strings.HasPrefix(dial.Addr, "/") && ctx.Err() == nil {
+	if errors.As(err, &dial) && strings.HasPrefix(dial.Addr, "/") && (a.reason == "" || opts.DataDir != "") && ctx.Err() == nil {
 		return nil, fmt.Errorf("%w; is a Nix daemon running? name its socket with --store unix://PATH", err)
 	}
 	return s, err
@@ -69,12 +86,32 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 
 // uri returns the URI of the store that is asked for, or "". That clients shall use the daemon
 // does not mean the daemon.
-func (a *app) uri() string {
-	remote := a.getenv("NIX_REMOTE")
-	if a.isDaemon && remote == "daemon" {
-		remote = ""
+func (a *app) uri() (string, error) {
+	if uri := cmp.Or(a.storeURI, a.getenv("PIX_STORE")); uri != "" {
+		return uri, nil
 	}
-	return cmp.Or(a.storeURI, a.getenv("PIX_STORE"), remote)
+	conf, err := a.configuration()
+	if err != nil {
+		return "", err
+	}
+	uri := cmp.Or(conf.Store, a.getenv("NIX_REMOTE")) // in this order, as in Nix
+	if a.isDaemon && uri == "daemon" {
+		uri = ""
+	}
+	return uri, nil
+}
+
+// configuration returns what nix.conf says.
+func (a *app) configuration() (*nixconf.Conf, error) {
+	if a.conf != nil {
+		return a.conf, nil
+	}
+	conf, err := nixconf.Load(a.getenv)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	a.conf = conf
+	return conf, nil
 }
 
 // cacheOptions returns what binary caches are told: the proxy of the environment, and the

@@ -33,6 +33,9 @@ by path, with full paths in version 1, and from version 2 on with what is common
 object around it.`,
 		example: "  pix path-info --closure --size /nix/store/...-hello",
 		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
+			if form.version < 1 || form.version > 3 {
+				return &usageError{fmt.Errorf("--json-format is %d, and there are 1 to 3", form.version)}
+			}
 			infos, err := pathInfos(ctx, s, paths, closure)
 			if err != nil {
 				return err

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pix/daemon"
+	"pix/nixconf"
 	"pix/storepath"
 )
 
@@ -23,6 +24,8 @@ type app struct {
 	resolved string // the URI of the store that was opened last
 	reason   string // why it is that one; "" if it was named
 	onlyRead bool   // a store in a directory is opened for reading alone
+
+	conf *nixconf.Conf // nix.conf, once it was read
 
 	isDaemon bool // we are the daemon of this machine, and do not ask it
 
@@ -76,7 +79,7 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 	// in a program keeps every method of every type.
 	root.Flags().BoolVarP(&version, "version", "v", false, "print which pix this is")
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.storeURI, "store", "", "the `URI` of the store: auto, daemon, local, /DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then $NIX_REMOTE)")
+	flags.StringVar(&a.storeURI, "store", "", "the `URI` of the store: auto, daemon, local, /DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then store in nix.conf, then $NIX_REMOTE)")
 	flags.StringVar(&a.storeDir, "store-dir", "", "the store `directory` (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
 	flags.StringVar(&a.traceFile, "trace", "", "write what is said to daemons, and by them, to this `file`")
 	flags.BoolVar(&a.traceBodies, "trace-bodies", false, "with --trace: write contents and log lines in full, so that a test can replay the file")
@@ -156,7 +159,20 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 		root.AddCommand(verb)
 	}
 	root.SetFlagErrorFunc(wrongUse)
+	checkHelp(root)
 	return root
+}
+
+// checkHelp makes help refuse what it has nothing about, instead of helping with everything.
+func checkHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.Args = func(_ *cobra.Command, args []string) error {
+		if found, _, err := root.Find(args); err != nil || found == root {
+			return noSuchVerb(root, args)
+		}
+		return nil
+	}
 }
 
 // noSuchVerb refuses what is no verb, and names those that were perhaps meant.

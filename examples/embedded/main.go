@@ -33,15 +33,17 @@ var (
 func main() {
 	log.SetFlags(0)
 	flag.Parse()
-	if err := run(context.Background(), cmp.Or(*root, dataDir()), *source, os.Stdout); err != nil {
+	opts, err := pix.FromEnvironment(os.Getenv)
+	if err != nil {
 		log.Fatal(err)
 	}
-}
-
-// dataDir returns where the command has its store.
-func dataDir() string {
-	home, _ := os.UserHomeDir()
-	return filepath.Join(cmp.Or(os.Getenv("XDG_DATA_HOME"), filepath.Join(home, ".local/share")), "pix")
+	if *root == "" && opts.DataDir == "" {
+		log.Fatal("neither HOME nor XDG_DATA_HOME is set: say with -root where the store is to be")
+	}
+	// The command has its store there.
+	if err := run(context.Background(), cmp.Or(*root, filepath.Join(opts.DataDir, "pix")), *source, os.Stdout); err != nil {
+		log.Fatal(err)
+	}
 }
 
 func run(ctx context.Context, root, source string, out io.Writer) error {

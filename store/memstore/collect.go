@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,9 +72,7 @@ func (s *Store) FindRoots(context.Context) ([]store.Root, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	roots := s.allRoots()
-	slices.SortFunc(roots, func(a, b store.Root) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Link, b.Link))
-	})
+	store.SortRoots(roots)
 	return roots, nil
 }
 

@@ -1,0 +1,74 @@
+package pix
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"pix/daemon"
+	"pix/localstore"
+	"pix/storepath"
+)
+
+// FromEnvironment returns the options that the environment says, as the command pix takes it. They
+// are those of [Open] where it is given none, and a beginning for whoever wants others:
+//
+//	opts, err := pix.FromEnvironment(os.Getenv)
+//	…
+//	opts.Local.TrustedKeys = keys
+//	s, err := pix.Open(ctx, "auto", opts)
+//
+// These variables count; what is not set is left to the defaults:
+//
+//	NIX_STORE_DIR                the store directory
+//	NIX_DAEMON_SOCKET_PATH       the socket of the daemon; else it is below NIX_STATE_DIR
+//	NIX_STATE_DIR, NIX_LOG_DIR   where this machine's own store has its state and logs
+//	NIX_SSHOPTS                  arguments for ssh
+//	XDG_DATA_HOME                the directory for the user's data; else .local/share in HOME
+//
+// The error says which of them cannot be read.
+func FromEnvironment(getenv func(string) string) (*Options, error) {
+	o := &Options{
+		DaemonSocket: daemonSocket(getenv),
+		DataDir:      dataDir(getenv),
+		Local:        &localstore.Options{StateDir: getenv("NIX_STATE_DIR"), LogDir: getenv("NIX_LOG_DIR")},
+	}
+	var err error
+	if o.StoreDir, err = storeDir(getenv); err != nil {
+		return nil, fmt.Errorf("store directory: %w", err)
+	}
+	if o.SSHOptions, err = daemon.SplitSSHOptions(getenv("NIX_SSHOPTS")); err != nil {
+		return nil, fmt.Errorf("NIX_SSHOPTS: %w", err)
+	}
+	return o, nil
+}
+
+// storeDir returns the store directory. Nix takes it with a slash at its end, too.
+func storeDir(getenv func(string) string) (storepath.Dir, error) {
+	if dir := getenv("NIX_STORE_DIR"); dir != "" {
+		return storepath.ParseDir(filepath.Clean(dir))
+	}
+	return storepath.DefaultDir, nil
+}
+
+// daemonSocket returns where the daemon of this machine listens.
+func daemonSocket(getenv func(string) string) string {
+	if socket := getenv("NIX_DAEMON_SOCKET_PATH"); socket != "" {
+		return socket
+	}
+	if state := getenv("NIX_STATE_DIR"); state != "" {
+		return filepath.Join(state, "daemon-socket", "socket")
+	}
+	return daemon.DefaultSocket
+}
+
+// dataDir returns the user's directory for data, or "" if nothing says which it is. What is
+// relative does not count, as the XDG Base Directory Specification has it.
+func dataDir(getenv func(string) string) string {
+	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return dir
+	}
+	if home := getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "share")
+	}
+	return ""
+}
