@@ -28,7 +28,7 @@ type rootsServer struct {
 	changed sync.Cond                         // deleting became less, or closed is true
 	roots   map[string]bool                   // hash parts
 	arrived []string                          // those that came since take was last called
-	deleted map[string]bool                   // hash parts of what is being deleted just now
+	deleted map[string]int                    // how much is being deleted just now, by hash part
 	conns   map[*net.UnixConn]map[string]bool // the hash parts that each has told of
 	stopped bool                              // no new clients
 	closed  bool
@@ -49,7 +49,7 @@ func serveRoots(l layout) (*rootsServer, error) {
 		listener: listener,
 		accepted: make(chan struct{}),
 		roots:    make(map[string]bool),
-		deleted:  make(map[string]bool),
+		deleted:  make(map[string]int),
 		conns:    make(map[*net.UnixConn]map[string]bool),
 	}
 	s.changed.L = &s.mu
@@ -127,7 +127,7 @@ func (s *rootsServer) protect(conn *net.UnixConn, hashPart string) error {
 		s.roots[hashPart] = true
 		s.arrived = append(s.arrived, hashPart)
 	}
-	for s.deleted[hashPart] {
+	for s.deleted[hashPart] > 0 {
 		if s.closed {
 			return io.ErrClosedPipe
 		}
@@ -144,16 +144,18 @@ func (s *rootsServer) begin(choose func(arrived []string) []string) {
 	arrived := s.arrived
 	s.arrived = nil
 	for _, hashPart := range choose(arrived) {
-		s.deleted[hashPart] = true
+		s.deleted[hashPart]++
 	}
 }
 
-// end says that something is deleted.
+// end says that something is deleted. An object and its lock file, say, have the same hash part.
 func (s *rootsServer) end(hashParts ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, h := range hashParts {
-		delete(s.deleted, h)
+		if s.deleted[h]--; s.deleted[h] <= 0 {
+			delete(s.deleted, h)
+		}
 	}
 	s.changed.Broadcast()
 }

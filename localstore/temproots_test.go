@@ -586,3 +586,34 @@ func TestTempRootsStayInFile(t *testing.T) {
 		t.Error("rubbish was no error")
 	}
 }
+
+// An object and its lock file are deleted separately, and known by the same hash part: whoever
+// makes a root of the object waits for both.
+func TestRootsServerWaitsForAll(t *testing.T) {
+	l := emptyLayout(t)
+	server, err := serveRoots(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.close()
+	hashPart := somePath(t, 1).HashPart()
+	server.begin(func([]string) []string { return []string{hashPart, hashPart} })
+	c, err := dialCollector(t.Context(), l.gcSocket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if _, err := c.conn.Write([]byte(string(somePath(t, 1)) + "\n")); err != nil {
+		t.Fatal(err)
+	}
+	server.end(hashPart)
+	c.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := c.conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("%d bytes, %v, while one of two is still deleted", n, err)
+	}
+	server.end(hashPart)
+	c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if n, err := c.conn.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+}
