@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"pix/nar"
 	"pix/nixhash"
@@ -24,7 +25,8 @@ func (s *Store) AddTextToStore(ctx context.Context, name, contents string, refer
 	if err != nil {
 		return "", err
 	}
-	return info.Path, s.addFile(ctx, info, []byte(contents), false)
+	_, err = s.addFile(ctx, info, []byte(contents), false)
+	return info.Path, err
 }
 
 // AddToStore adds an object by its contents: the file itself for Text and Flat, its archive
@@ -34,16 +36,16 @@ func (s *Store) AddToStore(ctx context.Context, name string, m storepath.Method,
 		return nil, err
 	}
 	repair := opts != nil && opts.Repair
-	var info *store.PathInfo
-	var err error
-	switch m {
-	case storepath.Text, storepath.Flat:
-		info, err = s.addContents(ctx, name, m, a, references, contents, repair)
-	default:
-		info, err = s.addArchive(ctx, name, m, a, references, contents, repair)
+	add := s.addArchive
+	if m == storepath.Text || m == storepath.Flat {
+		add = s.addContents
 	}
-	if err != nil {
+	info, added, err := add(ctx, name, m, a, references, contents, repair)
+	switch {
+	case err != nil:
 		return nil, err
+	case added:
+		return info, nil
 	}
 	return s.QueryPathInfo(ctx, info.Path)
 }
@@ -70,7 +72,10 @@ func infoFor(dir storepath.Dir, name string, m storepath.Method, hash nixhash.Ha
 	}
 	references = slices.Clone(references)
 	slices.Sort(references)
-	return &store.PathInfo{Path: path, CA: ca, References: slices.Compact(references)}, nil
+	return &store.PathInfo{
+		Path: path, CA: ca, References: slices.Compact(references),
+		RegistrationTime: time.Unix(time.Now().Unix(), 0).UTC(),
+	}, nil
 }
 
 // fileInfo returns the info of an object that is a file with those contents.
@@ -95,7 +100,7 @@ func fileArchive(contents []byte) (hash nixhash.Hash, size uint64) {
 }
 
 // addFile adds an object that is a file.
-func (s *Store) addFile(ctx context.Context, info *store.PathInfo, contents []byte, repair bool) error {
+func (s *Store) addFile(ctx context.Context, info *store.PathInfo, contents []byte, repair bool) (added bool, err error) {
 	return s.add(ctx, info, repair, func(root *os.Root, name string) error {
 		return makeFile(root, name, contents)
 	})
@@ -103,37 +108,35 @@ func (s *Store) addFile(ctx context.Context, info *store.PathInfo, contents []by
 
 // addContents adds an object that is a file, whose contents are read. If they are long, they
 // are written to the disk first.
-func (s *Store) addContents(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, repair bool) (*store.PathInfo, error) {
+func (s *Store) addContents(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, repair bool) (info *store.PathInfo, added bool, err error) {
 	var small bytes.Buffer
-	_, err := io.CopyN(&small, contents, smallContents+1)
+	_, err = io.CopyN(&small, contents, smallContents+1)
 	if err == io.EOF {
-		info, err := s.fileInfo(name, m, a, references, small.Bytes())
-		if err != nil {
-			return nil, err
+		if info, err = s.fileInfo(name, m, a, references, small.Bytes()); err == nil {
+			added, err = s.addFile(ctx, info, small.Bytes(), repair)
 		}
-		return info, s.addFile(ctx, info, small.Bytes(), repair)
+		return info, added, err
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	d, err := s.makeTempDir(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer d.remove()
 	hash, err := writeFile(ctx, d.root, a, io.MultiReader(&small, contents))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	info, err := infoFor(s.dir, name, m, hash, references)
-	if err != nil {
-		return nil, err
+	if info, err = infoFor(s.dir, name, m, hash, references); err != nil {
+		return nil, false, err
 	}
 	info.NARHash, info.NARSize, err = nar.HashPath(ctx, d.object(tempObject), nixhash.SHA256, nil)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		added, err = s.addMade(ctx, info, d, repair)
 	}
-	return info, s.addMade(ctx, info, d, repair)
+	return info, added, err
 }
 
 // writeFile makes a file of what is read, and returns the hash of that.
@@ -161,10 +164,10 @@ func (r contextReader) Read(p []byte) (int, error) {
 }
 
 // addArchive adds an object whose archive is read. It is restored before its path is known.
-func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, repair bool) (*store.PathInfo, error) {
+func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, repair bool) (info *store.PathInfo, added bool, err error) {
 	d, err := s.makeTempDir(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer d.remove()
 	narHasher := nar.NewHasher(nixhash.SHA256)
@@ -175,24 +178,24 @@ func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method,
 		tee = io.MultiWriter(narHasher, hasher)
 	}
 	if err := nar.Restore(ctx, d.root, tempObject, contents, &nar.RestoreOptions{InPlace: true, Canonical: true, Tee: tee}); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	hash := hasher.Hash()
 	if m == storepath.Git {
 		if hash, err = gitHash(ctx, d.root, tempObject, a); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	info, err := infoFor(s.dir, name, m, hash, references)
-	if err != nil {
-		return nil, err
+	if info, err = infoFor(s.dir, name, m, hash, references); err != nil {
+		return nil, false, err
 	}
 	info.NARHash, info.NARSize = narHasher.Hash(), narHasher.Size()
-	return info, s.addMade(ctx, info, d, repair)
+	added, err = s.addMade(ctx, info, d, repair)
+	return info, added, err
 }
 
 // addMade adds an object that is in a temporary directory, alone.
-func (s *Store) addMade(ctx context.Context, info *store.PathInfo, d *tempDir, repair bool) error {
+func (s *Store) addMade(ctx context.Context, info *store.PathInfo, d *tempDir, repair bool) (added bool, err error) {
 	return s.add(ctx, info, repair, func(root *os.Root, name string) error {
 		return d.moveTo(tempObject, root, name)
 	})

@@ -39,9 +39,10 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 		if err != nil {
 			return err
 		}
-		return s.add(ctx, info, opts.Repair, func(root *os.Root, name string) error {
+		_, err = s.add(ctx, info, opts.Repair, func(root *os.Root, name string) error {
 			return restore(ctx, root, name, info, bytes.NewReader(small))
 		})
+		return err
 	}
 	d, err := s.makeTempDir(ctx)
 	if err != nil {
@@ -51,7 +52,8 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 	if err := restore(ctx, d.root, tempObject, info, archive); err != nil {
 		return err
 	}
-	return s.addMade(ctx, info, d, opts.Repair)
+	_, err = s.addMade(ctx, info, d, opts.Repair)
+	return err
 }
 
 // smallArchive is the size in bytes up to which an archive is read into memory.

@@ -85,3 +85,31 @@ func (c *infoCache) put(info *store.PathInfo, since walState) {
 	own.References, own.Signatures = slices.Clip(own.References), slices.Clip(own.Signatures) // appending to them copies
 	c.infos[info.Path] = &own
 }
+
+// A moment is one between two transactions of a database.
+type moment struct {
+	db    *database
+	state walState
+	known bool
+}
+
+// moment returns the present one.
+func (s *shared) moment() (m moment) {
+	s.mu.RLock()
+	m.db = s.db
+	s.mu.RUnlock()
+	m.state, m.known = m.db.infos.moment()
+	return m
+}
+
+// isNow reports whether it is known that there was no transaction since.
+func (m moment) isNow() bool {
+	now, known := m.db.infos.moment()
+	return known && m.known && now == m.state
+}
+
+func (c *infoCache) moment() (walState, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.state()
+}

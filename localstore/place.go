@@ -13,31 +13,35 @@ import (
 // add makes an object, under a lock, and makes its path valid. make is given where it is to make
 // the object, and the name; if it fails it leaves nothing, and if something is there already the
 // error is [fs.ErrExist] and nothing else was done. If the path is valid already, nothing
-// is done, unless the object is to be replaced.
-func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, make func(root *os.Root, name string) error) error {
+// is done, unless the object is to be replaced. It reports whether what is known of the path is now
+// exactly the info, since it was not valid.
+func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, make func(root *os.Root, name string) error) (added bool, err error) {
 	if err := s.checkInfo(info); err != nil {
-		return err
+		return false, err
 	}
+	before := s.moment()
 	if wanted, err := s.isWanted(ctx, info.Path, replace); err != nil || !wanted {
-		return err
+		return false, err
 	}
 	if !replace { // who repairs may keep the collector out
 		if err := s.collectIfFull(ctx); err != nil {
-			return err
+			return false, err
 		}
 	}
 	l, err := s.lockPath(ctx, info.Path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer l.release()
-	valid, err := s.IsValidPath(ctx, info.Path)
-	if err != nil || valid && !replace {
-		return err
+	valid := false
+	if replace || !before.isNow() { // else it is not valid, as it was not then
+		if valid, err = s.IsValidPath(ctx, info.Path); err != nil || valid && !replace {
+			return false, err
+		}
 	}
 	err = s.put(ctx, info.Path, valid, make)
 	if lost := l.mustHold(); lost != nil {
-		return errors.Join(lost, err)
+		return false, errors.Join(lost, err)
 	}
 	if err == nil {
 		err = s.registerValidPaths(ctx, info)
@@ -45,7 +49,7 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 	if err != nil {
 		s.removeUnlessValid(ctx, info.Path)
 	}
-	return err
+	return !valid && err == nil, err
 }
 
 // isWanted makes a temporary root of a path, and reports whether its object has to be made.

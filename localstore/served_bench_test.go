@@ -3,6 +3,7 @@ package localstore
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -143,4 +144,28 @@ func BenchmarkServedNAR(b *testing.B) {
 			}
 		}
 	})
+}
+
+// What it costs to add a small text.
+func BenchmarkServedTexts(b *testing.B) {
+	s := open(b, Options{Root: b.TempDir()})
+	nc, in, params := serve(b, s)
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		n++
+		p, err := params.AppendRequest(nil, &protocol.AddToStoreRequest{Name: fmt.Sprint("text-", n), Method: storepath.Text, Algorithm: nixhash.SHA256})
+		if err != nil {
+			b.Fatal(err)
+		}
+		p = wire.AppendUint64(p, 9)
+		p = append(p, "some text"...)
+		nc.Write(wire.AppendUint64(p, 0))
+		if m, err := params.ReadMessage(in); err != nil || m.Kind != protocol.MessageLast {
+			b.Fatal(m, err)
+		}
+		if err := params.ReadReply(in, protocol.AddToStore, new(protocol.AddToStoreReply)); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

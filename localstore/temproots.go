@@ -219,8 +219,10 @@ func (p *processRoots) hangUp() {
 func (p *processRoots) record(paths []storepath.Path) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.open(); err != nil {
-		return err
+	if p.file == nil { // whether it is still there is looked at afterwards
+		if err := p.open(); err != nil {
+			return err
+		}
 	}
 	if p.isExcessive() {
 		if err := p.rewrite(); err != nil {
@@ -320,7 +322,8 @@ func (p *processRoots) writeAll() error {
 	return nil
 }
 
-// isCollecting reports whether a collector runs that may have begun before the last record.
+// isCollecting reports whether a collector runs that may have begun before the last record. If
+// that went into a file that is no longer there, it is in the new one afterwards.
 func (p *processRoots) isCollecting() (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -84,7 +84,7 @@ func TestWipedBeforeRegistration(t *testing.T) {
 		t.Fatal(err)
 	}
 	path = info.Path
-	err = s.add(t.Context(), info, false, func(dir *os.Root, name string) error {
+	_, err = s.add(t.Context(), info, false, func(dir *os.Root, name string) error {
 		if err := makeFile(dir, name, []byte("x")); err != nil {
 			return err
 		}
