@@ -25,8 +25,8 @@ const (
 	smallArchive = 1 << 20  // up to this size in bytes it is read into memory
 )
 
-// AddMultipleToStore adds n objects, each as [Store.AddToStoreNAR] does. Small ones are restored
-// in parallel while the next are read, and many are made valid at once. Those that are valid
+// AddMultipleToStore adds n objects, each as [Store.AddToStoreNAR] does. Small ones and those that
+// can be kept ([store.Keepable]) are restored in parallel, and many are made valid at once. Those that are valid
 // when there is an error stay.
 func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
 	if opts == nil {
@@ -67,6 +67,7 @@ type batch struct {
 	s      *Store
 	opts   *store.AddOptions
 	ctx    context.Context // ends with the first error
+	end    context.CancelFunc
 	parent context.Context
 	work   *errgroup.Group
 
@@ -78,6 +79,7 @@ type batch struct {
 
 func (s *Store) newBatch(ctx context.Context, opts *store.AddOptions) *batch {
 	b := &batch{s: s, opts: opts, parent: ctx, paths: make(map[storepath.Path]bool)}
+	ctx, b.end = context.WithCancel(ctx)
 	b.work, b.ctx = errgroup.WithContext(ctx)
 	b.work.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	return b
@@ -92,6 +94,11 @@ func (b *batch) add(object store.Import) error {
 	}
 	info := object.Info
 	b.infos, b.bytes = append(b.infos, info), b.bytes+info.NARSize
+	if archive, ok := object.NAR.(store.Keepable); ok {
+		kept := archive.Keep()
+		b.work.Go(func() error { return b.putKept(info, kept) })
+		return nil
+	}
 	if info.NARSize > smallArchive {
 		return b.put(info, object.NAR)
 	}
@@ -172,9 +179,18 @@ func (b *batch) put(info *store.PathInfo, archive io.Reader) error {
 	})
 }
 
+// putKept makes the object of an archive that others are read beside. Its reading ends with the
+// batch.
+func (b *batch) putKept(info *store.PathInfo, archive io.ReadCloser) error {
+	defer archive.Close()
+	defer context.AfterFunc(b.ctx, func() { archive.Close() })()
+	return b.put(info, archive)
+}
+
 // finish waits for all objects and makes them valid.
 func (b *batch) finish() error {
 	err := b.work.Wait()
+	b.end()
 	if err == nil && len(b.infos) > 0 {
 		err = b.s.registerValidPaths(b.parent, b.infos...)
 	}
@@ -188,6 +204,11 @@ func (b *batch) finish() error {
 
 // failed returns why a batch ends: err, unless that is the consequence of an earlier error.
 func (b *batch) failed(err error) error {
+	if b.ctx.Err() == nil {
+		b.end()
+		b.work.Wait()
+		return err
+	}
 	if working := b.work.Wait(); working != nil {
 		return working
 	}
@@ -196,6 +217,7 @@ func (b *batch) failed(err error) error {
 
 // abandon removes what is not valid, and gives the locks back.
 func (b *batch) abandon() {
+	b.end()
 	b.work.Wait()
 	for _, info := range b.infos {
 		b.s.removeUnlessValid(b.parent, info.Path)
