@@ -11,7 +11,9 @@ import (
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	xzencoder "github.com/ulikunitz/xz"
+
+	"pix/internal/xz"
 )
 
 // A MethodError says that a way of compressing is not known here. It is
@@ -45,16 +47,17 @@ func Decode(method string, src io.Reader, size uint64) (io.Reader, error) {
 	case "none", "", "identity":
 		return src, nil
 	case "xz":
-		guard := newXzGuard(src)
-		guard.size = size
-		return newXzReader(guard)
+		return xz.NewReader(src, xz.Limits{Size: size, Window: MaxWindow}), nil
 	case "zstd":
 		return openZstd(newZstdGuard(src, size))
 	case "bzip2":
 		return bzip2.NewReader(bufio.NewReader(src)), nil
 	case "gzip":
 		r, err := gzip.NewReader(bufio.NewReader(src))
-		return r, unexpected(err)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return r, err
 	case "br":
 		return brotli.NewReader(src), nil
 	}
@@ -73,7 +76,7 @@ func Encode(method string, dst io.Writer, level int) (io.WriteCloser, error) {
 		if level != 0 {
 			return nil, errors.New("compressing with xz has no levels here")
 		}
-		return xz.NewWriter(dst)
+		return xzencoder.NewWriter(dst)
 	case "zstd":
 		return newZstdWriter(dst, level)
 	case "gzip":
