@@ -50,13 +50,17 @@ func readAhead(ctx context.Context, src Store, infos []*PathInfo, opts *CopyOpti
 			defer close(ended)
 			r.run(ctx)
 		}()
+		var kept sync.WaitGroup
+		whole := false
 		defer func() {
+			if !whole {
+				cancel() // what was kept is wanted no more
+			}
+			kept.Wait()
 			cancel()
 			<-ended
 			r.closeRest()
 		}()
-		var kept sync.WaitGroup
-		defer kept.Wait()
 		for i, info := range infos {
 			if opts.Progress != nil {
 				opts.Progress(info)
@@ -73,10 +77,10 @@ func readAhead(ctx context.Context, src Store, infos []*PathInfo, opts *CopyOpti
 				archive.Close()
 			}
 			if !goOn {
-				cancel() // what was kept is wanted no more
 				return
 			}
 		}
+		whole = true
 	}
 }
 
