@@ -6,13 +6,10 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
-	"math"
 	"strings"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
-
-	"pix/internal/xz"
 )
 
 // MaxWindow is how many bytes back a stream may refer, and so what decoding it needs.
@@ -55,9 +52,7 @@ func openZstd(src io.Reader) (io.Reader, error) {
 	return zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow))
 }
 
-func openXz(src io.Reader) (io.Reader, error) {
-	return xz.NewReader(src, xz.Limits{Size: math.MaxUint64, Window: MaxWindow}), nil
-}
+func openXz(src io.Reader) (io.Reader, error) { return newXzReader(newXzGuard(src)) }
 
 // A Reader reads a stream, decoded if it is compressed. There is nothing to close.
 type Reader struct {

@@ -5,8 +5,6 @@
 // first four begins with bytes of its own. Brotli has none, so a stream is brotli if
 // nothing else fits, and what it decodes to begins as it should.
 //
-// Xz is decoded by pix/internal/xz, which see for why, and all else by libraries.
-//
 // Decoders are given limits: none needs more than 128 MiB for its window, which is what
 // zstd's own command allows.
 //

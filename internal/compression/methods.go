@@ -11,9 +11,7 @@ import (
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
-	xzencoder "github.com/ulikunitz/xz"
-
-	"pix/internal/xz"
+	"github.com/ulikunitz/xz"
 )
 
 // A MethodError says that a way of compressing is not known here. It is
@@ -47,17 +45,16 @@ func Decode(method string, src io.Reader, size uint64) (io.Reader, error) {
 	case "none", "", "identity":
 		return src, nil
 	case "xz":
-		return xz.NewReader(src, xz.Limits{Size: size, Window: MaxWindow}), nil
+		guard := newXzGuard(src)
+		guard.size = size
+		return newXzReader(guard)
 	case "zstd":
 		return openZstd(newZstdGuard(src, size))
 	case "bzip2":
 		return bzip2.NewReader(bufio.NewReader(src)), nil
 	case "gzip":
 		r, err := gzip.NewReader(bufio.NewReader(src))
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return r, err
+		return r, unexpected(err)
 	case "br":
 		return brotli.NewReader(src), nil
 	}
@@ -76,7 +73,7 @@ func Encode(method string, dst io.Writer, level int) (io.WriteCloser, error) {
 		if level != 0 {
 			return nil, errors.New("compressing with xz has no levels here")
 		}
-		return xzencoder.NewWriter(dst)
+		return xz.NewWriter(dst)
 	case "zstd":
 		return newZstdWriter(dst, level)
 	case "gzip":

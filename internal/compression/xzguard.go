@@ -1,0 +1,237 @@
+package compression
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+)
+
+// The decoder of xz allocates what a block says that it needs, up to 4 GiB, before it has
+// decoded a byte. So somebody has to look at what blocks say, and for that to know where
+// they begin.
+//
+// A stream is a header of 12 bytes, blocks, an index and a footer of 12 bytes; several
+// may follow each other, with zeros in between. A block is a header, chunks, zeros up to
+// a multiple of 4, and a check. Source: "The .xz File Format", 1.2.
+
+// An xzGuard passes an xz stream on, and refuses blocks that need too much. It looks only
+// at what it has to, and leaves all else to the decoder.
+type xzGuard struct {
+	src   *bufio.Reader
+	step  func() error // looks at what comes next, and says how much of it is to be passed on
+	pass  int          // bytes to be passed on
+	size  uint64       // how much comes out at most
+	check int          // bytes of the check at the end of a block
+	block int          // bytes of the current block so far
+}
+
+var errXz = errors.New("xz: the stream is not valid")
+
+func newXzGuard(src io.Reader) *xzGuard {
+	g := &xzGuard{src: bufio.NewReaderSize(src, 64<<10), size: math.MaxUint64}
+	g.step = g.header
+	return g
+}
+
+func (g *xzGuard) Read(p []byte) (int, error) {
+	for g.pass == 0 {
+		if err := g.step(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := g.src.Read(p[:min(len(p), g.pass)])
+	g.pass -= n
+	return n, unexpected(err)
+}
+
+// peek returns the next n bytes.
+func (g *xzGuard) peek(n int) ([]byte, error) {
+	b, err := g.src.Peek(n)
+	return b, unexpected(err)
+}
+
+// unexpected makes the end of the file an error. The decoder takes a file that ends
+// between two blocks for a whole one.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// header stands before the header of a stream, or the zeros before it, or at the end.
+func (g *xzGuard) header() error {
+	const headerSize, flagsAt = 12, 7
+	if _, err := g.src.Peek(1); err != nil {
+		return err
+	}
+	b, err := g.peek(4)
+	if err != nil {
+		return err
+	}
+	if binary.LittleEndian.Uint32(b) == 0 {
+		g.pass = 4
+		return nil
+	}
+	if b, err = g.peek(headerSize); err != nil {
+		return err
+	}
+	g.check = [16]int{0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64}[b[flagsAt]&0xf]
+	g.pass, g.step = headerSize, g.blockHeader
+	return nil
+}
+
+// blockHeader stands before a block, or before the index, which begins with zero.
+func (g *xzGuard) blockHeader() error {
+	b, err := g.peek(1)
+	if err != nil {
+		return err
+	}
+	if b[0] == 0 {
+		return g.index()
+	}
+	size := (int(b[0]) + 1) * 4
+	if b, err = g.peek(size); err != nil {
+		return err
+	}
+	bits, err := xzWindow(b)
+	if err != nil {
+		return err
+	}
+	g.shrink(b, bits)
+	if window := xzWindowOf(b[bits]); window > MaxWindow {
+		return fmt.Errorf("xz: decoding takes %d MiB, more than %d", window>>20, MaxWindow>>20)
+	}
+	g.pass, g.block, g.step = size, 0, g.chunk
+	return nil
+}
+
+// shrink makes the window that the header of a block asks for no larger than what comes
+// out at most: no reference goes back further. The header is in the buffer that is read
+// next.
+func (g *xzGuard) shrink(header []byte, at int) {
+	for bits := byte(0); bits < header[at]; bits++ {
+		if xzWindowOf(bits) >= g.size {
+			check := header[len(header)-4:]
+			sound := binary.LittleEndian.Uint32(check) == crc32.ChecksumIEEE(header[:len(header)-4])
+			header[at] = bits
+			if sound { // or else the decoder shall find out
+				binary.LittleEndian.PutUint32(check, crc32.ChecksumIEEE(header[:len(header)-4]))
+			}
+			return
+		}
+	}
+}
+
+// xzWindow returns where the header of a block says how large its window is, if it has the
+// one filter LZMA2, as practically all have, and the decoder knows no other.
+func xzWindow(b []byte) (at int, err error) {
+	const filters, hasCompressedSize, hasSize, lzma2 = 0x03, 0x40, 0x80, 0x21
+	flags, rest := b[1], b[2:]
+	for _, has := range []byte{hasCompressedSize, hasSize} {
+		if flags&has != 0 {
+			_, n := binary.Uvarint(rest)
+			if n <= 0 {
+				return 0, errXz
+			}
+			rest = rest[n:]
+		}
+	}
+	if flags&filters != 0 || len(rest) < 3 || rest[0] != lzma2 || rest[1] != 1 {
+		return 0, errors.New("xz: a filter other than LZMA2 is not supported")
+	}
+	if rest[2] > 40 {
+		return 0, errXz
+	}
+	return len(b) - len(rest) + 2, nil
+}
+
+// xzWindowOf returns the size that is spelled so: 2 or 3 times a power of two, but for the
+// largest.
+func xzWindowOf(bits byte) uint64 { return uint64(2|bits&1) << (bits/2 + 11) }
+
+// chunk stands before a chunk of LZMA2: a byte that says what it is, 2 with the rest of
+// its length less one; if it is compressed, 2 with the length of that, less one, and
+// maybe a byte of properties. A zero ends the block.
+func (g *xzGuard) chunk() error {
+	const stored, compressed, newProperties = 0x03, 0x80, 0xc0
+	b, err := g.peek(1)
+	if err != nil {
+		return err
+	}
+	control := b[0]
+	switch {
+	case control == 0:
+		g.block++
+		g.pass = 1 + (4-g.block%4)%4 + g.check
+		g.step = g.blockHeader
+		return nil
+	case control < stored:
+		if b, err = g.peek(3); err != nil {
+			return err
+		}
+		g.pass = 3 + int(binary.BigEndian.Uint16(b[1:])) + 1
+	case control >= compressed:
+		if b, err = g.peek(5); err != nil {
+			return err
+		}
+		g.pass = 5 + int(binary.BigEndian.Uint16(b[3:])) + 1
+		if control >= newProperties {
+			g.pass++
+		}
+	default:
+		return errXz
+	}
+	g.block = (g.block + g.pass) % 4
+	return nil
+}
+
+// index stands before the index: a zero, the number of its records, and two numbers for
+// each of them; zeros up to a multiple of 4, and a check of 4 bytes. The footer follows.
+func (g *xzGuard) index() error {
+	const footerSize = 12
+	length := 1
+	var numbers uint64
+	started := false
+	g.pass = 1
+	g.step = func() error { // after the zero, and then after each number
+		if started && numbers == 0 {
+			g.pass, g.step = (4-length%4)%4+4+footerSize, g.header
+			return nil
+		}
+		n, size, err := g.number()
+		if err != nil {
+			return err
+		}
+		numbers--
+		if !started {
+			started, numbers = true, 2*min(n, 1<<62)
+		}
+		g.pass = size
+		length += size
+		return nil
+	}
+	return nil
+}
+
+// number returns the number that comes next, and in how many bytes.
+func (g *xzGuard) number() (n uint64, size int, err error) {
+	for size = 1; size <= binary.MaxVarintLen64; size++ {
+		b, err := g.peek(size)
+		if err != nil {
+			return 0, 0, err
+		}
+		if b[size-1] < 0x80 {
+			n, got := binary.Uvarint(b)
+			if got <= 0 {
+				return 0, 0, errXz
+			}
+			return n, size, nil
+		}
+	}
+	return 0, 0, errXz
+}
