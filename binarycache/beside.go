@@ -18,18 +18,22 @@ import (
 
 // What a cache has beside its objects: listings, logs, and the list of its paths.
 
-// maxListing is how long a listing may be, in bytes. An entry takes about 60.
-const maxListing = 64 << 20
+// maxListing is how long a listing may be, in bytes. An entry takes about 60, and ten times as
+// much memory.
+const maxListing = 16 << 20
 
 // Listing returns what is in an object, as the cache lists it beside the archive: a look
-// into it without a download. Nobody has verified that. The error is [fs.ErrNotExist] if the
-// cache has no listing of the path.
+// into it without a download. Nobody has verified that: no signature covers it, and whoever
+// wants to be sure reads the archive. The error is [fs.ErrNotExist] if the cache has no listing
+// of the path, and a [*store.NotFoundError] if it has not the path. A listing that is longer
+// than the archive, which none is in practice, or than 16 MiB is an error.
 func (s *Store) Listing(ctx context.Context, path storepath.Path) (*nar.Listing, error) {
-	if _, err := s.Dir().Parse(string(path)); err != nil {
+	n, err := s.NarInfo(ctx, path)
+	if err != nil {
 		return nil, err
 	}
 	name := path.HashPart() + ".ls"
-	text, err := s.read(ctx, name, maxListing)
+	text, err := s.read(ctx, name, int64(min(n.NARSize, maxListing)))
 	if err != nil {
 		return nil, err
 	}

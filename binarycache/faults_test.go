@@ -55,12 +55,13 @@ func hang(r *http.Request) { <-r.Context().Done() }
 
 func TestRetries(t *testing.T) {
 	abort := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
-	patience := func(text string) http.HandlerFunc {
+	later := func(code int, text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", text)
-			http.Error(w, "later", 429)
+			http.Error(w, "later", code)
 		}
 	}
+	patience := func(text string) http.HandlerFunc { return later(429, text) }
 	tests := []struct {
 		name     string
 		failures int
@@ -83,6 +84,10 @@ func TestRetries(t *testing.T) {
 		{name: "429 until a date", failures: 1, fail: func(w http.ResponseWriter, r *http.Request) {
 			patience(time.Now().Add(30*time.Second).UTC().Format(http.TimeFormat))(w, r)
 		}, requests: 2, least: 29 * time.Second, most: time.Minute},
+		{name: "503 for 40 s", failures: 1, fail: later(503, "40"), requests: 2, least: 40 * time.Second, most: 42 * time.Second},
+		{name: "503 for an hour", failures: 1, fail: later(503, "3600"), requests: 1, status: 503, most: time.Second},
+		{name: "503 for a time that is none", failures: 1, fail: later(503, "soon"), requests: 2, most: time.Second},
+		{name: "503 for a time long ago", failures: 1, fail: later(503, "Thu, 01 Jan 1970 00:00:01 GMT"), requests: 2, most: time.Second},
 		{name: "501", failures: 1, fail: status(501), requests: 1, status: 501, most: time.Second},
 		{name: "400", failures: 1, fail: status(400), requests: 1, status: 400, most: time.Second},
 		{name: "401", failures: 1, fail: status(401), requests: 1, status: 401, most: time.Second},
@@ -209,6 +214,29 @@ func TestResumes(t *testing.T) {
 			io.WriteString(w, file[:1234])
 			w.(http.Flusher).Flush()
 			hang(r)
+			return true
+		},
+		"somewhere else each time": func(w http.ResponseWriter, r *http.Request, file string, n int) bool {
+			if n%2 == 0 {
+				http.Redirect(w, r, fmt.Sprintf("/nar/%d", n), http.StatusFound)
+				return true
+			}
+			if n < 6 {
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", rangeOf(r), len(file)-1, len(file)))
+				if rangeOf(r) > 0 {
+					w.WriteHeader(http.StatusPartialContent)
+				}
+				cutAfter(w, file[rangeOf(r):], 80_001)
+			}
+			http.ServeContent(w, r, "x", time.Unix(1, 0), strings.NewReader(file))
+			return true
+		},
+		"another validator each time": func(w http.ResponseWriter, r *http.Request, file string, n int) bool {
+			w.Header().Set("ETag", fmt.Sprintf(`"%d"`, n))
+			if n < 3 {
+				cutAfter(w, file, 80_001*(n+1))
+			}
+			http.ServeContent(w, r, "x", time.Unix(1, 0), strings.NewReader(file))
 			return true
 		},
 		"compressed for the way, unasked": func(w http.ResponseWriter, r *http.Request, file string, n int) bool {

@@ -33,16 +33,22 @@ type batch struct {
 	added  map[storepath.Path]chan struct{} // closed when a path is there
 }
 
-// AddMultipleToStore adds n objects, as [Store.AddToStoreNAR] does, several at once. Those
-// that others refer to come first. Those that were added before an error stay.
+// AddMultipleToStore adds n objects, as [Store.AddToStoreNAR] does, several at once: small ones, and
+// those that can be kept ([store.Keepable]). Those that others refer to come first. Those that were
+// added before an error stay.
 func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce())
 	b := &batch{s, groupCtx, group, opts != nil && opts.Repair, make(map[storepath.Path]chan struct{})}
 	err := b.take(n, objects)
+	if err != nil {
+		cancel()
+	}
 	// If one fails, the others are told to end. The first error is what matters.
 	if failed := group.Wait(); failed != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		return failed
@@ -68,7 +74,8 @@ func (b *batch) take(n int, objects iter.Seq2[store.Import, error]) error {
 	return nil
 }
 
-// add adds an object, or has it added if it is small. Its archive was read afterwards.
+// add adds an object, or has it added if it is small or can be kept. Else its archive was read
+// afterwards.
 func (b *batch) add(object store.Import) error {
 	info := *object.Info
 	wanted, err := b.store.isWanted(b.ctx, &info, b.repair)
@@ -89,6 +96,15 @@ func (b *batch) add(object store.Import) error {
 			close(added)
 		}
 		return err
+	}
+	if archive, ok := object.NAR.(store.Keepable); ok {
+		kept := archive.Keep()
+		b.group.Go(func() error {
+			defer kept.Close()
+			defer context.AfterFunc(b.ctx, func() { kept.Close() })() // also while it is read
+			return work(kept)
+		})
+		return nil
 	}
 	if info.NARSize == 0 || info.NARSize > smallArchive {
 		return work(object.NAR)

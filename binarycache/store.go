@@ -61,6 +61,7 @@ var (
 	_ store.HashPartQuerier  = (*Store)(nil)
 	_ store.RealisationStore = (*Store)(nil)
 	_ store.NARReader        = (*Store)(nil)
+	_ store.ListingReader    = (*Store)(nil)
 	_ store.TextAdder        = (*Store)(nil)
 	_ store.Adder            = (*Store)(nil)
 	_ store.NARAdder         = (*Store)(nil)

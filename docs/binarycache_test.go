@@ -1,10 +1,12 @@
 package docs_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"pix/nar"
 	"pix/narinfo"
 	"pix/nixhash"
 	"pix/signature"
@@ -38,6 +40,10 @@ func TestBinaryCachePage(t *testing.T) {
 	if len(good) != 1 {
 		t.Error("the signature does not hold")
 	}
+	list, err := nar.ReadListing(bytes.NewReader(b))
+	must(t, err)
+	ls, err := nar.MarshalLS(list)
+	must(t, err)
 	check(t, "binary-cache.md", map[string]string{
 		"name":        narinfo.FileName(info.Path),
 		"narinfo":     string(text),
@@ -45,5 +51,6 @@ func TestBinaryCachePage(t *testing.T) {
 		"public":      key.Public().String(),
 		"fingerprint": string(print),
 		"signature":   info.Signatures[0],
+		"listing":     string(ls) + "\n",
 	})
 }

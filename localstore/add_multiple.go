@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"runtime"
@@ -24,8 +25,8 @@ const (
 	batchInfos   = 1 << 20  // bytes of what is known of them
 )
 
-// AddMultipleToStore adds n objects, each as [Store.AddToStoreNAR] does. Small ones are restored
-// in parallel while the next are read, and many are made valid at once. Those that are valid
+// AddMultipleToStore adds n objects, each as [Store.AddToStoreNAR] does. Small ones and those that
+// can be kept ([store.Keepable]) are restored in parallel, and many are made valid at once. Those that are valid
 // when there is an error stay.
 func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
 	if opts == nil {
@@ -72,6 +73,7 @@ type batch struct {
 	s      *Store
 	opts   *store.AddOptions
 	ctx    context.Context // ends with the first error
+	end    context.CancelFunc
 	parent context.Context
 	work   *errgroup.Group
 	dir    *tempDir // nil before the first object
@@ -93,6 +95,7 @@ type made struct {
 
 func (s *Store) newBatch(ctx context.Context, opts *store.AddOptions) *batch {
 	b := &batch{s: s, opts: opts, parent: ctx, paths: make(map[storepath.Path]bool)}
+	ctx, b.end = context.WithCancel(ctx)
 	b.work, b.ctx = errgroup.WithContext(ctx)
 	b.work.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	return b
@@ -120,6 +123,11 @@ func (b *batch) add(object store.Import) (err error) {
 	m := &made{info: info, name: strconv.Itoa(len(b.made))}
 	b.made, b.paths[info.Path] = append(b.made, m), true
 	b.bytes, b.infoBytes = b.bytes+info.NARSize, b.infoBytes+sizeOf(info)
+	if archive, ok := object.NAR.(store.Keepable); ok {
+		kept := archive.Keep()
+		b.work.Go(func() error { return b.restoreKept(m, kept) })
+		return nil
+	}
 	if info.NARSize > smallArchive {
 		return restore(b.ctx, b.dir.root, m.name, info, object.NAR)
 	}
@@ -143,12 +151,22 @@ func sizeOf(info *store.PathInfo) int {
 	return n
 }
 
+// restoreKept makes the object of an archive that others are read beside. Its reading ends with
+// the batch.
+func (b *batch) restoreKept(m *made, archive io.ReadCloser) error {
+	defer archive.Close()
+	defer context.AfterFunc(b.ctx, func() { archive.Close() })()
+	return restore(b.ctx, b.dir.root, m.name, m.info, archive)
+}
+
 // finish waits for all objects and makes them valid.
 //
 // Who waits for a lock holds no other: two who each wait for what the other has would wait for
 // ever. So if somebody else has one, those before it are made valid first.
 func (b *batch) finish() error {
-	if err := b.work.Wait(); err != nil {
+	err := b.work.Wait()
+	b.end()
+	if err != nil {
 		return err
 	}
 	first := 0
@@ -222,6 +240,11 @@ func release(some []*made) {
 
 // failed returns why a batch ends: err, unless that is the consequence of an earlier error.
 func (b *batch) failed(err error) error {
+	if b.ctx.Err() == nil {
+		b.end()
+		b.work.Wait()
+		return err
+	}
 	if working := b.work.Wait(); working != nil {
 		return working
 	}
@@ -230,6 +253,7 @@ func (b *batch) failed(err error) error {
 
 // abandon removes what is not valid, and gives the locks back.
 func (b *batch) abandon() {
+	b.end()
 	b.work.Wait()
 	for _, m := range b.made {
 		if m.placed {

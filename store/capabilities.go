@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"pix/derivation"
+	"pix/nar"
 	"pix/nixhash"
 	"pix/storepath"
 )
@@ -112,6 +113,12 @@ type (
 	// a NARReader. An error is the last pair.
 	ManyNARReader interface {
 		NARsFromPaths(ctx context.Context, infos []*PathInfo) iter.Seq2[io.Reader, error]
+	}
+
+	// A ListingReader knows what is in an object without reading its archive. Nobody has
+	// verified that. The error is [fs.ErrNotExist] if it does not know.
+	ListingReader interface {
+		Listing(ctx context.Context, path storepath.Path) (*nar.Listing, error)
 	}
 
 	// A Signer keeps signatures.

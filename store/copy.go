@@ -32,9 +32,10 @@ type CopyOptions struct {
 // [NARReader], the destination a [NARAdder] or [MultipleAdder].
 //
 // Archives are read ahead, many at once, so that a distant source costs few round trips; in
-// memory there are 32 MiB of them at most. If an error ends it, those objects that were added
-// stay. The handler of ctx is told how far it is: an activity of type [activity.CopyPaths], with
-// one of type [activity.CopyPath] for each object.
+// memory there are 32 MiB of them at most. A destination that keeps them ([Keepable]) also takes
+// many in at once. If an error ends it, those objects that were added stay. The handler of ctx is
+// told how far it is: an activity of type [activity.CopyPaths], with one of type
+// [activity.CopyPath] for each object.
 func Copy(ctx context.Context, dst, src Store, roots []storepath.Path, opts *CopyOptions) ([]*PathInfo, error) {
 	if dst.Dir() != src.Dir() {
 		return nil, fmt.Errorf("nothing can be copied from a store in %s to one in %s", src.Dir(), dst.Dir())

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"io"
 	"iter"
 	"sync"
 
@@ -12,13 +13,13 @@ import (
 // A copyReport tells the handler of a context how far a copy is, with the activities that
 // Nix has for it: one for the whole, and in it one for each object. Nil tells nobody.
 type copyReport struct {
-	id         activity.ID
-	paths      uint64 // how many there are
-	done, runs uint64
+	id    activity.ID
+	paths uint64 // how many there are
 
-	mu      sync.Mutex // one goroutine at a time calls the handler
-	handler activity.Handler
-	ended   bool
+	mu         sync.Mutex // one goroutine at a time calls the handler
+	done, runs uint64
+	handler    activity.Handler
+	ended      bool
 }
 
 // reportCopy begins to tell the handler of ctx that these objects are copied. The context
@@ -40,7 +41,7 @@ func reportCopy(ctx context.Context, infos []*PathInfo) (context.Context, *copyR
 	r.HandleEvent(activity.Result{ID: r.id, Type: activity.SetExpected, Fields: []activity.Field{
 		activity.Number(uint64(activity.CopyPath)), activity.Number(bytes),
 	}})
-	r.progress()
+	r.HandleEvent(r.progress())
 	return activity.WithHandler(ctx, r), r
 }
 
@@ -48,15 +49,23 @@ func reportCopy(ctx context.Context, infos []*PathInfo) (context.Context, *copyR
 func (r *copyReport) HandleEvent(e activity.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.ended {
-		r.handler.HandleEvent(e)
+	r.tell(e)
+}
+
+// tell is called with the lock.
+func (r *copyReport) tell(events ...activity.Event) {
+	for _, e := range events {
+		if !r.ended {
+			r.handler.HandleEvent(e)
+		}
 	}
 }
 
-func (r *copyReport) progress() {
-	r.HandleEvent(activity.Result{ID: r.id, Type: activity.Progress, Fields: []activity.Field{
+// progress returns how far it is.
+func (r *copyReport) progress() activity.Event {
+	return activity.Result{ID: r.id, Type: activity.Progress, Fields: []activity.Field{
 		activity.Number(r.done), activity.Number(r.paths), activity.Number(r.runs), activity.Number(0),
-	}})
+	}}
 }
 
 // objects yields the objects of a sequence, and tells how each is read.
@@ -70,11 +79,12 @@ func (r *copyReport) objects(objects iter.Seq2[Import, error]) iter.Seq2[Import,
 				yield(object, err)
 				return
 			}
-			id := activity.NewID()
-			r.begin(id, object.Info)
-			object.NAR = activity.ProgressReader(r, id, object.NAR, object.Info.NARSize)
+			archive := r.begin(object)
+			object.NAR = archive
 			goOn := yield(object, nil)
-			r.stop(id, goOn)
+			if archive.kept == nil {
+				r.stop(archive.id, goOn)
+			}
 			if !goOn {
 				return
 			}
@@ -82,23 +92,53 @@ func (r *copyReport) objects(objects iter.Seq2[Import, error]) iter.Seq2[Import,
 	}
 }
 
-// begin tells that an object is being copied.
-func (r *copyReport) begin(id activity.ID, info *PathInfo) {
-	r.HandleEvent(activity.Start{
-		ID: id, Level: activity.LevelInfo, Type: activity.CopyPath, Parent: r.id, Text: fmt.Sprintf("copying path '%s'", info.Path),
-		Fields: []activity.Field{activity.Text(string(info.Path)), activity.Text(""), activity.Text("")},
-	})
+// A reportedArchive is one of which it is told how it is read.
+type reportedArchive struct {
+	io.Reader
+	src    Keepable
+	report *copyReport
+	id     activity.ID
+
+	kept  io.Closer // nil unless it is kept
+	ended sync.Once
+}
+
+// Keep implements [Keepable].
+func (a *reportedArchive) Keep() io.ReadCloser {
+	a.kept = a.src.Keep()
+	return a
+}
+
+// Close closes an archive that was kept. What is told of it does not depend on whether all of it
+// was read: else everything ends.
+func (a *reportedArchive) Close() error {
+	a.ended.Do(func() { a.report.stop(a.id, true) })
+	return a.kept.Close()
+}
+
+// begin tells that an object is being copied, and then how its archive is read.
+func (r *copyReport) begin(object Import) *reportedArchive {
+	a := &reportedArchive{report: r, id: activity.NewID(), src: object.NAR.(Keepable)} // as readAhead has it
+	a.Reader = activity.ProgressReader(r, a.id, a.src, object.Info.NARSize)
+	path := object.Info.Path
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.runs++
-	r.progress()
+	r.tell(activity.Start{
+		ID: a.id, Level: activity.LevelInfo, Type: activity.CopyPath, Parent: r.id, Text: fmt.Sprintf("copying path '%s'", path),
+		Fields: []activity.Field{activity.Text(string(path)), activity.Text(""), activity.Text("")},
+	}, r.progress())
+	return a
 }
 
 // stop tells that an object has been copied, or not.
 func (r *copyReport) stop(id activity.ID, ok bool) {
-	r.HandleEvent(activity.Stop{ID: id})
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.runs--; ok {
 		r.done++
 	}
-	r.progress()
+	r.tell(activity.Stop{ID: id}, r.progress())
 }
 
 // end tells that nothing is copied any more.

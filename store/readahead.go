@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"runtime"
+	"sync"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -20,18 +22,21 @@ const (
 	// to be busy until the next question comes.
 	batchBytes   = 512 << 10
 	batchObjects = 32
-	// largeOpen is how many larger archives are open at once.
-	largeOpen = 2
 	// parallelReads is how many batches are read at once unless it is said otherwise.
 	parallelReads = 16
 )
+
+// largeOpen returns how many larger archives are open at once: as many as can be decoded, and one
+// that is on its way.
+func largeOpen() int64 { return int64(min(runtime.GOMAXPROCS(0), 8) + 1) }
 
 func isSmall(info *PathInfo) bool { return 0 < info.NARSize && info.NARSize <= smallArchive }
 
 // An opened is an archive, or why there is none.
 type opened struct {
-	nar io.ReadCloser
-	err error
+	nar    io.ReadCloser
+	cancel context.CancelFunc // ends reading it
+	err    error
 }
 
 // readAhead yields objects with their archives, which are opened and, if they are small,
@@ -45,7 +50,13 @@ func readAhead(ctx context.Context, src Store, infos []*PathInfo, opts *CopyOpti
 			defer close(ended)
 			r.run(ctx)
 		}()
+		var kept sync.WaitGroup
+		whole := false
 		defer func() {
+			if !whole {
+				cancel() // what was kept is wanted no more
+			}
+			kept.Wait()
 			cancel()
 			<-ended
 			r.closeRest()
@@ -54,18 +65,22 @@ func readAhead(ctx context.Context, src Store, infos []*PathInfo, opts *CopyOpti
 			if opts.Progress != nil {
 				opts.Progress(info)
 			}
-			archive := r.take(ctx, i)
-			if archive.err != nil {
-				yield(Import{}, fmt.Errorf("copying '%s': %w", info.Path, archive.err))
+			o := r.take(ctx, i)
+			if o.err != nil {
+				yield(Import{}, fmt.Errorf("copying '%s': %w", info.Path, o.err))
 				return
 			}
-			goOn := yield(copied(info, archive.nar), nil)
-			archive.nar.Close()
-			r.used(info)
+			kept.Add(1)
+			archive := &aheadArchive{opened: o, used: func() { r.used(info); kept.Done() }}
+			goOn := yield(copied(info, archive), nil)
+			if !archive.kept {
+				archive.Close()
+			}
 			if !goOn {
 				return
 			}
 		}
+		whole = true
 	}
 }
 
@@ -89,7 +104,7 @@ func newAheadReader(src Store, infos []*PathInfo, parallel int) *aheadReader {
 	r := &aheadReader{
 		src: src, infos: infos, archives: make([]chan opened, len(infos)), parallel: int64(parallel),
 		room:  semaphore.NewWeighted(archivesAhead),
-		large: semaphore.NewWeighted(largeOpen),
+		large: semaphore.NewWeighted(largeOpen()),
 		reads: semaphore.NewWeighted(int64(parallel)),
 	}
 	r.many, _ = As[ManyNARReader](src)
@@ -125,6 +140,7 @@ func (r *aheadReader) closeRest() {
 		case o := <-archive:
 			if o.nar != nil {
 				o.nar.Close()
+				o.cancel()
 			}
 		default:
 		}
@@ -159,8 +175,7 @@ func (r *aheadReader) run(ctx context.Context) {
 		go func() {
 			defer r.reads.Release(1)
 			if size == 0 {
-				nar, err := ReadNAR(ctx, r.src, r.infos[from].Path)
-				r.archives[from] <- opened{nar, err}
+				r.archives[from] <- r.open(ctx, r.infos[from])
 				return
 			}
 			r.readBatch(ctx, from, to)
@@ -180,13 +195,28 @@ func (r *aheadReader) readBatch(ctx context.Context, from, to int) {
 			if err != nil {
 				break
 			}
-			r.archives[from] <- opened{nar: io.NopCloser(bytes.NewReader(whole))}
+			r.archives[from] <- inMemory(whole)
 			from++
 		}
 	}
 	for ; from < to; from++ {
 		r.archives[from] <- r.readOne(ctx, r.infos[from])
 	}
+}
+
+// open opens a large archive.
+func (r *aheadReader) open(ctx context.Context, info *PathInfo) opened {
+	ctx, cancel := context.WithCancel(ctx)
+	nar, err := ReadNAR(ctx, r.src, info.Path)
+	if err != nil {
+		cancel()
+	}
+	return opened{nar, cancel, err}
+}
+
+// inMemory returns an archive that was read.
+func inMemory(whole []byte) opened {
+	return opened{nar: io.NopCloser(bytes.NewReader(whole)), cancel: func() {}}
 }
 
 func (r *aheadReader) readOne(ctx context.Context, info *PathInfo) opened {
@@ -196,7 +226,10 @@ func (r *aheadReader) readOne(ctx context.Context, info *PathInfo) opened {
 	}
 	defer archive.Close()
 	whole, err := readWhole(archive, info)
-	return opened{io.NopCloser(bytes.NewReader(whole)), err}
+	if err != nil {
+		return opened{err: err}
+	}
+	return inMemory(whole)
 }
 
 // readWhole reads an archive into memory. One that is longer than its info says is no

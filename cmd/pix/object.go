@@ -25,7 +25,7 @@ func newDump(a *app) *cobra.Command {
 			if isTerminal(a.stdout) {
 				return wrongUse(cmd, errors.New("standard output is a terminal, and an archive is no text: redirect it"))
 			}
-			return a.withObjects(cmd.Context(), args, func(_ int, archive io.Reader, rest string) error {
+			return a.withObjects(cmd.Context(), args, func(_ storepath.Path, archive io.Reader, rest string) error {
 				if rest != "" {
 					return wrongUse(cmd, errors.New("an archive is that of a whole store path"))
 				}
@@ -40,9 +40,13 @@ func newLs(a *app) *cobra.Command {
 	var form lsForm
 	var stdin bool
 	cmd := &cobra.Command{
-		Use:               "ls PATH...",
-		Short:             "List store paths, or directories and files in them",
-		Long:              "List store paths, or directories and files in them. Of several each list comes after its PATH and a\ncolon.",
+		Use:   "ls PATH...",
+		Short: "List store paths, or directories and files in them",
+		Long: `List store paths, or directories and files in them. Of several each list comes after its PATH and a
+colon.
+
+Some binary caches have a listing beside each archive, which is printed without fetching the
+archive. No signature covers it: to be sure, pipe 'pix dump PATH' into 'pix nar-ls -'.`,
 		Example:           "  pix ls --long /nix/store/...-hello/bin",
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completeInside,
@@ -54,13 +58,13 @@ func newLs(a *app) *cobra.Command {
 			if form.json && len(args) > 1 {
 				return wrongUse(cmd, errors.New("--json is for one PATH"))
 			}
-			return a.withObjects(cmd.Context(), args, func(i int, archive io.Reader, rest string) error {
+			return a.withInside(cmd.Context(), args, func(ctx context.Context, s store.Store, i int, path storepath.Path, rest string) error {
 				if len(args) > 1 {
 					if err := a.print(strings.Repeat("\n", min(i, 1)) + args[i] + ":\n"); err != nil {
 						return err
 					}
 				}
-				return a.listIn(objectArchive(archive, args[i], rest), orRoot(rest), form)
+				return a.listObject(ctx, s, path, rest, form)
 			})
 		},
 	}
@@ -72,8 +76,10 @@ func newLs(a *app) *cobra.Command {
 func newCat(a *app) *cobra.Command {
 	var stdin bool
 	cmd := &cobra.Command{
-		Use:               "cat PATH...",
-		Short:             "Write files in the store to standard output",
+		Use:   "cat PATH...",
+		Short: "Write files in the store to standard output",
+		Long: `Write files in the store to standard output. Each archive is read and verified to its end, also
+where a binary cache has it.`,
 		Example:           "  pix cat /nix/store/...-hello/share/info/hello.info",
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completeInside,
@@ -82,8 +88,8 @@ func newCat(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withObjects(cmd.Context(), args, func(i int, archive io.Reader, rest string) error {
-				return a.catIn(objectArchive(archive, args[i], rest), orRoot(rest))
+			return a.withObjects(cmd.Context(), args, func(path storepath.Path, archive io.Reader, rest string) error {
+				return a.catIn(objectArchive(archive, path), orRoot(rest))
 			})
 		},
 	}
@@ -91,10 +97,13 @@ func newCat(a *app) *cobra.Command {
 	return cmd
 }
 
-// objectArchive is the archive of the object in which the file lies that was given as arg.
-func objectArchive(src io.Reader, arg, rest string) *archive {
-	return &archive{Reader: nar.NewReader(src), name: "'" + arg[:len(arg)-len(rest)] + "'"}
+// objectArchive is the archive of an object.
+func objectArchive(src io.Reader, path storepath.Path) *archive {
+	return &archive{Reader: nar.NewReader(src), name: objectName(path)}
 }
+
+// objectName is what an object is called in messages.
+func objectName(path storepath.Path) string { return "'" + string(path) + "'" }
 
 func orRoot(rest string) string {
 	if rest == "" {
@@ -103,10 +112,9 @@ func orRoot(rest string) string {
 	return rest
 }
 
-// withObjects opens the archives of the objects in which files lie, one after the other, and
-// calls work with the number of the file, the archive, and where in it the file is. What work
-// leaves of an archive is read too: at its end the store says whether it was the right one.
-func (a *app) withObjects(ctx context.Context, args []string, work func(i int, archive io.Reader, rest string) error) error {
+// withInside calls work with the number of each file, the object in which it lies, and where in
+// it.
+func (a *app) withInside(ctx context.Context, args []string, work func(ctx context.Context, s store.Store, i int, path storepath.Path, rest string) error) error {
 	dir, err := a.dir()
 	if err != nil {
 		return err
@@ -119,8 +127,7 @@ func (a *app) withObjects(ctx context.Context, args []string, work func(i int, a
 	}
 	return a.withStore(ctx, func(ctx context.Context, s store.Store) error {
 		for i, path := range paths {
-			err := withArchive(ctx, s, path, func(archive io.Reader) error { return work(i, archive, rests[i]) })
-			if err != nil {
+			if err := work(ctx, s, i, path, rests[i]); err != nil {
 				return err
 			}
 		}
@@ -128,6 +135,16 @@ func (a *app) withObjects(ctx context.Context, args []string, work func(i int, a
 	})
 }
 
+// withObjects opens the archives of the objects in which files lie, one after the other, and
+// calls work with the object, its archive, and where in it the file is.
+func (a *app) withObjects(ctx context.Context, args []string, work func(path storepath.Path, archive io.Reader, rest string) error) error {
+	return a.withInside(ctx, args, func(ctx context.Context, s store.Store, _ int, path storepath.Path, rest string) error {
+		return withArchive(ctx, s, path, func(archive io.Reader) error { return work(path, archive, rest) })
+	})
+}
+
+// withArchive calls work with the archive of an object. What work leaves of it is read too: at
+// its end the store says whether it was the right one.
 func withArchive(ctx context.Context, s store.Store, path storepath.Path, work func(io.Reader) error) error {
 	archive, err := store.ReadNAR(ctx, s, path)
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 )
 
 // MaxWindow is how many bytes back a stream may refer, and so what decoding it needs.
@@ -53,7 +52,7 @@ func openZstd(src io.Reader) (io.Reader, error) {
 	return zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow))
 }
 
-func openXz(src io.Reader) (io.Reader, error) { return xz.NewReader(newXzGuard(src)) }
+func openXz(src io.Reader) (io.Reader, error) { return newXzReader(newXzGuard(src)) }
 
 // A Reader reads a stream, decoded if it is compressed. There is nothing to close.
 type Reader struct {

@@ -12,7 +12,6 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
-	"github.com/ulikunitz/xz/lzma"
 )
 
 // A MethodError says that a way of compressing is not known here. It is
@@ -48,7 +47,7 @@ func Decode(method string, src io.Reader, size uint64) (io.Reader, error) {
 	case "xz":
 		guard := newXzGuard(src)
 		guard.size = size
-		return xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(guard)
+		return newXzReader(guard)
 	case "zstd":
 		return openZstd(newZstdGuard(src, size))
 	case "bzip2":

@@ -1,0 +1,165 @@
+package localstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pix/activity"
+	"pix/nixhash"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
+)
+
+// A metSource has large archives, whose readers tell meet when they begin.
+type metSource struct {
+	*memstore.Store
+	meet func(ctx context.Context, path storepath.Path) error
+}
+
+func (s *metSource) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
+	archive, err := s.Store.NARFromPath(ctx, path)
+	return &metArchive{ReadCloser: archive, meet: func() error { return s.meet(ctx, path) }}, err
+}
+
+type metArchive struct {
+	io.ReadCloser
+	meet  func() error
+	begun bool
+}
+
+func (a *metArchive) Read(p []byte) (int, error) {
+	if !a.begun {
+		a.begun = true
+		if err := a.meet(); err != nil {
+			return 0, err
+		}
+	}
+	return a.ReadCloser.Read(p)
+}
+
+// largeObjects returns a source of n archives of 2 MiB.
+func largeObjects(t *testing.T, n int) (*metSource, []storepath.Path) {
+	t.Helper()
+	src := &metSource{Store: memstore.New(nil)}
+	var paths []storepath.Path
+	for i := range n {
+		contents := strings.Repeat(fmt.Sprintf("%07d\n", i), 2<<20/8)
+		info, err := src.AddToStore(t.Context(), fmt.Sprintf("large-%d", i), storepath.Flat, nixhash.SHA256, nil, bytes.NewReader([]byte(contents)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, info.Path)
+	}
+	return src, paths
+}
+
+// Large archives are read beside each other, however slowly they come.
+func TestLargeArchivesAtOnce(t *testing.T) {
+	src, paths := largeObjects(t, 6)
+	pairs := make(chan struct{})
+	src.meet = func(_ context.Context, _ storepath.Path) error {
+		select {
+		case pairs <- struct{}{}:
+		case <-pairs:
+		case <-time.After(10 * time.Second):
+			return errors.New("no other archive is read meanwhile")
+		}
+		return nil
+	}
+	var mu sync.Mutex
+	running, most, done := 0, 0, 0
+	told := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
+		if !mu.TryLock() {
+			t.Error("the handler is called by two at once")
+			return
+		}
+		defer mu.Unlock()
+		switch e.(type) {
+		case activity.Start:
+			running++
+		case activity.Stop:
+			running, done = running-1, done+1
+		}
+		most = max(most, running)
+	}))
+	s := open(t, Options{Root: t.TempDir()})
+	copied, err := store.Copy(told, s, src, paths, nil)
+	if err != nil || len(copied) != len(paths) {
+		t.Fatal(len(copied), err)
+	}
+	if most < 3 || running != 0 || done != len(paths)+1 {
+		t.Errorf("%d activities went on at once, %d go on, %d have ended", most, running, done)
+	}
+	if bad, err := s.VerifyStore(t.Context(), true, false); bad || err != nil {
+		t.Error(bad, err)
+	}
+}
+
+// When one archive fails, nobody waits for another that does not come.
+func TestLargeArchiveFails(t *testing.T) {
+	src, paths := largeObjects(t, 4)
+	broken := errors.New("it broke off")
+	reading := make(chan struct{})
+	var once sync.Once
+	src.meet = func(ctx context.Context, _ storepath.Path) error {
+		first := false
+		once.Do(func() { first = true })
+		if first {
+			<-reading
+			return broken
+		}
+		select {
+		case reading <- struct{}{}:
+		case <-ctx.Done():
+		}
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	s := open(t, Options{Root: t.TempDir()})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := store.Copy(t.Context(), s, src, paths, nil)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, broken) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for what does not come")
+	}
+	if valid, err := s.QueryAllValidPaths(t.Context()); err != nil || len(valid) > 0 {
+		t.Error(valid, err)
+	}
+	if names := onDisk(t, s); len(names) > 0 {
+		t.Errorf("%q are left", names)
+	}
+}
+
+// A copy that is cancelled ends, whatever does not come.
+func TestLargeArchivesCancelled(t *testing.T) {
+	src, paths := largeObjects(t, 4)
+	ctx, cancel := context.WithCancel(t.Context())
+	src.meet = func(ctx context.Context, _ storepath.Path) error {
+		cancel()
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	s := open(t, Options{Root: t.TempDir()})
+	start := time.Now()
+	if _, err := store.Copy(ctx, s, src, paths, nil); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}

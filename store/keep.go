@@ -1,0 +1,61 @@
+package store
+
+import (
+	"io"
+	"io/fs"
+	"sync"
+)
+
+// A Keepable is the archive of an [Import] that can be read later than the sequence goes on, so
+// that many are read at once. Those of [Copy] are.
+type Keepable interface {
+	io.Reader
+
+	// Keep returns the archive, of which nothing was read. It may be read by another goroutine,
+	// also after the next object was asked for, and must be closed. That may be done while
+	// it is read, and ends reading. The sequence ends when all were closed.
+	Keep() io.ReadCloser
+}
+
+// An aheadArchive is an archive that was opened before its turn.
+type aheadArchive struct {
+	opened
+	used func() // makes room for others
+	kept bool
+
+	mu     sync.Mutex // held while it is read
+	closed bool
+}
+
+// Keep implements [Keepable].
+func (a *aheadArchive) Keep() io.ReadCloser {
+	a.kept = true
+	return a
+}
+
+// Read implements io.Reader.
+func (a *aheadArchive) Read(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return 0, fs.ErrClosed
+	}
+	return a.nar.Read(p)
+}
+
+// Close ends reading, if it goes on. It may be called several times.
+func (a *aheadArchive) Close() error {
+	if !a.mu.TryLock() {
+		a.cancel()
+		a.mu.Lock()
+	}
+	defer a.mu.Unlock()
+	if a.closed {
+		return nil
+	}
+	a.closed = true
+	err := a.nar.Close()
+	a.cancel()
+	a.used()
+	return err
+}
