@@ -45,10 +45,12 @@ const (
 	maxCheckedFiles = 256
 	// maxChecked is how many objects are remembered. They take less than 2 MB.
 	maxChecked = 1 << 13
-	// settled is how long ago the last change of an object must be. What is changed again
-	// within a tick of the file system's clock looks the same, and there are clocks that
-	// tick every two seconds.
-	settled = 3 * time.Second
+	// settled is how long ago the last change of a file must be. What is changed again within
+	// a tick of the file system's clock looks the same.
+	settled = 100 * time.Millisecond
+	// settledCoarsely is the same where the clock seems to know whole seconds only, or every
+	// other one.
+	settledCoarsely = 3 * time.Second
 )
 
 // has reports whether an object had the right hash when it was in that state.
@@ -81,7 +83,8 @@ func (c *checkedObjects) state(name string) objectState {
 		now = c.now()
 	}
 	h := sha256.New()
-	latest, files := int64(0), 0
+	files := 0
+	var facts []byte // of a file
 	err := filepath.WalkDir(name, func(name string, _ fs.DirEntry, err error) error {
 		if files++; files > maxCheckedFiles {
 			return errManyFiles
@@ -93,13 +96,29 @@ func (c *checkedObjects) state(name string) objectState {
 		if err != nil {
 			return err
 		}
-		latest = max(latest, stat.Ctim.Nano())
-		return binary.Write(h, binary.LittleEndian, []int64{
-			int64(stat.Dev), int64(stat.Ino), int64(stat.Mode), stat.Size, stat.Ctim.Nano(), stat.Mtim.Nano(),
-		})
+		if !isSettled(stat.Ctim, now) {
+			return errUnsettled
+		}
+		facts = facts[:0]
+		for _, n := range [...]int64{int64(stat.Dev), int64(stat.Ino), int64(stat.Mode), stat.Size, stat.Ctim.Nano(), stat.Mtim.Nano()} {
+			facts = binary.LittleEndian.AppendUint64(facts, uint64(n))
+		}
+		h.Write(facts)
+		return nil
 	})
-	if err != nil || now.UnixNano()-latest < int64(settled) {
+	if err != nil {
 		return objectState{}
 	}
 	return objectState(h.Sum(nil))
+}
+
+var errUnsettled = errors.New("changed just now")
+
+// isSettled reports whether a change after now will be seen in the time of the last one.
+func isSettled(changed unix.Timespec, now time.Time) bool {
+	since := now.Sub(time.Unix(changed.Unix()))
+	if changed.Nsec == 0 {
+		return since >= settledCoarsely
+	}
+	return since >= settled
 }

@@ -10,14 +10,14 @@ import (
 	"path"
 	"path/filepath"
 	"sync"
-
-	"pix/internal/parallel"
 )
 
 // restoreBuffer is how many bytes of contents are written at a time.
 const restoreBuffer = 128 << 10
 
-var restoreBuffers = sync.Pool{New: func() any { return new([restoreBuffer]byte) }}
+type restorePiece [restoreBuffer]byte
+
+var restorePieces = sync.Pool{New: func() any { return new(restorePiece) }}
 
 // RestoreOptions say how an archive is restored. A nil pointer is the zero value.
 type RestoreOptions struct {
@@ -27,8 +27,8 @@ type RestoreOptions struct {
 	Check func() error
 
 	// Tee is written the archive while it is read, and all of it before Check is called;
-	// nil if nobody wants it. It may be called on another goroutine, but never by two at
-	// once. Unlike an io.TeeReader around src it gets nothing of what
+	// nil if nobody wants it. It may be called on another goroutine, a little later than
+	// what it is given is in its place, but never by two at once. Unlike an io.TeeReader around src it gets nothing of what
 	// follows the archive.
 	Tee io.Writer
 
@@ -84,7 +84,9 @@ func Restore(ctx context.Context, root *os.Root, name string, src io.Reader, opt
 		r.opts = *opts
 	}
 	if r.opts.Tee != nil {
-		r.tee = NewWriter(r.opts.Tee)
+		r.aside = newAside(r.opts.Tee)
+		defer r.aside.end()
+		r.tee = NewWriter(r.aside)
 	}
 	parent, err := root.OpenRoot(path.Join(".", dir))
 	if err != nil {
@@ -141,13 +143,13 @@ type restorer struct {
 	ctx  context.Context
 	opts RestoreOptions
 	src  *Reader
-	tee  *Writer // nil if nobody wants the archive
+	tee  *Writer // to aside; nil if nobody wants the archive
 	name string  // for messages
 
+	aside    *aside
 	kind     Kind // of the root of the archive
 	open     []openDirectory
 	progress RestoreProgress
-	buf      []byte
 }
 
 // An openDirectory is one in which things are being made.
@@ -160,9 +162,6 @@ type openDirectory struct {
 
 // build makes everything, with the root of the archive as name in parent.
 func (r *restorer) build(parent *os.Root, name string) error {
-	buf := restoreBuffers.Get().(*[restoreBuffer]byte)
-	defer restoreBuffers.Put(buf)
-	r.buf = buf[:]
 	r.open = []openDirectory{{root: parent}}
 	defer r.closeAll()
 	for e, err := range r.src.All() {
@@ -192,6 +191,9 @@ func (r *restorer) build(parent *os.Root, name string) error {
 	}
 	if r.tee != nil {
 		if err := r.tee.Close(); err != nil {
+			return err
+		}
+		if err := r.aside.end(); err != nil {
 			return err
 		}
 	}
@@ -307,7 +309,7 @@ func (r *restorer) file(dir *openDirectory, e Entry) error {
 	if err != nil {
 		return r.failed(err)
 	}
-	err = r.contents(f)
+	err = r.contents(f, e)
 	if err == nil && r.opts.Canonical {
 		err = r.failedOrNil(f.Chmod(mode & 0o555))
 	}
@@ -320,15 +322,27 @@ func (r *restorer) file(dir *openDirectory, e Entry) error {
 	return err
 }
 
-func (r *restorer) contents(f *os.File) error {
+func (r *restorer) contents(f *os.File, e Entry) error {
+	if r.tee != nil && e.Size > smallFile {
+		if err := r.tee.flush(0); err != nil {
+			return err
+		}
+	}
 	for {
-		n, err := io.ReadFull(r.src, r.buf)
+		piece := restorePieces.Get().(*restorePiece)
+		n, err := io.ReadFull(r.src, piece[:])
 		atEnd := err == io.EOF || err == io.ErrUnexpectedEOF // of the contents; that of the stream is an [*Error]
 		if err == nil || atEnd {
 			err = context.Cause(r.ctx)
 		}
 		if err == nil && n > 0 {
-			err = r.writePiece(f, r.buf[:n])
+			_, err = f.Write(piece[:n])
+			err = r.failedOrNil(err)
+		}
+		if err == nil {
+			err = r.passOn(piece, n, e)
+		} else {
+			restorePieces.Put(piece)
 		}
 		if err != nil {
 			return err
@@ -341,30 +355,23 @@ func (r *restorer) contents(f *os.File) error {
 	}
 }
 
-// parallelPiece is the size in bytes from which it is worth while to write a piece to the file
-// and to the tee at the same time.
-const parallelPiece = 32 << 10
+// smallFile is the size in bytes up to which a file's contents are put together with what
+// stands around them, for the tee.
+const smallFile = 32 << 10
 
-// writePiece writes a piece of a file's contents to the file, and to the tee.
-func (r *restorer) writePiece(f *os.File, piece []byte) error {
-	toFile := func() error {
-		_, err := f.Write(piece)
-		return r.failedOrNil(err)
+// passOn lets the tee have a piece of a file's contents, which is the caller's no longer.
+func (r *restorer) passOn(piece *restorePiece, n int, e Entry) error {
+	if r.tee == nil || n == 0 {
+		restorePieces.Put(piece)
+		return nil
 	}
-	if r.tee == nil {
-		return toFile()
-	}
-	toTee := func() error {
-		_, err := r.tee.Write(piece)
+	if e.Size <= smallFile {
+		_, err := r.tee.Write(piece[:n])
+		restorePieces.Put(piece)
 		return err
 	}
-	if len(piece) >= parallelPiece {
-		return parallel.Do(toTee, toFile)
-	}
-	if err := toTee(); err != nil {
-		return err
-	}
-	return toFile()
+	r.tee.passed(n)
+	return r.aside.give(piece, n)
 }
 
 func (r *restorer) report() {

@@ -1,0 +1,75 @@
+package nar_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"pix/nar"
+)
+
+// mixed is an archive of small files and large ones, with padding and without.
+var mixed = archive(nar.Magic, dir(
+	in("a", file(strings.Repeat("a", 100))...),
+	in("b", file(strings.Repeat("b", 1<<20+3))...),
+	in("c", program("c")...),
+	in("d", file(strings.Repeat("d", 32<<10))...),
+	in("e", file(strings.Repeat("e", 32<<10+1))...),
+	in("f", file(strings.Repeat("f", 512<<10))...),
+	in("g", link("f")...),
+	in("h", file("")...),
+))
+
+// A teeFunc is a writer.
+type teeFunc func(p []byte) (int, error)
+
+func (f teeFunc) Write(p []byte) (int, error) { return f(p) }
+
+// The tee has all of the archive, in order, before Check is called; an error of its own ends
+// everything, soon, and a panic is the caller's.
+func TestRestoreTee(t *testing.T) {
+	folder := t.TempDir()
+	var tee bytes.Buffer
+	checked := false
+	opts := &nar.RestoreOptions{Tee: &tee, Check: func() error {
+		checked = bytes.Equal(tee.Bytes(), mixed)
+		return nil
+	}}
+	src := io.MultiReader(bytes.NewReader(mixed), strings.NewReader("more"))
+	if err := nar.Restore(t.Context(), openRoot(t, folder), "x", src, opts); err != nil || !checked {
+		t.Fatalf("the tee has %d bytes of %d, %v", tee.Len(), len(mixed), err)
+	}
+	equal(t, "restored", dump(t, folder+"/x", nil), mixed)
+
+	broken := errors.New("broken")
+	for _, after := range []int{0, 50, 1 << 10, 1 << 19, 1<<20 + 1<<19, len(mixed) - 10} {
+		for _, panics := range []bool{false, true} {
+			n := 0
+			opts := &nar.RestoreOptions{Tee: teeFunc(func(p []byte) (int, error) {
+				if n += len(p); n > after && panics {
+					panic(broken)
+				} else if n > after {
+					return 0, broken
+				}
+				return len(p), nil
+			})}
+			func() {
+				var err error
+				defer func() {
+					if p := recover(); p != nil {
+						err, _ = p.(error)
+					}
+					if err != broken {
+						t.Errorf("after %d bytes, %v: %v", after, panics, err)
+					}
+					if got := names(t, folder); len(got) != 1 {
+						t.Errorf("after %d bytes: there is %q", after, got)
+					}
+				}()
+				err = nar.Restore(t.Context(), openRoot(t, folder), "y", bytes.NewReader(mixed), opts)
+			}()
+		}
+	}
+}
