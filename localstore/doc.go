@@ -31,7 +31,8 @@
 // layout.go has the places, open.go makes them. database.go and conn.go are the connections to
 // SQLite, schema.go and realisations.go its tables. info.go and ask.go answer questions. place.go
 // is how an object gets its place, for add.go, add_nar.go and add_multiple.go, which are the ways
-// of adding; register.go makes it valid. pathlock.go, tempdir.go and temproots.go keep others away
+// of adding; register.go makes it valid. archive.go is how it is read again, and checked.go what
+// need not be checked then. pathlock.go, tempdir.go and temproots.go keep others away
 // meanwhile. The rest keeps the store in order: roots, garbage collection, links, verifying.
 //
 // Sources: src/libstore/local-store.cc, gc.cc, optimise-store.cc, schema.sql and

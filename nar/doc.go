@@ -24,9 +24,9 @@
 // # Where to begin
 //
 // From a stream to its entries and back: [Reader], [Writer], and [Copy], which passes
-// an archive on and checks it. From the file system and to it: [Dump], [HashPath],
-// [Restore]. To look into an archive: [ReadListing] and [Index] make a [Listing], with
-// which [FS] finds single files.
+// an archive on and checks it, as [RawReader] does for whoever reads. From the file
+// system and to it: [Dump], [HashPath], [Restore]. To look into an archive:
+// [ReadListing] and [Index] make a [Listing], with which [FS] finds single files.
 //
 // Several things can be learnt of a stream in one pass with io.MultiWriter: a [Hasher],
 // a [Lister] and a [RefScanner] are writers. [Rewriter] and [ModuloHasher] serve
@@ -37,9 +37,9 @@
 // nar.go has the words, grammar.go the grammar above as a state machine, which
 // reader.go pulls and lister.go is pushed; encode.go is its reverse, for writer.go and
 // dump.go. The dump reads folders (folder*.go, names.go) while a second goroutine
-// uses what was read (pipeline.go), and a restore hashes large pieces while it writes them
-// (restore.go); there are no others in this package. windows.go finds what may
-// be a hash part, for references.go and rewrite.go.
+// uses what was read (pipeline.go), and a restore lets another goroutine hash large pieces
+// (aside.go, for restore.go); there are no others in this package. windows.go finds what may
+// be a hash part, for references.go and rewrite.go. raw.go cuts an archive out of a stream.
 //
 // Source of the format: src/libutil/archive.cc in Nix 2.34.
 package nar
