@@ -28,8 +28,8 @@ type RestoreOptions struct {
 
 	// Tee is written the archive while it is read, and all of it before Check is called;
 	// nil if nobody wants it. It may be called on another goroutine, a little later than
-	// what it is given is in its place, but never by two at once. Unlike an io.TeeReader around src it gets nothing of what
-	// follows the archive.
+	// what it is given is in its place, but never by two at once. Unlike an io.TeeReader
+	// around src it gets nothing of what follows the archive.
 	Tee io.Writer
 
 	// Progress is called after each entry, and in between for large files.
