@@ -114,16 +114,17 @@ func (s *Store) checkImport(info *store.PathInfo, opts *store.AddOptions) error 
 // restore makes an object of its archive, which must be the one that the info says.
 func restore(ctx context.Context, root *os.Root, name string, info *store.PathInfo, archive io.Reader) error {
 	hasher := nar.NewHasher(nixhash.SHA256)
-	tee := io.Writer(&limitedWriter{hasher, info})
+	tee := io.Writer(hasher)
 	var mentions *nar.RefScanner
 	if isNARHash(info.CA) {
 		mentions = nar.NewRefScanner([]storepath.Path{info.Path})
-		tee = io.MultiWriter(tee, mentions)
+		tee = io.MultiWriter(hasher, mentions)
 	}
-	return nar.Restore(ctx, root, name, archive, &nar.RestoreOptions{
+	err := nar.Restore(ctx, root, name, archive, &nar.RestoreOptions{
 		InPlace:   true,
 		Canonical: true,
 		Tee:       tee,
+		MaxSize:   max(info.NARSize, 1), // whoever sends one that does not end shall not fill the disk
 		Check: func() error {
 			if err := info.CheckArchive(hasher.Hash(), hasher.Size()); err != nil || info.CA.IsZero() {
 				return err
@@ -138,20 +139,10 @@ func restore(ctx context.Context, root *os.Root, name string, info *store.PathIn
 			return info.CheckContentHash(got)
 		},
 	})
-}
-
-// A limitedWriter fails as soon as an archive is longer than its info says: whoever sends one that
-// does not end shall not fill the disk.
-type limitedWriter struct {
-	*nar.Hasher
-	info *store.PathInfo
-}
-
-func (w *limitedWriter) Write(p []byte) (int, error) {
-	if size := w.Size() + uint64(len(p)); size > w.info.NARSize {
-		return 0, tooLong(w.info)
+	if errors.Is(err, nar.ErrTooLong) {
+		err = tooLong(info)
 	}
-	return w.Hasher.Write(p)
+	return err
 }
 
 func tooLong(info *store.PathInfo) error {

@@ -73,3 +73,23 @@ func TestRestoreTee(t *testing.T) {
 		}
 	}
 }
+
+// An archive that is too long is not restored, and of a file that is too long nothing is read.
+func TestRestoreMaxSize(t *testing.T) {
+	folder := t.TempDir()
+	size := uint64(len(mixed))
+	for _, most := range []uint64{0, size, size + 1} {
+		root := openRoot(t, t.TempDir())
+		if err := nar.Restore(t.Context(), root, "x", bytes.NewReader(mixed), &nar.RestoreOptions{MaxSize: most}); err != nil {
+			t.Errorf("at most %d bytes: %v", most, err)
+		}
+	}
+	for _, most := range []uint64{1, 100, 1 << 10, 1 << 20} {
+		src := bytes.NewReader(mixed)
+		err := nar.Restore(t.Context(), openRoot(t, folder), "x", src, &nar.RestoreOptions{MaxSize: most})
+		read := uint64(len(mixed) - src.Len())
+		if !errors.Is(err, nar.ErrTooLong) || len(names(t, folder)) != 0 || read > most+128<<10 {
+			t.Errorf("at most %d bytes: %v after %d, and there is %q", most, err, read, names(t, folder))
+		}
+	}
+}

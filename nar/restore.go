@@ -32,6 +32,10 @@ type RestoreOptions struct {
 	// around src it gets nothing of what follows the archive.
 	Tee io.Writer
 
+	// MaxSize is how many bytes the archive may have; 0 is any number. One that is longer is
+	// [ErrTooLong] as soon as that is known: of a file before its contents are read.
+	MaxSize uint64
+
 	// Progress is called after each entry, and in between for large files.
 	Progress func(RestoreProgress)
 
@@ -49,6 +53,9 @@ type RestoreOptions struct {
 	// and a modification time of one second after 1970.
 	Canonical bool
 }
+
+// ErrTooLong is why an archive is not restored that has more bytes than it may.
+var ErrTooLong = errors.New("the archive is longer than it may be")
 
 // RestoreProgress says how much has been restored.
 type RestoreProgress struct {
@@ -168,6 +175,9 @@ func (r *restorer) build(parent *os.Root, name string) error {
 		if err == nil {
 			err = context.Cause(r.ctx)
 		}
+		if err == nil {
+			err = r.checkSize(e)
+		}
 		if err == nil && r.tee != nil {
 			err = r.tee.WriteEntry(e)
 		}
@@ -198,6 +208,15 @@ func (r *restorer) build(parent *os.Root, name string) error {
 		}
 	}
 	return context.Cause(r.ctx)
+}
+
+// checkSize returns an error if the archive is too long already, or with what the entry holds.
+func (r *restorer) checkSize(e Entry) error {
+	size := uint64(r.src.Offset())
+	if most := r.opts.MaxSize; most > 0 && (size > most || e.Size > most-size) {
+		return ErrTooLong
+	}
+	return nil
 }
 
 // closeBelow closes the directories in which nothing of that depth lies. They are complete.
