@@ -102,10 +102,11 @@ func (s *shared) moment() (m moment) {
 	return m
 }
 
-// isNow reports whether it is known that there was no transaction since.
+// isNow reports whether it is known that there was no transaction since, in a database that is
+// still there.
 func (m moment) isNow() bool {
 	now, known := m.db.infos.moment()
-	return known && m.known && now == m.state
+	return known && m.known && now == m.state && !m.db.isGone(true)
 }
 
 func (c *infoCache) moment() (walState, bool) {

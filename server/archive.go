@@ -67,9 +67,10 @@ func (s *archiveSender) Write(p []byte) (int, error) {
 
 // WriteFile implements [nar.FileWriter].
 func (s *archiveSender) WriteFile(f nar.File, n int64) (written int64, err error) {
+	s.send(s.held[:s.n])
+	s.n = 0
 	direct := n - heldBack
-	if s.send(s.held[:s.n]); s.err == nil && direct > 0 {
-		s.n = 0
+	if s.err == nil && direct > 0 {
 		written, s.err = s.out.sendFile(f, direct)
 	}
 	if s.err != nil || written < direct {
