@@ -14,7 +14,7 @@ import (
 // maxMissing is how many paths and references substituters may tell of in one answer: whoever
 // makes them up as he goes would fill the memory. The largest closures that were ever seen have
 // some 100,000.
-const maxMissing = 1 << 21
+const maxMissing = 1 << 20
 
 // ErrTooManyPaths says that substituters have told of more paths than anybody needs.
 var ErrTooManyPaths = errors.New("the closure that substituters tell of has too many paths")

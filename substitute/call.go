@@ -1,0 +1,195 @@
+package substitute
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"pix/activity"
+	"pix/store"
+	"pix/storepath"
+)
+
+// A call makes paths valid, or finds out about them, for one call of a method.
+type call struct {
+	store    *Store
+	settings Settings
+	search   *search
+	report   *report
+	ctx      context.Context // of what it does; its handler is the report
+	stop     context.CancelFunc
+
+	found   map[storepath.Path]*found // what is known of paths that are not valid
+	first   map[storepath.Path]int    // from which substituter on paths are looked for, if not from the first
+	failing map[storepath.Path]bool   // paths that substituters said they have, and did not give
+	repair  map[storepath.Path]bool   // paths that are to be fetched again
+	fetched map[storepath.Path]bool   // paths that were
+	failed  map[storepath.Path]*Error // paths that cannot be had
+	singly  bool                      // one object is copied after the other, to see which of them fails
+}
+
+func (s *Store) newCall(ctx context.Context) (*call, error) {
+	c := &call{
+		store: s, found: make(map[storepath.Path]*found), first: make(map[storepath.Path]int),
+		failing: make(map[storepath.Path]bool), repair: make(map[storepath.Path]bool),
+		fetched: make(map[storepath.Path]bool), failed: make(map[storepath.Path]*Error),
+	}
+	ctx, c.report = newReport(ctx)
+	settings, err := s.opts.Settings(ctx)
+	if err != nil {
+		c.report.end()
+		return nil, err
+	}
+	c.settings = *settings
+	c.search = newSearch(s.Dir(), &c.settings, c.report)
+	c.ctx, c.stop = context.WithCancel(ctx)
+	return c, nil
+}
+
+// end is for who needs the call no more. Nobody is told anything afterwards.
+func (c *call) end() {
+	c.stop()
+	c.report.end()
+}
+
+// substitute makes paths valid, and all that they refer to. Why one of them cannot be had is noted
+// in failed; unless the settings say so, it is then not even tried with the others.
+func (c *call) substitute(ctx context.Context, roots []storepath.Path) error {
+	for {
+		missing, err := c.plan(ctx, roots)
+		if err != nil || len(missing) == 0 {
+			return err
+		}
+		if !c.settings.KeepGoing && slices.ContainsFunc(roots, func(p storepath.Path) bool { return c.failed[p] != nil }) {
+			return nil
+		}
+		if c.singly {
+			missing = missing[:1]
+		}
+		mine, others := c.store.claims.take(missing)
+		if len(mine) == 0 {
+			if err := await(ctx, others); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := c.fetch(ctx, mine); err != nil {
+			return err
+		}
+	}
+}
+
+// fetch copies objects that were claimed. If one of them cannot be had from its substituter, that
+// is noted, and no error.
+func (c *call) fetch(ctx context.Context, mine []*store.PathInfo) error {
+	defer c.store.claims.give(mine)
+	// Until they were claimed others may have fetched them.
+	missing, err := c.invalid(ctx, mine)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	culprit, err := c.copy(ctx, missing)
+	if err == nil {
+		c.note(missing, nil)
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if culprit == "" {
+		c.singly = true
+	} else {
+		c.report.say(activity.LevelError, "error: %v", err)
+		c.failing[culprit] = true
+		c.first[culprit] = c.found[culprit].from + 1
+		delete(c.found, culprit)
+	}
+	left, err := c.invalid(ctx, missing)
+	c.note(missing, left)
+	return err
+}
+
+// note notes that objects were fetched, but for some that are left.
+func (c *call) note(objects, left []*store.PathInfo) {
+	for _, info := range objects {
+		if !slices.Contains(left, info) {
+			c.fetched[info.Path] = true
+			delete(c.repair, info.Path)
+		}
+	}
+}
+
+// invalid returns those of the objects that are not valid, or are to be fetched again.
+func (c *call) invalid(ctx context.Context, objects []*store.PathInfo) ([]*store.PathInfo, error) {
+	paths := make([]storepath.Path, len(objects))
+	for i, info := range objects {
+		paths[i] = info.Path
+	}
+	valid, err := c.store.Store.QueryValidPaths(ctx, paths, false)
+	return slices.DeleteFunc(slices.Clone(objects), func(info *store.PathInfo) bool {
+		_, is := slices.BinarySearch(valid, info.Path)
+		return is && !c.repair[info.Path]
+	}), err
+}
+
+// copy copies objects, and returns which of them failed, if that is known.
+func (c *call) copy(ctx context.Context, objects []*store.PathInfo) (culprit storepath.Path, err error) {
+	src := &archives{Store: c.store.Store, call: c, found: make(map[storepath.Path]*found)}
+	list := make([]*found, len(objects))
+	repairs := false
+	for i, info := range objects {
+		list[i] = c.found[info.Path]
+		src.found[info.Path] = list[i]
+		repairs = repairs || c.repair[info.Path]
+	}
+	c.report.expect(list)
+	err = store.CopyObjects(ctx, c.store.Store, src, objects, &store.CopyOptions{
+		Quiet: true, AddOptions: store.AddOptions{NoSignatures: true, Repair: repairs},
+	})
+	if err == nil {
+		c.report.arrived(len(list))
+		return "", nil
+	}
+	c.report.dropped(list)
+	if path, why := src.blame(); why != nil {
+		return path, why
+	}
+	if path := culpritOf(err); src.found[path] != nil {
+		return path, err
+	}
+	if len(objects) == 1 {
+		return objects[0].Path, err
+	}
+	return "", err
+}
+
+// querySubstitutable returns what substituters say of paths, sorted by path.
+func (c *call) querySubstitutable(paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
+	list := make([]storepath.Path, 0, len(paths))
+	for path := range paths {
+		list = append(list, path)
+	}
+	slices.Sort(list)
+	all, err := c.search.findAll(c.ctx, list, nil, false)
+	if err != nil {
+		return nil, err
+	}
+	var infos []store.SubstitutableInfo
+	for _, f := range all {
+		if f != nil {
+			infos = append(infos, store.SubstitutableInfo{
+				Path: f.info.Path, Deriver: f.info.Deriver, References: f.info.References,
+				DownloadSize: f.downloadSize, NARSize: f.info.NARSize,
+			})
+		}
+	}
+	return infos, nil
+}
+
+// because returns why a context has ended, or err.
+func because(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		return context.Cause(ctx)
+	}
+	return err
+}

@@ -1,0 +1,114 @@
+package substitute
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// maxPlan is how many paths and references substituters may tell of in one call; see
+// [store.ErrTooManyPaths].
+const maxPlan = 1 << 20
+
+// plan returns what is to be fetched for roots, each after those that it refers to. It notes in
+// failed what cannot be had. All that it looks at is a temporary root from then on.
+func (c *call) plan(ctx context.Context, roots []storepath.Path) ([]*store.PathInfo, error) {
+	clear(c.failed)
+	var wanted []*store.PathInfo
+	seen := make(map[storepath.Path]bool)
+	room := maxPlan
+	for level := unseen(nil, roots, seen); len(level) > 0; {
+		lacking, err := c.lacking(ctx, level)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.look(ctx, lacking); err != nil {
+			return nil, err
+		}
+		level = nil
+		for _, path := range lacking {
+			f := c.found[path]
+			if f == nil {
+				c.fail(path, store.NoSubstituters, c.failing[path], "path '%s' is required, but there is no substituter that can build it", path)
+				continue
+			}
+			if room -= 1 + len(f.info.References); room < 0 {
+				return nil, store.ErrTooManyPaths
+			}
+			wanted = append(wanted, f.info)
+			level = unseen(level, f.info.References, seen)
+		}
+	}
+	sorted, err := store.SortByReferences(wanted)
+	return c.possible(sorted), err
+}
+
+// unseen appends those of the paths to next that were not seen yet.
+func unseen(next, paths []storepath.Path, seen map[storepath.Path]bool) []storepath.Path {
+	for _, p := range paths {
+		if !seen[p] {
+			seen[p] = true
+			next = append(next, p)
+		}
+	}
+	return next
+}
+
+// lacking makes paths temporary roots, and returns those that are not valid or are to be fetched
+// again.
+func (c *call) lacking(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
+	if r, ok := store.As[store.TempRooter](c.store.Store); ok {
+		for _, p := range paths {
+			if err := r.AddTempRoot(ctx, p); err != nil {
+				return nil, err
+			}
+		}
+	}
+	valid, err := c.store.Store.QueryValidPaths(ctx, paths, false)
+	return slices.DeleteFunc(paths, func(p storepath.Path) bool {
+		_, is := slices.BinarySearch(valid, p)
+		return is && !c.repair[p]
+	}), err
+}
+
+// look asks about paths of which nothing is known yet.
+func (c *call) look(ctx context.Context, paths []storepath.Path) error {
+	unknown := slices.DeleteFunc(slices.Clone(paths), func(p storepath.Path) bool { return c.found[p] != nil })
+	all, err := c.search.findAll(ctx, unknown, c.first, true)
+	if err != nil {
+		return because(ctx, err)
+	}
+	for i, f := range all {
+		if f != nil {
+			c.found[unknown[i]] = f
+		} else {
+			c.first[unknown[i]] = len(c.search.substituters) // nobody need be asked again
+		}
+	}
+	return nil
+}
+
+// fail notes why a path cannot be had.
+func (c *call) fail(path storepath.Path, status store.BuildStatus, failed bool, format string, args ...any) {
+	c.failed[path] = &Error{Path: path, Status: status, Reason: fmt.Sprintf(format, args...), Failed: failed}
+}
+
+// possible returns those of the objects that can become valid: what they refer to is not among those
+// that cannot be had. They are sorted by references.
+func (c *call) possible(sorted []*store.PathInfo) []*store.PathInfo {
+	return slices.DeleteFunc(sorted, func(info *store.PathInfo) bool {
+		impossible, failed := false, true
+		for _, ref := range info.References {
+			if why := c.failed[ref]; why != nil && ref != info.Path {
+				impossible, failed = true, failed && why.Failed
+			}
+		}
+		if impossible {
+			c.fail(info.Path, store.DependencyFailed, failed, "some references of path '%s' could not be realised", info.Path)
+		}
+		return impossible
+	})
+}
