@@ -21,7 +21,10 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 		}
 	}
 	others := *o
-	others.Substituters, others.Substitution = nil, nil // where they are from is their own affair
+	others.Substituters, others.Substitution = nil, nil // where they get things from is their own affair
+	only := o.localOptions()
+	only.ReadOnly = true
+	others.Local = &only
 	sources := &substitute.Sources{Open: func(ctx context.Context, uri string) (store.Store, error) { return Open(ctx, uri, &others) }}
 	return substitute.New(s, &substitute.Options{
 		Settings: func(ctx context.Context) (*substitute.Settings, error) { return settings(ctx, sources) },

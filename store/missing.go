@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 
@@ -111,11 +110,11 @@ func (m *missingFinder) look(ctx context.Context, path derivation.DerivedPath) e
 	}
 	u := unbuilt{drv.Path, lacking, inputsOf(d)}
 	if known && m.substituters != nil {
-		options, err := d.Options()
+		allowed, err := d.AllowsSubstitutes()
 		if err != nil {
-			return fmt.Errorf("derivation '%s': %w", drv.Path, err)
+			return err
 		}
-		if options.AllowSubstitutes {
+		if allowed {
 			m.drvs = append(m.drvs, u)
 			return nil
 		}

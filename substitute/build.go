@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"pix/activity"
@@ -100,7 +101,7 @@ func (c *call) build(ctx context.Context, paths []derivation.DerivedPath, repair
 	var files []storepath.Path
 	for _, path := range paths {
 		if built, ok := path.(derivation.Built); !ok {
-			c.repair[path.Base()] = repair
+			c.repair[path.Base()], c.asked[path.Base()] = repair, true
 			files = append(files, path.Base())
 		} else if drv, ok := built.Drv.(derivation.Opaque); ok {
 			files = append(files, drv.Path)
@@ -109,12 +110,12 @@ func (c *call) build(ctx context.Context, paths []derivation.DerivedPath, repair
 	if err := c.substitute(ctx, files); err != nil {
 		return nil, err
 	}
-	goOn := c.settings.KeepGoing || len(c.failed) == 0
+	goOn := !c.gaveUp(files)
 	results := make([]store.KeyedBuildResult, len(paths))
 	outputs := make([][]storepath.Path, len(paths))
 	var lacking []storepath.Path
+	var err error
 	for i, path := range paths {
-		var err error
 		if results[i], err = c.fileResult(ctx, path); err != nil {
 			return nil, err
 		}
@@ -127,18 +128,40 @@ func (c *call) build(ctx context.Context, paths []derivation.DerivedPath, repair
 		}
 		lacking = append(lacking, outputs[i]...)
 	}
+	if lacking, err = c.complete(ctx, lacking, outputs); err != nil {
+		return nil, err
+	}
 	if err := c.substitute(ctx, lacking); err != nil {
 		return nil, err
 	}
 	for i, path := range paths {
 		if built, ok := path.(derivation.Built); ok && results[i].Status.Succeeded() {
-			var err error
 			if results[i], err = c.outputsResult(ctx, built, outputs[i], goOn); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return results, nil
+}
+
+// complete returns those outputs of derivations that are not in vain: of a derivation that would have
+// to be built all the same, none is needed. It takes them out of the lists, too.
+func (c *call) complete(ctx context.Context, lacking []storepath.Path, outputs [][]storepath.Path) ([]storepath.Path, error) {
+	if len(lacking) == 0 {
+		return nil, nil
+	}
+	if _, err := c.plan(ctx, lacking); err != nil {
+		return nil, err
+	}
+	var wanted []storepath.Path
+	for i, list := range outputs {
+		if slices.ContainsFunc(list, func(p storepath.Path) bool { return c.failed[p] != nil }) {
+			outputs[i] = nil
+			continue
+		}
+		wanted = append(wanted, list...)
+	}
+	return wanted, nil
 }
 
 // fileResult says how it ended with a path, or with the file of a derivation.

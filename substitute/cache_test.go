@@ -107,11 +107,8 @@ func TestBinaryCaches(t *testing.T) {
 			defer s.Close()
 			ctx, told := listen(t)
 			r := build(t, ctx, s, opaque(app)...)
-			want := c.want
-			if name == "damaged" {
-				want = store.DependencyFailed
-			}
-			if len(r) != 1 || r[0].Status != want {
+			// Which of two archives fails first is a matter of chance.
+			if len(r) != 1 || r[0].Status != c.want && (name != "damaged" || r[0].Status != store.DependencyFailed) {
 				t.Errorf("%+v", r)
 			}
 			checkValid(t, s, c.want == store.Substituted, lib, app)

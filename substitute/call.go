@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"pix/activity"
+	"pix/binarycache"
 	"pix/store"
 	"pix/storepath"
 )
@@ -25,6 +26,8 @@ type call struct {
 	repair  map[storepath.Path]bool   // paths that are to be fetched again
 	fetched map[storepath.Path]bool   // paths that were
 	failed  map[storepath.Path]*Error // paths that cannot be had
+	asked   map[storepath.Path]bool   // paths that the caller has named
+	told    map[storepath.Path]bool   // paths of which it was told that they cannot be had
 	singly  bool                      // one object is copied after the other, to see which of them fails
 }
 
@@ -33,6 +36,7 @@ func (s *Store) newCall(ctx context.Context) (*call, error) {
 		store: s, found: make(map[storepath.Path]*found), first: make(map[storepath.Path]int),
 		failing: make(map[storepath.Path]bool), repair: make(map[storepath.Path]bool),
 		fetched: make(map[storepath.Path]bool), failed: make(map[storepath.Path]*Error),
+		asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
 	}
 	ctx, c.report = newReport(ctx)
 	settings, err := s.opts.Settings(ctx)
@@ -53,14 +57,15 @@ func (c *call) end() {
 }
 
 // substitute makes paths valid, and all that they refer to. Why one of them cannot be had is noted
-// in failed; unless the settings say so, it is then not even tried with the others.
+// in failed. If a substituter has failed with one of them, the others are not tried any more, unless
+// the settings say so.
 func (c *call) substitute(ctx context.Context, roots []storepath.Path) error {
 	for {
 		missing, err := c.plan(ctx, roots)
 		if err != nil || len(missing) == 0 {
 			return err
 		}
-		if !c.settings.KeepGoing && slices.ContainsFunc(roots, func(p storepath.Path) bool { return c.failed[p] != nil }) {
+		if c.gaveUp(roots) {
 			return nil
 		}
 		if c.singly {
@@ -77,6 +82,13 @@ func (c *call) substitute(ctx context.Context, roots []storepath.Path) error {
 			return err
 		}
 	}
+}
+
+// gaveUp reports whether nothing more is tried, since a substituter has failed with one of the paths.
+func (c *call) gaveUp(paths []storepath.Path) bool {
+	return !c.settings.KeepGoing && slices.ContainsFunc(paths, func(p storepath.Path) bool {
+		return c.failed[p] != nil && c.failed[p].Failed
+	})
 }
 
 // fetch copies objects that were claimed. If one of them cannot be had from its substituter, that
@@ -99,14 +111,25 @@ func (c *call) fetch(ctx context.Context, mine []*store.PathInfo) error {
 	if culprit == "" {
 		c.singly = true
 	} else {
-		c.report.say(activity.LevelError, "error: %v", err)
-		c.failing[culprit] = true
-		c.first[culprit] = c.found[culprit].from + 1
-		delete(c.found, culprit)
+		c.blame(culprit, err)
 	}
 	left, err := c.invalid(ctx, missing)
 	c.note(missing, left)
 	return err
+}
+
+// blame notes that a path cannot be had from the substituter that said it has it. If it has only the
+// archive no more, that is as if it had never had the path, as in Nix.
+func (c *call) blame(path storepath.Path, why error) {
+	archive, ok := errors.AsType[*binarycache.ArchiveError](why)
+	if ok && errors.Is(why, binarycache.ErrGone) {
+		c.report.say(activity.LevelWarn, "warning: file '%s' does not exist in binary cache", archive.URL)
+	} else {
+		c.report.say(activity.LevelError, "error: %v", why)
+		c.failing[path] = true
+	}
+	c.first[path] = c.found[path].from + 1
+	delete(c.found, path)
 }
 
 // note notes that objects were fetched, but for some that are left.

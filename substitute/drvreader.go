@@ -68,9 +68,5 @@ func (r *drvReader) allowsSubstitutes(ctx context.Context, drv storepath.Path) (
 	if err != nil {
 		return false, err
 	}
-	options, err := d.Options()
-	if err != nil {
-		return false, fmt.Errorf("while parsing derivation '%s': %w", drv, err)
-	}
-	return options.AllowSubstitutes, nil
+	return d.AllowsSubstitutes()
 }

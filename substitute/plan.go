@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"pix/activity"
 	"pix/store"
 	"pix/storepath"
 )
@@ -91,9 +92,14 @@ func (c *call) look(ctx context.Context, paths []storepath.Path) error {
 	return nil
 }
 
-// fail notes why a path cannot be had.
+// fail notes why a path cannot be had. If that is a failure, and nobody is told of the path himself,
+// it is told like any other.
 func (c *call) fail(path storepath.Path, status store.BuildStatus, failed bool, format string, args ...any) {
 	c.failed[path] = &Error{Path: path, Status: status, Reason: fmt.Sprintf(format, args...), Failed: failed}
+	if failed && !c.asked[path] && !c.told[path] {
+		c.told[path] = true
+		c.report.say(activity.LevelError, "error: %s", c.failed[path].Reason)
+	}
 }
 
 // possible returns those of the objects that can become valid: what they refer to is not among those

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sort"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -41,8 +42,13 @@ type found struct {
 }
 
 func newSearch(dir storepath.Dir, settings *Settings, r *report) *search {
-	subs := slices.DeleteFunc(slices.Clone(settings.Substituters), func(s Substituter) bool { return s.Store.Dir() != dir })
-	slices.SortStableFunc(subs, func(a, b Substituter) int { return a.Priority - b.Priority })
+	var subs []Substituter
+	for _, s := range settings.Substituters {
+		if s.Store.Dir() == dir {
+			subs = append(subs, s)
+		}
+	}
+	sort.SliceStable(subs, func(i, j int) bool { return subs[i].Priority < subs[j].Priority })
 	return &search{dir: dir, settings: settings, substituters: subs, down: make([]downtime, len(subs)), report: r}
 }
 

@@ -169,6 +169,7 @@ func (s *Store) EnsurePath(ctx context.Context, path storepath.Path) error {
 		return err
 	}
 	defer c.end()
+	c.asked[path] = true
 	if err := c.substitute(c.ctx, []storepath.Path{path}); err != nil {
 		return err
 	}

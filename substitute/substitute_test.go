@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"pix/activity"
@@ -211,12 +212,10 @@ func TestNotToBeHad(t *testing.T) {
 	if err := s.EnsurePath(t.Context(), absent); err == nil || err.Error() != required {
 		t.Errorf("%v", err)
 	}
-	// One that fails keeps the others from being tried, unless somebody wants them all the same.
 	results := build(t, t.Context(), s, opaque(absent, fine)...)
-	if len(results) != 1 || results[0].Status != store.NoSubstituters || results[0].Message != required {
+	if len(results) != 2 || results[0].Status != store.NoSubstituters || results[0].Message != required || results[1].Status != store.Substituted {
 		t.Errorf("%+v", results)
 	}
-	checkValid(t, s, false, fine)
 	ctx, told := listen(t)
 	err = store.BuildPaths(ctx, s, opaque(absent, app), store.BuildNormal)
 	if err == nil || !strings.HasSuffix(err.Error(), ": build of '"+string(absent)+"', '"+string(app)+"' failed") {
@@ -227,13 +226,45 @@ func TestNotToBeHad(t *testing.T) {
 			t.Errorf("not told %q:\n%s", line, told.lines())
 		}
 	}
+	checkValid(t, s, true, fine)
+	checkValid(t, s, false, app)
+}
+
+// When a substituter fails, nothing else is tried, unless somebody wants it all the same.
+func TestKeepGoing(t *testing.T) {
+	key, sub := newKey(t, "k"), newSubstituter()
+	bad := sub.put(t, named(t, "bad"), &key)
+	app := sub.put(t, named(t, "app"), &key, bad)
+	fine := sub.put(t, named(t, "fine"), &key)
+	var failed atomic.Bool
+	sub.hook = func(ctx context.Context, p storepath.Path) error {
+		if p == bad {
+			failed.Store(true)
+			return errBroken
+		}
+		if !failed.Load() { // the other archives come later
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+		return nil
+	}
+	settings := from(key, sub)
+	s := local(t, settings)
+	ctx, told := listen(t)
+	results := build(t, ctx, s, opaque(app, fine)...)
+	if len(results) != 1 || results[0].Status != store.DependencyFailed {
+		t.Errorf("%+v", results)
+	}
+	checkValid(t, s, false, app, bad, fine)
+	if line := "error: path '" + string(bad) + "' is required, but there is no substituter that can build it"; strings.Count(told.lines(), line) != 1 {
+		t.Errorf("told:\n%s", told.lines())
+	}
 	settings.KeepGoing = true
 	results = build(t, t.Context(), s, opaque(app, fine)...)
 	if len(results) != 2 || results[0].Status != store.DependencyFailed || results[1].Status != store.Substituted {
 		t.Errorf("%+v", results)
 	}
-	checkValid(t, s, true, fine, lib)
-	checkValid(t, s, false, app)
+	checkValid(t, s, true, fine)
 }
 
 // A substituter that fails last fails the call, unless that is as good as having nothing.
