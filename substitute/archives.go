@@ -17,6 +17,7 @@ type archives struct {
 	store.Store // to which they are added
 	call        *call
 	found       map[storepath.Path]*found
+	stop        func() // ends the copy: whoever waits for another archive need not any more
 
 	mu      sync.Mutex
 	culprit storepath.Path
@@ -78,6 +79,7 @@ func (a *fetchedArchive) failed(err error) error {
 	defer s.mu.Unlock()
 	if s.err == nil && a.ctx.Err() == nil {
 		s.culprit, s.err = a.path, err
+		s.stop()
 	}
 	return err
 }

@@ -26,6 +26,7 @@ type call struct {
 	repair  map[storepath.Path]bool   // paths that are to be fetched again
 	fetched map[storepath.Path]bool   // paths that were
 	failed  map[storepath.Path]*Error // paths that cannot be had
+	held    map[storepath.Path]bool   // temporary roots
 	asked   map[storepath.Path]bool   // paths that the caller has named
 	told    map[storepath.Path]bool   // paths of which it was told that they cannot be had
 	singly  bool                      // one object is copied after the other, to see which of them fails
@@ -36,7 +37,7 @@ func (s *Store) newCall(ctx context.Context) (*call, error) {
 		store: s, found: make(map[storepath.Path]*found), first: make(map[storepath.Path]int),
 		failing: make(map[storepath.Path]bool), repair: make(map[storepath.Path]bool),
 		fetched: make(map[storepath.Path]bool), failed: make(map[storepath.Path]*Error),
-		asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
+		held: make(map[storepath.Path]bool), asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
 	}
 	ctx, c.report = newReport(ctx)
 	settings, err := s.opts.Settings(ctx)
@@ -157,7 +158,9 @@ func (c *call) invalid(ctx context.Context, objects []*store.PathInfo) ([]*store
 
 // copy copies objects, and returns which of them failed, if that is known.
 func (c *call) copy(ctx context.Context, objects []*store.PathInfo) (culprit storepath.Path, err error) {
-	src := &archives{Store: c.store.Store, call: c, found: make(map[storepath.Path]*found)}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	src := &archives{Store: c.store.Store, call: c, found: make(map[storepath.Path]*found), stop: stop}
 	list := make([]*found, len(objects))
 	repairs := false
 	for i, info := range objects {

@@ -15,7 +15,8 @@ import (
 const maxPlan = 1 << 20
 
 // plan returns what is to be fetched for roots, each after those that it refers to. It notes in
-// failed what cannot be had. All that it looks at is a temporary root from then on.
+// failed what cannot be had. All else that it has looked at is a temporary root from then on: of what
+// nobody has there may be any number.
 func (c *call) plan(ctx context.Context, roots []storepath.Path) ([]*store.PathInfo, error) {
 	clear(c.failed)
 	var wanted []*store.PathInfo
@@ -39,6 +40,9 @@ func (c *call) plan(ctx context.Context, roots []storepath.Path) ([]*store.PathI
 			if room -= 1 + len(f.info.References); room < 0 {
 				return nil, store.ErrTooManyPaths
 			}
+			if err := c.hold(ctx, path); err != nil {
+				return nil, err
+			}
 			wanted = append(wanted, f.info)
 			level = unseen(level, f.info.References, seen)
 		}
@@ -58,21 +62,37 @@ func unseen(next, paths []storepath.Path, seen map[storepath.Path]bool) []storep
 	return next
 }
 
-// lacking makes paths temporary roots, and returns those that are not valid or are to be fetched
-// again.
+// lacking returns those of the paths that are not valid, or are to be fetched again. The others are
+// temporary roots from before it is known that they are valid.
 func (c *call) lacking(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
-	if r, ok := store.As[store.TempRooter](c.store.Store); ok {
-		for _, p := range paths {
-			if err := r.AddTempRoot(ctx, p); err != nil {
-				return nil, err
-			}
+	valid, err := c.store.Store.QueryValidPaths(ctx, paths, false)
+	if err == nil && len(valid) > 0 {
+		if err = c.hold(ctx, valid...); err == nil {
+			valid, err = c.store.Store.QueryValidPaths(ctx, valid, false)
 		}
 	}
-	valid, err := c.store.Store.QueryValidPaths(ctx, paths, false)
 	return slices.DeleteFunc(paths, func(p storepath.Path) bool {
 		_, is := slices.BinarySearch(valid, p)
 		return is && !c.repair[p]
 	}), err
+}
+
+// hold makes paths temporary roots.
+func (c *call) hold(ctx context.Context, paths ...storepath.Path) error {
+	r, ok := store.As[store.TempRooter](c.store.Store)
+	if !ok {
+		return nil
+	}
+	for _, p := range paths {
+		if c.held[p] {
+			continue
+		}
+		if err := r.AddTempRoot(ctx, p); err != nil {
+			return err
+		}
+		c.held[p] = true
+	}
+	return nil
 }
 
 // look asks about paths of which nothing is known yet.
