@@ -25,10 +25,17 @@ func MissingWithoutSubstitutes(ctx context.Context, s Store, paths []derivation.
 	return FindMissing(ctx, s, nil, paths)
 }
 
+// An OutputSubstituter is a [SubstituteQuerier] that also knows which path an output of a derivation has
+// got elsewhere; "" if nobody knows.
+type OutputSubstituter interface {
+	SubstitutableOutput(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error)
+}
+
 // FindMissing returns what it would take to make paths valid in a store that gets what it lacks
 // from substituters, if it can; nil is none. Outputs of a derivation are got from there if all
-// that are wanted can be, and the derivation allows it, and else it would have to be built. The
-// store must be an [OutputQuerier] and a [NARReader].
+// that are wanted can be, and the derivation allows it, and else it would have to be built. Where an
+// output is whose path is not known yet, the substituters may say: see [OutputSubstituter]. The store
+// must be an [OutputQuerier] and a [NARReader].
 //
 // Many paths are asked about at once, so it takes as many questions as a closure is deep.
 func FindMissing(ctx context.Context, s Store, substituters SubstituteQuerier, paths []derivation.DerivedPath) (*Missing, error) {
@@ -100,8 +107,8 @@ func (m *missingFinder) look(ctx context.Context, path derivation.DerivedPath) e
 	if err != nil {
 		return err
 	}
-	lacking, known, err := m.lacking(ctx, outputs, built.Outputs)
-	if err != nil || known && len(lacking) == 0 {
+	lacking, unknown, err := m.lacking(ctx, outputs, built.Outputs)
+	if err != nil || len(lacking)+len(unknown) == 0 {
 		return err
 	}
 	d, err := m.load(ctx, drv.Path)
@@ -109,18 +116,50 @@ func (m *missingFinder) look(ctx context.Context, path derivation.DerivedPath) e
 		return err
 	}
 	u := unbuilt{drv.Path, lacking, inputsOf(d)}
-	if known && m.substituters != nil {
-		allowed, err := d.AllowsSubstitutes()
-		if err != nil {
+	kind, err := d.Kind()
+	if err != nil {
+		return err
+	}
+	substitutable := m.substituters != nil && kind != derivation.Impure
+	if substitutable {
+		if substitutable, err = d.AllowsSubstitutes(); err != nil {
 			return err
 		}
-		if allowed {
-			m.drvs = append(m.drvs, u)
-			return nil
+	}
+	if substitutable {
+		if substitutable, err = m.locate(ctx, &u, unknown); err != nil {
+			return err
 		}
 	}
-	m.build(u)
+	if substitutable {
+		m.drvs = append(m.drvs, u)
+	} else {
+		m.build(u)
+	}
 	return nil
+}
+
+// locate asks the substituters where outputs are whose paths are not known yet, and adds them. It
+// reports whether all are known then.
+func (m *missingFinder) locate(ctx context.Context, u *unbuilt, unknown []string) (bool, error) {
+	for _, output := range unknown {
+		q, ok := m.substituters.(OutputSubstituter)
+		if !ok {
+			return false, nil
+		}
+		path, err := q.SubstitutableOutput(ctx, u.path, output)
+		if err != nil || path == "" {
+			return false, err
+		}
+		valid, err := m.s.IsValidPath(ctx, path)
+		if err != nil {
+			return false, err
+		}
+		if !valid {
+			u.outputs = append(u.outputs, path)
+		}
+	}
+	return true, nil
 }
 
 // build notes that a derivation would have to be built.
@@ -129,24 +168,26 @@ func (m *missingFinder) build(u unbuilt) {
 	m.next = append(m.next, u.needs...)
 }
 
-// lacking returns the outputs that are wanted and not valid, and whether all paths are known.
-func (m *missingFinder) lacking(ctx context.Context, outputs map[string]storepath.Path, wanted derivation.OutputsSpec) (lacking []storepath.Path, known bool, err error) {
+// lacking returns the outputs that are wanted and not valid, and the names of those whose paths are
+// not known.
+func (m *missingFinder) lacking(ctx context.Context, outputs map[string]storepath.Path, wanted derivation.OutputsSpec) (lacking []storepath.Path, unknown []string, err error) {
 	for name, path := range outputs {
 		if !wanted.Contains(name) {
 			continue
 		}
 		if path == "" {
-			return nil, false, nil
+			unknown = append(unknown, name)
+			continue
 		}
 		valid, err := m.s.IsValidPath(ctx, path)
 		if err != nil {
-			return nil, false, err
+			return nil, nil, err
 		}
 		if !valid {
 			lacking = append(lacking, path)
 		}
 	}
-	return lacking, true, nil
+	return lacking, unknown, nil
 }
 
 // load reads a derivation, or returns nil if it was deleted just now.

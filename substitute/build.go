@@ -192,7 +192,7 @@ func (c *call) fileResult(ctx context.Context, path derivation.DerivedPath) (sto
 }
 
 // substitutableOutputs returns those outputs of a derivation that are wanted and not valid, if all of
-// them may come from elsewhere.
+// them may come from elsewhere. Where an output is whose path is not known yet, substituters say.
 func (c *call) substitutableOutputs(ctx context.Context, built derivation.Built, repair bool) (lacking []storepath.Path, err error) {
 	drv, ok := built.Drv.(derivation.Opaque)
 	if !ok {
@@ -202,35 +202,51 @@ func (c *call) substitutableOutputs(ctx context.Context, built derivation.Built,
 	if err != nil {
 		return nil, err
 	}
+	var unknown []string
 	for name, path := range outputs {
-		if !built.Outputs.Contains(name) {
-			continue
-		}
-		if path == "" {
-			return nil, nil
-		}
-		valid, err := c.store.IsValidPath(ctx, path)
-		if err != nil {
-			return nil, err
-		}
-		if !valid || repair {
-			lacking = append(lacking, path)
+		switch {
+		case !built.Outputs.Contains(name):
+		case path == "":
+			unknown = append(unknown, name)
+		default:
+			if lacking, err = c.appendLacking(ctx, lacking, path, repair); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if len(lacking) == 0 {
+	if len(lacking)+len(unknown) == 0 {
 		return nil, nil
 	}
 	if allowed, err := c.store.newDrvReader().allowsSubstitutes(ctx, drv.Path); err != nil || !allowed {
 		return nil, err
 	}
-	for _, path := range lacking {
-		c.repair[path] = repair
+	for _, name := range unknown {
+		path, err := c.locate(ctx, drv.Path, name)
+		if err == nil && path != "" {
+			lacking, err = c.appendLacking(ctx, lacking, path, repair)
+		}
+		if err != nil || path == "" {
+			return nil, err
+		}
 	}
 	return lacking, nil
 }
 
+// appendLacking appends a path if it is not valid, or to be fetched again.
+func (c *call) appendLacking(ctx context.Context, lacking []storepath.Path, path storepath.Path, repair bool) ([]storepath.Path, error) {
+	valid, err := c.store.IsValidPath(ctx, path)
+	if err == nil && (!valid || repair) {
+		c.repair[path] = repair
+		lacking = append(lacking, path)
+	}
+	return lacking, err
+}
+
 // outputsResult says how it ended with outputs of a derivation, some of which were to be substituted.
 func (c *call) outputsResult(ctx context.Context, built derivation.Built, wanted []storepath.Path, tried bool) (store.KeyedBuildResult, error) {
+	if err := c.registerOutputs(ctx, built.Drv.Base()); err != nil {
+		return store.KeyedBuildResult{}, err
+	}
 	r, err := store.PresentResult(ctx, c.store.Store, built)
 	if err != nil {
 		return r, err

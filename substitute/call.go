@@ -20,16 +20,17 @@ type call struct {
 	ctx      context.Context // of what it does; its handler is the report
 	stop     context.CancelFunc
 
-	found   map[storepath.Path]*found // what is known of paths that are not valid
-	first   map[storepath.Path]int    // from which substituter on paths are looked for, if not from the first
-	failing map[storepath.Path]bool   // paths that substituters said they have, and did not give
-	repair  map[storepath.Path]bool   // paths that are to be fetched again
-	fetched map[storepath.Path]bool   // paths that were
-	failed  map[storepath.Path]*Error // paths that cannot be had
-	held    map[storepath.Path]bool   // temporary roots
-	asked   map[storepath.Path]bool   // paths that the caller has named
-	told    map[storepath.Path]bool   // paths of which it was told that they cannot be had
-	singly  bool                      // one object is copied after the other, to see which of them fails
+	found   map[storepath.Path]*found                   // what is known of paths that are not valid
+	first   map[storepath.Path]int                      // from which substituter on paths are looked for, if not from the first
+	failing map[storepath.Path]bool                     // paths that substituters said they have, and did not give
+	repair  map[storepath.Path]bool                     // paths that are to be fetched again
+	fetched map[storepath.Path]bool                     // paths that were
+	located map[storepath.Path][]store.KeyedRealisation // what substituters say of outputs of derivations
+	failed  map[storepath.Path]*Error                   // paths that cannot be had
+	held    map[storepath.Path]bool                     // temporary roots
+	asked   map[storepath.Path]bool                     // paths that the caller has named
+	told    map[storepath.Path]bool                     // paths of which it was told that they cannot be had
+	singly  bool                                        // one object is copied after the other, to see which of them fails
 }
 
 func (s *Store) newCall(ctx context.Context) (*call, error) {
@@ -37,7 +38,7 @@ func (s *Store) newCall(ctx context.Context) (*call, error) {
 		store: s, found: make(map[storepath.Path]*found), first: make(map[storepath.Path]int),
 		failing: make(map[storepath.Path]bool), repair: make(map[storepath.Path]bool),
 		fetched: make(map[storepath.Path]bool), failed: make(map[storepath.Path]*Error),
-		held: make(map[storepath.Path]bool), asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
+		held: make(map[storepath.Path]bool), located: make(map[storepath.Path][]store.KeyedRealisation), asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
 	}
 	ctx, c.report = newReport(ctx)
 	settings, err := s.opts.Settings(ctx)

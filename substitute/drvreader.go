@@ -68,5 +68,8 @@ func (r *drvReader) allowsSubstitutes(ctx context.Context, drv storepath.Path) (
 	if err != nil {
 		return false, err
 	}
+	if kind, err := d.Kind(); err != nil || kind == derivation.Impure {
+		return false, err
+	}
 	return d.AllowsSubstitutes()
 }

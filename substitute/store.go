@@ -162,6 +162,12 @@ func (q *missingQuerier) QuerySubstitutablePathInfos(_ context.Context, paths ma
 	return q.querySubstitutable(paths)
 }
 
+// SubstitutableOutput implements [store.OutputSubstituter].
+func (q *missingQuerier) SubstitutableOutput(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error) {
+	q.drvs.release()
+	return q.locate(ctx, drv, output)
+}
+
 // EnsurePath makes a path valid. The error is an [*Error] if it is not to be had.
 func (s *Store) EnsurePath(ctx context.Context, path storepath.Path) error {
 	c, err := s.newCall(ctx)

@@ -12,6 +12,7 @@ import (
 
 	"pix/activity"
 	"pix/derivation"
+	"pix/nixhash"
 	"pix/signature"
 	"pix/store"
 	"pix/store/memstore"
@@ -497,4 +498,75 @@ func TestSessionKeeps(t *testing.T) {
 	}
 	collect()
 	checkValid(t, s, false, app, lib)
+}
+
+// An output that is addressed by its contents is where a realisation says, if somebody vouches for
+// that.
+func TestRealisations(t *testing.T) {
+	key, wrong := newKey(t, "k"), newKey(t, "k")
+	for name, c := range map[string]struct {
+		sign     *signature.SecretKey
+		set      func(*substitute.Settings)
+		realised bool
+	}{
+		"signed":        {&key, func(*substitute.Settings) {}, true},
+		"unsigned":      {nil, func(*substitute.Settings) {}, false},
+		"wrong key":     {&wrong, func(*substitute.Settings) {}, false},
+		"trusted":       {nil, func(s *substitute.Settings) { s.Substituters[0].Trusted = true }, true},
+		"no signatures": {nil, func(s *substitute.Settings) { s.NoSignatures = true }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sub := newSubstituter()
+			settings := from(key, sub)
+			c.set(settings)
+			s := local(t, settings)
+			d := &derivation.Derivation{Name: "floating", Dir: storepath.DefaultDir, Platform: "x", Builder: "/bin/sh"}
+			d.Outputs.Set("out", derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
+			drv, err := store.AddText(t.Context(), s, "floating.drv", d.String(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hasher, _ := store.As[store.DrvHasher](s)
+			hash, err := hasher.DrvHash(t.Context(), drv)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := sub.AddTextToStore(t.Context(), "floating", "it is here", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := store.KeyedRealisation{ID: store.DrvOutput{Hash: hash, Output: "out"}, Realisation: store.Realisation{OutPath: out}}
+			if c.sign != nil {
+				fingerprint, err := signature.OldRealisationFingerprint(hash, "out", out)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Signatures = []string{c.sign.Sign(fingerprint).String()}
+			}
+			if m, err := s.QueryMissing(t.Context(), []derivation.DerivedPath{outputsOf(drv)}); err != nil || !slices.Equal(m.WillBuild, []storepath.Path{drv}) {
+				t.Errorf("before anybody has it: %+v, %v", m, err)
+			}
+			if err := sub.RegisterDrvOutput(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			m, err := s.QueryMissing(t.Context(), []derivation.DerivedPath{outputsOf(drv)})
+			if err != nil || slices.Equal(m.WillSubstitute, []storepath.Path{out}) != c.realised {
+				t.Errorf("%+v, %v", m, err)
+			}
+			ctx, told := listen(t)
+			results := build(t, ctx, s, outputsOf(drv))
+			if !c.realised {
+				if results[0].Status != store.MiscFailure || !strings.Contains(told.lines(), "warning: ignoring substitute for build trace") {
+					t.Errorf("%+v\n%s", results, told.lines())
+				}
+				return
+			}
+			if results[0].Status != store.Substituted || results[0].Outputs["out"].OutPath != out {
+				t.Errorf("%+v", results)
+			}
+			if outputs, err := store.OutputMap(t.Context(), s, drv); err != nil || outputs["out"] != out {
+				t.Errorf("%v, %v", outputs, err)
+			}
+		})
+	}
 }
