@@ -14,16 +14,21 @@ import (
 // Stock clients substitute by way of pix daemon as by way of the daemon of 2.34, from the same
 // cache: with the same results and exit codes.
 func TestDaemonSubstitutesAsNix(t *testing.T) {
-	world, cache := makeCacheWorld(t)
+	usual, floating, cache := makeCacheWorld(t)
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
-		for name, c := range map[string]struct{ trusted, conversation string }{
-			"trusted":   {"root", substitution},
-			"untrusted": {"", untrustedSubstitution},
+		for name, c := range map[string]struct {
+			trusted, features string
+			world             *world
+			conversation      string
+		}{
+			"trusted":   {"root", "nix-command", usual, substitution},
+			"untrusted": {"", "nix-command", usual, untrustedSubstitution},
+			"floating":  {"root", features, floating, floatingSubstitution},
 		} {
 			t.Run(name, func(t *testing.T) {
 				config := map[string]string{
-					"substituters": "file:///root/cache", "trusted-public-keys": world.paths["public"], "trusted-users": c.trusted,
-					"trusted-substituters": "file:///root/other",
+					"substituters": "file:///root/cache", "trusted-public-keys": usual.paths["public"], "trusted-users": c.trusted,
+					"trusted-substituters": "file:///root/other", "experimental-features": c.features,
 				}
 				nix := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: config})
 				pix := startPix(t, config)
@@ -32,7 +37,7 @@ func TestDaemonSubstitutesAsNix(t *testing.T) {
 					if out, err := exec.Command("cp", "-a", cache, d.HostPath("/root/cache")).CombinedOutput(); err != nil {
 						t.Fatalf("%v\n%s", err, out)
 					}
-					answers[i] = converse(t, d, d.ClientOf(t, s), world, c.conversation)
+					answers[i] = converse(t, d, d.ClientOf(t, s), c.world, c.conversation)
 				}
 				compareAnswers(t, s, answers[0], answers[1])
 				if t.Failed() {
@@ -44,14 +49,16 @@ func TestDaemonSubstitutesAsNix(t *testing.T) {
 }
 
 // makeCacheWorld builds something with a real Nix, and makes a cache of it, in which some things
-// are not as they should be.
-func makeCacheWorld(t *testing.T) (*world, string) {
+// are not as they should be. What it takes experimental features for is in a world of its own.
+func makeCacheWorld(t *testing.T) (w, floating *world, cache string) {
 	t.Helper()
-	d := realnix.Start(t, realnix.Get(t, "sid"), nil)
+	d := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: map[string]string{
+		"experimental-features": features, "secret-key-files": "/root/key", // realisations are signed when they are made
+	}})
 	if err := os.WriteFile(d.HostPath("/tmp/cached.nix"), []byte(cachedNix), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{paths: make(map[string]string)}
+	w = &world{paths: make(map[string]string)}
 	sh := func(command string) string { return strings.TrimSpace(d.MustRun(t, "sh", "-ec", command)) }
 	w.paths["public"] = sh(`cd /root
 		nix key generate-secret --key-name test-1 > key; nix key generate-secret --key-name test-1 > wrong
@@ -65,22 +72,31 @@ func makeCacheWorld(t *testing.T) (*world, string) {
 		w.paths[name+"Drv"] = sh("nix-instantiate /tmp/cached.nix -A " + name + " 2> /dev/null | sed 's/!.*//'")
 		sh("nix-store --realise " + w.paths[name+"Drv"] + "; nix copy --to '" + to + "' $(nix-store -q --outputs " + w.paths[name+"Drv"] + ")")
 	}
+	w.paths["floatingDrv"] = sh("nix-instantiate /tmp/cached.nix -A floating 2> /dev/null | sed 's/!.*//'")
+	sh("nix copy --to 'file:///root/cache?secret-key=/root/key' '" + w.paths["floatingDrv"] + "^*'")
 	sh(`cd /root/cache
 		url() { sed -n 's/^URL: //p' "$(basename "$1" | cut -c 1-32).narinfo"; }
 		echo nonsense > "$(url ` + w.paths["damaged"] + `)"; rm "$(url ` + w.paths["gone"] + `)"`)
 	var drvs []string
 	for name, path := range w.paths {
-		if strings.HasSuffix(name, "Drv") {
+		if strings.HasSuffix(name, "Drv") && name != "floatingDrv" {
 			drvs = append(drvs, path)
 		}
 	}
-	w.export = []byte(d.MustRun(t, "sh", "-c", "nix-store --export $(nix-store -qR "+strings.Join(drvs, " ")+")"))
-	cache := filepath.Join(t.TempDir(), "cache")
+	export := func(drvs ...string) []byte {
+		return []byte(d.MustRun(t, "sh", "-c", "nix-store --export $(nix-store -qR "+strings.Join(drvs, " ")+")"))
+	}
+	w.export = export(drvs...)
+	floating = &world{paths: w.paths, export: export(w.paths["floatingDrv"])}
+	cache = filepath.Join(t.TempDir(), "cache")
 	if out, err := exec.Command("cp", "-a", d.HostPath("/root/cache"), cache).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return w, cache
+	return w, floating, cache
 }
+
+// features are what it takes to have outputs that are addressed by their contents.
+const features = "nix-command ca-derivations"
 
 const cachedNix = `
 let
@@ -96,6 +112,7 @@ in {
   inherit top damaged;
   doc = top.doc;
   later = make "later" { } "later";
+  floating = make "floating" { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; } "floating";
   needs = make "needs" { } "${damaged} and ${dep}";
   gone = make "gone" { } "gone";
   own = make "own" { allowSubstitutes = false; } "own";
@@ -179,4 +196,15 @@ nix-store --realise $top
 nix path-info --json $top
 nix build --no-link --json $topDrv^*
 @nix-store --gc --print-dead | grep -v lock
+`
+
+// floatingSubstitution are about outputs whose paths are not known before they are there.
+const floatingSubstitution = `
+nix-store --import < export | wc -l
+nix-store --realise --dry-run $floatingDrv
+nix build --dry-run --json $floatingDrv^*
+nix-store --realise $floatingDrv
+nix build --no-link --json $floatingDrv^*
+nix build --no-link --print-out-paths $floatingDrv^*
+nix path-info --json $(nix build --no-link --print-out-paths $floatingDrv^out)
 `
