@@ -109,6 +109,7 @@ var (
 	_ store.MissingQuerier    = (*Store)(nil)
 	_ store.RealisationStore  = (*Store)(nil)
 	_ store.DrvHasher         = (*Store)(nil)
+	_ store.DerivationLender  = (*Store)(nil)
 	_ store.OutputQuerier     = (*Store)(nil)
 	_ store.TextAdder         = (*Store)(nil)
 	_ store.Adder             = (*Store)(nil)

@@ -22,7 +22,12 @@ func (c *call) plan(ctx context.Context, roots []storepath.Path) ([]*store.PathI
 	var wanted []*store.PathInfo
 	seen := make(map[storepath.Path]bool)
 	room := maxPlan
-	for level := unseen(nil, roots, seen); len(level) > 0; {
+	for level := slices.Clone(roots); len(level) > 0; {
+		level = slices.DeleteFunc(level, func(p storepath.Path) bool {
+			was := seen[p]
+			seen[p] = true
+			return was
+		})
 		lacking, err := c.lacking(ctx, level)
 		if err != nil {
 			return nil, err
@@ -44,22 +49,11 @@ func (c *call) plan(ctx context.Context, roots []storepath.Path) ([]*store.PathI
 				return nil, err
 			}
 			wanted = append(wanted, f.info)
-			level = unseen(level, f.info.References, seen)
+			level = append(level, f.info.References...)
 		}
 	}
 	sorted, err := store.SortByReferences(wanted)
 	return c.possible(sorted), err
-}
-
-// unseen appends those of the paths to next that were not seen yet.
-func unseen(next, paths []storepath.Path, seen map[storepath.Path]bool) []storepath.Path {
-	for _, p := range paths {
-		if !seen[p] {
-			seen[p] = true
-			next = append(next, p)
-		}
-	}
-	return next
 }
 
 // lacking returns those of the paths that are not valid, or are to be fetched again. The others are

@@ -3,7 +3,6 @@ package substitute
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"pix/activity"
 	"pix/storepath"
@@ -13,9 +12,7 @@ import (
 // it. It is itself the handler of all that the call has others do, on whatever goroutine. Nil tells
 // nobody.
 type report struct {
-	mu      sync.Mutex // one goroutine at a time calls the handler
-	handler activity.Handler
-	ended   bool
+	activity.Sequencer // whose lock guards the rest
 
 	realise, copies activity.ID // 0 before anything is fetched
 
@@ -29,24 +26,8 @@ func newReport(ctx context.Context) (context.Context, *report) {
 	if h == nil {
 		return ctx, nil
 	}
-	r := &report{handler: h}
+	r := &report{Sequencer: activity.NewSequencer(h)}
 	return activity.WithHandler(ctx, r), r
-}
-
-// HandleEvent implements [activity.Handler].
-func (r *report) HandleEvent(e activity.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.tell(e)
-}
-
-// tell is called with the lock.
-func (r *report) tell(events ...activity.Event) {
-	for _, e := range events {
-		if !r.ended {
-			r.handler.HandleEvent(e)
-		}
-	}
 }
 
 // say tells a line.
@@ -75,11 +56,11 @@ func (r *report) expect(fetched []*found) {
 	if r == nil {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Lock()
+	defer r.Unlock()
 	if r.realise == 0 {
 		r.realise, r.copies = activity.NewID(), activity.NewID()
-		r.tell(
+		r.Tell(
 			activity.Start{ID: r.realise, Level: activity.LevelError, Type: activity.Realise},
 			activity.Start{ID: r.copies, Level: activity.LevelError, Type: activity.CopyPaths},
 		)
@@ -88,7 +69,7 @@ func (r *report) expect(fetched []*found) {
 	for _, f := range fetched {
 		r.download, r.nar = r.download+f.downloadSize, r.nar+f.info.NARSize
 	}
-	r.tell(r.progress(), r.expects(activity.FileTransfer, r.download), r.expects(activity.CopyPath, r.nar))
+	r.Tell(r.progress(), r.expects(activity.FileTransfer, r.download), r.expects(activity.CopyPath, r.nar))
 }
 
 // dropped tells that so many of what was expected are not there after all.
@@ -96,8 +77,8 @@ func (r *report) dropped(fetched []*found) {
 	if r == nil {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Lock()
+	defer r.Unlock()
 	r.expected -= uint64(len(fetched))
 	for _, f := range fetched {
 		r.download, r.nar = r.download-f.downloadSize, r.nar-f.info.NARSize
@@ -109,10 +90,10 @@ func (r *report) arrived(n int) {
 	if r == nil {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Lock()
+	defer r.Unlock()
 	r.done += uint64(n)
-	r.tell(r.progress())
+	r.Tell(r.progress())
 }
 
 // missed tells that a path could not be had.
@@ -120,10 +101,10 @@ func (r *report) missed() {
 	if r == nil {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Lock()
+	defer r.Unlock()
 	r.failed++
-	r.tell(r.progress())
+	r.Tell(r.progress())
 }
 
 func (r *report) expects(t activity.Type, n uint64) activity.Event {
@@ -145,10 +126,10 @@ type transfer struct {
 // fetch tells that an archive is being fetched.
 func (r *report) fetch(path storepath.Path, uri string) transfer {
 	t := transfer{activity.NewID(), activity.NewID()}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Lock()
+	defer r.Unlock()
 	r.running++
-	r.tell(
+	r.Tell(
 		activity.Start{
 			ID: t.substitute, Level: activity.LevelError, Type: activity.Substitute, Parent: r.copies,
 			Fields: []activity.Field{activity.Text(string(path)), activity.Text(uri)},
@@ -165,21 +146,19 @@ func (r *report) fetch(path storepath.Path, uri string) transfer {
 
 // fetched tells that an archive is fetched no more.
 func (r *report) fetched(t transfer) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Lock()
+	defer r.Unlock()
 	r.running--
-	r.tell(activity.Stop{ID: t.copy}, activity.Stop{ID: t.substitute}, r.progress())
+	r.Tell(activity.Stop{ID: t.copy}, activity.Stop{ID: t.substitute}, r.progress())
 }
 
 // end tells that the call has ended.
 func (r *report) end() {
-	if r == nil {
-		return
+	switch {
+	case r == nil:
+	case r.realise == 0:
+		r.End()
+	default:
+		r.End(activity.Stop{ID: r.copies}, activity.Stop{ID: r.realise})
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.realise != 0 {
-		r.tell(activity.Stop{ID: r.copies}, activity.Stop{ID: r.realise})
-	}
-	r.ended = true
 }

@@ -22,7 +22,6 @@ type Store struct {
 type shared struct {
 	opts   Options
 	claims claims
-	large  chan struct{} // holds one value while somebody reads a large derivation
 }
 
 var (
@@ -39,7 +38,7 @@ var (
 // closes together with itself. To get anything, s must be a [store.NARAdder] or a
 // [store.MultipleAdder], and leave it to us to look at signatures.
 func New(s store.Store, opts *Options) *Store {
-	return &Store{Store: s, shared: &shared{opts: *opts, large: make(chan struct{}, 1)}}
+	return &Store{Store: s, shared: &shared{opts: *opts}}
 }
 
 // Unwrap returns the store to which things are added.
@@ -139,16 +138,16 @@ func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath
 	if q, ok := store.As[store.MissingQuerier](s.Store); ok && len(c.search.substituters) == 0 {
 		return q.QueryMissing(ctx, paths)
 	}
-	drvs := s.newDrvReader()
-	defer drvs.release()
-	return store.FindMissing(c.ctx, drvs, &missingQuerier{c, drvs}, paths)
+	drvs, release := store.LendDerivations(s.Store)
+	defer release()
+	return store.FindMissing(c.ctx, drvs, &missingQuerier{c, release}, paths)
 }
 
 // A missingQuerier asks substituters for a call about what is missing. Meanwhile it lets others read
 // derivations.
 type missingQuerier struct {
 	*call
-	drvs *drvReader
+	release func()
 }
 
 // QuerySubstitutablePaths implements [store.SubstituteQuerier].
@@ -158,13 +157,13 @@ func (q *missingQuerier) QuerySubstitutablePaths(ctx context.Context, paths []st
 
 // QuerySubstitutablePathInfos implements [store.SubstituteQuerier].
 func (q *missingQuerier) QuerySubstitutablePathInfos(_ context.Context, paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
-	q.drvs.release()
+	q.release()
 	return q.querySubstitutable(paths)
 }
 
 // SubstitutableOutput implements [store.OutputSubstituter].
 func (q *missingQuerier) SubstitutableOutput(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error) {
-	q.drvs.release()
+	q.release()
 	return q.locate(ctx, drv, output)
 }
 
