@@ -35,8 +35,10 @@ func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, 
 		}
 		failed = append(failed, "'"+nameOf(paths[i])+"'")
 	}
-	if len(failed) > 1 {
+	if len(failed) > 1 && first != "" {
 		c.report.say(activity.LevelError, "error: %s", first)
+	}
+	if len(failed) > 1 || first == "" {
 		first = fmt.Sprintf("build of %s failed", strings.Join(failed, ", "))
 	}
 	if len(failed) > 0 {
@@ -84,10 +86,7 @@ func (s *Store) build(ctx context.Context, paths []derivation.DerivedPath, mode 
 	if mode == store.BuildCheck {
 		return nil, nil, &store.UnsupportedError{Store: s.Store, What: "build"}
 	}
-	c, err := s.newCall(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
+	c := s.newCall(ctx)
 	results, err := c.build(c.ctx, paths, mode == store.BuildRepair)
 	if err != nil {
 		c.end()

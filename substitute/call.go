@@ -15,10 +15,11 @@ import (
 type call struct {
 	store    *Store
 	settings Settings
-	search   *search
+	search   *search // nil as long as nothing is missing
 	report   *report
 	ctx      context.Context // of what it does; its handler is the report
 	stop     context.CancelFunc
+	all      bool // get all that can be had, whatever the settings say
 
 	found   map[storepath.Path]*found                   // what is known of paths that are not valid
 	first   map[storepath.Path]int                      // from which substituter on paths are looked for, if not from the first
@@ -33,23 +34,30 @@ type call struct {
 	singly  bool                                        // one object is copied after the other, to see which of them fails
 }
 
-func (s *Store) newCall(ctx context.Context) (*call, error) {
+func (s *Store) newCall(ctx context.Context) *call {
 	c := &call{
 		store: s, found: make(map[storepath.Path]*found), first: make(map[storepath.Path]int),
 		failing: make(map[storepath.Path]bool), repair: make(map[storepath.Path]bool),
 		fetched: make(map[storepath.Path]bool), failed: make(map[storepath.Path]*Error),
-		held: make(map[storepath.Path]bool), located: make(map[storepath.Path][]store.KeyedRealisation), asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
+		located: make(map[storepath.Path][]store.KeyedRealisation), held: make(map[storepath.Path]bool),
+		asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
 	}
 	ctx, c.report = newReport(ctx)
-	settings, err := s.opts.Settings(ctx)
-	if err != nil {
-		c.report.end()
-		return nil, err
-	}
-	c.settings = *settings
-	c.search = newSearch(s.Dir(), &c.settings, c.report)
 	c.ctx, c.stop = context.WithCancel(ctx)
-	return c, nil
+	return c
+}
+
+// searching returns what asks the substituters, which are opened if they are not yet.
+func (c *call) searching() (*search, error) {
+	if c.search == nil {
+		settings, err := c.store.opts.Settings(c.ctx)
+		if err != nil {
+			return nil, because(c.ctx, err)
+		}
+		c.settings = *settings
+		c.search = newSearch(c.store.Dir(), &c.settings, c.report)
+	}
+	return c.search, nil
 }
 
 // end is for who needs the call no more. Nobody is told anything afterwards.
@@ -70,9 +78,6 @@ func (c *call) substitute(ctx context.Context, roots []storepath.Path) error {
 		if c.gaveUp(roots) {
 			return nil
 		}
-		if c.singly {
-			missing = missing[:1]
-		}
 		mine, others := c.store.claims.take(missing)
 		if len(mine) == 0 {
 			if err := await(ctx, others); err != nil {
@@ -88,7 +93,7 @@ func (c *call) substitute(ctx context.Context, roots []storepath.Path) error {
 
 // gaveUp reports whether nothing more is tried, since a substituter has failed with one of the paths.
 func (c *call) gaveUp(paths []storepath.Path) bool {
-	return !c.settings.KeepGoing && slices.ContainsFunc(paths, func(p storepath.Path) bool {
+	return !c.all && !c.settings.KeepGoing && slices.ContainsFunc(paths, func(p storepath.Path) bool {
 		return c.failed[p] != nil && c.failed[p].Failed
 	})
 }
@@ -102,22 +107,27 @@ func (c *call) fetch(ctx context.Context, mine []*store.PathInfo) error {
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	culprit, err := c.copy(ctx, missing)
-	if err == nil {
-		c.note(missing, nil)
-		return nil
+	atOnce := len(missing)
+	if c.singly {
+		atOnce = 1
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	for some := range slices.Chunk(missing, atOnce) {
+		culprit, failed := c.copy(ctx, some)
+		if failed == nil {
+			c.note(some, nil)
+			continue
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if c.singly = culprit == ""; !c.singly {
+			c.blame(culprit, failed)
+		}
+		left, err := c.invalid(ctx, some)
+		c.note(some, left)
+		return err
 	}
-	if culprit == "" {
-		c.singly = true
-	} else {
-		c.blame(culprit, err)
-	}
-	left, err := c.invalid(ctx, missing)
-	c.note(missing, left)
-	return err
+	return nil
 }
 
 // blame notes that a path cannot be had from the substituter that said it has it. If it has only the
@@ -134,13 +144,15 @@ func (c *call) blame(path storepath.Path, why error) {
 	delete(c.found, path)
 }
 
-// note notes that objects were fetched, but for some that are left.
+// note notes that objects were fetched, but for some that are left, in the same order.
 func (c *call) note(objects, left []*store.PathInfo) {
 	for _, info := range objects {
-		if !slices.Contains(left, info) {
-			c.fetched[info.Path] = true
-			delete(c.repair, info.Path)
+		if len(left) > 0 && left[0] == info {
+			left = left[1:]
+			continue
 		}
+		c.fetched[info.Path] = true
+		delete(c.repair, info.Path)
 	}
 }
 
@@ -197,9 +209,13 @@ func (c *call) querySubstitutable(paths map[storepath.Path]storepath.ContentAddr
 		list = append(list, path)
 	}
 	slices.Sort(list)
-	all, err := c.search.findAll(c.ctx, list, nil, false)
+	search, err := c.searching()
 	if err != nil {
 		return nil, err
+	}
+	all, err := search.findAll(c.ctx, list, nil, false)
+	if err != nil {
+		return nil, because(c.ctx, err)
 	}
 	var infos []store.SubstitutableInfo
 	for _, f := range all {

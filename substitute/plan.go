@@ -92,7 +92,14 @@ func (c *call) hold(ctx context.Context, paths ...storepath.Path) error {
 // look asks about paths of which nothing is known yet.
 func (c *call) look(ctx context.Context, paths []storepath.Path) error {
 	unknown := slices.DeleteFunc(slices.Clone(paths), func(p storepath.Path) bool { return c.found[p] != nil })
-	all, err := c.search.findAll(ctx, unknown, c.first, true)
+	if len(unknown) == 0 {
+		return nil
+	}
+	search, err := c.searching()
+	if err != nil {
+		return err
+	}
+	all, err := search.findAll(ctx, unknown, c.first, true)
 	if err != nil {
 		return because(ctx, err)
 	}
@@ -100,7 +107,7 @@ func (c *call) look(ctx context.Context, paths []storepath.Path) error {
 		if f != nil {
 			c.found[unknown[i]] = f
 		} else {
-			c.first[unknown[i]] = len(c.search.substituters) // nobody need be asked again
+			c.first[unknown[i]] = len(search.substituters) // nobody need be asked again
 		}
 	}
 	return nil

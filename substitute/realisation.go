@@ -26,7 +26,11 @@ func (c *call) locate(ctx context.Context, drv storepath.Path, output string) (s
 		return "", err
 	}
 	id := store.DrvOutput{Path: drv, Hash: hash, Output: output}
-	r, err := c.search.realisation(ctx, id)
+	search, err := c.searching()
+	if err != nil {
+		return "", err
+	}
+	r, err := search.realisation(ctx, id)
 	if err != nil || r == nil {
 		return "", err
 	}

@@ -28,9 +28,9 @@ type Settings struct {
 
 // Options say where a store gets what it lacks.
 type Options struct {
-	// Settings returns what a call with that context goes by. It is asked when something is
-	// missing, and may take its time: this is where substituters are opened that were not needed
-	// before, see [Sources].
+	// Settings returns what a call with that context goes by. It is asked as soon as something is
+	// missing, and not before, and may take its time: this is where substituters are opened that
+	// were not needed before, see [Sources].
 	Settings func(ctx context.Context) (*Settings, error)
 
 	// Sources are closed together with the store; nil is none.

@@ -89,12 +89,9 @@ func (s *Store) QueryValidPaths(ctx context.Context, paths []storepath.Path, sub
 	if len(lacking) == 0 {
 		return valid, nil
 	}
-	c, err := s.newCall(ctx)
-	if err != nil {
-		return nil, err
-	}
+	c := s.newCall(ctx)
 	defer c.end()
-	c.settings.KeepGoing = true
+	c.all = true
 	if err := c.substitute(c.ctx, lacking); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -107,12 +104,13 @@ func (s *Store) QueryValidPaths(ctx context.Context, paths []storepath.Path, sub
 // QuerySubstitutablePaths returns those of the paths that substituters have which want to be asked
 // about many, sorted. Whether they are to be believed is another question.
 func (s *Store) QuerySubstitutablePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
-	c, err := s.newCall(ctx)
+	c := s.newCall(ctx)
+	defer c.end()
+	search, err := c.searching()
 	if err != nil {
 		return nil, err
 	}
-	defer c.end()
-	return c.search.mass(c.ctx, paths)
+	return search.mass(c.ctx, paths)
 }
 
 // QuerySubstitutablePathInfos returns what the first substituter of each path that has it says of
@@ -120,24 +118,15 @@ func (s *Store) QuerySubstitutablePaths(ctx context.Context, paths []storepath.P
 // [Settings.Fallback] says otherwise. The content addresses are of no use to substituters of the same
 // store directory, and others are not asked.
 func (s *Store) QuerySubstitutablePathInfos(ctx context.Context, paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
-	c, err := s.newCall(ctx)
-	if err != nil {
-		return nil, err
-	}
+	c := s.newCall(ctx)
 	defer c.end()
 	return c.querySubstitutable(paths)
 }
 
 // QueryMissing says what it would take to make paths valid: see [store.FindMissing].
 func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*store.Missing, error) {
-	c, err := s.newCall(ctx)
-	if err != nil {
-		return nil, err
-	}
+	c := s.newCall(ctx)
 	defer c.end()
-	if q, ok := store.As[store.MissingQuerier](s.Store); ok && len(c.search.substituters) == 0 {
-		return q.QueryMissing(ctx, paths)
-	}
 	drvs, release := store.LendDerivations(s.Store)
 	defer release()
 	return store.FindMissing(c.ctx, drvs, &missingQuerier{c, release}, paths)
@@ -152,7 +141,7 @@ type missingQuerier struct {
 
 // QuerySubstitutablePaths implements [store.SubstituteQuerier].
 func (q *missingQuerier) QuerySubstitutablePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
-	return q.search.mass(ctx, paths)
+	return q.store.QuerySubstitutablePaths(ctx, paths)
 }
 
 // QuerySubstitutablePathInfos implements [store.SubstituteQuerier].
@@ -169,10 +158,7 @@ func (q *missingQuerier) SubstitutableOutput(ctx context.Context, drv storepath.
 
 // EnsurePath makes a path valid. The error is an [*Error] if it is not to be had.
 func (s *Store) EnsurePath(ctx context.Context, path storepath.Path) error {
-	c, err := s.newCall(ctx)
-	if err != nil {
-		return err
-	}
+	c := s.newCall(ctx)
 	defer c.end()
 	c.asked[path] = true
 	if err := c.substitute(c.ctx, []storepath.Path{path}); err != nil {

@@ -3,6 +3,8 @@ package substitute_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"math"
 	"reflect"
 	"slices"
@@ -569,4 +571,73 @@ func TestRealisations(t *testing.T) {
 			}
 		})
 	}
+}
+
+// As long as nothing is missing nobody need know what there is.
+func TestUnasked(t *testing.T) {
+	below := memstore.New(nil)
+	s := substitute.New(below, &substitute.Options{Settings: func(context.Context) (*substitute.Settings, error) { return nil, errBroken }})
+	drv, _, _ := addDrv(t, s, "there", nil)
+	ask := func(path storepath.Path) (errs []error) {
+		_, missing := s.QueryMissing(t.Context(), opaque(path))
+		_, valid := s.QueryValidPaths(t.Context(), []storepath.Path{path}, false)
+		return []error{
+			missing, valid, s.EnsurePath(t.Context(), path), s.BuildPaths(t.Context(), opaque(path), store.BuildNormal),
+		}
+	}
+	for i, err := range ask(drv) {
+		if err != nil {
+			t.Errorf("%d, where nothing is missing: %v", i, err)
+		}
+	}
+	for i, err := range ask(absent) {
+		if i != 1 && !errors.Is(err, errBroken) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+// An error that says nothing of a path is found by copying one object after the other.
+func TestUnknownCulprit(t *testing.T) {
+	key, bad, good := newKey(t, "k"), newSubstituter(), newSubstituter()
+	var paths []storepath.Path
+	for i := range 10 {
+		name := named(t, fmt.Sprint("path", i))
+		bad.put(t, name, &key)
+		paths = append(paths, good.put(t, name, &key))
+	}
+	below := &picky{Store: memstore.New(nil), refused: paths[7], refusals: 2}
+	s := over(t, below, from(key, bad, good))
+	ctx, told := listen(t)
+	for _, r := range build(t, ctx, s, opaque(paths...)...) {
+		if r.Status != store.Substituted {
+			t.Errorf("%+v", r)
+		}
+	}
+	if strings.Count(told.lines(), "error: it is broken") != 1 || good.times(paths[7]) != 1 {
+		t.Errorf("told:\n%s", told.lines())
+	}
+}
+
+// A picky store refuses an object some times.
+type picky struct {
+	*memstore.Store
+	refused  storepath.Path
+	refusals int
+}
+
+func (p *picky) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
+	for object, err := range objects {
+		if err == nil && object.Info.Path == p.refused && p.refusals > 0 {
+			p.refusals--
+			err = errBroken
+		}
+		if err == nil {
+			err = p.AddToStoreNAR(ctx, object.Info, object.NAR, opts)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
