@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"pix/activity"
 	"pix/binarycache"
@@ -135,7 +136,11 @@ func (c *call) fetch(ctx context.Context, mine []*store.PathInfo) error {
 func (c *call) blame(path storepath.Path, why error) {
 	archive, ok := errors.AsType[*binarycache.ArchiveError](why)
 	if ok && errors.Is(why, binarycache.ErrGone) {
-		c.report.say(activity.LevelWarn, "warning: file '%s' does not exist in binary cache", archive.URL)
+		which := ""
+		if uri := c.search.substituters[c.found[path].from].URI; !strings.HasPrefix(uri, "file:") {
+			which = " '" + uri + "'" // so does Nix
+		}
+		c.report.say(activity.LevelWarn, "warning: file '%s' does not exist in binary cache%s", archive.URL, which)
 	} else {
 		c.report.say(activity.LevelError, "error: %v", why)
 		c.failing[path] = true

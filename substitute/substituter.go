@@ -2,6 +2,7 @@ package substitute
 
 import (
 	"context"
+	"strings"
 
 	"pix/binarycache"
 	"pix/narinfo"
@@ -31,7 +32,8 @@ func NewSubstituter(s store.Store, uri string) Substituter {
 	sub := Substituter{Store: s, URI: uri}
 	if cache, ok := store.As[*binarycache.Store](s); ok {
 		info := cache.Info()
-		sub.URI, sub.Priority, sub.WantMassQuery = cache.URI(), info.Priority, info.WantMassQuery
+		sub.URI = strings.TrimSuffix(cache.URI(), "/") // as Nix names it
+		sub.Priority, sub.WantMassQuery = info.Priority, info.WantMassQuery
 	}
 	return sub
 }

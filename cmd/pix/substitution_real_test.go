@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,19 +17,22 @@ import (
 // cache: with the same results and exit codes.
 func TestDaemonSubstitutesAsNix(t *testing.T) {
 	usual, floating, cache := makeCacheWorld(t)
+	server := httptest.NewServer(http.FileServer(http.Dir(cache)))
+	defer server.Close()
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		for name, c := range map[string]struct {
-			trusted, features string
-			world             *world
-			conversation      string
+			uri, trusted, features string
+			world                  *world
+			conversation           string
 		}{
-			"trusted":   {"root", "nix-command", usual, substitution},
-			"untrusted": {"", "nix-command", usual, untrustedSubstitution},
-			"floating":  {"root", features, floating, floatingSubstitution},
+			"trusted":   {"file:///root/cache", "root", "nix-command", usual, substitution},
+			"untrusted": {"file:///root/cache", "", "nix-command", usual, untrustedSubstitution},
+			"floating":  {"file:///root/cache", "root", features, floating, floatingSubstitution},
+			"http":      {server.URL, "root", "nix-command", usual, httpSubstitution},
 		} {
 			t.Run(name, func(t *testing.T) {
 				config := map[string]string{
-					"substituters": "file:///root/cache", "trusted-public-keys": usual.paths["public"], "trusted-users": c.trusted,
+					"substituters": c.uri, "trusted-public-keys": usual.paths["public"], "trusted-users": c.trusted,
 					"trusted-substituters": "file:///root/other", "experimental-features": c.features,
 				}
 				nix := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: config})
@@ -207,4 +212,22 @@ nix-store --realise $floatingDrv
 nix build --no-link --json $floatingDrv^*
 nix build --no-link --print-out-paths $floatingDrv^*
 nix path-info --json $(nix build --no-link --print-out-paths $floatingDrv^out)
+`
+
+// httpSubstitution are about a cache behind HTTP.
+const httpSubstitution = `
+nix-store --import < export | wc -l
+nix-store --realise --dry-run $topDrv
+nix build --dry-run --json $topDrv^*
+!nix-store --option substituters http://127.0.0.1:1 --realise $later
+nix-store --realise $topDrv
+nix-store -qR $top
+nix path-info --json $top
+nix build --no-link --json $topDrv^*
+nix-store --realise $absent
+nix-store --realise $unsigned
+!nix-store --realise $damaged
+nix-store --realise $gone
+!nix-store --option substituters 'http://127.0.0.1:1 file:///root/cache' --realise $later
+nix path-info $later
 `
