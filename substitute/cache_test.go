@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -79,6 +80,17 @@ func TestBinaryCaches(t *testing.T) {
 		}
 		http.FileServer(http.Dir(good)).ServeHTTP(w, r)
 	}))
+	stalling := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/nar/") {
+			whole, _ := os.ReadFile(good + r.URL.Path)
+			w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
+			w.Write(whole[:len(whole)/2])
+			http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			return
+		}
+		http.FileServer(http.Dir(good)).ServeHTTP(w, r)
+	}))
 	down := httptest.NewServer(http.NotFoundHandler())
 	down.Close()
 	for name, c := range map[string]struct {
@@ -92,6 +104,7 @@ func TestBinaryCaches(t *testing.T) {
 		"empty first":  {"file://" + empty + " " + httpGood, store.Substituted, ""},
 		"by priority":  {httpDamaged + "?priority=60 file://" + good, store.Substituted, "from 'file://"},
 		"broken first": {breaking + "?priority=1 file://" + good, store.Substituted, "error: unable to download '" + breaking},
+		"stalls first": {stalling + "?priority=1 file://" + good, store.Substituted, "the download has stalled"},
 		"damaged first": {
 			httpDamaged + " file://" + damaged + " file://" + good, store.Substituted,
 			"error: archive 'nar/",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -184,4 +185,51 @@ func TestCycle(t *testing.T) {
 	if _, ok := errors.AsType[*store.ReferenceCycleError](err); !ok {
 		t.Errorf("%v", err)
 	}
+}
+
+// Whoever collects garbage meanwhile takes nothing away from who substitutes.
+func TestWhileCollecting(t *testing.T) {
+	key, sub := newKey(t, "k"), newSubstituter()
+	var libs []storepath.Path
+	for i := range 12 {
+		libs = append(libs, sub.put(t, named(t, fmt.Sprint("lib", i)), &key, libs...))
+	}
+	app := sub.put(t, named(t, "app"), &key, libs...)
+	s := local(t, from(key, sub))
+	stop := make(chan struct{})
+	var collecting sync.WaitGroup
+	collecting.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := store.CollectGarbage(t.Context(), s, store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for i := range 40 {
+		session, err := s.Session(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted := libs[i%len(libs)]
+		if i%2 == 0 {
+			wanted = app
+		}
+		if err := store.BuildPaths(t.Context(), session, opaque(wanted), store.BuildNormal); err != nil {
+			t.Errorf("round %d: %v", i, err)
+		}
+		for info, err := range store.Closure(t.Context(), session, wanted) {
+			if err != nil {
+				t.Errorf("round %d: %v, %v", i, info, err)
+			}
+		}
+		session.Close()
+	}
+	close(stop)
+	collecting.Wait()
 }
