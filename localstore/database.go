@@ -222,6 +222,22 @@ func (d *database) read(ctx context.Context, f func(c *conn) error) error {
 	return f(c)
 }
 
+// readOwn is read for those who write soon, on the connection that writes if nobody has it: it
+// still has the pages that it wrote last, which others have to read again.
+func (d *database) readOwn(ctx context.Context, f func(c *conn) error) error {
+	select {
+	case c, ok := <-d.writer:
+		if !ok {
+			return ErrClosed
+		}
+		defer d.returnWriter(c)
+		c.ctx = ctx
+		return f(c)
+	default:
+		return d.read(ctx, f)
+	}
+}
+
 func (d *database) reader(ctx context.Context) (*conn, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
