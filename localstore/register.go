@@ -63,7 +63,13 @@ func (s *Store) checkInfo(info *store.PathInfo) error {
 // within a transaction.
 func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]output) error {
 	ids := make([]int64, len(infos))
+	now := time.Now()
 	for i, info := range infos {
+		if info.RegistrationTime.IsZero() {
+			own := *info
+			own.RegistrationTime = now
+			info = &own
+		}
 		id, added, err := c.insertInfo(info)
 		if added {
 			err = c.insertOutputs(id, outputs[info.Path])
@@ -72,6 +78,7 @@ func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]ou
 			return err
 		}
 		ids[i] = id
+		c.registered = append(c.registered, registered{info, added})
 	}
 	for i, info := range infos {
 		for _, ref := range info.References {
@@ -85,13 +92,9 @@ func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]ou
 
 // insertInfo makes a path valid, or changes what is known of one that is.
 func (c *conn) insertInfo(info *store.PathInfo) (id int64, added bool, err error) {
-	registered := info.RegistrationTime
-	if registered.IsZero() {
-		registered = time.Now()
-	}
 	err = c.exec(`insert or ignore into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca)
 		values (?, ?, ?, ?, ?, ?, ?, ?)`,
-		string(info.Path), info.NARHash.WithBase16(), registered.Unix(), orNull(string(info.Deriver)),
+		string(info.Path), info.NARHash.WithBase16(), info.RegistrationTime.Unix(), orNull(string(info.Deriver)),
 		sizeOrNull(info.NARSize), ultimateOrNull(info.Ultimate), orNull(joinSignatures(info.Signatures)), orNull(info.CA.String()))
 	if err != nil {
 		return 0, false, err
