@@ -111,7 +111,7 @@ func (c *conn) insertInfo(info *store.PathInfo) (id int64, added bool, err error
 
 // insertReference notes that a path refers to one that must be valid.
 func (c *conn) insertReference(referrer int64, reference storepath.Path) error {
-	err := c.exec("insert or ignore into Refs (referrer, reference) select ?, id from ValidPaths where path = ?", referrer, string(reference))
+	err := c.exec("insert or ignore into Refs (referrer, reference) values (?, (select id from ValidPaths where path = ?))", referrer, string(reference))
 	if err != nil || c.db.Changes() > 0 {
 		return err
 	}
