@@ -11,9 +11,9 @@ import (
 
 // add makes an object, under a lock, and makes its path valid. make is given the name of the file
 // that it is to make; if it fails it leaves nothing, and if something is there already the error is
-// [fs.ErrExist] and nothing else was done. If the path is valid already, nothing
-// is done, unless the object is to be replaced. It reports whether what is known of the path is now
-// exactly the info, since it was not valid.
+// [fs.ErrExist] and nothing else was done. If the path is valid already, nothing is done, unless the
+// object is to be replaced. It reports whether what is known of the path is now exactly the info,
+// since it was not valid.
 func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, make func(name string) error) (added bool, err error) {
 	if err := s.checkInfo(info); err != nil {
 		return false, err
