@@ -3,64 +3,20 @@ package binarycache_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"strings"
 	"testing"
 	"time"
 
-	"pix/nixhash"
+	"pix/internal/latency"
 	"pix/store"
-	"pix/store/memstore"
 	"pix/storepath"
 )
 
-// A slowSource calls wait before the first byte of an archive comes.
-type slowSource struct {
-	*memstore.Store
-	wait func(ctx context.Context, path storepath.Path) error
-}
-
-func (s *slowSource) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
-	archive, err := s.Store.NARFromPath(ctx, path)
-	return &slowArchive{archive, func() error { return s.wait(ctx, path) }}, err
-}
-
-type slowArchive struct {
-	io.ReadCloser
-	wait func() error
-}
-
-func (a *slowArchive) Read(p []byte) (int, error) {
-	if wait := a.wait; wait != nil {
-		a.wait = nil
-		if err := wait(); err != nil {
-			return 0, err
-		}
-	}
-	return a.ReadCloser.Read(p)
-}
-
-func largeObjects(t *testing.T, n int) (*slowSource, []storepath.Path) {
-	t.Helper()
-	src := &slowSource{Store: memstore.New(nil)}
-	var paths []storepath.Path
-	for i := range n {
-		contents := strings.NewReader(strings.Repeat(fmt.Sprintf("%07d\n", i), 2<<20/8))
-		info, err := src.AddToStore(t.Context(), fmt.Sprintf("large-%d", i), storepath.Flat, nixhash.SHA256, nil, contents, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		paths = append(paths, info.Path)
-	}
-	return src, paths
-}
-
 // Large archives are compressed beside each other.
 func TestLargeArchivesAtOnce(t *testing.T) {
-	src, paths := largeObjects(t, 6)
+	src, paths := latency.LargeObjects(t, 6)
 	pairs := make(chan struct{})
-	src.wait = func(context.Context, storepath.Path) error {
+	src.Wait = func(context.Context, storepath.Path) error {
 		select {
 		case pairs <- struct{}{}:
 		case <-pairs:
@@ -84,8 +40,8 @@ func TestLargeArchivesAtOnce(t *testing.T) {
 func TestLargeArchiveFails(t *testing.T) {
 	broken := errors.New("it broke off")
 	for _, opening := range []bool{false, true} {
-		src, paths := largeObjects(t, 2)
-		src.wait = func(ctx context.Context, path storepath.Path) error {
+		src, paths := latency.LargeObjects(t, 2)
+		src.Wait = func(ctx context.Context, path storepath.Path) error {
 			if path == paths[1] {
 				return broken
 			}
@@ -115,7 +71,7 @@ func TestLargeArchiveFails(t *testing.T) {
 
 // An unopened store cannot open one archive.
 type unopened struct {
-	*slowSource
+	*latency.Store
 	path storepath.Path
 	err  error
 }
@@ -124,5 +80,5 @@ func (s *unopened) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 	if path == s.path {
 		return nil, s.err
 	}
-	return s.slowSource.NARFromPath(ctx, path)
+	return s.Store.NARFromPath(ctx, path)
 }

@@ -101,8 +101,8 @@ func fileArchive(contents []byte) (hash nixhash.Hash, size uint64) {
 
 // addFile adds an object that is a file.
 func (s *Store) addFile(ctx context.Context, info *store.PathInfo, contents []byte, repair bool) (added bool, err error) {
-	return s.add(ctx, info, repair, func(root *os.Root, name string) error {
-		return makeFile(root, name, contents)
+	return s.add(ctx, info, repair, func(name string) error {
+		return makeFile(name, contents)
 	})
 }
 
@@ -196,7 +196,7 @@ func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method,
 
 // addMade adds an object that is in a temporary directory, alone.
 func (s *Store) addMade(ctx context.Context, info *store.PathInfo, d *tempDir, repair bool) (added bool, err error) {
-	return s.add(ctx, info, repair, func(root *os.Root, name string) error {
-		return d.moveTo(tempObject, root, name)
+	return s.add(ctx, info, repair, func(name string) error {
+		return d.moveTo(tempObject, name)
 	})
 }

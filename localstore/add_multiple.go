@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"runtime"
 	"strconv"
 
@@ -205,8 +204,8 @@ func (b *batch) settle(some []*made) error {
 		infos = append(infos, m.info)
 		m.placed = true
 		work.Go(func() error {
-			return b.s.put(ctx, m.info.Path, m.valid, func(root *os.Root, name string) error {
-				return b.dir.moveTo(m.name, root, name)
+			return b.s.put(ctx, m.info.Path, m.valid, func(name string) error {
+				return b.dir.moveTo(m.name, name)
 			})
 		})
 	}

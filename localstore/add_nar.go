@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"pix/nar"
 	"pix/nixhash"
@@ -39,8 +40,13 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 		if err != nil {
 			return err
 		}
-		_, err = s.add(ctx, info, opts.Repair, func(root *os.Root, name string) error {
-			return restore(ctx, root, name, info, bytes.NewReader(small))
+		_, err = s.add(ctx, info, opts.Repair, func(name string) error {
+			root, err := os.OpenRoot(filepath.Dir(name))
+			if err != nil {
+				return err
+			}
+			defer root.Close()
+			return restore(ctx, root, filepath.Base(name), info, bytes.NewReader(small))
 		})
 		return err
 	}

@@ -15,6 +15,8 @@ type conn struct {
 	joined *openDB
 	file   string
 	ctx    context.Context // of who uses it
+
+	registered []registered // in the transaction that is being written, if that is all it does
 }
 
 // query runs a statement and calls row with each row of the result. The arguments are

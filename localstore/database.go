@@ -110,7 +110,7 @@ func (d *database) openReadOnly(ctx context.Context) (err error) {
 func (d *database) connect(ctx context.Context) (*conn, error) {
 	joined := joinOpenDB(d.file)
 	db, err := sqlite.OpenConn(d.uri, d.flags)
-	c := &conn{db, joined, d.file, ctx}
+	c := &conn{db: db, joined: joined, file: d.file, ctx: ctx}
 	if err != nil {
 		joined.leave()
 		return nil, &DatabaseError{d.file, err}
@@ -197,7 +197,17 @@ func (d *database) write(ctx context.Context, f func(c *conn) error) error {
 		}
 		defer d.returnWriter(c)
 		c.ctx = ctx
-		return c.transaction(f)
+		var before walState
+		var known bool
+		err := c.transaction(func(c *conn) error {
+			before, known = d.infos.moment() // and nobody else writes from here on
+			return f(c)
+		})
+		if err == nil && known && len(c.registered) > 0 {
+			d.infos.advance(before, c.registered)
+		}
+		c.registered = nil
+		return err
 	}
 }
 
@@ -220,6 +230,22 @@ func (d *database) read(ctx context.Context, f func(c *conn) error) error {
 	}
 	defer d.returnReader(c)
 	return f(c)
+}
+
+// readOwn is read for those who write soon, on the connection that writes if nobody has it: it
+// still has the pages that it wrote last, which others have to read again.
+func (d *database) readOwn(ctx context.Context, f func(c *conn) error) error {
+	select {
+	case c, ok := <-d.writer:
+		if !ok {
+			return ErrClosed
+		}
+		defer d.returnWriter(c)
+		c.ctx = ctx
+		return f(c)
+	default:
+		return d.read(ctx, f)
+	}
 }
 
 func (d *database) reader(ctx context.Context) (*conn, error) {

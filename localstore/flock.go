@@ -2,6 +2,7 @@ package localstore
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -50,13 +51,54 @@ func lock(ctx context.Context, f *os.File, mode lockMode, waiting func()) error 
 	}
 }
 
+// A lockFile is an open file that serves as a lock, and which file that is: somebody may delete
+// it, and make another of the same name.
+type lockFile struct {
+	*os.File
+	device, inode uint64
+}
+
 // openLockFile opens a file that serves as a lock, and makes it if it is not there.
-func openLockFile(name string) (*os.File, error) {
-	return os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+func openLockFile(name string) (*lockFile, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return newLockFile(f)
+}
+
+// newLockFile is for a file that was opened elsewhere. It is closed after an error.
+func newLockFile(f *os.File) (*lockFile, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, errors.Join(&os.PathError{Op: "stat", Path: f.Name(), Err: err}, f.Close())
+	}
+	return &lockFile{f, uint64(st.Dev), st.Ino}, nil
+}
+
+// isLinked reports whether the file still has its name. It has not when somebody deleted it.
+func (f *lockFile) isLinked() (bool, error) { return f.isLinkedAs(f.Name()) }
+
+// isLinkedAs reports whether the file has that name.
+func (f *lockFile) isLinkedAs(name string) (bool, error) {
+	st, err := lstat(name)
+	if err != nil {
+		return false, ignoreMissing(err)
+	}
+	return uint64(st.Dev) == f.device && st.Ino == f.inode, nil
+}
+
+// isEmpty reports whether nobody has marked the file as stale.
+func (f *lockFile) isEmpty() (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return false, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return st.Size == 0, nil
 }
 
 // unlock gives a lock back that the file keeps no longer.
-func unlock(f *os.File) error {
+func unlock(f *lockFile) error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
 		return &os.PathError{Op: "unlock", Path: f.Name(), Err: err}
 	}
@@ -73,17 +115,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// isLinked reports whether an open file still has its name. It has not when somebody deleted it.
-func isLinked(f *os.File) (bool, error) {
-	opened, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
-	named, err := os.Lstat(f.Name())
-	if err != nil {
-		return false, ignoreMissing(err)
-	}
-	return os.SameFile(opened, named), nil
 }

@@ -83,11 +83,11 @@ func (s *Store) lockForCollection(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = lock(ctx, f, lockExclusive, func() { say(ctx, "waiting for the big garbage collector lock...") })
+	err = lock(ctx, f.File, lockExclusive, func() { say(ctx, "waiting for the big garbage collector lock...") })
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("waiting for another collection of garbage to end: %w", err), f.Close())
 	}
-	return f, nil
+	return f.File, nil
 }
 
 // A collection is one call of CollectGarbage, which holds gc.lock.

@@ -149,7 +149,12 @@ func readInfo(dir storepath.Dir, path storepath.Path, row *sqlite.Stmt) (*store.
 }
 
 // IsValidPath reports whether the path is valid.
-func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (valid bool, err error) {
+func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (bool, error) {
+	return s.isValid(ctx, path, (*database).read)
+}
+
+// isValid is IsValidPath, with how to get a connection.
+func (s *Store) isValid(ctx context.Context, path storepath.Path, read func(*database, context.Context, func(*conn) error) error) (valid bool, err error) {
 	db, err := s.database(ctx, true)
 	if err != nil {
 		return false, err
@@ -157,7 +162,7 @@ func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (valid boo
 	if info, _, _ := db.infos.get(path); info != nil {
 		return true, nil
 	}
-	err = db.read(ctx, func(c *conn) error {
+	err = read(db, ctx, func(c *conn) error {
 		_, valid, err = c.pathID(path)
 		return err
 	})

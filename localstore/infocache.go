@@ -1,8 +1,11 @@
 package localstore
 
 import (
+	"encoding/binary"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"pix/store"
 	"pix/storepath"
@@ -14,6 +17,9 @@ import (
 // of the write-ahead log, which all who have the database open share, begins with a header that
 // every transaction changes. A cache that did not know that would have to ask the database,
 // which takes as long as the question itself.
+//
+// What a transaction of this process registers is known without asking, and what was remembered
+// before it stays so.
 //
 // Source: https://www.sqlite.org/walformat.html, "The WAL-Index Header".
 type infoCache struct {
@@ -78,12 +84,75 @@ func (c *infoCache) put(info *store.PathInfo, since walState) {
 	if now, ok := c.state(); !ok || now != since {
 		return
 	}
-	if c.of != since || len(c.infos) >= maxInfos {
-		c.of, c.infos = since, make(map[storepath.Path]*store.PathInfo)
+	if c.of != since {
+		c.of, c.infos = since, nil
 	}
 	own := *info
 	own.References, own.Signatures = slices.Clip(own.References), slices.Clip(own.Signatures) // appending to them copies
-	c.infos[info.Path] = &own
+	c.remember(&own)
+}
+
+// isFollowedBy reports whether now is the state after exactly one more transaction. The header
+// has a counter of transactions, at 8; the length of the log, at 16; and a salt, at 32, that changes when the
+// log begins anew.
+func (before *walState) isFollowedBy(now *walState) bool {
+	number := func(s *walState, at int) uint32 { return binary.NativeEndian.Uint32(s[at:]) }
+	return number(now, 8) == number(before, 8)+1 && number(now, 16) > number(before, 16) &&
+		string(now[32:40]) == string(before[32:40])
+}
+
+// A registered path is one that a transaction made valid, or whose info it changed.
+type registered struct {
+	info  *store.PathInfo
+	added bool
+}
+
+// advance is for a transaction that began at that state, and did nothing but register paths.
+func (c *infoCache) advance(before walState, changes []registered) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, ok := c.state()
+	if !ok || !before.isFollowedBy(&now) {
+		return
+	}
+	if c.of != before {
+		c.infos = nil
+	}
+	c.of = now
+	for _, change := range changes {
+		if change.added && isUsual(change.info) {
+			c.remember(asStored(change.info))
+		} else {
+			delete(c.infos, change.info.Path)
+		}
+	}
+}
+
+// remember adds an info, which is the cache's own. The cache must be locked.
+func (c *infoCache) remember(info *store.PathInfo) {
+	if c.infos == nil || len(c.infos) >= maxInfos {
+		c.infos = make(map[storepath.Path]*store.PathInfo)
+	}
+	c.infos[info.Path] = info
+}
+
+// asStored returns an info that was put into the database as it is read from there.
+func asStored(info *store.PathInfo) *store.PathInfo {
+	own := *info
+	own.RegistrationTime = time.Time{}
+	if seconds := info.RegistrationTime.Unix(); seconds != 0 {
+		own.RegistrationTime = time.Unix(seconds, 0).UTC()
+	}
+	own.References, own.Signatures = nil, nil
+	if len(info.References) > 0 {
+		own.References = slices.Clone(info.References)
+		slices.Sort(own.References)
+		own.References = slices.Clip(slices.Compact(own.References))
+	}
+	if len(info.Signatures) > 0 {
+		own.Signatures = slices.Clip(strings.Fields(joinSignatures(info.Signatures)))
+	}
+	return &own
 }
 
 // A moment is one between two transactions of a database.

@@ -1,11 +1,14 @@
 package localstore
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
+	"reflect"
 	"sync"
 	"testing"
+	"time"
 
 	"pix/store"
 	"pix/storepath"
@@ -35,9 +38,10 @@ func TestInfoCache(t *testing.T) {
 		}
 		return info
 	}
-	if remembered() {
-		t.Error("what nobody has asked is remembered")
+	if !remembered() {
+		t.Error("what was registered is not remembered")
 	}
+	s.db.infos.infos = nil
 	first := ask()
 	if !remembered() {
 		t.Fatal("nothing is remembered")
@@ -166,4 +170,87 @@ func TestInfoCacheLarge(t *testing.T) {
 			t.Errorf("with %d references: remembered: %v", n, info != nil)
 		}
 	}
+}
+
+// What was registered is remembered as the database has it, and what was known before is not
+// forgotten, unless somebody else has changed something meanwhile.
+func TestInfoCacheOfRegistered(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, Options{Root: t.TempDir(), NoSignatures: true})
+	other := open(t, Options{Root: s.opts.Root})
+	text, err := s.AddTextToStore(ctx, "text", "text", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare := func(path storepath.Path, isRemembered bool) {
+		t.Helper()
+		got, _, _ := s.db.infos.get(path)
+		if (got != nil) != isRemembered {
+			t.Errorf("%s: remembered: %v, want %v", path, got != nil, isRemembered)
+			return
+		}
+		var want *store.PathInfo
+		err := other.db.read(ctx, func(c *conn) (err error) {
+			want, err = c.pathInfo(s.dir, path)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != nil && !reflect.DeepEqual(got, want) {
+			t.Errorf("remembered: %+v\nin the database: %+v", got, want)
+		}
+	}
+	compare(text, true)
+	one, archive := object(t, "one", text, text)
+	one.References = []storepath.Path{text, one.Path, text}
+	one.Signatures = []string{"b:c2ln", "a:c2ln", "b:c2ln"}
+	one.Deriver = somePath(t, 1)
+	for i, registered := range []time.Time{{}, time.Unix(0, 0), time.Unix(1e9, 5e8)} {
+		again := *one
+		again.Path = somePath(t, 2+i)
+		again.References, again.RegistrationTime = []storepath.Path{text, again.Path}, registered
+		if err := s.registerValidPaths(ctx, &again); err != nil {
+			t.Fatal(err)
+		}
+		compare(again.Path, true)
+	}
+	if err := s.AddToStoreNAR(ctx, one, bytes.NewReader(archive), nil); err != nil {
+		t.Fatal(err)
+	}
+	one.Signatures[0], one.References[0] = "changed", "changed" // what the caller does with his own does not matter
+	compare(one.Path, true)
+	compare(text, true)
+	// What was valid already.
+	one.Signatures, one.References = nil, nil
+	if err := s.registerValidPaths(ctx, one); err != nil {
+		t.Fatal(err)
+	}
+	compare(one.Path, false)
+	compare(text, true)
+	// Other transactions.
+	if err := s.AddSignatures(ctx, one.Path, []string{"c:c2ln"}); err != nil {
+		t.Fatal(err)
+	}
+	compare(text, false)
+	two, err := s.AddTextToStore(ctx, "two", "two", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(text, false)
+	compare(two, true)
+	// Those of others, before and in between.
+	if _, err := other.AddTextToStore(ctx, "three", "three", nil); err != nil {
+		t.Fatal(err)
+	}
+	compare(two, false)
+	before, _ := s.db.infos.moment()
+	for _, name := range []string{"four", "five"} {
+		if _, err := other.AddTextToStore(ctx, name, name, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.db.infos.of = before
+	s.db.infos.advance(before, []registered{{one, true}})
+	compare(one.Path, false)
 }

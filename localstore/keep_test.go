@@ -1,71 +1,23 @@
 package localstore
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"pix/activity"
-	"pix/nixhash"
+	"pix/internal/latency"
 	"pix/store"
-	"pix/store/memstore"
 	"pix/storepath"
 )
 
-// A metSource has large archives, whose readers tell meet when they begin.
-type metSource struct {
-	*memstore.Store
-	meet func(ctx context.Context, path storepath.Path) error
-}
-
-func (s *metSource) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
-	archive, err := s.Store.NARFromPath(ctx, path)
-	return &metArchive{ReadCloser: archive, meet: func() error { return s.meet(ctx, path) }}, err
-}
-
-type metArchive struct {
-	io.ReadCloser
-	meet  func() error
-	begun bool
-}
-
-func (a *metArchive) Read(p []byte) (int, error) {
-	if !a.begun {
-		a.begun = true
-		if err := a.meet(); err != nil {
-			return 0, err
-		}
-	}
-	return a.ReadCloser.Read(p)
-}
-
-// largeObjects returns a source of n archives of 2 MiB.
-func largeObjects(t *testing.T, n int) (*metSource, []storepath.Path) {
-	t.Helper()
-	src := &metSource{Store: memstore.New(nil)}
-	var paths []storepath.Path
-	for i := range n {
-		contents := strings.Repeat(fmt.Sprintf("%07d\n", i), 2<<20/8)
-		info, err := src.AddToStore(t.Context(), fmt.Sprintf("large-%d", i), storepath.Flat, nixhash.SHA256, nil, bytes.NewReader([]byte(contents)), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		paths = append(paths, info.Path)
-	}
-	return src, paths
-}
-
 // Large archives are read beside each other, however slowly they come.
 func TestLargeArchivesAtOnce(t *testing.T) {
-	src, paths := largeObjects(t, 6)
+	src, paths := latency.LargeObjects(t, 6)
 	pairs := make(chan struct{})
-	src.meet = func(_ context.Context, _ storepath.Path) error {
+	src.Wait = func(_ context.Context, _ storepath.Path) error {
 		select {
 		case pairs <- struct{}{}:
 		case <-pairs:
@@ -105,11 +57,11 @@ func TestLargeArchivesAtOnce(t *testing.T) {
 
 // When one archive fails, nobody waits for another that does not come.
 func TestLargeArchiveFails(t *testing.T) {
-	src, paths := largeObjects(t, 4)
+	src, paths := latency.LargeObjects(t, 4)
 	broken := errors.New("it broke off")
 	reading := make(chan struct{})
 	var once sync.Once
-	src.meet = func(ctx context.Context, _ storepath.Path) error {
+	src.Wait = func(ctx context.Context, _ storepath.Path) error {
 		first := false
 		once.Do(func() { first = true })
 		if first {
@@ -147,9 +99,9 @@ func TestLargeArchiveFails(t *testing.T) {
 
 // A copy that is cancelled ends, whatever does not come.
 func TestLargeArchivesCancelled(t *testing.T) {
-	src, paths := largeObjects(t, 4)
+	src, paths := latency.LargeObjects(t, 4)
 	ctx, cancel := context.WithCancel(t.Context())
-	src.meet = func(ctx context.Context, _ storepath.Path) error {
+	src.Wait = func(ctx context.Context, _ storepath.Path) error {
 		cancel()
 		<-ctx.Done()
 		return context.Cause(ctx)

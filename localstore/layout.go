@@ -69,14 +69,15 @@ func resolve(name string) (string, error) {
 // object returns where the object of a path is.
 func (l layout) object(p storepath.Path) string { return filepath.Join(l.storeDir, p.Base()) }
 
-func (l layout) links() string        { return filepath.Join(l.storeDir, ".links") }
-func (l layout) databaseFile() string { return filepath.Join(l.stateDir, "db/db.sqlite") }
-func (l layout) schemaFile() string   { return filepath.Join(l.stateDir, "db/schema") }
-func (l layout) reserved() string     { return filepath.Join(l.stateDir, "db/reserved") }
-func (l layout) bigLockFile() string  { return filepath.Join(l.stateDir, "db/big-lock") }
-func (l layout) gcRoots() string      { return filepath.Join(l.stateDir, "gcroots") }
-func (l layout) profiles() string     { return filepath.Join(l.stateDir, "profiles") }
-func (l layout) tempRoots() string    { return filepath.Join(l.stateDir, "temproots") }
-func (l layout) gcLock() string       { return filepath.Join(l.stateDir, "gc.lock") }
-func (l layout) gcSocket() string     { return filepath.Join(l.stateDir, "gc-socket/socket") }
-func (l layout) buildLogs() string    { return filepath.Join(l.logDir, "drvs") }
+func (l layout) links() string         { return filepath.Join(l.storeDir, ".links") }
+func (l layout) databaseFile() string  { return filepath.Join(l.stateDir, "db/db.sqlite") }
+func (l layout) schemaFile() string    { return filepath.Join(l.stateDir, "db/schema") }
+func (l layout) reserved() string      { return filepath.Join(l.stateDir, "db/reserved") }
+func (l layout) bigLockFile() string   { return filepath.Join(l.stateDir, "db/big-lock") }
+func (l layout) gcRoots() string       { return filepath.Join(l.stateDir, "gcroots") }
+func (l layout) profiles() string      { return filepath.Join(l.stateDir, "profiles") }
+func (l layout) tempRoots() string     { return filepath.Join(l.stateDir, "temproots") }
+func (l layout) spareLocksDir() string { return filepath.Join(l.stateDir, "pix/locks") }
+func (l layout) gcLock() string        { return filepath.Join(l.stateDir, "gc.lock") }
+func (l layout) gcSocket() string      { return filepath.Join(l.stateDir, "gc-socket/socket") }
+func (l layout) buildLogs() string     { return filepath.Join(l.logDir, "drvs") }

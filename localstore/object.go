@@ -16,25 +16,15 @@ import (
 	"pix/storepath"
 )
 
-// removeObject removes what lies under a name in a directory, whatever it is.
-func removeObject(root *os.Root, name string) error {
-	dir, err := root.Open(".")
+// removeObject removes what has that name, whatever it is.
+func removeObject(name string) error {
+	dir, err := os.Open(filepath.Dir(name))
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	_, err = removeTree(dir, name)
+	_, err = removeTree(dir, filepath.Base(name))
 	return err
-}
-
-// makeFile makes an object that is a file which cannot be executed.
-func makeFile(root *os.Root, name string, contents []byte) error {
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(contents)
-	return finishFile(root, f, err)
 }
 
 // objectTime is the time of access and modification of everything in a store.

@@ -92,11 +92,11 @@ func (s *shared) takeBigLock(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lock(ctx, f, lockShared, nil); err != nil {
+	if err := lock(ctx, f.File, lockShared, nil); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("waiting for an upgrade of the store's database: %w", err)
 	}
-	return f, nil
+	return f.File, nil
 }
 
 func (s *shared) releaseBigLock() {

@@ -12,81 +12,76 @@ import (
 // A pathLock is the lock that whoever makes the object of a path has meanwhile: PATH.lock
 // beside it. See src/libstore/unix/pathlocks.cc in Nix.
 //
-// The file is deleted with the lock. Somebody may be waiting for it by then, so that they get
+// The file loses its name with the lock. Somebody may be waiting for it by then, so that they get
 // the lock of a file that is no longer there; they find a byte in it, and begin again.
-type pathLock struct{ file *os.File }
+type pathLock struct {
+	file   *lockFile
+	name   string
+	spares *spareLocks // that the file is one of, or nil
+}
 
 // stale is what is written into a lock file that is deleted.
 const stale = "d"
 
 // lockPath waits until nobody else makes the object of path.
 func (s *shared) lockPath(ctx context.Context, path storepath.Path) (*pathLock, error) {
-	for {
-		f, err := s.openPathLock(path)
-		if err != nil {
-			return nil, err
-		}
-		if err := lock(ctx, f, lockExclusive, nil); err != nil {
-			f.Close()
-			return nil, err
-		}
-		if l, err := keepIfFresh(f); l != nil || err != nil {
-			return l, err
-		}
-	}
+	return s.lockPathBy(path, func(f *os.File) (bool, error) {
+		err := lock(ctx, f, lockExclusive, nil)
+		return err == nil, err
+	})
 }
 
 // tryLockPath is lockPath for those who cannot wait. It returns nil if somebody else makes the
 // object of path.
 func (s *shared) tryLockPath(path storepath.Path) (*pathLock, error) {
-	for {
-		f, err := s.openPathLock(path)
-		if err != nil {
-			return nil, err
-		}
-		if locked, err := tryLock(f, lockExclusive); err != nil || !locked {
-			f.Close()
-			return nil, err
-		}
-		if l, err := keepIfFresh(f); l != nil || err != nil {
-			return l, err
-		}
-	}
+	return s.lockPathBy(path, func(f *os.File) (bool, error) { return tryLock(f, lockExclusive) })
 }
 
-func (s *shared) openPathLock(path storepath.Path) (*os.File, error) {
+// lockPathBy is lockPath, with how to lock a file. It returns nil if that was not locked.
+func (s *shared) lockPathBy(path storepath.Path, lock func(*os.File) (bool, error)) (*pathLock, error) {
 	if s.opts.ReadOnly {
 		return nil, ErrReadOnly
 	}
-	return openLockFile(s.object(path) + ".lock")
-}
-
-// keepIfFresh returns a lock on a file that was just locked, or closes the file and returns
-// nil if it is stale.
-func keepIfFresh(f *os.File) (*pathLock, error) {
-	info, err := f.Stat()
-	if err == nil && info.Size() == 0 {
-		return &pathLock{f}, nil
+	name := s.object(path) + ".lock"
+	for {
+		if f := s.spareLocks.lock(name); f != nil {
+			return &pathLock{f, name, &s.spareLocks}, nil
+		}
+		f, err := openLockFile(name)
+		if err != nil {
+			return nil, err
+		}
+		locked, fresh := false, false
+		if locked, err = lock(f.File); locked {
+			fresh, err = f.isEmpty()
+		}
+		if fresh {
+			return &pathLock{f, name, nil}, nil
+		}
+		f.Close()
+		if !locked || err != nil {
+			return nil, err
+		}
 	}
-	f.Close()
-	return nil, err
 }
 
 // mustHold returns an error if the store was removed since the lock was taken: what was made under it is
 // gone, and in a store that has taken its place somebody else may have a lock of the same name.
 func (l *pathLock) mustHold() error {
-	linked, err := isLinked(l.file)
+	linked, err := l.file.isLinkedAs(l.name)
 	if err == nil && !linked {
-		err = &os.PathError{Op: "add", Path: strings.TrimSuffix(l.file.Name(), ".lock"), Err: errors.New("the store was removed meanwhile")}
+		err = &os.PathError{Op: "add", Path: strings.TrimSuffix(l.name, ".lock"), Err: errors.New("the store was removed meanwhile")}
 	}
 	return err
 }
 
-// release gives the lock back. That the file is deleted is for tidiness alone, so it is no
-// error if it cannot be.
+// release gives the lock back. That the file loses its name is for tidiness alone, so it is no
+// error if it cannot.
 func (l *pathLock) release() {
-	if l.mustHold() == nil {
-		os.Remove(l.file.Name())
+	removed := l.mustHold() == nil && os.Remove(l.name) == nil
+	if l.spares != nil {
+		l.spares.release(l.file, !removed)
+		return
 	}
 	l.file.WriteString(stale)
 	l.file.Close()

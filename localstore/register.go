@@ -62,34 +62,27 @@ func (s *Store) checkInfo(info *store.PathInfo) error {
 // register writes infos, and the outputs of those that are derivations, into the database,
 // within a transaction.
 func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]output) error {
-	ids := make(map[storepath.Path]int64, len(infos))
-	for _, info := range infos {
-		id, valid, err := c.pathID(info.Path)
-		if err == nil && valid {
-			err = c.updateInfo(info)
-		} else if err == nil {
-			if id, err = c.insertInfo(info); err == nil {
-				err = c.insertOutputs(id, outputs[info.Path])
-			}
+	ids := make([]int64, len(infos))
+	now := time.Now()
+	for i, info := range infos {
+		if info.RegistrationTime.IsZero() {
+			own := *info
+			own.RegistrationTime = now
+			info = &own
+		}
+		id, added, err := c.insertInfo(info)
+		if added {
+			err = c.insertOutputs(id, outputs[info.Path])
 		}
 		if err != nil {
 			return err
 		}
-		ids[info.Path] = id
+		ids[i] = id
+		c.registered = append(c.registered, registered{info, added})
 	}
-	for _, info := range infos {
+	for i, info := range infos {
 		for _, ref := range info.References {
-			id, among := ids[ref]
-			if !among {
-				var err error
-				if id, among, err = c.pathID(ref); err != nil {
-					return err
-				}
-			}
-			if !among {
-				return notFound(ref)
-			}
-			if err := c.exec("insert or ignore into Refs (referrer, reference) values (?, ?)", ids[info.Path], id); err != nil {
+			if err := c.insertReference(ids[i], ref); err != nil {
 				return err
 			}
 		}
@@ -97,17 +90,36 @@ func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]ou
 	return nil
 }
 
-// insertInfo makes a path valid.
-func (c *conn) insertInfo(info *store.PathInfo) (id int64, err error) {
-	registered := info.RegistrationTime
-	if registered.IsZero() {
-		registered = time.Now()
-	}
-	err = c.exec(`insert into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca)
+// insertInfo makes a path valid, or changes what is known of one that is.
+func (c *conn) insertInfo(info *store.PathInfo) (id int64, added bool, err error) {
+	err = c.exec(`insert or ignore into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca)
 		values (?, ?, ?, ?, ?, ?, ?, ?)`,
-		string(info.Path), info.NARHash.WithBase16(), registered.Unix(), orNull(string(info.Deriver)),
+		string(info.Path), info.NARHash.WithBase16(), info.RegistrationTime.Unix(), orNull(string(info.Deriver)),
 		sizeOrNull(info.NARSize), ultimateOrNull(info.Ultimate), orNull(joinSignatures(info.Signatures)), orNull(info.CA.String()))
-	return c.db.LastInsertRowID(), err
+	if err != nil {
+		return 0, false, err
+	}
+	if c.db.Changes() > 0 {
+		return c.db.LastInsertRowID(), true, nil
+	}
+	if err := c.updateInfo(info); err != nil {
+		return 0, false, err
+	}
+	id, _, err = c.pathID(info.Path)
+	return id, false, err
+}
+
+// insertReference notes that a path refers to one that must be valid.
+func (c *conn) insertReference(referrer int64, reference storepath.Path) error {
+	err := c.exec("insert or ignore into Refs (referrer, reference) values (?, (select id from ValidPaths where path = ?))", referrer, string(reference))
+	if err != nil || c.db.Changes() > 0 {
+		return err
+	}
+	_, valid, err := c.pathID(reference) // or it is noted already
+	if err == nil && !valid {
+		err = notFound(reference)
+	}
+	return err
 }
 
 // updateInfo changes what is known of a valid path, but for its deriver and the time of its

@@ -84,11 +84,12 @@ type Store struct {
 // shared is what all sessions of an open store have in common.
 type shared struct {
 	layout
-	opts      Options
-	modulo    moduloHashes
-	tempNames tempNames
-	largeDrvs chan struct{} // holds one value while somebody reads a large derivation
-	auto      autoGC
+	opts       Options
+	modulo     moduloHashes
+	tempNames  tempNames
+	spareLocks spareLocks
+	largeDrvs  chan struct{} // holds one value while somebody reads a large derivation
+	auto       autoGC
 
 	checked checkedObjects
 
@@ -140,6 +141,7 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
+	s.spareLocks.dir = s.spareLocksDir()
 	if !s.opts.ReadOnly {
 		s.tempNames.roots = openTempRoots(s.layout)
 	}
@@ -262,6 +264,7 @@ func (s *Store) Close() error {
 	if s.tempNames.roots != nil {
 		err = errors.Join(err, s.tempNames.roots.close())
 	}
+	s.spareLocks.close()
 	err = errors.Join(err, s.db.close())
 	s.releaseBigLock()
 	return err

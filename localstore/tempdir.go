@@ -115,11 +115,11 @@ const tempObject = "x"
 // object returns where an object in the directory is.
 func (d *tempDir) object(name string) string { return filepath.Join(d.name, name) }
 
-// moveTo moves an object to a name in another directory. If there is something the error is
+// moveTo moves an object to another name in the store directory. If there is something the error is
 // [fs.ErrExist].
-func (d *tempDir) moveTo(object string, root *os.Root, name string) error {
-	from, to := d.object(object), filepath.Join(root.Name(), name)
-	if _, err := root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+func (d *tempDir) moveTo(object, to string) error {
+	from := d.object(object)
+	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
 		return &fs.PathError{Op: "move", Path: to, Err: cmp.Or(err, fs.ErrExist)}
 	}
 	unlocked, err := unlockDir(from)
@@ -134,8 +134,8 @@ func (d *tempDir) moveTo(object string, root *os.Root, name string) error {
 
 // exchange puts an object into the place of another one, which is then in the directory instead.
 // At no time is there nothing: whoever is killed leaves one of them or the other.
-func (d *tempDir) exchange(object string, root *os.Root, name string) error {
-	from, to := d.object(object), filepath.Join(root.Name(), name)
+func (d *tempDir) exchange(object, to string) error {
+	from := d.object(object)
 	unlocked, err := unlockDir(from)
 	if err != nil {
 		return err

@@ -122,9 +122,9 @@ type processRoots struct {
 	mu     sync.Mutex
 	users  int                    // guarded by allProcessRoots
 	count  map[storepath.Path]int // how many users each root has
-	file   *os.File               // in temproots, locked; nil before the first root
+	file   *lockFile              // in temproots, locked; nil before the first root
 	size   int64                  // of the file
-	gcLock *os.File               // to see whether a collector holds it; nil before the first root
+	gcLock *lockFile              // to see whether a collector holds it; nil before the first root
 	toGC   []*collectorConn       // to the collector that runs, or ran last, and not in use
 	excess int                    // how many roots the file has that nobody has any more
 }
@@ -170,7 +170,7 @@ func (p *processRoots) leave() error {
 func (p *processRoots) closeFiles() error {
 	var errs []error
 	if p.file != nil {
-		if linked, err := isLinked(p.file); err != nil || linked {
+		if linked, err := p.file.isLinked(); err != nil || linked {
 			// It is removed while it is locked: afterwards it could be another's.
 			errs = append(errs, err, ignoreMissing(os.Remove(p.file.Name())))
 		}
@@ -294,7 +294,7 @@ func (p *processRoots) tidy() error {
 // rewrite writes the file anew, without what nobody has any more. A collector must not read it
 // by half, so nothing happens while one runs: it is done later.
 func (p *processRoots) rewrite() error {
-	free, err := tryLock(p.gcLock, lockShared)
+	free, err := tryLock(p.gcLock.File, lockShared)
 	if err != nil || !free {
 		return err
 	}
@@ -330,7 +330,7 @@ func (p *processRoots) isCollecting() (bool, error) {
 	if err := p.open(); err != nil {
 		return false, err
 	}
-	free, err := tryLock(p.gcLock, lockShared)
+	free, err := tryLock(p.gcLock.File, lockShared)
 	if err != nil || !free {
 		return !free, err
 	}
@@ -343,9 +343,9 @@ func (p *processRoots) isCollecting() (bool, error) {
 // takes our file for a stale one.
 func (p *processRoots) open() error {
 	if p.file != nil {
-		linked, err := isLinked(p.file)
+		linked, err := p.file.isLinked()
 		if linked {
-			linked, err = isLinked(p.gcLock)
+			linked, err = p.gcLock.isLinked()
 		}
 		if linked || err != nil {
 			return err
@@ -370,7 +370,7 @@ func (p *processRoots) open() error {
 }
 
 // createTempRootsFile returns a file in dir that is named after this process, empty and locked.
-func createTempRootsFile(dir string) (*os.File, error) {
+func createTempRootsFile(dir string) (*lockFile, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -384,11 +384,11 @@ func createTempRootsFile(dir string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		free, err := tryLock(f, lockExclusive)
+		free, err := tryLock(f.File, lockExclusive)
 		if err == nil && free {
 			// A collector deletes files that are not locked, so it may have come in between.
 			var linked bool
-			if linked, err = isLinked(f); linked {
+			if linked, err = f.isLinked(); linked {
 				if err = f.Truncate(0); err == nil {
 					return f, nil
 				}
@@ -403,7 +403,7 @@ func createTempRootsFile(dir string) (*os.File, error) {
 }
 
 // openGCLock opens gc.lock, which a collector locks exclusively and everybody else shared.
-func openGCLock(l layout) (*os.File, error) {
+func openGCLock(l layout) (*lockFile, error) {
 	if err := os.MkdirAll(l.stateDir, 0o755); err != nil {
 		return nil, err
 	}

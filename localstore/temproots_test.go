@@ -83,10 +83,10 @@ func holdGCLock(t testing.TB, l layout) *os.File {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	if err := lock(t.Context(), f, lockExclusive, nil); err != nil {
+	if err := lock(t.Context(), f.File, lockExclusive, nil); err != nil {
 		t.Fatal(err)
 	}
-	return f
+	return f.File
 }
 
 func processFile(l layout) string { return filepath.Join(l.tempRoots(), fmt.Sprint(os.Getpid())) }
@@ -306,7 +306,7 @@ func TestTempRootsManyAtOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if err := lock(t.Context(), f, lockExclusive, nil); err != nil {
+			if err := lock(t.Context(), f.File, lockExclusive, nil); err != nil {
 				t.Error(err)
 			}
 			server, err := serveRoots(l)

@@ -46,7 +46,7 @@ func (v *verifier) verify(ctx context.Context, checkContents bool) (errorsRemain
 		}
 		defer gcLock.Close()
 		waiting := func() { say(ctx, "waiting for the big garbage collector lock...") }
-		if err := lock(ctx, gcLock, lockShared, waiting); err != nil {
+		if err := lock(ctx, gcLock.File, lockShared, waiting); err != nil {
 			return false, err
 		}
 	}

@@ -84,15 +84,15 @@ func TestWipedBeforeRegistration(t *testing.T) {
 		t.Fatal(err)
 	}
 	path = info.Path
-	_, err = s.add(t.Context(), info, false, func(dir *os.Root, name string) error {
-		if err := makeFile(dir, name, []byte("x")); err != nil {
+	_, err = s.add(t.Context(), info, false, func(name string) error {
+		if err := makeFile(name, []byte("x")); err != nil {
 			return err
 		}
 		if err := os.Rename(root, root+"-gone"); err != nil {
 			return err
 		}
 		s.AddTextToStore(t.Context(), "other", "other", nil)
-		return os.WriteFile(filepath.Join(root, "nix/store", name), []byte("somebody makes it just now"), 0o444)
+		return os.WriteFile(name, []byte("somebody makes it just now"), 0o444)
 	})
 	if err == nil {
 		t.Error("it was added")

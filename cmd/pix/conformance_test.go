@@ -55,6 +55,7 @@ type answer struct {
 func TestDaemonAnswersAsNix(t *testing.T) {
 	world := makeWorld(t)
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		t.Parallel()
 		nix := realnix.Start(t, realnix.Get(t, "sid"), nil)
 		pix := startPix(t, nil)
 		want := converse(t, nix, nix.ClientOf(t, s), world, conversation)
@@ -278,6 +279,86 @@ nix-env --profile /root/try/profile --rollback
 @nix-store --gc --print-roots | grep -v /proc
 nix-collect-garbage 2> /dev/null | sed 's/^[0-9]* store/N store/'
 @nix-store --gc --print-live
+nix-store --import < export > /dev/null
+nix-store --realise --ignore-unknown $absent
+nix-store --realise $drv --add-root r2
+nix-store --realise $drv!doc
+nix-store --delete $doc
+nix-store --import < export > /dev/null
+nix-store --query --outputs $top
+nix-store --query --deriver $absent
+nix-store --query --referrers $absent
+nix-store --query --valid-derivers $absent
+nix-store --query --roots $absent
+nix-store --query --binding system $drv
+nix-store --query --binding nonexistent $drv
+nix-store --query --hash /nix/store/bad
+nix-store --query --hash $top/x
+nix-store --query --requisites $top $doc $drv
+nix-store --query --tree $drv
+nix-store --query --graph $drv
+nix-store --dump $absent
+nix-store --dump $top | nix-store --restore out3; cat out3
+nix-store --add-fixed sha256 --recursive hello tree
+nix-store --check-validity $top $doc
+nix-store --read-log $absent
+nix-store --add tree --add-root r3
+nix-store --register-validity < /dev/null
+nix-store --init
+nix-instantiate --eval --expr 'builtins.pathExists (builtins.storePath "'$top'")'
+nix-instantiate --eval --expr 'builtins.readDir ./tree'
+nix-instantiate --eval --strict --expr 'builtins.attrNames (builtins.readDir (builtins.toPath (toString ./tree)))'
+nix-instantiate --eval --expr 'builtins.hashFile "sha256" ./hello'
+nix-instantiate --eval --expr '"${./tree}"'
+nix-instantiate --eval --expr 'builtins.filterSource (p: t: t != "symlink") ./tree'
+nix-instantiate --eval --expr 'import (builtins.toFile "x.nix" "1 + 1")'
+nix-instantiate --eval --expr 'builtins.fetchurl "file:///root/try/hello"'
+nix-instantiate --eval --expr 'builtins.fetchTarball "file:///root/try/nonexistent"'
+nix-instantiate --expr 'derivation { name = "fod"; system = "s"; builder = "b"; outputHashMode = "recursive"; outputHash = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="; }'
+nix-instantiate --expr 'derivation { name = "ca"; system = "s"; builder = "b"; __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; }'
+nix-instantiate --expr 'derivation { name = "multi"; system = "s"; builder = "b"; outputs = [ "out" "dev" "lib" ]; a = ./hello; __structuredAttrs = true; }'
+nix-prefetch-url --type sha1 file:///root/try/hello
+nix-prefetch-url --name foo --print-path file:///root/try/hello
+nix store prefetch-file --json file:///root/try/hello
+nix store prefetch-file --executable file:///root/try/hello
+nix store prefetch-file --hash-type sha512 file:///root/try/hello
+nix store copy-sigs -s /root/other $top
+nix store verify --no-contents --sigs-needed 1 $top
+nix store sign --all -k key
+nix path-info --derivation $top
+nix path-info --json --json-format 1 $top
+nix path-info -r $drv
+nix path-info $drv^*
+nix derivation add < /dev/null
+nix derivation show $drv | nix derivation add
+nix derivation show -r $drv | sha256sum
+nix derivation show $top
+nix store delete $absent
+nix store delete --recursive $doc
+nix store path-from-hash-part $(basename $top | cut -c1-32)
+nix store path-from-hash-part g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q
+nix store ls --json -R $top
+nix store ls --json -R $(nix-store --add tree)
+nix store cat $(nix-store --add tree)/sub/x
+nix store cat $(nix-store --add tree)/sub
+nix store dump-path $absent
+nix store make-content-addressed --to /root/other $top
+nix-store --import < export > /dev/null
+nix copy --to file:///root/cache1 $top
+nix copy --to 'file:///root/cache1?compression=none' $drv
+nix copy --from file:///root/cache1 $top
+nix copy --no-check-sigs --from file:///root/cache1 --all
+nix copy --from /root/other $absent
+nix copy --to daemon $top
+nix-store --export $top > one; nix-store --delete $top; nix-store --import < one
+nix build --no-link --json --dry-run $drv^*
+nix build --no-link --print-out-paths $drv^doc
+nix eval --impure --raw --expr '"${builtins.path { path = ./tree; filter = p: t: t == "directory"; }}"'
+nix eval --impure --raw --expr 'builtins.readFile (builtins.storePath "'$top'")'
+nix eval --impure --json --expr 'builtins.getContext "${./hello}"'
+nix why-depends --all $top $top
+nix why-depends $doc $top
+nix-store --delete $(nix-store --add hello)
 `
 
 // prepare makes the files of the conversation.

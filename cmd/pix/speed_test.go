@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pix/daemon"
 	"pix/internal/realnix"
 	"pix/nar"
 	"pix/nixhash"
@@ -138,6 +139,28 @@ func TestDaemonSpeed(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, c := range conns[socket] {
 			wg.Go(func() { infos(c) })
+		}
+		wg.Wait()
+	})
+	pools := make(map[string]*daemon.Pool)
+	for _, socket := range sockets {
+		pool, err := daemon.Open(t.Context(), daemon.Unix{Path: socket}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pool.Close()
+		pools[socket] = pool
+	}
+	race("path infos, 16 goroutines with one pool of connections", func(socket string, _ int) {
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				for _, p := range paths {
+					if _, err := pools[socket].QueryPathInfo(t.Context(), p); err != nil {
+						t.Error(err)
+					}
+				}
+			})
 		}
 		wg.Wait()
 	})

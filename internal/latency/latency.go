@@ -1,5 +1,5 @@
-// Package latency makes connections slow, for tests and measurements: whatever is said over
-// them comes later, however much it is.
+// Package latency makes connections and stores slow, for tests and measurements: whatever is
+// said over them, or read from them, comes later, however much it is.
 package latency
 
 import (

@@ -1,0 +1,61 @@
+package latency
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"pix/nixhash"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
+)
+
+// A Store is a store in memory whose archives come late.
+type Store struct {
+	*memstore.Store
+
+	// Wait is called before the first byte of an archive comes. Its error is that of the archive.
+	Wait func(ctx context.Context, path storepath.Path) error
+}
+
+// LargeObjects returns a store with n objects whose archives are larger than 2 MiB.
+func LargeObjects(t testing.TB, n int) (*Store, []storepath.Path) {
+	t.Helper()
+	s := &Store{Store: memstore.New(nil)}
+	var paths []storepath.Path
+	for i := range n {
+		contents := strings.NewReader(strings.Repeat(fmt.Sprintf("%07d\n", i), 2<<20/8))
+		info, err := s.AddToStore(t.Context(), fmt.Sprintf("large-%d", i), storepath.Flat, nixhash.SHA256, nil, contents, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, info.Path)
+	}
+	return s, paths
+}
+
+var _ store.NARReader = (*Store)(nil)
+
+// NARFromPath returns the archive of an object, which begins late.
+func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
+	archive, err := s.Store.NARFromPath(ctx, path)
+	return &lateArchive{archive, func() error { return s.Wait(ctx, path) }}, err
+}
+
+type lateArchive struct {
+	io.ReadCloser
+	wait func() error // nil when it was called
+}
+
+func (a *lateArchive) Read(p []byte) (int, error) {
+	if wait := a.wait; wait != nil {
+		a.wait = nil
+		if err := wait(); err != nil {
+			return 0, err
+		}
+	}
+	return a.ReadCloser.Read(p)
+}
