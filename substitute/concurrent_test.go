@@ -196,15 +196,10 @@ func TestWhileCollecting(t *testing.T) {
 	}
 	app := sub.put(t, named(t, "app"), &key, libs...)
 	s := local(t, from(key, sub))
-	stop := make(chan struct{})
+	var done atomic.Bool
 	var collecting sync.WaitGroup
 	collecting.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+		for !done.Load() {
 			if _, err := store.CollectGarbage(t.Context(), s, store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}); err != nil {
 				t.Error(err)
 				return
@@ -230,6 +225,6 @@ func TestWhileCollecting(t *testing.T) {
 		}
 		session.Close()
 	}
-	close(stop)
+	done.Store(true)
 	collecting.Wait()
 }

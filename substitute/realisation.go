@@ -65,13 +65,13 @@ func (s *search) realisation(ctx context.Context, id store.DrvOutput) (*store.Re
 			continue
 		}
 		r, err := registry.QueryRealisation(ctx, id)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
-		case errors.Is(err, store.ErrNotFound):
-			continue
-		case err != nil:
-			s.report.say(activity.LevelError, "error: %v", err)
+		}
+		if err != nil {
+			if !errors.Is(err, store.ErrNotFound) {
+				s.report.say(activity.LevelError, "error: %v", err)
+			}
 			continue
 		}
 		if sub.Trusted || s.settings.NoSignatures || s.vouchedFor(id, r) {
