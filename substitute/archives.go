@@ -16,6 +16,7 @@ import (
 type archives struct {
 	store.Store // to which they are added
 	call        *call
+	claim       *claim
 	found       map[storepath.Path]*found
 	stop        func() // ends the copy: whoever waits for another archive need not any more
 
@@ -66,6 +67,7 @@ type fetchedArchive struct {
 // Read implements io.Reader.
 func (a *fetchedArchive) Read(p []byte) (int, error) {
 	n, err := a.from.Read(p)
+	a.source.claim.move()
 	if err != nil && err != io.EOF {
 		err = a.failed(err)
 	}

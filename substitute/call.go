@@ -79,14 +79,16 @@ func (c *call) substitute(ctx context.Context, roots []storepath.Path) error {
 		if c.gaveUp(roots) {
 			return nil
 		}
-		mine, others := c.store.claims.take(missing)
+		mine, own, others := c.store.claims.take(missing)
 		if len(mine) == 0 {
 			if err := await(ctx, others); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := c.fetch(ctx, mine); err != nil {
+		err = c.fetch(ctx, mine, own)
+		c.store.claims.give(mine, own)
+		if err != nil {
 			return err
 		}
 	}
@@ -101,8 +103,7 @@ func (c *call) gaveUp(paths []storepath.Path) bool {
 
 // fetch copies objects that were claimed. If one of them cannot be had from its substituter, that
 // is noted, and no error.
-func (c *call) fetch(ctx context.Context, mine []*store.PathInfo) error {
-	defer c.store.claims.give(mine)
+func (c *call) fetch(ctx context.Context, mine []*store.PathInfo, own *claim) error {
 	// Until they were claimed others may have fetched them.
 	missing, err := c.invalid(ctx, mine)
 	if err != nil || len(missing) == 0 {
@@ -113,7 +114,7 @@ func (c *call) fetch(ctx context.Context, mine []*store.PathInfo) error {
 		atOnce = 1
 	}
 	for some := range slices.Chunk(missing, atOnce) {
-		culprit, failed := c.copy(ctx, some)
+		culprit, failed := c.copy(ctx, some, own)
 		if failed == nil {
 			c.note(some, nil)
 			continue
@@ -175,10 +176,10 @@ func (c *call) invalid(ctx context.Context, objects []*store.PathInfo) ([]*store
 }
 
 // copy copies objects, and returns which of them failed, if that is known.
-func (c *call) copy(ctx context.Context, objects []*store.PathInfo) (culprit storepath.Path, err error) {
+func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) (culprit storepath.Path, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	src := &archives{Store: c.store.Store, call: c, found: make(map[storepath.Path]*found), stop: stop}
+	src := &archives{Store: c.store.Store, call: c, claim: own, found: make(map[storepath.Path]*found), stop: stop}
 	list := make([]*found, len(objects))
 	repairs := false
 	for i, info := range objects {

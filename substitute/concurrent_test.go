@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pix/activity"
 	"pix/store"
 	"pix/store/memstore"
 	"pix/storepath"
@@ -72,7 +73,7 @@ func TestOtherGivesUp(t *testing.T) {
 		synctest.Wait() // it has claimed both
 		second := make(chan error)
 		go func() { second <- s.EnsurePath(t.Context(), app) }()
-		time.Sleep(time.Minute)
+		time.Sleep(5 * time.Second)
 		checkValid(t, s, false, app)
 		begin := time.Now()
 		giveUp(errBroken)
@@ -227,4 +228,45 @@ func TestWhileCollecting(t *testing.T) {
 	}
 	done.Store(true)
 	collecting.Wait()
+}
+
+// Nobody waits for one who has stalled, be it that his substituter gives nothing, or that he is not
+// told anything because he does not listen.
+func TestStalledClaim(t *testing.T) {
+	for _, what := range []string{"substituter", "handler"} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				key, sub := newKey(t, "k"), newSubstituter()
+				app := sub.put(t, named(t, "app"), &key)
+				release := make(chan struct{})
+				ctx, cancel := context.WithCancel(t.Context())
+				if what == "handler" {
+					ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
+						if start, ok := e.(activity.Start); ok && start.Type == activity.CopyPath {
+							<-release
+						}
+					}))
+				} else {
+					var stalled atomic.Bool
+					sub.hook = func(ctx context.Context, _ storepath.Path) error {
+						if !stalled.Swap(true) {
+							<-ctx.Done()
+						}
+						return nil
+					}
+				}
+				s := over(t, memstore.New(nil), from(key, sub))
+				first := make(chan error)
+				go func() { first <- s.EnsurePath(ctx, app) }()
+				synctest.Wait()
+				begin := time.Now()
+				if err := s.EnsurePath(t.Context(), app); err != nil || time.Since(begin) > 15*time.Second {
+					t.Errorf("%v after %v", err, time.Since(begin))
+				}
+				close(release)
+				cancel()
+				<-first
+			})
+		})
+	}
 }
