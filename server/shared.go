@@ -152,6 +152,9 @@ func (c *conn) builds(op protocol.Op) bool {
 func (c *conn) takeTurnToBuild() error {
 	size := c.lane.size
 	c.giveBack()
+	if !c.trusted { // what is built or substituted may be what others wait for
+		c.tunnel.patience.Store(int64(sharePatience))
+	}
 	if size <= smallRequest {
 		return nil
 	}

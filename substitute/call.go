@@ -79,19 +79,29 @@ func (c *call) substitute(ctx context.Context, roots []storepath.Path) error {
 		if c.gaveUp(roots) {
 			return nil
 		}
-		mine, own, others := c.store.claims.take(missing)
-		if len(mine) == 0 {
-			if err := await(ctx, others); err != nil {
-				return err
-			}
-			continue
+		others, err := c.claim(ctx, missing)
+		if err == nil && others != nil {
+			err = await(ctx, others)
 		}
-		err = c.fetch(ctx, mine, own)
-		c.store.claims.give(mine, own)
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// claim fetches those of the objects that nobody else fetches, when it is its turn. If others fetch
+// all of them, it returns what to wait for.
+func (c *call) claim(ctx context.Context, missing []*store.PathInfo) (others <-chan struct{}, err error) {
+	if err := c.store.copies.Acquire(ctx, 1); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	defer c.store.copies.Release(1)
+	mine, own, others := c.store.claims.take(missing)
+	defer c.store.claims.give(mine, own)
+	if len(mine) == 0 {
+		return others, nil
+	}
+	return nil, c.fetch(ctx, mine, own)
 }
 
 // gaveUp reports whether nothing more is tried, since a substituter has failed with one of the paths.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 
+	"golang.org/x/sync/semaphore"
+
 	"pix/activity"
 	"pix/derivation"
 	"pix/store"
@@ -22,6 +24,7 @@ type Store struct {
 type shared struct {
 	opts   Options
 	claims claims
+	copies *semaphore.Weighted // calls that copy
 }
 
 var (
@@ -34,11 +37,15 @@ var (
 	_ store.Sessioner         = (*Store)(nil)
 )
 
+// maxCopies is how many calls copy at once. Each has some 32 MiB of archives in memory, and what it
+// takes to decompress them.
+const maxCopies = 16
+
 // New returns a store that gets what s lacks as the options say. All else it leaves to s, which it
 // closes together with itself. To get anything, s must be a [store.NARAdder] or a
 // [store.MultipleAdder], and leave it to us to look at signatures.
 func New(s store.Store, opts *Options) *Store {
-	return &Store{Store: s, shared: &shared{opts: *opts}}
+	return &Store{Store: s, shared: &shared{opts: *opts, copies: semaphore.NewWeighted(maxCopies)}}
 }
 
 // Unwrap returns the store to which things are added.
