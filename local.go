@@ -89,7 +89,7 @@ func (o *Options) openLocal(ctx context.Context, uri string) (store.Store, error
 	if err != nil {
 		return nil, fmt.Errorf("opening the store '%s': %w", uri, err)
 	}
-	return s, nil
+	return o.withSubstituters(s, &local), nil
 }
 
 // parseLocal returns the options of the store that a URI names.

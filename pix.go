@@ -20,6 +20,7 @@
 //   - [pix/store/memstore] and [pix/daemontest]: a store in memory, and a daemon for tests;
 //   - [pix/binarycache]: binary caches;
 //   - [pix/localstore]: the embedded store, in a directory;
+//   - [pix/substitute]: a store that gets what it lacks from others;
 //   - [pix/pixpkgs]: packages declared in Go.
 //
 // This package has [Open], which finds a store by its URI, or the one that the command would use:
@@ -42,6 +43,7 @@ import (
 	"pix/localstore"
 	"pix/store"
 	"pix/storepath"
+	"pix/substitute"
 )
 
 // Options says how to open a store. The zero values are useful: they know nothing of this machine
@@ -71,6 +73,17 @@ type Options struct {
 	// DataDir is the user's directory for data, $XDG_DATA_HOME or ~/.local/share, in which
 	// auto opens a store where there is no Nix. "" is none: then auto means the daemon there.
 	DataDir string
+
+	// Substituters are the URIs of stores from which a store in a directory gets what it lacks,
+	// such as "https://cache.example.org". They are opened when they are first needed. What is not
+	// addressed by its contents must be signed by one of Local.TrustedKeys, unless
+	// Local.NoSignatures says otherwise.
+	Substituters []string
+
+	// Substitution says instead what each call of such a store goes by, for whoever serves it to
+	// clients of his own. It takes substituters from the sources, which open them as [Open] does.
+	// If it is nil, and there are no Substituters, nothing is substituted.
+	Substitution func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error)
 
 	// Local has what else a store in a directory can be told. Its StateDir and LogDir are
 	// those of this machine's own store (NIX_STATE_DIR and NIX_LOG_DIR for Nix), and count for
@@ -106,7 +119,9 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 // The last two may have more parameters, as in Nix: state, log and real for where the state,
 // the logs and the objects are, and read-only=true.
 //
-// The store is a [*daemon.Pool], a [*binarycache.Store] or a [*localstore.Store]. The error is
+// The store is a [*daemon.Pool], a [*binarycache.Store] or a [*localstore.Store], or a
+// [*substitute.Store] that wraps the latter if the options say where to substitute from: see
+// [store.As]. The error is
 // a [*URIError] for any other URI, a [*daemon.DialError] if no daemon answers, a
 // [*binarycache.RequestError] if no cache does, and that of [localstore.Open].
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {

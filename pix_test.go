@@ -10,6 +10,7 @@ import (
 
 	"pix"
 	"pix/daemon"
+	"pix/derivation"
 	"pix/internal/realnix"
 	"pix/localstore"
 	"pix/store"
@@ -204,6 +205,50 @@ func TestFromEnvironment(t *testing.T) {
 	for name, value := range map[string]string{"NIX_STORE_DIR": "relative", "NIX_SSHOPTS": "'"} {
 		if _, err := pix.FromEnvironment(func(asked string) string { return map[string]string{name: value}[asked] }); err == nil {
 			t.Errorf("%s=%s is taken", name, value)
+		}
+	}
+}
+
+// A store in a directory gets what it lacks from the substituters of the options, if it may be
+// changed.
+func TestOpenSubstituters(t *testing.T) {
+	dir, ctx := t.TempDir(), t.Context()
+	cache, err := pix.Open(ctx, "file://"+dir+"/cache", new(pix.Options))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	path, err := store.AddText(ctx, cache, "text", "a text", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := pix.Open(ctx, dir+"/other", new(pix.Options))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	second, err := store.AddText(ctx, other, "second", "another text", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := &pix.Options{Substituters: []string{"file://" + dir + "/cache?trusted=true", dir + "/other?priority=5", dir + "/none"}}
+	paths := []derivation.DerivedPath{derivation.Opaque{Path: path}, derivation.Opaque{Path: second}}
+	for _, uri := range []string{dir + "/store", dir + "/store?read-only=true"} {
+		s, err := pix.Open(ctx, uri, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := store.As[*localstore.Store](s); !ok {
+			t.Errorf("%s is a %T", uri, s)
+		}
+		if _, err := os.Stat(dir + "/none"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a substituter was made: %v", err)
+		}
+		if err := store.BuildPaths(ctx, s, paths, store.BuildNormal); err != nil {
+			t.Errorf("%s: %v", uri, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"pix/activity"
@@ -119,4 +120,24 @@ func TestProgressReader(t *testing.T) {
 func progressOf(id activity.ID, n uint64) activity.Event {
 	zero := activity.Number(0)
 	return activity.Result{ID: id, Type: activity.Progress, Fields: []activity.Field{activity.Number(n), zero, zero, zero}}
+}
+
+// A Sequencer passes on what comes from all sides, one event at a time, until it is ended.
+func TestSequencer(t *testing.T) {
+	var told []activity.Event
+	s := activity.NewSequencer(activity.HandlerFunc(func(e activity.Event) { told = append(told, e) }))
+	var tellers sync.WaitGroup
+	for range 8 {
+		tellers.Go(func() {
+			for range 100 {
+				s.HandleEvent(activity.Log{Text: "x"})
+			}
+		})
+	}
+	tellers.Wait()
+	s.End(activity.Log{Text: "last"})
+	s.HandleEvent(activity.Log{Text: "too late"})
+	if len(told) != 801 || told[800] != (activity.Log{Text: "last"}) {
+		t.Errorf("%d events, the last is %v", len(told), told[len(told)-1])
+	}
 }

@@ -39,11 +39,14 @@ func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCl
 	return newArchive(n, file, cancel), nil
 }
 
+// ErrGone says that there is no archive, though there is a narinfo: somebody deletes what is old.
+var ErrGone = errors.New("it is gone")
+
 // gone is what an error is if it says that there is no archive: the path is not what was
 // not found.
 func gone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("it is gone: %v", err)
+		return fmt.Errorf("%w: %v", ErrGone, err)
 	}
 	return err
 }

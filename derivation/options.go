@@ -88,6 +88,21 @@ func (d *Derivation) Options() (*Options, error) {
 	return o, nil
 }
 
+// AllowsSubstitutes returns the option AllowSubstitutes, and does not look at the others. The error
+// is an [*InvalidError] if that cannot be read.
+func (d *Derivation) AllowsSubstitutes() (bool, error) {
+	attrs, structured, err := d.structured()
+	if err != nil {
+		return false, err
+	}
+	r := optionReader{d: d, attrs: attrs, structured: structured}
+	allowed := r.bool("allowSubstitutes", true)
+	if r.err != nil {
+		return false, r.err
+	}
+	return allowed, nil
+}
+
 // An optionReader reads options. It keeps the first error.
 type optionReader struct {
 	d            *Derivation

@@ -2,6 +2,7 @@ package derivation_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -13,6 +14,9 @@ func TestOptions(t *testing.T) {
 	o, err := d.Options()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if allowed, err := d.AllowsSubstitutes(); allowed || err != nil {
+		t.Errorf("AllowsSubstitutes = %t, %v", allowed, err)
 	}
 	if o.AllowSubstitutes || o.PreferLocalBuild || strings.Join(o.PassAsFile.Slice(), ",") != "a,b" {
 		t.Errorf("%+v", o)
@@ -70,5 +74,23 @@ func TestOptionsRefused(t *testing.T) {
 	d.Env.Set("preferLocalBuild", "1")
 	if o, err := d.Options(); err != nil || o.PreferLocalBuild || o.Checks != nil || o.ExportReferencesGraph.Len() != 0 {
 		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+func TestAllowsSubstitutes(t *testing.T) {
+	for env, want := range map[string]string{
+		``:                            "true <nil>",
+		`("allowSubstitutes","1")`:    "true <nil>",
+		`("allowSubstitutes","true")`: "false <nil>",
+		`("__json","{}")`:             "true <nil>",
+		`("__json","{\"allowSubstitutes\":false}")`: "false <nil>",
+		`("__json","{\"allowSubstitutes\":1}")`:     "false ",
+		`("__json","[]")`:                           "false ",
+	} {
+		d := parse(t, "x", `Derive([("out","","r:sha256","")],[],[],"s","b",[],[`+env+`])`)
+		allowed, err := d.AllowsSubstitutes()
+		if got := fmt.Sprint(allowed, " ", err); got != want && (want != "false " || allowed || err == nil) {
+			t.Errorf("%s: %s", env, got)
+		}
 	}
 }

@@ -92,8 +92,8 @@ func (s *Store) EnsurePath(ctx context.Context, path storepath.Path) error {
 
 // QueryMissing says which derivations would have to be built, and which paths cannot be had.
 func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*store.Missing, error) {
-	d := &drvStore{Store: s, reader: drvReader{s: s}}
-	defer d.reader.close()
+	d, release := s.LendDerivations()
+	defer release()
 	return store.MissingWithoutSubstitutes(ctx, d, paths)
 }
 

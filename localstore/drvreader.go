@@ -115,6 +115,12 @@ type drvStore struct {
 	reader drvReader
 }
 
+// LendDerivations returns the same store, in which derivations are read in turn if they are large.
+func (s *Store) LendDerivations() (lent store.Store, release func()) {
+	d := &drvStore{Store: s, reader: drvReader{s: s}}
+	return d, d.reader.close
+}
+
 // NARFromPath implements [store.NARReader].
 func (d *drvStore) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
 	info, err := d.QueryPathInfo(ctx, path)

@@ -84,6 +84,11 @@ func (c *conn) addRealisations() error {
 	return c.exec("insert into SchemaMigrations values (?)", realisationsMigration)
 }
 
+// DrvHash returns the modulo hash of a valid derivation, by which its realisations are known.
+func (s *Store) DrvHash(ctx context.Context, drv storepath.Path) (nixhash.Hash, error) {
+	return s.drvHash(ctx, store.DrvOutput{Path: drv})
+}
+
 // drvHash returns the hash by which the realisations of a derivation are known. Where a question
 // has only the path, the derivation itself is read, which must be valid.
 func (s *Store) drvHash(ctx context.Context, id store.DrvOutput) (nixhash.Hash, error) {

@@ -109,6 +109,8 @@ var (
 	_ store.SubstituteQuerier = (*Store)(nil)
 	_ store.MissingQuerier    = (*Store)(nil)
 	_ store.RealisationStore  = (*Store)(nil)
+	_ store.DrvHasher         = (*Store)(nil)
+	_ store.DerivationLender  = (*Store)(nil)
 	_ store.OutputQuerier     = (*Store)(nil)
 	_ store.TextAdder         = (*Store)(nil)
 	_ store.Adder             = (*Store)(nil)

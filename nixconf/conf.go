@@ -26,6 +26,19 @@ type Conf struct {
 	// signature by one of the keys.
 	RequireSigs bool
 
+	// Substituters are the URIs of stores from which another gets what it lacks, if Substitute
+	// says so. There are none by default, where Nix has that of its project: nothing here goes to
+	// the network unasked.
+	Substituters []string
+	Substitute   bool
+
+	// TrustedSubstituters are those that users may choose who are not trusted, besides
+	// Substituters.
+	TrustedSubstituters []string
+
+	// Fallback says that a substituter which fails is as good as none.
+	Fallback bool
+
 	// KeepOutputs and KeepDerivations say that a derivation that is kept keeps its outputs,
 	// and an output the derivation that it was built from.
 	KeepOutputs     bool
@@ -55,8 +68,8 @@ type Conf struct {
 	Unknown []string
 }
 
-// Default returns the configuration of Nix where nothing is set. The group of the build
-// users is that of root's daemons.
+// Default returns the configuration of Nix where nothing is set, but for its substituter. The
+// group of the build users is that of root's daemons.
 func Default() *Conf {
 	return &Conf{
 		TrustedUsers:      []string{"root"},
@@ -64,6 +77,7 @@ func Default() *Conf {
 		BuildUsersGroup:   "nixbld",
 		TrustedPublicKeys: []string{"cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="},
 		RequireSigs:       true,
+		Substitute:        true,
 		KeepDerivations:   true,
 
 		MaxFree:              math.MaxInt64,
@@ -86,6 +100,14 @@ func (c *Conf) field(name string) any {
 		return &c.TrustedPublicKeys
 	case "require-sigs":
 		return &c.RequireSigs
+	case "substituters", "binary-caches":
+		return &c.Substituters
+	case "substitute", "build-use-substitutes":
+		return &c.Substitute
+	case "trusted-substituters", "trusted-binary-caches":
+		return &c.TrustedSubstituters
+	case "fallback", "build-fallback":
+		return &c.Fallback
 	case "keep-outputs", "gc-keep-outputs":
 		return &c.KeepOutputs
 	case "keep-derivations", "gc-keep-derivations":

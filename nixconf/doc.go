@@ -11,7 +11,8 @@
 //
 // Nix reads the file of the system, then those of the user, then what is in the variable
 // NIX_CONFIG; so does [Load]. A [Conf] holds the settings that pix implements, with the
-// defaults of Nix, and the names of all others that were set.
+// defaults of Nix (but for substituters, of which there are none), and the names of all others
+// that were set.
 //
 // Sources: src/libutil/configuration.cc and src/libstore/globals.cc in Nix 2.34.
 package nixconf

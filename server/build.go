@@ -12,16 +12,7 @@ import (
 )
 
 func (c *conn) buildPaths(ctx context.Context, req *protocol.BuildPathsRequest) (*protocol.Ack, error) {
-	b, ok := store.As[store.Builder](c.store)
-	if !ok {
-		for _, path := range req.Paths {
-			if err := c.checkPresent(ctx, path); err != nil {
-				return nil, err
-			}
-		}
-		return new(protocol.Ack), nil
-	}
-	return new(protocol.Ack), reason(b.BuildPaths(ctx, req.Paths, req.Mode))
+	return new(protocol.Ack), reason(store.BuildPaths(ctx, c.store, req.Paths, req.Mode))
 }
 
 // reason takes off what the client says itself: what it asked for.
@@ -34,18 +25,13 @@ func reason(err error) error {
 }
 
 func (c *conn) buildPathsWithResults(ctx context.Context, req *protocol.BuildPathsWithResultsRequest) (*protocol.BuildPathsWithResultsReply, error) {
-	if b, ok := store.As[store.ResultBuilder](c.store); ok {
-		results, err := b.BuildPathsWithResults(ctx, req.Paths, req.Mode)
-		if err == nil {
-			return &protocol.BuildPathsWithResultsReply{Results: c.withOutputs(results)}, nil
-		}
-		if !errors.Is(err, errors.ErrUnsupported) {
-			return nil, reason(err)
-		}
+	results, err := store.BuildPathsWithResults(ctx, c.store, req.Paths, req.Mode)
+	if err == nil {
+		return &protocol.BuildPathsWithResultsReply{Results: c.withOutputs(results)}, nil
 	}
 	b, ok := store.As[store.Builder](c.store)
-	if !ok {
-		return c.presentResults(ctx, req.Paths)
+	if !ok || !errors.Is(err, errors.ErrUnsupported) {
+		return nil, reason(err)
 	}
 	reply := new(protocol.BuildPathsWithResultsReply)
 	for _, path := range req.Paths {
@@ -78,23 +64,8 @@ func (c *conn) result(ctx context.Context, path derivation.DerivedPath, failed e
 		return r
 	}
 	r.Status = store.AlreadyValid // it may have been built just now: nobody knows
-	built, ok := path.(derivation.Built)
-	if !ok {
-		return r
-	}
-	drv, ok := built.Drv.(derivation.Opaque)
-	if !ok {
-		return r
-	}
-	outputs, err := store.OutputMap(ctx, c.store, drv.Path)
-	if err != nil {
-		return r
-	}
-	r.Outputs = make(map[string]store.Realisation)
-	for name, out := range outputs {
-		if out != "" && built.Outputs.Contains(name) {
-			r.Outputs[name] = store.Realisation{OutPath: out}
-		}
+	if there, err := store.PresentResult(ctx, c.store, path); err == nil {
+		r.Outputs = there.Outputs
 	}
 	return r
 }

@@ -14,6 +14,10 @@ type Options struct {
 	// protocol.Trust), that must trust us too.
 	Trusted bool
 
+	// Substituters are the URIs of those that clients may choose who are not trusted. What they
+	// choose, and what those choose who are, is in the overrides of [SettingsOf].
+	Substituters []string
+
 	// Version is the newest version to speak; 0 is [protocol.MaxVersion].
 	Version protocol.Version
 

@@ -198,7 +198,7 @@ func TestSettings(t *testing.T) {
 	var got []*protocol.SetOptionsRequest
 	s, text, _ := newStore(t)
 	for _, trust := range []bool{false, true} {
-		c := dial(t, s, &server.Options{Trusted: trust, Before: func(ctx context.Context, req protocol.Request) error {
+		c := dial(t, s, &server.Options{Trusted: trust, Substituters: []string{"https://a.example/", "file:///b"}, Before: func(ctx context.Context, req protocol.Request) error {
 			if req.Op() == protocol.IsValidPath {
 				got = append(got, server.SettingsOf(ctx))
 			}
@@ -206,20 +206,23 @@ func TestSettings(t *testing.T) {
 		}})
 		must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: text}, nil)
 		must[*protocol.None](c, &protocol.SetOptionsRequest{MaxSilentTime: 7, Overrides: map[string]string{
-			"timeout": "5", "builders": "", "sandbox": "false", "substituters": "https://evil.example", "plugin-files": "evil.so", "experimental-features": "all",
+			"timeout": "5", "builders": "", "sandbox": "false", "substituters": "file:///b https://evil.example https://a.example file:///b", "plugin-files": "evil.so", "experimental-features": "all",
 		}}, nil)
 		var warnings []string
 		for _, e := range c.events {
 			warnings = append(warnings, e.(activity.Log).Text)
 		}
-		if want := 2; !trust && (len(warnings) != want || !strings.Contains(warnings[0], "ignoring the client-specified setting 'sandbox', because it is a restricted setting and you are not a trusted user")) {
+		if want := 2; !trust && (len(warnings) != want || !strings.Contains(warnings[1], "untrusted substituter 'https://evil.example', you") || !strings.Contains(warnings[0], "ignoring the client-specified setting 'sandbox', because it is a restricted setting and you are not a trusted user")) {
 			t.Errorf("warnings: %q", warnings)
 		} else if trust && len(warnings) != 0 {
 			t.Errorf("warnings to a trusted user: %q", warnings)
 		}
 		must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: text}, nil)
 	}
-	for i, want := range []int{-1, 2, -1, 4} {
+	if chosen := got[1].Overrides["substituters"]; chosen != "file:///b https://a.example" {
+		t.Errorf("who is not trusted has chosen %q", chosen)
+	}
+	for i, want := range []int{-1, 3, -1, 4} {
 		if got[i] == nil && want >= 0 || got[i] != nil && (len(got[i].Overrides) != want || got[i].MaxSilentTime != 7) {
 			t.Errorf("settings %d: %+v, want %d overrides", i, got[i], want)
 		}

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"pix/activity"
@@ -57,13 +59,29 @@ func (c *conn) setOptions(ctx context.Context, req *protocol.SetOptionsRequest) 
 		case c.trusted || free[name] && len(value) <= maxFree || name == "builders" && value == "":
 			kept.Overrides[name] = value
 		case name == "substituters" || name == "extra-substituters" || name == "binary-caches":
-			c.warn(ctx, "ignoring untrusted substituter '%s', you are not a trusted user.\nRun `man nix.conf` for more information on the `substituters` configuration option.", value)
+			kept.Overrides[name] = c.allowedSubstituters(ctx, value)
 		default:
 			c.warn(ctx, "ignoring the client-specified setting '%s', because it is a restricted setting and you are not a trusted user", name)
 		}
 	}
 	c.settings.current.Store(&kept)
 	return new(protocol.None), nil
+}
+
+// allowedSubstituters returns those of the substituters that a client who is not trusted may choose,
+// and warns of the others. That a slash is missing at the end of one makes no difference.
+func (c *conn) allowedSubstituters(ctx context.Context, value string) string {
+	var allowed []string
+	for _, uri := range strings.Fields(value) {
+		if slices.Contains(c.opts.Substituters, uri) || slices.Contains(c.opts.Substituters, uri+"/") {
+			if !slices.Contains(allowed, uri) {
+				allowed = append(allowed, uri)
+			}
+			continue
+		}
+		c.warn(ctx, "ignoring untrusted substituter '%s', you are not a trusted user.\nRun `man nix.conf` for more information on the `substituters` configuration option.", uri)
+	}
+	return strings.Join(allowed, " ")
 }
 
 // warn sends a line to the client.

@@ -140,8 +140,11 @@ func (c *conn) giveBack() {
 // builds reports whether an operation builds, which may last for hours. Where nothing is built,
 // it is over soon.
 func (c *conn) builds(op protocol.Op) bool {
+	if !endless[op] {
+		return false
+	}
 	_, builds := store.As[store.Builder](c.store)
-	return builds && endless[op]
+	return builds
 }
 
 // takeTurnToBuild lets others have what the request has taken. What a large one asks for takes
@@ -149,16 +152,21 @@ func (c *conn) builds(op protocol.Op) bool {
 func (c *conn) takeTurnToBuild() error {
 	size := c.lane.size
 	c.giveBack()
+	if !c.trusted { // what is built or substituted may be what others wait for
+		c.tunnel.patience.Store(int64(sharePatience))
+	}
 	if size <= smallRequest {
 		return nil
 	}
 	return c.acquire(c.shared.building)
 }
 
-// endless are the operations that may last for hours, and take little for it.
+// endless are the operations that may last for hours, and take little for it: those that build, and
+// those that ask or use substituters.
 var endless = map[protocol.Op]bool{
 	protocol.BuildPaths: true, protocol.BuildPathsWithResults: true, protocol.BuildDerivation: true,
-	protocol.EnsurePath: true,
+	protocol.EnsurePath: true, protocol.QueryMissing: true, protocol.QueryValidPaths: true,
+	protocol.QuerySubstitutablePaths: true, protocol.QuerySubstitutablePathInfos: true,
 }
 
 // takeTurn waits until there is room for the work on the whole store, or for an answer about

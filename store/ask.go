@@ -91,12 +91,16 @@ func AddSignatures(ctx context.Context, s Store, path storepath.Path, signatures
 	return unsupported(s, "keep signatures")
 }
 
-// BuildPathsWithResults builds paths in s, and says how each ended; see [ResultBuilder].
+// BuildPathsWithResults builds paths in s, and says how each ended; see [ResultBuilder]. A store that
+// does not build says of each whether it is there; see [PresentResult].
 func BuildPathsWithResults(ctx context.Context, s Store, paths []derivation.DerivedPath, mode BuildMode) ([]KeyedBuildResult, error) {
 	if b, ok := As[ResultBuilder](s); ok {
 		return b.BuildPathsWithResults(ctx, paths, mode)
 	}
-	return nil, unsupported(s, "say how builds ended")
+	if _, builds := As[Builder](s); builds {
+		return nil, unsupported(s, "say how builds ended")
+	}
+	return presentResults(ctx, s, paths, mode)
 }
 
 // Add adds an object to s by its contents; see [Adder].

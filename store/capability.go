@@ -71,12 +71,13 @@ func AddText(ctx context.Context, s Store, name, contents string, references []s
 	return "", unsupported(s, "add texts")
 }
 
-// BuildPaths builds paths in s; see [Builder].
+// BuildPaths builds paths in s; see [Builder]. In a store that does not build it succeeds if all
+// are there already, and else the error is a [*BuildError], too.
 func BuildPaths(ctx context.Context, s Store, paths []derivation.DerivedPath, mode BuildMode) error {
 	if b, ok := As[Builder](s); ok {
 		return b.BuildPaths(ctx, paths, mode)
 	}
-	return unsupported(s, "build")
+	return checkPresent(ctx, s, paths, mode)
 }
 
 // OutputMap returns the outputs of a derivation in s; see [OutputQuerier].

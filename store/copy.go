@@ -21,6 +21,9 @@ type CopyOptions struct {
 	// of many small archives.
 	Parallel int
 
+	// Quiet tells the handler of the context nothing of the copy: the source does that itself.
+	Quiet bool
+
 	// Progress is called, by one goroutine at a time, with each object before it is
 	// added, in the order in which they are.
 	Progress func(info *PathInfo)
@@ -47,12 +50,24 @@ func Copy(ctx context.Context, dst, src Store, roots []storepath.Path, opts *Cop
 	if err != nil || len(missing) == 0 {
 		return nil, err
 	}
+	return missing, CopyObjects(ctx, dst, src, missing, opts)
+}
+
+// CopyObjects copies objects as [Copy] does, these and no others, in their order: each must come
+// after those that it refers to and that are not there.
+func CopyObjects(ctx context.Context, dst, src Store, objects []*PathInfo, opts *CopyOptions) error {
+	if opts == nil {
+		opts = new(CopyOptions)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends what is read ahead
-	ctx, report := reportCopy(ctx, missing)
-	defer report.end()
-	objects := report.objects(readAhead(ctx, src, missing, opts))
-	return missing, AddMultiple(ctx, dst, len(missing), objects, &opts.AddOptions)
+	var report *copyReport
+	if !opts.Quiet {
+		ctx, report = reportCopy(ctx, objects)
+		defer report.end()
+	}
+	imports := report.objects(readAhead(ctx, src, objects, opts))
+	return AddMultiple(ctx, dst, len(objects), imports, &opts.AddOptions)
 }
 
 // MissingFrom returns what src knows of those paths in the closure of the roots that are not

@@ -16,10 +16,8 @@ type copyReport struct {
 	id    activity.ID
 	paths uint64 // how many there are
 
-	mu         sync.Mutex // one goroutine at a time calls the handler
-	done, runs uint64
-	handler    activity.Handler
-	ended      bool
+	activity.Sequencer // whose lock guards the rest
+	done, runs         uint64
 }
 
 // reportCopy begins to tell the handler of ctx that these objects are copied. The context
@@ -30,7 +28,7 @@ func reportCopy(ctx context.Context, infos []*PathInfo) (context.Context, *copyR
 	if h == nil {
 		return ctx, nil
 	}
-	r := &copyReport{id: activity.NewID(), paths: uint64(len(infos)), handler: h}
+	r := &copyReport{id: activity.NewID(), paths: uint64(len(infos)), Sequencer: activity.NewSequencer(h)}
 	var bytes uint64
 	for _, info := range infos {
 		bytes += info.NARSize
@@ -43,22 +41,6 @@ func reportCopy(ctx context.Context, infos []*PathInfo) (context.Context, *copyR
 	}})
 	r.HandleEvent(r.progress())
 	return activity.WithHandler(ctx, r), r
-}
-
-// HandleEvent implements [activity.Handler].
-func (r *copyReport) HandleEvent(e activity.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.tell(e)
-}
-
-// tell is called with the lock.
-func (r *copyReport) tell(events ...activity.Event) {
-	for _, e := range events {
-		if !r.ended {
-			r.handler.HandleEvent(e)
-		}
-	}
 }
 
 // progress returns how far it is.
@@ -121,10 +103,10 @@ func (r *copyReport) begin(object Import) *reportedArchive {
 	a := &reportedArchive{report: r, id: activity.NewID(), src: object.NAR.(Keepable)} // as readAhead has it
 	a.Reader = activity.ProgressReader(r, a.id, a.src, object.Info.NARSize)
 	path := object.Info.Path
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Lock()
+	defer r.Unlock()
 	r.runs++
-	r.tell(activity.Start{
+	r.Tell(activity.Start{
 		ID: a.id, Level: activity.LevelInfo, Type: activity.CopyPath, Parent: r.id, Text: fmt.Sprintf("copying path '%s'", path),
 		Fields: []activity.Field{activity.Text(string(path)), activity.Text(""), activity.Text("")},
 	}, r.progress())
@@ -133,21 +115,17 @@ func (r *copyReport) begin(object Import) *reportedArchive {
 
 // stop tells that an object has been copied, or not.
 func (r *copyReport) stop(id activity.ID, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Lock()
+	defer r.Unlock()
 	if r.runs--; ok {
 		r.done++
 	}
-	r.tell(activity.Stop{ID: id}, r.progress())
+	r.Tell(activity.Stop{ID: id}, r.progress())
 }
 
 // end tells that nothing is copied any more.
 func (r *copyReport) end() {
-	if r == nil {
-		return
+	if r != nil {
+		r.End(activity.Stop{ID: r.id})
 	}
-	r.HandleEvent(activity.Stop{ID: r.id})
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ended = true
 }

@@ -17,6 +17,21 @@ import (
 // longest that were ever seen have a few megabytes.
 const maxDerivation = 1 << 30
 
+// A DerivationLender is a [Store] whose users read derivations in turn, if they are large, as these
+// take much memory. What it lends is the same store for that; whoever has let go of what he has read
+// so far calls release, and may go on reading.
+type DerivationLender interface {
+	LendDerivations() (s Store, release func())
+}
+
+// LendDerivations returns s to read derivations from; see [DerivationLender].
+func LendDerivations(s Store) (lent Store, release func()) {
+	if l, ok := As[DerivationLender](s); ok {
+		return l.LendDerivations()
+	}
+	return s, func() {}
+}
+
 // Derivations returns a loader of the derivations in s, which must be a [NARReader]. A path
 // that is not valid is [fs.ErrNotExist], as it must be for a loader.
 func Derivations(s Store) derivation.Loader {

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+
 	"pix/nixhash"
 	"pix/storepath"
 )
@@ -18,4 +20,10 @@ type DrvOutput struct {
 type KeyedRealisation struct {
 	ID DrvOutput
 	Realisation
+}
+
+// A DrvHasher is a [Store] that computes the hash by which others know the realisations of a valid
+// derivation.
+type DrvHasher interface {
+	DrvHash(ctx context.Context, drv storepath.Path) (nixhash.Hash, error)
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -73,7 +74,7 @@ func (a *app) serve(ctx context.Context, d daemonOptions) error {
 	if len(conf.Unknown) > 0 {
 		fmt.Fprintf(a.stderr, "pix: warning: settings of nix.conf that pix does not have, and ignores: %s\n", strings.Join(conf.Unknown, " "))
 	}
-	a.isDaemon = !d.stdio
+	a.serves, a.isDaemon = true, !d.stdio
 	if a.isDaemon {
 		syscall.Umask(0o022) // what it makes is for everybody to read, as with Nix
 	}
@@ -112,6 +113,7 @@ func (a *app) serveSockets(ctx context.Context, s store.Store, conf *nixconf.Con
 	srv := &server.Server{
 		Store:      s,
 		Access:     &server.Access{Trusted: conf.TrustedUsers, Allowed: conf.AllowedUsers, Refused: conf.BuildUsersGroup},
+		Options:    &server.Options{Substituters: slices.Concat(conf.Substituters, conf.TrustedSubstituters)},
 		MaxClients: d.clients,
 	}
 	serving := a.follow(context.WithoutCancel(ctx))

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"strings"
 	"syscall"
 	"time"
 
 	"pix"
-	"pix/signature"
 	"pix/store"
 )
 
@@ -21,12 +19,13 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 	if err != nil {
 		return nil, err
 	}
-	keys, err := signature.ParseKeySet(strings.Join(conf.TrustedPublicKeys, " "))
+	keys, err := trustedKeys(conf)
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("trusted-public-keys: %w", err)}
+		return nil, err
 	}
 	opts.Local.ReadOnly = a.onlyRead
 	opts.Local.TrustedKeys, opts.Local.NoSignatures = keys, !conf.RequireSigs
+	opts.Substitution = a.substitution(conf)
 	opts.Local.KeepOutputs, opts.Local.DropDerivers = conf.KeepOutputs, !conf.KeepDerivations
 	opts.Local.AutoOptimise = conf.AutoOptimiseStore
 	opts.Local.NoSync, opts.Local.SyncObjects = !conf.FsyncMetadata, conf.FsyncStorePaths

@@ -27,6 +27,7 @@ type app struct {
 
 	conf *nixconf.Conf // nix.conf, once it was read
 
+	serves   bool // a store is opened for others, who have settings of their own
 	isDaemon bool // we are the daemon of this machine, and do not ask it
 
 	settings *daemon.Settings // for the daemon, where a verb wants others than its own

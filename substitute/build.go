@@ -1,0 +1,270 @@
+package substitute
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"pix/activity"
+	"pix/derivation"
+	"pix/store"
+	"pix/storepath"
+)
+
+// BuildPaths makes paths valid that can be had from substituters, and outputs of derivations whose
+// wanted outputs all can be. The error is a [*store.BuildError], also for all that would have to be
+// built.
+func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) error {
+	c, results, err := s.build(ctx, paths, mode)
+	if err != nil {
+		return buildError(ctx, paths, err)
+	}
+	defer c.end()
+	var first string
+	var failed []string
+	for i := range results {
+		switch r := &results[i]; {
+		case r.Status.Succeeded():
+			continue
+		case first == "":
+			first = r.Message
+		case r.Message != "":
+			c.report.say(activity.LevelError, "error: %s", r.Message)
+		}
+		failed = append(failed, "'"+nameOf(paths[i])+"'")
+	}
+	if len(failed) > 1 && first != "" {
+		c.report.say(activity.LevelError, "error: %s", first)
+	}
+	if len(failed) > 1 || first == "" {
+		first = fmt.Sprintf("build of %s failed", strings.Join(failed, ", "))
+	}
+	if len(failed) > 0 {
+		return buildError(ctx, paths, errors.New(first))
+	}
+	return nil
+}
+
+func buildError(ctx context.Context, paths []derivation.DerivedPath, err error) error {
+	if ctx.Err() != nil || errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return &store.BuildError{Paths: paths, Err: err}
+}
+
+// nameOf returns how Nix names what could not be built: a derivation without its outputs.
+func nameOf(path derivation.DerivedPath) string {
+	if built, ok := path.(derivation.Built); ok {
+		return built.Drv.String()
+	}
+	return path.String()
+}
+
+// BuildPathsWithResults does what [Store.BuildPaths] does, and says how each path ended. Those that
+// were not even tried, since another failed, are left out, unless [Settings.KeepGoing] says that all
+// are tried.
+func (s *Store) BuildPathsWithResults(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
+	c, results, err := s.build(ctx, paths, mode)
+	if err != nil {
+		return nil, buildError(ctx, paths, err)
+	}
+	defer c.end()
+	tried := results[:0]
+	for _, r := range results {
+		if r.Status.Succeeded() || r.Message != "" {
+			tried = append(tried, r)
+		}
+	}
+	return tried, nil
+}
+
+// build makes paths valid, and returns how each ended; one that was not tried has failed, without a
+// message. The call must be ended unless there is an error.
+func (s *Store) build(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) (*call, []store.KeyedBuildResult, error) {
+	if mode == store.BuildCheck {
+		return nil, nil, &store.UnsupportedError{Store: s.Store, What: "build"}
+	}
+	c := s.newCall(ctx)
+	results, err := c.build(c.ctx, paths, mode == store.BuildRepair)
+	if err != nil {
+		c.end()
+		return nil, nil, because(ctx, err)
+	}
+	return c, results, nil
+}
+
+// build gets what was asked for by its path, and the derivations, and then the outputs of these.
+func (c *call) build(ctx context.Context, paths []derivation.DerivedPath, repair bool) ([]store.KeyedBuildResult, error) {
+	var files []storepath.Path
+	for _, path := range paths {
+		if built, ok := path.(derivation.Built); !ok {
+			c.repair[path.Base()], c.asked[path.Base()] = repair, true
+			files = append(files, path.Base())
+		} else if drv, ok := built.Drv.(derivation.Opaque); ok {
+			files = append(files, drv.Path)
+		}
+	}
+	if err := c.substitute(ctx, files); err != nil {
+		return nil, err
+	}
+	goOn := !c.gaveUp(files)
+	results := make([]store.KeyedBuildResult, len(paths))
+	outputs := make([][]storepath.Path, len(paths))
+	var lacking []storepath.Path
+	var err error
+	for i, path := range paths {
+		if results[i], err = c.fileResult(ctx, path); err != nil {
+			return nil, err
+		}
+		built, ok := path.(derivation.Built)
+		if !ok || !goOn || !results[i].Status.Succeeded() {
+			continue
+		}
+		if outputs[i], err = c.substitutableOutputs(ctx, built, repair); err != nil {
+			return nil, err
+		}
+		lacking = append(lacking, outputs[i]...)
+	}
+	if lacking, err = c.complete(ctx, lacking, outputs); err != nil {
+		return nil, err
+	}
+	if err := c.substitute(ctx, lacking); err != nil {
+		return nil, err
+	}
+	for i, path := range paths {
+		if built, ok := path.(derivation.Built); ok && results[i].Status.Succeeded() {
+			if results[i], err = c.outputsResult(ctx, built, outputs[i], goOn); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return results, nil
+}
+
+// complete returns those outputs of derivations that are not in vain: of a derivation that would have
+// to be built all the same, none is needed. It takes them out of the lists, too.
+func (c *call) complete(ctx context.Context, lacking []storepath.Path, outputs [][]storepath.Path) ([]storepath.Path, error) {
+	if len(lacking) == 0 {
+		return nil, nil
+	}
+	if _, err := c.plan(ctx, lacking); err != nil {
+		return nil, err
+	}
+	var wanted []storepath.Path
+	for i, list := range outputs {
+		if slices.ContainsFunc(list, func(p storepath.Path) bool { return c.failed[p] != nil }) {
+			outputs[i] = nil
+			continue
+		}
+		wanted = append(wanted, list...)
+	}
+	return wanted, nil
+}
+
+// fileResult says how it ended with a path, or with the file of a derivation.
+func (c *call) fileResult(ctx context.Context, path derivation.DerivedPath) (store.KeyedBuildResult, error) {
+	r := store.KeyedBuildResult{Path: path, BuildResult: store.BuildResult{Status: store.AlreadyValid}}
+	built, isBuilt := path.(derivation.Built)
+	file := path.Base()
+	if isBuilt {
+		drv, ok := built.Drv.(derivation.Opaque)
+		if !ok {
+			return r, nil // what it is is not known
+		}
+		file = drv.Path
+	}
+	valid, err := c.store.IsValidPath(ctx, file)
+	why := c.failed[file]
+	switch {
+	case why != nil && isBuilt:
+		r.Status, r.Message = store.DependencyFailed, fmt.Sprintf("failed to obtain derivation of '%s'", file)
+	case why != nil:
+		r.Status, r.Message = why.Status, why.Reason
+	case !valid:
+		r.Status = store.NoSubstituters // it was not tried
+	case c.fetched[file]:
+		r.Status = store.Substituted
+	}
+	return r, err
+}
+
+// substitutableOutputs returns those outputs of a derivation that are wanted and not valid, if all of
+// them may come from elsewhere. Where an output is whose path is not known yet, substituters say.
+func (c *call) substitutableOutputs(ctx context.Context, built derivation.Built, repair bool) (lacking []storepath.Path, err error) {
+	drv, ok := built.Drv.(derivation.Opaque)
+	if !ok {
+		return nil, nil
+	}
+	outputs, err := store.OutputMap(ctx, c.store.Store, drv.Path)
+	if err != nil {
+		return nil, err
+	}
+	var unknown []string
+	for name, path := range outputs {
+		switch {
+		case !built.Outputs.Contains(name):
+		case path == "":
+			unknown = append(unknown, name)
+		default:
+			if lacking, err = c.appendLacking(ctx, lacking, path, repair); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(lacking)+len(unknown) == 0 {
+		return nil, nil
+	}
+	if allowed, err := allowsSubstitutes(ctx, c.store.Store, drv.Path); err != nil || !allowed {
+		return nil, err
+	}
+	for _, name := range unknown {
+		path, err := c.locate(ctx, drv.Path, name)
+		if err == nil && path != "" {
+			lacking, err = c.appendLacking(ctx, lacking, path, repair)
+		}
+		if err != nil || path == "" {
+			return nil, err
+		}
+	}
+	return lacking, nil
+}
+
+// appendLacking appends a path if it is not valid, or to be fetched again.
+func (c *call) appendLacking(ctx context.Context, lacking []storepath.Path, path storepath.Path, repair bool) ([]storepath.Path, error) {
+	valid, err := c.store.IsValidPath(ctx, path)
+	if err == nil && (!valid || repair) {
+		c.repair[path] = repair
+		lacking = append(lacking, path)
+	}
+	return lacking, err
+}
+
+// outputsResult says how it ended with outputs of a derivation, some of which were to be substituted.
+func (c *call) outputsResult(ctx context.Context, built derivation.Built, wanted []storepath.Path, tried bool) (store.KeyedBuildResult, error) {
+	if err := c.registerOutputs(ctx, built.Drv.Base()); err != nil {
+		return store.KeyedBuildResult{}, err
+	}
+	r, err := store.PresentResult(ctx, c.store.Store, built)
+	if err != nil {
+		return r, err
+	}
+	impossible, failed := false, false
+	for _, path := range wanted {
+		if c.fetched[path] && r.Status.Succeeded() {
+			r.Status = store.Substituted
+		}
+		if why := c.failed[path]; why != nil {
+			impossible, failed = true, failed || why.Failed
+		}
+	}
+	switch {
+	case r.Status.Succeeded():
+	case failed && !c.settings.Fallback:
+		r.Status, r.Message = store.TransientFailure, fmt.Sprintf("some substitutes for the outputs of derivation '%s' failed (usually happens due to networking issues); try '--fallback' to build derivation from source ", built.Drv)
+	case !tried || len(wanted) > 0 && !impossible:
+		r.Message = ""
+	}
+	return r, nil
+}

@@ -1,0 +1,254 @@
+package substitute
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"pix/activity"
+	"pix/binarycache"
+	"pix/store"
+	"pix/storepath"
+)
+
+// A call makes paths valid, or finds out about them, for one call of a method.
+type call struct {
+	store    *Store
+	settings Settings
+	search   *search // nil as long as nothing is missing
+	report   *report
+	ctx      context.Context // of what it does; its handler is the report
+	stop     context.CancelFunc
+	all      bool // get all that can be had, whatever the settings say
+
+	found   map[storepath.Path]*found                   // what is known of paths that are not valid
+	first   map[storepath.Path]int                      // from which substituter on paths are looked for, if not from the first
+	failing map[storepath.Path]bool                     // paths that substituters said they have, and did not give
+	repair  map[storepath.Path]bool                     // paths that are to be fetched again
+	fetched map[storepath.Path]bool                     // paths that were
+	located map[storepath.Path][]store.KeyedRealisation // what substituters say of outputs of derivations
+	failed  map[storepath.Path]*Error                   // paths that cannot be had
+	held    map[storepath.Path]bool                     // temporary roots
+	asked   map[storepath.Path]bool                     // paths that the caller has named
+	told    map[storepath.Path]bool                     // paths of which it was told that they cannot be had
+	singly  bool                                        // one object is copied after the other, to see which of them fails
+}
+
+func (s *Store) newCall(ctx context.Context) *call {
+	c := &call{
+		store: s, found: make(map[storepath.Path]*found), first: make(map[storepath.Path]int),
+		failing: make(map[storepath.Path]bool), repair: make(map[storepath.Path]bool),
+		fetched: make(map[storepath.Path]bool), failed: make(map[storepath.Path]*Error),
+		located: make(map[storepath.Path][]store.KeyedRealisation), held: make(map[storepath.Path]bool),
+		asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
+	}
+	ctx, c.report = newReport(ctx)
+	c.ctx, c.stop = context.WithCancel(ctx)
+	return c
+}
+
+// searching returns what asks the substituters, which are opened if they are not yet.
+func (c *call) searching() (*search, error) {
+	if c.search == nil {
+		settings, err := c.store.opts.Settings(c.ctx)
+		if err != nil {
+			return nil, because(c.ctx, err)
+		}
+		c.settings = *settings
+		c.search = newSearch(c.store.Dir(), &c.settings, c.report)
+	}
+	return c.search, nil
+}
+
+// end is for who needs the call no more. Nobody is told anything afterwards.
+func (c *call) end() {
+	c.stop()
+	c.report.end()
+}
+
+// substitute makes paths valid, and all that they refer to. Why one of them cannot be had is noted
+// in failed. If a substituter has failed with one of them, the others are not tried any more, unless
+// the settings say so.
+func (c *call) substitute(ctx context.Context, roots []storepath.Path) error {
+	for {
+		missing, err := c.plan(ctx, roots)
+		if err != nil || len(missing) == 0 {
+			return err
+		}
+		if c.gaveUp(roots) {
+			return nil
+		}
+		others, err := c.claim(ctx, missing)
+		if err == nil && others != nil {
+			err = await(ctx, others)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// claim fetches those of the objects that nobody else fetches, when it is its turn. If others fetch
+// all of them, it returns what to wait for.
+func (c *call) claim(ctx context.Context, missing []*store.PathInfo) (others <-chan struct{}, err error) {
+	if err := c.store.copies.Acquire(ctx, 1); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	defer c.store.copies.Release(1)
+	mine, own, others := c.store.claims.take(missing)
+	defer c.store.claims.give(mine, own)
+	if len(mine) == 0 {
+		return others, nil
+	}
+	return nil, c.fetch(ctx, mine, own)
+}
+
+// gaveUp reports whether nothing more is tried, since a substituter has failed with one of the paths.
+func (c *call) gaveUp(paths []storepath.Path) bool {
+	return !c.all && !c.settings.KeepGoing && slices.ContainsFunc(paths, func(p storepath.Path) bool {
+		return c.failed[p] != nil && c.failed[p].Failed
+	})
+}
+
+// fetch copies objects that were claimed. If one of them cannot be had from its substituter, that
+// is noted, and no error.
+func (c *call) fetch(ctx context.Context, mine []*store.PathInfo, own *claim) error {
+	// Until they were claimed others may have fetched them.
+	missing, err := c.invalid(ctx, mine)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	atOnce := len(missing)
+	if c.singly {
+		atOnce = 1
+	}
+	for some := range slices.Chunk(missing, atOnce) {
+		culprit, failed := c.copy(ctx, some, own)
+		if failed == nil {
+			c.note(some, nil)
+			continue
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if c.singly = culprit == ""; !c.singly {
+			c.blame(culprit, failed)
+		}
+		left, err := c.invalid(ctx, some)
+		c.note(some, left)
+		return err
+	}
+	return nil
+}
+
+// blame notes that a path cannot be had from the substituter that said it has it. If it has only the
+// archive no more, that is as if it had never had the path, as in Nix.
+func (c *call) blame(path storepath.Path, why error) {
+	archive, ok := errors.AsType[*binarycache.ArchiveError](why)
+	if ok && errors.Is(why, binarycache.ErrGone) {
+		which := ""
+		if uri := c.search.substituters[c.found[path].from].URI; !strings.HasPrefix(uri, "file:") {
+			which = " '" + uri + "'" // so does Nix
+		}
+		c.report.say(activity.LevelWarn, "warning: file '%s' does not exist in binary cache%s", archive.URL, which)
+	} else {
+		c.report.say(activity.LevelError, "error: %v", why)
+		c.failing[path] = true
+	}
+	c.first[path] = c.found[path].from + 1
+	delete(c.found, path)
+}
+
+// note notes that objects were fetched, but for some that are left, in the same order.
+func (c *call) note(objects, left []*store.PathInfo) {
+	for _, info := range objects {
+		if len(left) > 0 && left[0] == info {
+			left = left[1:]
+			continue
+		}
+		c.fetched[info.Path] = true
+		delete(c.repair, info.Path)
+	}
+}
+
+// invalid returns those of the objects that are not valid, or are to be fetched again.
+func (c *call) invalid(ctx context.Context, objects []*store.PathInfo) ([]*store.PathInfo, error) {
+	paths := make([]storepath.Path, len(objects))
+	for i, info := range objects {
+		paths[i] = info.Path
+	}
+	valid, err := c.store.Store.QueryValidPaths(ctx, paths, false)
+	return slices.DeleteFunc(slices.Clone(objects), func(info *store.PathInfo) bool {
+		_, is := slices.BinarySearch(valid, info.Path)
+		return is && !c.repair[info.Path]
+	}), err
+}
+
+// copy copies objects, and returns which of them failed, if that is known.
+func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) (culprit storepath.Path, err error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	src := &archives{Store: c.store.Store, call: c, claim: own, found: make(map[storepath.Path]*found), stop: stop}
+	list := make([]*found, len(objects))
+	repairs := false
+	for i, info := range objects {
+		list[i] = c.found[info.Path]
+		src.found[info.Path] = list[i]
+		repairs = repairs || c.repair[info.Path]
+	}
+	c.report.expect(list)
+	err = store.CopyObjects(ctx, c.store.Store, src, objects, &store.CopyOptions{
+		Quiet: true, AddOptions: store.AddOptions{NoSignatures: true, Repair: repairs},
+	})
+	if err == nil {
+		c.report.arrived(len(list))
+		return "", nil
+	}
+	c.report.dropped(list)
+	if path, why := src.blame(); why != nil {
+		return path, why
+	}
+	if path := culpritOf(err); src.found[path] != nil {
+		return path, err
+	}
+	if len(objects) == 1 {
+		return objects[0].Path, err
+	}
+	return "", err
+}
+
+// querySubstitutable returns what substituters say of paths, sorted by path.
+func (c *call) querySubstitutable(paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
+	list := make([]storepath.Path, 0, len(paths))
+	for path := range paths {
+		list = append(list, path)
+	}
+	slices.Sort(list)
+	search, err := c.searching()
+	if err != nil {
+		return nil, err
+	}
+	all, err := search.findAll(c.ctx, list, nil, false)
+	if err != nil {
+		return nil, because(c.ctx, err)
+	}
+	var infos []store.SubstitutableInfo
+	for _, f := range all {
+		if f != nil {
+			infos = append(infos, store.SubstitutableInfo{
+				Path: f.info.Path, Deriver: f.info.Deriver, References: f.info.References,
+				DownloadSize: f.downloadSize, NARSize: f.info.NARSize,
+			})
+		}
+	}
+	return infos, nil
+}
+
+// because returns why a context has ended, or err.
+func because(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		return context.Cause(ctx)
+	}
+	return err
+}

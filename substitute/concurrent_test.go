@@ -1,0 +1,272 @@
+package substitute_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pix/activity"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
+	"pix/substitute"
+)
+
+// Many calls that need the same paths at once fetch each once.
+func TestFetchedOnce(t *testing.T) {
+	key, sub := newKey(t, "k"), newSubstituter()
+	var libs, apps []storepath.Path
+	for i := range 20 {
+		libs = append(libs, sub.put(t, named(t, fmt.Sprint("lib", i)), &key, libs...))
+	}
+	for i := range 8 {
+		apps = append(apps, sub.put(t, named(t, fmt.Sprint("app", i)), &key, libs[:10+i]...))
+	}
+	s := local(t, from(key, sub))
+	var callers sync.WaitGroup
+	for i := range 4 * len(apps) {
+		callers.Go(func() {
+			session, err := s.Session(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer session.Close()
+			if err := store.BuildPaths(t.Context(), session, opaque(apps[i%len(apps)]), store.BuildNormal); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	callers.Wait()
+	checkValid(t, s, true, apps...)
+	for _, p := range append(apps, libs[:17]...) {
+		if n := sub.times(p); n != 1 {
+			t.Errorf("%s was fetched %d times", p, n)
+		}
+	}
+}
+
+// Who waits for another's fetch fetches himself if that comes to nothing.
+func TestOtherGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key, sub := newKey(t, "k"), newSubstituter()
+		lib := sub.put(t, named(t, "lib"), &key)
+		app := sub.put(t, named(t, "app"), &key, lib)
+		var stalled atomic.Bool
+		sub.hook = func(ctx context.Context, _ storepath.Path) error {
+			if stalled.Swap(true) {
+				return nil
+			}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+		s := over(t, memstore.New(nil), from(key, sub))
+		first, giveUp := context.WithCancelCause(t.Context())
+		failed := make(chan error)
+		go func() { failed <- s.EnsurePath(first, app) }()
+		synctest.Wait() // it has claimed both
+		second := make(chan error)
+		go func() { second <- s.EnsurePath(t.Context(), app) }()
+		time.Sleep(5 * time.Second)
+		checkValid(t, s, false, app)
+		begin := time.Now()
+		giveUp(errBroken)
+		if err := <-failed; !errors.Is(err, errBroken) {
+			t.Errorf("%v", err)
+		}
+		if err := <-second; err != nil || time.Since(begin) > time.Second {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		checkValid(t, s, true, lib, app)
+	})
+}
+
+// Whatever a substituter keeps waiting, a context ends it at once, and nobody is told anything afterwards.
+func TestCancel(t *testing.T) {
+	wait := func(ctx context.Context, _ storepath.Path) error {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	for name, stall := range map[string]func(*substituter){
+		"question": func(s *substituter) { s.query = wait },
+		"archive":  func(s *substituter) { s.hook = wait },
+	} {
+		t.Run(name, func(t *testing.T) {
+			key, sub := newKey(t, "k"), newSubstituter()
+			app := sub.put(t, named(t, "app"), &key, sub.put(t, named(t, "lib"), &key))
+			stall(sub)
+			s := local(t, from(key, sub))
+			for what, call := range map[string]func(context.Context) error{
+				"build": func(ctx context.Context) error { return s.BuildPaths(ctx, opaque(app), store.BuildNormal) },
+				"results": func(ctx context.Context) error {
+					_, err := s.BuildPathsWithResults(ctx, opaque(app), store.BuildNormal)
+					return err
+				},
+				"ensure": func(ctx context.Context) error { return s.EnsurePath(ctx, app) },
+				"valid": func(ctx context.Context) error {
+					_, err := s.QueryValidPaths(ctx, []storepath.Path{app}, true)
+					return err
+				},
+				"missing": func(ctx context.Context) error { _, err := s.QueryMissing(ctx, opaque(app)); return err },
+			} {
+				ctx, told := listen(t)
+				ctx, cancel := context.WithCancelCause(ctx)
+				var begin time.Time
+				time.AfterFunc(20*time.Millisecond, func() { begin = time.Now(); cancel(errBroken) })
+				err := call(ctx)
+				if what == "missing" && name == "archive" {
+					if err != nil { // it needs none
+						t.Errorf("%s: %v", what, err)
+					}
+					continue
+				}
+				took := time.Since(begin)
+				if !errors.Is(err, errBroken) || took > 500*time.Millisecond { // the race detector takes its time
+					t.Errorf("%s: %v after %v", what, err, took)
+				}
+				said := len(told.told)
+				time.Sleep(5 * time.Millisecond)
+				if len(told.told) != said {
+					t.Errorf("%s: it was told more after the call had ended", what)
+				}
+			}
+		})
+	}
+}
+
+// Who makes up paths as he goes fills no memory.
+func TestEndlessClosure(t *testing.T) {
+	key, sub := newKey(t, "k"), newSubstituter()
+	app := sub.put(t, named(t, "app"), &key)
+	liar := &boundless{substituter: sub, refs: make([]storepath.Path, 1<<20)}
+	for i := range liar.refs {
+		liar.refs[i] = app
+	}
+	settings := from(key)
+	settings.Substituters = []substitute.Substituter{{Store: liar, Trusted: true}}
+	s := local(t, settings)
+	if err := s.EnsurePath(t.Context(), app); !errors.Is(err, store.ErrTooManyPaths) {
+		t.Errorf("%v", err)
+	}
+	if _, err := s.QueryMissing(t.Context(), opaque(app)); !errors.Is(err, store.ErrTooManyPaths) {
+		t.Errorf("%v", err)
+	}
+}
+
+// boundless is a substituter whose paths have a lot of references.
+type boundless struct {
+	*substituter
+	refs []storepath.Path
+}
+
+func (b *boundless) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
+	info, err := b.substituter.QueryPathInfo(ctx, path)
+	if err == nil {
+		info.References = b.refs
+	}
+	return info, err
+}
+
+// Who says that two paths refer to each other is found out.
+func TestCycle(t *testing.T) {
+	key, sub := newKey(t, "k"), newSubstituter()
+	a, b := named(t, "a"), named(t, "b")
+	sub.put(t, a, &key)
+	sub.put(t, b, &key, a)
+	liar := &boundless{substituter: sub, refs: []storepath.Path{b, a}}
+	settings := from(key)
+	settings.Substituters = []substitute.Substituter{{Store: liar, Trusted: true}}
+	err := local(t, settings).EnsurePath(t.Context(), b)
+	if _, ok := errors.AsType[*store.ReferenceCycleError](err); !ok {
+		t.Errorf("%v", err)
+	}
+}
+
+// Whoever collects garbage meanwhile takes nothing away from who substitutes.
+func TestWhileCollecting(t *testing.T) {
+	key, sub := newKey(t, "k"), newSubstituter()
+	var libs []storepath.Path
+	for i := range 12 {
+		libs = append(libs, sub.put(t, named(t, fmt.Sprint("lib", i)), &key, libs...))
+	}
+	app := sub.put(t, named(t, "app"), &key, libs...)
+	s := local(t, from(key, sub))
+	var done atomic.Bool
+	var collecting sync.WaitGroup
+	collecting.Go(func() {
+		for !done.Load() {
+			if _, err := store.CollectGarbage(t.Context(), s, store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for i := range 40 {
+		session, err := s.Session(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted := libs[i%len(libs)]
+		if i%2 == 0 {
+			wanted = app
+		}
+		if err := store.BuildPaths(t.Context(), session, opaque(wanted), store.BuildNormal); err != nil {
+			t.Errorf("round %d: %v", i, err)
+		}
+		for info, err := range store.Closure(t.Context(), session, wanted) {
+			if err != nil {
+				t.Errorf("round %d: %v, %v", i, info, err)
+			}
+		}
+		session.Close()
+	}
+	done.Store(true)
+	collecting.Wait()
+}
+
+// Nobody waits for one who has stalled, be it that his substituter gives nothing, or that he is not
+// told anything because he does not listen.
+func TestStalledClaim(t *testing.T) {
+	for _, what := range []string{"substituter", "handler"} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				key, sub := newKey(t, "k"), newSubstituter()
+				app := sub.put(t, named(t, "app"), &key)
+				release := make(chan struct{})
+				ctx, cancel := context.WithCancel(t.Context())
+				if what == "handler" {
+					ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
+						if start, ok := e.(activity.Start); ok && start.Type == activity.CopyPath {
+							<-release
+						}
+					}))
+				} else {
+					var stalled atomic.Bool
+					sub.hook = func(ctx context.Context, _ storepath.Path) error {
+						if !stalled.Swap(true) {
+							<-ctx.Done()
+						}
+						return nil
+					}
+				}
+				s := over(t, memstore.New(nil), from(key, sub))
+				first := make(chan error)
+				go func() { first <- s.EnsurePath(ctx, app) }()
+				synctest.Wait()
+				begin := time.Now()
+				if err := s.EnsurePath(t.Context(), app); err != nil || time.Since(begin) > 15*time.Second {
+					t.Errorf("%v after %v", err, time.Since(begin))
+				}
+				close(release)
+				cancel()
+				<-first
+			})
+		})
+	}
+}

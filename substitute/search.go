@@ -1,0 +1,173 @@
+package substitute
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sort"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"pix/activity"
+	"pix/binarycache"
+	"pix/daemon"
+	"pix/store"
+	"pix/storepath"
+)
+
+// searches is how many paths are asked about at once.
+const searches = 64
+
+// A search asks substituters about paths, for one call.
+type search struct {
+	dir          storepath.Dir
+	settings     *Settings
+	substituters []Substituter // in the order in which they are asked
+	down         []downtime    // of each of them
+	report       *report
+}
+
+// A downtime is that a substituter does not answer.
+type downtime struct {
+	why  atomic.Pointer[error] // nil while it answers
+	told atomic.Bool
+}
+
+// A found path is what a substituter says of it.
+type found struct {
+	info         *store.PathInfo
+	from         int // which of the substituters
+	downloadSize uint64
+}
+
+func newSearch(dir storepath.Dir, settings *Settings, r *report) *search {
+	var subs []Substituter
+	for _, s := range settings.Substituters {
+		if s.Store.Dir() == dir {
+			subs = append(subs, s)
+		}
+	}
+	sort.SliceStable(subs, func(i, j int) bool { return subs[i].Priority < subs[j].Priority })
+	return &search{dir: dir, settings: settings, substituters: subs, down: make([]downtime, len(subs)), report: r}
+}
+
+// find asks the substituters about a path, from the first of them on, until one has it. It is nil if
+// none has. With believed, it must also be to be believed. The error is that of the last that was
+// asked; those of others are told.
+func (s *search) find(ctx context.Context, path storepath.Path, first int, believed bool) (*found, error) {
+	var failed error // what the one before said
+	for i := first; i < len(s.substituters); i++ {
+		if failed != nil {
+			s.tell(i-1, failed)
+			failed = nil
+		}
+		info, size, err := s.query(ctx, i, path)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, store.ErrNotFound):
+			continue
+		case err != nil:
+			failed = err
+			continue
+		}
+		f := &found{info: info, from: i, downloadSize: size}
+		if !believed || s.believes(f) {
+			return f, nil
+		}
+		s.report.say(activity.LevelWarn, "warning: ignoring substitute for '%s' from '%s', as it's not signed by any of the keys in 'trusted-public-keys'", path, s.substituters[i].URI)
+	}
+	if failed != nil && s.settings.Fallback {
+		s.tell(len(s.substituters)-1, failed)
+		failed = nil
+	}
+	return nil, failed
+}
+
+// tell tells why a substituter was of no use; that it does not answer, only once.
+func (s *search) tell(i int, failed error) {
+	if !isDown(failed) || !s.down[i].told.Swap(true) {
+		s.report.say(activity.LevelError, "error: %v", failed)
+	}
+}
+
+// query asks one substituter about a path. One that did not answer is not asked again: each time
+// that would take as long.
+func (s *search) query(ctx context.Context, i int, path storepath.Path) (*store.PathInfo, uint64, error) {
+	if down := s.down[i].why.Load(); down != nil {
+		return nil, 0, *down
+	}
+	sub := &s.substituters[i]
+	defer s.report.begin(path, sub.URI)()
+	info, size, err := sub.query(ctx, path)
+	if err == nil && info.Path != path {
+		s.report.say(activity.LevelError, "error: asked '%s' for '%s' but got '%s'", sub.URI, path, info.Path)
+		err = &store.NotFoundError{Path: path}
+	}
+	if err != nil && ctx.Err() == nil && isDown(err) {
+		s.down[i].why.Store(&err)
+	}
+	return info, size, err
+}
+
+// isDown reports whether an error is no answer.
+func isDown(err error) bool {
+	_, request := errors.AsType[*binarycache.RequestError](err)
+	_, dial := errors.AsType[*daemon.DialError](err)
+	return request || dial || errors.Is(err, daemon.ErrConnLost)
+}
+
+// believes reports whether somebody vouches for what a substituter says.
+func (s *search) believes(f *found) bool {
+	if f.info.IsContentAddressed() {
+		return true
+	}
+	// A malformed signature is no reason to distrust the others.
+	if good, _ := f.info.CheckSignatures(s.settings.TrustedKeys); len(good) > 0 {
+		return true
+	}
+	return s.settings.NoSignatures || s.substituters[f.from].Trusted
+}
+
+// findAll finds many paths at once; those that none has are nil. first says from which substituter
+// on a path is looked for.
+func (s *search) findAll(ctx context.Context, paths []storepath.Path, first map[storepath.Path]int, believed bool) ([]*found, error) {
+	all := make([]*found, len(paths))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(searches)
+	for i, path := range paths {
+		group.Go(func() (err error) {
+			all[i], err = s.find(ctx, path, first[path], believed)
+			return err
+		})
+	}
+	return all, group.Wait()
+}
+
+// mass asks those substituters that want to be asked about many paths which of them they have.
+func (s *search) mass(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
+	remaining := slices.Compact(slices.Sorted(slices.Values(paths)))
+	var have []storepath.Path
+	for i := range s.substituters {
+		sub := &s.substituters[i]
+		if !sub.WantMassQuery || len(remaining) == 0 {
+			continue
+		}
+		valid, err := sub.Store.QueryValidPaths(ctx, remaining, false)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			s.report.say(activity.LevelWarn, "warning: %v", err)
+			continue
+		}
+		have = append(have, valid...)
+		remaining = slices.DeleteFunc(remaining, func(p storepath.Path) bool {
+			_, has := slices.BinarySearch(valid, p)
+			return has
+		})
+	}
+	slices.Sort(have)
+	return have, nil
+}

@@ -1,0 +1,38 @@
+package substitute
+
+import (
+	"context"
+
+	"pix/signature"
+)
+
+// Settings are what a call goes by. The zero value has no substituters.
+type Settings struct {
+	// Substituters are asked in the order of their priorities.
+	Substituters []Substituter
+
+	// TrustedKeys are the keys that one of must have signed what is not addressed by its
+	// contents, Nix's trusted-public-keys.
+	TrustedKeys signature.KeySet
+
+	// NoSignatures believes everything. It is the opposite of Nix's require-sigs.
+	NoSignatures bool
+
+	// Fallback says that a substituter which fails is as good as none, Nix's fallback.
+	Fallback bool
+
+	// KeepGoing gets all that can be had, also if something else that is wanted cannot, Nix's
+	// keep-going.
+	KeepGoing bool
+}
+
+// Options say where a store gets what it lacks.
+type Options struct {
+	// Settings returns what a call with that context goes by. It is asked as soon as something is
+	// missing, and not before, and may take its time: this is where substituters are opened that
+	// were not needed before, see [Sources].
+	Settings func(ctx context.Context) (*Settings, error)
+
+	// Sources are closed together with the store; nil is none.
+	Sources *Sources
+}

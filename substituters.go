@@ -1,0 +1,33 @@
+package pix
+
+import (
+	"context"
+
+	"pix/localstore"
+	"pix/store"
+	"pix/substitute"
+)
+
+// withSubstituters returns a store in a directory that substitutes as the options say.
+func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Options) store.Store {
+	settings, uris := o.Substitution, o.Substituters
+	if settings == nil && len(uris) == 0 || local.ReadOnly {
+		return s
+	}
+	if settings == nil {
+		settings = func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error) {
+			subs, err := sources.Get(ctx, uris)
+			return &substitute.Settings{Substituters: subs, TrustedKeys: local.TrustedKeys, NoSignatures: local.NoSignatures}, err
+		}
+	}
+	others := *o
+	others.Substituters, others.Substitution = nil, nil // where they get things from is their own affair
+	only := o.localOptions()
+	only.ReadOnly = true
+	others.Local = &only
+	sources := &substitute.Sources{Open: func(ctx context.Context, uri string) (store.Store, error) { return Open(ctx, uri, &others) }}
+	return substitute.New(s, &substitute.Options{
+		Settings: func(ctx context.Context) (*substitute.Settings, error) { return settings(ctx, sources) },
+		Sources:  sources,
+	})
+}
