@@ -435,7 +435,6 @@ func TestWhatIsBuiltAlready(t *testing.T) {
 		{built(w.drv, "dev"), store.MiscFailure, "this store does not build, and its output 'dev' is not valid"},
 		{built(w.drv, "doc"), store.MiscFailure, "this store does not build, and its output 'doc' is not valid"},
 		{built(w.drv), store.MiscFailure, "this store does not build"},
-		{built(w.drv, "bin"), store.MiscFailure, "does not have wanted outputs 'bin'"},
 		{built(absent, "out"), store.NoSubstituters, "is required"},
 	} {
 		_, err := c.ask(&protocol.BuildPathsRequest{Paths: []derivation.DerivedPath{q.path}}, nil)
@@ -445,6 +444,13 @@ func TestWhatIsBuiltAlready(t *testing.T) {
 		results := must[*protocol.BuildPathsWithResultsReply](c, &protocol.BuildPathsWithResultsRequest{Paths: []derivation.DerivedPath{q.path}}, nil).Results
 		if len(results) != 1 || results[0].Status != q.status || !strings.Contains(results[0].Message, q.fails) {
 			t.Errorf("%s: %+v, want %s", q.path, results, q.status)
+		}
+	}
+	// What a derivation does not have at all is no result, but an error.
+	none := []derivation.DerivedPath{opaque(w.text), built(w.drv, "bin")}
+	for _, req := range []protocol.Request{&protocol.BuildPathsRequest{Paths: none}, &protocol.BuildPathsWithResultsRequest{Paths: none}} {
+		if _, err := c.ask(req, nil); err == nil || !strings.Contains(err.Error(), "does not have output 'bin'") {
+			t.Errorf("%v: %v", req.Op(), err)
 		}
 	}
 }

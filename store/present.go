@@ -10,7 +10,8 @@ import (
 
 // PresentResult returns how building a path ends in a store that does not build: all is well with
 // what is there already. What is not there is a failure, in the words of Nix where it has any.
-// The error is that of the store, if it cannot say what is there.
+// The error is that of the store, if it cannot say what is there, or says that the derivation has no
+// such output, which Nix 2.34 takes for a mistake in the question.
 func PresentResult(ctx context.Context, s Store, path derivation.DerivedPath) (KeyedBuildResult, error) {
 	r := KeyedBuildResult{Path: path, BuildResult: BuildResult{Status: AlreadyValid}}
 	absent := func(status BuildStatus, format string, args ...any) (KeyedBuildResult, error) {
@@ -42,7 +43,7 @@ func PresentResult(ctx context.Context, s Store, path derivation.DerivedPath) (K
 	}
 	for _, name := range built.Outputs.Names().Slice() {
 		if _, known := outputs[name]; !known {
-			return absent(MiscFailure, "derivation '%s' does not have wanted outputs '%s'", drv.Path, name)
+			return r, fmt.Errorf("derivation '%s' does not have output '%s'", drv.Path, name)
 		}
 	}
 	r.Outputs = make(map[string]Realisation)

@@ -281,6 +281,11 @@ nix-collect-garbage 2> /dev/null | sed 's/^[0-9]* store/N store/'
 @nix-store --gc --print-live
 nix-store --import < export > /dev/null
 nix-store --realise --ignore-unknown $absent
+nix-store --realise $drv!nope
+nix-store --realise $drv!nope $top
+nix build --no-link $drv^nope
+nix build --no-link $drv^nope,out $top
+nix build --no-link --json --keep-going $drv^nope $doc
 nix-store --realise $drv --add-root r2
 nix-store --realise $drv!doc
 nix-store --delete $doc

@@ -63,7 +63,7 @@ func (s *Store) buildOne(ctx context.Context, path derivation.DerivedPath, mode 
 	}
 	for _, name := range built.Outputs.Names().Slice() {
 		if _, ok := f.outputs[name]; !ok {
-			return failed(fmt.Sprintf("derivation '%s' does not have wanted outputs '%s'", drv.Path, name))
+			return failed(fmt.Sprintf("derivation '%s' does not have output '%s'", drv.Path, name))
 		}
 	}
 	return s.build(ctx, drv.Path, f, built.Outputs, mode)
