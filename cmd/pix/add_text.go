@@ -9,16 +9,21 @@ import (
 )
 
 func newAddText(a *app) *cobra.Command {
-	return &cobra.Command{
+	var references []string
+	cmd := &cobra.Command{
 		Use:               "add-text NAME [CONTENT]",
 		Short:             "Add a text to the store, as builtins.toFile does",
-		Long:              "Add a text to the store, as builtins.toFile does, and print its path. The content is read\nfrom standard input if it is - or left out.",
-		Example:           `  pix add-text hello.txt "hello world"`,
+		Long:              "Add a text to the store, as builtins.toFile does, and print its path. The content is read\nfrom standard input if it is - or left out. What it refers to is not looked for in it, and\nmust be said.",
+		Example:           "  pix add-text hello.txt \"hello world\"\n  pix add-text list \"/nix/store/...-hello.txt\" --reference /nix/store/...-hello.txt",
 		GroupID:           groupStore,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		Args:              cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := a.follow(cmd.Context())
+			refs, err := a.paths(references)
+			if err != nil {
+				return err
+			}
 			content, err := a.content(args[1:])
 			if err != nil {
 				return err
@@ -28,13 +33,16 @@ func newAddText(a *app) *cobra.Command {
 				return err
 			}
 			defer s.Close()
-			path, err := store.AddText(ctx, s, args[0], content, nil)
+			path, err := store.AddText(ctx, s, args[0], content, refs)
 			if err != nil {
 				return err
 			}
 			return a.print(string(path) + "\n")
 		},
 	}
+	cmd.Flags().StringArrayVar(&references, "reference", nil, "a `path` that the text refers to, and that must be valid; may be said again")
+	completeFlag(cmd, "reference", a.completePaths)
+	return cmd
 }
 
 // content returns the content that was given, or standard input.
