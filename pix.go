@@ -121,9 +121,8 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 //
 // The store is a [*daemon.Pool], a [*binarycache.Store] or a [*localstore.Store], or a
 // [*substitute.Store] that wraps the latter if the options say where to substitute from: see
-// [store.As]. The error is
-// a [*URIError] for any other URI, a [*daemon.DialError] if no daemon answers, a
-// [*binarycache.RequestError] if no cache does, and that of [localstore.Open].
+// [store.As]. The error is a [*URIError] for any other URI, a [*daemon.DialError] if no daemon
+// answers, a [*binarycache.RequestError] if no cache does, and that of [localstore.Open].
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	if opts == nil {
 		var err error
