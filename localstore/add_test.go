@@ -10,6 +10,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -749,3 +750,35 @@ func TestHashPart(t *testing.T) {
 
 // gitTreeOfSample is what git mktree says of the directory of treeNAR.
 const gitTreeOfSample = "46e1dfd89b6d9967de9fb0bb00c97c3e07571249"
+
+// A valid object that is not there is made again by whoever adds it, and what is known of it stays.
+func TestAddMissingObject(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	path, err := s.AddTextToStore(t.Context(), "x", "text", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddSignatures(t.Context(), path, []string{"key:c2ln"}); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.QueryPathInfo(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := removeObject(s.object(path)); err != nil {
+		t.Fatal(err)
+	}
+	info, err := s.AddToStore(t.Context(), "x", storepath.Text, nixhash.SHA256, nil, strings.NewReader("text"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(info, before) {
+		t.Errorf("%+v, want %+v", info, before)
+	}
+	if text, err := os.ReadFile(s.object(path)); err != nil || string(text) != "text" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if after, err := s.QueryPathInfo(t.Context(), path); err != nil || !reflect.DeepEqual(after, before) {
+		t.Errorf("%+v, %v, want %+v", after, err, before)
+	}
+}

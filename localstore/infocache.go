@@ -155,29 +155,7 @@ func asStored(info *store.PathInfo) *store.PathInfo {
 	return &own
 }
 
-// A moment is one between two transactions of a database.
-type moment struct {
-	db    *database
-	state walState
-	known bool
-}
-
-// moment returns the present one.
-func (s *shared) moment() (m moment) {
-	s.mu.RLock()
-	m.db = s.db
-	s.mu.RUnlock()
-	m.state, m.known = m.db.infos.moment()
-	return m
-}
-
-// isNow reports whether it is known that there was no transaction since, in a database that is
-// still there.
-func (m moment) isNow() bool {
-	now, known := m.db.infos.moment()
-	return known && m.known && now == m.state && !m.db.isGone(true)
-}
-
+// moment returns at which transaction the database is, if that is known.
 func (c *infoCache) moment() (walState, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

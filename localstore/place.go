@@ -18,9 +18,16 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 	if err := s.checkInfo(info); err != nil {
 		return false, err
 	}
-	before := s.moment()
-	if wanted, err := s.isWanted(ctx, info.Path, replace); err != nil || !wanted {
+	if _, err := s.database(ctx, true); err != nil { // which may have to be made anew
 		return false, err
+	}
+	if err := s.addTempRoots(ctx, info.Path); err != nil {
+		return false, err
+	}
+	if !replace && s.isThere(info.Path) { // else it is not valid
+		if valid, err := s.isValid(ctx, info.Path, (*database).readOwn); err != nil || valid {
+			return false, err
+		}
 	}
 	if !replace { // who repairs may keep the collector out
 		if err := s.collectIfFull(ctx); err != nil {
@@ -33,8 +40,8 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 	}
 	defer l.release()
 	valid := false
-	if replace || !before.isNow() { // else it is not valid, as it was not then
-		if valid, err = s.IsValidPath(ctx, info.Path); err != nil || valid && !replace {
+	if replace {
+		if valid, err = s.IsValidPath(ctx, info.Path); err != nil {
 			return false, err
 		}
 	}
@@ -42,13 +49,22 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 	if lost := l.mustHold(); lost != nil {
 		return false, errors.Join(lost, err)
 	}
+	if err == errIsValid {
+		return false, nil
+	}
 	if err == nil {
-		err = s.registerValidPaths(ctx, info)
+		added, err = s.register(ctx, replace, info)
 	}
 	if err != nil {
 		s.removeUnlessValid(ctx, info.Path)
 	}
-	return !valid && err == nil, err
+	return added, err
+}
+
+// isThere reports whether there is anything under the name of a path, be it valid or not.
+func (s *Store) isThere(path storepath.Path) bool {
+	_, err := lstat(s.object(path))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // isWanted makes a temporary root of a path, and reports whether its object has to be made.
@@ -60,14 +76,18 @@ func (s *Store) isWanted(ctx context.Context, path storepath.Path, replace bool)
 	return err == nil && (!valid || replace), err
 }
 
+// errIsValid says that there is a valid object where one was to be made.
+var errIsValid = errors.New("it is valid already")
+
 // put makes an object under its name. What is there is the rest of an attempt and removed; if
-// it is valid, it stays until the new one is complete.
+// it is valid, and said to be, it stays until the new one is complete. The error is errIsValid if it is
+// and was not said to be.
 func (s *Store) put(ctx context.Context, path storepath.Path, valid bool, make func(name string) error) (err error) {
 	name := s.object(path)
 	if valid {
 		err = s.replace(ctx, name, make)
 	} else if err = make(name); errors.Is(err, fs.ErrExist) {
-		if err = removeObject(name); err == nil {
+		if err = s.removeRest(ctx, path); err == nil {
 			err = make(name)
 		}
 	}
@@ -81,6 +101,17 @@ func (s *Store) put(ctx context.Context, path storepath.Path, valid bool, make f
 		err = syncObject(name)
 	}
 	return err
+}
+
+// removeRest removes what an attempt has left under the name of a path.
+func (s *Store) removeRest(ctx context.Context, path storepath.Path) error {
+	switch valid, err := s.IsValidPath(ctx, path); {
+	case err != nil:
+		return err
+	case valid:
+		return errIsValid
+	}
+	return removeObject(s.object(path))
 }
 
 // replace makes an object in the place of another one.

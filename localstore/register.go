@@ -15,14 +15,21 @@ import (
 // them; the error is a [*store.NotFoundError] if it is not, and a
 // [*store.ReferenceCycleError] if they refer to each other in a circle.
 func (s *Store) registerValidPaths(ctx context.Context, infos ...*store.PathInfo) error {
+	_, err := s.register(ctx, true, infos...)
+	return err
+}
+
+// register is registerValidPaths, but changes nothing of those that are valid already unless it is to.
+// It reports whether none was.
+func (s *Store) register(ctx context.Context, change bool, infos ...*store.PathInfo) (added bool, err error) {
 	for _, info := range infos {
 		if err := s.checkInfo(info); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if len(infos) > 1 {
 		if _, err := store.SortByReferences(infos); err != nil {
-			return err
+			return false, err
 		}
 	}
 	among := make(map[storepath.Path]*store.PathInfo, len(infos))
@@ -32,13 +39,16 @@ func (s *Store) registerValidPaths(ctx context.Context, infos ...*store.PathInfo
 	outputs := make(map[storepath.Path][]output)
 	for _, info := range infos {
 		if info.Path.IsDerivation() {
-			var err error
 			if outputs[info.Path], err = s.derivationOutputs(ctx, info.Path, among); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
-	return s.write(ctx, func(c *conn) error { return c.register(infos, outputs) })
+	err = s.write(ctx, func(c *conn) (err error) {
+		added, err = c.register(infos, outputs, change)
+		return err
+	})
+	return added && err == nil, err
 }
 
 // checkInfo returns why a path info can be none of this store, whatever else is in it.
@@ -59,10 +69,12 @@ func (s *Store) checkInfo(info *store.PathInfo) error {
 	return nil
 }
 
-// register writes infos, and the outputs of those that are derivations, into the database,
-// within a transaction.
-func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]output) error {
-	ids := make([]int64, len(infos))
+// register writes infos, and the outputs of those that are derivations, into the database, within a
+// transaction. What is valid already stays as it is unless it is to be changed. It reports
+// whether none was.
+func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]output, change bool) (added bool, err error) {
+	added = true
+	ids := make([]int64, len(infos)) // of those whose references are to be noted
 	now := time.Now()
 	for i, info := range infos {
 		if info.RegistrationTime.IsZero() {
@@ -70,43 +82,44 @@ func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]ou
 			own.RegistrationTime = now
 			info = &own
 		}
-		id, added, err := c.insertInfo(info)
-		if added {
+		id, isNew, err := c.insertInfo(info)
+		switch {
+		case isNew:
 			err = c.insertOutputs(id, outputs[info.Path])
+		case err == nil && change:
+			if err = c.updateInfo(info); err == nil {
+				id, _, err = c.pathID(info.Path)
+			}
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
-		ids[i] = id
-		c.registered = append(c.registered, registered{info, added})
+		ids[i], added = id, added && isNew
+		c.registered = append(c.registered, registered{info, isNew})
 	}
 	for i, info := range infos {
+		if ids[i] == 0 {
+			continue
+		}
 		for _, ref := range info.References {
 			if err := c.insertReference(ids[i], ref); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
-	return nil
+	return added, nil
 }
 
-// insertInfo makes a path valid, or changes what is known of one that is.
+// insertInfo makes a path valid, unless it is already.
 func (c *conn) insertInfo(info *store.PathInfo) (id int64, added bool, err error) {
 	err = c.exec(`insert or ignore into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca)
 		values (?, ?, ?, ?, ?, ?, ?, ?)`,
 		string(info.Path), info.NARHash.WithBase16(), info.RegistrationTime.Unix(), orNull(string(info.Deriver)),
 		sizeOrNull(info.NARSize), ultimateOrNull(info.Ultimate), orNull(joinSignatures(info.Signatures)), orNull(info.CA.String()))
-	if err != nil {
+	if err != nil || c.db.Changes() == 0 {
 		return 0, false, err
 	}
-	if c.db.Changes() > 0 {
-		return c.db.LastInsertRowID(), true, nil
-	}
-	if err := c.updateInfo(info); err != nil {
-		return 0, false, err
-	}
-	id, _, err = c.pathID(info.Path)
-	return id, false, err
+	return c.db.LastInsertRowID(), true, nil
 }
 
 // insertReference notes that a path refers to one that must be valid.
