@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"testing"
-	"time"
 
 	"pix/internal/latency"
 	"pix/store"
@@ -15,16 +14,7 @@ import (
 // Large archives are compressed beside each other.
 func TestLargeArchivesAtOnce(t *testing.T) {
 	src, paths := latency.LargeObjects(t, 6)
-	pairs := make(chan struct{})
-	src.Wait = func(context.Context, storepath.Path) error {
-		select {
-		case pairs <- struct{}{}:
-		case <-pairs:
-		case <-time.After(10 * time.Second):
-			return errors.New("no other archive is read meanwhile")
-		}
-		return nil
-	}
+	src.Wait = latency.InPairs()
 	c := open(t, "file://"+t.TempDir(), nil)
 	if copied, err := store.Copy(t.Context(), c, src, paths, nil); err != nil || len(copied) != 6 {
 		t.Fatal(len(copied), err)
@@ -52,20 +42,8 @@ func TestLargeArchiveFails(t *testing.T) {
 		if opening {
 			from = &unopened{src, paths[1], broken}
 		}
-		c := open(t, "file://"+t.TempDir(), nil)
-		ended := make(chan error, 1)
-		go func() {
-			_, err := store.Copy(t.Context(), c, from, paths, nil)
-			ended <- err
-		}()
-		select {
-		case err := <-ended:
-			if !errors.Is(err, broken) {
-				t.Error(err)
-			}
-		case <-time.After(10 * time.Second):
-			t.Fatalf("opening %v: it waits for what does not come", opening)
-		}
+		t.Logf("opening: %v", opening)
+		latency.MustFail(t, broken, open(t, "file://"+t.TempDir(), nil), from, paths)
 	}
 }
 

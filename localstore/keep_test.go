@@ -16,16 +16,7 @@ import (
 // Large archives are read beside each other, however slowly they come.
 func TestLargeArchivesAtOnce(t *testing.T) {
 	src, paths := latency.LargeObjects(t, 6)
-	pairs := make(chan struct{})
-	src.Wait = func(_ context.Context, _ storepath.Path) error {
-		select {
-		case pairs <- struct{}{}:
-		case <-pairs:
-		case <-time.After(10 * time.Second):
-			return errors.New("no other archive is read meanwhile")
-		}
-		return nil
-	}
+	src.Wait = latency.InPairs()
 	var mu sync.Mutex
 	running, most, done := 0, 0, 0
 	told := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
@@ -76,19 +67,7 @@ func TestLargeArchiveFails(t *testing.T) {
 		return context.Cause(ctx)
 	}
 	s := open(t, Options{Root: t.TempDir()})
-	ended := make(chan error, 1)
-	go func() {
-		_, err := store.Copy(t.Context(), s, src, paths, nil)
-		ended <- err
-	}()
-	select {
-	case err := <-ended:
-		if !errors.Is(err, broken) {
-			t.Error(err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("it waits for what does not come")
-	}
+	latency.MustFail(t, broken, s, src, paths)
 	if valid, err := s.QueryAllValidPaths(t.Context()); err != nil || len(valid) > 0 {
 		t.Error(valid, err)
 	}

@@ -2,10 +2,12 @@ package latency
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"pix/nixhash"
 	"pix/store"
@@ -35,6 +37,39 @@ func LargeObjects(t testing.TB, n int) (*Store, []storepath.Path) {
 		paths = append(paths, info.Path)
 	}
 	return s, paths
+}
+
+// InPairs returns what may be a store's Wait: each archive begins together with another one, and
+// fails if no other is read meanwhile.
+func InPairs() func(context.Context, storepath.Path) error {
+	pairs := make(chan struct{})
+	return func(context.Context, storepath.Path) error {
+		select {
+		case pairs <- struct{}{}:
+		case <-pairs:
+		case <-time.After(10 * time.Second):
+			return errors.New("no other archive is read meanwhile")
+		}
+		return nil
+	}
+}
+
+// MustFail fails the test unless a copy of paths ends with that error, and soon.
+func MustFail(t testing.TB, want error, dst, src store.Store, paths []storepath.Path) {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := store.Copy(t.Context(), dst, src, paths, nil)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, want) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for what does not come")
+	}
 }
 
 var _ store.NARReader = (*Store)(nil)
