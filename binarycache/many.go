@@ -98,12 +98,7 @@ func (b *batch) add(object store.Import) error {
 		return err
 	}
 	if archive, ok := object.NAR.(store.Keepable); ok {
-		kept := archive.Keep()
-		b.group.Go(func() error {
-			defer kept.Close()
-			defer context.AfterFunc(b.ctx, func() { kept.Close() })() // also while it is read
-			return work(kept)
-		})
+		b.group.Go(store.ReadKept(b.ctx, archive, work))
 		return nil
 	}
 	if info.NARSize == 0 || info.NARSize > smallArchive {

@@ -123,8 +123,9 @@ func (b *batch) add(object store.Import) (err error) {
 	b.made, b.paths[info.Path] = append(b.made, m), true
 	b.bytes, b.infoBytes = b.bytes+info.NARSize, b.infoBytes+sizeOf(info)
 	if archive, ok := object.NAR.(store.Keepable); ok {
-		kept := archive.Keep()
-		b.work.Go(func() error { return b.restoreKept(m, kept) })
+		b.work.Go(store.ReadKept(b.ctx, archive, func(archive io.Reader) error {
+			return restore(b.ctx, b.dir.root, m.name, info, archive)
+		}))
 		return nil
 	}
 	if info.NARSize > smallArchive {
@@ -148,14 +149,6 @@ func sizeOf(info *store.PathInfo) int {
 		n += len(s) + 16
 	}
 	return n
-}
-
-// restoreKept makes the object of an archive that others are read beside. Its reading ends with
-// the batch.
-func (b *batch) restoreKept(m *made, archive io.ReadCloser) error {
-	defer archive.Close()
-	defer context.AfterFunc(b.ctx, func() { archive.Close() })()
-	return restore(b.ctx, b.dir.root, m.name, m.info, archive)
 }
 
 // finish waits for all objects and makes them valid.

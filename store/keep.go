@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"io"
 	"io/fs"
 	"sync"
@@ -15,6 +16,17 @@ type Keepable interface {
 	// also after the next object was asked for, and must be closed. That may be done while
 	// it is read, and ends reading. The sequence ends when all were closed.
 	Keep() io.ReadCloser
+}
+
+// ReadKept keeps an archive, and returns what reads it, on whatever goroutine. The archive is closed
+// then, and reading ends with ctx.
+func ReadKept(ctx context.Context, archive Keepable, read func(archive io.Reader) error) func() error {
+	kept := archive.Keep()
+	return func() error {
+		defer kept.Close()
+		defer context.AfterFunc(ctx, func() { kept.Close() })() // also while it is read
+		return read(kept)
+	}
 }
 
 // An aheadArchive is an archive that was opened before its turn.
