@@ -97,6 +97,16 @@ func (f *lockFile) isEmpty() (bool, error) {
 	return st.Size == 0, nil
 }
 
+// staleMark is what is written into a lock file that is deleted: who has opened it meanwhile sees by it
+// that it is not there any more.
+const staleMark = "d"
+
+// retire closes a lock file that has lost its name, and lets those go on who wait for it.
+func (f *lockFile) retire() {
+	f.WriteString(staleMark)
+	f.Close()
+}
+
 // unlock gives a lock back that the file keeps no longer.
 func unlock(f *lockFile) error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {

@@ -251,11 +251,3 @@ func (l *linker) makeWritable(dir string) (restore func() error, err error) {
 		return errors.Join(os.Chmod(dir, 0o555), os.Chtimes(dir, objectTime, objectTime))
 	}, nil
 }
-
-func lstat(name string) (*unix.Stat_t, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(name, &st); err != nil {
-		return nil, &os.PathError{Op: "stat", Path: name, Err: err}
-	}
-	return &st, nil
-}

@@ -27,6 +27,15 @@ func removeObject(name string) error {
 	return err
 }
 
+// lstat looks at a file, not at what it leads to if it is a symlink.
+func lstat(name string) (*unix.Stat_t, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(name, &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: name, Err: err}
+	}
+	return &st, nil
+}
+
 // objectTime is the time of access and modification of everything in a store.
 var objectTime = time.Unix(1, 0)
 

@@ -20,9 +20,6 @@ type pathLock struct {
 	spares *spareLocks // that the file is one of, or nil
 }
 
-// stale is what is written into a lock file that is deleted.
-const stale = "d"
-
 // lockPath waits until nobody else makes the object of path.
 func (s *shared) lockPath(ctx context.Context, path storepath.Path) (*pathLock, error) {
 	return s.lockPathBy(path, func(f *os.File) (bool, error) {
@@ -83,6 +80,5 @@ func (l *pathLock) release() {
 		l.spares.release(l.file, !removed)
 		return
 	}
-	l.file.WriteString(stale)
-	l.file.Close()
+	l.file.retire()
 }

@@ -195,6 +195,5 @@ func (s *spareLocks) close() {
 func (s *spareLocks) drop(f *lockFile) {
 	s.count--
 	os.Remove(f.Name())
-	f.WriteString(stale)
-	f.Close()
+	f.retire()
 }

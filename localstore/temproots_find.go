@@ -104,7 +104,6 @@ func readTempRoots(ctx context.Context, name string, tidy bool) (text []byte, er
 	if err := ignoreMissing(os.Remove(name)); err != nil {
 		return nil, err
 	}
-	// A process that has opened the file meanwhile sees by this that it is not there any more.
-	_, err = f.WriteString("d")
+	_, err = f.WriteString(staleMark)
 	return nil, err
 }
