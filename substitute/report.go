@@ -16,8 +16,8 @@ type report struct {
 
 	realise, copies activity.ID // 0 before anything is fetched
 
-	done, expected, running, failed uint64 // paths
-	download, nar                   uint64 // bytes that are expected
+	done, expected, running uint64 // paths
+	download, nar           uint64 // bytes that are expected
 }
 
 // newReport returns a report for a call, and the context of what it does.
@@ -96,17 +96,6 @@ func (r *report) arrived(n int) {
 	r.Tell(r.progress())
 }
 
-// missed tells that a path could not be had.
-func (r *report) missed() {
-	if r == nil {
-		return
-	}
-	r.Lock()
-	defer r.Unlock()
-	r.failed++
-	r.Tell(r.progress())
-}
-
 func (r *report) expects(t activity.Type, n uint64) activity.Event {
 	return activity.Result{ID: r.realise, Type: activity.SetExpected, Fields: []activity.Field{activity.Number(uint64(t)), activity.Number(n)}}
 }
@@ -114,7 +103,7 @@ func (r *report) expects(t activity.Type, n uint64) activity.Event {
 // progress returns how far it is.
 func (r *report) progress() activity.Event {
 	return activity.Result{ID: r.copies, Type: activity.Progress, Fields: []activity.Field{
-		activity.Number(r.done), activity.Number(max(r.expected, r.done)), activity.Number(r.running), activity.Number(r.failed),
+		activity.Number(r.done), activity.Number(max(r.expected, r.done)), activity.Number(r.running), activity.Number(0),
 	}}
 }
 

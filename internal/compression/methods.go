@@ -28,9 +28,6 @@ func (e *MethodError) Error() string {
 // Is reports whether target is [errors.ErrUnsupported].
 func (e *MethodError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// IsPlain reports whether that is the name of no compression at all.
-func IsPlain(method string) bool { return method == "none" || method == "" || method == "identity" }
-
 // Decode returns a reader of what comes out of src, which was compressed by the method of
 // that name, as Nix has it: none, xz, zstd, bzip2, gzip or br. There is nothing to close.
 //
