@@ -22,6 +22,9 @@ func (c *Conn) SubmitOutput(ctx context.Context, path derivation.SingleDerivedPa
 
 // AddToStoreScanning adds an object during a build; the daemon looks itself for references.
 func (c *Conn) AddToStoreScanning(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, contents io.Reader) (*store.PathInfo, error) {
+	if err := c.checkMethod(m, a); err != nil {
+		return nil, err
+	}
 	req := &protocol.AddToStoreScanningRequest{Name: name, Method: m, Algorithm: a}
 	reply, err := upload[protocol.AddToStoreReply](ctx, c, req, all(contents))
 	if err != nil {
