@@ -162,15 +162,12 @@ func oneObject(contents []byte) iter.Seq2[store.Import, error] {
 // refusedSizes are sizes of contents: those that are operations, and those at which they are
 // cut into frames in another way.
 func refusedSizes() []int {
-	sizes := []int{0, 1, 2, 3}
-	for n := 4; n <= 51; n++ {
+	var sizes []int
+	for n := range 52 {
 		sizes = append(sizes, n)
 	}
-	sizes = append(sizes, 255, 256, 257, 898, 899, 900, 901, 999, 1000, 1001, 1002, 1099, 1100, 1101)
-	for _, n := range []int{1 << 16, 1<<16 + 256, 2 << 16, 2<<16 + 256, 1 << 21} {
-		sizes = append(sizes, n-1, n, n+1)
-	}
-	return sizes
+	return append(sizes, 63, 64, 65, 66, 255, 256, 257, 899, 900, 901, 1000, 1001, 1100, 1101,
+		1<<16-1, 1<<16, 1<<16+1, 1<<16+255, 1<<16+256, 1<<16+257, 2<<16+256, 1<<20+1)
 }
 
 // spelled returns contents that spell operations, the first of them that one.

@@ -83,12 +83,16 @@ func (s *sender) sendBody(b body) error {
 // sendFrames sends the body in frames. If the call is over before the end of the body, the
 // frames end there.
 func (s *sender) sendFrames(b body) error {
-	w := newFrameWriter(s)
+	buf := frameBuffers.Get().(*frameBuffer)
+	w := &frameWriter{sender: s, buf: buf[:]}
 	err := b.run(w, s.call.done)
 	if err == nil {
 		err = w.close()
 	}
-	if err == errStopped {
+	switch err {
+	case nil: // else a Read that the caller's reader has abandoned may still write to it
+		frameBuffers.Put(buf)
+	case errStopped:
 		s.early = true
 		err = s.write(wire.AppendUint64(nil, 0))
 	}
