@@ -48,15 +48,18 @@ func (c *Conn) addText(ctx context.Context, name, contents string, references []
 	return reply.Info.Path, err
 }
 
-// AddToStore adds an object by its contents, which are read on another goroutine: the file
-// itself for Text and Flat, else its archive. The daemon computes the path; the references
-// must be valid already.
+// AddToStore adds an object by its contents: the file itself for Text and Flat, else its
+// archive. The daemon computes the path; the references must be valid already. A method or an
+// algorithm that the daemon certainly does not know is [errors.ErrUnsupported], and nothing is
+// read or sent.
+//
+// Contents are read on another goroutine, but not after AddToStore has returned: see the
+// package documentation for a Read that blocks. If they cannot be read to their end, the
+// connection is broken, since what was sent cannot be taken back. A panic of contents is raised
+// again here.
 //
 // Before protocol 1.25 there are neither references, nor repair, nor the method Git; and
 // what is Text or Flat is read into memory first.
-//
-// If contents cannot be read to their end, the connection is broken: what was sent cannot
-// be taken back.
 func (c *Conn) AddToStore(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
 	if err := c.checkMethod(m, a); err != nil {
 		return nil, err
@@ -124,11 +127,12 @@ func fileArchive(ctx context.Context, contents io.Reader) (io.Reader, error) {
 	return &archive, w.Close()
 }
 
-// AddToStoreNAR adds an object of which everything is known. The archive is read on another
-// goroutine, and as far as info says that it goes. The daemon verifies it, and, unless opts
-// say otherwise and it trusts us, that somebody signed the path whom it trusts.
+// AddToStoreNAR adds an object of which everything is known. The archive is read as
+// [Conn.AddToStore] reads contents, and only as many bytes as info says that it has. The
+// daemon verifies it, and, unless opts say otherwise and it trusts us, that a key that it
+// trusts has signed the path.
 //
-// If the archive cannot be read to its end, the connection is broken but between protocol
+// If the archive cannot be read to its end, the connection is broken, except between protocol
 // 1.21 and 1.22.
 func (c *Conn) AddToStoreNAR(ctx context.Context, info *store.PathInfo, nar io.Reader, opts *store.AddOptions) error {
 	if ca := info.CA; !ca.IsZero() {

@@ -13,8 +13,9 @@ import (
 )
 
 // AddMultipleToStore adds n objects, those that others refer to first, in one stream. The
-// sequence and the archives are read on another goroutine; an error from the sequence ends
-// it, and breaks the connection. What was added until then stays.
+// sequence and the archives are read as [Conn.AddToStore] reads contents, on another
+// goroutine. An error from the sequence ends it, and breaks the connection. What was added
+// until then stays.
 //
 // Before protocol 1.32 the objects are added one by one, on the caller's goroutine.
 func (c *Conn) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
