@@ -32,8 +32,9 @@ type Conn struct {
 	out outbox
 
 	mu      sync.Mutex
-	pending []*call // sent, or about to be, and not yet answered
-	err     error   // why the connection is broken
+	pending []*call         // sent, or about to be, and not yet answered
+	err     error           // why the connection is broken
+	refused *activity.Error // the refusal of an upload that the daemon may not have read
 
 	// For a [Pool] to see whether a connection waits for its user.
 	moves    atomic.Uint64 // steps of any kind that were made
@@ -110,6 +111,9 @@ func (c *Conn) fail(why error) {
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return
+	}
+	if c.refused != nil && why != ErrClosed { // what came after the refusal follows from it
+		why = &refusedError{c.refused, why}
 	}
 	c.err = why
 	c.opts.trace.closed(why)
@@ -246,6 +250,9 @@ func (c *Conn) answered(call *call, err error) {
 	c.pending[0] = nil
 	if c.pending = c.pending[1:]; len(c.pending) == 0 {
 		c.pending = nil
+	}
+	if said, failed := err.(*activity.Error); failed && call.body {
+		c.refused = said
 	}
 	c.mu.Unlock()
 	call.finish(err)

@@ -31,7 +31,8 @@ type Options struct {
 	// ten seconds, a negative one without limit.
 	HandshakeTimeout time.Duration
 
-	// DrainTimeout is how long the answer to a cancelled query may take before the
+	// DrainTimeout is how long the answer to a cancelled query may take, and how long a
+	// daemon that has refused an upload may take to show that it has read it, before the
 	// connection is given up; 0 is five seconds.
 	DrainTimeout time.Duration
 
@@ -42,6 +43,12 @@ type Options struct {
 	// does. Nil tells nothing: the daemon's own configuration holds. See [DefaultSettings].
 	// A daemon that does not trust us passes over most of them.
 	Settings *Settings
+
+	// Features are offered to the daemon besides [protocol.AllFeatures]. A program that
+	// runs in a build offers [protocol.BuildFeatures], without which the daemon of the
+	// build refuses [Conn.SubmitOutput] and [Conn.AddToStoreScanning]. Other daemons ignore
+	// them. Where [protocol.NoSetOptions] is agreed on, Settings must be nil.
+	Features protocol.Features
 
 	// Trace gets a line for each message, in both directions; see TraceBody for how much
 	// of it. What goes wrong with writing is nobody's error. Connections that share
@@ -228,7 +235,7 @@ func (c *Conn) setOptions(ctx context.Context, s *Settings) error {
 // handshake greets the daemon and hears what it says up to Last.
 func (c *Conn) handshake(ctx context.Context) error {
 	var err error
-	c.params, c.greeting, err = protocol.ClientHandshake(c.in, c.nc, c.opts.StoreDir)
+	c.params, c.greeting, err = protocol.ClientHandshakeWith(c.in, c.nc, c.opts.StoreDir, protocol.AllFeatures|c.opts.Features)
 	if err != nil {
 		return atEnd(err)
 	}

@@ -39,8 +39,19 @@
 // cancelled half-way), and [Conn.Err] then says why. Calls that were under way
 // fail with an error that is [ErrConnLost], and so do those that come later.
 //
+// A daemon may refuse an upload before it reads the contents, and take them for its next
+// requests. So contents are sent in frames that no daemon takes for a request, and after an
+// error the connection asks the daemon a question of its own before the call returns, which
+// costs one round trip. Unless the daemon gives the one right answer, the connection is
+// broken, and [Conn.Err] says what the daemon refused.
+//
 // Every call obeys its context. A cancelled query returns at once, and its answer is
 // read and dropped when it comes; if it has not come within Options.DrainTimeout, the
 // connection is broken. Cancelling anything else closes the connection, which is how a
 // daemon learns of it.
+//
+// An upload reads the caller's reader on another goroutine. It does not read it after the call
+// has returned, with one exception: a Read cannot be interrupted. If the context ends or the
+// connection is lost during a Read that takes more than a second longer, the call returns, and
+// that Read is the last.
 package daemon

@@ -35,11 +35,15 @@ var (
 	fakePaths  = []storepath.Path{helloPath}
 )
 
+// isKnown reports whether a path is valid: all are but absent, and the one that the client asks
+// for after a refused upload.
+func isKnown(path storepath.Path) bool { return path != absent && path.Name() != "probe" }
+
 // fakeReply is the answer to a request.
 func fakeReply(req protocol.Request) protocol.Reply {
 	switch req := req.(type) {
 	case *protocol.IsValidPathRequest:
-		return &protocol.IsValidPathReply{Valid: req.Path != absent}
+		return &protocol.IsValidPathReply{Valid: isKnown(req.Path)}
 	case *protocol.QueryPathInfoRequest:
 		info := fakeInfo
 		return &protocol.QueryPathInfoReply{Info: &info}
@@ -59,7 +63,7 @@ func fakeReply(req protocol.Request) protocol.Reply {
 		return &protocol.QueryMissingReply{Missing: store.Missing{WillBuild: []storepath.Path{fakeDrv}}}
 	case *protocol.QueryRealisationRequest:
 		return &protocol.QueryRealisationReply{Realisation: &store.KeyedRealisation{ID: req.ID, Realisation: store.Realisation{OutPath: helloPath}}}
-	case *protocol.AddToStoreRequest:
+	case *protocol.AddToStoreRequest, *protocol.AddToStoreScanningRequest:
 		return &protocol.AddToStoreReply{Info: fakeInfo}
 	case *protocol.AddTextToStoreRequest:
 		return &protocol.PathReply{Path: helloPath}

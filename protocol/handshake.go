@@ -69,11 +69,16 @@ func showBytes(b []byte) string {
 }
 
 // ClientHandshake greets a daemon and returns what both sides agreed on. It offers
-// MaxVersion and all features. After it the daemon sends messages up to Last (or
+// MaxVersion and [AllFeatures]. After it the daemon sends messages up to Last (or
 // Error), as after a request. The error is a [*MismatchError] if the other side is no
 // daemon, or one of a version that is too old; else an [*Error] or io.EOF.
 func ClientHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir) (Params, Greeting, error) {
-	return clientHandshake(r, w, dir, MaxVersion, AllFeatures)
+	return ClientHandshakeWith(r, w, dir, AllFeatures)
+}
+
+// ClientHandshakeWith is [ClientHandshake] that offers those features.
+func ClientHandshakeWith(r *wire.Reader, w io.Writer, dir storepath.Dir, features Features) (Params, Greeting, error) {
+	return clientHandshake(r, w, dir, MaxVersion, features)
 }
 
 func clientHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir, offer Version, features Features) (Params, Greeting, error) {
