@@ -42,8 +42,8 @@ type Conn struct {
 	hasRoots atomic.Bool   // the daemon keeps paths from being collected for this connection
 	told     bool          // settings were sent
 
-	lost    chan struct{} // closed when err is set
-	workers sync.WaitGroup
+	lost    chan struct{}  // closed when err is set
+	workers sync.WaitGroup // the loops that read and write, and the closing of nc
 }
 
 // Version returns the version that both sides speak.
@@ -98,13 +98,11 @@ func keeps(op protocol.Op) bool {
 func (c *Conn) Close() error {
 	c.fail(ErrClosed)
 	c.workers.Wait()
-	if p, ok := c.nc.(interface{ wait() }); ok {
-		p.wait()
-	}
 	return nil
 }
 
-// fail breaks the connection, unless it is broken already.
+// fail breaks the connection, unless it is broken already. It does not wait until the transport
+// is closed, which may take long: a command gets time to end, TLS sends a last record.
 func (c *Conn) fail(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,7 +113,7 @@ func (c *Conn) fail(why error) {
 	c.opts.trace.closed(why)
 	close(c.lost)
 	c.out.close()
-	c.nc.Close()
+	c.workers.Go(func() { c.nc.Close() }) // the read loop is still among the workers
 }
 
 // readLoop reads what the daemon says as long as the connection is good, whether anybody

@@ -191,6 +191,9 @@ func newConn(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 	err := c.handshake(ctx)
 	if !stop() {
 		err = silent(ctx) // the connection is closed, whatever came of the handshake
+		if p, ok := nc.(interface{ kill() }); ok {
+			p.kill() // the caller does not wait until it ends by itself
+		}
 	}
 	if err != nil {
 		nc.Close()
