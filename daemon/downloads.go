@@ -88,9 +88,6 @@ func (c *Conn) askArchives(ctx context.Context, infos []*store.PathInfo) ([]*cal
 	if ctx.Err() != nil || c.slots.Acquire(ctx, int64(c.opts.Window)) != nil {
 		return nil, cancelled(ctx, protocol.NarFromPath)
 	}
-	for _, info := range infos {
-		c.opts.trace.request(c.params, &protocol.NarFromPathRequest{Path: info.Path})
-	}
 	if err := c.post(p, calls...); err != nil {
 		c.leaveAlone()
 		return nil, &LostError{protocol.NarFromPath, err}
