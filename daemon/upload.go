@@ -147,7 +147,6 @@ func (w *chunkWriter) flush() error {
 	}
 	p := w.buf[:w.head+w.n]
 	w.c.opts.trace.body("→", p[w.head:])
-	w.c.moves.Add(1)
 	w.n = 0
 	_, err := w.c.out.Write(p)
 	return err
