@@ -47,11 +47,11 @@ func (c *Conn) guard(b body) (guarded body, raise func()) {
 			if returned {
 				return
 			}
-			c.fail(errUnfinished) // also after runtime.Goexit
-			if r := recover(); r != nil {
+			err = &bodyError{errUnfinished}
+			if r := recover(); r != nil { // else it is runtime.Goexit
 				panicked <- r
-				err = &bodyError{errUnfinished}
 			}
+			c.fail(err)
 		}()
 		err = b(w)
 		returned = true
