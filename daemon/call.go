@@ -77,10 +77,17 @@ func (c *Conn) query(ctx context.Context, req protocol.Request, reply protocol.R
 	if err != nil {
 		return err
 	}
+	left := true
+	defer func() {
+		if left { // also when the handler panics
+			k.events.leave()
+			c.drain(k)
+		}
+	}()
 	if err := c.wait(ctx, k); err != errLeft {
+		left = false
 		return err
 	}
-	c.drain(k)
 	return cancelled(ctx, k.op)
 }
 
@@ -104,9 +111,6 @@ func (c *Conn) do(ctx context.Context, req protocol.Request, b body, reply proto
 	defer c.leaveAlone()
 	return c.finish(ctx, k, b)
 }
-
-// leaveAlone gives back a connection that a call had for itself.
-func (c *Conn) leaveAlone() { c.slots.Release(int64(c.opts.Window)) }
 
 // finish uploads the body of a call that was sent, and waits for its answer.
 func (c *Conn) finish(ctx context.Context, k *call, b body) error {
@@ -163,7 +167,7 @@ func (c *Conn) newCall(ctx context.Context, dst []byte, req protocol.Request, re
 		return dst, nil, err
 	}
 	k := &call{op: req.Op(), req: req, reply: reply, exclusive: exclusive, done: make(chan struct{})}
-	k.events.init(activity.HandlerOf(ctx), exclusive, &c.handed)
+	k.events.init(activity.HandlerOf(ctx), exclusive, c)
 	if row, _ := protocol.Lookup(k.op); exclusive {
 		form := row.Body(c.params)
 		k.body = form != protocol.NoBody
@@ -187,8 +191,8 @@ func (c *Conn) send(ctx context.Context, req protocol.Request, reply protocol.Re
 	if exclusive {
 		slots = int64(c.opts.Window)
 	}
-	if ctx.Err() != nil || c.slots.Acquire(ctx, slots) != nil {
-		return nil, cancelled(ctx, k.op)
+	if err := c.acquireSlots(ctx, k.op, slots); err != nil {
+		return nil, err
 	}
 	if err := c.post(p, k); err != nil {
 		c.slots.Release(slots)
@@ -211,7 +215,6 @@ func (c *Conn) post(p []byte, calls ...*call) error {
 		}
 		c.opts.trace.request(c.params, k.req) // here, in the order in which they are sent
 	}
-	c.moves.Add(1)
 	c.pending = append(c.pending, calls...)
 	c.out.put(p)
 	return nil

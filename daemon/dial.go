@@ -60,8 +60,9 @@ type Options struct {
 	// can replay it.
 	TraceBody int
 
-	// MaxConns is how many connections a [Pool] opens for what needs one for itself. The
-	// one that queries share comes on top. 0 is 8.
+	// MaxConns is how many connections a [Pool] uses at once for calls that need one for
+	// themselves, and how many idle ones it keeps. 0 is 8. The connection for queries, those of
+	// sessions, and those that wait for the caller's code are not counted: see [Pool].
 	MaxConns int
 
 	// IdleTimeout is how long a [Pool] keeps a connection that is not used and holds no
@@ -190,16 +191,21 @@ func newConn(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 		opts:  o,
 		in:    wire.NewReader(nc, readBuffer),
 		slots: semaphore.NewWeighted(int64(o.Window)),
-		lost:  make(chan struct{}),
 	}
+	c.alive, c.die = context.WithCancel(context.Background())
+	c.lost = c.alive.Done()
 	c.out.init(nc)
 	// Closing, not a deadline: not every net.Conn has deadlines that work.
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	err := c.handshake(ctx)
 	if !stop() {
 		err = silent(ctx) // the connection is closed, whatever came of the handshake
+		if p, ok := nc.(interface{ kill() }); ok {
+			p.kill() // the caller does not wait until it ends by itself
+		}
 	}
 	if err != nil {
+		c.die()
 		nc.Close()
 		o.trace.closed(err)
 		return nil, c.explain(err)

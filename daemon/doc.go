@@ -18,7 +18,9 @@
 //     at once, one behind the other, and answered in that order. Ten thousand of them cost
 //     little more than one round trip.
 //   - Everything else (builds, uploads, downloads) has the connection for itself, and
-//     waits until it is free.
+//     waits until it is free. A handler, a reader of an upload or the body of a loop over
+//     archives that calls its own connection would wait for itself: it gets [ErrBusy]. A
+//     [Pool] uses another connection for such a call.
 //   - Many path infos at once, and those of whole closures, come as iterators
 //     ([Conn.QueryPathInfos], [Conn.QueryClosure]).
 //
@@ -44,6 +46,10 @@
 // error the connection asks the daemon a question of its own before the call returns, which
 // costs one round trip. Unless the daemon gives the one right answer, the connection is
 // broken, and [Conn.Err] says what the daemon refused.
+//
+// A panic in a handler, a reader, a sequence or the body of a loop comes out of the call that
+// runs it, and so does [runtime.Goexit]. It costs at most the connection: the calls after it get
+// an answer or an error.
 //
 // Every call obeys its context. A cancelled query returns at once, and its answer is
 // read and dropped when it comes; if it has not come within Options.DrainTimeout, the

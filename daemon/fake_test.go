@@ -8,8 +8,12 @@ import (
 	"io"
 	"iter"
 	"net"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
+	"testing"
 
 	"pix/daemon"
 	"pix/derivation"
@@ -375,4 +379,27 @@ func fakeServe(nc net.Conn, version protocol.Version, serve func(*peer)) {
 	}
 	p.say(protocol.Message{Kind: protocol.MessageLast})
 	serve(p)
+}
+
+// listening plays a daemon on each connection to a Unix socket, until the test ends.
+func listening(t *testing.T, serve func(*peer)) daemon.Unix {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "px") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for nc, err := l.Accept(); err == nil; nc, err = l.Accept() {
+			conns.Go(func() { fakeServe(nc, newest, serve) })
+		}
+	})
+	t.Cleanup(func() { l.Close(); conns.Wait() })
+	return daemon.Unix{Path: socket}
 }

@@ -24,13 +24,15 @@ import (
 
 // A memory is a transport to fake daemons, one for each connection.
 type memory struct {
-	serve func(p *peer, n int) // plays the n-th daemon, from 1 on
-	delay time.Duration        // of each direction
+	serve   func(p *peer, n int) // plays the n-th daemon, from 1 on
+	version uint8                // the minor version; 0 is the newest
+	delay   time.Duration        // of each direction
 
 	dials, open atomic.Int32
 	mu          sync.Mutex
 	conns       []net.Conn
 	dead        bool // nobody answers
+	hangs       bool // new daemons read, and say nothing
 }
 
 func (m *memory) String() string { return "memory" }
@@ -45,9 +47,14 @@ func (m *memory) Dial(context.Context) (net.Conn, error) {
 	theirs, ours := net.Pipe()
 	m.conns = append(m.conns, theirs)
 	m.open.Add(1)
+	hangs := m.hangs
 	go func() {
 		defer m.open.Add(-1)
-		fakeServe(theirs, newest, func(p *peer) {
+		if hangs {
+			io.Copy(io.Discard, theirs)
+			return
+		}
+		fakeServe(theirs, fakeOp{version: m.version}.daemonVersion(), func(p *peer) {
 			if m.serve != nil {
 				m.serve(p, n)
 				return
@@ -69,6 +76,15 @@ func (m *memory) restart() {
 		nc.Close()
 	}
 	m.conns = nil
+}
+
+// hang makes all connections end, and daemons hang in the handshake, or answer again.
+func (m *memory) hang(hangs bool) {
+	m.mu.Lock()
+	m.hangs = hangs
+	m.mu.Unlock()
+	m.restart()
+	synctest.Wait()
 }
 
 // pooled runs f on a pool of fake daemons, in a bubble of synctest.

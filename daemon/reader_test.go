@@ -231,7 +231,7 @@ func TestReaderPanics(t *testing.T) {
 					if !ok && strings.Contains(kind.name, "memory") {
 						return // on the caller's goroutine the panic is what it is
 					}
-					if !ok || !strings.HasPrefix(err.Error(), "boo\n") || !strings.Contains(err.Error(), "reader_test.go") {
+					if !ok || !strings.HasPrefix(err.Error(), "panic: boo\n") || !strings.Contains(err.Error(), "reader_test.go") {
 						t.Errorf("%v", err)
 					}
 				}()

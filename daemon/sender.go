@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pix/internal/parallel"
 	"pix/protocol"
 	"pix/wire"
 )
@@ -38,15 +39,14 @@ var errDeaf = errors.New("the daemon answered an upload and does not read the re
 // startSender starts sending a body.
 func (c *Conn) startSender(k *call, b body) *sender {
 	s := &sender{conn: c, call: k, ended: make(chan struct{}), err: errGone}
-	c.handed.Add(1)
 	go func() {
 		defer close(s.ended)
-		defer c.handed.Add(-1)
 		defer func() {
 			if s.err == errGone {
 				c.fail(errGone)
 			}
 		}()
+		c.markCaller()
 		s.err = s.sendBody(b)
 	}()
 	return s
@@ -127,6 +127,7 @@ func (s *sender) sendAsked(b body) error {
 	go func() {
 		defer close(ended)
 		defer w.CloseWithError(errGone)
+		s.conn.markCaller()
 		w.CloseWithError(b.run(w, s.call.done))
 	}()
 	defer func() {
@@ -169,7 +170,6 @@ func (s *sender) send(p, contents []byte) error {
 }
 
 func (s *sender) write(p []byte) error {
-	s.conn.moves.Add(1)
 	s.writing.Store(true)
 	defer s.writing.Store(false)
 	_, err := s.conn.out.Write(p)
@@ -183,7 +183,7 @@ func (s *sender) finish(ctx context.Context, answer error) error {
 	if !s.join(ctx) {
 		return answer
 	}
-	var panicked *bodyPanic
+	var panicked *parallel.PanicError
 	if errors.As(s.err, &panicked) {
 		s.conn.fail(errUnfinished)
 		panic(panicked)

@@ -55,7 +55,10 @@ func (s *SSH) target() string {
 const started = "started\n"
 
 // Dial implements [Transport].
-func (s *SSH) Dial(context.Context) (net.Conn, error) {
+func (s *SSH) Dial(ctx context.Context) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if err := s.check(); err != nil {
 		return nil, err
 	}
@@ -63,16 +66,7 @@ func (s *SSH) Dial(context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	nc, err := Command{Args: args, Env: []string{"SHELL=/bin/sh"}}.start(started)
-	if err != nil {
-		cleanUp()
-		return nil, err
-	}
-	go func() {
-		nc.(*process).wait()
-		cleanUp()
-	}()
-	return nc, nil
+	return Command{Args: args, Env: []string{"SHELL=/bin/sh"}}.start(started, cleanUp)
 }
 
 // handshakeTimeout is how long connecting may take unless the options say it: ssh may ask

@@ -8,6 +8,7 @@ import (
 	"math"
 	"runtime/debug"
 
+	"pix/internal/parallel"
 	"pix/nar"
 )
 
@@ -24,19 +25,11 @@ type bodyError struct{ err error }
 func (e *bodyError) Error() string { return "reading what was to be uploaded: " + e.err.Error() }
 func (e *bodyError) Unwrap() error { return e.err }
 
-// A bodyPanic is a panic of the caller's reader. It is raised again on the caller's goroutine.
-type bodyPanic struct {
-	value any
-	stack []byte
-}
-
-func (p *bodyPanic) Error() string { return fmt.Sprintf("%v\n\n%s", p.value, p.stack) }
-
-// run runs the body. A panic is a [*bodyError] of a [*bodyPanic].
+// run runs the body. A panic is a [*bodyError] of a [*parallel.PanicError].
 func (b body) run(w io.Writer, over <-chan struct{}) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &bodyError{&bodyPanic{p, debug.Stack()}}
+			err = &bodyError{&parallel.PanicError{Value: p, Stack: debug.Stack()}}
 		}
 	}()
 	return b(w, over)

@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -85,13 +86,16 @@ func clientHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir, offer Versi
 	var g Greeting
 	params := Params{Version: offer, Dir: dir}
 	hello := wire.AppendUint64(nil, clientMagic)
-	if _, err := w.Write(wire.AppendUint64(hello, uint64(offer))); err != nil {
+	_, err := w.Write(wire.AppendUint64(hello, uint64(offer)))
+	version, readErr := readDaemonVersion(r) // also if writing failed: a program that has ended may have said why
+	var mismatch *MismatchError
+	switch {
+	case err != nil && !errors.As(readErr, &mismatch):
 		return params, g, err
+	case readErr != nil:
+		return params, g, readErr
 	}
-	var err error
-	if g.DaemonVersion, err = readDaemonVersion(r); err != nil {
-		return params, g, err
-	}
+	g.DaemonVersion = version
 	params.Version = min(offer, g.DaemonVersion)
 
 	var next []byte
