@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"pix/internal/modes"
 )
 
 // A directory is a cache in the file system.
@@ -111,20 +113,24 @@ func (d *directory) create(name string) (*draft, error) {
 		return nil, err
 	}
 	folder := filepath.Dir(place)
-	if err := os.MkdirAll(folder, 0o777); err != nil {
+	if err := modes.MkdirAll(folder); err != nil {
 		return nil, err
 	}
 	place = filepath.Join(folder, ".tmp-"+rand.Text())
-	f, err := os.OpenFile(place, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(place, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	return &draft{f, d}, nil
 }
 
-// publish gives the draft that name, in its directory, once its contents are on the disk.
+// publish lets everybody read the draft, and gives it that name in its directory once its contents
+// are on the disk.
 func (f *draft) publish(name string) error {
 	place, err := f.dir.place(name)
+	if err == nil {
+		err = f.Chmod(modes.File)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -163,7 +169,7 @@ func (d *directory) write(name string, contents io.Reader) error {
 // prepare makes what every cache has, if it is not there.
 func (d *directory) prepare(cacheInfo string) error {
 	for _, folder := range []string{"nar", "realisations", "log"} {
-		if err := os.MkdirAll(filepath.Join(d.path, folder), 0o777); err != nil {
+		if err := modes.MkdirAll(filepath.Join(d.path, folder)); err != nil {
 			return err
 		}
 	}

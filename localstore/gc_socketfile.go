@@ -1,6 +1,7 @@
 package localstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"pix/internal/modes"
 )
 
 // sockets numbers those that this process makes.
@@ -44,7 +50,7 @@ func makeDeadSocket(socket string, replace bool) error {
 
 // makeSocket makes a socket beside that name, for put to give it that.
 func makeSocket(socket string, put func(made string, l *net.UnixListener) error) error {
-	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
+	if err := modes.MkdirAll(filepath.Dir(socket)); err != nil {
 		return err
 	}
 	made := fmt.Sprintf("%s.%d-%d", socket, os.Getpid(), sockets.Add(1))
@@ -53,16 +59,32 @@ func makeSocket(socket string, put func(made string, l *net.UnixListener) error)
 		return err
 	}
 	listener, err := withShortName(made, func(name string) (*net.UnixListener, error) {
-		return net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+		return listenPrivately(name)
 	})
 	if err != nil {
 		return err
 	}
-	listener.SetUnlinkOnClose(false) // it has another name by then
-	// Whoever may add to the store may lock gc.lock, and that is its owner alone. Others would only
-	// keep those from being heard, or garbage from being collected.
-	if err := os.Chmod(made, 0o600); err != nil {
+	listener.SetUnlinkOnClose(false)                      // it has another name by then
+	if err := os.Chmod(made, privateSocket); err != nil { // where listenPrivately has no effect
 		return errors.Join(err, listener.Close())
 	}
 	return put(made, listener)
+}
+
+// privateSocket is the mode of the socket. Only the owner can lock gc.lock, so only the owner can add
+// to the store. Other users could only keep the owner's requests from being answered, or
+// garbage from being collected.
+const privateSocket = 0o600
+
+// listenPrivately listens on a new socket. On Linux the file gets the mode of the socket, less the
+// umask. Without that, others could connect before its mode is changed.
+func listenPrivately(name string) (*net.UnixListener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
+		return conn.Control(func(socket uintptr) { unix.Fchmod(int(socket), privateSocket) })
+	}}
+	listener, err := config.Listen(context.Background(), "unix", name)
+	if err != nil {
+		return nil, err
+	}
+	return listener.(*net.UnixListener), nil
 }

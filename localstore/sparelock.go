@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"pix/internal/modes"
 )
 
 // spareLocks are lock files that are used for one path after another. To make a file for each
@@ -94,7 +96,7 @@ func (s *spareLocks) take() *lockFile {
 
 // make makes a spare.
 func (s *spareLocks) make() (*lockFile, error) {
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+	if err := modes.MkdirAll(s.dir); err != nil {
 		return nil, err
 	}
 	if !s.swept {

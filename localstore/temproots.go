@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"pix/internal/modes"
 	"pix/storepath"
 )
 
@@ -371,7 +372,7 @@ func (p *processRoots) open() error {
 
 // createTempRootsFile returns a file in dir that is named after this process, empty and locked.
 func createTempRootsFile(dir string) (*lockFile, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := modes.MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	for n := 1; ; {
@@ -404,7 +405,7 @@ func createTempRootsFile(dir string) (*lockFile, error) {
 
 // openGCLock opens gc.lock, which a collector locks exclusively and everybody else shared.
 func openGCLock(l layout) (*lockFile, error) {
-	if err := os.MkdirAll(l.stateDir, 0o755); err != nil {
+	if err := modes.MkdirAll(l.stateDir); err != nil {
 		return nil, err
 	}
 	return openLockFile(l.gcLock())

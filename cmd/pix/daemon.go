@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,9 +74,6 @@ func (a *app) serve(ctx context.Context, d daemonOptions) error {
 		fmt.Fprintf(a.stderr, "pix: warning: settings of nix.conf that pix does not have, and ignores: %s\n", strings.Join(conf.Unknown, " "))
 	}
 	a.serves, a.isDaemon = true, !d.stdio
-	if a.isDaemon {
-		syscall.Umask(0o022) // what it makes is for everybody to read, as with Nix
-	}
 	s, err := a.open(ctx)
 	if err != nil {
 		return err
