@@ -12,6 +12,7 @@ import (
 	"pix/daemontest"
 	"pix/protocol"
 	"pix/store"
+	"pix/store/memstore"
 	"pix/storepath"
 )
 
@@ -192,5 +193,37 @@ func TestTraceOfAbandoned(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A copy of a closure from a daemon, over a pool, is replayed. With more than one connection for
+// archives, how many it makes depends on the time that each takes.
+func TestTraceOfCopy(t *testing.T) {
+	from := memstore.New(nil)
+	root := wide(t, from, 40)
+	d := daemontest.New(t, &daemontest.Options{Store: from})
+	var trace strings.Builder
+	copied := func(transport daemon.Transport, w io.Writer) int {
+		p, err := daemon.Open(t.Context(), transport, &daemon.Options{Trace: w, TraceBody: -1, MaxConns: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		to := memstore.New(nil)
+		if _, err := store.Copy(t.Context(), to, p, []storepath.Path{root}, nil); err != nil {
+			t.Fatal(err)
+		}
+		all, err := to.QueryAllValidPaths(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	want := copied(d, &trace)
+	if got := copied(daemontest.Replay(t, strings.NewReader(trace.String()), nil), io.Discard); got != want {
+		t.Errorf("%d paths were copied, and %d when it was replayed", want, got)
+	}
+	if n := len(slices.DeleteFunc(requestsIn(trace.String()), func(r string) bool { return !strings.HasPrefix(r, "NarFromPath ") })); n != want {
+		t.Errorf("%d archives were asked for, for %d paths", n, want)
 	}
 }
