@@ -7,6 +7,10 @@ import (
 	"pix/protocol"
 )
 
+// NixVersion is what a server says in the handshake that it is. Clients compare it as numbers, so it
+// begins with the version of Nix whose behaviour the server has, and its own name follows.
+const NixVersion = "2.34.8-pix"
+
 // Options say how a connection is served. Nil and the zero values are useful.
 type Options struct {
 	// Trusted says that the client may do whatever the store can. If the store is
@@ -25,7 +29,8 @@ type Options struct {
 	// 2.34 does.
 	NoFeatures bool
 
-	// NixVersion is the version that clients are told; "" is "pix".
+	// NixVersion is the version that the handshake reports to clients; "" is [NixVersion]. It should
+	// begin with the number of a version of Nix.
 	NixVersion string
 
 	// Before is called before the work on each request, and may refuse it with an error,
@@ -61,7 +66,7 @@ func (o *Options) withDefaults() Options {
 		full.Version = protocol.MaxVersion
 	}
 	if full.NixVersion == "" {
-		full.NixVersion = "pix"
+		full.NixVersion = NixVersion
 	}
 	if full.MaxRequest <= 0 {
 		full.MaxRequest = 64 << 20

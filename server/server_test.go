@@ -66,7 +66,7 @@ func TestGreeting(t *testing.T) {
 	s, _, _ := newStore(t)
 	for _, opts := range []*server.Options{nil, {Trusted: true, NixVersion: "2.99"}} {
 		c := dial(t, s, opts)
-		wantTrust, wantVersion := protocol.NotTrusted, "pix"
+		wantTrust, wantVersion := protocol.NotTrusted, "2.34.8-pix"
 		if opts != nil {
 			wantTrust, wantVersion = protocol.Trusted, opts.NixVersion
 		}
