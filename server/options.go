@@ -22,6 +22,11 @@ type Options struct {
 	// choose, and what those choose who are, is in the overrides of [SettingsOf].
 	Substituters []string
 
+	// LocalRoots makes this process create the symlinks of permanent roots, with the rights of
+	// its user, and register them with the store as indirect roots. It is for a server in front of
+	// another daemon on the same machine, which would create them with its own rights.
+	LocalRoots bool
+
 	// Version is the newest version to speak; 0 is [protocol.MaxVersion].
 	Version protocol.Version
 
