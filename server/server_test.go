@@ -167,18 +167,7 @@ func TestUntrustedBuildOfFixedOutput(t *testing.T) {
 		_, err := s.AddToStore(ctx, d.Name, storepath.Flat, nixhash.SHA256, nil, strings.NewReader("x"), nil)
 		return err
 	}})
-	ca, err := storepath.NewContentAddress(storepath.Flat, nixhash.Sum(nixhash.SHA256, []byte("x")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &derivation.Derivation{
-		Name: "fixed", Dir: storepath.DefaultDir, Platform: "x", Builder: "y",
-		Outputs: derivation.MapOf(derivation.Entry[string, derivation.Output]{Key: "out", Value: derivation.FixedOutput(ca, "")}),
-		Env:     derivation.MapOf(derivation.Entry[string, string]{Key: "out"}),
-	}
-	if err := d.FillOutputPaths(nil, nil); err != nil {
-		t.Fatal(err)
-	}
+	d := newFixed(t)
 	own, err := d.Path()
 	if err != nil {
 		t.Fatal(err)

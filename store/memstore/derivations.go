@@ -65,6 +65,15 @@ func (c *contents) derivationAt(path storepath.Path) (*drvFacts, error) {
 	return o.drv, nil
 }
 
+// DrvHash returns the modulo hash of a valid derivation, by which its realisations are known.
+func (s *Store) DrvHash(_ context.Context, drv storepath.Path) (nixhash.Hash, error) {
+	f, err := s.derivationAt(drv)
+	if err != nil {
+		return nixhash.Hash{}, err
+	}
+	return f.hash, nil
+}
+
 // QueryDerivationOutputMap returns the outputs of a valid derivation. Those whose paths
 // are known neither from its text nor from a realisation have "".
 func (s *Store) QueryDerivationOutputMap(_ context.Context, drv storepath.Path) (map[string]storepath.Path, error) {
