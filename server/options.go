@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pix/protocol"
+	"pix/signature"
 )
 
 // NixVersion is what a server says in the handshake that it is. Clients compare it as numbers, so it
@@ -21,6 +22,10 @@ type Options struct {
 	// Substituters are the URIs of those that clients may choose who are not trusted. What they
 	// choose, and what those choose who are, is in the overrides of [SettingsOf].
 	Substituters []string
+
+	// TrustedKeys returns the keys of which one must have signed what a trusted client with these
+	// settings adds. If it is nil, or returns nil, those of the store count.
+	TrustedKeys func(*protocol.SetOptionsRequest) (signature.KeySet, error)
 
 	// LocalRoots makes this process create the symlinks of permanent roots, with the rights of
 	// its user, and register them with the store as indirect roots. It is for a server in front of

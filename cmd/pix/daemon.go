@@ -19,6 +19,7 @@ import (
 	"pix/nixconf"
 	"pix/protocol"
 	"pix/server"
+	"pix/signature"
 	"pix/store"
 )
 
@@ -113,6 +114,9 @@ func (a *app) serve(ctx context.Context, d daemonOptions) error {
 	opts := &server.Options{
 		Substituters: slices.Concat(conf.Substituters, conf.TrustedSubstituters),
 		LocalRoots:   d.processOps && a.isMachineDaemon(),
+		TrustedKeys: func(set *protocol.SetOptionsRequest) (signature.KeySet, error) {
+			return clientKeys(conf, set)
+		},
 	}
 	if d.stdio {
 		opts.Trusted = d.trust != protocol.NotTrusted
