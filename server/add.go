@@ -57,9 +57,17 @@ func (c *conn) addTextToStore(ctx context.Context, req *protocol.AddTextToStoreR
 	return &protocol.PathReply{Path: info.Path}, nil
 }
 
-// addOptions returns what of the client's wishes is granted.
-func (c *conn) addOptions(repair, noSignatures bool) *store.AddOptions {
-	return &store.AddOptions{Repair: repair && c.trusted, NoSignatures: noSignatures && c.trusted}
+// addOptions returns how the client may add objects: without its wishes, unless it is trusted.
+func (c *conn) addOptions(repair, noSignatures bool) (*store.AddOptions, error) {
+	if !c.trusted {
+		return new(store.AddOptions), nil
+	}
+	opts := &store.AddOptions{Repair: repair, NoSignatures: noSignatures}
+	var err error
+	if set := c.settings.current.Load(); set != nil && c.opts.TrustedKeys != nil && !noSignatures {
+		opts.TrustedKeys, err = c.opts.TrustedKeys(set)
+	}
+	return opts, err
 }
 
 func (c *conn) addToStoreNAR(ctx context.Context, req *protocol.AddToStoreNarRequest, b *body) (*protocol.None, error) {
@@ -72,7 +80,11 @@ func (c *conn) addToStoreNAR(ctx context.Context, req *protocol.AddToStoreNarReq
 	if err := c.checkSignatures(&info, nil); err != nil {
 		return nil, err
 	}
-	return new(protocol.None), adder.AddToStoreNAR(ctx, &info, b, c.addOptions(req.Repair, req.DontCheckSigs))
+	opts, err := c.addOptions(req.Repair, req.DontCheckSigs)
+	if err != nil {
+		return nil, err
+	}
+	return new(protocol.None), adder.AddToStoreNAR(ctx, &info, b, opts)
 }
 
 func (c *conn) addMultipleToStore(ctx context.Context, req *protocol.AddMultipleToStoreRequest, b *body) (*protocol.None, error) {
@@ -81,8 +93,11 @@ func (c *conn) addMultipleToStore(ctx context.Context, req *protocol.AddMultiple
 	if err != nil {
 		return nil, err
 	}
-	err = store.AddMultiple(ctx, c.store, int(n), c.imports(in, n), c.addOptions(req.Repair, req.DontCheckSigs))
-	return new(protocol.None), err
+	opts, err := c.addOptions(req.Repair, req.DontCheckSigs)
+	if err != nil {
+		return nil, err
+	}
+	return new(protocol.None), store.AddMultiple(ctx, c.store, int(n), c.imports(in, n), opts)
 }
 
 // imports yields the objects of a stream. What is not read of an archive is passed over.

@@ -6,6 +6,7 @@ import (
 
 	"pix/activity"
 	"pix/protocol"
+	"pix/store"
 )
 
 // A refusal is an error before any work. The client is told twice and cut off.
@@ -15,6 +16,9 @@ func (e *refusal) Error() string { return e.message }
 
 // refuse says why a request is not even begun, in the words of Nix.
 func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
+
+// errRepair says, in the words of Nix, who may not repair.
+var errRepair = errors.New("repairing is not allowed because you are not in 'trusted-users'")
 
 // unsupported says that the store cannot do what is asked, in the words of Nix 2.34.
 func unsupported(operation string) error {
@@ -28,7 +32,11 @@ func tellable(err error) *activity.Error {
 	if errors.As(err, &said) {
 		return said
 	}
-	return &activity.Error{Level: activity.LevelError, Message: err.Error(), Status: 1}
+	message := err.Error()
+	if cannot, ok := errors.AsType[*store.UnsupportedError](err); ok { // names a type of Go
+		message = fmt.Sprintf("this store cannot %s", cannot.What)
+	}
+	return &activity.Error{Level: activity.LevelError, Message: message, Status: 1}
 }
 
 // unreadable says, in the words of Nix where it has any, why a request could not be read.

@@ -87,7 +87,7 @@ func (c *conn) checkTrust(req protocol.Request) error {
 		repair = req.Mode
 	}
 	if repair == store.BuildRepair {
-		return refuse("repairing is not allowed because you are not in 'trusted-users'")
+		return &refusal{errRepair.Error()}
 	}
 	return nil
 }

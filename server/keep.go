@@ -59,7 +59,11 @@ func (c *conn) addPermRoot(ctx context.Context, req *protocol.AddPermRootRequest
 	if err != nil {
 		return nil, err
 	}
-	link, err = r.AddPermRoot(ctx, req.Path, link)
+	if c.opts.LocalRoots {
+		link, err = store.AddRoot(ctx, c.store, link, req.Path)
+	} else {
+		link, err = r.AddPermRoot(ctx, req.Path, link)
+	}
 	return &protocol.AddPermRootReply{Link: link}, err
 }
 

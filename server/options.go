@@ -5,7 +5,12 @@ import (
 	"time"
 
 	"pix/protocol"
+	"pix/signature"
 )
+
+// NixVersion is what a server says in the handshake that it is. Clients compare it as numbers, so it
+// begins with the version of Nix whose behaviour the server has, and its own name follows.
+const NixVersion = "2.34.8-pix"
 
 // Options say how a connection is served. Nil and the zero values are useful.
 type Options struct {
@@ -18,6 +23,15 @@ type Options struct {
 	// choose, and what those choose who are, is in the overrides of [SettingsOf].
 	Substituters []string
 
+	// TrustedKeys returns the keys of which one must have signed what a trusted client with these
+	// settings adds. If it is nil, or returns nil, those of the store count.
+	TrustedKeys func(*protocol.SetOptionsRequest) (signature.KeySet, error)
+
+	// LocalRoots makes this process create the symlinks of permanent roots, with the rights of
+	// its user, and register them with the store as indirect roots. It is for a server in front of
+	// another daemon on the same machine, which would create them with its own rights.
+	LocalRoots bool
+
 	// Version is the newest version to speak; 0 is [protocol.MaxVersion].
 	Version protocol.Version
 
@@ -25,7 +39,8 @@ type Options struct {
 	// 2.34 does.
 	NoFeatures bool
 
-	// NixVersion is the version that clients are told; "" is "pix".
+	// NixVersion is the version that the handshake reports to clients; "" is [NixVersion]. It should
+	// begin with the number of a version of Nix.
 	NixVersion string
 
 	// Before is called before the work on each request, and may refuse it with an error,
@@ -61,7 +76,7 @@ func (o *Options) withDefaults() Options {
 		full.Version = protocol.MaxVersion
 	}
 	if full.NixVersion == "" {
-		full.NixVersion = "pix"
+		full.NixVersion = NixVersion
 	}
 	if full.MaxRequest <= 0 {
 		full.MaxRequest = 64 << 20

@@ -157,10 +157,11 @@ func (q *missingQuerier) QuerySubstitutablePathInfos(_ context.Context, paths ma
 	return q.querySubstitutable(paths)
 }
 
-// SubstitutableOutput implements [store.OutputSubstituter].
+// SubstitutableOutput implements [store.OutputSubstituter]. As in Nix, the question what is missing needs
+// no signatures: they are checked when the output is fetched.
 func (q *missingQuerier) SubstitutableOutput(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error) {
 	q.release()
-	return q.locate(ctx, drv, output)
+	return q.locate(ctx, drv, output, false)
 }
 
 // EnsurePath makes a path valid. The error is an [*Error] if it is not to be had.

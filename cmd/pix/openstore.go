@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"pix"
+	"pix/activity"
 	"pix/binarycache"
 	"pix/daemon"
 	"pix/nixconf"
@@ -64,11 +65,19 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 	}
 	uri, reason := pix.Resolve(uri, opts)
 	a.resolved, a.reason = uri, reason
-	s, err := a.openURI(ctx, uri, opts)
+	s, err := a.openURI(a.withWarnings(ctx), uri, opts)
 	if err != nil && reason != "" && opts.DataDir == "" && ctx.Err() == nil {
 		err = fmt.Errorf("%w; pix has no store of its own without HOME or XDG_DATA_HOME: set one of them, or name a store with --store", err)
 	}
 	return s, err
+}
+
+// withWarnings returns a context in which the warnings of opening a store are printed.
+func (a *app) withWarnings(ctx context.Context) context.Context {
+	if mode, err := a.progressMode(); err != nil || mode == progressNone || activity.HandlerOf(ctx) != nil {
+		return ctx
+	}
+	return activity.WithHandler(ctx, &logPrinter{app: a})
 }
 
 // openURI opens the store that a URI names.

@@ -82,6 +82,7 @@ var (
 	_ store.HashPartQuerier   = (*Store)(nil)
 	_ store.MissingQuerier    = (*Store)(nil)
 	_ store.RealisationStore  = (*Store)(nil)
+	_ store.DrvHasher         = (*Store)(nil)
 	_ store.OutputQuerier     = (*Store)(nil)
 	_ store.TextAdder         = (*Store)(nil)
 	_ store.Adder             = (*Store)(nil)
