@@ -28,10 +28,10 @@ func (e *refusedError) Error() string {
 // Unwrap returns what the daemon said and what happened then.
 func (e *refusedError) Unwrap() []error { return []error{e.said, e.why} }
 
-// confirm makes sure that the daemon has read the whole body of a call that failed, or that
-// was answered early, and breaks the connection if not. The call has the connection for
-// itself until confirm returns, so that no other call gets the answer to what the daemon
-// takes for a request.
+// confirm checks, after a call that failed or was answered early, that the daemon has read the
+// whole body, and breaks the connection if not. The call has the connection for itself until
+// confirm returns, so that no other call gets the answer to contents that the daemon takes for
+// a request.
 func (s *sender) confirm(ctx context.Context) {
 	c := s.conn
 	if c.Err() != nil {
@@ -58,10 +58,9 @@ func ProbePath(dir storepath.Dir) storepath.Path {
 	return path
 }
 
-// probe asks whether ProbePath is valid, and returns an error unless the daemon says within
-// DrainTimeout that it is not. A daemon that has not read a body to its end takes the rest of
-// it for requests: it answers those first, or it reports an invalid operation and closes the
-// connection.
+// probe asks whether ProbePath is valid, and returns an error unless the daemon answers within
+// DrainTimeout that it is not. A daemon that has not read a body to its end takes the rest for
+// requests: it answers those first, or reports an invalid operation and closes the connection.
 func (c *Conn) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.DrainTimeout, errLate)
 	defer cancel()

@@ -37,13 +37,15 @@ const (
 	minFrame  = 64  // the smallest length of another frame that is not the first
 
 	// refusalTime is how long to wait for a refusal before a frame of one byte is sent. A
-	// daemon that refuses does so as soon as it has read the request.
-	refusalTime = 100 * time.Millisecond
+	// daemon on this machine refuses within a few milliseconds of the request. If it refuses
+	// later, it takes the byte for the beginning of the length of a path, finds that the path
+	// is not valid, and the connection is closed.
+	refusalTime = 50 * time.Millisecond
 )
 
-// frameLen returns the length of the next frame if n bytes are to be sent: all of them if there
-// are at least that many, and their number is no operation, else few. It is no operation of
-// Nix, unless n is 1.
+// frameLen returns the length of the next frame if n bytes are left: n, if that is at least
+// atLeast and no operation of Nix, else a small length that is no operation. Only a single
+// byte that is left makes a frame whose length is an operation.
 //
 // The operations of Nix 2.3 to 2.36 are 1, 3 to 14, 16, 18 to 47, 1000 and 1001, and 48 to 50
 // are reserved. Later versions will add some next to them, so lengths below 64 and from 900 to

@@ -11,8 +11,8 @@ import (
 	"pix/storepath"
 )
 
-// The first releases of Nix that know a method or an algorithm, and what they speak.
-// Protocol 1.37 is that of Nix 2.20 to 2.23, 1.38 that of Nix 2.24 and later.
+// The first releases of Nix that know a method or an algorithm, and the protocol that they
+// speak. Nix 2.20 to 2.23 speak 1.37, later ones 1.38.
 var (
 	gitRelease    = release{2, 21, protocol.MakeVersion(37)}
 	blake3Release = release{2, 27, protocol.MakeVersion(38)}
@@ -24,8 +24,8 @@ type release struct {
 	speaks       protocol.Version
 }
 
-// A methodError says that nothing was sent, because no daemon or not this one knows the
-// content address of what was to be added. It is [errors.ErrUnsupported].
+// A methodError says that an object was not sent, because the daemon does not know its kind of
+// content address. It is [errors.ErrUnsupported].
 type methodError struct {
 	method    storepath.Method
 	algorithm nixhash.Algorithm
@@ -39,10 +39,9 @@ func (e *methodError) Error() string {
 // Is reports whether target is [errors.ErrUnsupported].
 func (e *methodError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// checkMethod returns a [*methodError] if the daemon certainly refuses objects that are
-// addressed like that: Nix would refuse it after the request, and take what follows for the
-// next one. A daemon that knows them may still refuse, because the experimental feature is
-// not enabled.
+// checkMethod returns a [*methodError] if the daemon certainly refuses objects with such a
+// content address. Nix would refuse the request and take the contents for the next one. A
+// daemon that knows the method may still refuse it, if its experimental feature is disabled.
 func (c *Conn) checkMethod(m storepath.Method, a nixhash.Algorithm) error {
 	why := ""
 	switch {
@@ -61,8 +60,8 @@ func (c *Conn) checkMethod(m storepath.Method, a nixhash.Algorithm) error {
 	return &methodError{m, a, why}
 }
 
-// olderThan returns how it shows that the daemon is older than a release of Nix; "" if it may
-// not be. The daemon's own version counts only if it begins as one of Nix does.
+// olderThan returns an explanation if the daemon is certainly older than a release of Nix, else
+// "". The daemon's own version counts only if it has the form of Nix's.
 func (c *Conn) olderThan(r release) string {
 	if c.Version() < r.speaks {
 		return fmt.Sprintf("the daemon speaks protocol %s, Nix %d.%d or later is needed, which speaks %s", c.Version(), r.major, r.minor, r.speaks)

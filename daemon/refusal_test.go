@@ -269,7 +269,7 @@ func TestLateRefusal(t *testing.T) {
 // One byte is sent when the daemon has not refused it for a short while; everything else at
 // once.
 func TestOneByteWaits(t *testing.T) {
-	for text, want := range map[string]time.Duration{"": 0, "x": 100 * time.Millisecond, "xy": 0, "hi\n": 0, strings.Repeat("x", 47): 0} {
+	for text, want := range map[string]time.Duration{"": 0, "x": 50 * time.Millisecond, "xy": 0, "hi\n": 0, strings.Repeat("x", 47): 0} {
 		play(t, newest, nil, (*peer).serveAll, func(ctx context.Context, c *daemon.Conn) {
 			start := time.Now()
 			if _, err := c.AddToStore(ctx, "x", storepath.Flat, nixhash.SHA256, nil, strings.NewReader(text), nil); err != nil {
