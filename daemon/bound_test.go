@@ -307,7 +307,7 @@ func TestPoolKeepsRoots(t *testing.T) {
 		}
 		synctest.Wait()
 		if n := m.open.Load(); n != 2 {
-			t.Errorf("%d connections are open, want one idle and that of the queries", n)
+			t.Errorf("%d connections are open, want an idle one and the one for queries", n)
 		}
 		var all sync.WaitGroup
 		for range 3 { // the handler keeps three connections in use at once

@@ -19,7 +19,7 @@ import (
 // A Command is the [Transport] through the standard input and output of a command, such as
 // "nix-daemon --stdio". The command runs as long as the connection. Closing the connection
 // closes its standard input, kills it if it has not ended after half a second, and waits for its
-// end. A failed or cancelled handshake does the same.
+// end. So does a failed handshake; one that is cancelled kills it at once.
 type Command struct {
 	Args []string // the program, looked up in PATH, and its arguments
 	Env  []string // "KEY=value", added to the environment of this process

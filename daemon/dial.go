@@ -51,8 +51,8 @@ type Options struct {
 	Features protocol.Features
 
 	// Trace gets a line for each message, in both directions; see TraceBody for how much
-	// of it. What goes wrong with writing is nobody's error. Connections that share
-	// these options in a [Pool] write their lines one after the other.
+	// of it. Its errors are ignored, and after a panic it gets no more lines. Connections that
+	// share these options in a [Pool] write their lines one after the other.
 	Trace io.Writer
 
 	// TraceBody is how many bytes of long texts and of bodies a trace shows; 0 is

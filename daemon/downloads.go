@@ -68,7 +68,7 @@ func (c *Conn) archives(ctx context.Context, infos []*store.PathInfo, yield func
 }
 
 // yield yields an archive and closes it, and returns whether the loop goes on. A loop that is
-// left before the last archive costs the connection, so what is left of this one is not read.
+// left before the last archive costs the connection, so the rest of this one is not read.
 func (r *archiveReader) yield(yield func(io.Reader, error) bool) (goesOn bool) {
 	defer r.conn.endCallback()
 	defer func() {

@@ -26,7 +26,7 @@ func (p *Pool) newLease(c *Conn, session bool) *lease {
 	return l
 }
 
-// lend waits for a connection for the caller alone: an idle one, that of the queries if it has
+// lend waits for a connection for the caller alone: an idle one, the one for queries if it has
 // no users, or a new one.
 func (p *Pool) lend(ctx context.Context) (*lease, error) {
 	return p.lendFor(ctx, &request{})

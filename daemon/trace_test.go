@@ -227,3 +227,26 @@ func TestTraceOfCopy(t *testing.T) {
 		t.Errorf("%d archives were asked for, for %d paths", n, want)
 	}
 }
+
+// A trace whose writer panics ends, and nothing else does.
+func TestTraceThatPanics(t *testing.T) {
+	for n := range 8 {
+		written := 0
+		trace := writerFunc(func(p []byte) (int, error) {
+			if written++; written > n {
+				panic(errBoo)
+			}
+			return len(p), nil
+		})
+		pooled(t, new(memory), &daemon.Options{Trace: trace}, func(ctx context.Context, p *daemon.Pool) {
+			oneByOne(t, ctx, p)
+		})
+		if written != n+1 {
+			t.Errorf("%d lines were written, want %d", written, n+1)
+		}
+	}
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
