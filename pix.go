@@ -39,6 +39,7 @@ import (
 
 	"pix/binarycache"
 	"pix/daemon"
+	"pix/internal/redact"
 	"pix/localstore"
 	"pix/store"
 	"pix/storepath"
@@ -99,7 +100,9 @@ type URIError struct {
 	known  bool
 }
 
-func (e *URIError) Error() string { return fmt.Sprintf("store '%s': %s", e.URI, e.Reason) }
+func (e *URIError) Error() string {
+	return fmt.Sprintf("store '%s': %s", redact.URL(e.URI), e.Reason)
+}
 
 // Is reports whether target is [errors.ErrUnsupported], and Nix would know the URI.
 func (e *URIError) Is(target error) bool { return e.known && target == errors.ErrUnsupported }

@@ -50,20 +50,29 @@ func (d *directory) open(ctx context.Context, name string) (io.ReadCloser, error
 	if err != nil {
 		return nil, err
 	}
-	// Without waiting for whoever writes to it, if it is a pipe.
-	f, err := os.OpenFile(place, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, _, err := openRegular(place)
 	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("'%s' is no file", place)
-	}
-	if err != nil {
-		f.Close()
 		return nil, err
 	}
 	return &contextFile{f, ctx}, nil
+}
+
+// openRegular opens a regular file, and nothing else.
+func openRegular(name string) (*os.File, fs.FileInfo, error) {
+	// Without waiting for a writer, if it is a pipe.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("'%s' is no file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
 }
 
 // openArchive opens what the URL of a narinfo names. As for Nix that is the name of a file

@@ -104,16 +104,13 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	if place.base != nil {
 		s.uri = place.base.Redacted()
 		s.known = newMemory(&s.opts.HTTP)
-		s.files, err = newRemote(place.base, &s.opts.HTTP)
+		s.files = newRemote(place.base, &s.opts.HTTP)
 	} else {
 		s.uri = "file://" + place.dir
 		s.local = &directory{place.dir}
 		s.files = s.local
 	}
-	if err == nil {
-		err = s.readCacheInfo(ctx)
-	}
-	if err != nil {
+	if err := s.readCacheInfo(ctx); err != nil {
 		s.Close()
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pix/internal/redact"
 )
 
 // SSH is the [Transport] to a daemon on another machine. It runs OpenSSH, as Nix does, so
@@ -171,7 +173,7 @@ func (s *SSH) parseAuthority(authority string) error {
 	}
 	u, err := url.Parse("ssh-ng://" + authority)
 	if err != nil {
-		return err
+		return redact.Error(err)
 	}
 	if u.Path != "" && u.Path != "/" || u.Fragment != "" {
 		return errors.New("what follows the host is no port and no parameter")

@@ -123,16 +123,21 @@ func (a *app) configuration() (*nixconf.Conf, error) {
 	return conf, nil
 }
 
-// cacheOptions returns what binary caches are told: the proxy of the environment, and the
-// passwords that Nix has for machines.
+// cacheOptions returns the options of binary caches: the proxy of the environment, and the passwords
+// that Nix has for them.
 func (a *app) cacheOptions() *binarycache.Options {
 	o := new(binarycache.Options)
 	o.HTTP.Proxy = http.ProxyFromEnvironment
-	netrc := filepath.Join(cmp.Or(a.getenv("NIX_CONF_DIR"), "/etc/nix"), "netrc")
-	if info, err := os.Stat(netrc); err == nil && info.Mode().IsRegular() {
-		o.HTTP.Netrc = netrc
-	}
+	o.HTTP.Netrc = a.netrcFile()
 	return o
+}
+
+// netrcFile returns the netrc file of nix.conf. A mistake there is reported where more of it is needed.
+func (a *app) netrcFile() string {
+	if conf, err := a.configuration(); err == nil && conf.NetrcFile != "" {
+		return conf.NetrcFile
+	}
+	return filepath.Join(cmp.Or(a.getenv("NIX_CONF_DIR"), nixconf.DefaultDir), "netrc")
 }
 
 // startTrace opens the file of --trace, once. What daemons say may be secret, so it is for
