@@ -196,21 +196,21 @@ func TestTraceOfAbandoned(t *testing.T) {
 	}
 }
 
-// A copy of a closure from a daemon, over a pool, is replayed. With more than one connection for
-// archives, how many it makes depends on the time that each takes.
+// A copy of a closure from a daemon, over a pool, is replayed. One that reads several batches of
+// archives at once asks for them in an order that depends on the time that each takes.
 func TestTraceOfCopy(t *testing.T) {
 	from := memstore.New(nil)
 	root := wide(t, from, 40)
 	d := daemontest.New(t, &daemontest.Options{Store: from})
 	var trace strings.Builder
 	copied := func(transport daemon.Transport, w io.Writer) int {
-		p, err := daemon.Open(t.Context(), transport, &daemon.Options{Trace: w, TraceBody: -1, MaxConns: 1})
+		p, err := daemon.Open(t.Context(), transport, &daemon.Options{Trace: w, TraceBody: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer p.Close()
 		to := memstore.New(nil)
-		if _, err := store.Copy(t.Context(), to, p, []storepath.Path{root}, nil); err != nil {
+		if _, err := store.Copy(t.Context(), to, p, []storepath.Path{root}, &store.CopyOptions{Parallel: 1}); err != nil {
 			t.Fatal(err)
 		}
 		all, err := to.QueryAllValidPaths(t.Context())
