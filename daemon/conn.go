@@ -41,6 +41,7 @@ type Conn struct {
 	reading  atomic.Bool   // someone reads from an archive
 	hasRoots atomic.Bool   // the daemon keeps paths from being collected for this connection
 	told     bool          // settings were sent
+	alone    bool          // every operation has the connection for itself
 
 	lost    chan struct{} // closed when err is set
 	workers sync.WaitGroup
