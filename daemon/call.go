@@ -49,10 +49,10 @@ type replyTo[R any] interface {
 	protocol.Reply
 }
 
-// ask sends a request and waits for the reply: behind other queries if it is one, else with
-// the connection for itself.
+// ask sends a request and waits for the reply: behind other queries if it is one and the connection is
+// shared, else with the connection for itself.
 func ask[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Request) (reply R, err error) {
-	if !protocol.IsQuery(req) {
+	if c.alone || !protocol.IsQuery(req) {
 		return upload[R, P](ctx, c, req, nil)
 	}
 	into := new(R) // after a cancellation the read loop may still write to it

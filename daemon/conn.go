@@ -40,6 +40,7 @@ type Conn struct {
 
 	hasRoots atomic.Bool // the daemon keeps paths from being collected for this connection
 	told     bool        // settings were sent
+	alone    bool        // every operation has the connection for itself
 
 	callbacks atomic.Int32  // that run, and archives that are open and not being read: see beginCallback
 	steps     atomic.Uint64 // callbacks that began

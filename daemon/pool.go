@@ -52,6 +52,9 @@ type Pool struct {
 
 	closing sync.WaitGroup // attempts to connect, and connections that are being closed
 
+	open context.Context // ends when the pool is closed
+	end  context.CancelFunc
+
 	mu      sync.Mutex
 	shared  *Conn               // for queries; nil until it is needed
 	users   int                 // of shared
@@ -86,6 +89,7 @@ func newPool(t Transport, opts *Options) *Pool {
 		o.HandshakeTimeout = patient.handshakeTimeout()
 	}
 	p := &Pool{transport: t, settings: o.Settings, leases: make(map[*lease]struct{})}
+	p.open, p.end = context.WithCancel(context.Background())
 	o.Settings = nil
 	p.opts = o
 	return p
@@ -120,6 +124,7 @@ func (p *Pool) shut() (conns []*Conn) {
 		return nil
 	}
 	p.closed = true
+	p.end()
 	for _, t := range []*time.Timer{p.reaper, p.watch} {
 		if t != nil {
 			t.Stop()

@@ -147,7 +147,14 @@ func readDaemonVersion(r *wire.Reader) (Version, error) {
 // features what to offer. After it the server sends messages up to Last. The error is a
 // [*MismatchError] if the other side is no client, or one of a version that is too old.
 func ServerHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir, g Greeting, features Features) (Params, error) {
-	params := Params{Version: g.DaemonVersion, Dir: dir}
+	return ServerHandshakeFunc(r, w, dir, g.DaemonVersion, func() (Greeting, Features) { return g, features })
+}
+
+// ServerHandshakeFunc is [ServerHandshake] for a server that has to ask another daemon what to say of
+// itself. It calls greet when the client has said which version it speaks, so a connection on which
+// nothing comes costs the other daemon nothing. The version of the greeting does not count.
+func ServerHandshakeFunc(r *wire.Reader, w io.Writer, dir storepath.Dir, newest Version, greet func() (Greeting, Features)) (Params, error) {
+	params := Params{Version: newest, Dir: dir}
 	c := codec{Params: params, in: r, part: "handshake"}
 	var magic, version uint64
 	c.uint64("magic number", &magic)
@@ -155,7 +162,7 @@ func ServerHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir, g Greeting,
 		return params, &MismatchError{"the client does not begin with its magic number", wire.AppendUint64(nil, magic)}
 	}
 	hello := wire.AppendUint64(nil, daemonMagic)
-	if _, err := w.Write(wire.AppendUint64(hello, uint64(g.DaemonVersion))); err != nil {
+	if _, err := w.Write(wire.AppendUint64(hello, uint64(newest))); err != nil {
 		return params, err
 	}
 	c.limited("version", &version, 0xffff)
@@ -166,9 +173,10 @@ func ServerHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir, g Greeting,
 	if v.Major() != MaxVersion.Major() || v < MinVersion {
 		return params, &MismatchError{fmt.Sprintf("the client speaks protocol %s, %s to 1.x are understood", v, MinVersion), nil}
 	}
-	params.Version = min(v, g.DaemonVersion)
+	params.Version = min(v, newest)
 	c.Params = params
 
+	g, features := greet()
 	out := codec{Params: params, part: "handshake"}
 	if params.Version >= featureVersion {
 		var theirs []string

@@ -40,7 +40,7 @@ func (c *conn) add(ctx context.Context, req *protocol.AddToStoreRequest, content
 	if !ok {
 		return nil, unsupported("addToStoreFromDump")
 	}
-	opts := &store.AddOptions{Repair: req.Repair && c.trusted}
+	opts := &store.AddOptions{Repair: req.Repair && c.privileged}
 	return adder.AddToStore(ctx, req.Name, req.Method, req.Algorithm, req.References, contents, opts)
 }
 
@@ -59,7 +59,7 @@ func (c *conn) addTextToStore(ctx context.Context, req *protocol.AddTextToStoreR
 
 // addOptions returns how the client may add objects: without its wishes, unless it is trusted.
 func (c *conn) addOptions(repair, noSignatures bool) (*store.AddOptions, error) {
-	if !c.trusted {
+	if !c.privileged {
 		return new(store.AddOptions), nil
 	}
 	opts := &store.AddOptions{Repair: repair, NoSignatures: noSignatures}
@@ -76,7 +76,7 @@ func (c *conn) addToStoreNAR(ctx context.Context, req *protocol.AddToStoreNarReq
 		return nil, unsupported("addToStore")
 	}
 	info := req.Info
-	info.Ultimate = info.Ultimate && c.trusted
+	info.Ultimate = info.Ultimate && c.privileged
 	if err := c.checkSignatures(&info, nil); err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (c *conn) readInfo(in *wire.Reader) (*store.PathInfo, error) {
 // addBuildLog is refused to users who are not trusted during the work, so that the log is
 // read and the stream stays in step.
 func (c *conn) addBuildLog(ctx context.Context, req *protocol.AddBuildLogRequest, b *body) (*protocol.Ack, error) {
-	if !c.trusted {
+	if !c.privileged {
 		return nil, errors.New("you are not privileged to add logs")
 	}
 	adder, ok := store.As[store.LogAdder](c.store)
@@ -155,7 +155,7 @@ func (c *conn) addSignatures(ctx context.Context, req *protocol.AddSignaturesReq
 	if !ok {
 		return nil, unsupported("addSignatures")
 	}
-	if !c.trusted {
+	if !c.privileged {
 		info, err := c.store.QueryPathInfo(ctx, req.Path)
 		if err == nil {
 			err = c.checkSignatures(info, req.Signatures)
@@ -170,8 +170,11 @@ func (c *conn) addSignatures(ctx context.Context, req *protocol.AddSignaturesReq
 // registerDrvOutput is for trusted users only. Nix lets everybody do it, and so lets
 // everybody say what the outputs of others' derivations are.
 func (c *conn) registerDrvOutput(ctx context.Context, req *protocol.RegisterDrvOutputRequest) (*protocol.None, error) {
-	if !c.trusted {
+	if !c.privileged {
 		return nil, fmt.Errorf("cannot register realisation '%s' because you are not a trusted user", req.Realisation.OutPath.Base())
+	}
+	if err := c.checkDrvOutput(req.Realisation.ID); err != nil {
+		return nil, err
 	}
 	s, ok := store.As[store.RealisationStore](c.store)
 	if !ok {

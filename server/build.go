@@ -116,7 +116,7 @@ func (c *conn) buildDerivation(ctx context.Context, req *protocol.BuildDerivatio
 		return nil, unsupported("buildDerivation")
 	}
 	path := req.Path
-	if !c.trusted {
+	if !c.privileged {
 		if req.Mode == store.BuildRepair {
 			return nil, errRepair
 		}

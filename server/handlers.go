@@ -74,12 +74,15 @@ func upload[Q protocol.Request, R protocol.Reply](do func(*conn, context.Context
 // checkTrust refuses, before any work, what Nix 2.34 refuses there to users who are not
 // trusted. Other refusals are errors during the work.
 func (c *conn) checkTrust(req protocol.Request) error {
-	if c.trusted {
+	if c.privileged {
 		return nil
 	}
 	repair := store.BuildNormal
 	switch req := req.(type) {
 	case *protocol.AddPermRootRequest:
+		if c.opts.LocalRoots && c.trusted {
+			return nil // the daemon behind has no part in it
+		}
 		return refuse("you are not privileged to create perm roots\n\nhint: you can just do this client-side without special privileges, and probably want to do that instead.")
 	case *protocol.BuildPathsRequest:
 		repair = req.Mode

@@ -73,7 +73,7 @@ func (c *conn) findRoots(ctx context.Context, _ *protocol.FindRootsRequest) (*pr
 		return nil, err
 	}
 	roots, err := r.FindRoots(ctx)
-	if err != nil || c.trusted {
+	if err != nil || c.privileged {
 		return &protocol.FindRootsReply{Roots: roots}, err
 	}
 	shown, seen := make([]store.Root, 0, len(roots)), make(map[store.Root]bool)
@@ -123,7 +123,7 @@ func (c *conn) optimiseStore(ctx context.Context, _ *protocol.OptimiseStoreReque
 
 // verifyStore finds nothing wrong in a store that cannot look.
 func (c *conn) verifyStore(ctx context.Context, req *protocol.VerifyStoreRequest) (*protocol.VerifyStoreReply, error) {
-	if req.Repair && !c.trusted {
+	if req.Repair && !c.privileged {
 		return nil, errors.New("you are not privileged to repair paths")
 	}
 	v, ok := store.As[store.Verifier](c.store)

@@ -31,6 +31,7 @@ func newConn(ctx context.Context, nc net.Conn, s store.Store, opts *Options, sh 
 	o := opts.withDefaults()
 	c := &conn{nc: nc, opts: o, store: s, shared: sh, client: new(client), ended: make(chan struct{})}
 	c.trusted = o.Trusted && trustOf(true, s) != protocol.NotTrusted
+	c.privileged = c.trusted
 	c.in.init(nc, func() { c.fail(ErrStalled) }, func() { c.cancel(errHungUp) })
 	c.in.more, c.in.before, c.in.late = c.moreRequest, c.out.sendHeld, c.out.kick
 	c.out.init(nc, o.StallTimeout, func() { c.fail(ErrStalled) }, c.fail)
@@ -49,10 +50,14 @@ type conn struct {
 	nc      net.Conn
 	opts    Options
 	store   store.Store // the connection's session, if the store has sessions
-	trusted bool
-	client  *client // shared with the other connections of the same user, if a Server knows of them
-	roots   int64   // how many of the client's are this connection's
-	refused error   // what the client is told instead of being served
+	session store.Store // the same, to be closed with the connection; nil if there is none
+	trusted bool        // by this server
+	client  *client     // shared with the other connections of the same user, if a Server knows of them
+	roots   int64       // how many of the client's are this connection's
+	refused error       // what the client is told instead of being served
+
+	upstream   upstream // the store of another daemon; nil in front of any other
+	privileged bool     // trusted by this server and, unless that is unknown, by the daemon behind
 
 	ctx    context.Context // of all operations; done when the client has hung up
 	cancel context.CancelCauseFunc
@@ -134,19 +139,19 @@ const requestBuffer = 8 << 10
 // converse shakes hands and answers requests, until there are no more.
 func (c *conn) converse() error {
 	c.reader = wire.NewReader(&c.in, requestBuffer)
+	defer func() {
+		if c.session != nil {
+			c.session.Close()
+		}
+	}()
 	if err := c.greet(); err != nil {
 		return err
 	}
+	if c.refused == nil && c.session == nil {
+		c.refused = c.openSession()
+	}
 	if c.refused != nil {
 		return c.refuse(tellable(c.refused), c.refused)
-	}
-	if sessions, ok := store.As[store.Sessioner](c.store); ok {
-		session, err := sessions.Session(c.ctx)
-		if err != nil {
-			return c.refuse(tellable(err), err)
-		}
-		defer session.Close()
-		c.store = session
 	}
 	if err := c.out.send(c.answerRoom(), false); err != nil { // as after the work on a request
 		return err
@@ -164,6 +169,19 @@ func (c *conn) converse() error {
 	}
 }
 
+// openSession makes a session of the store the client's own, if it has sessions.
+func (c *conn) openSession() error {
+	sessions, ok := store.As[store.Sessioner](c.store)
+	if !ok {
+		return nil
+	}
+	s, err := sessions.Session(c.ctx)
+	if err == nil {
+		c.store, c.session = s, s
+	}
+	return err
+}
+
 // greet shakes hands, unless the server shuts down: whoever has said nothing yet waits for nothing.
 func (c *conn) greet() error {
 	c.resting.Store(true)
@@ -177,18 +195,21 @@ func (c *conn) greet() error {
 func (c *conn) handshake() error {
 	tooLate := time.AfterFunc(time.Hour, func() { c.fail(ErrStalled) })
 	defer tooLate.Stop()
-	if c.opts.HandshakeTimeout > 0 {
-		tooLate.Reset(c.opts.HandshakeTimeout)
-	} else {
-		tooLate.Stop()
+	wait := func() {
+		if tooLate.Stop(); c.opts.HandshakeTimeout > 0 {
+			tooLate.Reset(c.opts.HandshakeTimeout)
+		}
 	}
-	greeting := protocol.Greeting{
-		DaemonVersion: c.opts.Version,
-		NixVersion:    c.opts.NixVersion,
-		Trust:         trustOf(c.trusted, c.store),
-	}
+	wait()
 	c.in.left = c.firstRoom()
-	params, err := protocol.ServerHandshake(c.reader, sender{&c.out}, c.store.Dir(), greeting, c.opts.features())
+	params, err := protocol.ServerHandshakeFunc(c.reader, sender{&c.out}, c.store.Dir(), c.opts.Version, func() (protocol.Greeting, protocol.Features) {
+		if c.refused == nil {
+			tooLate.Stop() // it is not the client that takes this time
+			c.refused = c.connect()
+			wait()
+		}
+		return protocol.Greeting{NixVersion: c.opts.NixVersion, Trust: c.trust()}, c.features()
+	})
 	if err != nil {
 		return early(err)
 	}
@@ -258,12 +279,16 @@ func (c *conn) answer(ctx context.Context, req protocol.Request) error {
 	}
 	reply, err := c.work(ctx, do, req, body)
 	c.in.unwatch()
+	if err != nil && c.isLost() {
+		c.tunnel.fail(tellable(err))
+		return err
+	}
 	p := c.answerRoom()
 	if err == nil {
 		p, err = c.params.AppendReply(p, req.Op(), reply)
 	}
 	if err != nil {
-		return c.failed(body, tellable(err))
+		return c.failed(body, tellable(c.inWordsOfNix(req, err)))
 	}
 	if err := body.end(); err != nil {
 		return c.refuse(unreadable(err), early(err))
@@ -308,10 +333,16 @@ func (c *conn) failed(b *body, said *activity.Error) error {
 	return early(b.end())
 }
 
+// sweepsStore are the operations on the whole store. In front of another daemon they take none of our
+// disk, and one that hangs there must not keep other clients from theirs.
+var sweepsStore = map[protocol.Op]bool{protocol.CollectGarbage: true, protocol.OptimiseStore: true, protocol.VerifyStore: true}
+
 // work does the work on a request.
 func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body *body) (protocol.Reply, error) {
-	if err := c.takeTurn(ctx, req.Op()); err != nil {
-		return nil, err
+	if c.upstream == nil || !sweepsStore[req.Op()] {
+		if err := c.takeTurn(ctx, req.Op()); err != nil {
+			return nil, err
+		}
 	}
 	if c.opts.Before != nil {
 		if err := c.opts.Before(ctx, req); err != nil {
