@@ -60,7 +60,7 @@ type lockFile struct {
 
 // openLockFile opens a file that serves as a lock, and makes it if it is not there.
 func openLockFile(name string) (*lockFile, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}

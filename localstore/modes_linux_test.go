@@ -208,3 +208,20 @@ func TestSocketIsPrivate(t *testing.T) {
 		}
 	})
 }
+
+// Who may add names to the store directory, but not to objects, cannot have the store write to another
+// file by a symlink with the name of a lock.
+func TestLockIsNoSymlink(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	info, archive := object(t, "x")
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := errors.Join(os.WriteFile(victim, nil, 0o600), os.Symlink(victim, s.object(info.Path)+".lock")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddToStoreNAR(t.Context(), info, bytes.NewReader(archive), &store.AddOptions{NoSignatures: true}); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("%v, want %v", err, syscall.ELOOP)
+	}
+	if text, err := os.ReadFile(victim); len(text) > 0 || err != nil {
+		t.Errorf("the other file has %q; %v", text, err)
+	}
+}
