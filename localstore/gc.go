@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"pix/localstore/internal/flock"
 	"pix/store"
 	"pix/storepath"
 )
@@ -83,7 +84,7 @@ func (s *Store) lockForCollection(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = lock(ctx, f.File, lockExclusive, func() { say(ctx, "waiting for the big garbage collector lock...") })
+	err = flock.Lock(ctx, f.File, flock.Exclusive, func() { say(ctx, "waiting for the big garbage collector lock...") })
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("waiting for another collection of garbage to end: %w", err), f.Close())
 	}
@@ -167,7 +168,7 @@ func (c *collection) awaitWritten(ctx context.Context) {
 		for _, r := range roots {
 			written[r.Path.HashPart()] = true
 		}
-		if !c.server.unwritten(written) || sleep(ctx, pause) != nil {
+		if !c.server.unwritten(written) || flock.Sleep(ctx, pause) != nil {
 			return
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pix/localstore/internal/flock"
 	"pix/store"
 )
 
@@ -306,7 +307,7 @@ func (d *deleter) lockTempDir(base string) (free bool, unlock func(), err error)
 	if err != nil {
 		return false, nil, ignoreMissing(err)
 	}
-	free, err = tryLock(f, lockExclusive)
+	free, err = flock.Try(f, flock.Exclusive)
 	if err != nil || !free {
 		return false, nil, errors.Join(err, f.Close())
 	}

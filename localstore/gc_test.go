@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pix/activity"
+	"pix/localstore/internal/flock"
 	"pix/store"
 	"pix/storepath"
 )
@@ -171,7 +172,7 @@ func TestCollectTempDirs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer locked.Close()
-	if free, err := tryLock(locked, lockExclusive); !free || err != nil {
+	if free, err := flock.Try(locked, flock.Exclusive); !free || err != nil {
 		t.Fatal(free, err)
 	}
 	result, err := s.CollectGarbage(t.Context(), deleteAll)
@@ -256,7 +257,7 @@ func TestRootMadeWhileLooking(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	if free, err := tryLock(other, lockExclusive); !free || err != nil {
+	if free, err := flock.Try(other, flock.Exclusive); !free || err != nil {
 		t.Fatal(free, err)
 	}
 	if _, err := other.WriteString(string(path) + "\x00"); err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"pix/localstore/internal/flock"
 	"pix/storepath"
 )
 
@@ -97,7 +98,7 @@ func (r *tempRoots) protect(ctx context.Context, paths []storepath.Path) error {
 			continue
 		}
 		// The collector has not opened its socket yet, or ends just now.
-		if err := sleep(ctx, collectorPause); err != nil {
+		if err := flock.Sleep(ctx, collectorPause); err != nil {
 			return err
 		}
 	}
@@ -122,9 +123,9 @@ type processRoots struct {
 	mu     sync.Mutex
 	users  int                    // guarded by allProcessRoots
 	count  map[storepath.Path]int // how many users each root has
-	file   *lockFile              // in temproots, locked; nil before the first root
+	file   *flock.File            // in temproots, locked; nil before the first root
 	size   int64                  // of the file
-	gcLock *lockFile              // to see whether a collector holds it; nil before the first root
+	gcLock *flock.File            // to see whether a collector holds it; nil before the first root
 	toGC   []*collectorConn       // to the collector that runs, or ran last, and not in use
 	excess int                    // how many roots the file has that nobody has any more
 }
@@ -170,7 +171,7 @@ func (p *processRoots) leave() error {
 func (p *processRoots) closeFiles() error {
 	var errs []error
 	if p.file != nil {
-		if linked, err := p.file.isLinked(); err != nil || linked {
+		if linked, err := p.file.IsLinked(); err != nil || linked {
 			// It is removed while it is locked: afterwards it could be another's.
 			errs = append(errs, err, ignoreMissing(os.Remove(p.file.Name())))
 		}
@@ -294,12 +295,12 @@ func (p *processRoots) tidy() error {
 // rewrite writes the file anew, without what nobody has any more. A collector must not read it
 // by half, so nothing happens while one runs: it is done later.
 func (p *processRoots) rewrite() error {
-	free, err := tryLock(p.gcLock.File, lockShared)
+	free, err := flock.Try(p.gcLock.File, flock.Shared)
 	if err != nil || !free {
 		return err
 	}
 	err = p.writeAll()
-	return errors.Join(err, unlock(p.gcLock))
+	return errors.Join(err, flock.Unlock(p.gcLock.File))
 }
 
 func (p *processRoots) writeAll() error {
@@ -330,12 +331,12 @@ func (p *processRoots) isCollecting() (bool, error) {
 	if err := p.open(); err != nil {
 		return false, err
 	}
-	free, err := tryLock(p.gcLock.File, lockShared)
+	free, err := flock.Try(p.gcLock.File, flock.Shared)
 	if err != nil || !free {
 		return !free, err
 	}
 	p.hangUp()
-	return false, unlock(p.gcLock)
+	return false, flock.Unlock(p.gcLock.File)
 }
 
 // open opens the files that are not open, or that somebody has deleted: the store may have
@@ -343,9 +344,9 @@ func (p *processRoots) isCollecting() (bool, error) {
 // takes our file for a stale one.
 func (p *processRoots) open() error {
 	if p.file != nil {
-		linked, err := p.file.isLinked()
+		linked, err := p.file.IsLinked()
 		if linked {
-			linked, err = p.gcLock.isLinked()
+			linked, err = p.gcLock.IsLinked()
 		}
 		if linked || err != nil {
 			return err
@@ -370,7 +371,7 @@ func (p *processRoots) open() error {
 }
 
 // createTempRootsFile returns a file in dir that is named after this process, empty and locked.
-func createTempRootsFile(dir string) (*lockFile, error) {
+func createTempRootsFile(dir string) (*flock.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -380,15 +381,15 @@ func createTempRootsFile(dir string) (*lockFile, error) {
 			// Processes in other containers may have our id. Nix reads no further than it.
 			name = fmt.Sprintf("%s-%d", name, n)
 		}
-		f, err := openLockFile(name)
+		f, err := flock.Open(name)
 		if err != nil {
 			return nil, err
 		}
-		free, err := tryLock(f.File, lockExclusive)
+		free, err := flock.Try(f.File, flock.Exclusive)
 		if err == nil && free {
 			// A collector deletes files that are not locked, so it may have come in between.
 			var linked bool
-			if linked, err = f.isLinked(); linked {
+			if linked, err = f.IsLinked(); linked {
 				if err = f.Truncate(0); err == nil {
 					return f, nil
 				}
@@ -403,11 +404,11 @@ func createTempRootsFile(dir string) (*lockFile, error) {
 }
 
 // openGCLock opens gc.lock, which a collector locks exclusively and everybody else shared.
-func openGCLock(l layout) (*lockFile, error) {
+func openGCLock(l layout) (*flock.File, error) {
 	if err := os.MkdirAll(l.stateDir, 0o755); err != nil {
 		return nil, err
 	}
-	return openLockFile(l.gcLock())
+	return flock.Open(l.gcLock())
 }
 
 // ignoreMissing returns err, but nil if it says that a file is not there.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"pix/localstore/internal/flock"
 	"pix/store"
 )
 
@@ -53,7 +54,7 @@ func tempRootsIn(ctx context.Context, l layout, name, pid string, tidy bool) (ro
 		if roots, err = parseTempRoots(l, pid, text); err == nil || try == tries {
 			return roots, err
 		}
-		if err := sleep(ctx, time.Millisecond); err != nil {
+		if err := flock.Sleep(ctx, time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
@@ -90,7 +91,7 @@ func readTempRoots(ctx context.Context, name string, tidy bool) (text []byte, er
 		return nil, ignoreMissing(err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	stale, err := tryLock(f, lockExclusive)
+	stale, err := flock.Try(f, flock.Exclusive)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +105,6 @@ func readTempRoots(ctx context.Context, name string, tidy bool) (text []byte, er
 	if err := ignoreMissing(os.Remove(name)); err != nil {
 		return nil, err
 	}
-	_, err = f.WriteString(staleMark)
+	_, err = f.WriteString(flock.StaleMark)
 	return nil, err
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"pix/localstore/internal/flock"
 	"pix/store"
 	"pix/storepath"
 )
@@ -83,7 +84,7 @@ func holdGCLock(t testing.TB, l layout) *os.File {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	if err := lock(t.Context(), f.File, lockExclusive, nil); err != nil {
+	if err := flock.Lock(t.Context(), f.File, flock.Exclusive, nil); err != nil {
 		t.Fatal(err)
 	}
 	return f.File
@@ -179,7 +180,7 @@ func TestTempRootsSamePid(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	if free, err := tryLock(other, lockExclusive); !free || err != nil {
+	if free, err := flock.Try(other, flock.Exclusive); !free || err != nil {
 		t.Fatal(free, err)
 	}
 	if _, err := other.WriteString(string(somePath(t, 7)) + "\x00half a"); err != nil {
@@ -306,7 +307,7 @@ func TestTempRootsManyAtOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if err := lock(t.Context(), f.File, lockExclusive, nil); err != nil {
+			if err := flock.Lock(t.Context(), f.File, flock.Exclusive, nil); err != nil {
 				t.Error(err)
 			}
 			server, err := serveRoots(l)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"pix/localstore/internal/flock"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -46,7 +47,7 @@ func (v *verifier) verify(ctx context.Context, checkContents bool) (errorsRemain
 		}
 		defer gcLock.Close()
 		waiting := func() { say(ctx, "waiting for the big garbage collector lock...") }
-		if err := lock(ctx, gcLock.File, lockShared, waiting); err != nil {
+		if err := flock.Lock(ctx, gcLock.File, flock.Shared, waiting); err != nil {
 			return false, err
 		}
 	}
@@ -255,7 +256,7 @@ func (v *verifier) readAlone(ctx context.Context, path storepath.Path, seen chec
 		if l != nil {
 			l.release()
 		}
-		if l != nil || err == nil && seen.isRight() || sleep(ctx, pause) != nil {
+		if l != nil || err == nil && seen.isRight() || flock.Sleep(ctx, pause) != nil {
 			break
 		}
 	}
