@@ -194,21 +194,6 @@ func mustChmod(t *testing.T, name string, mode fs.FileMode) {
 	}
 }
 
-// Not even for a moment can others connect to the socket of the garbage collector.
-func TestSocketIsPrivate(t *testing.T) {
-	testenv.UnderUmasks(t, func(t *testing.T) {
-		name := filepath.Join(t.TempDir(), "socket")
-		l, err := listenPrivately(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		if info, err := os.Lstat(name); err != nil || info.Mode().Perm() != privateSocket {
-			t.Errorf("%v, %v", info.Mode(), err)
-		}
-	})
-}
-
 // Who may add names to the store directory, but not to objects, cannot have the store write to another
 // file by a symlink with the name of a lock.
 func TestLockIsNoSymlink(t *testing.T) {

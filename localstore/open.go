@@ -17,6 +17,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"pix/internal/modes"
+	"pix/localstore/internal/flock"
 )
 
 // reservedSize is how many bytes of disk are set aside unless the options say otherwise, in a file
@@ -90,11 +91,11 @@ func (s *shared) reserveSpace() {
 // takeBigLock takes the lock that all hold who have a store open, so that nobody changes its
 // schema under them.
 func (s *shared) takeBigLock(ctx context.Context) (*os.File, error) {
-	f, err := openLockFile(s.bigLockFile())
+	f, err := flock.Open(s.bigLockFile())
 	if err != nil {
 		return nil, err
 	}
-	if err := lock(ctx, f.File, lockShared, nil); err != nil {
+	if err := flock.Lock(ctx, f.File, flock.Shared, nil); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("waiting for an upgrade of the store's database: %w", err)
 	}

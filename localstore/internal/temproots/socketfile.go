@@ -1,26 +1,21 @@
-package localstore
+package temproots
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"pix/internal/modes"
 )
 
-// sockets numbers those that this process makes.
-var sockets atomic.Uint64
-
-// listenAt listens on a socket that takes the place of what has its name.
-func listenAt(socket string) (listener *net.UnixListener, err error) {
+// listen listens on a socket that replaces the file of that name.
+func listen(socket string) (listener *net.UnixListener, err error) {
 	err = makeSocket(socket, func(made string, l *net.UnixListener) error {
 		listener = l
 		return os.Rename(made, socket)
@@ -31,11 +26,11 @@ func listenAt(socket string) (listener *net.UnixListener, err error) {
 	return listener, err
 }
 
-// makeDeadSocket makes a socket on which nobody listens, so that connections are refused. With
-// replace it takes the place of what has its name, else that stays.
+// makeDeadSocket makes a socket on which no process listens, so that connections are refused. With
+// replace it replaces the file of that name; otherwise that file stays.
 func makeDeadSocket(socket string, replace bool) error {
 	return makeSocket(socket, func(made string, l *net.UnixListener) error {
-		if err := l.Close(); err != nil { // before anybody can connect
+		if err := l.Close(); err != nil { // before a client knows the name
 			return err
 		}
 		if replace {
@@ -48,23 +43,21 @@ func makeDeadSocket(socket string, replace bool) error {
 	})
 }
 
-// makeSocket makes a socket beside that name, for put to give it that.
+// makeSocket makes a socket under a name beside that one, and calls put to move it.
 func makeSocket(socket string, put func(made string, l *net.UnixListener) error) error {
-	if err := modes.MkdirAll(filepath.Dir(socket)); err != nil {
+	if err := makeDir(filepath.Dir(socket)); err != nil {
 		return err
 	}
-	made := fmt.Sprintf("%s.%d-%d", socket, os.Getpid(), sockets.Add(1))
-	defer os.Remove(made) // unless it was renamed
-	if err := ignoreMissing(os.Remove(made)); err != nil {
-		return err
-	}
+	// A process of another PID namespace may have the same id, so that is not enough for a unique name.
+	made := fmt.Sprintf("%s.%d-%d", socket, os.Getpid(), rand.Uint64())
+	defer os.Remove(made) // unless put renamed it
 	listener, err := withShortName(made, func(name string) (*net.UnixListener, error) {
 		return listenPrivately(name)
 	})
 	if err != nil {
 		return err
 	}
-	listener.SetUnlinkOnClose(false)                      // it has another name by then
+	listener.SetUnlinkOnClose(false)                      // it will have another name
 	if err := os.Chmod(made, privateSocket); err != nil { // where listenPrivately has no effect
 		return errors.Join(err, listener.Close())
 	}

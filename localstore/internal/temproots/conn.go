@@ -1,4 +1,4 @@
-package localstore
+package temproots
 
 import (
 	"context"
@@ -14,44 +14,42 @@ import (
 	"pix/storepath"
 )
 
-// What passes over gc-socket/socket: whoever needs a path sends it and a line feed, and the
-// collector answers with a byte, '1', when it is sure not to delete it any more. See
-// addTempRoot and collectGarbage in Nix's src/libstore/gc.cc.
+// collectorAck is the byte with which a collector answers a path and a line feed.
 const collectorAck = '1'
 
-// collectorPause is how long someone waits who found a collector's lock, but no socket.
+// collectorPause is the time between two attempts to connect to a collector that does not listen.
 const collectorPause = 20 * time.Millisecond
 
-// rootsAtOnce is how many roots are sent before their answers are read. They have to fit into
-// the buffers of a socket.
+// rootsAtOnce is how many roots are sent before their answers are read. They have to fit into the
+// buffers of a socket.
 const rootsAtOnce = 64
 
-// A collectorConn is a connection to a running collector. It is for one goroutine.
-type collectorConn struct{ conn net.Conn }
+// A conn is a connection to a running collector, for one goroutine.
+type conn struct{ net.Conn }
 
-// dialCollector connects to the collector, or returns nil if none listens.
-func dialCollector(ctx context.Context, socket string) (*collectorConn, error) {
-	conn, err := withShortName(socket, func(name string) (net.Conn, error) {
+// dial connects to the collector, or returns nil if none listens.
+func dial(ctx context.Context, socket string) (*conn, error) {
+	c, err := withShortName(socket, func(name string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", name)
 	})
 	switch {
 	case err == nil:
-		return &collectorConn{conn}, nil
+		return &conn{c}, nil
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.EAGAIN):
 		return nil, nil
 	}
-	return nil, fmt.Errorf("telling the garbage collector of a root: %w", err)
+	return nil, fmt.Errorf("sending a root to the garbage collector: %w", err)
 }
 
-// send tells the collector of paths and waits until it has answered for all. ended means that it
+// send sends paths to the collector and waits until it has answered all of them. ended means that it
 // hung up instead.
-func (c *collectorConn) send(ctx context.Context, paths []storepath.Path) (ended bool, err error) {
-	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
+func (c *conn) send(ctx context.Context, paths []storepath.Path) (ended bool, err error) {
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		if !stop() && err == nil && !ended {
-			err = context.Cause(ctx) // the deadline cannot be told from one that comes later
+			err = context.Cause(ctx) // the connection has that deadline now, and cannot be used again
 		}
 	}()
 	for len(paths) > 0 {
@@ -63,23 +61,24 @@ func (c *collectorConn) send(ctx context.Context, paths []storepath.Path) (ended
 			case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
 				return true, nil
 			}
-			return false, fmt.Errorf("telling the garbage collector of a root: %w", err)
+			return false, fmt.Errorf("sending a root to the garbage collector: %w", err)
 		}
 		paths = paths[n:]
 	}
 	return false, nil
 }
 
-func (c *collectorConn) exchange(paths []storepath.Path) error {
+// exchange sends paths and reads their answers.
+func (c *conn) exchange(paths []storepath.Path) error {
 	var text []byte
 	for _, p := range paths {
 		text = append(append(text, p...), '\n')
 	}
-	if _, err := c.conn.Write(text); err != nil {
+	if _, err := c.Write(text); err != nil {
 		return err
 	}
 	answers := text[:len(paths)]
-	if _, err := io.ReadFull(c.conn, answers); err != nil {
+	if _, err := io.ReadFull(c, answers); err != nil {
 		return err
 	}
 	for _, b := range answers {
@@ -90,9 +89,7 @@ func (c *collectorConn) exchange(paths []storepath.Path) error {
 	return nil
 }
 
-func (c *collectorConn) close() { c.conn.Close() }
-
-// maxSocketName is how long the name of a socket may be on every system.
+// maxSocketName is the length in bytes that the name of a socket may have on every system.
 const maxSocketName = 103
 
 // withShortName calls f with a name for the socket that is short enough for the system.
