@@ -48,7 +48,7 @@ type budget struct {
 
 const (
 	// stallGrace is how late a client may be if others wait for the memory that it holds.
-	stallGrace = 20 * time.Second
+	stallGrace = 10 * time.Second
 	// reapInterval is the time between two searches for such clients.
 	reapInterval = time.Second
 )
