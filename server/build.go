@@ -106,10 +106,8 @@ func (c *conn) result(ctx context.Context, path derivation.DerivedPath, failed e
 	return r
 }
 
-// buildDerivation builds a derivation that need not be in the store. Of a client that is
-// not trusted it takes only one whose outputs are addressed by their contents, for nobody
-// could tell whether others are what they claim to be; and it puts that derivation into
-// the store, under the path that is really its own.
+// buildDerivation builds a derivation that need not be in the store. That of an untrusted client
+// ([conn.restrict]) is put into the store, under the path that is really its own.
 func (c *conn) buildDerivation(ctx context.Context, req *protocol.BuildDerivationRequest) (*protocol.BuildDerivationReply, error) {
 	b, ok := store.As[store.DerivationBuilder](c.store)
 	if !ok {
@@ -117,16 +115,7 @@ func (c *conn) buildDerivation(ctx context.Context, req *protocol.BuildDerivatio
 	}
 	path := req.Path
 	if !c.privileged {
-		if req.Mode == store.BuildRepair {
-			return nil, errRepair
-		}
-		kind, err := req.Derivation.Kind()
-		if err != nil {
-			return nil, err
-		}
-		if kind == derivation.InputAddressed || kind == derivation.Deferred {
-			return nil, errors.New("you are not privileged to build input-addressed derivations")
-		}
+		var err error
 		if path, err = c.writeDerivation(ctx, req.Derivation); err != nil {
 			return nil, err
 		}
@@ -158,4 +147,13 @@ func (c *conn) ensurePath(ctx context.Context, req *protocol.EnsurePathRequest) 
 		err = fmt.Errorf("path '%s' does not exist and cannot be created", req.Path)
 	}
 	return new(protocol.Ack), err
+}
+
+// submitOutput takes an output from a build. Only a store that a build talks to has it.
+func (c *conn) submitOutput(ctx context.Context, req *protocol.SubmitOutputRequest) (*protocol.Ack, error) {
+	s, ok := store.As[store.OutputSubmitter](c.store)
+	if !ok {
+		return nil, unsupported("submitOutput")
+	}
+	return new(protocol.Ack), s.SubmitOutput(ctx, req.Path, req.Output)
 }

@@ -17,9 +17,6 @@ func (e *refusal) Error() string { return e.message }
 // refuse says why a request is not even begun, in the words of Nix.
 func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
 
-// errRepair says, in the words of Nix, who may not repair.
-var errRepair = errors.New("repairing is not allowed because you are not in 'trusted-users'")
-
 // unsupported says that the store cannot do what is asked, in the words of Nix 2.34.
 func unsupported(operation string) error {
 	return fmt.Errorf("operation '%s' is not supported by this store: %w", operation, errors.ErrUnsupported)

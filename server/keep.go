@@ -95,9 +95,6 @@ func isOthers(root store.Root) bool {
 }
 
 func (c *conn) collectGarbage(ctx context.Context, req *protocol.CollectGarbageRequest) (*protocol.CollectGarbageReply, error) {
-	if req.IgnoreLiveness {
-		return nil, errors.New("you are not allowed to ignore liveness")
-	}
 	g, ok := store.As[store.Collector](c.store)
 	if !ok {
 		return nil, fmt.Errorf("Garbage collection not supported by this store: %w", errors.ErrUnsupported)
@@ -123,9 +120,6 @@ func (c *conn) optimiseStore(ctx context.Context, _ *protocol.OptimiseStoreReque
 
 // verifyStore finds nothing wrong in a store that cannot look.
 func (c *conn) verifyStore(ctx context.Context, req *protocol.VerifyStoreRequest) (*protocol.VerifyStoreReply, error) {
-	if req.Repair && !c.privileged {
-		return nil, errors.New("you are not privileged to repair paths")
-	}
 	v, ok := store.As[store.Verifier](c.store)
 	if !ok {
 		return new(protocol.VerifyStoreReply), nil

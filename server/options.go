@@ -6,6 +6,7 @@ import (
 
 	"pix/protocol"
 	"pix/signature"
+	"pix/store"
 )
 
 // NixVersion is what a server says in the handshake that it is. Clients compare it as numbers, so it
@@ -39,6 +40,12 @@ type Options struct {
 	// 2.34 does.
 	NoFeatures bool
 
+	// BuildFeatures are those of [protocol.BuildFeatures] to offer, too, to a client that is a
+	// running build. [protocol.Scanning] needs a store that is a [store.ScanningAdder],
+	// [protocol.OutputSubmission] one that is a [store.OutputSubmitter]; without it they are not
+	// offered. With [protocol.NoSetOptions] the client has no settings.
+	BuildFeatures protocol.Features
+
 	// NixVersion is the version that the handshake reports to clients; "" is [NixVersion]. It should
 	// begin with the number of a version of Nix.
 	NixVersion string
@@ -49,7 +56,7 @@ type Options struct {
 	Before func(context.Context, protocol.Request) error
 
 	// MaxRequest is how many bytes a request may have; 0 is 64 MiB. The contents of
-	// objects do not count, but for the texts that clients before 1.25 add.
+	// objects do not count, except the texts that clients before 1.25 add.
 	MaxRequest int64
 
 	// HandshakeTimeout is how long a client may take until it has introduced itself; 0
@@ -90,10 +97,21 @@ func (o *Options) withDefaults() Options {
 	return full
 }
 
-// features returns what is offered.
-func (o *Options) features() protocol.Features {
-	if o.NoFeatures {
-		return 0
+// features returns the features to offer. Those of builds need a store that has them, and another
+// daemon behind the store must have all of them.
+func (c *conn) features() protocol.Features {
+	f := c.opts.BuildFeatures & protocol.BuildFeatures
+	if _, ok := store.As[store.ScanningAdder](c.store); !ok {
+		f &^= protocol.Scanning
 	}
-	return protocol.AllFeatures
+	if _, ok := store.As[store.OutputSubmitter](c.store); !ok {
+		f &^= protocol.OutputSubmission
+	}
+	if !c.opts.NoFeatures {
+		f |= protocol.AllFeatures
+	}
+	if c.upstream != nil {
+		f &= c.upstream.Features()
+	}
+	return f
 }

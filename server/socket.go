@@ -42,7 +42,7 @@ func listenUnix(path string) (net.Listener, error) {
 	if err := modes.MkdirAll(dir); err != nil {
 		return nil, err
 	}
-	unlock, err := lockDir(dir) // two that start at once do not both find the socket dead
+	unlock, err := lockSocket(path) // or two that start at once could both find the socket dead
 	if err != nil {
 		return nil, err
 	}

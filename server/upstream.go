@@ -29,7 +29,7 @@ func (c *conn) connect() error {
 	if !ok {
 		return nil
 	}
-	c.in.watch(watchDelay) // a client that hangs up ends the attempt
+	c.in.watch(watchDelay, smallAhead) // a client that hangs up ends the attempt
 	defer c.in.unwatch()
 	s, err := connector.ConnectClient(c.ctx)
 	if err != nil {
@@ -49,15 +49,6 @@ func (c *conn) trust() protocol.Trust {
 		trust = protocol.TrustUnknown
 	}
 	return trust
-}
-
-// features returns the features to offer: those that the daemon behind has, too.
-func (c *conn) features() protocol.Features {
-	features := c.opts.features()
-	if c.upstream != nil {
-		features &= c.upstream.Features()
-	}
-	return features
 }
 
 // isLost reports whether the connection to the daemon behind is broken. Then its temporary roots and
