@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"pix/derivation"
-	"pix/internal/parallel"
 	"pix/internal/testenv"
 	"pix/storepath"
 )
@@ -106,36 +104,6 @@ func TestLimits(t *testing.T) {
 		limit := limitOf(t, err)
 		if got := fmt.Sprint(limit.Max, " ", limit.Limit); got != name || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), string(p("a.drv"))) {
 			t.Errorf("%v", err)
-		}
-	}
-}
-
-// A loader that panics, or ends the goroutine, does so to the caller, and leaves nothing behind.
-func TestLoaderPanics(t *testing.T) {
-	testenv.NoLeak(t)
-	for _, goexit := range []bool{false, true} {
-		l := derivation.LoaderFunc(func(ctx context.Context, path storepath.Path) (string, error) {
-			switch {
-			case path != p("bad.drv"):
-				return graphOf(map[string][]string{"a": {"b", "bad", "c"}, "b": nil, "c": nil}).LoadDerivation(ctx, path)
-			case goexit:
-				runtime.Goexit()
-			}
-			panic("no")
-		})
-		var panicked any
-		returned := false
-		done := make(chan bool)
-		go func() {
-			defer close(done)
-			defer func() { panicked = recover() }()
-			derivation.LoadClosure(t.Context(), l, []storepath.Path{p("a.drv")}, &derivation.ClosureOptions{Concurrency: 3})
-			returned = true
-		}()
-		<-done
-		p, _ := panicked.(*parallel.PanicError)
-		if returned || goexit != (p == nil) || p != nil && p.Value != "no" {
-			t.Errorf("goexit %t: it returned: %t; it panicked with %v", goexit, returned, panicked)
 		}
 	}
 }
