@@ -91,7 +91,7 @@ func (f *closureLoader) loaded(l loading, d *Derivation, length int) error {
 	f.busy--
 	f.wake.Broadcast()
 	f.closure.byPath[l.path].derivation = d
-	if err := f.meter.loaded(l.root, d, length); err != nil {
+	if err := f.meter.loaded(l.root, l.path, d, length); err != nil {
 		return err
 	}
 	for input := range f.closure.follow(d) {

@@ -196,7 +196,7 @@ func (s diffSide) load(ctx context.Context, in *InputDifference, path storepath.
 		in.Err = &LoadError{Path: path, Err: err}
 		return nil, nil
 	}
-	if err := s.meter.loaded(path, d, length); err != nil {
+	if err := s.meter.loaded(path, path, d, length); err != nil {
 		return nil, err
 	}
 	return d, nil

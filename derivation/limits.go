@@ -38,6 +38,7 @@ type LimitError struct {
 	Limit  string         // which one: "paths", "references" or "bytes of memory"
 	Max    int64          // how many are allowed
 	Root   storepath.Path // from which the paths were reached that are too many
+	Path   storepath.Path // what the source said of it was too much
 	Source string         // what claims them, for people
 }
 
@@ -45,8 +46,8 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("the closure of '%s' in %s takes more than %d %s, which is the limit", e.Root, e.Source, e.Max, e.Limit)
 }
 
-// Exceeded returns which of the limits that many paths, references and bytes are beyond, with neither
-// root nor source, or nil.
+// Exceeded returns which of the limits that many paths, references and bytes are beyond, without saying
+// where, or nil.
 func (l Limits) Exceeded(paths, references int, bytes int64) *LimitError {
 	switch {
 	case l.Paths > 0 && paths > l.Paths:
@@ -90,19 +91,19 @@ const (
 // found counts an input that a walk from root has found. The error is a [*LimitError].
 func (m *meter) found(root, input storepath.Path) error {
 	m.paths++
-	return m.use(root, memberBytes+len(input))
+	return m.use(root, input, memberBytes+len(input))
 }
 
-// loaded counts a derivation with a text of that length, which it holds on to.
-func (m *meter) loaded(root storepath.Path, d *Derivation, length int) error {
+// loaded counts the derivation at path with a text of that length, which it holds on to.
+func (m *meter) loaded(root, path storepath.Path, d *Derivation, length int) error {
 	m.inputs += d.InputDerivations.Len()
-	return m.use(root, parsedBytes+length+length/2) // half as much as the text is what points into it
+	return m.use(root, path, parsedBytes+length+length/2) // half as much as the text is what points into it
 }
 
-func (m *meter) use(root storepath.Path, bytes int) error {
+func (m *meter) use(root, path storepath.Path, bytes int) error {
 	m.bytes += 2 * int64(bytes)
 	if e := m.limits.Exceeded(m.paths, m.inputs, m.bytes); e != nil {
-		e.Root, e.Source = root, m.source
+		e.Root, e.Path, e.Source = root, path, m.source
 		return e
 	}
 	return nil
