@@ -3,7 +3,9 @@ package substitute
 import (
 	"context"
 
+	"pix/derivation"
 	"pix/signature"
+	"pix/store"
 )
 
 // Settings are what a call goes by. The zero value has no substituters.
@@ -39,4 +41,16 @@ type Options struct {
 
 	// Sources are closed together with the store; nil is none.
 	Sources *Sources
+
+	// Limits bound what substituters may tell of in one call: see [store.Limits]. Nil is
+	// [derivation.ForeignLimits].
+	Limits *store.Limits
+}
+
+// limits returns how much substituters may tell.
+func (o *Options) limits() store.Limits {
+	if o.Limits != nil {
+		return *o.Limits
+	}
+	return derivation.ForeignLimits()
 }

@@ -102,6 +102,7 @@ var (
 	_ store.Optimiser         = (*Store)(nil)
 	_ store.Verifier          = (*Store)(nil)
 	_ store.Sessioner         = (*Store)(nil)
+	_ store.Limiter           = (*Store)(nil)
 )
 
 // New returns an empty store.
@@ -156,6 +157,9 @@ func (s *Store) Close() error {
 
 // Dir returns the store directory.
 func (s *Store) Dir() storepath.Dir { return s.opts.Dir }
+
+// ClosureLimits implements [store.Limiter]: what is in the store was checked when it was added.
+func (s *Store) ClosureLimits() (store.Limits, store.Store) { return derivation.OwnLimits(), s }
 
 // get returns what is kept of a path, or a [*store.NotFoundError].
 func (c *contents) get(path storepath.Path) (*object, error) {
