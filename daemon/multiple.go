@@ -43,7 +43,11 @@ func (c *Conn) writeObjects(w io.Writer, n int, objects iter.Seq2[store.Import, 
 		if _, err := w.Write(head); err != nil {
 			return err
 		}
-		if err := archive(object.NAR, object.Info.NARSize)(w); err != nil {
+		size := object.Info.NARSize
+		if c.alone {
+			size = 0 // whether it is right is for the daemon to judge
+		}
+		if err := archive(object.NAR, size)(w); err != nil {
 			return err
 		}
 		head = head[:0]
