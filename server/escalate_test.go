@@ -85,7 +85,7 @@ func escalate(t *testing.T, up daemon.Transport) {
 			continue
 		}
 		arrived[req.Op()] = true
-		if err := mayNotAsk(req); err != nil {
+		if err := mayNotAsk(info.Params, req); err != nil {
 			t.Errorf("%v reached the daemon: %s", err, line)
 		}
 	}
@@ -155,7 +155,7 @@ func attacks(t testing.TB, text, drv storepath.Path, link string) []attack {
 	all := []derivation.DerivedPath{derivation.Built{Drv: derivation.Opaque{Path: drv}, Outputs: derivation.AllOutputs()}}
 	opaque := []derivation.DerivedPath{derivation.Opaque{Path: text}, derivation.Opaque{Path: evil.Path}}
 	id := store.DrvOutput{Path: drv, Hash: nixhash.Sum(nixhash.SHA256, nil), Output: "evil"}
-	settings := map[string]string{"sandbox": "false", "substituters": "https://evil.example https://good.example", "trusted-public-keys": "evil", "post-build-hook": "/evil", "builders": "ssh://evil", "require-sigs": "false", "timeout": "60", "extra-sandbox-paths": "/", "trusted-users": "*", "allowed-users": "*", "build-hook": "/evil", "plugin-files": "/evil", "experimental-features": "all", "netrc-file": "/evil", "secret-key-files": "/evil", "Timeout": "1", "timeout ": "1", "max-silent-time": strings.Repeat("1", 1000)}
+	settings := map[string]string{"sandbox": "false", "substituters": "https://evil.example https://good.example", "trusted-public-keys": "evil", "post-build-hook": "/evil", "builders": "ssh://evil", "require-sigs": "false", "timeout": "60", "poll-interval": "1", "extra-sandbox-paths": "/", "trusted-users": "*", "allowed-users": "*", "build-hook": "/evil", "plugin-files": "/evil", "experimental-features": "all", "netrc-file": "/evil", "secret-key-files": "/evil", "Timeout": "1", "extra-substituters": "https://good.example", "timeout ": "1", "max-silent-time": strings.Repeat("1", 1000)}
 	wrong := wrongDerivation(t)
 	path := func(d *derivation.Derivation) storepath.Path {
 		p, err := d.Path()
@@ -235,7 +235,10 @@ func wrongDerivation(t testing.TB) *derivation.Derivation {
 }
 
 // mayNotAsk returns why a daemon that trusts us must not be asked for something by an untrusted client.
-func mayNotAsk(req protocol.Request) error {
+func mayNotAsk(p protocol.Params, req protocol.Request) error {
+	if p.NeedsTrust(req) {
+		return errors.New("a request of trusted clients in this version")
+	}
 	repairs, unsigned, ultimate := false, false, false
 	switch r := req.(type) {
 	case *protocol.AddPermRootRequest, *protocol.AddBuildLogRequest, *protocol.RegisterDrvOutputRequest:
@@ -265,7 +268,7 @@ func mayNotAsk(req protocol.Request) error {
 			return fmt.Errorf("a derivation under a path of another, not %s (%v)", own, err)
 		}
 	case *protocol.SetOptionsRequest:
-		return mayNotSet(r.Overrides)
+		return mayNotSet(p, r.Overrides)
 	}
 	switch {
 	case repairs:
@@ -278,8 +281,11 @@ func mayNotAsk(req protocol.Request) error {
 	return nil
 }
 
-func mayNotSet(overrides map[string]string) error {
+func mayNotSet(p protocol.Params, overrides map[string]string) error {
 	allowed := map[string]string{"timeout": "60", "substituters": "https://good.example"}
+	if p.Version >= protocol.MakeVersion(35) {
+		allowed["poll-interval"] = "1"
+	}
 	for name, value := range overrides {
 		if want, ok := allowed[name]; !ok || value != want {
 			return fmt.Errorf("the setting %s = %.80q", name, value)

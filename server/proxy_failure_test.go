@@ -107,6 +107,23 @@ func TestProxyConnectsLate(t *testing.T) {
 			t.Errorf("%d connections for a client that has said next to nothing", n)
 		}
 		c.hangUp()
+
+		l := newPipeListener()
+		served := make(chan error)
+		go func() { served <- (&server.Server{Store: p, Access: new(server.Access)}).Serve(t.Context(), l) }()
+		ours, theirs := net.Pipe()
+		l.conns <- theirs
+		c = newClient(t, ours)
+		var err error
+		if c.params, _, err = protocol.ClientHandshake(c.in, c.nc, p.Dir()); err != nil {
+			t.Fatal(err)
+		}
+		c.lost(t, c.messages(), "is not allowed to connect to the Nix daemon")
+		if n := f.dials.Load() - before; n != 0 {
+			t.Errorf("%d connections for a client that is refused", n)
+		}
+		l.Close()
+		<-served
 	})
 }
 

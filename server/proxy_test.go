@@ -271,6 +271,28 @@ type unclosed struct{ talker }
 
 func (unclosed) Close() error { return nil }
 
+// A store that wraps that of a daemon, and has sessions of its own, is not bypassed.
+func TestProxyWrapped(t *testing.T) {
+	up := record(t, daemontest.Options{})
+	w := wrapper{open(t, up, nil), new(int)}
+	must[*protocol.IsValidPathReply](dial(t, w, trusted), &protocol.IsValidPathRequest{Path: absent}, nil)
+	if *w.asked != 1 {
+		t.Errorf("the wrapper was asked %d times", *w.asked)
+	}
+}
+
+type wrapper struct {
+	store.Store
+	asked *int
+}
+
+func (w wrapper) Unwrap() store.Store                          { return w.Store }
+func (w wrapper) Session(context.Context) (store.Store, error) { return w, nil }
+func (w wrapper) IsValidPath(ctx context.Context, path storepath.Path) (bool, error) {
+	*w.asked++
+	return w.Store.IsValidPath(ctx, path)
+}
+
 // In front of a daemon on the same machine permanent roots can be made with our own rights. They need
 // our trust alone.
 func TestProxyLocalRoots(t *testing.T) {

@@ -344,6 +344,9 @@ func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body 
 			return nil, err
 		}
 	}
+	if err := c.checkOldTrust(req); err != nil {
+		return nil, err
+	}
 	if c.opts.Before != nil {
 		if err := c.opts.Before(ctx, req); err != nil {
 			return nil, err
