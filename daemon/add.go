@@ -143,8 +143,9 @@ func (c *Conn) AddToStoreNAR(ctx context.Context, info *store.PathInfo, nar io.R
 	o := addOptions(opts)
 	req := &protocol.AddToStoreNarRequest{Info: *info, Repair: o.Repair, DontCheckSigs: o.NoSignatures}
 	size := info.NARSize
-	if row, _ := protocol.Lookup(req.Op()); row.Body(c.params) == protocol.NARBody {
-		size = 0 // the daemon finds the end by itself, and takes what follows for something else
+	row, _ := protocol.Lookup(req.Op())
+	if c.alone || row.Body(c.params) == protocol.NARBody {
+		size = 0 // the end is where the daemon finds it, which may not be where the info says
 	}
 	_, err := upload[protocol.None](ctx, c, req, archive(nar, size))
 	return err

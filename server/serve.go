@@ -373,6 +373,9 @@ func (c *conn) watch(req protocol.Request, body *body) {
 
 // callStore asks Options.Before and calls the handler.
 func (c *conn) callStore(ctx context.Context, do handler, req protocol.Request, body *body) (protocol.Reply, error) {
+	if err := c.checkOldTrust(req); err != nil {
+		return nil, err
+	}
 	if c.opts.Before != nil {
 		if err := c.opts.Before(ctx, req); err != nil {
 			return nil, err

@@ -57,9 +57,9 @@ func (c *conn) setOptions(ctx context.Context, req *protocol.SetOptionsRequest) 
 		value := req.Overrides[name]
 		switch {
 		case passedOver[name]:
-		case c.privileged || free[name] && len(value) <= maxFree || name == "builders" && value == "":
+		case c.privileged || c.isFree(name, value):
 			kept.Overrides[name] = value
-		case name == "substituters" || name == "extra-substituters" || name == "binary-caches":
+		case name == "substituters" || name == "binary-caches":
 			kept.Overrides[name] = c.allowedSubstituters(ctx, value)
 		default:
 			c.warn(ctx, "ignoring the client-specified setting '%s', because it is a restricted setting and you are not a trusted user", name)

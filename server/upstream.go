@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"pix/activity"
 	"pix/derivation"
@@ -16,6 +17,7 @@ import (
 // [store.ClientConnector] returns it. It has what the client's own connection is told.
 type upstream interface {
 	truster
+	Version() protocol.Version
 	Features() protocol.Features
 	SetOptions(ctx context.Context, s *protocol.SetOptionsRequest) error
 	Err() error // why the connection is broken, or nil
@@ -25,8 +27,8 @@ type upstream interface {
 // is that connection. The client can have no more rights there than the daemon gives this process, nor
 // more than this server gives the client, so the lower trust of both counts.
 func (c *conn) connect() error {
-	connector, ok := store.As[store.ClientConnector](c.store)
-	if !ok {
+	connector := connectorOf(c.store)
+	if connector == nil {
 		return nil
 	}
 	c.in.watch(watchDelay, smallAhead) // a client that hangs up ends the attempt
@@ -39,6 +41,61 @@ func (c *conn) connect() error {
 	c.upstream, _ = store.As[upstream](s)
 	c.privileged = c.trusted && trustOf(true, s) != protocol.NotTrusted
 	return nil
+}
+
+// connectorOf returns what connects clients to the daemon behind a store, or nil. A wrapper of such a
+// store that gives out sessions of its own has them used.
+func connectorOf(s store.Store) store.ClientConnector {
+	for s != nil {
+		if connector, ok := s.(store.ClientConnector); ok {
+			return connector
+		}
+		if _, ok := s.(store.Sessioner); ok {
+			return nil
+		}
+		wrapper, ok := s.(interface{ Unwrap() store.Store })
+		if !ok {
+			return nil
+		}
+		s = wrapper.Unwrap()
+	}
+	return nil
+}
+
+// Older versions of Nix let untrusted clients do less. In front of a daemon that trusts this process they
+// must not gain by that.
+var (
+	signatureVersion  = protocol.MakeVersion(35) // from which everyone may add signatures
+	derivationVersion = protocol.MakeVersion(24) // and build derivations whose outputs are content-addressed
+	intervalVersion   = protocol.MakeVersion(35) // and set poll-interval
+)
+
+// checkOldTrust returns the error of an old daemon behind the store for a request that it takes from
+// trusted clients only.
+func (c *conn) checkOldTrust(req protocol.Request) error {
+	if c.privileged || c.upstream == nil {
+		return nil
+	}
+	version := c.upstream.Version()
+	switch req.(type) {
+	case *protocol.AddSignaturesRequest:
+		if version < signatureVersion {
+			return errors.New("you are not privileged to add signatures")
+		}
+	case *protocol.BuildDerivationRequest:
+		if version < derivationVersion {
+			return errors.New("you are not privileged to build derivations")
+		}
+	}
+	return nil
+}
+
+// isFree reports whether an untrusted client may set something.
+func (c *conn) isFree(name, value string) bool {
+	if strings.HasSuffix(name, "poll-interval") && c.upstream != nil && c.upstream.Version() < intervalVersion {
+		return false
+	}
+	return free[name] && len(value) <= maxFree || name == "builders" && value == ""
 }
 
 // trust returns the trust that the client is told: unknown if the daemon behind does not say whether it

@@ -33,6 +33,20 @@ var staticPix = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
+// bringPix makes that command a file in the world of a real Nix. Another process copies it: while this one
+// has the file open for writing, a test that starts a process at the same time keeps it open, and then
+// it cannot be run.
+func bringPix(t *testing.T, d *realnix.Daemon, name string) {
+	t.Helper()
+	program, err := staticPix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", program, d.HostPath(name)).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
 // startPix starts pix daemon in the world of a real Nix, on a store of its own.
 func startPix(t *testing.T, config map[string]string) *realnix.Daemon {
 	t.Helper()
@@ -528,10 +542,10 @@ in [ (make' 149) ]
 // the client has gone. Ours has none; it gets a moment.
 var aboutRemains = regexp.MustCompile(`--gc|--delete|--roots|nix-collect-garbage|nix store (gc|delete)|\.lock`)
 
-// quiet waits until the daemon serves nobody.
-func quiet(t *testing.T, d *realnix.Daemon) {
+// quiet waits until the daemon serves no client, and has no more than that many processes.
+func quiet(t *testing.T, d *realnix.Daemon, processes int) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); len(d.Processes()) > 1; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); len(d.Processes()) > processes; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the daemon still has processes for clients that are gone: %v", d.Processes())
 		}
@@ -547,10 +561,12 @@ func converse(t *testing.T, d *realnix.Daemon, client *realnix.Client, w *world,
 			t.Fatal(err)
 		}
 	}
+	processes := len(d.Processes())
 	client.MustRun(t, "sh", "-c", prepare)
 	must(os.WriteFile(d.HostPath("/root/try/export"), w.export, 0o666))
 	must(os.WriteFile(d.HostPath("/root/try/key"), w.key, 0o600))
 	must(os.WriteFile(d.HostPath("/root/try/large.nix"), []byte(largeNix), 0o666))
+	must(os.WriteFile(d.HostPath("/root/try/builds.nix"), []byte(buildsNix), 0o666))
 	client.MustRun(t, "sh", "-c", "cd /root/try && (nix key convert-secret-to-public < key || nix-store --version) > key.pub 2>/dev/null")
 	var answers []answer
 	for line := range strings.Lines(conversation) {
@@ -561,7 +577,7 @@ func converse(t *testing.T, d *realnix.Daemon, client *realnix.Client, w *world,
 			continue
 		}
 		if aboutRemains.MatchString(command) {
-			quiet(t, d)
+			quiet(t, d, processes)
 			time.Sleep(200 * time.Millisecond)
 		}
 		cmd := client.Command(context.Background(), "bash", "-c", "cd /root/try; set -o pipefail; "+command)
@@ -593,7 +609,7 @@ var passing = []struct {
 	instead string
 }{
 	{regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]`), ""},
-	{regexp.MustCompile(`"registrationTime": ?[0-9]+`), `"registrationTime":0`},
+	{regexp.MustCompile(`"(registration|start|stop)Time": ?[0-9]+`), `"${1}Time":0`},
 	{regexp.MustCompile(`\{temp:[0-9]+\}`), "{temp:0}"},
 	{regexp.MustCompile(`/proc/[0-9]+/`), "/proc/0/"},
 	{regexp.MustCompile(`(?m)^Version: .*`), "Version: x"},

@@ -19,14 +19,6 @@ import (
 // daemon --stdio. It registers the realisations that come back, so they must have their real ids,
 // whether another Nix has written them or pix has computed them.
 func TestRemoteBuild(t *testing.T) {
-	program, err := staticPix()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(program)
-	if err != nil {
-		t.Fatal(err)
-	}
 	const features = "nix-command ca-derivations"
 	builders := map[string]func(t *testing.T) (socket string){
 		"nix": func(t *testing.T) string {
@@ -48,9 +40,7 @@ func TestRemoteBuild(t *testing.T) {
 					"builders": "ssh-ng://localhost?remote-program=/tmp/pix%20daemon&remote-store=unix:///tmp/builder x86_64-linux - 1 1 ca-derivations",
 				}})
 				latency.Proxy(t, d.HostPath("/tmp/builder"), start(t), 0)
-				if err := os.WriteFile(d.HostPath("/tmp/pix"), text, 0o755); err != nil {
-					t.Fatal(err)
-				}
+				bringPix(t, d, "/tmp/pix")
 				if err := os.WriteFile(d.HostPath("/tmp/floating.nix"), []byte(floatingNix), 0o644); err != nil {
 					t.Fatal(err)
 				}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -12,14 +11,6 @@ import (
 // with the flags and the parameters of the store that they pass.
 func TestStdioAnswersAsNix(t *testing.T) {
 	world := makeWorld(t)
-	program, err := staticPix()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(program)
-	if err != nil {
-		t.Fatal(err)
-	}
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		if olderThan(s, "2.8") {
 			t.Skip("Nix 2.3 has no ssh-ng")
@@ -33,9 +24,7 @@ func TestStdioAnswersAsNix(t *testing.T) {
 		var answers [2][]answer
 		for i, program := range []string{"nix-daemon", "/tmp/pix%20daemon"} {
 			d := realnix.Start(t, s, opts)
-			if err := os.WriteFile(d.HostPath("/tmp/pix"), text, 0o755); err != nil {
-				t.Fatal(err)
-			}
+			bringPix(t, d, "/tmp/pix")
 			w := *world
 			w.paths = map[string]string{
 				"remote":  "ssh-ng://localhost?remote-program=" + program + "&remote-store=" + remoteStore,
