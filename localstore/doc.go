@@ -19,7 +19,7 @@
 //	nix/var/nix/db/reserved        space that is given up when the disk is full
 //	nix/var/nix/db/big-lock        held by all who have the store open, against upgrades
 //	nix/var/nix/gcroots, profiles  links that keep paths from being collected
-//	nix/var/nix/temproots/PID      paths that a process needs for as long as it runs
+//	nix/var/nix/temproots/PID-N    paths that a process needs for as long as it runs
 //	nix/var/nix/gc.lock            held by whoever collects garbage
 //	nix/var/nix/pix/locks          lock files that have no name in nix/store just now
 //	nix/var/log/nix/drvs           logs of builds
@@ -39,7 +39,7 @@
 // SQLite, schema.go and realisations.go its tables. info.go and ask.go answer questions. place.go
 // is how an object gets its place, for add.go, add_nar.go and add_multiple.go, which are the ways
 // of adding; register.go makes it valid. archive.go is how it is read again, and checked.go what
-// need not be checked then. pathlock.go, sparelock.go, tempdir.go and temproots.go keep others away
+// need not be checked then. pathlock.go, sparelock.go, tempdir.go and internal/temproots keep others away
 // meanwhile. The rest keeps the store in order: roots, garbage collection, links, verifying.
 //
 // Sources: src/libstore/local-store.cc, gc.cc, optimise-store.cc, schema.sql and

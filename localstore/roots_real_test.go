@@ -22,7 +22,16 @@ import (
 var sharedSuites = []string{"bookworm", "trixie", "sid"}
 
 func eachShared(t *testing.T, f func(t *testing.T, d *realnix.Daemon, l layout)) {
-	for _, name := range sharedSuites {
+	beside(t, sharedSuites, f)
+}
+
+// eachNix runs a test beside all Nixes, also 2.3, which has another protocol of temporary roots.
+func eachNix(t *testing.T, f func(t *testing.T, d *realnix.Daemon, l layout)) {
+	beside(t, append([]string{"bullseye"}, sharedSuites...), f)
+}
+
+func beside(t *testing.T, suites []string, f func(t *testing.T, d *realnix.Daemon, l layout)) {
+	for _, name := range suites {
 		t.Run(name, func(t *testing.T) {
 			d := realnix.Start(t, realnix.Get(t, name), nil)
 			f(t, d, rootLayout(t, d.HostPath("/")))

@@ -20,16 +20,6 @@ import (
 	"pix/storepath"
 )
 
-// eachNix runs a test beside all Nixes, also 2.3, which has another protocol of temporary roots.
-func eachNix(t *testing.T, f func(t *testing.T, d *realnix.Daemon, l layout)) {
-	for _, name := range []string{"bullseye", "bookworm", "trixie", "sid"} {
-		t.Run(name, func(t *testing.T) {
-			d := realnix.Start(t, realnix.Get(t, name), nil)
-			f(t, d, rootLayout(t, d.HostPath("/")))
-		})
-	}
-}
-
 // process1Script runs a command inside a suite, as the first process of its namespaces. $1 is the suite's root, and $2 has the
 // private directories.
 const process1Script = `

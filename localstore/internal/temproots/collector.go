@@ -47,7 +47,7 @@ func NewCollector(ctx context.Context, s State, report func(line string)) (*Coll
 //
 // Roots that are added after Roots was called arrive through Choose.
 func (c *Collector) Roots(ctx context.Context) ([]store.Root, error) {
-	f := &finder{state: c.state, tidy: true, collecting: true, report: c.report}
+	f := &finder{state: c.state, probes: staleProbes, tidy: true, collecting: true, report: c.report}
 	err := f.find(ctx)
 	c.owned = append(c.owned, f.owned...)
 	return f.roots, err
@@ -75,7 +75,8 @@ func (c *Collector) Check() error {
 // their files, where the next collector reads them: Nix writes a root after the answer, and the
 // root would be lost if this collection ended and the next one began in between.
 func (c *Collector) Close(ctx context.Context) error {
-	err := c.server.stopListening()
+	err := c.server.stopListening(c.Check() == nil)
+	c.server.drain()
 	c.awaitWritten(ctx)
 	err = errors.Join(err, c.server.close(), c.lock.Close())
 	// A process of Nix 2.3 may add roots from here on.
@@ -85,14 +86,15 @@ func (c *Collector) Close(ctx context.Context) error {
 	return err
 }
 
-// awaitWritten waits until the roots of all clients that are connected are in their files.
+// awaitWritten waits until the roots that were answered to all clients that are connected are in their
+// files. No further root is answered meanwhile.
 func (c *Collector) awaitWritten(ctx context.Context) {
 	const limit, pause = time.Second, 2 * time.Millisecond
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
 		if !c.server.unwritten(nil) {
-			return // no client has sent a root
+			return
 		}
-		f := &finder{state: c.state}
+		f := &finder{state: c.state, probes: 1}
 		if f.find(ctx) != nil {
 			return
 		}

@@ -25,8 +25,8 @@
 //     the path any more: at once, or, if it is deleting the path, when that is gone. Then the root
 //     is safe. If no collector listens, or if it hangs up instead, the process goes on with step 3.
 //
-// Nix writes the root into its file after the answer. So a collector waits at its end until it sees
-// the roots that it has answered in the files; otherwise the next collector would miss them.
+// Nix writes the root into its file after the answer. If a collector ended and the next one began in
+// between, that would miss the root.
 //
 // # A collector
 //
@@ -38,8 +38,8 @@
 //     registered before what it wanted to keep.
 //  4. It deletes what is not needed. Before each path it looks at the roots that have arrived
 //     through the socket.
-//  5. It replaces the socket by one that refuses connections, answers the clients that are
-//     connected, and releases gc.lock.
+//  5. It replaces the socket by one that refuses connections, answers no more roots, waits until
+//     the roots that it has answered are in the files, hangs up, and releases gc.lock.
 //
 // A process that opens a file of roots and waits for its lock may get it from a collector that has
 // deleted the file. The stale mark tells it to make another file.

@@ -24,7 +24,7 @@ import (
 // that cannot be read or understood is reported and skipped; one that only another user may read is
 // skipped.
 func Find(ctx context.Context, s State, tidy bool, report func(line string)) ([]store.Root, error) {
-	f := &finder{state: s, tidy: tidy, report: report}
+	f := &finder{state: s, probes: staleProbes, tidy: tidy, report: report}
 	err := f.find(ctx)
 	return f.roots, err
 }
@@ -32,6 +32,7 @@ func Find(ctx context.Context, s State, tidy bool, report func(line string)) ([]
 // A finder reads the files of temporary roots.
 type finder struct {
 	state      State
+	probes     int               // how often to look at a file that is unlocked
 	tidy       bool              // remove the files of processes that have ended
 	collecting bool              // the caller has locked gc.lock: see Collector.Roots
 	report     func(line string) // may be nil
@@ -46,7 +47,7 @@ type finder struct {
 // A process of Nix 2.3 converts its lock before and after it adds a root. If another process reads the
 // file just then, the kernel releases the old lock, and the process gets the new one some time after
 // the reader has ended. In between the file is unlocked.
-const probes = 3
+const staleProbes = 3
 
 // probePause is a variable for tests.
 var probePause = 3 * time.Millisecond
@@ -73,7 +74,7 @@ func (f *finder) find(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			isUnlocked, err := f.visit(ctx, name, probe == probes)
+			isUnlocked, err := f.visit(ctx, name, probe == f.probes)
 			if err != nil {
 				return err
 			}
@@ -81,7 +82,7 @@ func (f *finder) find(ctx context.Context) error {
 				unlocked = append(unlocked, name)
 			}
 		}
-		if len(unlocked) == 0 || probe == probes {
+		if len(unlocked) == 0 || probe == f.probes {
 			return nil
 		}
 		if err := flock.Sleep(ctx, probePause); err != nil {

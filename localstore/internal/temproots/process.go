@@ -170,7 +170,7 @@ func (p *process) look(isNew bool) (situation, error) {
 // inform sends roots to the collector and reports whether it has answered. If it has not, the caller looks
 // again for a collector: there is none that listens yet, or it has ended.
 func (p *process) inform(ctx context.Context, paths []storepath.Path) (answered bool, err error) {
-	conn, err := p.connect(ctx)
+	conn, lock, err := p.connect(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -184,7 +184,7 @@ func (p *process) inform(ctx context.Context, paths []storepath.Path) (answered 
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.closed || lock != p.gcLock {
 		conn.Close()
 	} else {
 		p.idle = append(p.idle, conn)
@@ -192,23 +192,25 @@ func (p *process) inform(ctx context.Context, paths []storepath.Path) (answered 
 	return true, nil
 }
 
-// connect returns a connection to the collector, or nil if none listens.
+// connect returns a connection to the collector that has locked the lock, or nil if none listens.
 //
 // Connections stay open until the collector ends: the collectors of Nix 2.5 to 2.34 may crash when
 // a client hangs up very soon after it has connected.
-func (p *process) connect(ctx context.Context) (*conn, error) {
+func (p *process) connect(ctx context.Context) (*conn, *gcLock, error) {
 	p.mu.Lock()
+	lock := p.gcLock
 	if n := len(p.idle); n > 0 {
 		defer p.mu.Unlock()
 		c := p.idle[n-1]
 		p.idle = p.idle[:n-1]
-		return c, nil
+		return c, lock, nil
 	}
 	p.mu.Unlock()
-	return dial(ctx, p.state.socket())
+	c, err := dial(ctx, p.state.socket())
+	return c, lock, err
 }
 
-// hangUp closes the connections to a collector that has ended.
+// hangUp closes the connections to a collector that has ended, or of a store that was removed.
 func (p *process) hangUp() {
 	for _, c := range p.idle {
 		c.Close()

@@ -174,6 +174,7 @@ func (p *process) openGCLock() error {
 		if linked, err := p.gcLock.file.IsLinked(); linked || err != nil {
 			return err
 		}
+		p.hangUp()
 		if err := p.closeGCLock(); err != nil {
 			return err
 		}

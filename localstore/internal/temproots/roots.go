@@ -47,6 +47,9 @@ func (r *Roots) Add(ctx context.Context, paths ...storepath.Path) (Held, error) 
 	if r.closed {
 		return Held{}, fmt.Errorf("adding a temporary root: %w", fs.ErrClosed)
 	}
+	if len(paths) == 0 {
+		return Held{}, nil
+	}
 	fresh := make(map[storepath.Path]bool, len(paths))
 	added := make([]storepath.Path, 0, len(paths))
 	for _, p := range paths {

@@ -199,6 +199,35 @@ func TestFileGoneWhileCollecting(t *testing.T) {
 	}
 }
 
+// A store may be removed while a collector runs in it. Roots in the store that takes its place are sent to a collector of that one.
+func TestCollectorOfRemovedStore(t *testing.T) {
+	s := newState(t)
+	r := newRoots(t, s)
+	old := beginCollection(t, s)
+	mustAdd(t, r, somePath(t, 1)) // and keeps the connection
+	if err := os.Rename(s.Dir, s.Dir+"-gone"); err != nil {
+		t.Fatal(err)
+	}
+	c := beginCollection(t, s)
+	mustAdd(t, r, somePath(t, 2))
+	c.Choose(func(arrived []string) []string {
+		if !slices.Contains(arrived, somePath(t, 2).HashPart()) {
+			t.Errorf("the roots %q arrived", arrived)
+		}
+		return nil
+	})
+	endCollection(t, old) // and leaves the socket of the other alone
+	if conn, err := dial(t.Context(), s.socket()); conn == nil || err != nil {
+		t.Errorf("the collector does not listen: %v", err)
+	} else {
+		conn.Close()
+	}
+	endCollection(t, c)
+	if held, err := r.Add(t.Context()); err != nil || held != (Held{}) {
+		t.Errorf("adding no root: %v, %v", held, err)
+	}
+}
+
 // While roots are kept, no collector begins. One that runs already goes on.
 func TestKeep(t *testing.T) {
 	s := newState(t)

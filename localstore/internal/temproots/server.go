@@ -24,14 +24,15 @@ type server struct {
 	accepted chan struct{} // closed when no more clients are accepted
 	serving  sync.WaitGroup
 
-	mu      sync.Mutex
-	changed sync.Cond                         // a deletion or a connection ended, or stopped or closed is true
-	roots   map[string]bool                   // hash parts
-	arrived []string                          // roots since choose was last called
-	pending map[string]int                    // deletions that have not ended, by hash part
-	conns   map[*net.UnixConn]map[string]bool // the hash parts that each client has sent
-	stopped bool                              // no new clients
-	closed  bool
+	mu       sync.Mutex
+	changed  sync.Cond                         // a deletion or a connection ended, or one of the states below began
+	roots    map[string]bool                   // hash parts
+	arrived  []string                          // roots since choose was last called
+	pending  map[string]int                    // deletions that have not ended, by hash part
+	conns    map[*net.UnixConn]map[string]bool // the hash parts that were answered to each client
+	stopped  bool                              // no new clients
+	draining bool                              // no new roots
+	closed   bool
 }
 
 // serve begins to listen. The caller has locked gc.lock exclusively, so no other collector listens.
@@ -123,18 +124,25 @@ func (s *server) serve(conn *net.UnixConn) {
 func (s *server) protect(conn *net.UnixConn, hashPart string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conns[conn][hashPart] = true
-	if !s.roots[hashPart] {
+	if !s.draining && !s.roots[hashPart] {
 		s.roots[hashPart] = true
 		s.arrived = append(s.arrived, hashPart)
 	}
-	for s.pending[hashPart] > 0 {
+	for s.draining || s.pending[hashPart] > 0 {
 		if s.closed {
 			return io.ErrClosedPipe
 		}
 		s.changed.Wait()
 	}
+	s.conns[conn][hashPart] = true
 	return nil
+}
+
+// drain answers no more roots. Clients that send one wait until the server closes.
+func (s *server) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
 }
 
 // choose is [Collector.Choose].
@@ -160,13 +168,13 @@ func (s *server) done(hashParts []string) {
 	s.changed.Broadcast()
 }
 
-// unwritten reports whether a client that is still connected has sent a root which is not among the
-// given ones.
+// unwritten reports whether a root that was answered to a client which is still connected is not among
+// the given ones.
 func (s *server) unwritten(written map[string]bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, sent := range s.conns {
-		for h := range sent {
+	for _, answered := range s.conns {
+		for h := range answered {
 			if !written[h] {
 				return true
 			}
@@ -177,7 +185,10 @@ func (s *server) unwritten(written map[string]bool) bool {
 
 // stopListening takes no new clients. It accepts those that have connected first: the system resets
 // the connection of a client that is not accepted, which Nix 2.8 takes for an answer.
-func (s *server) stopListening() error {
+//
+// isOurs says that the store is still the one in which the collection began. Otherwise the socket is that of
+// another collector.
+func (s *server) stopListening(isOurs bool) error {
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
@@ -186,16 +197,20 @@ func (s *server) stopListening() error {
 	s.stopped = true
 	s.mu.Unlock()
 	const drain = 5 * time.Millisecond // longer than a connection takes that began before the socket was replaced
-	err := errors.Join(makeDeadSocket(s.socket, true), s.listener.SetDeadline(time.Now().Add(drain)))
+	var err error
+	if isOurs {
+		err = makeDeadSocket(s.socket, true)
+	}
+	err = errors.Join(err, s.listener.SetDeadline(time.Now().Add(drain)))
 	s.changed.Broadcast()
 	<-s.accepted
 	return errors.Join(err, s.listener.Close())
 }
 
-// close hangs up on all clients, after they were answered, and returns when no goroutine runs
-// any more.
+// close hangs up on all clients, after they were answered unless the server drains, and returns when no
+// goroutine runs any more.
 func (s *server) close() error {
-	err := s.stopListening()
+	err := s.stopListening(true)
 	s.mu.Lock()
 	s.closed = true
 	for conn := range s.conns {
