@@ -231,11 +231,16 @@ func (c *Conn) explain(err error) error {
 	return err
 }
 
-// setOptions tells the daemon the settings. There is no way to take them back.
+// setOptions sends the settings of Options. They cannot be taken back, and a daemon that refuses
+// one may have taken others, so an error breaks the connection.
 func (c *Conn) setOptions(ctx context.Context, s *Settings) error {
 	_, err := ask[protocol.None](ctx, c, s)
+	if err != nil {
+		c.fail(fmt.Errorf("the settings were not taken: %w", err))
+		return err
+	}
 	c.told = true
-	return err
+	return nil
 }
 
 // handshake greets the daemon and hears what it says up to Last.

@@ -454,6 +454,34 @@ func TestPoolSettings(t *testing.T) {
 	})
 }
 
+// A daemon that refuses the settings leaves the connection in step, but no later call may work
+// with settings that the caller did not choose.
+func TestPoolSettingsRefused(t *testing.T) {
+	m := &memory{serve: func(p *peer, n int) {
+		for req := p.next(); req != nil; req = p.next() {
+			switch req.(type) {
+			case *protocol.SetOptionsRequest:
+				p.fail("no such setting")
+				continue
+			case *protocol.BuildPathsRequest:
+				t.Error("a build came without the settings")
+			}
+			p.answer(req.Op(), fakeReply(req))
+		}
+	}}
+	pooled(t, m, &daemon.Options{Settings: daemon.DefaultSettings()}, func(ctx context.Context, p *daemon.Pool) {
+		for range 3 {
+			err := p.BuildPaths(ctx, fakeBuilt, store.BuildNormal)
+			if err == nil || !strings.Contains(err.Error(), "no such setting") {
+				t.Errorf("a build whose settings were refused: %v", err)
+			}
+			if _, err := p.IsValidPath(ctx, helloPath); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // Close ends what is under way.
 func TestPoolClose(t *testing.T) {
 	m := &memory{serve: func(p *peer, _ int) { io.Copy(io.Discard, p.nc) }}

@@ -35,6 +35,10 @@ func (b body) run(w io.Writer, over <-chan struct{}) (err error) {
 	return b(w, over)
 }
 
+// errMiscount is the panic of a call whose reader returns less than no bytes or more than it
+// was given room for. Its contents are unknown then, and no count may leave a buffer's bounds.
+var errMiscount = errors.New("the reader of an upload returned an invalid count from Read")
+
 // A source is the caller's reader. It is not read any more once over is closed. Its errors
 // are errStopped and [*bodyError].
 type source struct {
@@ -47,6 +51,9 @@ func (s source) Read(p []byte) (int, error) {
 		return 0, errStopped
 	}
 	n, err := s.r.Read(p)
+	if n < 0 || n > len(p) {
+		panic(errMiscount)
+	}
 	if err != nil && err != io.EOF {
 		err = &bodyError{err}
 	}
