@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 
+	"pix/internal/exactjson"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -211,18 +211,14 @@ func printJSON(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// noEOF keeps a truncated JSON text from looking like a truncated stream.
-func noEOF(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return errors.New(err.Error())
-	}
-	return err
-}
-
 func (c *codec) parseJSONOutput(text string) (storepath.Path, error) {
-	var j struct{ OutPath string }
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		return "", noEOF(err)
+	members, err := exactjson.Object([]byte(text))
+	if err != nil {
+		return "", err
 	}
-	return c.Dir.ParseBase(j.OutPath)
+	outPath, err := exactjson.String(members["outPath"])
+	if err != nil {
+		return "", fmt.Errorf("outPath: %w", err)
+	}
+	return c.Dir.ParseBase(outPath)
 }

@@ -86,6 +86,8 @@ func TestInvalidRealisations(t *testing.T) {
 		strings.Replace(whole, "!", "", 1):                                                 false,
 		strings.Replace(whole, "sha256:", "sha257:", 1):                                    false,
 		strings.Replace(whole, "outPath", "path", 1):                                       false,
+		strings.Replace(whole, "outPath", "OutPath", 1):                                    false,
+		strings.Replace(whole, "}", `,"outPath":"`+testPath.Base()+`"}`, 1):                false,
 		strings.Replace(whole, "out", "\xff", 1):                                           false,
 		whole[:20]:                                                                         false, "": false, "[]": false,
 	} {
@@ -103,6 +105,22 @@ func TestInvalidRealisations(t *testing.T) {
 		reply := &BuildDerivationReply{store.BuildResult{Outputs: outputs}}
 		if b, err := p.AppendReply(nil, BuildDerivation, reply); err == nil || len(b) > 0 {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The outputs of a build in JSON have their names exactly, too.
+func TestBuiltOutputNames(t *testing.T) {
+	p := Params{Version: MaxVersion, Dir: testDir}
+	good, err := p.AppendReply(nil, BuildDerivation, &BuildDerivationReply{store.BuildResult{Outputs: map[string]store.Realisation{"out": {OutPath: testPath}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, ok := range map[string]bool{`"outPath"`: true, `"OutPath"`: false, `"outpath"`: false} {
+		var reply BuildDerivationReply
+		err := p.ReadReply(reader([]byte(strings.Replace(string(good), `"outPath"`, name, 1))), BuildDerivation, &reply)
+		if (err == nil) != ok {
+			t.Errorf("%s: %+v, %v", name, reply, err)
 		}
 	}
 }
