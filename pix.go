@@ -85,6 +85,10 @@ type Options struct {
 	// If it is nil, and there are no Substituters, nothing is substituted.
 	Substitution func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error)
 
+	// ClosureLimits bound the closures that caches, daemons and substituters tell of: see
+	// [store.Limits]. Nil is [derivation.ForeignLimits]. Those of a store in a directory have its own.
+	ClosureLimits *store.Limits
+
 	// Local has what else a store in a directory can be told. Its StateDir and LogDir are
 	// those of this machine's own store (NIX_STATE_DIR and NIX_LOG_DIR for Nix), and count for
 	// that alone; its Dir is overruled by StoreDir above.
@@ -120,8 +124,8 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 // the logs and the objects are, and read-only=true.
 //
 // The store is a [*daemon.Pool], a [*binarycache.Store] or a [*localstore.Store], or a
-// [*substitute.Store] that wraps the latter if the options say where to substitute from: see
-// [store.As]. The error is a [*URIError] for any other URI, a [*daemon.DialError] if no daemon
+// [*substitute.Store] that wraps the latter if the options say where to substitute from, or a wrapper
+// of one of the first two if the options have ClosureLimits: see [store.As]. The error is a [*URIError] for any other URI, a [*daemon.DialError] if no daemon
 // answers, a [*binarycache.RequestError] if no cache does, and that of [localstore.Open].
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	if opts == nil {
@@ -135,6 +139,15 @@ func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	if IsLocal(uri) {
 		return o.openLocal(ctx, uri)
 	}
+	s, err := o.openForeign(ctx, uri)
+	if err != nil || o.ClosureLimits == nil {
+		return s, err
+	}
+	return store.WithLimits(s, *o.ClosureLimits), nil
+}
+
+// openForeign opens a store that is not in a directory.
+func (o *Options) openForeign(ctx context.Context, uri string) (store.Store, error) {
 	if scheme, _, ok := strings.Cut(uri, "://"); ok && (scheme == "file" || scheme == "http" || scheme == "https") {
 		return o.openCache(ctx, uri)
 	}
