@@ -43,4 +43,10 @@
 // read and dropped when it comes; if it has not come within Options.DrainTimeout, the
 // connection is broken. Cancelling anything else closes the connection, which is how a
 // daemon learns of it.
+//
+// # A server in front
+//
+// A server that serves the daemon to clients of its own connects each of them by
+// [Pool.ConnectClient]: such a connection takes no place of the pool, has the client's settings and
+// temporary roots, and ends with the client.
 package daemon
