@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"pix"
+	"pix/binarycache"
 	"pix/daemon"
 	"pix/derivation"
 	"pix/internal/realnix"
@@ -22,18 +23,22 @@ func TestOpenNothing(t *testing.T) {
 	for uri, want := range map[string]string{
 		"local?root=relative":          "root is not absolute",
 		"local?root":                   "the parameter root has no value",
-		"local?colour=red":             "the parameter colour is unknown",
 		"local?read-only=maybe":        "true or false",
 		"/a?root=/b":                   "it has two roots",
 		"/a?state=%zz":                 "invalid URL escape",
 		"nonsense":                     "no store URI",
 		"s3://bucket":                  "the scheme s3:// is not supported",
 		"unix://relative":              "not absolute",
-		"unix:///a?root=/b":            "parameters are not supported",
+		"unix:///a?max-connections=0":  "max-connections is \"0\"",
+		"unix:///a?store=relative":     "the parameter store",
+		"/a?require-sigs=2":            "true or false",
+		"local://a":                    "not absolute",
+		"local:///a?root=/b":           "it has two roots",
+		"daemon?root=b":                "root is not absolute",
+		"ssh-ng://host?compress=maybe": "true or false",
 		"unix:///%zz":                  "invalid URL escape",
 		"ssh-ng://":                    "the host name is empty",
 		"ssh-ng://-oProxyCommand=evil": "begins with '-'",
-		"ssh-ng://host?what=ever":      "the parameter what is unknown",
 	} {
 		_, err := pix.Open(t.Context(), uri, &pix.Options{DaemonSocket: socket})
 		var bad *pix.URIError
@@ -186,12 +191,12 @@ func TestFromEnvironment(t *testing.T) {
 		}
 		return opts
 	}
-	if o := options(); o.StoreDir != "/nix/store" || o.DaemonSocket != daemon.DefaultSocket || o.DataDir != "" || o.Local.StateDir != "" {
+	if o := options(); o.StoreDir != "/nix/store" || o.DaemonSocket != "" || o.DataDir != "" || o.Local.StateDir != "" {
 		t.Errorf("nothing is set: %+v", o)
 	}
 	env = map[string]string{"HOME": "/home/me", "XDG_DATA_HOME": "relative", "NIX_STATE_DIR": "/state", "NIX_SSHOPTS": "-p 23", "NIX_STORE_DIR": "/elsewhere"}
 	o := options()
-	if o.StoreDir != "/elsewhere" || o.DaemonSocket != "/state/daemon-socket/socket" || o.DataDir != "/home/me/.local/share" || o.Local.StateDir != "/state" || len(o.SSHOptions) != 2 {
+	if o.StoreDir != "/elsewhere" || o.DaemonSocket != "" || o.DataDir != "/home/me/.local/share" || o.Local.StateDir != "/state" || len(o.SSHOptions) != 2 {
 		t.Errorf("%+v", o)
 	}
 	env["NIX_STORE_DIR"] = "/elsewhere/./"
@@ -202,10 +207,43 @@ func TestFromEnvironment(t *testing.T) {
 	if o := options(); o.DaemonSocket != "/socket" || o.DataDir != "/data" || o.Local.LogDir != "/log" {
 		t.Errorf("%+v", o)
 	}
+	for limit, want := range map[string]int64{"1": 1, "7K": 7 << 10, "512M": 512 << 20, "1G": 1 << 30, "2T": 2 << 40} {
+		env["PIX_CLOSURE_LIMIT"] = limit
+		if o := options(); o.ClosureLimits == nil || *o.ClosureLimits != (store.Limits{Bytes: want}) {
+			t.Errorf("%s: %+v", limit, o.ClosureLimits)
+		}
+	}
 	for name, value := range map[string]string{"NIX_STORE_DIR": "relative", "NIX_SSHOPTS": "'"} {
 		if _, err := pix.FromEnvironment(func(asked string) string { return map[string]string{name: value}[asked] }); err == nil {
 			t.Errorf("%s=%s is taken", name, value)
 		}
+	}
+}
+
+// A limit of closures is a number of bytes, and counts for stores that are not one's own.
+func TestClosureLimits(t *testing.T) {
+	for _, bad := range []string{"0", "-1", "G", "1.5G", "1g", "1GB", "x", "9223372036854775808", "8388608T"} {
+		if o, err := pix.FromEnvironment(func(name string) string { return map[string]string{"PIX_CLOSURE_LIMIT": bad}[name] }); err == nil {
+			t.Errorf("%s is taken: %+v", bad, o.ClosureLimits)
+		}
+	}
+	limits := store.Limits{Bytes: 1 << 30}
+	opts := &pix.Options{ClosureLimits: &limits}
+	cache, err := pix.Open(t.Context(), "file://"+t.TempDir(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	if _, ok := store.As[*binarycache.Store](cache); !ok || store.LimitsOf(cache) != limits {
+		t.Errorf("%T has %+v", cache, store.LimitsOf(cache))
+	}
+	local, err := pix.Open(t.Context(), t.TempDir(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	if got := store.LimitsOf(local); got != derivation.OwnLimits() {
+		t.Errorf("a store in a directory has %+v", got)
 	}
 }
 

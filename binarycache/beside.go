@@ -9,8 +9,7 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
+	"pix/internal/parallel"
 	"pix/nar"
 	"pix/store"
 	"pix/storepath"
@@ -104,8 +103,7 @@ func (s *Store) QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error
 	}
 	var mu sync.Mutex
 	var paths []storepath.Path
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(s.opts.HTTP.Parallel)
+	group, ctx := parallel.WithContext(ctx, s.opts.HTTP.Parallel)
 	err := s.local.hashParts(func(hashPart string) error {
 		group.Go(func() error {
 			n, err := s.narInfo(ctx, hashPart)

@@ -9,8 +9,7 @@ import (
 	"iter"
 	"runtime"
 
-	"golang.org/x/sync/errgroup"
-
+	"pix/internal/parallel"
 	"pix/store"
 	"pix/storepath"
 )
@@ -28,7 +27,7 @@ func atOnce() int { return min(2*runtime.GOMAXPROCS(0), 8) }
 type batch struct {
 	store  *Store
 	ctx    context.Context
-	group  *errgroup.Group
+	group  *parallel.Group
 	repair bool
 	added  map[storepath.Path]chan struct{} // closed when a path is there
 }
@@ -41,9 +40,9 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	group, groupCtx := parallel.WithContext(ctx, atOnce())
+	defer group.Join() // also if the sequence panics
 	defer cancel()
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce())
 	b := &batch{s, groupCtx, group, opts != nil && opts.Repair, make(map[storepath.Path]chan struct{})}
 	err := b.take(n, objects)
 	if err != nil {

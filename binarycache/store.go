@@ -9,9 +9,9 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"pix/internal/parallel"
 	"pix/narinfo"
 	"pix/nixbase32"
 	"pix/store"
@@ -104,16 +104,13 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	if place.base != nil {
 		s.uri = place.base.Redacted()
 		s.known = newMemory(&s.opts.HTTP)
-		s.files, err = newRemote(place.base, &s.opts.HTTP)
+		s.files = newRemote(place.base, &s.opts.HTTP)
 	} else {
 		s.uri = "file://" + place.dir
 		s.local = &directory{place.dir}
 		s.files = s.local
 	}
-	if err == nil {
-		err = s.readCacheInfo(ctx)
-	}
-	if err != nil {
+	if err := s.readCacheInfo(ctx); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -123,9 +120,7 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 // Close ends all that is under way, with [ErrClosed].
 func (s *Store) Close() error {
 	s.end(ErrClosed)
-	if s.files != nil {
-		s.files.close()
-	}
+	s.files.close()
 	return nil
 }
 
@@ -249,8 +244,7 @@ func (s *Store) QueryValidPaths(ctx context.Context, paths []storepath.Path, _ b
 	slices.Sort(paths)
 	paths = slices.Compact(paths)
 	valid := make([]bool, len(paths))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(s.opts.HTTP.Parallel)
+	group, ctx := parallel.WithContext(ctx, s.opts.HTTP.Parallel)
 	for i, path := range paths {
 		group.Go(func() (err error) {
 			valid[i], err = s.IsValidPath(ctx, path)

@@ -1,6 +1,7 @@
 package derivation
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"maps"
@@ -44,6 +45,9 @@ type ClosureOptions struct {
 	// ForHashes leaves out what no hash and no output path depends on: the inputs of
 	// fixed outputs.
 	ForHashes bool
+	// Limits bound the closure. Nil are those of the loader, if it is a [LimitedLoader], or else
+	// [ForeignLimits].
+	Limits *Limits
 }
 
 // LoadClosure loads the derivations at roots and all their inputs, each once and
@@ -51,86 +55,18 @@ type ClosureOptions struct {
 // texts.
 //
 // The error is a [*LoadError] for a derivation that is missing or that does not
-// parse, a [*CycleError], or that of the context.
+// parse, a [*CycleError], a [*LimitError], or that of the context. If the loader panics, so does
+// LoadClosure, on its own goroutine.
 func LoadClosure(ctx context.Context, l Loader, roots []storepath.Path, o *ClosureOptions) (*Closure, error) {
 	if o == nil {
 		o = &ClosureOptions{}
 	}
 	c := &Closure{byPath: map[storepath.Path]*member{}, modulo: o.Modulo, sparse: o.ForHashes, workers: runtime.GOMAXPROCS(0)}
-	if err := c.load(ctx, l, roots, cmpOr(o.Concurrency, c.workers)); err != nil {
+	f := &closureLoader{closure: c, loader: l, meter: newMeter(l, o.Limits)}
+	if err := f.load(ctx, roots, cmp.Or(max(o.Concurrency, 0), c.workers)); err != nil {
 		return nil, err
 	}
 	return c, c.sort(roots)
-}
-
-func cmpOr(n, otherwise int) int {
-	if n > 0 {
-		return n
-	}
-	return otherwise
-}
-
-// load fills c.byPath. Whoever finds inputs that nobody has found before puts them on
-// the list of what is to be loaded.
-func (c *Closure) load(ctx context.Context, l Loader, roots []storepath.Path, workers int) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var mu sync.Mutex
-	var todo []*LoadError // what may become one
-	add := func(path, neededBy storepath.Path) {
-		if _, ok := c.byPath[path]; !ok {
-			c.byPath[path] = &member{path: path}
-			todo = append(todo, &LoadError{Path: path, NeededBy: neededBy})
-		}
-	}
-	for _, root := range roots {
-		add(root, "")
-	}
-	var wake sync.Cond
-	wake.L = &mu
-	stop := context.AfterFunc(ctx, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		wake.Broadcast()
-	})
-	defer stop()
-	busy := 0
-	work := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		for {
-			for len(todo) == 0 && busy > 0 && ctx.Err() == nil {
-				wake.Wait()
-			}
-			if len(todo) == 0 || ctx.Err() != nil {
-				return
-			}
-			next := todo[len(todo)-1]
-			todo = todo[:len(todo)-1]
-			m := c.byPath[next.Path]
-			busy++
-			mu.Unlock()
-			d, err := loadOne(ctx, l, next.Path)
-			mu.Lock()
-			busy--
-			wake.Broadcast()
-			if err != nil {
-				next.Err = err
-				cancel(next)
-				return
-			}
-			m.derivation = d
-			for input := range c.follow(d) {
-				add(input, next.Path)
-			}
-		}
-	}
-	var running sync.WaitGroup
-	for range workers {
-		running.Go(work)
-	}
-	running.Wait()
-	return context.Cause(ctx)
 }
 
 // follow yields the inputs of d that belong to the closure.
@@ -139,17 +75,6 @@ func (c *Closure) follow(d *Derivation) iter.Seq[storepath.Path] {
 		return func(func(storepath.Path) bool) {}
 	}
 	return d.InputDerivations.Keys()
-}
-
-func loadOne(ctx context.Context, l Loader, path storepath.Path) (*Derivation, error) {
-	if _, err := NameOf(path); err != nil {
-		return nil, err
-	}
-	text, err := l.LoadDerivation(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	return ParseAt(path, text)
 }
 
 // sort brings the members in order.

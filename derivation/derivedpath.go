@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"pix/internal/exactjson"
 	"pix/storepath"
 )
 
@@ -102,8 +103,9 @@ func (Built) isDerivedPath()             {}
 func (Opaque) isSingleDerivedPath()      {}
 func (SingleBuilt) isSingleDerivedPath() {}
 
-// maxDerivedPathDepth bounds how many outputs may follow each other in a derived path.
-const maxDerivedPathDepth = 1000
+// maxDerivedPathDepth bounds how many outputs may follow each other in a derived path. Each takes
+// far more memory than its two bytes in a text that a stranger may have sent.
+const maxDerivedPathDepth = 16
 
 // ParseDerivedPath reads a store path in dir, and the outputs that may follow it
 // after "^": "*" or names separated by commas. Before the last "^" there may be
@@ -189,13 +191,6 @@ func (b SingleBuilt) MarshalJSON() ([]byte, error) {
 	}{b.Drv, b.Output})
 }
 
-// derivedPathJSON is what a derived path in JSON is, unless it is a string.
-type derivedPathJSON struct {
-	Drv     json.RawMessage `json:"drvPath"`
-	Outputs *OutputsSpec    `json:"outputs"`
-	Output  *string         `json:"output"`
-}
-
 // DerivedPathFromJSON reads what the MarshalJSON methods write: a string is the name
 // of a store path in dir, an object has "drvPath" and "outputs".
 func DerivedPathFromJSON(dir storepath.Dir, data []byte) (DerivedPath, error) {
@@ -206,18 +201,31 @@ func DerivedPathFromJSON(dir storepath.Dir, data []byte) (DerivedPath, error) {
 	if ok {
 		return Opaque{path}, nil
 	}
-	var object derivedPathJSON
-	if err := json.Unmarshal(data, &object); err != nil {
-		return nil, fmt.Errorf("derived path: %w", err)
-	}
-	if object.Outputs == nil || object.Output != nil {
-		return nil, fmt.Errorf("derived path: expected a string or an object of drvPath and outputs, found %s", abridge(string(data)))
-	}
-	drv, err := SingleDerivedPathFromJSON(dir, object.Drv)
+	drvPath, value, err := builtFromJSON(data, "outputs", "output")
 	if err != nil {
 		return nil, err
 	}
-	return Built{drv, *object.Outputs}, nil
+	var outputs OutputsSpec
+	if err := outputs.UnmarshalJSON(value); err != nil {
+		return nil, fmt.Errorf("derived path: %w", err)
+	}
+	drv, err := SingleDerivedPathFromJSON(dir, drvPath)
+	if err != nil {
+		return nil, err
+	}
+	return Built{drv, outputs}, nil
+}
+
+// builtFromJSON returns drvPath and another member of an object, which must not have a third.
+func builtFromJSON(data []byte, name, not string) (drvPath, value json.RawMessage, err error) {
+	members, err := exactjson.Object(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("derived path: %w", err)
+	}
+	if members[name] == nil || members[not] != nil {
+		return nil, nil, fmt.Errorf("derived path: expected a string or an object of drvPath and %s, found %s", name, abridge(string(data)))
+	}
+	return members["drvPath"], members[name], nil
 }
 
 // SingleDerivedPathFromJSON reads a string, which is the name of a store path in dir,
@@ -232,17 +240,18 @@ func SingleDerivedPathFromJSON(dir storepath.Dir, data []byte) (SingleDerivedPat
 		if ok {
 			return builtOf(path, outputs), nil
 		}
-		var object derivedPathJSON
-		if err := json.Unmarshal(data, &object); err != nil {
-			return nil, fmt.Errorf("derived path: %w", err)
-		}
-		if object.Output == nil || object.Outputs != nil {
-			return nil, fmt.Errorf("derived path: expected a string or an object of drvPath and output, found %s", abridge(string(data)))
+		drvPath, value, err := builtFromJSON(data, "output", "outputs")
+		if err != nil {
+			return nil, err
 		}
 		if len(outputs) == maxDerivedPathDepth {
 			return nil, fmt.Errorf("derived path: more than %d outputs follow each other", maxDerivedPathDepth)
 		}
-		outputs, data = append(outputs, *object.Output), object.Drv
+		output, err := exactjson.String(value)
+		if err != nil {
+			return nil, fmt.Errorf("derived path: output: %w", err)
+		}
+		outputs, data = append(outputs, output), drvPath
 	}
 }
 

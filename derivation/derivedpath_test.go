@@ -77,7 +77,10 @@ func TestDerivedPaths(t *testing.T) {
 	if _, err := derivation.ParseSingleDerivedPath(dir, foo+"^a,b"); err == nil {
 		t.Error("two outputs were taken for one")
 	}
-	for _, bad := range []string{``, `{}`, `1`, `null`, `"x"`, `{"drvPath":"x"}`, `{"drvPath":"` + foo[11:] + `","output":"a"}`, `{"drvPath":"` + foo[11:] + `","outputs":"a"}`, strings.Repeat(`{"outputs":["a"],"drvPath":`, 2000)} {
+	for _, bad := range []string{``, `{}`, `1`, `null`, `"x"`, `{"drvPath":"x"}`, `{"drvPath":"` + foo[11:] + `","output":"a"}`, `{"drvPath":"` + foo[11:] + `","outputs":"a"}`,
+		`{"DrvPath":"` + foo[11:] + `","outputs":["a"]}`, `{"drvPath":"` + foo[11:] + `","Outputs":["a"]}`, `{"drvPath":"` + foo[11:] + `","outputs":["a"],"outputs":["b"]}`,
+		`{"drvPath":{"drvPath":"` + foo[11:] + `","Output":"a"},"outputs":["a"]}`, `{"drvPath":{"drvPath":"` + foo[11:] + `","output":null},"outputs":["a"]}`,
+		strings.Repeat(`{"outputs":["a"],"drvPath":`, 2000)} {
 		if path, err := derivation.DerivedPathFromJSON(dir, []byte(bad)); err == nil {
 			t.Errorf("%s: %v", bad, path)
 		}

@@ -104,6 +104,10 @@ type DiffOptions struct {
 	// Depth is how many levels of inputs are looked into; all if it is zero, and none if it
 	// is negative.
 	Depth int
+
+	// Limits bound the inputs of each of the two that are compared. Nil are those of its loader, as
+	// for [LoadClosure].
+	Limits *Limits
 }
 
 // DiffClosure compares two derivations, and then those inputs of the two that were
@@ -113,12 +117,15 @@ type DiffOptions struct {
 //
 // The inputs of a are got from one loader and those of b from another, which may be the
 // same. One that is missing, or that does not parse, is said in [InputDifference.Err]
-// and is no error of the whole. The error is that of the context.
+// and is no error of the whole. The error is that of the context, or a [*LimitError].
 func DiffClosure(ctx context.Context, a *Derivation, loaderA Loader, b *Derivation, loaderB Loader, o *DiffOptions) (*Difference, error) {
 	if o == nil {
 		o = &DiffOptions{}
 	}
-	c := &closureDiffer{loaderA: loaderA, loaderB: loaderB, known: map[[2]storepath.Path]*InputDifference{}}
+	c := &closureDiffer{
+		a: diffSide{loaderA, newMeter(loaderA, o.Limits)}, b: diffSide{loaderB, newMeter(loaderB, o.Limits)},
+		known: map[[2]storepath.Path]*InputDifference{},
+	}
 	root := Diff(a, b)
 	for depth, level := 1, []*Difference{root}; len(level) > 0 && (o.Depth == 0 || depth <= o.Depth); depth++ {
 		var next []*Difference
@@ -127,7 +134,11 @@ func DiffClosure(ctx context.Context, a *Derivation, loaderA Loader, b *Derivati
 				if err := ctx.Err(); err != nil {
 					return nil, context.Cause(ctx)
 				}
-				if c.compare(ctx, &d.Inputs[i]) {
+				goOn, err := c.compare(ctx, &d.Inputs[i])
+				if err != nil {
+					return nil, err
+				}
+				if goOn {
 					next = append(next, d.Inputs[i].Difference)
 				}
 			}
@@ -139,33 +150,54 @@ func DiffClosure(ctx context.Context, a *Derivation, loaderA Loader, b *Derivati
 
 // A closureDiffer is one run of [DiffClosure].
 type closureDiffer struct {
-	loaderA, loaderB Loader
-	known            map[[2]storepath.Path]*InputDifference // where a pair was met first
+	a, b  diffSide
+	known map[[2]storepath.Path]*InputDifference // where a pair was met first
 }
 
-// compare compares the two derivations of an input, and reports whether nobody has done
-// that before.
-func (c *closureDiffer) compare(ctx context.Context, in *InputDifference) bool {
+// A diffSide loads the derivations of one side.
+type diffSide struct {
+	loader Loader
+	meter  *meter
+}
+
+// compare compares the two derivations of an input, and reports whether this is the first time.
+// The error is a [*LimitError].
+func (c *closureDiffer) compare(ctx context.Context, in *InputDifference) (first bool, err error) {
 	if in.A == "" || in.B == "" || in.A == in.B {
-		return false
+		return false, nil
 	}
 	pair := [2]storepath.Path{in.A, in.B}
-	if first, ok := c.known[pair]; ok {
-		in.Difference, in.Err = first.Difference, first.Err
-		return false
+	if known, ok := c.known[pair]; ok {
+		in.Difference, in.Err = known.Difference, known.Err
+		return false, nil
 	}
 	c.known[pair] = in
-	a, err := loadOne(ctx, c.loaderA, in.A)
-	if err != nil {
-		in.Err = &LoadError{Path: in.A, Err: err}
-		return false
+	a, err := c.a.load(ctx, in, in.A)
+	if a == nil {
+		return false, err
 	}
-	b, err := loadOne(ctx, c.loaderB, in.B)
-	if err != nil {
-		in.Err = &LoadError{Path: in.B, Err: err}
-		return false
+	b, err := c.b.load(ctx, in, in.B)
+	if b == nil {
+		return false, err
 	}
 	in.Difference = Diff(a, b)
 	in.Difference.A, in.Difference.B = in.A, in.B
-	return true
+	return true, nil
+}
+
+// load returns a derivation of an input, or notes in the input why there is none. The error is a
+// [*LimitError].
+func (s diffSide) load(ctx context.Context, in *InputDifference, path storepath.Path) (*Derivation, error) {
+	if err := s.meter.found(path, path); err != nil {
+		return nil, err
+	}
+	d, length, err := loadOne(ctx, s.loader, path)
+	if err != nil {
+		in.Err = &LoadError{Path: path, Err: err}
+		return nil, nil
+	}
+	if err := s.meter.loaded(path, path, d, length); err != nil {
+		return nil, err
+	}
+	return d, nil
 }

@@ -3,6 +3,8 @@ package derivation
 import (
 	"context"
 	"sync"
+
+	"pix/internal/parallel"
 )
 
 // A graph says which of some nodes are the inputs of each. Nodes are numbers from
@@ -23,11 +25,13 @@ func (g graph) forEachInOrder(ctx context.Context, workers int, do func(node int
 	}
 	stop := context.AfterFunc(ctx, func() { w.fail(ctx.Err()) })
 	defer stop()
+	guard := parallel.Guard{Stop: w.fail} // do may call a callback of the caller
 	var running sync.WaitGroup
 	for range workers {
-		running.Go(func() { w.work(do) })
+		running.Go(func() { guard.Call(func() error { w.work(do); return nil }) })
 	}
 	running.Wait()
+	guard.Repanic()
 	return w.err
 }
 

@@ -22,6 +22,13 @@ type Loader interface {
 	LoadDerivation(ctx context.Context, path storepath.Path) (string, error)
 }
 
+// A LimitedLoader is a [Loader] that knows how much of a closure may be taken from it.
+type LimitedLoader interface {
+	Loader
+	// ClosureLimits returns the limits, and how errors name the loader.
+	ClosureLimits() (l Limits, source string)
+}
+
 // LoaderFunc makes a [Loader] of a function.
 type LoaderFunc func(context.Context, storepath.Path) (string, error)
 
@@ -38,6 +45,11 @@ type Directory string
 // LoadDerivation reads the file that is named like the last component of path.
 func (d Directory) LoadDerivation(_ context.Context, path storepath.Path) (string, error) {
 	return d.read(path.Base())
+}
+
+// ClosureLimits returns [OwnLimits].
+func (d Directory) ClosureLimits() (Limits, string) {
+	return OwnLimits(), fmt.Sprintf("the directory '%s'", string(d))
 }
 
 // Files returns the names of the files that are named like derivations, sorted. Other

@@ -92,9 +92,7 @@ func (s *Store) EnsurePath(ctx context.Context, path storepath.Path) error {
 
 // QueryMissing says which derivations would have to be built, and which paths cannot be had.
 func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*store.Missing, error) {
-	d, release := s.LendDerivations()
-	defer release()
-	return store.MissingWithoutSubstitutes(ctx, d, paths)
+	return store.MissingWithoutSubstitutes(ctx, s, paths)
 }
 
 // queryPaths returns the paths that a query gives, sorted.

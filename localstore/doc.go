@@ -27,6 +27,12 @@
 // The names in the database and in objects begin with the logical store directory, mostly
 // /nix/store, wherever the store lies.
 //
+// Modes are those that Nix makes, whatever the umask of the program is: everybody can read the store,
+// and only its owner can write to it. An object is accessible to its owner alone until it is complete:
+// if others could write to a directory of it before that, they could add files that are not in its
+// archive, and that would be valid. The socket of the garbage collector is its owner's alone, where
+// Nix lets everybody connect.
+//
 // # In which order to read
 //
 // layout.go has the places, open.go makes them. database.go and conn.go are the connections to

@@ -103,6 +103,9 @@ func (c *collection) run(ctx context.Context) error {
 	if c.opts.MaxFreed == 0 && c.opts.Action != store.GCDeleteSpecific {
 		return c.cleanUp(ctx)
 	}
+	if !c.deletes() {
+		say(ctx, "determining live/dead paths...")
+	}
 	plan, err := c.plan(ctx)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
 
+	"pix/internal/modes"
 	"pix/localstore/internal/flock"
 )
 
@@ -46,7 +47,7 @@ func (s *shared) makeDirs() error {
 		filepath.Join(s.gcRoots(), "per-user"),
 		s.tempRoots(),
 	} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := modes.MkdirAll(dir); err != nil {
 			return err
 		}
 	}
@@ -180,7 +181,7 @@ func writeWhole(name string, contents io.Reader) error {
 	}
 	defer os.Remove(f.Name()) // unless it was renamed
 	_, err = io.Copy(f, contents)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	err = errors.Join(err, f.Chmod(modes.File), f.Sync(), f.Close())
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"pix/internal/modes"
 	"pix/localstore/internal/flock"
 )
 
@@ -96,7 +97,7 @@ func (s *spareLocks) take() *flock.File {
 
 // make makes a spare.
 func (s *spareLocks) make() (*flock.File, error) {
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+	if err := modes.MkdirAll(s.dir); err != nil {
 		return nil, err
 	}
 	if !s.swept {

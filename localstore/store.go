@@ -118,6 +118,7 @@ var (
 	_ store.NARAdder          = (*Store)(nil)
 	_ store.NARReader         = (*Store)(nil)
 	_ store.Signer            = (*Store)(nil)
+	_ store.SignatureKeeper   = (*Store)(nil)
 	_ store.LogAdder          = (*Store)(nil)
 	_ store.Ensurer           = (*Store)(nil)
 	_ store.MultipleAdder     = (*Store)(nil)

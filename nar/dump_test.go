@@ -9,11 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"pix/internal/parallel"
 	"pix/internal/testenv"
 	"pix/nar"
 	"pix/nixhash"
@@ -296,12 +298,32 @@ func TestDumpPanics(t *testing.T) {
 	} {
 		func() {
 			defer func() {
-				if r := recover(); r != "boom" {
+				r := recover()
+				if p, ok := r.(*parallel.PanicError); ok { // from another goroutine
+					r = p.Value
+				}
+				if r != "boom" {
 					t.Errorf("%s panicked, and what arrived was %v", what, r)
 				}
 			}()
 			call()
 		}()
+	}
+}
+
+// A filter that ends its goroutine ends that of the caller: half an archive is no success.
+func TestDumpExits(t *testing.T) {
+	testenv.NoLeak(t)
+	path := largeTree(t)
+	returned := false
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		nar.Dump(t.Context(), io.Discard, path, &nar.DumpOptions{Filter: func(string, nar.Kind) bool { runtime.Goexit(); return true }})
+		returned = true
+	}()
+	if <-done; returned {
+		t.Error("it has returned")
 	}
 }
 

@@ -1,14 +1,17 @@
 package nar
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"pix/internal/exactjson"
 )
 
 // Listings have a form in JSON, which `nix nar ls --json` prints, and which binary
@@ -33,16 +36,12 @@ func (l *Listing) MarshalJSON() ([]byte, error) { return l.appendJSON(nil, MaxDe
 func (l *Listing) MarshalShallowJSON() ([]byte, error) { return l.appendJSON(nil, 0) }
 
 // UnmarshalJSON reads what any version of Nix writes. Like Nix it passes over keys
-// that it does not know. Beyond JSON it refuses what no archive can hold.
+// that it does not know. Beyond JSON it refuses what no archive can hold, and a key that comes twice.
 func (l *Listing) UnmarshalJSON(b []byte) error {
 	if !utf8.Valid(b) {
 		return errors.New("a listing is not valid: it is not UTF-8")
 	}
-	var node jsonNode
-	if err := json.Unmarshal(b, &node); err != nil {
-		return fmt.Errorf("a listing is not valid: %w", err)
-	}
-	listing, err := node.listing("", 0)
+	listing, err := readListing(json.NewDecoder(bytes.NewReader(b)), "", 0)
 	if err != nil {
 		return fmt.Errorf("a listing is not valid: %w", err)
 	}
@@ -61,17 +60,18 @@ func MarshalLS(l *Listing) ([]byte, error) {
 
 // ParseLS reads the contents of the ".ls" file of a binary cache.
 func ParseLS(b []byte) (*Listing, error) {
-	var file struct {
-		Version *int
-		Root    *Listing
+	file, err := exactjson.Object(b)
+	if err != nil {
+		return nil, fmt.Errorf("a listing is not valid: %w", err)
 	}
-	if err := json.Unmarshal(b, &file); err != nil {
-		return nil, err
-	}
-	if file.Version == nil || *file.Version != lsVersion || file.Root == nil {
+	if version, err := strconv.Atoi(string(file["version"])); err != nil || version != lsVersion || file["root"] == nil {
 		return nil, fmt.Errorf("a listing is not valid: it has no root, or its version is not %d", lsVersion)
 	}
-	return file.Root, nil
+	root := new(Listing)
+	if err := root.UnmarshalJSON(file["root"]); err != nil {
+		return nil, err
+	}
+	return root, nil
 }
 
 // appendJSON appends l with what lies in it down to that depth.
@@ -143,38 +143,113 @@ func appendString(dst []byte, s string) ([]byte, error) {
 
 // A jsonNode is a node as JSON has it.
 type jsonNode struct {
-	Type       string
-	Executable bool
-	Size       *uint64
-	NarOffset  int64
-	Target     string
-	Entries    map[string]*jsonNode
+	kind       *string
+	executable *bool
+	size       *uint64
+	narOffset  *int64
+	target     *string
+	entries    *[]Listing
+}
+
+// readListing reads the node that comes next.
+func readListing(d *json.Decoder, name string, depth int) (Listing, error) {
+	var n jsonNode
+	err := exactjson.Members(d, func(key string) error {
+		var err error
+		switch key {
+		case "type":
+			err = readOnce(d, &n.kind)
+		case "executable":
+			err = readOnce(d, &n.executable)
+		case "size":
+			err = readOnce(d, &n.size)
+		case "narOffset":
+			err = readOnce(d, &n.narOffset)
+		case "target":
+			err = readOnce(d, &n.target)
+		case "entries":
+			return n.readEntries(d, depth)
+		default:
+			var unknown json.RawMessage
+			err = d.Decode(&unknown)
+		}
+		if err != nil {
+			err = fmt.Errorf("%q, key %.20q: %w", name, key, err)
+		}
+		return err
+	})
+	if err != nil {
+		return Listing{}, err
+	}
+	return n.listing(name)
+}
+
+// errTwice says that a key comes twice.
+var errTwice = errors.New("a key is there twice")
+
+// readOnce reads a value of a key that was not there before, and is not null.
+func readOnce[T any](d *json.Decoder, value **T) error {
+	if *value != nil {
+		return errTwice
+	}
+	if err := d.Decode(value); err != nil {
+		return err
+	}
+	if *value == nil {
+		return errors.New("a value is null")
+	}
+	return nil
+}
+
+// readEntries reads what lies in a directory.
+func (n *jsonNode) readEntries(d *json.Decoder, depth int) error {
+	if n.entries != nil {
+		return errTwice
+	}
+	var entries []Listing
+	err := exactjson.Members(d, func(name string) error {
+		if depth+1 >= MaxDepth {
+			return fmt.Errorf("directories are nested more than %d deep", MaxDepth)
+		}
+		if err := CheckName(name); err != nil {
+			return err
+		}
+		l, err := readListing(d, name, depth+1)
+		entries = append(entries, l)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(entries, func(a, b Listing) int { return strings.Compare(a.Name, b.Name) })
+	for i := 1; i < len(entries); i++ {
+		if entries[i].Name == entries[i-1].Name {
+			return errTwice
+		}
+	}
+	n.entries = &entries
+	return nil
 }
 
 // listing returns the node as a Listing, after all that Nix and archives demand.
-func (n *jsonNode) listing(name string, depth int) (Listing, error) {
-	if n == nil {
-		return Listing{}, fmt.Errorf("%q is null", name)
-	}
-	l := Listing{Name: name, Executable: n.Executable, Offset: n.NarOffset, Target: n.Target}
-	switch n.Type {
+func (n *jsonNode) listing(name string) (Listing, error) {
+	l := Listing{Name: name, Executable: orZero(n.executable), Offset: orZero(n.narOffset), Target: orZero(n.target)}
+	switch kind := orZero(n.kind); kind {
 	case "regular":
-		if n.Size == nil || n.NarOffset < 0 || *n.Size > uint64(math.MaxInt64-n.NarOffset) {
+		if n.size == nil || l.Offset < 0 || *n.size > uint64(math.MaxInt64-l.Offset) {
 			return Listing{}, fmt.Errorf("the file %q has no size, or no archive is so large", name)
 		}
-		l.Kind, l.Size = Regular, *n.Size
+		l.Kind, l.Size = Regular, *n.size
 	case "symlink":
 		l.Kind = Symlink
 	case "directory":
 		l.Kind = Directory
-		if n.Entries == nil {
+		if n.entries == nil {
 			return Listing{}, fmt.Errorf("the directory %q has no entries", name)
 		}
-		if err := n.addEntries(&l, depth); err != nil {
-			return Listing{}, err
-		}
+		l.Entries = *n.entries
 	default:
-		return Listing{}, fmt.Errorf("%q has the type %q", name, n.Type)
+		return Listing{}, fmt.Errorf("%q has the type %q", name, kind)
 	}
 	if reason := checkNode(&Entry{Kind: l.Kind, Executable: l.Executable, Size: l.Size, Target: l.Target}); reason != "" {
 		return Listing{}, fmt.Errorf("%q: %s", name, reason)
@@ -182,20 +257,10 @@ func (n *jsonNode) listing(name string, depth int) (Listing, error) {
 	return l, nil
 }
 
-func (n *jsonNode) addEntries(dir *Listing, depth int) error {
-	if depth+1 >= MaxDepth && len(n.Entries) > 0 {
-		return fmt.Errorf("directories are nested more than %d deep", MaxDepth)
+// orZero returns what p points to, or the zero value.
+func orZero[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
 	}
-	for name, child := range n.Entries {
-		if err := CheckName(name); err != nil {
-			return err
-		}
-		l, err := child.listing(name, depth+1)
-		if err != nil {
-			return err
-		}
-		dir.Entries = append(dir.Entries, l)
-	}
-	sort.Slice(dir.Entries, func(i, j int) bool { return dir.Entries[i].Name < dir.Entries[j].Name })
-	return nil
+	return v
 }

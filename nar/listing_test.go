@@ -175,6 +175,11 @@ func TestListingJSONRefused(t *testing.T) {
 		`{"type":"directory","entries":{"..":{"type":"regular","size":1}}}`, `{"type":"directory","entries":{"a/b":{"type":"regular","size":1}}}`,
 		`{"type":"directory","entries":{"":{"type":"regular","size":1}}}`, "{\"type\":\"symlink\",\"target\":\"\xff\"}",
 		deep, strings.Repeat(`{"type":"directory","entries":{"x":`, 100_000),
+		// Keys have one spelling, and come once.
+		`{"Type":"regular","size":1}`, `{"type":"regular","Size":1}`, `{"type":"regular","SIZE":1}`, `{"type":"symlink","Target":"x"}`, `{"type":"directory","Entries":{}}`,
+		`{"type":"regular","size":1,"size":1}`, `{"type":"regular","size":1,"type":"regular"}`, `{"type":"regular","size":1,"\u0073ize":2}`,
+		`{"type":"directory","entries":{},"entries":{}}`, `{"type":"directory","entries":{"a":{"type":"regular","size":1},"a":{"type":"regular","size":2}}}`,
+		`{"type":"regular","size":null}`, `{"type":"regular","size":1,"executable":null}`,
 	} {
 		var l nar.Listing
 		if err := json.Unmarshal([]byte(s), &l); err == nil {
@@ -186,7 +191,9 @@ func TestListingJSONRefused(t *testing.T) {
 			t.Errorf("%.80s was read as a root", s)
 		}
 	}
-	for _, s := range []string{`{}`, `{"version":1}`, `{"root":{"type":"regular","size":1}}`, `{"version":2,"root":{"type":"regular","size":1}}`, `{"version":1,"root":null}`} {
+	for _, s := range []string{`{}`, `{"version":1}`, `{"root":{"type":"regular","size":1}}`, `{"version":2,"root":{"type":"regular","size":1}}`, `{"version":1,"root":null}`,
+		`{"Version":1,"root":{"type":"regular","size":1}}`, `{"version":1,"Root":{"type":"regular","size":1}}`, `{"version":1,"version":1,"root":{"type":"regular","size":1}}`,
+		`{"version":1,"root":{"type":"regular","size":1},"root":{"type":"regular","size":2}}`} {
 		if l, err := nar.ParseLS([]byte(s)); err == nil {
 			t.Errorf("%s was read as %+v", s, l)
 		}

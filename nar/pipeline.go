@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"sync"
+
+	"pix/internal/parallel"
 )
 
 // A dump has two halves: reading files, which waits for the kernel, and using their
@@ -87,17 +89,19 @@ func pump(ctx context.Context, dst io.Writer, produce func(*pipeline) error) err
 	for range chunksAhead {
 		p.free <- nil
 	}
+	var guard parallel.Guard // a filter or a file system of the caller may panic
 	var produced error
-	var panicked any
 	go func() {
 		defer close(p.full)
-		defer func() { panicked = recover() }() // a filter of the caller may panic: let it do so on the caller's goroutine
-		if produced = p.room(1); produced == nil {
-			produced = produce(p)
-		}
-		if produced == nil {
-			produced = p.send()
-		}
+		produced = guard.Call(func() error {
+			if err := p.room(1); err != nil {
+				return err
+			}
+			if err := produce(p); err != nil {
+				return err
+			}
+			return p.send()
+		})
 	}()
 	defer func() { // also if dst panics
 		cancel(nil)
@@ -119,9 +123,7 @@ func pump(ctx context.Context, dst io.Writer, produce func(*pipeline) error) err
 			return err
 		}
 	}
-	if panicked != nil {
-		panic(panicked)
-	}
+	guard.Repanic()
 	return produced
 }
 

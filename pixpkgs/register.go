@@ -5,8 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
+	"sync"
 
+	"pix/internal/parallel"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -84,7 +85,7 @@ func register(ctx context.Context, s store.Store, roots []*Package) error {
 	if _, ok := store.As[store.NARAdder](s); !ok {
 		return addTexts(ctx, s, missing)
 	}
-	return store.AddMultiple(ctx, s, len(missing), imports(ctx, missing), nil)
+	return addItems(ctx, s, missing)
 }
 
 // hold returns which items are valid, and keeps them so as long as the session lasts: if
@@ -149,41 +150,86 @@ func borderOf(items []item, roots []*Package, valid map[storepath.Path]bool) (bo
 	return border
 }
 
+// addItems adds items, each with its archive. When it returns, no source is read any more, whatever the
+// store has done with the sequence: it may leave it on another goroutine, or panic. A panic of a
+// source's file system or filter is one of addItems.
+func addItems(ctx context.Context, s store.Store, items []item) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	l := &lender{ctx: ctx, items: items, guard: parallel.Guard{Stop: cancel}}
+	end := func() {
+		cancel(nil)
+		l.closeArchive()
+		l.guard.End()
+	}
+	defer end() // also if the store panics
+	err := store.AddMultiple(ctx, s, len(items), l.imports, nil)
+	end()
+	l.guard.Repanic()
+	return err
+}
+
+// A lender lets a store read archives that are written meanwhile.
+type lender struct {
+	ctx   context.Context
+	items []item
+	guard parallel.Guard
+
+	mu      sync.Mutex
+	archive *io.PipeReader // of a source that is being read; nil if there is none
+}
+
 // imports yields the items with their archives.
-func imports(ctx context.Context, items []item) iter.Seq2[store.Import, error] {
-	return func(yield func(store.Import, error) bool) {
-		for _, it := range items {
-			again := false
-			var err error
-			if it.object != nil {
-				again = it.object.lend(ctx, yield)
-			} else {
-				var object store.Import
+func (l *lender) imports(yield func(store.Import, error) bool) {
+	for _, it := range l.items {
+		var object store.Import
+		var written <-chan struct{}
+		err := l.guard.Call(func() (err error) {
+			if it.object == nil {
 				object, err = it.pkg.asImport()
-				again = yield(object, err)
+				return err
 			}
-			if !again || err != nil {
-				return
-			}
+			object, written = l.lend(it.object)
+			return nil
+		})
+		goOn := yield(object, err)
+		if written != nil {
+			l.closeArchive() // so that the writer ends, if the reader has not read all
+			<-written
+		}
+		if !goOn || err != nil {
+			return
 		}
 	}
 }
 
-// lend yields the object with its archive, which is written while it is read.
-func (o *Object) lend(ctx context.Context, yield func(store.Import, error) bool) bool {
+// lend returns an object with its archive, which is written while it is read, until written is closed.
+func (l *lender) lend(o *Object) (object store.Import, written <-chan struct{}) {
 	r, w := io.Pipe()
-	written := make(chan struct{})
-	ctx, cancel := context.WithCancel(ctx)
+	l.mu.Lock()
+	l.archive = r
+	l.mu.Unlock()
+	if l.ctx.Err() != nil { // perhaps since the store has returned
+		l.closeArchive()
+	}
+	done := make(chan struct{})
 	go func() {
-		defer close(written)
-		w.CloseWithError(o.archive(ctx, w))
+		defer close(done)
+		err := parallel.ErrEnded
+		defer func() { w.CloseWithError(err) }() // also if the goroutine is ended
+		err = l.guard.Call(func() error { return o.archive(l.ctx, w) })
 	}()
 	info := o.info
-	again := yield(store.Import{Info: &info, NAR: r}, nil)
-	cancel()
-	r.CloseWithError(io.ErrClosedPipe) // so that the writer ends, if the reader has not read all
-	<-written
-	return again
+	return store.Import{Info: &info, NAR: r}, done
+}
+
+// closeArchive ends reading, and so writing, if they go on.
+func (l *lender) closeArchive() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.archive != nil {
+		l.archive.CloseWithError(io.ErrClosedPipe)
+		l.archive = nil
+	}
 }
 
 // asImport returns the .drv file with its archive.

@@ -41,7 +41,13 @@ func Source(ctx context.Context, path string, o *SourceOptions) (*Object, error)
 		dump: func(ctx context.Context, w io.Writer, o *nar.DumpOptions) error {
 			return nar.Dump(ctx, w, absolute, o)
 		},
-		open: func() (fs.File, error) { return os.Open(absolute) },
+		open: func() (fs.File, error) {
+			f, err := os.Open(absolute)
+			if err != nil {
+				return nil, err // a nil *os.File in an interface is not nil
+			}
+			return f, nil
+		},
 	})
 }
 

@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
-	"io"
+	"iter"
 	"slices"
 
 	"pix/storepath"
@@ -25,7 +25,7 @@ type CopyOptions struct {
 	Quiet bool
 
 	// Progress is called, by one goroutine at a time, with each object before it is
-	// added, in the order in which they are.
+	// added, in the order in which they are. It is not called any more when the copy has returned.
 	Progress func(info *PathInfo)
 }
 
@@ -39,6 +39,10 @@ type CopyOptions struct {
 // many in at once. If an error ends it, those objects that were added stay. The handler of ctx is
 // told how far it is: an activity of type [activity.CopyPaths], with one of type
 // [activity.CopyPath] for each object.
+//
+// When it returns, also after an error or a panic of a store, nothing of it goes on: neither
+// goroutines nor archives of the source are left, and no callback is called any more. If the source,
+// Progress or the handler panics, Copy panics with a [*PanicError].
 func Copy(ctx context.Context, dst, src Store, roots []storepath.Path, opts *CopyOptions) ([]*PathInfo, error) {
 	if dst.Dir() != src.Dir() {
 		return nil, fmt.Errorf("nothing can be copied from a store in %s to one in %s", src.Dir(), dst.Dir())
@@ -59,15 +63,9 @@ func CopyObjects(ctx context.Context, dst, src Store, objects []*PathInfo, opts 
 	if opts == nil {
 		opts = new(CopyOptions)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends what is read ahead
-	var report *copyReport
-	if !opts.Quiet {
-		ctx, report = reportCopy(ctx, objects)
-		defer report.end()
-	}
-	imports := report.objects(readAhead(ctx, src, objects, opts))
-	return AddMultiple(ctx, dst, len(objects), imports, &opts.AddOptions)
+	return withArchives(ctx, src, objects, opts, func(ctx context.Context, imports iter.Seq2[Import, error]) error {
+		return AddMultiple(ctx, dst, len(objects), imports, &opts.AddOptions)
+	})
 }
 
 // MissingFrom returns what src knows of those paths in the closure of the roots that are not
@@ -93,12 +91,4 @@ func MissingFrom(ctx context.Context, dst, src Store, roots []storepath.Path, su
 		return there
 	})
 	return SortByReferences(infos)
-}
-
-// copied returns an object as the other store may take it: that the source has made it
-// itself is nothing to the destination.
-func copied(info *PathInfo, nar io.Reader) Import {
-	clone := *info
-	clone.Ultimate = false
-	return Import{Info: &clone, NAR: nar}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"pix/activity"
+	"pix/internal/parallel"
 )
 
 // A copyReport tells the handler of a context how far a copy is, with the activities that
@@ -22,13 +23,16 @@ type copyReport struct {
 
 // reportCopy begins to tell the handler of ctx that these objects are copied. The context
 // that it returns is for the calls that copy them: they run on several goroutines, and have
-// the same handler.
-func reportCopy(ctx context.Context, infos []*PathInfo) (context.Context, *copyReport) {
+// the same handler, which the guard calls.
+func reportCopy(ctx context.Context, guard *parallel.Guard, infos []*PathInfo) (context.Context, *copyReport) {
 	h := activity.HandlerOf(ctx)
 	if h == nil {
 		return ctx, nil
 	}
-	r := &copyReport{id: activity.NewID(), paths: uint64(len(infos)), Sequencer: activity.NewSequencer(h)}
+	guarded := activity.HandlerFunc(func(e activity.Event) {
+		guard.Call(func() error { h.HandleEvent(e); return nil })
+	})
+	r := &copyReport{id: activity.NewID(), paths: uint64(len(infos)), Sequencer: activity.NewSequencer(guarded)}
 	var bytes uint64
 	for _, info := range infos {
 		bytes += info.NARSize

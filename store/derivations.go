@@ -13,9 +13,9 @@ import (
 	"pix/storepath"
 )
 
-// maxDerivation is how long a .drv file may be that is read from a store, in bytes. The
-// longest that were ever seen have a few megabytes.
-const maxDerivation = 1 << 30
+// maxDerivation is how long a .drv file may be that is read from a store, in bytes. The longest that
+// were ever seen have a few megabytes.
+const maxDerivation = 32 << 20
 
 // A DerivationLender is a [Store] whose users read derivations in turn, if they are large, as these
 // take much memory. What it lends is the same store for that; whoever has let go of what he has read
@@ -33,23 +33,31 @@ func LendDerivations(s Store) (lent Store, release func()) {
 }
 
 // Derivations returns a loader of the derivations in s, which must be a [NARReader]. A path
-// that is not valid is [fs.ErrNotExist], as it must be for a loader.
-func Derivations(s Store) derivation.Loader {
-	return derivation.LoaderFunc(func(ctx context.Context, path storepath.Path) (string, error) {
-		r, ok := As[NARReader](s)
-		if !ok {
-			return "", unsupported(s, "give the contents of paths")
-		}
-		archive, err := r.NARFromPath(ctx, path)
-		if errors.Is(err, ErrNotFound) {
-			return "", fmt.Errorf("%w: %w", err, fs.ErrNotExist)
-		}
-		if err != nil {
-			return "", err
-		}
-		defer archive.Close()
-		return fileIn(archive, path)
-	})
+// that is not valid is [fs.ErrNotExist], as it must be for a loader. It has the [Limits] of s.
+func Derivations(s Store) derivation.Loader { return storeLoader{s} }
+
+type storeLoader struct{ s Store }
+
+// ClosureLimits implements [derivation.LimitedLoader].
+func (l storeLoader) ClosureLimits() (limits Limits, source string) {
+	return LimitsOf(l.s), nameOf(l.s)
+}
+
+// LoadDerivation implements [derivation.Loader].
+func (l storeLoader) LoadDerivation(ctx context.Context, path storepath.Path) (string, error) {
+	r, ok := As[NARReader](l.s)
+	if !ok {
+		return "", unsupported(l.s, "give the contents of paths")
+	}
+	archive, err := r.NARFromPath(ctx, path)
+	if errors.Is(err, ErrNotFound) {
+		return "", fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+	}
+	if err != nil {
+		return "", err
+	}
+	defer archive.Close()
+	return fileIn(archive, path)
 }
 
 // fileIn returns the contents of an archive that is a single file. It reads up to the end,

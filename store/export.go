@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 
 	"pix/storepath"
 	"pix/wire"
@@ -22,28 +23,31 @@ const exportMagic = 0x4558494e
 //
 // Source: export-import.cc.
 func ExportPaths(ctx context.Context, w io.Writer, s Store, paths []storepath.Path) error {
-	infos, err := PathInfos(ctx, s, unseen(nil, paths, make(map[storepath.Path]bool, len(paths))))
+	walk := newWalk(s)
+	infos, err := walk.askStore(ctx, s, walk.Start(paths...))
 	if err != nil {
 		return err
 	}
 	if infos, err = SortByReferences(infos); err != nil {
 		return err
 	}
-	var between []byte // what stands between the last archive and the next
-	for object, err := range readAhead(ctx, s, infos, new(CopyOptions)) {
-		if err != nil {
-			return fmt.Errorf("exporting: %w", err)
+	return withArchives(ctx, s, infos, &CopyOptions{Quiet: true}, func(_ context.Context, objects iter.Seq2[Import, error]) error {
+		var between []byte // what stands between the last archive and the next
+		for object, err := range objects {
+			if err != nil {
+				return fmt.Errorf("exporting: %w", err)
+			}
+			if _, err := w.Write(wire.AppendUint64(between, 1)); err != nil {
+				return err
+			}
+			if _, err := io.Copy(w, object.NAR); err != nil {
+				return fmt.Errorf("exporting '%s': %w", object.Info.Path, err)
+			}
+			between = appendExported(between[:0], object.Info)
 		}
-		if _, err := w.Write(wire.AppendUint64(between, 1)); err != nil {
-			return err
-		}
-		if _, err := io.Copy(w, object.NAR); err != nil {
-			return fmt.Errorf("exporting '%s': %w", object.Info.Path, err)
-		}
-		between = appendExported(between[:0], object.Info)
-	}
-	_, err = w.Write(wire.AppendUint64(between, 0))
-	return err
+		_, err := w.Write(wire.AppendUint64(between, 0))
+		return err
+	})
 }
 
 // appendExported appends what follows an archive in an export.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"pix/internal/parallel"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/storepath"
@@ -43,11 +44,33 @@ func ImportPaths(ctx context.Context, dst Store, src io.Reader, opts *AddOptions
 		if info == nil {
 			return paths, nil
 		}
-		if err := AddNAR(ctx, dst, info, &archive, opts); err != nil {
+		if err := addSpooled(ctx, dst, info, &archive, opts); err != nil {
 			return paths, fmt.Errorf("importing '%s': %w", info.Path, err)
 		}
 		paths = append(paths, info.Path)
 	}
+}
+
+// addSpooled adds an object. A store that is cancelled may go on reading the archive on another
+// goroutine, so that ends here, before the spool is used for the next one.
+func addSpooled(ctx context.Context, dst Store, info *PathInfo, archive *spool, opts *AddOptions) error {
+	var guard parallel.Guard
+	defer guard.End()
+	return AddNAR(ctx, dst, info, guardedReader{&guard, archive}, opts)
+}
+
+// A guardedReader is a reader that can be read until its guard ends.
+type guardedReader struct {
+	guard *parallel.Guard
+	src   io.Reader
+}
+
+func (r guardedReader) Read(p []byte) (n int, err error) {
+	err = r.guard.Call(func() (err error) {
+		n, err = r.src.Read(p)
+		return err
+	})
+	return n, err
 }
 
 // nextImported reads an object of an export into archive. At the end it returns nil.

@@ -13,8 +13,8 @@ type Keepable interface {
 	io.Reader
 
 	// Keep returns the archive, of which nothing was read. It may be read by another goroutine,
-	// also after the next object was asked for, and must be closed. That may be done while
-	// it is read, and ends reading. The sequence ends when all were closed.
+	// also after the next object was asked for, and must be closed before the call that has got the
+	// sequence returns. That may be done while it is read, and ends reading.
 	Keep() io.ReadCloser
 }
 
@@ -32,8 +32,9 @@ func ReadKept(ctx context.Context, archive Keepable, read func(archive io.Reader
 // An aheadArchive is an archive that was opened before its turn.
 type aheadArchive struct {
 	opened
-	used func() // makes room for others
-	kept bool
+	reader *aheadReader
+	info   *PathInfo
+	kept   bool
 
 	mu     sync.Mutex // held while it is read
 	closed bool
@@ -46,13 +47,17 @@ func (a *aheadArchive) Keep() io.ReadCloser {
 }
 
 // Read implements io.Reader.
-func (a *aheadArchive) Read(p []byte) (int, error) {
+func (a *aheadArchive) Read(p []byte) (n int, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return 0, fs.ErrClosed
 	}
-	return a.nar.Read(p)
+	err = a.reader.guard.Call(func() (err error) {
+		n, err = a.nar.Read(p)
+		return err
+	})
+	return n, err
 }
 
 // Close ends reading, if it goes on. It may be called several times.
@@ -66,8 +71,7 @@ func (a *aheadArchive) Close() error {
 		return nil
 	}
 	a.closed = true
-	err := a.nar.Close()
-	a.cancel()
-	a.used()
-	return err
+	defer a.reader.used(a)
+	defer a.cancel()
+	return a.reader.guard.Call(a.nar.Close)
 }

@@ -3,20 +3,15 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
+	"pix/activity"
 	"pix/derivation"
 	"pix/storepath"
 )
-
-// maxMissing is how many paths and references substituters may tell of in one answer: whoever
-// makes them up as he goes would fill the memory. The largest closures that were ever seen have
-// some 100,000.
-const maxMissing = 1 << 20
-
-// ErrTooManyPaths says that substituters have told of more paths than anybody needs.
-var ErrTooManyPaths = errors.New("the closure that substituters tell of has too many paths")
 
 // MissingWithoutSubstitutes returns what it would take to make paths valid in a store that can
 // get nothing from elsewhere: derivations that would have to be built, and paths that are not
@@ -25,23 +20,48 @@ func MissingWithoutSubstitutes(ctx context.Context, s Store, paths []derivation.
 	return FindMissing(ctx, s, nil, paths)
 }
 
-// An OutputSubstituter is a [SubstituteQuerier] that also knows which path an output of a derivation has
-// got elsewhere; "" if nobody knows.
-type OutputSubstituter interface {
+// Substituters are what [FindMissing] asks about what a store lacks. Many goroutines may do that at
+// once.
+type Substituters interface {
+	// FindSubstitute returns what the first substituter says that has a path; nil if none has.
+	FindSubstitute(ctx context.Context, path storepath.Path) (*Substitute, error)
+
+	// SubstitutableOutput returns which path an output of a derivation has got elsewhere; "" if that
+	// is not known.
 	SubstitutableOutput(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error)
+
+	// ClosureLimits returns how much substituters may tell.
+	ClosureLimits() Limits
+}
+
+// A Substitute is what a substituter says of a path that it has.
+type Substitute struct {
+	Info         *PathInfo
+	DownloadSize uint64 // in bytes, compressed; 0 if unknown
+	Source       string // the substituter, for people
 }
 
 // FindMissing returns what it would take to make paths valid in a store that gets what it lacks
 // from substituters, if it can; nil is none. Outputs of a derivation are got from there if all
 // that are wanted can be, and the derivation allows it, and else it would have to be built. Where an
-// output is whose path is not known yet, the substituters may say: see [OutputSubstituter]. The store
+// output is whose path is not known yet, the substituters may say. The store
 // must be an [OutputQuerier] and a [NARReader].
 //
-// Many paths are asked about at once, so it takes as many questions as a closure is deep.
-func FindMissing(ctx context.Context, s Store, substituters SubstituteQuerier, paths []derivation.DerivedPath) (*Missing, error) {
+// Many paths are asked about at once, so it takes as many questions as a closure is deep. The error is
+// a [*LimitError] if the derivations are more than the [LimitsOf] the store, or the paths that the
+// substituters tell of more than theirs.
+func FindMissing(ctx context.Context, s Store, substituters Substituters, paths []derivation.DerivedPath) (*Missing, error) {
+	limits := derivation.ForeignLimits()
+	if substituters != nil {
+		limits = substituters.ClosureLimits()
+	}
+	lent, release := LendDerivations(s)
+	defer release()
 	m := missingFinder{
-		s: s, substituters: substituters, loader: Derivations(s),
-		missing: new(Missing), seen: make(map[string]bool), room: maxMissing,
+		s: lent, substituters: substituters, loader: Derivations(lent), release: release,
+		missing: new(Missing), seen: make(map[string]bool),
+		drvWalk:  NewWalk(s.Dir(), nameOf(s), LimitsOf(s), missingBytes),
+		pathWalk: NewWalk(s.Dir(), "the substituters", limits, missingBytes),
 	}
 	for todo := paths; len(todo) > 0; {
 		for _, path := range todo {
@@ -64,14 +84,20 @@ func FindMissing(ctx context.Context, s Store, substituters SubstituteQuerier, p
 	return m.missing, nil
 }
 
+// missingBytes is how many bytes a missingFinder holds for each path that it has asked about, and
+// those that this refers to, about.
+const missingBytes = 384
+
 // A missingFinder collects what is missing.
 type missingFinder struct {
 	s            Store
-	substituters SubstituteQuerier
+	substituters Substituters
 	loader       derivation.Loader
+	release      func() // lets others read derivations
 	missing      *Missing
 	seen         map[string]bool
-	room         int // for paths and references that substituters tell of
+	drvWalk      *Walk // from derivations to those that they need
+	pathWalk     *Walk // through what substituters tell
 
 	paths []storepath.Path         // that are not valid, about which substituters are asked next
 	drvs  []unbuilt                // the same of derivations
@@ -97,7 +123,10 @@ func (m *missingFinder) look(ctx context.Context, path derivation.DerivedPath) e
 	}
 	drv, ok := built.Drv.(derivation.Opaque)
 	if !ok {
-		return nil // what it is is known only when it is built; Nix passes it over, too
+		if h := activity.HandlerOf(ctx); h != nil {
+			h.HandleEvent(activity.Log{Text: fmt.Sprintf("warning: Ignoring dynamic derivation %s while querying missing paths; not yet implemented", built.Drv)})
+		}
+		return nil
 	}
 	outputs, err := OutputMap(ctx, m.s, drv.Path)
 	if errors.Is(err, ErrNotFound) {
@@ -133,21 +162,17 @@ func (m *missingFinder) look(ctx context.Context, path derivation.DerivedPath) e
 	}
 	if substitutable {
 		m.drvs = append(m.drvs, u)
-	} else {
-		m.build(u)
+		return nil
 	}
-	return nil
+	return m.build(u)
 }
 
 // locate asks the substituters where outputs are whose paths are not known yet, and adds them. It
 // reports whether all are known then.
 func (m *missingFinder) locate(ctx context.Context, u *unbuilt, unknown []string) (bool, error) {
 	for _, output := range unknown {
-		q, ok := m.substituters.(OutputSubstituter)
-		if !ok {
-			return false, nil
-		}
-		path, err := q.SubstitutableOutput(ctx, u.path, output)
+		m.release()
+		path, err := m.substituters.SubstitutableOutput(ctx, u.path, output)
 		if err != nil || path == "" {
 			return false, err
 		}
@@ -163,9 +188,17 @@ func (m *missingFinder) locate(ctx context.Context, u *unbuilt, unknown []string
 }
 
 // build notes that a derivation would have to be built.
-func (m *missingFinder) build(u unbuilt) {
+func (m *missingFinder) build(u unbuilt) error {
+	inputs := make([]storepath.Path, len(u.needs))
+	for i, need := range u.needs {
+		inputs[i] = need.Base()
+	}
+	if _, err := m.drvWalk.Take(u.path, &PathInfo{Path: u.path, References: inputs}); err != nil {
+		return err
+	}
 	m.missing.WillBuild = append(m.missing.WillBuild, u.path)
 	m.next = append(m.next, u.needs...)
+	return nil
 }
 
 // lacking returns the outputs that are wanted and not valid, and the names of those whose paths are
@@ -202,11 +235,16 @@ func (m *missingFinder) load(ctx context.Context, path storepath.Path) (*derivat
 	return derivation.ParseAt(path, text)
 }
 
-// inputsOf returns the outputs that the build of a derivation needs.
+// inputsOf returns the outputs that the build of a derivation needs. They do not keep its text in
+// memory.
 func inputsOf(d *derivation.Derivation) (needs []derivation.DerivedPath) {
 	for input, outputs := range d.InputDerivations.All() {
-		if names := outputs.Names.Slice(); len(names) > 0 {
-			needs = append(needs, derivation.Built{Drv: derivation.Opaque{Path: input}, Outputs: derivation.NamedOutputs(names...)})
+		names := outputs.Names.Slice()
+		for i := range names {
+			names[i] = strings.Clone(names[i])
+		}
+		if len(names) > 0 {
+			needs = append(needs, derivation.Built{Drv: derivation.Opaque{Path: input.Clone()}, Outputs: derivation.NamedOutputs(names...)})
 		}
 	}
 	return needs
@@ -226,17 +264,17 @@ func (m *missingFinder) ask(ctx context.Context) error {
 		}
 		m.missing.WillSubstitute = append(m.missing.WillSubstitute, path)
 		m.missing.DownloadSize += info.DownloadSize
-		m.missing.NARSize += info.NARSize
-		if m.room -= 1 + len(info.References); m.room < 0 {
-			return ErrTooManyPaths
-		}
-		for _, ref := range info.References {
-			m.next = append(m.next, derivation.Opaque{Path: ref})
-		}
+		m.missing.NARSize += info.Info.NARSize
+		m.pathWalk.Follow(info.Info)
+	}
+	for _, path := range m.pathWalk.Next() {
+		m.next = append(m.next, derivation.Opaque{Path: path})
 	}
 	for _, u := range m.drvs {
 		if slices.ContainsFunc(u.outputs, func(p storepath.Path) bool { _, ok := found[p]; return !ok }) {
-			m.build(u)
+			if err := m.build(u); err != nil {
+				return err
+			}
 			continue
 		}
 		for _, output := range u.outputs {
@@ -248,26 +286,42 @@ func (m *missingFinder) ask(ctx context.Context) error {
 }
 
 // query returns what the substituters say of the paths that were noted, if they have them.
-func (m *missingFinder) query(ctx context.Context) (map[storepath.Path]SubstitutableInfo, error) {
+func (m *missingFinder) query(ctx context.Context) (map[storepath.Path]*Substitute, error) {
 	if m.substituters == nil {
 		return nil, nil
 	}
-	asked := make(map[storepath.Path]storepath.ContentAddress)
-	for _, path := range m.paths {
-		asked[path] = storepath.ContentAddress{}
-	}
+	asked := slices.Clone(m.paths)
 	for _, u := range m.drvs {
-		for _, path := range u.outputs {
-			asked[path] = storepath.ContentAddress{}
-		}
+		asked = append(asked, u.outputs...)
 	}
+	slices.Sort(asked)
+	asked = slices.Compact(asked)
 	if len(asked) == 0 {
 		return nil, nil
 	}
-	infos, err := m.substituters.QuerySubstitutablePathInfos(ctx, asked)
-	found := make(map[storepath.Path]SubstitutableInfo, len(infos))
-	for _, info := range infos {
-		found[info.Path] = info
+	m.release()
+	all := make([]*Substitute, len(asked))
+	infos, err := m.pathWalk.Ask(ctx, asked, substituteQueries, func(ctx context.Context, i int) (*PathInfo, string, error) {
+		found, err := m.substituters.FindSubstitute(ctx, asked[i])
+		if found == nil || err != nil {
+			return nil, "", err
+		}
+		all[i] = found
+		return found.Info, found.Source, nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return found, err
+	m.pathWalk.Start() // of outputs, what they refer to is perhaps not needed
+	found := make(map[storepath.Path]*Substitute)
+	for i, path := range asked {
+		if infos[i] != nil {
+			all[i].Info = infos[i]
+			found[path] = all[i]
+		}
+	}
+	return found, nil
 }
+
+// substituteQueries is how many paths substituters are asked about at once.
+const substituteQueries = 64

@@ -2,14 +2,19 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
+
+	"pix/internal/parallel"
 )
 
 const (
@@ -39,107 +44,157 @@ type opened struct {
 	err    error
 }
 
-// readAhead yields objects with their archives, which are opened and, if they are small,
-// read by other goroutines before. These end when the iteration does.
-func readAhead(ctx context.Context, src Store, infos []*PathInfo, opts *CopyOptions) iter.Seq2[Import, error] {
-	return func(yield func(Import, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		r := newAheadReader(src, infos, opts.Parallel)
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			r.run(ctx)
-		}()
-		var kept sync.WaitGroup
-		whole := false
-		defer func() {
-			if !whole {
-				cancel() // what was kept is wanted no more
-			}
-			kept.Wait()
-			cancel()
-			<-ended
-			r.closeRest()
-		}()
-		for i, info := range infos {
-			if opts.Progress != nil {
-				opts.Progress(info)
-			}
-			o := r.take(ctx, i)
-			if o.err != nil {
-				yield(Import{}, fmt.Errorf("copying '%s': %w", info.Path, o.err))
-				return
-			}
-			kept.Add(1)
-			archive := &aheadArchive{opened: o, used: func() { r.used(info); kept.Done() }}
-			goOn := yield(copied(info, archive), nil)
-			if !archive.kept {
-				archive.Close()
-			}
-			if !goOn {
-				return
-			}
+// withArchives calls use with a sequence of objects with their archives, which are opened and, if they
+// are small, read by other goroutines before. When it returns, nothing of that goes on, whatever use
+// does with the sequence: a store may leave it on another goroutine, or panic.
+//
+// So code of the source and of the caller runs on goroutines of use, and on those that read ahead,
+// and a guard runs it there: see [parallel.Guard].
+func withArchives(ctx context.Context, src Store, objects []*PathInfo, opts *CopyOptions, use func(context.Context, iter.Seq2[Import, error]) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	guard := &parallel.Guard{Stop: cancel}
+	defer guard.End() // also if use panics
+	err := func() error {
+		var report *copyReport
+		if !opts.Quiet {
+			ctx, report = reportCopy(ctx, guard, objects)
+			defer report.end()
 		}
-		whole = true
-	}
+		r := newAheadReader(ctx, guard, src, objects, opts)
+		defer r.end()
+		return use(ctx, report.objects(r.imports))
+	}()
+	guard.End()
+	guard.Repanic()
+	return err
 }
 
 // An aheadReader reads the archives of objects, in their order, as far ahead as there is room.
 type aheadReader struct {
 	src      Store
 	infos    []*PathInfo
-	archives []chan opened // one for each info
-	parallel int64
+	progress func(*PathInfo)
 	many     ManyNARReader // the source, if it is one
+	archives []chan opened // one for each info
+
+	ctx     context.Context // of reading
+	cancel  context.CancelFunc
+	guard   *parallel.Guard
+	running sync.WaitGroup // goroutines that read
 
 	room  *semaphore.Weighted // in bytes, of small archives
 	large *semaphore.Weighted // open archives
 	reads *semaphore.Weighted // batches under way
+
+	mu    sync.Mutex
+	lent  map[*aheadArchive]bool // those that were yielded, and not closed yet
+	ended bool
 }
 
-func newAheadReader(src Store, infos []*PathInfo, parallel int) *aheadReader {
-	if parallel <= 0 {
-		parallel = parallelReads
-	}
+// newAheadReader starts reading. Its owner must call end.
+func newAheadReader(ctx context.Context, guard *parallel.Guard, src Store, infos []*PathInfo, opts *CopyOptions) *aheadReader {
 	r := &aheadReader{
-		src: src, infos: infos, archives: make([]chan opened, len(infos)), parallel: int64(parallel),
+		src: src, infos: infos, progress: opts.Progress, archives: make([]chan opened, len(infos)), guard: guard,
 		room:  semaphore.NewWeighted(archivesAhead),
 		large: semaphore.NewWeighted(largeOpen()),
-		reads: semaphore.NewWeighted(int64(parallel)),
+		reads: semaphore.NewWeighted(int64(cmp.Or(max(opts.Parallel, 0), parallelReads))),
+		lent:  make(map[*aheadArchive]bool),
 	}
+	r.ctx, r.cancel = context.WithCancel(ctx)
 	r.many, _ = As[ManyNARReader](src)
 	for i := range r.archives {
 		r.archives[i] = make(chan opened, 1)
 	}
+	r.running.Go(r.run)
 	return r
 }
 
-// take waits for an archive whose turn it is.
-func (r *aheadReader) take(ctx context.Context, i int) opened {
-	select {
-	case o := <-r.archives[i]:
-		return o
-	case <-ctx.Done():
-		return opened{err: context.Cause(ctx)}
+// imports yields the objects. After end it yields an error.
+func (r *aheadReader) imports(yield func(Import, error) bool) {
+	for i := range r.infos {
+		var archive *aheadArchive
+		err := r.guard.Call(func() (err error) {
+			archive, err = r.next(i)
+			return err
+		})
+		if err != nil {
+			yield(Import{}, err)
+			return
+		}
+		goOn := yield(copied(archive.info, archive), nil)
+		if !archive.kept {
+			archive.Close()
+		}
+		if !goOn {
+			return
+		}
 	}
 }
 
-// used makes room for others after an object.
-func (r *aheadReader) used(info *PathInfo) {
-	if isSmall(info) {
-		r.room.Release(int64(info.NARSize))
+// next waits for an archive whose turn it is.
+func (r *aheadReader) next(i int) (*aheadArchive, error) {
+	info := r.infos[i]
+	if r.progress != nil {
+		r.progress(info)
+	}
+	var o opened
+	select {
+	case o = <-r.archives[i]:
+	case <-r.ctx.Done():
+		o.err = context.Cause(r.ctx)
+	}
+	if o.err != nil {
+		return nil, fmt.Errorf("copying '%s': %w", info.Path, o.err)
+	}
+	archive := &aheadArchive{opened: o, reader: r, info: info}
+	r.mu.Lock()
+	ended := r.ended
+	r.lent[archive] = true
+	r.mu.Unlock()
+	if ended {
+		archive.Close()
+		return nil, parallel.ErrEnded
+	}
+	return archive, nil
+}
+
+// copied returns an object as the other store may take it: that the source has made it
+// itself is nothing to the destination.
+func copied(info *PathInfo, nar io.Reader) Import {
+	clone := *info
+	clone.Ultimate = false
+	return Import{Info: &clone, NAR: nar}
+}
+
+// used makes room for others after an archive.
+func (r *aheadReader) used(a *aheadArchive) {
+	r.mu.Lock()
+	delete(r.lent, a)
+	r.mu.Unlock()
+	if isSmall(a.info) {
+		r.room.Release(int64(a.info.NARSize))
 	} else {
 		r.large.Release(1)
 	}
 }
 
-// closeRest closes the archives that were opened, and are not wanted any more.
-func (r *aheadReader) closeRest() {
+// end ends reading, closes all archives, and waits until no goroutine is left.
+func (r *aheadReader) end() {
+	r.cancel()
+	r.mu.Lock()
+	r.ended = true
+	lent := slices.Collect(maps.Keys(r.lent))
+	r.mu.Unlock()
+	for _, a := range lent {
+		a.Close()
+	}
+	r.running.Wait()
 	for _, archive := range r.archives {
 		select {
 		case o := <-archive:
 			if o.nar != nil {
-				o.nar.Close()
+				r.guard.Call(o.nar.Close)
 				o.cancel()
 			}
 		default:
@@ -147,9 +202,8 @@ func (r *aheadReader) closeRest() {
 	}
 }
 
-// run starts reading everything, and returns when all that was started has ended.
-func (r *aheadReader) run(ctx context.Context) {
-	defer func() { r.reads.Acquire(context.WithoutCancel(ctx), r.parallel) }()
+// run starts reading everything.
+func (r *aheadReader) run() {
 	most := 1
 	if r.many != nil {
 		most = batchObjects
@@ -162,24 +216,27 @@ func (r *aheadReader) run(ctx context.Context) {
 		}
 		if next == from { // a large one
 			next++
-			if r.large.Acquire(ctx, 1) != nil {
+			if r.large.Acquire(r.ctx, 1) != nil {
 				return
 			}
-		} else if r.room.Acquire(ctx, int64(size)) != nil {
+		} else if r.room.Acquire(r.ctx, int64(size)) != nil {
 			return
 		}
-		if r.reads.Acquire(ctx, 1) != nil {
+		if r.reads.Acquire(r.ctx, 1) != nil {
 			return
 		}
 		to := next
-		go func() {
+		r.running.Go(func() {
 			defer r.reads.Release(1)
-			if size == 0 {
-				r.archives[from] <- r.open(ctx, r.infos[from])
-				return
-			}
-			r.readBatch(ctx, from, to)
-		}()
+			r.guard.Call(func() error {
+				if size == 0 {
+					r.archives[from] <- r.open(r.ctx, r.infos[from])
+				} else {
+					r.readBatch(r.ctx, from, to)
+				}
+				return nil
+			})
+		})
 	}
 }
 
@@ -210,8 +267,9 @@ func (r *aheadReader) open(ctx context.Context, info *PathInfo) opened {
 	nar, err := ReadNAR(ctx, r.src, info.Path)
 	if err != nil {
 		cancel()
+		return opened{err: err}
 	}
-	return opened{nar, cancel, err}
+	return opened{nar, cancel, nil}
 }
 
 // inMemory returns an archive that was read.

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 
+	"pix/internal/exactjson"
 	"pix/nixhash"
 	"pix/storepath"
 )
@@ -34,7 +34,7 @@ func ParseHashID(s string) (id DrvOutput, err error) {
 	return id, err
 }
 
-// realisationJSON is the form in JSON. Its path is a base name.
+// realisationJSON is the form in which realisations are written. Its path is a base name.
 type realisationJSON struct {
 	// Dependent is what the realisation depends on. Nix 2.34 passes it over, and is
 	// followed here; older versions want it.
@@ -85,22 +85,28 @@ func printJSON(v any) ([]byte, error) {
 }
 
 // ParseRealisationJSON reads a realisation of a store in dir as any Nix up to 2.34, and
-// some later ones, write it.
+// some later ones, write it. The names of members are exact, and one that comes twice is an error, as
+// a signature may cover what it says: see package exactjson.
 func ParseRealisationJSON(dir storepath.Dir, text string) (r KeyedRealisation, err error) {
-	if err := checkUTF8(text); err != nil {
+	members, err := exactjson.Object([]byte(text))
+	if err != nil {
 		return r, err
 	}
-	var j realisationJSON
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		return r, noEOF(err)
+	id, err := exactjson.String(members["id"])
+	if err == nil {
+		r.ID, err = ParseHashID(id)
 	}
-	if r.ID, err = ParseHashID(j.ID); err != nil {
-		return r, err
+	if err != nil {
+		return r, fmt.Errorf("id: %w", err)
 	}
-	if r.OutPath, err = dir.ParseBase(j.OutPath); err != nil {
-		return r, err
+	outPath, err := exactjson.String(members["outPath"])
+	if err == nil {
+		r.OutPath, err = dir.ParseBase(outPath)
 	}
-	r.Signatures, err = parseSignatures(j.Signatures)
+	if err != nil {
+		return r, fmt.Errorf("outPath: %w", err)
+	}
+	r.Signatures, err = parseSignatures(members["signatures"])
 	return r, err
 }
 
@@ -110,29 +116,36 @@ func parseSignatures(text json.RawMessage) ([]string, error) {
 	if len(text) == 0 {
 		return nil, nil
 	}
-	var elements []json.RawMessage
-	if err := json.Unmarshal(text, &elements); err != nil {
-		return nil, err
+	elements, err := parseArray(text)
+	if err != nil {
+		return nil, fmt.Errorf("signatures: %w", err)
 	}
 	var signatures []string
 	for _, element := range elements {
-		var s string
-		if json.Unmarshal(element, &s) != nil {
-			var object struct{ KeyName, Sig string }
-			if err := json.Unmarshal(element, &object); err != nil {
-				return nil, err
-			}
-			s = object.KeyName + ":" + object.Sig
+		s, err := parseSignature(element)
+		if err != nil {
+			return nil, fmt.Errorf("signatures: %w", err)
 		}
 		signatures = append(signatures, s)
 	}
 	return sortedOnce(signatures), nil
 }
 
-// noEOF keeps a truncated JSON text from looking like a truncated stream.
-func noEOF(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return errors.New(err.Error())
+func parseSignature(text json.RawMessage) (string, error) {
+	if text[0] == '"' {
+		return exactjson.String(text)
 	}
-	return err
+	members, err := exactjson.Object(text)
+	if err != nil {
+		return "", err
+	}
+	keyName, err := exactjson.String(members["keyName"])
+	if err != nil {
+		return "", fmt.Errorf("keyName: %w", err)
+	}
+	sig, err := exactjson.String(members["sig"])
+	if err != nil {
+		return "", fmt.Errorf("sig: %w", err)
+	}
+	return keyName + ":" + sig, nil
 }

@@ -45,3 +45,33 @@ func TestRealisationJSON(t *testing.T) {
 		t.Error("without a hash it is written")
 	}
 }
+
+// The members of a realisation have one spelling, and come once: a signature may cover what they say.
+func TestRealisationJSONNames(t *testing.T) {
+	const (
+		id    = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad!out"
+		a     = "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a"
+		b     = "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-b"
+		whole = `"id":"` + id + `","outPath":"` + a + `"`
+	)
+	for _, good := range []string{
+		`{` + whole + `}`, `{` + whole + `,"OutPath":"` + b + `","ID":1,"Signatures":["x"],"OUTPATH":{}}`, `{` + whole + `,"signatures":[{"keyName":"k","sig":"s","KeyName":"l","SIG":"t"}]}`,
+		`{"\u0069d":"` + id + `","outPath":"` + a + `"}`,
+	} {
+		r, err := store.ParseRealisationJSON(storepath.DefaultDir, good)
+		if err != nil || r.OutPath.Base() != a || r.ID.HashID() != id || len(r.Signatures) > 0 && r.Signatures[0] != "k:s" {
+			t.Errorf("%s: %+v, %v", good, r, err)
+		}
+	}
+	for _, bad := range []string{
+		`{"ID":"` + id + `","outPath":"` + a + `"}`, `{"id":"` + id + `","OUTPATH":"` + a + `"}`, `{"id":"` + id + `","outpath":"` + a + `"}`,
+		`{` + whole + `,"outPath":"` + b + `"}`, `{` + whole + `,"outPath":"` + a + `"}`, `{` + whole + `,"\u006futPath":"` + b + `"}`, `{` + whole + `,"id":"` + id + `"}`,
+		`{` + whole + `,"signatures":[],"signatures":["x"]}`, `{` + whole + `,"signatures":null}`, `{` + whole + `,"signatures":[null]}`, `{` + whole + `,"signatures":["a:b",1]}`,
+		`{` + whole + `,"signatures":[{"KeyName":"k","Sig":"s"}]}`, `{` + whole + `,"signatures":[{"keyName":"k","sig":"s","sig":"t"}]}`, `{` + whole + `,"signatures":[{"keyName":"k"}]}`,
+		`{"id":null,"outPath":"` + a + `"}`, `{"id":"` + id + `","outPath":null}`, `{` + whole + `} x`, `null`,
+	} {
+		if r, err := store.ParseRealisationJSON(storepath.DefaultDir, bad); err == nil {
+			t.Errorf("%s is taken: %+v", bad, r)
+		}
+	}
+}

@@ -74,6 +74,10 @@ func (p Path) Name() string {
 // IsDerivation reports whether the name ends in ".drv".
 func (p Path) IsDerivation() bool { return strings.HasSuffix(string(p), DerivationExt) }
 
+// Clone returns a copy of the path that shares no memory with it. A path that was read is often part
+// of a longer text, and keeps all of that in memory.
+func (p Path) Clone() Path { return Path(strings.Clone(string(p))) }
+
 // MarshalText writes the path, and fails if it is not valid. The zero value is the
 // empty text.
 func (p Path) MarshalText() ([]byte, error) {

@@ -17,11 +17,12 @@ import (
 // wanted outputs all can be. The error is a [*store.BuildError], also for all that would have to be
 // built.
 func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) error {
-	c, results, err := s.build(ctx, paths, mode)
+	c := s.newCall(ctx)
+	defer c.end()
+	results, err := c.build(ctx, paths, mode)
 	if err != nil {
 		return buildError(ctx, paths, err)
 	}
-	defer c.end()
 	var first string
 	var failed []string
 	for i := range results {
@@ -66,11 +67,12 @@ func nameOf(path derivation.DerivedPath) string {
 // were not even tried, since another failed, are left out, unless [Settings.KeepGoing] says that all
 // are tried.
 func (s *Store) BuildPathsWithResults(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
-	c, results, err := s.build(ctx, paths, mode)
+	c := s.newCall(ctx)
+	defer c.end()
+	results, err := c.build(ctx, paths, mode)
 	if err != nil {
 		return nil, buildError(ctx, paths, err)
 	}
-	defer c.end()
 	tried := results[:0]
 	for _, r := range results {
 		if r.Status.Succeeded() || r.Message != "" {
@@ -81,22 +83,20 @@ func (s *Store) BuildPathsWithResults(ctx context.Context, paths []derivation.De
 }
 
 // build makes paths valid, and returns how each ended; one that was not tried has failed, without a
-// message. The call must be ended unless there is an error.
-func (s *Store) build(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) (*call, []store.KeyedBuildResult, error) {
+// message.
+func (c *call) build(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
 	if mode == store.BuildCheck {
-		return nil, nil, &store.UnsupportedError{Store: s.Store, What: "build"}
+		return nil, &store.UnsupportedError{Store: c.store.Store, What: "build"}
 	}
-	c := s.newCall(ctx)
-	results, err := c.build(c.ctx, paths, mode == store.BuildRepair)
+	results, err := c.substituteAll(c.ctx, paths, mode == store.BuildRepair)
 	if err != nil {
-		c.end()
-		return nil, nil, because(ctx, err)
+		return nil, because(ctx, err)
 	}
-	return c, results, nil
+	return results, nil
 }
 
-// build gets what was asked for by its path, and the derivations, and then the outputs of these.
-func (c *call) build(ctx context.Context, paths []derivation.DerivedPath, repair bool) ([]store.KeyedBuildResult, error) {
+// substituteAll gets what was asked for by its path, and the derivations, and then the outputs of these.
+func (c *call) substituteAll(ctx context.Context, paths []derivation.DerivedPath, repair bool) ([]store.KeyedBuildResult, error) {
 	var files []storepath.Path
 	for _, path := range paths {
 		if built, ok := path.(derivation.Built); !ok {
@@ -220,7 +220,7 @@ func (c *call) substitutableOutputs(ctx context.Context, built derivation.Built,
 		return nil, err
 	}
 	for _, name := range unknown {
-		path, err := c.locate(ctx, drv.Path, name)
+		path, err := c.locate(ctx, drv.Path, name, true)
 		if err == nil && path != "" {
 			lacking, err = c.appendLacking(ctx, lacking, path, repair)
 		}

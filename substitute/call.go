@@ -5,9 +5,11 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 
 	"pix/activity"
 	"pix/binarycache"
+	"pix/internal/parallel"
 	"pix/store"
 	"pix/storepath"
 )
@@ -15,12 +17,15 @@ import (
 // A call makes paths valid, or finds out about them, for one call of a method.
 type call struct {
 	store    *Store
+	opening  sync.Mutex // held while substituters are opened, which many goroutines may ask for
 	settings Settings
 	search   *search // nil as long as nothing is missing
 	report   *report
+	guard    parallel.Guard  // calls the handler of the caller
 	ctx      context.Context // of what it does; its handler is the report
-	stop     context.CancelFunc
-	all      bool // get all that can be had, whatever the settings say
+	stop     context.CancelCauseFunc
+	walk     *store.Walk // counts what substituters tell
+	all      bool        // get all that can be had, whatever the settings say
 
 	found   map[storepath.Path]*found                   // what is known of paths that are not valid
 	first   map[storepath.Path]int                      // from which substituter on paths are looked for, if not from the first
@@ -35,6 +40,9 @@ type call struct {
 	singly  bool                                        // one object is copied after the other, to see which of them fails
 }
 
+// foundBytes is how many bytes a call and the store below hold for each path that was found, about.
+const foundBytes = 512
+
 func (s *Store) newCall(ctx context.Context) *call {
 	c := &call{
 		store: s, found: make(map[storepath.Path]*found), first: make(map[storepath.Path]int),
@@ -43,13 +51,17 @@ func (s *Store) newCall(ctx context.Context) *call {
 		located: make(map[storepath.Path][]store.KeyedRealisation), held: make(map[storepath.Path]bool),
 		asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
 	}
-	ctx, c.report = newReport(ctx)
-	c.ctx, c.stop = context.WithCancel(ctx)
+	c.walk = store.NewWalk(s.Dir(), "the substituters", s.opts.limits(), foundBytes)
+	ctx, c.report = newReport(ctx, &c.guard)
+	c.ctx, c.stop = context.WithCancelCause(ctx)
+	c.guard.Stop = c.stop
 	return c
 }
 
 // searching returns what asks the substituters, which are opened if they are not yet.
 func (c *call) searching() (*search, error) {
+	c.opening.Lock()
+	defer c.opening.Unlock()
 	if c.search == nil {
 		settings, err := c.store.opts.Settings(c.ctx)
 		if err != nil {
@@ -61,10 +73,13 @@ func (c *call) searching() (*search, error) {
 	return c.search, nil
 }
 
-// end is for who needs the call no more. Nobody is told anything afterwards.
+// end ends the call. The handler is not called any more afterwards. If it has panicked on another
+// goroutine, end panics.
 func (c *call) end() {
-	c.stop()
+	c.stop(nil)
 	c.report.end()
+	c.guard.End()
+	c.guard.Repanic()
 }
 
 // substitute makes paths valid, and all that they refer to. Why one of them cannot be had is noted
@@ -229,7 +244,7 @@ func (c *call) querySubstitutable(paths map[storepath.Path]storepath.ContentAddr
 	if err != nil {
 		return nil, err
 	}
-	all, err := search.findAll(c.ctx, list, nil, false)
+	all, err := search.findAll(c.ctx, c.walk, list, nil, false)
 	if err != nil {
 		return nil, because(c.ctx, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"pix/activity"
+	"pix/internal/testenv"
+	"pix/nixhash"
 	"pix/store"
 	"pix/store/memstore"
 	"pix/storepath"
@@ -140,26 +143,73 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// Who makes up paths as he goes fills no memory.
+// An inventor is a substituter that makes up what it is asked for, with so many references each that
+// nobody has heard of.
+type inventor struct {
+	*substituter
+	references int
+	n          atomic.Int64
+}
+
+func (v *inventor) QueryPathInfo(_ context.Context, path storepath.Path) (*store.PathInfo, error) {
+	info := &store.PathInfo{Path: path, NARHash: nixhash.Sum(nixhash.SHA256, nil), NARSize: 1}
+	for range v.references {
+		ref, err := storepath.DefaultDir.ParseBase(fmt.Sprintf("%032d-invented", v.n.Add(1)))
+		if err != nil {
+			return nil, err
+		}
+		info.References = append(info.References, ref)
+	}
+	return info, nil
+}
+
+// A substituter that makes up paths fills no memory, whatever it is asked.
 func TestEndlessClosure(t *testing.T) {
-	key, sub := newKey(t, "k"), newSubstituter()
-	app := sub.put(t, named(t, "app"), &key)
-	liar := &boundless{substituter: sub, refs: make([]storepath.Path, 1<<20)}
-	for i := range liar.refs {
-		liar.refs[i] = app
-	}
-	settings := from(key)
-	settings.Substituters = []substitute.Substituter{{Store: liar, Trusted: true}}
-	s := local(t, settings)
-	if err := s.EnsurePath(t.Context(), app); !errors.Is(err, store.ErrTooManyPaths) {
-		t.Errorf("%v", err)
-	}
-	if _, err := s.QueryMissing(t.Context(), opaque(app)); !errors.Is(err, store.ErrTooManyPaths) {
-		t.Errorf("%v", err)
+	root := storepath.Path("/nix/store/00000000000000000000000000000000-invented")
+	for what, call := range map[string]func(s *substitute.Store) error{
+		"ensure":  func(s *substitute.Store) error { return s.EnsurePath(t.Context(), root) },
+		"build":   func(s *substitute.Store) error { return s.BuildPaths(t.Context(), opaque(root), store.BuildNormal) },
+		"missing": func(s *substitute.Store) error { _, err := s.QueryMissing(t.Context(), opaque(root)); return err },
+		"infos": func(s *substitute.Store) error {
+			asked := make(map[storepath.Path]storepath.ContentAddress)
+			for i := range 10_000 {
+				path, err := storepath.DefaultDir.ParseBase(fmt.Sprintf("%032d-asked", i))
+				if err != nil {
+					return err
+				}
+				asked[path] = storepath.ContentAddress{}
+			}
+			_, err := s.QuerySubstitutablePathInfos(t.Context(), asked)
+			return err
+		},
+	} {
+		for _, references := range []int{2, 25_000} {
+			if what == "infos" && references == 2 {
+				continue // it asks no further
+			}
+			t.Run(fmt.Sprint(what, references), func(t *testing.T) {
+				limits, most := &store.Limits{Bytes: 64 << 20}, int64(170<<20)
+				if what == "build" {
+					limits, most = nil, 300<<20
+				}
+				testenv.MaxResident(t, most, func(t *testing.T) {
+					liar := &inventor{substituter: newSubstituter(), references: references}
+					settings := &substitute.Settings{Substituters: []substitute.Substituter{{Store: liar, URI: "cache://liar", Trusted: true}}}
+					s := substitute.New(memstore.New(&memstore.Options{MaxSize: 1 << 40}), &substitute.Options{
+						Settings: func(context.Context) (*substitute.Settings, error) { return settings, nil }, Limits: limits,
+					})
+					err := call(s)
+					limit, ok := errors.AsType[*store.LimitError](err)
+					if !ok || what != "infos" && limit.Root != root || !strings.Contains(err.Error(), "'cache://liar'") {
+						t.Errorf("%v", err)
+					}
+				})
+			})
+		}
 	}
 }
 
-// boundless is a substituter whose paths have a lot of references.
+// boundless is a substituter whose paths have certain references.
 type boundless struct {
 	*substituter
 	refs []storepath.Path

@@ -10,24 +10,13 @@ import (
 	"pix/storepath"
 )
 
-// maxPlan is how many paths and references substituters may tell of in one call; see
-// [store.ErrTooManyPaths].
-const maxPlan = 1 << 20
-
 // plan returns what is to be fetched for roots, each after those that it refers to. It notes in
 // failed what cannot be had. All else that it has looked at is a temporary root from then on: of what
 // nobody has there may be any number.
 func (c *call) plan(ctx context.Context, roots []storepath.Path) ([]*store.PathInfo, error) {
 	clear(c.failed)
 	var wanted []*store.PathInfo
-	seen := make(map[storepath.Path]bool)
-	room := maxPlan
-	for level := slices.Clone(roots); len(level) > 0; {
-		level = slices.DeleteFunc(level, func(p storepath.Path) bool {
-			was := seen[p]
-			seen[p] = true
-			return was
-		})
+	for level := c.walk.Start(roots...); len(level) > 0; level = c.walk.Next() {
 		lacking, err := c.lacking(ctx, level)
 		if err != nil {
 			return nil, err
@@ -35,21 +24,17 @@ func (c *call) plan(ctx context.Context, roots []storepath.Path) ([]*store.PathI
 		if err := c.look(ctx, lacking); err != nil {
 			return nil, err
 		}
-		level = nil
 		for _, path := range lacking {
 			f := c.found[path]
 			if f == nil {
 				c.fail(path, store.NoSubstituters, c.failing[path], "path '%s' is required, but there is no substituter that can build it", path)
 				continue
 			}
-			if room -= 1 + len(f.info.References); room < 0 {
-				return nil, store.ErrTooManyPaths
-			}
 			if err := c.hold(ctx, path); err != nil {
 				return nil, err
 			}
 			wanted = append(wanted, f.info)
-			level = append(level, f.info.References...)
+			c.walk.Follow(f.info)
 		}
 	}
 	sorted, err := store.SortByReferences(wanted)
@@ -99,7 +84,7 @@ func (c *call) look(ctx context.Context, paths []storepath.Path) error {
 	if err != nil {
 		return err
 	}
-	all, err := search.findAll(ctx, unknown, c.first, true)
+	all, err := search.findAll(ctx, c.walk, unknown, c.first, true)
 	if err != nil {
 		return because(ctx, err)
 	}

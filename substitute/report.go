@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"pix/activity"
+	"pix/internal/parallel"
 	"pix/storepath"
 )
 
@@ -20,13 +21,17 @@ type report struct {
 	download, nar           uint64 // bytes that are expected
 }
 
-// newReport returns a report for a call, and the context of what it does.
-func newReport(ctx context.Context) (context.Context, *report) {
+// newReport returns a report for a call, and the context of what it does. The guard calls the
+// handler.
+func newReport(ctx context.Context, guard *parallel.Guard) (context.Context, *report) {
 	h := activity.HandlerOf(ctx)
 	if h == nil {
 		return ctx, nil
 	}
-	r := &report{Sequencer: activity.NewSequencer(h)}
+	guarded := activity.HandlerFunc(func(e activity.Event) {
+		guard.Call(func() error { h.HandleEvent(e); return nil })
+	})
+	r := &report{Sequencer: activity.NewSequencer(guarded)}
 	return activity.WithHandler(ctx, r), r
 }
 

@@ -7,8 +7,6 @@ import (
 	"sort"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
 	"pix/activity"
 	"pix/binarycache"
 	"pix/daemon"
@@ -130,19 +128,30 @@ func (s *search) believes(f *found) bool {
 	return s.settings.NoSignatures || s.substituters[f.from].Trusted
 }
 
-// findAll finds many paths at once; those that none has are nil. first says from which substituter
-// on a path is looked for.
-func (s *search) findAll(ctx context.Context, paths []storepath.Path, first map[storepath.Path]int, believed bool) ([]*found, error) {
+// nameOf returns what errors call the substituter that has a path.
+func (s *search) nameOf(f *found) string { return "'" + s.substituters[f.from].URI + "'" }
+
+// findAll finds many paths at once, and lets the walk take what is found; those that none has are
+// nil. first says from which substituter on a path is looked for.
+func (s *search) findAll(ctx context.Context, w *store.Walk, paths []storepath.Path, first map[storepath.Path]int, believed bool) ([]*found, error) {
 	all := make([]*found, len(paths))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(searches)
-	for i, path := range paths {
-		group.Go(func() (err error) {
-			all[i], err = s.find(ctx, path, first[path], believed)
-			return err
-		})
+	infos, err := w.Ask(ctx, paths, searches, func(ctx context.Context, i int) (*store.PathInfo, string, error) {
+		f, err := s.find(ctx, paths[i], first[paths[i]], believed)
+		if f == nil || err != nil {
+			return nil, "", err
+		}
+		all[i] = f
+		return f.info, s.nameOf(f), nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return all, group.Wait()
+	for i, info := range infos {
+		if info != nil {
+			all[i].info = info
+		}
+	}
+	return all, nil
 }
 
 // mass asks those substituters that want to be asked about many paths which of them they have.

@@ -3,7 +3,9 @@ package substitute
 import (
 	"context"
 
+	"pix/derivation"
 	"pix/signature"
+	"pix/store"
 )
 
 // Settings are what a call goes by. The zero value has no substituters.
@@ -17,6 +19,10 @@ type Settings struct {
 
 	// NoSignatures believes everything. It is the opposite of Nix's require-sigs.
 	NoSignatures bool
+
+	// UnsignedRealisations believes every substituter which path an output of a derivation has got.
+	// NoSignatures implies it.
+	UnsignedRealisations bool
 
 	// Fallback says that a substituter which fails is as good as none, Nix's fallback.
 	Fallback bool
@@ -35,4 +41,16 @@ type Options struct {
 
 	// Sources are closed together with the store; nil is none.
 	Sources *Sources
+
+	// Limits bound what substituters may tell of in one call: see [store.Limits]. Nil is
+	// [derivation.ForeignLimits].
+	Limits *store.Limits
+}
+
+// limits returns how much substituters may tell.
+func (o *Options) limits() store.Limits {
+	if o.Limits != nil {
+		return *o.Limits
+	}
+	return derivation.ForeignLimits()
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pix/activity"
+	"pix/internal/parallel"
 	"pix/store"
 )
 
@@ -50,9 +51,12 @@ type source struct {
 // context has ended, or [ErrClosed].
 func (s *Sources) Get(ctx context.Context, uris []string) ([]Substituter, error) {
 	subs, errs := make([]Substituter, len(uris)), make([]error, len(uris))
-	var opening sync.WaitGroup
+	opening, openCtx := parallel.WithContext(ctx, 0)
 	for i, uri := range uris {
-		opening.Go(func() { subs[i], errs[i] = s.get(ctx, uri) })
+		opening.Go(func() error {
+			subs[i], errs[i] = s.get(openCtx, uri)
+			return nil // others are opened all the same
+		})
 	}
 	opening.Wait()
 	if ctx.Err() != nil {

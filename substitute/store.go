@@ -35,6 +35,7 @@ var (
 	_ store.Builder           = (*Store)(nil)
 	_ store.ResultBuilder     = (*Store)(nil)
 	_ store.Sessioner         = (*Store)(nil)
+	_ store.Limiter           = (*Store)(nil)
 )
 
 // maxCopies is how many calls copy at once. Each has some 32 MiB of archives in memory, and what it
@@ -61,7 +62,7 @@ func (s *Store) Session(ctx context.Context) (store.Store, error) {
 			return nil, err
 		}
 	} else {
-		below = unclosed{below}
+		below = &unclosed{below}
 	}
 	return &Store{Store: below, shared: s.shared, session: true}, nil
 }
@@ -69,8 +70,15 @@ func (s *Store) Session(ctx context.Context) (store.Store, error) {
 // unclosed is a store that others go on using.
 type unclosed struct{ store.Store }
 
-func (u unclosed) Unwrap() store.Store { return u.Store }
-func (unclosed) Close() error          { return nil }
+func (u *unclosed) Unwrap() store.Store { return u.Store }
+func (*unclosed) Close() error          { return nil }
+
+// ClosureLimits implements [store.Limiter].
+func (u *unclosed) ClosureLimits() (store.Limits, store.Store) { return store.LimitsOf(u.Store), u }
+
+// ClosureLimits implements [store.Limiter]: valid paths are those of the store below. For what
+// substituters tell see [Options.Limits].
+func (s *Store) ClosureLimits() (store.Limits, store.Store) { return store.LimitsOf(s.Store), s }
 
 // Close lets go of the store and its substituters, or of the session.
 func (s *Store) Close() error {
@@ -134,34 +142,37 @@ func (s *Store) QuerySubstitutablePathInfos(ctx context.Context, paths map[store
 func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*store.Missing, error) {
 	c := s.newCall(ctx)
 	defer c.end()
-	drvs, release := store.LendDerivations(s.Store)
-	defer release()
-	return store.FindMissing(c.ctx, drvs, &missingQuerier{c, release}, paths)
+	missing, err := store.FindMissing(c.ctx, s.Store, &missingQuerier{c}, paths)
+	if err != nil {
+		return nil, because(c.ctx, err)
+	}
+	return missing, nil
 }
 
-// A missingQuerier asks substituters for a call about what is missing. Meanwhile it lets others read
-// derivations.
-type missingQuerier struct {
-	*call
-	release func()
+// A missingQuerier asks substituters for a call about what is missing.
+type missingQuerier struct{ *call }
+
+// FindSubstitute implements [store.Substituters].
+func (q *missingQuerier) FindSubstitute(ctx context.Context, path storepath.Path) (*store.Substitute, error) {
+	search, err := q.searching()
+	if err != nil {
+		return nil, err
+	}
+	f, err := search.find(ctx, path, 0, false)
+	if f == nil || err != nil {
+		return nil, err
+	}
+	return &store.Substitute{Info: f.info, DownloadSize: f.downloadSize, Source: search.nameOf(f)}, nil
 }
 
-// QuerySubstitutablePaths implements [store.SubstituteQuerier].
-func (q *missingQuerier) QuerySubstitutablePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
-	return q.store.QuerySubstitutablePaths(ctx, paths)
-}
-
-// QuerySubstitutablePathInfos implements [store.SubstituteQuerier].
-func (q *missingQuerier) QuerySubstitutablePathInfos(_ context.Context, paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
-	q.release()
-	return q.querySubstitutable(paths)
-}
-
-// SubstitutableOutput implements [store.OutputSubstituter].
+// SubstitutableOutput implements [store.Substituters]. As in Nix, the question what is missing needs
+// no signatures: they are checked when the output is fetched.
 func (q *missingQuerier) SubstitutableOutput(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error) {
-	q.release()
-	return q.locate(ctx, drv, output)
+	return q.locate(ctx, drv, output, false)
 }
+
+// ClosureLimits implements [store.Substituters].
+func (q *missingQuerier) ClosureLimits() store.Limits { return q.store.opts.limits() }
 
 // EnsurePath makes a path valid. The error is an [*Error] if it is not to be had.
 func (s *Store) EnsurePath(ctx context.Context, path storepath.Path) error {

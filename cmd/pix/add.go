@@ -103,7 +103,11 @@ func addFile(ctx context.Context, s store.Store, file, name string, h how) (stor
 // contents returns what is sent of a file: itself, or its archive.
 func (h how) contents(ctx context.Context, file string) (io.ReadCloser, error) {
 	if h.method == storepath.Flat || h.method == storepath.Text {
-		return os.Open(file)
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err // a nil *os.File in an interface is not nil
+		}
+		return f, nil
 	}
 	if _, err := os.Lstat(file); err != nil {
 		return nil, err

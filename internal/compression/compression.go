@@ -26,7 +26,7 @@ var formats = []struct {
 }{
 	{"\x28\xb5\x2f\xfd", ".zst", openZstd},
 	{"\xfd7zXZ\x00", ".xz", openXz},
-	{"\x1f\x8b", ".gz", func(src io.Reader) (io.Reader, error) { return gzip.NewReader(src) }},
+	{"\x1f\x8b", ".gz", func(src io.Reader) (io.Reader, error) { return orNil[io.Reader](gzip.NewReader(src)) }},
 	{"BZh", ".bz2", func(src io.Reader) (io.Reader, error) { return bzip2.NewReader(src), nil }},
 }
 
@@ -45,11 +45,21 @@ func ByExtension(ext string, src io.Reader) (io.Reader, error) {
 	return nil, ErrUnknown
 }
 
+// orNil returns what a constructor returned, as an interface that is nil after an error. A nil pointer
+// in an interface is not nil, and a caller that closes what is not nil would panic.
+func orNil[I any](v I, err error) (I, error) {
+	if err != nil {
+		var none I
+		return none, err
+	}
+	return v, nil
+}
+
 const longestMagic = 6
 
 func openZstd(src io.Reader) (io.Reader, error) {
 	// One at a time: the default starts goroutines, which somebody would have to end.
-	return zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow))
+	return orNil[io.Reader](zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow)))
 }
 
 func openXz(src io.Reader) (io.Reader, error) { return newXzReader(newXzGuard(src)) }

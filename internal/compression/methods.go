@@ -51,7 +51,7 @@ func Decode(method string, src io.Reader, size uint64) (io.Reader, error) {
 		return bzip2.NewReader(bufio.NewReader(src)), nil
 	case "gzip":
 		r, err := gzip.NewReader(bufio.NewReader(src))
-		return r, unexpected(err)
+		return orNil[io.Reader](r, unexpected(err))
 	case "br":
 		return brotli.NewReader(src), nil
 	}
@@ -70,14 +70,14 @@ func Encode(method string, dst io.Writer, level int) (io.WriteCloser, error) {
 		if level != 0 {
 			return nil, errors.New("compressing with xz has no levels here")
 		}
-		return xz.NewWriter(dst)
+		return orNil[io.WriteCloser](xz.NewWriter(dst))
 	case "zstd":
-		return newZstdWriter(dst, level)
+		return orNil[io.WriteCloser](newZstdWriter(dst, level))
 	case "gzip":
 		if level == 0 {
 			level = gzip.DefaultCompression
 		}
-		return gzip.NewWriterLevel(dst, level)
+		return orNil[io.WriteCloser](gzip.NewWriterLevel(dst, level))
 	case "br":
 		if level == 0 {
 			level = brotli.DefaultCompression

@@ -13,5 +13,5 @@ func newXzReader(guard *xzGuard) (io.Reader, error) {
 	if err == xz.ErrBuf { // there is nothing at all
 		err = io.ErrUnexpectedEOF
 	}
-	return r, err
+	return orNil[io.Reader](r, err)
 }

@@ -14,9 +14,10 @@ type File struct {
 	device, inode uint64
 }
 
-// Open opens a lock file, and makes it, readable for its owner alone, if there is none.
+// Open opens a lock file, and makes it, readable for its owner alone, if there is none. It does not
+// follow a symlink.
 func Open(name string) (*File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -265,8 +265,12 @@ func (p *process) tidy() error {
 }
 
 // rewrite rewrites the file without its dead entries. While a collector runs, which must not read a file
-// that is half written, it does nothing. It will be called again.
+// that is half written, it does nothing. It will be called again. It does nothing either if gc.lock is not
+// open: the state directory was deleted, and the next root is written into a new file.
 func (p *process) rewrite() error {
+	if p.gcLock == nil {
+		return nil
+	}
 	free, err := p.gcLock.acquire()
 	if err != nil || !free {
 		return err

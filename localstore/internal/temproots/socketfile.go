@@ -1,6 +1,7 @@
 package temproots
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // listen listens on a socket that replaces the file of that name.
@@ -48,16 +52,32 @@ func makeSocket(socket string, put func(made string, l *net.UnixListener) error)
 	made := fmt.Sprintf("%s.%d-%d", socket, os.Getpid(), rand.Uint64())
 	defer os.Remove(made) // unless put renamed it
 	listener, err := withShortName(made, func(name string) (*net.UnixListener, error) {
-		return net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+		return listenPrivately(name)
 	})
 	if err != nil {
 		return err
 	}
-	listener.SetUnlinkOnClose(false) // it will have another name
-	// Only the owner of gc.lock can add to the store. Other users could send roots to keep garbage, or
-	// take connections away from those who need them.
-	if err := os.Chmod(made, 0o600); err != nil {
+	listener.SetUnlinkOnClose(false)                      // it will have another name
+	if err := os.Chmod(made, privateSocket); err != nil { // where listenPrivately has no effect
 		return errors.Join(err, listener.Close())
 	}
 	return put(made, listener)
+}
+
+// privateSocket is the mode of the socket. Only the owner can lock gc.lock, so only the owner can add
+// to the store. Other users could only keep the owner's requests from being answered, or
+// garbage from being collected.
+const privateSocket = 0o600
+
+// listenPrivately listens on a new socket. On Linux the file gets the mode of the socket, less the
+// umask. Without that, others could connect before its mode is changed.
+func listenPrivately(name string) (*net.UnixListener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
+		return conn.Control(func(socket uintptr) { unix.Fchmod(int(socket), privateSocket) })
+	}}
+	listener, err := config.Listen(context.Background(), "unix", name)
+	if err != nil {
+		return nil, err
+	}
+	return listener.(*net.UnixListener), nil
 }

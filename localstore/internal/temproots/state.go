@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pix/internal/modes"
 	"pix/localstore/internal/flock"
 	"pix/storepath"
 )
@@ -68,7 +69,7 @@ func KeepCollectorsOut(ctx context.Context, s State, waiting func()) (*os.File, 
 }
 
 // makeDir makes a directory of the protocol, and those above it.
-func makeDir(name string) error { return os.MkdirAll(name, 0o755) }
+func makeDir(name string) error { return modes.MkdirAll(name) }
 
 // remove removes a file. That it is gone already is no error.
 func remove(name string) error {

@@ -1,0 +1,109 @@
+package derivation_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"pix/derivation"
+	"pix/internal/testenv"
+	"pix/storepath"
+)
+
+// An inventor makes up each derivation that it is asked for, with so many inputs that nobody has
+// heard of.
+type inventor struct {
+	inputs int
+	extra  string // a variable
+	n      atomic.Int64
+}
+
+func (v *inventor) LoadDerivation(context.Context, storepath.Path) (string, error) {
+	var b strings.Builder
+	b.WriteString(`Derive([("out","","","")],[`)
+	for i := range v.inputs {
+		if i > 0 {
+			b.WriteString(",")
+		}
+		fmt.Fprintf(&b, `("/nix/store/%032d-invented-%d.drv",["out"])`, v.n.Add(1), i)
+	}
+	fmt.Fprintf(&b, `],[],"","",[],[("extra","%s")])`, v.extra)
+	return b.String(), nil
+}
+
+func limitOf(t *testing.T, err error) *derivation.LimitError {
+	t.Helper()
+	limit, ok := errors.AsType[*derivation.LimitError](err)
+	if !ok {
+		t.Fatalf("%v, want a *LimitError", err)
+	}
+	return limit
+}
+
+// A loader that makes derivations up fills no memory.
+func TestEndlessClosure(t *testing.T) {
+	root := p("root.drv")
+	small := &derivation.ClosureOptions{Limits: &derivation.Limits{Bytes: 64 << 20}}
+	for _, scene := range []struct {
+		name  string
+		l     *inventor
+		opts  *derivation.ClosureOptions
+		limit int64
+	}{
+		{"two inputs", &inventor{inputs: 2}, nil, 300 << 20},
+		{"a chain", &inventor{inputs: 1}, small, 100 << 20},
+		{"a wide one", &inventor{inputs: 25_000}, small, 100 << 20},
+		{"large variables", &inventor{inputs: 2, extra: strings.Repeat("x", 1<<20)}, small, 100 << 20},
+	} {
+		t.Run(scene.name, func(t *testing.T) {
+			testenv.MaxResident(t, scene.limit, func(t *testing.T) {
+				_, err := derivation.LoadClosure(t.Context(), scene.l, []storepath.Path{root}, scene.opts)
+				if limit := limitOf(t, err); limit.Root != root || limit.Source != "the loader" {
+					t.Errorf("%v", err)
+				}
+			})
+		})
+	}
+}
+
+// So it is with two closures that are compared.
+func TestEndlessDiff(t *testing.T) {
+	testenv.MaxResident(t, 100<<20, func(t *testing.T) {
+		var l inventor
+		l.inputs = 1
+		load := func() *derivation.Derivation {
+			text, _ := l.LoadDerivation(t.Context(), "")
+			d, err := derivation.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d
+		}
+		_, err := derivation.DiffClosure(t.Context(), load(), &l, load(), &l, &derivation.DiffOptions{Limits: &derivation.Limits{Bytes: 64 << 20}})
+		limitOf(t, err)
+	})
+}
+
+// Each limit is exact, and 0 is none.
+func TestLimits(t *testing.T) {
+	chain := map[string][]string{"a": {"b", "c"}, "b": {"d", "c"}, "c": {"d"}, "d": nil} // 4 derivations, 5 inputs
+	load := func(l derivation.Limits) error {
+		_, err := derivation.LoadClosure(t.Context(), graphOf(chain), []storepath.Path{p("a.drv")}, &derivation.ClosureOptions{Limits: &l})
+		return err
+	}
+	for _, good := range []derivation.Limits{{}, {Paths: 4}, {References: 5}, {Bytes: 8000}} {
+		if err := load(good); err != nil {
+			t.Errorf("%+v: %v", good, err)
+		}
+	}
+	for name, bad := range map[string]derivation.Limits{"3 paths": {Paths: 3}, "4 references": {References: 4}, "4000 bytes of memory": {Bytes: 4000}} {
+		err := load(bad)
+		limit := limitOf(t, err)
+		if got := fmt.Sprint(limit.Max, " ", limit.Limit); got != name || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), string(p("a.drv"))) {
+			t.Errorf("%v", err)
+		}
+	}
+}

@@ -1,0 +1,23 @@
+package compression
+
+import (
+	"strings"
+	"testing"
+)
+
+// What fails returns no reader and no writer: a nil pointer in an interface would not be nil.
+func TestNilAfterErrors(t *testing.T) {
+	for _, method := range []string{"xz", "zstd", "gzip", "bzip2", "br", "none"} {
+		if r, err := Decode(method, strings.NewReader(""), 1); err != nil && r != nil {
+			t.Errorf("%s: %T and %v", method, r, err)
+		}
+		if w, err := Encode(method, new(strings.Builder), -100); err != nil && w != nil {
+			t.Errorf("%s: %T and %v", method, w, err)
+		}
+	}
+	for _, ext := range []string{".gz", ".xz", ".zst"} {
+		if r, err := ByExtension(ext, strings.NewReader("x")); err != nil && r != nil {
+			t.Errorf("%s: %T and %v", ext, r, err)
+		}
+	}
+}

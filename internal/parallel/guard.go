@@ -1,0 +1,130 @@
+package parallel
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+)
+
+// A PanicError is a panic on one goroutine that is raised again on another: there it is the value
+// of the panic. It keeps the stack of the first goroutine, which the second panic does not show.
+type PanicError struct {
+	Value any // of the first panic
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n\n%s", e.Value, e.Stack) }
+
+// Unwrap returns the value of the first panic, if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// ErrEnded is the error of calls after [Guard.End].
+var ErrEnded = errors.New("the call that this belongs to has returned")
+
+// errExited is the error of a call that ended its goroutine. It is never returned, since that
+// goroutine does not go on.
+var errExited = errors.New("runtime.Goexit was called")
+
+// A Guard runs code of a caller on goroutines that are not the caller's. A panic there would end the
+// program, because the caller has no chance to recover it, and after the caller's call has returned,
+// its code must not run any more. So the owner of the guard, on the goroutine of the caller, calls
+// End and then Repanic before it returns.
+//
+// The zero value is useful.
+type Guard struct {
+	// Stop is called once, when a call panics or ends its goroutine, so that work that depends on the
+	// call ends early. Nil does nothing.
+	Stop func(error)
+
+	mu       sync.Mutex
+	idle     sync.Cond // running is 0
+	running  int
+	ended    bool
+	panicked *PanicError
+	exited   bool
+}
+
+// Call calls f, and turns a panic into a [*PanicError]. After End it returns [ErrEnded] instead.
+// f may use the guard, too, but must not end it.
+func (g *Guard) Call(f func() error) (err error) {
+	if !g.enter() {
+		return ErrEnded
+	}
+	returned := false
+	defer func() {
+		if returned {
+			g.leave(nil)
+			return
+		}
+		// If there is nothing to recover, f has called runtime.Goexit, which runs this function and
+		// ends the goroutine.
+		err = errExited
+		if value := recover(); value != nil {
+			panicked, again := value.(*PanicError)
+			if !again {
+				panicked = &PanicError{value, debug.Stack()}
+			}
+			err = panicked
+		}
+		g.leave(err)
+	}()
+	err = f()
+	returned = true
+	return err
+}
+
+func (g *Guard) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		return false
+	}
+	g.running++
+	return true
+}
+
+// leave notes that a call has ended, and why if it has not returned.
+func (g *Guard) leave(why error) {
+	g.mu.Lock()
+	first := why != nil && g.panicked == nil && !g.exited
+	if first {
+		g.panicked, _ = why.(*PanicError)
+		g.exited = g.panicked == nil
+	}
+	if g.running--; g.running == 0 && g.idle.L != nil {
+		g.idle.Broadcast()
+	}
+	g.mu.Unlock()
+	if first && g.Stop != nil {
+		g.Stop(why)
+	}
+}
+
+// End makes later calls fail, and waits for those that are running. It may be called several times.
+func (g *Guard) End() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ended = true
+	g.idle.L = &g.mu
+	for g.running > 0 {
+		g.idle.Wait()
+	}
+}
+
+// Repanic panics with a [*PanicError] if a call has panicked, and calls runtime.Goexit if a call has.
+func (g *Guard) Repanic() {
+	g.mu.Lock()
+	panicked, exited := g.panicked, g.exited
+	g.mu.Unlock()
+	if panicked != nil {
+		panic(panicked)
+	}
+	if exited {
+		runtime.Goexit()
+	}
+}

@@ -1,0 +1,442 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pix/derivation"
+	"pix/internal/testenv"
+	"pix/nixhash"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
+)
+
+// An inventor is a store that makes up what it is asked for.
+type inventor struct {
+	store.Store
+	invent func(v *inventor, path storepath.Path) *store.PathInfo
+	n      atomic.Int64
+}
+
+func (v *inventor) Dir() storepath.Dir { return storepath.DefaultDir }
+
+func (v *inventor) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	info := v.invent(v, path)
+	if info.Path == "" {
+		info.Path = path
+	}
+	info.NARHash, info.NARSize = nixhash.Sum(nixhash.SHA256, nil), 1
+	return info, nil
+}
+
+// paths returns n paths that nobody has heard of, sorted.
+func (v *inventor) paths(n int) []storepath.Path {
+	paths := make([]storepath.Path, n)
+	to := v.n.Add(int64(n)) + 1 // 0 is the root
+	for i := range paths {
+		paths[i] = numbered(int(to) - n + i)
+	}
+	return paths
+}
+
+func numbered(i int) storepath.Path {
+	path, err := storepath.DefaultDir.ParseBase(fmt.Sprintf("%032d-an-invented-package-1.0", i))
+	if err != nil {
+		panic(err)
+	}
+	return path
+}
+
+// inventions are the ways in which a store may claim too much.
+var inventions = map[string]func(v *inventor, path storepath.Path) *store.PathInfo{
+	"two references each": func(v *inventor, _ storepath.Path) *store.PathInfo {
+		return &store.PathInfo{References: v.paths(2)}
+	},
+	"a chain": func(v *inventor, _ storepath.Path) *store.PathInfo {
+		return &store.PathInfo{References: v.paths(1)}
+	},
+	"25,000 references each": func(v *inventor, _ storepath.Path) *store.PathInfo {
+		return &store.PathInfo{References: v.paths(25_000)}
+	},
+	"the same reference again and again": func(v *inventor, path storepath.Path) *store.PathInfo {
+		return &store.PathInfo{References: append(v.paths(1), slices.Repeat([]storepath.Path{path}, 100_000)...)}
+	},
+	"references that are parts of long texts": func(v *inventor, _ storepath.Path) *store.PathInfo {
+		return &store.PathInfo{References: []storepath.Path{partOfLong(v.paths(1)[0])}}
+	},
+	"signatures": func(v *inventor, _ storepath.Path) *store.PathInfo {
+		return &store.PathInfo{References: v.paths(2), Signatures: slices.Repeat([]string{strings.Repeat("x", 1000)}, 1000)}
+	},
+	"signatures and a deriver that are parts of long texts": func(v *inventor, _ storepath.Path) *store.PathInfo {
+		return &store.PathInfo{References: v.paths(2), Signatures: []string{partOfLong("a:AAAA")}, Deriver: partOfLong(numbered(0))}
+	},
+}
+
+// partOfLong returns s as a part of a longer text.
+func partOfLong[T ~string](s T) T { return (s + T(strings.Repeat("x", 8<<10)))[:len(s)] }
+
+func limitError(t *testing.T, err error) *store.LimitError {
+	t.Helper()
+	limit, ok := errors.AsType[*store.LimitError](err)
+	if !ok {
+		t.Fatalf("%v, want a *LimitError", err)
+	}
+	return limit
+}
+
+// closureError returns how many infos a closure has, and its error.
+func closureError(ctx context.Context, s store.Store, roots ...storepath.Path) (n int, err error) {
+	for _, err := range store.Closure(ctx, s, roots...) {
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// A store that claims too much fills no memory.
+func TestEndlessClosure(t *testing.T) {
+	root := numbered(0)
+	for name, invent := range inventions {
+		t.Run(name, func(t *testing.T) {
+			s, most := store.WithLimits(&inventor{invent: invent}, store.Limits{Bytes: 64 << 20}), int64(160<<20)
+			if name == "two references each" || name == "25,000 references each" {
+				s, most = &inventor{invent: invent}, 300<<20
+			}
+			testenv.MaxResident(t, most, func(t *testing.T) {
+				_, err := store.Copy(t.Context(), memstore.New(nil), s, []storepath.Path{root}, nil)
+				if limit := limitError(t, err); limit.Root != root || !strings.Contains(err.Error(), string(root)) || !strings.Contains(err.Error(), "inventor") {
+					t.Errorf("%v", err)
+				}
+			})
+		})
+	}
+}
+
+// A store that answers about many paths at once counts like any other, and others than those that were asked
+// about are refused.
+func TestManyInfos(t *testing.T) {
+	two := inventions["two references each"]
+	for name, many := range map[string]func(v *inventor, paths []storepath.Path, yield func(*store.PathInfo, error) bool){
+		"more": func(v *inventor, paths []storepath.Path, yield func(*store.PathInfo, error) bool) {
+			for _, p := range append(paths[:len(paths):len(paths)], paths...) {
+				if info, err := v.QueryPathInfo(t.Context(), p); !yield(info, err) {
+					return
+				}
+			}
+		},
+		"fewer": func(v *inventor, paths []storepath.Path, yield func(*store.PathInfo, error) bool) {},
+		"in another order": func(v *inventor, paths []storepath.Path, yield func(*store.PathInfo, error) bool) {
+			for _, p := range slices.Backward(append(paths[:len(paths):len(paths)], numbered(1))) {
+				if info, err := v.QueryPathInfo(t.Context(), p); !yield(info, err) {
+					return
+				}
+			}
+		},
+		"nothing": func(v *inventor, paths []storepath.Path, yield func(*store.PathInfo, error) bool) { yield(nil, nil) },
+	} {
+		n, err := closureError(t.Context(), &manyInventor{&inventor{invent: two}, many}, numbered(0))
+		if err == nil || n > 1 || !strings.Contains(err.Error(), "was asked about") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	right := func(v *inventor, paths []storepath.Path, yield func(*store.PathInfo, error) bool) {
+		for _, p := range paths {
+			if info, err := v.QueryPathInfo(t.Context(), p); !yield(info, err) {
+				return
+			}
+		}
+	}
+	for name, invent := range map[string]func(*inventor, storepath.Path) *store.PathInfo{
+		"large ones": inventions["25,000 references each"], "small ones, then large ones": smallFirst,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := store.WithLimits(&manyInventor{&inventor{invent: invent}, right}, store.Limits{Bytes: 64 << 20})
+			testenv.MaxResident(t, 110<<20, func(t *testing.T) {
+				_, err := closureError(t.Context(), s, numbered(0))
+				limitError(t, err)
+			})
+		})
+	}
+}
+
+func smallFirst(v *inventor, path storepath.Path) *store.PathInfo {
+	switch {
+	case path == numbered(0):
+		return &store.PathInfo{References: v.paths(200)}
+	case path < numbered(1000):
+		return &store.PathInfo{References: v.paths(20)}
+	}
+	return &store.PathInfo{References: v.paths(25_000)}
+}
+
+// A manyInventor makes up many infos at once.
+type manyInventor struct {
+	*inventor
+	many func(v *inventor, paths []storepath.Path, yield func(*store.PathInfo, error) bool)
+}
+
+func (v *manyInventor) QueryPathInfos(_ context.Context, paths []storepath.Path) iter.Seq2[*store.PathInfo, error] {
+	return func(yield func(*store.PathInfo, error) bool) { v.many(v.inventor, paths, yield) }
+}
+
+// What a source says is checked.
+func TestWrongInfos(t *testing.T) {
+	for name, test := range map[string]struct {
+		info *store.PathInfo
+		want string
+	}{
+		"another path":      {&store.PathInfo{Path: numbered(1)}, "was asked about '" + string(numbered(0)) + "', and has answered about '" + string(numbered(1)) + "'"},
+		"another directory": {&store.PathInfo{References: []storepath.Path{"/gnu/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x"}}, "/gnu/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x"},
+		"no path":           {&store.PathInfo{References: []storepath.Path{"/nix/store/x"}}, "/nix/store/x"},
+	} {
+		for _, s := range []store.Store{
+			&inventor{invent: func(*inventor, storepath.Path) *store.PathInfo { return test.info }},
+			store.WithLimits(&inventor{invent: func(*inventor, storepath.Path) *store.PathInfo { return test.info }}, store.Limits{}),
+		} {
+			_, err := closureError(t.Context(), s, numbered(0))
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), string(numbered(0))) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// An info that is kept has sorted references, each once, whatever the source says, and the source's
+// own is not changed.
+func TestSortedReferences(t *testing.T) {
+	root := numbered(0)
+	said := []storepath.Path{numbered(3), root, numbered(1), numbered(3), numbered(2), root}
+	s := &inventor{invent: func(_ *inventor, path storepath.Path) *store.PathInfo {
+		if path != root {
+			return &store.PathInfo{References: []storepath.Path{root}} // cycles
+		}
+		return &store.PathInfo{References: said}
+	}}
+	before := slices.Clone(said)
+	var got []storepath.Path
+	for info, err := range store.Closure(t.Context(), s, root) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got = append(got, info.Path); info.Path == root && !slices.Equal(info.References, got1to3(root)) {
+			t.Errorf("%q", info.References)
+		}
+	}
+	if !slices.Equal(got, got1to3(root)) || !slices.Equal(said, before) {
+		t.Errorf("%q, and the source has %q", got, said)
+	}
+	_, err := store.Copy(t.Context(), memstore.New(nil), s, []storepath.Path{root}, nil)
+	if _, ok := errors.AsType[*store.ReferenceCycleError](err); !ok {
+		t.Errorf("%v", err)
+	}
+}
+
+func got1to3(root storepath.Path) []storepath.Path {
+	return []storepath.Path{root, numbered(1), numbered(2), numbered(3)}
+}
+
+// Each limit is exact, whatever uses it, and names the root that it is about.
+func TestLimits(t *testing.T) {
+	mem := memstore.New(nil)
+	paths := chain(t, mem, 10, 0) // 10 paths, and 8*2+1 references
+	other := chain(t, mem, 1, 10)
+	uses := map[string]func(s store.Store) error{
+		"Closure": func(s store.Store) error {
+			_, err := closureError(t.Context(), s, other[0], paths[9])
+			return err
+		},
+		"MissingFrom": func(s store.Store) error {
+			_, err := store.MissingFrom(t.Context(), memstore.New(nil), s, []storepath.Path{other[0], paths[9]}, false)
+			return err
+		},
+		"Copy": func(s store.Store) error {
+			_, err := store.Copy(t.Context(), memstore.New(nil), s, []storepath.Path{other[0], paths[9]}, nil)
+			return err
+		},
+		"PathInfos": func(s store.Store) error {
+			_, err := store.PathInfos(t.Context(), s, append(paths, other...))
+			return err
+		},
+		"ExportPaths": func(s store.Store) error {
+			return store.ExportPaths(t.Context(), io.Discard, s, append(paths, other...))
+		},
+	}
+	for name, use := range uses {
+		for _, good := range []store.Limits{{}, {Paths: 11}, {References: 17}, {Bytes: 32_000}} {
+			if err := use(store.WithLimits(mem, good)); err != nil {
+				t.Errorf("%s, %+v: %v", name, good, err)
+			}
+		}
+		for _, bad := range []store.Limits{{Paths: 10}, {References: 16}, {Bytes: 8_000}} {
+			err := use(store.WithLimits(mem, bad))
+			limit := limitError(t, err)
+			if wrongRoot := limit.Root != paths[9] && (name == "Closure" || name == "Copy"); wrongRoot || limit.Max != int64(max(bad.Paths, bad.References))+bad.Bytes || !strings.Contains(err.Error(), fmt.Sprint(limit.Max, " ", limit.Limit)) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// Only a store that says so itself is one's own: neither one that embeds it, nor a wrapper.
+func TestLimitsOf(t *testing.T) {
+	mem := memstore.New(nil)
+	session, err := mem.Session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, foreign := derivation.OwnLimits(), derivation.ForeignLimits()
+	if own.Paths != 1<<22 || own.References != 1<<26 || foreign.Paths != 1<<20 || foreign.Bytes != 256<<20 {
+		t.Errorf("%+v, %+v", own, foreign)
+	}
+	for name, test := range map[string]struct {
+		s    store.Store
+		want store.Limits
+	}{
+		"own":      {mem, own},
+		"session":  {session, own},
+		"embedded": {struct{ *memstore.Store }{mem}, foreign},
+		"not comparable": {struct {
+			*memstore.Store
+			list []int
+		}{mem, nil}, foreign},
+		"wrapper": {&distant{Store: mem}, foreign},
+		"other":   {struct{ store.Store }{mem}, foreign},
+		"changed": {store.WithLimits(mem, store.Limits{Paths: 3}), store.Limits{Paths: 3}},
+	} {
+		if got := store.LimitsOf(test.s); got != test.want {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if _, ok := store.As[store.MissingQuerier](store.WithLimits(mem, own)); !ok {
+		t.Error("a store with limits has lost its capabilities")
+	}
+}
+
+// However wide a closure is, many questions are under way at once.
+func TestWideClosureOverLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := memstore.New(nil)
+		var leaves []storepath.Path
+		for i := range 10_000 {
+			leaf, err := mem.AddTextToStore(t.Context(), fmt.Sprint(i), "x", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leaves = append(leaves, leaf)
+		}
+		root, err := mem.AddTextToStore(t.Context(), "root", "x", leaves)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &distant{Store: mem}
+		begin := time.Now()
+		n, err := closureError(t.Context(), d, root)
+		if err != nil || n != 10_001 || d.most != 256 {
+			t.Errorf("%d paths, %d at once, %v", n, d.most, err)
+		}
+		if took := time.Since(begin); took > 41*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// Of infos that turn out to be large, few are under way at once.
+func TestFewLargeInfos(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var busy, most atomic.Int64
+		s := &slowInventor{inventor: &inventor{invent: inventions["25,000 references each"]}, busy: &busy, most: &most}
+		_, err := closureError(t.Context(), store.WithLimits(s, store.Limits{Bytes: 128 << 20}), numbered(0))
+		limitError(t, err)
+		if most.Load() > 32 {
+			t.Errorf("%d were under way", most.Load())
+		}
+	})
+}
+
+// A slowInventor takes a while for each info, and notes how many are under way.
+type slowInventor struct {
+	*inventor
+	busy, most *atomic.Int64
+}
+
+func (v *slowInventor) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
+	if n := v.busy.Add(1); n > v.most.Load() {
+		v.most.Store(n)
+	}
+	defer v.busy.Add(-1)
+	time.Sleep(time.Millisecond)
+	return v.inventor.QueryPathInfo(ctx, path)
+}
+
+// What is given up since others were larger than expected is asked again.
+func TestGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := memstore.New(nil)
+		large := chainOfRoots(t, mem, 20_000)
+		var small []storepath.Path
+		for i := range 100 {
+			p, err := mem.AddTextToStore(t.Context(), fmt.Sprint("small", i), "x", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			small = append(small, p)
+		}
+		s := &waiting{Store: mem, first: large}
+		n, err := closureError(t.Context(), s, append(small, large)...)
+		if err != nil || n != 20_101 {
+			t.Errorf("%d paths, %v", n, err)
+		}
+		if s.cancelled.Load() != 100 {
+			t.Errorf("%d questions were given up", s.cancelled.Load())
+		}
+	})
+}
+
+// chainOfRoots adds a text that refers to n others.
+func chainOfRoots(t *testing.T, s *memstore.Store, n int) storepath.Path {
+	t.Helper()
+	var refs []storepath.Path
+	for i := range n {
+		p, err := s.AddTextToStore(t.Context(), fmt.Sprint("leaf", i), "x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		refs = append(refs, p)
+	}
+	p, err := s.AddTextToStore(t.Context(), "large", "x", refs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// A waiting store answers about all paths but one only in the second try.
+type waiting struct {
+	store.Store
+	first     storepath.Path
+	cancelled atomic.Int64
+}
+
+func (w *waiting) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
+	if path != w.first && w.cancelled.Load() < 100 {
+		<-ctx.Done()
+		w.cancelled.Add(1)
+		return nil, ctx.Err()
+	}
+	return w.Store.QueryPathInfo(ctx, path)
+}

@@ -1,0 +1,168 @@
+package substitute_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pix/activity"
+	"pix/internal/testenv"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
+	"pix/substitute"
+)
+
+var errPanic = errors.New("no")
+
+// outcome calls f on a goroutine of its own, and returns how that ended: "returned", "exited", or the
+// value of its panic.
+func outcome(t *testing.T, f func()) any {
+	t.Helper()
+	ended := make(chan any, 1)
+	go func() {
+		how := any("exited")
+		defer func() {
+			if v := recover(); v != nil {
+				how = v
+			}
+			ended <- how
+		}()
+		f()
+		how = "returned"
+	}()
+	select {
+	case how := <-ended:
+		return how
+	case <-time.After(20 * time.Second):
+		buf := make([]byte, 1<<20)
+		t.Fatalf("it hangs:\n%s", buf[:runtime.Stack(buf, true)])
+		return nil
+	}
+}
+
+// A substituter or a handler that panics, or ends a goroutine, does so to the caller. Nothing is left
+// behind, and the next call does not wait for it.
+func TestPanics(t *testing.T) {
+	for _, where := range []string{"query", "archive", "handler", "open"} {
+		for _, goexit := range []bool{false, true} {
+			for _, call := range []string{"ensure", "build", "valid", "missing"} {
+				if call == "missing" && where == "archive" {
+					continue // it needs none
+				}
+				t.Run(fmt.Sprintf("%s, %s, goexit %t", where, call, goexit), func(t *testing.T) {
+					testenv.NoLeak(t)
+					key, sub := newKey(t, "k"), newSubstituter()
+					var libs []storepath.Path
+					for i := range 10 {
+						libs = append(libs, sub.put(t, named(t, fmt.Sprint("lib", i)), &key, libs...))
+					}
+					var bad atomic.Bool
+					fault := func() {
+						if bad.CompareAndSwap(true, false) {
+							if goexit {
+								runtime.Goexit()
+							}
+							panic(errPanic)
+						}
+					}
+					ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(activity.Event) {}))
+					switch where {
+					case "query":
+						sub.query = func(context.Context, storepath.Path) error { fault(); return nil }
+					case "archive":
+						sub.hook = func(context.Context, storepath.Path) error { fault(); return nil }
+					case "handler":
+						ctx = activity.WithHandler(t.Context(), activity.HandlerFunc(func(activity.Event) { fault() }))
+					}
+					sources := &substitute.Sources{Open: func(context.Context, string) (store.Store, error) {
+						if where == "open" {
+							fault()
+						}
+						return sub, nil
+					}}
+					s := substitute.New(memstore.New(nil), &substitute.Options{Settings: func(ctx context.Context) (*substitute.Settings, error) {
+						settings := from(key)
+						var err error
+						settings.Substituters, err = sources.Get(ctx, []string{"test://a"})
+						return settings, err
+					}})
+					try := func() error {
+						switch call {
+						case "ensure":
+							return s.EnsurePath(ctx, libs[9])
+						case "build":
+							return s.BuildPaths(ctx, opaque(libs[9]), store.BuildNormal)
+						case "valid":
+							_, err := s.QueryValidPaths(ctx, libs[9:], true)
+							return err
+						}
+						_, err := s.QueryMissing(ctx, opaque(libs[9]))
+						return err
+					}
+					bad.Store(true)
+					how := outcome(t, func() { try() })
+					err, _ := how.(error)
+					if bad.Load() || goexit && how != "exited" || !goexit && !errors.Is(err, errPanic) {
+						t.Errorf("it ended with %v", how)
+					}
+					begin := time.Now()
+					if err := try(); err != nil || time.Since(begin) > 5*time.Second {
+						t.Errorf("the next one: %v after %v", err, time.Since(begin))
+					}
+					checkValid(t, s, call != "missing", libs...)
+				})
+			}
+		}
+	}
+}
+
+// Calls that are cancelled at any time end, leave nothing behind, and tell nobody anything afterwards.
+func TestCancelAnyTime(t *testing.T) {
+	testenv.NoLeak(t)
+	key, sub := newKey(t, "k"), newSubstituter()
+	var libs []storepath.Path
+	for i := range 20 {
+		libs = append(libs, sub.put(t, named(t, fmt.Sprint("lib", i)), &key, libs...))
+	}
+	slow := func(ctx context.Context, _ storepath.Path) error {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+		}
+		return nil
+	}
+	sub.query, sub.hook = slow, slow
+	for range 30 {
+		s := substitute.New(memstore.New(nil), &substitute.Options{
+			Settings: func(context.Context) (*substitute.Settings, error) { return from(key, sub), nil },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Duration(rand.Int64N(int64(60*time.Millisecond))), cancel)
+		var calls sync.WaitGroup
+		for i := range 4 {
+			calls.Go(func() {
+				var after atomic.Bool
+				ctx := activity.WithHandler(ctx, activity.HandlerFunc(func(activity.Event) {
+					if after.Load() {
+						t.Error("the handler is called after the call")
+					}
+				}))
+				if i == 3 {
+					s.QueryMissing(ctx, opaque(libs[19]))
+				} else {
+					s.EnsurePath(ctx, libs[17+i])
+				}
+				after.Store(true)
+			})
+		}
+		calls.Wait()
+		cancel()
+	}
+}
