@@ -23,7 +23,7 @@ import (
 // These variables count; what is not set is left to the defaults:
 //
 //	NIX_STORE_DIR                the store directory
-//	NIX_DAEMON_SOCKET_PATH       the socket of the daemon; else it is below NIX_STATE_DIR
+//	NIX_DAEMON_SOCKET_PATH       the socket of the daemon; else it is in the state directory
 //	NIX_STATE_DIR, NIX_LOG_DIR   where this machine's own store has its state and logs
 //	NIX_SSHOPTS                  arguments for ssh
 //	XDG_DATA_HOME                the directory for the user's data; else .local/share in HOME
@@ -33,7 +33,7 @@ import (
 // The error says which of them cannot be read.
 func FromEnvironment(getenv func(string) string) (*Options, error) {
 	o := &Options{
-		DaemonSocket: daemonSocket(getenv),
+		DaemonSocket: getenv("NIX_DAEMON_SOCKET_PATH"),
 		DataDir:      dataDir(getenv),
 		Local:        &localstore.Options{StateDir: getenv("NIX_STATE_DIR"), LogDir: getenv("NIX_LOG_DIR")},
 	}
@@ -73,17 +73,6 @@ func storeDir(getenv func(string) string) (storepath.Dir, error) {
 		return storepath.ParseDir(filepath.Clean(dir))
 	}
 	return storepath.DefaultDir, nil
-}
-
-// daemonSocket returns where the daemon of this machine listens.
-func daemonSocket(getenv func(string) string) string {
-	if socket := getenv("NIX_DAEMON_SOCKET_PATH"); socket != "" {
-		return socket
-	}
-	if state := getenv("NIX_STATE_DIR"); state != "" {
-		return filepath.Join(state, "daemon-socket", "socket")
-	}
-	return daemon.DefaultSocket
 }
 
 // dataDir returns the user's directory for data, or "" if nothing says which it is. What is

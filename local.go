@@ -3,12 +3,11 @@ package pix
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"pix/daemon"
@@ -27,22 +26,38 @@ import (
 //
 // Any other URI than "" and "auto" it returns as it is, with no reason.
 func Resolve(uri string, opts *Options) (resolved, reason string) {
-	if uri != "" && uri != "auto" {
+	name, query, _ := strings.Cut(uri, "?")
+	if name != "" && name != "auto" {
 		return uri, ""
 	}
-	if opts == nil {
-		var err error
-		if opts, err = FromEnvironment(os.Getenv); err != nil {
-			opts = new(Options)
-		}
+	opts, err := opts.orEnvironment()
+	if err != nil {
+		opts = new(Options)
 	}
-	o := *opts
-	socket := cmp.Or(o.DaemonSocket, daemon.DefaultSocket)
+	resolved, reason = resolveAuto(uri, *opts)
+	if query == "" {
+		return resolved, reason
+	}
+	if strings.Contains(resolved, "?") {
+		return resolved + "&" + query, reason
+	}
+	return resolved + "?" + query, reason
+}
+
+// resolveAuto returns the URI, without the parameters, of the store that uri means by auto.
+func resolveAuto(uri string, o Options) (resolved, reason string) {
+	socket, err := SocketPath(uri, &o)
+	if err != nil { // opening the store will return the error
+		socket = cmp.Or(o.DaemonSocket, daemon.DefaultSocket)
+	}
 	none := fmt.Sprintf("there is no daemon's socket at '%s'", socket)
 	if o.NoDaemon {
 		none = "no daemon is asked"
 	} else if info, err := os.Stat(socket); err == nil && !info.IsDir() {
 		return "daemon", fmt.Sprintf("there is a daemon's socket at '%s'", socket)
+	}
+	if namesDir(uri) {
+		return "local", none + ", and the parameters name a store in a directory"
 	}
 	local := o.localOptions()
 	if localstore.IsWritable(&local) {
@@ -62,6 +77,17 @@ func Resolve(uri string, opts *Options) (resolved, reason string) {
 	return "local?root=" + strings.ReplaceAll(path.EscapedPath(), "&", "%26"), reason
 }
 
+// namesDir reports whether the parameters of a URI say where a store is.
+func namesDir(uri string) bool {
+	u, err := parseURI(uri)
+	if err != nil {
+		return false
+	}
+	_, root := u.take("root")
+	_, state := u.take("state")
+	return root || state
+}
+
 // localOptions returns the options of this machine's own store.
 func (o *Options) localOptions() localstore.Options {
 	var local localstore.Options
@@ -76,82 +102,37 @@ func (o *Options) localOptions() localstore.Options {
 // daemon.
 func IsLocal(uri string) bool {
 	name, _, _ := strings.Cut(uri, "?")
-	return name == "local" || name == "local://" || strings.HasPrefix(name, "/")
+	return name == "local" || strings.HasPrefix(name, "local://") || strings.HasPrefix(name, "/")
 }
 
 // openLocal opens a store in a directory.
-func (o *Options) openLocal(ctx context.Context, uri string) (store.Store, error) {
-	local, err := o.parseLocal(uri)
+func (o *Options) openLocal(ctx context.Context, u *storeURI) (store.Store, error) {
+	local, err := o.parseLocal(u)
 	if err != nil {
 		return nil, err
 	}
+	u.warnUnknown(ctx)
 	s, err := localstore.Open(ctx, &local)
 	if err != nil {
-		return nil, fmt.Errorf("opening the store '%s': %w", uri, err)
+		return nil, fmt.Errorf("opening the store '%s': %w", u.uri, err)
 	}
 	return o.withSubstituters(s, &local), nil
 }
 
 // parseLocal returns the options of the store that a URI names.
-func (o *Options) parseLocal(uri string) (localstore.Options, error) {
+func (o *Options) parseLocal(u *storeURI) (localstore.Options, error) {
 	local := o.localOptions()
-	bad := func(reason string) (localstore.Options, error) { return local, &URIError{uri, reason, false} }
-	name, query, _ := strings.Cut(uri, "?")
-	params, err := parseParams(query)
-	if err != nil {
-		return bad(err.Error())
-	}
-	root := params["root"]
-	if strings.HasPrefix(name, "/") {
-		if root != "" {
-			return bad("it has two roots")
-		}
-		root = name
+	var root string
+	if err := u.takeRoot(&root); err != nil {
+		return local, err
 	}
 	if root != "" {
 		local.Root, local.StateDir, local.LogDir, local.StoreDir = root, "", "", ""
 	}
-	for _, key := range slices.Sorted(maps.Keys(params)) {
-		value := params[key]
-		switch key {
-		case "root":
-		case "state":
-			local.StateDir = value
-		case "log":
-			local.LogDir = value
-		case "real":
-			local.StoreDir = value
-		case "read-only":
-			if local.ReadOnly = value == "true"; !local.ReadOnly && value != "false" {
-				return bad(fmt.Sprintf("read-only is %q instead of true or false", value))
-			}
-			continue
-		default:
-			return local, &URIError{uri, fmt.Sprintf("the parameter %s is unknown, expected root, state, log, real or read-only", key), key == "store"}
-		}
-		if !filepath.IsAbs(value) {
-			return bad(fmt.Sprintf("%s is not absolute: '%s'", key, value))
-		}
-	}
-	return local, nil
-}
-
-// parseParams reads the parameters of a URI. A plus sign is one, which it would not be in a form.
-func parseParams(query string) (map[string]string, error) {
-	params := make(map[string]string)
-	for pair := range strings.SplitSeq(query, "&") {
-		if pair == "" {
-			continue
-		}
-		key, value, ok := strings.Cut(pair, "=")
-		if !ok {
-			return nil, fmt.Errorf("the parameter %s has no value", key)
-		}
-		value, err := url.PathUnescape(value)
-		if err != nil {
-			return nil, err
-		}
-		params[key] = value
-	}
-	return params, nil
+	signed := !local.NoSignatures
+	err := errors.Join(
+		u.takeDir("state", &local.StateDir), u.takeDir("log", &local.LogDir), u.takeDir("real", &local.StoreDir),
+		u.takeBool("read-only", &local.ReadOnly), u.takeBool("require-sigs", &signed))
+	local.NoSignatures = !signed
+	return local, err
 }

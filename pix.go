@@ -34,12 +34,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"strings"
 
 	"pix/binarycache"
 	"pix/daemon"
+	"pix/internal/redact"
 	"pix/localstore"
 	"pix/store"
 	"pix/storepath"
@@ -52,8 +52,9 @@ type Options struct {
 	// StoreDir is the store directory; "" is [storepath.DefaultDir].
 	StoreDir storepath.Dir
 
-	// DaemonSocket is where the daemon of this machine listens, for the URIs that do
-	// not say it; "" is [daemon.DefaultSocket].
+	// DaemonSocket is the path of the socket on which the daemon of this machine listens, for
+	// the URIs that do not name one. "" is daemon-socket/socket in Local.StateDir, without
+	// which it is [daemon.DefaultSocket].
 	DaemonSocket string
 
 	// NoDaemon makes auto pass over the daemon of this machine, for whoever is that daemon.
@@ -103,7 +104,9 @@ type URIError struct {
 	known  bool
 }
 
-func (e *URIError) Error() string { return fmt.Sprintf("store '%s': %s", e.URI, e.Reason) }
+func (e *URIError) Error() string {
+	return fmt.Sprintf("store '%s': %s", redact.URL(e.URI), e.Reason)
+}
 
 // Is reports whether target is [errors.ErrUnsupported], and Nix would know the URI.
 func (e *URIError) Is(target error) bool { return e.known && target == errors.ErrUnsupported }
@@ -120,38 +123,69 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 //	"local"                               this machine's own store, without a daemon
 //	"local?root=DIR", "/DIR"              the store below DIR, which is made if there is none
 //
-// The last two may have more parameters, as in Nix: state, log and real for where the state,
-// the logs and the objects are, and read-only=true.
+// All but caches may have the parameters that they have in Nix. Those of every store are store,
+// the store directory; those of a store in a directory root, state, log and real for where the
+// state, the logs and the objects are, read-only and require-sigs; and that of a daemon
+// max-connections. With root or state, "daemon" is the daemon of that store: see [SocketPath]. What
+// else Nix knows changes nothing, and what it does not know causes a warning, which goes to the
+// handler of ctx.
 //
 // The store is a [*daemon.Pool], a [*binarycache.Store] or a [*localstore.Store], or a
 // [*substitute.Store] that wraps the latter if the options say where to substitute from, or a wrapper
-// of one of the first two if the options have ClosureLimits: see [store.As]. The error is a [*URIError] for any other URI, a [*daemon.DialError] if no daemon
-// answers, a [*binarycache.RequestError] if no cache does, and that of [localstore.Open].
+// of one of the first two if the options have ClosureLimits: see [store.As]. The error is a
+// [*URIError] for any other URI, a [*daemon.DialError] if no daemon answers, a
+// [*binarycache.RequestError] if no cache does, and any error of [localstore.Open].
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
-	if opts == nil {
-		var err error
-		if opts, err = FromEnvironment(os.Getenv); err != nil {
-			return nil, err
-		}
+	opts, err := opts.orEnvironment()
+	if err != nil {
+		return nil, err
 	}
 	o := *opts
 	uri, _ = Resolve(uri, &o)
-	if IsLocal(uri) {
-		return o.openLocal(ctx, uri)
+	if isCache(uri) {
+		s, err := o.openCache(ctx, uri)
+		return o.limited(s, err)
 	}
-	s, err := o.openForeign(ctx, uri)
+	u, err := parseURI(uri)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.takeStoreDir(&o.StoreDir); err != nil {
+		return nil, err
+	}
+	if IsLocal(uri) {
+		return o.openLocal(ctx, u)
+	}
+	s, err := o.openDaemon(ctx, u)
+	return o.limited(s, err)
+}
+
+// isCache reports whether a URI names a binary cache.
+func isCache(uri string) bool {
+	scheme, _, ok := strings.Cut(uri, "://")
+	return ok && (scheme == "file" || scheme == "http" || scheme == "https")
+}
+
+// limited returns s with the limits of the options, if there are any. They do not hold for a store in a
+// directory, which is not another's.
+func (o *Options) limited(s store.Store, err error) (store.Store, error) {
 	if err != nil || o.ClosureLimits == nil {
 		return s, err
 	}
 	return store.WithLimits(s, *o.ClosureLimits), nil
 }
 
-// openForeign opens a store that is not in a directory.
-func (o *Options) openForeign(ctx context.Context, uri string) (store.Store, error) {
-	if scheme, _, ok := strings.Cut(uri, "://"); ok && (scheme == "file" || scheme == "http" || scheme == "https") {
-		return o.openCache(ctx, uri)
+// orEnvironment returns the options, or those of the environment if they are nil.
+func (o *Options) orEnvironment() (*Options, error) {
+	if o != nil {
+		return o, nil
 	}
-	t, err := o.transport(uri)
+	return FromEnvironment(os.Getenv)
+}
+
+// openDaemon opens the store of a daemon.
+func (o *Options) openDaemon(ctx context.Context, u *storeURI) (store.Store, error) {
+	t, err := u.transport(o)
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +194,10 @@ func (o *Options) openForeign(ctx context.Context, uri string) (store.Store, err
 		d = *o.Daemon
 	}
 	d.StoreDir = o.StoreDir
+	if err := u.takeMaxConns(&d.MaxConns); err != nil {
+		return nil, err
+	}
+	u.warnUnknown(ctx)
 	pool, err := daemon.Open(ctx, t, &d)
 	if err != nil {
 		return nil, err
@@ -185,41 +223,3 @@ func (o *Options) openCache(ctx context.Context, uri string) (store.Store, error
 }
 
 const expected = "expected auto, daemon, local, /DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST"
-
-// transport returns the way to the daemon that uri names.
-func (o *Options) transport(uri string) (daemon.Transport, error) {
-	if uri == "daemon" || uri == "unix://" {
-		return daemon.Unix{Path: o.DaemonSocket}, nil
-	}
-	scheme, rest, ok := strings.Cut(uri, "://")
-	switch {
-	case !ok:
-		return nil, &URIError{uri, "no store URI; " + expected, false}
-	case scheme == "unix":
-		return unixSocket(uri, rest)
-	case scheme == "ssh-ng":
-		ssh, err := daemon.ParseSSH(uri)
-		if err != nil {
-			return nil, &URIError{uri, err.Error(), false}
-		}
-		ssh.Options = o.SSHOptions
-		return ssh, nil
-	}
-	return nil, &URIError{uri, fmt.Sprintf("the scheme %s:// is not supported; %s", scheme, expected), false}
-}
-
-// unixSocket returns the socket that the rest of uri, after its scheme, names.
-func unixSocket(uri, rest string) (daemon.Transport, error) {
-	path, query, _ := strings.Cut(rest, "?")
-	if query != "" {
-		return nil, &URIError{uri, "parameters are not supported; the store directory is an option of its own", true}
-	}
-	path, err := url.PathUnescape(path)
-	if err != nil {
-		return nil, &URIError{uri, err.Error(), false}
-	}
-	if !strings.HasPrefix(path, "/") {
-		return nil, &URIError{uri, "the path of the socket is not absolute", false}
-	}
-	return daemon.Unix{Path: path}, nil
-}

@@ -20,6 +20,9 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 			return &substitute.Settings{Substituters: subs, TrustedKeys: local.TrustedKeys, NoSignatures: local.NoSignatures}, err
 		}
 	}
+	if local.NoSignatures != o.localOptions().NoSignatures { // the URI says so
+		settings = withSignatures(settings, local.NoSignatures)
+	}
 	others := *o
 	others.Substituters, others.Substitution = nil, nil // where they get things from is their own affair
 	others.ClosureLimits = nil                          // these count here
@@ -32,4 +35,15 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 		Sources:  sources,
 		Limits:   o.ClosureLimits,
 	})
+}
+
+// withSignatures returns the settings of a store whose URI says whether objects need signatures.
+func withSignatures(settings func(context.Context, *substitute.Sources) (*substitute.Settings, error), no bool) func(context.Context, *substitute.Sources) (*substitute.Settings, error) {
+	return func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error) {
+		s, err := settings(ctx, sources)
+		if s != nil {
+			s.NoSignatures = no
+		}
+		return s, err
+	}
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"pix/internal/modes"
 )
 
 // A directory is a cache in the file system.
@@ -48,20 +50,29 @@ func (d *directory) open(ctx context.Context, name string) (io.ReadCloser, error
 	if err != nil {
 		return nil, err
 	}
-	// Without waiting for whoever writes to it, if it is a pipe.
-	f, err := os.OpenFile(place, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, _, err := openRegular(place)
 	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("'%s' is no file", place)
-	}
-	if err != nil {
-		f.Close()
 		return nil, err
 	}
 	return &contextFile{f, ctx}, nil
+}
+
+// openRegular opens a regular file, and nothing else.
+func openRegular(name string) (*os.File, fs.FileInfo, error) {
+	// Without waiting for a writer, if it is a pipe.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("'%s' is no file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
 }
 
 // openArchive opens what the URL of a narinfo names. As for Nix that is the name of a file
@@ -111,20 +122,24 @@ func (d *directory) create(name string) (*draft, error) {
 		return nil, err
 	}
 	folder := filepath.Dir(place)
-	if err := os.MkdirAll(folder, 0o777); err != nil {
+	if err := modes.MkdirAll(folder); err != nil {
 		return nil, err
 	}
 	place = filepath.Join(folder, ".tmp-"+rand.Text())
-	f, err := os.OpenFile(place, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(place, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	return &draft{f, d}, nil
 }
 
-// publish gives the draft that name, in its directory, once its contents are on the disk.
+// publish lets everybody read the draft, and gives it that name in its directory once its contents
+// are on the disk.
 func (f *draft) publish(name string) error {
 	place, err := f.dir.place(name)
+	if err == nil {
+		err = f.Chmod(modes.File)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -163,7 +178,7 @@ func (d *directory) write(name string, contents io.Reader) error {
 // prepare makes what every cache has, if it is not there.
 func (d *directory) prepare(cacheInfo string) error {
 	for _, folder := range []string{"nar", "realisations", "log"} {
-		if err := os.MkdirAll(filepath.Join(d.path, folder), 0o777); err != nil {
+		if err := modes.MkdirAll(filepath.Join(d.path, folder)); err != nil {
 			return err
 		}
 	}

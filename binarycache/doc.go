@@ -24,6 +24,14 @@
 // may lie, but nobody falls for it. It may also send without end, or nothing at all, or
 // break off: nothing of that makes a program grow or wait for ever ([HTTPOptions]).
 //
+// # Passwords
+//
+// A cache may want a login, which is in its URL or in a netrc file ([HTTPOptions]). A server can send
+// the store elsewhere, by a redirect or by the URL of an archive in a narinfo. So each request gets the
+// login of its own URL and host alone, and nothing of an earlier one. No login goes by HTTP after
+// HTTPS. To a host that a server has named, neither a default entry of the netrc file nor an incomplete
+// one goes, where curl and Nix send them.
+//
 // # Compression
 //
 // Archives are read that are compressed with xz, zstd, bzip2, gzip or brotli, or not at
@@ -37,7 +45,7 @@
 // archive.go how archives are verified, add.go, many.go and contents.go how objects come in,
 // realisation.go and beside.go the rest of
 // what a cache holds. A cache is files: those of directory.go, or those of remote.go, which
-// come by a download.go that has patience.go.
+// come by a download.go that has patience.go. login.go has the passwords, from netrc.go.
 //
 // Sources: src/libstore/binary-cache-store.cc, local-binary-cache-store.cc,
 // http-binary-cache-store.cc and filetransfer.cc in Nix 2.34.

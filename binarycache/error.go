@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 
+	"pix/internal/redact"
 	"pix/storepath"
 )
 
@@ -56,7 +57,7 @@ type ArchiveError struct {
 }
 
 func (e *ArchiveError) Error() string {
-	return fmt.Sprintf("archive '%s' of '%s': %v", e.URL, e.Path, e.Err)
+	return fmt.Sprintf("archive '%s' of '%s': %v", redact.URL(e.URL), e.Path, e.Err)
 }
 
 // Unwrap returns why.

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"pix/internal/redact"
 )
 
 // A remote is a cache behind HTTP.
@@ -20,7 +22,7 @@ type remote struct {
 	opts   *HTTPOptions
 	client *http.Client
 	own    *http.Transport // nil if the client is the caller's
-	logins []login
+	netrc  netrc
 }
 
 // maxRedirects is how often a server may send somewhere else, as in Nix.
@@ -32,19 +34,23 @@ var (
 	errStalled    = errors.New("the download has stalled")
 )
 
-func newRemote(base *url.URL, opts *HTTPOptions) (*remote, error) {
-	r := &remote{base: base, opts: opts, client: opts.Client}
-	if opts.Netrc != "" {
-		var err error
-		if r.logins, err = readNetrc(opts.Netrc); err != nil {
-			return nil, err
-		}
-	}
-	if r.client == nil {
+func newRemote(base *url.URL, opts *HTTPOptions) *remote {
+	r := &remote{base: base, opts: opts, netrc: netrc{file: opts.Netrc}}
+	if opts.Client == nil {
 		r.own = newTransport(opts)
-		r.client = &http.Client{Transport: r.own, CheckRedirect: checkRedirect}
+		r.client = &http.Client{Transport: r.own, CheckRedirect: r.checkRedirect}
+		return r
 	}
-	return r, nil
+	client := *opts.Client
+	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		err := r.checkRedirect(req, via)
+		if err == nil && opts.Client.CheckRedirect != nil {
+			err = opts.Client.CheckRedirect(req, via)
+		}
+		return err
+	}
+	r.client = &client
+	return r
 }
 
 // testRoots are the roots that tests trust; nil is those of the system.
@@ -64,13 +70,6 @@ func newTransport(opts *HTTPOptions) *http.Transport {
 		// What has come of an archive waits in memory until somebody reads it.
 		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 1 << 20},
 	}
-}
-
-func checkRedirect(_ *http.Request, via []*http.Request) error {
-	if len(via) > maxRedirects {
-		return errRedirects
-	}
-	return nil
 }
 
 func (r *remote) close() {
@@ -102,10 +101,10 @@ func (r *remote) fileURL(name string) *url.URL { return r.base.ResolveReference(
 func (r *remote) openArchive(ctx context.Context, ref string, size uint64) (io.ReadCloser, error) {
 	u, err := r.base.Parse(ref)
 	if err != nil {
-		return nil, err
+		return nil, redact.Error(err)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("the URL '%s' is not one of HTTP", u.Redacted())
+		return nil, fmt.Errorf("the URL '%s' is not one of HTTP", redact.URL(u.String()))
 	}
 	u.Fragment = ""
 	return r.newDownload(ctx, u, acceptArchive, size).start()
@@ -127,7 +126,7 @@ func (r *remote) ask(ctx context.Context, u *url.URL, header http.Header) (*answ
 	}
 	req.Header = header
 	req.Header.Set("User-Agent", r.opts.UserAgent)
-	r.logIn(req)
+	r.logIn(req, nil)
 	timer := time.AfterFunc(r.opts.ResponseTimeout, func() { cancel(errNoResponse) })
 	resp, err := r.client.Do(req)
 	timer.Stop()
@@ -139,27 +138,13 @@ func (r *remote) ask(ctx context.Context, u *url.URL, header http.Header) (*answ
 	return &answer{resp, &watchedBody{src: resp.Body, ctx: ctx, cancel: cancel, timeout: r.opts.StallTimeout}}, nil
 }
 
-// logIn adds a name and password, if the URL has none and the netrc file has.
-func (r *remote) logIn(req *http.Request) {
-	if req.URL.User != nil {
-		return // net/http sends these itself
-	}
-	if l, ok := lookUp(r.logins, req.URL.Hostname()); ok {
-		req.SetBasicAuth(l.name, l.password)
-	}
-}
-
 // because returns why a request ended: what ended its context, or else the error without
 // the URL, which is told elsewhere.
 func because(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ended(ctx)
 	}
-	var request *url.Error
-	if errors.As(err, &request) {
-		return request.Err
-	}
-	return err
+	return redact.Error(err)
 }
 
 // A watchedBody is the body of an answer. It fails when somebody has waited too long for

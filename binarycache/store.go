@@ -104,12 +104,7 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	if place.base != nil {
 		s.uri = place.base.Redacted()
 		s.known = newMemory(&s.opts.HTTP)
-		// Not into s.files: a nil *remote in an interface is not nil.
-		remote, err := newRemote(place.base, &s.opts.HTTP)
-		if err != nil {
-			return nil, err
-		}
-		s.files = remote
+		s.files = newRemote(place.base, &s.opts.HTTP)
 	} else {
 		s.uri = "file://" + place.dir
 		s.local = &directory{place.dir}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"pix/internal/compression"
+	"pix/internal/redact"
 	"pix/signature"
 )
 
@@ -31,14 +32,9 @@ type place struct {
 func (o *Options) parseURI(uri string) (place, error) {
 	u, err := url.Parse(uri)
 	if err != nil {
-		var parse *url.Error
-		if errors.As(err, &parse) { // it would repeat the URI, with the password
-			err = parse.Err
-		}
-		scheme, _, _ := strings.Cut(uri, ":")
-		return place{}, &URIError{scheme + "://…", err.Error()}
+		return place{}, &URIError{redact.URL(uri), redact.Error(err).Error()}
 	}
-	fail := func(reason string) (place, error) { return place{}, &URIError{u.Redacted(), reason} }
+	fail := func(reason string) (place, error) { return place{}, &URIError{redact.URL(uri), reason} }
 	if err := o.setParams(u.RawQuery); err != nil {
 		return fail(err.Error())
 	}

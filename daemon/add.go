@@ -1,13 +1,11 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"strings"
 
-	"pix/nar"
 	"pix/nixhash"
 	"pix/protocol"
 	"pix/store"
@@ -48,16 +46,23 @@ func (c *Conn) addText(ctx context.Context, name, contents string, references []
 	return reply.Info.Path, err
 }
 
-// AddToStore adds an object by its contents, which are read on another goroutine: the file
-// itself for Text and Flat, else its archive. The daemon computes the path; the references
-// must be valid already.
+// AddToStore adds an object by its contents: the file itself for Text and Flat, else its
+// archive. The daemon computes the path; the references must be valid already. A method or an
+// algorithm that the daemon certainly does not know is [errors.ErrUnsupported], and nothing is
+// read or sent.
 //
-// Before protocol 1.25 there are neither references, nor repair, nor the method Git; and
-// what is Text or Flat is read into memory first.
+// Contents are read on another goroutine, but not after AddToStore has returned: see the
+// package documentation for a Read that blocks. If they cannot be read to their end, the
+// connection is broken, since what was sent cannot be taken back. A panic of contents is raised
+// again here.
 //
-// If contents cannot be read to their end, the connection is broken: what was sent cannot
-// be taken back.
+// Before protocol 1.25 there are neither references, nor repair, nor the method Git. All
+// contents of Text and Flat are read before anything is sent: a text into memory, of 64 MiB at
+// most, and a file of more than 1 MiB into a temporary file.
 func (c *Conn) AddToStore(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
+	if err := c.checkMethod(m, a); err != nil {
+		return nil, err
+	}
 	o := addOptions(opts)
 	if c.Version() < framedAdd {
 		return c.addOld(ctx, name, m, a, references, contents, o)
@@ -81,11 +86,11 @@ func addOptions(opts *store.AddOptions) store.AddOptions {
 // came back.
 func (c *Conn) addOld(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, o store.AddOptions) (*store.PathInfo, error) {
 	if m == storepath.Text && a == nixhash.SHA256 && !o.Repair {
-		text, err := io.ReadAll(contents)
+		text, err := readText(ctx, contents)
 		if err != nil {
-			return nil, &bodyError{err}
+			return nil, err
 		}
-		path, err := c.AddTextToStore(ctx, name, string(text), references)
+		path, err := c.AddTextToStore(ctx, name, text, references)
 		if err != nil {
 			return nil, err
 		}
@@ -95,62 +100,50 @@ func (c *Conn) addOld(ctx context.Context, name string, m storepath.Method, a ni
 	if _, err := c.params.AppendRequest(nil, req); err != nil { // before anything is read
 		return nil, err
 	}
+	b := archive(contents, 0)
 	if m == storepath.Flat {
-		var err error
-		if contents, err = fileArchive(contents); err != nil {
-			return nil, &bodyError{err}
+		file, err := spoolAll(ctx, contents)
+		if err != nil {
+			return nil, err
 		}
+		defer file.Close()
+		b = fileArchive(file)
 	}
-	reply, err := upload[protocol.AddToStoreReply](ctx, c, req, archive(contents, 0))
+	reply, err := upload[protocol.AddToStoreReply](ctx, c, req, b)
 	if err != nil {
 		return nil, err
 	}
 	return c.QueryPathInfo(ctx, reply.Info.Path)
 }
 
-// fileArchive returns the archive of a file with those contents.
-func fileArchive(contents io.Reader) (io.Reader, error) {
-	b, err := io.ReadAll(contents)
-	if err != nil {
-		return nil, err
-	}
-	var archive bytes.Buffer
-	w := nar.NewWriter(&archive)
-	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(len(b))})
-	w.Write(b)
-	return &archive, w.Close()
-}
-
-// AddToStoreNAR adds an object of which everything is known. The archive is read on another
-// goroutine, and as far as info says that it goes. The daemon verifies it, and, unless opts
-// say otherwise and it trusts us, that somebody signed the path whom it trusts.
+// AddToStoreNAR adds an object of which everything is known. The archive is read as
+// [Conn.AddToStore] reads contents, and only as many bytes as info says that it has. The
+// daemon verifies it, and, unless opts say otherwise and it trusts us, that a key that it
+// trusts has signed the path.
 //
-// If the archive cannot be read to its end, the connection is broken but between protocol
+// If the archive cannot be read to its end, the connection is broken, except between protocol
 // 1.21 and 1.22.
 func (c *Conn) AddToStoreNAR(ctx context.Context, info *store.PathInfo, nar io.Reader, opts *store.AddOptions) error {
+	if ca := info.CA; !ca.IsZero() {
+		if err := c.checkMethod(ca.Method(), ca.Hash().Algorithm()); err != nil {
+			return err
+		}
+	}
 	o := addOptions(opts)
 	req := &protocol.AddToStoreNarRequest{Info: *info, Repair: o.Repair, DontCheckSigs: o.NoSignatures}
 	size := info.NARSize
-	if row, _ := protocol.Lookup(req.Op()); row.Body(c.params) == protocol.NARBody {
-		size = 0 // the daemon finds the end by itself, and takes what follows for something else
+	row, _ := protocol.Lookup(req.Op())
+	if c.alone || row.Body(c.params) == protocol.NARBody {
+		size = 0 // the end is where the daemon finds it, which may not be where the info says
 	}
 	_, err := upload[protocol.None](ctx, c, req, archive(nar, size))
 	return err
 }
 
 // AddBuildLog adds the log of a derivation, uncompressed. It needs protocol 1.33, and a
-// trusted user ([*protocol.TrustError]).
-//
-// A daemon that does not trust us takes what follows the request for another one. Before
-// protocol 1.35 it cannot be asked whether it does: a failure then breaks the connection.
+// trusted user ([*protocol.TrustError]). Before protocol 1.35 the daemon cannot be asked
+// whether it trusts us: it refuses the log then.
 func (c *Conn) AddBuildLog(ctx context.Context, drv storepath.Path, log io.Reader) error {
-	if c.Trust() == protocol.Trusted {
-		_, err := upload[protocol.Ack](ctx, c, &protocol.AddBuildLogRequest{Path: drv}, all(log))
-		return err
-	}
-	_, err := upload[protocol.Ack](ctx, c, &protocol.AddBuildLogRequest{Path: drv}, harmless(log))
-	if said := daemonError(err); said != nil {
-		c.fail(&hangUp{said})
-	}
+	_, err := upload[protocol.Ack](ctx, c, &protocol.AddBuildLogRequest{Path: drv}, all(log))
 	return err
 }

@@ -22,6 +22,7 @@ type call struct {
 	req       protocol.Request
 	reply     protocol.Reply
 	exclusive bool
+	body      bool // something follows the request
 	events    eventQueue
 
 	// asks has what the daemon asks for, of an upload that waits to be asked.
@@ -48,10 +49,10 @@ type replyTo[R any] interface {
 	protocol.Reply
 }
 
-// ask sends a request and waits for the reply: behind other queries if it is one, else with
-// the connection for itself.
+// ask sends a request and waits for the reply: behind other queries if it is one and the connection is
+// shared, else with the connection for itself.
 func ask[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Request) (reply R, err error) {
-	if !protocol.IsQuery(req) {
+	if c.alone || !protocol.IsQuery(req) {
 		return upload[R, P](ctx, c, req, nil)
 	}
 	into := new(R) // after a cancellation the read loop may still write to it
@@ -76,10 +77,17 @@ func (c *Conn) query(ctx context.Context, req protocol.Request, reply protocol.R
 	if err != nil {
 		return err
 	}
+	left := true
+	defer func() {
+		if left { // also when the handler panics
+			k.events.leave()
+			c.drain(k)
+		}
+	}()
 	if err := c.wait(ctx, k); err != errLeft {
+		left = false
 		return err
 	}
-	c.drain(k)
 	return cancelled(ctx, k.op)
 }
 
@@ -104,53 +112,38 @@ func (c *Conn) do(ctx context.Context, req protocol.Request, b body, reply proto
 	return c.finish(ctx, k, b)
 }
 
-// leaveAlone gives back a connection that a call had for itself.
-func (c *Conn) leaveAlone() { c.slots.Release(int64(c.opts.Window)) }
-
 // finish uploads the body of a call that was sent, and waits for its answer.
-func (c *Conn) finish(ctx context.Context, k *call, b body) (err error) {
-	finished := false
+func (c *Conn) finish(ctx context.Context, k *call, b body) error {
+	var s *sender
+	if b != nil {
+		s = c.startSender(k, b)
+	}
+	waited := false
 	defer func() {
-		if !finished { // the handler panicked
-			c.fail(errUnfinished)
+		if !waited { // the handler panicked
+			c.end(ctx, k, s, errUnfinished)
 		}
 	}()
-	uploaded := make(chan error, 1)
-	if b == nil {
-		uploaded <- nil
-	} else {
-		go func() {
-			c.handed.Add(1)
-			defer c.handed.Add(-1)
-			uploaded <- c.upload(k, b)
-		}()
-	}
-	if err = c.wait(ctx, k); err == errLeft {
+	err := c.wait(ctx, k)
+	waited = true
+	if err == errLeft {
 		err = cancelled(ctx, k.op)
-		c.fail(err)
-	} else if bodyErr := c.uploadEnd(ctx, uploaded); bodyErr != nil {
-		err = bodyErr
+		c.end(ctx, k, s, err)
+		return err
 	}
-	finished = true
-	return err
+	if s == nil {
+		return err
+	}
+	return s.finish(ctx, err)
 }
 
-// uploadEnd waits until the body is no longer read. A reader that is stuck does not keep
-// the caller longer than its context lives, nor at all when the connection is lost.
-func (c *Conn) uploadEnd(ctx context.Context, uploaded <-chan error) error {
-	select {
-	case err := <-uploaded:
-		return err
-	case <-ctx.Done():
-		c.fail(errUnfinished)
-	case <-c.lost:
-		select { // it may be the reason of the loss
-		case err := <-uploaded:
-			return err
-		default:
-		}
+// end ends a call before its answer, by breaking the connection.
+func (c *Conn) end(ctx context.Context, k *call, s *sender, why error) {
+	c.fail(why)
+	k.finish(why)
+	if s != nil {
+		s.join(ctx)
 	}
-	return nil
 }
 
 // check returns why the daemon would not take the request: nothing of it is sent then.
@@ -174,9 +167,11 @@ func (c *Conn) newCall(ctx context.Context, dst []byte, req protocol.Request, re
 		return dst, nil, err
 	}
 	k := &call{op: req.Op(), req: req, reply: reply, exclusive: exclusive, done: make(chan struct{})}
-	k.events.init(activity.HandlerOf(ctx), exclusive, &c.handed)
+	k.events.init(activity.HandlerOf(ctx), exclusive, c)
 	if row, _ := protocol.Lookup(k.op); exclusive {
-		if row.Body(c.params) == protocol.AskedBody {
+		form := row.Body(c.params)
+		k.body = form != protocol.NoBody
+		if form == protocol.AskedBody {
 			k.asks = make(chan uint64, 1)
 		}
 		if row.Archive {
@@ -196,8 +191,8 @@ func (c *Conn) send(ctx context.Context, req protocol.Request, reply protocol.Re
 	if exclusive {
 		slots = int64(c.opts.Window)
 	}
-	if ctx.Err() != nil || c.slots.Acquire(ctx, slots) != nil {
-		return nil, cancelled(ctx, k.op)
+	if err := c.acquireSlots(ctx, k.op, slots); err != nil {
+		return nil, err
 	}
 	if err := c.post(p, k); err != nil {
 		c.slots.Release(slots)
@@ -220,7 +215,6 @@ func (c *Conn) post(p []byte, calls ...*call) error {
 		}
 		c.opts.trace.request(c.params, k.req) // here, in the order in which they are sent
 	}
-	c.moves.Add(1)
 	c.pending = append(c.pending, calls...)
 	c.out.put(p)
 	return nil

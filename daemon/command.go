@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pix/activity"
@@ -17,7 +18,8 @@ import (
 
 // A Command is the [Transport] through the standard input and output of a command, such as
 // "nix-daemon --stdio". The command runs as long as the connection. Closing the connection
-// closes its standard input, and what has not ended soon afterwards is killed.
+// closes its standard input, kills it if it has not ended after half a second, and waits for its
+// end. So does a failed handshake; one that is cancelled kills it at once.
 type Command struct {
 	Args []string // the program, looked up in PATH, and its arguments
 	Env  []string // "KEY=value", added to the environment of this process
@@ -28,10 +30,21 @@ type Command struct {
 func (t Command) String() string { return strings.Join(t.Args, " ") }
 
 // Dial implements [Transport].
-func (t Command) Dial(context.Context) (net.Conn, error) { return t.start("") }
+func (t Command) Dial(ctx context.Context) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return t.start("", func() {})
+}
 
-// start runs the command. A greeting that it may print first is passed over.
-func (t Command) start(greeting string) (net.Conn, error) {
+// start runs the command. A greeting that it may print first is passed over. cleanUp is called
+// when the command has ended, or could not be started.
+func (t Command) start(greeting string, cleanUp func()) (nc net.Conn, err error) {
+	defer func() {
+		if err != nil {
+			cleanUp()
+		}
+	}()
 	if len(t.Args) == 0 {
 		return nil, errors.New("no command to run")
 	}
@@ -50,9 +63,9 @@ func (t Command) start(greeting string) (net.Conn, error) {
 		in.Close()
 		return nil, err
 	}
-	p := &process{cmd: cmd, in: in, out: out, greeting: greeting, ended: make(chan struct{}), closed: make(chan struct{})}
+	p := &process{cmd: cmd, in: in, out: out, cleanUp: cleanUp, greeting: greeting, ended: make(chan struct{})}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirIn, theirOut, &p.stderr
-	cmd.WaitDelay = killDelay // what the command leaves behind may keep its standard error
+	cmd.WaitDelay = stderrDelay
 	err = cmd.Start()
 	theirIn.Close()
 	theirOut.Close()
@@ -62,61 +75,66 @@ func (t Command) start(greeting string) (net.Conn, error) {
 		return nil, err
 	}
 	go p.reap()
-	go p.kill()
 	return p, nil
 }
 
-// killDelay is how long a command may take to end by itself.
-const killDelay = 500 * time.Millisecond
+const (
+	// killDelay is how long a command may take to end by itself.
+	killDelay = 500 * time.Millisecond
+	// stderrDelay is how long a child of the command, such as the master of shared ssh
+	// connections, may keep its standard error open after it has ended.
+	stderrDelay = 50 * time.Millisecond
+)
 
 // A process is a running command as a net.Conn.
 type process struct {
-	cmd    *exec.Cmd
-	in     *os.File // its standard input, to be written
-	out    *os.File
-	stderr tail
-	status error // how it ended, when ended is closed
+	cmd     *exec.Cmd
+	in      *os.File // its standard input, to be written
+	out     *os.File
+	stderr  tail
+	cleanUp func()
 
 	greeting string // what is passed over at the beginning of its output
 	greeted  bool   // the beginning was read, with or without a greeting
 	early    []byte // was read at the beginning and is no greeting
 
-	once   sync.Once
-	closed chan struct{}
-	ended  chan struct{}
+	once   sync.Once // closes in and out
+	killed atomic.Bool
+	ended  chan struct{} // closed when the command has ended, and cleanUp was called
+	status error         // how it ended, when ended is closed
 }
 
+// reap waits for the command, whether it ends by itself or is made to.
 func (p *process) reap() {
-	p.status = p.cmd.Wait()
-	close(p.ended)
+	defer close(p.ended)
+	defer p.cleanUp()
+	if p.status = p.cmd.Wait(); errors.Is(p.status, exec.ErrWaitDelay) {
+		p.status = nil // the command itself has ended well
+	}
 }
 
-// kill kills the command when it does not end though the connection was closed.
+// kill ends the command at once.
 func (p *process) kill() {
-	select {
-	case <-p.ended:
-		return
-	case <-p.closed:
+	if p.cmd.Process.Kill() == nil {
+		p.killed.Store(true)
 	}
+}
+
+// Close implements net.Conn. It returns when the command has ended: by itself, since its
+// standard input has, or killed when it takes too long.
+func (p *process) Close() error {
+	p.once.Do(func() {
+		p.in.Close()
+		p.out.Close()
+	})
 	late := time.NewTimer(killDelay)
 	defer late.Stop()
 	select {
 	case <-p.ended:
 	case <-late.C:
-		p.cmd.Process.Kill()
+		p.kill()
+		<-p.ended
 	}
-}
-
-// wait waits until the command has ended. It must have been closed.
-func (p *process) wait() { <-p.ended }
-
-// Close implements net.Conn. It does not wait.
-func (p *process) Close() error {
-	p.once.Do(func() {
-		close(p.closed)
-		p.in.Close()
-		p.out.Close()
-	})
 	return nil
 }
 
@@ -170,7 +188,9 @@ func (p *process) explain(err error) error {
 	e := &CommandError{Args: p.cmd.Args, Stderr: p.stderr.String(), Err: err}
 	select {
 	case <-p.ended:
-		e.Status = p.status
+		if !p.killed.Load() { // else it did not end for a reason of its own
+			e.Status = p.status
+		}
 	default:
 	}
 	if e.Status == nil && e.Stderr == "" {

@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -24,7 +26,7 @@ type Conn struct {
 	params   protocol.Params
 	greeting protocol.Greeting
 
-	// slots has one place for each query that may be under way. What needs the
+	// slots has one place for each query that may be under way. A call that needs the
 	// connection for itself takes them all.
 	slots *semaphore.Weighted
 
@@ -32,18 +34,23 @@ type Conn struct {
 	out outbox
 
 	mu      sync.Mutex
-	pending []*call // sent, or about to be, and not yet answered
-	err     error   // why the connection is broken
+	pending []*call         // sent, or about to be, and not yet answered
+	err     error           // why the connection is broken
+	refused *activity.Error // the refusal of an upload that the daemon may not have read
 
-	// For a [Pool] to see whether a connection waits for its user.
-	moves    atomic.Uint64 // steps of any kind that were made
-	handed   atomic.Int32  // times that the caller's code is running: a handler, a body's reader
-	reading  atomic.Bool   // someone reads from an archive
-	hasRoots atomic.Bool   // the daemon keeps paths from being collected for this connection
-	told     bool          // settings were sent
+	hasRoots atomic.Bool // the daemon keeps paths from being collected for this connection
+	told     bool        // settings were sent
+	alone    bool        // every operation has the connection for itself
 
-	lost    chan struct{} // closed when err is set
-	workers sync.WaitGroup
+	callbacks atomic.Int32  // that run, and archives that are open and not being read: see beginCallback
+	steps     atomic.Uint64 // callbacks that began
+	callers   goroutines    // that run callbacks of the call that has the connection for itself
+	leased    bool          // by a Pool, whose callers cannot reach the connection
+
+	alive   context.Context // ends when err is set
+	die     context.CancelFunc
+	lost    <-chan struct{} // alive.Done()
+	workers sync.WaitGroup  // the loops that read and write, and the closing of nc
 }
 
 // Version returns the version that both sides speak.
@@ -73,14 +80,6 @@ func (c *Conn) Err() error {
 	return c.err
 }
 
-// inHands reports whether the connection waits for its user, and not for the daemon.
-func (c *Conn) inHands() bool {
-	c.mu.Lock()
-	calls := len(c.pending)
-	c.mu.Unlock()
-	return c.handed.Load() > 0 || calls == 0 && !c.reading.Load()
-}
-
 // keeps reports whether the daemon keeps something from being collected after the
 // operation, as long as the connection lives.
 func keeps(op protocol.Op) bool {
@@ -98,24 +97,25 @@ func keeps(op protocol.Op) bool {
 func (c *Conn) Close() error {
 	c.fail(ErrClosed)
 	c.workers.Wait()
-	if p, ok := c.nc.(interface{ wait() }); ok {
-		p.wait()
-	}
 	return nil
 }
 
-// fail breaks the connection, unless it is broken already.
+// fail breaks the connection, unless it is broken already. It does not wait until the transport
+// is closed, which may take long: a command gets time to end, TLS sends a last record.
 func (c *Conn) fail(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return
 	}
+	if c.refused != nil && why != ErrClosed { // what came after the refusal follows from it
+		why = &refusedError{c.refused, why}
+	}
 	c.err = why
 	c.opts.trace.closed(why)
-	close(c.lost)
+	c.die()
 	c.out.close()
-	c.nc.Close()
+	c.workers.Go(func() { c.nc.Close() }) // the read loop is still among the workers
 }
 
 // readLoop reads what the daemon says as long as the connection is good, whether anybody
@@ -247,6 +247,9 @@ func (c *Conn) answered(call *call, err error) {
 	if c.pending = c.pending[1:]; len(c.pending) == 0 {
 		c.pending = nil
 	}
+	if said, failed := err.(*activity.Error); failed && call.body {
+		c.refused = said
+	}
 	c.mu.Unlock()
 	call.finish(err)
 	c.release(call)
@@ -258,4 +261,34 @@ func (c *Conn) release(call *call) {
 	if !call.exclusive {
 		c.slots.Release(1)
 	}
+}
+
+// acquireSlots takes n slots for an operation. It does not wait on a broken connection, even if an
+// open archive still holds the slots.
+func (c *Conn) acquireSlots(ctx context.Context, op protocol.Op, n int64) error {
+	if ctx.Err() != nil {
+		return cancelled(ctx, op)
+	}
+	if c.slots.TryAcquire(n) {
+		return nil
+	}
+	if c.callers.here() {
+		return fmt.Errorf("%s: %w", op, ErrBusy)
+	}
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.alive, cancel)()
+	if c.slots.Acquire(waiting, n) == nil {
+		return nil
+	}
+	if err := c.Err(); err != nil {
+		return &LostError{op, err}
+	}
+	return cancelled(ctx, op)
+}
+
+// leaveAlone gives back a connection that a call had for itself.
+func (c *Conn) leaveAlone() {
+	c.callers.clear()
+	c.slots.Release(int64(c.opts.Window))
 }

@@ -31,7 +31,8 @@ type Options struct {
 	// ten seconds, a negative one without limit.
 	HandshakeTimeout time.Duration
 
-	// DrainTimeout is how long the answer to a cancelled query may take before the
+	// DrainTimeout is how long the answer to a cancelled query may take, and how long a
+	// daemon that has refused an upload may take to show that it has read it, before the
 	// connection is given up; 0 is five seconds.
 	DrainTimeout time.Duration
 
@@ -43,9 +44,15 @@ type Options struct {
 	// A daemon that does not trust us passes over most of them.
 	Settings *Settings
 
+	// Features are offered to the daemon besides [protocol.AllFeatures]. A program that
+	// runs in a build offers [protocol.BuildFeatures], without which the daemon of the
+	// build refuses [Conn.SubmitOutput] and [Conn.AddToStoreScanning]. Other daemons ignore
+	// them. Where [protocol.NoSetOptions] is agreed on, Settings must be nil.
+	Features protocol.Features
+
 	// Trace gets a line for each message, in both directions; see TraceBody for how much
-	// of it. What goes wrong with writing is nobody's error. Connections that share
-	// these options in a [Pool] write their lines one after the other.
+	// of it. Its errors are ignored, and after a panic it gets no more lines. Connections that
+	// share these options in a [Pool] write their lines one after the other.
 	Trace io.Writer
 
 	// TraceBody is how many bytes of long texts and of bodies a trace shows; 0 is
@@ -53,8 +60,9 @@ type Options struct {
 	// can replay it.
 	TraceBody int
 
-	// MaxConns is how many connections a [Pool] opens for what needs one for itself. The
-	// one that queries share comes on top. 0 is 8.
+	// MaxConns is how many connections a [Pool] uses at once for calls that need one for
+	// themselves, and how many idle ones it keeps. 0 is 8. The connection for queries, those of
+	// sessions, and those that wait for the caller's code are not counted: see [Pool].
 	MaxConns int
 
 	// IdleTimeout is how long a [Pool] keeps a connection that is not used and holds no
@@ -183,16 +191,21 @@ func newConn(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 		opts:  o,
 		in:    wire.NewReader(nc, readBuffer),
 		slots: semaphore.NewWeighted(int64(o.Window)),
-		lost:  make(chan struct{}),
 	}
+	c.alive, c.die = context.WithCancel(context.Background())
+	c.lost = c.alive.Done()
 	c.out.init(nc)
 	// Closing, not a deadline: not every net.Conn has deadlines that work.
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	err := c.handshake(ctx)
 	if !stop() {
 		err = silent(ctx) // the connection is closed, whatever came of the handshake
+		if p, ok := nc.(interface{ kill() }); ok {
+			p.kill() // the caller does not wait until it ends by itself
+		}
 	}
 	if err != nil {
+		c.die()
 		nc.Close()
 		o.trace.closed(err)
 		return nil, c.explain(err)
@@ -218,17 +231,22 @@ func (c *Conn) explain(err error) error {
 	return err
 }
 
-// setOptions tells the daemon the settings. There is no way to take them back.
+// setOptions sends the settings of Options. They cannot be taken back, and a daemon that refuses
+// one may have taken others, so an error breaks the connection.
 func (c *Conn) setOptions(ctx context.Context, s *Settings) error {
 	_, err := ask[protocol.None](ctx, c, s)
+	if err != nil {
+		c.fail(fmt.Errorf("the settings were not taken: %w", err))
+		return err
+	}
 	c.told = true
-	return err
+	return nil
 }
 
 // handshake greets the daemon and hears what it says up to Last.
 func (c *Conn) handshake(ctx context.Context) error {
 	var err error
-	c.params, c.greeting, err = protocol.ClientHandshake(c.in, c.nc, c.opts.StoreDir)
+	c.params, c.greeting, err = protocol.ClientHandshakeWith(c.in, c.nc, c.opts.StoreDir, protocol.AllFeatures|c.opts.Features)
 	if err != nil {
 		return atEnd(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -199,4 +200,27 @@ func ExampleDial() {
 	path, err := c.AddTextToStore(ctx, "hello.txt", "hello world", nil)
 	fmt.Println(path, err)
 	// Output: connecting to the Nix daemon at '/nowhere/daemon-socket': connect: no such file or directory
+}
+
+// A deafConn is a program that has said something and closed its input.
+type deafConn struct {
+	net.Conn
+	said io.Reader
+}
+
+func (c *deafConn) Read(p []byte) (int, error)  { return c.said.Read(p) }
+func (c *deafConn) Write(p []byte) (int, error) { return 0, syscall.EPIPE }
+
+// What a program said before it ended is not lost, although nothing can be written to it.
+func TestDeafProgram(t *testing.T) {
+	for said, want := range map[string]string{
+		"Welcome to the machine!": `received "Welcome to the machine!"`,
+		"":                        "the daemon closed the connection",
+	} {
+		_, ours := net.Pipe()
+		_, err := daemon.NewConn(t.Context(), &deafConn{ours, strings.NewReader(said)}, nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
 }

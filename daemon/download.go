@@ -52,21 +52,31 @@ func (c *Conn) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadClo
 	if err != nil {
 		return nil, err
 	}
-	return c.openArchive(ctx, info, nil)
+	r, err := c.openArchive(ctx, info, nil)
+	if err != nil {
+		return nil, err // and not a nil *archiveReader, which is no nil io.ReadCloser
+	}
+	return r, nil
 }
 
 // openArchive asks for the archive of an object. What is to be done when the connection is
 // free again is done by release, which may be nil, unless there is an error.
-func (c *Conn) openArchive(ctx context.Context, info *store.PathInfo, release func()) (*archiveReader, error) {
+func (c *Conn) openArchive(ctx context.Context, info *store.PathInfo, release func()) (r *archiveReader, err error) {
 	k, err := c.send(ctx, &protocol.NarFromPathRequest{Path: info.Path}, new(protocol.None), true)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if r == nil { // also after a panic in a handler
+			c.leaveAlone()
+		}
+	}()
 	if err := c.finish(ctx, k, nil); err != nil {
-		c.leaveAlone()
 		return nil, err
 	}
+	c.callers.clear() // from now on the caller reads, on any goroutine
 	return c.newArchive(ctx, k, info, func() {
+		c.endCallback()
 		c.leaveAlone()
 		if release != nil {
 			release()
@@ -75,6 +85,7 @@ func (c *Conn) openArchive(ctx context.Context, info *store.PathInfo, release fu
 }
 
 // newArchive returns the archive that follows the answer to a call. At its end it calls release.
+// From now on the connection waits for the caller, until enter is called.
 func (c *Conn) newArchive(ctx context.Context, k *call, info *store.PathInfo, release func()) *archiveReader {
 	r := &archiveReader{
 		ctx: ctx, conn: c, call: k, info: info, release: release,
@@ -82,6 +93,7 @@ func (c *Conn) newArchive(ctx context.Context, k *call, info *store.PathInfo, re
 		hasher: nar.NewHasher(nixhash.SHA256),
 	}
 	r.stop = context.AfterFunc(ctx, func() { c.fail(cancelled(ctx, k.op)) })
+	c.beginCallback()
 	return r
 }
 
@@ -118,10 +130,7 @@ func (r *archiveReader) Read(p []byte) (int, error) {
 		}
 		p = p[:min(uint64(len(p)), left)]
 	}
-	r.conn.moves.Add(1)
-	r.conn.reading.Store(true)
-	n, err := r.conn.in.Read(p)
-	r.conn.reading.Store(false)
+	n, err := r.receive(p)
 	if err != nil {
 		r.end(r.readError(err))
 		return 0, r.err
@@ -144,6 +153,13 @@ func (r *archiveReader) Read(p []byte) (int, error) {
 		r.end(r.verify())
 	}
 	return mine, nil
+}
+
+// receive reads from the connection. Meanwhile the connection does not wait for the caller.
+func (r *archiveReader) receive(p []byte) (int, error) {
+	r.conn.endCallback()
+	defer r.conn.beginCallback()
+	return r.conn.in.Read(p)
 }
 
 // trace shows a piece of the archive. What stands for a length shows itself to be the kind of a

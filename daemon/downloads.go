@@ -14,9 +14,10 @@ import (
 // in their order. All are asked for at once, so that many small ones cost little more than one
 // round trip.
 //
-// The connection is busy until the iteration ends. Each archive is read to its end before the
-// next; it is verified as by [Conn.NARFromPath]. Where that is not done, or after an error, which
-// is the last pair, the connection is broken unless it was about the last archive.
+// The connection is busy until the iteration ends: a call on it in the body of the loop is
+// [ErrBusy]. Each archive is read to its end before the next; it is verified as by
+// [Conn.NARFromPath]. Where that is not done, or after an error, which is the last pair, the
+// connection is broken unless it was about the last archive.
 func (c *Conn) NARsFromPaths(ctx context.Context, infos []*store.PathInfo) iter.Seq2[io.Reader, error] {
 	return func(yield func(io.Reader, error) bool) {
 		if err := c.archives(ctx, infos, yield); err != nil {
@@ -29,43 +30,54 @@ func (c *Conn) NARsFromPaths(ctx context.Context, infos []*store.PathInfo) iter.
 // see [Conn.NARsFromPaths]. It has a connection for itself.
 func (p *Pool) NARsFromPaths(ctx context.Context, infos []*store.PathInfo) iter.Seq2[io.Reader, error] {
 	return func(yield func(io.Reader, error) bool) {
-		l, err := p.lend(ctx, false)
-		if err == nil {
-			err = l.archives(ctx, infos, yield)
-			l.release()
-		}
+		err := p.withLease(ctx, func(c *Conn) error { return c.archives(ctx, infos, yield) })
 		if err != nil {
 			yield(nil, err)
 		}
 	}
 }
 
-// archives asks for archives, and hands them on one after the other until yield has enough.
+// archives asks for archives, and yields them one after the other until the loop is left. It may
+// also be left by a panic or by runtime.Goexit, so all is given back in deferred calls.
 func (c *Conn) archives(ctx context.Context, infos []*store.PathInfo, yield func(io.Reader, error) bool) error {
 	calls, err := c.askArchives(ctx, infos)
 	if err != nil || len(calls) == 0 {
 		return err
 	}
 	defer c.leaveAlone()
+	c.markCaller()
+	rest := len(calls)
+	defer func() {
+		if rest > 0 { // the other archives are still to come
+			c.fail(ErrAbandoned)
+		}
+	}()
 	for i, k := range calls {
-		if err := c.finish(ctx, k, nil); err != nil {
-			if i < len(calls)-1 {
-				c.fail(ErrAbandoned) // the other archives are still to come
-			}
+		err := c.finish(ctx, k, nil)
+		rest--
+		if err != nil {
 			return err
 		}
 		archive := c.newArchive(ctx, k, infos[i], func() {})
-		archive.followed = i < len(calls)-1
-		goOn := yield(archive, nil)
-		archive.Close()
-		if archive.followed && (!goOn || archive.err != io.EOF) {
-			c.fail(ErrAbandoned)
-		}
-		if !goOn {
+		archive.followed = rest > 0
+		if !archive.yield(yield) {
 			return nil
 		}
 	}
 	return nil
+}
+
+// yield yields an archive and closes it, and returns whether the loop goes on. A loop that is
+// left before the last archive costs the connection, so the rest of this one is not read.
+func (r *archiveReader) yield(yield func(io.Reader, error) bool) (goesOn bool) {
+	defer r.conn.endCallback()
+	defer func() {
+		if r.followed && !goesOn {
+			r.conn.fail(ErrAbandoned)
+		}
+		r.Close()
+	}()
+	return yield(r, nil)
 }
 
 // askArchives takes the connection, and sends all requests at once.
@@ -85,11 +97,8 @@ func (c *Conn) askArchives(ctx context.Context, infos []*store.PathInfo) ([]*cal
 	if len(calls) == 0 {
 		return nil, nil
 	}
-	if ctx.Err() != nil || c.slots.Acquire(ctx, int64(c.opts.Window)) != nil {
-		return nil, cancelled(ctx, protocol.NarFromPath)
-	}
-	for _, info := range infos {
-		c.opts.trace.request(c.params, &protocol.NarFromPathRequest{Path: info.Path})
+	if err := c.acquireSlots(ctx, protocol.NarFromPath, int64(c.opts.Window)); err != nil {
+		return nil, err
 	}
 	if err := c.post(p, calls...); err != nil {
 		c.leaveAlone()

@@ -16,7 +16,8 @@ const eventRoom = 1 << 20
 type eventQueue struct {
 	handler activity.Handler // nil if nobody wants to know
 	waits   bool
-	handed  *atomic.Int32 // counts while the handler runs
+	conn    *Conn
+	marked  bool          // conn knows on which goroutine the handler runs
 	ready   chan struct{} // has an element when there are events
 	room    chan struct{} // has an element when the caller took some
 	left    atomic.Bool
@@ -27,8 +28,8 @@ type eventQueue struct {
 	dropped int
 }
 
-func (q *eventQueue) init(h activity.Handler, waits bool, handed *atomic.Int32) {
-	q.handler, q.waits, q.handed = h, waits, handed
+func (q *eventQueue) init(h activity.Handler, waits bool, c *Conn) {
+	q.handler, q.waits, q.conn = h, waits, c
 	if h != nil {
 		q.ready, q.room = make(chan struct{}, 1), make(chan struct{}, 1)
 	}
@@ -84,8 +85,14 @@ func (q *eventQueue) deliver() {
 }
 
 func (q *eventQueue) handle(events []activity.Event, dropped int) {
-	q.handed.Add(1)
-	defer q.handed.Add(-1)
+	if q.waits {
+		if !q.marked {
+			q.conn.markCaller()
+			q.marked = true
+		}
+		q.conn.beginCallback()
+		defer q.conn.endCallback()
+	}
 	for _, e := range events {
 		q.handler.HandleEvent(e)
 	}

@@ -8,8 +8,12 @@ import (
 	"io"
 	"iter"
 	"net"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
+	"testing"
 
 	"pix/daemon"
 	"pix/derivation"
@@ -35,11 +39,15 @@ var (
 	fakePaths  = []storepath.Path{helloPath}
 )
 
+// isKnown reports whether a path is valid: all are but absent, and the one that the client asks
+// for after a refused upload.
+func isKnown(path storepath.Path) bool { return path != absent && path.Name() != "probe" }
+
 // fakeReply is the answer to a request.
 func fakeReply(req protocol.Request) protocol.Reply {
 	switch req := req.(type) {
 	case *protocol.IsValidPathRequest:
-		return &protocol.IsValidPathReply{Valid: req.Path != absent}
+		return &protocol.IsValidPathReply{Valid: isKnown(req.Path)}
 	case *protocol.QueryPathInfoRequest:
 		info := fakeInfo
 		return &protocol.QueryPathInfoReply{Info: &info}
@@ -59,7 +67,7 @@ func fakeReply(req protocol.Request) protocol.Reply {
 		return &protocol.QueryMissingReply{Missing: store.Missing{WillBuild: []storepath.Path{fakeDrv}}}
 	case *protocol.QueryRealisationRequest:
 		return &protocol.QueryRealisationReply{Realisation: &store.KeyedRealisation{ID: req.ID, Realisation: store.Realisation{OutPath: helloPath}}}
-	case *protocol.AddToStoreRequest:
+	case *protocol.AddToStoreRequest, *protocol.AddToStoreScanningRequest:
 		return &protocol.AddToStoreReply{Info: fakeInfo}
 	case *protocol.AddTextToStoreRequest:
 		return &protocol.PathReply{Path: helloPath}
@@ -371,4 +379,27 @@ func fakeServe(nc net.Conn, version protocol.Version, serve func(*peer)) {
 	}
 	p.say(protocol.Message{Kind: protocol.MessageLast})
 	serve(p)
+}
+
+// listening plays a daemon on each connection to a Unix socket, until the test ends.
+func listening(t *testing.T, serve func(*peer)) daemon.Unix {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "px") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for nc, err := l.Accept(); err == nil; nc, err = l.Accept() {
+			conns.Go(func() { fakeServe(nc, newest, serve) })
+		}
+	})
+	t.Cleanup(func() { l.Close(); conns.Wait() })
+	return daemon.Unix{Path: socket}
 }

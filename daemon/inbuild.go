@@ -11,10 +11,11 @@ import (
 	"pix/storepath"
 )
 
-// What only the daemon knows that a build can talk to. All others lack the features, which
-// is an error that is [errors.ErrUnsupported].
+// These operations are for programs that run in a build, and talk to the daemon of that
+// build. Options.Features must offer the features. Without them the error is
+// [errors.ErrUnsupported].
 
-// SubmitOutput says, during a build, which path is an output of it.
+// SubmitOutput tells the daemon which path is an output of the build.
 func (c *Conn) SubmitOutput(ctx context.Context, path derivation.SingleDerivedPath, output string) error {
 	_, err := ask[protocol.Ack](ctx, c, &protocol.SubmitOutputRequest{Path: path, Output: output})
 	return err
@@ -22,6 +23,9 @@ func (c *Conn) SubmitOutput(ctx context.Context, path derivation.SingleDerivedPa
 
 // AddToStoreScanning adds an object during a build; the daemon looks itself for references.
 func (c *Conn) AddToStoreScanning(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, contents io.Reader) (*store.PathInfo, error) {
+	if err := c.checkMethod(m, a); err != nil {
+		return nil, err
+	}
 	req := &protocol.AddToStoreScanningRequest{Name: name, Method: m, Algorithm: a}
 	reply, err := upload[protocol.AddToStoreReply](ctx, c, req, all(contents))
 	if err != nil {

@@ -2,215 +2,130 @@ package daemon
 
 import (
 	"context"
-	"slices"
 	"time"
 )
 
-// A lease is a connection that someone has for himself.
+// A lease is a connection that one caller has for itself.
 type lease struct {
 	*Conn
-	pool   *Pool
-	beyond bool // it has no place: it is one more than the bound
+	pool *Pool
+
+	// pool.mu guards these.
+	counts bool   // against MaxConns
+	seen   uint64 // the connection's steps when the pool last looked at it
 }
 
-// patience is how long a call waits, while all connections wait for their users and nothing
-// moves, until one more connection is made.
-const patience = 500 * time.Millisecond
+// newLease leases a connection. The caller holds p.mu.
+func (p *Pool) newLease(c *Conn, session bool) *lease {
+	l := &lease{Conn: c, pool: p, counts: !session}
+	if l.counts {
+		p.counted++
+	}
+	c.leased = !session
+	p.leases[l] = struct{}{}
+	return l
+}
 
-// lend waits for a place and returns a connection: one that is idle, that of the queries if
-// nobody uses it, or a new one. A fresh one keeps nothing from being collected.
-func (p *Pool) lend(ctx context.Context, fresh bool) (*lease, error) {
-	beyond, err := p.place(ctx)
-	if err != nil {
+// lend waits for a connection for the caller alone: an idle one, the one for queries if it has
+// no users, or a new one.
+func (p *Pool) lend(ctx context.Context) (*lease, error) {
+	return p.lendFor(ctx, &request{})
+}
+
+// lendSession is lend for a session: the connection keeps nothing from being collected.
+func (p *Pool) lendSession(ctx context.Context) (*lease, error) {
+	return p.lendFor(ctx, &request{fresh: true, session: true})
+}
+
+// lendSpare is lend for a caller that does not need it: if all connections are in use it is an
+// error.
+func (p *Pool) lendSpare(ctx context.Context) (*lease, error) {
+	return p.lendFor(ctx, &request{spare: true})
+}
+
+func (p *Pool) lendFor(ctx context.Context, r *request) (*lease, error) {
+	if err := p.acquire(ctx, r); err != nil {
 		return nil, err
 	}
-	return p.lendAt(ctx, &lease{pool: p, beyond: beyond}, fresh)
-}
-
-// lendSpare is lend if a place is free, and returns nil if not.
-func (p *Pool) lendSpare(ctx context.Context) (*lease, error) {
-	select {
-	case p.places <- struct{}{}:
-		return p.lendAt(ctx, &lease{pool: p}, false)
-	default:
-		return nil, nil
-	}
-}
-
-// lendAt gives a lease that has its place a connection.
-func (p *Pool) lendAt(ctx context.Context, l *lease, fresh bool) (*lease, error) {
-	p.mu.Lock()
-	l.Conn = p.takeIdle(fresh)
-	p.leases[l] = l.Conn != nil
-	p.mu.Unlock()
-	if l.Conn == nil {
-		c, err := DialTransport(ctx, p.transport, &p.opts)
-		if err != nil {
-			l.giveUp()
-			return nil, err
-		}
-		p.mu.Lock()
-		closed := p.closed
-		l.Conn, p.leases[l] = c, true
-		p.mu.Unlock()
-		if closed {
+	l, ready := r.lease, false
+	defer func() {
+		if !ready {
 			l.release()
-			return nil, errPoolClosed
 		}
+	}()
+	if err := l.prepare(ctx); err != nil {
+		return nil, err
 	}
-	if p.settings != nil && !l.told {
-		if err := l.setOptions(ctx, p.settings); err != nil {
-			l.release()
-			return nil, err
-		}
-	}
+	ready = true
 	return l, nil
 }
 
-// place waits until one more connection may be used. It is beyond the bound if waiting
-// could be for ever.
-func (p *Pool) place(ctx context.Context) (beyond bool, err error) {
-	if ctx.Err() != nil {
-		return false, ended(ctx, "waiting for a connection")
+// prepare sends the pool's settings, if the connection has not got them. It is a part of
+// connecting, so it has the same time.
+func (l *lease) prepare(ctx context.Context) error {
+	if l.pool.settings == nil || l.told {
+		return nil
 	}
-	for {
-		before, rested := p.atRest()
-		timer := time.NewTimer(patience)
-		select {
-		case p.places <- struct{}{}:
-		case <-p.done:
-			err = errPoolClosed
-		case <-ctx.Done():
-			err = ended(ctx, "waiting for a connection")
-		case <-timer.C:
-			after, rests := p.atRest()
-			if rested && rests && after == before {
-				return true, nil
-			}
-			continue // a call that has just ended also rests, for a moment
-		}
-		timer.Stop()
-		return false, err
+	limited, cancel := l.opts.handshakeContext(ctx)
+	defer cancel()
+	err := l.setOptions(limited, l.pool.settings)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = &DialError{l.pool.transport.String(), silent(limited)}
 	}
+	return err
 }
 
-// atRest returns how many steps all leases have made, and whether each of them waits for
-// its user.
-func (p *Pool) atRest() (moves uint64, rest bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	rest = true
-	for l, ready := range p.leases {
-		if !ready {
-			rest = false
-			continue
-		}
-		moves += l.moves.Load()
-		rest = rest && l.inHands()
-	}
-	return moves, rest
-}
-
-// takeIdle returns a connection that nobody uses, or nil. The caller holds p.mu.
-func (p *Pool) takeIdle(fresh bool) *Conn {
-	good := func(c *Conn) bool { return !fresh || !c.hasRoots.Load() }
-	if c := p.popIdle(good); c != nil {
-		return c
-	}
-	if c := p.shared; c != nil && p.users == 0 && c.Err() == nil && good(c) {
-		p.shared = nil
-		return c
-	}
-	return nil
-}
-
-// popIdle takes the connection that was used last from those that are idle and good, or
-// returns nil. The caller holds p.mu.
-func (p *Pool) popIdle(good func(*Conn) bool) *Conn {
-	for i := len(p.idle) - 1; i >= 0; i-- {
-		c := p.idle[i].Conn
-		broken := c.Err() != nil
-		if !broken && !good(c) {
-			continue
-		}
-		p.idle = slices.Delete(p.idle, i, i+1)
-		if !broken {
-			return c
-		}
-		p.discard(c)
-	}
-	return nil
-}
-
-// release gives a connection back: a broken one, or one beyond the bound, is closed.
+// release gives a connection back. It may be called more than once.
 func (l *lease) release() {
 	p := l.pool
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if _, out := p.leases[l]; !out {
-		p.mu.Unlock()
 		return
 	}
 	delete(p.leases, l)
-	switch {
-	case l.Err() != nil || l.beyond || p.closed:
-		p.discard(l.Conn)
-	case p.shared == nil && !l.told:
-		p.shared, p.users, p.unused = l.Conn, 0, time.Now()
-	default:
-		p.idle = append(p.idle, idleConn{l.Conn, time.Now()})
-	}
-	p.watchIdle()
-	p.mu.Unlock()
-	l.leavePlace()
+	l.stopCounting()
+	p.keep(l.Conn)
 }
 
-// giveUp ends a lease that never got a connection.
-func (l *lease) giveUp() {
-	l.pool.mu.Lock()
-	delete(l.pool.leases, l)
-	l.pool.mu.Unlock()
-	l.leavePlace()
-}
-
-func (l *lease) leavePlace() {
-	if !l.beyond {
-		<-l.pool.places
+// stopCounting gives the lease's place to another. The caller holds pool.mu.
+func (l *lease) stopCounting() {
+	if l.counts {
+		l.counts = false
+		l.pool.counted--
 	}
 }
 
-// watchIdle makes sure that what is idle will be closed when its time has come. The caller
-// holds p.mu.
-func (p *Pool) watchIdle() {
-	if p.timer == nil && p.opts.IdleTimeout > 0 && !p.closed {
-		p.timer = time.AfterFunc(p.opts.IdleTimeout, p.closeIdle)
+// watchInterval is how often the pool looks for leases that wait for their callers. Two looks
+// decide, so it takes at most twice as long.
+const watchInterval = 250 * time.Millisecond
+
+// watchLeases makes sure that leases that wait for their callers do not keep their places for
+// ever. The caller holds p.mu.
+func (p *Pool) watchLeases() {
+	if p.watch == nil {
+		p.watch = time.AfterFunc(watchInterval, p.freePlaces)
 	}
 }
 
-// closeIdle closes what has been idle for long enough and keeps nothing from being
-// collected.
-func (p *Pool) closeIdle() {
+// freePlaces takes the places of all leases that have waited for their callers since the last
+// look, and gives them to the requests that wait. A handler that calls the pool, for example,
+// waits for a place while the call around it holds one. Handlers and readers have no context
+// that could show which call is around them, so only the lack of progress does. A lease does
+// not get its place back: the next call of the same handler would wait again.
+func (p *Pool) freePlaces() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.timer = nil
+	p.watch = nil
 	if p.closed {
 		return
 	}
-	now := time.Now()
-	old := func(c *Conn, since time.Time) bool {
-		return c.Err() != nil || !c.hasRoots.Load() && now.Sub(since) >= p.opts.IdleTimeout
-	}
-	p.idle = slices.DeleteFunc(p.idle, func(c idleConn) bool {
-		if !old(c.Conn, c.since) {
-			return false
+	for l := range p.leases {
+		steps := l.steps.Load()
+		if l.callbacks.Load() > 0 && steps == l.seen {
+			l.stopCounting()
 		}
-		p.discard(c.Conn)
-		return true
-	})
-	if p.shared != nil && p.users == 0 && old(p.shared, p.unused) {
-		p.discard(p.shared)
-		p.shared = nil
+		l.seen = steps
 	}
-	if len(p.idle) > 0 || p.shared != nil {
-		p.watchIdle()
-	}
+	p.serve()
 }

@@ -13,8 +13,9 @@ import (
 )
 
 // AddMultipleToStore adds n objects, those that others refer to first, in one stream. The
-// sequence and the archives are read on another goroutine; an error from the sequence ends
-// it, and breaks the connection. What was added until then stays.
+// sequence and the archives are read as [Conn.AddToStore] reads contents, on another
+// goroutine. An error from the sequence ends it, and breaks the connection. What was added
+// until then stays.
 //
 // Before protocol 1.32 the objects are added one by one, on the caller's goroutine.
 func (c *Conn) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
@@ -23,12 +24,14 @@ func (c *Conn) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[
 	if c.params.Check(req.Op()) != nil {
 		return c.addOneByOne(ctx, n, objects, opts)
 	}
-	_, err := upload[protocol.None](ctx, c, req, func(w io.Writer) error { return c.writeObjects(w, n, objects) })
+	_, err := upload[protocol.None](ctx, c, req, func(w io.Writer, over <-chan struct{}) error {
+		return c.writeObjects(w, over, n, objects)
+	})
 	return err
 }
 
 // writeObjects writes the number of objects, and each of them.
-func (c *Conn) writeObjects(w io.Writer, n int, objects iter.Seq2[store.Import, error]) error {
+func (c *Conn) writeObjects(w io.Writer, over <-chan struct{}, n int, objects iter.Seq2[store.Import, error]) error {
 	head := wire.AppendUint64(nil, uint64(n))
 	for object, err := range objects {
 		if err == nil && n == 0 {
@@ -43,8 +46,15 @@ func (c *Conn) writeObjects(w io.Writer, n int, objects iter.Seq2[store.Import, 
 		if _, err := w.Write(head); err != nil {
 			return err
 		}
-		if err := archive(object.NAR, object.Info.NARSize)(w); err != nil {
+		size := object.Info.NARSize
+		if c.alone {
+			size = 0 // whether it is right is for the daemon to judge
+		}
+		if err := archive(object.NAR, size)(w, over); err != nil {
 			return err
+		}
+		if isClosed(over) { // the next object would be computed for nothing
+			return errStopped
 		}
 		head = head[:0]
 		n--

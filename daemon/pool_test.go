@@ -24,13 +24,15 @@ import (
 
 // A memory is a transport to fake daemons, one for each connection.
 type memory struct {
-	serve func(p *peer, n int) // plays the n-th daemon, from 1 on
-	delay time.Duration        // of each direction
+	serve   func(p *peer, n int) // plays the n-th daemon, from 1 on
+	version uint8                // the minor version; 0 is the newest
+	delay   time.Duration        // of each direction
 
 	dials, open atomic.Int32
 	mu          sync.Mutex
 	conns       []net.Conn
 	dead        bool // nobody answers
+	hangs       bool // new daemons read, and say nothing
 }
 
 func (m *memory) String() string { return "memory" }
@@ -45,9 +47,14 @@ func (m *memory) Dial(context.Context) (net.Conn, error) {
 	theirs, ours := net.Pipe()
 	m.conns = append(m.conns, theirs)
 	m.open.Add(1)
+	hangs := m.hangs
 	go func() {
 		defer m.open.Add(-1)
-		fakeServe(theirs, newest, func(p *peer) {
+		if hangs {
+			io.Copy(io.Discard, theirs)
+			return
+		}
+		fakeServe(theirs, fakeOp{version: m.version}.daemonVersion(), func(p *peer) {
 			if m.serve != nil {
 				m.serve(p, n)
 				return
@@ -69,6 +76,15 @@ func (m *memory) restart() {
 		nc.Close()
 	}
 	m.conns = nil
+}
+
+// hang makes all connections end, and daemons hang in the handshake, or answer again.
+func (m *memory) hang(hangs bool) {
+	m.mu.Lock()
+	m.hangs = hangs
+	m.mu.Unlock()
+	m.restart()
+	synctest.Wait()
 }
 
 // pooled runs f on a pool of fake daemons, in a bubble of synctest.
@@ -315,13 +331,18 @@ func TestPoolRestart(t *testing.T) {
 	})
 }
 
-// An error of the daemon leaves the connection in the pool, every time.
+// An error of the daemon leaves the connection in the pool, every time. After a refused
+// upload the client asks for a path of its own, to see that the stream is in step.
 func TestPoolKeepsAfterError(t *testing.T) {
 	m := &memory{serve: func(p *peer, _ int) {
 		n := 0
 		for req := p.next(); req != nil; req = p.next() {
 			row, _ := protocol.Lookup(req.Op())
 			p.readBody(row.Body(p.params))
+			if q, ok := req.(*protocol.IsValidPathRequest); ok && !isKnown(q.Path) {
+				p.answer(req.Op(), fakeReply(req))
+				continue
+			}
 			n++
 			p.fail(fmt.Sprint("no ", n))
 		}
@@ -429,6 +450,34 @@ func TestPoolSettings(t *testing.T) {
 		}
 		if n := m.dials.Load(); n != 2 {
 			t.Errorf("%d connections were made", n)
+		}
+	})
+}
+
+// A daemon that refuses the settings leaves the connection in step, but no later call may work
+// with settings that the caller did not choose.
+func TestPoolSettingsRefused(t *testing.T) {
+	m := &memory{serve: func(p *peer, n int) {
+		for req := p.next(); req != nil; req = p.next() {
+			switch req.(type) {
+			case *protocol.SetOptionsRequest:
+				p.fail("no such setting")
+				continue
+			case *protocol.BuildPathsRequest:
+				t.Error("a build came without the settings")
+			}
+			p.answer(req.Op(), fakeReply(req))
+		}
+	}}
+	pooled(t, m, &daemon.Options{Settings: daemon.DefaultSettings()}, func(ctx context.Context, p *daemon.Pool) {
+		for range 3 {
+			err := p.BuildPaths(ctx, fakeBuilt, store.BuildNormal)
+			if err == nil || !strings.Contains(err.Error(), "no such setting") {
+				t.Errorf("a build whose settings were refused: %v", err)
+			}
+			if _, err := p.IsValidPath(ctx, helloPath); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

@@ -30,6 +30,13 @@ type peer struct {
 // synctest: time passes at once when both wait, and a goroutine that is left is a failure.
 func play(t *testing.T, version protocol.Version, opts *daemon.Options, script func(*peer), client func(context.Context, *daemon.Conn)) {
 	t.Helper()
+	g := protocol.Greeting{DaemonVersion: version, NixVersion: "test", Trust: protocol.Trusted}
+	playAs(t, g, 0, opts, script, client)
+}
+
+// playAs is play with a daemon that says that of itself, and has those features.
+func playAs(t *testing.T, g protocol.Greeting, features protocol.Features, opts *daemon.Options, script func(*peer), client func(context.Context, *daemon.Conn)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		theirs, ours := net.Pipe()
 		ended := make(chan struct{})
@@ -38,8 +45,7 @@ func play(t *testing.T, version protocol.Version, opts *daemon.Options, script f
 			defer theirs.Close()
 			p := &peer{t: t, nc: theirs, in: wire.NewReader(theirs, 0)}
 			var err error
-			p.params, err = protocol.ServerHandshake(p.in, theirs, storepath.DefaultDir,
-				protocol.Greeting{DaemonVersion: version, NixVersion: "test", Trust: protocol.Trusted}, 0)
+			p.params, err = protocol.ServerHandshake(p.in, theirs, storepath.DefaultDir, g, features)
 			if err != nil {
 				t.Errorf("handshake: %v", err)
 				return
@@ -94,14 +100,14 @@ func (p *peer) answer(op protocol.Op, r protocol.Reply) {
 	p.write(b, err)
 }
 
-// serve answers IsValidPath, with true for all paths but absent, until the end.
+// serve answers IsValidPath until the end.
 func (p *peer) serve() {
 	for {
 		req, ok := p.next().(*protocol.IsValidPathRequest)
 		if !ok {
 			return
 		}
-		p.answer(protocol.IsValidPath, &protocol.IsValidPathReply{Valid: req.Path != absent})
+		p.answer(protocol.IsValidPath, &protocol.IsValidPathReply{Valid: isKnown(req.Path)})
 	}
 }
 

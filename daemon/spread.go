@@ -2,13 +2,11 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
+	"pix/activity"
 	"pix/store"
 	"pix/storepath"
 )
@@ -65,62 +63,108 @@ func (p *Pool) queryClosure(ctx context.Context, roots []storepath.Path) iter.Se
 	}
 }
 
-// infos returns what the daemon knows of paths, in their order.
-func (s *spread) infos(ctx context.Context, paths []storepath.Path) ([]*store.PathInfo, error) {
-	infos := make([]*store.PathInfo, len(paths))
-	others := s.others(ctx, len(paths))
-	share := (len(paths) + len(others)) / (1 + len(others))
-	group, ctx := errgroup.WithContext(ctx)
-	for i, l := range others {
-		from, to := (i+1)*share, min((i+2)*share, len(paths))
-		group.Go(func() error {
-			err := collect(infos[from:to], walkPaths(ctx, l.asSource, paths[from:to]))
-			if errors.Is(err, ErrConnLost) {
-				err = collect(infos[from:to], walkPaths(ctx, s.pool.asSource, paths[from:to]))
-			}
-			return err
-		})
-	}
-	group.Go(func() error { return collect(infos[:share], walkPaths(ctx, s.pool.asSource, paths[:share])) })
-	return infos, group.Wait()
+// A share is a part of the questions, which one connection is asked.
+type share struct {
+	walk
+	conn  *Conn
+	infos []*store.PathInfo // the answers, in the order of the questions
 }
 
-func collect(into []*store.PathInfo, infos iter.Seq2[*store.PathInfo, error]) error {
-	i := 0
-	for info, err := range infos {
+// infos returns what the daemon knows of paths, in their order. It asks all connections, and
+// then takes one answer of each in turn, so that all of them go on answering and the handler in
+// ctx runs on this goroutine.
+func (s *spread) infos(ctx context.Context, paths []storepath.Path) ([]*store.PathInfo, error) {
+	c, release, err := s.pool.acquireShared(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	conns := []*Conn{c}
+	for _, l := range s.others(len(paths)) {
+		l.endCallback()
+		defer l.beginCallback()
+		conns = append(conns, l.Conn)
+	}
+	s.dial(ctx, len(paths))
+
+	infos := make([]*store.PathInfo, len(paths))
+	size := (len(paths) + len(conns) - 1) / len(conns)
+	var shares []*share
+	for i, c := range conns {
+		from, to := min(i*size, len(paths)), min((i+1)*size, len(paths))
+		sh := &share{walk{todo: paths[from:to]}, c, infos[from:to]}
+		defer sh.abandon(c)
+		shares = append(shares, sh)
+	}
+	for _, sh := range shares {
+		if err := sh.ask(ctx, sh.conn); err != nil && !s.pool.again(ctx, err) {
+			return nil, err
+		}
+	}
+	for i := range size {
+		for _, sh := range shares {
+			if i >= len(sh.infos) {
+				continue
+			}
+			if err := s.next(ctx, sh, i); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return infos, nil
+}
+
+// next takes the i-th answer of a share. If its connection is lost, the pool finds another for
+// the rest of the share.
+func (s *spread) next(ctx context.Context, sh *share, i int) error {
+	err := sh.ask(ctx, sh.conn)
+	if err == nil {
+		sh.infos[i], err = sh.take(ctx, sh.conn)
+	}
+	if !s.pool.again(ctx, err) {
+		return err
+	}
+	for info, err := range walkPaths(ctx, s.pool.asSource, sh.todo) {
 		if err != nil {
 			return err
 		}
-		into[i] = info
+		sh.infos[i] = info
 		i++
 	}
+	sh.infos = nil
 	return nil
 }
 
-// others returns connections for some of n questions, and starts making them if they are
-// worth it.
-func (s *spread) others(ctx context.Context, n int) []*lease {
+// others returns connections for some of n questions.
+func (s *spread) others(n int) []*lease {
 	if n < spreadFrom {
 		return nil
-	}
-	if !s.started {
-		s.started = true
-		for range spreadConns - 1 {
-			s.dialing.Go(func() { s.dial(ctx) })
-		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.leases[:min(len(s.leases), n/spreadLeast-1)])
 }
 
-// dial makes a connection, unless the pool has none to spare. It matters to nobody why there
-// is none.
-func (s *spread) dial(ctx context.Context) {
-	l, err := s.pool.lendSpare(ctx)
-	if err != nil || l == nil {
+// dial starts making more connections if n questions are worth it.
+func (s *spread) dial(ctx context.Context, n int) {
+	if n < spreadFrom || s.started {
 		return
 	}
+	s.started = true
+	ctx = activity.WithHandler(ctx, nil) // it runs on the caller's goroutine only
+	for range spreadConns - 1 {
+		s.dialing.Go(func() { s.dialOne(ctx) })
+	}
+}
+
+// dialOne makes a connection, unless the pool has none to spare. Without it the others answer
+// all, so the reason for a failure does not matter.
+func (s *spread) dialOne(ctx context.Context) {
+	l, err := s.pool.lendSpare(ctx)
+	if err != nil {
+		return
+	}
+	l.beginCallback() // until it is asked
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leases = append(s.leases, l)
@@ -130,6 +174,7 @@ func (s *spread) dial(ctx context.Context) {
 func (s *spread) end() {
 	s.dialing.Wait()
 	for _, l := range s.leases {
+		l.endCallback()
 		l.release()
 	}
 }

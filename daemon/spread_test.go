@@ -8,6 +8,7 @@ import (
 
 	"pix/daemon"
 	"pix/daemontest"
+	"pix/protocol"
 	"pix/store"
 	"pix/store/memstore"
 	"pix/storepath"
@@ -88,4 +89,59 @@ func TestClosureOnSeveralConnections(t *testing.T) {
 			}
 		})
 	}
+}
+
+// serveWide plays daemons that know a wide closure, and returns its root and the transport to
+// them. A daemon says something before each of its answers.
+func serveWide(t *testing.T, levels, width int) (storepath.Path, daemon.Unix) {
+	root, references := graph(levels, width)
+	return root, listening(t, func(p *peer) {
+		for req, ok := p.next().(*protocol.QueryPathInfoRequest); ok; req, ok = p.next().(*protocol.QueryPathInfoRequest) {
+			p.log("looking")
+			p.answer(req.Op(), &protocol.QueryPathInfoReply{Info: &store.PathInfo{NARHash: zeroHash, References: references[req.Path]}})
+		}
+	})
+}
+
+// The handler of a closure that is asked for on several connections runs on the caller's
+// goroutine, so that the caller can recover from its panics. Neither they nor a panic in the loop
+// leave anything behind.
+func TestPanicInWideClosure(t *testing.T) {
+	const levels, width = 4, 300
+	root, transport := serveWide(t, levels, width)
+	p, err := daemon.Open(t.Context(), transport, &daemon.Options{MaxConns: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	most := 0
+	run := func(panicAt int) (panicked any) {
+		defer func() { panicked = recover() }()
+		n := 0 // without a lock: the race detector watches
+		code := func() bool {
+			if n++; n == panicAt {
+				panic(errBoo)
+			}
+			return true
+		}
+		for _, err := range p.QueryClosure(hearing(t.Context(), code), root) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			code()
+		}
+		most = n
+		return nil
+	}
+	if run(0); most != 2*(1+(levels-1)*width) {
+		t.Errorf("the caller's code ran %d times", most)
+	}
+	leavesNothing(t, func() {
+		for i := range 6 {
+			if panicked := run(1 + i*most/6); panicked != any(errBoo) {
+				t.Errorf("%v", panicked)
+			}
+		}
+	})
+	run(0)
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pix/internal/redact"
 )
 
 // SSH is the [Transport] to a daemon on another machine. It runs OpenSSH, as Nix does, so
@@ -55,7 +57,10 @@ func (s *SSH) target() string {
 const started = "started\n"
 
 // Dial implements [Transport].
-func (s *SSH) Dial(context.Context) (net.Conn, error) {
+func (s *SSH) Dial(ctx context.Context) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if err := s.check(); err != nil {
 		return nil, err
 	}
@@ -63,16 +68,7 @@ func (s *SSH) Dial(context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	nc, err := Command{Args: args, Env: []string{"SHELL=/bin/sh"}}.start(started)
-	if err != nil {
-		cleanUp()
-		return nil, err
-	}
-	go func() {
-		nc.(*process).wait()
-		cleanUp()
-	}()
-	return nc, nil
+	return Command{Args: args, Env: []string{"SHELL=/bin/sh"}}.start(started, cleanUp)
 }
 
 // handshakeTimeout is how long connecting may take unless the options say it: ssh may ask
@@ -177,7 +173,7 @@ func (s *SSH) parseAuthority(authority string) error {
 	}
 	u, err := url.Parse("ssh-ng://" + authority)
 	if err != nil {
-		return err
+		return redact.Error(err)
 	}
 	if u.Path != "" && u.Path != "/" || u.Fragment != "" {
 		return errors.New("what follows the host is no port and no parameter")

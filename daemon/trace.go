@@ -61,10 +61,15 @@ func (t *tracer) line(direction, text string) {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
 	if t.ended {
-		return // what had come already, and nobody wanted to know any more
+		return // the connection is closed: what is still read from it is dropped
 	}
 	t.ended = direction == closedMark
-	fmt.Fprintf(t.w.w, "%s %d %s %s\n", now, t.conn, direction, text) // a trace that fails stops nobody
+	defer func() {
+		if recover() != nil { // on the read loop's goroutine it would end the program
+			t.w.w = io.Discard
+		}
+	}()
+	fmt.Fprintf(t.w.w, "%s %d %s %s\n", now, t.conn, direction, text) // without its error: the trace is no part of the call
 }
 
 func (t *tracer) greeting(p protocol.Params, g protocol.Greeting) {

@@ -74,13 +74,8 @@ var errLoopLeft = errors.New("loop left")
 func (w *walk) run(ctx context.Context, conns connSource, yield func(*store.PathInfo, error) bool) {
 	retried := false
 	for {
-		c, release, again, err := conns(ctx)
-		if err == nil {
-			var answered bool
-			answered, err = w.on(ctx, c, yield)
-			release()
-			retried = retried && !answered
-		}
+		answered, again, err := w.onOne(ctx, conns, yield)
+		retried = retried && !answered
 		if err == nil || err == errLoopLeft {
 			return
 		}
@@ -90,6 +85,17 @@ func (w *walk) run(ctx context.Context, conns connSource, yield func(*store.Path
 		}
 		retried = true
 	}
+}
+
+// onOne gets a connection and goes on with it.
+func (w *walk) onOne(ctx context.Context, conns connSource, yield func(*store.PathInfo, error) bool) (answered, again bool, err error) {
+	c, release, again, err := conns(ctx)
+	if err != nil {
+		return false, again, err
+	}
+	defer release()
+	answered, err = w.on(ctx, c, yield)
+	return answered, again, err
 }
 
 // on goes on with a connection until there is nothing left to be asked.
@@ -151,8 +157,7 @@ func (w *walk) ask(ctx context.Context, c *Conn) error {
 			if len(w.calls) > 0 {
 				break
 			}
-			if c.slots.Acquire(ctx, 1) != nil {
-				err = cancelled(ctx, k.op)
+			if err = c.acquireSlots(ctx, k.op, 1); err != nil {
 				break
 			}
 		}

@@ -30,7 +30,7 @@ type Options struct {
 	// Untrusted makes it trust nobody.
 	Untrusted bool
 
-	// NixVersion is what it says that it is; "" is "pix".
+	// NixVersion is the version that it reports; "" is [server.NixVersion].
 	NixVersion string
 
 	// Faults are what goes wrong.

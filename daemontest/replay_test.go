@@ -369,6 +369,52 @@ func TestReplayFaults(t *testing.T) {
 	}
 }
 
+// An upload that a daemon refused before it read the frames is refused again, and the connection
+// is lost, whether the daemon hung up before the client could ask for a path of its own or after.
+func TestReplayRefusedUpload(t *testing.T) {
+	const begin = `15:04:05.000000 1 ← greeting version=1.38 negotiated=1.38 features=[] store-dir=/nix/store nix=2.34.8 trust=trusted
+15:04:05.000000 1 ← Last
+15:04:05.000000 1 → AddToStore name=x method-and-algorithm=fixed:blake3 references=[] repair=false
+15:04:05.000000 1 → body data="hello"
+15:04:05.000000 1 ← Error level=error message="no blake3" traces=[]
+`
+	const invalid = `15:04:05.000000 1 ← Error level=error message="invalid operation 2" traces=[]
+`
+	probe := "15:04:05.000000 1 → IsValidPath path=" + string(daemon.ProbePath(storepath.DefaultDir)) + "\n"
+	const end = "15:04:05.000000 1 × closed by=daemon why=x\n"
+	for name, c := range map[string]struct {
+		trace string
+		lost  bool
+	}{
+		"it hung up before":       {begin + invalid + invalid + end, true},
+		"it hung up after":        {begin + probe + invalid + invalid + end, true},
+		"it did not answer":       {begin + probe + end, true},
+		"it did not hang up":      {begin + probe + "15:04:05.000000 1 ← Last\n15:04:05.000000 1 ← IsValidPath valid=false\n", false},
+		"the client did not ask":  {begin, false},
+		"it goes on without that": {begin + "15:04:05.000000 1 → SyncWithGC\n15:04:05.000000 1 ← Last\n15:04:05.000000 1 ← SyncWithGC\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := daemon.DialTransport(t.Context(), daemontest.Replay(t, strings.NewReader(c.trace), nil), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_, err = conn.AddToStore(t.Context(), "x", storepath.Flat, nixhash.BLAKE3, nil, strings.NewReader("hello"), nil)
+			if err == nil || err.Error() != "no blake3" {
+				t.Errorf("AddToStore: %v", err)
+			}
+			if lost := conn.Err() != nil; lost != c.lost {
+				t.Errorf("the connection's error is %v", conn.Err())
+			}
+			if strings.Contains(c.trace, "SyncWithGC") {
+				if err := conn.SyncWithGC(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
 // What is no trace, or not a whole one, is refused with line and column.
 func TestReplayRefused(t *testing.T) {
 	const greeting = "15:04:05.000000 1 ← greeting version=1.38 negotiated=1.38 features=[] store-dir=/nix/store nix=x trust=trusted\n15:04:05.000000 1 ← Last\n"

@@ -103,8 +103,9 @@ func (Built) isDerivedPath()             {}
 func (Opaque) isSingleDerivedPath()      {}
 func (SingleBuilt) isSingleDerivedPath() {}
 
-// maxDerivedPathDepth bounds how many outputs may follow each other in a derived path.
-const maxDerivedPathDepth = 1000
+// maxDerivedPathDepth bounds how many outputs may follow each other in a derived path. Each takes
+// far more memory than its two bytes in a text that a stranger may have sent.
+const maxDerivedPathDepth = 16
 
 // ParseDerivedPath reads a store path in dir, and the outputs that may follow it
 // after "^": "*" or names separated by commas. Before the last "^" there may be

@@ -6,7 +6,7 @@ package derivation
 // if floating outputs are hashed in different ways.
 func (d *Derivation) Kind() (OutputKind, error) {
 	if d.Outputs.Len() == 0 {
-		return 0, &InvalidError{Name: d.Name, Field: "outputs", Reason: "there must be at least one"}
+		return 0, &InvalidError{Name: d.Name, Field: "outputs", Reason: "must have at least one output"}
 	}
 	_, first := d.Outputs.At(0)
 	for i := range d.Outputs.entries {
@@ -15,22 +15,22 @@ func (d *Derivation) Kind() (OutputKind, error) {
 		}
 	}
 	if first.kind == Fixed && d.Outputs.Len() > 1 {
-		return 0, &InvalidError{Name: d.Name, Field: "outputs", Reason: "only one fixed output is allowed"}
+		return 0, &InvalidError{Name: d.Name, Field: "outputs", Reason: "only one fixed output is allowed for now"}
 	}
 	return first.kind, nil
 }
 
-// whyNotTogether returns why an output cannot be in one derivation with the first, or
-// "".
+// whyNotTogether returns why an output cannot be in one derivation with the first, in the words of
+// Nix where it has any, or "".
 func whyNotTogether(first *Output, e *Entry[string, Output]) string {
 	o := &e.Value
 	switch {
 	case o.kind == 0:
 		return "the output is of no kind"
 	case o.kind != first.kind:
-		return "the outputs of a derivation are of one kind, and this is " + o.kind.String() + " while the first is " + first.kind.String()
+		return "can't mix derivation output types"
 	case o.kind == Fixed && e.Key != "out":
-		return `a fixed output must be named "out"`
+		return `single fixed output must be named "out"`
 	case o.kind == Floating && o.algo != first.algo:
 		return "all floating outputs must use the same hash algorithm"
 	}

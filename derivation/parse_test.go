@@ -76,7 +76,7 @@ var taken = []struct{ what, text, means, notCanonical string }{
 	{"a fixed path that is none", `Derive([("out","/x","sha256","` + zeros + `")],[],[],"","",[],[])`, `Derive([("out","/x","sha256","` + zeros + `")],[],[],"","",[],[])`, "fixed output is wrong"},
 	{"a fixed path of another store", text(`Derive([("out","%G","sha256","` + zeros + `")],[],["%A"],"","",[],[])`), text(`Derive([("out","%G","sha256","` + zeros + `")],[],["%A"],"","",[],[])`), "fixed output is wrong"},
 	{"a path with empty parts and dots", text(`Derive([("out","//nix/./store/x/../` + digits + `-a/","","")],[],[],"","",[],[])`), text(`Derive([("out","%A","","")],[],[],"","",[],[])`), "shortest spelling"},
-	{"mixed kinds", text(`Derive([("a","%A","",""),("b","","","")],[],[],"","",[],[])`), text(`Derive([("a","%A","",""),("b","","","")],[],[],"","",[],[])`), "one kind"},
+	{"mixed kinds", text(`Derive([("a","%A","",""),("b","","","")],[],[],"","",[],[])`), text(`Derive([("a","%A","",""),("b","","","")],[],[],"","",[],[])`), "mix derivation output types"},
 	{"two fixed outputs", text(`Derive([("out","%A","sha256","` + zeros + `"),("x","%A","sha256","` + zeros + `")],[],[],"","",[],[])`), text(`Derive([("out","%A","sha256","` + zeros + `"),("x","%A","sha256","` + zeros + `")],[],[],"","",[],[])`), "must be named"},
 	{"a fixed output of another name", text(`Derive([("x","%A","sha256","` + zeros + `")],[],[],"","",[],[])`), text(`Derive([("x","%A","sha256","` + zeros + `")],[],[],"","",[],[])`), "must be named"},
 	{"an output name that cannot be", `Derive([("a b","","","")],[],[],"","",[],[])`, `Derive([("a b","","","")],[],[],"","",[],[])`, "name of an output"},

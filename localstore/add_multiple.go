@@ -183,6 +183,14 @@ func (b *batch) finish() error {
 // settle puts objects that are locked into their places, makes them valid, and gives the locks
 // back. Meanwhile somebody else may have made some of them.
 func (b *batch) settle(some []*made) error {
+	paths := make([]storepath.Path, len(some))
+	for i, m := range some {
+		paths[i] = m.info.Path
+	}
+	roots, err := b.s.addTempRoots(b.parent, paths...) // again: the first time may have been long ago
+	if err != nil {
+		return err
+	}
 	work, ctx := errgroup.WithContext(b.parent)
 	work.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	var infos []*store.PathInfo
@@ -202,7 +210,7 @@ func (b *batch) settle(some []*made) error {
 			})
 		})
 	}
-	err := work.Wait()
+	err = work.Wait()
 	for _, m := range some {
 		if lost := m.lock.mustHold(); lost != nil {
 			m.placed = false // and nothing of ours is there
@@ -212,10 +220,13 @@ func (b *batch) settle(some []*made) error {
 	if err != nil {
 		return err
 	}
-	if len(infos) > 0 {
-		if err := b.s.registerValidPaths(b.parent, infos...); err != nil {
-			return err
-		}
+	if len(infos) == 0 {
+		err = roots.Check()
+	} else {
+		_, err = b.s.register(b.parent, roots, true, infos...)
+	}
+	if err != nil {
+		return err
 	}
 	release(some)
 	return nil

@@ -111,7 +111,11 @@ func (s *Store) checkImport(info *store.PathInfo, opts *store.AddOptions) error 
 		return nil
 	}
 	// A malformed signature is no reason to distrust the others.
-	if good, _ := info.CheckSignatures(s.opts.TrustedKeys); len(good) > 0 {
+	keys := s.opts.TrustedKeys
+	if opts.TrustedKeys != nil {
+		keys = opts.TrustedKeys
+	}
+	if good, _ := info.CheckSignatures(keys); len(good) > 0 {
 		return nil
 	}
 	return &UntrustedError{info.Path}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"pix/derivation"
+	"pix/localstore/internal/flock"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/signature"
@@ -352,7 +353,7 @@ func TestAddOverGarbage(t *testing.T) {
 			return errors.Join(os.MkdirAll(name+"/a/b", 0o755), os.WriteFile(name+"/a/b/c", nil, 0o444), os.Chmod(name+"/a", 0o555))
 		},
 		func(name string) error { return os.WriteFile(name+".lock", nil, 0o600) },
-		func(name string) error { return os.WriteFile(name+".lock", []byte(staleMark), 0o600) },
+		func(name string) error { return os.WriteFile(name+".lock", []byte(flock.StaleMark), 0o600) },
 	} {
 		info, archive := object(t, fmt.Sprint("x", i))
 		if err := garbage(s.object(info.Path)); err != nil {

@@ -80,7 +80,7 @@ func (s *Store) QuerySubstitutablePathInfos(context.Context, map[storepath.Path]
 
 // EnsurePath fails if the path is not valid: it cannot be had from elsewhere.
 func (s *Store) EnsurePath(ctx context.Context, path storepath.Path) error {
-	if err := s.addTempRoots(ctx, path); err != nil {
+	if _, err := s.addTempRoots(ctx, path); err != nil {
 		return err
 	}
 	valid, err := s.IsValidPath(ctx, path)

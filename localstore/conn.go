@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"zombiezen.com/go/sqlite"
+
+	"pix/localstore/internal/flock"
 )
 
 // A conn is a connection to the database, for one goroutine at a time. Statements are
@@ -35,7 +37,7 @@ func (c *conn) patiently(f func() error) error {
 		if sqlite.ErrCode(err).ToPrimary() != sqlite.ResultBusy {
 			return err
 		}
-		if err := sleep(c.ctx, pause); err != nil {
+		if err := flock.Sleep(c.ctx, pause); err != nil {
 			return err
 		}
 	}

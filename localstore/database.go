@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
+
+	"pix/internal/modes"
 )
 
 // A database is the open database of a store: one connection that writes, and some that
@@ -64,7 +66,13 @@ func openDatabase(ctx context.Context, file string, opts *Options, create bool) 
 	if err != nil {
 		return nil, whyNotOpen(err)
 	}
-	if err := c.setUp(create); err != nil {
+	if create {
+		err = publishDatabase(file)
+	}
+	if err == nil {
+		err = c.setUp(create)
+	}
+	if err != nil {
 		c.close()
 		return nil, whyNotOpen(err)
 	}
@@ -77,6 +85,16 @@ func openDatabase(ctx context.Context, file string, opts *Options, create bool) 
 	}
 	d.infos = openInfoCache(file)
 	return d, nil
+}
+
+// publishDatabase lets everybody read a new database. SQLite makes the file with the mode 0644 less
+// the umask, and gives its mode to the files that it makes beside it.
+func publishDatabase(file string) error {
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm()&modes.File == modes.File {
+		return err
+	}
+	return os.Chmod(file, info.Mode().Perm()|modes.File)
 }
 
 // openReadOnly opens a database that is not to be written to. Where SQLite cannot make the files

@@ -1,6 +1,7 @@
 package localstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -18,11 +19,9 @@ type output struct {
 	path storepath.Path
 }
 
-// derivationOutputs returns the outputs of a derivation that is to be valid, whose paths are
-// known. Its object is in place, and so are its inputs, which are valid or among others that are
-// to be valid. An output whose path is not the one that
-// follows from the derivation is an error: whoever could register it could make anything the
-// output of anything.
+// derivationOutputs returns the outputs of a derivation that is about to become valid, whose paths are
+// known. Its object is in place, and so are its inputs, which are valid or among the others that
+// become valid. The errors are those of [store.CheckOutputs].
 func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (outputs []output, err error) {
 	r := drvReader{s: s}
 	defer r.close()
@@ -30,27 +29,23 @@ func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, amon
 	if err != nil {
 		return nil, err
 	}
-	inputs, err := s.modulo.inputsOf(ctx, &r, d, among)
-	if err == nil {
-		err = d.CheckOutputPaths(inputs, nil)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("derivation '%s' has incorrect output: %w", path, err)
-	}
-	for name, o := range d.Outputs.All() {
-		if o.Path() != "" {
-			outputs = append(outputs, output{name, o.Path()})
+	var inputs derivation.InputHashes
+	if _, err := d.Kind(); err == nil { // else it cannot be hashed
+		if inputs, err = s.modulo.inputsOf(ctx, &r, d, among); err != nil {
+			return nil, err
 		}
 	}
-	return outputs, nil
-}
-
-func parseDerivation(path storepath.Path, text string) (*derivation.Derivation, error) {
-	d, err := derivation.ParseAt(path, text)
-	if err != nil {
-		return nil, fmt.Errorf("error parsing derivation '%s': %w", path, err)
+	known, warnings, err := store.CheckOutputs(path, d, inputs)
+	for _, warning := range warnings {
+		say(ctx, "warning: %s", warning)
 	}
-	return d, nil
+	if err != nil {
+		return nil, err
+	}
+	for name, path := range known.All() {
+		outputs = append(outputs, output{name, path})
+	}
+	return outputs, nil
 }
 
 // insertOutputs notes the outputs of a valid derivation.
@@ -97,7 +92,7 @@ func (s *Store) outputMap(ctx context.Context, r *drvReader, drv storepath.Path)
 		return nil, err
 	}
 	for name, o := range d.Outputs.All() {
-		path := o.Path()
+		path := cmp.Or(outputs[name], o.Path())
 		if path == "" && realised {
 			if path, err = s.realisedPath(ctx, r, d, name); err != nil {
 				return nil, err

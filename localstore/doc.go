@@ -19,7 +19,7 @@
 //	nix/var/nix/db/reserved        space that is given up when the disk is full
 //	nix/var/nix/db/big-lock        held by all who have the store open, against upgrades
 //	nix/var/nix/gcroots, profiles  links that keep paths from being collected
-//	nix/var/nix/temproots/PID      paths that a process needs for as long as it runs
+//	nix/var/nix/temproots/PID-N    paths that a process needs for as long as it runs
 //	nix/var/nix/gc.lock            held by whoever collects garbage
 //	nix/var/nix/pix/locks          lock files that have no name in nix/store just now
 //	nix/var/log/nix/drvs           logs of builds
@@ -27,13 +27,19 @@
 // The names in the database and in objects begin with the logical store directory, mostly
 // /nix/store, wherever the store lies.
 //
+// Modes are those that Nix makes, whatever the umask of the program is: everybody can read the store,
+// and only its owner can write to it. An object is accessible to its owner alone until it is complete:
+// if others could write to a directory of it before that, they could add files that are not in its
+// archive, and that would be valid. The socket of the garbage collector is its owner's alone, where
+// Nix lets everybody connect.
+//
 // # In which order to read
 //
 // layout.go has the places, open.go makes them. database.go and conn.go are the connections to
 // SQLite, schema.go and realisations.go its tables. info.go and ask.go answer questions. place.go
 // is how an object gets its place, for add.go, add_nar.go and add_multiple.go, which are the ways
 // of adding; register.go makes it valid. archive.go is how it is read again, and checked.go what
-// need not be checked then. pathlock.go, sparelock.go, tempdir.go and temproots.go keep others away
+// need not be checked then. pathlock.go, sparelock.go, tempdir.go and internal/temproots keep others away
 // meanwhile. The rest keeps the store in order: roots, garbage collection, links, verifying.
 //
 // Sources: src/libstore/local-store.cc, gc.cc, optimise-store.cc, schema.sql and

@@ -53,7 +53,7 @@ func (r *drvReader) read(ctx context.Context, path storepath.Path) (*derivation.
 	if err != nil {
 		return nil, err
 	}
-	return parseDerivation(path, text)
+	return store.ParseDerivation(path, text)
 }
 
 // readInput reads an input of a derivation. It must be what was registered, or is about to be:
@@ -73,7 +73,7 @@ func (r *drvReader) readInput(ctx context.Context, path storepath.Path, among ma
 	if hash, _ := fileArchive([]byte(text)); hash != info.NARHash {
 		return nil, &store.ModifiedError{Path: path, Expected: info.NARHash, Got: hash}
 	}
-	return parseDerivation(path, text)
+	return store.ParseDerivation(path, text)
 }
 
 func (r *drvReader) text(ctx context.Context, path storepath.Path) (string, error) {

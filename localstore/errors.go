@@ -3,6 +3,7 @@ package localstore
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 
 	"zombiezen.com/go/sqlite"
@@ -55,3 +56,11 @@ func (e *DatabaseError) because() string {
 
 // Unwrap returns what SQLite said.
 func (e *DatabaseError) Unwrap() error { return e.Err }
+
+// ignoreMissing returns err, but nil if it says that a file is not there.
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
-	"time"
 
+	"pix/localstore/internal/temproots"
 	"pix/store"
 	"pix/storepath"
 )
@@ -49,54 +48,32 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 		}
 		defer s.reserveSpace()
 	}
-	if err := s.temp.process.tidy(); err != nil {
+	if err := s.temp.Tidy(); err != nil {
 		return nil, err
 	}
-	gcLock, err := s.lockForCollection(ctx)
-	if err != nil {
+	if c.tempRoots, err = temproots.NewCollector(ctx, s.rootsState(), reporter(ctx)); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, gcLock.Close()) }()
-	if c.server, err = serveRoots(s.layout); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, c.server.close()) }()
-	err = c.run(ctx)
-	err = errors.Join(err, c.server.stopListening())
-	c.awaitWritten(ctx)
-	if err != nil {
+	defer func() {
+		if err = errors.Join(err, c.tempRoots.Close(ctx)); err != nil {
+			result = nil
+		}
+	}()
+	if err := c.run(ctx); err != nil {
 		return nil, err
 	}
 	slices.Sort(c.result.Paths)
 	return c.result, nil
 }
 
-// lockForCollection takes gc.lock alone.
-func (s *Store) lockForCollection(ctx context.Context) (*os.File, error) {
-	// From when the lock is taken there must be a socket: see [serveRoots].
-	if _, err := os.Lstat(s.gcSocket()); errors.Is(err, fs.ErrNotExist) {
-		if err := makeDeadSocket(s.gcSocket(), false); err != nil {
-			return nil, err
-		}
-	}
-	f, err := openGCLock(s.layout)
-	if err != nil {
-		return nil, err
-	}
-	err = lock(ctx, f.File, lockExclusive, func() { say(ctx, "waiting for the big garbage collector lock...") })
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("waiting for another collection of garbage to end: %w", err), f.Close())
-	}
-	return f.File, nil
-}
-
 // A collection is one call of CollectGarbage, which holds gc.lock.
 type collection struct {
 	*Store
-	opts   store.GCOptions
-	server *rootsServer
-	result *store.GCResult
+	opts      store.GCOptions
+	tempRoots *temproots.Collector
+	result    *store.GCResult
 
+	roots []store.Root // of all kinds, as they were at the beginning
 	graph *graph
 	needs edges           // the graph's references, from what is referred to
 	keeps edges           // likewise for what settings keep
@@ -126,6 +103,9 @@ func (c *collection) run(ctx context.Context) error {
 	if c.opts.MaxFreed == 0 && c.opts.Action != store.GCDeleteSpecific {
 		return c.cleanUp(ctx)
 	}
+	if !c.deletes() {
+		say(ctx, "determining live/dead paths...")
+	}
 	plan, err := c.plan(ctx)
 	if err != nil {
 		return err
@@ -144,33 +124,9 @@ func (c *collection) run(ctx context.Context) error {
 		return err
 	}
 	if plan.alive != "" {
-		return &AliveError{plan.alive}
+		return &AliveError{plan.alive, c.rootOf(plan.alive)}
 	}
 	return c.cleanUp(ctx)
-}
-
-// awaitWritten waits until those who told of roots have them in their files, where the next
-// collection looks for them. Nix writes a root there only when it has been told that the root is safe; if
-// this collection ended and the next began in between, it would not be. One who does not write at
-// all is waited for no longer than a second.
-func (c *collection) awaitWritten(ctx context.Context) {
-	const longest, pause = time.Second, 2 * time.Millisecond
-	for deadline := time.Now().Add(longest); time.Now().Before(deadline); {
-		if !c.server.unwritten(nil) {
-			return // nobody has told anything
-		}
-		roots, err := findTempRoots(ctx, c.layout, false)
-		if err != nil {
-			return
-		}
-		written := make(map[string]bool, len(roots))
-		for _, r := range roots {
-			written[r.Path.HashPart()] = true
-		}
-		if !c.server.unwritten(written) || sleep(ctx, pause) != nil {
-			return
-		}
-	}
 }
 
 // cleanUp deletes what is useless once objects are deleted.
@@ -183,11 +139,27 @@ func (c *collection) cleanUp(ctx context.Context) error {
 
 // An AliveError says that a path cannot be deleted because it is needed, or because a path that
 // refers to it is not to be deleted.
-type AliveError struct{ Path storepath.Path }
+type AliveError struct {
+	Path storepath.Path
+	Root store.Root // one that needs the path; its Link is "" if there is none
+}
 
 func (e *AliveError) Error() string {
 	return fmt.Sprintf("Cannot delete path '%s' since it is still alive. "+
 		"To find out why, use: nix-store --query --roots and nix-store --query --referrers", e.Path)
+}
+
+// rootOf returns a root that needs a path, or the zero Root if there is none.
+func (c *collection) rootOf(path storepath.Path) store.Root {
+	i, valid := c.graph.find(path)
+	if !valid || c.marks[i] == notMarked {
+		return store.Root{}
+	}
+	for c.marks[i] != byRoot {
+		i = int32(c.marks[i])
+	}
+	_, byPlace := c.graph.placeRoots(c.roots)
+	return byPlace[i]
 }
 
 // findLive finds the roots, and marks what they need.
@@ -198,16 +170,18 @@ func (e *AliveError) Error() string {
 // that makes one and ends between the two.)
 func (c *collection) findLive(ctx context.Context) error {
 	say(ctx, "finding garbage collector roots...")
-	temporary, err := findTempRoots(ctx, c.layout, true)
+	temporary, err := c.tempRoots.Roots(ctx)
 	if err != nil {
 		return err
 	}
 	var roots []store.Root
 	if !c.opts.IgnoreLiveness {
-		if roots, err = findRootsNoTemp(ctx, c.layout, true); err != nil {
+		search := &rootSearch{layout: c.layout, tidy: true, strict: true}
+		if roots, err = search.roots(ctx); err != nil {
 			return err
 		}
 	}
+	c.roots = slices.Concat(roots, temporary)
 	c.temp = make(map[string]bool)
 	for _, r := range temporary {
 		c.temp[r.Path.HashPart()] = true
@@ -233,14 +207,4 @@ func (c *collection) findLive(ctx context.Context) error {
 	}
 	c.graph.markFrom(c.marks, places...)
 	return nil
-}
-
-// findRootsNoTemp returns all roots that are not temporary, valid or not.
-func findRootsNoTemp(ctx context.Context, l layout, tidy bool) ([]store.Root, error) {
-	permanent, err := findPermRoots(ctx, l, tidy)
-	if err != nil {
-		return nil, err
-	}
-	runtime, err := findRuntimeRoots(ctx, l.dir)
-	return slices.Concat(permanent, runtime), err
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pix/localstore/internal/flock"
 	"pix/store"
 )
 
@@ -126,6 +127,9 @@ func (d *deleter) next(ctx context.Context, n int) ([]victim, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
+		if err := d.tempRoots.Check(); err != nil {
+			return nil, err
+		}
 		chosen := d.choose(n)
 		if len(chosen) == 0 {
 			break
@@ -143,7 +147,7 @@ func (d *deleter) next(ctx context.Context, n int) ([]victim, error) {
 
 // choose takes the next victims that are still dead.
 func (d *deleter) choose(n int) (batch []victim) {
-	d.server.begin(func(arrived []string) (hashParts []string) {
+	d.tempRoots.Choose(func(arrived []string) (hashParts []string) {
 		for _, hashPart := range arrived {
 			d.temp[hashPart] = true
 			for _, i := range d.graph.withHash(hashPart) {
@@ -179,7 +183,8 @@ func (d *deleter) invalidate(ctx context.Context, batch []victim) ([]victim, err
 		spared = nil
 		for _, v := range batch {
 			if v.place >= 0 {
-				if err := c.exec("delete from ValidPaths where id = ?", d.graph.ids[v.place]); err != nil {
+				// If the store was removed and made again, another path has that number.
+				if err := c.exec("delete from ValidPaths where id = ? and path = ?", d.graph.ids[v.place], string(d.graph.paths[v.place])); err != nil {
 					return err
 				}
 				if c.db.Changes() == 1 {
@@ -256,7 +261,7 @@ func (d *deleter) without(ctx context.Context, batch, spared []victim) []victim 
 		if v.place >= 0 {
 			d.graph.markFrom(d.marks, v.place)
 		}
-		d.server.end(d.hashPart(v))
+		d.tempRoots.Done(d.hashPart(v))
 	}
 	var left []victim
 	for _, v := range batch {
@@ -280,7 +285,7 @@ func (c *collection) hashPart(v victim) string {
 
 // remove deletes a victim from the disk.
 func (d *deleter) remove(v victim) error {
-	defer d.server.end(d.hashPart(v))
+	defer d.tempRoots.Done(d.hashPart(v))
 	base := d.base(v)
 	if v.place < 0 && v.path == "" && strings.HasPrefix(base, "tmp-") {
 		free, unlock, err := d.lockTempDir(base)
@@ -306,7 +311,7 @@ func (d *deleter) lockTempDir(base string) (free bool, unlock func(), err error)
 	if err != nil {
 		return false, nil, ignoreMissing(err)
 	}
-	free, err = tryLock(f, lockExclusive)
+	free, err = flock.Try(f, flock.Exclusive)
 	if err != nil || !free {
 		return false, nil, errors.Join(err, f.Close())
 	}

@@ -90,7 +90,7 @@ func (a *adder) check(ctx context.Context, paths ...storepath.Path) error {
 
 // While Nix collects again and again, we add, and nothing that is kept is lost.
 func TestAddWhileNixCollects(t *testing.T) {
-	eachShared(t, func(t *testing.T, d *realnix.Daemon, l layout) {
+	eachNix(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		runLocal(t, d, "nix-store", "--init")
 		deadline := time.Now().Add(sharedFor())
 		var all sync.WaitGroup
@@ -130,7 +130,7 @@ func TestAddWhileNixCollects(t *testing.T) {
 
 // While we collect again and again, Nix adds, and so do we.
 func TestCollectWhileNixAdds(t *testing.T) {
-	eachShared(t, func(t *testing.T, d *realnix.Daemon, l layout) {
+	eachNix(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		runLocal(t, d, "nix-store", "--init")
 		deadline := time.Now().Add(sharedFor())
 		var all sync.WaitGroup

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pix/activity"
+	"pix/localstore/internal/flock"
 	"pix/store"
 	"pix/storepath"
 )
@@ -45,15 +46,13 @@ func addTexts(t testing.TB, s *Store, n int, chain bool) []storepath.Path {
 func TestCollectCancelled(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	addTexts(t, s, 600, true)
-	gcLock := holdGCLock(t, s.layout)
+	_, end := beginCollection(t, s.layout)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	if _, err := s.CollectGarbage(ctx, deleteAll); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("while another collects: %v", err)
 	}
-	if err := gcLock.Close(); err != nil {
-		t.Fatal(err)
-	}
+	end()
 
 	why := errors.New("enough")
 	ctx, stop := context.WithCancelCause(t.Context())
@@ -171,7 +170,7 @@ func TestCollectTempDirs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer locked.Close()
-	if free, err := tryLock(locked, lockExclusive); !free || err != nil {
+	if free, err := flock.Try(locked, flock.Exclusive); !free || err != nil {
 		t.Fatal(free, err)
 	}
 	result, err := s.CollectGarbage(t.Context(), deleteAll)
@@ -256,7 +255,7 @@ func TestRootMadeWhileLooking(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	if free, err := tryLock(other, lockExclusive); !free || err != nil {
+	if free, err := flock.Try(other, flock.Exclusive); !free || err != nil {
 		t.Fatal(free, err)
 	}
 	if _, err := other.WriteString(string(path) + "\x00"); err != nil {
@@ -287,11 +286,11 @@ func TestGCSocketMode(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	seen := 0
 	look := func() {
-		lock, err := os.Stat(s.gcLock())
+		lock, err := os.Stat(filepath.Join(s.stateDir, "gc.lock"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		socket, err := os.Stat(s.gcSocket())
+		socket, err := os.Stat(filepath.Join(s.stateDir, "gc-socket/socket"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"pix/localstore/internal/temproots"
 	"pix/storepath"
 )
 
@@ -69,6 +70,9 @@ func resolve(name string) (string, error) {
 // object returns where the object of a path is.
 func (l layout) object(p storepath.Path) string { return filepath.Join(l.storeDir, p.Base()) }
 
+// rootsState returns where the files of temporary roots are.
+func (l layout) rootsState() temproots.State { return temproots.State{Dir: l.stateDir, Store: l.dir} }
+
 func (l layout) links() string         { return filepath.Join(l.storeDir, ".links") }
 func (l layout) databaseFile() string  { return filepath.Join(l.stateDir, "db/db.sqlite") }
 func (l layout) schemaFile() string    { return filepath.Join(l.stateDir, "db/schema") }
@@ -76,8 +80,6 @@ func (l layout) reserved() string      { return filepath.Join(l.stateDir, "db/re
 func (l layout) bigLockFile() string   { return filepath.Join(l.stateDir, "db/big-lock") }
 func (l layout) gcRoots() string       { return filepath.Join(l.stateDir, "gcroots") }
 func (l layout) profiles() string      { return filepath.Join(l.stateDir, "profiles") }
-func (l layout) tempRoots() string     { return filepath.Join(l.stateDir, "temproots") }
+func (l layout) tempRoots() string     { return l.rootsState().RootsDir() }
 func (l layout) spareLocksDir() string { return filepath.Join(l.stateDir, "pix/locks") }
-func (l layout) gcLock() string        { return filepath.Join(l.stateDir, "gc.lock") }
-func (l layout) gcSocket() string      { return filepath.Join(l.stateDir, "gc-socket/socket") }
 func (l layout) buildLogs() string     { return filepath.Join(l.logDir, "drvs") }

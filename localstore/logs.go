@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pix/internal/modes"
 	"pix/store"
 	"pix/storepath"
 )
@@ -35,7 +36,7 @@ func (s *Store) AddBuildLog(ctx context.Context, drv storepath.Path, log io.Read
 			return err
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+	if err := modes.MkdirAll(filepath.Dir(name)); err != nil {
 		return err
 	}
 	return writeWhole(name, contextReader{ctx, log})

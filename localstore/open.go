@@ -15,6 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
+
+	"pix/internal/modes"
+	"pix/localstore/internal/flock"
 )
 
 // reservedSize is how many bytes of disk are set aside unless the options say otherwise, in a file
@@ -44,7 +47,7 @@ func (s *shared) makeDirs() error {
 		filepath.Join(s.gcRoots(), "per-user"),
 		s.tempRoots(),
 	} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := modes.MkdirAll(dir); err != nil {
 			return err
 		}
 	}
@@ -88,11 +91,11 @@ func (s *shared) reserveSpace() {
 // takeBigLock takes the lock that all hold who have a store open, so that nobody changes its
 // schema under them.
 func (s *shared) takeBigLock(ctx context.Context) (*os.File, error) {
-	f, err := openLockFile(s.bigLockFile())
+	f, err := flock.Open(s.bigLockFile())
 	if err != nil {
 		return nil, err
 	}
-	if err := lock(ctx, f.File, lockShared, nil); err != nil {
+	if err := flock.Lock(ctx, f.File, flock.Shared, nil); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("waiting for an upgrade of the store's database: %w", err)
 	}
@@ -178,7 +181,7 @@ func writeWhole(name string, contents io.Reader) error {
 	}
 	defer os.Remove(f.Name()) // unless it was renamed
 	_, err = io.Copy(f, contents)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	err = errors.Join(err, f.Chmod(modes.File), f.Sync(), f.Close())
 	if err != nil {
 		return err
 	}

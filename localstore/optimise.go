@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"pix/activity"
+	"pix/localstore/internal/temproots"
 	"pix/store"
 	"pix/storepath"
 )
@@ -44,9 +45,9 @@ func (s *Store) OptimiseStore(ctx context.Context) (err error) {
 
 // paths optimises paths, of which done are done already.
 func (l *linker) paths(ctx context.Context, paths []storepath.Path, done, all int) (err error) {
-	roots := openTempRoots(l.layout)
-	defer func() { err = errors.Join(err, roots.close()) }()
-	if err := roots.add(ctx, paths...); err != nil {
+	roots := temproots.Open(l.rootsState())
+	defer func() { err = errors.Join(err, roots.Close()) }()
+	if _, err := roots.Add(ctx, paths...); err != nil {
 		return err
 	}
 	valid, err := l.QueryValidPaths(ctx, paths, false)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"pix/localstore/internal/flock"
 	"pix/storepath"
 )
 
@@ -15,7 +16,7 @@ import (
 // The file loses its name with the lock. Somebody may be waiting for it by then, so that they get
 // the lock of a file that is no longer there; they find a byte in it, and begin again.
 type pathLock struct {
-	file   *lockFile
+	file   *flock.File
 	name   string
 	spares *spareLocks // that the file is one of, or nil
 }
@@ -23,7 +24,7 @@ type pathLock struct {
 // lockPath waits until nobody else makes the object of path.
 func (s *shared) lockPath(ctx context.Context, path storepath.Path) (*pathLock, error) {
 	return s.lockPathBy(path, func(f *os.File) (bool, error) {
-		err := lock(ctx, f, lockExclusive, nil)
+		err := flock.Lock(ctx, f, flock.Exclusive, nil)
 		return err == nil, err
 	})
 }
@@ -31,7 +32,7 @@ func (s *shared) lockPath(ctx context.Context, path storepath.Path) (*pathLock, 
 // tryLockPath is lockPath for those who cannot wait. It returns nil if somebody else makes the
 // object of path.
 func (s *shared) tryLockPath(path storepath.Path) (*pathLock, error) {
-	return s.lockPathBy(path, func(f *os.File) (bool, error) { return tryLock(f, lockExclusive) })
+	return s.lockPathBy(path, func(f *os.File) (bool, error) { return flock.Try(f, flock.Exclusive) })
 }
 
 // lockPathBy is lockPath, with how to lock a file. It returns nil if that was not locked.
@@ -44,13 +45,13 @@ func (s *shared) lockPathBy(path storepath.Path, lock func(*os.File) (bool, erro
 		if f := s.spareLocks.lock(name); f != nil {
 			return &pathLock{f, name, &s.spareLocks}, nil
 		}
-		f, err := openLockFile(name)
+		f, err := flock.Open(name)
 		if err != nil {
 			return nil, err
 		}
 		locked, fresh := false, false
 		if locked, err = lock(f.File); locked {
-			fresh, err = f.isEmpty()
+			fresh, err = f.IsEmpty()
 		}
 		if fresh {
 			return &pathLock{f, name, nil}, nil
@@ -65,7 +66,7 @@ func (s *shared) lockPathBy(path storepath.Path, lock func(*os.File) (bool, erro
 // mustHold returns an error if the store was removed since the lock was taken: what was made under it is
 // gone, and in a store that has taken its place somebody else may have a lock of the same name.
 func (l *pathLock) mustHold() error {
-	linked, err := l.file.isLinkedAs(l.name)
+	linked, err := l.file.IsLinkedAs(l.name)
 	if err == nil && !linked {
 		err = &os.PathError{Op: "add", Path: strings.TrimSuffix(l.name, ".lock"), Err: errors.New("the store was removed meanwhile")}
 	}
@@ -80,5 +81,5 @@ func (l *pathLock) release() {
 		l.spares.release(l.file, !removed)
 		return
 	}
-	l.file.retire()
+	l.file.Retire()
 }

@@ -21,7 +21,8 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 	if _, err := s.database(ctx, true); err != nil { // which may have to be made anew
 		return false, err
 	}
-	if err := s.addTempRoots(ctx, info.Path); err != nil {
+	roots, err := s.addTempRoots(ctx, info.Path)
+	if err != nil {
 		return false, err
 	}
 	if !replace && s.isThere(info.Path) { // else it is not valid
@@ -50,10 +51,10 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 		return false, errors.Join(lost, err)
 	}
 	if err == errIsValid {
-		return false, nil
+		return false, roots.Check()
 	}
 	if err == nil {
-		added, err = s.register(ctx, replace, info)
+		added, err = s.register(ctx, roots, replace, info)
 	}
 	if err != nil {
 		s.removeUnlessValid(ctx, info.Path)
@@ -69,7 +70,7 @@ func (s *Store) isThere(path storepath.Path) bool {
 
 // isWanted makes a temporary root of a path, and reports whether its object has to be made.
 func (s *Store) isWanted(ctx context.Context, path storepath.Path, replace bool) (bool, error) {
-	if err := s.addTempRoots(ctx, path); err != nil {
+	if _, err := s.addTempRoots(ctx, path); err != nil {
 		return false, err
 	}
 	valid, err := s.isValid(ctx, path, (*database).readOwn)

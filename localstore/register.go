@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"pix/localstore/internal/temproots"
 	"pix/store"
 	"pix/storepath"
 )
@@ -15,13 +16,18 @@ import (
 // them; the error is a [*store.NotFoundError] if it is not, and a
 // [*store.ReferenceCycleError] if they refer to each other in a circle.
 func (s *Store) registerValidPaths(ctx context.Context, infos ...*store.PathInfo) error {
-	_, err := s.register(ctx, true, infos...)
+	_, err := s.register(ctx, temproots.Held{}, true, infos...)
 	return err
 }
 
 // register is registerValidPaths, but changes nothing of those that are valid already unless it is to.
-// It reports whether none was.
-func (s *Store) register(ctx context.Context, change bool, infos ...*store.PathInfo) (added bool, err error) {
+// It reports whether none was valid.
+//
+// The paths are temporary roots. If they were not all the time, a collector may have deleted objects
+// that were in place, so nothing is registered, and the error is [temproots.ErrLost]. The check is made
+// within the transaction: a collector that finds a path invalid before that has begun before the
+// check, and so it knew the roots.
+func (s *Store) register(ctx context.Context, roots temproots.Held, change bool, infos ...*store.PathInfo) (added bool, err error) {
 	for _, info := range infos {
 		if err := s.checkInfo(info); err != nil {
 			return false, err
@@ -44,10 +50,15 @@ func (s *Store) register(ctx context.Context, change bool, infos ...*store.PathI
 			}
 		}
 	}
+	release := func() {}
 	err = s.write(ctx, func(c *conn) (err error) {
-		added, err = c.register(infos, outputs, change)
+		if added, err = c.register(infos, outputs, change); err != nil {
+			return err
+		}
+		release, err = roots.Keep()
 		return err
 	})
+	release()
 	return added && err == nil, err
 }
 

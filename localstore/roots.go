@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pix/internal/modes"
 	"pix/nixhash"
 	"pix/storepath"
 )
@@ -65,7 +66,7 @@ func addPermRoot(l layout, path storepath.Path, link string) (string, error) {
 
 // replaceSymlink makes a symlink with that target in one step, whatever was there before.
 func replaceSymlink(target, link string) error {
-	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+	if err := modes.MkdirAll(filepath.Dir(link)); err != nil {
 		return err
 	}
 	temp := fmt.Sprintf("%s.tmp-%d-%d", link, os.Getpid(), rand.Uint32())

@@ -3,123 +3,194 @@ package localstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"pix/store"
 )
 
-// findPermRoots returns the roots below gcroots and profiles, valid or not.
+// A rootSearch looks for the roots that are not temporary.
 //
-// There, a symlink into the store is a root. A symlink to a symlink into the store is one too,
+// If a collector cannot determine what something keeps, it may keep any path, so nothing may be
+// deleted: the search is strict, and ends with an error that names the thing. A list of roots reports
+// the thing and goes on.
+type rootSearch struct {
+	layout layout
+	tidy   bool // remove links in gcroots/auto whose target is gone
+	strict bool
+}
+
+// roots returns the roots, valid or not.
+func (s *rootSearch) roots(ctx context.Context) ([]store.Root, error) {
+	permanent, err := s.permanent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	runtime, err := s.runtime(ctx)
+	return slices.Concat(permanent, runtime), err
+}
+
+// unsure returns an error for a thing of which cannot be determined what it keeps, or reports it.
+func (s *rootSearch) unsure(ctx context.Context, name string, err error) error {
+	if s.strict {
+		return fmt.Errorf("cannot determine which paths '%s' keeps, so nothing is deleted: %w", name, err)
+	}
+	say(ctx, "cannot read potential root '%s': %v", name, err)
+	return nil
+}
+
+// permanent returns the roots below gcroots and profiles, valid or not.
+//
+// There, a symlink into the store is a root. A symlink to a symlink into the store is one, too,
 // named after the second (an indirect root), and so is a regular file that has the name of a
-// store path. With tidy, links in gcroots/auto whose target is gone are removed.
-func findPermRoots(ctx context.Context, l layout, tidy bool) ([]store.Root, error) {
-	finder := permRootFinder{ctx: ctx, layout: l, tidy: tidy}
-	for _, dir := range []string{l.gcRoots(), l.profiles()} {
-		if err := finder.dir(dir); err != nil {
+// store path.
+//
+// What is not there keeps nothing: a file that has gone since its directory was read, and a link
+// whose target does not exist. The same holds for a link that no process can follow, because it leads
+// through itself, through a file, or has too long a name: any user may have such a link registered,
+// and it must not end the collections of all. Every other error ends the search if it is
+// strict: a directory on the way that may not be searched, a network file system that does not
+// answer, a disk that cannot be read.
+func (s *rootSearch) permanent(ctx context.Context) ([]store.Root, error) {
+	f := permanentRoots{rootSearch: s}
+	for _, dir := range []string{s.layout.gcRoots(), s.layout.profiles()} {
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		// A link to a directory that is not there, say on a disk that is not mounted, is not the same
+		// as no directory.
+		if _, err := os.Stat(dir); err != nil {
+			if err := s.unsure(ctx, dir, err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := f.dir(ctx, dir); err != nil {
 			return nil, err
 		}
 	}
-	return finder.roots, nil
+	return f.found, nil
 }
 
-type permRootFinder struct {
-	ctx    context.Context
-	layout layout
-	tidy   bool
-	roots  []store.Root
+// permanentRoots are the roots that one search has found.
+type permanentRoots struct {
+	*rootSearch
+	found []store.Root
 }
 
-func (f *permRootFinder) dir(dir string) error {
-	if f.ctx.Err() != nil {
-		return context.Cause(f.ctx)
+func (f *permanentRoots) dir(ctx context.Context, dir string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return f.unreadable(dir, err)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := f.unsure(ctx, dir, err); err != nil {
+			return err
+		}
 	}
 	for _, entry := range entries {
 		name := filepath.Join(dir, entry.Name())
 		switch entry.Type() {
 		case fs.ModeDir:
-			if err := f.dir(name); err != nil {
+			if err := f.dir(ctx, name); err != nil {
 				return err
 			}
 		case fs.ModeSymlink:
-			// One that went away meanwhile, as the temporary names of links do, must not hide the others.
-			if err := f.unreadable(name, f.symlink(name)); err != nil {
+			if err := f.symlink(ctx, name); err != nil {
 				return err
 			}
 		case 0:
 			if path, err := f.layout.dir.ParseBase(entry.Name()); err == nil {
-				f.roots = append(f.roots, store.Root{Link: name, Path: path})
+				f.found = append(f.found, store.Root{Link: name, Path: path})
 			}
 		}
 	}
 	return nil
 }
 
-func (f *permRootFinder) symlink(name string) error {
+func (f *permanentRoots) symlink(ctx context.Context, name string) error {
 	target, err := os.Readlink(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // such as the temporary name of a link; those after it in the directory are roots
+	}
 	if err != nil {
-		return err
+		return f.unsure(ctx, name, err)
 	}
 	if isBelow(string(f.layout.dir), target) {
-		f.found(name, target)
+		f.add(name, target)
 		return nil
 	}
+	absolute := target
 	if !filepath.IsAbs(target) {
-		target = filepath.Join(filepath.Dir(name), target)
+		absolute = filepath.Join(filepath.Dir(name), target)
 	}
-	st, err := os.Lstat(target)
-	switch {
-	case leadsNowhere(err):
-		if f.tidy && isBelow(f.layout.autoRoots(), name) {
-			say(f.ctx, "removing stale link from '%s' to '%s'", name, target)
-			return ignoreMissing(os.Remove(name))
-		}
-		return nil
-	case err != nil:
-		return err
-	case st.Mode().Type() != fs.ModeSymlink:
-		return nil
+	exists, err := f.indirect(absolute)
+	if err == nil && !exists && f.tidy && isBelow(f.layout.autoRoots(), name) {
+		err = f.removeStale(ctx, name, target, absolute)
 	}
-	into, err := os.Readlink(target)
 	if err != nil {
-		return err
-	}
-	if isBelow(string(f.layout.dir), into) {
-		f.found(target, into)
+		return f.unsure(ctx, name, err)
 	}
 	return nil
 }
 
-// found notes a link into the store.
-func (f *permRootFinder) found(link, target string) {
+// indirect reports whether the target of a link exists, and adds a root if that is a symlink into the store.
+func (f *permanentRoots) indirect(target string) (exists bool, err error) {
+	st, err := os.Lstat(target)
+	if leadsNowhere(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if st.Mode().Type() != fs.ModeSymlink {
+		return true, nil
+	}
+	into, err := os.Readlink(target)
+	switch {
+	case leadsNowhere(err):
+		return false, nil
+	case errors.Is(err, syscall.EINVAL): // it was replaced, and is no symlink now
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	if isBelow(string(f.layout.dir), into) {
+		f.add(target, into)
+	}
+	return true, nil
+}
+
+// removeStale removes a link in gcroots/auto whose target does not exist.
+//
+// A process may make the same root in this moment: first the target, and then the link, in the place of
+// the one that is removed here. So the target is looked for once more, and if it exists, the link is
+// made again.
+func (f *permanentRoots) removeStale(ctx context.Context, name, target, absolute string) error {
+	say(ctx, "removing stale link from '%s' to '%s'", name, absolute)
+	if err := os.Remove(name); err != nil {
+		return ignoreMissing(err)
+	}
+	exists, err := f.indirect(absolute)
+	if exists && err == nil {
+		err = replaceSymlink(target, name)
+	}
+	return err
+}
+
+// add adds a root that links into the store.
+func (f *permanentRoots) add(link, target string) {
 	if path, _, err := f.layout.dir.ParseInside(target); err == nil {
-		f.roots = append(f.roots, store.Root{Link: link, Path: path})
+		f.found = append(f.found, store.Root{Link: link, Path: path})
 	}
 }
 
-// leadsNowhere reports whether an error says that nothing has a name. Everybody may have a link made to a
-// name that is too long, or to one that is below a symlink to itself: that must not end a collection.
+// leadsNowhere reports whether an error says that no file has a name, and that none can be reached by it.
 func leadsNowhere(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) ||
 		errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.ELOOP)
-}
-
-// unreadable returns nil for no error, and for the errors that will not go away by themselves: what we must not
-// read, or what is gone, is no root.
-func (f *permRootFinder) unreadable(name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, fs.ErrPermission) || leadsNowhere(err) {
-		say(f.ctx, "cannot read potential root '%s'", name)
-		return nil
-	}
-	return err
 }

@@ -19,10 +19,19 @@ import (
 )
 
 // sharedSuites are the Nixes that use one store directory with us in tests.
-var sharedSuites = []string{"bookworm", "sid"}
+var sharedSuites = []string{"bookworm", "trixie", "sid"}
 
 func eachShared(t *testing.T, f func(t *testing.T, d *realnix.Daemon, l layout)) {
-	for _, name := range sharedSuites {
+	beside(t, sharedSuites, f)
+}
+
+// eachNix runs a test beside all Nixes, also 2.3, which has another protocol of temporary roots.
+func eachNix(t *testing.T, f func(t *testing.T, d *realnix.Daemon, l layout)) {
+	beside(t, append([]string{"bullseye"}, sharedSuites...), f)
+}
+
+func beside(t *testing.T, suites []string, f func(t *testing.T, d *realnix.Daemon, l layout)) {
+	for _, name := range suites {
 		t.Run(name, func(t *testing.T) {
 			d := realnix.Start(t, realnix.Get(t, name), nil)
 			f(t, d, rootLayout(t, d.HostPath("/")))
@@ -145,7 +154,7 @@ func TestTempRootsReal(t *testing.T) {
 		if !exists(t, l, kept) || exists(t, l, dead) {
 			t.Errorf("kept: %v, dead: %v", exists(t, l, kept), exists(t, l, dead))
 		}
-		if err := r.close(); err != nil {
+		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
 		runLocal(t, d, "nix-store", "--gc")
@@ -210,12 +219,8 @@ func TestTempRootsToRealCollector(t *testing.T) {
 func TestRootsServerReal(t *testing.T) {
 	eachShared(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		p := addFile(t, d, "a", "a") // makes the store
-		gcLock := holdGCLock(t, l)
-		server, err := serveRoots(l)
-		if err != nil {
-			t.Fatal(err)
-		}
-		server.begin(func([]string) []string { return []string{p.HashPart()} })
+		c, end := beginCollection(t, l)
+		c.Choose(func([]string) []string { return []string{p.HashPart()} })
 		q := addFile(t, d, "b", "b")
 		done := make(chan struct{})
 		go func() {
@@ -227,17 +232,15 @@ func TestRootsServerReal(t *testing.T) {
 			t.Error("Nix did not wait for a path that is being deleted")
 		case <-time.After(100 * time.Millisecond):
 		}
-		server.end(p.HashPart())
+		c.Done(p.HashPart())
 		<-done
-		if !server.roots[p.HashPart()] || !server.roots[q.HashPart()] {
-			t.Errorf("Nix told of %v", server.roots)
-		}
-		if err := server.close(); err != nil {
-			t.Fatal(err)
-		}
-		if err := gcLock.Close(); err != nil {
-			t.Fatal(err)
-		}
+		c.Choose(func(arrived []string) []string {
+			if !slices.Contains(arrived, p.HashPart()) || !slices.Contains(arrived, q.HashPart()) {
+				t.Errorf("Nix sent %q", arrived)
+			}
+			return nil
+		})
+		end()
 	})
 }
 
@@ -282,7 +285,7 @@ func TestFindPermRootsReal(t *testing.T) {
 		if err := os.Symlink("/tmp/gone", gone); err != nil {
 			t.Errorf("Nix did not remove a stale link: %v", err)
 		}
-		got, err := findPermRoots(t.Context(), l, true)
+		got, err := (&rootSearch{layout: l, tidy: true, strict: true}).permanent(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,8 +2,10 @@ package localstore
 
 import (
 	"context"
+	"errors"
 	"slices"
 
+	"pix/localstore/internal/temproots"
 	"pix/store"
 	"pix/storepath"
 )
@@ -26,10 +28,21 @@ func (s *Store) AddPermRoot(ctx context.Context, path storepath.Path, link strin
 	if s.opts.ReadOnly {
 		return "", ErrReadOnly
 	}
-	if err := s.AddTempRoot(ctx, path); err != nil {
-		return "", err
+	for {
+		roots, err := s.addTempRoots(ctx, path)
+		if err != nil {
+			return "", err
+		}
+		made, err := addPermRoot(s.layout, path, link)
+		if err != nil {
+			return made, err
+		}
+		// A collector that began before the link was made knows the temporary root, or else the file of
+		// those was deleted, and the collector has to be asked again.
+		if err = roots.Check(); !errors.Is(err, temproots.ErrLost) {
+			return made, err
+		}
 	}
-	return addPermRoot(s.layout, path, link)
 }
 
 // FindRoots returns what keeps paths from being collected, sorted by path and link:
@@ -42,14 +55,20 @@ func (s *Store) AddPermRoot(ctx context.Context, path storepath.Path, link strin
 //
 // A link in gcroots/auto that leads nowhere is deleted.
 func (s *Store) FindRoots(ctx context.Context) ([]store.Root, error) {
-	roots, err := findRootsNoTemp(ctx, s.layout, !s.opts.ReadOnly)
+	search := &rootSearch{layout: s.layout, tidy: !s.opts.ReadOnly}
+	permanent, err := search.permanent(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if roots, err = s.validRoots(ctx, roots); err != nil {
+	running, err := search.runtime(ctx)
+	if err != nil {
 		return nil, err
 	}
-	temporary, err := findTempRoots(ctx, s.layout, !s.opts.ReadOnly)
+	roots, err := s.validRoots(ctx, permanent, running)
+	if err != nil {
+		return nil, err
+	}
+	temporary, err := temproots.Find(ctx, s.rootsState(), !s.opts.ReadOnly, reporter(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -58,8 +77,10 @@ func (s *Store) FindRoots(ctx context.Context) ([]store.Root, error) {
 	return slices.Compact(roots), nil
 }
 
-// validRoots returns those of the roots whose paths are valid.
-func (s *Store) validRoots(ctx context.Context, roots []store.Root) ([]store.Root, error) {
+// validRoots returns those of the roots whose paths are valid. It reports the other permanent ones.
+// Processes have names of paths of other stores, and of paths that are gone, so those are no news.
+func (s *Store) validRoots(ctx context.Context, permanent, running []store.Root) ([]store.Root, error) {
+	roots := slices.Concat(permanent, running)
 	paths := make([]storepath.Path, len(roots))
 	for i, r := range roots {
 		paths[i] = r.Path
@@ -68,11 +89,13 @@ func (s *Store) validRoots(ctx context.Context, roots []store.Root) ([]store.Roo
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(roots, func(r store.Root) bool {
-		_, is := slices.BinarySearch(valid, r.Path)
-		if !is {
+	var kept []store.Root
+	for i, r := range roots {
+		if _, is := slices.BinarySearch(valid, r.Path); is {
+			kept = append(kept, r)
+		} else if i < len(permanent) {
 			say(ctx, "skipping invalid root from '%s' to '%s'", r.Link, r.Path)
 		}
-		return !is
-	}), nil
+	}
+	return kept, nil
 }

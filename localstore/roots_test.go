@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pix/activity"
 )
 
 // Everybody may have a link registered to any name, and none of them ends a collection.
@@ -38,5 +40,35 @@ func TestRootsThatLeadNowhere(t *testing.T) {
 				t.Errorf("CollectGarbage: %v", err)
 			}
 		})
+	}
+}
+
+// A process may make a root again in the moment in which its link is found to lead nowhere and removed.
+func TestRootMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Root: filepath.Join(dir, "root")})
+	path := addTexts(t, s, 1, false)[0]
+	link := filepath.Join(dir, "result")
+	if _, err := s.AddPermRoot(t.Context(), path, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	made := false
+	ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
+		if log, ok := e.(activity.Log); ok && strings.HasPrefix(log.Text, "removing stale link") {
+			if _, err := addPermRoot(s.layout, path, link); err != nil {
+				t.Error(err)
+			}
+			made = true
+		}
+	}))
+	for range 2 {
+		search := &rootSearch{layout: s.layout, tidy: true, strict: true}
+		roots, err := search.permanent(ctx)
+		if err != nil || len(roots) != 1 || roots[0].Link != link || roots[0].Path != path || !made {
+			t.Errorf("found %v, %v", roots, err)
+		}
 	}
 }

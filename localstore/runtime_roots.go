@@ -17,14 +17,19 @@ import (
 	"pix/storepath"
 )
 
-// findRuntimeRoots returns the paths that running processes use, valid or not, as far as this
-// process may see: their programs, working directories, open and mapped files, and what their
-// environment names. A link is the file in /proc that tells.
+// runtime returns the paths that running processes use, valid or not: their programs, working
+// directories, open and mapped files, and what their environment names. A link is the file in
+// /proc that says so.
 //
 // These are names as processes see them, so with a store under a root of its own they are those
 // of /nix/store all the same. See findRuntimeRootsUnchecked in Nix's src/libstore/local-gc.cc.
-func findRuntimeRoots(ctx context.Context, dir storepath.Dir) ([]store.Root, error) {
-	f := runtimeRootFinder{dir: dir, found: make(map[store.Root]bool)}
+//
+// A process that ends meanwhile keeps nothing. The files of a process that this one may not read keep
+// nothing either, as in Nix: an ordinary user can read those of no other user, and could never
+// delete anything. Root can read all. Every other error ends the search if it is strict, and so does a /proc without
+// processes, which is not mounted.
+func (s *rootSearch) runtime(ctx context.Context) ([]store.Root, error) {
+	f := &runtimeRoots{rootSearch: s, dir: s.layout.dir, found: make(map[store.Root]bool)}
 	if err := f.processes(ctx, "/proc"); err != nil {
 		return nil, err
 	}
@@ -36,13 +41,17 @@ func findRuntimeRoots(ctx context.Context, dir storepath.Dir) ([]store.Root, err
 	return slices.Collect(maps.Keys(f.found)), nil
 }
 
-type runtimeRootFinder struct {
+// runtimeRoots are the roots that one search has found.
+type runtimeRoots struct {
+	*rootSearch
 	dir   storepath.Dir
 	found map[store.Root]bool
 }
 
-// add notes that the file link tells of a name, if that is in the store.
-func (f *runtimeRootFinder) add(link, name string) {
+// add adds the path that a name is in, if any; the file link has the name. To the name of a file that was
+// deleted or replaced Linux adds a suffix. Optimising a store replaces files that are in use.
+func (f *runtimeRoots) add(link, name string) {
+	name = strings.TrimSuffix(name, " (deleted)")
 	if !isBelow(string(f.dir), name) {
 		return
 	}
@@ -51,107 +60,106 @@ func (f *runtimeRootFinder) add(link, name string) {
 	}
 }
 
-// processes looks at all processes that are below proc, and at what the kernel itself runs.
-func (f *runtimeRootFinder) processes(ctx context.Context, proc string) error {
-	processes, err := os.ReadDir(proc)
-	if err := ignoreMissing(err); err != nil {
-		return err
+// processes looks at all processes that are below proc, and at the programs that the kernel runs.
+func (f *runtimeRoots) processes(ctx context.Context, proc string) error {
+	entries, err := os.ReadDir(proc)
+	if runtime.GOOS == "linux" && err == nil {
+		_, err = os.Lstat(filepath.Join(proc, "self"))
+	} else if runtime.GOOS != "linux" {
+		err = ignoreMissing(err)
 	}
-	for _, process := range processes {
+	if err != nil {
+		if err := f.unsure(ctx, proc, err); err != nil {
+			return err
+		}
+	}
+	for _, entry := range entries {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if strings.Trim(process.Name(), "0123456789") != "" {
+		if strings.Trim(entry.Name(), "0123456789") != "" {
 			continue
 		}
-		if err := f.process(filepath.Join(proc, process.Name())); err != nil {
+		if err := f.process(ctx, filepath.Join(proc, entry.Name())); err != nil {
 			return err
 		}
 	}
 	for _, name := range []string{"modprobe", "fbsplash", "poweroff_cmd"} {
-		file := filepath.Join(proc, "sys/kernel", name)
-		if text, err := os.ReadFile(file); err == nil {
-			f.add(file, string(text))
-		} else if !isGone(err) {
+		if err := f.file(ctx, filepath.Join(proc, "sys/kernel", name), f.text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// process looks at one process. What comes after something unreadable is left out.
-func (f *runtimeRootFinder) process(dir string) error {
-	err := f.everything(dir)
-	if isGone(err) {
-		return nil
-	}
-	return err
-}
-
-func (f *runtimeRootFinder) everything(dir string) error {
+// process looks at one process.
+func (f *runtimeRoots) process(ctx context.Context, dir string) error {
 	for _, name := range []string{"exe", "cwd"} {
-		if err := f.link(dir + "/" + name); err != nil {
+		if err := f.link(ctx, filepath.Join(dir, name)); err != nil {
 			return err
 		}
 	}
 	fds := filepath.Join(dir, "fd")
 	files, err := os.ReadDir(fds)
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		if err := f.link(fds + "/" + file.Name()); err != nil {
+	if err != nil && !isGone(err) {
+		if err := f.unsure(ctx, fds, err); err != nil {
 			return err
 		}
 	}
-	if err := f.maps(filepath.Join(dir, "maps")); err != nil {
+	for _, file := range files {
+		if err := f.link(ctx, filepath.Join(fds, file.Name())); err != nil {
+			return err
+		}
+	}
+	if err := f.file(ctx, filepath.Join(dir, "maps"), f.maps); err != nil {
 		return err
 	}
-	return f.environment(filepath.Join(dir, "environ"))
+	return f.file(ctx, filepath.Join(dir, "environ"), f.environment)
 }
 
-func (f *runtimeRootFinder) link(name string) error {
+func (f *runtimeRoots) link(ctx context.Context, name string) error {
 	target, err := os.Readlink(name)
-	if err != nil {
-		if isGone(err) {
-			return nil
-		}
-		return err
+	switch {
+	case err == nil:
+		f.add(name, target)
+	case !isGone(err):
+		return f.unsure(ctx, name, err)
 	}
-	f.add(name, target)
 	return nil
 }
 
-// maps reads the mapped files. Their names are the sixth field; one with a space in it, such as that of
-// a deleted file, is none to Nix.
-func (f *runtimeRootFinder) maps(name string) error {
+// file calls parse with the contents of a file.
+func (f *runtimeRoots) file(ctx context.Context, name string, parse func(name string, text []byte)) error {
 	text, err := os.ReadFile(name)
-	if err != nil {
-		return err
+	switch {
+	case err == nil:
+		parse(name, text)
+	case !isGone(err):
+		return f.unsure(ctx, name, err)
 	}
+	return nil
+}
+
+func (f *runtimeRoots) text(name string, text []byte) { f.add(name, string(text)) }
+
+// maps finds the mapped files. Their names are what follows the fifth field of a line. Nix finds none
+// that has a space in it.
+func (f *runtimeRoots) maps(name string, text []byte) {
 	prefix := []byte(f.dir + "/")
 	for line := range bytes.Lines(text) {
-		if !bytes.Contains(line, prefix) {
-			continue
-		}
-		if fields := bytes.Fields(line); len(fields) == 6 {
-			f.add(name, string(fields[5]))
+		if i := bytes.Index(line, prefix); i >= 0 && len(bytes.Fields(line[:i])) == 5 {
+			f.add(name, string(bytes.TrimSuffix(line[i:], []byte("\n"))))
 		}
 	}
-	return nil
 }
 
-// environment reads what looks like a store path, wherever it stands.
-func (f *runtimeRootFinder) environment(name string) error {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
+// environment finds what looks like a store path, wherever it is.
+func (f *runtimeRoots) environment(name string, text []byte) {
 	prefix := []byte(f.dir + "/")
 	for {
 		i := bytes.Index(text, prefix)
 		if i < 0 {
-			return nil
+			return
 		}
 		text = text[i:]
 		end := len(prefix)
@@ -168,7 +176,7 @@ func isNameByte(b byte) bool {
 	return '0' <= b && b <= '9' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || strings.IndexByte("+-._?=", b) >= 0
 }
 
-// isGone reports whether an error says that a process has ended, or is somebody else's.
+// isGone reports whether an error says that a process has ended, or that this one may not read its files.
 func isGone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ESRCH)
 }

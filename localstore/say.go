@@ -13,3 +13,8 @@ func say(ctx context.Context, format string, args ...any) {
 		h.HandleEvent(activity.Log{Text: fmt.Sprintf(format, args...)})
 	}
 }
+
+// reporter returns a function that tells whoever follows the call a line.
+func reporter(ctx context.Context) func(line string) {
+	return func(line string) { say(ctx, "%s", line) }
+}

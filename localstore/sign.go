@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"pix/signature"
+	"pix/store"
 	"pix/storepath"
 )
 
@@ -17,12 +18,21 @@ func (s *Store) AddSignatures(ctx context.Context, path storepath.Path, signatur
 			return err
 		}
 	}
+	return s.UpdateSignatures(ctx, path, func(info *store.PathInfo) []string {
+		return append(info.Signatures, canonical...)
+	})
+}
+
+// UpdateSignatures implements [store.SignatureKeeper].
+func (s *Store) UpdateSignatures(ctx context.Context, path storepath.Path, update func(*store.PathInfo) []string) error {
 	return s.write(ctx, func(c *conn) error {
 		info, err := c.pathInfo(s.dir, path)
 		if err != nil {
 			return err
 		}
-		all := joinSignatures(append(info.Signatures, canonical...))
-		return c.exec("update ValidPaths set sigs = ? where path = ?", orNull(all), string(path))
+		return c.exec("update ValidPaths set sigs = ? where path = ?", orNull(joinSignatures(update(info))), string(path))
 	})
 }
+
+// TrustedKeys implements [store.SignatureKeeper].
+func (s *Store) TrustedKeys() signature.KeySet { return s.opts.TrustedKeys }

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"pix/internal/modes"
+	"pix/localstore/internal/flock"
 )
 
 // spareLocks are lock files that are used for one path after another. To make a file for each
@@ -34,7 +37,7 @@ type spareLocks struct {
 
 // A spareLock is one that is not in use, and since when.
 type spareLock struct {
-	*lockFile
+	*flock.File
 	since time.Time
 }
 
@@ -45,7 +48,7 @@ const (
 
 // lock makes a file that is locked already and has that name. It is nil if there is such a file, or
 // no spare can be had; then the file is to be opened.
-func (s *spareLocks) lock(name string) *lockFile {
+func (s *spareLocks) lock(name string) *flock.File {
 	f := s.take()
 	if f == nil {
 		return nil
@@ -72,11 +75,11 @@ func (s *spareLocks) giveUp() {
 }
 
 // take returns a spare, or nil if there is none and none can be made.
-func (s *spareLocks) take() *lockFile {
+func (s *spareLocks) take() *flock.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.free); n > 0 {
-		f := s.free[n-1].lockFile
+		f := s.free[n-1].File
 		s.free = s.free[:n-1]
 		return f
 	}
@@ -93,8 +96,8 @@ func (s *spareLocks) take() *lockFile {
 }
 
 // make makes a spare.
-func (s *spareLocks) make() (*lockFile, error) {
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+func (s *spareLocks) make() (*flock.File, error) {
+	if err := modes.MkdirAll(s.dir); err != nil {
 		return nil, err
 	}
 	if !s.swept {
@@ -106,14 +109,14 @@ func (s *spareLocks) make() (*lockFile, error) {
 		if err != nil {
 			return nil, err
 		}
-		f, err := newLockFile(file)
+		f, err := flock.New(file)
 		if err != nil {
 			return nil, err
 		}
-		locked, err := tryLock(f.File, lockExclusive)
+		locked, err := flock.Try(f.File, flock.Exclusive)
 		if locked {
 			// Another process that sweeps may have come in between.
-			locked, err = f.isLinked()
+			locked, err = f.IsLinked()
 		}
 		if locked {
 			return f, nil
@@ -133,7 +136,7 @@ func (s *spareLocks) sweep() {
 		if err != nil {
 			continue
 		}
-		if locked, _ := tryLock(f, lockExclusive); locked {
+		if locked, _ := flock.Try(f, flock.Exclusive); locked {
 			os.Remove(f.Name())
 		}
 		f.Close()
@@ -142,7 +145,7 @@ func (s *spareLocks) sweep() {
 
 // release is for a file that lock returned, when it has lost the name that it got; lost says
 // that somebody else took it away.
-func (s *spareLocks) release(f *lockFile, lost bool) {
+func (s *spareLocks) release(f *flock.File, lost bool) {
 	alone, err := isAlone(f.File)
 	if err != nil { // this file system cannot tell
 		s.giveUp()
@@ -151,7 +154,7 @@ func (s *spareLocks) release(f *lockFile, lost bool) {
 }
 
 // giveBack takes a spare back that is as good as new, or is not.
-func (s *spareLocks) giveBack(f *lockFile, good bool) {
+func (s *spareLocks) giveBack(f *flock.File, good bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broken || !good {
@@ -170,7 +173,7 @@ func (s *spareLocks) tidy() {
 	defer s.mu.Unlock()
 	now := time.Now()
 	for len(s.free) > 0 && now.Sub(s.free[0].since) >= spareLockTime { // those that are used are at the end
-		s.drop(s.free[0].lockFile)
+		s.drop(s.free[0].File)
 		s.free = s.free[1:]
 	}
 	if s.timer = nil; len(s.free) > 0 {
@@ -183,7 +186,7 @@ func (s *spareLocks) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, spare := range s.free {
-		s.drop(spare.lockFile)
+		s.drop(spare.File)
 	}
 	s.free, s.broken = nil, true
 	if s.timer != nil {
@@ -192,8 +195,8 @@ func (s *spareLocks) close() {
 }
 
 // drop deletes a spare, and tells who waits for it that it is stale. The spares must be locked.
-func (s *spareLocks) drop(f *lockFile) {
+func (s *spareLocks) drop(f *flock.File) {
 	s.count--
 	os.Remove(f.Name())
-	f.retire()
+	f.Retire()
 }

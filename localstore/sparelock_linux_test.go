@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"pix/localstore/internal/flock"
 )
 
 // inodeOf returns which file has a name.
@@ -37,7 +39,7 @@ func waiter(t *testing.T, name string) <-chan int64 {
 	size := make(chan int64, 1)
 	go func() {
 		defer f.Close()
-		if err := lock(t.Context(), f, lockExclusive, nil); err != nil {
+		if err := flock.Lock(t.Context(), f, flock.Exclusive, nil); err != nil {
 			t.Error(err)
 		}
 		info, err := f.Stat()
@@ -144,13 +146,13 @@ func TestSpareLocksLeft(t *testing.T) {
 	}
 	left, held := filepath.Join(dir, "left"), filepath.Join(dir, "held")
 	for _, name := range []string{left, held} {
-		f, err := openLockFile(name)
+		f, err := flock.Open(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer f.Close()
 		if name == held {
-			if locked, err := tryLock(f.File, lockExclusive); err != nil || !locked {
+			if locked, err := flock.Try(f.File, flock.Exclusive); err != nil || !locked {
 				t.Fatal(locked, err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"pix/localstore/internal/temproots"
 	"pix/signature"
 	"pix/store"
 	"pix/storepath"
@@ -77,8 +78,8 @@ type Options struct {
 // among them, may use it at once.
 type Store struct {
 	*shared
-	temp    *tempRoots // nil if nothing is to be changed
-	session bool       // closing it leaves the others open
+	temp    *temproots.Roots // nil if nothing is to be changed
+	session bool             // closing it leaves the others open
 }
 
 // shared is what all sessions of an open store have in common.
@@ -117,6 +118,7 @@ var (
 	_ store.NARAdder          = (*Store)(nil)
 	_ store.NARReader         = (*Store)(nil)
 	_ store.Signer            = (*Store)(nil)
+	_ store.SignatureKeeper   = (*Store)(nil)
 	_ store.LogAdder          = (*Store)(nil)
 	_ store.Ensurer           = (*Store)(nil)
 	_ store.MultipleAdder     = (*Store)(nil)
@@ -143,7 +145,7 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 	}
 	s.spareLocks.dir = s.spareLocksDir()
 	if !s.opts.ReadOnly {
-		s.tempNames.roots = openTempRoots(s.layout)
+		s.tempNames.roots = temproots.Open(s.rootsState())
 	}
 	return s.user(false), nil
 }
@@ -152,7 +154,7 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 func (s *shared) user(session bool) *Store {
 	u := &Store{shared: s, session: session}
 	if !s.opts.ReadOnly {
-		u.temp = openTempRoots(s.layout)
+		u.temp = temproots.Open(s.rootsState())
 	}
 	return u
 }
@@ -250,7 +252,7 @@ func (s *shared) write(ctx context.Context, f func(c *conn) error) error {
 func (s *Store) Close() error {
 	var err error
 	if s.temp != nil {
-		err = s.temp.close()
+		err = s.temp.Close()
 	}
 	if s.session {
 		return err
@@ -262,7 +264,7 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	if s.tempNames.roots != nil {
-		err = errors.Join(err, s.tempNames.roots.close())
+		err = errors.Join(err, s.tempNames.roots.Close())
 	}
 	s.spareLocks.close()
 	err = errors.Join(err, s.db.close())

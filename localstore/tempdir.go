@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"pix/localstore/internal/temproots"
 	"pix/nixbase32"
 	"pix/storepath"
 )
@@ -25,6 +26,7 @@ import (
 type tempDir struct {
 	s    *Store
 	path storepath.Path
+	held temproots.Held // the root that keeps the directory
 	name string
 	root *os.Root
 }
@@ -41,26 +43,27 @@ func isTempName(path storepath.Path) bool { return strings.HasPrefix(path.Name()
 type tempNames struct {
 	mu    sync.Mutex
 	free  []storepath.Path
-	roots *tempRoots // nil if nothing is to be changed
+	roots *temproots.Roots // nil if nothing is to be changed
 }
 
-// take returns a name that nobody has just now.
-func (n *tempNames) take(ctx context.Context, dir storepath.Dir) (storepath.Path, error) {
+// take returns a name that no other temporary directory has, and that is a temporary root.
+func (n *tempNames) take(ctx context.Context, dir storepath.Dir) (path storepath.Path, held temproots.Held, err error) {
 	n.mu.Lock()
 	if last := len(n.free) - 1; last >= 0 {
-		defer n.mu.Unlock()
-		path := n.free[last]
+		path = n.free[last]
 		n.free = n.free[:last]
-		return path, n.roots.process.record(nil) // the file of roots may have been deleted
 	}
 	n.mu.Unlock()
-	var hash [storepath.HashPartLen * 5 / 8]byte
-	rand.Read(hash[:])
-	path, err := dir.ParseBase(nixbase32.EncodeToString(hash[:]) + fmt.Sprintf("-%s%d", tempPrefix, os.Getpid()))
-	if err != nil {
-		return "", err
+	if path == "" {
+		var hash [storepath.HashPartLen * 5 / 8]byte
+		rand.Read(hash[:])
+		path, err = dir.ParseBase(nixbase32.EncodeToString(hash[:]) + fmt.Sprintf("-%s%d", tempPrefix, os.Getpid()))
+		if err != nil {
+			return "", held, err
+		}
 	}
-	return path, n.roots.add(ctx, path)
+	held, err = n.roots.Add(ctx, path) // also if it is a root already: its file may have been deleted
+	return path, held, err
 }
 
 // giveBack is for who needs a name no longer.
@@ -78,11 +81,11 @@ func (s *Store) makeTempDir(ctx context.Context) (*tempDir, error) {
 	if _, err := s.database(ctx, false); err != nil {
 		return nil, err
 	}
-	path, err := s.tempNames.take(ctx, s.dir)
+	path, held, err := s.tempNames.take(ctx, s.dir)
 	if err != nil {
 		return nil, err
 	}
-	d := &tempDir{s: s, path: path, name: s.object(path)}
+	d := &tempDir{s: s, path: path, held: held, name: s.object(path)}
 	if err = os.Mkdir(d.name, 0o700); err == nil {
 		d.root, err = os.OpenRoot(d.name)
 	}
@@ -116,8 +119,12 @@ const tempObject = "x"
 func (d *tempDir) object(name string) string { return filepath.Join(d.name, name) }
 
 // moveTo moves an object to another name in the store directory. If there is something the error is
-// [fs.ErrExist].
+// [fs.ErrExist]. If the directory was not a root all the time, a collector may have deleted files in it,
+// and the error is [temproots.ErrLost].
 func (d *tempDir) moveTo(object, to string) error {
+	if err := d.held.Check(); err != nil {
+		return err
+	}
 	from := d.object(object)
 	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
 		return &fs.PathError{Op: "move", Path: to, Err: cmp.Or(err, fs.ErrExist)}
@@ -133,8 +140,12 @@ func (d *tempDir) moveTo(object, to string) error {
 }
 
 // exchange puts an object into the place of another one, which is then in the directory instead.
-// At no time is there nothing: whoever is killed leaves one of them or the other.
+// At no time is there nothing: whoever is killed leaves one of them or the other. Errors are as those
+// of moveTo.
 func (d *tempDir) exchange(object, to string) error {
+	if err := d.held.Check(); err != nil {
+		return err
+	}
 	from := d.object(object)
 	unlocked, err := unlockDir(from)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"pix/localstore/internal/flock"
+	"pix/localstore/internal/temproots"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -40,15 +42,12 @@ func (s *Store) VerifyStoreFrom(ctx context.Context, checkContents bool, from st
 func (v *verifier) verify(ctx context.Context, checkContents bool) (errorsRemain bool, err error) {
 	say(ctx, "reading the Nix store...")
 	if !v.opts.ReadOnly {
-		gcLock, err := openGCLock(v.layout)
+		waiting := func() { say(ctx, "waiting for the big garbage collector lock...") }
+		gcLock, err := temproots.KeepCollectorsOut(ctx, v.rootsState(), waiting)
 		if err != nil {
 			return false, err
 		}
 		defer gcLock.Close()
-		waiting := func() { say(ctx, "waiting for the big garbage collector lock...") }
-		if err := lock(ctx, gcLock.File, lockShared, waiting); err != nil {
-			return false, err
-		}
 	}
 	v.done = make(map[storepath.Path]bool)
 	if err := v.existence(ctx); err != nil {
@@ -255,7 +254,7 @@ func (v *verifier) readAlone(ctx context.Context, path storepath.Path, seen chec
 		if l != nil {
 			l.release()
 		}
-		if l != nil || err == nil && seen.isRight() || sleep(ctx, pause) != nil {
+		if l != nil || err == nil && seen.isRight() || flock.Sleep(ctx, pause) != nil {
 			break
 		}
 	}

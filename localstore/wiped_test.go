@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pix/internal/testenv"
+	"pix/localstore/internal/temproots"
 	"pix/nixhash"
 	"pix/storepath"
 )
@@ -56,7 +57,7 @@ func TestWipedWhileAdding(t *testing.T) {
 	if paths, err := other.QueryAllValidPaths(t.Context()); err != nil || len(paths) != 1 || paths[0] != path {
 		t.Errorf("another who opens it sees %v, %v", paths, err)
 	}
-	roots, err := findTempRoots(t.Context(), s.layout, true)
+	roots, err := temproots.Find(t.Context(), s.rootsState(), true, nil)
 	kept := false
 	for _, r := range roots {
 		kept = kept || r.Path == path

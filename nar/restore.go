@@ -48,9 +48,9 @@ type RestoreOptions struct {
 	// is for those who keep others away from the name by other means.
 	InPlace bool
 
-	// Canonical gives everything the metadata that Nix gives to what is in a store: mode
-	// 0555 for directories and executables and 0444 for other files, whatever the umask is,
-	// and a modification time of one second after 1970.
+	// Canonical gives everything the metadata that Nix gives to store objects: mode 0555 for
+	// directories and executables and 0444 for other files, and a modification time of one
+	// second after 1970.
 	Canonical bool
 }
 
@@ -74,9 +74,12 @@ type RestoreProgress struct {
 //
 // If there is something of that name already, the error is [fs.ErrExist]. (Of two
 // that create the same directory at the same moment, one may find its own empty
-// directory replaced; files and symlinks are safe even then.) Modes are what the
-// process's umask leaves of 0777 for directories and executables, and of 0666 for
-// other files, unless they are to be canonical. Making them durable is the caller's work.
+// directory replaced; files and symlinks are safe even then.)
+//
+// Directories and executables get mode 0755 and other files 0644, unless they are to be
+// canonical. As in Nix, the umask does not matter. While it is restored, everything is
+// accessible to its owner alone: if a directory were writable for others before it is complete,
+// they could add files that are not in the archive. Making the result durable is the caller's work.
 //
 // The error is an [*Error] if the archive is at fault, an [*fs.PathError] if the file
 // system is, or the cause of the cancellation of ctx. That is looked at between
@@ -223,10 +226,8 @@ func (r *restorer) checkSize(e Entry) error {
 func (r *restorer) closeBelow(depth int) error {
 	for len(r.open) > depth+1 {
 		last := len(r.open) - 1
-		if r.opts.Canonical {
-			if err := r.canonicaliseDirectory(&r.open[last], &r.open[last-1]); err != nil {
-				return r.failed(err)
-			}
+		if err := r.finishDirectory(&r.open[last], &r.open[last-1]); err != nil {
+			return r.failed(err)
 		}
 		r.open[last].close()
 		r.open = r.open[:last]
@@ -246,15 +247,44 @@ func (r *restorer) closeAll() {
 	}
 }
 
-func (r *restorer) canonicaliseDirectory(d, parent *openDirectory) error {
+// The modes of what is being restored: nothing for other users.
+const (
+	privateDirectory fs.FileMode = 0o700
+	privateFile      fs.FileMode = 0o600
+)
+
+// finishDirectory gives a directory that is complete its mode, and its time if that is to be
+// canonical.
+func (r *restorer) finishDirectory(d, parent *openDirectory) error {
 	self, err := d.file()
 	if err != nil {
 		return err
 	}
-	if err := self.Chmod(0o555); err != nil {
+	if r.opts.Canonical {
+		if err := self.Chmod(0o555); err != nil {
+			return err
+		}
+		return parent.setTime(d.name)
+	}
+	info, err := self.Stat()
+	if err != nil {
 		return err
 	}
-	return parent.setTime(d.name)
+	// In a directory that hands its group down, those below it do, too.
+	return self.Chmod(info.Mode()&fs.ModeSetgid | 0o755)
+}
+
+// fileMode returns the mode of a file that is complete.
+func (r *restorer) fileMode(e Entry) fs.FileMode {
+	switch {
+	case r.opts.Canonical && e.Executable:
+		return 0o555
+	case r.opts.Canonical:
+		return 0o444
+	case e.Executable:
+		return 0o755
+	}
+	return 0o644
 }
 
 func (d *openDirectory) close() {
@@ -308,7 +338,7 @@ func (r *restorer) symlink(dir *openDirectory, e Entry) error {
 }
 
 func (r *restorer) directory(dir *os.Root, name string) error {
-	if err := dir.Mkdir(name, 0o777); err != nil {
+	if err := dir.Mkdir(name, privateDirectory); err != nil {
 		return r.failed(err)
 	}
 	sub, err := dir.OpenRoot(name)
@@ -320,17 +350,13 @@ func (r *restorer) directory(dir *os.Root, name string) error {
 }
 
 func (r *restorer) file(dir *openDirectory, e Entry) error {
-	mode := fs.FileMode(0o666)
-	if e.Executable {
-		mode = 0o777
-	}
-	f, err := dir.root.OpenFile(e.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	f, err := dir.root.OpenFile(e.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, privateFile)
 	if err != nil {
 		return r.failed(err)
 	}
 	err = r.contents(f, e)
-	if err == nil && r.opts.Canonical {
-		err = r.failedOrNil(f.Chmod(mode & 0o555))
+	if err == nil {
+		err = r.failedOrNil(f.Chmod(r.fileMode(e)))
 	}
 	if closing := f.Close(); err == nil && closing != nil {
 		return r.failed(closing)

@@ -3,6 +3,7 @@ package nar_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -10,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"pix/internal/testenv"
 	"pix/nar"
 )
 
@@ -43,4 +45,49 @@ func TestRestoreCannotWrite(t *testing.T) {
 // dirOf returns a file in a directory in the root.
 func dirOf(directory, name, contents string) []any {
 	return dir(in(directory, dir(in(name, file(contents)...))...))
+}
+
+// While an archive is restored, only the owner can open a directory that is not complete: others could
+// add to it what is not in the archive.
+func TestRestoreIsPrivate(t *testing.T) {
+	archives := [][]byte{archive(nar.Magic, dirOfKinds()), archive(nar.Magic, program("a program without a directory"))}
+	testenv.UnderUmasks(t, func(t *testing.T) {
+		for i := range 16 {
+			folder := t.TempDir()
+			testenv.RemoveStore(t, folder)
+			if i&1 != 0 {
+				testenv.LetAllWrite(t, folder)
+			}
+			src := &watchedReader{src: bytes.NewReader(archives[i>>1&1]), watch: func() { checkPrivate(t, folder) }}
+			opts := &nar.RestoreOptions{Canonical: i&4 != 0, InPlace: i&8 != 0}
+			if err := nar.Restore(t.Context(), openRoot(t, folder), "x", src, opts); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// checkPrivate checks that only the owner can open the outermost directory in a folder, and that only
+// the owner can write to what is there.
+func checkPrivate(t *testing.T, folder string) {
+	t.Helper()
+	modes := testenv.Modes(t, folder)
+	delete(modes, ".")
+	for name, mode := range modes {
+		outermost := mode[0] == 'd' && !strings.Contains(name, "/")
+		if outermost && !strings.HasSuffix(mode, "00") || strings.ContainsAny(mode[3:], "2367") {
+			t.Errorf("while it is restored, %s has the mode %s", name, mode)
+		}
+	}
+}
+
+// A watchedReader calls watch before each few bytes.
+type watchedReader struct {
+	src   io.Reader
+	watch func()
+}
+
+func (r *watchedReader) Read(p []byte) (int, error) {
+	r.watch()
+	return r.src.Read(p[:min(len(p), 8)])
 }

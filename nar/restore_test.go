@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -98,54 +97,6 @@ func TestRestoreAndDump(t *testing.T) {
 			t.Errorf("%s: beside it there is %q", what, got)
 		}
 	}
-}
-
-func TestRestoreModes(t *testing.T) {
-	dir := t.TempDir()
-	if err := nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(sample), nil); err != nil {
-		t.Fatal(err)
-	}
-	for name, executable := range map[string]bool{"x/bin": true, "x/bin/hello": true, "x/empty": false} {
-		info, err := os.Lstat(filepath.Join(dir, name))
-		if err != nil || info.Mode()&0o100 != 0 != executable || info.Mode()&0o400 == 0 {
-			t.Errorf("%s: %v, %v", name, info.Mode(), err)
-		}
-	}
-}
-
-// What is canonical is so at every place, whatever the umask.
-func TestRestoreCanonical(t *testing.T) {
-	dir := t.TempDir()
-	b := archive(nar.Magic, dirOfKinds())
-	if err := nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(b), &nar.RestoreOptions{Canonical: true, InPlace: true}); err != nil {
-		t.Fatal(err)
-	}
-	got := make(map[string]string)
-	err := filepath.WalkDir(filepath.Join(dir, "x"), func(path string, d fs.DirEntry, err error) error {
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if d.Type()&fs.ModeSymlink != 0 {
-			got[path[len(dir):]] = fmt.Sprint("symlink ", info.ModTime().Unix())
-		} else {
-			got[path[len(dir):]] = fmt.Sprintf("%o %d", info.Mode().Perm(), info.ModTime().Unix())
-		}
-		return nil
-	})
-	want := map[string]string{
-		"/x": "555 1", "/x/dir": "555 1", "/x/dir/file": "444 1", "/x/dir/program": "555 1", "/x/empty": "555 1", "/x/link": "symlink 1",
-	}
-	if err != nil || !maps.Equal(got, want) {
-		t.Errorf("%v, want %v; %v", got, want, err)
-	}
-	equal(t, "canonical", dump(t, filepath.Join(dir, "x"), nil), b)
-	filepath.WalkDir(filepath.Join(dir, "x"), func(path string, d fs.DirEntry, err error) error {
-		if d.IsDir() {
-			os.Chmod(path, 0o755) // or it could not be removed
-		}
-		return nil
-	})
 }
 
 // dirOfKinds returns a directory with something of each kind in it.

@@ -39,6 +39,10 @@ type Conf struct {
 	// Fallback says that a substituter which fails is as good as none.
 	Fallback bool
 
+	// NetrcFile is the file with logins and passwords for caches; "" is the file netrc in the
+	// directory of the system's nix.conf.
+	NetrcFile string
+
 	// KeepOutputs and KeepDerivations say that a derivation that is kept keeps its outputs,
 	// and an output the derivation that it was built from.
 	KeepOutputs     bool
@@ -108,6 +112,8 @@ func (c *Conf) field(name string) any {
 		return &c.TrustedSubstituters
 	case "fallback", "build-fallback":
 		return &c.Fallback
+	case "netrc-file":
+		return &c.NetrcFile
 	case "keep-outputs", "gc-keep-outputs":
 		return &c.KeepOutputs
 	case "keep-derivations", "gc-keep-derivations":

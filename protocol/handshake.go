@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -69,24 +70,32 @@ func showBytes(b []byte) string {
 }
 
 // ClientHandshake greets a daemon and returns what both sides agreed on. It offers
-// MaxVersion and all features. After it the daemon sends messages up to Last (or
+// MaxVersion and [AllFeatures]. After it the daemon sends messages up to Last (or
 // Error), as after a request. The error is a [*MismatchError] if the other side is no
 // daemon, or one of a version that is too old; else an [*Error] or io.EOF.
 func ClientHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir) (Params, Greeting, error) {
-	return clientHandshake(r, w, dir, MaxVersion, AllFeatures)
+	return ClientHandshakeWith(r, w, dir, AllFeatures)
+}
+
+// ClientHandshakeWith is [ClientHandshake] that offers those features.
+func ClientHandshakeWith(r *wire.Reader, w io.Writer, dir storepath.Dir, features Features) (Params, Greeting, error) {
+	return clientHandshake(r, w, dir, MaxVersion, features)
 }
 
 func clientHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir, offer Version, features Features) (Params, Greeting, error) {
 	var g Greeting
 	params := Params{Version: offer, Dir: dir}
 	hello := wire.AppendUint64(nil, clientMagic)
-	if _, err := w.Write(wire.AppendUint64(hello, uint64(offer))); err != nil {
+	_, err := w.Write(wire.AppendUint64(hello, uint64(offer)))
+	version, readErr := readDaemonVersion(r) // also if writing failed: a program that has ended may have said why
+	var mismatch *MismatchError
+	switch {
+	case err != nil && !errors.As(readErr, &mismatch):
 		return params, g, err
+	case readErr != nil:
+		return params, g, readErr
 	}
-	var err error
-	if g.DaemonVersion, err = readDaemonVersion(r); err != nil {
-		return params, g, err
-	}
+	g.DaemonVersion = version
 	params.Version = min(offer, g.DaemonVersion)
 
 	var next []byte
@@ -138,7 +147,14 @@ func readDaemonVersion(r *wire.Reader) (Version, error) {
 // features what to offer. After it the server sends messages up to Last. The error is a
 // [*MismatchError] if the other side is no client, or one of a version that is too old.
 func ServerHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir, g Greeting, features Features) (Params, error) {
-	params := Params{Version: g.DaemonVersion, Dir: dir}
+	return ServerHandshakeFunc(r, w, dir, g.DaemonVersion, func() (Greeting, Features) { return g, features })
+}
+
+// ServerHandshakeFunc is [ServerHandshake] for a server that has to ask another daemon what to say of
+// itself. It calls greet when the client has said which version it speaks, so a connection on which
+// nothing comes costs the other daemon nothing. The version of the greeting does not count.
+func ServerHandshakeFunc(r *wire.Reader, w io.Writer, dir storepath.Dir, newest Version, greet func() (Greeting, Features)) (Params, error) {
+	params := Params{Version: newest, Dir: dir}
 	c := codec{Params: params, in: r, part: "handshake"}
 	var magic, version uint64
 	c.uint64("magic number", &magic)
@@ -146,7 +162,7 @@ func ServerHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir, g Greeting,
 		return params, &MismatchError{"the client does not begin with its magic number", wire.AppendUint64(nil, magic)}
 	}
 	hello := wire.AppendUint64(nil, daemonMagic)
-	if _, err := w.Write(wire.AppendUint64(hello, uint64(g.DaemonVersion))); err != nil {
+	if _, err := w.Write(wire.AppendUint64(hello, uint64(newest))); err != nil {
 		return params, err
 	}
 	c.limited("version", &version, 0xffff)
@@ -157,9 +173,10 @@ func ServerHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir, g Greeting,
 	if v.Major() != MaxVersion.Major() || v < MinVersion {
 		return params, &MismatchError{fmt.Sprintf("the client speaks protocol %s, %s to 1.x are understood", v, MinVersion), nil}
 	}
-	params.Version = min(v, g.DaemonVersion)
+	params.Version = min(v, newest)
 	c.Params = params
 
+	g, features := greet()
 	out := codec{Params: params, part: "handshake"}
 	if params.Version >= featureVersion {
 		var theirs []string

@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
-	"pix/internal/exactjson"
 	"pix/nixhash"
 	"pix/store"
-	"pix/storepath"
 )
 
 // A RegisterDrvOutputRequest tells which path an output has. Its ID needs the Path of the
@@ -146,79 +143,111 @@ func (c *codec) outputs(outputs *map[string]store.Realisation) {
 	})
 }
 
-// dummyDrvHash stands for the hash of a derivation where only name and path of an output
-// are believed by anybody. Nix 2.36 sends it too.
-const dummyDrvHash = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+// dummyDrvHash stands for the hash of a derivation where it is not known. Nix from 2.35 on writes it,
+// and reads only the name and the path of an output that has it.
+var dummyDrvHash = nixhash.SHA256Hash([32]byte{})
 
-// jsonOutputs codes the outputs of a build before the feature realisation-with-path: a
-// map from "hash!name" to JSON. The hash, and all of the JSON but the path, cannot be
-// believed.
-func (c *codec) jsonOutputs(outputs *map[string]store.Realisation) {
-	c.codeOutputs(outputs, func(e *entry[string, store.Realisation]) {
-		if c.trace != nil {
-			c.name("name", &e.key)
-			c.path("output path", &e.value.OutPath)
-			return
+// jsonOutputs codes the outputs of a build before the feature realisation-with-path: a map from
+// "hash!name" to a realisation in JSON. The hash counts, since build-remote of Nix up to 2.34
+// registers the realisations as they come.
+func (c *codec) jsonOutputs(r *store.BuildResult) {
+	if !c.encoding() {
+		r.DrvHash = nixhash.Hash{}
+	}
+	c.codeOutputs(&r.Outputs, func(e *entry[string, store.Realisation]) {
+		switch {
+		case c.trace != nil:
+			c.traceOutput(r, e)
+		case c.encoding():
+			c.writeJSONOutput(r.DrvHash, e)
+		default:
+			c.readJSONOutput(r, e)
 		}
-		var id, text string
-		if c.encoding() {
-			id = dummyDrvHash + "!" + e.key
-			b, err := printJSON(jsonOutput{id, e.value.OutPath.Base()})
-			c.fail("output id", -1, checkUTF8(e.key))
-			c.fail("built output", -1, err)
-			_, err = c.Dir.Parse(string(e.value.OutPath))
-			c.fail("built output", -1, err)
-			text = string(b)
-		}
-		at := c.offset()
-		c.name("output id", &id)
-		c.string("built output", &text)
-		if c.encoding() || c.err != nil {
-			return
-		}
-		_, name, ok := strings.Cut(id, "!")
-		if !ok {
-			c.fail("output id", at, fmt.Errorf("%q has no '!'", id))
-			return
-		}
-		c.fail("output id", at, checkUTF8(name))
-		path, err := c.parseJSONOutput(text)
-		e.key, e.value = name, store.Realisation{OutPath: path}
-		c.fail("built output", at, err)
 	})
 }
 
-// jsonOutput is what there is of a realisation whose hash cannot be believed.
-type jsonOutput struct {
+// writeJSONOutput writes an output. Without a hash it has the form of Nix 2.35.
+func (c *codec) writeJSONOutput(hash nixhash.Hash, e *entry[string, store.Realisation]) {
+	keyed := store.KeyedRealisation{ID: store.DrvOutput{Hash: hash, Output: e.key}, Realisation: e.value}
+	known := !hash.IsZero()
+	if !known {
+		keyed.ID.Hash = dummyDrvHash
+	}
+	text, err := keyed.JSON(c.Dir) // also checks what the short form contains
+	if err == nil && !known {
+		text, err = printJSON(shortOutput{keyed.ID.HashID(), e.value.OutPath.Base()})
+	}
+	c.fail("built output", -1, err)
+	id, s := keyed.ID.HashID(), string(text)
+	c.name("output id", &id)
+	c.string("built output", &s)
+}
+
+// readJSONOutput reads an output and, unless it is a dummy, the hash of the derivation.
+func (c *codec) readJSONOutput(r *store.BuildResult, e *entry[string, store.Realisation]) {
+	var name, text string
+	at := c.offset()
+	c.name("output id", &name)
+	c.string("built output", &text)
+	if c.err != nil {
+		return
+	}
+	id, err := store.ParseHashID(name)
+	c.fail("output id", at, err)
+	got, err := store.ParseRealisationJSON(c.Dir, text)
+	if err == nil && got.ID != id {
+		err = fmt.Errorf("it is that of '%s' and not of '%s'", got.ID.HashID(), name)
+	}
+	c.fail("built output", at, err)
+	e.key, e.value = id.Output, got.Realisation
+	c.setDrvHash(r, id.Hash, at)
+}
+
+// setDrvHash notes the hash of an output. All outputs of a derivation have the same.
+func (c *codec) setDrvHash(r *store.BuildResult, hash nixhash.Hash, at int64) {
+	switch {
+	case c.err != nil || hash == dummyDrvHash:
+	case r.DrvHash.IsZero():
+		r.DrvHash = hash
+	case r.DrvHash != hash:
+		c.fail("output id", at, errors.New("two outputs have the hashes of different derivations"))
+	}
+}
+
+// traceOutput codes an output in a trace: without a hash by its name and its path.
+func (c *codec) traceOutput(r *store.BuildResult, e *entry[string, store.Realisation]) {
+	id := store.DrvOutput{Hash: r.DrvHash, Output: e.key}
+	name := e.key
+	if c.encoding() && !id.Hash.IsZero() {
+		name = id.HashID()
+	}
+	c.name("name", &name)
+	if !strings.Contains(name, "!") {
+		c.path("output path", &e.value.OutPath)
+		e.key = name
+		return
+	}
+	if !c.encoding() {
+		var err error
+		id, err = store.ParseHashID(name)
+		c.fail("name", -1, err)
+		e.key = id.Output
+		c.setDrvHash(r, id.Hash, -1)
+	}
+	c.realisation(&e.value)
+}
+
+// A shortOutput is the JSON of an output without the hash of its derivation.
+type shortOutput struct {
 	ID      string `json:"id"`
 	OutPath string `json:"outPath"` // a base name
 }
 
-// checkUTF8 refuses what JSON cannot have. In Nix it is an error, too.
-func checkUTF8(s string) error {
-	if !utf8.ValidString(s) {
-		return fmt.Errorf("%q is not UTF-8", s)
-	}
-	return nil
-}
-
-// printJSON prints without what HTML would need, as Nix does.
+// printJSON prints without the escapes that HTML needs, as Nix does.
 func printJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	err := e.Encode(v)
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
-}
-
-func (c *codec) parseJSONOutput(text string) (storepath.Path, error) {
-	members, err := exactjson.Object([]byte(text))
-	if err != nil {
-		return "", err
-	}
-	outPath, err := exactjson.String(members["outPath"])
-	if err != nil {
-		return "", fmt.Errorf("outPath: %w", err)
-	}
-	return c.Dir.ParseBase(outPath)
 }

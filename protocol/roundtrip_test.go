@@ -56,17 +56,21 @@ func normal(p Params, v any) any {
 }
 
 func normalResult(p Params, r *store.BuildResult) {
+	withPath := p.Features.Has(RealisationWithPath)
 	for name, o := range r.Outputs {
-		if !p.Features.Has(RealisationWithPath) {
-			o.Signatures = nil // they cannot be believed
+		if !withPath && r.DrvHash.IsZero() {
+			o.Signatures = nil // the short form has none
 		}
 		r.Outputs[name] = o
 	}
 	if len(r.Outputs) == 0 || p.Version < MakeVersion(28) {
 		r.Outputs = nil
 	}
+	if withPath || r.Outputs == nil {
+		r.DrvHash = nixhash.Hash{}
+	}
 	if p.Version < MakeVersion(29) {
-		*r = store.BuildResult{Status: r.Status, Message: r.Message, Outputs: r.Outputs}
+		*r = store.BuildResult{Status: r.Status, Message: r.Message, Outputs: r.Outputs, DrvHash: r.DrvHash}
 	}
 	if p.Version < MakeVersion(37) {
 		r.CPUUser, r.CPUSystem = nil, nil

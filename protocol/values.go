@@ -180,7 +180,7 @@ func (c *codec) buildResult(r *store.BuildResult) {
 	case c.Features.Has(RealisationWithPath):
 		c.outputs(&r.Outputs)
 	case c.Version >= MakeVersion(28):
-		c.jsonOutputs(&r.Outputs)
+		c.jsonOutputs(r)
 	}
 }
 

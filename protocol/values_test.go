@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"reflect"
@@ -174,5 +175,55 @@ func TestMismatch(t *testing.T) {
 	in := reader(b)
 	if p, err := ServerHandshake(in, io.Discard, testDir, Greeting{DaemonVersion: MaxVersion}, 0); err != nil || p.Version != MakeVersion(21) || in.Peek() != io.EOF {
 		t.Errorf("%v, %v", p, err)
+	}
+}
+
+// The outputs of a build have their real names, which build-remote registers, or a dummy.
+func TestBuiltOutputIDs(t *testing.T) {
+	const hash, dummy = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+	const base = "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a"
+	full := func(id string) string {
+		return `{"dependentRealisations":{},"id":"` + id + `","outPath":"` + base + `","signatures":["k-1:eA=="]}`
+	}
+	read := func(outputs ...string) (r store.BuildResult, err error) {
+		b := wire.AppendUint64(nil, 0)
+		b = wire.AppendString(b, "")
+		b = wire.AppendUint64(b, uint64(len(outputs)/2))
+		for _, s := range outputs {
+			b = wire.AppendString(b, s)
+		}
+		c := codec{Params: Params{Version: MakeVersion(28), Dir: storepath.DefaultDir}, in: reader(b)}
+		c.buildResult(&r)
+		return r, c.err
+	}
+	for _, c := range []struct{ id, text, hash string }{
+		{hash + "!out", full(hash + "!out"), hash},
+		{dummy + "!out", `{"id":"` + dummy + `!out","outPath":"` + base + `"}`, ""},
+	} {
+		r, err := read(c.id, c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Outputs["out"].OutPath != "/nix/store/"+base || c.hash == "" != r.DrvHash.IsZero() || c.hash != "" && r.DrvHash.WithBase16() != c.hash {
+			t.Errorf("%s: %+v", c.id, r)
+		}
+		w := codec{Params: Params{Version: MakeVersion(28), Dir: storepath.DefaultDir}}
+		w.jsonOutputs(&r)
+		want := wire.AppendString(wire.AppendString(wire.AppendUint64(nil, 1), c.id), c.text)
+		if w.err != nil || !bytes.Equal(w.out, want) {
+			t.Errorf("%s: %q, %v", c.id, w.out, w.err)
+		}
+	}
+	for name, outputs := range map[string][]string{
+		"no hash":          {"out", full(hash + "!out")},
+		"bad hash":         {"sha256:00!out", full("sha256:00!out")},
+		"another output":   {hash + "!out", full(hash + "!dev")},
+		"two derivations":  {hash + "!out", full(hash + "!out"), strings.Replace(hash, "b", "c", 1) + "!dev", full(strings.Replace(hash, "b", "c", 1) + "!dev")},
+		"no path":          {hash + "!out", `{"id":"` + hash + `!out"}`},
+		"not a store path": {hash + "!out", strings.Replace(full(hash+"!out"), base, "../x", 1)},
+	} {
+		if r, err := read(outputs...); err == nil {
+			t.Errorf("%s: %+v", name, r)
+		}
 	}
 }

@@ -40,8 +40,7 @@ func (c *conn) add(ctx context.Context, req *protocol.AddToStoreRequest, content
 	if !ok {
 		return nil, unsupported("addToStoreFromDump")
 	}
-	opts := &store.AddOptions{Repair: req.Repair && c.trusted}
-	return adder.AddToStore(ctx, req.Name, req.Method, req.Algorithm, req.References, contents, opts)
+	return adder.AddToStore(ctx, req.Name, req.Method, req.Algorithm, req.References, contents, &store.AddOptions{Repair: req.Repair})
 }
 
 func (c *conn) addTextToStore(ctx context.Context, req *protocol.AddTextToStoreRequest) (*protocol.PathReply, error) {
@@ -57,9 +56,30 @@ func (c *conn) addTextToStore(ctx context.Context, req *protocol.AddTextToStoreR
 	return &protocol.PathReply{Path: info.Path}, nil
 }
 
-// addOptions returns what of the client's wishes is granted.
-func (c *conn) addOptions(repair, noSignatures bool) *store.AddOptions {
-	return &store.AddOptions{Repair: repair && c.trusted, NoSignatures: noSignatures && c.trusted}
+// addOptions returns how the client may add objects, after restrict has removed the wishes of untrusted
+// clients.
+func (c *conn) addOptions(repair, noSignatures bool) (*store.AddOptions, error) {
+	opts := &store.AddOptions{Repair: repair, NoSignatures: noSignatures}
+	set := c.settings.current.Load()
+	if !c.privileged || set == nil || c.opts.TrustedKeys == nil || noSignatures {
+		return opts, nil
+	}
+	var err error
+	opts.TrustedKeys, err = c.opts.TrustedKeys(set)
+	return opts, err
+}
+
+// addToStoreScanning adds contents during a build. Only a store that a build talks to has it.
+func (c *conn) addToStoreScanning(ctx context.Context, req *protocol.AddToStoreScanningRequest, b *body) (*protocol.AddToStoreReply, error) {
+	adder, ok := store.As[store.ScanningAdder](c.store)
+	if !ok {
+		return nil, unsupported("addToStoreScanning")
+	}
+	info, err := adder.AddToStoreScanning(ctx, req.Name, req.Method, req.Algorithm, b)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.AddToStoreReply{Info: *info}, nil
 }
 
 func (c *conn) addToStoreNAR(ctx context.Context, req *protocol.AddToStoreNarRequest, b *body) (*protocol.None, error) {
@@ -67,12 +87,14 @@ func (c *conn) addToStoreNAR(ctx context.Context, req *protocol.AddToStoreNarReq
 	if !ok {
 		return nil, unsupported("addToStore")
 	}
-	info := req.Info
-	info.Ultimate = info.Ultimate && c.trusted
-	if err := c.checkSignatures(&info, nil); err != nil {
+	if err := c.limitSignatures(&req.Info); err != nil {
 		return nil, err
 	}
-	return new(protocol.None), adder.AddToStoreNAR(ctx, &info, b, c.addOptions(req.Repair, req.DontCheckSigs))
+	opts, err := c.addOptions(req.Repair, req.DontCheckSigs)
+	if err != nil {
+		return nil, err
+	}
+	return new(protocol.None), adder.AddToStoreNAR(ctx, &req.Info, b, opts)
 }
 
 func (c *conn) addMultipleToStore(ctx context.Context, req *protocol.AddMultipleToStoreRequest, b *body) (*protocol.None, error) {
@@ -81,8 +103,11 @@ func (c *conn) addMultipleToStore(ctx context.Context, req *protocol.AddMultiple
 	if err != nil {
 		return nil, err
 	}
-	err = store.AddMultiple(ctx, c.store, int(n), c.imports(in, n), c.addOptions(req.Repair, req.DontCheckSigs))
-	return new(protocol.None), err
+	opts, err := c.addOptions(req.Repair, req.DontCheckSigs)
+	if err != nil {
+		return nil, err
+	}
+	return new(protocol.None), store.AddMultiple(ctx, c.store, int(n), c.imports(in, n), opts)
 }
 
 // imports yields the objects of a stream. What is not read of an archive is passed over.
@@ -91,7 +116,7 @@ func (c *conn) imports(in *wire.Reader, n uint64) iter.Seq2[store.Import, error]
 		for range n {
 			info, err := c.readInfo(in)
 			if err == nil {
-				err = c.checkSignatures(info, nil)
+				err = c.limitSignatures(info)
 			}
 			if err != nil {
 				yield(store.Import{}, err)
@@ -110,24 +135,14 @@ func (c *conn) imports(in *wire.Reader, n uint64) iter.Seq2[store.Import, error]
 	}
 }
 
-// readInfo reads what a stream says of an object. Unlike the object itself it is kept in memory,
-// so it is a request like any other.
+// readInfo reads a path info from a stream. Unlike the object itself it is kept in memory.
 func (c *conn) readInfo(in *wire.Reader) (*store.PathInfo, error) {
-	c.giveBack() // what the object before has taken
-	c.in.left = c.firstRoom()
-	defer func() {
-		c.in.left = -1
-		c.calm()
-	}()
+	c.startInfo()
+	defer c.endRead()
 	return c.params.ReadPathInfo(in)
 }
 
-// addBuildLog is refused to users who are not trusted during the work, so that the log is
-// read and the stream stays in step.
 func (c *conn) addBuildLog(ctx context.Context, req *protocol.AddBuildLogRequest, b *body) (*protocol.Ack, error) {
-	if !c.trusted {
-		return nil, errors.New("you are not privileged to add logs")
-	}
 	adder, ok := store.As[store.LogAdder](c.store)
 	if !ok {
 		return nil, fmt.Errorf("Build log storage and retrieval not supported by this store: %w", errors.ErrUnsupported)
@@ -135,28 +150,9 @@ func (c *conn) addBuildLog(ctx context.Context, req *protocol.AddBuildLogRequest
 	return new(protocol.Ack), adder.AddBuildLog(ctx, req.Path, b)
 }
 
-func (c *conn) addSignatures(ctx context.Context, req *protocol.AddSignaturesRequest) (*protocol.Ack, error) {
-	s, ok := store.As[store.Signer](c.store)
-	if !ok {
-		return nil, unsupported("addSignatures")
-	}
-	if !c.trusted {
-		info, err := c.store.QueryPathInfo(ctx, req.Path)
-		if err == nil {
-			err = c.checkSignatures(info, req.Signatures)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return new(protocol.Ack), s.AddSignatures(ctx, req.Path, req.Signatures)
-}
-
-// registerDrvOutput is for trusted users only. Nix lets everybody do it, and so lets
-// everybody say what the outputs of others' derivations are.
 func (c *conn) registerDrvOutput(ctx context.Context, req *protocol.RegisterDrvOutputRequest) (*protocol.None, error) {
-	if !c.trusted {
-		return nil, fmt.Errorf("cannot register realisation '%s' because you are not a trusted user", req.Realisation.OutPath.Base())
+	if err := c.checkDrvOutput(req.Realisation.ID); err != nil {
+		return nil, err
 	}
 	s, ok := store.As[store.RealisationStore](c.store)
 	if !ok {
@@ -172,7 +168,10 @@ func (c *conn) narFromPath(ctx context.Context, req *protocol.NarFromPathRequest
 	if !ok {
 		return nil, unsupported("narFromPath")
 	}
-	var err error
-	c.archive, err = r.NARFromPath(ctx, req.Path)
-	return new(protocol.None), err
+	archive, err := r.NARFromPath(ctx, req.Path)
+	if err != nil {
+		return nil, err
+	}
+	c.archive = archive
+	return new(protocol.None), nil
 }

@@ -23,7 +23,8 @@ func TestArchiveSender(t *testing.T) {
 					received <- b
 				}()
 				var o outbox
-				o.init(ours, time.Minute, func() {}, func(error) {})
+				o.init(ours, time.Minute)
+				o.guarded = func(f func()) { f() }
 				s := &archiveSender{out: &o}
 				var want []byte
 				next := func(n int) []byte {
@@ -52,7 +53,7 @@ func TestArchiveSender(t *testing.T) {
 				if err := s.end(); err != nil {
 					t.Fatal(err)
 				}
-				o.flush()
+				o.wait()
 				ours.Close()
 				if got := <-received; !bytes.Equal(got, want) {
 					t.Errorf("%v arrives, not %v", got, want)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"pix/derivation"
+	"pix/nixhash"
 	"pix/protocol"
 	"pix/store"
 	"pix/storepath"
@@ -27,7 +28,7 @@ func reason(err error) error {
 func (c *conn) buildPathsWithResults(ctx context.Context, req *protocol.BuildPathsWithResultsRequest) (*protocol.BuildPathsWithResultsReply, error) {
 	results, err := store.BuildPathsWithResults(ctx, c.store, req.Paths, req.Mode)
 	if err == nil {
-		return &protocol.BuildPathsWithResultsReply{Results: c.withOutputs(results)}, nil
+		return &protocol.BuildPathsWithResultsReply{Results: c.withOutputs(ctx, results)}, nil
 	}
 	b, ok := store.As[store.Builder](c.store)
 	if !ok || !errors.Is(err, errors.ErrUnsupported) {
@@ -41,19 +42,54 @@ func (c *conn) buildPathsWithResults(ctx context.Context, req *protocol.BuildPat
 		}
 		reply.Results = append(reply.Results, c.result(ctx, path, err))
 	}
+	reply.Results = c.withOutputs(ctx, reply.Results)
 	return reply, nil
 }
 
-// withOutputs leaves out outputs without a path, which the protocol cannot say.
-func (c *conn) withOutputs(results []store.KeyedBuildResult) []store.KeyedBuildResult {
-	for _, r := range results {
+// withOutputs completes results for the client. Outputs without a path are left out, since the protocol
+// has no form for them.
+func (c *conn) withOutputs(ctx context.Context, results []store.KeyedBuildResult) []store.KeyedBuildResult {
+	for i := range results {
+		r := &results[i]
 		for name, output := range r.Outputs {
 			if output.OutPath == "" {
 				delete(r.Outputs, name)
 			}
 		}
+		built, ok := r.Path.(derivation.Built)
+		if !ok {
+			continue
+		}
+		if drv, ok := built.Drv.(derivation.Opaque); ok && c.wantsDrvHash(&r.BuildResult) {
+			r.DrvHash = c.drvHash(ctx, drv.Path)
+		}
 	}
 	return results
+}
+
+// wantsDrvHash reports whether the client is to get the hash of the derivation, and the store has not
+// said it.
+func (c *conn) wantsDrvHash(r *store.BuildResult) bool {
+	return len(r.Outputs) > 0 && r.DrvHash.IsZero() && !c.params.Features.Has(protocol.RealisationWithPath)
+}
+
+// drvHash returns the modulo hash of a valid derivation, or the zero value if the store does not know
+// it: the result is right without it, and only a build-remote of Nix up to 2.34 misses it.
+func (c *conn) drvHash(ctx context.Context, drv storepath.Path) (hash nixhash.Hash) {
+	if h, ok := store.As[store.DrvHasher](c.store); ok {
+		hash, _ = h.DrvHash(ctx, drv)
+	}
+	return hash
+}
+
+// hashOf returns the modulo hash of a derivation without input derivations, or the zero value.
+func hashOf(d *derivation.Derivation) nixhash.Hash {
+	none := func(storepath.Path) (h derivation.ModuloHash, ok bool) { return h, false }
+	h, err := d.HashModulo(derivation.ForOutputs, none, nil)
+	if err != nil {
+		return nixhash.Hash{}
+	}
+	return h.Hash
 }
 
 // result says how the build of one path ended, in a store that says only whether.
@@ -70,24 +106,16 @@ func (c *conn) result(ctx context.Context, path derivation.DerivedPath, failed e
 	return r
 }
 
-// buildDerivation builds a derivation that need not be in the store. Of a client that is
-// not trusted it takes only one whose outputs are addressed by their contents, for nobody
-// could tell whether others are what they claim to be; and it puts that derivation into
-// the store, under the path that is really its own.
+// buildDerivation builds a derivation that need not be in the store. That of an untrusted client
+// ([conn.restrict]) is put into the store, under the path that is really its own.
 func (c *conn) buildDerivation(ctx context.Context, req *protocol.BuildDerivationRequest) (*protocol.BuildDerivationReply, error) {
 	b, ok := store.As[store.DerivationBuilder](c.store)
 	if !ok {
 		return nil, unsupported("buildDerivation")
 	}
 	path := req.Path
-	if !c.trusted {
-		kind, err := req.Derivation.Kind()
-		if err != nil {
-			return nil, err
-		}
-		if kind == derivation.InputAddressed || kind == derivation.Deferred {
-			return nil, errors.New("you are not privileged to build input-addressed derivations")
-		}
+	if !c.privileged {
+		var err error
 		if path, err = c.writeDerivation(ctx, req.Derivation); err != nil {
 			return nil, err
 		}
@@ -95,6 +123,9 @@ func (c *conn) buildDerivation(ctx context.Context, req *protocol.BuildDerivatio
 	result, err := b.BuildDerivation(ctx, path, req.Derivation, req.Mode)
 	if err != nil {
 		return nil, reason(err)
+	}
+	if c.wantsDrvHash(result) {
+		result.DrvHash = hashOf(req.Derivation)
 	}
 	return &protocol.BuildDerivationReply{Result: *result}, nil
 }
@@ -116,4 +147,13 @@ func (c *conn) ensurePath(ctx context.Context, req *protocol.EnsurePathRequest) 
 		err = fmt.Errorf("path '%s' does not exist and cannot be created", req.Path)
 	}
 	return new(protocol.Ack), err
+}
+
+// submitOutput takes an output from a build. Only a store that a build talks to has it.
+func (c *conn) submitOutput(ctx context.Context, req *protocol.SubmitOutputRequest) (*protocol.Ack, error) {
+	s, ok := store.As[store.OutputSubmitter](c.store)
+	if !ok {
+		return nil, unsupported("submitOutput")
+	}
+	return new(protocol.Ack), s.SubmitOutput(ctx, req.Path, req.Output)
 }

@@ -5,8 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// A client is a user who is not trusted, with all connections.
+// A client is an untrusted user, with all connections.
 type client struct {
+	uid   uint32
 	conns int          // guarded by the server
 	roots atomic.Int64 // temporary roots that they have asked for
 }

@@ -14,9 +14,8 @@ func TestMaxTempRoots(t *testing.T) {
 	join := func(trusted bool, uid uint32) (*conn, func()) {
 		ours, theirs := net.Pipe()
 		t.Cleanup(func() { ours.Close() })
-		c := newConn(t.Context(), theirs, s.Store, &Options{Trusted: trusted}, s.shared)
-		leave, _ := s.enter(c, &Peer{UID: uid})
-		return c, leave
+		c := newConn(t.Context(), theirs, s.Store, &Options{Trusted: trusted}, s.memory, owner{uid: uid})
+		return c, s.enter(c, &Peer{UID: uid})
 	}
 	ask := func(c *conn, n int) (got int) {
 		for range n {

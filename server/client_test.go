@@ -35,7 +35,7 @@ type client struct {
 func connect(t testing.TB, s store.Store, opts *server.Options) *client {
 	t.Helper()
 	ours, theirs := net.Pipe()
-	c := &client{t: t, nc: ours, in: wire.NewReader(ours, 4096), served: make(chan error, 1)}
+	c := newClient(t, ours)
 	go func() { c.served <- server.Serve(context.Background(), theirs, s, opts) }()
 	t.Cleanup(func() { c.hangUp() })
 	return c
@@ -45,14 +45,24 @@ func connect(t testing.TB, s store.Store, opts *server.Options) *client {
 func dial(t testing.TB, s store.Store, opts *server.Options) *client {
 	t.Helper()
 	c := connect(t, s, opts)
+	c.greetAs(s.Dir())
+	return c
+}
+
+func newClient(t testing.TB, nc net.Conn) *client {
+	return &client{t: t, nc: nc, in: wire.NewReader(nc, 4096), served: make(chan error, 1)}
+}
+
+// greetAs shakes hands.
+func (c *client) greetAs(dir storepath.Dir) {
+	c.t.Helper()
 	var err error
-	if c.params, c.greet, err = protocol.ClientHandshake(c.in, c.nc, s.Dir()); err != nil {
-		t.Fatal(err)
+	if c.params, c.greet, err = protocol.ClientHandshake(c.in, c.nc, dir); err != nil {
+		c.t.Fatal(err)
 	}
 	if err := c.messages(); err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	return c
 }
 
 // hangUp ends the connection and returns how that was for the server.

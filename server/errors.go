@@ -6,6 +6,7 @@ import (
 
 	"pix/activity"
 	"pix/protocol"
+	"pix/store"
 )
 
 // A refusal is an error before any work. The client is told twice and cut off.
@@ -28,7 +29,11 @@ func tellable(err error) *activity.Error {
 	if errors.As(err, &said) {
 		return said
 	}
-	return &activity.Error{Level: activity.LevelError, Message: err.Error(), Status: 1}
+	message := err.Error()
+	if cannot, ok := errors.AsType[*store.UnsupportedError](err); ok { // names a type of Go
+		message = fmt.Sprintf("this store cannot %s", cannot.What)
+	}
+	return &activity.Error{Level: activity.LevelError, Message: message, Status: 1}
 }
 
 // unreadable says, in the words of Nix where it has any, why a request could not be read.

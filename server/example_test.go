@@ -30,6 +30,6 @@ func ExampleServe() {
 	client.Close()
 	fmt.Println("it ended with", <-served)
 	// Output:
-	// protocol 1.38 by pix, we are trusted
+	// protocol 1.38 by 2.34.8-pix, we are trusted
 	// it ended with <nil>
 }

@@ -6,14 +6,12 @@ import (
 	"slices"
 
 	"pix/protocol"
-	"pix/store"
 )
 
 // A handler does the work on a request.
 type handler func(*conn, context.Context, protocol.Request, *body) (protocol.Reply, error)
 
-// handlers has one for each operation that is offered: all of the protocol but the two
-// that exist only within a build.
+// handlers has one for each operation. Two of them are offered only to builds.
 var handlers = map[protocol.Op]handler{
 	protocol.IsValidPath:                 query((*conn).isValidPath),
 	protocol.QueryValidPaths:             query((*conn).queryValidPaths),
@@ -36,6 +34,7 @@ var handlers = map[protocol.Op]handler{
 	protocol.AddTextToStore:     query((*conn).addTextToStore),
 	protocol.AddToStoreNar:      upload((*conn).addToStoreNAR),
 	protocol.AddMultipleToStore: upload((*conn).addMultipleToStore),
+	protocol.AddToStoreScanning: upload((*conn).addToStoreScanning),
 	protocol.AddBuildLog:        upload((*conn).addBuildLog),
 	protocol.AddSignatures:      query((*conn).addSignatures),
 	protocol.RegisterDrvOutput:  query((*conn).registerDrvOutput),
@@ -45,6 +44,7 @@ var handlers = map[protocol.Op]handler{
 	protocol.BuildPathsWithResults: query((*conn).buildPathsWithResults),
 	protocol.BuildDerivation:       query((*conn).buildDerivation),
 	protocol.EnsurePath:            query((*conn).ensurePath),
+	protocol.SubmitOutput:          query((*conn).submitOutput),
 
 	protocol.AddTempRoot:     query((*conn).addTempRoot),
 	protocol.AddIndirectRoot: query((*conn).addIndirectRoot),
@@ -69,27 +69,6 @@ func upload[Q protocol.Request, R protocol.Reply](do func(*conn, context.Context
 	return func(c *conn, ctx context.Context, req protocol.Request, b *body) (protocol.Reply, error) {
 		return do(c, ctx, req.(Q), b)
 	}
-}
-
-// checkTrust refuses, before any work, what Nix 2.34 refuses there to users who are not
-// trusted. Other refusals are errors during the work.
-func (c *conn) checkTrust(req protocol.Request) error {
-	if c.trusted {
-		return nil
-	}
-	repair := store.BuildNormal
-	switch req := req.(type) {
-	case *protocol.AddPermRootRequest:
-		return refuse("you are not privileged to create perm roots\n\nhint: you can just do this client-side without special privileges, and probably want to do that instead.")
-	case *protocol.BuildPathsRequest:
-		repair = req.Mode
-	case *protocol.BuildPathsWithResultsRequest:
-		repair = req.Mode
-	}
-	if repair == store.BuildRepair {
-		return refuse("repairing is not allowed because you are not in 'trusted-users'")
-	}
-	return nil
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"io"
 	"net"
 	"sync"
@@ -9,60 +8,67 @@ import (
 )
 
 const (
-	// inboxRoom is how many bytes may wait to be read by an operation.
-	inboxRoom = 256 << 10
+	// uploadAhead is how many bytes of an upload may be read ahead of the store.
+	uploadAhead = 256 << 10
+	// smallAhead is how many bytes of the next requests may be read ahead of other operations.
+	smallAhead = 4 << 10
 	// readSize is how many bytes are read ahead at a time.
 	readSize = 64 << 10
-	// watchDelay is how long an operation lasts before it is watched whether its client
-	// hangs up. Most are over by then, and need no goroutine but their own.
+	// watchDelay is how long an operation lasts before the server watches whether the client
+	// hangs up. Most operations are over by then, and need no second goroutine.
 	watchDelay = 3 * time.Millisecond
-	// queryWatchDelay is the same for questions that a store answers at once. A timer that is
+	// queryWatchDelay is the same for queries that a store answers at once. A timer that is
 	// due so soon that the processor must be woken for it costs as much as the answer.
 	queryWatchDelay = 100 * time.Millisecond
+	// hangUpInterval is the time between two checks for a client that hangs up where reading
+	// does not show it.
+	hangUpInterval = 100 * time.Millisecond
 )
 
-// errTooLarge says that a request is larger than Options.MaxRequest.
-var errTooLarge = errors.New("the request is too large")
-
-// An inbox takes bytes from the connection to whoever reads a request or a body.
+// An inbox reads from the connection.
 //
-// Most of the time whoever reads does it himself. While an operation lasts, a goroutine reads
-// ahead of it, so that the end of the connection is noticed at once.
+// Usually the goroutine that needs bytes reads them itself. While an operation lasts, another
+// goroutine reads ahead into a buffer. So the client can send on while the store works, and the
+// server notices at once that the client hangs up.
+//
+// A client may close only its writing end after its last request, and still wait for replies.
+// That ends the stream too, but it is no hang-up.
 type inbox struct {
-	nc     net.Conn
-	ended  func()       // called when the connection has ended
-	before func() error // called before there is a wait for bytes
-	late   func()       // called when an operation lasts
+	nc      net.Conn
+	hungUp  func()       // called when the client has hung up
+	flush   func() error // called before a wait for bytes
+	slow    func()       // called when an operation lasts
+	guarded func(func()) // calls a function on the goroutine that reads ahead
 
-	mu      sync.Mutex
-	filled  sync.Cond // there are bytes, or err, or nobody reads ahead any more
-	taken   sync.Cond // there is room, or no need to read ahead
-	ring    *inRing   // what was read ahead; nil where nothing is
-	start   int       // of what waits in the ring,
-	waiting int       // and how many bytes those are
-	err     error     // why no more will come
-	closed  bool
-	ahead   bool  // a goroutine reads ahead,
-	watched bool  // and shall go on
-	direct  bool  // somebody reads himself
-	delay   alarm // starts the goroutine
-	readers sync.WaitGroup
+	mu       sync.Mutex
+	filled   sync.Cond // there are bytes or an error, or the goroutine reads ahead no longer
+	emptied  sync.Cond // the buffer has more space, or the goroutine is not wanted any longer
+	buf      []byte    // a ring; nil if nothing is buffered
+	start    int       // of the buffered bytes in buf
+	buffered int       // bytes
+	size     int       // of the next buf
+	err      error     // why no more bytes will come
+	closed   bool
+	watched  bool // the goroutine is wanted,
+	ahead    bool // and it runs
+	direct   bool // the goroutine that needs bytes reads
+	delay    timeout
+	readers  sync.WaitGroup
 
-	// The rest belongs to the reader.
-	left    int64         // bytes that may be taken before more is asked; negative: any number
-	more    func() error  // makes left larger, or says why not
-	patient time.Duration // how long to wait for the next bytes; 0 and negative: any time
-	stalled alarm         // gives the connection up
+	// The rest belongs to the goroutine that needs bytes.
+	left    int64         // how many bytes may be read before more is called; negative: any number
+	more    func() error  // makes left larger, or fails
+	limit   time.Duration // of the wait for the next bytes; 0 or less: none
+	stalled timeout
 }
 
-func (b *inbox) init(nc net.Conn, giveUp, ended func()) {
-	b.nc, b.ended = nc, ended
-	b.filled.L, b.taken.L = &b.mu, &b.mu
-	b.left = -1
-	b.stalled.ring, b.delay.ring = giveUp, b.readAhead
+func (b *inbox) init(nc net.Conn) {
+	b.nc, b.left, b.size = nc, -1, smallAhead
+	b.filled.L, b.emptied.L = &b.mu, &b.mu
+	b.delay.expire = b.readAhead
 }
 
-// Read returns what came, and waits for it. At the end of the connection it is io.EOF.
+// Read implements io.Reader. It waits for bytes.
 func (b *inbox) Read(p []byte) (int, error) {
 	if b.left == 0 {
 		if err := b.more(); err != nil {
@@ -72,7 +78,7 @@ func (b *inbox) Read(p []byte) (int, error) {
 	if b.left > 0 {
 		p = p[:min(int64(len(p)), b.left)]
 	}
-	if err := b.before(); err != nil {
+	if err := b.flush(); err != nil {
 		return 0, err
 	}
 	n, err := b.read(p)
@@ -84,36 +90,29 @@ func (b *inbox) Read(p []byte) (int, error) {
 
 func (b *inbox) read(p []byte) (int, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.waiting > 0 {
-		return b.take(p), nil
+	if b.buffered > 0 || b.err != nil {
+		defer b.mu.Unlock()
+		return b.take(p)
 	}
-	if b.err != nil {
-		return 0, b.err
-	}
-	if b.patient > 0 {
-		b.stalled.set(b.patient)
-		defer b.stalled.stop()
-	}
-	for b.ahead {
+	b.stalled.start(b.limit)
+	for b.ahead && b.buffered == 0 && b.err == nil {
 		b.filled.Wait()
-		if b.waiting > 0 {
-			return b.take(p), nil
-		}
-		if b.err != nil {
-			return 0, b.err
-		}
+	}
+	if b.buffered > 0 || b.err != nil {
+		defer b.mu.Unlock()
+		n, err := b.take(p)
+		b.stalled.stop(n)
+		return n, err
 	}
 	b.direct = true
-	b.mu.Unlock()
+	b.mu.Unlock() // not deferred: the connection's own Read may panic
 	n, err := b.nc.Read(p)
+	b.stalled.stop(n)
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.direct = false
 	if err != nil {
-		b.ended()
-		if b.err == nil {
-			b.err = err
-		}
+		b.end(err)
 	}
 	if n > 0 {
 		return n, nil
@@ -121,84 +120,96 @@ func (b *inbox) read(p []byte) (int, error) {
 	return 0, b.err
 }
 
-// take returns what waits. The inbox must be locked.
-func (b *inbox) take(p []byte) (n int) {
-	for n < len(p) && b.waiting > 0 {
-		piece := copy(p[n:], b.ring[b.start:min(b.start+b.waiting, inboxRoom)])
+// take returns buffered bytes, or the error if there are none. The inbox must be locked.
+func (b *inbox) take(p []byte) (n int, err error) {
+	if b.buffered == 0 {
+		return 0, b.err
+	}
+	for n < len(p) && b.buffered > 0 {
+		piece := copy(p[n:], b.buf[b.start:min(b.start+b.buffered, len(b.buf))])
 		n += piece
-		b.waiting -= piece
-		b.start = (b.start + piece) % inboxRoom
+		b.buffered -= piece
+		b.start = (b.start + piece) % len(b.buf)
 	}
-	if b.waiting == 0 && !b.ahead {
-		b.giveRingBack()
+	if b.buffered == 0 && !b.ahead {
+		b.freeBuffer()
 	}
-	b.taken.Signal()
-	return n
+	b.emptied.Signal()
+	return n, nil
 }
 
-// giveRingBack lets others have the ring, in which nothing waits. The inbox must be locked.
-func (b *inbox) giveRingBack() {
-	if b.ring != nil {
-		inRings.Put(b.ring)
-		b.ring, b.start = nil, 0
+// end notes why no more bytes will come. The inbox must be locked.
+func (b *inbox) end(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+	if gone, known := hasHungUp(b.nc); err != io.EOF || gone || !known {
+		b.hungUp()
 	}
 }
 
-// watch notices, after that time, when the connection ends, until unwatch is called.
-func (b *inbox) watch(after time.Duration) {
+// watch makes the server notice a client that hangs up, after that time and until unwatch is
+// called. size is how many bytes may be read ahead for that.
+func (b *inbox) watch(after time.Duration, size int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.watched = true
-	b.delay.set(after)
+	b.watched, b.size = true, size
+	b.delay.start(after)
 }
 
 func (b *inbox) unwatch() {
-	b.delay.stop()
+	b.delay.stop(0)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.watched = false
-	b.taken.Signal()
+	b.watched, b.size = false, smallAhead
+	b.emptied.Signal()
 }
 
 // readAhead starts to read ahead, if that is still wanted.
 func (b *inbox) readAhead() {
-	b.late()
+	b.slow()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case !b.watched || b.closed || b.ahead || b.err != nil:
-	case b.direct: // who reads himself notices the end, too
-		b.delay.set(watchDelay)
+	case b.direct: // a read notices the hang-up, too
+		b.delay.start(watchDelay)
 	default:
 		b.ahead = true
-		b.readers.Go(b.fill)
+		b.readers.Go(func() { b.guarded(b.fill) })
 	}
 }
 
-// fill reads from the connection until it ends, or nobody wants it any more. It waits without
-// a ring: many connections may wait for long.
+// fill reads from the connection until it ends or is watched no longer. It waits without a
+// buffer: many connections may wait for long.
 func (b *inbox) fill() {
 	for b.wanted() {
 		waitReadable(b.nc)
-		p := b.room()
-		n, err := b.nc.Read(p)
-		if !b.put(n, err) {
-			b.ended()
+		n, err := b.nc.Read(b.space())
+		if b.put(n, err); err == io.EOF {
+			b.awaitHangUp()
+		}
+		if err != nil {
 			return
 		}
 	}
 }
 
-// wanted waits until there is room to read ahead, and reports whether that is still wanted.
+// wanted waits until the buffer has space, and reports whether to read on.
 func (b *inbox) wanted() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.watched && !b.closed && inboxRoom-b.waiting < readSize {
-		b.taken.Wait()
+	for b.watched && !b.closed && b.err == nil && b.isFull() {
+		gone, known := hasHungUp(b.nc)
+		if gone {
+			b.end(io.EOF)
+			break
+		}
+		b.pause(known)
 	}
-	b.ahead = b.watched && !b.closed
-	if b.waiting == 0 {
-		b.giveRingBack()
+	b.ahead = b.watched && !b.closed && b.err == nil
+	if b.buffered == 0 {
+		b.freeBuffer()
 	}
 	if !b.ahead {
 		b.filled.Signal()
@@ -206,58 +217,97 @@ func (b *inbox) wanted() bool {
 	return b.ahead
 }
 
-// room returns where to read ahead: nobody else touches it until put.
-func (b *inbox) room() []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ring == nil {
-		b.ring = inRings.Get().(*inRing)
+func (b *inbox) isFull() bool { return b.buf != nil && len(b.buf)-b.buffered < len(b.buf)/4 }
+
+// pause waits until emptied is signalled or, if that makes sense, for hangUpInterval. The inbox
+// must be locked.
+func (b *inbox) pause(check bool) {
+	if check {
+		defer time.AfterFunc(hangUpInterval, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.emptied.Signal()
+		}).Stop()
 	}
-	from := (b.start + b.waiting) % inboxRoom
-	to := min(from+inboxRoom-b.waiting, inboxRoom)
-	return b.ring[from:min(to, from+readSize)]
+	b.emptied.Wait()
 }
 
-// put notes that n bytes were read into the room. It reports whether the connection goes on.
-func (b *inbox) put(n int, err error) bool {
+// space returns where to read ahead. No other goroutine uses it until put.
+func (b *inbox) space() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.buf == nil {
+		b.buf = newAhead(b.size)
+	}
+	from := (b.start + b.buffered) % len(b.buf)
+	to := min(from+len(b.buf)-b.buffered, len(b.buf))
+	return b.buf[from:min(to, from+readSize)]
+}
+
+// put notes that n bytes were read.
+func (b *inbox) put(n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.closed {
-		b.waiting += n
+		b.buffered += n
 	}
 	if err != nil {
 		b.ahead = false
-		if b.err == nil {
-			b.err = err
-		}
-		if b.waiting == 0 {
-			b.giveRingBack()
+		b.end(err)
+		if b.buffered == 0 {
+			b.freeBuffer()
 		}
 	}
 	b.filled.Signal()
-	return err == nil
 }
 
-// close makes readers fail with that error. Whoever reads from the connection ends when it
-// is closed itself.
-func (b *inbox) close(err error) {
-	b.delay.end()
-	b.stalled.end()
+// awaitHangUp waits until a client that has closed its writing end hangs up, or the inbox is
+// closed.
+func (b *inbox) awaitHangUp() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed, b.waiting = true, 0
+	for !b.closed {
+		if gone, known := hasHungUp(b.nc); gone || !known {
+			b.hungUp()
+			return
+		}
+		b.pause(true)
+	}
+}
+
+// close makes reads fail with that error. A read from the connection itself ends when that is
+// closed.
+func (b *inbox) close(err error) {
+	b.delay.close()
+	b.stalled.close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed, b.buffered = true, 0
 	if !b.ahead {
-		b.giveRingBack()
+		b.freeBuffer()
 	}
 	if b.err == nil || b.err == io.EOF {
 		b.err = err
 	}
 	b.filled.Broadcast()
-	b.taken.Broadcast()
+	b.emptied.Broadcast()
 }
 
-// inRings are rings that no connection needs for the moment: most need one only while they
-// upload.
-var inRings = sync.Pool{New: func() any { return new(inRing) }}
+// uploadBuffers are the large buffers that no connection uses.
+var uploadBuffers = sync.Pool{New: func() any { return new([uploadAhead]byte) }}
 
-type inRing [inboxRoom]byte
+// newAhead returns a buffer to read ahead into.
+func newAhead(size int) []byte {
+	if size == uploadAhead {
+		return uploadBuffers.Get().(*[uploadAhead]byte)[:]
+	}
+	return make([]byte, size)
+}
+
+// freeBuffer lets go of the buffer, in which nothing is buffered. The inbox must be locked.
+func (b *inbox) freeBuffer() {
+	if len(b.buf) == uploadAhead {
+		uploadBuffers.Put((*[uploadAhead]byte)(b.buf))
+	}
+	b.buf, b.start = nil, 0
+}

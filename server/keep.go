@@ -59,7 +59,11 @@ func (c *conn) addPermRoot(ctx context.Context, req *protocol.AddPermRootRequest
 	if err != nil {
 		return nil, err
 	}
-	link, err = r.AddPermRoot(ctx, req.Path, link)
+	if c.opts.LocalRoots {
+		link, err = store.AddRoot(ctx, c.store, link, req.Path)
+	} else {
+		link, err = r.AddPermRoot(ctx, req.Path, link)
+	}
 	return &protocol.AddPermRootReply{Link: link}, err
 }
 
@@ -69,7 +73,7 @@ func (c *conn) findRoots(ctx context.Context, _ *protocol.FindRootsRequest) (*pr
 		return nil, err
 	}
 	roots, err := r.FindRoots(ctx)
-	if err != nil || c.trusted {
+	if err != nil || c.privileged {
 		return &protocol.FindRootsReply{Roots: roots}, err
 	}
 	shown, seen := make([]store.Root, 0, len(roots)), make(map[store.Root]bool)
@@ -91,9 +95,6 @@ func isOthers(root store.Root) bool {
 }
 
 func (c *conn) collectGarbage(ctx context.Context, req *protocol.CollectGarbageRequest) (*protocol.CollectGarbageReply, error) {
-	if req.IgnoreLiveness {
-		return nil, errors.New("you are not allowed to ignore liveness")
-	}
 	g, ok := store.As[store.Collector](c.store)
 	if !ok {
 		return nil, fmt.Errorf("Garbage collection not supported by this store: %w", errors.ErrUnsupported)
@@ -119,9 +120,6 @@ func (c *conn) optimiseStore(ctx context.Context, _ *protocol.OptimiseStoreReque
 
 // verifyStore finds nothing wrong in a store that cannot look.
 func (c *conn) verifyStore(ctx context.Context, req *protocol.VerifyStoreRequest) (*protocol.VerifyStoreReply, error) {
-	if req.Repair && !c.trusted {
-		return nil, errors.New("you are not privileged to repair paths")
-	}
 	v, ok := store.As[store.Verifier](c.store)
 	if !ok {
 		return new(protocol.VerifyStoreReply), nil

@@ -5,7 +5,13 @@ import (
 	"time"
 
 	"pix/protocol"
+	"pix/signature"
+	"pix/store"
 )
+
+// NixVersion is what a server says in the handshake that it is. Clients compare it as numbers, so it
+// begins with the version of Nix whose behaviour the server has, and its own name follows.
+const NixVersion = "2.34.8-pix"
 
 // Options say how a connection is served. Nil and the zero values are useful.
 type Options struct {
@@ -18,6 +24,15 @@ type Options struct {
 	// choose, and what those choose who are, is in the overrides of [SettingsOf].
 	Substituters []string
 
+	// TrustedKeys returns the keys of which one must have signed what a trusted client with these
+	// settings adds. If it is nil, or returns nil, those of the store count.
+	TrustedKeys func(*protocol.SetOptionsRequest) (signature.KeySet, error)
+
+	// LocalRoots makes this process create the symlinks of permanent roots, with the rights of
+	// its user, and register them with the store as indirect roots. It is for a server in front of
+	// another daemon on the same machine, which would create them with its own rights.
+	LocalRoots bool
+
 	// Version is the newest version to speak; 0 is [protocol.MaxVersion].
 	Version protocol.Version
 
@@ -25,7 +40,14 @@ type Options struct {
 	// 2.34 does.
 	NoFeatures bool
 
-	// NixVersion is the version that clients are told; "" is "pix".
+	// BuildFeatures are those of [protocol.BuildFeatures] to offer, too, to a client that is a
+	// running build. [protocol.Scanning] needs a store that is a [store.ScanningAdder],
+	// [protocol.OutputSubmission] one that is a [store.OutputSubmitter]; without it they are not
+	// offered. With [protocol.NoSetOptions] the client has no settings.
+	BuildFeatures protocol.Features
+
+	// NixVersion is the version that the handshake reports to clients; "" is [NixVersion]. It should
+	// begin with the number of a version of Nix.
 	NixVersion string
 
 	// Before is called before the work on each request, and may refuse it with an error,
@@ -34,7 +56,7 @@ type Options struct {
 	Before func(context.Context, protocol.Request) error
 
 	// MaxRequest is how many bytes a request may have; 0 is 64 MiB. The contents of
-	// objects do not count, but for the texts that clients before 1.25 add.
+	// objects do not count, except the texts that clients before 1.25 add.
 	MaxRequest int64
 
 	// HandshakeTimeout is how long a client may take until it has introduced itself; 0
@@ -61,7 +83,7 @@ func (o *Options) withDefaults() Options {
 		full.Version = protocol.MaxVersion
 	}
 	if full.NixVersion == "" {
-		full.NixVersion = "pix"
+		full.NixVersion = NixVersion
 	}
 	if full.MaxRequest <= 0 {
 		full.MaxRequest = 64 << 20
@@ -75,10 +97,21 @@ func (o *Options) withDefaults() Options {
 	return full
 }
 
-// features returns what is offered.
-func (o *Options) features() protocol.Features {
-	if o.NoFeatures {
-		return 0
+// features returns the features to offer. Those of builds need a store that has them, and another
+// daemon behind the store must have all of them.
+func (c *conn) features() protocol.Features {
+	f := c.opts.BuildFeatures & protocol.BuildFeatures
+	if _, ok := store.As[store.ScanningAdder](c.store); !ok {
+		f &^= protocol.Scanning
 	}
-	return protocol.AllFeatures
+	if _, ok := store.As[store.OutputSubmitter](c.store); !ok {
+		f &^= protocol.OutputSubmission
+	}
+	if !c.opts.NoFeatures {
+		f |= protocol.AllFeatures
+	}
+	if c.upstream != nil {
+		f &= c.upstream.Features()
+	}
+	return f
 }

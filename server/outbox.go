@@ -8,41 +8,42 @@ import (
 )
 
 const (
-	// outboxRoom is how many bytes of replies and archives may wait for the client, before
-	// whoever writes them waits.
-	outboxRoom = 256 << 10
-	// writeSize is how many bytes are written to the connection at a time: each time the
-	// client has StallTimeout to take them.
+	// outSize is how many bytes of log lines may wait for the client before the store waits.
+	outSize = 256 << 10
+	// writeSize is how many bytes are written to the connection at a time. The client has
+	// StallTimeout to take them.
 	writeSize = 128 << 10
 )
 
-// errClosed says that the connection is given up, and nothing can be written any more.
+// errClosed says that the connection is closed and nothing can be written.
 var errClosed = errors.New("the connection is closed")
 
-// An outbox takes bytes from whoever has something to say to the connection.
+// An outbox writes to the connection.
 //
-// Replies are written by whoever has them, since the next request is not looked at before.
-// What an operation tells while it works is written by a goroutine, so that an operation
-// that is told much and read little does not wait for a client that waits for it.
+// The goroutine that has a reply writes it, since the next request is read only afterwards. What
+// an operation reports while it works is written by another goroutine. So an operation that
+// reports much does not wait for a client that sends an upload and does not read meanwhile.
 type outbox struct {
 	nc      net.Conn
-	patient time.Duration // how long a client may take nothing; 0 and negative: any time
-	stalled alarm         // gives the connection up
-	failed  func(error)   // called when writing has failed
+	limit   time.Duration // of the wait until the client takes something; 0 or less: none
+	stalled timeout
+	failed  func(error)  // called when writing has failed
+	guarded func(func()) // calls a function on the goroutine that writes
+	mem     *account
 
 	mu      sync.Mutex
-	taken   sync.Cond // there is room, or all is written, or it is closed
-	buf     []byte
-	spare   []byte // the buffer that was written last
-	writing bool   // somebody writes to the connection
+	taken   sync.Cond // there is space, or everything is written, or the outbox is closed
+	buf     []byte    // what waits
+	spare   []byte    // the buffer that was written last
+	counted int64     // bytes that mem holds
+	writing bool      // a goroutine writes to the connection
 	closed  bool
 	writers sync.WaitGroup
 }
 
-func (o *outbox) init(nc net.Conn, patient time.Duration, giveUp func(), failed func(error)) {
-	o.nc, o.patient, o.failed = nc, patient, failed
+func (o *outbox) init(nc net.Conn, limit time.Duration) {
+	o.nc, o.limit = nc, limit
 	o.taken.L = &o.mu
-	o.stalled.ring = giveUp
 }
 
 // put appends p without waiting.
@@ -52,7 +53,7 @@ func (o *outbox) put(p []byte) {
 	o.append(p)
 }
 
-// append lets p be written. The outbox must be locked.
+// append lets a goroutine write p. The outbox must be locked.
 func (o *outbox) append(p []byte) {
 	if o.closed || len(p) == 0 {
 		return
@@ -64,31 +65,37 @@ func (o *outbox) append(p []byte) {
 // hold adds p to what waits. The outbox must be locked.
 func (o *outbox) hold(p []byte) {
 	if o.buf == nil {
-		o.buf = outBuffers.Get().(*outBuffer)[:0]
+		o.buf = outBuffers.Get().(*[freeReply]byte)[:0]
 	}
 	o.buf = append(o.buf, p...)
+	o.count()
 }
 
-// outBuffers are buffers that no connection needs for the moment. A connection has one only
-// while something waits, since most have nothing to say most of the time.
-var outBuffers = sync.Pool{New: func() any { return new(outBuffer) }}
-
-type outBuffer [outBufferSize]byte
-
-const outBufferSize = 128 << 10
-
-// giveBack lets others have a buffer, unless it has become another one by growing.
-func giveBack(buf []byte) {
-	if cap(buf) == outBufferSize {
-		outBuffers.Put((*outBuffer)(buf[:outBufferSize]))
+// count counts the buffers in the budget, except two small ones. The outbox must be locked.
+func (o *outbox) count() {
+	n := max(int64(cap(o.buf)+cap(o.spare))-2*freeReply, 0)
+	if o.counted != n {
+		o.counted = n
+		o.mem.set(n)
 	}
 }
 
-// Write appends p when there is room. It implements io.Writer.
+// outBuffers are the small buffers that no connection uses. A connection has one only while
+// something waits, since most connections have nothing to say most of the time.
+var outBuffers = sync.Pool{New: func() any { return new([freeReply]byte) }}
+
+// freeOutBuffer lets go of a buffer.
+func freeOutBuffer(buf []byte) {
+	if cap(buf) == freeReply {
+		outBuffers.Put((*[freeReply]byte)(buf[:freeReply]))
+	}
+}
+
+// Write appends p when there is space. It implements io.Writer.
 func (o *outbox) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.buf) >= outboxRoom && !o.closed {
+	for len(o.buf) > 0 && len(o.buf)+len(p) > outSize && !o.closed {
 		o.taken.Wait()
 	}
 	if o.closed {
@@ -98,28 +105,39 @@ func (o *outbox) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// send writes p itself, where nobody else writes. If another request is here already, p may
-// wait for its reply; then sendHeld must be called before there is any other wait.
+// tryPut appends p if there is space.
+func (o *outbox) tryPut(p []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.buf)+len(p) > outSize {
+		return false
+	}
+	o.append(p)
+	return true
+}
+
+// send writes p itself, when no other goroutine writes. If another request is here already, p may
+// wait for the reply to that one. Then sendHeld must be called before any other wait.
 func (o *outbox) send(p []byte, another bool) error {
 	o.mu.Lock()
+	for o.writing && !o.closed && len(o.buf)+len(p) > freeReply {
+		o.taken.Wait()
+	}
 	switch {
 	case o.closed:
 		o.mu.Unlock()
 		return errClosed
-	case o.writing:
-		o.mu.Unlock()
-		_, err := o.Write(p)
-		return err
-	case another && len(o.buf)+len(p) < writeSize:
-		o.hold(p)
+	case (o.writing || another) && len(o.buf)+len(p) <= freeReply:
+		o.hold(p) // the other goroutine writes it, or the next send
 		o.mu.Unlock()
 		return nil
 	}
-	if len(o.buf) > 0 {
+	held := o.swap()
+	if another && len(p) <= freeReply {
 		o.hold(p)
-		p, o.buf, o.spare = o.buf, o.spare[:0], o.buf
+		p = nil
 	}
-	return o.sendLocked(p)
+	return o.sendLocked(held, p)
 }
 
 // sendHeld writes what send has held back.
@@ -129,43 +147,51 @@ func (o *outbox) sendHeld() error {
 		o.mu.Unlock()
 		return nil
 	}
-	p := o.buf
-	o.buf, o.spare = o.spare[:0], o.buf
-	return o.sendLocked(p)
+	return o.sendLocked(o.swap(), nil)
 }
 
-// kick lets a goroutine write what send has held back.
-func (o *outbox) kick() {
+// swap returns what waits. It must be written before the next call. The outbox must be locked.
+func (o *outbox) swap() []byte {
+	full := o.buf
+	o.buf, o.spare = o.spare[:0], full
+	return full
+}
+
+// wake lets a goroutine write what send has held back.
+func (o *outbox) wake() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.start()
 }
 
-// sendLocked writes p, and unlocks.
-func (o *outbox) sendLocked(p []byte) error {
+// sendLocked writes what was held back, and p, and unlocks.
+func (o *outbox) sendLocked(held, p []byte) error {
 	o.writing = true
 	o.mu.Unlock()
-	err := o.write(p)
-	o.written(err)
+	err := errClosed // if the connection's own Write panics
+	defer func() { o.written(err) }()
+	if err = o.write(held); err == nil {
+		err = o.write(p)
+	}
 	return err
 }
 
-// written notes that somebody has written himself.
+// written notes that no goroutine writes any longer.
 func (o *outbox) written(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.writing = false
 	if err == nil {
-		o.start() // somebody may have had more to say meanwhile
+		o.start() // there may be more meanwhile
 	}
 	o.taken.Broadcast()
 }
 
-// start lets a goroutine write what waits, unless there is one. The outbox must be locked.
+// start lets a goroutine write what waits, unless one writes already. The outbox must be locked.
 func (o *outbox) start() {
 	if len(o.buf) > 0 && !o.writing && !o.closed {
 		o.writing = true
-		o.writers.Go(o.drain)
+		o.writers.Go(func() { o.guarded(o.writeAll) })
 	}
 }
 
@@ -175,26 +201,20 @@ type sender struct{ *outbox }
 // Write implements io.Writer.
 func (s sender) Write(p []byte) (int, error) { return len(p), s.send(p, false) }
 
-// rest lets go of large buffers, where nothing is to be said for the moment.
-func (o *outbox) rest() {
+// freeBuffers lets go of the buffers, if nothing waits.
+func (o *outbox) freeBuffers() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.writing && len(o.buf) == 0 {
-		giveBack(o.buf)
-		giveBack(o.spare)
+	if !o.writing && len(o.buf) == 0 && (o.buf != nil || o.spare != nil) {
+		freeOutBuffer(o.buf)
+		freeOutBuffer(o.spare)
 		o.buf, o.spare = nil, nil
+		o.count()
 	}
 }
 
-// waiting returns how many bytes wait.
-func (o *outbox) waiting() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.buf)
-}
-
-// flush waits until all is written, or cannot be.
-func (o *outbox) flush() {
+// wait waits until everything is written, or cannot be.
+func (o *outbox) wait() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.start()
@@ -203,18 +223,19 @@ func (o *outbox) flush() {
 	}
 }
 
-// close drops what there is.
+// close drops what waits.
 func (o *outbox) close() {
-	o.stalled.end()
+	o.stalled.close()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed, o.buf, o.spare = true, nil, nil
+	o.count()
 	o.taken.Broadcast()
 }
 
-// drain writes what there is, until there is no more.
-func (o *outbox) drain() {
-	for p := o.take(); p != nil; p = o.take() {
+// writeAll writes what waits, until there is no more.
+func (o *outbox) writeAll() {
+	for p := o.next(); p != nil; p = o.next() {
 		if err := o.write(p); err != nil {
 			o.failed(err)
 			return
@@ -222,8 +243,8 @@ func (o *outbox) drain() {
 	}
 }
 
-// take returns what is to be written, or nil when there is nothing.
-func (o *outbox) take() []byte {
+// next returns what is to be written, or nil when there is nothing.
+func (o *outbox) next() []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.taken.Broadcast()
@@ -231,21 +252,15 @@ func (o *outbox) take() []byte {
 		o.writing = false
 		return nil
 	}
-	full := o.buf
-	o.buf, o.spare = o.spare[:0], full
-	return full
+	return o.swap()
 }
 
-// write writes to the connection. There must be one writer only.
+// write writes to the connection. Only one goroutine does so at a time.
 func (o *outbox) write(p []byte) error {
-	if o.patient > 0 {
-		defer o.stalled.stop()
-	}
 	for len(p) > 0 {
-		if o.patient > 0 {
-			o.stalled.set(o.patient)
-		}
+		o.stalled.start(o.limit)
 		n, err := o.nc.Write(p[:min(len(p), writeSize)])
+		o.stalled.stop(n)
 		if err != nil {
 			return err
 		}

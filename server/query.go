@@ -18,6 +18,11 @@ func (c *conn) isValidPath(ctx context.Context, req *protocol.IsValidPathRequest
 
 func (c *conn) queryValidPaths(ctx context.Context, req *protocol.QueryValidPathsRequest) (*protocol.PathsReply, error) {
 	paths, err := c.store.QueryValidPaths(ctx, req.Paths, req.Substitute)
+	if req.Substitute && c.upstream != nil && errors.Is(err, errors.ErrUnsupported) {
+		if err = c.substitutePaths(ctx, req.Paths); err == nil {
+			paths, err = c.store.QueryValidPaths(ctx, req.Paths, false)
+		}
+	}
 	return &protocol.PathsReply{Paths: paths}, err
 }
 
@@ -157,8 +162,15 @@ func (c *conn) queryRealisation(ctx context.Context, req *protocol.QueryRealisat
 	if !ok {
 		return new(protocol.QueryRealisationReply), nil
 	}
+	if err := c.checkDrvOutput(req.ID); err != nil {
+		return nil, err
+	}
 	r, err := q.QueryRealisation(ctx, req.ID)
 	if errors.Is(err, store.ErrNotFound) {
+		return new(protocol.QueryRealisationReply), nil
+	}
+	if c.upstream != nil && errors.Is(err, errors.ErrUnsupported) {
+		c.warn(ctx, "the daemon is too old to support content-addressing derivations, please upgrade it to 2.4")
 		return new(protocol.QueryRealisationReply), nil
 	}
 	if err != nil {

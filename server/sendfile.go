@@ -24,18 +24,21 @@ func (o *outbox) sendFile(f nar.File, n int64) (sent int64, err error) {
 	}
 	o.writing = true
 	o.mu.Unlock()
+	err = errClosed // if a read from the file panics
 	defer func() { o.written(err) }()
-	if o.patient > 0 {
-		defer o.stalled.stop()
-	}
+	sent, err = o.sendPieces(f, n)
+	return sent, err
+}
+
+// sendPieces sends a file in pieces. No other goroutine writes meanwhile.
+func (o *outbox) sendPieces(f nar.File, n int64) (sent int64, err error) {
 	for sent < n {
-		if o.patient > 0 {
-			o.stalled.set(o.patient)
-		}
+		o.stalled.start(o.limit)
 		some, err := sendFile(o.nc, f, sent, int(min(n-sent, filePiece, math.MaxInt)))
+		o.stalled.stop(some)
 		sent += int64(some)
 		if err == errNoSendfile {
-			rest, err := io.Copy(patientWriter{o}, io.NewSectionReader(f, sent, n-sent))
+			rest, err := io.Copy(lockedWriter{o}, io.NewSectionReader(f, sent, n-sent))
 			return sent + rest, err
 		}
 		if err != nil || some == 0 {
@@ -45,10 +48,10 @@ func (o *outbox) sendFile(f nar.File, n int64) (sent int64, err error) {
 	return sent, nil
 }
 
-// A patientWriter writes to the connection for whoever may.
-type patientWriter struct{ o *outbox }
+// A lockedWriter writes to the connection for the goroutine that may.
+type lockedWriter struct{ o *outbox }
 
-func (w patientWriter) Write(p []byte) (int, error) {
+func (w lockedWriter) Write(p []byte) (int, error) {
 	if err := w.o.write(p); err != nil {
 		return 0, err
 	}

@@ -15,33 +15,48 @@ import (
 	"pix/wire"
 )
 
-// Serve serves one client until it hangs up, which is no error, and closes nc. When it
-// returns, all that belongs to the connection has ended; only a store that does not heed
-// its context keeps it from returning.
+// Serve serves one client until it hangs up, which is no error, and closes nc. When it returns,
+// every goroutine of the connection has ended. Only a store that ignores its context keeps Serve
+// from returning.
 //
-// The error says why the connection was given up: a [*protocol.MismatchError] if the other
-// side is no client, a [*protocol.Error] for what is not of the protocol, [ErrStalled],
-// [context.Cause] of ctx when that is done, or that of nc. The client was told, if that
-// was possible.
+// The error says why the connection was closed: a [*protocol.MismatchError] if the other side
+// does not speak the protocol, a [*protocol.Error] for a violation of it, [ErrStalled], a
+// [*PanicError], [context.Cause] of ctx when ctx is done, or an error of nc. The client gets it
+// too, if possible.
+//
+// The connection has a memory budget of its own. A [Server] has one for all its connections.
 func Serve(ctx context.Context, nc net.Conn, s store.Store, opts *Options) error {
-	return newConn(ctx, nc, s, opts, new(shared)).run()
+	return newConn(ctx, nc, s, opts, newMemory(0), owner{}).run()
 }
 
-func newConn(ctx context.Context, nc net.Conn, s store.Store, opts *Options, sh *shared) *conn {
+func newConn(ctx context.Context, nc net.Conn, s store.Store, opts *Options, m *memory, who owner) *conn {
 	o := opts.withDefaults()
-	c := &conn{nc: nc, opts: o, store: s, shared: sh, client: new(client), ended: make(chan struct{})}
+	c := &conn{nc: nc, opts: o, store: s, client: new(client), memory: m, ended: make(chan struct{})}
 	c.trusted = o.Trusted && trustOf(true, s) != protocol.NotTrusted
-	c.in.init(nc, func() { c.fail(ErrStalled) }, func() { c.cancel(errHungUp) })
-	c.in.more, c.in.before, c.in.late = c.moreRequest, c.out.sendHeld, c.out.kick
-	c.out.init(nc, o.StallTimeout, func() { c.fail(ErrStalled) }, c.fail)
-	c.tunnel.giveUp = func() { c.fail(ErrStalled) }
+	c.privileged = c.trusted
+	who.trusted = c.trusted
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	c.initStreams()
+	c.mem, c.out.mem = m.open(who, c), m.requests.open(who, c)
 	c.stop = context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
 	return c
 }
 
-// ErrStalled says that a client was silent, or took nothing, for longer than the options
-// allow.
+// initStreams connects the inbox and the outbox with the connection.
+func (c *conn) initStreams() {
+	c.in.init(c.nc)
+	c.in.hungUp = func() { c.cancel(errHungUp) }
+	c.in.flush, c.in.slow, c.in.more, c.in.guarded = c.out.sendHeld, c.out.wake, c.moreRequest, c.guard
+	c.out.init(c.nc, c.opts.StallTimeout)
+	c.out.failed, c.out.guarded = c.fail, c.guard
+	for _, t := range [...]*timeout{&c.in.stalled, &c.out.stalled} {
+		t.expire, t.holds = c.closeStalled, &c.holds
+	}
+	c.tunnel.failed = c.fail
+}
+
+// ErrStalled says that a client sent nothing, or took nothing, for longer than the options
+// allow; or for longer than it may while others wait for the memory that it holds.
 var ErrStalled = errors.New("the client has stalled")
 
 // A conn is one client's connection.
@@ -49,18 +64,25 @@ type conn struct {
 	nc      net.Conn
 	opts    Options
 	store   store.Store // the connection's session, if the store has sessions
-	trusted bool
-	client  *client // shared with the other connections of the same user, if a Server knows of them
-	roots   int64   // how many of the client's are this connection's
-	refused error   // what the client is told instead of being served
+	session store.Store // the same, to be closed with the connection; nil if there is none
+	trusted bool        // by this server
+	client  *client     // shared with the other connections of the same user, if a Server knows of them
+	roots   int64       // how many of the client's are this connection's
+	refused error       // what the client is told instead of being served
+
+	upstream   upstream // the store of another daemon; nil in front of any other
+	privileged bool     // trusted by this server and, unless that is unknown, by the daemon behind
 
 	ctx    context.Context // of all operations; done when the client has hung up
 	cancel context.CancelCauseFunc
 	stop   func() bool // forgets the context that the connection was given
 
-	shared   *shared
-	lane     lane        // of the request
-	resting  atomic.Bool // between two requests
+	memory *memory
+	mem    accounts
+	holds  atomic.Int32 // how many accounts hold memory
+	size   int64        // how many bytes the request may have so far
+
+	idle     atomic.Bool // between two requests
 	draining atomic.Bool // there is to be no next request
 
 	in  inbox
@@ -70,7 +92,7 @@ type conn struct {
 	params   protocol.Params
 	tunnel   tunnel
 	settings settingsHolder
-	room     []byte        // for the next answer
+	buf      []byte        // for the next reply
 	archive  io.ReadCloser // to be sent after the reply
 
 	mu    sync.Mutex
@@ -78,7 +100,7 @@ type conn struct {
 	ended chan struct{} // closed when err is set
 }
 
-// fail gives the connection up at once.
+// fail closes the connection at once.
 func (c *conn) fail(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -90,33 +112,52 @@ func (c *conn) fail(why error) {
 	c.cancel(why)
 	c.in.close(why)
 	c.out.close()
+	defer func() { _ = recover() }() // a Close that panics must not end the process
 	c.nc.Close()
 }
 
-// failure returns why the connection was given up, or nil.
+// failure returns why the connection was closed, or nil.
 func (c *conn) failure() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// errHungUp is why an operation is cancelled whose client has gone.
+// errHungUp is why an operation is cancelled whose client has hung up.
 var errHungUp = errors.New("the client has hung up")
 
-// run serves the connection, and waits for all that belongs to it when the client is done.
-func (c *conn) run() error {
+// run serves the connection until the client is done, or the store panics. Then it waits for the
+// goroutines of the connection.
+func (c *conn) run() (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			err = c.panicked(recover())
+		}
+		err = c.finish(err)
+	}()
+	err = c.converse()
+	returned = true
+	return err
+}
+
+// finish releases everything that the connection has, and returns why it has ended. It may be
+// called again.
+func (c *conn) finish(err error) error {
 	defer c.cancel(nil)
 	defer c.stop()
-	err := c.converse()
 	c.client.roots.Add(-c.roots)
-	c.out.flush() // the last words reach the client, or it stalls
-	c.endRequest()
-	if given := c.failure(); given != nil {
+	c.roots = 0
+	c.mem.close()
+	c.out.wait() // until the client has the last words, or stalls
+	var panicked *PanicError
+	if given := c.failure(); given != nil && !errors.As(err, &panicked) {
 		err = given
 	}
 	c.fail(errClosed)
 	c.in.readers.Wait()
 	c.out.writers.Wait()
+	c.out.mem.close()
 	return withoutHangUp(err)
 }
 
@@ -129,26 +170,26 @@ func withoutHangUp(err error) error {
 }
 
 // requestBuffer is the size in bytes of a connection's read buffer.
-const requestBuffer = 8 << 10
+const requestBuffer = 4 << 10
 
 // converse shakes hands and answers requests, until there are no more.
 func (c *conn) converse() error {
 	c.reader = wire.NewReader(&c.in, requestBuffer)
+	defer func() {
+		if c.session != nil {
+			c.session.Close()
+		}
+	}()
 	if err := c.greet(); err != nil {
 		return err
+	}
+	if c.refused == nil && c.session == nil {
+		c.refused = c.openSession()
 	}
 	if c.refused != nil {
 		return c.refuse(tellable(c.refused), c.refused)
 	}
-	if sessions, ok := store.As[store.Sessioner](c.store); ok {
-		session, err := sessions.Session(c.ctx)
-		if err != nil {
-			return c.refuse(tellable(err), err)
-		}
-		defer session.Close()
-		c.store = session
-	}
-	if err := c.out.send(c.answerRoom(), false); err != nil { // as after the work on a request
+	if err := c.out.send(c.replyBuffer(), false); err != nil { // as after the work on a request
 		return err
 	}
 	defer func() {
@@ -164,10 +205,23 @@ func (c *conn) converse() error {
 	}
 }
 
-// greet shakes hands, unless the server shuts down: whoever has said nothing yet waits for nothing.
+// openSession makes a session of the store the client's own, if it has sessions.
+func (c *conn) openSession() error {
+	sessions, ok := store.As[store.Sessioner](c.store)
+	if !ok {
+		return nil
+	}
+	s, err := sessions.Session(c.ctx)
+	if err == nil {
+		c.store, c.session = s, s
+	}
+	return err
+}
+
+// greet shakes hands, unless the server shuts down. Until then the client waits for nothing.
 func (c *conn) greet() error {
-	c.resting.Store(true)
-	defer c.resting.Store(false)
+	c.idle.Store(true)
+	defer c.idle.Store(false)
 	if c.draining.Load() {
 		return errDraining
 	}
@@ -177,18 +231,21 @@ func (c *conn) greet() error {
 func (c *conn) handshake() error {
 	tooLate := time.AfterFunc(time.Hour, func() { c.fail(ErrStalled) })
 	defer tooLate.Stop()
-	if c.opts.HandshakeTimeout > 0 {
-		tooLate.Reset(c.opts.HandshakeTimeout)
-	} else {
-		tooLate.Stop()
+	wait := func() {
+		if tooLate.Stop(); c.opts.HandshakeTimeout > 0 {
+			tooLate.Reset(c.opts.HandshakeTimeout)
+		}
 	}
-	greeting := protocol.Greeting{
-		DaemonVersion: c.opts.Version,
-		NixVersion:    c.opts.NixVersion,
-		Trust:         trustOf(c.trusted, c.store),
-	}
-	c.in.left = c.firstRoom()
-	params, err := protocol.ServerHandshake(c.reader, sender{&c.out}, c.store.Dir(), greeting, c.opts.features())
+	wait()
+	c.startRequest()
+	params, err := protocol.ServerHandshakeFunc(c.reader, sender{&c.out}, c.store.Dir(), c.opts.Version, func() (protocol.Greeting, protocol.Features) {
+		if c.refused == nil {
+			tooLate.Stop() // it is not the client that takes this time
+			c.refused = c.connect()
+			wait()
+		}
+		return protocol.Greeting{NixVersion: c.opts.NixVersion, Trust: c.trust()}, c.features()
+	})
 	if err != nil {
 		return early(err)
 	}
@@ -208,25 +265,35 @@ func early(err error) error {
 
 // next answers one request. An error ends the conversation.
 func (c *conn) next(ctx context.Context) error {
-	c.endRequest()
+	c.mem.release()
 	if c.draining.Load() {
 		return errDraining
 	}
 	if c.reader.Buffered() == 0 { // between requests a client may be silent for longer
-		c.in.left, c.in.patient = -1, c.opts.IdleTimeout
-		c.out.rest()
+		c.in.left, c.in.limit = -1, c.opts.IdleTimeout
+		c.out.freeBuffers()
 		if err := c.await(); err != nil {
 			return early(err)
 		}
 	}
-	c.in.left, c.in.patient = c.firstRoom(), c.opts.StallTimeout
+	c.startRequest()
+	c.in.limit = c.opts.StallTimeout
 	req, err := c.params.ReadRequest(c.reader)
 	if err != nil {
 		return c.refuse(unreadable(err), early(err))
 	}
-	c.in.left = -1
-	c.calm()
+	c.endRead()
 	return c.answer(ctx, req)
+}
+
+// await waits for the next request, unless the server shuts down.
+func (c *conn) await() error {
+	c.idle.Store(true)
+	defer c.idle.Store(false)
+	if c.draining.Load() {
+		return errDraining
+	}
+	return c.reader.Peek()
 }
 
 // refuse tells the client an error twice, as Nix does before it hangs up, and returns
@@ -242,75 +309,71 @@ func (c *conn) refuse(said *activity.Error, why error) error {
 // answer does what a request asks for.
 func (c *conn) answer(ctx context.Context, req protocol.Request) error {
 	do := handlers[req.Op()]
-	if do == nil { // only what is not offered has none, and that is never read
+	if do == nil { // only operations that are not offered have none, and they are never read
 		err := unsupported(req.Op().String())
 		return c.refuse(tellable(err), err)
 	}
-	if err := c.checkTrust(req); err != nil {
-		return c.refuse(tellable(err), err)
+	denied := c.restrict(req)
+	if r, ok := denied.(*refusal); ok {
+		return c.refuse(tellable(r), r)
 	}
 	body := c.body(req)
-	c.tunnel.startWork()
-	if protocol.IsQuery(req) {
-		c.in.watch(queryWatchDelay)
-	} else {
-		c.in.watch(watchDelay)
+	if denied != nil {
+		return c.failed(body, tellable(denied))
 	}
-	reply, err := c.work(ctx, do, req, body)
-	c.in.unwatch()
-	p := c.answerRoom()
-	if err == nil {
-		p, err = c.params.AppendReply(p, req.Op(), reply)
+	p, err := c.work(ctx, do, req, body)
+	if err != nil && c.isLost() {
+		c.tunnel.fail(tellable(err))
+		return err
 	}
 	if err != nil {
-		return c.failed(body, tellable(err))
+		return c.failed(body, tellable(c.inWordsOfNix(req, err)))
 	}
 	if err := body.end(); err != nil {
 		return c.refuse(unreadable(err), early(err))
 	}
-	c.hurry(int64(len(p)))
+	c.settle(p)
 	if err := c.tunnel.reply(p, c.archive == nil && c.reader.Buffered() > 0); err != nil {
 		return err
 	}
-	c.keepRoom(p)
+	c.keepBuffer(p)
 	return c.sendArchive()
 }
 
-// keptRoom is the size in bytes of the largest buffer for answers that a connection keeps.
-const keptRoom = 8 << 10
-
-// answerRoom returns a buffer in which the message stands that ends the work, and to which the
-// reply is appended.
-func (c *conn) answerRoom() []byte {
-	return wire.AppendUint64(c.room[:0], uint64(protocol.MessageLast))
+// work does the work on a request, and returns the encoded reply.
+func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body *body) ([]byte, error) {
+	if err := c.admit(req); err != nil {
+		return nil, err
+	}
+	c.tunnel.startWork()
+	c.watch(req, body)
+	reply, err := c.callStore(ctx, do, req, body)
+	c.in.unwatch()
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.admitReply(reply)
+	if err != nil {
+		return nil, err
+	}
+	return c.params.AppendReply(p, req.Op(), reply)
 }
 
-// keepRoom keeps the buffer of an answer for the next one.
-func (c *conn) keepRoom(p []byte) {
-	if cap(p) <= keptRoom {
-		c.room = p
+// watch watches for a client that hangs up during the work on a request.
+func (c *conn) watch(req protocol.Request, body *body) {
+	delay, ahead := watchDelay, smallAhead
+	if protocol.IsQuery(req) {
+		delay = queryWatchDelay
 	}
+	if body.Reader != nil {
+		ahead = uploadAhead
+	}
+	c.in.watch(delay, ahead)
 }
 
-// failed ends the work on a request with an error. Within frames the client learns of it
-// while it still sends, and may stop; else it learns of it when it has sent everything,
-// as it cannot stop.
-func (c *conn) failed(b *body, said *activity.Error) error {
-	if b.whole {
-		if err := b.end(); err != nil {
-			return c.refuse(said, early(err))
-		}
-	}
-	c.hurry(0)
-	if err := c.tunnel.fail(said); err != nil {
-		return err
-	}
-	return early(b.end())
-}
-
-// work does the work on a request.
-func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body *body) (protocol.Reply, error) {
-	if err := c.takeTurn(ctx, req.Op()); err != nil {
+// callStore asks Options.Before and calls the handler.
+func (c *conn) callStore(ctx context.Context, do handler, req protocol.Request, body *body) (protocol.Reply, error) {
+	if err := c.checkOldTrust(req); err != nil {
 		return nil, err
 	}
 	if c.opts.Before != nil {
@@ -319,4 +382,47 @@ func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body 
 		}
 	}
 	return do(c, ctx, req, body)
+}
+
+// keptBuffer is the size in bytes of the largest buffer for replies that a connection keeps.
+const keptBuffer = 8 << 10
+
+// replyBuffer returns a buffer with the message that ends the work, to which the reply is
+// appended.
+func (c *conn) replyBuffer() []byte {
+	return wire.AppendUint64(c.buf[:0], uint64(protocol.MessageLast))
+}
+
+// keepBuffer keeps the buffer of a reply for the next one.
+func (c *conn) keepBuffer(p []byte) {
+	if cap(p) <= keptBuffer {
+		c.buf = p
+	}
+}
+
+// failed ends the work on a request with an error. A client that sends frames gets it while it
+// still sends, and may stop. Any other client cannot stop, and gets it when it has sent
+// everything.
+func (c *conn) failed(b *body, said *activity.Error) error {
+	if b.whole {
+		if err := b.end(); err != nil {
+			return c.refuse(said, early(err))
+		}
+	}
+	if err := c.tunnel.fail(said); err != nil {
+		return err
+	}
+	return early(b.end())
+}
+
+// errDraining is why a connection ends that was between two requests when the server shut
+// down.
+var errDraining = errors.New("the server is shutting down")
+
+// drain ends the connection as soon as it is between two requests.
+func (c *conn) drain() {
+	c.draining.Store(true)
+	if c.idle.Load() {
+		c.fail(errDraining)
+	}
 }

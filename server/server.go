@@ -11,14 +11,14 @@ import (
 	"pix/store"
 )
 
-// A Server serves a store to whoever connects to its listeners. Its fields are set before
-// the first call of [Server.Serve], and not changed any more. The zero value of all but Store
+// A Server serves a store to the clients that connect to its listeners. Its fields are set before
+// the first call of [Server.Serve], and not changed afterwards. The zero value of all but Store
 // is useful.
 //
-// What happens to connections, who connects and why one was given up, is told to the handler
-// in the context of Serve ([activity.WithHandler]), one event at a time.
+// The server reports to the handler in the context of Serve ([activity.WithHandler]) who
+// connects, why a connection was closed, and panics with their stacks: one event at a time.
 type Server struct {
-	// Store is what is served. The server does not close it.
+	// Store is the store to serve. The server does not close it.
 	Store store.Store
 
 	// Access says who may connect and who is trusted. Nil lets everybody connect, and
@@ -28,27 +28,34 @@ type Server struct {
 	// Options are those of each connection.
 	Options *Options
 
-	// MaxClients is how many clients there may be at once; 0 is 4096. Who is one too many
-	// is told so.
+	// MaxClients is how many clients there may be at once; 0 is 4096, or less if the process may
+	// not open as many files. A client that exceeds it gets an error. An eighth, and at least
+	// one of two or more, is reserved for trusted users.
 	MaxClients int
 
-	// MaxClientsPerUser is how many connections a user may have who is not trusted; 0 is
-	// half of MaxClients. Those of whom nothing is known count as one.
+	// MaxClientsPerUser is how many connections an untrusted user may have; 0 is half of
+	// MaxClients. Those of unknown users count as one user's.
 	MaxClientsPerUser int
 
-	mu       sync.Mutex
-	shared   *shared
-	accept   context.Context // done when no more clients are accepted
-	stop     context.CancelFunc
-	conns    map[*conn]struct{}
-	served   int                // how many of them are not refused
-	users    map[uint32]*client // those who are not trusted
-	empty    chan struct{}      // closed when there are no connections and the server shuts down
-	telling  sync.Mutex
-	shutting bool
+	// MemoryBudget is how many bytes of memory requests, replies and the work on them may take,
+	// of all connections together; 0 is [DefaultMemoryBudget]. See the limits in the
+	// documentation of this package for what that bounds.
+	MemoryBudget int64
+
+	mu        sync.Mutex
+	memory    *memory
+	accept    context.Context // done when no more clients are accepted
+	stop      context.CancelFunc
+	conns     map[*conn]struct{}
+	served    int                // how many of them are served,
+	untrusted int                // and how many of these are not trusted
+	users     map[uint32]*client // untrusted ones
+	empty     chan struct{}      // closed when there are no connections and the server shuts down
+	reporting sync.Mutex
+	shutting  bool
 }
 
-// ErrTooMany says that a client is one too many.
+// ErrTooMany says that there are too many clients already.
 var ErrTooMany = errors.New("the daemon has too many clients; try again later")
 
 // ErrShutdown is why connections are cut that do not end in time when the server shuts down.
@@ -71,7 +78,7 @@ func (s *Server) start() context.Context {
 	defer s.mu.Unlock()
 	if s.accept == nil {
 		s.accept, s.stop = context.WithCancel(context.Background())
-		s.shared, s.conns, s.users = newShared(), make(map[*conn]struct{}), make(map[uint32]*client)
+		s.memory, s.conns, s.users = newMemory(s.MemoryBudget), make(map[*conn]struct{}), make(map[uint32]*client)
 		s.empty = make(chan struct{})
 	}
 	return s.accept
@@ -116,9 +123,36 @@ func (s *Server) checkEmpty() {
 	}
 }
 
-// serve serves a connection.
+// unknownUser is the number of no user.
+const unknownUser = ^uint32(0)
+
+// serve serves a connection. A panic ends the connection, and not the server.
 func (s *Server) serve(ctx context.Context, nc net.Conn) {
-	peer, _ := PeerOf(nc) // without an answer nothing is known of it
+	defer nc.Close()
+	var peer *Peer
+	var err error
+	returned := false
+	defer func() {
+		if !returned {
+			err = newPanicError(recover())
+		}
+		s.reportEnd(ctx, peer, err)
+	}()
+	peer, _ = PeerOf(nc) // after an error nothing is known of it
+	c := s.newConn(ctx, nc, peer)
+	leave := s.enter(c, peer)
+	defer leave()
+	defer c.finish(nil) // nothing is left to do, unless the goroutine exits before run
+	s.reportStart(ctx, peer, c)
+	err = c.run()
+	if err == c.refused {
+		err = nil
+	}
+	returned = true
+}
+
+// newConn returns a connection for a client at which Access has looked.
+func (s *Server) newConn(ctx context.Context, nc net.Conn, peer *Peer) *conn {
 	opts := Options{}
 	if s.Options != nil {
 		opts = *s.Options
@@ -127,53 +161,31 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	if s.Access != nil {
 		opts.Trusted, refused = s.Access.Check(peer)
 	}
-	c := newConn(ctx, nc, s.Store, &opts, s.shared)
+	who := owner{uid: unknownUser}
+	if peer != nil {
+		who.uid = peer.UID
+	}
+	c := newConn(ctx, nc, s.Store, &opts, s.memory, who)
 	c.refused = refused
-	leave, ok := s.enter(c, peer)
-	if !ok {
-		c.fail(ErrTooMany)
-	}
-	defer leave()
-	switch {
-	case c.refused != nil:
-		s.tell(ctx, "refused a connection from %s: %v", peer, c.refused)
-	case c.trusted:
-		s.tell(ctx, "accepted connection from %s (trusted)", peer)
-	default:
-		s.tell(ctx, "accepted connection from %s", peer)
-	}
-	if err := c.run(); err != nil && err != c.refused && err != errDraining && ctx.Err() == nil {
-		s.tell(ctx, "gave up a connection from %s: %v", peer, err)
-	}
+	return c
 }
 
-// enter counts a connection in, and returns what counts it out. One that is too many is
-// refused; where there are too many even of those, it is not ok.
-func (s *Server) enter(c *conn, peer *Peer) (leave func(), ok bool) {
-	const unknown = ^uint32(0) // is no user's number
-	user := unknown
-	if peer != nil {
-		user = peer.UID
-	}
-	most, each := s.limits()
-
+// enter counts a connection in, and returns what counts it out. If there are too many, the client
+// is refused. If too many clients are being refused already, the connection is closed.
+func (s *Server) enter(c *conn, peer *Peer) (leave func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	who := s.users[user]
-	if who == nil {
-		who = new(client)
-	}
-	if c.refused == nil && (s.served >= most || !c.trusted && who.conns >= each) {
+	who := s.clientOf(peer)
+	if c.refused == nil && !s.hasPlace(c, who) {
 		c.refused = ErrTooMany
 	}
-	served := c.refused == nil
 	s.conns[c] = struct{}{}
-	if served {
-		s.served++
-		if !c.trusted {
-			s.users[user], c.client = who, who
-			who.conns++
-		}
+	served := c.refused == nil
+	switch {
+	case served:
+		s.count(c, who, 1)
+	case len(s.conns)-s.served > maxRefused:
+		c.fail(c.refused)
 	}
 	if s.shutting {
 		c.drain()
@@ -183,36 +195,107 @@ func (s *Server) enter(c *conn, peer *Peer) (leave func(), ok bool) {
 		defer s.mu.Unlock()
 		delete(s.conns, c)
 		if served {
-			s.served--
-			if !c.trusted {
-				if who.conns--; who.conns == 0 {
-					delete(s.users, user)
-				}
-			}
+			s.count(c, who, -1)
 		}
 		s.checkEmpty()
-	}, len(s.conns)-s.served <= most
+	}
 }
 
-// limits returns how many clients there may be, and how many of one user.
-func (s *Server) limits() (most, each int) {
+// maxRefused is how many clients may be told at once that they are refused.
+const maxRefused = 64
+
+// clientOf returns what is known of the connections of an untrusted user. The server must be
+// locked.
+func (s *Server) clientOf(peer *Peer) *client {
+	uid := unknownUser
+	if peer != nil {
+		uid = peer.UID
+	}
+	if who := s.users[uid]; who != nil {
+		return who
+	}
+	return &client{uid: uid}
+}
+
+// hasPlace reports whether one connection more may be served. The server must be locked.
+func (s *Server) hasPlace(c *conn, who *client) bool {
+	most, untrusted, each := s.limits()
+	return s.served < most && (c.trusted || s.untrusted < untrusted && who.conns < each)
+}
+
+// count adds n to the number of connections that are served. The server must be locked.
+func (s *Server) count(c *conn, who *client, n int) {
+	s.served += n
+	if c.trusted {
+		return
+	}
+	s.untrusted += n
+	who.conns += n
+	c.client, s.users[who.uid] = who, who
+	if who.conns == 0 {
+		delete(s.users, who.uid)
+	}
+}
+
+// limits returns how many connections there may be: in all, of all untrusted users together, and
+// of one of them.
+func (s *Server) limits() (most, untrusted, each int) {
 	most, each = s.MaxClients, s.MaxClientsPerUser
 	if most <= 0 {
-		most = 4096
+		most = defaultClients()
+	}
+	untrusted = most
+	if most > 1 {
+		untrusted -= (most + 7) / 8
 	}
 	if each <= 0 {
 		each = max(most/2, 1)
 	}
-	return most, each
+	return most, untrusted, each
 }
 
-// tell tells the handler in ctx what happens.
-func (s *Server) tell(ctx context.Context, format string, args ...any) {
+// defaultClients returns how many connections there may be if MaxClients does not say it. Half of
+// the files that the process may open are left to the store.
+func defaultClients() int {
+	const most = 4096
+	if files := maxFiles(); files > 0 {
+		return int(min(most, max(files/2, 1)))
+	}
+	return most
+}
+
+// reportStart reports that a client has connected.
+func (s *Server) reportStart(ctx context.Context, peer *Peer, c *conn) {
+	switch {
+	case c.refused != nil:
+		s.report(ctx, "refused a connection from %s: %v", peer, c.refused)
+	case c.trusted:
+		s.report(ctx, "accepted connection from %s (trusted)", peer)
+	default:
+		s.report(ctx, "accepted connection from %s", peer)
+	}
+}
+
+// reportEnd reports why a connection was closed, unless that is usual.
+func (s *Server) reportEnd(ctx context.Context, peer *Peer, err error) {
+	var panicked *PanicError
+	switch {
+	case errors.As(err, &panicked):
+		s.report(ctx, "closed a connection from %s: %v\n%s", peer, err, panicked.Stack)
+	case err != nil && err != errDraining && ctx.Err() == nil:
+		s.report(ctx, "closed a connection from %s: %v", peer, err)
+	}
+}
+
+// report reports an event to the handler in ctx. A panic of the handler is lost: there is no other
+// place to report it to.
+func (s *Server) report(ctx context.Context, format string, args ...any) {
 	h := activity.HandlerOf(ctx)
 	if h == nil {
 		return
 	}
-	s.telling.Lock()
-	defer s.telling.Unlock()
+	defer func() { _ = recover() }()
+	s.reporting.Lock()
+	defer s.reporting.Unlock()
 	h.HandleEvent(activity.Log{Text: fmt.Sprintf(format, args...)})
 }

@@ -66,7 +66,7 @@ func TestGreeting(t *testing.T) {
 	s, _, _ := newStore(t)
 	for _, opts := range []*server.Options{nil, {Trusted: true, NixVersion: "2.99"}} {
 		c := dial(t, s, opts)
-		wantTrust, wantVersion := protocol.NotTrusted, "pix"
+		wantTrust, wantVersion := protocol.NotTrusted, "2.34.8-pix"
 		if opts != nil {
 			wantTrust, wantVersion = protocol.Trusted, opts.NixVersion
 		}
@@ -160,6 +160,50 @@ func TestUntrustedMayAddWhatIsSigned(t *testing.T) {
 	}
 }
 
+// The keys that a trusted client sets count for what it adds, in place of those of the store.
+func TestKeysOfTrustedClient(t *testing.T) {
+	key, err := signature.GenerateKey("test-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := signature.GenerateKey("other-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		trusted, sets bool
+		keys          signature.KeySet
+		sign          signature.SecretKey
+		taken         bool
+	}{
+		"its key":                   {true, true, signature.NewKeySet(other.Public()), other, true},
+		"its key, nothing set":      {true, false, signature.NewKeySet(other.Public()), other, false},
+		"the store's":               {true, true, signature.NewKeySet(other.Public()), key, false},
+		"no keys":                   {true, true, signature.KeySet{}, key, false},
+		"none of its own":           {true, true, nil, key, true},
+		"a client without trust":    {false, true, signature.NewKeySet(other.Public()), other, false},
+		"the store's without trust": {false, true, signature.NewKeySet(other.Public()), key, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := memstore.New(&memstore.Options{TrustedKeys: signature.NewKeySet(key.Public())})
+			conn := dial(t, s, &server.Options{Trusted: c.trusted, TrustedKeys: func(set *protocol.SetOptionsRequest) (signature.KeySet, error) {
+				return c.keys, nil
+			}})
+			if c.sets {
+				must[*protocol.None](conn, &protocol.SetOptionsRequest{Overrides: map[string]string{"trusted-public-keys": "…"}}, nil)
+			}
+			object, archive := importOf(t, "signed")
+			if err := object.Sign(c.sign); err != nil {
+				t.Fatal(err)
+			}
+			_, err := conn.ask(&protocol.AddToStoreNarRequest{Info: *object}, archive)
+			if taken := err == nil; taken != c.taken {
+				t.Errorf("taken: %v (%v)", taken, err)
+			}
+		})
+	}
+}
+
 func TestUntrustedBuildOfFixedOutput(t *testing.T) {
 	var built storepath.Path
 	s := memstore.New(&memstore.Options{Build: func(ctx context.Context, s *memstore.Store, path storepath.Path, d *derivation.Derivation) error {
@@ -167,18 +211,7 @@ func TestUntrustedBuildOfFixedOutput(t *testing.T) {
 		_, err := s.AddToStore(ctx, d.Name, storepath.Flat, nixhash.SHA256, nil, strings.NewReader("x"), nil)
 		return err
 	}})
-	ca, err := storepath.NewContentAddress(storepath.Flat, nixhash.Sum(nixhash.SHA256, []byte("x")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &derivation.Derivation{
-		Name: "fixed", Dir: storepath.DefaultDir, Platform: "x", Builder: "y",
-		Outputs: derivation.MapOf(derivation.Entry[string, derivation.Output]{Key: "out", Value: derivation.FixedOutput(ca, "")}),
-		Env:     derivation.MapOf(derivation.Entry[string, string]{Key: "out"}),
-	}
-	if err := d.FillOutputPaths(nil, nil); err != nil {
-		t.Fatal(err)
-	}
+	d := newFixed(t)
 	own, err := d.Path()
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,8 @@ const maxFree = 64
 // never taken from it.
 var passedOver = map[string]bool{"ssh-auth-sock": true, "experimental-features": true, "plugin-files": true}
 
-// setOptions keeps what the client may set, and warns of what it may not.
+// setOptions keeps the settings that the client may set, and warns of the others. A daemon behind the
+// store gets those that are kept.
 func (c *conn) setOptions(ctx context.Context, req *protocol.SetOptionsRequest) (*protocol.None, error) {
 	kept := *req
 	kept.Overrides = make(map[string]string, len(req.Overrides))
@@ -56,15 +57,18 @@ func (c *conn) setOptions(ctx context.Context, req *protocol.SetOptionsRequest) 
 		value := req.Overrides[name]
 		switch {
 		case passedOver[name]:
-		case c.trusted || free[name] && len(value) <= maxFree || name == "builders" && value == "":
+		case c.privileged || c.isFree(name, value):
 			kept.Overrides[name] = value
-		case name == "substituters" || name == "extra-substituters" || name == "binary-caches":
+		case name == "substituters" || name == "binary-caches":
 			kept.Overrides[name] = c.allowedSubstituters(ctx, value)
 		default:
 			c.warn(ctx, "ignoring the client-specified setting '%s', because it is a restricted setting and you are not a trusted user", name)
 		}
 	}
 	c.settings.current.Store(&kept)
+	if c.upstream != nil {
+		return new(protocol.None), c.upstream.SetOptions(ctx, &kept)
+	}
 	return new(protocol.None), nil
 }
 
@@ -93,8 +97,8 @@ func (c *conn) warn(ctx context.Context, format string, args ...any) {
 // daemon.
 type truster interface{ Trust() protocol.Trust }
 
-// trustOf returns what a client is told, and is, that the options trust or not: whoever is
-// not trusted by the store behind us cannot trust others.
+// trustOf returns the trust in a client of a store: a client that the store does not trust, or that
+// comes through a process which the store does not trust, is not trusted.
 func trustOf(trusted bool, s store.Store) protocol.Trust {
 	if !trusted {
 		return protocol.NotTrusted

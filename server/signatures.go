@@ -1,36 +1,121 @@
 package server
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 
+	"pix/protocol"
+	"pix/signature"
 	"pix/store"
 )
 
-// What users who are not trusted may make a path have. Everybody may add signatures, as in Nix,
-// and they are in every answer about the path from then on; honest ones are a few.
+// As in Nix, everybody may add signatures to a path, and every answer about the path contains them
+// from then on. Only the owner of a trusted key can make a signature that verifies, so a path may
+// have any number of those. Untrusted users can make it have maxUnverified others. If more are
+// added, some of those that were there before are removed. So made-up signatures keep no honest
+// signature from being added.
 const (
-	maxSignatures     = 64
-	maxSignatureBytes = 16 << 10
+	maxUnverified      = 64
+	maxUnverifiedBytes = 16 << 10
+	// maxSignatures is how many signatures an object may have that an untrusted user adds. Each
+	// may have to be verified.
+	maxSignatures = 1024
 )
 
-// checkSignatures returns an error if a path would get too many signatures by a client who is not
-// trusted.
-func (c *conn) checkSignatures(info *store.PathInfo, more []string) error {
-	if c.trusted {
+func (c *conn) addSignatures(ctx context.Context, req *protocol.AddSignaturesRequest) (*protocol.Ack, error) {
+	s, ok := store.As[store.Signer](c.store)
+	if !ok {
+		return nil, unsupported("addSignatures")
+	}
+	if c.privileged {
+		return new(protocol.Ack), s.AddSignatures(ctx, req.Path, req.Signatures)
+	}
+	return new(protocol.Ack), c.addUntrusted(ctx, s, req)
+}
+
+// addUntrusted adds signatures from an untrusted user. A store that cannot remove any bounds their
+// number itself, such as another daemon.
+func (c *conn) addUntrusted(ctx context.Context, s store.Signer, req *protocol.AddSignaturesRequest) error {
+	added, err := canonical(req.Signatures)
+	if err != nil {
+		return err
+	}
+	if n := size(added); len(added) > maxUnverified || n > maxUnverifiedBytes {
+		return fmt.Errorf("%d signatures of %d bytes are too many: users who are not trusted may add %d of %d bytes at a time", len(added), n, maxUnverified, maxUnverifiedBytes)
+	}
+	keeper, ok := store.As[store.SignatureKeeper](c.store)
+	if !ok {
+		return s.AddSignatures(ctx, req.Path, added)
+	}
+	return keeper.UpdateSignatures(ctx, req.Path, func(info *store.PathInfo) []string {
+		return limited(info, added, keeper.TrustedKeys())
+	})
+}
+
+// limitSignatures removes signatures from what an untrusted user says of an object.
+func (c *conn) limitSignatures(info *store.PathInfo) error {
+	if c.privileged || len(info.Signatures) <= maxUnverified && size(info.Signatures) <= maxUnverifiedBytes {
 		return nil
 	}
-	n, bytes := 0, 0
-	seen := make(map[string]bool)
-	for _, list := range [...][]string{info.Signatures, more} {
-		for _, s := range list {
-			if !seen[s] {
-				seen[s] = true
-				n, bytes = n+1, bytes+len(s)
-			}
+	if len(info.Signatures) > maxSignatures {
+		return fmt.Errorf("'%s' has %d signatures: users who are not trusted may add objects with %d", info.Path, len(info.Signatures), maxSignatures)
+	}
+	all, err := canonical(info.Signatures)
+	if err != nil {
+		return err
+	}
+	var keys signature.KeySet
+	if keeper, ok := store.As[store.SignatureKeeper](c.store); ok {
+		keys = keeper.TrustedKeys()
+	}
+	info.Signatures = nil
+	info.Signatures = limited(info, all, keys)
+	return nil
+}
+
+// limited returns the signatures that a path keeps if others are added: all that verify, and as
+// many others as before or as there may be. Of those the added ones come first; which of the
+// others are kept is left to chance.
+func limited(info *store.PathInfo, added []string, keys signature.KeySet) []string {
+	all := *info
+	all.Signatures = slices.Concat(added, info.Signatures)
+	kept := make(map[string]bool)
+	good, _ := all.CheckSignatures(keys) // a malformed signature does not verify
+	for _, s := range good {
+		kept[s.String()] = true
+	}
+	verified := func(s string) bool { return kept[s] }
+	added, before := slices.DeleteFunc(slices.Clone(added), verified), slices.DeleteFunc(slices.Clone(info.Signatures), verified)
+	rand.Shuffle(len(before), func(i, j int) { before[i], before[j] = before[j], before[i] })
+	most, bytes := len(kept)+max(maxUnverified, len(before)), max(maxUnverifiedBytes, size(before))
+	for _, s := range slices.Concat(added, before) {
+		if !kept[s] && len(kept) < most && len(s) <= bytes {
+			kept[s] = true
+			bytes -= len(s)
 		}
 	}
-	if n > maxSignatures || bytes > maxSignatureBytes {
-		return fmt.Errorf("'%s' would have %d signatures of %d bytes; users who are not trusted may add up to %d of %d bytes", info.Path, n, bytes, maxSignatures, maxSignatureBytes)
+	return sortedKeys(kept)
+}
+
+// canonical returns signatures in their usual spelling, each once.
+func canonical(signatures []string) ([]string, error) {
+	all := make([]string, len(signatures))
+	for i, s := range signatures {
+		var err error
+		if all[i], err = signature.Canonical(s); err != nil {
+			return nil, err
+		}
 	}
-	return nil
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// size returns how many bytes signatures have.
+func size(signatures []string) (n int) {
+	for _, s := range signatures {
+		n += len(s)
+	}
+	return n
 }

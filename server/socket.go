@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"pix/internal/modes"
 )
 
 // ErrInUse says that somebody listens on a socket already.
@@ -37,10 +39,10 @@ func ListenUnix(path string) (net.Listener, error) {
 
 func listenUnix(path string) (net.Listener, error) {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := modes.MkdirAll(dir); err != nil {
 		return nil, err
 	}
-	unlock, err := lockDir(dir) // two that start at once do not both find the socket dead
+	unlock, err := lockSocket(path) // or two that start at once could both find the socket dead
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"pix/internal/testenv"
 	"pix/server"
 )
 
@@ -195,4 +197,20 @@ func TestNotInherited(t *testing.T) {
 	if l, err := server.Inherited(func(string) string { return "" }); l != nil || err != nil {
 		t.Errorf("%v, %v", l, err)
 	}
+}
+
+// Everybody can reach the socket, whatever the umask of the server is.
+func TestListenUnixModes(t *testing.T) {
+	testenv.UnderUmasks(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l, err := server.ListenUnix(filepath.Join(dir, "deep", "socket"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		got := testenv.Modes(t, filepath.Join(dir, "deep"))
+		if want := map[string]string{".": "d0755", "socket": "s0666"}; !maps.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	})
 }

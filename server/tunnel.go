@@ -4,23 +4,18 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"pix/activity"
 	"pix/protocol"
 )
 
-// logRoom is how many bytes of messages may wait for the client.
-const logRoom = 1 << 20
-
-// A tunnel takes what the store tells during the work on a request to the client. It is
-// the handler in the context of every operation.
+// A tunnel sends the client what the store reports during the work on a request. It is the
+// handler in the context of every operation.
 //
-// When the client does not read as fast as the store talks, the store waits: a build
-// must not fill the memory with its log. There is one exception. As long as an upload has
-// not been read to its end the client may be busy sending it, and would read only
-// afterwards; if the store waited for that, both would for ever. So then messages beyond
-// logRoom are dropped, and the client is told how many.
+// If the client does not read as fast as the store reports, the store waits: the log of a build
+// must not fill the memory. An upload is an exception. A client may send all of it before it
+// reads anything, so a store that waited for the client would wait forever. Messages that do not
+// fit into the outbox are dropped then, and the client learns how many.
 type tunnel struct {
 	params   protocol.Params
 	out      *outbox
@@ -28,16 +23,21 @@ type tunnel struct {
 
 	uploading atomic.Bool // there is a body that is not at its end
 
-	patience atomic.Int64 // how long the store waits for the client to read, in nanoseconds; 0 is no limit of its own
-	giveUp   func()       // called when that was too long
+	failed func(error) // closes the connection
 
 	mu      sync.Mutex
 	working bool // between the request and the end of the work
 	dropped int
 }
 
-// HandleEvent sends an event, unless the work is done.
+// HandleEvent sends an event, unless the work is done. The store may call it on a goroutine of
+// its own, where a panic would end the process.
 func (t *tunnel) HandleEvent(e activity.Event) {
+	defer func() {
+		if v := recover(); v != nil {
+			t.failed(newPanicError(v))
+		}
+	}()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.working {
@@ -51,21 +51,14 @@ func (t *tunnel) HandleEvent(e activity.Event) {
 		return
 	}
 	p, err := t.params.AppendMessage(nil, m)
-	if err != nil {
-		return // too long for the protocol
-	}
-	if t.out.waiting()+len(p) <= logRoom {
-		t.out.put(p)
-		return
-	}
-	if t.uploading.Load() {
+	switch {
+	case err != nil: // too long for the protocol
+	case t.out.tryPut(p):
+	case t.uploading.Load():
 		t.dropped++
-		return
+	default:
+		t.out.Write(p) // if that fails, the work is cancelled already
 	}
-	if patience := t.patience.Load(); patience > 0 { // others wait for what is under way
-		defer time.AfterFunc(time.Duration(patience), t.giveUp).Stop()
-	}
-	t.out.Write(p) // if that fails, the work is cancelled already
 }
 
 // firstActivities is the version from which clients know of activities.

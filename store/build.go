@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pix/derivation"
+	"pix/nixhash"
 	"pix/storepath"
 )
 
@@ -91,6 +92,10 @@ type BuildResult struct {
 
 	// Outputs are those that were wanted, by name. Nil before protocol 1.28.
 	Outputs map[string]Realisation
+
+	// DrvHash is the modulo hash of the derivation, by which Nix up to 2.34 names Outputs: see
+	// [DrvOutput]. The zero value is an unknown one.
+	DrvHash nixhash.Hash
 }
 
 // A KeyedBuildResult is a [BuildResult] and what was to be built.

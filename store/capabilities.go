@@ -8,6 +8,7 @@ import (
 	"pix/derivation"
 	"pix/nar"
 	"pix/nixhash"
+	"pix/signature"
 	"pix/storepath"
 )
 
@@ -69,10 +70,14 @@ type (
 	}
 )
 
-// AddOptions say how objects are added. Nil means neither.
+// AddOptions say how objects are added. Nil and the zero values are useful.
 type AddOptions struct {
 	Repair       bool // replace an object that is there; needs a trusted user
 	NoSignatures bool // take objects that nobody signed; needs a trusted user
+
+	// TrustedKeys are keys of which one must have signed an object. Nil are those of the store. A
+	// daemon takes them from the settings of the connection instead.
+	TrustedKeys signature.KeySet
 }
 
 // An Import is an object to be added, and its archive, which is read once.

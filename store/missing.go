@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
 
+	"pix/activity"
 	"pix/derivation"
 	"pix/storepath"
 )
@@ -121,7 +123,10 @@ func (m *missingFinder) look(ctx context.Context, path derivation.DerivedPath) e
 	}
 	drv, ok := built.Drv.(derivation.Opaque)
 	if !ok {
-		return nil // what it is is known only when it is built; Nix passes it over, too
+		if h := activity.HandlerOf(ctx); h != nil {
+			h.HandleEvent(activity.Log{Text: fmt.Sprintf("warning: Ignoring dynamic derivation %s while querying missing paths; not yet implemented", built.Drv)})
+		}
+		return nil
 	}
 	outputs, err := OutputMap(ctx, m.s, drv.Path)
 	if errors.Is(err, ErrNotFound) {

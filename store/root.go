@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"pix/internal/modes"
 	"pix/storepath"
 )
 
@@ -50,7 +51,7 @@ func AddRoot(ctx context.Context, s Store, link string, path storepath.Path) (st
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(filepath.Dir(link), 0o777); err != nil {
+	if err := modes.MkdirAll(filepath.Dir(link)); err != nil {
 		return "", err
 	}
 	if err := replaceLink(link, string(path)); err != nil {

@@ -220,7 +220,7 @@ func (c *call) substitutableOutputs(ctx context.Context, built derivation.Built,
 		return nil, err
 	}
 	for _, name := range unknown {
-		path, err := c.locate(ctx, drv.Path, name)
+		path, err := c.locate(ctx, drv.Path, name, true)
 		if err == nil && path != "" {
 			lacking, err = c.appendLacking(ctx, lacking, path, repair)
 		}

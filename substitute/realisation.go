@@ -15,8 +15,8 @@ import (
 // the path follows from its contents does not say that it is the output of that derivation.
 
 // locate asks the substituters which path an output of a valid derivation has got; it is "" if none
-// that is to be believed knows.
-func (c *call) locate(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error) {
+// knows. A signed answer has a signature that the settings accept.
+func (c *call) locate(ctx context.Context, drv storepath.Path, output string, signed bool) (storepath.Path, error) {
 	hasher, ok := store.As[store.DrvHasher](c.store.Store)
 	if !ok {
 		return "", nil
@@ -30,11 +30,13 @@ func (c *call) locate(ctx context.Context, drv storepath.Path, output string) (s
 	if err != nil {
 		return "", err
 	}
-	r, err := search.realisation(ctx, id)
+	r, err := search.realisation(ctx, id, signed)
 	if err != nil || r == nil {
 		return "", err
 	}
-	c.located[drv] = append(c.located[drv], store.KeyedRealisation{ID: id, Realisation: *r})
+	if signed { // else it is not to be registered
+		c.located[drv] = append(c.located[drv], store.KeyedRealisation{ID: id, Realisation: *r})
+	}
 	return r.OutPath, nil
 }
 
@@ -56,8 +58,9 @@ func (c *call) registerOutputs(ctx context.Context, drv storepath.Path) error {
 	return nil
 }
 
-// realisation asks the substituters which path an output has got. It is nil if none knows.
-func (s *search) realisation(ctx context.Context, id store.DrvOutput) (*store.Realisation, error) {
+// realisation asks the substituters which path an output has got. It is nil if none knows, or none
+// has a signature that is needed.
+func (s *search) realisation(ctx context.Context, id store.DrvOutput, signed bool) (*store.Realisation, error) {
 	for i := range s.substituters {
 		sub := &s.substituters[i]
 		registry, ok := store.As[store.RealisationStore](sub.Store)
@@ -74,7 +77,7 @@ func (s *search) realisation(ctx context.Context, id store.DrvOutput) (*store.Re
 			}
 			continue
 		}
-		if sub.Trusted || s.settings.NoSignatures || s.vouchedFor(id, r) {
+		if !signed || sub.Trusted || s.settings.NoSignatures || s.settings.UnsignedRealisations || s.vouchedFor(id, r) {
 			return r, nil
 		}
 		s.report.say(activity.LevelWarn, "warning: ignoring substitute for build trace '%s' -> '%s' from '%s', as it's not signed by any of the keys in 'trusted-public-keys'", id.HashID(), r.OutPath, sub.URI)

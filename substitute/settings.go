@@ -20,6 +20,10 @@ type Settings struct {
 	// NoSignatures believes everything. It is the opposite of Nix's require-sigs.
 	NoSignatures bool
 
+	// UnsignedRealisations believes every substituter which path an output of a derivation has got.
+	// NoSignatures implies it.
+	UnsignedRealisations bool
+
 	// Fallback says that a substituter which fails is as good as none, Nix's fallback.
 	Fallback bool
 

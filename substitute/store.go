@@ -165,9 +165,10 @@ func (q *missingQuerier) FindSubstitute(ctx context.Context, path storepath.Path
 	return &store.Substitute{Info: f.info, DownloadSize: f.downloadSize, Source: search.nameOf(f)}, nil
 }
 
-// SubstitutableOutput implements [store.Substituters].
+// SubstitutableOutput implements [store.Substituters]. As in Nix, the question what is missing needs
+// no signatures: they are checked when the output is fetched.
 func (q *missingQuerier) SubstitutableOutput(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error) {
-	return q.locate(ctx, drv, output)
+	return q.locate(ctx, drv, output, false)
 }
 
 // ClosureLimits implements [store.Substituters].

@@ -41,7 +41,6 @@ type Reader struct {
 	buf    []byte
 	r, w   int   // buf[r:w] is read from src and not yet decoded
 	offset int64 // of buf[r]
-	long   []byte
 }
 
 // NewReader returns a Reader of src with a buffer of at least that many bytes.
@@ -150,9 +149,10 @@ func (r *Reader) Bytes(limit int) ([]byte, error) {
 }
 
 // longBytes reads the n bytes and the padding of a string that the buffer cannot
-// hold. Its memory grows with what has come, not with n.
+// hold. Its memory grows with what has come, not with n. It is not kept for the next long
+// string: a server has many readers, and most of them wait.
 func (r *Reader) longBytes(n int) ([]byte, error) {
-	s := r.long[:0]
+	var s []byte
 	for len(s) < n {
 		step := min(n-len(s), max(growStep, len(s)))
 		if cap(s)-len(s) < step {
@@ -163,10 +163,6 @@ func (r *Reader) longBytes(n int) ([]byte, error) {
 		if err != nil {
 			return nil, r.inside(err)
 		}
-	}
-	const keep = 1 << 20 // bytes of scratch space worth keeping for the next long string
-	if r.long = s; cap(s) > keep {
-		r.long = nil
 	}
 	return s, r.SkipPadding(uint64(n))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -83,6 +84,7 @@ func readStoreDir(dir storepath.Dir) []storepath.Path {
 func (a *app) askQuietly(ctx context.Context, ask func(context.Context, store.Store) error) {
 	_ = orInterrupted(ctx, func() error {
 		quiet := *a
+		quiet.stderr = io.Discard
 		quiet.traceFile, quiet.onlyRead = "", true // no store is made because somebody is typing
 		quiet.getenv = func(name string) string {
 			if name == "NIX_SSHOPTS" {

@@ -33,6 +33,20 @@ var staticPix = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
+// bringPix makes that command a file in the world of a real Nix. Another process copies it: while this one
+// has the file open for writing, a test that starts a process at the same time keeps it open, and then
+// it cannot be run.
+func bringPix(t *testing.T, d *realnix.Daemon, name string) {
+	t.Helper()
+	program, err := staticPix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", program, d.HostPath(name)).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
 // startPix starts pix daemon in the world of a real Nix, on a store of its own.
 func startPix(t *testing.T, config map[string]string) *realnix.Daemon {
 	t.Helper()
@@ -58,6 +72,10 @@ func TestDaemonAnswersAsNix(t *testing.T) {
 		t.Parallel()
 		nix := realnix.Start(t, realnix.Get(t, "sid"), nil)
 		pix := startPix(t, nil)
+		conversation := conversation
+		if s.Name == "sid" {
+			conversation += mistakes
+		}
 		want := converse(t, nix, nix.ClientOf(t, s), world, conversation)
 		got := converse(t, pix, pix.ClientOf(t, s), world, conversation)
 		compareAnswers(t, s, want, got)
@@ -65,6 +83,20 @@ func TestDaemonAnswersAsNix(t *testing.T) {
 			t.Logf("pix said:\n%s", regexp.MustCompile("accepted connection.*\n").ReplaceAllString(pix.Stderr(), ""))
 		}
 	})
+}
+
+// Dynamic derivations are passed over with Nix's warning where a question about them has no answer yet.
+func TestDynamicDerivationsAsNix(t *testing.T) {
+	world := makeWorld(t)
+	config := map[string]string{"experimental-features": "nix-command ca-derivations dynamic-derivations"}
+	const conversation = `
+nix-store --import < export > /dev/null
+nix build --dry-run "$drv^out^out"
+nix build --dry-run "$drv^out^out" "$drv^out"
+`
+	s := realnix.Get(t, "sid")
+	nix, pix := realnix.Start(t, s, &realnix.Options{Config: config}), startPix(t, config)
+	compareAnswers(t, s, converse(t, nix, &nix.Client, world, conversation), converse(t, pix, &pix.Client, world, conversation))
 }
 
 // compareAnswers compares what clients of a version were answered by Nix and by pix.
@@ -366,6 +398,104 @@ nix why-depends $doc $top
 nix-store --delete $(nix-store --add hello)
 `
 
+// mistakes are commands that fail, or that Nix answers with a warning. Only the words matter, so the
+// clients of 2.34 run them.
+const mistakes = `
+nix-store --import < export > /dev/null
+nix store add --mode text --name x.drv drvs/wrong.drv
+nix store add --mode text --name x.drv drvs/env.drv
+nix store add --mode text --name x.drv drvs/noenv.drv
+nix store add --mode text --name x.drv drvs/deferred.drv
+nix store add --mode text --name x.drv drvs/defenv.drv
+nix store add --mode text --name y.drv drvs/right.drv
+nix store add --mode flat --name x.drv drvs/right.drv
+nix store add --mode text --name f.drv drvs/fixedpath.drv
+nix-store -q --outputs $(nix store add --mode text --name f.drv drvs/fixedpath.drv)
+nix store add --mode text --name f.drv drvs/fixedenv.drv
+nix store add --mode text --name f.drv drvs/fixednoenv.drv
+nix store add --mode text --name f.drv drvs/fixedname.drv
+nix store add --mode text --name f.drv drvs/mixed.drv
+nix store add --mode text --name f.drv drvs/none.drv
+nix store add --mode text --name e.drv drvs/empty
+nix store add --mode text --name e.drv drvs/nonsense
+nix store add --mode text --name e.drv drvs/De
+nix store add --mode text --name e.drv drvs/Dx
+nix store add --mode text --name e.drv drvs/cut
+nix-store -q --outputs $(nix store add --mode text --name x.drv drvs/defenv.drv)
+nix-store --gc > /dev/null 2>&1
+nix-store --import < export > /dev/null
+nix store add --mode text --references $absent hello
+nix store add --name . hello
+nix store add --name .x hello
+nix store add --name x.lock hello
+nix store add --name $(printf '%0250d' 0) hello
+nix store add --hash-algo md5 --mode flat hello
+nix store add --hash-algo sha512 --mode nar tree
+nix store add --hash-algo sha512 --mode text hello
+nix store add --hash-algo sha1 --mode git hello
+nix-store --add-fixed blake3 hello
+nix-store --add-fixed sha3 hello
+nix-store --delete nonexistent
+nix-store --delete /nix/store
+nix-store --delete $top/x
+nix-store --query --referrers /nix/store/x
+nix-store --realise /nix/store/x.drv
+nix-store --realise --repair $top
+nix-store --repair-path $top
+nix-store --repair-path $absent
+nix-store --verify --repair
+nix-store --gc --print-dead --max-freed 1
+nix-store --gc --print-live --max-freed 0
+nix-store --option nosuch x --check-validity $top
+nix-store --option sandbox maybe --check-validity $top
+nix-store --option max-jobs many --check-validity $top
+nix-store --option trusted-public-keys nonsense --check-validity $top
+nix-store --option log-lines -5 --check-validity $top
+nix-store --max-jobs auto --cores 3 --timeout 5 --max-silent-time 6 --keep-going --keep-failed --fallback --check-validity $top
+nix store verify --all --no-trust
+nix store verify --no-contents --no-trust $absent
+nix store delete --ignore-liveness $top
+nix store copy-log --to daemon --from file:///root/nologs $drv
+nix store copy-sigs -s /root/other $absent
+nix store sign -k key $absent
+nix store sign -k nonexistent $top
+nix store ls $absent
+nix store ls $top/x
+nix store cat $top/x
+nix store repair $absent
+nix store path-from-hash-part tooshort
+nix store path-from-hash-part g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3qe
+nix store make-content-addressed $absent
+nix copy --from daemon --to /root/other2 $absent
+nix copy --from /root/other --to daemon --no-recursive $top
+nix copy --from /root/other --substitute-on-destination $top
+nix copy --from /root/other --no-check-sigs --all
+nix path-info --store daemon --closure-size -h $absent $top
+nix path-info -S --json $absent
+nix build --no-link --repair $top
+nix build --no-link --keep-going $absent $top
+nix build --no-link -v $drv^*
+nix build --no-link $drv^*,nope
+nix build --no-link $drv^
+nix log $absent
+nix derivation show $absent
+nix derivation add < drvs/nonsense
+nix why-depends $absent $top
+nix why-depends $top $absent
+nix-collect-garbage --max-freed 1 2>/dev/null | wc -l
+nix-collect-garbage -d --dry-run 2>&1 | sort
+nix-env --profile /root/try/p2 --set $absent
+nix-instantiate --add-root inst --indirect --expr 'derivation { name = "rooted"; system = "s"; builder = "b"; }'
+nix-instantiate --expr 'derivation { name = "bad name"; system = "s"; builder = "b"; }'
+nix-instantiate --expr 'derivation { name = "bad.drv"; system = "s"; builder = "b"; }'
+nix-instantiate --eval --expr 'builtins.toFile "x" "${derivation { name = "d"; system = "s"; builder = "b"; }}"'
+nix-instantiate --eval --expr "builtins.storePath \"$absent\""
+nix-instantiate --eval --expr 'builtins.path { path = ./tree; sha256 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="; }'
+nix-instantiate --eval --expr 'builtins.path { path = ./tree; name = "bad name"; }'
+nix-prefetch-url --type sha256 file:///root/try/nonexistent
+nix-prefetch-url file:///root/try/hello 0000000000000000000000000000000000000000000000000000
+`
+
 // prepare makes the files of the conversation.
 const prepare = `
 mkdir -p /root/try/roots /root/logs && cd /root/try
@@ -373,6 +503,24 @@ printf 'hello world' > hello
 printf x > 'bad name'
 mkdir -p tree/sub && printf x > tree/sub/x && printf '#!/bin/sh\n' > tree/run && chmod +x tree/run && ln -s sub/x tree/link
 cp hello tree/again
+mkdir -p drvs && cd drvs
+q=/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x
+p=/nix/store/s668cfx1vrqfjryf96jj8wfhg7f67dhj-x
+printf '%s' 'Derive([("out","'$p'","","")],[],[],"x86_64-linux","/bin/sh",[],[("builder","/bin/sh"),("name","x"),("out","'$p'"),("system","x86_64-linux")])' > right.drv
+sed "s#$p#$q#g" right.drv > wrong.drv
+sed "s#(\"out\",\"$p\")#(\"out\",\"$q\")#" right.drv > env.drv
+sed "s#,(\"out\",\"$p\")##" right.drv > noenv.drv
+sed "s#$p##g" right.drv > deferred.drv
+sed "s#(\"out\",\"$p\",#(\"out\",\"\",#" right.drv > defenv.drv
+f=/nix/store/i8yf3p9li8bd9rwjsr5nkg63lxs367am-f
+printf '%s' 'Derive([("out","'$f'","sha256","e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")],[],[],"x86_64-linux","/bin/sh",[],[("builder","/bin/sh"),("name","f"),("out","'$f'"),("system","x86_64-linux")])' > fixed.drv
+sed "s#(\"out\",\"$f\",#(\"out\",\"$q\",#" fixed.drv > fixedpath.drv
+sed "s#(\"out\",\"$f\")#(\"out\",\"$q\")#" fixed.drv > fixedenv.drv
+sed "s#,(\"out\",\"$f\")##" fixed.drv > fixednoenv.drv
+sed 's#"out"#"lib"#g' fixed.drv > fixedname.drv
+sed "s#\\[(\"out\"#[(\"dev\",\"$p\",\"\",\"\"),(\"out\"#" fixed.drv > mixed.drv
+sed 's#^Derive(\[([^)]*)\]#Derive([]#' right.drv > none.drv
+: > empty; echo 'Derive(nonsense' > nonsense; printf De > De; printf Dx > Dx; head -c 90 right.drv > cut
 `
 
 // largeNix has many derivations that depend on each other.
@@ -394,10 +542,10 @@ in [ (make' 149) ]
 // the client has gone. Ours has none; it gets a moment.
 var aboutRemains = regexp.MustCompile(`--gc|--delete|--roots|nix-collect-garbage|nix store (gc|delete)|\.lock`)
 
-// quiet waits until the daemon serves nobody.
-func quiet(t *testing.T, d *realnix.Daemon) {
+// quiet waits until the daemon serves no client, and has no more than that many processes.
+func quiet(t *testing.T, d *realnix.Daemon, processes int) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); len(d.Processes()) > 1; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); len(d.Processes()) > processes; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the daemon still has processes for clients that are gone: %v", d.Processes())
 		}
@@ -413,10 +561,12 @@ func converse(t *testing.T, d *realnix.Daemon, client *realnix.Client, w *world,
 			t.Fatal(err)
 		}
 	}
+	processes := len(d.Processes())
 	client.MustRun(t, "sh", "-c", prepare)
 	must(os.WriteFile(d.HostPath("/root/try/export"), w.export, 0o666))
 	must(os.WriteFile(d.HostPath("/root/try/key"), w.key, 0o600))
 	must(os.WriteFile(d.HostPath("/root/try/large.nix"), []byte(largeNix), 0o666))
+	must(os.WriteFile(d.HostPath("/root/try/builds.nix"), []byte(buildsNix), 0o666))
 	client.MustRun(t, "sh", "-c", "cd /root/try && (nix key convert-secret-to-public < key || nix-store --version) > key.pub 2>/dev/null")
 	var answers []answer
 	for line := range strings.Lines(conversation) {
@@ -427,7 +577,7 @@ func converse(t *testing.T, d *realnix.Daemon, client *realnix.Client, w *world,
 			continue
 		}
 		if aboutRemains.MatchString(command) {
-			quiet(t, d)
+			quiet(t, d, processes)
 			time.Sleep(200 * time.Millisecond)
 		}
 		cmd := client.Command(context.Background(), "bash", "-c", "cd /root/try; set -o pipefail; "+command)
@@ -459,12 +609,12 @@ var passing = []struct {
 	instead string
 }{
 	{regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]`), ""},
-	{regexp.MustCompile(`"registrationTime": ?[0-9]+`), `"registrationTime":0`},
+	{regexp.MustCompile(`"(registration|start|stop)Time": ?[0-9]+`), `"${1}Time":0`},
 	{regexp.MustCompile(`\{temp:[0-9]+\}`), "{temp:0}"},
 	{regexp.MustCompile(`/proc/[0-9]+/`), "/proc/0/"},
 	{regexp.MustCompile(`(?m)^Version: .*`), "Version: x"},
 	{regexp.MustCompile(`"version": ?"[^"]*"`), `"version":"x"`},
-	{regexp.MustCompile(`(note: hard linking is currently saving .*|removing stale .*|determining live/dead paths.*)\n`), ""},
+	{regexp.MustCompile(`(note: hard linking is currently saving .*|removing stale .*)\n`), ""},
 	{regexp.MustCompile(`(warning: unknown setting .*|warning: .*Git tree.*)\n`), ""},
 	{regexp.MustCompile(`nix-build-[0-9]+-[0-9]+|nix-[0-9]+-[0-9]+`), "nix-0-0"},
 }

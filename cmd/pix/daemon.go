@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,14 +10,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"pix/daemon"
+	"pix"
 	"pix/nixconf"
+	"pix/protocol"
 	"pix/server"
+	"pix/signature"
 	"pix/store"
 )
 
@@ -28,12 +28,17 @@ func newDaemon(a *app) *cobra.Command {
 		Use:   "daemon",
 		Short: "Serve a store to Nix clients",
 		Long: `Serve a store to clients that speak the protocol of Nix's daemon: pix and stock Nix. It
-listens on a Unix socket, or on those that systemd hands over, or serves one client on its
-standard input and output (--stdio), as ssh-ng:// wants it.
+listens on a Unix socket, or on those that systemd passes to it, or serves one client on its
+standard input and output (--stdio), as ssh-ng:// wants it. It takes the flags of nix-daemon.
 
-Whom it trusts, and what else it can be told, is in nix.conf. The first SIGTERM or
-interrupt lets what is under way end; the second kills.`,
+Without --socket, the socket is $NIX_DAEMON_SOCKET_PATH, or daemon-socket/socket in the state
+directory of the store: DIR/nix/var/nix/daemon-socket/socket for --store DIR.
+
+nix.conf names the users that may connect and those that are trusted, unless --force-trusted or
+--force-untrusted decides it for everyone. The first SIGTERM or interrupt lets running operations
+end; the second kills.`,
 		Example: "  pix daemon --socket /run/user/1000/pix/socket\n" +
+			"  pix daemon --store /srv/store\n" +
 			"  pix daemon --store unix:///nix/var/nix/daemon-socket/socket --stdio",
 		GroupID: groupKeeping,
 		Args:    cobra.NoArgs,
@@ -48,8 +53,16 @@ interrupt lets what is under way end; the second kills.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&d.socket, "socket", "", "the `path` of the socket to listen on (default $NIX_DAEMON_SOCKET_PATH, then "+daemon.DefaultSocket+")")
+	flags.StringVar(&d.socket, "socket", "", "the `path` of the socket to listen on, also called --socket-path (default $NIX_DAEMON_SOCKET_PATH, then the socket of the store)")
+	flags.StringVar(&d.socket, "socket-path", "", "the name that --socket has in nix daemon")
+	flags.MarkHidden("socket-path")
 	flags.BoolVar(&d.stdio, "stdio", false, "serve one client on standard input and output")
+	flags.BoolFunc("force-trusted", "trust every client, and let everyone connect", d.trustAll(protocol.Trusted))
+	flags.BoolFunc("force-untrusted", "trust no client, and let everyone connect", d.trustAll(protocol.NotTrusted))
+	flags.BoolFunc("default-trust", "trust clients as nix.conf says, or the client of --stdio (default)", d.trustAll(protocol.TrustUnknown))
+	flags.BoolVar(&d.processOps, "process-ops", false, "in front of another daemon: make permanent roots as the user of this process")
+	flags.Bool("daemon", false, "does nothing, as in nix-daemon")
+	flags.MarkHidden("daemon")
 	flags.DurationVar(&d.grace, "grace", 30*time.Second, "the `time` that what is under way gets when the daemon is stopped")
 	flags.IntVar(&d.clients, "max-clients", 0, "the `number` of clients that there may be at once (default 4096)")
 	freeValue(cmd, "grace")
@@ -63,6 +76,20 @@ type daemonOptions struct {
 	stdio   bool
 	grace   time.Duration
 	clients int
+
+	trust      protocol.Trust // of all clients; unknown leaves it to nix.conf
+	processOps bool
+}
+
+// trustAll returns what sets a flag without a value. Of several the last one counts, as in nix-daemon.
+func (d *daemonOptions) trustAll(trust protocol.Trust) func(string) error {
+	return func(value string) error {
+		if value != "true" {
+			return errors.New("it takes no value")
+		}
+		d.trust = trust
+		return nil
+	}
 }
 
 // serve serves the store as the options say, until the context ends.
@@ -71,27 +98,37 @@ func (a *app) serve(ctx context.Context, d daemonOptions) error {
 	if err != nil {
 		return err
 	}
-	if len(conf.Unknown) > 0 {
+	if len(conf.Unknown) > 0 && !d.stdio { // a client of ssh-ng would see it on every connection
 		fmt.Fprintf(a.stderr, "pix: warning: settings of nix.conf that pix does not have, and ignores: %s\n", strings.Join(conf.Unknown, " "))
 	}
 	a.serves, a.isDaemon = true, !d.stdio
-	if a.isDaemon {
-		syscall.Umask(0o022) // what it makes is for everybody to read, as with Nix
-	}
 	s, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	if d.stdio {
-		return a.serveStdio(ctx, s)
+	opts := &server.Options{
+		Substituters: slices.Concat(conf.Substituters, conf.TrustedSubstituters),
+		LocalRoots:   d.processOps && a.isMachineDaemon(),
+		TrustedKeys: func(set *protocol.SetOptionsRequest) (signature.KeySet, error) {
+			return clientKeys(conf, set)
+		},
 	}
-	return a.serveSockets(ctx, s, conf, d)
+	if d.stdio {
+		opts.Trusted = d.trust != protocol.NotTrusted
+		return a.serveStdio(ctx, s, opts)
+	}
+	return a.serveSockets(ctx, s, conf, d, opts)
 }
 
-// serveStdio serves whoever is at the other end of the standard streams. Who may be there is
-// not for us to say, so all is allowed: so it is with nix-daemon.
-func (a *app) serveStdio(ctx context.Context, s store.Store) error {
+// isMachineDaemon reports whether the store is another daemon on this machine.
+func (a *app) isMachineDaemon() bool {
+	return strings.HasPrefix(a.resolved, "daemon") || strings.HasPrefix(a.resolved, "unix://")
+}
+
+// serveStdio serves the client at the other end of the standard streams. nix-daemon trusts it unless
+// it is told otherwise, since the system does not say who it is.
+func (a *app) serveStdio(ctx context.Context, s store.Store, opts *server.Options) error {
 	in, ok := a.stdin.(*os.File)
 	out, isFile := a.stdout.(*os.File)
 	if !ok || !isFile {
@@ -101,20 +138,23 @@ func (a *app) serveStdio(ctx context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	return server.Serve(ctx, nc, s, &server.Options{Trusted: true})
+	return server.Serve(ctx, nc, s, opts)
 }
 
 // serveSockets serves everybody who connects.
-func (a *app) serveSockets(ctx context.Context, s store.Store, conf *nixconf.Conf, d daemonOptions) error {
-	listeners, err := a.listen(d.socket)
+func (a *app) serveSockets(ctx context.Context, s store.Store, conf *nixconf.Conf, d daemonOptions, opts *server.Options) error {
+	listeners, err := a.listen(d)
 	if err != nil {
 		return err
 	}
 	srv := &server.Server{
 		Store:      s,
 		Access:     &server.Access{Trusted: conf.TrustedUsers, Allowed: conf.AllowedUsers, Refused: conf.BuildUsersGroup},
-		Options:    &server.Options{Substituters: slices.Concat(conf.Substituters, conf.TrustedSubstituters)},
+		Options:    opts,
 		MaxClients: d.clients,
+	}
+	if d.trust != protocol.TrustUnknown {
+		srv.Access, opts.Trusted = nil, d.trust == protocol.Trusted
 	}
 	serving := a.follow(context.WithoutCancel(ctx))
 	failed := make(chan error, len(listeners))
@@ -138,18 +178,22 @@ func (a *app) serveSockets(ctx context.Context, s store.Store, conf *nixconf.Con
 }
 
 // listen returns the listeners that this process was given, or one of its own.
-func (a *app) listen(socket string) ([]net.Listener, error) {
+func (a *app) listen(d daemonOptions) ([]net.Listener, error) {
+	socket := d.socket
 	if socket == "" {
 		inherited, err := server.Inherited(a.getenv)
 		if err != nil || len(inherited) > 0 {
 			return inherited, err
 		}
+		opts, err := a.options()
+		if err != nil {
+			return nil, err
+		}
+		if socket, err = pix.SocketPath(a.resolved, opts); err != nil {
+			return nil, err
+		}
 	}
-	opts, err := a.options()
-	if err != nil {
-		return nil, err
-	}
-	l, err := server.ListenUnix(cmp.Or(socket, opts.DaemonSocket))
+	l, err := server.ListenUnix(socket)
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w; name another place with --socket", err)
 	}

@@ -97,6 +97,9 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
 				result, err := store.CollectGarbage(ctx, s, opts)
 				if alive, ok := errors.AsType[*localstore.AliveError](err); ok { // Nix names commands of its own
+					if strings.HasPrefix(alive.Root.Link, "/proc/") {
+						return fmt.Errorf("cannot delete '%s', since it is still alive: a running process uses it (%s)", alive.Path, alive.Root.Link)
+					}
 					return fmt.Errorf("cannot delete '%s', since it is still alive; 'pix gc --explain %[1]s' says why", alive.Path)
 				}
 				if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"pix/internal/redact"
 	"pix/localstore"
 	"pix/store"
 )
@@ -14,7 +15,7 @@ type chosen struct {
 }
 
 // chosen says which store was opened last, and why.
-func (a *app) chosen() chosen { return chosen{a.resolved, orNull(a.reason)} }
+func (a *app) chosen() chosen { return chosen{redact.URL(a.resolved), orNull(a.reason)} }
 
 func (c chosen) text() string {
 	reason := "it was named"

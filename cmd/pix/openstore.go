@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"pix"
+	"pix/activity"
 	"pix/binarycache"
 	"pix/daemon"
 	"pix/nixconf"
@@ -64,11 +65,19 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 	}
 	uri, reason := pix.Resolve(uri, opts)
 	a.resolved, a.reason = uri, reason
-	s, err := a.openURI(ctx, uri, opts)
+	s, err := a.openURI(a.withWarnings(ctx), uri, opts)
 	if err != nil && reason != "" && opts.DataDir == "" && ctx.Err() == nil {
 		err = fmt.Errorf("%w; pix has no store of its own without HOME or XDG_DATA_HOME: set one of them, or name a store with --store", err)
 	}
 	return s, err
+}
+
+// withWarnings returns a context in which the warnings of opening a store are printed.
+func (a *app) withWarnings(ctx context.Context) context.Context {
+	if mode, err := a.progressMode(); err != nil || mode == progressNone || activity.HandlerOf(ctx) != nil {
+		return ctx
+	}
+	return activity.WithHandler(ctx, &logPrinter{app: a})
 }
 
 // openURI opens the store that a URI names.
@@ -114,16 +123,21 @@ func (a *app) configuration() (*nixconf.Conf, error) {
 	return conf, nil
 }
 
-// cacheOptions returns what binary caches are told: the proxy of the environment, and the
-// passwords that Nix has for machines.
+// cacheOptions returns the options of binary caches: the proxy of the environment, and the passwords
+// that Nix has for them.
 func (a *app) cacheOptions() *binarycache.Options {
 	o := new(binarycache.Options)
 	o.HTTP.Proxy = http.ProxyFromEnvironment
-	netrc := filepath.Join(cmp.Or(a.getenv("NIX_CONF_DIR"), "/etc/nix"), "netrc")
-	if info, err := os.Stat(netrc); err == nil && info.Mode().IsRegular() {
-		o.HTTP.Netrc = netrc
-	}
+	o.HTTP.Netrc = a.netrcFile()
 	return o
+}
+
+// netrcFile returns the netrc file of nix.conf. A mistake there is reported where more of it is needed.
+func (a *app) netrcFile() string {
+	if conf, err := a.configuration(); err == nil && conf.NetrcFile != "" {
+		return conf.NetrcFile
+	}
+	return filepath.Join(cmp.Or(a.getenv("NIX_CONF_DIR"), nixconf.DefaultDir), "netrc")
 }
 
 // startTrace opens the file of --trace, once. What daemons say may be secret, so it is for

@@ -21,12 +21,16 @@ func (a *app) substitution(conf *nixconf.Conf) func(context.Context, *substitute
 		return nil
 	}
 	return func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error) {
-		conf := conf
+		requireSigs, conf := conf.RequireSigs, conf
 		keepGoing := a.settings != nil && a.settings.KeepGoing
 		if set := server.SettingsOf(ctx); set != nil {
 			conf, keepGoing = withClientSettings(conf, set), set.KeepGoing
 		}
-		settings := &substitute.Settings{NoSignatures: !conf.RequireSigs, Fallback: conf.Fallback, KeepGoing: keepGoing}
+		settings := &substitute.Settings{
+			NoSignatures:         !requireSigs, // of paths, it is a setting of the store in Nix
+			UnsignedRealisations: !conf.RequireSigs,
+			Fallback:             conf.Fallback, KeepGoing: keepGoing,
+		}
 		if !conf.Substitute || len(conf.Substituters) == 0 {
 			return settings, nil
 		}
@@ -48,8 +52,18 @@ func withClientSettings(conf *nixconf.Conf, set *protocol.SetOptionsRequest) *ni
 	for _, name := range slices.Sorted(maps.Keys(set.Overrides)) {
 		changed.Set(nixconf.Assignment{Name: name, Value: set.Overrides[name], File: "the client's settings"})
 	}
-	changed.RequireSigs = conf.RequireSigs // which is the store's, in Nix
 	return &changed
+}
+
+// clientKeys returns the keys of which one must have signed what a trusted client with these settings
+// adds, or nil if it has set none.
+func clientKeys(conf *nixconf.Conf, set *protocol.SetOptionsRequest) (signature.KeySet, error) {
+	for _, name := range []string{"trusted-public-keys", "extra-trusted-public-keys", "binary-cache-public-keys"} {
+		if _, has := set.Overrides[name]; has {
+			return trustedKeys(withClientSettings(conf, set))
+		}
+	}
+	return nil, nil
 }
 
 // trustedKeys returns the keys whose signatures are believed.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pix/nixhash"
+	"pix/signature"
 	"pix/store"
 	"pix/storepath"
 )
@@ -90,7 +91,7 @@ func (s *Store) AddToStoreNAR(_ context.Context, info *store.PathInfo, archive i
 	if _, err := s.Dir().Parse(string(info.Path)); err != nil {
 		return err
 	}
-	if !opts.NoSignatures && !s.isTrusted(info) {
+	if !opts.NoSignatures && !s.isTrusted(info, opts.TrustedKeys) {
 		return fmt.Errorf("cannot add path '%s' because it lacks a signature by a trusted key", info.Path)
 	}
 	s.addTempRoot(info.Path)
@@ -109,11 +110,14 @@ func (s *Store) AddToStoreNAR(_ context.Context, info *store.PathInfo, archive i
 
 // isTrusted reports whether nobody, or somebody who is trusted, vouches for an object. A
 // malformed signature is no reason to distrust the others.
-func (s *Store) isTrusted(info *store.PathInfo) bool {
+func (s *Store) isTrusted(info *store.PathInfo, keys signature.KeySet) bool {
 	if info.IsContentAddressed() {
 		return true
 	}
-	good, _ := info.CheckSignatures(s.opts.TrustedKeys)
+	if keys == nil {
+		keys = s.opts.TrustedKeys
+	}
+	good, _ := info.CheckSignatures(keys)
 	return len(good) > 0
 }
 

@@ -25,9 +25,9 @@ func (c *contents) readDerivation(o *object) (*drvFacts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derivation '%s': %w", o.info.Path, err)
 	}
-	d, err := derivation.ParseAt(o.info.Path, string(text))
+	d, err := store.ParseDerivation(o.info.Path, string(text))
 	if err != nil {
-		return nil, fmt.Errorf("error parsing derivation '%s': %w", o.info.Path, err)
+		return nil, err
 	}
 	inputs := func(path storepath.Path) (h derivation.ModuloHash, ok bool) {
 		if input := c.objects[path]; input != nil && input.drv != nil {
@@ -35,8 +35,9 @@ func (c *contents) readDerivation(o *object) (*drvFacts, error) {
 		}
 		return h, false
 	}
-	if err := d.CheckOutputPaths(inputs, nil); err != nil {
-		return nil, fmt.Errorf("derivation '%s' has incorrect output: %w", o.info.Path, err)
+	known, _, err := store.CheckOutputs(o.info.Path, d, inputs)
+	if err != nil {
+		return nil, err
 	}
 	f := &drvFacts{drv: d, outputs: make(map[string]storepath.Path, d.Outputs.Len())}
 	if f.asInput, err = d.HashModulo(derivation.AsInput, inputs, nil); err != nil {
@@ -47,8 +48,8 @@ func (c *contents) readDerivation(o *object) (*drvFacts, error) {
 		return nil, err
 	}
 	f.hash = own.Hash
-	for name, output := range d.Outputs.All() {
-		f.outputs[name] = output.Path()
+	for name := range d.Outputs.Keys() {
+		f.outputs[name], _ = known.Get(name)
 	}
 	return f, nil
 }
@@ -63,6 +64,15 @@ func (c *contents) derivationAt(path storepath.Path) (*drvFacts, error) {
 		return nil, fmt.Errorf("path '%s' is not a store derivation", path)
 	}
 	return o.drv, nil
+}
+
+// DrvHash returns the modulo hash of a valid derivation, by which its realisations are known.
+func (s *Store) DrvHash(_ context.Context, drv storepath.Path) (nixhash.Hash, error) {
+	f, err := s.derivationAt(drv)
+	if err != nil {
+		return nixhash.Hash{}, err
+	}
+	return f.hash, nil
 }
 
 // QueryDerivationOutputMap returns the outputs of a valid derivation. Those whose paths

@@ -82,6 +82,7 @@ var (
 	_ store.HashPartQuerier   = (*Store)(nil)
 	_ store.MissingQuerier    = (*Store)(nil)
 	_ store.RealisationStore  = (*Store)(nil)
+	_ store.DrvHasher         = (*Store)(nil)
 	_ store.OutputQuerier     = (*Store)(nil)
 	_ store.TextAdder         = (*Store)(nil)
 	_ store.Adder             = (*Store)(nil)
@@ -89,6 +90,7 @@ var (
 	_ store.MultipleAdder     = (*Store)(nil)
 	_ store.NARReader         = (*Store)(nil)
 	_ store.Signer            = (*Store)(nil)
+	_ store.SignatureKeeper   = (*Store)(nil)
 	_ store.LogAdder          = (*Store)(nil)
 	_ store.Builder           = (*Store)(nil)
 	_ store.ResultBuilder     = (*Store)(nil)
@@ -269,6 +271,13 @@ func (s *Store) AddSignatures(_ context.Context, path storepath.Path, signatures
 			return err
 		}
 	}
+	return s.UpdateSignatures(context.Background(), path, func(info *store.PathInfo) []string {
+		return slices.Concat(info.Signatures, canonical)
+	})
+}
+
+// UpdateSignatures implements [store.SignatureKeeper].
+func (s *Store) UpdateSignatures(_ context.Context, path storepath.Path, update func(*store.PathInfo) []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := s.objects[path]
@@ -276,10 +285,13 @@ func (s *Store) AddSignatures(_ context.Context, path storepath.Path, signatures
 		return &store.NotFoundError{Path: path}
 	}
 	changed := *o
-	changed.info.Signatures = union(o.info.Signatures, canonical)
+	changed.info.Signatures = union(update(clone(&o.info)), nil)
 	s.objects[path] = &changed
 	return nil
 }
+
+// TrustedKeys implements [store.SignatureKeeper].
+func (s *Store) TrustedKeys() signature.KeySet { return s.opts.TrustedKeys }
 
 // union returns what is in a or b, sorted.
 func union(a, b []string) []string {

@@ -1,0 +1,187 @@
+package binarycache
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// parseNetrc reads a netrc file as libcurl 8.23 does (lib/netrc.c), which Nix 2.34 has in Debian:
+//
+//	machine HOST login NAME password PASSWORD
+//	machine HOST login NAME password "PASS \"WORD\""
+//	default login NAME password PASSWORD
+//	macdef NAME
+//	(lines up to an empty one, which are ignored)
+//
+// Keywords may have letters of any case. A line that begins with "#" is a comment. In quotes, \n, \r
+// and \t are control characters, and any other character after a backslash stands for itself. The
+// word after "account" and words that mean nothing are ignored. A quotation mark that is not closed is
+// an error; the entries before it are returned.
+func parseNetrc(text string) ([]netrcEntry, error) {
+	clean := withoutComments(text)
+	p := &netrcParser{text: clean}
+	if err := p.parse(); err != nil {
+		// The error says where, and not what: that may be a password.
+		before := strings.Count(clean[:len(clean)-len(p.text)], "\n")
+		return p.entries, fmt.Errorf("line %d: %w", lineOf(text, before), err)
+	}
+	return p.entries, nil
+}
+
+// lineOf returns the number of the line of a netrc file that has so many lines before it that are no
+// comments.
+func lineOf(text string, before int) int {
+	number := 0
+	for line := range strings.Lines(text) {
+		number++
+		if isComment(line) {
+			continue
+		}
+		if before == 0 {
+			break
+		}
+		before--
+	}
+	return number
+}
+
+func isComment(line string) bool { return strings.HasPrefix(strings.TrimLeft(line, " \t"), "#") }
+
+// withoutComments removes comments, and white space at the beginning of lines.
+func withoutComments(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !isComment(line) {
+			b.WriteString(strings.TrimLeft(line, " \t"))
+		}
+	}
+	return b.String()
+}
+
+// A netrcParser reads the words of a netrc file.
+type netrcParser struct {
+	text    string // what is left
+	entries []netrcEntry
+	entry   netrcEntry // the current one
+	inEntry bool       // false before the first machine, and after a macro
+}
+
+func (p *netrcParser) parse() error {
+	for {
+		keyword, quoted, err := p.word()
+		if err != nil {
+			return err
+		}
+		if quoted {
+			continue
+		}
+		if keyword == "" {
+			p.endEntry()
+			return nil
+		}
+		if err := p.keyword(strings.ToLower(keyword)); err != nil {
+			return err
+		}
+	}
+}
+
+// keyword reads what follows a keyword.
+func (p *netrcParser) keyword(keyword string) error {
+	switch keyword {
+	case "machine":
+		p.endEntry()
+		return p.value(&p.entry.host, &p.inEntry)
+	case "default":
+		p.endEntry()
+		p.entry.isDefault, p.inEntry = true, true
+	case "login":
+		return p.value(&p.entry.login, &p.entry.hasLogin)
+	case "password":
+		return p.value(&p.entry.password, &p.entry.hasPassword)
+	case "account":
+		return p.value(new(string), new(bool))
+	case "macdef":
+		p.endEntry()
+		p.skipMacro()
+	}
+	return nil
+}
+
+// endEntry ends the current entry.
+func (p *netrcParser) endEntry() {
+	if p.inEntry {
+		p.entries = append(p.entries, p.entry)
+	}
+	p.entry, p.inEntry = netrcEntry{}, false
+}
+
+const netrcSpace = " \t\r\n"
+
+// word returns the next word, and whether it is quoted. At the end of the file it is "".
+func (p *netrcParser) word() (word string, quoted bool, err error) {
+	p.text = strings.TrimLeft(p.text, netrcSpace)
+	if strings.HasPrefix(p.text, `"`) {
+		word, err = p.quoted()
+		return word, true, err
+	}
+	end := strings.IndexAny(p.text, netrcSpace)
+	if end < 0 {
+		end = len(p.text)
+	}
+	word, p.text = p.text[:end], p.text[end:]
+	return word, false, nil
+}
+
+// value takes the next word as a value, even if it is a keyword, and sets has. Both stay as they are at
+// the end of the file.
+func (p *netrcParser) value(value *string, has *bool) error {
+	word, quoted, err := p.word()
+	if err == nil && (quoted || word != "") {
+		*value, *has = word, true
+	}
+	return err
+}
+
+var errOpenQuote = errors.New("a quotation mark is not closed")
+
+// quoted returns a quoted word.
+func (p *netrcParser) quoted() (string, error) {
+	var b strings.Builder
+	for i := 1; i < len(p.text); i++ {
+		c := p.text[i]
+		switch {
+		case c == '"':
+			p.text = p.text[i+1:]
+			return b.String(), nil
+		case c == '\\' && i+1 < len(p.text):
+			i++
+			c = unescape(p.text[i])
+		}
+		b.WriteByte(c)
+	}
+	return "", errOpenQuote
+}
+
+func unescape(c byte) byte {
+	switch c {
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	}
+	return c
+}
+
+// skipMacro skips a macro, which ends before an empty line.
+func (p *netrcParser) skipMacro() {
+	for p.text != "" {
+		_, p.text, _ = strings.Cut(p.text, "\n")
+		line := strings.TrimLeft(p.text, "\r")
+		if strings.HasPrefix(line, "\n") {
+			return
+		}
+	}
+}

@@ -1,0 +1,36 @@
+// Package redact keeps passwords in URLs out of errors, logs and what a command prints.
+package redact
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+)
+
+// URL returns a URL without the password that it may have. What cannot be parsed and may have one is
+// left out, except for the scheme.
+func URL(text string) string {
+	u, err := url.Parse(text)
+	switch {
+	case !strings.Contains(text, "@"):
+		return text
+	case err != nil || u.Opaque != "":
+		scheme, _, _ := strings.Cut(text, ":")
+		return scheme + "://…"
+	case u.User != nil:
+		return u.Redacted()
+	}
+	return text
+}
+
+// Error returns an error of net/url or net/http without the URL that it repeats.
+func Error(err error) error {
+	inURL, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err
+	}
+	if _, ok := inURL.Err.(url.EscapeError); ok && strings.Contains(inURL.URL, "@") {
+		return errors.New("invalid URL escape") // the text of the error may be a part of a password
+	}
+	return inURL.Err
+}

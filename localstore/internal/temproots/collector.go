@@ -1,0 +1,109 @@
+package temproots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"pix/localstore/internal/flock"
+	"pix/store"
+)
+
+// A Collector is the part of one collection of garbage in the protocol. It has locked gc.lock, and
+// takes roots from other processes through the socket.
+type Collector struct {
+	state  State
+	lock   *flock.File
+	server *server
+	owned  []*os.File // the files of processes of Nix 2.3 and 2.4, which Roots has locked
+	report func(line string)
+}
+
+// NewCollector waits until no other collector runs, and begins a collection. It calls report with
+// lines for the user.
+func NewCollector(ctx context.Context, s State, report func(line string)) (*Collector, error) {
+	// There must be a socket from the moment when the lock is taken: see serve.
+	if _, err := os.Lstat(s.socket()); errors.Is(err, fs.ErrNotExist) {
+		if err := makeDeadSocket(s.socket(), false); err != nil {
+			return nil, err
+		}
+	}
+	lock, err := s.lockGC(ctx, flock.Exclusive, func() { report("waiting for the big garbage collector lock...") })
+	if err != nil {
+		return nil, fmt.Errorf("waiting for another collection of garbage to end: %w", err)
+	}
+	server, err := serve(s)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &Collector{state: s, lock: lock, server: server, report: report}, nil
+}
+
+// Roots returns the temporary roots of all processes that live, valid or not, and removes the files
+// of the others. A file that cannot be read or understood may name any path, so it is an error.
+//
+// Roots that are added after Roots was called arrive through Choose.
+func (c *Collector) Roots(ctx context.Context) ([]store.Root, error) {
+	f := &finder{state: c.state, probes: staleProbes, tidy: true, collecting: true, report: c.report}
+	err := f.find(ctx)
+	c.owned = append(c.owned, f.owned...)
+	return f.roots, err
+}
+
+// Choose calls f with the hash parts of the roots that have arrived since the last time, and marks
+// the paths with the hash parts that f returns as being deleted. No root arrives while f runs.
+func (c *Collector) Choose(f func(arrived []string) []string) { c.server.choose(f) }
+
+// Done ends the deletion of paths with these hash parts. A hash part that Choose was given several
+// times, such as that of an object and its lock file, ends as many times.
+func (c *Collector) Done(hashParts ...string) { c.server.done(hashParts) }
+
+// Check returns an error if gc.lock has lost its name. Then the store was removed, other processes no
+// longer see that this one collects, and nothing more may be deleted.
+func (c *Collector) Check() error {
+	linked, err := c.lock.IsLinked()
+	if err == nil && !linked {
+		err = &fs.PathError{Op: "collect garbage", Path: c.lock.Name(), Err: errors.New("the lock was deleted; was the store removed?")}
+	}
+	return err
+}
+
+// Close ends the collection. Clients that were answered get a second to write their roots into
+// their files, where the next collector reads them: Nix writes a root after the answer, and the
+// root would be lost if this collection ended and the next one began in between.
+func (c *Collector) Close(ctx context.Context) error {
+	err := c.server.stopListening(c.Check() == nil)
+	c.server.drain()
+	c.awaitWritten(ctx)
+	err = errors.Join(err, c.server.close(), c.lock.Close())
+	// A process of Nix 2.3 may add roots from here on.
+	for _, f := range c.owned {
+		err = errors.Join(err, f.Close())
+	}
+	return err
+}
+
+// awaitWritten waits until the roots that were answered to all clients that are connected are in their
+// files. No further root is answered meanwhile.
+func (c *Collector) awaitWritten(ctx context.Context) {
+	const limit, pause = time.Second, 2 * time.Millisecond
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
+		if !c.server.unwritten(nil) {
+			return
+		}
+		f := &finder{state: c.state, probes: 1}
+		if f.find(ctx) != nil {
+			return
+		}
+		written := make(map[string]bool, len(f.roots))
+		for _, r := range f.roots {
+			written[r.Path.HashPart()] = true
+		}
+		if !c.server.unwritten(written) || flock.Sleep(ctx, pause) != nil {
+			return
+		}
+	}
+}

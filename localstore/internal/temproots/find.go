@@ -1,0 +1,302 @@
+package temproots
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"pix/localstore/internal/flock"
+	"pix/store"
+)
+
+// Find returns the temporary roots of all processes that live, this one among them, valid or not.
+// With tidy it removes the files of the others. It calls report with lines for the user. A file
+// that cannot be read or understood is reported and skipped; one that only another user may read is
+// skipped.
+func Find(ctx context.Context, s State, tidy bool, report func(line string)) ([]store.Root, error) {
+	f := &finder{state: s, probes: staleProbes, tidy: tidy, report: report}
+	err := f.find(ctx)
+	return f.roots, err
+}
+
+// A finder reads the files of temporary roots.
+type finder struct {
+	state      State
+	probes     int               // how often to look at a file that is unlocked
+	tidy       bool              // remove the files of processes that have ended
+	collecting bool              // the caller has locked gc.lock: see Collector.Roots
+	report     func(line string) // may be nil
+
+	roots    []store.Root
+	owned    []*os.File // files of Nix 2.3 that are locked until the collection ends
+	deadline time.Time  // of waiting for them; zero before the first
+}
+
+// A file has to be found unlocked that often, with pauses in between, until it counts as stale.
+//
+// A process of Nix 2.3 converts its lock before and after it adds a root. If another process reads the
+// file just then, the kernel releases the old lock, and the process gets the new one some time after
+// the reader has ended. In between the file is unlocked.
+const staleProbes = 3
+
+// probePause is a variable for tests.
+var probePause = 3 * time.Millisecond
+
+// addition is longer than a process of Nix 2.3 needs to add a root to its file.
+const addition = 20 * time.Millisecond
+
+// find reads all files of processes that live.
+func (f *finder) find(ctx context.Context) error {
+	entries, err := os.ReadDir(f.state.RootsDir())
+	if err != nil {
+		return f.unsure(f.state.RootsDir(), err)
+	}
+	var names []string
+	for _, entry := range entries {
+		// Nix 2.4 and later ignore hidden files: package managers make them to keep directories.
+		if !strings.HasPrefix(entry.Name(), ".") {
+			names = append(names, entry.Name())
+		}
+	}
+	for probe := 1; ; probe++ {
+		var unlocked []string
+		for _, name := range names {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			isUnlocked, err := f.visit(ctx, name, probe == f.probes)
+			if err != nil {
+				return err
+			}
+			if isUnlocked {
+				unlocked = append(unlocked, name)
+			}
+		}
+		if len(unlocked) == 0 || probe == f.probes {
+			return nil
+		}
+		if err := flock.Sleep(ctx, probePause); err != nil {
+			return err
+		}
+		names = unlocked
+	}
+}
+
+// visit reads one file if it is locked, so that its process lives. In the last probe it removes a file that is unlocked.
+func (f *finder) visit(ctx context.Context, name string, last bool) (unlocked bool, err error) {
+	path := filepath.Join(f.state.RootsDir(), name)
+	file, err := f.open(path)
+	if err != nil || file == nil {
+		return false, f.unsure(path, err)
+	}
+	keep := false
+	defer func() {
+		if !keep {
+			err = errors.Join(err, file.Close())
+		}
+	}()
+	free, err := flock.Try(file.File, flock.Exclusive)
+	switch {
+	case err != nil:
+		return false, f.unsure(path, err)
+	case free:
+		if last && f.tidy {
+			f.removeStale(file)
+		}
+		return true, nil
+	}
+	if f.collecting {
+		if keep, err = f.own(ctx, file, name); err != nil {
+			return false, err
+		}
+		if !beginsWithInt(name) {
+			f.say("'%s' is in use. While it is there, Nix older than 2.35 cannot collect garbage, since it does not understand the name.", path)
+		}
+	}
+	return false, f.read(ctx, file, name)
+}
+
+// open opens a file, or returns nil if it is gone or is no regular file, in which no process of any Nix
+// has roots. It does not wait for the writer of a FIFO.
+func (f *finder) open(path string) (*flock.File, error) {
+	info, err := os.Stat(path)
+	if leadsNowhere(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	flag := os.O_RDONLY
+	if f.tidy {
+		flag = os.O_RDWR
+	}
+	var file *os.File
+	if info.Mode().IsRegular() {
+		file, err = os.OpenFile(path, flag|syscall.O_NONBLOCK, 0)
+		if leadsNowhere(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if info, err = file.Stat(); err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+	}
+	if !info.Mode().IsRegular() {
+		f.say("ignoring '%s', which is no regular file and so has no temporary roots", path)
+		if file != nil {
+			return nil, file.Close()
+		}
+		return nil, nil
+	}
+	return flock.New(file)
+}
+
+// leadsNowhere reports whether an error says that there is no file: it is gone, or its name is a symlink
+// to nowhere or to itself.
+func leadsNowhere(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) ||
+		errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
+}
+
+// removeStale removes a file whose process has ended. It is locked exclusively. A process that has the
+// file open and waits for the lock will see the mark, and make another file.
+func (f *finder) removeStale(file *flock.File) {
+	// The file may be gone. Another file may have its name, or a symlink to it.
+	if linked, err := file.IsLinked(); !linked || err != nil {
+		return
+	}
+	f.say("removing stale temporary roots file '%s'", file.Name())
+	_, err := file.WriteString(flock.StaleMark)
+	if err == nil {
+		err = remove(file.Name())
+	}
+	if err != nil {
+		f.say("cannot remove it: %v", err)
+	}
+}
+
+// own locks a file of Nix 2.3 or 2.4 until the collection ends, so that its process waits if it adds a root. It
+// reports whether it has. Later versions lock their files exclusively for as long as they live, and
+// send roots to the collector.
+//
+// A process of Nix 2.3 has an exclusive lock as well while it writes. There is no telling the two apart
+// but by waiting.
+func (f *finder) own(ctx context.Context, file *flock.File, name string) (bool, error) {
+	if strings.Trim(name, "0123456789") != "" {
+		return false, nil // those processes do not give such names
+	}
+	if f.deadline.IsZero() {
+		f.deadline = time.Now().Add(addition)
+	}
+	for {
+		owned, err := flock.Try(file.File, flock.Shared)
+		if err != nil {
+			return false, err
+		}
+		if owned {
+			f.owned = append(f.owned, file.File)
+			return true, nil
+		}
+		if time.Now().After(f.deadline) {
+			return false, nil
+		}
+		if err := flock.Sleep(ctx, time.Millisecond); err != nil {
+			return false, err
+		}
+	}
+}
+
+// read reads the roots in a file. Unless this process collects, another one may be rewriting the file, so
+// that an entry which is no path may be half of an old one and half of a new one. So read tries a
+// few times.
+func (f *finder) read(ctx context.Context, file *flock.File, name string) error {
+	const tries = 5
+	for try := 1; ; try++ {
+		roots, err := f.parse(file, label(name))
+		if err == nil {
+			f.roots = append(f.roots, roots...)
+			return nil
+		}
+		if try == tries {
+			return f.unsure(file.Name(), err)
+		}
+		if err := flock.Sleep(ctx, time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// maxEntry is a length in bytes that no path has.
+const maxEntry = 4 << 10
+
+func (f *finder) parse(file io.ReaderAt, link string) (roots []store.Root, err error) {
+	in := bufio.NewReaderSize(io.NewSectionReader(file, 0, math.MaxInt64), maxEntry)
+	for {
+		entry, err := in.ReadSlice(0)
+		if err == io.EOF {
+			return roots, nil // what is left is being written, and not acknowledged yet
+		}
+		if err != nil {
+			return nil, fmt.Errorf("entry %.100q: %w", entry, err)
+		}
+		path, err := f.state.Store.Parse(string(entry[:len(entry)-1]))
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, store.Root{Link: link, Path: path})
+	}
+}
+
+// label returns what Nix calls the roots of a file: the number that the name begins with, or, as Nix
+// 2.35.0 does, the whole name.
+func label(name string) string {
+	if pid := name[:len(name)-len(strings.TrimLeft(name, "0123456789"))]; pid != "" {
+		name = pid
+	}
+	return "{temp:" + name + "}"
+}
+
+// beginsWithInt reports whether std::stoi, which Nix before 2.35.0 calls with the name of each file,
+// returns a number. If it throws, Nix collects nothing.
+func beginsWithInt(name string) bool {
+	name = strings.TrimLeft(name, " \t\n\v\f\r")
+	sign := ""
+	if strings.HasPrefix(name, "-") || strings.HasPrefix(name, "+") {
+		sign, name = name[:1], name[1:]
+	}
+	digits := name[:len(name)-len(strings.TrimLeft(name, "0123456789"))]
+	_, err := strconv.ParseInt(sign+digits, 10, 32)
+	return err == nil
+}
+
+// unsure returns err, or nil if it need not end the search: nothing is known of the roots in path.
+// They may be any, so a collector must delete nothing.
+func (f *finder) unsure(path string, err error) error {
+	switch {
+	case err == nil || path == f.state.RootsDir() && errors.Is(err, fs.ErrNotExist):
+		return nil
+	case f.collecting:
+		return fmt.Errorf("the temporary roots in '%s' cannot be determined, so nothing is deleted: %w", path, err)
+	case !errors.Is(err, fs.ErrPermission):
+		f.say("skipping the temporary roots in '%s': %v", path, err)
+	}
+	return nil
+}
+
+func (f *finder) say(format string, args ...any) {
+	if f.report != nil {
+		f.report(fmt.Sprintf(format, args...))
+	}
+}

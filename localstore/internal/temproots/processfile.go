@@ -1,0 +1,279 @@
+package temproots
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"pix/localstore/internal/flock"
+	"pix/storepath"
+)
+
+// A rootsFile is the file of roots of this process, which is locked.
+type rootsFile struct {
+	*flock.File
+	size int64 // of the whole entries in it
+	dead int   // entries that have no user
+	torn bool  // entries may be missing, since it could not be rewritten
+}
+
+// createFile makes an empty file for the roots of this process in dir, and locks it shared.
+//
+// The name is PID-N. It begins with digits because Nix before 2.35.0 converts the beginning of each
+// name to an int, and collects nothing if it cannot. It is never PID alone: a Nix with the same
+// process id in another PID namespace deletes the file of that name, which it takes for the rest of an
+// earlier process. N is random, so that no name is used twice: a collector deletes a stale file by
+// name some time after it has looked at it, and would delete a new file of that name.
+//
+// The lock proves that this process lives: a collector tries to lock the file exclusively. It is
+// shared because the collectors of Nix 2.3 and 2.4 wait for a shared lock of their own.
+func createFile(dir string) (*rootsFile, error) {
+	const tries = 1000
+	for range tries {
+		name := fmt.Sprintf("%d-%d", os.Getpid(), 1+rand.Int32N(math.MaxInt32))
+		file, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		locked, err := flock.New(file)
+		if err != nil {
+			return nil, err
+		}
+		f := &rootsFile{File: locked}
+		// A collector may take a file that is not locked yet for a stale one.
+		owned, err := flock.Try(file, flock.Shared)
+		if owned {
+			owned, err = f.IsLinked()
+		}
+		if owned && err == nil {
+			return f, nil
+		}
+		if err := errors.Join(err, f.discard()); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("making a file in '%s': other processes removed it %d times", dir, tries)
+}
+
+// discard removes the file, and ends its lock.
+func (f *rootsFile) discard() error {
+	linked, err := f.IsLinked()
+	if linked {
+		err = errors.Join(err, remove(f.Name()))
+	}
+	return errors.Join(err, f.Close())
+}
+
+// append writes the entries of roots at the end of the file. After an error the next entries overwrite
+// what was written of them.
+func (f *rootsFile) append(roots []storepath.Path) error {
+	if len(roots) == 0 {
+		return nil
+	}
+	var text []byte
+	for _, p := range roots {
+		text = appendEntry(text, p)
+	}
+	if _, err := f.WriteAt(text, f.size); err != nil {
+		return errors.Join(err, f.Truncate(f.size))
+	}
+	f.size += int64(len(text))
+	return nil
+}
+
+func appendEntry(text []byte, root storepath.Path) []byte { return append(append(text, root...), 0) }
+
+// rewrite writes the roots over the entries that are in the file. No collector may read it meanwhile.
+//
+// The file is not emptied first: a full disk could have no room a moment later, and the entries
+// would be lost. A file system that copies on write needs room to overwrite, too, so after an
+// error the file is torn.
+func (f *rootsFile) rewrite(roots map[storepath.Path]int) error {
+	var text []byte
+	for p := range roots {
+		text = appendEntry(text, p)
+	}
+	f.torn = true
+	if _, err := f.WriteAt(text, 0); err != nil {
+		return err
+	}
+	if err := f.Truncate(int64(len(text))); err != nil {
+		return err
+	}
+	f.size, f.dead, f.torn = int64(len(text)), 0, false
+	return nil
+}
+
+// isWorthRewriting reports whether the file has enough dead entries to be worth rewriting. With
+// many live entries there have to be many dead ones: otherwise each session that ends would write
+// all live entries again.
+func (f *rootsFile) isWorthRewriting(live int) bool {
+	const few, part = 5000, 8
+	return f.dead > 0 && (live < few || f.dead > live/part)
+}
+
+// open opens gc.lock and the file of roots, unless they are open and have kept their names. The file
+// then has all roots of the process. If it was made, the generation has grown. Directories that are
+// missing are made as well.
+func (p *process) open() error {
+	if p.closed {
+		return fs.ErrClosed
+	}
+	if err := p.openGCLock(); err != nil {
+		return err
+	}
+	if lost, err := p.hasLostFile(); !lost || err != nil {
+		return err
+	}
+	if err := makeDir(p.state.RootsDir()); err != nil {
+		return err
+	}
+	return p.makeFile()
+}
+
+// hasLostFile reports whether the file of roots has to be made.
+func (p *process) hasLostFile() (bool, error) {
+	if p.file == nil || p.file.torn {
+		return true, nil
+	}
+	linked, err := p.file.IsLinked()
+	return !linked, err
+}
+
+// makeFile makes the file of roots, or another one in its place.
+func (p *process) makeFile() error {
+	file, err := createFile(p.state.RootsDir())
+	if err != nil {
+		return err
+	}
+	if err := file.rewrite(p.count); err != nil {
+		return errors.Join(err, file.discard())
+	}
+	lost := p.file
+	p.file = file
+	p.generation++
+	if p.watch == nil {
+		p.watch = time.AfterFunc(watchInterval, p.rewatch)
+	}
+	if lost != nil {
+		return lost.discard()
+	}
+	return nil
+}
+
+func (p *process) openGCLock() error {
+	if p.gcLock != nil {
+		if linked, err := p.gcLock.file.IsLinked(); linked || err != nil {
+			return err
+		}
+		p.hangUp()
+		if err := p.closeGCLock(); err != nil {
+			return err
+		}
+	}
+	file, err := p.state.openGCLock()
+	if err == nil {
+		p.gcLock = &gcLock{file: file}
+	}
+	return err
+}
+
+func (p *process) closeGCLock() error {
+	if p.gcLock == nil {
+		return nil
+	}
+	err := p.gcLock.file.Close()
+	p.gcLock = nil
+	return err
+}
+
+func (p *process) closeFile() error {
+	if p.file == nil {
+		return nil
+	}
+	err := p.file.discard()
+	p.file = nil
+	return err
+}
+
+// record counts one more user of each root, and writes those that are new into the file.
+func (p *process) record(roots []storepath.Path) error {
+	if len(roots) == 0 {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.file == nil || p.file.torn { // whether it has kept its name is checked afterwards, by secure
+		if err := p.open(); err != nil {
+			return err
+		}
+	}
+	if p.file.isWorthRewriting(len(p.count)) {
+		if err := p.rewrite(); err != nil {
+			return err
+		}
+	}
+	fresh := make([]storepath.Path, 0, len(roots))
+	for _, path := range roots {
+		if p.count[path] == 0 {
+			fresh = append(fresh, path)
+		}
+	}
+	if err := p.file.append(fresh); err != nil {
+		return err
+	}
+	for _, path := range roots {
+		p.count[path]++
+	}
+	return nil
+}
+
+// release takes one user away from each root.
+func (p *process) release(roots map[storepath.Path]bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for path := range roots {
+		if p.count[path]--; p.count[path] <= 0 {
+			delete(p.count, path)
+			if p.file != nil {
+				p.file.dead++
+			}
+		}
+	}
+	if p.file == nil || !p.file.isWorthRewriting(len(p.count)) {
+		return nil
+	}
+	return p.rewrite()
+}
+
+// tidy rewrites the file if it has dead entries.
+func (p *process) tidy() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.file == nil || p.file.dead == 0 {
+		return nil
+	}
+	return p.rewrite()
+}
+
+// rewrite rewrites the file without its dead entries. While a collector runs, which must not read a file
+// that is half written, it does nothing. It will be called again. It does nothing either if gc.lock is not
+// open: the state directory was deleted, and the next root is written into a new file.
+func (p *process) rewrite() error {
+	if p.gcLock == nil {
+		return nil
+	}
+	free, err := p.gcLock.acquire()
+	if err != nil || !free {
+		return err
+	}
+	return errors.Join(p.file.rewrite(p.count), p.gcLock.release())
+}

@@ -1,0 +1,123 @@
+package temproots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"pix/storepath"
+)
+
+// Roots are the temporary roots of one user of a store, such as a session. Any number of goroutines
+// may use them. They end with [Roots.Close], or with the process.
+type Roots struct {
+	process *process
+
+	sem    chan struct{} // has room for one value; a mutex that a context can interrupt
+	paths  map[storepath.Path]bool
+	closed bool
+}
+
+// Open returns the roots of a new user. It writes nothing to the disk.
+func Open(s State) *Roots {
+	return &Roots{
+		process: join(s),
+		sem:     make(chan struct{}, 1),
+		paths:   make(map[storepath.Path]bool),
+	}
+}
+
+// Add makes paths temporary roots. After Add has returned, no collector deletes a path that is
+// valid then, for as long as the returned Held holds. A collector that runs may have deleted
+// a path before, so a caller checks afterwards whether the path is valid.
+//
+// Add may wait for a collector for as long as that deletes one of the paths, and for one of
+// Nix 2.3 or 2.4 until it ends.
+//
+// Add with paths that are roots already checks that the file of this process is still there, and
+// makes it again if it is not.
+func (r *Roots) Add(ctx context.Context, paths ...storepath.Path) (Held, error) {
+	select {
+	case r.sem <- struct{}{}:
+		defer func() { <-r.sem }()
+	case <-ctx.Done():
+		return Held{}, context.Cause(ctx)
+	}
+	if r.closed {
+		return Held{}, fmt.Errorf("adding a temporary root: %w", fs.ErrClosed)
+	}
+	if len(paths) == 0 {
+		return Held{}, nil
+	}
+	fresh := make(map[storepath.Path]bool, len(paths))
+	added := make([]storepath.Path, 0, len(paths))
+	for _, p := range paths {
+		if !r.paths[p] && !fresh[p] {
+			fresh[p] = true
+			added = append(added, p)
+		}
+	}
+	if err := r.process.record(added); err != nil {
+		return Held{}, err
+	}
+	generation, err := r.process.secure(ctx, added)
+	if err != nil {
+		return Held{}, errors.Join(err, r.process.release(fresh))
+	}
+	for _, p := range added {
+		r.paths[p] = true
+	}
+	return Held{r.process, generation}, nil
+}
+
+// Tidy takes the roots that have no user any more out of the file of this process.
+func (r *Roots) Tidy() error { return r.process.tidy() }
+
+// Close gives the roots up.
+func (r *Roots) Close() error {
+	r.sem <- struct{}{}
+	defer func() { <-r.sem }()
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	return errors.Join(r.process.release(r.paths), r.process.leave())
+}
+
+// Held is a proof that roots are held, which [Roots.Add] returns. The zero Held is a proof of
+// nothing, and always holds.
+//
+// An operation that relies on roots from their addition to its end, such as the registration of an
+// object, checks its Held before it reports success.
+type Held struct {
+	process    *process
+	generation uint64
+}
+
+// ErrLost says that the file of temporary roots of this process lost its name, so that a collector
+// may have deleted paths that were roots.
+var ErrLost = errors.New("the file was deleted while its roots were needed, so garbage collection may have deleted what was added; add it again")
+
+// Check returns an error that is [ErrLost] unless every collector that began so far knows
+// the roots.
+func (h Held) Check() error {
+	if h.process == nil {
+		return nil
+	}
+	h.process.mu.Lock()
+	defer h.process.mu.Unlock()
+	return h.process.checkGeneration(h.generation)
+}
+
+// Keep is [Held.Check], and keeps further collectors from beginning until release is called. The
+// caller calls release soon, also after an error, and waits for no lock before.
+//
+// So there is no moment between the check and the end of a transaction in which the file could
+// lose its name and a collector could begin.
+func (h Held) Keep() (release func(), err error) {
+	if h.process == nil {
+		return func() {}, nil
+	}
+	return h.process.keep(h.generation)
+}

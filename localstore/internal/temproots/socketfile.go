@@ -1,0 +1,83 @@
+package temproots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// listen listens on a socket that replaces the file of that name.
+func listen(socket string) (listener *net.UnixListener, err error) {
+	err = makeSocket(socket, func(made string, l *net.UnixListener) error {
+		listener = l
+		return os.Rename(made, socket)
+	})
+	if err != nil && listener != nil {
+		listener.Close()
+	}
+	return listener, err
+}
+
+// makeDeadSocket makes a socket on which no process listens, so that connections are refused. With
+// replace it replaces the file of that name; otherwise that file stays.
+func makeDeadSocket(socket string, replace bool) error {
+	return makeSocket(socket, func(made string, l *net.UnixListener) error {
+		if err := l.Close(); err != nil { // before a client knows the name
+			return err
+		}
+		if replace {
+			return os.Rename(made, socket)
+		}
+		if err := os.Link(made, socket); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+// makeSocket makes a socket under a name beside that one, and calls put to move it.
+func makeSocket(socket string, put func(made string, l *net.UnixListener) error) error {
+	if err := makeDir(filepath.Dir(socket)); err != nil {
+		return err
+	}
+	// A process of another PID namespace may have the same id, so that is not enough for a unique name.
+	made := fmt.Sprintf("%s.%d-%d", socket, os.Getpid(), rand.Uint64())
+	defer os.Remove(made) // unless put renamed it
+	listener, err := withShortName(made, func(name string) (*net.UnixListener, error) {
+		return listenPrivately(name)
+	})
+	if err != nil {
+		return err
+	}
+	listener.SetUnlinkOnClose(false)                      // it will have another name
+	if err := os.Chmod(made, privateSocket); err != nil { // where listenPrivately has no effect
+		return errors.Join(err, listener.Close())
+	}
+	return put(made, listener)
+}
+
+// privateSocket is the mode of the socket. Only the owner can lock gc.lock, so only the owner can add
+// to the store. Other users could only keep the owner's requests from being answered, or
+// garbage from being collected.
+const privateSocket = 0o600
+
+// listenPrivately listens on a new socket. On Linux the file gets the mode of the socket, less the
+// umask. Without that, others could connect before its mode is changed.
+func listenPrivately(name string) (*net.UnixListener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
+		return conn.Control(func(socket uintptr) { unix.Fchmod(int(socket), privateSocket) })
+	}}
+	listener, err := config.Listen(context.Background(), "unix", name)
+	if err != nil {
+		return nil, err
+	}
+	return listener.(*net.UnixListener), nil
+}

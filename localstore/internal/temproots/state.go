@@ -1,0 +1,80 @@
+package temproots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"pix/internal/modes"
+	"pix/localstore/internal/flock"
+	"pix/storepath"
+)
+
+// A State says where the files of the protocol are.
+type State struct {
+	Dir   string        // the state directory, /nix/var/nix in most stores
+	Store storepath.Dir // the store directory that paths name
+}
+
+// RootsDir returns the directory that has a file for each process with temporary roots.
+func (s State) RootsDir() string { return filepath.Join(s.Dir, "temproots") }
+
+func (s State) gcLock() string { return filepath.Join(s.Dir, "gc.lock") }
+func (s State) socket() string { return filepath.Join(s.Dir, "gc-socket/socket") }
+
+// openGCLock opens gc.lock, and makes it if there is none.
+func (s State) openGCLock() (*flock.File, error) {
+	if err := makeDir(s.Dir); err != nil {
+		return nil, err
+	}
+	return flock.Open(s.gcLock())
+}
+
+// lockGC locks gc.lock. If it has to wait for a collector or for processes that keep collectors out,
+// it calls waiting once, unless that is nil.
+//
+// The state directory may be deleted during the wait. A lock on a gc.lock that has lost its name
+// keeps nobody out, so lockGC then locks the file that has the name.
+func (s State) lockGC(ctx context.Context, mode flock.Mode, waiting func()) (*flock.File, error) {
+	for {
+		f, err := s.openGCLock()
+		if err != nil {
+			return nil, err
+		}
+		if err := flock.Lock(ctx, f.File, mode, waiting); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		linked, err := f.IsLinked()
+		if linked && err == nil {
+			return f, nil
+		}
+		waiting = nil
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// KeepCollectorsOut waits until no collector runs. None begins before the returned file is closed.
+// If it has to wait, it calls waiting once, unless that is nil.
+func KeepCollectorsOut(ctx context.Context, s State, waiting func()) (*os.File, error) {
+	f, err := s.lockGC(ctx, flock.Shared, waiting)
+	if err != nil {
+		return nil, fmt.Errorf("waiting for the garbage collector to end: %w", err)
+	}
+	return f.File, nil
+}
+
+// makeDir makes a directory of the protocol, and those above it.
+func makeDir(name string) error { return modes.MkdirAll(name) }
+
+// remove removes a file. That it is gone already is no error.
+func remove(name string) error {
+	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package localstore
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"pix/activity"
+	"pix/localstore/internal/temproots"
+)
+
+// asNobody calls f with the rights of an ordinary user on files. f starts no goroutine that needs
+// to have these rights.
+func asNobody(t *testing.T, f func()) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		f()
+		return
+	}
+	const nobody = 65534
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Setfsuid(nobody); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setfsuid(0)
+	f()
+}
+
+// publicDir is t.TempDir, with a directory that every user may read.
+func publicDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// If it cannot be determined what a link or a directory keeps, nothing is deleted.
+func TestPermanentRootsUnsure(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(l layout, secret string) error // names secret, which may not be read, or something below
+		named string                              // in the error, below the state directory
+	}{
+		"target": {func(l layout, secret string) error {
+			return os.Symlink(secret+"/link", filepath.Join(l.autoRoots(), "x"))
+		}, "gcroots/auto/x"},
+		"target through a link": {func(l layout, secret string) error {
+			return os.Symlink("y/link", filepath.Join(l.gcRoots(), "x"))
+		}, "gcroots/x"},
+		"directory": {func(l layout, secret string) error {
+			return os.Rename(secret, filepath.Join(l.gcRoots(), "x"))
+		}, "gcroots/x"},
+		"profiles": {func(l layout, secret string) error {
+			return os.Chmod(l.profiles(), 0)
+		}, "profiles"},
+		"dangling": {func(l layout, secret string) error {
+			if err := os.Rename(l.gcRoots(), l.gcRoots()+"-moved"); err != nil {
+				return err
+			}
+			return os.Symlink("/nowhere", l.gcRoots())
+		}, "gcroots"},
+		"loop": {func(l layout, secret string) error {
+			if err := os.RemoveAll(l.profiles()); err != nil {
+				return err
+			}
+			return os.Symlink("profiles", l.profiles())
+		}, "profiles"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, Options{Root: publicDir(t)})
+			l := s.layout
+			kept := addTexts(t, s, 1, false)[0]
+			rootTo(t, l, "kept", kept)
+			if err := os.MkdirAll(l.autoRoots(), 0o777); err != nil {
+				t.Fatal(err)
+			}
+			secret := filepath.Join(l.stateDir, "secret")
+			if err := os.Mkdir(secret, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(string(kept), filepath.Join(secret, "link")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink("../secret", filepath.Join(l.gcRoots(), "y")); err != nil {
+				t.Fatal(err)
+			}
+			if err := test.spoil(l, secret); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{secret, filepath.Join(l.gcRoots(), "x")} {
+				os.Chmod(name, 0)
+			}
+			t.Cleanup(func() {
+				for _, name := range []string{secret, filepath.Join(l.gcRoots(), "x"), l.profiles()} {
+					os.Chmod(name, 0o755)
+				}
+			})
+			named := filepath.Join(l.stateDir, test.named)
+			asNobody(t, func() {
+				if _, err := (&rootSearch{layout: l, tidy: true, strict: true}).permanent(t.Context()); err == nil || !strings.Contains(err.Error(), "'"+named+"'") {
+					t.Errorf("a collector has the error %v, which does not name '%s'", err, named)
+				}
+				var said []string
+				ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
+					said = append(said, e.(activity.Log).Text)
+				}))
+				if _, err := (&rootSearch{layout: l}).permanent(ctx); err != nil || !slices.ContainsFunc(said, func(line string) bool { return strings.Contains(line, named) }) {
+					t.Errorf("a list says %q, %v", said, err)
+				}
+			})
+			if os.Getuid() == 0 && name != "dangling" && name != "loop" {
+				return // root may read all
+			}
+			if _, err := s.CollectGarbage(t.Context(), deleteAll); err == nil {
+				t.Error("garbage is collected")
+			}
+			if valid, err := s.IsValidPath(t.Context(), kept); !valid || err != nil {
+				t.Errorf("the path is valid: %v, %v", valid, err)
+			}
+		})
+	}
+}
+
+// A file of temporary roots that may not be read keeps a collector from deleting, and is not listed.
+func TestTempRootsOfOthers(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a file that another user may not read")
+	}
+	s := open(t, Options{Root: publicDir(t)})
+	if err := s.AddTempRoot(t.Context(), somePath(t, 1)); err != nil {
+		t.Fatal(err)
+	}
+	c, end := beginCollection(t, s.layout)
+	asNobody(t, func() {
+		if _, err := c.Roots(t.Context()); err == nil || !strings.Contains(err.Error(), rootsFiles(t, s.layout)[0]) {
+			t.Errorf("a collector has the error %v", err)
+		}
+		roots, err := temproots.Find(t.Context(), s.rootsState(), true, func(line string) { t.Error(line) })
+		if len(roots) > 0 || err != nil {
+			t.Errorf("the list is %v, %v", roots, err)
+		}
+	})
+	end()
+}

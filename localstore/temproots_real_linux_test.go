@@ -1,0 +1,364 @@
+package localstore
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"pix/internal/realnix"
+	"pix/localstore/internal/temproots"
+	"pix/storepath"
+)
+
+// process1Script runs a command inside a suite, as the first process of its namespaces. $1 is the suite's root, and $2 has the
+// private directories.
+const process1Script = `
+set -e
+mount --make-rprivate /
+mount --bind "$1" "$1"
+for dir in /nix /tmp /root; do
+	mount --bind "$2$dir" "$1$dir"
+done
+mount -t proc proc "$1/proc"
+root=$1
+shift 2
+exec chroot "$root" "$@"
+`
+
+// asProcess1 makes a command of Nix process 1 of a PID namespace of its own, as in a container.
+func asProcess1(t *testing.T, d *realnix.Daemon, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	i := slices.Index(cmd.Args, "--")
+	if i < 0 {
+		t.Fatalf("the command is %q", cmd.Args)
+	}
+	args := []string{"--mount", "--pid", "--fork", "--kill-child", "sh", "-c", process1Script, "process1", d.Root, d.HostPath("/")}
+	own := exec.Command("unshare", append(args, cmd.Args[i+1:]...)...)
+	own.Env = cmd.Env
+	return own
+}
+
+// runAs1 runs such a command, which has to end in time.
+func runAs1(t *testing.T, d *realnix.Daemon, args ...string) error {
+	t.Helper()
+	cmd := asProcess1(t, d, local(t.Context(), d, args...))
+	defer time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() }).Stop()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("Nix %s: %s: %w\n%s", d.Version, strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// startNixRoot starts a process of Nix that has a temporary root: it imports an object, and waits for the next. end ends it.
+func startNixRoot(t *testing.T, d *realnix.Daemon, l layout, as1 bool, path storepath.Path) (end func()) {
+	t.Helper()
+	exported := runLocal(t, d, "nix-store", "--export", string(path))
+	runLocal(t, d, "nix-store", "--delete", string(path))
+	cmd := local(context.Background(), d, "nix-store", "--import")
+	if as1 {
+		cmd = asProcess1(t, d, cmd)
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end = sync.OnceFunc(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	t.Cleanup(end)
+	if _, err := io.WriteString(in, exported[:len(exported)-8]); err != nil { // all but the word that says that no more follows
+		t.Fatal(err)
+	}
+	s := open(t, Options{Root: d.HostPath("/")})
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		if valid, err := s.IsValidPath(t.Context(), path); err != nil || time.Now().After(deadline) {
+			t.Fatal(valid, err)
+		} else if valid {
+			return end
+		}
+	}
+}
+
+// rootsChild tells a process which a test has started the directory of its store.
+const rootsChild = "PIX_TEST_ROOTS_IN"
+
+// TestRootsChild is no test, but such a process. It makes roots of the paths that it reads. If it reads a name and a duration instead, it
+// adds objects for as long.
+func TestRootsChild(t *testing.T) {
+	root := os.Getenv(rootsChild)
+	if root == "" {
+		t.Skip("only for other tests")
+	}
+	s, err := Open(t.Context(), &Options{Root: root, NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		name, duration, _ := strings.Cut(in.Text(), " ")
+		limit, err := time.ParseDuration(duration)
+		if err != nil {
+			fmt.Printf("%d: %v\n", os.Getpid(), s.AddTempRoot(t.Context(), storepath.Path(in.Text())))
+			continue
+		}
+		a := &adder{s: s, name: name}
+		for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
+			if err := a.round(t); err != nil {
+				fmt.Printf("%d: after %d rounds: %q\n", os.Getpid(), a.n, err)
+				return
+			}
+		}
+		fmt.Printf("%d: %v\n", os.Getpid(), a.check(t.Context(), a.kept...))
+	}
+}
+
+// A pixProcess is another process that uses a store.
+type pixProcess struct {
+	in  io.WriteCloser
+	out *bufio.Reader
+	end func()
+}
+
+func startPix(t *testing.T, d *realnix.Daemon) *pixProcess {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestRootsChild$")
+	cmd.Env = append(os.Environ(), rootsChild+"="+d.HostPath("/"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skip("cannot start a process in a PID namespace: ", err)
+	}
+	p := &pixProcess{in: in, out: bufio.NewReader(out)}
+	p.end = sync.OnceFunc(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	t.Cleanup(p.end)
+	return p
+}
+
+// do sends the process a line, and wants to hear from process 1 that it has succeeded.
+func (p *pixProcess) do(t *testing.T, line string) {
+	t.Helper()
+	if _, err := fmt.Fprintln(p.in, line); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := p.out.ReadString('\n'); err != nil || said != "1: <nil>\n" {
+		t.Errorf("the process says %q, %v", said, err)
+	}
+}
+
+// We honour the temporary roots of Nix, and Nix ours, also if both are process 1, each of its own namespace.
+func TestRootsOfProcess1Real(t *testing.T) {
+	eachNix(t, func(t *testing.T, d *realnix.Daemon, l layout) {
+		for _, as1 := range []bool{false, true} {
+			ours, theirs, dead := addFile(t, d, "ours", "ours"), addFile(t, d, "theirs", "theirs"), addFile(t, d, "dead", "dead")
+			s := open(t, Options{Root: d.HostPath("/")})
+			pix := startPix(t, d)
+			pix.do(t, string(ours))
+			end := startNixRoot(t, d, l, as1, theirs)
+			var own []string
+			for _, name := range rootsFiles(t, l) {
+				own = append(own, filepath.Base(name))
+			}
+			if as1 != slices.Contains(own, "1") {
+				t.Errorf("there are the files %q", own)
+			}
+			// A Nix that comes and goes deletes what has the name of its file.
+			if err := os.WriteFile(d.HostPath("/tmp/other"), []byte("other"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if !as1 {
+				if err := runAs1(t, d, "nix-store", "--add", "/tmp/other"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mustBeLeft := func(by string, want ...storepath.Path) {
+				t.Helper()
+				got, err := s.QueryAllValidPaths(t.Context())
+				slices.Sort(want)
+				if err != nil || !slices.Equal(got, want) {
+					t.Errorf("after %s, as process 1: %v, are left %q, %v; want %q", by, as1, got, err, want)
+				}
+				for _, p := range want {
+					if !exists(t, l, p) {
+						t.Errorf("after %s, as process 1: %v, %s is not there", by, as1, p)
+					}
+				}
+			}
+			if err := runAs1(t, d, "nix-store", "--gc"); err != nil {
+				t.Fatal(err)
+			}
+			mustBeLeft("nix-store --gc", ours, theirs)
+			if exists(t, l, dead) {
+				t.Error("Nix has deleted nothing")
+			}
+			if _, err := s.CollectGarbage(t.Context(), deleteAll); err != nil {
+				t.Fatal(err)
+			}
+			mustBeLeft("our collection", ours, theirs)
+			pix.end()
+			runLocal(t, d, "nix-store", "--gc")
+			mustBeLeft("the end of our process", theirs)
+			end()
+			if _, err := s.CollectGarbage(t.Context(), deleteAll); err != nil {
+				t.Fatal(err)
+			}
+			mustBeLeft("the end of Nix")
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// While process 1 of one namespace adds, processes 1 of others, which are Nix, add and collect.
+func TestNamespacesReal(t *testing.T) {
+	eachNix(t, func(t *testing.T, d *realnix.Daemon, l layout) {
+		runLocal(t, d, "nix-store", "--init")
+		if err := os.WriteFile(d.HostPath("/tmp/other"), []byte("other"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		stop := make(chan struct{})
+		var nix sync.WaitGroup
+		counts := make([]int, 2)
+		for i, args := range [][]string{{"nix-store", "--add", "/tmp/other"}, {"nix-store", "--gc", "--quiet"}} {
+			nix.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if err := runAs1(t, d, args...); err != nil {
+						t.Error(err)
+						return
+					}
+					counts[i]++
+				}
+			})
+		}
+		var adding sync.WaitGroup
+		for _, name := range []string{"a", "b"} {
+			pix := startPix(t, d)
+			adding.Go(func() { pix.do(t, name+" "+sharedFor().String()) })
+		}
+		adding.Wait()
+		close(stop)
+		nix.Wait()
+		t.Logf("%d times has Nix added, and %d times collected", counts[0], counts[1])
+		if _, stderr, err := tryLocal(t, d, "nix-store", "--verify", "--check-contents"); err != nil || strings.Contains(stderr, "disappeared") {
+			t.Errorf("nix-store --verify: %v\n%s", err, stderr)
+		}
+	})
+}
+
+// A root that comes while Nix 2.3 collects waits until that ends.
+func TestTempRootsToCollectorOf23(t *testing.T) {
+	d := realnix.Start(t, realnix.Get(t, "bullseye"), nil)
+	l := rootLayout(t, d.HostPath("/"))
+	before, during := addFile(t, d, "a", "a"), addFile(t, d, "b", "b")
+	r := newTempRoots(t, l)
+	mustAdd(t, r, before)
+	// Its collector waits for a process that writes to its file.
+	writing, err := os.Create(filepath.Join(l.tempRoots(), "999999999"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writing.Close()
+	if err := syscall.Flock(int(writing.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	collected := make(chan error, 1)
+	go func() {
+		_, stderr, err := tryLocal(t, d, "nix-store", "--gc")
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, stderr)
+		}
+		collected <- err
+	}()
+	for { // until it has the lock
+		lock, err := temproots.KeepCollectorsOut(shortly(t), l.rootsState(), nil)
+		if err != nil {
+			break
+		}
+		lock.Close()
+		time.Sleep(time.Millisecond)
+	}
+	added := make(chan error, 1)
+	go func() {
+		_, err := r.Add(t.Context(), during)
+		added <- err
+	}()
+	select {
+	case err := <-added:
+		t.Fatalf("the root is acknowledged while Nix collects: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	writing.Close()
+	if err := <-collected; err != nil {
+		t.Fatal(err)
+	}
+	if err := <-added; err != nil {
+		t.Fatal(err)
+	}
+	valid, err := open(t, Options{Root: d.HostPath("/")}).IsValidPath(t.Context(), during)
+	if !exists(t, l, before) || err != nil || valid != exists(t, l, during) {
+		t.Errorf("a root of before is there: %v; a later one is valid: %v, %v, and there: %v", exists(t, l, before), valid, err, exists(t, l, during))
+	}
+}
+
+// shortly returns a context that ends soon.
+func shortly(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// What a Nix 2.35.0 that was killed has left keeps older versions from collecting, until we have collected.
+func TestLeftBy2350Real(t *testing.T) {
+	eachNix(t, func(t *testing.T, d *realnix.Daemon, l layout) {
+		kept := addFile(t, d, "a", "a")
+		s := open(t, Options{Root: d.HostPath("/")})
+		if err := s.AddTempRoot(t.Context(), kept); err != nil {
+			t.Fatal(err)
+		}
+		left := filepath.Join(l.tempRoots(), "temproots-17-0")
+		if err := os.WriteFile(left, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, stderr, err := tryLocal(t, d, "nix-store", "--gc"); err == nil {
+			t.Errorf("Nix %s understands the name: %s", d.Version, stderr)
+		}
+		if _, err := s.CollectGarbage(t.Context(), deleteAll); err != nil {
+			t.Fatal(err)
+		}
+		runLocal(t, d, "nix-store", "--gc")
+		if !exists(t, l, kept) {
+			t.Error("a root was lost")
+		}
+	})
+}

@@ -1,0 +1,54 @@
+package localstore
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"pix/storepath"
+)
+
+// Beside one who has very many roots, those who come and go do not have all of them written anew
+// each time. What they leave is collected all the same.
+func TestTempRootsBesideMany(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	var many []storepath.Path
+	for i := range 20_000 {
+		many = append(many, somePath(t, i))
+	}
+	if _, err := s.addTempRoots(t.Context(), many...); err != nil {
+		t.Fatal(err)
+	}
+	size := func() int64 {
+		info, err := os.Stat(rootsFiles(t, s.layout)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	before, left := size(), 0
+	for i := range 500 {
+		session, err := s.Session(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := session.(*Store).AddTextToStore(t.Context(), "x", fmt.Sprint(i), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if size() > before {
+			left++
+		}
+	}
+	if left < 400 {
+		t.Errorf("the file was written anew at the end of %d of 500 sessions", 500-left)
+	}
+	if result, err := s.CollectGarbage(t.Context(), deleteAll); err != nil || len(result.Paths) != 500 {
+		t.Errorf("%d paths were collected, %v", len(result.Paths), err)
+	}
+	if size() != before {
+		t.Errorf("the file has %d bytes, before were %d", size(), before)
+	}
+}

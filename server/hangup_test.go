@@ -1,0 +1,273 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"pix/activity"
+	"pix/protocol"
+	"pix/server"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
+	"pix/wire"
+)
+
+// A slowStore answers when it is let, or when its context ends.
+type slowStore struct {
+	store.Store
+	begun chan struct{}
+	ended chan error // why the work was cancelled; nil: it was not
+	let   chan struct{}
+}
+
+func newSlowStore() *slowStore {
+	return &slowStore{memstore.New(nil), make(chan struct{}, 10), make(chan error, 10), make(chan struct{})}
+}
+
+func (s *slowStore) IsValidPath(ctx context.Context, _ storepath.Path) (bool, error) {
+	s.begun <- struct{}{}
+	select {
+	case <-ctx.Done():
+		s.ended <- context.Cause(ctx)
+		return false, context.Cause(ctx)
+	case <-s.let:
+		s.ended <- nil
+		return true, nil
+	}
+}
+
+// A transport is a kind of connection, on which a client can close its writing end alone.
+type transport struct {
+	name string
+	dial func(t *testing.T, s store.Store) *client
+	// closeWrite closes the writing end; close hangs up.
+	closeWrite, close func(*client)
+}
+
+func transports() []transport {
+	socket := func(network, address string) func(t *testing.T, s store.Store) *client {
+		return func(t *testing.T, s store.Store) *client {
+			if network == "unix" {
+				address = shortDir(t) + "/s"
+			}
+			l, err := net.Listen(network, address)
+			if err != nil {
+				t.Skip(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				server.Accept(ctx, l, func(ctx context.Context, nc net.Conn) { server.Serve(ctx, nc, s, trusted) })
+			}()
+			t.Cleanup(func() { cancel(); <-ended })
+			nc, err := net.Dial(network, l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return greetOn(t, nc)
+		}
+	}
+	half := func(c *client) { c.nc.(interface{ CloseWrite() error }).CloseWrite() }
+	whole := func(c *client) { c.nc.Close() }
+	return []transport{
+		{"unix", socket("unix", ""), half, whole},
+		{"tcp", socket("tcp", "127.0.0.1:0"), half, whole},
+		{"stdio", dialStdio, half, whole},
+	}
+}
+
+// greetOn shakes hands on a connection.
+func greetOn(t *testing.T, nc net.Conn) *client {
+	t.Helper()
+	t.Cleanup(func() { nc.Close() })
+	nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+	c := &client{t: t, nc: nc, in: wire.NewReader(nc, 4096)}
+	var err error
+	if c.params, c.greet, err = protocol.ClientHandshake(c.in, nc, storepath.DefaultDir); err == nil {
+		err = c.messages()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// halfPipes is a connection of two pipes.
+type halfPipes struct {
+	net.Conn // nil
+	r, w     *os.File
+}
+
+func (h *halfPipes) Read(p []byte) (int, error)        { return h.r.Read(p) }
+func (h *halfPipes) Write(p []byte) (int, error)       { return h.w.Write(p) }
+func (h *halfPipes) SetReadDeadline(d time.Time) error { return nil }
+func (h *halfPipes) CloseWrite() error                 { return h.w.Close() }
+func (h *halfPipes) Close() error                      { return errors.Join(h.r.Close(), h.w.Close()) }
+
+func dialStdio(t *testing.T, s store.Store) *client {
+	theirIn, in := pipe(t)
+	out, theirOut := pipe(t)
+	nc, err := server.Stdio(theirIn, theirOut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer close(ended)
+		server.Serve(ctx, nc, s, trusted)
+		theirIn.Close()
+		theirOut.Close()
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return greetOn(t, &halfPipes{r: out, w: in})
+}
+
+// A client that closes its writing end after its request, or after many, gets all replies.
+func TestHalfClosedClientIsAnswered(t *testing.T) {
+	for _, tr := range transports() {
+		for _, n := range []int{1, 3, 300} {
+			t.Run(tr.name, func(t *testing.T) {
+				s := newSlowStore()
+				c := tr.dial(t, s)
+				p, err := c.params.AppendRequest(nil, &protocol.IsValidPathRequest{Path: absent})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.nc.Write(bytes.Repeat(p, n))
+				tr.closeWrite(c)
+				go func() {
+					for i := range n {
+						<-s.begun
+						if i < 3 {
+							time.Sleep(150 * time.Millisecond) // until the end of the stream is noticed
+						}
+						s.let <- struct{}{}
+						<-s.ended
+					}
+				}()
+				for range n {
+					if err := c.messages(); err != nil {
+						t.Fatal(err)
+					}
+					if reply, err := c.reply(protocol.IsValidPath); err != nil || !reply.(*protocol.IsValidPathReply).Valid {
+						t.Fatalf("%v, %v", reply, err)
+					}
+				}
+				if err := c.in.Peek(); err != io.EOF {
+					t.Errorf("after the last reply: %v, want the end", err)
+				}
+			})
+		}
+	}
+}
+
+// A client that is gone is noticed while the store works, also if it had sent more requests than
+// are read ahead, or had closed its writing end before.
+func TestClientThatIsGone(t *testing.T) {
+	for _, tr := range transports() {
+		if tr.name == "tcp" {
+			continue // it says nothing unless something is written
+		}
+		for name, before := range map[string]func(*client){
+			"after a request":           func(*client) {},
+			"after many requests":       func(c *client) { go c.nc.Write(make([]byte, 100<<10)) },
+			"after closing for writing": tr.closeWrite,
+			"after both": func(c *client) {
+				c.nc.Write(wire.AppendString(wire.AppendUint64(nil, uint64(protocol.IsValidPath)), absent))
+				tr.closeWrite(c)
+			},
+		} {
+			t.Run(tr.name+" "+name, func(t *testing.T) {
+				s := newSlowStore()
+				c := tr.dial(t, s)
+				c.send(&protocol.IsValidPathRequest{Path: absent})
+				<-s.begun
+				before(c)
+				time.Sleep(250 * time.Millisecond)
+				select {
+				case err := <-s.ended:
+					t.Fatalf("the work ended before the client was gone: %v", err)
+				default:
+				}
+				tr.close(c)
+				select {
+				case err := <-s.ended:
+					if err == nil || err.Error() != "the client has hung up" {
+						t.Errorf("the work ended with %v", err)
+					}
+				case <-time.After(5 * time.Second):
+					t.Fatal("it is not noticed")
+				}
+			})
+		}
+	}
+}
+
+// On TCP a client that is gone is noticed when something is written to it.
+func TestClientThatIsGoneOnTCP(t *testing.T) {
+	s := newSlowStore()
+	report := make(chan struct{})
+	opts := &server.Options{Trusted: true, Before: func(ctx context.Context, _ protocol.Request) error {
+		go func() {
+			for range report {
+				activity.HandlerOf(ctx).HandleEvent(activity.Log{Text: "working"})
+			}
+		}()
+		return nil
+	}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer l.Close()
+	go server.Accept(t.Context(), l, func(ctx context.Context, nc net.Conn) { server.Serve(ctx, nc, s, opts) })
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := greetOn(t, nc)
+	c.send(&protocol.IsValidPathRequest{Path: absent})
+	<-s.begun
+	nc.Close()
+	defer close(report)
+	for deadline := time.After(10 * time.Second); ; {
+		select {
+		case report <- struct{}{}:
+			time.Sleep(10 * time.Millisecond)
+		case err := <-s.ended:
+			if err == nil {
+				t.Error("the work was not cancelled")
+			}
+			return
+		case <-deadline:
+			t.Fatal("it is not noticed")
+		}
+	}
+}
+
+// A client that has closed its writing end within an upload gets the error.
+func TestHalfClosedUpload(t *testing.T) {
+	for _, tr := range transports() {
+		t.Run(tr.name, func(t *testing.T) {
+			c := tr.dial(t, memstore.New(nil))
+			c.nc.Write(append(addFlat(), wire.AppendUint64(nil, 1000)...))
+			c.nc.Write(make([]byte, 100))
+			tr.closeWrite(c)
+			if err := c.messages(); err == nil {
+				t.Error("half an upload was taken")
+			}
+			if err := c.in.Peek(); err != io.EOF {
+				t.Errorf("afterwards: %v, want the end", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,278 @@
+package server
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"pix/protocol"
+)
+
+// What a connection takes at any time without acquiring it.
+const (
+	// freeRequest is how many bytes of a request are read before memory is acquired.
+	freeRequest = requestBuffer
+	// freeReply is the size in bytes of a reply that is not counted.
+	freeReply = 8 << 10
+)
+
+const (
+	// smallInfo is how many bytes of a path info in an upload are part of the upload's cost.
+	smallInfo = 64 << 10
+	// requestStep is how many bytes of a request are read for each acquisition.
+	requestStep = 16 << 10
+	// requestFactor is how many bytes of memory a byte of a request takes while it is decoded.
+	// Lists of paths take 2, lists of empty strings and maps up to 8.
+	requestFactor = 8
+	// keptFactor is how many a byte takes of a request that is decoded.
+	keptFactor = 3
+)
+
+var (
+	// errTooLarge says that a request is larger than Options.MaxRequest; or that an untrusted user
+	// asks for an operation that lasts with a request that does not fit into the share.
+	errTooLarge = errors.New("the request is too large")
+	// errBusy says that a large request would have to wait for operations that last.
+	errBusy = errors.New("the daemon is busy with large requests; try again later")
+)
+
+// memory is what the connections of a server share.
+//
+// One connection may hold requests and wait for work while another holds work and waits for
+// requests, for its reply. The overdraft of the requests ends that: a connection that overdraws
+// waits for no memory at all. If it needs work that others may hold for hours, it gets an error.
+type memory struct {
+	requests *budget // requests and replies
+	work     *budget // of operations that last: uploads, archives, builds, substitution
+	sweeps   *budget // one untrusted user at a time may go through the whole store
+}
+
+// DefaultMemoryBudget is the default of Server.MemoryBudget, in bytes.
+const DefaultMemoryBudget = 128 << 20
+
+func newMemory(limit int64) *memory {
+	if limit <= 0 {
+		limit = DefaultMemoryBudget
+	}
+	return &memory{requests: newBudget(limit/2, true), work: newBudget(limit/2, false), sweeps: newBudget(1, false)}
+}
+
+// accounts are those of a connection.
+type accounts struct {
+	requests, work, sweep *account
+	used                  bool  // anything was acquired since the request began
+	kept                  int64 // what admit has acquired in work
+}
+
+func (m *memory) open(o owner, h holder) accounts {
+	return accounts{requests: m.requests.open(o, h), work: m.work.open(o, h), sweep: m.sweeps.open(o, h)}
+}
+
+// release releases everything.
+func (a *accounts) release() {
+	if a.used {
+		a.requests.set(0)
+		a.work.set(0)
+		a.sweep.set(0)
+		a.used = false
+	}
+}
+
+func (a *accounts) close() {
+	a.requests.close()
+	a.work.close()
+	a.sweep.close()
+}
+
+// A cost is what an operation takes besides its request and a small reply.
+type cost struct {
+	bytes  int64
+	lasts  bool  // perhaps for hours: its request is counted as work
+	sweeps bool  // it goes through the whole store
+	factor int64 // of its request while it lasts; 0 is keptFactor
+}
+
+// costs has the operations that cost something: for what is read ahead of an upload or an archive,
+// for the small files and infos that stores gather in memory, for replies whose size is not known
+// before they exist.
+var costs = map[protocol.Op]cost{
+	protocol.AddToStore:         {bytes: 1 << 20, lasts: true},
+	protocol.AddToStoreNar:      {bytes: 1 << 20, lasts: true},
+	protocol.AddMultipleToStore: {bytes: 2 << 20, lasts: true},
+	protocol.AddToStoreScanning: {bytes: 1 << 20, lasts: true},
+	protocol.AddBuildLog:        {bytes: 1 << 20, lasts: true},
+	protocol.NarFromPath:        {bytes: 2 << 20, lasts: true},
+
+	protocol.BuildPaths:                  {bytes: 64 << 10, lasts: true},
+	protocol.BuildPathsWithResults:       {bytes: 64 << 10, lasts: true, factor: 8},
+	protocol.BuildDerivation:             {bytes: 64 << 10, lasts: true},
+	protocol.EnsurePath:                  {bytes: 64 << 10, lasts: true},
+	protocol.QueryMissing:                {bytes: 1 << 20, lasts: true},
+	protocol.QuerySubstitutablePaths:     {bytes: 64 << 10, lasts: true},
+	protocol.QuerySubstitutablePathInfo:  {bytes: 64 << 10, lasts: true},
+	protocol.QuerySubstitutablePathInfos: {bytes: 1 << 20, lasts: true},
+
+	protocol.VerifyStore:    {bytes: 64 << 10, lasts: true, sweeps: true},
+	protocol.OptimiseStore:  {bytes: 64 << 10, lasts: true, sweeps: true},
+	protocol.CollectGarbage: {bytes: 1 << 20, lasts: true, sweeps: true},
+
+	protocol.QueryAllValidPaths:         {bytes: 2 << 20},
+	protocol.QueryReferrers:             {bytes: 2 << 20},
+	protocol.QueryValidDerivers:         {bytes: 2 << 20},
+	protocol.QueryDerivationOutputMap:   {bytes: 2 << 20},
+	protocol.QueryDerivationOutputs:     {bytes: 2 << 20},
+	protocol.QueryDerivationOutputNames: {bytes: 2 << 20},
+	protocol.FindRoots:                  {bytes: 2 << 20},
+}
+
+// costOf returns what the work on a request costs. A query for valid paths that may substitute
+// them lasts.
+func costOf(req protocol.Request) cost {
+	if r, ok := req.(*protocol.QueryValidPathsRequest); ok && r.Substitute {
+		return costs[protocol.QuerySubstitutablePaths]
+	}
+	return costs[req.Op()]
+}
+
+// acquire waits for memory. A client that hangs up meanwhile is noticed.
+func (c *conn) acquire(a *account, n int64) error {
+	if a.tryAcquire(n) {
+		c.mem.used = c.mem.used || n > 0
+		return nil
+	}
+	c.mem.used = true
+	c.in.watch(watchDelay, smallAhead)
+	defer c.in.unwatch()
+	return a.acquire(c.ctx, n)
+}
+
+// startRequest lets a small request be read without acquiring memory.
+func (c *conn) startRequest() {
+	c.size = min(freeRequest, c.opts.MaxRequest)
+	c.in.left = max(c.size-int64(c.reader.Buffered()), 0)
+}
+
+// moreRequest lets more of a request be read, when there is memory for it.
+func (c *conn) moreRequest() error {
+	n := min(requestStep, c.opts.MaxRequest-c.size)
+	if n <= 0 || c.params.Version == 0 { // no greeting is so long
+		return errTooLarge
+	}
+	if err := c.acquire(c.mem.requests, n*requestFactor); err != nil {
+		return err
+	}
+	c.size, c.in.left = c.size+n, n
+	return nil
+}
+
+// admit waits for the memory that the work on a request takes.
+func (c *conn) admit(req protocol.Request) error {
+	cost := costOf(req)
+	if !cost.lasts {
+		return c.acquire(c.mem.requests, cost.bytes)
+	}
+	acquire := c.acquire
+	if c.mem.requests.isOverdrawn() {
+		acquire = c.tryAcquire
+	}
+	if cost.sweeps && !c.trusted && c.upstream == nil { // a sweep elsewhere takes none of our disk
+		if err := acquire(c.mem.sweep, 1); err != nil {
+			return err
+		}
+	}
+	kept := int64(0)
+	if c.size > freeRequest {
+		kept = c.size * max(cost.factor, keptFactor)
+	}
+	share := c.memory.work.share
+	if kept > share && !c.trusted { // a trusted user may ask for this if that is all that he asks for
+		return errTooLarge
+	}
+	c.mem.kept = min(kept+cost.bytes, share)
+	if err := acquire(c.mem.work, c.mem.kept); err != nil {
+		return err
+	}
+	c.mem.requests.set(0)
+	return nil
+}
+
+// tryAcquire acquires memory for a connection that must not wait.
+func (c *conn) tryAcquire(a *account, n int64) error {
+	if !a.tryAcquire(n) {
+		return errBusy
+	}
+	return nil
+}
+
+// startInfo lets a path info in an upload be read, and releases what the one before has taken.
+func (c *conn) startInfo() {
+	if c.size > smallInfo {
+		c.mem.work.set(c.mem.kept)
+	}
+	c.size = min(smallInfo, c.opts.MaxRequest)
+	c.in.left, c.in.more = c.size, c.moreInfo
+}
+
+// moreInfo lets more of a path info be read, if there is memory for it.
+func (c *conn) moreInfo() error {
+	n := min(requestStep, c.opts.MaxRequest-c.size)
+	if n <= 0 {
+		return errTooLarge
+	}
+	if err := c.tryAcquire(c.mem.work, n*requestFactor); err != nil {
+		return err
+	}
+	c.size, c.in.left = c.size+n, n
+	return nil
+}
+
+// endRead lets any number of bytes be read.
+func (c *conn) endRead() { c.in.left, c.in.more = -1, c.moreRequest }
+
+// admitReply returns a buffer for a reply, when there is memory for it.
+func (c *conn) admitReply(reply protocol.Reply) ([]byte, error) {
+	n := replySize(reply)
+	if n <= freeReply {
+		return c.replyBuffer(), nil
+	}
+	if err := c.acquire(c.mem.requests, n); err != nil {
+		return nil, err
+	}
+	return slices.Grow(c.replyBuffer(), int(n)+freeReply), nil
+}
+
+// settle counts the reply instead of the request and the work, which are done.
+func (c *conn) settle(reply []byte) {
+	n := int64(cap(reply))
+	if n <= freeReply {
+		n = 0
+	}
+	if n == 0 && !c.mem.used {
+		return
+	}
+	c.mem.used = true
+	c.mem.requests.set(n)
+	c.mem.sweep.set(0)
+	if c.archive == nil {
+		c.mem.work.set(0)
+	}
+}
+
+// startHolding implements holder.
+func (c *conn) startHolding() {
+	if c.holds.Add(1) == 1 {
+		c.in.stalled.reset()
+		c.out.stalled.reset()
+	}
+}
+
+// stopHolding implements holder.
+func (c *conn) stopHolding() { c.holds.Add(-1) }
+
+// lateness implements holder.
+func (c *conn) lateness() time.Duration {
+	return max(c.in.stalled.lateness(), c.out.stalled.lateness())
+}
+
+// closeStalled implements holder.
+func (c *conn) closeStalled() { c.fail(ErrStalled) }

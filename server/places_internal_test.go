@@ -1,0 +1,112 @@
+package server
+
+import (
+	"net"
+	"testing"
+
+	"pix/store/memstore"
+)
+
+// enterAs counts a connection of a user in.
+func enterAs(t *testing.T, s *Server, uid uint32, trusted bool) (c *conn, leave func()) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() { ours.Close() })
+	c = newConn(t.Context(), theirs, s.Store, &Options{Trusted: trusted}, s.memory, owner{uid: uid})
+	t.Cleanup(func() { c.finish(nil) })
+	return c, s.enter(c, &Peer{UID: uid})
+}
+
+func newTestServer(t *testing.T, most, each int) *Server {
+	s := &Server{Store: memstore.New(nil), MaxClients: most, MaxClientsPerUser: each}
+	s.start()
+	return s
+}
+
+// However many untrusted users there are, there is a place for a trusted one.
+func TestPlacesForTrustedUsers(t *testing.T) {
+	for _, most := range []int{2, 4, 8, 9, 100} {
+		s := newTestServer(t, most, most)
+		served := 0
+		for uid := range uint32(2 * most) {
+			if c, _ := enterAs(t, s, 1000+uid, false); c.refused == nil {
+				served++
+			}
+		}
+		reserved := (most + 7) / 8
+		if served != most-reserved {
+			t.Errorf("of %d places untrusted users have %d", most, served)
+		}
+		for i := range reserved {
+			if c, _ := enterAs(t, s, 0, true); c.refused != nil || c.failure() != nil {
+				t.Errorf("of %d places %d are for trusted users, want %d", most, i, reserved)
+			}
+		}
+		if c, _ := enterAs(t, s, 0, true); c.refused != ErrTooMany {
+			t.Errorf("a trusted user has a place that there is not: %v", c.refused)
+		}
+	}
+}
+
+// Two users with all their connections do not fill the places.
+func TestTwoUsersDoNotFillThePlaces(t *testing.T) {
+	s := newTestServer(t, 4, 0)
+	for _, uid := range []uint32{1, 1, 1, 2, 2, 2} {
+		enterAs(t, s, uid, false)
+	}
+	if c, _ := enterAs(t, s, 0, true); c.refused != nil {
+		t.Errorf("root: %v", c.refused)
+	}
+	if s.served != 4 {
+		t.Errorf("%d are served", s.served)
+	}
+}
+
+// Clients that are being refused do not keep others from being served.
+func TestRefusedClientsTakeNoPlaces(t *testing.T) {
+	s := newTestServer(t, 10, 1)
+	enterAs(t, s, 1, false)
+	cut := 0
+	for range 3 * maxRefused {
+		c, _ := enterAs(t, s, 1, false)
+		if c.refused == nil {
+			t.Fatal("one too many is served")
+		}
+		if c.failure() != nil {
+			cut++
+		}
+	}
+	if cut != 2*maxRefused {
+		t.Errorf("%d were cut off", cut)
+	}
+	for _, trusted := range []bool{false, true} {
+		if c, _ := enterAs(t, s, 2, trusted); c.refused != nil || c.failure() != nil {
+			t.Errorf("another user, trusted %v: %v, %v", trusted, c.refused, c.failure())
+		}
+	}
+}
+
+func TestPlacesAreGivenBack(t *testing.T) {
+	s := newTestServer(t, 4, 2)
+	for range 10 {
+		_, first := enterAs(t, s, 1, false)
+		_, second := enterAs(t, s, 1, false)
+		if c, third := enterAs(t, s, 1, false); c.refused == nil {
+			t.Fatal("three are served")
+		} else {
+			third()
+		}
+		first()
+		second()
+	}
+	if s.served != 0 || s.untrusted != 0 || len(s.users) != 0 || len(s.conns) != 0 {
+		t.Errorf("%d, %d, %d users, %d connections are left", s.served, s.untrusted, len(s.users), len(s.conns))
+	}
+}
+
+func TestDefaultPlaces(t *testing.T) {
+	most, untrusted, each := new(Server).limits()
+	if most < 1 || most > 4096 || untrusted >= most || each >= untrusted {
+		t.Errorf("%d places, %d for untrusted users, %d for each", most, untrusted, each)
+	}
+}

@@ -1,0 +1,431 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pix/activity"
+	"pix/daemon"
+	"pix/daemontest"
+	"pix/derivation"
+	"pix/nixhash"
+	"pix/protocol"
+	"pix/server"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
+)
+
+// A fickle is the way to a daemon that fails or hangs when it is told to.
+type fickle struct {
+	*daemontest.Daemon
+	broken, hangs atomic.Bool
+	dials         atomic.Int32
+}
+
+func (f *fickle) Dial(ctx context.Context) (net.Conn, error) {
+	f.dials.Add(1)
+	switch {
+	case f.broken.Load():
+		return nil, errors.New("nobody is there")
+	case f.hangs.Load():
+		client, theirs := net.Pipe()
+		go io.Copy(io.Discard, theirs)
+		return client, nil
+	}
+	return f.Daemon.Dial(ctx)
+}
+
+// pool opens a pool in a bubble of synctest.
+func pool(t *testing.T, d daemon.Transport) *daemon.Pool {
+	t.Helper()
+	p, err := daemon.Open(t.Context(), d, &daemon.Options{MaxConns: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// lost checks that the client gets an error and is cut off.
+func (c *client) lost(t *testing.T, err error, why string) {
+	t.Helper()
+	var said *activity.Error
+	if !errors.As(err, &said) || !strings.Contains(said.Message, why) {
+		t.Errorf("the error is %v, want %q", err, why)
+	}
+	for err = nil; err == nil; {
+		_, err = c.in.Uint64()
+	}
+	if err != io.EOF {
+		t.Errorf("after the error: %v", err)
+	}
+}
+
+// A client whose daemon cannot be reached is told so after the handshake. The next one is served.
+func TestProxyUnreachable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fickle{Daemon: daemontest.New(t, nil)}
+		p := pool(t, f)
+		f.broken.Store(true)
+		c := connect(t, p, trusted)
+		var err error
+		if c.params, c.greet, err = protocol.ClientHandshake(c.in, c.nc, p.Dir()); err != nil {
+			t.Fatal(err)
+		}
+		if c.greet.Trust != protocol.TrustUnknown {
+			t.Errorf("the client is %s", c.greet.Trust)
+		}
+		c.lost(t, c.messages(), "connecting to the Nix daemon at 'a daemon in process': nobody is there")
+		if err := c.hangUp(); err == nil {
+			t.Error("Serve says that all was well")
+		}
+		f.broken.Store(false)
+		must[*protocol.IsValidPathReply](dial(t, p, trusted), &protocol.IsValidPathRequest{Path: absent}, nil)
+	})
+}
+
+// A daemon is not asked for anything on behalf of a client that has said nothing, or may not connect.
+func TestProxyConnectsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fickle{Daemon: daemontest.New(t, nil)}
+		p := pool(t, f)
+		before := f.dials.Load()
+		c := connect(t, p, trusted)
+		synctest.Wait()
+		c.nc.Write([]byte("cxin\x00\x00\x00\x00"))
+		synctest.Wait()
+		if n := f.dials.Load() - before; n != 0 {
+			t.Errorf("%d connections for a client that has said next to nothing", n)
+		}
+		c.hangUp()
+
+		l := newPipeListener()
+		served := make(chan error)
+		go func() { served <- (&server.Server{Store: p, Access: new(server.Access)}).Serve(t.Context(), l) }()
+		ours, theirs := net.Pipe()
+		l.conns <- theirs
+		c = newClient(t, ours)
+		var err error
+		if c.params, _, err = protocol.ClientHandshake(c.in, c.nc, p.Dir()); err != nil {
+			t.Fatal(err)
+		}
+		c.lost(t, c.messages(), "is not allowed to connect to the Nix daemon")
+		if n := f.dials.Load() - before; n != 0 {
+			t.Errorf("%d connections for a client that is refused", n)
+		}
+		l.Close()
+		<-served
+	})
+}
+
+// A daemon that hangs while one client is connected keeps no other from being served. The client waits
+// as long as the pool does, and ends the attempt if it hangs up.
+func TestProxyHungHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fickle{Daemon: daemontest.New(t, nil)}
+		p := pool(t, f)
+		f.hangs.Store(true)
+		greet := func() (*client, chan error) {
+			c, ended := connect(t, p, trusted), make(chan error, 1)
+			go func() {
+				var err error
+				if c.params, _, err = protocol.ClientHandshake(c.in, c.nc, p.Dir()); err == nil {
+					err = c.messages()
+				}
+				ended <- err
+			}()
+			synctest.Wait()
+			return c, ended
+		}
+		waiting, ended := greet()
+		leaving, _ := greet()
+		f.hangs.Store(false)
+		start := time.Now()
+		for range 20 {
+			must[*protocol.IsValidPathReply](dial(t, p, trusted), &protocol.IsValidPathRequest{Path: absent}, nil)
+		}
+		if err := leaving.hangUp(); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		if waited := time.Since(start); waited > time.Second {
+			t.Errorf("others waited %v", waited)
+		}
+		waiting.lost(t, <-ended, "no answer in time")
+		if waited := time.Since(start); waited > 11*time.Second {
+			t.Errorf("it waited %v", waited)
+		}
+	})
+}
+
+// Nor does one that hangs in an operation, though it is one on the whole store.
+func TestProxyHungOperation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		up := daemontest.New(t, &daemontest.Options{Store: sweeper{memstore.New(nil), hang}})
+		p := pool(t, up)
+		l := newPipeListener()
+		srv := &server.Server{Store: p, Options: trusted}
+		served := make(chan error)
+		go func() { served <- srv.Serve(t.Context(), l) }()
+		var hung []*client
+		for range 12 {
+			c := l.dial(t)
+			c.send(&protocol.VerifyStoreRequest{CheckContents: true})
+			hung = append(hung, c)
+		}
+		synctest.Wait()
+		start := time.Now()
+		c := l.dial(t)
+		must[*protocol.VerifyStoreReply](c, &protocol.VerifyStoreRequest{}, nil)
+		must[*protocol.Ack](c, &protocol.OptimiseStoreRequest{}, nil)
+		if waited := time.Since(start); waited > 0 {
+			t.Errorf("another client waited %v", waited)
+		}
+		close(hang)
+		for _, c := range append(hung, c) {
+			c.nc.Close()
+		}
+		l.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A sweeper is a store that checks its contents for as long as it is held up.
+type sweeper struct {
+	*memstore.Store
+	hang chan struct{}
+}
+
+func (s sweeper) Session(context.Context) (store.Store, error) { return unclosedSweeper{s}, nil }
+func (s sweeper) VerifyStore(ctx context.Context, checkContents, _ bool) (bool, error) {
+	if checkContents {
+		select {
+		case <-s.hang:
+		case <-ctx.Done():
+		}
+	}
+	return false, nil
+}
+
+type unclosedSweeper struct{ sweeper }
+
+func (unclosedSweeper) Close() error { return nil }
+
+// A pipeListener is a listener in memory.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{make(chan net.Conn), make(chan struct{})}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case nc := <-l.conns:
+		return nc, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	select {
+	case <-l.done:
+	default:
+		close(l.done)
+	}
+	return nil
+}
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "unix"} }
+
+// dial connects and shakes hands.
+func (l *pipeListener) dial(t *testing.T) *client {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	l.conns <- theirs
+	c := newClient(t, ours)
+	c.greetAs(storepath.DefaultDir)
+	return c
+}
+
+// A mortal is a daemon that does nothing until it is killed.
+type mortal struct {
+	served sync.WaitGroup
+	conns  []net.Conn
+}
+
+func (*mortal) String() string { return "a mortal daemon" }
+
+func (m *mortal) Dial(context.Context) (net.Conn, error) {
+	client, ours := net.Pipe()
+	m.conns = append(m.conns, ours)
+	m.served.Go(func() {
+		server.Serve(context.Background(), ours, memstore.New(nil), &server.Options{Trusted: true, Before: func(ctx context.Context, _ protocol.Request) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+	})
+	return client, nil
+}
+
+func (m *mortal) kill() {
+	for _, nc := range m.conns {
+		nc.Close()
+	}
+}
+
+// When the daemon goes, a client that it works for gets an error and is cut off, at once, be it in the
+// middle of an upload.
+func TestProxyDaemonDies(t *testing.T) {
+	for name, begin := range map[string]func(c *client){
+		"query": func(c *client) { c.send(&protocol.IsValidPathRequest{Path: absent}) },
+		"build": func(c *client) {
+			c.send(&protocol.BuildPathsRequest{Paths: []derivation.DerivedPath{derivation.Opaque{Path: absent}}})
+		},
+		"upload": func(c *client) { // of which much is to come
+			c.send(&protocol.AddToStoreRequest{Name: "x", Method: storepath.Flat, Algorithm: nixhash.SHA256})
+			c.nc.Write([]byte{8, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var up mortal
+				defer up.served.Wait()
+				p := pool(t, &up)
+				defer p.Close()
+				c := dial(t, p, trusted)
+				begin(c)
+				synctest.Wait()
+				start := time.Now()
+				up.kill()
+				c.lost(t, c.messages(), "connection to the Nix daemon lost")
+				if waited := time.Since(start); waited > 0 {
+					t.Errorf("it took %v", waited)
+				}
+				if err := c.hangUp(); !errors.Is(err, daemon.ErrConnLost) {
+					t.Errorf("Serve: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A client between two requests is told when it asks for something: its temporary roots are gone, so
+// it is not connected again.
+func TestProxyDaemonDiesBetween(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fickle{Daemon: daemontest.New(t, nil)}
+		p := pool(t, f)
+		c := dial(t, p, trusted)
+		must[*protocol.Ack](c, &protocol.AddTempRootRequest{Path: absent}, nil)
+		f.Daemon.Close()
+		f.Daemon = daemontest.New(t, nil)
+		synctest.Wait()
+		_, err := c.ask(&protocol.IsValidPathRequest{Path: absent}, nil)
+		c.lost(t, err, "connection to the Nix daemon lost")
+		must[*protocol.IsValidPathReply](dial(t, p, trusted), &protocol.IsValidPathRequest{Path: absent}, nil)
+	})
+}
+
+// What a daemon refuses before any work, the client gets once, and is cut off like the proxy.
+func TestProxyDaemonRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// The daemon does not say that it does not trust us.
+		up := daemontest.New(t, &daemontest.Options{Untrusted: true, Version: protocol.MakeVersion(34)})
+		c := dial(t, pool(t, up), trusted)
+		_, err := c.ask(&protocol.BuildPathsRequest{Mode: store.BuildRepair}, nil)
+		c.lost(t, err, "repairing is not allowed because you are not in 'trusted-users'")
+	})
+}
+
+// A client that hangs up ends what the daemon does for it.
+func TestProxyHangUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stopped := make(chan struct{})
+		s := memstore.New(&memstore.Options{Build: func(ctx context.Context, _ *memstore.Store, _ storepath.Path, _ *derivation.Derivation) error {
+			<-ctx.Done()
+			close(stopped)
+			return ctx.Err()
+		}})
+		p := pool(t, daemontest.New(t, &daemontest.Options{Store: s}))
+		path, err := newFixed(t).Path()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := dial(t, p, trusted)
+		c.send(&protocol.BuildDerivationRequest{Path: path, Derivation: newFixed(t)})
+		synctest.Wait()
+		start := time.Now()
+		if err := c.hangUp(); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		<-stopped
+		if waited := time.Since(start); waited > 10*time.Millisecond {
+			t.Errorf("it took %v", waited)
+		}
+	})
+}
+
+// Temporary roots of a client end with it, and not before.
+func TestProxyTempRoots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, text, referrer := newStore(t)
+		p := pool(t, daemontest.New(t, &daemontest.Options{Store: s}))
+		holder, collector := dial(t, p, trusted), dial(t, p, trusted)
+		must[*protocol.Ack](holder, &protocol.AddTempRootRequest{Path: text}, nil)
+		collect := &protocol.CollectGarbageRequest{GCOptions: store.GCOptions{Action: store.GCDeleteDead, MaxFreed: 1 << 62}}
+		if got := must[*protocol.CollectGarbageReply](collector, collect, nil).Paths; len(got) != 1 || got[0] != string(referrer) {
+			t.Errorf("collected %v", got)
+		}
+		holder.hangUp()
+		synctest.Wait()
+		if got := must[*protocol.CollectGarbageReply](collector, collect, nil).Paths; len(got) != 1 || got[0] != string(text) {
+			t.Errorf("collected %v", got)
+		}
+	})
+}
+
+// No number of clients shuts others out, whatever bounds the pool has. They end with the pool.
+func TestProxyManyClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(t, daemontest.New(t, nil))
+		var clients []*client
+		start := time.Now()
+		for range 100 {
+			c := dial(t, p, trusted)
+			must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: absent}, nil)
+			clients = append(clients, c)
+		}
+		if _, err := store.AddText(t.Context(), p, "own", "of the pool", nil); err != nil {
+			t.Error(err)
+		}
+		if waited := time.Since(start); waited > 0 {
+			t.Errorf("they waited %v", waited)
+		}
+		p.Close()
+		synctest.Wait()
+		for _, c := range clients {
+			_, err := c.ask(&protocol.IsValidPathRequest{Path: absent}, nil)
+			c.lost(t, err, "connection closed")
+		}
+		c := connect(t, p, trusted)
+		var err error
+		if c.params, _, err = protocol.ClientHandshake(c.in, c.nc, p.Dir()); err != nil {
+			t.Fatal(err)
+		}
+		c.lost(t, c.messages(), "connection closed")
+	})
+}

@@ -1,8 +1,0 @@
-//go:build !unix
-
-package server
-
-import "net"
-
-// waitReadable does nothing: who reads waits anyhow.
-func waitReadable(net.Conn) {}

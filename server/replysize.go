@@ -1,0 +1,55 @@
+package server
+
+import (
+	"pix/protocol"
+	"pix/store"
+	"pix/wire"
+)
+
+// replySize returns about how many bytes a reply has on the wire, if it may be much larger than
+// its request; else 0. A buffer of that size need not grow, which would take several times as
+// much memory.
+func replySize(reply protocol.Reply) (n int64) {
+	switch r := reply.(type) {
+	case *protocol.PathsReply:
+		return listSize(r.Paths)
+	case *protocol.QueryPathInfoReply:
+		if r.Info != nil {
+			n = listSize(r.Info.References) + listSize(r.Info.Signatures)
+		}
+	case *protocol.QueryMissingReply:
+		return listSize(r.WillBuild) + listSize(r.WillSubstitute) + listSize(r.Unknown)
+	case *protocol.CollectGarbageReply:
+		return listSize(r.Paths)
+	case *protocol.FindRootsReply:
+		for _, root := range r.Roots {
+			n += stringSize(len(root.Link)) + stringSize(len(root.Path))
+		}
+	case *protocol.QuerySubstitutablePathInfosReply:
+		for _, info := range r.Infos {
+			n += stringSize(len(info.Path)) + stringSize(len(info.Deriver)) + listSize(info.References) + 3*wire.WordSize
+		}
+	case *protocol.BuildPathsWithResultsReply:
+		for _, result := range r.Results {
+			n += resultSize(&result)
+		}
+	}
+	return n
+}
+
+// listSize returns how many bytes a list of strings has.
+func listSize[T ~string](list []T) (n int64) {
+	for _, s := range list {
+		n += stringSize(len(s))
+	}
+	return n
+}
+
+// stringSize returns how many bytes a string of that length has, at most.
+func stringSize(length int) int64 { return int64(length) + 2*wire.WordSize }
+
+// resultSize returns about how many bytes the result of a build has.
+func resultSize(r *store.KeyedBuildResult) int64 {
+	const path, numbers, output = 128, 10 * wire.WordSize, 400
+	return path + numbers + stringSize(len(r.Message)) + int64(len(r.Outputs))*output
+}

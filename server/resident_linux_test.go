@@ -1,0 +1,394 @@
+package server_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pix/derivation"
+	"pix/localstore"
+	"pix/nar"
+	"pix/nixhash"
+	"pix/protocol"
+	"pix/server"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
+	"pix/wire"
+)
+
+// maxResident is how many megabytes a server with default options may have in memory.
+const maxResident = 150
+
+// The variables that make the test a process with a server.
+const (
+	residentStore  = "PIX_TEST_RESIDENT_STORE"  // which store it serves
+	residentSocket = "PIX_TEST_RESIDENT_SOCKET" // where
+	residentTrust  = "PIX_TEST_RESIDENT_TRUST"  // whether everybody is trusted
+)
+
+// A resident is a server in a process of its own.
+type resident struct {
+	t      *testing.T
+	socket string
+	pid    int
+}
+
+func startResident(t *testing.T, kind string, trust bool) *resident {
+	t.Helper()
+	r := &resident{t: t, socket: filepath.Join(shortDir(t), "s")}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestResidentServer$")
+	cmd.Env = append(os.Environ(), residentStore+"="+kind, residentSocket+"="+r.socket, residentTrust+"="+strconv.FormatBool(trust))
+	cmd.Stderr = os.Stderr
+	alive, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		alive.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the process with the server: %v", err)
+		}
+	})
+	r.pid = cmd.Process.Pid
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if nc, err := net.Dial("unix", r.socket); err == nil {
+			nc.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the process with the server does not listen")
+		}
+	}
+	// What it took to make the store does not count.
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", r.pid), []byte("5"), 0); err != nil {
+		t.Skipf("the system does not forget what a process had in memory: %v", err)
+	}
+	t.Logf("%d MB at first", r.megabytes())
+	return r
+}
+
+// TestResidentServer is the process with a server.
+func TestResidentServer(t *testing.T) {
+	socket := os.Getenv(residentSocket)
+	if socket == "" {
+		t.Skip("it is run by other tests")
+	}
+	access := &server.Access{Allowed: []string{"*"}}
+	if os.Getenv(residentTrust) == "true" {
+		access.Trusted = []string{"*"}
+	}
+	s := &server.Server{Store: residentStores[os.Getenv(residentStore)](t), Access: access}
+	debug.FreeOSMemory()
+	l, err := server.ListenUnix(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		io.Copy(io.Discard, os.Stdin) // until the other process ends
+		l.Close()
+	}()
+	if err := s.Serve(t.Context(), l); err != nil {
+		t.Error(err)
+	}
+}
+
+// megabytes returns how many megabytes the process has had in memory at most.
+func (r *resident) megabytes() int {
+	r.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.pid))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if kb, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(kb), "kB")))
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			return n >> 10
+		}
+	}
+	r.t.Fatal("the system does not tell")
+	return 0
+}
+
+func (r *resident) check() {
+	r.t.Helper()
+	if mb := r.megabytes(); mb > maxResident {
+		r.t.Errorf("the server took %d MB, at most %d are allowed", mb, maxResident)
+	} else {
+		r.t.Logf("%d MB", mb)
+	}
+}
+
+// dial connects, with a small buffer, and shakes hands.
+func (r *resident) dial() *client {
+	r.t.Helper()
+	nc, err := net.Dial("unix", r.socket)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { nc.Close() })
+	c := &client{t: r.t, nc: nc, in: wire.NewReader(nc, 512)}
+	if c.params, c.greet, err = protocol.ClientHandshake(c.in, nc, storepath.DefaultDir); err == nil {
+		err = c.messages()
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+// manyReferrers is how many paths refer to base, and how many base refers to.
+const manyReferrers = 20_000
+
+// residentStores make the stores that such processes serve.
+var residentStores = map[string]func(*testing.T) store.Store{
+	"empty": func(*testing.T) store.Store { return memstore.New(nil) },
+	"memory": func(t *testing.T) store.Store {
+		s := memstore.New(nil)
+		base, err := store.AddText(t.Context(), s, "base", "x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := make([]storepath.Path, manyReferrers)
+		for i := range all {
+			if all[i], err = store.AddText(t.Context(), s, fmt.Sprint("some-package-", i), "x", []storepath.Path{base}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := store.AddText(t.Context(), s, "top", "x", all); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	},
+	"disk": func(t *testing.T) store.Store {
+		s, err := localstore.Open(t.Context(), &localstore.Options{Root: t.TempDir(), NoSync: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		for name, archive := range map[string][]byte{"tree": treeNAR(2000, 10<<10), "file": fileNAR(strings.Repeat("x", 64<<20))} {
+			if _, err := s.AddToStore(t.Context(), name, storepath.NAR, nixhash.SHA256, nil, bytes.NewReader(archive), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s
+	},
+}
+
+// treeNAR is the archive of a directory of files.
+func treeNAR(files, size int) []byte {
+	b := new(sink)
+	w := nar.NewWriter(b)
+	w.WriteEntry(nar.Entry{Kind: nar.Directory})
+	for i := range files {
+		w.WriteEntry(nar.Entry{Name: fmt.Sprintf("%06d", i), Depth: 1, Kind: nar.Regular, Size: uint64(size)})
+		w.Write(make([]byte, size))
+	}
+	w.Close()
+	return b.p
+}
+
+// textPath is where residentStores put a text "x".
+func textPath(t *testing.T, name string, references ...storepath.Path) storepath.Path {
+	t.Helper()
+	path, err := storepath.DefaultDir.TextPath(name, nixhash.Sum(nixhash.SHA256, []byte("x")), references)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// archivePath is where residentStores put an archive.
+func archivePath(t *testing.T, name string, archive []byte) storepath.Path {
+	t.Helper()
+	ca, err := storepath.NewContentAddress(storepath.NAR, nixhash.Sum(nixhash.SHA256, archive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := storepath.DefaultDir.FixedOutputPath(name, ca, storepath.References{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// bothTrusts runs a test for clients that are trusted and for clients that are not.
+func bothTrusts(t *testing.T, run func(t *testing.T, trust bool)) {
+	for _, trust := range []bool{false, true} {
+		t.Run(fmt.Sprint("trusted=", trust), func(t *testing.T) { run(t, trust) })
+	}
+}
+
+// 64 clients announce large requests, send as much of them as is taken, and stop.
+func TestResidentStalledRequests(t *testing.T) {
+	for name, lie := range lies() {
+		t.Run(name, func(t *testing.T) {
+			bothTrusts(t, func(t *testing.T, trust bool) {
+				r := startResident(t, "empty", trust)
+				var crowd sync.WaitGroup
+				zeros := make([]byte, 64<<10)
+				for range 64 {
+					c := r.dial()
+					crowd.Go(func() {
+						c.nc.SetDeadline(time.Now().Add(time.Second))
+						io.Copy(c.nc, io.MultiReader(bytes.NewReader(lie), io.LimitReader(endless{zeros}, 4<<20)))
+					})
+				}
+				crowd.Wait()
+				r.check()
+			})
+		})
+	}
+}
+
+// endless reads the same bytes for ever.
+type endless struct{ b []byte }
+
+func (e endless) Read(p []byte) (int, error) { return copy(p, e.b), nil }
+
+// lies are what hostile clients send after the handshake: first that, then zeros or other bytes for
+// as long as they are taken.
+func lies() map[string][]byte {
+	op := func(o protocol.Op) []byte { return wire.AppendUint64(nil, uint64(o)) }
+	number := func(b []byte, n uint64) []byte { return wire.AppendUint64(b, n) }
+	setOptions := op(protocol.SetOptions)
+	for range 12 {
+		setOptions = number(setOptions, 0)
+	}
+	return map[string][]byte{
+		"an endless string":      number(op(protocol.IsValidPath), 1<<62),
+		"a string of the limit":  number(op(protocol.IsValidPath), 64<<10),
+		"an endless list":        number(op(protocol.QueryValidPaths), 1<<62),
+		"a list of the limit":    number(op(protocol.QueryValidPaths), 1<<26),
+		"a long text":            number(wire.AppendString(op(protocol.AddTextToStore), "name"), 60<<20),
+		"a map of nothing":       number(setOptions, 1<<26),
+		"signatures of nothing":  number(wire.AppendString(op(protocol.AddSignatures), absent), 1<<26),
+		"a build of everything":  number(op(protocol.BuildPaths), 1<<26),
+		"an unfinished archive":  append(number(addFlat(), 1000), make([]byte, 100)...),
+		"an endless environment": number(wire.AppendString(op(protocol.BuildDerivation), string(absent)+".drv"), 1<<26),
+		"half of many paths":     append(number(op(protocol.QueryValidPaths), 1<<20), spelled(30_000, "")...),
+		"half of many builds":    append(number(op(protocol.BuildPaths), 1<<20), spelled(30_000, ".drv!a,b,c,d,e,f")...),
+		"half of nested builds":  append(number(op(protocol.BuildPaths), 1<<20), spelled(20_000, ".drv"+strings.Repeat("!a", 15)+"!b")...),
+	}
+}
+
+// spelled returns strings of paths that are not valid, with that at their end.
+func spelled(n int, end string) (b []byte) {
+	for i := range n {
+		b = wire.AppendString(b, fmt.Sprintf("/nix/store/%032d-x%s", i, end))
+	}
+	return b
+}
+
+// addFlat is a request to add a file.
+func addFlat() []byte {
+	p := protocol.Params{Version: protocol.MaxVersion, Features: protocol.AllFeatures, Dir: storepath.DefaultDir}
+	b, err := p.AppendRequest(nil, &protocol.AddToStoreRequest{Name: "x", Method: storepath.Flat, Algorithm: nixhash.SHA256})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// 200 clients ask for much and do not read it.
+func TestResidentUnreadReplies(t *testing.T) {
+	p := protocol.Params{Version: protocol.MaxVersion, Features: protocol.AllFeatures, Dir: storepath.DefaultDir}
+	base := textPath(t, "base")
+	all := make([]storepath.Path, manyReferrers)
+	var wanted []derivation.DerivedPath
+	for i := range all {
+		all[i] = textPath(t, fmt.Sprint("some-package-", i), base)
+		wanted = append(wanted, derivation.Opaque{Path: all[i]})
+	}
+	noise := make(map[string]string)
+	for i := range 3000 { // each is answered by a line
+		noise[fmt.Sprint("a-restricted-setting-", i)] = "x"
+	}
+	top := &protocol.QueryPathInfoRequest{Path: textPath(t, "top", all...)}
+	for name, c := range map[string]struct {
+		store string
+		ask   []protocol.Request
+	}{
+		"referrers":             {"memory", []protocol.Request{&protocol.QueryReferrersRequest{Path: base}}},
+		"all paths":             {"memory", []protocol.Request{&protocol.QueryAllValidPathsRequest{}}},
+		"a large info":          {"memory", []protocol.Request{top}},
+		"a large info, often":   {"memory", []protocol.Request{top, top, top, top}},
+		"missing":               {"memory", []protocol.Request{&protocol.QueryMissingRequest{Paths: wanted}}},
+		"valid":                 {"memory", []protocol.Request{&protocol.QueryValidPathsRequest{Paths: all}}},
+		"builds":                {"memory", []protocol.Request{&protocol.BuildPathsWithResultsRequest{Paths: wanted}}},
+		"roots":                 {"memory", []protocol.Request{&protocol.FindRootsRequest{}}},
+		"warnings":              {"memory", []protocol.Request{&protocol.SetOptionsRequest{Overrides: noise}}},
+		"small ones, pipelined": {"memory", many(2000, &protocol.QueryPathInfoRequest{Path: base})},
+		"a tree":                {"disk", []protocol.Request{&protocol.NarFromPathRequest{Path: archivePath(t, "tree", treeNAR(2000, 10<<10))}}},
+		"a file":                {"disk", []protocol.Request{&protocol.NarFromPathRequest{Path: archivePath(t, "file", fileNAR(strings.Repeat("x", 64<<20)))}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked []byte
+			for _, req := range c.ask {
+				var err error
+				if asked, err = p.AppendRequest(asked, req); err != nil {
+					t.Fatal(err)
+				}
+			}
+			bothTrusts(t, func(t *testing.T, trust bool) {
+				r := startResident(t, c.store, trust)
+				var crowd sync.WaitGroup
+				for range 200 {
+					c := r.dial()
+					crowd.Go(func() {
+						c.nc.SetDeadline(time.Now().Add(time.Second))
+						c.nc.Write(asked)
+					})
+				}
+				crowd.Wait()
+				time.Sleep(time.Second)
+				r.check()
+			})
+		})
+	}
+}
+
+func many(n int, req protocol.Request) (all []protocol.Request) {
+	for range n {
+		all = append(all, req)
+	}
+	return all
+}
+
+// 2,000 clients do nothing, or have once sent something long and do nothing more.
+func TestResidentIdle(t *testing.T) {
+	for name, req := range map[string]protocol.Request{
+		"nothing":       nil,
+		"an info":       &protocol.QueryPathInfoRequest{Path: absent},
+		"a long string": &protocol.SetOptionsRequest{Overrides: map[string]string{"x": strings.Repeat("x", 900<<10)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startResident(t, "empty", false)
+			for range 2000 {
+				c := r.dial()
+				if req != nil {
+					if _, err := c.ask(req, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			r.check()
+		})
+	}
+}

@@ -1,0 +1,235 @@
+//go:build unix
+
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func socketDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "px")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// A lock that others have on the directory of the socket, or on any file that they can open there,
+// keeps nobody from listening.
+func TestLocksOfOthers(t *testing.T) {
+	dir := socketDir(t)
+	d, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	listening := make(chan error, 1)
+	go func() {
+		l, err := ListenUnix(filepath.Join(dir, "socket"))
+		if err == nil {
+			l.Close()
+		}
+		listening <- err
+	}()
+	select {
+	case err := <-listening:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for a lock on the directory")
+	}
+}
+
+// Other users cannot open the lock file, whatever the umask is, and it does not stay.
+func TestLockFileIsPrivate(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	dir := socketDir(t)
+	name := filepath.Join(dir, ".socket.lock")
+	unlock, err := lockSocket(filepath.Join(dir, "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(name)
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	unlock()
+	if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the lock file is left: %v", err)
+	}
+}
+
+// A lock file that others could have made is an error that says so.
+func TestLockFileOfOthers(t *testing.T) {
+	for what, create := range map[string]func(name string) error{
+		"open to others": func(name string) error { return errors.Join(os.WriteFile(name, nil, 0o600), os.Chmod(name, 0o666)) },
+		"a symlink":      func(name string) error { return os.Symlink("/etc/passwd", name) },
+		"a directory":    func(name string) error { return os.Mkdir(name, 0o700) },
+		"a FIFO":         func(name string) error { return unix.Mkfifo(name, 0o600) },
+		"of another user": func(name string) error {
+			if os.Getuid() != 0 {
+				return os.ErrPermission
+			}
+			return errors.Join(os.WriteFile(name, nil, 0o600), os.Chown(name, 1, 1))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := socketDir(t)
+			name := filepath.Join(dir, ".socket.lock")
+			if err := create(name); err != nil {
+				t.Skip(err)
+			}
+			before, err := os.Lstat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := ListenUnix(filepath.Join(dir, "socket"))
+			if err == nil {
+				l.Close()
+				t.Fatal("it was taken")
+			}
+			if !strings.Contains(err.Error(), name) {
+				t.Errorf("the error does not name it: %v", err)
+			}
+			if after, err := os.Lstat(name); err != nil || !os.SameFile(before, after) {
+				t.Errorf("it was removed or replaced: %v", err)
+			}
+		})
+	}
+}
+
+// A lock file that a process left behind which was killed locks nothing.
+func TestLeftLockFile(t *testing.T) {
+	dir := socketDir(t)
+	if err := os.WriteFile(filepath.Join(dir, ".socket.lock"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := ListenUnix(filepath.Join(dir, "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+}
+
+// Only one has the lock at a time, though each removes the file.
+func TestLockSocketExcludes(t *testing.T) {
+	path := filepath.Join(socketDir(t), "socket")
+	var inside, most int
+	var mu sync.Mutex
+	count := func(n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		inside += n
+		most = max(most, inside)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				unlock, err := lockSocket(path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				count(1)
+				time.Sleep(10 * time.Microsecond)
+				count(-1)
+				unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if most != 1 {
+		t.Errorf("%d had the lock at once", most)
+	}
+}
+
+// listenRole makes the test a process that listens on a dead socket and says whether it got it.
+const listenRole = "PIX_TEST_LISTEN"
+
+// Of many processes that start at once where a dead socket lies, one gets it, and it serves.
+func TestListenRaceOfProcesses(t *testing.T) {
+	if path := os.Getenv(listenRole); path != "" {
+		l, err := ListenUnix(path)
+		if errors.Is(err, ErrInUse) {
+			fmt.Println("in use")
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("listening")
+		nc, err := l.Accept()
+		for err == nil { // those that only look whether it is dead, and in the end the test
+			var b [1]byte
+			if n, _ := nc.Read(b[:]); n == 1 {
+				break
+			}
+			nc, err = l.Accept()
+		}
+		l.Close()
+		return
+	}
+	path := filepath.Join(socketDir(t), "socket")
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.SetUnlinkOnClose(false)
+	dead.Close()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	said := make(map[string]int)
+	for range 6 {
+		wg.Go(func() {
+			cmd := exec.Command(os.Args[0], "-test.run=^TestListenRaceOfProcesses$")
+			cmd.Env = append(os.Environ(), listenRole+"="+path)
+			out, err := cmd.StdoutPipe()
+			if err == nil {
+				err = cmd.Start()
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			b := make([]byte, 100)
+			n, _ := out.Read(b)
+			mu.Lock()
+			word, _, _ := strings.Cut(string(b[:n]), "\n")
+			said[word]++
+			all := said["listening"] + said["in use"]
+			mu.Unlock()
+			if all == 6 {
+				if nc, err := net.Dial("unix", path); err != nil {
+					t.Errorf("the one that listens cannot be reached: %v", err)
+				} else {
+					nc.Write([]byte{1})
+					nc.Close()
+				}
+			}
+			cmd.Wait()
+		})
+	}
+	wg.Wait()
+	if said["listening"] != 1 || said["in use"] != 5 {
+		t.Errorf("%v", said)
+	}
+}

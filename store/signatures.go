@@ -1,0 +1,22 @@
+package store
+
+import (
+	"context"
+
+	"pix/signature"
+	"pix/storepath"
+)
+
+// A SignatureKeeper is a [Signer] that can also remove signatures. A server needs that to bound
+// how many a path gets from untrusted users: everybody may add signatures, and every answer about
+// the path contains them.
+type SignatureKeeper interface {
+	// TrustedKeys returns the keys whose signatures the store trusts.
+	TrustedKeys() signature.KeySet
+
+	// UpdateSignatures gives a valid path the signatures that update returns, which must be
+	// canonical ([signature.Canonical]). update gets the info of the path, and must neither
+	// change it nor use the store. No other update of the path happens in between; so update
+	// may be called again.
+	UpdateSignatures(ctx context.Context, path storepath.Path, update func(*PathInfo) []string) error
+}

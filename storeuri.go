@@ -1,0 +1,272 @@
+package pix
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"pix/activity"
+	"pix/daemon"
+	"pix/storepath"
+)
+
+// A storeURI is a store URI and its parameters, decoded.
+type storeURI struct {
+	uri    string // as it was given
+	name   string // the part before the parameters
+	params map[string]string
+}
+
+// parseURI splits a store URI. Of a parameter that stands there twice, the first counts, as in Nix.
+func parseURI(uri string) (*storeURI, error) {
+	name, query, _ := strings.Cut(uri, "?")
+	u := &storeURI{uri, name, make(map[string]string)}
+	for pair := range strings.SplitSeq(query, "&") {
+		if pair == "" {
+			continue
+		}
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, u.bad("the parameter %s has no value", key)
+		}
+		value, err := url.PathUnescape(value) // a plus sign is one, which it would not be in a form
+		if err != nil {
+			return nil, u.bad("%v", err)
+		}
+		if _, twice := u.params[key]; !twice {
+			u.params[key] = value
+		}
+	}
+	return u, nil
+}
+
+// bad returns an error about the URI.
+func (u *storeURI) bad(format string, args ...any) error {
+	return &URIError{u.uri, fmt.Sprintf(format, args...), false}
+}
+
+// take removes a parameter and returns its value.
+func (u *storeURI) take(key string) (value string, ok bool) {
+	value, ok = u.params[key]
+	delete(u.params, key)
+	return value, ok
+}
+
+// takeDir sets dir to the value of a parameter, which must be an absolute path.
+func (u *storeURI) takeDir(key string, dir *string) error {
+	value, ok := u.take(key)
+	if !ok {
+		return nil
+	}
+	if !filepath.IsAbs(value) {
+		return u.bad("%s is not absolute: '%s'", key, value)
+	}
+	*dir = value
+	return nil
+}
+
+// takeBool sets b to the value of a parameter, in one of Nix's spellings.
+func (u *storeURI) takeBool(key string, b *bool) error {
+	value, ok := u.take(key)
+	if !ok {
+		return nil
+	}
+	switch value {
+	case "true", "yes", "1":
+		*b = true
+	case "false", "no", "0":
+		*b = false
+	default:
+		return u.bad("%s is %q instead of true or false", key, value)
+	}
+	return nil
+}
+
+// takeStoreDir sets the store directory to the parameter store, which every store has.
+func (u *storeURI) takeStoreDir(dir *storepath.Dir) error {
+	value, ok := u.take("store")
+	if !ok {
+		return nil
+	}
+	parsed, err := storepath.ParseDir(filepath.Clean(value))
+	if err != nil {
+		return u.bad("the parameter store: %v", err)
+	}
+	*dir = parsed
+	return nil
+}
+
+// takeMaxConns sets how many connections to a daemon there may be.
+func (u *storeURI) takeMaxConns(conns *int) error {
+	value, ok := u.take("max-connections")
+	if !ok {
+		return nil
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 {
+		return u.bad("max-connections is %q instead of a number from 1 on", value)
+	}
+	*conns = n
+	return nil
+}
+
+// accepted are the parameters of Nix that change nothing in pix. pix does not build, so it has no
+// use for system-features and build-dir; it caches no path infos of daemons and does not close
+// connections because of their age; and how a store serves as a substituter is decided by the
+// store that asks it. A client of ssh-ng passes any of them on in its remote-store.
+var accepted = map[string]bool{
+	"build-dir": true, "path-info-cache-size": true, "priority": true, "system-features": true,
+	"trusted": true, "want-mass-query": true, "ignore-gc-delete-failure": true,
+	"max-connection-age": true,
+}
+
+// warnUnknown warns of the parameters that were not taken and that pix does not know. Nix warns in
+// the same words.
+func (u *storeURI) warnUnknown(ctx context.Context) {
+	handler := activity.HandlerOf(ctx)
+	for _, key := range slices.Sorted(maps.Keys(u.params)) {
+		if !accepted[key] && handler != nil {
+			handler.HandleEvent(activity.Log{Level: activity.LevelWarn, Text: fmt.Sprintf("warning: unknown setting '%s'", key)})
+		}
+	}
+}
+
+// takeRoot sets root to the directory that the URI gives a store of its own.
+func (u *storeURI) takeRoot(root *string) error {
+	path, isURI := strings.CutPrefix(u.name, "local://")
+	if isURI {
+		var err error
+		if path, err = url.PathUnescape(path); err != nil {
+			return u.bad("%v", err)
+		}
+	} else if !strings.HasPrefix(u.name, "/") {
+		path = ""
+	}
+	if path != "" && !filepath.IsAbs(path) {
+		return u.bad("the path of the store is not absolute: '%s'", path)
+	}
+	if err := u.takeDir("root", root); err != nil {
+		return err
+	}
+	if path != "" && *root != "" {
+		return u.bad("it has two roots")
+	}
+	*root = cmp.Or(*root, path)
+	return nil
+}
+
+// takeStateDir returns the state directory that the URI gives its store, or that of this machine.
+func (u *storeURI) takeStateDir(o *Options) (string, error) {
+	var root, state string
+	if err := errors.Join(u.takeRoot(&root), u.takeDir("state", &state)); err != nil {
+		return "", err
+	}
+	switch {
+	case state != "":
+	case root != "":
+		state = filepath.Join(root, "nix/var/nix")
+	case o.Local != nil:
+		state = o.Local.StateDir
+	}
+	return cmp.Or(state, "/nix/var/nix"), nil
+}
+
+// SocketPath returns the path of the socket on which a daemon that serves the store at uri listens
+// unless it is told another, as Nix 2.35 does: Options.DaemonSocket, if that is set, else
+// daemon-socket/socket in the state directory of the store. A store that has no state directory of
+// its own has that of this machine. Options that are nil are those of the environment. The
+// error is a [*URIError].
+func SocketPath(uri string, opts *Options) (string, error) {
+	opts, err := opts.orEnvironment()
+	if err != nil {
+		return "", err
+	}
+	if opts.DaemonSocket != "" {
+		return opts.DaemonSocket, nil
+	}
+	u, err := parseURI(uri)
+	if err != nil {
+		return "", err
+	}
+	state, err := u.takeStateDir(opts)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(state, "daemon-socket", "socket"), nil
+}
+
+// transport returns the way to the daemon that the URI names, and takes the parameters that
+// concern it.
+func (u *storeURI) transport(o *Options) (daemon.Transport, error) {
+	scheme, rest, ok := strings.Cut(u.name, "://")
+	switch {
+	case u.name == "daemon" || u.name == "unix://":
+		return u.machineSocket(o)
+	case !ok:
+		return nil, u.bad("no store URI; %s", expected)
+	case scheme == "unix":
+		return u.unixSocket(rest)
+	case scheme == "ssh-ng":
+		return u.ssh(o)
+	}
+	return nil, u.bad("the scheme %s:// is not supported; %s", scheme, expected)
+}
+
+// machineSocket returns the socket of the daemon that serves this machine's own store, or that
+// of another store on it that the parameters name.
+func (u *storeURI) machineSocket(o *Options) (daemon.Transport, error) {
+	state, err := u.takeStateDir(o)
+	if err != nil {
+		return nil, err
+	}
+	u.dropFileDirs()
+	return daemon.Unix{Path: cmp.Or(o.DaemonSocket, filepath.Join(state, "daemon-socket", "socket"))}, nil
+}
+
+// unixSocket returns the socket that the URI names.
+func (u *storeURI) unixSocket(path string) (daemon.Transport, error) {
+	path, err := url.PathUnescape(path)
+	if err != nil {
+		return nil, u.bad("%v", err)
+	}
+	if !strings.HasPrefix(path, "/") {
+		return nil, u.bad("the path of the socket is not absolute")
+	}
+	u.dropFileDirs()
+	return daemon.Unix{Path: path}, nil
+}
+
+// ssh returns the way to a daemon on another machine.
+func (u *storeURI) ssh(o *Options) (daemon.Transport, error) {
+	known := make(url.Values)
+	for _, key := range []string{"ssh-key", "base64-ssh-public-host-key", "remote-program", "remote-store"} {
+		if value, ok := u.take(key); ok {
+			known.Set(key, value)
+		}
+	}
+	var compress bool
+	if err := u.takeBool("compress", &compress); err != nil {
+		return nil, err
+	}
+	ssh, err := daemon.ParseSSH(u.name + "?" + known.Encode())
+	if err != nil {
+		return nil, u.bad("%v", err)
+	}
+	ssh.Options, ssh.Compress = o.SSHOptions, compress
+	return ssh, nil
+}
+
+// dropFileDirs drops the parameters that tell a client of Nix where the files of a daemon's store
+// are: pix reads no objects behind a daemon's back.
+func (u *storeURI) dropFileDirs() {
+	for _, key := range []string{"root", "state", "log", "real"} {
+		delete(u.params, key)
+	}
+}
