@@ -79,13 +79,14 @@ func TestResidentStalledUploads(t *testing.T) {
 		"a long signature":       importWith(wire.AppendStrings(before, []string{strings.Repeat("x", 4<<20), ""})),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			bothTrusts(t, func(t *testing.T, trust bool) {
 				r := startResident(t, "disk", trust)
 				var crowd sync.WaitGroup
 				for range 64 {
 					c := r.dial()
 					crowd.Go(func() {
-						c.nc.SetDeadline(time.Now().Add(time.Second))
+						c.nc.SetDeadline(time.Now().Add(500 * time.Millisecond))
 						io.Copy(c.nc, bytes.NewReader(said))
 					})
 				}
