@@ -3,9 +3,12 @@ package pix
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"pix/daemon"
 	"pix/localstore"
+	"pix/store"
 	"pix/storepath"
 )
 
@@ -24,6 +27,8 @@ import (
 //	NIX_STATE_DIR, NIX_LOG_DIR   where this machine's own store has its state and logs
 //	NIX_SSHOPTS                  arguments for ssh
 //	XDG_DATA_HOME                the directory for the user's data; else .local/share in HOME
+//	PIX_CLOSURE_LIMIT            how many bytes of memory a closure may take of which a cache or a
+//	                             daemon tells, such as 1G: see [Options.ClosureLimits]
 //
 // The error says which of them cannot be read.
 func FromEnvironment(getenv func(string) string) (*Options, error) {
@@ -39,7 +44,27 @@ func FromEnvironment(getenv func(string) string) (*Options, error) {
 	if o.SSHOptions, err = daemon.SplitSSHOptions(getenv("NIX_SSHOPTS")); err != nil {
 		return nil, fmt.Errorf("NIX_SSHOPTS: %w", err)
 	}
+	if limit := getenv("PIX_CLOSURE_LIMIT"); limit != "" {
+		bytes, err := parseBytes(limit)
+		if err != nil {
+			return nil, fmt.Errorf("PIX_CLOSURE_LIMIT: %w", err)
+		}
+		o.ClosureLimits = &store.Limits{Bytes: bytes}
+	}
 	return o, nil
+}
+
+// parseBytes reads a positive number of bytes, with one of the letters K, M, G and T for powers of 1024.
+func parseBytes(s string) (int64, error) {
+	digits, shift := s, 0
+	if i := strings.IndexAny("KMGT", s[len(s)-1:]); i >= 0 {
+		digits, shift = s[:len(s)-1], 10*(i+1)
+	}
+	n, err := strconv.ParseUint(digits, 10, 63-shift)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("%q is no number of bytes, such as 512M or 1G", s)
+	}
+	return int64(n) << shift, nil
 }
 
 // storeDir returns the store directory. Nix takes it with a slash at its end, too.

@@ -86,6 +86,10 @@ type Options struct {
 	// If it is nil, and there are no Substituters, nothing is substituted.
 	Substitution func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error)
 
+	// ClosureLimits bound the closures that caches, daemons and substituters tell of: see
+	// [store.Limits]. Nil is [derivation.ForeignLimits]. Those of a store in a directory have its own.
+	ClosureLimits *store.Limits
+
 	// Local has what else a store in a directory can be told. Its StateDir and LogDir are
 	// those of this machine's own store (NIX_STATE_DIR and NIX_LOG_DIR for Nix), and count for
 	// that alone; its Dir is overruled by StoreDir above.
@@ -127,9 +131,10 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 // handler of ctx.
 //
 // The store is a [*daemon.Pool], a [*binarycache.Store] or a [*localstore.Store], or a
-// [*substitute.Store] that wraps the latter if the options say where to substitute from: see
-// [store.As]. The error is a [*URIError] for any other URI, a [*daemon.DialError] if no daemon
-// answers, a [*binarycache.RequestError] if no cache does, and that of [localstore.Open].
+// [*substitute.Store] that wraps the latter if the options say where to substitute from, or a wrapper
+// of one of the first two if the options have ClosureLimits: see [store.As]. The error is a
+// [*URIError] for any other URI, a [*daemon.DialError] if no daemon answers, a
+// [*binarycache.RequestError] if no cache does, and any error of [localstore.Open].
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	opts, err := opts.orEnvironment()
 	if err != nil {
@@ -137,8 +142,9 @@ func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	}
 	o := *opts
 	uri, _ = Resolve(uri, &o)
-	if scheme, _, ok := strings.Cut(uri, "://"); ok && (scheme == "file" || scheme == "http" || scheme == "https") {
-		return o.openCache(ctx, uri)
+	if isCache(uri) {
+		s, err := o.openCache(ctx, uri)
+		return o.limited(s, err)
 	}
 	u, err := parseURI(uri)
 	if err != nil {
@@ -150,7 +156,23 @@ func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	if IsLocal(uri) {
 		return o.openLocal(ctx, u)
 	}
-	return o.openDaemon(ctx, u)
+	s, err := o.openDaemon(ctx, u)
+	return o.limited(s, err)
+}
+
+// isCache reports whether a URI names a binary cache.
+func isCache(uri string) bool {
+	scheme, _, ok := strings.Cut(uri, "://")
+	return ok && (scheme == "file" || scheme == "http" || scheme == "https")
+}
+
+// limited returns s with the limits of the options, if there are any. They do not hold for a store in a
+// directory, which is not another's.
+func (o *Options) limited(s store.Store, err error) (store.Store, error) {
+	if err != nil || o.ClosureLimits == nil {
+		return s, err
+	}
+	return store.WithLimits(s, *o.ClosureLimits), nil
 }
 
 // orEnvironment returns the options, or those of the environment if they are nil.

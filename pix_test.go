@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"pix"
+	"pix/binarycache"
 	"pix/daemon"
 	"pix/derivation"
 	"pix/internal/realnix"
@@ -206,10 +207,43 @@ func TestFromEnvironment(t *testing.T) {
 	if o := options(); o.DaemonSocket != "/socket" || o.DataDir != "/data" || o.Local.LogDir != "/log" {
 		t.Errorf("%+v", o)
 	}
+	for limit, want := range map[string]int64{"1": 1, "7K": 7 << 10, "512M": 512 << 20, "1G": 1 << 30, "2T": 2 << 40} {
+		env["PIX_CLOSURE_LIMIT"] = limit
+		if o := options(); o.ClosureLimits == nil || *o.ClosureLimits != (store.Limits{Bytes: want}) {
+			t.Errorf("%s: %+v", limit, o.ClosureLimits)
+		}
+	}
 	for name, value := range map[string]string{"NIX_STORE_DIR": "relative", "NIX_SSHOPTS": "'"} {
 		if _, err := pix.FromEnvironment(func(asked string) string { return map[string]string{name: value}[asked] }); err == nil {
 			t.Errorf("%s=%s is taken", name, value)
 		}
+	}
+}
+
+// A limit of closures is a number of bytes, and counts for stores that are not one's own.
+func TestClosureLimits(t *testing.T) {
+	for _, bad := range []string{"0", "-1", "G", "1.5G", "1g", "1GB", "x", "9223372036854775808", "8388608T"} {
+		if o, err := pix.FromEnvironment(func(name string) string { return map[string]string{"PIX_CLOSURE_LIMIT": bad}[name] }); err == nil {
+			t.Errorf("%s is taken: %+v", bad, o.ClosureLimits)
+		}
+	}
+	limits := store.Limits{Bytes: 1 << 30}
+	opts := &pix.Options{ClosureLimits: &limits}
+	cache, err := pix.Open(t.Context(), "file://"+t.TempDir(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	if _, ok := store.As[*binarycache.Store](cache); !ok || store.LimitsOf(cache) != limits {
+		t.Errorf("%T has %+v", cache, store.LimitsOf(cache))
+	}
+	local, err := pix.Open(t.Context(), t.TempDir(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	if got := store.LimitsOf(local); got != derivation.OwnLimits() {
+		t.Errorf("a store in a directory has %+v", got)
 	}
 }
 

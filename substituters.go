@@ -25,6 +25,7 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 	}
 	others := *o
 	others.Substituters, others.Substitution = nil, nil // where they get things from is their own affair
+	others.ClosureLimits = nil                          // these count here
 	only := o.localOptions()
 	only.ReadOnly = true
 	others.Local = &only
@@ -32,6 +33,7 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 	return substitute.New(s, &substitute.Options{
 		Settings: func(ctx context.Context) (*substitute.Settings, error) { return settings(ctx, sources) },
 		Sources:  sources,
+		Limits:   o.ClosureLimits,
 	})
 }
 

@@ -1,13 +1,11 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"strings"
 
-	"pix/nar"
 	"pix/nixhash"
 	"pix/protocol"
 	"pix/store"
@@ -58,8 +56,9 @@ func (c *Conn) addText(ctx context.Context, name, contents string, references []
 // connection is broken, since what was sent cannot be taken back. A panic of contents is raised
 // again here.
 //
-// Before protocol 1.25 there are neither references, nor repair, nor the method Git; and
-// what is Text or Flat is read into memory first.
+// Before protocol 1.25 there are neither references, nor repair, nor the method Git. All
+// contents of Text and Flat are read before anything is sent: a text into memory, of 64 MiB at
+// most, and a file of more than 1 MiB into a temporary file.
 func (c *Conn) AddToStore(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
 	if err := c.checkMethod(m, a); err != nil {
 		return nil, err
@@ -87,11 +86,11 @@ func addOptions(opts *store.AddOptions) store.AddOptions {
 // came back.
 func (c *Conn) addOld(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, o store.AddOptions) (*store.PathInfo, error) {
 	if m == storepath.Text && a == nixhash.SHA256 && !o.Repair {
-		text, err := readAll(ctx, contents)
+		text, err := readText(ctx, contents)
 		if err != nil {
 			return nil, err
 		}
-		path, err := c.AddTextToStore(ctx, name, string(text), references)
+		path, err := c.AddTextToStore(ctx, name, text, references)
 		if err != nil {
 			return nil, err
 		}
@@ -101,30 +100,20 @@ func (c *Conn) addOld(ctx context.Context, name string, m storepath.Method, a ni
 	if _, err := c.params.AppendRequest(nil, req); err != nil { // before anything is read
 		return nil, err
 	}
+	b := archive(contents, 0)
 	if m == storepath.Flat {
-		var err error
-		if contents, err = fileArchive(ctx, contents); err != nil {
+		file, err := spoolAll(ctx, contents)
+		if err != nil {
 			return nil, err
 		}
+		defer file.Close()
+		b = fileArchive(file)
 	}
-	reply, err := upload[protocol.AddToStoreReply](ctx, c, req, archive(contents, 0))
+	reply, err := upload[protocol.AddToStoreReply](ctx, c, req, b)
 	if err != nil {
 		return nil, err
 	}
 	return c.QueryPathInfo(ctx, reply.Info.Path)
-}
-
-// fileArchive returns the archive of a file with those contents.
-func fileArchive(ctx context.Context, contents io.Reader) (io.Reader, error) {
-	b, err := readAll(ctx, contents)
-	if err != nil {
-		return nil, err
-	}
-	var archive bytes.Buffer
-	w := nar.NewWriter(&archive)
-	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(len(b))})
-	w.Write(b)
-	return &archive, w.Close()
 }
 
 // AddToStoreNAR adds an object of which everything is known. The archive is read as

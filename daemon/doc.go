@@ -60,4 +60,10 @@
 // has returned, with one exception: a Read cannot be interrupted. If the context ends or the
 // connection is lost during a Read that takes more than a second longer, the call returns, and
 // that Read is the last.
+//
+// # A server in front
+//
+// A server that serves the daemon to clients of its own connects each of them by
+// [Pool.ConnectClient]: such a connection takes no place of the pool, has the client's settings and
+// temporary roots, and ends with the client.
 package daemon

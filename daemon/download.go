@@ -52,7 +52,11 @@ func (c *Conn) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadClo
 	if err != nil {
 		return nil, err
 	}
-	return c.openArchive(ctx, info, nil)
+	r, err := c.openArchive(ctx, info, nil)
+	if err != nil {
+		return nil, err // and not a nil *archiveReader, which is no nil io.ReadCloser
+	}
+	return r, nil
 }
 
 // openArchive asks for the archive of an object. What is to be done when the connection is

@@ -245,3 +245,33 @@ func TestArchiveOfNothing(t *testing.T) {
 		stillGood(t, ctx, c)
 	})
 }
+
+// An archive that cannot be opened is a nil interface, also if the daemon refuses it or is lost
+// when the path is already known to be valid.
+func TestArchiveThatIsRefused(t *testing.T) {
+	for _, how := range []string{"refused", "lost"} {
+		serve := func(p *peer) {
+			for req := p.next(); req != nil; req = p.next() {
+				if req.Op() != protocol.NarFromPath {
+					p.answer(req.Op(), fakeReply(req))
+					continue
+				}
+				if how == "lost" {
+					return
+				}
+				p.fail("path is not valid")
+			}
+		}
+		play(t, newest, nil, serve, func(ctx context.Context, c *daemon.Conn) {
+			if r, err := c.NARFromPath(ctx, helloPath); err == nil || r != nil {
+				t.Errorf("%s: %#v, %v", how, r, err)
+			}
+		})
+		m := &memory{serve: func(p *peer, _ int) { serve(p) }}
+		pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
+			if r, err := p.NARFromPath(ctx, helloPath); err == nil || r != nil {
+				t.Errorf("%s: %#v, %v", how, r, err)
+			}
+		})
+	}
+}

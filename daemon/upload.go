@@ -7,8 +7,10 @@ import (
 	"io"
 	"math"
 	"runtime/debug"
+	"strings"
 
 	"pix/internal/parallel"
+	"pix/internal/spool"
 	"pix/nar"
 )
 
@@ -69,13 +71,59 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// readAll reads the caller's reader into memory, until ctx ends.
-func readAll(ctx context.Context, r io.Reader) ([]byte, error) {
-	b, err := io.ReadAll(source{r, ctx.Done()})
+// spoolAll reads the caller's reader to its end, until ctx ends. The caller closes the file.
+func spoolAll(ctx context.Context, r io.Reader) (_ *spool.File, err error) {
+	file := new(spool.File)
+	read := false
+	defer func() {
+		if !read { // also after a panic of the reader
+			file.Close()
+		}
+	}()
+	_, err = io.Copy(file, source{r, ctx.Done()})
 	if err == errStopped {
 		err = ended(ctx, "reading what was to be uploaded")
 	}
-	return b, err
+	if err == nil {
+		err = file.Rewind()
+	}
+	if err != nil {
+		return nil, err
+	}
+	read = true
+	return file, nil
+}
+
+// maxText is how many bytes a text may have that is read into memory. A client of a proxy may
+// send any number of them.
+const maxText = 64 << 20
+
+// readText reads the caller's reader into memory, until ctx ends.
+func readText(ctx context.Context, r io.Reader) (string, error) {
+	var text strings.Builder
+	n, err := io.Copy(&text, io.LimitReader(source{r, ctx.Done()}, maxText+1))
+	if err == errStopped {
+		err = ended(ctx, "reading what was to be uploaded")
+	}
+	if err == nil && n > maxText {
+		err = &bodyError{fmt.Errorf("the daemon takes a text in one piece, and this one has more than %d MiB", maxText>>20)}
+	}
+	if err != nil {
+		return "", err
+	}
+	return text.String(), nil
+}
+
+// fileArchive is a body of the archive of a file with those contents.
+func fileArchive(contents *spool.File) body {
+	return func(w io.Writer, over <-chan struct{}) error {
+		archive := nar.NewWriter(w)
+		archive.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(contents.Size())})
+		if _, err := io.Copy(archive, source{contents, over}); err != nil {
+			return err
+		}
+		return archive.Close()
+	}
 }
 
 // all is a body of what r has.

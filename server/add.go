@@ -168,7 +168,10 @@ func (c *conn) narFromPath(ctx context.Context, req *protocol.NarFromPathRequest
 	if !ok {
 		return nil, unsupported("narFromPath")
 	}
-	var err error
-	c.archive, err = r.NARFromPath(ctx, req.Path)
-	return new(protocol.None), err
+	archive, err := r.NARFromPath(ctx, req.Path)
+	if err != nil {
+		return nil, err
+	}
+	c.archive = archive
+	return new(protocol.None), nil
 }

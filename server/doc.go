@@ -37,6 +37,18 @@
 // twice and is followed by a hang-up, since nobody knows where the next request begins.
 // What is left of an upload after an error is read and dropped, up to its end.
 //
+// # In front of another daemon
+//
+// If the store is that of another daemon ([store.ClientConnector]), each client gets a connection
+// of its own there, as soon as it has said which version it speaks. Temporary roots and settings
+// belong to that connection. It ends with the client's, which stops what the daemon does for the
+// client; and when it breaks, the client gets an error and is cut off. A daemon that hangs delays
+// no other client. Only features that both have are offered.
+//
+// The client is trusted if this server and the daemon both trust it. The checks below come before
+// anything is sent on, since the daemon may trust this process and sees only requests of it. Settings
+// are sent on without those that the client may not set.
+//
 // # Who is trusted
 //
 // A connection is trusted or not, as [Options.Trusted] says. Who is not cannot add objects

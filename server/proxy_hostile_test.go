@@ -2,7 +2,10 @@ package server_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -340,5 +343,34 @@ func TestProxyClientGoes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// refusesArchives opens no archive. The reader that it returns beside the error is a nil pointer,
+// which no caller may use.
+type refusesArchives struct{ store.Store }
+
+func (refusesArchives) NARFromPath(context.Context, storepath.Path) (io.ReadCloser, error) {
+	return (*os.File)(nil), errors.New("it was collected just now")
+}
+
+// An archive that cannot be opened, after the path was found to be valid, is an error for its
+// client and no more. The next requests get their own answers.
+func TestProxyArchiveIsRefused(t *testing.T) {
+	s, text, _ := newStore(t)
+	refusing := refusesArchives{s}
+	for name, served := range map[string]store.Store{"by a store": refusing, "by the daemon behind": (&behind{store: refusing}).proxy(t)} {
+		c := dial(t, served, nil)
+		for range 2 {
+			if _, err := c.ask(&protocol.NarFromPathRequest{Path: text}, nil); err == nil || !strings.Contains(err.Error(), "collected") {
+				t.Errorf("%s: %v", name, err)
+			}
+			if !must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: text}, nil).Valid {
+				t.Errorf("%s: the next request got a wrong answer", name)
+			}
+		}
+		if err := c.hangUp(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

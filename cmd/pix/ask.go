@@ -59,31 +59,36 @@ func newReferrers(a *app) *cobra.Command {
 		short:   "Print the valid paths that refer to paths",
 		example: "  pix referrers --closure /nix/store/...-glibc-2.40",
 		list: func(ctx context.Context, s store.Store, paths []storepath.Path) ([]storepath.Path, error) {
-			found, err := askEach(ctx, s, paths, store.Referrers)
-			if closure && err == nil {
-				found, err = referrersClosure(ctx, s, union([][]storepath.Path{paths, found}))
+			if closure {
+				return referrersClosure(ctx, s, paths)
 			}
-			return found, err
+			return askEach(ctx, s, paths, store.Referrers)
 		},
 	})
 	cmd.Flags().BoolVar(&closure, "closure", false, "also those that refer to these, and so on, and the paths themselves")
 	return cmd
 }
 
-// referrersClosure adds to paths all that refer to them, and so on.
+// referrersAtOnce is how many paths are asked about at once whose referrers may be very many.
+const referrersAtOnce = 32
+
+// referrersClosure adds to paths all that refer to them, and so on. A walk counts what the store tells,
+// as for closures: referrers are references backwards.
 func referrersClosure(ctx context.Context, s store.Store, paths []storepath.Path) ([]storepath.Path, error) {
-	known := make(map[storepath.Path]bool, len(paths))
-	for todo := paths; len(todo) > 0; {
-		for _, p := range todo {
-			known[p] = true
-		}
-		found, err := askEach(ctx, s, todo, store.Referrers)
+	var all []storepath.Path
+	w := store.NewWalk(s.Dir(), "this store", store.LimitsOf(s), 0)
+	for todo := w.Start(paths...); len(todo) > 0; todo = w.Next() {
+		all = append(all, todo...)
+		_, err := w.Ask(ctx, todo, referrersAtOnce, func(ctx context.Context, i int) (*store.PathInfo, string, error) {
+			referrers, err := store.Referrers(ctx, s, todo[i])
+			return &store.PathInfo{Path: todo[i], References: referrers}, "", err
+		})
 		if err != nil {
 			return nil, err
 		}
-		todo = slices.DeleteFunc(found, func(p storepath.Path) bool { return known[p] })
 	}
-	return slices.Sorted(maps.Keys(known)), nil
+	slices.Sort(all)
+	return all, nil
 }
 
 func newDerivers(a *app) *cobra.Command {

@@ -27,6 +27,8 @@ func newEnvironment() *cobra.Command {
   SOURCE_DATE_EPOCH       the date of manual pages, in seconds since 1970
   NO_COLOR                if it is not empty, nothing is printed in colours
   PIX_PROGRESS            how to show what goes on, if --progress does not say so; plain is for screen readers
+  PIX_CLOSURE_LIMIT       how much memory the closure may take of which a cache or a daemon tells, such as
+                          1G; else 256M
   TERM                    dumb, or nothing, is a terminal that gets lines and no live view
   LC_ALL, LC_CTYPE, LANG  the first that is set says whether the live view may be drawn in UTF-8`,
 	}

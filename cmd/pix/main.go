@@ -112,6 +112,9 @@ func errorMessage(err error, code int) string {
 	if cannot, ok := errors.AsType[*store.UnsupportedError](err); ok { // people know no types
 		err = fmt.Errorf("this store cannot %s; name one that can with --store", cannot.What)
 	}
+	if _, ok := errors.AsType[*store.LimitError](err); ok {
+		err = fmt.Errorf("%w; if you trust it, set PIX_CLOSURE_LIMIT to a larger size, such as 1G", err)
+	}
 	message := strings.TrimRight(activity.Plain(err.Error()), " \n")
 	return strings.ReplaceAll(message, "\n", "\n  ")
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,13 +26,17 @@ func newTree(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := newTreePrinter(known, depth)
+			if _, err := store.SortByReferences(slices.Collect(maps.Values(known))); err != nil {
+				return err // a cycle, and nothing is printed
+			}
+			out := bufio.NewWriterSize(a.stdout, 64<<10)
+			t := newTreePrinter(out, known, depth)
 			for _, p := range paths {
 				if err := t.print(p); err != nil {
 					return err
 				}
 			}
-			return a.print(t.out.String())
+			return out.Flush()
 		},
 	})
 	cmd.Flags().IntVar(&depth, "depth", 0, "unfold `N` levels only; 0 is all")
@@ -55,23 +61,28 @@ func sortedPaths(known map[storepath.Path]*store.PathInfo) []storepath.Path {
 	return slices.Sorted(maps.Keys(known))
 }
 
+// maxTreeDepth is how many levels a tree may have. What stands before a path grows with its level, so a
+// closure that is a long chain would be printed in gigabytes. Closures of packages have some tens.
+const maxTreeDepth = 1000
+
 // A tree is printed as nix-store --query --tree prints it.
 type tree struct {
+	out   io.Writer
 	known map[storepath.Path]*store.PathInfo
 	done  map[storepath.Path]bool
 	depth int
-	out   strings.Builder
 }
 
-func newTreePrinter(known map[storepath.Path]*store.PathInfo, depth int) *tree {
-	return &tree{known: known, done: make(map[storepath.Path]bool, len(known)), depth: depth}
+func newTreePrinter(out io.Writer, known map[storepath.Path]*store.PathInfo, depth int) *tree {
+	return &tree{out: out, known: known, done: make(map[storepath.Path]bool, len(known)), depth: depth}
 }
 
-// A branch is a path that is to be printed, and what stands before it.
+// A branch is a path that is to be printed.
 type branch struct {
-	path        storepath.Path
-	first, rest string // before it, and before what is below it
-	level       int
+	path  storepath.Path
+	rest  string // what stands before it and its siblings
+	last  bool   // of its siblings
+	level int
 }
 
 // print prints a path and what is below it. A closure may be deep, so this is no recursion.
@@ -79,17 +90,32 @@ func (t *tree) print(root storepath.Path) error {
 	for todo := []branch{{path: root}}; len(todo) > 0; {
 		b := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		t.out.WriteString(b.first + string(b.path))
+		mark, rest := "", ""
+		switch {
+		case b.level == 0:
+		case b.last:
+			mark, rest = "└───", b.rest+"    "
+		default:
+			mark, rest = "├───", b.rest+"│   "
+		}
+		again := ""
 		if t.done[b.path] {
-			t.out.WriteString(" [...]\n")
+			again = " [...]"
+		}
+		if _, err := fmt.Fprintf(t.out, "%s%s%s%s\n", b.rest, mark, b.path, again); err != nil {
+			return err
+		}
+		if t.done[b.path] {
 			continue
 		}
-		t.out.WriteString("\n")
 		t.done[b.path] = true
 		if t.depth > 0 && b.level >= t.depth {
 			continue
 		}
-		below, err := t.below(b)
+		if b.level == maxTreeDepth {
+			return fmt.Errorf("the tree has more than %d levels; print the first ones with --depth", maxTreeDepth)
+		}
+		below, err := t.below(b, rest)
 		if err != nil {
 			return err
 		}
@@ -100,7 +126,7 @@ func (t *tree) print(root storepath.Path) error {
 
 // below returns what b refers to, the last to be printed first: those that others need are
 // printed before these, which keeps the tree flat.
-func (t *tree) below(b branch) ([]branch, error) {
+func (t *tree) below(b branch, rest string) ([]branch, error) {
 	var infos []*store.PathInfo
 	for _, p := range t.known[b.path].References {
 		infos = append(infos, t.known[p])
@@ -112,10 +138,7 @@ func (t *tree) below(b branch) ([]branch, error) {
 	branches := make([]branch, len(infos))
 	for i, info := range infos {
 		at := len(infos) - 1 - i
-		branches[at] = branch{info.Path, b.rest + "├───", b.rest + "│   ", b.level + 1}
-		if at == 0 { // it is printed last
-			branches[at].first, branches[at].rest = b.rest+"└───", b.rest+"    "
-		}
+		branches[at] = branch{info.Path, rest, at == 0, b.level + 1}
 	}
 	return branches, nil
 }

@@ -83,7 +83,7 @@ func String(value json.RawMessage) (string, error) {
 // noEOF keeps a truncated text from looking like a truncated stream.
 func noEOF(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return errors.New("the text ends too early")
+		return errors.New("the JSON text ends too early")
 	}
 	return err
 }

@@ -1,0 +1,76 @@
+// Package spool keeps a stream whose size must be known before it is sent on.
+package spool
+
+import (
+	"bytes"
+	"io"
+	"os"
+)
+
+// memory is the size in bytes up to which a File needs no file on disk.
+const memory = 1 << 20
+
+// A File is written once, and then read once. A large one is a temporary file without a name.
+type File struct {
+	buf  bytes.Buffer
+	file *os.File // nil as long as the contents are few
+	size int64
+}
+
+// Size returns how many bytes were written.
+func (f *File) Size() int64 { return f.size }
+
+// Write implements io.Writer.
+func (f *File) Write(p []byte) (n int, err error) {
+	defer func() { f.size += int64(n) }()
+	if f.file == nil && f.buf.Len()+len(p) <= memory {
+		return f.buf.Write(p)
+	}
+	if f.file == nil {
+		if err := f.create(); err != nil {
+			return 0, err
+		}
+	}
+	return f.file.Write(p)
+}
+
+// create moves the contents to a temporary file. It has no name, so that nothing is left of it
+// even if the process is killed.
+func (f *File) create() error {
+	file, err := os.CreateTemp("", "pix-spool-*")
+	if err != nil {
+		return err
+	}
+	f.file = file
+	os.Remove(file.Name()) // Close tries again where an open file cannot be removed
+	_, err = f.buf.WriteTo(file)
+	f.buf = bytes.Buffer{}
+	return err
+}
+
+// Rewind ends writing. What is read next is the beginning.
+func (f *File) Rewind() error {
+	if f.file == nil {
+		return nil
+	}
+	_, err := f.file.Seek(0, io.SeekStart)
+	return err
+}
+
+// Read implements io.Reader.
+func (f *File) Read(p []byte) (int, error) {
+	if f.file != nil {
+		return f.file.Read(p)
+	}
+	return f.buf.Read(p)
+}
+
+// Close removes the temporary file.
+func (f *File) Close() error {
+	if f.file == nil {
+		return nil
+	}
+	err := f.file.Close()
+	os.Remove(f.file.Name())
+	return err
+}
