@@ -18,6 +18,8 @@ func (c *conn) sendArchive() error {
 	archive := c.archive
 	c.archive = nil
 	defer archive.Close()
+	c.in.watch(watchDelay, smallAhead) // the store may wait for the next bytes
+	defer c.in.unwatch()
 	s := &archiveSender{out: &c.out}
 	piece := archivePieces.Get().(*[archivePiece]byte)
 	defer archivePieces.Put(piece)

@@ -126,12 +126,14 @@ func (b *budget) open(o owner, h holder) *account {
 	return a
 }
 
-// close releases everything that the account holds, and closes it.
+// close releases everything that the account holds, and closes it. It may be called again, when
+// another share of the user may have taken the place of this one.
 func (a *account) close() {
 	a.set(0)
 	a.b.mu.Lock()
 	defer a.b.mu.Unlock()
-	if delete(a.share.accounts, a); len(a.share.accounts) == 0 {
+	delete(a.share.accounts, a)
+	if len(a.share.accounts) == 0 && a.b.shares[a.owner] == a.share {
 		delete(a.b.shares, a.owner)
 	}
 }
@@ -158,7 +160,7 @@ func (a *account) tryAcquire(n int64) bool {
 	}
 	a.b.mu.Lock()
 	defer a.b.mu.Unlock()
-	if s := a.share; !a.overdraws && (len(s.claims) > 0 || s.class.full || !a.fits(n)) {
+	if s := a.share; !a.overdraws && (len(s.claims) > 0 || n > 0 && s.class.full || !a.fits(n)) {
 		return false
 	}
 	a.charge(n)
@@ -212,8 +214,11 @@ func (a *account) isOverdrawn() bool {
 
 // What follows needs the budget to be locked.
 
-// fits reports whether the account may hold n bytes more.
-func (a *account) fits(n int64) bool { return a.share.fits(n) && a.b.fits(a.share.class, n) }
+// fits reports whether the account may hold n bytes more. Nothing more is taken from no other user,
+// so for that only the account's own share counts.
+func (a *account) fits(n int64) bool {
+	return a.share.fits(n) && (n == 0 || a.b.fits(a.share.class, n))
+}
 
 func (s *share) fits(n int64) bool { return s.held+n <= s.limit }
 
@@ -261,7 +266,7 @@ func (b *budget) update() {
 			b.turns = append(b.turns, s)
 		}
 	}
-	b.scarce.Store(len(b.turns) > 0 || b.exceeded > 0 || !b.fits(&b.classes[0], 0) || !b.fits(&b.classes[1], 0))
+	b.scarce.Store(len(b.turns) > 0 || b.exceeded > 0)
 	if len(b.turns) > 0 && b.reaper == nil {
 		b.reaper = time.AfterFunc(reapInterval, b.reap)
 	}
@@ -271,7 +276,7 @@ func (b *budget) update() {
 func (b *budget) grant(c *claim) bool {
 	class := c.a.share.class
 	switch {
-	case !class.full && c.a.fits(c.n):
+	case (c.n == 0 || !class.full) && c.a.fits(c.n):
 		c.a.charge(c.n)
 	case b.overdrafts && class.overdraft == nil:
 		c.a.holder.startHolding()

@@ -362,3 +362,54 @@ func atRandom(t *testing.T, rng *rand.Rand, h, w *fakeHolder) {
 	w.a.set(0)
 	pause()
 }
+
+// An account that is closed twice does not take the share away from later accounts of its user.
+func TestCloseTwice(t *testing.T) {
+	b := newBudget(100, false)
+	first := holderOf(b, 1, false)
+	first.a.close()
+	second := holderOf(b, 1, false)
+	first.a.close()
+	third := holderOf(b, 1, false)
+	if !second.a.tryAcquire(25) {
+		t.Fatal("the share is not free")
+	}
+	if third.a.tryAcquire(1) {
+		t.Error("the user has two shares")
+	}
+	second.late.Store(int64(time.Hour))
+	third.a.claim(1)
+	if stalled := b.stalled(); !slices.Contains(stalled, second.a) {
+		t.Error("a client that stalls keeps what it holds")
+	}
+	second.a.close()
+	third.a.close()
+}
+
+// A query that needs no memory is answered at once while claims of other users wait for others.
+func TestNothingIsAlwaysGranted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(100, true)
+		holders := []*fakeHolder{holderOf(b, 1, false), holderOf(b, 2, false), holderOf(b, 3, false)}
+		for _, h := range holders {
+			h.a.set(25)
+		}
+		for uid := range uint32(2) { // one overdraws, one waits
+			h := holderOf(b, 4+uid, false)
+			h.inBackground(t, 10)
+			holders = append(holders, h)
+		}
+		innocent := holderOf(b, 6, false)
+		if !innocent.a.tryAcquire(0) {
+			t.Error("it waits")
+		}
+		for _, h := range append(holders, innocent) {
+			h.a.set(0)
+		}
+		synctest.Wait()
+		for _, h := range append(holders, innocent) {
+			h.a.close()
+		}
+		checkEmptyBudget(t, b)
+	})
+}

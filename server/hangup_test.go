@@ -271,3 +271,47 @@ func TestHalfClosedUpload(t *testing.T) {
 		})
 	}
 }
+
+// A waitingArchive is an archive whose contents do not come before its context ends.
+type waitingArchive struct {
+	store.Store
+	begun chan struct{}
+	ended chan error
+}
+
+func (s *waitingArchive) NARFromPath(ctx context.Context, _ storepath.Path) (io.ReadCloser, error) {
+	return io.NopCloser(readerFunc(func([]byte) (int, error) {
+		close(s.begun)
+		<-ctx.Done()
+		s.ended <- context.Cause(ctx)
+		return 0, context.Cause(ctx)
+	})), nil
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// A client that is gone is noticed while the store prepares the next bytes of an archive.
+func TestClientThatIsGoneDuringArchive(t *testing.T) {
+	for _, tr := range transports() {
+		if tr.name == "tcp" {
+			continue // it is noticed only when something is written
+		}
+		t.Run(tr.name, func(t *testing.T) {
+			s := &waitingArchive{memstore.New(nil), make(chan struct{}), make(chan error, 1)}
+			c := tr.dial(t, s)
+			c.send(&protocol.NarFromPathRequest{Path: absent})
+			if err := c.messages(); err != nil {
+				t.Fatal(err)
+			}
+			<-s.begun
+			tr.close(c)
+			select {
+			case <-s.ended:
+			case <-time.After(5 * time.Second):
+				t.Error("it is not noticed")
+			}
+		})
+	}
+}

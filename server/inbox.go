@@ -51,7 +51,8 @@ type inbox struct {
 	closed   bool
 	watched  bool // the goroutine is wanted,
 	ahead    bool // and it runs
-	direct   bool // the goroutine that needs bytes reads
+	direct   bool // the goroutine that needs bytes reads,
+	resume   bool // and the other one shall read ahead afterwards
 	delay    timeout
 	readers  sync.WaitGroup
 
@@ -111,6 +112,10 @@ func (b *inbox) read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.direct = false
+	if b.resume && b.watched {
+		b.delay.start(watchDelay)
+	}
+	b.resume = false
 	if err != nil {
 		b.end(err)
 	}
@@ -173,7 +178,7 @@ func (b *inbox) readAhead() {
 	switch {
 	case !b.watched || b.closed || b.ahead || b.err != nil:
 	case b.direct: // a read notices the hang-up, too
-		b.delay.start(watchDelay)
+		b.resume = true
 	default:
 		b.ahead = true
 		b.readers.Go(func() { b.guarded(b.fill) })

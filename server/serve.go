@@ -82,6 +82,7 @@ type conn struct {
 	holds  atomic.Int32 // how many accounts hold memory
 	size   int64        // how many bytes the request may have so far
 
+	greeting atomic.Bool // during the handshake
 	idle     atomic.Bool // between two requests
 	draining atomic.Bool // there is to be no next request
 
@@ -220,8 +221,8 @@ func (c *conn) openSession() error {
 
 // greet shakes hands, unless the server shuts down. Until then the client waits for nothing.
 func (c *conn) greet() error {
-	c.idle.Store(true)
-	defer c.idle.Store(false)
+	c.greeting.Store(true)
+	defer c.greeting.Store(false)
 	if c.draining.Load() {
 		return errDraining
 	}
@@ -289,11 +290,15 @@ func (c *conn) next(ctx context.Context) error {
 // await waits for the next request, unless the server shuts down.
 func (c *conn) await() error {
 	c.idle.Store(true)
-	defer c.idle.Store(false)
 	if c.draining.Load() {
 		return errDraining
 	}
-	return c.reader.Peek()
+	err := c.reader.Peek()
+	c.idle.Store(false)
+	if c.draining.Load() { // drain may have interrupted the read
+		return errDraining
+	}
+	return err
 }
 
 // refuse tells the client an error twice, as Nix does before it hangs up, and returns
@@ -419,10 +424,12 @@ func (c *conn) failed(b *body, said *activity.Error) error {
 // down.
 var errDraining = errors.New("the server is shutting down")
 
-// drain ends the connection as soon as it is between two requests.
+// drain ends the connection as soon as it is between two requests. The client may not have read the
+// last reply yet, so drain only interrupts the wait for the next request, and finish delivers the
+// reply.
 func (c *conn) drain() {
 	c.draining.Store(true)
-	if c.idle.Load() {
+	if c.greeting.Load() || c.idle.Load() && c.nc.SetReadDeadline(time.Unix(1, 0)) != nil {
 		c.fail(errDraining)
 	}
 }
