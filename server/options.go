@@ -23,8 +23,9 @@ type Options struct {
 	// choose, and what those choose who are, is in the overrides of [SettingsOf].
 	Substituters []string
 
-	// TrustedKeys returns the keys of which one must have signed what a trusted client with these
-	// settings adds. If it is nil, or returns nil, those of the store count.
+	// TrustedKeys returns the trusted keys that the settings of a trusted client name. An object that the
+	// client adds needs a signature by one of them. If it is nil, or returns nil, the keys of the
+	// store count.
 	TrustedKeys func(*protocol.SetOptionsRequest) (signature.KeySet, error)
 
 	// LocalRoots makes this process create the symlinks of permanent roots, with the rights of

@@ -54,7 +54,7 @@ type conn struct {
 	trusted bool        // by this server
 	client  *client     // shared with the other connections of the same user, if a Server knows of them
 	roots   int64       // how many of the client's are this connection's
-	refused error       // what the client is told instead of being served
+	refused error       // the client gets this error and is not served
 
 	upstream   upstream // the store of another daemon; nil in front of any other
 	privileged bool     // trusted by this server and, unless that is unknown, by the daemon behind

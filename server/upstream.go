@@ -14,7 +14,7 @@ import (
 )
 
 // An upstream is the store of another daemon on the connection of one client, as a
-// [store.ClientConnector] returns it. It has what the client's own connection is told.
+// [store.ClientConnector] returns it.
 type upstream interface {
 	truster
 	Version() protocol.Version
@@ -98,7 +98,7 @@ func (c *conn) isFree(name, value string) bool {
 	return free[name] && len(value) <= maxFree || name == "builders" && value == ""
 }
 
-// trust returns the trust that the client is told: unknown if the daemon behind does not say whether it
+// trust returns the trust that the handshake reports: unknown if the daemon behind does not say whether it
 // trusts us.
 func (c *conn) trust() protocol.Trust {
 	trust := trustOf(c.trusted, c.store)
