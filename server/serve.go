@@ -56,8 +56,9 @@ type conn struct {
 	roots   int64       // how many of the client's are this connection's
 	refused error       // the client gets this error and is not served
 
-	upstream   upstream // the store of another daemon; nil in front of any other
-	privileged bool     // trusted by this server and, unless that is unknown, by the daemon behind
+	upstream    upstream // the store of another daemon; nil in front of any other
+	unreachable error    // why the client could not be connected to that daemon
+	privileged  bool     // trusted by this server and, unless that is unknown, by the daemon behind
 
 	ctx    context.Context // of all operations; done when the client has hung up
 	cancel context.CancelCauseFunc
@@ -147,11 +148,11 @@ func (c *conn) converse() error {
 	if err := c.greet(); err != nil {
 		return err
 	}
-	if c.refused == nil && c.session == nil {
-		c.refused = c.openSession()
-	}
 	if c.refused != nil {
 		return c.refuse(tellable(c.refused), c.refused)
+	}
+	if err := c.openSession(); err != nil {
+		return c.refuse(tellable(err), err)
 	}
 	if err := c.out.send(c.answerRoom(), false); err != nil { // as after the work on a request
 		return err
@@ -169,11 +170,12 @@ func (c *conn) converse() error {
 	}
 }
 
-// openSession makes a session of the store the client's own, if it has sessions.
+// openSession makes a session of the store the client's own, if it has sessions. In front of another
+// daemon the handshake has done that, or failed to.
 func (c *conn) openSession() error {
 	sessions, ok := store.As[store.Sessioner](c.store)
-	if !ok {
-		return nil
+	if c.unreachable != nil || c.session != nil || !ok {
+		return c.unreachable
 	}
 	s, err := sessions.Session(c.ctx)
 	if err == nil {
@@ -205,7 +207,7 @@ func (c *conn) handshake() error {
 	params, err := protocol.ServerHandshakeFunc(c.reader, sender{&c.out}, c.store.Dir(), c.opts.Version, func() (protocol.Greeting, protocol.Features) {
 		if c.refused == nil {
 			tooLate.Stop() // it is not the client that takes this time
-			c.refused = c.connect()
+			c.unreachable = c.connect()
 			wait()
 		}
 		return protocol.Greeting{NixVersion: c.opts.NixVersion, Trust: c.trust()}, c.features()
