@@ -181,12 +181,16 @@ func TestProxyHungOperation(t *testing.T) {
 			c := l.dial(t)
 			c.send(&protocol.VerifyStoreRequest{CheckContents: true})
 			hung = append(hung, c)
+			c = l.dial(t)
+			c.send(&protocol.FindRootsRequest{})
+			hung = append(hung, c)
 		}
 		synctest.Wait()
 		start := time.Now()
 		c := l.dial(t)
 		must[*protocol.VerifyStoreReply](c, &protocol.VerifyStoreRequest{}, nil)
 		must[*protocol.Ack](c, &protocol.OptimiseStoreRequest{}, nil)
+		must[*protocol.PathsReply](c, &protocol.QueryAllValidPathsRequest{}, nil)
 		if waited := time.Since(start); waited > 0 {
 			t.Errorf("another client waited %v", waited)
 		}
@@ -210,12 +214,21 @@ type sweeper struct {
 func (s sweeper) Session(context.Context) (store.Store, error) { return unclosedSweeper{s}, nil }
 func (s sweeper) VerifyStore(ctx context.Context, checkContents, _ bool) (bool, error) {
 	if checkContents {
-		select {
-		case <-s.hang:
-		case <-ctx.Done():
-		}
+		s.wait(ctx)
 	}
 	return false, nil
+}
+
+func (s sweeper) FindRoots(ctx context.Context) ([]store.Root, error) {
+	s.wait(ctx)
+	return nil, nil
+}
+
+func (s sweeper) wait(ctx context.Context) {
+	select {
+	case <-s.hang:
+	case <-ctx.Done():
+	}
 }
 
 type unclosedSweeper struct{ sweeper }

@@ -335,13 +335,16 @@ func (c *conn) failed(b *body, said *activity.Error) error {
 	return early(b.end())
 }
 
-// sweepsStore are the operations on the whole store. In front of another daemon they take none of our
-// disk, and one that hangs there must not keep other clients from theirs.
-var sweepsStore = map[protocol.Op]bool{protocol.CollectGarbage: true, protocol.OptimiseStore: true, protocol.VerifyStore: true}
+// aboutStore are the operations on the whole store, for which clients wait for each other. In front of
+// another daemon they do not: a daemon that hangs in one must not keep other clients from theirs.
+var aboutStore = map[protocol.Op]bool{
+	protocol.CollectGarbage: true, protocol.OptimiseStore: true, protocol.VerifyStore: true,
+	protocol.QueryAllValidPaths: true, protocol.FindRoots: true,
+}
 
 // work does the work on a request.
 func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body *body) (protocol.Reply, error) {
-	if c.upstream == nil || !sweepsStore[req.Op()] {
+	if c.upstream == nil || !aboutStore[req.Op()] {
 		if err := c.takeTurn(ctx, req.Op()); err != nil {
 			return nil, err
 		}
