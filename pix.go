@@ -123,10 +123,9 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 //	"local"                               this machine's own store, without a daemon
 //	"local?root=DIR", "/DIR"              the store below DIR, which is made if there is none
 //
-// All but caches may have the parameters that they have in Nix. Those of every store are store,
-// the store directory; those of a store in a directory root, state, log and real for where the
-// state, the logs and the objects are, read-only and require-sigs; and that of a daemon
-// max-connections. With root or state, "daemon" is the daemon of that store: see [SocketPath]. What
+// All but caches take the parameters of Nix: store is the store directory; root, state, log and real
+// say where a store in a directory, its state, its logs and its objects are; such a store also takes
+// read-only and require-sigs, and a daemon max-connections. With root or state, "daemon" is the daemon of that store: see [SocketPath]. What
 // else Nix knows changes nothing, and what it does not know causes a warning, which goes to the
 // handler of ctx.
 //
@@ -175,7 +174,7 @@ func (o *Options) limited(s store.Store, err error) (store.Store, error) {
 	return store.WithLimits(s, *o.ClosureLimits), nil
 }
 
-// orEnvironment returns the options, or those of the environment if they are nil.
+// orEnvironment returns the options, or, if they are nil, the ones that the environment says.
 func (o *Options) orEnvironment() (*Options, error) {
 	if o != nil {
 		return o, nil

@@ -162,7 +162,7 @@ func (u *storeURI) takeRoot(root *string) error {
 	return nil
 }
 
-// takeStateDir returns the state directory that the URI gives its store, or that of this machine.
+// takeStateDir returns the state directory that the URI gives its store, or this machine's.
 func (u *storeURI) takeStateDir(o *Options) (string, error) {
 	var root, state string
 	if err := errors.Join(u.takeRoot(&root), u.takeDir("state", &state)); err != nil {
@@ -179,10 +179,9 @@ func (u *storeURI) takeStateDir(o *Options) (string, error) {
 }
 
 // SocketPath returns the path of the socket on which a daemon that serves the store at uri listens
-// unless it is told another, as Nix 2.35 does: Options.DaemonSocket, if that is set, else
-// daemon-socket/socket in the state directory of the store. A store that has no state directory of
-// its own has that of this machine. Options that are nil are those of the environment. The
-// error is a [*URIError].
+// by default, as in Nix 2.35: Options.DaemonSocket, if it is set, else daemon-socket/socket in the
+// state directory of the store. A store without a state directory uses this machine's. Options that
+// are nil come from the environment. The error is a [*URIError].
 func SocketPath(uri string, opts *Options) (string, error) {
 	opts, err := opts.orEnvironment()
 	if err != nil {

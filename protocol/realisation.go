@@ -196,7 +196,7 @@ func (c *codec) readJSONOutput(r *store.BuildResult, e *entry[string, store.Real
 	c.fail("output id", at, err)
 	got, err := store.ParseRealisationJSON(c.Dir, text)
 	if err == nil && got.ID != id {
-		err = fmt.Errorf("it is that of '%s' and not of '%s'", got.ID.HashID(), name)
+		err = fmt.Errorf("it names the output '%s' and not '%s'", got.ID.HashID(), name)
 	}
 	c.fail("built output", at, err)
 	e.key, e.value = id.Output, got.Realisation

@@ -67,7 +67,7 @@ func TestBuiltOutputsHaveTheirHash(t *testing.T) {
 	}
 }
 
-// A user who is not trusted repairs nothing, whatever he sends along.
+// An untrusted client cannot repair by building a derivation.
 func TestUntrustedRepairOfDerivation(t *testing.T) {
 	var built int
 	c := dial(t, builders(&built), nil)

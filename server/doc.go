@@ -48,7 +48,7 @@
 //
 // # In front of another daemon
 //
-// If the store is that of another daemon ([store.ClientConnector]), each client gets a connection
+// If the store belongs to another daemon ([store.ClientConnector]), each client gets a connection
 // of its own there, as soon as it has said which version it speaks. Temporary roots and settings
 // belong to that connection. It ends with the client's, which stops what the daemon does for the
 // client; and when it breaks, the client gets an error and is cut off. A daemon that hangs delays

@@ -24,7 +24,7 @@ import (
 	"pix/storepath"
 )
 
-// A fickle is the way to a daemon that fails or hangs when it is told to.
+// A fickle is a transport that fails or hangs on request.
 type fickle struct {
 	*daemontest.Daemon
 	broken, hangs atomic.Bool
@@ -35,7 +35,7 @@ func (f *fickle) Dial(ctx context.Context) (net.Conn, error) {
 	f.dials.Add(1)
 	switch {
 	case f.broken.Load():
-		return nil, errors.New("nobody is there")
+		return nil, errors.New("no such host")
 	case f.hangs.Load():
 		client, theirs := net.Pipe()
 		go io.Copy(io.Discard, theirs)
@@ -70,7 +70,7 @@ func (c *client) lost(t *testing.T, err error, why string) {
 	}
 }
 
-// A client whose daemon cannot be reached is told so after the handshake. The next one is served.
+// A client whose daemon cannot be reached gets an error after the handshake. The next one is served.
 func TestProxyUnreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fickle{Daemon: daemontest.New(t, nil)}
@@ -84,7 +84,7 @@ func TestProxyUnreachable(t *testing.T) {
 		if c.greet.Trust != protocol.TrustUnknown {
 			t.Errorf("the client is %s", c.greet.Trust)
 		}
-		c.lost(t, c.messages(), "connecting to the Nix daemon at 'a daemon in process': nobody is there")
+		c.lost(t, c.messages(), "connecting to the Nix daemon at 'a daemon in process': no such host")
 		if err := c.hangUp(); err == nil {
 			t.Error("Serve says that all was well")
 		}
@@ -181,12 +181,16 @@ func TestProxyHungOperation(t *testing.T) {
 			c := l.dial(t)
 			c.send(&protocol.VerifyStoreRequest{CheckContents: true})
 			hung = append(hung, c)
+			c = l.dial(t)
+			c.send(&protocol.FindRootsRequest{})
+			hung = append(hung, c)
 		}
 		synctest.Wait()
 		start := time.Now()
 		c := l.dial(t)
 		must[*protocol.VerifyStoreReply](c, &protocol.VerifyStoreRequest{}, nil)
 		must[*protocol.Ack](c, &protocol.OptimiseStoreRequest{}, nil)
+		must[*protocol.PathsReply](c, &protocol.QueryAllValidPathsRequest{}, nil)
 		if waited := time.Since(start); waited > 0 {
 			t.Errorf("another client waited %v", waited)
 		}
@@ -210,12 +214,21 @@ type sweeper struct {
 func (s sweeper) Session(context.Context) (store.Store, error) { return unclosedSweeper{s}, nil }
 func (s sweeper) VerifyStore(ctx context.Context, checkContents, _ bool) (bool, error) {
 	if checkContents {
-		select {
-		case <-s.hang:
-		case <-ctx.Done():
-		}
+		s.wait(ctx)
 	}
 	return false, nil
+}
+
+func (s sweeper) FindRoots(ctx context.Context) ([]store.Root, error) {
+	s.wait(ctx)
+	return nil, nil
+}
+
+func (s sweeper) wait(ctx context.Context) {
+	select {
+	case <-s.hang:
+	case <-ctx.Done():
+	}
 }
 
 type unclosedSweeper struct{ sweeper }
@@ -295,7 +308,7 @@ func TestProxyDaemonDies(t *testing.T) {
 		"build": func(c *client) {
 			c.send(&protocol.BuildPathsRequest{Paths: []derivation.DerivedPath{derivation.Opaque{Path: absent}}})
 		},
-		"upload": func(c *client) { // of which much is to come
+		"upload": func(c *client) { // most of it is still missing
 			c.send(&protocol.AddToStoreRequest{Name: "x", Method: storepath.Flat, Algorithm: nixhash.SHA256})
 			c.nc.Write([]byte{8, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8})
 		},
@@ -323,7 +336,7 @@ func TestProxyDaemonDies(t *testing.T) {
 	}
 }
 
-// A client between two requests is told when it asks for something: its temporary roots are gone, so
+// A client between two requests gets the error with its next request. Its temporary roots are gone, so
 // it is not connected again.
 func TestProxyDaemonDiesBetween(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

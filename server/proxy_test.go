@@ -131,8 +131,8 @@ func TestProxyTrust(t *testing.T) {
 	}
 }
 
-// Settings of a client reach the daemon, each time, without those that the client may not set. Those of
-// the pool hold until then.
+// Settings of a client reach the daemon, each time, without the restricted ones. The pool's settings hold
+// until then.
 func TestProxySettings(t *testing.T) {
 	for _, isTrusted := range []bool{true, false} {
 		up := record(t, daemontest.Options{})
@@ -199,7 +199,7 @@ func TestProxyWithoutFeature(t *testing.T) {
 // Every line and activity comes through, as it is and in order, however slowly the client reads: during
 // builds, and for questions too.
 func TestProxyEvents(t *testing.T) {
-	const n = 16000 // some 8 MB, more than all that lies between holds
+	const n = 16000 // some 8 MB, more than the buffers between hold
 	event := func(i int) activity.Event {
 		switch i % 4 {
 		case 0:
@@ -271,7 +271,7 @@ type unclosed struct{ talker }
 
 func (unclosed) Close() error { return nil }
 
-// A store that wraps that of a daemon, and has sessions of its own, is not bypassed.
+// A store that wraps a pool, and has sessions of its own, is not bypassed.
 func TestProxyWrapped(t *testing.T) {
 	up := record(t, daemontest.Options{})
 	w := wrapper{open(t, up, nil), new(int)}

@@ -70,8 +70,9 @@ type conn struct {
 	roots   int64       // temporary roots of this connection, which client counts, too
 	refused error       // sent to the client instead of serving it
 
-	upstream   upstream // the store of another daemon; nil in front of any other
-	privileged bool     // trusted by this server and, unless that is unknown, by the daemon behind
+	upstream    upstream // the store of another daemon; nil in front of any other
+	unreachable error    // why the client could not be connected to that daemon
+	privileged  bool     // trusted by this server and, unless that is unknown, by the daemon behind
 
 	ctx    context.Context // of all operations; done when the client has hung up
 	cancel context.CancelCauseFunc
@@ -184,11 +185,11 @@ func (c *conn) converse() error {
 	if err := c.greet(); err != nil {
 		return err
 	}
-	if c.refused == nil && c.session == nil {
-		c.refused = c.openSession()
-	}
 	if c.refused != nil {
 		return c.refuse(tellable(c.refused), c.refused)
+	}
+	if err := c.openSession(); err != nil {
+		return c.refuse(tellable(err), err)
 	}
 	if err := c.out.send(c.replyBuffer(), false); err != nil { // as after the work on a request
 		return err
@@ -206,11 +207,12 @@ func (c *conn) converse() error {
 	}
 }
 
-// openSession makes a session of the store the client's own, if it has sessions.
+// openSession makes a session of the store the client's own, if it has sessions. In front of another
+// daemon the handshake has done that, or failed to.
 func (c *conn) openSession() error {
 	sessions, ok := store.As[store.Sessioner](c.store)
-	if !ok {
-		return nil
+	if c.unreachable != nil || c.session != nil || !ok {
+		return c.unreachable
 	}
 	s, err := sessions.Session(c.ctx)
 	if err == nil {
@@ -230,20 +232,24 @@ func (c *conn) greet() error {
 	return c.handshake()
 }
 
+// handshake shakes hands within HandshakeTimeout, not counting the wait for a daemon behind the store.
 func (c *conn) handshake() error {
+	deadline := time.Now().Add(c.opts.HandshakeTimeout)
 	tooLate := time.AfterFunc(time.Hour, func() { c.fail(ErrStalled) })
 	defer tooLate.Stop()
 	wait := func() {
 		if tooLate.Stop(); c.opts.HandshakeTimeout > 0 {
-			tooLate.Reset(c.opts.HandshakeTimeout)
+			tooLate.Reset(time.Until(deadline))
 		}
 	}
 	wait()
 	c.startRequest()
 	params, err := protocol.ServerHandshakeFunc(c.reader, sender{&c.out}, c.store.Dir(), c.opts.Version, func() (protocol.Greeting, protocol.Features) {
 		if c.refused == nil {
-			tooLate.Stop() // the server waits for the daemon behind, and not for the client
-			c.refused = c.connect()
+			tooLate.Stop()
+			start := time.Now()
+			c.unreachable = c.connect()
+			deadline = deadline.Add(time.Since(start))
 			wait()
 		}
 		return protocol.Greeting{NixVersion: c.opts.NixVersion, Trust: c.trust()}, c.features()

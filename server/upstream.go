@@ -102,7 +102,7 @@ func (c *conn) isFree(name, value string) bool {
 // does not say whether it trusts this process.
 func (c *conn) trust() protocol.Trust {
 	trust := trustOf(c.trusted, c.store)
-	if trust == protocol.Trusted && c.refused != nil { // the daemon behind was not asked
+	if trust == protocol.Trusted && c.unreachable != nil {
 		trust = protocol.TrustUnknown
 	}
 	return trust

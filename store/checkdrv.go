@@ -110,8 +110,8 @@ func checkError(path storepath.Path, err error) error {
 	}
 }
 
-// ParseDerivation parses the derivation at path. The error is in the words of Nix 2.34 where it has
-// any, and wraps that of [derivation.ParseAt].
+// ParseDerivation parses the derivation at path, like [derivation.ParseAt], whose error it wraps in the
+// words of Nix 2.34.
 func ParseDerivation(path storepath.Path, text string) (*derivation.Derivation, error) {
 	d, err := derivation.ParseAt(path, text)
 	if err == nil {

@@ -555,7 +555,7 @@ func TestRealisations(t *testing.T) {
 			if err := sub.RegisterDrvOutput(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}
-			// Whoever asks gets the answer without a signature, as in every Nix.
+			// The question is answered without a signature, as in every Nix.
 			ctx, told := listen(t)
 			m, err := s.QueryMissing(ctx, []derivation.DerivedPath{outputsOf(drv)})
 			if err != nil || !slices.Equal(m.WillSubstitute, []storepath.Path{out}) || told.lines() != "" {

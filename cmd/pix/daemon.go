@@ -127,7 +127,7 @@ func (a *app) isMachineDaemon() bool {
 }
 
 // serveStdio serves the client at the other end of the standard streams. nix-daemon trusts it unless
-// it is told otherwise, since the system does not say who it is.
+// a flag forbids it, since the system does not identify the client.
 func (a *app) serveStdio(ctx context.Context, s store.Store, opts *server.Options) error {
 	in, ok := a.stdin.(*os.File)
 	out, isFile := a.stdout.(*os.File)

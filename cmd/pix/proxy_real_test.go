@@ -53,8 +53,8 @@ func startProxy(t *testing.T, d *realnix.Daemon, args ...string) {
 }
 
 // Stock clients of all ages get the same results from pix daemon in front of a daemon, of any age, as from
-// that daemon itself; those of the same version also the same words. So they do if the daemon behind is
-// reached by ssh-ng. With PIX_LONG=1 every version meets every other.
+// the daemon itself, and clients of the same version the same words. The daemon behind is reached by its
+// socket and by ssh-ng. With PIX_LONG=1 every version meets every other.
 func TestProxyAnswersAsNix(t *testing.T) {
 	world := makeWorld(t)
 	const upstream = "unix:///nix/var/nix/daemon-socket/socket"

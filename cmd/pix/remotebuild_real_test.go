@@ -48,7 +48,7 @@ func TestRemoteBuild(t *testing.T) {
 				if contents := d.MustRun(t, "cat", built[0]); !strings.HasPrefix(contents, "top") {
 					t.Errorf("built %q", contents)
 				}
-				// What was built is known to have been.
+				// The local Nix knows the realisations now, and builds nothing.
 				again := d.MustRun(t, "nix-build", "--no-out-link", "--option", "builders", "", "/tmp/floating.nix", "-A", "top")
 				if strings.TrimSpace(again) != built[0] {
 					t.Errorf("built %s, then %s", built[0], again)

@@ -147,7 +147,10 @@ func TestFileGoneWhileIdle(t *testing.T) {
 		}
 	}
 	want(t, s, "afterwards", somePath(t, 1), somePath(t, 2))
-	if err := os.Rename(s.Dir, s.Dir+"-gone"); err != nil {
+	r.process.mu.Lock() // not while the watcher makes files
+	err := os.Rename(s.Dir, s.Dir+"-gone")
+	r.process.mu.Unlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(watchInterval + watchInterval/4)
