@@ -231,7 +231,10 @@ func archivePath(t *testing.T, name string, archive []byte) storepath.Path {
 // bothTrusts runs a test for clients that are trusted and for clients that are not.
 func bothTrusts(t *testing.T, run func(t *testing.T, trust bool)) {
 	for _, trust := range []bool{false, true} {
-		t.Run(fmt.Sprint("trusted=", trust), func(t *testing.T) { run(t, trust) })
+		t.Run(fmt.Sprint("trusted=", trust), func(t *testing.T) {
+			t.Parallel()
+			run(t, trust)
+		})
 	}
 }
 
@@ -239,6 +242,7 @@ func bothTrusts(t *testing.T, run func(t *testing.T, trust bool)) {
 func TestResidentStalledRequests(t *testing.T) {
 	for name, lie := range lies() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it mostly sleeps
 			bothTrusts(t, func(t *testing.T, trust bool) {
 				r := startResident(t, "empty", trust)
 				var crowd sync.WaitGroup
@@ -339,6 +343,7 @@ func TestResidentUnreadReplies(t *testing.T) {
 		"a file":                {"disk", []protocol.Request{&protocol.NarFromPathRequest{Path: archivePath(t, "file", fileNAR(strings.Repeat("x", 64<<20)))}}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var asked []byte
 			for _, req := range c.ask {
 				var err error
@@ -379,6 +384,7 @@ func TestResidentIdle(t *testing.T) {
 		"a long string": &protocol.SetOptionsRequest{Overrides: map[string]string{"x": strings.Repeat("x", 900<<10)}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := startResident(t, "empty", false)
 			for range 2000 {
 				c := r.dial()

@@ -79,6 +79,7 @@ func TestResidentStalledUploads(t *testing.T) {
 		"a long signature":       importWith(wire.AppendStrings(before, []string{strings.Repeat("x", 4<<20), ""})),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			bothTrusts(t, func(t *testing.T, trust bool) {
 				r := startResident(t, "disk", trust)
 				var crowd sync.WaitGroup
