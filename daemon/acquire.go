@@ -9,10 +9,10 @@ import (
 
 // A request is a caller that waits for a connection.
 type request struct {
-	shared  bool // for the connection that queries share; else for a lease
-	fresh   bool // for a connection that keeps nothing from being collected
-	session bool // for a lease that does not count against MaxConns
-	spare   bool // does not wait for a place
+	shared  bool // wants the connection that queries share; else a lease
+	fresh   bool // wants a connection without temporary roots
+	session bool // the lease does not count against MaxConns
+	spare   bool // fails instead of waiting for a place
 
 	ready chan struct{} // closed when the fields below are set
 	conn  *Conn
@@ -20,8 +20,8 @@ type request struct {
 	err   error
 }
 
-// end answers a request with an error.
-func (r *request) end(err error) {
+// fail answers a request with an error.
+func (r *request) fail(err error) {
 	r.err = err
 	close(r.ready)
 }
@@ -59,16 +59,16 @@ func (p *Pool) acquire(ctx context.Context, r *request) error {
 
 const waitingForConn = "waiting for a connection"
 
-// serve gives the connections that are there to the requests that wait, in their order, and
-// begins an attempt to connect if one of them needs another connection. It is called after
-// every change that may let a request go on. The caller holds p.mu.
+// serve gives the available connections to the requests that wait, in their order, and begins an
+// attempt to connect if a request needs a new connection. It is called after every change that may let
+// a request proceed. The caller holds p.mu.
 func (p *Pool) serve() {
 	blocked := false
-	var first *request // of those that need another connection
+	var first *request // the first that needs a new connection
 	p.waiting = slices.DeleteFunc(p.waiting, func(r *request) bool {
 		if p.isBlocked(r) {
 			if r.spare {
-				r.end(errNoSpare)
+				r.fail(errNoSpare)
 			}
 			blocked = blocked || !r.spare
 			return r.spare
@@ -92,17 +92,17 @@ func (p *Pool) serve() {
 	}
 }
 
-// errNoSpare is the error of a request that does not wait for a place.
+// errNoSpare is the error of a spare request if there is no place for it.
 var errNoSpare = errors.New("all connections are in use")
 
-// isBlocked reports whether a request must wait for a place, and not for a new connection.
+// isBlocked reports whether a request must wait for a place: a new connection would exceed MaxConns.
 // The caller holds p.mu.
 func (p *Pool) isBlocked(r *request) bool {
 	return !r.shared && !r.session && p.counted >= p.opts.MaxConns
 }
 
-// give serves a request with a connection that is there, and returns false if there is none.
-// The caller holds p.mu.
+// give serves a request with an open connection, and returns false if none is available. The caller
+// holds p.mu.
 func (p *Pool) give(r *request) bool {
 	switch {
 	case r.shared && p.haveShared():
@@ -125,10 +125,9 @@ type attempt struct {
 	cancel context.CancelFunc
 }
 
-// connect begins an attempt to connect. It runs on a context of its own, since the caller that
-// begins it may leave while others wait. For the same reason the daemon's words during the
-// handshake go to no handler. With settings, the connection is for leases only. The caller
-// holds p.mu.
+// connect begins an attempt to connect. It has its own context, since the caller that
+// begins it may leave while others wait. For the same reason events during the handshake go to no
+// handler. With settings, the connection is for leases only. The caller holds p.mu.
 func (p *Pool) connect(withSettings bool) {
 	opts := p.opts
 	if withSettings {
@@ -141,8 +140,8 @@ func (p *Pool) connect(withSettings bool) {
 		var c *Conn
 		err := errNoReturn
 		defer func() {
-			// The transport may be the caller's own. A panic in it would end the program, since
-			// this is no caller's goroutine, so it becomes an error.
+			// The transport may be the caller's own. No caller can recover a panic on this goroutine,
+			// and it would end the program, so it becomes an error.
 			if r := recover(); r != nil {
 				err = &DialError{p.transport.String(), fmt.Errorf("panic: %v", r)}
 			}
@@ -156,8 +155,8 @@ func (p *Pool) connect(withSettings bool) {
 // errNoReturn is the error of an attempt whose transport ends the goroutine.
 var errNoReturn = errors.New("connecting to the Nix daemon: the transport did not return")
 
-// connected ends an attempt. Its error goes to all requests that waited for it; those that wait
-// for a place go on waiting.
+// connected ends an attempt. Its error goes to all requests that need a new connection. Requests that
+// are blocked keep waiting for a place.
 func (p *Pool) connected(a *attempt, c *Conn, err error) {
 	p.mu.Lock()
 	if p.closed {
@@ -183,7 +182,7 @@ func (p *Pool) connected(a *attempt, c *Conn, err error) {
 		if p.isBlocked(r) {
 			return false
 		}
-		r.end(err)
+		r.fail(err)
 		return true
 	})
 }

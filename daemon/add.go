@@ -116,7 +116,7 @@ func (c *Conn) addOld(ctx context.Context, name string, m storepath.Method, a ni
 	return c.QueryPathInfo(ctx, reply.Info.Path)
 }
 
-// AddToStoreNAR adds an object of which everything is known. The archive is read as
+// AddToStoreNAR adds an object whose path info is known. The archive is read as
 // [Conn.AddToStore] reads contents, and only as many bytes as info says that it has. The
 // daemon verifies it, and, unless opts say otherwise and it trusts us, that a key that it
 // trusts has signed the path.
@@ -134,7 +134,7 @@ func (c *Conn) AddToStoreNAR(ctx context.Context, info *store.PathInfo, nar io.R
 	size := info.NARSize
 	row, _ := protocol.Lookup(req.Op())
 	if c.alone || row.Body(c.params) == protocol.NARBody {
-		size = 0 // the end is where the daemon finds it, which may not be where the info says
+		size = 0 // the daemon parses the archive to find its end, and ignores the size in info
 	}
 	_, err := upload[protocol.None](ctx, c, req, archive(nar, size))
 	return err

@@ -25,7 +25,7 @@ type call struct {
 	body      bool // something follows the request
 	events    eventQueue
 
-	// asks has what the daemon asks for, of an upload that waits to be asked.
+	// asks has how many bytes the daemon asks for, for an upload that the daemon asks for piece by piece.
 	asks chan uint64
 	// archive is closed when the archive that follows the reply was read, or given up. Until
 	// then the read loop leaves the stream to the caller. Nil where none follows.
@@ -56,7 +56,7 @@ func ask[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Request
 		return upload[R, P](ctx, c, req, nil)
 	}
 	into := new(R) // after a cancellation the read loop may still write to it
-	if err := c.query(ctx, req, P(into)); err != nil {
+	if err := c.roundTrip(ctx, req, P(into)); err != nil {
 		return reply, err
 	}
 	return *into, nil
@@ -72,7 +72,9 @@ func upload[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Requ
 	return *into, nil
 }
 
-func (c *Conn) query(ctx context.Context, req protocol.Request, reply protocol.Reply) error {
+// roundTrip sends a query behind other queries and waits for the reply. If ctx ends first, the reply is
+// read and dropped when it comes.
+func (c *Conn) roundTrip(ctx context.Context, req protocol.Request, reply protocol.Reply) error {
 	k, err := c.send(ctx, req, reply, false)
 	if err != nil {
 		return err
@@ -91,8 +93,8 @@ func (c *Conn) query(ctx context.Context, req protocol.Request, reply protocol.R
 	return cancelled(ctx, k.op)
 }
 
-// drain lets the answer to a call come that nobody waits for any more, and is dropped. It
-// has its time, then the connection is no longer of use to those who wait behind it.
+// drain breaks the connection if the answer to a call whose caller has left does not come within
+// DrainTimeout: the calls behind it cannot be answered before.
 func (c *Conn) drain(k *call) {
 	time.AfterFunc(c.opts.DrainTimeout, func() {
 		select {
@@ -109,11 +111,11 @@ func (c *Conn) do(ctx context.Context, req protocol.Request, b body, reply proto
 		return err
 	}
 	defer c.leaveAlone()
-	return c.finish(ctx, k, b)
+	return c.await(ctx, k, b)
 }
 
-// finish uploads the body of a call that was sent, and waits for its answer.
-func (c *Conn) finish(ctx context.Context, k *call, b body) error {
+// await uploads the body of a call that was sent, and waits for its answer.
+func (c *Conn) await(ctx context.Context, k *call, b body) error {
 	var s *sender
 	if b != nil {
 		s = c.startSender(k, b)
@@ -121,24 +123,24 @@ func (c *Conn) finish(ctx context.Context, k *call, b body) error {
 	waited := false
 	defer func() {
 		if !waited { // the handler panicked
-			c.end(ctx, k, s, errUnfinished)
+			c.abort(ctx, k, s, errUnfinished)
 		}
 	}()
 	err := c.wait(ctx, k)
 	waited = true
 	if err == errLeft {
 		err = cancelled(ctx, k.op)
-		c.end(ctx, k, s, err)
+		c.abort(ctx, k, s, err)
 		return err
 	}
 	if s == nil {
 		return err
 	}
-	return s.finish(ctx, err)
+	return s.result(ctx, err)
 }
 
-// end ends a call before its answer, by breaking the connection.
-func (c *Conn) end(ctx context.Context, k *call, s *sender, why error) {
+// abort ends a call before its answer, by breaking the connection.
+func (c *Conn) abort(ctx context.Context, k *call, s *sender, why error) {
 	c.fail(why)
 	k.finish(why)
 	if s != nil {
@@ -146,7 +148,7 @@ func (c *Conn) end(ctx context.Context, k *call, s *sender, why error) {
 	}
 }
 
-// check returns why the daemon would not take the request: nothing of it is sent then.
+// check returns an error if the daemon would certainly refuse the request, before anything is sent.
 func (c *Conn) check(req protocol.Request) error {
 	if err := c.params.Check(req.Op()); err != nil {
 		return err
@@ -157,7 +159,7 @@ func (c *Conn) check(req protocol.Request) error {
 	return nil
 }
 
-// newCall encodes a request, if the daemon would take it.
+// newCall encodes a request after check has accepted it.
 func (c *Conn) newCall(ctx context.Context, dst []byte, req protocol.Request, reply protocol.Reply, exclusive bool) ([]byte, *call, error) {
 	if err := c.check(req); err != nil {
 		return dst, nil, err

@@ -35,7 +35,7 @@ func (c *Conn) markCaller() {
 	}
 }
 
-// A callbackReader is the caller's reader, each Read of which is a callback.
+// A callbackReader is the caller's reader. Each Read is a callback.
 type callbackReader struct {
 	c *Conn
 	r io.Reader

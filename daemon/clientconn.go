@@ -37,8 +37,8 @@ func (p *Pool) ConnectClient(ctx context.Context) (store.Store, error) {
 	return c, nil
 }
 
-// SetOptions sends settings, which hold on the connection until the next ones. A daemon that does not
-// trust us ignores most of them.
+// SetOptions sends settings, which hold on the connection until SetOptions is called again. A daemon that
+// does not trust us ignores most of them.
 func (c *Conn) SetOptions(ctx context.Context, s *Settings) error {
 	_, err := ask[protocol.None](ctx, c, s)
 	return err

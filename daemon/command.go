@@ -37,8 +37,8 @@ func (t Command) Dial(ctx context.Context) (net.Conn, error) {
 	return t.start("", func() {})
 }
 
-// start runs the command. A greeting that it may print first is passed over. cleanUp is called
-// when the command has ended, or could not be started.
+// start runs the command, and skips the greeting if the command prints it first. It calls cleanUp when
+// the command has ended, or could not be started.
 func (t Command) start(greeting string, cleanUp func()) (nc net.Conn, err error) {
 	defer func() {
 		if err != nil {
@@ -94,9 +94,9 @@ type process struct {
 	stderr  tail
 	cleanUp func()
 
-	greeting string // what is passed over at the beginning of its output
+	greeting string // skipped at the beginning of its output
 	greeted  bool   // the beginning was read, with or without a greeting
-	early    []byte // was read at the beginning and is no greeting
+	early    []byte // read at the beginning, no greeting, and not yet returned by Read
 
 	once   sync.Once // closes in and out
 	killed atomic.Bool
@@ -109,7 +109,7 @@ func (p *process) reap() {
 	defer close(p.ended)
 	defer p.cleanUp()
 	if p.status = p.cmd.Wait(); errors.Is(p.status, exec.ErrWaitDelay) {
-		p.status = nil // the command itself has ended well
+		p.status = nil // the command itself has succeeded
 	}
 }
 
@@ -120,8 +120,8 @@ func (p *process) kill() {
 	}
 }
 
-// Close implements net.Conn. It returns when the command has ended: by itself, since its
-// standard input has, or killed when it takes too long.
+// Close implements net.Conn. It closes the standard input of the command, kills the command if it has
+// not ended after killDelay, and returns when it has ended.
 func (p *process) Close() error {
 	p.once.Do(func() {
 		p.in.Close()
@@ -188,7 +188,7 @@ func (p *process) explain(err error) error {
 	e := &CommandError{Args: p.cmd.Args, Stderr: p.stderr.String(), Err: err}
 	select {
 	case <-p.ended:
-		if !p.killed.Load() { // else it did not end for a reason of its own
+		if !p.killed.Load() { // else the status only says that it was killed
 			e.Status = p.status
 		}
 	default:

@@ -11,21 +11,20 @@ import (
 	"pix/storepath"
 )
 
-// errNotRead is why a connection is closed after an upload that the daemon has answered and
-// may not have read.
+// errNotRead breaks the connection after an upload that the daemon answered and may not have read.
 var errNotRead = errors.New("the daemon answered an upload and may not have read it")
 
-// A refusedError is errNotRead with the daemon's refusal.
+// A refusedError is the reason why a connection is broken after a refused upload.
 type refusedError struct {
-	said *activity.Error
-	why  error // what happened to the connection
+	said *activity.Error // the refusal
+	why  error           // the failure of the connection
 }
 
 func (e *refusedError) Error() string {
 	return fmt.Sprintf("the daemon refused an upload and may not have read it: %v", e.said)
 }
 
-// Unwrap returns what the daemon said and what happened then.
+// Unwrap returns the refusal and the failure of the connection.
 func (e *refusedError) Unwrap() []error { return []error{e.said, e.why} }
 
 // confirm checks, after a call that failed or was answered early, that the daemon has read the

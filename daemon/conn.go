@@ -34,17 +34,17 @@ type Conn struct {
 	out outbox
 
 	mu      sync.Mutex
-	pending []*call         // sent, or about to be, and not yet answered
+	pending []*call         // sent, or about to be sent, and not yet answered
 	err     error           // why the connection is broken
 	refused *activity.Error // the refusal of an upload that the daemon may not have read
 
-	hasRoots atomic.Bool // the daemon keeps paths from being collected for this connection
-	told     bool        // settings were sent
-	alone    bool        // every operation has the connection for itself
+	hasRoots     atomic.Bool // the daemon keeps paths from being collected for this connection
+	settingsSent bool        // so the connection does not serve queries of other callers
+	alone        bool        // every operation has the connection for itself
 
-	callbacks atomic.Int32  // that run, and archives that are open and not being read: see beginCallback
+	callbacks atomic.Int32  // callbacks that run, and open archives that are not being read: see beginCallback
 	steps     atomic.Uint64 // callbacks that began
-	callers   goroutines    // that run callbacks of the call that has the connection for itself
+	callers   goroutines    // run callbacks of the call that has the connection for itself
 	leased    bool          // by a Pool, whose callers cannot reach the connection
 
 	alive   context.Context // ends when err is set
@@ -118,8 +118,7 @@ func (c *Conn) fail(why error) {
 	c.workers.Go(func() { c.nc.Close() }) // the read loop is still among the workers
 }
 
-// readLoop reads what the daemon says as long as the connection is good, whether anybody
-// waits for it or not.
+// readLoop reads messages as long as the connection is good, even if no call waits for them.
 func (c *Conn) readLoop() {
 	defer c.workers.Done()
 	c.fail(c.read())
@@ -157,7 +156,7 @@ func (c *Conn) read() error {
 			}
 			c.opts.trace.reply(c.params, call.op, call.reply)
 			c.answered(call, nil)
-			if err := c.lend(call); err != nil {
+			if err := c.yieldStream(call); err != nil {
 				return err
 			}
 		case protocol.MessageError:
@@ -174,8 +173,8 @@ func (c *Conn) read() error {
 	}
 }
 
-// asked tells the upload how much the daemon asks for. It returns false if nobody may be
-// asked: it is not that kind of upload, or has not yet answered.
+// asked passes the number of bytes that the daemon asks for to the upload. It returns false if the
+// daemon must not ask: the call is no upload of this kind, or has not yet sent what was asked for before.
 func (k *call) asked(want uint64) bool {
 	select {
 	case k.asks <- want:
@@ -185,9 +184,9 @@ func (k *call) asked(want uint64) bool {
 	}
 }
 
-// lend leaves the stream to the caller of a call that was answered, until the archive that
-// follows the answer was read.
-func (c *Conn) lend(k *call) error {
+// yieldStream lets the caller of a call that was answered read the archive that follows the answer
+// from the stream. It returns when the caller has read the archive, or the connection is lost.
+func (c *Conn) yieldStream(k *call) error {
 	if k.archive == nil {
 		return nil
 	}

@@ -61,8 +61,8 @@ type Options struct {
 	TraceBody int
 
 	// MaxConns is how many connections a [Pool] uses at once for calls that need one for
-	// themselves, and how many idle ones it keeps. 0 is 8. The connection for queries, those of
-	// sessions, and those that wait for the caller's code are not counted: see [Pool].
+	// themselves, and how many idle ones it keeps. 0 is 8. The connection for queries, connections of
+	// sessions, and connections that wait for the caller's code do not count: see [Pool].
 	MaxConns int
 
 	// IdleTimeout is how long a [Pool] keeps a connection that is not used and holds no
@@ -239,7 +239,7 @@ func (c *Conn) setOptions(ctx context.Context, s *Settings) error {
 		c.fail(fmt.Errorf("the settings were not taken: %w", err))
 		return err
 	}
-	c.told = true
+	c.settingsSent = true
 	return nil
 }
 

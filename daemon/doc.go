@@ -24,42 +24,42 @@
 //   - Many path infos at once, and those of whole closures, come as iterators
 //     ([Conn.QueryPathInfos], [Conn.QueryClosure]).
 //
-// What the daemon does not know because of its version is an error that is
-// [errors.ErrUnsupported], and what it would refuse because it does not trust us a
-// [*protocol.TrustError], both before a byte is sent.
+// An operation that the daemon's version does not have is an error that is
+// [errors.ErrUnsupported]. One that the daemon would refuse because it does not trust us is a
+// [*protocol.TrustError]. Both errors come before a byte is sent.
 //
-// One goroutine of the connection always reads, whatever the callers do, so that a daemon
-// that talks while it is being written to never blocks, and one writes. What the daemon
-// says meanwhile goes to the handler in the context of the call that caused it (see
-// package activity), on the goroutine of its caller.
+// One goroutine of the connection always reads, and one writes. So the daemon can send events
+// while the client sends an upload, and neither side blocks. An event goes to the handler in
+// the context of the call that caused it (see package activity), on the goroutine of the caller.
 //
 // # State
 //
 // A connection is good or broken. An [*activity.Error], which a daemon raises when an
 // operation fails, leaves it good: the next call finds the stream in step. Anything else
 // breaks it (a premature end, bytes that are not of the protocol, a stream that was
-// cancelled half-way), and [Conn.Err] then says why. Calls that were under way
-// fail with an error that is [ErrConnLost], and so do those that come later.
+// cancelled half-way), and [Conn.Err] then returns the reason. Running and later calls fail
+// with an error that is [ErrConnLost].
 //
-// A daemon may refuse an upload before it reads the contents, and take them for its next
-// requests. So contents are sent in frames that no daemon takes for a request, and after an
-// error the connection asks the daemon a question of its own before the call returns, which
-// costs one round trip. Unless the daemon gives the one right answer, the connection is
-// broken, and [Conn.Err] says what the daemon refused.
+// A daemon may refuse an upload before it reads the contents, and then read the contents as
+// requests. Two measures prevent that a request from the contents is run:
 //
-// A panic in a handler, a reader, a sequence or the body of a loop comes out of the call that
-// runs it, and so does [runtime.Goexit]. It costs at most the connection: the calls after it get
-// an answer or an error.
+//   - Contents are sent in frames whose lengths are no operations of any daemon.
+//   - After an error, and before the call returns, the connection asks whether a path is valid
+//     that no store has ([ProbePath]). This costs one round trip. Unless the daemon answers
+//     that the path is not valid, the connection is broken, and [Conn.Err] has the refusal.
+//
+// A panic or a call of [runtime.Goexit] in a handler, a reader, a sequence or the body of a loop
+// reaches the goroutine of the caller. It breaks at most the connection: later calls get an answer
+// or an error, and do not hang.
 //
 // Every call obeys its context. A cancelled query returns at once, and its answer is
 // read and dropped when it comes; if it has not come within Options.DrainTimeout, the
 // connection is broken. Cancelling anything else closes the connection, which is how a
 // daemon learns of it.
 //
-// An upload reads the caller's reader on another goroutine. It does not read it after the call
-// has returned, with one exception: a Read cannot be interrupted. If the context ends or the
-// connection is lost during a Read that takes more than a second longer, the call returns, and
-// that Read is the last.
+// An upload reads the caller's reader on another goroutine, which ends before the call returns. There
+// is one exception, because a Read cannot be interrupted: if the context ends or the connection is
+// lost, and a Read does not return within a second, the call returns. That Read is the last.
 //
 // # A server in front
 //

@@ -71,7 +71,7 @@ func (c *Conn) openArchive(ctx context.Context, info *store.PathInfo, release fu
 			c.leaveAlone()
 		}
 	}()
-	if err := c.finish(ctx, k, nil); err != nil {
+	if err := c.await(ctx, k, nil); err != nil {
 		return nil, err
 	}
 	c.callers.clear() // from now on the caller reads, on any goroutine

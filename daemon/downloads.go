@@ -37,8 +37,8 @@ func (p *Pool) NARsFromPaths(ctx context.Context, infos []*store.PathInfo) iter.
 	}
 }
 
-// archives asks for archives, and yields them one after the other until the loop is left. It may
-// also be left by a panic or by runtime.Goexit, so all is given back in deferred calls.
+// archives requests archives, and yields them one after the other until the loop ends. A panic or
+// runtime.Goexit may also end the loop, so deferred calls release everything.
 func (c *Conn) archives(ctx context.Context, infos []*store.PathInfo, yield func(io.Reader, error) bool) error {
 	calls, err := c.askArchives(ctx, infos)
 	if err != nil || len(calls) == 0 {
@@ -53,7 +53,7 @@ func (c *Conn) archives(ctx context.Context, infos []*store.PathInfo, yield func
 		}
 	}()
 	for i, k := range calls {
-		err := c.finish(ctx, k, nil)
+		err := c.await(ctx, k, nil)
 		rest--
 		if err != nil {
 			return err
@@ -67,8 +67,8 @@ func (c *Conn) archives(ctx context.Context, infos []*store.PathInfo, yield func
 	return nil
 }
 
-// yield yields an archive and closes it, and returns whether the loop goes on. A loop that is
-// left before the last archive costs the connection, so the rest of this one is not read.
+// yield yields an archive and closes it, and reports whether the loop continues. Leaving the loop
+// before the last archive breaks the connection, so the rest of this archive is not read.
 func (r *archiveReader) yield(yield func(io.Reader, error) bool) (goesOn bool) {
 	defer r.conn.endCallback()
 	defer func() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"pix/activity"
 	"pix/protocol"
 )
 
@@ -63,14 +62,4 @@ func ended(ctx context.Context, what string) error {
 		return fmt.Errorf("%s: %w: %w", what, err, cause)
 	}
 	return fmt.Errorf("%s: %w", what, err)
-}
-
-// daemonError returns what the daemon said, if that is what err is: not if it is also a
-// loss of the connection.
-func daemonError(err error) *activity.Error {
-	var said *activity.Error
-	if errors.As(err, &said) && !errors.Is(err, ErrConnLost) {
-		return said
-	}
-	return nil
 }

@@ -18,17 +18,17 @@ import (
 // Two rules prevent that:
 //
 //   - Every frame has a length that is no operation of any daemon, so that Nix answers
-//     "invalid operation" and closes the connection. One byte cannot be framed like that:
+//     "invalid operation" and closes the connection. A frame of one byte is the exception:
 //     see awaitRefusal.
-//   - After an error the connection is used again only if the daemon answers a question
-//     whose answer is known: see [sender.confirm].
+//   - After an error the connection is reused only if the daemon answers a query whose answer is
+//     known: see [sender.confirm].
 
 const (
 	// chunk is the size in bytes of the pieces in which a body is written.
 	chunk = 64 << 10
 
-	// reserve is how many bytes of contents are kept back when a chunk is written, so that
-	// few bytes are left at the end only if there are few in all.
+	// reserve is how many bytes of contents stay in the buffer when a chunk is written. So the last
+	// frames are small only if the whole contents are.
 	reserve = minFirst
 
 	pairFrame = 2   // the length of the frames of few bytes
@@ -68,16 +68,15 @@ func appendFrames(dst, p []byte) []byte {
 	return dst
 }
 
-// A frameWriter sends a body in frames. There is room for a length before the contents in
-// the buffer, so that a chunk is read to where it is written from.
+// A frameWriter sends a body in frames. The buffer has space for the length before the contents, so
+// that a chunk is sent without copying it.
 type frameWriter struct {
 	*sender
 	buf []byte
 	n   int // bytes of contents in the buffer
 }
 
-// frameBuffers has buffers for frame writers. Using them again doubles the rate of uploads of
-// 100 bytes.
+// frameBuffers has buffers for frame writers. Reusing them doubles the rate of uploads of 100 bytes.
 var frameBuffers = sync.Pool{New: func() any { return new(frameBuffer) }}
 
 type frameBuffer [wire.WordSize + chunk + reserve]byte

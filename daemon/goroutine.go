@@ -34,9 +34,9 @@ func (g *goroutines) clear() {
 }
 
 // goroutine returns the number of the goroutine that calls it, from the beginning of its stack
-// trace ("goroutine 7 [running]:"). It is the only way to tell that a call would wait for itself:
-// a handler has no context that could say so, and calls of other goroutines must wait. It takes 10
-// to 100 microseconds, by the depth of the stack, so it is used once for each call that runs
+// trace ("goroutine 7 [running]:"). There is no other way to detect that a call would wait for itself:
+// a handler gets no context that shows it, and calls of other goroutines must wait. It takes 10 to 100
+// microseconds, depending on the depth of the stack, so it is called once for each call that runs
 // callbacks, and by calls that have to wait.
 func goroutine() string {
 	var trace [40]byte

@@ -11,13 +11,13 @@ type idleConn struct {
 	since time.Time
 }
 
-// keep takes a connection that has no user, and gives it to a request that waits, or keeps it
-// for the next one. The caller holds p.mu.
+// keep gives a connection without a user to a request that waits, or keeps it for the next one. The
+// caller holds p.mu.
 func (p *Pool) keep(c *Conn) {
 	switch {
 	case p.closed || c.Err() != nil:
 		p.discard(c)
-	case p.shared == nil && !c.told:
+	case p.shared == nil && !c.settingsSent:
 		p.shared, p.users, p.unused = c, 0, time.Now()
 	default:
 		p.idle = append(p.idle, idleConn{c, time.Now()})
@@ -27,8 +27,8 @@ func (p *Pool) keep(c *Conn) {
 	p.watchIdle()
 }
 
-// trimIdle closes the longest unused of more than MaxConns idle connections, except those that
-// keep something from being collected. The caller holds p.mu.
+// trimIdle closes idle connections in excess of MaxConns, the longest unused first, except those with
+// temporary roots. The caller holds p.mu.
 func (p *Pool) trimIdle() {
 	more := len(p.idle) - p.opts.MaxConns
 	p.idle = slices.DeleteFunc(p.idle, func(c idleConn) bool {
@@ -49,7 +49,7 @@ func (p *Pool) haveShared() bool {
 		p.shared, p.users = nil, 0
 	}
 	if p.shared == nil {
-		p.shared = p.popIdle(func(c *Conn) bool { return !c.told })
+		p.shared = p.popIdle(func(c *Conn) bool { return !c.settingsSent })
 	}
 	return p.shared != nil
 }
@@ -70,8 +70,8 @@ func (p *Pool) releaseShared(c *Conn) {
 	}
 }
 
-// takeIdle returns a connection without a user, or nil. A fresh one keeps nothing from being
-// collected. The caller holds p.mu.
+// takeIdle returns a connection without a user, or nil. A fresh one has no temporary roots. The caller
+// holds p.mu.
 func (p *Pool) takeIdle(fresh bool) *Conn {
 	good := func(c *Conn) bool { return !fresh || !c.hasRoots.Load() }
 	if c := p.popIdle(good); c != nil {
@@ -102,16 +102,14 @@ func (p *Pool) popIdle(good func(*Conn) bool) *Conn {
 	return nil
 }
 
-// watchIdle makes sure that idle connections are closed when their time has come. The caller
-// holds p.mu.
+// watchIdle starts the timer that closes idle connections. The caller holds p.mu.
 func (p *Pool) watchIdle() {
 	if p.reaper == nil && p.opts.IdleTimeout > 0 && !p.closed {
 		p.reaper = time.AfterFunc(p.opts.IdleTimeout, p.closeIdle)
 	}
 }
 
-// closeIdle closes the connections that have been idle for long enough and keep nothing from
-// being collected.
+// closeIdle closes the connections that have been idle for IdleTimeout and have no temporary roots.
 func (p *Pool) closeIdle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

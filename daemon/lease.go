@@ -12,7 +12,7 @@ type lease struct {
 
 	// pool.mu guards these.
 	counts bool   // against MaxConns
-	seen   uint64 // the connection's steps when the pool last looked at it
+	seen   uint64 // the connection's steps when freePlaces last looked at it
 }
 
 // newLease leases a connection. The caller holds p.mu.
@@ -32,13 +32,12 @@ func (p *Pool) lend(ctx context.Context) (*lease, error) {
 	return p.lendFor(ctx, &request{})
 }
 
-// lendSession is lend for a session: the connection keeps nothing from being collected.
+// lendSession is lend for a session: the connection has no temporary roots of another caller.
 func (p *Pool) lendSession(ctx context.Context) (*lease, error) {
 	return p.lendFor(ctx, &request{fresh: true, session: true})
 }
 
-// lendSpare is lend for a caller that does not need it: if all connections are in use it is an
-// error.
+// lendSpare is lend without a wait for a place: the error is errNoSpare if all are in use.
 func (p *Pool) lendSpare(ctx context.Context) (*lease, error) {
 	return p.lendFor(ctx, &request{spare: true})
 }
@@ -60,10 +59,10 @@ func (p *Pool) lendFor(ctx context.Context, r *request) (*lease, error) {
 	return l, nil
 }
 
-// prepare sends the pool's settings, if the connection has not got them. It is a part of
-// connecting, so it has the same time.
+// prepare sends the pool's settings, unless the connection already has them. Connecting includes
+// this, so the handshake timeout applies.
 func (l *lease) prepare(ctx context.Context) error {
-	if l.pool.settings == nil || l.told {
+	if l.pool.settings == nil || l.settingsSent {
 		return nil
 	}
 	limited, cancel := l.opts.handshakeContext(ctx)
@@ -96,23 +95,25 @@ func (l *lease) stopCounting() {
 	}
 }
 
-// watchInterval is how often the pool looks for leases that wait for their callers. Two looks
-// decide, so it takes at most twice as long.
+// watchInterval is the time between two looks for leases that wait for callbacks. A lease loses its
+// place after two looks without a step in between, so after at most twice this time.
 const watchInterval = 250 * time.Millisecond
 
-// watchLeases makes sure that leases that wait for their callers do not keep their places for
-// ever. The caller holds p.mu.
+// watchLeases starts the timer that takes the places of leases that wait for callbacks. The caller
+// holds p.mu.
 func (p *Pool) watchLeases() {
 	if p.watch == nil {
 		p.watch = time.AfterFunc(watchInterval, p.freePlaces)
 	}
 }
 
-// freePlaces takes the places of all leases that have waited for their callers since the last
-// look, and gives them to the requests that wait. A handler that calls the pool, for example,
-// waits for a place while the call around it holds one. Handlers and readers have no context
-// that could show which call is around them, so only the lack of progress does. A lease does
-// not get its place back: the next call of the same handler would wait again.
+// freePlaces takes the places of all leases that have waited for a callback since the last
+// look, and gives them to the requests that wait.
+//
+// For example, a call holds a place and runs a handler. The handler calls the pool, and waits for a
+// place. If all places are held like that, no call proceeds. Handlers and readers get no context that
+// shows which call runs them, so only the lack of progress does. A lease does not get its place back,
+// because the next call of the same handler would wait again.
 func (p *Pool) freePlaces() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -40,8 +40,8 @@ func (e *methodError) Error() string {
 func (e *methodError) Is(target error) bool { return target == errors.ErrUnsupported }
 
 // checkMethod returns a [*methodError] if the daemon certainly refuses objects with such a
-// content address. Nix would refuse the request and take the contents for the next one. A
-// daemon that knows the method may still refuse it, if its experimental feature is disabled.
+// content address. Nix would refuse the request and read the contents as the next one. A daemon
+// that knows the method may still refuse it, if its experimental feature is disabled.
 func (c *Conn) checkMethod(m storepath.Method, a nixhash.Algorithm) error {
 	why := ""
 	switch {

@@ -48,7 +48,7 @@ func (c *Conn) writeObjects(w io.Writer, over <-chan struct{}, n int, objects it
 		}
 		size := object.Info.NARSize
 		if c.alone {
-			size = 0 // whether it is right is for the daemon to judge
+			size = 0 // the daemon checks the size
 		}
 		if err := archive(object.NAR, size)(w, over); err != nil {
 			return err

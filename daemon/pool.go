@@ -21,9 +21,9 @@ import (
 //
 // The pool makes one attempt to connect at a time. All callers that need the new connection
 // wait for this attempt and get its error, so a daemon that hangs in the handshake costs each
-// of them one Options.HandshakeTimeout. The attempt does not use a caller's context: a context
-// that ends takes only its own caller out of the wait, and the last one to leave ends the
-// attempt.
+// of them one Options.HandshakeTimeout. The attempt does not use a caller's context. If the
+// context of a caller ends, only this caller stops waiting. The attempt ends when no caller
+// waits for it.
 //
 // A query or another call that only reads is repeated once on another connection if its
 // connection breaks. A call that changes something is never repeated: its error is
@@ -62,10 +62,10 @@ type Pool struct {
 	idle    []idleConn          // the longest unused first
 	leases  map[*lease]struct{} // in use
 	counted int                 // leases that count against MaxConns
-	waiting []*request          // in the order in which they came
+	waiting []*request          // the oldest first
 	attempt *attempt            // to connect; nil unless a request needs one
 	reaper  *time.Timer         // closes idle connections; nil if there are none
-	watch   *time.Timer         // looks for leases that wait for their callers; nil unless a request waits for a place
+	watch   *time.Timer         // looks for leases that wait for callbacks; nil unless a request waits for a place
 	closed  bool
 }
 
@@ -115,8 +115,8 @@ func (p *Pool) Close() error {
 	return nil
 }
 
-// shut marks the pool as closed, fails the requests that wait, and returns the connections
-// that are left to be closed.
+// shut marks the pool as closed, fails the requests that wait, and returns the connections for the
+// caller to close.
 func (p *Pool) shut() (conns []*Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -131,7 +131,7 @@ func (p *Pool) shut() (conns []*Conn) {
 		}
 	}
 	for _, r := range p.waiting {
-		r.end(errPoolClosed)
+		r.fail(errPoolClosed)
 	}
 	if p.attempt != nil {
 		p.attempt.cancel()
@@ -149,15 +149,15 @@ func (p *Pool) shut() (conns []*Conn) {
 	return conns
 }
 
-// An Info is what a daemon says of itself, and what was agreed on with it.
+// An Info describes a daemon and a connection to it.
 type Info struct {
-	protocol.Params            // what both sides speak
-	protocol.Greeting          // what the daemon said
-	Addr              string   // how it is reached: a path, a URI, a command
-	Settings          Settings // those that were told to it; the zero value if none were
+	protocol.Params            // the version and features that both sides speak
+	protocol.Greeting          // from the daemon
+	Addr              string   // of the transport: a path, a URI, a command
+	Settings          Settings // that the pool sends; the zero value if there are none
 }
 
-// Info connects, if there is no connection, and returns what the daemon says of itself.
+// Info returns the description of the daemon. It connects, if there is no connection.
 func (p *Pool) Info(ctx context.Context) (Info, error) {
 	c, release, err := p.acquireShared(ctx)
 	if err != nil {

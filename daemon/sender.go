@@ -14,14 +14,13 @@ import (
 	"pix/wire"
 )
 
-// A sender sends the body of a call, on a goroutine of its own, in the form that the daemon
-// wants.
+// A sender sends the body of a call, on its own goroutine, in the form that the operation has.
 type sender struct {
 	conn    *Conn
 	call    *call
 	writing atomic.Bool // a write is under way
 
-	ended chan struct{} // closed when the goroutine has ended; what follows is set before
+	ended chan struct{} // closed when the goroutine has ended and the fields below are set
 	err   error         // a [*bodyError], or nil
 	early bool          // the call was over before the whole body was sent
 }
@@ -33,7 +32,7 @@ const readGrace = time.Second
 // errGone is the result of a body that called runtime.Goexit, as a test that fails does.
 var errGone error = &bodyError{errors.New("the reader ended its goroutine")}
 
-// errDeaf is why a connection is broken whose daemon answers an upload and stops reading.
+// errDeaf breaks the connection if the daemon answers an upload and stops reading.
 var errDeaf = errors.New("the daemon answered an upload and does not read the rest of it")
 
 // startSender starts sending a body.
@@ -52,9 +51,9 @@ func (c *Conn) startSender(k *call, b body) *sender {
 	return s
 }
 
-// sendBody sends the body. The error is a [*bodyError]: anything else is the connection's, and
-// the call returns it. A body that cannot be read to its end cannot be taken back, unless the
-// daemon asks for it piece by piece, so the connection is broken.
+// sendBody sends the body. The error is nil or a [*bodyError]; the call returns errors of the connection.
+// If the body cannot be read to its end, a part of it was sent and cannot be taken back, so sendBody
+// breaks the connection. The exception is a body that the daemon asks for piece by piece.
 func (s *sender) sendBody(b body) error {
 	row, _ := protocol.Lookup(s.call.op)
 	var err error
@@ -109,7 +108,7 @@ func (s *sender) sendPlain(b body) error {
 	return err
 }
 
-// A plainWriter sends what is written to it.
+// A plainWriter is a sender as an io.Writer. It sends bytes without frames.
 type plainWriter struct{ *sender }
 
 func (w plainWriter) Write(p []byte) (int, error) {
@@ -119,8 +118,8 @@ func (w plainWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// sendAsked gives the daemon what it asks for, and no more. A body that fails is ended by an
-// empty string, which makes the daemon fail too: the stream stays in step.
+// sendAsked sends as many bytes as the daemon asks for. If the body fails, it sends an empty string: the
+// daemon then fails as well, and the stream stays in step.
 func (s *sender) sendAsked(b body) error {
 	r, w := io.Pipe()
 	ended := make(chan struct{})
@@ -155,10 +154,10 @@ func (s *sender) sendAsked(b body) error {
 	}
 }
 
-// over reports whether the call is over.
+// over reports whether the call has ended.
 func (s *sender) over() bool { return isClosed(s.call.done) }
 
-// send sends p, in which the contents are, unless the call is over.
+// send sends p unless the call has ended. contents is the part of p to trace.
 func (s *sender) send(p, contents []byte) error {
 	if s.over() {
 		return errStopped
@@ -176,10 +175,10 @@ func (s *sender) write(p []byte) error {
 	return err
 }
 
-// finish waits until the body is no longer read, and returns the result of the call: that the
-// body could not be read, or the answer. The connection is broken then, unless the daemon has
-// read the body. A panic of the caller's reader is raised again.
-func (s *sender) finish(ctx context.Context, answer error) error {
+// result waits until the body is no longer read, and returns the error of the body, or else the
+// answer. If the daemon may not have read the whole body, it breaks the connection. It raises a
+// panic of the caller's reader again.
+func (s *sender) result(ctx context.Context, answer error) error {
 	if !s.join(ctx) {
 		return answer
 	}
@@ -217,7 +216,7 @@ func (s *sender) join(ctx context.Context) bool {
 		case <-ctx.Done():
 			s.conn.fail(cancelled(ctx, s.call.op))
 		case <-time.After(timeout):
-			if s.writing.Load() { // and it is not the caller's reader that takes its time
+			if s.writing.Load() { // otherwise the caller's reader is slow
 				s.conn.fail(errDeaf)
 			}
 		}

@@ -11,22 +11,22 @@ import (
 	"pix/storepath"
 )
 
-// A daemon answers the questions of one connection on one core. So a large closure is asked
-// for on several connections, where these cost next to nothing: to a daemon on this machine.
+// A daemon answers the queries of one connection on one core. So the queries of a large closure go to
+// several connections, if the daemon is on this machine and connections are cheap.
 const (
-	spreadConns = 3   // the one for queries among them
-	spreadFrom  = 128 // questions that are worth more than one connection
-	spreadLeast = 32  // questions for each
+	spreadConns = 3   // connections, with the one for queries
+	spreadFrom  = 128 // the smallest number of queries for more than one connection
+	spreadLeast = 32  // the smallest number of queries for each connection
 )
 
-// spreads reports whether the pool may make connections only to be faster.
+// spreads reports whether connections to the daemon are cheap enough to use several for one call.
 func (p *Pool) spreads() bool {
 	_, local := p.transport.(Unix)
 	return local
 }
 
-// A spread asks about many paths on several connections at once. Those that it needs besides
-// the one for queries are made in the background, and used when they are there.
+// A spread queries many paths on several connections at once. It opens further connections in the
+// background, and uses each when it is open.
 type spread struct {
 	pool    *Pool
 	dialing sync.WaitGroup
@@ -63,16 +63,16 @@ func (p *Pool) queryClosure(ctx context.Context, roots []storepath.Path) iter.Se
 	}
 }
 
-// A share is a part of the questions, which one connection is asked.
+// A share is the part of the queries that goes to one connection.
 type share struct {
 	walk
 	conn  *Conn
-	infos []*store.PathInfo // the answers, in the order of the questions
+	infos []*store.PathInfo // the answers, in the order of the queries
 }
 
-// infos returns what the daemon knows of paths, in their order. It asks all connections, and
-// then takes one answer of each in turn, so that all of them go on answering and the handler in
-// ctx runs on this goroutine.
+// infos returns the path infos of paths, in their order. It sends queries on all connections, and then
+// reads one answer of each in turn, so that no connection waits and the handler in ctx runs on this
+// goroutine.
 func (s *spread) infos(ctx context.Context, paths []storepath.Path) ([]*store.PathInfo, error) {
 	c, release, err := s.pool.acquireShared(ctx)
 	if err != nil {
@@ -114,8 +114,8 @@ func (s *spread) infos(ctx context.Context, paths []storepath.Path) ([]*store.Pa
 	return infos, nil
 }
 
-// next takes the i-th answer of a share. If its connection is lost, the pool finds another for
-// the rest of the share.
+// next reads the i-th answer of a share. If its connection is lost, the pool gets the rest of the share
+// on another one.
 func (s *spread) next(ctx context.Context, sh *share, i int) error {
 	err := sh.ask(ctx, sh.conn)
 	if err == nil {
@@ -135,7 +135,7 @@ func (s *spread) next(ctx context.Context, sh *share, i int) error {
 	return nil
 }
 
-// others returns connections for some of n questions.
+// others returns the further connections to use for n queries.
 func (s *spread) others(n int) []*lease {
 	if n < spreadFrom {
 		return nil
@@ -145,7 +145,7 @@ func (s *spread) others(n int) []*lease {
 	return slices.Clone(s.leases[:min(len(s.leases), n/spreadLeast-1)])
 }
 
-// dial starts making more connections if n questions are worth it.
+// dial starts to open more connections if n queries are enough for them.
 func (s *spread) dial(ctx context.Context, n int) {
 	if n < spreadFrom || s.started {
 		return
@@ -157,20 +157,20 @@ func (s *spread) dial(ctx context.Context, n int) {
 	}
 }
 
-// dialOne makes a connection, unless the pool has none to spare. Without it the others answer
-// all, so the reason for a failure does not matter.
+// dialOne opens a connection, unless all places of the pool are in use. After a failure the other
+// connections answer everything, so the error is dropped.
 func (s *spread) dialOne(ctx context.Context) {
 	l, err := s.pool.lendSpare(ctx)
 	if err != nil {
 		return
 	}
-	l.beginCallback() // until it is asked
+	l.beginCallback() // until it gets queries
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leases = append(s.leases, l)
 }
 
-// end gives all connections back.
+// end releases all connections.
 func (s *spread) end() {
 	s.dialing.Wait()
 	for _, l := range s.leases {

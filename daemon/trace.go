@@ -61,11 +61,11 @@ func (t *tracer) line(direction, text string) {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
 	if t.ended {
-		return // the connection is closed: what is still read from it is dropped
+		return // the connection is closed, and its last messages are dropped
 	}
 	t.ended = direction == closedMark
 	defer func() {
-		if recover() != nil { // on the read loop's goroutine it would end the program
+		if recover() != nil { // a panic on the goroutine of the read loop would end the program
 			t.w.w = io.Discard
 		}
 	}()

@@ -14,14 +14,14 @@ import (
 	"pix/nar"
 )
 
-// A body writes what follows a request. It stops, with errStopped, when over is closed. Other
-// errors are those of the writer, or a [*bodyError].
+// A body writes the contents that follow a request. When over is closed, it stops and returns
+// errStopped. Any other error comes from w, or is a [*bodyError].
 type body func(w io.Writer, over <-chan struct{}) error
 
 // errStopped ends a body whose call is over: the daemon has answered, or the caller has gone.
 var errStopped = errors.New("the call is over")
 
-// A bodyError says that the caller's body could not be read, or is not what it should be.
+// A bodyError says that the caller's reader or sequence failed, or returned malformed contents.
 type bodyError struct{ err error }
 
 func (e *bodyError) Error() string { return "reading what was to be uploaded: " + e.err.Error() }
@@ -37,12 +37,12 @@ func (b body) run(w io.Writer, over <-chan struct{}) (err error) {
 	return b(w, over)
 }
 
-// errMiscount is the panic of a call whose reader returns less than no bytes or more than it
-// was given room for. Its contents are unknown then, and no count may leave a buffer's bounds.
+// errMiscount is the panic of a call whose reader returns a negative count from Read, or one larger than
+// the buffer. The contents are unknown then, and the count would leave the bounds of the buffer.
 var errMiscount = errors.New("the reader of an upload returned an invalid count from Read")
 
-// A source is the caller's reader. It is not read any more once over is closed. Its errors
-// are errStopped and [*bodyError].
+// A source is the caller's reader. It does not call Read of r once over is closed. Its errors are
+// errStopped and [*bodyError].
 type source struct {
 	r    io.Reader
 	over <-chan struct{}
@@ -126,7 +126,7 @@ func fileArchive(contents *spool.File) body {
 	}
 }
 
-// all is a body of what r has.
+// all is a body with everything that r returns.
 func all(r io.Reader) body {
 	return func(w io.Writer, over <-chan struct{}) error {
 		_, err := io.Copy(w, source{r, over})
@@ -134,8 +134,8 @@ func all(r io.Reader) body {
 	}
 }
 
-// archive is a body of the archive that r has, and nothing but that: what follows it in r
-// would be taken for something else. It has that many bytes, if that is not 0.
+// archive is a body with the archive in r, and nothing after it: the daemon would read further bytes as
+// something else. size is its length in bytes, or 0 if it is not known.
 func archive(r io.Reader, size uint64) body {
 	if size == 0 || size > math.MaxInt64-1 {
 		return func(w io.Writer, over <-chan struct{}) error { return copyArchive(w, source{r, over}) }

@@ -56,8 +56,8 @@ func (c *conn) addTextToStore(ctx context.Context, req *protocol.AddTextToStoreR
 	return &protocol.PathReply{Path: info.Path}, nil
 }
 
-// addOptions returns how the client may add objects, after restrict has removed the wishes of untrusted
-// clients.
+// addOptions returns the options with which the client adds objects. restrict has already cleared what
+// an untrusted client may not set.
 func (c *conn) addOptions(repair, noSignatures bool) (*store.AddOptions, error) {
 	opts := &store.AddOptions{Repair: repair, NoSignatures: noSignatures}
 	set := c.settings.current.Load()
@@ -69,7 +69,7 @@ func (c *conn) addOptions(repair, noSignatures bool) (*store.AddOptions, error) 
 	return opts, err
 }
 
-// addToStoreScanning adds contents during a build. Only a store that a build talks to has it.
+// addToStoreScanning adds contents during a build. Only the store of a running build supports it.
 func (c *conn) addToStoreScanning(ctx context.Context, req *protocol.AddToStoreScanningRequest, b *body) (*protocol.AddToStoreReply, error) {
 	adder, ok := store.As[store.ScanningAdder](c.store)
 	if !ok {
@@ -135,7 +135,7 @@ func (c *conn) imports(in *wire.Reader, n uint64) iter.Seq2[store.Import, error]
 	}
 }
 
-// readInfo reads a path info from a stream. Unlike the object itself it is kept in memory.
+// readInfo reads a path info from a stream. It is kept in memory, so its size counts as work.
 func (c *conn) readInfo(in *wire.Reader) (*store.PathInfo, error) {
 	c.startInfo()
 	defer c.endRead()

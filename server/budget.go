@@ -47,9 +47,9 @@ type budget struct {
 }
 
 const (
-	// stallGrace is how late a client may be if others wait for the memory that it holds.
+	// stallGrace is how late a client may be while other connections wait for the memory that it holds.
 	stallGrace = 10 * time.Second
-	// reapInterval is the time between two searches for such clients.
+	// reapInterval is the time between two searches for clients that are later than stallGrace.
 	reapInterval = time.Second
 )
 
@@ -65,7 +65,7 @@ type class struct {
 	limit     int64
 	held      int64    // by its users; the excess over their shares does not count
 	overdraft *account // the one that overdraws
-	full      bool     // a claim waits that would fit into its user's share
+	full      bool     // a claim of the class waits although it fits into its user's share
 }
 
 // A share is what the connections of one user may hold.
@@ -97,8 +97,8 @@ type account struct {
 // A holder is the connection that an account belongs to. All but closeStalled is called with the
 // budget locked.
 type holder interface {
-	startHolding() // one account more of the connection holds memory,
-	stopHolding()  // or one less
+	startHolding() // an account of the connection begins to hold memory
+	stopHolding()  // an account of the connection holds memory no longer
 	lateness() time.Duration
 	closeStalled()
 }
@@ -138,7 +138,7 @@ func (a *account) close() {
 	}
 }
 
-// acquire waits until the account holds n bytes more. It fails when ctx is done before.
+// acquire waits until the account holds n bytes more. It returns the cause of ctx if that ends first.
 func (a *account) acquire(ctx context.Context, n int64) error {
 	if a.tryAcquire(n) {
 		return nil
@@ -192,7 +192,7 @@ func (a *account) withdraw(c *claim) {
 	a.b.update()
 }
 
-// set makes the account hold n bytes, without a wait. That ends an overdraft, if the bytes fit into
+// set makes the account hold n bytes, without a wait. It ends an overdraft if the bytes fit into
 // the share.
 func (a *account) set(n int64) {
 	a.b.mu.Lock()
@@ -212,7 +212,7 @@ func (a *account) isOverdrawn() bool {
 	return a.overdraws
 }
 
-// What follows needs the budget to be locked.
+// The budget must be locked for all functions below, except reap and stalled.
 
 // fits reports whether the account may hold n bytes more. Nothing more is taken from no other user,
 // so for that only the account's own share counts.

@@ -67,8 +67,8 @@ func (c *conn) withOutputs(ctx context.Context, results []store.KeyedBuildResult
 	return results
 }
 
-// wantsDrvHash reports whether the client is to get the hash of the derivation, and the store has not
-// said it.
+// wantsDrvHash reports whether the client needs the hash of the derivation and the store did not
+// return it.
 func (c *conn) wantsDrvHash(r *store.BuildResult) bool {
 	return len(r.Outputs) > 0 && r.DrvHash.IsZero() && !c.params.Features.Has(protocol.RealisationWithPath)
 }
@@ -106,8 +106,9 @@ func (c *conn) result(ctx context.Context, path derivation.DerivedPath, failed e
 	return r
 }
 
-// buildDerivation builds a derivation that need not be in the store. That of an untrusted client
-// ([conn.restrict]) is put into the store, under the path that is really its own.
+// buildDerivation builds a derivation that need not be in the store. If the client is untrusted, it
+// first adds the derivation to the store under the path that follows from its contents, because the
+// client may have sent another path.
 func (c *conn) buildDerivation(ctx context.Context, req *protocol.BuildDerivationRequest) (*protocol.BuildDerivationReply, error) {
 	b, ok := store.As[store.DerivationBuilder](c.store)
 	if !ok {
@@ -149,7 +150,7 @@ func (c *conn) ensurePath(ctx context.Context, req *protocol.EnsurePathRequest) 
 	return new(protocol.Ack), err
 }
 
-// submitOutput takes an output from a build. Only a store that a build talks to has it.
+// submitOutput takes an output from a build. Only the store of a running build supports it.
 func (c *conn) submitOutput(ctx context.Context, req *protocol.SubmitOutputRequest) (*protocol.Ack, error) {
 	s, ok := store.As[store.OutputSubmitter](c.store)
 	if !ok {

@@ -15,7 +15,7 @@ func TestMaxTempRoots(t *testing.T) {
 		ours, theirs := net.Pipe()
 		t.Cleanup(func() { ours.Close() })
 		c := newConn(t.Context(), theirs, s.Store, &Options{Trusted: trusted}, s.memory, owner{uid: uid})
-		return c, s.enter(c, &Peer{UID: uid})
+		return c, s.register(c, &Peer{UID: uid})
 	}
 	ask := func(c *conn, n int) (got int) {
 		for range n {

@@ -1,6 +1,6 @@
 // Package server serves any store.Store over the worker protocol, as nix-daemon serves
-// Nix's. Whoever speaks to a Nix daemon, of whatever version from 1.18 on, can speak to it:
-// package daemon, a stock nix, a remote builder.
+// Nix's. Every client of a Nix daemon with protocol 1.18 or later can use it: package daemon,
+// a stock nix, a remote builder.
 //
 //	l, err := net.Listen("unix", "/run/pix/socket")
 //	…
@@ -8,34 +8,43 @@
 //		server.Serve(ctx, nc, s, &server.Options{Trusted: true})
 //	})
 //
-// [Accept] accepts connections. [Serve] serves one, whatever that is: a socket, the
-// standard streams of a process behind ssh, a pipe in memory.
+// [Accept] accepts connections. [Serve] serves one of any kind: a socket, the standard
+// streams of a process behind ssh, a pipe in memory. A [Server] also counts its clients,
+// shares one memory budget among them, and shuts down.
 //
 // # What a store must have
 //
-// Next to nothing: see package store. Each operation is given to the capability that it is
-// about. Where the store has none, the answer is what Nix's own stores without it answer:
-// no substitutes, nothing to optimise, or an error that says what is not supported.
+// Very little: see package store. Each operation calls one capability of the store. If the
+// store does not have it, the client gets the answer of a Nix store without it: no
+// substitutes, nothing to optimise, or an error that names the missing operation.
 //
-// What the store tells while it works, through the handler in the context
-// ([activity.WithHandler]), goes to the client. So does its error, word for word.
+// The client gets the events that the store reports through the handler in the context
+// ([activity.WithHandler]), and the text of its errors unchanged.
+//
+// If the store is a [store.ClientConnector], such as the pool of package daemon, each client
+// gets a connection of its own to the daemon behind it, with settings and temporary roots of
+// its own. The client then has the trust that both this server and that daemon give it.
 //
 // # A connection
 //
-// Three goroutines belong to it. One reads what comes into a small buffer, so that a
-// client that hangs up is noticed while the store works, and its context is cancelled. One
-// writes, so that nothing waits for a client that is itself busy writing. Between them the
-// operations run, one after the other, as the protocol wants it.
+// One goroutine reads requests, calls the store and writes the replies, one request after the
+// other. While an operation lasts, a second goroutine reads ahead into a small buffer, so that
+// the server notices a client that hangs up and cancels the context of the operation. A third
+// writes log lines, so that an upload does not wait for a client that reads nothing before it
+// has sent everything.
 //
 //	socket → inbox → request → store → reply → outbox → socket
 //	                   body ↗        ↘ log lines, activities ↗
 //
 // # Errors
 //
-// An error of the store is told once, and the connection goes on. A request that cannot be
-// understood, or is refused before any work, is answered as Nix does it: the error comes
-// twice and is followed by a hang-up, since nobody knows where the next request begins.
-// What is left of an upload after an error is read and dropped, up to its end.
+// The client gets an error of the store once, and the connection stays usable. If a request is
+// malformed, or refused before any work, the server does what Nix does: it sends the error twice
+// and closes the connection, because it does not know where the next request begins. The rest
+// of an upload after an error is read and dropped.
+//
+// A panic of the store closes the connection of one client, which gets an error without details.
+// The error of [Serve] is a [*PanicError]. The server keeps serving the others.
 //
 // # In front of another daemon
 //
@@ -49,22 +58,31 @@
 // anything is sent on, since the daemon may trust this process and sees only requests of it. Settings
 // are sent on without those that the client may not set.
 //
-// # Who is trusted
+// # Trust
 //
-// A connection is trusted or not, as [Options.Trusted] says. Who is not cannot add objects
-// without a signature, replace or repair what is there, build input-addressed derivations
+// A connection is trusted or not, as [Options.Trusted] says. An untrusted client cannot add
+// objects without a signature, replace or repair valid paths, build input-addressed derivations
 // that are not in the store, register realisations, add build logs, make permanent roots, see
-// what others' processes need, or set anything but a few harmless settings. Signatures it may
-// add, but not very many.
+// the runtime roots of other users, or set anything except a few harmless settings. It can add
+// signatures, but only a limited number of them.
 //
 // # Limits
 //
-// A client can make a connection hold no more than [Options.MaxRequest] and some hundred
-// kilobytes, however it lies about lengths. It is cut off if it stays silent in the middle
-// of a request, or takes nothing of what it asked for, longer than [Options.StallTimeout].
+// A request that is larger than [Options.MaxRequest] is refused. The connection is closed if a
+// client sends nothing in the middle of a request, or does not read its reply, for longer than
+// [Options.StallTimeout].
 //
-// Of large requests there are a few at once, of sweeps through the whole store one. Who is not
-// trusted, and keeps others waiting for such a turn, has a minute for what would take none.
+// All connections of a [Server] share a memory budget, [Server.MemoryBudget]: one half for requests
+// and replies, one half for operations that last, such as uploads and builds. A connection uses
+// some kilobytes without acquiring memory. It waits before it uses more than that, until the
+// budget has it. No user holds more than a quarter of each half, and untrusted users together
+// hold at most three quarters, so a user who stalls makes only his own other connections
+// wait. A client that holds memory for which another connection waits is closed when it is 10
+// seconds late. It is in time as long as it sends or reads 256 KiB a second. An operation that
+// lasts is refused if the request of an untrusted user for it does not fit into the quarter.
+//
+// Only one untrusted user at a time goes through the whole store, to verify it, to optimise it
+// or to collect garbage.
 //
 // Source: src/libstore/daemon.cc in Nix 2.34.
 package server

@@ -42,17 +42,17 @@ type inbox struct {
 
 	mu       sync.Mutex
 	filled   sync.Cond // there are bytes or an error, or the goroutine reads ahead no longer
-	emptied  sync.Cond // the buffer has more space, or the goroutine is not wanted any longer
+	emptied  sync.Cond // the buffer has more space, or watched or closed has changed
 	buf      []byte    // a ring; nil if nothing is buffered
 	start    int       // of the buffered bytes in buf
 	buffered int       // bytes
 	size     int       // of the next buf
 	err      error     // why no more bytes will come
 	closed   bool
-	watched  bool // the goroutine is wanted,
-	ahead    bool // and it runs
-	direct   bool // the goroutine that needs bytes reads,
-	resume   bool // and the other one shall read ahead afterwards
+	watched  bool // a goroutine may read ahead
+	ahead    bool // a goroutine reads ahead
+	direct   bool // the goroutine that needs bytes reads from nc
+	resume   bool // a goroutine shall read ahead when direct ends
 	delay    timeout
 	readers  sync.WaitGroup
 
@@ -117,7 +117,7 @@ func (b *inbox) read(p []byte) (int, error) {
 	}
 	b.resume = false
 	if err != nil {
-		b.end(err)
+		b.setError(err)
 	}
 	if n > 0 {
 		return n, nil
@@ -143,8 +143,9 @@ func (b *inbox) take(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// end notes why no more bytes will come. The inbox must be locked.
-func (b *inbox) end(err error) {
+// setError notes why no more bytes will come, and whether the client has hung up. The inbox must be
+// locked.
+func (b *inbox) setError(err error) {
 	if b.err == nil {
 		b.err = err
 	}
@@ -153,8 +154,8 @@ func (b *inbox) end(err error) {
 	}
 }
 
-// watch makes the server notice a client that hangs up, after that time and until unwatch is
-// called. size is how many bytes may be read ahead for that.
+// watch makes the server notice a client that hangs up, from the time after until unwatch is called.
+// A goroutine then reads ahead up to size bytes.
 func (b *inbox) watch(after time.Duration, size int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -185,8 +186,8 @@ func (b *inbox) readAhead() {
 	}
 }
 
-// fill reads from the connection until it ends or is watched no longer. It waits without a
-// buffer: many connections may wait for long.
+// fill reads from the connection until the connection ends or is no longer watched. It has no buffer
+// while it waits, because many connections may wait for a long time.
 func (b *inbox) fill() {
 	for b.wanted() {
 		waitReadable(b.nc)
@@ -207,7 +208,7 @@ func (b *inbox) wanted() bool {
 	for b.watched && !b.closed && b.err == nil && b.isFull() {
 		gone, known := hasHungUp(b.nc)
 		if gone {
-			b.end(io.EOF)
+			b.setError(io.EOF)
 			break
 		}
 		b.pause(known)
@@ -224,8 +225,8 @@ func (b *inbox) wanted() bool {
 
 func (b *inbox) isFull() bool { return b.buf != nil && len(b.buf)-b.buffered < len(b.buf)/4 }
 
-// pause waits until emptied is signalled or, if that makes sense, for hangUpInterval. The inbox
-// must be locked.
+// pause waits until emptied is signalled. With check it waits for hangUpInterval at most. The inbox must
+// be locked.
 func (b *inbox) pause(check bool) {
 	if check {
 		defer time.AfterFunc(hangUpInterval, func() {
@@ -258,7 +259,7 @@ func (b *inbox) put(n int, err error) {
 	}
 	if err != nil {
 		b.ahead = false
-		b.end(err)
+		b.setError(err)
 		if b.buffered == 0 {
 			b.freeBuffer()
 		}
@@ -280,8 +281,8 @@ func (b *inbox) awaitHangUp() {
 	}
 }
 
-// close makes reads fail with that error. A read from the connection itself ends when that is
-// closed.
+// close makes further calls of Read return err. A read from the connection ends when the caller closes
+// the connection.
 func (b *inbox) close(err error) {
 	b.delay.close()
 	b.stalled.close()
@@ -309,7 +310,7 @@ func newAhead(size int) []byte {
 	return make([]byte, size)
 }
 
-// freeBuffer lets go of the buffer, in which nothing is buffered. The inbox must be locked.
+// freeBuffer frees the buffer, which must be empty. The inbox must be locked.
 func (b *inbox) freeBuffer() {
 	if len(b.buf) == uploadAhead {
 		uploadBuffers.Put((*[uploadAhead]byte)(b.buf))

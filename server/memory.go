@@ -7,7 +7,7 @@ import (
 	"pix/protocol"
 )
 
-// What a connection takes at any time without acquiring it.
+// A connection uses this much memory without acquiring it.
 const (
 	// freeRequest is how many bytes of a request are read before memory is acquired.
 	freeRequest = requestBuffer
@@ -28,22 +28,23 @@ const (
 )
 
 var (
-	// errTooLarge says that a request is larger than Options.MaxRequest; or that an untrusted user
-	// asks for an operation that lasts with a request that does not fit into the share.
+	// errTooLarge says that a request is larger than Options.MaxRequest, or that the request of an
+	// untrusted user for an operation that lasts does not fit into the user's share.
 	errTooLarge = errors.New("the request is too large")
 	// errBusy says that a large request would have to wait for operations that last.
 	errBusy = errors.New("the daemon is busy with large requests; try again later")
 )
 
-// memory is what the connections of a server share.
+// memory has the budgets that the connections of a server share.
 //
-// One connection may hold requests and wait for work while another holds work and waits for
-// requests, for its reply. The overdraft of the requests ends that: a connection that overdraws
-// waits for no memory at all. If it needs work that others may hold for hours, it gets an error.
+// A deadlock is possible without overdrafts: one connection holds a part of requests and waits for
+// work, while another holds a part of work and waits for requests, to send its reply. A connection
+// that overdraws requests waits for no memory at all. If it then needs work, which others may hold for
+// hours, it gets errBusy.
 type memory struct {
 	requests *budget // requests and replies
 	work     *budget // of operations that last: uploads, archives, builds, substitution
-	sweeps   *budget // one untrusted user at a time may go through the whole store
+	sweeps   *budget // of one unit: one untrusted user at a time goes through the whole store
 }
 
 // DefaultMemoryBudget is the default of Server.MemoryBudget, in bytes.
@@ -56,11 +57,11 @@ func newMemory(limit int64) *memory {
 	return &memory{requests: newBudget(limit/2, true), work: newBudget(limit/2, false), sweeps: newBudget(1, false)}
 }
 
-// accounts are those of a connection.
+// accounts has one connection's account in each budget.
 type accounts struct {
 	requests, work, sweep *account
 	used                  bool  // anything was acquired since the request began
-	kept                  int64 // what admit has acquired in work
+	kept                  int64 // bytes that admit has acquired in work
 }
 
 func (m *memory) open(o owner, h holder) accounts {
@@ -83,17 +84,16 @@ func (a *accounts) close() {
 	a.sweep.close()
 }
 
-// A cost is what an operation takes besides its request and a small reply.
+// A cost is the memory that an operation uses in addition to its request and a small reply.
 type cost struct {
 	bytes  int64
-	lasts  bool  // perhaps for hours: its request is counted as work
+	lasts  bool  // it may run for hours: its request is counted as work
 	sweeps bool  // it goes through the whole store
-	factor int64 // of its request while it lasts; 0 is keptFactor
+	factor int64 // bytes of memory for a byte of its request while it runs; 0 is keptFactor
 }
 
-// costs has the operations that cost something: for what is read ahead of an upload or an archive,
-// for the small files and infos that stores gather in memory, for replies whose size is not known
-// before they exist.
+// costs has the operations that use memory for read-ahead of an upload or an archive, for small files
+// and infos that stores gather, or for replies whose size is known only when they exist.
 var costs = map[protocol.Op]cost{
 	protocol.AddToStore:         {bytes: 1 << 20, lasts: true},
 	protocol.AddToStoreNar:      {bytes: 1 << 20, lasts: true},
@@ -133,7 +133,7 @@ func costOf(req protocol.Request) cost {
 	return costs[req.Op()]
 }
 
-// acquire waits for memory. A client that hangs up meanwhile is noticed.
+// acquire waits for memory. It ends if the client hangs up meanwhile.
 func (c *conn) acquire(a *account, n int64) error {
 	if a.tryAcquire(n) {
 		c.mem.used = c.mem.used || n > 0
@@ -151,10 +151,10 @@ func (c *conn) startRequest() {
 	c.in.left = max(c.size-int64(c.reader.Buffered()), 0)
 }
 
-// moreRequest lets more of a request be read, when there is memory for it.
+// moreRequest lets requestStep more bytes of a request be read, and waits for the memory for them.
 func (c *conn) moreRequest() error {
 	n := min(requestStep, c.opts.MaxRequest-c.size)
-	if n <= 0 || c.params.Version == 0 { // no greeting is so long
+	if n <= 0 || c.params.Version == 0 { // no handshake is larger than freeRequest
 		return errTooLarge
 	}
 	if err := c.acquire(c.mem.requests, n*requestFactor); err != nil {
@@ -164,7 +164,8 @@ func (c *conn) moreRequest() error {
 	return nil
 }
 
-// admit waits for the memory that the work on a request takes.
+// admit waits for the memory that the work on a request uses. Afterwards the request of an operation
+// that lasts counts as work, so that it keeps no others from sending requests.
 func (c *conn) admit(req protocol.Request) error {
 	cost := costOf(req)
 	if !cost.lasts {
@@ -174,7 +175,7 @@ func (c *conn) admit(req protocol.Request) error {
 	if c.mem.requests.isOverdrawn() {
 		acquire = c.tryAcquire
 	}
-	if cost.sweeps && !c.trusted && c.upstream == nil { // a sweep elsewhere takes none of our disk
+	if cost.sweeps && !c.trusted && c.upstream == nil { // the daemon behind limits its own sweeps
 		if err := acquire(c.mem.sweep, 1); err != nil {
 			return err
 		}
@@ -184,7 +185,7 @@ func (c *conn) admit(req protocol.Request) error {
 		kept = c.size * max(cost.factor, keptFactor)
 	}
 	share := c.memory.work.share
-	if kept > share && !c.trusted { // a trusted user may ask for this if that is all that he asks for
+	if kept > share && !c.trusted { // a trusted user gets the whole share for it
 		return errTooLarge
 	}
 	c.mem.kept = min(kept+cost.bytes, share)
@@ -229,8 +230,8 @@ func (c *conn) moreInfo() error {
 // endRead lets any number of bytes be read.
 func (c *conn) endRead() { c.in.left, c.in.more = -1, c.moreRequest }
 
-// settle counts the reply instead of the request and the work, which are done.
-func (c *conn) settle(reply []byte) {
+// chargeReply counts the reply instead of the request and the work, which are done.
+func (c *conn) chargeReply(reply []byte) {
 	n := int64(cap(reply))
 	if n <= freeReply {
 		n = 0

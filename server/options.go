@@ -9,8 +9,8 @@ import (
 	"pix/store"
 )
 
-// NixVersion is what a server says in the handshake that it is. Clients compare it as numbers, so it
-// begins with the version of Nix whose behaviour the server has, and its own name follows.
+// NixVersion is the version that the handshake reports to clients. Clients compare its numbers, so it
+// begins with the version of Nix whose behaviour the server has. The name of pix follows.
 const NixVersion = "2.34.8-pix"
 
 // Options say how a connection is served. Nil and the zero values are useful.
@@ -24,8 +24,9 @@ type Options struct {
 	// choose, and what those choose who are, is in the overrides of [SettingsOf].
 	Substituters []string
 
-	// TrustedKeys returns the keys of which one must have signed what a trusted client with these
-	// settings adds. If it is nil, or returns nil, those of the store count.
+	// TrustedKeys returns the keys for the uploads of a trusted client with these settings: one of
+	// them must have signed each path. If TrustedKeys is nil, or returns nil, the keys of the store
+	// count.
 	TrustedKeys func(*protocol.SetOptionsRequest) (signature.KeySet, error)
 
 	// LocalRoots makes this process create the symlinks of permanent roots, with the rights of
@@ -40,8 +41,8 @@ type Options struct {
 	// 2.34 does.
 	NoFeatures bool
 
-	// BuildFeatures are those of [protocol.BuildFeatures] to offer, too, to a client that is a
-	// running build. [protocol.Scanning] needs a store that is a [store.ScanningAdder],
+	// BuildFeatures are the features of [protocol.BuildFeatures] that the server offers in addition,
+	// to a client that is a running build. [protocol.Scanning] needs a store that is a [store.ScanningAdder],
 	// [protocol.OutputSubmission] one that is a [store.OutputSubmitter]; without it they are not
 	// offered. With [protocol.NoSetOptions] the client has no settings.
 	BuildFeatures protocol.Features
@@ -97,8 +98,8 @@ func (o *Options) withDefaults() Options {
 	return full
 }
 
-// features returns the features to offer. Those of builds need a store that has them, and another
-// daemon behind the store must have all of them.
+// features returns the features to offer. The features of builds need a store with these capabilities,
+// and the daemon behind the store, if there is one, must have every feature.
 func (c *conn) features() protocol.Features {
 	f := c.opts.BuildFeatures & protocol.BuildFeatures
 	if _, ok := store.As[store.ScanningAdder](c.store); !ok {

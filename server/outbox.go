@@ -33,7 +33,7 @@ type outbox struct {
 
 	mu      sync.Mutex
 	taken   sync.Cond // there is space, or everything is written, or the outbox is closed
-	buf     []byte    // what waits
+	buf     []byte    // waits to be written
 	spare   []byte    // the buffer that was written last
 	counted int64     // bytes that mem holds
 	writing bool      // a goroutine writes to the connection
@@ -81,10 +81,10 @@ func (o *outbox) count() {
 }
 
 // outBuffers are the small buffers that no connection uses. A connection has one only while
-// something waits, since most connections have nothing to say most of the time.
+// something waits, because most connections are idle most of the time.
 var outBuffers = sync.Pool{New: func() any { return new([freeReply]byte) }}
 
-// freeOutBuffer lets go of a buffer.
+// freeOutBuffer returns a small buffer to outBuffers.
 func freeOutBuffer(buf []byte) {
 	if cap(buf) == freeReply {
 		outBuffers.Put((*[freeReply]byte)(buf[:freeReply]))
@@ -164,7 +164,7 @@ func (o *outbox) wake() {
 	o.start()
 }
 
-// sendLocked writes what was held back, and p, and unlocks.
+// sendLocked writes the bytes that were held back, then p, and unlocks.
 func (o *outbox) sendLocked(held, p []byte) error {
 	o.writing = true
 	o.mu.Unlock()
@@ -201,7 +201,7 @@ type sender struct{ *outbox }
 // Write implements io.Writer.
 func (s sender) Write(p []byte) (int, error) { return len(p), s.send(p, false) }
 
-// freeBuffers lets go of the buffers, if nothing waits.
+// freeBuffers frees the buffers, if nothing waits.
 func (o *outbox) freeBuffers() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -213,7 +213,7 @@ func (o *outbox) freeBuffers() {
 	}
 }
 
-// wait waits until everything is written, or cannot be.
+// wait waits until everything is written, or the outbox is closed.
 func (o *outbox) wait() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -243,7 +243,7 @@ func (o *outbox) writeAll() {
 	}
 }
 
-// next returns what is to be written, or nil when there is nothing.
+// next returns the bytes to write, or nil if nothing waits.
 func (o *outbox) next() []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()

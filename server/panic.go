@@ -6,9 +6,9 @@ import (
 	"runtime/debug"
 )
 
-// A PanicError says that serving a client ended in a panic of the store, of a function in the
-// options, or of this package; or that one of them called [runtime.Goexit]. The connection was
-// closed, and the server serves the others.
+// A PanicError is the error of [Serve] after a panic, or a call of [runtime.Goexit], of the store, of a
+// function in the options, or of this package. The connection was closed; the server keeps serving the
+// others.
 type PanicError struct {
 	Value any    // of the panic; nil for runtime.Goexit
 	Stack []byte // of the goroutine
@@ -30,7 +30,7 @@ func (e *PanicError) Unwrap() error {
 // newPanicError is called by a deferred function with what recover returned.
 func newPanicError(v any) *PanicError { return &PanicError{v, debug.Stack()} }
 
-// errInternal is all that a client learns about a panic.
+// errInternal is the error that a client gets after a panic. It has no details, which may be secret.
 var errInternal = errors.New("internal error of the daemon; it has closed the connection")
 
 // guard calls a function on a goroutine that belongs to the connection. A panic there ends the
@@ -46,8 +46,8 @@ func (c *conn) guard(f func()) {
 	returned = true
 }
 
-// panicked is called by a deferred function when serving the client has ended in a panic. It tells
-// the client, and returns the error.
+// panicked is called by a deferred function when serving the client has ended in a panic. It sends
+// errInternal to the client, and returns the [*PanicError].
 func (c *conn) panicked(v any) error {
 	err := newPanicError(v)
 	return c.refuse(tellable(errInternal), err)

@@ -14,7 +14,7 @@ func enterAs(t *testing.T, s *Server, uid uint32, trusted bool) (c *conn, leave 
 	t.Cleanup(func() { ours.Close() })
 	c = newConn(t.Context(), theirs, s.Store, &Options{Trusted: trusted}, s.memory, owner{uid: uid})
 	t.Cleanup(func() { c.finish(nil) })
-	return c, s.enter(c, &Peer{UID: uid})
+	return c, s.register(c, &Peer{UID: uid})
 }
 
 func newTestServer(t *testing.T, most, each int) *Server {

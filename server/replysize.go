@@ -6,9 +6,9 @@ import (
 	"pix/wire"
 )
 
-// replySize returns about how many bytes a reply has on the wire, if it may be much larger than
-// its request; else 0. A buffer of that size need not grow, which would take several times as
-// much memory.
+// replySize returns the approximate size in bytes of a reply on the wire, or 0 if the reply cannot be
+// much larger than its request. A buffer that has this size from the beginning does not grow, which
+// would take several times as much memory.
 func replySize(reply protocol.Reply) (n int64) {
 	switch r := reply.(type) {
 	case *protocol.PathsReply:

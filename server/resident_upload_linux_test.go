@@ -86,7 +86,7 @@ func TestResidentStalledUploads(t *testing.T) {
 				for range 64 {
 					c := r.dial()
 					crowd.Go(func() {
-						c.nc.SetDeadline(time.Now().Add(time.Second))
+						c.nc.SetDeadline(time.Now().Add(500 * time.Millisecond))
 						io.Copy(c.nc, bytes.NewReader(said))
 					})
 				}

@@ -16,7 +16,7 @@ import (
 	"pix/wire"
 )
 
-// Serve serves one client until it hangs up, which is no error, and closes nc. When it returns,
+// Serve serves one client until it hangs up, and closes nc. A hang-up is no error. When Serve returns,
 // every goroutine of the connection has ended. Only a store that ignores its context keeps Serve
 // from returning.
 //
@@ -56,8 +56,8 @@ func (c *conn) initStreams() {
 	c.tunnel.failed = c.fail
 }
 
-// ErrStalled says that a client sent nothing, or took nothing, for longer than the options
-// allow; or for longer than it may while others wait for the memory that it holds.
+// ErrStalled says that a client sent nothing, or read nothing, for longer than the options allow. While
+// other connections wait for the memory that it holds, a client may stall less long.
 var ErrStalled = errors.New("the client has stalled")
 
 // A conn is one client's connection.
@@ -68,8 +68,8 @@ type conn struct {
 	session store.Store // the same, to be closed with the connection; nil if there is none
 	trusted bool        // by this server
 	client  *client     // shared with the other connections of the same user, if a Server knows of them
-	roots   int64       // how many of the client's are this connection's
-	refused error       // what the client is told instead of being served
+	roots   int64       // temporary roots of this connection, which client counts, too
+	refused error       // sent to the client instead of serving it
 
 	upstream   upstream // the store of another daemon; nil in front of any other
 	privileged bool     // trusted by this server and, unless that is unknown, by the daemon behind
@@ -85,7 +85,7 @@ type conn struct {
 
 	greeting atomic.Bool // during the handshake
 	idle     atomic.Bool // between two requests
-	draining atomic.Bool // there is to be no next request
+	draining atomic.Bool // the server shuts down: no further request is read
 
 	in  inbox
 	out outbox
@@ -128,8 +128,8 @@ func (c *conn) failure() error {
 // errHungUp is why an operation is cancelled whose client has hung up.
 var errHungUp = errors.New("the client has hung up")
 
-// run serves the connection until the client is done, or the store panics. Then it waits for the
-// goroutines of the connection.
+// run serves the connection until the client hangs up, an error ends it, or the store panics. Then it
+// waits for the goroutines of the connection.
 func (c *conn) run() (err error) {
 	returned := false
 	defer func() {
@@ -151,7 +151,7 @@ func (c *conn) finish(err error) error {
 	c.client.roots.Add(-c.roots)
 	c.roots = 0
 	c.mem.close()
-	c.out.wait() // until the client has the last words, or stalls
+	c.out.wait() // until the client has read everything, or stalls
 	var panicked *PanicError
 	if given := c.failure(); given != nil && !errors.As(err, &panicked) {
 		err = given
@@ -163,7 +163,7 @@ func (c *conn) finish(err error) error {
 	return withoutHangUp(err)
 }
 
-// withoutHangUp returns nil for the ways in which a client may simply go.
+// withoutHangUp returns nil if err only says that the client has hung up.
 func withoutHangUp(err error) error {
 	if err == io.EOF || errors.Is(err, errHungUp) || errors.Is(err, io.ErrClosedPipe) || isReset(err) {
 		return nil
@@ -220,7 +220,8 @@ func (c *conn) openSession() error {
 	return err
 }
 
-// greet shakes hands, unless the server shuts down. Until then the client waits for nothing.
+// greet shakes hands, unless the server shuts down. The connection counts as idle meanwhile, because the
+// client waits for no operation.
 func (c *conn) greet() error {
 	c.greeting.Store(true)
 	defer c.greeting.Store(false)
@@ -242,7 +243,7 @@ func (c *conn) handshake() error {
 	c.startRequest()
 	params, err := protocol.ServerHandshakeFunc(c.reader, sender{&c.out}, c.store.Dir(), c.opts.Version, func() (protocol.Greeting, protocol.Features) {
 		if c.refused == nil {
-			tooLate.Stop() // it is not the client that takes this time
+			tooLate.Stop() // the server waits for the daemon behind, and not for the client
 			c.refused = c.connect()
 			wait()
 		}
@@ -256,8 +257,7 @@ func (c *conn) handshake() error {
 	return nil
 }
 
-// early makes the end of the stream in the middle of something what it is at its
-// beginning: the client has gone.
+// early returns errHungUp if the stream has ended in the middle of a message: the client has hung up.
 func early(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return errHungUp
@@ -302,8 +302,8 @@ func (c *conn) await() error {
 	return err
 }
 
-// refuse tells the client an error twice, as Nix does before it hangs up, and returns
-// why. A client that has gone is told nothing.
+// refuse sends the client an error twice, as Nix does before it hangs up, and returns why. It sends
+// nothing if the client has hung up.
 func (c *conn) refuse(said *activity.Error, why error) error {
 	if why == errHungUp || why == io.EOF {
 		return why
@@ -333,12 +333,12 @@ func (c *conn) answer(ctx context.Context, req protocol.Request) error {
 		return err
 	}
 	if err != nil {
-		return c.failed(body, tellable(c.inWordsOfNix(req, err)))
+		return c.failed(body, tellable(c.nixError(req, err)))
 	}
 	if err := body.end(); err != nil {
 		return c.refuse(unreadable(err), early(err))
 	}
-	c.settle(p)
+	c.chargeReply(p)
 	if err := c.tunnel.reply(p, c.archive == nil && c.reader.Buffered() > 0); err != nil {
 		return err
 	}

@@ -34,12 +34,12 @@ type Server struct {
 	MaxClients int
 
 	// MaxClientsPerUser is how many connections an untrusted user may have; 0 is half of
-	// MaxClients. Those of unknown users count as one user's.
+	// MaxClients. All clients of unknown users count as one user.
 	MaxClientsPerUser int
 
-	// MemoryBudget is how many bytes of memory requests, replies and the work on them may take,
-	// of all connections together; 0 is [DefaultMemoryBudget]. See the limits in the
-	// documentation of this package for what that bounds.
+	// MemoryBudget is how many bytes of memory the requests, the replies and the work of all
+	// connections together may take; 0 is [DefaultMemoryBudget]. See "Limits" in the
+	// documentation of this package.
 	MemoryBudget int64
 
 	mu        sync.Mutex
@@ -47,8 +47,8 @@ type Server struct {
 	accept    context.Context // done when no more clients are accepted
 	stop      context.CancelFunc
 	conns     map[*conn]struct{}
-	served    int                // how many of them are served,
-	untrusted int                // and how many of these are not trusted
+	served    int                // conns that are not refused
+	untrusted int                // conns that are served and not trusted
 	users     map[uint32]*client // untrusted ones
 	empty     chan struct{}      // closed when there are no connections and the server shuts down
 	reporting sync.Mutex
@@ -61,9 +61,9 @@ var ErrTooMany = errors.New("the daemon has too many clients; try again later")
 // ErrShutdown is why connections are cut that do not end in time when the server shuts down.
 var ErrShutdown = errors.New("the daemon is shutting down")
 
-// Serve serves all who connect to the listener, until ctx is done or the server shuts down;
-// both are no error. It closes the listener, and returns when all its connections have ended:
-// at once when ctx is done, in their time when the server shuts down.
+// Serve serves the clients that connect to the listener until ctx is done or the server shuts down;
+// the error is nil then. It closes the listener, and returns when all its connections have ended.
+// When ctx is done, it closes them at once; [Server.Shutdown] lets running operations end.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	accept := s.start()
 	accept, cancel := context.WithCancel(accept)
@@ -84,9 +84,9 @@ func (s *Server) start() context.Context {
 	return s.accept
 }
 
-// Shutdown ends the server: no more clients are accepted, those that wait for nothing are
-// let go, and what is under way is awaited. When ctx is done, what is left is cut, and the
-// error is that of ctx.
+// Shutdown ends the server. It stops accepting clients, closes idle connections, and waits until the
+// running operations have ended. When ctx is done, it closes all other connections, and returns the
+// cause of ctx.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.start()
 	s.stop()
@@ -111,7 +111,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// checkEmpty notes when all have gone. The server must be locked.
+// checkEmpty closes empty if the server shuts down and has no connections. The server must be locked.
 func (s *Server) checkEmpty() {
 	if !s.shutting || len(s.conns) > 0 {
 		return
@@ -123,7 +123,7 @@ func (s *Server) checkEmpty() {
 	}
 }
 
-// unknownUser is the number of no user.
+// unknownUser stands for the user ID of clients whose user ID is not known.
 const unknownUser = ^uint32(0)
 
 // serve serves a connection. A panic ends the connection, and not the server.
@@ -138,11 +138,11 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 		}
 		s.reportEnd(ctx, peer, err)
 	}()
-	peer, _ = PeerOf(nc) // after an error nothing is known of it
+	peer, _ = PeerOf(nc) // nil after an error: the user is unknown
 	c := s.newConn(ctx, nc, peer)
-	leave := s.enter(c, peer)
-	defer leave()
-	defer c.finish(nil) // nothing is left to do, unless the goroutine exits before run
+	unregister := s.register(c, peer)
+	defer unregister()
+	defer c.finish(nil) // run has done it, unless the goroutine exits before run
 	s.reportStart(ctx, peer, c)
 	err = c.run()
 	if err == c.refused {
@@ -151,7 +151,7 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	returned = true
 }
 
-// newConn returns a connection for a client at which Access has looked.
+// newConn returns a connection for a client, after Access has checked it.
 func (s *Server) newConn(ctx context.Context, nc net.Conn, peer *Peer) *conn {
 	opts := Options{}
 	if s.Options != nil {
@@ -170,9 +170,10 @@ func (s *Server) newConn(ctx context.Context, nc net.Conn, peer *Peer) *conn {
 	return c
 }
 
-// enter counts a connection in, and returns what counts it out. If there are too many, the client
-// is refused. If too many clients are being refused already, the connection is closed.
-func (s *Server) enter(c *conn, peer *Peer) (leave func()) {
+// register counts a connection, and returns a function that stops counting it. If there are too many
+// connections, the client is refused. If too many clients are being refused already, the
+// connection is closed.
+func (s *Server) register(c *conn, peer *Peer) (unregister func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	who := s.clientOf(peer)
@@ -201,10 +202,10 @@ func (s *Server) enter(c *conn, peer *Peer) (leave func()) {
 	}
 }
 
-// maxRefused is how many clients may be told at once that they are refused.
+// maxRefused is how many clients at once may receive the error that refuses them.
 const maxRefused = 64
 
-// clientOf returns what is known of the connections of an untrusted user. The server must be
+// clientOf returns the state that the connections of an untrusted user share. The server must be
 // locked.
 func (s *Server) clientOf(peer *Peer) *client {
 	uid := unknownUser
@@ -237,8 +238,8 @@ func (s *Server) count(c *conn, who *client, n int) {
 	}
 }
 
-// limits returns how many connections there may be: in all, of all untrusted users together, and
-// of one of them.
+// limits returns how many connections there may be: in total, of all untrusted users together, and
+// of one untrusted user.
 func (s *Server) limits() (most, untrusted, each int) {
 	most, each = s.MaxClients, s.MaxClientsPerUser
 	if most <= 0 {
@@ -254,8 +255,8 @@ func (s *Server) limits() (most, untrusted, each int) {
 	return most, untrusted, each
 }
 
-// defaultClients returns how many connections there may be if MaxClients does not say it. Half of
-// the files that the process may open are left to the store.
+// defaultClients returns the default of MaxClients. It leaves half of the files that the process may
+// open to the store.
 func defaultClients() int {
 	const most = 4096
 	if files := maxFiles(); files > 0 {
@@ -287,8 +288,8 @@ func (s *Server) reportEnd(ctx context.Context, peer *Peer, err error) {
 	}
 }
 
-// report reports an event to the handler in ctx. A panic of the handler is lost: there is no other
-// place to report it to.
+// report reports an event to the handler in ctx. It drops a panic of the handler, because there is no
+// other place to report it to.
 func (s *Server) report(ctx context.Context, format string, args ...any) {
 	h := activity.HandlerOf(ctx)
 	if h == nil {

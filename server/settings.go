@@ -48,8 +48,8 @@ const maxFree = 64
 // never taken from it.
 var passedOver = map[string]bool{"ssh-auth-sock": true, "experimental-features": true, "plugin-files": true}
 
-// setOptions keeps the settings that the client may set, and warns of the others. A daemon behind the
-// store gets those that are kept.
+// setOptions keeps the settings that the client may set, and warns of the others. It sends the kept
+// settings to the daemon behind the store, if there is one.
 func (c *conn) setOptions(ctx context.Context, req *protocol.SetOptionsRequest) (*protocol.None, error) {
 	kept := *req
 	kept.Overrides = make(map[string]string, len(req.Overrides))

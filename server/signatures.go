@@ -11,11 +11,11 @@ import (
 	"pix/store"
 )
 
-// As in Nix, everybody may add signatures to a path, and every answer about the path contains them
-// from then on. Only the owner of a trusted key can make a signature that verifies, so a path may
-// have any number of those. Untrusted users can make it have maxUnverified others. If more are
-// added, some of those that were there before are removed. So made-up signatures keep no honest
-// signature from being added.
+// As in Nix, every user may add signatures to a path, and every answer about the path contains them
+// from then on. Only the owner of a trusted key can make a signature that verifies, so the number of
+// verified signatures has no limit. A path keeps at most maxUnverified other signatures from untrusted
+// users. If more are added, older ones are removed, so that made-up signatures cannot keep an
+// honest one out.
 const (
 	maxUnverified      = 64
 	maxUnverifiedBytes = 16 << 10
@@ -35,8 +35,8 @@ func (c *conn) addSignatures(ctx context.Context, req *protocol.AddSignaturesReq
 	return new(protocol.Ack), c.addUntrusted(ctx, s, req)
 }
 
-// addUntrusted adds signatures from an untrusted user. A store that cannot remove any bounds their
-// number itself, such as another daemon.
+// addUntrusted adds signatures from an untrusted user. A store that cannot remove signatures, such as
+// another daemon, must bound their number itself.
 func (c *conn) addUntrusted(ctx context.Context, s store.Signer, req *protocol.AddSignaturesRequest) error {
 	added, err := canonical(req.Signatures)
 	if err != nil {
@@ -50,11 +50,11 @@ func (c *conn) addUntrusted(ctx context.Context, s store.Signer, req *protocol.A
 		return s.AddSignatures(ctx, req.Path, added)
 	}
 	return keeper.UpdateSignatures(ctx, req.Path, func(info *store.PathInfo) []string {
-		return limited(info, added, keeper.TrustedKeys())
+		return keptSignatures(info, added, keeper.TrustedKeys())
 	})
 }
 
-// limitSignatures removes signatures from what an untrusted user says of an object.
+// limitSignatures removes signatures from the path info that an untrusted user uploads.
 func (c *conn) limitSignatures(info *store.PathInfo) error {
 	if c.privileged || len(info.Signatures) <= maxUnverified && size(info.Signatures) <= maxUnverifiedBytes {
 		return nil
@@ -71,14 +71,14 @@ func (c *conn) limitSignatures(info *store.PathInfo) error {
 		keys = keeper.TrustedKeys()
 	}
 	info.Signatures = nil
-	info.Signatures = limited(info, all, keys)
+	info.Signatures = keptSignatures(info, all, keys)
 	return nil
 }
 
-// limited returns the signatures that a path keeps if others are added: all that verify, and as
-// many others as before or as there may be. Of those the added ones come first; which of the
-// others are kept is left to chance.
-func limited(info *store.PathInfo, added []string, keys signature.KeySet) []string {
+// keptSignatures returns the signatures that a path keeps when others are added: every signature that
+// verifies, and others up to maxUnverified or, if the path had more, up to their former number. Added
+// ones are kept first, then a random choice of the older ones.
+func keptSignatures(info *store.PathInfo, added []string, keys signature.KeySet) []string {
 	all := *info
 	all.Signatures = slices.Concat(added, info.Signatures)
 	kept := make(map[string]bool)
@@ -99,7 +99,7 @@ func limited(info *store.PathInfo, added []string, keys signature.KeySet) []stri
 	return sortedKeys(kept)
 }
 
-// canonical returns signatures in their usual spelling, each once.
+// canonical returns signatures in canonical form ([signature.Canonical]), sorted, each once.
 func canonical(signatures []string) ([]string, error) {
 	all := make([]string, len(signatures))
 	for i, s := range signatures {
@@ -112,7 +112,7 @@ func canonical(signatures []string) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
-// size returns how many bytes signatures have.
+// size returns the length of signatures in bytes.
 func size(signatures []string) (n int) {
 	for _, s := range signatures {
 		n += len(s)

@@ -16,12 +16,13 @@ import (
 // lockTimeout is how long ListenUnix waits for another process that is about to listen.
 const lockTimeout = 10 * time.Second
 
-// lockSocket takes a lock that only one process has which is about to listen on the socket at
-// path. It is a lock on a file of our own that other users cannot open. A lock on the directory
-// would not do: every user who can read the directory can lock it, and keep us waiting.
+// lockSocket takes a lock that keeps other processes from making the socket at path at the same
+// time. It locks a file of its own that other users cannot open. It does not lock the directory,
+// because every user who can read the directory can lock it, and block this process.
 //
-// The file is removed with the lock. So after locking it, lockSocket checks that it is still the
-// file with that name. Otherwise two processes could each have the lock on another file.
+// unlock removes the file. Another process may have opened it before, and lock it afterwards, while a
+// third process makes and locks a new file. So lockSocket checks after the lock that the file still
+// has its name.
 func lockSocket(path string) (unlock func(), err error) {
 	dir, base := filepath.Split(path)
 	name := filepath.Join(dir, "."+base+".lock")
@@ -56,8 +57,8 @@ func tryLock(name string) (*os.File, error) {
 	return f, nil
 }
 
-// lockOwn locks a file that must be ours. It reports whether it got the lock, and the file still
-// has its name.
+// lockOwn locks a file that must belong to this user alone. It reports whether it got the lock and the
+// file still has its name.
 func lockOwn(f *os.File, name string) (bool, error) {
 	var own, now unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &own); err != nil {

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// minRate is how many bytes a second a client must move while it holds memory for which others
-// wait.
+// minRate is how many bytes a second a client must send or read to be in time, while it holds memory
+// for which others wait.
 const minRate = 256 << 10
 
 // A timeout expires when a wait lasts longer than its limit. A connection starts and stops its
-// timeouts with each request and they hardly ever expire. So the system's timer is left alone
-// until it fires, which costs much less than to reset it each time.
+// timeouts with each request, and almost none expires. So start does not reset a timer that already
+// runs: when the timer fires too early, it is armed for the rest. That costs much less.
 //
 // While the connection holds memory, a timeout also measures how late the client is: how long
 // the server has waited for it, less the time that the bytes it moved may take at minRate.
@@ -66,7 +66,7 @@ func (t *timeout) lateness() time.Duration {
 	return t.late + time.Since(t.since)
 }
 
-// reset makes the client be in time: it begins to hold memory.
+// reset sets the lateness to 0. It is called when the connection begins to hold memory.
 func (t *timeout) reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -9,11 +9,11 @@ import (
 	"pix/store"
 )
 
-// restrict takes from a request what its client may not ask for, before any work. Nothing else
-// protects the store from untrusted clients.
+// restrict refuses a request that its client may not make, or clears the options that the client may
+// not set, before any work. Nothing else protects the store from untrusted clients.
 //
-// The error is a [*refusal] where Nix 2.34 fails before the work: the client is cut off. Any
-// other error comes after what belongs to the request was read, and the connection goes on.
+// The error is a [*refusal] where Nix 2.34 fails before the work; the connection is closed then. After any
+// other error the body of the request is read, and the connection stays usable.
 func (c *conn) restrict(req protocol.Request) error {
 	if req, ok := req.(*protocol.CollectGarbageRequest); ok && req.IgnoreLiveness {
 		return errors.New("you are not allowed to ignore liveness")
@@ -24,7 +24,7 @@ func (c *conn) restrict(req protocol.Request) error {
 	switch req := req.(type) {
 	case *protocol.AddPermRootRequest:
 		if c.opts.LocalRoots && c.trusted {
-			return nil // the daemon behind has no part in it
+			return nil // the daemon behind does not make the link
 		}
 		return refuse("you are not privileged to create perm roots\n\nhint: you can just do this client-side without special privileges, and probably want to do that instead.")
 	case *protocol.BuildPathsRequest:
@@ -32,7 +32,7 @@ func (c *conn) restrict(req protocol.Request) error {
 	case *protocol.BuildPathsWithResultsRequest:
 		return checkMode(req.Mode)
 	case *protocol.BuildDerivationRequest:
-		if req.Mode == store.BuildRepair { // Nix takes it
+		if req.Mode == store.BuildRepair { // Nix accepts it
 			return errors.New(noRepair)
 		}
 		return checkBuildable(req.Derivation)
@@ -42,7 +42,7 @@ func (c *conn) restrict(req protocol.Request) error {
 		}
 	case *protocol.AddBuildLogRequest:
 		return errors.New("you are not privileged to add logs")
-	case *protocol.RegisterDrvOutputRequest: // Nix lets everybody say which path an output of others has
+	case *protocol.RegisterDrvOutputRequest: // Nix lets every user claim any path for any output
 		return fmt.Errorf("cannot register realisation '%s' because you are not a trusted user", req.Realisation.OutPath.Base())
 	case *protocol.AddToStoreRequest:
 		req.Repair = false
@@ -54,7 +54,7 @@ func (c *conn) restrict(req protocol.Request) error {
 	return nil
 }
 
-// noRepair says in the words of Nix who may not repair.
+// noRepair is the error of Nix for a repair by an untrusted user.
 const noRepair = "repairing is not allowed because you are not in 'trusted-users'"
 
 // checkMode refuses builds that replace valid paths.
@@ -65,8 +65,8 @@ func checkMode(m store.BuildMode) error {
 	return nil
 }
 
-// checkBuildable refuses a derivation whose outputs do not follow from their contents: they could
-// claim to be any path.
+// checkBuildable refuses a derivation whose output paths do not follow from the contents of the outputs:
+// an untrusted user could claim any path as such an output.
 func checkBuildable(d *derivation.Derivation) error {
 	kind, err := d.Kind()
 	if err != nil {

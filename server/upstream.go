@@ -13,19 +13,19 @@ import (
 	"pix/storepath"
 )
 
-// An upstream is the store of another daemon on the connection of one client, as a
-// [store.ClientConnector] returns it. It has what the client's own connection is told.
+// An upstream is a connection to the daemon behind the store, for one client, as a
+// [store.ClientConnector] returns it.
 type upstream interface {
 	truster
-	Version() protocol.Version
-	Features() protocol.Features
+	Version() protocol.Version   // that both sides speak
+	Features() protocol.Features // that both sides have
 	SetOptions(ctx context.Context, s *protocol.SetOptionsRequest) error
 	Err() error // why the connection is broken, or nil
 }
 
-// connect connects the client to the daemon behind the store, if there is one. From then on its store
-// is that connection. The client can have no more rights there than the daemon gives this process, nor
-// more than this server gives the client, so the lower trust of both counts.
+// connect connects the client to the daemon behind the store, if there is one. From then on the store of
+// the client is that connection. The daemon gives the connection the rights of this process, so the client
+// is privileged only if this server trusts the client and the daemon trusts this process.
 func (c *conn) connect() error {
 	connector := connectorOf(c.store)
 	if connector == nil {
@@ -43,8 +43,8 @@ func (c *conn) connect() error {
 	return nil
 }
 
-// connectorOf returns what connects clients to the daemon behind a store, or nil. A wrapper of such a
-// store that gives out sessions of its own has them used.
+// connectorOf returns the ClientConnector of a store, or nil. A wrapper of a ClientConnector that has
+// sessions of its own must not be bypassed, so it has none.
 func connectorOf(s store.Store) store.ClientConnector {
 	for s != nil {
 		if connector, ok := s.(store.ClientConnector); ok {
@@ -62,16 +62,16 @@ func connectorOf(s store.Store) store.ClientConnector {
 	return nil
 }
 
-// Older versions of Nix let untrusted clients do less. In front of a daemon that trusts this process they
-// must not gain by that.
+// Older versions of Nix let untrusted clients do less. If such a daemon trusts this process, it grants
+// everything, so this server must refuse what the daemon would refuse to the client itself.
 var (
-	signatureVersion  = protocol.MakeVersion(35) // from which everyone may add signatures
-	derivationVersion = protocol.MakeVersion(24) // and build derivations whose outputs are content-addressed
-	intervalVersion   = protocol.MakeVersion(35) // and set poll-interval
+	signatureVersion  = protocol.MakeVersion(35) // the first in which untrusted clients may add signatures
+	derivationVersion = protocol.MakeVersion(24) // the first in which they may build content-addressed derivations
+	intervalVersion   = protocol.MakeVersion(35) // the first in which they may set poll-interval
 )
 
-// checkOldTrust returns the error of an old daemon behind the store for a request that it takes from
-// trusted clients only.
+// checkOldTrust returns the error with which an old daemon behind the store refuses a request of an
+// untrusted client.
 func (c *conn) checkOldTrust(req protocol.Request) error {
 	if c.privileged || c.upstream == nil {
 		return nil
@@ -90,7 +90,7 @@ func (c *conn) checkOldTrust(req protocol.Request) error {
 	return nil
 }
 
-// isFree reports whether an untrusted client may set something.
+// isFree reports whether an untrusted client may set the setting with that name to that value.
 func (c *conn) isFree(name, value string) bool {
 	if strings.HasSuffix(name, "poll-interval") && c.upstream != nil && c.upstream.Version() < intervalVersion {
 		return false
@@ -98,8 +98,8 @@ func (c *conn) isFree(name, value string) bool {
 	return free[name] && len(value) <= maxFree || name == "builders" && value == ""
 }
 
-// trust returns the trust that the client is told: unknown if the daemon behind does not say whether it
-// trusts us.
+// trust returns the trust level that the handshake reports to the client: unknown if the daemon behind
+// does not say whether it trusts this process.
 func (c *conn) trust() protocol.Trust {
 	trust := trustOf(c.trusted, c.store)
 	if trust == protocol.Trusted && c.refused != nil { // the daemon behind was not asked
@@ -108,13 +108,13 @@ func (c *conn) trust() protocol.Trust {
 	return trust
 }
 
-// isLost reports whether the connection to the daemon behind is broken. Then its temporary roots and
-// settings are gone, so the client must not go on as if they were not.
+// isLost reports whether the connection to the daemon behind is broken. The temporary roots and settings
+// of the client ended with it, so the connection of the client must end, too.
 func (c *conn) isLost() bool { return c.upstream != nil && c.upstream.Err() != nil }
 
-// inWordsOfNix returns the error of an operation that the daemon behind does not know in the words in
-// which that daemon would refuse it.
-func (c *conn) inWordsOfNix(req protocol.Request, err error) error {
+// nixError returns err, or, if the daemon behind does not know the operation, the error with which Nix
+// refuses it.
+func (c *conn) nixError(req protocol.Request, err error) error {
 	unknown, ok := errors.AsType[*protocol.UnsupportedError](err)
 	if c.upstream == nil || !ok {
 		return err
@@ -128,8 +128,8 @@ func (c *conn) inWordsOfNix(req protocol.Request, err error) error {
 	return err
 }
 
-// errNoFeature is what Nix from 2.35 on answers to a question about a realisation by a client that knows
-// derivations only by their hash.
+// errNoFeature is the error of Nix from 2.35 on for a query of a realisation by the hash of its
+// derivation.
 var errNoFeature = fmt.Errorf("the daemon is missing the '%s' protocol feature, needed to support content-addressing derivations", protocol.RealisationWithPath)
 
 // checkDrvOutput returns an error if the daemon behind cannot be asked about an output.
@@ -140,9 +140,9 @@ func (c *conn) checkDrvOutput(id store.DrvOutput) error {
 	return nil
 }
 
-// substitutePaths does for a daemon before 1.27, which does not substitute when it is asked which
-// paths are valid, what Nix does in front of one: it builds those that a substituter has. What goes
-// wrong causes a warning.
+// substitutePaths substitutes paths, for a query of valid paths that asks for it. A daemon before
+// protocol 1.27 does not substitute during that query, so the paths that a substituter has are built
+// first, as Nix does in front of such a daemon. A failed build causes a warning.
 func (c *conn) substitutePaths(ctx context.Context, paths []storepath.Path) error {
 	var wanted []derivation.DerivedPath
 	for _, p := range paths {

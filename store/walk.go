@@ -147,7 +147,9 @@ func (w *Walk) takeFrom(source string, path storepath.Path, info *PathInfo) (*Pa
 	if copies {
 		info = compact(info, n.path)
 	}
+	sorted := true
 	for i, ref := range info.References {
+		sorted = sorted && (i == 0 || info.References[i-1] < ref)
 		paths := len(w.nodes)
 		to := w.enter(ref, n.root)
 		if len(w.nodes) > paths {
@@ -159,7 +161,7 @@ func (w *Walk) takeFrom(source string, path storepath.Path, info *PathInfo) (*Pa
 			info.References[i] = to.path
 		}
 	}
-	if copies {
+	if copies && !sorted {
 		slices.Sort(info.References)
 		info.References = slices.Compact(info.References)
 	}

@@ -92,7 +92,8 @@ func (f *finder) find(ctx context.Context) error {
 	}
 }
 
-// visit reads one file if it is locked, so that its process lives. In the last probe it removes a file that is unlocked.
+// visit reads one file if it is locked, since its process lives. In the last probe it removes a file
+// that is unlocked.
 func (f *finder) visit(ctx context.Context, name string, last bool) (unlocked bool, err error) {
 	path := filepath.Join(f.state.RootsDir(), name)
 	file, err := f.open(path)
@@ -120,7 +121,7 @@ func (f *finder) visit(ctx context.Context, name string, last bool) (unlocked bo
 			return false, err
 		}
 		if !beginsWithInt(name) {
-			f.say("'%s' is in use. While it is there, Nix older than 2.35 cannot collect garbage, since it does not understand the name.", path)
+			f.say("warning: Nix older than 2.35 collects no garbage while '%s' is there, because of its name; it is in use", path)
 		}
 	}
 	return false, f.read(ctx, file, name)
@@ -187,12 +188,11 @@ func (f *finder) removeStale(file *flock.File) {
 	}
 }
 
-// own locks a file of Nix 2.3 or 2.4 until the collection ends, so that its process waits if it adds a root. It
-// reports whether it has. Later versions lock their files exclusively for as long as they live, and
-// send roots to the collector.
+// own locks a file of Nix 2.3 or 2.4 until the collection ends, so that its process waits if it adds a
+// root. It reports whether it has locked the file. Processes of later versions have exclusive locks
+// for as long as they live, and send roots to the collector.
 //
-// A process of Nix 2.3 has an exclusive lock as well while it writes. There is no telling the two apart
-// but by waiting.
+// A process of Nix 2.3 has an exclusive lock while it writes. Only waiting tells the two apart.
 func (f *finder) own(ctx context.Context, file *flock.File, name string) (bool, error) {
 	if strings.Trim(name, "0123456789") != "" {
 		return false, nil // those processes do not give such names
@@ -218,9 +218,9 @@ func (f *finder) own(ctx context.Context, file *flock.File, name string) (bool, 
 	}
 }
 
-// read reads the roots in a file. Unless this process collects, another one may be rewriting the file, so
-// that an entry which is no path may be half of an old one and half of a new one. So read tries a
-// few times.
+// read reads the roots in a file. Unless this process collects, another one may be rewriting the
+// file, and an entry that is no path may be half of an old one and half of a new one. So read tries
+// a few times.
 func (f *finder) read(ctx context.Context, file *flock.File, name string) error {
 	const tries = 5
 	for try := 1; ; try++ {

@@ -167,8 +167,8 @@ func (p *process) look(isNew bool) (situation, error) {
 	return s, nil
 }
 
-// inform sends roots to the collector and reports whether it has answered. If it has not, the caller looks
-// again for a collector: there is none that listens yet, or it has ended.
+// inform sends roots to the collector and reports whether it has answered. If it has not, the caller
+// looks again for a collector: it does not listen yet, or has ended.
 func (p *process) inform(ctx context.Context, paths []storepath.Path) (answered bool, err error) {
 	conn, lock, err := p.connect(ctx)
 	if err != nil {

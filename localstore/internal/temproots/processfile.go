@@ -169,20 +169,20 @@ func (p *process) makeFile() error {
 	return nil
 }
 
+// openGCLock opens gc.lock, unless it is open and has kept its name. After an error the old one stays open.
 func (p *process) openGCLock() error {
 	if p.gcLock != nil {
 		if linked, err := p.gcLock.file.IsLinked(); linked || err != nil {
 			return err
 		}
-		p.hangUp()
-		if err := p.closeGCLock(); err != nil {
-			return err
-		}
 	}
 	file, err := p.state.openGCLock()
-	if err == nil {
-		p.gcLock = &gcLock{file: file}
+	if err != nil {
+		return err
 	}
+	p.hangUp()
+	err = p.closeGCLock()
+	p.gcLock = &gcLock{file: file}
 	return err
 }
 
@@ -265,12 +265,8 @@ func (p *process) tidy() error {
 }
 
 // rewrite rewrites the file without its dead entries. While a collector runs, which must not read a file
-// that is half written, it does nothing. It will be called again. It does nothing either if gc.lock is not
-// open: the state directory was deleted, and the next root is written into a new file.
+// that is half written, it does nothing. It will be called again.
 func (p *process) rewrite() error {
-	if p.gcLock == nil {
-		return nil
-	}
 	free, err := p.gcLock.acquire()
 	if err != nil || !free {
 		return err

@@ -531,3 +531,35 @@ func TestLockIsReplaced(t *testing.T) {
 		t.Error("the lock that has the name is not taken", err)
 	}
 }
+
+// If the state directory is gone and cannot be made again, every call fails, and those after it has come back succeed.
+func TestStateCannotBeMade(t *testing.T) {
+	s := newState(t)
+	r, other := newRoots(t, s), newRoots(t, s)
+	held := mustAdd(t, r, somePath(t, 1))
+	mustAdd(t, other, somePath(t, 2))
+	if err := os.Rename(s.Dir, s.Dir+"-gone"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.Dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := r.Add(t.Context(), somePath(t, 3)); err == nil {
+			t.Error("a root is added where there is no directory")
+		}
+		if release, err := held.Keep(); err == nil {
+			t.Error("a root is held where there is no directory")
+		} else {
+			release()
+		}
+		if err := errors.Join(r.Tidy(), other.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.Remove(s.Dir); err != nil {
+		t.Fatal(err)
+	}
+	mustAdd(t, r, somePath(t, 4))
+	want(t, s, "afterwards", somePath(t, 1), somePath(t, 4))
+}
