@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"pix/protocol"
@@ -109,7 +108,7 @@ var costs = map[protocol.Op]cost{
 	protocol.EnsurePath:                  {bytes: 64 << 10, lasts: true},
 	protocol.QueryMissing:                {bytes: 1 << 20, lasts: true},
 	protocol.QuerySubstitutablePaths:     {bytes: 64 << 10, lasts: true},
-	protocol.QuerySubstitutablePathInfo:  {bytes: 64 << 10, lasts: true},
+	protocol.QuerySubstitutablePathInfo:  {bytes: 1 << 20, lasts: true},
 	protocol.QuerySubstitutablePathInfos: {bytes: 1 << 20, lasts: true},
 
 	protocol.VerifyStore:    {bytes: 64 << 10, lasts: true, sweeps: true},
@@ -202,6 +201,7 @@ func (c *conn) tryAcquire(a *account, n int64) error {
 	if !a.tryAcquire(n) {
 		return errBusy
 	}
+	c.mem.used = true
 	return nil
 }
 
@@ -229,18 +229,6 @@ func (c *conn) moreInfo() error {
 
 // endRead lets any number of bytes be read.
 func (c *conn) endRead() { c.in.left, c.in.more = -1, c.moreRequest }
-
-// admitReply waits for the memory for a reply, and returns a buffer for it.
-func (c *conn) admitReply(reply protocol.Reply) ([]byte, error) {
-	n := replySize(reply)
-	if n <= freeReply {
-		return c.replyBuffer(), nil
-	}
-	if err := c.acquire(c.mem.requests, n); err != nil {
-		return nil, err
-	}
-	return slices.Grow(c.replyBuffer(), int(n)+freeReply), nil
-}
 
 // chargeReply counts the reply instead of the request and the work, which are done.
 func (c *conn) chargeReply(reply []byte) {

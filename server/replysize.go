@@ -27,7 +27,11 @@ func replySize(reply protocol.Reply) (n int64) {
 		}
 	case *protocol.QuerySubstitutablePathInfosReply:
 		for _, info := range r.Infos {
-			n += stringSize(len(info.Path)) + stringSize(len(info.Deriver)) + listSize(info.References) + 3*wire.WordSize
+			n += infoSize(&info)
+		}
+	case *protocol.QuerySubstitutablePathInfoReply:
+		if r.Info != nil {
+			n = infoSize(r.Info)
 		}
 	case *protocol.BuildPathsWithResultsReply:
 		for _, result := range r.Results {
@@ -47,6 +51,11 @@ func listSize[T ~string](list []T) (n int64) {
 
 // stringSize returns how many bytes a string of that length has, at most.
 func stringSize(length int) int64 { return int64(length) + 2*wire.WordSize }
+
+// infoSize returns how many bytes an info of a substituter has.
+func infoSize(info *store.SubstitutableInfo) int64 {
+	return stringSize(len(info.Path)) + stringSize(len(info.Deriver)) + listSize(info.References) + 3*wire.WordSize
+}
 
 // resultSize returns about how many bytes the result of a build has.
 func resultSize(r *store.KeyedBuildResult) int64 {

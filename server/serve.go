@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -357,15 +358,30 @@ func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body 
 		return nil, err
 	}
 	c.tunnel.startWork()
-	c.watch(req, body)
 	reply, err := c.callStore(ctx, do, req, body)
-	c.in.unwatch()
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.admitReply(reply)
-	if err != nil {
-		return nil, err
+	n := replySize(reply)
+	if n > freeReply && c.tryAcquire(c.mem.requests, n) != nil {
+		// Many connections may wait here. Those with a query do not keep the reply of the store
+		// meanwhile, and ask again.
+		repeat := protocol.IsQuery(req) && n > costOf(req).bytes
+		if repeat {
+			reply = nil
+		}
+		if err := c.acquire(c.mem.requests, n); err != nil {
+			return nil, err
+		}
+		if repeat {
+			if reply, err = c.callStore(ctx, do, req, body); err != nil {
+				return nil, err
+			}
+		}
+	}
+	p := c.replyBuffer()
+	if n > freeReply {
+		p = slices.Grow(p, int(n)+freeReply)
 	}
 	return c.params.AppendReply(p, req.Op(), reply)
 }
@@ -382,8 +398,10 @@ func (c *conn) watch(req protocol.Request, body *body) {
 	c.in.watch(delay, ahead)
 }
 
-// callStore asks Options.Before and calls the handler.
+// callStore asks Options.Before and calls the handler. A client that hangs up meanwhile is noticed.
 func (c *conn) callStore(ctx context.Context, do handler, req protocol.Request, body *body) (protocol.Reply, error) {
+	c.watch(req, body)
+	defer c.in.unwatch()
 	if err := c.checkOldTrust(req); err != nil {
 		return nil, err
 	}
