@@ -116,10 +116,10 @@ func TestOldFlatFileFails(t *testing.T) {
 			}
 			limited, cancel := context.WithCancel(ctx)
 			endless := readerFunc(func(p []byte) (int, error) {
-				if size--; size <= 0 {
+				if size -= int64(len(p)); size <= 0 {
 					cancel()
 				}
-				return min(len(p), 1), nil
+				return len(p), nil
 			})
 			if _, err := c.AddToStore(limited, "x", storepath.Flat, nixhash.SHA256, nil, endless, nil); !errors.Is(err, context.Canceled) {
 				t.Errorf("%v, want %v", err, context.Canceled)
