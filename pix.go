@@ -57,18 +57,16 @@ type Options struct {
 	// which it is [daemon.DefaultSocket].
 	DaemonSocket string
 
-	// NoDaemon makes auto pass over the daemon of this machine, for whoever is that daemon.
+	// NoDaemon makes auto skip the daemon of this machine. That daemon itself sets it.
 	NoDaemon bool
 
 	// SSHOptions are arguments for ssh, before all others, as NIX_SSHOPTS is for Nix.
 	SSHOptions []string
 
-	// Daemon has what else a connection to a daemon can be told. Its StoreDir is
-	// overruled by the one above.
+	// Daemon has further options of connections to a daemon. StoreDir above replaces its StoreDir.
 	Daemon *daemon.Options
 
-	// Cache has what else a binary cache can be told. Its StoreDir is overruled by the one
-	// above.
+	// Cache has further options of binary caches. StoreDir above replaces its StoreDir.
 	Cache *binarycache.Options
 
 	// DataDir is the user's directory for data, $XDG_DATA_HOME or ~/.local/share, in which
@@ -86,9 +84,9 @@ type Options struct {
 	// If it is nil, and there are no Substituters, nothing is substituted.
 	Substitution func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error)
 
-	// Local has what else a store in a directory can be told. Its StateDir and LogDir are
-	// those of this machine's own store (NIX_STATE_DIR and NIX_LOG_DIR for Nix), and count for
-	// that alone; its Dir is overruled by StoreDir above.
+	// Local has further options of stores in a directory. Its StateDir and LogDir are for
+	// this machine's own store only (NIX_STATE_DIR and NIX_LOG_DIR for Nix). StoreDir above
+	// replaces its Dir.
 	Local *localstore.Options
 }
 
@@ -107,7 +105,7 @@ func (e *URIError) Error() string {
 // Is reports whether target is [errors.ErrUnsupported], and Nix would know the URI.
 func (e *URIError) Is(target error) bool { return e.known && target == errors.ErrUnsupported }
 
-// Open opens the store that uri names. Options that are nil are those that the environment says
+// Open opens the store that uri names. If opts is nil, it uses the options of the environment
 // ([FromEnvironment]), so that "auto" is the store that the command would open.
 //
 //	"", "auto"                            what [Resolve] finds
@@ -119,17 +117,21 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 //	"local"                               this machine's own store, without a daemon
 //	"local?root=DIR", "/DIR"              the store below DIR, which is made if there is none
 //
-// All but caches may have the parameters that they have in Nix. Those of every store are store,
-// the store directory; those of a store in a directory root, state, log and real for where the
-// state, the logs and the objects are, read-only and require-sigs; and that of a daemon
-// max-connections. With root or state, "daemon" is the daemon of that store: see [SocketPath]. What
-// else Nix knows changes nothing, and what it does not know causes a warning, which goes to the
-// handler of ctx.
+// The URIs of daemons and of stores in a directory accept Nix's parameters:
+//
+//   - store, the store directory;
+//   - for a store in a directory: root, state, log and real, the directories of the store and of its
+//     state, logs and objects; read-only; require-sigs;
+//   - for a daemon: max-connections; and root or state, which select the daemon of that store on this
+//     machine: see [SocketPath].
+//
+// Other parameters that Nix has are ignored. An unknown one causes a warning, which goes to the
+// handler in ctx.
 //
 // The store is a [*daemon.Pool], a [*binarycache.Store] or a [*localstore.Store], or a
 // [*substitute.Store] that wraps the latter if the options say where to substitute from: see
 // [store.As]. The error is a [*URIError] for any other URI, a [*daemon.DialError] if no daemon
-// answers, a [*binarycache.RequestError] if no cache does, and that of [localstore.Open].
+// answers, a [*binarycache.RequestError] if no cache does, or an error of [localstore.Open].
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	opts, err := opts.orEnvironment()
 	if err != nil {
@@ -153,7 +155,7 @@ func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	return o.openDaemon(ctx, u)
 }
 
-// orEnvironment returns the options, or those of the environment if they are nil.
+// orEnvironment returns o, or the options of the environment if o is nil.
 func (o *Options) orEnvironment() (*Options, error) {
 	if o != nil {
 		return o, nil
