@@ -25,7 +25,7 @@ import (
 // of /nix/store all the same. See findRuntimeRootsUnchecked in Nix's src/libstore/local-gc.cc.
 //
 // A process that ends meanwhile keeps nothing. The files of a process that this one may not read keep
-// nothing either, as in Nix: an ordinary user can read those of no other user, and could never
+// nothing either, as in Nix: an ordinary user cannot read the files of other users, and could never
 // delete anything. Root can read all. Every other error ends the search if it is strict, and so does a /proc without
 // processes, which is not mounted.
 func (s *rootSearch) runtime(ctx context.Context) ([]store.Root, error) {
