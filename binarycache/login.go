@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Each request gets the login in its own URL. What is missing there comes from the netrc file, from the
+// Each request gets the login in its own URL. A part that is missing there comes from the netrc file, from the
 // entry of the host in that URL. No login is copied from an earlier request: a server could redirect the
 // request to another host, which would then get the password.
 

@@ -67,7 +67,7 @@ func TestBuiltOutputsHaveTheirHash(t *testing.T) {
 	}
 }
 
-// A user who is not trusted repairs nothing, whatever he sends along.
+// An untrusted user repairs nothing, whatever options the request has.
 func TestUntrustedRepairOfDerivation(t *testing.T) {
 	var built int
 	c := dial(t, builders(&built), nil)

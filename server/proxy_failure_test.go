@@ -24,7 +24,7 @@ import (
 	"pix/storepath"
 )
 
-// A fickle is the way to a daemon that fails or hangs when it is told to.
+// A fickle is a transport to a daemon that fails or hangs when the test wants it.
 type fickle struct {
 	*daemontest.Daemon
 	broken, hangs atomic.Bool
@@ -70,7 +70,7 @@ func (c *client) lost(t *testing.T, err error, why string) {
 	}
 }
 
-// A client whose daemon cannot be reached is told so after the handshake. The next one is served.
+// A client whose daemon cannot be reached gets an error after the handshake. The next one is served.
 func TestProxyUnreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fickle{Daemon: daemontest.New(t, nil)}
@@ -295,7 +295,7 @@ func TestProxyDaemonDies(t *testing.T) {
 		"build": func(c *client) {
 			c.send(&protocol.BuildPathsRequest{Paths: []derivation.DerivedPath{derivation.Opaque{Path: absent}}})
 		},
-		"upload": func(c *client) { // of which much is to come
+		"upload": func(c *client) { // and much of it is still to come
 			c.send(&protocol.AddToStoreRequest{Name: "x", Method: storepath.Flat, Algorithm: nixhash.SHA256})
 			c.nc.Write([]byte{8, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8})
 		},
@@ -323,7 +323,7 @@ func TestProxyDaemonDies(t *testing.T) {
 	}
 }
 
-// A client between two requests is told when it asks for something: its temporary roots are gone, so
+// An idle client gets the error with its next request: its temporary roots are gone, so
 // it is not connected again.
 func TestProxyDaemonDiesBetween(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
