@@ -57,18 +57,16 @@ type Options struct {
 	// which it is [daemon.DefaultSocket].
 	DaemonSocket string
 
-	// NoDaemon makes auto pass over the daemon of this machine, for whoever is that daemon.
+	// NoDaemon makes auto skip the daemon of this machine. That daemon itself sets it.
 	NoDaemon bool
 
 	// SSHOptions are arguments for ssh, before all others, as NIX_SSHOPTS is for Nix.
 	SSHOptions []string
 
-	// Daemon has what else a connection to a daemon can be told. Its StoreDir is
-	// overruled by the one above.
+	// Daemon has further options of connections to a daemon. StoreDir above replaces its StoreDir.
 	Daemon *daemon.Options
 
-	// Cache has what else a binary cache can be told. Its StoreDir is overruled by the one
-	// above.
+	// Cache has further options of binary caches. StoreDir above replaces its StoreDir.
 	Cache *binarycache.Options
 
 	// DataDir is the user's directory for data, $XDG_DATA_HOME or ~/.local/share, in which
@@ -90,9 +88,9 @@ type Options struct {
 	// [store.Limits]. Nil is [derivation.ForeignLimits]. Those of a store in a directory have its own.
 	ClosureLimits *store.Limits
 
-	// Local has what else a store in a directory can be told. Its StateDir and LogDir are
-	// those of this machine's own store (NIX_STATE_DIR and NIX_LOG_DIR for Nix), and count for
-	// that alone; its Dir is overruled by StoreDir above.
+	// Local has further options of stores in a directory. Its StateDir and LogDir are for
+	// this machine's own store only (NIX_STATE_DIR and NIX_LOG_DIR for Nix). StoreDir above
+	// replaces its Dir.
 	Local *localstore.Options
 }
 
@@ -111,7 +109,7 @@ func (e *URIError) Error() string {
 // Is reports whether target is [errors.ErrUnsupported], and Nix would know the URI.
 func (e *URIError) Is(target error) bool { return e.known && target == errors.ErrUnsupported }
 
-// Open opens the store that uri names. Options that are nil are those that the environment says
+// Open opens the store that uri names. If opts is nil, it uses the options of the environment
 // ([FromEnvironment]), so that "auto" is the store that the command would open.
 //
 //	"", "auto"                            what [Resolve] finds
@@ -123,17 +121,21 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 //	"local"                               this machine's own store, without a daemon
 //	"local?root=DIR", "/DIR"              the store below DIR, which is made if there is none
 //
-// All but caches take the parameters of Nix: store is the store directory; root, state, log and real
-// say where a store in a directory, its state, its logs and its objects are; such a store also takes
-// read-only and require-sigs, and a daemon max-connections. With root or state, "daemon" is the daemon of that store: see [SocketPath]. What
-// else Nix knows changes nothing, and what it does not know causes a warning, which goes to the
-// handler of ctx.
+// The URIs of daemons and of stores in a directory accept Nix's parameters:
+//
+//   - store, the store directory;
+//   - for a store in a directory: root, state, log and real, the directories of the store and of its
+//     state, logs and objects; read-only; require-sigs;
+//   - for a daemon: max-connections; and root or state, which select the daemon of that store on this
+//     machine: see [SocketPath].
+//
+// Other parameters that Nix has are ignored. An unknown one causes a warning, which goes to the
+// handler in ctx.
 //
 // The store is a [*daemon.Pool], a [*binarycache.Store] or a [*localstore.Store], or a
-// [*substitute.Store] that wraps the latter if the options say where to substitute from, or a wrapper
-// of one of the first two if the options have ClosureLimits: see [store.As]. The error is a
-// [*URIError] for any other URI, a [*daemon.DialError] if no daemon answers, a
-// [*binarycache.RequestError] if no cache does, and any error of [localstore.Open].
+// [*substitute.Store] that wraps the latter if the options say where to substitute from: see
+// [store.As]. The error is a [*URIError] for any other URI, a [*daemon.DialError] if no daemon
+// answers, a [*binarycache.RequestError] if no cache does, or an error of [localstore.Open].
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	opts, err := opts.orEnvironment()
 	if err != nil {
@@ -174,7 +176,7 @@ func (o *Options) limited(s store.Store, err error) (store.Store, error) {
 	return store.WithLimits(s, *o.ClosureLimits), nil
 }
 
-// orEnvironment returns the options, or, if they are nil, the ones that the environment says.
+// orEnvironment returns o, or the options of the environment if o is nil.
 func (o *Options) orEnvironment() (*Options, error) {
 	if o != nil {
 		return o, nil

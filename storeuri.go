@@ -19,12 +19,12 @@ import (
 
 // A storeURI is a store URI and its parameters, decoded.
 type storeURI struct {
-	uri    string // as it was given
+	uri    string // as the caller passed it
 	name   string // the part before the parameters
 	params map[string]string
 }
 
-// parseURI splits a store URI. Of a parameter that stands there twice, the first counts, as in Nix.
+// parseURI splits a store URI. Of a duplicate parameter the first counts, as in Nix.
 func parseURI(uri string) (*storeURI, error) {
 	name, query, _ := strings.Cut(uri, "?")
 	u := &storeURI{uri, name, make(map[string]string)}
@@ -36,7 +36,7 @@ func parseURI(uri string) (*storeURI, error) {
 		if !ok {
 			return nil, u.bad("the parameter %s has no value", key)
 		}
-		value, err := url.PathUnescape(value) // a plus sign is one, which it would not be in a form
+		value, err := url.PathUnescape(value) // unlike QueryUnescape it leaves plus signs
 		if err != nil {
 			return nil, u.bad("%v", err)
 		}
@@ -47,7 +47,7 @@ func parseURI(uri string) (*storeURI, error) {
 	return u, nil
 }
 
-// bad returns an error about the URI.
+// bad returns a [*URIError] about the URI.
 func (u *storeURI) bad(format string, args ...any) error {
 	return &URIError{u.uri, fmt.Sprintf(format, args...), false}
 }
@@ -59,7 +59,8 @@ func (u *storeURI) take(key string) (value string, ok bool) {
 	return value, ok
 }
 
-// takeDir sets dir to the value of a parameter, which must be an absolute path.
+// takeDir removes a parameter and sets dir to its value, which must be an absolute path. Without the
+// parameter it does nothing; the same holds for takeBool, takeStoreDir and takeMaxConns.
 func (u *storeURI) takeDir(key string, dir *string) error {
 	value, ok := u.take(key)
 	if !ok {
@@ -72,7 +73,7 @@ func (u *storeURI) takeDir(key string, dir *string) error {
 	return nil
 }
 
-// takeBool sets b to the value of a parameter, in one of Nix's spellings.
+// takeBool sets b to the value of a parameter, in one of Nix's spellings of booleans.
 func (u *storeURI) takeBool(key string, b *bool) error {
 	value, ok := u.take(key)
 	if !ok {
@@ -89,7 +90,7 @@ func (u *storeURI) takeBool(key string, b *bool) error {
 	return nil
 }
 
-// takeStoreDir sets the store directory to the parameter store, which every store has.
+// takeStoreDir sets dir to the parameter store.
 func (u *storeURI) takeStoreDir(dir *storepath.Dir) error {
 	value, ok := u.take("store")
 	if !ok {
@@ -103,7 +104,7 @@ func (u *storeURI) takeStoreDir(dir *storepath.Dir) error {
 	return nil
 }
 
-// takeMaxConns sets how many connections to a daemon there may be.
+// takeMaxConns sets conns to the parameter max-connections.
 func (u *storeURI) takeMaxConns(conns *int) error {
 	value, ok := u.take("max-connections")
 	if !ok {
@@ -117,18 +118,18 @@ func (u *storeURI) takeMaxConns(conns *int) error {
 	return nil
 }
 
-// accepted are the parameters of Nix that change nothing in pix. pix does not build, so it has no
-// use for system-features and build-dir; it caches no path infos of daemons and does not close
-// connections because of their age; and how a store serves as a substituter is decided by the
-// store that asks it. A client of ssh-ng passes any of them on in its remote-store.
+// accepted are the parameters of Nix that pix accepts and ignores. pix does not build, so it does not use
+// system-features and build-dir. It caches no path infos of daemons, and does not close connections
+// because of their age. A store that substitutes decides itself how to use its substituters. A client
+// of ssh-ng may pass any of them in remote-store.
 var accepted = map[string]bool{
 	"build-dir": true, "path-info-cache-size": true, "priority": true, "system-features": true,
 	"trusted": true, "want-mass-query": true, "ignore-gc-delete-failure": true,
 	"max-connection-age": true,
 }
 
-// warnUnknown warns of the parameters that were not taken and that pix does not know. Nix warns in
-// the same words.
+// warnUnknown reports the remaining parameters that are not accepted to the handler in ctx, with the
+// warning of Nix.
 func (u *storeURI) warnUnknown(ctx context.Context) {
 	handler := activity.HandlerOf(ctx)
 	for _, key := range slices.Sorted(maps.Keys(u.params)) {
@@ -138,7 +139,8 @@ func (u *storeURI) warnUnknown(ctx context.Context) {
 	}
 }
 
-// takeRoot sets root to the directory that the URI gives a store of its own.
+// takeRoot sets root to the directory of a store that the URI names, by its path or by the parameter
+// root. It is "" for this machine's own store.
 func (u *storeURI) takeRoot(root *string) error {
 	path, isURI := strings.CutPrefix(u.name, "local://")
 	if isURI {
@@ -162,7 +164,7 @@ func (u *storeURI) takeRoot(root *string) error {
 	return nil
 }
 
-// takeStateDir returns the state directory that the URI gives its store, or this machine's.
+// takeStateDir returns the state directory of the store that the URI names.
 func (u *storeURI) takeStateDir(o *Options) (string, error) {
 	var root, state string
 	if err := errors.Join(u.takeRoot(&root), u.takeDir("state", &state)); err != nil {
@@ -178,10 +180,11 @@ func (u *storeURI) takeStateDir(o *Options) (string, error) {
 	return cmp.Or(state, "/nix/var/nix"), nil
 }
 
-// SocketPath returns the path of the socket on which a daemon that serves the store at uri listens
-// by default, as in Nix 2.35: Options.DaemonSocket, if it is set, else daemon-socket/socket in the
-// state directory of the store. A store without a state directory uses this machine's. Options that
-// are nil come from the environment. The error is a [*URIError].
+// SocketPath returns the path of the socket on which a daemon for the store at uri listens by default,
+// as in Nix 2.35: Options.DaemonSocket, if that is set, else daemon-socket/socket in the state
+// directory of the store. A store without a state directory, such as a cache, gets the state
+// directory of this machine. If opts is nil, it uses the options of the environment. The error is a
+// [*URIError].
 func SocketPath(uri string, opts *Options) (string, error) {
 	opts, err := opts.orEnvironment()
 	if err != nil {
@@ -201,8 +204,7 @@ func SocketPath(uri string, opts *Options) (string, error) {
 	return filepath.Join(state, "daemon-socket", "socket"), nil
 }
 
-// transport returns the way to the daemon that the URI names, and takes the parameters that
-// concern it.
+// transport returns the transport to the daemon that the URI names, and takes its parameters.
 func (u *storeURI) transport(o *Options) (daemon.Transport, error) {
 	scheme, rest, ok := strings.Cut(u.name, "://")
 	switch {
@@ -218,8 +220,8 @@ func (u *storeURI) transport(o *Options) (daemon.Transport, error) {
 	return nil, u.bad("the scheme %s:// is not supported; %s", scheme, expected)
 }
 
-// machineSocket returns the socket of the daemon that serves this machine's own store, or that
-// of another store on it that the parameters name.
+// machineSocket returns the socket of the daemon for this machine's own store, or for another store on
+// this machine that the parameters name.
 func (u *storeURI) machineSocket(o *Options) (daemon.Transport, error) {
 	state, err := u.takeStateDir(o)
 	if err != nil {
@@ -242,7 +244,7 @@ func (u *storeURI) unixSocket(path string) (daemon.Transport, error) {
 	return daemon.Unix{Path: path}, nil
 }
 
-// ssh returns the way to a daemon on another machine.
+// ssh returns the transport to a daemon on another machine.
 func (u *storeURI) ssh(o *Options) (daemon.Transport, error) {
 	known := make(url.Values)
 	for _, key := range []string{"ssh-key", "base64-ssh-public-host-key", "remote-program", "remote-store"} {
@@ -262,8 +264,8 @@ func (u *storeURI) ssh(o *Options) (daemon.Transport, error) {
 	return ssh, nil
 }
 
-// dropFileDirs drops the parameters that tell a client of Nix where the files of a daemon's store
-// are: pix reads no objects behind a daemon's back.
+// dropFileDirs drops the parameters for the directories of a daemon's store. Nix uses them to read objects
+// itself; pix reads them through the daemon.
 func (u *storeURI) dropFileDirs() {
 	for _, key := range []string{"root", "state", "log", "real"} {
 		delete(u.params, key)

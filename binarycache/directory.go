@@ -133,8 +133,7 @@ func (d *directory) create(name string) (*draft, error) {
 	return &draft{f, d}, nil
 }
 
-// publish lets everybody read the draft, and gives it that name in its directory once its contents
-// are on the disk.
+// publish makes the draft readable for all users, syncs it to the disk, and then renames it.
 func (f *draft) publish(name string) error {
 	place, err := f.dir.place(name)
 	if err == nil {

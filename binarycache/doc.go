@@ -26,11 +26,11 @@
 //
 // # Passwords
 //
-// A cache may want a login, which is in its URL or in a netrc file ([HTTPOptions]). A server can send
-// the store elsewhere, by a redirect or by the URL of an archive in a narinfo. So each request gets the
-// login of its own URL and host alone, and nothing of an earlier one. No login goes by HTTP after
-// HTTPS. To a host that a server has named, neither a default entry of the netrc file nor an incomplete
-// one goes, where curl and Nix send them.
+// A cache may require a login, from its URL or from a netrc file ([HTTPOptions]). A server can send the
+// store to another host, by a redirect or by the URL of an archive in a narinfo. So each request gets
+// only the login for its own URL and host, and none from an earlier request. No login is sent by HTTP
+// after HTTPS. A host that a server has named gets no default entry of the netrc file and no incomplete
+// one; curl and Nix send these.
 //
 // # Compression
 //

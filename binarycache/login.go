@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// Each request gets the login of its own URL, completed from the netrc file by the host of that URL.
-// Nothing is taken over from an earlier request, so that a server cannot send a password elsewhere by
-// redirecting.
+// Each request gets the login in its own URL. A part that is missing there comes from the netrc file, from the
+// entry of the host in that URL. No login is copied from an earlier request: a server could redirect the
+// request to another host, which would then get the password.
 
-// logIn gives a request its login. The requests in via were redirected, and led to this one.
+// logIn sets the login of a request. via are the earlier requests, whose redirects led to this one.
 func (r *remote) logIn(req *http.Request, via []*http.Request) {
-	req.Header.Del("Authorization") // net/http copies that of the first request
+	req.Header.Del("Authorization") // net/http copies the header of the first request
 	if r.isDowngrade(req.URL, via) {
-		req.URL.User = nil // net/http would send it
+		req.URL.User = nil // net/http would send a login in the URL
 		return
 	}
 	user, password := r.login(req.Context(), req.URL)
@@ -26,8 +26,8 @@ func (r *remote) logIn(req *http.Request, via []*http.Request) {
 	req.SetBasicAuth(user, password)
 }
 
-// isDowngrade reports whether a URL is one of HTTP, after one of HTTPS. Everybody on the way can read
-// what is sent to it, and whoever had HTTPS did not choose that.
+// isDowngrade reports whether a URL has HTTP after an earlier one, or the cache, had HTTPS. Everyone on
+// the network path can read a login that is sent by HTTP, and the user has chosen HTTPS.
 func (r *remote) isDowngrade(u *url.URL, via []*http.Request) bool {
 	if u.Scheme == "https" {
 		return false
@@ -39,8 +39,8 @@ func (r *remote) isDowngrade(u *url.URL, via []*http.Request) bool {
 	return secure
 }
 
-// login returns the user and the password for a URL, "" if there are none. A URL that is not the
-// cache's own was named by a server, in a redirect or in a narinfo.
+// login returns the user and the password for a URL, or "" for each that is missing. If the URL has
+// another origin than the cache, a server has named it, in a redirect or in a narinfo.
 func (r *remote) login(ctx context.Context, u *url.URL) (user, password string) {
 	if u.User != nil {
 		user = u.User.Username()
@@ -60,7 +60,7 @@ func sameOrigin(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b)
 }
 
-// portOf returns the port of a URL.
+// portOf returns the port of a URL, or the default port of its scheme.
 func portOf(u *url.URL) string {
 	switch port := u.Port(); {
 	case port != "":
@@ -71,7 +71,7 @@ func portOf(u *url.URL) string {
 	return "80"
 }
 
-// checkRedirect prepares a request that a server has redirected to.
+// checkRedirect prepares a redirected request. It returns an error after maxRedirects redirects.
 func (r *remote) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return errRedirects

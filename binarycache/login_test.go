@@ -178,7 +178,7 @@ var loginCases = []loginCase{
 	recent(redirected("to a URL with another user", aB, []string{urlA, "http://z@b.test/"}, "-", "z:")),
 	recent(redirected("to a URL with a login, and on", "", []string{urlA, "http://z:w@b.test/", urlA}, "-", "z:w", "-")),
 
-	// The same, where curl sends what nobody has meant to send there.
+	// The same, where curl sends a login that is not meant for the host.
 	deviating("default to another host", "default login u password p", []string{urlA, urlB}, []string{"u:p", "u:p"}, "u:p", "-"),
 	deviating("default after an entry", anA+"default login d password e", []string{urlA, urlB}, []string{"u:p", "d:e"}, "u:p", "-"),
 	deviating("default to another port", "default login u password p", []string{urlA, "http://a.test:8080/"}, []string{"u:p", "u:p"}, "u:p", "-"),
@@ -419,7 +419,7 @@ func TestLoginsOfArchives(t *testing.T) {
 	}
 }
 
-// The store's own client does the same as one that it is given. It tells nobody a password that it
+// The store's own client does the same as one that it is given. It sends no host a password that it
 // did not send.
 func TestLoginsOfOwnClient(t *testing.T) {
 	server := newLoginServer(t)
@@ -453,7 +453,7 @@ func TestCallersRedirects(t *testing.T) {
 	}
 }
 
-// warnings collects what the handler of a context is told.
+// warnings collects the messages that the handler of a context gets.
 func warnings(ctx context.Context) (context.Context, *[]string) {
 	list := new([]string)
 	var mu sync.Mutex
@@ -517,7 +517,7 @@ func TestNetrcChanges(t *testing.T) {
 	}
 }
 
-// Nobody learns a password from an error.
+// No error contains a password.
 func TestErrorsHaveNoPasswords(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()

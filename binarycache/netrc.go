@@ -14,20 +14,20 @@ import (
 )
 
 // A netrc is a netrc file, which has logins and passwords for hosts. It is read when it is first
-// needed, and again when it has changed, since passwords are replaced while a daemon runs.
+// needed, and again when it has changed, because passwords may be replaced while a daemon runs.
 //
-// A file that does not exist has no entries, as for Nix. A file that cannot be read has none either,
-// and the caller gets one warning.
+// A file that does not exist has no entries, as in Nix. A file that cannot be read has none either,
+// and the handler in the context gets one warning.
 type netrc struct {
-	file string // "" is none
+	file string // the path; "" if there is no file
 
 	mu      sync.Mutex
-	info    fs.FileInfo // of the file that the entries are from; nil if they are not of a file
+	info    fs.FileInfo // of the file that was read; nil if none was read without an error
 	entries []netrcEntry
 	warning string // the last one
 }
 
-// lookUp returns the first entry that is for a host and user: see [netrcEntry.isFor].
+// lookUp returns the first entry for a host and user: see [netrcEntry.isFor].
 func (n *netrc) lookUp(ctx context.Context, host, user string, strict bool) (netrcEntry, bool) {
 	if n.file == "" {
 		return netrcEntry{}, false
@@ -45,7 +45,7 @@ func (n *netrc) lookUp(ctx context.Context, host, user string, strict bool) (net
 	return netrcEntry{}, false
 }
 
-// update reads the file, unless it has not changed. After an error there are no entries, except those
+// update reads the file if it has changed. After an error there are no entries, except the entries
 // before a syntax error.
 func (n *netrc) update() error {
 	info, err := os.Stat(n.file)
@@ -83,7 +83,7 @@ func (n *netrc) read() error {
 	return nil
 }
 
-// warn warns the caller of an error, unless it is the same as before.
+// warn reports an error to the handler in ctx, unless it is the same as the last one.
 func (n *netrc) warn(ctx context.Context, err error) {
 	if inPath, ok := errors.AsType[*fs.PathError](err); ok {
 		err = inPath.Err
@@ -98,17 +98,17 @@ func (n *netrc) warn(ctx context.Context, err error) {
 // A netrcEntry is a login and a password for a host.
 type netrcEntry struct {
 	host      string
-	isDefault bool // for all hosts; there is no name of one
+	isDefault bool // for all hosts; host is ""
 
 	login, password       string
 	hasLogin, hasPassword bool
 }
 
-// isFor reports whether an entry is for a host and, unless it is "", for a user. The host must be the one
-// that the entry names, without a port. Only the case of letters is ignored.
+// isFor reports whether an entry is for a host and, unless user is "", for a user. host has no port, and
+// must equal the host of the entry, except for the case of letters.
 //
-// A server can name any other host, in a redirect or in a narinfo. No password may go there that the
-// user did not mean for exactly that host. So strict ignores default entries and incomplete ones.
+// A server can name any other host, in a redirect or in a narinfo. This host must get only a password
+// that the user has stored for exactly this host. So strict ignores default and incomplete entries.
 func (e *netrcEntry) isFor(host, user string, strict bool) bool {
 	switch {
 	case !e.isDefault && !strings.EqualFold(e.host, host):
@@ -121,8 +121,8 @@ func (e *netrcEntry) isFor(host, user string, strict bool) bool {
 	return e.hasLogin || e.hasPassword
 }
 
-// complete returns a user and a password, either of which may be missing, with what the entry has of
-// them.
+// complete returns the password of the entry, if it has one, or else password; and user, or the login
+// of the entry if user is "".
 func (e *netrcEntry) complete(user, password string) (string, string) {
 	if e.hasPassword {
 		password = e.password

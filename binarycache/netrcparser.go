@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// parseNetrc reads a netrc file as libcurl 8.23 does (lib/netrc.c), which Nix 2.34 has in Debian:
+// parseNetrc reads a netrc file as libcurl 8.23 does (lib/netrc.c), which Nix 2.34 uses in Debian:
 //
 //	machine HOST login NAME password PASSWORD
 //	machine HOST login NAME password "PASS \"WORD\""
@@ -14,23 +14,23 @@ import (
 //	macdef NAME
 //	(lines up to an empty one, which are ignored)
 //
-// Keywords may have letters of any case. A line that begins with "#" is a comment. In quotes, \n, \r
+// The case of keywords does not matter. A line that begins with "#" is a comment. In quotes, \n, \r
 // and \t are control characters, and any other character after a backslash stands for itself. The
-// word after "account" and words that mean nothing are ignored. A quotation mark that is not closed is
-// an error; the entries before it are returned.
+// word after "account" and unknown words are ignored. A quotation mark that is not closed is an
+// error; parseNetrc then returns the entries before it.
 func parseNetrc(text string) ([]netrcEntry, error) {
 	clean := withoutComments(text)
 	p := &netrcParser{text: clean}
 	if err := p.parse(); err != nil {
-		// The error says where, and not what: that may be a password.
+		// The error has the number of the line without its text, which may be a password.
 		before := strings.Count(clean[:len(clean)-len(p.text)], "\n")
 		return p.entries, fmt.Errorf("line %d: %w", lineOf(text, before), err)
 	}
 	return p.entries, nil
 }
 
-// lineOf returns the number of the line of a netrc file that has so many lines before it that are no
-// comments.
+// lineOf returns the number, from 1, of the line of a netrc file that has before other lines in front of
+// it. Comments do not count in before.
 func lineOf(text string, before int) int {
 	number := 0
 	for line := range strings.Lines(text) {
@@ -61,7 +61,7 @@ func withoutComments(text string) string {
 
 // A netrcParser reads the words of a netrc file.
 type netrcParser struct {
-	text    string // what is left
+	text    string // not yet parsed
 	entries []netrcEntry
 	entry   netrcEntry // the current one
 	inEntry bool       // false before the first machine, and after a macro
@@ -133,8 +133,8 @@ func (p *netrcParser) word() (word string, quoted bool, err error) {
 	return word, false, nil
 }
 
-// value takes the next word as a value, even if it is a keyword, and sets has. Both stay as they are at
-// the end of the file.
+// value sets value to the next word, even if that is a keyword, and sets has. At the end of the file it
+// changes neither.
 func (p *netrcParser) value(value *string, has *bool) error {
 	word, quoted, err := p.word()
 	if err == nil && (quoted || word != "") {

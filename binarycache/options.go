@@ -37,8 +37,7 @@ type Options struct {
 // HTTPOptions say how a cache behind HTTP is asked. The zero values are useful.
 type HTTPOptions struct {
 	// Client sends the requests; nil is a client of the store's own, with HTTP/2 where the server has
-	// it. Its CheckRedirect is called after that of the store, which gives each request the login of its
-	// own host.
+	// it. Before the client's own CheckRedirect, the store sets the login of each redirected request.
 	Client *http.Client
 
 	// Proxy and ConnectTimeout are for the store's own client. Proxy says which proxy a
@@ -46,13 +45,13 @@ type HTTPOptions struct {
 	Proxy          func(*http.Request) (*url.URL, error)
 	ConnectTimeout time.Duration // for a connection, and then for its TLS handshake; 0 is 15 s
 
-	// Netrc is a file with logins and passwords for hosts, as curl and Nix have it; "" is none. They
-	// complete those of the URL, so that http://me@HOST gets the password of "me". A host that a server
-	// names, in a redirect or in a narinfo, gets them only from a complete entry of exactly that host,
-	// and not by HTTP if the cache or an earlier redirect has used HTTPS.
+	// Netrc is the path of a file with logins and passwords for hosts, in the format of curl and Nix;
+	// "" is no file. The file completes the login in a URL: http://me@HOST gets the password of "me".
+	// A host that a server names, in a redirect or in a narinfo, gets a login only from a complete
+	// entry for exactly that host. It gets none by HTTP if the cache or an earlier redirect had HTTPS.
 	//
-	// It is read again when it has changed. If it cannot be read, there are no passwords, and the
-	// handler of the context gets a warning (see [pix/activity]).
+	// The file is read again when it has changed. If it cannot be read, there are no passwords, and the
+	// handler in the context gets a warning (see [pix/activity]).
 	Netrc string
 
 	// UserAgent is how the store names itself; "" is "pix".

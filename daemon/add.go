@@ -53,7 +53,7 @@ func (c *Conn) addText(ctx context.Context, name, contents string, references []
 //
 // Contents are read on another goroutine, but not after AddToStore has returned: see the
 // package documentation for a Read that blocks. If they cannot be read to their end, the
-// connection is broken, since what was sent cannot be taken back. A panic of contents is raised
+// connection is broken, since a part was sent and cannot be taken back. A panic of contents is raised
 // again here.
 //
 // Before protocol 1.25 there are neither references, nor repair, nor the method Git. All

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	errUnasked    = errors.New("nobody asked for it")
+	errUnasked    = errors.New("it was not requested")
 	errLate       = errors.New("the answer to a cancelled query did not come in time")
 	errUnfinished = errors.New("a call ended before its answer was there")
 )

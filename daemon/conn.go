@@ -174,7 +174,7 @@ func (c *Conn) read() error {
 }
 
 // asked passes the number of bytes that the daemon asks for to the upload. It returns false if the
-// daemon must not ask: the call is no upload of this kind, or has not yet sent what was asked for before.
+// daemon must not ask: the call is no upload of this kind, or has not yet sent the bytes of the last request for them.
 func (k *call) asked(want uint64) bool {
 	select {
 	case k.asks <- want:

@@ -8,7 +8,7 @@ import (
 	"pix/wire"
 )
 
-// Contents of any size are cut into frames of which none has a length that is an operation, or
+// Contents of any size are cut into frames. No frame has a length that is an operation, or
 // may become one, except that the last frame of an odd number of bytes, if that is below 15, has
 // one byte.
 func TestFrameLengths(t *testing.T) {
@@ -34,7 +34,7 @@ func TestFrameLengths(t *testing.T) {
 	}
 }
 
-// What is framed comes out again.
+// Reading the frames returns the contents.
 func TestAppendFrames(t *testing.T) {
 	contents := bytes.Repeat([]byte("0123456789abcdefg"), 5000)
 	for _, size := range []int{0, 1, 2, 3, 14, 15, 16, 17, 63, 64, 65, 66, 255, 256, 257, 899, 900, 901, 1099, 1100, 1101, chunk, chunk + reserve} {

@@ -14,7 +14,7 @@ import (
 
 // AddMultipleToStore adds n objects, those that others refer to first, in one stream. The
 // sequence and the archives are read as [Conn.AddToStore] reads contents, on another
-// goroutine. An error from the sequence ends it, and breaks the connection. What was added
+// goroutine. An error from the sequence ends it, and breaks the connection. Objects added
 // until then stays.
 //
 // Before protocol 1.32 the objects are added one by one, on the caller's goroutine.

@@ -217,7 +217,7 @@ func addReaders(ctx context.Context, c client, code func() bool) error {
 	}, nil)
 }
 
-// chain are paths each of which refers to the next.
+// chain are paths. Each refers to the next.
 var chain [times]storepath.Path
 
 func init() {

@@ -78,7 +78,7 @@ func realSizes() []int {
 	return append(sizes, 1000, 1001, 1<<16, 1<<16+257)
 }
 
-// startUntrusting starts a daemon that trusts nobody, with one path.
+// startUntrusting starts a daemon that trusts no user, with one path.
 func startUntrusting(t *testing.T, s realnix.Suite) *realnix.Daemon {
 	d := realnix.Start(t, s, &realnix.Options{Untrusted: true})
 	if _, err := dialReal(t, d).AddTextToStore(t.Context(), "hello.txt", "hello world", nil); err != nil {

@@ -68,7 +68,7 @@ func (r *refuser) serve() {
 	r.peer.serve()
 }
 
-// readSome reads what is read before the refusal. It returns true if that is all.
+// readSome reads the part of the contents that a daemon reads before it refuses. It returns true at their end.
 func (r *refuser) readSome(frames *wire.FrameReader) (ended bool) {
 	if r.frames < 0 {
 		n, _ := io.CopyN(io.Discard, frames, r.bytes)

@@ -34,7 +34,7 @@ func play(t *testing.T, version protocol.Version, opts *daemon.Options, script f
 	playAs(t, g, 0, opts, script, client)
 }
 
-// playAs is play with a daemon that says that of itself, and has those features.
+// playAs is play with a daemon that has that greeting and those features.
 func playAs(t *testing.T, g protocol.Greeting, features protocol.Features, opts *daemon.Options, script func(*peer), client func(context.Context, *daemon.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

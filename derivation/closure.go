@@ -45,7 +45,7 @@ type ClosureOptions struct {
 	// ForHashes leaves out what no hash and no output path depends on: the inputs of
 	// fixed outputs.
 	ForHashes bool
-	// Limits bound the closure. Nil are those of the loader, if it is a [LimitedLoader], or else
+	// Limits bound the closure. Nil means the limits of the loader if it is a [LimitedLoader], or else
 	// [ForeignLimits].
 	Limits *Limits
 }
@@ -55,8 +55,8 @@ type ClosureOptions struct {
 // texts.
 //
 // The error is a [*LoadError] for a derivation that is missing or that does not
-// parse, a [*CycleError], a [*LimitError], or that of the context. If the loader panics, so does
-// LoadClosure, on its own goroutine.
+// parse, a [*CycleError], a [*LimitError], or the cause of the context. If the loader panics, LoadClosure
+// panics on the goroutine of its caller.
 func LoadClosure(ctx context.Context, l Loader, roots []storepath.Path, o *ClosureOptions) (*Closure, error) {
 	if o == nil {
 		o = &ClosureOptions{}

@@ -8,26 +8,26 @@ import (
 	"pix/storepath"
 )
 
-// A closureLoader loads the members of a closure, and counts what they claim to have as inputs.
+// A closureLoader loads the members of a closure, and counts their inputs against the limits.
 type closureLoader struct {
 	closure *Closure
 	loader  Loader
 
 	mu    sync.Mutex
-	wake  sync.Cond // something is to be loaded, or nothing will be any more
+	wake  sync.Cond // todo, busy or the context has changed
 	meter *meter
-	todo  []loading
+	todo  []pending
 	busy  int // goroutines that load a derivation
 }
 
-// A loading is a derivation that is to be loaded.
-type loading struct {
+// A pending is a derivation to load.
+type pending struct {
 	path, neededBy storepath.Path
 	root           storepath.Path
 }
 
-// load fills the closure. A goroutine that finds new inputs puts them on the list of what is to be
-// loaded.
+// load loads the closure with workers goroutines, which share the list todo. Each adds the inputs that it
+// finds to the list.
 func (f *closureLoader) load(ctx context.Context, roots []storepath.Path, workers int) error {
 	f.wake.L = &f.mu
 	for _, root := range roots {
@@ -51,7 +51,7 @@ func (f *closureLoader) load(ctx context.Context, roots []storepath.Path, worker
 	return err
 }
 
-// work loads one derivation after the other, until there are none left.
+// work loads one derivation after the other, until none is left.
 func (f *closureLoader) work(ctx context.Context) error {
 	for {
 		next, ok := f.next(ctx)
@@ -68,8 +68,9 @@ func (f *closureLoader) work(ctx context.Context) error {
 	}
 }
 
-// next waits for a derivation that is to be loaded. There is none to come when no goroutine is busy.
-func (f *closureLoader) next(ctx context.Context) (next loading, ok bool) {
+// next waits for a derivation to load. ok is false if todo is empty and no goroutine is busy, which could
+// add to it, or if ctx has ended.
+func (f *closureLoader) next(ctx context.Context) (next pending, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.todo) == 0 && f.busy > 0 && ctx.Err() == nil {
@@ -85,7 +86,7 @@ func (f *closureLoader) next(ctx context.Context) (next loading, ok bool) {
 }
 
 // loaded enters a derivation, and its inputs.
-func (f *closureLoader) loaded(l loading, d *Derivation, length int) error {
+func (f *closureLoader) loaded(l pending, d *Derivation, length int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.busy--
@@ -102,14 +103,13 @@ func (f *closureLoader) loaded(l loading, d *Derivation, length int) error {
 	return nil
 }
 
-// add enters a path that is to be loaded, unless it is there. The caller holds the lock, if there
-// are other goroutines.
+// add adds a path to todo, unless it is known. The caller holds f.mu, unless no goroutine works yet.
 func (f *closureLoader) add(path, neededBy, root storepath.Path) error {
 	if f.closure.byPath[path] != nil {
 		return nil
 	}
 	f.closure.byPath[path] = &member{path: path}
-	f.todo = append(f.todo, loading{path, neededBy, root})
+	f.todo = append(f.todo, pending{path, neededBy, root})
 	return f.meter.found(root, path)
 }
 

@@ -105,7 +105,7 @@ type DiffOptions struct {
 	// is negative.
 	Depth int
 
-	// Limits bound the inputs of each of the two that are compared. Nil are those of its loader, as
+	// Limits bound the inputs of each of the two derivations. Nil means the limits of its loader, as
 	// for [LoadClosure].
 	Limits *Limits
 }
@@ -117,7 +117,7 @@ type DiffOptions struct {
 //
 // The inputs of a are got from one loader and those of b from another, which may be the
 // same. One that is missing, or that does not parse, is said in [InputDifference.Err]
-// and is no error of the whole. The error is that of the context, or a [*LimitError].
+// and is no error of the whole. The error is the cause of the context, or a [*LimitError].
 func DiffClosure(ctx context.Context, a *Derivation, loaderA Loader, b *Derivation, loaderB Loader, o *DiffOptions) (*Difference, error) {
 	if o == nil {
 		o = &DiffOptions{}

@@ -6,12 +6,11 @@ import (
 	"pix/storepath"
 )
 
-// Limits bound how much of a closure is taken from its source. A closure is as large as the source
-// claims: one that invents two new paths for each path that it is asked about would fill the memory
-// of whoever follows them. A limit of 0 is no limit.
+// Limits bound how large a closure a source may claim. A malicious source could answer each query with
+// two new paths, until a program that follows them has no memory left. A limit of 0 is no limit.
 //
-// They are counted as each answer arrives. So one answer more than fits is in memory, and those that
-// are under way.
+// Each answer counts when it arrives. So memory may also hold the answer that exceeds the limits, and
+// the answers to outstanding queries.
 type Limits struct {
 	// Paths is how many paths a closure may have. A path counts as soon as something refers to it.
 	Paths int
@@ -19,14 +18,14 @@ type Limits struct {
 	// References is how many references all paths may have together, with duplicates.
 	References int
 
-	// Bytes is how much memory the closure may take. What is held counts twice, because the garbage
-	// collector lets the heap grow to twice what is in use.
+	// Bytes is how many bytes of memory the closure may take. Each byte counts twice, because the
+	// garbage collector lets the heap grow to twice the live data.
 	Bytes int64
 }
 
-// OwnLimits returns the limits of a closure from a source of one's own: 2^22 paths and 2^26
-// references, and no limit of bytes. Such a source is a directory of derivations, or a store whose
-// database this program writes: what it knows was checked when it was added.
+// OwnLimits returns the limits for a trusted source: 2^22 paths, 2^26 references, and no limit of bytes.
+// A directory of derivations is one, and so is a store whose database this program writes, because
+// paths were checked when they were added.
 func OwnLimits() Limits { return Limits{Paths: 1 << 22, References: 1 << 26} }
 
 // ForeignLimits returns the limits of a closure from any other source, such as a binary cache or a
@@ -35,19 +34,19 @@ func ForeignLimits() Limits { return Limits{Paths: 1 << 20, Bytes: 256 << 20} }
 
 // A LimitError says that a source claims a larger closure than [Limits] allow.
 type LimitError struct {
-	Limit  string         // which one: "paths", "references" or "bytes of memory"
-	Max    int64          // how many are allowed
-	Root   storepath.Path // from which the paths were reached that are too many
-	Path   storepath.Path // what the source said of it was too much
-	Source string         // what claims them, for people
+	Limit  string         // the exceeded limit: "paths", "references" or "bytes of memory"
+	Max    int64          // its value
+	Root   storepath.Path // the root from which Path was reached
+	Path   storepath.Path // the path whose references or info exceeded the limit
+	Source string         // the name of the source, for messages
 }
 
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("the closure of '%s' in %s takes more than %d %s, which is the limit", e.Root, e.Source, e.Max, e.Limit)
 }
 
-// Exceeded returns which of the limits that many paths, references and bytes are beyond, without saying
-// where, or nil.
+// Exceeded returns an error for the first limit that the numbers exceed, or nil. Root, Path and Source of
+// the error are not set.
 func (l Limits) Exceeded(paths, references int, bytes int64) *LimitError {
 	switch {
 	case l.Paths > 0 && paths > l.Paths:
@@ -63,13 +62,13 @@ func (l Limits) Exceeded(paths, references int, bytes int64) *LimitError {
 // A meter counts what a loader claims, for a walk of its derivations.
 type meter struct {
 	limits Limits
-	source string // what the loader is called
+	source string // the name of the loader in errors
 
 	paths, inputs int
 	bytes         int64 // see [Limits.Bytes]
 }
 
-// newMeter returns a meter for a loader. Limits that are nil are those of the loader.
+// newMeter returns a meter for a loader. If limits is nil, it uses the limits of the loader.
 func newMeter(l Loader, limits *Limits) *meter {
 	m := &meter{limits: ForeignLimits(), source: "the loader"}
 	if limited, ok := l.(LimitedLoader); ok {
@@ -81,23 +80,23 @@ func newMeter(l Loader, limits *Limits) *meter {
 	return m
 }
 
-// What a derivation takes of memory, in bytes. Each was measured, and what is counted is a little
-// more than was seen.
+// The memory of a derivation in bytes, a little more than measured.
 const (
 	memberBytes = 320 // an input that is not loaded yet, without its path
-	parsedBytes = 384 // a derivation that is, without its text
+	parsedBytes = 384 // a loaded derivation, without its text
 )
 
-// found counts an input that a walk from root has found. The error is a [*LimitError].
+// found counts an input that a walk from root found. The error is a [*LimitError].
 func (m *meter) found(root, input storepath.Path) error {
 	m.paths++
 	return m.use(root, input, memberBytes+len(input))
 }
 
-// loaded counts the derivation at path with a text of that length, which it holds on to.
+// loaded counts the derivation at path, which keeps its text of length bytes in memory. The error is a
+// [*LimitError].
 func (m *meter) loaded(root, path storepath.Path, d *Derivation, length int) error {
 	m.inputs += d.InputDerivations.Len()
-	return m.use(root, path, parsedBytes+length+length/2) // half as much as the text is what points into it
+	return m.use(root, path, parsedBytes+length+length/2) // slices and strings that point into the text take half its length
 }
 
 func (m *meter) use(root, path storepath.Path, bytes int) error {

@@ -13,7 +13,7 @@ import (
 	"pix/storepath"
 )
 
-// An inventor makes up each derivation that it is asked for, with so many inputs that nobody has
+// An inventor makes up each derivation that it is asked for, with so many inputs that no store has
 // heard of.
 type inventor struct {
 	inputs int

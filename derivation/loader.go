@@ -22,10 +22,10 @@ type Loader interface {
 	LoadDerivation(ctx context.Context, path storepath.Path) (string, error)
 }
 
-// A LimitedLoader is a [Loader] that knows how much of a closure may be taken from it.
+// A LimitedLoader is a [Loader] with its own limits.
 type LimitedLoader interface {
 	Loader
-	// ClosureLimits returns the limits, and how errors name the loader.
+	// ClosureLimits returns the limits, and the name of the loader in errors.
 	ClosureLimits() (l Limits, source string)
 }
 

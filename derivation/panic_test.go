@@ -50,7 +50,7 @@ func checkEnded(t *testing.T, goexit bool, f func()) {
 	}
 }
 
-// So it is with what is told of progress.
+// The same holds for the progress callback.
 func TestProgressPanics(t *testing.T) {
 	testenv.NoLeak(t)
 	s := drvStore{t, t.TempDir()}

@@ -21,7 +21,7 @@ type output struct {
 
 // derivationOutputs returns the outputs of a derivation that is about to become valid, whose paths are
 // known. Its object is in place, and so are its inputs, which are valid or among the others that
-// become valid. The error comes from [store.CheckOutputs].
+// become valid. It returns the errors of [store.CheckOutputs].
 func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (outputs []output, err error) {
 	r := drvReader{s: s}
 	defer r.close()

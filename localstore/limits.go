@@ -5,7 +5,8 @@ import (
 	"pix/store"
 )
 
-// ClosureLimits implements [store.Limiter]: what is in the database was checked when it was added.
+// ClosureLimits implements [store.Limiter]. The infos in the database are trusted, because they were
+// checked when they were added.
 func (s *Store) ClosureLimits() (store.Limits, store.Store) { return derivation.OwnLimits(), s }
 
 // ClosureLimits implements [store.Limiter].

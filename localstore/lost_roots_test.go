@@ -159,7 +159,7 @@ func TestRootsLostBeforeRegistration(t *testing.T) {
 	}
 }
 
-// What is a root already is protected again if the file was deleted.
+// A path that is already a root is protected again after the file was deleted.
 func TestRootAddedAgain(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	path, err := s.AddTextToStore(t.Context(), "x", "x", nil)

@@ -34,8 +34,8 @@ func (s *rootSearch) roots(ctx context.Context) ([]store.Root, error) {
 	return slices.Concat(permanent, runtime), err
 }
 
-// unsure returns an error if the search is strict, and else reports that it could not be determined what
-// the thing of that name keeps.
+// unsure handles an error that hides which paths a thing keeps. It returns an error if the search is
+// strict; otherwise it reports the error and returns nil.
 func (s *rootSearch) unsure(ctx context.Context, name string, err error) error {
 	if s.strict {
 		return fmt.Errorf("cannot determine which paths '%s' keeps, so nothing is deleted: %w", name, err)
@@ -50,8 +50,8 @@ func (s *rootSearch) unsure(ctx context.Context, name string, err error) error {
 // named after the second (an indirect root), and so is a regular file that has the name of a
 // store path.
 //
-// A file that has gone since its directory was read keeps nothing, nor does a link whose target
-// does not exist. The same holds for a link that no process can follow, because it leads
+// A missing file keeps nothing: a file that was removed after its directory was read, and the missing
+// target of a link. The same holds for a link that no process can follow, because it leads
 // through itself, through a file, or has too long a name: any user may have such a link registered,
 // and it must not end the collections of all. Every other error ends the search if it is
 // strict: a directory on the way that may not be searched, a network file system that does not

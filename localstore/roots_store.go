@@ -77,8 +77,8 @@ func (s *Store) FindRoots(ctx context.Context) ([]store.Root, error) {
 	return slices.Compact(roots), nil
 }
 
-// validRoots returns those of the roots whose paths are valid. It reports the other permanent ones.
-// Processes have names of paths of other stores, and of paths that are gone, so those are no news.
+// validRoots returns the roots whose paths are valid. It reports invalid permanent roots, and ignores
+// invalid runtime roots: processes also name paths of other stores, and paths that are gone.
 func (s *Store) validRoots(ctx context.Context, permanent, running []store.Root) ([]store.Root, error) {
 	roots := slices.Concat(permanent, running)
 	paths := make([]storepath.Path, len(roots))

@@ -26,8 +26,8 @@ import (
 //
 // A process that ends meanwhile keeps nothing. The files of a process that this one may not read keep
 // nothing either, as in Nix: an ordinary user cannot read the files of other users, and could never
-// delete anything. Root can read all files. Every other error ends the search if it is strict, and
-// so does a /proc without processes, which is not mounted.
+// delete anything. Root can read all. Every other error ends the search if it is strict, and so does a /proc without
+// processes, which is not mounted.
 func (s *rootSearch) runtime(ctx context.Context) ([]store.Root, error) {
 	f := &runtimeRoots{rootSearch: s, dir: s.layout.dir, found: make(map[store.Root]bool)}
 	if err := f.processes(ctx, "/proc"); err != nil {

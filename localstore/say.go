@@ -14,7 +14,7 @@ func say(ctx context.Context, format string, args ...any) {
 	}
 }
 
-// reporter returns a function that tells whoever follows the call a line.
+// reporter returns a function that reports a line to the handler in the context of the call.
 func reporter(ctx context.Context) func(line string) {
 	return func(line string) { say(ctx, "%s", line) }
 }

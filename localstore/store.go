@@ -78,7 +78,7 @@ type Options struct {
 // among them, may use it at once.
 type Store struct {
 	*shared
-	temp    *temproots.Roots // nil if nothing is to be changed
+	temp    *temproots.Roots // nil if the store is read-only
 	session bool             // closing it leaves the others open
 }
 
@@ -96,7 +96,7 @@ type shared struct {
 
 	mu      sync.RWMutex
 	db      *database
-	bigLock *os.File // held shared; nil if nothing is to be changed
+	bigLock *os.File // held shared; nil if the store is read-only
 	closed  bool
 }
 

@@ -43,7 +43,7 @@ func isTempName(path storepath.Path) bool { return strings.HasPrefix(path.Name()
 type tempNames struct {
 	mu    sync.Mutex
 	free  []storepath.Path
-	roots *temproots.Roots // nil if nothing is to be changed
+	roots *temproots.Roots // nil if the store is read-only
 }
 
 // take returns a name that no other temporary directory has, and that is a temporary root.
@@ -140,8 +140,7 @@ func (d *tempDir) moveTo(object, to string) error {
 }
 
 // exchange puts an object into the place of another one, which is then in the directory instead.
-// At no time is there nothing: whoever is killed leaves one of them or the other. Errors are as those
-// of moveTo.
+// One of the two is always in place, even if the process is killed. The errors are the same as for moveTo.
 func (d *tempDir) exchange(object, to string) error {
 	if err := d.held.Check(); err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 	"pix/storepath"
 )
 
-// Beside one who has very many roots, those who come and go do not have all of them written anew
-// each time. What they leave is collected all the same.
+// Sessions that open and close beside a session with very many roots do not write all of these again
+// each time. The paths of closed sessions are still collected.
 func TestTempRootsBesideMany(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	var many []storepath.Path

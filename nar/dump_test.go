@@ -311,7 +311,7 @@ func TestDumpPanics(t *testing.T) {
 	}
 }
 
-// A filter that ends its goroutine ends that of the caller: half an archive is no success.
+// A filter that calls runtime.Goexit ends the goroutine of the caller: half an archive is no success.
 func TestDumpExits(t *testing.T) {
 	testenv.NoLeak(t)
 	path := largeTree(t)

@@ -231,7 +231,7 @@ func (n *jsonNode) readEntries(d *json.Decoder, depth int) error {
 	return nil
 }
 
-// listing returns the node as a Listing, after all that Nix and archives demand.
+// listing returns the node as a Listing, after checking it by the rules of Nix and of archives.
 func (n *jsonNode) listing(name string) (Listing, error) {
 	l := Listing{Name: name, Executable: orZero(n.executable), Offset: orZero(n.narOffset), Target: orZero(n.target)}
 	switch kind := orZero(n.kind); kind {

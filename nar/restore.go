@@ -247,14 +247,13 @@ func (r *restorer) closeAll() {
 	}
 }
 
-// The modes of what is being restored: nothing for other users.
+// The modes of files and directories during the restore: other users have no access.
 const (
 	privateDirectory fs.FileMode = 0o700
 	privateFile      fs.FileMode = 0o600
 )
 
-// finishDirectory gives a directory that is complete its mode, and its time if that is to be
-// canonical.
+// finishDirectory sets the mode of a complete directory, and its time if Canonical is set.
 func (r *restorer) finishDirectory(d, parent *openDirectory) error {
 	self, err := d.file()
 	if err != nil {

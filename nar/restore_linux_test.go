@@ -48,7 +48,7 @@ func dirOf(directory, name, contents string) []any {
 }
 
 // While an archive is restored, only the owner can open a directory that is not complete: others could
-// add to it what is not in the archive.
+// add files to it that are not in the archive.
 func TestRestoreIsPrivate(t *testing.T) {
 	archives := [][]byte{archive(nar.Magic, dirOfKinds()), archive(nar.Magic, program("a program without a directory"))}
 	testenv.UnderUmasks(t, func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestRestoreIsPrivate(t *testing.T) {
 }
 
 // checkPrivate checks that only the owner can open the outermost directory in a folder, and that only
-// the owner can write to what is there.
+// the owner can write to these files.
 func checkPrivate(t *testing.T, folder string) {
 	t.Helper()
 	modes := testenv.Modes(t, folder)

@@ -222,7 +222,7 @@ func TestOverdraftIsNotCounted(t *testing.T) {
 }
 
 // A client that stalls while others wait for what it holds is closed. Others are not: neither
-// those for which nobody waits, nor those that wait themselves.
+// those whose memory no other connection waits for, nor those that wait themselves.
 func TestReaper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(100, false)
@@ -255,7 +255,7 @@ func TestReaper(t *testing.T) {
 	})
 }
 
-// If all users together have too much, whoever of them stalls is closed.
+// If all users together have too much, each of them that stalls is closed.
 func TestReaperOfAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(100, false)

@@ -67,7 +67,7 @@ func TestBuiltOutputsHaveTheirHash(t *testing.T) {
 	}
 }
 
-// An untrusted client cannot repair by building a derivation.
+// An untrusted user repairs nothing, whatever options the request has.
 func TestUntrustedRepairOfDerivation(t *testing.T) {
 	var built int
 	c := dial(t, builders(&built), nil)

@@ -16,7 +16,7 @@ import (
 	"pix/wire"
 )
 
-// dialFeatures is dial for a client that offers all features, those of builds, too.
+// dialFeatures is dial for a client that offers all features, also the features of builds.
 func dialFeatures(t testing.TB, s store.Store, opts *server.Options) *client {
 	t.Helper()
 	ours, theirs := net.Pipe()

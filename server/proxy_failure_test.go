@@ -24,7 +24,7 @@ import (
 	"pix/storepath"
 )
 
-// A fickle is a transport that fails or hangs on request.
+// A fickle is a transport to a daemon that fails or hangs when the test wants it.
 type fickle struct {
 	*daemontest.Daemon
 	broken, hangs atomic.Bool
@@ -308,7 +308,7 @@ func TestProxyDaemonDies(t *testing.T) {
 		"build": func(c *client) {
 			c.send(&protocol.BuildPathsRequest{Paths: []derivation.DerivedPath{derivation.Opaque{Path: absent}}})
 		},
-		"upload": func(c *client) { // most of it is still missing
+		"upload": func(c *client) { // and much of it is still to come
 			c.send(&protocol.AddToStoreRequest{Name: "x", Method: storepath.Flat, Algorithm: nixhash.SHA256})
 			c.nc.Write([]byte{8, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8})
 		},
@@ -336,7 +336,7 @@ func TestProxyDaemonDies(t *testing.T) {
 	}
 }
 
-// A client between two requests gets the error with its next request. Its temporary roots are gone, so
+// An idle client gets the error with its next request: its temporary roots are gone, so
 // it is not connected again.
 func TestProxyDaemonDiesBetween(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

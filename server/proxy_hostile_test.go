@@ -267,7 +267,7 @@ func TestProxySettingsAreOnes(t *testing.T) {
 }
 
 // When the daemon behind dies, the clients have an error for the next request and are hung up on,
-// and new clients are told why they are not served until it is back.
+// and new clients get an error until the daemon is back.
 func TestProxyUpstreamDies(t *testing.T) {
 	b := &behind{store: memstore.New(nil)}
 	pool := b.proxy(t)

@@ -73,7 +73,7 @@ func evilDerivations() map[string]*derivation.Derivation {
 }
 
 // A client that the server does not trust makes nothing valid in a real daemon that trusts the
-// server, except what is addressed by its contents; and other clients get right answers.
+// server, except content-addressed objects; and other clients get right answers.
 func TestRealProxyUntrusted(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)

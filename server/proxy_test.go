@@ -200,7 +200,7 @@ func TestProxyWithoutFeature(t *testing.T) {
 // Every line and activity comes through, as it is and in order, however slowly the client reads: during
 // builds, and for questions too.
 func TestProxyEvents(t *testing.T) {
-	const n = 16000 // some 8 MB, more than the buffers between hold
+	const n = 16000 // some 8 MB, more than all buffers on the way hold
 	event := func(i int) activity.Event {
 		switch i % 4 {
 		case 0:
@@ -272,7 +272,7 @@ type unclosed struct{ talker }
 
 func (unclosed) Close() error { return nil }
 
-// A store that wraps a pool, and has sessions of its own, is not bypassed.
+// A wrapper of a daemon's store that has sessions of its own is not bypassed.
 func TestProxyWrapped(t *testing.T) {
 	up := record(t, daemontest.Options{})
 	w := wrapper{open(t, up, nil), new(int)}

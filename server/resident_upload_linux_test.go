@@ -28,7 +28,7 @@ func manyPaths(t testing.TB, n int) []storepath.Path {
 	return paths
 }
 
-// importWith begins an upload of objects, the first of which has an info that ends in that.
+// importWith begins an upload of objects. The info of the first object ends with the given text.
 func importWith(end []byte) []byte {
 	p := protocol.Params{Version: protocol.MaxVersion, Features: protocol.AllFeatures, Dir: storepath.DefaultDir}
 	b, err := p.AppendRequest(nil, &protocol.AddMultipleToStoreRequest{})

@@ -160,7 +160,7 @@ func TestUntrustedMayAddWhatIsSigned(t *testing.T) {
 	}
 }
 
-// The keys that a trusted client sets count for its uploads, in place of the store's.
+// The keys that a trusted client sets count for its uploads, and the keys of the store do not.
 func TestKeysOfTrustedClient(t *testing.T) {
 	key, err := signature.GenerateKey("test-1")
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"pix/store/memstore"
 )
 
-// madeUp returns n signatures that nobody has made.
+// madeUp returns n signatures of no key.
 func madeUp(n int, name string) (all []string) {
 	for i := range n {
 		raw := make([]byte, 64)
@@ -125,7 +125,7 @@ func TestSignaturesOfTrustedUsers(t *testing.T) {
 	}
 }
 
-// An object with many signatures can be copied here: that of the trusted key is kept.
+// An object with many signatures can be copied here, and the signature of the trusted key is kept.
 func TestUploadWithManySignatures(t *testing.T) {
 	key := newKey(t, "trusted-1")
 	for kind, s := range signatureStores(t, key) {

@@ -29,7 +29,7 @@ func socketDir(t *testing.T) string {
 }
 
 // A lock that others have on the directory of the socket, or on any file that they can open there,
-// keeps nobody from listening.
+// does not prevent listening.
 func TestLocksOfOthers(t *testing.T) {
 	dir := socketDir(t)
 	d, err := os.Open(dir)

@@ -175,7 +175,7 @@ func (w *testWorld) stall(uid uint32, trusted bool, n int) (clients []*testClien
 	return clients
 }
 
-// While one user holds all that he may, with requests, replies and uploads that stall, trusted users
+// While one user holds a whole share, with requests, replies and uploads that stall, trusted users
 // and other untrusted users are served at once, in everything they ask for.
 func TestOthersAreServedAtOnce(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
@@ -248,7 +248,7 @@ func TestStalledClientLosesItsMemory(t *testing.T) {
 	})
 }
 
-// As long as nobody waits for what it holds, a client may stall as long as the options allow.
+// While no connection waits for the memory that it holds, a client may stall as long as the options allow.
 func TestStalledClientAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 16<<20, 0)

@@ -33,7 +33,7 @@ func (r *recorder) record(format string, args ...any) {
 	r.calls = append(r.calls, fmt.Sprintf(format, args...))
 }
 
-// taken returns what was recorded since the last call.
+// taken returns the requests that were recorded since the last call.
 func (r *recorder) taken() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -94,7 +94,7 @@ type BuildResult struct {
 	Outputs map[string]Realisation
 
 	// DrvHash is the modulo hash of the derivation, by which Nix up to 2.34 names Outputs: see
-	// [DrvOutput]. The zero value is an unknown one.
+	// [DrvOutput]. The zero value means that it is not known.
 	DrvHash nixhash.Hash
 }
 

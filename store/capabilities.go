@@ -75,8 +75,8 @@ type AddOptions struct {
 	Repair       bool // replace an object that is there; needs a trusted user
 	NoSignatures bool // take objects that nobody signed; needs a trusted user
 
-	// TrustedKeys replace the trusted keys of the store; nil does not. A daemon takes them from the
-	// settings of the connection instead.
+	// TrustedKeys are the keys of which one must have signed an object. Nil means the keys of the
+	// store. A daemon uses the settings of the connection instead.
 	TrustedKeys signature.KeySet
 }
 

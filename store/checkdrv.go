@@ -110,8 +110,8 @@ func checkError(path storepath.Path, err error) error {
 	}
 }
 
-// ParseDerivation parses the derivation at path, like [derivation.ParseAt], whose error it wraps in the
-// words of Nix 2.34.
+// ParseDerivation parses the derivation at path. The error has the text of Nix 2.34 where Nix has one,
+// and wraps the error of [derivation.ParseAt].
 func ParseDerivation(path storepath.Path, text string) (*derivation.Derivation, error) {
 	d, err := derivation.ParseAt(path, text)
 	if err == nil {
@@ -124,7 +124,7 @@ func ParseDerivation(path storepath.Path, text string) (*derivation.Derivation, 
 	return nil, &parseError{reason, err}
 }
 
-// noStart is the one reason that Nix gives without the path of the derivation.
+// noStart is the only error that Nix reports without the path of the derivation.
 const noStart = "derivation does not start with 'Derive' or 'DrvWithVersion'"
 
 // A parseError says that a store object is no derivation.

@@ -13,8 +13,8 @@ import (
 	"pix/storepath"
 )
 
-// maxDerivation is how long a .drv file may be that is read from a store, in bytes. The longest that
-// were ever seen have a few megabytes.
+// maxDerivation is the maximum length in bytes of a .drv file that is read from a store. The longest
+// known files have a few megabytes.
 const maxDerivation = 32 << 20
 
 // A DerivationLender is a [Store] whose users read derivations in turn, if they are large, as these

@@ -16,9 +16,9 @@
 // [Copy] brings objects with all that they refer to into another store,
 // [SortByReferences] finds the order in which they can be added.
 //
-// A closure is as large as the store claims, so only so much is taken from one: see [Limits] and
-// [Walk]. And a store may panic: if it does so on a goroutine of this package, that reaches the
-// caller as a [*PanicError], and nothing is left behind.
+// A closure is as large as the store claims, so its size is limited: see [Limits] and [Walk]. If a
+// store panics on a goroutine of this package, the caller gets the panic as a [*PanicError], and no
+// goroutine is left.
 //
 // Sources: path-info.hh, build-result.hh, realisation.hh and store-api.hh in
 // src/libstore/include/nix/store of Nix.

@@ -9,7 +9,7 @@ import (
 	"pix/storepath"
 )
 
-// The capabilities of the store that a build can talk to while it runs. No other store has them.
+// These are capabilities of the store that a running build talks to. No other store has them.
 type (
 	// A ScanningAdder takes objects by their contents, as an [Adder], and finds out itself which
 	// paths of the build they refer to.

@@ -6,8 +6,8 @@ import (
 	"pix/derivation"
 )
 
-// Limits bound how much of a closure is taken from a store: see [derivation.Limits]. [Closure] and
-// everything that uses it keep those of [LimitsOf] the store. To change them, wrap the store:
+// Limits bound how large a closure a store may claim: see [derivation.Limits]. [Closure] and its callers
+// apply the limits that [LimitsOf] returns. To change them, wrap the store:
 //
 //	limits := store.LimitsOf(s)
 //	limits.Paths *= 4
@@ -17,17 +17,16 @@ type Limits = derivation.Limits
 // A LimitError says that a store claims a larger closure than its [Limits] allow.
 type LimitError = derivation.LimitError
 
-// A Limiter is a [Store] that says how much of a closure may be taken from it.
+// A Limiter is a [Store] with its own limits.
 type Limiter interface {
-	// ClosureLimits returns the limits, and the store that they are for, which is the receiver. A
-	// struct that embeds a store has this method, too, but may answer other things: the limits are
-	// not for that.
+	// ClosureLimits returns the limits, and the receiver as the store for which they hold. A struct
+	// that embeds a Limiter inherits this method, but may return other infos. The limits do not hold
+	// for it, because it is not the returned store.
 	ClosureLimits() (Limits, Store)
 }
 
-// LimitsOf returns how much of a closure may be taken from s: what s says if it is a [Limiter], and
-// else [derivation.ForeignLimits]. A wrapper with an Unwrap method does not inherit the limits of what
-// it wraps, because it may answer other things.
+// LimitsOf returns the limits of s if it is a [Limiter], else [derivation.ForeignLimits]. A wrapper with
+// an Unwrap method does not inherit the limits of the wrapped store, because it may return other infos.
 func LimitsOf(s Store) Limits {
 	if l, ok := s.(Limiter); ok {
 		if limits, of := l.ClosureLimits(); of == s {
@@ -50,7 +49,7 @@ func (s *limitedStore) Unwrap() Store { return s.Store }
 // ClosureLimits implements [Limiter].
 func (s *limitedStore) ClosureLimits() (Limits, Store) { return s.limits, s }
 
-// nameOf returns what an error calls a store that claims too much.
+// nameOf returns the name of a store in errors.
 func nameOf(s Store) string {
 	if limited, ok := s.(*limitedStore); ok {
 		s = limited.Store

@@ -20,25 +20,25 @@ func MissingWithoutSubstitutes(ctx context.Context, s Store, paths []derivation.
 	return FindMissing(ctx, s, nil, paths)
 }
 
-// Substituters are what [FindMissing] asks about what a store lacks. Many goroutines may do that at
-// once.
+// Substituters answer the queries of [FindMissing] about paths that a store lacks. Many goroutines may
+// use them at once.
 type Substituters interface {
-	// FindSubstitute returns what the first substituter says that has a path; nil if none has.
+	// FindSubstitute returns the answer of the first substituter that has a path, or nil if none has it.
 	FindSubstitute(ctx context.Context, path storepath.Path) (*Substitute, error)
 
-	// SubstitutableOutput returns which path an output of a derivation has got elsewhere; "" if that
-	// is not known.
+	// SubstitutableOutput returns the path that a substituter knows for an output of a derivation, or
+	// "" if none knows it.
 	SubstitutableOutput(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error)
 
-	// ClosureLimits returns how much substituters may tell.
+	// ClosureLimits returns the limits for the infos from substituters.
 	ClosureLimits() Limits
 }
 
-// A Substitute is what a substituter says of a path that it has.
+// A Substitute describes a path that a substituter has.
 type Substitute struct {
 	Info         *PathInfo
 	DownloadSize uint64 // in bytes, compressed; 0 if unknown
-	Source       string // the substituter, for people
+	Source       string // the name of the substituter, for messages
 }
 
 // FindMissing returns what it would take to make paths valid in a store that gets what it lacks
@@ -47,9 +47,9 @@ type Substitute struct {
 // output is whose path is not known yet, the substituters may say. The store
 // must be an [OutputQuerier] and a [NARReader].
 //
-// Many paths are asked about at once, so it takes as many questions as a closure is deep. The error is
-// a [*LimitError] if the derivations are more than the [LimitsOf] the store, or the paths that the
-// substituters tell of more than theirs.
+// Many paths are queried at once, so it takes as many round trips as the closure is deep. The error is a
+// [*LimitError] if the derivations exceed the [LimitsOf] the store, or the infos from substituters
+// exceed the limits of the substituters.
 func FindMissing(ctx context.Context, s Store, substituters Substituters, paths []derivation.DerivedPath) (*Missing, error) {
 	limits := derivation.ForeignLimits()
 	if substituters != nil {
@@ -323,5 +323,5 @@ func (m *missingFinder) query(ctx context.Context) (map[storepath.Path]*Substitu
 	return found, nil
 }
 
-// substituteQueries is how many paths substituters are asked about at once.
+// substituteQueries is how many paths are queried from substituters at once.
 const substituteQueries = 64

@@ -2,8 +2,8 @@ package store
 
 import "pix/internal/parallel"
 
-// A PanicError is what functions of this package panic with after a panic on another goroutine: of a
-// method of a store, of a callback, or of a handler, which they call on goroutines of their own. So a
-// panic always reaches the goroutine of the caller, who may recover it, as it would without
-// concurrency. A store that calls [runtime.Goexit] there ends the caller's goroutine, too.
+// A PanicError is the value of a panic that functions of this package raise again. They call stores,
+// callbacks and handlers on goroutines of their own. If one of these panics there, the function panics
+// with a PanicError on the goroutine of its caller, who can recover it. If one of these calls
+// [runtime.Goexit] there, the function calls it on the goroutine of its caller.
 type PanicError = parallel.PanicError

@@ -160,7 +160,7 @@ func outcome(t *testing.T, f func()) any {
 
 var errPanic = errors.New("no")
 
-// isPanic reports whether a panic is that of the fault, here or on another goroutine.
+// isPanic reports whether a panic comes from the fault, on this goroutine or another one.
 func isPanic(how any) bool {
 	err, ok := how.(error)
 	return ok && errors.Is(err, errPanic)
@@ -407,7 +407,7 @@ func (s readsLater) AddToStoreNAR(_ context.Context, _ *store.PathInfo, archive 
 	return nil
 }
 
-// Copies that are cancelled at any time end, leave nothing behind, and call nobody afterwards.
+// Copies that are cancelled at any time end, leave nothing behind, and call no callback afterwards.
 func TestCancelledCopies(t *testing.T) {
 	testenv.NoLeak(t)
 	mem := memstore.New(nil)

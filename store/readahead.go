@@ -44,9 +44,9 @@ type opened struct {
 	err    error
 }
 
-// withArchives calls use with a sequence of objects with their archives, which are opened and, if they
-// are small, read by other goroutines before. When it returns, nothing of that goes on, whatever use
-// does with the sequence: a store may leave it on another goroutine, or panic.
+// withArchives calls use with a sequence of objects and their archives. Other goroutines open the
+// archives ahead and, if they are small, read them. When withArchives returns, none of this is still
+// running, even if use keeps the sequence on another goroutine, or panics.
 //
 // So code of the source and of the caller runs on goroutines of use, and on those that read ahead,
 // and a guard runs it there: see [parallel.Guard].
@@ -167,7 +167,7 @@ func copied(info *PathInfo, nar io.Reader) Import {
 	return Import{Info: &clone, NAR: nar}
 }
 
-// used makes room for others after an archive.
+// used lets other archives be read after an archive.
 func (r *aheadReader) used(a *aheadArchive) {
 	r.mu.Lock()
 	delete(r.lent, a)

@@ -7,8 +7,8 @@ import (
 	"pix/storepath"
 )
 
-// A SignatureKeeper is a [Signer] that can also remove signatures. A server needs that to bound
-// how many a path gets from untrusted users: everybody may add signatures, and every answer about
+// A SignatureKeeper is a [Signer] that can also remove signatures. A server needs this to limit how
+// many signatures untrusted users add to a path: every user may add some, and every answer about
 // the path contains them.
 type SignatureKeeper interface {
 	// TrustedKeys returns the keys whose signatures the store trusts.

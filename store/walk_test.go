@@ -42,7 +42,7 @@ func (v *inventor) QueryPathInfo(ctx context.Context, path storepath.Path) (*sto
 	return info, nil
 }
 
-// paths returns n paths that nobody has heard of, sorted.
+// paths returns n paths that no store has, sorted.
 func (v *inventor) paths(n int) []storepath.Path {
 	paths := make([]storepath.Path, n)
 	to := v.n.Add(int64(n)) + 1 // 0 is the root
@@ -383,7 +383,7 @@ func (v *slowInventor) QueryPathInfo(ctx context.Context, path storepath.Path) (
 	return v.inventor.QueryPathInfo(ctx, path)
 }
 
-// What is given up since others were larger than expected is asked again.
+// A query that was cancelled because answers were larger than expected is repeated.
 func TestGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := memstore.New(nil)

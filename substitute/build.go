@@ -95,7 +95,7 @@ func (c *call) build(ctx context.Context, paths []derivation.DerivedPath, mode s
 	return results, nil
 }
 
-// substituteAll gets what was asked for by its path, and the derivations, and then the outputs of these.
+// substituteAll substitutes the requested paths and derivations, and then the outputs of the derivations.
 func (c *call) substituteAll(ctx context.Context, paths []derivation.DerivedPath, repair bool) ([]store.KeyedBuildResult, error) {
 	var files []storepath.Path
 	for _, path := range paths {

@@ -17,15 +17,15 @@ import (
 // A call makes paths valid, or finds out about them, for one call of a method.
 type call struct {
 	store    *Store
-	opening  sync.Mutex // held while substituters are opened, which many goroutines may ask for
+	opening  sync.Mutex // held while substituters are opened; many goroutines may request them
 	settings Settings
 	search   *search // nil as long as nothing is missing
 	report   *report
 	guard    parallel.Guard  // calls the handler of the caller
 	ctx      context.Context // of what it does; its handler is the report
 	stop     context.CancelCauseFunc
-	walk     *store.Walk // counts what substituters tell
-	all      bool        // get all that can be had, whatever the settings say
+	walk     *store.Walk // counts the infos from substituters
+	all      bool        // get everything that is available, whatever the settings say
 
 	found   map[storepath.Path]*found                   // what is known of paths that are not valid
 	first   map[storepath.Path]int                      // from which substituter on paths are looked for, if not from the first

@@ -123,7 +123,7 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// Calls that are cancelled at any time end, leave nothing behind, and tell nobody anything afterwards.
+// Calls that are cancelled at any time end, leave nothing behind, and report nothing afterwards.
 func TestCancelAnyTime(t *testing.T) {
 	testenv.NoLeak(t)
 	key, sub := newKey(t, "k"), newSubstituter()

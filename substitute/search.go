@@ -131,8 +131,8 @@ func (s *search) believes(f *found) bool {
 // nameOf returns what errors call the substituter that has a path.
 func (s *search) nameOf(f *found) string { return "'" + s.substituters[f.from].URI + "'" }
 
-// findAll finds many paths at once, and lets the walk take what is found; those that none has are
-// nil. first says from which substituter on a path is looked for.
+// findAll searches for many paths at once. The walk takes the infos that are found. A path that no
+// substituter has is nil in the result. first has the substituter from which on to search for a path.
 func (s *search) findAll(ctx context.Context, w *store.Walk, paths []storepath.Path, first map[storepath.Path]int, believed bool) ([]*found, error) {
 	all := make([]*found, len(paths))
 	infos, err := w.Ask(ctx, paths, searches, func(ctx context.Context, i int) (*store.PathInfo, string, error) {

@@ -55,7 +55,7 @@ func (s *Sources) Get(ctx context.Context, uris []string) ([]Substituter, error)
 	for i, uri := range uris {
 		opening.Go(func() error {
 			subs[i], errs[i] = s.get(openCtx, uri)
-			return nil // others are opened all the same
+			return nil // the others are opened even so
 		})
 	}
 	opening.Wait()

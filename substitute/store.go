@@ -76,8 +76,8 @@ func (*unclosed) Close() error          { return nil }
 // ClosureLimits implements [store.Limiter].
 func (u *unclosed) ClosureLimits() (store.Limits, store.Store) { return store.LimitsOf(u.Store), u }
 
-// ClosureLimits implements [store.Limiter]: valid paths are those of the store below. For what
-// substituters tell see [Options.Limits].
+// ClosureLimits implements [store.Limiter]. It returns the limits of the store below, which has the valid
+// paths. For infos from substituters see [Options.Limits].
 func (s *Store) ClosureLimits() (store.Limits, store.Store) { return store.LimitsOf(s.Store), s }
 
 // Close lets go of the store and its substituters, or of the session.
@@ -149,7 +149,7 @@ func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath
 	return missing, nil
 }
 
-// A missingQuerier asks substituters for a call about what is missing.
+// A missingQuerier answers the queries of [store.FindMissing] from the substituters of a call.
 type missingQuerier struct{ *call }
 
 // FindSubstitute implements [store.Substituters].
@@ -165,8 +165,8 @@ func (q *missingQuerier) FindSubstitute(ctx context.Context, path storepath.Path
 	return &store.Substitute{Info: f.info, DownloadSize: f.downloadSize, Source: search.nameOf(f)}, nil
 }
 
-// SubstitutableOutput implements [store.Substituters]. As in Nix, the question what is missing needs
-// no signatures: they are checked when the output is fetched.
+// SubstitutableOutput implements [store.Substituters]. As in Nix, this query needs no signatures: they
+// are checked when the output is fetched.
 func (q *missingQuerier) SubstitutableOutput(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error) {
 	return q.locate(ctx, drv, output, false)
 }

@@ -81,7 +81,8 @@ type daemonOptions struct {
 	processOps bool
 }
 
-// trustAll returns what sets a flag without a value. Of several the last one counts, as in nix-daemon.
+// trustAll returns the setter of a flag without a value. Of several flags the last one counts, as in
+// nix-daemon.
 func (d *daemonOptions) trustAll(trust protocol.Trust) func(string) error {
 	return func(value string) error {
 		if value != "true" {
@@ -98,7 +99,7 @@ func (a *app) serve(ctx context.Context, d daemonOptions) error {
 	if err != nil {
 		return err
 	}
-	if len(conf.Unknown) > 0 && !d.stdio { // a client of ssh-ng would see it on every connection
+	if len(conf.Unknown) > 0 && !d.stdio { // a client of ssh-ng would see the warning on every connection
 		fmt.Fprintf(a.stderr, "pix: warning: settings of nix.conf that pix does not have, and ignores: %s\n", strings.Join(conf.Unknown, " "))
 	}
 	a.serves, a.isDaemon = true, !d.stdio
@@ -126,8 +127,8 @@ func (a *app) isMachineDaemon() bool {
 	return strings.HasPrefix(a.resolved, "daemon") || strings.HasPrefix(a.resolved, "unix://")
 }
 
-// serveStdio serves the client at the other end of the standard streams. nix-daemon trusts it unless
-// a flag forbids it, since the system does not identify the client.
+// serveStdio serves the client at the other end of the standard streams. The system does not tell which
+// user the client is, and nix-daemon trusts it by default.
 func (a *app) serveStdio(ctx context.Context, s store.Store, opts *server.Options) error {
 	in, ok := a.stdin.(*os.File)
 	out, isFile := a.stdout.(*os.File)

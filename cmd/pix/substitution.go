@@ -55,7 +55,8 @@ func withClientSettings(conf *nixconf.Conf, set *protocol.SetOptionsRequest) *ni
 	return &changed
 }
 
-// clientKeys returns the trusted keys that a client's settings name, or nil if they name none.
+// clientKeys returns the trusted keys for the uploads of a trusted client with these settings, or nil if
+// the client has set none.
 func clientKeys(conf *nixconf.Conf, set *protocol.SetOptionsRequest) (signature.KeySet, error) {
 	for _, name := range []string{"trusted-public-keys", "extra-trusted-public-keys", "binary-cache-public-keys"} {
 		if _, has := set.Overrides[name]; has {

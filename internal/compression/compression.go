@@ -45,8 +45,8 @@ func ByExtension(ext string, src io.Reader) (io.Reader, error) {
 	return nil, ErrUnknown
 }
 
-// orNil returns what a constructor returned, as an interface that is nil after an error. A nil pointer
-// in an interface is not nil, and a caller that closes what is not nil would panic.
+// orNil converts the result of a constructor to an interface that is nil after an error. A nil pointer
+// in an interface is not nil, so a caller that closes a result that is not nil would panic.
 func orNil[I any](v I, err error) (I, error) {
 	if err != nil {
 		var none I

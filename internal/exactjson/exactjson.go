@@ -1,9 +1,9 @@
 // Package exactjson reads JSON objects by the exact names of their members.
 //
-// Package encoding/json matches the names of members in any case, and lets the last of several with one
-// name count. So a text could say one thing to a program that reads it in this way, and another to the
-// one that has signed or checked it. Here a name has one spelling, and a name that comes twice is an
-// error: no version of Nix writes that, and two readers may disagree on which of the two counts.
+// Package encoding/json ignores the case of names, and uses the last of several members with one name.
+// So one text could mean one thing to the program that signs or checks it, and another thing to the
+// program that reads it with encoding/json. Here the case matters, and a duplicate name is an
+// error: no version of Nix writes one, and readers may disagree on which member counts.
 package exactjson
 
 import (
@@ -15,9 +15,9 @@ import (
 	"unicode/utf8"
 )
 
-// Object reads a text that is one JSON object, and returns its members as they are written.
+// Object parses a text that is one JSON object, and returns the raw values of its members by name.
 func Object(text []byte) (map[string]json.RawMessage, error) {
-	if !utf8.Valid(text) { // encoding/json would take several names for one
+	if !utf8.Valid(text) { // encoding/json would replace invalid bytes, and so make different names equal
 		return nil, errors.New("it is not UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -42,8 +42,8 @@ func Object(text []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// Members reads the object that comes next, and calls read with the name of each member to read its
-// value from d.
+// Members reads the next object from d. For each member it calls read with the name, and read reads the
+// value from d. Duplicate names are not detected.
 func Members(d *json.Decoder, read func(name string) error) error {
 	begin, err := d.Token()
 	if err != nil {
@@ -55,7 +55,7 @@ func Members(d *json.Decoder, read func(name string) error) error {
 	for d.More() {
 		name, err := d.Token()
 		if err == nil {
-			err = read(name.(string)) // as in every object
+			err = read(name.(string)) // the decoder accepts only strings here
 		}
 		if err != nil {
 			return noEOF(err)
@@ -65,7 +65,7 @@ func Members(d *json.Decoder, read func(name string) error) error {
 	return noEOF(err)
 }
 
-// String reads a value that must be a string.
+// String parses a value that must be a string. A missing value and null are errors.
 func String(value json.RawMessage) (string, error) {
 	var s *string
 	if len(value) == 0 {
@@ -80,7 +80,7 @@ func String(value json.RawMessage) (string, error) {
 	return *s, nil
 }
 
-// noEOF keeps a truncated text from looking like a truncated stream.
+// noEOF replaces io.EOF and io.ErrUnexpectedEOF, which a caller would take for the end of its own stream.
 func noEOF(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return errors.New("the JSON text ends too early")

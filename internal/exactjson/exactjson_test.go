@@ -44,7 +44,7 @@ func TestString(t *testing.T) {
 	}
 }
 
-// What is read is what encoding/json reads, with other names.
+// Object returns the members that encoding/json returns for texts that both accept.
 func FuzzObject(f *testing.F) {
 	for _, text := range []string{`{"a":1,"b":[{}]}`, `{"a":"\u0041","A":null}`, "null", `{"a":1,"a":2}`} {
 		f.Add([]byte(text))

@@ -1,8 +1,8 @@
-// Package modes makes directories that everybody can read, whatever the umask of the process is.
+// Package modes makes directories that all users can read, independently of the umask of the process.
 //
-// A store, a cache and the links to what was built are made for other users and other processes,
-// too. Nix sets its umask to 022 when it starts. A library must not: the umask belongs to the
-// whole process.
+// Other users and processes read stores, caches and links to build results, too. Nix sets its
+// umask to 022 when it starts. A library must not do that, because the umask belongs to the whole
+// process.
 package modes
 
 import (
@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	// Directory is the mode of a directory that everybody may read and its owner may change.
+	// Directory is the mode of a directory that all users may read and only its owner may change.
 	Directory fs.FileMode = 0o755
 
-	// File is the mode of a file of that kind.
+	// File is the mode of a file that all users may read and only its owner may change.
 	File fs.FileMode = 0o644
 )
 
 // MkdirAll makes a directory and the missing ones above it, each with the mode [Directory].
-// Directories that are there keep their modes.
+// Existing directories keep their modes.
 func MkdirAll(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
@@ -42,8 +42,8 @@ func MkdirAll(dir string) error {
 
 // mkdir makes one directory, unless another process makes it first.
 func mkdir(dir string) error {
-	// The umask takes permissions away and never adds any. So the directory is never open to
-	// writers for a moment, and most umasks leave nothing to be done.
+	// The umask removes permissions and never adds any. So other users can never write to the
+	// directory, and with most umasks it already has the right mode.
 	err := os.Mkdir(dir, Directory)
 	if errors.Is(err, fs.ErrExist) {
 		if info, statErr := os.Stat(dir); statErr == nil && info.IsDir() {
@@ -60,8 +60,8 @@ func mkdir(dir string) error {
 	return chmod(dir, info.Mode()&fs.ModeSetgid|Directory)
 }
 
-// chmod changes the mode of a directory. If another user puts a symlink in the place of the
-// directory, nothing outside of its parent is changed.
+// chmod changes the mode of a directory. Another user may replace the directory with a symlink before
+// that, so chmod follows no symlink out of the parent directory.
 func chmod(dir string, mode fs.FileMode) error {
 	parent, err := os.OpenRoot(filepath.Dir(dir))
 	if err != nil {

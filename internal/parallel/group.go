@@ -5,9 +5,8 @@ import (
 	"sync"
 )
 
-// A Group runs functions on goroutines of their own, as errgroup.Group does. But a function that
-// panics, or calls runtime.Goexit, makes Wait do the same: errgroup lets a panic end the program, and
-// takes the end of a goroutine for success.
+// A Group runs functions on goroutines, as errgroup.Group does. If a function panics, or calls
+// runtime.Goexit, Wait does the same on the goroutine of its caller.
 type Group struct {
 	guard   Guard
 	cancel  context.CancelCauseFunc
@@ -15,7 +14,7 @@ type Group struct {
 	running sync.WaitGroup
 
 	once sync.Once
-	err  error // the first
+	err  error // the first one
 }
 
 // WithContext returns a group, and the context of its functions. It ends when one of them fails, or
@@ -30,7 +29,7 @@ func WithContext(ctx context.Context, limit int) (*Group, context.Context) {
 	return g, ctx
 }
 
-// Go runs f, as soon as there is room for it.
+// Go runs f on a new goroutine. It waits while limit functions run.
 func (g *Group) Go(f func() error) {
 	if g.slots != nil {
 		g.slots <- struct{}{}
@@ -50,7 +49,7 @@ func (g *Group) Go(f func() error) {
 	}()
 }
 
-// Wait waits until all functions have ended, and returns the first error.
+// Wait waits until all functions have ended, and returns the first error. It raises a panic again.
 func (g *Group) Wait() error {
 	g.Join()
 	g.guard.Repanic()
@@ -58,7 +57,7 @@ func (g *Group) Wait() error {
 }
 
 // Join waits until all functions have ended. A caller that may panic itself between Go and Wait
-// defers it, so that no goroutine is left.
+// defers Join, so that no goroutine outlives it.
 func (g *Group) Join() {
 	g.running.Wait()
 	g.cancel(g.err)

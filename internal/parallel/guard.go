@@ -8,11 +8,11 @@ import (
 	"sync"
 )
 
-// A PanicError is a panic on one goroutine that is raised again on another: there it is the value
-// of the panic. It keeps the stack of the first goroutine, which the second panic does not show.
+// A PanicError is the value of a panic that is raised again on another goroutine. It keeps the stack of
+// the goroutine that panicked first, which the second panic does not show.
 type PanicError struct {
-	Value any // of the first panic
-	Stack []byte
+	Value any    // of the first panic
+	Stack []byte // of the goroutine that panicked first
 }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n\n%s", e.Value, e.Stack) }
@@ -30,12 +30,12 @@ var ErrEnded = errors.New("the call that this belongs to has returned")
 // goroutine does not go on.
 var errExited = errors.New("runtime.Goexit was called")
 
-// A Guard runs code of a caller on goroutines that are not the caller's. A panic there would end the
-// program, because the caller has no chance to recover it, and after the caller's call has returned,
-// its code must not run any more. So the owner of the guard, on the goroutine of the caller, calls
-// End and then Repanic before it returns.
+// A Guard runs code of a caller on other goroutines. The caller cannot recover a panic there, so the
+// panic would end the program. And no code of the caller may run after the function that the caller
+// called has returned. So this function calls End and then Repanic, on the goroutine of the caller,
+// before it returns.
 //
-// The zero value is useful.
+// The zero value is a Guard without Stop.
 type Guard struct {
 	// Stop is called once, when a call panics or ends its goroutine, so that work that depends on the
 	// call ends early. Nil does nothing.
@@ -49,8 +49,8 @@ type Guard struct {
 	exited   bool
 }
 
-// Call calls f, and turns a panic into a [*PanicError]. After End it returns [ErrEnded] instead.
-// f may use the guard, too, but must not end it.
+// Call calls f, and returns its error, or a [*PanicError] if f panics. After End it returns [ErrEnded]
+// and does not call f. f may call Call, but not End.
 func (g *Guard) Call(f func() error) (err error) {
 	if !g.enter() {
 		return ErrEnded
@@ -116,7 +116,8 @@ func (g *Guard) End() {
 	}
 }
 
-// Repanic panics with a [*PanicError] if a call has panicked, and calls runtime.Goexit if a call has.
+// Repanic panics with a [*PanicError] if a call has panicked, and calls runtime.Goexit if a call has
+// called it.
 func (g *Guard) Repanic() {
 	g.mu.Lock()
 	panicked, exited := g.panicked, g.exited

@@ -1,11 +1,12 @@
-// Package parallel does several things at once, and lets the panics of each be the caller's.
+// Package parallel runs functions on goroutines, and raises their panics again on the goroutine of the
+// caller.
 package parallel
 
 import "sync"
 
-// Do calls both functions, the first on a goroutine of its own, and returns when both have
-// ended: the error of the first, or else that of the second. A panic of either is the caller's; of
-// the first it is a [*PanicError].
+// Do calls both functions, the first on a new goroutine, and waits for both. It returns the error of the
+// first, or else the error of the second. If one of them panics, Do panics on the goroutine of its
+// caller, after the first with a [*PanicError].
 func Do(first, second func() error) error {
 	var guard Guard
 	var running sync.WaitGroup

@@ -94,7 +94,7 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// A function that does not return ends the others, and Wait.
+// A function that panics or exits cancels the others, and Wait does the same as the function.
 func TestGroupPanics(t *testing.T) {
 	testenv.NoLeak(t)
 	run := func(f func() error) func() {
@@ -119,7 +119,7 @@ func TestGroupPanics(t *testing.T) {
 	}
 }
 
-// End waits for calls that are running, and lets none begin.
+// End waits for running calls, and no call begins after it.
 func TestGuardEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g parallel.Guard

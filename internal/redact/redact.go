@@ -1,4 +1,4 @@
-// Package redact keeps passwords in URLs out of errors, logs and what a command prints.
+// Package redact keeps passwords in URLs out of errors, logs and output.
 package redact
 
 import (
@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// URL returns a URL without the password that it may have. What cannot be parsed and may have one is
-// left out, except for the scheme.
+// URL returns a URL without its password. If a URL cannot be parsed and may have a password, URL returns
+// only the scheme.
 func URL(text string) string {
 	u, err := url.Parse(text)
 	switch {

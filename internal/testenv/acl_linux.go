@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LetAllWrite gives a directory a default access control list that lets every user write to what is
+// LetAllWrite gives a directory a default access control list that lets every user write to files
 // made in it, whatever the umask. It skips the test if the file system has no such lists.
 func LetAllWrite(t testing.TB, dir string) {
 	t.Helper()

@@ -158,7 +158,8 @@ func (s *Store) Close() error {
 // Dir returns the store directory.
 func (s *Store) Dir() storepath.Dir { return s.opts.Dir }
 
-// ClosureLimits implements [store.Limiter]: what is in the store was checked when it was added.
+// ClosureLimits implements [store.Limiter]. The infos are trusted, because they were checked when they
+// were added.
 func (s *Store) ClosureLimits() (store.Limits, store.Store) { return derivation.OwnLimits(), s }
 
 // get returns what is kept of a path, or a [*store.NotFoundError].

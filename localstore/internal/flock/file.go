@@ -8,7 +8,7 @@ import (
 )
 
 // A File is an open lock file and its identity. Another process may delete the file and make
-// another one of the same name; a lock on the deleted file then keeps nobody out.
+// another one of the same name; a lock on the deleted file then excludes no other process.
 type File struct {
 	*os.File
 	device, inode uint64

@@ -12,8 +12,8 @@ import (
 	"pix/store"
 )
 
-// A Collector is the part of one collection of garbage in the protocol. It has locked gc.lock, and
-// takes roots from other processes through the socket.
+// A Collector is one garbage collection, as the protocol sees it. It holds the lock on gc.lock, and
+// receives roots from other processes through the socket.
 type Collector struct {
 	state  State
 	lock   *flock.File
@@ -57,12 +57,12 @@ func (c *Collector) Roots(ctx context.Context) ([]store.Root, error) {
 // the paths with the hash parts that f returns as being deleted. No root arrives while f runs.
 func (c *Collector) Choose(f func(arrived []string) []string) { c.server.choose(f) }
 
-// Done ends the deletion of paths with these hash parts. A hash part that Choose was given several
-// times, such as that of an object and its lock file, ends as many times.
+// Done ends the deletion of paths with these hash parts. If f returned a hash part several times to
+// Choose, for an object and its lock file, Done must get it as many times.
 func (c *Collector) Done(hashParts ...string) { c.server.done(hashParts) }
 
-// Check returns an error if gc.lock has lost its name. Then the store was removed, other processes no
-// longer see that this one collects, and nothing more may be deleted.
+// Check returns an error if gc.lock has lost its name. The store was removed then, and other processes no
+// longer see that this one collects, so nothing more may be deleted.
 func (c *Collector) Check() error {
 	linked, err := c.lock.IsLinked()
 	if err == nil && !linked {
@@ -72,7 +72,7 @@ func (c *Collector) Check() error {
 }
 
 // Close ends the collection. Clients that were answered get a second to write their roots into
-// their files, where the next collector reads them: Nix writes a root after the answer, and the
+// their files, where the next collector reads them. Nix writes a root after the answer, and the
 // root would be lost if this collection ended and the next one began in between.
 func (c *Collector) Close(ctx context.Context) error {
 	err := c.server.stopListening(c.Check() == nil)
@@ -86,8 +86,8 @@ func (c *Collector) Close(ctx context.Context) error {
 	return err
 }
 
-// awaitWritten waits until the roots that were answered to all clients that are connected are in their
-// files. No further root is answered meanwhile.
+// awaitWritten waits until the roots that were answered to connected clients are in the files of these
+// clients, for a second at most. The server must drain, so that it answers no further root.
 func (c *Collector) awaitWritten(ctx context.Context) {
 	const limit, pause = time.Second, 2 * time.Millisecond
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {

@@ -32,27 +32,27 @@ func Find(ctx context.Context, s State, tidy bool, report func(line string)) ([]
 // A finder reads the files of temporary roots.
 type finder struct {
 	state      State
-	probes     int               // how often to look at a file that is unlocked
+	probes     int               // how often to check that a file is unlocked
 	tidy       bool              // remove the files of processes that have ended
 	collecting bool              // the caller has locked gc.lock: see Collector.Roots
 	report     func(line string) // may be nil
 
 	roots    []store.Root
-	owned    []*os.File // files of Nix 2.3 that are locked until the collection ends
-	deadline time.Time  // of waiting for them; zero before the first
+	owned    []*os.File // files of Nix 2.3 that stay locked until the collection ends
+	deadline time.Time  // for the locks of all of them; zero before the first
 }
 
-// A file has to be found unlocked that often, with pauses in between, until it counts as stale.
+// staleProbes is how often, with pauses in between, a file must be unlocked until it counts as stale.
 //
-// A process of Nix 2.3 converts its lock before and after it adds a root. If another process reads the
-// file just then, the kernel releases the old lock, and the process gets the new one some time after
-// the reader has ended. In between the file is unlocked.
+// A process of Nix 2.3 converts its lock before and after it adds a root. If another process holds a lock
+// on the file at that moment, the kernel releases the old lock, and the process gets the new one some
+// time after the other lock has ended. In between the file is unlocked.
 const staleProbes = 3
 
 // probePause is a variable for tests.
 var probePause = 3 * time.Millisecond
 
-// addition is longer than a process of Nix 2.3 needs to add a root to its file.
+// addition is a time in which every process of Nix 2.3 has added a root to its file.
 const addition = 20 * time.Millisecond
 
 // find reads all files of processes that live.
@@ -92,8 +92,8 @@ func (f *finder) find(ctx context.Context) error {
 	}
 }
 
-// visit reads one file if it is locked, since its process lives. In the last probe it removes a file
-// that is unlocked.
+// visit reads one file if it is locked: then its process lives. In the last probe it removes an unlocked
+// file.
 func (f *finder) visit(ctx context.Context, name string, last bool) (unlocked bool, err error) {
 	path := filepath.Join(f.state.RootsDir(), name)
 	file, err := f.open(path)
@@ -127,8 +127,8 @@ func (f *finder) visit(ctx context.Context, name string, last bool) (unlocked bo
 	return false, f.read(ctx, file, name)
 }
 
-// open opens a file, or returns nil if it is gone or is no regular file, in which no process of any Nix
-// has roots. It does not wait for the writer of a FIFO.
+// open opens a file. It returns nil if the file is gone, or is no regular file: no process of any Nix
+// has roots in such a file. It does not wait for the writer of a FIFO.
 func (f *finder) open(path string) (*flock.File, error) {
 	info, err := os.Stat(path)
 	if leadsNowhere(err) {
@@ -171,8 +171,8 @@ func leadsNowhere(err error) bool {
 		errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
 }
 
-// removeStale removes a file whose process has ended. It is locked exclusively. A process that has the
-// file open and waits for the lock will see the mark, and make another file.
+// removeStale removes a file whose process has ended. The file is locked exclusively. A process that has
+// opened the file and waits for the lock sees the stale mark afterwards, and makes another file.
 func (f *finder) removeStale(file *flock.File) {
 	// The file may be gone. Another file may have its name, or a symlink to it.
 	if linked, err := file.IsLinked(); !linked || err != nil {
@@ -188,14 +188,15 @@ func (f *finder) removeStale(file *flock.File) {
 	}
 }
 
-// own locks a file of Nix 2.3 or 2.4 until the collection ends, so that its process waits if it adds a
-// root. It reports whether it has locked the file. Processes of later versions have exclusive locks
-// for as long as they live, and send roots to the collector.
+// own locks the file of a process of Nix 2.3 or 2.4 until the collection ends, so that the process waits
+// if it adds a root. It reports whether it has locked the file. Processes of later versions hold an
+// exclusive lock as long as they live, and send roots to the collector.
 //
-// A process of Nix 2.3 has an exclusive lock while it writes. Only waiting tells the two apart.
+// A process of Nix 2.3 also holds an exclusive lock while it writes. Only the duration of the lock shows
+// which version it is, so own waits.
 func (f *finder) own(ctx context.Context, file *flock.File, name string) (bool, error) {
 	if strings.Trim(name, "0123456789") != "" {
-		return false, nil // those processes do not give such names
+		return false, nil // Nix 2.3 and 2.4 make names of digits only
 	}
 	if f.deadline.IsZero() {
 		f.deadline = time.Now().Add(addition)
@@ -218,9 +219,9 @@ func (f *finder) own(ctx context.Context, file *flock.File, name string) (bool, 
 	}
 }
 
-// read reads the roots in a file. Unless this process collects, another one may be rewriting the
-// file, and an entry that is no path may be half of an old one and half of a new one. So read tries
-// a few times.
+// read reads the roots in a file. While no collector runs, the process of the file may rewrite it. An entry
+// that read gets meanwhile may consist of half an old entry and half a new one. So read tries a few
+// times.
 func (f *finder) read(ctx context.Context, file *flock.File, name string) error {
 	const tries = 5
 	for try := 1; ; try++ {
@@ -246,7 +247,7 @@ func (f *finder) parse(file io.ReaderAt, link string) (roots []store.Root, err e
 	for {
 		entry, err := in.ReadSlice(0)
 		if err == io.EOF {
-			return roots, nil // what is left is being written, and not acknowledged yet
+			return roots, nil // an entry without a zero byte is being written, and not relied on yet
 		}
 		if err != nil {
 			return nil, fmt.Errorf("entry %.100q: %w", entry, err)
@@ -259,8 +260,8 @@ func (f *finder) parse(file io.ReaderAt, link string) (roots []store.Root, err e
 	}
 }
 
-// label returns what Nix calls the roots of a file: the number that the name begins with, or, as Nix
-// 2.35.0 does, the whole name.
+// label returns the name that Nix gives to the roots of a file: the number at the beginning of the file's
+// name, or, as in Nix 2.35.0, its whole name.
 func label(name string) string {
 	if pid := name[:len(name)-len(strings.TrimLeft(name, "0123456789"))]; pid != "" {
 		name = pid
@@ -281,8 +282,8 @@ func beginsWithInt(name string) bool {
 	return err == nil
 }
 
-// unsure returns err, or nil if it need not end the search: nothing is known of the roots in path.
-// They may be any, so a collector must delete nothing.
+// unsure handles an error that hides the roots in path. For a collector it returns an error, because any
+// path may be one of these roots, so nothing may be deleted. Otherwise it reports err and returns nil.
 func (f *finder) unsure(path string, err error) error {
 	switch {
 	case err == nil || path == f.state.RootsDir() && errors.Is(err, fs.ErrNotExist):

@@ -58,7 +58,7 @@ func TestNamesOfNix(t *testing.T) {
 				if !slices.Equal(collected.roots, want) || !slices.Equal(listed.roots, want) || collected.err != nil || listed.err != nil {
 					t.Errorf("a collector finds %v, %v; the list is %v, %v", collected.roots, collected.err, listed.roots, listed.err)
 				}
-				// Older collectors stop at some of these names, and nobody else says so.
+				// Older collectors fail at some of these names without naming them.
 				if warned := len(collected.lines) > 0; warned == beginsWithInt(name) {
 					t.Errorf("a collector says %q", collected.lines)
 				}
@@ -86,7 +86,7 @@ func TestBeginsWithInt(t *testing.T) {
 	}
 }
 
-// What is in the directory and is no file of roots neither ends a search nor makes it wait, and stays as it is.
+// An entry of the directory that is no file of roots stays, and neither ends a search nor delays it.
 func TestStrangeFiles(t *testing.T) {
 	s := newState(t)
 	writeRoots(t, s, "1-1", flock.Shared, somePath(t, 1))
@@ -189,7 +189,7 @@ func TestMalformed(t *testing.T) {
 			})
 		}
 	}
-	// An entry that is not complete is no error: it is being written, and nobody relies on it yet.
+	// An entry that is not complete is no error: it is being written, and no process relies on it yet.
 	s := newState(t)
 	f, _ := writeRoots(t, s, "17", flock.Exclusive, somePath(t, 1))
 	if _, err := f.WriteString(path[:20]); err != nil {

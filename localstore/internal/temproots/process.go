@@ -15,31 +15,31 @@ import (
 	"pix/storepath"
 )
 
-// A process is what all users of one state directory in this process share: the file of their
+// A process is the state that all Roots of one state directory share in this process: the file of their
 // roots, and connections to the collector.
 type process struct {
 	state State
-	users int // guarded by processes
+	users int // how many Roots there are; guarded by processes
 
 	mu     sync.Mutex
 	closed bool
-	count  map[storepath.Path]int // how many users each root has
+	count  map[storepath.Path]int // how many Roots have each root
 	file   *rootsFile             // nil before the first root
 	gcLock *gcLock                // nil before the first root
 	idle   []*conn                // to the collector that runs, or ran last
 	watch  *time.Timer            // nil before the first root
 
 	generation uint64 // of the file: grows whenever the file is made
-	secured    uint64 // the last generation of which every collector knows all roots
+	secured    uint64 // the last generation whose roots every collector knew
 }
 
 // A gcLock is gc.lock, open in this process.
 type gcLock struct {
 	file *flock.File
-	held int // how many hold the shared lock
+	held int // calls of acquire without a release
 }
 
-// acquire takes the shared lock, or reports false if a collector runs.
+// acquire takes the shared lock, or returns false if a collector runs.
 func (l *gcLock) acquire() (bool, error) {
 	if l.held == 0 {
 		if free, err := flock.Try(l.file.File, flock.Shared); !free || err != nil {
@@ -50,7 +50,7 @@ func (l *gcLock) acquire() (bool, error) {
 	return true, nil
 }
 
-// release gives the shared lock back that acquire took.
+// release undoes an acquire. The last release unlocks gc.lock.
 func (l *gcLock) release() error {
 	if l.held--; l.held > 0 {
 		return nil
@@ -58,13 +58,13 @@ func (l *gcLock) release() error {
 	return flock.Unlock(l.file.File)
 }
 
-// processes are those in use, by state directory. They are global because process ids are.
+// processes has the processes in use, by state directory. It is global because a process id is.
 var processes = struct {
 	sync.Mutex
 	of map[string]*process
 }{of: make(map[string]*process)}
 
-// join returns the process's part in a store, for one more user.
+// join returns the process of a state directory, for one more Roots.
 func join(s State) *process {
 	processes.Lock()
 	defer processes.Unlock()
@@ -80,7 +80,7 @@ func join(s State) *process {
 	return p
 }
 
-// leave ends the part of one user. The last one removes the file.
+// leave ends the use by one Roots. The last one removes the file.
 func (p *process) leave() error {
 	processes.Lock()
 	defer processes.Unlock()
@@ -99,8 +99,8 @@ func (p *process) leave() error {
 }
 
 // secure waits until every collector that began so far knows the given roots, which are in the
-// file. If the file was made again, collectors may have missed all roots of this process, so the
-// wait is then for all of them. It returns the generation of the file.
+// file. If the file was made again, a collector may have missed all roots of this process, so secure
+// then sends all of them. It returns the generation of the file.
 func (p *process) secure(ctx context.Context, paths []storepath.Path) (generation uint64, err error) {
 	for {
 		s, err := p.look(len(paths) > 0)
@@ -127,16 +127,16 @@ func (p *process) secure(ctx context.Context, paths []storepath.Path) (generatio
 	}
 }
 
-// A situation is what has to be done to secure roots.
+// A situation says which roots must be sent to a collector.
 type situation struct {
 	generation uint64           // of the file
-	collecting bool             // a collector runs that may not know a root of which it was not informed
-	all        []storepath.Path // all roots, if such a collector may not know any of them
+	collecting bool             // a collector runs that may have read the file before new roots were in it
+	all        []storepath.Path // all roots, if that collector may know none of them; else nil
 }
 
-// look makes the file again if it has lost its name, and finds out whether a collector runs. The
-// order matters: a collector that begins after the file was seen reads it. Without new roots
-// it does not look for collectors if all of them know the file.
+// look makes the file again if it has lost its name, and then checks whether a collector runs. The
+// order matters: a collector that begins between these two steps reads the file. Without new roots look
+// does not check for a collector if all collectors know the file.
 func (p *process) look(isNew bool) (situation, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -167,8 +167,8 @@ func (p *process) look(isNew bool) (situation, error) {
 	return s, nil
 }
 
-// inform sends roots to the collector and reports whether it has answered. If it has not, the caller
-// looks again for a collector: it does not listen yet, or has ended.
+// inform sends roots to the collector and reports whether it has answered. If it has not, it does not
+// listen yet or has ended, and the caller calls look again.
 func (p *process) inform(ctx context.Context, paths []storepath.Path) (answered bool, err error) {
 	conn, lock, err := p.connect(ctx)
 	if err != nil {
@@ -192,7 +192,8 @@ func (p *process) inform(ctx context.Context, paths []storepath.Path) (answered 
 	return true, nil
 }
 
-// connect returns a connection to the collector that has locked the lock, or nil if none listens.
+// connect returns a connection to the collector and the gc.lock that it holds, or nil if no collector
+// listens.
 //
 // Connections stay open until the collector ends: the collectors of Nix 2.5 to 2.34 may crash when
 // a client hangs up very soon after it has connected.
@@ -210,7 +211,7 @@ func (p *process) connect(ctx context.Context) (*conn, *gcLock, error) {
 	return c, lock, err
 }
 
-// hangUp closes the connections to a collector that has ended, or of a store that was removed.
+// hangUp closes the idle connections. Their collector has ended, or the store was removed.
 func (p *process) hangUp() {
 	for _, c := range p.idle {
 		c.Close()
@@ -239,8 +240,8 @@ func (p *process) keep(generation uint64) (release func(), err error) {
 	if p.file == nil {
 		return release, p.checkGeneration(generation)
 	}
-	// The lock is taken before the check. If a collector has it, that began while the file had its
-	// name, and so knows the roots.
+	// The lock is taken before the check. If a collector holds it and the check succeeds, the file has
+	// had its name all the time, so the collector knows the roots.
 	lock := p.gcLock
 	free, err := lock.acquire()
 	if err != nil {
@@ -250,7 +251,7 @@ func (p *process) keep(generation uint64) (release func(), err error) {
 		release = func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			lock.release() // which fails if gc.lock was replaced meanwhile; the lock has ended then
+			lock.release() // it fails if gc.lock was replaced meanwhile, which has ended the lock
 		}
 	}
 	return release, p.checkGeneration(generation)
@@ -259,9 +260,9 @@ func (p *process) keep(generation uint64) (release func(), err error) {
 // watchInterval is how often a process that has roots checks whether their file has kept its name.
 const watchInterval = time.Second
 
-// rewatch is what the timer runs. A process may add its last root hours before it needs it, so
-// it cannot rely on the check in [Roots.Add] alone. After an error the next run tries again, and
-// Add reports it.
+// rewatch checks the file every watchInterval. A process may add its last root hours before it uses it, so
+// the check in [Roots.Add] is not enough. After an error the next run tries again, and Add reports
+// it.
 func (p *process) rewatch() {
 	if p.restore() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*watchInterval)

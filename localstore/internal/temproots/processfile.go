@@ -17,18 +17,18 @@ import (
 // A rootsFile is the file of roots of this process, which is locked.
 type rootsFile struct {
 	*flock.File
-	size int64 // of the whole entries in it
-	dead int   // entries that have no user
-	torn bool  // entries may be missing, since it could not be rewritten
+	size int64 // bytes of complete entries
+	dead int   // entries of released roots
+	torn bool  // rewriting has failed, so entries may be missing
 }
 
 // createFile makes an empty file for the roots of this process in dir, and locks it shared.
 //
 // The name is PID-N. It begins with digits because Nix before 2.35.0 converts the beginning of each
 // name to an int, and collects nothing if it cannot. It is never PID alone: a Nix with the same
-// process id in another PID namespace deletes the file of that name, which it takes for the rest of an
-// earlier process. N is random, so that no name is used twice: a collector deletes a stale file by
-// name some time after it has looked at it, and would delete a new file of that name.
+// process id in another PID namespace would take the file for one of an earlier process, and delete
+// it. N is random, so that no name is used twice: a collector deletes a stale file by name some time
+// after it has looked at it, and would delete a new file with the same name.
 //
 // The lock proves that this process lives: a collector tries to lock the file exclusively. It is
 // shared because the collectors of Nix 2.3 and 2.4 wait for a shared lock of their own.
@@ -48,7 +48,7 @@ func createFile(dir string) (*rootsFile, error) {
 			return nil, err
 		}
 		f := &rootsFile{File: locked}
-		// A collector may take a file that is not locked yet for a stale one.
+		// A collector may have taken the file for stale and deleted it before it was locked.
 		owned, err := flock.Try(file, flock.Shared)
 		if owned {
 			owned, err = f.IsLinked()
@@ -72,8 +72,8 @@ func (f *rootsFile) discard() error {
 	return errors.Join(err, f.Close())
 }
 
-// append writes the entries of roots at the end of the file. After an error the next entries overwrite
-// what was written of them.
+// append writes the entries of roots at the end of the file. After an error the next entries overwrite a
+// part that was written.
 func (f *rootsFile) append(roots []storepath.Path) error {
 	if len(roots) == 0 {
 		return nil
@@ -93,9 +93,9 @@ func appendEntry(text []byte, root storepath.Path) []byte { return append(append
 
 // rewrite writes the roots over the entries that are in the file. No collector may read it meanwhile.
 //
-// The file is not emptied first: a full disk could have no room a moment later, and the entries
-// would be lost. A file system that copies on write needs room to overwrite, too, so after an
-// error the file is torn.
+// The file is not truncated first: on a full disk the write could then fail, and all entries would be
+// lost. A file system that copies on write needs space to overwrite, too, so after an error the file
+// is torn.
 func (f *rootsFile) rewrite(roots map[storepath.Path]int) error {
 	var text []byte
 	for p := range roots {
@@ -120,9 +120,8 @@ func (f *rootsFile) isWorthRewriting(live int) bool {
 	return f.dead > 0 && (live < few || f.dead > live/part)
 }
 
-// open opens gc.lock and the file of roots, unless they are open and have kept their names. The file
-// then has all roots of the process. If it was made, the generation has grown. Directories that are
-// missing are made as well.
+// open opens gc.lock and the file of roots, unless they are open and have kept their names. It makes missing
+// directories. Afterwards the file has all roots of the process. A new file has a new generation.
 func (p *process) open() error {
 	if p.closed {
 		return fs.ErrClosed
@@ -139,7 +138,7 @@ func (p *process) open() error {
 	return p.makeFile()
 }
 
-// hasLostFile reports whether the file of roots has to be made.
+// hasLostFile reports whether there is no file of roots, or it has lost its name or entries.
 func (p *process) hasLostFile() (bool, error) {
 	if p.file == nil || p.file.torn {
 		return true, nil
@@ -204,14 +203,14 @@ func (p *process) closeFile() error {
 	return err
 }
 
-// record counts one more user of each root, and writes those that are new into the file.
+// record counts each root once more, and writes the new ones into the file.
 func (p *process) record(roots []storepath.Path) error {
 	if len(roots) == 0 {
 		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.file == nil || p.file.torn { // whether it has kept its name is checked afterwards, by secure
+	if p.file == nil || p.file.torn { // secure checks afterwards that it has kept its name
 		if err := p.open(); err != nil {
 			return err
 		}
@@ -236,7 +235,7 @@ func (p *process) record(roots []storepath.Path) error {
 	return nil
 }
 
-// release takes one user away from each root.
+// release counts each root once less.
 func (p *process) release(roots map[storepath.Path]bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -264,8 +263,9 @@ func (p *process) tidy() error {
 	return p.rewrite()
 }
 
-// rewrite rewrites the file without its dead entries. While a collector runs, which must not read a file
-// that is half written, it does nothing. It will be called again.
+// rewrite rewrites the file without its dead entries. It does nothing while a collector runs, which must
+// not read a half-written file; a later call rewrites it. It also does nothing if gc.lock is not open: the
+// state directory was deleted then, and the next root is written into a new file.
 func (p *process) rewrite() error {
 	free, err := p.gcLock.acquire()
 	if err != nil || !free {

@@ -9,17 +9,17 @@ import (
 	"pix/storepath"
 )
 
-// Roots are the temporary roots of one user of a store, such as a session. Any number of goroutines
-// may use them. They end with [Roots.Close], or with the process.
+// Roots are the temporary roots of one part of the process, such as a session of a store. Any number of
+// goroutines may use them. They end with [Roots.Close], or with the process.
 type Roots struct {
 	process *process
 
-	sem    chan struct{} // has room for one value; a mutex that a context can interrupt
+	sem    chan struct{} // of capacity 1: a mutex whose Lock a context can interrupt
 	paths  map[storepath.Path]bool
 	closed bool
 }
 
-// Open returns the roots of a new user. It writes nothing to the disk.
+// Open returns new Roots without paths. It writes nothing to the disk.
 func Open(s State) *Roots {
 	return &Roots{
 		process: join(s),
@@ -32,11 +32,11 @@ func Open(s State) *Roots {
 // valid then, for as long as the returned Held holds. A collector that runs may have deleted
 // a path before, so a caller checks afterwards whether the path is valid.
 //
-// Add may wait for a collector for as long as that deletes one of the paths, and for one of
-// Nix 2.3 or 2.4 until it ends.
+// Add may wait for a collector while the collector deletes one of the paths. It waits for a collector of
+// Nix 2.3 or 2.4 until the collection ends.
 //
-// Add with paths that are roots already checks that the file of this process is still there, and
-// makes it again if it is not.
+// If all paths are already roots, Add still checks that the file of this process has its name, and makes
+// the file again if it has not.
 func (r *Roots) Add(ctx context.Context, paths ...storepath.Path) (Held, error) {
 	select {
 	case r.sem <- struct{}{}:
@@ -71,10 +71,10 @@ func (r *Roots) Add(ctx context.Context, paths ...storepath.Path) (Held, error) 
 	return Held{r.process, generation}, nil
 }
 
-// Tidy takes the roots that have no user any more out of the file of this process.
+// Tidy removes released roots from the file of this process.
 func (r *Roots) Tidy() error { return r.process.tidy() }
 
-// Close gives the roots up.
+// Close releases the roots.
 func (r *Roots) Close() error {
 	r.sem <- struct{}{}
 	defer func() { <-r.sem }()
@@ -85,8 +85,8 @@ func (r *Roots) Close() error {
 	return errors.Join(r.process.release(r.paths), r.process.leave())
 }
 
-// Held is a proof that roots are held, which [Roots.Add] returns. The zero Held is a proof of
-// nothing, and always holds.
+// Held shows whether roots were protected without interruption since [Roots.Add] returned it. The zero
+// Held belongs to no roots, and its Check succeeds.
 //
 // An operation that relies on roots from their addition to its end, such as the registration of an
 // object, checks its Held before it reports success.
@@ -110,11 +110,11 @@ func (h Held) Check() error {
 	return h.process.checkGeneration(h.generation)
 }
 
-// Keep is [Held.Check], and keeps further collectors from beginning until release is called. The
-// caller calls release soon, also after an error, and waits for no lock before.
+// Keep is [Held.Check], and prevents further collections until release is called. The caller must call
+// release soon, also after an error, and must wait for no lock before.
 //
-// So there is no moment between the check and the end of a transaction in which the file could
-// lose its name and a collector could begin.
+// Without Keep, the file could lose its name and a collector could begin between the check and the end
+// of a transaction.
 func (h Held) Keep() (release func(), err error) {
 	if h.process == nil {
 		return func() {}, nil

@@ -12,11 +12,11 @@ import (
 	"pix/storepath"
 )
 
-// A server is the collector's side of the socket: it takes roots from other processes while garbage
-// is collected.
+// A server is the collector's side of the socket. It receives roots from other processes during a
+// collection.
 //
-// Roots are known by their hash parts. A file beside an object whose name is the name of the object with a
-// suffix, such as its lock file, lives as long as the object.
+// Roots are identified by their hash parts. So a root also protects files whose name is the name of the
+// object with a suffix, such as its lock file.
 type server struct {
 	store    storepath.Dir
 	socket   string
@@ -25,13 +25,13 @@ type server struct {
 	serving  sync.WaitGroup
 
 	mu       sync.Mutex
-	changed  sync.Cond                         // a deletion or a connection ended, or one of the states below began
+	changed  sync.Cond                         // a deletion or a connection ended, or a flag below was set
 	roots    map[string]bool                   // hash parts
 	arrived  []string                          // roots since choose was last called
 	pending  map[string]int                    // deletions that have not ended, by hash part
 	conns    map[*net.UnixConn]map[string]bool // the hash parts that were answered to each client
-	stopped  bool                              // no new clients
-	draining bool                              // no new roots
+	stopped  bool                              // no new clients are accepted
+	draining bool                              // no more roots are answered
 	closed   bool
 }
 
@@ -58,7 +58,7 @@ func serve(s State) (*server, error) {
 	return srv, nil
 }
 
-// maxRootConns is how many clients are connected at once. Further ones wait to be accepted.
+// maxRootConns is how many clients may be connected at once. Further clients wait to be accepted.
 const maxRootConns = 1024
 
 // accept accepts clients until the server stops.
@@ -107,7 +107,7 @@ func (s *server) serve(conn *net.UnixConn) {
 		if err != nil {
 			return
 		}
-		// Nix answers a line that is no path as well.
+		// Nix also answers a line that is no path.
 		if path, err := s.store.Parse(string(line[:len(line)-1])); err == nil {
 			if err := s.protect(conn, path.HashPart()); err != nil {
 				return
@@ -119,8 +119,8 @@ func (s *server) serve(conn *net.UnixConn) {
 	}
 }
 
-// protect makes a root. If the path is being deleted, protect waits until it is gone, since the
-// client may then make it again.
+// protect makes a root. If the path is being deleted, protect waits until it is gone, so that the
+// client can then add the path again.
 func (s *server) protect(conn *net.UnixConn, hashPart string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,7 +138,7 @@ func (s *server) protect(conn *net.UnixConn, hashPart string) error {
 	return nil
 }
 
-// drain answers no more roots. Clients that send one wait until the server closes.
+// drain stops answering roots. Clients that send one wait until the server closes.
 func (s *server) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,8 +168,7 @@ func (s *server) done(hashParts []string) {
 	s.changed.Broadcast()
 }
 
-// unwritten reports whether a root that was answered to a client which is still connected is not among
-// the given ones.
+// unwritten reports whether a root that was answered to a connected client is missing from written.
 func (s *server) unwritten(written map[string]bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,11 +182,11 @@ func (s *server) unwritten(written map[string]bool) bool {
 	return false
 }
 
-// stopListening takes no new clients. It accepts those that have connected first: the system resets
-// the connection of a client that is not accepted, which Nix 2.8 takes for an answer.
+// stopListening stops accepting clients, after it has accepted all clients that have already connected: the
+// system resets the connection of a client that is not accepted, which Nix 2.8 takes for an answer.
 //
-// isOurs says that the store is still the one in which the collection began. Otherwise the socket is that of
-// another collector.
+// isOurs says that the store was not replaced since the collection began. Otherwise the socket may belong to
+// another collector, and stays.
 func (s *server) stopListening(isOurs bool) error {
 	s.mu.Lock()
 	if s.stopped {
@@ -207,8 +206,8 @@ func (s *server) stopListening(isOurs bool) error {
 	return errors.Join(err, s.listener.Close())
 }
 
-// close hangs up on all clients, after they were answered unless the server drains, and returns when no
-// goroutine runs any more.
+// close hangs up on all clients, and waits for the goroutines of the server. Unless the server drains, it
+// first answers the roots that have arrived.
 func (s *server) close() error {
 	err := s.stopListening(true)
 	s.mu.Lock()

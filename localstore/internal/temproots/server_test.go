@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A server answers whatever it is sent, hangs up on what has no end, and lets nobody wait when
+// A server answers whatever it is sent, hangs up on a line without an end, and lets no client wait when
 // it closes.
 func TestRootsServer(t *testing.T) {
 	s := newState(t)

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listen listens on a socket that replaces the file of that name.
+// listen listens on a new socket, which replaces the file with the name socket.
 func listen(socket string) (listener *net.UnixListener, err error) {
 	err = makeSocket(socket, func(made string, l *net.UnixListener) error {
 		listener = l
@@ -26,8 +26,8 @@ func listen(socket string) (listener *net.UnixListener, err error) {
 	return listener, err
 }
 
-// makeDeadSocket makes a socket on which no process listens, so that connections are refused. With
-// replace it replaces the file of that name; otherwise that file stays.
+// makeDeadSocket makes a socket on which no process listens, so that connections are refused. If a file
+// with that name exists, replace says whether to replace it.
 func makeDeadSocket(socket string, replace bool) error {
 	return makeSocket(socket, func(made string, l *net.UnixListener) error {
 		if err := l.Close(); err != nil { // before a client knows the name
@@ -43,12 +43,12 @@ func makeDeadSocket(socket string, replace bool) error {
 	})
 }
 
-// makeSocket makes a socket under a name beside that one, and calls put to move it.
+// makeSocket makes a socket with a temporary name in the same directory, and calls put to move it.
 func makeSocket(socket string, put func(made string, l *net.UnixListener) error) error {
 	if err := makeDir(filepath.Dir(socket)); err != nil {
 		return err
 	}
-	// A process of another PID namespace may have the same id, so that is not enough for a unique name.
+	// A process in another PID namespace may have the same id, so the name also has a random number.
 	made := fmt.Sprintf("%s.%d-%d", socket, os.Getpid(), rand.Uint64())
 	defer os.Remove(made) // unless put renamed it
 	listener, err := withShortName(made, func(name string) (*net.UnixListener, error) {

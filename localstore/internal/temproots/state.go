@@ -33,11 +33,11 @@ func (s State) openGCLock() (*flock.File, error) {
 	return flock.Open(s.gcLock())
 }
 
-// lockGC locks gc.lock. If it has to wait for a collector or for processes that keep collectors out,
-// it calls waiting once, unless that is nil.
+// lockGC locks gc.lock. If it has to wait for a collector, or for processes that keep collectors out, it
+// calls waiting once, unless waiting is nil.
 //
-// The state directory may be deleted during the wait. A lock on a gc.lock that has lost its name
-// keeps nobody out, so lockGC then locks the file that has the name.
+// The state directory may be deleted during the wait. A lock on a gc.lock that has lost its name excludes
+// no other process, so lockGC then locks the file that has the name now.
 func (s State) lockGC(ctx context.Context, mode flock.Mode, waiting func()) (*flock.File, error) {
 	for {
 		f, err := s.openGCLock()
@@ -68,10 +68,10 @@ func KeepCollectorsOut(ctx context.Context, s State, waiting func()) (*os.File, 
 	return f.File, nil
 }
 
-// makeDir makes a directory of the protocol, and those above it.
+// makeDir makes a directory of the protocol, and its missing parents.
 func makeDir(name string) error { return modes.MkdirAll(name) }
 
-// remove removes a file. That it is gone already is no error.
+// remove removes a file. It returns nil if the file does not exist.
 func remove(name string) error {
 	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
 		return err
