@@ -47,12 +47,18 @@
 //
 // # Limits
 //
-// A client can make a connection hold no more than [Options.MaxRequest] and some hundred
-// kilobytes, however it lies about lengths. It is cut off if it stays silent in the middle
-// of a request, or takes nothing of what it asked for, longer than [Options.StallTimeout].
+// A request has at most [Options.MaxRequest] bytes, and its memory is allocated as bytes arrive:
+// an announced length costs nothing. A client that is silent within a request, or does not read
+// its reply, is disconnected after [Options.StallTimeout].
 //
-// Of large requests there are a few at once, of sweeps through the whole store one. Who is not
-// trusted, and keeps others waiting for such a turn, has a minute for what would take none.
+// All connections of a [Server] share [Server.MemoryBudget]. One half is for requests and
+// replies, the other for operations that may last for hours: uploads, archives, builds,
+// substitution. Small requests and replies are not counted. A connection acquires memory
+// before it uses it, and waits if too little is left. No user holds more than a quarter of a half,
+// and untrusted users together hold at most three quarters. A client that stalls for ten seconds
+// while others wait for the memory of its connection is disconnected.
+//
+// Untrusted users sweep through the whole store (verify, optimise, collect) one at a time.
 //
 // Source: src/libstore/daemon.cc in Nix 2.34.
 package server
