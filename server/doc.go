@@ -68,21 +68,18 @@
 //
 // # Limits
 //
-// A request that is larger than [Options.MaxRequest] is refused. The connection is closed if a
-// client sends nothing in the middle of a request, or does not read its reply, for longer than
-// [Options.StallTimeout].
+// A request has at most [Options.MaxRequest] bytes, and its memory is allocated as bytes arrive:
+// an announced length costs nothing. A client that is silent within a request, or does not read
+// its reply, is disconnected after [Options.StallTimeout].
 //
-// All connections of a [Server] share a memory budget, [Server.MemoryBudget]: one half for requests
-// and replies, one half for operations that last, such as uploads and builds. A connection uses
-// some kilobytes without acquiring memory. It waits before it uses more than that, until the
-// budget has it. No user holds more than a quarter of each half, and untrusted users together
-// hold at most three quarters, so a user who stalls makes only his own other connections
-// wait. A client that holds memory for which another connection waits is closed when it is 10
-// seconds late. It is in time as long as it sends or reads 256 KiB a second. An operation that
-// lasts is refused if the request of an untrusted user for it does not fit into the quarter.
+// All connections of a [Server] share [Server.MemoryBudget]. One half is for requests and
+// replies, the other for operations that may last for hours: uploads, archives, builds,
+// substitution. Small requests and replies are not counted. A connection acquires memory
+// before it uses it, and waits if too little is left. No user holds more than a quarter of a half,
+// and untrusted users together hold at most three quarters. A client that stalls for ten seconds
+// while others wait for the memory of its connection is disconnected.
 //
-// Only one untrusted user at a time goes through the whole store, to verify it, to optimise it
-// or to collect garbage.
+// Untrusted users sweep through the whole store (verify, optimise, collect) one at a time.
 //
 // Source: src/libstore/daemon.cc in Nix 2.34.
 package server

@@ -47,7 +47,7 @@ end; the second kills.`,
 				return wrongUse(cmd, errors.New("--socket and --stdio exclude each other"))
 			}
 			if d.clients < 0 || d.grace < 0 {
-				return wrongUse(cmd, errors.New("--max-clients and --grace cannot be less than nothing"))
+				return wrongUse(cmd, errors.New("--max-clients and --grace must not be negative"))
 			}
 			return a.serve(cmd.Context(), d)
 		},
@@ -63,8 +63,8 @@ end; the second kills.`,
 	flags.BoolVar(&d.processOps, "process-ops", false, "in front of another daemon: make permanent roots as the user of this process")
 	flags.Bool("daemon", false, "does nothing, as in nix-daemon")
 	flags.MarkHidden("daemon")
-	flags.DurationVar(&d.grace, "grace", 30*time.Second, "the `time` that what is under way gets when the daemon is stopped")
-	flags.IntVar(&d.clients, "max-clients", 0, "the `number` of clients that there may be at once (default 4096)")
+	flags.DurationVar(&d.grace, "grace", 30*time.Second, "the `time` that running operations have to end when the daemon is stopped")
+	flags.IntVar(&d.clients, "max-clients", 0, "the largest `number` of clients at once (default 4096, or half of the limit of open files if that is less)")
 	freeValue(cmd, "grace")
 	freeValue(cmd, "max-clients")
 	return cmd

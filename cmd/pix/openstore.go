@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -88,6 +89,9 @@ func (a *app) openURI(ctx context.Context, uri string, opts *pix.Options) (store
 	s, err := pix.Open(ctx, uri, opts)
 	var dial *daemon.DialError
 	if errors.As(err, &dial) && strings.HasPrefix(dial.Addr, "/") && (a.reason == "" || opts.DataDir != "") && ctx.Err() == nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, fmt.Errorf("%w; this user may not open the socket", err)
+		}
 		return nil, fmt.Errorf("%w; is a Nix daemon running? name its socket with --store unix://PATH", err)
 	}
 	return s, err

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -159,7 +161,7 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 		}
 		root.AddCommand(verb)
 	}
-	root.SetFlagErrorFunc(wrongUse)
+	root.SetFlagErrorFunc(wrongFlag)
 	checkHelp(root)
 	return root
 }
@@ -193,7 +195,7 @@ func noSuchVerb(cmd *cobra.Command, args []string) error {
 
 // checkUsage makes what is wrong with flags and arguments a [usageError].
 func checkUsage(cmd *cobra.Command) {
-	cmd.SetFlagErrorFunc(wrongUse)
+	cmd.SetFlagErrorFunc(wrongFlag)
 	if args := cmd.Args; args != nil {
 		cmd.Args = func(cmd *cobra.Command, given []string) error {
 			if err := args(cmd, given); err != nil {
@@ -202,6 +204,32 @@ func checkUsage(cmd *cobra.Command) {
 			return nil
 		}
 	}
+}
+
+// wrongFlag returns a usage error for a flag. The errors of package strconv and of
+// time.ParseDuration name functions of Go, so it replaces them by what the flag expects.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	cause := errors.Unwrap(err)
+	if cause == nil {
+		return wrongUse(cmd, err)
+	}
+	reason := ""
+	var number *strconv.NumError
+	switch {
+	case errors.Is(cause, strconv.ErrRange):
+		reason = "it is out of range"
+	case errors.As(cause, &number) && number.Func == "ParseBool":
+		reason = "expected true or false"
+	case errors.As(cause, &number) && number.Func == "ParseUint":
+		reason = "expected a whole number that is not negative"
+	case errors.As(cause, &number):
+		reason = "expected a whole number"
+	case strings.HasPrefix(cause.Error(), "time: "):
+		reason = "expected a duration such as 30s or 5m"
+	default:
+		return wrongUse(cmd, err)
+	}
+	return wrongUse(cmd, errors.New(strings.TrimSuffix(err.Error(), cause.Error())+reason))
 }
 
 func wrongUse(cmd *cobra.Command, err error) error {
