@@ -173,7 +173,7 @@ func withoutHangUp(err error) error {
 }
 
 // requestBuffer is the size in bytes of a connection's read buffer.
-const requestBuffer = 4 << 10
+const requestBuffer = 8 << 10
 
 // converse shakes hands and answers requests, until there are no more.
 func (c *conn) converse() error {
