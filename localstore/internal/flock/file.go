@@ -49,6 +49,16 @@ func (f *File) IsLinkedAs(name string) (bool, error) {
 	}
 }
 
+// IsDeleted reports whether the file has lost all its names. That is faster to find out than
+// [File.IsLinked], but a file that was renamed is not deleted.
+func (f *File) IsDeleted() (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return false, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return st.Nlink == 0, nil
+}
+
 // IsEmpty reports whether the file has no [StaleMark].
 func (f *File) IsEmpty() (bool, error) {
 	var st unix.Stat_t

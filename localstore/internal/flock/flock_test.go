@@ -79,11 +79,17 @@ func TestFile(t *testing.T) {
 		t.Error(is, err)
 	}
 	linked(mustOpen(t, name), true)
+	if deleted, err := f.IsDeleted(); deleted || err != nil {
+		t.Error(deleted, err)
+	}
 	linked(f, false)
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
 	linked(f, false)
+	if deleted, err := f.IsDeleted(); !deleted || err != nil {
+		t.Error(deleted, err)
+	}
 	if empty, err := waiting.IsEmpty(); !empty || err != nil {
 		t.Error(empty, err)
 	}

@@ -126,11 +126,16 @@ func (p *process) open() error {
 	if p.closed {
 		return fs.ErrClosed
 	}
-	if err := p.openGCLock(); err != nil {
+	lost, err := p.hasLostFile()
+	if err != nil {
 		return err
 	}
-	if lost, err := p.hasLostFile(); !lost || err != nil {
-		return err
+	if !lost {
+		// The state directory is the same, so gc.lock is there as well, unless it was deleted alone.
+		if lost, err = p.gcLock.file.IsDeleted(); !lost || err != nil {
+			return err
+		}
+		return p.openGCLock()
 	}
 	if err := makeDir(p.state.RootsDir()); err != nil {
 		return err
@@ -147,13 +152,16 @@ func (p *process) hasLostFile() (bool, error) {
 	return !linked, err
 }
 
-// makeFile makes the file of roots, or another one in its place.
+// makeFile makes the file of roots, or another one in its place, and opens the gc.lock beside it.
 func (p *process) makeFile() error {
 	file, err := createFile(p.state.RootsDir())
 	if err != nil {
 		return err
 	}
-	if err := file.rewrite(p.count); err != nil {
+	if err = p.openGCLock(); err == nil {
+		err = file.rewrite(p.count)
+	}
+	if err != nil {
 		return errors.Join(err, file.discard())
 	}
 	lost := p.file
@@ -168,7 +176,8 @@ func (p *process) makeFile() error {
 	return nil
 }
 
-// openGCLock opens gc.lock, unless it is open and has kept its name. After an error the old one stays open.
+// openGCLock opens gc.lock, unless it is open and has kept its name. After an error the old one stays
+// open.
 func (p *process) openGCLock() error {
 	if p.gcLock != nil {
 		if linked, err := p.gcLock.file.IsLinked(); linked || err != nil {

@@ -159,6 +159,33 @@ func TestFileGoneWhileIdle(t *testing.T) {
 	}
 }
 
+// If it is another store by then, its collectors are asked.
+func TestStateReplacedWhileIdle(t *testing.T) {
+	s := newState(t)
+	r := newRoots(t, s)
+	mustAdd(t, r, somePath(t, 1))
+	if err := os.Rename(s.Dir, s.Dir+"-gone"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(s.RootsDir(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); len(files(t, s)) == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the file is not made again")
+		}
+	}
+	c := beginCollection(t, s)
+	defer endCollection(t, c)
+	mustAdd(t, r, somePath(t, 2))
+	c.Choose(func(arrived []string) []string {
+		if !slices.Contains(arrived, somePath(t, 2).HashPart()) {
+			t.Errorf("the roots %q arrived", arrived)
+		}
+		return nil
+	})
+}
+
 // A collector that began while there was no file knows none of the roots. So all of them are sent to it, also those
 // of other users, which the collector may be deleting.
 func TestFileGoneWhileCollecting(t *testing.T) {
