@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 
@@ -240,11 +239,7 @@ type Asker func(ctx context.Context, i int) (info *PathInfo, source string, err 
 // cancelled. The first error ends it. If ask panics, so does Ask, on its own goroutine.
 func (w *Walk) Ask(ctx context.Context, paths []storepath.Path, atOnce int, ask Asker) ([]*PathInfo, error) {
 	infos := make([]*PathInfo, len(paths))
-	todo := make([]int, len(paths))
-	for i := range todo {
-		todo[i] = i
-	}
-	for len(todo) > 0 {
+	for todo := indices(len(paths)); len(todo) > 0; {
 		var err error
 		if todo, err = w.askSome(ctx, paths, todo, infos, atOnce, ask); err != nil {
 			return nil, err
@@ -320,10 +315,21 @@ func (w *Walk) questions(most int) int {
 // sends them one behind the other and so waits once, not for each.
 const closureQueries = 256
 
-// askStore asks s about paths, and returns what it knows of them, in their order.
-func (w *Walk) askStore(ctx context.Context, s Store, paths []storepath.Path) ([]*PathInfo, error) {
-	q, ok := As[InfosQuerier](s)
-	if !ok {
+// open returns a function that asks s about paths, and returns what it knows of them, in their order,
+// until end is called.
+func (w *Walk) open(ctx context.Context, s Store) (ask func(context.Context, []storepath.Path) ([]*PathInfo, error), end func()) {
+	if o, ok := As[ClosureOpener](s); ok {
+		many, end := o.OpenClosure(ctx)
+		return func(ctx context.Context, paths []storepath.Path) ([]*PathInfo, error) {
+			return w.askMany(ctx, paths, many)
+		}, end
+	}
+	if q, ok := As[InfosQuerier](s); ok {
+		return func(ctx context.Context, paths []storepath.Path) ([]*PathInfo, error) {
+			return w.askMany(ctx, paths, inOrder(q))
+		}, func() {}
+	}
+	return func(ctx context.Context, paths []storepath.Path) ([]*PathInfo, error) {
 		return w.Ask(ctx, paths, closureQueries, func(ctx context.Context, i int) (*PathInfo, string, error) {
 			info, err := s.QueryPathInfo(ctx, paths[i])
 			if err == nil && info == nil {
@@ -331,42 +337,69 @@ func (w *Walk) askStore(ctx context.Context, s Store, paths []storepath.Path) ([
 			}
 			return info, "", err
 		})
-	}
-	infos := make([]*PathInfo, 0, len(paths))
-	for len(infos) < len(paths) {
-		some := paths[len(infos):]
-		if n := w.questions(closureQueries); n < closureQueries {
-			some = some[:min(n, len(some))]
+	}, func() {}
+}
+
+// inOrder returns what asks a store that answers in the order of the paths.
+func inOrder(q InfosQuerier) InfosAsker {
+	return func(ctx context.Context, paths []storepath.Path, take func(i int, info *PathInfo) error) error {
+		i := 0
+		for info, err := range q.QueryPathInfos(ctx, paths) {
+			if err == nil {
+				err = take(i, info)
+			}
+			if err != nil {
+				return err
+			}
+			i++
 		}
-		var err error
-		if infos, err = w.takeAll(infos, some, q.QueryPathInfos(ctx, some)); err != nil {
+		return nil
+	}
+}
+
+// askMany asks a store about paths that answers about many at once, and returns the answers in the
+// order of the paths. When they turn out to be much larger than those before, it gives up the others
+// and asks about fewer at once, since the store may hold some that come next.
+func (w *Walk) askMany(ctx context.Context, paths []storepath.Path, ask InfosAsker) ([]*PathInfo, error) {
+	infos := make([]*PathInfo, len(paths))
+	for todo := indices(len(paths)); len(todo) > 0; {
+		some := todo
+		if n := w.questions(closureQueries); 2*n < closureQueries {
+			some = todo[:min(n, len(todo))]
+		}
+		asked := make([]storepath.Path, len(some))
+		for i, at := range some {
+			asked[i] = paths[at]
+		}
+		left := len(some)
+		err := ask(ctx, asked, func(i int, info *PathInfo) (err error) {
+			if i < 0 || i >= len(some) || infos[some[i]] != nil {
+				return fmt.Errorf("%s was asked about %d paths, and has answered about others", w.source, len(some))
+			}
+			if infos[some[i]], err = w.Take(asked[i], info); err != nil {
+				return err
+			}
+			if left--; min(left, closureQueries) > 2*w.questions(closureQueries) {
+				return errTooMuch
+			}
+			return nil
+		})
+		if err == nil && left > 0 {
+			err = fmt.Errorf("%s was asked about %d paths, and has answered about %d", w.source, len(some), len(some)-left)
+		}
+		if err != nil && !errors.Is(err, errTooMuch) {
 			return nil, err
 		}
+		todo = slices.DeleteFunc(todo, func(at int) bool { return infos[at] != nil })
 	}
 	return infos, nil
 }
 
-// takeAll takes infos about paths as they come, and appends them to dst. When they turn out to be much
-// larger than those before, it ends early, since the store may hold some that come next.
-func (w *Walk) takeAll(dst []*PathInfo, paths []storepath.Path, infos iter.Seq2[*PathInfo, error]) ([]*PathInfo, error) {
-	n := 0
-	for info, err := range infos {
-		if err == nil && n == len(paths) {
-			err = fmt.Errorf("%s was asked about %d paths, and has answered about more", w.source, n)
-		}
-		if err == nil {
-			info, err = w.Take(paths[n], info)
-		}
-		if err != nil {
-			return nil, err
-		}
-		dst = append(dst, info)
-		if n++; min(len(paths)-n, closureQueries) > 2*w.questions(closureQueries) {
-			return dst, nil
-		}
+// indices returns the numbers from 0 to n-1.
+func indices(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
 	}
-	if n < len(paths) {
-		return nil, fmt.Errorf("%s was asked about %d paths, and has answered about %d", w.source, len(paths), n)
-	}
-	return dst, nil
+	return all
 }
