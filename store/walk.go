@@ -269,7 +269,7 @@ func (w *Walk) askSome(ctx context.Context, paths []storepath.Path, todo []int, 
 	answers := make(chan answer, atOnce)
 	gaveUp := false
 	for running := 0; running > 0 || len(todo) > 0 && err == nil && !gaveUp; {
-		if len(todo) > 0 && err == nil && !gaveUp && running < w.questions(atOnce) {
+		if len(todo) > 0 && err == nil && !gaveUp && running < w.firstQuestions(atOnce) {
 			a := answer{i: todo[0], err: parallel.ErrEnded}
 			todo, running = todo[1:], running+1
 			go func() {
@@ -309,6 +309,15 @@ func (w *Walk) questions(most int) int {
 		return most
 	}
 	return max(int(inFlight/w.usual), 1)
+}
+
+// firstQuestions is [Walk.questions], but few as long as no info has come that says how large they are.
+func (w *Walk) firstQuestions(most int) int {
+	const few = 32
+	if w.limits.Bytes > 0 && w.usual == 0 {
+		return min(most, few)
+	}
+	return w.questions(most)
 }
 
 // closureQueries is how many path infos are asked for at once. A connection to a daemon
