@@ -8,7 +8,6 @@ type everything interface {
 	store.Store
 	store.AllPathsQuerier
 	store.InfosQuerier
-	store.ClosureQuerier
 	store.ReferrerQuerier
 	store.DeriverQuerier
 	store.HashPartQuerier
@@ -38,5 +37,7 @@ type everything interface {
 var (
 	_ everything = (*Conn)(nil)
 	_ everything = (*Pool)(nil)
-	_ everything = (*Session)(nil)
+
+	_ store.ClosureOpener = (*Pool)(nil)
+	_ everything          = (*Session)(nil)
 )

@@ -138,6 +138,9 @@ func (p *Pool) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path)
 	return withShared(ctx, p, func(c *Conn) (map[string]storepath.Path, error) { return c.QueryDerivationOutputMap(ctx, drv) })
 }
 
+// URI returns what names the daemon in errors: see [Transport].
+func (p *Pool) URI() string { return p.transport.String() }
+
 // QueryPathInfos returns an iterator over what the daemon knows of paths: see
 // [Conn.QueryPathInfos].
 func (p *Pool) QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.Seq2[*store.PathInfo, error] {
@@ -145,13 +148,9 @@ func (p *Pool) QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.
 }
 
 // QueryClosure returns an iterator over what the daemon knows of the closure of the roots: see
-// [Conn.QueryClosure]. Of a daemon on this machine, paths at the same distance are asked for on
-// up to three connections at once.
+// [store.Closure].
 func (p *Pool) QueryClosure(ctx context.Context, roots ...storepath.Path) iter.Seq2[*store.PathInfo, error] {
-	if p.spreads() {
-		return p.queryClosure(ctx, roots)
-	}
-	return walkClosure(ctx, p.asSource, roots)
+	return store.Closure(ctx, p, roots...)
 }
 
 func (p *Pool) asSource(ctx context.Context) (*Conn, func(), bool, error) {

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"iter"
 	"slices"
 	"sync"
 
@@ -11,24 +10,26 @@ import (
 	"pix/storepath"
 )
 
-// A daemon answers the queries of one connection on one core. So the queries of a large closure go to
-// several connections, if the daemon is on this machine and connections are cheap.
+// A daemon answers the questions of one connection on one core. So a large closure is asked
+// for on several connections, where these cost next to nothing: to a daemon on this machine.
 const (
-	spreadConns = 3   // connections, with the one for queries
-	spreadFrom  = 128 // the smallest number of queries for more than one connection
-	spreadLeast = 32  // the smallest number of queries for each connection
+	spreadConns = 3   // the one for queries among them
+	spreadFrom  = 128 // questions that are worth more than one connection
+	spreadLeast = 32  // questions for each
 )
 
-// spreads reports whether connections to the daemon are cheap enough to use several for one call.
+// spreads reports whether the pool may make connections only to be faster.
 func (p *Pool) spreads() bool {
 	_, local := p.transport.(Unix)
 	return local
 }
 
-// A spread queries many paths on several connections at once. It opens further connections in the
-// background, and uses each when it is open.
+// A spread asks about many paths on several connections at once. Those that it needs besides
+// the one for queries are made in the background, and used when they are there.
 type spread struct {
 	pool    *Pool
+	ctx     context.Context // of making connections
+	cancel  context.CancelFunc
 	dialing sync.WaitGroup
 	started bool
 
@@ -36,47 +37,27 @@ type spread struct {
 	leases []*lease
 }
 
-// queryClosure is [Pool.QueryClosure] on several connections.
-func (p *Pool) queryClosure(ctx context.Context, roots []storepath.Path) iter.Seq2[*store.PathInfo, error] {
-	return func(yield func(*store.PathInfo, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		s := &spread{pool: p}
-		defer s.end()
-		defer cancel()
-		w := &walk{seen: make(map[storepath.Path]bool)}
-		w.follow(roots)
-		for len(w.next) > 0 {
-			slices.Sort(w.next)
-			infos, err := s.infos(ctx, w.next)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			w.next = nil
-			for _, info := range infos {
-				if !yield(info, nil) {
-					return
-				}
-				w.follow(info.References)
-			}
-		}
-	}
+// OpenClosure implements [store.ClosureOpener]. Of a daemon on this machine, many paths are asked about
+// on up to three connections at once.
+func (p *Pool) OpenClosure(ctx context.Context) (ask store.InfosAsker, end func()) {
+	s := &spread{pool: p}
+	s.ctx, s.cancel = context.WithCancel(activity.WithHandler(ctx, nil)) // that runs on the caller's goroutine only
+	return s.infos, s.end
 }
 
-// A share is the part of the queries that goes to one connection.
+// A share is a part of the questions, which one connection is asked.
 type share struct {
 	walk
-	conn  *Conn
-	infos []*store.PathInfo // the answers, in the order of the queries
+	conn *Conn
+	at   int // the number of the first that is not answered
 }
 
-// infos returns the path infos of paths, in their order. It sends queries on all connections, and then
-// reads one answer of each in turn, so that no connection waits and the handler in ctx runs on this
-// goroutine.
-func (s *spread) infos(ctx context.Context, paths []storepath.Path) ([]*store.PathInfo, error) {
+// infos tells what the daemon knows of paths. It asks all connections, and then takes one answer of
+// each in turn, so that all of them go on answering and the handler in ctx runs on this goroutine.
+func (s *spread) infos(ctx context.Context, paths []storepath.Path, take func(int, *store.PathInfo) error) error {
 	c, release, err := s.pool.acquireShared(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer release()
 	conns := []*Conn{c}
@@ -85,57 +66,64 @@ func (s *spread) infos(ctx context.Context, paths []storepath.Path) ([]*store.Pa
 		defer l.beginCallback()
 		conns = append(conns, l.Conn)
 	}
-	s.dial(ctx, len(paths))
+	s.dial(len(paths))
 
-	infos := make([]*store.PathInfo, len(paths))
 	size := (len(paths) + len(conns) - 1) / len(conns)
 	var shares []*share
 	for i, c := range conns {
 		from, to := min(i*size, len(paths)), min((i+1)*size, len(paths))
-		sh := &share{walk{todo: paths[from:to]}, c, infos[from:to]}
+		sh := &share{walk{todo: paths[from:to]}, c, from}
 		defer sh.abandon(c)
 		shares = append(shares, sh)
 	}
 	for _, sh := range shares {
 		if err := sh.ask(ctx, sh.conn); err != nil && !s.pool.again(ctx, err) {
-			return nil, err
+			return err
 		}
 	}
-	for i := range size {
+	for range size {
 		for _, sh := range shares {
-			if i >= len(sh.infos) {
-				continue
-			}
-			if err := s.next(ctx, sh, i); err != nil {
-				return nil, err
+			if err := s.next(ctx, sh, take); err != nil {
+				return err
 			}
 		}
 	}
-	return infos, nil
+	return nil
 }
 
-// next reads the i-th answer of a share. If its connection is lost, the pool gets the rest of the share
-// on another one.
-func (s *spread) next(ctx context.Context, sh *share, i int) error {
-	err := sh.ask(ctx, sh.conn)
+// next takes the next answer of a share, if there is one. If its connection is lost, the pool finds
+// another for the rest of the share.
+func (s *spread) next(ctx context.Context, sh *share, take func(int, *store.PathInfo) error) error {
+	if len(sh.todo) == 0 {
+		return nil
+	}
+	err := sh.walk.ask(ctx, sh.conn)
+	var info *store.PathInfo
 	if err == nil {
-		sh.infos[i], err = sh.take(ctx, sh.conn)
+		info, err = sh.walk.take(ctx, sh.conn)
+	}
+	if err == nil {
+		sh.at++
+		return take(sh.at-1, info)
 	}
 	if !s.pool.again(ctx, err) {
 		return err
 	}
-	for info, err := range walkPaths(ctx, s.pool.asSource, sh.todo) {
+	todo := sh.todo
+	sh.todo = nil
+	for info, err := range walkPaths(ctx, s.pool.asSource, todo) {
+		if err == nil {
+			sh.at++
+			err = take(sh.at-1, info)
+		}
 		if err != nil {
 			return err
 		}
-		sh.infos[i] = info
-		i++
 	}
-	sh.infos = nil
 	return nil
 }
 
-// others returns the further connections to use for n queries.
+// others returns connections for some of n questions.
 func (s *spread) others(n int) []*lease {
 	if n < spreadFrom {
 		return nil
@@ -145,33 +133,33 @@ func (s *spread) others(n int) []*lease {
 	return slices.Clone(s.leases[:min(len(s.leases), n/spreadLeast-1)])
 }
 
-// dial starts to open more connections if n queries are enough for them.
-func (s *spread) dial(ctx context.Context, n int) {
-	if n < spreadFrom || s.started {
+// dial starts making more connections if n questions are worth it.
+func (s *spread) dial(n int) {
+	if n < spreadFrom || s.started || !s.pool.spreads() {
 		return
 	}
 	s.started = true
-	ctx = activity.WithHandler(ctx, nil) // it runs on the caller's goroutine only
 	for range spreadConns - 1 {
-		s.dialing.Go(func() { s.dialOne(ctx) })
+		s.dialing.Go(s.dialOne)
 	}
 }
 
-// dialOne opens a connection, unless all places of the pool are in use. After a failure the other
-// connections answer everything, so the error is dropped.
-func (s *spread) dialOne(ctx context.Context) {
-	l, err := s.pool.lendSpare(ctx)
+// dialOne makes a connection, unless the pool has none to spare. Without it the others answer
+// all, so the reason for a failure does not matter.
+func (s *spread) dialOne() {
+	l, err := s.pool.lendSpare(s.ctx)
 	if err != nil {
 		return
 	}
-	l.beginCallback() // until it gets queries
+	l.beginCallback() // until it is asked
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leases = append(s.leases, l)
 }
 
-// end releases all connections.
+// end gives all connections back.
 func (s *spread) end() {
+	s.cancel()
 	s.dialing.Wait()
 	for _, l := range s.leases {
 		l.endCallback()

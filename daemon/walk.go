@@ -21,11 +21,9 @@ func (c *Conn) QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.
 }
 
 // QueryClosure returns an iterator over what the daemon knows of the roots, of all paths that
-// they refer to, and so on: each path once, the roots first, then outwards; paths at the same
-// distance are sorted. It takes about as many round trips as there are distances. Errors are
-// those of [Conn.QueryPathInfos].
+// they refer to, and so on: see [store.Closure].
 func (c *Conn) QueryClosure(ctx context.Context, roots ...storepath.Path) iter.Seq2[*store.PathInfo, error] {
-	return walkClosure(ctx, c.asSource, roots)
+	return store.Closure(ctx, c, roots...)
 }
 
 // A connSource gives a connection for queries. The caller calls release when it needs it no
@@ -43,21 +41,10 @@ func walkPaths(ctx context.Context, conns connSource, paths []storepath.Path) it
 	}
 }
 
-func walkClosure(ctx context.Context, conns connSource, roots []storepath.Path) iter.Seq2[*store.PathInfo, error] {
-	return func(yield func(*store.PathInfo, error) bool) {
-		w := &walk{seen: make(map[storepath.Path]bool)}
-		w.follow(roots)
-		w.run(ctx, conns, yield)
-	}
-}
-
 // A walk asks for many path infos.
 type walk struct {
 	todo  []storepath.Path // those that are not answered
 	calls []infoCall       // the questions about the first of them
-
-	seen map[storepath.Path]bool // of a closure: all that are, or were, to be asked
-	next []storepath.Path        // of a closure: those that are one step farther
 }
 
 // An infoCall is a question about a path.
@@ -101,14 +88,7 @@ func (w *walk) onOne(ctx context.Context, conns connSource, yield func(*store.Pa
 // on goes on with a connection until there is nothing left to be asked.
 func (w *walk) on(ctx context.Context, c *Conn, yield func(*store.PathInfo, error) bool) (answered bool, err error) {
 	defer w.abandon(c)
-	for {
-		if len(w.todo) == 0 {
-			slices.Sort(w.next)
-			w.todo, w.next = w.next, nil
-		}
-		if len(w.todo) == 0 {
-			return answered, nil
-		}
+	for len(w.todo) > 0 {
 		if err := w.ask(ctx, c); err != nil {
 			return answered, err
 		}
@@ -120,20 +100,8 @@ func (w *walk) on(ctx context.Context, c *Conn, yield func(*store.PathInfo, erro
 		if !yield(info, nil) {
 			return answered, errLoopLeft
 		}
-		if w.seen != nil {
-			w.follow(info.References)
-		}
 	}
-}
-
-// follow enters the paths that were not seen into the next step.
-func (w *walk) follow(paths []storepath.Path) {
-	for _, p := range paths {
-		if !w.seen[p] {
-			w.seen[p] = true
-			w.next = append(w.next, p)
-		}
-	}
+	return answered, nil
 }
 
 // ask sends as many questions as the connection has room for, all at once, when half of

@@ -25,11 +25,17 @@ type (
 		QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.Seq2[*PathInfo, error]
 	}
 
-	// A ClosureQuerier finds closures sooner than by asking about each path. See [Closure] for
-	// the order.
-	ClosureQuerier interface {
-		QueryClosure(ctx context.Context, roots ...storepath.Path) iter.Seq2[*PathInfo, error]
+	// A ClosureOpener answers about the paths of a closure sooner than an [InfosQuerier]: what it
+	// opens for the first of them, such as connections, it keeps for the next.
+	ClosureOpener interface {
+		// OpenClosure returns a function that asks about paths, until end is called.
+		OpenClosure(ctx context.Context) (ask InfosAsker, end func())
 	}
+
+	// An InfosAsker asks about paths, and calls take with the index of each path and what is known of
+	// it, in any order, on the goroutine of its caller. An error of take ends it, and is returned; the
+	// error is a [*NotFoundError] if a path is not valid.
+	InfosAsker func(ctx context.Context, paths []storepath.Path, take func(i int, info *PathInfo) error) error
 
 	// A ReferrerQuerier knows which valid paths refer to a path, itself among them if it
 	// does.

@@ -19,8 +19,10 @@ import (
 func Closure(ctx context.Context, s Store, roots ...storepath.Path) iter.Seq2[*PathInfo, error] {
 	return func(yield func(*PathInfo, error) bool) {
 		w := newWalk(s)
+		ask, end := w.open(ctx, s)
+		defer end()
 		for paths := w.Start(roots...); len(paths) > 0; paths = w.Next() {
-			infos, err := w.askStore(ctx, s, paths)
+			infos, err := ask(ctx, paths)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -40,5 +42,7 @@ func Closure(ctx context.Context, s Store, roots ...storepath.Path) iter.Seq2[*P
 func PathInfos(ctx context.Context, s Store, paths []storepath.Path) ([]*PathInfo, error) {
 	w := newWalk(s)
 	w.Start(paths...)
-	return w.askStore(ctx, s, paths)
+	ask, end := w.open(ctx, s)
+	defer end()
+	return ask(ctx, paths)
 }

@@ -23,8 +23,7 @@ const exportMagic = 0x4558494e
 //
 // Source: export-import.cc.
 func ExportPaths(ctx context.Context, w io.Writer, s Store, paths []storepath.Path) error {
-	walk := newWalk(s)
-	infos, err := walk.askStore(ctx, s, walk.Start(paths...))
+	infos, err := PathInfos(ctx, s, newWalk(s).Start(paths...)) // each once
 	if err != nil {
 		return err
 	}

@@ -1,28 +1,24 @@
 package store
 
 import (
-	"cmp"
-	"context"
-	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 
-	"pix/internal/parallel"
 	"pix/storepath"
 )
 
-// A Walk follows references from roots, and limits how much the source of the infos may claim. All
-// code that follows references in stores uses a Walk: [Closure] and its callers, [FindMissing], and
-// package substitute.
+// A Walk follows references outwards from roots, and counts what it is told. Whatever follows
+// references in stores does it with a Walk: [Closure] and what uses that, [FindMissing], and package
+// substitute.
 //
 // # Order
 //
-// A walk goes by distance: first the roots, then their references, then the references of those. Paths
-// at the same distance are sorted. Each path comes once, also if references form a cycle:
+// A walk goes by distance: first the roots, then what they refer to, and so on. Paths at the same
+// distance are sorted, each path comes once, and a path that refers to itself or back to others is
+// no problem:
 //
-//	w := store.NewWalk(dir, source, limits)
+//	w := store.NewWalk(dir, source, limits, 0)
 //	for paths := w.Start(roots...); len(paths) > 0; paths = w.Next() {
 //		infos, err := w.Ask(ctx, paths, …)
 //	}
@@ -30,66 +26,64 @@ import (
 // # Limits
 //
 // The source of the infos decides how many paths there are, so it is not trusted. Each info counts
-// as soon as it arrives ([Walk.Take]). The first one that exceeds the [Limits] ends the walk with a
-// [*LimitError]. With a limit of bytes, the walk keeps a copy of each info that shares no memory with
-// the source. Otherwise a reference that is part of a longer text would keep the whole text in
-// memory, uncounted. References in the copy are sorted, and equal paths are one string.
+// when it arrives ([Walk.Take]), before others of the same distance, and the first that is beyond
+// the [Limits] ends the walk with a [*LimitError]. If the limits have one of bytes, the walk keeps a
+// copy of each info that shares no memory with the source: a reference is often part of a longer
+// text, which would stay in memory uncounted. References in that copy are sorted, and equal paths
+// are one string.
 //
-// An info for another path than the queried one is an error, and so is a reference to a path of
+// An info of another path than the one asked about is an error, and so is a reference to a path of
 // another store directory.
 //
 // # Concurrency
 //
-// Ask sends many queries at once, so that a walk takes as many round trips as the closure is
-// deep. Answers count only when they arrive, so Ask keeps the expected size of all outstanding answers
-// below 32 MiB. It estimates the size of an answer from the last ones. After large answers it
-// sends fewer queries at once, and cancels and repeats outstanding ones. The first large answers can
-// exceed the 32 MiB. A walk belongs to one goroutine.
+// Ask sends many questions at once, so that a walk takes as many round trips as the closure is
+// deep. Answers that are under way are not counted yet. So the larger the last infos were, the fewer
+// questions are sent at once, and those that were sent before are given up: together the answers are
+// to stay below 32 MiB. It takes a large info to notice that. A walk itself belongs to one goroutine.
 type Walk struct {
 	dir    storepath.Dir
-	source string // the name of the source in errors
+	source string
 	limits Limits
 	extra  int // bytes that the caller holds for each info
 
 	nodes map[storepath.Path]node // all paths that were found
 	roots []storepath.Path
 	round int32            // how often the walk was started
-	next  []storepath.Path // found at the next distance
+	next  []storepath.Path // what was found at the next distance
 
 	references int
 	bytes      int64 // see [Limits.Bytes]
-	usual      int64 // moving average of the bytes that an info has
+	usual      int64 // how many bytes the infos had that came last, on average
 }
 
 // A node is a path that was found.
 type node struct {
 	path  storepath.Path // in memory of the walk
-	root  int32          // index of the root from which it was found first
+	root  int32          // from which it was found first
 	round int32          // in which it was found last
 }
 
-// The approximate memory of parts of a walk, in bytes.
+// How many bytes of memory a walk takes, about, for a path without its text, and for an info without
+// what it points to.
 const (
-	pathBytes = 112 // a node in the map and its entry in next, without the text of the path
-	infoBytes = 352 // an info without the strings and slices that it points to
-	wordBytes = 16  // a string without its text
+	pathBytes = 112 // a node in the map, and its place in next
+	infoBytes = 352
+	wordBytes = 16 // a string without its text
 )
 
-// inFlight is how many bytes of infos are queried at once, counted as [Limits.Bytes].
-const inFlight = 32 << 20
-
-// NewWalk returns a walk through a store directory. source names the source of the infos in errors.
+// NewWalk returns a walk through a store directory. Errors call the source of the infos by that name.
 // extra is how many bytes the caller itself holds for each info; they count, too.
 func NewWalk(dir storepath.Dir, source string, limits Limits, extra int) *Walk {
 	return &Walk{dir: dir, source: source, limits: limits, extra: extra, nodes: make(map[storepath.Path]node), round: 1}
 }
 
-// newWalk returns a walk through s for a caller that keeps the infos in a list or in a map.
+// newWalk returns a walk through s. Most callers keep the infos in a list or in a map.
 func newWalk(s Store) *Walk { return NewWalk(s.Dir(), nameOf(s), LimitsOf(s), 48) }
 
-// Start begins at the roots, and returns them, each once, in their order. A second Start begins a new
-// round, in which every path comes once more. Infos that were taken before still count, and need not
-// be queried again: see [Walk.Follow].
+// Start begins at the roots, and returns them, each once, in their order. A walk that was started
+// before forgets where it was. Infos that were taken still count; [Walk.Follow] walks on from them
+// again.
 func (w *Walk) Start(roots ...storepath.Path) []storepath.Path {
 	w.round++
 	w.next = nil
@@ -101,7 +95,7 @@ func (w *Walk) Start(roots ...storepath.Path) []storepath.Path {
 	return paths
 }
 
-// Next returns the paths that were found at the next distance, sorted.
+// Next returns what was found at the next distance, sorted.
 func (w *Walk) Next() []storepath.Path {
 	paths := w.next
 	w.next = nil
@@ -109,21 +103,21 @@ func (w *Walk) Next() []storepath.Path {
 	return paths
 }
 
-// Follow enters the references of an info that was taken in an earlier round.
+// Follow enters what an info refers to that was taken before the walk was started again.
 func (w *Walk) Follow(info *PathInfo) {
+	root := w.nodes[info.Path].root
 	for _, ref := range info.References {
-		w.enter(ref, w.nodes[info.Path].root)
+		w.enter(ref, root)
 	}
 }
 
-// Take counts the info of a path, enters its references, and returns the info or the copy that the walk
-// keeps: see [Walk]. A path that the walk has not found becomes a root. The error is a [*LimitError], or
-// says that the source answered wrongly.
+// Take counts an info about a path, enters what it refers to, and returns the info as the walk keeps
+// it: see [Walk]. A path that the walk has not found is a root from then on.
 func (w *Walk) Take(path storepath.Path, info *PathInfo) (*PathInfo, error) {
 	return w.takeFrom(w.source, path, info)
 }
 
-// takeFrom is Take with another name of the source in errors.
+// takeFrom is Take for a source that errors call by another name.
 func (w *Walk) takeFrom(source string, path storepath.Path, info *PathInfo) (*PathInfo, error) {
 	if info == nil || info.Path != path {
 		var got storepath.Path
@@ -168,7 +162,7 @@ func (w *Walk) takeFrom(source string, path storepath.Path, info *PathInfo) (*Pa
 	return info, nil
 }
 
-// sizeOf returns how many bytes of memory an info takes, without the texts of its path and references.
+// sizeOf returns how much memory an info takes, without the texts of its path and references.
 func sizeOf(info *PathInfo) int64 {
 	size := infoBytes + len(info.Deriver) + wordBytes*len(info.References)
 	for _, s := range info.Signatures {
@@ -194,7 +188,8 @@ func (w *Walk) addRoot(root storepath.Path) node {
 	return w.enter(root, int32(len(w.roots)-1))
 }
 
-// enter enters a path that is reached from a root, unless it was already entered in this round.
+// enter enters a path that is reached from a root, unless that has happened since the walk was
+// started.
 func (w *Walk) enter(path storepath.Path, root int32) node {
 	n, found := w.nodes[path]
 	if !found {
@@ -212,7 +207,7 @@ func (w *Walk) enter(path storepath.Path, root int32) node {
 	return n
 }
 
-// checkNew returns an error if a new reference is malformed, or exceeds the limits.
+// checkNew returns an error if there is no such reference, or if it is one more than the limits allow.
 func (w *Walk) checkNew(source string, at node, ref storepath.Path) error {
 	if _, err := w.dir.Parse(string(ref)); err != nil {
 		return fmt.Errorf("a reference of '%s' in %s: %w", at.path, source, err)
@@ -220,152 +215,11 @@ func (w *Walk) checkNew(source string, at node, ref storepath.Path) error {
 	return w.check(source, at)
 }
 
-// check returns a [*LimitError] if the counted paths, references or bytes exceed the limits.
+// check returns a [*LimitError] if what was counted is too much.
 func (w *Walk) check(source string, at node) error {
 	if e := w.limits.Exceeded(len(w.nodes), w.references, w.bytes); e != nil {
 		e.Root, e.Path, e.Source = w.roots[at.root], at.path, source
 		return e
 	}
 	return nil
-}
-
-// An Asker queries the info of the path with an index. It returns nil if there is none. It also returns
-// the name of the source for errors; "" is the name that the walk has.
-type Asker func(ctx context.Context, i int) (info *PathInfo, source string, err error)
-
-// Ask queries paths, at most atOnce of them at a time, takes the answers ([Walk.Take]) as they come, and
-// returns them in the order of the paths. Ask may cancel the context of a call of ask, and then call it
-// again for the same path. The first error ends Ask. If ask panics, Ask panics on the goroutine of its
-// caller.
-func (w *Walk) Ask(ctx context.Context, paths []storepath.Path, atOnce int, ask Asker) ([]*PathInfo, error) {
-	infos := make([]*PathInfo, len(paths))
-	todo := make([]int, len(paths))
-	for i := range todo {
-		todo[i] = i
-	}
-	for len(todo) > 0 {
-		var err error
-		if todo, err = w.askSome(ctx, paths, todo, infos, atOnce, ask); err != nil {
-			return nil, err
-		}
-	}
-	return infos, nil
-}
-
-// An answer is the result of an [Asker] for a path.
-type answer struct {
-	i      int
-	info   *PathInfo
-	source string
-	err    error
-}
-
-// errTooMuch cancels the outstanding queries, since their answers may not fit into memory.
-var errTooMuch = errors.New("the answers are larger than expected")
-
-// askSome queries the paths with the indices in todo, and puts the answers into infos. If the answers
-// are much larger than the earlier ones, it cancels the outstanding queries, and returns the indices
-// that have no answer.
-func (w *Walk) askSome(ctx context.Context, paths []storepath.Path, todo []int, infos []*PathInfo, atOnce int, ask Asker) (left []int, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	guard := parallel.Guard{Stop: cancel}
-	answers := make(chan answer, atOnce)
-	gaveUp := false
-	for running := 0; running > 0 || len(todo) > 0 && err == nil && !gaveUp; {
-		if len(todo) > 0 && err == nil && !gaveUp && running < w.questions(atOnce) {
-			a := answer{i: todo[0], err: parallel.ErrEnded}
-			todo, running = todo[1:], running+1
-			go func() {
-				defer func() { answers <- a }() // also after runtime.Goexit
-				a.err = guard.Call(func() (err error) {
-					a.info, a.source, err = ask(ctx, a.i)
-					return err
-				})
-			}()
-			continue
-		}
-		a := <-answers
-		running--
-		switch {
-		case a.err != nil && gaveUp:
-			left = append(left, a.i)
-			continue
-		case a.err == nil && a.info != nil:
-			infos[a.i], a.err = w.takeFrom(cmp.Or(a.source, w.source), paths[a.i], a.info)
-		}
-		if a.err != nil && err == nil {
-			err = a.err
-			cancel(err)
-		}
-		if err == nil && !gaveUp && running > 2*w.questions(atOnce) {
-			gaveUp = true
-			cancel(errTooMuch)
-		}
-	}
-	guard.Repanic()
-	return append(left, todo...), err
-}
-
-// questions returns how many queries may be outstanding, at most most.
-func (w *Walk) questions(most int) int {
-	if w.limits.Bytes == 0 || w.usual <= inFlight/int64(most) {
-		return most
-	}
-	return max(int(inFlight/w.usual), 1)
-}
-
-// closureQueries is how many path infos are queried at once. A connection to a daemon pipelines them, so
-// they take one round trip together.
-const closureQueries = 256
-
-// askStore queries the infos of paths from s, and returns them in the order of the paths.
-func (w *Walk) askStore(ctx context.Context, s Store, paths []storepath.Path) ([]*PathInfo, error) {
-	q, ok := As[InfosQuerier](s)
-	if !ok {
-		return w.Ask(ctx, paths, closureQueries, func(ctx context.Context, i int) (*PathInfo, string, error) {
-			info, err := s.QueryPathInfo(ctx, paths[i])
-			if err == nil && info == nil {
-				err = &NotFoundError{Path: paths[i]}
-			}
-			return info, "", err
-		})
-	}
-	infos := make([]*PathInfo, 0, len(paths))
-	for len(infos) < len(paths) {
-		some := paths[len(infos):]
-		if n := w.questions(closureQueries); n < closureQueries {
-			some = some[:min(n, len(some))]
-		}
-		var err error
-		if infos, err = w.takeAll(infos, some, q.QueryPathInfos(ctx, some)); err != nil {
-			return nil, err
-		}
-	}
-	return infos, nil
-}
-
-// takeAll takes infos of paths as they come, and appends them to dst. If they are much larger than the
-// earlier ones, it returns early, because the store may already hold the next ones in memory.
-func (w *Walk) takeAll(dst []*PathInfo, paths []storepath.Path, infos iter.Seq2[*PathInfo, error]) ([]*PathInfo, error) {
-	n := 0
-	for info, err := range infos {
-		if err == nil && n == len(paths) {
-			err = fmt.Errorf("%s was asked about %d paths, and has answered about more", w.source, n)
-		}
-		if err == nil {
-			info, err = w.Take(paths[n], info)
-		}
-		if err != nil {
-			return nil, err
-		}
-		dst = append(dst, info)
-		if n++; min(len(paths)-n, closureQueries) > 2*w.questions(closureQueries) {
-			return dst, nil
-		}
-	}
-	if n < len(paths) {
-		return nil, fmt.Errorf("%s was asked about %d paths, and has answered about %d", w.source, len(paths), n)
-	}
-	return dst, nil
 }

@@ -174,6 +174,69 @@ func TestManyInfos(t *testing.T) {
 	}
 }
 
+// A store that opens something for a closure may answer in any order, but once, and about each path.
+func TestClosureOpener(t *testing.T) {
+	mem := memstore.New(nil)
+	paths := chain(t, mem, 30, 0)
+	for name, test := range map[string]struct {
+		order func(n int) []int
+		ok    bool
+	}{
+		"backwards": {func(n int) []int { o := indices(n); slices.Reverse(o); return o }, true},
+		"twice":     {func(n int) []int { return append(indices(n), 0) }, false},
+		"beyond":    {func(n int) []int { return append(indices(n), n) }, false},
+		"before":    {func(n int) []int { return append([]int{-1}, indices(n)...) }, false},
+		"fewer":     {func(n int) []int { return indices(n)[1:] }, false},
+	} {
+		s := &opener{Store: mem, order: test.order}
+		n, err := closureError(t.Context(), s, paths...)
+		if (err == nil) != test.ok || test.ok && n != 30 || !test.ok && !strings.Contains(err.Error(), "was asked about") {
+			t.Errorf("%s: %d paths, %v", name, n, err)
+		}
+		if s.opened != 1 || s.ended != 1 {
+			t.Errorf("%s: it was opened %d times, and ended %d times", name, s.opened, s.ended)
+		}
+	}
+	s := &opener{Store: mem, order: indices}
+	if how := outcome(t, func() {
+		for range store.Closure(t.Context(), s, paths...) {
+			panic(errPanic)
+		}
+	}); how != errPanic || s.ended != 1 {
+		t.Errorf("it ended with %v, and was ended %d times", how, s.ended)
+	}
+}
+
+func indices(n int) (all []int) {
+	for i := range n {
+		all = append(all, i)
+	}
+	return all
+}
+
+// An opener answers about paths in a certain order.
+type opener struct {
+	store.Store
+	order         func(n int) []int
+	opened, ended int
+}
+
+func (o *opener) OpenClosure(context.Context) (store.InfosAsker, func()) {
+	o.opened++
+	return func(ctx context.Context, paths []storepath.Path, take func(int, *store.PathInfo) error) error {
+		for _, i := range o.order(len(paths)) {
+			info, err := o.QueryPathInfo(ctx, paths[min(max(i, 0), len(paths)-1)])
+			if err == nil {
+				err = take(i, info)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func() { o.ended++ }
+}
+
 func smallFirst(v *inventor, path storepath.Path) *store.PathInfo {
 	switch {
 	case path == numbered(0):
@@ -396,9 +459,13 @@ func TestGivenUp(t *testing.T) {
 			}
 			small = append(small, p)
 		}
-		s := &waiting{Store: mem, first: large}
-		n, err := closureError(t.Context(), s, append(small, large)...)
-		if err != nil || n != 20_101 {
+		tiny, err := mem.AddTextToStore(t.Context(), "tiny", "x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &waiting{Store: mem, first: []storepath.Path{tiny, large}}
+		n, err := closureError(t.Context(), s, append(append([]storepath.Path{tiny}, small...), large)...)
+		if err != nil || n != 20_102 {
 			t.Errorf("%d paths, %v", n, err)
 		}
 		if s.cancelled.Load() != 100 {
@@ -425,15 +492,15 @@ func chainOfRoots(t *testing.T, s *memstore.Store, n int) storepath.Path {
 	return p
 }
 
-// A waiting store answers about all paths but one only in the second try.
+// A waiting store answers about all paths but some only in the second try.
 type waiting struct {
 	store.Store
-	first     storepath.Path
+	first     []storepath.Path
 	cancelled atomic.Int64
 }
 
 func (w *waiting) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
-	if path != w.first && w.cancelled.Load() < 100 {
+	if !slices.Contains(w.first, path) && w.cancelled.Load() < 100 {
 		<-ctx.Done()
 		w.cancelled.Add(1)
 		return nil, ctx.Err()
