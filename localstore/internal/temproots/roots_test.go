@@ -147,7 +147,12 @@ func TestFileGoneWhileIdle(t *testing.T) {
 		}
 	}
 	want(t, s, "afterwards", somePath(t, 1), somePath(t, 2))
-	r.process.mu.Lock() // not while the watcher makes files
+	r.process.mu.Lock()
+	for r.process.secured != r.process.generation { // the watcher still makes files
+		r.process.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		r.process.mu.Lock()
+	}
 	err := os.Rename(s.Dir, s.Dir+"-gone")
 	r.process.mu.Unlock()
 	if err != nil {
