@@ -138,7 +138,7 @@ func (c *conn) imports(in *wire.Reader, n uint64) iter.Seq2[store.Import, error]
 // readInfo reads a path info from a stream. It is kept in memory, so its size counts as work.
 func (c *conn) readInfo(in *wire.Reader) (*store.PathInfo, error) {
 	c.startInfo()
-	defer c.endRead()
+	defer c.endInfo()
 	return c.params.ReadPathInfo(in)
 }
 

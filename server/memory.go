@@ -133,12 +133,17 @@ func costOf(req protocol.Request) cost {
 	return costs[req.Op()]
 }
 
-// acquire waits for memory. It ends if the client hangs up meanwhile.
+// acquire waits for memory. Before that it sends the replies that are held back, because their
+// buffers are memory, too. The wait ends if the client hangs up meanwhile.
 func (c *conn) acquire(a *account, n int64) error {
 	if a.tryAcquire(n) {
 		c.mem.used = c.mem.used || n > 0
 		return nil
 	}
+	if err := c.out.sendHeld(); err != nil {
+		return err
+	}
+	c.out.freeBuffers()
 	c.mem.used = true
 	c.in.watch(watchDelay, smallAhead)
 	defer c.in.unwatch()
@@ -227,8 +232,8 @@ func (c *conn) moreInfo() error {
 	return nil
 }
 
-// endRead lets any number of bytes be read.
-func (c *conn) endRead() { c.in.left, c.in.more = -1, c.moreRequest }
+// endInfo lets any number of bytes of the upload be read.
+func (c *conn) endInfo() { c.in.left, c.in.more = -1, c.moreRequest }
 
 // chargeReply counts the reply instead of the request and the work, which are done.
 func (c *conn) chargeReply(reply []byte) {

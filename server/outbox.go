@@ -10,6 +10,9 @@ import (
 const (
 	// outSize is how many bytes of log lines may wait for the client before the store waits.
 	outSize = 256 << 10
+	// heldSize is how many bytes of small replies may wait for the reply to the next request. That
+	// of 8 KiB of requests for path infos fits.
+	heldSize = 64 << 10
 	// writeSize is how many bytes are written to the connection at a time. The client has
 	// StallTimeout to take them.
 	writeSize = 128 << 10
@@ -37,6 +40,7 @@ type outbox struct {
 	spare   []byte    // the buffer that was written last
 	counted int64     // bytes that mem holds
 	writing bool      // a goroutine writes to the connection
+	idle    bool      // nothing was held since the connection became idle
 	closed  bool
 	writers sync.WaitGroup
 }
@@ -65,29 +69,29 @@ func (o *outbox) append(p []byte) {
 // hold adds p to what waits. The outbox must be locked.
 func (o *outbox) hold(p []byte) {
 	if o.buf == nil {
-		o.buf = outBuffers.Get().(*[freeReply]byte)[:0]
+		o.buf = outBuffers.Get().(*[heldSize]byte)[:0]
 	}
 	o.buf = append(o.buf, p...)
+	o.idle = false
 	o.count()
 }
 
-// count counts the buffers in the budget, except two small ones. The outbox must be locked.
+// count counts the buffers in the budget. The outbox must be locked.
 func (o *outbox) count() {
-	n := max(int64(cap(o.buf)+cap(o.spare))-2*freeReply, 0)
-	if o.counted != n {
+	if n := int64(cap(o.buf) + cap(o.spare)); o.counted != n {
 		o.counted = n
 		o.mem.set(n)
 	}
 }
 
-// outBuffers are the small buffers that no connection uses. A connection has one only while
+// outBuffers are the buffers of that size that no connection uses. A connection has one only while
 // something waits, because most connections are idle most of the time.
-var outBuffers = sync.Pool{New: func() any { return new([freeReply]byte) }}
+var outBuffers = sync.Pool{New: func() any { return new([heldSize]byte) }}
 
-// freeOutBuffer returns a small buffer to outBuffers.
+// freeOutBuffer returns a buffer to outBuffers, unless it has grown.
 func freeOutBuffer(buf []byte) {
-	if cap(buf) == freeReply {
-		outBuffers.Put((*[freeReply]byte)(buf[:freeReply]))
+	if cap(buf) == heldSize {
+		outBuffers.Put((*[heldSize]byte)(buf[:heldSize]))
 	}
 }
 
@@ -120,20 +124,20 @@ func (o *outbox) tryPut(p []byte) bool {
 // wait for the reply to that one. Then sendHeld must be called before any other wait.
 func (o *outbox) send(p []byte, another bool) error {
 	o.mu.Lock()
-	for o.writing && !o.closed && len(o.buf)+len(p) > freeReply {
+	for o.writing && !o.closed && len(o.buf)+len(p) > heldSize {
 		o.taken.Wait()
 	}
 	switch {
 	case o.closed:
 		o.mu.Unlock()
 		return errClosed
-	case (o.writing || another) && len(o.buf)+len(p) <= freeReply:
+	case (o.writing || another) && len(o.buf)+len(p) <= heldSize:
 		o.hold(p) // the other goroutine writes it, or the next send
 		o.mu.Unlock()
 		return nil
 	}
 	held := o.swap()
-	if another && len(p) <= freeReply {
+	if another && len(p) <= heldSize {
 		o.hold(p)
 		p = nil
 	}
@@ -201,11 +205,18 @@ type sender struct{ *outbox }
 // Write implements io.Writer.
 func (s sender) Write(p []byte) (int, error) { return len(p), s.send(p, false) }
 
-// freeBuffers frees the buffers, if nothing waits.
+// freeBuffers lets go of the buffers of a connection that becomes idle, as soon as everything is
+// written.
 func (o *outbox) freeBuffers() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.writing && len(o.buf) == 0 && (o.buf != nil || o.spare != nil) {
+	o.idle = true
+	o.freeIdle()
+}
+
+// freeIdle lets go of the buffers if they are not needed. The outbox must be locked.
+func (o *outbox) freeIdle() {
+	if o.idle && !o.writing && len(o.buf) == 0 && (o.buf != nil || o.spare != nil) {
 		freeOutBuffer(o.buf)
 		freeOutBuffer(o.spare)
 		o.buf, o.spare = nil, nil
@@ -250,6 +261,7 @@ func (o *outbox) next() []byte {
 	o.taken.Broadcast()
 	if len(o.buf) == 0 || o.closed {
 		o.writing = false
+		o.freeIdle()
 		return nil
 	}
 	return o.swap()

@@ -290,7 +290,7 @@ func (c *conn) next(ctx context.Context) error {
 	if err != nil {
 		return c.refuse(unreadable(err), early(err))
 	}
-	c.endRead()
+	c.in.left = -1
 	return c.answer(ctx, req)
 }
 

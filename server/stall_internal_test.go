@@ -1,9 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"path/filepath"
 	"slices"
@@ -411,4 +413,58 @@ func TestFairness(t *testing.T) {
 		}
 		w.checkReleased()
 	}
+}
+
+// Connections of one user that pipeline requests do not keep each other waiting for the buffers of
+// their replies.
+func TestManyPipelines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTestWorld(t, 1<<20, 0) // a share has two buffers
+		var wg sync.WaitGroup
+		start := time.Now()
+		for range 20 {
+			c := w.connect(1, false)
+			p := c.encode(&protocol.QueryPathInfoRequest{Path: w.base})
+			wg.Go(func() {
+				go c.nc.Write(bytes.Repeat(p, 1000))
+				for range 1000 {
+					if err := c.answer(protocol.QueryPathInfo); err != nil {
+						t.Error(err)
+						break
+					}
+				}
+				c.close()
+			})
+		}
+		wg.Wait()
+		if took := time.Since(start); took > time.Minute {
+			t.Errorf("they took %v", took)
+		}
+		w.checkReleased()
+	})
+}
+
+// A connection that has had log lines and replies, and is idle, holds no memory of the budget.
+func TestIdleHoldsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTestWorld(t, 0, 0)
+		c := w.connect(1, false)
+		noise := make(map[string]string)
+		for i := range 3000 { // each is answered by a line
+			noise[fmt.Sprint("a-restricted-setting-", i)] = "x"
+		}
+		for range 3 {
+			if err := c.ask(&protocol.SetOptionsRequest{Overrides: noise}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			for s := range maps.Values(w.m.requests.shares) {
+				if s.held != 0 {
+					t.Errorf("an idle connection holds %d bytes", s.held)
+				}
+			}
+		}
+		c.close()
+		w.checkReleased()
+	})
 }
