@@ -21,3 +21,14 @@ func TestLongSetting(t *testing.T) {
 		t.Errorf("it says %q", lines)
 	}
 }
+
+// The settings of a trusted user are bounded, too: each connection keeps its own.
+func TestManySettings(t *testing.T) {
+	s, _, _ := newStore(t)
+	c := dial(t, s, trusted)
+	must[*protocol.None](c, &protocol.SetOptionsRequest{Overrides: map[string]string{"trusted-public-keys": strings.Repeat("x", 60<<10)}}, nil)
+	if _, err := c.ask(&protocol.SetOptionsRequest{Overrides: map[string]string{"trusted-public-keys": strings.Repeat("x", 70<<10)}}, nil); err == nil || !strings.Contains(err.Error(), "limit") {
+		t.Errorf("%v", err)
+	}
+	must[*protocol.Ack](c, &protocol.SyncWithGCRequest{}, nil)
+}

@@ -48,6 +48,17 @@ const maxFree = 64
 // never taken from it.
 var passedOver = map[string]bool{"ssh-auth-sock": true, "experimental-features": true, "plugin-files": true}
 
+// maxSettings is how many bytes the settings of a connection have at most, names and values
+// together. They are kept as long as the connection, and no budget counts them.
+const maxSettings = 64 << 10
+
+func sizeOfSettings(settings map[string]string) (n int) {
+	for name, value := range settings {
+		n += len(name) + len(value)
+	}
+	return n
+}
+
 // setOptions keeps the settings that the client may set, and warns of the others. It sends the kept
 // settings to the daemon behind the store, if there is one.
 func (c *conn) setOptions(ctx context.Context, req *protocol.SetOptionsRequest) (*protocol.None, error) {
@@ -64,6 +75,9 @@ func (c *conn) setOptions(ctx context.Context, req *protocol.SetOptionsRequest) 
 		default:
 			c.warn(ctx, "ignoring the client-specified setting '%s', because it is a restricted setting and you are not a trusted user", name)
 		}
+	}
+	if n := sizeOfSettings(kept.Overrides); n > maxSettings {
+		return nil, fmt.Errorf("the settings have %d bytes, more than the limit of %d", n, maxSettings)
 	}
 	c.settings.current.Store(&kept)
 	if c.upstream != nil {
