@@ -302,13 +302,15 @@ func (b *budget) stalled() (stalled []*account) {
 	defer b.mu.Unlock()
 	b.reaper = nil
 	defer b.update()
-	full := false // a claim waits for other users
+	full := false                   // a claim waits for other users
+	waited := make(map[*class]bool) // a claim of the class waits
 	for _, s := range b.turns {
 		full = full || s.fits(s.claims[0].n)
+		waited[s.class] = true
 	}
 	for _, s := range b.shares {
 		for a := range s.accounts {
-			blocks := a.overdraws && len(b.turns) > 0 || a.held > 0 && (full || len(s.claims) > 0)
+			blocks := a.overdraws && waited[s.class] || a.held > 0 && (full || len(s.claims) > 0)
 			if blocks && a.holder.lateness() > stallGrace {
 				stalled = append(stalled, a)
 			}

@@ -413,3 +413,37 @@ func TestNothingIsAlwaysGranted(t *testing.T) {
 		checkEmptyBudget(t, b)
 	})
 }
+
+// A connection that overdraws keeps only its own class waiting, so it is closed only for that.
+func TestReaperOfOverdrafts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(100, true)
+		full, stalled, root, rootWaits := holderOf(b, 1, false), holderOf(b, 1, false), holderOf(b, 0, true), holderOf(b, 0, true)
+		full.a.set(25)
+		if err := stalled.a.acquire(t.Context(), 10); err != nil { // it overdraws
+			t.Fatal(err)
+		}
+		stalled.late.Store(int64(time.Hour))
+		root.a.set(25)
+		if err := rootWaits.a.acquire(t.Context(), 10); err != nil { // overdraws, too
+			t.Fatal(err)
+		}
+		third := holderOf(b, 0, true)
+		third.inBackground(t, 10)
+		time.Sleep(time.Minute)
+		if stalled.closed.Load() {
+			t.Error("it was closed for a trusted user, who does not wait for it")
+		}
+		waiter := holderOf(b, 1, false)
+		served := waiter.inBackground(t, 10)
+		time.Sleep(2 * reapInterval)
+		if !served() || !stalled.closed.Load() {
+			t.Error("it was not closed for another untrusted user")
+		}
+		for _, h := range []*fakeHolder{full, stalled, root, rootWaits, third, waiter} {
+			h.a.close()
+		}
+		synctest.Wait()
+		checkEmptyBudget(t, b)
+	})
+}
