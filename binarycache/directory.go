@@ -3,6 +3,7 @@ package binarycache
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -16,7 +17,10 @@ import (
 )
 
 // A directory is a cache in the file system.
-type directory struct{ path string }
+type directory struct {
+	path string
+	sync bool // directories, after they have a new name
+}
 
 func (d *directory) close() {}
 
@@ -122,7 +126,7 @@ func (d *directory) create(name string) (*draft, error) {
 		return nil, err
 	}
 	folder := filepath.Dir(place)
-	if err := modes.MkdirAll(folder); err != nil {
+	if err := d.mkdirAll(folder); err != nil {
 		return nil, err
 	}
 	place = filepath.Join(folder, ".tmp-"+rand.Text())
@@ -133,7 +137,8 @@ func (d *directory) create(name string) (*draft, error) {
 	return &draft{f, d}, nil
 }
 
-// publish makes the draft readable for all users, syncs it to the disk, and then renames it.
+// publish makes the draft readable for all users, syncs it to the disk, and then renames it. With the option, the
+// new name is on the disk too, before a file that depends on this one gets its name.
 func (f *draft) publish(name string) error {
 	place, err := f.dir.place(name)
 	if err == nil {
@@ -150,8 +155,9 @@ func (f *draft) publish(name string) error {
 	}
 	if err != nil {
 		os.Remove(f.Name())
+		return err
 	}
-	return err
+	return f.dir.syncNames(filepath.Dir(place))
 }
 
 // discard removes the draft, if it was not published.
@@ -174,10 +180,40 @@ func (d *directory) write(name string, contents io.Reader) error {
 	return f.publish(name)
 }
 
+// mkdirAll makes a directory and the missing ones above it.
+func (d *directory) mkdirAll(folder string) error {
+	var missing []string
+	for dir := folder; d.sync && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); err == nil {
+			break
+		}
+		missing = append(missing, dir)
+	}
+	err := modes.MkdirAll(folder)
+	for _, dir := range missing {
+		if err == nil {
+			err = d.syncNames(filepath.Dir(dir))
+		}
+	}
+	return err
+}
+
+// syncNames writes the names in a folder to the disk, if the options say so.
+func (d *directory) syncNames(folder string) error {
+	if !d.sync {
+		return nil
+	}
+	f, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
 // prepare makes what every cache has, if it is not there.
 func (d *directory) prepare(cacheInfo string) error {
 	for _, folder := range []string{"nar", "realisations", "log"} {
-		if err := modes.MkdirAll(filepath.Join(d.path, folder)); err != nil {
+		if err := d.mkdirAll(filepath.Join(d.path, folder)); err != nil {
 			return err
 		}
 	}

@@ -30,6 +30,11 @@ type Options struct {
 	// WriteListings puts beside each archive that is added what is in it.
 	WriteListings bool
 
+	// SyncObjects writes the names of files to the disk, as well as their contents, each before a file that depends
+	// on it. Then an object that was added survives a power cut. Without it, the last objects may be missing
+	// after a power cut, and a narinfo may be there whose archive is not. Only directories have such an option.
+	SyncObjects bool
+
 	// HTTP says how caches are asked that are not directories.
 	HTTP HTTPOptions
 }

@@ -107,7 +107,7 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 		s.files = newRemote(place.base, &s.opts.HTTP)
 	} else {
 		s.uri = "file://" + place.dir
-		s.local = &directory{place.dir}
+		s.local = &directory{place.dir, s.opts.SyncObjects}
 		s.files = s.local
 	}
 	if err := s.readCacheInfo(ctx); err != nil {

@@ -82,7 +82,14 @@ func mustBeSound(t *testing.T, s *Store) {
 	for _, p := range paths {
 		readNAR(t, s, p)
 	}
-	err = s.read(t.Context(), func(c *conn) error {
+	if err := checkDatabase(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+}
+
+// checkDatabase returns what SQLite finds wrong with the database.
+func checkDatabase(ctx context.Context, s *Store) error {
+	return s.read(ctx, func(c *conn) error {
 		return errors.Join(
 			c.query("pragma integrity_check", func(row *sqlite.Stmt) error {
 				if text := row.ColumnText(0); text != "ok" {
@@ -94,9 +101,6 @@ func mustBeSound(t *testing.T, s *Store) {
 				return fmt.Errorf("a row of %s refers to nothing", row.ColumnText(0))
 			}))
 	})
-	if err != nil {
-		t.Error(err)
-	}
 }
 
 // killChild starts a process that adds to the store, and kills it after a while. It returns what

@@ -22,13 +22,15 @@ import (
 // A database is the open database of a store: one connection that writes, and some that
 // read meanwhile. Readers see what was committed when they began, and wait for nobody.
 type database struct {
-	file     string
-	uri      string
-	flags    sqlite.OpenFlags
-	pragmas  string
-	identity fs.FileInfo  // of the file that is open
-	looked   atomic.Int64 // when it was last seen to be there, since processStart
-	infos    *infoCache
+	file    string
+	uri     string
+	flags   sqlite.OpenFlags
+	pragmas string
+
+	synchronous string       // when connections sync
+	identity    fs.FileInfo  // of the file that is open
+	looked      atomic.Int64 // when it was last seen to be there, since processStart
+	infos       *infoCache
 
 	writer  chan *conn // holds the connection while nobody writes; nil where nobody may
 	readers chan struct{}
@@ -51,11 +53,11 @@ func openDatabase(ctx context.Context, file string, opts *Options, create bool) 
 	d := &database{file: file, flags: sqlite.OpenReadWrite | sqlite.OpenURI, pragmas: pragmas}
 	d.uri = (&url.URL{Scheme: "file", Path: file}).String()
 	d.readers = make(chan struct{}, max(4, runtime.GOMAXPROCS(0)))
+	d.synchronous = "normal"
 	if opts.NoSync {
-		d.pragmas += "pragma synchronous = off;"
-	} else {
-		d.pragmas += "pragma synchronous = normal;"
+		d.synchronous = "off"
 	}
+	d.pragmas += "pragma synchronous = " + d.synchronous + ";"
 	if opts.ReadOnly {
 		return d, d.openReadOnly(ctx)
 	}
@@ -70,7 +72,7 @@ func openDatabase(ctx context.Context, file string, opts *Options, create bool) 
 		err = publishDatabase(file)
 	}
 	if err == nil {
-		err = c.setUp(create)
+		err = c.setUp(create, d.durably)
 	}
 	if err != nil {
 		c.close()
@@ -163,8 +165,9 @@ func (c *conn) close() error {
 	return c.db.Close()
 }
 
-// setUp makes the log that is written ahead, and with create the tables.
-func (c *conn) setUp(create bool) error {
+// setUp makes the log that is written ahead, and with create the tables. Those must be on the disk before the
+// file with the number of their schema says that they are there.
+func (c *conn) setUp(create bool, durably func(c *conn, f func() error) error) error {
 	var mode string
 	err := c.query("pragma journal_mode", func(row *sqlite.Stmt) error { mode = row.ColumnText(0); return nil })
 	if err == nil && mode != "wal" {
@@ -173,7 +176,9 @@ func (c *conn) setUp(create bool) error {
 	if err != nil || !create {
 		return err
 	}
-	return c.transaction(func(c *conn) error { return c.script(schema) })
+	return durably(c, func() error {
+		return c.transaction(func(c *conn) error { return c.script(schema) })
+	})
 }
 
 // script runs several statements that have no result.
@@ -201,8 +206,34 @@ func (c *conn) script(text string) error {
 }
 
 // write calls f within a transaction on the connection that writes. Its effects are either
-// all there and durable against crashes of the process, or not at all.
+// all there and durable against crashes of the process, or not at all. After a power cut the last
+// transactions may be missing.
 func (d *database) write(ctx context.Context, f func(c *conn) error) error {
+	return d.useWriter(ctx, func(c *conn) error { return d.transact(c, f) })
+}
+
+// writeDurably is write, but returns when the transaction, with all transactions before it, is on the disk.
+func (d *database) writeDurably(ctx context.Context, f func(c *conn) error) error {
+	return d.useWriter(ctx, func(c *conn) error {
+		return d.durably(c, func() error { return d.transact(c, f) })
+	})
+}
+
+// durably calls f, in which the connection waits until each transaction is on the disk, unless the options
+// say that it never does.
+func (d *database) durably(c *conn, f func() error) error {
+	if d.synchronous == "off" {
+		return f()
+	}
+	if err := c.exec("pragma synchronous = extra"); err != nil {
+		return err
+	}
+	err := f()
+	return errors.Join(err, c.exec("pragma synchronous = "+d.synchronous))
+}
+
+// useWriter calls f with the connection that writes.
+func (d *database) useWriter(ctx context.Context, f func(c *conn) error) error {
 	if d.writer == nil {
 		return ErrReadOnly
 	}
@@ -215,18 +246,23 @@ func (d *database) write(ctx context.Context, f func(c *conn) error) error {
 		}
 		defer d.returnWriter(c)
 		c.ctx = ctx
-		var before walState
-		var known bool
-		err := c.transaction(func(c *conn) error {
-			before, known = d.infos.moment() // and nobody else writes from here on
-			return f(c)
-		})
-		if err == nil && known && len(c.registered) > 0 {
-			d.infos.advance(before, c.registered)
-		}
-		c.registered = nil
-		return err
+		return f(c)
 	}
+}
+
+// transact calls f within a transaction.
+func (d *database) transact(c *conn, f func(c *conn) error) error {
+	var before walState
+	var known bool
+	err := c.transaction(func(c *conn) error {
+		before, known = d.infos.moment() // and nobody else writes from here on
+		return f(c)
+	})
+	if err == nil && known && len(c.registered) > 0 {
+		d.infos.advance(before, c.registered)
+	}
+	c.registered = nil
+	return err
 }
 
 func (d *database) returnWriter(c *conn) {

@@ -33,6 +33,17 @@
 // archive, and that would be valid. The socket of the garbage collector is its owner's alone, where
 // Nix lets everybody connect.
 //
+// # What survives a power cut
+//
+// Without [Options.SyncObjects] and [Options.NoSync], as Nix does it by default, the database survives, but for
+// the last transactions. A path whose registration is on the disk may have files that are not: they are empty or
+// missing, and [Store.VerifyStore] finds and repairs them. A collection never leaves a valid path without its files.
+//
+// With SyncObjects (fsync-store-paths) files, directories and names are on the disk before their path becomes
+// valid, so every path that is valid after a power cut is whole. The last paths that were added may be invalid again.
+//
+// With NoSync (fsync-metadata = false) the database may be damaged after a power cut.
+//
 // # In which order to read
 //
 // layout.go has the places, open.go makes them. database.go and conn.go are the connections to

@@ -176,10 +176,11 @@ func (d *deleter) choose(n int) (batch []victim) {
 	return batch
 }
 
-// invalidate makes a batch invalid, and returns what of it may be deleted.
+// invalidate makes a batch invalid, and returns what of it may be deleted. After a power cut a path must not
+// be valid whose object was deleted, so the database is on the disk before.
 func (d *deleter) invalidate(ctx context.Context, batch []victim) ([]victim, error) {
 	var spared []victim
-	err := d.write(ctx, func(c *conn) error {
+	err := d.writeDurably(ctx, func(c *conn) error {
 		spared = nil
 		for _, v := range batch {
 			if v.place >= 0 {
@@ -227,7 +228,7 @@ func (d *deleter) isValid(c *conn, v victim) (bool, error) {
 func (d *deleter) invalidateSingly(ctx context.Context, batch []victim) (spared []victim, err error) {
 	for _, v := range batch {
 		valid := false
-		err := d.write(ctx, func(c *conn) (err error) {
+		err := d.writeDurably(ctx, func(c *conn) (err error) {
 			if v.place >= 0 {
 				if err := c.invalidate(d.Store.dir, d.graph.paths[v.place]); err != nil {
 					return err

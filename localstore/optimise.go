@@ -63,12 +63,9 @@ func (l *linker) paths(ctx context.Context, paths []storepath.Path, done, all in
 	return nil
 }
 
-// autoOptimise optimises an object that is being added, if the options say so. Nobody else
+// autoOptimise optimises an object that is being added. Nobody else
 // changes the object meanwhile. With repair, files are read again that others are to be linked to.
 func (s *Store) autoOptimise(ctx context.Context, path storepath.Path, repair bool) error {
-	if !s.opts.AutoOptimise {
-		return nil
-	}
 	l := &linker{Store: s, linked: make(map[inode]bool), repair: repair}
 	return l.optimise(ctx, s.object(path))
 }

@@ -95,11 +95,14 @@ func (s *Store) put(ctx context.Context, path storepath.Path, valid bool, make f
 	if err == nil {
 		err = clearAttributes(name)
 	}
-	if err == nil {
-		err = s.autoOptimise(ctx, path, valid)
-	}
+	// Files must be on the disk before they are linked to, since a valid object gets the link.
 	if err == nil && s.opts.SyncObjects {
 		err = syncObject(name)
+	}
+	if err == nil && s.opts.AutoOptimise {
+		if err = s.autoOptimise(ctx, path, valid); err == nil && s.opts.SyncObjects {
+			err = syncDirectories(name)
+		}
 	}
 	return err
 }
@@ -115,7 +118,8 @@ func (s *Store) removeRest(ctx context.Context, path storepath.Path) error {
 	return removeObject(s.object(path))
 }
 
-// replace makes an object in the place of another one.
+// replace makes an object in the place of another one, which is valid. So the new one is on the disk before
+// it takes the place, and has the place on the disk before the old one is deleted.
 func (s *Store) replace(ctx context.Context, name string, make func(name string) error) error {
 	d, err := s.makeTempDir(ctx)
 	if err != nil {
@@ -125,7 +129,16 @@ func (s *Store) replace(ctx context.Context, name string, make func(name string)
 	if err := make(d.object(tempObject)); err != nil {
 		return err
 	}
-	return d.exchange(tempObject, name)
+	if !s.opts.SyncObjects {
+		return d.exchange(tempObject, name)
+	}
+	if err := syncObject(d.object(tempObject)); err != nil {
+		return err
+	}
+	if err := d.exchange(tempObject, name); err != nil {
+		return err
+	}
+	return syncFile(s.storeDir)
 }
 
 // removeUnlessValid removes an object that could not be registered. It would do no harm, but

@@ -43,9 +43,9 @@ type Options struct {
 	// opposite of Nix's fsync-metadata.
 	NoSync bool
 
-	// SyncObjects brings objects to the disk before they become valid, Nix's
-	// fsync-store-paths. Without it what was added just before a crash of the system may be
-	// valid and empty; verification finds that.
+	// SyncObjects writes objects to the disk before they become valid, as Nix's
+	// fsync-store-paths does. Without it, paths that were added just before a power cut may be
+	// valid and empty; verification finds them.
 	SyncObjects bool
 
 	// KeepOutputs keeps the outputs of derivations that are live, Nix's keep-outputs.
@@ -246,6 +246,15 @@ func (s *shared) write(ctx context.Context, f func(c *conn) error) error {
 		return err
 	}
 	return db.write(ctx, f)
+}
+
+// writeDurably is write, but returns when the transaction is on the disk.
+func (s *shared) writeDurably(ctx context.Context, f func(c *conn) error) error {
+	db, err := s.database(ctx, false)
+	if err != nil {
+		return err
+	}
+	return db.writeDurably(ctx, f)
 }
 
 // Close lets go of the store, or of the session. Calls under way may still succeed; later ones are [ErrClosed].

@@ -1,0 +1,178 @@
+package powercut
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// traced are the system calls that change files, sync them, or say which file a descriptor is. Those that
+// the model does not know are an error if they touch a file below the directory.
+const traced = "open,openat,?openat2,creat,close,dup,dup2,dup3,fcntl,lseek,read,write,writev,pwrite64,pwritev,pwritev2," +
+	"truncate,ftruncate,fallocate,copy_file_range,sendfile,splice,ioctl,mmap,rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir," +
+	"mkdir,mkdirat,mknod,mknodat,symlink,symlinkat,chmod,fchmod,fchmodat,?fchmodat2,fsync,fdatasync,sync_file_range,msync,sync,syncfs,faccessat,chdir,fchdir"
+
+// A Recording is what a program did to the files below a directory.
+type Recording struct {
+	base    *tree
+	ops     []operation
+	durable []int // for each operation, how many operations make it durable
+	marks   map[string]int
+}
+
+// Available returns why nothing can be recorded here, or nil.
+func Available() error {
+	if _, err := exec.LookPath("strace"); err != nil {
+		return err
+	}
+	if out, err := exec.Command("strace", "-e", "trace=none", "true").CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// Record runs the command to its end and records what it does to the files below dir, an absolute
+// name without symlinks. What is there before counts as synced. The program must not start others that change
+// files there.
+func Record(cmd *exec.Cmd, dir string) (*Recording, error) {
+	base, err := readTree(dir)
+	if err != nil {
+		return nil, err
+	}
+	trace, err := os.CreateTemp("", "trace")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(trace.Name())
+	defer trace.Close()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"strace", "-f", "-q", "-xx", "-s", "100000000", "-e", "trace=" + traced, "-e", "signal=none", "-o", trace.Name(), "--", cmd.Path}
+	cmd.Args = append(args, cmd.Args[1:]...)
+	cmd.Path = strace
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, out)
+	}
+	text, err := os.ReadFile(trace.Name())
+	if err != nil {
+		return nil, err
+	}
+	calls, err := parseTrace(string(text))
+	if err != nil {
+		return nil, err
+	}
+	p := &process{
+		dir:   dir,
+		tree:  base.clone(),
+		files: make(map[int]*openFile),
+		marks: make(map[string]int),
+	}
+	if err := p.run(calls); err != nil {
+		return nil, err
+	}
+	base.inodes = append(base.inodes, p.created...)
+	return &Recording{base, p.ops, durable(p.ops), p.marks}, nil
+}
+
+// markPrefix begins the names that Mark asks for, of which none exists.
+const markPrefix = "/dev/null/powercut/"
+
+// Mark notes a moment in the recording of this program, under a name.
+func Mark(name string) {
+	unix.Access(markPrefix+name, unix.F_OK)
+}
+
+// Len returns the number of operations.
+func (r *Recording) Len() int { return len(r.ops) }
+
+// Marked returns how many operations preceded a mark.
+func (r *Recording) Marked(name string) (n int, ok bool) {
+	n, ok = r.marks[name]
+	return n, ok
+}
+
+// Pending returns which of the first n operations may be lost in a power cut right after them.
+func (r *Recording) Pending(n int) []int {
+	var pending []int
+	for i, op := range r.ops[:n] {
+		if op.changes() && r.durable[i] > n {
+			pending = append(pending, i)
+		}
+	}
+	return pending
+}
+
+// durable returns, for each operation, how many operations there are with the first sync that
+// makes it durable. A sync counts for the operations that had ended when it began.
+func durable(ops []operation) []int {
+	until := make([]int, len(ops))
+	for i := range ops {
+		until[i] = math.MaxInt
+		for j, later := range ops[i+1:] {
+			if later.kind == opSync && later.inode == ops[i].inode && later.began > ops[i].ended {
+				until[i] = i + 1 + j + 1
+				break
+			}
+		}
+	}
+	return until
+}
+
+// Restore makes dir, which must not exist, as the recorded directory is after a power cut right after the
+// first n operations, if the lost ones were not written.
+func (r *Recording) Restore(dir string, n int, lost ...int) error {
+	t := r.base.clone()
+	for i, op := range r.ops[:n] {
+		if op.changes() && !slices.Contains(lost, i) {
+			op.apply(t)
+		}
+	}
+	return t.write(dir)
+}
+
+// TempDir returns a new directory for [Recording.Restore], in memory if there is such a place, because tests try many
+// power cuts, and a function that removes it.
+func TempDir() (dir string, remove func(), err error) {
+	parent := ""
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		parent = "/dev/shm"
+	}
+	dir, err = os.MkdirTemp(parent, "powercut")
+	return dir, func() { os.RemoveAll(dir) }, err
+}
+
+// Describe returns operations in words, for the message of a test that fails.
+func (r *Recording) Describe(ops ...int) string {
+	var lines []string
+	for _, i := range ops {
+		lines = append(lines, fmt.Sprintf("%d: %s", i, r.ops[i].text))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// shorten keeps messages readable: arguments have the contents that were written.
+func shorten(text string) string {
+	if len(text) > 300 {
+		return text[:300] + "…"
+	}
+	return text
+}
+
+// within returns the part of an absolute name below dir, with slashes, and whether it is there.
+func within(dir, name string) (rest string, ok bool) {
+	rest, err := filepath.Rel(dir, name)
+	if err != nil || rest == ".." || strings.HasPrefix(rest, "../") {
+		return "", false
+	}
+	return rest, true
+}
