@@ -201,6 +201,7 @@ func (c *conn) converse() error {
 		}
 	}()
 	ctx := activity.WithHandler(context.WithValue(c.ctx, settingsKey{}, &c.settings), &c.tunnel)
+	ctx = store.WithClosureBudget(ctx, c)
 	for {
 		if err := c.next(ctx); err != nil {
 			return err

@@ -38,8 +38,8 @@ type Server struct {
 	MaxClientsPerUser int
 
 	// MemoryBudget is how many bytes of memory the requests, the replies and the work of all
-	// connections together may take; 0 is [DefaultMemoryBudget]. See "Limits" in the
-	// documentation of this package.
+	// connections together may take; 0 is [DefaultMemoryBudget]. Closures that the store follows
+	// for them may take twice as much in addition. See "Limits" in the documentation of this package.
 	MemoryBudget int64
 
 	mu        sync.Mutex
