@@ -70,10 +70,12 @@ type conn struct {
 	client  *client     // shared with the other connections of the same user, if a Server knows of them
 	roots   int64       // temporary roots of this connection, which client counts, too
 	refused error       // sent to the client instead of serving it
+	joined  func()      // called when it is known whom the client is connected to; may be nil
 
-	upstream    upstream // the store of another daemon; nil in front of any other
-	unreachable error    // why the client could not be connected to that daemon
-	privileged  bool     // trusted by this server and, unless that is unknown, by the daemon behind
+	upstream    upstream    // the store of another daemon; nil in front of any other
+	forget      func() bool // forgets upstreamBroke
+	unreachable error       // why the client could not be connected to that daemon
+	privileged  bool        // trusted by this server and, unless that is unknown, by the daemon behind
 
 	ctx    context.Context // of all operations; done when the client has hung up
 	cancel context.CancelCauseFunc
@@ -179,6 +181,9 @@ const requestBuffer = 8 << 10
 func (c *conn) converse() error {
 	c.reader = wire.NewReader(&c.in, requestBuffer)
 	defer func() {
+		if c.forget != nil {
+			c.forget() // that the session is closed below is no reason to close the client's connection
+		}
 		if c.session != nil {
 			c.session.Close()
 		}
@@ -251,6 +256,9 @@ func (c *conn) handshake() error {
 			tooLate.Stop()
 			start := time.Now()
 			c.unreachable = c.connect()
+			if c.joined != nil {
+				c.joined()
+			}
 			deadline = deadline.Add(time.Since(start))
 			wait()
 		}
@@ -300,6 +308,9 @@ func (c *conn) await() error {
 	c.idle.Store(true)
 	if c.draining.Load() {
 		return errDraining
+	}
+	if c.isLost() { // upstreamBroke may have run before idle was set
+		return c.lostUpstream()
 	}
 	err := c.reader.Peek()
 	c.idle.Store(false)
