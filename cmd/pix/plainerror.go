@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 )
 
@@ -45,6 +47,10 @@ func plainText(err error) string {
 		return fmt.Sprintf("%s '%s' as '%s': %s", doing(e.Op), e.Old, e.New, errorText(e.Err))
 	case *os.SyscallError:
 		return errorText(e.Err)
+	case *exec.Error:
+		if errors.Is(e.Err, exec.ErrNotFound) {
+			return fmt.Sprintf("there is no program '%s' in PATH", e.Name)
+		}
 	case *net.DNSError:
 		if e.IsNotFound {
 			return fmt.Sprintf("there is no host '%s'", e.Name)
