@@ -87,5 +87,5 @@ var doings = map[string]string{
 	"remove": "deleting", "unlink": "deleting", "unlinkat": "deleting", "RemoveAll": "deleting",
 	"chmod": "setting the mode of", "chmodat": "setting the mode of", "fchmodat": "setting the mode of", "chtimes": "setting the time of",
 	"chown": "setting the owner of", "lchown": "setting the owner of", "truncate": "writing", "sync": "writing", "close": "closing", "seek": "reading",
-	"chdir": "entering",
+	"chdir": "entering", "set the time of": "setting the time of",
 }

@@ -29,7 +29,7 @@ func TestErrorText(t *testing.T) {
 		{link, "linking '/nowhere/a' as '/nowhere/b': no such file or directory"},
 		{look, "there is no program 'there-is-no-such-program' in PATH"},
 		{&fs.PathError{Op: "openat", Path: "x", Err: os.NewSyscallError("openat", syscall.EACCES)}, "opening 'x': permission denied"},
-		{&fs.PathError{Op: "set the time of", Path: "x", Err: syscall.EACCES}, "set the time of 'x': permission denied"},
+		{&fs.PathError{Op: "set the time of", Path: "x", Err: syscall.EACCES}, "setting the time of 'x': permission denied"},
 		{fmt.Errorf("unable to download 'http://x': %w (tried 5 times)", refused), "unable to download 'http://x': connecting to 127.0.0.1:1: connection refused (tried 5 times)"},
 		{host, "there is no host 'nowhere.invalid'"},
 		{fmt.Errorf("asking: %w", context.DeadlineExceeded), "asking: timeout"},
