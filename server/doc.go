@@ -97,7 +97,7 @@
 // one of all trusted users at a time. The request of an untrusted user for an operation that lasts must
 // fit into the share, which is some 5 MB of a request with the default budget.
 //
-// Closures that the store follows, to substitute paths or to find out what is missing, have a budget of twice
+// Closures that the store follows, to substitute paths or to find missing ones, have a budget of twice
 // MemoryBudget (see [store.ClosureBudget]). A user may hold three quarters of MemoryBudget, and a quarter of the
 // whole is reserved for trusted users. A request whose closure does not fit gets an error, because requests
 // that each hold a part of a closure could wait for each other. Each user has at most 32 questions to

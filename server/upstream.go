@@ -56,7 +56,7 @@ func (c *conn) upstreamBroke() {
 }
 
 // lostUpstream returns why the connection of a client ends that waits for nothing. The error does not wrap
-// that of the other connection, which could be taken for a hang-up of the client.
+// the error of the other connection, which could be taken for a hang-up of the client.
 func (c *conn) lostUpstream() error {
 	return fmt.Errorf("the connection to the other daemon was lost: %v", c.upstream.Err())
 }

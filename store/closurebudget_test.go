@@ -58,7 +58,7 @@ func (inventedSubstitutes) SubstitutableOutput(context.Context, storepath.Path, 
 
 func (inventedSubstitutes) ClosureLimits() store.Limits { return derivation.ForeignLimits() }
 
-// All that follows references ends when the budget of its context is used up, and asks through it.
+// Every walk ends when the budget of its context is used up, and asks through the budget.
 func TestClosureBudget(t *testing.T) {
 	for name, references := range map[string]int{"small infos": 2, "large infos": 25_000} {
 		endless := &inventor{invent: func(v *inventor, _ storepath.Path) *store.PathInfo {

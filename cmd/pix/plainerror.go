@@ -22,7 +22,7 @@ func errorText(err error) string {
 	return text
 }
 
-// unwrapAll returns an error and all that it wraps, the outer ones first.
+// unwrapAll returns an error and every error that it wraps, outer errors first.
 func unwrapAll(err error) []error {
 	all := []error{err}
 	switch w := err.(type) {
