@@ -86,8 +86,12 @@ func TestResidentClosures(t *testing.T) {
 					})
 				}
 				crowd.Wait()
-				if mb := r.megabytes(); mb > maxHostile {
-					t.Errorf("the server took %d MB, at most %d are allowed", mb, maxHostile)
+				most := maxHostile
+				if raceEnabled {
+					most += most / 3 // the race detector slows garbage collection down
+				}
+				if mb := r.megabytes(); mb > most {
+					t.Errorf("the server took %d MB, at most %d are allowed", mb, most)
 				} else {
 					t.Logf("%d MB", mb)
 				}
