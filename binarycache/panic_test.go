@@ -1,14 +1,12 @@
 package binarycache_test
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"pix/binarycache"
@@ -48,32 +46,6 @@ func foreignCache(t *testing.T) string {
 	return dir
 }
 
-var errPanic = errors.New("no")
-
-// checkEnded checks that f panics with errPanic, here or on another goroutine, or with goexit that it
-// ends its goroutine, and that nothing is left behind.
-func checkEnded(t *testing.T, goexit bool, f func()) {
-	t.Helper()
-	testenv.NoLeak(t)
-	ended := make(chan any, 1)
-	go func() {
-		how := any("exited")
-		defer func() {
-			if v := recover(); v != nil {
-				how = v
-			}
-			ended <- how
-		}()
-		f()
-		how = "returned"
-	}()
-	how := <-ended
-	err, _ := how.(error)
-	if goexit && how != "exited" || !goexit && !errors.Is(err, errPanic) {
-		t.Errorf("it ended with %v", how)
-	}
-}
-
 type panicTransport func()
 
 func (p panicTransport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -88,17 +60,17 @@ func TestPanics(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "StoreDir: /nix/store\n") }))
 	defer server.Close()
 	for _, goexit := range []bool{false, true} {
-		fault := func() {
-			if goexit {
-				runtime.Goexit()
-			}
-			panic(errPanic)
+		fault := func() { testenv.Fault(goexit) }
+		checkEnded := func(t *testing.T, f func()) {
+			t.Helper()
+			testenv.NoLeak(t)
+			testenv.CheckFault(t, goexit, f)
 		}
 		t.Run(fmt.Sprintf("client, goexit %t", goexit), func(t *testing.T) {
 			s := open(t, server.URL, &binarycache.Options{HTTP: binarycache.HTTPOptions{Client: &http.Client{Transport: panicTransport(fault)}}})
 			path := storepath.Path("/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a")
-			checkEnded(t, goexit, func() { s.QueryValidPaths(t.Context(), []storepath.Path{path}, false) })
-			checkEnded(t, goexit, func() {
+			checkEnded(t, func() { s.QueryValidPaths(t.Context(), []storepath.Path{path}, false) })
+			checkEnded(t, func() {
 				for range store.Closure(t.Context(), s, path) {
 				}
 			})
@@ -139,12 +111,12 @@ func TestPanics(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s, goexit %t", where, goexit), func(t *testing.T) {
 				s := open(t, "file://"+t.TempDir(), nil)
-				checkEnded(t, goexit, func() { s.AddMultipleToStore(t.Context(), len(infos), objects, nil) })
+				checkEnded(t, func() { s.AddMultipleToStore(t.Context(), len(infos), objects, nil) })
 			})
 		}
 		t.Run(fmt.Sprintf("contents, goexit %t", goexit), func(t *testing.T) {
 			s := open(t, "file://"+t.TempDir(), nil)
-			checkEnded(t, goexit, func() {
+			checkEnded(t, func() {
 				s.AddToStore(t.Context(), "x", storepath.Flat, nixhash.SHA256, nil, panicReader(fault), nil)
 			})
 			if _, err := store.AddText(t.Context(), s, "x", "x", nil); err != nil {

@@ -80,6 +80,10 @@ func (c *Conn) Err() error {
 	return c.err
 }
 
+// AfterBreak calls f on a new goroutine when the connection breaks or is closed: [Conn.Err] says why. stop
+// forgets f, and reports whether it did before f was called.
+func (c *Conn) AfterBreak(f func()) (stop func() bool) { return context.AfterFunc(c.alive, f) }
+
 // keeps reports whether the daemon keeps something from being collected after the
 // operation, as long as the connection lives.
 func keeps(op protocol.Op) bool {

@@ -175,10 +175,16 @@ func dialReason(ctx context.Context, err error) error {
 // silent says that the handshake was cut off.
 func silent(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("no answer in time: %w", ctx.Err())
+		return noAnswer{}
 	}
 	return ended(ctx, "cancelled")
 }
+
+// noAnswer is [context.DeadlineExceeded] in words for users.
+type noAnswer struct{}
+
+func (noAnswer) Error() string { return "no answer in time" }
+func (noAnswer) Unwrap() error { return context.DeadlineExceeded }
 
 // readBuffer is the size in bytes of a connection's buffer: replies to a window of
 // queries come in few system calls.

@@ -10,8 +10,7 @@ import (
 	"runtime"
 	"strconv"
 
-	"golang.org/x/sync/errgroup"
-
+	"pix/internal/parallel"
 	"pix/store"
 	"pix/storepath"
 )
@@ -60,7 +59,7 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 		}
 	}
 	if got != n {
-		return fmt.Errorf("%d objects came instead of %d", got, n)
+		return b.failed(fmt.Errorf("%d objects came instead of %d", got, n))
 	}
 	return b.finish()
 }
@@ -74,7 +73,7 @@ type batch struct {
 	ctx    context.Context // ends with the first error
 	end    context.CancelFunc
 	parent context.Context
-	work   *errgroup.Group
+	work   *parallel.Group
 	dir    *tempDir // nil before the first object
 
 	made      []*made
@@ -95,8 +94,7 @@ type made struct {
 func (s *Store) newBatch(ctx context.Context, opts *store.AddOptions) *batch {
 	b := &batch{s: s, opts: opts, parent: ctx, paths: make(map[storepath.Path]bool)}
 	ctx, b.end = context.WithCancel(ctx)
-	b.work, b.ctx = errgroup.WithContext(ctx)
-	b.work.SetLimit(max(2, runtime.GOMAXPROCS(0)))
+	b.work, b.ctx = parallel.WithContext(ctx, max(2, runtime.GOMAXPROCS(0)))
 	return b
 }
 
@@ -191,8 +189,8 @@ func (b *batch) settle(some []*made) error {
 	if err != nil {
 		return err
 	}
-	work, ctx := errgroup.WithContext(b.parent)
-	work.SetLimit(max(2, runtime.GOMAXPROCS(0)))
+	work, ctx := parallel.WithContext(b.parent, max(2, runtime.GOMAXPROCS(0)))
+	defer work.Join()
 	var infos []*store.PathInfo
 	for _, m := range some {
 		var err error
@@ -241,23 +239,22 @@ func release(some []*made) {
 	}
 }
 
-// failed returns why a batch ends: err, unless that is the consequence of an earlier error.
+// failed returns why a batch ends: err, unless an error of the work has caused it. It raises a panic of
+// the work again.
 func (b *batch) failed(err error) error {
-	if b.ctx.Err() == nil {
-		b.end()
-		b.work.Wait()
-		return err
-	}
-	if working := b.work.Wait(); working != nil {
+	isFirst := b.ctx.Err() == nil
+	b.end()
+	if working := b.work.Wait(); working != nil && !isFirst {
 		return working
 	}
 	return err
 }
 
-// abandon removes what is not valid, and gives the locks back.
+// abandon removes objects that are not valid, and releases the locks. It runs also after a panic of the
+// work, which it does not raise again.
 func (b *batch) abandon() {
 	b.end()
-	b.work.Wait()
+	b.work.Join()
 	for _, m := range b.made {
 		if m.placed {
 			b.s.removeUnlessValid(b.parent, m.info.Path)

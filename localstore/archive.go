@@ -38,20 +38,27 @@ type archive struct {
 
 	begin sync.Once     // for the first who wants the archive, or closes it
 	ended chan struct{} // closed when the object is not read any more
+	guard parallel.Guard
 
 	out *io.PipeReader // what is dumped by another goroutine, for Read
 	in  *io.PipeWriter
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader. It raises a panic of the goroutine that reads the object again.
 func (a *archive) Read(p []byte) (int, error) {
 	a.begin.Do(func() {
 		go func() {
 			defer close(a.ended)
-			a.in.CloseWithError(a.dump(a.in))
+			err := io.ErrUnexpectedEOF // if dump does not return
+			defer func() { a.in.CloseWithError(err) }()
+			err = a.guard.Call(func() error { return a.dump(a.in) })
 		}()
 	})
-	return a.out.Read(p)
+	n, err := a.out.Read(p)
+	if err != nil {
+		a.guard.Repanic()
+	}
+	return n, err
 }
 
 // WriteTo implements io.WriterTo. No goroutine is needed between the disk and dst.
@@ -69,7 +76,9 @@ func (a *archive) WriteTo(dst io.Writer) (n int64, err error) {
 		a.in.CloseWithError(err)
 	})
 	if !first {
-		return io.Copy(dst, a.out)
+		n, err = io.Copy(dst, a.out)
+		a.guard.Repanic()
+		return n, err
 	}
 	return counted.n, err
 }

@@ -9,8 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
+	"pix/internal/parallel"
 	"pix/localstore/internal/flock"
 	"pix/store"
 )
@@ -80,7 +79,7 @@ func (d *deleter) deleteOneByOne(ctx context.Context) error {
 
 // deleteInBatches makes one batch invalid while others are deleted.
 func (d *deleter) deleteInBatches(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := parallel.WithContext(ctx, 0)
 	queue := make(chan victim, deletedAtOnce)
 	for range deleters {
 		group.Go(func() error {

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"zombiezen.com/go/sqlite"
 
+	"pix/internal/parallel"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -60,7 +60,7 @@ func (s *Store) QueryPathInfos(ctx context.Context, paths []storepath.Path) iter
 	return func(yield func(*store.PathInfo, error) bool) {
 		for some := range slices.Chunk(paths, piece*connections) {
 			infos := make([]*store.PathInfo, len(some))
-			group, ctx := errgroup.WithContext(ctx)
+			group, ctx := parallel.WithContext(ctx, 0)
 			for begin := 0; begin < len(some); begin += piece {
 				end := min(begin+piece, len(some))
 				group.Go(func() error {

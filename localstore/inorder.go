@@ -3,10 +3,13 @@ package localstore
 import (
 	"runtime"
 	"sync"
+
+	"pix/internal/parallel"
 )
 
-// inOrder calls work for each item, several at once, and use with each result in the order of the
-// items, on the goroutine of the caller. An error of use ends it.
+// inOrder calls work for each item, on several goroutines, and use with each result, on the goroutine of
+// the caller and in the order of the items. It returns the first error of use, and raises a panic of
+// work again. No work runs any more when it returns.
 func inOrder[T, R any](items []T, work func(T) (R, error), use func(T, R, error) error) error {
 	type result struct {
 		r   R
@@ -15,6 +18,7 @@ func inOrder[T, R any](items []T, work func(T) (R, error), use func(T, R, error)
 	workers := runtime.GOMAXPROCS(0)
 	started := make(chan chan result, workers)
 	running := make(chan struct{}, workers)
+	var guard parallel.Guard
 	var all sync.WaitGroup
 	defer all.Wait()
 	stop := make(chan struct{})
@@ -28,9 +32,12 @@ func inOrder[T, R any](items []T, work func(T) (R, error), use func(T, R, error)
 			}
 			done := make(chan result, 1)
 			all.Go(func() {
-				r, err := work(item)
-				done <- result{r, err}
-				<-running
+				var res result
+				defer func() { done <- res; <-running }() // also after runtime.Goexit
+				guard.Call(func() error {
+					res.r, res.err = work(item)
+					return nil
+				})
 			})
 			select {
 			case started <- done:
@@ -41,6 +48,7 @@ func inOrder[T, R any](items []T, work func(T) (R, error), use func(T, R, error)
 	})
 	for _, item := range items {
 		res := <-<-started
+		guard.Repanic() // before use gets the result of work that has panicked
 		if err := use(item, res.r, res.err); err != nil {
 			return err
 		}

@@ -17,9 +17,10 @@ import (
 // open opens a store in a directory, until the test ends.
 func open(t testing.TB, opts Options) *Store {
 	t.Helper()
-	if opts.Root != "" {
-		testenv.RemoveStore(t, opts.Root)
+	if opts.Root == "" {
+		t.Fatal("without a root it is the store of this machine")
 	}
+	testenv.RemoveStore(t, opts.Root)
 	s, err := Open(t.Context(), &opts)
 	if err != nil {
 		t.Fatal(err)

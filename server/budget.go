@@ -11,9 +11,9 @@ import (
 // A budget is an amount of memory, in bytes, that the connections of a server share. Each
 // connection has an account. It acquires memory before it uses it, and releases it afterwards.
 //
-// No user holds more than a share, which is a quarter of the budget, and untrusted users together
-// hold at most three quarters. So a user who holds a whole share makes only the other connections
-// of that user wait, and a quarter is reserved for trusted users.
+// No user holds more than a share, and untrusted users together hold at most three quarters of the
+// budget. So a user who holds a whole share makes only the other connections of that user wait, and
+// a quarter is reserved for trusted users.
 //
 // A connection that needs more than is left waits. Connections of one user are served in their
 // order, and the users in turn. Two rules ensure that every wait ends:
@@ -103,8 +103,9 @@ type holder interface {
 	closeStalled()
 }
 
-func newBudget(limit int64, overdrafts bool) *budget {
-	b := &budget{limit: limit, share: max(limit/4, 1), overdrafts: overdrafts, shares: make(map[owner]*share)}
+// newBudget returns a budget of limit bytes, of which a user may hold each.
+func newBudget(limit, each int64, overdrafts bool) *budget {
+	b := &budget{limit: limit, share: each, overdrafts: overdrafts, shares: make(map[owner]*share)}
 	b.classes[0].limit, b.classes[1].limit = limit-limit/4, limit
 	return b
 }
@@ -202,6 +203,14 @@ func (a *account) set(n int64) {
 		a.holder.stopHolding()
 	}
 	a.charge(n - a.held)
+	a.b.update()
+}
+
+// release releases n bytes of those that the account holds.
+func (a *account) release(n int64) {
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	a.charge(-min(n, a.held))
 	a.b.update()
 }
 

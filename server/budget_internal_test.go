@@ -49,7 +49,7 @@ func (h *fakeHolder) inBackground(t *testing.T, n int64) (done func() bool) {
 
 func TestShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100, false)
+		b := newBudget(100, 25, false)
 		first, second, third, fourth := holderOf(b, 1, false), holderOf(b, 2, false), holderOf(b, 3, false), holderOf(b, 4, false)
 		root, admin := holderOf(b, 0, true), holderOf(b, 5, true)
 		for _, h := range []*fakeHolder{first, second, third} {
@@ -99,7 +99,7 @@ func checkEmptyBudget(t *testing.T, b *budget) {
 // Connections of a user are served in order, and the users in turn.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100, false)
+		b := newBudget(100, 25, false)
 		var full []*fakeHolder
 		for uid := range uint32(4) {
 			full = append(full, holderOf(b, uid, true))
@@ -145,7 +145,7 @@ func TestOrder(t *testing.T) {
 // What exists already may exceed the share. The user waits then, and no other does.
 func TestExcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100, false)
+		b := newBudget(100, 25, false)
 		large, same, other, root := holderOf(b, 1, false), holderOf(b, 1, false), holderOf(b, 2, false), holderOf(b, 0, true)
 		if err := same.a.acquire(t.Context(), 0); err != nil || b.scarce.Load() {
 			t.Fatal("nothing is scarce")
@@ -171,7 +171,7 @@ func TestExcess(t *testing.T) {
 // Connections that hold a part each, and wait for the rest, come to an end.
 func TestOverdraft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100, true)
+		b := newBudget(100, 25, true)
 		var ended sync.WaitGroup
 		for i := range 40 {
 			h := holderOf(b, uint32(i%3), i%2 == 0)
@@ -193,7 +193,7 @@ func TestOverdraft(t *testing.T) {
 // The excess of an overdraft keeps no other connection waiting, not even of the same user.
 func TestOverdraftIsNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100, true)
+		b := newBudget(100, 25, true)
 		large, same, other := holderOf(b, 1, false), holderOf(b, 1, false), holderOf(b, 2, false)
 		for range 100 {
 			if err := large.a.acquire(t.Context(), 10); err != nil {
@@ -225,7 +225,7 @@ func TestOverdraftIsNotCounted(t *testing.T) {
 // those whose memory no other connection waits for, nor those that wait themselves.
 func TestReaper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100, false)
+		b := newBudget(100, 25, false)
 		stalled, waiter, other, busy := holderOf(b, 1, false), holderOf(b, 1, false), holderOf(b, 2, false), holderOf(b, 1, false)
 		for _, h := range []*fakeHolder{stalled, other} {
 			h.a.set(20)
@@ -258,7 +258,7 @@ func TestReaper(t *testing.T) {
 // If all users together have too much, each of them that stalls is closed.
 func TestReaperOfAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100, false)
+		b := newBudget(100, 25, false)
 		var stalled []*fakeHolder
 		for uid := range uint32(3) {
 			h := holderOf(b, uid, false)
@@ -285,7 +285,7 @@ func TestReaperOfAll(t *testing.T) {
 
 func TestCancelledClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100, false)
+		b := newBudget(100, 25, false)
 		full, first, second := holderOf(b, 1, false), holderOf(b, 1, false), holderOf(b, 1, false)
 		full.a.set(25)
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -312,7 +312,7 @@ func TestCancelledClaim(t *testing.T) {
 func TestBudgetAtRandom(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {
-			requests, work := newBudget(1000, true), newBudget(1000, false)
+			requests, work := newBudget(1000, 250, true), newBudget(1000, 250, false)
 			var ended sync.WaitGroup
 			for i := range 60 {
 				rng := rand.New(rand.NewPCG(seed, uint64(i)))
@@ -365,7 +365,7 @@ func atRandom(t *testing.T, rng *rand.Rand, h, w *fakeHolder) {
 
 // An account that is closed twice does not take the share away from later accounts of its user.
 func TestCloseTwice(t *testing.T) {
-	b := newBudget(100, false)
+	b := newBudget(100, 25, false)
 	first := holderOf(b, 1, false)
 	first.a.close()
 	second := holderOf(b, 1, false)
@@ -389,7 +389,7 @@ func TestCloseTwice(t *testing.T) {
 // A query that needs no memory is answered at once while claims of other users wait for others.
 func TestNothingIsAlwaysGranted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100, true)
+		b := newBudget(100, 25, true)
 		holders := []*fakeHolder{holderOf(b, 1, false), holderOf(b, 2, false), holderOf(b, 3, false)}
 		for _, h := range holders {
 			h.a.set(25)
@@ -417,7 +417,7 @@ func TestNothingIsAlwaysGranted(t *testing.T) {
 // A connection that overdraws keeps only its own class waiting, so it is closed only for that.
 func TestReaperOfOverdrafts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100, true)
+		b := newBudget(100, 25, true)
 		full, stalled, root, rootWaits := holderOf(b, 1, false), holderOf(b, 1, false), holderOf(b, 0, true), holderOf(b, 0, true)
 		full.a.set(25)
 		if err := stalled.a.acquire(t.Context(), 10); err != nil { // it overdraws

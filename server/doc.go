@@ -60,26 +60,65 @@
 //
 // # Trust
 //
-// A connection is trusted or not, as [Options.Trusted] says. An untrusted client cannot add
-// objects without a signature, replace or repair valid paths, build input-addressed derivations
-// that are not in the store, register realisations, add build logs, make permanent roots, see
-// the runtime roots of other users, or set anything except a few harmless settings. It can add
-// signatures, but only a limited number of them.
+// A connection is trusted if [Access] or [Options.Trusted] says so. An untrusted client cannot
+//
+//   - add objects without the signature of a trusted key, unless their path follows from their
+//     contents, nor claim that they were built here,
+//   - replace or repair valid paths, by any operation,
+//   - build input-addressed derivations that are not in the store,
+//   - register realisations, add build logs, or create permanent roots,
+//   - see the names of the runtime roots of other users, or ignore them in a collection,
+//   - change settings, except timeouts and which of [Options.Substituters] to use.
+//
+// The server removes all of that from a request, or refuses the request, before it reaches the store.
+//
+// As in Nix, every client may add signatures. A path keeps every signature of a trusted key. It has at most
+// 64 others from untrusted users. A new one replaces an old one, so that made-up signatures keep no honest
+// one out.
 //
 // # Limits
 //
-// A request has at most [Options.MaxRequest] bytes, and its memory is allocated as bytes arrive:
-// an announced length costs nothing. A client that is silent within a request, or does not read
-// its reply, is disconnected after [Options.StallTimeout].
+// [Server.MaxClients] bounds the connections, and [Server.MaxClientsPerUser] those of one untrusted user. An
+// eighth of the places is reserved for trusted users.
 //
-// All connections of a [Server] share [Server.MemoryBudget]. One half is for requests and
-// replies, the other for operations that may last for hours: uploads, archives, builds,
-// substitution. Small requests and replies are not counted. A connection acquires memory
-// before it uses it, and waits if too little is left. No user holds more than a quarter of a half,
-// and untrusted users together hold at most three quarters. A client that stalls for ten seconds
-// while others wait for the memory of its connection is disconnected.
+// [Server.MemoryBudget] bounds the memory of requests, of the work on them, and of replies. One half is for
+// requests and replies: the bytes that have arrived and their decoded form, the reply, log lines that
+// wait. The other half is for operations that may last for hours: uploads, archives, builds, substitution.
+// A connection acquires memory before it uses it, and waits if too little is left. An announced length
+// costs nothing. Requests below 8 KiB acquire nothing.
 //
-// Untrusted users sweep through the whole store (verify, optimise, collect) one at a time.
+// In each half a user has a share of a quarter, and a quarter is reserved for trusted users. So a user who
+// holds a whole share makes only requests of the same user wait. Waiting connections of a user are served in
+// their order, and the users in turn. A client is never disconnected because it waits. A client that stalls
+// while others wait for the memory of its connection is disconnected when it is ten seconds late, at a rate
+// of 256 KiB a second.
+//
+// A request that exceeds its share is still read, up to [Options.MaxRequest]: one of all untrusted users and
+// one of all trusted users at a time. The request of an untrusted user for an operation that lasts must
+// fit into the share, which is some 5 MB of a request with the default budget.
+//
+// Closures that the store follows, to substitute paths or to find missing ones, have a budget of twice
+// MemoryBudget (see [store.ClosureBudget]). A user may hold three quarters of MemoryBudget, and a quarter of the
+// whole is reserved for trusted users. A request whose closure does not fit gets an error, because requests
+// that each hold a part of a closure could wait for each other. Each user has at most 32 questions to
+// substituters under way.
+//
+// An untrusted user sweeps through the whole store (verify, optimise, collect) once at a time. Other users do
+// not wait for that. An untrusted user may ask for 524,288 temporary roots at once; stores keep them in
+// memory, with some 150 bytes each. The settings of a connection have at most 64 KiB.
+//
+// So the process takes, in addition to the store itself, at most
+//
+//   - three times MemoryBudget,
+//   - twice MaxRequest times 8, for the two requests that may exceed their shares,
+//   - up to some 200 KB for each connection,
+//
+// and, as every Go program, up to as much again until garbage is collected. With the default options 64
+// clients that stop within large requests, 200 that do not read large replies, or 2,000 idle ones, all of
+// one user, take less than 150 MB. 16 requests for closures that never end take less than 300 MB.
+//
+// [Options] has the timeouts: for the handshake, for a client that is silent within a request or does not
+// read its reply, and for silence between requests.
 //
 // Source: src/libstore/daemon.cc in Nix 2.34.
 package server

@@ -5,7 +5,7 @@ import "testing"
 // CheckReleased checks that a server whose connections have ended holds nothing.
 func (s *Server) CheckReleased(t *testing.T) {
 	t.Helper()
-	for _, b := range []*budget{s.memory.requests, s.memory.work, s.memory.sweeps} {
+	for _, b := range s.memory.budgets() {
 		checkEmptyBudget(t, b)
 	}
 	s.mu.Lock()

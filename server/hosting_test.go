@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"pix/activity"
+	"pix/daemon"
+	"pix/daemontest"
 	"pix/protocol"
 	"pix/server"
 	"pix/store/memstore"
@@ -324,4 +326,29 @@ func TestShutdownOfNothing(t *testing.T) {
 	if err := s.Serve(t.Context(), l); err != nil {
 		t.Error(err)
 	}
+}
+
+// In front of a daemon that does not trust us, no client is reported as trusted.
+func TestReportedTrustOfProxy(t *testing.T) {
+	for _, untrusted := range []bool{false, true} {
+		p, err := daemon.Open(t.Context(), daemontest.New(t, &daemontest.Options{Untrusted: untrusted}), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		h := startHost(t, &server.Server{Store: p, Options: &server.Options{Trusted: true}})
+		h.mustDial()
+		if !h.said("accepted connection from ") || h.lines[0] != "accepted connection from "+ourselves(t)+map[bool]string{false: " (trusted)"}[untrusted] {
+			t.Errorf("untrusted %t: it said %q", untrusted, h.lines)
+		}
+	}
+}
+
+func ourselves(t *testing.T) string {
+	t.Helper()
+	me, err := server.PeerOf(pairOfSockets(t))
+	if err != nil {
+		t.Skip(err)
+	}
+	return me.String()
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"pix/protocol"
@@ -44,7 +45,9 @@ var (
 type memory struct {
 	requests *budget // requests and replies
 	work     *budget // of operations that last: uploads, archives, builds, substitution
-	sweeps   *budget // of one unit: one untrusted user at a time goes through the whole store
+	closures *budget // of what the store holds while it follows references
+	asking   *budget // of one unit for each question to a substituter
+	sweeps   *budget // of one unit for each user, who goes through the whole store once at a time
 }
 
 // DefaultMemoryBudget is the default of Server.MemoryBudget, in bytes.
@@ -54,18 +57,33 @@ func newMemory(limit int64) *memory {
 	if limit <= 0 {
 		limit = DefaultMemoryBudget
 	}
-	return &memory{requests: newBudget(limit/2, true), work: newBudget(limit/2, false), sweeps: newBudget(1, false)}
+	half := limit / 2
+	return &memory{
+		requests: newBudget(half, half/4, true),
+		work:     newBudget(half, half/4, false),
+		closures: newBudget(2*limit, limit-limit/4, false),
+		asking:   newBudget(4*maxAsking, maxAsking, false),
+		sweeps:   newBudget(math.MaxInt32, 1, false),
+	}
+}
+
+func (m *memory) budgets() []*budget {
+	return []*budget{m.requests, m.work, m.closures, m.asking, m.sweeps}
 }
 
 // accounts has one connection's account in each budget.
 type accounts struct {
-	requests, work, sweep *account
-	used                  bool  // anything was acquired since the request began
-	kept                  int64 // bytes that admit has acquired in work
+	requests, work, closures, asking, sweep *account
+
+	used bool  // anything was acquired since the request began
+	kept int64 // bytes that admit has acquired in work
 }
 
 func (m *memory) open(o owner, h holder) accounts {
-	return accounts{requests: m.requests.open(o, h), work: m.work.open(o, h), sweep: m.sweeps.open(o, h)}
+	return accounts{
+		requests: m.requests.open(o, h), work: m.work.open(o, h),
+		closures: m.closures.open(o, h), asking: m.asking.open(o, h), sweep: m.sweeps.open(o, h),
+	}
 }
 
 // release releases everything.
@@ -73,6 +91,8 @@ func (a *accounts) release() {
 	if a.used {
 		a.requests.set(0)
 		a.work.set(0)
+		a.closures.set(0)
+		a.asking.set(0)
 		a.sweep.set(0)
 		a.used = false
 	}
@@ -81,6 +101,8 @@ func (a *accounts) release() {
 func (a *accounts) close() {
 	a.requests.close()
 	a.work.close()
+	a.closures.close()
+	a.asking.close()
 	a.sweep.close()
 }
 
@@ -246,6 +268,7 @@ func (c *conn) chargeReply(reply []byte) {
 	}
 	c.mem.used = true
 	c.mem.requests.set(n)
+	c.mem.closures.set(0)
 	c.mem.sweep.set(0)
 	if c.archive == nil {
 		c.mem.work.set(0)

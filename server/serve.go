@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"pix/activity"
@@ -29,105 +27,6 @@ import (
 func Serve(ctx context.Context, nc net.Conn, s store.Store, opts *Options) error {
 	return newConn(ctx, nc, s, opts, newMemory(0), owner{}).run()
 }
-
-func newConn(ctx context.Context, nc net.Conn, s store.Store, opts *Options, m *memory, who owner) *conn {
-	o := opts.withDefaults()
-	c := &conn{nc: nc, opts: o, store: s, client: new(client), memory: m, ended: make(chan struct{})}
-	c.trusted = o.Trusted && trustOf(true, s) != protocol.NotTrusted
-	c.privileged = c.trusted
-	who.trusted = c.trusted
-	c.ctx, c.cancel = context.WithCancelCause(ctx)
-	c.initStreams()
-	c.mem, c.out.mem = m.open(who, c), m.requests.open(who, c)
-	c.stop = context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
-	return c
-}
-
-// initStreams connects the inbox and the outbox with the connection.
-func (c *conn) initStreams() {
-	c.in.init(c.nc)
-	c.in.hungUp = func() { c.cancel(errHungUp) }
-	c.in.flush, c.in.slow, c.in.more, c.in.guarded = c.out.sendHeld, c.out.wake, c.moreRequest, c.guard
-	c.out.init(c.nc, c.opts.StallTimeout)
-	c.out.failed, c.out.guarded = c.fail, c.guard
-	for _, t := range [...]*timeout{&c.in.stalled, &c.out.stalled} {
-		t.expire, t.holds = c.closeStalled, &c.holds
-	}
-	c.tunnel.failed = c.fail
-}
-
-// ErrStalled says that a client sent nothing, or read nothing, for longer than the options allow. While
-// other connections wait for the memory that it holds, a client may stall less long.
-var ErrStalled = errors.New("the client has stalled")
-
-// A conn is one client's connection.
-type conn struct {
-	nc      net.Conn
-	opts    Options
-	store   store.Store // the connection's session, if the store has sessions
-	session store.Store // the same, to be closed with the connection; nil if there is none
-	trusted bool        // by this server
-	client  *client     // shared with the other connections of the same user, if a Server knows of them
-	roots   int64       // temporary roots of this connection, which client counts, too
-	refused error       // sent to the client instead of serving it
-
-	upstream    upstream // the store of another daemon; nil in front of any other
-	unreachable error    // why the client could not be connected to that daemon
-	privileged  bool     // trusted by this server and, unless that is unknown, by the daemon behind
-
-	ctx    context.Context // of all operations; done when the client has hung up
-	cancel context.CancelCauseFunc
-	stop   func() bool // forgets the context that the connection was given
-
-	memory *memory
-	mem    accounts
-	holds  atomic.Int32 // how many accounts hold memory
-	size   int64        // how many bytes the request may have so far
-
-	greeting atomic.Bool // during the handshake
-	idle     atomic.Bool // between two requests
-	draining atomic.Bool // the server shuts down: no further request is read
-
-	in  inbox
-	out outbox
-
-	reader   *wire.Reader
-	params   protocol.Params
-	tunnel   tunnel
-	settings settingsHolder
-	buf      []byte        // for the next reply
-	archive  io.ReadCloser // to be sent after the reply
-
-	mu    sync.Mutex
-	err   error
-	ended chan struct{} // closed when err is set
-}
-
-// fail closes the connection at once.
-func (c *conn) fail(why error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return
-	}
-	c.err = why
-	close(c.ended)
-	c.cancel(why)
-	c.in.close(why)
-	c.out.close()
-	defer func() { _ = recover() }() // a Close that panics must not end the process
-	c.nc.Close()
-}
-
-// failure returns why the connection was closed, or nil.
-func (c *conn) failure() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
-}
-
-// errHungUp is why an operation is cancelled whose client has hung up.
-var errHungUp = errors.New("the client has hung up")
 
 // run serves the connection until the client hangs up, an error ends it, or the store panics. Then it
 // waits for the goroutines of the connection.
@@ -179,6 +78,9 @@ const requestBuffer = 8 << 10
 func (c *conn) converse() error {
 	c.reader = wire.NewReader(&c.in, requestBuffer)
 	defer func() {
+		if c.forget != nil {
+			c.forget() // that the session is closed below is no reason to close the client's connection
+		}
 		if c.session != nil {
 			c.session.Close()
 		}
@@ -201,74 +103,12 @@ func (c *conn) converse() error {
 		}
 	}()
 	ctx := activity.WithHandler(context.WithValue(c.ctx, settingsKey{}, &c.settings), &c.tunnel)
+	ctx = store.WithClosureBudget(ctx, c)
 	for {
 		if err := c.next(ctx); err != nil {
 			return err
 		}
 	}
-}
-
-// openSession makes a session of the store the client's own, if it has sessions. In front of another
-// daemon the handshake has done that, or failed to.
-func (c *conn) openSession() error {
-	sessions, ok := store.As[store.Sessioner](c.store)
-	if c.unreachable != nil || c.session != nil || !ok {
-		return c.unreachable
-	}
-	s, err := sessions.Session(c.ctx)
-	if err == nil {
-		c.store, c.session = s, s
-	}
-	return err
-}
-
-// greet shakes hands, unless the server shuts down. The connection counts as idle meanwhile, because the
-// client waits for no operation.
-func (c *conn) greet() error {
-	c.greeting.Store(true)
-	defer c.greeting.Store(false)
-	if c.draining.Load() {
-		return errDraining
-	}
-	return c.handshake()
-}
-
-// handshake shakes hands within HandshakeTimeout, not counting the wait for a daemon behind the store.
-func (c *conn) handshake() error {
-	deadline := time.Now().Add(c.opts.HandshakeTimeout)
-	tooLate := time.AfterFunc(time.Hour, func() { c.fail(ErrStalled) })
-	defer tooLate.Stop()
-	wait := func() {
-		if tooLate.Stop(); c.opts.HandshakeTimeout > 0 {
-			tooLate.Reset(time.Until(deadline))
-		}
-	}
-	wait()
-	c.startRequest()
-	params, err := protocol.ServerHandshakeFunc(c.reader, sender{&c.out}, c.store.Dir(), c.opts.Version, func() (protocol.Greeting, protocol.Features) {
-		if c.refused == nil {
-			tooLate.Stop()
-			start := time.Now()
-			c.unreachable = c.connect()
-			deadline = deadline.Add(time.Since(start))
-			wait()
-		}
-		return protocol.Greeting{NixVersion: c.opts.NixVersion, Trust: c.trust()}, c.features()
-	})
-	if err != nil {
-		return early(err)
-	}
-	c.params = params
-	c.tunnel.params, c.tunnel.out, c.tunnel.settings = params, &c.out, &c.settings
-	return nil
-}
-
-// early returns errHungUp if the stream has ended in the middle of a message: the client has hung up.
-func early(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return errHungUp
-	}
-	return err
 }
 
 // next answers one request. An error ends the conversation.
@@ -299,6 +139,9 @@ func (c *conn) await() error {
 	c.idle.Store(true)
 	if c.draining.Load() {
 		return errDraining
+	}
+	if c.isLost() { // upstreamBroke may have run before idle was set
+		return c.lostUpstream()
 	}
 	err := c.reader.Peek()
 	c.idle.Store(false)

@@ -38,8 +38,8 @@ type Server struct {
 	MaxClientsPerUser int
 
 	// MemoryBudget is how many bytes of memory the requests, the replies and the work of all
-	// connections together may take; 0 is [DefaultMemoryBudget]. See "Limits" in the
-	// documentation of this package.
+	// connections together may take; 0 is [DefaultMemoryBudget]. Closures that the store follows
+	// for them may take twice as much in addition. See "Limits" in the documentation of this package.
 	MemoryBudget int64
 
 	mu        sync.Mutex
@@ -143,7 +143,11 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	unregister := s.register(c, peer)
 	defer unregister()
 	defer c.finish(nil) // run has done it, unless the goroutine exits before run
-	s.reportStart(ctx, peer, c)
+	if c.refused == nil && connectorOf(c.store) != nil {
+		c.joined = func() { s.reportStart(ctx, peer, c) } // the daemon behind may not trust us
+	} else {
+		s.reportStart(ctx, peer, c)
+	}
 	err = c.run()
 	if err == c.refused {
 		err = nil
@@ -270,7 +274,7 @@ func (s *Server) reportStart(ctx context.Context, peer *Peer, c *conn) {
 	switch {
 	case c.refused != nil:
 		s.report(ctx, "refused a connection from %s: %v", peer, c.refused)
-	case c.trusted:
+	case c.privileged:
 		s.report(ctx, "accepted connection from %s (trusted)", peer)
 	default:
 		s.report(ctx, "accepted connection from %s", peer)

@@ -157,7 +157,7 @@ func wanted(n int) *protocol.QueryValidPathsRequest {
 // checkReleased checks that nothing is held when all connections have ended.
 func (w *testWorld) checkReleased() {
 	w.t.Helper()
-	for _, b := range []*budget{w.m.requests, w.m.work, w.m.sweeps} {
+	for _, b := range w.m.budgets() {
 		checkEmptyBudget(w.t, b)
 	}
 }

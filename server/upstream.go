@@ -21,6 +21,7 @@ type upstream interface {
 	Features() protocol.Features // that both sides have
 	SetOptions(ctx context.Context, s *protocol.SetOptionsRequest) error
 	Err() error // why the connection is broken, or nil
+	AfterBreak(f func()) (stop func() bool)
 }
 
 // connect connects the client to the daemon behind the store, if there is one. From then on the store of
@@ -40,7 +41,24 @@ func (c *conn) connect() error {
 	c.store, c.session = s, s
 	c.upstream, _ = store.As[upstream](s)
 	c.privileged = c.trusted && trustOf(true, s) != protocol.NotTrusted
+	if c.upstream != nil {
+		c.forget = c.upstream.AfterBreak(c.upstreamBroke)
+	}
 	return nil
+}
+
+// upstreamBroke closes the connection of a client that waits for nothing. Any other client gets an error
+// first.
+func (c *conn) upstreamBroke() {
+	if c.idle.Load() {
+		c.fail(c.lostUpstream())
+	}
+}
+
+// lostUpstream returns why the connection of a client ends that waits for nothing. The error does not wrap
+// the error of the other connection, which could be taken for a hang-up of the client.
+func (c *conn) lostUpstream() error {
+	return fmt.Errorf("the connection to the other daemon was lost: %v", c.upstream.Err())
 }
 
 // connectorOf returns the ClientConnector of a store, or nil. A wrapper of a ClientConnector that has

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"pix/internal/parallel"
+	"pix/internal/spool"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/storepath"
@@ -33,8 +34,8 @@ const (
 // does that with what is added: see [Sessioner].
 func ImportPaths(ctx context.Context, dst Store, src io.Reader, opts *AddOptions) ([]storepath.Path, error) {
 	in := wire.NewReader(src, 64<<10)
-	var archive spool
-	defer archive.close()
+	var archive spool.File
+	defer archive.Close()
 	var paths []storepath.Path
 	for {
 		info, err := nextImported(in, dst.Dir(), &archive)
@@ -51,9 +52,9 @@ func ImportPaths(ctx context.Context, dst Store, src io.Reader, opts *AddOptions
 	}
 }
 
-// addSpooled adds an object. A store that is cancelled may go on reading the archive on another
-// goroutine, so that ends here, before the spool is used for the next one.
-func addSpooled(ctx context.Context, dst Store, info *PathInfo, archive *spool, opts *AddOptions) error {
+// addSpooled adds an object. A store that is cancelled may go on reading the archive on another goroutine.
+// That ends here, before the file is used for the next archive.
+func addSpooled(ctx context.Context, dst Store, info *PathInfo, archive *spool.File, opts *AddOptions) error {
 	var guard parallel.Guard
 	defer guard.End()
 	return AddNAR(ctx, dst, info, guardedReader{&guard, archive}, opts)
@@ -74,7 +75,7 @@ func (r guardedReader) Read(p []byte) (n int, err error) {
 }
 
 // nextImported reads an object of an export into archive. At the end it returns nil.
-func nextImported(in *wire.Reader, dir storepath.Dir, archive *spool) (*PathInfo, error) {
+func nextImported(in *wire.Reader, dir storepath.Dir, archive *spool.File) (*PathInfo, error) {
 	at := in.Offset()
 	switch more, err := in.Uint64(); {
 	case err != nil:
@@ -84,7 +85,9 @@ func nextImported(in *wire.Reader, dir storepath.Dir, archive *spool) (*PathInfo
 	case more != 1:
 		return nil, &wire.Error{Offset: at, Reason: "it is not what nix-store --export or 'pix export' writes"}
 	}
-	archive.close()
+	if err := archive.Close(); err != nil { // the one before
+		return nil, err
+	}
 	hasher := nar.NewHasher(nixhash.SHA256)
 	if _, err := nar.Copy(io.MultiWriter(archive, hasher), in); err != nil {
 		return nil, err
@@ -94,7 +97,7 @@ func nextImported(in *wire.Reader, dir storepath.Dir, archive *spool) (*PathInfo
 		return nil, truncated(in, err)
 	}
 	info.NARHash, info.NARSize = hasher.Hash(), hasher.Size()
-	return info, archive.rewind()
+	return info, archive.Rewind()
 }
 
 // truncated makes the end of a stream that comes too early an error.

@@ -63,6 +63,7 @@ func FindMissing(ctx context.Context, s Store, substituters Substituters, paths 
 		drvWalk:  NewWalk(s.Dir(), nameOf(s), LimitsOf(s), missingBytes),
 		pathWalk: NewWalk(s.Dir(), "the substituters", limits, missingBytes),
 	}
+	m.drvWalk.useBudgetOf(ctx)
 	for todo := paths; len(todo) > 0; {
 		for _, path := range todo {
 			if key := path.String(); !m.seen[key] {
@@ -306,7 +307,7 @@ func (m *missingFinder) query(ctx context.Context) (map[storepath.Path]*Substitu
 		if found == nil || err != nil {
 			return nil, "", err
 		}
-		all[i] = found
+		all[i] = &Substitute{DownloadSize: found.DownloadSize} // the walk returns a copy of the info, which is counted
 		return found.Info, found.Source, nil
 	})
 	if err != nil {

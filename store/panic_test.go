@@ -8,7 +8,6 @@ import (
 	"io"
 	"iter"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -132,40 +131,6 @@ func (s asynchronous) AddMultipleToStore(ctx context.Context, n int, objects ite
 	}
 }
 
-// outcome calls f on a goroutine of its own, and returns how that ended: "returned", "exited", or the
-// value of its panic.
-func outcome(t *testing.T, f func()) any {
-	t.Helper()
-	ended := make(chan any, 1)
-	go func() {
-		how := any("exited")
-		defer func() {
-			if v := recover(); v != nil {
-				how = v
-			}
-			ended <- how
-		}()
-		f()
-		how = "returned"
-	}()
-	select {
-	case how := <-ended:
-		return how
-	case <-time.After(20 * time.Second):
-		buf := make([]byte, 1<<20)
-		t.Fatalf("it hangs:\n%s", buf[:runtime.Stack(buf, true)])
-		return nil
-	}
-}
-
-var errPanic = errors.New("no")
-
-// isPanic reports whether a panic comes from the fault, on this goroutine or another one.
-func isPanic(how any) bool {
-	err, ok := how.(error)
-	return ok && errors.Is(err, errPanic)
-}
-
 // A panic anywhere in a copy, and the end of a goroutine, come to the caller, and leave nothing behind.
 func TestCopyPanics(t *testing.T) {
 	mem := memstore.New(nil)
@@ -201,10 +166,7 @@ func TestCopyPanics(t *testing.T) {
 									return
 								}
 								happened.Store(true)
-								if goexit {
-									runtime.Goexit()
-								}
-								panic(errPanic)
+								testenv.Fault(goexit)
 							}
 						}
 						n.Store(at)
@@ -224,7 +186,7 @@ func TestCopyPanics(t *testing.T) {
 							on(where)
 						}
 						ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(activity.Event) { check("handler") }))
-						how := outcome(t, func() {
+						how := testenv.Outcome(t, func() {
 							store.Copy(ctx, k.dst(dst), k.src(src), roots, &store.CopyOptions{Progress: func(*store.PathInfo) { check("progress") }})
 						})
 						after.Store(true)
@@ -234,7 +196,7 @@ func TestCopyPanics(t *testing.T) {
 							}
 							return
 						}
-						if goexit && how != "exited" || !goexit && !isPanic(how) {
+						if err, _ := how.(error); goexit && how != "exited" || !goexit && !errors.Is(err, testenv.ErrPanic) {
 							t.Errorf("it ended with %v", how)
 						}
 					})
@@ -255,12 +217,12 @@ func TestCopyToPuller(t *testing.T) {
 	dst := &puller{memstore.New(nil), func(objects iter.Seq2[store.Import, error]) {
 		next, stop = iter.Pull2(objects)
 		next()
-		panic(errPanic)
+		panic(testenv.ErrPanic)
 	}}
-	how := outcome(t, func() {
+	how := testenv.Outcome(t, func() {
 		store.Copy(t.Context(), dst, mem, roots, &store.CopyOptions{Progress: func(*store.PathInfo) { progress.Add(1) }})
 	})
-	if how != errPanic {
+	if how != testenv.ErrPanic {
 		t.Errorf("it ended with %v", how)
 	}
 	if _, err, ok := next(); err == nil || !ok || progress.Load() != 1 {
@@ -289,7 +251,7 @@ func TestArchiveAfterCopy(t *testing.T) {
 			kept = append(kept, object.NAR.(store.Keepable).Keep())
 		}
 	}}
-	if how := outcome(t, func() { store.Copy(t.Context(), dst, mem, roots, nil) }); how != "returned" {
+	if how := testenv.Outcome(t, func() { store.Copy(t.Context(), dst, mem, roots, nil) }); how != "returned" {
 		t.Errorf("it ended with %v", how)
 	}
 	if len(kept) != 3 {
@@ -339,27 +301,21 @@ func TestPanics(t *testing.T) {
 				n.Store(5)
 				s := &faulty{mem, func(where string) {
 					if where == use.where && n.Add(-1) == 0 {
-						if goexit {
-							runtime.Goexit()
-						}
-						panic(errPanic)
+						testenv.Fault(goexit)
 					}
 				}}
-				how := outcome(t, func() { use.call(s) })
-				if goexit && how != "exited" || !goexit && !isPanic(how) {
-					t.Errorf("it ended with %v", how)
-				}
+				testenv.CheckFault(t, goexit, func() { use.call(s) })
 			})
 		}
 	}
 	// A panic in the body of the loop.
 	testenv.NoLeak(t)
-	how := outcome(t, func() {
+	how := testenv.Outcome(t, func() {
 		for range store.Closure(t.Context(), mem, paths...) {
-			panic(errPanic)
+			panic(testenv.ErrPanic)
 		}
 	})
-	if how != errPanic {
+	if how != testenv.ErrPanic {
 		t.Errorf("it ended with %v", how)
 	}
 }

@@ -53,8 +53,10 @@ type Walk struct {
 	next  []storepath.Path // what was found at the next distance
 
 	references int
-	bytes      int64 // see [Limits.Bytes]
-	usual      int64 // how many bytes the infos had that came last, on average
+	bytes      int64         // see [Limits.Bytes]
+	budget     ClosureBudget // nil if there is none
+	acquired   int64         // bytes of the budget
+	usual      int64         // how many bytes the infos had that came last, on average
 }
 
 // A node is a path that was found.
@@ -215,11 +217,12 @@ func (w *Walk) checkNew(source string, at node, ref storepath.Path) error {
 	return w.check(source, at)
 }
 
-// check returns a [*LimitError] if what was counted is too much.
+// check returns a [*LimitError] if the walk has counted more than its limits allow, or the error of
+// the budget if that has too little left.
 func (w *Walk) check(source string, at node) error {
 	if e := w.limits.Exceeded(len(w.nodes), w.references, w.bytes); e != nil {
 		e.Root, e.Path, e.Source = w.roots[at.root], at.path, source
 		return e
 	}
-	return nil
+	return w.acquire()
 }

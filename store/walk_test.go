@@ -198,11 +198,11 @@ func TestClosureOpener(t *testing.T) {
 		}
 	}
 	s := &opener{Store: mem, order: indices}
-	if how := outcome(t, func() {
+	if how := testenv.Outcome(t, func() {
 		for range store.Closure(t.Context(), s, paths...) {
-			panic(errPanic)
+			panic(testenv.ErrPanic)
 		}
-	}); how != errPanic || s.ended != 1 {
+	}); how != testenv.ErrPanic || s.ended != 1 {
 		t.Errorf("it ended with %v, and was ended %d times", how, s.ended)
 	}
 }

@@ -22,6 +22,7 @@ type Asker func(ctx context.Context, i int) (info *PathInfo, source string, err 
 // cancelled. The first error ends it. If ask panics, so does Ask, on its own goroutine.
 func (w *Walk) Ask(ctx context.Context, paths []storepath.Path, atOnce int, ask Asker) ([]*PathInfo, error) {
 	atOnce = max(atOnce, 1)
+	w.useBudgetOf(ctx)
 	infos := make([]*PathInfo, len(paths))
 	for todo := indices(len(paths)); len(todo) > 0; {
 		var err error
@@ -34,10 +35,11 @@ func (w *Walk) Ask(ctx context.Context, paths []storepath.Path, atOnce int, ask 
 
 // An answer is what an [Asker] has returned about a path.
 type answer struct {
-	i      int
-	info   *PathInfo
-	source string
-	err    error
+	i        int
+	info     *PathInfo
+	source   string
+	err      error
+	acquired int64 // bytes of the budget, for a large info
 }
 
 // errTooMuch ends the questions that are under way, since their answers may not fit into memory.
@@ -58,15 +60,13 @@ func (w *Walk) askSome(ctx context.Context, paths []storepath.Path, todo []int, 
 			todo, running = todo[1:], running+1
 			go func() {
 				defer func() { answers <- a }() // also if the goroutine is ended
-				a.err = guard.Call(func() (err error) {
-					a.info, a.source, err = ask(ctx, a.i)
-					return err
-				})
+				a.err = guard.Call(func() error { return w.askSource(ctx, &a, ask) })
 			}()
 			continue
 		}
 		a := <-answers
 		running--
+		w.acquired += a.acquired
 		switch {
 		case a.err != nil && gaveUp:
 			left = append(left, a.i)
@@ -157,6 +157,7 @@ func inOrder(q InfosQuerier) InfosAsker {
 // order of the paths. When they turn out to be much larger than those before, it gives up the others
 // and asks about fewer at once, since the store may hold some that come next.
 func (w *Walk) askMany(ctx context.Context, paths []storepath.Path, ask InfosAsker) ([]*PathInfo, error) {
+	w.useBudgetOf(ctx)
 	infos := make([]*PathInfo, len(paths))
 	for todo := indices(len(paths)); len(todo) > 0; {
 		some := todo

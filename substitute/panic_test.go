@@ -2,10 +2,8 @@ package substitute_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,34 +16,6 @@ import (
 	"pix/storepath"
 	"pix/substitute"
 )
-
-var errPanic = errors.New("no")
-
-// outcome calls f on a goroutine of its own, and returns how that ended: "returned", "exited", or the
-// value of its panic.
-func outcome(t *testing.T, f func()) any {
-	t.Helper()
-	ended := make(chan any, 1)
-	go func() {
-		how := any("exited")
-		defer func() {
-			if v := recover(); v != nil {
-				how = v
-			}
-			ended <- how
-		}()
-		f()
-		how = "returned"
-	}()
-	select {
-	case how := <-ended:
-		return how
-	case <-time.After(20 * time.Second):
-		buf := make([]byte, 1<<20)
-		t.Fatalf("it hangs:\n%s", buf[:runtime.Stack(buf, true)])
-		return nil
-	}
-}
 
 // A substituter or a handler that panics, or ends a goroutine, does so to the caller. Nothing is left
 // behind, and the next call does not wait for it.
@@ -66,10 +36,7 @@ func TestPanics(t *testing.T) {
 					var bad atomic.Bool
 					fault := func() {
 						if bad.CompareAndSwap(true, false) {
-							if goexit {
-								runtime.Goexit()
-							}
-							panic(errPanic)
+							testenv.Fault(goexit)
 						}
 					}
 					ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(activity.Event) {}))
@@ -107,10 +74,9 @@ func TestPanics(t *testing.T) {
 						return err
 					}
 					bad.Store(true)
-					how := outcome(t, func() { try() })
-					err, _ := how.(error)
-					if bad.Load() || goexit && how != "exited" || !goexit && !errors.Is(err, errPanic) {
-						t.Errorf("it ended with %v", how)
+					testenv.CheckFault(t, goexit, func() { try() })
+					if bad.Load() {
+						t.Error("there was no fault")
 					}
 					begin := time.Now()
 					if err := try(); err != nil || time.Since(begin) > 5*time.Second {

@@ -140,8 +140,9 @@ func (s *search) findAll(ctx context.Context, w *store.Walk, paths []storepath.P
 		if f == nil || err != nil {
 			return nil, "", err
 		}
-		all[i] = f
-		return f.info, s.nameOf(f), nil
+		info := f.info
+		f.info, all[i] = nil, f // the walk returns a copy of the info, which is counted
+		return info, s.nameOf(f), nil
 	})
 	if err != nil {
 		return nil, err

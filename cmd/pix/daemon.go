@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -46,8 +47,8 @@ end; the second kills.`,
 			if d.stdio && d.socket != "" {
 				return wrongUse(cmd, errors.New("--socket and --stdio exclude each other"))
 			}
-			if d.clients < 0 || d.grace < 0 {
-				return wrongUse(cmd, errors.New("--max-clients and --grace must not be negative"))
+			if d.clients < 0 || d.clientsPerUser < 0 || d.grace < 0 || d.idle < 0 {
+				return wrongUse(cmd, errors.New("--max-clients, --max-clients-per-user, --idle-timeout and --grace must not be negative"))
 			}
 			return a.serve(cmd.Context(), d)
 		},
@@ -65,17 +66,24 @@ end; the second kills.`,
 	flags.MarkHidden("daemon")
 	flags.DurationVar(&d.grace, "grace", 30*time.Second, "the `time` that running operations have to end when the daemon is stopped")
 	flags.IntVar(&d.clients, "max-clients", 0, "the largest `number` of clients at once (default 4096, or half of the limit of open files if that is less)")
-	freeValue(cmd, "grace")
-	freeValue(cmd, "max-clients")
+	flags.IntVar(&d.clientsPerUser, "max-clients-per-user", 0, "the largest `number` of clients of one untrusted user (default half of --max-clients)")
+	flags.Func("memory", "the `size` of the memory that requests, replies and the work on them may take, with K, M, G or T (default 128M)", d.setMemory)
+	flags.DurationVar(&d.idle, "idle-timeout", 0, "the `time` after which a client is disconnected that sends no request (default never)")
+	for _, name := range []string{"grace", "max-clients", "max-clients-per-user", "memory", "idle-timeout"} {
+		freeValue(cmd, name)
+	}
 	return cmd
 }
 
 // daemonOptions are the flags of daemon.
 type daemonOptions struct {
-	socket  string
-	stdio   bool
-	grace   time.Duration
-	clients int
+	socket string
+	stdio  bool
+	grace  time.Duration
+	idle   time.Duration // 0 is no timeout
+	memory int64         // bytes; 0 is the default
+
+	clients, clientsPerUser int // 0 is the default
 
 	trust      protocol.Trust // of all clients; unknown leaves it to nix.conf
 	processOps bool
@@ -91,6 +99,21 @@ func (d *daemonOptions) trustAll(trust protocol.Trust) func(string) error {
 		d.trust = trust
 		return nil
 	}
+}
+
+// minMemory is the smallest memory budget in bytes with which any upload is possible.
+const minMemory = 16 << 20
+
+func (d *daemonOptions) setMemory(value string) error {
+	n, err := nixconf.ParseSize(value)
+	switch {
+	case err != nil:
+		return err
+	case n < minMemory || n > math.MaxInt64/4:
+		return errors.New("it must be at least 16M")
+	}
+	d.memory = int64(n)
+	return nil
 }
 
 // serve serves the store as the options say, until the context ends.
@@ -109,6 +132,7 @@ func (a *app) serve(ctx context.Context, d daemonOptions) error {
 	}
 	defer s.Close()
 	opts := &server.Options{
+		IdleTimeout:  d.idle,
 		Substituters: slices.Concat(conf.Substituters, conf.TrustedSubstituters),
 		LocalRoots:   d.processOps && a.isMachineDaemon(),
 		TrustedKeys: func(set *protocol.SetOptionsRequest) (signature.KeySet, error) {
@@ -152,7 +176,8 @@ func (a *app) serveSockets(ctx context.Context, s store.Store, conf *nixconf.Con
 		Store:      s,
 		Access:     &server.Access{Trusted: conf.TrustedUsers, Allowed: conf.AllowedUsers, Refused: conf.BuildUsersGroup},
 		Options:    opts,
-		MaxClients: d.clients,
+		MaxClients: d.clients, MaxClientsPerUser: d.clientsPerUser,
+		MemoryBudget: d.memory,
 	}
 	if d.trust != protocol.TrustUnknown {
 		srv.Access, opts.Trusted = nil, d.trust == protocol.Trusted

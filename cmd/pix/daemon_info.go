@@ -10,6 +10,7 @@ import (
 	"pix/daemon"
 	"pix/localstore"
 	"pix/protocol"
+	"pix/server"
 	"pix/store"
 )
 
@@ -103,6 +104,8 @@ func available(info daemon.Info, row protocol.Operation) (answer, reason string)
 	}
 	trusted := info.Trust == protocol.Trusted
 	switch {
+	case row.Op == protocol.RegisterDrvOutput && info.Trust == protocol.NotTrusted && isPix(info.NixVersion):
+		return "no", needsTrust // Nix lets every user register realisations
 	case row.Access == protocol.Everybody || trusted:
 		return "yes", ""
 	case info.Trust == protocol.TrustUnknown:
@@ -110,7 +113,15 @@ func available(info daemon.Info, row protocol.Operation) (answer, reason string)
 	case row.Access == protocol.TrustedInPart:
 		return "in part", "some requests need a trusted user"
 	}
-	return "no", "it needs a trusted user"
+	return "no", needsTrust
+}
+
+const needsTrust = "it needs a trusted user"
+
+// isPix reports whether a version is one of [server.NixVersion].
+func isPix(version string) bool {
+	own := server.NixVersion[strings.LastIndexByte(server.NixVersion, '-'):]
+	return strings.HasSuffix(version, own)
 }
 
 func (d daemonInfo) text() string {

@@ -51,6 +51,6 @@ func (a *app) keepPrivate() {
 		return
 	}
 	if err := f.Chmod(0o600); err != nil {
-		fmt.Fprintf(a.stderr, "pix: warning: other users may be able to read the secret key on standard output: %v\n", err)
+		fmt.Fprintf(a.stderr, "pix: warning: other users may be able to read the secret key on standard output: %s\n", errorText(err))
 	}
 }

@@ -39,7 +39,7 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 		// Questions can be answered all the same.
 		opts.Local.ReadOnly = true
 		if readOnly, readErr := pix.Open(ctx, uri, opts); readErr == nil {
-			fmt.Fprintf(a.stderr, "pix: note: the store can only be read: %v\n", err)
+			fmt.Fprintf(a.stderr, "pix: note: the store can only be read: %s\n", errorText(err))
 			return readOnly, nil
 		}
 	}

@@ -92,6 +92,9 @@ func (a *app) openURI(ctx context.Context, uri string, opts *pix.Options) (store
 		if errors.Is(err, fs.ErrPermission) {
 			return nil, fmt.Errorf("%w; this user may not open the socket", err)
 		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil, fmt.Errorf("%w; does a Nix daemon listen there? name another socket with --store unix://PATH", err)
+		}
 		return nil, fmt.Errorf("%w; is a Nix daemon running? name its socket with --store unix://PATH", err)
 	}
 	return s, err

@@ -10,7 +10,8 @@ import (
 // memory is the size in bytes up to which a File needs no file on disk.
 const memory = 1 << 20
 
-// A File is written once, and then read once. A large one is a temporary file without a name.
+// A File is written once, and then read once. A large one is a temporary file without a name. The zero value
+// is ready to use, and so is a File after Close.
 type File struct {
 	buf  bytes.Buffer
 	file *os.File // nil as long as the contents are few
@@ -65,12 +66,16 @@ func (f *File) Read(p []byte) (int, error) {
 	return f.buf.Read(p)
 }
 
-// Close removes the temporary file.
+// Close removes the contents and the temporary file.
 func (f *File) Close() error {
-	if f.file == nil {
+	f.buf.Reset()
+	f.size = 0
+	file := f.file
+	if file == nil {
 		return nil
 	}
-	err := f.file.Close()
-	os.Remove(f.file.Name())
+	f.file = nil
+	err := file.Close()
+	os.Remove(file.Name())
 	return err
 }
