@@ -31,6 +31,7 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 	if opts == nil {
 		opts = new(store.AddOptions)
 	}
+	ctx = forGoroutines(ctx)
 	if err := s.collectIfFull(ctx); err != nil {
 		return err
 	}

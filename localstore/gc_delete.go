@@ -25,8 +25,10 @@ const (
 // errGCLimit ends a collection that has freed enough.
 var errGCLimit = errors.New("deleted enough")
 
-// delete deletes victims, but for those that become roots meanwhile.
+// delete deletes victims, except those that become roots meanwhile. It counts those that cannot be
+// deleted as failures.
 func (c *collection) delete(ctx context.Context, victims []victim) error {
+	ctx = forGoroutines(ctx)
 	if c.opts.Action == store.GCDeleteDead {
 		say(ctx, "deleting garbage...")
 	}
@@ -67,9 +69,7 @@ func (d *deleter) deleteOneByOne(ctx context.Context) error {
 			return err
 		}
 		for _, v := range batch {
-			if err := d.remove(v); err != nil {
-				return err
-			}
+			d.remove(ctx, v)
 		}
 		d.tell(ctx, batch)
 		if d.freed > d.opts.MaxFreed {
@@ -85,9 +85,7 @@ func (d *deleter) deleteInBatches(ctx context.Context) error {
 	for range deleters {
 		group.Go(func() error {
 			for v := range queue {
-				if err := d.remove(v); err != nil {
-					return err
-				}
+				d.remove(ctx, v)
 			}
 			return nil
 		})
@@ -283,26 +281,34 @@ func (c *collection) hashPart(v victim) string {
 	return ""
 }
 
-// remove deletes a victim from the disk.
-func (d *deleter) remove(v victim) error {
-	defer d.tempRoots.Done(d.hashPart(v))
-	base := d.base(v)
-	if v.place < 0 && v.path == "" && strings.HasPrefix(base, "tmp-") {
+// remove deletes a victim from the disk. A failure is reported when the processes that wait for the path
+// can go on: a slow handler does not delay them.
+func (d *deleter) remove(ctx context.Context, v victim) {
+	freed, deleted, err := d.removeTree(d.base(v), v.place < 0 && v.path == "")
+	d.tempRoots.Done(d.hashPart(v))
+	d.mu.Lock()
+	d.freed += freed
+	if deleted {
+		d.result.Paths = append(d.result.Paths, d.name(v))
+	}
+	d.mu.Unlock()
+	if err != nil {
+		d.failures.add(ctx, fmt.Errorf("cannot delete '%s': %w", d.name(v), err))
+	}
+}
+
+// removeTree deletes what has that name in the store directory. A foreign file has no name of a store path; if it
+// is a temporary directory that another process uses, it stays.
+func (d *deleter) removeTree(base string, foreign bool) (freed uint64, deleted bool, err error) {
+	if foreign && strings.HasPrefix(base, "tmp-") {
 		free, unlock, err := d.lockTempDir(base)
 		if err != nil || !free {
-			return err
+			return 0, false, err
 		}
 		defer unlock()
 	}
-	freed, err := removeTree(d.dir, base)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.freed += freed
-	d.result.Paths = append(d.result.Paths, d.name(v))
-	if err != nil {
-		return fmt.Errorf("deleting '%s': %w", d.name(v), err)
-	}
-	return nil
+	freed, err = removeTree(d.dir, base)
+	return freed, err == nil, err
 }
 
 // lockTempDir locks a temporary directory, or reports that somebody has it in use.

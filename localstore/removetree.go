@@ -7,19 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// removeTree deletes a file, or a directory with all that is in it, and returns how many bytes
-// that probably freed. It is no error if it is not there.
+// removeTree deletes a file, or a directory with everything in it, and returns how many bytes that
+// probably freed. It is no error if there is none. After an error it goes on with the rest, and returns the first
+// error.
 //
-// As Nix 2.34 counts, they are those of files that have one or two names: the second is
-// mostly the one in .links, which goes too when it is the last. See _deletePath in Nix's
+// It follows no symlink, and does not enter a directory that something is mounted on: the mounted files
+// belong to another place, such as a home directory. The owner of the tree may replace a file at any moment.
+//
+// As in Nix 2.34, freed counts the files that have one or two names: the second is mostly the one in
+// .links, which goes too when it is the last. See _deletePath in Nix's
 // src/libutil/unix/file-system.cc.
 func removeTree(dir *os.File, name string) (freed uint64, err error) {
 	r := treeRemover{}
 	err = r.remove(int(dir.Fd()), name)
-	if errors.Is(err, unix.ENOENT) {
-		err = nil
-	}
-	return r.freed, err
+	return r.freed, ignoreMissing(err)
 }
 
 type treeRemover struct{ freed uint64 }
@@ -33,10 +34,13 @@ func (r *treeRemover) remove(dir int, name string) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return r.removeDir(dir, name)
 	}
+	if err := unix.Unlinkat(dir, name, 0); err != nil {
+		return pathError("remove", name, err)
+	}
 	if st.Nlink <= 2 {
 		r.freed += uint64(st.Size)
 	}
-	return pathError("remove", name, unix.Unlinkat(dir, name, 0))
+	return nil
 }
 
 func (r *treeRemover) removeDir(parent int, name string) error {
@@ -46,8 +50,11 @@ func (r *treeRemover) removeDir(parent int, name string) error {
 	}
 	names, first := dir.Readdirnames(-1)
 	for _, child := range names {
-		if err := r.remove(int(dir.Fd()), child); err != nil && !errors.Is(err, unix.ENOENT) && first == nil {
+		if err := r.remove(int(dir.Fd()), child); ignoreMissing(err) != nil && first == nil {
 			first = err
+			if child, ok := errors.AsType[*os.PathError](err); ok {
+				child.Path = name + "/" + child.Path
+			}
 		}
 	}
 	if err := dir.Close(); err != nil && first == nil {
@@ -62,13 +69,15 @@ func (r *treeRemover) removeDir(parent int, name string) error {
 // openWritableDir opens a directory, and gives the owner all rights to it: in a store,
 // directories are not writable.
 func openWritableDir(parent int, name string) (*os.File, error) {
-	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	fd, err := unix.Openat(parent, name, flags, 0)
+	fd, err := openDirHere(parent, name)
 	if errors.Is(err, unix.EACCES) {
-		if err := unix.Fchmodat(parent, name, 0o700, 0); err != nil {
+		if err := chmodDir(parent, name, 0o700); err != nil {
 			return nil, pathError("chmod", name, err)
 		}
-		fd, err = unix.Openat(parent, name, flags, 0)
+		fd, err = openDirHere(parent, name)
+	}
+	if errors.Is(err, unix.EXDEV) {
+		err = errMounted
 	}
 	if err != nil {
 		return nil, pathError("open", name, err)
@@ -79,6 +88,8 @@ func openWritableDir(parent int, name string) (*os.File, error) {
 	}
 	return dir, nil
 }
+
+var errMounted = errors.New("something is mounted on it")
 
 // pathError says which file an error is about; nil stays nil.
 func pathError(op, name string, err error) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/internal/sizes"
 	"pix/localstore"
 	"pix/nixconf"
 	"pix/store"
@@ -96,16 +98,10 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 			}
 			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
 				result, err := store.CollectGarbage(ctx, s, opts)
-				if alive, ok := errors.AsType[*localstore.AliveError](err); ok { // Nix names commands of its own
-					if strings.HasPrefix(alive.Root.Link, "/proc/") {
-						return fmt.Errorf("cannot delete '%s', since it is still alive: a running process uses it (%s)", alive.Path, alive.Root.Link)
-					}
-					return fmt.Errorf("cannot delete '%s', since it is still alive; 'pix gc --explain %[1]s' says why", alive.Path)
+				if result != nil { // also after an error, if something was deleted
+					err = cmp.Or(a.printCollected(result, dryRun, asJSON), err)
 				}
-				if err != nil {
-					return err
-				}
-				return a.printCollected(result, dryRun, asJSON)
+				return gcError(err)
 			})
 		},
 	}
@@ -117,6 +113,18 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 	freeValue(cmd, "max-freed")
 	addStdinFlag(cmd, &stdin)
 	return cmd
+}
+
+// gcError returns the error of a collection in the words of pix, where Nix names commands of its own.
+func gcError(err error) error {
+	alive, ok := errors.AsType[*localstore.AliveError](err)
+	switch {
+	case !ok:
+		return err
+	case strings.HasPrefix(alive.Root.Link, "/proc/"):
+		return fmt.Errorf("cannot delete '%s', since it is still alive: a running process uses it (%s)", alive.Path, alive.Root.Link)
+	}
+	return fmt.Errorf("cannot delete '%s', since it is still alive; 'pix gc --explain %[1]s' says why", alive.Path)
 }
 
 func (a *app) gcOptions(args []string, dryRun bool, maxFreed string) (store.GCOptions, error) {
@@ -159,9 +167,9 @@ func (a *app) printCollected(result *store.GCResult, dryRun, asJSON bool) error 
 		return err
 	}
 	if dryRun {
-		fmt.Fprintf(a.stderr, "%d paths would be deleted\n", len(result.Paths)) // how large they are is not known
+		fmt.Fprintf(a.stderr, "%d store paths would be deleted\n", len(result.Paths)) // how large they are is not known
 	} else {
-		fmt.Fprintf(a.stderr, "%d paths deleted, %s freed\n", len(result.Paths), humanSize(result.BytesFreed))
+		fmt.Fprintf(a.stderr, "%d store paths deleted, %s freed\n", len(result.Paths), sizes.Spell(int64(result.BytesFreed)))
 	}
 	return nil
 }

@@ -1,0 +1,196 @@
+package localstore
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"pix/activity"
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// bindMount mounts what is at from on to, until the test ends.
+func bindMount(t *testing.T, from, to string) {
+	t.Helper()
+	if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { unix.Unmount(to, unix.MNT_DETACH) })
+}
+
+// replaceByMount puts a directory that something is mounted on in the place of an object. It returns a file on
+// that mount.
+func replaceByMount(t *testing.T, s *Store, path storepath.Path) (file string) {
+	t.Helper()
+	precious := t.TempDir()
+	file = filepath.Join(precious, "precious")
+	object := s.object(path)
+	err := errors.Join(os.WriteFile(file, nil, 0o644), removeObject(object), os.MkdirAll(object+"/sub", 0o755), os.WriteFile(object+"/other", nil, 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bindMount(t, precious, object+"/sub")
+	return file
+}
+
+// A collection deletes everything else if one object cannot be deleted, and does not empty what is
+// mounted on a directory of it.
+func TestCollectUndeletable(t *testing.T) {
+	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
+		const n = 600
+		for _, how := range []store.GCOptions{
+			deleteAll,
+			{Action: store.GCDeleteDead, MaxFreed: 1 << 40},
+			{Action: store.GCDeleteSpecific, MaxFreed: math.MaxUint64},
+		} {
+			s := open(t, Options{Root: filepath.Join(dir, fmt.Sprint(how.Action, how.MaxFreed))})
+			paths := addTexts(t, s, n, false)
+			bad := paths[n/2]
+			precious := replaceByMount(t, s, bad)
+			name := fmt.Sprint(how.Action, how.MaxFreed)
+			if how.Action == store.GCDeleteSpecific {
+				how.Paths = paths
+			}
+			var lines []string
+			result, err := s.CollectGarbage(activity.WithHandler(t.Context(), collectLines(&lines)), how)
+			left, ok := errors.AsType[*IncompleteError](err)
+			if !ok || left.Failed != 1 || !strings.Contains(err.Error(), fmt.Sprintf("(%d store paths deleted, ", n-1)) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if result == nil || len(result.Paths) != n-1 || slices.Contains(result.Paths, string(bad)) {
+				t.Fatalf("%s: %v", name, result)
+			}
+			want := fmt.Sprintf("error: cannot delete '%s': open %s/sub: something is mounted on it", bad, bad.Base())
+			if !slices.Contains(lines, want) {
+				t.Errorf("%s: no line %q in the last of %q", name, want, lines[max(0, len(lines)-5):])
+			}
+			if valid := countValid(t, s); valid > 0 {
+				t.Errorf("%s: %d paths are still valid", name, valid)
+			}
+			if _, err := os.Stat(precious); err != nil {
+				t.Error(err)
+			}
+			if err := unix.Unmount(s.object(bad)+"/sub", 0); err != nil {
+				t.Fatal(err)
+			}
+			result, err = s.CollectGarbage(t.Context(), deleteAll)
+			if err != nil || !slices.Equal(result.Paths, []string{string(bad)}) {
+				t.Errorf("%s: afterwards %v, %v", name, result, err)
+			}
+		}
+	})
+}
+
+// A link that cannot be deleted does not keep others from being deleted.
+func TestCollectUndeletableLink(t *testing.T) {
+	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
+		s := open(t, Options{Root: dir, AutoOptimise: true})
+		garbage(t, s, 1) // makes .links
+		links, err := os.ReadDir(s.links())
+		if err != nil || len(links) != 1 {
+			t.Fatal(links, err)
+		}
+		bad := filepath.Join(s.links(), strings.Repeat("0", 52))
+		other := filepath.Join(dir, "other")
+		if err := errors.Join(os.WriteFile(bad, nil, 0o444), os.WriteFile(other, nil, 0o444)); err != nil {
+			t.Fatal(err)
+		}
+		bindMount(t, other, bad)
+		result, err := s.CollectGarbage(t.Context(), deleteAll)
+		if result == nil || len(result.Paths) != 1 || !errors.As(err, new(*IncompleteError)) {
+			t.Error(result, err)
+		}
+		if names, err := os.ReadDir(s.links()); err != nil || len(names) != 1 {
+			t.Error(names, err)
+		}
+	})
+}
+
+// Where no hard links can be made, an object is added with a warning, and optimising names every file.
+func TestOptimiseWithoutHardLinks(t *testing.T) {
+	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
+		s := open(t, Options{Root: dir, AutoOptimise: true})
+		if err := unix.Mount("tmpfs", s.links(), "tmpfs", 0, ""); err != nil {
+			t.Skip(err)
+		}
+		var lines []string
+		ctx := activity.WithHandler(t.Context(), collectLines(&lines))
+		archive := bigTree("x")
+		info, err := s.AddToStore(ctx, "x", storepath.NAR, nixhash.SHA256, nil, strings.NewReader(string(archive)), nil)
+		if err != nil || len(lines) != 1 || !strings.HasPrefix(lines[0], "warning: optimising '"+string(info.Path)) {
+			t.Fatalf("%v, %q", err, lines)
+		}
+		err = s.OptimiseStore(ctx)
+		left, ok := errors.AsType[*IncompleteError](err)
+		if !ok || left.Failed < 2 || len(lines) != left.Failed+2 {
+			t.Errorf("%v, %q", err, lines)
+		}
+		mustBeSound(t, s)
+	})
+}
+
+// Optimising goes on after an object that is missing.
+func TestOptimiseMissing(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	archive := bigTree("x")
+	var objects []string
+	for i := range 3 {
+		info, err := s.AddToStore(t.Context(), fmt.Sprint("x", i), storepath.NAR, nixhash.SHA256, nil, strings.NewReader(string(archive)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects = append(objects, s.object(info.Path))
+	}
+	slices.Sort(objects)
+	if err := removeObject(objects[0]); err != nil { // root can read everything else
+		t.Fatal(err)
+	}
+	if left, ok := errors.AsType[*IncompleteError](s.OptimiseStore(t.Context())); !ok || left.Failed != 1 {
+		t.Error(left)
+	}
+	if names, err := os.ReadDir(s.links()); err != nil || len(names) == 0 {
+		t.Error(names, err)
+	}
+}
+
+// Verification goes on after a file in .links that cannot be read.
+func TestVerifyUnreadableLink(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	paths := addTexts(t, s, 2, false)
+	err := errors.Join(unix.Mkfifo(filepath.Join(s.links(), strings.Repeat("0", 52)), 0o444),
+		os.Chmod(s.object(paths[0]), 0o644), os.WriteFile(s.object(paths[0]), []byte("damaged"), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	remain, lines := verify(t, s, true, false)
+	if text := strings.Join(lines, "\n"); !remain || !strings.Contains(text, "path '"+string(paths[0])+"' was modified!") || !strings.Contains(text, "error: ") {
+		t.Errorf("%v, %q", remain, lines)
+	}
+}
+
+// A symlink that takes the place of a directory is not followed.
+func TestChmodDirOfSymlink(t *testing.T) {
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+	if err := errors.Join(os.Mkdir(target, 0o755), os.Symlink("target", link)); err != nil {
+		t.Fatal(err)
+	}
+	if err := chmodDir(unix.AT_FDCWD, link, 0o700); err == nil {
+		t.Error("the mode of a symlink was changed")
+	}
+	if info, err := os.Stat(target); err != nil || info.Mode().Perm() != 0o755 {
+		t.Error(info.Mode(), err)
+	}
+	if err := chmodDir(unix.AT_FDCWD, target, 0o700); err != nil {
+		t.Error(err)
+	}
+}
