@@ -7,17 +7,17 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"runtime"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
+	"pix/localstore/internal/pathlock"
 	"pix/store"
 	"pix/storepath"
 )
 
 // Many objects are registered in one transaction, but not so many that much is lost where the
-// rest never comes, and not more than there may be locks.
+// rest never comes.
 const (
 	batchObjects = 256
 	batchBytes   = 64 << 20 // of archives
@@ -88,7 +88,7 @@ type batch struct {
 type made struct {
 	info   *store.PathInfo
 	name   string // in the directory of the batch
-	lock   *pathLock
+	lock   *pathlock.Lock
 	valid  bool // before it was added
 	placed bool // in the store directory
 }
@@ -97,7 +97,7 @@ func (s *Store) newBatch(ctx context.Context, opts *store.AddOptions) *batch {
 	b := &batch{s: s, opts: opts, parent: ctx, paths: make(map[storepath.Path]bool)}
 	ctx, b.end = context.WithCancel(ctx)
 	b.work, b.ctx = errgroup.WithContext(ctx)
-	b.work.SetLimit(max(2, runtime.GOMAXPROCS(0)))
+	b.work.SetLimit(workers())
 	return b
 }
 
@@ -154,8 +154,8 @@ func sizeOf(info *store.PathInfo) int {
 
 // finish waits for all objects and makes them valid.
 //
-// Who waits for a lock holds no other: two who each wait for what the other has would wait for
-// ever. So if somebody else has one, those before it are made valid first.
+// A process that waits for a lock must hold no other. So if a lock cannot be had at once, because another
+// process holds it, or because this one has too many files open, the objects before it are made valid first.
 func (b *batch) finish() error {
 	err := b.work.Wait()
 	b.end()
@@ -193,7 +193,7 @@ func (b *batch) settle(some []*made) error {
 		return err
 	}
 	work, ctx := errgroup.WithContext(b.parent)
-	work.SetLimit(max(2, runtime.GOMAXPROCS(0)))
+	work.SetLimit(workers())
 	var infos []*store.PathInfo
 	for _, m := range some {
 		var err error
@@ -213,7 +213,7 @@ func (b *batch) settle(some []*made) error {
 	}
 	err = work.Wait()
 	for _, m := range some {
-		if lost := m.lock.mustHold(); lost != nil {
+		if lost := m.lock.Check(); lost != nil {
 			m.placed = false // and nothing of ours is there
 			err = errors.Join(lost, err)
 		}
@@ -236,7 +236,7 @@ func (b *batch) settle(some []*made) error {
 func release(some []*made) {
 	for _, m := range some {
 		if m.lock != nil {
-			m.lock.release()
+			m.lock.Release()
 		}
 		m.lock, m.placed = nil, false
 	}

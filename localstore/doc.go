@@ -39,7 +39,7 @@
 // SQLite, schema.go and realisations.go its tables. info.go and ask.go answer questions. place.go
 // is how an object gets its place, for add.go, add_nar.go and add_multiple.go, which are the ways
 // of adding; register.go makes it valid. archive.go is how it is read again, and checked.go what
-// need not be checked then. pathlock.go, sparelock.go, tempdir.go and internal/temproots keep others away
+// need not be checked then. tempdir.go, internal/pathlock and internal/temproots keep other processes away
 // meanwhile. The rest keeps the store in order: roots, garbage collection, links, verifying.
 //
 // Sources: src/libstore/local-store.cc, gc.cc, optimise-store.cc, schema.sql and

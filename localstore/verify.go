@@ -178,7 +178,7 @@ func (v *verifier) forget(ctx context.Context, path storepath.Path, needed bool)
 	if err != nil {
 		return false, false, err
 	}
-	defer l.release()
+	defer l.Release()
 	if there, err = v.hasObject(ctx, path); there || err != nil || needed {
 		return there, false, err
 	}
@@ -290,7 +290,7 @@ func (v *verifier) readAlone(ctx context.Context, path storepath.Path, seen chec
 		}
 		seen, err = v.read(ctx, path)
 		if l != nil {
-			l.release()
+			l.Release()
 		}
 		if l != nil || err == nil && seen.isRight() || flock.Sleep(ctx, pause) != nil {
 			break

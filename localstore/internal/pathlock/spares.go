@@ -1,4 +1,4 @@
-package localstore
+package pathlock
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"pix/localstore/internal/flock"
 )
 
-// spareLocks are lock files that are used for one path after another. To make a file for each
+// spares are lock files that are used for one path after another. To make a file for each
 // lock, and delete it, is most of what a small object costs on ext4: there a deleted inode is not
 // used again for minutes, and whoever makes a file looks at all of those first.
 //
@@ -24,31 +24,32 @@ import (
 // Who looked the name up just before it went, and opens the file just after nobody had it open, waits
 // in vain until the next is done with it, or until it was not used for a moment: that is why
 // no spare stays for long.
-type spareLocks struct {
-	dir string
+type spares struct {
+	dir  string
+	most int // files that are kept
 
 	mu     sync.Mutex
 	count  int         // of all there are
-	free   []spareLock // those that are not in use
+	free   []spare     // those that are not in use
 	timer  *time.Timer // deletes what is not used; nil if there is nothing
 	swept  bool        // what dead processes left is deleted
 	broken bool        // nothing can be had here
 }
 
-// A spareLock is one that is not in use, and since when.
-type spareLock struct {
+// A spare is one that is not in use, and since when.
+type spare struct {
 	*flock.File
 	since time.Time
 }
 
 const (
-	maxSpareLocks = 16
-	spareLockTime = time.Second
+	maxSpares = 16
+	spareTime = time.Second
 )
 
 // lock makes a file that is locked already and has that name. It is nil if there is such a file, or
 // no spare can be had; then the file is to be opened.
-func (s *spareLocks) lock(name string) *flock.File {
+func (s *spares) lock(name string) *flock.File {
 	f := s.take()
 	if f == nil {
 		return nil
@@ -68,14 +69,14 @@ func (s *spareLocks) lock(name string) *flock.File {
 }
 
 // giveUp is for where this cannot work.
-func (s *spareLocks) giveUp() {
+func (s *spares) giveUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken = true
 }
 
 // take returns a spare, or nil if there is none and none can be made.
-func (s *spareLocks) take() *flock.File {
+func (s *spares) take() *flock.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.free); n > 0 {
@@ -83,7 +84,7 @@ func (s *spareLocks) take() *flock.File {
 		s.free = s.free[:n-1]
 		return f
 	}
-	if s.broken || s.count >= maxSpareLocks || !canBeAlone {
+	if s.broken || s.count >= s.most || !canBeAlone {
 		return nil
 	}
 	f, err := s.make()
@@ -96,7 +97,7 @@ func (s *spareLocks) take() *flock.File {
 }
 
 // make makes a spare.
-func (s *spareLocks) make() (*flock.File, error) {
+func (s *spares) make() (*flock.File, error) {
 	if err := modes.MkdirAll(s.dir); err != nil {
 		return nil, err
 	}
@@ -129,7 +130,7 @@ func (s *spareLocks) make() (*flock.File, error) {
 }
 
 // sweep deletes what processes left that were killed.
-func (s *spareLocks) sweep() {
+func (s *spares) sweep() {
 	names, _ := os.ReadDir(s.dir)
 	for _, name := range names {
 		f, err := os.OpenFile(filepath.Join(s.dir, name.Name()), os.O_RDWR, 0)
@@ -145,7 +146,7 @@ func (s *spareLocks) sweep() {
 
 // release is for a file that lock returned, when it has lost the name that it got; lost says
 // that somebody else took it away.
-func (s *spareLocks) release(f *flock.File, lost bool) {
+func (s *spares) release(f *flock.File, lost bool) {
 	alone, err := isAlone(f.File)
 	if err != nil { // this file system cannot tell
 		s.giveUp()
@@ -154,35 +155,35 @@ func (s *spareLocks) release(f *flock.File, lost bool) {
 }
 
 // giveBack takes a spare back that is as good as new, or is not.
-func (s *spareLocks) giveBack(f *flock.File, good bool) {
+func (s *spares) giveBack(f *flock.File, good bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broken || !good {
 		s.drop(f)
 		return
 	}
-	s.free = append(s.free, spareLock{f, time.Now()})
+	s.free = append(s.free, spare{f, time.Now()})
 	if s.timer == nil {
-		s.timer = time.AfterFunc(spareLockTime, s.tidy)
+		s.timer = time.AfterFunc(spareTime, s.tidy)
 	}
 }
 
 // tidy deletes the spares that were not used for a while.
-func (s *spareLocks) tidy() {
+func (s *spares) tidy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	for len(s.free) > 0 && now.Sub(s.free[0].since) >= spareLockTime { // those that are used are at the end
+	for len(s.free) > 0 && now.Sub(s.free[0].since) >= spareTime { // those that are used are at the end
 		s.drop(s.free[0].File)
 		s.free = s.free[1:]
 	}
 	if s.timer = nil; len(s.free) > 0 {
-		s.timer = time.AfterFunc(spareLockTime, s.tidy)
+		s.timer = time.AfterFunc(spareTime, s.tidy)
 	}
 }
 
 // close deletes all that are not in use, and those that are when they are given back.
-func (s *spareLocks) close() {
+func (s *spares) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, spare := range s.free {
@@ -195,7 +196,7 @@ func (s *spareLocks) close() {
 }
 
 // drop deletes a spare, and tells who waits for it that it is stale. The spares must be locked.
-func (s *spareLocks) drop(f *flock.File) {
+func (s *spares) drop(f *flock.File) {
 	s.count--
 	os.Remove(f.Name())
 	f.Retire()
