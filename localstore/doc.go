@@ -33,6 +33,9 @@
 // archive, and that would be valid. The socket of the garbage collector is its owner's alone, where
 // Nix lets everybody connect.
 //
+// The store directory may be mounted read-only, as on NixOS. Root can change the store all the same (writable.go), and
+// other users get a [*ReadOnlyMountError] before anything changes.
+//
 // # In which order to read
 //
 // layout.go has the places, open.go makes them. database.go and conn.go are the connections to

@@ -47,6 +47,9 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 	}
 	c := &collection{Store: s, opts: opts, result: new(store.GCResult)}
 	if c.deletes() {
+		if err := s.checkWritable(); err != nil {
+			return nil, err
+		}
 		// Without this there may be no room to write to the database.
 		if err := ignoreMissing(os.Remove(s.reserved())); err != nil {
 			return nil, err

@@ -46,7 +46,7 @@ func (l *linker) attempt(ctx context.Context, name string, err error) error {
 	case errors.Is(err, errNotRestored):
 		return err
 	}
-	l.failed.add(ctx, fmt.Errorf("cannot optimise '%s': %w", name, err))
+	l.failed.add(ctx, fmt.Errorf("cannot optimise '%s': %w", l.named(name), err))
 	return nil
 }
 
@@ -98,7 +98,7 @@ func (l *linker) node(ctx context.Context, name string, st *unix.Stat_t) error {
 	case unix.S_IFREG:
 		// Somebody may have changed what is in the store. Better not to spread that.
 		if st.Mode&unix.S_IWUSR != 0 {
-			say(ctx, "warning: skipping suspicious writable file '%s'", name)
+			say(ctx, "warning: skipping suspicious writable file '%s'", l.named(name))
 			return nil
 		}
 	case unix.S_IFLNK:
@@ -172,7 +172,7 @@ func (l *linker) dropCorrupted(ctx context.Context, link string, hash nixhash.Ha
 			return err
 		}
 	}
-	say(ctx, "warning: removing corrupted link '%s'", link)
+	say(ctx, "warning: removing corrupted link '%s'", l.named(link))
 	say(ctx, "warning: There may be more corrupted paths.\nYou should run `nix-store --verify --check-contents --repair` to fix them all")
 	return ignoreMissing(os.Remove(link))
 }
@@ -186,7 +186,7 @@ func (l *linker) replace(ctx context.Context, name, link string, st *unix.Stat_t
 		return false, nil
 	case errors.Is(err, syscall.ENOSPC):
 		// On ext4, the directory may be full.
-		say(ctx, "cannot link '%s' to '%s': %v", link, name, err)
+		say(ctx, "cannot link '%s' to '%s': %v", l.named(link), l.named(name), err)
 		return false, nil
 	case errors.Is(err, syscall.EMLINK):
 		return false, nil
@@ -221,7 +221,7 @@ func (l *linker) rename(ctx context.Context, name, link string, size int64) (aga
 		case errors.Is(err, syscall.EMLINK):
 			// There are as many as there can be. With empty files that is no wonder.
 			if size > 0 {
-				say(ctx, "'%s' has maximum number of links", link)
+				say(ctx, "'%s' has maximum number of links", l.named(link))
 			}
 			return false, nil
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist):

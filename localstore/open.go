@@ -57,7 +57,7 @@ func (s *shared) makeDirs() error {
 // mustNotBeLinked returns an error if the store directory, or a directory that it lies in, is
 // a symlink: objects could be changed by changing the link.
 func (s *shared) mustNotBeLinked() error {
-	for dir := s.storeDir; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+	for dir := s.storeName; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		info, err := os.Lstat(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -27,6 +27,9 @@ func (s *Store) OptimiseStore(ctx context.Context) (err error) {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
 	}
+	if err := s.checkWritable(); err != nil {
+		return err
+	}
 	paths, err := s.QueryAllValidPaths(ctx)
 	if err != nil {
 		return err

@@ -1,9 +1,11 @@
 package localstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
+	"syscall"
 
 	"pix/localstore/internal/pathlock"
 	"pix/store"
@@ -69,7 +71,11 @@ func (s *shared) lockPath(ctx context.Context, path storepath.Path) (*pathlock.L
 	if s.opts.ReadOnly {
 		return nil, ErrReadOnly
 	}
-	return s.locks.Lock(ctx, s.object(path), func() { say(ctx, "waiting for lock on '%s'", path) })
+	l, err := s.locks.Lock(ctx, s.object(path), func() { say(ctx, "waiting for lock on '%s'", path) })
+	if errors.Is(err, syscall.EROFS) {
+		err = cmp.Or(s.checkWritable(), err)
+	}
+	return l, err
 }
 
 // tryLockPath returns nil if the lock cannot be had at once. The caller may hold others.

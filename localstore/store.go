@@ -138,7 +138,7 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 		s.opts = *opts
 	}
 	var err error
-	if s.layout, err = newLayout(&s.opts); err != nil {
+	if s.layout, err = openLayout(&s.opts); err != nil {
 		return nil, err
 	}
 	if err := s.open(ctx); err != nil {

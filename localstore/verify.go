@@ -50,6 +50,7 @@ func (v *verifier) verify(ctx context.Context, checkContents bool) (errorsRemain
 		}
 		defer gcLock.Close()
 	}
+	v.keepAll = v.opts.ReadOnly || v.checkWritable() != nil
 	v.done = make(map[storepath.Path]bool)
 	if err := v.existence(ctx); err != nil {
 		return false, err
@@ -69,6 +70,7 @@ func (v *verifier) verify(ctx context.Context, checkContents bool) (errorsRemain
 type verifier struct {
 	*Store
 	repair       bool
+	keepAll      bool        // no path is made invalid, because the store cannot be changed
 	from         store.Store // nil if nothing can be taken from it
 	errorsRemain bool
 
@@ -127,7 +129,7 @@ func (v *verifier) exists(ctx context.Context, path storepath.Path) error {
 	case forgotten:
 		say(ctx, "path '%s' disappeared, removing from database...", path)
 		return nil
-	case v.opts.ReadOnly && !needed:
+	case v.keepAll && !needed:
 		say(ctx, "path '%s' disappeared", path)
 	default:
 		say(ctx, "path '%s' disappeared, but it still has valid referrers!", path)
@@ -171,7 +173,7 @@ func (v *verifier) hasObject(ctx context.Context, path storepath.Path) (bool, er
 // for it again under the lock of the path, and holds the lock until the path is invalid: a process that adds the
 // object afterwards finds the path invalid.
 func (v *verifier) forget(ctx context.Context, path storepath.Path, needed bool) (there, forgotten bool, err error) {
-	if v.opts.ReadOnly {
+	if v.keepAll {
 		return false, false, nil
 	}
 	l, err := v.lockPath(ctx, path)
@@ -222,7 +224,7 @@ func (v *verifier) linkHashes(ctx context.Context) error {
 }
 
 func (v *verifier) badLink(ctx context.Context, link string, hash nixhash.Hash) {
-	say(ctx, "link '%s' was modified! expected hash %s, got '%s'", link, filepath.Base(link), hash.Nix32())
+	say(ctx, "link '%s' was modified! expected hash %s, got '%s'", v.named(link), filepath.Base(link), hash.Nix32())
 	if !v.repair {
 		v.errorsRemain = true
 		return
@@ -231,7 +233,7 @@ func (v *verifier) badLink(ctx context.Context, link string, hash nixhash.Hash) 
 		v.report(ctx, err)
 		return
 	}
-	say(ctx, "removed link '%s'", link)
+	say(ctx, "removed link '%s'", v.named(link))
 }
 
 // A checked path is one whose object was read.
