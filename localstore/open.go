@@ -95,7 +95,7 @@ func (s *shared) takeBigLock(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock.Lock(ctx, f.File, flock.Shared, nil); err != nil {
+	if err := flock.Lock(ctx, f.File, flock.Shared, func() { say(ctx, "waiting for the big Nix store lock...") }); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("waiting for an upgrade of the store's database: %w", err)
 	}
