@@ -64,7 +64,7 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 	}
 	err = c.run(ctx)
 	err = errors.Join(err, c.tempRoots.Close(ctx))
-	if err != nil && (!c.deletes() || len(c.result.Paths) == 0) {
+	if err != nil && len(c.result.Paths) == 0 && !errors.As(err, new(*IncompleteError)) || err != nil && !c.deletes() {
 		return nil, err
 	}
 	slices.Sort(c.result.Paths)
