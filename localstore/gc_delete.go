@@ -82,7 +82,7 @@ func (d *deleter) deleteOneByOne(ctx context.Context) error {
 func (d *deleter) deleteInBatches(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	queue := make(chan victim, deletedAtOnce)
-	for range deleters {
+	for range min(deleters, 1+descriptors()/256) { // each opens a directory for each level of a tree
 		group.Go(func() error {
 			for v := range queue {
 				d.remove(ctx, v)

@@ -69,7 +69,8 @@ func newGC(a *app) *cobra.Command {
 		Use:   "gc [PATH...]",
 		Short: "Collect garbage",
 		Long: `Collect garbage: delete the paths that no root needs, or of these only the given ones, which must
-not be needed. Prints the paths that were deleted, and on standard error what was freed.
+not be needed. Prints the paths that were deleted, and on standard error what was freed. A path that
+cannot be deleted does not keep others from being deleted; it is named, and the exit code is 1.
 
 With --explain nothing is collected: for each path a root that keeps it is printed, and the way
 from there to the path. The exit code is 1 if one of them is garbage.`,
@@ -222,7 +223,9 @@ func newOptimise(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "optimise",
 		Aliases: []string{"optimize"},
-		Short:   "Make equal files in the store one",
+		Short:   "Replace identical files in the store with hard links",
+		Long: `Replace identical files in the store with hard links. A file that cannot be linked stays as it is;
+it is named, and the exit code is 1.`,
 		Example: "  pix optimise",
 		GroupID: groupKeeping,
 		Args:    cobra.NoArgs,
