@@ -6,8 +6,8 @@ import (
 	"pix/activity"
 )
 
-// ownAdvice returns a message of a store with the commands of pix in the place of those of Nix that it advises. Daemons and
-// stores in a directory speak in the words of Nix, whoever asks.
+// ownAdvice returns a message of a store in which it replaces the commands of Nix that the message advises with those
+// of pix. Daemons and stores in a directory use the words of Nix for all clients.
 func ownAdvice(message string) string {
 	message = nixAdvice.Replace(message)
 	// A derivation follows "nix log", sometimes in the next line. Other mentions are the words of a builder.

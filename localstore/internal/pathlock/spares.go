@@ -12,31 +12,33 @@ import (
 	"pix/localstore/internal/flock"
 )
 
-// spares are lock files that are used for one path after another. To make a file for each
-// lock, and delete it, is most of what a small object costs on ext4: there a deleted inode is not
-// used again for minutes, and whoever makes a file looks at all of those first.
+// spares are locked files that become the lock file of one path after another. That saves making a file for each
+// lock: see "Reused files" in the documentation of the package.
 //
-// A spare lies in a directory of its own, and is locked as long as it is there. To lock a path it
-// gets the name PATH.lock as well, unless there is such a file, and loses it again. It is used again
-// only if nobody else has it open, since whoever waits for one path must not get it when another
-// is done; else it is marked as stale and deleted, as all lock files are in Nix.
+// A spare has a name in a directory of its own, and this process holds its lock until it is deleted. To lock a path,
+// link(2) gives it the second name PATH.lock, unless there is such a file. To release the path, that name
+// is removed.
 //
-// Who looked the name up just before it went, and opens the file just after nobody had it open, waits
-// in vain until the next is done with it, or until it was not used for a moment: that is why
-// no spare stays for long.
+// Another process may have opened the file as PATH.lock, and wait for its lock. It must not get the lock when a later
+// path is released. So a spare is used again only if no other process has it open; otherwise it gets the stale
+// mark and is deleted, as Nix does with every lock file.
+//
+// One race remains: a process looks up the name before it is removed, and opens the file after the check that no
+// process has it open. That process waits in vain until the spare is deleted. So a spare that is not used is deleted
+// after a second, and one that is used is checked again each time.
 type spares struct {
 	dir  string
 	most int // files that are kept
 
 	mu     sync.Mutex
-	count  int         // of all there are
-	free   []spare     // those that are not in use
-	timer  *time.Timer // deletes what is not used; nil if there is nothing
-	swept  bool        // what dead processes left is deleted
-	broken bool        // nothing can be had here
+	count  int         // files that exist
+	free   []spare     // those that are no lock file now
+	timer  *time.Timer // deletes old free spares; nil if there are none
+	swept  bool        // the files of dead processes were deleted
+	broken bool        // the file system does not support this
 }
 
-// A spare is one that is not in use, and since when.
+// A spare is a file that is no lock file since a moment.
 type spare struct {
 	*flock.File
 	since time.Time
@@ -47,8 +49,8 @@ const (
 	spareTime = time.Second
 )
 
-// lock makes a file that is locked already and has that name. It is nil if there is such a file, or
-// no spare can be had; then the file is to be opened.
+// lock returns a locked file that has that name. It returns nil if there is a file of that name already, or if there
+// is no spare.
 func (s *spares) lock(name string) *flock.File {
 	f := s.take()
 	if f == nil {
@@ -58,24 +60,24 @@ func (s *spares) lock(name string) *flock.File {
 	case err == nil:
 		return f
 	case errors.Is(err, fs.ErrExist):
-		s.giveBack(f, true)
-	case errors.Is(err, fs.ErrNotExist): // the store was removed, or the file by somebody who tidies up
-		s.giveBack(f, false)
-	default: // the store and its state are on two disks, or on one that has no links
+		s.put(f, true)
+	case errors.Is(err, fs.ErrNotExist): // the store was removed, or the spare was
+		s.put(f, false)
+	default: // the store and its state are on two file systems, or on one without hard links
 		s.giveUp()
-		s.giveBack(f, false)
+		s.put(f, false)
 	}
 	return nil
 }
 
-// giveUp is for where this cannot work.
+// giveUp ends the use of spares.
 func (s *spares) giveUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken = true
 }
 
-// take returns a spare, or nil if there is none and none can be made.
+// take returns a spare, or nil if there are too many already.
 func (s *spares) take() *flock.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,7 +89,7 @@ func (s *spares) take() *flock.File {
 	if s.broken || s.count >= s.most || !canBeAlone {
 		return nil
 	}
-	f, err := s.make()
+	f, err := s.create()
 	if err != nil {
 		s.broken = true
 		return nil
@@ -96,8 +98,8 @@ func (s *spares) take() *flock.File {
 	return f
 }
 
-// make makes a spare.
-func (s *spares) make() (*flock.File, error) {
+// create makes a new spare and locks it.
+func (s *spares) create() (*flock.File, error) {
 	if err := modes.MkdirAll(s.dir); err != nil {
 		return nil, err
 	}
@@ -116,7 +118,7 @@ func (s *spares) make() (*flock.File, error) {
 		}
 		locked, err := flock.Try(f.File, flock.Exclusive)
 		if locked {
-			// Another process that sweeps may have come in between.
+			// Another process may have swept the directory before the file was locked.
 			locked, err = f.IsLinked()
 		}
 		if locked {
@@ -129,7 +131,7 @@ func (s *spares) make() (*flock.File, error) {
 	}
 }
 
-// sweep deletes what processes left that were killed.
+// sweep deletes the spares of processes that were killed: nothing holds their locks.
 func (s *spares) sweep() {
 	names, _ := os.ReadDir(s.dir)
 	for _, name := range names {
@@ -144,50 +146,50 @@ func (s *spares) sweep() {
 	}
 }
 
-// release is for a file that lock returned, when it has lost the name that it got; lost says
-// that somebody else took it away.
+// release takes back a file that lock has returned, after its second name was removed. lost reports that another
+// process has removed it.
 func (s *spares) release(f *flock.File, lost bool) {
 	alone, err := isAlone(f.File)
-	if err != nil { // this file system cannot tell
+	if err != nil { // the file system has no leases
 		s.giveUp()
 	}
-	s.giveBack(f, alone && !lost)
+	s.put(f, alone && !lost)
 }
 
-// giveBack takes a spare back that is as good as new, or is not.
-func (s *spares) giveBack(f *flock.File, good bool) {
+// put keeps a file for the next lock if it can be used again, and deletes it otherwise.
+func (s *spares) put(f *flock.File, usable bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.broken || !good {
-		s.drop(f)
+	if s.broken || !usable {
+		s.delete(f)
 		return
 	}
 	s.free = append(s.free, spare{f, time.Now()})
 	if s.timer == nil {
-		s.timer = time.AfterFunc(spareTime, s.tidy)
+		s.timer = time.AfterFunc(spareTime, s.expire)
 	}
 }
 
-// tidy deletes the spares that were not used for a while.
-func (s *spares) tidy() {
+// expire deletes the spares that were not used for a second.
+func (s *spares) expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	for len(s.free) > 0 && now.Sub(s.free[0].since) >= spareTime { // those that are used are at the end
-		s.drop(s.free[0].File)
+	for len(s.free) > 0 && now.Sub(s.free[0].since) >= spareTime { // take uses the last ones first
+		s.delete(s.free[0].File)
 		s.free = s.free[1:]
 	}
 	if s.timer = nil; len(s.free) > 0 {
-		s.timer = time.AfterFunc(spareTime, s.tidy)
+		s.timer = time.AfterFunc(spareTime, s.expire)
 	}
 }
 
-// close deletes all that are not in use, and those that are when they are given back.
+// close deletes all free spares. The others are deleted when they are released.
 func (s *spares) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, spare := range s.free {
-		s.drop(spare.File)
+		s.delete(spare.File)
 	}
 	s.free, s.broken = nil, true
 	if s.timer != nil {
@@ -195,8 +197,8 @@ func (s *spares) close() {
 	}
 }
 
-// drop deletes a spare, and tells who waits for it that it is stale. The spares must be locked.
-func (s *spares) drop(f *flock.File) {
+// delete deletes a spare and marks it as stale. The caller holds s.mu.
+func (s *spares) delete(f *flock.File) {
 	s.count--
 	os.Remove(f.Name())
 	f.Retire()
