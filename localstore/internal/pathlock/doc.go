@@ -1,8 +1,11 @@
 // Package pathlock locks store paths against other processes, by Nix's protocol of lock files.
 //
-// A process holds the lock of a path while it puts an object in the place of the path and registers it. Then
-// no other process makes the same object, replaces it or deletes its registration. Only the name of the object
-// counts, so the path need not be valid.
+// A process holds the lock of a path while it puts an object in the place of the path and registers it, and while
+// verification makes a path without an object invalid. So no two processes do that at the same time. The path need
+// not be valid.
+//
+// A collector takes no such lock. The temporary root of the path keeps it from deleting the object, and the lock file
+// too, because that has the same hash part (see package temproots). So a process makes the root first.
 //
 // # The protocol
 //
@@ -19,7 +22,7 @@
 //     it before find the mark.
 //
 // A process that is killed leaves the file without a mark. The kernel releases the lock, and the next process
-// takes it. No program needs to delete such files; collectors delete them as garbage.
+// takes it. If there is none, the file is garbage, and the next collector deletes it.
 //
 // # The order of locks
 //
