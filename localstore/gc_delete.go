@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"pix/localstore/internal/flock"
 	"pix/store"
@@ -293,8 +295,17 @@ func (d *deleter) remove(ctx context.Context, v victim) {
 	}
 	d.mu.Unlock()
 	if err != nil {
-		d.failures.add(ctx, fmt.Errorf("cannot delete '%s': %w", d.name(v), err))
+		d.failures.add(ctx, d.failure(v, err))
 	}
+}
+
+// failure returns an error that names the file that could not be deleted, of an object or beside them.
+func (d *deleter) failure(v victim, err error) error {
+	name := d.name(v)
+	if file, ok := errors.AsType[*os.PathError](err); ok {
+		name, err = filepath.Join(string(d.Store.dir), file.Path), file.Err
+	}
+	return fmt.Errorf("cannot delete '%s': %w", name, err)
 }
 
 // removeTree deletes what has that name in the store directory. A foreign file has no name of a store path; if it
@@ -311,12 +322,17 @@ func (d *deleter) removeTree(base string, foreign bool) (freed uint64, deleted b
 	return freed, err == nil, err
 }
 
-// lockTempDir locks a temporary directory, or reports that somebody has it in use.
+// lockTempDir locks a temporary directory, or reports that another process uses it. Anything else of such a name, for
+// instance a pipe, is in no use.
 func (d *deleter) lockTempDir(base string) (free bool, unlock func(), err error) {
-	f, err := os.Open(d.storeDir + "/" + base)
-	if err != nil {
-		return false, nil, ignoreMissing(err)
+	fd, err := openDirHere(int(d.dir.Fd()), base)
+	switch {
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		return true, func() {}, nil
+	case err != nil:
+		return false, nil, ignoreMissing(pathError("open", base, err))
 	}
+	f := os.NewFile(uintptr(fd), base)
 	free, err = flock.Try(f, flock.Exclusive)
 	if err != nil || !free {
 		return false, nil, errors.Join(err, f.Close())
