@@ -14,10 +14,10 @@ func isReadOnlyMount(dir string) bool {
 	return unix.Statfs(dir, &st) == nil && st.Flags&unix.ST_RDONLY != 0
 }
 
-// cloneWritable returns a directory that has the same files and is not mounted read-only. It needs
-// CAP_SYS_ADMIN and Linux 5.12.
+// cloneWritable returns a directory that has the same files and is not mounted read-only. What is mounted below it
+// is cloned, too, and stays as it is. It needs CAP_SYS_ADMIN and Linux 5.12.
 func cloneWritable(dir string) (*os.File, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
 		return nil, os.NewSyscallError("open_tree", err)
 	}
