@@ -2,7 +2,6 @@ package localstore
 
 import (
 	"context"
-	"sync/atomic"
 
 	"pix/activity"
 )
@@ -13,15 +12,11 @@ type task struct {
 	id      activity.ID
 }
 
-// lastActivity is the number of the last activity. Numbers are unique within a process, so that
-// what several stores tell can go to one reader.
-var lastActivity atomic.Uint64
-
 // begin tells that something begins.
 func begin(ctx context.Context, level activity.Verbosity, typ activity.Type, text string) task {
 	t := task{handler: activity.HandlerOf(ctx)}
 	if t.handler != nil {
-		t.id = activity.ID(lastActivity.Add(1))
+		t.id = activity.NewID()
 		t.handler.HandleEvent(activity.Start{ID: t.id, Level: level, Type: typ, Text: text})
 	}
 	return t

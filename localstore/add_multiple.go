@@ -7,16 +7,16 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"runtime"
 	"strconv"
 
 	"pix/internal/parallel"
+	"pix/localstore/internal/pathlock"
 	"pix/store"
 	"pix/storepath"
 )
 
 // Many objects are registered in one transaction, but not so many that much is lost where the
-// rest never comes, and not more than there may be locks.
+// rest never comes.
 const (
 	batchObjects = 256
 	batchBytes   = 64 << 20 // of archives
@@ -30,6 +30,7 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 	if opts == nil {
 		opts = new(store.AddOptions)
 	}
+	ctx = forGoroutines(ctx)
 	if err := s.collectIfFull(ctx); err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ type batch struct {
 type made struct {
 	info   *store.PathInfo
 	name   string // in the directory of the batch
-	lock   *pathLock
+	lock   *pathlock.Lock
 	valid  bool // before it was added
 	placed bool // in the store directory
 }
@@ -94,7 +95,7 @@ type made struct {
 func (s *Store) newBatch(ctx context.Context, opts *store.AddOptions) *batch {
 	b := &batch{s: s, opts: opts, parent: ctx, paths: make(map[storepath.Path]bool)}
 	ctx, b.end = context.WithCancel(ctx)
-	b.work, b.ctx = parallel.WithContext(ctx, max(2, runtime.GOMAXPROCS(0)))
+	b.work, b.ctx = parallel.WithContext(ctx, workers())
 	return b
 }
 
@@ -151,8 +152,8 @@ func sizeOf(info *store.PathInfo) int {
 
 // finish waits for all objects and makes them valid.
 //
-// Who waits for a lock holds no other: two who each wait for what the other has would wait for
-// ever. So if somebody else has one, those before it are made valid first.
+// A process that waits for a lock must hold no other. So if a lock cannot be had at once, because another
+// process holds it, or because this one has too many files open, the objects before it are made valid first.
 func (b *batch) finish() error {
 	err := b.work.Wait()
 	b.end()
@@ -189,7 +190,7 @@ func (b *batch) settle(some []*made) error {
 	if err != nil {
 		return err
 	}
-	work, ctx := parallel.WithContext(b.parent, max(2, runtime.GOMAXPROCS(0)))
+	work, ctx := parallel.WithContext(b.parent, workers())
 	defer work.Join()
 	var infos []*store.PathInfo
 	for _, m := range some {
@@ -210,7 +211,7 @@ func (b *batch) settle(some []*made) error {
 	}
 	err = work.Wait()
 	for _, m := range some {
-		if lost := m.lock.mustHold(); lost != nil {
+		if lost := m.lock.Check(); lost != nil {
 			m.placed = false // and nothing of ours is there
 			err = errors.Join(lost, err)
 		}
@@ -233,7 +234,7 @@ func (b *batch) settle(some []*made) error {
 func release(some []*made) {
 	for _, m := range some {
 		if m.lock != nil {
-			m.lock.release()
+			m.lock.Release()
 		}
 		m.lock, m.placed = nil, false
 	}

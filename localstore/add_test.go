@@ -549,7 +549,7 @@ func TestCancelledWaits(t *testing.T) {
 	cancelled("waiting for the lock of a path", func(ctx context.Context) error {
 		return s.AddToStoreNAR(ctx, info, bytes.NewReader(archive), opts)
 	})
-	l.release()
+	l.Release()
 	other := open(t, Options{Root: filepath.Dir(filepath.Dir(s.storeDir))})
 	err = other.write(t.Context(), func(*conn) error {
 		cancelled("waiting for another process's transaction", func(ctx context.Context) error {

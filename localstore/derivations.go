@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"pix/derivation"
+	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
 )
@@ -121,9 +122,10 @@ func (c *conn) outputs(dir storepath.Dir, drv storepath.Path) (map[string]storep
 }
 
 // moduloHashes remembers the modulo hashes of derivations in the store, so that those of a
-// large closure are not computed anew for each derivation that is added to it. A hash depends on
-// the contents of derivations alone, and they are part of their paths: what is remembered cannot
-// become wrong.
+// large closure are not computed again for each derivation that is added to it. It remembers only the hash of
+// a derivation whose path follows from its contents, and so do the paths of all derivations that the hash
+// depends on: then the path determines the hash, whatever is in the store. Trusted clients can add
+// a derivation under a wrong path; after it is deleted, the right one can be added.
 type moduloHashes struct {
 	mu     sync.Mutex
 	hashes map[storepath.Path]derivation.ModuloHash
@@ -152,7 +154,7 @@ func (m *moduloHashes) put(path storepath.Path, h derivation.ModuloHash) {
 // remembered are read from the store, with all that they need. They are valid, or among those
 // that are about to be.
 func (m *moduloHashes) inputsOf(ctx context.Context, r *drvReader, d *derivation.Derivation, among map[storepath.Path]*store.PathInfo) (derivation.InputHashes, error) {
-	w := moduloWalk{hashes: m, known: make(map[storepath.Path]derivation.ModuloHash), open: make(map[storepath.Path]bool)}
+	w := moduloWalk{hashes: m, known: make(map[storepath.Path]derivation.ModuloHash), improper: make(map[storepath.Path]bool), open: make(map[storepath.Path]bool)}
 	w.todo = []moduloVisit{{d: d}}
 	if err := w.expand(d); err != nil {
 		return nil, err
@@ -176,7 +178,11 @@ func (m *moduloHashes) inputsOf(ctx context.Context, r *drvReader, d *derivation
 			return w.lookup, nil
 		}
 		w.known[top.path] = h
-		m.put(top.path, h)
+		if w.isProper(r.s.dir, top) {
+			m.put(top.path, h)
+		} else {
+			w.improper[top.path] = true
+		}
 		delete(w.open, top.path)
 		w.todo = w.todo[:len(w.todo)-1]
 	}
@@ -184,16 +190,18 @@ func (m *moduloHashes) inputsOf(ctx context.Context, r *drvReader, d *derivation
 
 // A moduloWalk hashes derivations after all that they need.
 type moduloWalk struct {
-	hashes *moduloHashes
-	known  map[storepath.Path]derivation.ModuloHash // for this walk, whatever is forgotten meanwhile
-	todo   []moduloVisit                            // the last first
-	open   map[storepath.Path]bool                  // those that were read, and wait for their inputs
+	hashes   *moduloHashes
+	known    map[storepath.Path]derivation.ModuloHash // for this walk, whatever is forgotten meanwhile
+	improper map[storepath.Path]bool                  // those of known that do not follow from the path
+	todo     []moduloVisit                            // the last first
+	open     map[storepath.Path]bool                  // those that were read, and wait for their inputs
 }
 
 // A moduloVisit is a derivation that is to be hashed. Until it was read there is its path alone.
 type moduloVisit struct {
 	path storepath.Path
 	d    *derivation.Derivation
+	text nixhash.Hash // of what was read
 }
 
 func (w *moduloWalk) lookup(path storepath.Path) (derivation.ModuloHash, bool) {
@@ -212,11 +220,28 @@ func (w *moduloWalk) visit(ctx context.Context, r *drvReader, v *moduloVisit, am
 		w.todo = w.todo[:len(w.todo)-1]
 		return nil
 	}
-	if v.d, err = r.readInput(ctx, v.path, among); err != nil {
+	text, err := r.inputText(ctx, v.path, among)
+	if err != nil {
 		return err
 	}
+	if v.d, err = store.ParseDerivation(v.path, text); err != nil {
+		return err
+	}
+	v.text = nixhash.Sum(nixhash.SHA256, []byte(text))
 	w.open[v.path] = true
 	return w.expand(v.d)
+}
+
+// isProper reports whether the hash of a derivation follows from its path: whether the path follows from what
+// was read, and the same holds for the inputs.
+func (w *moduloWalk) isProper(dir storepath.Dir, v *moduloVisit) bool {
+	for input := range v.d.InputDerivations.All() {
+		if w.improper[input] {
+			return false
+		}
+	}
+	path, err := dir.TextPath(v.path.Name(), v.text, v.d.References().Slice())
+	return err == nil && path == v.path
 }
 
 // expand goes to the inputs of a derivation, where its hash needs them.

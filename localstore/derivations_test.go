@@ -1,6 +1,7 @@
 package localstore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -85,6 +86,52 @@ func TestChangedInput(t *testing.T) {
 	var modified *store.ModifiedError
 	if !errors.As(err, &modified) || modified.Path != input {
 		t.Errorf("%v", err)
+	}
+}
+
+// What a derivation under a wrong path says is forgotten with it: when it is deleted, the right one can be added,
+// and what uses it, directly or through another one.
+func TestDerivationUnderWrongPath(t *testing.T) {
+	right, wrong := open(t, Options{Root: t.TempDir()}), open(t, Options{Root: t.TempDir()})
+	input := addDerivation(t, right, using("input"))
+	middle := addDerivation(t, right, using("middle", input))
+	top := addDerivation(t, right, using("top", middle))
+	text := func(s *Store, path storepath.Path) []byte {
+		text, err := os.ReadFile(s.object(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	liar := using("input")
+	liar.Env.Set("lie", "")
+
+	s := open(t, Options{Root: t.TempDir(), NoSignatures: true})
+	opened, err := s.Session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := opened.(*Store)
+	archive := archiveOf(t, wrong, addDerivation(t, wrong, liar))
+	info := &store.PathInfo{Path: input, NARHash: nixhash.Sum(nixhash.SHA256, archive), NARSize: uint64(len(archive))}
+	if err := client.AddToStoreNAR(t.Context(), info, bytes.NewReader(archive), nil); err != nil {
+		t.Fatal(err)
+	}
+	references := map[storepath.Path][]storepath.Path{middle: {input}, top: {middle}}
+	for range 2 { // what it says counts as long as it is valid
+		if _, err := client.AddTextToStore(t.Context(), "middle.drv", string(text(right, middle)), references[middle]); err == nil {
+			t.Error("outputs are not those that follow from the input")
+		}
+	}
+	client.Close()
+	if result, err := s.CollectGarbage(t.Context(), deleteAll); err != nil || len(result.Paths) != 1 {
+		t.Fatal(result, err)
+	}
+	for _, path := range []storepath.Path{input, middle, top} {
+		got, err := s.AddTextToStore(t.Context(), path.Name(), string(text(right, path)), references[path])
+		if err != nil || got != path {
+			t.Errorf("%s, %v", got, err)
+		}
 	}
 }
 

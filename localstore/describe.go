@@ -14,5 +14,5 @@ type Info struct {
 
 // Info says where the parts of the store are.
 func (s *Store) Info() Info {
-	return Info{s.dir, s.storeDir, s.stateDir, s.logDir, schemaVersion, s.opts.ReadOnly}
+	return Info{s.dir, s.storeName, s.stateDir, s.logDir, schemaVersion, s.opts.ReadOnly}
 }

@@ -33,6 +33,9 @@
 // archive, and that would be valid. The socket of the garbage collector is its owner's alone, where
 // Nix lets everybody connect.
 //
+// The store directory may be mounted read-only, as on NixOS. Root can change the store all the same (writable.go), and
+// other users get a [*ReadOnlyMountError] before anything changes.
+//
 // # What survives a power cut
 //
 // Without [Options.SyncObjects] and [Options.NoSync], as Nix does it by default, the database survives, but for
@@ -50,7 +53,7 @@
 // SQLite, schema.go and realisations.go its tables. info.go and ask.go answer questions. place.go
 // is how an object gets its place, for add.go, add_nar.go and add_multiple.go, which are the ways
 // of adding; register.go makes it valid. archive.go is how it is read again, and checked.go what
-// need not be checked then. pathlock.go, sparelock.go, tempdir.go and internal/temproots keep others away
+// need not be checked then. tempdir.go, internal/pathlock and internal/temproots keep other processes away
 // meanwhile. The rest keeps the store in order: roots, garbage collection, links, verifying.
 //
 // Sources: src/libstore/local-store.cc, gc.cc, optimise-store.cc, schema.sql and

@@ -56,24 +56,24 @@ func (r *drvReader) read(ctx context.Context, path storepath.Path) (*derivation.
 	return store.ParseDerivation(path, text)
 }
 
-// readInput reads an input of a derivation. It must be what was registered, or is about to be:
-// what merely lies in the store directory was not checked.
-func (r *drvReader) readInput(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (*derivation.Derivation, error) {
+// inputText reads an input of a derivation. It must be what was registered, or is about to be:
+// a file in the store directory that is not valid was not checked.
+func (r *drvReader) inputText(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (string, error) {
 	info := among[path]
 	if info == nil {
 		var err error
 		if info, err = r.s.QueryPathInfo(ctx, path); err != nil {
-			return nil, fmt.Errorf("input derivation '%s': %w", path, err)
+			return "", fmt.Errorf("input derivation '%s': %w", path, err)
 		}
 	}
 	text, err := r.text(ctx, path)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if hash, _ := fileArchive([]byte(text)); hash != info.NARHash {
-		return nil, &store.ModifiedError{Path: path, Expected: info.NARHash, Got: hash}
+		return "", &store.ModifiedError{Path: path, Expected: info.NARHash, Got: hash}
 	}
-	return store.ParseDerivation(path, text)
+	return text, nil
 }
 
 func (r *drvReader) text(ctx context.Context, path storepath.Path) (string, error) {

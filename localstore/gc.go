@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"pix/internal/sizes"
 	"pix/localstore/internal/temproots"
 	"pix/store"
 	"pix/storepath"
@@ -28,6 +29,10 @@ var (
 // While it runs nobody else collects, and what others add becomes a root through the socket
 // that Nix has for it. A path that is deleted is invalid first, and so are those that refer to it;
 // a process that is killed leaves a valid store.
+//
+// An object that cannot be deleted, because something is mounted on it, for instance, does not keep others
+// from being deleted. The error is an [*IncompleteError] then. Whenever something was deleted before an
+// error, the result says what, also if the error is not nil.
 func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (result *store.GCResult, err error) {
 	if opts.Action > store.GCDeleteSpecific {
 		return nil, fmt.Errorf("there is no action %s", opts.Action)
@@ -42,6 +47,9 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 	}
 	c := &collection{Store: s, opts: opts, result: new(store.GCResult)}
 	if c.deletes() {
+		if err := s.checkWritable(); err != nil {
+			return nil, err
+		}
 		// Without this there may be no room to write to the database.
 		if err := ignoreMissing(os.Remove(s.reserved())); err != nil {
 			return nil, err
@@ -54,16 +62,13 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 	if c.tempRoots, err = temproots.NewCollector(ctx, s.rootsState(), reporter(ctx)); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err = errors.Join(err, c.tempRoots.Close(ctx)); err != nil {
-			result = nil
-		}
-	}()
-	if err := c.run(ctx); err != nil {
+	err = c.run(ctx)
+	err = errors.Join(err, c.tempRoots.Close(ctx))
+	if err != nil && len(c.result.Paths) == 0 && !errors.As(err, new(*IncompleteError)) || err != nil && !c.deletes() {
 		return nil, err
 	}
 	slices.Sort(c.result.Paths)
-	return c.result, nil
+	return c.result, err
 }
 
 // A collection is one call of CollectGarbage, which holds gc.lock.
@@ -80,6 +85,8 @@ type collection struct {
 	temp  map[string]bool // hash parts of temporary roots
 	marks []mark          // what is live
 	fates []fate          // what becomes of what is dead
+
+	failures failures // what could not be deleted
 }
 
 // A fate says what became of a path so far.
@@ -124,17 +131,27 @@ func (c *collection) run(ctx context.Context) error {
 		return err
 	}
 	if plan.alive != "" {
-		return &AliveError{plan.alive, c.rootOf(plan.alive)}
+		return errors.Join(&AliveError{plan.alive, c.rootOf(plan.alive)}, c.incomplete())
 	}
 	return c.cleanUp(ctx)
 }
 
-// cleanUp deletes what is useless once objects are deleted.
+// cleanUp deletes what is useless once objects are deleted, and returns what could not be deleted by the
+// whole collection.
 func (c *collection) cleanUp(ctx context.Context) error {
 	if !c.deletes() {
 		return nil
 	}
-	return c.deleteUnusedLinks(ctx)
+	if err := c.deleteUnusedLinks(ctx, &c.failures); err != nil {
+		return err
+	}
+	return c.incomplete()
+}
+
+// incomplete returns an [*IncompleteError] if something could not be deleted.
+func (c *collection) incomplete() error {
+	done := fmt.Sprintf("%d store paths deleted, %s freed", len(c.result.Paths), sizes.Spell(int64(c.result.BytesFreed)))
+	return c.failures.result("deleted", done)
 }
 
 // An AliveError says that a path cannot be deleted because it is needed, or because a path that

@@ -2,6 +2,7 @@ package localstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -41,7 +42,9 @@ func (s *Store) collectIfFull(ctx context.Context) error {
 		say(ctx, "running auto-GC to free %s", limitOf(wanted))
 		_, err = s.CollectGarbage(ctx, store.GCOptions{Action: store.GCDeleteDead, MaxFreed: wanted})
 		g.looked = time.Now()
-		if free, freeErr := g.free(s.storeDir); err == nil && freeErr == nil {
+		// What could not be deleted now cannot be deleted by the next collection either.
+		ended := err == nil || errors.As(err, new(*IncompleteError))
+		if free, freeErr := g.free(s.storeDir); ended && freeErr == nil {
 			g.left = free
 		}
 	}

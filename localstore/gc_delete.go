@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"pix/internal/parallel"
 	"pix/localstore/internal/flock"
@@ -24,8 +27,10 @@ const (
 // errGCLimit ends a collection that has freed enough.
 var errGCLimit = errors.New("deleted enough")
 
-// delete deletes victims, but for those that become roots meanwhile.
+// delete deletes victims, except those that become roots meanwhile. It counts those that cannot be
+// deleted as failures.
 func (c *collection) delete(ctx context.Context, victims []victim) error {
+	ctx = forGoroutines(ctx)
 	if c.opts.Action == store.GCDeleteDead {
 		say(ctx, "deleting garbage...")
 	}
@@ -66,9 +71,7 @@ func (d *deleter) deleteOneByOne(ctx context.Context) error {
 			return err
 		}
 		for _, v := range batch {
-			if err := d.remove(v); err != nil {
-				return err
-			}
+			d.remove(ctx, v)
 		}
 		d.tell(ctx, batch)
 		if d.freed > d.opts.MaxFreed {
@@ -81,12 +84,10 @@ func (d *deleter) deleteOneByOne(ctx context.Context) error {
 func (d *deleter) deleteInBatches(ctx context.Context) error {
 	group, ctx := parallel.WithContext(ctx, 0)
 	queue := make(chan victim, deletedAtOnce)
-	for range deleters {
+	for range min(deleters, 1+descriptors()/256) { // each opens a directory for each level of a tree
 		group.Go(func() error {
 			for v := range queue {
-				if err := d.remove(v); err != nil {
-					return err
-				}
+				d.remove(ctx, v)
 			}
 			return nil
 		})
@@ -283,34 +284,56 @@ func (c *collection) hashPart(v victim) string {
 	return ""
 }
 
-// remove deletes a victim from the disk.
-func (d *deleter) remove(v victim) error {
-	defer d.tempRoots.Done(d.hashPart(v))
-	base := d.base(v)
-	if v.place < 0 && v.path == "" && strings.HasPrefix(base, "tmp-") {
+// remove deletes a victim from the disk. A failure is reported when the processes that wait for the path
+// can go on: a slow handler does not delay them.
+func (d *deleter) remove(ctx context.Context, v victim) {
+	freed, deleted, err := d.removeTree(d.base(v), v.place < 0 && v.path == "")
+	d.tempRoots.Done(d.hashPart(v))
+	d.mu.Lock()
+	d.freed += freed
+	if deleted {
+		d.result.Paths = append(d.result.Paths, d.name(v))
+	}
+	d.mu.Unlock()
+	if err != nil {
+		d.failures.add(ctx, d.failure(v, err))
+	}
+}
+
+// failure returns an error that names the file that could not be deleted, of an object or beside them.
+func (d *deleter) failure(v victim, err error) error {
+	name := d.name(v)
+	if file, ok := errors.AsType[*os.PathError](err); ok {
+		name, err = filepath.Join(string(d.Store.dir), file.Path), file.Err
+	}
+	return fmt.Errorf("cannot delete '%s': %w", name, err)
+}
+
+// removeTree deletes what has that name in the store directory. A foreign file has no name of a store path; if it
+// is a temporary directory that another process uses, it stays.
+func (d *deleter) removeTree(base string, foreign bool) (freed uint64, deleted bool, err error) {
+	if foreign && strings.HasPrefix(base, "tmp-") {
 		free, unlock, err := d.lockTempDir(base)
 		if err != nil || !free {
-			return err
+			return 0, false, err
 		}
 		defer unlock()
 	}
-	freed, err := removeTree(d.dir, base)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.freed += freed
-	d.result.Paths = append(d.result.Paths, d.name(v))
-	if err != nil {
-		return fmt.Errorf("deleting '%s': %w", d.name(v), err)
-	}
-	return nil
+	freed, err = removeTree(d.dir, base)
+	return freed, err == nil, err
 }
 
-// lockTempDir locks a temporary directory, or reports that somebody has it in use.
+// lockTempDir locks a temporary directory, or reports that another process uses it. Anything else of such a name, for
+// instance a pipe, is in no use.
 func (d *deleter) lockTempDir(base string) (free bool, unlock func(), err error) {
-	f, err := os.Open(d.storeDir + "/" + base)
-	if err != nil {
-		return false, nil, ignoreMissing(err)
+	fd, err := openDirHere(int(d.dir.Fd()), base)
+	switch {
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		return true, func() {}, nil
+	case err != nil:
+		return false, nil, ignoreMissing(pathError("open", base, err))
 	}
+	f := os.NewFile(uintptr(fd), base)
 	free, err = flock.Try(f, flock.Exclusive)
 	if err != nil || !free {
 		return false, nil, errors.Join(err, f.Close())

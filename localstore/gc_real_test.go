@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"pix/internal/realnix"
+	"pix/internal/sizes"
 	"pix/store"
 	"pix/storepath"
 )
@@ -226,7 +227,7 @@ func (w *gcTwin) collect(t *testing.T, outputs, derivations bool, garbage int) {
 	if garbage > 0 {
 		freed -= 1100
 	}
-	says, want := fmt.Sprintf("%d store paths deleted, %s freed\n", len(result.Paths)-garbage, renderSize(freed)), nix()
+	says, want := fmt.Sprintf("%d store paths deleted, %s freed\n", len(result.Paths)-garbage, sizes.Spell(freed)), nix()
 	if w.suite == "sid" && says != want {
 		t.Errorf("we say %q, Nix %q", says, want)
 	}

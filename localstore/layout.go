@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"pix/localstore/internal/temproots"
@@ -16,10 +17,14 @@ import (
 // they are: a store under a root of its own ("chroot store") has the objects of /nix/store in
 // ROOT/nix/store. See LocalFSStoreConfig in Nix's src/libstore/include/nix/store/local-fs-store.hh.
 type layout struct {
-	dir      storepath.Dir // what paths say
-	storeDir string        // where objects are
-	stateDir string        // Nix's NIX_STATE_DIR, /nix/var/nix
-	logDir   string        // Nix's NIX_LOG_DIR, /nix/var/log/nix
+	dir       storepath.Dir // what paths say
+	storeDir  string        // where this process reaches the objects
+	storeName string        // where the objects are for all processes
+	stateDir  string        // Nix's NIX_STATE_DIR, /nix/var/nix
+	logDir    string        // Nix's NIX_LOG_DIR, /nix/var/log/nix
+
+	clone    *os.File // keeps storeDir valid, if that is not storeName; see [openLayout]
+	readOnly error    // why there is no clone of a directory that is mounted read-only
 }
 
 // newLayout returns the layout that the options say. Symlinks on the way to a root of its own
@@ -49,6 +54,7 @@ func newLayout(opts *Options) (layout, error) {
 			return l, err
 		}
 	}
+	l.storeName = l.storeDir
 	return l, nil
 }
 

@@ -27,8 +27,27 @@ type linker struct {
 	repair bool
 	linked map[inode]bool // files that are in .links
 	task   task
-	files  int    // that were replaced
-	freed  uint64 // their sizes in bytes
+	failed failures // files that could not be linked
+	files  int      // that were replaced
+	freed  uint64   // their sizes in bytes
+}
+
+// errNotRestored says that a directory of an object is left with a wrong mode or time.
+var errNotRestored = errors.New("the directory is left changed")
+
+// attempt counts the error of an attempt to optimise a file as a failure, and returns nil, unless no other
+// file should be attempted.
+func (l *linker) attempt(ctx context.Context, name string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, errNotRestored):
+		return err
+	}
+	l.failed.add(ctx, fmt.Errorf("cannot optimise '%s': %w", l.named(name), err))
+	return nil
 }
 
 // An inode is the number of a file, which all its names have. A store is on one file system.
@@ -79,7 +98,7 @@ func (l *linker) node(ctx context.Context, name string, st *unix.Stat_t) error {
 	case unix.S_IFREG:
 		// Somebody may have changed what is in the store. Better not to spread that.
 		if st.Mode&unix.S_IWUSR != 0 {
-			say(ctx, "warning: skipping suspicious writable file '%s'", name)
+			say(ctx, "warning: skipping suspicious writable file '%s'", l.named(name))
 			return nil
 		}
 	case unix.S_IFLNK:
@@ -108,7 +127,7 @@ func (l *linker) directory(ctx context.Context, name string) error {
 		} else {
 			err = ignoreMissing(err)
 		}
-		if err != nil {
+		if err := l.attempt(ctx, child, err); err != nil {
 			return err
 		}
 	}
@@ -153,7 +172,7 @@ func (l *linker) dropCorrupted(ctx context.Context, link string, hash nixhash.Ha
 			return err
 		}
 	}
-	say(ctx, "warning: removing corrupted link '%s'", link)
+	say(ctx, "warning: removing corrupted link '%s'", l.named(link))
 	say(ctx, "warning: There may be more corrupted paths.\nYou should run `nix-store --verify --check-contents --repair` to fix them all")
 	return ignoreMissing(os.Remove(link))
 }
@@ -167,7 +186,7 @@ func (l *linker) replace(ctx context.Context, name, link string, st *unix.Stat_t
 		return false, nil
 	case errors.Is(err, syscall.ENOSPC):
 		// On ext4, the directory may be full.
-		say(ctx, "cannot link '%s' to '%s': %v", link, name, err)
+		say(ctx, "cannot link '%s' to '%s': %v", l.named(link), l.named(name), err)
 		return false, nil
 	case errors.Is(err, syscall.EMLINK):
 		return false, nil
@@ -202,7 +221,7 @@ func (l *linker) rename(ctx context.Context, name, link string, size int64) (aga
 		case errors.Is(err, syscall.EMLINK):
 			// There are as many as there can be. With empty files that is no wonder.
 			if size > 0 {
-				say(ctx, "'%s' has maximum number of links", link)
+				say(ctx, "'%s' has maximum number of links", l.named(link))
 			}
 			return false, nil
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist):
@@ -238,16 +257,22 @@ func (l *linker) count(st *unix.Stat_t) {
 	l.task.result(activity.FileLinked, uint64(st.Size), uint64(st.Blocks))
 }
 
-// makeWritable lets names in a directory of an object be changed. restore gives it the mode and
-// time back that everything in the store has. The store directory itself stays as it is.
+// makeWritable lets names in a directory of an object be changed. restore gives the directory the mode and
+// time back that everything in the store has. The store directory itself stays as it is. Neither follows a
+// symlink that has taken the place of the directory.
 func (l *linker) makeWritable(dir string) (restore func() error, err error) {
 	if dir == l.storeDir {
 		return func() error { return nil }, nil
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return nil, err
+	if err := chmodDir(unix.AT_FDCWD, dir, 0o755); err != nil {
+		return nil, pathError("chmod", dir, err)
 	}
 	return func() error {
-		return errors.Join(os.Chmod(dir, 0o555), os.Chtimes(dir, objectTime, objectTime))
+		second := unix.NsecToTimespec(objectTime.UnixNano())
+		err := errors.Join(chmodDir(unix.AT_FDCWD, dir, 0o555), unix.UtimesNanoAt(unix.AT_FDCWD, dir, []unix.Timespec{second, second}, unix.AT_SYMLINK_NOFOLLOW))
+		if err != nil {
+			err = fmt.Errorf("%w: '%s': %w", errNotRestored, dir, err)
+		}
+		return err
 	}, nil
 }

@@ -6,17 +6,23 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"pix/internal/sizes"
 )
 
-// deleteUnusedLinks deletes the files in .links that have no other name: nothing in the store is
-// the same file any more.
-func (s *shared) deleteUnusedLinks(ctx context.Context) error {
+// deleteUnusedLinks deletes the files in .links that have no other name, because no file in the store
+// has the same contents any more. It counts those that cannot be deleted as failures.
+func (s *shared) deleteUnusedLinks(ctx context.Context, failed *failures) error {
 	say(ctx, "deleting unused links...")
 	dir, err := os.Open(s.links())
 	if err != nil {
-		return ignoreMissing(err)
+		if ignoreMissing(err) != nil {
+			failed.add(ctx, err)
+		}
+		return nil
 	}
 	defer dir.Close()
 	var saved int64
@@ -26,9 +32,9 @@ func (s *shared) deleteUnusedLinks(ctx context.Context) error {
 		}
 		names, err := dir.Readdirnames(4096)
 		for _, name := range names {
-			size, err := deleteIfUnused(int(dir.Fd()), name)
+			size, err := deleteIfUnused(dir, name)
 			if err != nil {
-				return err
+				failed.add(ctx, fmt.Errorf("cannot delete unused link: %w", err))
 			}
 			saved += size
 		}
@@ -36,38 +42,31 @@ func (s *shared) deleteUnusedLinks(ctx context.Context) error {
 			break
 		}
 		if err != nil {
-			return err
+			failed.add(ctx, err)
+			break
 		}
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
 		return err
 	}
-	say(ctx, "note: hard linking is currently saving %s", renderSize(saved-st.Blocks*512))
+	say(ctx, "note: hard linking is currently saving %s", sizes.Spell(saved-st.Blocks*512))
 	return nil
 }
 
 // deleteIfUnused deletes a file that has no other name, or returns how many bytes its other names
 // save.
-func deleteIfUnused(dir int, name string) (saved int64, err error) {
+func deleteIfUnused(dir *os.File, name string) (saved int64, err error) {
 	var st unix.Stat_t
-	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return 0, ignoreMissing(pathError("stat", name, err))
+	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return 0, ignoreMissing(pathError("stat", filepath.Join(dir.Name(), name), err))
 	}
 	if st.Nlink != 1 {
 		return (int64(st.Nlink) - 2) * st.Size, nil // it has one name here, and needs one in any case
 	}
-	return 0, ignoreMissing(pathError("remove", name, unix.Unlinkat(dir, name, 0)))
-}
-
-// renderSize writes a number of bytes as Nix does: "1.5 MiB".
-func renderSize(n int64) string {
-	unit, denominator := 0, 1024.0
-	for rest := max(n, -n) / 1024; rest > 1024 && unit < len(sizeUnits)-1; rest /= 1024 {
-		unit++
-		denominator *= 1024
+	err = unix.Unlinkat(int(dir.Fd()), name, 0)
+	if err == nil || err == unix.ENOENT {
+		return 0, nil
 	}
-	return fmt.Sprintf("%.1f %ciB", float64(n)/denominator, sizeUnits[unit])
+	return 0, pathError("remove", filepath.Join(dir.Name(), name), err)
 }
-
-const sizeUnits = "KMGTPE"

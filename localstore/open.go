@@ -57,7 +57,7 @@ func (s *shared) makeDirs() error {
 // mustNotBeLinked returns an error if the store directory, or a directory that it lies in, is
 // a symlink: objects could be changed by changing the link.
 func (s *shared) mustNotBeLinked() error {
-	for dir := s.storeDir; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+	for dir := s.storeName; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		info, err := os.Lstat(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -95,7 +95,7 @@ func (s *shared) takeBigLock(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock.Lock(ctx, f.File, flock.Shared, nil); err != nil {
+	if err := flock.Lock(ctx, f.File, flock.Shared, func() { say(ctx, "waiting for the big Nix store lock...") }); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("waiting for an upgrade of the store's database: %w", err)
 	}

@@ -3,8 +3,10 @@ package localstore
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"pix/activity"
+	"pix/internal/sizes"
 	"pix/localstore/internal/temproots"
 	"pix/store"
 	"pix/storepath"
@@ -15,12 +17,18 @@ var _ store.Optimiser = (*Store)(nil)
 // rootedAtOnce is how many paths are kept from being collected while they are optimised.
 const rootedAtOnce = 1000
 
-// OptimiseStore makes equal files in the store one file with several names. Each has one more in
-// .links, after the hash of its archive, by which it is found. What is told are an activity of the
+// OptimiseStore replaces identical files in the store with hard links. Each has one more name in
+// .links, the hash of its archive, by which it is found. OptimiseStore reports an activity of the
 // type [activity.OptimiseStore], its progress in paths, and an [activity.FileLinked] for each file.
+//
+// A file that cannot be linked, because it cannot be read, for instance, stays as it is. The error is an
+// [*IncompleteError] then.
 func (s *Store) OptimiseStore(ctx context.Context) (err error) {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
+	}
+	if err := s.checkWritable(); err != nil {
+		return err
 	}
 	paths, err := s.QueryAllValidPaths(ctx)
 	if err != nil {
@@ -39,8 +47,8 @@ func (s *Store) OptimiseStore(ctx context.Context) (err error) {
 		}
 		done += len(some)
 	}
-	say(ctx, "%s freed by hard-linking %d files", renderSize(int64(l.freed)), l.files)
-	return nil
+	say(ctx, "%s freed by hard-linking %d files", sizes.Spell(int64(l.freed)), l.files)
+	return l.failed.result("linked", fmt.Sprintf("%s freed by hard-linking %d files", sizes.Spell(int64(l.freed)), l.files))
 }
 
 // paths optimises paths, of which done are done already.
@@ -55,17 +63,27 @@ func (l *linker) paths(ctx context.Context, paths []storepath.Path, done, all in
 		return err
 	}
 	for i, p := range valid {
-		if err := l.optimise(ctx, l.object(p)); err != nil {
-			return err
+		err := l.attempt(ctx, l.object(p), l.optimise(ctx, l.object(p)))
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			l.failed.add(ctx, err)
 		}
 		l.task.progress(done+i+1, all)
 	}
 	return nil
 }
 
-// autoOptimise optimises an object that is being added. Nobody else
-// changes the object meanwhile. With repair, files are read again that others are to be linked to.
+// autoOptimise optimises an object that is being added. No other process
+// changes the object meanwhile. With repair, it reads files again to which others are to be linked. A file that
+// cannot be linked is no reason not to add the object, so that is only reported.
 func (s *Store) autoOptimise(ctx context.Context, path storepath.Path, repair bool) error {
 	l := &linker{Store: s, linked: make(map[inode]bool), repair: repair}
-	return l.optimise(ctx, s.object(path))
+	l.failed.silent = true // one warning is enough
+	err := l.attempt(ctx, s.object(path), l.optimise(ctx, s.object(path)))
+	if incomplete := l.failed.result("linked", "the object is added"); incomplete != nil {
+		say(ctx, "warning: optimising '%s': %v", path, incomplete)
+	}
+	return err
 }

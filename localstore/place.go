@@ -1,10 +1,13 @@
 package localstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
+	"syscall"
 
+	"pix/localstore/internal/pathlock"
 	"pix/store"
 	"pix/storepath"
 )
@@ -39,7 +42,7 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 	if err != nil {
 		return false, err
 	}
-	defer l.release()
+	defer l.Release()
 	valid := false
 	if replace {
 		if valid, err = s.IsValidPath(ctx, info.Path); err != nil {
@@ -47,7 +50,7 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 		}
 	}
 	err = s.put(ctx, info.Path, valid, make)
-	if lost := l.mustHold(); lost != nil {
+	if lost := l.Check(); lost != nil {
 		return false, errors.Join(lost, err)
 	}
 	if err == errIsValid {
@@ -60,6 +63,27 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 		s.removeUnlessValid(ctx, info.Path)
 	}
 	return added, err
+}
+
+// lockPath waits until no other process makes, replaces or invalidates the object of a path. The caller must
+// hold no other lock.
+func (s *shared) lockPath(ctx context.Context, path storepath.Path) (*pathlock.Lock, error) {
+	if s.opts.ReadOnly {
+		return nil, ErrReadOnly
+	}
+	l, err := s.locks.Lock(ctx, s.object(path), func() { say(ctx, "waiting for lock on '%s'", path) })
+	if errors.Is(err, syscall.EROFS) {
+		err = cmp.Or(s.checkWritable(), err)
+	}
+	return l, err
+}
+
+// tryLockPath returns nil if the lock cannot be had at once. The caller may hold others.
+func (s *shared) tryLockPath(path storepath.Path) (*pathlock.Lock, error) {
+	if s.opts.ReadOnly {
+		return nil, ErrReadOnly
+	}
+	return s.locks.Try(s.object(path))
 }
 
 // isThere reports whether there is anything under the name of a path, be it valid or not.

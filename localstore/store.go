@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"pix/localstore/internal/pathlock"
 	"pix/localstore/internal/temproots"
 	"pix/signature"
 	"pix/store"
@@ -85,12 +86,12 @@ type Store struct {
 // shared is what all sessions of an open store have in common.
 type shared struct {
 	layout
-	opts       Options
-	modulo     moduloHashes
-	tempNames  tempNames
-	spareLocks spareLocks
-	largeDrvs  chan struct{} // holds one value while somebody reads a large derivation
-	auto       autoGC
+	opts      Options
+	modulo    moduloHashes
+	tempNames tempNames
+	locks     *pathlock.Locks
+	largeDrvs chan struct{} // holds one value while somebody reads a large derivation
+	auto      autoGC
 
 	checked checkedObjects
 
@@ -137,13 +138,13 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 		s.opts = *opts
 	}
 	var err error
-	if s.layout, err = newLayout(&s.opts); err != nil {
+	if s.layout, err = openLayout(&s.opts); err != nil {
 		return nil, err
 	}
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
-	s.spareLocks.dir = s.spareLocksDir()
+	s.locks = pathlock.New(s.spareLocksDir(), lockBudget())
 	if !s.opts.ReadOnly {
 		s.tempNames.roots = temproots.Open(s.rootsState())
 	}
@@ -275,7 +276,7 @@ func (s *Store) Close() error {
 	if s.tempNames.roots != nil {
 		err = errors.Join(err, s.tempNames.roots.Close())
 	}
-	s.spareLocks.close()
+	s.locks.Close()
 	err = errors.Join(err, s.db.close())
 	s.releaseBigLock()
 	return err

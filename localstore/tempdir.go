@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	"pix/localstore/internal/temproots"
 	"pix/nixbase32"
@@ -88,6 +89,9 @@ func (s *Store) makeTempDir(ctx context.Context) (*tempDir, error) {
 	d := &tempDir{s: s, path: path, held: held, name: s.object(path)}
 	if err = os.Mkdir(d.name, 0o700); err == nil {
 		d.root, err = os.OpenRoot(d.name)
+	}
+	if errors.Is(err, syscall.EROFS) {
+		err = cmp.Or(s.checkWritable(), err)
 	}
 	if err != nil {
 		d.remove()

@@ -23,7 +23,8 @@ var (
 // VerifyStore checks that every valid path has an object, and reports whether errors remain. A path
 // without an object is made invalid, unless what refers to it has one. With checkContents, all
 // objects and the files in .links are read and their hashes compared; hashes and sizes that
-// are not known are filled in. What is wrong is told as log lines, in the words of Nix, and it goes on.
+// are not known are filled in. VerifyStore reports every error as a log line, in the words of Nix, and goes on.
+// An object that cannot be read is an error that remains.
 //
 // With repair, wrong files in .links are deleted, and wrong objects taken from
 // [Options.RepairFrom]. No garbage is collected meanwhile.
@@ -49,6 +50,7 @@ func (v *verifier) verify(ctx context.Context, checkContents bool) (errorsRemain
 		}
 		defer gcLock.Close()
 	}
+	v.keepAll = v.opts.ReadOnly || v.checkWritable() != nil
 	v.done = make(map[storepath.Path]bool)
 	if err := v.existence(ctx); err != nil {
 		return false, err
@@ -68,6 +70,7 @@ func (v *verifier) verify(ctx context.Context, checkContents bool) (errorsRemain
 type verifier struct {
 	*Store
 	repair       bool
+	keepAll      bool        // no path is made invalid, because the store cannot be changed
 	from         store.Store // nil if nothing can be taken from it
 	errorsRemain bool
 
@@ -102,8 +105,8 @@ func (v *verifier) existence(ctx context.Context) error {
 	return nil
 }
 
-// exists checks that a path has an object. Those that refer to it are checked first: if none of
-// them has one either, the path can be forgotten.
+// exists checks that a path has an object. It checks the paths that refer to it first: if none of
+// them has one either, the path can be made invalid.
 func (v *verifier) exists(ctx context.Context, path storepath.Path) error {
 	if _, done := v.done[path]; done {
 		return nil
@@ -113,55 +116,93 @@ func (v *verifier) exists(ctx context.Context, path storepath.Path) error {
 	if there || err != nil {
 		return err
 	}
-	referrers, err := v.QueryReferrers(ctx, path)
+	needed, err := v.isNeeded(ctx, path)
 	if err != nil {
 		return err
 	}
-	needed := false
-	for _, r := range referrers {
-		if r != path {
-			if err := v.exists(ctx, r); err != nil {
-				return err
-			}
-			needed = needed || v.done[r]
-		}
+	there, forgotten, err := v.forget(ctx, path, needed)
+	if there || err != nil {
+		v.done[path] = there
+		return err
 	}
 	switch {
-	case !needed && !v.opts.ReadOnly:
+	case forgotten:
 		say(ctx, "path '%s' disappeared, removing from database...", path)
-		return v.invalidatePath(ctx, path)
-	case needed:
-		say(ctx, "path '%s' disappeared, but it still has valid referrers!", path)
-	default:
+		return nil
+	case v.keepAll && !needed:
 		say(ctx, "path '%s' disappeared", path)
+	default:
+		say(ctx, "path '%s' disappeared, but it still has valid referrers!", path)
 	}
 	v.repairOrCount(ctx, path)
 	return nil
 }
 
-// hasObject reports whether a path has an object. One that was not there when we looked may have
-// been added since, which Nix 2.34 does not think of, or is just being replaced, under its lock.
+// isNeeded reports whether a path that has an object refers to path.
+func (v *verifier) isNeeded(ctx context.Context, path storepath.Path) (needed bool, err error) {
+	referrers, err := v.QueryReferrers(ctx, path)
+	if err != nil {
+		return false, err
+	}
+	for _, r := range referrers {
+		if r != path {
+			if err := v.exists(ctx, r); err != nil {
+				return false, err
+			}
+			needed = needed || v.done[r]
+		}
+	}
+	return needed, nil
+}
+
+// hasObject reports whether a path has an object. One that cannot be looked at may be there.
 func (v *verifier) hasObject(ctx context.Context, path storepath.Path) (bool, error) {
 	if v.there[path.Base()] {
 		return true, nil
 	}
-	if !v.opts.ReadOnly {
-		l, err := v.lockPath(ctx, path)
-		if err != nil {
-			return false, err
-		}
-		defer l.release()
-	}
 	_, err := os.Lstat(v.object(path))
-	return err == nil, ignoreMissing(err)
+	if ignoreMissing(err) != nil {
+		v.report(ctx, err)
+		return true, nil
+	}
+	return err == nil, ctx.Err()
+}
+
+// forget makes a path without an object invalid, unless it is needed by others, and reports whether it has. A
+// process may have added the object after hasObject has looked for it, or may replace it just now. So forget looks
+// for it again under the lock of the path, and holds the lock until the path is invalid: a process that adds the
+// object afterwards finds the path invalid.
+func (v *verifier) forget(ctx context.Context, path storepath.Path, needed bool) (there, forgotten bool, err error) {
+	if v.keepAll {
+		return false, false, nil
+	}
+	l, err := v.lockPath(ctx, path)
+	if err != nil {
+		return false, false, err
+	}
+	defer l.Release()
+	if there, err = v.hasObject(ctx, path); there || err != nil || needed {
+		return there, false, err
+	}
+	err = v.invalidatePath(ctx, path)
+	if errors.As(err, new(*InUseError)) { // by a path that was added meanwhile
+		return false, false, nil
+	}
+	return false, err == nil, err
+}
+
+// report reports an error that remains.
+func (v *verifier) report(ctx context.Context, err error) {
+	say(ctx, "error: %v", err)
+	v.errorsRemain = true
 }
 
 // linkHashes checks the files in .links.
 func (v *verifier) linkHashes(ctx context.Context) error {
 	say(ctx, "checking link hashes...")
 	entries, err := os.ReadDir(v.links())
-	if err != nil {
-		return ignoreMissing(err)
+	if ignoreMissing(err) != nil {
+		v.report(ctx, err)
 	}
 	return inOrder(entries,
 		func(entry os.DirEntry) (nixhash.Hash, error) {
@@ -172,27 +213,27 @@ func (v *verifier) linkHashes(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if ignoreMissing(err) != nil {
-				return err
+			switch link := filepath.Join(v.links(), entry.Name()); {
+			case ignoreMissing(err) != nil:
+				v.report(ctx, err)
+			case err == nil && hash.Nix32() != entry.Name():
+				v.badLink(ctx, link, hash)
 			}
-			if err != nil || hash.Nix32() == entry.Name() {
-				return nil
-			}
-			return v.badLink(ctx, filepath.Join(v.links(), entry.Name()), hash)
+			return nil
 		})
 }
 
-func (v *verifier) badLink(ctx context.Context, link string, hash nixhash.Hash) error {
-	say(ctx, "link '%s' was modified! expected hash %s, got '%s'", link, filepath.Base(link), hash.Nix32())
+func (v *verifier) badLink(ctx context.Context, link string, hash nixhash.Hash) {
+	say(ctx, "link '%s' was modified! expected hash %s, got '%s'", v.named(link), filepath.Base(link), hash.Nix32())
 	if !v.repair {
 		v.errorsRemain = true
-		return nil
+		return
 	}
 	if err := ignoreMissing(os.Remove(link)); err != nil {
-		return err
+		v.report(ctx, err)
+		return
 	}
-	say(ctx, "removed link '%s'", link)
-	return nil
+	say(ctx, "removed link '%s'", v.named(link))
 }
 
 // A checked path is one whose object was read.
@@ -221,8 +262,7 @@ func (v *verifier) objectHashes(ctx context.Context) error {
 				err = v.compare(ctx, c)
 			}
 			if err != nil {
-				say(ctx, "error: %v", err)
-				v.errorsRemain = true
+				v.report(ctx, err)
 			}
 			return nil
 		})
@@ -252,7 +292,7 @@ func (v *verifier) readAlone(ctx context.Context, path storepath.Path, seen chec
 		}
 		seen, err = v.read(ctx, path)
 		if l != nil {
-			l.release()
+			l.Release()
 		}
 		if l != nil || err == nil && seen.isRight() || flock.Sleep(ctx, pause) != nil {
 			break
@@ -281,8 +321,15 @@ func (v *verifier) compare(ctx context.Context, c checked) error {
 	if known || v.opts.ReadOnly {
 		return nil
 	}
-	// What else is known may have changed since it was read.
 	return v.write(ctx, func(db *conn) error {
+		// Another process may have replaced the object, or deleted it, since it was read.
+		now, err := db.pathInfo(v.dir, c.info.Path)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err != nil || now.NARHash != c.info.NARHash || now.NARSize != c.info.NARSize {
+			return err
+		}
 		return db.exec("update ValidPaths set hash = ?, narSize = ? where path = ?", c.hash.WithBase16(), sizeOrNull(c.size), string(c.info.Path))
 	})
 }
@@ -294,8 +341,7 @@ func (v *verifier) repairOrCount(ctx context.Context, path storepath.Path) {
 		return
 	}
 	if err := v.repairPath(ctx, v.from, path); err != nil {
-		say(ctx, "error: %v", err)
-		v.errorsRemain = true
+		v.report(ctx, err)
 	}
 }
 

@@ -1,6 +1,8 @@
 package localstore
 
 import (
+	"strings"
+	"sync"
 	"testing"
 
 	"pix/activity"
@@ -22,5 +24,44 @@ func TestVerifyWhileAdding(t *testing.T) {
 	}
 	if valid, err := s.IsValidPath(t.Context(), added); !valid || err != nil {
 		t.Error(valid, err)
+	}
+}
+
+// A path without an object that is added again while verification finds it missing stays valid. The first
+// addition begins when verification has reported the path, the others at any time.
+func TestVerifyWhileRestoring(t *testing.T) {
+	root := t.TempDir()
+	s, other := open(t, Options{Root: root, NoSync: true}), open(t, Options{Root: root, NoSync: true})
+	path := addTexts(t, s, 1, false)[0]
+	add := func() {
+		if got := addTexts(t, other, 1, false)[0]; got != path {
+			t.Errorf("added %s", got)
+		}
+	}
+	for i := range 100 {
+		if err := removeObject(s.object(path)); err != nil {
+			t.Fatal(err)
+		}
+		var adding sync.WaitGroup
+		ctx := t.Context()
+		if i == 0 {
+			ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
+				if l, ok := e.(activity.Log); ok && strings.Contains(l.Text, "disappeared") {
+					add()
+				}
+			}))
+		} else {
+			adding.Go(add)
+		}
+		if remain, err := s.VerifyStore(ctx, false, false); remain || err != nil {
+			t.Fatal(remain, err)
+		}
+		adding.Wait()
+		if valid, err := other.IsValidPath(t.Context(), path); !valid || err != nil {
+			t.Fatalf("after %d: %v, %v", i, valid, err)
+		}
+		if _, err := lstat(s.object(path)); err != nil {
+			t.Fatalf("after %d: %v", i, err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/internal/sizes"
 	"pix/localstore"
 	"pix/nixconf"
 	"pix/store"
@@ -67,7 +69,8 @@ func newGC(a *app) *cobra.Command {
 		Use:   "gc [PATH...]",
 		Short: "Collect garbage",
 		Long: `Collect garbage: delete the paths that no root needs, or of these only the given ones, which must
-not be needed. Prints the paths that were deleted, and on standard error what was freed.
+not be needed. Prints the paths that were deleted, and on standard error what was freed. A path that
+cannot be deleted does not keep others from being deleted; it is named, and the exit code is 1.
 
 With --explain nothing is collected: for each path a root that keeps it is printed, and the way
 from there to the path. The exit code is 1 if one of them is garbage.`,
@@ -96,16 +99,10 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 			}
 			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
 				result, err := store.CollectGarbage(ctx, s, opts)
-				if alive, ok := errors.AsType[*localstore.AliveError](err); ok { // Nix names commands of its own
-					if strings.HasPrefix(alive.Root.Link, "/proc/") {
-						return fmt.Errorf("cannot delete '%s', since it is still alive: a running process uses it (%s)", alive.Path, alive.Root.Link)
-					}
-					return fmt.Errorf("cannot delete '%s', since it is still alive; 'pix gc --explain %[1]s' says why", alive.Path)
+				if result != nil { // also after an error, if something was deleted
+					err = cmp.Or(a.printCollected(result, dryRun, asJSON), err)
 				}
-				if err != nil {
-					return err
-				}
-				return a.printCollected(result, dryRun, asJSON)
+				return gcError(err)
 			})
 		},
 	}
@@ -117,6 +114,18 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 	freeValue(cmd, "max-freed")
 	addStdinFlag(cmd, &stdin)
 	return cmd
+}
+
+// gcError returns the error of a collection in the words of pix, where Nix names commands of its own.
+func gcError(err error) error {
+	alive, ok := errors.AsType[*localstore.AliveError](err)
+	switch {
+	case !ok:
+		return err
+	case strings.HasPrefix(alive.Root.Link, "/proc/"):
+		return fmt.Errorf("cannot delete '%s', since it is still alive: a running process uses it (%s)", alive.Path, alive.Root.Link)
+	}
+	return fmt.Errorf("cannot delete '%s', since it is still alive; 'pix gc --explain %[1]s' says why", alive.Path)
 }
 
 func (a *app) gcOptions(args []string, dryRun bool, maxFreed string) (store.GCOptions, error) {
@@ -159,9 +168,9 @@ func (a *app) printCollected(result *store.GCResult, dryRun, asJSON bool) error 
 		return err
 	}
 	if dryRun {
-		fmt.Fprintf(a.stderr, "%d paths would be deleted\n", len(result.Paths)) // how large they are is not known
+		fmt.Fprintf(a.stderr, "%d store paths would be deleted\n", len(result.Paths)) // how large they are is not known
 	} else {
-		fmt.Fprintf(a.stderr, "%d paths deleted, %s freed\n", len(result.Paths), humanSize(result.BytesFreed))
+		fmt.Fprintf(a.stderr, "%d store paths deleted, %s freed\n", len(result.Paths), sizes.Spell(int64(result.BytesFreed)))
 	}
 	return nil
 }
@@ -214,7 +223,9 @@ func newOptimise(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "optimise",
 		Aliases: []string{"optimize"},
-		Short:   "Make equal files in the store one",
+		Short:   "Replace identical files in the store with hard links",
+		Long: `Replace identical files in the store with hard links. A file that cannot be linked stays as it is;
+it is named, and the exit code is 1.`,
 		Example: "  pix optimise",
 		GroupID: groupKeeping,
 		Args:    cobra.NoArgs,

@@ -115,6 +115,6 @@ func errorMessage(err error, code int) string {
 	if _, ok := errors.AsType[*store.LimitError](err); ok {
 		err = fmt.Errorf("%w; if you trust it, set PIX_CLOSURE_LIMIT to a larger size, such as 1G", err)
 	}
-	message := strings.TrimRight(activity.Plain(errorText(err)), " \n")
+	message := strings.TrimRight(ownAdvice(activity.Plain(errorText(err))), " \n")
 	return strings.ReplaceAll(message, "\n", "\n  ")
 }

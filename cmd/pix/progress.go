@@ -78,9 +78,9 @@ func (a *app) follow(ctx context.Context) context.Context {
 	case err != nil || mode == progressNone:
 		return ctx
 	case mode == progressLive:
-		return activity.WithHandler(ctx, a.startView(ctx))
+		return activity.WithHandler(ctx, withOwnAdvice(a.startView(ctx)))
 	}
-	return activity.WithHandler(ctx, &logPrinter{app: a})
+	return activity.WithHandler(ctx, withOwnAdvice(&logPrinter{app: a}))
 }
 
 // startView starts the live view, once. What is printed from now on stays above it.

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package localstore
+package pathlock
 
 import "os"
 

@@ -1,4 +1,4 @@
-package localstore
+package pathlock
 
 import (
 	"os"
@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canBeAlone says whether the system can tell who else has a file open.
+// canBeAlone reports whether the system can find out that no other process has a file open.
 const canBeAlone = true
 
-// isAlone reports whether nobody else has a file open, that was opened for writing: the system
-// gives a lease on it only then; see fcntl(2). The error is not nil if it gives none at all.
+// isAlone reports whether no other process has a file open, which is open for writing here: only then the
+// system grants a write lease; see fcntl(2). It returns an error if the file system has no leases.
 func isAlone(f *os.File) (bool, error) {
 	switch _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err {
 	case nil:

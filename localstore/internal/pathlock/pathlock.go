@@ -1,0 +1,131 @@
+package pathlock
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"pix/localstore/internal/flock"
+)
+
+// suffix ends the name of a lock file, after the name of the object.
+const suffix = ".lock"
+
+// Locks takes the locks of one store. Any number of goroutines may use it.
+type Locks struct {
+	spares spares
+	budget *Budget
+}
+
+// New returns the locks of a store, of which no more are held than the budget allows. It keeps lock files for reuse
+// in spareDir, which need not exist.
+func New(spareDir string, b *Budget) *Locks {
+	return &Locks{spares: spares{dir: spareDir, most: min(maxSpares, cap(b.slots)/4)}, budget: b}
+}
+
+// Close deletes the files that are kept for reuse. Locks that are held stay valid.
+func (l *Locks) Close() { l.spares.close() }
+
+// A Lock is the lock of a path, which this process holds.
+type Lock struct {
+	locks *Locks
+	file  *flock.File
+	name  string
+	spare bool // the file is one of locks.spares
+}
+
+// patience is how long Lock waits before it reports that it waits.
+var patience = time.Second
+
+// Lock waits until it has the lock of the object of that name. If that takes longer than a second, it calls waiting
+// once. The caller must hold no other lock: two processes could wait for each other for ever.
+func (l *Locks) Lock(ctx context.Context, object string, waiting func()) (*Lock, error) {
+	if err := l.budget.acquire(ctx); err != nil {
+		return nil, err
+	}
+	lock, err := l.open(object+suffix, func(f *os.File) (bool, error) {
+		soon, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+		err := flock.Lock(soon, f, flock.Exclusive, nil)
+		cancel()
+		if errors.Is(err, errPatience) && ctx.Err() == nil {
+			if waiting != nil {
+				waiting()
+				waiting = nil
+			}
+			err = flock.Lock(ctx, f, flock.Exclusive, nil)
+		}
+		return err == nil, err
+	})
+	if err != nil {
+		l.budget.release()
+	}
+	return lock, err
+}
+
+var errPatience = errors.New("another process holds the lock")
+
+// Try returns nil if another process holds the lock of the object of that name, or if too many locks are held or files
+// open. The caller may hold other locks.
+func (l *Locks) Try(object string) (*Lock, error) {
+	if !l.budget.try() {
+		return nil, nil
+	}
+	lock, err := l.open(object+suffix, func(f *os.File) (bool, error) { return flock.Try(f, flock.Exclusive) })
+	if lock == nil {
+		l.budget.release()
+	}
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		err = nil
+	}
+	return lock, err
+}
+
+// open opens the lock file of that name and calls lock with it, until it has a file that is locked and has its
+// name. It returns nil if lock reports false.
+func (l *Locks) open(name string, lock func(*os.File) (bool, error)) (*Lock, error) {
+	for {
+		if f := l.spares.lock(name); f != nil {
+			return &Lock{l, f, name, true}, nil
+		}
+		f, err := flock.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		locked, fresh := false, false
+		if locked, err = lock(f.File); locked {
+			fresh, err = f.IsEmpty()
+		}
+		if fresh {
+			return &Lock{l, f, name, false}, nil
+		}
+		f.Close()
+		if !locked || err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Check returns an error if the store was removed since the lock was taken: an object that was made under
+// the lock is gone, and in a store that has taken its place another process may have a lock of the same name.
+func (l *Lock) Check() error {
+	linked, err := l.file.IsLinkedAs(l.name)
+	if err == nil && !linked {
+		err = &fs.PathError{Op: "add", Path: strings.TrimSuffix(l.name, suffix), Err: errors.New("the store was removed meanwhile")}
+	}
+	return err
+}
+
+// Release releases the lock. A lock file that cannot be deleted does no harm, so that is no error.
+func (l *Lock) Release() {
+	removed := l.Check() == nil && os.Remove(l.name) == nil
+	if l.spare {
+		l.locks.spares.release(l.file, !removed)
+	} else {
+		l.file.Retire()
+	}
+	l.locks.budget.release()
+}
