@@ -62,8 +62,7 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 	if c.tempRoots, err = temproots.NewCollector(ctx, s.rootsState(), reporter(ctx)); err != nil {
 		return nil, err
 	}
-	err = c.run(ctx)
-	err = errors.Join(err, c.tempRoots.Close(ctx))
+	err = c.runAndClose(ctx)
 	if err != nil && len(c.result.Paths) == 0 && !errors.As(err, new(*IncompleteError)) || err != nil && !c.deletes() {
 		return nil, err
 	}
@@ -101,6 +100,12 @@ const (
 // deletes reports whether anything is to be deleted.
 func (c *collection) deletes() bool {
 	return c.opts.Action == store.GCDeleteDead || c.opts.Action == store.GCDeleteSpecific
+}
+
+// runAndClose runs the collection, and then lets others make roots and collect, also after a panic.
+func (c *collection) runAndClose(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, c.tempRoots.Close(ctx)) }()
+	return c.run(ctx)
 }
 
 func (c *collection) run(ctx context.Context) error {

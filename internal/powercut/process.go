@@ -69,7 +69,7 @@ func (p *process) do(c call) error {
 		return nil
 	}
 	switch c.name {
-	case "open", "openat", "creat", "close", "dup", "dup2", "dup3", "fcntl", "lseek", "read":
+	case "open", "openat", "openat2", "creat", "close", "dup", "dup2", "dup3", "fcntl", "lseek", "read":
 		return p.descriptor(c)
 	case "write", "pwrite64", "truncate", "ftruncate", "fallocate":
 		return p.contents(c)
@@ -162,9 +162,9 @@ func (p *process) duplicate(from, to int) {
 }
 
 func (p *process) open(c call) error {
-	name, at := 0, false
-	if c.name == "openat" {
-		name, at = 1, true
+	name, at := 0, c.name != "open" && c.name != "creat"
+	if at {
+		name = 1
 	}
 	delete(p.files, c.returned())
 	where, err := p.place(c, name, at)
@@ -172,7 +172,8 @@ func (p *process) open(c call) error {
 		return err
 	}
 	flags, mode := name+1, name+2
-	if c.name == "creat" {
+	switch {
+	case c.name == "creat", c.name == "openat2" && strings.Contains(c.args[flags], "O_CREAT"):
 		return errUnknownCall
 	}
 	if where.inode < 0 {
