@@ -102,7 +102,7 @@ func (o *Options) localOptions() localstore.Options {
 // daemon.
 func IsLocal(uri string) bool {
 	name, _, _ := strings.Cut(uri, "?")
-	return name == "local" || strings.HasPrefix(name, "local://") || strings.HasPrefix(name, "/")
+	return name == "local" || strings.HasPrefix(name, "local://") || isDir(name)
 }
 
 // openLocal opens a store in a directory.

@@ -2,6 +2,7 @@ package pix
 
 import (
 	"context"
+	"fmt"
 
 	"pix/localstore"
 	"pix/store"
@@ -29,7 +30,14 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 	only := o.localOptions()
 	only.ReadOnly = true
 	others.Local = &only
-	sources := &substitute.Sources{Open: func(ctx context.Context, uri string) (store.Store, error) { return Open(ctx, uri, &others) }}
+	sources := &substitute.Sources{Open: func(ctx context.Context, uri string) (store.Store, error) {
+		sub, err := Open(ctx, uri, &others)
+		if err == nil && sub.Dir() != s.Dir() {
+			err = &URIError{uri, fmt.Sprintf("it is for the store directory '%s', not '%s'", sub.Dir(), s.Dir()), false}
+			sub.Close()
+		}
+		return sub, err
+	}}
 	return substitute.New(s, &substitute.Options{
 		Settings: func(ctx context.Context) (*substitute.Settings, error) { return settings(ctx, sources) },
 		Sources:  sources,

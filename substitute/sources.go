@@ -12,6 +12,7 @@ import (
 
 	"pix/activity"
 	"pix/internal/parallel"
+	"pix/nixconf"
 	"pix/store"
 )
 
@@ -199,21 +200,18 @@ func splitParams(uri string) (bare string, p params, err error) {
 
 // set takes in a parameter, if it is one of them.
 func (p *params) set(name, value string) (known bool, err error) {
-	isTrue := value == "true" || value == "1" || value == "yes"
-	if name != "priority" && !isTrue && value != "false" && value != "0" && value != "no" {
-		err = fmt.Errorf("%q is neither true nor false", value)
-	}
 	switch name {
 	case "priority":
 		n, err := strconv.Atoi(value)
 		p.priority = &n
 		return true, err
 	case "want-mass-query":
-		p.wantMassQuery = &isTrue
+		wanted, err := nixconf.ParseBool(value)
+		p.wantMassQuery = &wanted
+		return true, err
 	case "trusted":
-		p.trusted = isTrue && err == nil
-	default:
-		return false, nil
+		p.trusted, err = nixconf.ParseBool(value)
+		return true, err
 	}
-	return true, err
+	return false, nil
 }
