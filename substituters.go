@@ -38,11 +38,23 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 		}
 		return sub, err
 	}}
+	sources.Variant = o.cacheVariant
 	return substitute.New(s, &substitute.Options{
 		Settings: func(ctx context.Context) (*substitute.Settings, error) { return settings(ctx, sources) },
 		Sources:  sources,
 		Limits:   o.ClosureLimits,
 	})
+}
+
+// cacheVariant returns the options that a cache opened in this context has for as long as it is open, and that
+// differ between contexts.
+func (o *Options) cacheVariant(ctx context.Context) string {
+	if o.Cache == nil || o.Cache.HTTP.Override == nil {
+		return ""
+	}
+	h := o.Cache.HTTP
+	h.Override(ctx, &h)
+	return h.Netrc + "\x00" + h.CAFile
 }
 
 // withSignatures returns the settings of a store whose URI says whether objects need signatures.

@@ -94,8 +94,9 @@ type HTTPOptions struct {
 	// none. 0 is the default of Nix, 30 days and an hour; a negative TTL is no time at all.
 	PositiveTTL, NegativeTTL time.Duration
 
-	// Override changes the options of one call, which its context determines: the timeouts, the number of
-	// tries and the delays between them, and the TTLs. Other changes have no effect. Nil changes nothing.
+	// Override changes options as the context of a call says. [Open] uses its Netrc and CAFile for as long as
+	// the store is open. Every call uses its timeouts, number of tries, delays and TTLs. Other changes have no
+	// effect. Nil changes nothing.
 	Override func(ctx context.Context, opts *HTTPOptions)
 
 	// CacheSize is how many bytes of narinfos are remembered; 0 is 16 MiB.

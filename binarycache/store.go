@@ -98,6 +98,8 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	changed := s.opts.HTTP.forCall(ctx)
+	s.opts.HTTP.Netrc, s.opts.HTTP.CAFile = changed.Netrc, changed.CAFile
 	s.opts.HTTP.setDefaults()
 	s.slots = semaphore.NewWeighted(int64(s.opts.HTTP.Parallel))
 	s.closed, s.end = context.WithCancelCause(context.Background())

@@ -68,10 +68,6 @@ func (a *app) cacheOptions() (*binarycache.Options, error) {
 	o := new(binarycache.Options)
 	h := &o.HTTP
 	h.Proxy = http.ProxyFromEnvironment
-	h.Netrc = r.Text("netrc-file")
-	if conf.Get("ssl-cert-file").Origin.Source != nixconf.FromDefault {
-		h.CAFile = r.Text("ssl-cert-file")
-	}
 	h.NoHTTP2 = !r.Bool("http2")
 	h.DownloadSpeed = 1024 * int64(r.Uint("download-speed"))
 	h.Parallel = cmp.Or(min(r.Int("http-connections"), mostConnections), mostConnections)
@@ -79,11 +75,11 @@ func (a *app) cacheOptions() (*binarycache.Options, error) {
 	if suffix := r.Text("user-agent-suffix"); suffix != "" {
 		h.UserAgent += " " + suffix
 	}
-	setTiming(h, r)
+	setOfClients(h, conf, r)
 	if a.serves {
 		h.Override = func(ctx context.Context, h *binarycache.HTTPOptions) {
-			if conf := clientConfiguration(ctx, conf, timing...); conf != nil {
-				setTiming(h, conf.Reader())
+			if conf := clientConfiguration(ctx, conf, ofClients...); conf != nil {
+				setOfClients(h, conf, conf.Reader())
 			}
 		}
 	}
@@ -96,14 +92,20 @@ func (a *app) cacheOptions() (*binarycache.Options, error) {
 // mostConnections is the largest number of requests to a cache at once, for 0, which means no limit.
 const mostConnections = 1024
 
-// timing are the settings that setTiming reads.
-var timing = []string{
-	"connect-timeout", "stalled-download-timeout", "download-attempts", "narinfo-cache-positive-ttl", "narinfo-cache-negative-ttl",
+// ofClients are the settings that setOfClients reads.
+var ofClients = []string{
+	"netrc-file", "ssl-cert-file", "connect-timeout", "stalled-download-timeout", "download-attempts", "narinfo-cache-positive-ttl", "narinfo-cache-negative-ttl",
 	"filetransfer-retry-delay", "filetransfer-retry-delay-rate-limited", "filetransfer-retry-max-delay", "filetransfer-retry-jitter",
 }
 
-// setTiming sets how long caches may take, and how long their answers count.
-func setTiming(h *binarycache.HTTPOptions, r *nixconf.Reader) {
+// setOfClients sets the options of caches that clients of a daemon can change: logins, certificate authorities,
+// how long caches may take, and how long their answers count.
+func setOfClients(h *binarycache.HTTPOptions, conf *nixconf.Conf, r *nixconf.Reader) {
+	h.Netrc = r.Text("netrc-file")
+	h.CAFile = r.Text("ssl-cert-file")
+	if conf.Get("ssl-cert-file").Origin.Source == nixconf.FromDefault {
+		h.CAFile = "" // the authorities of the system, which Go finds in more places
+	}
 	const curls = 5 * time.Minute // where connect-timeout is 0
 	h.ConnectTimeout = cmp.Or(r.Seconds("connect-timeout"), curls)
 	h.StallTimeout = cmp.Or(r.Seconds("stalled-download-timeout"), -1)
