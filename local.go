@@ -111,7 +111,7 @@ func (o *Options) openLocal(ctx context.Context, u *storeURI) (store.Store, erro
 	if err != nil {
 		return nil, err
 	}
-	u.warnUnknown(ctx)
+	u.warnUnknown(ctx, acceptedLocal)
 	s, err := localstore.Open(ctx, &local)
 	if err != nil {
 		return nil, fmt.Errorf("opening the store '%s': %w", u.uri, err)

@@ -198,7 +198,7 @@ func (o *Options) openDaemon(ctx context.Context, u *storeURI) (store.Store, err
 	if err := u.takeMaxConns(&d.MaxConns); err != nil {
 		return nil, err
 	}
-	u.warnUnknown(ctx)
+	u.warnUnknown(ctx, acceptedOther)
 	pool, err := daemon.Open(ctx, t, &d)
 	if err != nil {
 		return nil, err

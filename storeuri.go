@@ -104,22 +104,22 @@ func (u *storeURI) takeMaxConns(conns *int) error {
 	return nil
 }
 
-// accepted are the parameters of Nix that pix accepts and ignores. pix does not build, so it does not use
-// system-features and build-dir. It caches no path infos of daemons, and does not close connections
-// because of their age. A store that substitutes decides itself how to use its substituters. A client
-// of ssh-ng may pass any of them in remote-store.
-var accepted = map[string]bool{
-	"build-dir": true, "path-info-cache-size": true, "priority": true, "system-features": true,
-	"trusted": true, "want-mass-query": true, "ignore-gc-delete-failure": true,
-	"max-connection-age": true,
-}
+// The parameters of Nix that pix accepts and ignores: those of any store, of stores in a directory and of daemons.
+// pix does not build, so it does not use system-features and build-dir. It caches no path infos of
+// daemons, and does not close connections because of their age. A store that substitutes decides itself how
+// to use its substituters. A client of ssh-ng may pass any of them in remote-store.
+var (
+	accepted      = []string{"path-info-cache-size", "priority", "system-features", "trusted", "want-mass-query"}
+	acceptedLocal = append([]string{"build-dir", "ignore-gc-delete-failure", "use-roots-daemon"}, accepted...)
+	acceptedOther = append([]string{"max-connection-age"}, accepted...)
+)
 
 // warnUnknown reports the remaining parameters that are not accepted to the handler in ctx, with the
 // warning of Nix.
-func (u *storeURI) warnUnknown(ctx context.Context) {
+func (u *storeURI) warnUnknown(ctx context.Context, accepted []string) {
 	handler := activity.HandlerOf(ctx)
 	for _, key := range slices.Sorted(maps.Keys(u.params)) {
-		if !accepted[key] && handler != nil {
+		if !slices.Contains(accepted, key) && handler != nil {
 			handler.HandleEvent(activity.Log{Level: activity.LevelWarn, Text: fmt.Sprintf("warning: unknown setting '%s'", key)})
 		}
 	}

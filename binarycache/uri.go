@@ -83,7 +83,7 @@ func (o *Options) setParams(ctx context.Context, u *url.URL) error {
 		switch {
 		case err != nil:
 			return fmt.Errorf("the parameter %s: %w", name, err)
-		case !known && !ignored[name]:
+		case !known && !slices.Contains(ignored, name) && (u.Scheme == "file" || !slices.Contains(ignoredHTTP, name)):
 			warn("unknown setting '%s'", name)
 		case name == "index-debug-info" && params[name] != "false":
 			warn("index-debug-info has no effect: pix does not index debug information")
@@ -95,13 +95,15 @@ func (o *Options) setParams(ctx context.Context, u *url.URL) error {
 	return nil
 }
 
-// ignored are the parameters of Nix that have no effect: pix does the same without them, or a store that
-// substitutes obeys them.
-var ignored = map[string]bool{
-	"priority": true, "want-mass-query": true, "trusted": true, "system-features": true, "path-info-cache-size": true,
-	"parallel-compression": true, "local-nar-cache": true, "narinfo-compression": true, "ls-compression": true,
-	"log-compression": true, "index-debug-info": true,
-}
+// ignored are the parameters of Nix that have no effect, ignoredHTTP those of caches behind HTTP alone: pix does
+// the same without them, or a store that substitutes obeys them.
+var (
+	ignored = []string{
+		"priority", "want-mass-query", "trusted", "system-features", "path-info-cache-size",
+		"parallel-compression", "local-nar-cache", "index-debug-info",
+	}
+	ignoredHTTP = []string{"narinfo-compression", "ls-compression", "log-compression"}
+)
 
 // setParam sets the option that a parameter of any cache has.
 func (o *Options) setParam(name, value string) (known bool, err error) {
