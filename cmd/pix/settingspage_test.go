@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -25,6 +27,38 @@ func TestSettingsPage(t *testing.T) {
 	}
 	if string(got) != want {
 		t.Errorf("docs/settings.md differs from the table of nixconf; go test ./cmd/pix -run TestSettingsPage -update writes it")
+	}
+}
+
+// The command reads the settings that the table says pix obeys, and no others.
+func TestObeyedSettingsAreRead(t *testing.T) {
+	read := make(map[string]bool)
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reading := regexp.MustCompile(`\.(Bool|Words|Uint|Int|Text|Seconds|Milliseconds|Get)\("([a-z0-9-]+)"\)`)
+	for _, file := range append(files, "../../nixconf/conf.go") {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range reading.FindAllStringSubmatch(string(text), -1) {
+			read[m[2]] = true
+		}
+	}
+	for _, s := range nixconf.Settings() {
+		if read[s.Name] != (s.By != "") {
+			t.Errorf("%s: read: %v, obeyed by %q", s.Name, read[s.Name], s.By)
+		}
+	}
+	for _, name := range ofClients {
+		if who := nixconf.Find(name).Who; who == nixconf.ConfOnly || !read[name] {
+			t.Errorf("%s is no setting of clients: %v", name, who)
+		}
 	}
 }
 

@@ -27,15 +27,16 @@ func (a *app) substitution(conf *nixconf.Conf, opts *pix.Options) func(context.C
 	opts.Cache = cache
 	return func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error) {
 		requireSigs := conf.Reader().Bool("require-sigs") // of paths: it is a setting of the store in Nix
-		conf, keepGoing := conf, a.settings != nil && a.settings.KeepGoing
+		conf := conf
 		if set := server.SettingsOf(ctx); set != nil {
-			conf, keepGoing = withClientSettings(conf, set), set.KeepGoing
+			conf = withClientSettings(conf, set)
 		}
 		r := conf.Reader()
 		settings := &substitute.Settings{
 			NoSignatures:         !requireSigs,
 			UnsignedRealisations: !r.Bool("require-sigs"),
-			Fallback:             r.Bool("fallback"), KeepGoing: keepGoing,
+			Fallback:             r.Bool("fallback"),
+			KeepGoing:            r.Bool("keep-going") || a.settings != nil && a.settings.KeepGoing,
 		}
 		uris := r.Words("substituters")
 		if !r.Bool("substitute") {
@@ -69,6 +70,7 @@ func withClientSettings(conf *nixconf.Conf, set *protocol.SetOptionsRequest) *ni
 	}
 	put("substitute", strconv.FormatBool(set.UseSubstitutes))
 	put("fallback", strconv.FormatBool(set.TryFallback))
+	put("keep-going", strconv.FormatBool(set.KeepGoing))
 	for _, name := range slices.Sorted(maps.Keys(set.Overrides)) {
 		put(name, set.Overrides[name])
 	}
