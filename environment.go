@@ -2,12 +2,13 @@ package pix
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
-	"strconv"
-	"strings"
 
+	"pix/binarycache"
 	"pix/daemon"
 	"pix/localstore"
+	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
@@ -26,6 +27,7 @@ import (
 //	NIX_DAEMON_SOCKET_PATH       the socket of the daemon; else it is in the state directory
 //	NIX_STATE_DIR, NIX_LOG_DIR   where this machine's own store has its state and logs
 //	NIX_SSHOPTS                  arguments for ssh
+//	NIX_SSL_CERT_FILE            the file with the certificate authorities to trust
 //	XDG_DATA_HOME                the directory for the user's data; else .local/share in HOME
 //	PIX_CLOSURE_LIMIT            how many bytes of memory a closure may take of which a cache or a
 //	                             daemon tells, such as 1G: see [Options.ClosureLimits]
@@ -35,6 +37,7 @@ func FromEnvironment(getenv func(string) string) (*Options, error) {
 	o := &Options{
 		DaemonSocket: getenv("NIX_DAEMON_SOCKET_PATH"),
 		DataDir:      dataDir(getenv),
+		Cache:        &binarycache.Options{HTTP: binarycache.HTTPOptions{CAFile: getenv("NIX_SSL_CERT_FILE")}},
 		Local:        &localstore.Options{StateDir: getenv("NIX_STATE_DIR"), LogDir: getenv("NIX_LOG_DIR")},
 	}
 	var err error
@@ -45,26 +48,16 @@ func FromEnvironment(getenv func(string) string) (*Options, error) {
 		return nil, fmt.Errorf("NIX_SSHOPTS: %w", err)
 	}
 	if limit := getenv("PIX_CLOSURE_LIMIT"); limit != "" {
-		bytes, err := parseBytes(limit)
+		bytes, err := nixconf.ParseSize(limit)
+		if err == nil && (bytes == 0 || bytes > math.MaxInt64) {
+			err = fmt.Errorf("%q is no positive number of bytes, such as 512M or 1G", limit)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("PIX_CLOSURE_LIMIT: %w", err)
 		}
-		o.ClosureLimits = &store.Limits{Bytes: bytes}
+		o.ClosureLimits = &store.Limits{Bytes: int64(bytes)}
 	}
 	return o, nil
-}
-
-// parseBytes reads a positive number of bytes, with one of the letters K, M, G and T for powers of 1024.
-func parseBytes(s string) (int64, error) {
-	digits, shift := s, 0
-	if i := strings.IndexAny("KMGT", s[len(s)-1:]); i >= 0 {
-		digits, shift = s[:len(s)-1], 10*(i+1)
-	}
-	n, err := strconv.ParseUint(digits, 10, 63-shift)
-	if err != nil || n == 0 {
-		return 0, fmt.Errorf("%q is no number of bytes, such as 512M or 1G", s)
-	}
-	return int64(n) << shift, nil
 }
 
 // storeDir returns the store directory. Nix takes it with a slash at its end, too.

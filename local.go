@@ -102,7 +102,7 @@ func (o *Options) localOptions() localstore.Options {
 // daemon.
 func IsLocal(uri string) bool {
 	name, _, _ := strings.Cut(uri, "?")
-	return name == "local" || strings.HasPrefix(name, "local://") || strings.HasPrefix(name, "/")
+	return name == "local" || strings.HasPrefix(name, "local://") || isDir(name)
 }
 
 // openLocal opens a store in a directory.
@@ -111,7 +111,7 @@ func (o *Options) openLocal(ctx context.Context, u *storeURI) (store.Store, erro
 	if err != nil {
 		return nil, err
 	}
-	u.warnUnknown(ctx)
+	u.warnUnknown(ctx, acceptedLocal)
 	s, err := localstore.Open(ctx, &local)
 	if err != nil {
 		return nil, fmt.Errorf("opening the store '%s': %w", u.uri, err)

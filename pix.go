@@ -94,8 +94,8 @@ type Options struct {
 	Local *localstore.Options
 }
 
-// A URIError says that a store URI cannot be opened. It is [errors.ErrUnsupported] if Nix
-// would know the URI.
+// A URIError says that a store URI cannot be opened. It is [errors.ErrUnsupported] if Nix can open
+// the URI.
 type URIError struct {
 	URI    string
 	Reason string
@@ -106,7 +106,7 @@ func (e *URIError) Error() string {
 	return fmt.Sprintf("store '%s': %s", redact.URL(e.URI), e.Reason)
 }
 
-// Is reports whether target is [errors.ErrUnsupported], and Nix would know the URI.
+// Is reports whether target is [errors.ErrUnsupported], and Nix can open the URI.
 func (e *URIError) Is(target error) bool { return e.known && target == errors.ErrUnsupported }
 
 // Open opens the store that uri names. If opts is nil, it uses the options of the environment
@@ -119,7 +119,7 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 //	                                      see [daemon.ParseSSH] for the parameters
 //	"file://DIR", "http[s]://HOST…"       a binary cache: see [binarycache.Open]
 //	"local"                               this machine's own store, without a daemon
-//	"local?root=DIR", "/DIR"              the store below DIR, which is made if there is none
+//	"local?root=DIR", "/DIR", "./DIR"     the store below DIR, which is made if there is none
 //
 // The URIs of daemons and of stores in a directory accept Nix's parameters:
 //
@@ -198,7 +198,7 @@ func (o *Options) openDaemon(ctx context.Context, u *storeURI) (store.Store, err
 	if err := u.takeMaxConns(&d.MaxConns); err != nil {
 		return nil, err
 	}
-	u.warnUnknown(ctx)
+	u.warnUnknown(ctx, acceptedOther)
 	pool, err := daemon.Open(ctx, t, &d)
 	if err != nil {
 		return nil, err

@@ -22,12 +22,13 @@ func TestOpenNothing(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "none")
 	for uri, want := range map[string]string{
 		"local?root=relative":          "root is not absolute",
-		"local?root":                   "the parameter root has no value",
 		"local?read-only=maybe":        "true or false",
 		"/a?root=/b":                   "it has two roots",
 		"/a?state=%zz":                 "invalid URL escape",
 		"nonsense":                     "no store URI",
-		"s3://bucket":                  "the scheme s3:// is not supported",
+		"s3://bucket":                  "the scheme s3:// is not supported; a public bucket",
+		"ssh://me:secret@h?a=b":        "the scheme ssh:// is not supported; use ssh-ng://HOST",
+		"xyz://bucket":                 "the scheme xyz:// is unknown; expected",
 		"unix://relative":              "not absolute",
 		"unix:///a?max-connections=0":  "max-connections is \"0\"",
 		"unix:///a?store=relative":     "the parameter store",
@@ -222,7 +223,7 @@ func TestFromEnvironment(t *testing.T) {
 
 // A limit of closures is a number of bytes, and counts for stores that are not one's own.
 func TestClosureLimits(t *testing.T) {
-	for _, bad := range []string{"0", "-1", "G", "1.5G", "1g", "1GB", "x", "9223372036854775808", "8388608T"} {
+	for _, bad := range []string{"0", "-1", "G", "1.5G", "1GB", "x", "9223372036854775808", "8388608T"} {
 		if o, err := pix.FromEnvironment(func(name string) string { return map[string]string{"PIX_CLOSURE_LIMIT": bad}[name] }); err == nil {
 			t.Errorf("%s is taken: %+v", bad, o.ClosureLimits)
 		}

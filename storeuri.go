@@ -14,6 +14,7 @@ import (
 
 	"pix/activity"
 	"pix/daemon"
+	"pix/nixconf"
 	"pix/storepath"
 )
 
@@ -27,22 +28,10 @@ type storeURI struct {
 // parseURI splits a store URI. Of a duplicate parameter the first counts, as in Nix.
 func parseURI(uri string) (*storeURI, error) {
 	name, query, _ := strings.Cut(uri, "?")
-	u := &storeURI{uri, name, make(map[string]string)}
-	for pair := range strings.SplitSeq(query, "&") {
-		if pair == "" {
-			continue
-		}
-		key, value, ok := strings.Cut(pair, "=")
-		if !ok {
-			return nil, u.bad("the parameter %s has no value", key)
-		}
-		value, err := url.PathUnescape(value) // unlike QueryUnescape it leaves plus signs
-		if err != nil {
-			return nil, u.bad("%v", err)
-		}
-		if _, twice := u.params[key]; !twice {
-			u.params[key] = value
-		}
+	params, err := nixconf.ParseParams(query)
+	u := &storeURI{uri, name, params}
+	if err != nil {
+		return nil, u.bad("%v", err)
 	}
 	return u, nil
 }
@@ -79,14 +68,11 @@ func (u *storeURI) takeBool(key string, b *bool) error {
 	if !ok {
 		return nil
 	}
-	switch value {
-	case "true", "yes", "1":
-		*b = true
-	case "false", "no", "0":
-		*b = false
-	default:
+	parsed, err := nixconf.ParseBool(value)
+	if err != nil {
 		return u.bad("%s is %q instead of true or false", key, value)
 	}
+	*b = parsed
 	return nil
 }
 
@@ -118,38 +104,43 @@ func (u *storeURI) takeMaxConns(conns *int) error {
 	return nil
 }
 
-// accepted are the parameters of Nix that pix accepts and ignores. pix does not build, so it does not use
-// system-features and build-dir. It caches no path infos of daemons, and does not close connections
-// because of their age. A store that substitutes decides itself how to use its substituters. A client
-// of ssh-ng may pass any of them in remote-store.
-var accepted = map[string]bool{
-	"build-dir": true, "path-info-cache-size": true, "priority": true, "system-features": true,
-	"trusted": true, "want-mass-query": true, "ignore-gc-delete-failure": true,
-	"max-connection-age": true,
-}
+// The parameters of Nix that pix accepts and ignores: those of any store, of stores in a directory and of daemons.
+// pix does not build, so it does not use system-features and build-dir. It caches no path infos of
+// daemons, and does not close connections because of their age. A store that substitutes decides itself how
+// to use its substituters. A client of ssh-ng may pass any of them in remote-store.
+var (
+	accepted      = []string{"path-info-cache-size", "priority", "system-features", "trusted", "want-mass-query"}
+	acceptedLocal = append([]string{"build-dir", "ignore-gc-delete-failure", "use-roots-daemon"}, accepted...)
+	acceptedOther = append([]string{"max-connection-age"}, accepted...)
+)
 
 // warnUnknown reports the remaining parameters that are not accepted to the handler in ctx, with the
 // warning of Nix.
-func (u *storeURI) warnUnknown(ctx context.Context) {
+func (u *storeURI) warnUnknown(ctx context.Context, accepted []string) {
 	handler := activity.HandlerOf(ctx)
 	for _, key := range slices.Sorted(maps.Keys(u.params)) {
-		if !accepted[key] && handler != nil {
+		if !slices.Contains(accepted, key) && handler != nil {
 			handler.HandleEvent(activity.Log{Level: activity.LevelWarn, Text: fmt.Sprintf("warning: unknown setting '%s'", key)})
 		}
 	}
 }
 
+// isDir reports whether the part of a URI before the parameters is a directory. It has a slash, so that a word
+// such as auto is none.
+func isDir(name string) bool { return strings.Contains(name, "/") && !strings.Contains(name, "://") }
+
 // takeRoot sets root to the directory of a store that the URI names, by its path or by the parameter
 // root. It is "" for this machine's own store.
 func (u *storeURI) takeRoot(root *string) error {
-	path, isURI := strings.CutPrefix(u.name, "local://")
-	if isURI {
-		var err error
-		if path, err = url.PathUnescape(path); err != nil {
-			return u.bad("%v", err)
-		}
-	} else if !strings.HasPrefix(u.name, "/") {
-		path = ""
+	var path string
+	var err error
+	if rest, ok := strings.CutPrefix(u.name, "local://"); ok {
+		path, err = url.PathUnescape(rest)
+	} else if isDir(u.name) {
+		path, err = filepath.Abs(u.name)
+	}
+	if err != nil {
+		return u.bad("%v", err)
 	}
 	if path != "" && !filepath.IsAbs(path) {
 		return u.bad("the path of the store is not absolute: '%s'", path)
@@ -217,7 +208,19 @@ func (u *storeURI) transport(o *Options) (daemon.Transport, error) {
 	case scheme == "ssh-ng":
 		return u.ssh(o)
 	}
-	return nil, u.bad("the scheme %s:// is not supported; %s", scheme, expected)
+	if hint, ok := unsupported[scheme]; ok {
+		return nil, &URIError{u.uri, fmt.Sprintf("the scheme %s:// is not supported; %s", scheme, hint), true}
+	}
+	return nil, u.bad("the scheme %s:// is unknown; %s", scheme, expected)
+}
+
+// unsupported are the schemes of Nix that pix does not support, with what to do instead.
+var unsupported = map[string]string{
+	"ssh":            "use ssh-ng://HOST, which every Nix since 2.0 serves",
+	"s3":             "a public bucket is also a cache at https://BUCKET.s3.REGION.amazonaws.com",
+	"dummy":          "use a store in an empty directory, such as /tmp/DIR",
+	"local-overlay":  "use local",
+	"mounted-ssh-ng": "use ssh-ng://HOST",
 }
 
 // machineSocket returns the socket of the daemon for this machine's own store, or for another store on

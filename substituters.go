@@ -2,6 +2,7 @@ package pix
 
 import (
 	"context"
+	"fmt"
 
 	"pix/localstore"
 	"pix/store"
@@ -29,12 +30,31 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 	only := o.localOptions()
 	only.ReadOnly = true
 	others.Local = &only
-	sources := &substitute.Sources{Open: func(ctx context.Context, uri string) (store.Store, error) { return Open(ctx, uri, &others) }}
+	sources := &substitute.Sources{Open: func(ctx context.Context, uri string) (store.Store, error) {
+		sub, err := Open(ctx, uri, &others)
+		if err == nil && sub.Dir() != s.Dir() {
+			err = &URIError{uri, fmt.Sprintf("it is for the store directory '%s', not '%s'", sub.Dir(), s.Dir()), false}
+			sub.Close()
+		}
+		return sub, err
+	}}
+	sources.Variant = o.cacheVariant
 	return substitute.New(s, &substitute.Options{
 		Settings: func(ctx context.Context) (*substitute.Settings, error) { return settings(ctx, sources) },
 		Sources:  sources,
 		Limits:   o.ClosureLimits,
 	})
+}
+
+// cacheVariant returns the options that a cache opened in this context has for as long as it is open, and that
+// differ between contexts.
+func (o *Options) cacheVariant(ctx context.Context) string {
+	if o.Cache == nil || o.Cache.HTTP.Override == nil {
+		return ""
+	}
+	h := o.Cache.HTTP
+	h.Override(ctx, &h)
+	return h.Netrc + "\x00" + h.CAFile
 }
 
 // withSignatures returns the settings of a store whose URI says whether objects need signatures.

@@ -46,42 +46,59 @@ func TestOpenURIs(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "nokey"), "x")
 	for uri, reason := range map[string]string{
-		"file://relative":                                       "not absolute",
-		"file://":                                               "not absolute",
-		"file://host/dir":                                       "not absolute",
-		"http://":                                               "no host",
-		"https:///x":                                            "no host",
-		"s3://bucket":                                           "expected file://",
-		"/dir":                                                  "expected file://",
-		"file://" + dir + "#x":                                  "fragment",
-		"file://" + dir + "?compression=lzma":                   "lzma",
-		"file://" + dir + "?compression=bzip2":                  "bzip2",
-		"file://" + dir + "?what=1":                             "what: it is unknown",
-		"file://" + dir + "?store=/other":                       "store directory",
-		"file://" + dir + "?index-debug-info=1":                 "not supported",
-		"file://" + dir + "?compression-level=x":                "compression-level",
-		"file://" + dir + "?priority=1&priority=2":              "more than once",
-		"file://" + dir + "?write-nar-listing=maybe":            "maybe",
-		"file://" + dir + "?secret-key=" + dir + "/none":        "no such file",
-		"file://" + dir + "?secret-keys=" + dir + "/nokey":      "nokey",
-		"http://me:secret@host:x/":                              "invalid port",
-		"http://me:secret@host/?what=1":                         "unknown",
-		"http://me:secret@host/?store=/other&compression=bzip2": "parameter",
+		"file://relative":                        "not absolute",
+		"file://":                                "not absolute",
+		"file://host/dir":                        "not absolute",
+		"http://":                                "no host",
+		"https:///x":                             "no host",
+		"s3://bucket":                            "expected file://",
+		"/dir":                                   "expected file://",
+		"file://" + dir + "#x":                   "fragment",
+		"file://" + dir + "?compression=lzma":    "lzma",
+		"file://" + dir + "?compression=bzip2":   "bzip2",
+		"file://" + dir + "?store=other":         "store",
+		"file://" + dir + "?compression-level=x": "compression-level",
+		"file://" + dir + "?write-nar-listing=maybe":        "maybe",
+		"file://" + dir + "?secret-key=" + dir + "/none":    "no such file",
+		"file://" + dir + "?secret-keys=" + dir + "/nokey":  "nokey",
+		"http://me:secret@host:x/":                          "invalid port",
+		"http://me:secret@host/?retry-delay=-1":             "retry-delay: '-1'",
+		"http://me:secret@host/?retry-attempts=99999999999": "retry-attempts",
+		"https://me:secret@host/?tls-certificate=/nowhere":  "tls-certificate: open /nowhere: no such file",
+		"https://me:secret@host/?tls-private-key=" + dir:    "tls-certificate",
+		"http://me:secret@host/?compression=bzip2":          "bzip2",
+		"http://me:secret@host/?x=%zz":                      "invalid URL escape",
 	} {
 		_, err := binarycache.Open(t.Context(), uri, nil)
 		var bad *binarycache.URIError
-		if reason == "parameter" {
-			reason = "" // either of the two
-		}
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), reason) || strings.Contains(err.Error(), "secret@") {
 			t.Errorf("%s: %v, want %q", uri, err, reason)
 		}
 	}
-	for _, params := range []string{"", "?", "?priority=1&want-mass-query=true&trusted=1", "?compression-level=-1&compression=br&store=/nix/store"} {
+	for _, params := range []string{"", "?", "?priority=1&want-mass-query=true&trusted=1", "?compression-level=-1&compression=br&store=/nix/store", "?index-debug-info=0&priority=1&priority=x&dubious"} {
 		open(t, "file://"+dir+"/a%20b"+params, nil)
 	}
 	if _, err := os.Stat(dir + "/a b"); err == nil {
 		t.Error("opening a cache has made it")
+	}
+}
+
+// Parameters that Nix does not have, or that have no effect, are warnings.
+func TestParameterWarnings(t *testing.T) {
+	ctx, warned := warnings(t.Context())
+	dir := t.TempDir()
+	s, err := binarycache.Open(ctx, "file://"+dir+"?what=1&retry-delay=3&index-debug-info=true&store=/other/store", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	want := []string{
+		"warning: index-debug-info has no effect: pix does not index debug information",
+		"warning: unknown setting 'retry-delay'", // there is nothing to retry in a directory
+		"warning: unknown setting 'what'",
+	}
+	if !slices.Equal(*warned, want) || s.Dir() != "/other/store" {
+		t.Errorf("%q for %s", *warned, s.Dir())
 	}
 }
 

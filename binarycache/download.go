@@ -33,7 +33,7 @@ type download struct {
 }
 
 func (r *remote) newDownload(ctx context.Context, u *url.URL, accept string, size uint64) *download {
-	return &download{remote: r, ctx: ctx, url: u, accept: accept, size: size, patience: patience{opts: r.opts}}
+	return &download{remote: r, ctx: ctx, url: u, accept: accept, size: size, patience: patience{opts: r.opts.forCall(ctx)}}
 }
 
 // start waits until the file begins to come. The error is a [*RequestError], or that of the
@@ -137,7 +137,7 @@ func (d *download) connect() error {
 // try asks once. After a failure, it says how long the server wants to be left alone.
 func (d *download) try() (*RequestError, time.Duration) {
 	ranged := d.offset > 0 && !d.whole
-	answer, err := d.remote.ask(d.ctx, d.url, d.header(ranged))
+	answer, err := d.remote.ask(d.ctx, d.url, d.header(ranged), d.patience.opts)
 	if err != nil {
 		return &RequestError{Err: err}, 0
 	}

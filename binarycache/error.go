@@ -79,7 +79,7 @@ func (e *MismatchError) Error() string {
 func ended(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	switch cause {
-	case ErrClosed, errNoResponse, errStalled:
+	case ErrClosed, errNoConnection, errNoResponse, errStalled:
 		return cause
 	}
 	if errors.Is(cause, err) {

@@ -8,11 +8,10 @@ import (
 	"pix/narinfo"
 )
 
-// A memory remembers narinfos, and that there are none, for a while, and no more than so
-// many bytes. What was not asked for the longest goes first. Nil remembers nothing.
+// A memory remembers narinfos, and that there are none, up to a number of bytes. The least recently used
+// entry is dropped first. A nil memory remembers nothing.
 type memory struct {
-	positive, negative time.Duration
-	limit              int // bytes
+	limit int // bytes
 
 	mu    sync.Mutex
 	byKey map[string]*list.Element
@@ -24,7 +23,7 @@ type memory struct {
 type remembered struct {
 	hashPart string
 	info     *narinfo.NarInfo // nil if there is none
-	until    time.Time
+	since    time.Time
 	size     int
 }
 
@@ -32,11 +31,12 @@ type remembered struct {
 const entrySize = 512
 
 func newMemory(o *HTTPOptions) *memory {
-	return &memory{positive: o.PositiveTTL, negative: o.NegativeTTL, limit: o.CacheSize, byKey: make(map[string]*list.Element)}
+	return &memory{limit: o.CacheSize, byKey: make(map[string]*list.Element)}
 }
 
-// get returns what is remembered of a hash part; the narinfo is nil if there is none.
-func (m *memory) get(hashPart string) (info *narinfo.NarInfo, known bool) {
+// get returns the narinfo of a hash part, or nil if the cache has none. It is known if it was put within
+// the TTL of the options.
+func (m *memory) get(hashPart string, opts *HTTPOptions) (info *narinfo.NarInfo, known bool) {
 	if m == nil {
 		return nil, false
 	}
@@ -47,8 +47,11 @@ func (m *memory) get(hashPart string) (info *narinfo.NarInfo, known bool) {
 		return nil, false
 	}
 	r := e.Value.(*remembered)
-	if !time.Now().Before(r.until) {
-		m.drop(e)
+	ttl := opts.PositiveTTL
+	if r.info == nil {
+		ttl = opts.NegativeTTL
+	}
+	if time.Since(r.since) >= ttl { // it stays, for calls with another TTL
 		return nil, false
 	}
 	m.order.MoveToFront(e)
@@ -60,10 +63,6 @@ func (m *memory) put(hashPart string, info *narinfo.NarInfo, length int) {
 	if m == nil {
 		return
 	}
-	ttl := m.positive
-	if info == nil {
-		ttl = m.negative
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dropKey(hashPart)
@@ -74,7 +73,7 @@ func (m *memory) put(hashPart string, info *narinfo.NarInfo, length int) {
 	for m.size+size > m.limit {
 		m.drop(m.order.Back())
 	}
-	m.byKey[hashPart] = m.order.PushFront(&remembered{hashPart, info, time.Now().Add(ttl), size})
+	m.byKey[hashPart] = m.order.PushFront(&remembered{hashPart, info, time.Now(), size})
 	m.size += size
 }
 

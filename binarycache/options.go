@@ -1,6 +1,8 @@
 package binarycache
 
 import (
+	"cmp"
+	"context"
 	"net/http"
 	"net/url"
 	"time"
@@ -45,10 +47,15 @@ type HTTPOptions struct {
 	// it. Before the client's own CheckRedirect, the store sets the login of each redirected request.
 	Client *http.Client
 
-	// Proxy and ConnectTimeout are for the store's own client. Proxy says which proxy a
-	// request takes, such as [http.ProxyFromEnvironment]; nil is none.
-	Proxy          func(*http.Request) (*url.URL, error)
-	ConnectTimeout time.Duration // for a connection, and then for its TLS handshake; 0 is 15 s
+	// Proxy, CAFile, Certificate, PrivateKey and NoHTTP2 are for the store's own client.
+	//
+	// Proxy says which proxy a request takes, such as [http.ProxyFromEnvironment]; nil is none. CAFile is the
+	// path of a file with the certificate authorities to trust, in PEM; "" are those of the system.
+	// Certificate and PrivateKey are the paths of files, in PEM, by which the client identifies itself.
+	Proxy                   func(*http.Request) (*url.URL, error)
+	CAFile                  string
+	Certificate, PrivateKey string
+	NoHTTP2                 bool
 
 	// Netrc is the path of a file with logins and passwords for hosts, in the format of curl and Nix;
 	// "" is no file. The file completes the login in a URL: http://me@HOST gets the password of "me".
@@ -62,52 +69,68 @@ type HTTPOptions struct {
 	// UserAgent is how the store names itself; "" is "pix".
 	UserAgent string
 
-	// ResponseTimeout is how long the server may take for an answer to begin, connecting
-	// included; 0 is 60 s.
-	ResponseTimeout time.Duration
+	// ConnectTimeout is how long a connection may take, with its TLS handshake; 0 is 15 s.
+	// ResponseTimeout is how long an answer may take to begin after that; 0 is 60 s. StallTimeout is how
+	// long a reader may wait for 1024 bytes of a body; 0 is 60 s. A negative timeout is no limit.
+	ConnectTimeout, ResponseTimeout, StallTimeout time.Duration
 
-	// StallTimeout is how long somebody may wait for 1024 bytes of a body; 0 is 60 s.
-	StallTimeout time.Duration
-
-	// Tries is how often in a row something is tried that may go better the next time; 0
-	// is 5. A download that breaks goes on where it broke, and 64 KiB of progress make the
-	// count start anew.
+	// Tries is how often in a row a request is tried while the failures are transient; 0 is 5. A
+	// download that breaks continues where it broke, and 64 KiB of progress reset the count.
 	Tries int
 
-	// RetryTimeout is how long after its first failure something is tried again; 0 is 2
-	// minutes. A server that wants more patience than this gets none.
+	// RetryTimeout is how long after the first failure a request is tried again; 0 is 2 minutes. A
+	// server that asks for a longer wait gets no further request.
 	RetryTimeout time.Duration
 
-	// Parallel is how many small files are asked for at once; 0 is 32. Archives are not
+	// RetryDelay is the pause before the second try; 0 is 250 ms. RateLimitedDelay is that pause
+	// after the status 429; 0 is 10 s. Each further pause is twice as long, up to MaxRetryDelay; 0
+	// is 60 s. Up to half of a pause is added at random, unless NoJitter is set.
+	RetryDelay, RateLimitedDelay, MaxRetryDelay time.Duration
+	NoJitter                                    bool
+
+	// DownloadSpeed is how many bytes a second a body may have at most; 0 is no limit.
+	DownloadSpeed int64
+
+	// Parallel is how many small files are requested at once; 0 is 32. Archives are not
 	// counted.
 	Parallel int
 
-	// PositiveTTL and NegativeTTL are how long a narinfo is remembered, and that there is
-	// none; 0 is what Nix does, 30 days and an hour.
+	// PositiveTTL and NegativeTTL are how long the store remembers a narinfo, and that there is
+	// none. 0 is the default of Nix, 30 days and an hour; a negative TTL is no time at all.
 	PositiveTTL, NegativeTTL time.Duration
+
+	// Override changes options as the context of a call says. [Open] uses its Netrc and CAFile for as long as
+	// the store is open. Every call uses its timeouts, number of tries, delays and TTLs. Other changes have no
+	// effect. Nil changes nothing.
+	Override func(ctx context.Context, opts *HTTPOptions)
 
 	// CacheSize is how many bytes of narinfos are remembered; 0 is 16 MiB.
 	CacheSize int
 }
 
-// orDefault makes a value that is not positive the default.
-func orDefault[T int | time.Duration](value *T, standard T) {
-	if *value <= 0 {
-		*value = standard
-	}
+func (o *HTTPOptions) setDefaults() {
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 15*time.Second)
+	o.ResponseTimeout = cmp.Or(o.ResponseTimeout, 60*time.Second)
+	o.StallTimeout = cmp.Or(o.StallTimeout, 60*time.Second)
+	o.Tries = cmp.Or(o.Tries, 5)
+	o.RetryTimeout = cmp.Or(o.RetryTimeout, 2*time.Minute)
+	o.RetryDelay = cmp.Or(o.RetryDelay, 250*time.Millisecond)
+	o.RateLimitedDelay = cmp.Or(o.RateLimitedDelay, 10*time.Second)
+	o.MaxRetryDelay = cmp.Or(o.MaxRetryDelay, time.Minute)
+	o.Parallel = cmp.Or(max(o.Parallel, 0), 32)
+	o.PositiveTTL = cmp.Or(o.PositiveTTL, 30*24*time.Hour)
+	o.NegativeTTL = cmp.Or(o.NegativeTTL, time.Hour)
+	o.CacheSize = cmp.Or(o.CacheSize, 16<<20)
+	o.UserAgent = cmp.Or(o.UserAgent, "pix")
 }
 
-func (o *HTTPOptions) setDefaults() {
-	orDefault(&o.ConnectTimeout, 15*time.Second)
-	orDefault(&o.ResponseTimeout, 60*time.Second)
-	orDefault(&o.StallTimeout, 60*time.Second)
-	orDefault(&o.Tries, 5)
-	orDefault(&o.RetryTimeout, 2*time.Minute)
-	orDefault(&o.Parallel, 32)
-	orDefault(&o.PositiveTTL, 30*24*time.Hour)
-	orDefault(&o.NegativeTTL, time.Hour)
-	orDefault(&o.CacheSize, 16<<20)
-	if o.UserAgent == "" {
-		o.UserAgent = "pix"
+// forCall returns the options of a call.
+func (o *HTTPOptions) forCall(ctx context.Context) *HTTPOptions {
+	if o.Override == nil {
+		return o
 	}
+	changed := *o
+	o.Override(ctx, &changed)
+	changed.setDefaults()
+	return &changed
 }

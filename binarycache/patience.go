@@ -13,14 +13,6 @@ import (
 	"pix/internal/compression"
 )
 
-// The first pause before something is tried again, as in Nix but for the second, which is a
-// minute there. Each further one is twice as long.
-const (
-	firstPause      = 250 * time.Millisecond
-	tooManyRequests = 10 * time.Second
-	longestPause    = time.Minute
-)
-
 // enoughProgress is how many bytes have to come for failures before them to be forgotten.
 const enoughProgress = 64 << 10
 
@@ -68,16 +60,18 @@ func (p *patience) wait(ctx context.Context, failure *RequestError, atLeast time
 	}
 }
 
-// pause returns how long to wait if nobody says so: longer each time, and not as long as
-// everybody else.
+// pause returns how long to wait if the server does not say it: longer after each failure, and not as
+// long as every other client.
 func (p *patience) pause(status int) time.Duration {
-	pause := firstPause
+	pause := p.opts.RetryDelay
 	if status == http.StatusTooManyRequests {
-		pause = tooManyRequests
+		pause = p.opts.RateLimitedDelay
 	}
-	pause <<= min(p.failures-1, 10)
-	pause += time.Duration(rand.Int64N(int64(pause)/2 + 1))
-	return min(pause, longestPause)
+	pause = min(max(pause, 1), p.opts.MaxRetryDelay) << min(p.failures-1, 10)
+	if !p.opts.NoJitter {
+		pause += time.Duration(rand.Int64N(int64(pause)/2 + 1))
+	}
+	return min(pause, p.opts.MaxRetryDelay)
 }
 
 // isTransient reports whether something may go better the next time.

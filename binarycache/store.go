@@ -76,13 +76,13 @@ var (
 //	"file:///DIR[?…]"                   the cache in a directory
 //	"http[s]://[USER:PASSWORD@]HOST…"   one behind HTTP, which is only read
 //
-// What follows a question mark are parameters of Nix: compression, compression-level,
-// secret-key, secret-keys and write-nar-listing are obeyed, those that change nothing here
-// are passed over, and others are refused.
+// The parameters behind a question mark are those of Nix. These are obeyed: compression,
+// compression-level, secret-key, secret-keys, write-nar-listing, store; and, behind HTTP, tls-certificate,
+// tls-private-key, retry-attempts, retry-delay, retry-delay-rate-limited and retry-max-delay. Others that
+// Nix has are ignored. An unknown one causes a warning, which goes to the handler in ctx.
 //
-// Its nix-cache-info is read; it must be for the store directory of the options. Behind
-// HTTP it must be there. A directory need not have one, or be there at all: both are made
-// when something is first added.
+// Open reads nix-cache-info, which must be for the store directory. Behind HTTP it must exist. A directory
+// need not have one, or exist: both are created when something is first added.
 //
 // The error is a [*URIError] for the URI, a [*StoreDirError], a [*RequestError] if the
 // server does not answer, or says something else.
@@ -94,17 +94,21 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	if s.opts.StoreDir == "" {
 		s.opts.StoreDir = storepath.DefaultDir
 	}
-	place, err := s.opts.parseURI(uri)
+	place, err := s.opts.parseURI(ctx, uri)
 	if err != nil {
 		return nil, err
 	}
+	changed := s.opts.HTTP.forCall(ctx)
+	s.opts.HTTP.Netrc, s.opts.HTTP.CAFile = changed.Netrc, changed.CAFile
 	s.opts.HTTP.setDefaults()
 	s.slots = semaphore.NewWeighted(int64(s.opts.HTTP.Parallel))
 	s.closed, s.end = context.WithCancelCause(context.Background())
 	if place.base != nil {
 		s.uri = place.base.Redacted()
 		s.known = newMemory(&s.opts.HTTP)
-		s.files = newRemote(place.base, &s.opts.HTTP)
+		if s.files, err = newRemote(place.base, &s.opts.HTTP); err != nil {
+			return nil, &URIError{s.uri, err.Error()}
+		}
 	} else {
 		s.uri = "file://" + place.dir
 		s.local = &directory{place.dir, s.opts.SyncObjects}
@@ -191,7 +195,7 @@ func (s *Store) NarInfo(ctx context.Context, path storepath.Path) (*narinfo.NarI
 // narInfo returns the narinfo of a hash part. The error is [fs.ErrNotExist] if there is
 // none.
 func (s *Store) narInfo(ctx context.Context, hashPart string) (*narinfo.NarInfo, error) {
-	if n, known := s.known.get(hashPart); known {
+	if n, known := s.known.get(hashPart, s.opts.HTTP.forCall(ctx)); known {
 		if n == nil {
 			return nil, fs.ErrNotExist
 		}

@@ -1,17 +1,24 @@
 package binarycache
 
 import (
-	"errors"
+	"context"
 	"fmt"
+	"maps"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"pix/activity"
 	"pix/internal/compression"
 	"pix/internal/redact"
+	"pix/nixconf"
 	"pix/signature"
+	"pix/storepath"
 )
 
 // A URIError says why a URI names no cache that can be opened.
@@ -28,14 +35,14 @@ type place struct {
 	base *url.URL
 }
 
-// parseURI reads a URI, and takes its parameters into the options.
-func (o *Options) parseURI(uri string) (place, error) {
+// parseURI parses a URI, and sets the options that its parameters have.
+func (o *Options) parseURI(ctx context.Context, uri string) (place, error) {
 	u, err := url.Parse(uri)
 	if err != nil {
 		return place{}, &URIError{redact.URL(uri), redact.Error(err).Error()}
 	}
 	fail := func(reason string) (place, error) { return place{}, &URIError{redact.URL(uri), reason} }
-	if err := o.setParams(u.RawQuery); err != nil {
+	if err := o.setParams(ctx, u); err != nil {
 		return fail(err.Error())
 	}
 	if u.Fragment != "" {
@@ -57,18 +64,29 @@ func (o *Options) parseURI(uri string) (place, error) {
 	return fail("expected file://DIR, http://HOST or https://HOST")
 }
 
-// setParams takes in the parameters of a URI.
-func (o *Options) setParams(query string) error {
-	params, err := url.ParseQuery(query)
+// setParams sets the options that the parameters of a URI have. It warns the handler in ctx of others.
+func (o *Options) setParams(ctx context.Context, u *url.URL) error {
+	params, err := nixconf.ParseParams(u.RawQuery)
 	if err != nil {
 		return err
 	}
-	for name, values := range params {
-		if len(values) > 1 {
-			return fmt.Errorf("the parameter %s is there more than once", name)
+	warn := func(format string, args ...any) {
+		if h := activity.HandlerOf(ctx); h != nil {
+			h.HandleEvent(activity.Log{Level: activity.LevelWarn, Text: "warning: " + fmt.Sprintf(format, args...)})
 		}
-		if err := o.setParam(name, values[0]); err != nil {
+	}
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		known, err := o.setParam(name, params[name])
+		if !known && u.Scheme != "file" {
+			known, err = o.HTTP.setParam(name, params[name])
+		}
+		switch {
+		case err != nil:
 			return fmt.Errorf("the parameter %s: %w", name, err)
+		case !known && !slices.Contains(ignored, name) && (u.Scheme == "file" || !slices.Contains(ignoredHTTP, name)):
+			warn("unknown setting '%s'", name)
+		case name == "index-debug-info" && params[name] != "false":
+			warn("index-debug-info has no effect: pix does not index debug information")
 		}
 	}
 	if o.Compression != "" && !compression.CanEncode(o.Compression) {
@@ -77,45 +95,64 @@ func (o *Options) setParams(query string) error {
 	return nil
 }
 
-func (o *Options) setParam(name, value string) (err error) {
+// ignored are the parameters of Nix that have no effect, ignoredHTTP those of caches behind HTTP alone: pix does
+// the same without them, or a store that substitutes obeys them.
+var (
+	ignored = []string{
+		"priority", "want-mass-query", "trusted", "system-features", "path-info-cache-size",
+		"parallel-compression", "local-nar-cache", "index-debug-info",
+	}
+	ignoredHTTP = []string{"narinfo-compression", "ls-compression", "log-compression"}
+)
+
+// setParam sets the option that a parameter of any cache has.
+func (o *Options) setParam(name, value string) (known bool, err error) {
 	switch name {
 	case "compression":
 		o.Compression = value
 	case "compression-level":
-		if o.CompressionLevel, err = strconv.Atoi(value); o.CompressionLevel == -1 {
-			o.CompressionLevel = 0
+		if o.CompressionLevel, err = strconv.Atoi(value); err != nil {
+			err = fmt.Errorf("'%s' is no whole number", value)
 		}
+		o.CompressionLevel = max(o.CompressionLevel, 0) // -1 is the usual one
 	case "secret-key", "secret-keys":
 		err = o.addKeys(value)
 	case "write-nar-listing":
-		o.WriteListings, err = parseBool(value)
-	case "index-debug-info":
-		var wanted bool
-		if wanted, err = parseBool(value); wanted {
-			err = errors.New("it is not supported")
-		}
+		o.WriteListings, err = nixconf.ParseBool(value)
 	case "store":
-		if value != string(o.StoreDir) {
-			err = fmt.Errorf("it is not %s, the store directory of everything else", o.StoreDir)
-		}
-	case "priority", "want-mass-query", "trusted", "system-features", "path-info-cache-size",
-		"parallel-compression", "local-nar-cache", "narinfo-compression", "ls-compression", "log-compression":
-		// For what pix does not do, or does anyway.
+		o.StoreDir, err = storepath.ParseDir(filepath.Clean(value))
 	default:
-		err = errors.New("it is unknown")
-	}
-	return err
-}
-
-// parseBool reads what Nix takes for true or false.
-func parseBool(s string) (bool, error) {
-	switch s {
-	case "true", "yes", "1":
-		return true, nil
-	case "false", "no", "0":
 		return false, nil
 	}
-	return false, fmt.Errorf("%q is neither true nor false", s)
+	return true, err
+}
+
+// setParam sets the option that a parameter of a cache behind HTTP has. In Nix, 0 leaves a number to the
+// configuration.
+func (o *HTTPOptions) setParam(name, value string) (known bool, err error) {
+	delays := map[string]*time.Duration{
+		"retry-delay": &o.RetryDelay, "retry-delay-rate-limited": &o.RateLimitedDelay, "retry-max-delay": &o.MaxRetryDelay,
+	}
+	switch delay := delays[name]; {
+	case name == "tls-certificate":
+		o.Certificate = value
+	case name == "tls-private-key":
+		o.PrivateKey = value
+	case name == "retry-attempts" || delay != nil:
+		n, err := nixconf.ParseSize(value)
+		switch {
+		case err != nil || n > math.MaxUint32:
+			return true, fmt.Errorf("'%s' is no number below 2^32", value)
+		case n == 0:
+		case delay != nil:
+			*delay = time.Duration(n) * time.Millisecond
+		default:
+			o.Tries = int(min(n, math.MaxInt32))
+		}
+	default:
+		return false, nil
+	}
+	return true, nil
 }
 
 // addKeys reads files with secret keys, with commas between their names.

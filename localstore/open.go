@@ -37,8 +37,10 @@ func IsWritable(opts *Options) bool {
 
 // makeDirs makes the directories of a store that are not there.
 func (s *shared) makeDirs() error {
-	if err := s.mustNotBeLinked(); err != nil {
-		return err
+	if !s.opts.AllowSymlinks {
+		if err := s.mustNotBeLinked(); err != nil {
+			return err
+		}
 	}
 	for _, dir := range []string{
 		s.links(), // and with it the store directory
@@ -66,7 +68,7 @@ func (s *shared) mustNotBeLinked() error {
 			return err
 		}
 		if info.Mode()&fs.ModeSymlink != 0 {
-			return &fs.PathError{Op: "open store", Path: dir, Err: errors.New("it is a symlink, which is not allowed for a store directory and those that it lies in")}
+			return &fs.PathError{Op: "open store", Path: dir, Err: errors.New("it is a symlink, which is not allowed for a store directory and those that it lies in (see allow-symlinked-store)")}
 		}
 	}
 	return nil

@@ -32,6 +32,11 @@ type Options struct {
 	// ReadOnly opens a store that must be there, and changes nothing in it.
 	ReadOnly bool
 
+	// AllowSymlinks accepts a store directory that is a symlink, or lies below one, Nix's
+	// allow-symlinked-store. A build can put the target of such a link into its outputs, so that they do
+	// not work on other machines.
+	AllowSymlinks bool
+
 	// TrustedKeys are the keys that one of must have signed what is added under a path
 	// that does not follow from the contents.
 	TrustedKeys signature.KeySet

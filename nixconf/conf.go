@@ -2,189 +2,224 @@ package nixconf
 
 import (
 	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"strings"
 )
 
-// A Conf is a configuration: the settings that pix implements. Their names in nix.conf are
-// those of the fields, in lower case and with dashes.
+// A Source is a kind of place that a value comes from.
+type Source uint8
+
+const (
+	FromDefault     Source = iota // nothing sets it
+	FromFile                      // a configuration file
+	FromEnvironment               // NIX_CONFIG, or a variable of its own
+	FromCommandLine
+	FromClient // of a daemon
+)
+
+func (s Source) String() string {
+	return [...]string{"default", "file", "environment", "command line", "client"}[s]
+}
+
+// An Origin says where a value comes from.
+type Origin struct {
+	Source Source
+	Name   string // the file, variable or flag
+	Line   int    // in the file or in NIX_CONFIG, from 1 on; or 0
+}
+
+func (o Origin) String() string {
+	switch {
+	case o.Source == FromDefault || o.Name == "":
+		return o.Source.String()
+	case o.Line > 0:
+		return fmt.Sprintf("%s:%d", o.Name, o.Line)
+	}
+	return o.Name
+}
+
+// A Value is what a configuration says of a setting.
+type Value struct {
+	// Text is the value in the form in which Nix prints it. If the configuration has an invalid value, it is
+	// the default.
+	Text   string
+	Origin Origin
+	// Err is why the value in the configuration is invalid: a [*SyntaxError].
+	Err error
+}
+
+// A Conf is a configuration: the values of all settings. The zero value has the defaults of the table,
+// [Default] those of this machine.
 type Conf struct {
-	// TrustedUsers may do whatever the store can, and AllowedUsers connect to the daemon:
-	// names of users, and of groups with @ before them; * is everybody.
-	TrustedUsers []string
-	AllowedUsers []string
+	onMachine bool              // has the defaults of this machine
+	inConfDir map[string]string // defaults that name files in the directory of nix.conf
+	nixPath   bool              // NIX_PATH overrules nix-path
 
-	// BuildUsersGroup is the group of those that builds run as, who may not connect to the
-	// daemon; "" is none.
-	BuildUsersGroup string
-
-	// TrustedPublicKeys are those whose signatures are believed, as NAME:BASE64.
-	TrustedPublicKeys []string
-
-	// RequireSigs says that objects which are not addressed by their contents need a
-	// signature by one of the keys.
-	RequireSigs bool
-
-	// Substituters are the URIs of stores from which another gets what it lacks, if Substitute
-	// says so. There are none by default, where Nix has that of its project: nothing here goes to
-	// the network unasked.
-	Substituters []string
-	Substitute   bool
-
-	// TrustedSubstituters are those that users may choose who are not trusted, besides
-	// Substituters.
-	TrustedSubstituters []string
-
-	// Fallback says that a substituter which fails is as good as none.
-	Fallback bool
-
-	// NetrcFile is the file with logins and passwords for caches; "" is the file netrc in the
-	// directory of the system's nix.conf.
-	NetrcFile string
-
-	// KeepOutputs and KeepDerivations say that a derivation that is kept keeps its outputs,
-	// and an output the derivation that it was built from.
-	KeepOutputs     bool
-	KeepDerivations bool
-
-	// AutoOptimiseStore says that equal files of new objects become one.
-	AutoOptimiseStore bool
-
-	// MinFree is how many bytes of disk shall be free: if there are fewer when something is
-	// added, garbage is collected until MaxFree are. 0 is never. It is looked at most every
-	// MinFreeCheckInterval seconds.
-	MinFree, MaxFree     uint64
-	MinFreeCheckInterval uint64
-
-	// GCReservedSpace is how many bytes are set aside, for the database of a full disk.
-	GCReservedSpace uint64
-
-	// FsyncMetadata brings the database to the disk before something counts as done, and
-	// FsyncStorePaths objects before they become valid.
-	FsyncMetadata   bool
-	FsyncStorePaths bool
-
-	// Store is the URI of the store; "" if it is not set: then the variable NIX_REMOTE says it.
-	Store string
-
-	// Unknown are the names that were set and are none of the above, sorted.
-	Unknown []string
+	set      map[string]Value
+	unknown  []string // sorted
+	warnings []string
 }
 
-// Default returns the configuration of Nix where nothing is set, but for its substituter. The
-// group of the build users is that of root's daemons.
-func Default() *Conf {
-	return &Conf{
-		TrustedUsers:      []string{"root"},
-		AllowedUsers:      []string{"*"},
-		BuildUsersGroup:   "nixbld",
-		TrustedPublicKeys: []string{"cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="},
-		RequireSigs:       true,
-		Substitute:        true,
-		KeepDerivations:   true,
-
-		MaxFree:              math.MaxInt64,
-		MinFreeCheckInterval: 5,
-		GCReservedSpace:      8 << 20,
-		FsyncMetadata:        true,
+// Get returns the value of a setting. The name must be in the table.
+func (c *Conf) Get(name string) Value {
+	s := Find(name)
+	if s == nil {
+		panic(fmt.Sprintf("nixconf: there is no setting %q", name))
 	}
-}
-
-// field returns a pointer to the setting of that name, or nil.
-func (c *Conf) field(name string) any {
-	switch name {
-	case "trusted-users":
-		return &c.TrustedUsers
-	case "allowed-users":
-		return &c.AllowedUsers
-	case "build-users-group":
-		return &c.BuildUsersGroup
-	case "trusted-public-keys", "binary-cache-public-keys":
-		return &c.TrustedPublicKeys
-	case "require-sigs":
-		return &c.RequireSigs
-	case "substituters", "binary-caches":
-		return &c.Substituters
-	case "substitute", "build-use-substitutes":
-		return &c.Substitute
-	case "trusted-substituters", "trusted-binary-caches":
-		return &c.TrustedSubstituters
-	case "fallback", "build-fallback":
-		return &c.Fallback
-	case "netrc-file":
-		return &c.NetrcFile
-	case "keep-outputs", "gc-keep-outputs":
-		return &c.KeepOutputs
-	case "keep-derivations", "gc-keep-derivations":
-		return &c.KeepDerivations
-	case "auto-optimise-store":
-		return &c.AutoOptimiseStore
-	case "min-free":
-		return &c.MinFree
-	case "max-free":
-		return &c.MaxFree
-	case "min-free-check-interval":
-		return &c.MinFreeCheckInterval
-	case "gc-reserved-space":
-		return &c.GCReservedSpace
-	case "fsync-metadata":
-		return &c.FsyncMetadata
-	case "fsync-store-paths":
-		return &c.FsyncStorePaths
-	case "store":
-		return &c.Store
+	if v, ok := c.set[s.Name]; ok {
+		return v
 	}
-	return nil
+	return Value{Text: c.defaultOf(s)}
 }
 
-// Set sets what a line of a file sets. A name that is unknown is noted, and no error.
+// defaultOf returns the default of a setting.
+func (c *Conf) defaultOf(s *Setting) string {
+	if text, ok := c.inConfDir[s.Name]; ok {
+		return text
+	}
+	if of := machineDefaults[s.Name]; of != nil && c.onMachine {
+		return of()
+	}
+	return s.Default
+}
+
+// Clone returns a copy.
+func (c *Conf) Clone() *Conf {
+	clone := *c
+	clone.set = maps.Clone(c.set)
+	clone.unknown, clone.warnings = slices.Clone(c.unknown), slices.Clone(c.warnings)
+	return &clone
+}
+
+// Set changes a setting. If the value is invalid, the setting keeps the one that it has, and the error is a
+// [*SyntaxError]. An unknown name, and a setting whose experimental feature is off, is a warning.
 func (c *Conf) Set(a Assignment) error {
-	name, adds := strings.CutPrefix(a.Name, "extra-")
-	switch field := c.field(name).(type) {
-	case *[]string:
-		words := strings.FieldsFunc(a.Value, isSpace)
-		if adds {
-			words = slices.Concat(*field, words)
+	s, appends := find(a.Name)
+	if s == nil {
+		if i, found := slices.BinarySearch(c.unknown, a.Name); !found {
+			c.unknown = slices.Insert(c.unknown, i, a.Name)
 		}
-		*field = words
 		return nil
-	case *string:
-		if !adds {
-			*field = a.Value
-			return nil
-		}
-	case *bool:
-		if !adds {
-			return setBool(field, a)
-		}
-	case *uint64:
-		if !adds {
-			return setNumber(field, a)
-		}
 	}
-	if i, found := slices.BinarySearch(c.Unknown, a.Name); !found {
-		c.Unknown = slices.Insert(c.Unknown, i, a.Name)
+	if s.Feature != "" && !c.hasFeature(s.Feature) {
+		c.warn("Ignoring setting '%s' because experimental feature '%s' is not enabled", s.Name, s.Feature)
+		return nil
 	}
+	text, err := s.canonical(a.Value)
+	if err != nil {
+		return &SyntaxError{a.File, a.Line, err.Error()}
+	}
+	switch {
+	case s.Type == Features:
+		text = c.features(text)
+	case s.Name == "warn-short-path-literals":
+		c.replaced(a, text)
+	}
+	if appends {
+		text = s.appended(c.Get(s.Name).Text, text)
+	}
+	c.put(s, Value{Text: text, Origin: a.origin()})
 	return nil
 }
 
-// setNumber takes a number with a unit, be it one of bytes or of seconds, as Nix does.
-func setNumber(n *uint64, a Assignment) (err error) {
-	if *n, err = ParseSize(a.Value); err != nil {
-		return &SyntaxError{a.File, a.Line, fmt.Sprintf("setting '%s' has invalid value '%s'", a.Name, a.Value)}
+func (c *Conf) put(s *Setting, v Value) {
+	if c.set == nil {
+		c.set = make(map[string]Value)
 	}
-	return nil
+	c.set[s.Name] = v
 }
 
-func setBool(b *bool, a Assignment) error {
-	switch a.Value {
-	case "true", "yes", "1":
-		*b = true
-	case "false", "no", "0":
-		*b = false
-	default:
-		return &SyntaxError{a.File, a.Line, fmt.Sprintf("Boolean setting '%s' has invalid value '%s'", a.Name, a.Value)}
+// replaced sets the setting that replaces warn-short-path-literals, unless it is set itself.
+func (c *Conf) replaced(a Assignment, text string) {
+	lint := "ignore"
+	if text == "true" {
+		lint = "warn"
+	}
+	c.warn("'warn-short-path-literals' is deprecated, use 'lint-short-path-literals = %s' instead", lint)
+	old, isSet := c.set["lint-short-path-literals"]
+	if before, ok := c.set["warn-short-path-literals"]; !isSet || ok && before.Origin == old.Origin {
+		c.put(Find("lint-short-path-literals"), Value{Text: lint, Origin: a.origin()})
+	}
+}
+
+// experimental are the experimental features of Nix 2.34 to 2.36.
+var experimental = words(`auto-allocate-uids blake3-hashes ca-derivations cgroups configurable-impure-env
+	daemon-trust-override dynamic-derivations external-builders fetch-closure fetch-tree flakes git-hashing
+	impure-derivations local-overlay-store mounted-ssh-store nix-command parse-toml-timestamps pipe-operators
+	read-only-local-store recursive-nix verified-fetches`)
+
+// features returns those of the experimental features that Nix has, and warns of the others.
+func (c *Conf) features(text string) string {
+	var known []string
+	for _, name := range words(text) {
+		switch {
+		case slices.Contains(experimental, name):
+			known = append(known, name)
+		case name == "no-url-literals":
+			c.warn("experimental feature 'no-url-literals' has been stabilized and renamed; use 'lint-url-literals = fatal' setting instead")
+		default:
+			c.warn("unknown experimental feature '%s'", name)
+		}
+		if name == "flakes" {
+			known = append(known, "fetch-tree")
+		}
+	}
+	return joinSorted(known)
+}
+
+func (c *Conf) hasFeature(name string) bool {
+	return slices.Contains(words(c.Get("experimental-features").Text), name)
+}
+
+func (c *Conf) warn(format string, args ...any) {
+	c.warnings = append(c.warnings, fmt.Sprintf(format, args...))
+}
+
+// Warnings returns the warnings of Nix about the configuration, the names of unknown settings last.
+func (c *Conf) Warnings() []string {
+	warnings := slices.Clone(c.warnings)
+	for _, name := range c.unknown {
+		warnings = append(warnings, fmt.Sprintf("unknown setting '%s'", name))
+	}
+	return warnings
+}
+
+// Invalid returns the names of the settings with an invalid value, sorted.
+func (c *Conf) Invalid() []string {
+	var names []string
+	for name, v := range c.set {
+		if v.Err != nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// apply sets what a text sets: first the experimental features, on which other settings depend. A
+// setting with an invalid value gets its default and the error, so that only a reader of that setting fails.
+func (c *Conf) apply(text, file string, source Source) error {
+	assignments, err := Parse(text, file)
+	if err != nil {
+		return err
+	}
+	for _, isFeature := range []bool{true, false} {
+		for _, a := range assignments {
+			if strings.TrimPrefix(a.Name, "extra-") == "experimental-features" != isFeature {
+				continue
+			}
+			if a.File == file {
+				a.Source = source
+			}
+			if c.nixPath && strings.TrimPrefix(a.Name, "extra-") == "nix-path" {
+				continue
+			}
+			if err := c.Set(a); err != nil {
+				s, _ := find(a.Name)
+				c.put(s, Value{Text: c.defaultOf(s), Origin: a.origin(), Err: err})
+			}
+		}
 	}
 	return nil
 }

@@ -1,18 +1,18 @@
-// Package nixconf reads nix.conf, the configuration of Nix, as far as pix goes by it.
+// Package nixconf reads nix.conf, the configuration of Nix.
 //
-// A file has one setting a line, as name = value; what follows a # is a comment. A line
-// "include FILE" reads another file in its place, "!include FILE" does so if that is there.
-// A name with "extra-" before it adds to a list instead of replacing it. What comes later
-// wins.
+// A line of a file is NAME = VALUE; a # starts a comment. A line "include FILE" reads another file in its
+// place, and "!include FILE" does so if the file exists. The name extra-NAME adds to a list instead of
+// replacing it. Later lines overrule earlier ones.
 //
 //	trusted-users = root @wheel
 //	extra-trusted-public-keys = cache.example.org-1:…
 //	!include local.conf
 //
-// Nix reads the file of the system, then those of the user, then what is in the variable
-// NIX_CONFIG; so does [Load]. A [Conf] holds the settings that pix implements, with the
-// defaults of Nix (but for substituters, of which there are none), and the names of all others
-// that were set.
+// Nix reads the file of the system, then those of the user, then the variable NIX_CONFIG; so does
+// [Load]. All settings stand in one table, see [Settings]: the type and the default of each, who may set
+// it, which package obeys it, or why pix does not. A [Conf] has the values of all, with their origins, in
+// the form in which Nix prints them. A [Reader] reads them as Go values. Most defaults are those of Nix;
+// one that differs is substituters, of which there are none: pix does not use the network unasked.
 //
 // Sources: src/libutil/configuration.cc and src/libstore/globals.cc in Nix 2.34.
 package nixconf

@@ -50,32 +50,21 @@ func under(dir, name string) string {
 	return filepath.Join(dir, name)
 }
 
-// Load reads the files, and then what is in the variable NIX_CONFIG. A file that is not
-// there or cannot be read is passed over, as in Nix; the error is a [*SyntaxError].
+// Load returns the configuration of this machine and user: the defaults, then the files, then the
+// variable NIX_CONFIG. It skips a file that does not exist or that it cannot read, as Nix does. The error is a
+// [*SyntaxError] for a line that is no setting; an invalid value is an error only when the setting is read:
+// see [Reader].
 func Load(getenv func(string) string) (*Conf, error) {
-	c := Default()
+	c := FromVariables(getenv)
 	for _, file := range Files(getenv) {
 		if text, err := read(file); err == nil {
-			if err := c.apply(text, file); err != nil {
+			if err := c.apply(text, file, FromFile); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if err := c.apply(getenv("NIX_CONFIG"), "NIX_CONFIG"); err != nil {
+	if err := c.apply(getenv("NIX_CONFIG"), "NIX_CONFIG", FromEnvironment); err != nil {
 		return nil, err
 	}
 	return c, nil
-}
-
-func (c *Conf) apply(text, file string) error {
-	set, err := Parse(text, file)
-	if err != nil {
-		return err
-	}
-	for _, a := range set {
-		if err := c.Set(a); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -1,16 +1,16 @@
 package nixconf_test
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
-	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
-	"pix/internal/realnix"
 	"pix/nixconf"
 )
 
@@ -35,42 +35,67 @@ func environment(env map[string]string) func(string) string {
 	return func(name string) string { return env[name] }
 }
 
+// texts returns the texts of settings.
+func texts(c *nixconf.Conf, names ...string) string {
+	var b strings.Builder
+	for _, name := range names {
+		v := c.Get(name)
+		fmt.Fprintf(&b, "%s = %s (%s)\n", name, v.Text, v.Origin)
+	}
+	return b.String()
+}
+
 func TestLoad(t *testing.T) {
 	dir := write(t, map[string]string{
 		"etc/nix.conf": "keep-outputs = true # a comment\n" +
 			"include sub/more.conf\n!include nowhere\n!include sub\n" +
 			"foo-bar = 1\nextra-trusted-users = a\tb\ntrusted-users = c\nextra-trusted-users =  d   e\r\n" +
-			"extra-keep-outputs = false\nsandbox = true\nextra-trusted-substituters = file:///t\nextra-substituters = file:///a\nextra-binary-caches = file:///b",
-		"etc/sub/more.conf":      "keep-derivations = no\ninclude again.conf\n",
-		"etc/sub/again.conf":     "build-users-group = builders\nfoo-bar = 2\n",
-		"home/nix/nix.conf":      "allowed-users = home\n",
-		"xdg/nix/nix.conf":       "allowed-users = xdg\nauto-optimise-store = 1\n",
-		"user.conf":              "allowed-users =\n",
-		"overridden/nix/nonsens": "",
+			"extra-keep-outputs = false\nsandbox = relaxed\nextra-substituters = file:///a\nextra-binary-caches = file:///b",
+		"etc/sub/more.conf":  "keep-derivations = no\ninclude again.conf\n",
+		"etc/sub/again.conf": "build-users-group = builders\nfoo-bar = 2\n",
+		"home/nix/nix.conf":  "allowed-users = home\n",
+		"xdg/nix/nix.conf":   "allowed-users = xdg\nauto-optimise-store = 1\n",
+		"user.conf":          "allowed-users =\n",
 	})
 	env := map[string]string{
-		"NIX_CONF_DIR":    dir + "/etc",
-		"XDG_CONFIG_HOME": dir + "/home",
-		"XDG_CONFIG_DIRS": dir + "/nowhere:" + dir + "/xdg",
-		"NIX_CONFIG":      "require-sigs = 0\nextra-binary-cache-public-keys = k:x",
+		"NIX_CONF_DIR":      dir + "/etc",
+		"XDG_CONFIG_HOME":   dir + "/home",
+		"XDG_CONFIG_DIRS":   dir + "/nowhere:" + dir + "/xdg",
+		"NIX_CONFIG":        "require-sigs = 0\nextra-binary-cache-public-keys = k:x\nssl-cert-file = /b",
+		"NIX_SSL_CERT_FILE": "/a",
+		"NIX_REMOTE":        "daemon",
 	}
-	want := nixconf.Default()
-	want.TrustedUsers = []string{"c", "d", "e"}
-	want.AllowedUsers = []string{"home"}
-	want.BuildUsersGroup = "builders"
-	want.TrustedPublicKeys = append(want.TrustedPublicKeys, "k:x")
-	want.TrustedSubstituters, want.Substituters = []string{"file:///t"}, []string{"file:///a", "file:///b"}
-	want.RequireSigs, want.KeepOutputs, want.KeepDerivations, want.AutoOptimiseStore = false, true, false, true
-	want.Unknown = []string{"extra-keep-outputs", "foo-bar", "sandbox"}
-	got, err := nixconf.Load(environment(env))
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v, %v; want\n%+v", got, err, want)
+	c, err := nixconf.Load(environment(env))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := texts(c, "keep-outputs", "keep-derivations", "trusted-users", "allowed-users", "auto-optimise-store", "build-users-group",
+		"sandbox", "substituters", "require-sigs", "ssl-cert-file", "store", "netrc-file", "max-jobs")
+	want := strings.ReplaceAll(`keep-outputs = true (DIR/etc/nix.conf:1)
+keep-derivations = false (DIR/etc/sub/more.conf:1)
+trusted-users = c d e (DIR/etc/nix.conf:8)
+allowed-users = home (DIR/home/nix/nix.conf:1)
+auto-optimise-store = true (DIR/xdg/nix/nix.conf:2)
+build-users-group = builders (DIR/etc/sub/again.conf:1)
+sandbox = relaxed (DIR/etc/nix.conf:10)
+substituters = file:///a file:///b (DIR/etc/nix.conf:12)
+require-sigs = false (NIX_CONFIG:1)
+ssl-cert-file = /b (NIX_CONFIG:3)
+store = daemon (NIX_REMOTE)
+netrc-file = DIR/etc/netrc (default)
+max-jobs = 1 (default)
+`, "DIR", dir)
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := strings.Join(c.Warnings(), ", "); got != "unknown setting 'extra-keep-outputs', unknown setting 'foo-bar'" {
+		t.Error(got)
 	}
 
 	env["NIX_USER_CONF_FILES"] = dir + "/user.conf:" + dir + "/xdg/nix/nix.conf"
-	got, err = nixconf.Load(environment(env))
-	if err != nil || len(got.AllowedUsers) != 0 || !got.AutoOptimiseStore {
-		t.Errorf("%+v, %v", got, err)
+	c, err = nixconf.Load(environment(env))
+	if err != nil || c.Get("allowed-users").Text != "" || c.Get("auto-optimise-store").Text != "true" {
+		t.Errorf("%s, %v", texts(c, "allowed-users", "auto-optimise-store"), err)
 	}
 }
 
@@ -90,26 +115,134 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// mistakes are texts that are refused, by Nix and by us, and a word of why.
-var mistakes = map[string]string{
-	"a":                                 "syntax error",
-	"a=b":                               "syntax error",
-	"= b":                               "syntax error",
-	"include":                           "syntax error",
-	"include a b":                       "syntax error",
-	"include = 3":                       "syntax error",
-	"include /nowhere/at/all":           "not there",
-	"keep-outputs = maybe":              "has invalid value 'maybe'",
-	"keep-outputs =":                    "has invalid value ''",
-	"min-free = much":                   "setting 'min-free' has invalid value 'much'",
-	"max-free = 1P":                     "setting 'max-free' has invalid value '1P'",
-	"gc-reserved-space =":               "setting 'gc-reserved-space' has invalid value ''",
-	"min-free = -1":                     "setting 'min-free' has invalid value '-1'",
-	"# x\n\nrequire-sigs = on # really": "has invalid value 'on'",
+// An invalid value is an error for those who read the setting, and for no others.
+func TestInvalidValue(t *testing.T) {
+	c, err := nixconf.Load(environment(map[string]string{"NIX_CONF_DIR": "/nowhere", "NIX_CONFIG": "keep-outputs = maybe\nmin-free = 1\ncores = x"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := c.Reader()
+	if n := r.Uint("min-free"); n != 1 || r.Err() != nil {
+		t.Errorf("%d, %v", n, r.Err())
+	}
+	const want = "NIX_CONFIG:1: Boolean setting 'keep-outputs' has invalid value 'maybe'"
+	if keep := r.Bool("keep-outputs"); keep || r.Err() == nil || r.Err().Error() != want {
+		t.Errorf("%v, %v", keep, r.Err())
+	}
+	if got := fmt.Sprint(c.Invalid()); got != "[cores keep-outputs]" {
+		t.Error(got)
+	}
+	// A valid value overrules it.
+	if err := c.Set(nixconf.Assignment{Name: "keep-outputs", Value: "yes"}); err != nil {
+		t.Error(err)
+	}
+	if r := c.Reader(); !r.Bool("keep-outputs") || r.Err() != nil {
+		t.Error(r.Err())
+	}
+	if err := c.Set(nixconf.Assignment{Name: "keep-outputs", Value: "no!", File: "--option"}); err == nil || c.Get("keep-outputs").Text != "true" {
+		t.Errorf("%v; %s", err, texts(c, "keep-outputs"))
+	}
 }
 
-func TestMistakes(t *testing.T) {
-	for text, why := range mistakes {
+func TestClone(t *testing.T) {
+	c := nixconf.Default()
+	c.Set(nixconf.Assignment{Name: "cores", Value: "1"})
+	clone := c.Clone()
+	clone.Set(nixconf.Assignment{Name: "cores", Value: "2"})
+	clone.Set(nixconf.Assignment{Name: "foo", Value: "2"})
+	if c.Get("cores").Text != "1" || clone.Get("cores").Text != "2" || len(c.Warnings()) != 0 || len(clone.Warnings()) != 1 {
+		t.Errorf("%v %v", c, clone)
+	}
+}
+
+func TestReader(t *testing.T) {
+	c := nixconf.Default()
+	for name, value := range map[string]string{
+		"connect-timeout": "2", "timeout": "-3", "stalled-download-timeout": "18446744073709551615", "filetransfer-retry-delay": "5",
+		"log-lines": "18446744073709551615", "hashed-mirrors": " a  b ",
+	} {
+		if err := c.Set(nixconf.Assignment{Name: name, Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := c.Reader()
+	if d := r.Seconds("connect-timeout"); d != 2*time.Second {
+		t.Error(d)
+	}
+	if d := r.Seconds("stalled-download-timeout"); d < 200*365*24*time.Hour {
+		t.Error(d)
+	}
+	if d := r.Milliseconds("filetransfer-retry-delay"); d != 5*time.Millisecond {
+		t.Error(d)
+	}
+	if n := r.Uint("timeout"); n != 0 {
+		t.Error(n)
+	}
+	if n := r.Int("log-lines"); n != math.MaxInt {
+		t.Error(n)
+	}
+	if w := r.Words("hashed-mirrors"); !slices.Equal(w, []string{"a", "b"}) {
+		t.Error(w)
+	}
+}
+
+// Every row of the table is complete, and its default is a canonical value.
+func TestTable(t *testing.T) {
+	all := nixconf.Settings()
+	if len(all) != 135 {
+		t.Errorf("%d settings", len(all))
+	}
+	names := make(map[string]bool)
+	for _, s := range all {
+		for _, name := range append(s.Aliases, s.Name) {
+			if names[name] {
+				t.Errorf("there are two settings with the name %s", name)
+			}
+			names[name] = true
+		}
+		if (s.By == "") == (s.Reason == "") || s.Type.String() == "" {
+			t.Errorf("%s: obeyed by %q, or not because %q", s.Name, s.By, s.Reason)
+		}
+		if nixconf.Find(s.Name) == nil {
+			t.Errorf("%s is not found", s.Name)
+		}
+		var c nixconf.Conf
+		if s.Feature != "" {
+			c.Set(nixconf.Assignment{Name: "experimental-features", Value: s.Feature})
+		}
+		if err := c.Set(nixconf.Assignment{Name: s.Name, Value: s.Default}); err != nil || c.Get(s.Name).Text != s.Default {
+			t.Errorf("%s: the default is %q, %v", s.Name, c.Get(s.Name).Text, err)
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]uint64{"0": 0, "17": 17, "1K": 1024, "3m": 3 << 20, "10G": 10 << 30, "2T": 2 << 40, "18446744073709551615": math.MaxUint64} {
+		if got, err := nixconf.ParseSize(text); err != nil || got != want {
+			t.Errorf("%q = %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "K", "-1", "1.5G", "1KB", "99999999999T", "x"} {
+		if n, err := nixconf.ParseSize(text); err == nil {
+			t.Errorf("%q = %d", text, n)
+		}
+	}
+}
+
+// wrongLines are texts that are refused as a whole, by Nix and by pix, and a word of why.
+var wrongLines = map[string]string{
+	"a":                       "syntax error",
+	"a=b":                     "syntax error",
+	"= b":                     "syntax error",
+	"include":                 "syntax error",
+	"include a b":             "syntax error",
+	"include = 3":             "syntax error",
+	"cores = 1\nx":            "syntax error",
+	"include /nowhere/at/all": "does not exist",
+}
+
+func TestWrongLines(t *testing.T) {
+	for text, why := range wrongLines {
 		_, err := nixconf.Load(environment(map[string]string{"NIX_CONF_DIR": "/nowhere", "NIX_CONFIG": text}))
 		var syntax *nixconf.SyntaxError
 		if !errors.As(err, &syntax) || !strings.Contains(err.Error(), why) || syntax.Line != 1+strings.Count(text, "\n") {
@@ -122,76 +255,5 @@ func TestIncludeWithoutEnd(t *testing.T) {
 	dir := write(t, map[string]string{"nix.conf": "include nix.conf\n"})
 	if _, err := nixconf.Load(environment(map[string]string{"NIX_CONF_DIR": dir})); err == nil || !strings.Contains(err.Error(), "include each other") {
 		t.Errorf("%v", err)
-	}
-}
-
-// nixsOwn is the substituter that Nix has by default.
-const nixsOwn = "https://cache.nixos.org/"
-
-// Nix reads the same settings out of the same texts, and refuses the same.
-func TestAgainstNix(t *testing.T) {
-	d := realnix.Start(t, realnix.Get(t, "sid"), nil)
-	show := func(text, name string) (string, error) {
-		cmd := d.Command(t.Context(), "nix", "--extra-experimental-features", "nix-command", "config", "show", name)
-		cmd.Env = append(cmd.Env, "NIX_CONF_DIR=/tmp", "NIX_CONFIG="+text)
-		out, err := cmd.Output()
-		return strings.TrimSuffix(string(out), "\n"), err
-	}
-	for text := range mistakes {
-		if out, err := show(text, "trusted-users"); err == nil {
-			t.Errorf("Nix takes %q: %s", text, out)
-		}
-	}
-	if err := os.WriteFile(d.HostPath("/tmp/included"), []byte("extra-trusted-users = i\nkeep-outputs = yes"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{
-		"",
-		"trusted-users = a # b\nextra-trusted-users = c\n\nkeep-derivations = 0",
-		"extra-trusted-users = a\ntrusted-users = b\ntrusted-users = c = d",
-		"trusted-users = a#b\r\nkeep-outputs = 1\r\nextra-keep-outputs = 0\nnonsense = x",
-		"include /tmp/included\nextra-trusted-users = j\n!include /tmp/nowhere\ninclude /tmp",
-		"min-free = 5g\nmax-free = 1T\nmin-free-check-interval = 0\ngc-reserved-space = 16k",
-		"netrc-file = /x/netrc # c\nfsync-metadata = false\nfsync-store-paths = true\nstore = unix:///x\nextra-min-free = 3",
-		"substituters = file:///a https://b/?priority=3\nextra-substituters = file:///c\nbuild-use-substitutes = false\nfallback = 1",
-		"binary-caches =\ntrusted-binary-caches = file:///a\nextra-trusted-substituters = http://b/\nbuild-fallback = 0\nsubstitute = yes",
-		"trusted-users =\ngc-keep-outputs = true\nextra-binary-cache-public-keys = a:b c:d\nextra-build-users-group = x",
-	} {
-		// What is included is in another place for us.
-		ours := strings.ReplaceAll(text, "/tmp", d.HostPath("/tmp"))
-		c, err := nixconf.Load(environment(map[string]string{"NIX_CONF_DIR": "/nowhere", "NIX_CONFIG": ours}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, value := range map[string]string{
-			"trusted-users":       strings.Join(c.TrustedUsers, " "),
-			"allowed-users":       strings.Join(c.AllowedUsers, " "),
-			"trusted-public-keys": strings.Join(c.TrustedPublicKeys, " "),
-			"build-users-group":   c.BuildUsersGroup,
-			"require-sigs":        fmt.Sprint(c.RequireSigs),
-			"substitute":          fmt.Sprint(c.Substitute),
-			"fallback":            fmt.Sprint(c.Fallback),
-			"substituters":        strings.Join(c.Substituters, " "),
-			"keep-outputs":        fmt.Sprint(c.KeepOutputs),
-			"keep-derivations":    fmt.Sprint(c.KeepDerivations),
-			"auto-optimise-store": fmt.Sprint(c.AutoOptimiseStore),
-			"min-free":            fmt.Sprint(c.MinFree),
-			"max-free":            fmt.Sprint(c.MaxFree),
-			"gc-reserved-space":   fmt.Sprint(c.GCReservedSpace),
-			"fsync-metadata":      fmt.Sprint(c.FsyncMetadata),
-			"fsync-store-paths":   fmt.Sprint(c.FsyncStorePaths),
-			"netrc-file":          cmp.Or(c.NetrcFile, "/tmp/netrc"),
-			"store":               cmp.Or(c.Store, "daemon"), // what the variable says there
-
-			"min-free-check-interval": fmt.Sprint(c.MinFreeCheckInterval),
-		} {
-			want, err := show(text, name)
-			if name == "substituters" && len(c.Substituters) == 0 && !strings.Contains(text, "binary-caches") {
-				value = nixsOwn // which nothing here asks unless it is told to
-			}
-			if err != nil || value != want {
-				t.Errorf("%q: %s is %q, Nix says %q, %v", text, name, value, want, err)
-			}
-		}
 	}
 }

@@ -14,18 +14,27 @@ import (
 type Assignment struct {
 	Name  string // as it is written, such as "extra-trusted-users"
 	Value string // words with a space between
-	File  string // where it was found
+	File  string // where it stands
 	Line  int    // from 1 on
+	Source
 }
 
-// A SyntaxError says which line could not be read.
+func (a Assignment) origin() Origin { return Origin{a.Source, a.File, a.Line} }
+
+// A SyntaxError says which line of a configuration is wrong, or has an invalid value. Line is 0 for what is
+// no line, such as a flag.
 type SyntaxError struct {
 	File   string
 	Line   int
 	Reason string
 }
 
-func (e *SyntaxError) Error() string { return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Reason) }
+func (e *SyntaxError) Error() string {
+	if e.Line == 0 {
+		return e.File + ": " + e.Reason
+	}
+	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Reason)
+}
 
 const (
 	// maxFile is how many bytes a file may have.
@@ -58,7 +67,7 @@ func parse(text, file string, depth int) (set []Assignment, err error) {
 		case isInclude && len(words) == 2:
 			more, err := include(words[1], file, depth, words[0] == "!include")
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil, bad("the file '%s' is included, and not there", words[1])
+				return nil, bad("the included file '%s' does not exist", words[1])
 			}
 			if err == errTooDeep {
 				return nil, bad("'%s' is included in more than %d files that include each other", words[1], maxDepth)
@@ -68,9 +77,9 @@ func parse(text, file string, depth int) (set []Assignment, err error) {
 			}
 			set = append(set, more...)
 		case isInclude || len(words) < 2 || words[1] != "=":
-			return nil, bad("syntax error in configuration line '%s': expected NAME = VALUE, or include FILE", strings.TrimFunc(line, isSpace))
+			return nil, bad("syntax error in configuration line '%s'; expected NAME = VALUE, or include FILE", strings.TrimFunc(line, isSpace))
 		default:
-			set = append(set, Assignment{words[0], strings.Join(words[2:], " "), file, n})
+			set = append(set, Assignment{words[0], strings.Join(words[2:], " "), file, n, FromFile})
 		}
 	}
 	return set, nil

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"pix/activity"
+	"pix/nixconf"
 	"pix/protocol"
 	"pix/store"
 )
@@ -31,17 +32,8 @@ func SettingsOf(ctx context.Context) *protocol.SetOptionsRequest {
 	return h.current.Load()
 }
 
-// free are the settings that everybody may set. The fields of the request that are not
-// among its overrides are free too, as in Nix.
-var free = map[string]bool{
-	"timeout": true, "build-timeout": true,
-	"max-silent-time": true, "build-max-silent-time": true,
-	"build-poll-interval": true, "poll-interval": true,
-	"connect-timeout": true,
-}
-
-// maxFree is how long the value of a free setting may be, in bytes: all of them are numbers. What
-// is set is kept for as long as the connection lasts.
+// maxFree is the largest length of the value of a setting that every client may set, in bytes: all of them
+// are numbers. The connection keeps the values until it ends.
 const maxFree = 64
 
 // passedOver are the settings that a client's configuration may well have, and that are
@@ -60,18 +52,24 @@ func sizeOfSettings(settings map[string]string) (n int) {
 }
 
 // setOptions keeps the settings that the client may set, and warns of the others. It sends the kept
-// settings to the daemon behind the store, if there is one.
+// settings to the daemon behind the store, if there is one, which warns of invalid values itself.
 func (c *conn) setOptions(ctx context.Context, req *protocol.SetOptionsRequest) (*protocol.None, error) {
 	kept := *req
 	kept.Overrides = make(map[string]string, len(req.Overrides))
 	for _, name := range sortedKeys(req.Overrides) {
 		value := req.Overrides[name]
-		switch {
+		switch s := nixconf.Find(name); {
 		case passedOver[name]:
 		case c.privileged || c.isFree(name, value):
+			if err := check(s, value); err != nil && c.upstream == nil {
+				c.warn(ctx, "%v", err)
+				continue
+			}
 			kept.Overrides[name] = value
-		case name == "substituters" || name == "binary-caches":
-			kept.Overrides[name] = c.allowedSubstituters(ctx, value)
+		case s != nil && s.Who == nixconf.ListedClient:
+			if allowed, ok := c.allowedSubstituters(ctx, value); ok {
+				kept.Overrides[name] = allowed
+			}
 		default:
 			c.warn(ctx, "ignoring the client-specified setting '%s', because it is a restricted setting and you are not a trusted user", name)
 		}
@@ -86,20 +84,43 @@ func (c *conn) setOptions(ctx context.Context, req *protocol.SetOptionsRequest) 
 	return new(protocol.None), nil
 }
 
-// allowedSubstituters returns those of the substituters that a client who is not trusted may choose,
-// and warns of the others. That a slash is missing at the end of one makes no difference.
-func (c *conn) allowedSubstituters(ctx context.Context, value string) string {
-	var allowed []string
-	for _, uri := range strings.Fields(value) {
-		if slices.Contains(c.opts.Substituters, uri) || slices.Contains(c.opts.Substituters, uri+"/") {
-			if !slices.Contains(allowed, uri) {
-				allowed = append(allowed, uri)
-			}
-			continue
-		}
-		c.warn(ctx, "ignoring untrusted substituter '%s', you are not a trusted user.\nRun `man nix.conf` for more information on the `substituters` configuration option.", uri)
+// check returns an error if a value is invalid. Unknown settings have no invalid values.
+func check(s *nixconf.Setting, value string) error {
+	if s == nil {
+		return nil
 	}
-	return strings.Join(allowed, " ")
+	return s.Check(value)
+}
+
+// allowedSubstituters returns the substituters that an untrusted client may choose, and warns of the others.
+// A missing slash at the end of one makes no difference. It is not ok if one is no store URI.
+func (c *conn) allowedSubstituters(ctx context.Context, value string) (allowed string, ok bool) {
+	listed := make(map[string]bool)
+	for _, uri := range c.opts.Substituters {
+		if canonical, err := nixconf.CanonicalStore(uri); err == nil {
+			listed[canonical] = true
+		}
+	}
+	var list []string
+	for _, uri := range strings.Fields(value) {
+		canonical, err := nixconf.CanonicalStore(uri)
+		if err != nil {
+			c.warn(ctx, "%v", err)
+			return "", false
+		}
+		name, query, _ := strings.Cut(canonical, "?")
+		withSlash := name + "/"
+		if query != "" {
+			withSlash += "?" + query
+		}
+		switch {
+		case !listed[canonical] && !listed[withSlash]:
+			c.warn(ctx, "ignoring untrusted substituter '%s', you are not a trusted user.\nRun `man nix.conf` for more information on the `substituters` configuration option.", uri)
+		case !slices.Contains(list, uri):
+			list = append(list, uri)
+		}
+	}
+	return strings.Join(list, " "), true
 }
 
 // warn sends a line to the client.

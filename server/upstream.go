@@ -8,6 +8,7 @@ import (
 
 	"pix/activity"
 	"pix/derivation"
+	"pix/nixconf"
 	"pix/protocol"
 	"pix/store"
 	"pix/storepath"
@@ -113,7 +114,9 @@ func (c *conn) isFree(name, value string) bool {
 	if strings.HasSuffix(name, "poll-interval") && c.upstream != nil && c.upstream.Version() < intervalVersion {
 		return false
 	}
-	return free[name] && len(value) <= maxFree || name == "builders" && value == ""
+	s := nixconf.Find(name)
+	isFree := s != nil && s.Who == nixconf.AnyClient && s.Name == name // Nix accepts no alias
+	return isFree && len(value) <= maxFree || name == "builders" && value == ""
 }
 
 // trust returns the trust level that the handshake reports to the client: unknown if the daemon behind

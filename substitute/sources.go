@@ -12,6 +12,7 @@ import (
 
 	"pix/activity"
 	"pix/internal/parallel"
+	"pix/nixconf"
 	"pix/store"
 )
 
@@ -32,10 +33,17 @@ type Sources struct {
 	// used (priority, want-mass-query and trusted) are not in it.
 	Open func(ctx context.Context, uri string) (store.Store, error)
 
+	// Variant returns which options Open uses in a context. A call gets a substituter that was opened with
+	// its own options. Nil means that the options do not depend on the context.
+	Variant func(ctx context.Context) string
+
 	mu     sync.Mutex
-	known  map[string]*source
+	known  map[sourceKey]*source
 	closed bool
 }
+
+// A sourceKey says which substituter it is, and how it was opened.
+type sourceKey struct{ variant, uri string }
 
 // A source is a substituter that is open, or could not be opened. Its turn holds one value while
 // somebody uses the rest.
@@ -83,7 +91,11 @@ func (s *Sources) Get(ctx context.Context, uris []string) ([]Substituter, error)
 
 // get returns one substituter.
 func (s *Sources) get(ctx context.Context, uri string) (Substituter, error) {
-	o, err := s.source(uri)
+	key := sourceKey{uri: uri}
+	if s.Variant != nil {
+		key.variant = s.Variant(ctx)
+	}
+	o, err := s.source(key)
 	if err != nil {
 		return Substituter{}, err
 	}
@@ -106,11 +118,11 @@ func (s *Sources) get(ctx context.Context, uri string) (Substituter, error) {
 	return o.sub, o.err
 }
 
-// source returns what is known of a URI.
-func (s *Sources) source(uri string) (*source, error) {
+// source returns the source with a key.
+func (s *Sources) source(key sourceKey) (*source, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch o := s.known[uri]; {
+	switch o := s.known[key]; {
 	case s.closed:
 		return nil, ErrClosed
 	case o != nil:
@@ -119,10 +131,10 @@ func (s *Sources) source(uri string) (*source, error) {
 		return nil, fmt.Errorf("a substituter is one too many: %d are known already", maxSources)
 	}
 	if s.known == nil {
-		s.known = make(map[string]*source)
+		s.known = make(map[sourceKey]*source)
 	}
 	o := &source{turn: make(chan struct{}, 1)}
-	s.known[uri] = o
+	s.known[key] = o
 	return o, nil
 }
 
@@ -199,21 +211,18 @@ func splitParams(uri string) (bare string, p params, err error) {
 
 // set takes in a parameter, if it is one of them.
 func (p *params) set(name, value string) (known bool, err error) {
-	isTrue := value == "true" || value == "1" || value == "yes"
-	if name != "priority" && !isTrue && value != "false" && value != "0" && value != "no" {
-		err = fmt.Errorf("%q is neither true nor false", value)
-	}
 	switch name {
 	case "priority":
 		n, err := strconv.Atoi(value)
 		p.priority = &n
 		return true, err
 	case "want-mass-query":
-		p.wantMassQuery = &isTrue
+		wanted, err := nixconf.ParseBool(value)
+		p.wantMassQuery = &wanted
+		return true, err
 	case "trusted":
-		p.trusted = isTrue && err == nil
-	default:
-		return false, nil
+		p.trusted, err = nixconf.ParseBool(value)
+		return true, err
 	}
-	return true, err
+	return false, nil
 }

@@ -122,8 +122,9 @@ func (a *app) serve(ctx context.Context, d daemonOptions) error {
 	if err != nil {
 		return err
 	}
-	if len(conf.Unknown) > 0 && !d.stdio { // a client of ssh-ng would see the warning on every connection
-		fmt.Fprintf(a.stderr, "pix: warning: settings of nix.conf that pix does not have, and ignores: %s\n", strings.Join(conf.Unknown, " "))
+	if !d.stdio { // a client of ssh-ng would see the warnings on every connection
+		a.warnOfConfiguration()
+		a.warnOfIdleSettings(conf)
 	}
 	a.serves, a.isDaemon = true, !d.stdio
 	s, err := a.open(ctx)
@@ -131,19 +132,48 @@ func (a *app) serve(ctx context.Context, d daemonOptions) error {
 		return err
 	}
 	defer s.Close()
+	r := conf.Reader()
+	if pix.IsLocal(a.resolved) {
+		checkObeyed(r) // calls of clients need settings that opening the store did not
+	}
 	opts := &server.Options{
 		IdleTimeout:  d.idle,
-		Substituters: slices.Concat(conf.Substituters, conf.TrustedSubstituters),
+		Substituters: slices.Concat(r.Words("substituters"), r.Words("trusted-substituters")),
 		LocalRoots:   d.processOps && a.isMachineDaemon(),
 		TrustedKeys: func(set *protocol.SetOptionsRequest) (signature.KeySet, error) {
 			return clientKeys(conf, set)
 		},
+	}
+	if err := r.Err(); err != nil {
+		return &usageError{err}
 	}
 	if d.stdio {
 		opts.Trusted = d.trust != protocol.NotTrusted
 		return a.serveStdio(ctx, s, opts)
 	}
 	return a.serveSockets(ctx, s, conf, d, opts)
+}
+
+// warnOfIdleSettings warns of settings that the configuration has and pix does not obey.
+func (a *app) warnOfIdleSettings(conf *nixconf.Conf) {
+	var idle []string
+	for _, s := range nixconf.Settings() {
+		if s.By == "" && conf.Get(s.Name).Origin.Source != nixconf.FromDefault {
+			idle = append(idle, s.Name)
+		}
+	}
+	if len(idle) > 0 {
+		a.warn("pix does not obey these settings; 'pix config' says why: " + strings.Join(idle, " "))
+	}
+}
+
+// checkObeyed reads all settings that pix obeys.
+func checkObeyed(r *nixconf.Reader) {
+	for _, s := range nixconf.Settings() {
+		if s.By != "" {
+			r.Text(s.Name)
+		}
+	}
 }
 
 // isMachineDaemon reports whether the store is another daemon on this machine.
@@ -172,9 +202,14 @@ func (a *app) serveSockets(ctx context.Context, s store.Store, conf *nixconf.Con
 	if err != nil {
 		return err
 	}
+	r := conf.Reader()
+	access := &server.Access{Trusted: r.Words("trusted-users"), Allowed: r.Words("allowed-users"), Refused: r.Text("build-users-group")}
+	if err := r.Err(); err != nil {
+		return &usageError{err}
+	}
 	srv := &server.Server{
 		Store:      s,
-		Access:     &server.Access{Trusted: conf.TrustedUsers, Allowed: conf.AllowedUsers, Refused: conf.BuildUsersGroup},
+		Access:     access,
 		Options:    opts,
 		MaxClients: d.clients, MaxClientsPerUser: d.clientsPerUser,
 		MemoryBudget: d.memory,

@@ -17,6 +17,10 @@ func newEnvironment() *cobra.Command {
                           say it
   NIX_LOG_DIR             where logs of builds are
   NIX_SSHOPTS             arguments for ssh, for stores of other machines
+  NIX_SSL_CERT_FILE       the file with the certificate authorities to trust, as ssl-cert-file; else
+                          SSL_CERT_FILE
+  NIX_IGNORE_SYMLINK_STORE  1 is allow-symlinked-store = true
+  NIX_REMOTE_SYSTEMS, NIX_PATH  change builders and nix-path, which pix prints and does not obey
   NIX_CONF_DIR            where nix.conf and netrc are, by default /etc/nix
   NIX_CONFIG              settings, as in nix.conf
   NIX_USER_CONF_FILES     nix.conf of the user, several with colons between; else it is looked for in

@@ -14,6 +14,7 @@ import (
 	"pix/daemontest"
 	"pix/internal/pages"
 	"pix/nar"
+	"pix/nixconf"
 	"pix/nixhash"
 	"pix/signature"
 	"pix/store"
@@ -163,6 +164,7 @@ func TestJSONPage(t *testing.T) {
 		"gc":              x.pix("gc", "--json", old),
 		"gc-explain":      exampleLiveness(t, x.new),
 		"narinfo-verify":  x.pix("narinfo-verify", "--json", "--trusted-public-keys", "", "hello.narinfo"),
+		"config":          exampleSetting(t),
 		"version":         exampleVersion(t),
 	}
 	if t.Failed() {
@@ -220,6 +222,19 @@ func exampleLiveness(t *testing.T, live storepath.Path) string {
 		}),
 		newLivenessJSON(unbuiltDrv, nil),
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// exampleSetting returns what config prints of a setting of nix.conf.
+func exampleSetting(t *testing.T) string {
+	conf := nixconf.Default()
+	if err := conf.Set(nixconf.Assignment{Name: "connect-timeout", Value: "2", File: "/etc/nix/nix.conf", Line: 7, Source: nixconf.FromFile}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := marshalJSON(map[string]setting{"connect-timeout": describeSetting(nixconf.Find("connect-timeout"), conf.Get("connect-timeout"))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"syscall"
-	"time"
 
 	"pix"
 	"pix/store"
@@ -19,21 +17,19 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 	if err != nil {
 		return nil, err
 	}
-	keys, err := trustedKeys(conf)
-	if err != nil {
+	if !a.serves || a.isDaemon { // else a client would see the warnings on every connection by ssh
+		a.warnOfConfiguration()
+	}
+	if err := setLocal(opts.Local, conf); err != nil && !reading[a.verb] {
 		return nil, err
 	}
-	opts.Local.ReadOnly = a.onlyRead
-	opts.Local.TrustedKeys, opts.Local.NoSignatures = keys, !conf.RequireSigs
-	opts.Substitution = a.substitution(conf)
-	opts.Local.KeepOutputs, opts.Local.DropDerivers = conf.KeepOutputs, !conf.KeepDerivations
-	opts.Local.AutoOptimise = conf.AutoOptimiseStore
-	opts.Local.NoSync, opts.Local.SyncObjects = !conf.FsyncMetadata, conf.FsyncStorePaths
-	if conf.MaxFree > 0 { // that much is free always
-		opts.Local.MinFree, opts.Local.MaxFree = conf.MinFree, conf.MaxFree
+	var wrong []error
+	opts.Local.TrustedKeys, wrong = trustedKeys(conf)
+	for _, err := range wrong {
+		a.warn(err.Error())
 	}
-	opts.Local.MinFreeInterval = time.Duration(min(conf.MinFreeCheckInterval, maxSeconds)) * time.Second
-	opts.Local.ReservedSpace = reserved(conf.GCReservedSpace)
+	opts.Local.ReadOnly = a.onlyRead
+	opts.Substitution = a.substitution(conf, opts)
 	s, err := pix.Open(ctx, uri, opts)
 	if isForbidden(err) && !a.onlyRead && !a.isDaemon {
 		// Questions can be answered all the same.
@@ -47,17 +43,6 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 		return nil, &unknownError{err}
 	}
 	return s, nil
-}
-
-// maxSeconds is the longest time that can be said.
-const maxSeconds = uint64(math.MaxInt64 / time.Second)
-
-// reserved returns how much is to be set aside, where 0 means the default.
-func reserved(size uint64) int64 {
-	if size == 0 {
-		return -1
-	}
-	return int64(min(size, math.MaxInt64))
 }
 
 // isForbidden reports whether err says that something may not be written to.

@@ -7,16 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"pix"
 	"pix/activity"
-	"pix/binarycache"
 	"pix/daemon"
-	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
@@ -59,7 +56,6 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 	}
 	opts.NoDaemon = a.isDaemon
 	opts.Daemon = &daemon.Options{Trace: a.trace, TraceBody: a.traceBody(), Settings: a.settings}
-	opts.Cache = a.cacheOptions()
 	uri, err := a.uri()
 	if err != nil {
 		return nil, err
@@ -86,6 +82,13 @@ func (a *app) openURI(ctx context.Context, uri string, opts *pix.Options) (store
 	if pix.IsLocal(uri) {
 		return a.openLocal(ctx, uri, opts)
 	}
+	if strings.HasPrefix(uri, "http") {
+		a.warnOfConfiguration()
+		var err error
+		if opts.Cache, err = a.cacheOptions(); err != nil {
+			return nil, err
+		}
+	}
 	s, err := pix.Open(ctx, uri, opts)
 	var dial *daemon.DialError
 	if errors.As(err, &dial) && strings.HasPrefix(dial.Addr, "/") && (a.reason == "" || opts.DataDir != "") && ctx.Err() == nil {
@@ -110,41 +113,15 @@ func (a *app) uri() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	uri := cmp.Or(conf.Store, a.getenv("NIX_REMOTE")) // in this order, as in Nix
+	r := conf.Reader()
+	uri := r.Text("store")
+	if err := r.Err(); err != nil {
+		return "", &usageError{err}
+	}
 	if a.isDaemon && uri == "daemon" {
 		uri = ""
 	}
 	return uri, nil
-}
-
-// configuration returns what nix.conf says.
-func (a *app) configuration() (*nixconf.Conf, error) {
-	if a.conf != nil {
-		return a.conf, nil
-	}
-	conf, err := nixconf.Load(a.getenv)
-	if err != nil {
-		return nil, &usageError{err}
-	}
-	a.conf = conf
-	return conf, nil
-}
-
-// cacheOptions returns the options of binary caches: the proxy of the environment, and the passwords
-// that Nix has for them.
-func (a *app) cacheOptions() *binarycache.Options {
-	o := new(binarycache.Options)
-	o.HTTP.Proxy = http.ProxyFromEnvironment
-	o.HTTP.Netrc = a.netrcFile()
-	return o
-}
-
-// netrcFile returns the netrc file of nix.conf. A mistake there is reported where more of it is needed.
-func (a *app) netrcFile() string {
-	if conf, err := a.configuration(); err == nil && conf.NetrcFile != "" {
-		return conf.NetrcFile
-	}
-	return filepath.Join(cmp.Or(a.getenv("NIX_CONF_DIR"), nixconf.DefaultDir), "netrc")
 }
 
 // startTrace opens the file of --trace, once. What daemons say may be secret, so it is for

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"pix/daemon"
-	"pix/nixconf"
 	"pix/storepath"
 )
 
@@ -27,7 +26,8 @@ type app struct {
 	reason   string // why it is that one; "" if it was named
 	onlyRead bool   // a store in a directory is opened for reading alone
 
-	conf *nixconf.Conf // nix.conf, once it was read
+	conf *configured // nix.conf; made by newRoot where it is nil
+	verb string      // the name of the verb that runs
 
 	serves   bool // a store is opened for others, who have settings of their own
 	isDaemon bool // we are the daemon of this machine, and do not ask it
@@ -56,6 +56,9 @@ func newRoot(a *app) *cobra.Command {
 	if a.progress == nil {
 		a.progress = new(progress)
 	}
+	if a.conf == nil {
+		a.conf = new(configured)
+	}
 	var version bool
 	root := &cobra.Command{
 		Use:   "pix",
@@ -76,7 +79,10 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 			return cmd.Help()
 		},
 
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkProgress() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.verb = cmd.Name()
+			return a.checkProgress()
+		},
 	}
 	// Not cobra's own flag: what it prints would need a template, and a linker that finds one
 	// in a program keeps every method of every type.
@@ -150,6 +156,7 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 		newNARInfoVerify(a),
 		newSign(a),
 		newLog(a),
+		newConfig(a),
 		newVersion(a),
 		newCompletion(a),
 		newMan(a),

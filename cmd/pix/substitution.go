@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
+	"pix"
 	"pix/nixconf"
 	"pix/protocol"
 	"pix/server"
@@ -14,45 +17,64 @@ import (
 	"pix/substitute"
 )
 
-// substitution returns what the calls of a store in a directory go by when they lack something: what
-// nix.conf says and, in a daemon, what its clients have set. It is nil if nothing is ever substituted.
-func (a *app) substitution(conf *nixconf.Conf) func(context.Context, *substitute.Sources) (*substitute.Settings, error) {
-	if !a.serves && (len(conf.Substituters) == 0 || !conf.Substitute) {
+// substitution returns the settings for the calls of a store in a directory that lacks something: those of
+// the configuration and, in a daemon, those of the client. It is nil if nothing is ever substituted.
+func (a *app) substitution(conf *nixconf.Conf, opts *pix.Options) func(context.Context, *substitute.Sources) (*substitute.Settings, error) {
+	if !a.serves && conf.Get("substitute").Text == "false" || !a.serves && conf.Get("substituters").Text == "" && conf.Get("substituters").Err == nil {
 		return nil
 	}
+	cache, cacheErr := a.cacheOptions()
+	opts.Cache = cache
 	return func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error) {
-		requireSigs, conf := conf.RequireSigs, conf
-		keepGoing := a.settings != nil && a.settings.KeepGoing
+		requireSigs := conf.Reader().Bool("require-sigs") // of paths: it is a setting of the store in Nix
+		conf := conf
 		if set := server.SettingsOf(ctx); set != nil {
-			conf, keepGoing = withClientSettings(conf, set), set.KeepGoing
+			conf = withClientSettings(conf, set)
 		}
+		r := conf.Reader()
 		settings := &substitute.Settings{
-			NoSignatures:         !requireSigs, // of paths, it is a setting of the store in Nix
-			UnsignedRealisations: !conf.RequireSigs,
-			Fallback:             conf.Fallback, KeepGoing: keepGoing,
+			NoSignatures:         !requireSigs,
+			UnsignedRealisations: !r.Bool("require-sigs"),
+			Fallback:             r.Bool("fallback"),
+			KeepGoing:            r.Bool("keep-going") || a.settings != nil && a.settings.KeepGoing,
 		}
-		if !conf.Substitute || len(conf.Substituters) == 0 {
+		uris := r.Words("substituters")
+		if !r.Bool("substitute") {
+			uris = nil
+		}
+		if err := r.Err(); err != nil {
+			return nil, &usageError{err}
+		}
+		if len(uris) == 0 {
 			return settings, nil
 		}
-		var err error
-		if settings.TrustedKeys, err = trustedKeys(conf); err != nil {
-			return nil, err
+		if cacheErr != nil {
+			return nil, cacheErr
 		}
-		settings.Substituters, err = sources.Get(ctx, conf.Substituters)
+		settings.TrustedKeys, _ = trustedKeys(conf) // the store has warned of the others
+		var err error
+		settings.Substituters, err = sources.Get(ctx, uris)
 		return settings, err
 	}
 }
 
-// withClientSettings returns a configuration in which clients have changed what they may. What cannot
-// be read is as good as not set.
+// withClientSettings returns a configuration with the settings of a client, which may set them according to the server. The
+// client's invalid values do not count.
 func withClientSettings(conf *nixconf.Conf, set *protocol.SetOptionsRequest) *nixconf.Conf {
-	changed := *conf
-	changed.Unknown = nil // the rest of its lists are replaced, not changed
-	changed.Substitute, changed.Fallback = set.UseSubstitutes, set.TryFallback
-	for _, name := range slices.Sorted(maps.Keys(set.Overrides)) {
-		changed.Set(nixconf.Assignment{Name: name, Value: set.Overrides[name], File: "the client's settings"})
+	changed := conf.Clone()
+	put := func(name, value string) {
+		s := nixconf.Find(strings.TrimPrefix(name, "extra-"))
+		if s = cmp.Or(nixconf.Find(name), s); s != nil && s.Who != nixconf.ConfOnly {
+			changed.Set(nixconf.Assignment{Name: name, Value: value, File: "the client's settings", Source: nixconf.FromClient})
+		}
 	}
-	return &changed
+	put("substitute", strconv.FormatBool(set.UseSubstitutes))
+	put("fallback", strconv.FormatBool(set.TryFallback))
+	put("keep-going", strconv.FormatBool(set.KeepGoing))
+	for _, name := range slices.Sorted(maps.Keys(set.Overrides)) {
+		put(name, set.Overrides[name])
+	}
+	return changed
 }
 
 // clientKeys returns the trusted keys for the uploads of a trusted client with these settings, or nil if
@@ -60,17 +82,26 @@ func withClientSettings(conf *nixconf.Conf, set *protocol.SetOptionsRequest) *ni
 func clientKeys(conf *nixconf.Conf, set *protocol.SetOptionsRequest) (signature.KeySet, error) {
 	for _, name := range []string{"trusted-public-keys", "extra-trusted-public-keys", "binary-cache-public-keys"} {
 		if _, has := set.Overrides[name]; has {
-			return trustedKeys(withClientSettings(conf, set))
+			keys, _ := trustedKeys(withClientSettings(conf, set))
+			return keys, nil
 		}
 	}
 	return nil, nil
 }
 
-// trustedKeys returns the keys whose signatures are believed.
-func trustedKeys(conf *nixconf.Conf) (signature.KeySet, error) {
-	keys, err := signature.ParseKeySet(strings.Join(conf.TrustedPublicKeys, " "))
-	if err != nil {
-		return nil, &usageError{fmt.Errorf("trusted-public-keys: %w", err)}
+// trustedKeys returns the keys whose signatures count, and an error for each that cannot be read, which trusts
+// nobody.
+func trustedKeys(conf *nixconf.Conf) (signature.KeySet, []error) {
+	keys := signature.NewKeySet()
+	var wrong []error
+	for _, word := range conf.Reader().Words("trusted-public-keys") {
+		key, err := signature.ParsePublicKey(word)
+		if err != nil {
+			origin := conf.Get("trusted-public-keys").Origin
+			wrong = append(wrong, fmt.Errorf("%s: trusted-public-keys: ignoring '%s': %w", origin, word, err))
+			continue
+		}
+		maps.Copy(keys, signature.NewKeySet(key))
 	}
-	return keys, nil
+	return keys, wrong
 }
