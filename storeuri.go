@@ -14,6 +14,7 @@ import (
 
 	"pix/activity"
 	"pix/daemon"
+	"pix/store"
 	"pix/storepath"
 )
 
@@ -87,6 +88,20 @@ func (u *storeURI) takeBool(key string, b *bool) error {
 	default:
 		return u.bad("%s is %q instead of true or false", key, value)
 	}
+	return nil
+}
+
+// takeRules sets rules to the parameter rules.
+func (u *storeURI) takeRules(rules *store.Rules) error {
+	value, ok := u.take("rules")
+	if !ok {
+		return nil
+	}
+	r, err := store.ParseRules(value)
+	if err != nil {
+		return u.bad("%v", err)
+	}
+	*rules = r
 	return nil
 }
 

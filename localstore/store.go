@@ -70,6 +70,10 @@ type Options struct {
 	// negative is none.
 	ReservedSpace int64
 
+	// Rules say which version of Nix new objects and realisations follow. They do not restrict what can
+	// be read or added.
+	Rules store.Rules
+
 	// RepairFrom is the store that [Store.VerifyStore] takes objects from that are damaged.
 	RepairFrom store.Store
 }
@@ -271,6 +275,9 @@ func (s *Store) Close() error {
 	s.releaseBigLock()
 	return err
 }
+
+// Rules implements [store.RulesStore].
+func (s *Store) Rules() store.Rules { return s.opts.Rules }
 
 // Dir returns the store directory, as paths name it.
 func (s *Store) Dir() storepath.Dir { return s.dir }

@@ -84,6 +84,26 @@ type AddOptions struct {
 	// TrustedKeys are the keys of which one must have signed an object. Nil means the keys of the
 	// store. A daemon uses the settings of the connection instead.
 	TrustedKeys signature.KeySet
+
+	// Vouched reports whether an object whose content address is weak ([PathInfo.CheckContents])
+	// comes from a trusted user. Nil means that it needs NoSignatures or a trusted signature.
+	Vouched func(info *PathInfo) bool
+}
+
+// Vouches reports whether the options allow an object that has no content address, or a weak one.
+// Malformed signatures count as absent. The keys of the store are used if opts has none.
+func (opts *AddOptions) Vouches(info *PathInfo, weak bool, keys signature.KeySet) bool {
+	if weak && opts.Vouched != nil {
+		return opts.Vouched(info)
+	}
+	if opts.NoSignatures {
+		return true
+	}
+	if opts.TrustedKeys != nil {
+		keys = opts.TrustedKeys
+	}
+	good, _ := info.CheckSignatures(keys)
+	return len(good) > 0
 }
 
 // An Import is an object to be added, and its archive, which is read once.
