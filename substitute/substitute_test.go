@@ -169,6 +169,17 @@ func TestTrust(t *testing.T) {
 	}
 	liar := newSubstituter()
 	liar.put(t, text, nil) // and does not follow from its contents
+	self := named(t, "self")
+	sub.put(t, self, nil, self)
+	made := make(map[store.Rules]storepath.Path)
+	for _, rules := range []store.Rules{store.Rules234, store.Rules236} {
+		paths, err := store.MakeContentAddressed(t.Context(), sub, sub, []storepath.Path{self}, rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[rules] = paths[self]
+	}
+	weak, strong := made[store.Rules234], made[store.Rules236]
 	for name, c := range map[string]struct {
 		path storepath.Path
 		set  func(*substitute.Settings)
@@ -179,6 +190,10 @@ func TestTrust(t *testing.T) {
 		"no signatures":           {path, func(s *substitute.Settings) { s.NoSignatures = true }, store.Substituted},
 		"no keys":                 {path, func(s *substitute.Settings) { s.TrustedKeys = nil }, store.NoSubstituters},
 		"content-addressed":       {text, func(s *substitute.Settings) { s.TrustedKeys = nil }, store.Substituted},
+		"strong address":          {strong, func(s *substitute.Settings) { s.TrustedKeys = nil }, store.Substituted},
+		"weak address":            {weak, func(*substitute.Settings) {}, store.NoSubstituters},
+		"weak, but trusted":       {weak, func(s *substitute.Settings) { s.Substituters[0].Trusted = true }, store.Substituted},
+		"weak, no signatures":     {weak, func(s *substitute.Settings) { s.NoSignatures = true }, store.Substituted},
 		"not really so addressed": {text, func(s *substitute.Settings) { s.Substituters[0].Store = liar }, store.NoSubstituters},
 	} {
 		settings := from(key, sub)
