@@ -132,8 +132,3 @@ func (d *drvStore) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 	}
 	return d.Store.NARFromPath(ctx, path)
 }
-
-// QueryDerivationOutputMap implements [store.OutputQuerier].
-func (d *drvStore) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path) (map[string]storepath.Path, error) {
-	return d.outputMap(ctx, &d.reader, drv)
-}

@@ -339,7 +339,7 @@ func TestSchemaOfNix(t *testing.T) {
 			d := realnix.Start(t, realnix.Get(t, name), &realnix.Options{Config: features})
 			theirs := openReal(t, d, Options{ReadOnly: true})
 			ours := open(t, Options{Root: t.TempDir()})
-			if err := ours.write(t.Context(), (*conn).addRealisations); err != nil {
+			if err := ours.write(t.Context(), func(c *conn) error { return c.migrate(realisationsMigration, realisationsSchema) }); err != nil {
 				t.Fatal(err)
 			}
 			got, want := schemaOf(t, ours), schemaOf(t, theirs)

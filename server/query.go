@@ -158,18 +158,17 @@ func (c *conn) queryMissing(ctx context.Context, req *protocol.QueryMissingReque
 
 // queryRealisation answers that nothing is known where the store has no realisations.
 func (c *conn) queryRealisation(ctx context.Context, req *protocol.QueryRealisationRequest) (*protocol.QueryRealisationReply, error) {
-	q, ok := store.As[store.RealisationStore](c.store)
-	if !ok {
+	if _, ok := store.As[store.RealisationStore](c.store); !ok {
 		return new(protocol.QueryRealisationReply), nil
 	}
 	if err := c.checkDrvOutput(req.ID); err != nil {
 		return nil, err
 	}
-	r, err := q.QueryRealisation(ctx, req.ID)
+	r, err := store.QueryRealisation(ctx, c.store, req.ID)
 	if errors.Is(err, store.ErrNotFound) {
 		return new(protocol.QueryRealisationReply), nil
 	}
-	if c.upstream != nil && errors.Is(err, errors.ErrUnsupported) {
+	if _, unnamed := errors.AsType[*store.UnnamedOutputError](err); !unnamed && c.upstream != nil && errors.Is(err, errors.ErrUnsupported) {
 		c.warn(ctx, "the daemon is too old to support content-addressing derivations, please upgrade it to 2.4")
 		return new(protocol.QueryRealisationReply), nil
 	}

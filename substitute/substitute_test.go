@@ -593,6 +593,83 @@ func TestRealisations(t *testing.T) {
 	}
 }
 
+// Nix from 2.35 on has realisations of resolved derivations alone, by their paths.
+func TestBuildTraces(t *testing.T) {
+	key, wrong := newKey(t, "k"), newKey(t, "k")
+	for name, c := range map[string]struct {
+		low, high *signature.SecretKey
+		realised  bool
+	}{
+		"signed":            {&key, &key, true},
+		"an unsigned input": {nil, &key, false},
+		"wrong key":         {&key, &wrong, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sub := newSubstituter()
+			s := local(t, from(key, sub))
+			d := &derivation.Derivation{Name: "low", Dir: storepath.DefaultDir, Platform: "x", Builder: "/bin/sh"}
+			d.Outputs.Set("out", derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
+			low, err := store.AddText(t.Context(), s, "low.drv", d.String(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Name = "high"
+			d.InputDerivations.Set(low, derivation.OutputsOf("out"))
+			high, err := store.AddText(t.Context(), s, "high.drv", d.String(), []storepath.Path{low})
+			if err != nil {
+				t.Fatal(err)
+			}
+			trace := func(key *signature.SecretKey, drv storepath.Path, text string) storepath.Path {
+				out, err := sub.AddTextToStore(t.Context(), text, text, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := store.KeyedRealisation{ID: store.DrvOutput{Path: drv, Output: "out"}, Realisation: store.Realisation{OutPath: out}}
+				if key != nil {
+					fingerprint, err := signature.RealisationFingerprint(drv, "out", out)
+					if err != nil {
+						t.Fatal(err)
+					}
+					r.Signatures = []string{key.Sign(fingerprint).String()}
+				}
+				if err := sub.RegisterDrvOutput(t.Context(), r); err != nil {
+					t.Fatal(err)
+				}
+				return out
+			}
+			lowOut := trace(c.low, low, "low-out")
+			resolved, err := d.Resolve(func(derivation.SingleDerivedPath, string) (storepath.Path, bool) { return lowOut, true })
+			if err != nil {
+				t.Fatal(err)
+			}
+			drv, err := resolved.Path()
+			if err != nil {
+				t.Fatal(err)
+			}
+			highOut := trace(c.high, drv, "high-out")
+
+			ctx, told := listen(t)
+			m, err := s.QueryMissing(ctx, []derivation.DerivedPath{outputsOf(high)})
+			if err != nil || !slices.Equal(m.WillSubstitute, []storepath.Path{highOut}) {
+				t.Errorf("%+v, %v\n%s", m, err, told.lines())
+			}
+			results := build(t, ctx, s, outputsOf(high))
+			if !c.realised {
+				if results[0].Status != store.MiscFailure || !strings.Contains(told.lines(), "warning: ignoring substitute for build trace '") {
+					t.Errorf("%+v\n%s", results, told.lines())
+				}
+				return
+			}
+			if results[0].Status != store.Substituted || results[0].Outputs["out"].OutPath != highOut {
+				t.Errorf("%+v\n%s", results, told.lines())
+			}
+			if r, err := store.QueryRealisation(t.Context(), s, store.DrvOutput{Path: drv, Output: "out"}); err != nil || r.OutPath != highOut || len(r.Signatures) != 1 {
+				t.Errorf("%+v, %v", r, err)
+			}
+		})
+	}
+}
+
 // As long as nothing is missing nobody need know what there is.
 func TestUnasked(t *testing.T) {
 	below := memstore.New(nil)
