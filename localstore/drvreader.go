@@ -62,7 +62,11 @@ func (r *drvReader) readInput(ctx context.Context, path storepath.Path, among ma
 	info := among[path]
 	if info == nil {
 		var err error
-		if info, err = r.s.QueryPathInfo(ctx, path); err != nil {
+		info, err = r.s.QueryPathInfo(ctx, path)
+		if errors.Is(err, store.ErrNotFound) { // what is asked about is the derivation that needs it
+			err = &store.MissingReferenceError{Reference: path}
+		}
+		if err != nil {
 			return nil, fmt.Errorf("input derivation '%s': %w", path, err)
 		}
 	}

@@ -51,6 +51,17 @@ func (info *PathInfo) CheckContents(got nar.ContentHashes) (weak bool, err error
 	}
 }
 
+// A MissingReferenceError says, in the words of Nix, that an object cannot be added, because a path that it
+// refers to is not valid. It is not [ErrNotFound]: the path that the caller asked for is not missing.
+type MissingReferenceError struct {
+	Path      storepath.Path // of the object; "" if that is not known
+	Reference storepath.Path
+}
+
+func (e *MissingReferenceError) Error() string {
+	return fmt.Sprintf("path '%s' is not valid", e.Reference)
+}
+
 // An UntrustedError says that an object lacks a signature that it needs, in the words of Nix.
 type UntrustedError struct {
 	Path storepath.Path

@@ -190,7 +190,7 @@ func (s *Store) register(info *store.PathInfo, archive []byte, repair bool) erro
 func (c *contents) check(o *object) error {
 	for _, ref := range o.info.References {
 		if ref != o.info.Path && c.objects[ref] == nil {
-			return &store.NotFoundError{Path: ref}
+			return &store.MissingReferenceError{Path: o.info.Path, Reference: ref}
 		}
 	}
 	if !o.info.Path.IsDerivation() {
