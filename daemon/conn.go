@@ -84,7 +84,7 @@ func (c *Conn) Err() error {
 // operation, as long as the connection lives.
 func keeps(op protocol.Op) bool {
 	switch op {
-	case protocol.AddTempRoot, protocol.AddToStore, protocol.AddTextToStore, protocol.AddToStoreNar,
+	case protocol.AddTempRoot, protocol.AddTempRoots, protocol.AddToStore, protocol.AddTextToStore, protocol.AddToStoreNar,
 		protocol.AddMultipleToStore, protocol.AddToStoreScanning, protocol.EnsurePath,
 		protocol.BuildPaths, protocol.BuildPathsWithResults, protocol.BuildDerivation:
 		return true

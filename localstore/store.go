@@ -128,6 +128,7 @@ var (
 	_ store.MultipleAdder     = (*Store)(nil)
 	_ store.Sessioner         = (*Store)(nil)
 	_ store.TempRooter        = (*Store)(nil)
+	_ store.ManyTempRooter    = (*Store)(nil)
 )
 
 // Open opens a store, and makes an empty one if there is none.

@@ -68,6 +68,16 @@ func (r *QueryPathInfoReply) code(c *codec) {
 	}
 }
 
+// A QueryPathInfosRequest asks what a store knows of many paths.
+type QueryPathInfosRequest struct{ Paths []storepath.Path }
+
+// A QueryPathInfosReply answers it with the infos of those paths that are valid, in any order.
+type QueryPathInfosReply struct{ Infos []store.PathInfo }
+
+func (*QueryPathInfosRequest) Op() Op          { return QueryPathInfos }
+func (r *QueryPathInfosRequest) code(c *codec) { c.pathSet("paths", &r.Paths) }
+func (r *QueryPathInfosReply) code(c *codec)   { list(c, "info", &r.Infos, c.keyedPathInfo) }
+
 // A QueryReferrersRequest asks which valid paths refer to a path.
 type QueryReferrersRequest struct{ Path storepath.Path }
 

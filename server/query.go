@@ -43,6 +43,66 @@ func (c *conn) queryPathInfo(ctx context.Context, req *protocol.QueryPathInfoReq
 	return &protocol.QueryPathInfoReply{Info: info}, err
 }
 
+// queryPathInfos answers about those of the paths that are valid. The infos can be much larger than the
+// request, so it acquires memory for some of them before it asks for more.
+func (c *conn) queryPathInfos(ctx context.Context, req *protocol.QueryPathInfosRequest) (*protocol.QueryPathInfosReply, error) {
+	reply := new(protocol.QueryPathInfosReply)
+	for some := range slices.Chunk(req.Paths, infosAtOnce) {
+		valid, err := c.store.QueryValidPaths(ctx, some, false)
+		if err != nil {
+			return nil, err
+		}
+		before := len(reply.Infos)
+		if reply.Infos, err = c.appendInfos(ctx, reply.Infos, valid); err != nil {
+			return nil, err
+		}
+		size := int64(0)
+		for i := range reply.Infos[before:] {
+			size += pathInfoSize(&reply.Infos[before+i])
+		}
+		if err := c.acquire(c.mem.requests, size); err != nil {
+			return nil, err
+		}
+	}
+	return reply, nil
+}
+
+// infosAtOnce is about how many paths a store is asked at once.
+const infosAtOnce = 64
+
+// appendInfos appends the infos of paths, except those that are deleted meanwhile.
+func (c *conn) appendInfos(ctx context.Context, infos []store.PathInfo, paths []storepath.Path) ([]store.PathInfo, error) {
+	many, ok := store.As[store.InfosQuerier](c.store)
+	if !ok || len(paths) == 1 {
+		return c.appendEach(ctx, infos, paths)
+	}
+	before := len(infos)
+	for info, err := range many.QueryPathInfos(ctx, paths) {
+		if errors.Is(err, store.ErrNotFound) {
+			return c.appendEach(ctx, infos[:before], paths)
+		}
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, *info)
+	}
+	return infos, nil
+}
+
+func (c *conn) appendEach(ctx context.Context, infos []store.PathInfo, paths []storepath.Path) ([]store.PathInfo, error) {
+	for _, p := range paths {
+		info, err := c.store.QueryPathInfo(ctx, p)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, *info)
+	}
+	return infos, nil
+}
+
 func (c *conn) queryDeriver(ctx context.Context, req *protocol.QueryDeriverRequest) (*protocol.OptionalPathReply, error) {
 	info, err := c.store.QueryPathInfo(ctx, req.Path)
 	if err != nil {

@@ -196,6 +196,11 @@ type (
 		AddTempRoot(ctx context.Context, path storepath.Path) error
 	}
 
+	// A ManyTempRooter does the same for many paths sooner than one by one.
+	ManyTempRooter interface {
+		AddTempRoots(ctx context.Context, paths []storepath.Path) error
+	}
+
 	// A Rooter has roots that last.
 	Rooter interface {
 		// AddIndirectRoot makes the symlink at link, which points into the store, a root.
