@@ -48,12 +48,9 @@ func (c *conn) queryPathInfo(ctx context.Context, req *protocol.QueryPathInfoReq
 func (c *conn) queryPathInfos(ctx context.Context, req *protocol.QueryPathInfosRequest) (*protocol.QueryPathInfosReply, error) {
 	reply := new(protocol.QueryPathInfosReply)
 	for some := range slices.Chunk(req.Paths, infosAtOnce) {
-		valid, err := c.store.QueryValidPaths(ctx, some, false)
-		if err != nil {
-			return nil, err
-		}
 		before := len(reply.Infos)
-		if reply.Infos, err = c.appendInfos(ctx, reply.Infos, valid); err != nil {
+		var err error
+		if reply.Infos, err = c.appendInfos(ctx, reply.Infos, some); err != nil {
 			return nil, err
 		}
 		size := int64(0)
@@ -70,16 +67,21 @@ func (c *conn) queryPathInfos(ctx context.Context, req *protocol.QueryPathInfosR
 // infosAtOnce is about how many paths a store is asked at once.
 const infosAtOnce = 64
 
-// appendInfos appends the infos of paths, except those that are deleted meanwhile.
+// appendInfos appends the infos of those paths that are valid. Of a daemon behind the store, it asks for all
+// at once, which takes one round trip.
 func (c *conn) appendInfos(ctx context.Context, infos []store.PathInfo, paths []storepath.Path) ([]store.PathInfo, error) {
 	many, ok := store.As[store.InfosQuerier](c.store)
-	if !ok || len(paths) == 1 {
+	if !ok || c.upstream == nil {
 		return c.appendEach(ctx, infos, paths)
 	}
+	valid, err := c.store.QueryValidPaths(ctx, paths, false)
+	if err != nil {
+		return nil, err
+	}
 	before := len(infos)
-	for info, err := range many.QueryPathInfos(ctx, paths) {
-		if errors.Is(err, store.ErrNotFound) {
-			return c.appendEach(ctx, infos[:before], paths)
+	for info, err := range many.QueryPathInfos(ctx, valid) {
+		if errors.Is(err, store.ErrNotFound) { // it was deleted meanwhile
+			return c.appendEach(ctx, infos[:before], valid)
 		}
 		if err != nil {
 			return nil, err
