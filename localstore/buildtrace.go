@@ -104,11 +104,8 @@ func (c *conn) realisation(dir storepath.Dir, hash nixhash.Hash, output string) 
 }
 
 // buildTrace returns what is known of an output by the path of its derivation, or nil. The output need not
-// be valid.
+// be valid. The table must exist.
 func (c *conn) buildTrace(dir storepath.Dir, drv storepath.Path, output string) (*store.Realisation, error) {
-	if has, err := c.hasTable("BuildTraceV3"); err != nil || !has {
-		return nil, err
-	}
 	return c.oneRealisation(dir, "select outputPath, signatures from BuildTraceV3 where drvPath = ? and outputName = ?", drv.Base(), output)
 }
 

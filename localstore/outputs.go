@@ -24,6 +24,7 @@ type outputReader struct {
 	*drvReader
 	own     drvReader
 	outputs map[storepath.Path]map[string]storepath.Path // of derivations that were looked at
+	traced  bool                                         // whether the store has a build trace
 
 	depth, bytes int // of the derivations that are being resolved
 }
@@ -132,7 +133,10 @@ func (o *outputReader) hash(ctx context.Context, d *derivation.Derivation) (nixh
 // written since the output was deleted, so a valid one counts first.
 func (o *outputReader) stored(ctx context.Context, id store.DrvOutput) (r *store.Realisation, valid bool, err error) {
 	err = o.s.read(ctx, func(c *conn) error {
-		if id.Path != "" {
+		if o.traced, err = c.hasTable("BuildTraceV3"); err != nil {
+			return err
+		}
+		if id.Path != "" && o.traced {
 			if r, err = c.buildTrace(o.s.dir, id.Path, id.Output); err == nil && r != nil {
 				_, valid, err = c.pathID(r.OutPath)
 			}
@@ -156,7 +160,7 @@ func (o *outputReader) realisation(ctx context.Context, d *loaded, output string
 		return nil, err
 	}
 	r, valid, err := o.stored(ctx, store.DrvOutput{Path: d.path, Hash: hash, Output: output})
-	if valid || err != nil || d.InputDerivations.Len() == 0 {
+	if valid || err != nil || d.InputDerivations.Len() == 0 || !o.traced {
 		return r, err
 	}
 	resolved, err := o.resolved(ctx, d)
