@@ -87,7 +87,7 @@ func (s *Store) parseRealisation(text string, id store.DrvOutput) (store.Realisa
 }
 
 // RegisterDrvOutput notes which path an output has got: for Nix up to 2.34 if the hash of the derivation is
-// given, and for Nix from 2.35 on if its path is given. The path must be that of a resolved derivation; a
+// given, and for Nix from 2.35 on if its path is given. The path must belong to a resolved derivation; a
 // cache does not read it. As in Nix, a realisation that was noted before is replaced.
 func (s *Store) RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation) error {
 	if err := s.begin(ctx); err != nil {

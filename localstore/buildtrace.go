@@ -94,7 +94,7 @@ func (c *conn) migrate(migration, script string) error {
 	return c.exec("insert into SchemaMigrations values (?)", migration)
 }
 
-// realisation returns what is known of an output by the hash of its derivation, or nil.
+// realisation returns the realisation of an output by the hash of its derivation, or nil.
 func (c *conn) realisation(dir storepath.Dir, hash nixhash.Hash, output string) (*store.Realisation, error) {
 	if has, err := c.hasTable("Realisations"); err != nil || !has {
 		return nil, err
@@ -103,7 +103,7 @@ func (c *conn) realisation(dir storepath.Dir, hash nixhash.Hash, output string) 
 		where r.drvPath = ? and r.outputName = ?`, hash.WithBase16(), output)
 }
 
-// buildTrace returns what is known of an output by the path of its derivation, or nil. The output need not
+// buildTrace returns the realisation of an output by the path of its derivation, or nil. The output need not
 // be valid. The table must exist.
 func (c *conn) buildTrace(dir storepath.Dir, drv storepath.Path, output string) (*store.Realisation, error) {
 	return c.oneRealisation(dir, "select outputPath, signatures from BuildTraceV3 where drvPath = ? and outputName = ?", drv.Base(), output)

@@ -63,7 +63,7 @@ func (r *drvReader) readInput(ctx context.Context, path storepath.Path, among ma
 	if info == nil {
 		var err error
 		info, err = r.s.QueryPathInfo(ctx, path)
-		if errors.Is(err, store.ErrNotFound) { // what is asked about is the derivation that needs it
+		if errors.Is(err, store.ErrNotFound) { // the caller asked about the derivation that needs it
 			err = &store.MissingReferenceError{Reference: path}
 		}
 		if err != nil {

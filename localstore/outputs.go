@@ -12,8 +12,8 @@ import (
 	"pix/storepath"
 )
 
-// Derivations of which each needs the next one are in memory at once while they are resolved. Untrusted
-// users can add such chains, so these limits keep the stack and the heap small.
+// A chain of derivations, each of which needs the next one, is in memory while it is resolved. Untrusted
+// users can add long chains, so these limits keep the stack and the heap small.
 const (
 	maxResolving      = 10_000   // derivations
 	maxResolvingBytes = 64 << 20 // of their texts

@@ -15,9 +15,9 @@ import (
 	"pix/storepath"
 )
 
-// Every Nix makes objects that mention themselves content-addressed as store.MakeContentAddressed
-// does by the rules of its version; what it made is read; and what is made here it takes, unless the rules
-// are those of another version.
+// Every Nix makes objects that mention themselves content-addressed as store.MakeContentAddressed does by the
+// rules of its version. pix reads the objects that Nix made. Nix accepts the objects that pix made by the
+// rules of its version, and refuses the others.
 func TestRealSelfReference(t *testing.T) {
 	for suite, rules := range map[string]store.Rules{
 		"bookworm": store.Rules236, // Nix 2.8 has the form that came back with 2.35

@@ -91,7 +91,7 @@ func TestSelfReference(t *testing.T) {
 		{"weak, signed", &signed, weakNAR, nil, true},
 		{"weak, signatures not needed", weak, weakNAR, &store.AddOptions{NoSignatures: true}, true},
 		{"weak, from a trusted user", weak, weakNAR, &store.AddOptions{Vouched: trusted}, true},
-		{"weak, vouched for by nobody", weak, weakNAR, &store.AddOptions{NoSignatures: true, Vouched: func(*store.PathInfo) bool { return false }}, false},
+		{"weak, not vouched for", weak, weakNAR, &store.AddOptions{NoSignatures: true, Vouched: func(*store.PathInfo) bool { return false }}, false},
 		{"weak, wrong key", &signed, weakNAR, &store.AddOptions{TrustedKeys: signature.NewKeySet()}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 // An Op is the number of an operation.
 type Op uint64
 
-// The operations of Nix, numbered as on the wire. What is missing was removed from Nix, but for 48, which is
-// QueryActiveBuilds in Determinate Nix. Nix has reserved 48 to 50.
+// The operations of Nix, numbered as on the wire. Numbers that are missing were removed from Nix, except
+// 48, which is QueryActiveBuilds in Determinate Nix. Nix has reserved 48 to 50.
 const (
 	IsValidPath                 Op = 1
 	QueryReferrers              Op = 6

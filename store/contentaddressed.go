@@ -168,7 +168,7 @@ func (w *pathRewriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close passes on what was held back.
+// Close passes on the rest of the buffer.
 func (w *pathRewriter) Close() error {
 	_, err := w.dst.Write(w.buf)
 	w.buf = nil

@@ -12,10 +12,10 @@ import (
 type Rules int
 
 const (
-	// Rules234 are those of Nix 2.34, and the default.
+	// Rules234 are the rules of Nix 2.34, and the default.
 	Rules234 Rules = iota
 
-	// Rules236 are those of Nix 2.36. The content address of an object that mentions its own path
+	// Rules236 are the rules of Nix 2.36. The content address of an object that mentions its own path
 	// covers the offsets of the mentions.
 	Rules236
 )

@@ -40,7 +40,7 @@ type locator struct {
 	*call
 	search *search
 	signed bool
-	known  map[derivation.SingleBuilt]storepath.Path // what was found out of inputs; "" is unknown
+	known  map[derivation.SingleBuilt]storepath.Path // the paths of outputs of inputs; "" is unknown
 
 	depth, bytes int // of the derivations that are in memory
 }

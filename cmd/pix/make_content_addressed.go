@@ -47,7 +47,7 @@ path, and refuse each other's. --rules says which of them to follow: 2.34 or 2.3
 	flags := cmd.Flags()
 	flags.StringVar(&o.from, "from", "", "the `URI` of the store to copy from")
 	flags.StringVar(&o.to, "to", "", "the `URI` of the store to copy to")
-	flags.StringVar(&o.rules, "rules", "", "the `version` of Nix to follow (default: that of the store to copy to)")
+	flags.StringVar(&o.rules, "rules", "", "the `version` of Nix to follow (default: the rules of the destination)")
 	completeFlag(cmd, "from", completeURIs)
 	completeFlag(cmd, "to", completeURIs)
 	cmd.RegisterFlagCompletionFunc("rules", cobra.FixedCompletions([]string{"2.34", "2.36"}, cobra.ShellCompDirectiveNoFileComp))
