@@ -114,8 +114,9 @@ const maxBatch = 1024
 func (w *walk) inBatches(ctx context.Context, c *Conn, yield func(*store.PathInfo, error) bool) (answered bool, err error) {
 	for len(w.todo) > 0 {
 		some := w.todo[:min(len(w.todo), maxBatch)]
-		reply, err := ask[protocol.QueryPathInfosReply](ctx, c, &protocol.QueryPathInfosRequest{Paths: some})
-		if err != nil {
+		reply := new(protocol.QueryPathInfosReply)
+		reply.Limit(len(some))
+		if err := c.askInto(ctx, &protocol.QueryPathInfosRequest{Paths: some}, reply); err != nil {
 			return answered, err
 		}
 		infos := make(map[storepath.Path]*store.PathInfo, len(reply.Infos))
