@@ -379,7 +379,7 @@ func TestBareStore(t *testing.T) {
 	for _, op := range []protocol.Op{
 		protocol.IsValidPath, protocol.QueryPathInfo, protocol.QueryValidPaths, protocol.QueryDeriver, protocol.QueryValidDerivers,
 		protocol.QuerySubstitutablePaths, protocol.QuerySubstitutablePathInfo, protocol.QuerySubstitutablePathInfos, protocol.QueryRealisation,
-		protocol.EnsurePath, protocol.BuildPaths, protocol.AddTempRoot, protocol.SyncWithGC, protocol.OptimiseStore, protocol.VerifyStore, protocol.SetOptions,
+		protocol.QueryPathInfos, protocol.EnsurePath, protocol.BuildPaths, protocol.AddTempRoot, protocol.AddTempRoots, protocol.SyncWithGC, protocol.OptimiseStore, protocol.VerifyStore, protocol.SetOptions,
 	} {
 		if !answered[op] {
 			t.Errorf("%s was not answered", op)
