@@ -129,6 +129,9 @@ func (o *Options) parseLocal(u *storeURI) (localstore.Options, error) {
 	if root != "" {
 		local.Root, local.StateDir, local.LogDir, local.StoreDir = root, "", "", ""
 	}
+	if err := u.takeRules(&local.Rules); err != nil {
+		return local, err
+	}
 	signed := !local.NoSignatures
 	err := errors.Join(
 		u.takeDir("state", &local.StateDir), u.takeDir("log", &local.LogDir), u.takeDir("real", &local.StoreDir),

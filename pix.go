@@ -125,7 +125,8 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 //
 //   - store, the store directory;
 //   - for a store in a directory: root, state, log and real, the directories of the store and of its
-//     state, logs and objects; read-only; require-sigs;
+//     state, logs and objects; read-only; require-sigs; and pix's own rules, 2.34 or 2.36:
+//     see [store.Rules];
 //   - for a daemon: max-connections; and root or state, which select the daemon of that store on this
 //     machine: see [SocketPath].
 //

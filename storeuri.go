@@ -15,6 +15,7 @@ import (
 	"pix/activity"
 	"pix/daemon"
 	"pix/nixconf"
+	"pix/store"
 	"pix/storepath"
 )
 
@@ -73,6 +74,20 @@ func (u *storeURI) takeBool(key string, b *bool) error {
 		return u.bad("%s is %q instead of true or false", key, value)
 	}
 	*b = parsed
+	return nil
+}
+
+// takeRules sets rules to the parameter rules.
+func (u *storeURI) takeRules(rules *store.Rules) error {
+	value, ok := u.take("rules")
+	if !ok {
+		return nil
+	}
+	r, err := store.ParseRules(value)
+	if err != nil {
+		return u.bad("%v", err)
+	}
+	*rules = r
 	return nil
 }
 

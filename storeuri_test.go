@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"pix"
@@ -33,6 +34,7 @@ func TestStoreParameters(t *testing.T) {
 		{dir + "/a?colour=red", "warning: unknown setting 'colour'"},
 		{dir + "/a?read-only=no&read-only=maybe", ""}, // the first counts
 		{dir + "/a?require-sigs=0", ""},
+		{dir + "/a?rules=2.36", ""},
 	} {
 		warnings = nil
 		s, err := pix.Open(ctx, c.uri, new(pix.Options))
@@ -42,6 +44,9 @@ func TestStoreParameters(t *testing.T) {
 		}
 		if local, ok := store.As[*localstore.Store](s); !ok || local.Info().StoreDir != dir+"/a/nix/store" {
 			t.Errorf("%s: %T", c.uri, s)
+		}
+		if rules := store.RulesOf(s); (rules == store.Rules236) != strings.Contains(c.uri, "rules=2.36") {
+			t.Errorf("%s has the rules %s", c.uri, rules)
 		}
 		s.Close()
 		if want := slices.DeleteFunc([]string{c.warns}, func(w string) bool { return w == "" }); !slices.Equal(warnings, want) {

@@ -119,7 +119,7 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader
 func (s *Store) checkReferences(info *store.PathInfo) error {
 	for _, ref := range info.References {
 		if ref != info.Path && !s.local.has(narinfo.FileName(ref), -1) {
-			return fmt.Errorf("cannot add '%s' to the binary cache because the reference '%s' is not valid: %w", info.Path, ref, &store.NotFoundError{Path: ref})
+			return fmt.Errorf("cannot add '%s' to the binary cache because of a reference: %w", info.Path, &store.MissingReferenceError{Path: info.Path, Reference: ref})
 		}
 	}
 	return nil

@@ -344,7 +344,7 @@ func TestAddManyFails(t *testing.T) {
 		orphan := func(yield func(store.Import, error) bool) {
 			yield(store.Import{Info: info, NAR: strings.NewReader(archiveOf(t, src, paths[29]))}, nil)
 		}
-		if err := s.AddMultipleToStore(t.Context(), 1, orphan, nil); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "reference") {
+		if err := s.AddMultipleToStore(t.Context(), 1, orphan, nil); err == nil || errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "reference") {
 			t.Errorf("a path whose reference is not there: %v", err)
 		}
 		reason := errors.New("the source has ended")

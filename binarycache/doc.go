@@ -8,7 +8,8 @@
 //	nar/1w1fff338fvdw53sq….nar.zst          the archive, compressed, by the hash of this file
 //	n5wkd9frr45pa74if5gpz9j7mifg27fh.ls     what is in the archive
 //	log/g1w7hy3qg1w7hy3q…-bar.drv           the log of a build
-//	realisations/sha256:ba78…!out.doi       which path an output has got
+//	realisations/sha256:ba78…!out.doi       which path an output has got, for Nix up to 2.34
+//	build-trace-v2/g1w7…-a.drv/out.doi      the same, for Nix from 2.35 on
 //
 // That is all: any web server is one. [Open] makes a [Store] of it, which is a
 // [store.Store] like all others: [store.Closure] asks it for many narinfos at once,

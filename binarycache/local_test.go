@@ -79,7 +79,7 @@ func TestIntoLocalStore(t *testing.T) {
 		}
 	}
 
-	var untrusted *localstore.UntrustedError
+	var untrusted *store.UntrustedError
 	if _, err := store.Copy(t.Context(), openLocal(t), c, roots, nil); !errors.As(err, &untrusted) {
 		t.Errorf("nobody whom the store trusts has signed it: %v", err)
 	}

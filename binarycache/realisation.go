@@ -11,55 +11,106 @@ import (
 	"pix/storepath"
 )
 
-// realisationFile returns where the realisation of an output is.
-func realisationFile(id store.DrvOutput) (string, error) {
-	if id.Hash.IsZero() {
-		return "", errors.New("a binary cache knows realisations by the hash of their derivation, which is missing")
-	}
-	if err := storepath.CheckName(id.Output); err != nil {
-		return "", err
-	}
-	return "realisations/" + id.HashID() + ".doi", nil
+// Nix up to 2.34 has realisations in realisations/, by the hash of the derivation, and Nix from 2.35 on in
+// build-trace-v2/, by the path of the resolved derivation. Each ignores the other directory.
+
+// realisationFile returns where Nix up to 2.34 has the realisation of an output.
+func realisationFile(id store.DrvOutput) string {
+	return "realisations/" + id.HashID() + ".doi"
 }
 
-// QueryRealisation returns the path that an output has got, and who has signed that. The
-// error is [store.ErrNotFound] if the cache does not know. The hash of the derivation must
-// be given: only Nix from 2.35 on keeps realisations by its path, elsewhere.
+// traceFile returns where Nix from 2.35 on has the realisation of an output.
+func traceFile(id store.DrvOutput) string {
+	return "build-trace-v2/" + id.Path.Base() + "/" + id.Output + ".doi"
+}
+
+// checkDrvOutput returns why an output has no name here. The names of files must not lead out of the cache.
+func (s *Store) checkDrvOutput(id store.DrvOutput) error {
+	if id.Hash.IsZero() && id.Path == "" {
+		return errors.New("a binary cache knows realisations by the hash or the path of their derivation, and both are missing")
+	}
+	if id.Path != "" {
+		if _, err := s.Dir().Parse(string(id.Path)); err != nil {
+			return err
+		}
+	}
+	return storepath.CheckName(id.Output)
+}
+
+// QueryRealisation returns the path that an output has got, and its signatures. The error is
+// [store.ErrNotFound] if the cache does not know.
+//
+// What Nix up to 2.34 has written is found by the hash of the derivation, and what Nix from 2.35 on has
+// written by the path of the resolved derivation. The cache is asked for both if both are given.
 func (s *Store) QueryRealisation(ctx context.Context, output store.DrvOutput) (*store.Realisation, error) {
-	name, err := realisationFile(output)
-	if err != nil {
+	if err := s.checkDrvOutput(output); err != nil {
 		return nil, err
 	}
+	if !output.Hash.IsZero() {
+		r, err := s.readRealisation(ctx, realisationFile(output), output, s.parseRealisation)
+		if output.Path == "" || !errors.Is(err, store.ErrNotFound) {
+			return r, err
+		}
+	}
+	return s.readRealisation(ctx, traceFile(output), output, func(text string, _ store.DrvOutput) (store.Realisation, error) {
+		return store.ParseValueJSON(s.Dir(), text)
+	})
+}
+
+// readRealisation reads a realisation from a file.
+func (s *Store) readRealisation(ctx context.Context, name string, id store.DrvOutput, parse func(string, store.DrvOutput) (store.Realisation, error)) (*store.Realisation, error) {
 	text, err := s.read(ctx, name, maxSmall)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("output '%s' has no known path: %w", output.HashID(), store.ErrNotFound)
+		known := id.HashID
+		if id.Hash.IsZero() {
+			known = id.PathID
+		}
+		return nil, fmt.Errorf("output '%s' has no known path: %w", known(), store.ErrNotFound)
 	}
 	if err != nil {
 		return nil, err
 	}
-	r, err := store.ParseRealisationJSON(s.Dir(), string(text))
-	if err == nil && (r.ID.Hash != output.Hash || r.ID.Output != output.Output) {
-		err = fmt.Errorf("it is of another output, '%s'", r.ID.HashID())
-	}
+	r, err := parse(string(text), id)
 	if err != nil {
 		return nil, fmt.Errorf("file '%s' of %s: %w", name, s.uri, err)
 	}
-	return &r.Realisation, nil
+	return &r, nil
 }
 
-// RegisterDrvOutput notes which path an output has got. What was noted before is replaced,
-// as in Nix.
+// parseRealisation reads the form of Nix up to 2.34, which names its output.
+func (s *Store) parseRealisation(text string, id store.DrvOutput) (store.Realisation, error) {
+	r, err := store.ParseRealisationJSON(s.Dir(), text)
+	if err == nil && (r.ID.Hash != id.Hash || r.ID.Output != id.Output) {
+		err = fmt.Errorf("it is of another output, '%s'", r.ID.HashID())
+	}
+	return r.Realisation, err
+}
+
+// RegisterDrvOutput notes which path an output has got: for Nix up to 2.34 if the hash of the derivation is
+// given, and for Nix from 2.35 on if its path is given. The path must belong to a resolved derivation; a
+// cache does not read it. As in Nix, a realisation that was noted before is replaced.
 func (s *Store) RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	name, err := realisationFile(r.ID)
+	if err := s.checkDrvOutput(r.ID); err != nil {
+		return err
+	}
+	if !r.ID.Hash.IsZero() {
+		text, err := r.JSON(s.Dir())
+		if err == nil {
+			err = s.local.write(realisationFile(r.ID), bytes.NewReader(text))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if r.ID.Path == "" {
+		return nil
+	}
+	text, err := r.ValueJSON(s.Dir())
 	if err != nil {
 		return err
 	}
-	text, err := r.JSON(s.Dir())
-	if err != nil {
-		return err
-	}
-	return s.local.write(name, bytes.NewReader(text))
+	return s.local.write(traceFile(r.ID), bytes.NewReader(text))
 }

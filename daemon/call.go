@@ -52,14 +52,19 @@ type replyTo[R any] interface {
 // ask sends a request and waits for the reply: behind other queries if it is one and the connection is
 // shared, else with the connection for itself.
 func ask[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Request) (reply R, err error) {
-	if c.alone || !protocol.IsQuery(req) {
-		return upload[R, P](ctx, c, req, nil)
-	}
-	into := new(R) // after a cancellation the read loop may still write to it
-	if err := c.roundTrip(ctx, req, P(into)); err != nil {
+	into := new(R)
+	if err := c.askInto(ctx, req, P(into)); err != nil {
 		return reply, err
 	}
 	return *into, nil
+}
+
+// askInto does the same with a new reply. After a cancellation the read loop may still write to it.
+func (c *Conn) askInto(ctx context.Context, req protocol.Request, reply protocol.Reply) error {
+	if c.alone || !protocol.IsQuery(req) {
+		return c.do(ctx, req, nil, reply)
+	}
+	return c.roundTrip(ctx, req, reply)
 }
 
 // upload sends a request that has the connection for itself, and its body if there is one,

@@ -88,7 +88,7 @@ func (c *Conn) AfterBreak(f func()) (stop func() bool) { return context.AfterFun
 // operation, as long as the connection lives.
 func keeps(op protocol.Op) bool {
 	switch op {
-	case protocol.AddTempRoot, protocol.AddToStore, protocol.AddTextToStore, protocol.AddToStoreNar,
+	case protocol.AddTempRoot, protocol.AddTempRoots, protocol.AddToStore, protocol.AddTextToStore, protocol.AddToStoreNar,
 		protocol.AddMultipleToStore, protocol.AddToStoreScanning, protocol.EnsurePath,
 		protocol.BuildPaths, protocol.BuildPathsWithResults, protocol.BuildDerivation:
 		return true

@@ -237,6 +237,20 @@ var operations = []struct {
 		}
 		return wrongUnless(m.hasRoot(func(r store.Root) bool { return r.Path == helloPath }), nil)
 	}},
+	{"AddTempRoots", func(m *matrix) error { // one by one where the daemon lacks the feature
+		if err := m.c.AddTempRoots(m.ctx, []storepath.Path{helloPath}); err != nil {
+			return err
+		}
+		return wrongUnless(m.hasRoot(func(r store.Root) bool { return r.Path == helloPath }), nil)
+	}},
+	{"QueryPathInfos", func(m *matrix) error {
+		for info, err := range m.c.QueryPathInfos(m.ctx, []storepath.Path{helloPath}) {
+			if err != nil || info.Path != helloPath {
+				return wrongUnless(false, err)
+			}
+		}
+		return nil
+	}},
 	{"AddIndirectRoot", func(m *matrix) error {
 		link := "/tmp/link" + strconv.Itoa(m.round)
 		if err := os.Symlink(string(m.refers), m.d.HostPath(link)); err != nil {

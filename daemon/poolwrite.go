@@ -90,6 +90,11 @@ func (p *Pool) AddTempRoot(ctx context.Context, path storepath.Path) error {
 	return p.withLease(ctx, func(c *Conn) error { return c.AddTempRoot(ctx, path) })
 }
 
+// AddTempRoots keeps paths from being collected as long as the pool is open: see [Conn.AddTempRoots].
+func (p *Pool) AddTempRoots(ctx context.Context, paths []storepath.Path) error {
+	return p.withLease(ctx, func(c *Conn) error { return c.AddTempRoots(ctx, paths) })
+}
+
 // AddIndirectRoot makes the symlink at link a root: see [Conn.AddIndirectRoot].
 func (p *Pool) AddIndirectRoot(ctx context.Context, link string) error {
 	return p.withLease(ctx, func(c *Conn) error { return c.AddIndirectRoot(ctx, link) })

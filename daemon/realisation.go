@@ -9,10 +9,15 @@ import (
 )
 
 // QueryRealisation returns the path that an output of a derivation has got. The error is
-// [store.ErrNotFound] if the daemon does not know, and [errors.ErrUnsupported] before
-// protocol 1.31. Which of the derivation's path and hash is asked for depends on the
-// daemon: see [store.DrvOutput].
+// [store.ErrNotFound] if the daemon does not know, and [errors.ErrUnsupported] before protocol 1.31.
+//
+// A daemon with the feature [protocol.RealisationWithPath] is asked for the path of the derivation, which
+// must be a resolved one, and any other daemon for its hash: see [store.DrvOutput]. If what it needs is
+// missing, the error is a [*store.UnnamedOutputError]. [store.QueryRealisation] computes a missing hash.
 func (c *Conn) QueryRealisation(ctx context.Context, output store.DrvOutput) (*store.Realisation, error) {
+	if err := c.checkOutput(output); err != nil {
+		return nil, err
+	}
 	reply, err := ask[protocol.QueryRealisationReply](ctx, c, &protocol.QueryRealisationRequest{ID: output})
 	if err != nil {
 		return nil, err
@@ -21,6 +26,17 @@ func (c *Conn) QueryRealisation(ctx context.Context, output store.DrvOutput) (*s
 		return nil, &noRealisation{output}
 	}
 	return &reply.Realisation.Realisation, nil
+}
+
+// checkOutput returns an error if an output lacks the name by which the daemon knows its derivation.
+func (c *Conn) checkOutput(id store.DrvOutput) error {
+	switch byPath := c.params.Features.Has(protocol.RealisationWithPath); {
+	case byPath && id.Path == "":
+		return &store.UnnamedOutputError{Output: id.Output, Lacks: "path"}
+	case !byPath && id.Hash.IsZero() && c.params.Check(protocol.QueryRealisation) == nil:
+		return &store.UnnamedOutputError{Output: id.Output, Lacks: "hash"}
+	}
+	return nil
 }
 
 // A noRealisation says that the path of an output is not known.
@@ -37,9 +53,12 @@ func (e *noRealisation) Error() string {
 // Is reports whether target is [store.ErrNotFound].
 func (e *noRealisation) Is(target error) bool { return target == store.ErrNotFound }
 
-// RegisterDrvOutput tells the daemon which path an output of a derivation has got. The
-// error is [errors.ErrUnsupported] before protocol 1.31.
+// RegisterDrvOutput tells the daemon which path an output of a derivation has got. The names of outputs and
+// the errors are those of [Conn.QueryRealisation].
 func (c *Conn) RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation) error {
+	if err := c.checkOutput(r.ID); err != nil {
+		return err
+	}
 	_, err := ask[protocol.None](ctx, c, &protocol.RegisterDrvOutputRequest{Realisation: r})
 	return err
 }

@@ -15,6 +15,24 @@ func (c *Conn) AddTempRoot(ctx context.Context, path storepath.Path) error {
 	return err
 }
 
+// AddTempRoots keeps paths from being collected as long as the connection is open. It takes one round trip
+// if the daemon has the feature [protocol.TempRoots], and else one for each path.
+func (c *Conn) AddTempRoots(ctx context.Context, paths []storepath.Path) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	if c.params.Features.Has(protocol.TempRoots) {
+		_, err := ask[protocol.Ack](ctx, c, &protocol.AddTempRootsRequest{Paths: paths})
+		return err
+	}
+	for _, p := range paths {
+		if err := c.AddTempRoot(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // AddIndirectRoot makes the symlink at link, which is absolute, lies in the daemon's file
 // system and points into the store, a root.
 func (c *Conn) AddIndirectRoot(ctx context.Context, link string) error {

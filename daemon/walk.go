@@ -87,6 +87,9 @@ func (w *walk) onOne(ctx context.Context, conns connSource, yield func(*store.Pa
 
 // on goes on with a connection until there is nothing left to be asked.
 func (w *walk) on(ctx context.Context, c *Conn, yield func(*store.PathInfo, error) bool) (answered bool, err error) {
+	if c.params.Features.Has(protocol.PathInfos) {
+		return w.inBatches(ctx, c, yield)
+	}
 	defer w.abandon(c)
 	for len(w.todo) > 0 {
 		if err := w.ask(ctx, c); err != nil {
@@ -99,6 +102,36 @@ func (w *walk) on(ctx context.Context, c *Conn, yield func(*store.PathInfo, erro
 		answered = true
 		if !yield(info, nil) {
 			return answered, errLoopLeft
+		}
+	}
+	return answered, nil
+}
+
+// maxBatch is how many paths are asked about in one request. Each answer takes some hundred bytes.
+const maxBatch = 1024
+
+// inBatches does the same with a daemon that answers about many paths at once.
+func (w *walk) inBatches(ctx context.Context, c *Conn, yield func(*store.PathInfo, error) bool) (answered bool, err error) {
+	for len(w.todo) > 0 {
+		some := w.todo[:min(len(w.todo), maxBatch)]
+		reply := new(protocol.QueryPathInfosReply)
+		reply.Limit(len(some))
+		if err := c.askInto(ctx, &protocol.QueryPathInfosRequest{Paths: some}, reply); err != nil {
+			return answered, err
+		}
+		infos := make(map[storepath.Path]*store.PathInfo, len(reply.Infos))
+		for i := range reply.Infos {
+			infos[reply.Infos[i].Path] = &reply.Infos[i]
+		}
+		for _, path := range some {
+			info, err := infoOf(path, infos[path])
+			if err != nil {
+				return answered, err
+			}
+			answered, w.todo = true, w.todo[1:]
+			if !yield(info, nil) {
+				return answered, errLoopLeft
+			}
 		}
 	}
 	return answered, nil

@@ -237,7 +237,12 @@ func (r *jsonReader) member(d *Derivation, name string, v *jsonValue) {
 	}
 }
 
+// inputs reads the inputs of a derivation, or the array of sources that Nix 2.36 writes for a resolved one.
 func (r *jsonReader) inputs(d *Derivation, v *jsonValue) {
+	if v.kind() == jsonArray {
+		r.inputSources(d, "inputs", v)
+		return
+	}
 	members := r.objectOf("inputs", v)
 	for name, member := range members.All() {
 		switch name {

@@ -123,18 +123,18 @@ func (b *batch) add(object store.Import) (err error) {
 	b.bytes, b.infoBytes = b.bytes+info.NARSize, b.infoBytes+sizeOf(info)
 	if archive, ok := object.NAR.(store.Keepable); ok {
 		b.work.Go(store.ReadKept(b.ctx, archive, func(archive io.Reader) error {
-			return restore(b.ctx, b.dir.root, m.name, info, archive)
+			return b.s.restore(b.ctx, b.dir.root, m.name, info, archive, b.opts)
 		}))
 		return nil
 	}
 	if info.NARSize > smallArchive {
-		return restore(b.ctx, b.dir.root, m.name, info, object.NAR)
+		return b.s.restore(b.ctx, b.dir.root, m.name, info, object.NAR, b.opts)
 	}
 	archive, err := readArchive(info, object.NAR)
 	if err != nil {
 		return err
 	}
-	b.work.Go(func() error { return restore(b.ctx, b.dir.root, m.name, info, bytes.NewReader(archive)) })
+	b.work.Go(func() error { return b.s.restore(b.ctx, b.dir.root, m.name, info, bytes.NewReader(archive), b.opts) })
 	return nil
 }
 

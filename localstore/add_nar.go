@@ -21,7 +21,7 @@ import (
 // is left as it is, and the archive is not read.
 //
 // Besides errors of the store there are [*store.MismatchError] and [*nar.Error] for the
-// archive, and [*UntrustedError].
+// archive, and [*store.UntrustedError].
 //
 // Nobody waits for whoever sends the archive: it is read before there is a lock, into memory if it is
 // small, else to a place beside the store's objects.
@@ -46,7 +46,7 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 				return err
 			}
 			defer root.Close()
-			return restore(ctx, root, filepath.Base(name), info, bytes.NewReader(small))
+			return s.restore(ctx, root, filepath.Base(name), info, bytes.NewReader(small), opts)
 		})
 		return err
 	}
@@ -55,7 +55,7 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 		return err
 	}
 	defer d.remove()
-	if err := restore(ctx, d.root, tempObject, info, archive); err != nil {
+	if err := s.restore(ctx, d.root, tempObject, info, archive, opts); err != nil {
 		return err
 	}
 	_, err = s.addMade(ctx, info, d, opts.Repair)
@@ -92,13 +92,6 @@ func (w *roomWriter) Write(p []byte) (int, error) {
 	return w.Writer.Write(p)
 }
 
-// An UntrustedError says that nobody who is trusted vouches for an object.
-type UntrustedError struct{ Path storepath.Path }
-
-func (e *UntrustedError) Error() string {
-	return fmt.Sprintf("cannot add path '%s' because it lacks a signature by a trusted key", e.Path)
-}
-
 // checkImport returns why an object cannot be added from outside.
 func (s *Store) checkImport(info *store.PathInfo, opts *store.AddOptions) error {
 	if err := s.checkInfo(info); err != nil {
@@ -107,22 +100,14 @@ func (s *Store) checkImport(info *store.PathInfo, opts *store.AddOptions) error 
 	if info.NARHash.Algorithm() != nixhash.SHA256 {
 		return fmt.Errorf("adding '%s': the hash of its archive must be SHA-256", info.Path)
 	}
-	if opts.NoSignatures || s.opts.NoSignatures || info.IsContentAddressed() {
+	if s.opts.NoSignatures || info.IsContentAddressed() || opts.Vouches(info, false, s.opts.TrustedKeys) {
 		return nil
 	}
-	// A malformed signature is no reason to distrust the others.
-	keys := s.opts.TrustedKeys
-	if opts.TrustedKeys != nil {
-		keys = opts.TrustedKeys
-	}
-	if good, _ := info.CheckSignatures(keys); len(good) > 0 {
-		return nil
-	}
-	return &UntrustedError{info.Path}
+	return &store.UntrustedError{Path: info.Path}
 }
 
-// restore makes an object of its archive, which must be the one that the info says.
-func restore(ctx context.Context, root *os.Root, name string, info *store.PathInfo, archive io.Reader) error {
+// restore writes an object from its archive, which must be the one that the info describes.
+func (s *Store) restore(ctx context.Context, root *os.Root, name string, info *store.PathInfo, archive io.Reader, opts *store.AddOptions) error {
 	hasher := nar.NewHasher(nixhash.SHA256)
 	tee := io.Writer(hasher)
 	var mentions *nar.RefScanner
@@ -134,23 +119,34 @@ func restore(ctx context.Context, root *os.Root, name string, info *store.PathIn
 		InPlace:   true,
 		Canonical: true,
 		Tee:       tee,
-		MaxSize:   max(info.NARSize, 1), // whoever sends one that does not end shall not fill the disk
+		MaxSize:   max(info.NARSize, 1), // an archive without end must not fill the disk
 		Check: func() error {
 			if err := info.CheckArchive(hasher.Hash(), hasher.Size()); err != nil || info.CA.IsZero() {
 				return err
 			}
-			if mentions != nil && len(mentions.Found()) == 0 {
-				return info.CheckContentHash(hasher.Hash())
+			got := nar.ContentHashes{Plain: hasher.Hash(), WithOffsets: hasher.Hash()}
+			if mentions == nil || len(mentions.Found()) > 0 {
+				var err error
+				if got, err = contentHash(ctx, root, name, info); err != nil {
+					return fmt.Errorf("checking the contents of '%s': %w", info.Path, err)
+				}
 			}
-			got, err := contentHash(ctx, root, name, info.CA.Method(), info.CA.Hash().Algorithm(), info.Path.HashPart())
-			if err != nil {
-				return fmt.Errorf("checking the contents of '%s': %w", info.Path, err)
-			}
-			return info.CheckContentHash(got)
+			return s.checkContents(info, got, opts)
 		},
 	})
 	if errors.Is(err, nar.ErrTooLong) {
 		err = tooLong(info)
+	}
+	return err
+}
+
+// checkContents returns why an object with these hashes cannot have the content address of its info.
+// A weak address needs a trusted user or a signature, because an untrusted user could upload
+// other contents under the same path.
+func (s *Store) checkContents(info *store.PathInfo, got nar.ContentHashes, opts *store.AddOptions) error {
+	weak, err := info.CheckContents(got)
+	if err == nil && weak && !s.opts.NoSignatures && !opts.Vouches(info, true, s.opts.TrustedKeys) {
+		err = &store.UntrustedError{Path: info.Path, Weak: true}
 	}
 	return err
 }

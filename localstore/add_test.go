@@ -308,41 +308,6 @@ func only(info *store.PathInfo, archive []byte) iter.Seq2[store.Import, error] {
 	}
 }
 
-// An object that mentions itself has a path that follows from it, with zeros in that place.
-func TestSelfReference(t *testing.T) {
-	s := open(t, Options{Root: t.TempDir()})
-	dummy := strings.Repeat("0", storepath.HashPartLen)
-	for _, a := range []nixhash.Algorithm{nixhash.SHA256} {
-		archive := fileNAR("I am " + dummy)
-		h, err := nar.NewModuloHasher(a, dummy)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.Write(archive)
-		hash, _ := h.Finish()
-		ca, err := storepath.NewContentAddress(storepath.NAR, hash)
-		if err != nil {
-			t.Fatal(err)
-		}
-		path, err := s.Dir().FixedOutputPath("self", ca, storepath.References{Self: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		archive = bytes.ReplaceAll(archive, []byte(dummy), []byte(path.HashPart()))
-		info := &store.PathInfo{Path: path, CA: ca, NARSize: uint64(len(archive)), NARHash: nixhash.Sum(nixhash.SHA256, archive), References: []storepath.Path{path}}
-		if err := s.AddToStoreNAR(t.Context(), info, bytes.NewReader(archive), nil); err != nil {
-			t.Fatal(err)
-		}
-		referrers, err := s.QueryReferrers(t.Context(), path)
-		if err != nil || !slices.Equal(referrers, []storepath.Path{path}) {
-			t.Errorf("%v, %v", referrers, err)
-		}
-		if err := s.invalidatePath(t.Context(), path); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // What lies in the way of an object, and is not valid, is the rest of an attempt.
 func TestAddOverGarbage(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
@@ -684,7 +649,7 @@ func TestRealisations(t *testing.T) {
 	if err := s.RegisterDrvOutput(t.Context(), store.KeyedRealisation{ID: store.DrvOutput{Path: floating, Output: "dev"}, Realisation: store.Realisation{OutPath: absent}}); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
-	hash, err := s.drvHash(t.Context(), byPath)
+	hash, err := s.DrvHash(t.Context(), floating)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -702,8 +667,21 @@ func TestRealisations(t *testing.T) {
 	if err := s.invalidatePath(t.Context(), out); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.QueryRealisation(t.Context(), byPath); !errors.Is(err, store.ErrNotFound) {
+	// Nix up to 2.34 forgets the realisation with its path, and Nix from 2.35 on does not.
+	if _, err := s.QueryRealisation(t.Context(), store.DrvOutput{Hash: hash, Output: "out"}); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("after its path was deleted: %v", err)
+	}
+	if r, err := s.QueryRealisation(t.Context(), byPath); err != nil || r.OutPath != out {
+		t.Errorf("after its path was deleted: %v, %v", r, err)
+	}
+	// So the next build may have another output.
+	if err := s.RegisterDrvOutput(t.Context(), store.KeyedRealisation{ID: byPath, Realisation: store.Realisation{OutPath: another}}); err != nil {
+		t.Error(err)
+	}
+	for _, id := range []store.DrvOutput{byPath, {Hash: hash, Output: "out"}} {
+		if r, err := s.QueryRealisation(t.Context(), id); err != nil || r.OutPath != another || len(r.Signatures) != 0 {
+			t.Errorf("after the next build: %v, %v", r, err)
+		}
 	}
 }
 

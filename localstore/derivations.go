@@ -1,7 +1,6 @@
 package localstore
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -62,46 +61,6 @@ func (c *conn) insertOutputs(drv int64, outputs []output) error {
 // QueryValidDerivers returns the valid derivations that have path as an output, sorted.
 func (s *Store) QueryValidDerivers(ctx context.Context, path storepath.Path) ([]storepath.Path, error) {
 	return s.queryPaths(ctx, "select v.path from DerivationOutputs d join ValidPaths v on d.drv = v.id where d.path = ?", string(path))
-}
-
-// QueryDerivationOutputMap returns the outputs of a valid derivation. Those whose paths are
-// known neither from its text nor from a realisation have "". The error is a
-// [*store.NotFoundError] if it is not valid.
-func (s *Store) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path) (map[string]storepath.Path, error) {
-	r := drvReader{s: s}
-	defer r.close()
-	return s.outputMap(ctx, &r, drv)
-}
-
-func (s *Store) outputMap(ctx context.Context, r *drvReader, drv storepath.Path) (outputs map[string]storepath.Path, err error) {
-	if !drv.IsDerivation() {
-		return nil, fmt.Errorf("path '%s' is not a store derivation", drv)
-	}
-	var realised bool
-	err = s.read(ctx, func(c *conn) error {
-		if outputs, err = c.outputs(s.dir, drv); err == nil {
-			realised, err = c.hasRealisations()
-		}
-		return err
-	})
-	if err != nil || len(outputs) > 0 && !realised {
-		return outputs, err
-	}
-	// The database has only the outputs whose paths are known.
-	d, err := r.read(ctx, drv)
-	if err != nil {
-		return nil, err
-	}
-	for name, o := range d.Outputs.All() {
-		path := cmp.Or(outputs[name], o.Path())
-		if path == "" && realised {
-			if path, err = s.realisedPath(ctx, r, d, name); err != nil {
-				return nil, err
-			}
-		}
-		outputs[name] = path
-	}
-	return outputs, nil
 }
 
 // outputs returns the outputs of a valid derivation that are known in the database.

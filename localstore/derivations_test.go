@@ -57,7 +57,8 @@ func TestUncheckedInput(t *testing.T) {
 		t.Fatal(err)
 	}
 	// It says that it refers to nothing, so that nothing has to be valid.
-	if path, err := s.AddTextToStore(t.Context(), "top.drv", string(honest), nil); !errors.Is(err, store.ErrNotFound) {
+	var missing *store.MissingReferenceError
+	if path, err := s.AddTextToStore(t.Context(), "top.drv", string(honest), nil); !errors.As(err, &missing) || missing.Reference != input {
 		t.Errorf("%s was added though its input is not valid: %v", path, err)
 	}
 	if got, err := s.AddTextToStore(t.Context(), "input.drv", string(text), nil); err != nil || got != input {

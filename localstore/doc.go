@@ -50,7 +50,7 @@
 // # In which order to read
 //
 // layout.go has the places, open.go makes them. database.go and conn.go are the connections to
-// SQLite, schema.go and realisations.go its tables. info.go and ask.go answer questions. place.go
+// SQLite, schema.go and buildtrace.go its tables. info.go, ask.go, outputs.go and realisations.go answer questions. place.go
 // is how an object gets its place, for add.go, add_nar.go and add_multiple.go, which are the ways
 // of adding; register.go makes it valid. archive.go is how it is read again, and checked.go what
 // need not be checked then. tempdir.go, internal/pathlock and internal/temproots keep other processes away

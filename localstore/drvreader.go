@@ -62,7 +62,11 @@ func (r *drvReader) inputText(ctx context.Context, path storepath.Path, among ma
 	info := among[path]
 	if info == nil {
 		var err error
-		if info, err = r.s.QueryPathInfo(ctx, path); err != nil {
+		info, err = r.s.QueryPathInfo(ctx, path)
+		if errors.Is(err, store.ErrNotFound) { // the caller asked about the derivation that needs it
+			err = &store.MissingReferenceError{Reference: path}
+		}
+		if err != nil {
 			return "", fmt.Errorf("input derivation '%s': %w", path, err)
 		}
 	}
@@ -131,9 +135,4 @@ func (d *drvStore) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 		return nil, err
 	}
 	return d.Store.NARFromPath(ctx, path)
-}
-
-// QueryDerivationOutputMap implements [store.OutputQuerier].
-func (d *drvStore) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path) (map[string]storepath.Path, error) {
-	return d.outputMap(ctx, &d.reader, drv)
 }

@@ -206,8 +206,10 @@ func (g *graph) loadOutputs(c *conn) ([]edge, error) {
 // To find them derivations have to be read and hashed.
 func (s *Store) realisedOutputs(ctx context.Context, g *graph) ([]edge, error) {
 	var all []edge
+	reader := s.newOutputReader() // one for all, so that each input is resolved once
 	for _, from := range g.unknownOutputs {
-		outputs, err := s.QueryDerivationOutputMap(ctx, g.paths[from])
+		outputs, err := reader.outputMap(ctx, g.paths[from])
+		reader.close() // others may read large derivations between these
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

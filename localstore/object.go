@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pix/nar"
-	"pix/nixhash"
+	"pix/store"
 	"pix/storepath"
 )
 
@@ -58,24 +58,24 @@ func finishFile(root *os.Root, f *os.File, err error) error {
 	return err
 }
 
-// contentHash returns the hash of the object under a name in a directory, by the method of a
-// content address. A mention of its own path is taken for zeros, as the path follows from the
-// hash; git has no such thing.
-func contentHash(ctx context.Context, root *os.Root, name string, m storepath.Method, a nixhash.Algorithm, hashPart string) (nixhash.Hash, error) {
-	if m == storepath.Git {
-		return gitHash(ctx, root, name, a)
+// contentHash returns the hashes of the object under a name in a directory, by the method and the
+// algorithm of its content address. Git does not replace the object's own hash part.
+func contentHash(ctx context.Context, root *os.Root, name string, info *store.PathInfo) (nar.ContentHashes, error) {
+	method, algo := info.CA.Method(), info.CA.Hash().Algorithm()
+	if method == storepath.Git {
+		hash, err := gitHash(ctx, root, name, algo)
+		return nar.ContentHashes{Plain: hash, WithOffsets: hash}, err
 	}
-	h, err := nar.NewModuloHasher(a, hashPart)
+	h, err := nar.NewModuloHasher(algo, info.Path.HashPart())
 	if err != nil {
-		return nixhash.Hash{}, err
+		return nar.ContentHashes{}, err
 	}
-	if m == storepath.NAR {
+	if method == storepath.NAR {
 		err = nar.Dump(ctx, h, filepath.Join(root.Name(), name), nil)
 	} else {
 		err = copyFile(h, root, name)
 	}
-	hash, _ := h.Finish()
-	return hash, err
+	return h.Finish(), err
 }
 
 // copyFile writes the contents of a file to dst.

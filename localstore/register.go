@@ -113,7 +113,11 @@ func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]ou
 			continue
 		}
 		for _, ref := range info.References {
-			if err := c.insertReference(ids[i], ref); err != nil {
+			valid, err := c.insertReference(ids[i], ref)
+			if err == nil && !valid {
+				err = &store.MissingReferenceError{Path: info.Path, Reference: ref}
+			}
+			if err != nil {
 				return false, err
 			}
 		}
@@ -133,17 +137,14 @@ func (c *conn) insertInfo(info *store.PathInfo) (id int64, added bool, err error
 	return c.db.LastInsertRowID(), true, nil
 }
 
-// insertReference notes that a path refers to one that must be valid.
-func (c *conn) insertReference(referrer int64, reference storepath.Path) error {
-	err := c.exec("insert or ignore into Refs (referrer, reference) values (?, (select id from ValidPaths where path = ?))", referrer, string(reference))
+// insertReference notes that a path refers to another one, and reports whether that is valid.
+func (c *conn) insertReference(referrer int64, reference storepath.Path) (valid bool, err error) {
+	err = c.exec("insert or ignore into Refs (referrer, reference) values (?, (select id from ValidPaths where path = ?))", referrer, string(reference))
 	if err != nil || c.db.Changes() > 0 {
-		return err
+		return true, err
 	}
-	_, valid, err := c.pathID(reference) // or it is noted already
-	if err == nil && !valid {
-		err = notFound(reference)
-	}
-	return err
+	_, valid, err = c.pathID(reference) // or it is noted already
+	return valid, err
 }
 
 // updateInfo changes what is known of a valid path, but for its deriver and the time of its

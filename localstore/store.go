@@ -76,6 +76,10 @@ type Options struct {
 	// negative is none.
 	ReservedSpace int64
 
+	// Rules say which version of Nix new objects and realisations follow. They do not restrict what can
+	// be read or added.
+	Rules store.Rules
+
 	// RepairFrom is the store that [Store.VerifyStore] takes objects from that are damaged.
 	RepairFrom store.Store
 }
@@ -130,6 +134,7 @@ var (
 	_ store.MultipleAdder     = (*Store)(nil)
 	_ store.Sessioner         = (*Store)(nil)
 	_ store.TempRooter        = (*Store)(nil)
+	_ store.ManyTempRooter    = (*Store)(nil)
 )
 
 // Open opens a store, and makes an empty one if there is none.
@@ -286,6 +291,9 @@ func (s *Store) Close() error {
 	s.releaseBigLock()
 	return err
 }
+
+// Rules implements [store.RulesStore].
+func (s *Store) Rules() store.Rules { return s.opts.Rules }
 
 // Dir returns the store directory, as paths name it.
 func (s *Store) Dir() storepath.Dir { return s.dir }

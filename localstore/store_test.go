@@ -52,8 +52,8 @@ func TestRegister(t *testing.T) {
 	a.References = []storepath.Path{a.Path}
 	b := info(t, "b", a.Path)
 
-	var missing *store.NotFoundError
-	if err := s.registerValidPaths(ctx, b); !errors.As(err, &missing) || missing.Path != a.Path {
+	var missing *store.MissingReferenceError
+	if err := s.registerValidPaths(ctx, b); !errors.As(err, &missing) || missing.Path != b.Path || missing.Reference != a.Path {
 		t.Fatalf("registering with an invalid reference: %v", err)
 	}
 	if valid, err := s.IsValidPath(ctx, b.Path); valid || err != nil {

@@ -18,6 +18,12 @@ func (s *Store) AddTempRoot(ctx context.Context, path storepath.Path) error {
 	return err
 }
 
+// AddTempRoots does the same for many paths, which takes hardly longer than for one.
+func (s *Store) AddTempRoots(ctx context.Context, paths []storepath.Path) error {
+	_, err := s.addTempRoots(ctx, paths...)
+	return err
+}
+
 // addTempRoots makes temporary roots of many paths, which takes hardly longer than for one. An
 // operation that relies on them to its end checks what addTempRoots returns before it reports success.
 func (s *Store) addTempRoots(ctx context.Context, paths ...storepath.Path) (temproots.Held, error) {

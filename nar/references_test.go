@@ -201,11 +201,11 @@ func TestModuloHasher(t *testing.T) {
 			t.Fatal(err)
 		}
 		io.WriteString(h, text)
-		hash, size := h.Finish()
-		if size != uint64(len(text)) {
-			t.Errorf("size %d, want %d", size, len(text))
+		hashes := h.Finish()
+		if hashes.Size != uint64(len(text)) {
+			t.Errorf("size %d, want %d", hashes.Size, len(text))
 		}
-		return hash
+		return hashes.Plain
 	}
 	text := func(self storepath.Path) string { return "I am " + string(self) + ", not " + self.HashPart()[:31] }
 	want := nixhash.Sum(nixhash.SHA256, []byte(strings.Replace(text(pathA), pathA.HashPart(), strings.Repeat("\x00", 32), 1)))
@@ -218,6 +218,55 @@ func TestModuloHasher(t *testing.T) {
 	moved := strings.ReplaceAll(text(pathA), pathA.HashPart(), pathB.HashPart())
 	if sum(moved, pathB) != want {
 		t.Error("the hash depends on the hash part")
+	}
+}
+
+// The offsets of mentions are hashed after the contents, wherever the writes are cut.
+func TestModuloHasherOffsets(t *testing.T) {
+	part := pathA.HashPart()
+	text := part + "x" + part + part + strings.Repeat("-", 300<<10) + part[1:] + part + "tail" + part
+	h := nixhash.SHA256.New()
+	io.WriteString(h, strings.ReplaceAll(text, part, strings.Repeat("\x00", 32)))
+	mentions := uint64(0)
+	for at := 0; ; at += len(part) {
+		next := strings.Index(text[at:], part)
+		if next < 0 {
+			break
+		}
+		at += next
+		mentions++
+		fmt.Fprintf(h, "|%d", at)
+	}
+	want := nixhash.FromHash(nixhash.SHA256, h)
+	for _, size := range []int{1, 7, 31, 32, 33, 64 << 10, len(text)} {
+		m, err := nar.NewModuloHasher(nixhash.SHA256, part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rest := text; rest != ""; {
+			n := min(size, len(rest))
+			io.WriteString(m, rest[:n])
+			rest = rest[n:]
+		}
+		got := m.Finish()
+		if got.WithOffsets != want || got.Mentions != mentions || got.Plain == want || got.Size != uint64(len(text)) {
+			t.Errorf("in pieces of %d bytes: %+v, want %v and %d mentions", size, got, want, mentions)
+		}
+	}
+}
+
+// An archive that consists of mentions does not grow the memory without bound.
+func TestModuloHasherManyMentions(t *testing.T) {
+	m, err := nar.NewModuloHasher(nixhash.SHA256, pathA.HashPart())
+	if err != nil {
+		t.Fatal(err)
+	}
+	piece := []byte(strings.Repeat(pathA.HashPart(), 1<<15))
+	for range 4<<20/(1<<15) + 1 {
+		m.Write(piece)
+	}
+	if got := m.Finish(); !got.WithOffsets.IsZero() || got.Plain.IsZero() || got.Mentions != 4<<20+1<<15 {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"pix/nixbase32"
-	"pix/nixhash"
 )
 
 // A Rewriter replaces hash parts by others in what is written to it and passes it on,
@@ -20,7 +19,9 @@ type Rewriter struct {
 	rewrites map[[hashLen]byte]string
 	hints    hintSet
 	buf      []byte
-	done     int // bytes of buf that are the outcome of a rewrite, and no longer looked at
+	done     int                 // bytes of buf that are the outcome of a rewrite, and no longer looked at
+	passed   uint64              // bytes that were passed on
+	onMatch  func(offset uint64) // called for each replacement, in order; nil is allowed
 	err      error
 }
 
@@ -73,6 +74,9 @@ func (r *Rewriter) rewrite() {
 		if to, ok := r.rewrites[[hashLen]byte(window)]; ok {
 			copy(window, to)
 			r.done = at + hashLen
+			if r.onMatch != nil {
+				r.onMatch(r.passed + uint64(at))
+			}
 		}
 	})
 }
@@ -89,36 +93,5 @@ func (r *Rewriter) flush(keep int) {
 	}
 	r.buf = r.buf[:copy(r.buf, r.buf[n:])]
 	r.done = max(0, r.done-n)
-}
-
-// A ModuloHasher computes the hash of an archive regardless of where it mentions one
-// particular hash part: NUL bytes are hashed in its place. It is the hash by which
-// Nix addresses the contents of an object that mentions its own path, which depends
-// on that very hash.
-//
-// It computes what Nix 2.34 does (HashModuloSink in src/libstore/references.cc).
-// Versions before 2.17 hashed the places of the mentions as well.
-type ModuloHasher struct {
-	hasher   *Hasher
-	rewriter *Rewriter
-}
-
-// NewModuloHasher returns a ModuloHasher of that algorithm, which must be valid, and
-// that hash part.
-func NewModuloHasher(algo nixhash.Algorithm, hashPart string) (*ModuloHasher, error) {
-	hasher := NewHasher(algo)
-	rewriter, err := NewRewriter(hasher, map[string]string{hashPart: strings.Repeat("\x00", hashLen)})
-	if err != nil {
-		return nil, err
-	}
-	return &ModuloHasher{hasher, rewriter}, nil
-}
-
-// Write implements io.Writer. It never fails.
-func (h *ModuloHasher) Write(p []byte) (int, error) { return h.rewriter.Write(p) }
-
-// Finish returns the hash and the size in bytes of what was written, which must be all.
-func (h *ModuloHasher) Finish() (hash nixhash.Hash, size uint64) {
-	h.rewriter.Close() // cannot fail: a Hasher takes everything
-	return h.hasher.Hash(), h.hasher.Size()
+	r.passed += uint64(n)
 }

@@ -238,7 +238,9 @@ func (f filler) fillKind(v reflect.Value) {
 		v.SetString(f.text())
 	case reflect.Struct:
 		for i := range v.NumField() {
-			f.fillValue(v.Field(i))
+			if v.Type().Field(i).IsExported() {
+				f.fillValue(v.Field(i))
+			}
 		}
 	case reflect.Pointer:
 		if f.IntN(3) > 0 {

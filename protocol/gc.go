@@ -20,6 +20,12 @@ type AddTempRootRequest struct{ Path storepath.Path }
 func (*AddTempRootRequest) Op() Op          { return AddTempRoot }
 func (r *AddTempRootRequest) code(c *codec) { c.path("path", &r.Path) }
 
+// An AddTempRootsRequest does the same for many paths.
+type AddTempRootsRequest struct{ Paths []storepath.Path }
+
+func (*AddTempRootsRequest) Op() Op          { return AddTempRoots }
+func (r *AddTempRootsRequest) code(c *codec) { c.pathSet("paths", &r.Paths) }
+
 // An AddIndirectRootRequest tells the daemon of a symlink, anywhere in its file system: as
 // long as it is there, what it points to is not collected.
 type AddIndirectRootRequest struct{ Link string }

@@ -68,6 +68,29 @@ func (r *QueryPathInfoReply) code(c *codec) {
 	}
 }
 
+// A QueryPathInfosRequest asks what a store knows of many paths.
+type QueryPathInfosRequest struct{ Paths []storepath.Path }
+
+// A QueryPathInfosReply answers it with the infos of those paths that are valid, in any order.
+type QueryPathInfosReply struct {
+	Infos []store.PathInfo
+	limit uint64 // see Limit
+}
+
+// Limit makes it an error to read more than n infos. A client that has asked about n paths sets it, so that
+// a daemon cannot send others without end.
+func (r *QueryPathInfosReply) Limit(n int) { r.limit = uint64(n) }
+
+func (*QueryPathInfosRequest) Op() Op          { return QueryPathInfos }
+func (r *QueryPathInfosRequest) code(c *codec) { c.pathSet("paths", &r.Paths) }
+func (r *QueryPathInfosReply) code(c *codec) {
+	limit := uint64(MaxList)
+	if r.limit > 0 {
+		limit = r.limit
+	}
+	limitedList(c, "info", &r.Infos, limit, c.keyedPathInfo)
+}
+
 // A QueryReferrersRequest asks which valid paths refer to a path.
 type QueryReferrersRequest struct{ Path storepath.Path }
 

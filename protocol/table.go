@@ -10,9 +10,8 @@ import (
 // An Op is the number of an operation.
 type Op uint64
 
-// The operations of Nix, numbered as on the wire. What is missing was removed from Nix;
-// 48 to 50 are reserved for QueryActiveBuilds, AddTempRoots and QueryPathInfos, which no
-// daemon knows yet.
+// The operations of Nix, numbered as on the wire. Numbers that are missing were removed from Nix, except
+// 48, which is QueryActiveBuilds in Determinate Nix. Nix has reserved 48 to 50.
 const (
 	IsValidPath                 Op = 1
 	QueryReferrers              Op = 6
@@ -51,6 +50,10 @@ const (
 	AddBuildLog                 Op = 45
 	BuildPathsWithResults       Op = 46
 	AddPermRoot                 Op = 47
+
+	// These two are of Determinate Nix.
+	AddTempRoots   Op = 49
+	QueryPathInfos Op = 50
 
 	// These two are known only to the daemon that a build can talk to.
 	SubmitOutput       Op = 1000
@@ -215,6 +218,10 @@ var table = complete([]Operation{
 		request: request[BuildPathsWithResultsRequest], reply: reply[BuildPathsWithResultsReply]},
 	{Op: AddPermRoot, Name: "AddPermRoot", Since: permRootVersion, Access: TrustedOnly,
 		request: request[AddPermRootRequest], reply: reply[AddPermRootReply]},
+	{Op: AddTempRoots, Name: "AddTempRoots", Since: featureVersion, Feature: TempRoots,
+		request: request[AddTempRootsRequest], reply: reply[Ack]},
+	{Op: QueryPathInfos, Name: "QueryPathInfos", Since: featureVersion, Feature: PathInfos, Query: true,
+		request: request[QueryPathInfosRequest], reply: reply[QueryPathInfosReply]},
 	{Op: SubmitOutput, Name: "SubmitOutput", Since: featureVersion, Feature: OutputSubmission,
 		request: request[SubmitOutputRequest], reply: reply[Ack]},
 	{Op: AddToStoreScanning, Name: "AddToStoreScanning", Since: featureVersion, Feature: Scanning, Body: framed,

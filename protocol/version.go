@@ -35,7 +35,7 @@ func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major(), v.Mino
 // Features is a set of the features of this package. The zero value is empty.
 type Features uint8
 
-// The features of Nix 2.36. They are negotiated from 1.38 on.
+// The features of Nix 2.36, and two of Determinate Nix 3.22. They are negotiated from 1.38 on.
 const (
 	// RealisationWithPath is "realisation-with-path-not-hash": realisations are keyed
 	// by derivation and output, and are no longer JSON.
@@ -49,12 +49,17 @@ const (
 	Scanning
 	// OutputSubmission is "submit-output": there is [SubmitOutput].
 	OutputSubmission
+	// TempRoots is "addTempRoots": there is [AddTempRoots]. Clients of Determinate Nix make no
+	// temporary roots without it.
+	TempRoots
+	// PathInfos is "queryPathInfos": there is [QueryPathInfos].
+	PathInfos
 	numFeatures = iota
 )
 
 const (
 	// AllFeatures are those that daemons have for everybody.
-	AllFeatures = RealisationWithPath | DeleteDeadSpecificReferrers
+	AllFeatures = RealisationWithPath | DeleteDeadSpecificReferrers | TempRoots | PathInfos
 	// BuildFeatures are those that only the daemon has that a build can talk to.
 	BuildFeatures = NoSetOptions | Scanning | OutputSubmission
 )
@@ -62,6 +67,7 @@ const (
 var featureNames = [numFeatures]string{
 	"realisation-with-path-not-hash", "delete-dead-specific-referrers",
 	"disable-set-options", "add-to-store-scanning", "submit-output",
+	"addTempRoots", "queryPathInfos",
 }
 
 // Has reports whether all of g are in f.

@@ -60,6 +60,9 @@ func (c *conn) addTextToStore(ctx context.Context, req *protocol.AddTextToStoreR
 // an untrusted client may not set.
 func (c *conn) addOptions(repair, noSignatures bool) (*store.AddOptions, error) {
 	opts := &store.AddOptions{Repair: repair, NoSignatures: noSignatures}
+	if c.privileged {
+		opts.Vouched = func(*store.PathInfo) bool { return true }
+	}
 	set := c.settings.current.Load()
 	if !c.privileged || set == nil || c.opts.TrustedKeys == nil || noSignatures {
 		return opts, nil
@@ -154,11 +157,10 @@ func (c *conn) registerDrvOutput(ctx context.Context, req *protocol.RegisterDrvO
 	if err := c.checkDrvOutput(req.Realisation.ID); err != nil {
 		return nil, err
 	}
-	s, ok := store.As[store.RealisationStore](c.store)
-	if !ok {
+	if _, ok := store.As[store.RealisationStore](c.store); !ok {
 		return nil, unsupported("registerDrvOutput")
 	}
-	return new(protocol.None), s.RegisterDrvOutput(ctx, req.Realisation)
+	return new(protocol.None), store.RegisterRealisation(ctx, c.store, req.Realisation)
 }
 
 // narFromPath opens the archive, which is sent after the reply. So a path that is not

@@ -17,14 +17,14 @@ type client struct {
 const maxTempRoots = 1 << 19
 
 // countTempRoot returns an error if the client has too many temporary roots already.
-func (c *conn) countTempRoot() error {
+func (c *conn) countTempRoots(n int) error {
 	if c.trusted {
 		return nil
 	}
-	if c.client.roots.Add(1) > maxTempRoots {
-		c.client.roots.Add(-1)
+	if c.client.roots.Add(int64(n)) > maxTempRoots {
+		c.client.roots.Add(-int64(n))
 		return fmt.Errorf("you have asked for %d temporary roots, and may have no more: you are not a trusted user", maxTempRoots)
 	}
-	c.roots++
+	c.roots += int64(n)
 	return nil
 }

@@ -19,7 +19,7 @@ func TestMaxTempRoots(t *testing.T) {
 	}
 	ask := func(c *conn, n int) (got int) {
 		for range n {
-			if c.countTempRoot() == nil {
+			if c.countTempRoots(1) == nil {
 				got++
 			}
 		}

@@ -17,6 +17,7 @@ var handlers = map[protocol.Op]handler{
 	protocol.QueryValidPaths:             query((*conn).queryValidPaths),
 	protocol.QueryAllValidPaths:          query((*conn).queryAllValidPaths),
 	protocol.QueryPathInfo:               query((*conn).queryPathInfo),
+	protocol.QueryPathInfos:              query((*conn).queryPathInfos),
 	protocol.QueryDeriver:                query((*conn).queryDeriver),
 	protocol.QueryReferrers:              query((*conn).queryReferrers),
 	protocol.QueryValidDerivers:          query((*conn).queryValidDerivers),
@@ -47,6 +48,7 @@ var handlers = map[protocol.Op]handler{
 	protocol.SubmitOutput:          query((*conn).submitOutput),
 
 	protocol.AddTempRoot:     query((*conn).addTempRoot),
+	protocol.AddTempRoots:    query((*conn).addTempRoots),
 	protocol.AddIndirectRoot: query((*conn).addIndirectRoot),
 	protocol.AddPermRoot:     query((*conn).addPermRoot),
 	protocol.FindRoots:       query((*conn).findRoots),

@@ -14,12 +14,22 @@ import (
 // addTempRoot does nothing in a store that collects no garbage.
 func (c *conn) addTempRoot(ctx context.Context, req *protocol.AddTempRootRequest) (*protocol.Ack, error) {
 	if r, ok := store.As[store.TempRooter](c.store); ok {
-		if err := c.countTempRoot(); err != nil {
+		if err := c.countTempRoots(1); err != nil {
 			return nil, err
 		}
 		return new(protocol.Ack), r.AddTempRoot(ctx, req.Path)
 	}
 	return new(protocol.Ack), nil
+}
+
+// addTempRoots does the same for many paths. Clients of Determinate Nix send those that they are about to copy.
+func (c *conn) addTempRoots(ctx context.Context, req *protocol.AddTempRootsRequest) (*protocol.Ack, error) {
+	if _, ok := store.As[store.TempRooter](c.store); ok {
+		if err := c.countTempRoots(len(req.Paths)); err != nil {
+			return nil, err
+		}
+	}
+	return new(protocol.Ack), store.AddTempRoots(ctx, c.store, req.Paths)
 }
 
 func (c *conn) rooter(what string) (store.Rooter, error) {

@@ -148,6 +148,9 @@ func (w *world) questions(t testing.TB, p protocol.Params) []question {
 		{req: &protocol.QueryAllValidPathsRequest{}, judge: want(&protocol.PathsReply{Paths: w.all})},
 		{req: &protocol.QueryPathInfoRequest{Path: w.text}, judge: want(&protocol.QueryPathInfoReply{Info: &unkeyed})},
 		{req: &protocol.QueryPathInfoRequest{Path: absent}, judge: want(new(protocol.QueryPathInfoReply))},
+		{req: &protocol.QueryPathInfosRequest{Paths: []storepath.Path{absent, w.text}}, judge: want(&protocol.QueryPathInfosReply{Infos: []store.PathInfo{info}})},
+		{req: &protocol.QueryPathInfosRequest{Paths: []storepath.Path{absent}}, judge: want(new(protocol.QueryPathInfosReply))},
+		{req: &protocol.QueryPathInfosRequest{}, judge: want(new(protocol.QueryPathInfosReply))},
 		{req: &protocol.QueryDeriverRequest{Path: w.text}, judge: want(new(protocol.OptionalPathReply))},
 		{req: &protocol.QueryDeriverRequest{Path: absent}, fails: invalid},
 		{req: &protocol.QueryReferrersRequest{Path: w.text}, judge: want(&protocol.PathsReply{Paths: sorted(w.referrer, w.drv)})},
@@ -197,6 +200,8 @@ func (w *world) questions(t testing.TB, p protocol.Params) []question {
 		}},
 
 		{req: &protocol.AddTempRootRequest{Path: w.text}, judge: ack},
+		{req: &protocol.AddTempRootsRequest{Paths: []storepath.Path{absent, w.text}}, judge: ack},
+		{req: &protocol.AddTempRootsRequest{}, judge: ack},
 		{req: &protocol.AddIndirectRootRequest{Link: "/home/me/result"}, judge: ack},
 		{req: &protocol.AddIndirectRootRequest{Link: "result"}, fails: "the name of a root must be absolute, 'result' is not"},
 		{req: &protocol.AddPermRootRequest{Path: w.text, Link: "/roots/../roots/a"}, judge: want(&protocol.AddPermRootReply{Link: "/roots/a"})},

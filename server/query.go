@@ -43,6 +43,68 @@ func (c *conn) queryPathInfo(ctx context.Context, req *protocol.QueryPathInfoReq
 	return &protocol.QueryPathInfoReply{Info: info}, err
 }
 
+// queryPathInfos answers about those of the paths that are valid. The infos can be much larger than the
+// request, so it acquires memory for some of them before it asks for more.
+func (c *conn) queryPathInfos(ctx context.Context, req *protocol.QueryPathInfosRequest) (*protocol.QueryPathInfosReply, error) {
+	reply := new(protocol.QueryPathInfosReply)
+	for some := range slices.Chunk(req.Paths, infosAtOnce) {
+		before := len(reply.Infos)
+		var err error
+		if reply.Infos, err = c.appendInfos(ctx, reply.Infos, some); err != nil {
+			return nil, err
+		}
+		size := int64(0)
+		for i := range reply.Infos[before:] {
+			size += pathInfoSize(&reply.Infos[before+i])
+		}
+		if err := c.acquire(c.mem.requests, size); err != nil {
+			return nil, err
+		}
+	}
+	return reply, nil
+}
+
+// infosAtOnce is about how many paths a store is asked at once.
+const infosAtOnce = 64
+
+// appendInfos appends the infos of those paths that are valid. Of a daemon behind the store, it asks for all
+// at once, which takes one round trip.
+func (c *conn) appendInfos(ctx context.Context, infos []store.PathInfo, paths []storepath.Path) ([]store.PathInfo, error) {
+	many, ok := store.As[store.InfosQuerier](c.store)
+	if !ok || c.upstream == nil {
+		return c.appendEach(ctx, infos, paths)
+	}
+	valid, err := c.store.QueryValidPaths(ctx, paths, false)
+	if err != nil {
+		return nil, err
+	}
+	before := len(infos)
+	for info, err := range many.QueryPathInfos(ctx, valid) {
+		if errors.Is(err, store.ErrNotFound) { // it was deleted meanwhile
+			return c.appendEach(ctx, infos[:before], valid)
+		}
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, *info)
+	}
+	return infos, nil
+}
+
+func (c *conn) appendEach(ctx context.Context, infos []store.PathInfo, paths []storepath.Path) ([]store.PathInfo, error) {
+	for _, p := range paths {
+		info, err := c.store.QueryPathInfo(ctx, p)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, *info)
+	}
+	return infos, nil
+}
+
 func (c *conn) queryDeriver(ctx context.Context, req *protocol.QueryDeriverRequest) (*protocol.OptionalPathReply, error) {
 	info, err := c.store.QueryPathInfo(ctx, req.Path)
 	if err != nil {
@@ -158,18 +220,17 @@ func (c *conn) queryMissing(ctx context.Context, req *protocol.QueryMissingReque
 
 // queryRealisation answers that nothing is known where the store has no realisations.
 func (c *conn) queryRealisation(ctx context.Context, req *protocol.QueryRealisationRequest) (*protocol.QueryRealisationReply, error) {
-	q, ok := store.As[store.RealisationStore](c.store)
-	if !ok {
+	if _, ok := store.As[store.RealisationStore](c.store); !ok {
 		return new(protocol.QueryRealisationReply), nil
 	}
 	if err := c.checkDrvOutput(req.ID); err != nil {
 		return nil, err
 	}
-	r, err := q.QueryRealisation(ctx, req.ID)
+	r, err := store.QueryRealisation(ctx, c.store, req.ID)
 	if errors.Is(err, store.ErrNotFound) {
 		return new(protocol.QueryRealisationReply), nil
 	}
-	if c.upstream != nil && errors.Is(err, errors.ErrUnsupported) {
+	if _, unnamed := errors.AsType[*store.UnnamedOutputError](err); !unnamed && c.upstream != nil && errors.Is(err, errors.ErrUnsupported) {
 		c.warn(ctx, "the daemon is too old to support content-addressing derivations, please upgrade it to 2.4")
 		return new(protocol.QueryRealisationReply), nil
 	}

@@ -17,6 +17,10 @@ func replySize(reply protocol.Reply) (n int64) {
 		if r.Info != nil {
 			n = listSize(r.Info.References) + listSize(r.Info.Signatures)
 		}
+	case *protocol.QueryPathInfosReply:
+		for i := range r.Infos {
+			n += pathInfoSize(&r.Infos[i])
+		}
 	case *protocol.QueryMissingReply:
 		return listSize(r.WillBuild) + listSize(r.WillSubstitute) + listSize(r.Unknown)
 	case *protocol.CollectGarbageReply:
@@ -55,6 +59,12 @@ func stringSize(length int) int64 { return int64(length) + 2*wire.WordSize }
 // infoSize returns how many bytes an info of a substituter has.
 func infoSize(info *store.SubstitutableInfo) int64 {
 	return stringSize(len(info.Path)) + stringSize(len(info.Deriver)) + listSize(info.References) + 3*wire.WordSize
+}
+
+// pathInfoSize returns about how many bytes a path info has.
+func pathInfoSize(info *store.PathInfo) int64 {
+	const numbers, hash, contentAddress = 4 * wire.WordSize, 80, 128
+	return numbers + hash + contentAddress + stringSize(len(info.Path)) + stringSize(len(info.Deriver)) + listSize(info.References) + listSize(info.Signatures)
 }
 
 // resultSize returns about how many bytes the result of a build has.

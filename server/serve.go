@@ -208,8 +208,8 @@ func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body 
 	n := replySize(reply)
 	if n > freeReply && c.tryAcquire(c.mem.requests, n) != nil {
 		// Many connections may wait here. Those with a query do not keep the reply of the store
-		// meanwhile, and ask again.
-		repeat := protocol.IsQuery(req) && n > costOf(req).bytes
+		// meanwhile, and ask again. The memory of many infos is acquired already.
+		repeat := protocol.IsQuery(req) && n > costOf(req).bytes && req.Op() != protocol.QueryPathInfos
 		if repeat {
 			reply = nil
 		}

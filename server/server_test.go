@@ -160,6 +160,44 @@ func TestUntrustedMayAddWhatIsSigned(t *testing.T) {
 	}
 }
 
+// Without a signature, an object with a weak content address is accepted from a trusted client only.
+func TestWeakContentAddress(t *testing.T) {
+	src := memstore.New(nil)
+	path, err := storepath.DefaultDir.MakePath("output:out", nixhash.Sum(nixhash.SHA256, nil), "self")
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := fileNAR("I am " + string(path))
+	self := &store.PathInfo{
+		Path: path, NARHash: nixhash.Sum(nixhash.SHA256, archive), NARSize: uint64(len(archive)), References: []storepath.Path{path},
+	}
+	if err := src.AddToStoreNAR(t.Context(), self, bytes.NewReader(archive), &store.AddOptions{NoSignatures: true}); err != nil {
+		t.Fatal(err)
+	}
+	made, err := store.MakeContentAddressed(t.Context(), src, src, []storepath.Path{path}, store.Rules234)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object, err := src.QueryPathInfo(t.Context(), made[path])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := src.NARFromPath(t.Context(), object.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if archive, err = io.ReadAll(r); err != nil {
+		t.Fatal(err)
+	}
+	for _, trusted := range []bool{false, true} {
+		c := dial(t, memstore.New(nil), &server.Options{Trusted: trusted})
+		_, err := c.ask(&protocol.AddToStoreNarRequest{Info: *object}, archive)
+		if taken := err == nil; taken != trusted {
+			t.Errorf("trusted: %v, taken: %v (%v)", trusted, taken, err)
+		}
+	}
+}
+
 // The keys that a trusted client sets count for its uploads, and the keys of the store do not.
 func TestKeysOfTrustedClient(t *testing.T) {
 	key, err := signature.GenerateKey("test-1")
@@ -341,7 +379,7 @@ func TestBareStore(t *testing.T) {
 	for _, op := range []protocol.Op{
 		protocol.IsValidPath, protocol.QueryPathInfo, protocol.QueryValidPaths, protocol.QueryDeriver, protocol.QueryValidDerivers,
 		protocol.QuerySubstitutablePaths, protocol.QuerySubstitutablePathInfo, protocol.QuerySubstitutablePathInfos, protocol.QueryRealisation,
-		protocol.EnsurePath, protocol.BuildPaths, protocol.AddTempRoot, protocol.SyncWithGC, protocol.OptimiseStore, protocol.VerifyStore, protocol.SetOptions,
+		protocol.QueryPathInfos, protocol.EnsurePath, protocol.BuildPaths, protocol.AddTempRoot, protocol.AddTempRoots, protocol.SyncWithGC, protocol.OptimiseStore, protocol.VerifyStore, protocol.SetOptions,
 	} {
 		if !answered[op] {
 			t.Errorf("%s was not answered", op)

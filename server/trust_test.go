@@ -198,6 +198,8 @@ func (w *world) reachable(t *testing.T, p protocol.Params) []reached {
 		{req: &protocol.BuildDerivationRequest{Path: w.drv, Derivation: w.derivation}, fails: true, trusted: "BuildDerivation own=true normal"},
 		{req: &protocol.EnsurePathRequest{Path: absent}, store: "EnsurePath"},
 		{req: &protocol.AddTempRootRequest{Path: absent}, store: "AddTempRoot"},
+		{req: &protocol.AddTempRootsRequest{Paths: []storepath.Path{absent}}, store: "AddTempRoot"},
+		{req: &protocol.QueryPathInfosRequest{Paths: []storepath.Path{absent}}},
 		{req: &protocol.AddIndirectRootRequest{Link: "/x/../y"}, store: "AddIndirectRoot /y"},
 		{req: &protocol.SyncWithGCRequest{}},
 		{req: &protocol.FindRootsRequest{}},

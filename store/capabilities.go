@@ -84,6 +84,26 @@ type AddOptions struct {
 	// TrustedKeys are the keys of which one must have signed an object. Nil means the keys of the
 	// store. A daemon uses the settings of the connection instead.
 	TrustedKeys signature.KeySet
+
+	// Vouched reports whether an object whose content address is weak ([PathInfo.CheckContents])
+	// comes from a trusted user. Nil means that it needs NoSignatures or a trusted signature.
+	Vouched func(info *PathInfo) bool
+}
+
+// Vouches reports whether the options allow an object that has no content address, or a weak one.
+// Malformed signatures count as absent. The keys of the store are used if opts has none.
+func (opts *AddOptions) Vouches(info *PathInfo, weak bool, keys signature.KeySet) bool {
+	if weak && opts.Vouched != nil {
+		return opts.Vouched(info)
+	}
+	if opts.NoSignatures {
+		return true
+	}
+	if opts.TrustedKeys != nil {
+		keys = opts.TrustedKeys
+	}
+	good, _ := info.CheckSignatures(keys)
+	return len(good) > 0
 }
 
 // An Import is an object to be added, and its archive, which is read once.
@@ -174,6 +194,11 @@ type (
 	// lives, or the process. They need not be valid yet.
 	TempRooter interface {
 		AddTempRoot(ctx context.Context, path storepath.Path) error
+	}
+
+	// A ManyTempRooter does the same for many paths sooner than one by one.
+	ManyTempRooter interface {
+		AddTempRoots(ctx context.Context, paths []storepath.Path) error
 	}
 
 	// A Rooter has roots that last.

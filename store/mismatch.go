@@ -2,7 +2,9 @@ package store
 
 import (
 	"fmt"
+	"slices"
 
+	"pix/nar"
 	"pix/nixhash"
 	"pix/storepath"
 )
@@ -30,13 +32,48 @@ func (info *PathInfo) CheckArchive(hash nixhash.Hash, size uint64) error {
 	return nil
 }
 
-// CheckContentHash returns a [*MismatchError] unless the contents have the hash that the info's
-// content address says.
-func (info *PathInfo) CheckContentHash(hash nixhash.Hash) error {
-	if want := info.CA.Hash(); hash != want {
-		return &MismatchError{"ca hash", info.Path, want.WithNix32(), hash.WithNix32()}
+// CheckContents returns a [*MismatchError] unless the contents have a hash that the info's content
+// address says, in one of the two forms of Nix. They are weakly addressed if other contents have the
+// same content address and references: a path with a weak address needs a signature, as a path without
+// content address does.
+//
+// The form without offsets is weak for an object that mentions its own path. An object that claims to
+// refer to itself and does not mention its path is weak too: it may be such an object with
+// all mentions replaced by NUL bytes.
+func (info *PathInfo) CheckContents(got nar.ContentHashes) (weak bool, err error) {
+	switch want := info.CA.Hash(); {
+	case got.WithOffsets == want:
+		return got.Mentions == 0 && slices.Contains(info.References, info.Path), nil
+	case got.Plain == want:
+		return true, nil
+	default:
+		return false, &MismatchError{"ca hash", info.Path, want.WithNix32(), got.Plain.WithNix32()}
 	}
-	return nil
+}
+
+// A MissingReferenceError says, in the words of Nix, that an object cannot be added, because a path that it
+// refers to is not valid. It is not [ErrNotFound]: the path that the caller asked for is not missing.
+type MissingReferenceError struct {
+	Path      storepath.Path // of the object; "" if that is not known
+	Reference storepath.Path
+}
+
+func (e *MissingReferenceError) Error() string {
+	return fmt.Sprintf("path '%s' is not valid", e.Reference)
+}
+
+// An UntrustedError says that an object lacks a signature that it needs, in the words of Nix.
+type UntrustedError struct {
+	Path storepath.Path
+	Weak bool // it has a weak content address: see [PathInfo.CheckContents]
+}
+
+func (e *UntrustedError) Error() string {
+	text := fmt.Sprintf("cannot add path '%s' because it lacks a signature by a trusted key", e.Path)
+	if e.Weak {
+		text += "; other contents have the same content address, since it does not cover where the object mentions its own path"
+	}
+	return text
 }
 
 // A ModifiedError says that what lies in the store is not what was added, in the words of Nix.

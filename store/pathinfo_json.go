@@ -244,8 +244,13 @@ func ParsePathInfoJSON(path storepath.Path, text []byte) (*PathInfo, error) {
 		return nil, &PathInfoJSONError{path, "", err}
 	}
 	r := infoReader{object: object, path: path, dir: path.Dir()}
+	return r.readInfo()
+}
+
+// readInfo reads the info of the path of the reader.
+func (r *infoReader) readInfo() (*PathInfo, error) {
 	r.readVersion()
-	info := &PathInfo{Path: path}
+	info := &PathInfo{Path: r.path}
 	for _, field := range []struct {
 		key  string
 		read func(info *PathInfo, value json.RawMessage) error
@@ -255,7 +260,7 @@ func ParsePathInfoJSON(path storepath.Path, text []byte) (*PathInfo, error) {
 		{"narHash", r.narHash, true},
 		{"narSize", r.narSize, true},
 		{"references", r.references, true},
-		{"ca", r.contentAddress, true},
+		{"ca", r.contentAddress, !r.listed},
 		{"deriver", r.deriver, false},
 		{"registrationTime", r.registrationTime, false},
 		{"ultimate", r.ultimate, false},
@@ -269,10 +274,13 @@ func ParsePathInfoJSON(path storepath.Path, text []byte) (*PathInfo, error) {
 	return info, nil
 }
 
-// ParsePathInfosJSON reads what `nix path-info --json` prints about paths in dir, from Nix
-// 2.19 on. The info of a path that is not valid is nil. Its errors are those of
-// [ParsePathInfoJSON].
+// ParsePathInfosJSON reads what `nix path-info --json` prints about paths in dir: an object from Nix 2.19
+// on, and an array before that and in Lix. The info of a path that is not valid is nil. Its errors are
+// those of [ParsePathInfoJSON].
 func ParsePathInfosJSON(dir storepath.Dir, text []byte) (map[storepath.Path]*PathInfo, error) {
+	if bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("[")) {
+		return parseInfoList(dir, text)
+	}
 	entries, err := parseObject(text)
 	if err != nil {
 		return nil, &PathInfoJSONError{"", "", err}
@@ -296,6 +304,36 @@ func ParsePathInfosJSON(dir storepath.Dir, text []byte) (map[storepath.Path]*Pat
 			continue
 		}
 		if infos[path], err = ParsePathInfoJSON(path, value); err != nil {
+			return nil, err
+		}
+	}
+	return infos, nil
+}
+
+// parseInfoList reads path infos as Nix up to 2.18 and Lix print them: an array of objects, each with its
+// path. The content address is left out if there is none, and Nix 2.3 has the hash in base 32.
+func parseInfoList(dir storepath.Dir, text []byte) (map[storepath.Path]*PathInfo, error) {
+	if !utf8.Valid(text) {
+		return nil, &PathInfoJSONError{"", "", errors.New("it is not UTF-8")}
+	}
+	values, err := parseArray(text)
+	if err != nil {
+		return nil, &PathInfoJSONError{"", "", err}
+	}
+	infos := make(map[storepath.Path]*PathInfo, len(values))
+	for _, value := range values {
+		r := infoReader{dir: dir, listed: true, version: minJSONVersion}
+		if r.object, err = parseObject(value); err == nil {
+			r.path, err = r.parsePath(r.object["path"])
+		}
+		if err != nil {
+			return nil, &PathInfoJSONError{"", "path", err}
+		}
+		if valid, ok := r.object["valid"]; ok && string(valid) == "false" {
+			infos[r.path] = nil
+			continue
+		}
+		if infos[r.path], err = r.readInfo(); err != nil {
 			return nil, err
 		}
 	}

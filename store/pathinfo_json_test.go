@@ -198,7 +198,7 @@ func TestPathInfoJSONRefused(t *testing.T) {
 			t.Errorf("version %d, %s is %s: %+v, %v, want an error of that key", c.version, c.key, c.value, info, err)
 		}
 	}
-	for _, text := range []string{"", "null", "[]", "1", "{", "{}", "{} x", "\xff", `{"ca":"\xff"}`} {
+	for _, text := range []string{"", "null", "1", "{", "{}", "{} x", "\xff", `{"ca":"\xff"}`} {
 		if info, err := store.ParsePathInfoJSON(jsonFoo, []byte(text)); err == nil {
 			t.Errorf("%q was taken: %+v", text, info)
 		}
@@ -268,7 +268,7 @@ func TestPathInfosJSON(t *testing.T) {
 			t.Errorf("version %d: the infos of another store directory were taken", version)
 		}
 	}
-	for _, text := range []string{"[]", "null", `{"info":1}`, `{"x":null}`, `{"info":{"x":null}}`, `{"` + string(jsonFoo) + `":1}`} {
+	for _, text := range []string{"null", `{"info":1}`, `{"x":null}`, `{"info":{"x":null}}`, `{"` + string(jsonFoo) + `":1}`} {
 		if infos, err := store.ParsePathInfosJSON("/nix/store", []byte(text)); err == nil {
 			t.Errorf("%s was taken: %v", text, infos)
 		}
@@ -314,4 +314,33 @@ func FuzzParsePathInfoJSON(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Nix up to 2.18 and Lix print an array.
+func TestPathInfosJSONArray(t *testing.T) {
+	const (
+		a = "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a"
+		b = "/nix/store/ffffffffffffffffffffffffffffffff-b"
+		// As Nix 2.3, 2.8 and 2.18 print it.
+		old   = `{"path":"` + a + `","narHash":"sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73","narSize":120,"references":["` + a + `"],"registrationTime":1700000000,"ultimate":true,"signatures":["k-1:eA=="]}`
+		sri   = `{"path":"` + a + `","narHash":"sha256-FePFYIlMuycIXPZbWi7LGEiMmZSX9FMbaQenWBzm1Sc=","narSize":120,"references":[],"ca":"text:sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73","closureSize":1}`
+		other = `{"path":"` + b + `","valid":false}`
+	)
+	infos, err := store.ParsePathInfosJSON(storepath.DefaultDir, []byte("\n ["+old+","+other+"]"))
+	info := infos[a]
+	if err != nil || len(infos) != 2 || infos[b] != nil || info == nil || info.NARSize != 120 || !info.Ultimate || len(info.References) != 1 || len(info.Signatures) != 1 ||
+		info.NARHash.WithNix32() != "sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73" || info.RegistrationTime.Unix() != 1700000000 {
+		t.Errorf("%+v, %v", infos, err)
+	}
+	if infos, err = store.ParsePathInfosJSON(storepath.DefaultDir, []byte("["+sri+"]")); err != nil || infos[a] == nil || infos[a].CA.IsZero() {
+		t.Errorf("%+v, %v", infos, err)
+	}
+	if infos, err = store.ParsePathInfosJSON(storepath.DefaultDir, []byte("[]")); err != nil || len(infos) != 0 {
+		t.Errorf("%+v, %v", infos, err)
+	}
+	for _, bad := range []string{"[", "[1]", "[null]", "[{}]", `[{"path":"/gnu/store/x"}]`, "[" + strings.Replace(old, "120", "-1", 1) + "]", "[" + old + "] x", "[" + strings.Replace(old, "narHash", "hash", 1) + "]"} {
+		if infos, err := store.ParsePathInfosJSON(storepath.DefaultDir, []byte(bad)); err == nil {
+			t.Errorf("%s is taken: %v", bad, infos)
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"pix/nixhash"
 	"pix/signature"
 	"pix/storepath"
 )
@@ -19,6 +20,7 @@ type infoReader struct {
 	object  map[string]json.RawMessage
 	path    storepath.Path
 	dir     storepath.Dir
+	listed  bool // it is an element of an array: see parseInfoList
 	version uint64
 	err     error
 }
@@ -64,6 +66,13 @@ func (r *infoReader) storeDir(_ *PathInfo, value json.RawMessage) error {
 }
 
 func (r *infoReader) narHash(info *PathInfo, value json.RawMessage) (err error) {
+	if r.listed {
+		s, err := parseString(value)
+		if err == nil {
+			info.NARHash, err = nixhash.Parse(s)
+		}
+		return err
+	}
 	info.NARHash, err = parseHash(value)
 	return err
 }

@@ -60,7 +60,8 @@ func (info *PathInfo) CheckSignatures(trusted signature.KeySet) (good []signatur
 
 // IsContentAddressed reports whether the path follows from the content address and the
 // references, so that nobody need vouch for it: whoever has the contents can compute the
-// path. A content address that claims this wrongly is as good as none.
+// path. A content address that claims this wrongly is as good as none. The contents
+// still have to be compared, and may be only weakly addressed: see [PathInfo.CheckContents].
 func (info *PathInfo) IsContentAddressed() bool {
 	if info.CA.IsZero() {
 		return false

@@ -1,6 +1,10 @@
 package store
 
-import "context"
+import (
+	"context"
+
+	"pix/storepath"
+)
 
 // A Sessioner gives out sessions. A session is the same store, but what it keeps from
 // being collected ([TempRooter], and whatever it adds) is kept until the session is closed,
@@ -22,4 +26,22 @@ func InSession(ctx context.Context, s Store, work func(Store) error) error {
 	}
 	defer session.Close()
 	return work(session)
+}
+
+// AddTempRoots keeps paths from being collected as long as s is open; see [TempRooter]. It does nothing in a
+// store that collects no garbage.
+func AddTempRoots(ctx context.Context, s Store, paths []storepath.Path) error {
+	if many, ok := As[ManyTempRooter](s); ok {
+		return many.AddTempRoots(ctx, paths)
+	}
+	r, ok := As[TempRooter](s)
+	if !ok {
+		return nil
+	}
+	for _, p := range paths {
+		if err := r.AddTempRoot(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
 }

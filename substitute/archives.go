@@ -103,5 +103,8 @@ func culpritOf(err error) storepath.Path {
 	if mismatch, ok := errors.AsType[*store.MismatchError](err); ok {
 		return mismatch.Path
 	}
+	if untrusted, ok := errors.AsType[*store.UntrustedError](err); ok {
+		return untrusted.Path
+	}
 	return ""
 }

@@ -214,7 +214,9 @@ func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) 
 	}
 	c.report.expect(list)
 	err = store.CopyObjects(ctx, c.store.Store, src, objects, &store.CopyOptions{
-		Quiet: true, AddOptions: store.AddOptions{NoSignatures: true, Repair: repairs},
+		Quiet: true, AddOptions: store.AddOptions{NoSignatures: true, Repair: repairs, Vouched: func(info *store.PathInfo) bool {
+			return c.search.vouched(src.found[info.Path])
+		}},
 	})
 	if err == nil {
 		c.report.arrived(len(list))

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"pix/activity"
+	"pix/derivation"
 	"pix/signature"
 	"pix/store"
 	"pix/storepath"
@@ -17,27 +18,127 @@ import (
 // locate asks the substituters which path an output of a valid derivation has got; it is "" if none
 // knows. A signed answer has a signature that the settings accept.
 func (c *call) locate(ctx context.Context, drv storepath.Path, output string, signed bool) (storepath.Path, error) {
-	hasher, ok := store.As[store.DrvHasher](c.store.Store)
-	if !ok {
-		return "", nil
-	}
-	hash, err := hasher.DrvHash(ctx, drv)
-	if err != nil {
-		return "", err
-	}
-	id := store.DrvOutput{Path: drv, Hash: hash, Output: output}
 	search, err := c.searching()
 	if err != nil {
 		return "", err
 	}
-	r, err := search.realisation(ctx, id, signed)
+	l := &locator{call: c, search: search, signed: signed, known: make(map[derivation.SingleBuilt]storepath.Path)}
+	r, err := l.realisation(ctx, drv, output)
 	if err != nil || r == nil {
 		return "", err
 	}
 	if signed { // else it is not to be registered
-		c.located[drv] = append(c.located[drv], store.KeyedRealisation{ID: id, Realisation: *r})
+		c.located[drv] = append(c.located[drv], *r)
 	}
 	return r.OutPath, nil
+}
+
+// A locator asks the substituters about an output of a derivation and, if need be, about outputs of its
+// inputs: Nix up to 2.34 knows an output by the hash of the derivation, and Nix from 2.35 on by the path of
+// the resolved derivation.
+type locator struct {
+	*call
+	search *search
+	signed bool
+	known  map[derivation.SingleBuilt]storepath.Path // the paths of outputs of inputs; "" is unknown
+
+	depth, bytes int // of the derivations that are in memory
+}
+
+// The derivations that are in memory at once, each of which needs the next one, are limited, because
+// clients can add long chains.
+const (
+	maxResolving      = 10_000
+	maxResolvingBytes = 64 << 20
+)
+
+// realisation returns what a substituter says of an output of a valid derivation, or nil.
+func (l *locator) realisation(ctx context.Context, drv storepath.Path, output string) (*store.KeyedRealisation, error) {
+	hash, err := store.DrvHash(ctx, l.store.Store, drv)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	text, err := store.Derivations(l.store.Store).LoadDerivation(ctx, drv)
+	if err != nil {
+		return nil, err
+	}
+	d, err := store.ParseDerivation(drv, text)
+	if err != nil {
+		return nil, err
+	}
+	id := store.DrvOutput{Hash: hash, Output: output}
+	if d.InputDerivations.Len() == 0 {
+		id.Path = drv
+	}
+	r, err := l.search.realisation(ctx, id, l.signed)
+	if r == nil && err == nil && id.Path == "" {
+		if id.Path, err = l.resolved(ctx, d, len(text)); id.Path == "" || err != nil {
+			return nil, err
+		}
+		r, err = l.search.realisation(ctx, store.DrvOutput{Path: id.Path, Output: output}, l.signed)
+	}
+	if r == nil || err != nil {
+		return nil, err
+	}
+	return &store.KeyedRealisation{ID: id, Realisation: *r}, nil
+}
+
+// resolved returns the path of a derivation with its inputs replaced by the paths of their outputs, or "" if
+// one of these is not known.
+func (l *locator) resolved(ctx context.Context, d *derivation.Derivation, size int) (storepath.Path, error) {
+	l.depth, l.bytes = l.depth+1, l.bytes+size
+	defer func() { l.depth, l.bytes = l.depth-1, l.bytes-size }()
+	if l.depth > maxResolving || l.depth > 1 && l.bytes > maxResolvingBytes {
+		return "", nil
+	}
+	var failed error
+	r, err := d.Resolve(func(drv derivation.SingleDerivedPath, output string) (storepath.Path, bool) {
+		path, err := l.outputOf(ctx, derivation.SingleBuilt{Drv: drv, Output: output})
+		if err != nil && failed == nil {
+			failed = err
+		}
+		return path, path != "" && err == nil
+	})
+	var unknown *derivation.UnresolvedError
+	switch {
+	case failed != nil:
+		return "", failed
+	case errors.As(err, &unknown):
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	return r.Path()
+}
+
+// outputOf returns the path that an output has got here or elsewhere, or "".
+func (l *locator) outputOf(ctx context.Context, built derivation.SingleBuilt) (path storepath.Path, err error) {
+	if path, ok := l.known[built]; ok {
+		return path, nil
+	}
+	drv := built.Drv.Base()
+	if inner, ok := built.Drv.(derivation.SingleBuilt); ok {
+		if drv, err = l.outputOf(ctx, inner); err != nil || drv == "" {
+			return "", err
+		}
+	}
+	outputs, err := store.OutputMap(ctx, l.store.Store, drv)
+	if err == nil && outputs[built.Output] == "" {
+		var r *store.KeyedRealisation
+		if r, err = l.realisation(ctx, drv, built.Output); r != nil {
+			outputs[built.Output] = r.OutPath
+		}
+	}
+	if errors.Is(err, store.ErrNotFound) { // a derivation is not here
+		err = nil
+	}
+	if err == nil {
+		l.known[built] = outputs[built.Output]
+	}
+	return outputs[built.Output], err
 }
 
 // registerOutputs notes which paths outputs of a derivation have got, if these are valid by now.
@@ -63,16 +164,12 @@ func (c *call) registerOutputs(ctx context.Context, drv storepath.Path) error {
 func (s *search) realisation(ctx context.Context, id store.DrvOutput, signed bool) (*store.Realisation, error) {
 	for i := range s.substituters {
 		sub := &s.substituters[i]
-		registry, ok := store.As[store.RealisationStore](sub.Store)
-		if !ok {
-			continue
-		}
-		r, err := registry.QueryRealisation(ctx, id)
+		r, err := store.QueryRealisation(ctx, sub.Store, id)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		if err != nil {
-			if !errors.Is(err, store.ErrNotFound) {
+			if !errors.Is(err, store.ErrNotFound) && !errors.Is(err, errors.ErrUnsupported) {
 				s.report.say(activity.LevelError, "error: %v", err)
 			}
 			continue
@@ -80,24 +177,40 @@ func (s *search) realisation(ctx context.Context, id store.DrvOutput, signed boo
 		if !signed || sub.Trusted || s.settings.NoSignatures || s.settings.UnsignedRealisations || s.vouchedFor(id, r) {
 			return r, nil
 		}
-		s.report.say(activity.LevelWarn, "warning: ignoring substitute for build trace '%s' -> '%s' from '%s', as it's not signed by any of the keys in 'trusted-public-keys'", id.HashID(), r.OutPath, sub.URI)
+		s.report.say(activity.LevelWarn, "warning: ignoring substitute for build trace '%s' -> '%s' from '%s', as it's not signed by any of the keys in 'trusted-public-keys'", nameOfOutput(id), r.OutPath, sub.URI)
 	}
 	return nil, nil
 }
 
-// vouchedFor reports whether a trusted key has signed a realisation.
+// nameOfOutput returns the name that Nix has for an output in messages.
+func nameOfOutput(id store.DrvOutput) string {
+	if id.Hash.IsZero() {
+		return id.PathID()
+	}
+	return id.HashID()
+}
+
+// vouchedFor reports whether a trusted key has signed a realisation, under the hash or under the path of the
+// derivation.
 func (s *search) vouchedFor(id store.DrvOutput, r *store.Realisation) bool {
-	fingerprint, err := signature.OldRealisationFingerprint(id.Hash, id.Output, r.OutPath)
-	if err != nil {
-		return false
+	var fingerprints [][]byte
+	if old, err := signature.OldRealisationFingerprint(id.Hash, id.Output, r.OutPath); err == nil {
+		fingerprints = append(fingerprints, old)
+	}
+	if id.Path != "" {
+		if f, err := signature.RealisationFingerprint(id.Path, id.Output, r.OutPath); err == nil {
+			fingerprints = append(fingerprints, f)
+		}
 	}
 	for _, text := range r.Signatures {
 		sig, err := signature.Parse(text)
 		if err != nil {
 			continue // that is no reason to distrust the others
 		}
-		if good, _ := s.settings.TrustedKeys.Verify(fingerprint, sig); len(good) > 0 {
-			return true
+		for _, f := range fingerprints {
+			if good, _ := s.settings.TrustedKeys.Verify(f, sig); len(good) > 0 {
+				return true
+			}
 		}
 	}
 	return false

@@ -116,11 +116,14 @@ func isDown(err error) bool {
 	return request || dial || errors.Is(err, daemon.ErrConnLost)
 }
 
-// believes reports whether somebody vouches for what a substituter says.
+// believes reports whether an object may be fetched. A content address is compared with the contents
+// when they arrive.
 func (s *search) believes(f *found) bool {
-	if f.info.IsContentAddressed() {
-		return true
-	}
+	return f.info.IsContentAddressed() || s.vouched(f)
+}
+
+// vouched reports whether the settings allow an object without content address.
+func (s *search) vouched(f *found) bool {
 	// A malformed signature is no reason to distrust the others.
 	if good, _ := f.info.CheckSignatures(s.settings.TrustedKeys); len(good) > 0 {
 		return true

@@ -169,6 +169,17 @@ func TestTrust(t *testing.T) {
 	}
 	liar := newSubstituter()
 	liar.put(t, text, nil) // and does not follow from its contents
+	self := named(t, "self")
+	sub.put(t, self, nil, self)
+	made := make(map[store.Rules]storepath.Path)
+	for _, rules := range []store.Rules{store.Rules234, store.Rules236} {
+		paths, err := store.MakeContentAddressed(t.Context(), sub, sub, []storepath.Path{self}, rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[rules] = paths[self]
+	}
+	weak, strong := made[store.Rules234], made[store.Rules236]
 	for name, c := range map[string]struct {
 		path storepath.Path
 		set  func(*substitute.Settings)
@@ -179,6 +190,10 @@ func TestTrust(t *testing.T) {
 		"no signatures":           {path, func(s *substitute.Settings) { s.NoSignatures = true }, store.Substituted},
 		"no keys":                 {path, func(s *substitute.Settings) { s.TrustedKeys = nil }, store.NoSubstituters},
 		"content-addressed":       {text, func(s *substitute.Settings) { s.TrustedKeys = nil }, store.Substituted},
+		"strong address":          {strong, func(s *substitute.Settings) { s.TrustedKeys = nil }, store.Substituted},
+		"weak address":            {weak, func(*substitute.Settings) {}, store.NoSubstituters},
+		"weak, but trusted":       {weak, func(s *substitute.Settings) { s.Substituters[0].Trusted = true }, store.Substituted},
+		"weak, no signatures":     {weak, func(s *substitute.Settings) { s.NoSignatures = true }, store.Substituted},
 		"not really so addressed": {text, func(s *substitute.Settings) { s.Substituters[0].Store = liar }, store.NoSubstituters},
 	} {
 		settings := from(key, sub)
@@ -573,6 +588,83 @@ func TestRealisations(t *testing.T) {
 			}
 			if outputs, err := store.OutputMap(t.Context(), s, drv); err != nil || outputs["out"] != out {
 				t.Errorf("%v, %v", outputs, err)
+			}
+		})
+	}
+}
+
+// Nix from 2.35 on has realisations of resolved derivations alone, by their paths.
+func TestBuildTraces(t *testing.T) {
+	key, wrong := newKey(t, "k"), newKey(t, "k")
+	for name, c := range map[string]struct {
+		low, high *signature.SecretKey
+		realised  bool
+	}{
+		"signed":            {&key, &key, true},
+		"an unsigned input": {nil, &key, false},
+		"wrong key":         {&key, &wrong, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sub := newSubstituter()
+			s := local(t, from(key, sub))
+			d := &derivation.Derivation{Name: "low", Dir: storepath.DefaultDir, Platform: "x", Builder: "/bin/sh"}
+			d.Outputs.Set("out", derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
+			low, err := store.AddText(t.Context(), s, "low.drv", d.String(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Name = "high"
+			d.InputDerivations.Set(low, derivation.OutputsOf("out"))
+			high, err := store.AddText(t.Context(), s, "high.drv", d.String(), []storepath.Path{low})
+			if err != nil {
+				t.Fatal(err)
+			}
+			trace := func(key *signature.SecretKey, drv storepath.Path, text string) storepath.Path {
+				out, err := sub.AddTextToStore(t.Context(), text, text, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := store.KeyedRealisation{ID: store.DrvOutput{Path: drv, Output: "out"}, Realisation: store.Realisation{OutPath: out}}
+				if key != nil {
+					fingerprint, err := signature.RealisationFingerprint(drv, "out", out)
+					if err != nil {
+						t.Fatal(err)
+					}
+					r.Signatures = []string{key.Sign(fingerprint).String()}
+				}
+				if err := sub.RegisterDrvOutput(t.Context(), r); err != nil {
+					t.Fatal(err)
+				}
+				return out
+			}
+			lowOut := trace(c.low, low, "low-out")
+			resolved, err := d.Resolve(func(derivation.SingleDerivedPath, string) (storepath.Path, bool) { return lowOut, true })
+			if err != nil {
+				t.Fatal(err)
+			}
+			drv, err := resolved.Path()
+			if err != nil {
+				t.Fatal(err)
+			}
+			highOut := trace(c.high, drv, "high-out")
+
+			ctx, told := listen(t)
+			m, err := s.QueryMissing(ctx, []derivation.DerivedPath{outputsOf(high)})
+			if err != nil || !slices.Equal(m.WillSubstitute, []storepath.Path{highOut}) {
+				t.Errorf("%+v, %v\n%s", m, err, told.lines())
+			}
+			results := build(t, ctx, s, outputsOf(high))
+			if !c.realised {
+				if results[0].Status != store.MiscFailure || !strings.Contains(told.lines(), "warning: ignoring substitute for build trace '") {
+					t.Errorf("%+v\n%s", results, told.lines())
+				}
+				return
+			}
+			if results[0].Status != store.Substituted || results[0].Outputs["out"].OutPath != highOut {
+				t.Errorf("%+v\n%s", results, told.lines())
+			}
+			if r, err := store.QueryRealisation(t.Context(), s, store.DrvOutput{Path: drv, Output: "out"}); err != nil || r.OutPath != highOut || len(r.Signatures) != 1 {
+				t.Errorf("%+v, %v", r, err)
 			}
 		})
 	}

@@ -76,10 +76,13 @@ func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path,
 	}
 	defer dst.Close()
 	copied, err := store.Copy(ctx, dst, src, paths, opts)
-	if lacksSignature(err) && !opts.NoSignatures {
-		err = fmt.Errorf("%w; sign it (pix sign), or have it taken as it is with --no-check-sigs by a store that trusts you", err)
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case lacksSignature(err) && !opts.NoSignatures:
+		return nil, fmt.Errorf("%w; sign it (pix sign), or have it taken as it is with --no-check-sigs by a store that trusts you", err)
+	case hasOtherAddress(err):
+		return nil, fmt.Errorf("%w\n%s", err, otherAddressAdvice)
+	default:
 		return nil, err
 	}
 	added := make([]storepath.Path, len(copied))

@@ -50,6 +50,8 @@ func (a *app) importPaths(ctx context.Context, s store.Store) (paths []storepath
 	})
 	if lacksSignature(err) {
 		err = fmt.Errorf("%w; an export has none, so the store must trust you: see trusted-users in its nix.conf", err)
+	} else if hasOtherAddress(err) {
+		err = fmt.Errorf("%w\n%s", err, otherAddressAdvice)
 	}
 	return paths, err
 }
@@ -58,5 +60,16 @@ func (a *app) importPaths(ctx context.Context, s store.Store) (paths []storepath
 // has signed it. All versions of Nix say it in words only.
 func lacksSignature(err error) bool {
 	var said *activity.Error
-	return errors.As(err, &said) && strings.Contains(said.Message, "lacks a ") && strings.Contains(said.Message, "signature")
+	var untrusted *store.UntrustedError
+	return errors.As(err, &untrusted) ||
+		errors.As(err, &said) && strings.Contains(said.Message, "lacks a ") && strings.Contains(said.Message, "signature")
 }
+
+// hasOtherAddress reports whether a daemon computed another content address for an object. It does so
+// if the object mentions its own path and was made by a Nix that has the other form of the address.
+func hasOtherAddress(err error) bool {
+	var said *activity.Error
+	return errors.As(err, &said) && strings.Contains(said.Message, "ca hash mismatch importing path")
+}
+
+const otherAddressAdvice = `If the object mentions its own path: Nix 2.17 to 2.34 refuses what all other versions have made, and they refuse what it has made. 'pix make-content-addressed --rules 2.34' or '--rules 2.36' makes it again for such a store.`

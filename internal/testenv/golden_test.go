@@ -30,7 +30,7 @@ var consumers = map[string]string{
 	"store/path-info/json-1":                 "store",
 	"store/path-info/json-2":                 "store",
 	"store/path-info/json-3":                 "store",
-	"store/realisation":                      "signature, the fingerprints and signatures; not yet: pix does not write realisations as JSON",
+	"store/realisation":                      "signature, the fingerprints and signatures; store, the realisations",
 	"store/serve-protocol":                   "nobody: the protocol of nix-store --serve is not spoken by pix",
 	"store/store-path":                       "storepath",
 	"store/store-reference":                  "not yet: pix opens few kinds of stores",

@@ -41,6 +41,17 @@ func NixData(t testing.TB, folder string) string {
 	return filepath.Join(root, filepath.FromSlash(folder))
 }
 
+// MoreNixData returns a folder of the golden data that is kept beside the rest, in a folder of the
+// same name and "-more".
+func MoreNixData(t testing.TB, folder string) string {
+	t.Helper()
+	name := filepath.Join(NixData(t, "")+"-more", filepath.FromSlash(folder))
+	if _, err := os.Stat(name); err != nil {
+		t.Skip("there is no such golden data: ", err)
+	}
+	return name
+}
+
 // Corpus returns the folder of corpora.
 func Corpus(t testing.TB) string {
 	t.Helper()

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"pix/nixhash"
-	"pix/signature"
 	"pix/store"
 	"pix/storepath"
 )
@@ -91,8 +90,8 @@ func (s *Store) AddToStoreNAR(_ context.Context, info *store.PathInfo, archive i
 	if _, err := s.Dir().Parse(string(info.Path)); err != nil {
 		return err
 	}
-	if !opts.NoSignatures && !s.isTrusted(info, opts.TrustedKeys) {
-		return fmt.Errorf("cannot add path '%s' because it lacks a signature by a trusted key", info.Path)
+	if !info.IsContentAddressed() && !opts.Vouches(info, false, s.opts.TrustedKeys) {
+		return &store.UntrustedError{Path: info.Path}
 	}
 	s.addTempRoot(info.Path)
 	if s.has(info.Path) && !opts.Repair {
@@ -102,39 +101,27 @@ func (s *Store) AddToStoreNAR(_ context.Context, info *store.PathInfo, archive i
 	if err != nil {
 		return err
 	}
-	if err := checkArchive(info, b, hash); err != nil {
+	weak, err := checkArchive(info, b, hash)
+	if err != nil {
 		return err
+	}
+	if weak && !opts.Vouches(info, true, s.opts.TrustedKeys) {
+		return &store.UntrustedError{Path: info.Path, Weak: true}
 	}
 	return s.register(clone(info), b, opts.Repair)
 }
 
-// isTrusted reports whether nobody, or somebody who is trusted, vouches for an object. A
-// malformed signature is no reason to distrust the others.
-func (s *Store) isTrusted(info *store.PathInfo, keys signature.KeySet) bool {
-	if info.IsContentAddressed() {
-		return true
-	}
-	if keys == nil {
-		keys = s.opts.TrustedKeys
-	}
-	good, _ := info.CheckSignatures(keys)
-	return len(good) > 0
-}
-
 // checkArchive returns an error, in the words of Nix, unless the archive is what the info
-// says.
-func checkArchive(info *store.PathInfo, archive []byte, hash nixhash.Hash) error {
-	if err := info.CheckArchive(hash, uint64(len(archive))); err != nil {
-		return err
+// says, and reports whether its content address is weak.
+func checkArchive(info *store.PathInfo, archive []byte, hash nixhash.Hash) (weak bool, err error) {
+	if err := info.CheckArchive(hash, uint64(len(archive))); err != nil || info.CA.IsZero() {
+		return false, err
 	}
-	if info.CA.IsZero() {
-		return nil
-	}
-	got, err := contentHash(info.CA.Method(), info.CA.Hash().Algorithm(), archive, info.Path)
+	got, err := contentHash(info, archive)
 	if err != nil {
-		return fmt.Errorf("checking the contents of '%s': %w", info.Path, err)
+		return false, fmt.Errorf("checking the contents of '%s': %w", info.Path, err)
 	}
-	return info.CheckContentHash(got)
+	return info.CheckContents(got)
 }
 
 // AddMultipleToStore adds n objects, each by [Store.AddToStoreNAR]. Those that were added
@@ -203,7 +190,7 @@ func (s *Store) register(info *store.PathInfo, archive []byte, repair bool) erro
 func (c *contents) check(o *object) error {
 	for _, ref := range o.info.References {
 		if ref != o.info.Path && c.objects[ref] == nil {
-			return &store.NotFoundError{Path: ref}
+			return &store.MissingReferenceError{Path: o.info.Path, Reference: ref}
 		}
 	}
 	if !o.info.Path.IsDerivation() {

@@ -71,26 +71,24 @@ func fileIn(archive []byte) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// contentHash returns the hash of an object by that method. A mention of its own path is
-// taken for zeros, as the path follows from the hash.
-func contentHash(m storepath.Method, a nixhash.Algorithm, archive []byte, path storepath.Path) (nixhash.Hash, error) {
+// contentHash returns the hashes of an object, by the method and the algorithm of its content address.
+func contentHash(info *store.PathInfo, archive []byte) (nar.ContentHashes, error) {
 	contents := archive
-	switch m {
+	switch info.CA.Method() {
 	case storepath.Text, storepath.Flat:
 		var err error
 		if contents, err = fileIn(archive); err != nil {
-			return nixhash.Hash{}, err
+			return nar.ContentHashes{}, err
 		}
 	case storepath.Git:
-		return nixhash.Hash{}, errNoGit
+		return nar.ContentHashes{}, errNoGit
 	}
-	h, err := nar.NewModuloHasher(a, path.HashPart())
+	h, err := nar.NewModuloHasher(info.CA.Hash().Algorithm(), info.Path.HashPart())
 	if err != nil {
-		return nixhash.Hash{}, err
+		return nar.ContentHashes{}, err
 	}
 	h.Write(contents)
-	hash, _ := h.Finish()
-	return hash, nil
+	return h.Finish(), nil
 }
 
 // A checkedReader reads an archive, and at its end returns an error instead of io.EOF if it

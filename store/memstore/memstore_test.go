@@ -173,8 +173,7 @@ func TestSelfReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Write(archive)
-	hash, _ := h.Finish()
-	ca, err := storepath.NewContentAddress(storepath.NAR, hash)
+	ca, err := storepath.NewContentAddress(storepath.NAR, h.Finish().WithOffsets)
 	if err != nil {
 		t.Fatal(err)
 	}

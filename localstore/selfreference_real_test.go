@@ -1,0 +1,118 @@
+package localstore
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+
+	"pix/daemon"
+	"pix/internal/realnix"
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// Every Nix makes objects that mention themselves content-addressed as store.MakeContentAddressed does by the
+// rules of its version. pix reads the objects that Nix made. Nix accepts the objects that pix made by the
+// rules of its version, and refuses the others.
+func TestRealSelfReference(t *testing.T) {
+	for suite, rules := range map[string]store.Rules{
+		"bookworm": store.Rules236, // Nix 2.8 has the form that came back with 2.35
+		"trixie":   store.Rules234,
+		"sid":      store.Rules234,
+	} {
+		t.Run(suite, func(t *testing.T) {
+			d := realnix.Start(t, realnix.Get(t, suite), &realnix.Options{Config: map[string]string{"experimental-features": "nix-command ca-derivations"}})
+			nix, err := daemon.Dial(t.Context(), d.Socket, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nix.Close()
+			roots := addSelfReferences(t, nix)
+			args := []string{"nix", "store", "make-content-addressed", "--json"}
+			for _, p := range roots {
+				args = append(args, string(p))
+			}
+			var theirs struct {
+				Rewrites map[storepath.Path]storepath.Path `json:"rewrites"`
+			}
+			if err := json.Unmarshal([]byte(d.MustRun(t, args...)), &theirs); err != nil {
+				t.Fatal(err)
+			}
+			ours, err := store.MakeContentAddressed(t.Context(), open(t, Options{Root: t.TempDir()}), nix, roots, rules)
+			if err != nil || len(ours) != 4 {
+				t.Fatal(ours, err)
+			}
+			for old, path := range theirs.Rewrites { // of the roots
+				if ours[old] != path {
+					t.Fatalf("'%s' became '%s', and '%s' in Nix", old, ours[old], path)
+				}
+			}
+
+			// What Nix made is copied, with its signature or trust where the address is weak.
+			var made []storepath.Path
+			for _, p := range theirs.Rewrites {
+				made = append(made, p)
+			}
+			if len(made) != len(roots) {
+				t.Fatal(theirs)
+			}
+			_, err = store.Copy(t.Context(), open(t, Options{Root: t.TempDir()}), nix, made, nil)
+			var untrusted *store.UntrustedError
+			if weak := errors.As(err, &untrusted) && untrusted.Weak; weak != (rules == store.Rules234) || err != nil && !weak {
+				t.Error(err)
+			}
+			trusting := &store.CopyOptions{AddOptions: store.AddOptions{Vouched: func(*store.PathInfo) bool { return true }}}
+			s := open(t, Options{Root: t.TempDir()})
+			if _, err = store.Copy(t.Context(), s, nix, made, trusting); err != nil {
+				t.Error(err)
+			}
+			if bad, err := s.VerifyStore(t.Context(), true, false); err != nil || bad {
+				t.Errorf("errors remain: %v, %v", bad, err)
+			}
+
+			// And back into the Nix of another daemon.
+			other := realnix.Start(t, realnix.Get(t, suite), nil)
+			empty, err := daemon.Dial(t.Context(), other.Socket, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer empty.Close()
+			if _, err := store.MakeContentAddressed(t.Context(), empty, nix, roots, store.Rules236-rules); err == nil || !strings.Contains(err.Error(), "ca hash mismatch") {
+				t.Errorf("by the rules of another version: %v", err)
+			}
+			if again, err := store.MakeContentAddressed(t.Context(), empty, nix, roots, rules); err != nil || !maps.Equal(again, ours) {
+				t.Errorf("%v, %v", again, err)
+			}
+		})
+	}
+}
+
+// addSelfReferences adds objects that refer to themselves and to each other, and returns the roots.
+func addSelfReferences(t *testing.T, s store.Store) []storepath.Path {
+	t.Helper()
+	add := func(name, text string, self bool, references ...storepath.Path) storepath.Path {
+		path, err := storepath.DefaultDir.MakePath("output:out", nixhash.Sum(nixhash.SHA256, []byte(name)), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		archive := fileNAR(strings.ReplaceAll(text, "SELF", string(path)))
+		if self {
+			references = append(references, path)
+		}
+		info := &store.PathInfo{Path: path, References: references, NARSize: uint64(len(archive)), NARHash: nixhash.Sum(nixhash.SHA256, archive)}
+		if err := store.AddNAR(t.Context(), s, info, bytes.NewReader(archive), &store.AddOptions{NoSignatures: true}); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	plain := add("plain", "nothing", false)
+	one := add("one", "SELF and "+strings.Repeat("-", 70<<10)+"SELFSELF, "+string(plain)+".", true, plain)
+	// Nix replaces whole paths, not the hash part alone.
+	two := add("two", string(one)+string(plain)+" "+plain.HashPart()+" "+string(one)+"/bin", false, one, plain)
+	three := add("three", "SELF"+string(two)+string(one), true, one, two)
+	return []storepath.Path{three, two}
+}
