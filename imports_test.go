@@ -29,7 +29,7 @@ var dependencies = map[string][]string{
 	"cmd/pix":               {"github.com/spf13/cobra", "golang.org/x/term"},
 	"cmd/pix/internal/live": {"github.com/rivo/uniseg"},
 
-	"localstore": {"zombiezen.com/go/sqlite"},
+	"localstore": {"zombiezen.com/go/sqlite", "modernc.org/sqlite", "modernc.org/libc"},
 
 	"internal/compression": {"github.com/mikelolasagasti/xz", "github.com/ulikunitz/xz", "github.com/andybalholm/brotli"},
 }

@@ -1,12 +1,14 @@
 package localstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -134,27 +136,48 @@ func (d *database) connect(ctx context.Context) (*conn, error) {
 		return nil, &DatabaseError{d.file, err}
 	}
 	db.SetBusyTimeout(0) // who waits can be cancelled: see [conn.query]
-	if err := c.script(d.pragmas); err != nil {
+	err = c.script(d.pragmas)
+	if err == nil && d.flags&sqlite.OpenReadOnly == 0 {
+		if err = keepWAL(db); err != nil {
+			err = &DatabaseError{d.file, err}
+		}
+	}
+	if err != nil {
 		c.close()
 		return nil, err
 	}
 	return c, nil
 }
 
-// whyNotOpen adds to what SQLite says when it cannot open a database for writing what the system
-// says, which SQLite does not tell.
+// whyNotOpen adds the error of the system to the error of SQLite, which does not report it.
 func whyNotOpen(err error) error {
 	failed, ok := errors.AsType[*DatabaseError](err)
 	if !ok {
 		return err
 	}
+	var said error
 	switch sqlite.ErrCode(err).ToPrimary() {
 	case sqlite.ResultCantOpen, sqlite.ResultReadOnly:
-		if said := unix.Access(failed.File, unix.R_OK|unix.W_OK); said != nil {
-			return &DatabaseError{failed.File, fmt.Errorf("%w: %w", failed.Err, said)}
-		}
+		said = cmp.Or(unix.Access(failed.File, unix.R_OK|unix.W_OK), tryMakeFile(filepath.Dir(failed.File)))
+	case sqlite.ResultIOErr:
+		said = tryMakeFile(filepath.Dir(failed.File))
+	}
+	if said, ok := errors.AsType[unix.Errno](said); ok {
+		return &DatabaseError{failed.File, fmt.Errorf("%w: %w", failed.Err, said)}
 	}
 	return err
+}
+
+// tryMakeFile returns the error of making a file as large as the index of a write-ahead log. Statfs does
+// not know of quotas, and a file system that is copied on write may be full earlier than it says.
+func tryMakeFile(dir string) error {
+	f, err := os.CreateTemp(dir, "db.sqlite.tmp-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(make([]byte, 32<<10))
+	return errors.Join(err, f.Close())
 }
 
 // close closes the connection.

@@ -15,6 +15,7 @@
 //	nix/store/HASH-pix-tmp-PID     objects that are not complete yet
 //	nix/store/.links               files that several objects share
 //	nix/var/nix/db/db.sqlite       what is known of valid paths, references and outputs
+//	nix/var/nix/db/db.sqlite-wal   its write-ahead log, and -shm the index of that; both stay when it is closed
 //	nix/var/nix/db/schema          the number of its schema, 10
 //	nix/var/nix/db/reserved        space that is given up when the disk is full
 //	nix/var/nix/db/big-lock        held by all who have the store open, against upgrades

@@ -35,11 +35,13 @@ func (e *DatabaseError) Error() string {
 	reason := e.Err.Error()
 	switch sqlite.ErrCode(e.Err).ToPrimary() {
 	case sqlite.ResultFull:
-		reason = "the disk is full"
+		reason = diskFull
 	case sqlite.ResultReadOnly:
 		reason = "it cannot be written to" + e.because()
 	case sqlite.ResultCantOpen:
 		reason = "it cannot be opened" + e.because()
+	case sqlite.ResultIOErr:
+		reason += e.because()
 	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
 		reason = "it is damaged"
 	}
@@ -48,10 +50,21 @@ func (e *DatabaseError) Error() string {
 
 // because returns what the system said, if that is known.
 func (e *DatabaseError) because() string {
-	if said, ok := errors.AsType[syscall.Errno](e.Err); ok {
+	said, ok := errors.AsType[syscall.Errno](e.Err)
+	switch {
+	case said == syscall.ENOSPC:
+		return ": " + diskFull
+	case ok:
 		return ": " + said.Error()
 	}
 	return ""
+}
+
+const diskFull = "the disk is full; 'gc' frees space"
+
+// isDiskFull reports whether err says that a disk or a quota has no room left.
+func isDiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || sqlite.ErrCode(err).ToPrimary() == sqlite.ResultFull
 }
 
 // Unwrap returns what SQLite said.

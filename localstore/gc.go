@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"pix/localstore/internal/temproots"
@@ -42,8 +41,8 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 	}
 	c := &collection{Store: s, opts: opts, result: new(store.GCResult)}
 	if c.deletes() {
-		// Without this there may be no room to write to the database.
-		if err := ignoreMissing(os.Remove(s.reserved())); err != nil {
+		// On a full disk the database needs the room.
+		if err := s.giveUpReserved(); err != nil {
 			return nil, err
 		}
 		defer s.reserveSpace()

@@ -35,6 +35,12 @@ func IsWritable(opts *Options) bool {
 	return err == nil && unix.Access(l.databaseFile(), unix.R_OK|unix.W_OK) == nil
 }
 
+// hasDatabase reports whether the store has a complete database. The schema file is written last.
+func (s *shared) hasDatabase() bool {
+	_, err := os.Lstat(s.schemaFile())
+	return err == nil
+}
+
 // makeDirs makes the directories of a store that are not there.
 func (s *shared) makeDirs() error {
 	if err := s.mustNotBeLinked(); err != nil {
@@ -88,6 +94,9 @@ func (s *shared) reserveSpace() {
 	}
 }
 
+// giveUpReserved deletes the file that keeps some disk free, before an operation that frees space.
+func (s *shared) giveUpReserved() error { return ignoreMissing(os.Remove(s.reserved())) }
+
 // takeBigLock takes the lock that all hold who have a store open, so that nobody changes its
 // schema under them.
 func (s *shared) takeBigLock(ctx context.Context) (*os.File, error) {
@@ -128,7 +137,8 @@ func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 		return nil, err
 	}
 	if version == 0 {
-		// Two who do this at once do the same.
+		s.rootsState().MakeSocket() // the first collector can also make it
+		// Two processes that do this at once do the same.
 		if err := writeWhole(s.schemaFile(), strings.NewReader(strconv.Itoa(schemaVersion))); err != nil {
 			db.close()
 			return nil, err

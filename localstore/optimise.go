@@ -22,6 +22,11 @@ func (s *Store) OptimiseStore(ctx context.Context) (err error) {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
 	}
+	// On a full disk the database and the temporary roots need the room.
+	if err := s.giveUpReserved(); err != nil {
+		return err
+	}
+	defer s.reserveSpace()
 	paths, err := s.QueryAllValidPaths(ctx)
 	if err != nil {
 		return err

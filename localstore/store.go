@@ -95,8 +95,8 @@ type shared struct {
 	checked checkedObjects
 
 	mu      sync.RWMutex
-	db      *database
-	bigLock *os.File // held shared; nil if the store is read-only
+	db      *database // nil while a full disk prevents opening it
+	bigLock *os.File  // held shared; nil if the store is read-only, or the database is not open
 	closed  bool
 }
 
@@ -128,6 +128,9 @@ var (
 
 // Open opens a store, and makes an empty one if there is none.
 //
+// On a full disk SQLite may be unable to open the database of a store. Open still succeeds then, so that
+// [Store.CollectGarbage] can run, and every other call tries again to open the database.
+//
 // The error is a [*SchemaError] if the store is of another version of Nix, older or newer,
 // than can be used here, a [*DatabaseError] if its database cannot be used, and else an
 // [*fs.PathError] for what cannot be made or opened.
@@ -140,8 +143,12 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 	if s.layout, err = newLayout(&s.opts); err != nil {
 		return nil, err
 	}
-	if err := s.open(ctx); err != nil {
+	// On a full disk a collection first gives up the reserved space, and opens the database after that.
+	if err := s.open(ctx); err != nil && !(isDiskFull(err) && s.hasDatabase()) {
 		return nil, err
+	}
+	if s.db != nil && !s.opts.ReadOnly {
+		s.reserveSpace()
 	}
 	s.spareLocks.dir = s.spareLocksDir()
 	if !s.opts.ReadOnly {
@@ -178,7 +185,6 @@ func (s *shared) open(ctx context.Context) (err error) {
 		if err := s.makeDirs(); err != nil {
 			return err
 		}
-		s.reserveSpace()
 		if bigLock, err = s.takeBigLock(ctx); err != nil {
 			return err
 		}
@@ -203,13 +209,13 @@ func (s *shared) database(ctx context.Context, reading bool) (*database, error) 
 	if closed {
 		return nil, ErrClosed
 	}
-	if !db.isGone(reading) {
+	if db != nil && !db.isGone(reading) {
 		return db, nil
 	}
 	return s.reopen(ctx, db)
 }
 
-// reopen replaces a database that was deleted.
+// reopen replaces a database that was deleted, or opens one that could not be opened on a full disk.
 func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,8 +231,11 @@ func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) 
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
-	gone.close()
-	lock.Close()
+	if gone != nil { // and the reserved space with it
+		gone.close()
+		lock.Close()
+		s.reserveSpace()
+	}
 	return s.db, nil
 }
 
@@ -267,7 +276,9 @@ func (s *Store) Close() error {
 		err = errors.Join(err, s.tempNames.roots.Close())
 	}
 	s.spareLocks.close()
-	err = errors.Join(err, s.db.close())
+	if s.db != nil {
+		err = errors.Join(err, s.db.close())
+	}
 	s.releaseBigLock()
 	return err
 }
