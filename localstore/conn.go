@@ -3,6 +3,7 @@ package localstore
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -16,6 +17,7 @@ type conn struct {
 	db     *sqlite.Conn
 	joined *openDB
 	file   string
+	noWAL  bool
 	ctx    context.Context // of who uses it
 
 	registered []registered // in the transaction that is being written, if that is all it does
@@ -32,15 +34,38 @@ func (c *conn) query(text string, row func(*sqlite.Stmt) error, args ...any) err
 // patiently calls f again and again while the database is busy.
 func (c *conn) patiently(f func() error) error {
 	const longest = 20 * time.Millisecond
+	var begin time.Time
 	for pause := time.Millisecond; ; pause = min(2*pause, longest) {
 		err := f()
 		if sqlite.ErrCode(err).ToPrimary() != sqlite.ResultBusy {
 			return err
 		}
+		if c.noWAL {
+			if begin.IsZero() {
+				begin = time.Now()
+			} else if c.isStale(begin) {
+				return c.staleLock()
+			}
+		}
 		if err := flock.Sleep(c.ctx, pause); err != nil {
 			return err
 		}
 	}
+}
+
+// staleLockAge is the age from which a lock directory counts as one that a killed process has left.
+// Transactions take milliseconds.
+const staleLockAge = time.Minute
+
+// isStale reports whether the directory that locks the database seems to be of a process that was killed. The
+// system releases other locks at the end of a process, but not this one. SQLite gives the directory a new time
+// when a lock changes; the clock may differ from that of the file system.
+func (c *conn) isStale(begin time.Time) bool {
+	if time.Since(begin) < staleLockAge {
+		return false
+	}
+	info, err := os.Lstat(c.file + lockDir)
+	return err == nil && info.ModTime().Before(begin)
 }
 
 // tryQuery is query for once. If the database is busy, it is so before the first row.

@@ -19,6 +19,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"pix/internal/modes"
+	"pix/localstore/internal/flock"
 )
 
 // A database is the open database of a store: one connection that writes, and some that
@@ -28,6 +29,8 @@ type database struct {
 	uri      string
 	flags    sqlite.OpenFlags
 	pragmas  string
+	noWAL    bool         // a rollback journal instead of a write-ahead log
+	still    *stillFile   // nil unless it is read without locks
 	identity fs.FileInfo  // of the file that is open
 	looked   atomic.Int64 // when it was last seen to be there, since processStart
 	infos    *infoCache
@@ -41,7 +44,8 @@ type database struct {
 }
 
 // The settings of every connection, as Nix has them. A write-ahead log of 40,000 pages lets
-// many registrations pass between two syncs.
+// many registrations pass between two syncs. The limit of its size makes SQLite empty the log when the
+// last connection is closed.
 const pragmas = `
 pragma foreign_keys = 1;
 pragma journal_size_limit = 1099511627776;
@@ -50,8 +54,8 @@ pragma wal_autocheckpoint = 40000;
 
 // openDatabase opens a database, and with create makes it if it is not there.
 func openDatabase(ctx context.Context, file string, opts *Options, create bool) (*database, error) {
-	d := &database{file: file, flags: sqlite.OpenReadWrite | sqlite.OpenURI, pragmas: pragmas}
-	d.uri = (&url.URL{Scheme: "file", Path: file}).String()
+	d := &database{file: file, noWAL: opts.NoWAL, flags: sqlite.OpenReadWrite | sqlite.OpenURI, pragmas: pragmas, infos: new(infoCache)}
+	d.uri = databaseURI(file, opts.NoWAL)
 	d.readers = make(chan struct{}, max(4, runtime.GOMAXPROCS(0)))
 	if opts.NoSync {
 		d.pragmas += "pragma synchronous = off;"
@@ -59,12 +63,22 @@ func openDatabase(ctx context.Context, file string, opts *Options, create bool) 
 		d.pragmas += "pragma synchronous = normal;"
 	}
 	if opts.ReadOnly {
-		return d, d.openReadOnly(ctx)
+		err := d.openReadOnly(ctx)
+		if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultCantOpen {
+			err = because(err, unix.Access(file, unix.R_OK))
+		}
+		return d, err
 	}
 	if create {
 		d.flags |= sqlite.OpenCreate
 	}
 	c, err := d.connect(ctx)
+	if d.noWAL && sqlite.ErrCode(err).ToPrimary() == sqlite.ResultCantOpen {
+		// This may be a database in WAL mode, which needs shared memory.
+		if err = leaveWAL(ctx, file); err == nil {
+			c, err = d.connect(ctx)
+		}
+	}
 	if err != nil {
 		return nil, whyNotOpen(err)
 	}
@@ -72,7 +86,10 @@ func openDatabase(ctx context.Context, file string, opts *Options, create bool) 
 		err = publishDatabase(file)
 	}
 	if err == nil {
-		err = c.setUp(create)
+		err = c.setJournal(d.noWAL)
+	}
+	if err == nil && create {
+		err = c.transaction(func(c *conn) error { return c.script(schema) })
 	}
 	if err != nil {
 		c.close()
@@ -85,8 +102,20 @@ func openDatabase(ctx context.Context, file string, opts *Options, create bool) 
 		c.close()
 		return nil, err
 	}
-	d.infos = openInfoCache(file)
+	if !d.noWAL {
+		d.infos = openInfoCache(file)
+	}
 	return d, nil
+}
+
+// databaseURI returns the URI by which SQLite opens a database. Without a write-ahead log Nix locks it by a
+// directory beside it, which also works on network file systems, and so must every program that shares it.
+func databaseURI(file string, noWAL bool) string {
+	u := url.URL{Scheme: "file", Path: file}
+	if noWAL {
+		u.RawQuery = "vfs=unix-dotfile"
+	}
+	return u.String()
 }
 
 // publishDatabase lets everybody read a new database. SQLite makes the file with the mode 0644 less
@@ -99,45 +128,83 @@ func publishDatabase(file string) error {
 	return os.Chmod(file, info.Mode().Perm()|modes.File)
 }
 
-// openReadOnly opens a database that is not to be written to. Where SQLite cannot make the files
-// beside it that readers and writers share, and nobody has, the database does not change.
+// openReadOnly opens a database that is not to be written to. To read one in WAL mode, SQLite makes the
+// files that readers and writers share, if they do not exist. If they do not, no process has the database
+// open, and it is read without them. It is also read so where it cannot be locked.
 func (d *database) openReadOnly(ctx context.Context) (err error) {
 	if d.identity, err = os.Stat(d.file); err != nil {
 		return err
 	}
 	d.flags = sqlite.OpenReadOnly | sqlite.OpenURI
 	d.pragmas = "pragma foreign_keys = 1;"
-	probe := func(c *conn) error { return c.exec("select count(*) from sqlite_schema") }
-	d.infos = new(infoCache)
-	err = d.read(ctx, probe)
-	if err == nil {
+	wal, known := hasWAL(d.file)
+	if known && wal {
+		d.noWAL, d.uri = false, databaseURI(d.file, false)
+		if _, err := os.Lstat(d.file + "-wal"); errors.Is(err, fs.ErrNotExist) {
+			if err := d.openStill(ctx); !errors.Is(err, errChanged) {
+				return err
+			}
+		}
+	}
+	var mode string
+	err = d.read(ctx, func(c *conn) (err error) {
+		if err := c.checkTables(); err != nil {
+			return err
+		}
+		mode, err = c.journalMode()
+		return err
+	})
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultCantOpen, sqlite.ResultReadOnly, sqlite.ResultIOErr: // the files beside it, or its lock, cannot be made
+		d.reset()
+		if stillErr := d.openStill(ctx); stillErr == nil {
+			return nil
+		}
+		return err
+	}
+	if err == nil && mode == "wal" {
 		d.infos = openInfoCache(d.file)
 	}
-	if code := sqlite.ErrCode(err).ToPrimary(); code != sqlite.ResultCantOpen && code != sqlite.ResultReadOnly {
+	return err
+}
+
+// openStill opens a database without locks. The error is errChanged if another process writes to it.
+func (d *database) openStill(ctx context.Context) (err error) {
+	if d.still, err = newStillFile(ctx, d.file); err != nil {
 		return err
 	}
-	if info, statErr := os.Stat(d.file + "-wal"); statErr == nil && info.Size() > 0 {
-		return err
-	}
+	d.uri = databaseURI(d.file, false) + "?immutable=1"
+	d.noWAL = false
+	return d.read(ctx, (*conn).checkTables)
+}
+
+// reset closes the connections, for another way to open the database.
+func (d *database) reset() {
 	d.close()
 	d.closed = false
-	d.uri += "?immutable=1"
-	d.infos = new(infoCache)
-	return d.read(ctx, probe)
+}
+
+// checkTables returns a [*SchemaError] if the database is not one of Nix.
+func (c *conn) checkTables() error {
+	err := c.exec("select id, path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca from ValidPaths limit 0")
+	if errors.As(err, new(*DatabaseError)) && sqlite.ErrCode(err) == sqlite.ResultError {
+		return &SchemaError{c.file, "it has no table ValidPaths with the columns of Nix 2"}
+	}
+	return err
 }
 
 // connect opens one more connection.
 func (d *database) connect(ctx context.Context) (*conn, error) {
 	joined := joinOpenDB(d.file)
 	db, err := sqlite.OpenConn(d.uri, d.flags)
-	c := &conn{db: db, joined: joined, file: d.file, ctx: ctx}
+	c := &conn{db: db, joined: joined, file: d.file, noWAL: d.noWAL, ctx: ctx}
 	if err != nil {
 		joined.leave()
 		return nil, &DatabaseError{d.file, err}
 	}
 	db.SetBusyTimeout(0) // who waits can be cancelled: see [conn.query]
 	err = c.script(d.pragmas)
-	if err == nil && d.flags&sqlite.OpenReadOnly == 0 {
+	if err == nil && !d.noWAL && d.flags&sqlite.OpenReadOnly == 0 {
 		if err = keepWAL(db); err != nil {
 			err = &DatabaseError{d.file, err}
 		}
@@ -155,17 +222,23 @@ func whyNotOpen(err error) error {
 	if !ok {
 		return err
 	}
-	var said error
 	switch sqlite.ErrCode(err).ToPrimary() {
 	case sqlite.ResultCantOpen, sqlite.ResultReadOnly:
-		said = cmp.Or(unix.Access(failed.File, unix.R_OK|unix.W_OK), tryMakeFile(filepath.Dir(failed.File)))
+		return because(err, cmp.Or(unix.Access(failed.File, unix.R_OK|unix.W_OK), tryMakeFile(filepath.Dir(failed.File))))
 	case sqlite.ResultIOErr:
-		said = tryMakeFile(filepath.Dir(failed.File))
-	}
-	if said, ok := errors.AsType[unix.Errno](said); ok {
-		return &DatabaseError{failed.File, fmt.Errorf("%w: %w", failed.Err, said)}
+		return because(err, tryMakeFile(filepath.Dir(failed.File)))
 	}
 	return err
+}
+
+// because adds an error of the system to a [*DatabaseError].
+func because(err, said error) error {
+	failed, ok := errors.AsType[*DatabaseError](err)
+	errno, known := errors.AsType[unix.Errno](said)
+	if !ok || !known {
+		return err
+	}
+	return &DatabaseError{failed.File, fmt.Errorf("%w: %w", failed.Err, errno)}
 }
 
 // tryMakeFile returns the error of making a file as large as the index of a write-ahead log. Statfs does
@@ -186,17 +259,75 @@ func (c *conn) close() error {
 	return c.db.Close()
 }
 
-// setUp makes the log that is written ahead, and with create the tables.
-func (c *conn) setUp(create bool) error {
-	var mode string
-	err := c.query("pragma journal_mode", func(row *sqlite.Stmt) error { mode = row.ColumnText(0); return nil })
-	if err == nil && mode != "wal" {
-		err = c.exec("pragma journal_mode = wal")
+// journalMode returns how the database is kept from being damaged by a crash: "wal", or in Nix "truncate".
+// While no connection has set another mode, SQLite calls every mode but "wal" "delete".
+func (c *conn) journalMode() (mode string, err error) {
+	err = c.query("pragma main.journal_mode", func(row *sqlite.Stmt) error { mode = row.ColumnText(0); return nil })
+	return mode, err
+}
+
+// setJournal gives the database the journal that Nix gives it with that setting.
+func (c *conn) setJournal(noWAL bool) error {
+	want := "wal"
+	if noWAL {
+		want = "truncate"
 	}
-	if err != nil || !create {
+	mode, err := c.journalMode()
+	if err != nil || mode == want {
 		return err
 	}
-	return c.transaction(func(c *conn) error { return c.script(schema) })
+	if !noWAL {
+		if err := c.awaitLockDir(); err != nil {
+			return err
+		}
+	}
+	return c.query("pragma main.journal_mode = "+want, func(row *sqlite.Stmt) error {
+		if got := row.ColumnText(0); got != want {
+			return &DatabaseError{c.file, fmt.Errorf("its journal mode is %s and cannot be changed to %s", got, want)}
+		}
+		return nil
+	})
+}
+
+// modeChangeLimit is how long a change of the journal mode waits for other processes.
+const modeChangeLimit = 5 * time.Second
+
+// leaveWAL gives a database that has a write-ahead log a rollback journal. No other process may have it open.
+func leaveWAL(ctx context.Context, file string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, modeChangeLimit, &DatabaseError{file,
+		errors.New("other processes use it with a write-ahead log; end them, or set use-sqlite-wal = true")})
+	defer cancel()
+	d := &database{file: file, uri: databaseURI(file, false), noWAL: true, flags: sqlite.OpenReadWrite | sqlite.OpenURI}
+	c, err := d.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.exec("pragma main.journal_mode = truncate"), c.close())
+}
+
+// awaitLockDir waits until no process has locked a database that has no write-ahead log yet, in the way
+// that SQLite calls unix-dotfile. The locks of other ways do not exclude those processes.
+func (c *conn) awaitLockDir() error {
+	for until := time.Now().Add(modeChangeLimit); ; {
+		if _, err := os.Lstat(c.file + lockDir); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if time.Now().After(until) {
+			return c.staleLock()
+		}
+		if err := flock.Sleep(c.ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// lockDir comes after the name of a database in the name of the directory that locks it without a
+// write-ahead log.
+const lockDir = ".lock"
+
+// staleLock returns the error for a lock that seems to be of a process that was killed.
+func (c *conn) staleLock() error {
+	return &DatabaseError{c.file, fmt.Errorf("another process has locked it by the directory '%s'; if no process uses the store, remove that directory", c.file+lockDir)}
 }
 
 // script runs several statements that have no result.
@@ -229,15 +360,7 @@ func (d *database) write(ctx context.Context, f func(c *conn) error) error {
 	if d.writer == nil {
 		return ErrReadOnly
 	}
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case c, ok := <-d.writer:
-		if !ok {
-			return ErrClosed
-		}
-		defer d.returnWriter(c)
-		c.ctx = ctx
+	return d.onWriter(ctx, func(c *conn) error {
 		var before walState
 		var known bool
 		err := c.transaction(func(c *conn) error {
@@ -249,6 +372,21 @@ func (d *database) write(ctx context.Context, f func(c *conn) error) error {
 		}
 		c.registered = nil
 		return err
+	})
+}
+
+// onWriter calls f with the connection that writes, when no other goroutine has it.
+func (d *database) onWriter(ctx context.Context, f func(c *conn) error) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case c, ok := <-d.writer:
+		if !ok {
+			return ErrClosed
+		}
+		defer d.returnWriter(c)
+		c.ctx = ctx
+		return f(c)
 	}
 }
 
@@ -264,13 +402,26 @@ func (d *database) returnWriter(c *conn) {
 
 // read calls f with a connection that reads. What one statement says is of one moment; several
 // statements see the same moment only within a transaction of their own.
+//
+// Without a write-ahead log a reader keeps a writer out, also one of this process. So all use one connection
+// then, and f must not call read or write.
 func (d *database) read(ctx context.Context, f func(c *conn) error) error {
+	if d.noWAL && d.writer != nil {
+		return d.onWriter(ctx, f)
+	}
 	c, err := d.reader(ctx)
 	if err != nil {
 		return err
 	}
 	defer d.returnReader(c)
-	return f(c)
+	if d.still == nil {
+		return f(c)
+	}
+	err = f(c)
+	if !d.still.isSame() {
+		return &DatabaseError{d.file, errChanged}
+	}
+	return err
 }
 
 // readOwn is read for those who write soon, on the connection that writes if nobody has it: it
@@ -332,14 +483,17 @@ func (d *database) returnReader(c *conn) {
 }
 
 // goneInterval is how often those who read look whether the database is still there. It takes a
-// fifth of the time of a query.
+// fifth of the time of a query. Without a write-ahead log even a read fails if the directory is not there.
 const goneInterval = 10 * time.Millisecond
 
-// isGone reports whether the file that is open is no longer there under its name. Those who
-// only read may learn of it a moment later.
+// isGone reports whether the file that is open is no longer there under its name, or has to be opened in
+// another way. Those who only read may learn of it a moment later.
 func (d *database) isGone(reading bool) bool {
+	if d.still != nil {
+		return !d.still.isStill()
+	}
 	now := time.Since(processStart)
-	if last := time.Duration(d.looked.Load()); reading && last > 0 && now-last < goneInterval {
+	if last := time.Duration(d.looked.Load()); reading && !d.noWAL && last > 0 && now-last < goneInterval {
 		return false
 	}
 	info, err := os.Stat(d.file)

@@ -12,8 +12,21 @@ import (
 // ErrClosed says that a store was used after it was closed.
 var ErrClosed = errors.New("the store is closed")
 
-// ErrReadOnly says that a store that was opened for reading alone was to be changed.
-var ErrReadOnly = errors.New("the store was opened for reading alone")
+// ErrReadOnly is the error of operations that would write to a store that was opened with [Options.ReadOnly].
+var ErrReadOnly = errors.New("the store is open for reading only")
+
+// A NoStoreError says that a store does not exist.
+type NoStoreError struct {
+	Info     Info   // where its parts would be
+	Database string // the file that does not exist
+}
+
+func (e *NoStoreError) Error() string {
+	return fmt.Sprintf("there is no store in '%s': '%s' does not exist; a store is made when something is added to it", e.Info.StoreDir, e.Database)
+}
+
+// Unwrap returns [fs.ErrNotExist].
+func (e *NoStoreError) Unwrap() error { return fs.ErrNotExist }
 
 // A SchemaError says that a store cannot be used because of the schema of its database, or of the
 // store directory that the paths in it have.

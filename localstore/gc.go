@@ -47,6 +47,9 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 		}
 		defer s.reserveSpace()
 	}
+	if err := s.makeDirs(); err != nil {
+		return nil, err
+	}
 	if err := s.temp.Tidy(); err != nil {
 		return nil, err
 	}

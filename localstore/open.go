@@ -32,13 +32,26 @@ func IsWritable(opts *Options) bool {
 		opts = new(Options)
 	}
 	l, err := newLayout(opts)
-	return err == nil && unix.Access(l.databaseFile(), unix.R_OK|unix.W_OK) == nil
+	return err == nil && isWritable(l.databaseFile())
 }
+
+// isWritable reports whether this process may write to a file.
+func isWritable(name string) bool { return unix.Access(name, unix.R_OK|unix.W_OK) == nil }
 
 // hasDatabase reports whether the store has a complete database. The schema file is written last.
 func (s *shared) hasDatabase() bool {
 	_, err := os.Lstat(s.schemaFile())
 	return err == nil
+}
+
+// checkExists returns a [*NoStoreError] if there is no database. Programs that only read need no schema file,
+// which images of containers lack.
+func (s *shared) checkExists() error {
+	_, err := os.Stat(s.databaseFile())
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return &NoStoreError{s.info(), s.databaseFile()}
+	}
+	return err
 }
 
 // makeDirs makes the directories of a store that are not there.
@@ -58,6 +71,16 @@ func (s *shared) makeDirs() error {
 		}
 	}
 	return nil
+}
+
+// inStoreDir calls open, which makes something in the store directory. If that was removed while the store was
+// open, it makes the directory again, and calls open once more.
+func inStoreDir[F any](s *shared, open func() (F, error)) (F, error) {
+	f, err := open()
+	if errors.Is(err, fs.ErrNotExist) && s.makeDirs() == nil {
+		f, err = open()
+	}
+	return f, err
 }
 
 // mustNotBeLinked returns an error if the store directory, or a directory that it lies in, is
@@ -125,10 +148,8 @@ func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	if version == 0 && s.opts.ReadOnly {
-		return nil, &SchemaError{s.schemaFile(), "there is no database, and none is made in a store that is opened for reading alone"}
-	}
-	db, err := openDatabase(ctx, s.databaseFile(), &s.opts, version == 0)
+	create := version == 0 && !s.opts.ReadOnly
+	db, err := openDatabase(ctx, s.databaseFile(), &s.opts, create)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +157,7 @@ func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 		db.close()
 		return nil, err
 	}
-	if version == 0 {
+	if create {
 		s.rootsState().MakeSocket() // the first collector can also make it
 		// Two processes that do this at once do the same.
 		if err := writeWhole(s.schemaFile(), strings.NewReader(strconv.Itoa(schemaVersion))); err != nil {

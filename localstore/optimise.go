@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"pix/activity"
+	"pix/internal/modes"
 	"pix/localstore/internal/temproots"
 	"pix/store"
 	"pix/storepath"
@@ -27,6 +28,9 @@ func (s *Store) OptimiseStore(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.reserveSpace()
+	if err := s.makeDirs(); err != nil {
+		return err
+	}
 	paths, err := s.QueryAllValidPaths(ctx)
 	if err != nil {
 		return err
@@ -73,6 +77,9 @@ func (l *linker) paths(ctx context.Context, paths []storepath.Path, done, all in
 func (s *Store) autoOptimise(ctx context.Context, path storepath.Path, repair bool) error {
 	if !s.opts.AutoOptimise {
 		return nil
+	}
+	if err := modes.MkdirAll(s.links()); err != nil { // another process may have removed it
+		return err
 	}
 	l := &linker{Store: s, linked: make(map[inode]bool), repair: repair}
 	return l.optimise(ctx, s.object(path))

@@ -45,7 +45,7 @@ func (s *shared) lockPathBy(path storepath.Path, lock func(*os.File) (bool, erro
 		if f := s.spareLocks.lock(name); f != nil {
 			return &pathLock{f, name, &s.spareLocks}, nil
 		}
-		f, err := flock.Open(name)
+		f, err := inStoreDir(s, func() (*flock.File, error) { return flock.Open(name) })
 		if err != nil {
 			return nil, err
 		}

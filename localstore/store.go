@@ -28,8 +28,12 @@ type Options struct {
 	// /nix/var/nix and /nix/var/log/nix.
 	StoreDir, StateDir, LogDir string
 
-	// ReadOnly opens a store that must be there, and changes nothing in it.
+	// ReadOnly opens an existing store and writes nothing to it, except SQLite's shared memory while other
+	// processes have the database open. Every operation that would write returns [ErrReadOnly].
 	ReadOnly bool
+
+	// NoCreate makes [Open] return a [*NoStoreError] if the store does not exist.
+	NoCreate bool
 
 	// TrustedKeys are the keys that one of must have signed what is added under a path
 	// that does not follow from the contents.
@@ -42,6 +46,11 @@ type Options struct {
 	// the system, not only of the program, the database may then be damaged. It is the
 	// opposite of Nix's fsync-metadata.
 	NoSync bool
+
+	// NoWAL gives the database a rollback journal instead of a write-ahead log, and locks it by a directory
+	// beside it, for network file systems. It is slower, and readers and writers wait for each other. It is
+	// the opposite of Nix's use-sqlite-wal, and must be the same in all programs that share a store.
+	NoWAL bool
 
 	// SyncObjects brings objects to the disk before they become valid, Nix's
 	// fsync-store-paths. Without it what was added just before a crash of the system may be
@@ -126,7 +135,8 @@ var (
 	_ store.TempRooter        = (*Store)(nil)
 )
 
-// Open opens a store, and makes an empty one if there is none.
+// Open opens a store. If it does not exist, Open makes an empty one, unless the options have ReadOnly or
+// NoCreate: the error is a [*NoStoreError] then.
 //
 // On a full disk SQLite may be unable to open the database of a store. Open still succeeds then, so that
 // [Store.CollectGarbage] can run, and every other call tries again to open the database.
@@ -180,6 +190,11 @@ func (s *Store) Session(ctx context.Context) (store.Store, error) {
 // open opens what is to be kept open. Nobody else uses s meanwhile; after an error it is as
 // before.
 func (s *shared) open(ctx context.Context) (err error) {
+	if s.opts.ReadOnly || s.opts.NoCreate {
+		if err := s.checkExists(); err != nil {
+			return err
+		}
+	}
 	var bigLock *os.File
 	if !s.opts.ReadOnly {
 		if err := s.makeDirs(); err != nil {
@@ -224,7 +239,7 @@ func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) 
 		return nil, ErrClosed
 	case s.db != gone: // somebody else was here first
 		return s.db, nil
-	case s.opts.ReadOnly:
+	case s.opts.ReadOnly && (gone.still == nil || !s.hasSame(gone)):
 		return nil, &fs.PathError{Op: "read", Path: gone.file, Err: errors.New("the database was deleted or replaced; open the store again")}
 	}
 	lock := s.bigLock
@@ -233,10 +248,18 @@ func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) 
 	}
 	if gone != nil { // and the reserved space with it
 		gone.close()
-		lock.Close()
-		s.reserveSpace()
+		if !s.opts.ReadOnly {
+			lock.Close()
+			s.reserveSpace()
+		}
 	}
 	return s.db, nil
+}
+
+// hasSame reports whether the file of a database still has its name.
+func (s *shared) hasSame(db *database) bool {
+	info, err := os.Stat(db.file)
+	return err == nil && os.SameFile(info, db.identity)
 }
 
 // read calls f with a connection to the database; see [database.read].

@@ -42,6 +42,9 @@ func (s *Store) VerifyStoreFrom(ctx context.Context, checkContents bool, from st
 func (v *verifier) verify(ctx context.Context, checkContents bool) (errorsRemain bool, err error) {
 	say(ctx, "reading the Nix store...")
 	if !v.opts.ReadOnly {
+		if err := v.makeDirs(); err != nil {
+			return false, err
+		}
 		waiting := func() { say(ctx, "waiting for the big garbage collector lock...") }
 		gcLock, err := temproots.KeepCollectorsOut(ctx, v.rootsState(), waiting)
 		if err != nil {

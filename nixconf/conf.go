@@ -65,6 +65,9 @@ type Conf struct {
 	FsyncMetadata   bool
 	FsyncStorePaths bool
 
+	// UseSQLiteWAL gives the database a write-ahead log. Without one it can be on a network file system.
+	UseSQLiteWAL bool
+
 	// Store is the URI of the store; "" if it is not set: then the variable NIX_REMOTE says it.
 	Store string
 
@@ -88,6 +91,7 @@ func Default() *Conf {
 		MinFreeCheckInterval: 5,
 		GCReservedSpace:      8 << 20,
 		FsyncMetadata:        true,
+		UseSQLiteWAL:         true,
 	}
 }
 
@@ -132,6 +136,8 @@ func (c *Conf) field(name string) any {
 		return &c.FsyncMetadata
 	case "fsync-store-paths":
 		return &c.FsyncStorePaths
+	case "use-sqlite-wal":
+		return &c.UseSQLiteWAL
 	case "store":
 		return &c.Store
 	}

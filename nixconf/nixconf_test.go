@@ -152,7 +152,7 @@ func TestAgainstNix(t *testing.T) {
 		"trusted-users = a#b\r\nkeep-outputs = 1\r\nextra-keep-outputs = 0\nnonsense = x",
 		"include /tmp/included\nextra-trusted-users = j\n!include /tmp/nowhere\ninclude /tmp",
 		"min-free = 5g\nmax-free = 1T\nmin-free-check-interval = 0\ngc-reserved-space = 16k",
-		"netrc-file = /x/netrc # c\nfsync-metadata = false\nfsync-store-paths = true\nstore = unix:///x\nextra-min-free = 3",
+		"netrc-file = /x/netrc # c\nfsync-metadata = false\nfsync-store-paths = true\nuse-sqlite-wal = 0\nstore = unix:///x\nextra-min-free = 3",
 		"substituters = file:///a https://b/?priority=3\nextra-substituters = file:///c\nbuild-use-substitutes = false\nfallback = 1",
 		"binary-caches =\ntrusted-binary-caches = file:///a\nextra-trusted-substituters = http://b/\nbuild-fallback = 0\nsubstitute = yes",
 		"trusted-users =\ngc-keep-outputs = true\nextra-binary-cache-public-keys = a:b c:d\nextra-build-users-group = x",
@@ -180,6 +180,7 @@ func TestAgainstNix(t *testing.T) {
 			"gc-reserved-space":   fmt.Sprint(c.GCReservedSpace),
 			"fsync-metadata":      fmt.Sprint(c.FsyncMetadata),
 			"fsync-store-paths":   fmt.Sprint(c.FsyncStorePaths),
+			"use-sqlite-wal":      fmt.Sprint(c.UseSQLiteWAL),
 			"netrc-file":          cmp.Or(c.NetrcFile, "/tmp/netrc"),
 			"store":               cmp.Or(c.Store, "daemon"), // what the variable says there
 

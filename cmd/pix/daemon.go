@@ -103,7 +103,7 @@ func (a *app) serve(ctx context.Context, d daemonOptions) error {
 		fmt.Fprintf(a.stderr, "pix: warning: settings of nix.conf that pix does not have, and ignores: %s\n", strings.Join(conf.Unknown, " "))
 	}
 	a.serves, a.isDaemon = true, !d.stdio
-	s, err := a.open(ctx)
+	s, err := a.open(ctx, toCreate)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func newRoots(a *app) *cobra.Command {
 		GroupID: groupKeeping,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
 				roots, err := store.Roots(ctx, s)
 				if err != nil {
 					return err
@@ -94,7 +94,7 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 			if err != nil {
 				return err
 			}
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toChange, func(ctx context.Context, s store.Store) error {
 				result, err := store.CollectGarbage(ctx, s, opts)
 				if alive, ok := errors.AsType[*localstore.AliveError](err); ok { // Nix names commands of its own
 					if strings.HasPrefix(alive.Root.Link, "/proc/") {
@@ -181,7 +181,7 @@ store, the one of --from.`,
 		GroupID: groupKeeping,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toChange, func(ctx context.Context, s store.Store) error {
 				remain, err := a.verify(ctx, s, contents, repair, from)
 				if err == nil && remain {
 					return &silentError{exitNo}
@@ -202,7 +202,7 @@ func (a *app) verify(ctx context.Context, s store.Store, contents, repair bool, 
 	if from == "" {
 		return store.Verify(ctx, s, contents, repair)
 	}
-	there, err := a.named(from).open(ctx)
+	there, err := a.named(from).open(ctx, toRead)
 	if err != nil {
 		return false, err
 	}
@@ -218,6 +218,8 @@ func newOptimise(a *app) *cobra.Command {
 		Example: "  pix optimise",
 		GroupID: groupKeeping,
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.withStore(cmd.Context(), store.Optimise) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withStore(cmd.Context(), toChange, store.Optimise)
+		},
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // openLocal opens a store in a directory, which behaves as nix.conf says.
-func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (store.Store, error) {
+func (a *app) openLocal(ctx context.Context, uri string, access storeAccess, opts *pix.Options) (store.Store, error) {
 	conf, err := a.configuration()
 	if err != nil {
 		return nil, err
@@ -23,19 +23,20 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 	if err != nil {
 		return nil, err
 	}
-	opts.Local.ReadOnly = a.onlyRead
+	opts.Local.ReadOnly, opts.Local.NoCreate = access == toRead, access != toCreate
 	opts.Local.TrustedKeys, opts.Local.NoSignatures = keys, !conf.RequireSigs
 	opts.Substitution = a.substitution(conf)
 	opts.Local.KeepOutputs, opts.Local.DropDerivers = conf.KeepOutputs, !conf.KeepDerivations
 	opts.Local.AutoOptimise = conf.AutoOptimiseStore
 	opts.Local.NoSync, opts.Local.SyncObjects = !conf.FsyncMetadata, conf.FsyncStorePaths
+	opts.Local.NoWAL = !conf.UseSQLiteWAL
 	if conf.MaxFree > 0 { // that much is free always
 		opts.Local.MinFree, opts.Local.MaxFree = conf.MinFree, conf.MaxFree
 	}
 	opts.Local.MinFreeInterval = time.Duration(min(conf.MinFreeCheckInterval, maxSeconds)) * time.Second
 	opts.Local.ReservedSpace = reserved(conf.GCReservedSpace)
 	s, err := pix.Open(ctx, uri, opts)
-	if isForbidden(err) && !a.onlyRead && !a.isDaemon {
+	if isForbidden(err) && access != toRead && !a.isDaemon {
 		// Questions can be answered all the same.
 		opts.Local.ReadOnly = true
 		if readOnly, readErr := pix.Open(ctx, uri, opts); readErr == nil {

@@ -25,7 +25,6 @@ type app struct {
 
 	resolved string // the URI of the store that was opened last
 	reason   string // why it is that one; "" if it was named
-	onlyRead bool   // a store in a directory is opened for reading alone
 
 	conf *nixconf.Conf // nix.conf, once it was read
 
