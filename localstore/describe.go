@@ -1,6 +1,9 @@
 package localstore
 
-import "pix/storepath"
+import (
+	"pix/localstore/internal/nixdb"
+	"pix/storepath"
+)
 
 // An Info says where the parts of a store are.
 type Info struct {
@@ -16,5 +19,5 @@ type Info struct {
 func (s *Store) Info() Info { return s.info() }
 
 func (s *shared) info() Info {
-	return Info{s.dir, s.storeDir, s.stateDir, s.logDir, schemaVersion, isWritable(s.databaseFile())}
+	return Info{s.dir, s.storeDir, s.stateDir, s.logDir, nixdb.SchemaVersion, isWritable(s.databaseFile())}
 }

@@ -36,8 +36,8 @@
 //
 // # In which order to read
 //
-// layout.go has the places, open.go makes them. database.go and conn.go are the connections to
-// SQLite, schema.go and realisations.go its tables. info.go and ask.go answer questions. place.go
+// layout.go has the places, open.go makes them. internal/nixdb opens the database, conn.go has its
+// connections, realisations.go a table that is made later. info.go and ask.go answer questions. place.go
 // is how an object gets its place, for add.go, add_nar.go and add_multiple.go, which are the ways
 // of adding; register.go makes it valid. archive.go is how it is read again, and checked.go what
 // need not be checked then. pathlock.go, sparelock.go, tempdir.go and internal/temproots keep others away

@@ -4,16 +4,25 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"syscall"
 
-	"zombiezen.com/go/sqlite"
+	"pix/localstore/internal/nixdb"
 )
 
-// ErrClosed says that a store was used after it was closed.
-var ErrClosed = errors.New("the store is closed")
+var (
+	// ErrClosed says that a store was used after it was closed.
+	ErrClosed = nixdb.ErrClosed
 
-// ErrReadOnly is the error of operations that would write to a store that was opened with [Options.ReadOnly].
-var ErrReadOnly = errors.New("the store is open for reading only")
+	// ErrReadOnly is the error of operations that would write to a store that was opened with [Options.ReadOnly].
+	ErrReadOnly = nixdb.ErrReadOnly
+)
+
+// A SchemaError says that a store cannot be used because of the schema of its database, or of the
+// store directory that the paths in it have.
+type SchemaError = nixdb.SchemaError
+
+// A DatabaseError says that the database of a store failed: its disk is full or cannot be
+// written to, or it is damaged.
+type DatabaseError = nixdb.Error
 
 // A NoStoreError says that a store does not exist.
 type NoStoreError struct {
@@ -27,61 +36,6 @@ func (e *NoStoreError) Error() string {
 
 // Unwrap returns [fs.ErrNotExist].
 func (e *NoStoreError) Unwrap() error { return fs.ErrNotExist }
-
-// A SchemaError says that a store cannot be used because of the schema of its database, or of the
-// store directory that the paths in it have.
-type SchemaError struct {
-	File   string // that says so
-	Reason string
-}
-
-func (e *SchemaError) Error() string { return fmt.Sprintf("'%s': %s", e.File, e.Reason) }
-
-// A DatabaseError says that the database of a store failed: its disk is full or cannot be
-// written to, or it is damaged.
-type DatabaseError struct {
-	File string
-	Err  error // what SQLite said, and perhaps the system
-}
-
-func (e *DatabaseError) Error() string {
-	reason := e.Err.Error()
-	switch sqlite.ErrCode(e.Err).ToPrimary() {
-	case sqlite.ResultFull:
-		reason = diskFull
-	case sqlite.ResultReadOnly:
-		reason = "it cannot be written to" + e.because()
-	case sqlite.ResultCantOpen:
-		reason = "it cannot be opened" + e.because()
-	case sqlite.ResultIOErr:
-		reason += e.because()
-	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
-		reason = "it is damaged"
-	}
-	return fmt.Sprintf("database '%s': %s", e.File, reason)
-}
-
-// because returns what the system said, if that is known.
-func (e *DatabaseError) because() string {
-	said, ok := errors.AsType[syscall.Errno](e.Err)
-	switch {
-	case said == syscall.ENOSPC:
-		return ": " + diskFull
-	case ok:
-		return ": " + said.Error()
-	}
-	return ""
-}
-
-const diskFull = "the disk is full; 'gc' frees space"
-
-// isDiskFull reports whether err says that a disk or a quota has no room left.
-func isDiskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || sqlite.ErrCode(err).ToPrimary() == sqlite.ResultFull
-}
-
-// Unwrap returns what SQLite said.
-func (e *DatabaseError) Unwrap() error { return e.Err }
 
 // ignoreMissing returns err, but nil if it says that a file is not there.
 func ignoreMissing(err error) error {

@@ -31,7 +31,7 @@ func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (info *s
 	if err != nil {
 		return nil, err
 	}
-	info, now, ok := db.infos.get(path)
+	info, now := db.CachedInfo(path)
 	if info != nil {
 		return info, nil
 	}
@@ -39,17 +39,10 @@ func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (info *s
 		info, err = c.pathInfo(s.dir, path)
 		return err
 	})
-	if err == nil && ok && isUsual(info) {
-		db.infos.put(info, now)
+	if err == nil {
+		db.CacheInfo(info, now)
 	}
 	return info, err
-}
-
-// isUsual reports whether an info is small enough to be remembered. Everybody may add paths that
-// refer to very many others.
-func isUsual(info *store.PathInfo) bool {
-	const mostReferences, mostSignatures = 1000, 64
-	return len(info.References) <= mostReferences && len(info.Signatures) <= mostSignatures
 }
 
 // QueryPathInfos returns what is known of many paths, in their order. The error is a
@@ -150,16 +143,16 @@ func readInfo(dir storepath.Dir, path storepath.Path, row *sqlite.Stmt) (*store.
 
 // IsValidPath reports whether the path is valid.
 func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (bool, error) {
-	return s.isValid(ctx, path, (*database).read)
+	return s.isValid(ctx, path, database.read)
 }
 
 // isValid is IsValidPath, with how to get a connection.
-func (s *Store) isValid(ctx context.Context, path storepath.Path, read func(*database, context.Context, func(*conn) error) error) (valid bool, err error) {
+func (s *Store) isValid(ctx context.Context, path storepath.Path, read func(database, context.Context, func(*conn) error) error) (valid bool, err error) {
 	db, err := s.database(ctx, true)
 	if err != nil {
 		return false, err
 	}
-	if info, _, _ := db.infos.get(path); info != nil {
+	if info, _ := db.CachedInfo(path); info != nil {
 		return true, nil
 	}
 	err = read(db, ctx, func(c *conn) error {

@@ -18,6 +18,7 @@ import (
 
 	"pix/internal/modes"
 	"pix/localstore/internal/flock"
+	"pix/localstore/internal/nixdb"
 )
 
 // reservedSize is how many bytes of disk are set aside unless the options say otherwise, in a file
@@ -104,17 +105,7 @@ func (s *shared) mustNotBeLinked() error {
 // reserveSpace makes the file that keeps some disk free. A store can do without.
 func (s *shared) reserveSpace() {
 	size := max(0, cmp.Or(s.opts.ReservedSpace, reservedSize))
-	if info, err := os.Stat(s.reserved()); err == nil && info.Size() == size {
-		return
-	}
-	f, err := os.OpenFile(s.reserved(), os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	if size == 0 || allocate(f, size) == nil {
-		f.Truncate(size)
-	}
+	nixdb.Reserve(s.reserved(), size)
 }
 
 // giveUpReserved deletes the file that keeps some disk free, before an operation that frees space.
@@ -143,40 +134,43 @@ func (s *shared) releaseBigLock() {
 
 // openDatabase opens the database, and makes one where there is none. The caller has the big
 // lock, if there is anything to be changed.
-func (s *shared) openDatabase(ctx context.Context) (*database, error) {
+func (s *shared) openDatabase(ctx context.Context) (database, error) {
 	version, err := s.readSchemaVersion()
 	if err != nil {
-		return nil, err
+		return database{}, err
 	}
 	create := version == 0 && !s.opts.ReadOnly
-	db, err := openDatabase(ctx, s.databaseFile(), &s.opts, create)
+	opened, err := nixdb.Open(ctx, s.databaseFile(), &nixdb.Options{
+		Create: create, ReadOnly: s.opts.ReadOnly, NoSync: s.opts.NoSync, NoWAL: s.opts.NoWAL,
+	})
 	if err != nil {
-		return nil, err
+		return database{}, err
 	}
+	db := database{opened}
 	if err := s.checkDir(ctx, db); err != nil {
-		db.close()
-		return nil, err
+		db.Close()
+		return database{}, err
 	}
 	if create {
 		s.rootsState().MakeSocket() // the first collector can also make it
 		// Two processes that do this at once do the same.
-		if err := writeWhole(s.schemaFile(), strings.NewReader(strconv.Itoa(schemaVersion))); err != nil {
-			db.close()
-			return nil, err
+		if err := writeWhole(s.schemaFile(), strings.NewReader(strconv.Itoa(nixdb.SchemaVersion))); err != nil {
+			db.Close()
+			return database{}, err
 		}
 	}
 	return db, nil
 }
 
 // checkDir returns an error if the paths in a database are in another store directory than ours.
-func (s *shared) checkDir(ctx context.Context, db *database) error {
+func (s *shared) checkDir(ctx context.Context, db database) error {
 	return db.read(ctx, func(c *conn) error {
 		return c.query("select path from ValidPaths limit 1", func(row *sqlite.Stmt) error {
 			dir := path.Dir(row.ColumnText(0))
 			if dir == string(s.dir) {
 				return nil
 			}
-			return &SchemaError{s.databaseFile(), fmt.Sprintf("its paths are in the store directory %s, not in %s; a store has one, so name another store", dir, s.dir)}
+			return &SchemaError{File: s.databaseFile(), Reason: fmt.Sprintf("its paths are in the store directory %s, not in %s; a store has one, so name another store", dir, s.dir)}
 		})
 	})
 }
@@ -194,11 +188,11 @@ func (s *shared) readSchemaVersion() (int, error) {
 	version, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	switch {
 	case err != nil:
-		return 0, &SchemaError{s.schemaFile(), fmt.Sprintf("it holds %.40q and not the number of a schema", text)}
-	case version > schemaVersion:
-		return 0, &SchemaError{s.schemaFile(), fmt.Sprintf("the store has schema %d of a newer Nix, and only %d is known here; use a newer pix", version, schemaVersion)}
-	case version < schemaVersion:
-		return 0, &SchemaError{s.schemaFile(), fmt.Sprintf("the store has schema %d of an old Nix, and only %d is known here; any Nix from 2.0 on upgrades it when it opens the store", version, schemaVersion)}
+		return 0, &SchemaError{File: s.schemaFile(), Reason: fmt.Sprintf("it holds %.40q and not the number of a schema", text)}
+	case version > nixdb.SchemaVersion:
+		return 0, &SchemaError{File: s.schemaFile(), Reason: fmt.Sprintf("the store has schema %d of a newer Nix, and only %d is known here; use a newer pix", version, nixdb.SchemaVersion)}
+	case version < nixdb.SchemaVersion:
+		return 0, &SchemaError{File: s.schemaFile(), Reason: fmt.Sprintf("the store has schema %d of an old Nix, and only %d is known here; any Nix from 2.0 on upgrades it when it opens the store", version, nixdb.SchemaVersion)}
 	}
 	return version, nil
 }

@@ -10,6 +10,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"pix/derivation"
+	"pix/localstore/internal/nixdb"
 	"pix/nixhash"
 	"pix/signature"
 	"pix/store"
@@ -67,7 +68,7 @@ func (c *conn) hasRealisations() (has bool, err error) {
 
 // addRealisations makes the tables of realisations, within a transaction.
 func (c *conn) addRealisations() error {
-	if err := c.script(migrationsTable); err != nil {
+	if err := c.script(nixdb.MigrationsTable); err != nil {
 		return err
 	}
 	done := false

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"pix/localstore/internal/nixdb"
 	"pix/localstore/internal/temproots"
 	"pix/store"
 	"pix/storepath"
@@ -106,7 +107,7 @@ func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]ou
 			return false, err
 		}
 		ids[i], added = id, added && isNew
-		c.registered = append(c.registered, registered{info, isNew})
+		(*nixdb.Conn)(c).Registered(info, isNew)
 	}
 	for i, info := range infos {
 		if ids[i] == 0 {
@@ -127,16 +128,16 @@ func (c *conn) insertInfo(info *store.PathInfo) (id int64, added bool, err error
 		values (?, ?, ?, ?, ?, ?, ?, ?)`,
 		string(info.Path), info.NARHash.WithBase16(), info.RegistrationTime.Unix(), orNull(string(info.Deriver)),
 		sizeOrNull(info.NARSize), ultimateOrNull(info.Ultimate), orNull(joinSignatures(info.Signatures)), orNull(info.CA.String()))
-	if err != nil || c.db.Changes() == 0 {
+	if err != nil || c.changes() == 0 {
 		return 0, false, err
 	}
-	return c.db.LastInsertRowID(), true, nil
+	return c.lastID(), true, nil
 }
 
 // insertReference notes that a path refers to one that must be valid.
 func (c *conn) insertReference(referrer int64, reference storepath.Path) error {
 	err := c.exec("insert or ignore into Refs (referrer, reference) values (?, (select id from ValidPaths where path = ?))", referrer, string(reference))
-	if err != nil || c.db.Changes() > 0 {
+	if err != nil || c.changes() > 0 {
 		return err
 	}
 	_, valid, err := c.pathID(reference) // or it is noted already

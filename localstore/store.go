@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"pix/localstore/internal/nixdb"
 	"pix/localstore/internal/temproots"
 	"pix/signature"
 	"pix/store"
@@ -104,8 +105,8 @@ type shared struct {
 	checked checkedObjects
 
 	mu      sync.RWMutex
-	db      *database // nil while a full disk prevents opening it
-	bigLock *os.File  // held shared; nil if the store is read-only, or the database is not open
+	db      database // of nil while a full disk prevents opening it
+	bigLock *os.File // held shared; nil if the store is read-only, or the database is not open
 	closed  bool
 }
 
@@ -154,10 +155,10 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 		return nil, err
 	}
 	// On a full disk a collection first gives up the reserved space, and opens the database after that.
-	if err := s.open(ctx); err != nil && !(isDiskFull(err) && s.hasDatabase()) {
+	if err := s.open(ctx); err != nil && !(nixdb.IsDiskFull(err) && s.hasDatabase()) {
 		return nil, err
 	}
-	if s.db != nil && !s.opts.ReadOnly {
+	if s.db.DB != nil && !s.opts.ReadOnly {
 		s.reserveSpace()
 	}
 	s.spareLocks.dir = s.spareLocksDir()
@@ -217,37 +218,37 @@ func (s *shared) open(ctx context.Context) (err error) {
 
 // database returns the open database. If it was deleted together with the store, a new one
 // is made: the store is then empty.
-func (s *shared) database(ctx context.Context, reading bool) (*database, error) {
+func (s *shared) database(ctx context.Context, reading bool) (database, error) {
 	s.mu.RLock()
 	db, closed := s.db, s.closed
 	s.mu.RUnlock()
 	if closed {
-		return nil, ErrClosed
+		return database{}, ErrClosed
 	}
-	if db != nil && !db.isGone(reading) {
+	if db.DB != nil && !db.IsGone(reading) {
 		return db, nil
 	}
 	return s.reopen(ctx, db)
 }
 
 // reopen replaces a database that was deleted, or opens one that could not be opened on a full disk.
-func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) {
+func (s *shared) reopen(ctx context.Context, gone database) (database, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
-		return nil, ErrClosed
+		return database{}, ErrClosed
 	case s.db != gone: // somebody else was here first
 		return s.db, nil
-	case s.opts.ReadOnly && (gone.still == nil || !s.hasSame(gone)):
-		return nil, &fs.PathError{Op: "read", Path: gone.file, Err: errors.New("the database was deleted or replaced; open the store again")}
+	case s.opts.ReadOnly && (!gone.IsStill() || !gone.HasSameFile()):
+		return database{}, &fs.PathError{Op: "read", Path: gone.File(), Err: errors.New("the database was deleted or replaced; open the store again")}
 	}
 	lock := s.bigLock
 	if err := s.open(ctx); err != nil {
-		return nil, err
+		return database{}, err
 	}
-	if gone != nil { // and the reserved space with it
-		gone.close()
+	if gone.DB != nil { // and the reserved space with it
+		gone.Close()
 		if !s.opts.ReadOnly {
 			lock.Close()
 			s.reserveSpace()
@@ -256,13 +257,7 @@ func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) 
 	return s.db, nil
 }
 
-// hasSame reports whether the file of a database still has its name.
-func (s *shared) hasSame(db *database) bool {
-	info, err := os.Stat(db.file)
-	return err == nil && os.SameFile(info, db.identity)
-}
-
-// read calls f with a connection to the database; see [database.read].
+// read calls f with a connection to the database; see [nixdb.DB.Read].
 func (s *shared) read(ctx context.Context, f func(c *conn) error) error {
 	db, err := s.database(ctx, true)
 	if err != nil {
@@ -271,7 +266,7 @@ func (s *shared) read(ctx context.Context, f func(c *conn) error) error {
 	return db.read(ctx, f)
 }
 
-// write calls f within a transaction; see [database.write].
+// write calls f within a transaction; see [nixdb.DB.Write].
 func (s *shared) write(ctx context.Context, f func(c *conn) error) error {
 	db, err := s.database(ctx, false)
 	if err != nil {
@@ -299,8 +294,8 @@ func (s *Store) Close() error {
 		err = errors.Join(err, s.tempNames.roots.Close())
 	}
 	s.spareLocks.close()
-	if s.db != nil {
-		err = errors.Join(err, s.db.close())
+	if s.db.DB != nil {
+		err = errors.Join(err, s.db.Close())
 	}
 	s.releaseBigLock()
 	return err

@@ -1,4 +1,4 @@
-package localstore
+package nixdb
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/localstore/internal/filetime"
 	"pix/localstore/internal/flock"
 )
 
@@ -34,11 +35,11 @@ func newStillFile(ctx context.Context, name string) (*stillFile, error) {
 	if err := unix.Stat(name, &f.stat); err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
-	for now := time.Now(); !isSettled(f.stat.Mtim, now); now = time.Now() {
+	for now := time.Now(); !filetime.IsSettled(f.stat.Mtim, now); now = time.Now() {
 		if now.Before(time.Unix(f.stat.Mtim.Unix())) { // it never will be
 			return nil, errChanged
 		}
-		if err := flock.Sleep(ctx, settled/2); err != nil {
+		if err := flock.Sleep(ctx, filetime.Settled/2); err != nil {
 			return nil, err
 		}
 	}

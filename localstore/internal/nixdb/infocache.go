@@ -1,4 +1,4 @@
-package localstore
+package nixdb
 
 import (
 	"encoding/binary"
@@ -150,9 +150,17 @@ func asStored(info *store.PathInfo) *store.PathInfo {
 		own.References = slices.Clip(slices.Compact(own.References))
 	}
 	if len(info.Signatures) > 0 {
-		own.Signatures = slices.Clip(strings.Fields(joinSignatures(info.Signatures)))
+		signatures := slices.Compact(slices.Sorted(slices.Values(info.Signatures)))
+		own.Signatures = slices.Clip(strings.Fields(strings.Join(signatures, " ")))
 	}
 	return &own
+}
+
+// isUsual reports whether an info is small enough to be cached. Every user may add paths with very many
+// references.
+func isUsual(info *store.PathInfo) bool {
+	const mostReferences, mostSignatures = 1000, 64
+	return len(info.References) <= mostReferences && len(info.Signatures) <= mostSignatures
 }
 
 // moment returns at which transaction the database is, if that is known.
