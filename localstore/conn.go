@@ -6,6 +6,8 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"pix/localstore/internal/nixdb"
+	"pix/store"
+	"pix/storepath"
 )
 
 // A database is the open database of a store. Its connections have the statements of this package.
@@ -26,7 +28,7 @@ func (d database) write(ctx context.Context, f func(c *conn) error) error {
 	return d.Write(ctx, onConn(f))
 }
 
-// A conn is a connection to the database. The statements are its methods.
+// A conn is a connection to the database, with the statements of this package besides those of nixdb.
 type conn nixdb.Conn
 
 func onConn(f func(c *conn) error) func(c *nixdb.Conn) error {
@@ -46,3 +48,15 @@ func (c *conn) snapshot(f func() error) error { return (*nixdb.Conn)(c).Snapshot
 func (c *conn) changes() int { return (*nixdb.Conn)(c).Changes() }
 
 func (c *conn) lastID() int64 { return (*nixdb.Conn)(c).LastID() }
+
+func (c *conn) pathID(path storepath.Path) (id int64, valid bool, err error) {
+	return (*nixdb.Conn)(c).PathID(path)
+}
+
+func (c *conn) pathInfo(dir storepath.Dir, path storepath.Path) (*store.PathInfo, error) {
+	return (*nixdb.Conn)(c).PathInfo(dir, path)
+}
+
+func (c *conn) paths(dir storepath.Dir, query string, args ...any) ([]storepath.Path, error) {
+	return (*nixdb.Conn)(c).Paths(dir, query, args...)
+}

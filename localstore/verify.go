@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pix/localstore/internal/flock"
+	"pix/localstore/internal/nixdb"
 	"pix/localstore/internal/temproots"
 	"pix/nar"
 	"pix/nixhash"
@@ -286,7 +287,7 @@ func (v *verifier) compare(ctx context.Context, c checked) error {
 	}
 	// What else is known may have changed since it was read.
 	return v.write(ctx, func(db *conn) error {
-		return db.exec("update ValidPaths set hash = ?, narSize = ? where path = ?", c.hash.WithBase16(), sizeOrNull(c.size), string(c.info.Path))
+		return (*nixdb.Conn)(db).SetHash(c.info.Path, c.hash, c.size)
 	})
 }
 

@@ -16,8 +16,8 @@ import (
 	"pix/storepath"
 )
 
-// A DB is the open database of a store: one connection that writes, and some that
-// read meanwhile. Readers see what was committed when they began, and wait for nobody.
+// A DB is the open database of a store: one connection that writes, and several that read at the same time.
+// A reader sees what was committed when it began, and does not wait for the writer.
 type DB struct {
 	file     string
 	uri      string
@@ -29,7 +29,7 @@ type DB struct {
 	looked   atomic.Int64 // when it was last seen to be there, since processStart
 	infos    *infoCache
 
-	writer  chan *Conn // holds the connection while nobody writes; nil where nobody may
+	writer  chan *Conn // holds the connection while no goroutine writes; nil if the database is read-only
 	readers chan struct{}
 
 	mu     sync.Mutex
@@ -37,8 +37,8 @@ type DB struct {
 	closed bool
 }
 
-// Write calls f within a transaction on the connection that writes. Its effects are either
-// all there and durable against crashes of the process, or not at all.
+// Write calls f within a transaction on the connection that writes. After a crash of the process, either all
+// of its effects are there, or none.
 func (d *DB) Write(ctx context.Context, f func(c *Conn) error) error {
 	if d.writer == nil {
 		return ErrReadOnly
@@ -47,7 +47,7 @@ func (d *DB) Write(ctx context.Context, f func(c *Conn) error) error {
 		var before walState
 		var known bool
 		err := c.transaction(func(c *Conn) error {
-			before, known = d.infos.moment() // and nobody else writes from here on
+			before, known = d.infos.moment() // no other process writes from here on
 			return f(c)
 		})
 		if err == nil && known && len(c.registered) > 0 {
@@ -107,8 +107,8 @@ func (d *DB) Read(ctx context.Context, f func(c *Conn) error) error {
 	return err
 }
 
-// ReadOnWriter is Read for those who write soon, on the connection that writes if nobody has it: it
-// still has the pages that it wrote last, which others have to read again.
+// ReadOnWriter is Read on the connection that writes, if no other goroutine has it. That connection still has the
+// pages that it wrote last in memory, so this is faster for a goroutine that is about to write.
 func (d *DB) ReadOnWriter(ctx context.Context, f func(c *Conn) error) error {
 	select {
 	case c, ok := <-d.writer:
@@ -165,12 +165,12 @@ func (d *DB) returnReader(c *Conn) {
 	<-d.readers
 }
 
-// GoneInterval is how often those who read look whether the database is still there. It takes a
+// GoneInterval is how often readers check that the database is still there. The check takes a
 // fifth of the time of a query. Without a write-ahead log even a read fails if the directory is not there.
 const GoneInterval = 10 * time.Millisecond
 
 // IsGone reports whether the file that is open is no longer there under its name, or has to be opened in
-// another way. Those who only read may learn of it a moment later.
+// another way. With reading, the answer may be [GoneInterval] old.
 func (d *DB) IsGone(reading bool) bool {
 	if d.still != nil {
 		return !d.still.isStill()
@@ -190,7 +190,7 @@ func (d *DB) IsGone(reading bool) bool {
 // processStart is what times are counted from, so that a clock that is set does not matter.
 var processStart = time.Now()
 
-// Close closes the connections that nobody uses; the others are closed when they are returned.
+// Close closes the idle connections. The others are closed when they are returned.
 func (d *DB) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,10 +1,10 @@
-// Package nixdb opens the database of a Nix store, and keeps the rules by which Nix and pix share it. What is in
-// the tables is the business of the package that uses it.
+// Package nixdb opens the database of a Nix store, reads and writes its valid paths, and keeps the rules by which Nix
+// and pix share it.
 //
 // # The database
 //
 // A store has one SQLite database, db.sqlite. It lists the valid paths (ValidPaths), their references (Refs) and
-// the outputs of derivations (DerivationOutputs). The schema is that of Nix, version [SchemaVersion]; the file
+// the outputs of derivations (DerivationOutputs). The schema is Nix's version [SchemaVersion]; the file
 // schema beside the database has that number, and is written last. Later additions of Nix are migrations, which
 // have names instead of numbers and are listed in the table SchemaMigrations.
 //

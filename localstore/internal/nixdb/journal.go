@@ -90,7 +90,7 @@ const staleLockAge = time.Minute
 
 // isStale reports whether the directory that locks the database seems to be of a process that was killed. The
 // system releases other locks at the end of a process, but not this one. SQLite gives the directory a new time
-// when a lock changes; the clock may differ from that of the file system.
+// when a lock changes; the clock may differ from the file system's clock.
 func (c *Conn) isStale(begin time.Time) bool {
 	if time.Since(begin) < staleLockAge {
 		return false

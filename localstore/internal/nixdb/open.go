@@ -33,7 +33,7 @@ type Options struct {
 	NoWAL    bool // a rollback journal instead of a write-ahead log
 }
 
-// Open opens a database. The error is an [*Error], a [*SchemaError] if the tables are not those of Nix, or a
+// Open opens a database. The error is an [*Error], a [*SchemaError] if the tables are not Nix's, or a
 // [*fs.PathError].
 func Open(ctx context.Context, file string, opts *Options) (*DB, error) {
 	d := &DB{file: file, noWAL: opts.NoWAL, flags: sqlite.OpenReadWrite | sqlite.OpenURI, pragmas: pragmas, infos: new(infoCache)}
@@ -104,7 +104,7 @@ func databaseURI(file string, noWAL bool) string {
 	return u.String()
 }
 
-// publishDatabase lets everybody read a new database. SQLite makes the file with the mode 0644 less
+// publishDatabase lets all users read a new database. SQLite makes the file with the mode 0644 less
 // the umask, and gives its mode to the files that it makes beside it.
 func publishDatabase(file string) error {
 	info, err := os.Stat(file)

@@ -54,7 +54,7 @@ func (f *stillFile) isStill() bool {
 	return isEmptyFile(f.name+"-wal") && isEmptyFile(f.name+"-journal") && f.isSame()
 }
 
-// isSame reports whether the database has not changed. What was read since isStill is then of one moment.
+// isSame reports whether the database has not changed. Everything that was read since isStill is then of one moment.
 func (f *stillFile) isSame() bool {
 	var now unix.Stat_t
 	return unix.Stat(f.name, &now) == nil && now.Dev == f.stat.Dev && now.Ino == f.stat.Ino && now.Size == f.stat.Size &&
