@@ -47,7 +47,8 @@ func Open(ctx context.Context, file string, opts *Options) (*DB, error) {
 	if opts.ReadOnly {
 		err := d.openReadOnly(ctx)
 		if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultCantOpen {
-			err = because(err, unix.Access(file, unix.R_OK))
+			// To read a log that is not empty, SQLite may have to make a file beside it.
+			err = because(err, cmp.Or(unix.Access(file, unix.R_OK), unix.Access(filepath.Dir(file), unix.W_OK)))
 		}
 		if err != nil {
 			d.Close()
