@@ -14,19 +14,22 @@ import (
 type database struct{ *nixdb.DB }
 
 // read calls f with a connection; see [nixdb.DB.Read].
-func (d database) read(ctx context.Context, f func(c *conn) error) error {
+func (d *database) read(ctx context.Context, f func(c *conn) error) error {
 	return d.Read(ctx, onConn(f))
 }
 
 // readOwn calls f with the connection that writes, if it is free; see [nixdb.DB.ReadOnWriter].
-func (d database) readOwn(ctx context.Context, f func(c *conn) error) error {
+func (d *database) readOwn(ctx context.Context, f func(c *conn) error) error {
 	return d.ReadOnWriter(ctx, onConn(f))
 }
 
 // write calls f within a transaction; see [nixdb.DB.Write].
-func (d database) write(ctx context.Context, f func(c *conn) error) error {
+func (d *database) write(ctx context.Context, f func(c *conn) error) error {
 	return d.Write(ctx, onConn(f))
 }
+
+// migrationsTable makes the list of migrations.
+const migrationsTable = nixdb.MigrationsTable
 
 // A conn is a connection to the database, with the statements of this package besides those of nixdb.
 type conn nixdb.Conn

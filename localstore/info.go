@@ -75,11 +75,11 @@ func (c *conn) pathInfos(dir storepath.Dir, paths []storepath.Path, infos []*sto
 
 // IsValidPath reports whether the path is valid.
 func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (bool, error) {
-	return s.isValid(ctx, path, database.read)
+	return s.isValid(ctx, path, (*database).read)
 }
 
 // isValid is IsValidPath, with how to get a connection.
-func (s *Store) isValid(ctx context.Context, path storepath.Path, read func(database, context.Context, func(*conn) error) error) (valid bool, err error) {
+func (s *Store) isValid(ctx context.Context, path storepath.Path, read func(*database, context.Context, func(*conn) error) error) (valid bool, err error) {
 	db, err := s.database(ctx, true)
 	if err != nil {
 		return false, err

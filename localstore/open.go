@@ -134,36 +134,36 @@ func (s *shared) releaseBigLock() {
 
 // openDatabase opens the database, and makes one where there is none. The caller has the big
 // lock, if there is anything to be changed.
-func (s *shared) openDatabase(ctx context.Context) (database, error) {
+func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 	version, err := s.readSchemaVersion()
 	if err != nil {
-		return database{}, err
+		return nil, err
 	}
 	create := version == 0 && !s.opts.ReadOnly
 	opened, err := nixdb.Open(ctx, s.databaseFile(), &nixdb.Options{
 		Create: create, ReadOnly: s.opts.ReadOnly, NoSync: s.opts.NoSync, NoWAL: s.opts.NoWAL,
 	})
 	if err != nil {
-		return database{}, err
+		return nil, err
 	}
-	db := database{opened}
+	db := &database{opened}
 	if err := s.checkDir(ctx, db); err != nil {
 		db.Close()
-		return database{}, err
+		return nil, err
 	}
 	if create {
 		s.rootsState().MakeSocket() // the first collector can also make it
 		// Two processes that do this at once do the same.
 		if err := writeWhole(s.schemaFile(), strings.NewReader(strconv.Itoa(nixdb.SchemaVersion))); err != nil {
 			db.Close()
-			return database{}, err
+			return nil, err
 		}
 	}
 	return db, nil
 }
 
 // checkDir returns an error if the paths in a database are in another store directory than ours.
-func (s *shared) checkDir(ctx context.Context, db database) error {
+func (s *shared) checkDir(ctx context.Context, db *database) error {
 	return db.read(ctx, func(c *conn) error {
 		return c.query("select path from ValidPaths limit 1", func(row *sqlite.Stmt) error {
 			dir := path.Dir(row.ColumnText(0))

@@ -26,7 +26,7 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 		return false, err
 	}
 	if !replace && s.isThere(info.Path) { // else it is not valid
-		if valid, err := s.isValid(ctx, info.Path, database.readOwn); err != nil || valid {
+		if valid, err := s.isValid(ctx, info.Path, (*database).readOwn); err != nil || valid {
 			return false, err
 		}
 	}
@@ -73,7 +73,7 @@ func (s *Store) isWanted(ctx context.Context, path storepath.Path, replace bool)
 	if _, err := s.addTempRoots(ctx, path); err != nil {
 		return false, err
 	}
-	valid, err := s.isValid(ctx, path, database.readOwn)
+	valid, err := s.isValid(ctx, path, (*database).readOwn)
 	return err == nil && (!valid || replace), err
 }
 

@@ -10,7 +10,6 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"pix/derivation"
-	"pix/localstore/internal/nixdb"
 	"pix/nixhash"
 	"pix/signature"
 	"pix/store"
@@ -68,7 +67,7 @@ func (c *conn) hasRealisations() (has bool, err error) {
 
 // addRealisations makes the tables of realisations, within a transaction.
 func (c *conn) addRealisations() error {
-	if err := c.script(nixdb.MigrationsTable); err != nil {
+	if err := c.script(migrationsTable); err != nil {
 		return err
 	}
 	done := false

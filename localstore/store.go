@@ -105,8 +105,8 @@ type shared struct {
 	checked checkedObjects
 
 	mu      sync.RWMutex
-	db      database // of nil while a full disk prevents opening it
-	bigLock *os.File // held shared; nil if the store is read-only, or the database is not open
+	db      *database // nil while a full disk prevents opening it
+	bigLock *os.File  // held shared; nil if the store is read-only, or the database is not open
 	closed  bool
 }
 
@@ -158,7 +158,7 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 	if err := s.open(ctx); err != nil && !(nixdb.IsDiskFull(err) && s.hasDatabase()) {
 		return nil, err
 	}
-	if s.db.DB != nil && !s.opts.ReadOnly {
+	if s.db != nil && !s.opts.ReadOnly {
 		s.reserveSpace()
 	}
 	s.spareLocks.dir = s.spareLocksDir()
@@ -218,36 +218,36 @@ func (s *shared) open(ctx context.Context) (err error) {
 
 // database returns the open database. If it was deleted together with the store, a new one
 // is made: the store is then empty.
-func (s *shared) database(ctx context.Context, reading bool) (database, error) {
+func (s *shared) database(ctx context.Context, reading bool) (*database, error) {
 	s.mu.RLock()
 	db, closed := s.db, s.closed
 	s.mu.RUnlock()
 	if closed {
-		return database{}, ErrClosed
+		return nil, ErrClosed
 	}
-	if db.DB != nil && !db.IsGone(reading) {
+	if db != nil && !db.IsGone(reading) {
 		return db, nil
 	}
 	return s.reopen(ctx, db)
 }
 
 // reopen replaces a database that was deleted, or opens one that could not be opened on a full disk.
-func (s *shared) reopen(ctx context.Context, gone database) (database, error) {
+func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
-		return database{}, ErrClosed
+		return nil, ErrClosed
 	case s.db != gone: // somebody else was here first
 		return s.db, nil
 	case s.opts.ReadOnly && (!gone.IsStill() || !gone.HasSameFile()):
-		return database{}, &fs.PathError{Op: "read", Path: gone.File(), Err: errors.New("the database was deleted or replaced; open the store again")}
+		return nil, &fs.PathError{Op: "read", Path: gone.File(), Err: errors.New("the database was deleted or replaced; open the store again")}
 	}
 	lock := s.bigLock
 	if err := s.open(ctx); err != nil {
-		return database{}, err
+		return nil, err
 	}
-	if gone.DB != nil { // and the reserved space with it
+	if gone != nil { // and the reserved space with it
 		gone.Close()
 		if !s.opts.ReadOnly {
 			lock.Close()
@@ -294,7 +294,7 @@ func (s *Store) Close() error {
 		err = errors.Join(err, s.tempNames.roots.Close())
 	}
 	s.spareLocks.close()
-	if s.db.DB != nil {
+	if s.db != nil {
 		err = errors.Join(err, s.db.Close())
 	}
 	s.releaseBigLock()
