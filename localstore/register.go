@@ -115,7 +115,11 @@ func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]ou
 			continue
 		}
 		for _, ref := range info.References {
-			if err := db.InsertReference(ids[i], ref); err != nil {
+			valid, err := db.InsertReference(ids[i], ref)
+			if err == nil && !valid {
+				err = notFound(ref)
+			}
+			if err != nil {
 				return false, err
 			}
 		}

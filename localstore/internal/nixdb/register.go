@@ -21,18 +21,15 @@ func (c *Conn) InsertPath(info *store.PathInfo) (id int64, added bool, err error
 	return c.LastID(), true, nil
 }
 
-// InsertReference notes that a path refers to another one. The error is a [*store.NotFoundError] if that is not
-// valid.
-func (c *Conn) InsertReference(referrer int64, reference storepath.Path) error {
-	err := c.Exec("insert or ignore into Refs (referrer, reference) values (?, (select id from ValidPaths where path = ?))", referrer, string(reference))
+// InsertReference notes that a path refers to another one. It reports whether that is valid; if it is not, nothing
+// is noted.
+func (c *Conn) InsertReference(referrer int64, reference storepath.Path) (valid bool, err error) {
+	err = c.Exec("insert or ignore into Refs (referrer, reference) values (?, (select id from ValidPaths where path = ?))", referrer, string(reference))
 	if err != nil || c.Changes() > 0 {
-		return err
+		return true, err
 	}
-	_, valid, err := c.PathID(reference) // or it is noted already
-	if err == nil && !valid {
-		err = &store.NotFoundError{Path: reference}
-	}
-	return err
+	_, valid, err = c.PathID(reference) // or it is already noted
+	return valid, err
 }
 
 // UpdatePath replaces the info of a valid path, except its deriver, its references and the time of its
