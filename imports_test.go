@@ -18,7 +18,8 @@ import (
 var order = []string{
 	"nixbase32", "nixhash", "storepath", "wire", "nar", "derivation", "signature", "activity",
 	"store", "narinfo", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest",
-	"binarycache", "localstore/internal/flock", "localstore/internal/pathlock", "localstore/internal/temproots", "localstore", "substitute",
+	"binarycache", "localstore/internal/flock", "localstore/internal/pathlock", "localstore/internal/temproots",
+	"localstore/internal/filetime", "localstore/internal/nixdb", "localstore", "substitute",
 	"builder", "pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix",
 }
 
@@ -29,7 +30,8 @@ var dependencies = map[string][]string{
 	"cmd/pix":               {"github.com/spf13/cobra", "golang.org/x/term"},
 	"cmd/pix/internal/live": {"github.com/rivo/uniseg"},
 
-	"localstore": {"zombiezen.com/go/sqlite"},
+	"localstore":                {"zombiezen.com/go/sqlite"},
+	"localstore/internal/nixdb": {"zombiezen.com/go/sqlite", "modernc.org/sqlite", "modernc.org/libc"},
 
 	"internal/compression": {"github.com/mikelolasagasti/xz", "github.com/ulikunitz/xz", "github.com/andybalholm/brotli"},
 }

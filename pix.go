@@ -119,7 +119,7 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 //	                                      see [daemon.ParseSSH] for the parameters
 //	"file://DIR", "http[s]://HOST…"       a binary cache: see [binarycache.Open]
 //	"local"                               this machine's own store, without a daemon
-//	"local?root=DIR", "/DIR", "./DIR"     the store below DIR, which is made if there is none
+//	"local?root=DIR", "/DIR", "./DIR"     the store below DIR, which is made if there is none, unless NoCreate is set in Options.Local
 //
 // The URIs of daemons and of stores in a directory accept Nix's parameters:
 //

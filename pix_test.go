@@ -120,8 +120,7 @@ func TestOpenAuto(t *testing.T) {
 
 	// Nothing is made where there is nothing to read.
 	_, err := pix.Open(t.Context(), filepath.Join(dir, "nothing")+"?read-only=true", opts)
-	var schema *localstore.SchemaError
-	if !errors.As(err, &schema) {
+	if !errors.As(err, new(*localstore.NoStoreError)) {
 		t.Errorf("%v", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "nothing")); !errors.Is(err, fs.ErrNotExist) {

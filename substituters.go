@@ -12,7 +12,7 @@ import (
 // withSubstituters returns a store in a directory that substitutes as the options say.
 func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Options) store.Store {
 	settings, uris := o.Substitution, o.Substituters
-	if settings == nil && len(uris) == 0 || local.ReadOnly {
+	if settings == nil && len(uris) == 0 {
 		return s
 	}
 	if settings == nil {

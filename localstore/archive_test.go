@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"pix/localstore/internal/filetime"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -101,11 +102,11 @@ func TestArchiveIsCheckedOnce(t *testing.T) {
 			t.Fatalf("%d files were taken unchecked, %v", w.files, err)
 		}
 	}
-	s.checked.now = func() time.Time { return begin.Add(settled) } // it was added just now
+	s.checked.now = func() time.Time { return begin.Add(filetime.Settled) } // it was added just now
 	hashed()
 	hashed()
 
-	s.checked.now = func() time.Time { return time.Now().Add(settled) }
+	s.checked.now = func() time.Time { return time.Now().Add(filetime.Settled) }
 	hashed()
 	unhashed(nil)
 	unhashed(nil)

@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"pix/derivation"
+	"pix/localstore/internal/nixdb"
 	"pix/store"
 	"pix/storepath"
 )
@@ -40,12 +41,8 @@ func (s *Store) QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error
 // QueryReferrers returns the valid paths that refer to path, sorted, itself among them if it
 // does. There are none of a path that is not valid.
 func (s *Store) QueryReferrers(ctx context.Context, path storepath.Path) ([]storepath.Path, error) {
-	return s.queryPaths(ctx, referrersQuery, string(path))
+	return s.queryPaths(ctx, nixdb.ReferrersQuery, string(path))
 }
-
-const referrersQuery = `
-	select path from Refs join ValidPaths on referrer = id
-	where reference = (select id from ValidPaths where path = ?)`
 
 // QueryPathFromHashPart returns the valid path with that hash part. The error is a
 // [*store.NotFoundError] if there is none.
@@ -101,16 +98,5 @@ func (s *Store) queryPaths(ctx context.Context, query string, args ...any) (path
 		paths, err = c.paths(s.dir, query, args...)
 		return err
 	})
-	return paths, err
-}
-
-// paths returns the paths that a query gives, sorted.
-func (c *conn) paths(dir storepath.Dir, query string, args ...any) (paths []storepath.Path, err error) {
-	err = c.query(query, func(row *sqlite.Stmt) error {
-		path, err := dir.Parse(row.ColumnText(0))
-		paths = append(paths, path)
-		return err
-	}, args...)
-	slices.Sort(paths)
 	return paths, err
 }

@@ -6,6 +6,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"pix/localstore/internal/nixdb"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -138,12 +139,12 @@ func (c *conn) registerRealisation(dir storepath.Dir, hash nixhash.Hash, output 
 		return err
 	case old == nil:
 		return c.exec("insert into Realisations (drvPath, outputName, outputPath, signatures) values (?, ?, ?, ?)",
-			hash.WithBase16(), output, id, joinSignatures(r.Signatures))
+			hash.WithBase16(), output, id, nixdb.JoinSignatures(r.Signatures))
 	case old.OutPath != r.OutPath:
 		return &RealisationConflictError{hash.WithBase16() + "!" + output, old.OutPath, r.OutPath}
 	}
 	return c.exec("update Realisations set signatures = ? where drvPath = ? and outputName = ?",
-		joinSignatures(slices.Concat(old.Signatures, r.Signatures)), hash.WithBase16(), output)
+		nixdb.JoinSignatures(slices.Concat(old.Signatures, r.Signatures)), hash.WithBase16(), output)
 }
 
 // registerBuildTrace notes the path of an output by the path of its derivation. An old path that is no
@@ -158,7 +159,7 @@ func (c *conn) registerBuildTrace(dir storepath.Dir, drv storepath.Path, output 
 	}
 	if old == nil {
 		return c.exec("insert into BuildTraceV3 (drvPath, outputName, outputPath, signatures) values (?, ?, ?, ?)",
-			drv.Base(), output, string(r.OutPath), joinSignatures(r.Signatures))
+			drv.Base(), output, string(r.OutPath), nixdb.JoinSignatures(r.Signatures))
 	}
 	signatures := r.Signatures
 	if old.OutPath == r.OutPath {
@@ -170,12 +171,5 @@ func (c *conn) registerBuildTrace(dir storepath.Dir, drv storepath.Path, output 
 		return err
 	}
 	return c.exec("update BuildTraceV3 set outputPath = ?, signatures = ? where drvPath = ? and outputName = ?",
-		string(r.OutPath), joinSignatures(signatures), drv.Base(), output)
-}
-
-// joinSignatures returns signatures as the database has them, sorted and each once.
-func joinSignatures(signatures []string) string {
-	signatures = slices.Clone(signatures)
-	slices.Sort(signatures)
-	return strings.Join(slices.Compact(signatures), " ")
+		string(r.OutPath), nixdb.JoinSignatures(signatures), drv.Base(), output)
 }

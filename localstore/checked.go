@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/localstore/internal/filetime"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -45,12 +46,6 @@ const (
 	maxCheckedFiles = 256
 	// maxChecked is how many objects are remembered. They take less than 2 MB.
 	maxChecked = 1 << 13
-	// settled is how long ago the last change of a file must be. What is changed again within
-	// a tick of the file system's clock looks the same.
-	settled = 100 * time.Millisecond
-	// settledCoarsely is the same where the clock seems to know whole seconds only, or every
-	// other one.
-	settledCoarsely = 3 * time.Second
 )
 
 // has reports whether an object had the right hash when it was in that state.
@@ -96,7 +91,7 @@ func (c *checkedObjects) state(name string) objectState {
 		if err != nil {
 			return err
 		}
-		if !isSettled(stat.Ctim, now) {
+		if !filetime.IsSettled(stat.Ctim, now) {
 			return errUnsettled
 		}
 		facts = facts[:0]
@@ -113,12 +108,3 @@ func (c *checkedObjects) state(name string) objectState {
 }
 
 var errUnsettled = errors.New("changed just now")
-
-// isSettled reports whether a change after now will be seen in the time of the last one.
-func isSettled(changed unix.Timespec, now time.Time) bool {
-	since := now.Sub(time.Unix(changed.Unix()))
-	if changed.Nsec == 0 {
-		return since >= settledCoarsely
-	}
-	return since >= settled
-}

@@ -2,111 +2,69 @@ package localstore
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"zombiezen.com/go/sqlite"
 
-	"pix/localstore/internal/flock"
+	"pix/localstore/internal/nixdb"
+	"pix/store"
+	"pix/storepath"
 )
 
-// A conn is a connection to the database, for one goroutine at a time. Statements are
-// prepared once for each connection, and found again by their text.
-type conn struct {
-	db     *sqlite.Conn
-	joined *openDB
-	file   string
-	ctx    context.Context // of who uses it
+// A database is the open database of a store. Its connections have the statements of this package.
+type database struct{ *nixdb.DB }
 
-	registered []registered // in the transaction that is being written, if that is all it does
+// read calls f with a connection; see [nixdb.DB.Read].
+func (d *database) read(ctx context.Context, f func(c *conn) error) error {
+	return d.Read(ctx, onConn(f))
 }
 
-// query runs a statement and calls row with each row of the result. The arguments are
-// strings, int64 and nil. The columns of a row are read from the statement, and not kept.
-//
-// While another process has the database to itself, it asks again and again, until ctx ends.
+// readOwn calls f with the connection that writes, if it is free; see [nixdb.DB.ReadOnWriter].
+func (d *database) readOwn(ctx context.Context, f func(c *conn) error) error {
+	return d.ReadOnWriter(ctx, onConn(f))
+}
+
+// write calls f within a transaction; see [nixdb.DB.Write].
+func (d *database) write(ctx context.Context, f func(c *conn) error) error {
+	return d.Write(ctx, onConn(f))
+}
+
+// writeDurably calls f within a transaction, and waits until that is on the disk; see [nixdb.DB.WriteDurably].
+func (d *database) writeDurably(ctx context.Context, f func(c *conn) error) error {
+	return d.WriteDurably(ctx, onConn(f))
+}
+
+// migrationsTable makes the list of migrations.
+const migrationsTable = nixdb.MigrationsTable
+
+// A conn is a connection to the database, with the statements of this package besides those of nixdb.
+type conn nixdb.Conn
+
+func onConn(f func(c *conn) error) func(c *nixdb.Conn) error {
+	return func(c *nixdb.Conn) error { return f((*conn)(c)) }
+}
+
 func (c *conn) query(text string, row func(*sqlite.Stmt) error, args ...any) error {
-	return c.patiently(func() error { return c.tryQuery(text, row, args) })
+	return (*nixdb.Conn)(c).Query(text, row, args...)
 }
 
-// patiently calls f again and again while the database is busy.
-func (c *conn) patiently(f func() error) error {
-	const longest = 20 * time.Millisecond
-	for pause := time.Millisecond; ; pause = min(2*pause, longest) {
-		err := f()
-		if sqlite.ErrCode(err).ToPrimary() != sqlite.ResultBusy {
-			return err
-		}
-		if err := flock.Sleep(c.ctx, pause); err != nil {
-			return err
-		}
-	}
+func (c *conn) exec(text string, args ...any) error { return (*nixdb.Conn)(c).Exec(text, args...) }
+
+func (c *conn) script(text string) error { return (*nixdb.Conn)(c).Script(text) }
+
+func (c *conn) snapshot(f func() error) error { return (*nixdb.Conn)(c).Snapshot(f) }
+
+func (c *conn) changes() int { return (*nixdb.Conn)(c).Changes() }
+
+func (c *conn) lastID() int64 { return (*nixdb.Conn)(c).LastID() }
+
+func (c *conn) pathID(path storepath.Path) (id int64, valid bool, err error) {
+	return (*nixdb.Conn)(c).PathID(path)
 }
 
-// tryQuery is query for once. If the database is busy, it is so before the first row.
-func (c *conn) tryQuery(text string, row func(*sqlite.Stmt) error, args []any) error {
-	stmt, err := c.db.Prepare(text)
-	if err != nil {
-		return &DatabaseError{c.file, err}
-	}
-	defer stmt.Reset() // what it says was said by Step; until then it holds a lock
-	for i, arg := range args {
-		switch arg := arg.(type) {
-		case string:
-			stmt.BindText(i+1, arg)
-		case int64:
-			stmt.BindInt64(i+1, arg)
-		case nil:
-			stmt.BindNull(i + 1)
-		default:
-			panic(fmt.Sprintf("argument of type %T", arg))
-		}
-	}
-	for {
-		more, err := stmt.Step()
-		if err != nil {
-			return &DatabaseError{c.file, err}
-		}
-		if !more {
-			return nil
-		}
-		if err := row(stmt); err != nil {
-			return err
-		}
-		if c.ctx.Err() != nil {
-			return context.Cause(c.ctx)
-		}
-	}
+func (c *conn) pathInfo(dir storepath.Dir, path storepath.Path) (*store.PathInfo, error) {
+	return (*nixdb.Conn)(c).PathInfo(dir, path)
 }
 
-// exec runs a statement that has no result.
-func (c *conn) exec(text string, args ...any) error {
-	return c.query(text, func(*sqlite.Stmt) error { return nil }, args...)
-}
-
-// transaction calls f within a transaction, which is undone if f fails. It begins as one that
-// writes, so that two that read first and then want to write do not wait for each other.
-func (c *conn) transaction(f func(c *conn) error) error {
-	if err := c.exec("begin immediate"); err != nil {
-		return err
-	}
-	err := f(c)
-	if err == nil && c.ctx.Err() != nil {
-		err = context.Cause(c.ctx)
-	}
-	if err == nil {
-		err = c.exec("commit")
-	}
-	if err != nil && !c.db.AutocommitEnabled() { // SQLite itself undoes it after some errors
-		c.rollback()
-	}
-	return err
-}
-
-// rollback undoes a transaction, even if the context has ended.
-func (c *conn) rollback() {
-	ctx := c.ctx
-	c.ctx = context.WithoutCancel(ctx)
-	c.exec("rollback") // if it cannot, closing the connection will
-	c.ctx = ctx
+func (c *conn) paths(dir storepath.Dir, query string, args ...any) ([]storepath.Path, error) {
+	return (*nixdb.Conn)(c).Paths(dir, query, args...)
 }

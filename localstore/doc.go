@@ -15,6 +15,7 @@
 //	nix/store/HASH-pix-tmp-PID     objects that are not complete yet
 //	nix/store/.links               files that several objects share
 //	nix/var/nix/db/db.sqlite       what is known of valid paths, references and outputs
+//	nix/var/nix/db/db.sqlite-wal   its write-ahead log, and -shm the index of that; both stay when it is closed
 //	nix/var/nix/db/schema          the number of its schema, 10
 //	nix/var/nix/db/reserved        space that is given up when the disk is full
 //	nix/var/nix/db/big-lock        held by all who have the store open, against upgrades
@@ -49,8 +50,8 @@
 //
 // # In which order to read
 //
-// layout.go has the places, open.go makes them. database.go and conn.go are the connections to
-// SQLite, schema.go and buildtrace.go its tables. info.go, ask.go, outputs.go and realisations.go answer questions. place.go
+// layout.go has the places, open.go makes them. internal/nixdb opens the database, conn.go has its
+// connections, buildtrace.go tables that are made later. info.go, ask.go, outputs.go and realisations.go answer questions. place.go
 // is how an object gets its place, for add.go, add_nar.go and add_multiple.go, which are the ways
 // of adding; register.go makes it valid. archive.go is how it is read again, and checked.go what
 // need not be checked then. tempdir.go, internal/pathlock and internal/temproots keep other processes away

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"pix/internal/sizes"
@@ -50,11 +49,14 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 		if err := s.checkWritable(); err != nil {
 			return nil, err
 		}
-		// Without this there may be no room to write to the database.
-		if err := ignoreMissing(os.Remove(s.reserved())); err != nil {
+		// On a full disk the database needs the room.
+		if err := s.giveUpReserved(); err != nil {
 			return nil, err
 		}
 		defer s.reserveSpace()
+	}
+	if err := s.makeDirs(); err != nil {
+		return nil, err
 	}
 	if err := s.temp.Tidy(); err != nil {
 		return nil, err

@@ -188,7 +188,7 @@ func (d *deleter) invalidate(ctx context.Context, batch []victim) ([]victim, err
 				if err := c.exec("delete from ValidPaths where id = ? and path = ?", d.graph.ids[v.place], string(d.graph.paths[v.place])); err != nil {
 					return err
 				}
-				if c.db.Changes() == 1 {
+				if c.changes() == 1 {
 					continue
 				}
 			}

@@ -108,15 +108,6 @@ func (g *graph) load(c *conn, keepOutputs, keepDerivations bool) (keep []edge, e
 	return append(keep, outputs...), err
 }
 
-// snapshot calls f within a transaction that reads, so that all that it asks is of one moment.
-func (c *conn) snapshot(f func() error) error {
-	if err := c.exec("begin"); err != nil {
-		return err
-	}
-	defer c.rollback() // there is nothing to undo
-	return f()
-}
-
 // A derived path is one that has a deriver.
 type derived struct {
 	of      int32

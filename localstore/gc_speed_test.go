@@ -45,7 +45,7 @@ func fillStore(t testing.TB, s *Store, n int, dirs bool) {
 			if err := c.exec("insert into ValidPaths (path, hash, registrationTime, narSize) values (?, ?, 1, 1112)", string(somePath(t, i)), noHash.WithBase16()); err != nil {
 				return err
 			}
-			id := c.db.LastInsertRowID()
+			id := c.lastID()
 			if i == 0 {
 				first = id
 			}

@@ -2,27 +2,14 @@ package localstore
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"runtime"
 	"slices"
-	"strings"
-	"time"
-
-	"zombiezen.com/go/sqlite"
 
 	"pix/internal/parallel"
-	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
 )
-
-// One statement asks for all that is known of a path, so that all of it is of one moment.
-// There is a row for each reference, or one with null instead of a reference.
-const infoQuery = `
-	select v.hash, v.registrationTime, v.deriver, v.narSize, v.ultimate, v.sigs, v.ca, r.path
-	from ValidPaths v left join Refs on referrer = v.id left join ValidPaths r on r.id = reference
-	where v.path = ?`
 
 // QueryPathInfo returns what is known of a path. The error is a [*store.NotFoundError] if it
 // is not valid.
@@ -31,7 +18,7 @@ func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (info *s
 	if err != nil {
 		return nil, err
 	}
-	info, now, ok := db.infos.get(path)
+	info, now := db.CachedInfo(path)
 	if info != nil {
 		return info, nil
 	}
@@ -39,17 +26,10 @@ func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (info *s
 		info, err = c.pathInfo(s.dir, path)
 		return err
 	})
-	if err == nil && ok && isUsual(info) {
-		db.infos.put(info, now)
+	if err == nil {
+		db.CacheInfo(info, now)
 	}
 	return info, err
-}
-
-// isUsual reports whether an info is small enough to be remembered. Everybody may add paths that
-// refer to very many others.
-func isUsual(info *store.PathInfo) bool {
-	const mostReferences, mostSignatures = 1000, 64
-	return len(info.References) <= mostReferences && len(info.Signatures) <= mostSignatures
 }
 
 // QueryPathInfos returns what is known of many paths, in their order. The error is a
@@ -92,62 +72,6 @@ func (c *conn) pathInfos(dir storepath.Dir, paths []storepath.Path, infos []*sto
 	})
 }
 
-// pathInfo returns what is known of a path in that store directory.
-func (c *conn) pathInfo(dir storepath.Dir, path storepath.Path) (info *store.PathInfo, err error) {
-	err = c.query(infoQuery, func(row *sqlite.Stmt) error {
-		if info == nil {
-			if info, err = readInfo(dir, path, row); err != nil {
-				return err
-			}
-		}
-		if row.ColumnIsNull(7) {
-			return nil
-		}
-		reference, err := dir.Parse(row.ColumnText(7))
-		info.References = append(info.References, reference)
-		return err
-	}, string(path))
-	if err != nil {
-		return nil, err
-	}
-	if info == nil {
-		return nil, notFound(path)
-	}
-	slices.Sort(info.References)
-	return info, nil
-}
-
-// readInfo reads the first row that the infoQuery gives, but for the references.
-func readInfo(dir storepath.Dir, path storepath.Path, row *sqlite.Stmt) (*store.PathInfo, error) {
-	info := &store.PathInfo{
-		Path:     path,
-		NARSize:  uint64(row.ColumnInt64(3)),
-		Ultimate: row.ColumnInt64(4) == 1,
-	}
-	var err error
-	if info.NARHash, err = nixhash.Parse(row.ColumnText(0)); err != nil {
-		return nil, fmt.Errorf("the database has no valid hash of '%s': %w", path, err)
-	}
-	if seconds := row.ColumnInt64(1); seconds != 0 {
-		info.RegistrationTime = time.Unix(seconds, 0).UTC()
-	}
-	if deriver := row.ColumnText(2); deriver != "" {
-		if info.Deriver, err = dir.Parse(deriver); err != nil {
-			return nil, fmt.Errorf("the database has no valid deriver of '%s': %w", path, err)
-		}
-	}
-	if sigs := row.ColumnText(5); sigs != "" {
-		info.Signatures = strings.Fields(sigs)
-		slices.Sort(info.Signatures)
-	}
-	if ca := row.ColumnText(6); ca != "" {
-		if info.CA, err = storepath.ParseContentAddress(ca); err != nil {
-			return nil, fmt.Errorf("the database has no valid content address of '%s': %w", path, err)
-		}
-	}
-	return info, nil
-}
-
 // IsValidPath reports whether the path is valid.
 func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (bool, error) {
 	return s.isValid(ctx, path, (*database).read)
@@ -159,7 +83,7 @@ func (s *Store) isValid(ctx context.Context, path storepath.Path, read func(*dat
 	if err != nil {
 		return false, err
 	}
-	if info, _, _ := db.infos.get(path); info != nil {
+	if info, _ := db.CachedInfo(path); info != nil {
 		return true, nil
 	}
 	err = read(db, ctx, func(c *conn) error {
@@ -167,15 +91,6 @@ func (s *Store) isValid(ctx context.Context, path storepath.Path, read func(*dat
 		return err
 	})
 	return valid, err
-}
-
-// pathID returns the number that a valid path has in the database.
-func (c *conn) pathID(path storepath.Path) (id int64, valid bool, err error) {
-	err = c.query("select id from ValidPaths where path = ?", func(row *sqlite.Stmt) error {
-		id, valid = row.ColumnInt64(0), true
-		return nil
-	}, string(path))
-	return id, valid, err
 }
 
 func notFound(path storepath.Path) error { return &store.NotFoundError{Path: path} }

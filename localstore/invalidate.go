@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"pix/localstore/internal/nixdb"
 	"pix/storepath"
 )
 
@@ -31,7 +32,7 @@ func (s *Store) invalidatePath(ctx context.Context, path storepath.Path) error {
 
 // invalidate makes a path no longer valid, within a transaction.
 func (c *conn) invalidate(dir storepath.Dir, path storepath.Path) error {
-	referrers, err := c.paths(dir, referrersQuery, string(path))
+	referrers, err := c.paths(dir, nixdb.ReferrersQuery, string(path))
 	if err != nil {
 		return err
 	}
@@ -39,5 +40,5 @@ func (c *conn) invalidate(dir storepath.Dir, path storepath.Path) error {
 	if len(referrers) > 0 {
 		return &InUseError{path, referrers}
 	}
-	return c.exec("delete from ValidPaths where path = ?", string(path))
+	return (*nixdb.Conn)(c).DeletePath(path)
 }

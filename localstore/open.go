@@ -18,6 +18,7 @@ import (
 
 	"pix/internal/modes"
 	"pix/localstore/internal/flock"
+	"pix/localstore/internal/nixdb"
 )
 
 // reservedSize is how many bytes of disk are set aside unless the options say otherwise, in a file
@@ -32,7 +33,26 @@ func IsWritable(opts *Options) bool {
 		opts = new(Options)
 	}
 	l, err := newLayout(opts)
-	return err == nil && unix.Access(l.databaseFile(), unix.R_OK|unix.W_OK) == nil
+	return err == nil && isWritable(l.databaseFile())
+}
+
+// isWritable reports whether this process may write to a file.
+func isWritable(name string) bool { return unix.Access(name, unix.R_OK|unix.W_OK) == nil }
+
+// hasDatabase reports whether the store has a complete database. The schema file is written last.
+func (s *shared) hasDatabase() bool {
+	_, err := os.Lstat(s.schemaFile())
+	return err == nil
+}
+
+// checkExists returns a [*NoStoreError] if there is no database. Programs that only read need no schema file,
+// which images of containers lack.
+func (s *shared) checkExists() error {
+	_, err := os.Stat(s.databaseFile())
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return &NoStoreError{s.info(), s.databaseFile()}
+	}
+	return err
 }
 
 // makeDirs makes the directories of a store that are not there.
@@ -56,6 +76,16 @@ func (s *shared) makeDirs() error {
 	return nil
 }
 
+// inStoreDir calls open, which makes something in the store directory. If that was removed while the store was
+// open, it makes the directory again, and calls open once more.
+func inStoreDir[F any](s *shared, open func() (F, error)) (F, error) {
+	f, err := open()
+	if errors.Is(err, fs.ErrNotExist) && s.makeDirs() == nil {
+		f, err = open()
+	}
+	return f, err
+}
+
 // mustNotBeLinked returns an error if the store directory, or a directory that it lies in, is
 // a symlink: objects could be changed by changing the link.
 func (s *shared) mustNotBeLinked() error {
@@ -77,18 +107,11 @@ func (s *shared) mustNotBeLinked() error {
 // reserveSpace makes the file that keeps some disk free. A store can do without.
 func (s *shared) reserveSpace() {
 	size := max(0, cmp.Or(s.opts.ReservedSpace, reservedSize))
-	if info, err := os.Stat(s.reserved()); err == nil && info.Size() == size {
-		return
-	}
-	f, err := os.OpenFile(s.reserved(), os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	if size == 0 || allocate(f, size) == nil {
-		f.Truncate(size)
-	}
+	nixdb.Reserve(s.reserved(), size)
 }
+
+// giveUpReserved deletes the file that keeps some disk free, before an operation that frees space.
+func (s *shared) giveUpReserved() error { return ignoreMissing(os.Remove(s.reserved())) }
 
 // takeBigLock takes the lock that all hold who have a store open, so that nobody changes its
 // schema under them.
@@ -118,21 +141,23 @@ func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	if version == 0 && s.opts.ReadOnly {
-		return nil, &SchemaError{s.schemaFile(), "there is no database, and none is made in a store that is opened for reading alone"}
-	}
-	db, err := openDatabase(ctx, s.databaseFile(), &s.opts, version == 0)
+	create := version == 0 && !s.opts.ReadOnly
+	opened, err := nixdb.Open(ctx, s.databaseFile(), &nixdb.Options{
+		Create: create, ReadOnly: s.opts.ReadOnly, NoSync: s.opts.NoSync, NoWAL: s.opts.NoWAL,
+	})
 	if err != nil {
 		return nil, err
 	}
+	db := &database{opened}
 	if err := s.checkDir(ctx, db); err != nil {
-		db.close()
+		db.Close()
 		return nil, err
 	}
-	if version == 0 {
-		// Two who do this at once do the same.
-		if err := writeWhole(s.schemaFile(), strings.NewReader(strconv.Itoa(schemaVersion))); err != nil {
-			db.close()
+	if create {
+		s.rootsState().MakeSocket() // the first collector can also make it
+		// Two processes that do this at once do the same.
+		if err := writeWhole(s.schemaFile(), strings.NewReader(strconv.Itoa(nixdb.SchemaVersion))); err != nil {
+			db.Close()
 			return nil, err
 		}
 	}
@@ -147,7 +172,7 @@ func (s *shared) checkDir(ctx context.Context, db *database) error {
 			if dir == string(s.dir) {
 				return nil
 			}
-			return &SchemaError{s.databaseFile(), fmt.Sprintf("its paths are in the store directory %s, not in %s; a store has one, so name another store", dir, s.dir)}
+			return &SchemaError{File: s.databaseFile(), Reason: fmt.Sprintf("its paths are in the store directory %s, not in %s; a store has one, so name another store", dir, s.dir)}
 		})
 	})
 }
@@ -165,11 +190,11 @@ func (s *shared) readSchemaVersion() (int, error) {
 	version, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	switch {
 	case err != nil:
-		return 0, &SchemaError{s.schemaFile(), fmt.Sprintf("it holds %.40q and not the number of a schema", text)}
-	case version > schemaVersion:
-		return 0, &SchemaError{s.schemaFile(), fmt.Sprintf("the store has schema %d of a newer Nix, and only %d is known here; use a newer pix", version, schemaVersion)}
-	case version < schemaVersion:
-		return 0, &SchemaError{s.schemaFile(), fmt.Sprintf("the store has schema %d of an old Nix, and only %d is known here; any Nix from 2.0 on upgrades it when it opens the store", version, schemaVersion)}
+		return 0, &SchemaError{File: s.schemaFile(), Reason: fmt.Sprintf("it holds %.40q and not the number of a schema", text)}
+	case version > nixdb.SchemaVersion:
+		return 0, &SchemaError{File: s.schemaFile(), Reason: fmt.Sprintf("the store has schema %d of a newer Nix, and only %d is known here; use a newer pix", version, nixdb.SchemaVersion)}
+	case version < nixdb.SchemaVersion:
+		return 0, &SchemaError{File: s.schemaFile(), Reason: fmt.Sprintf("the store has schema %d of an old Nix, and only %d is known here; any Nix from 2.0 on upgrades it when it opens the store", version, nixdb.SchemaVersion)}
 	}
 	return version, nil
 }

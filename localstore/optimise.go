@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"pix/activity"
+	"pix/internal/modes"
 	"pix/internal/sizes"
 	"pix/localstore/internal/temproots"
 	"pix/store"
@@ -28,6 +29,14 @@ func (s *Store) OptimiseStore(ctx context.Context) (err error) {
 		return ErrReadOnly
 	}
 	if err := s.checkWritable(); err != nil {
+		return err
+	}
+	// On a full disk the database and the temporary roots need the room.
+	if err := s.giveUpReserved(); err != nil {
+		return err
+	}
+	defer s.reserveSpace()
+	if err := s.makeDirs(); err != nil {
 		return err
 	}
 	paths, err := s.QueryAllValidPaths(ctx)
@@ -79,6 +88,9 @@ func (l *linker) paths(ctx context.Context, paths []storepath.Path, done, all in
 // changes the object meanwhile. With repair, it reads files again to which others are to be linked. A file that
 // cannot be linked is no reason not to add the object, so that is only reported.
 func (s *Store) autoOptimise(ctx context.Context, path storepath.Path, repair bool) error {
+	if err := modes.MkdirAll(s.links()); err != nil { // another process may have removed it
+		return err
+	}
 	l := &linker{Store: s, linked: make(map[inode]bool), repair: repair}
 	l.failed.silent = true // one warning is enough
 	err := l.attempt(ctx, s.object(path), l.optimise(ctx, s.object(path)))

@@ -71,7 +71,9 @@ func (s *shared) lockPath(ctx context.Context, path storepath.Path) (*pathlock.L
 	if s.opts.ReadOnly {
 		return nil, ErrReadOnly
 	}
-	l, err := s.locks.Lock(ctx, s.object(path), func() { say(ctx, "waiting for lock on '%s'", path) })
+	l, err := inStoreDir(s, func() (*pathlock.Lock, error) {
+		return s.locks.Lock(ctx, s.object(path), func() { say(ctx, "waiting for lock on '%s'", path) })
+	})
 	if errors.Is(err, syscall.EROFS) {
 		err = cmp.Or(s.checkWritable(), err)
 	}
@@ -83,7 +85,7 @@ func (s *shared) tryLockPath(path storepath.Path) (*pathlock.Lock, error) {
 	if s.opts.ReadOnly {
 		return nil, ErrReadOnly
 	}
-	return s.locks.Try(s.object(path))
+	return inStoreDir(s, func() (*pathlock.Lock, error) { return s.locks.Try(s.object(path)) })
 }
 
 // isThere reports whether there is anything under the name of a path, be it valid or not.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"pix/localstore/internal/nixdb"
 	"pix/localstore/internal/temproots"
 	"pix/store"
 	"pix/storepath"
@@ -84,6 +85,7 @@ func (s *Store) checkInfo(info *store.PathInfo) error {
 // transaction. What is valid already stays as it is unless it is to be changed. It reports
 // whether none was.
 func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]output, change bool) (added bool, err error) {
+	db := (*nixdb.Conn)(c)
 	added = true
 	ids := make([]int64, len(infos)) // of those whose references are to be noted
 	now := time.Now()
@@ -93,27 +95,27 @@ func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]ou
 			own.RegistrationTime = now
 			info = &own
 		}
-		id, isNew, err := c.insertInfo(info)
+		id, isNew, err := db.InsertPath(info)
 		switch {
 		case isNew:
 			err = c.insertOutputs(id, outputs[info.Path])
 		case err == nil && change:
-			if err = c.updateInfo(info); err == nil {
-				id, _, err = c.pathID(info.Path)
+			if err = db.UpdatePath(info); err == nil {
+				id, _, err = db.PathID(info.Path)
 			}
 		}
 		if err != nil {
 			return false, err
 		}
 		ids[i], added = id, added && isNew
-		c.registered = append(c.registered, registered{info, isNew})
+		db.Registered(info, isNew)
 	}
 	for i, info := range infos {
 		if ids[i] == 0 {
 			continue
 		}
 		for _, ref := range info.References {
-			valid, err := c.insertReference(ids[i], ref)
+			valid, err := db.InsertReference(ids[i], ref)
 			if err == nil && !valid {
 				err = &store.MissingReferenceError{Path: info.Path, Reference: ref}
 			}
@@ -123,55 +125,4 @@ func (c *conn) register(infos []*store.PathInfo, outputs map[storepath.Path][]ou
 		}
 	}
 	return added, nil
-}
-
-// insertInfo makes a path valid, unless it is already.
-func (c *conn) insertInfo(info *store.PathInfo) (id int64, added bool, err error) {
-	err = c.exec(`insert or ignore into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca)
-		values (?, ?, ?, ?, ?, ?, ?, ?)`,
-		string(info.Path), info.NARHash.WithBase16(), info.RegistrationTime.Unix(), orNull(string(info.Deriver)),
-		sizeOrNull(info.NARSize), ultimateOrNull(info.Ultimate), orNull(joinSignatures(info.Signatures)), orNull(info.CA.String()))
-	if err != nil || c.db.Changes() == 0 {
-		return 0, false, err
-	}
-	return c.db.LastInsertRowID(), true, nil
-}
-
-// insertReference notes that a path refers to another one, and reports whether that is valid.
-func (c *conn) insertReference(referrer int64, reference storepath.Path) (valid bool, err error) {
-	err = c.exec("insert or ignore into Refs (referrer, reference) values (?, (select id from ValidPaths where path = ?))", referrer, string(reference))
-	if err != nil || c.db.Changes() > 0 {
-		return true, err
-	}
-	_, valid, err = c.pathID(reference) // or it is noted already
-	return valid, err
-}
-
-// updateInfo changes what is known of a valid path, but for its deriver and the time of its
-// registration.
-func (c *conn) updateInfo(info *store.PathInfo) error {
-	return c.exec("update ValidPaths set narSize = ?, hash = ?, ultimate = ?, sigs = ?, ca = ? where path = ?",
-		sizeOrNull(info.NARSize), info.NARHash.WithBase16(), ultimateOrNull(info.Ultimate),
-		orNull(joinSignatures(info.Signatures)), orNull(info.CA.String()), string(info.Path))
-}
-
-func orNull(text string) any {
-	if text == "" {
-		return nil
-	}
-	return text
-}
-
-func sizeOrNull(size uint64) any {
-	if size == 0 {
-		return nil
-	}
-	return int64(size)
-}
-
-func ultimateOrNull(ultimate bool) any {
-	if !ultimate {
-		return nil
-	}
-	return int64(1)
 }

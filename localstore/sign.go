@@ -3,6 +3,7 @@ package localstore
 import (
 	"context"
 
+	"pix/localstore/internal/nixdb"
 	"pix/signature"
 	"pix/store"
 	"pix/storepath"
@@ -30,7 +31,7 @@ func (s *Store) UpdateSignatures(ctx context.Context, path storepath.Path, updat
 		if err != nil {
 			return err
 		}
-		return c.exec("update ValidPaths set sigs = ? where path = ?", orNull(joinSignatures(update(info))), string(path))
+		return (*nixdb.Conn)(c).SetSignatures(path, update(info))
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"pix/localstore/internal/nixdb"
 	"pix/localstore/internal/pathlock"
 	"pix/localstore/internal/temproots"
 	"pix/signature"
@@ -29,13 +30,16 @@ type Options struct {
 	// /nix/var/nix and /nix/var/log/nix.
 	StoreDir, StateDir, LogDir string
 
-	// ReadOnly opens a store that must be there, and changes nothing in it.
+	// ReadOnly opens an existing store and writes nothing to it, except SQLite's shared memory while other
+	// processes have the database open. Every operation that would write returns [ErrReadOnly].
 	ReadOnly bool
 
 	// AllowSymlinks accepts a store directory that is a symlink, or lies below one, Nix's
 	// allow-symlinked-store. A build can put the target of such a link into its outputs, so that they do
 	// not work on other machines.
 	AllowSymlinks bool
+	// NoCreate makes [Open] return a [*NoStoreError] if the store does not exist.
+	NoCreate bool
 
 	// TrustedKeys are the keys that one of must have signed what is added under a path
 	// that does not follow from the contents.
@@ -48,6 +52,11 @@ type Options struct {
 	// the system, not only of the program, the database may then be damaged. It is the
 	// opposite of Nix's fsync-metadata.
 	NoSync bool
+
+	// NoWAL gives the database a rollback journal instead of a write-ahead log, and locks it by a directory
+	// beside it, for network file systems. It is slower, and readers and writers wait for each other. It is
+	// the opposite of Nix's use-sqlite-wal, and must be the same in all programs that share a store.
+	NoWAL bool
 
 	// SyncObjects writes objects to the disk before they become valid, as Nix's
 	// fsync-store-paths does. Without it, paths that were added just before a power cut may be
@@ -105,8 +114,8 @@ type shared struct {
 	checked checkedObjects
 
 	mu      sync.RWMutex
-	db      *database
-	bigLock *os.File // held shared; nil if the store is read-only
+	db      *database // nil while a full disk prevents opening it
+	bigLock *os.File  // held shared; nil if the store is read-only, or the database is not open
 	closed  bool
 }
 
@@ -137,7 +146,11 @@ var (
 	_ store.ManyTempRooter    = (*Store)(nil)
 )
 
-// Open opens a store, and makes an empty one if there is none.
+// Open opens a store. If it does not exist, Open makes an empty one, unless the options have ReadOnly or
+// NoCreate: the error is a [*NoStoreError] then.
+//
+// On a full disk SQLite may be unable to open the database of a store. Open still succeeds then, so that
+// [Store.CollectGarbage] can run, and every other call tries again to open the database.
 //
 // The error is a [*SchemaError] if the store is of another version of Nix, older or newer,
 // than can be used here, a [*DatabaseError] if its database cannot be used, and else an
@@ -151,8 +164,12 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 	if s.layout, err = openLayout(&s.opts); err != nil {
 		return nil, err
 	}
-	if err := s.open(ctx); err != nil {
+	// On a full disk a collection first gives up the reserved space, and opens the database after that.
+	if err := s.open(ctx); err != nil && !(nixdb.IsDiskFull(err) && s.hasDatabase()) {
 		return nil, err
+	}
+	if s.db != nil && !s.opts.ReadOnly {
+		s.reserveSpace()
 	}
 	s.locks = pathlock.New(s.spareLocksDir(), lockBudget())
 	if !s.opts.ReadOnly {
@@ -184,12 +201,16 @@ func (s *Store) Session(ctx context.Context) (store.Store, error) {
 // open opens what is to be kept open. Nobody else uses s meanwhile; after an error it is as
 // before.
 func (s *shared) open(ctx context.Context) (err error) {
+	if s.opts.ReadOnly || s.opts.NoCreate {
+		if err := s.checkExists(); err != nil {
+			return err
+		}
+	}
 	var bigLock *os.File
 	if !s.opts.ReadOnly {
 		if err := s.makeDirs(); err != nil {
 			return err
 		}
-		s.reserveSpace()
 		if bigLock, err = s.takeBigLock(ctx); err != nil {
 			return err
 		}
@@ -214,13 +235,13 @@ func (s *shared) database(ctx context.Context, reading bool) (*database, error) 
 	if closed {
 		return nil, ErrClosed
 	}
-	if !db.isGone(reading) {
+	if db != nil && !db.IsGone(reading) {
 		return db, nil
 	}
 	return s.reopen(ctx, db)
 }
 
-// reopen replaces a database that was deleted.
+// reopen replaces a database that was deleted, or opens one that could not be opened on a full disk.
 func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -229,19 +250,24 @@ func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) 
 		return nil, ErrClosed
 	case s.db != gone: // somebody else was here first
 		return s.db, nil
-	case s.opts.ReadOnly:
-		return nil, &fs.PathError{Op: "read", Path: gone.file, Err: errors.New("the database was deleted or replaced; open the store again")}
+	case s.opts.ReadOnly && (!gone.IsStill() || !gone.HasSameFile()):
+		return nil, &fs.PathError{Op: "read", Path: gone.File(), Err: errors.New("the database was deleted or replaced; open the store again")}
 	}
 	lock := s.bigLock
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
-	gone.close()
-	lock.Close()
+	if gone != nil { // and the reserved space with it
+		gone.Close()
+		if !s.opts.ReadOnly {
+			lock.Close()
+			s.reserveSpace()
+		}
+	}
 	return s.db, nil
 }
 
-// read calls f with a connection to the database; see [database.read].
+// read calls f with a connection to the database; see [nixdb.DB.Read].
 func (s *shared) read(ctx context.Context, f func(c *conn) error) error {
 	db, err := s.database(ctx, true)
 	if err != nil {
@@ -250,7 +276,7 @@ func (s *shared) read(ctx context.Context, f func(c *conn) error) error {
 	return db.read(ctx, f)
 }
 
-// write calls f within a transaction; see [database.write].
+// write calls f within a transaction; see [nixdb.DB.Write].
 func (s *shared) write(ctx context.Context, f func(c *conn) error) error {
 	db, err := s.database(ctx, false)
 	if err != nil {
@@ -287,7 +313,9 @@ func (s *Store) Close() error {
 		err = errors.Join(err, s.tempNames.roots.Close())
 	}
 	s.locks.Close()
-	err = errors.Join(err, s.db.close())
+	if s.db != nil {
+		err = errors.Join(err, s.db.Close())
+	}
 	s.releaseBigLock()
 	return err
 }

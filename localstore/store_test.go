@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pix/internal/testenv"
+	"pix/localstore/internal/nixdb"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -110,7 +111,7 @@ func TestWiped(t *testing.T) {
 	if err := os.RemoveAll(root); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * goneInterval)
+	time.Sleep(2 * nixdb.GoneInterval)
 	if valid, err := s.IsValidPath(ctx, a.Path); valid || err != nil {
 		t.Fatal(valid, err)
 	}

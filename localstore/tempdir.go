@@ -87,9 +87,12 @@ func (s *Store) makeTempDir(ctx context.Context) (*tempDir, error) {
 		return nil, err
 	}
 	d := &tempDir{s: s, path: path, held: held, name: s.object(path)}
-	if err = os.Mkdir(d.name, 0o700); err == nil {
-		d.root, err = os.OpenRoot(d.name)
-	}
+	d.root, err = inStoreDir(s.shared, func() (*os.Root, error) {
+		if err := os.Mkdir(d.name, 0o700); err != nil {
+			return nil, err
+		}
+		return os.OpenRoot(d.name)
+	})
 	if errors.Is(err, syscall.EROFS) {
 		err = cmp.Or(s.checkWritable(), err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pix/localstore/internal/flock"
+	"pix/localstore/internal/nixdb"
 	"pix/localstore/internal/temproots"
 	"pix/nar"
 	"pix/nixhash"
@@ -43,6 +44,9 @@ func (s *Store) VerifyStoreFrom(ctx context.Context, checkContents bool, from st
 func (v *verifier) verify(ctx context.Context, checkContents bool) (errorsRemain bool, err error) {
 	say(ctx, "reading the Nix store...")
 	if !v.opts.ReadOnly {
+		if err := v.makeDirs(); err != nil {
+			return false, err
+		}
 		waiting := func() { say(ctx, "waiting for the big garbage collector lock...") }
 		gcLock, err := temproots.KeepCollectorsOut(ctx, v.rootsState(), waiting)
 		if err != nil {
@@ -330,7 +334,7 @@ func (v *verifier) compare(ctx context.Context, c checked) error {
 		if err != nil || now.NARHash != c.info.NARHash || now.NARSize != c.info.NARSize {
 			return err
 		}
-		return db.exec("update ValidPaths set hash = ?, narSize = ? where path = ?", c.hash.WithBase16(), sizeOrNull(c.size), string(c.info.Path))
+		return (*nixdb.Conn)(db).SetHash(c.info.Path, c.hash, c.size)
 	})
 }
 

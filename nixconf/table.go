@@ -51,6 +51,7 @@ var obeyed = []Setting{
 	{Name: "trusted-public-keys", Aliases: []string{"binary-cache-public-keys"}, Type: Words, Default: "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", Who: TrustedClient, By: "localstore, substitute, server"},
 	{Name: "trusted-substituters", Aliases: []string{"trusted-binary-caches"}, Type: StoreURISet, By: "server"},
 	{Name: "trusted-users", Type: Words, Default: "root", By: "server"},
+	{Name: "use-sqlite-wal", Type: Bool, Default: "true", By: "localstore"},
 	{Name: "user-agent-suffix", Type: String, By: "binarycache"},
 }
 
@@ -160,6 +161,5 @@ var others = []Setting{
 	{Name: "print-missing", Type: Bool, Default: "true", Reason: "pix build --dry-run prints what would be built and fetched"},
 	{Name: "sync-before-registering", Type: Bool, Default: "false", Reason: "fsync-store-paths brings objects to the disk without a sync of the whole machine"},
 	{Name: "use-case-hack", Type: Bool, Default: "false", Reason: "pix keeps names as they are; the package nar has the case hack as an option"},
-	{Name: "use-sqlite-wal", Type: Bool, Default: "true", Reason: "pix keeps the journal mode that a database has, and makes new databases in WAL mode"},
 	{Name: "warn-large-path-threshold", Type: Uint64, Default: "0", Reason: "pix path-info shows the sizes"},
 }

@@ -36,7 +36,7 @@ by the SHA-256 of their archives, as sources are.`,
 			if err != nil {
 				return wrongUse(cmd, err)
 			}
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toCreate, func(ctx context.Context, s store.Store) error {
 				for _, arg := range args {
 					path, err := addFile(ctx, s, arg, name, how)
 					if err != nil {

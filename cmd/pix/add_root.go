@@ -32,7 +32,7 @@ replaced at once; anything else that has that name stays, and is an error.`,
 			if err != nil {
 				return err
 			}
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toChange, func(ctx context.Context, s store.Store) error {
 				if err := onThisMachine(ctx, s, "a root is a symlink there"); err != nil {
 					return err
 				}

@@ -28,7 +28,7 @@ func newAddText(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := a.open(ctx)
+			s, err := a.open(ctx, toCreate)
 			if err != nil {
 				return err
 			}

@@ -21,7 +21,7 @@ func newValidPaths(a *app) *cobra.Command {
 		GroupID: groupStore,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
 				paths, err := store.AllValidPaths(ctx, s)
 				if err != nil {
 					return err

@@ -62,7 +62,11 @@ NAME-dev for an output other than out, NAME-2 for the second installable.`,
 				a.settings.KeepGoing = form.keepGoing
 				a.settings.MaxBuildJobs = cmp.Or(form.maxJobs, 1)
 			}
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			access := toCreate
+			if form.dryRun {
+				access = toRead
+			}
+			return a.withStore(cmd.Context(), access, func(ctx context.Context, s store.Store) error {
 				if form.outLink != "" {
 					if err := onThisMachine(ctx, s, "a root is a symlink there"); err != nil {
 						return err

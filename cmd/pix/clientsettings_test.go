@@ -30,7 +30,7 @@ func startSettingsDaemon(t *testing.T, config string, trusted bool) *settingsDae
 	a := &app{stderr: io.Discard, getenv: func(name string) string { return env[name] }, serves: true, isDaemon: true}
 	newRoot(a)
 	a.storeURI = dir + "/store" // the flag has set its default
-	s, err := a.open(t.Context())
+	s, err := a.open(t.Context(), toCreate)
 	if err != nil {
 		t.Fatal(err)
 	}

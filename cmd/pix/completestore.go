@@ -85,14 +85,14 @@ func (a *app) askQuietly(ctx context.Context, ask func(context.Context, store.St
 	_ = orInterrupted(ctx, func() error {
 		quiet := *a
 		quiet.stderr = io.Discard
-		quiet.traceFile, quiet.onlyRead = "", true // no store is made because somebody is typing
+		quiet.traceFile = ""
 		quiet.getenv = func(name string) string {
 			if name == "NIX_SSHOPTS" {
 				return "-oBatchMode=yes " + a.getenv(name)
 			}
 			return a.getenv(name)
 		}
-		s, err := quiet.open(ctx)
+		s, err := quiet.open(ctx, toRead)
 		if err != nil {
 			return err
 		}

@@ -65,12 +65,12 @@ func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path,
 	if err := a.startTrace(); err != nil { // one for both
 		return nil, err
 	}
-	src, err := a.named(from).open(ctx)
+	src, err := a.named(from).open(ctx, toRead)
 	if err != nil {
 		return nil, err
 	}
 	defer src.Close()
-	dst, err := a.named(to).open(ctx)
+	dst, err := a.named(to).open(ctx, toCreate)
 	if err != nil {
 		return nil, err
 	}

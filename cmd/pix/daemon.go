@@ -127,7 +127,7 @@ func (a *app) serve(ctx context.Context, d daemonOptions) error {
 		a.warnOfIdleSettings(conf)
 	}
 	a.serves, a.isDaemon = true, !d.stdio
-	s, err := a.open(ctx)
+	s, err := a.open(ctx, toCreate)
 	if err != nil {
 		return err
 	}

@@ -29,13 +29,16 @@ Of a store in a directory, which is opened without a daemon, it prints where its
 		GroupID: groupStore,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.open(cmd.Context())
+			s, err := a.open(cmd.Context(), toRead)
+			if none, ok := errors.AsType[*localstore.NoStoreError](err); ok {
+				return a.localInfo(none.Info, false, asJSON)
+			}
 			if err != nil {
 				return err
 			}
 			defer s.Close()
 			if local, ok := store.As[*localstore.Store](s); ok {
-				return a.localInfo(local, asJSON)
+				return a.localInfo(local.Info(), true, asJSON)
 			}
 			d, ok := store.As[*daemon.Pool](s)
 			if !ok {

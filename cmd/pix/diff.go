@@ -31,7 +31,7 @@ is 0, as for any answer.`,
 			if err != nil {
 				return err
 			}
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
 				known, err := loadClosure(ctx, s, paths...) // they have most in common
 				if err != nil {
 					return err

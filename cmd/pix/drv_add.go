@@ -48,7 +48,7 @@ All inputs must be in the store.`,
 				return fmt.Errorf("'%s': %w", file, err)
 			}
 			ctx := a.follow(cmd.Context())
-			s, err := a.open(ctx)
+			s, err := a.open(ctx, toCreate)
 			if err != nil {
 				return err
 			}

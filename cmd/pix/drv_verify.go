@@ -221,7 +221,7 @@ func (a *app) objectFiles(ctx context.Context, args []string) ([]string, error) 
 
 // objectDir returns the directory in which the objects of the store are.
 func (a *app) objectDir(ctx context.Context) (string, error) {
-	s, err := a.open(ctx)
+	s, err := a.open(ctx, toRead)
 	if err != nil {
 		return "", err
 	}

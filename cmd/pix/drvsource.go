@@ -64,7 +64,7 @@ func (src *drvSource) text(ctx context.Context, file string) (text string, input
 	}
 	ctx = src.app.follow(ctx)
 	if src.store == nil {
-		if src.store, err = src.app.open(ctx); err != nil {
+		if src.store, err = src.app.open(ctx, toRead); err != nil {
 			return "", nil, err
 		}
 	}

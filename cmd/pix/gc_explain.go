@@ -15,7 +15,7 @@ func (a *app) explainLiveness(ctx context.Context, args []string, asJSON bool) e
 	if err != nil {
 		return err
 	}
-	return a.withStore(ctx, func(ctx context.Context, s store.Store) error {
+	return a.withStore(ctx, toRead, func(ctx context.Context, s store.Store) error {
 		var b strings.Builder
 		objects := make([]livenessJSON, len(paths))
 		garbage := false

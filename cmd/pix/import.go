@@ -25,7 +25,7 @@ store must trust you. After an error, paths that were added before it stay.`,
 		GroupID: groupStore,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toCreate, func(ctx context.Context, s store.Store) error {
 				paths, err := a.importPaths(ctx, s)
 				if err != nil {
 					return err

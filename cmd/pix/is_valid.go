@@ -18,6 +18,12 @@ func newIsValid(a *app) *cobra.Command {
 		short:   "Say whether paths are valid",
 		long:    "Say whether paths are valid: a line each, valid or invalid. The exit code is 0 if all are,\n1 if one is not, 3 if it could not be found out.",
 		example: "  pix is-valid /nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt",
+		access: func() storeAccess {
+			if substitute {
+				return toCreate
+			}
+			return toRead
+		},
 		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
 			valid, err := areValid(ctx, s, paths, substitute)
 			if err != nil {

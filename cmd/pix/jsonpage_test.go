@@ -204,7 +204,7 @@ func firstOperations(t *testing.T, text, socket string) string {
 // exampleLocalInfo returns what daemon-info prints of a store in a directory.
 func exampleLocalInfo(t *testing.T) string {
 	text, err := marshalJSON(localInfo{
-		chosen{Store: "/srv/store"}, "/nix/store", "/srv/store/nix/store", "/srv/store/nix/var/nix", "/srv/store/nix/var/log/nix", 10, false,
+		chosen{Store: "/srv/store"}, "/nix/store", "/srv/store/nix/store", "/srv/store/nix/var/nix", "/srv/store/nix/var/log/nix", new(10), false,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func newRoots(a *app) *cobra.Command {
 		GroupID: groupKeeping,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
 				roots, err := store.Roots(ctx, s)
 				if err != nil {
 					return err
@@ -97,7 +97,7 @@ from there to the path. The exit code is 1 if one of them is garbage.`,
 			if err != nil {
 				return err
 			}
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toChange, func(ctx context.Context, s store.Store) error {
 				result, err := store.CollectGarbage(ctx, s, opts)
 				if result != nil { // also after an error, if something was deleted
 					err = cmp.Or(a.printCollected(result, dryRun, asJSON), err)
@@ -190,7 +190,7 @@ store, the one of --from.`,
 		GroupID: groupKeeping,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toChange, func(ctx context.Context, s store.Store) error {
 				remain, err := a.verify(ctx, s, contents, repair, from)
 				if err == nil && remain {
 					return &silentError{exitNo}
@@ -211,7 +211,7 @@ func (a *app) verify(ctx context.Context, s store.Store, contents, repair bool, 
 	if from == "" {
 		return store.Verify(ctx, s, contents, repair)
 	}
-	there, err := a.named(from).open(ctx)
+	there, err := a.named(from).open(ctx, toRead)
 	if err != nil {
 		return false, err
 	}
@@ -229,6 +229,8 @@ it is named, and the exit code is 1.`,
 		Example: "  pix optimise",
 		GroupID: groupKeeping,
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.withStore(cmd.Context(), store.Optimise) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withStore(cmd.Context(), toChange, store.Optimise)
+		},
 	}
 }

@@ -2,6 +2,10 @@ package main
 
 import (
 	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 
 	"pix/internal/redact"
 	"pix/localstore"
@@ -32,16 +36,28 @@ type localInfo struct {
 	Objects  string `json:"objectDir"` // where what is in StoreDir is
 	StateDir string `json:"stateDir"`
 	LogDir   string `json:"logDir"`
-	Schema   int    `json:"schema"` // of the database
+	Schema   *int   `json:"schema"` // of the database; null if the store does not exist yet
 	ReadOnly bool   `json:"readOnly"`
 }
 
-func (a *app) localInfo(s *localstore.Store, asJSON bool) error {
-	i := s.Info()
-	info := localInfo{a.chosen(), string(i.Dir), i.StoreDir, i.StateDir, i.LogDir, i.Schema, i.ReadOnly}
-	text := info.text() + fmt.Sprintf("store-dir: %s\nobject-dir: %s\nstate-dir: %s\nlog-dir: %s\nschema: %d\nread-only: %t\n",
-		info.StoreDir, info.Objects, info.StateDir, info.LogDir, info.Schema, info.ReadOnly)
+// localInfo prints where a store is. It may not exist yet.
+func (a *app) localInfo(i localstore.Info, exists, asJSON bool) error {
+	info := localInfo{a.chosen(), string(i.Dir), i.StoreDir, i.StateDir, i.LogDir, nil, a.isReadOnly()}
+	schema := "none, since nothing was added yet"
+	if exists {
+		info.Schema, schema = &i.Schema, strconv.Itoa(i.Schema)
+		info.ReadOnly = info.ReadOnly || !i.Writable
+	}
+	text := info.text() + fmt.Sprintf("store-dir: %s\nobject-dir: %s\nstate-dir: %s\nlog-dir: %s\nschema: %s\nread-only: %t\n",
+		info.StoreDir, info.Objects, info.StateDir, info.LogDir, schema, info.ReadOnly)
 	return a.printEither(text, info, asJSON)
+}
+
+// isReadOnly reports whether the URI of the store that was opened last says that nothing may be written to it.
+func (a *app) isReadOnly() bool {
+	_, query, _ := strings.Cut(a.resolved, "?")
+	values, _ := url.ParseQuery(query) // the store was opened, so there is no error
+	return slices.Contains([]string{"true", "yes", "1"}, values.Get("read-only"))
 }
 
 // otherInfo prints what there is to say of a store that is neither a daemon nor in a directory,

@@ -42,7 +42,7 @@ there is no log.`,
 			if err != nil {
 				return err
 			}
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
 				for _, p := range built {
 					if err := a.printLog(ctx, s, p); err != nil {
 						return err

@@ -87,12 +87,12 @@ func (a *app) copyContentAddressed(ctx context.Context, paths []storepath.Path, 
 	if err := a.startTrace(); err != nil {
 		return nil, err
 	}
-	src, err := a.named(o.from).open(ctx)
+	src, err := a.named(o.from).open(ctx, toRead)
 	if err != nil {
 		return nil, err
 	}
 	defer src.Close()
-	dst, err := a.named(o.to).open(ctx)
+	dst, err := a.named(o.to).open(ctx, toCreate)
 	if err != nil {
 		return nil, err
 	}

@@ -125,7 +125,7 @@ func (a *app) withInside(ctx context.Context, args []string, work func(ctx conte
 			return &usageError{err}
 		}
 	}
-	return a.withStore(ctx, func(ctx context.Context, s store.Store) error {
+	return a.withStore(ctx, toRead, func(ctx context.Context, s store.Store) error {
 		for i, path := range paths {
 			if err := work(ctx, s, i, path, rests[i]); err != nil {
 				return err

@@ -12,7 +12,7 @@ import (
 )
 
 // openLocal opens a store in a directory, which behaves as nix.conf says.
-func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (store.Store, error) {
+func (a *app) openLocal(ctx context.Context, uri string, access storeAccess, opts *pix.Options) (store.Store, error) {
 	conf, err := a.configuration()
 	if err != nil {
 		return nil, err
@@ -20,7 +20,7 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 	if !a.serves || a.isDaemon { // else a client would see the warnings on every connection by ssh
 		a.warnOfConfiguration()
 	}
-	if err := setLocal(opts.Local, conf); err != nil && !reading[a.verb] {
+	if err := setLocal(opts.Local, conf); err != nil && access != toRead {
 		return nil, err
 	}
 	var wrong []error
@@ -28,10 +28,10 @@ func (a *app) openLocal(ctx context.Context, uri string, opts *pix.Options) (sto
 	for _, err := range wrong {
 		a.warn(err.Error())
 	}
-	opts.Local.ReadOnly = a.onlyRead
+	opts.Local.ReadOnly, opts.Local.NoCreate = access == toRead, access != toCreate
 	opts.Substitution = a.substitution(conf, opts)
 	s, err := pix.Open(ctx, uri, opts)
-	if isForbidden(err) && !a.onlyRead && !a.isDaemon {
+	if isForbidden(err) && access != toRead && !a.isDaemon {
 		// Questions can be answered all the same.
 		opts.Local.ReadOnly = true
 		if readOnly, readErr := pix.Open(ctx, uri, opts); readErr == nil {

@@ -14,6 +14,7 @@ import (
 	"pix"
 	"pix/activity"
 	"pix/daemon"
+	"pix/localstore"
 	"pix/store"
 	"pix/storepath"
 )
@@ -45,8 +46,18 @@ func (a *app) options() (*pix.Options, error) {
 	return opts, nil
 }
 
+// A storeAccess says what a verb does with a store in a directory. Only verbs that add make a store that does
+// not exist: a mistyped name is then an error, and not an empty store.
+type storeAccess uint8
+
+const (
+	toRead   storeAccess = iota // writes nothing
+	toChange                    // changes an existing store
+	toCreate                    // makes the store if it does not exist
+)
+
 // open opens the store that the flags and the environment name.
-func (a *app) open(ctx context.Context) (store.Store, error) {
+func (a *app) open(ctx context.Context, access storeAccess) (store.Store, error) {
 	opts, err := a.options()
 	if err != nil {
 		return nil, err
@@ -62,7 +73,10 @@ func (a *app) open(ctx context.Context) (store.Store, error) {
 	}
 	uri, reason := pix.Resolve(uri, opts)
 	a.resolved, a.reason = uri, reason
-	s, err := a.openURI(a.withWarnings(ctx), uri, opts)
+	s, err := a.openURI(a.withWarnings(ctx), uri, access, opts)
+	if errors.As(err, new(*localstore.NoStoreError)) && reason != "" {
+		err = fmt.Errorf("%w (this store was chosen since %s)", err, reason)
+	}
 	if err != nil && reason != "" && opts.DataDir == "" && ctx.Err() == nil {
 		err = fmt.Errorf("%w; pix has no store of its own without HOME or XDG_DATA_HOME: set one of them, or name a store with --store", err)
 	}
@@ -78,9 +92,9 @@ func (a *app) withWarnings(ctx context.Context) context.Context {
 }
 
 // openURI opens the store that a URI names.
-func (a *app) openURI(ctx context.Context, uri string, opts *pix.Options) (store.Store, error) {
+func (a *app) openURI(ctx context.Context, uri string, access storeAccess, opts *pix.Options) (store.Store, error) {
 	if pix.IsLocal(uri) {
-		return a.openLocal(ctx, uri, opts)
+		return a.openLocal(ctx, uri, access, opts)
 	}
 	if strings.HasPrefix(uri, "http") {
 		a.warnOfConfiguration()

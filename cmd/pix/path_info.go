@@ -32,10 +32,13 @@ with the path. With --json everything, in one of the forms that Nix itself has: 
 by path, with full paths in version 1, and from version 2 on with what is common to all in an
 object around it.`,
 		example: "  pix path-info --closure --size /nix/store/...-hello",
-		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
+		check: func() error {
 			if form.version < 1 || form.version > 3 {
-				return &usageError{fmt.Errorf("--json-format is %d, and there are 1 to 3", form.version)}
+				return fmt.Errorf("--json-format is %d, and there are 1 to 3", form.version)
 			}
+			return nil
+		},
+		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
 			infos, err := pathInfos(ctx, s, paths, closure)
 			if err != nil {
 				return err

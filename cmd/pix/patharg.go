@@ -21,6 +21,9 @@ type pathVerb struct {
 
 	complete completer // nil completes store paths
 
+	// access, if there is one, returns what the verb does with the store. Without it the verb reads.
+	access func() storeAccess
+
 	// run asks, and prints. The paths are parsed, and there is at least one.
 	run func(ctx context.Context, s store.Store, paths []storepath.Path) error
 
@@ -51,7 +54,11 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			access := toRead
+			if v.access != nil {
+				access = v.access()
+			}
+			return a.withStore(cmd.Context(), access, func(ctx context.Context, s store.Store) error {
 				if v.list == nil {
 					return v.run(ctx, s, paths)
 				}
@@ -80,9 +87,9 @@ func addStdinFlag(cmd *cobra.Command, stdin *bool) {
 
 // withStore opens the store, and closes it when work is done. Log lines of the store go to
 // standard error.
-func (a *app) withStore(ctx context.Context, work func(context.Context, store.Store) error) error {
+func (a *app) withStore(ctx context.Context, access storeAccess, work func(context.Context, store.Store) error) error {
 	ctx = a.follow(ctx)
-	s, err := a.open(ctx)
+	s, err := a.open(ctx, access)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,6 @@ type app struct {
 
 	resolved string // the URI of the store that was opened last
 	reason   string // why it is that one; "" if it was named
-	onlyRead bool   // a store in a directory is opened for reading alone
 
 	conf *configured // nix.conf; made by newRoot where it is nil
 	verb string      // the name of the verb that runs

@@ -144,6 +144,7 @@ func setLocal(l *localstore.Options, conf *nixconf.Conf) error {
 	l.NoSignatures = !r.Bool("require-sigs")
 	l.KeepOutputs, l.DropDerivers = r.Bool("keep-outputs"), !r.Bool("keep-derivations")
 	l.AutoOptimise = r.Bool("auto-optimise-store")
+	l.NoWAL = !r.Bool("use-sqlite-wal")
 	l.NoSync, l.SyncObjects = !r.Bool("fsync-metadata"), r.Bool("fsync-store-paths")
 	if most := r.Uint("max-free"); most > 0 { // so much is always free
 		l.MinFree, l.MaxFree = r.Uint("min-free"), most
@@ -163,12 +164,4 @@ func reserved(size uint64) int64 {
 		return -1
 	}
 	return int64(min(size, math.MaxInt64))
-}
-
-// reading are the verbs that do not change the store, so that most settings of the store do not matter to them.
-var reading = map[string]bool{
-	"cat": true, "closure": true, "daemon-info": true, "derivers": true, "diff": true, "drv-diff": true, "drv-hash": true,
-	"drv-show": true, "drv-verify": true, "dump": true, "export": true, "graph": true, "is-valid": true, "log": true, "ls": true,
-	"outputs": true, "path-info": true, "referrers": true, "roots": true, "substitutable": true, "tree": true,
-	"valid-paths": true, "why-depends": true,
 }

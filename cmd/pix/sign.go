@@ -19,8 +19,9 @@ func newSign(a *app) *cobra.Command {
 	var keyFile string
 	var closure bool
 	cmd := newPathVerb(a, pathVerb{
-		use:   "sign --key-file FILE PATH...",
-		short: "Sign paths in the store",
+		access: func() storeAccess { return toChange },
+		use:    "sign --key-file FILE PATH...",
+		short:  "Sign paths in the store",
 		long: `Sign paths in the store with the secret key in a file, as 'nix store sign' does. Signatures that are
 there already stay. Says on standard error how many were added.`,
 		example: "  pix sign --key-file secret-key --closure /nix/store/...-hello",

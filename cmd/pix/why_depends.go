@@ -36,7 +36,7 @@ The exit code is 1 if A does not need B.`,
 			if err != nil {
 				return err
 			}
-			return a.withStore(cmd.Context(), func(ctx context.Context, s store.Store) error {
+			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
 				known, err := loadClosure(ctx, s, paths[0])
 				if err != nil {
 					return err

@@ -22,14 +22,21 @@ type Collector struct {
 	report func(line string)
 }
 
+// MakeSocket makes the socket of collectors, on which no process listens yet, if it does not exist. A
+// collector does so too, but on a file system that is full by then it may find no inode for it.
+func (s State) MakeSocket() error {
+	if _, err := os.Lstat(s.socket()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return makeDeadSocket(s.socket(), false)
+}
+
 // NewCollector waits until no other collector runs, and begins a collection. It calls report with
 // lines for the user.
 func NewCollector(ctx context.Context, s State, report func(line string)) (*Collector, error) {
 	// There must be a socket from the moment when the lock is taken: see serve.
-	if _, err := os.Lstat(s.socket()); errors.Is(err, fs.ErrNotExist) {
-		if err := makeDeadSocket(s.socket(), false); err != nil {
-			return nil, err
-		}
+	if err := s.MakeSocket(); err != nil {
+		return nil, err
 	}
 	lock, err := s.lockGC(ctx, flock.Exclusive, func() { report("waiting for the big garbage collector lock...") })
 	if err != nil {

@@ -1,4 +1,4 @@
-package localstore
+package nixdb
 
 import (
 	"encoding/binary"
@@ -11,14 +11,14 @@ import (
 	"pix/storepath"
 )
 
-// An infoCache remembers what is known of paths, as long as the database does not change.
+// An infoCache caches path infos as long as the database does not change.
 //
-// That nobody has changed it, no other process either, is seen in memory alone: SQLite's index
+// A change by any process is visible in memory: SQLite's index
 // of the write-ahead log, which all who have the database open share, begins with a header that
 // every transaction changes. A cache that did not know that would have to ask the database,
 // which takes as long as the question itself.
 //
-// What a transaction of this process registers is known without asking, and what was remembered
+// What a transaction of this process registers is cached without a query, and what was cached
 // before it stays so.
 //
 // Source: https://www.sqlite.org/walformat.html, "The WAL-Index Header".
@@ -62,7 +62,7 @@ func (c *infoCache) state() (now walState, ok bool) {
 	return now, string(now[:]) == string(c.index[walHeader:2*walHeader])
 }
 
-// get returns what is known of a path, or nil if that must be asked. What is asked may be put
+// get returns the info of a path, or nil if it is not cached. An info that is then read may be put
 // into the cache with the state that comes with it.
 func (c *infoCache) get(path storepath.Path) (info *store.PathInfo, now walState, ok bool) {
 	c.mu.RLock()
@@ -77,7 +77,7 @@ func (c *infoCache) get(path storepath.Path) (info *store.PathInfo, now walState
 	return info, now, ok
 }
 
-// put remembers what was read of a path, unless the database has changed since.
+// put caches an info, unless the database has changed since.
 func (c *infoCache) put(info *store.PathInfo, since walState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,7 +94,7 @@ func (c *infoCache) put(info *store.PathInfo, since walState) {
 
 // isFollowedBy reports whether now is the state after exactly one more transaction. The header
 // has a counter of transactions, at 8; the length of the log, at 16; and a salt, at 32, that changes when the
-// log begins anew.
+// log begins again.
 func (before *walState) isFollowedBy(now *walState) bool {
 	number := func(s *walState, at int) uint32 { return binary.NativeEndian.Uint32(s[at:]) }
 	return number(now, 8) == number(before, 8)+1 && number(now, 16) > number(before, 16) &&
@@ -150,9 +150,17 @@ func asStored(info *store.PathInfo) *store.PathInfo {
 		own.References = slices.Clip(slices.Compact(own.References))
 	}
 	if len(info.Signatures) > 0 {
-		own.Signatures = slices.Clip(strings.Fields(joinSignatures(info.Signatures)))
+		signatures := slices.Compact(slices.Sorted(slices.Values(info.Signatures)))
+		own.Signatures = slices.Clip(strings.Fields(strings.Join(signatures, " ")))
 	}
 	return &own
+}
+
+// isUsual reports whether an info is small enough to be cached. Every user may add paths with very many
+// references.
+func isUsual(info *store.PathInfo) bool {
+	const mostReferences, mostSignatures = 1000, 64
+	return len(info.References) <= mostReferences && len(info.Signatures) <= mostSignatures
 }
 
 // moment returns at which transaction the database is, if that is known.

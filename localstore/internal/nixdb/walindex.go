@@ -1,4 +1,4 @@
-package localstore
+package nixdb
 
 import (
 	"os"
@@ -12,7 +12,7 @@ import (
 // the database's name, in memory.
 //
 // The system has a trap here. The locks of SQLite belong to the process and the file, and when
-// the process closes any descriptor of that file, whoever opened it, all of them are gone:
+// the process closes any descriptor of that file, all its locks are gone:
 // another process then takes itself for the only one, and truncates the index under us. So a
 // file that was opened here stays open as long as the process has a connection to the database.
 // See "How To Corrupt An SQLite Database File", 2.2, in SQLite's documentation.

@@ -1,8 +1,8 @@
-package localstore
+package nixdb
 
-// schemaVersion is the version of the schema that Nix has had since 1.12. What came later are
+// SchemaVersion is the version of the schema that Nix has had since 1.12. What came later are
 // migrations, which have names instead of numbers.
-const schemaVersion = 10
+const SchemaVersion = 10
 
 // schema is what a new database holds: the tables, indexes and triggers of Nix's
 // src/libstore/schema.sql, and the list of migrations.
@@ -42,8 +42,8 @@ create table if not exists DerivationOutputs (
 	foreign key (drv) references ValidPaths(id) on delete cascade
 );
 create index if not exists IndexDerivationOutputs on DerivationOutputs(path);
-` + migrationsTable
+` + MigrationsTable
 
-const migrationsTable = `
+const MigrationsTable = `
 create table if not exists SchemaMigrations (migration text primary key not null);
 `

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package localstore
+package nixdb
 
 import (
 	"bytes"

@@ -1,0 +1,26 @@
+// Package filetime says whether the times of a file show every later change of it.
+package filetime
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// Settled is the age from which the time of a change is different from that of a later one. Changes
+	// within one tick of the file system's clock have the same time.
+	Settled = 100 * time.Millisecond
+
+	// coarselySettled is the same for clocks that seem to count whole seconds, or every other one.
+	coarselySettled = 3 * time.Second
+)
+
+// IsSettled reports whether a change after now will have another time than the last change.
+func IsSettled(changed unix.Timespec, now time.Time) bool {
+	since := now.Sub(time.Unix(changed.Unix()))
+	if changed.Nsec == 0 {
+		return since >= coarselySettled
+	}
+	return since >= Settled
+}

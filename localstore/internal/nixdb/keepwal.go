@@ -1,0 +1,29 @@
+package nixdb
+
+import (
+	"errors"
+	"reflect"
+
+	"modernc.org/libc"
+	lib "modernc.org/sqlite/lib"
+	"zombiezen.com/go/sqlite"
+)
+
+// keepWAL makes SQLite keep the write-ahead log and its index when the last connection to the database
+// is closed. The log is then empty. A user who may not make files beside the database can read it only
+// if these files exist, so Nix keeps them too.
+//
+// The driver does not export sqlite3_file_control. Its handles are read from its private fields, by their
+// names: if a later version of the driver renames them, the error says so.
+func keepWAL(c *sqlite.Conn) error {
+	fields := reflect.ValueOf(c).Elem()
+	tls, handle := fields.FieldByName("tls"), fields.FieldByName("conn")
+	if !tls.IsValid() || tls.Type() != reflect.TypeFor[*libc.TLS]() || !handle.IsValid() || handle.Kind() != reflect.Uintptr {
+		return errors.New("this version of the SQLite driver does not give access to sqlite3_file_control")
+	}
+	t := (*libc.TLS)(tls.UnsafePointer())
+	enable := t.Alloc(4)
+	defer t.Free(4)
+	libc.AtomicStoreNInt32(enable, 1, 0)
+	return sqlite.ResultCode(lib.Xsqlite3_file_control(t, uintptr(handle.Uint()), 0, lib.SQLITE_FCNTL_PERSIST_WAL, enable)).ToError()
+}

@@ -1,0 +1,74 @@
+package nixdb
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// openReadOnly opens a database that is not to be written to. To read one in WAL mode, SQLite makes the
+// files that readers and writers share, if they do not exist. If they do not, no process has the database
+// open, and it is read without them. It is also read so where it cannot be locked.
+func (d *DB) openReadOnly(ctx context.Context) (err error) {
+	if d.identity, err = os.Stat(d.file); err != nil {
+		return err
+	}
+	d.flags = sqlite.OpenReadOnly | sqlite.OpenURI
+	d.pragmas = "pragma foreign_keys = 1;"
+	if wal, known := hasWAL(d.file); known && wal {
+		d.noWAL, d.uri = false, databaseURI(d.file, false)
+		if _, err := os.Lstat(d.file + "-wal"); errors.Is(err, fs.ErrNotExist) {
+			if err := d.openStill(ctx); !errors.Is(err, errChanged) {
+				return err
+			}
+		}
+	}
+	var mode string
+	err = d.Read(ctx, func(c *Conn) (err error) {
+		if err := c.checkTables(); err != nil {
+			return err
+		}
+		mode, err = c.journalMode()
+		return err
+	})
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultCantOpen, sqlite.ResultReadOnly, sqlite.ResultIOErr: // the files beside it, or its lock, cannot be made
+		d.closeIdle()
+		if d.openStill(ctx) == nil {
+			return nil
+		}
+		return err
+	}
+	if err == nil && mode == "wal" {
+		d.infos = openInfoCache(d.file)
+	}
+	return err
+}
+
+// openStill opens a database without locks. The error is errChanged if another process writes to it. After an
+// error the database can be opened in another way.
+func (d *DB) openStill(ctx context.Context) error {
+	still, err := newStillFile(ctx, d.file)
+	if err != nil {
+		return err
+	}
+	uri, noWAL := d.uri, d.noWAL
+	d.still, d.uri, d.noWAL = still, databaseURI(d.file, false)+"?immutable=1", false
+	if err = d.Read(ctx, (*Conn).checkTables); err != nil {
+		d.closeIdle()
+		d.still, d.uri, d.noWAL = nil, uri, noWAL
+	}
+	return err
+}
+
+// checkTables returns a [*SchemaError] if the database is not one of Nix.
+func (c *Conn) checkTables() error {
+	err := c.Exec("select id, path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca from ValidPaths limit 0")
+	if errors.As(err, new(*Error)) && sqlite.ErrCode(err) == sqlite.ResultError {
+		return &SchemaError{c.file, "it has no table ValidPaths with the columns of Nix 2"}
+	}
+	return err
+}
