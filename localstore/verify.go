@@ -43,10 +43,13 @@ func (s *Store) VerifyStoreFrom(ctx context.Context, checkContents bool, from st
 // verify is the whole of it.
 func (v *verifier) verify(ctx context.Context, checkContents bool) (errorsRemain bool, err error) {
 	say(ctx, "reading the Nix store...")
-	if !v.opts.ReadOnly {
+	v.keepAll = v.opts.ReadOnly || v.checkWritable() != nil
+	if !v.keepAll {
 		if err := v.makeDirs(); err != nil {
 			return false, err
 		}
+	}
+	if !v.opts.ReadOnly {
 		waiting := func() { say(ctx, "waiting for the big garbage collector lock...") }
 		gcLock, err := temproots.KeepCollectorsOut(ctx, v.rootsState(), waiting)
 		if err != nil {
@@ -54,7 +57,6 @@ func (v *verifier) verify(ctx context.Context, checkContents bool) (errorsRemain
 		}
 		defer gcLock.Close()
 	}
-	v.keepAll = v.opts.ReadOnly || v.checkWritable() != nil
 	v.done = make(map[storepath.Path]bool)
 	if err := v.existence(ctx); err != nil {
 		return false, err
