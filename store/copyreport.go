@@ -95,6 +95,9 @@ func (a *reportedArchive) Keep() io.ReadCloser {
 	return a
 }
 
+// restart implements restarter.
+func (a *reportedArchive) restart() bool { return a.src.(restarter).restart() }
+
 // Close closes an archive that was kept. What is told of it does not depend on whether all of it
 // was read: else everything ends.
 func (a *reportedArchive) Close() error {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"pix/internal/parallel"
+	"pix/storepath"
 )
 
 const (
@@ -42,6 +43,7 @@ type opened struct {
 	nar    io.ReadCloser
 	cancel context.CancelFunc // ends reading it
 	err    error
+	twice  bool // it was read a second time
 }
 
 // withArchives calls use with a sequence of objects and their archives. Other goroutines open the
@@ -50,24 +52,54 @@ type opened struct {
 //
 // So code of the source and of the caller runs on goroutines of use, and on those that read ahead,
 // and a guard runs it there: see [parallel.Guard].
-func withArchives(ctx context.Context, src Store, objects []*PathInfo, opts *CopyOptions, use func(context.Context, iter.Seq2[Import, error]) error) error {
+//
+// An object whose archive cannot be read is in the sequence, so that the others can be added: reading its
+// archive returns why, and failed has it when withArchives has returned. So is an object that refers to it.
+func withArchives(ctx context.Context, src Store, objects []*PathInfo, opts *CopyOptions, use func(context.Context, iter.Seq2[Import, error]) error) (failed map[storepath.Path]readFailure, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	guard := &parallel.Guard{Stop: cancel}
 	defer guard.End() // also if use panics
-	err := func() error {
+	var r *aheadReader
+	err = func() error {
 		var report *copyReport
 		if !opts.Quiet {
 			ctx, report = reportCopy(ctx, guard, objects)
 			defer report.end()
 		}
-		r := newAheadReader(ctx, guard, src, objects, opts)
+		r = newAheadReader(ctx, guard, src, objects, opts)
 		defer r.end()
 		return use(ctx, report.objects(r.imports))
 	}()
 	guard.End()
 	guard.Repanic()
-	return err
+	return r.readFailures(), err
+}
+
+// A readFailure says why the archive of an object could not be read.
+type readFailure struct {
+	err   error
+	twice bool // it was read a second time
+}
+
+// readFailures returns the objects whose archives could not be read.
+func (r *aheadReader) readFailures() map[storepath.Path]readFailure {
+	failed := make(map[storepath.Path]readFailure, len(r.failures.failed))
+	for _, f := range r.failures.failed {
+		failed[f.Path] = readFailure{f.Err, r.twice[f.Path]}
+	}
+	return failed
+}
+
+// fail notes that the archive of an object could not be read.
+func (r *aheadReader) fail(info *PathInfo, err error, twice bool) {
+	tooMany := r.failures.Fail(info.Path, err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.twice[info.Path] = twice
+	if tooMany != nil {
+		r.tooMany = tooMany
+	}
 }
 
 // An aheadReader reads the archives of objects, in their order, as far ahead as there is room.
@@ -87,9 +119,13 @@ type aheadReader struct {
 	large *semaphore.Weighted // open archives
 	reads *semaphore.Weighted // batches under way
 
-	mu    sync.Mutex
-	lent  map[*aheadArchive]bool // those that were yielded, and not closed yet
-	ended bool
+	failures Failures // of reading
+
+	mu      sync.Mutex
+	lent    map[*aheadArchive]bool  // those that were yielded, and not closed yet
+	twice   map[storepath.Path]bool // failed archives that were read a second time
+	tooMany error                   // not nil after so many failures that the rest is not tried
+	ended   bool
 }
 
 // newAheadReader starts reading. Its owner must call end.
@@ -100,6 +136,7 @@ func newAheadReader(ctx context.Context, guard *parallel.Guard, src Store, infos
 		large: semaphore.NewWeighted(largeOpen()),
 		reads: semaphore.NewWeighted(int64(cmp.Or(max(opts.Parallel, 0), parallelReads))),
 		lent:  make(map[*aheadArchive]bool),
+		twice: make(map[storepath.Path]bool),
 	}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	r.many, _ = As[ManyNARReader](src)
@@ -144,17 +181,31 @@ func (r *aheadReader) next(i int) (*aheadArchive, error) {
 	case <-r.ctx.Done():
 		o.err = context.Cause(r.ctx)
 	}
-	if o.err != nil {
-		return nil, fmt.Errorf("copying '%s': %w", info.Path, o.err)
+	if o.err == nil {
+		if err := r.failures.CheckReferences(info); err != nil { // it failed while this one was read ahead
+			o.nar.Close()
+			o.cancel()
+			o.err = err
+		}
 	}
-	archive := &aheadArchive{opened: o, reader: r, info: info}
+	archive := &aheadArchive{opened: o, reader: r, info: info, restarted: o.twice}
+	switch {
+	case o.err == nil && isSmall(info):
+		r.failures.Succeed()
+	case o.err != nil && r.ctx.Err() != nil:
+		return nil, context.Cause(r.ctx)
+	case o.err != nil:
+		r.fail(info, o.err, o.twice)
+		archive.opened = opened{nar: failedArchive{o.err}, cancel: func() {}}
+		archive.restarted, archive.noted = true, true
+	}
 	r.mu.Lock()
-	ended := r.ended
+	ended, tooMany := r.ended, r.tooMany
 	r.lent[archive] = true
 	r.mu.Unlock()
-	if ended {
+	if ended || tooMany != nil {
 		archive.Close()
-		return nil, parallel.ErrEnded
+		return nil, cmp.Or(tooMany, parallel.ErrEnded)
 	}
 	return archive, nil
 }
@@ -263,31 +314,46 @@ func (r *aheadReader) readBatch(ctx context.Context, from, to int) {
 
 // open opens a large archive.
 func (r *aheadReader) open(ctx context.Context, info *PathInfo) opened {
+	if err := r.failures.CheckReferences(info); err != nil {
+		return opened{err: err}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	nar, err := ReadNAR(ctx, r.src, info.Path)
 	if err != nil {
 		cancel()
 		return opened{err: err}
 	}
-	return opened{nar, cancel, nil}
+	return opened{nar: nar, cancel: cancel}
+}
+
+// readOne reads a small archive into memory, a second time if it is damaged and that may help.
+func (r *aheadReader) readOne(ctx context.Context, info *PathInfo) opened {
+	if err := r.failures.CheckReferences(info); err != nil {
+		return opened{err: err}
+	}
+	whole, err := r.readSmall(ctx, info)
+	twice := worthRetrying(err) && ctx.Err() == nil
+	if twice {
+		whole, err = r.readSmall(ctx, info)
+	}
+	if err != nil {
+		return opened{err: err, twice: twice}
+	}
+	return inMemory(whole)
+}
+
+func (r *aheadReader) readSmall(ctx context.Context, info *PathInfo) ([]byte, error) {
+	archive, err := ReadNAR(ctx, r.src, info.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer archive.Close()
+	return readWhole(archive, info)
 }
 
 // inMemory returns an archive that was read.
 func inMemory(whole []byte) opened {
 	return opened{nar: io.NopCloser(bytes.NewReader(whole)), cancel: func() {}}
-}
-
-func (r *aheadReader) readOne(ctx context.Context, info *PathInfo) opened {
-	archive, err := ReadNAR(ctx, r.src, info.Path)
-	if err != nil {
-		return opened{err: err}
-	}
-	defer archive.Close()
-	whole, err := readWhole(archive, info)
-	if err != nil {
-		return opened{err: err}
-	}
-	return inMemory(whole)
 }
 
 // readWhole reads an archive into memory. One that is longer than its info says is no
