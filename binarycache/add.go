@@ -50,7 +50,7 @@ func (s *Store) begin(ctx context.Context) error {
 
 // AddToStoreNAR adds an object. The archive must have the hash and the size that the info
 // says, and all that it refers to must be there. What is there already is left as it is,
-// unless it is to be repaired, and the archive is not read. Nobody is asked for a
+// unless it is to be repaired or its archive is gone, and the archive is not read. Nobody is asked for a
 // signature: those who take from a cache look at that.
 //
 // Nothing is seen of an object before all of it is there: the archive comes first, then the
@@ -81,8 +81,11 @@ func (s *Store) isWanted(ctx context.Context, info *store.PathInfo, repair bool)
 	if repair {
 		return true, nil
 	}
-	valid, err := s.IsValidPath(ctx, info.Path)
-	return !valid, err
+	n, err := s.NarInfo(ctx, info.Path)
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	return err == nil && !s.hasArchive(n), err
 }
 
 // add adds an object whose references are there when ready returns.
@@ -119,7 +122,7 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader
 func (s *Store) checkReferences(info *store.PathInfo) error {
 	for _, ref := range info.References {
 		if ref != info.Path && !s.local.has(narinfo.FileName(ref), -1) {
-			return fmt.Errorf("cannot add '%s' to the binary cache because the reference '%s' is not valid: %w", info.Path, ref, &store.NotFoundError{Path: ref})
+			return &store.ReferenceError{Path: info.Path, Reference: ref, To: "the binary cache"}
 		}
 	}
 	return nil

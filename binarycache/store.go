@@ -56,19 +56,21 @@ type files interface {
 }
 
 var (
-	_ store.Store            = (*Store)(nil)
-	_ store.AllPathsQuerier  = (*Store)(nil)
-	_ store.HashPartQuerier  = (*Store)(nil)
-	_ store.RealisationStore = (*Store)(nil)
-	_ store.NARReader        = (*Store)(nil)
-	_ store.ListingReader    = (*Store)(nil)
-	_ store.TextAdder        = (*Store)(nil)
-	_ store.Adder            = (*Store)(nil)
-	_ store.NARAdder         = (*Store)(nil)
-	_ store.MultipleAdder    = (*Store)(nil)
-	_ store.Signer           = (*Store)(nil)
-	_ store.LogAdder         = (*Store)(nil)
-	_ store.LogReader        = (*Store)(nil)
+	_ store.Store               = (*Store)(nil)
+	_ store.AllPathsQuerier     = (*Store)(nil)
+	_ store.CompletenessQuerier = (*Store)(nil)
+	_ store.Refresher           = (*Store)(nil)
+	_ store.HashPartQuerier     = (*Store)(nil)
+	_ store.RealisationStore    = (*Store)(nil)
+	_ store.NARReader           = (*Store)(nil)
+	_ store.ListingReader       = (*Store)(nil)
+	_ store.TextAdder           = (*Store)(nil)
+	_ store.Adder               = (*Store)(nil)
+	_ store.NARAdder            = (*Store)(nil)
+	_ store.MultipleAdder       = (*Store)(nil)
+	_ store.Signer              = (*Store)(nil)
+	_ store.LogAdder            = (*Store)(nil)
+	_ store.LogReader           = (*Store)(nil)
 )
 
 // Open opens the cache that uri names:
@@ -228,6 +230,31 @@ func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.
 	return &info, nil
 }
 
+// RefreshPathInfo returns the current narinfo of a path, not a remembered one. See [Store.QueryPathInfo].
+func (s *Store) RefreshPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
+	s.known.forget(path.HashPart())
+	return s.QueryPathInfo(ctx, path)
+}
+
+// QueryCompletePaths returns those of the valid paths whose archives a directory still has. It looks only
+// at the sizes of the files. A cache behind HTTP is not asked: that would take a request for each path, and
+// nothing can be added there.
+func (s *Store) QueryCompletePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
+	if s.local == nil {
+		return paths, nil
+	}
+	return s.filter(ctx, paths, s.hasArchive)
+}
+
+// hasArchive reports whether a directory has the file of an archive, with the size of its narinfo.
+func (s *Store) hasArchive(n *narinfo.NarInfo) bool {
+	size := int64(-1)
+	if n.FileSize != 0 {
+		size = int64(n.FileSize)
+	}
+	return s.local.has(n.URL, size)
+}
+
 // IsValidPath reports whether the cache has the path.
 func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (bool, error) {
 	_, err := s.NarInfo(ctx, path)
@@ -240,27 +267,36 @@ func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (bool, err
 // QueryValidPaths returns those of the paths that the cache has, sorted, each once. It asks
 // for many at once. A cache has no substituters.
 func (s *Store) QueryValidPaths(ctx context.Context, paths []storepath.Path, _ bool) ([]storepath.Path, error) {
+	return s.filter(ctx, paths, func(*narinfo.NarInfo) bool { return true })
+}
+
+// filter returns those of the paths that the cache has and whose narinfo is wanted, sorted, each once.
+func (s *Store) filter(ctx context.Context, paths []storepath.Path, wanted func(*narinfo.NarInfo) bool) ([]storepath.Path, error) {
 	paths = slices.Clone(paths)
 	slices.Sort(paths)
 	paths = slices.Compact(paths)
-	valid := make([]bool, len(paths))
+	found := make([]bool, len(paths))
 	group, ctx := parallel.WithContext(ctx, s.opts.HTTP.Parallel)
 	for i, path := range paths {
-		group.Go(func() (err error) {
-			valid[i], err = s.IsValidPath(ctx, path)
+		group.Go(func() error {
+			n, err := s.NarInfo(ctx, path)
+			if errors.Is(err, store.ErrNotFound) {
+				return nil
+			}
+			found[i] = err == nil && wanted(n)
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	var found []storepath.Path
+	var some []storepath.Path
 	for i, path := range paths {
-		if valid[i] {
-			found = append(found, path)
+		if found[i] {
+			some = append(some, path)
 		}
 	}
-	return found, nil
+	return some, nil
 }
 
 // QueryPathFromHashPart returns the path with that hash part. The error is a

@@ -154,7 +154,7 @@ func (c *copying) whyFailed(info *PathInfo) error {
 	}
 	for _, ref := range info.References {
 		if ref != info.Path && c.failed[ref] != nil {
-			c.failed[info.Path] = &ReferenceError{info.Path, ref}
+			c.failed[info.Path] = &ReferenceError{Path: info.Path, Reference: ref}
 			return c.failed[info.Path]
 		}
 	}

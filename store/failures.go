@@ -33,10 +33,15 @@ func (e *ObjectError) Unwrap() error { return e.Err }
 // A ReferenceError says that an object was not added because a path that it refers to is not valid.
 type ReferenceError struct {
 	Path, Reference storepath.Path
+	To              string // the destination, for messages; "" is left out
 }
 
 func (e *ReferenceError) Error() string {
-	return fmt.Sprintf("cannot add '%s' because its reference '%s' is not valid", e.Path, e.Reference)
+	to := ""
+	if e.To != "" {
+		to = " to " + e.To
+	}
+	return fmt.Sprintf("cannot add '%s'%s because the reference '%s' is not valid", e.Path, to, e.Reference)
 }
 
 // An AddError says which of the objects of a [MultipleAdder] could not be added.
@@ -64,7 +69,7 @@ func failuresAndErr(failed []*ObjectError, err error) []error {
 }
 
 // namedFailures is the number of failures that a message describes.
-const namedFailures = 10
+const namedFailures = 3
 
 // errTooManyFailures is why the rest of many objects is not tried.
 var errTooManyFailures = fmt.Errorf("the rest was not tried after %d failures in a row", maxFailuresInRow)
@@ -142,7 +147,7 @@ func (f *Failures) CheckReferences(info *PathInfo) error {
 	}
 	for _, ref := range info.References {
 		if ref != info.Path && f.paths[ref] {
-			return &ReferenceError{info.Path, ref}
+			return &ReferenceError{Path: info.Path, Reference: ref}
 		}
 	}
 	return nil

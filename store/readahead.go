@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
@@ -30,6 +31,8 @@ const (
 	batchObjects = 32
 	// parallelReads is how many batches are read at once unless it is said otherwise.
 	parallelReads = 16
+	// maxBadAhead is the number of small archives in a row that cannot be read before no more are read ahead.
+	maxBadAhead = 64
 )
 
 // largeOpen returns how many larger archives are open at once: as many as can be decoded, and one
@@ -44,6 +47,7 @@ type opened struct {
 	cancel context.CancelFunc // ends reading it
 	err    error
 	twice  bool // it was read a second time
+	ended  bool // err only says that reading was ended
 }
 
 // withArchives calls use with a sequence of objects and their archives. Other goroutines open the
@@ -107,6 +111,7 @@ type aheadReader struct {
 	src      Store
 	infos    []*PathInfo
 	progress func(*PathInfo)
+	repair   bool
 	many     ManyNARReader // the source, if it is one
 	archives []chan opened // one for each info
 
@@ -119,7 +124,8 @@ type aheadReader struct {
 	large *semaphore.Weighted // open archives
 	reads *semaphore.Weighted // batches under way
 
-	failures Failures // of reading
+	failures Failures     // of reading, of objects whose turn has come
+	bad      atomic.Int64 // small archives in a row that could not be read ahead
 
 	mu      sync.Mutex
 	lent    map[*aheadArchive]bool  // those that were yielded, and not closed yet
@@ -131,7 +137,7 @@ type aheadReader struct {
 // newAheadReader starts reading. Its owner must call end.
 func newAheadReader(ctx context.Context, guard *parallel.Guard, src Store, infos []*PathInfo, opts *CopyOptions) *aheadReader {
 	r := &aheadReader{
-		src: src, infos: infos, progress: opts.Progress, archives: make([]chan opened, len(infos)), guard: guard,
+		src: src, infos: infos, progress: opts.Progress, repair: opts.Repair, archives: make([]chan opened, len(infos)), guard: guard,
 		room:  semaphore.NewWeighted(archivesAhead),
 		large: semaphore.NewWeighted(largeOpen()),
 		reads: semaphore.NewWeighted(int64(cmp.Or(max(opts.Parallel, 0), parallelReads))),
@@ -182,7 +188,7 @@ func (r *aheadReader) next(i int) (*aheadArchive, error) {
 		o.err = context.Cause(r.ctx)
 	}
 	if o.err == nil {
-		if err := r.failures.CheckReferences(info); err != nil { // it failed while this one was read ahead
+		if err := r.checkReferences(info); err != nil { // it failed while this one was read ahead
 			o.nar.Close()
 			o.cancel()
 			o.err = err
@@ -230,6 +236,14 @@ func (r *aheadReader) used(a *aheadArchive) {
 	}
 }
 
+// checkReferences returns an error if an object refers to one that has failed and is not valid therefore.
+func (r *aheadReader) checkReferences(info *PathInfo) error {
+	if r.repair { // what could not be repaired is still valid
+		return nil
+	}
+	return r.failures.CheckReferences(info)
+}
+
 // end ends reading, closes all archives, and waits until no goroutine is left.
 func (r *aheadReader) end() {
 	r.cancel()
@@ -241,12 +255,14 @@ func (r *aheadReader) end() {
 		a.Close()
 	}
 	r.running.Wait()
-	for _, archive := range r.archives {
+	for i, archive := range r.archives {
 		select {
 		case o := <-archive:
 			if o.nar != nil {
 				r.guard.Call(o.nar.Close)
 				o.cancel()
+			} else if !o.ended { // it would fail the next time, too
+				r.fail(r.infos[i], o.err, o.twice)
 			}
 		default:
 		}
@@ -314,22 +330,26 @@ func (r *aheadReader) readBatch(ctx context.Context, from, to int) {
 
 // open opens a large archive.
 func (r *aheadReader) open(ctx context.Context, info *PathInfo) opened {
-	if err := r.failures.CheckReferences(info); err != nil {
+	if err := r.checkReferences(info); err != nil {
 		return opened{err: err}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	nar, err := ReadNAR(ctx, r.src, info.Path)
 	if err != nil {
+		ended := ctx.Err() != nil
 		cancel()
-		return opened{err: err}
+		return opened{err: err, ended: ended}
 	}
 	return opened{nar: nar, cancel: cancel}
 }
 
 // readOne reads a small archive into memory, a second time if it is damaged and that may help.
 func (r *aheadReader) readOne(ctx context.Context, info *PathInfo) opened {
-	if err := r.failures.CheckReferences(info); err != nil {
+	if err := r.checkReferences(info); err != nil {
 		return opened{err: err}
+	}
+	if r.bad.Load() >= maxBadAhead {
+		return opened{err: errBadAhead}
 	}
 	whole, err := r.readSmall(ctx, info)
 	twice := worthRetrying(err) && ctx.Err() == nil
@@ -337,10 +357,15 @@ func (r *aheadReader) readOne(ctx context.Context, info *PathInfo) opened {
 		whole, err = r.readSmall(ctx, info)
 	}
 	if err != nil {
-		return opened{err: err, twice: twice}
+		r.bad.Add(1)
+		return opened{err: err, twice: twice, ended: ctx.Err() != nil}
 	}
+	r.bad.Store(0)
 	return inMemory(whole)
 }
+
+// errBadAhead is why a small archive is not read.
+var errBadAhead = fmt.Errorf("not tried, because %d archives in a row could not be read", maxBadAhead)
 
 func (r *aheadReader) readSmall(ctx context.Context, info *PathInfo) ([]byte, error) {
 	archive, err := ReadNAR(ctx, r.src, info.Path)
