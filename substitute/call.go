@@ -126,7 +126,7 @@ func (c *call) gaveUp(paths []storepath.Path) bool {
 	})
 }
 
-// fetch copies objects that were claimed. If one of them cannot be had from its substituter, that
+// fetch copies objects that were claimed. If some of them cannot be had from their substituters, that
 // is noted, and no error.
 func (c *call) fetch(ctx context.Context, mine []*store.PathInfo, own *claim) error {
 	// Until they were claimed others may have fetched them.
@@ -139,7 +139,7 @@ func (c *call) fetch(ctx context.Context, mine []*store.PathInfo, own *claim) er
 		atOnce = 1
 	}
 	for some := range slices.Chunk(missing, atOnce) {
-		culprit, failed := c.copy(ctx, some, own)
+		failed := c.copy(ctx, some, own)
 		if failed == nil {
 			c.note(some, nil)
 			continue
@@ -147,14 +147,30 @@ func (c *call) fetch(ctx context.Context, mine []*store.PathInfo, own *claim) er
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if c.singly = culprit == ""; !c.singly {
-			c.blame(culprit, failed)
-		}
+		c.singly = !c.blameAll(some, failed)
 		left, err := c.invalid(ctx, some)
 		c.note(some, left)
 		return err
 	}
 	return nil
+}
+
+// blameAll notes which objects could not be copied. It reports whether at least one is known.
+func (c *call) blameAll(objects []*store.PathInfo, err error) bool {
+	known := false
+	if copied, ok := errors.AsType[*store.CopyError](err); ok {
+		for _, f := range copied.Failed {
+			if _, dependent := errors.AsType[*store.ReferenceError](f.Err); !dependent {
+				c.blame(f.Path, f.Err)
+				known = true
+			}
+		}
+	}
+	if !known && len(objects) == 1 {
+		c.blame(objects[0].Path, err)
+		known = true
+	}
+	return known
 }
 
 // blame notes that a path cannot be had from the substituter that said it has it. If it has only the
@@ -200,11 +216,9 @@ func (c *call) invalid(ctx context.Context, objects []*store.PathInfo) ([]*store
 	}), err
 }
 
-// copy copies objects, and returns which of them failed, if that is known.
-func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) (culprit storepath.Path, err error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	src := &archives{Store: c.store.Store, call: c, claim: own, found: make(map[storepath.Path]*found), stop: stop}
+// copy copies objects.
+func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) error {
+	src := &archives{Store: c.store.Store, call: c, claim: own, found: make(map[storepath.Path]*found)}
 	list := make([]*found, len(objects))
 	repairs := false
 	for i, info := range objects {
@@ -213,24 +227,23 @@ func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) 
 		repairs = repairs || c.repair[info.Path]
 	}
 	c.report.expect(list)
-	err = store.CopyObjects(ctx, c.store.Store, src, objects, &store.CopyOptions{
+	err := store.CopyObjects(ctx, c.store.Store, src, objects, &store.CopyOptions{
 		Quiet: true, AddOptions: store.AddOptions{NoSignatures: true, Repair: repairs},
 	})
 	if err == nil {
 		c.report.arrived(len(list))
-		return "", nil
+		return nil
+	}
+	if failed, ok := errors.AsType[*store.CopyError](err); ok {
+		c.report.arrived(len(failed.Copied))
+		copied := make(map[storepath.Path]bool)
+		for _, info := range failed.Copied {
+			copied[info.Path] = true
+		}
+		list = slices.DeleteFunc(list, func(f *found) bool { return copied[f.info.Path] })
 	}
 	c.report.dropped(list)
-	if path, why := src.blame(); why != nil {
-		return path, why
-	}
-	if path := culpritOf(err); src.found[path] != nil {
-		return path, err
-	}
-	if len(objects) == 1 {
-		return objects[0].Path, err
-	}
-	return "", err
+	return err
 }
 
 // querySubstitutable returns what substituters say of paths, sorted by path.

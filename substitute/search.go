@@ -24,6 +24,7 @@ type search struct {
 	substituters []Substituter // in the order in which they are asked
 	down         []downtime    // of each of them
 	report       *report
+	refreshes    atomic.Int64
 }
 
 // A downtime is that a substituter does not answer.
@@ -35,7 +36,8 @@ type downtime struct {
 // A found path is what a substituter says of it.
 type found struct {
 	info         *store.PathInfo
-	from         int // which of the substituters
+	from         int            // which of the substituters
+	source       storepath.Path // the path of the object there
 	downloadSize uint64
 }
 
@@ -70,9 +72,14 @@ func (s *search) find(ctx context.Context, path storepath.Path, first int, belie
 			failed = err
 			continue
 		}
-		f := &found{info: info, from: i, downloadSize: size}
+		f := &found{info: info, from: i, source: path, downloadSize: size}
 		if !believed || s.believes(f) {
 			return f, nil
+		}
+		if s.refreshes.Add(1) <= maxRefreshes { // what is remembered may be old, or have come damaged
+			if fresh, err := s.refresh(ctx, f); err == nil {
+				return fresh, nil
+			}
 		}
 		s.report.say(activity.LevelWarn, "warning: ignoring substitute for '%s' from '%s', as it's not signed by any of the keys in 'trusted-public-keys'", path, s.substituters[i].URI)
 	}
@@ -81,6 +88,28 @@ func (s *search) find(ctx context.Context, path storepath.Path, first int, belie
 		failed = nil
 	}
 	return nil, failed
+}
+
+// maxRefreshes is the number of paths in one call about which a substituter is asked a second time because
+// its answer has no trusted signature.
+const maxRefreshes = 16
+
+// refresh asks the substituter of a path again, which may have remembered an old answer. The error is
+// [errors.ErrUnsupported] if it remembers nothing. What it returns is to be believed.
+func (s *search) refresh(ctx context.Context, f *found) (*found, error) {
+	r, ok := store.As[store.Refresher](s.substituters[f.from].Store)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	info, err := r.RefreshPathInfo(ctx, f.source)
+	if err != nil {
+		return nil, err
+	}
+	fresh := &found{info: info, from: f.from, source: f.source, downloadSize: f.downloadSize}
+	if info.Path != f.source || !s.believes(fresh) {
+		return nil, &store.NotFoundError{Path: f.source}
+	}
+	return fresh, nil
 }
 
 // tell tells why a substituter was of no use; that it does not answer, only once.
