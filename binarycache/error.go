@@ -63,6 +63,13 @@ func (e *ArchiveError) Error() string {
 // Unwrap returns why.
 func (e *ArchiveError) Unwrap() error { return e.Err }
 
+// Retryable reports whether downloading the whole archive again may give the right one: what came was
+// truncated or damaged, or its file was replaced. Failed requests were repeated already.
+func (e *ArchiveError) Retryable() bool {
+	_, request := errors.AsType[*RequestError](e.Err)
+	return !errors.Is(e.Err, ErrGone) && (!request || errors.Is(e.Err, errReplaced))
+}
+
 // A MismatchError says that an archive is not what the cache says of it. What is not what
 // it should be when it is added is a [store.MismatchError].
 type MismatchError struct {

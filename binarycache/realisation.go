@@ -30,19 +30,19 @@ func (s *Store) QueryRealisation(ctx context.Context, output store.DrvOutput) (*
 	if err != nil {
 		return nil, err
 	}
-	text, err := s.read(ctx, name, maxSmall)
+	var r store.KeyedRealisation
+	err = s.readParsed(ctx, name, maxSmall, func(text []byte, _ bool) (err error) {
+		r, err = store.ParseRealisationJSON(s.Dir(), string(text))
+		if err == nil && (r.ID.Hash != output.Hash || r.ID.Output != output.Output) {
+			err = fmt.Errorf("it is of another output, '%s'", r.ID.HashID())
+		}
+		return err
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("output '%s' has no known path: %w", output.HashID(), store.ErrNotFound)
 	}
 	if err != nil {
 		return nil, err
-	}
-	r, err := store.ParseRealisationJSON(s.Dir(), string(text))
-	if err == nil && (r.ID.Hash != output.Hash || r.ID.Output != output.Output) {
-		err = fmt.Errorf("it is of another output, '%s'", r.ID.HashID())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("file '%s' of %s: %w", name, s.uri, err)
 	}
 	return &r.Realisation, nil
 }

@@ -1,6 +1,7 @@
 package binarycache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -199,23 +200,50 @@ func (s *Store) narInfo(ctx context.Context, hashPart string) (*narinfo.NarInfo,
 		}
 		return n, nil
 	}
-	name := hashPart + ".narinfo"
-	text, err := s.read(ctx, name, narinfo.MaxLen)
+	var n *narinfo.NarInfo
+	size := 0
+	err := s.readParsed(ctx, hashPart+".narinfo", narinfo.MaxLen, func(text []byte, again bool) (err error) {
+		n, err = narinfo.ParseBytes(text, &narinfo.Options{StoreDir: s.Dir(), Lenient: true})
+		if err == nil && n.Path.HashPart() != hashPart {
+			err = fmt.Errorf("it is of another path, '%s'", n.Path)
+		}
+		if err == nil && !again && s.local == nil && isCutNarInfo(text) {
+			err = io.ErrUnexpectedEOF
+		}
+		size = len(text)
+		return err
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		s.known.put(hashPart, nil, 0)
 	}
 	if err != nil {
 		return nil, err
 	}
-	n, err := narinfo.ParseBytes(text, &narinfo.Options{StoreDir: s.Dir(), Lenient: true})
-	if err == nil && n.Path.HashPart() != hashPart {
-		err = fmt.Errorf("it is of another path, '%s'", n.Path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("file '%s' of %s: %w", name, s.uri, err)
-	}
-	s.known.put(hashPart, n, len(text))
+	s.known.put(hashPart, n, size)
 	return n, nil
+}
+
+// isCutNarInfo reports whether a narinfo looks as if its end were missing. Lines that are missing are no
+// syntax error, but without its references or signatures a path would be copied incompletely or refused.
+func isCutNarInfo(text []byte) bool {
+	return !bytes.HasSuffix(text, []byte("\n")) || !bytes.Contains(text, []byte("\nReferences:"))
+}
+
+// readParsed reads a whole file and parses it. A file that cannot be parsed may have come truncated or
+// damaged, so it is read once more at once; again says that parse is called for the second time.
+func (s *Store) readParsed(ctx context.Context, name string, limit int64, parse func(text []byte, again bool) error) error {
+	for again := false; ; again = true {
+		text, err := s.read(ctx, name, limit)
+		if err != nil {
+			return err
+		}
+		if err = parse(text, again); err == nil {
+			return nil
+		}
+		if again || s.local != nil {
+			return fmt.Errorf("file '%s' of %s: %w", name, s.uri, err)
+		}
+	}
 }
 
 // QueryPathInfo returns what the cache says of a path. Nothing of it is verified: that is

@@ -115,7 +115,14 @@ func (b *batch) isFull() bool {
 func (b *batch) take(object store.Import) error {
 	err := b.s.checkImport(object.Info, b.opts)
 	if _, untrusted := errors.AsType[*UntrustedError](err); untrusted {
-		return b.failures.Fail(object.Info.Path, err)
+		var fresh *store.PathInfo
+		if object.Refresh != nil { // the info may be old, or have come damaged
+			fresh = object.Refresh(b.ctx)
+		}
+		if fresh == nil || b.s.checkImport(fresh, b.opts) != nil {
+			return b.failures.Fail(object.Info.Path, err)
+		}
+		object.Info, err = fresh, nil
 	}
 	if err != nil {
 		return err
@@ -194,7 +201,10 @@ func (b *batch) restored(m *made, src *store.ObjectReader, err error) error {
 		b.failures.Succeed()
 		return nil
 	}
-	if b.ctx.Err() == nil && src.IsFault(err) {
+	switch {
+	case b.parent.Err() != nil: // the archive was closed therefore
+		return context.Cause(b.parent)
+	case b.ctx.Err() == nil && src.IsFault(err):
 		return b.failures.Fail(m.info.Path, err)
 	}
 	return err
@@ -211,4 +221,3 @@ func sizeOf(info *store.PathInfo) int {
 	}
 	return n
 }
-

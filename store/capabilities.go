@@ -90,6 +90,10 @@ type AddOptions struct {
 type Import struct {
 	Info *PathInfo
 	NAR  io.Reader
+
+	// Refresh returns the current info of the object if the source has another one by now, else nil. A
+	// store may call it once, if it does not trust Info. Nil is no such source.
+	Refresh func(ctx context.Context) *PathInfo
 }
 
 // The capabilities of a store that take and give contents.

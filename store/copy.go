@@ -87,6 +87,9 @@ func CopyObjects(ctx context.Context, dst, src Store, objects []*PathInfo, opts 
 			break
 		}
 		if ctx.Err() != nil {
+			if !errors.Is(err, ctx.Err()) { // it is the consequence
+				err = context.Cause(ctx)
+			}
 			return err
 		}
 		if some, err = c.settle(ctx, some, read, err); err != nil {
@@ -101,19 +104,49 @@ func CopyObjects(ctx context.Context, dst, src Store, objects []*PathInfo, opts 
 // them from its substituters. Of a destination that is a [CompletenessQuerier], also the paths are missing
 // whose contents it has lost.
 func MissingFrom(ctx context.Context, dst, src Store, roots []storepath.Path, substitute bool) ([]*PathInfo, error) {
-	var infos []*PathInfo
-	var paths []storepath.Path
-	for info, err := range Closure(ctx, src, roots...) {
-		if err != nil {
-			return nil, err
-		}
-		infos, paths = append(infos, info), append(paths, info.Path)
+	infos, err := closureInfos(ctx, src, roots)
+	if err != nil {
+		return nil, err
 	}
+	paths := pathsOf(infos)
 	valid, err := completePaths(ctx, dst, paths, substitute)
 	if err != nil {
 		return nil, err
 	}
 	return SortByReferences(withoutPaths(infos, valid))
+}
+
+// closureInfos returns the infos of a closure. If a reference is not valid in src, the info of its referrer may
+// be an old one that src remembers, or have come damaged; then src is asked for it again.
+func closureInfos(ctx context.Context, src Store, roots []storepath.Path) (infos []*PathInfo, err error) {
+	const most = 16
+	for again := 0; ; again++ {
+		infos = infos[:0]
+		for info, failed := range Closure(ctx, src, roots...) {
+			if err = failed; err == nil {
+				infos = append(infos, info)
+			}
+		}
+		lost, notFound := errors.AsType[*NotFoundError](err)
+		if !notFound || again == most || !refreshReferrers(ctx, src, infos, lost.Path) {
+			return infos, err
+		}
+	}
+}
+
+// refreshReferrers makes src forget infos that refer to a path, and reports whether another one came of that.
+func refreshReferrers(ctx context.Context, src Store, infos []*PathInfo, path storepath.Path) (changed bool) {
+	r, ok := As[Refresher](src)
+	if !ok {
+		return false
+	}
+	for _, info := range infos {
+		if slices.Contains(info.References, path) {
+			fresh, err := r.RefreshPathInfo(ctx, info.Path)
+			changed = changed || err == nil && !fresh.sameObject(info)
+		}
+	}
+	return changed
 }
 
 // completePaths returns those of the paths that are valid in a store and, if it can tell, whose contents it

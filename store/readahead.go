@@ -46,8 +46,9 @@ type opened struct {
 	nar    io.ReadCloser
 	cancel context.CancelFunc // ends reading it
 	err    error
-	twice  bool // it was read a second time
-	ended  bool // err only says that reading was ended
+	twice  bool      // it was read a second time
+	info   *PathInfo // of which it is, if the info was an old one
+	ended  bool      // err only says that reading was ended
 }
 
 // withArchives calls use with a sequence of objects and their archives. Other goroutines open the
@@ -165,7 +166,9 @@ func (r *aheadReader) imports(yield func(Import, error) bool) {
 			yield(Import{}, err)
 			return
 		}
-		goOn := yield(copied(archive.info, archive), nil)
+		object := copied(cmp.Or(archive.opened.info, archive.info), archive)
+		object.Refresh = func(ctx context.Context) *PathInfo { return r.refresh(ctx, archive.info) }
+		goOn := yield(object, nil)
 		if !archive.kept {
 			archive.Close()
 		}
@@ -353,15 +356,37 @@ func (r *aheadReader) readOne(ctx context.Context, info *PathInfo) opened {
 	}
 	whole, err := r.readSmall(ctx, info)
 	twice := worthRetrying(err) && ctx.Err() == nil
+	fresh := info
 	if twice {
-		whole, err = r.readSmall(ctx, info)
+		if fresh = cmp.Or(r.refresh(ctx, info), info); !isSmall(fresh) {
+			fresh = info
+		}
+		whole, err = r.readSmall(ctx, fresh)
 	}
 	if err != nil {
 		r.bad.Add(1)
 		return opened{err: err, twice: twice, ended: ctx.Err() != nil}
 	}
 	r.bad.Store(0)
-	return inMemory(whole)
+	o := inMemory(whole)
+	o.info = fresh
+	return o
+}
+
+// refresh returns the current info of an object, or nil if it is the same or the source does not remember infos.
+func (r *aheadReader) refresh(ctx context.Context, info *PathInfo) (fresh *PathInfo) {
+	source, ok := As[Refresher](r.src)
+	if !ok {
+		return nil
+	}
+	r.guard.Call(func() error {
+		current, err := source.RefreshPathInfo(ctx, info.Path)
+		if err == nil && current.Path == info.Path && !current.sameObject(info) {
+			fresh = copied(current, nil).Info
+		}
+		return err
+	})
+	return fresh
 }
 
 // errBadAhead is why a small archive is not read.
