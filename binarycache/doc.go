@@ -34,7 +34,7 @@
 //
 // # Compression
 //
-// Archives are read that are compressed with xz, zstd, bzip2, gzip or brotli, or not at
+// Archives are read that are compressed with xz, zstd, bzip2, gzip, lzma, lz4 or brotli, or not at
 // all; those of the rarer ways that Nix knows too are an error. Archives are added with
 // zstd, where Nix takes xz: it is many times as fast in both directions, and every Nix since
 // 2.4 reads it. [Options.Compression] chooses, and "?compression=" in a URI.
