@@ -36,6 +36,7 @@ type call struct {
 	failed  map[storepath.Path]*Error                   // paths that cannot be had
 	held    map[storepath.Path]bool                     // temporary roots
 	asked   map[storepath.Path]bool                     // paths that the caller has named
+	cas     map[storepath.Path]storepath.ContentAddress // of paths of which the caller or a derivation says it
 	told    map[storepath.Path]bool                     // paths of which it was told that they cannot be had
 	singly  bool                                        // one object is copied after the other, to see which of them fails
 }
@@ -50,6 +51,7 @@ func (s *Store) newCall(ctx context.Context) *call {
 		fetched: make(map[storepath.Path]bool), failed: make(map[storepath.Path]*Error),
 		located: make(map[storepath.Path][]store.KeyedRealisation), held: make(map[storepath.Path]bool),
 		asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
+		cas: make(map[storepath.Path]storepath.ContentAddress),
 	}
 	c.walk = store.NewWalk(s.Dir(), "the substituters", s.opts.limits(), foundBytes)
 	ctx, c.report = newReport(ctx, &c.guard)
@@ -68,7 +70,7 @@ func (c *call) searching() (*search, error) {
 			return nil, because(c.ctx, err)
 		}
 		c.settings = *settings
-		c.search = newSearch(c.store.Dir(), &c.settings, c.report)
+		c.search = newSearch(c.store.Dir(), &c.settings, c.cas, c.report)
 	}
 	return c.search, nil
 }
@@ -249,8 +251,9 @@ func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) 
 // querySubstitutable returns what substituters say of paths, sorted by path.
 func (c *call) querySubstitutable(paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
 	list := make([]storepath.Path, 0, len(paths))
-	for path := range paths {
+	for path, ca := range paths {
 		list = append(list, path)
+		c.cas[path] = ca
 	}
 	slices.Sort(list)
 	search, err := c.searching()

@@ -64,7 +64,7 @@ func (s *search) realisation(ctx context.Context, id store.DrvOutput, signed boo
 	for i := range s.substituters {
 		sub := &s.substituters[i]
 		registry, ok := store.As[store.RealisationStore](sub.Store)
-		if !ok {
+		if !ok || sub.Store.Dir() != s.dir {
 			continue
 		}
 		r, err := registry.QueryRealisation(ctx, id)
