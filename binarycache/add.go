@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 
+	"pix/activity"
 	"pix/internal/compression"
 	"pix/nar"
 	"pix/narinfo"
@@ -102,10 +103,9 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader
 	}
 	if listing != nil {
 		text, err := nar.MarshalLS(listing)
-		if err != nil {
-			return err
-		}
-		if err := s.local.write(info.Path.HashPart()+".ls", bytes.NewReader(text)); err != nil {
+		if err != nil { // JSON has no form for a name that is not UTF-8
+			s.warn(ctx, "there is no listing of '%s': %v", info.Path, err)
+		} else if err := s.local.write(info.Path.HashPart()+".ls", bytes.NewReader(text)); err != nil {
 			return err
 		}
 	}
@@ -116,6 +116,16 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader
 		}
 	}
 	return s.writeNarInfo(n)
+}
+
+// warn reports something that is no error. Objects are added on several goroutines, and the handler is called
+// by one at a time.
+func (s *Store) warn(ctx context.Context, format string, args ...any) {
+	s.warning.Lock()
+	defer s.warning.Unlock()
+	if h := activity.HandlerOf(ctx); h != nil {
+		h.HandleEvent(activity.Log{Level: activity.LevelWarn, Text: "warning: " + fmt.Sprintf(format, args...)})
+	}
 }
 
 // checkReferences checks that all that an object refers to is there.

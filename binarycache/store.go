@@ -38,6 +38,8 @@ type Store struct {
 
 	adding sync.Mutex // held while narinfos are changed and nix-cache-info is written
 	begun  bool       // the directory has all that it needs
+
+	warning sync.Mutex // held while the handler of a caller is called
 }
 
 // files are those of a cache.

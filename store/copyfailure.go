@@ -37,6 +37,7 @@ type copying struct {
 	absent   map[storepath.Path]bool  // objects that were not copied yet
 	failed   map[storepath.Path]error // objects that are not tried again
 	tried    map[storepath.Path]bool  // objects that had a second attempt
+	last     error                    // of the last attempt
 }
 
 func newCopying(dst, src Store, objects []*PathInfo, opts *CopyOptions) *copying {
@@ -54,6 +55,7 @@ func newCopying(dst, src Store, objects []*PathInfo, opts *CopyOptions) *copying
 // could not be read. It returns the objects that are to be tried again, and the error that ends everything:
 // nil if it is single objects that have failed.
 func (c *copying) settle(ctx context.Context, some []*PathInfo, read map[storepath.Path]readFailure, err error) (again []*PathInfo, stop error) {
+	c.last = err
 	bad, stop := failuresOf(err, read)
 	missing, queryErr := c.missing(ctx, some, bad)
 	if queryErr != nil {
@@ -63,7 +65,7 @@ func (c *copying) settle(ctx context.Context, some []*PathInfo, read map[storepa
 	progress := len(missing) < len(some)
 	for i, info := range missing {
 		why := bad[info.Path]
-		if _, dependent := errors.AsType[*ReferenceError](why); why == nil || dependent {
+		if why == nil || c.isDependent(why) {
 			continue
 		}
 		progress = true
@@ -78,6 +80,12 @@ func (c *copying) settle(ctx context.Context, some []*PathInfo, read map[storepa
 		return nil, stop
 	}
 	return slices.DeleteFunc(missing, func(info *PathInfo) bool { return c.whyFailed(info) != nil }), nil
+}
+
+// isDependent reports whether an object has failed only because another one was not copied.
+func (c *copying) isDependent(why error) bool {
+	reference, ok := errors.AsType[*ReferenceError](why)
+	return ok && c.absent[reference.Reference]
 }
 
 // failuresOf returns the objects that are at fault, and the error that concerns all objects.
@@ -174,8 +182,11 @@ func (c *copying) result(stop error) error {
 	switch {
 	case len(e.Copied) == len(c.all): // other programs have added the rest
 		return nil
-	case len(e.Failed) == 0 && len(e.Copied) == 0:
-		return stop
+	case len(e.Failed) == 0 && stop == nil: // the destination does not say which objects it has not added
+		e.Err = c.last
+	}
+	if len(e.Failed) == 0 && len(e.Copied) == 0 {
+		return e.Err
 	}
 	return e
 }

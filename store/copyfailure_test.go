@@ -223,6 +223,22 @@ func TestCancelledCopyKeeps(t *testing.T) {
 	}
 }
 
+// An object whose reference is nowhere is an error of its own, and not one about a path that was asked for.
+func TestCopyWithoutReference(t *testing.T) {
+	mem := memstore.New(nil)
+	paths := chain(t, mem, 2, 100)
+	info, err := mem.QueryPathInfo(t.Context(), paths[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, dst := range destinations(t) {
+		err := store.CopyObjects(t.Context(), dst, mem, []*store.PathInfo{info}, &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: true}})
+		if err == nil || name == "binary cache" && (errors.Is(err, store.ErrNotFound) || !errors.As(err, new(*store.ReferenceError))) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // manyTexts adds n texts that refer to nothing.
 func manyTexts(t testing.TB, s *memstore.Store, name string, n, size int) []storepath.Path {
 	t.Helper()
