@@ -239,6 +239,24 @@ func TestCopyWithoutReference(t *testing.T) {
 	}
 }
 
+// What a store refuses of an import does not keep it from taking the rest.
+func TestImportSomeFail(t *testing.T) {
+	mem := memstore.New(nil)
+	paths := chain(t, mem, 3, 100)
+	others := manyTexts(t, mem, "other", 3, 100)
+	var export bytes.Buffer
+	if err := store.ExportPaths(t.Context(), &export, mem, append(others, paths[1:]...)); err != nil { // without the first of the chain
+		t.Fatal(err)
+	}
+	for name, dst := range destinations(t) {
+		imported, err := store.ImportPaths(t.Context(), dst, bytes.NewReader(export.Bytes()), &store.AddOptions{NoSignatures: true})
+		var failed *store.AddError
+		if !errors.As(err, &failed) || len(failed.Failed) != 2 || len(imported) != 3 {
+			t.Errorf("%s: %d were imported, %v", name, len(imported), err)
+		}
+	}
+}
+
 // manyTexts adds n texts that refer to nothing.
 func manyTexts(t testing.TB, s *memstore.Store, name string, n, size int) []storepath.Path {
 	t.Helper()
