@@ -42,7 +42,7 @@
 // # Reading order
 //
 // store.go has the store and its questions, uri.go and cacheinfo.go how one is opened,
-// archive.go how archives are verified, add.go, many.go and contents.go how objects come in,
+// archive.go how archives are verified, verify.go how a whole cache is, add.go, many.go and contents.go how objects come in,
 // realisation.go and beside.go the rest of
 // what a cache holds. A cache is files: those of directory.go, or those of remote.go, which
 // come by a download.go that has patience.go. login.go has the passwords, from netrc.go.

@@ -24,10 +24,10 @@ import (
 // missing. Behind HTTP nothing can list the paths: the error is [errors.ErrUnsupported], too.
 func (s *Store) VerifyStore(ctx context.Context, checkContents, repair bool) (errorsRemain bool, err error) {
 	if s.local == nil {
-		return false, fmt.Errorf("a binary cache behind HTTP cannot list its paths: %w", errors.ErrUnsupported)
+		return false, &unsupportedError{"a binary cache behind HTTP cannot list its paths"}
 	}
 	if repair {
-		return false, fmt.Errorf("a binary cache cannot repair itself: %w; copy what is missing to it", errors.ErrUnsupported)
+		return false, &unsupportedError{"a binary cache cannot repair itself; copy what is missing to it"}
 	}
 	v := &verifier{store: s, contents: checkContents}
 	for _, key := range s.opts.SecretKeys {
@@ -47,6 +47,12 @@ func (s *Store) VerifyStore(ctx context.Context, checkContents, repair bool) (er
 	}
 	return v.errorsRemain, err
 }
+
+// An unsupportedError is [errors.ErrUnsupported], and says what to do.
+type unsupportedError struct{ text string }
+
+func (e *unsupportedError) Error() string        { return e.text }
+func (e *unsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
 
 // A verifier is a call of VerifyStore.
 type verifier struct {
