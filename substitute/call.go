@@ -38,6 +38,7 @@ type call struct {
 	asked   map[storepath.Path]bool                     // paths that the caller has named
 	cas     map[storepath.Path]storepath.ContentAddress // of paths of which the caller or a derivation says it
 	told    map[storepath.Path]bool                     // paths of which it was told that they cannot be had
+	lost    map[int]int                                 // how many archives each substituter has not given because it did not answer
 	singly  bool                                        // one object is copied after the other, to see which of them fails
 }
 
@@ -51,7 +52,7 @@ func (s *Store) newCall(ctx context.Context) *call {
 		fetched: make(map[storepath.Path]bool), failed: make(map[storepath.Path]*Error),
 		located: make(map[storepath.Path][]store.KeyedRealisation), held: make(map[storepath.Path]bool),
 		asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
-		cas: make(map[storepath.Path]storepath.ContentAddress),
+		cas: make(map[storepath.Path]storepath.ContentAddress), lost: make(map[int]int),
 	}
 	c.walk = store.NewWalk(s.Dir(), "the substituters", s.opts.limits(), foundBytes)
 	ctx, c.report = newReport(ctx, &c.guard)
@@ -162,10 +163,13 @@ func (c *call) blameAll(objects []*store.PathInfo, err error) bool {
 	known := false
 	if copied, ok := errors.AsType[*store.CopyError](err); ok {
 		for _, f := range copied.Failed {
-			if _, dependent := errors.AsType[*store.ReferenceError](f.Err); !dependent {
-				c.blame(f.Path, f.Err)
-				known = true
+			if _, dependent := errors.AsType[*store.ReferenceError](f.Err); dependent {
+				continue
 			}
+			if c.found[f.Path] != nil { // else its substituter was given up
+				c.blame(f.Path, f.Err)
+			}
+			known = true
 		}
 	}
 	if !known && len(objects) == 1 {
@@ -189,8 +193,29 @@ func (c *call) blame(path storepath.Path, why error) {
 		c.report.say(activity.LevelError, "error: %v", why)
 		c.failing[path] = true
 	}
-	c.first[path] = c.found[path].from + 1
+	from := c.found[path].from
+	c.first[path] = from + 1
 	delete(c.found, path)
+	if isDown(why) {
+		c.lost[from]++
+	}
+	if c.lost[from] == tooManyLost {
+		c.giveUp(from, why)
+	}
+}
+
+// tooManyLost is the number of archives that a substituter does not give, because it does not answer, before it is
+// not asked any more in a call. Each may take as long as all retries.
+const tooManyLost = 16
+
+// giveUp makes all that was found at a substituter be looked for at the next ones.
+func (c *call) giveUp(from int, why error) {
+	c.search.down[from].why.Store(&why)
+	for path, f := range c.found {
+		if f.from == from {
+			delete(c.found, path)
+		}
+	}
 }
 
 // note notes that objects were fetched, but for some that are left, in the same order.
