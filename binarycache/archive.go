@@ -48,9 +48,10 @@ func (s *Store) openArchive(ctx context.Context, n *narinfo.NarInfo) (io.ReadClo
 	file, err := s.files.openArchive(ctx, n.URL, n.NARSize)
 	if err != nil {
 		cancel(nil)
-		return nil, &ArchiveError{n.Path, n.URL, gone(err)}
+		return nil, &ArchiveError{n.Path, n.URL, s.uri, gone(err)}
 	}
 	a := newArchive(n, file, cancel)
+	a.cache = s.uri
 	a.forget = func() { s.known.forget(n.Path.HashPart()) }
 	return a, nil
 }
@@ -75,6 +76,7 @@ type archive struct {
 	hasher  *nar.Hasher
 	err     error
 	cancel  context.CancelCauseFunc
+	cache   string // its URI
 	forget  func() // makes the cache read the narinfo again
 }
 
@@ -92,7 +94,7 @@ func (a *archive) Read(p []byte) (int, error) {
 	}
 	n, err := a.read(p)
 	if err != nil && err != io.EOF {
-		failed := &ArchiveError{a.info.Path, a.info.URL, err}
+		failed := &ArchiveError{a.info.Path, a.info.URL, a.cache, err}
 		if failed.Retryable() { // perhaps the narinfo is older than the archive
 			a.forget()
 		}

@@ -51,13 +51,14 @@ func isMissing(status int) bool {
 // An ArchiveError says that the archive of a path cannot be had, or is not what it should
 // be.
 type ArchiveError struct {
-	Path storepath.Path
-	URL  string // that of its narinfo
-	Err  error
+	Path  storepath.Path
+	URL   string // that of its narinfo
+	Cache string // the URI of the cache, without a password
+	Err   error
 }
 
 func (e *ArchiveError) Error() string {
-	return fmt.Sprintf("archive '%s' of '%s': %v", redact.URL(e.URL), e.Path, e.Err)
+	return fmt.Sprintf("archive '%s' of '%s' in %s: %v", redact.URL(e.URL), e.Path, e.Cache, e.Err)
 }
 
 // Unwrap returns why.
