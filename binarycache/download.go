@@ -31,7 +31,7 @@ type download struct {
 	body    io.Reader    // the body of the answer, decompressed
 	offset  int64        // how many bytes were read
 	read    maphash.Hash // of these
-	version version      // of which they are
+	version version      // of the file that they belong to
 	whole   bool         // it always comes from its beginning
 	err     error
 }
@@ -227,7 +227,7 @@ func contentEncoding(h http.Header) string {
 	}
 }
 
-// skip passes over what was read before, because the server sends it again. It has to be the same: the file
+// skip passes over what was read before, because the server sends it again. The bytes must be the same: the file
 // may have been replaced in between, and the rest of the new one does not fit the beginning of the old one.
 func (d *download) skip(ranged bool) error {
 	if d.offset == 0 {

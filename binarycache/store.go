@@ -266,7 +266,7 @@ func (s *Store) RefreshPathInfo(ctx context.Context, path storepath.Path) (*stor
 	return s.QueryPathInfo(ctx, path)
 }
 
-// QueryCompletePaths returns those of the valid paths whose archives a directory still has. It looks only
+// QueryCompletePaths returns the valid paths whose archives a directory still has. It looks only
 // at the sizes of the files. A cache behind HTTP is not asked: that would take a request for each path, and
 // nothing can be added there.
 func (s *Store) QueryCompletePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
@@ -300,7 +300,7 @@ func (s *Store) QueryValidPaths(ctx context.Context, paths []storepath.Path, _ b
 	return s.filter(ctx, paths, func(*narinfo.NarInfo) bool { return true })
 }
 
-// filter returns those of the paths that the cache has and whose narinfo is wanted, sorted, each once.
+// filter returns the paths that the cache has and whose narinfo is wanted, sorted, each once.
 func (s *Store) filter(ctx context.Context, paths []storepath.Path, wanted func(*narinfo.NarInfo) bool) ([]storepath.Path, error) {
 	paths = slices.Clone(paths)
 	slices.Sort(paths)

@@ -70,7 +70,7 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *countedWriter) Flush()                      { w.ResponseWriter.(http.Flusher).Flush() }
 
-// unreliableClosure makes a closure of n signed paths, each of which refers to some of those before. It
+// unreliableClosure makes a closure of n signed paths, which refer to earlier ones. It
 // returns its root, and the size of all archives.
 func unreliableClosure(t *testing.T, f *fake, n int, key signature.SecretKey) (root storepath.Path, size int64) {
 	t.Helper()
@@ -106,8 +106,8 @@ func unreliableClosure(t *testing.T, f *fake, n int, key signature.SecretKey) (r
 	return paths[n-1], size
 }
 
-// A closure comes whole from a cache of which one percent of the answers are an error, cut off, truncated or
-// wrong, and little of it comes twice.
+// A closure comes whole from a cache that answers one percent of the requests with an error, a part, or wrong
+// bytes, and little of it comes twice.
 func TestUnreliableCache(t *testing.T) {
 	n := 400
 	if os.Getenv("PIX_LONG") != "" {

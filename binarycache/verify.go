@@ -27,7 +27,7 @@ func (s *Store) VerifyStore(ctx context.Context, checkContents, repair bool) (er
 		return false, &unsupportedError{"a binary cache behind HTTP cannot list its paths"}
 	}
 	if repair {
-		return false, &unsupportedError{"a binary cache cannot repair itself; copy what is missing to it"}
+		return false, &unsupportedError{"a binary cache cannot repair itself; copy the missing paths to it"}
 	}
 	v := &verifier{store: s, contents: checkContents}
 	for _, key := range s.opts.SecretKeys {
@@ -108,7 +108,7 @@ func (v *verifier) check(ctx context.Context, hashPart string) error {
 	return nil
 }
 
-// checkSignatures checks the signatures of a path, those of other keys only for their form.
+// checkSignatures checks the signatures of a path. Signatures by other keys are only parsed.
 func (v *verifier) checkSignatures(ctx context.Context, n *narinfo.NarInfo) {
 	fingerprint, err := n.Fingerprint()
 	if err != nil {

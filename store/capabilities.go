@@ -121,13 +121,13 @@ type (
 	// A CompletenessQuerier may have lost the contents of valid paths, as a binary cache whose old files
 	// were deleted.
 	CompletenessQuerier interface {
-		// QueryCompletePaths returns those of the valid paths whose contents are there.
+		// QueryCompletePaths returns the valid paths whose contents are there.
 		QueryCompletePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error)
 	}
 
 	// A Refresher remembers answers of QueryPathInfo.
 	Refresher interface {
-		// RefreshPathInfo forgets what is remembered of a path, and then returns its info.
+		// RefreshPathInfo returns the current info of a path, not a remembered one.
 		RefreshPathInfo(ctx context.Context, path storepath.Path) (*PathInfo, error)
 	}
 

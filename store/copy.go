@@ -149,7 +149,7 @@ func refreshReferrers(ctx context.Context, src Store, infos []*PathInfo, path st
 	return changed
 }
 
-// completePaths returns those of the paths that are valid in a store and, if it can tell, whose contents it
+// completePaths returns the paths that are valid in a store and, if it can tell, whose contents it
 // still has. They are sorted.
 func completePaths(ctx context.Context, s Store, paths []storepath.Path, substitute bool) ([]storepath.Path, error) {
 	slices.Sort(paths)

@@ -112,10 +112,10 @@ func failuresOf(err error, read map[storepath.Path]readFailure) (bad map[storepa
 	return bad, nil
 }
 
-// missing returns those of the objects that were not copied.
+// missing returns the objects that were not copied.
 func (c *copying) missing(ctx context.Context, some []*PathInfo, bad map[storepath.Path]error) ([]*PathInfo, error) {
 	var missing []*PathInfo
-	if c.opts.Repair { // then it does not matter what is valid
+	if c.opts.Repair { // valid paths are replaced, so validity says nothing
 		first := slices.IndexFunc(some, func(info *PathInfo) bool { return bad[info.Path] != nil })
 		missing = some[max(first, 0):]
 	} else {

@@ -107,8 +107,8 @@ func destinations(t *testing.T) map[string]store.Store {
 	}
 }
 
-// A bad archive does not keep the others from being copied: neither a small one nor a large one, of which a
-// part has been used when the fault appears.
+// A bad archive does not keep the others from being copied: neither a small one nor a large one that
+// the destination has partly read when the fault appears.
 func TestCopySomeFail(t *testing.T) {
 	mem := memstore.New(nil)
 	good := chain(t, mem, 60, 100)

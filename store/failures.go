@@ -181,7 +181,7 @@ func (r *ObjectReader) Read(p []byte) (int, error) {
 }
 
 // IsFault reports whether err, with which adding the object ended, is due to its archive: the archive
-// could not be read, is malformed, or is not the one of the info. Other errors, as that of a full disk,
+// could not be read, is malformed, or is not the one of the info. Other errors, such as a full disk,
 // would end the next object in the same way.
 func (r *ObjectReader) IsFault(err error) bool {
 	_, mismatch := errors.AsType[*MismatchError](err)

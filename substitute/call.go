@@ -36,7 +36,7 @@ type call struct {
 	failed  map[storepath.Path]*Error                   // paths that cannot be had
 	held    map[storepath.Path]bool                     // temporary roots
 	asked   map[storepath.Path]bool                     // paths that the caller has named
-	cas     map[storepath.Path]storepath.ContentAddress // of paths of which the caller or a derivation says it
+	cas     map[storepath.Path]storepath.ContentAddress // of paths, if the caller or a derivation says it
 	told    map[storepath.Path]bool                     // paths of which it was told that they cannot be had
 	lost    map[int]int                                 // how many archives each substituter has not given because it did not answer
 	singly  bool                                        // one object is copied after the other, to see which of them fails
@@ -208,7 +208,7 @@ func (c *call) blame(path storepath.Path, why error) {
 // not asked any more in a call. Each may take as long as all retries.
 const tooManyLost = 16
 
-// giveUp makes all that was found at a substituter be looked for at the next ones.
+// giveUp looks for everything that was found at a substituter at the next ones.
 func (c *call) giveUp(from int, why error) {
 	c.search.down[from].why.Store(&why)
 	for path, f := range c.found {

@@ -95,7 +95,7 @@ func (s *search) find(ctx context.Context, path storepath.Path, first int, belie
 const maxRefreshes = 16
 
 // refresh asks the substituter of a path again, which may have remembered an old answer. The error is
-// [errors.ErrUnsupported] if it remembers nothing. What it returns is to be believed.
+// [errors.ErrUnsupported] if it remembers nothing. The result is trusted.
 func (s *search) refresh(ctx context.Context, f *found) (*found, error) {
 	r, ok := store.As[store.Refresher](s.substituters[f.from].Store)
 	if !ok {

@@ -31,7 +31,7 @@ var formats = []struct {
 	{"\x04\x22\x4d\x18", ".lz4", "lz4", openLz4},
 }
 
-// unlimited is the size of a stream of which nothing is known.
+// unlimited is the size of a stream of unknown size.
 const unlimited = math.MaxUint64
 
 // ByExtension returns what is in src, which is a file whose name has that extension: one of

@@ -20,7 +20,7 @@ func openZstd(src io.Reader, size uint64) (io.Reader, error) {
 	if size != unlimited {
 		src = newZstdGuard(src, size)
 	}
-	// One at a time: the default starts goroutines, which somebody would have to end.
+	// One at a time: the default starts goroutines that the caller would have to end.
 	return orNil[io.Reader](zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow)))
 }
 

@@ -29,8 +29,8 @@ func (e *MethodError) Error() string {
 func (e *MethodError) Is(target error) bool { return target == errors.ErrUnsupported }
 
 // Decode returns a reader of what comes out of src, which was compressed by the method of that name, as
-// Nix has it: none, xz, zstd, bzip2, gzip, lzma, lz4 or br. There is nothing to close. Of a stream that begins as
-// that of another of these methods, except none and br, the beginning counts, as in Nix.
+// Nix has it: none, xz, zstd, bzip2, gzip, lzma, lz4 or br. There is nothing to close. If a stream begins
+// as a stream of another of these methods, except none and br, the beginning counts, as in Nix.
 //
 // No more than size bytes should come out. Whatever the stream says that it needs, no
 // memory is taken for more than these; a stream that goes further back is an error, but
