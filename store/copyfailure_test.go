@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pix/binarycache"
 	"pix/daemon"
@@ -83,6 +84,15 @@ func destinations(t *testing.T) map[string]store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	below, err := localstore.Open(t.Context(), &localstore.Options{Root: t.TempDir(), NoSignatures: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { below.Close() }) // after the daemon
+	servedPool, err := daemon.Open(t.Context(), daemontest.New(t, &daemontest.Options{Store: below}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	cache, err := binarycache.Open(t.Context(), "file://"+t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -97,13 +107,13 @@ func destinations(t *testing.T) map[string]store.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		for _, s := range []store.Store{local, cache, pool, oldPool} {
+		for _, s := range []store.Store{local, cache, pool, oldPool, servedPool} {
 			s.Close()
 		}
 	})
 	return map[string]store.Store{
 		"memory": memstore.New(nil), "one by one": simple{memstore.New(nil)},
-		"local store": local, "binary cache": cache, "daemon": pool, "old daemon": oldPool,
+		"local store": local, "binary cache": cache, "daemon": pool, "old daemon": oldPool, "daemon of a local store": servedPool,
 	}
 }
 
@@ -125,7 +135,7 @@ func TestCopySomeFail(t *testing.T) {
 			src := newSpoiled(mem)
 			src.cut = pathSet(append([]storepath.Path{large[1]}, bad...)...)
 			src.wrong = pathSet(append([]storepath.Path{large[4]}, wrong...)...)
-			if name == "daemon" || name == "old daemon" { // whose refusals say nothing of an archive
+			if strings.Contains(name, "daemon") { // whose refusals say nothing of an archive
 				src.cut, src.wrong = pathSet(slices.Concat(bad, wrong, []storepath.Path{large[1], large[4]})...), nil
 			}
 			opts := &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: true}}
@@ -197,6 +207,42 @@ func TestCopyGivesUp(t *testing.T) {
 				t.Errorf("%d archives were read", n)
 			}
 		})
+	}
+}
+
+// What a daemon has got of a stream that breaks off is valid, also if its store makes many objects valid at once.
+func TestBrokenStreamKeeps(t *testing.T) {
+	mem := memstore.New(nil)
+	roots := manyTexts(t, mem, "text", 100, 50_000)
+	dst := destinations(t)["daemon of a local store"]
+	imports := func(yield func(store.Import, error) bool) {
+		for i, path := range roots {
+			info, err := mem.QueryPathInfo(t.Context(), path)
+			if err != nil {
+				t.Error(err)
+			}
+			archive, err := mem.NARFromPath(t.Context(), path)
+			if i == 80 {
+				archive = io.NopCloser(failing{io.ErrUnexpectedEOF})
+			}
+			if err != nil || !yield(store.Import{Info: info, NAR: archive}, nil) {
+				return
+			}
+		}
+	}
+	if err := store.AddMultiple(t.Context(), dst, len(roots), imports, &store.AddOptions{NoSignatures: true}); err == nil {
+		t.Error("it succeeded")
+	}
+	valid := 0
+	for end := time.Now().Add(10 * time.Second); valid < 70 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		paths, err := dst.QueryValidPaths(t.Context(), roots, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		valid = len(paths)
+	}
+	if valid < 70 {
+		t.Errorf("%d are valid", valid)
 	}
 }
 
