@@ -108,6 +108,13 @@ func (a *aheadArchive) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
+// hasFailed reports whether the archive could not be read.
+func (a *aheadArchive) hasFailed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.failed != nil
+}
+
 // restart implements restarter.
 func (a *aheadArchive) restart() bool {
 	a.mu.Lock()
