@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 
+	"pix/activity"
 	"pix/internal/compression"
 	"pix/nar"
 	"pix/narinfo"
@@ -50,7 +51,7 @@ func (s *Store) begin(ctx context.Context) error {
 
 // AddToStoreNAR adds an object. The archive must have the hash and the size that the info
 // says, and all that it refers to must be there. What is there already is left as it is,
-// unless it is to be repaired, and the archive is not read. Nobody is asked for a
+// unless it is to be repaired or its archive is gone, and the archive is not read. Nobody is asked for a
 // signature: those who take from a cache look at that.
 //
 // Nothing is seen of an object before all of it is there: the archive comes first, then the
@@ -81,8 +82,11 @@ func (s *Store) isWanted(ctx context.Context, info *store.PathInfo, repair bool)
 	if repair {
 		return true, nil
 	}
-	valid, err := s.IsValidPath(ctx, info.Path)
-	return !valid, err
+	n, err := s.NarInfo(ctx, info.Path)
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	return err == nil && !s.hasArchive(n), err
 }
 
 // add adds an object whose references are there when ready returns.
@@ -99,10 +103,9 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader
 	}
 	if listing != nil {
 		text, err := nar.MarshalLS(listing)
-		if err != nil {
-			return err
-		}
-		if err := s.local.write(info.Path.HashPart()+".ls", bytes.NewReader(text)); err != nil {
+		if err != nil { // JSON has no form for a name that is not UTF-8
+			s.warn(ctx, "there is no listing of '%s': %v", info.Path, err)
+		} else if err := s.local.write(info.Path.HashPart()+".ls", bytes.NewReader(text)); err != nil {
 			return err
 		}
 	}
@@ -115,11 +118,21 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader
 	return s.writeNarInfo(n)
 }
 
+// warn reports something that is no error. Objects are added on several goroutines, and the handler is called
+// by one at a time.
+func (s *Store) warn(ctx context.Context, format string, args ...any) {
+	s.warning.Lock()
+	defer s.warning.Unlock()
+	if h := activity.HandlerOf(ctx); h != nil {
+		h.HandleEvent(activity.Log{Level: activity.LevelWarn, Text: "warning: " + fmt.Sprintf(format, args...)})
+	}
+}
+
 // checkReferences checks that all that an object refers to is there.
 func (s *Store) checkReferences(info *store.PathInfo) error {
 	for _, ref := range info.References {
 		if ref != info.Path && !s.local.has(narinfo.FileName(ref), -1) {
-			return fmt.Errorf("cannot add '%s' to the binary cache because of a reference: %w", info.Path, &store.MissingReferenceError{Path: info.Path, Reference: ref})
+			return &store.MissingReferenceError{Path: info.Path, Reference: ref, To: "the binary cache"}
 		}
 	}
 	return nil

@@ -29,14 +29,31 @@ func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCl
 	if err != nil {
 		return nil, err
 	}
+	archive, err := s.openArchive(ctx, n)
+	if err == nil {
+		return archive, nil
+	}
+	s.known.forget(path.HashPart())
+	if errors.Is(err, ErrGone) { // perhaps it is elsewhere by now
+		if fresh, again := s.NarInfo(ctx, path); again == nil && fresh.URL != n.URL {
+			return s.openArchive(ctx, fresh)
+		}
+	}
+	return nil, err
+}
+
+// openArchive opens the archive that a narinfo describes.
+func (s *Store) openArchive(ctx context.Context, n *narinfo.NarInfo) (io.ReadCloser, error) {
 	ctx, cancel := s.untilClosed(ctx)
 	file, err := s.files.openArchive(ctx, n.URL, n.NARSize)
 	if err != nil {
 		cancel(nil)
-		s.known.forget(path.HashPart()) // perhaps it is elsewhere by now
-		return nil, &ArchiveError{path, n.URL, gone(err)}
+		return nil, &ArchiveError{n.Path, n.URL, s.uri, gone(err)}
 	}
-	return newArchive(n, file, cancel), nil
+	a := newArchive(n, file, cancel)
+	a.cache = s.uri
+	a.forget = func() { s.known.forget(n.Path.HashPart()) }
+	return a, nil
 }
 
 // ErrGone says that there is no archive, though there is a narinfo: somebody deletes what is old.
@@ -59,6 +76,8 @@ type archive struct {
 	hasher  *nar.Hasher
 	err     error
 	cancel  context.CancelCauseFunc
+	cache   string // its URI
+	forget  func() // makes the cache read the narinfo again
 }
 
 func newArchive(info *narinfo.NarInfo, file io.ReadCloser, cancel context.CancelCauseFunc) *archive {
@@ -75,7 +94,11 @@ func (a *archive) Read(p []byte) (int, error) {
 	}
 	n, err := a.read(p)
 	if err != nil && err != io.EOF {
-		err = &ArchiveError{a.info.Path, a.info.URL, err}
+		failed := &ArchiveError{a.info.Path, a.info.URL, a.cache, err}
+		if failed.Retryable() { // perhaps the narinfo is older than the archive
+			a.forget()
+		}
+		err = failed
 	}
 	a.err = err
 	return n, err

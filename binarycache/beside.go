@@ -32,13 +32,13 @@ func (s *Store) Listing(ctx context.Context, path storepath.Path) (*nar.Listing,
 		return nil, err
 	}
 	name := path.HashPart() + ".ls"
-	text, err := s.read(ctx, name, int64(min(n.NARSize, maxListing)))
+	var listing *nar.Listing
+	err = s.readParsed(ctx, name, int64(min(n.NARSize, maxListing)), func(text []byte, _ bool) (err error) {
+		listing, err = nar.ParseLS(text)
+		return err
+	})
 	if err != nil {
 		return nil, err
-	}
-	listing, err := nar.ParseLS(text)
-	if err != nil {
-		return nil, fmt.Errorf("file '%s' of %s: %w", name, s.uri, err)
 	}
 	return listing, nil
 }

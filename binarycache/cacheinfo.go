@@ -43,23 +43,26 @@ func (s *Store) Info() CacheInfo { return s.info }
 // readCacheInfo reads what the cache says of itself.
 func (s *Store) readCacheInfo(ctx context.Context) error {
 	s.info.Priority = defaultPriority
-	text, err := s.read(ctx, cacheInfoFile, maxCacheInfo)
-	if errors.Is(err, fs.ErrNotExist) {
-		if s.local != nil {
-			return nil
+	var other *StoreDirError
+	err := s.readParsed(ctx, cacheInfoFile, maxCacheInfo, func(text []byte, _ bool) (err error) {
+		if s.info, err = ParseCacheInfo(string(text)); err != nil {
+			return err
 		}
+		if has := s.info.StoreDir; has != "" && has != s.Dir() {
+			other = &StoreDirError{s.uri, has, s.Dir()}
+			return other
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && s.local != nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("'%s' does not appear to be a binary cache: %w", s.uri, err)
+	case errors.As(err, &other):
+		return other
 	}
-	if err != nil {
-		return err
-	}
-	if s.info, err = ParseCacheInfo(string(text)); err != nil {
-		return fmt.Errorf("%s of %s: %w", cacheInfoFile, s.uri, err)
-	}
-	if has := s.info.StoreDir; has != "" && has != s.Dir() {
-		return &StoreDirError{s.uri, has, s.Dir()}
-	}
-	return nil
+	return err
 }
 
 // ParseCacheInfo reads a nix-cache-info as Nix does: lines of a key, a colon and a value.

@@ -35,7 +35,7 @@
 //
 // # Compression
 //
-// Archives are read that are compressed with xz, zstd, bzip2, gzip or brotli, or not at
+// Archives are read that are compressed with xz, zstd, bzip2, gzip, lzma, lz4 or brotli, or not at
 // all; those of the rarer ways that Nix knows too are an error. Archives are added with
 // zstd, where Nix takes xz: it is many times as fast in both directions, and every Nix since
 // 2.4 reads it. [Options.Compression] chooses, and "?compression=" in a URI.
@@ -43,7 +43,7 @@
 // # Reading order
 //
 // store.go has the store and its questions, uri.go and cacheinfo.go how one is opened,
-// archive.go how archives are verified, add.go, many.go and contents.go how objects come in,
+// archive.go how archives are verified, verify.go how a whole cache is, add.go, many.go and contents.go how objects come in,
 // realisation.go and beside.go the rest of
 // what a cache holds. A cache is files: those of directory.go, or those of remote.go, which
 // come by a download.go that has patience.go. login.go has the passwords, from netrc.go.

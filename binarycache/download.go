@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"net/http"
 	"net/url"
@@ -24,13 +25,40 @@ type download struct {
 	size     uint64 // more than this is not wanted
 	patience patience
 
-	answer    *answer
-	body      io.Reader // the body of the answer, decompressed
-	offset    int64     // how many bytes were read
-	validator string    // what the file has to have still to go on in the middle; "" if unknown
-	whole     bool      // it always comes from its beginning
-	err       error
+	verified bool // the reader verifies all of it, so a wrong part is found
+
+	answer  *answer
+	body    io.Reader    // the body of the answer, decompressed
+	offset  int64        // how many bytes were read
+	read    maphash.Hash // of these
+	version version      // of the file that they belong to
+	whole   bool         // it always comes from its beginning
+	err     error
 }
+
+// A version is what a server says of the version of a file.
+type version struct {
+	etag, modified string // "" if it does not say
+}
+
+func versionOf(h http.Header) version { return version{h.Get("ETag"), h.Get("Last-Modified")} }
+
+// validator returns what a server needs to compare versions before it sends a part; "" if there is none.
+func (v version) validator() string {
+	if v.etag == "" || strings.HasPrefix(v.etag, "W/") { // a weak one is none for ranges
+		return v.modified
+	}
+	return v.etag
+}
+
+// differs reports whether two answers are certainly of different versions.
+func (v version) differs(other version) bool {
+	return v.etag != "" && other.etag != "" && v.etag != other.etag ||
+		v.modified != "" && other.modified != "" && v.modified != other.modified
+}
+
+// errReplaced says that what has come is not the beginning of the file that is there now.
+var errReplaced = errors.New("the file was replaced during the download")
 
 func (r *remote) newDownload(ctx context.Context, u *url.URL, accept string, size uint64) *download {
 	return &download{remote: r, ctx: ctx, url: u, accept: accept, size: size, patience: patience{opts: r.opts.forCall(ctx)}}
@@ -74,6 +102,7 @@ func (d *download) Read(p []byte) (int, error) {
 		n, err := d.body.Read(p)
 		if n > 0 {
 			d.offset += int64(n)
+			d.read.Write(p[:n])
 			d.patience.progress(n)
 			return n, nil // an error comes again
 		}
@@ -136,7 +165,7 @@ func (d *download) connect() error {
 
 // try asks once. After a failure, it says how long the server wants to be left alone.
 func (d *download) try() (*RequestError, time.Duration) {
-	ranged := d.offset > 0 && !d.whole
+	ranged := d.offset > 0 && !d.whole && (d.verified || d.version.validator() != "")
 	answer, err := d.remote.ask(d.ctx, d.url, d.header(ranged), d.patience.opts)
 	if err != nil {
 		return &RequestError{Err: err}, 0
@@ -146,7 +175,7 @@ func (d *download) try() (*RequestError, time.Duration) {
 	case status == http.StatusOK:
 		err = d.begin()
 		if err == nil {
-			err = d.skip()
+			err = d.skip(ranged)
 		}
 	case status == http.StatusPartialContent && ranged:
 		err = d.goOn()
@@ -166,8 +195,8 @@ func (d *download) header(ranged bool) http.Header {
 	h := http.Header{"Accept-Encoding": {d.accept}}
 	if ranged {
 		h.Set("Range", fmt.Sprintf("bytes=%d-", d.offset))
-		if d.validator != "" {
-			h.Set("If-Range", d.validator)
+		if validator := d.version.validator(); validator != "" {
+			h.Set("If-Range", validator)
 		}
 		h.Set("Accept-Encoding", acceptArchive)
 	}
@@ -176,10 +205,7 @@ func (d *download) header(ranged bool) http.Header {
 
 // begin takes a body that comes from its beginning.
 func (d *download) begin() (err error) {
-	d.validator = d.answer.Header.Get("ETag")
-	if d.validator == "" || strings.HasPrefix(d.validator, "W/") { // a weak one is none for ranges
-		d.validator = d.answer.Header.Get("Last-Modified")
-	}
+	d.version = versionOf(d.answer.Header)
 	d.body = d.answer.body
 	if encoding := contentEncoding(d.answer.Header); encoding != "" {
 		d.whole = true // a range would be one of what is compressed
@@ -201,17 +227,34 @@ func contentEncoding(h http.Header) string {
 	}
 }
 
-// skip passes over what was read before, because the server sends it again.
-func (d *download) skip() error {
-	n, err := io.CopyN(io.Discard, d.body, d.offset)
-	if err == io.EOF {
-		return fmt.Errorf("after it had broken off it has only %d bytes, of which %d had come", n, d.offset)
+// skip passes over what was read before, because the server sends it again. The bytes must be the same: the file
+// may have been replaced in between, and the rest of the new one does not fit the beginning of the old one.
+func (d *download) skip(ranged bool) error {
+	if d.offset == 0 {
+		return nil
 	}
-	return err
+	var again maphash.Hash
+	again.SetSeed(d.read.Seed())
+	_, err := io.CopyN(&again, d.body, d.offset)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if err == nil && again.Sum64() == d.read.Sum64() {
+		return nil
+	}
+	if ranged { // some servers send the part that was asked for as if it were the whole
+		d.whole = true
+		return errors.New("the server sends something else than was asked for")
+	}
+	return errReplaced
 }
 
 // goOn takes a body that is a part.
 func (d *download) goOn() error {
+	if d.version.differs(versionOf(d.answer.Header)) {
+		d.whole = true
+		return errors.New("the server sends a part of another version of the file")
+	}
 	start, _, ok := strings.Cut(strings.TrimPrefix(d.answer.Header.Get("Content-Range"), "bytes "), "-")
 	if ok && contentEncoding(d.answer.Header) == "" && start == strconv.FormatInt(d.offset, 10) {
 		d.body = d.answer.body

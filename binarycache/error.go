@@ -51,17 +51,25 @@ func isMissing(status int) bool {
 // An ArchiveError says that the archive of a path cannot be had, or is not what it should
 // be.
 type ArchiveError struct {
-	Path storepath.Path
-	URL  string // that of its narinfo
-	Err  error
+	Path  storepath.Path
+	URL   string // that of its narinfo
+	Cache string // the URI of the cache, without a password
+	Err   error
 }
 
 func (e *ArchiveError) Error() string {
-	return fmt.Sprintf("archive '%s' of '%s': %v", redact.URL(e.URL), e.Path, e.Err)
+	return fmt.Sprintf("archive '%s' of '%s' in %s: %v", redact.URL(e.URL), e.Path, e.Cache, e.Err)
 }
 
 // Unwrap returns why.
 func (e *ArchiveError) Unwrap() error { return e.Err }
+
+// Retryable reports whether downloading the whole archive again may give the right one: what came was
+// truncated or damaged, or its file was replaced. Failed requests were repeated already.
+func (e *ArchiveError) Retryable() bool {
+	_, request := errors.AsType[*RequestError](e.Err)
+	return !errors.Is(e.Err, ErrGone) && (!request || errors.Is(e.Err, errReplaced))
+}
 
 // A MismatchError says that an archive is not what the cache says of it. What is not what
 // it should be when it is added is a [store.MismatchError].

@@ -23,18 +23,22 @@ const smallArchive = 1 << 20
 func atOnce() int { return min(2*runtime.GOMAXPROCS(0), 8) }
 
 // A batch is objects that are added together. Each waits for those that it refers to, which
-// come before it, so that somebody can always go on.
+// come before it, so that one of them can always go on.
 type batch struct {
-	store  *Store
-	ctx    context.Context
-	group  *parallel.Group
-	repair bool
-	added  map[storepath.Path]chan struct{} // closed when a path is there
+	store    *Store
+	ctx      context.Context
+	group    *parallel.Group
+	repair   bool
+	ended    map[storepath.Path]chan struct{} // closed when a path was added or has failed
+	failures store.Failures
 }
 
 // AddMultipleToStore adds n objects, as [Store.AddToStoreNAR] does, several at once: small ones, and
 // those that can be kept ([store.Keepable]). Those that others refer to come first. Those that were
 // added before an error stay.
+//
+// If the archive of an object is bad, the others are added, except those that refer to it; the error is a
+// [*store.AddError] then.
 func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
 	if err := s.begin(ctx); err != nil {
 		return err
@@ -43,16 +47,16 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 	group, groupCtx := parallel.WithContext(ctx, atOnce())
 	defer group.Join() // also if the sequence panics
 	defer cancel()
-	b := &batch{s, groupCtx, group, opts != nil && opts.Repair, make(map[storepath.Path]chan struct{})}
+	b := &batch{store: s, ctx: groupCtx, group: group, repair: opts != nil && opts.Repair, ended: make(map[storepath.Path]chan struct{})}
 	err := b.take(n, objects)
 	if err != nil {
 		cancel()
 	}
 	// If one fails, the others are told to end. The first error is what matters.
 	if failed := group.Wait(); failed != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return failed
+		err = failed
 	}
-	return err
+	return b.failures.Err(err)
 }
 
 // take takes in the objects as they come.
@@ -73,52 +77,82 @@ func (b *batch) take(n int, objects iter.Seq2[store.Import, error]) error {
 	return nil
 }
 
+// An addition is an object that is being added.
+type addition struct {
+	batch  *batch
+	info   store.PathInfo
+	before []chan struct{} // of those that it refers to
+	ended  chan struct{}
+	src    *store.ObjectReader
+}
+
 // add adds an object, or has it added if it is small or can be kept. Else its archive was read
 // afterwards.
 func (b *batch) add(object store.Import) error {
-	info := *object.Info
-	wanted, err := b.store.isWanted(b.ctx, &info, b.repair)
+	a := &addition{batch: b, info: *object.Info, ended: make(chan struct{})}
+	wanted, err := b.store.isWanted(b.ctx, &a.info, b.repair)
 	if err != nil || !wanted {
 		return err
 	}
-	var before []chan struct{}
-	for _, ref := range info.References {
-		if added := b.added[ref]; added != nil && ref != info.Path {
-			before = append(before, added)
+	for _, ref := range a.info.References {
+		if ended := b.ended[ref]; ended != nil && ref != a.info.Path {
+			a.before = append(a.before, ended)
 		}
 	}
-	added := make(chan struct{})
-	b.added[info.Path] = added
-	work := func(archive io.Reader) error {
-		err := b.store.add(b.ctx, &info, archive, b.repair, func() error { return b.wait(before) })
-		if err == nil {
-			close(added)
-		}
-		return err
-	}
+	b.ended[a.info.Path] = a.ended
 	if archive, ok := object.NAR.(store.Keepable); ok {
-		b.group.Go(store.ReadKept(b.ctx, archive, work))
+		read := store.ReadKept(b.ctx, archive, a.read)
+		b.group.Go(func() error { return a.end(read()) })
 		return nil
 	}
-	if info.NARSize == 0 || info.NARSize > smallArchive {
-		return work(object.NAR)
+	if a.info.NARSize == 0 || a.info.NARSize > smallArchive {
+		return a.end(a.read(object.NAR))
 	}
-	archive := bytes.NewBuffer(make([]byte, 0, info.NARSize+bytes.MinRead))
-	if _, err := archive.ReadFrom(io.LimitReader(&contextReader{b.ctx, object.NAR}, int64(info.NARSize)+1)); err != nil {
-		return fmt.Errorf("adding '%s' to the binary cache: %w", info.Path, err)
+	archive := bytes.NewBuffer(make([]byte, 0, a.info.NARSize+bytes.MinRead))
+	if _, err := archive.ReadFrom(io.LimitReader(&contextReader{b.ctx, object.NAR}, int64(a.info.NARSize)+1)); err != nil {
+		if b.ctx.Err() != nil {
+			return ended(b.ctx)
+		}
+		close(a.ended)
+		return b.failures.Fail(a.info.Path, fmt.Errorf("adding '%s' to the binary cache: %w", a.info.Path, err))
 	}
-	b.group.Go(func() error { return work(archive) })
+	b.group.Go(func() error { return a.end(a.read(archive)) })
 	return nil
 }
 
-// wait waits until those paths are there.
-func (b *batch) wait(paths []chan struct{}) error {
-	for _, added := range paths {
+// read adds the object from its archive. It may be called again after an error.
+func (a *addition) read(archive io.Reader) error {
+	a.src = &store.ObjectReader{Archive: archive}
+	return a.batch.store.add(a.batch.ctx, &a.info, a.src, a.batch.repair, a.wait)
+}
+
+// end notes how adding the object has ended. An error is for all objects.
+func (a *addition) end(err error) error {
+	b := a.batch
+	_, dependent := errors.AsType[*store.MissingReferenceError](err)
+	switch {
+	case err == nil:
+		b.failures.Succeed()
+	case b.ctx.Err() == nil && (dependent || a.src.IsFault(err)):
+		err = b.failures.Fail(a.info.Path, err)
+	}
+	if err == nil {
+		close(a.ended)
+	}
+	return err
+}
+
+// wait waits until the objects of the batch that this one refers to have been added or have failed.
+func (a *addition) wait() error {
+	for _, done := range a.before {
 		select {
-		case <-added:
-		case <-b.ctx.Done():
-			return ended(b.ctx)
+		case <-done:
+		case <-a.batch.ctx.Done():
+			return ended(a.batch.ctx)
 		}
 	}
-	return nil
+	if a.batch.repair { // what could not be repaired is still there
+		return nil
+	}
+	return a.batch.failures.CheckReferences(&a.info)
 }

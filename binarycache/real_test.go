@@ -138,7 +138,7 @@ func TestReadsWhatNixWrites(t *testing.T) {
 		write(t, d.HostPath("/tmp/key"), key.Reveal())
 		methods := []string{"none", "xz", "bzip2", "br"}
 		if !isOld(s) {
-			methods = append(methods, "zstd", "gzip")
+			methods = append(methods, "zstd", "gzip", "lzma", "lz4")
 		}
 		for _, method := range methods {
 			t.Run(method, func(t *testing.T) {

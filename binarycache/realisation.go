@@ -59,7 +59,11 @@ func (s *Store) QueryRealisation(ctx context.Context, output store.DrvOutput) (*
 
 // readRealisation reads a realisation from a file.
 func (s *Store) readRealisation(ctx context.Context, name string, id store.DrvOutput, parse func(string, store.DrvOutput) (store.Realisation, error)) (*store.Realisation, error) {
-	text, err := s.read(ctx, name, maxSmall)
+	var r store.Realisation
+	err := s.readParsed(ctx, name, maxSmall, func(text []byte, _ bool) (err error) {
+		r, err = parse(string(text), id)
+		return err
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		known := id.HashID
 		if id.Hash.IsZero() {
@@ -69,10 +73,6 @@ func (s *Store) readRealisation(ctx context.Context, name string, id store.DrvOu
 	}
 	if err != nil {
 		return nil, err
-	}
-	r, err := parse(string(text), id)
-	if err != nil {
-		return nil, fmt.Errorf("file '%s' of %s: %w", name, s.uri, err)
 	}
 	return &r, nil
 }

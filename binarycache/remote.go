@@ -159,7 +159,9 @@ func (r *remote) openArchive(ctx context.Context, ref string, size uint64) (io.R
 		return nil, fmt.Errorf("the URL '%s' is not one of HTTP", redact.URL(u.String()))
 	}
 	u.Fragment = ""
-	return r.newDownload(ctx, u, acceptArchive, size).start()
+	d := r.newDownload(ctx, u, acceptArchive, size)
+	d.verified = true
+	return d.start()
 }
 
 // An answer is one that has begun to come.

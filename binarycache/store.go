@@ -1,6 +1,7 @@
 package binarycache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,8 @@ type Store struct {
 
 	adding sync.Mutex // held while narinfos are changed and nix-cache-info is written
 	begun  bool       // the directory has all that it needs
+
+	warning sync.Mutex // held while the handler of a caller is called
 }
 
 // files are those of a cache.
@@ -56,19 +59,21 @@ type files interface {
 }
 
 var (
-	_ store.Store            = (*Store)(nil)
-	_ store.AllPathsQuerier  = (*Store)(nil)
-	_ store.HashPartQuerier  = (*Store)(nil)
-	_ store.RealisationStore = (*Store)(nil)
-	_ store.NARReader        = (*Store)(nil)
-	_ store.ListingReader    = (*Store)(nil)
-	_ store.TextAdder        = (*Store)(nil)
-	_ store.Adder            = (*Store)(nil)
-	_ store.NARAdder         = (*Store)(nil)
-	_ store.MultipleAdder    = (*Store)(nil)
-	_ store.Signer           = (*Store)(nil)
-	_ store.LogAdder         = (*Store)(nil)
-	_ store.LogReader        = (*Store)(nil)
+	_ store.Store               = (*Store)(nil)
+	_ store.AllPathsQuerier     = (*Store)(nil)
+	_ store.CompletenessQuerier = (*Store)(nil)
+	_ store.Refresher           = (*Store)(nil)
+	_ store.HashPartQuerier     = (*Store)(nil)
+	_ store.RealisationStore    = (*Store)(nil)
+	_ store.NARReader           = (*Store)(nil)
+	_ store.ListingReader       = (*Store)(nil)
+	_ store.TextAdder           = (*Store)(nil)
+	_ store.Adder               = (*Store)(nil)
+	_ store.NARAdder            = (*Store)(nil)
+	_ store.MultipleAdder       = (*Store)(nil)
+	_ store.Signer              = (*Store)(nil)
+	_ store.LogAdder            = (*Store)(nil)
+	_ store.LogReader           = (*Store)(nil)
 )
 
 // Open opens the cache that uri names:
@@ -201,23 +206,50 @@ func (s *Store) narInfo(ctx context.Context, hashPart string) (*narinfo.NarInfo,
 		}
 		return n, nil
 	}
-	name := hashPart + ".narinfo"
-	text, err := s.read(ctx, name, narinfo.MaxLen)
+	var n *narinfo.NarInfo
+	size := 0
+	err := s.readParsed(ctx, hashPart+".narinfo", narinfo.MaxLen, func(text []byte, again bool) (err error) {
+		n, err = narinfo.ParseBytes(text, &narinfo.Options{StoreDir: s.Dir(), Lenient: true})
+		if err == nil && n.Path.HashPart() != hashPart {
+			err = fmt.Errorf("it is of another path, '%s'", n.Path)
+		}
+		if err == nil && !again && s.local == nil && isCutNarInfo(text) {
+			err = io.ErrUnexpectedEOF
+		}
+		size = len(text)
+		return err
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		s.known.put(hashPart, nil, 0)
 	}
 	if err != nil {
 		return nil, err
 	}
-	n, err := narinfo.ParseBytes(text, &narinfo.Options{StoreDir: s.Dir(), Lenient: true})
-	if err == nil && n.Path.HashPart() != hashPart {
-		err = fmt.Errorf("it is of another path, '%s'", n.Path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("file '%s' of %s: %w", name, s.uri, err)
-	}
-	s.known.put(hashPart, n, len(text))
+	s.known.put(hashPart, n, size)
 	return n, nil
+}
+
+// isCutNarInfo reports whether a narinfo looks as if its end were missing. Lines that are missing are no
+// syntax error, but without its references or signatures a path would be copied incompletely or refused.
+func isCutNarInfo(text []byte) bool {
+	return !bytes.HasSuffix(text, []byte("\n")) || !bytes.Contains(text, []byte("\nReferences:"))
+}
+
+// readParsed reads a whole file and parses it. A file that cannot be parsed may have come truncated or
+// damaged, so it is read once more at once; again says that parse is called for the second time.
+func (s *Store) readParsed(ctx context.Context, name string, limit int64, parse func(text []byte, again bool) error) error {
+	for again := false; ; again = true {
+		text, err := s.read(ctx, name, limit)
+		if err != nil {
+			return err
+		}
+		if err = parse(text, again); err == nil {
+			return nil
+		}
+		if again || s.local != nil {
+			return fmt.Errorf("file '%s' of %s: %w", name, s.uri, err)
+		}
+	}
 }
 
 // QueryPathInfo returns what the cache says of a path. Nothing of it is verified: that is
@@ -232,6 +264,31 @@ func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.
 	return &info, nil
 }
 
+// RefreshPathInfo returns the current narinfo of a path, not a remembered one. See [Store.QueryPathInfo].
+func (s *Store) RefreshPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
+	s.known.forget(path.HashPart())
+	return s.QueryPathInfo(ctx, path)
+}
+
+// QueryCompletePaths returns the valid paths whose archives a directory still has. It looks only
+// at the sizes of the files. A cache behind HTTP is not asked: that would take a request for each path, and
+// nothing can be added there.
+func (s *Store) QueryCompletePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
+	if s.local == nil {
+		return paths, nil
+	}
+	return s.filter(ctx, paths, s.hasArchive)
+}
+
+// hasArchive reports whether a directory has the file of an archive, with the size of its narinfo.
+func (s *Store) hasArchive(n *narinfo.NarInfo) bool {
+	size := int64(-1)
+	if n.FileSize != 0 {
+		size = int64(n.FileSize)
+	}
+	return s.local.has(n.URL, size)
+}
+
 // IsValidPath reports whether the cache has the path.
 func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (bool, error) {
 	_, err := s.NarInfo(ctx, path)
@@ -244,27 +301,36 @@ func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (bool, err
 // QueryValidPaths returns those of the paths that the cache has, sorted, each once. It asks
 // for many at once. A cache has no substituters.
 func (s *Store) QueryValidPaths(ctx context.Context, paths []storepath.Path, _ bool) ([]storepath.Path, error) {
+	return s.filter(ctx, paths, func(*narinfo.NarInfo) bool { return true })
+}
+
+// filter returns the paths that the cache has and whose narinfo is wanted, sorted, each once.
+func (s *Store) filter(ctx context.Context, paths []storepath.Path, wanted func(*narinfo.NarInfo) bool) ([]storepath.Path, error) {
 	paths = slices.Clone(paths)
 	slices.Sort(paths)
 	paths = slices.Compact(paths)
-	valid := make([]bool, len(paths))
+	found := make([]bool, len(paths))
 	group, ctx := parallel.WithContext(ctx, s.opts.HTTP.Parallel)
 	for i, path := range paths {
-		group.Go(func() (err error) {
-			valid[i], err = s.IsValidPath(ctx, path)
+		group.Go(func() error {
+			n, err := s.NarInfo(ctx, path)
+			if errors.Is(err, store.ErrNotFound) {
+				return nil
+			}
+			found[i] = err == nil && wanted(n)
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	var found []storepath.Path
+	var some []storepath.Path
 	for i, path := range paths {
-		if valid[i] {
-			found = append(found, path)
+		if found[i] {
+			some = append(some, path)
 		}
 	}
-	return found, nil
+	return some, nil
 }
 
 // QueryPathFromHashPart returns the path with that hash part. The error is a

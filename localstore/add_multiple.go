@@ -24,8 +24,11 @@ const (
 )
 
 // AddMultipleToStore adds n objects, each as [Store.AddToStoreNAR] does. Small ones and those that
-// can be kept ([store.Keepable]) are restored in parallel, and many are made valid at once. Those that are valid
-// when there is an error stay.
+// can be kept ([store.Keepable]) are restored in parallel, and many are made valid at once.
+//
+// If the archive of an object is bad, the others are added, except those that refer to it; the error is a
+// [*store.AddError] then. If the call has to end early, because the sequence or the disk fails or ctx ends,
+// the objects that are complete become valid.
 func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
 	if opts == nil {
 		opts = new(store.AddOptions)
@@ -34,7 +37,8 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 	if err := s.collectIfFull(ctx); err != nil {
 		return err
 	}
-	b := s.newBatch(ctx, opts)
+	failures := new(store.Failures)
+	b := s.newBatch(ctx, opts, failures)
 	defer func() { b.abandon() }()
 	got := 0
 	for object, err := range objects {
@@ -43,39 +47,38 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 			err = context.Cause(b.ctx)
 		}
 		if err == nil {
-			err = s.checkImport(object.Info, opts)
-		}
-		if err == nil {
-			err = b.add(object)
+			err = b.take(object)
 		}
 		if err == nil && b.isFull() {
-			if err = b.finish(); err == nil {
-				b.abandon() // nothing but an empty directory
-				b = s.newBatch(ctx, opts)
-				err = s.collectIfFull(ctx)
+			if err = b.finish(); err != nil {
+				return failures.Err(err)
 			}
+			b.abandon() // nothing but an empty directory
+			b = s.newBatch(ctx, opts, failures)
+			err = s.collectIfFull(ctx)
 		}
 		if err != nil {
-			return b.failed(err)
+			return failures.Err(b.finishEarly(err))
 		}
 	}
 	if got != n {
-		return b.failed(fmt.Errorf("%d objects came instead of %d", got, n))
+		return failures.Err(b.finishEarly(fmt.Errorf("%d objects came instead of %d", got, n)))
 	}
-	return b.finish()
+	return failures.Err(b.finish())
 }
 
 // A batch is some objects that are to become valid together. They are made in a directory beside
-// the store's objects. Their locks are taken when all are complete, so that nobody waits for
-// whoever sends them.
+// the store's objects. Their locks are taken when all are complete, so that a slow sender does not block
+// other writers.
 type batch struct {
-	s      *Store
-	opts   *store.AddOptions
-	ctx    context.Context // ends with the first error
-	end    context.CancelFunc
-	parent context.Context
-	work   *parallel.Group
-	dir    *tempDir // nil before the first object
+	s        *Store
+	opts     *store.AddOptions
+	failures *store.Failures
+	ctx      context.Context // ends with the first error that concerns all objects
+	end      context.CancelFunc
+	parent   context.Context
+	work     *parallel.Group
+	dir      *tempDir // nil before the first object
 
 	made      []*made
 	paths     map[storepath.Path]bool
@@ -85,15 +88,19 @@ type batch struct {
 
 // A made object is one of a batch.
 type made struct {
-	info   *store.PathInfo
-	name   string // in the directory of the batch
-	lock   *pathlock.Lock
-	valid  bool // before it was added
-	placed bool // in the store directory
+	info     *store.PathInfo
+	name     string // in the directory of the batch
+	complete bool   // it was restored
+	lock     *pathlock.Lock
+	valid    bool // before it was added
+
+	placed     bool // in the store directory
+	registered bool
+	err        error // why it could not be placed
 }
 
-func (s *Store) newBatch(ctx context.Context, opts *store.AddOptions) *batch {
-	b := &batch{s: s, opts: opts, parent: ctx, paths: make(map[storepath.Path]bool)}
+func (s *Store) newBatch(ctx context.Context, opts *store.AddOptions, failures *store.Failures) *batch {
+	b := &batch{s: s, opts: opts, failures: failures, parent: ctx, paths: make(map[storepath.Path]bool)}
 	ctx, b.end = context.WithCancel(ctx)
 	b.work, b.ctx = parallel.WithContext(ctx, workers())
 	return b
@@ -101,6 +108,36 @@ func (s *Store) newBatch(ctx context.Context, opts *store.AddOptions) *batch {
 
 func (b *batch) isFull() bool {
 	return len(b.made) >= batchObjects || b.bytes >= batchBytes || b.infoBytes >= batchInfos
+}
+
+// take adds an object to the batch, or notes why it cannot be added. An error is for all objects.
+func (b *batch) take(object store.Import) error {
+	err := b.s.checkImport(object.Info, b.opts)
+	if _, untrusted := errors.AsType[*store.UntrustedError](err); untrusted {
+		var fresh *store.PathInfo
+		if object.Refresh != nil { // the info may be old, or have come damaged
+			fresh = object.Refresh(b.ctx)
+		}
+		if fresh == nil || b.s.checkImport(fresh, b.opts) != nil {
+			return b.failures.Fail(object.Info.Path, err)
+		}
+		object.Info, err = fresh, nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := b.checkReferences(object.Info); err != nil {
+		return b.failures.Fail(object.Info.Path, err)
+	}
+	return b.add(object)
+}
+
+// checkReferences returns an error if an object refers to one that has failed and is not valid therefore.
+func (b *batch) checkReferences(info *store.PathInfo) error {
+	if b.opts.Repair { // what could not be repaired is still valid
+		return nil
+	}
+	return b.failures.CheckReferences(info)
 }
 
 // add restores an object, or has it restored while the next is read, if it is wanted: if it is
@@ -122,20 +159,54 @@ func (b *batch) add(object store.Import) (err error) {
 	b.made, b.paths[info.Path] = append(b.made, m), true
 	b.bytes, b.infoBytes = b.bytes+info.NARSize, b.infoBytes+sizeOf(info)
 	if archive, ok := object.NAR.(store.Keepable); ok {
-		b.work.Go(store.ReadKept(b.ctx, archive, func(archive io.Reader) error {
-			return b.s.restore(b.ctx, b.dir.root, m.name, info, archive, b.opts)
-		}))
+		b.work.Go(b.restoreKept(m, archive))
 		return nil
 	}
+	src := &store.ObjectReader{Archive: object.NAR}
 	if info.NARSize > smallArchive {
-		return b.s.restore(b.ctx, b.dir.root, m.name, info, object.NAR, b.opts)
+		return b.restored(m, src, b.s.restore(b.ctx, b.dir.root, m.name, info, src, b.opts))
 	}
-	archive, err := readArchive(info, object.NAR)
+	archive, err := readArchive(info, src)
 	if err != nil {
-		return err
+		return b.restored(m, src, err)
 	}
-	b.work.Go(func() error { return b.s.restore(b.ctx, b.dir.root, m.name, info, bytes.NewReader(archive), b.opts) })
+	b.work.Go(func() error {
+		src := &store.ObjectReader{Archive: bytes.NewReader(archive)}
+		return b.restored(m, src, b.s.restore(b.ctx, b.dir.root, m.name, info, src, b.opts))
+	})
 	return nil
+}
+
+// restoreKept returns a function that restores an object from an archive that is kept.
+func (b *batch) restoreKept(m *made, archive store.Keepable) func() error {
+	var src *store.ObjectReader
+	read := store.ReadKept(b.ctx, archive, func(archive io.Reader) error {
+		if src != nil { // the rest of the first attempt is in the way
+			m.name += "-again"
+		}
+		src = &store.ObjectReader{Archive: archive}
+		return b.s.restore(b.ctx, b.dir.root, m.name, m.info, src, b.opts)
+	})
+	return func() error {
+		err := read()
+		return b.restored(m, src, err)
+	}
+}
+
+// restored notes how restoring an object has ended. An error is for all objects.
+func (b *batch) restored(m *made, src *store.ObjectReader, err error) error {
+	if err == nil {
+		m.complete = true
+		b.failures.Succeed()
+		return nil
+	}
+	switch {
+	case b.parent.Err() != nil: // the archive was closed therefore
+		return context.Cause(b.parent)
+	case b.ctx.Err() == nil && src.IsFault(err):
+		return b.failures.Fail(m.info.Path, err)
+	}
+	return err
 }
 
 // sizeOf returns about how many bytes an info takes.
@@ -148,123 +219,4 @@ func sizeOf(info *store.PathInfo) int {
 		n += len(s) + 16
 	}
 	return n
-}
-
-// finish waits for all objects and makes them valid.
-//
-// A process that waits for a lock must hold no other. So if a lock cannot be had at once, because another
-// process holds it, or because this one has too many files open, the objects before it are made valid first.
-func (b *batch) finish() error {
-	err := b.work.Wait()
-	b.end()
-	if err != nil {
-		return err
-	}
-	first := 0
-	for i, m := range b.made {
-		var err error
-		if m.lock, err = b.s.tryLockPath(m.info.Path); err != nil {
-			return err
-		}
-		if m.lock == nil {
-			if err := b.settle(b.made[first:i]); err != nil {
-				return err
-			}
-			first = i
-			if m.lock, err = b.s.lockPath(b.parent, m.info.Path); err != nil {
-				return err
-			}
-		}
-	}
-	return b.settle(b.made[first:])
-}
-
-// settle puts objects that are locked into their places, makes them valid, and gives the locks
-// back. Meanwhile somebody else may have made some of them.
-func (b *batch) settle(some []*made) error {
-	paths := make([]storepath.Path, len(some))
-	for i, m := range some {
-		paths[i] = m.info.Path
-	}
-	roots, err := b.s.addTempRoots(b.parent, paths...) // again: the first time may have been long ago
-	if err != nil {
-		return err
-	}
-	work, ctx := parallel.WithContext(b.parent, workers())
-	defer work.Join()
-	var infos []*store.PathInfo
-	for _, m := range some {
-		var err error
-		if m.valid, err = b.s.IsValidPath(b.parent, m.info.Path); err != nil {
-			return errors.Join(err, work.Wait())
-		}
-		if m.valid && !b.opts.Repair {
-			continue
-		}
-		infos = append(infos, m.info)
-		m.placed = true
-		work.Go(func() error {
-			return b.s.put(ctx, m.info.Path, m.valid, func(name string) error {
-				return b.dir.moveTo(m.name, name)
-			})
-		})
-	}
-	err = work.Wait()
-	for _, m := range some {
-		if lost := m.lock.Check(); lost != nil {
-			m.placed = false // and nothing of ours is there
-			err = errors.Join(lost, err)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if len(infos) == 0 {
-		err = roots.Check()
-	} else {
-		_, err = b.s.register(b.parent, roots, true, infos...)
-	}
-	if err != nil {
-		return err
-	}
-	release(some)
-	return nil
-}
-
-func release(some []*made) {
-	for _, m := range some {
-		if m.lock != nil {
-			m.lock.Release()
-		}
-		m.lock, m.placed = nil, false
-	}
-}
-
-// failed returns why a batch ends: err, unless an error of the work has caused it. It raises a panic of
-// the work again.
-func (b *batch) failed(err error) error {
-	isFirst := b.ctx.Err() == nil
-	b.end()
-	if working := b.work.Wait(); working != nil && !isFirst {
-		return working
-	}
-	return err
-}
-
-// abandon removes objects that are not valid, and releases the locks. It runs also after a panic of the
-// work, which it does not raise again.
-func (b *batch) abandon() {
-	b.end()
-	b.work.Join()
-	for _, m := range b.made {
-		if m.placed {
-			b.s.removeUnlessValid(b.parent, m.info.Path)
-		}
-	}
-	release(b.made)
-	b.made = nil
-	if b.dir != nil {
-		b.dir.remove()
-		b.dir = nil
-	}
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"iter"
 
@@ -17,26 +16,15 @@ func AddNAR(ctx context.Context, s Store, info *PathInfo, nar io.Reader, opts *A
 	return unsupported(s, "add objects")
 }
 
-// AddMultiple adds n objects to s, those that others refer to first; see [MultipleAdder].
-// A store that cannot take many at once takes them one by one.
+// AddMultiple adds n objects to s; see [MultipleAdder]. To a store that cannot add many at once it adds them
+// one by one.
 func AddMultiple(ctx context.Context, s Store, n int, objects iter.Seq2[Import, error], opts *AddOptions) error {
 	if a, ok := As[MultipleAdder](s); ok {
 		return a.AddMultipleToStore(ctx, n, objects, opts)
 	}
-	got := 0
-	for object, err := range objects {
-		if err == nil {
-			got++
-			err = AddNAR(ctx, s, object.Info, object.NAR, opts)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if got != n {
-		return fmt.Errorf("%d objects came instead of %d", got, n)
-	}
-	return nil
+	return AddOneByOne(ctx, n, objects, func(info *PathInfo, archive io.Reader) error {
+		return AddNAR(ctx, s, info, archive, opts)
+	})
 }
 
 // ReadNAR returns the archive of an object in s; see [NARReader].

@@ -110,6 +110,10 @@ func (opts *AddOptions) Vouches(info *PathInfo, weak bool, keys signature.KeySet
 type Import struct {
 	Info *PathInfo
 	NAR  io.Reader
+
+	// Refresh returns the current info of the object if the source has another one by now, else nil. A
+	// store may call it once, if it does not trust Info. Nil is no such source.
+	Refresh func(ctx context.Context) *PathInfo
 }
 
 // The capabilities of a store that take and give contents.
@@ -126,10 +130,25 @@ type (
 		AddToStoreNAR(ctx context.Context, info *PathInfo, nar io.Reader, opts *AddOptions) error
 	}
 
-	// A MultipleAdder takes many objects at once, those that others refer to first.
+	// A MultipleAdder adds many objects at once. An object comes after the objects that it refers to.
 	MultipleAdder interface {
-		// AddMultipleToStore adds n objects. An error from the sequence ends it.
+		// AddMultipleToStore adds n objects. An error from the sequence ends it; what has come
+		// until then is added. If the archive of an object cannot be read or is not the right one,
+		// a store that can go on adds the other objects and returns an [*AddError].
 		AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[Import, error], opts *AddOptions) error
+	}
+
+	// A CompletenessQuerier may have lost the contents of valid paths, as a binary cache whose old files
+	// were deleted.
+	CompletenessQuerier interface {
+		// QueryCompletePaths returns the valid paths whose contents are there.
+		QueryCompletePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error)
+	}
+
+	// A Refresher remembers answers of QueryPathInfo.
+	Refresher interface {
+		// RefreshPathInfo returns the current info of a path, not a remembered one.
+		RefreshPathInfo(ctx context.Context, path storepath.Path) (*PathInfo, error)
 	}
 
 	// A NARReader gives the archive of an object. The reader verifies it against the NAR

@@ -18,7 +18,7 @@ type copyReport struct {
 	paths uint64 // how many there are
 
 	activity.Sequencer // whose lock guards the rest
-	done, runs         uint64
+	done, runs, failed uint64
 }
 
 // reportCopy begins to tell the handler of ctx that these objects are copied. The context
@@ -50,7 +50,7 @@ func reportCopy(ctx context.Context, guard *parallel.Guard, infos []*PathInfo) (
 // progress returns how far it is.
 func (r *copyReport) progress() activity.Event {
 	return activity.Result{ID: r.id, Type: activity.Progress, Fields: []activity.Field{
-		activity.Number(r.done), activity.Number(r.paths), activity.Number(r.runs), activity.Number(0),
+		activity.Number(r.done), activity.Number(r.paths), activity.Number(r.runs), activity.Number(r.failed),
 	}}
 }
 
@@ -69,7 +69,7 @@ func (r *copyReport) objects(objects iter.Seq2[Import, error]) iter.Seq2[Import,
 			object.NAR = archive
 			goOn := yield(object, nil)
 			if archive.kept == nil {
-				r.stop(archive.id, goOn)
+				r.stop(archive.id, goOn, archive.src.hasFailed())
 			}
 			if !goOn {
 				return
@@ -81,7 +81,7 @@ func (r *copyReport) objects(objects iter.Seq2[Import, error]) iter.Seq2[Import,
 // A reportedArchive is one of which it is told how it is read.
 type reportedArchive struct {
 	io.Reader
-	src    Keepable
+	src    *aheadArchive
 	report *copyReport
 	id     activity.ID
 
@@ -95,16 +95,19 @@ func (a *reportedArchive) Keep() io.ReadCloser {
 	return a
 }
 
-// Close closes an archive that was kept. What is told of it does not depend on whether all of it
-// was read: else everything ends.
+// restart implements restarter.
+func (a *reportedArchive) restart() bool { return a.src.restart() }
+
+// Close closes an archive that was kept. It counts as copied unless it could not be read.
 func (a *reportedArchive) Close() error {
-	a.ended.Do(func() { a.report.stop(a.id, true) })
-	return a.kept.Close()
+	err := a.kept.Close()
+	a.ended.Do(func() { a.report.stop(a.id, true, a.src.hasFailed()) })
+	return err
 }
 
 // begin tells that an object is being copied, and then how its archive is read.
 func (r *copyReport) begin(object Import) *reportedArchive {
-	a := &reportedArchive{report: r, id: activity.NewID(), src: object.NAR.(Keepable)} // as readAhead has it
+	a := &reportedArchive{report: r, id: activity.NewID(), src: object.NAR.(*aheadArchive)} // as aheadReader yields it
 	a.Reader = activity.ProgressReader(r, a.id, a.src, object.Info.NARSize)
 	path := object.Info.Path
 	r.Lock()
@@ -117,11 +120,16 @@ func (r *copyReport) begin(object Import) *reportedArchive {
 	return a
 }
 
-// stop tells that an object has been copied, or not.
-func (r *copyReport) stop(id activity.ID, ok bool) {
+// stop reports that the archive of an object is not read any more. It counts as copied, or as failed, or, if
+// everything ends, as neither.
+func (r *copyReport) stop(id activity.ID, ok, failed bool) {
 	r.Lock()
 	defer r.Unlock()
-	if r.runs--; ok {
+	r.runs--
+	switch {
+	case failed:
+		r.failed++
+	case ok:
 		r.done++
 	}
 	r.Tell(activity.Stop{ID: id}, r.progress())

@@ -23,8 +23,9 @@ const (
 
 // ImportPaths adds the objects of an export, as [ExportPaths] and nix-store --export write it,
 // to dst, and returns their paths in the order in which they came. The hash of each archive is
-// computed here. If an error ends it, those that were added stay; an error of the format is a
-// [*wire.Error] or a [*nar.Error], and says where.
+// computed here. If dst refuses some of them, the others are added, except those that refer to these; the
+// error is an [*AddError] then. An error of the format, a [*wire.Error] or a [*nar.Error] that says where,
+// ends the import; those that were added stay.
 //
 // An export has no signatures (what old versions of Nix put there is ignored, as by Nix), so
 // opts need to say NoSignatures, and dst must trust us, unless it wants none.
@@ -37,18 +38,30 @@ func ImportPaths(ctx context.Context, dst Store, src io.Reader, opts *AddOptions
 	var archive spool.File
 	defer archive.Close()
 	var paths []storepath.Path
+	var failures Failures
 	for {
 		info, err := nextImported(in, dst.Dir(), &archive)
 		if err != nil {
-			return paths, fmt.Errorf("importing: %w", err)
+			return paths, failures.Err(fmt.Errorf("importing: %w", err))
 		}
 		if info == nil {
-			return paths, nil
+			return paths, failures.Err(nil)
 		}
-		if err := addSpooled(ctx, dst, info, &archive, opts); err != nil {
-			return paths, fmt.Errorf("importing '%s': %w", info.Path, err)
+		if err = failures.CheckReferences(info); err == nil {
+			err = addSpooled(ctx, dst, info, &archive, opts)
 		}
-		paths = append(paths, info.Path)
+		if err == nil {
+			failures.Succeed()
+			paths = append(paths, info.Path)
+			continue
+		}
+		err = fmt.Errorf("importing '%s': %w", info.Path, err)
+		if ctx.Err() != nil {
+			return paths, err
+		}
+		if stop := failures.Fail(info.Path, err); stop != nil {
+			return paths, failures.Err(stop)
+		}
 	}
 }
 

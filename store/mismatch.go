@@ -56,10 +56,14 @@ func (info *PathInfo) CheckContents(got nar.ContentHashes) (weak bool, err error
 type MissingReferenceError struct {
 	Path      storepath.Path // of the object; "" if that is not known
 	Reference storepath.Path
+	To        string // where the object cannot be added, if that is said; else the words are Nix's
 }
 
 func (e *MissingReferenceError) Error() string {
-	return fmt.Sprintf("path '%s' is not valid", e.Reference)
+	if e.To == "" {
+		return fmt.Sprintf("path '%s' is not valid", e.Reference)
+	}
+	return fmt.Sprintf("cannot add '%s' to %s because the reference '%s' is not valid", e.Path, e.To, e.Reference)
 }
 
 // An UntrustedError says that an object lacks a signature that it needs, in the words of Nix.

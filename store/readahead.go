@@ -1,20 +1,20 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"iter"
 	"maps"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
 	"pix/internal/parallel"
+	"pix/storepath"
 )
 
 const (
@@ -29,6 +29,8 @@ const (
 	batchObjects = 32
 	// parallelReads is how many batches are read at once unless it is said otherwise.
 	parallelReads = 16
+	// maxBadAhead is the number of small archives in a row that cannot be read before no more are read ahead.
+	maxBadAhead = 64
 )
 
 // largeOpen returns how many larger archives are open at once: as many as can be decoded, and one
@@ -42,6 +44,9 @@ type opened struct {
 	nar    io.ReadCloser
 	cancel context.CancelFunc // ends reading it
 	err    error
+	twice  bool      // it was read a second time
+	info   *PathInfo // the current one, if the caller's is old
+	ended  bool      // err only says that reading was ended
 }
 
 // withArchives calls use with a sequence of objects and their archives. Other goroutines open the
@@ -50,24 +55,54 @@ type opened struct {
 //
 // So code of the source and of the caller runs on goroutines of use, and on those that read ahead,
 // and a guard runs it there: see [parallel.Guard].
-func withArchives(ctx context.Context, src Store, objects []*PathInfo, opts *CopyOptions, use func(context.Context, iter.Seq2[Import, error]) error) error {
+//
+// An object whose archive cannot be read is in the sequence, so that the others can be added: reading its
+// archive returns why, and failed has it when withArchives has returned. So is an object that refers to it.
+func withArchives(ctx context.Context, src Store, objects []*PathInfo, opts *CopyOptions, use func(context.Context, iter.Seq2[Import, error]) error) (failed map[storepath.Path]readFailure, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	guard := &parallel.Guard{Stop: cancel}
 	defer guard.End() // also if use panics
-	err := func() error {
+	var r *aheadReader
+	err = func() error {
 		var report *copyReport
 		if !opts.Quiet {
 			ctx, report = reportCopy(ctx, guard, objects)
 			defer report.end()
 		}
-		r := newAheadReader(ctx, guard, src, objects, opts)
+		r = newAheadReader(ctx, guard, src, objects, opts)
 		defer r.end()
 		return use(ctx, report.objects(r.imports))
 	}()
 	guard.End()
 	guard.Repanic()
-	return err
+	return r.readFailures(), err
+}
+
+// A readFailure says why the archive of an object could not be read.
+type readFailure struct {
+	err   error
+	twice bool // it was read a second time
+}
+
+// readFailures returns the objects whose archives could not be read.
+func (r *aheadReader) readFailures() map[storepath.Path]readFailure {
+	failed := make(map[storepath.Path]readFailure, len(r.failures.failed))
+	for _, f := range r.failures.failed {
+		failed[f.Path] = readFailure{f.Err, r.twice[f.Path]}
+	}
+	return failed
+}
+
+// fail notes that the archive of an object could not be read.
+func (r *aheadReader) fail(info *PathInfo, err error, twice bool) {
+	tooMany := r.failures.Fail(info.Path, err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.twice[info.Path] = twice
+	if tooMany != nil {
+		r.tooMany = tooMany
+	}
 }
 
 // An aheadReader reads the archives of objects, in their order, as far ahead as there is room.
@@ -75,6 +110,7 @@ type aheadReader struct {
 	src      Store
 	infos    []*PathInfo
 	progress func(*PathInfo)
+	repair   bool
 	many     ManyNARReader // the source, if it is one
 	archives []chan opened // one for each info
 
@@ -87,19 +123,25 @@ type aheadReader struct {
 	large *semaphore.Weighted // open archives
 	reads *semaphore.Weighted // batches under way
 
-	mu    sync.Mutex
-	lent  map[*aheadArchive]bool // those that were yielded, and not closed yet
-	ended bool
+	failures Failures     // of reading, of objects whose turn has come
+	bad      atomic.Int64 // small archives in a row that could not be read ahead
+
+	mu      sync.Mutex
+	lent    map[*aheadArchive]bool  // those that were yielded, and not closed yet
+	twice   map[storepath.Path]bool // failed archives that were read a second time
+	tooMany error                   // not nil after so many failures that the rest is not tried
+	ended   bool
 }
 
 // newAheadReader starts reading. Its owner must call end.
 func newAheadReader(ctx context.Context, guard *parallel.Guard, src Store, infos []*PathInfo, opts *CopyOptions) *aheadReader {
 	r := &aheadReader{
-		src: src, infos: infos, progress: opts.Progress, archives: make([]chan opened, len(infos)), guard: guard,
+		src: src, infos: infos, progress: opts.Progress, repair: opts.Repair, archives: make([]chan opened, len(infos)), guard: guard,
 		room:  semaphore.NewWeighted(archivesAhead),
 		large: semaphore.NewWeighted(largeOpen()),
 		reads: semaphore.NewWeighted(int64(cmp.Or(max(opts.Parallel, 0), parallelReads))),
 		lent:  make(map[*aheadArchive]bool),
+		twice: make(map[storepath.Path]bool),
 	}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	r.many, _ = As[ManyNARReader](src)
@@ -122,7 +164,9 @@ func (r *aheadReader) imports(yield func(Import, error) bool) {
 			yield(Import{}, err)
 			return
 		}
-		goOn := yield(copied(archive.info, archive), nil)
+		object := copied(cmp.Or(archive.opened.info, archive.info), archive)
+		object.Refresh = func(ctx context.Context) *PathInfo { return r.refresh(ctx, archive.info) }
+		goOn := yield(object, nil)
 		if !archive.kept {
 			archive.Close()
 		}
@@ -144,17 +188,31 @@ func (r *aheadReader) next(i int) (*aheadArchive, error) {
 	case <-r.ctx.Done():
 		o.err = context.Cause(r.ctx)
 	}
-	if o.err != nil {
-		return nil, fmt.Errorf("copying '%s': %w", info.Path, o.err)
+	if o.err == nil {
+		if err := r.checkReferences(info); err != nil { // it failed while this one was read ahead
+			o.nar.Close()
+			o.cancel()
+			o.err = err
+		}
 	}
-	archive := &aheadArchive{opened: o, reader: r, info: info}
+	archive := &aheadArchive{opened: o, reader: r, info: info, restarted: o.twice}
+	switch {
+	case o.err == nil && isSmall(info):
+		r.failures.Succeed()
+	case o.err != nil && r.ctx.Err() != nil:
+		return nil, context.Cause(r.ctx)
+	case o.err != nil:
+		r.fail(info, o.err, o.twice)
+		archive.opened = opened{nar: failedArchive{o.err}, cancel: func() {}}
+		archive.restarted, archive.noted = true, true
+	}
 	r.mu.Lock()
-	ended := r.ended
+	ended, tooMany := r.ended, r.tooMany
 	r.lent[archive] = true
 	r.mu.Unlock()
-	if ended {
+	if ended || tooMany != nil {
 		archive.Close()
-		return nil, parallel.ErrEnded
+		return nil, cmp.Or(tooMany, parallel.ErrEnded)
 	}
 	return archive, nil
 }
@@ -179,6 +237,14 @@ func (r *aheadReader) used(a *aheadArchive) {
 	}
 }
 
+// checkReferences returns an error if an object refers to one that has failed and is not valid therefore.
+func (r *aheadReader) checkReferences(info *PathInfo) error {
+	if r.repair { // what could not be repaired is still valid
+		return nil
+	}
+	return r.failures.CheckReferences(info)
+}
+
 // end ends reading, closes all archives, and waits until no goroutine is left.
 func (r *aheadReader) end() {
 	r.cancel()
@@ -190,12 +256,14 @@ func (r *aheadReader) end() {
 		a.Close()
 	}
 	r.running.Wait()
-	for _, archive := range r.archives {
+	for i, archive := range r.archives {
 		select {
 		case o := <-archive:
 			if o.nar != nil {
 				r.guard.Call(o.nar.Close)
 				o.cancel()
+			} else if !o.ended { // it would fail the next time, too
+				r.fail(r.infos[i], o.err, o.twice)
 			}
 		default:
 		}
@@ -238,65 +306,4 @@ func (r *aheadReader) run() {
 			})
 		})
 	}
-}
-
-// readBatch reads small archives into memory: at once, if the source can do that, and those
-// that it failed to give in that way one by one, so that each has its own error.
-func (r *aheadReader) readBatch(ctx context.Context, from, to int) {
-	if r.many != nil {
-		for archive, err := range r.many.NARsFromPaths(ctx, r.infos[from:to]) {
-			var whole []byte
-			if err == nil {
-				whole, err = readWhole(archive, r.infos[from])
-			}
-			if err != nil {
-				break
-			}
-			r.archives[from] <- inMemory(whole)
-			from++
-		}
-	}
-	for ; from < to; from++ {
-		r.archives[from] <- r.readOne(ctx, r.infos[from])
-	}
-}
-
-// open opens a large archive.
-func (r *aheadReader) open(ctx context.Context, info *PathInfo) opened {
-	ctx, cancel := context.WithCancel(ctx)
-	nar, err := ReadNAR(ctx, r.src, info.Path)
-	if err != nil {
-		cancel()
-		return opened{err: err}
-	}
-	return opened{nar, cancel, nil}
-}
-
-// inMemory returns an archive that was read.
-func inMemory(whole []byte) opened {
-	return opened{nar: io.NopCloser(bytes.NewReader(whole)), cancel: func() {}}
-}
-
-func (r *aheadReader) readOne(ctx context.Context, info *PathInfo) opened {
-	archive, err := ReadNAR(ctx, r.src, info.Path)
-	if err != nil {
-		return opened{err: err}
-	}
-	defer archive.Close()
-	whole, err := readWhole(archive, info)
-	if err != nil {
-		return opened{err: err}
-	}
-	return inMemory(whole)
-}
-
-// readWhole reads an archive into memory. One that is longer than its info says is no
-// more trusted than one that is damaged.
-func readWhole(archive io.Reader, info *PathInfo) ([]byte, error) {
-	buf := bytes.NewBuffer(make([]byte, 0, info.NARSize+bytes.MinRead))
-	n, err := buf.ReadFrom(io.LimitReader(archive, int64(info.NARSize)+1))
-	if err == nil && uint64(n) != info.NARSize {
-		err = fmt.Errorf("its archive has not the size of %d bytes that it should have", info.NARSize)
-	}
-	return buf.Bytes(), err
 }

@@ -10,10 +10,16 @@ import (
 
 // A ReferenceCycleError says that objects refer to each other in a circle, so that none of
 // them can be added before the others. No store that keeps Nix's rules has one.
-type ReferenceCycleError struct{ Path storepath.Path }
+type ReferenceCycleError struct {
+	Path storepath.Path // one of them
+	From storepath.Path // another one, which refers to Path; "" if unknown
+}
 
 func (e *ReferenceCycleError) Error() string {
-	return fmt.Sprintf("cycle detected in the references of '%s'", e.Path)
+	if e.From == "" {
+		return fmt.Sprintf("cycle detected in the references of '%s'", e.Path)
+	}
+	return fmt.Sprintf("cycle detected in the references of '%s' from '%s'", e.Path, e.From)
 }
 
 // SortByReferences returns the infos in such an order that each comes after those that it
@@ -43,7 +49,7 @@ func SortByReferences(infos []*PathInfo) ([]*PathInfo, error) {
 				way = way[:len(way)-1]
 			case next.done:
 			case next.entered:
-				return nil, &ReferenceCycleError{next.info.Path}
+				return nil, &ReferenceCycleError{Path: next.info.Path, From: at.info.Path}
 			default:
 				way = append(way, next)
 			}

@@ -8,8 +8,10 @@ import (
 	"pix/storepath"
 )
 
-// allowsSubstitutes reports whether outputs of a valid derivation may come from elsewhere.
-func allowsSubstitutes(ctx context.Context, s store.Store, drv storepath.Path) (bool, error) {
+// allowsSubstitutes reports whether outputs of a valid derivation may come from elsewhere. It notes the
+// content addresses of its fixed outputs, by which substituters with another store directory are asked.
+func (c *call) allowsSubstitutes(ctx context.Context, drv storepath.Path) (bool, error) {
+	s := c.store.Store
 	lent, release := store.LendDerivations(s)
 	defer release()
 	text, err := store.Derivations(lent).LoadDerivation(ctx, drv)
@@ -22,6 +24,11 @@ func allowsSubstitutes(ctx context.Context, s store.Store, drv storepath.Path) (
 	}
 	if kind, err := d.Kind(); err != nil || kind == derivation.Impure {
 		return false, err
+	}
+	for _, output := range d.Outputs.All() {
+		if path, ca := output.Path(), output.ContentAddress(); output.Kind() == derivation.Fixed && path != "" {
+			c.cas[path] = ca
+		}
 	}
 	return d.AllowsSubstitutes()
 }

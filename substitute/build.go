@@ -216,7 +216,7 @@ func (c *call) substitutableOutputs(ctx context.Context, built derivation.Built,
 	if len(lacking)+len(unknown) == 0 {
 		return nil, nil
 	}
-	if allowed, err := allowsSubstitutes(ctx, c.store.Store, drv.Path); err != nil || !allowed {
+	if allowed, err := c.allowsSubstitutes(ctx, drv.Path); err != nil || !allowed {
 		return nil, err
 	}
 	for _, name := range unknown {

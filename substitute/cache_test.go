@@ -2,6 +2,7 @@ package substitute_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"pix/binarycache"
 	"pix/signature"
 	"pix/store"
+	"pix/store/memstore"
 	"pix/storepath"
 	"pix/substitute"
 )
@@ -156,4 +158,52 @@ func TestSizes(t *testing.T) {
 	if err != nil || missing.DownloadSize != size || size == 0 || len(missing.WillSubstitute) != 2 {
 		t.Errorf("%+v, %v; the archives have %d bytes", missing, err, size)
 	}
+}
+
+// A cache that stops answering in the middle of a large closure costs some failures, and not one for each path.
+func TestCacheGoesDown(t *testing.T) {
+	src := memstore.New(nil)
+	var paths []storepath.Path
+	for i := range 200 {
+		path, err := src.AddTextToStore(t.Context(), fmt.Sprint("text-", i), fmt.Sprint(i), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	dir := makeCache(t, src, paths...)
+	var requests atomic.Int64
+	files := http.FileServer(http.Dir(dir))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/nar/") {
+			requests.Add(1)
+			http.Error(w, "out of order", http.StatusBadGateway)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	down := openCache(t, server.URL)
+	good := openCache(t, "file://"+dir)
+	s := local(t, &substitute.Settings{Substituters: []substitute.Substituter{
+		{Store: down, URI: "http://down", Priority: 1}, {Store: good, URI: "file://good", Priority: 2},
+	}, NoSignatures: true, KeepGoing: true})
+	for _, r := range build(t, t.Context(), s, opaque(paths...)...) {
+		if r.Status != store.Substituted {
+			t.Errorf("%+v", r)
+		}
+	}
+	if n := requests.Load(); n > 150 {
+		t.Errorf("%d archives were requested", n)
+	}
+}
+
+func openCache(t *testing.T, uri string) *binarycache.Store {
+	t.Helper()
+	c, err := binarycache.Open(t.Context(), uri, &binarycache.Options{HTTP: binarycache.HTTPOptions{Tries: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
 }

@@ -36,7 +36,9 @@ type call struct {
 	failed  map[storepath.Path]*Error                   // paths that cannot be had
 	held    map[storepath.Path]bool                     // temporary roots
 	asked   map[storepath.Path]bool                     // paths that the caller has named
+	cas     map[storepath.Path]storepath.ContentAddress // of paths, if the caller or a derivation says it
 	told    map[storepath.Path]bool                     // paths of which it was told that they cannot be had
+	lost    map[int]int                                 // how many archives each substituter has not given because it did not answer
 	singly  bool                                        // one object is copied after the other, to see which of them fails
 }
 
@@ -50,6 +52,7 @@ func (s *Store) newCall(ctx context.Context) *call {
 		fetched: make(map[storepath.Path]bool), failed: make(map[storepath.Path]*Error),
 		located: make(map[storepath.Path][]store.KeyedRealisation), held: make(map[storepath.Path]bool),
 		asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
+		cas: make(map[storepath.Path]storepath.ContentAddress), lost: make(map[int]int),
 	}
 	c.walk = store.NewWalk(s.Dir(), "the substituters", s.opts.limits(), foundBytes)
 	ctx, c.report = newReport(ctx, &c.guard)
@@ -68,7 +71,7 @@ func (c *call) searching() (*search, error) {
 			return nil, because(c.ctx, err)
 		}
 		c.settings = *settings
-		c.search = newSearch(c.store.Dir(), &c.settings, c.report)
+		c.search = newSearch(c.store.Dir(), &c.settings, c.cas, c.report)
 	}
 	return c.search, nil
 }
@@ -126,7 +129,7 @@ func (c *call) gaveUp(paths []storepath.Path) bool {
 	})
 }
 
-// fetch copies objects that were claimed. If one of them cannot be had from its substituter, that
+// fetch copies objects that were claimed. If some of them cannot be had from their substituters, that
 // is noted, and no error.
 func (c *call) fetch(ctx context.Context, mine []*store.PathInfo, own *claim) error {
 	// Until they were claimed others may have fetched them.
@@ -139,7 +142,7 @@ func (c *call) fetch(ctx context.Context, mine []*store.PathInfo, own *claim) er
 		atOnce = 1
 	}
 	for some := range slices.Chunk(missing, atOnce) {
-		culprit, failed := c.copy(ctx, some, own)
+		failed := c.copy(ctx, some, own)
 		if failed == nil {
 			c.note(some, nil)
 			continue
@@ -147,14 +150,33 @@ func (c *call) fetch(ctx context.Context, mine []*store.PathInfo, own *claim) er
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if c.singly = culprit == ""; !c.singly {
-			c.blame(culprit, failed)
-		}
+		c.singly = !c.blameAll(some, failed)
 		left, err := c.invalid(ctx, some)
 		c.note(some, left)
 		return err
 	}
 	return nil
+}
+
+// blameAll notes which objects could not be copied. It reports whether at least one is known.
+func (c *call) blameAll(objects []*store.PathInfo, err error) bool {
+	known := false
+	if copied, ok := errors.AsType[*store.CopyError](err); ok {
+		for _, f := range copied.Failed {
+			if _, dependent := errors.AsType[*store.MissingReferenceError](f.Err); dependent {
+				continue
+			}
+			if c.found[f.Path] != nil { // else its substituter was given up
+				c.blame(f.Path, f.Err)
+			}
+			known = true
+		}
+	}
+	if !known && len(objects) == 1 {
+		c.blame(objects[0].Path, err)
+		known = true
+	}
+	return known
 }
 
 // blame notes that a path cannot be had from the substituter that said it has it. If it has only the
@@ -171,8 +193,29 @@ func (c *call) blame(path storepath.Path, why error) {
 		c.report.say(activity.LevelError, "error: %v", why)
 		c.failing[path] = true
 	}
-	c.first[path] = c.found[path].from + 1
+	from := c.found[path].from
+	c.first[path] = from + 1
 	delete(c.found, path)
+	if isDown(why) {
+		c.lost[from]++
+	}
+	if c.lost[from] == tooManyLost {
+		c.giveUp(from, why)
+	}
+}
+
+// tooManyLost is the number of archives that a substituter does not give, because it does not answer, before it is
+// not asked any more in a call. Each may take as long as all retries.
+const tooManyLost = 16
+
+// giveUp looks for everything that was found at a substituter at the next ones.
+func (c *call) giveUp(from int, why error) {
+	c.search.down[from].why.Store(&why)
+	for path, f := range c.found {
+		if f.from == from {
+			delete(c.found, path)
+		}
+	}
 }
 
 // note notes that objects were fetched, but for some that are left, in the same order.
@@ -200,11 +243,9 @@ func (c *call) invalid(ctx context.Context, objects []*store.PathInfo) ([]*store
 	}), err
 }
 
-// copy copies objects, and returns which of them failed, if that is known.
-func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) (culprit storepath.Path, err error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	src := &archives{Store: c.store.Store, call: c, claim: own, found: make(map[storepath.Path]*found), stop: stop}
+// copy copies objects.
+func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) error {
+	src := &archives{Store: c.store.Store, call: c, claim: own, found: make(map[storepath.Path]*found)}
 	list := make([]*found, len(objects))
 	repairs := false
 	for i, info := range objects {
@@ -213,33 +254,33 @@ func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) 
 		repairs = repairs || c.repair[info.Path]
 	}
 	c.report.expect(list)
-	err = store.CopyObjects(ctx, c.store.Store, src, objects, &store.CopyOptions{
+	err := store.CopyObjects(ctx, c.store.Store, src, objects, &store.CopyOptions{
 		Quiet: true, AddOptions: store.AddOptions{NoSignatures: true, Repair: repairs, Vouched: func(info *store.PathInfo) bool {
 			return c.search.vouched(src.found[info.Path])
 		}},
 	})
 	if err == nil {
 		c.report.arrived(len(list))
-		return "", nil
+		return nil
+	}
+	if failed, ok := errors.AsType[*store.CopyError](err); ok {
+		c.report.arrived(len(failed.Copied))
+		copied := make(map[storepath.Path]bool)
+		for _, info := range failed.Copied {
+			copied[info.Path] = true
+		}
+		list = slices.DeleteFunc(list, func(f *found) bool { return copied[f.info.Path] })
 	}
 	c.report.dropped(list)
-	if path, why := src.blame(); why != nil {
-		return path, why
-	}
-	if path := culpritOf(err); src.found[path] != nil {
-		return path, err
-	}
-	if len(objects) == 1 {
-		return objects[0].Path, err
-	}
-	return "", err
+	return err
 }
 
 // querySubstitutable returns what substituters say of paths, sorted by path.
 func (c *call) querySubstitutable(paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
 	list := make([]storepath.Path, 0, len(paths))
-	for path := range paths {
+	for path, ca := range paths {
 		list = append(list, path)
+		c.cas[path] = ca
 	}
 	slices.Sort(list)
 	search, err := c.searching()

@@ -22,6 +22,10 @@
 // believed, cannot be had after all, or is not what it should be, is looked for at the next
 // substituter, and whoever follows the call is told.
 //
+// A substituter with another store directory gives only objects that are addressed by their contents and
+// refer to nothing: their path follows from the contents in each directory ([Store.BuildPaths] knows the content
+// addresses of fixed outputs).
+//
 // # What goes on at once
 //
 // All that is missing is found out first: the closure is walked outwards, many questions at a time.

@@ -164,6 +164,9 @@ func (c *call) registerOutputs(ctx context.Context, drv storepath.Path) error {
 func (s *search) realisation(ctx context.Context, id store.DrvOutput, signed bool) (*store.Realisation, error) {
 	for i := range s.substituters {
 		sub := &s.substituters[i]
+		if sub.Store.Dir() != s.dir {
+			continue
+		}
 		r, err := store.QueryRealisation(ctx, sub.Store, id)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

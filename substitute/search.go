@@ -21,9 +21,11 @@ const searches = 64
 type search struct {
 	dir          storepath.Dir
 	settings     *Settings
-	substituters []Substituter // in the order in which they are asked
-	down         []downtime    // of each of them
+	cas          map[storepath.Path]storepath.ContentAddress // not changed while the search asks
+	substituters []Substituter                               // in the order in which they are asked
+	down         []downtime                                  // of each of them
 	report       *report
+	refreshes    atomic.Int64
 }
 
 // A downtime is that a substituter does not answer.
@@ -35,19 +37,15 @@ type downtime struct {
 // A found path is what a substituter says of it.
 type found struct {
 	info         *store.PathInfo
-	from         int // which of the substituters
+	from         int            // which of the substituters
+	source       storepath.Path // the path of the object there
 	downloadSize uint64
 }
 
-func newSearch(dir storepath.Dir, settings *Settings, r *report) *search {
-	var subs []Substituter
-	for _, s := range settings.Substituters {
-		if s.Store.Dir() == dir {
-			subs = append(subs, s)
-		}
-	}
+func newSearch(dir storepath.Dir, settings *Settings, cas map[storepath.Path]storepath.ContentAddress, r *report) *search {
+	subs := slices.Clone(settings.Substituters)
 	sort.SliceStable(subs, func(i, j int) bool { return subs[i].Priority < subs[j].Priority })
-	return &search{dir: dir, settings: settings, substituters: subs, down: make([]downtime, len(subs)), report: r}
+	return &search{dir: dir, settings: settings, cas: cas, substituters: subs, down: make([]downtime, len(subs)), report: r}
 }
 
 // find asks the substituters about a path, from the first of them on, until one has it. It is nil if
@@ -60,7 +58,11 @@ func (s *search) find(ctx context.Context, path storepath.Path, first int, belie
 			s.tell(i-1, failed)
 			failed = nil
 		}
-		info, size, err := s.query(ctx, i, path)
+		source, ok := s.sourceOf(i, path)
+		if !ok {
+			continue
+		}
+		info, size, err := s.query(ctx, i, source, path)
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
@@ -70,9 +72,14 @@ func (s *search) find(ctx context.Context, path storepath.Path, first int, belie
 			failed = err
 			continue
 		}
-		f := &found{info: info, from: i, downloadSize: size}
+		f := &found{info: info, from: i, source: source, downloadSize: size}
 		if !believed || s.believes(f) {
 			return f, nil
+		}
+		if s.refreshes.Add(1) <= maxRefreshes { // what is remembered may be old, or have come damaged
+			if fresh, err := s.refresh(ctx, f); err == nil {
+				return fresh, nil
+			}
 		}
 		s.report.say(activity.LevelWarn, "warning: ignoring substitute for '%s' from '%s', as it's not signed by any of the keys in 'trusted-public-keys'", path, s.substituters[i].URI)
 	}
@@ -81,6 +88,28 @@ func (s *search) find(ctx context.Context, path storepath.Path, first int, belie
 		failed = nil
 	}
 	return nil, failed
+}
+
+// maxRefreshes is the number of paths in one call about which a substituter is asked a second time because
+// its answer has no trusted signature.
+const maxRefreshes = 16
+
+// refresh asks the substituter of a path again, which may have remembered an old answer. The error is
+// [errors.ErrUnsupported] if it remembers nothing. The result is trusted.
+func (s *search) refresh(ctx context.Context, f *found) (*found, error) {
+	r, ok := store.As[store.Refresher](s.substituters[f.from].Store)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	info, err := r.RefreshPathInfo(ctx, f.source)
+	if err != nil {
+		return nil, err
+	}
+	fresh := &found{info: localInfo(info, f.source, f.info.Path), from: f.from, source: f.source, downloadSize: f.downloadSize}
+	if fresh.info.Path != f.info.Path || !s.believes(fresh) {
+		return nil, &store.NotFoundError{Path: f.source}
+	}
+	return fresh, nil
 }
 
 // tell tells why a substituter was of no use; that it does not answer, only once.
@@ -92,21 +121,49 @@ func (s *search) tell(i int, failed error) {
 
 // query asks one substituter about a path. One that did not answer is not asked again: each time
 // that would take as long.
-func (s *search) query(ctx context.Context, i int, path storepath.Path) (*store.PathInfo, uint64, error) {
+func (s *search) query(ctx context.Context, i int, source, path storepath.Path) (*store.PathInfo, uint64, error) {
 	if down := s.down[i].why.Load(); down != nil {
 		return nil, 0, *down
 	}
 	sub := &s.substituters[i]
 	defer s.report.begin(path, sub.URI)()
-	info, size, err := sub.query(ctx, path)
-	if err == nil && info.Path != path {
-		s.report.say(activity.LevelError, "error: asked '%s' for '%s' but got '%s'", sub.URI, path, info.Path)
-		err = &store.NotFoundError{Path: path}
+	info, size, err := sub.query(ctx, source)
+	if err == nil {
+		if info = localInfo(info, source, path); info.Path != path {
+			s.report.say(activity.LevelError, "error: asked '%s' for '%s' but got '%s'", sub.URI, path, info.Path)
+			err = &store.NotFoundError{Path: path}
+		}
 	}
 	if err != nil && ctx.Err() == nil && isDown(err) {
 		s.down[i].why.Store(&err)
 	}
 	return info, size, err
+}
+
+// sourceOf returns the path by which a substituter knows an object. If it has another store directory, that
+// follows from the content address, if the object has one and refers to nothing.
+func (s *search) sourceOf(i int, path storepath.Path) (source storepath.Path, ok bool) {
+	dir := s.substituters[i].Store.Dir()
+	if dir == s.dir {
+		return path, true
+	}
+	ca := s.cas[path]
+	if ca.IsZero() {
+		return "", false
+	}
+	source, err := dir.FixedOutputPath(path.Name(), ca, storepath.References{})
+	return source, err == nil
+}
+
+// localInfo returns the info of an object that a substituter knows by another path. It is changed only if the
+// path follows from the contents, and the object refers to nothing.
+func localInfo(info *store.PathInfo, source, path storepath.Path) *store.PathInfo {
+	if source == path || info.Path != source || len(info.References) > 0 || !info.IsContentAddressed() {
+		return info
+	}
+	here := *info
+	here.Path, here.Deriver, here.Signatures = path, "", nil
+	return &here
 }
 
 // isDown reports whether an error is no answer.
@@ -164,7 +221,7 @@ func (s *search) mass(ctx context.Context, paths []storepath.Path) ([]storepath.
 	var have []storepath.Path
 	for i := range s.substituters {
 		sub := &s.substituters[i]
-		if !sub.WantMassQuery || len(remaining) == 0 {
+		if !sub.WantMassQuery || len(remaining) == 0 || sub.Store.Dir() != s.dir {
 			continue
 		}
 		valid, err := sub.Store.QueryValidPaths(ctx, remaining, false)

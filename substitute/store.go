@@ -130,8 +130,8 @@ func (s *Store) QuerySubstitutablePaths(ctx context.Context, paths []storepath.P
 
 // QuerySubstitutablePathInfos returns what the first substituter of each path that has it says of
 // it, sorted by path. If the last that is asked about a path fails, that is the error, unless
-// [Settings.Fallback] says otherwise. The content addresses are of no use to substituters of the same
-// store directory, and others are not asked.
+// [Settings.Fallback] says otherwise. A substituter with another store directory is asked about the paths
+// that have a content address.
 func (s *Store) QuerySubstitutablePathInfos(ctx context.Context, paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
 	c := s.newCall(ctx)
 	defer c.end()

@@ -184,6 +184,9 @@ func newVerifyStore(a *app) *cobra.Command {
 		Long: `Check that the store has what it says it has. What is wrong is said on standard error; the exit
 code is 1 if something remains wrong.
 
+Of a binary cache in a directory, the narinfos are checked, their references and signatures, and the
+files of their archives. It is repaired by copying the paths to it again (pix copy).
+
 A daemon repairs by building or fetching again. A store in a directory takes objects from another
 store, the one of --from.`,
 		Example: "  pix verify-store --check-contents\n  pix verify-store --check-contents --from https://cache.example.org",

@@ -15,8 +15,8 @@ func newNARCat(a *app) *cobra.Command {
 		Use:   "nar-cat NAR PATH",
 		Short: "Write a file out of an archive to standard output",
 		Long: `Write a file out of an archive to standard output. NAR may be compressed with zstd, xz, gzip,
-bzip2 or brotli; - is standard input. PATH begins at the root of the archive; symlinks are not
-followed.
+bzip2, lzma, lz4 or brotli; - is standard input. PATH begins at the root of the archive; symlinks
+are not followed.
 
 The archive is checked to its end. Where it is a file that is not compressed, nothing is
 written unless it is valid, and no contents are read but those of the file.`,

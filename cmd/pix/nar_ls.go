@@ -24,8 +24,8 @@ func newNARLs(a *app) *cobra.Command {
 		Use:   "nar-ls NAR [PATH]",
 		Short: "List an archive, or a directory or file in it",
 		Long: `List an archive, or the directory or file at PATH in it, as 'nix nar ls' does. NAR may be
-compressed with zstd, xz, gzip, bzip2 or brotli; - is standard input. PATH begins at the root of
-the archive; symlinks are not followed.
+compressed with zstd, xz, gzip, bzip2, lzma, lz4 or brotli; - is standard input. PATH begins at
+the root of the archive; symlinks are not followed.
 
 The archive is checked to its end. Contents are not read where it is a file that is not
 compressed.`,

@@ -18,7 +18,8 @@ func newNARRestore(a *app) *cobra.Command {
 		Use:   "nar-restore DIR",
 		Short: "Make what is in the archive on standard input, under the name DIR",
 		Long: `Make the file, directory or symlink that is in the archive on standard input, under the name
-DIR, where nothing may be yet. The archive may be compressed with zstd, xz, gzip, bzip2 or brotli.
+DIR, where nothing may be yet. The archive may be compressed with zstd, xz, gzip,
+bzip2, lzma, lz4 or brotli.
 
 Nothing is to be seen under the name before the archive was read to its end. After an error,
 or Ctrl-C, nothing is left.`,

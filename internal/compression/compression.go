@@ -2,14 +2,12 @@ package compression
 
 import (
 	"bytes"
-	"compress/bzip2"
-	"compress/gzip"
 	"errors"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/andybalholm/brotli"
-	"github.com/klauspost/compress/zstd"
 )
 
 // MaxWindow is how many bytes back a stream may refer, and so what decoding it needs.
@@ -17,21 +15,27 @@ const MaxWindow = 128 << 20
 
 // ErrUnknown is why a stream cannot be read: it is neither plain, nor compressed in a way
 // that is known.
-var ErrUnknown = errors.New("it is not compressed in any known way (zstd, xz, gzip, bzip2, brotli), and does not begin as it should")
+var ErrUnknown = errors.New("it is not compressed in any known way (zstd, xz, gzip, bzip2, lzma, lz4, brotli), and does not begin as it should")
 
-// formats are the ways that are recognised by their first bytes.
+// formats are the ways that are recognised by their first bytes. A stream of lzma has no magic number, but
+// nearly all programs write these properties, and a dictionary that is a multiple of 64 KiB.
 var formats = []struct {
-	magic, ext string
-	open       func(io.Reader) (io.Reader, error)
+	magic, ext, method string
+	open               func(src io.Reader, size uint64) (io.Reader, error)
 }{
-	{"\x28\xb5\x2f\xfd", ".zst", openZstd},
-	{"\xfd7zXZ\x00", ".xz", openXz},
-	{"\x1f\x8b", ".gz", func(src io.Reader) (io.Reader, error) { return orNil[io.Reader](gzip.NewReader(src)) }},
-	{"BZh", ".bz2", func(src io.Reader) (io.Reader, error) { return bzip2.NewReader(src), nil }},
+	{"\x28\xb5\x2f\xfd", ".zst", "zstd", openZstd},
+	{"\xfd7zXZ\x00", ".xz", "xz", openXz},
+	{"\x1f\x8b", ".gz", "gzip", openGzip},
+	{"BZh", ".bz2", "bzip2", openBzip2},
+	{"\x5d\x00\x00", ".lzma", "lzma", openLzma},
+	{"\x04\x22\x4d\x18", ".lz4", "lz4", openLz4},
 }
 
+// unlimited is the size of a stream of unknown size.
+const unlimited = math.MaxUint64
+
 // ByExtension returns what is in src, which is a file whose name has that extension: one of
-// .zst, .xz, .gz and .bz2; with any other it is [ErrUnknown]. The empty extension is that of a
+// .zst, .xz, .gz, .bz2, .lzma and .lz4; with any other it is [ErrUnknown]. The empty extension is that of a
 // file that is not compressed.
 func ByExtension(ext string, src io.Reader) (io.Reader, error) {
 	if ext == "" {
@@ -39,7 +43,7 @@ func ByExtension(ext string, src io.Reader) (io.Reader, error) {
 	}
 	for _, f := range formats {
 		if f.ext == ext {
-			return f.open(src)
+			return f.open(src, unlimited)
 		}
 	}
 	return nil, ErrUnknown
@@ -56,13 +60,6 @@ func orNil[I any](v I, err error) (I, error) {
 }
 
 const longestMagic = 6
-
-func openZstd(src io.Reader) (io.Reader, error) {
-	// One at a time: the default starts goroutines, which somebody would have to end.
-	return orNil[io.Reader](zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow)))
-}
-
-func openXz(src io.Reader) (io.Reader, error) { return newXzReader(newXzGuard(src)) }
 
 // A Reader reads a stream, decoded if it is compressed. There is nothing to close.
 type Reader struct {
@@ -108,7 +105,7 @@ func (r *Reader) open() (io.Reader, error) {
 	}
 	for _, f := range formats {
 		if bytes.HasPrefix(head, []byte(f.magic)) {
-			return f.open(whole)
+			return f.open(whole, unlimited)
 		}
 	}
 	return r.openBrotli(whole)

@@ -2,7 +2,7 @@ package compression
 
 import (
 	"bufio"
-	"compress/bzip2"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -28,8 +28,9 @@ func (e *MethodError) Error() string {
 // Is reports whether target is [errors.ErrUnsupported].
 func (e *MethodError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// Decode returns a reader of what comes out of src, which was compressed by the method of
-// that name, as Nix has it: none, xz, zstd, bzip2, gzip or br. There is nothing to close.
+// Decode returns a reader of what comes out of src, which was compressed by the method of that name, as
+// Nix has it: none, xz, zstd, bzip2, gzip, lzma, lz4 or br. There is nothing to close. If a stream begins
+// as a stream of another of these methods, except none and br, the beginning counts, as in Nix.
 //
 // No more than size bytes should come out. Whatever the stream says that it needs, no
 // memory is taken for more than these; a stream that goes further back is an error, but
@@ -41,19 +42,21 @@ func Decode(method string, src io.Reader, size uint64) (io.Reader, error) {
 	switch method {
 	case "none", "", "identity":
 		return src, nil
-	case "xz":
-		guard := newXzGuard(src)
-		guard.size = size
-		return newXzReader(guard)
-	case "zstd":
-		return openZstd(newZstdGuard(src, size))
-	case "bzip2":
-		return bzip2.NewReader(bufio.NewReader(src)), nil
-	case "gzip":
-		r, err := gzip.NewReader(bufio.NewReader(src))
-		return orNil[io.Reader](r, unexpected(err))
 	case "br":
 		return brotli.NewReader(src), nil
+	}
+	for _, named := range formats {
+		if named.method != method {
+			continue
+		}
+		buffered := bufio.NewReaderSize(src, guardBuffer)
+		head, _ := buffered.Peek(longestMagic) // an error comes again
+		for _, f := range formats {
+			if bytes.HasPrefix(head, []byte(f.magic)) {
+				return f.open(buffered, size)
+			}
+		}
+		return named.open(buffered, size)
 	}
 	return nil, &MethodError{method, "decompressing"}
 }

@@ -127,27 +127,57 @@ func (g *xzGuard) shrink(header []byte, at int) {
 	}
 }
 
-// xzWindow returns where the header of a block says how large its window is, if it has the
-// one filter LZMA2, as practically all have, and the decoder knows no other.
+// The filters of a block. The last one is LZMA2; BCJ filters for machine code and the delta filter, which
+// need little memory, may stand before it.
+const (
+	xzDelta = 0x03
+	xzX86   = 0x04
+	xzSPARC = 0x09 // the last of the BCJ filters that the decoder knows
+	xzLZMA2 = 0x21
+)
+
+// xzWindow returns where the header of a block says how large its window is.
 func xzWindow(b []byte) (at int, err error) {
-	const filters, hasCompressedSize, hasSize, lzma2 = 0x03, 0x40, 0x80, 0x21
+	const filters, hasCompressedSize, hasSize = 0x03, 0x40, 0x80
 	flags, rest := b[1], b[2:]
 	for _, has := range []byte{hasCompressedSize, hasSize} {
 		if flags&has != 0 {
-			_, n := binary.Uvarint(rest)
-			if n <= 0 {
-				return 0, errXz
+			if rest, _, err = xzNumber(rest); err != nil {
+				return 0, err
 			}
-			rest = rest[n:]
 		}
 	}
-	if flags&filters != 0 || len(rest) < 3 || rest[0] != lzma2 || rest[1] != 1 {
-		return 0, errors.New("xz: a filter other than LZMA2 is not supported")
+	for range flags&filters + 1 {
+		var id, length uint64
+		if rest, id, err = xzNumber(rest); err != nil {
+			return 0, err
+		}
+		if rest, length, err = xzNumber(rest); err != nil || length > uint64(len(rest)) {
+			return 0, errXz
+		}
+		at = len(b) - len(rest)
+		switch {
+		case id == xzLZMA2 && length == 1:
+			if rest[0] > 40 {
+				return 0, errXz
+			}
+			return at, nil
+		case id == xzDelta, xzX86 <= id && id <= xzSPARC:
+		default:
+			return 0, fmt.Errorf("xz: the filter %#x is not supported", id)
+		}
+		rest = rest[length:]
 	}
-	if rest[2] > 40 {
-		return 0, errXz
+	return 0, errXz
+}
+
+// xzNumber reads a number.
+func xzNumber(b []byte) (rest []byte, n uint64, err error) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 {
+		return nil, 0, errXz
 	}
-	return len(b) - len(rest) + 2, nil
+	return b[size:], n, nil
 }
 
 // xzWindowOf returns the size that is spelled so: 2 or 3 times a power of two, but for the

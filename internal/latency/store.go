@@ -54,12 +54,15 @@ func InPairs() func(context.Context, storepath.Path) error {
 	}
 }
 
-// MustFail fails the test unless a copy of paths ends with that error, and soon.
-func MustFail(t testing.TB, want error, dst, src store.Store, paths []storepath.Path) {
+// MustCopyOthers fails the test unless a copy of paths ends soon with that error, of one path, and the others
+// are valid then.
+func MustCopyOthers(t testing.TB, want error, dst, src store.Store, paths []storepath.Path) {
 	t.Helper()
 	ended := make(chan error, 1)
+	var copied []*store.PathInfo
 	go func() {
-		_, err := store.Copy(t.Context(), dst, src, paths, nil)
+		var err error
+		copied, err = store.Copy(t.Context(), dst, src, paths, nil)
 		ended <- err
 	}()
 	select {
@@ -69,6 +72,10 @@ func MustFail(t testing.TB, want error, dst, src store.Store, paths []storepath.
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("it waits for what does not come")
+	}
+	valid, err := dst.QueryValidPaths(t.Context(), paths, false)
+	if err != nil || len(valid) != len(paths)-1 || len(copied) != len(valid) {
+		t.Errorf("%d of %d are valid, and %d were copied, %v", len(valid), len(paths), len(copied), err)
 	}
 }
 

@@ -124,26 +124,12 @@ func checkArchive(info *store.PathInfo, archive []byte, hash nixhash.Hash) (weak
 	return info.CheckContents(got)
 }
 
-// AddMultipleToStore adds n objects, each by [Store.AddToStoreNAR]. Those that were added
-// before an error stay.
+// AddMultipleToStore adds n objects, each by [Store.AddToStoreNAR]. If some cannot be added, it adds the
+// others, and the error is a [*store.AddError].
 func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
-	got := 0
-	for object, err := range objects {
-		if err == nil {
-			got++
-			err = s.AddToStoreNAR(ctx, object.Info, object.NAR, opts)
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if got != n {
-		return fmt.Errorf("%d objects came instead of %d", got, n)
-	}
-	return nil
+	return store.AddOneByOne(ctx, n, objects, func(info *store.PathInfo, archive io.Reader) error {
+		return s.AddToStoreNAR(ctx, info, archive, opts)
+	})
 }
 
 // register makes a path valid, or with repair replaces what is there. The info is from

@@ -1,0 +1,108 @@
+package compression
+
+import (
+	"bufio"
+	"compress/bzip2"
+	"compress/gzip"
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"github.com/ulikunitz/xz/lzma"
+)
+
+// guardBuffer is how many bytes are read at once from a compressed stream.
+const guardBuffer = 64 << 10
+
+func openZstd(src io.Reader, size uint64) (io.Reader, error) {
+	if size != unlimited {
+		src = newZstdGuard(src, size)
+	}
+	// One at a time: the default starts goroutines that the caller would have to end.
+	return orNil[io.Reader](zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow)))
+}
+
+func openXz(src io.Reader, size uint64) (io.Reader, error) {
+	guard := newXzGuard(src)
+	guard.size = size
+	return newXzReader(guard)
+}
+
+func openGzip(src io.Reader, _ uint64) (io.Reader, error) {
+	r, err := gzip.NewReader(bufio.NewReader(src))
+	return orNil[io.Reader](r, unexpected(err))
+}
+
+func openBzip2(src io.Reader, _ uint64) (io.Reader, error) {
+	return bzip2.NewReader(bufio.NewReader(src)), nil
+}
+
+// openLzma decodes the old format of lzma: a byte of properties, the size of the window, the size of the
+// contents or -1, and the contents.
+//
+// The decoder allocates the window that the header asks for. No reference goes back further than what comes
+// out at most, so the decoder gets a header with a window no larger than that.
+func openLzma(src io.Reader, size uint64) (io.Reader, error) {
+	const windowAt, headerSize = 1, 13
+	var header [headerSize]byte
+	if _, err := io.ReadFull(src, header[:]); err != nil {
+		return nil, unexpected(err)
+	}
+	window := uint64(binary.LittleEndian.Uint32(header[windowAt:]))
+	window = max(min(window, size), lzma.MinDictCap)
+	if window > MaxWindow {
+		return nil, fmt.Errorf("lzma: decoding takes %d MiB, more than %d", window>>20, MaxWindow>>20)
+	}
+	binary.LittleEndian.PutUint32(header[windowAt:], uint32(window))
+	config := lzma.ReaderConfig{DictCap: MaxWindow}
+	r, err := config.NewReader(bufio.NewReader(&prefixed{header[:], src}))
+	return orNil[io.Reader](r, unexpected(err))
+}
+
+// A prefixed reader reads some bytes, and then another reader.
+type prefixed struct {
+	prefix []byte
+	rest   io.Reader
+}
+
+func (r *prefixed) Read(p []byte) (int, error) {
+	if len(r.prefix) == 0 {
+		return r.rest.Read(p)
+	}
+	n := copy(p, r.prefix)
+	r.prefix = r.prefix[n:]
+	return n, nil
+}
+
+// openLz4 decodes frames of lz4, one after the other. A block has at most 8 MiB, and references go back 64 KiB.
+func openLz4(src io.Reader, _ uint64) (io.Reader, error) {
+	buffered := bufio.NewReaderSize(src, guardBuffer)
+	if _, err := buffered.Peek(1); err != nil {
+		return nil, unexpected(err)
+	}
+	return &lz4Reader{src: buffered, frame: lz4.NewReader(buffered)}, nil
+}
+
+// An lz4Reader reads frames to the end of the stream, which must not come within a frame.
+type lz4Reader struct {
+	src   *bufio.Reader
+	frame *lz4.Reader
+}
+
+func (r *lz4Reader) Read(p []byte) (int, error) {
+	for {
+		n, err := r.frame.Read(p)
+		if n > 0 || err == nil {
+			return n, nil
+		}
+		if err != io.EOF {
+			return 0, err
+		}
+		if _, err := r.src.Peek(1); err != nil {
+			return 0, err
+		}
+		r.frame.Reset(r.src)
+	}
+}

@@ -1,0 +1,113 @@
+package compression_test
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"pix/internal/compression"
+)
+
+// filterFiles returns the files of testdata that xz and lz4 have written, by their names, and their contents.
+func filterFiles(t testing.TB) (files map[string][]byte, plain string) {
+	t.Helper()
+	entries, err := os.ReadDir("testdata/filters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = make(map[string][]byte)
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join("testdata/filters", e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Name() == "plain" {
+			plain = string(b)
+		} else {
+			files[e.Name()] = b
+		}
+	}
+	return files, plain
+}
+
+// What other programs write can be read: filters for machine code, the old format of lzma, frames of lz4. The
+// name of the method does not matter then.
+func TestFilters(t *testing.T) {
+	files, plain := filterFiles(t)
+	for name, b := range files {
+		ext := filepath.Ext(name)
+		for _, method := range []string{strings.TrimPrefix(ext, "."), "gzip"} {
+			for _, src := range []io.Reader{bytes.NewReader(b), iotest.OneByteReader(bytes.NewReader(b))} {
+				if got, err := decode(method, src, len(plain)); err != nil || got != plain {
+					t.Errorf("%s as %s: %d bytes, %v", name, method, len(got), err)
+				}
+			}
+		}
+		r, err := compression.ByExtension(ext, bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r); err != nil || string(got) != plain {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+		if got, err := io.ReadAll(compression.NewReader(bytes.NewReader(b), "no such beginning")); err != nil || string(got) != plain {
+			t.Errorf("%s, recognised: %d bytes, %v", name, len(got), err)
+		}
+		for n := 0; n < len(b); n += 1 + len(b)/40 {
+			if got, err := decode(strings.TrimPrefix(ext, "."), bytes.NewReader(b[:n]), len(plain)); err == nil && got == plain && n < len(b)-20 {
+				t.Errorf("%s: %d bytes of %d are as good as all", name, n, len(b))
+			} else if err == nil && got != plain {
+				t.Errorf("%s: of %d bytes come %d, and no error", name, n, len(got))
+			}
+		}
+	}
+	two := append(bytes.Clone(files["default.lz4"]), files["linked.lz4"]...)
+	if got, err := decode("lz4", bytes.NewReader(two), 2*len(plain)); err != nil || got != plain+plain {
+		t.Errorf("two frames: %d bytes, %v", len(got), err)
+	}
+	// ARM64 came after the decoder.
+	arm64 := bytes.Replace(files["x86.xz"], []byte{0x04, 0x00, 0x21, 0x01}, []byte{0x0a, 0x00, 0x21, 0x01}, 1)
+	if _, err := decode("xz", bytes.NewReader(arm64), len(plain)); err == nil || !strings.Contains(err.Error(), "filter 0xa is not supported") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A header that asks for gigabytes gets no more than comes out.
+func TestLzmaWindow(t *testing.T) {
+	files, plain := filterFiles(t)
+	b := bytes.Clone(files["alone.lzma"])
+	copy(b[1:], "\xff\xff\xff\xff")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got, err := decode("lzma", bytes.NewReader(b), len(plain))
+	runtime.ReadMemStats(&after)
+	if err != nil || got != plain {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 4<<20 {
+		t.Errorf("%d bytes were allocated", n)
+	}
+	if _, err := decode("lzma", bytes.NewReader(b), 1<<30); err == nil {
+		t.Error("a window of 1 GiB is granted")
+	}
+}
+
+// No bytes make a decoder crash, or take much memory.
+func FuzzDecodeFiltered(f *testing.F) {
+	files, plain := filterFiles(f)
+	for name, b := range files {
+		f.Add(strings.TrimPrefix(filepath.Ext(name), "."), b)
+	}
+	f.Fuzz(func(t *testing.T, method string, b []byte) {
+		r, err := compression.Decode(method, bytes.NewReader(b), uint64(len(plain)))
+		if err != nil {
+			return
+		}
+		io.Copy(io.Discard, io.LimitReader(r, 1<<20))
+	})
+}

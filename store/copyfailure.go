@@ -1,0 +1,192 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"pix/storepath"
+)
+
+// A CopyError says which objects could not be copied.
+type CopyError struct {
+	Failed []*ObjectError // in the order of copying, with those that refer to others that failed
+	Copied []*PathInfo    // in the order of copying
+	Total  int            // how many objects were to be copied
+	Err    error          // why the rest was not tried; nil if it was
+}
+
+func (e *CopyError) Error() string {
+	text := describeFailures(e.Failed, e.Err, func(f *ObjectError) string { return fmt.Sprintf("copying '%s': %v", f.Path, f.Err) })
+	if e.Total > 1 {
+		text += fmt.Sprintf("; %d of %d paths were copied", len(e.Copied), e.Total)
+	}
+	return text
+}
+
+// Unwrap returns all failures, and Err.
+func (e *CopyError) Unwrap() []error { return failuresAndErr(e.Failed, e.Err) }
+
+// A copying is a call of [CopyObjects]. A destination that stops at the first bad object is called
+// several times.
+type copying struct {
+	dst, src Store
+	opts     *CopyOptions
+	all      []*PathInfo
+	absent   map[storepath.Path]bool  // objects that were not copied yet
+	failed   map[storepath.Path]error // objects that are not tried again
+	tried    map[storepath.Path]bool  // objects that had a second attempt
+	last     error                    // of the last attempt
+}
+
+func newCopying(dst, src Store, objects []*PathInfo, opts *CopyOptions) *copying {
+	c := &copying{
+		dst: dst, src: src, opts: opts, all: objects,
+		absent: make(map[storepath.Path]bool, len(objects)), failed: make(map[storepath.Path]error), tried: make(map[storepath.Path]bool),
+	}
+	for _, info := range objects {
+		c.absent[info.Path] = true
+	}
+	return c
+}
+
+// settle is called after an attempt to copy some objects has failed with err. read has the archives that
+// could not be read. It returns the objects that are to be tried again, and the error that ends everything:
+// nil if it is single objects that have failed.
+func (c *copying) settle(ctx context.Context, some []*PathInfo, read map[storepath.Path]readFailure, err error) (again []*PathInfo, stop error) {
+	c.last = err
+	bad, stop := failuresOf(err, read)
+	missing, queryErr := c.missing(ctx, some, bad)
+	if queryErr != nil {
+		return nil, errors.Join(err, queryErr)
+	}
+	missing = slices.Clone(missing)
+	progress := len(missing) < len(some)
+	for i, info := range missing {
+		why := bad[info.Path]
+		if why == nil || c.isDependent(why) {
+			continue
+		}
+		progress = true
+		if fresh := c.freshInfo(ctx, info); stop == nil && !c.tried[info.Path] && (fresh != info || worthRetrying(why) && !read[info.Path].twice) {
+			c.tried[info.Path] = true
+			missing[i] = fresh
+			continue
+		}
+		c.failed[info.Path] = why
+	}
+	if stop != nil || !progress {
+		return nil, stop
+	}
+	return slices.DeleteFunc(missing, func(info *PathInfo) bool { return c.whyFailed(info) != nil }), nil
+}
+
+// isDependent reports whether an object has failed only because another one was not copied.
+func (c *copying) isDependent(why error) bool {
+	reference, ok := errors.AsType[*MissingReferenceError](why)
+	return ok && c.absent[reference.Reference]
+}
+
+// failuresOf returns the objects that are at fault, and the error that concerns all objects.
+func failuresOf(err error, read map[storepath.Path]readFailure) (bad map[storepath.Path]error, stop error) {
+	bad = make(map[storepath.Path]error)
+	for path, f := range read {
+		bad[path] = f.err
+	}
+	if failed, ok := errors.AsType[*AddError](err); ok {
+		for _, f := range failed.Failed {
+			if bad[f.Path] == nil {
+				bad[f.Path] = f.Err
+			}
+		}
+		return bad, failed.Err
+	}
+	if mismatch, ok := errors.AsType[*MismatchError](err); ok && bad[mismatch.Path] == nil {
+		bad[mismatch.Path] = err
+	}
+	// A destination that cannot go on returns the error of an archive in words of its own.
+	if len(bad) == 0 || errors.Is(err, errTooManyFailures) {
+		return bad, err
+	}
+	return bad, nil
+}
+
+// missing returns the objects that were not copied.
+func (c *copying) missing(ctx context.Context, some []*PathInfo, bad map[storepath.Path]error) ([]*PathInfo, error) {
+	var missing []*PathInfo
+	if c.opts.Repair { // valid paths are replaced, so validity says nothing
+		first := slices.IndexFunc(some, func(info *PathInfo) bool { return bad[info.Path] != nil })
+		missing = some[max(first, 0):]
+	} else {
+		valid, err := completePaths(ctx, c.dst, pathsOf(some), false)
+		if err != nil {
+			return nil, err
+		}
+		missing = withoutPaths(some, valid)
+	}
+	for _, info := range some {
+		delete(c.absent, info.Path)
+	}
+	for _, info := range missing {
+		c.absent[info.Path] = true
+	}
+	return missing, nil
+}
+
+// freshInfo returns the current info of an object, or the same info if it has not changed. The source may
+// have remembered an older one, whose archive it does not have any more.
+func (c *copying) freshInfo(ctx context.Context, info *PathInfo) *PathInfo {
+	r, ok := As[Refresher](c.src)
+	if !ok || c.tried[info.Path] {
+		return info
+	}
+	fresh, err := r.RefreshPathInfo(ctx, info.Path)
+	if err != nil || fresh.Path != info.Path || fresh.sameObject(info) {
+		return info
+	}
+	return fresh
+}
+
+// sameObject reports whether two infos describe the same archive with the same references, and have the
+// same signatures.
+func (info *PathInfo) sameObject(other *PathInfo) bool {
+	return info.NARHash == other.NARHash && info.NARSize == other.NARSize && info.CA == other.CA &&
+		slices.Equal(info.References, other.References) && slices.Equal(info.Signatures, other.Signatures)
+}
+
+// whyFailed returns why an object that was not copied is not tried again, or nil.
+func (c *copying) whyFailed(info *PathInfo) error {
+	if why := c.failed[info.Path]; why != nil {
+		return why
+	}
+	for _, ref := range info.References {
+		if ref != info.Path && c.failed[ref] != nil {
+			c.failed[info.Path] = &MissingReferenceError{Path: info.Path, Reference: ref}
+			return c.failed[info.Path]
+		}
+	}
+	return nil
+}
+
+// result returns the error of the call. The error that ended everything is stop, or nil.
+func (c *copying) result(stop error) error {
+	e := &CopyError{Total: len(c.all), Err: stop}
+	for _, info := range c.all {
+		if !c.absent[info.Path] {
+			e.Copied = append(e.Copied, info)
+		} else if why := c.whyFailed(info); why != nil {
+			e.Failed = append(e.Failed, &ObjectError{info.Path, why})
+		}
+	}
+	switch {
+	case len(e.Copied) == len(c.all): // other programs have added the rest
+		return nil
+	case len(e.Failed) == 0 && stop == nil: // the destination does not say which objects it has not added
+		e.Err = c.last
+	}
+	if len(e.Failed) == 0 && len(e.Copied) == 0 {
+		return e.Err
+	}
+	return e
+}
