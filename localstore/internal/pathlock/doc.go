@@ -21,6 +21,9 @@
 //     matters: a process that opens the name after it was deleted makes a new file, and all that have opened
 //     it before find the mark.
 //
+// A power cut may leave a file with both the mark and its name. A process that has locked such a file deletes it and
+// begins again. Nix tries for ever.
+//
 // A process that is killed leaves the file without a mark. The kernel releases the lock, and the next process
 // takes it. If there is none, the file is garbage, and the next collector deletes it.
 //

@@ -102,11 +102,25 @@ func (l *Locks) open(name string, lock func(*os.File) (bool, error)) (*Lock, err
 		if fresh {
 			return &Lock{l, f, name, false}, nil
 		}
+		if locked && err == nil {
+			err = removeMarked(f, name)
+		}
 		f.Close()
 		if !locked || err != nil {
 			return nil, err
 		}
 	}
+}
+
+// removeMarked deletes a lock file that has the stale mark and still its name: the mark was written to the disk before a power
+// cut, and that the name was deleted was not, or the name could not be deleted. Without that every process that
+// wants the lock would try for ever. The caller has locked the file, so no other process uses it.
+func removeMarked(f *flock.File, name string) error {
+	linked, err := f.IsLinkedAs(name)
+	if err != nil || !linked {
+		return err
+	}
+	return os.Remove(name)
 }
 
 // Check returns an error if the store was removed since the lock was taken: an object that was made under

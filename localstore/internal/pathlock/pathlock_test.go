@@ -46,6 +46,37 @@ func TestWait(t *testing.T) {
 	l.Release()
 }
 
+// A lock file that has the stale mark, and still its name, is no lock file of another process.
+func TestMarkedFile(t *testing.T) {
+	dir := t.TempDir()
+	locks, object := New(filepath.Join(dir, "locks"), NewBudget(100)), filepath.Join(dir, "object")
+	defer locks.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for _, lock := range []func() (*Lock, error){
+		func() (*Lock, error) { return locks.Lock(ctx, object, nil) },
+		func() (*Lock, error) { return locks.Try(object) },
+	} {
+		if err := os.WriteFile(object+suffix, []byte("d"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, err := lock()
+		if err != nil || l == nil {
+			t.Fatal(l, err)
+		}
+		if err := l.Check(); err != nil {
+			t.Error(err)
+		}
+		l.Release()
+	}
+	if err := os.Mkdir(object+suffix, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := locks.Lock(ctx, object, nil); err == nil || ctx.Err() != nil {
+		t.Errorf("a directory is locked: %v", err)
+	}
+}
+
 // A lock that is not contended is not reported.
 func TestNoWait(t *testing.T) {
 	dir := t.TempDir()
