@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -245,6 +246,7 @@ func TestNamespacesReal(t *testing.T) {
 		stop := make(chan struct{})
 		var nix sync.WaitGroup
 		counts := make([]int, 2)
+		var crashes atomic.Int32
 		for i, args := range [][]string{{"nix-store", "--add", "/tmp/other"}, {"nix-store", "--gc", "--quiet"}} {
 			nix.Go(func() {
 				for {
@@ -253,11 +255,15 @@ func TestNamespacesReal(t *testing.T) {
 						return
 					default:
 					}
-					if err := runAs1(t, d, args...); err != nil {
+					switch err := runAs1(t, d, args...); {
+					case err == nil:
+						counts[i]++
+					case isCrash(err):
+						crashes.Add(1)
+					default:
 						t.Error(err)
 						return
 					}
-					counts[i]++
 				}
 			})
 		}
@@ -269,11 +275,17 @@ func TestNamespacesReal(t *testing.T) {
 		adding.Wait()
 		close(stop)
 		nix.Wait()
-		t.Logf("%d times has Nix added, and %d times collected", counts[0], counts[1])
+		t.Logf("%d times has Nix added, %d times collected, and %d times crashed", counts[0], counts[1], crashes.Load())
 		if _, stderr, err := tryLocal(t, d, "nix-store", "--verify", "--check-contents"); err != nil || strings.Contains(stderr, "disappeared") {
 			t.Errorf("nix-store --verify: %v\n%s", err, stderr)
 		}
 	})
+}
+
+// isCrash reports whether Nix has crashed. The collectors of Nix 2.5 to 2.34 may crash when a client hangs up very soon
+// after it has connected, as nix-store --add does. A crash leaves the same as a killed collector.
+func isCrash(err error) bool {
+	return strings.Contains(err.Error(), "segmentation fault") || strings.Contains(err.Error(), "signal: aborted")
 }
 
 // A root that comes while Nix 2.3 collects waits until that ends.
