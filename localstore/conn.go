@@ -18,8 +18,8 @@ func (d *database) read(ctx context.Context, f func(c *conn) error) error {
 	return d.Read(ctx, onConn(f))
 }
 
-// readOwn calls f with the connection that writes, if it is free; see [nixdb.DB.ReadOnWriter].
-func (d *database) readOwn(ctx context.Context, f func(c *conn) error) error {
+// readOnWriter calls f with the connection that writes, if it is free; see [nixdb.DB.ReadOnWriter].
+func (d *database) readOnWriter(ctx context.Context, f func(c *conn) error) error {
 	return d.ReadOnWriter(ctx, onConn(f))
 }
 

@@ -11,7 +11,7 @@ import (
 // An IncompleteError says that maintenance of a store could not do its work on some objects or files. It
 // has done it on all others. The failures, or the first 1,000 of them, were reported as log lines.
 type IncompleteError struct {
-	Verb   string // what could not be done with some: "deleted", "optimised"
+	Verb   string // what could not be done with some: "deleted" or "linked"
 	Failed int    // how many failures there were
 	First  error  // the first of them
 	Done   string // what was done
