@@ -33,9 +33,6 @@ func (d *database) writeDurably(ctx context.Context, f func(c *conn) error) erro
 	return d.WriteDurably(ctx, onConn(f))
 }
 
-// migrationsTable makes the list of migrations.
-const migrationsTable = nixdb.MigrationsTable
-
 // A conn is a connection to the database, with the statements of this package besides those of nixdb.
 type conn nixdb.Conn
 
