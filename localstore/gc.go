@@ -87,7 +87,7 @@ type collection struct {
 	marks []mark          // what is live
 	fates []fate          // what becomes of what is dead
 
-	failures failures // what could not be deleted
+	failures failureLog // what could not be deleted
 }
 
 // A fate says what became of a path so far.

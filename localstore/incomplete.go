@@ -32,8 +32,9 @@ func (e *IncompleteError) Unwrap() error { return e.First }
 // store.
 const maxReported = 1000
 
-// failures counts what an operation could not do. Any number of goroutines may use it.
-type failures struct {
+// A failureLog counts and reports the failures of an operation that goes on after them. Any number of goroutines may
+// use it.
+type failureLog struct {
 	silent bool // add reports no failure
 
 	mu    sync.Mutex
@@ -43,7 +44,7 @@ type failures struct {
 
 // add counts a failure and reports it to the handler of ctx, which must be one for many goroutines (see
 // [forGoroutines]) if they share it.
-func (f *failures) add(ctx context.Context, err error) {
+func (f *failureLog) add(ctx context.Context, err error) {
 	f.mu.Lock()
 	f.count++
 	count := f.count
@@ -61,7 +62,7 @@ func (f *failures) add(ctx context.Context, err error) {
 }
 
 // result returns an [*IncompleteError] if there were failures.
-func (f *failures) result(verb, done string) error {
+func (f *failureLog) result(verb, done string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.count == 0 {
