@@ -18,6 +18,7 @@ const (
 	FromClient // of a daemon
 )
 
+// String returns the kind of place in words, such as "environment".
 func (s Source) String() string {
 	return [...]string{"default", "file", "environment", "command line", "client"}[s]
 }
@@ -29,6 +30,7 @@ type Origin struct {
 	Line   int    // in the file or in NIX_CONFIG, from 1 on; or 0
 }
 
+// String returns FILE:LINE, the name of a variable or flag, or the kind of place if there is no name.
 func (o Origin) String() string {
 	switch {
 	case o.Source == FromDefault || o.Name == "":
@@ -39,7 +41,7 @@ func (o Origin) String() string {
 	return o.Name
 }
 
-// A Value is what a configuration says of a setting.
+// A Value is the value of a setting in a configuration.
 type Value struct {
 	// Text is the value in the form in which Nix prints it. If the configuration has an invalid value, it is
 	// the default.
@@ -114,7 +116,7 @@ func (c *Conf) Set(a Assignment) error {
 	case s.Type == Features:
 		text = c.features(text)
 	case s.Name == "warn-short-path-literals":
-		c.replaced(a, text)
+		c.setReplacement(a, text)
 	}
 	if appends {
 		text = s.appended(c.Get(s.Name).Text, text)
@@ -130,8 +132,8 @@ func (c *Conf) put(s *Setting, v Value) {
 	c.set[s.Name] = v
 }
 
-// replaced sets the setting that replaces warn-short-path-literals, unless it is set itself.
-func (c *Conf) replaced(a Assignment, text string) {
+// setReplacement sets the setting that replaces warn-short-path-literals, unless it is set itself.
+func (c *Conf) setReplacement(a Assignment, text string) {
 	lint := "ignore"
 	if text == "true" {
 		lint = "warn"
@@ -197,7 +199,7 @@ func (c *Conf) Invalid() []string {
 	return names
 }
 
-// apply sets what a text sets: first the experimental features, on which other settings depend. A
+// apply makes the assignments of a text, first those of the experimental features, on which other settings depend. A
 // setting with an invalid value gets its default and the error, so that only a reader of that setting fails.
 func (c *Conf) apply(text, file string, source Source) error {
 	assignments, err := Parse(text, file)

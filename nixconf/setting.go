@@ -48,6 +48,7 @@ const (
 	ListedClient
 )
 
+// String returns the sources in words, as the documentation has them.
 func (w Who) String() string {
 	switch w {
 	case TrustedClient:
