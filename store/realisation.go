@@ -93,6 +93,29 @@ func withHash(ctx context.Context, s Store, id DrvOutput, err error) (DrvOutput,
 	return id, err
 }
 
+// ResolvedPath returns the path of a derivation with its inputs replaced by the paths of their outputs, by which Nix
+// from 2.35 on knows its realisations. outputOf returns the path of an output of an input. If it returns "" or
+// [ErrNotFound] for one of them, ResolvedPath returns "".
+func ResolvedPath(d *derivation.Derivation, outputOf func(input derivation.SingleDerivedPath, output string) (storepath.Path, error)) (storepath.Path, error) {
+	var failed error
+	r, err := d.Resolve(func(input derivation.SingleDerivedPath, output string) (storepath.Path, bool) {
+		path, err := outputOf(input, output)
+		if err != nil && !errors.Is(err, ErrNotFound) && failed == nil {
+			failed = err
+		}
+		return path, path != "" && err == nil
+	})
+	switch _, unknown := errors.AsType[*derivation.UnresolvedError](err); {
+	case failed != nil:
+		return "", failed
+	case unknown:
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	return r.Path()
+}
+
 // An UnnamedOutputError says that an output lacks the name by which a store knows its derivation. It is
 // [errors.ErrUnsupported].
 type UnnamedOutputError struct {

@@ -94,24 +94,9 @@ func (l *locator) resolved(ctx context.Context, d *derivation.Derivation, size i
 	if l.depth > maxResolving || l.depth > 1 && l.bytes > maxResolvingBytes {
 		return "", nil
 	}
-	var failed error
-	r, err := d.Resolve(func(drv derivation.SingleDerivedPath, output string) (storepath.Path, bool) {
-		path, err := l.outputOf(ctx, derivation.SingleBuilt{Drv: drv, Output: output})
-		if err != nil && failed == nil {
-			failed = err
-		}
-		return path, path != "" && err == nil
+	return store.ResolvedPath(d, func(drv derivation.SingleDerivedPath, output string) (storepath.Path, error) {
+		return l.outputOf(ctx, derivation.SingleBuilt{Drv: drv, Output: output})
 	})
-	var unknown *derivation.UnresolvedError
-	switch {
-	case failed != nil:
-		return "", failed
-	case errors.As(err, &unknown):
-		return "", nil
-	case err != nil:
-		return "", err
-	}
-	return r.Path()
 }
 
 // outputOf returns the path that an output has got here or elsewhere, or "".
