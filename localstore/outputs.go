@@ -11,14 +11,14 @@ import (
 	"pix/storepath"
 )
 
-// A chain of derivations, each of which needs the next one, is in memory while it is resolved. Untrusted
-// users can add long chains, so these limits keep the stack and the heap small.
+// To resolve a derivation, its inputs are resolved first. The whole chain is in memory then. Untrusted users can add
+// long chains, so these limits keep the stack and the heap small.
 const (
 	maxResolving      = 10_000   // derivations
 	maxResolvingBytes = 64 << 20 // of their texts
 )
 
-// An outputReader finds out which paths outputs of derivations have got, for one call.
+// An outputReader finds the paths of outputs of derivations, for one call.
 type outputReader struct {
 	*drvReader
 	own     drvReader

@@ -51,8 +51,8 @@ type Value struct {
 	Err error
 }
 
-// A Conf is a configuration: the values of all settings. The zero value has the defaults of the table,
-// [Default] those of this machine.
+// A Conf is a configuration: the values of all settings. The zero value has the defaults of the table, and
+// [Default] returns the defaults of this machine.
 type Conf struct {
 	onMachine bool              // has the defaults of this machine
 	inConfDir map[string]string // defaults that name files in the directory of nix.conf
@@ -151,7 +151,7 @@ var experimental = words(`auto-allocate-uids blake3-hashes ca-derivations cgroup
 	impure-derivations local-overlay-store mounted-ssh-store nix-command parse-toml-timestamps pipe-operators
 	read-only-local-store recursive-nix verified-fetches`)
 
-// features returns those of the experimental features that Nix has, and warns of the others.
+// features returns the experimental features in a list that Nix has, sorted, and warns of the others.
 func (c *Conf) features(text string) string {
 	var known []string
 	for _, name := range words(text) {

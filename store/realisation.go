@@ -18,8 +18,8 @@ import (
 // The path does not follow from the hash.
 type DrvOutput struct {
 	// Path is the path of the derivation. Nix from 2.35 on has realisations of resolved
-	// derivations only: those without input derivations, in place of which they have the paths of
-	// their outputs (see [derivation.Derivation.Resolve]).
+	// derivations only. A resolved derivation has the paths of the outputs of its inputs instead of input
+	// derivations (see [derivation.Derivation.Resolve]).
 	Path   storepath.Path
 	Hash   nixhash.Hash // the derivation's modulo hash
 	Output string

@@ -45,8 +45,8 @@ type locator struct {
 	depth, bytes int // of the derivations that are in memory
 }
 
-// The derivations that are in memory at once, each of which needs the next one, are limited, because
-// clients can add long chains.
+// To resolve a derivation, its inputs are resolved first. The whole chain is in memory then. Clients can add long
+// chains, so these limits keep the stack and the heap small.
 const (
 	maxResolving      = 10_000
 	maxResolvingBytes = 64 << 20
