@@ -9,8 +9,8 @@ import (
 	"pix/localstore/internal/pathlock"
 )
 
-// descriptors returns how many files this process may open, at most 2^20. The limit is RLIMIT_NOFILE, which the Go
-// runtime has raised to the hard limit.
+// descriptors returns how many files this process may open, at most 2^20. The limit is RLIMIT_NOFILE, which
+// the Go runtime has raised as far as it may.
 var descriptors = sync.OnceValue(func() int {
 	const most = 1 << 20
 	var limit unix.Rlimit

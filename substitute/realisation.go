@@ -165,9 +165,17 @@ func (s *search) realisation(ctx context.Context, id store.DrvOutput, signed boo
 		if !signed || sub.Trusted || s.settings.NoSignatures || s.settings.UnsignedRealisations || s.vouchedFor(id, r) {
 			return r, nil
 		}
-		s.report.say(activity.LevelWarn, "warning: ignoring substitute for build trace '%s' -> '%s' from '%s', as it's not signed by any of the keys in 'trusted-public-keys'", id.ID(), r.OutPath, sub.URI)
+		s.report.say(activity.LevelWarn, "warning: ignoring substitute for build trace '%s' -> '%s' from '%s', as it's not signed by any of the keys in 'trusted-public-keys'", nameOfOutput(id), r.OutPath, sub.URI)
 	}
 	return nil, nil
+}
+
+// nameOfOutput returns the name that Nix has for an output in messages.
+func nameOfOutput(id store.DrvOutput) string {
+	if id.Hash.IsZero() {
+		return id.PathID()
+	}
+	return id.HashID()
 }
 
 // vouchedFor reports whether a trusted key has signed a realisation, under the hash or under the path of the
