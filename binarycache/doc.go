@@ -35,18 +35,19 @@
 //
 // # Compression
 //
-// Archives are read that are compressed with xz, zstd, bzip2, gzip, lzma, lz4 or brotli, or not at
-// all; those of the rarer ways that Nix knows too are an error. Archives are added with
+// Archives may be compressed with xz, zstd, bzip2, gzip, lzma, lz4 or brotli, or not at all. The other methods
+// that Nix reads are an error. Archives are added with
 // zstd, where Nix takes xz: it is many times as fast in both directions, and every Nix since
 // 2.4 reads it. [Options.Compression] chooses, and "?compression=" in a URI.
 //
 // # Reading order
 //
-// store.go has the store and its questions, uri.go and cacheinfo.go how one is opened,
-// archive.go how archives are verified, verify.go how a whole cache is, add.go, many.go and contents.go how objects come in,
-// realisation.go and beside.go the rest of
-// what a cache holds. A cache is files: those of directory.go, or those of remote.go, which
-// come by a download.go that has patience.go. login.go has the passwords, from netrc.go.
+//   - uri.go, options.go and cacheinfo.go open a cache, and store.go answers queries; memory.go remembers narinfos.
+//   - archive.go reads and verifies an archive, and verify.go a whole cache.
+//   - add.go, many.go and contents.go add objects.
+//   - realisation.go and beside.go read and write the other files of a cache: realisations, listings and logs.
+//   - directory.go has the files of a directory. remote.go requests files by HTTP, download.go resumes broken
+//     downloads, and patience.go retries. login.go has the logins, and netrc.go reads them.
 //
 // Sources: src/libstore/binary-cache-store.cc, local-binary-cache-store.cc,
 // http-binary-cache-store.cc and filetransfer.cc in Nix 2.34.

@@ -50,7 +50,7 @@ type HTTPOptions struct {
 	// Proxy, CAFile, Certificate, PrivateKey and NoHTTP2 are for the store's own client.
 	//
 	// Proxy says which proxy a request takes, such as [http.ProxyFromEnvironment]; nil is none. CAFile is the
-	// path of a file with the certificate authorities to trust, in PEM; "" are those of the system.
+	// path of a file with the certificate authorities to trust, in PEM; "" trusts the authorities of the system.
 	// Certificate and PrivateKey are the paths of files, in PEM, by which the client identifies itself.
 	Proxy                   func(*http.Request) (*url.URL, error)
 	CAFile                  string

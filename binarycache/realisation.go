@@ -65,11 +65,7 @@ func (s *Store) readRealisation(ctx context.Context, name string, id store.DrvOu
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		known := id.HashID
-		if id.Hash.IsZero() {
-			known = id.PathID
-		}
-		return nil, fmt.Errorf("output '%s' has no known path: %w", known(), store.ErrNotFound)
+		return nil, fmt.Errorf("output '%s' has no known path: %w", id.ID(), store.ErrNotFound)
 	}
 	if err != nil {
 		return nil, err

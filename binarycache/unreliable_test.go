@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -27,7 +26,6 @@ type unreliable struct {
 	each int64 // one of so many answers is bad
 
 	n, bad, sent atomic.Int64
-	mu           sync.Mutex
 }
 
 func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {

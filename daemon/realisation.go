@@ -53,8 +53,8 @@ func (e *noRealisation) Error() string {
 // Is reports whether target is [store.ErrNotFound].
 func (e *noRealisation) Is(target error) bool { return target == store.ErrNotFound }
 
-// RegisterDrvOutput tells the daemon which path an output of a derivation has got. The names of outputs and
-// the errors are those of [Conn.QueryRealisation].
+// RegisterDrvOutput tells the daemon which path an output of a derivation has got. See [Conn.QueryRealisation]
+// for the names of outputs and the errors.
 func (c *Conn) RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation) error {
 	if err := c.checkOutput(r.ID); err != nil {
 		return err

@@ -78,7 +78,7 @@ func (c *conn) hasRealisations() (bool, error) {
 
 // migrate makes tables, within a transaction, unless this migration was done already.
 func (c *conn) migrate(migration, script string) error {
-	if err := c.script(migrationsTable); err != nil {
+	if err := c.script(nixdb.MigrationsTable); err != nil {
 		return err
 	}
 	done := false

@@ -18,8 +18,8 @@ func (d *database) read(ctx context.Context, f func(c *conn) error) error {
 	return d.Read(ctx, onConn(f))
 }
 
-// readOwn calls f with the connection that writes, if it is free; see [nixdb.DB.ReadOnWriter].
-func (d *database) readOwn(ctx context.Context, f func(c *conn) error) error {
+// readOnWriter calls f with the connection that writes, if it is free; see [nixdb.DB.ReadOnWriter].
+func (d *database) readOnWriter(ctx context.Context, f func(c *conn) error) error {
 	return d.ReadOnWriter(ctx, onConn(f))
 }
 
@@ -32,9 +32,6 @@ func (d *database) write(ctx context.Context, f func(c *conn) error) error {
 func (d *database) writeDurably(ctx context.Context, f func(c *conn) error) error {
 	return d.WriteDurably(ctx, onConn(f))
 }
-
-// migrationsTable makes the list of migrations.
-const migrationsTable = nixdb.MigrationsTable
 
 // A conn is a connection to the database, with the statements of this package besides those of nixdb.
 type conn nixdb.Conn

@@ -56,8 +56,8 @@ func (r *drvReader) read(ctx context.Context, path storepath.Path) (*derivation.
 	return store.ParseDerivation(path, text)
 }
 
-// inputText reads an input of a derivation. It must be what was registered, or is about to be:
-// a file in the store directory that is not valid was not checked.
+// inputText reads an input of a derivation, and compares it with its info, which is in the database or among the
+// paths that are about to be registered. A file that is not valid was never checked.
 func (r *drvReader) inputText(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (string, error) {
 	info := among[path]
 	if info == nil {
@@ -105,7 +105,7 @@ func (r *drvReader) text(ctx context.Context, path storepath.Path) (string, erro
 	text.Grow(int(info.Size()))
 	n, err := io.Copy(&text, io.LimitReader(f, info.Size()+1))
 	if err == nil && n != info.Size() {
-		err = errors.New("it has another length all of a sudden")
+		err = errors.New("its length changed while it was read")
 	}
 	if err != nil {
 		return "", fmt.Errorf("reading derivation '%s': %w", path, err)

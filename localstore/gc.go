@@ -87,7 +87,7 @@ type collection struct {
 	marks []mark          // what is live
 	fates []fate          // what becomes of what is dead
 
-	failures failures // what could not be deleted
+	failures failureLog // what could not be deleted
 }
 
 // A fate says what became of a path so far.
@@ -143,8 +143,8 @@ func (c *collection) run(ctx context.Context) error {
 	return c.cleanUp(ctx)
 }
 
-// cleanUp deletes what is useless once objects are deleted, and returns what could not be deleted by the
-// whole collection.
+// cleanUp deletes the files in .links that no object uses any more. It returns an [*IncompleteError] if the
+// collection could not delete everything.
 func (c *collection) cleanUp(ctx context.Context) error {
 	if !c.deletes() {
 		return nil

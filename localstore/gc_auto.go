@@ -23,9 +23,9 @@ func newAutoGC() autoGC {
 	return autoGC{turn: make(chan struct{}, 1), free: freeSpace, left: math.MaxUint64}
 }
 
-// collectIfFull collects garbage if less than [Options.MinFree] is free. Those who come meanwhile
-// wait. That nothing could be collected is told, and no error: perhaps the disk has room
-// enough. Nobody may call it who holds a lock that a collector waits for.
+// collectIfFull collects garbage if less than [Options.MinFree] is free. Calls that come during a collection wait for
+// it. A collection that fails is reported and is no error, because the disk may still have enough room. The caller
+// must not hold a lock that a collector waits for.
 func (s *Store) collectIfFull(ctx context.Context) error {
 	if s.opts.MinFree == 0 {
 		return nil

@@ -17,8 +17,8 @@ import (
 	"pix/store"
 )
 
-// How much is deleted at once. A batch is made invalid in one transaction. Whoever needs a path
-// of it just then waits until it is gone, so a batch is small, and deleted by several.
+// How much is deleted at once. A batch is made invalid in one transaction. A process that needs a path of the
+// batch waits until its object is deleted, so a batch is small, and several goroutines delete it.
 const (
 	deletedAtOnce = 256
 	deleters      = 4
@@ -73,7 +73,7 @@ func (d *deleter) deleteOneByOne(ctx context.Context) error {
 		for _, v := range batch {
 			d.remove(ctx, v)
 		}
-		d.tell(ctx, batch)
+		d.reportDeleted(ctx, batch)
 		if d.freed > d.opts.MaxFreed {
 			return errGCLimit
 		}
@@ -106,15 +106,15 @@ func (d *deleter) deleteInBatches(ctx context.Context) error {
 					return context.Cause(ctx)
 				}
 			}
-			d.tell(ctx, batch)
+			d.reportDeleted(ctx, batch)
 		}
 	})
 	return group.Wait()
 }
 
-// tell tells of victims, when others see to their deletion: whoever is told may take his time, and
-// whoever waits for a path to be gone does not wait for that.
-func (d *deleter) tell(ctx context.Context, batch []victim) {
+// reportDeleted reports victims to the caller. In batches other goroutines delete them, so a slow caller does
+// not delay deletion, or the processes that wait for it.
+func (d *deleter) reportDeleted(ctx context.Context, batch []victim) {
 	for _, v := range batch {
 		say(ctx, "deleting '%s'", d.name(v))
 	}

@@ -11,7 +11,7 @@ import (
 // An IncompleteError says that maintenance of a store could not do its work on some objects or files. It
 // has done it on all others. The failures, or the first 1,000 of them, were reported as log lines.
 type IncompleteError struct {
-	Verb   string // what could not be done with some: "deleted", "optimised"
+	Verb   string // what could not be done with some: "deleted" or "linked"
 	Failed int    // how many failures there were
 	First  error  // the first of them
 	Done   string // what was done
@@ -32,8 +32,9 @@ func (e *IncompleteError) Unwrap() error { return e.First }
 // store.
 const maxReported = 1000
 
-// failures counts what an operation could not do. Any number of goroutines may use it.
-type failures struct {
+// A failureLog counts and reports the failures of an operation that goes on after them. Any number of goroutines may
+// use it.
+type failureLog struct {
 	silent bool // add reports no failure
 
 	mu    sync.Mutex
@@ -43,7 +44,7 @@ type failures struct {
 
 // add counts a failure and reports it to the handler of ctx, which must be one for many goroutines (see
 // [forGoroutines]) if they share it.
-func (f *failures) add(ctx context.Context, err error) {
+func (f *failureLog) add(ctx context.Context, err error) {
 	f.mu.Lock()
 	f.count++
 	count := f.count
@@ -61,7 +62,7 @@ func (f *failures) add(ctx context.Context, err error) {
 }
 
 // result returns an [*IncompleteError] if there were failures.
-func (f *failures) result(verb, done string) error {
+func (f *failureLog) result(verb, done string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.count == 0 {

@@ -24,12 +24,12 @@ import (
 // same contents that cannot.
 type linker struct {
 	*Store
-	repair bool
-	linked map[inode]bool // files that are in .links
-	task   task
-	failed failures // files that could not be linked
-	files  int      // that were replaced
-	freed  uint64   // their sizes in bytes
+	repair   bool
+	linked   map[inode]bool // files that are in .links
+	task     task
+	failures failureLog // files that could not be linked
+	files    int        // that were replaced
+	freed    uint64     // their sizes in bytes
 }
 
 // errNotRestored says that a directory of an object is left with a wrong mode or time.
@@ -46,7 +46,7 @@ func (l *linker) attempt(ctx context.Context, name string, err error) error {
 	case errors.Is(err, errNotRestored):
 		return err
 	}
-	l.failed.add(ctx, fmt.Errorf("cannot optimise '%s': %w", l.named(name), err))
+	l.failures.add(ctx, fmt.Errorf("cannot optimise '%s': %w", l.named(name), err))
 	return nil
 }
 

@@ -15,12 +15,12 @@ import (
 
 // deleteUnusedLinks deletes the files in .links that have no other name, because no file in the store
 // has the same contents any more. It counts those that cannot be deleted as failures.
-func (s *shared) deleteUnusedLinks(ctx context.Context, failed *failures) error {
+func (s *shared) deleteUnusedLinks(ctx context.Context, failures *failureLog) error {
 	say(ctx, "deleting unused links...")
 	dir, err := os.Open(s.links())
 	if err != nil {
 		if ignoreMissing(err) != nil {
-			failed.add(ctx, err)
+			failures.add(ctx, err)
 		}
 		return nil
 	}
@@ -34,7 +34,7 @@ func (s *shared) deleteUnusedLinks(ctx context.Context, failed *failures) error 
 		for _, name := range names {
 			size, err := deleteIfUnused(dir, name)
 			if err != nil {
-				failed.add(ctx, fmt.Errorf("cannot delete unused link: %w", err))
+				failures.add(ctx, fmt.Errorf("cannot delete unused link: %w", err))
 			}
 			saved += size
 		}
@@ -42,7 +42,7 @@ func (s *shared) deleteUnusedLinks(ctx context.Context, failed *failures) error 
 			break
 		}
 		if err != nil {
-			failed.add(ctx, err)
+			failures.add(ctx, err)
 			break
 		}
 	}

@@ -58,7 +58,7 @@ func (s *shared) checkExists() error {
 // makeDirs makes the directories of a store that are not there.
 func (s *shared) makeDirs() error {
 	if !s.opts.AllowSymlinks {
-		if err := s.mustNotBeLinked(); err != nil {
+		if err := s.checkNotLinked(); err != nil {
 			return err
 		}
 	}
@@ -76,8 +76,8 @@ func (s *shared) makeDirs() error {
 	return nil
 }
 
-// inStoreDir calls open, which makes something in the store directory. If that was removed while the store was
-// open, it makes the directory again, and calls open once more.
+// inStoreDir calls open, which makes a file in the store directory. If the directory was removed while the store was
+// open, inStoreDir makes it again, and calls open once more.
 func inStoreDir[F any](s *shared, open func() (F, error)) (F, error) {
 	f, err := open()
 	if errors.Is(err, fs.ErrNotExist) && s.makeDirs() == nil {
@@ -86,9 +86,9 @@ func inStoreDir[F any](s *shared, open func() (F, error)) (F, error) {
 	return f, err
 }
 
-// mustNotBeLinked returns an error if the store directory, or a directory that it lies in, is
+// checkNotLinked returns an error if the store directory, or a directory that it lies in, is
 // a symlink: objects could be changed by changing the link.
-func (s *shared) mustNotBeLinked() error {
+func (s *shared) checkNotLinked() error {
 	for dir := s.storeName; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		info, err := os.Lstat(dir)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -113,8 +113,8 @@ func (s *shared) reserveSpace() {
 // giveUpReserved deletes the file that keeps some disk free, before an operation that frees space.
 func (s *shared) giveUpReserved() error { return ignoreMissing(os.Remove(s.reserved())) }
 
-// takeBigLock takes the lock that all hold who have a store open, so that nobody changes its
-// schema under them.
+// takeBigLock takes the shared lock that every process holds while it has the store open. A process that changes
+// the schema needs it exclusively.
 func (s *shared) takeBigLock(ctx context.Context) (*os.File, error) {
 	f, err := flock.Open(s.bigLockFile())
 	if err != nil {

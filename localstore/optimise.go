@@ -57,7 +57,7 @@ func (s *Store) OptimiseStore(ctx context.Context) (err error) {
 		done += len(some)
 	}
 	say(ctx, "%s freed by hard-linking %d files", sizes.Spell(int64(l.freed)), l.files)
-	return l.failed.result("linked", fmt.Sprintf("%s freed by hard-linking %d files", sizes.Spell(int64(l.freed)), l.files))
+	return l.failures.result("linked", fmt.Sprintf("%s freed by hard-linking %d files", sizes.Spell(int64(l.freed)), l.files))
 }
 
 // paths optimises paths, of which done are done already.
@@ -77,7 +77,7 @@ func (l *linker) paths(ctx context.Context, paths []storepath.Path, done, all in
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			l.failed.add(ctx, err)
+			l.failures.add(ctx, err)
 		}
 		l.task.progress(done+i+1, all)
 	}
@@ -92,9 +92,9 @@ func (s *Store) autoOptimise(ctx context.Context, path storepath.Path, repair bo
 		return err
 	}
 	l := &linker{Store: s, linked: make(map[inode]bool), repair: repair}
-	l.failed.silent = true // one warning is enough
+	l.failures.silent = true // one warning is enough
 	err := l.attempt(ctx, s.object(path), l.optimise(ctx, s.object(path)))
-	if incomplete := l.failed.result("linked", "the object is added"); incomplete != nil {
+	if incomplete := l.failures.result("linked", "the object is added"); incomplete != nil {
 		say(ctx, "warning: optimising '%s': %v", path, incomplete)
 	}
 	return err

@@ -3,7 +3,6 @@ package localstore
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 
 	"pix/derivation"
@@ -12,14 +11,14 @@ import (
 	"pix/storepath"
 )
 
-// A chain of derivations, each of which needs the next one, is in memory while it is resolved. Untrusted
-// users can add long chains, so these limits keep the stack and the heap small.
+// To resolve a derivation, its inputs are resolved first. The whole chain is in memory then. Untrusted users can add
+// long chains, so these limits keep the stack and the heap small.
 const (
 	maxResolving      = 10_000   // derivations
 	maxResolvingBytes = 64 << 20 // of their texts
 )
 
-// An outputReader finds out which paths outputs of derivations have got, for one call.
+// An outputReader finds the paths of outputs of derivations, for one call.
 type outputReader struct {
 	*drvReader
 	own     drvReader
@@ -185,24 +184,9 @@ func (o *outputReader) resolved(ctx context.Context, d *loaded) (storepath.Path,
 	if o.depth > maxResolving || o.depth > 1 && o.bytes > maxResolvingBytes {
 		return "", fmt.Errorf("derivation '%s' cannot be resolved: its inputs are more than %d levels deep, or larger than %d bytes", d.path, maxResolving, maxResolvingBytes)
 	}
-	var failed error
-	r, err := d.Resolve(func(input derivation.SingleDerivedPath, output string) (storepath.Path, bool) {
-		path, err := o.outputOf(ctx, input, output)
-		if err != nil && !errors.Is(err, store.ErrNotFound) && failed == nil {
-			failed = err
-		}
-		return path, path != "" && err == nil
+	return store.ResolvedPath(d.Derivation, func(input derivation.SingleDerivedPath, output string) (storepath.Path, error) {
+		return o.outputOf(ctx, input, output)
 	})
-	var unknown *derivation.UnresolvedError
-	switch {
-	case failed != nil:
-		return "", failed
-	case errors.As(err, &unknown):
-		return "", nil
-	case err != nil:
-		return "", err
-	}
-	return r.Path()
 }
 
 // outputOf returns the path that an output has got, or "".

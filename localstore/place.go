@@ -12,28 +12,29 @@ import (
 	"pix/storepath"
 )
 
-// add makes an object, under a lock, and makes its path valid. make is given the name of the file
-// that it is to make; if it fails it leaves nothing, and if something is there already the error is
-// [fs.ErrExist] and nothing else was done. If the path is valid already, nothing is done, unless the
-// object is to be replaced. It reports whether what is known of the path is now exactly the info,
-// since it was not valid.
-func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, make func(name string) error) (added bool, err error) {
+// add creates an object under the lock of its path, and registers the path. If the path is already valid, add
+// does nothing, unless replace is set. It reports whether the path was invalid before: then the database has
+// exactly this info.
+//
+// create creates the object under a name. If it fails, it leaves nothing behind. If the name already exists, it
+// changes nothing and returns [fs.ErrExist].
+func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, create func(name string) error) (added bool, err error) {
 	if err := s.checkInfo(info); err != nil {
 		return false, err
 	}
-	if _, err := s.database(ctx, true); err != nil { // which may have to be made anew
+	if _, err := s.database(ctx, true); err != nil { // opens it again if it was deleted
 		return false, err
 	}
 	roots, err := s.addTempRoots(ctx, info.Path)
 	if err != nil {
 		return false, err
 	}
-	if !replace && s.isThere(info.Path) { // else it is not valid
-		if valid, err := s.isValid(ctx, info.Path, (*database).readOwn); err != nil || valid {
+	if !replace && s.hasFile(info.Path) { // else it is not valid
+		if valid, err := s.isValid(ctx, info.Path, (*database).readOnWriter); err != nil || valid {
 			return false, err
 		}
 	}
-	if !replace { // who repairs may keep the collector out
+	if !replace { // a repair may hold a lock that a collector waits for
 		if err := s.collectIfFull(ctx); err != nil {
 			return false, err
 		}
@@ -49,7 +50,7 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, replace bool, mak
 			return false, err
 		}
 	}
-	err = s.put(ctx, info.Path, valid, make)
+	err = s.put(ctx, info.Path, valid, create)
 	if lost := l.Check(); lost != nil {
 		return false, errors.Join(lost, err)
 	}
@@ -88,8 +89,8 @@ func (s *shared) tryLockPath(path storepath.Path) (*pathlock.Lock, error) {
 	return inStoreDir(s, func() (*pathlock.Lock, error) { return s.locks.Try(s.object(path)) })
 }
 
-// isThere reports whether there is anything under the name of a path, be it valid or not.
-func (s *Store) isThere(path storepath.Path) bool {
+// hasFile reports whether a file has the name of a path, valid or not.
+func (s *Store) hasFile(path storepath.Path) bool {
 	_, err := lstat(s.object(path))
 	return !errors.Is(err, fs.ErrNotExist)
 }
@@ -99,23 +100,23 @@ func (s *Store) isWanted(ctx context.Context, path storepath.Path, replace bool)
 	if _, err := s.addTempRoots(ctx, path); err != nil {
 		return false, err
 	}
-	valid, err := s.isValid(ctx, path, (*database).readOwn)
+	valid, err := s.isValid(ctx, path, (*database).readOnWriter)
 	return err == nil && (!valid || replace), err
 }
 
-// errIsValid says that there is a valid object where one was to be made.
+// errIsValid says that the path of an object that was to be created is already valid.
 var errIsValid = errors.New("it is valid already")
 
-// put makes an object under its name. What is there is the rest of an attempt and removed; if
-// it is valid, and said to be, it stays until the new one is complete. The error is errIsValid if it is
-// and was not said to be.
-func (s *Store) put(ctx context.Context, path storepath.Path, valid bool, make func(name string) error) (err error) {
+// put creates an object under its name. The caller says whether the path is valid: a valid object is replaced when
+// the new one is complete. Anything else of that name is the rest of an attempt, and put removes it. If the path
+// turns out to be valid although the caller said that it is not, the error is errIsValid.
+func (s *Store) put(ctx context.Context, path storepath.Path, valid bool, create func(name string) error) (err error) {
 	name := s.object(path)
 	if valid {
-		err = s.replace(ctx, name, make)
-	} else if err = make(name); errors.Is(err, fs.ErrExist) {
+		err = s.replace(ctx, name, create)
+	} else if err = create(name); errors.Is(err, fs.ErrExist) {
 		if err = s.removeRest(ctx, path); err == nil {
-			err = make(name)
+			err = create(name)
 		}
 	}
 	if err == nil {
@@ -144,15 +145,15 @@ func (s *Store) removeRest(ctx context.Context, path storepath.Path) error {
 	return removeObject(s.object(path))
 }
 
-// replace makes an object in the place of another one, which is valid. So the new one is on the disk before
-// it takes the place, and has the place on the disk before the old one is deleted.
-func (s *Store) replace(ctx context.Context, name string, make func(name string) error) error {
+// replace replaces a valid object by a new one. With SyncObjects, the new object is on the disk before it gets the
+// name, and the name is on the disk before the old object is deleted: a power cut leaves one of them.
+func (s *Store) replace(ctx context.Context, name string, create func(name string) error) error {
 	d, err := s.makeTempDir(ctx)
 	if err != nil {
 		return err
 	}
 	defer d.remove()
-	if err := make(d.object(tempObject)); err != nil {
+	if err := create(d.object(tempObject)); err != nil {
 		return err
 	}
 	if !s.opts.SyncObjects {
@@ -167,8 +168,7 @@ func (s *Store) replace(ctx context.Context, name string, make func(name string)
 	return syncFile(s.storeDir)
 }
 
-// removeUnlessValid removes an object that could not be registered. It would do no harm, but
-// take space.
+// removeUnlessValid removes an object that could not be registered, to free its space.
 func (s *Store) removeUnlessValid(ctx context.Context, path storepath.Path) {
 	valid, err := s.IsValidPath(context.WithoutCancel(ctx), path)
 	if err == nil && !valid {

@@ -46,7 +46,7 @@ func (s *Store) QueryRealisation(ctx context.Context, output store.DrvOutput) (*
 		r, err = o.computed(ctx, output, r)
 	}
 	if err == nil && r == nil {
-		err = fmt.Errorf("output '%s' has no known path: %w", outputName(output), store.ErrNotFound)
+		err = fmt.Errorf("output '%s' has no known path: %w", output.ID(), store.ErrNotFound)
 	}
 	return r, err
 }
@@ -66,17 +66,6 @@ func (o *outputReader) computed(ctx context.Context, id store.DrvOutput, known *
 		r = known
 	}
 	return r, err
-}
-
-// outputName returns the name that Nix has for an output in messages.
-func outputName(id store.DrvOutput) string {
-	switch {
-	case !id.Hash.IsZero():
-		return id.HashID()
-	case id.Path != "":
-		return id.PathID()
-	}
-	return id.Output
 }
 
 // RegisterDrvOutput notes which path an output has got. Signatures are added to those that are there, and

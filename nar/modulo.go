@@ -66,7 +66,7 @@ func (h *ModuloHasher) mention(offset uint64) {
 // Write implements io.Writer. It never fails.
 func (h *ModuloHasher) Write(p []byte) (int, error) { return h.rewriter.Write(p) }
 
-// Finish returns the hashes of what was written, which must be all. It is called once.
+// Finish returns the hashes. The whole archive must have been written. It must be called once.
 func (h *ModuloHasher) Finish() ContentHashes {
 	h.rewriter.Close() // cannot fail: a Hasher takes everything
 	hashes := ContentHashes{Plain: h.hasher.Hash(), Size: h.hasher.Size(), Mentions: h.mentions}

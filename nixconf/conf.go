@@ -18,6 +18,7 @@ const (
 	FromClient // of a daemon
 )
 
+// String returns the kind of place in words, such as "environment".
 func (s Source) String() string {
 	return [...]string{"default", "file", "environment", "command line", "client"}[s]
 }
@@ -29,6 +30,7 @@ type Origin struct {
 	Line   int    // in the file or in NIX_CONFIG, from 1 on; or 0
 }
 
+// String returns FILE:LINE, the name of a variable or flag, or the kind of place if there is no name.
 func (o Origin) String() string {
 	switch {
 	case o.Source == FromDefault || o.Name == "":
@@ -39,7 +41,7 @@ func (o Origin) String() string {
 	return o.Name
 }
 
-// A Value is what a configuration says of a setting.
+// A Value is the value of a setting in a configuration.
 type Value struct {
 	// Text is the value in the form in which Nix prints it. If the configuration has an invalid value, it is
 	// the default.
@@ -49,8 +51,8 @@ type Value struct {
 	Err error
 }
 
-// A Conf is a configuration: the values of all settings. The zero value has the defaults of the table,
-// [Default] those of this machine.
+// A Conf is a configuration: the values of all settings. The zero value has the defaults of the table, and
+// [Default] returns the defaults of this machine.
 type Conf struct {
 	onMachine bool              // has the defaults of this machine
 	inConfDir map[string]string // defaults that name files in the directory of nix.conf
@@ -114,7 +116,7 @@ func (c *Conf) Set(a Assignment) error {
 	case s.Type == Features:
 		text = c.features(text)
 	case s.Name == "warn-short-path-literals":
-		c.replaced(a, text)
+		c.setReplacement(a, text)
 	}
 	if appends {
 		text = s.appended(c.Get(s.Name).Text, text)
@@ -130,8 +132,8 @@ func (c *Conf) put(s *Setting, v Value) {
 	c.set[s.Name] = v
 }
 
-// replaced sets the setting that replaces warn-short-path-literals, unless it is set itself.
-func (c *Conf) replaced(a Assignment, text string) {
+// setReplacement sets the setting that replaces warn-short-path-literals, unless it is set itself.
+func (c *Conf) setReplacement(a Assignment, text string) {
 	lint := "ignore"
 	if text == "true" {
 		lint = "warn"
@@ -149,7 +151,7 @@ var experimental = words(`auto-allocate-uids blake3-hashes ca-derivations cgroup
 	impure-derivations local-overlay-store mounted-ssh-store nix-command parse-toml-timestamps pipe-operators
 	read-only-local-store recursive-nix verified-fetches`)
 
-// features returns those of the experimental features that Nix has, and warns of the others.
+// features returns the experimental features in a list that Nix has, sorted, and warns of the others.
 func (c *Conf) features(text string) string {
 	var known []string
 	for _, name := range words(text) {
@@ -197,7 +199,7 @@ func (c *Conf) Invalid() []string {
 	return names
 }
 
-// apply sets what a text sets: first the experimental features, on which other settings depend. A
+// apply makes the assignments of a text, first those of the experimental features, on which other settings depend. A
 // setting with an invalid value gets its default and the error, so that only a reader of that setting fails.
 func (c *Conf) apply(text, file string, source Source) error {
 	assignments, err := Parse(text, file)

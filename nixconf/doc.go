@@ -9,10 +9,10 @@
 //	!include local.conf
 //
 // Nix reads the file of the system, then those of the user, then the variable NIX_CONFIG; so does
-// [Load]. All settings stand in one table, see [Settings]: the type and the default of each, who may set
-// it, which package obeys it, or why pix does not. A [Conf] has the values of all, with their origins, in
-// the form in which Nix prints them. A [Reader] reads them as Go values. Most defaults are those of Nix;
-// one that differs is substituters, of which there are none: pix does not use the network unasked.
+// [Load]. One table ([Settings]) has the type and the default of each setting, who may set it, and which package obeys
+// it or why pix does not. A [Conf] has the values of all settings, with their origins, in the form in which
+// Nix prints them. A [Reader] reads them as Go values. Most defaults are the same as in Nix. By default there
+// are no substituters, because pix does not use the network unasked.
 //
 // Sources: src/libutil/configuration.cc and src/libstore/globals.cc in Nix 2.34.
 package nixconf

@@ -21,8 +21,8 @@ type Assignment struct {
 
 func (a Assignment) origin() Origin { return Origin{a.Source, a.File, a.Line} }
 
-// A SyntaxError says which line of a configuration is wrong, or has an invalid value. Line is 0 for what is
-// no line, such as a flag.
+// A SyntaxError says which line of a configuration is no setting or has an invalid value. Line is 0 if the value does not
+// come from a file, but from a flag for instance.
 type SyntaxError struct {
 	File   string
 	Line   int

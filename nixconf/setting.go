@@ -43,11 +43,12 @@ const (
 	// AnyClientField settings can come from any client in a field of the protocol, and from a trusted
 	// client by their names.
 	AnyClientField
-	// ListedClient is a TrustedClient setting of which an untrusted client may choose the values that
-	// the configuration lists in substituters and trusted-substituters.
+	// ListedClient settings are TrustedClient settings. An untrusted client may also set them, but only to values
+	// that the configuration lists in substituters and trusted-substituters.
 	ListedClient
 )
 
+// String returns the sources in words, as the documentation has them.
 func (w Who) String() string {
 	switch w {
 	case TrustedClient:

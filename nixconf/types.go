@@ -50,6 +50,7 @@ var typeNames = map[Type]string{
 	StoreURISet: "set of store URIs", ExternalBuilders: "JSON array",
 }
 
+// String returns the type in words, as the documentation has it.
 func (t Type) String() string { return typeNames[t] }
 
 // appends reports whether extra-NAME adds to a setting of this type.

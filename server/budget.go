@@ -103,7 +103,7 @@ type holder interface {
 	closeStalled()
 }
 
-// newBudget returns a budget of limit bytes, of which a user may hold each.
+// newBudget returns a budget of limit bytes. A user may hold at most each bytes of it.
 func newBudget(limit, each int64, overdrafts bool) *budget {
 	b := &budget{limit: limit, share: each, overdrafts: overdrafts, shares: make(map[owner]*share)}
 	b.classes[0].limit, b.classes[1].limit = limit-limit/4, limit

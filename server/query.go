@@ -43,7 +43,7 @@ func (c *conn) queryPathInfo(ctx context.Context, req *protocol.QueryPathInfoReq
 	return &protocol.QueryPathInfoReply{Info: info}, err
 }
 
-// queryPathInfos answers about those of the paths that are valid. The infos can be much larger than the
+// queryPathInfos returns the infos of the valid paths. The infos can be much larger than the
 // request, so it acquires memory for some of them before it asks for more.
 func (c *conn) queryPathInfos(ctx context.Context, req *protocol.QueryPathInfosRequest) (*protocol.QueryPathInfosReply, error) {
 	reply := new(protocol.QueryPathInfosReply)
@@ -67,8 +67,8 @@ func (c *conn) queryPathInfos(ctx context.Context, req *protocol.QueryPathInfosR
 // infosAtOnce is about how many paths a store is asked at once.
 const infosAtOnce = 64
 
-// appendInfos appends the infos of those paths that are valid. Of a daemon behind the store, it asks for all
-// at once, which takes one round trip.
+// appendInfos appends the infos of the valid paths. If there is a daemon behind the store, one request asks for
+// all of them, which takes one round trip.
 func (c *conn) appendInfos(ctx context.Context, infos []store.PathInfo, paths []storepath.Path) ([]store.PathInfo, error) {
 	many, ok := store.As[store.InfosQuerier](c.store)
 	if !ok || c.upstream == nil {

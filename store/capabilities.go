@@ -112,7 +112,7 @@ type Import struct {
 	NAR  io.Reader
 
 	// Refresh returns the current info of the object if the source has another one by now, else nil. A
-	// store may call it once, if it does not trust Info. Nil is no such source.
+	// store may call it once, if it does not trust Info. Nil means that the source cannot tell.
 	Refresh func(ctx context.Context) *PathInfo
 }
 

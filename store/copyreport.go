@@ -11,8 +11,8 @@ import (
 	"pix/internal/parallel"
 )
 
-// A copyReport tells the handler of a context how far a copy is, with the activities that
-// Nix has for it: one for the whole, and in it one for each object. Nil tells nobody.
+// A copyReport reports the progress of a copy to the handler of a context, with the activities of Nix: one for the
+// copy, and below it one for each object. A nil copyReport reports nothing.
 type copyReport struct {
 	id    activity.ID
 	paths uint64 // how many there are
@@ -21,9 +21,8 @@ type copyReport struct {
 	done, runs, failed uint64
 }
 
-// reportCopy begins to tell the handler of ctx that these objects are copied. The context
-// that it returns is for the calls that copy them: they run on several goroutines, and have
-// the same handler, which the guard calls.
+// reportCopy begins the report of a copy to the handler of ctx. The calls that copy the objects use the returned
+// context: they run on several goroutines, and the guard calls the handler for all of them.
 func reportCopy(ctx context.Context, guard *parallel.Guard, infos []*PathInfo) (context.Context, *copyReport) {
 	h := activity.HandlerOf(ctx)
 	if h == nil {
@@ -47,7 +46,7 @@ func reportCopy(ctx context.Context, guard *parallel.Guard, infos []*PathInfo) (
 	return activity.WithHandler(ctx, r), r
 }
 
-// progress returns how far it is.
+// progress returns the event with the counts so far.
 func (r *copyReport) progress() activity.Event {
 	return activity.Result{ID: r.id, Type: activity.Progress, Fields: []activity.Field{
 		activity.Number(r.done), activity.Number(r.paths), activity.Number(r.runs), activity.Number(r.failed),

@@ -18,8 +18,8 @@ import (
 // The path does not follow from the hash.
 type DrvOutput struct {
 	// Path is the path of the derivation. Nix from 2.35 on has realisations of resolved
-	// derivations only: those without input derivations, in place of which they have the paths of
-	// their outputs (see [derivation.Derivation.Resolve]).
+	// derivations only. A resolved derivation has the paths of the outputs of its inputs instead of input
+	// derivations (see [derivation.Derivation.Resolve]).
 	Path   storepath.Path
 	Hash   nixhash.Hash // the derivation's modulo hash
 	Output string
@@ -91,6 +91,29 @@ func withHash(ctx context.Context, s Store, id DrvOutput, err error) (DrvOutput,
 	}
 	id.Hash, err = DrvHash(ctx, s, id.Path)
 	return id, err
+}
+
+// ResolvedPath returns the path of a derivation with its inputs replaced by the paths of their outputs, by which Nix
+// from 2.35 on knows its realisations. outputOf returns the path of an output of an input. If it returns "" or
+// [ErrNotFound] for one of them, ResolvedPath returns "".
+func ResolvedPath(d *derivation.Derivation, outputOf func(input derivation.SingleDerivedPath, output string) (storepath.Path, error)) (storepath.Path, error) {
+	var failed error
+	r, err := d.Resolve(func(input derivation.SingleDerivedPath, output string) (storepath.Path, bool) {
+		path, err := outputOf(input, output)
+		if err != nil && !errors.Is(err, ErrNotFound) && failed == nil {
+			failed = err
+		}
+		return path, path != "" && err == nil
+	})
+	switch _, unknown := errors.AsType[*derivation.UnresolvedError](err); {
+	case failed != nil:
+		return "", failed
+	case unknown:
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	return r.Path()
 }
 
 // An UnnamedOutputError says that an output lacks the name by which a store knows its derivation. It is

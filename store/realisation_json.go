@@ -23,6 +23,18 @@ import (
 // HashID returns how Nix up to 2.34 names an output: "sha256:<hash in base 16>!<name>".
 func (id DrvOutput) HashID() string { return id.Hash.WithBase16() + "!" + id.Output }
 
+// ID returns the name of an output in messages: its HashID, its PathID if the hash is not known, or the output's own
+// name if the path is not known either.
+func (id DrvOutput) ID() string {
+	switch {
+	case !id.Hash.IsZero():
+		return id.HashID()
+	case id.Path != "":
+		return id.PathID()
+	}
+	return id.Output
+}
+
 // ParseHashID reads what [DrvOutput.HashID] returns.
 func ParseHashID(s string) (id DrvOutput, err error) {
 	hash, name, ok := strings.Cut(s, "!")

@@ -45,8 +45,8 @@ type locator struct {
 	depth, bytes int // of the derivations that are in memory
 }
 
-// The derivations that are in memory at once, each of which needs the next one, are limited, because
-// clients can add long chains.
+// To resolve a derivation, its inputs are resolved first. The whole chain is in memory then. Clients can add long
+// chains, so these limits keep the stack and the heap small.
 const (
 	maxResolving      = 10_000
 	maxResolvingBytes = 64 << 20
@@ -94,24 +94,9 @@ func (l *locator) resolved(ctx context.Context, d *derivation.Derivation, size i
 	if l.depth > maxResolving || l.depth > 1 && l.bytes > maxResolvingBytes {
 		return "", nil
 	}
-	var failed error
-	r, err := d.Resolve(func(drv derivation.SingleDerivedPath, output string) (storepath.Path, bool) {
-		path, err := l.outputOf(ctx, derivation.SingleBuilt{Drv: drv, Output: output})
-		if err != nil && failed == nil {
-			failed = err
-		}
-		return path, path != "" && err == nil
+	return store.ResolvedPath(d, func(drv derivation.SingleDerivedPath, output string) (storepath.Path, error) {
+		return l.outputOf(ctx, derivation.SingleBuilt{Drv: drv, Output: output})
 	})
-	var unknown *derivation.UnresolvedError
-	switch {
-	case failed != nil:
-		return "", failed
-	case errors.As(err, &unknown):
-		return "", nil
-	case err != nil:
-		return "", err
-	}
-	return r.Path()
 }
 
 // outputOf returns the path that an output has got here or elsewhere, or "".

@@ -52,33 +52,7 @@ NAME-dev for an output other than out, NAME-2 for the second installable.`,
 			if err != nil {
 				return err
 			}
-			installables, err := a.installables(args)
-			if err != nil {
-				return err
-			}
-			a.explainPlainDerivations(installables)
-			if form.keepGoing || form.maxJobs > 0 {
-				a.settings = daemon.DefaultSettings()
-				a.settings.KeepGoing = form.keepGoing
-				a.settings.MaxBuildJobs = cmp.Or(form.maxJobs, 1)
-			}
-			access := toCreate
-			if form.dryRun {
-				access = toRead
-			}
-			return a.withStore(cmd.Context(), access, func(ctx context.Context, s store.Store) error {
-				if form.outLink != "" {
-					if err := onThisMachine(ctx, s, "a root is a symlink there"); err != nil {
-						return err
-					}
-				}
-				if !form.dryRun {
-					defer a.showPlan(ctx, s, installables)() // on connections of its own
-				}
-				return store.InSession(ctx, s, func(s store.Store) error {
-					return a.build(ctx, s, installables, form)
-				})
-			})
+			return a.runBuild(cmd.Context(), args, form)
 		},
 	}
 	flags := cmd.Flags()
@@ -94,6 +68,37 @@ NAME-dev for an output other than out, NAME-2 for the second installable.`,
 	freeValue(cmd, "max-jobs")
 	addStdinFlag(cmd, &stdin)
 	return cmd
+}
+
+// runBuild opens the store and builds the installables of the arguments.
+func (a *app) runBuild(ctx context.Context, args []string, form buildForm) error {
+	installables, err := a.installables(args)
+	if err != nil {
+		return err
+	}
+	a.explainPlainDerivations(installables)
+	if form.keepGoing || form.maxJobs > 0 {
+		a.settings = daemon.DefaultSettings()
+		a.settings.KeepGoing = form.keepGoing
+		a.settings.MaxBuildJobs = cmp.Or(form.maxJobs, 1)
+	}
+	access := toCreate
+	if form.dryRun {
+		access = toRead
+	}
+	return a.withStore(ctx, access, func(ctx context.Context, s store.Store) error {
+		if form.outLink != "" {
+			if err := onThisMachine(ctx, s, "a root is a symlink there"); err != nil {
+				return err
+			}
+		}
+		if !form.dryRun {
+			defer a.showPlan(ctx, s, installables)() // on connections of its own
+		}
+		return store.InSession(ctx, s, func(s store.Store) error {
+			return a.build(ctx, s, installables, form)
+		})
+	})
 }
 
 func (a *app) build(ctx context.Context, s store.Store, installables []derivation.DerivedPath, form buildForm) error {

@@ -17,8 +17,8 @@ import (
 	"pix/substitute"
 )
 
-// substitution returns the settings for the calls of a store in a directory that lacks something: those of
-// the configuration and, in a daemon, those of the client. It is nil if nothing is ever substituted.
+// substitution returns a function that returns the settings of one call for substitution: the configuration, changed in
+// a daemon by the settings of the client. The function is nil if nothing is ever substituted.
 func (a *app) substitution(conf *nixconf.Conf, opts *pix.Options) func(context.Context, *substitute.Sources) (*substitute.Settings, error) {
 	if !a.serves && conf.Get("substitute").Text == "false" || !a.serves && conf.Get("substituters").Text == "" && conf.Get("substituters").Err == nil {
 		return nil
@@ -58,8 +58,8 @@ func (a *app) substitution(conf *nixconf.Conf, opts *pix.Options) func(context.C
 	}
 }
 
-// withClientSettings returns a configuration with the settings of a client, which may set them according to the server. The
-// client's invalid values do not count.
+// withClientSettings returns a configuration with the settings of a client, except settings that no client may change. The
+// server has already removed those that an untrusted client may not change. Invalid values are ignored.
 func withClientSettings(conf *nixconf.Conf, set *protocol.SetOptionsRequest) *nixconf.Conf {
 	changed := conf.Clone()
 	put := func(name, value string) {
@@ -89,8 +89,8 @@ func clientKeys(conf *nixconf.Conf, set *protocol.SetOptionsRequest) (signature.
 	return nil, nil
 }
 
-// trustedKeys returns the keys whose signatures count, and an error for each that cannot be read, which trusts
-// nobody.
+// trustedKeys returns the trusted keys of the configuration, and an error for each word that is no key. Such a word is
+// ignored.
 func trustedKeys(conf *nixconf.Conf) (signature.KeySet, []error) {
 	keys := signature.NewKeySet()
 	var wrong []error

@@ -9,6 +9,6 @@
 // Decoders are given limits: none needs more than 128 MiB for its window, which is what
 // zstd's own command allows.
 //
-// [NewReader] is for streams of which nothing is known; [Decode] and [Encode] are for those
-// whose method somebody has named, as binary caches do.
+// [NewReader] decodes a stream of an unknown method. [Decode] and [Encode] get the name of the method, which the narinfo
+// of an archive has.
 package compression

@@ -3,7 +3,6 @@ package powercut
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -163,18 +162,4 @@ func (t *tree) resize(i, size int) {
 	contents := make([]byte, size)
 	copy(contents, t.inodes[i].contents)
 	t.inodes[i].contents = contents
-}
-
-func (t *tree) String() string {
-	var b strings.Builder
-	var show func(name string, i int)
-	show = func(name string, i int) {
-		n := t.inodes[i]
-		fmt.Fprintf(&b, "%s %v %q\n", name, n.mode, shorten(string(n.contents)))
-		for _, entry := range slices.Sorted(maps.Keys(n.names)) {
-			show(name+"/"+entry, n.names[entry])
-		}
-	}
-	show("", 0)
-	return b.String()
 }

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// Settled is the age from which the time of a change is different from that of a later one. Changes
-	// within one tick of the file system's clock have the same time.
+	// Settled is the age from which a change has another time than any later change. Changes within one
+	// tick of the file system's clock have the same time.
 	Settled = 100 * time.Millisecond
 
 	// coarselySettled is the same for clocks that seem to count whole seconds, or every other one.

@@ -19,7 +19,7 @@ type Conn struct {
 	joined *openDB
 	file   string
 	noWAL  bool
-	ctx    context.Context // of who uses it
+	ctx    context.Context // of the call that uses the connection
 
 	registered []registered // in the transaction that is being written, if that is all it does
 }
@@ -27,13 +27,13 @@ type Conn struct {
 // Query runs a statement and calls row with each row of the result. The arguments are
 // strings, int64 and nil. The columns of a row are read from the statement, and not kept.
 //
-// While another process has the database to itself, it asks again and again, until ctx ends.
+// While another process has the database locked, it is tried again until the context ends.
 func (c *Conn) Query(text string, row func(*sqlite.Stmt) error, args ...any) error {
-	return c.patiently(func() error { return c.tryQuery(text, row, args) })
+	return c.retryBusy(func() error { return c.tryQuery(text, row, args) })
 }
 
-// patiently calls f again and again while the database is busy.
-func (c *Conn) patiently(f func() error) error {
+// retryBusy calls f until the database is not busy, or the context ends.
+func (c *Conn) retryBusy(f func() error) error {
 	const longest = 20 * time.Millisecond
 	var begin time.Time
 	for pause := time.Millisecond; ; pause = min(2*pause, longest) {
@@ -66,13 +66,13 @@ func (c *Conn) Registered(info *store.PathInfo, added bool) {
 	c.registered = append(c.registered, registered{info, added})
 }
 
-// tryQuery is Query for once. If the database is busy, it is so before the first row.
+// tryQuery runs a statement once. A busy database is an error before the first row.
 func (c *Conn) tryQuery(text string, row func(*sqlite.Stmt) error, args []any) error {
 	stmt, err := c.db.Prepare(text)
 	if err != nil {
 		return &Error{c.file, err}
 	}
-	defer stmt.Reset() // what it says was said by Step; until then it holds a lock
+	defer stmt.Reset() // releases the lock of the statement; its error is the one that Step has returned
 	for i, arg := range args {
 		switch arg := arg.(type) {
 		case string:
@@ -147,7 +147,7 @@ func (c *Conn) rollback() {
 func (c *Conn) Script(text string) error {
 	for strings.TrimSpace(text) != "" {
 		trailing := 0
-		err := c.patiently(func() error {
+		err := c.retryBusy(func() error {
 			stmt, n, err := c.db.PrepareTransient(text)
 			if err != nil {
 				return &Error{c.file, err}

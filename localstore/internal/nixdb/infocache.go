@@ -150,8 +150,7 @@ func asStored(info *store.PathInfo) *store.PathInfo {
 		own.References = slices.Clip(slices.Compact(own.References))
 	}
 	if len(info.Signatures) > 0 {
-		signatures := slices.Compact(slices.Sorted(slices.Values(info.Signatures)))
-		own.Signatures = slices.Clip(strings.Fields(strings.Join(signatures, " ")))
+		own.Signatures = slices.Clip(strings.Fields(JoinSignatures(info.Signatures)))
 	}
 	return &own
 }

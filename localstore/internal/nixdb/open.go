@@ -45,14 +45,9 @@ func Open(ctx context.Context, file string, opts *Options) (*DB, error) {
 	}
 	d.pragmas += "pragma synchronous = " + d.syncs + ";"
 	if opts.ReadOnly {
-		err := d.openReadOnly(ctx)
-		if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultCantOpen {
-			// To read a log that is not empty, SQLite may have to make a file beside it.
-			err = because(err, cmp.Or(unix.Access(file, unix.R_OK), unix.Access(filepath.Dir(file), unix.W_OK)))
-		}
-		if err != nil {
+		if err := d.openReadOnly(ctx); err != nil {
 			d.Close()
-			return nil, err
+			return nil, whyNotReadable(err, file)
 		}
 		return d, nil
 	}
@@ -127,7 +122,7 @@ func (d *DB) connect(ctx context.Context) (*Conn, error) {
 		joined.leave()
 		return nil, &Error{d.file, err}
 	}
-	db.SetBusyTimeout(0) // who waits can be cancelled: see [Conn.Query]
+	db.SetBusyTimeout(0) // retryBusy waits instead, because it can be cancelled
 	err = c.Script(d.pragmas)
 	if err == nil && !d.noWAL && d.flags&sqlite.OpenReadOnly == 0 {
 		if err = keepWAL(db); err != nil {
@@ -160,6 +155,15 @@ func whyNotOpen(err error) error {
 		return because(err, tryMakeFile(filepath.Dir(failed.File)))
 	}
 	return err
+}
+
+// whyNotReadable adds the error of the system to the error of a database that cannot be opened for reading. To read a
+// log that is not empty, SQLite may have to make a file beside it.
+func whyNotReadable(err error, file string) error {
+	if sqlite.ErrCode(err).ToPrimary() != sqlite.ResultCantOpen {
+		return err
+	}
+	return because(err, cmp.Or(unix.Access(file, unix.R_OK), unix.Access(filepath.Dir(file), unix.W_OK)))
 }
 
 // because adds an error of the system to a [*Error].

@@ -1,15 +1,15 @@
 package nixdb
 
-// SchemaVersion is the version of the schema that Nix has had since 1.12. What came later are
+// SchemaVersion is the version of the schema since Nix 1.12. Later changes of the schema are
 // migrations, which have names instead of numbers.
 const SchemaVersion = 10
 
-// schema is what a new database holds: the tables, indexes and triggers of Nix's
+// schema makes the contents of a new database: the tables, indexes and triggers of Nix's
 // src/libstore/schema.sql, and the list of migrations.
 //
-// A hash is "sha256:" and base 16; ultimate is 1 or null; sigs has spaces between them; what
-// is not known is null. A path cannot be deleted while another refers to it, which is what
-// the database itself watches over; the trigger lets go of a path that refers to itself.
+// A hash is "sha256:" and base 16; ultimate is 1 or null; sigs are separated by spaces; an unknown
+// value is null. A foreign key prevents the deletion of a path that another path refers to; the trigger
+// deletes the reference of a path to itself first.
 const schema = `
 create table if not exists ValidPaths (
 	id integer primary key autoincrement not null,
@@ -44,6 +44,7 @@ create table if not exists DerivationOutputs (
 create index if not exists IndexDerivationOutputs on DerivationOutputs(path);
 ` + MigrationsTable
 
+// MigrationsTable is the script that makes the table of migrations, if it does not exist.
 const MigrationsTable = `
 create table if not exists SchemaMigrations (migration text primary key not null);
 `

@@ -18,8 +18,8 @@
 //     that. So this process closes the file and begins again.
 //  4. It works on the object.
 //  5. It deletes the file, writes the stale mark into it, and closes it, which releases the lock. The order
-//     matters: a process that opens the name after it was deleted makes a new file, and all that have opened
-//     it before find the mark.
+//     matters: a process that opens the name after it was deleted makes a new file, and every process that has opened
+//     it before finds the mark.
 //
 // A power cut may leave a file with both the mark and its name. A process that has locked such a file deletes it and
 // begins again. Nix tries for ever.

@@ -21,8 +21,8 @@ type Locks struct {
 	budget *Budget
 }
 
-// New returns the locks of a store, of which no more are held than the budget allows. It keeps lock files for reuse
-// in spareDir, which need not exist.
+// New returns the locks of a store. No more locks are held at once than the budget allows. Lock files for reuse are
+// kept in spareDir, which need not exist.
 func New(spareDir string, b *Budget) *Locks {
 	return &Locks{spares: spares{dir: spareDir, most: min(maxSpares, cap(b.slots)/4)}, budget: b}
 }
@@ -30,7 +30,7 @@ func New(spareDir string, b *Budget) *Locks {
 // Close deletes the files that are kept for reuse. Locks that are held stay valid.
 func (l *Locks) Close() { l.spares.close() }
 
-// A Lock is the lock of a path, which this process holds.
+// A Lock is the lock of a path. This process holds it.
 type Lock struct {
 	locks *Locks
 	file  *flock.File
@@ -38,8 +38,8 @@ type Lock struct {
 	spare bool // the file is one of locks.spares
 }
 
-// patience is how long Lock waits before it reports that it waits.
-var patience = time.Second
+// reportAfter is how long Lock waits before it reports that it waits.
+var reportAfter = time.Second
 
 // Lock waits until it has the lock of the object of that name. If that takes longer than a second, it calls waiting
 // once. The caller must hold no other lock: two processes could wait for each other for ever.
@@ -48,10 +48,10 @@ func (l *Locks) Lock(ctx context.Context, object string, waiting func()) (*Lock,
 		return nil, err
 	}
 	lock, err := l.open(object+suffix, func(f *os.File) (bool, error) {
-		soon, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+		soon, cancel := context.WithTimeoutCause(ctx, reportAfter, errStillHeld)
 		err := flock.Lock(soon, f, flock.Exclusive, nil)
 		cancel()
-		if errors.Is(err, errPatience) && ctx.Err() == nil {
+		if errors.Is(err, errStillHeld) && ctx.Err() == nil {
 			if waiting != nil {
 				waiting()
 				waiting = nil
@@ -66,7 +66,7 @@ func (l *Locks) Lock(ctx context.Context, object string, waiting func()) (*Lock,
 	return lock, err
 }
 
-var errPatience = errors.New("another process holds the lock")
+var errStillHeld = errors.New("another process holds the lock")
 
 // Try returns nil if another process holds the lock of the object of that name, or if too many locks are held or files
 // open. The caller may hold other locks.
@@ -112,8 +112,8 @@ func (l *Locks) open(name string, lock func(*os.File) (bool, error)) (*Lock, err
 	}
 }
 
-// removeMarked deletes a lock file that has the stale mark and still its name: the mark was written to the disk before a power
-// cut, and that the name was deleted was not, or the name could not be deleted. Without that every process that
+// removeMarked deletes a lock file that has the stale mark and still its name: before a power cut, the mark was written to the
+// disk and the deletion of the name was not, or the name could not be deleted. Otherwise every process that
 // wants the lock would try for ever. The caller has locked the file, so no other process uses it.
 func removeMarked(f *flock.File, name string) error {
 	linked, err := f.IsLinkedAs(name)

@@ -14,8 +14,8 @@ import (
 
 // A process that waits for a lock says so after a while, and takes no stale file for the lock.
 func TestWait(t *testing.T) {
-	defer func(d time.Duration) { patience = d }(patience)
-	patience = 50 * time.Millisecond
+	defer func(d time.Duration) { reportAfter = d }(reportAfter)
+	reportAfter = 50 * time.Millisecond
 	dir := t.TempDir()
 	locks, object := New(filepath.Join(dir, "locks"), NewBudget(100)), filepath.Join(dir, "object")
 	defer locks.Close()

@@ -12,7 +12,8 @@ import (
 	"pix/storepath"
 )
 
-// How a batch of objects that were restored becomes valid: see add_multiple.go.
+// How a batch of restored objects becomes valid. finish locks the paths and calls commit, which moves the objects
+// to the store directory and registers them. See add_multiple.go for how the objects are restored.
 
 // finish waits for all objects, and makes those valid that are complete.
 func (b *batch) finish() error {
@@ -21,7 +22,7 @@ func (b *batch) finish() error {
 		return b.finishEarly(err)
 	}
 	b.end()
-	return b.place(b.whole())
+	return b.lockAndCommit(b.whole())
 }
 
 // earlyLimit is how long making objects valid may take after the call has failed or was cancelled.
@@ -38,11 +39,11 @@ func (b *batch) finishEarly(err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.parent), earlyLimit)
 	defer cancel()
 	b.parent = ctx
-	free := slices.DeleteFunc(b.whole(), func(m *made) bool { // a lock that another process holds is not waited for
+	free := slices.DeleteFunc(b.whole(), func(m *made) bool { // without waiting for locks of other processes
 		m.lock, _ = b.s.tryLockPath(m.info.Path)
 		return m.lock == nil
 	})
-	b.settle(free) // what remains is removed, and err is returned
+	b.commit(free) // abandon removes what remains
 	return err
 }
 
@@ -62,11 +63,11 @@ func (b *batch) whole() []*made {
 	return whole
 }
 
-// place puts objects into their places and makes them valid.
+// lockAndCommit locks the paths of objects and makes the objects valid.
 //
-// A process that waits for a lock must hold no other. So if a lock cannot be had at once, because another
-// process holds it, or because this one has too many files open, the objects before it are made valid first.
-func (b *batch) place(whole []*made) error {
+// A process that waits for a lock must hold no other. If a lock is not free, because another process holds it
+// or because this process has too many files open, the objects before it are made valid first.
+func (b *batch) lockAndCommit(whole []*made) error {
 	first := 0
 	for i, m := range whole {
 		var err error
@@ -74,7 +75,7 @@ func (b *batch) place(whole []*made) error {
 			return err
 		}
 		if m.lock == nil {
-			if err := b.settle(whole[first:i]); err != nil {
+			if err := b.commit(whole[first:i]); err != nil {
 				return err
 			}
 			first = i
@@ -83,13 +84,13 @@ func (b *batch) place(whole []*made) error {
 			}
 		}
 	}
-	return b.settle(whole[first:])
+	return b.commit(whole[first:])
 }
 
-// settle puts objects that are locked into their places, makes them valid, and releases the locks.
-// Meanwhile another process may have made some of them. An object for which this fails does not keep the
-// others from becoming valid.
-func (b *batch) settle(some []*made) error {
+// commit moves objects whose paths are locked to the store directory, makes them valid, and releases the locks.
+// Another process may have added some of them before the paths were locked. If an object fails, the others still
+// become valid.
+func (b *batch) commit(some []*made) error {
 	if len(some) == 0 {
 		return nil
 	}
@@ -97,18 +98,19 @@ func (b *batch) settle(some []*made) error {
 	for i, m := range some {
 		paths[i] = m.info.Path
 	}
-	roots, err := b.s.addTempRoots(b.parent, paths...) // again: the first time may have been long ago
+	// The batch made these roots when the objects arrived. The temproots file may have been deleted since then.
+	roots, err := b.s.addTempRoots(b.parent, paths...)
 	if err != nil {
 		return err
 	}
-	placed, err := b.putAll(some)
+	placed, err := b.moveAll(some)
 	if err != nil {
 		return err
 	}
 	if len(placed) == 0 {
 		err = roots.Check()
 	} else {
-		err = b.register(roots, placed)
+		err = b.registerAll(roots, placed)
 	}
 	if err != nil {
 		return err
@@ -122,8 +124,8 @@ func (b *batch) settle(some []*made) error {
 	return nil
 }
 
-// putAll puts objects into their places, and returns those that are to be made valid.
-func (b *batch) putAll(some []*made) (placed []*made, err error) {
+// moveAll moves objects to the store directory, and returns the objects that it has moved.
+func (b *batch) moveAll(some []*made) (placed []*made, err error) {
 	work, ctx := parallel.WithContext(b.parent, workers())
 	defer work.Join()
 	for _, m := range some {
@@ -144,7 +146,7 @@ func (b *batch) putAll(some []*made) (placed []*made, err error) {
 	work.Wait()
 	for _, m := range some {
 		if lost := m.lock.Check(); lost != nil {
-			m.placed = false // and nothing of ours is there
+			m.placed = false // the object is gone with the store
 			m.err = errors.Join(lost, m.err)
 		}
 		switch {
@@ -161,8 +163,8 @@ func (b *batch) putAll(some []*made) (placed []*made, err error) {
 	return placed, nil
 }
 
-// register makes objects valid in one transaction or, if that fails, one by one.
-func (b *batch) register(roots temproots.Held, placed []*made) error {
+// registerAll makes objects valid in one transaction or, if that fails, one by one.
+func (b *batch) registerAll(roots temproots.Held, placed []*made) error {
 	infos := make([]*store.PathInfo, len(placed))
 	for i, m := range placed {
 		infos[i] = m.info
@@ -192,6 +194,7 @@ func (b *batch) register(roots temproots.Held, placed []*made) error {
 	return nil
 }
 
+// release releases the locks of objects. abandon does not remove the objects any more.
 func release(some []*made) {
 	for _, m := range some {
 		if m.lock != nil {
