@@ -3,6 +3,7 @@ package substitute
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -255,10 +256,9 @@ func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) 
 	}
 	c.report.expect(list)
 	err := store.CopyObjects(ctx, c.store.Store, src, objects, &store.CopyOptions{
-		Quiet: true, AddOptions: store.AddOptions{NoSignatures: true, Repair: repairs, Vouched: func(info *store.PathInfo) bool {
-			return c.search.vouched(src.found[info.Path])
-		}},
+		Quiet: true, AddOptions: store.AddOptions{NoSignatures: true, Repair: repairs, Vouched: src.vouched},
 	})
+	maps.Copy(c.found, src.found) // some may be fresh
 	if err == nil {
 		c.report.arrived(len(list))
 		return nil

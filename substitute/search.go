@@ -176,16 +176,16 @@ func isDown(err error) bool {
 // believes reports whether an object may be fetched. A content address is compared with the contents
 // when they arrive.
 func (s *search) believes(f *found) bool {
-	return f.info.IsContentAddressed() || s.vouched(f)
+	return f.info.IsContentAddressed() || s.vouched(f.info, f.from)
 }
 
-// vouched reports whether the settings allow an object without content address.
-func (s *search) vouched(f *found) bool {
+// vouched reports whether the settings allow an object without content address from a substituter.
+func (s *search) vouched(info *store.PathInfo, from int) bool {
 	// A malformed signature is no reason to distrust the others.
-	if good, _ := f.info.CheckSignatures(s.settings.TrustedKeys); len(good) > 0 {
+	if good, _ := info.CheckSignatures(s.settings.TrustedKeys); len(good) > 0 {
 		return true
 	}
-	return s.settings.NoSignatures || s.substituters[f.from].Trusted
+	return s.settings.NoSignatures || s.substituters[from].Trusted
 }
 
 // nameOf returns what errors call the substituter that has a path.

@@ -1,0 +1,107 @@
+package substitute_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"pix/nixhash"
+	"pix/signature"
+	"pix/store"
+	"pix/storepath"
+	"pix/substitute"
+)
+
+// Many archives of a cache come damaged at the same time, so that their narinfos are read again while other
+// archives are opened and made valid.
+func TestDamagedAtOnce(t *testing.T) {
+	key, src := newKey(t, "k"), newSubstituter()
+	var paths []storepath.Path
+	for i := range 200 {
+		paths = append(paths, src.put(t, named(t, fmt.Sprint("path-", i)), &key))
+	}
+	dir := makeCache(t, src, paths...)
+	files := http.FileServer(http.Dir(dir))
+	var mu sync.Mutex
+	requested := make(map[string]bool)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		first := strings.HasPrefix(r.URL.Path, "/nar/") && !requested[r.URL.Path] && len(requested)%2 == 0
+		if strings.HasPrefix(r.URL.Path, "/nar/") {
+			requested[r.URL.Path] = true
+		}
+		mu.Unlock()
+		if first {
+			w.Write([]byte("no archive"))
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	s := local(t, &substitute.Settings{
+		Substituters: []substitute.Substituter{{Store: openCache(t, server.URL), URI: "http://damaged"}},
+		TrustedKeys:  signature.NewKeySet(key.Public()),
+	})
+	for _, r := range build(t, t.Context(), s, opaque(paths...)...) {
+		if r.Status != store.Substituted {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// A signature of what a substituter says now does not vouch for what it said before: an unsigned object with a
+// weak content address stays refused, although its substituter later gives a signed info of the path.
+func TestSignatureOfAnotherInfo(t *testing.T) {
+	key, sub := newKey(t, "k"), newSubstituter()
+	self := named(t, "self")
+	sub.put(t, self, nil, self)
+	made, err := store.MakeContentAddressed(t.Context(), sub, sub, []storepath.Path{self}, store.Rules234)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weak := made[self]
+	other, err := sub.QueryPathInfo(t.Context(), weak)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.NARSize = 2 << 20 // so large that it is not read ahead, with other contents
+	other.NARHash = nixhash.Sum(nixhash.SHA256, []byte("other"))
+	if err := other.Sign(key); err != nil {
+		t.Fatal(err)
+	}
+	settings := from(key, sub)
+	settings.Substituters[0].Store = &changing{sub, other}
+	s := local(t, settings)
+	if r := build(t, t.Context(), s, opaque(weak)...); r[0].Status != store.NoSubstituters {
+		t.Errorf("%+v", r)
+	}
+	checkValid(t, s, false, weak)
+}
+
+// A changing substituter gives another info when it is asked again, after an archive that was damaged.
+type changing struct {
+	*substituter
+	fresh *store.PathInfo
+}
+
+func (c *changing) RefreshPathInfo(context.Context, storepath.Path) (*store.PathInfo, error) {
+	return c.fresh, nil
+}
+
+func (c *changing) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
+	if c.times(path) == 0 {
+		c.substituter.NARFromPath(ctx, path)
+		return nil, damagedError{errBroken}
+	}
+	return c.substituter.NARFromPath(ctx, path)
+}
+
+// A damagedError may not come again.
+type damagedError struct{ error }
+
+func (damagedError) Retryable() bool { return true }
