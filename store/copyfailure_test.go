@@ -192,6 +192,25 @@ func TestCopyReadsAgain(t *testing.T) {
 	}
 }
 
+// A daemon breaks the connection when an archive cannot be read. What was read ahead until then is not read again.
+func TestCopyKeepsWhatWasRead(t *testing.T) {
+	mem := memstore.New(nil)
+	roots := manyTexts(t, mem, "text", 500, 20_000)
+	for name, dst := range destinations(t) {
+		t.Run(name, func(t *testing.T) {
+			src := newSpoiled(mem)
+			src.cut = pathSet(roots[20], roots[100], roots[180], roots[260], roots[340], roots[420])
+			copied, err := store.Copy(t.Context(), dst, src, roots, &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: true}})
+			if len(copied) != len(roots)-6 {
+				t.Errorf("%d were copied, %v", len(copied), err)
+			}
+			if n := src.reads(); n > len(roots)*105/100 {
+				t.Errorf("%d archives were read", n)
+			}
+		})
+	}
+}
+
 // If nothing can be read, only some of it is tried.
 func TestCopyGivesUp(t *testing.T) {
 	mem := memstore.New(nil)
