@@ -105,3 +105,31 @@ func (c *changing) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 type damagedError struct{ error }
 
 func (damagedError) Retryable() bool { return true }
+
+// After a path that no substituter gives, the next substituter is tried for the others only with keep-going, and so
+// are outputs of derivations.
+func TestKeepGoingTriesOthers(t *testing.T) {
+	key, first, second := newKey(t, "k"), newSubstituter(), newSubstituter()
+	bad := first.put(t, named(t, "bad"), &key)
+	other := first.put(t, named(t, "other"), &key)
+	second.put(t, other, &key)
+	first.hook = func(context.Context, storepath.Path) error { return errBroken }
+	for _, keepGoing := range []bool{false, true} {
+		settings := from(key, first, second)
+		settings.KeepGoing = keepGoing
+		s := local(t, settings)
+		results := build(t, t.Context(), s, opaque(bad, other)...)
+		if want := map[bool]int{false: 1, true: 2}[keepGoing]; len(results) != want || results[0].Status.Succeeded() {
+			t.Errorf("keep-going %t: %+v", keepGoing, results)
+		}
+		checkValid(t, s, keepGoing, other)
+		checkValid(t, s, false, bad)
+		if n := second.times(other); n != map[bool]int{false: 0, true: 1}[keepGoing] {
+			t.Errorf("keep-going %t: the second substituter was asked %d times", keepGoing, n)
+		}
+		err := s.BuildPaths(t.Context(), opaque(bad, other), store.BuildNormal)
+		if want := map[bool]string{false: "other", true: "bad"}[keepGoing]; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("keep-going %t: %v", keepGoing, err)
+		}
+	}
+}
