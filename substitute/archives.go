@@ -42,11 +42,16 @@ func (s *archives) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 	if a.report != nil {
 		a.transfer = a.report.fetch(path, sub.URI)
 	}
+	ctx, a.watch = watchStall(ctx, sub.Store, s.call.store.opts.stallTimeout())
 	archive, err := store.ReadNAR(ctx, sub.Store, f.source)
+	a.watch.came()
 	if err != nil {
+		err = a.watch.because(ctx, err)
+		a.watch.end()
 		a.tellEnd()
 		return nil, err
 	}
+	a.ctx = ctx
 	a.ReadCloser, a.from = archive, archive
 	if a.report != nil {
 		a.from = activity.ProgressReader(a.report, a.transfer.copy, archive, f.info.NARSize)
@@ -71,6 +76,8 @@ func (s *archives) RefreshPathInfo(ctx context.Context, path storepath.Path) (*s
 type fetchedArchive struct {
 	io.ReadCloser
 	from     io.Reader // the same, and tells how far it is
+	ctx      context.Context
+	watch    *stallWatch
 	claim    *claim
 	report   *report
 	transfer transfer
@@ -79,14 +86,17 @@ type fetchedArchive struct {
 
 // Read implements io.Reader.
 func (a *fetchedArchive) Read(p []byte) (int, error) {
+	a.watch.wait()
 	n, err := a.from.Read(p)
+	a.watch.came()
 	a.claim.move()
-	return n, err
+	return n, a.watch.because(a.ctx, err)
 }
 
 // Close implements io.Closer.
 func (a *fetchedArchive) Close() error {
 	a.tellEnd()
+	defer a.watch.end()
 	return a.ReadCloser.Close()
 }
 

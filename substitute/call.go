@@ -73,6 +73,7 @@ func (c *call) searching() (*search, error) {
 		}
 		c.settings = *settings
 		c.search = newSearch(c.store.Dir(), &c.settings, c.cas, c.report)
+		c.search.stall = c.store.opts.stallTimeout()
 	}
 	return c.search, nil
 }
@@ -200,7 +201,7 @@ func (c *call) blame(path storepath.Path, why error) {
 	if isDown(why) {
 		c.lost[from]++
 	}
-	if c.lost[from] == tooManyLost {
+	if c.lost[from] == tooManyLost || errors.Is(why, errStalled) {
 		c.giveUp(from, why)
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"pix/localstore"
 	"pix/nixhash"
 	"pix/signature"
 	"pix/store"
@@ -131,5 +133,48 @@ func TestKeepGoingTriesOthers(t *testing.T) {
 		if want := map[bool]string{false: "other", true: "bad"}[keepGoing]; err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("keep-going %t: %v", keepGoing, err)
 		}
+	}
+}
+
+// A substituter that hangs, before an answer or before an archive, is given up, and the next one is used.
+func TestHangingSubstituter(t *testing.T) {
+	key, hanging, good := newKey(t, "k"), newSubstituter(), newSubstituter()
+	var paths []storepath.Path
+	for i := range 40 {
+		path := hanging.put(t, named(t, fmt.Sprint("path-", i)), &key)
+		paths = append(paths, good.put(t, path, &key))
+	}
+	hang := func(ctx context.Context, _ storepath.Path) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	for what, set := range map[string]func(){
+		"archives": func() { hanging.hook = hang },
+		"answers":  func() { hanging.query = hang },
+	} {
+		set()
+		below, err := localstore.Open(t.Context(), &localstore.Options{Root: t.TempDir(), NoSync: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		settings := from(key, hanging, good)
+		s := substitute.New(below, &substitute.Options{
+			Settings:     func(context.Context) (*substitute.Settings, error) { return settings, nil },
+			StallTimeout: 50 * time.Millisecond,
+		})
+		start := time.Now()
+		ctx, told := listen(t)
+		for _, r := range build(t, ctx, s, opaque(paths...)...) {
+			if r.Status != store.Substituted {
+				t.Errorf("%s: %+v", what, r)
+			}
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%s: it took %v", what, took)
+		}
+		if n := strings.Count(told.lines(), "does not answer"); n == 0 || n > 20 {
+			t.Errorf("%s: told %d times:\n%s", what, n, told.lines())
+		}
+		s.Close()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"sync/atomic"
+	"time"
 
 	"pix/activity"
 	"pix/binarycache"
@@ -25,6 +26,7 @@ type search struct {
 	substituters []Substituter                               // in the order in which they are asked
 	down         []downtime                                  // of each of them
 	report       *report
+	stall        time.Duration // see [Options.StallTimeout]
 	refreshes    atomic.Int64
 }
 
@@ -127,7 +129,10 @@ func (s *search) query(ctx context.Context, i int, source, path storepath.Path) 
 	}
 	sub := &s.substituters[i]
 	defer s.report.begin(path, sub.URI)()
-	info, size, err := sub.query(ctx, source)
+	askCtx, watch := watchStall(ctx, sub.Store, s.stall)
+	defer watch.end()
+	info, size, err := sub.query(askCtx, source)
+	err = watch.because(askCtx, err)
 	if err == nil {
 		if info = localInfo(info, source, path); info.Path != path {
 			s.report.say(activity.LevelError, "error: asked '%s' for '%s' but got '%s'", sub.URI, path, info.Path)
@@ -170,7 +175,7 @@ func localInfo(info *store.PathInfo, source, path storepath.Path) *store.PathInf
 func isDown(err error) bool {
 	_, request := errors.AsType[*binarycache.RequestError](err)
 	_, dial := errors.AsType[*daemon.DialError](err)
-	return request || dial || errors.Is(err, daemon.ErrConnLost)
+	return request || dial || errors.Is(err, daemon.ErrConnLost) || errors.Is(err, errStalled)
 }
 
 // believes reports whether an object may be fetched. A content address is compared with the contents
