@@ -8,9 +8,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"pix/binarycache"
+	"pix/derivation"
 	"pix/localstore"
 	"pix/nixhash"
 	"pix/signature"
@@ -177,4 +180,43 @@ func TestHangingSubstituter(t *testing.T) {
 		}
 		s.Close()
 	}
+}
+
+// A substituter that does not answer about outputs is asked about one of them in a call, and not about each.
+func TestRealisationsDown(t *testing.T) {
+	key, sub := newKey(t, "k"), newSubstituter()
+	down := &silent{substituter: sub}
+	settings := from(key, sub)
+	settings.Substituters[0].Store = down
+	s := local(t, settings)
+	var wanted []derivation.DerivedPath
+	for i := range 5 {
+		d := &derivation.Derivation{Name: fmt.Sprint("floating-", i), Dir: storepath.DefaultDir, Platform: "x", Builder: "/bin/sh"}
+		d.Outputs.Set("out", derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
+		drv, err := store.AddText(t.Context(), s, d.Name+".drv", d.String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted = append(wanted, outputsOf(drv, "out"))
+	}
+	path := sub.put(t, named(t, "path"), &key)
+	for _, r := range build(t, t.Context(), s, append(wanted, opaque(path)...)...) {
+		if r.Status.Succeeded() != (r.Path.Base() == path) {
+			t.Errorf("%+v", r)
+		}
+	}
+	if n := down.asked.Load(); n != 1 {
+		t.Errorf("%d questions", n)
+	}
+}
+
+// A silent substituter does not answer about outputs.
+type silent struct {
+	*substituter
+	asked atomic.Int64
+}
+
+func (s *silent) QueryRealisation(context.Context, store.DrvOutput) (*store.Realisation, error) {
+	s.asked.Add(1)
+	return nil, &binarycache.RequestError{URL: "http://down", Err: errBroken}
 }

@@ -34,6 +34,8 @@ type search struct {
 type downtime struct {
 	why  atomic.Pointer[error] // nil while it answers
 	told atomic.Bool
+
+	realisations atomic.Bool // it does not answer about outputs
 }
 
 // A found path is what a substituter says of it.
@@ -220,6 +222,14 @@ func (s *search) findAll(ctx context.Context, w *store.Walk, paths []storepath.P
 	return all, nil
 }
 
+// queryValid asks a substituter about many paths.
+func (s *search) queryValid(ctx context.Context, sub store.Store, paths []storepath.Path) ([]storepath.Path, error) {
+	askCtx, watch := watchStall(ctx, sub, s.stall)
+	defer watch.end()
+	valid, err := sub.QueryValidPaths(askCtx, paths, false)
+	return valid, watch.because(askCtx, err)
+}
+
 // mass asks those substituters that want to be asked about many paths which of them they have.
 func (s *search) mass(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
 	remaining := slices.Compact(slices.Sorted(slices.Values(paths)))
@@ -229,7 +239,7 @@ func (s *search) mass(ctx context.Context, paths []storepath.Path) ([]storepath.
 		if !sub.WantMassQuery || len(remaining) == 0 || sub.Store.Dir() != s.dir {
 			continue
 		}
-		valid, err := sub.Store.QueryValidPaths(ctx, remaining, false)
+		valid, err := s.queryValid(ctx, sub.Store, remaining)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
