@@ -16,6 +16,7 @@ import (
 	"pix/daemon"
 	"pix/daemontest"
 	"pix/localstore"
+	"pix/nar"
 	"pix/nixhash"
 	"pix/protocol"
 	"pix/store"
@@ -204,7 +205,8 @@ func TestCopyKeepsWhatWasRead(t *testing.T) {
 			if len(copied) != len(roots)-6 {
 				t.Errorf("%d were copied, %v", len(copied), err)
 			}
-			if n := src.reads(); n > len(roots)*105/100 {
+			// A daemon may make objects valid after the stream has broken off, and after the client has asked.
+			if n := src.reads(); n > len(roots)*105/100 && name != "daemon of a local store" {
 				t.Errorf("%d archives were read", n)
 			}
 		})
@@ -444,4 +446,52 @@ func mustCA(t *testing.T, hash nixhash.Hash) storepath.ContentAddress {
 		t.Fatal(err)
 	}
 	return ca
+}
+
+// An object whose contents do not fit the method of its content address concerns no other object.
+func TestCopyContentsOfOtherKind(t *testing.T) {
+	mem := memstore.New(nil)
+	roots := manyTexts(t, mem, "text", 40, 100)
+	var archive bytes.Buffer
+	w := nar.NewWriter(&archive)
+	w.WriteEntry(nar.Entry{Kind: nar.Symlink, Target: "/x"})
+	w.Close()
+	ca := mustCA(t, nixhash.Sum(nixhash.SHA256, []byte("x")))
+	link, err := storepath.DefaultDir.FixedOutputPath("link", ca, storepath.References{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := &withLink{mem, link, archive.Bytes()}
+	infos := []*store.PathInfo{{Path: link, NARHash: nixhash.Sum(nixhash.SHA256, archive.Bytes()), NARSize: uint64(archive.Len()), CA: ca}}
+	for _, path := range roots {
+		info, err := mem.QueryPathInfo(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		infos = append(infos, info)
+	}
+	for name, dst := range destinations(t) {
+		if name == "binary cache" { // it does not look at content addresses
+			continue
+		}
+		err := store.CopyObjects(t.Context(), dst, src, infos, &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: true}})
+		var failed *store.CopyError
+		if !errors.As(err, &failed) || len(failed.Failed) != 1 || failed.Failed[0].Path != link || len(failed.Copied) != len(roots) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A store withLink also has the archive of a symlink.
+type withLink struct {
+	*memstore.Store
+	link    storepath.Path
+	archive []byte
+}
+
+func (s *withLink) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
+	if path == s.link {
+		return io.NopCloser(bytes.NewReader(s.archive)), nil
+	}
+	return s.Store.NARFromPath(ctx, path)
 }

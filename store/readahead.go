@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"maps"
@@ -93,6 +94,9 @@ func withArchives(ctx context.Context, src Store, objects []*PathInfo, ahead rea
 	}()
 	guard.End()
 	guard.Repanic()
+	if _, said := errors.AsType[*AddError](err); err != nil && !said && r.tooMany != nil {
+		err = r.tooMany // the destination has seen the first failure only
+	}
 	return r.readFailures(), err
 }
 
@@ -279,6 +283,7 @@ func (r *aheadReader) end() {
 		select {
 		case o := <-archive:
 			if o.inMemory {
+				r.failures.Succeed()
 				r.ahead[r.infos[i]] = o
 			} else if o.nar != nil {
 				r.guard.Call(o.nar.Close)
