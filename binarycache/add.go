@@ -138,18 +138,20 @@ func (s *Store) checkReferences(info *store.PathInfo) error {
 	return nil
 }
 
-// checkNew checks what is known of an object before its archive is read.
+// checkNew checks what is known of an object before its archive is read. The error is a [*store.InfoError].
 func (s *Store) checkNew(info *store.PathInfo) error {
-	if _, err := s.Dir().Parse(string(info.Path)); err != nil {
-		return err
+	paths := append([]storepath.Path{info.Path}, info.References...)
+	if info.Deriver != "" {
+		paths = append(paths, info.Deriver)
 	}
-	for _, ref := range info.References {
-		if _, err := s.Dir().Parse(string(ref)); err != nil {
-			return err
+	for _, path := range paths {
+		if _, err := s.Dir().Parse(string(path)); err != nil {
+			return &store.InfoError{Path: info.Path, Err: err}
 		}
 	}
 	if info.NARHash.Algorithm() != nixhash.SHA256 {
-		return fmt.Errorf("cannot add '%s' to the binary cache: its NAR hash is no SHA-256", info.Path)
+		err := fmt.Errorf("cannot add '%s' to the binary cache: its NAR hash is no SHA-256", info.Path)
+		return &store.InfoError{Path: info.Path, Err: err}
 	}
 	return nil
 }

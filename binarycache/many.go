@@ -91,6 +91,9 @@ type addition struct {
 func (b *batch) add(object store.Import) error {
 	a := &addition{batch: b, info: *object.Info, ended: make(chan struct{})}
 	wanted, err := b.store.isWanted(b.ctx, &a.info, b.repair)
+	if _, refused := errors.AsType[*store.InfoError](err); refused {
+		return b.failures.Fail(a.info.Path, err)
+	}
 	if err != nil || !wanted {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"pix/internal/descriptors"
 	"pix/signature"
 	"pix/storepath"
 )
@@ -91,8 +92,9 @@ type HTTPOptions struct {
 	// DownloadSpeed is how many bytes a second a body may have at most; 0 is no limit.
 	DownloadSpeed int64
 
-	// Parallel is how many small files are requested at once; 0 is 32. Archives are not
-	// counted.
+	// Parallel is how many small files are requested at once; 0 is 32. It is less if the process may open
+	// few files, because each request may need a connection, and a program may have several caches open. Archives
+	// are not counted.
 	Parallel int
 
 	// PositiveTTL and NegativeTTL are how long the store remembers a narinfo, and that there is
@@ -117,7 +119,7 @@ func (o *HTTPOptions) setDefaults() {
 	o.RetryDelay = cmp.Or(o.RetryDelay, 250*time.Millisecond)
 	o.RateLimitedDelay = cmp.Or(o.RateLimitedDelay, 10*time.Second)
 	o.MaxRetryDelay = cmp.Or(o.MaxRetryDelay, time.Minute)
-	o.Parallel = cmp.Or(max(o.Parallel, 0), 32)
+	o.Parallel = min(cmp.Or(max(o.Parallel, 0), 32), max(2, descriptors.Limit()/32))
 	o.PositiveTTL = cmp.Or(o.PositiveTTL, 30*24*time.Hour)
 	o.NegativeTTL = cmp.Or(o.NegativeTTL, time.Hour)
 	o.CacheSize = cmp.Or(o.CacheSize, 16<<20)

@@ -38,7 +38,9 @@ func (c *Conn) writeObjects(w io.Writer, over <-chan struct{}, n int, objects it
 			err = errMoreObjects
 		}
 		if err == nil {
-			head, err = c.params.AppendPathInfo(head, object.Info)
+			if head, err = c.params.AppendPathInfo(head, object.Info); err != nil {
+				err = &store.InfoError{Path: object.Info.Path, Err: err}
+			}
 		}
 		if err != nil {
 			return &bodyError{err}
@@ -75,6 +77,9 @@ func (c *Conn) addOneByOne(ctx context.Context, n int, objects iter.Seq2[store.I
 		}
 		if err != nil {
 			return &bodyError{err}
+		}
+		if _, err := c.params.AppendPathInfo(nil, object.Info); err != nil {
+			return &store.InfoError{Path: object.Info.Path, Err: err}
 		}
 		if err := c.AddToStoreNAR(ctx, object.Info, object.NAR, opts); err != nil {
 			return err

@@ -124,7 +124,7 @@ func (b *batch) take(object store.Import) error {
 		object.Info, err = fresh, nil
 	}
 	if err != nil {
-		return err
+		return b.failures.Fail(object.Info.Path, err)
 	}
 	if err := b.checkReferences(object.Info); err != nil {
 		return b.failures.Fail(object.Info.Path, err)

@@ -92,13 +92,15 @@ func (w *roomWriter) Write(p []byte) (int, error) {
 	return w.Writer.Write(p)
 }
 
-// checkImport returns why an object cannot be added from outside.
+// checkImport returns why an object cannot be added from outside: an [*store.InfoError] or an
+// [*store.UntrustedError].
 func (s *Store) checkImport(info *store.PathInfo, opts *store.AddOptions) error {
-	if err := s.checkInfo(info); err != nil {
-		return err
+	err := s.checkInfo(info)
+	if err == nil && info.NARHash.Algorithm() != nixhash.SHA256 {
+		err = fmt.Errorf("adding '%s': the hash of its archive must be SHA-256", info.Path)
 	}
-	if info.NARHash.Algorithm() != nixhash.SHA256 {
-		return fmt.Errorf("adding '%s': the hash of its archive must be SHA-256", info.Path)
+	if err != nil {
+		return &store.InfoError{Path: info.Path, Err: err}
 	}
 	if s.opts.NoSignatures || info.IsContentAddressed() || opts.Vouches(info, false, s.opts.TrustedKeys) {
 		return nil
@@ -128,7 +130,7 @@ func (s *Store) restore(ctx context.Context, root *os.Root, name string, info *s
 			if mentions == nil || len(mentions.Found()) > 0 {
 				var err error
 				if got, err = contentHash(ctx, root, name, info); err != nil {
-					return fmt.Errorf("checking the contents of '%s': %w", info.Path, err)
+					return &store.InfoError{Path: info.Path, Err: fmt.Errorf("checking the contents of '%s': %w", info.Path, err)}
 				}
 			}
 			return s.checkContents(info, got, opts)

@@ -76,8 +76,9 @@ func CopyObjects(ctx context.Context, dst, src Store, objects []*PathInfo, opts 
 		opts = new(CopyOptions)
 	}
 	c := newCopying(dst, src, objects, opts)
+	ahead := make(readAhead)
 	for some := objects; len(some) > 0; {
-		read, err := withArchives(ctx, src, some, opts, func(ctx context.Context, imports iter.Seq2[Import, error]) error {
+		read, err := withArchives(ctx, src, some, ahead, opts, func(ctx context.Context, imports iter.Seq2[Import, error]) error {
 			return AddMultiple(ctx, dst, len(some), imports, &opts.AddOptions)
 		})
 		if err == nil {
@@ -95,6 +96,7 @@ func CopyObjects(ctx context.Context, dst, src Store, objects []*PathInfo, opts 
 		if some, err = c.settle(ctx, some, read, err); err != nil {
 			return c.result(err)
 		}
+		ahead.keepOnly(some)
 	}
 	return c.result(nil)
 }

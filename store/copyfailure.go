@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"pix/activity"
 	"pix/storepath"
 )
 
@@ -37,8 +38,13 @@ type copying struct {
 	absent   map[storepath.Path]bool  // objects that were not copied yet
 	failed   map[storepath.Path]error // objects that are not tried again
 	tried    map[storepath.Path]bool  // objects that had a second attempt
+	guesses  int                      // attempts in a row whose only result is a guess at the culprit
 	last     error                    // of the last attempt
 }
+
+// maxGuesses bounds the attempts in which a destination adds nothing and does not say which object is at fault.
+// If it refuses everything, each attempt reads archives for nothing.
+const maxGuesses = 4
 
 func newCopying(dst, src Store, objects []*PathInfo, opts *CopyOptions) *copying {
 	c := &copying{
@@ -63,6 +69,13 @@ func (c *copying) settle(ctx context.Context, some []*PathInfo, read map[storepa
 	}
 	missing = slices.Clone(missing)
 	progress := len(missing) < len(some)
+	if progress {
+		c.guesses = 0
+	}
+	if stop != nil && len(bad) == 0 && c.canGuess(stop, missing) {
+		c.guesses++
+		bad[missing[0].Path], stop = stop, nil
+	}
 	for i, info := range missing {
 		why := bad[info.Path]
 		if why == nil || c.isDependent(why) {
@@ -80,6 +93,13 @@ func (c *copying) settle(ctx context.Context, some []*PathInfo, read map[storepa
 		return nil, stop
 	}
 	return slices.DeleteFunc(missing, func(info *PathInfo) bool { return c.whyFailed(info) != nil }), nil
+}
+
+// canGuess reports whether the first missing object is probably the one that the destination has refused. A
+// daemon adds the objects of a stream in their order, and its error is a text that need not name the object.
+func (c *copying) canGuess(err error, missing []*PathInfo) bool {
+	_, said := errors.AsType[*activity.Error](err)
+	return said && !c.opts.Repair && len(missing) > 0 && c.guesses < maxGuesses
 }
 
 // isDependent reports whether an object has failed only because another one was not copied.
@@ -104,6 +124,12 @@ func failuresOf(err error, read map[storepath.Path]readFailure) (bad map[storepa
 	}
 	if mismatch, ok := errors.AsType[*MismatchError](err); ok && bad[mismatch.Path] == nil {
 		bad[mismatch.Path] = err
+	}
+	if refused, ok := errors.AsType[*InfoError](err); ok && bad[refused.Path] == nil {
+		bad[refused.Path] = err
+	}
+	if untrusted, ok := errors.AsType[*UntrustedError](err); ok && bad[untrusted.Path] == nil {
+		bad[untrusted.Path] = err
 	}
 	// A destination that cannot go on returns the error of an archive in words of its own.
 	if len(bad) == 0 || errors.Is(err, errTooManyFailures) {

@@ -30,7 +30,7 @@ func ExportPaths(ctx context.Context, w io.Writer, s Store, paths []storepath.Pa
 	if infos, err = SortByReferences(infos); err != nil {
 		return err
 	}
-	_, err = withArchives(ctx, s, infos, &CopyOptions{Quiet: true}, func(_ context.Context, objects iter.Seq2[Import, error]) error {
+	_, err = withArchives(ctx, s, infos, readAhead{}, &CopyOptions{Quiet: true}, func(_ context.Context, objects iter.Seq2[Import, error]) error {
 		var between []byte // what stands between the last archive and the next
 		for object, err := range objects {
 			if err != nil {

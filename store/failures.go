@@ -166,14 +166,19 @@ func (r *ObjectReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// IsFault reports whether err, with which adding the object ended, is due to its archive: the archive
-// could not be read, is malformed, is not the one of the info, or lacks a signature. Other errors, such as a full disk,
-// would end the next object in the same way.
+// IsFault reports whether err, with which adding the object ended, concerns only this object: its archive
+// could not be read, is malformed, or is not the one of the info; it lacks a signature or a reference; or the store
+// refuses its info. Other errors, such as a full disk, would end the next object in the same way.
 func (r *ObjectReader) IsFault(err error) bool {
+	if err == nil {
+		return false
+	}
 	_, mismatch := errors.AsType[*MismatchError](err)
 	_, malformed := errors.AsType[*nar.Error](err)
 	_, untrusted := errors.AsType[*UntrustedError](err)
-	return err != nil && (r.err != nil || mismatch || malformed || untrusted)
+	_, reference := errors.AsType[*MissingReferenceError](err)
+	_, info := errors.AsType[*InfoError](err)
+	return r.err != nil || mismatch || malformed || untrusted || reference || info
 }
 
 // AddOneByOne adds n objects with calls of add, for a [MultipleAdder] that cannot do it faster. An object

@@ -66,6 +66,18 @@ func (e *MissingReferenceError) Error() string {
 	return fmt.Sprintf("cannot add '%s' to %s because the reference '%s' is not valid", e.Path, e.To, e.Reference)
 }
 
+// An InfoError says that a store refuses an object because of its path info, or because the contents do not fit
+// the info. It concerns no other object.
+type InfoError struct {
+	Path storepath.Path
+	Err  error
+}
+
+func (e *InfoError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *InfoError) Unwrap() error { return e.Err }
+
 // An UntrustedError says that an object lacks a signature that it needs, in the words of Nix.
 type UntrustedError struct {
 	Path storepath.Path

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"maps"
@@ -47,6 +48,21 @@ type opened struct {
 	twice  bool      // it was read a second time
 	info   *PathInfo // the current one, if the caller's is old
 	ended  bool      // err only says that reading was ended
+
+	inMemory bool // it is small, and was read
+}
+
+// A readAhead has archives that one call of [withArchives] has read and not used, for the next call. Their sizes
+// count again when that call comes to them.
+type readAhead map[*PathInfo]opened
+
+// keepOnly drops the archives of other objects than some.
+func (a readAhead) keepOnly(some []*PathInfo) {
+	wanted := make(map[*PathInfo]bool, len(some))
+	for _, info := range some {
+		wanted[info] = true
+	}
+	maps.DeleteFunc(a, func(info *PathInfo, _ opened) bool { return !wanted[info] })
 }
 
 // withArchives calls use with a sequence of objects and their archives. Other goroutines open the
@@ -58,7 +74,9 @@ type opened struct {
 //
 // An object whose archive cannot be read is in the sequence, so that the others can be added: reading its
 // archive returns why, and failed has it when withArchives has returned. So is an object that refers to it.
-func withArchives(ctx context.Context, src Store, objects []*PathInfo, opts *CopyOptions, use func(context.Context, iter.Seq2[Import, error]) error) (failed map[storepath.Path]readFailure, err error) {
+//
+// It takes archives from ahead, and leaves those there that it has read and not used.
+func withArchives(ctx context.Context, src Store, objects []*PathInfo, ahead readAhead, opts *CopyOptions, use func(context.Context, iter.Seq2[Import, error]) error) (failed map[storepath.Path]readFailure, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	guard := &parallel.Guard{Stop: cancel}
@@ -70,12 +88,15 @@ func withArchives(ctx context.Context, src Store, objects []*PathInfo, opts *Cop
 			ctx, report = reportCopy(ctx, guard, objects)
 			defer report.end()
 		}
-		r = newAheadReader(ctx, guard, src, objects, opts)
+		r = newAheadReader(ctx, guard, src, objects, ahead, opts)
 		defer r.end()
 		return use(ctx, report.objects(r.imports))
 	}()
 	guard.End()
 	guard.Repanic()
+	if _, said := errors.AsType[*AddError](err); err != nil && !said && r.tooMany != nil {
+		err = r.tooMany // the destination has seen the first failure only
+	}
 	return r.readFailures(), err
 }
 
@@ -113,6 +134,7 @@ type aheadReader struct {
 	repair   bool
 	many     ManyNARReader // the source, if it is one
 	archives []chan opened // one for each info
+	ahead    readAhead     // used by run, and by end when run has ended
 
 	ctx     context.Context // of reading
 	cancel  context.CancelFunc
@@ -134,9 +156,9 @@ type aheadReader struct {
 }
 
 // newAheadReader starts reading. Its owner must call end.
-func newAheadReader(ctx context.Context, guard *parallel.Guard, src Store, infos []*PathInfo, opts *CopyOptions) *aheadReader {
+func newAheadReader(ctx context.Context, guard *parallel.Guard, src Store, infos []*PathInfo, ahead readAhead, opts *CopyOptions) *aheadReader {
 	r := &aheadReader{
-		src: src, infos: infos, progress: opts.Progress, repair: opts.Repair, archives: make([]chan opened, len(infos)), guard: guard,
+		src: src, infos: infos, ahead: ahead, progress: opts.Progress, repair: opts.Repair, archives: make([]chan opened, len(infos)), guard: guard,
 		room:  semaphore.NewWeighted(archivesAhead),
 		large: semaphore.NewWeighted(largeOpen()),
 		reads: semaphore.NewWeighted(int64(cmp.Or(max(opts.Parallel, 0), parallelReads))),
@@ -245,7 +267,8 @@ func (r *aheadReader) checkReferences(info *PathInfo) error {
 	return r.failures.CheckReferences(info)
 }
 
-// end ends reading, closes all archives, and waits until no goroutine is left.
+// end ends reading, closes all archives but those that the next call may use, and waits until no goroutine is
+// left.
 func (r *aheadReader) end() {
 	r.cancel()
 	r.mu.Lock()
@@ -259,7 +282,10 @@ func (r *aheadReader) end() {
 	for i, archive := range r.archives {
 		select {
 		case o := <-archive:
-			if o.nar != nil {
+			if o.inMemory {
+				r.failures.Succeed()
+				r.ahead[r.infos[i]] = o
+			} else if o.nar != nil {
 				r.guard.Call(o.nar.Close)
 				o.cancel()
 			} else if !o.ended { // it would fail the next time, too
@@ -277,8 +303,20 @@ func (r *aheadReader) run() {
 		most = batchObjects
 	}
 	for next := 0; next < len(r.infos); {
+		if o, ok := r.ahead[r.infos[next]]; ok {
+			if r.room.Acquire(r.ctx, int64(r.infos[next].NARSize)) != nil {
+				return
+			}
+			delete(r.ahead, r.infos[next])
+			r.archives[next] <- o
+			next++
+			continue
+		}
 		from, size := next, uint64(0)
 		for next < len(r.infos) && next-from < most && size < batchBytes && isSmall(r.infos[next]) {
+			if _, ok := r.ahead[r.infos[next]]; ok {
+				break
+			}
 			size += r.infos[next].NARSize
 			next++
 		}

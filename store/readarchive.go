@@ -101,7 +101,7 @@ func (r *aheadReader) readSmall(ctx context.Context, info *PathInfo) ([]byte, er
 
 // inMemory returns an archive that was read.
 func inMemory(whole []byte) opened {
-	return opened{nar: io.NopCloser(bytes.NewReader(whole)), cancel: func() {}}
+	return opened{nar: io.NopCloser(bytes.NewReader(whole)), cancel: func() {}, inMemory: true}
 }
 
 // readWhole reads an archive into memory. One that is longer than its info says is no

@@ -3,6 +3,7 @@ package substitute
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -72,6 +73,7 @@ func (c *call) searching() (*search, error) {
 		}
 		c.settings = *settings
 		c.search = newSearch(c.store.Dir(), &c.settings, c.cas, c.report)
+		c.search.stall = c.store.opts.stallTimeout()
 	}
 	return c.search, nil
 }
@@ -199,7 +201,7 @@ func (c *call) blame(path storepath.Path, why error) {
 	if isDown(why) {
 		c.lost[from]++
 	}
-	if c.lost[from] == tooManyLost {
+	if c.lost[from] == tooManyLost || errors.Is(why, errStalled) {
 		c.giveUp(from, why)
 	}
 }
@@ -255,10 +257,9 @@ func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) 
 	}
 	c.report.expect(list)
 	err := store.CopyObjects(ctx, c.store.Store, src, objects, &store.CopyOptions{
-		Quiet: true, AddOptions: store.AddOptions{NoSignatures: true, Repair: repairs, Vouched: func(info *store.PathInfo) bool {
-			return c.search.vouched(src.found[info.Path])
-		}},
+		Quiet: true, AddOptions: store.AddOptions{NoSignatures: true, Repair: repairs, Vouched: src.vouched},
 	})
+	maps.Copy(c.found, src.found) // some may be fresh
 	if err == nil {
 		c.report.arrived(len(list))
 		return nil

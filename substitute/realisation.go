@@ -149,16 +149,16 @@ func (c *call) registerOutputs(ctx context.Context, drv storepath.Path) error {
 func (s *search) realisation(ctx context.Context, id store.DrvOutput, signed bool) (*store.Realisation, error) {
 	for i := range s.substituters {
 		sub := &s.substituters[i]
-		if sub.Store.Dir() != s.dir {
+		if sub.Store.Dir() != s.dir || s.down[i].why.Load() != nil || s.down[i].realisations.Load() {
 			continue
 		}
-		r, err := store.QueryRealisation(ctx, sub.Store, id)
+		r, err := s.queryRealisation(ctx, i, id)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		if err != nil {
 			if !errors.Is(err, store.ErrNotFound) && !errors.Is(err, errors.ErrUnsupported) {
-				s.report.say(activity.LevelError, "error: %v", err)
+				s.tell(i, err)
 			}
 			continue
 		}
@@ -168,6 +168,19 @@ func (s *search) realisation(ctx context.Context, id store.DrvOutput, signed boo
 		s.report.say(activity.LevelWarn, "warning: ignoring substitute for build trace '%s' -> '%s' from '%s', as it's not signed by any of the keys in 'trusted-public-keys'", nameOfOutput(id), r.OutPath, sub.URI)
 	}
 	return nil, nil
+}
+
+// queryRealisation asks one substituter about an output. If it does not answer, it is not asked about outputs
+// again. It may still answer about paths: some caches know no realisations.
+func (s *search) queryRealisation(ctx context.Context, i int, id store.DrvOutput) (*store.Realisation, error) {
+	askCtx, watch := watchStall(ctx, s.substituters[i].Store, s.stall)
+	defer watch.end()
+	r, err := store.QueryRealisation(askCtx, s.substituters[i].Store, id)
+	err = watch.because(askCtx, err)
+	if err != nil && ctx.Err() == nil && isDown(err) {
+		s.down[i].realisations.Store(true)
+	}
+	return r, err
 }
 
 // nameOfOutput returns the name that Nix has for an output in messages.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"sync/atomic"
+	"time"
 
 	"pix/activity"
 	"pix/binarycache"
@@ -25,6 +26,7 @@ type search struct {
 	substituters []Substituter                               // in the order in which they are asked
 	down         []downtime                                  // of each of them
 	report       *report
+	stall        time.Duration // see [Options.StallTimeout]
 	refreshes    atomic.Int64
 }
 
@@ -32,6 +34,8 @@ type search struct {
 type downtime struct {
 	why  atomic.Pointer[error] // nil while it answers
 	told atomic.Bool
+
+	realisations atomic.Bool // it does not answer about outputs
 }
 
 // A found path is what a substituter says of it.
@@ -127,7 +131,10 @@ func (s *search) query(ctx context.Context, i int, source, path storepath.Path) 
 	}
 	sub := &s.substituters[i]
 	defer s.report.begin(path, sub.URI)()
-	info, size, err := sub.query(ctx, source)
+	askCtx, watch := watchStall(ctx, sub.Store, s.stall)
+	defer watch.end()
+	info, size, err := sub.query(askCtx, source)
+	err = watch.because(askCtx, err)
 	if err == nil {
 		if info = localInfo(info, source, path); info.Path != path {
 			s.report.say(activity.LevelError, "error: asked '%s' for '%s' but got '%s'", sub.URI, path, info.Path)
@@ -170,22 +177,22 @@ func localInfo(info *store.PathInfo, source, path storepath.Path) *store.PathInf
 func isDown(err error) bool {
 	_, request := errors.AsType[*binarycache.RequestError](err)
 	_, dial := errors.AsType[*daemon.DialError](err)
-	return request || dial || errors.Is(err, daemon.ErrConnLost)
+	return request || dial || errors.Is(err, daemon.ErrConnLost) || errors.Is(err, errStalled)
 }
 
 // believes reports whether an object may be fetched. A content address is compared with the contents
 // when they arrive.
 func (s *search) believes(f *found) bool {
-	return f.info.IsContentAddressed() || s.vouched(f)
+	return f.info.IsContentAddressed() || s.vouched(f.info, f.from)
 }
 
-// vouched reports whether the settings allow an object without content address.
-func (s *search) vouched(f *found) bool {
+// vouched reports whether the settings allow an object without content address from a substituter.
+func (s *search) vouched(info *store.PathInfo, from int) bool {
 	// A malformed signature is no reason to distrust the others.
-	if good, _ := f.info.CheckSignatures(s.settings.TrustedKeys); len(good) > 0 {
+	if good, _ := info.CheckSignatures(s.settings.TrustedKeys); len(good) > 0 {
 		return true
 	}
-	return s.settings.NoSignatures || s.substituters[f.from].Trusted
+	return s.settings.NoSignatures || s.substituters[from].Trusted
 }
 
 // nameOf returns what errors call the substituter that has a path.
@@ -215,6 +222,14 @@ func (s *search) findAll(ctx context.Context, w *store.Walk, paths []storepath.P
 	return all, nil
 }
 
+// queryValid asks a substituter about many paths.
+func (s *search) queryValid(ctx context.Context, sub store.Store, paths []storepath.Path) ([]storepath.Path, error) {
+	askCtx, watch := watchStall(ctx, sub, s.stall)
+	defer watch.end()
+	valid, err := sub.QueryValidPaths(askCtx, paths, false)
+	return valid, watch.because(askCtx, err)
+}
+
 // mass asks those substituters that want to be asked about many paths which of them they have.
 func (s *search) mass(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
 	remaining := slices.Compact(slices.Sorted(slices.Values(paths)))
@@ -224,7 +239,7 @@ func (s *search) mass(ctx context.Context, paths []storepath.Path) ([]storepath.
 		if !sub.WantMassQuery || len(remaining) == 0 || sub.Store.Dir() != s.dir {
 			continue
 		}
-		valid, err := sub.Store.QueryValidPaths(ctx, remaining, false)
+		valid, err := s.queryValid(ctx, sub.Store, remaining)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

@@ -1,7 +1,9 @@
 package substitute
 
 import (
+	"cmp"
 	"context"
+	"time"
 
 	"pix/derivation"
 	"pix/signature"
@@ -42,10 +44,17 @@ type Options struct {
 	// Sources are closed together with the store; nil is none.
 	Sources *Sources
 
+	// StallTimeout is how long a call waits for the next answer, or the next bytes, of a substituter that is not a
+	// binary cache, which has timeouts of its own. 0 is 5 minutes.
+	StallTimeout time.Duration
+
 	// Limits bound what substituters may tell of in one call: see [store.Limits]. Nil is
 	// [derivation.ForeignLimits].
 	Limits *store.Limits
 }
+
+// stallTimeout returns the StallTimeout of the options or its default.
+func (o *Options) stallTimeout() time.Duration { return cmp.Or(o.StallTimeout, 5*time.Minute) }
 
 // limits returns how much substituters may tell.
 func (o *Options) limits() store.Limits {

@@ -21,7 +21,8 @@ func newCopy(a *app) *cobra.Command {
 		Short: "Copy paths and all that they refer to between stores",
 		Long: `Copy paths and all that they refer to from one store to another, but for what is there already.
 Signatures go with them. --from and --to are store URIs; if one is left out, that is the store
-of the other verbs. Prints the paths that were copied, each after those that it refers to.`,
+of the other verbs. Prints the paths that were copied, each after those that it refers to. If a path
+cannot be copied, the others are, except those that refer to it.`,
 		Example: "  pix copy --to ssh-ng://builder /nix/store/...-hello",
 		GroupID: groupStore,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
@@ -41,10 +42,13 @@ of the other verbs. Prints the paths that were copied, each after those that it 
 			}
 			opts := &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: noSignatures}, Substitute: substitute}
 			copied, err := a.copy(cmd.Context(), from, to, paths, opts)
-			if err != nil {
+			if err != nil && len(copied) == 0 {
 				return err
 			}
-			return a.printPaths(copied, asJSON)
+			if printErr := a.printPaths(copied, asJSON); err == nil {
+				err = printErr
+			}
+			return err
 		},
 	}
 	flags := cmd.Flags()
@@ -59,7 +63,7 @@ of the other verbs. Prints the paths that were copied, each after those that it 
 	return cmd
 }
 
-// copy copies paths, and returns those that were copied.
+// copy copies paths, and returns those that were copied, also after an error.
 func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path, opts *store.CopyOptions) ([]storepath.Path, error) {
 	ctx = a.follow(ctx)
 	if err := a.startTrace(); err != nil { // one for both
@@ -79,17 +83,15 @@ func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path,
 	switch {
 	case err == nil:
 	case lacksSignature(err) && !opts.NoSignatures:
-		return nil, fmt.Errorf("%w; sign it (pix sign), or have it taken as it is with --no-check-sigs by a store that trusts you", err)
+		err = fmt.Errorf("%w; sign it (pix sign), or have it taken as it is with --no-check-sigs by a store that trusts you", err)
 	case hasOtherAddress(err):
-		return nil, fmt.Errorf("%w\n%s", err, otherAddressAdvice)
-	default:
-		return nil, err
+		err = fmt.Errorf("%w\n%s", err, otherAddressAdvice)
 	}
 	added := make([]storepath.Path, len(copied))
 	for i, info := range copied {
 		added[i] = info.Path
 	}
-	return added, nil
+	return added, err
 }
 
 // named returns an app like a whose store is the one that a URI names, if it names one.

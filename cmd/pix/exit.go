@@ -7,6 +7,7 @@ import (
 	"pix"
 	"pix/binarycache"
 	"pix/daemon"
+	"pix/store"
 )
 
 // The exit codes.
@@ -45,6 +46,7 @@ func exitCode(ctx context.Context, err error) int {
 		uri     *pix.URIError
 		request *binarycache.RequestError
 		dir     *binarycache.StoreDirError
+		copying *store.CopyError
 	)
 	switch {
 	case err == nil:
@@ -55,6 +57,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &copying) && copying.Err == nil: // the stores answer, and some paths were not copied
+		return exitNo
 	case errors.As(err, &unknown), errors.As(err, &dial), errors.As(err, &uri), errors.As(err, &request), errors.As(err, &dir),
 		errors.Is(err, daemon.ErrConnLost), errors.Is(err, errors.ErrUnsupported):
 		return exitUnknown

@@ -77,10 +77,14 @@ func (r *prefixed) Read(p []byte) (int, error) {
 }
 
 // openLz4 decodes frames of lz4, one after the other. A block has at most 8 MiB, and references go back 64 KiB.
-func openLz4(src io.Reader, _ uint64) (io.Reader, error) {
+func openLz4(src io.Reader, size uint64) (io.Reader, error) {
+	const largestBlock = 8 << 20
 	buffered := bufio.NewReaderSize(src, guardBuffer)
 	if _, err := buffered.Peek(1); err != nil {
 		return nil, unexpected(err)
+	}
+	if size < largestBlock {
+		buffered = bufio.NewReaderSize(newLz4Guard(buffered, size), guardBuffer)
 	}
 	return &lz4Reader{src: buffered, frame: lz4.NewReader(buffered)}, nil
 }

@@ -88,7 +88,7 @@ func (s *Store) AddToStoreNAR(_ context.Context, info *store.PathInfo, archive i
 		opts = new(store.AddOptions)
 	}
 	if _, err := s.Dir().Parse(string(info.Path)); err != nil {
-		return err
+		return &store.InfoError{Path: info.Path, Err: err}
 	}
 	if !info.IsContentAddressed() && !opts.Vouches(info, false, s.opts.TrustedKeys) {
 		return &store.UntrustedError{Path: info.Path}
@@ -119,7 +119,7 @@ func checkArchive(info *store.PathInfo, archive []byte, hash nixhash.Hash) (weak
 	}
 	got, err := contentHash(info, archive)
 	if err != nil {
-		return false, fmt.Errorf("checking the contents of '%s': %w", info.Path, err)
+		return false, &store.InfoError{Path: info.Path, Err: fmt.Errorf("checking the contents of '%s': %w", info.Path, err)}
 	}
 	return info.CheckContents(got)
 }
@@ -136,7 +136,8 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 // then on the store's.
 func (s *Store) register(info *store.PathInfo, archive []byte, repair bool) error {
 	if !info.CA.IsZero() && !info.IsContentAddressed() {
-		return fmt.Errorf("cannot add path '%s' to the Nix store because it claims to be content-addressed but isn't", info.Path)
+		err := fmt.Errorf("cannot add path '%s' to the Nix store because it claims to be content-addressed but isn't", info.Path)
+		return &store.InfoError{Path: info.Path, Err: err}
 	}
 	info.References = slices.Clone(info.References)
 	slices.Sort(info.References)
@@ -183,8 +184,10 @@ func (c *contents) check(o *object) error {
 		return nil
 	}
 	var err error
-	o.drv, err = c.readDerivation(o)
-	return err
+	if o.drv, err = c.readDerivation(o); err != nil {
+		return &store.InfoError{Path: o.info.Path, Err: err}
+	}
+	return nil
 }
 
 // put makes an object valid.

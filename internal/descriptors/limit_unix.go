@@ -1,0 +1,14 @@
+//go:build unix
+
+package descriptors
+
+import "golang.org/x/sys/unix"
+
+// limit returns RLIMIT_NOFILE, which the Go runtime has raised as far as it may.
+func limit() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return most
+	}
+	return int(min(uint64(limit.Cur), most))
+}
