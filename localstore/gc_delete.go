@@ -85,7 +85,7 @@ func (d *deleter) deleteOneByOne(ctx context.Context) error {
 func (d *deleter) deleteInBatches(ctx context.Context) error {
 	group, ctx := parallel.WithContext(ctx, 0)
 	queue := make(chan victim, deletedAtOnce)
-	for range min(deleters, 1+descriptors.Limit()/256) { // each opens a directory for each level of a tree
+	for range min(deleters, 1+descriptors.Limit()/256) { // each opens up to maxOpenDirs directories
 		group.Go(func() error {
 			for v := range queue {
 				d.remove(ctx, v)
