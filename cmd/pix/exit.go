@@ -45,6 +45,7 @@ func exitCode(ctx context.Context, err error) int {
 		uri     *pix.URIError
 		request *binarycache.RequestError
 		dir     *binarycache.StoreDirError
+		absent  *binarycache.NoCacheError
 	)
 	switch {
 	case err == nil:
@@ -55,7 +56,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &unknown), errors.As(err, &dial), errors.As(err, &uri), errors.As(err, &request), errors.As(err, &dir),
+	case errors.As(err, &unknown), errors.As(err, &dial), errors.As(err, &uri), errors.As(err, &request), errors.As(err, &dir), errors.As(err, &absent),
 		errors.Is(err, daemon.ErrConnLost), errors.Is(err, errors.ErrUnsupported):
 		return exitUnknown
 	}
