@@ -83,7 +83,7 @@ func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path,
 	case hasOtherAddress(err):
 		return nil, fmt.Errorf("%w\n%s", err, otherAddressAdvice)
 	default:
-		return nil, err
+		return nil, adviceOnFullDisk(dst, err)
 	}
 	added := make([]storepath.Path, len(copied))
 	for i, info := range copied {
