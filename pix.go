@@ -224,4 +224,4 @@ func (o *Options) openCache(ctx context.Context, uri string) (store.Store, error
 	return s, nil
 }
 
-const expected = "expected auto, daemon, local, /DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST"
+const expected = "expected auto, daemon, local, /DIR, ./DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST"

@@ -14,7 +14,9 @@ import (
 	"pix/derivation"
 	"pix/internal/realnix"
 	"pix/localstore"
+	"pix/nixhash"
 	"pix/store"
+	"pix/storepath"
 )
 
 // What cannot be opened is named, and so is why.
@@ -289,5 +291,39 @@ func TestOpenSubstituters(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A substituter with another store directory gives fixed outputs.
+func TestSubstituterOfOtherDirectory(t *testing.T) {
+	dir, ctx := t.TempDir(), t.Context()
+	uri := "file://" + dir + "/cache?store=/fnord/store&trusted=true"
+	cache, err := pix.Open(ctx, uri, new(pix.Options))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	there, err := store.Add(ctx, cache, "fixed", storepath.Flat, nixhash.SHA256, nil, strings.NewReader("contents"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := pix.Open(ctx, dir+"/store", &pix.Options{Substituters: []string{uri}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	d := &derivation.Derivation{Name: "fixed", Dir: storepath.DefaultDir, Platform: "x", Builder: "/bin/sh"}
+	d.Outputs.Set("out", derivation.FixedOutput(there.CA, ""))
+	d.Env.Set("out", "")
+	if err := d.FillOutputPaths(nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	drv, err := store.AddText(ctx, s, "fixed.drv", d.String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := derivation.Built{Drv: derivation.Opaque{Path: drv}, Outputs: derivation.AllOutputs()}
+	if err := store.BuildPaths(ctx, s, []derivation.DerivedPath{wanted}, store.BuildNormal); err != nil {
+		t.Error(err)
 	}
 }

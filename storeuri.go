@@ -216,6 +216,8 @@ func (u *storeURI) transport(o *Options) (daemon.Transport, error) {
 	switch {
 	case u.name == "daemon" || u.name == "unix://":
 		return u.machineSocket(o)
+	case !ok && u.name != "":
+		return nil, u.bad("no store URI; a directory is named as './%s'; %s", u.name, expected)
 	case !ok:
 		return nil, u.bad("no store URI; %s", expected)
 	case scheme == "unix":

@@ -2,7 +2,6 @@ package pix
 
 import (
 	"context"
-	"fmt"
 
 	"pix/localstore"
 	"pix/store"
@@ -31,12 +30,7 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 	only.ReadOnly = true
 	others.Local = &only
 	sources := &substitute.Sources{Open: func(ctx context.Context, uri string) (store.Store, error) {
-		sub, err := Open(ctx, uri, &others)
-		if err == nil && sub.Dir() != s.Dir() {
-			err = &URIError{uri, fmt.Sprintf("it is for the store directory '%s', not '%s'", sub.Dir(), s.Dir()), false}
-			sub.Close()
-		}
-		return sub, err
+		return Open(ctx, uri, &others)
 	}}
 	sources.Variant = o.cacheVariant
 	return substitute.New(s, &substitute.Options{

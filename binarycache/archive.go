@@ -62,6 +62,9 @@ var ErrGone = errors.New("it is gone")
 // gone is what an error is if it says that there is no archive: the path is not what was
 // not found.
 func gone(err error) error {
+	if file, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: there is no file '%s'", ErrGone, file.Path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %v", ErrGone, err)
 	}

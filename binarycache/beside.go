@@ -96,7 +96,8 @@ func (s *Store) logFile(drv storepath.Path) (string, error) {
 }
 
 // QueryAllValidPaths returns all paths of a cache in a directory, sorted. It reads every
-// narinfo. Behind HTTP nobody can tell: the error is [errors.ErrUnsupported].
+// narinfo. The error is a [*NoCacheError] if the directory does not exist, and [errors.ErrUnsupported]
+// for a cache behind HTTP, which cannot list its paths.
 func (s *Store) QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error) {
 	if s.local == nil {
 		return nil, fmt.Errorf("a binary cache behind HTTP cannot list its paths: %w", errors.ErrUnsupported)

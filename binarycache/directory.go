@@ -223,11 +223,12 @@ func (d *directory) prepare(cacheInfo string) error {
 	return d.write(cacheInfoFile, strings.NewReader(cacheInfo))
 }
 
-// hashParts calls visit with the hash part of each narinfo, in no order.
+// hashParts calls visit with the hash part of each narinfo, in no order. The error is a [*NoCacheError] if
+// the directory does not exist: for an empty list, a misspelled name would look like a whole cache.
 func (d *directory) hashParts(visit func(hashPart string) error) error {
 	f, err := os.Open(d.path)
 	if os.IsNotExist(err) {
-		return nil
+		return &NoCacheError{d.path}
 	}
 	if err != nil {
 		return err

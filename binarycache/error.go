@@ -48,6 +48,16 @@ func isMissing(status int) bool {
 	return status == http.StatusNotFound || status == http.StatusGone || status == http.StatusForbidden
 }
 
+// A NoCacheError says that the directory of a cache does not exist.
+type NoCacheError struct{ Dir string }
+
+func (e *NoCacheError) Error() string {
+	return fmt.Sprintf("there is no binary cache in '%s': the directory does not exist; a cache is made when something is added to it", e.Dir)
+}
+
+// Unwrap returns [fs.ErrNotExist].
+func (e *NoCacheError) Unwrap() error { return fs.ErrNotExist }
+
 // An ArchiveError says that the archive of a path cannot be had, or is not what it should
 // be.
 type ArchiveError struct {

@@ -81,15 +81,15 @@ type RestoreProgress struct {
 // accessible to its owner alone: if a directory were writable for others before it is complete,
 // they could add files that are not in the archive. Making the result durable is the caller's work.
 //
-// The error is an [*Error] if the archive is at fault, an [*fs.PathError] if the file
-// system is, or the cause of the cancellation of ctx. That is looked at between
+// The error is an [*Error] if the archive is at fault, an [*fs.PathError], whose path begins with the name of
+// root, if the file system is, or the cause of the cancellation of ctx. That is looked at between
 // entries and between pieces of large files; a Read of src is not interrupted.
 func Restore(ctx context.Context, root *os.Root, name string, src io.Reader, opts *RestoreOptions) (err error) {
 	dir, base := path.Split(filepath.ToSlash(name))
 	if !filepath.IsLocal(name) || badName(base) != "" {
 		return &fs.PathError{Op: "restore", Path: name, Err: errors.New("it is no name of something within the directory")}
 	}
-	r := &restorer{ctx: ctx, src: NewReader(src), name: name}
+	r := &restorer{ctx: ctx, src: NewReader(src), name: filepath.Join(root.Name(), name)}
 	if opts != nil {
 		r.opts = *opts
 	}

@@ -412,3 +412,20 @@ func in2(names ...string) []any {
 	}
 	return dir(entries...)
 }
+
+// An error names the place in the file system, and not only the place below the root.
+func TestRestoreErrorNamesPlace(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := root.Mkdir("there", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err = nar.Restore(t.Context(), root, "there", bytes.NewReader(sample), nil)
+	if at, ok := errors.AsType[*fs.PathError](err); !ok || at.Path != filepath.Join(dir, "there") {
+		t.Errorf("%v", err)
+	}
+}

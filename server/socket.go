@@ -16,12 +16,12 @@ import (
 	"pix/internal/modes"
 )
 
-// ErrInUse says that somebody listens on a socket already.
-var ErrInUse = errors.New("somebody listens there already")
+// ErrInUse says that another process listens on a socket.
+var ErrInUse = errors.New("another process listens there already")
 
 // ListenUnix listens on a Unix socket at path, to which everybody may connect: who may do
 // more is for [Access] to say. A directory that is missing is made. A socket that nobody
-// listens on any more is replaced; one that somebody listens on is [ErrInUse], and any other
+// listens on any more is replaced; one that another process listens on is [ErrInUse], and any other
 // file is an error. On Linux the path may be of any length.
 //
 // Closing the listener removes the socket, unless another one has taken its place.

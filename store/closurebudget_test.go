@@ -47,7 +47,7 @@ func (b *closureBudget) count(n int) {
 // inventedSubstitutes has a substitute for every path.
 type inventedSubstitutes struct{ *inventor }
 
-func (s inventedSubstitutes) FindSubstitute(ctx context.Context, path storepath.Path) (*store.Substitute, error) {
+func (s inventedSubstitutes) FindSubstitute(ctx context.Context, path storepath.Path, _ storepath.ContentAddress) (*store.Substitute, error) {
 	info, err := s.QueryPathInfo(ctx, path)
 	return &store.Substitute{Info: info}, err
 }

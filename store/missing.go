@@ -23,8 +23,9 @@ func MissingWithoutSubstitutes(ctx context.Context, s Store, paths []derivation.
 // Substituters answer the queries of [FindMissing] about paths that a store lacks. Many goroutines may
 // use them at once.
 type Substituters interface {
-	// FindSubstitute returns the answer of the first substituter that has a path, or nil if none has it.
-	FindSubstitute(ctx context.Context, path storepath.Path) (*Substitute, error)
+	// FindSubstitute returns the answer of the first substituter that has a path, or nil if none has it. If
+	// the content address is known, a substituter with another store directory can have the path too.
+	FindSubstitute(ctx context.Context, path storepath.Path, ca storepath.ContentAddress) (*Substitute, error)
 
 	// SubstitutableOutput returns the path that a substituter knows for an output of a derivation, or
 	// "" if none knows it.
@@ -60,6 +61,7 @@ func FindMissing(ctx context.Context, s Store, substituters Substituters, paths 
 	m := missingFinder{
 		s: lent, substituters: substituters, loader: Derivations(lent), release: release,
 		missing: new(Missing), seen: make(map[string]bool),
+		cas:      make(map[storepath.Path]storepath.ContentAddress),
 		drvWalk:  NewWalk(s.Dir(), nameOf(s), LimitsOf(s), missingBytes),
 		pathWalk: NewWalk(s.Dir(), "the substituters", limits, missingBytes),
 	}
@@ -103,6 +105,8 @@ type missingFinder struct {
 	paths []storepath.Path         // that are not valid, about which substituters are asked next
 	drvs  []unbuilt                // the same of derivations
 	next  []derivation.DerivedPath // what these need
+
+	cas map[storepath.Path]storepath.ContentAddress // of the fixed outputs that are not valid
 }
 
 // An unbuilt derivation has outputs that are wanted and not valid.
@@ -144,6 +148,11 @@ func (m *missingFinder) look(ctx context.Context, path derivation.DerivedPath) e
 	d, err := m.load(ctx, drv.Path)
 	if err != nil || d == nil {
 		return err
+	}
+	for _, output := range d.Outputs.All() {
+		if path := output.Path(); output.Kind() == derivation.Fixed && slices.Contains(lacking, path) {
+			m.cas[path] = output.ContentAddress()
+		}
 	}
 	u := unbuilt{drv.Path, lacking, inputsOf(d)}
 	kind, err := d.Kind()
@@ -303,7 +312,7 @@ func (m *missingFinder) query(ctx context.Context) (map[storepath.Path]*Substitu
 	m.release()
 	all := make([]*Substitute, len(asked))
 	infos, err := m.pathWalk.Ask(ctx, asked, substituteQueries, func(ctx context.Context, i int) (*PathInfo, string, error) {
-		found, err := m.substituters.FindSubstitute(ctx, asked[i])
+		found, err := m.substituters.FindSubstitute(ctx, asked[i], m.cas[asked[i]])
 		if found == nil || err != nil {
 			return nil, "", err
 		}

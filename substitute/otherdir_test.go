@@ -3,6 +3,7 @@ package substitute_test
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,6 +54,10 @@ func TestOtherStoreDirectory(t *testing.T) {
 	}
 	s := local(t, &substitute.Settings{Substituters: []substitute.Substituter{{Store: other, URI: "test://other"}}})
 	drv, out := fixed(t, s, "plain", plain.CA)
+	missing, err := s.QueryMissing(t.Context(), []derivation.DerivedPath{outputsOf(drv)})
+	if err != nil || !slices.Equal(missing.WillSubstitute, []storepath.Path{out}) || len(missing.WillBuild)+len(missing.Unknown) > 0 {
+		t.Errorf("missing: %+v, %v", missing, err)
+	}
 	if results := build(t, t.Context(), s, outputsOf(drv)); results[0].Status != store.Substituted {
 		t.Errorf("%+v", results)
 	}

@@ -55,14 +55,14 @@ func newSearch(dir storepath.Dir, settings *Settings, cas map[storepath.Path]sto
 // find asks the substituters about a path, from the first of them on, until one has it. It is nil if
 // none has. With believed, it must also be to be believed. The error is that of the last that was
 // asked; those of others are told.
-func (s *search) find(ctx context.Context, path storepath.Path, first int, believed bool) (*found, error) {
+func (s *search) find(ctx context.Context, path storepath.Path, ca storepath.ContentAddress, first int, believed bool) (*found, error) {
 	var failed error // what the one before said
 	for i := first; i < len(s.substituters); i++ {
 		if failed != nil {
 			s.tell(i-1, failed)
 			failed = nil
 		}
-		source, ok := s.sourceOf(i, path)
+		source, ok := s.sourceOf(i, path, ca)
 		if !ok {
 			continue
 		}
@@ -149,12 +149,11 @@ func (s *search) query(ctx context.Context, i int, source, path storepath.Path) 
 
 // sourceOf returns the path by which a substituter knows an object. If it has another store directory, that
 // follows from the content address, if the object has one and refers to nothing.
-func (s *search) sourceOf(i int, path storepath.Path) (source storepath.Path, ok bool) {
+func (s *search) sourceOf(i int, path storepath.Path, ca storepath.ContentAddress) (source storepath.Path, ok bool) {
 	dir := s.substituters[i].Store.Dir()
 	if dir == s.dir {
 		return path, true
 	}
-	ca := s.cas[path]
 	if ca.IsZero() {
 		return "", false
 	}
@@ -203,7 +202,7 @@ func (s *search) nameOf(f *found) string { return "'" + s.substituters[f.from].U
 func (s *search) findAll(ctx context.Context, w *store.Walk, paths []storepath.Path, first map[storepath.Path]int, believed bool) ([]*found, error) {
 	all := make([]*found, len(paths))
 	infos, err := w.Ask(ctx, paths, searches, func(ctx context.Context, i int) (*store.PathInfo, string, error) {
-		f, err := s.find(ctx, paths[i], first[paths[i]], believed)
+		f, err := s.find(ctx, paths[i], s.cas[paths[i]], first[paths[i]], believed)
 		if f == nil || err != nil {
 			return nil, "", err
 		}

@@ -153,12 +153,12 @@ func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath
 type missingQuerier struct{ *call }
 
 // FindSubstitute implements [store.Substituters].
-func (q *missingQuerier) FindSubstitute(ctx context.Context, path storepath.Path) (*store.Substitute, error) {
+func (q *missingQuerier) FindSubstitute(ctx context.Context, path storepath.Path, ca storepath.ContentAddress) (*store.Substitute, error) {
 	search, err := q.searching()
 	if err != nil {
 		return nil, err
 	}
-	f, err := search.find(ctx, path, 0, false)
+	f, err := search.find(ctx, path, ca, 0, false)
 	if f == nil || err != nil {
 		return nil, err
 	}

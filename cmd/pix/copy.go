@@ -86,6 +86,8 @@ func (a *app) copy(ctx context.Context, from, to string, paths []storepath.Path,
 		err = fmt.Errorf("%w; sign it (pix sign), or have it taken as it is with --no-check-sigs by a store that trusts you", err)
 	case hasOtherAddress(err):
 		err = fmt.Errorf("%w\n%s", err, otherAddressAdvice)
+	default:
+		err = adviceOnFullDisk(dst, err)
 	}
 	added := make([]storepath.Path, len(copied))
 	for i, info := range copied {

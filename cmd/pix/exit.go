@@ -47,6 +47,7 @@ func exitCode(ctx context.Context, err error) int {
 		request *binarycache.RequestError
 		dir     *binarycache.StoreDirError
 		copying *store.CopyError
+		absent  *binarycache.NoCacheError
 	)
 	switch {
 	case err == nil:
@@ -59,7 +60,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.As(err, &copying) && copying.Err == nil: // the stores answer, and some paths were not copied
 		return exitNo
-	case errors.As(err, &unknown), errors.As(err, &dial), errors.As(err, &uri), errors.As(err, &request), errors.As(err, &dir),
+	case errors.As(err, &unknown), errors.As(err, &dial), errors.As(err, &uri), errors.As(err, &request), errors.As(err, &dir), errors.As(err, &absent),
 		errors.Is(err, daemon.ErrConnLost), errors.Is(err, errors.ErrUnsupported):
 		return exitUnknown
 	}

@@ -48,10 +48,8 @@ func (a *app) restore(ctx context.Context, path string) error {
 	err = nar.Restore(ctx, parent, filepath.Base(path), stream, &nar.RestoreOptions{Check: stream.finish})
 	var inPath *fs.PathError
 	switch {
-	case err == nil || ctx.Err() != nil:
+	case err == nil, ctx.Err() != nil, errors.As(err, &inPath) && inPath.Op == "restore":
 		return err
-	case errors.As(err, &inPath) && inPath.Op == "restore":
-		return &fs.PathError{Op: inPath.Op, Path: filepath.Join(filepath.Dir(path), inPath.Path), Err: inPath.Err}
 	}
 	return fmt.Errorf("%s: %w", stdinName, err)
 }

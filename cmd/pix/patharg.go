@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"pix/localstore"
 	"pix/store"
 	"pix/storepath"
 )
@@ -94,7 +98,15 @@ func (a *app) withStore(ctx context.Context, access storeAccess, work func(conte
 		return err
 	}
 	defer s.Close()
-	return work(ctx, s)
+	return adviceOnFullDisk(s, work(ctx, s))
+}
+
+// adviceOnFullDisk adds to an error of a store in a directory what to do if its disk is full.
+func adviceOnFullDisk(s store.Store, err error) error {
+	if _, local := store.As[*localstore.Store](s); local && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
+		return fmt.Errorf("%w; 'pix gc' deletes the paths that no root needs, also on a full disk", err)
+	}
+	return err
 }
 
 func addPathsJSONFlag(cmd *cobra.Command, asJSON *bool) {

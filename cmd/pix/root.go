@@ -87,7 +87,7 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 	// in a program keeps every method of every type.
 	root.Flags().BoolVarP(&version, "version", "v", false, "print which pix this is")
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.storeURI, "store", "", "the `URI` of the store: auto, daemon, local, /DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then store in nix.conf, then $NIX_REMOTE)")
+	flags.StringVar(&a.storeURI, "store", "", "the `URI` of the store: auto, daemon, local, /DIR, ./DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then store in nix.conf, then $NIX_REMOTE)")
 	flags.StringVar(&a.storeDir, "store-dir", "", "the store `directory` (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
 	flags.StringVar(&a.traceFile, "trace", "", "write what is said to daemons, and by them, to this `file`")
 	flags.BoolVar(&a.traceBodies, "trace-bodies", false, "with --trace: write contents and log lines in full, so that a test can replay the file")

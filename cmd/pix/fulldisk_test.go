@@ -1,0 +1,33 @@
+package main
+
+import (
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+
+	"pix/localstore"
+	"pix/store/memstore"
+)
+
+// On a full disk, a store in a directory can be collected; other stores get no such advice.
+func TestAdviceOnFullDisk(t *testing.T) {
+	s, err := localstore.Open(t.Context(), &localstore.Options{Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	full := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
+	if got := adviceOnFullDisk(s, full); !strings.HasSuffix(got.Error(), "no space left on device; 'pix gc' deletes the paths that no root needs, also on a full disk") {
+		t.Error(got)
+	}
+	if got := adviceOnFullDisk(memstore.New(nil), full); got != error(full) {
+		t.Error(got)
+	}
+	if got := adviceOnFullDisk(s, fs.ErrPermission); got != fs.ErrPermission {
+		t.Error(got)
+	}
+	if err := adviceOnFullDisk(s, nil); err != nil {
+		t.Error(err)
+	}
+}
