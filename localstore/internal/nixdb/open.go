@@ -63,6 +63,9 @@ func Open(ctx context.Context, file string, opts *Options) (*DB, error) {
 	if opts.Create {
 		d.flags |= sqlite.OpenCreate
 	}
+	if err := d.awaitOthers(ctx); err != nil {
+		return nil, err
+	}
 	c, err := d.connect(ctx)
 	if d.noWAL && sqlite.ErrCode(err).ToPrimary() == sqlite.ResultCantOpen {
 		// This may be a database in WAL mode, which needs shared memory.
@@ -112,6 +115,18 @@ func checkFiles(database string) error {
 		if info, err := os.Stat(database + suffix); err == nil && !info.Mode().IsRegular() {
 			return &Error{database + suffix, regular.ErrOther}
 		}
+	}
+	return nil
+}
+
+// awaitOthers waits until the database can be read. A reader with the usual locks takes the journal of a process that
+// locks the database by a directory for the journal of a killed process, and undoes that transaction.
+func (d *DB) awaitOthers(ctx context.Context) error {
+	if d.noWAL {
+		return nil
+	}
+	if wal, known := hasWAL(d.file); known && !wal {
+		return (&Conn{file: d.file, ctx: ctx}).awaitLockDir()
 	}
 	return nil
 }
