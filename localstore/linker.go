@@ -55,7 +55,7 @@ type inode uint64
 
 // linkedFiles returns the files in .links.
 func (s *shared) linkedFiles(ctx context.Context) (map[inode]bool, error) {
-	dir, err := os.Open(s.links())
+	dir, err := s.openLinks()
 	if err != nil {
 		return nil, err
 	}

@@ -13,11 +13,17 @@ import (
 	"pix/internal/sizes"
 )
 
+// openLinks opens the directory .links. It does not follow a symlink: the files of another directory must not be
+// deleted.
+func (s *shared) openLinks() (*os.File, error) {
+	return os.OpenFile(s.links(), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+}
+
 // deleteUnusedLinks deletes the files in .links that have no other name, because no file in the store
 // has the same contents any more. It counts those that cannot be deleted as failures.
 func (s *shared) deleteUnusedLinks(ctx context.Context, failures *failureLog) error {
 	say(ctx, "deleting unused links...")
-	dir, err := os.Open(s.links())
+	dir, err := s.openLinks()
 	if err != nil {
 		if ignoreMissing(err) != nil {
 			failures.add(ctx, err)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"pix/internal/modes"
+	"pix/localstore/internal/regular"
 	"pix/store"
 	"pix/storepath"
 )
@@ -48,11 +49,11 @@ func (s *Store) BuildLog(_ context.Context, drv storepath.Path) (io.ReadCloser, 
 	if _, err := s.dir.Parse(string(drv)); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.log(drv))
+	f, err := regular.Open(s.log(drv), os.O_RDONLY)
 	if err == nil {
 		return f, nil
 	}
-	f, err = os.Open(s.log(drv) + ".bz2")
+	f, err = regular.Open(s.log(drv)+".bz2", os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &store.NotFoundError{Path: drv}
 	}

@@ -19,6 +19,7 @@ import (
 	"pix/internal/modes"
 	"pix/localstore/internal/flock"
 	"pix/localstore/internal/nixdb"
+	"pix/localstore/internal/regular"
 )
 
 // reservedSize is how many bytes of disk are set aside unless the options say otherwise, in a file
@@ -180,10 +181,15 @@ func (s *shared) checkDir(ctx context.Context, db *database) error {
 // readSchemaVersion returns the version of the schema that a database has: one that can be used
 // here, or 0 if there is no database.
 func (s *shared) readSchemaVersion() (int, error) {
-	text, err := os.ReadFile(s.schemaFile())
+	f, err := regular.Open(s.schemaFile(), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 64))
 	if err != nil {
 		return 0, err
 	}

@@ -165,7 +165,7 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 		return nil, err
 	}
 	// On a full disk a collection first gives up the reserved space, and opens the database after that.
-	if err := s.open(ctx); err != nil && !(nixdb.IsDiskFull(err) && s.hasDatabase()) {
+	if err := s.open(ctx); err != nil && (s.opts.ReadOnly || !nixdb.IsDiskFull(err) || !s.hasDatabase()) {
 		return nil, err
 	}
 	if s.db != nil && !s.opts.ReadOnly {

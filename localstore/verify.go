@@ -206,7 +206,12 @@ func (v *verifier) report(ctx context.Context, err error) {
 // linkHashes checks the files in .links.
 func (v *verifier) linkHashes(ctx context.Context) error {
 	say(ctx, "checking link hashes...")
-	entries, err := os.ReadDir(v.links())
+	var entries []os.DirEntry
+	dir, err := v.openLinks()
+	if err == nil {
+		defer dir.Close()
+		entries, err = dir.ReadDir(-1)
+	}
 	if ignoreMissing(err) != nil {
 		v.report(ctx, err)
 	}

@@ -1,8 +1,12 @@
 package localstore
 
 import (
+	"errors"
+	"io/fs"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // A store directory may be mounted read-only, as on NixOS: a bind mount protects the objects from all programs
@@ -26,13 +30,18 @@ func openLayout(opts *Options) (layout, error) {
 	return l, nil
 }
 
-// checkWritable returns an error if the store directory is on a file system that is mounted read-only. An operation
-// that first changes the database and then the objects must check that before.
+// checkWritable returns an error if the store directory is on a file system that is mounted read-only, or if this
+// process has no right to write to it. An operation that first changes the database and then the objects must check
+// that before.
 func (l layout) checkWritable() error {
-	if !isReadOnlyMount(l.storeDir) {
-		return nil
+	if isReadOnlyMount(l.storeDir) {
+		return &ReadOnlyMountError{l.storeName, l.readOnly}
 	}
-	return &ReadOnlyMountError{l.storeName, l.readOnly}
+	err := unix.Faccessat(unix.AT_FDCWD, l.storeDir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	if errors.Is(err, fs.ErrPermission) {
+		return &fs.PathError{Op: "write", Path: l.storeName, Err: err}
+	}
+	return nil
 }
 
 // A ReadOnlyMountError says that nothing in a store can be changed because its directory is mounted read-only.

@@ -2,6 +2,7 @@ package localstore
 
 import (
 	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -133,4 +134,29 @@ func TestReadOnlyFileSystem(t *testing.T) {
 			t.Error(dead, err)
 		}
 	})
+}
+
+// A process that may change the database but not the store directory fails before it makes a path invalid.
+func TestCollectWithoutRights(t *testing.T) {
+	s := open(t, Options{Root: publicDir(t)})
+	addTexts(t, s, 1, false)
+	if err := os.Chmod(s.storeDir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(s.storeDir, 0o755)
+	refused := func(what string, err error) {
+		t.Helper()
+		refusal, ok := errors.AsType[*fs.PathError](err)
+		if !ok || refusal.Path != s.storeName || !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	asNobody(t, func() {
+		_, err := s.CollectGarbage(t.Context(), deleteAll)
+		refused("collecting", err)
+		refused("optimising", s.OptimiseStore(t.Context()))
+	})
+	if n := countValid(t, s); n != 1 {
+		t.Errorf("%d paths are valid", n)
+	}
 }

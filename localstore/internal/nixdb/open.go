@@ -14,6 +14,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"pix/internal/modes"
+	"pix/localstore/internal/regular"
 )
 
 // The settings of every connection, as Nix has them. A write-ahead log of 40,000 pages lets
@@ -44,6 +45,9 @@ func Open(ctx context.Context, file string, opts *Options) (*DB, error) {
 		d.syncs = "off"
 	}
 	d.pragmas += "pragma synchronous = " + d.syncs + ";"
+	if err := checkFiles(file); err != nil {
+		return nil, err
+	}
 	if opts.ReadOnly {
 		if err := d.openReadOnly(ctx); err != nil {
 			d.Close()
@@ -53,6 +57,9 @@ func Open(ctx context.Context, file string, opts *Options) (*DB, error) {
 	}
 	if opts.Create {
 		d.flags |= sqlite.OpenCreate
+	}
+	if err := d.awaitOthers(ctx); err != nil {
+		return nil, err
 	}
 	c, err := d.connect(ctx)
 	if d.noWAL && sqlite.ErrCode(err).ToPrimary() == sqlite.ResultCantOpen {
@@ -66,6 +73,9 @@ func Open(ctx context.Context, file string, opts *Options) (*DB, error) {
 	}
 	if opts.Create {
 		err = publishDatabase(file)
+	}
+	if err == nil && !opts.Create {
+		err = c.checkTables() // the journal of another program's database must not be changed
 	}
 	if err == nil {
 		err = c.setJournal(d.noWAL)
@@ -91,6 +101,29 @@ func Open(ctx context.Context, file string, opts *Options) (*DB, error) {
 		d.infos = openInfoCache(file)
 	}
 	return d, nil
+}
+
+// checkFiles returns an error if a database, or a file that SQLite has beside it, is not a regular file. SQLite would
+// wait for ever when it opens a named pipe.
+func checkFiles(database string) error {
+	for _, suffix := range []string{"", "-journal", "-wal", "-shm"} {
+		if info, err := os.Stat(database + suffix); err == nil && !info.Mode().IsRegular() {
+			return &Error{database + suffix, regular.ErrOther}
+		}
+	}
+	return nil
+}
+
+// awaitOthers waits until the database can be read. A reader with the usual locks takes the journal of a process that
+// locks the database by a directory for the journal of a killed process, and undoes that transaction.
+func (d *DB) awaitOthers(ctx context.Context) error {
+	if d.noWAL {
+		return nil
+	}
+	if wal, known := hasWAL(d.file); known && !wal {
+		return (&Conn{file: d.file, ctx: ctx}).awaitLockDir()
+	}
+	return nil
 }
 
 // databaseURI returns the URI by which SQLite opens a database. Without a write-ahead log Nix locks it by a

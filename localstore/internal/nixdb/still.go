@@ -12,6 +12,7 @@ import (
 
 	"pix/localstore/internal/filetime"
 	"pix/localstore/internal/flock"
+	"pix/localstore/internal/regular"
 )
 
 // A stillFile is a database that no process writes to, and that is read without locks and without files
@@ -77,7 +78,7 @@ func hasWAL(database string) (wal, known bool) {
 	if openDBs.at[placeOf(database)] != nil {
 		return false, false
 	}
-	f, err := os.Open(database)
+	f, err := regular.Open(database, os.O_RDONLY)
 	if err != nil {
 		return false, false
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"pix/localstore/internal/regular"
 )
 
 // A walIndex is the beginning of SQLite's index of the write-ahead log, the file with -shm after
@@ -95,7 +97,7 @@ func openWALIndex(database string, size int) []byte {
 			return i.header
 		}
 	}
-	f, err := os.Open(database + "-shm")
+	f, err := regular.Open(database+"-shm", os.O_RDONLY)
 	if err != nil {
 		return nil
 	}

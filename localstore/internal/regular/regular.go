@@ -1,0 +1,31 @@
+// Package regular opens regular files of which the name may be another kind of file.
+package regular
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrOther says that a file is a directory, a named pipe, a device or a socket.
+var ErrOther = errors.New("it is not a regular file")
+
+// Open opens a regular file with these flags. It returns [ErrOther] for every other kind of file: os.Open of a named
+// pipe waits until another process opens the pipe, and no context and no signal ends that.
+func Open(name string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(name, flags|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: name, Err: ErrOther}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
