@@ -442,7 +442,14 @@ func TestAddMultiple(t *testing.T) {
 	if err := s.AddMultipleToStore(t.Context(), 2, objects([]store.Import{{Info: one, NAR: bytes.NewReader(archive)}}, nil), opts); err == nil {
 		t.Error("one object too few was no error")
 	}
-	long := *one
+	complete := n
+	if valid, err := s.IsValidPath(t.Context(), one.Path); err != nil {
+		t.Error(err)
+	} else if valid { // it was complete before the error
+		complete++
+	}
+	two, archive := object(t, "two")
+	long := *two
 	long.NARSize = 8
 	var mismatch *store.MismatchError
 	if err := s.AddMultipleToStore(t.Context(), 1, only(&long, archive), opts); !errors.As(err, &mismatch) {
@@ -450,11 +457,11 @@ func TestAddMultiple(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(broken)
-	if err := s.AddMultipleToStore(ctx, 1, only(one, archive), opts); err != broken {
+	if err := s.AddMultipleToStore(ctx, 1, only(two, archive), opts); err != broken {
 		t.Errorf("%v", err)
 	}
-	if left := onDisk(t, s); len(left) != n {
-		t.Errorf("failed attempts left %q", left[n:])
+	if left := onDisk(t, s); len(left) != complete {
+		t.Errorf("failed attempts left %q", left[complete:])
 	}
 }
 

@@ -1,6 +1,7 @@
 package nixconf_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -173,6 +174,12 @@ func TestJSONAgainstNix(t *testing.T) {
 		var got any
 		if err := json.Unmarshal(text, &got); err != nil {
 			t.Fatal(err)
+		}
+		if features, ok := got.([]any); ok && setting.Type == nixconf.Features { // Nix has them in the order of its list
+			slices.SortFunc(features, func(a, b any) int { return cmp.Compare(a.(string), b.(string)) })
+			if nix, ok := want[setting.Name].Value.([]any); ok {
+				slices.SortFunc(nix, func(a, b any) int { return cmp.Compare(a.(string), b.(string)) })
+			}
 		}
 		if nix := want[setting.Name].Value; !reflect.DeepEqual(got, nix) && !(nix == nil && got == "") {
 			t.Errorf("%s: pix has %s, Nix %v", setting.Name, text, nix)

@@ -106,6 +106,10 @@ func compareAnswers(t *testing.T, s realnix.Suite, want, got []answer) {
 		if s.Name != "sid" {
 			want[i].Stderr, got[i].Stderr = "", ""
 		}
+		// Nix 2.8 makes content addresses with the positions of self-references. pix reads these, Nix 2.34 does not.
+		if s.Name == "bookworm" && strings.HasPrefix(want[i].Command, "nix store make-content-addressed") && want[i].Code == 1 && got[i].Code == 0 {
+			continue
+		}
 		if diff := diffAnswers(want[i], got[i]); diff != "" {
 			t.Errorf("%s (-nix +pix):\n%s", want[i].Command, diff)
 		}
