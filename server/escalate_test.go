@@ -67,7 +67,8 @@ func escalate(t *testing.T, up daemon.Transport) {
 		}
 	}
 	for _, row := range protocol.Operations() {
-		if protocol.BuildFeatures&row.Feature == 0 && !tried[row.Op] {
+		lacks := row.Feature != 0 && info.Params.Check(row.Op) != nil // then the proxy does not offer it
+		if protocol.BuildFeatures&row.Feature == 0 && !lacks && !tried[row.Op] {
 			t.Errorf("%s was not tried", row.Name)
 		}
 	}
