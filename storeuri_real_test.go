@@ -11,7 +11,7 @@ import (
 	"pix/internal/realnix"
 )
 
-// parameters are those of any store of Nix, with valid values.
+// parameters are accepted by any store of Nix, with these values.
 const parameters = "addressing-style=auto base64-ssh-public-host-key= build-dir=DIR/tmp/b check-mount=true compression=none " +
 	"compression-level=1 endpoint=e foo=1 ignore-gc-delete-failure=false index-debug-info=false local-nar-cache=DIR/tmp/c " +
 	"log=DIR/tmp/l log-compression=none ls-compression=none lower-store=/x max-connection-age=3 max-connections=2 " +

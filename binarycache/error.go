@@ -62,7 +62,7 @@ func (e *NoCacheError) Unwrap() error { return fs.ErrNotExist }
 // be.
 type ArchiveError struct {
 	Path  storepath.Path
-	URL   string // that of its narinfo
+	URL   string // as in its narinfo
 	Cache string // the URI of the cache, without a password
 	Err   error
 }

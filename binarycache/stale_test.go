@@ -26,7 +26,7 @@ func TestReplacedLog(t *testing.T) {
 	for name, c := range map[string]struct {
 		header func(h http.Header, n int)
 		ranges bool   // it serves them without a look at If-Range
-		second string // what is there when the download goes on
+		second string // the contents when the download goes on
 		fails  bool
 	}{
 		"other ETag":      {func(h http.Header, n int) { h.Set("ETag", fmt.Sprintf(`"%d"`, n)) }, false, after, true},

@@ -98,7 +98,7 @@ func TestBuildTrace(t *testing.T) {
 		id.Output = "out"
 		return s.RegisterDrvOutput(t.Context(), store.KeyedRealisation{ID: id, Realisation: store.Realisation{OutPath: path}})
 	}
-	// What is not resolved yet has no path in the trace.
+	// An output that is not resolved yet has no path in the trace.
 	if err := register(store.DrvOutput{Path: high}, highOut); err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func (d *database) writeDurably(ctx context.Context, f func(c *conn) error) erro
 	return d.WriteDurably(ctx, onConn(f))
 }
 
-// A conn is a connection to the database, with the statements of this package besides those of nixdb.
+// A conn is a connection to the database, with the statements of this package and of nixdb.
 type conn nixdb.Conn
 
 func onConn(f func(c *conn) error) func(c *nixdb.Conn) error {

@@ -151,7 +151,7 @@ func (m *moduloHashes) inputsOf(ctx context.Context, r *drvReader, d *derivation
 type moduloWalk struct {
 	hashes   *moduloHashes
 	known    map[storepath.Path]derivation.ModuloHash // for this walk, whatever is forgotten meanwhile
-	improper map[storepath.Path]bool                  // those of known that do not follow from the path
+	improper map[storepath.Path]bool                  // the hashes in known that do not follow from the path
 	todo     []moduloVisit                            // the last first
 	open     map[storepath.Path]bool                  // those that were read, and wait for their inputs
 }
@@ -160,7 +160,7 @@ type moduloWalk struct {
 type moduloVisit struct {
 	path storepath.Path
 	d    *derivation.Derivation
-	text nixhash.Hash // of what was read
+	text nixhash.Hash // of the text that was read
 }
 
 func (w *moduloWalk) lookup(path storepath.Path) (derivation.ModuloHash, bool) {

@@ -119,7 +119,7 @@ func TestCollectWithoutInodes(t *testing.T) {
 	})
 }
 
-// What is in a store on a full disk can be read.
+// The objects of a store on a full disk can be read.
 func TestReadOnFullDisk(t *testing.T) {
 	onSmallDisk(t, "20m", func(t *testing.T, dir string) {
 		root, path := storeOnDisk(t, dir)

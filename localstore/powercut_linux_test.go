@@ -59,7 +59,7 @@ func recordWork(t *testing.T, args string) *powercut.Recording {
 	return r
 }
 
-// A cut is a power cut after a number of operations, some of which are lost.
+// A cut is a power cut after a number of operations. Some of them are lost.
 type cut struct {
 	after int
 	lost  []int

@@ -108,7 +108,7 @@ type shared struct {
 	modulo    moduloHashes
 	tempNames tempNames
 	locks     *pathlock.Locks
-	largeDrvs chan struct{} // holds one value while somebody reads a large derivation
+	largeDrvs chan struct{} // holds one value while a goroutine reads a large derivation
 	auto      autoGC
 
 	checked checkedObjects

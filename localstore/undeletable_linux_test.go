@@ -22,7 +22,7 @@ import (
 	"pix/storepath"
 )
 
-// bindMount mounts what is at from on to, until the test ends.
+// bindMount mounts the directory from on to, until the test ends.
 func bindMount(t *testing.T, from, to string) {
 	t.Helper()
 	if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {

@@ -15,7 +15,7 @@ import (
 // any namespace, and which it reaches by the name of a file descriptor, /proc/self/fd/N.
 
 // openLayout returns the layout that the options say, with a writable store directory if possible. If that
-// fails, questions can be answered all the same; [layout.checkWritable] returns the reason.
+// fails, questions can still be answered; [layout.checkWritable] returns the reason.
 func openLayout(opts *Options) (layout, error) {
 	l, err := newLayout(opts)
 	if err != nil || opts.ReadOnly || !isReadOnlyMount(l.storeDir) {

@@ -18,7 +18,7 @@ import (
 	"pix/storepath"
 )
 
-// A store whose directory is mounted read-only for all programs, as on NixOS, is changed all the same, and stays
+// A store whose directory is mounted read-only for all programs, as on NixOS, can be changed nevertheless, and stays
 // read-only for the others.
 func TestReadOnlyBindMount(t *testing.T) {
 	onSmallDisk(t, "64m", func(t *testing.T, dir string) {

@@ -53,7 +53,7 @@ func TestProxyRandomly(t *testing.T) {
 	t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
 }
 
-// randomClient is a client that makes a few calls, most of which are cancelled half-way.
+// randomClient is a client that makes a few calls and cancels most of them half-way.
 func randomClient(t *testing.T, r *rand.Rand, b *behind, s store.Store, text storepath.Path) {
 	ours, theirs := net.Pipe()
 	ctx, stop := context.WithCancel(context.Background())

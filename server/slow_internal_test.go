@@ -14,7 +14,7 @@ import (
 	"pix/wire"
 )
 
-// A client that sends one byte a second is served, if slowly, and disturbs nobody.
+// A client that sends one byte a second is served, if slowly, and delays no other client.
 func TestOneByteASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 0, 0)

@@ -81,7 +81,7 @@ type AddOptions struct {
 	Repair       bool // replace an object that is there; needs a trusted user
 	NoSignatures bool // take objects that nobody signed; needs a trusted user
 
-	// TrustedKeys are the keys of which one must have signed an object. Nil means the keys of the
+	// TrustedKeys are trusted to sign objects. An object needs a signature by one of them. Nil means the keys of the
 	// store. A daemon uses the settings of the connection instead.
 	TrustedKeys signature.KeySet
 

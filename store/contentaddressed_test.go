@@ -88,7 +88,7 @@ func TestMakeContentAddressed(t *testing.T) {
 			t.Errorf("rules %s: %s, want %s", rules, got, want)
 		}
 		paths[rules] = made[tool]
-		// What is content-addressed already stays as it is, by the same rules.
+		// An object that is already content-addressed by the same rules stays as it is.
 		again, err := store.MakeContentAddressed(t.Context(), memstore.New(nil), dst, []storepath.Path{made[top]}, rules)
 		if err != nil || again[made[tool]] != made[tool] || again[made[top]] != made[top] {
 			t.Errorf("rules %s: again %v, %v; want %v", rules, again, err, made)

@@ -193,7 +193,7 @@ func TestCopyReadsAgain(t *testing.T) {
 	}
 }
 
-// A daemon breaks the connection when an archive cannot be read. What was read ahead until then is not read again.
+// A daemon breaks the connection when an archive cannot be read. The archives that were read ahead until then are not read again.
 func TestCopyKeepsWhatWasRead(t *testing.T) {
 	mem := memstore.New(nil)
 	roots := manyTexts(t, mem, "text", 500, 20_000)

@@ -276,7 +276,7 @@ func (r *infoReader) readInfo() (*PathInfo, error) {
 
 // ParsePathInfosJSON reads what `nix path-info --json` prints about paths in dir: an object from Nix 2.19
 // on, and an array before that and in Lix. The info of a path that is not valid is nil. Its errors are
-// those of [ParsePathInfoJSON].
+// the same as of [ParsePathInfoJSON].
 func ParsePathInfosJSON(dir storepath.Dir, text []byte) (map[storepath.Path]*PathInfo, error) {
 	if bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("[")) {
 		return parseInfoList(dir, text)

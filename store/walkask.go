@@ -13,8 +13,8 @@ import (
 
 // How a walk asks about paths. What that must not do is in the comment of [Walk].
 
-// An Asker asks about the path of an index, and returns what is known of it, or nil if nothing is, and
-// what errors call the source; "" is that of the walk.
+// An Asker asks about the path of an index, and returns its info, or nil if there is none, and
+// the name of the source in errors; "" is the source of the walk.
 type Asker func(ctx context.Context, i int) (info *PathInfo, source string, err error)
 
 // Ask asks about paths, at most so many at once, takes the answers ([Walk.Take]) as they come, and

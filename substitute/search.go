@@ -80,7 +80,7 @@ func (s *search) find(ctx context.Context, path storepath.Path, ca storepath.Con
 		if !believed || s.believes(f) {
 			return f, nil
 		}
-		if s.refreshes.Add(1) <= maxRefreshes { // what is remembered may be old, or have come damaged
+		if s.refreshes.Add(1) <= maxRefreshes { // the cached info may be old, or have come damaged
 			if fresh, err := s.refresh(ctx, f); err == nil {
 				return fresh, nil
 			}

@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-// The messages are those of Nix 2.8.0, 2.26.3 and 2.34.8.
+// The messages come from Nix 2.8.0, 2.26.3 and 2.34.8.
 func TestOwnAdvice(t *testing.T) {
 	for message, want := range map[string]string{
 		"Cannot delete path '/nix/store/x' since it is still alive. To find out why, use: nix-store --query --roots": "Cannot delete path '/nix/store/x' since it is still alive. To find out why, use: pix roots",

@@ -141,7 +141,7 @@ func TestClientTimeouts(t *testing.T) {
 	}
 }
 
-// What was not there a moment ago is asked for again, if the client wants it so.
+// A path that was missing a moment ago is asked for again, if the client sets that.
 func TestClientTTL(t *testing.T) {
 	dir, path := makeCache(t)
 	cache := httptest.NewServer(http.FileServer(http.Dir(dir)))

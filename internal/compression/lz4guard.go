@@ -9,7 +9,7 @@ import (
 )
 
 // The decoder of lz4 allocates two buffers of the largest block that the header of a frame allows, up to 4 MiB each.
-// No block is larger than all that comes out, so the decoder can get a header with smaller blocks.
+// No block is larger than the decompressed contents, so the decoder can get a header with smaller blocks.
 //
 // A stream is frames one after the other. A frame is a magic number, two bytes of flags, maybe the size of the
 // contents, maybe the number of a dictionary, a check of these, blocks, a zero of 4 bytes, and maybe a check. A

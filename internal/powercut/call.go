@@ -94,7 +94,7 @@ func (c *call) returned() int { return number(c.result) }
 // arg returns an argument that is a number.
 func (c *call) arg(i int) int { return number(c.args[i]) }
 
-// has reports whether a flag is among those of an argument.
+// has reports whether an argument contains a flag.
 func (c *call) has(i int, flag string) bool {
 	return i < len(c.args) && slices.Contains(strings.Split(c.args[i], "|"), flag)
 }

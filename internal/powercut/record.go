@@ -39,7 +39,7 @@ func Available() error {
 }
 
 // Record runs the command to its end and records what it does to the files below dir, an absolute
-// name without symlinks. What is there before counts as synced. The program must not start others that change
+// name without symlinks. Files that exist before count as synced. The program must not start others that change
 // files there.
 func Record(cmd *exec.Cmd, dir string) (*Recording, error) {
 	base, err := readTree(dir)
@@ -84,7 +84,7 @@ func Record(cmd *exec.Cmd, dir string) (*Recording, error) {
 	return &Recording{base, p.ops, durable(p.ops), p.marks}, nil
 }
 
-// markPrefix begins the names that Mark asks for, of which none exists.
+// markPrefix begins the names that Mark asks for. None of them exists.
 const markPrefix = "/dev/null/powercut/"
 
 // Mark notes a moment in the recording of this program, under a name.

@@ -102,7 +102,7 @@ func (t *tree) write(dir string) error {
 	return write(dir, 0)
 }
 
-// writeFile writes a file, and leaves a hole for what is zero at its end.
+// writeFile writes a file, and leaves a hole for the zeros at its end.
 func writeFile(name string, contents []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -141,7 +141,7 @@ func (t *tree) link(dir int, name string, i int) {
 	t.inodes[dir].names = names
 }
 
-// unlink removes a name, if it is still that of the inode.
+// unlink removes a name, if it still refers to the inode.
 func (t *tree) unlink(dir int, name string, i int) {
 	if t.inodes[dir].names[name] == i {
 		names := maps.Clone(t.inodes[dir].names)

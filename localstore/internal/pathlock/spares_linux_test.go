@@ -142,7 +142,7 @@ func TestSpareOpenedLate(t *testing.T) {
 	}
 }
 
-// Files of a process that was killed are deleted, and those of a living one are not.
+// Files of a process that was killed are deleted, and files of a living process are not.
 func TestSparesLeft(t *testing.T) {
 	locks, object := newLocks(t)
 	if err := os.MkdirAll(locks.spares.dir, 0o755); err != nil {

@@ -1,4 +1,4 @@
-// Package regular opens regular files of which the name may be another kind of file.
+// Package regular opens files that must be regular. A pipe or a device may have the name instead.
 package regular
 
 import (
