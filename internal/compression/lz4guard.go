@@ -18,10 +18,8 @@ import (
 
 // An lz4Guard passes a stream of lz4 on, with blocks no larger than size needs.
 type lz4Guard struct {
-	src  *bufio.Reader
+	frameReader
 	size uint64
-	step func() error // examines what comes next, and sets how much of it is passed on
-	pass int64        // bytes to be passed on
 
 	blockCheck, check int64 // bytes of the checks after each block and after all
 }
@@ -29,25 +27,9 @@ type lz4Guard struct {
 var errLz4 = errors.New("lz4: the stream is not valid")
 
 func newLz4Guard(src *bufio.Reader, size uint64) *lz4Guard {
-	g := &lz4Guard{src: src, size: size}
+	g := &lz4Guard{frameReader: frameReader{src: src, short: unexpected}, size: size}
 	g.step = g.header
 	return g
-}
-
-func (g *lz4Guard) Read(p []byte) (int, error) {
-	for g.pass == 0 {
-		if err := g.step(); err != nil {
-			return 0, err
-		}
-	}
-	n, err := g.src.Read(p[:min(int64(len(p)), g.pass)])
-	g.pass -= int64(n)
-	return n, unexpected(err)
-}
-
-func (g *lz4Guard) peek(n int) ([]byte, error) {
-	b, err := g.src.Peek(n)
-	return b, unexpected(err)
 }
 
 // header stands before a frame, or at the end.

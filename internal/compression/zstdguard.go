@@ -18,11 +18,9 @@ import (
 
 // A zstdGuard passes a zstd stream on, with windows no larger than size needs.
 type zstdGuard struct {
-	src   *bufio.Reader
+	frameReader
 	size  uint64
-	step  func() error // looks at what comes next, and says how much of it is to be passed on
-	pass  int64        // bytes to be passed on
-	check int64        // bytes of the check at the end of the frame
+	check int64 // bytes of the check at the end of the frame
 }
 
 var (
@@ -31,25 +29,9 @@ var (
 )
 
 func newZstdGuard(src io.Reader, size uint64) *zstdGuard {
-	g := &zstdGuard{src: bufio.NewReaderSize(src, 64<<10), size: size}
+	g := &zstdGuard{frameReader: frameReader{src: bufio.NewReaderSize(src, 64<<10), short: tooShort}, size: size}
 	g.step = g.header
 	return g
-}
-
-func (g *zstdGuard) Read(p []byte) (int, error) {
-	for g.pass == 0 {
-		if err := g.step(); err != nil {
-			return 0, err
-		}
-	}
-	n, err := g.src.Read(p[:min(int64(len(p)), g.pass)])
-	g.pass -= int64(n)
-	return n, tooShort(err)
-}
-
-func (g *zstdGuard) peek(n int) ([]byte, error) {
-	b, err := g.src.Peek(n)
-	return b, tooShort(err)
 }
 
 // tooShort makes the end of the file an error, and not one that the decoder takes for the
