@@ -63,16 +63,24 @@ func (s *shared) makeDirs() error {
 			return err
 		}
 	}
-	for _, dir := range []string{
+	dirs := []string{
 		s.links(), // and with it the store directory
 		filepath.Dir(s.databaseFile()),
 		filepath.Join(s.profiles(), "per-user"),
 		filepath.Join(s.gcRoots(), "per-user"),
 		s.tempRoots(),
-	} {
+	}
+	created := !s.hasDatabase() // a killed process may have made the directories and synced none
+	for _, dir := range dirs {
+		if _, err := os.Lstat(dir); err != nil {
+			created = true
+		}
 		if err := modes.MkdirAll(dir); err != nil {
 			return err
 		}
+	}
+	if created && s.opts.SyncObjects {
+		return syncAncestors(dirs)
 	}
 	return nil
 }

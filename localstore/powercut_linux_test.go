@@ -127,7 +127,8 @@ func checkAfterCut(ctx context.Context, r *powercut.Recording, c cut) error {
 	return openAfterCut(ctx, r, c, func(s *Store) error {
 		var lines []string
 		remain, err := s.VerifyStore(activity.WithHandler(ctx, collectLines(&lines)), true, false)
-		if err != nil || remain {
+		lost := slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "disappeared") })
+		if err != nil || remain || lost {
 			return fmt.Errorf("the store is damaged: %q, %v", lines, err)
 		}
 		return nil

@@ -38,6 +38,22 @@ func syncTree(name string, choose func(fs.DirEntry) bool) error {
 	return err
 }
 
+// syncAncestors writes the names of directories to the disk, with the names of all directories above them: after a
+// power cut an object is missing if the name of a directory above it is. A directory that this process cannot read
+// was made by another user, so its contents are left to that user.
+func syncAncestors(dirs []string) error {
+	synced := make(map[string]bool)
+	for _, dir := range dirs {
+		for parent := filepath.Dir(dir); !synced[parent]; parent = filepath.Dir(parent) {
+			synced[parent] = true
+			if err := syncFile(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func syncFile(name string) error {
 	f, err := os.Open(name)
 	if err != nil {
