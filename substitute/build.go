@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"pix/activity"
 	"pix/derivation"
@@ -23,27 +22,8 @@ func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, 
 	if err != nil {
 		return buildError(ctx, paths, err)
 	}
-	var first string
-	var failed []string
-	for i := range results {
-		switch r := &results[i]; {
-		case r.Status.Succeeded():
-			continue
-		case first == "":
-			first = r.Message
-		case r.Message != "":
-			c.report.say(activity.LevelError, "error: %s", r.Message)
-		}
-		failed = append(failed, "'"+nameOf(paths[i])+"'")
-	}
-	if len(failed) > 1 && first != "" {
-		c.report.say(activity.LevelError, "error: %s", first)
-	}
-	if len(failed) > 1 || first == "" {
-		first = fmt.Sprintf("build of %s failed", strings.Join(failed, ", "))
-	}
-	if len(failed) > 0 {
-		return buildError(ctx, paths, errors.New(first))
+	if err := store.ResultsError(activity.HandlerOf(c.ctx), results); err != nil {
+		return buildError(ctx, paths, err)
 	}
 	return nil
 }
@@ -53,14 +33,6 @@ func buildError(ctx context.Context, paths []derivation.DerivedPath, err error) 
 		return err
 	}
 	return &store.BuildError{Paths: paths, Err: err}
-}
-
-// nameOf returns how Nix names what could not be built: a derivation without its outputs.
-func nameOf(path derivation.DerivedPath) string {
-	if built, ok := path.(derivation.Built); ok {
-		return built.Drv.String()
-	}
-	return path.String()
 }
 
 // BuildPathsWithResults does what [Store.BuildPaths] does, and says how each path ended. Those that
