@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"pix/internal/nixbase64"
 	"pix/nixbase32"
 )
 
@@ -118,37 +119,11 @@ func parseDigest(a Algorithm, text string, sri bool, whole string) (Hash, error)
 	return h, nil
 }
 
-const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
 // decodeBase64 decodes s into dst, and fails unless s has exactly len(dst) bytes.
-// It accepts what Nix accepts and encoding/base64 does not: line feeds are
-// skipped, the first padding character ends the text, padding may be missing, and
-// the bits left over after the last byte may be set.
 func decodeBase64(dst []byte, s string) error {
-	var bits, n int
-	var word uint32
-	for i := range len(s) {
-		if s[i] == '=' {
-			break
-		}
-		if s[i] == '\n' {
-			continue
-		}
-		digit := strings.IndexByte(base64Alphabet, s[i])
-		if digit < 0 {
-			return fmt.Errorf("invalid base-64 character %q at offset %d", s[i], i)
-		}
-		word = word<<6 | uint32(digit)
-		if bits += 6; bits >= 8 {
-			bits -= 8
-			if n < len(dst) {
-				dst[n] = byte(word >> bits)
-			}
-			n++
-		}
+	n, err := nixbase64.Decode(dst, s)
+	if err == nil && n != len(dst) {
+		err = fmt.Errorf("length %d is not the expected length %d", n, len(dst))
 	}
-	if n != len(dst) {
-		return fmt.Errorf("length %d is not the expected length %d", n, len(dst))
-	}
-	return nil
+	return err
 }
