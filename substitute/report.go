@@ -65,7 +65,7 @@ func (r *report) expect(fetched []*found) {
 	defer r.Unlock()
 	if r.realise == 0 {
 		r.realise, r.copies = activity.NewID(), activity.NewID()
-		r.Tell(
+		r.Emit(
 			activity.Start{ID: r.realise, Level: activity.LevelError, Type: activity.Realise},
 			activity.Start{ID: r.copies, Level: activity.LevelError, Type: activity.CopyPaths},
 		)
@@ -74,7 +74,7 @@ func (r *report) expect(fetched []*found) {
 	for _, f := range fetched {
 		r.download, r.nar = r.download+f.downloadSize, r.nar+f.info.NARSize
 	}
-	r.Tell(r.progress(), r.expects(activity.FileTransfer, r.download), r.expects(activity.CopyPath, r.nar))
+	r.Emit(r.progress(), r.expects(activity.FileTransfer, r.download), r.expects(activity.CopyPath, r.nar))
 }
 
 // dropped tells that so many of what was expected are not there after all.
@@ -98,7 +98,7 @@ func (r *report) arrived(n int) {
 	r.Lock()
 	defer r.Unlock()
 	r.done += uint64(n)
-	r.Tell(r.progress())
+	r.Emit(r.progress())
 }
 
 func (r *report) expects(t activity.Type, n uint64) activity.Event {
@@ -123,7 +123,7 @@ func (r *report) fetch(path storepath.Path, uri string) transfer {
 	r.Lock()
 	defer r.Unlock()
 	r.running++
-	r.Tell(
+	r.Emit(
 		activity.Start{
 			ID: t.substitute, Level: activity.LevelError, Type: activity.Substitute, Parent: r.copies,
 			Fields: []activity.Field{activity.Text(string(path)), activity.Text(uri)},
@@ -143,7 +143,7 @@ func (r *report) fetched(t transfer) {
 	r.Lock()
 	defer r.Unlock()
 	r.running--
-	r.Tell(activity.Stop{ID: t.copy}, activity.Stop{ID: t.substitute}, r.progress())
+	r.Emit(activity.Stop{ID: t.copy}, activity.Stop{ID: t.substitute}, r.progress())
 }
 
 // end tells that the call has ended.
