@@ -38,13 +38,13 @@ func (r *report) expect(n int) {
 	defer r.Unlock()
 	if r.realise == 0 {
 		r.realise, r.builds = activity.NewID(), activity.NewID()
-		r.Tell(
+		r.Emit(
 			activity.Start{ID: r.realise, Level: activity.LevelError, Type: activity.Realise},
 			activity.Start{ID: r.builds, Level: activity.LevelError, Type: activity.Builds},
 		)
 	}
 	r.expected += uint64(n)
-	r.Tell(r.progress())
+	r.Emit(r.progress())
 }
 
 // began reports that a build begins.
@@ -55,7 +55,7 @@ func (r *report) began() {
 	r.Lock()
 	defer r.Unlock()
 	r.running++
-	r.Tell(r.progress())
+	r.Emit(r.progress())
 }
 
 // ended reports that a build has ended.
@@ -71,7 +71,7 @@ func (r *report) ended(ok bool) {
 	} else {
 		r.failed++
 	}
-	r.Tell(r.progress())
+	r.Emit(r.progress())
 }
 
 // progress returns the counts of the call. Its caller holds the lock.

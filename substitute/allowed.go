@@ -8,8 +8,8 @@ import (
 	"pix/storepath"
 )
 
-// allowsSubstitutes reports whether outputs of a valid derivation may come from elsewhere. It notes the
-// content addresses of its fixed outputs, by which substituters with another store directory are asked.
+// allowsSubstitutes reports whether the outputs of a valid derivation may be substituted. It records the
+// content addresses of fixed outputs, by which substituters with another store directory are asked.
 func (c *call) allowsSubstitutes(ctx context.Context, drv storepath.Path) (bool, error) {
 	s := c.store.Store
 	lent, release := store.LendDerivations(s)

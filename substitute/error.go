@@ -5,14 +5,14 @@ import (
 	"pix/storepath"
 )
 
-// An Error says that a path cannot be had from any substituter, in the words of Nix.
+// An Error reports that no substituter provides a path. Its message is the one of Nix.
 type Error struct {
 	Path   storepath.Path
-	Status store.BuildStatus // NoSubstituters, or DependencyFailed if it refers to such a path
+	Status store.BuildStatus // NoSubstituters, or DependencyFailed if a reference is not available
 	Reason string
 
-	// Failed says that a substituter said that it has the path, but did not give it. Then it
-	// may go better the next time.
+	// Failed reports that a substituter listed the path but failed to provide it, so that another
+	// attempt may succeed.
 	Failed bool
 }
 

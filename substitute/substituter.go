@@ -10,24 +10,24 @@ import (
 	"pix/storepath"
 )
 
-// A Substituter is a store from which others get what they lack.
+// A Substituter is a store from which other stores copy the paths that they lack.
 type Substituter struct {
 	Store store.Store
-	URI   string // for people
+	URI   string // as messages print it
 
-	// Priority says which is asked first: the one with the lowest. Of equal ones the first is.
+	// Priority orders substituters: lower values are asked first, equal ones in the order given.
 	Priority int
 
-	// WantMassQuery says that it may be asked about many paths that are perhaps not wanted at
-	// all: see [Store.QuerySubstitutablePaths].
+	// WantMassQuery allows queries about many paths of which few may be wanted: see
+	// [Store.QuerySubstitutablePaths].
 	WantMassQuery bool
 
-	// Trusted says that nothing of it needs a signature.
+	// Trusted accepts paths and realisations of this substituter without a signature.
 	Trusted bool
 }
 
-// NewSubstituter returns a store as a substituter. A binary cache says itself how it wants to be used;
-// all others are asked first, and not about many paths, as in Nix.
+// NewSubstituter returns a substituter for a store. A binary cache supplies its own priority and
+// whether it allows mass queries. Other stores have priority 0 and do not allow them, as in Nix.
 func NewSubstituter(s store.Store, uri string) Substituter {
 	sub := Substituter{Store: s, URI: uri}
 	if cache, ok := store.As[*binarycache.Store](s); ok {
@@ -38,8 +38,8 @@ func NewSubstituter(s store.Store, uri string) Substituter {
 	return sub
 }
 
-// query returns what the substituter says of a path, and how many bytes it takes to get it, 0 if
-// that is unknown.
+// query returns the info of a path, and the number of bytes to download for it, or 0 if that is
+// unknown.
 func (s *Substituter) query(ctx context.Context, path storepath.Path) (info *store.PathInfo, downloadSize uint64, err error) {
 	type narInfoer interface {
 		NarInfo(ctx context.Context, path storepath.Path) (*narinfo.NarInfo, error)

@@ -27,10 +27,8 @@ func startSettingsDaemon(t *testing.T, config string, trusted bool) *settingsDae
 	t.Helper()
 	dir := t.TempDir()
 	env := map[string]string{"NIX_CONF_DIR": dir, "NIX_USER_CONF_FILES": dir + "/none", "NIX_CONFIG": config}
-	a := &app{stderr: io.Discard, getenv: func(name string) string { return env[name] }, serves: true, isDaemon: true}
-	newRoot(a)
-	a.storeURI = dir + "/store" // the flag has set its default
-	s, err := a.open(t.Context(), toCreate)
+	a := newApp(nil, nil, io.Discard, func(name string) string { return env[name] })
+	s, err := a.openWith(t.Context(), openOptions{uri: dir + "/store", access: toCreate, serving: servingSockets})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ const commandPage = "../../docs/command.md"
 // TestCommandPage compares the page of the verbs with what the command says of itself. With
 // -update it writes the page.
 func TestCommandPage(t *testing.T) {
-	want := renderCommandPage(newRoot(&app{}))
+	want := renderCommandPage(newRoot(newApp(nil, nil, nil, nil)))
 	if *update {
 		if err := os.WriteFile(commandPage, []byte(want), 0o666); err != nil {
 			t.Fatal(err)

@@ -45,7 +45,7 @@ func TestCompleteIsNeverStuck(t *testing.T) {
 			if !slices.Equal(got, []string{":4"}) {
 				t.Errorf("got %q", got)
 			}
-			if took := time.Since(begin); took > 4*completeTime {
+			if took := time.Since(begin); took > 4*completeTimeout {
 				t.Errorf("it took %v", took)
 			}
 		})
@@ -59,7 +59,7 @@ func TestCompleteManyPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	digest := make([]byte, 20)
-	for i := range 2 * completeMost {
+	for i := range 2 * maxCompletions {
 		digest[19], digest[18] = byte(i), byte(i>>8)
 		name := fmt.Sprintf("%s-%d", nixbase32.EncodeToString(digest), i)
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o666); err != nil {
@@ -88,8 +88,8 @@ func TestBeginnings(t *testing.T) {
 		{[]string{"abcde", "abcxy"}, 1, []string{"abcd", "abcx"}},
 		{[]string{"ab", "abc"}, 0, []string{"ab", "abc"}},
 	} {
-		if got := beginnings(test.words, test.n); !slices.Equal(got, test.want) {
-			t.Errorf("beginnings(%q, %d) = %q, want %q", test.words, test.n, got, test.want)
+		if got := prefixes(test.words, test.n); !slices.Equal(got, test.want) {
+			t.Errorf("prefixes(%q, %d) = %q, want %q", test.words, test.n, got, test.want)
 		}
 	}
 }
@@ -97,7 +97,7 @@ func TestBeginnings(t *testing.T) {
 // Each flag with a value says what it can be, or has files.
 func TestFlagValues(t *testing.T) {
 	files := []string{"trace", "key-file", "socket", "out-link"}
-	root := newRoot(&app{stdout: io.Discard})
+	root := newRoot(newApp(nil, io.Discard, nil, nil))
 	for _, cmd := range append(allVerbs(root), root) {
 		for _, f := range append(flagHelps(cmd.LocalFlags().FlagUsages()), flagHelps(cmd.PersistentFlags().FlagUsages())...) {
 			_, name, _ := strings.Cut(f.Spelling, "--")

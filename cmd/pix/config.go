@@ -53,8 +53,8 @@ func (a *app) fullConfiguration() (*nixconf.Conf, error) {
 	}
 	a.warnOfConfiguration()
 	conf = conf.Clone()
-	store := nixconf.Assignment{Name: "store", Value: a.storeURI, File: "--store", Source: nixconf.FromCommandLine}
-	if a.storeURI == "" {
+	store := nixconf.Assignment{Name: "store", Value: a.flags.storeURI, File: "--store", Source: nixconf.FromCommandLine}
+	if a.flags.storeURI == "" {
 		store = nixconf.Assignment{Name: "store", Value: a.getenv("PIX_STORE"), File: "PIX_STORE", Source: nixconf.FromEnvironment}
 	}
 	if store.Value != "" {

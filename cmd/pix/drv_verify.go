@@ -139,7 +139,7 @@ func (a *app) verifyAll(ctx context.Context, args []string) (*verifySummary, err
 
 func (a *app) verifyOptions() (*derivation.VerifyOptions, error) {
 	o := &derivation.VerifyOptions{}
-	if a.storeDir != "" { // else each file says it; $NIX_STORE_DIR is the store's of this machine
+	if a.flags.storeDir != "" { // else each file says it; $NIX_STORE_DIR is the store's of this machine
 		dir, err := a.dir()
 		if err != nil {
 			return nil, err
@@ -191,9 +191,6 @@ func (a *app) printSummary(s *verifySummary, asJSON, strict bool) error {
 	fmt.Fprintf(&b, "%d verified, %d failed, %d skipped\n", s.Verified, s.Failed, s.Skipped)
 	return a.print(b.String())
 }
-
-// oneLine makes line feeds visible.
-func oneLine(s string) string { return strings.ReplaceAll(s, "\n", `\n`) }
 
 // objectFiles returns where the files are that args name. A store path that is no file on this
 // machine is looked for where a store in a directory has its objects.

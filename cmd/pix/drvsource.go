@@ -90,7 +90,7 @@ func (src *drvSource) readNamed(ctx context.Context, file string) (*sourceDrv, e
 	if err != nil {
 		return nil, err
 	}
-	if d.Dir == "" || src.app.storeDir != "" {
+	if d.Dir == "" || src.app.flags.storeDir != "" {
 		if d.Dir, err = src.app.dir(); err != nil {
 			return nil, err
 		}

@@ -23,7 +23,7 @@ func allVerbs(root *cobra.Command) (all []*cobra.Command) {
 // Each verb tells what a new user needs to know, in a form that fits a terminal.
 func TestHelp(t *testing.T) {
 	const shortest, widest = 72, 100
-	root := newRoot(&app{})
+	root := newRoot(newApp(nil, nil, nil, nil))
 	for _, cmd := range root.Commands() {
 		if cmd.GroupID == "" && !cmd.IsAdditionalHelpTopicCommand() {
 			t.Errorf("%s is in no group", cmd.Name())
@@ -61,7 +61,7 @@ func TestReadmeNamesVerbs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, verb := range allVerbs(newRoot(&app{})) {
+	for _, verb := range allVerbs(newRoot(newApp(nil, nil, nil, nil))) {
 		if !strings.Contains(string(text), "`"+verb.Name()+"`") {
 			t.Errorf("the README does not name %s", verb.Name())
 		}
@@ -96,7 +96,7 @@ func TestEnvironmentIsTold(t *testing.T) {
 // The manual pages are what two programs that print them find good.
 func TestMan(t *testing.T) {
 	dir := t.TempDir()
-	root := newRoot(&app{})
+	root := newRoot(newApp(nil, nil, nil, nil))
 	if err := writeMan(root, dir, time.Unix(0, 0)); err != nil {
 		t.Fatal(err)
 	}

@@ -177,7 +177,7 @@ func TestJSONPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkMembers(t, string(text), produced)
-	for _, verb := range allVerbs(newRoot(&app{})) {
+	for _, verb := range allVerbs(newRoot(newApp(nil, nil, nil, nil))) {
 		if verb.LocalFlags().Lookup("json") != nil && !strings.Contains(string(text), "\n### "+verb.Name()+"\n") {
 			t.Errorf("docs/json.md has no section on %s --json", verb.Name())
 		}
@@ -187,11 +187,11 @@ func TestJSONPage(t *testing.T) {
 // firstOperations leaves only some operations of what daemon-info prints, and gives the
 // daemon its usual address.
 func firstOperations(t *testing.T, text, socket string) string {
-	var info daemonInfo
+	var info daemonInfoJSON
 	if err := json.Unmarshal([]byte(text), &info); err != nil {
 		t.Fatal(err)
 	}
-	info.Operations = slices.DeleteFunc(info.Operations, func(o daemonOperation) bool {
+	info.Operations = slices.DeleteFunc(info.Operations, func(o daemonOperationJSON) bool {
 		return o.Name != "IsValidPath" && o.Name != "CollectGarbage" && o.Reason == nil
 	})[:3]
 	text, err := marshalJSON(info)
@@ -203,8 +203,8 @@ func firstOperations(t *testing.T, text, socket string) string {
 
 // exampleLocalInfo returns what daemon-info prints of a store in a directory.
 func exampleLocalInfo(t *testing.T) string {
-	text, err := marshalJSON(localInfo{
-		chosen{Store: "/srv/store"}, "/nix/store", "/srv/store/nix/store", "/srv/store/nix/var/nix", "/srv/store/nix/var/log/nix", new(10), false,
+	text, err := marshalJSON(localInfoJSON{
+		chosenJSON{Store: "/srv/store"}, "/nix/store", "/srv/store/nix/store", "/srv/store/nix/var/nix", "/srv/store/nix/var/log/nix", new(10), false,
 	})
 	if err != nil {
 		t.Fatal(err)

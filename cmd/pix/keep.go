@@ -214,12 +214,12 @@ func (a *app) verify(ctx context.Context, s store.Store, contents, repair bool, 
 	if from == "" {
 		return store.Verify(ctx, s, contents, repair)
 	}
-	there, err := a.named(from).open(ctx, toRead)
+	src, err := a.openWith(ctx, openOptions{uri: from, access: toRead})
 	if err != nil {
 		return false, err
 	}
-	defer there.Close()
-	return store.VerifyFrom(ctx, s, contents, there)
+	defer src.Close()
+	return store.VerifyFrom(ctx, s, contents, src)
 }
 
 func newOptimise(a *app) *cobra.Command {

@@ -277,11 +277,10 @@ func init() { commands["pixstuck"] = stuck }
 
 // stuck is a command that listens to nothing.
 func stuck() {
-	shown := new(progress)
-	defer shown.end(nil)
-	ctx, stop := interruptible(shown.restore)
+	a := newApp(os.Stdin, os.Stdout, os.Stderr, os.Getenv)
+	defer a.progress.end(nil)
+	ctx, stop := interruptible(a.progress.restore)
 	defer stop()
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, progress: shown}
 	h := activity.HandlerOf(a.follow(ctx))
 	h.HandleEvent(activity.Start{ID: 1, Text: "stuck"})
 	if os.Getenv("PANIC") != "" {

@@ -103,7 +103,7 @@ func (a *app) openLog(ctx context.Context, s store.Store, drv storepath.Path) (i
 // derivationOf returns the derivation by which something was built.
 func derivationOf(ctx context.Context, s store.Store, built derivation.DerivedPath) (storepath.Path, error) {
 	if built, ok := built.(derivation.Built); ok {
-		return resolve(ctx, s, built.Drv)
+		return resolveDerivation(ctx, s, built.Drv)
 	}
 	path := built.(derivation.Opaque).Path
 	if path.IsDerivation() {

@@ -27,11 +27,9 @@ the new ones. Such paths need no signature. Prints the new path of each path giv
 
 Nix 2.17 to 2.34 and all other versions make different names for objects that mention their own
 path, and refuse each other's. --rules says which of them to follow: 2.34 or 2.36.`,
-		Example: "  pix make-content-addressed --to ssh-ng://builder --rules 2.36 /nix/store/...-hello",
-		GroupID: groupStore,
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-			return a.named(o.from).completePaths(cmd, args, word)
-		},
+		Example:           "  pix make-content-addressed --to ssh-ng://builder --rules 2.36 /nix/store/...-hello",
+		GroupID:           groupStore,
+		ValidArgsFunction: a.completePathsOf(&o.from),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args, err := a.withStdin(cmd, args, o.stdin)
 			if err != nil {
@@ -84,15 +82,12 @@ func (a *app) makeContentAddressed(cmd *cobra.Command, paths []storepath.Path, o
 // copyContentAddressed returns the new path of each path in the closure.
 func (a *app) copyContentAddressed(ctx context.Context, paths []storepath.Path, o makeOptions) (map[storepath.Path]storepath.Path, error) {
 	ctx = a.follow(ctx)
-	if err := a.startTrace(); err != nil {
-		return nil, err
-	}
-	src, err := a.named(o.from).open(ctx, toRead)
+	src, err := a.openWith(ctx, openOptions{uri: o.from, access: toRead})
 	if err != nil {
 		return nil, err
 	}
 	defer src.Close()
-	dst, err := a.named(o.to).open(ctx, toCreate)
+	dst, err := a.openWith(ctx, openOptions{uri: o.to, access: toCreate})
 	if err != nil {
 		return nil, err
 	}

@@ -99,9 +99,9 @@ func pathInfosText(infos []*store.PathInfo, sizes map[storepath.Path]uint64, hum
 		}
 		fmt.Fprintf(&b, "deriver: %s\n", info.Deriver)
 		fmt.Fprintf(&b, "nar-hash: %s\n", info.NARHash.WithBase16())
-		fmt.Fprintf(&b, "nar-size: %s\n", spellSize(info.NARSize, human))
+		fmt.Fprintf(&b, "nar-size: %s\n", formatSize(info.NARSize, human))
 		if sizes != nil {
-			fmt.Fprintf(&b, "closure-size: %s\n", spellSize(sizes[info.Path], human))
+			fmt.Fprintf(&b, "closure-size: %s\n", formatSize(sizes[info.Path], human))
 		}
 		fmt.Fprintf(&b, "references: %s\n", joinPaths(info.References))
 		fmt.Fprintf(&b, "sigs: %s\n", strings.Join(info.Signatures, " "))

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -89,11 +87,16 @@ func addStdinFlag(cmd *cobra.Command, stdin *bool) {
 	cmd.Flags().BoolVar(stdin, "stdin", false, "take more from standard input, one per line")
 }
 
-// withStore opens the store, and closes it when work is done. Log lines of the store go to
+// withStore calls work with the opened store and closes it afterwards. The context shows what the store does on
 // standard error.
 func (a *app) withStore(ctx context.Context, access storeAccess, work func(context.Context, store.Store) error) error {
+	return a.withStoreOpened(ctx, openOptions{access: access}, work)
+}
+
+// withStoreOpened is withStore with more options.
+func (a *app) withStoreOpened(ctx context.Context, o openOptions, work func(context.Context, store.Store) error) error {
 	ctx = a.follow(ctx)
-	s, err := a.open(ctx, access)
+	s, err := a.openWith(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -107,28 +110,4 @@ func adviceOnFullDisk(s store.Store, err error) error {
 		return fmt.Errorf("%w; 'pix gc' deletes the paths that no root needs, also on a full disk", err)
 	}
 	return err
-}
-
-func addPathsJSONFlag(cmd *cobra.Command, asJSON *bool) {
-	cmd.Flags().BoolVar(asJSON, "json", false, "print a list of paths, as JSON")
-}
-
-// printPaths prints paths, a line each or as JSON.
-func (a *app) printPaths(paths []storepath.Path, asJSON bool) error {
-	if asJSON {
-		return a.printJSON(append([]storepath.Path{}, paths...))
-	}
-	var b strings.Builder
-	for _, p := range paths {
-		b.WriteString(string(p))
-		b.WriteByte('\n')
-	}
-	return a.print(b.String())
-}
-
-// union returns the paths of all lists, sorted, each once.
-func union(lists [][]storepath.Path) []storepath.Path {
-	all := slices.Concat(lists...)
-	slices.Sort(all)
-	return slices.Compact(all)
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/spf13/cobra"
+
 	"pix/activity"
 	"pix/cmd/pix/internal/live"
 )
@@ -41,6 +43,13 @@ type progress struct {
 	mode progressMode // --progress; "" is what the environment says
 	logs bool         // --print-build-logs
 	view atomic.Pointer[live.View]
+}
+
+func (p *progress) addFlags(root *cobra.Command) {
+	flags := root.PersistentFlags()
+	flags.Var(&p.mode, "progress", "`what` to show on standard error: auto (live on a terminal), live, plain (log lines) or none (default $PIX_PROGRESS, then auto)")
+	flags.BoolVarP(&p.logs, "print-build-logs", "L", false, "in the live view, also print the lines of build logs")
+	valuesOf(root, "progress", "auto", "live", "plain", "none")
 }
 
 // progressMode returns how to show what goes on.

@@ -55,7 +55,7 @@ func TestObeyedSettingsAreRead(t *testing.T) {
 			t.Errorf("%s: read: %v, obeyed by %q", s.Name, read[s.Name], s.By)
 		}
 	}
-	for _, name := range ofClients {
+	for _, name := range clientSettings {
 		if who := nixconf.Find(name).Who; who == nixconf.ConfOnly || !read[name] {
 			t.Errorf("%s is no setting of clients: %v", name, who)
 		}
