@@ -116,7 +116,7 @@ func (o *Options) openLocal(ctx context.Context, u *storeURI) (store.Store, erro
 	if err != nil {
 		return nil, fmt.Errorf("opening the store '%s': %w", u.uri, err)
 	}
-	return o.withSubstituters(s, &local), nil
+	return o.withBuilds(o.withSubstituters(s, &local), &local), nil
 }
 
 // parseLocal returns the options of the store that a URI names.

@@ -41,6 +41,7 @@ import (
 	"pix/daemon"
 	"pix/internal/redact"
 	"pix/localstore"
+	"pix/realise"
 	"pix/store"
 	"pix/storepath"
 	"pix/substitute"
@@ -83,6 +84,15 @@ type Options struct {
 	// clients of his own. It takes substituters from the sources, which open them as [Open] does.
 	// If it is nil, and there are no Substituters, nothing is substituted.
 	Substitution func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error)
+
+	// Builds say how a store in a directory builds derivations. If it is nil, and BuildSettings too, the store builds
+	// nothing. A program that builds calls [builder.Main] first.
+	Builds *Builds
+
+	// BuildSettings returns the settings of one call that builds in a store, for a program that serves the store to
+	// clients with their own settings. MaxJobs limits the builds of all calls together.
+	BuildSettings func(ctx context.Context, s store.Store) (*realise.Settings, error)
+	MaxJobs       int
 
 	// ClosureLimits bound the closures that caches, daemons and substituters tell of: see
 	// [store.Limits]. Nil is [derivation.ForeignLimits]. Those of a store in a directory have its own.

@@ -1,7 +1,9 @@
 package nixconf
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -40,6 +42,18 @@ func (r *Reader) Bool(name string) bool { return r.Text(name) == "true" }
 
 // Words returns a list or a set.
 func (r *Reader) Words(name string) []string { return words(r.Text(name)) }
+
+// SandboxPaths returns a list of sandbox paths, sorted by target.
+func (r *Reader) SandboxPaths(name string) []SandboxPath {
+	var list []SandboxPath
+	paths := parseSandboxPaths(r.Text(name))
+	for _, target := range slices.SortedFunc(maps.Keys(paths), comparePaths) {
+		p := paths[target]
+		p.Target = target
+		list = append(list, p)
+	}
+	return list
+}
 
 // Uint returns a number. A negative number is 0.
 func (r *Reader) Uint(name string) uint64 {

@@ -240,6 +240,7 @@ func joinMap(entries map[string]string) string {
 
 // A SandboxPath is a path in the sandbox of a build.
 type SandboxPath struct {
+	Target   string `json:"-"`        // the path inside; only [Reader.SandboxPaths] sets it
 	Source   string `json:"source"`   // the path outside
 	Optional bool   `json:"optional"` // it need not exist
 }
@@ -254,7 +255,7 @@ func parseSandboxPaths(text string) map[string]SandboxPath {
 		if !ok {
 			outside = inside
 		}
-		paths[inside] = SandboxPath{outside, optional}
+		paths[inside] = SandboxPath{Source: outside, Optional: optional}
 	}
 	return paths
 }
