@@ -17,7 +17,7 @@ import (
 // that are not in it (internal ones and tests) may import all.
 var order = []string{
 	"nixbase32", "nixhash", "storepath", "wire", "nar", "derivation", "signature", "activity",
-	"store", "narinfo", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest",
+	"store", "closure", "narinfo", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest",
 	"binarycache", "localstore/internal/flock", "localstore/internal/regular", "localstore/internal/pathlock", "localstore/internal/temproots",
 	"localstore/internal/filetime", "localstore/internal/objects", "localstore/internal/nixdb", "localstore", "substitute",
 	"builder", "pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix",

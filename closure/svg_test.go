@@ -1,4 +1,4 @@
-package main
+package closure
 
 import (
 	"encoding/xml"
@@ -12,10 +12,9 @@ import (
 	"pix/storepath"
 )
 
-// realistic is a closure of thirty paths as people have them: an application, its libraries and
-// what all of them need.
-func realistic(t testing.TB) map[storepath.Path]*store.PathInfo {
-	known := make(map[storepath.Path]*store.PathInfo)
+// realistic returns a closure of thirty paths like those of real packages: an application and its libraries.
+func realistic(t testing.TB) *Closure {
+	var infos []*store.PathInfo
 	paths := make(map[string]storepath.Path)
 	for i, line := range []string{
 		"xgcc-13.3.0-libgcc", "libunistring-1.2", "libidn2-2.3.7 libunistring-1.2", "glibc-2.40-36 xgcc-13.3.0-libgcc libidn2-2.3.7",
@@ -39,12 +38,26 @@ func realistic(t testing.TB) map[storepath.Path]*store.PathInfo {
 		for _, ref := range words[1:] {
 			info.References = append(info.References, paths[ref])
 		}
-		paths[words[0]], known[path] = path, info
+		paths[words[0]], infos = path, append(infos, info)
 	}
-	return known
+	return closureOf(t, infos)
 }
 
-// With PIX_PICTURES=DIR the pictures are left there, to be looked at.
+// draw returns the picture of a closure, and whether its layout is simplified.
+func draw(t testing.TB, c *Closure) (svg string, simplified bool) {
+	t.Helper()
+	layout, err := c.Layout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := layout.WriteSVG(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String(), layout.Simplified
+}
+
+// keepPicture writes a picture into the directory PIX_PICTURES, for a person to look at.
 func keepPicture(t *testing.T, name, svg string) {
 	if dir := os.Getenv("PIX_PICTURES"); dir != "" {
 		if err := os.WriteFile(dir+"/"+name, []byte(svg), 0o666); err != nil {
@@ -53,51 +66,54 @@ func keepPicture(t *testing.T, name, svg string) {
 	}
 }
 
-// A picture is XML, is always the same, and in it no two boxes touch.
+// A picture is well-formed XML and the same every time. No two of its boxes overlap.
 func TestSVG(t *testing.T) {
-	known := realistic(t)
-	svg, careful, err := svgGraph(known)
-	if err != nil || !careful {
-		t.Fatal(careful, err)
+	c := realistic(t)
+	svg, simplified := draw(t, c)
+	if simplified {
+		t.Error("the layout of 30 paths is simplified")
 	}
 	keepPicture(t, "realistic.svg", svg)
 	for range 5 {
-		if again, _, _ := svgGraph(known); again != svg {
-			t.Fatal("it is another picture each time")
+		if again, _ := draw(t, c); again != svg {
+			t.Fatal("two pictures of the same closure differ")
 		}
 	}
-	if n := elements(t, svg)["text"]; n != 2*len(known) {
+	if n := elements(t, svg)["text"]; n != 2*c.Len() {
 		t.Errorf("%d texts", n)
 	}
-	g, err := inLayers(known)
+	layout, err := c.Layout()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, layer := range g.layers {
-		for i := 1; i < len(layer); i++ {
-			above, below := g.vertices[layer[i-1]], g.vertices[layer[i]]
-			if below.y-below.height()/2 < above.y+above.height()/2+pathGap-0.001 {
-				t.Errorf("%+v touches %+v", above, below)
-			}
-		}
-	}
-	for i, v := range g.vertices {
-		for _, to := range v.behind {
-			if g.vertices[to].layer != v.layer+1 {
-				t.Errorf("an edge from %d to %d leads over a layer", i, to)
-			}
-		}
-	}
-	for _, none := range []map[storepath.Path]*store.PathInfo{nil, {absentPath: {Path: absentPath, References: []storepath.Path{absentPath}}}} {
-		svg, _, err := svgGraph(none)
-		if err != nil {
-			t.Fatal(err)
-		}
+	checkLayout(t, layout)
+	for _, infos := range [][]*store.PathInfo{nil, {{Path: onePath, References: []storepath.Path{onePath}}}} {
+		svg, _ := draw(t, closureOf(t, infos))
 		elements(t, svg)
 	}
 }
 
-const absentPath storepath.Path = "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-absent"
+const onePath storepath.Path = "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-one"
+
+// checkLayout checks that no boxes of a layer overlap and that each edge leads to the next layer.
+func checkLayout(t *testing.T, l *Layout) {
+	t.Helper()
+	for _, layer := range l.layers {
+		for i := 1; i < len(layer); i++ {
+			above, below := l.vertices[layer[i-1]], l.vertices[layer[i]]
+			if below.y-below.height()/2 < above.y+above.height()/2+pathGap-0.001 {
+				t.Errorf("%+v overlaps %+v", above, below)
+			}
+		}
+	}
+	for i, v := range l.vertices {
+		for _, to := range v.right {
+			if l.vertices[to].layer != v.layer+1 {
+				t.Errorf("the edge from vertex %d to %d skips a layer", i, to)
+			}
+		}
+	}
+}
 
 // elements counts the elements of an XML text.
 func elements(t *testing.T, text string) map[string]int {
@@ -117,16 +133,16 @@ func elements(t *testing.T, text string) map[string]int {
 	}
 }
 
-// A picture of ten thousand paths is made in a time that is no nuisance.
+// A picture of 10,000 paths takes seconds, not minutes.
 func TestSVGOfMany(t *testing.T) {
-	known := randomClosure(10_000)
+	c := randomClosure(t, 10_000)
 	start := time.Now()
-	svg, careful, err := svgGraph(known)
-	if err != nil || careful {
-		t.Fatal(careful, err)
+	svg, simplified := draw(t, c)
+	if !simplified {
+		t.Error("the layout of 10,000 paths is not simplified")
 	}
 	if took := time.Since(start); took > 20*time.Second {
-		t.Errorf("it took %v", took)
+		t.Errorf("drawing took %v", took)
 	}
 	t.Logf("%d bytes in %v", len(svg), time.Since(start))
 	keepPicture(t, "many.svg", svg)
