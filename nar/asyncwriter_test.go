@@ -10,7 +10,7 @@ import (
 	"pix/nar"
 )
 
-// mixed is an archive of small files and large ones, with padding and without.
+// mixed is an archive of small and large files, with and without padding.
 var mixed = archive(nar.Magic, dir(
 	in("a", file(strings.Repeat("a", 100))...),
 	in("b", file(strings.Repeat("b", 1<<20+3))...),
@@ -22,13 +22,13 @@ var mixed = archive(nar.Magic, dir(
 	in("h", file("")...),
 ))
 
-// A teeFunc is a writer.
+// A teeFunc is a function that implements io.Writer.
 type teeFunc func(p []byte) (int, error)
 
 func (f teeFunc) Write(p []byte) (int, error) { return f(p) }
 
-// The tee has all of the archive, in order, before Check is called; an error of its own ends
-// everything, soon, and a panic is the caller's.
+// The tee receives the whole archive, in order, before Check is called. If it fails, Restore
+// returns its error soon. If it panics, Restore panics with the same value.
 func TestRestoreTee(t *testing.T) {
 	folder := t.TempDir()
 	var tee bytes.Buffer
@@ -39,7 +39,7 @@ func TestRestoreTee(t *testing.T) {
 	}}
 	src := io.MultiReader(bytes.NewReader(mixed), strings.NewReader("more"))
 	if err := nar.Restore(t.Context(), openRoot(t, folder), "x", src, opts); err != nil || !checked {
-		t.Fatalf("the tee has %d bytes of %d, %v", tee.Len(), len(mixed), err)
+		t.Fatalf("the tee received %d bytes of %d, %v", tee.Len(), len(mixed), err)
 	}
 	equal(t, "restored", dump(t, folder+"/x", nil), mixed)
 
@@ -65,7 +65,7 @@ func TestRestoreTee(t *testing.T) {
 						t.Errorf("after %d bytes, %v: %v", after, panics, err)
 					}
 					if got := names(t, folder); len(got) != 1 {
-						t.Errorf("after %d bytes: there is %q", after, got)
+						t.Errorf("after %d bytes: the directory contains %q", after, got)
 					}
 				}()
 				err = nar.Restore(t.Context(), openRoot(t, folder), "y", bytes.NewReader(mixed), opts)
@@ -74,7 +74,8 @@ func TestRestoreTee(t *testing.T) {
 	}
 }
 
-// An archive that is too long is not restored, and of a file that is too long nothing is read.
+// An archive that is too long is not restored. The contents of a file that is too long are not
+// read.
 func TestRestoreMaxSize(t *testing.T) {
 	folder := t.TempDir()
 	size := uint64(len(mixed))
@@ -89,7 +90,7 @@ func TestRestoreMaxSize(t *testing.T) {
 		err := nar.Restore(t.Context(), openRoot(t, folder), "x", src, &nar.RestoreOptions{MaxSize: most})
 		read := uint64(len(mixed) - src.Len())
 		if !errors.Is(err, nar.ErrTooLong) || len(names(t, folder)) != 0 || read > most+128<<10 {
-			t.Errorf("at most %d bytes: %v after %d, and there is %q", most, err, read, names(t, folder))
+			t.Errorf("at most %d bytes: %v after %d bytes; the directory contains %q", most, err, read, names(t, folder))
 		}
 	}
 }
