@@ -13,7 +13,7 @@ import (
 	"pix/storepath"
 )
 
-// AddTextToStore adds a file with those contents and references, as builtins.toFile does.
+// AddTextToStore adds a file with these contents and references, as builtins.toFile does.
 func (s *Store) AddTextToStore(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error) {
 	info, err := s.AddToStore(ctx, name, storepath.Text, nixhash.SHA256, references, strings.NewReader(contents), nil)
 	if err != nil {
@@ -23,10 +23,10 @@ func (s *Store) AddTextToStore(ctx context.Context, name, contents string, refer
 }
 
 // AddToStore adds an object by its contents: the file itself for Text and Flat, its archive
-// for NAR. Git is [errors.ErrUnsupported]. What comes is kept on the disk, in the cache,
-// until all has come and the path is known.
+// for NAR. The error for Git is [errors.ErrUnsupported]. The contents are written to a temporary file
+// in the cache, because the path is known only after all of them were hashed.
 func (s *Store) AddToStore(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
-	if err := s.begin(ctx); err != nil {
+	if err := s.prepareAdd(ctx); err != nil {
 		return nil, err
 	}
 	if m == storepath.Git {
@@ -61,14 +61,14 @@ func (s *Store) AddToStore(ctx context.Context, name string, m storepath.Method,
 	return s.QueryPathInfo(ctx, path)
 }
 
-// spool writes the archive of what is read, and returns its hash by that method.
+// spool writes an archive of contents, and returns their hash by method m.
 func (s *Store) spool(archive io.Writer, m storepath.Method, a nixhash.Algorithm, contents io.Reader) (nixhash.Hash, error) {
 	h := nar.NewHasher(a)
 	if m == storepath.NAR {
 		_, err := nar.Copy(io.MultiWriter(archive, h), contents)
 		return h.Hash(), err
 	}
-	file, err := s.local.create("nar/x") // its size comes before it in an archive
+	file, err := s.local.create("nar/x") // in an archive, the size comes before the contents
 	if err != nil {
 		return nixhash.Hash{}, err
 	}

@@ -15,17 +15,14 @@ import (
 	"pix/storepath"
 )
 
-// What a cache has beside its objects: listings, logs, and the list of its paths.
-
-// maxListing is how long a listing may be, in bytes. An entry takes about 60, and ten times as
+// maxListing is the largest size of a listing, in bytes. An entry takes about 60 bytes, and ten times as
 // much memory.
 const maxListing = 16 << 20
 
-// Listing returns what is in an object, as the cache lists it beside the archive: a look
-// into it without a download. Nobody has verified that: no signature covers it, and whoever
-// wants to be sure reads the archive. The error is [fs.ErrNotExist] if the cache has no listing
-// of the path, and a [*store.NotFoundError] if it has not the path. A listing that is longer
-// than the archive, which none is in practice, or than 16 MiB is an error.
+// Listing returns the listing that the cache has of the contents of an object, without downloading the
+// archive. No signature covers a listing: to be certain, read the archive. The error is [fs.ErrNotExist]
+// if the cache has no listing of the path, and a [*store.NotFoundError] if it does not have the path. A
+// listing that is longer than the archive, or than 16 MiB, is an error. Real listings are shorter.
 func (s *Store) Listing(ctx context.Context, path storepath.Path) (*nar.Listing, error) {
 	n, err := s.NarInfo(ctx, path)
 	if err != nil {
@@ -43,14 +40,14 @@ func (s *Store) Listing(ctx context.Context, path storepath.Path) (*nar.Listing,
 	return listing, nil
 }
 
-// BuildLog returns the log of a derivation, which must be closed. The error is a
+// BuildLog returns the log of a derivation, which the caller must close. The error is a
 // [*store.NotFoundError] if there is none.
 func (s *Store) BuildLog(ctx context.Context, drv storepath.Path) (io.ReadCloser, error) {
 	name, err := s.logFile(drv)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := s.untilClosed(ctx)
+	ctx, cancel := s.endOnClose(ctx)
 	f, err := s.files.open(ctx, name)
 	if err != nil {
 		cancel(nil)
@@ -62,20 +59,20 @@ func (s *Store) BuildLog(ctx context.Context, drv storepath.Path) (io.ReadCloser
 	return &closer{f, func() { cancel(nil) }}, nil
 }
 
-// A closer does something more when it is closed.
+// A closer calls a function after it was closed.
 type closer struct {
 	io.ReadCloser
-	also func()
+	onClose func()
 }
 
 func (c *closer) Close() error {
-	defer c.also()
+	defer c.onClose()
 	return c.ReadCloser.Close()
 }
 
-// AddBuildLog keeps the log of a derivation.
+// AddBuildLog adds the log of a derivation.
 func (s *Store) AddBuildLog(ctx context.Context, drv storepath.Path, log io.Reader) error {
-	if err := s.begin(ctx); err != nil {
+	if err := s.prepareAdd(ctx); err != nil {
 		return err
 	}
 	name, err := s.logFile(drv)
@@ -90,7 +87,7 @@ func (s *Store) logFile(drv storepath.Path) (string, error) {
 		return "", err
 	}
 	if !drv.IsDerivation() {
-		return "", fmt.Errorf("'%s' is no derivation, and has no log", drv)
+		return "", fmt.Errorf("'%s' is not a derivation, so it has no log", drv)
 	}
 	return "log/" + drv.Base(), nil
 }
