@@ -12,6 +12,7 @@
 //   - [pix/signature]: keys, signing, verifying;
 //   - [pix/activity]: what a daemon tells while it works, and its errors;
 //   - [pix/store]: what a store is;
+//   - [pix/closure]: sizes, reasons, differences and pictures of closures;
 //   - [pix/narinfo]: .narinfo files;
 //   - [pix/protocol]: the worker protocol;
 //   - [pix/daemon]: the client of a Nix daemon;

@@ -23,7 +23,7 @@ import (
 	"pix/storepath"
 )
 
-// chain adds n texts to a new store in memory, each of which refers to the one before.
+// chain adds n texts to a new store in memory, each of which refers to the previous one.
 func chain(t *testing.T, n int) (*memstore.Store, []storepath.Path) {
 	t.Helper()
 	src := memstore.New(nil)
@@ -83,7 +83,7 @@ func TestOpenURIs(t *testing.T) {
 	}
 }
 
-// Parameters that Nix does not have, or that have no effect, are warnings.
+// Parameters that are unknown to Nix, or that have no effect, cause warnings.
 func TestParameterWarnings(t *testing.T) {
 	ctx, warned := warnings(t.Context())
 	dir := t.TempDir()
@@ -94,7 +94,7 @@ func TestParameterWarnings(t *testing.T) {
 	s.Close()
 	want := []string{
 		"warning: index-debug-info has no effect: pix does not index debug information",
-		"warning: unknown setting 'retry-delay'", // there is nothing to retry in a directory
+		"warning: unknown setting 'retry-delay'", // a directory has no requests to retry
 		"warning: unknown setting 'what'",
 	}
 	if !slices.Equal(*warned, want) || s.Dir() != "/other/store" {
@@ -137,13 +137,12 @@ func TestCacheInfo(t *testing.T) {
 	}
 }
 
-// What is added is what Nix would have, in every respect that can be seen, and nothing else
-// is left.
+// Adding writes the same files as Nix would, and leaves no others behind.
 func TestAdd(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep", "cache")
 	src, paths := chain(t, 5)
 	s := open(t, "file://"+dir, nil)
-	if _, err := s.QueryPathInfo(t.Context(), paths[0]); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "no directory") {
+	if _, err := s.QueryPathInfo(t.Context(), paths[0]); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "no such directory") {
 		t.Error(err)
 	}
 	copied, err := store.Copy(t.Context(), s, src, paths[4:], nil)
@@ -162,11 +161,11 @@ func TestAdd(t *testing.T) {
 	if err != nil || !slices.Equal(all, slices.Sorted(slices.Values(paths))) {
 		t.Errorf("%q, %v", all, err)
 	}
-	// Again nothing is read, and nothing changes.
+	// The second time nothing is read, and nothing changes.
 	if err := s.AddToStoreNAR(t.Context(), copied[0], iotestFail{}, nil); err != nil {
 		t.Error(err)
 	}
-	// Unless it is to be repaired.
+	// With repair, the archive is read again.
 	n, err := s.NarInfo(t.Context(), paths[0])
 	if err != nil {
 		t.Fatal(err)
@@ -187,12 +186,12 @@ func TestAdd(t *testing.T) {
 	}
 }
 
-// iotestFail is not to be read.
+// iotestFail fails the test when it is read.
 type iotestFail struct{}
 
 func (iotestFail) Read([]byte) (int, error) { return 0, errors.New("it was read") }
 
-// What fails leaves nothing.
+// A failed addition leaves no files behind.
 func TestAddFails(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, "file://"+dir, nil)
@@ -251,7 +250,7 @@ func TestAddFails(t *testing.T) {
 	}
 }
 
-// What is added by its contents gets the path and all else that it gets in any store.
+// An object that is added by its contents gets the same path and info as in any other store.
 func TestAddContents(t *testing.T) {
 	s, other := open(t, "file://"+t.TempDir(), nil), memstore.New(nil)
 	text, err := s.AddTextToStore(t.Context(), "text", "text", nil)
@@ -296,7 +295,7 @@ func TestAddContents(t *testing.T) {
 	}
 }
 
-// One of many fails, and what refers to it is not added.
+// If one of many objects fails, the objects that refer to it are not added.
 func TestAddManyFails(t *testing.T) {
 	testenv.NoLeak(t)
 	src, paths := chain(t, 30)
@@ -311,7 +310,7 @@ func TestAddManyFails(t *testing.T) {
 				archive := archiveOf(t, src, path)
 				if i == 20 {
 					archive = strings.Replace(archive, "xx", "xy", 1)
-					if large { // as far as anybody knows
+					if large { // the size is unknown
 						info.NARSize = 2 << 20
 					}
 				}
@@ -355,7 +354,7 @@ func TestAddManyFails(t *testing.T) {
 	}
 }
 
-// However many add at once, whoever looks finds only what is whole.
+// However many goroutines add objects, readers see only complete objects.
 func TestAddAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	src, paths := chain(t, 40)
@@ -381,8 +380,8 @@ func TestAddAtOnce(t *testing.T) {
 	}
 }
 
-// watch looks at a cache until its context ends: each path that it finds must be whole, and
-// all that it refers to must be there.
+// watch reads a cache until its context ends: each path that it finds must be complete, and its references
+// must be there.
 func watch(ctx context.Context, dir string) error {
 	s, err := binarycache.Open(context.Background(), "file://"+dir, nil)
 	if err != nil {
@@ -438,8 +437,8 @@ func TestAddSignatures(t *testing.T) {
 	}
 }
 
-// Nothing outside of a cache is read, and nothing waits for what is no file.
-func TestOddDirectories(t *testing.T) {
+// Files outside of the cache are not read, and special files do not block.
+func TestSpecialFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, "file://"+dir+"/cache", nil)
 	src, paths := chain(t, 1)

@@ -14,8 +14,8 @@ import (
 	"pix/storepath"
 )
 
-// A cache in a directory can be read by everybody and written to by its owner alone, as Nix makes it,
-// whatever the umask is.
+// A cache in a directory is readable for all users and writable for its owner, as in Nix, whatever the umask
+// is.
 func TestModes(t *testing.T) {
 	testenv.UnderUmasks(t, func(t *testing.T) {
 		top := t.TempDir()

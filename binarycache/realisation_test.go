@@ -11,7 +11,7 @@ import (
 	"pix/storepath"
 )
 
-// Realisations have two forms and two places, for Nix up to 2.34 and from 2.35 on.
+// Realisations have two forms and two directories: for Nix up to 2.34 and from 2.35 on.
 func TestRealisationFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, "file://"+dir, nil)
@@ -32,7 +32,7 @@ func TestRealisationFiles(t *testing.T) {
 	for _, c := range []struct {
 		register string
 		files    map[string]string
-		known    []string // by which of the names
+		known    []string // the names under which it is found
 	}{
 		{"hash", map[string]string{"realisations/" + id + ".doi": old}, []string{"hash", "both"}},
 		{"path", map[string]string{file: new}, []string{"path", "both"}},

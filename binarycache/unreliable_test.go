@@ -20,10 +20,10 @@ import (
 	"pix/storepath"
 )
 
-// An unreliable server spoils some of its answers, and counts the bytes of archives that it sends.
+// An unreliable server spoils some of its responses, and counts the bytes of archives that it sends.
 type unreliable struct {
 	*fake
-	each int64 // one of so many answers is bad
+	each int64 // every n-th response is bad
 
 	n, bad, sent atomic.Int64
 }
@@ -68,8 +68,8 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *countedWriter) Flush()                      { w.ResponseWriter.(http.Flusher).Flush() }
 
-// unreliableClosure makes a closure of n signed paths, which refer to earlier ones. It
-// returns its root, and the size of all archives.
+// unreliableClosure creates a closure of n signed paths, which refer to earlier ones. It
+// returns its root, and the total size of the archives.
 func unreliableClosure(t *testing.T, f *fake, n int, key signature.SecretKey) (root storepath.Path, size int64) {
 	t.Helper()
 	var paths []storepath.Path
@@ -77,7 +77,7 @@ func unreliableClosure(t *testing.T, f *fake, n int, key signature.SecretKey) (r
 	for i := range n {
 		length := 100 + random.IntN(20_000)
 		if i%500 == 250 {
-			length = 1500 << 10 // more than is read ahead whole
+			length = 1500 << 10 // too large to be read ahead
 		}
 		var refs []storepath.Path
 		for range min(3, len(paths)) {
@@ -98,14 +98,14 @@ func unreliableClosure(t *testing.T, f *fake, n int, key signature.SecretKey) (r
 			t.Fatal(err)
 		}
 		f.files[info.URL] = archive
-		f.tell(t, info)
+		f.putNarInfo(t, info)
 		paths, size = append(paths, path), size+int64(len(archive))
 	}
 	return paths[n-1], size
 }
 
-// A closure comes whole from a cache that answers one percent of the requests with an error, a part, or wrong
-// bytes, and little of it comes twice.
+// A closure is copied completely from a cache that answers one percent of the requests with an error, a truncated
+// body or wrong bytes, and little of it is downloaded twice.
 func TestUnreliableCache(t *testing.T) {
 	n := 400
 	if os.Getenv("PIX_LONG") != "" {
@@ -119,7 +119,7 @@ func TestUnreliableCache(t *testing.T) {
 	root, size := unreliableClosure(t, f, n, key)
 	each := int64(100)
 	if n < 1000 {
-		each = 25 // or there is hardly a fault
+		each = 25 // with fewer requests, more faults
 	}
 	u := &unreliable{fake: f, each: each}
 	c, err := binarycache.Open(t.Context(), "http://cache.example", &binarycache.Options{HTTP: binarycache.HTTPOptions{Client: listen(t, u)}})

@@ -10,7 +10,7 @@ import (
 	"pix/nixhash"
 )
 
-// fold makes size bytes of a digest.
+// fold compresses a digest to size bytes.
 func fold(digest []byte, size int) []byte {
 	folded := make([]byte, size)
 	for i, b := range digest {

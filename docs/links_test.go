@@ -14,13 +14,13 @@ var (
 	noAnchor = regexp.MustCompile(`[^\w\- ]`)
 )
 
-// Each link from a page to a page, and to a heading in it, leads somewhere.
+// Each link from a page to another page, and to a heading in it, has a target.
 func TestLinks(t *testing.T) {
 	all, err := filepath.Glob("*.md")
-	must(t, err)
+	checkErr(t, err)
 	for _, page := range append(all, "../README.md") {
 		text, err := os.ReadFile(page)
-		must(t, err)
+		checkErr(t, err)
 		for _, m := range link.FindAllStringSubmatch(withoutCode(string(text)), -1) {
 			target := page
 			if m[1] != "" {
@@ -38,7 +38,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// anchors returns the names of a page's headings in links.
+// anchors returns the anchors of a page's headings.
 func anchors(page string) map[string]bool {
 	names := make(map[string]bool)
 	for _, m := range heading.FindAllStringSubmatch(withoutCode(page), -1) {

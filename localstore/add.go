@@ -5,10 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
 
+	"pix/localstore/internal/objects"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -84,25 +84,14 @@ func (s *Store) fileInfo(name string, m storepath.Method, a nixhash.Algorithm, r
 	if err != nil {
 		return nil, err
 	}
-	info.NARHash, info.NARSize = fileArchive(contents)
+	info.NARHash, info.NARSize = objects.HashFileArchive(contents)
 	return info, nil
-}
-
-// fileArchive returns the hash and the size of the archive of a file with those contents, which
-// cannot be executed.
-func fileArchive(contents []byte) (hash nixhash.Hash, size uint64) {
-	h := nar.NewHasher(nixhash.SHA256)
-	w := nar.NewWriter(h)
-	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(len(contents))})
-	w.Write(contents)
-	w.Close() // nothing of this can fail
-	return h.Hash(), h.Size()
 }
 
 // addFile adds an object that is a file.
 func (s *Store) addFile(ctx context.Context, info *store.PathInfo, contents []byte, repair bool) (added bool, err error) {
 	return s.add(ctx, info, repair, func(name string) error {
-		return makeFile(name, contents)
+		return objects.CreateFile(name, contents)
 	})
 }
 
@@ -125,11 +114,11 @@ func (s *Store) addContents(ctx context.Context, name string, m storepath.Method
 		return nil, false, err
 	}
 	defer d.remove()
-	hash, err := writeFile(ctx, d.root, a, io.MultiReader(&small, contents))
-	if err != nil {
+	h := a.New()
+	if err := objects.WriteFile(d.root, tempObject, contextReader{ctx, io.MultiReader(&small, contents)}, h); err != nil {
 		return nil, false, err
 	}
-	if info, err = infoFor(s.dir, name, m, hash, references); err != nil {
+	if info, err = infoFor(s.dir, name, m, nixhash.FromHash(a, h), references); err != nil {
 		return nil, false, err
 	}
 	info.NARHash, info.NARSize, err = nar.HashPath(ctx, d.object(tempObject), nixhash.SHA256, nil)
@@ -137,17 +126,6 @@ func (s *Store) addContents(ctx context.Context, name string, m storepath.Method
 		added, err = s.addMade(ctx, info, d, repair)
 	}
 	return info, added, err
-}
-
-// writeFile makes a file of what is read, and returns the hash of that.
-func writeFile(ctx context.Context, root *os.Root, a nixhash.Algorithm, contents io.Reader) (nixhash.Hash, error) {
-	f, err := root.OpenFile(tempObject, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
-	if err != nil {
-		return nixhash.Hash{}, err
-	}
-	h := a.New()
-	_, err = io.Copy(io.MultiWriter(f, h), contextReader{ctx, contents})
-	return nixhash.FromHash(a, h), finishFile(root, f, err)
 }
 
 // A contextReader reads until the context ends.
@@ -182,7 +160,7 @@ func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method,
 	}
 	hash := hasher.Hash()
 	if m == storepath.Git {
-		if hash, err = gitHash(ctx, d.root, tempObject, a); err != nil {
+		if hash, err = objects.HashGit(ctx, d.root, tempObject, a); err != nil {
 			return nil, false, err
 		}
 	}

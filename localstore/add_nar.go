@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pix/localstore/internal/objects"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -129,7 +130,7 @@ func (s *Store) restore(ctx context.Context, root *os.Root, name string, info *s
 			got := nar.ContentHashes{Plain: hasher.Hash(), WithOffsets: hasher.Hash()}
 			if mentions == nil || len(mentions.Found()) > 0 {
 				var err error
-				if got, err = contentHash(ctx, root, name, info); err != nil {
+				if got, err = objects.HashContents(ctx, root, name, info); err != nil {
 					return &store.InfoError{Path: info.Path, Err: fmt.Errorf("checking the contents of '%s': %w", info.Path, err)}
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"pix/internal/parallel"
+	"pix/localstore/internal/objects"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -113,7 +114,7 @@ func (a *archive) dump(dst io.Writer) error {
 }
 
 // dumpChecked writes the archive and hashes it.
-func (a *archive) dumpChecked(dst io.Writer, name string, state objectState) error {
+func (a *archive) dumpChecked(dst io.Writer, name string, state objects.State) error {
 	h := nar.NewHasher(nixhash.SHA256)
 	if err := nar.Dump(a.ctx, &hashedWriter{h, dst}, name, nil); err != nil {
 		return err

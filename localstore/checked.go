@@ -1,17 +1,10 @@
 package localstore
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"errors"
-	"io/fs"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"pix/localstore/internal/filetime"
+	"pix/localstore/internal/objects"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -32,32 +25,22 @@ type checkedObjects struct {
 
 type checkedObject struct {
 	hash  nixhash.Hash // of its archive, as the database had it
-	state objectState
+	state objects.State
 }
 
-// An objectState stands for the identity of all files of an object, and for when they were
-// changed. The zero value is no state: that of an object whose many small files are hashed as
-// fast as they are looked at, or that was changed just now.
-type objectState [sha256.Size]byte
-
-const (
-	// maxCheckedFiles is the largest number of files, directories and symlinks of an object
-	// that is remembered.
-	maxCheckedFiles = 256
-	// maxChecked is how many objects are remembered. They take less than 2 MB.
-	maxChecked = 1 << 13
-)
+// maxChecked is how many objects are remembered. They need less than 2 MB.
+const maxChecked = 1 << 13
 
 // has reports whether an object had the right hash when it was in that state.
-func (c *checkedObjects) has(info *store.PathInfo, now objectState) bool {
+func (c *checkedObjects) has(info *store.PathInfo, now objects.State) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return now != objectState{} && c.of[info.Path] == checkedObject{info.NARHash, now}
+	return now != objects.State{} && c.of[info.Path] == checkedObject{info.NARHash, now}
 }
 
 // add remembers that an object has the right hash. It was in that state before it was read.
-func (c *checkedObjects) add(info *store.PathInfo, before objectState) {
-	if before == (objectState{}) {
+func (c *checkedObjects) add(info *store.PathInfo, before objects.State) {
+	if before == (objects.State{}) {
 		return
 	}
 	c.mu.Lock()
@@ -68,43 +51,11 @@ func (c *checkedObjects) add(info *store.PathInfo, before objectState) {
 	c.of[info.Path] = checkedObject{info.NARHash, before}
 }
 
-// errManyFiles says that an object has too many files.
-var errManyFiles = errors.New("too many files")
-
-// state returns the state of the object of that name, and none if that cannot be found out.
-func (c *checkedObjects) state(name string) objectState {
+// state returns the current state of the object with this name; see [objects.StateOf].
+func (c *checkedObjects) state(name string) objects.State {
 	now := time.Now()
 	if c.now != nil {
 		now = c.now()
 	}
-	h := sha256.New()
-	files := 0
-	var facts []byte // of a file
-	err := filepath.WalkDir(name, func(name string, _ fs.DirEntry, err error) error {
-		if files++; files > maxCheckedFiles {
-			return errManyFiles
-		}
-		var stat unix.Stat_t
-		if err == nil {
-			err = unix.Lstat(name, &stat)
-		}
-		if err != nil {
-			return err
-		}
-		if !filetime.IsSettled(stat.Ctim, now) {
-			return errUnsettled
-		}
-		facts = facts[:0]
-		for _, n := range [...]int64{int64(stat.Dev), int64(stat.Ino), int64(stat.Mode), stat.Size, stat.Ctim.Nano(), stat.Mtim.Nano()} {
-			facts = binary.LittleEndian.AppendUint64(facts, uint64(n))
-		}
-		h.Write(facts)
-		return nil
-	})
-	if err != nil {
-		return objectState{}
-	}
-	return objectState(h.Sum(nil))
+	return objects.StateOf(name, now)
 }
-
-var errUnsettled = errors.New("changed just now")

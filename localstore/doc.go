@@ -50,15 +50,16 @@
 // # Reading order
 //
 //   - layout.go has the file names, store.go and open.go open a store, and writable.go one that is mounted read-only.
+//   - internal/objects reads and writes objects on disk.
 //   - internal/nixdb is the database. conn.go and buildtrace.go add the statements of this package.
 //   - info.go, ask.go, derivations.go, outputs.go and realisations.go answer queries.
 //   - add.go, add_nar.go and add_multiple.go are the ways to add objects. place.go adds one object and add_finish.go
 //     a batch; register.go makes the paths valid.
 //   - tempdir.go, internal/pathlock and internal/temproots protect an object from other processes until it is valid.
 //   - archive.go reads an object, and checked.go remembers which objects need no check of their hash.
-//   - roots*.go, runtime_roots*.go and gc*.go collect garbage; removetree.go deletes files.
-//   - optimise.go, linker.go and links.go replace identical files with hard links. verify.go and repair.go repair the
-//     store. incomplete.go is the error of maintenance that could not do its work on every object.
+//   - roots*.go, runtime_roots*.go and gc*.go collect garbage.
+//   - optimise.go replaces identical files with hard links. verify.go and repair.go repair the store. incomplete.go is
+//     the error of maintenance that could not do its work on every object.
 //
 // Sources: src/libstore/local-store.cc, gc.cc, optimise-store.cc, schema.sql and
 // unix/pathlocks.cc in Nix.

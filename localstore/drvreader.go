@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"pix/derivation"
+	"pix/localstore/internal/objects"
+	"pix/localstore/internal/regular"
 	"pix/store"
 	"pix/storepath"
 )
@@ -74,7 +76,7 @@ func (r *drvReader) inputText(ctx context.Context, path storepath.Path, among ma
 	if err != nil {
 		return "", err
 	}
-	if hash, _ := fileArchive([]byte(text)); hash != info.NARHash {
+	if hash, _ := objects.HashFileArchive([]byte(text)); hash != info.NARHash {
 		return "", &store.ModifiedError{Path: path, Expected: info.NARHash, Got: hash}
 	}
 	return text, nil
@@ -86,7 +88,7 @@ func (r *drvReader) text(ctx context.Context, path storepath.Path) (string, erro
 		return "", err
 	}
 	defer root.Close()
-	f, err := openFile(root, path.Base())
+	f, err := regular.OpenIn(root, path.Base())
 	if err != nil {
 		return "", err
 	}

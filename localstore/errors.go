@@ -1,7 +1,6 @@
 package localstore
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 
@@ -36,11 +35,3 @@ func (e *NoStoreError) Error() string {
 
 // Unwrap returns [fs.ErrNotExist].
 func (e *NoStoreError) Unwrap() error { return fs.ErrNotExist }
-
-// ignoreMissing returns err, but nil if it says that a file is not there.
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"pix/internal/sizes"
+	"pix/localstore/internal/objects"
 	"pix/localstore/internal/temproots"
 	"pix/store"
 	"pix/storepath"
@@ -143,14 +144,19 @@ func (c *collection) run(ctx context.Context) error {
 	return c.cleanUp(ctx)
 }
 
-// cleanUp deletes the files in .links that no object uses any more. It returns an [*IncompleteError] if the
+// cleanUp deletes the files in .links that no object contains any more. It returns an [*IncompleteError] if the
 // collection could not delete everything.
 func (c *collection) cleanUp(ctx context.Context) error {
 	if !c.deletes() {
 		return nil
 	}
-	if err := c.deleteUnusedLinks(ctx, &c.failures); err != nil {
+	say(ctx, "deleting unused links...")
+	saved, opened, err := objects.DeleteUnusedLinks(ctx, c.storeDir, func(err error) { c.failures.add(ctx, err) })
+	if err != nil {
 		return err
+	}
+	if opened {
+		say(ctx, "note: hard linking is currently saving %s", sizes.Spell(saved))
 	}
 	return c.incomplete()
 }

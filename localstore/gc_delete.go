@@ -10,11 +10,9 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"pix/internal/descriptors"
 	"pix/internal/parallel"
-	"pix/localstore/internal/flock"
+	"pix/localstore/internal/objects"
 	"pix/store"
 )
 
@@ -85,7 +83,7 @@ func (d *deleter) deleteOneByOne(ctx context.Context) error {
 func (d *deleter) deleteInBatches(ctx context.Context) error {
 	group, ctx := parallel.WithContext(ctx, 0)
 	queue := make(chan victim, deletedAtOnce)
-	for range min(deleters, 1+descriptors.Limit()/256) { // each opens up to maxOpenDirs directories
+	for range min(deleters, 1+descriptors.Limit()/256) { // each opens up to objects.MaxOpenDirs directories
 		group.Go(func() error {
 			for v := range queue {
 				d.remove(ctx, v)
@@ -314,30 +312,12 @@ func (d *deleter) failure(v victim, err error) error {
 // is a temporary directory that another process uses, it stays.
 func (d *deleter) removeTree(base string, foreign bool) (freed uint64, deleted bool, err error) {
 	if foreign && strings.HasPrefix(base, "tmp-") {
-		free, unlock, err := d.lockTempDir(base)
+		free, unlock, err := objects.TryLockDir(d.dir, base)
 		if err != nil || !free {
 			return 0, false, err
 		}
 		defer unlock()
 	}
-	freed, err = removeTree(d.dir, base)
+	freed, err = objects.RemoveIn(d.dir, base)
 	return freed, err == nil, err
-}
-
-// lockTempDir locks a temporary directory, or reports that another process uses it. Anything else of such a name, for
-// instance a pipe, is in no use.
-func (d *deleter) lockTempDir(base string) (free bool, unlock func(), err error) {
-	fd, err := openDirHere(int(d.dir.Fd()), base)
-	switch {
-	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
-		return true, func() {}, nil
-	case err != nil:
-		return false, nil, ignoreMissing(pathError("open", base, err))
-	}
-	f := os.NewFile(uintptr(fd), base)
-	free, err = flock.Try(f, flock.Exclusive)
-	if err != nil || !free {
-		return false, nil, errors.Join(err, f.Close())
-	}
-	return true, func() { f.Close() }, nil
 }

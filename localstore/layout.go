@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pix/localstore/internal/objects"
 	"pix/localstore/internal/temproots"
 	"pix/storepath"
 )
@@ -79,7 +80,7 @@ func (l layout) object(p storepath.Path) string { return filepath.Join(l.storeDi
 // rootsState returns where the files of temporary roots are.
 func (l layout) rootsState() temproots.State { return temproots.State{Dir: l.stateDir, Store: l.dir} }
 
-func (l layout) links() string         { return filepath.Join(l.storeDir, ".links") }
+func (l layout) links() string         { return filepath.Join(l.storeDir, objects.LinksName) }
 func (l layout) databaseFile() string  { return filepath.Join(l.stateDir, "db/db.sqlite") }
 func (l layout) schemaFile() string    { return filepath.Join(l.stateDir, "db/schema") }
 func (l layout) reserved() string      { return filepath.Join(l.stateDir, "db/reserved") }

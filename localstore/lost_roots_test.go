@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"pix/localstore/internal/objects"
 	"pix/localstore/internal/temproots"
 	"pix/nixhash"
 	"pix/store"
@@ -136,7 +137,7 @@ func TestRootsLostBeforeRegistration(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = s.add(t.Context(), info, false, func(name string) error {
-				if err := makeFile(name, []byte("x")); err != nil {
+				if err := objects.CreateFile(name, []byte("x")); err != nil {
 					return err
 				}
 				loseRoots(t, s)

@@ -19,6 +19,7 @@ import (
 	"pix/internal/modes"
 	"pix/localstore/internal/flock"
 	"pix/localstore/internal/nixdb"
+	"pix/localstore/internal/objects"
 	"pix/localstore/internal/regular"
 )
 
@@ -80,7 +81,7 @@ func (s *shared) makeDirs() error {
 		}
 	}
 	if created && s.opts.SyncObjects {
-		return syncAncestors(dirs)
+		return objects.SyncParents(dirs)
 	}
 	return nil
 }
@@ -120,7 +121,7 @@ func (s *shared) reserveSpace() {
 }
 
 // giveUpReserved deletes the file that keeps some disk free, before an operation that frees space.
-func (s *shared) giveUpReserved() error { return ignoreMissing(os.Remove(s.reserved())) }
+func (s *shared) giveUpReserved() error { return objects.IgnoreNotExist(os.Remove(s.reserved())) }
 
 // takeBigLock takes the shared lock that every process holds while it has the store open. A process that changes
 // the schema needs it exclusively.

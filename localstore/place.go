@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"syscall"
 
+	"pix/localstore/internal/objects"
 	"pix/localstore/internal/pathlock"
 	"pix/store"
 	"pix/storepath"
@@ -91,7 +92,7 @@ func (s *shared) tryLockPath(path storepath.Path) (*pathlock.Lock, error) {
 
 // hasFile reports whether a file has the name of a path, valid or not.
 func (s *Store) hasFile(path storepath.Path) bool {
-	_, err := lstat(s.object(path))
+	_, err := objects.Lstat(s.object(path))
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
@@ -120,15 +121,15 @@ func (s *Store) put(ctx context.Context, path storepath.Path, valid bool, create
 		}
 	}
 	if err == nil {
-		err = clearAttributes(name)
+		err = objects.ClearAttributes(name)
 	}
 	// Files must be on the disk before they are linked to, since a valid object gets the link.
 	if err == nil && s.opts.SyncObjects {
-		err = syncObject(name)
+		err = objects.Sync(name)
 	}
 	if err == nil && s.opts.AutoOptimise {
-		if err = s.autoOptimise(ctx, path, valid); err == nil && s.opts.SyncObjects {
-			err = syncDirectories(name)
+		if err = s.linkNewObject(ctx, path, valid); err == nil && s.opts.SyncObjects {
+			err = objects.SyncDirs(name)
 		}
 	}
 	return err
@@ -142,7 +143,7 @@ func (s *Store) removeRest(ctx context.Context, path storepath.Path) error {
 	case valid:
 		return errIsValid
 	}
-	return removeObject(s.object(path))
+	return objects.Remove(s.object(path))
 }
 
 // replace replaces a valid object by a new one. With SyncObjects, the new object is on the disk before it gets the
@@ -159,19 +160,19 @@ func (s *Store) replace(ctx context.Context, name string, create func(name strin
 	if !s.opts.SyncObjects {
 		return d.exchange(tempObject, name)
 	}
-	if err := syncObject(d.object(tempObject)); err != nil {
+	if err := objects.Sync(d.object(tempObject)); err != nil {
 		return err
 	}
 	if err := d.exchange(tempObject, name); err != nil {
 		return err
 	}
-	return syncFile(s.storeDir)
+	return objects.SyncFile(s.storeDir)
 }
 
 // removeUnlessValid removes an object that could not be registered, to free its space.
 func (s *Store) removeUnlessValid(ctx context.Context, path storepath.Path) {
 	valid, err := s.IsValidPath(context.WithoutCancel(ctx), path)
 	if err == nil && !valid {
-		removeObject(s.object(path))
+		objects.Remove(s.object(path))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"pix/internal/modes"
+	"pix/localstore/internal/objects"
 	"pix/nixhash"
 	"pix/storepath"
 )
@@ -37,7 +38,7 @@ func checkPermRoot(l layout, link string) error {
 	}
 	st, err := os.Lstat(link)
 	if err != nil {
-		return ignoreMissing(err)
+		return objects.IgnoreNotExist(err)
 	}
 	if st.Mode().Type() == fs.ModeSymlink {
 		target, err := os.Readlink(link)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"syscall"
 
+	"pix/localstore/internal/objects"
 	"pix/store"
 )
 
@@ -174,7 +175,7 @@ func (f *permanentRoots) indirect(target string) (exists bool, err error) {
 func (f *permanentRoots) removeStale(ctx context.Context, name, target, absolute string) error {
 	say(ctx, "removing stale link from '%s' to '%s'", name, absolute)
 	if err := os.Remove(name); err != nil {
-		return ignoreMissing(err)
+		return objects.IgnoreNotExist(err)
 	}
 	exists, err := f.indirect(absolute)
 	if exists && err == nil {

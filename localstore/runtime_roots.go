@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"pix/localstore/internal/objects"
 	"pix/store"
 	"pix/storepath"
 )
@@ -66,7 +67,7 @@ func (f *runtimeRoots) processes(ctx context.Context, proc string) error {
 	if runtime.GOOS == "linux" && err == nil {
 		_, err = os.Lstat(filepath.Join(proc, "self"))
 	} else if runtime.GOOS != "linux" {
-		err = ignoreMissing(err)
+		err = objects.IgnoreNotExist(err)
 	}
 	if err != nil {
 		if err := f.unsure(ctx, proc, err); err != nil {

@@ -6,13 +6,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 
+	"pix/localstore/internal/objects"
 	"pix/localstore/internal/temproots"
 	"pix/nixbase32"
 	"pix/storepath"
@@ -110,10 +110,10 @@ func (d *tempDir) remove() error {
 	}
 	dir, err := os.Open(d.s.storeDir)
 	if err == nil {
-		_, err = removeTree(dir, d.path.Base())
+		_, err = objects.RemoveIn(dir, d.path.Base())
 		dir.Close()
 	}
-	if ignoreMissing(err) == nil {
+	if objects.IgnoreNotExist(err) == nil {
 		d.s.tempNames.giveBack(d.path) // else something is left under that name
 	}
 	return err
@@ -125,61 +125,21 @@ const tempObject = "x"
 // object returns where an object in the directory is.
 func (d *tempDir) object(name string) string { return filepath.Join(d.name, name) }
 
-// moveTo moves an object to another name in the store directory. If there is something the error is
-// [fs.ErrExist]. If the directory was not a root all the time, a collector may have deleted files in it,
-// and the error is [temproots.ErrLost].
+// moveTo moves an object to another name in the store directory. It returns [fs.ErrExist] if the name exists. If the
+// directory was not a root all the time, a collector may have deleted files in it, and the error is
+// [temproots.ErrLost].
 func (d *tempDir) moveTo(object, to string) error {
 	if err := d.held.Check(); err != nil {
 		return err
 	}
-	from := d.object(object)
-	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
-		return &fs.PathError{Op: "move", Path: to, Err: cmp.Or(err, fs.ErrExist)}
-	}
-	unlocked, err := unlockDir(from)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return relockDir(unlocked, to)
+	return objects.Move(d.object(object), to)
 }
 
-// exchange puts an object into the place of another one, which is then in the directory instead.
-// One of the two is always in place, even if the process is killed. The errors are the same as for moveTo.
+// exchange replaces an object of the store directory by one in the temporary directory, which then contains the old
+// one. One of the two is always in place, even if the process is killed. It returns the same errors as moveTo.
 func (d *tempDir) exchange(object, to string) error {
 	if err := d.held.Check(); err != nil {
 		return err
 	}
-	from := d.object(object)
-	unlocked, err := unlockDir(from)
-	if err != nil {
-		return err
-	}
-	if _, err := unlockDir(to); ignoreMissing(err) != nil {
-		return err
-	}
-	if err := swap(from, to, d.object("old")); err != nil {
-		return err
-	}
-	return relockDir(unlocked, to)
-}
-
-// unlockDir lets a directory be moved: only root may move one that is read-only. It reports
-// whether there is a directory.
-func unlockDir(name string) (is bool, err error) {
-	info, err := os.Lstat(name)
-	if err != nil || !info.IsDir() {
-		return false, err
-	}
-	return true, os.Chmod(name, 0o755)
-}
-
-// relockDir gives a directory that was moved the mode and time back that everything in a store has.
-func relockDir(is bool, name string) error {
-	if !is {
-		return nil
-	}
-	return errors.Join(os.Chmod(name, 0o555), os.Chtimes(name, objectTime, objectTime))
+	return objects.Exchange(d.object(object), to, d.object("old"))
 }

@@ -9,6 +9,7 @@ import (
 
 	"pix/localstore/internal/flock"
 	"pix/localstore/internal/nixdb"
+	"pix/localstore/internal/objects"
 	"pix/localstore/internal/temproots"
 	"pix/nar"
 	"pix/nixhash"
@@ -167,7 +168,7 @@ func (v *verifier) hasObject(ctx context.Context, path storepath.Path) (bool, er
 		return true, nil
 	}
 	_, err := os.Lstat(v.object(path))
-	if ignoreMissing(err) != nil {
+	if objects.IgnoreNotExist(err) != nil {
 		v.report(ctx, err)
 		return true, nil
 	}
@@ -207,12 +208,12 @@ func (v *verifier) report(ctx context.Context, err error) {
 func (v *verifier) linkHashes(ctx context.Context) error {
 	say(ctx, "checking link hashes...")
 	var entries []os.DirEntry
-	dir, err := v.openLinks()
+	dir, err := objects.OpenLinks(v.storeDir)
 	if err == nil {
 		defer dir.Close()
 		entries, err = dir.ReadDir(-1)
 	}
-	if ignoreMissing(err) != nil {
+	if objects.IgnoreNotExist(err) != nil {
 		v.report(ctx, err)
 	}
 	return inOrder(entries,
@@ -225,7 +226,7 @@ func (v *verifier) linkHashes(ctx context.Context) error {
 				return context.Cause(ctx)
 			}
 			switch link := filepath.Join(v.links(), entry.Name()); {
-			case ignoreMissing(err) != nil:
+			case objects.IgnoreNotExist(err) != nil:
 				v.report(ctx, err)
 			case err == nil && hash.Nix32() != entry.Name():
 				v.badLink(ctx, link, hash)
@@ -240,7 +241,7 @@ func (v *verifier) badLink(ctx context.Context, link string, hash nixhash.Hash) 
 		v.errorsRemain = true
 		return
 	}
-	if err := ignoreMissing(os.Remove(link)); err != nil {
+	if err := objects.IgnoreNotExist(os.Remove(link)); err != nil {
 		v.report(ctx, err)
 		return
 	}

@@ -1,10 +1,10 @@
 package substitute
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
-	"sort"
 	"sync/atomic"
 	"time"
 
@@ -48,7 +48,7 @@ type found struct {
 
 func newSearch(dir storepath.Dir, settings *Settings, cas map[storepath.Path]storepath.ContentAddress, r *report) *search {
 	subs := slices.Clone(settings.Substituters)
-	sort.SliceStable(subs, func(i, j int) bool { return subs[i].Priority < subs[j].Priority })
+	slices.SortStableFunc(subs, func(a, b Substituter) int { return cmp.Compare(a.Priority, b.Priority) })
 	return &search{dir: dir, settings: settings, cas: cas, substituters: subs, down: make([]downtime, len(subs)), report: r}
 }
 

@@ -15,7 +15,7 @@ type Settings struct {
 	// Substituters are asked in the order of their priorities.
 	Substituters []Substituter
 
-	// TrustedKeys are the keys of which one must have signed a path that is not content-addressed:
+	// TrustedKeys are the accepted keys. One of them must have signed a path that is not content-addressed:
 	// Nix's trusted-public-keys.
 	TrustedKeys signature.KeySet
 

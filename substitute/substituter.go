@@ -18,7 +18,7 @@ type Substituter struct {
 	// Priority orders substituters: lower values are asked first, equal ones in the order given.
 	Priority int
 
-	// WantMassQuery allows queries about many paths of which few may be wanted: see
+	// WantMassQuery allows queries about many paths, even if only few are wanted: see
 	// [Store.QuerySubstitutablePaths].
 	WantMassQuery bool
 

@@ -3,13 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"pix/internal/sizes"
 	"pix/storepath"
 )
 
@@ -71,25 +71,10 @@ func (a *app) printPaths(paths []storepath.Path, asJSON bool) error {
 	return a.print(b.String())
 }
 
-// sizeUnits are the letters for powers of 1024.
-const sizeUnits = "KMGT"
-
-// humanSize formats a number of bytes with a unit: "2.0 KiB".
-func humanSize(n uint64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	f, i := float64(n)/1024, 0
-	for ; f >= 1023.95 && i < len(sizeUnits)-1; i++ { // 1023.95 would be rounded to 1024.0
-		f /= 1024
-	}
-	return fmt.Sprintf("%.1f %ciB", f, sizeUnits[i])
-}
-
 // formatSize formats a number of bytes, with a unit if human is true.
 func formatSize(n uint64, human bool) string {
 	if human {
-		return humanSize(n)
+		return sizes.Human(n)
 	}
 	return strconv.FormatUint(n, 10)
 }

@@ -6,11 +6,11 @@ import (
 	"github.com/mikelolasagasti/xz"
 )
 
-// newXzReader decodes what a guard lets pass. The library that encodes could decode too, and
-// takes more than half as long again.
+// newXzReader decodes the stream of a guard. The decoder of ulikunitz/xz, the library that encodes, is slower: it takes
+// more than 1.5 times as long.
 func newXzReader(guard *xzGuard) (io.Reader, error) {
 	r, err := xz.NewReader(guard, MaxWindow)
-	if err == xz.ErrBuf { // there is nothing at all
+	if err == xz.ErrBuf { // the stream is empty
 		err = io.ErrUnexpectedEOF
 	}
 	return orNil[io.Reader](r, err)

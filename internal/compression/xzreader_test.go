@@ -13,17 +13,17 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// An empty file is one that ends too early.
-func TestXzOfNothing(t *testing.T) {
+// An empty file is an error: it ends too early.
+func TestEmptyXz(t *testing.T) {
 	if _, err := Decode("xz", strings.NewReader(""), 1); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Error(err)
 	}
 }
 
-// mostFuzzed is how much is decoded of what a fuzzer has made.
+// mostFuzzed is the number of bytes that are decoded from fuzzed input.
 const mostFuzzed = 1 << 20
 
-// byBoth decodes a stream with the library that is used and with the one that encodes.
+// byBoth decodes a stream with the library for decoding, and with the one for encoding.
 func byBoth(b []byte) (got, want []byte, gotErr, wantErr error) {
 	read := func(r io.Reader, err error) ([]byte, error) {
 		if err != nil {
@@ -41,7 +41,7 @@ func byBoth(b []byte) (got, want []byte, gotErr, wantErr error) {
 	return got, want, gotErr, wantErr
 }
 
-// Two libraries that nobody wrote together make the same of a stream.
+// Two independent libraries decode a stream in the same way.
 func FuzzXz(f *testing.F) {
 	for _, c := range []xz.WriterConfig{
 		{}, {CheckSum: xz.CRC32, BlockSize: 100}, {CheckSum: xz.SHA256}, {NoCheckSum: true, DictCap: 1 << 16},
@@ -57,7 +57,7 @@ func FuzzXz(f *testing.F) {
 	})
 }
 
-// What is inside of a block has no sum of its own, so a fuzzer comes further there.
+// Within a block there is no checksum, so a fuzzer reaches more code there.
 func FuzzXzBlock(f *testing.F) {
 	whole := xzOf(xz.WriterConfig{NoCheckSum: true}, strings.Repeat("lorem ipsum ", 20))
 	f.Add(whole[24:], byte(8))
@@ -82,8 +82,8 @@ func xzOf(c xz.WriterConfig, text string) []byte {
 	return b.Bytes()
 }
 
-// xzBlock is the beginning of a stream: a block with these chunks and that window, without
-// checks.
+// xzBlock returns the beginning of a stream: a block with these chunks and this window, without
+// checksums.
 func xzBlock(chunks []byte, window byte) []byte {
 	b := []byte("\xfd7zXZ\x00\x00\x00")
 	b = binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b[6:8]))

@@ -1,5 +1,5 @@
-// Package descriptors says how many files a process may open, so that nothing that works in parallel takes all of
-// them.
+// Package descriptors returns how many files a process may open, so that parallel work does not use up all
+// descriptors.
 package descriptors
 
 import "sync"
