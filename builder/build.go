@@ -61,7 +61,8 @@ type output struct {
 // redirected reports whether the builder gets another path than the final one, which is known.
 func (o *output) redirected() bool { return o.path != "" && o.path != o.scratch }
 
-// ids are users and groups of this machine.
+// ids are users and groups of this machine: count of them from uid and gid on. A count of 0 is the user of this process, and no
+// build user.
 type ids struct{ uid, gid, count int }
 
 // A Failure says why a build failed, with the status and the text of Nix.

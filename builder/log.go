@@ -15,7 +15,7 @@ const (
 	maxLogLine = 1 << 20
 
 	// maxLogTail is how many bytes of the log the message of a failed build has at most.
-	maxLogTail = 1 << 20
+	maxLogTail = 2 << 20
 )
 
 // A buildLog gets what a builder prints. It writes the bytes to the log file, splits them into lines, and reports these as

@@ -51,6 +51,10 @@ type Options struct {
 	// root can drop them.
 	RequireDropSupplementaryGroups bool
 
+	// OptionalFilter builds without a filter of system calls where none can be loaded, as under an emulator. Otherwise such a
+	// machine builds nothing.
+	OptionalFilter bool
+
 	// Cgroups runs each build in a cgroup of its own.
 	Cgroups bool
 

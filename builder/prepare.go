@@ -99,9 +99,10 @@ func (b *build) decideSandbox() error {
 }
 
 // lock takes the locks of the outputs, and makes temporary roots of their paths. Without a sandbox, the scratch paths are
-// in the store and need both, too.
+// in the store, and need temporary roots too.
 func (b *build) lock(ctx context.Context) (Locks, error) {
 	var names []string
+	var fallbacks []storepath.Path
 	for _, o := range b.outputs {
 		name := b.req.Path.Base() + "." + o.name
 		fallback, err := b.fallbackForOutput(o.name)
@@ -113,8 +114,11 @@ func (b *build) lock(ctx context.Context) (Locks, error) {
 			return nil, err
 		}
 		names = append(names, name)
-		if !b.sandboxed {
-			names = append(names, fallback.Base())
+		fallbacks = append(fallbacks, fallback)
+	}
+	if !b.sandboxed {
+		if err := b.store.AddTempRoots(ctx, fallbacks); err != nil {
+			return nil, err
 		}
 	}
 	slices.Sort(names)

@@ -92,7 +92,7 @@ func writeFile(name, text string) error {
 	return os.Chmod(name, modes.File)
 }
 
-// mounts returns what the builder sees of this machine. A symlink cannot be mounted: its copy is made in the root.
+// mounts returns what the builder sees of this machine, a directory before the files in it.
 func (b *build) mounts(paths map[string]SandboxPath) ([]sandbox.Mount, error) {
 	var mounts []sandbox.Mount
 	for _, target := range sortedTargets(paths) {
@@ -100,41 +100,16 @@ func (b *build) mounts(paths map[string]SandboxPath) ([]sandbox.Mount, error) {
 		if p.Source == "/proc" {
 			continue // for old configurations; there is a new one anyway
 		}
-		info, err := os.Lstat(p.Source)
+		_, err := os.Lstat(p.Source)
 		if errors.Is(err, fs.ErrNotExist) && p.Optional {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("getting attributes of path %q: %w", p.Source, err)
 		}
-		if info.Mode()&fs.ModeSymlink == 0 {
-			mounts = append(mounts, sandbox.Mount{Source: p.Source, Target: target, ReadOnly: p.ReadOnly, Optional: p.Optional})
-			continue
-		}
-		if err := b.copyLink(p.Source, target); err != nil {
-			return nil, err
-		}
+		mounts = append(mounts, sandbox.Mount{Source: p.Source, Target: target, ReadOnly: p.ReadOnly, Optional: p.Optional})
 	}
 	return mounts, nil
-}
-
-// copyLink copies a symlink into the root. An earlier one may be among the parents of the target, and must not lead out of the
-// root.
-func (b *build) copyLink(source, target string) error {
-	to, err := os.Readlink(source)
-	if err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(b.chroot.root)
-	if err != nil {
-		return err
-	}
-	name := strings.TrimPrefix(filepath.Clean("/"+target), "/")
-	err = root.MkdirAll(filepath.Dir(name), modes.Directory)
-	if err == nil {
-		err = root.Symlink(to, name)
-	}
-	return errors.Join(err, root.Close())
 }
 
 // sortedTargets returns the keys of paths, those of directories before those of the files in them.

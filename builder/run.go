@@ -82,7 +82,7 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 	if err := b.takeUser(ctx); err != nil {
 		return nil, err
 	}
-	b.owner = ids{os.Geteuid(), os.Getegid(), 1}
+	b.owner = ids{os.Geteuid(), os.Getegid(), 0}
 	if b.user != nil {
 		b.owner = b.user.ids
 		// A process of an earlier build could change the files of this one.
@@ -159,7 +159,7 @@ func (b *build) prepareSandbox(ctx context.Context, req *sandbox.Request) (err e
 	req.Writable = []string{string(b.store.Dir()), "/tmp"}
 	req.RootWritable = b.uidRange()
 	req.UID, req.GID = b.idsInSandbox()
-	req.IDs = b.owner.count
+	req.IDs = max(b.owner.count, 1)
 	return nil
 }
 
