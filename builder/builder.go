@@ -3,11 +3,9 @@ package builder
 import (
 	"context"
 	"errors"
-	"io"
 	"path/filepath"
 	"sync"
 
-	"pix/builder/sandbox"
 	"pix/store"
 )
 
@@ -77,19 +75,4 @@ func (b *build) wanted(outputs map[string]store.Realisation) map[string]store.Re
 		}
 	}
 	return wanted
-}
-
-// executor returns what runs the processes of builds.
-func (o *Options) executor() Executor {
-	if o.Executor != nil {
-		return o.Executor
-	}
-	return local{}
-}
-
-// local runs processes on this machine.
-type local struct{}
-
-func (local) Run(ctx context.Context, req *sandbox.Request, log io.Writer) (*sandbox.Result, error) {
-	return sandbox.Run(ctx, req, log)
 }

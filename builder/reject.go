@@ -41,9 +41,6 @@ func (b *build) requiredFeatures() []string {
 // uidRange reports whether the builder gets 65,536 user ids.
 func (b *build) uidRange() bool { return b.options.RequiredSystemFeatures.Has("uid-range") }
 
-// isBuiltin reports whether the builder is a function of this program.
-func (b *build) isBuiltin() bool { return strings.HasPrefix(b.drv.Builder, builtinPrefix) }
-
 // rejectNUL refuses texts with a NUL, which a process cannot be given: the rest would be lost. Nix before 2.36 loses it.
 func (b *build) rejectNUL(c *content) error {
 	reject := func(what string) error {

@@ -104,6 +104,10 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 		Program: b.drv.Builder, Args: b.arguments(), Env: b.environment(c), Dir: b.dirInSandbox(),
 		HostUID: b.owner.uid, HostGID: b.owner.gid, UID: b.owner.uid, GID: b.owner.gid, IDs: 1,
 		Network: !b.pure, System: b.drv.Platform, Linux26: b.opts.Linux26, SharedMemory: b.opts.SharedMemory,
+		KeepGroups: !b.opts.RequireDropSupplementaryGroups, OptionalFilter: b.opts.OptionalFilter,
+	}
+	if b.user != nil {
+		req.Groups = b.user.groups
 	}
 	for _, name := range sortedKeys(c.files) {
 		if err := b.writeBuilderFile(name, b.rewrites.apply(c.files[name])); err != nil {
@@ -232,7 +236,15 @@ func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Wr
 	if killing := b.killLeftovers(ctx); killing != nil {
 		return nil, killing
 	}
-	return result, cmp.Or(b.limitReached(ctx, context.Cause(limited), result), err)
+	return result, cmp.Or(b.limitReached(ctx, context.Cause(limited), result), b.runError(err))
+}
+
+// runError returns why the builder could not be run. If another attempt can succeed, that is a failure of this build alone.
+func (b *build) runError(err error) error {
+	if errors.Is(err, sandbox.ErrLost) {
+		return &Failure{store.TransientFailure, fmt.Sprintf("Cannot build '%s'.\nReason: %v.", b.req.Path, err)}
+	}
+	return err
 }
 
 // limitReached returns why the builder was ended, or nil. One that has succeeded has done so before its limit.
