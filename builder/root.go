@@ -112,6 +112,57 @@ func (b *build) mounts(paths map[string]SandboxPath) ([]sandbox.Mount, error) {
 	return mounts, nil
 }
 
+// sealEtc makes the files below /etc on which others are mounted, and makes the directory unwritable. It returns the mounts that
+// are left: of a symlink, the copy is enough.
+func (b *build) sealEtc(mounts []sandbox.Mount) (rest []sandbox.Mount, err error) {
+	root, err := os.OpenRoot(b.chroot.root)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	for _, m := range mounts {
+		link := false
+		if name, ok := strings.CutPrefix(filepath.Clean(m.Target), "/etc/"); ok {
+			if link, err = makeTarget(root, m.Source, "etc/"+name); err != nil {
+				return nil, err
+			}
+		}
+		if !link {
+			rest = append(rest, m)
+		}
+	}
+	if b.uidRange() { // its builder owns the directory
+		return rest, nil
+	}
+	return rest, root.Chmod("etc", 0o555)
+}
+
+// makeTarget makes a file or directory on which source can be mounted, or a copy of a symlink.
+func makeTarget(root *os.Root, source, name string) (link bool, err error) {
+	info, err := os.Lstat(source)
+	if err != nil {
+		return false, err
+	}
+	if info.IsDir() {
+		return false, root.MkdirAll(name, modes.Directory)
+	}
+	if err := root.MkdirAll(filepath.Dir(name), modes.Directory); err != nil {
+		return false, err
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		to, err := os.Readlink(source)
+		if err != nil {
+			return false, err
+		}
+		return true, root.Symlink(to, name)
+	}
+	f, err := root.OpenFile(name, os.O_CREATE|os.O_WRONLY, modes.File)
+	if err != nil {
+		return false, err
+	}
+	return false, f.Close()
+}
+
 // sortedTargets returns the keys of paths, those of directories before those of the files in them.
 func sortedTargets(paths map[string]SandboxPath) []string {
 	targets := make([]string, 0, len(paths))

@@ -156,7 +156,11 @@ func (b *build) prepareSandbox(ctx context.Context, req *sandbox.Request) (err e
 	if err != nil {
 		return err
 	}
-	if req.Mounts, err = b.mounts(paths); err != nil {
+	mounts, err := b.mounts(paths)
+	if err != nil {
+		return err
+	}
+	if req.Mounts, err = b.sealEtc(mounts); err != nil {
 		return err
 	}
 	req.Root = b.root
