@@ -46,7 +46,7 @@ func (b *build) exportGraph(ctx context.Context, paths []derivation.SingleDerive
 			return nil, err
 		}
 		if !b.closure[path] {
-			return nil, &Failure{store.InputRejected, fmt.Sprintf("cannot export references of path '%s' because it is not in the input closure of the derivation", path)}
+			return nil, &Failure{Status: store.InputRejected, Message: fmt.Sprintf("cannot export references of path '%s' because it is not in the input closure of the derivation", path)}
 		}
 		roots = append(roots, path)
 	}

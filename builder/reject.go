@@ -25,7 +25,7 @@ func (b *build) reject() error {
 	if reasons == "" {
 		return nil
 	}
-	return &Failure{store.InputRejected, fmt.Sprintf("Cannot build '%s'.%s", b.req.Path, reasons)}
+	return &Failure{Status: store.InputRejected, Message: fmt.Sprintf("Cannot build '%s'.%s", b.req.Path, reasons)}
 }
 
 // requiredFeatures returns the features that the machine must have, sorted.
@@ -44,7 +44,7 @@ func (b *build) uidRange() bool { return b.options.RequiredSystemFeatures.Has("u
 // rejectNUL refuses texts with a NUL, which a process cannot be given: the rest would be lost. Nix before 2.36 loses it.
 func (b *build) rejectNUL(c *content) error {
 	reject := func(what string) error {
-		return &Failure{store.InputRejected, fmt.Sprintf("Cannot build '%s'.\nReason: %s contains a NUL byte.", b.req.Path, what)}
+		return &Failure{Status: store.InputRejected, Message: fmt.Sprintf("Cannot build '%s'.\nReason: %s contains a NUL byte.", b.req.Path, what)}
 	}
 	if strings.ContainsRune(b.drv.Builder, 0) {
 		return reject("the builder")

@@ -74,7 +74,7 @@ func (b *build) fillEtc() error {
 		return err
 	}
 	for name, text := range files {
-		if err := writeFile(filepath.Join(dir, name), text); err != nil {
+		if err := writeReadable(filepath.Join(dir, name), text); err != nil {
 			return err
 		}
 	}
@@ -84,8 +84,8 @@ func (b *build) fillEtc() error {
 	return nil
 }
 
-// writeFile makes a file that everybody may read, whatever the umask.
-func writeFile(name, text string) error {
+// writeReadable makes a file that everybody may read, whatever the umask.
+func writeReadable(name, text string) error {
 	if err := os.WriteFile(name, []byte(text), modes.File); err != nil {
 		return err
 	}

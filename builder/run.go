@@ -246,7 +246,7 @@ func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Wr
 // runError returns why the builder could not be run. If another attempt can succeed, that is a failure of this build alone.
 func (b *build) runError(err error) error {
 	if errors.Is(err, sandbox.ErrLost) {
-		return &Failure{store.TransientFailure, fmt.Sprintf("Cannot build '%s'.\nReason: %v.", b.req.Path, err)}
+		return &Failure{Status: store.TransientFailure, Message: fmt.Sprintf("Cannot build '%s'.\nReason: %v.", b.req.Path, err)}
 	}
 	return err
 }
@@ -258,7 +258,7 @@ func (b *build) limitReached(ctx context.Context, cause error, result *sandbox.R
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(b.log.err, errLogLimit):
-		return &Failure{store.LogLimitExceeded, fmt.Sprintf("building derivation '%s' killed after writing more than %d bytes of log output", b.req.Path, b.opts.MaxLogSize)}
+		return &Failure{Status: store.LogLimitExceeded, Message: fmt.Sprintf("building derivation '%s' killed after writing more than %d bytes of log output", b.req.Path, b.opts.MaxLogSize)}
 	case b.log.err != nil:
 		return fmt.Errorf("writing the log of '%s': %w", b.req.Path, b.log.err)
 	case ended && errors.Is(cause, errTimeout):
@@ -270,7 +270,7 @@ func (b *build) limitReached(ctx context.Context, cause error, result *sandbox.R
 }
 
 func timedOut(limit time.Duration) *Failure {
-	return &Failure{store.TimedOut, fmt.Sprintf("timed out after %d seconds", limit/time.Second)}
+	return &Failure{Status: store.TimedOut, Message: fmt.Sprintf("timed out after %d seconds", limit/time.Second)}
 }
 
 // exitFailure says how the builder failed.
