@@ -27,15 +27,3 @@ func Main() {
 	}
 	mainCalled.Store(true)
 }
-
-// builtinMain runs the builtin that the caller names. The socket is closed before it runs.
-func builtinMain() int {
-	socket := os.NewFile(socketFD, "socket")
-	var call builtinCall
-	err := readMessage(socket, &call)
-	socket.Close()
-	if err != nil {
-		return 1
-	}
-	return runBuiltin(call.name, call.input)
-}

@@ -40,14 +40,19 @@ func (s *setup) mountSteps() []step {
 	if !s.req.RootWritable {
 		steps = append(steps, step{"making the root directory read-only", func() error { return s.root.setReadOnly(s.root.fd, "/", false) }})
 	}
-	return append(steps,
-		step{"changing to the root directory", func() error { return unix.Fchdir(s.root.fd) }},
+	return steps
+}
+
+// pivotSteps returns the steps that change to the root directory.
+func (s *setup) pivotSteps() []step {
+	return []step{
+		{"changing to the root directory", func() error { return unix.Fchdir(s.root.fd) }},
 		// Both places are the same directory: the old root is then mounted over the new one, and no directory is
 		// needed for it.
-		step{"changing the root directory (pivot_root)", func() error { return unix.PivotRoot(".", ".") }},
-		step{"unmounting the old root directory", func() error { return unix.Unmount(".", unix.MNT_DETACH) }},
-		step{"changing to the new root directory", func() error { return unix.Chdir("/") }},
-	)
+		{"changing the root directory (pivot_root)", func() error { return unix.PivotRoot(".", ".") }},
+		{"unmounting the old root directory", func() error { return unix.Unmount(".", unix.MNT_DETACH) }},
+		{"changing to the new root directory", func() error { return unix.Chdir("/") }},
+	}
 }
 
 func (s *setup) inRoot(f func(*tree) error) func() error { return func() error { return f(s.root) } }

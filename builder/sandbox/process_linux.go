@@ -210,7 +210,7 @@ func (p *process) setUp(req *Request) (report *event, err error) {
 	}
 	if req.Builtin != "" {
 		// A builtin that ends before it has read its input has said why.
-		_ = writeMessage(p.socket, &builtinCall{name: req.Builtin, input: req.Input})
+		_ = writeMessage(p.socket, &builtinCall{name: req.Builtin, dir: req.Dir, input: req.Input})
 	}
 	if !p.reaper {
 		return nil, nil

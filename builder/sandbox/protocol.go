@@ -25,6 +25,7 @@ const (
 const (
 	socketFD     = 3 // of a supervisor its control socket; of the others the socket to the caller of Run
 	executableFD = 4 // the executable that runs builtins
+	syncFD       = 5 // of a builtin: to its set-up process
 )
 
 // A launch asks the supervisor to start a process in a role.
@@ -74,12 +75,13 @@ func (e *event) code(c *coder) {
 
 // A builtinCall is what a builtin gets.
 type builtinCall struct {
-	name  string
-	input []byte
+	name, dir string
+	input     []byte
 }
 
 func (b *builtinCall) code(c *coder) {
 	c.string(&b.name)
+	c.string(&b.dir)
 	c.bytes(&b.input)
 }
 

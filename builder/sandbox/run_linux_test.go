@@ -2,6 +2,10 @@ package sandbox
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,5 +83,42 @@ func TestUnsandboxed(t *testing.T) {
 	}
 	if *result != (Result{CPUUser: result.CPUUser, CPUSystem: result.CPUSystem}) || log.String() != "hello\n" {
 		t.Errorf("got %+v and %q", result, log.String())
+	}
+}
+
+func init() {
+	Register("test:look", func(ctx context.Context, input []byte, log io.Writer) error {
+		wd, err := os.Getwd()
+		if err != nil {
+			return err
+		}
+		entries, err := os.ReadDir("/")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(log, wd, os.Getuid(), os.Getgid(), string(input))
+		for _, e := range entries {
+			fmt.Fprint(log, e.Name(), " ")
+		}
+		return errors.New("no more")
+	})
+}
+
+func TestBuiltin(t *testing.T) {
+	req := testRequest(t)
+	req.Builtin, req.Input, req.Program = "test:look", []byte("in"), ""
+	var log bytes.Buffer
+	result, err := Run(t.Context(), req, &log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "/build 1000 100 in\nbuild dev etc proc store tmp error: no more\n"; result.ExitCode != 1 || log.String() != want {
+		t.Errorf("got %+v and %q, want %q", result, log.String(), want)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	if err := Check(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }

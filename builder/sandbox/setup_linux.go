@@ -16,6 +16,9 @@ import (
 type setup struct {
 	req  Request
 	root *tree // nil without namespaces
+
+	builtin *os.Process // or nil
+	sync    *os.File    // to the builtin
 }
 
 // A step is one step of a set-up. Its text completes "setting up the sandbox: ".
@@ -66,14 +69,9 @@ func setUp() int {
 
 // steps returns the steps of the set-up in their order.
 func (s *setup) steps() []step {
-	before := []step{
+	steps := []step{
 		{"setting the umask", func() error { unix.Umask(0o022); return nil }},
 		{"joining a new session keyring", joinKeyring},
-	}
-	if s.req.Root != "" {
-		before = append(before, s.isolation()...)
-	}
-	return append(before, []step{
 		{"setting no_new_privs", func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }},
 		{"restricting abstract sockets", func() error {
 			if landlockABI() < 6 {
@@ -83,6 +81,18 @@ func (s *setup) steps() []step {
 		}},
 		{"setting resource limits", setLimits},
 		{"setting the personality", s.setPersonality},
+		{"loading the system call filter", s.loadFilter},
+	}
+	if s.req.Root != "" {
+		steps = append(steps, s.isolation()...)
+	}
+	if s.req.Builtin != "" {
+		steps = append(steps, step{"starting the builtin " + s.req.Builtin, s.startBuiltin})
+	}
+	if s.req.Root != "" {
+		steps = append(steps, s.pivotSteps()...)
+	}
+	return append(steps, []step{
 		{"becoming the user of the process", s.becomeUser},
 		{"setting the death signal", func() error {
 			// Becoming another user cleared it.
@@ -90,11 +100,10 @@ func (s *setup) steps() []step {
 		}},
 		{"changing to the directory " + s.req.Dir, func() error { return unix.Chdir(s.req.Dir) }},
 		{"dropping capabilities", s.dropCapabilities},
-		{"loading the system call filter", s.loadFilter},
 	}...)
 }
 
-// isolation returns the steps that only a process with namespaces needs.
+// isolation returns the steps that only a process with namespaces needs, except the change to its root directory.
 func (s *setup) isolation() []step {
 	steps := []step{
 		{"dropping supplementary groups", s.checkGroups},
@@ -223,17 +232,22 @@ func (s *setup) dropCapabilities() error {
 	if s.req.Root == "" {
 		return nil
 	}
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
-		return err
+	if s.req.IDs > 1 {
+		return keepToSelf()
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	return unix.Capset(&header, &none[0])
+}
+
+// keepToSelf keeps the capabilities of this thread from what it executes, unless that runs as root.
+func keepToSelf() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
-	if s.req.IDs > 1 {
-		if err := unix.Capget(&header, &data[0]); err != nil {
-			return err
-		}
-		data[0].Inheritable, data[1].Inheritable = 0, 0
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return err
 	}
+	data[0].Inheritable, data[1].Inheritable = 0, 0 // and with them the ambient ones
 	return unix.Capset(&header, &data[0])
 }
 
@@ -249,17 +263,10 @@ func (s *setup) loadFilter() error {
 	return err
 }
 
-// execute executes the program, or this program again for a builtin. Its errors are output of the process, as in Nix.
+// execute executes the program. Its errors are output of the process, as in Nix.
 func (s *setup) execute() int {
-	if s.req.Builtin != "" {
-		if _, err := unix.FcntlInt(socketFD, unix.F_SETFD, 0); err != nil {
-			return 1
-		}
-		program := fmt.Sprintf("/proc/self/fd/%d", executableFD)
-		syscall.CloseOnExec(executableFD)
-		err := syscall.Exec(program, []string{roleBuiltin}, s.req.Env)
-		fmt.Fprintf(os.Stderr, "error: starting the builtin %s: %v\n", s.req.Builtin, err)
-		return 1
+	if s.builtin != nil {
+		return s.waitBuiltin()
 	}
 	syscall.CloseOnExec(socketFD)
 	syscall.CloseOnExec(executableFD)
