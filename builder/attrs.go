@@ -33,7 +33,7 @@ func structuredContent(d *derivation.Derivation, graphs map[string]string) (*con
 	if err != nil {
 		return nil, err
 	}
-	c := &content{vars: map[string]string{}, fileVars: map[string]string{}, files: map[string]string{}}
+	c := newContent()
 	c.addFile("NIX_ATTRS_SH_FILE", ".attrs.sh", shell)
 	c.addFile("NIX_ATTRS_JSON_FILE", ".attrs.json", text)
 	return c, nil

@@ -15,31 +15,36 @@ const homeDir = "/homeless-shelter"
 
 // A content is what the derivation gives the builder: variables, and files in the build directory.
 type content struct {
-	// vars are the variables of the derivation.
-	vars map[string]string
+	vars  map[string]variable
+	files map[string]string // by name, before they are rewritten
+}
 
-	// fileVars are variables that have the name of a file in the build directory.
-	fileVars map[string]string
+// A variable is an environment variable. The value of a file is its name in the build directory.
+type variable struct {
+	value  string
+	isFile bool
+}
 
-	// files are the files by name, before they are rewritten.
-	files map[string]string
+func newContent() *content {
+	return &content{vars: map[string]variable{}, files: map[string]string{}}
 }
 
 // addFile gives the builder a file, and a variable with its name.
-func (c *content) addFile(variable, file, text string) {
-	c.fileVars[variable] = file
+func (c *content) addFile(name, file, text string) {
+	c.vars[name] = variable{file, true}
 	c.files[file] = text
 }
 
-// plainContent returns the content of a derivation without structured attributes.
+// plainContent returns the content of a derivation without structured attributes. A variable may have the name of the variable
+// of a file; the later one in the order of the derivation's variables counts.
 func plainContent(d *derivation.Derivation, o *derivation.Options) *content {
-	c := &content{vars: map[string]string{}, fileVars: map[string]string{}, files: map[string]string{}}
+	c := newContent()
 	for name, value := range d.Env.All() {
 		if o.PassAsFile.Has(name) {
 			c.addFile(name+"Path", ".attr-"+nixhash.Sum(nixhash.SHA256, []byte(name)).Nix32(), value)
 			continue
 		}
-		c.vars[name] = value
+		c.vars[name] = variable{value, false}
 	}
 	return c
 }
@@ -54,9 +59,11 @@ func (b *build) environment(c *content) []string {
 		"NIX_STORE":       string(b.store.Dir()),
 		"NIX_BUILD_CORES": strconv.Itoa(b.opts.cores()),
 	}
-	maps.Copy(env, c.vars)
-	for name, file := range c.fileVars {
-		env[name] = dir + "/" + file
+	for name, v := range c.vars {
+		env[name] = v.value
+		if v.isFile {
+			env[name] = dir + "/" + v.value
+		}
 	}
 	for _, name := range []string{"NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD"} {
 		env[name] = dir

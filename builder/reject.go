@@ -58,13 +58,8 @@ func (b *build) rejectNUL(c *content) error {
 		if strings.ContainsRune(name, 0) {
 			return reject(fmt.Sprintf("the name of the environment variable %q", name))
 		}
-		if strings.ContainsRune(c.vars[name], 0) {
+		if strings.ContainsRune(c.vars[name].value, 0) {
 			return reject(fmt.Sprintf("the environment variable '%s'", name))
-		}
-	}
-	for _, name := range sortedKeys(c.fileVars) {
-		if strings.ContainsRune(name, 0) {
-			return reject(fmt.Sprintf("the name of the environment variable %q", name))
 		}
 	}
 	return nil
