@@ -25,6 +25,8 @@ type build struct {
 
 	// owner are the user and the group, or the first ones of a range, that the files of the outputs must belong to.
 	owner ids
+
+	outputState
 }
 
 // An output is one output of a build.
@@ -42,6 +44,10 @@ type ids struct{ uid, gid, count int }
 type Failure struct {
 	Status  store.BuildStatus
 	Message string
+
+	// HashMismatch says that the contents of a fixed output have another hash than the derivation demands. Status is
+	// [store.OutputRejected] then.
+	HashMismatch bool
 }
 
 func (f *Failure) Error() string { return f.Message }
