@@ -79,8 +79,7 @@ type finisher struct {
 // All processes of the build have ended. The error is a [*Failure] if the build has failed; then nothing becomes valid
 // except a fixed output with another hash than the derivation demands, under the path that it has by its contents.
 func (b *build) finishOutputs(ctx context.Context) (outputs map[string]store.Realisation, err error) {
-	f := &finisher{build: b, finals: make(map[storepath.Path]storepath.Path), candidates: b.candidates()}
-	f.canonical = canonical.New(&canonical.Options{FirstUser: b.owner.uid, Users: b.owner.count, IgnoredAttributes: b.ignoredAttributes()})
+	f := b.newFinisher()
 	defer func() {
 		for _, remove := range f.temp {
 			err = errors.Join(err, remove())
@@ -102,6 +101,15 @@ func (b *build) finishOutputs(ctx context.Context) (outputs map[string]store.Rea
 		return nil, err
 	}
 	return f.register(ctx)
+}
+
+func (b *build) newFinisher() *finisher {
+	return &finisher{
+		build:      b,
+		canonical:  canonical.New(&canonical.Options{FirstUser: b.owner.uid, Users: b.owner.count, IgnoredAttributes: b.ignoredAttributes()}),
+		candidates: b.candidates(),
+		finals:     make(map[storepath.Path]storepath.Path),
+	}
 }
 
 // ignoredAttributes returns the extended attributes that stay.
@@ -161,13 +169,13 @@ func (f *finisher) takeAll(ctx context.Context) error {
 
 // openStoreDir opens the directory of the outputs. A builder with a range of users may replace the directories above it
 // with symlinks that lead out of its root, so none is followed.
-func (f *finisher) openStoreDir() (*os.File, error) {
+func (b *build) openStoreDir() (*os.File, error) {
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
-	if f.root == "" {
-		return os.OpenFile(filepath.Dir(f.store.ObjectFile(f.outputs[0].scratch)), flags, 0)
+	if b.root == "" {
+		return os.OpenFile(filepath.Dir(b.store.ObjectFile(b.outputs[0].scratch)), flags, 0)
 	}
-	dir, err := os.OpenFile(f.root, flags, 0)
-	for _, name := range strings.Split(strings.TrimPrefix(string(f.store.Dir()), "/"), "/") {
+	dir, err := os.OpenFile(b.root, flags, 0)
+	for name := range strings.SplitSeq(strings.TrimPrefix(string(b.store.Dir()), "/"), "/") {
 		if err != nil {
 			return nil, err
 		}
