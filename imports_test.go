@@ -20,7 +20,7 @@ var order = []string{
 	"store", "narinfo", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest",
 	"binarycache", "localstore/internal/flock", "localstore/internal/regular", "localstore/internal/pathlock", "localstore/internal/temproots",
 	"localstore/internal/filetime", "localstore/internal/nixdb", "localstore", "substitute",
-	"builder/sandbox", "builder", "pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix", "cmd/pix-sandbox",
+	"builder/sandbox", "builder/internal/canonical", "builder/internal/builtins", "builder", "pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix", "cmd/pix-sandbox",
 }
 
 // dependencies are the modules that packages may import besides the standard library. The

@@ -35,7 +35,6 @@ type build struct {
 	// owner are the user and the group, or the first ones of a range, that the files of the outputs must belong to.
 	owner ids
 
-	locks    Locks
 	user     *userLock // nil without build users
 	dir      *buildDir
 	chroot   *chroot  // nil without a sandbox
@@ -47,6 +46,8 @@ type build struct {
 	started, stopped   time.Time
 	cpuUser, cpuSystem time.Duration
 	timesBuilt         uint64
+
+	outputState
 }
 
 // An output is one output of a build.
@@ -69,6 +70,10 @@ type ids struct{ uid, gid, count int }
 type Failure struct {
 	Status  store.BuildStatus
 	Message string
+
+	// HashMismatch says that the contents of a fixed output have another hash than the derivation demands. Status is
+	// [store.OutputRejected] then.
+	HashMismatch bool
 }
 
 func (f *Failure) Error() string { return f.Message }

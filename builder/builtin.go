@@ -1,7 +1,6 @@
 package builder
 
 import (
-	"os"
 	"strings"
 
 	"pix/builder/sandbox"
@@ -19,13 +18,4 @@ func (b *build) useBuiltin(req *sandbox.Request) error {
 	req.Program, req.Args = "", nil
 	req.Builtin = strings.TrimPrefix(b.drv.Builder, builtinPrefix)
 	return nil
-}
-
-// readFile returns the contents of a file; nothing if it cannot be read.
-func readFile(name string) []byte {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil
-	}
-	return text
 }

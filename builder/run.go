@@ -94,6 +94,7 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 	if b.dir, err = b.makeBuildDir(); err != nil {
 		return nil, err
 	}
+	b.buildDir = b.dir.path
 	if err := b.assignScratch(); err != nil {
 		return nil, err
 	}
