@@ -1,7 +1,9 @@
 package sandbox
 
 import (
-	"io"
+	"fmt"
+	"path"
+	"strings"
 	"time"
 )
 
@@ -16,10 +18,10 @@ type Request struct {
 	Dir     string
 
 	// Root is the directory of this machine that the process sees as /. It is read-only in the sandbox, except Writable.
-	// "" runs the process without namespaces: it sees the whole machine.
+	// The directories /dev and /proc are made in it. "" runs the process without namespaces: it sees the whole machine.
 	Root string
 
-	// Mounts are bound below Root, in this order.
+	// Mounts are bound below Root, in this order. A mount at /dev replaces the usual devices.
 	Mounts []Mount
 
 	// Writable are directories in the sandbox, other than mounts, that stay writable: the store directory and /tmp.
@@ -34,8 +36,16 @@ type Request struct {
 	UID, GID         int
 	HostUID, HostGID int
 
-	// IDs is how many users and groups the process has, from UID and HostUID on: 1, or 65,536 for a process that needs a range.
+	// IDs is how many users and groups the process has, from UID and HostUID on: 1, or 65,536 for a process that needs a
+	// range, which has all capabilities in its user namespace and sees /sys. 0 is 1.
 	IDs int
+
+	// Groups are the supplementary groups of a process without Root whose HostUID is another user. A process with
+	// Root has none if the caller is root; an ordinary user cannot give up groups, and the process sees them as 65534.
+	Groups []int
+
+	// KeepGroups accepts that root cannot give up its supplementary groups, as in some containers.
+	KeepGroups bool
 
 	// Network gives the process the network of this machine. Otherwise it has a loopback interface only.
 	Network bool
@@ -52,13 +62,19 @@ type Request struct {
 	// processes at the end.
 	Cgroup string
 
-	// Builtin names a function that is registered with [Register] and runs instead of Program, in the set-up
-	// process, as the user and in the sandbox that Program would have. It gets Input.
+	// OptionalFilter runs the process without a system call filter where none can be loaded, as under an emulator.
+	OptionalFilter bool
+
+	// Builtin names a function that is registered with [Register] and runs instead of Program, in a
+	// process of its own, as the user and in the sandbox that Program would have. It gets Input.
 	Builtin string
 	Input   []byte
+
+	// oldMounts uses the mount calls of kernels before 5.12.
+	oldMounts bool
 }
 
-// A Mount is a file or directory of this machine that the process sees.
+// A Mount is a file or directory of this machine that the process sees. A symbolic link is copied.
 type Mount struct {
 	Source   string // on this machine
 	Target   string // in the sandbox; it is created if it does not exist
@@ -75,6 +91,36 @@ type Result struct {
 	CPUUser, CPUSystem time.Duration
 }
 
-// Output gets what the process writes to its standard output and standard error, as it comes. An error ends the
-// process.
-type Output = io.Writer
+// check returns an error if a request cannot be run on any machine.
+func (r *Request) check() error {
+	texts := append([]string{r.Program, r.Dir, r.Root, r.System, r.SharedMemory, r.Cgroup, r.Builtin}, r.Args...)
+	texts = append(texts, r.Env...)
+	paths := append([]string{r.Dir}, r.Writable...)
+	if r.Root != "" {
+		paths = append(paths, r.Root)
+	}
+	if r.Cgroup != "" {
+		paths = append(paths, r.Cgroup)
+	}
+	for _, m := range r.Mounts {
+		texts = append(texts, m.Source, m.Target)
+		paths = append(paths, m.Source, m.Target)
+	}
+	for _, text := range texts {
+		if strings.Contains(text, "\x00") {
+			return fmt.Errorf("sandbox: the request contains a NUL byte in %q", text)
+		}
+	}
+	for _, p := range paths {
+		if !path.IsAbs(p) {
+			return fmt.Errorf("sandbox: the path %q is not absolute", p)
+		}
+	}
+	if r.IDs < 0 || r.UID < 0 || r.GID < 0 || r.HostUID < 0 || r.HostGID < 0 {
+		return fmt.Errorf("sandbox: the request has a negative user, group or number of them")
+	}
+	if strings.Contains(r.SharedMemory, ",") {
+		return fmt.Errorf("sandbox: invalid size of /dev/shm %q", r.SharedMemory)
+	}
+	return nil
+}

@@ -13,10 +13,14 @@ import (
 	"syscall"
 
 	"pix/activity"
+	"pix/builder/sandbox"
 	"pix/store"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)) }
+func main() {
+	sandbox.Main() // this program is also the one that makes sandboxes
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+}
 
 // run runs the command with these arguments and returns its exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {

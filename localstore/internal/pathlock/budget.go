@@ -8,6 +8,9 @@ type Budget struct{ slots chan struct{} }
 // NewBudget returns a budget of n locks, and at least one.
 func NewBudget(n int) *Budget { return &Budget{make(chan struct{}, max(1, n))} }
 
+// Size returns how many locks may be held at once.
+func (b *Budget) Size() int { return cap(b.slots) }
+
 // try reports whether one more lock may be held.
 func (b *Budget) try() bool {
 	select {

@@ -1,0 +1,13 @@
+package sandbox
+
+import (
+	"os"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	Main()
+	code := m.Run()
+	standard.Close()
+	os.Exit(code)
+}

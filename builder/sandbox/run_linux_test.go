@@ -1,0 +1,124 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// probe returns the static program of testdata/probe.
+func probe(t testing.TB) string {
+	t.Helper()
+	file, err := buildProbe()
+	if err != nil {
+		t.Skip("the Go toolchain does not build the test program: ", err)
+	}
+	return file
+}
+
+var buildProbe = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "pix-probe-")
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "probe")
+	c := exec.Command("go", "build", "-o", file, "./testdata/probe")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := c.CombinedOutput()
+	if err != nil {
+		return "", &exec.Error{Name: string(out), Err: err}
+	}
+	return file, nil
+})
+
+// testRequest returns a request that runs the test program with these arguments in a new root directory.
+func testRequest(t testing.TB, args ...string) *Request {
+	t.Helper()
+	root := filepath.Join(t.TempDir(), "root")
+	for _, dir := range []string{"", "/tmp", "/etc", "/store"} {
+		if err := os.Mkdir(root+dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := filepath.Join(filepath.Dir(root), "build")
+	if err := os.Mkdir(build, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return &Request{
+		Program: "/store/probe", Args: append([]string{"probe"}, args...), Env: []string{"A=b"}, Dir: "/build",
+		Root: root, Writable: []string{"/store", "/tmp"},
+		Mounts: []Mount{
+			{Source: probe(t), Target: "/store/probe", ReadOnly: true},
+			{Source: build, Target: "/build"},
+		},
+		UID: 1000, GID: 100,
+	}
+}
+
+func TestRun(t *testing.T) {
+	var log bytes.Buffer
+	result, err := Run(t.Context(), testRequest(t, "echo", "hello"), &log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *result != (Result{CPUUser: result.CPUUser, CPUSystem: result.CPUSystem}) || log.String() != "hello\n" {
+		t.Errorf("got %+v and %q", result, log.String())
+	}
+}
+
+func TestUnsandboxed(t *testing.T) {
+	req := testRequest(t, "echo", "hello")
+	req.Program, req.Root, req.Mounts, req.Writable, req.Dir = probe(t), "", nil, nil, t.TempDir()
+	var log bytes.Buffer
+	result, err := Run(t.Context(), req, &log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *result != (Result{CPUUser: result.CPUUser, CPUSystem: result.CPUSystem}) || log.String() != "hello\n" {
+		t.Errorf("got %+v and %q", result, log.String())
+	}
+}
+
+func init() {
+	Register("test:look", func(ctx context.Context, input []byte, log io.Writer) error {
+		wd, err := os.Getwd()
+		if err != nil {
+			return err
+		}
+		entries, err := os.ReadDir("/")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(log, wd, os.Getuid(), os.Getgid(), string(input))
+		for _, e := range entries {
+			fmt.Fprint(log, e.Name(), " ")
+		}
+		return errors.New("no more")
+	})
+}
+
+func TestBuiltin(t *testing.T) {
+	req := testRequest(t)
+	req.Builtin, req.Input, req.Program = "test:look", []byte("in"), ""
+	var log bytes.Buffer
+	result, err := Run(t.Context(), req, &log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "/build 1000 100 in\nbuild dev etc proc store tmp error: no more\n"; result.ExitCode != 1 || log.String() != want {
+		t.Errorf("got %+v and %q, want %q", result, log.String(), want)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	if err := Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
