@@ -185,15 +185,19 @@ func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 			}
 		}
 	}
+	// Every goal ends soon after the call has stopped. So this goal always waits, and a failure reaches everything
+	// that depends on it.
 	for _, g := range goals {
-		select {
-		case <-g.done:
-		case <-c.ctx.Done():
-			return failed, context.Cause(c.ctx)
-		}
-		if !g.wasTried || !g.result.Status.Succeeded() {
+		<-g.done
+		if g.wasTried && !g.result.Status.Succeeded() {
 			failed++
 		}
+	}
+	if c.ctx.Err() != nil && failed == 0 {
+		return 0, context.Cause(c.ctx)
+	}
+	if settings, err := c.load(); err == nil && !settings.KeepGoing {
+		failed = min(failed, 1) // Nix stops counting at the first one
 	}
 	return failed, nil
 }

@@ -240,6 +240,29 @@ func TestDependencyFails(t *testing.T) {
 	}
 }
 
+// Without keep-going a failure still fails everything that depends on it, however far away.
+func TestFailureReachesDependents(t *testing.T) {
+	w := newWorld(t)
+	w.jobs = 2
+	slowRuns := make(chan struct{})
+	w.build = func(ctx context.Context, name string) *store.BuildResult {
+		switch name {
+		case "slow":
+			close(slowRuns)
+			<-ctx.Done()
+		case "low":
+			<-slowRuns
+		}
+		return failing("low")(ctx, name)
+	}
+	low, slow := w.derive("low"), w.derive("slow")
+	top := w.derive("top", w.derive("middle", low, slow), slow)
+	results, err := w.store().BuildPathsWithResults(t.Context(), []derivation.DerivedPath{out(top)}, store.BuildNormal)
+	if err != nil || len(results) != 1 || results[0].Status != store.DependencyFailed || !strings.Contains(results[0].Message, "Reason: 1 dependency failed.") {
+		t.Errorf("%+v, %v", results, err)
+	}
+}
+
 // Without keep-going the first failure stops the builds that run, and the others are not tried.
 func TestFirstFailureStops(t *testing.T) {
 	w := newWorld(t)
