@@ -21,6 +21,8 @@ func Main() {
 			os.Exit(setUp())
 		case roleBuiltin:
 			os.Exit(builtinMain())
+		case roleView:
+			os.Exit(viewMain())
 		case roleKill:
 			os.Exit(killMain())
 		}
