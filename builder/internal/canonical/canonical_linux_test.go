@@ -3,6 +3,7 @@ package canonical
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +37,7 @@ func TestModes(t *testing.T) {
 	want := map[string]uint32{"": 0o40555, "readable": 0o40555, "unreadable": 0o40555, "unreadable/link": 0o120777}
 	for _, mode := range []uint32{0, 0o100, 0o010, 0o444, 0o555, 0o640, 0o777, 0o4755, 0o2755, 0o1777} {
 		for _, sub := range []string{"readable", "unreadable"} {
-			name := filepath.Join(sub, "f"+string(rune('a'+mode%26))+strings.Repeat("x", int(mode>>9)))
+			name := filepath.Join(sub, fmt.Sprintf("f%o", mode))
 			file := filepath.Join(top, name)
 			if err := errors.Join(os.WriteFile(file, nil, 0o600), unix.Chmod(file, mode)); err != nil {
 				t.Fatal(err)
