@@ -3,6 +3,8 @@ package builder
 import (
 	"context"
 	"errors"
+	"path/filepath"
+	"sync"
 
 	"pix/store"
 )
@@ -11,6 +13,7 @@ import (
 type Builder struct {
 	store Store
 	opts  Options
+	clean sync.Once // of the directories that killed processes have left
 }
 
 // New returns a builder for a store. It starts nothing, and is cheap enough to be called for each client. The options
@@ -29,6 +32,47 @@ func New(s Store, o *Options) *Builder {
 // A build that failed is a result with its status and its message. An error ends the whole request of the client: a
 // derivation that asks for something impossible, a machine that cannot build, an error of the store, or the end of ctx. When
 // Build returns, no process of the build is left.
-func (b *Builder) Build(ctx context.Context, req *Request) (*store.BuildResult, error) {
-	return nil, errors.New("not built yet")
+func (r *Builder) Build(ctx context.Context, req *Request) (*store.BuildResult, error) {
+	b, err := newBuild(r.store, &r.opts, req)
+	if err == nil {
+		b.report(ctx)
+		r.clean.Do(func() { err = removeDead(b.buildDirs(), filepath.Dir(r.store.ObjectFile(req.Path))) })
+	}
+	if err != nil {
+		return nil, err
+	}
+	status, outputs, err := b.run(ctx)
+	return b.result(status, outputs, err)
+}
+
+// result returns how the build ended. A failure is a result, too.
+func (b *build) result(status store.BuildStatus, outputs map[string]store.Realisation, err error) (*store.BuildResult, error) {
+	r := &store.BuildResult{Status: status, TimesBuilt: b.timesBuilt, Start: b.started, Stop: b.stopped}
+	if b.timesBuilt > 0 {
+		r.CPUUser, r.CPUSystem = &b.cpuUser, &b.cpuSystem
+	}
+	if failure, ok := errors.AsType[*Failure](err); ok {
+		r.Status, r.Message = failure.Status, failure.Message
+		r.NonDeterministic = failure.Status == store.NotDeterministic
+		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Outputs = b.wanted(outputs)
+	return r, nil
+}
+
+// wanted returns those of the outputs that the caller wants.
+func (b *build) wanted(outputs map[string]store.Realisation) map[string]store.Realisation {
+	if b.req.Wanted == nil {
+		return outputs
+	}
+	wanted := make(map[string]store.Realisation, len(b.req.Wanted))
+	for _, name := range b.req.Wanted {
+		if r, ok := outputs[name]; ok {
+			wanted[name] = r
+		}
+	}
+	return wanted
 }

@@ -1,12 +1,9 @@
 package builder
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"time"
 
-	"pix/builder/sandbox"
 	"pix/signature"
 )
 
@@ -50,6 +47,10 @@ type Options struct {
 	// RequireDropSupplementaryGroups refuses to build where the supplementary groups of the calling user cannot be dropped. Only
 	// root can drop them.
 	RequireDropSupplementaryGroups bool
+
+	// OptionalFilter builds without a filter of system calls where none can be loaded, as under an emulator. Otherwise such a
+	// machine builds nothing.
+	OptionalFilter bool
 
 	// Cgroups runs each build in a cgroup of its own.
 	Cgroups bool
@@ -151,12 +152,4 @@ type SandboxPath struct {
 	Source   string // on this machine; "" is Target
 	Optional bool   // it may be missing
 	ReadOnly bool   // and nosuid, nodev; otherwise builders may write where the permissions allow it
-}
-
-// An Executor runs the processes of builds.
-type Executor interface {
-	// Run runs a process, and writes what it prints to log as it comes. An error of log, or the end of ctx, ends
-	// the process. When Run returns, all processes that it started are gone. The error is not nil if the process
-	// could not be started.
-	Run(ctx context.Context, req *sandbox.Request, log io.Writer) (*sandbox.Result, error)
 }

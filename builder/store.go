@@ -11,7 +11,7 @@ import (
 // A Store is what a build needs of the store in which its inputs are and to which its outputs go. Its objects are
 // files of this machine.
 type Store interface {
-	Dir() storepath.Dir
+	store.Store
 	Rules() store.Rules
 
 	// ObjectFile returns the file name of the object of a path on this machine, valid or not.
@@ -19,9 +19,6 @@ type Store interface {
 
 	// StateDir is the directory with the state of the store (/nix/var/nix).
 	StateDir() string
-
-	IsValidPath(ctx context.Context, path storepath.Path) (bool, error)
-	QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error)
 
 	// AddTempRoots keeps collectors from deleting what has the hash parts of paths, valid or not.
 	AddTempRoots(ctx context.Context, paths []storepath.Path) error

@@ -1,0 +1,130 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pix/internal/removetree"
+)
+
+// chrootExt is what the directory of a sandbox has after the name of the derivation.
+const chrootExt = ".chroot"
+
+// A chroot is the directory with the root of a sandbox. It is in the store directory, beside the derivation, so that outputs are moved
+// to their places by a rename. The temporary root of the derivation keeps a collector from deleting it.
+//
+// The directory is locked while it is used or removed. Only this user may enter it, so no process outside the sandbox
+// reaches the outputs before they are checked.
+type chroot struct {
+	top  string // NAME.drv.chroot
+	root string // what the builder sees as /
+	lock *os.File
+}
+
+// makeChroot makes the directory, and removes one that a killed process has left.
+func (b *build) makeChroot(ctx context.Context) (c *chroot, err error) {
+	c = &chroot{top: b.store.ObjectFile(b.req.Path) + chrootExt}
+	c.root = filepath.Join(c.top, "root")
+	if err := removeChroot(ctx, c.top); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(c.top, 0o700); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.remove())
+		}
+	}()
+	if c.lock, err = os.OpenFile(c.top, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0); err != nil {
+		return c, err
+	}
+	if locked, err := tryLock(c.lock); err != nil || !locked {
+		return c, errors.Join(err, fmt.Errorf("'%s' is locked by another process", c.top))
+	}
+	mode, owner := fs.FileMode(0o750), 0
+	if b.user != nil && b.user.count > 1 {
+		mode, owner = 0o755, b.user.uid
+	}
+	if err := makeDir(c.root, mode); err != nil {
+		return c, err
+	}
+	if b.user != nil {
+		err = os.Lchown(c.root, owner, b.user.gid)
+	}
+	return c, err
+}
+
+// remove removes the directory with everything in it.
+func (c *chroot) remove() error {
+	if c == nil {
+		return nil
+	}
+	err := removetree.RemovePath(c.top)
+	if c.lock != nil {
+		err = errors.Join(err, c.lock.Close())
+	}
+	return err
+}
+
+// file returns the name on this machine of a file that the builder sees.
+func (c *chroot) file(inside string) string {
+	return filepath.Join(c.root, filepath.Clean("/"+inside))
+}
+
+// removeChroot removes the directory of a sandbox that no process uses. It waits while another process removes it.
+func removeChroot(ctx context.Context, top string) error {
+	for {
+		gone, err := tryRemoveChroot(top)
+		if err != nil || gone {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// removeDeadChroot removes the directory of a sandbox unless a process uses it.
+func removeDeadChroot(top string) error {
+	if !strings.HasSuffix(top, ".drv"+chrootExt) {
+		return nil
+	}
+	_, err := tryRemoveChroot(top)
+	return err
+}
+
+// tryRemoveChroot removes a directory that is not locked, and reports whether there is none now.
+func tryRemoveChroot(top string) (gone bool, err error) {
+	dir, err := os.OpenFile(top, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil { // a file, or a symlink
+		return true, removetree.RemovePath(top)
+	}
+	defer dir.Close()
+	locked, err := tryLock(dir)
+	if err != nil || !locked || !hasName(dir, top) {
+		return false, err
+	}
+	return true, removetree.RemovePath(top)
+}
+
+// makeDir makes a directory of a mode, whatever the umask.
+func makeDir(path string, mode fs.FileMode) error {
+	if err := os.Mkdir(path, mode); err != nil {
+		return err
+	}
+	return os.Chmod(path, mode)
+}
