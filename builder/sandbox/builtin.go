@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 )
 
@@ -41,7 +42,11 @@ func runBuiltin(name string, input []byte) int {
 		err = f(context.Background(), input, os.Stderr)
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "error: %v\n", err)
+		text := err.Error()
+		if !strings.HasPrefix(text, "\n") { // a message with traces begins on the next line, as in Nix
+			text = " " + text
+		}
+		fmt.Fprintf(os.Stderr, "error:%s\n", text)
 		return 1
 	}
 	return 0
