@@ -203,6 +203,27 @@ func TestFloatingBuild(t *testing.T) {
 	})
 }
 
+// Identical files of outputs become one on demand.
+func TestOptimisedBuild(t *testing.T) {
+	both(t, func(t *testing.T, p *place) {
+		p.opts.AutoOptimise = true
+		first := p.mustBuild(p.script("first", "mkdir $out; echo same > $out/a; echo same > $out/b", nil))
+		second := p.mustBuild(p.script("second", "echo same > $out", nil))
+		var files []os.FileInfo
+		for _, name := range []string{first + "/a", first + "/b", second} {
+			info, err := os.Stat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, info)
+		}
+		if !os.SameFile(files[0], files[1]) || !os.SameFile(files[0], files[2]) {
+			t.Error("they are several files")
+		}
+		p.verify()
+	})
+}
+
 // A fixed output with another hash becomes valid under its own path, and is not built again when the hash is right.
 func TestFixedBuild(t *testing.T) {
 	both(t, func(t *testing.T, p *place) {

@@ -77,7 +77,7 @@ func (f *finisher) place(ctx context.Context, m *made) error {
 			return err
 		}
 	}
-	return f.store.AddOutput(ctx, m.file, &m.info, f.req.Mode == store.BuildRepair)
+	return f.store.AddOutput(ctx, m.file, &m.info, f.req.Mode == store.BuildRepair, f.opts.AutoOptimise)
 }
 
 // registerAll makes outputs valid that are in place, all or none.

@@ -38,8 +38,9 @@ type Store interface {
 	MakeTempDir(ctx context.Context) (TempDir, error)
 
 	// AddOutput moves the file or directory at from, which is canonical and on the file system of the store, to the place of
-	// info.Path, whose lock is held. If replace is set, it takes the place of a valid object (repair). The path is not valid yet.
-	AddOutput(ctx context.Context, from string, info *store.PathInfo, replace bool) error
+	// info.Path, whose lock is held. If replace is set, it takes the place of a valid object (repair). With optimise, its files become hard links to identical
+	// ones of the store. The path is not valid yet.
+	AddOutput(ctx context.Context, from string, info *store.PathInfo, replace, optimise bool) error
 
 	// RegisterOutputs makes paths valid, all in one transaction, whose objects AddOutput placed.
 	RegisterOutputs(ctx context.Context, infos []*store.PathInfo) error

@@ -159,17 +159,17 @@ func addOutputs(t *testing.T, s *Store, a, b storepath.Path) {
 	if err := os.WriteFile(s.ObjectFile(a), []byte("the rest of an attempt"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AddOutput(ctx, filepath.Join(dir, "a"), infoA, false); err != nil {
+	if err := s.AddOutput(ctx, filepath.Join(dir, "a"), infoA, false, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(filepath.Join(dir, "b"), s.ObjectFile(b)); err != nil && os.Geteuid() == 0 {
 		t.Fatal(err)
 	} else if err == nil { // made in its place
-		err = s.AddOutput(ctx, s.ObjectFile(b), infoB, false)
+		err = s.AddOutput(ctx, s.ObjectFile(b), infoB, false, true)
 		if err != nil {
 			t.Fatal(err)
 		}
-	} else if err := s.AddOutput(ctx, filepath.Join(dir, "b"), infoB, false); err != nil {
+	} else if err := s.AddOutput(ctx, filepath.Join(dir, "b"), infoB, false, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.RegisterOutputs(ctx, []*store.PathInfo{infoA}); err == nil {
@@ -194,10 +194,10 @@ func TestAddOutput(t *testing.T) {
 	dir := makePrivateDir(t, s)
 	other := makeOutput(t, dir, "x", "another text")
 	info := outputInfo(t, other, b)
-	if err := s.AddOutput(ctx, other, info, false); err == nil {
+	if err := s.AddOutput(ctx, other, info, false, true); err == nil {
 		t.Error("a valid object was replaced")
 	}
-	if err := s.AddOutput(ctx, other, info, true); err != nil {
+	if err := s.AddOutput(ctx, other, info, true, true); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(filepath.Join(s.ObjectFile(b), "file")); string(text) != "another text" {
