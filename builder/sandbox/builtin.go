@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 )
 
@@ -41,6 +42,11 @@ func runBuiltin(name string, input []byte) int {
 		return 1
 	}
 	if err := f(context.Background(), input, os.Stderr); err != nil {
+		text := err.Error()
+		if !strings.HasPrefix(text, "\n") { // a message with traces begins on the next line, as in Nix
+			text = " " + text
+		}
+		fmt.Fprintf(os.Stderr, "error:%s\n", text)
 		return 1
 	}
 	return 0
