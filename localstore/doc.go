@@ -53,8 +53,8 @@
 //   - internal/objects reads and writes objects on disk.
 //   - internal/nixdb is the database. conn.go and buildtrace.go add the statements of this package.
 //   - info.go, ask.go, derivations.go, outputs.go and realisations.go answer queries.
-//   - add.go, add_nar.go and add_multiple.go are the ways to add objects. place.go adds one object and add_finish.go
-//     a batch; register.go makes the paths valid.
+//   - add.go adds an object in four steps: add_prepare.go, add_create.go, add_place.go and add_register.go.
+//     add_multiple.go and add_multiple_finish.go do the same for many objects.
 //   - tempdir.go, internal/pathlock and internal/temproots protect an object from other processes until it is valid.
 //   - archive.go reads an object, and checked.go remembers which objects need no check of their hash.
 //   - roots*.go, runtime_roots*.go and gc*.go collect garbage.
