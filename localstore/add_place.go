@@ -62,7 +62,7 @@ func (s *shared) lockPath(ctx context.Context, path storepath.Path) (*pathlock.L
 		return nil, ErrReadOnly
 	}
 	l, err := inStoreDir(s, func() (*pathlock.Lock, error) {
-		return s.locks.Lock(ctx, s.object(path), func() { say(ctx, "waiting for lock on '%s'", path) })
+		return s.locks.Lock(ctx, s.object(path), func() { logf(ctx, "waiting for lock on '%s'", path) })
 	})
 	if errors.Is(err, syscall.EROFS) {
 		err = cmp.Or(s.checkWritable(), err)

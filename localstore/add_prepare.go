@@ -96,8 +96,8 @@ func (s *Store) checkPaths(paths []storepath.Path) error {
 	return nil
 }
 
-// prepare makes a path a temporary root and reports whether its object is needed: if the path is invalid, or if the
-// object of a valid path is to be repaired. The caller has checked the path info.
+// prepare makes a path a temporary root and reports whether its object is needed. The object of a valid path is needed
+// only for a repair. The caller has checked the path info.
 func (s *Store) prepare(ctx context.Context, path storepath.Path, repair bool) (needed bool, err error) {
 	if _, err := s.addTempRoots(ctx, path); err != nil {
 		return false, err

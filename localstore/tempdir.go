@@ -137,7 +137,7 @@ func (d *tempDir) moveTo(object, to string) error {
 }
 
 // exchange replaces an object in the store directory by one in the temporary directory, which then contains the old
-// object. A process that is killed leaves one of the two in place. Its errors are the same as those of moveTo.
+// object. A process that is killed leaves one of the two in place. It returns the same errors as moveTo.
 func (d *tempDir) exchange(object, to string) error {
 	if err := d.held.Check(); err != nil {
 		return err
