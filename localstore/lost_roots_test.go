@@ -136,7 +136,7 @@ func TestRootsLostBeforeRegistration(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = s.add(t.Context(), info, false, func(name string) error {
+			_, err = s.addComputed(t.Context(), info, false, func(name string) error {
 				if err := objects.CreateFile(name, []byte("x")); err != nil {
 					return err
 				}

@@ -16,15 +16,14 @@ import (
 
 var _ store.Optimiser = (*Store)(nil)
 
-// rootedAtOnce is how many paths are kept from being collected while they are optimised.
-const rootedAtOnce = 1000
+// optimiseBatch is how many paths are temporary roots at a time, while their files are linked.
+const optimiseBatch = 1000
 
-// OptimiseStore replaces identical files in the store with hard links. Each has one more name in
-// .links, the hash of its archive, by which it is found. OptimiseStore reports an activity of the
-// type [activity.OptimiseStore], its progress in paths, and an [activity.FileLinked] for each file.
+// OptimiseStore replaces identical files in the store with hard links. It reports an activity of the type
+// [activity.OptimiseStore], its progress in paths, and an [activity.FileLinked] for each file that it replaces.
 //
-// A file that cannot be linked, because it cannot be read, for instance, stays as it is. The error is an
-// [*IncompleteError] then.
+// If a file cannot be linked, because it cannot be read, for example, OptimiseStore continues with the others and returns
+// an [*IncompleteError].
 func (s *Store) OptimiseStore(ctx context.Context) (err error) {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
@@ -32,19 +31,19 @@ func (s *Store) OptimiseStore(ctx context.Context) (err error) {
 	if err := s.checkWritable(); err != nil {
 		return err
 	}
-	// On a full disk the database and the temporary roots need the room.
-	if err := s.giveUpReserved(); err != nil {
+	// On a full disk the database and the temporary roots need space.
+	if err := s.freeReserved(); err != nil {
 		return err
 	}
 	defer s.reserveSpace()
-	if err := s.makeDirs(); err != nil {
+	if err := s.createDirs(); err != nil {
 		return err
 	}
 	paths, err := s.QueryAllValidPaths(ctx)
 	if err != nil {
 		return err
 	}
-	o := &optimiser{Store: s, task: begin(ctx, activity.LevelError, activity.OptimiseStore, "")}
+	o := &optimiser{Store: s, task: startTask(ctx, activity.LevelError, activity.OptimiseStore, "")}
 	defer o.task.stop()
 	o.linker = s.newLinker(ctx, &o.failures)
 	o.linker.Replaced = o.countReplaced
@@ -53,14 +52,14 @@ func (s *Store) OptimiseStore(ctx context.Context) (err error) {
 	}
 	o.task.progress(0, len(paths))
 	for done := 0; done < len(paths); {
-		some := paths[done:min(done+rootedAtOnce, len(paths))]
+		some := paths[done:min(done+optimiseBatch, len(paths))]
 		if err := o.optimise(ctx, some, done, len(paths)); err != nil {
 			return err
 		}
 		done += len(some)
 	}
 	summary := fmt.Sprintf("%s freed by hard-linking %d files", sizes.Spell(o.freed), o.files)
-	say(ctx, "%s", summary)
+	logf(ctx, "%s", summary)
 	return o.failures.result("linked", summary)
 }
 
@@ -85,12 +84,12 @@ func (s *Store) newLinker(ctx context.Context, failures *failureLog) *objects.Li
 	return &objects.Linker{
 		StoreDir: s.storeDir,
 		Display:  s.named,
-		Report:   reporter(ctx),
+		Report:   logLine(ctx),
 		Failed:   func(err error) { failures.add(ctx, err) },
 	}
 }
 
-// optimise links the files of some valid paths. done is how many of all paths are done already.
+// optimise links the files of the valid ones among paths. done is the number of earlier paths, and all of all paths.
 func (o *optimiser) optimise(ctx context.Context, paths []storepath.Path, done, all int) (err error) {
 	roots := temproots.Open(o.rootsState())
 	defer func() { err = errors.Join(err, roots.Close()) }()
@@ -114,9 +113,9 @@ func (o *optimiser) optimise(ctx context.Context, paths []storepath.Path, done, 
 	return nil
 }
 
-// linkNewObject links the files of an object that is being added, whose path this process has locked. With repair, it
-// verifies each file in .links before it links to it. A file that cannot be linked does not prevent the object from
-// being added, so it causes one warning.
+// linkNewObject links the files of an object that is being added. The caller holds the lock of its path. With repair,
+// linkNewObject verifies a file in .links before it links to the file. The object can be added although files could not
+// be linked, so linkNewObject only logs one warning about them.
 func (s *Store) linkNewObject(ctx context.Context, path storepath.Path, repair bool) error {
 	if err := modes.MkdirAll(s.links()); err != nil { // another process may have removed it
 		return err
@@ -126,7 +125,7 @@ func (s *Store) linkNewObject(ctx context.Context, path storepath.Path, repair b
 	l.Repair = repair
 	err := l.Link(ctx, s.object(path))
 	if incomplete := failures.result("linked", "the object is added"); incomplete != nil {
-		say(ctx, "warning: optimising '%s': %v", path, incomplete)
+		logf(ctx, "warning: optimising '%s': %v", path, incomplete)
 	}
 	return err
 }

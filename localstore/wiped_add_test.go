@@ -85,7 +85,7 @@ func TestWipedBeforeRegistration(t *testing.T) {
 		t.Fatal(err)
 	}
 	path = info.Path
-	_, err = s.add(t.Context(), info, false, func(name string) error {
+	_, err = s.addComputed(t.Context(), info, false, func(name string) error {
 		if err := objects.CreateFile(name, []byte("x")); err != nil {
 			return err
 		}
