@@ -86,7 +86,7 @@ func writeParagraphs(b *strings.Builder, all []string) {
 
 func writeFlags(b *strings.Builder, usages string) {
 	for _, f := range flagHelps(usages) {
-		fmt.Fprintf(b, "- `%s`: %s\n", strings.TrimSpace(f.Spelling+" "+f.Value), marks.Replace(f.Usage))
+		fmt.Fprintf(b, "- `%s`: %s\n", strings.TrimSpace(f.Name+" "+f.Value), marks.Replace(f.Usage))
 	}
 	if len(flagHelps(usages)) > 0 {
 		b.WriteString("\n")

@@ -100,7 +100,7 @@ func TestFlagValues(t *testing.T) {
 	root := newRoot(newApp(nil, io.Discard, nil, nil))
 	for _, cmd := range append(allVerbs(root), root) {
 		for _, f := range append(flagHelps(cmd.LocalFlags().FlagUsages()), flagHelps(cmd.PersistentFlags().FlagUsages())...) {
-			_, name, _ := strings.Cut(f.Spelling, "--")
+			_, name, _ := strings.Cut(f.Name, "--")
 			if _, ok := cmd.GetFlagCompletionFunc(name); !ok && f.Value != "" && !slices.Contains(files, name) {
 				t.Errorf("pix %s --%s: nobody said what its value can be; see completeFlag", cmd.Name(), name)
 			}

@@ -18,7 +18,7 @@ func TestAdviceOnFullDisk(t *testing.T) {
 	}
 	defer s.Close()
 	full := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
-	if got := adviceOnFullDisk(s, full); !strings.HasSuffix(got.Error(), "no space left on device; 'pix gc' deletes the paths that no root needs, also on a full disk") {
+	if got := adviceOnFullDisk(s, full); !strings.HasSuffix(got.Error(), "no space left on device; 'pix gc' deletes paths that no root needs, and works on a full disk") {
 		t.Error(got)
 	}
 	if got := adviceOnFullDisk(memstore.New(nil), full); got != error(full) {

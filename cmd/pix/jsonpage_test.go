@@ -235,7 +235,7 @@ func exampleSetting(t *testing.T) string {
 	if err := conf.Set(nixconf.Assignment{Name: "connect-timeout", Value: "2", File: "/etc/nix/nix.conf", Line: 7, Source: nixconf.FromFile}); err != nil {
 		t.Fatal(err)
 	}
-	text, err := marshalJSON(map[string]setting{"connect-timeout": describeSetting(nixconf.Find("connect-timeout"), conf.Get("connect-timeout"))})
+	text, err := marshalJSON(map[string]settingJSON{"connect-timeout": newSettingJSON(nixconf.Find("connect-timeout"), conf.Get("connect-timeout"))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func exampleSetting(t *testing.T) string {
 // exampleVersion returns what version prints, of a build that does not change.
 func exampleVersion(t *testing.T) string {
 	commit, at := "4d1b9c2fd40f2d9c3f0e8bb9d2b9a1c3e5f70812", int64(1700000000)
-	text, err := marshalJSON(build{
+	text, err := marshalJSON(buildInfo{
 		Version: "v0.1.0", Commit: &commit, CommitTime: &at, Go: "go1.26.0", Platform: "linux/amd64", JSONFormat: jsonFormat,
 	})
 	if err != nil {
