@@ -10,7 +10,7 @@ import (
 	"pix/store/memstore"
 )
 
-// On a full disk, a store in a directory can be collected; other stores get no such advice.
+// An error of a full disk gets advice for a store in a directory, and no other error does.
 func TestAdviceOnFullDisk(t *testing.T) {
 	s, err := localstore.Open(t.Context(), &localstore.Options{Root: t.TempDir()})
 	if err != nil {

@@ -79,7 +79,7 @@ func (a *app) gc(cmd *cobra.Command, args []string, o gcOptions) error {
 	})
 }
 
-// gcError returns an error of a collection with the commands of pix instead of those of Nix.
+// gcError returns an error of a collection in which commands of pix replace the commands of Nix.
 func gcError(err error) error {
 	alive, ok := errors.AsType[*localstore.AliveError](err)
 	switch {

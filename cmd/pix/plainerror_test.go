@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// Errors of Go's library are printed without its words and the names of system calls.
+// Errors of the standard library are printed without Go terms and names of system calls.
 func TestErrorText(t *testing.T) {
 	_, lstat := os.Lstat("/nowhere/file")
 	_, open := os.Open("/nowhere/file")
@@ -37,7 +37,7 @@ func TestErrorText(t *testing.T) {
 		{errors.New("lstat is a system call"), "lstat is a system call"},
 	} {
 		if got := errorText(c.err); got != c.want {
-			t.Errorf("%v: %q, want %q", c.err, got, c.want)
+			t.Errorf("errorText(%v) = %q, want %q", c.err, got, c.want)
 		}
 	}
 }
