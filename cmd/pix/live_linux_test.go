@@ -130,8 +130,8 @@ func checkTerminal(t *testing.T, term *termtest.Terminal) {
 	t.Helper()
 	term.Look(func(s *termtest.Screen) {
 		x, _, shown := s.Cursor()
-		if x != 0 || !shown || !s.Wraps() || s.Wrong() != nil {
-			t.Errorf("cursor in column %d, visible %v; wraps %v; unsupported output %q", x, shown, s.Wraps(), s.Wrong())
+		if x != 0 || !shown || !s.Wraps() || s.Unsupported() != nil {
+			t.Errorf("cursor in column %d, visible %v; wraps %v; unsupported output %q", x, shown, s.Wraps(), s.Unsupported())
 		}
 	})
 }
@@ -187,7 +187,7 @@ func TestLiveBuild(t *testing.T) {
 		"  builder failed with exit code 3",
 		"  the last lines of its log:",
 		"  │ 日本語日本語日本語日本語日本語日本語",
-		"1 of 3 built, 1 failed, 1 need what failed in Ns",
+		"1 of 3 built, 1 failed, 1 need a failed build in Ns",
 		strings.TrimSpace(message[:80]), message[80:])
 	checkTerminal(t, term)
 }
@@ -216,7 +216,7 @@ func TestLiveNarrow(t *testing.T) {
 	term.Wait()
 	checkTerminal(t, term)
 	term.Look(func(s *termtest.Screen) {
-		if !slices.ContainsFunc(s.Lines(), func(l string) bool { return strings.HasPrefix(l, "1 of 3 built, 2 not begun in ") }) {
+		if !slices.ContainsFunc(s.Lines(), func(l string) bool { return strings.HasPrefix(l, "1 of 3 built, 2 not started in ") }) {
 			t.Errorf("the summary is not in\n%s", s)
 		}
 	})
@@ -237,7 +237,7 @@ func TestLiveInterrupt(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("the daemon continues the build")
 	}
-	waitForLines(t, term, "interrupted: 0 of 2 built, 1 stopped, 1 not begun in Ns", "pix: interrupted")
+	waitForLines(t, term, "interrupted: 0 of 2 built, 1 stopped, 1 not started in Ns", "pix: interrupted")
 	checkTerminal(t, term)
 }
 

@@ -74,7 +74,7 @@ func TestLiveRealBuild(t *testing.T) {
 			"  the last lines of its log:",
 			"  │ trying",
 			"  │ oh no",
-			"1 of 4 built, 1 failed, 2 need what failed in Ns",
+			"1 of 4 built, 1 failed, 2 need a failed build in Ns",
 		}
 		got := screenLines(term)
 		if len(got) < len(want) || !slices.Equal(got[:len(want)], want) || !strings.HasPrefix(got[len(want)], "pix: building ") {
@@ -101,7 +101,7 @@ func TestLiveRealInterrupt(t *testing.T) {
 		if status := exitStatus(term.Wait()); status != exitInterrupted {
 			t.Errorf("exit status %d", status)
 		}
-		waitForLines(t, term, "interrupted: 0 of 4 built, 2 stopped, 2 not begun in Ns", "pix: interrupted")
+		waitForLines(t, term, "interrupted: 0 of 4 built, 2 stopped, 2 not started in Ns", "pix: interrupted")
 		checkTerminal(t, term)
 		for deadline := time.Now().Add(20 * time.Second); len(d.Processes()) > before; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
