@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// order is the house in reading order: a package imports only those above it. Packages
-// that are not in it (internal ones and tests) may import all.
+// order has the packages in reading order. A package imports only packages before it. Packages that are not in the list
+// (internal packages and examples) may import all.
 var order = []string{
 	"nixbase32", "nixhash", "storepath", "wire", "nar", "derivation", "signature", "activity",
 	"store", "closure", "narinfo", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest",
@@ -23,8 +23,8 @@ var order = []string{
 	"builder", "pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix",
 }
 
-// dependencies are the modules that packages may import besides the standard library. The
-// key "" is what every package may.
+// dependencies are the modules that packages may import besides the standard library, by directory. All packages may import
+// the modules of "".
 var dependencies = map[string][]string{
 	"":                      {"golang.org/x/sys", "golang.org/x/sync", "lukechampine.com/blake3", "github.com/klauspost/compress"},
 	"cmd/pix":               {"github.com/spf13/cobra", "golang.org/x/term"},
@@ -36,7 +36,7 @@ var dependencies = map[string][]string{
 	"internal/compression": {"github.com/mikelolasagasti/xz", "github.com/pierrec/lz4/v4", "github.com/ulikunitz/xz", "github.com/andybalholm/brotli"},
 }
 
-// sourceFiles calls visit for each Go file that is no test, with the package's directory.
+// sourceFiles calls visit for each Go file that is not a test, with the directory of its package.
 func sourceFiles(t *testing.T, visit func(dir string, fset *token.FileSet, f *ast.File)) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -65,7 +65,7 @@ func sourceFiles(t *testing.T, visit func(dir string, fset *token.FileSet, f *as
 	}
 }
 
-// hasModule reports whether dir is a module of its own.
+// hasModule reports whether dir is the root of a module.
 func hasModule(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "go.mod"))
 	return err == nil
@@ -75,7 +75,7 @@ func TestImports(t *testing.T) {
 	sourceFiles(t, func(dir string, fset *token.FileSet, f *ast.File) {
 		place := slices.Index(order, dir)
 		if place < 0 && !strings.HasPrefix(dir, "internal/") && !strings.HasPrefix(dir, "examples/") {
-			t.Errorf("package %s has no place in the house: add it to the order", dir)
+			t.Errorf("package %s is not in the order: add it", dir)
 		}
 		for _, spec := range f.Imports {
 			path, err := strconv.Unquote(spec.Path.Value)
@@ -103,7 +103,7 @@ func forbidden(dir string, place int, path string) string {
 			return ""
 		}
 		if i := slices.Index(order, ours); i < 0 || i >= place {
-			return "it is not above in the house"
+			return "it does not come before this package in the order"
 		}
 		return ""
 	}
@@ -111,7 +111,7 @@ func forbidden(dir string, place int, path string) string {
 		return "" // the standard library
 	}
 	allowed := dependencies[""]
-	for d := dir; ; d = filepath.ToSlash(filepath.Dir(d)) { // what a package may, those below it may
+	for d := dir; ; d = filepath.ToSlash(filepath.Dir(d)) { // packages in subdirectories may import the same modules
 		allowed = slices.Concat(allowed, dependencies[d])
 		if d == "." {
 			break
@@ -122,18 +122,18 @@ func forbidden(dir string, place int, path string) string {
 			return ""
 		}
 	}
-	return "it is no dependency of this package"
+	return "the module is not a dependency of this package"
 }
 
-// conversions are the files that may convert to storepath.Path and storepath.Dir, and why.
+// conversions are the files that may convert to storepath.Path and storepath.Dir, with the reasons.
 var conversions = map[string]string{
-	"derivation/parsepath.go":    "it checks a path itself, in one go with measuring it, for speed",
-	"derivation/parseoutputs.go": "what a fixed output says is its path, which validation checks",
-	"derivation/parsed.go":       "it takes paths that the parser has checked out of the text",
-	"derivation/derivation.go":   "it copies what is a path already",
+	"derivation/parsepath.go":    "for speed, it validates a path while it finds its end",
+	"derivation/parseoutputs.go": "the path of a fixed output is checked when the derivation is validated",
+	"derivation/parsed.go":       "its paths were validated by the parser",
+	"derivation/derivation.go":   "it copies valid paths",
 }
 
-// A conversion to storepath.Path does not validate, so only storepath and constants may.
+// A conversion to storepath.Path does not validate, so only package storepath and constants may use it.
 func TestNoConversions(t *testing.T) {
 	sourceFiles(t, func(dir string, fset *token.FileSet, f *ast.File) {
 		if dir == "storepath" || conversions[filepath.ToSlash(fset.Position(f.Pos()).Filename)] != "" {
@@ -159,7 +159,7 @@ func TestNoConversions(t *testing.T) {
 	})
 }
 
-// Every package that a program can import teaches its concept in a doc.go of its own; the root's is pix.go.
+// Every package that programs can import has a doc.go and a tested example. The package comment of the root is in pix.go.
 func TestDocs(t *testing.T) {
 	for _, dir := range order {
 		if _, err := os.Stat(dir); err != nil || dir == "." || strings.HasPrefix(dir, "cmd/") || strings.Contains(dir, "/internal/") {
