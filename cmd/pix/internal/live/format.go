@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// spellTime spells a duration in a few letters: 5s, 1m12s, 2h03m.
-func spellTime(d time.Duration) string {
+// formatDuration formats a duration in a few letters: 5s, 1m12s, 2h03m.
+func formatDuration(d time.Duration) string {
 	s := max(int64(d/time.Second), 0)
 	switch {
 	case s < 60:
@@ -17,8 +17,8 @@ func spellTime(d time.Duration) string {
 	return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
 }
 
-// spellBytes spells a number of bytes: 12 B, 3.4 MiB.
-func spellBytes(n uint64) string {
+// formatBytes formats a number of bytes: 12 B, 3.4 MiB.
+func formatBytes(n uint64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)
 	}
@@ -30,15 +30,15 @@ func spellBytes(n uint64) string {
 	return fmt.Sprintf("%.1f %ciB", f, units[unit])
 }
 
-// spellPart spells how many bytes of how many there are. The whole is 0 if nobody knows.
-func spellPart(done, whole uint64) string {
-	if whole <= done {
-		return spellBytes(done)
+// formatProgress formats how many bytes of a total are done. The total is 0 if it is unknown.
+func formatProgress(done, total uint64) string {
+	if total <= done {
+		return formatBytes(done)
 	}
-	return spellBytes(done) + " of " + spellBytes(whole)
+	return formatBytes(done) + " of " + formatBytes(total)
 }
 
-// plural returns the word for n things.
+// plural returns a number with the singular or plural of a word.
 func plural(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
