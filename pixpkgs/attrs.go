@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"pix/internal/exactjson"
 )
 
 // A tree is the value of a structured attribute: nil, bool, int64, uint64, float64, a
@@ -219,7 +221,7 @@ func cloneTree(t tree) tree {
 }
 
 // appendTree appends t as JSON. Members are sorted by their names; how floats are spelled
-// is left to [derivation.Derivation.StructuredAttrsSpelledByNix].
+// is left to [derivation.Derivation.NormalizedStructuredAttrs].
 func appendTree(dst []byte, t tree) ([]byte, error) {
 	switch t := t.(type) {
 	case nil:
@@ -276,16 +278,5 @@ func appendQuoted(dst []byte, s string) ([]byte, error) {
 	if !utf8.ValidString(s) {
 		return nil, fmt.Errorf("the text %.100q is not UTF-8, and JSON has no way to spell it", s)
 	}
-	dst = append(dst, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c < 0x20:
-			dst = fmt.Appendf(dst, `\u%04x`, c)
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"'), nil
+	return exactjson.AppendString(dst, s), nil
 }

@@ -149,7 +149,7 @@ func (n *normal) json() (string, error) {
 	}
 	d := derivation.Derivation{Name: n.spec.Name}
 	d.Env.Set(derivation.StructuredAttrsKey, string(text))
-	spelled, _, err := d.StructuredAttrsSpelledByNix()
+	spelled, _, err := d.NormalizedStructuredAttrs()
 	if err != nil {
 		return "", n.fail("Attrs", err)
 	}
