@@ -226,17 +226,8 @@ func removeHashParts(dir storepath.Dir, s string) string {
 		i += len(prefix)
 		b.WriteString(s[:i])
 		s = s[i:]
-		if n := storepath.HashPartLen; len(s) > n && s[n] == '-' && isBase32(s[:n]) {
+		if n := storepath.HashPartLen; len(s) > n && s[n] == '-' && nixbase32.IsDigits(s[:n]) {
 			s = s[n:]
 		}
 	}
-}
-
-func isBase32(s string) bool {
-	for i := range len(s) {
-		if !nixbase32.IsDigit(s[i]) {
-			return false
-		}
-	}
-	return true
 }
