@@ -42,7 +42,7 @@ func TestOpenErrors(t *testing.T) {
 		"ssh-ng://host?compress=maybe": "true or false",
 		"unix:///%zz":                  "invalid URL escape",
 		"ssh-ng://":                    "the host name is empty",
-		"ssh-ng://-oProxyCommand=evil": "begins with '-'",
+		"ssh-ng://-oProxyCommand=evil": "starts with '-'",
 	} {
 		_, err := pix.Open(t.Context(), uri, &pix.Options{DaemonSocket: socket})
 		var bad *pix.URIError

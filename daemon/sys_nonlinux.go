@@ -7,8 +7,7 @@ import (
 	"net"
 )
 
-// dialLong connects to a socket whose path may not fit into its address, which then is the
-// system's error.
+// dialLong connects to a socket. The system reports an error if its path is too long.
 func dialLong(ctx context.Context, path string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "unix", path)
 }

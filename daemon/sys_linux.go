@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dialLong connects to a socket whose path does not fit into its address: by a descriptor
-// of the socket's file, whose name in /proc is short.
+// dialLong connects to a socket whose path is too long for its address. It opens the socket's
+// file and connects through the short name of the descriptor in /proc.
 func dialLong(ctx context.Context, path string) (net.Conn, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
