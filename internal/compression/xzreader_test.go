@@ -52,7 +52,7 @@ func FuzzXz(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, want, gotErr, wantErr := byBoth(b)
 		if (gotErr == nil) != (wantErr == nil) || gotErr == nil && !bytes.Equal(got, want) {
-			t.Fatalf("%d bytes, %v; the other has %d, %v", len(got), gotErr, len(want), wantErr)
+			t.Fatalf("%d bytes, %v; the other decoder has %d, %v", len(got), gotErr, len(want), wantErr)
 		}
 	})
 }
@@ -66,7 +66,7 @@ func FuzzXzBlock(f *testing.F) {
 		got, want, gotErr, wantErr := byBoth(xzBlock(chunks, window))
 		n := min(len(got), len(want))
 		if !bytes.Equal(got[:n], want[:n]) {
-			t.Fatalf("%d bytes, %v; the other has %d others, %v", len(got), gotErr, len(want), wantErr)
+			t.Fatalf("%d bytes, %v; the other decoder has %d different ones, %v", len(got), gotErr, len(want), wantErr)
 		}
 	})
 }
