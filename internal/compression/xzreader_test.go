@@ -20,8 +20,8 @@ func TestEmptyXz(t *testing.T) {
 	}
 }
 
-// mostFuzzed is the number of bytes that are decoded from fuzzed input.
-const mostFuzzed = 1 << 20
+// maxFuzzed is the number of bytes that are decoded from fuzzed input.
+const maxFuzzed = 1 << 20
 
 // byBoth decodes a stream with the library for decoding, and with the one for encoding.
 func byBoth(b []byte) (got, want []byte, gotErr, wantErr error) {
@@ -29,11 +29,11 @@ func byBoth(b []byte) (got, want []byte, gotErr, wantErr error) {
 		if err != nil {
 			return nil, err
 		}
-		return io.ReadAll(io.LimitReader(r, mostFuzzed))
+		return io.ReadAll(io.LimitReader(r, maxFuzzed))
 	}
 	guard := func() *xzGuard {
 		g := newXzGuard(bytes.NewReader(b))
-		g.size = mostFuzzed
+		g.size = maxFuzzed
 		return g
 	}
 	got, gotErr = read(newXzReader(guard()))
