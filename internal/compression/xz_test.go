@@ -31,13 +31,8 @@ func byBoth(b []byte) (got, want []byte, gotErr, wantErr error) {
 		}
 		return io.ReadAll(io.LimitReader(r, maxFuzzed))
 	}
-	guard := func() *xzGuard {
-		g := newXzGuard(bytes.NewReader(b))
-		g.size = maxFuzzed
-		return g
-	}
-	got, gotErr = read(newXzReader(guard()))
-	want, wantErr = read(xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(guard()))
+	got, gotErr = read(openXz(bytes.NewReader(b), maxFuzzed))
+	want, wantErr = read(xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(newXzGuard(bytes.NewReader(b), maxFuzzed)))
 	return got, want, gotErr, wantErr
 }
 
