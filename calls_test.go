@@ -27,7 +27,6 @@ const (
 // A step is a line of a walk: a function, its file, and how its parent calls it. Steps that are called by a step stand
 // below it with a larger indentation, in the order of the calls.
 type step struct {
-	line        string
 	indentation int
 	through     string // the interface or variable through which it is called, as package.Name; or ""
 	goroutine   bool   // it is called by a go statement of its package, and not by its parent
@@ -86,7 +85,7 @@ func readWalks(t *testing.T) map[string][]step {
 			t.Errorf("not a step of a walk: %s", line)
 			continue
 		}
-		walks[name] = append(walks[name], step{line, len(m[1]), m[2], m[3] != "", m[4], m[5]})
+		walks[name] = append(walks[name], step{len(m[1]), m[2], m[3] != "", m[4], m[5]})
 	}
 	return walks
 }
