@@ -20,8 +20,8 @@ func TestEmptyXz(t *testing.T) {
 	}
 }
 
-// mostFuzzed is the number of bytes that are decoded from fuzzed input.
-const mostFuzzed = 1 << 20
+// maxFuzzed is the number of bytes that are decoded from fuzzed input.
+const maxFuzzed = 1 << 20
 
 // byBoth decodes a stream with the library for decoding, and with the one for encoding.
 func byBoth(b []byte) (got, want []byte, gotErr, wantErr error) {
@@ -29,15 +29,10 @@ func byBoth(b []byte) (got, want []byte, gotErr, wantErr error) {
 		if err != nil {
 			return nil, err
 		}
-		return io.ReadAll(io.LimitReader(r, mostFuzzed))
+		return io.ReadAll(io.LimitReader(r, maxFuzzed))
 	}
-	guard := func() *xzGuard {
-		g := newXzGuard(bytes.NewReader(b))
-		g.size = mostFuzzed
-		return g
-	}
-	got, gotErr = read(newXzReader(guard()))
-	want, wantErr = read(xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(guard()))
+	got, gotErr = read(openXz(bytes.NewReader(b), maxFuzzed))
+	want, wantErr = read(xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(newXzGuard(bytes.NewReader(b), maxFuzzed)))
 	return got, want, gotErr, wantErr
 }
 
@@ -52,7 +47,7 @@ func FuzzXz(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, want, gotErr, wantErr := byBoth(b)
 		if (gotErr == nil) != (wantErr == nil) || gotErr == nil && !bytes.Equal(got, want) {
-			t.Fatalf("%d bytes, %v; the other has %d, %v", len(got), gotErr, len(want), wantErr)
+			t.Fatalf("%d bytes, %v; the other decoder has %d, %v", len(got), gotErr, len(want), wantErr)
 		}
 	})
 }
@@ -66,7 +61,7 @@ func FuzzXzBlock(f *testing.F) {
 		got, want, gotErr, wantErr := byBoth(xzBlock(chunks, window))
 		n := min(len(got), len(want))
 		if !bytes.Equal(got[:n], want[:n]) {
-			t.Fatalf("%d bytes, %v; the other has %d others, %v", len(got), gotErr, len(want), wantErr)
+			t.Fatalf("%d bytes, %v; the other decoder has %d different ones, %v", len(got), gotErr, len(want), wantErr)
 		}
 	})
 }
