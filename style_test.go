@@ -23,9 +23,6 @@ func allowedPhrases(lines int) int { return max(1, lines*4/1000) }
 // notYet has the number of phrases in packages and pages whose prose is still to be rewritten. They must not get more.
 var notYet = map[string]int{
 	".":                             13,
-	"README.md":                     5,
-	"CHANGELOG.md":                  6,
-	"docs/*.md":                     139,
 	"activity":                      8,
 	"cmd/pix":                       100,
 	"cmd/pix/internal/live":         60,

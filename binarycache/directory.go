@@ -58,7 +58,10 @@ func (d *directory) open(ctx context.Context, name string) (io.ReadCloser, error
 	if err != nil {
 		return nil, err
 	}
-	return &contextFile{f, ctx}, nil
+	return struct {
+		io.Reader
+		io.Closer
+	}{&contextReader{ctx, f}, f}, nil
 }
 
 // openRegular opens a file. It is an error if the file is not a regular one.
@@ -83,24 +86,6 @@ func openRegular(name string) (*os.File, fs.FileInfo, error) {
 // to the cache, without escapes or parameters.
 func (d *directory) openArchive(ctx context.Context, ref string, _ uint64) (io.ReadCloser, error) {
 	return d.open(ctx, ref)
-}
-
-// A contextFile fails after the end of a context.
-type contextFile struct {
-	*os.File
-	ctx context.Context
-}
-
-func (f *contextFile) Read(p []byte) (int, error) {
-	if f.ctx.Err() != nil {
-		return 0, contextError(f.ctx)
-	}
-	return f.File.Read(p)
-}
-
-// WriteTo hides the method of the file, which would ignore the context.
-func (f *contextFile) WriteTo(w io.Writer) (int64, error) {
-	return io.Copy(w, struct{ io.Reader }{f})
 }
 
 // has reports whether there is a regular file with this name and, unless size is negative, this size.

@@ -79,7 +79,7 @@ func TestOpenURIs(t *testing.T) {
 		open(t, "file://"+dir+"/a%20b"+params, nil)
 	}
 	if _, err := os.Stat(dir + "/a b"); err == nil {
-		t.Error("opening a cache has made it")
+		t.Error("opening a cache created it")
 	}
 }
 
@@ -172,7 +172,7 @@ func TestAdd(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, n.URL), "damaged")
 	if _, err := readAll(t.Context(), s, paths[0]); err == nil {
-		t.Error("what is damaged is read")
+		t.Error("a damaged file is accepted")
 	}
 	archive, err := src.NARFromPath(t.Context(), paths[0])
 	if err != nil {
@@ -223,11 +223,11 @@ func TestAddFails(t *testing.T) {
 		"cancelled":  {cancelled, info(0, func(i *store.PathInfo) {}), strings.NewReader(archive)},
 	} {
 		if err := s.AddToStoreNAR(test.ctx, test.info, test.archive, nil); err == nil {
-			t.Errorf("%s: it is taken", name)
+			t.Errorf("%s: accepted", name)
 		}
 	}
 	if files := filesIn(t, dir); len(files) != 1 {
-		t.Errorf("there are left %q", files)
+		t.Errorf("files remain: %q", files)
 	}
 	c := newFake().open(t, binarycache.HTTPOptions{})
 	for name, err := range map[string]error{
@@ -287,11 +287,11 @@ func TestAddContents(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := s.AddToStore(t.Context(), "x", storepath.NAR, nixhash.SHA256, nil, strings.NewReader("no archive"), nil); err == nil {
-		t.Error("what is no archive is taken for one")
+		t.Error("an invalid archive is accepted")
 	}
 	drafts, _ := filepath.Glob(filepath.Join(strings.TrimPrefix(s.URI(), "file://"), "nar", ".tmp*"))
 	if len(drafts) > 0 {
-		t.Errorf("there are left %q", drafts)
+		t.Errorf("files remain: %q", drafts)
 	}
 }
 
@@ -334,7 +334,7 @@ func TestAddManyFails(t *testing.T) {
 			}
 		}
 		if err := s.AddMultipleToStore(t.Context(), 31, func(yield func(store.Import, error) bool) {}, nil); err == nil {
-			t.Error("none is as good as 31")
+			t.Error("an empty sequence is accepted as 31 objects")
 		}
 		info, err := src.QueryPathInfo(t.Context(), paths[29])
 		if err != nil {
@@ -345,7 +345,7 @@ func TestAddManyFails(t *testing.T) {
 		}
 		var reference *store.MissingReferenceError
 		if err := s.AddMultipleToStore(t.Context(), 1, orphan, nil); !errors.As(err, &reference) || errors.Is(err, store.ErrNotFound) {
-			t.Errorf("a path whose reference is not there: %v", err)
+			t.Errorf("a path with a missing reference: %v", err)
 		}
 		reason := errors.New("the source has ended")
 		if err := s.AddMultipleToStore(t.Context(), 1, func(yield func(store.Import, error) bool) { yield(store.Import{}, reason) }, nil); !errors.Is(err, reason) {
@@ -433,7 +433,7 @@ func TestAddSignatures(t *testing.T) {
 		t.Error(err)
 	}
 	if err := s.AddSignatures(t.Context(), paths[0], []string{"nonsense"}); err == nil {
-		t.Error("a signature that is none is taken")
+		t.Error("an invalid signature is accepted")
 	}
 }
 

@@ -279,7 +279,7 @@ func TestResumedDownload(t *testing.T) {
 						t.Error("nothing was resumed")
 					}
 					if name == "ranges" && f.requests("bytes=80001-") != 1 {
-						t.Errorf("nobody has asked for what was missing: %q", f.seen)
+						t.Errorf("no request for the missing part: %q", f.seen)
 					}
 				})
 			})
@@ -318,10 +318,10 @@ func TestEndlessRetries(t *testing.T) {
 			got, err := readAll(t.Context(), c, n.Path)
 			var failed *binarycache.RequestError
 			if !errors.As(err, &failed) || !errors.Is(err, io.ErrUnexpectedEOF) {
-				t.Errorf("%d bytes a time: %d came, %v", step, len(got), err)
+				t.Errorf("%d bytes at a time: %d received, %v", step, len(got), err)
 			}
 			if n := f.requests("nar/"); n != 5 {
-				t.Errorf("%d bytes a time: %d requests", step, n)
+				t.Errorf("%d bytes at a time: %d requests", step, n)
 			}
 			if took := time.Since(start); took > 10*time.Second {
 				t.Errorf("it took %v", took)
@@ -446,11 +446,11 @@ func TestNarInfoCacheLimit(t *testing.T) {
 		}
 	}
 	if n := f.requests("narinfo"); n != 21 {
-		t.Errorf("%d requests for 21 paths, each of which is in memory when it is asked for again", n)
+		t.Errorf("%d requests for 21 cached paths", n)
 	}
 	again := f.put(t, "x0", "none", 10)
 	if _, err := c.QueryPathInfo(t.Context(), again.Path); err != nil || f.requests("narinfo") != 22 {
-		t.Errorf("what was not asked for the longest is still there: %v", err)
+		t.Errorf("the least recently used narinfo is still cached: %v", err)
 	}
 }
 

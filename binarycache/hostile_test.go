@@ -108,7 +108,7 @@ func TestWithoutFileHash(t *testing.T) {
 			}
 		}
 		if _, err := readAll(t.Context(), c, n.Path); err == nil {
-			t.Errorf("%s: an endless file is taken", method)
+			t.Errorf("%s: an endless file is accepted", method)
 		}
 	}
 }
@@ -181,7 +181,7 @@ func TestCompressionBombs(t *testing.T) {
 			t.Errorf("%s: %d MiB were allocated", name, took>>20)
 		}
 		if _, err := binarycache.Open(t.Context(), server.URL, &binarycache.Options{HTTP: binarycache.HTTPOptions{Tries: 1}}); err == nil && name != "a web page" && name != "a large window" {
-			t.Errorf("%s as nix-cache-info is taken", name)
+			t.Errorf("%s is accepted as nix-cache-info", name)
 		}
 		server.CloseClientConnections()
 		server.Close()
@@ -338,10 +338,10 @@ func TestArchiveURLs(t *testing.T) {
 				t.Errorf("%s, %s: %v, want %q", way, test.ref, err, test.want)
 			}
 			if err == nil && test.want != "" && !asked[test.want] {
-				t.Errorf("%s, %s: asked for %v, want %s", way, test.ref, asked, test.want)
+				t.Errorf("%s, %s: requested %v, want %s", way, test.ref, asked, test.want)
 			}
 			if a := elsewhere.Load(); a != "" && way == "url" {
-				t.Errorf("%s, %s: another server was told %s", way, test.ref, a)
+				t.Errorf("%s, %s: another server got %s", way, test.ref, a)
 			}
 			clear(asked)
 		}
@@ -434,7 +434,7 @@ func TestStreamedArchive(t *testing.T) {
 		t.Error(valid, err)
 	}
 	if took := int64(peak.Load()) - int64(before.HeapAlloc); took > 32<<20 || peak.Load() == 0 {
-		t.Errorf("%d MiB were in use for an archive of %d", took>>20, size>>20)
+		t.Errorf("%d MiB were used for an archive of %d MiB", took>>20, size>>20)
 	}
 }
 

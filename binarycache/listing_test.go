@@ -72,7 +72,7 @@ func TestHostileListings(t *testing.T) {
 		n := f.put(t, "object", "none", 1<<20)
 		f.files[n.Path.HashPart()+".ls"] = text
 		if l, err := f.open(t, binarycache.HTTPOptions{}).Listing(t.Context(), n.Path); err == nil {
-			t.Errorf("%s: it is taken for %+v", what, l)
+			t.Errorf("%s: parsed as %+v", what, l)
 		}
 	}
 }

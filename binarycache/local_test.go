@@ -81,14 +81,14 @@ func TestIntoLocalStore(t *testing.T) {
 
 	var untrusted *store.UntrustedError
 	if _, err := store.Copy(t.Context(), openLocal(t), c, roots, nil); !errors.As(err, &untrusted) {
-		t.Errorf("nobody whom the store trusts has signed it: %v", err)
+		t.Errorf("without a trusted signature: %v", err)
 	}
 	b := []byte(f.files[library.URL])
 	b[len(b)/2] ^= 1
 	f.files[library.URL] = string(b)
 	careful := openLocal(t, key.Public())
 	if _, err := store.Copy(t.Context(), careful, c, roots, nil); err == nil {
-		t.Error("a damaged archive is taken")
+		t.Error("a damaged archive is accepted")
 	}
 	if all, err := careful.QueryAllValidPaths(t.Context()); err != nil || len(all) > 0 {
 		t.Errorf("valid: %q, %v", all, err)

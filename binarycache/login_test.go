@@ -331,7 +331,7 @@ func compareLogins(t *testing.T, c loginCase, server *loginServer) {
 		want = c.want
 	}
 	if !slices.Equal(server.logins, want) {
-		t.Errorf("%s: it sent %q, want %q", c.name, server.logins, want)
+		t.Errorf("%s: curl sent %q, want %q", c.name, server.logins, want)
 	}
 }
 

@@ -49,7 +49,7 @@ func TestModes(t *testing.T) {
 		}
 		for _, kind := range []string{".narinfo", ".ls", ".zst", ".doi", ".drv", ""} {
 			if kinds[kind] == 0 {
-				t.Errorf("there is no file *%s in %v", kind, modes)
+				t.Errorf("no file *%s in %v", kind, modes)
 			}
 		}
 	})

@@ -36,7 +36,7 @@ func TestPowerCut(t *testing.T) {
 		return
 	}
 	if err := powercut.Available(); err != nil {
-		t.Skip("nothing can be recorded: ", err)
+		t.Skip("recording is not possible: ", err)
 	}
 	parent := t.TempDir()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestPowerCut$")
@@ -96,7 +96,7 @@ func checkAfterCut(ctx context.Context, r *powercut.Recording, n int, lost []int
 		case err != nil:
 			return err
 		case !valid && i < added:
-			return fmt.Errorf("%s was added, and is missing", p)
+			return fmt.Errorf("%s was added, but is missing", p)
 		case !valid:
 			continue
 		}

@@ -304,7 +304,7 @@ func TestWritesWhatNixWrites(t *testing.T) {
 			delete(got, name)
 		}
 		if len(got) > 0 {
-			t.Errorf("there are more files than Nix has: %q", slices.Sorted(maps.Keys(got)))
+			t.Errorf("files that Nix does not write: %q", slices.Sorted(maps.Keys(got)))
 		}
 	})
 }
@@ -342,7 +342,7 @@ const floating = `derivation {
 func TestRealisationsAndLogs(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		if isOld(s) {
-			t.Skip("it has no content-addressed derivations")
+			t.Skip("this Nix has no content-addressed derivations")
 		}
 		d, pool := realPool(t, s, map[string]string{"experimental-features": "nix-command ca-derivations"})
 		write(t, d.HostPath("/tmp/floating.nix"), floating)

@@ -62,7 +62,7 @@ func TestRealisationFiles(t *testing.T) {
 				}
 			}
 			if known != len(c.known) {
-				t.Errorf("%d names are known, want %q", known, c.known)
+				t.Errorf("found under %d names, want %q", known, c.known)
 			}
 			for _, name := range c.known {
 				if _, err := s.QueryRealisation(t.Context(), ids[name]); err != nil {
@@ -85,6 +85,6 @@ func TestRealisationFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.QueryRealisation(t.Context(), ids["path"]); err == nil || errors.Is(err, store.ErrNotFound) {
-		t.Errorf("of a broken file: %v", err)
+		t.Errorf("a broken file: %v", err)
 	}
 }

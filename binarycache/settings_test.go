@@ -164,7 +164,7 @@ func TestOverride(t *testing.T) {
 		want int32
 	}{{t.Context(), 1}, {t.Context(), 1}, {quick, 2}, {quick, 3}, {t.Context(), 3}} {
 		if _, err := s.QueryPathFromHashPart(c.ctx, "0000000000000000000000000000000b"); err == nil || asked.Load() != c.want {
-			t.Errorf("%v; asked %d times, want %d", err, asked.Load(), c.want)
+			t.Errorf("%v; %d requests, want %d", err, asked.Load(), c.want)
 		}
 	}
 }
@@ -180,7 +180,7 @@ func TestRetryParameters(t *testing.T) {
 	start := time.Now()
 	_, err := binarycache.Open(t.Context(), server.URL+"?retry-attempts=3&retry-delay=1&retry-delay-rate-limited=1&retry-max-delay=5", nil)
 	if err == nil || asked.Load() != 3 || time.Since(start) > 5*time.Second {
-		t.Errorf("%v; asked %d times in %v", err, asked.Load(), time.Since(start))
+		t.Errorf("%v; %d requests in %v", err, asked.Load(), time.Since(start))
 	}
 }
 

@@ -113,18 +113,18 @@ func TestVerifyCache(t *testing.T) {
 				t.Fatal(bad, err)
 			}
 			fault.spoil(t, c, dir, paths[3])
-			var told []string
+			var log []string
 			ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
 				if line, ok := e.(activity.Log); ok {
-					told = append(told, line.Text)
+					log = append(log, line.Text)
 				}
 			}))
 			bad, err := c.VerifyStore(ctx, false, false)
-			if err != nil || fault.log != "" && (!bad || !strings.Contains(strings.Join(told, "\n"), fault.log)) {
-				t.Errorf("%t, %v, told %q", bad, err, told)
+			if err != nil || fault.log != "" && (!bad || !strings.Contains(strings.Join(log, "\n"), fault.log)) {
+				t.Errorf("%t, %v, log %q", bad, err, log)
 			}
-			if bad, err := c.VerifyStore(ctx, true, false); fault.log == "" && name != "signature malformed" && (!bad || err != nil || !strings.Contains(strings.Join(told, "\n"), paths[3].Base())) {
-				t.Errorf("%t, %v, told %q", bad, err, told)
+			if bad, err := c.VerifyStore(ctx, true, false); fault.log == "" && name != "signature malformed" && (!bad || err != nil || !strings.Contains(strings.Join(log, "\n"), paths[3].Base())) {
+				t.Errorf("%t, %v, log %q", bad, err, log)
 			}
 		})
 	}

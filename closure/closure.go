@@ -18,9 +18,9 @@ type Closure struct {
 	refs  [][]int32 // the indexes of the references of each path, except itself
 }
 
-// Load returns the closure of the roots in s. The errors are those of [store.Closure]: a
-// [*store.NotFoundError] for a path that is not valid, or a [*store.LimitError] for a closure that is larger
-// than the limits of s.
+// Load returns the closure of the roots in s. As for [store.Closure], the error is a
+// [*store.NotFoundError] if a path is not valid, or a [*store.LimitError] if the closure is larger than the
+// limits of s.
 func Load(ctx context.Context, s store.Store, roots ...storepath.Path) (*Closure, error) {
 	var infos []*store.PathInfo
 	for info, err := range store.Closure(ctx, s, roots...) {

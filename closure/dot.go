@@ -25,7 +25,7 @@ func (c *Closure) WriteDOT(w io.Writer) error {
 	return out.Flush()
 }
 
-// WriteDOT writes edges, such as those of [Closure.Between], as a graph in the language of Graphviz.
+// WriteDOT writes edges, such as the result of [Closure.Between], as a graph in the language of Graphviz.
 func WriteDOT(w io.Writer, edges []Edge) error {
 	out := bufio.NewWriter(w)
 	out.WriteString("digraph {\n")

@@ -14,7 +14,7 @@ import (
 // An edge that crosses layers passes through a waypoint in each of them. All edges to a path share its waypoints, so
 // they join into one line instead of covering the boxes between them.
 //
-// The algorithm is that of Sugiyama, Tagawa and Toda: assign layers, add waypoints, order each layer for few
+// Sugiyama, Tagawa and Toda describe the algorithm: assign layers, add waypoints, order each layer for few
 // crossings, and assign coordinates.
 type Layout struct {
 	// Simplified says that the closure is too large for waypoints: edges may run across boxes.

@@ -12,7 +12,7 @@ import (
 	"pix/storepath"
 )
 
-// realistic returns a closure of thirty paths like those of real packages: an application and its libraries.
+// realistic returns a closure of thirty paths as in a real store: an application and its libraries.
 func realistic(t testing.TB) *Closure {
 	var infos []*store.PathInfo
 	paths := make(map[string]storepath.Path)

@@ -38,7 +38,7 @@ func TestBinaryCachePage(t *testing.T) {
 	good, err := info.CheckSignatures(signature.NewKeySet(key.Public()))
 	checkErr(t, err)
 	if len(good) != 1 {
-		t.Error("the signature does not hold")
+		t.Error("the signature is wrong")
 	}
 	list, err := nar.ReadListing(bytes.NewReader(b))
 	checkErr(t, err)

@@ -65,7 +65,7 @@ func modulo(t *testing.T, text string, d *derivation.Derivation, mode derivation
 	h, err := d.HashModulo(mode, inputs, nil)
 	checkErr(t, err)
 	if got := hexSHA256(text); got != h.Hash.Base16() {
-		t.Errorf("the hash of %s is %s, and not %s", text, got, h.Hash.Base16())
+		t.Errorf("the hash of %s is %s, want %s", text, got, h.Hash.Base16())
 	}
 	return text, h.Hash.Base16()
 }

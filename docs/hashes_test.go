@@ -28,7 +28,7 @@ func TestHashesPage(t *testing.T) {
 	}
 	folded := fold(h.Digest(), 20)
 	if string(folded) != string(nixhash.Compress(h.Digest(), 20)) {
-		t.Error("fold is not what nixhash does")
+		t.Error("fold differs from nixhash")
 	}
 	check(t, "hashes.md", map[string]string{
 		"spellings": table(

@@ -28,11 +28,11 @@ func TestLinks(t *testing.T) {
 			}
 			b, err := os.ReadFile(target)
 			if err != nil {
-				t.Errorf("%s: a link leads to %s, which is not there", page, m[1])
+				t.Errorf("%s: a link to %s, which does not exist", page, m[1])
 				continue
 			}
 			if anchor := strings.TrimPrefix(m[2], "#"); anchor != "" && !anchors(string(b))[anchor] {
-				t.Errorf("%s: a link leads to %s%s, and there is no such heading", page, m[1], m[2])
+				t.Errorf("%s: a link to %s%s, which has no such heading", page, m[1], m[2])
 			}
 		}
 	}

@@ -48,11 +48,11 @@ func formatWord(word, previous string, zeros int) string {
 	}
 	switch previous {
 	case "contents":
-		s += ": what is in the file"
+		s += ": the contents"
 	case "name":
 		s += ": the name of the entry"
 	case "target":
-		s += ": where the symlink points to"
+		s += ": the target"
 	}
 	return s
 }

@@ -47,7 +47,7 @@ func TestPagesAgainstNix(t *testing.T) {
 		checkErr(t, err)
 		answer := strings.TrimSpace(d.MustRun(t, test.command...))
 		if answer == "" || !strings.Contains(string(page), answer) {
-			t.Errorf("%s says %s, which does not stand in %s", strings.Join(test.command, " "), answer, test.page)
+			t.Errorf("%s prints %s, which is not in %s", strings.Join(test.command, " "), answer, test.page)
 		}
 	}
 }

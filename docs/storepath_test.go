@@ -106,7 +106,7 @@ func TestStorePathsPage(t *testing.T) {
 		),
 	})
 	if got := "/" + nixhash.Sum(nixhash.SHA256, []byte("nix-output:out")).Nix32(); got != string(storepath.OwnPlaceholder("out")) {
-		t.Errorf("a placeholder is %s, and not what the page says", got)
+		t.Errorf("a placeholder is %s, which is not in the page", got)
 	}
 }
 

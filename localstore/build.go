@@ -28,7 +28,7 @@ func (s *Store) RemoveObject(ctx context.Context, path storepath.Path) error {
 	if _, err := s.dir.Parse(string(path)); err != nil {
 		return err
 	}
-	return s.removeRest(ctx, path)
+	return s.removeRemains(ctx, path)
 }
 
 // AddOutput moves the file or directory at from to the place of info.Path. The caller holds the lock of the path, and
@@ -53,7 +53,7 @@ func (s *Store) AddOutput(ctx context.Context, from string, info *store.PathInfo
 	if err != nil {
 		return err
 	}
-	err = s.put(ctx, info.Path, valid, func(name string) error {
+	err = s.place(ctx, info.Path, valid, func(name string) error {
 		if name == from {
 			return nil
 		}
@@ -134,7 +134,7 @@ type privateDir = interface {
 // MakeTempDir makes a private directory on the file system of the store, in the store directory. It is a temporary root
 // until it is removed.
 func (s *Store) MakeTempDir(ctx context.Context) (privateDir, error) {
-	d, err := s.makeTempDir(ctx)
+	d, err := s.newTempDir(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -120,26 +120,12 @@ func (l *Listing) appendMember(dst []byte, depth int) ([]byte, error) {
 	return l.appendJSON(dst, depth)
 }
 
-// appendString appends a JSON string with the same escapes as Nix's JSON library.
-// encoding/json escapes more characters.
+// appendString appends s as a JSON string. It returns an error if s is not UTF-8.
 func appendString(dst []byte, s string) ([]byte, error) {
 	if !utf8.ValidString(s) {
 		return nil, fmt.Errorf("%s is not UTF-8 and cannot be represented in JSON", strconv.Quote(s))
 	}
-	const short = "\b\f\n\r\t\"\\"
-	const escapes = `bfnrt"\`
-	dst = append(dst, '"')
-	for i := range len(s) {
-		c := s[i]
-		if at := strings.IndexByte(short, c); at >= 0 {
-			dst = append(dst, '\\', escapes[at])
-		} else if c < ' ' {
-			dst = fmt.Appendf(dst, `\u%04x`, c)
-		} else {
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"'), nil
+	return exactjson.AppendString(dst, s), nil
 }
 
 // A jsonNode holds the members of a node in JSON. A missing member is nil.

@@ -3,7 +3,6 @@ package nar
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"pix/nixbase32"
 )
@@ -33,7 +32,7 @@ const rewriteBuffer = 64 << 10
 func NewRewriter(dst io.Writer, rewrites map[string]string) (*Rewriter, error) {
 	r := &Rewriter{dst: dst, rewrites: make(map[[hashLen]byte]string, len(rewrites))}
 	for from, to := range rewrites {
-		if len(from) != hashLen || strings.ContainsFunc(from, func(c rune) bool { return c > 0x7f || !nixbase32.IsDigit(byte(c)) }) {
+		if len(from) != hashLen || !nixbase32.IsDigits(from) {
 			return nil, fmt.Errorf("cannot rewrite %q: it is not the hash part of a store path", shorten(from))
 		}
 		if len(to) != hashLen {

@@ -21,6 +21,16 @@ var digitValues = func() (t [256]byte) {
 // IsDigit reports whether c is one of the 32 digits of [Alphabet].
 func IsDigit(c byte) bool { return digitValues[c] != invalid }
 
+// IsDigits reports whether all bytes of s are digits of [Alphabet].
+func IsDigits(s string) bool {
+	for i := range len(s) {
+		if !IsDigit(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // EncodedLen returns the length of the encoding of n bytes in characters.
 func EncodedLen(n int) int { return (n*8 + 4) / 5 }
 

@@ -63,6 +63,14 @@ func TestDecodeRejectsInvalid(t *testing.T) {
 	}
 }
 
+func TestIsDigits(t *testing.T) {
+	for s, want := range map[string]bool{"": true, nixbase32.Alphabet: true, "0e": false, "A": false, "0é": false} {
+		if got := nixbase32.IsDigits(s); got != want {
+			t.Errorf("IsDigits(%q) = %v", s, got)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	for _, p := range pairs {
 		f.Add(p.text)

@@ -62,6 +62,9 @@ func (p Params) ReadMessage(r *wire.Reader) (Message, error) {
 		return Message{}, io.EOF
 	}
 	m := Message{Kind: MessageKind(kind)}
+	if m.Kind == MessageLast { // the most frequent message has no fields, so it needs no codec
+		return m, nil
+	}
 	c := p.decoder(r, 0, m.Kind.part())
 	c.failAt("kind", at, err)
 	m.code(c)

@@ -56,7 +56,7 @@ func TestFetchedOnce(t *testing.T) {
 }
 
 // A call that waits for another call's fetch fetches the paths itself if the other call fails.
-func TestOtherGivesUp(t *testing.T) {
+func TestFailedClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key, sub := newKey(t, "k"), newSubstituter()
 		lib := sub.put(t, named(t, "lib"), &key)

@@ -206,7 +206,7 @@ func TestRealisationsDown(t *testing.T) {
 		}
 	}
 	if n := down.asked.Load(); n != 1 {
-		t.Errorf("%d questions", n)
+		t.Errorf("%d queries", n)
 	}
 }
 

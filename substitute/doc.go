@@ -34,7 +34,7 @@
 //
 // # Reading order
 //
-// substituter.go defines a substituter, and settings.go the settings of a call; store.go has the
+// settings.go defines substituters and the settings of a call; store.go has the
 // store and its queries, build.go the methods that make paths valid. They create a call (call.go),
 // which searches (search.go), plans (plan.go), claims the paths that no other call is fetching
 // (claims.go), copies them (archives.go), and reports its progress (report.go). sources.go opens

@@ -80,7 +80,7 @@ func TestPanics(t *testing.T) {
 					}
 					begin := time.Now()
 					if err := try(); err != nil || time.Since(begin) > 5*time.Second {
-						t.Errorf("the next one: %v after %v", err, time.Since(begin))
+						t.Errorf("the next call: %v after %v", err, time.Since(begin))
 					}
 					checkValid(t, s, call != "missing", libs...)
 				})

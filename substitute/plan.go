@@ -10,6 +10,19 @@ import (
 	"pix/storepath"
 )
 
+// An Error reports that no substituter provides a path. Its message is the one of Nix.
+type Error struct {
+	Path   storepath.Path
+	Status store.BuildStatus // NoSubstituters, or DependencyFailed if a reference is not available
+	Reason string
+
+	// Failed reports that a substituter listed the path but failed to provide it, so that another
+	// attempt may succeed.
+	Failed bool
+}
+
+func (e *Error) Error() string { return e.Reason }
+
 // plan returns the infos of the objects to fetch for roots, each after its references. It records in
 // failed which paths are not available. Every valid or available path that it has seen is a temporary
 // root afterwards. Unavailable paths are not: a client could name any number of them.

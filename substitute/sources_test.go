@@ -79,7 +79,7 @@ func TestSources(t *testing.T) {
 		}
 		for _, c := range stores {
 			if !c.closed {
-				t.Error("one is still open")
+				t.Error("a store is still open")
 			}
 		}
 		if _, err := s.Get(t.Context(), []string{"a"}); err != substitute.ErrClosed {

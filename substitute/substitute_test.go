@@ -84,11 +84,11 @@ func TestActivities(t *testing.T) {
 	}
 	want := map[activity.Type]int{activity.Realise: 1, activity.CopyPaths: 1, activity.Substitute: 2, activity.CopyPath: 2, activity.QueryPathInfo: 2}
 	if len(open) > 0 || !reflect.DeepEqual(types, want) {
-		t.Errorf("%v, still open: %v", types, open)
+		t.Errorf("%v, not stopped: %v", types, open)
 	}
 	two, zero := activity.Number(2), activity.Number(0)
 	if !slices.Equal(last.Fields, []activity.Field{two, two, zero, zero}) {
-		t.Errorf("at the end %v", last)
+		t.Errorf("the last progress is %v", last)
 	}
 }
 
@@ -107,7 +107,7 @@ func TestNextSubstituter(t *testing.T) {
 			bad.put(t, path, &key, lib)
 			bad.alter = func(b []byte) []byte { return b[:len(b)-20] }
 		}, "error: "},
-		"goes on": {func(t *testing.T, bad *substituter, path, lib storepath.Path) {
+		"too long": {func(t *testing.T, bad *substituter, path, lib storepath.Path) {
 			bad.put(t, path, &key, lib)
 			bad.alter = func(b []byte) []byte { return append(b, make([]byte, 1000)...) }
 		}, "error: "},
@@ -149,7 +149,7 @@ func TestNextSubstituter(t *testing.T) {
 			s = local(t, from(key, bad))
 			err := store.BuildPaths(t.Context(), s, opaque(app), store.BuildNormal)
 			if _, ok := errors.AsType[*store.BuildError](err); !ok {
-				t.Errorf("without another: %v", err)
+				t.Errorf("without another substituter: %v", err)
 			}
 			checkValid(t, s, false, app)
 		})
@@ -695,7 +695,7 @@ func TestSettingsNotNeeded(t *testing.T) {
 }
 
 // If an error names no path, copying one object at a time finds the object that fails.
-func TestUnknownCulprit(t *testing.T) {
+func TestUnknownFailure(t *testing.T) {
 	key, bad, good := newKey(t, "k"), newSubstituter(), newSubstituter()
 	var paths []storepath.Path
 	for i := range 10 {

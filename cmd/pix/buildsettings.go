@@ -157,6 +157,7 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 		Timeout:       r.Seconds("timeout"),
 		MaxSilentTime: r.Seconds("max-silent-time"),
 		MaxLogSize:    r.Uint("max-build-log-size"),
+		AutoOptimise:  r.Bool("auto-optimise-store"),
 		KeepFailed:    r.Bool("keep-failed"),
 		DiscardLog:    !r.Bool("keep-build-log"),
 		LogLines:      cmp.Or(r.Int("log-lines"), -1),

@@ -61,7 +61,7 @@ func (a *app) isMachineStore(uri string) bool {
 }
 
 // readStoreDir returns the store paths that exist in the store directory. They include paths that are not valid,
-// such as those of interrupted builds.
+// such as the outputs of interrupted builds.
 func readStoreDir(dir storepath.Dir) []storepath.Path {
 	f, err := os.Open(string(dir))
 	if err != nil {

@@ -22,7 +22,7 @@ type configuration struct {
 }
 
 // configuration returns the settings of nix.conf. The error is a usage error about a line that cannot be parsed;
-// the settings are then only those of environment variables.
+// only environment variables count then.
 func (a *app) configuration() (*nixconf.Conf, error) {
 	c := a.conf
 	if c.conf != nil {

@@ -58,7 +58,7 @@ func orNil[I any](v I, err error) (I, error) {
 	return v, nil
 }
 
-const longestMagic = 6 // bytes
+const maxMagic = 6 // bytes
 
 // A Reader reads a stream, and decodes it if it is compressed. It need not be closed.
 type Reader struct {
@@ -91,7 +91,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 func (r *Reader) IsPlain() bool { return r.isPlain }
 
 func (r *Reader) open() (io.Reader, error) {
-	head, err := readHead(r.src, max(len(r.plain), longestMagic))
+	head, err := readHead(r.src, max(len(r.plain), maxMagic))
 	if err != nil {
 		return nil, err
 	}

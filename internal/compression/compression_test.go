@@ -110,7 +110,7 @@ func TestTruncated(t *testing.T) {
 		for n := 1; n < len(b); n++ {
 			_, err := io.ReadAll(compression.NewReader(bytes.NewReader(b[:n]), begins))
 			if err == nil {
-				t.Errorf("%s: %d bytes of %d are taken for the whole", name, n, len(b))
+				t.Errorf("%s: %d of %d bytes are accepted as a complete stream", name, n, len(b))
 			}
 		}
 	}
@@ -145,7 +145,7 @@ func TestWindow(t *testing.T) {
 	b := compressed(t, "xz", text)
 	const windowAt = 12 + 4 // the header of the stream; size, flags and filter of the block
 	if b[windowAt] > 40 || b[windowAt-2] != 0x21 {
-		t.Fatalf("the window's size is not where it was: % x", b[:20])
+		t.Fatalf("the size of the window has another offset: % x", b[:20])
 	}
 	b[windowAt] = 40
 	_, err := io.ReadAll(compression.NewReader(bytes.NewReader(b), begins))

@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/mikelolasagasti/xz"
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz/lzma"
 )
@@ -25,9 +26,12 @@ func openZstd(src io.Reader, size uint64) (io.Reader, error) {
 }
 
 func openXz(src io.Reader, size uint64) (io.Reader, error) {
-	guard := newXzGuard(src)
-	guard.size = size
-	return newXzReader(guard)
+	// The decoder of ulikunitz/xz, the library that encodes, is slower: it takes more than 1.5 times as long.
+	r, err := xz.NewReader(newXzGuard(src, size), MaxWindow)
+	if err == xz.ErrBuf { // the stream is empty
+		err = io.ErrUnexpectedEOF
+	}
+	return orNil[io.Reader](r, err)
 }
 
 func openGzip(src io.Reader, _ uint64) (io.Reader, error) {

@@ -60,9 +60,9 @@ func TestFilters(t *testing.T) {
 		}
 		for n := 0; n < len(b); n += 1 + len(b)/40 {
 			if got, err := decode(strings.TrimPrefix(ext, "."), bytes.NewReader(b[:n]), len(plain)); err == nil && got == plain && n < len(b)-20 {
-				t.Errorf("%s: %d bytes of %d are as good as all", name, n, len(b))
+				t.Errorf("%s: %d of %d bytes are accepted as a complete stream", name, n, len(b))
 			} else if err == nil && got != plain {
-				t.Errorf("%s: of %d bytes come %d, and no error", name, n, len(got))
+				t.Errorf("%s: %d bytes decode to %d without an error", name, n, len(got))
 			}
 		}
 	}
@@ -93,7 +93,7 @@ func TestLzmaWindow(t *testing.T) {
 		t.Errorf("%d bytes were allocated", n)
 	}
 	if _, err := decode("lzma", bytes.NewReader(b), 1<<30); err == nil {
-		t.Error("a window of 1 GiB is granted")
+		t.Error("a window of 1 GiB is accepted")
 	}
 }
 

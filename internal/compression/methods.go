@@ -48,7 +48,7 @@ func Decode(method string, src io.Reader, size uint64) (io.Reader, error) {
 			continue
 		}
 		buffered := bufio.NewReaderSize(src, guardBuffer)
-		head, _ := buffered.Peek(longestMagic) // the next read returns the error again
+		head, _ := buffered.Peek(maxMagic) // the next read returns the error again
 		for _, f := range formats {
 			if bytes.HasPrefix(head, []byte(f.magic)) {
 				return f.open(buffered, size)

@@ -62,7 +62,7 @@ func TestMethods(t *testing.T) {
 		for _, text := range []string{"", "x", text, noise(3 << 20)} {
 			b := encode(t, method, text, 0)
 			if again := encode(t, method, text, 0); !bytes.Equal(b, again) {
-				t.Errorf("%s: %d bytes are compressed to something else the second time", method, len(text))
+				t.Errorf("%s: %d bytes are compressed differently the second time", method, len(text))
 			}
 			for what, src := range map[string]io.Reader{
 				"at once":      bytes.NewReader(b),
@@ -81,7 +81,7 @@ func TestMethods(t *testing.T) {
 			}
 			for _, cut := range []int{1, len(b) / 2, len(b) - 1} {
 				if got, err := decode(method, bytes.NewReader(b[:cut]), len(text)); err == nil {
-					t.Errorf("%s: cut after %d of %d bytes, there are %d and no error", method, cut, len(b), len(got))
+					t.Errorf("%s: cut after %d of %d bytes, it decodes to %d without an error", method, cut, len(b), len(got))
 				}
 			}
 		}
@@ -153,14 +153,14 @@ func TestWindowOfContents(t *testing.T) {
 		}
 		whole := allocated(func() { decode(method, bytes.NewReader(b), math.MaxInt) })
 		if whole < 6<<20 {
-			t.Errorf("%s: the test tests nothing: only %d bytes are allocated without a size", method, whole)
+			t.Errorf("%s: the test has no effect: only %d bytes are allocated without a size", method, whole)
 		}
 	}
 	// A frame that is one segment of 100 MB.
 	lie := append([]byte("\x28\xb5\x2f\xfd\xa0"), 0, 0, 0, 6, 1, 0, 0)
 	if took := allocated(func() {
 		if _, err := decode("zstd", bytes.NewReader(lie), 1000); err == nil {
-			t.Error("a frame of 100 MB was taken where 1000 bytes should come out")
+			t.Error("a frame of 100 MB was accepted for 1000 bytes of contents")
 		}
 	}); took > 8<<20 {
 		t.Errorf("%d bytes were allocated", took)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
 )
 
 // The decoder of xz allocates the window that the header of a block asks for, up to 4 GiB, before it has decoded a
@@ -20,37 +19,18 @@ import (
 // An xzGuard reads an xz stream, and refuses blocks whose window is too large. It parses only as much as it needs, and
 // leaves other errors to the decoder.
 type xzGuard struct {
-	src   *bufio.Reader
-	step  func() error // examines the next part, and sets its length
-	pass  int          // remaining bytes of the part
-	size  uint64       // an upper bound for the size of the contents
-	check int          // bytes of the checksum at the end of a block
-	block int          // bytes of the current block so far
+	frameReader
+	size  uint64 // an upper bound for the size of the contents
+	check int64  // bytes of the checksum at the end of a block
+	block int64  // bytes of the current block so far, modulo 4
 }
 
 var errXz = errors.New("xz: the stream is not valid")
 
-func newXzGuard(src io.Reader) *xzGuard {
-	g := &xzGuard{src: bufio.NewReaderSize(src, 64<<10), size: math.MaxUint64}
+func newXzGuard(src io.Reader, size uint64) *xzGuard {
+	g := &xzGuard{frameReader: frameReader{src: bufio.NewReaderSize(src, guardBuffer), short: unexpected}, size: size}
 	g.step = g.header
 	return g
-}
-
-func (g *xzGuard) Read(p []byte) (int, error) {
-	for g.pass == 0 {
-		if err := g.step(); err != nil {
-			return 0, err
-		}
-	}
-	n, err := g.src.Read(p[:min(len(p), g.pass)])
-	g.pass -= n
-	return n, unexpected(err)
-}
-
-// peek returns the next n bytes.
-func (g *xzGuard) peek(n int) ([]byte, error) {
-	b, err := g.src.Peek(n)
-	return b, unexpected(err)
 }
 
 // unexpected replaces io.EOF by io.ErrUnexpectedEOF: the decoder would accept a file that ends between two
@@ -79,7 +59,7 @@ func (g *xzGuard) header() error {
 	if b, err = g.peek(headerSize); err != nil {
 		return err
 	}
-	g.check = [16]int{0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64}[b[flagsAt]&0xf]
+	g.check = [16]int64{0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64}[b[flagsAt]&0xf]
 	g.pass, g.step = headerSize, g.blockHeader
 	return nil
 }
@@ -105,7 +85,7 @@ func (g *xzGuard) blockHeader() error {
 	if window := xzWindowOf(b[bits]); window > MaxWindow {
 		return fmt.Errorf("xz: decoding takes %d MiB, more than %d", window>>20, MaxWindow>>20)
 	}
-	g.pass, g.block, g.step = size, 0, g.chunk
+	g.pass, g.block, g.step = int64(size), 0, g.chunk
 	return nil
 }
 
@@ -202,12 +182,12 @@ func (g *xzGuard) chunk() error {
 		if b, err = g.peek(3); err != nil {
 			return err
 		}
-		g.pass = 3 + int(binary.BigEndian.Uint16(b[1:])) + 1
+		g.pass = 3 + int64(binary.BigEndian.Uint16(b[1:])) + 1
 	case control >= compressed:
 		if b, err = g.peek(5); err != nil {
 			return err
 		}
-		g.pass = 5 + int(binary.BigEndian.Uint16(b[3:])) + 1
+		g.pass = 5 + int64(binary.BigEndian.Uint16(b[3:])) + 1
 		if control >= newProperties {
 			g.pass++
 		}
@@ -222,7 +202,7 @@ func (g *xzGuard) chunk() error {
 // and a checksum of 4 bytes. The footer follows.
 func (g *xzGuard) index() error {
 	const footerSize = 12
-	length := 1
+	length := int64(1)
 	var numbers uint64
 	started := false
 	g.pass = 1
@@ -247,9 +227,9 @@ func (g *xzGuard) index() error {
 }
 
 // number returns the next number and its length in bytes.
-func (g *xzGuard) number() (n uint64, size int, err error) {
+func (g *xzGuard) number() (n uint64, size int64, err error) {
 	for size = 1; size <= binary.MaxVarintLen64; size++ {
-		b, err := g.peek(size)
+		b, err := g.peek(int(size))
 		if err != nil {
 			return 0, 0, err
 		}

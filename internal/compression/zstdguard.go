@@ -28,14 +28,14 @@ var (
 )
 
 func newZstdGuard(src io.Reader, size uint64) *zstdGuard {
-	g := &zstdGuard{frameReader: frameReader{src: bufio.NewReaderSize(src, 64<<10), short: tooShort}, size: size}
+	g := &zstdGuard{frameReader: frameReader{src: bufio.NewReaderSize(src, 64<<10), short: zstdUnexpected}, size: size}
 	g.step = g.header
 	return g
 }
 
-// tooShort replaces io.EOF by an error that the decoder does not take for the end of the
+// zstdUnexpected replaces io.EOF by an error that the decoder does not take for the end of the
 // stream.
-func tooShort(err error) error {
+func zstdUnexpected(err error) error {
 	if err == io.EOF {
 		return errZstdShort
 	}

@@ -54,8 +54,8 @@ func InPairs() func(context.Context, storepath.Path) error {
 	}
 }
 
-// CheckCopyOthers copies paths, of which one must fail with the error want. It checks that the copy returns that
-// error soon, and that the other paths are valid.
+// CheckCopyOthers copies paths. One of them must fail with the error want. It checks that the copy returns that error soon,
+// and that the other paths are valid.
 func CheckCopyOthers(t testing.TB, want error, dst, src store.Store, paths []storepath.Path) {
 	t.Helper()
 	ended := make(chan error, 1)

@@ -25,8 +25,8 @@ type openFile struct {
 	appends  bool
 }
 
-// A place is the result of looking up a name. parent is -1 if the name is not in the tree.
-type place struct {
+// A location is the result of looking up a name. parent is -1 if the name is not in the tree.
+type location struct {
 	parent int
 	name   string
 	inode  int // or -1
@@ -102,32 +102,32 @@ func (p *process) mark(c call) error {
 	return nil
 }
 
-// place looks up the name in argument i, relative to the directory in argument i-1, or, if at is false, to no
+// lookUp looks up the name in argument i, relative to the directory in argument i-1, or, if at is false, to no
 // directory.
-func (p *process) place(c call, i int, at bool) (place, error) {
+func (p *process) lookUp(c call, i int, at bool) (location, error) {
 	text, err := unquote(c.args[i])
 	if err != nil {
-		return place{}, err
+		return location{}, err
 	}
 	name, dir := string(text), 0
 	switch {
 	case strings.HasPrefix(name, "/"):
 		rest, ok := within(p.dir, name)
 		if !ok {
-			return place{parent: -1, inode: -1}, nil
+			return location{parent: -1, inode: -1}, nil
 		}
 		name = rest
 	case at && c.args[i-1] != "AT_FDCWD":
 		f := p.files[c.arg(i-1)]
 		if f == nil {
-			return place{parent: -1, inode: -1}, nil
+			return location{parent: -1, inode: -1}, nil
 		}
 		dir = f.inode
 	default:
-		return place{parent: -1, inode: -1}, nil // the working directory is outside
+		return location{parent: -1, inode: -1}, nil // the working directory is outside
 	}
 	parent, last, n := p.tree.lookup(dir, name)
-	return place{parent, last, n}, nil
+	return location{parent, last, n}, nil
 }
 
 // descriptor applies calls that create, duplicate and close descriptors.
@@ -168,7 +168,7 @@ func (p *process) open(c call) error {
 		name = 1
 	}
 	delete(p.files, c.returned())
-	where, err := p.place(c, name, at)
+	where, err := p.lookUp(c, name, at)
 	if err != nil || where.parent < 0 {
 		return err
 	}
@@ -182,9 +182,9 @@ func (p *process) open(c call) error {
 			return fmt.Errorf("%w: '%s'", errMissing, where.name)
 		}
 		where.inode = p.create(inode{mode: fs.FileMode(c.arg(mode)) &^ 0o022})
-		p.changed(c, operation{kind: opLink, inode: where.parent, name: where.name, named: where.inode})
+		p.record(c, operation{kind: opLink, inode: where.parent, name: where.name, named: where.inode})
 	} else if c.has(flags, "O_TRUNC") && len(p.tree.inodes[where.inode].contents) > 0 {
-		p.changed(c, operation{kind: opResize, inode: where.inode})
+		p.record(c, operation{kind: opResize, inode: where.inode})
 	}
 	p.files[c.returned()] = &openFile{inode: where.inode, appends: c.has(flags, "O_APPEND")}
 	return nil
@@ -196,8 +196,8 @@ func (p *process) create(n inode) int {
 	return p.tree.add(n)
 }
 
-// changed records an operation, and applies it.
-func (p *process) changed(c call, op operation) {
+// record records an operation, and applies it.
+func (p *process) record(c call, op operation) {
 	op.began, op.ended = c.began, c.ended
 	op.text = c.name + " " + p.nameOf(op.inode)
 	switch op.kind {
@@ -239,9 +239,9 @@ func (p *process) nameOf(i int) string {
 // contents applies calls that change the contents of a file.
 func (p *process) contents(c call) error {
 	if c.name == "truncate" {
-		where, err := p.place(c, 0, false)
+		where, err := p.lookUp(c, 0, false)
 		if err == nil && where.inode >= 0 {
-			p.changed(c, operation{kind: opResize, inode: where.inode, offset: c.arg(1)})
+			p.record(c, operation{kind: opResize, inode: where.inode, offset: c.arg(1)})
 		}
 		return err
 	}
@@ -252,11 +252,11 @@ func (p *process) contents(c call) error {
 	size := len(p.tree.inodes[f.inode].contents)
 	switch c.name {
 	case "ftruncate":
-		p.changed(c, operation{kind: opResize, inode: f.inode, offset: c.arg(1)})
+		p.record(c, operation{kind: opResize, inode: f.inode, offset: c.arg(1)})
 		return nil
 	case "fallocate":
 		if end := c.arg(2) + c.arg(3); c.args[1] == "0" && end > size {
-			p.changed(c, operation{kind: opResize, inode: f.inode, offset: end})
+			p.record(c, operation{kind: opResize, inode: f.inode, offset: end})
 		} else if c.args[1] != "0" && c.args[1] != "FALLOC_FL_KEEP_SIZE" {
 			return errUnknownCall
 		}
@@ -277,7 +277,7 @@ func (p *process) contents(c call) error {
 		op.offset = f.position
 		f.position += len(op.p)
 	}
-	p.changed(c, op)
+	p.record(c, op)
 	return nil
 }
 
@@ -302,14 +302,14 @@ func (p *process) chmod(c call) error {
 		if strings.HasPrefix(c.name, "fchmodat") {
 			name, mode = 1, 2
 		}
-		where, err := p.place(c, name, name == 1)
+		where, err := p.lookUp(c, name, name == 1)
 		if err != nil {
 			return err
 		}
 		i = where.inode
 	}
 	if i >= 0 {
-		p.changed(c, operation{kind: opMode, inode: i, mode: fs.FileMode(c.arg(mode)) & os.ModePerm})
+		p.record(c, operation{kind: opMode, inode: i, mode: fs.FileMode(c.arg(mode)) & os.ModePerm})
 	}
 	return nil
 }
@@ -323,19 +323,19 @@ func (p *process) names(c call) error {
 	}
 	switch strings.TrimSuffix(strings.TrimSuffix(c.name, "2"), "at") {
 	case "unlink", "rmdir":
-		where, err := p.place(c, first, at)
+		where, err := p.lookUp(c, first, at)
 		if err == nil && where.inode >= 0 {
-			p.changed(c, operation{kind: opUnlink, inode: where.parent, name: where.name, named: where.inode})
+			p.record(c, operation{kind: opUnlink, inode: where.parent, name: where.name, named: where.inode})
 		}
 		return err
 	case "mkdir", "mknod":
-		where, err := p.place(c, first, at)
+		where, err := p.lookUp(c, first, at)
 		if err == nil && where.parent >= 0 {
 			mode := fs.FileMode(c.arg(first+1))&os.ModePerm | fs.ModeDir
 			if strings.HasPrefix(c.name, "mknod") {
 				mode = fs.ModeSocket
 			}
-			p.changed(c, operation{kind: opLink, inode: where.parent, name: where.name, named: p.create(inode{mode: mode})})
+			p.record(c, operation{kind: opLink, inode: where.parent, name: where.name, named: p.create(inode{mode: mode})})
 		}
 		return err
 	case "symlink":
@@ -343,10 +343,10 @@ func (p *process) names(c call) error {
 		if err != nil {
 			return err
 		}
-		where, err := p.place(c, len(c.args)-1, at)
+		where, err := p.lookUp(c, len(c.args)-1, at)
 		if err == nil && where.parent >= 0 {
 			link := p.create(inode{mode: fs.ModeSymlink | 0o777, contents: target})
-			p.changed(c, operation{kind: opLink, inode: where.parent, name: where.name, named: link})
+			p.record(c, operation{kind: opLink, inode: where.parent, name: where.name, named: link})
 		}
 		return err
 	case "link", "rename":
@@ -361,11 +361,11 @@ func (p *process) move(c call, first int, at bool) error {
 	if at {
 		second++
 	}
-	from, err := p.place(c, first, at)
+	from, err := p.lookUp(c, first, at)
 	if err != nil {
 		return err
 	}
-	to, err := p.place(c, second, at)
+	to, err := p.lookUp(c, second, at)
 	if err != nil {
 		return err
 	}
@@ -386,7 +386,7 @@ func (p *process) move(c call, first int, at bool) error {
 	default:
 		op.kind = opRename
 	}
-	p.changed(c, op)
+	p.record(c, op)
 	return nil
 }
 
