@@ -22,7 +22,7 @@ type call struct {
 	stop   context.CancelCauseFunc
 	guard  parallel.Guard
 	report *report
-	own    *Slots // the slots of this call
+	turns  turns // the slots of this call
 
 	settings *Settings
 
@@ -93,9 +93,7 @@ func (c *call) load() (*Settings, error) {
 		return nil, err
 	}
 	c.settings = settings
-	if settings.MaxJobs > 0 {
-		c.own = NewSlots(settings.MaxJobs)
-	}
+	c.turns.add(max(0, settings.MaxJobs))
 	return settings, nil
 }
 
@@ -124,6 +122,7 @@ func (c *call) realise(paths []derivation.DerivedPath) ([]store.KeyedBuildResult
 	}
 	results := make([]store.KeyedBuildResult, len(paths))
 	var rest []int // the paths that need no build
+	c.turns.prepare()
 	for i, path := range paths {
 		results[i].Path, results[i].Status = path, store.MiscFailure
 		if built, ok := path.(derivation.Built); ok && (build[built.Base()] || c.mode != store.BuildNormal) {
@@ -132,6 +131,7 @@ func (c *call) realise(paths []derivation.DerivedPath) ([]store.KeyedBuildResult
 			rest = append(rest, i)
 		}
 	}
+	c.turns.settle() // all goals that the caller wants have started
 	c.goDo(func() error { return c.present(paths, rest, results) })
 	c.tasks.Wait()
 	return results, nil

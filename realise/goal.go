@@ -37,6 +37,7 @@ func (c *call) start(drv storepath.Path, wanted bool) *goal {
 	g.wanted = g.wanted || wanted
 	if !g.started {
 		g.started, g.done = true, make(chan struct{})
+		c.turns.prepare()
 		c.goDo(func() error {
 			defer close(g.done)
 			return c.run(g)
@@ -96,7 +97,14 @@ func (c *call) run(g *goal) error {
 	return nil
 }
 
+// runOnce makes the inputs of a derivation valid, and builds it. The goal is preparing when it is called.
 func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
+	prepared := false
+	defer func() {
+		if !prepared {
+			c.turns.settle()
+		}
+	}()
 	d, err := c.derivation(g.drv)
 	if errors.Is(err, store.ErrNotFound) {
 		return &store.BuildResult{Status: store.DependencyFailed, Message: fmt.Sprintf("failed to obtain derivation of '%s'", g.drv)}, nil
@@ -115,6 +123,7 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	prepared = true
 	return c.execute(&builder.Request{Path: g.drv, Derivation: d, Inputs: inputs, Mode: c.modeOf(g)})
 }
 
@@ -167,6 +176,11 @@ func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 			others = append(others, derivation.Built{Drv: derivation.Opaque{Path: input}, Outputs: derivation.NamedOutputs(used.Names.Slice()...)})
 		}
 	}
+	if len(goals)+len(others) == 0 {
+		return 0, nil
+	}
+	c.turns.settle() // other goals can build while this one waits
+	defer c.turns.prepare()
 	if len(others) > 0 {
 		results, err := c.substitute(others, store.BuildNormal)
 		if err != nil {
@@ -223,24 +237,25 @@ func (c *call) inputs(d *derivation.Derivation) (map[storepath.Path]map[string]s
 	return inputs, nil
 }
 
-// execute waits for a slot, and builds.
+// execute waits for a slot, and builds. The goal is preparing when it is called.
 func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 	settings, err := c.load()
-	if err != nil {
+	if err != nil || settings.MaxJobs < 1 {
+		c.turns.settle()
+		if err == nil {
+			return localBuildsDisabled(req), nil
+		}
 		return nil, err
 	}
-	if settings.MaxJobs < 1 {
-		return localBuildsDisabled(req), nil
+	if err := c.turns.wait(c.ctx, req.Path); err != nil {
+		return nil, err
 	}
+	defer c.turns.add(1)
 	leave, err := c.store.running.enter(c.ctx, req.Path)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	if err := c.own.acquire(c.ctx); err != nil {
-		return nil, err
-	}
-	defer c.own.release()
 	if err := c.store.opts.Slots.acquire(c.ctx); err != nil {
 		return nil, err
 	}
@@ -254,6 +269,7 @@ func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 // buildBasic builds a derivation whose inputs are all valid.
 func (c *call) buildBasic(path storepath.Path, d *derivation.Derivation) (*store.BuildResult, error) {
 	c.report.expect(1)
+	c.turns.prepare()
 	return c.execute(&builder.Request{Path: path, Derivation: d, Mode: c.mode})
 }
 

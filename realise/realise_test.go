@@ -205,6 +205,24 @@ func TestSlots(t *testing.T) {
 	}
 }
 
+// With one slot the builds begin in the order of their names.
+func TestOrder(t *testing.T) {
+	for range 10 {
+		w := newWorld(t)
+		w.jobs = 1
+		var paths []derivation.DerivedPath
+		for _, name := range []string{"d", "b", "a", "e", "c"} {
+			paths = append(paths, out(w.derive(name)))
+		}
+		if err := w.store().BuildPaths(t.Context(), paths, store.BuildNormal); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(w.built, ""); got != "abcde" {
+			t.Fatalf("built %s", got)
+		}
+	}
+}
+
 func failing(names ...string) func(context.Context, string) *store.BuildResult {
 	return func(_ context.Context, name string) *store.BuildResult {
 		if slices.Contains(names, name) {
