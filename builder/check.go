@@ -1,12 +1,9 @@
 package builder
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -54,58 +51,25 @@ func (f *finisher) differs(ctx context.Context, m *made) error {
 // diffHookLimit is how long a diff hook may take, since it keeps the locks of the outputs.
 const diffHookLimit = 10 * time.Minute
 
-// maxHookOutput is how many bytes of the output of a hook are reported.
-const maxHookOutput = 1 << 20
-
-// runDiffHook runs the program that shows how two outputs differ, as the user of the build. Its output is reported; its
-// failure is, too, and changes nothing.
+// runDiffHook runs the program that shows how two outputs differ, as the user of the build. What it prints is reported. Its
+// failure is reported, too, and changes nothing.
 func (f *finisher) runDiffHook(ctx context.Context, old, found string) {
 	ctx, cancel := context.WithTimeout(ctx, diffHookLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, f.opts.DiffHook, old, found, string(f.req.Path), f.buildDir)
-	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/bin:/usr/bin:/bin"}
-	cmd.WaitDelay = time.Second
-	runAs(cmd, f.owner)
-	output := &limitedBuffer{left: maxHookOutput}
-	cmd.Stdout, cmd.Stderr = output, output
-	err := cmd.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		err = fmt.Errorf("diff-hook program \"%s\" %s", f.opts.DiffHook, exitText(exit.ProcessState))
+	h := &hook{program: f.opts.DiffHook, args: []string{old, found, string(f.req.Path), f.buildDir}, dir: "/"}
+	if f.owner.count > 0 {
+		h.user = &f.owner
 	}
+	text, err := f.runHook(ctx, h)
 	if err != nil {
-		f.tell(ctx, "diff hook execution failed: "+err.Error())
+		reason := err.Error()
+		if strings.HasPrefix(reason, "program ") { // it has run, and this is how it has ended
+			reason = "diff-hook " + reason
+		}
+		f.say(activity.LevelError, "diff hook execution failed: "+reason)
 		return
 	}
-	if text := strings.TrimRight(output.String(), " \n\r\t"); text != "" {
-		f.tell(ctx, text)
+	if text = strings.TrimRight(text, " \n\r\t"); text != "" {
+		f.say(activity.LevelError, text)
 	}
-}
-
-// exitText says how a process ended, in the words of Nix.
-func exitText(state *os.ProcessState) string {
-	if code := state.ExitCode(); code >= 0 {
-		return fmt.Sprintf("failed with exit code %d", code)
-	}
-	return "failed due to " + state.String()
-}
-
-// tell reports a line that is important to people.
-func (f *finisher) tell(ctx context.Context, text string) {
-	if h := activity.HandlerOf(ctx); h != nil {
-		h.HandleEvent(activity.Log{Text: text})
-	}
-}
-
-// A limitedBuffer keeps the first bytes that are written to it.
-type limitedBuffer struct {
-	bytes.Buffer
-	left int
-}
-
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	n := min(len(p), b.left)
-	b.left -= n
-	b.Buffer.Write(p[:n])
-	return len(p), nil
 }

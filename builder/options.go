@@ -108,6 +108,10 @@ type Options struct {
 	// (__impureHostDeps).
 	AllowedImpureHostDeps []string
 
+	// AutoOptimise replaces files of outputs by hard links to identical files of the store, even if the store does not do
+	// that with everything.
+	AutoOptimise bool
+
 	// SecretKeys sign the outputs.
 	SecretKeys []signature.SecretKey
 

@@ -41,7 +41,7 @@ func (f *finisher) checkOutputs(ctx context.Context) error {
 
 // checkFixed compares a fixed output with what the derivation says of it.
 func (f *finisher) checkFixed(m *made) error {
-	spec, _ := f.req.Derivation.Outputs.Get(m.name)
+	spec, _ := f.drv.Outputs.Get(m.name)
 	if spec.Kind() != derivation.Fixed {
 		return nil
 	}

@@ -145,6 +145,7 @@ func TestCheckMode(t *testing.T) {
 		{"kept", "other", Options{KeepFailed: true}, true},
 		{"hook", "other", Options{DiffHook: "hook"}, true},
 		{"badhook", "other", Options{DiffHook: "/nonexistent"}, true},
+		{"failing hook", "other", Options{DiffHook: "/bin/false"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newStore(t)
@@ -162,12 +163,12 @@ func TestCheckMode(t *testing.T) {
 			addValid(t, s, out.path, "text")
 			f.write("out", test.text)
 			var lines []string
-			ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
+			f.handler = activity.HandlerFunc(func(e activity.Event) {
 				if log, ok := e.(activity.Log); ok {
 					lines = append(lines, log.Text)
 				}
-			}))
-			_, err := f.finishOutputs(ctx)
+			})
+			_, err := f.finishOutputs(t.Context())
 			f.checkStore()
 			info := f.info(out.path)
 			if f.contents(out.path) != "text" {
@@ -195,6 +196,10 @@ func TestCheckMode(t *testing.T) {
 			case "hook":
 				if want := fmt.Sprintf("/\n%s %s %s /the/build/directory\nother", out.path, kept, f.req.Path); !slices.Equal(lines, []string{want}) {
 					t.Errorf("the hook printed %q, want %q", lines, want)
+				}
+			case "failing hook":
+				if want := `diff hook execution failed: diff-hook program "/bin/false" failed with exit code 1`; !slices.Equal(lines, []string{want}) {
+					t.Errorf("%q", lines)
 				}
 			case "badhook":
 				if len(lines) != 1 || !strings.HasPrefix(lines[0], "diff hook execution failed: ") {

@@ -24,12 +24,12 @@ func (f *finisher) read(ctx context.Context, m *made) error {
 // copy replaces an output by a private copy, in which hash parts are replaced. Nobody else has a descriptor of the copy,
 // and it is read and written as an archive, so no name in it can lead elsewhere. It is canonical.
 func (f *finisher) copy(ctx context.Context, m *made, rewrites map[string]string) error {
-	dir, remove, err := f.store.MakeTempDir(ctx)
+	dir, err := f.store.MakeTempDir(ctx)
 	if err != nil {
 		return err
 	}
-	f.temp = append(f.temp, remove)
-	root, err := os.OpenRoot(dir)
+	f.temp = append(f.temp, dir)
+	root, err := os.OpenRoot(dir.Name())
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (f *finisher) copy(ctx context.Context, m *made, rewrites map[string]string
 		// Names with hash parts in them may have another order afterwards, or be equal.
 		return rejected("output '%s' cannot be rewritten to its final path: %v", m.name, malformed)
 	}
-	m.file = filepath.Join(dir, copyName)
+	m.file, m.dir = filepath.Join(dir.Name(), copyName), dir
 	return err
 }
 

@@ -23,7 +23,7 @@ import (
 // is registered at once: even if it has another hash than the derivation demands, the next build that demands this one
 // need not fetch it again.
 func (f *finisher) finish(ctx context.Context, m *made) error {
-	spec, _ := f.req.Derivation.Outputs.Get(m.name)
+	spec, _ := f.drv.Outputs.Get(m.name)
 	var err error
 	if spec.Kind() == derivation.InputAddressed {
 		err = f.inputAddressed(ctx, m)
@@ -79,7 +79,7 @@ func (f *finisher) contentAddressed(ctx context.Context, m *made, method storepa
 	if m.info.CA, err = storepath.NewContentAddress(method, hash); err != nil {
 		return err
 	}
-	name := storepath.OutputName(f.req.Derivation.Name, m.name)
+	name := storepath.OutputName(f.drv.Name, m.name)
 	refs := f.finalReferences(m)
 	if err := checkReferences(name, m.info.CA, refs); err != nil {
 		return err

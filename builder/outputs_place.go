@@ -72,7 +72,12 @@ func (f *finisher) place(ctx context.Context, m *made) error {
 			return err
 		}
 	}
-	return f.store.AddOutput(ctx, m.file, &m.info, f.req.Mode == store.BuildRepair)
+	if m.dir != nil {
+		if err := m.dir.Check(); err != nil {
+			return err
+		}
+	}
+	return f.store.AddOutput(ctx, m.file, &m.info, f.req.Mode == store.BuildRepair, f.opts.AutoOptimise)
 }
 
 // registerAll makes outputs valid that are in place, all or none.
@@ -147,8 +152,8 @@ func (f *finisher) unplace(ctx context.Context, placed []*made) (err error) {
 // registerRealisation notes which path an output has got, which does not follow from the derivation.
 func (f *finisher) registerRealisation(ctx context.Context, m *made) (store.Realisation, error) {
 	r := store.KeyedRealisation{ID: store.DrvOutput{Path: f.req.Path, Output: m.name}, Realisation: store.Realisation{OutPath: m.info.Path}}
-	if f.req.Derivation.InputDerivations.Len() == 0 {
-		hash, err := f.req.Derivation.HashModulo(derivation.ForOutputs, nil, nil)
+	if f.drv.InputDerivations.Len() == 0 {
+		hash, err := f.drv.HashModulo(derivation.ForOutputs, nil, nil)
 		if err != nil {
 			return r.Realisation, err
 		}

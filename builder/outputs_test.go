@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/activity"
 	"pix/derivation"
 	"pix/internal/testenv"
 	"pix/localstore"
@@ -96,7 +97,7 @@ func newFixture(t *testing.T, s *localstore.Store, d *derivation.Derivation) *fi
 		t.Fatal(err)
 	}
 	f := &fixture{t: t, local: s, build: &build{
-		store: s, opts: &Options{}, req: &Request{Path: path, Derivation: d}, options: options, kind: kind,
+		store: s, opts: &Options{}, req: &Request{Path: path, Derivation: d}, drv: d, handler: activity.HandlerFunc(func(activity.Event) {}), options: options, kind: kind,
 		closure: make(map[storepath.Path]bool), root: filepath.Join(t.TempDir(), "root"),
 	}}
 	// The root of the sandbox is on the file system of the store.

@@ -35,8 +35,9 @@ func (s *Store) RemoveObject(ctx context.Context, path storepath.Path) error {
 // AddOutput moves the file or directory at from to the place of info.Path. The caller holds the lock of the path, and
 // no other process changes from, which is canonical and on the file system of the store. If from is the place
 // of the path, it stays there. With replace, it takes the place of a valid object; without it, a valid path is an
-// error. An invalid path is not valid afterwards either: see [Store.RegisterOutputs].
-func (s *Store) AddOutput(ctx context.Context, from string, info *store.PathInfo, replace bool) error {
+// error. With optimise, files are replaced by hard links as with [Options.AutoOptimise]. An invalid path is not valid afterwards
+// either: see [Store.RegisterOutputs].
+func (s *Store) AddOutput(ctx context.Context, from string, info *store.PathInfo, replace, optimise bool) error {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
 	}
@@ -53,12 +54,20 @@ func (s *Store) AddOutput(ctx context.Context, from string, info *store.PathInfo
 	if err != nil {
 		return err
 	}
-	return s.put(ctx, info.Path, valid, func(name string) error {
+	err = s.put(ctx, info.Path, valid, func(name string) error {
 		if name == from {
 			return nil
 		}
 		return moveOutput(from, name)
 	})
+	if err != nil || !optimise || s.opts.AutoOptimise {
+		return err
+	}
+	err = s.autoOptimise(ctx, info.Path, valid)
+	if err == nil && s.opts.SyncObjects {
+		err = syncDirectories(s.object(info.Path))
+	}
+	return err
 }
 
 // moveOutput moves a file or directory to a name that is free: if there is something, the error is
@@ -132,15 +141,34 @@ func (s *Store) KeepCheck(_ context.Context, from string, path storepath.Path) (
 	return s.named(file), moveOutput(from, file)
 }
 
-// MakeTempDir makes a private directory on the file system of the store, in the store directory. remove deletes it
-// with everything in it.
-func (s *Store) MakeTempDir(ctx context.Context) (dir string, remove func() error, err error) {
+// A privateDir is the type builder.TempDir.
+type privateDir = interface {
+	Name() string
+	Check() error
+	Remove() error
+}
+
+// MakeTempDir makes a private directory on the file system of the store, in the store directory. It is a temporary root
+// until it is removed.
+func (s *Store) MakeTempDir(ctx context.Context) (privateDir, error) {
 	d, err := s.makeTempDir(ctx)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	return d.name, d.remove, nil
+	return outputDir{d}, nil
 }
+
+// An outputDir is a temporary directory for the outputs of a build.
+type outputDir struct{ dir *tempDir }
+
+// Name returns the name of the directory.
+func (d outputDir) Name() string { return d.dir.name }
+
+// Check returns an error if a collector may have deleted files in the directory.
+func (d outputDir) Check() error { return d.dir.held.Check() }
+
+// Remove deletes the directory and everything in it.
+func (d outputDir) Remove() error { return d.dir.remove() }
 
 // isBaseName reports whether a name can be that of a file in the store directory with a suffix of some bytes.
 func isBaseName(name string) bool {

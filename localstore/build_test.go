@@ -129,6 +129,21 @@ func makeOutput(t *testing.T, dir, name, text string) string {
 	return out
 }
 
+// makePrivateDir makes a directory in the store directory that is removed after the test.
+func makePrivateDir(t *testing.T, s *Store) string {
+	t.Helper()
+	dir, err := s.MakeTempDir(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(dir.Check(), dir.Remove()); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir.Name()
+}
+
 // addOutputs adds two outputs, the first of which refers to the second, as a build does.
 func addOutputs(t *testing.T, s *Store, a, b storepath.Path) {
 	t.Helper()
@@ -138,27 +153,23 @@ func addOutputs(t *testing.T, s *Store, a, b storepath.Path) {
 		t.Fatal(err)
 	}
 	defer locks.Release()
-	dir, remove, err := s.MakeTempDir(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer remove()
+	dir := makePrivateDir(t, s)
 	infoA := outputInfo(t, makeOutput(t, dir, "a", "refers to "+string(b)), a, b)
 	infoB := outputInfo(t, makeOutput(t, dir, "b", "text"), b)
 	if err := os.WriteFile(s.ObjectFile(a), []byte("the rest of an attempt"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AddOutput(ctx, filepath.Join(dir, "a"), infoA, false); err != nil {
+	if err := s.AddOutput(ctx, filepath.Join(dir, "a"), infoA, false, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(filepath.Join(dir, "b"), s.ObjectFile(b)); err != nil && os.Geteuid() == 0 {
 		t.Fatal(err)
 	} else if err == nil { // made in its place
-		err = s.AddOutput(ctx, s.ObjectFile(b), infoB, false)
+		err = s.AddOutput(ctx, s.ObjectFile(b), infoB, false, true)
 		if err != nil {
 			t.Fatal(err)
 		}
-	} else if err := s.AddOutput(ctx, filepath.Join(dir, "b"), infoB, false); err != nil {
+	} else if err := s.AddOutput(ctx, filepath.Join(dir, "b"), infoB, false, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.RegisterOutputs(ctx, []*store.PathInfo{infoA}); err == nil {
@@ -180,17 +191,13 @@ func TestAddOutput(t *testing.T) {
 	if remain, err := s.VerifyStore(ctx, true, false); remain || err != nil {
 		t.Error(remain, err)
 	}
-	dir, remove, err := s.MakeTempDir(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer remove()
+	dir := makePrivateDir(t, s)
 	other := makeOutput(t, dir, "x", "another text")
 	info := outputInfo(t, other, b)
-	if err := s.AddOutput(ctx, other, info, false); err == nil {
+	if err := s.AddOutput(ctx, other, info, false, true); err == nil {
 		t.Error("a valid object was replaced")
 	}
-	if err := s.AddOutput(ctx, other, info, true); err != nil {
+	if err := s.AddOutput(ctx, other, info, true, true); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(filepath.Join(s.ObjectFile(b), "file")); string(text) != "another text" {
@@ -238,19 +245,13 @@ func TestUpdateInfo(t *testing.T) {
 func TestKeepCheck(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	for _, text := range []string{"one", "two"} {
-		dir, remove, err := s.MakeTempDir(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		dir := makePrivateDir(t, s)
 		file, err := s.KeepCheck(t.Context(), makeOutput(t, dir, "x", text), somePath(t, 1))
 		if err != nil || file != s.ObjectFile(somePath(t, 1))+".check" {
 			t.Fatal(file, err)
 		}
 		if got, err := os.ReadFile(filepath.Join(file, "file")); string(got) != text {
 			t.Error(string(got), err)
-		}
-		if err := remove(); err != nil {
-			t.Error(err)
 		}
 	}
 	if _, err := s.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteDead, MaxFreed: 1 << 60}); err != nil {
