@@ -44,12 +44,12 @@ func (p *place) checkGone(argument string) {
 func TestTimeouts(t *testing.T) {
 	both(t, func(t *testing.T, p *place) {
 		sleep := sleeper()
-		p.opts.Timeout = time.Second
+		p.opts.Timeout = 300 * time.Millisecond
 		start := time.Now()
-		p.mustFail(p.script("timeout", "sleep "+sleep, nil), store.TimedOut, "timed out after 1 seconds")
-		p.mustFail(p.script("spin", "trap '' TERM INT; while :; do echo x; sleep 0.1; done", nil), store.TimedOut, "timed out after 1 seconds")
-		if took := time.Since(start); took < 2*time.Second || took > 5*time.Second {
-			t.Errorf("two builds with a timeout of 1 second took %v", took)
+		p.mustFail(p.script("timeout", "sleep "+sleep, nil), store.TimedOut, "timed out after 0 seconds")
+		p.mustFail(p.script("spin", "trap '' TERM INT; while :; do echo x; sleep 0.1; done", nil), store.TimedOut, "timed out after 0 seconds")
+		if took := time.Since(start); took < 2*p.opts.Timeout || took > 3*time.Second {
+			t.Errorf("two builds with a timeout of %v took %v", p.opts.Timeout, took)
 		}
 		p.checkGone(sleep)
 		p.opts.Timeout, p.opts.MaxSilentTime = 0, time.Second
