@@ -89,6 +89,9 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 		if err := b.killUser(ctx); err != nil {
 			return nil, err
 		}
+		if err := b.shareStoreDir(); err != nil {
+			return nil, err
+		}
 	}
 	var err error
 	if b.dir, err = b.makeBuildDir(); err != nil {
