@@ -124,7 +124,7 @@ func readGreeting(r io.Reader) error {
 	case err == nil, errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("it sent %q", got[:n])
 	case errors.Is(err, io.EOF):
-		return errors.New("it ended without an answer")
+		return errors.New("it gave no answer")
 	}
 	return err
 }
