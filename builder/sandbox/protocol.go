@@ -19,6 +19,7 @@ const (
 	roleSetup      = "pix-sandbox-setup"
 	roleBuiltin    = "pix-sandbox-builtin"
 	roleKill       = "pix-sandbox-kill"
+	roleNothing    = "pix-sandbox-nothing" // ends at once
 )
 
 // The descriptors of these processes, after standard input, output and error.
