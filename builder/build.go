@@ -83,6 +83,9 @@ func (b *build) say(level activity.Verbosity, text string) {
 	b.handler.HandleEvent(activity.Log{Level: level, Text: text})
 }
 
+// warn reports a warning.
+func (b *build) warn(text string) { b.say(activity.LevelWarn, "warning: "+text) }
+
 // contextDone returns the error of a context that has ended, with its cause.
 func contextDone(ctx context.Context) error {
 	if ctx.Err() == nil {

@@ -1,11 +1,13 @@
 package builder
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pix/activity"
 	"pix/builder/sandbox"
@@ -92,6 +94,8 @@ func (p *place) build(req *Request) (*store.BuildResult, []activity.Event, error
 		defer mu.Unlock()
 		events = append(events, e)
 	}))
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
 	result, err := New(p.store, &p.opts).Build(ctx, req)
 	p.checkClean()
 	return result, events, err

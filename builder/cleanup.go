@@ -32,7 +32,7 @@ func (b *build) cleanUp(ctx context.Context, succeeded bool) error {
 func (b *build) keepBuildDir() error {
 	if b.chroot != nil {
 		if err := b.keepOutputs(); err != nil {
-			b.say(activity.LevelWarn, fmt.Sprintf("the outputs of '%s' are not kept: %v", b.req.Path, err))
+			b.warn(fmt.Sprintf("the outputs of '%s' are not kept: %v", b.req.Path, err))
 		}
 	}
 	b.say(activity.LevelError, fmt.Sprintf("note: keeping build directory %q", b.dir.path))

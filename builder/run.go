@@ -67,7 +67,7 @@ func (b *build) buildLocked(ctx context.Context) (outputs map[string]store.Reali
 	defer func() {
 		if cleaning := b.cleanUp(ctx, err == nil); cleaning != nil {
 			// What was built is valid all the same, and what failed has a reason of its own.
-			b.say(activity.LevelWarn, fmt.Sprintf("cleaning up after the build of '%s': %v", b.req.Path, cleaning))
+			b.warn(fmt.Sprintf("cleaning up after the build of '%s': %v", b.req.Path, cleaning))
 		}
 	}()
 	req, err := b.prepare(ctx, c)
@@ -87,6 +87,9 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 		b.owner = b.user.ids
 		// A process of an earlier build could change the files of this one.
 		if err := b.killUser(ctx); err != nil {
+			return nil, err
+		}
+		if err := b.shareStoreDir(); err != nil {
 			return nil, err
 		}
 	}

@@ -41,13 +41,13 @@ func runBuiltin(name string, input []byte) int {
 	if f != nil {
 		err = f(context.Background(), input, os.Stderr)
 	}
-	if err != nil {
-		text := err.Error()
-		if !strings.HasPrefix(text, "\n") { // a message with traces begins on the next line, as in Nix
-			text = " " + text
-		}
-		fmt.Fprintf(os.Stderr, "error:%s\n", text)
-		return 1
+	if err == nil {
+		return 0
 	}
-	return 0
+	text := err.Error()
+	if !strings.HasPrefix(text, "\n") { // a message with traces begins on the next line, as in Nix
+		text = " " + text
+	}
+	fmt.Fprintf(os.Stderr, "error:%s\n", text)
+	return 1
 }

@@ -38,7 +38,7 @@ func (s *setup) mountSteps() []step {
 			step{"mounting /dev/pts", s.inRoot(mountPts)})
 	}
 	if !s.req.RootWritable {
-		steps = append(steps, step{"making the root directory read-only", func() error { return s.root.setReadOnly(s.root.fd, "/", false) }})
+		steps = append(steps, step{"making the root directory read-only", func() error { return s.root.setFlags(s.root.fd, "/", false, readOnly) }})
 	}
 	return steps
 }
@@ -63,6 +63,9 @@ type tree struct {
 	fd   int    // opened with O_PATH
 	path string // without symbolic links
 	old  bool   // use the mount calls of kernels before 5.12
+	// root says that the process is root on the machine: it owns the machine's devices, and could change
+	// their modes.
+	root bool
 }
 
 // mountRoot mounts the root directory on itself: pivot_root needs a mount, and its flags are then its own.
@@ -78,7 +81,7 @@ func (s *setup) mountRoot() error {
 	if err != nil {
 		return err
 	}
-	s.root = &tree{fd: fd, path: root, old: s.req.oldMounts}
+	s.root = &tree{fd: fd, path: root, old: s.req.oldMounts, root: s.req.HostUID == 0}
 	return nil
 }
 
@@ -174,7 +177,8 @@ func (t *tree) bind(m Mount) error {
 		return err
 	}
 	defer unix.Close(target)
-	if err := t.attach(unix.AT_FDCWD, m.Source, target); err != nil || !m.ReadOnly {
+	device := t.root && stat.Mode&unix.S_IFMT == unix.S_IFCHR
+	if err := t.attach(unix.AT_FDCWD, m.Source, target); err != nil || !m.ReadOnly && !device {
 		return err
 	}
 	// The mount just made lies over target, so open it again.
@@ -183,7 +187,10 @@ func (t *tree) bind(m Mount) error {
 		return err
 	}
 	defer unix.Close(mounted)
-	return t.setReadOnly(mounted, m.Target, true)
+	if device {
+		return t.setFlags(mounted, m.Target, false, unix.MS_RDONLY) // devices can be written to nevertheless
+	}
+	return t.setFlags(mounted, m.Target, true, readOnly)
 }
 
 // symlink makes a symbolic link in the tree. An equal one may exist.
@@ -229,16 +236,18 @@ func (t *tree) attach(dir int, source string, target int) error {
 	return unix.Mount(source, descriptorPath(target), "", unix.MS_BIND|unix.MS_REC, "")
 }
 
-// setReadOnly makes the mount at fd, which is at name in the tree, read-only, without devices and set-user-ID programs, and
-// the mounts below it too if recursive is set.
-func (t *tree) setReadOnly(fd int, name string, recursive bool) error {
+// readOnly are the flags of mounts that cannot be changed: without devices and set-user-ID programs.
+const readOnly = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV
+
+// setFlags sets flags of the mount at fd, which is at name in the tree, and of the mounts below it if recursive is set.
+func (t *tree) setFlags(fd int, name string, recursive bool, flags uintptr) error {
 	if !t.old {
-		flags := uint(unix.AT_EMPTY_PATH)
+		at := uint(unix.AT_EMPTY_PATH)
 		if recursive {
-			flags |= unix.AT_RECURSIVE
+			at |= unix.AT_RECURSIVE
 		}
-		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
-		err := unix.MountSetattr(fd, "", flags, &attr)
+		// MOUNT_ATTR_RDONLY, NOSUID and NODEV are equal to the MS_ flags.
+		err := unix.MountSetattr(fd, "", at, &unix.MountAttr{Attr_set: uint64(flags)})
 		if err != unix.ENOSYS {
 			return err
 		}
@@ -253,21 +262,22 @@ func (t *tree) setReadOnly(fd int, name string, recursive bool) error {
 		mounts = append(mounts, below...)
 	}
 	for _, m := range mounts {
-		if err := remountReadOnly(m); err != nil {
+		if err := remount(m, flags); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// remountReadOnly changes the flags of one mount. It keeps those that it has: a user namespace may not clear them.
-func remountReadOnly(name string) error {
+// remount adds flags to those of one mount. It keeps those that it has: a user namespace may not clear them.
+func remount(name string, flags uintptr) error {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(name, &stat); err != nil {
 		return err
 	}
-	const kept = unix.ST_NOEXEC | unix.ST_NOATIME | unix.ST_NODIRATIME // equal to the MS_ flags
-	flags := uintptr(stat.Flags)&kept | unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV
+	// These are equal to the MS_ flags.
+	const kept = unix.ST_RDONLY | unix.ST_NOSUID | unix.ST_NODEV | unix.ST_NOEXEC | unix.ST_NOATIME | unix.ST_NODIRATIME
+	flags |= uintptr(stat.Flags)&kept | unix.MS_REMOUNT | unix.MS_BIND
 	if stat.Flags&unix.ST_RELATIME != 0 {
 		flags |= unix.MS_RELATIME
 	}
@@ -351,7 +361,7 @@ func (s *setup) mountProc() error {
 		if fd, err = s.root.open(name, nil); err != nil {
 			return err
 		}
-		err = s.root.setReadOnly(fd, name, true)
+		err = s.root.setFlags(fd, name, true, readOnly)
 		unix.Close(fd)
 		if err != nil {
 			return &stepError{"making " + name + " read-only", err}

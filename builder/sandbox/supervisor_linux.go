@@ -144,6 +144,9 @@ func (s *supervisor) start(j *job) {
 		j.cgroup.Close()
 	}
 	if err != nil {
+		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+			err = pathErr.Err // without the name of this program
+		}
 		_ = sendFiles(j.conn, encode(failure("starting a process in new namespaces", err)))
 		j.conn.Close()
 		return
@@ -235,9 +238,15 @@ func (e *event) error() error {
 	if e.ok {
 		return nil
 	}
-	var err error = errors.New(e.text)
-	if e.errno != 0 {
-		err = syscall.Errno(e.errno)
-	}
-	return &SetupError{Step: e.step, Err: err}
+	return &SetupError{Step: e.step, Err: &remoteError{text: e.text, errno: syscall.Errno(e.errno)}}
 }
+
+// A remoteError is an error of another process.
+type remoteError struct {
+	text  string
+	errno syscall.Errno // or 0
+}
+
+func (e *remoteError) Error() string { return e.text }
+
+func (e *remoteError) Unwrap() error { return wrap(e.errno) }
