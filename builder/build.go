@@ -47,7 +47,8 @@ type build struct {
 	cpuUser, cpuSystem time.Duration
 	timesBuilt         uint64
 
-	outputState
+	locks    Locks  // of the outputs
+	buildDir string // the directory in which the builder began, for the diff hook
 }
 
 // An output is one output of a build.

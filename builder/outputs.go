@@ -25,12 +25,6 @@ import (
 //   - outputs_check.go applies the conditions of the derivation, check.go compares with valid outputs.
 //   - outputs_place.go moves the outputs to the store and registers them.
 
-// outputState is what the steps after the exit of the builder need of a build.
-type outputState struct {
-	locks    Locks  // of the outputs
-	buildDir string // for the diff hook
-}
-
 // A made output is one that the builder has made and that is to be registered or compared.
 type made struct {
 	*output

@@ -28,16 +28,6 @@ func fixed(t *testing.T, name string, m storepath.Method, hash nixhash.Hash) *de
 	return newDerivation(t, name, nil, map[string]derivation.Output{"out": derivation.FixedOutput(ca, "")})
 }
 
-// zeroHash is a hash that no contents have.
-func zeroHash(t *testing.T, a nixhash.Algorithm) nixhash.Hash {
-	t.Helper()
-	h, err := nixhash.FromDigest(a, make([]byte, len(nixhash.Sum(a, nil).Digest())))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
-}
-
 // makeTree makes a file, or with a method that allows it a directory.
 func makeTree(t *testing.T, name string, m storepath.Method) {
 	t.Helper()
