@@ -31,7 +31,6 @@ type made struct {
 
 	// file is where the contents are. It is first where the builder has put it, then perhaps a copy.
 	file string
-	dir  TempDir     // of a copy
 	mode fs.FileMode // of the file or directory itself, when the builder had exited
 
 	// mentions are the paths of the closure and the scratch paths that occur in the contents, sorted.
@@ -64,7 +63,8 @@ type finisher struct {
 
 	made   []*made                           // sorted by name
 	finals map[storepath.Path]storepath.Path // of outputs, by scratch path
-	temp   []TempDir                         // with copies
+	copies []string                          // directories with copies of outputs
+	top    *chroot                           // has them if the build has no sandbox
 }
 
 // finishOutputs checks the outputs of a builder that has exited with success, and registers them. It returns
@@ -76,9 +76,7 @@ type finisher struct {
 func (b *build) finishOutputs(ctx context.Context) (outputs map[string]store.Realisation, err error) {
 	f := b.newFinisher()
 	defer func() {
-		for _, dir := range f.temp {
-			err = errors.Join(err, dir.Remove())
-		}
+		err = errors.Join(err, f.removeCopies())
 	}()
 	if err := f.takeAll(ctx); err != nil {
 		return nil, err
