@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -93,14 +92,14 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 			return nil, err
 		}
 	}
+	if err := b.assignScratch(); err != nil {
+		return nil, err
+	}
 	var err error
 	if b.dir, err = b.makeBuildDir(); err != nil {
 		return nil, err
 	}
 	b.buildDir = b.dir.path
-	if err := b.assignScratch(); err != nil {
-		return nil, err
-	}
 	if err := b.clearScratch(ctx); err != nil {
 		return nil, err
 	}
@@ -326,7 +325,7 @@ const minFree = 8 << 20
 
 // isDiskFull reports whether a full disk may be why the builder failed.
 func (b *build) isDiskFull() bool {
-	for _, file := range []string{filepath.Dir(b.store.ObjectFile(b.req.Path)), b.dir.path} {
+	for _, file := range []string{b.storeDir(), b.dir.path} {
 		var st unix.Statfs_t
 		if unix.Statfs(file, &st) == nil && uint64(st.Bavail)*uint64(st.Bsize) < minFree {
 			return true

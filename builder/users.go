@@ -84,7 +84,7 @@ func (b *build) shareStoreDir() error {
 	if b.user == nil || b.sandboxed {
 		return nil
 	}
-	dir := filepath.Dir(b.store.ObjectFile(b.req.Path))
+	dir := b.storeDir()
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
 		return &os.PathError{Op: "stat", Path: dir, Err: err}

@@ -23,6 +23,8 @@ func Main() {
 			os.Exit(builtinMain())
 		case roleKill:
 			os.Exit(killMain())
+		case roleNothing:
+			os.Exit(0)
 		}
 	}
 	mainCalled.Store(true)
