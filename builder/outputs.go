@@ -14,6 +14,7 @@ import (
 
 	"pix/builder/internal/canonical"
 	"pix/derivation"
+	"pix/nar"
 	"pix/store"
 	"pix/storepath"
 )
@@ -213,6 +214,9 @@ func (f *finisher) take(ctx context.Context, dir *os.File, m *made) error {
 		err = f.copy(ctx, m, nil)
 	} else {
 		err = f.read(ctx, m)
+	}
+	if errors.Is(err, nar.ErrFileChanged) || errors.Is(err, nar.ErrFileType) {
+		return rejected("output '%s' was changed while it was read: %v", m.name, err)
 	}
 	if err != nil {
 		return err
