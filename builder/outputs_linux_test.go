@@ -78,7 +78,9 @@ func newFixture(t *testing.T, s *localstore.Store, d *derivation.Derivation) *fi
 		closure: make(map[storepath.Path]bool), root: filepath.Join(t.TempDir(), "root"),
 	}}
 	// The root of the sandbox is on the file system of the store.
-	f.root = s.ObjectFile(path) + ".chroot/root"
+	f.chroot = &chroot{top: s.ObjectFile(path) + chrootExt}
+	f.root = filepath.Join(f.chroot.top, "root")
+	f.chroot.root = f.root
 	if err := os.MkdirAll(filepath.Join(f.root, string(s.Dir())), 0o755); err != nil {
 		t.Fatal(err)
 	}
