@@ -2,12 +2,13 @@ package builder
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// accounts are the users and groups of this machine. They are read from /etc/passwd and /etc/group, as by the Go
+// accounts are the users and groups of this machine. They are read from the files passwd and group, as by the Go
 // libraries without cgo; Nix also knows those of a directory service.
 type accounts struct {
 	users  map[string]account
@@ -21,9 +22,9 @@ type group struct {
 	members []string
 }
 
-func readAccounts() (*accounts, error) {
+func readAccounts(etc string) (*accounts, error) {
 	a := &accounts{users: map[string]account{}, groups: map[string]group{}}
-	err := readFields("/etc/passwd", 4, func(f []string) {
+	err := readFields(filepath.Join(etc, "passwd"), 4, func(f []string) {
 		uid, err1 := strconv.Atoi(f[2])
 		gid, err2 := strconv.Atoi(f[3])
 		if _, twice := a.users[f[0]]; err1 == nil && err2 == nil && !twice {
@@ -33,7 +34,7 @@ func readAccounts() (*accounts, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = readFields("/etc/group", 4, func(f []string) {
+	err = readFields(filepath.Join(etc, "group"), 4, func(f []string) {
 		gid, err := strconv.Atoi(f[2])
 		if _, twice := a.groups[f[0]]; err == nil && !twice {
 			members := strings.FieldsFunc(f[3], func(c rune) bool { return c == ',' })

@@ -38,6 +38,7 @@ type build struct {
 	user     *userLock // nil without build users
 	dir      *buildDir
 	chroot   *chroot  // nil without a sandbox
+	cgroup   string   // directory of the builder's cgroup; "" for none
 	rewrites rewrites // of what the builder is given
 
 	handler activity.Handler // never nil
@@ -47,7 +48,8 @@ type build struct {
 	cpuUser, cpuSystem time.Duration
 	timesBuilt         uint64
 
-	outputState
+	locks    Locks  // of the outputs
+	buildDir string // the directory in which the builder began, for the diff hook
 }
 
 // An output is one output of a build.
@@ -82,6 +84,9 @@ func (f *Failure) Error() string { return f.Message }
 func (b *build) say(level activity.Verbosity, text string) {
 	b.handler.HandleEvent(activity.Log{Level: level, Text: text})
 }
+
+// warn reports a warning.
+func (b *build) warn(text string) { b.say(activity.LevelWarn, "warning: "+text) }
 
 // contextDone returns the error of a context that has ended, with its cause.
 func contextDone(ctx context.Context) error {

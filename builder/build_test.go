@@ -1,11 +1,13 @@
 package builder
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pix/activity"
 	"pix/builder/sandbox"
@@ -18,9 +20,11 @@ import (
 
 // A place is a store in which derivations of shell scripts are built with the programs of this machine.
 type place struct {
-	t     *testing.T
-	store *localstore.Store
-	opts  Options
+	t         *testing.T
+	store     *localstore.Store
+	storeOpts localstore.Options
+	killed    bool // processes were killed, which leave lock files in the store
+	opts      Options
 }
 
 // hostPaths are the directories with the programs of this machine.
@@ -32,7 +36,8 @@ func sandboxedPlace(t *testing.T) *place {
 	if err := sandbox.Check(t.Context()); err != nil {
 		t.Skipf("this machine has no sandbox: %v", err)
 	}
-	p := &place{t: t, store: newStore(t)}
+	opts := localstore.Options{Root: t.TempDir()}
+	p := &place{t: t, store: openStore(t, opts), storeOpts: opts}
 	for _, path := range hostPaths {
 		p.opts.SandboxPaths = append(p.opts.SandboxPaths, SandboxPath{Target: path, Optional: true, ReadOnly: true})
 	}
@@ -50,9 +55,9 @@ func openPlace(t *testing.T) *place {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := openStore(t, localstore.Options{Dir: dir, StoreDir: string(dir), StateDir: filepath.Join(root, "state"), LogDir: filepath.Join(root, "log")})
+	opts := localstore.Options{Dir: dir, StoreDir: string(dir), StateDir: filepath.Join(root, "state"), LogDir: filepath.Join(root, "log")}
 	testenv.RemoveStore(t, root)
-	return &place{t: t, store: s, opts: Options{Sandbox: SandboxNone}}
+	return &place{t: t, store: openStore(t, opts), storeOpts: opts, opts: Options{Sandbox: SandboxNone}}
 }
 
 // both runs a test with and without a sandbox.
@@ -92,6 +97,8 @@ func (p *place) build(req *Request) (*store.BuildResult, []activity.Event, error
 		defer mu.Unlock()
 		events = append(events, e)
 	}))
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
 	result, err := New(p.store, &p.opts).Build(ctx, req)
 	p.checkClean()
 	return result, events, err
@@ -133,6 +140,9 @@ func (p *place) checkClean() {
 			p.t.Error(err)
 		}
 		for _, e := range entries {
+			if p.killed && dir == storeDir && strings.HasSuffix(e.Name(), ".lock") {
+				continue
+			}
 			if strings.HasSuffix(e.Name(), chrootExt) || strings.HasSuffix(e.Name(), ".lock") || strings.HasPrefix(e.Name(), "nix-") {
 				p.t.Errorf("%s is left in %s", e.Name(), dir)
 			}

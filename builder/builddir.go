@@ -19,7 +19,7 @@ import (
 // may enter, so that the modes that the builder gives its own directory let no other user in.
 //
 // A mark, the file NAME.lock beside it, says that the directory is a build's. It is locked while the build runs. If
-// this process is killed, the next one finds a mark that is not locked, and removes the directory: see [removeDead].
+// this process is killed, the next one finds a mark that is not locked, and removes the directory: see removeDead.
 type buildDir struct {
 	base string
 	name string // in base

@@ -3,7 +3,6 @@ package builder
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync"
 
 	"pix/store"
@@ -36,7 +35,7 @@ func (r *Builder) Build(ctx context.Context, req *Request) (*store.BuildResult, 
 	b, err := newBuild(r.store, &r.opts, req)
 	if err == nil {
 		b.report(ctx)
-		r.clean.Do(func() { err = removeDead(b.buildDirs(), filepath.Dir(r.store.ObjectFile(req.Path))) })
+		r.clean.Do(func() { err = b.removeDead(ctx) })
 	}
 	if err != nil {
 		return nil, err

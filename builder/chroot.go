@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pix/internal/removetree"
+	"pix/storepath"
 )
 
 // chrootExt is what the directory of a sandbox has after the name of the derivation.
@@ -29,38 +30,51 @@ type chroot struct {
 	lock *os.File
 }
 
-// makeChroot makes the directory, and removes one that a killed process has left.
-func (b *build) makeChroot(ctx context.Context) (c *chroot, err error) {
-	c = &chroot{top: b.store.ObjectFile(b.req.Path) + chrootExt}
+// makeChroot makes the directory with the root.
+func (b *build) makeChroot(ctx context.Context) (*chroot, error) {
+	c, err := b.makeTop(ctx)
+	if err != nil {
+		return nil, err
+	}
 	c.root = filepath.Join(c.top, "root")
+	mode, owner := fs.FileMode(0o750), 0
+	if b.user != nil && b.user.count > 1 {
+		mode, owner = 0o755, b.user.uid
+	}
+	err = makeDir(c.root, mode)
+	if err == nil && b.user != nil {
+		err = os.Lchown(c.root, owner, b.user.gid)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.remove())
+	}
+	return c, nil
+}
+
+// makeTop makes the directory, and removes one that a killed process has left. A build without a sandbox needs it for copies of
+// its outputs.
+func (b *build) makeTop(ctx context.Context) (c *chroot, err error) {
+	if err := b.store.AddTempRoots(ctx, []storepath.Path{b.req.Path}); err != nil {
+		return nil, err
+	}
+	c = &chroot{top: b.store.ObjectFile(b.req.Path) + chrootExt}
 	if err := removeChroot(ctx, c.top); err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(c.top, 0o700); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, c.remove())
+	c.lock, err = os.OpenFile(c.top, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err == nil {
+		var locked bool
+		if locked, err = tryLock(c.lock); err == nil && !locked {
+			err = fmt.Errorf("'%s' is locked by another process", c.top)
 		}
-	}()
-	if c.lock, err = os.OpenFile(c.top, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0); err != nil {
-		return c, err
 	}
-	if locked, err := tryLock(c.lock); err != nil || !locked {
-		return c, errors.Join(err, fmt.Errorf("'%s' is locked by another process", c.top))
+	if err != nil {
+		return nil, errors.Join(err, c.remove())
 	}
-	mode, owner := fs.FileMode(0o750), 0
-	if b.user != nil && b.user.count > 1 {
-		mode, owner = 0o755, b.user.uid
-	}
-	if err := makeDir(c.root, mode); err != nil {
-		return c, err
-	}
-	if b.user != nil {
-		err = os.Lchown(c.root, owner, b.user.gid)
-	}
-	return c, err
+	return c, nil
 }
 
 // remove removes the directory with everything in it.

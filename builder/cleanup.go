@@ -25,14 +25,14 @@ func (b *build) cleanUp(ctx context.Context, succeeded bool) error {
 	if !b.sandboxed && b.dir != nil {
 		err = errors.Join(err, b.removeScratch(ctx))
 	}
-	return errors.Join(err, b.chroot.remove(), b.dir.remove(), b.user.release())
+	return errors.Join(err, b.removeCgroup(), b.chroot.remove(), b.dir.remove(), b.user.release())
 }
 
 // keepBuildDir leaves the build directory, and puts the outputs beside it.
 func (b *build) keepBuildDir() error {
 	if b.chroot != nil {
 		if err := b.keepOutputs(); err != nil {
-			b.say(activity.LevelWarn, fmt.Sprintf("the outputs of '%s' are not kept: %v", b.req.Path, err))
+			b.warn(fmt.Sprintf("the outputs of '%s' are not kept: %v", b.req.Path, err))
 		}
 	}
 	b.say(activity.LevelError, fmt.Sprintf("note: keeping build directory %q", b.dir.path))

@@ -54,7 +54,7 @@ func (l *buildLog) handleMessage(text string) bool {
 		err = l.handle(message(members))
 	}
 	if err != nil {
-		l.warn(activity.LevelWarn, "Unable to handle a JSON message from the derivation builder: "+err.Error())
+		l.warn(activity.LevelWarn, "warning: Unable to handle a JSON message from the derivation builder: "+err.Error())
 	}
 	return err == nil
 }

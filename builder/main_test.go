@@ -9,5 +9,8 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Main()
+	if victim := os.Getenv(victimVariable); victim != "" {
+		runVictim(victim)
+	}
 	os.Exit(m.Run())
 }

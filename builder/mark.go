@@ -2,8 +2,8 @@ package builder
 
 import (
 	"cmp"
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pix/internal/removetree"
+	"pix/storepath"
 )
 
 // markExt is what a mark has after the name of the build directory.
@@ -21,13 +22,23 @@ const markExt = ".lock"
 // maxMark is how long the text of a mark is at most in bytes.
 const maxMark = 8192
 
-// A mark is a locked file that says which directories belong to a build. Its text is the store directory on this machine and
-// the base name of the derivation, each on a line: the sandbox of the build is there (see [chroot]).
+// A mark is a locked file that says which directories belong to a build. Its text is lines: the store directory on this
+// machine, the base name of the derivation, beside which the sandbox is (see [chroot]), those of the scratch paths if they are in the
+// store, and an empty one.
 type mark struct{ file *os.File }
 
 func (b *build) markText() string {
-	return fmt.Sprintf("%s\n%s\n", filepath.Dir(b.store.ObjectFile(b.req.Path)), b.req.Path.Base())
+	lines := []string{b.storeDir(), b.req.Path.Base()}
+	if !b.sandboxed {
+		for _, o := range b.outputs {
+			lines = append(lines, o.scratch.Base())
+		}
+	}
+	return strings.Join(lines, "\n") + "\n\n"
 }
+
+// storeDir returns the store directory on this machine.
+func (b *build) storeDir() string { return filepath.Dir(b.store.ObjectFile(b.req.Path)) }
 
 // makeMark makes a mark; nil if another process has one of that name, or removes it.
 func makeMark(name, text string) (*mark, error) {
@@ -93,22 +104,23 @@ func lockUser(name string) (*os.File, error) {
 	return file, nil
 }
 
-// removeDead removes the directories of builds whose process was killed. It leaves those without a mark, such as Nix's and kept
-// ones, those of other users, and those of other stores. After an error it goes on, and returns the first.
-func removeDead(base, storeDir string) error {
+// removeDead removes what builds have left whose process was killed. It leaves directories without a mark, such as Nix's and kept
+// ones, and those of other users and of other stores. After an error it goes on, and returns the first.
+func (b *build) removeDead(ctx context.Context) error {
+	base := b.buildDirs()
 	entries, first := os.ReadDir(base)
 	if errors.Is(first, os.ErrNotExist) {
 		return nil
 	}
 	for _, e := range entries {
 		if name := e.Name(); strings.HasPrefix(name, "nix-") && strings.HasSuffix(name, markExt) {
-			first = cmp.Or(first, removeDeadBuild(filepath.Join(base, name), storeDir))
+			first = cmp.Or(first, b.removeDeadBuild(ctx, filepath.Join(base, name)))
 		}
 	}
 	return first
 }
 
-func removeDeadBuild(name, storeDir string) error {
+func (b *build) removeDeadBuild(ctx context.Context, name string) error {
 	file, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, unix.ELOOP) {
 		return nil
@@ -130,14 +142,12 @@ func removeDeadBuild(name, storeDir string) error {
 	if err != nil {
 		return err
 	}
-	lines := strings.Split(string(text), "\n")
-	if len(lines) == 3 {
-		if lines[0] != storeDir {
+	if text, complete := strings.CutSuffix(string(text), "\n\n"); complete {
+		lines := strings.Split(text, "\n")
+		if lines[0] != b.storeDir() {
 			return nil
 		}
-		if base := lines[1]; base != "" && base == filepath.Base(base) {
-			err = removeDeadChroot(filepath.Join(storeDir, base+chrootExt))
-		}
+		err = b.removeDeadPaths(ctx, lines[1:])
 	} else if info, statErr := file.Stat(); statErr != nil || time.Since(info.ModTime()) < time.Minute {
 		return statErr // its process has not written the text yet
 	}
@@ -146,6 +156,37 @@ func removeDeadBuild(name, storeDir string) error {
 		return err
 	}
 	return os.Remove(name)
+}
+
+// removeDeadPaths removes the sandbox of a derivation, and its scratch paths in the store. Another process may build the derivation
+// again by now.
+func (b *build) removeDeadPaths(ctx context.Context, bases []string) error {
+	var errs error
+	for i, base := range bases {
+		path, err := b.store.Dir().ParseBase(base)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			errs = removeDeadChroot(b.store.ObjectFile(path) + chrootExt)
+			continue
+		}
+		errs = errors.Join(errs, b.removeDeadScratch(ctx, path))
+	}
+	return errs
+}
+
+func (b *build) removeDeadScratch(ctx context.Context, path storepath.Path) error {
+	locks, err := b.store.TryLockObjects(ctx, path.Base())
+	if err != nil || locks == nil {
+		return err
+	}
+	defer locks.Release()
+	valid, err := b.store.IsValidPath(ctx, path)
+	if err != nil || valid {
+		return err
+	}
+	return b.store.RemoveObject(ctx, path)
 }
 
 // isOwnMark reports whether this user has made a mark, which no other one could link or write to.

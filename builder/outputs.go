@@ -14,6 +14,7 @@ import (
 
 	"pix/builder/internal/canonical"
 	"pix/derivation"
+	"pix/nar"
 	"pix/store"
 	"pix/storepath"
 )
@@ -25,19 +26,12 @@ import (
 //   - outputs_check.go applies the conditions of the derivation, check.go compares with valid outputs.
 //   - outputs_place.go moves the outputs to the store and registers them.
 
-// outputState is what the steps after the exit of the builder need of a build.
-type outputState struct {
-	locks    Locks  // of the outputs
-	buildDir string // for the diff hook
-}
-
 // A made output is one that the builder has made and that is to be registered or compared.
 type made struct {
 	*output
 
 	// file is where the contents are. It is first where the builder has put it, then perhaps a copy.
 	file string
-	dir  TempDir     // of a copy
 	mode fs.FileMode // of the file or directory itself, when the builder had exited
 
 	// mentions are the paths of the closure and the scratch paths that occur in the contents, sorted.
@@ -70,7 +64,8 @@ type finisher struct {
 
 	made   []*made                           // sorted by name
 	finals map[storepath.Path]storepath.Path // of outputs, by scratch path
-	temp   []TempDir                         // with copies
+	copies []string                          // directories with copies of outputs
+	top    *chroot                           // has them if the build has no sandbox
 }
 
 // finishOutputs checks the outputs of a builder that has exited with success, and registers them. It returns
@@ -82,9 +77,7 @@ type finisher struct {
 func (b *build) finishOutputs(ctx context.Context) (outputs map[string]store.Realisation, err error) {
 	f := b.newFinisher()
 	defer func() {
-		for _, dir := range f.temp {
-			err = errors.Join(err, dir.Remove())
-		}
+		err = errors.Join(err, f.removeCopies())
 	}()
 	if err := f.takeAll(ctx); err != nil {
 		return nil, err
@@ -221,6 +214,9 @@ func (f *finisher) take(ctx context.Context, dir *os.File, m *made) error {
 		err = f.copy(ctx, m, nil)
 	} else {
 		err = f.read(ctx, m)
+	}
+	if errors.Is(err, nar.ErrFileChanged) || errors.Is(err, nar.ErrFileType) {
+		return rejected("output '%s' was changed while it was read: %v", m.name, err)
 	}
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package builder
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pix/activity"
 	"pix/derivation"
@@ -105,6 +107,63 @@ func TestDeletedOutputs(t *testing.T) {
 		if names := p.stray(); names != nil {
 			t.Errorf("left: %q", names)
 		}
+	})
+}
+
+// Builds that fail or are cancelled leave the outputs alone that are valid.
+func TestFailedRebuilds(t *testing.T) {
+	both(t, func(t *testing.T, p *place) {
+		control := t.TempDir()
+		if err := os.Chmod(control, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		p.opts.SandboxPaths = append(p.opts.SandboxPaths, SandboxPath{Target: control, ReadOnly: true})
+		mode := func(text string) { writeFile(t, control+"/mode", text, 0o644) }
+		req := p.script("rebuilt", "echo $out > $out; echo $out > $dev; . "+control+"/mode; echo $dev > $lib", withOutputs("dev", "lib"))
+		mode("")
+		result, _, err := p.build(req)
+		if err != nil || result.Status != store.Built {
+			t.Fatalf("%+v, %v", result, err)
+		}
+		lib := result.Outputs["lib"].OutPath
+		p.store = openAgain(t, p)
+		if _, err := p.store.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteSpecific, Paths: []storepath.Path{lib}, MaxFreed: 1 << 60}); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"exit 1", "mkfifo $lib; exit 0", "sleep 60", "rm -r $out"} {
+			mode(text)
+			ctx, cancel := context.WithCancel(t.Context())
+			if text == "sleep 60" {
+				ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
+			}
+			result, err := New(p.store, &p.opts).Build(ctx, req)
+			cancel()
+			if text == "rm -r $out" { // which is valid, and not made again
+				if err != nil || result.Status != store.Built {
+					t.Errorf("%s: %+v, %v", text, result, err)
+				}
+				break
+			}
+			if err == nil && result.Status.Succeeded() || text == "sleep 60" && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %+v, %v", text, result, err)
+			}
+			for name, r := range map[string]bool{"out": true, "dev": true, "lib": false} {
+				o, _ := req.Derivation.Outputs.Get(name)
+				if valid, err := p.store.IsValidPath(t.Context(), o.Path()); valid != r || err != nil {
+					t.Errorf("after %s: %s is valid: %v, %v", text, name, valid, err)
+				}
+			}
+			p.verify()
+			p.checkClean()
+			if names := p.stray(); names != nil {
+				t.Errorf("after %s, left: %q", text, names)
+			}
+		}
+		mode("")
+		if result, _, err := p.build(req); err != nil || !result.Status.Succeeded() {
+			t.Errorf("%+v, %v", result, err)
+		}
+		p.verify()
 	})
 }
 

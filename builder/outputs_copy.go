@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"pix/internal/parallel"
+	"pix/internal/removetree"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/storepath"
@@ -24,12 +25,11 @@ func (f *finisher) read(ctx context.Context, m *made) error {
 // copy replaces an output by a private copy, in which hash parts are replaced. Nobody else has a descriptor of the copy,
 // and it is read and written as an archive, so no name in it can lead elsewhere. It is canonical.
 func (f *finisher) copy(ctx context.Context, m *made, rewrites map[string]string) error {
-	dir, err := f.store.MakeTempDir(ctx)
+	dir, err := f.makeCopyDir(ctx)
 	if err != nil {
 		return err
 	}
-	f.temp = append(f.temp, dir)
-	root, err := os.OpenRoot(dir.Name())
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
@@ -39,8 +39,36 @@ func (f *finisher) copy(ctx context.Context, m *made, rewrites map[string]string
 		// Names with hash parts in them may have another order afterwards, or be equal.
 		return rejected("output '%s' cannot be rewritten to its final path: %v", m.name, malformed)
 	}
-	m.file, m.dir = filepath.Join(dir.Name(), copyName), dir
+	m.file = filepath.Join(dir, copyName)
 	return err
+}
+
+// makeCopyDir makes a private directory on the file system of the store. It is beside the root of the sandbox, where the builder
+// could not make it or look into it, and where it is removed after this process was killed.
+func (f *finisher) makeCopyDir(ctx context.Context) (string, error) {
+	top := f.chroot
+	if top == nil {
+		if f.top == nil {
+			var err error
+			if f.top, err = f.makeTop(ctx); err != nil {
+				return "", err
+			}
+		}
+		top = f.top
+	}
+	dir, err := os.MkdirTemp(top.top, "copy-")
+	if err == nil {
+		f.copies = append(f.copies, dir)
+	}
+	return dir, err
+}
+
+// removeCopies removes the directories with copies.
+func (f *finisher) removeCopies() (err error) {
+	for _, dir := range f.copies {
+		err = errors.Join(err, removetree.RemovePath(dir))
+	}
+	return errors.Join(err, f.top.remove())
 }
 
 // learn notes the hash and the size of an archive, and what is mentioned in it, while dump writes it.

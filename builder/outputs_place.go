@@ -72,11 +72,6 @@ func (f *finisher) place(ctx context.Context, m *made) error {
 			return err
 		}
 	}
-	if m.dir != nil {
-		if err := m.dir.Check(); err != nil {
-			return err
-		}
-	}
 	return f.store.AddOutput(ctx, m.file, &m.info, f.req.Mode == store.BuildRepair, f.opts.AutoOptimise)
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"pix/activity"
@@ -83,7 +82,7 @@ func (b *build) decideSandbox() error {
 	case SandboxNone:
 	}
 	// The paths of a store elsewhere would not lead to it.
-	if filepath.Dir(b.store.ObjectFile(b.req.Path)) != string(b.store.Dir()) {
+	if b.storeDir() != string(b.store.Dir()) {
 		b.sandboxed = true
 	}
 	if b.uidRange() && !b.sandboxed {

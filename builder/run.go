@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -67,7 +66,7 @@ func (b *build) buildLocked(ctx context.Context) (outputs map[string]store.Reali
 	defer func() {
 		if cleaning := b.cleanUp(ctx, err == nil); cleaning != nil {
 			// What was built is valid all the same, and what failed has a reason of its own.
-			b.say(activity.LevelWarn, fmt.Sprintf("cleaning up after the build of '%s': %v", b.req.Path, cleaning))
+			b.warn(fmt.Sprintf("cleaning up after the build of '%s': %v", b.req.Path, cleaning))
 		}
 	}()
 	req, err := b.prepare(ctx, c)
@@ -89,15 +88,21 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 		if err := b.killUser(ctx); err != nil {
 			return nil, err
 		}
+		if err := b.shareStoreDir(); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.assignScratch(); err != nil {
+		return nil, err
 	}
 	var err error
+	if b.cgroup, err = b.makeCgroup(); err != nil {
+		return nil, err
+	}
 	if b.dir, err = b.makeBuildDir(); err != nil {
 		return nil, err
 	}
 	b.buildDir = b.dir.path
-	if err := b.assignScratch(); err != nil {
-		return nil, err
-	}
 	if err := b.clearScratch(ctx); err != nil {
 		return nil, err
 	}
@@ -106,6 +111,7 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 		HostUID: b.owner.uid, HostGID: b.owner.gid, UID: b.owner.uid, GID: b.owner.gid, IDs: 1,
 		Network: !b.pure, System: b.drv.Platform, Linux26: b.opts.Linux26, SharedMemory: b.opts.SharedMemory,
 		KeepGroups: !b.opts.RequireDropSupplementaryGroups, OptionalFilter: b.opts.OptionalFilter,
+		Cgroup: b.cgroup,
 	}
 	if b.user != nil {
 		req.Groups = b.user.groups
@@ -238,7 +244,7 @@ func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Wr
 	if result != nil {
 		b.cpuUser, b.cpuSystem = result.CPUUser, result.CPUSystem
 	}
-	if killing := b.killLeftovers(ctx); killing != nil {
+	if killing := errors.Join(b.killLeftovers(ctx), b.removeCgroup()); killing != nil {
 		return nil, killing
 	}
 	return result, cmp.Or(b.limitReached(ctx, context.Cause(limited), result), b.runError(err))
@@ -323,7 +329,7 @@ const minFree = 8 << 20
 
 // isDiskFull reports whether a full disk may be why the builder failed.
 func (b *build) isDiskFull() bool {
-	for _, file := range []string{filepath.Dir(b.store.ObjectFile(b.req.Path)), b.dir.path} {
+	for _, file := range []string{b.storeDir(), b.dir.path} {
 		var st unix.Statfs_t
 		if unix.Statfs(file, &st) == nil && uint64(st.Bavail)*uint64(st.Bsize) < minFree {
 			return true

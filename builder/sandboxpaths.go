@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"pix/activity"
 	"pix/store"
 	"pix/storepath"
 )
@@ -159,7 +158,7 @@ func (b *build) addKVM(paths map[string]SandboxPath) {
 	}
 	source, err := filepath.EvalSymlinks(device)
 	if err != nil {
-		b.say(activity.LevelWarn, "KVM is enabled in system-features but /dev/kvm is not available. QEMU builds may fall back to slow emulation. Consider removing 'kvm' from system-features in nix.conf if KVM is not supported on this system.")
+		b.warn("KVM is enabled in system-features but /dev/kvm is not available. QEMU builds may fall back to slow emulation. Consider removing 'kvm' from system-features in nix.conf if KVM is not supported on this system.")
 		return
 	}
 	paths[device] = SandboxPath{Target: device, Source: source}

@@ -34,9 +34,6 @@ type Store interface {
 	// RemoveObject deletes the object of an invalid path whose lock is held, if there is one.
 	RemoveObject(ctx context.Context, path storepath.Path) error
 
-	// MakeTempDir makes a private directory on the file system of the store.
-	MakeTempDir(ctx context.Context) (TempDir, error)
-
 	// AddOutput moves the file or directory at from, which is canonical and on the file system of the store, to the place of
 	// info.Path, whose lock is held. If replace is set, it takes the place of a valid object (repair). With optimise, its files become hard links to identical
 	// ones of the store. The path is not valid yet.
@@ -57,15 +54,6 @@ type Store interface {
 
 	// CreateLog returns a writer of the build log of a derivation, which replaces an older log.
 	CreateLog(ctx context.Context, drv storepath.Path) (io.WriteCloser, error)
-}
-
-// A TempDir is a private directory of a store. It is an alias for the same reason as [Locks].
-type TempDir = interface {
-	Name() string
-	// Check returns an error if a collector of garbage may have deleted files in the directory.
-	Check() error
-	// Remove deletes the directory and everything in it.
-	Remove() error
 }
 
 // Locks are the held locks of some objects.

@@ -1,13 +1,17 @@
 package builder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"pix/activity"
 	"pix/internal/modes"
@@ -74,6 +78,27 @@ func (b *build) takeUser(ctx context.Context) error {
 	return nil
 }
 
+// shareStoreDir lets the group of build users make files in the store directory, where a builder without a sandbox puts its
+// outputs. The sticky bit keeps it from removing others. Nix does that when it opens a store.
+func (b *build) shareStoreDir() error {
+	if b.user == nil || b.sandboxed {
+		return nil
+	}
+	dir := b.storeDir()
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	const mode = 0o775 | unix.S_ISVTX
+	if int(st.Gid) == b.user.gid && st.Mode&0o7777 == mode {
+		return nil
+	}
+	if err := os.Chown(dir, -1, b.user.gid); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o775|fs.ModeSticky)
+}
+
 // tryUser takes a free build user; nil if there is none.
 func (b *build) tryUser() (*userLock, error) {
 	if b.opts.AutoAllocateUIDs {
@@ -88,7 +113,7 @@ func (b *build) tryMember() (*userLock, error) {
 	if err := modes.MkdirAll(pool); err != nil {
 		return nil, err
 	}
-	accounts, err := readAccounts()
+	accounts, err := readAccounts(b.opts.accountsDir())
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +171,7 @@ func (b *build) tryAutomaticUser() (*userLock, error) {
 
 // checkAutomaticUser refuses ids of an account, and sets the group and the number of ids.
 func (b *build) checkAutomaticUser(user *userLock) error {
-	accounts, err := readAccounts()
+	accounts, err := readAccounts(b.opts.accountsDir())
 	if err != nil {
 		return err
 	}
@@ -179,6 +204,9 @@ func (o *Options) idRange() (first, count uint32) {
 	}
 	return first, count
 }
+
+// accountsDir returns the directory with the files of users and groups.
+func (o *Options) accountsDir() string { return cmp.Or(o.etc, "/etc") }
 
 func (o *Options) pollInterval() time.Duration {
 	if o.PollInterval > 0 {

@@ -124,35 +124,6 @@ func (s *Store) KeepCheck(_ context.Context, from string, path storepath.Path) (
 	return s.named(file), objects.Move(from, file)
 }
 
-// A privateDir is the type builder.TempDir.
-type privateDir = interface {
-	Name() string
-	Check() error
-	Remove() error
-}
-
-// MakeTempDir makes a private directory on the file system of the store, in the store directory. It is a temporary root
-// until it is removed.
-func (s *Store) MakeTempDir(ctx context.Context) (privateDir, error) {
-	d, err := s.newTempDir(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return outputDir{d}, nil
-}
-
-// An outputDir is a temporary directory for the outputs of a build.
-type outputDir struct{ dir *tempDir }
-
-// Name returns the name of the directory.
-func (d outputDir) Name() string { return d.dir.name }
-
-// Check returns an error if a collector may have deleted files in the directory.
-func (d outputDir) Check() error { return d.dir.held.Check() }
-
-// Remove deletes the directory and everything in it.
-func (d outputDir) Remove() error { return d.dir.remove() }
-
 // isBaseName reports whether a name can be that of a file in the store directory with a suffix of some bytes.
 func isBaseName(name string) bool {
 	return name != "" && name == filepath.Base(name) && name != "." && name != ".." && len(name) <= 240

@@ -132,16 +132,13 @@ func makeOutput(t *testing.T, dir, name, text string) string {
 // makePrivateDir makes a directory in the store directory that is removed after the test.
 func makePrivateDir(t *testing.T, s *Store) string {
 	t.Helper()
-	dir, err := s.MakeTempDir(t.Context())
+	object := s.ObjectFile(somePath(t, 99))
+	dir, err := os.MkdirTemp(filepath.Dir(object), filepath.Base(object)+"-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := errors.Join(dir.Check(), dir.Remove()); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir.Name()
+	t.Cleanup(func() { removeObject(dir) })
+	return dir
 }
 
 // addOutputs adds two outputs, the first of which refers to the second, as a build does.
@@ -244,8 +241,8 @@ func TestUpdateInfo(t *testing.T) {
 // What a check has found different is kept beside the object, and replaced by the next.
 func TestKeepCheck(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
+	dir := makePrivateDir(t, s)
 	for _, text := range []string{"one", "two"} {
-		dir := makePrivateDir(t, s)
 		file, err := s.KeepCheck(t.Context(), makeOutput(t, dir, "x", text), somePath(t, 1))
 		if err != nil || file != s.ObjectFile(somePath(t, 1))+".check" {
 			t.Fatal(file, err)
@@ -253,6 +250,9 @@ func TestKeepCheck(t *testing.T) {
 		if got, err := os.ReadFile(filepath.Join(file, "file")); string(got) != text {
 			t.Error(string(got), err)
 		}
+	}
+	if err := removeObject(dir); err != nil {
+		t.Error(err)
 	}
 	if _, err := s.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteDead, MaxFreed: 1 << 60}); err != nil {
 		t.Error(err)

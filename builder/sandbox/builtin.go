@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// A Builtin is a function that runs in the place of a program. What it writes to log is the output of the process. If it
-// returns an error, of which it has written the text, the exit code is 1.
+// A Builtin is a function that runs in the place of a program. What it writes to log is the output of the process. If it returns an
+// error, "error: " and the error's text follow, and the exit code is 1.
 type Builtin = func(ctx context.Context, input []byte, log io.Writer) error
 
 var (
@@ -37,17 +37,17 @@ func runBuiltin(name string, input []byte) int {
 	builtinsMu.Lock()
 	f := builtins[name]
 	builtinsMu.Unlock()
-	if f == nil {
-		fmt.Fprintf(os.Stderr, "error: unsupported builtin builder '%s'\n", name)
-		return 1
+	err := fmt.Errorf("unsupported builtin builder '%s'", name)
+	if f != nil {
+		err = f(context.Background(), input, os.Stderr)
 	}
-	if err := f(context.Background(), input, os.Stderr); err != nil {
-		text := err.Error()
-		if !strings.HasPrefix(text, "\n") { // a message with traces begins on the next line, as in Nix
-			text = " " + text
-		}
-		fmt.Fprintf(os.Stderr, "error:%s\n", text)
-		return 1
+	if err == nil {
+		return 0
 	}
-	return 0
+	text := err.Error()
+	if !strings.HasPrefix(text, "\n") { // a message with traces begins on the next line, as in Nix
+		text = " " + text
+	}
+	fmt.Fprintf(os.Stderr, "error:%s\n", text)
+	return 1
 }

@@ -25,6 +25,8 @@ func Main() {
 			os.Exit(viewMain())
 		case roleKill:
 			os.Exit(killMain())
+		case roleNothing:
+			os.Exit(0)
 		}
 	}
 	mainCalled.Store(true)

@@ -19,6 +19,7 @@ const (
 	roleSetup      = "pix-sandbox-setup"
 	roleBuiltin    = "pix-sandbox-builtin"
 	roleKill       = "pix-sandbox-kill"
+	roleNothing    = "pix-sandbox-nothing" // ends at once
 )
 
 // The descriptors of these processes, after standard input, output and error.
@@ -124,7 +125,7 @@ func readGreeting(r io.Reader) error {
 	case err == nil, errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("it sent %q", got[:n])
 	case errors.Is(err, io.EOF):
-		return errors.New("it ended without an answer")
+		return errors.New("it gave no answer")
 	}
 	return err
 }

@@ -37,6 +37,12 @@ func reap() int {
 		_ = writeMessage(socket, failure("starting a process", err))
 		return 1
 	}
+	// A process that closes its outputs has ended: the reaper must not hold them.
+	for _, fd := range []int{1, 2} {
+		if err := unix.Dup3(int(null.Fd()), fd, unix.O_CLOEXEC); err != nil {
+			return 1
+		}
+	}
 	// This side only writes the report: the set-up process reads what the caller sends.
 	ended := make(chan *event, 1)
 	go func() { ended <- waitFor(child) }()

@@ -115,7 +115,7 @@ func TestBuiltin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "/build 1000 100 in\nbuild dev etc proc store tmp "; result.ExitCode != 1 || log.String() != want {
+	if want := "/build 1000 100 in\nbuild dev etc proc store tmp error: no more\n"; result.ExitCode != 1 || log.String() != want {
 		t.Errorf("got %+v and %q, want %q", result, log.String(), want)
 	}
 }

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -91,6 +92,9 @@ func (r *Runner) Close() error {
 	return err
 }
 
+// maxAttempts bounds how often a supervisor that has died is replaced for one process.
+const maxAttempts = 3
+
 // start starts a process in a role. If the supervisor has died since the last process, it starts another one.
 func (r *Runner) start(ctx context.Context, l *launch, cgroup string) (*process, error) {
 	p, theirs, err := newProcess(l, cgroup)
@@ -109,7 +113,7 @@ func (r *Runner) start(ctx context.Context, l *launch, cgroup string) (*process,
 				break
 			}
 			r.drop(s)
-			if attempt == 0 && (errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)) {
+			if attempt < maxAttempts && (errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, os.ErrClosed)) {
 				continue
 			}
 		}
@@ -193,13 +197,29 @@ func startSupervisor(ctx context.Context, helper string) (*supervisorClient, err
 		return nil, errors.Join(err, s.close())
 	}
 	if err := readGreeting(ours); err != nil {
-		_ = s.close()
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, &HelperError{File: file, Err: err}
+		return nil, s.refused(ctx, file, err)
 	}
 	return s, nil
+}
+
+// refused ends a supervisor that did not answer and returns why it did not.
+func (s *supervisorClient) refused(ctx context.Context, file string, err error) error {
+	_ = s.control.Close()
+	timeout := errors.Is(err, os.ErrDeadlineExceeded)
+	if timeout {
+		_ = s.process.Kill()
+		err = fmt.Errorf("it did not answer within %v", answerTime)
+	}
+	state, waitErr := s.process.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case waitErr != nil:
+		return waitErr
+	case !timeout && state.Sys().(syscall.WaitStatus).Signaled():
+		return fmt.Errorf("%w: %v", ErrLost, state)
+	}
+	return &HelperError{File: file, Err: err}
 }
 
 // execSupervisor executes a supervisor, in a session of its own so that it gets no signals of a terminal.

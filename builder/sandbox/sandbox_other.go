@@ -27,6 +27,9 @@ func (r *Runner) Check(ctx context.Context) error { return errSystem }
 // KillUser returns an error: processes run on Linux only.
 func (r *Runner) KillUser(ctx context.Context, uid, gid int) error { return errSystem }
 
+// Examine returns an error: processes run on Linux only.
+func (r *Runner) Examine(ctx context.Context, uid, gid int) (*Findings, error) { return nil, errSystem }
+
 // Close has no effect.
 func (r *Runner) Close() error { return nil }
 

@@ -27,6 +27,13 @@ type step struct {
 	do   func() error
 }
 
+// Steps for which there is advice of their own.
+const (
+	stepStart  = "starting a process in new namespaces"
+	stepFilter = "loading the system call filter"
+	stepGroups = "dropping supplementary groups"
+)
+
 // A stepError names a step better than its text does.
 type stepError struct {
 	step string
@@ -81,7 +88,7 @@ func (s *setup) steps() []step {
 		}},
 		{"setting resource limits", setLimits},
 		{"setting the personality", s.setPersonality},
-		{"loading the system call filter", s.loadFilter},
+		{stepFilter, s.loadFilter},
 	}
 	if s.req.Root != "" {
 		steps = append(steps, s.isolation()...)
@@ -106,7 +113,7 @@ func (s *setup) steps() []step {
 // isolation returns the steps that only a process with namespaces needs, except the change to its root directory.
 func (s *setup) isolation() []step {
 	steps := []step{
-		{"dropping supplementary groups", s.checkGroups},
+		{stepGroups, s.checkGroups},
 		{"making a cgroup namespace", func() error { return unix.Unshare(unix.CLONE_NEWCGROUP) }},
 		{"setting the host name", func() error { return unix.Sethostname([]byte("localhost")) }},
 		{"setting the domain name", func() error { return unix.Setdomainname([]byte("(none)")) }},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -134,20 +135,18 @@ func (s *supervisor) start(j *job) {
 	pidfd := -1
 	attr := s.attributes(j)
 	attr.PidFD = &pidfd
-	process, err := os.StartProcess("/proc/self/exe", j.arguments(), &os.ProcAttr{
-		Env:   []string{},
-		Files: []*os.File{s.null, j.output, j.output, j.socket, s.executable},
-		Sys:   attr,
-	})
+	process, err := s.fork(j, attr)
+	step := stepStart
+	if err != nil && j.namespaces {
+		step, err = s.diagnose(j, err)
+		closePipes()
+	}
 	closeFiles([]*os.File{j.output, j.socket})
 	if j.cgroup != nil {
 		j.cgroup.Close()
 	}
 	if err != nil {
-		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
-			err = pathErr.Err // without the name of this program
-		}
-		_ = sendFiles(j.conn, encode(failure("starting a process in new namespaces", err)))
+		_ = sendFiles(j.conn, encode(failure(step, err)))
 		j.conn.Close()
 		return
 	}
@@ -161,6 +160,73 @@ func (s *supervisor) start(j *job) {
 		_ = process.Kill()
 	}
 	go watch(j, process)
+}
+
+// closePipes closes the pipes that package syscall leaves open if clone fails with users to map. The supervisor has no other pipes, and
+// only this goroutine forks.
+func closePipes() {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		target, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if fd, numErr := strconv.Atoi(e.Name()); err == nil && numErr == nil && strings.HasPrefix(target, "pipe:") {
+			unix.Close(fd)
+		}
+	}
+}
+
+// fork starts the process of a job. Its error is without the name of this program.
+func (s *supervisor) fork(j *job, attr *syscall.SysProcAttr) (*os.Process, error) {
+	process, err := os.StartProcess("/proc/self/exe", j.arguments(), &os.ProcAttr{
+		Env:   []string{},
+		Files: []*os.File{s.null, j.output, j.output, j.socket, s.executable},
+		Sys:   attr,
+	})
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+		err = pathErr.Err
+	}
+	return process, err
+}
+
+// diagnose returns the step in which a process with namespaces cannot be started: Go reports only an error number. It
+// starts processes that end at once.
+func (s *supervisor) diagnose(j *job, err error) (string, error) {
+	whole := s.attributes(j)
+	user := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
+	mapped := &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: whole.UidMappings, GidMappings: whole.GidMappings, GidMappingsEnableSetgroups: whole.GidMappingsEnableSetgroups,
+	}
+	capable := *mapped
+	capable.AmbientCaps = whole.AmbientCaps
+	type trial struct {
+		what string
+		attr *syscall.SysProcAttr
+	}
+	trials := []trial{{"a user namespace", user}, {"mapping users and groups", mapped}, {"keeping capabilities", &capable}}
+	for what, flag := range map[string]uintptr{
+		"a mount namespace": syscall.CLONE_NEWNS, "a PID namespace": syscall.CLONE_NEWPID, "an IPC namespace": syscall.CLONE_NEWIPC,
+		"a UTS namespace": syscall.CLONE_NEWUTS, "a network namespace": whole.Cloneflags & syscall.CLONE_NEWNET,
+	} {
+		attr := *mapped
+		attr.Cloneflags |= flag
+		trials = append(trials, trial{what, &attr})
+	}
+	quick := *j
+	quick.role = roleNothing
+	for _, t := range trials {
+		process, trialErr := s.fork(&quick, t.attr)
+		if trialErr != nil {
+			return stepStart + ": " + t.what, trialErr
+		}
+		_, _ = process.Wait()
+	}
+	if j.cgroup != nil {
+		return stepStart + ": entering its cgroup", err
+	}
+	return stepStart, err
 }
 
 // arguments returns the arguments of the process.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -181,16 +182,15 @@ func closeOutput([]string) {
 	time.Sleep(time.Hour)
 }
 
-// files prints the open descriptors, except that of the listing itself.
+// files prints the open descriptors, except those of Go's runtime and of the listing itself.
 func files([]string) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		report("files", err)
 	}
 	for _, e := range entries {
-		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && number(e.Name()) <= 20 && target[0] == '/' {
-			fmt.Println(e.Name(), target)
-		} else if err == nil && target != "anon_inode:[eventpoll]" && target != "anon_inode:[eventfd]" {
+		target, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && !strings.HasPrefix(target, "anon_inode:[event") && !strings.HasPrefix(target, "/sys/fs/cgroup/") {
 			fmt.Println(e.Name(), target)
 		}
 	}

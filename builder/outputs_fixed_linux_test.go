@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -26,16 +28,6 @@ func fixed(t *testing.T, name string, m storepath.Method, hash nixhash.Hash) *de
 		t.Fatal(err)
 	}
 	return newDerivation(t, name, nil, map[string]derivation.Output{"out": derivation.FixedOutput(ca, "")})
-}
-
-// zeroHash is a hash that no contents have.
-func zeroHash(t *testing.T, a nixhash.Algorithm) nixhash.Hash {
-	t.Helper()
-	h, err := nixhash.FromDigest(a, make([]byte, len(nixhash.Sum(a, nil).Digest())))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
 }
 
 // makeTree makes a file, or with a method that allows it a directory.
@@ -170,6 +162,34 @@ func TestLeakedDescriptor(t *testing.T) {
 		if after := openFiles(t); after > before {
 			t.Errorf("%d files are open, %d before", after, before)
 		}
+	}
+}
+
+// Whatever a process outside does to a file of a fixed output meanwhile, what becomes valid is whole.
+func TestChangedWhileRead(t *testing.T) {
+	s := newStore(t)
+	for i := range 20 {
+		f := newFixture(t, s, fixed(t, fmt.Sprintf("changing%d", i), storepath.NAR, zeroHash(t, nixhash.SHA256)))
+		writeFile(t, f.file("out", "file"), strings.Repeat("x", 1<<20), 0o644)
+		leaked := leak(t, f.file("out", "file"))
+		var stop atomic.Bool
+		var work sync.WaitGroup
+		work.Go(func() {
+			for n := int64(0); !stop.Load(); n++ {
+				leaked.WriteAt([]byte("changed"), n%(1<<20))
+				if i%2 == 0 {
+					leaked.Truncate(1<<20 + n%3)
+				}
+			}
+		})
+		_, err := f.finishOutputs(t.Context())
+		stop.Store(true)
+		work.Wait()
+		leaked.Close()
+		if failure, ok := errors.AsType[*Failure](err); !ok || failure.Status != store.OutputRejected {
+			t.Errorf("%v", err)
+		}
+		f.checkStore()
 	}
 }
 

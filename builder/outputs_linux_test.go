@@ -14,7 +14,6 @@ import (
 
 	"pix/activity"
 	"pix/derivation"
-	"pix/internal/testenv"
 	"pix/localstore"
 	"pix/nar"
 	"pix/nixhash"
@@ -27,28 +26,6 @@ type fixture struct {
 	*build
 	t     *testing.T
 	local *localstore.Store
-}
-
-// newStore opens an empty store.
-func newStore(t *testing.T) *localstore.Store {
-	t.Helper()
-	return openStore(t, localstore.Options{Root: t.TempDir()})
-}
-
-// openStore opens a store, which ends with the test.
-func openStore(t *testing.T, opts localstore.Options) *localstore.Store {
-	t.Helper()
-	testenv.RemoveStore(t, opts.Root)
-	s, err := localstore.Open(t.Context(), &opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
 }
 
 // newDerivation returns a derivation with these outputs.
@@ -101,7 +78,9 @@ func newFixture(t *testing.T, s *localstore.Store, d *derivation.Derivation) *fi
 		closure: make(map[storepath.Path]bool), root: filepath.Join(t.TempDir(), "root"),
 	}}
 	// The root of the sandbox is on the file system of the store.
-	f.root = s.ObjectFile(path) + ".chroot/root"
+	f.chroot = &chroot{top: s.ObjectFile(path) + chrootExt}
+	f.root = filepath.Join(f.chroot.top, "root")
+	f.chroot.root = f.root
 	if err := os.MkdirAll(filepath.Join(f.root, string(s.Dir())), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -143,13 +122,6 @@ func (f *fixture) file(name string, below ...string) string {
 func (f *fixture) write(name, text string) {
 	f.t.Helper()
 	writeFile(f.t, f.file(name), text, 0o644)
-}
-
-func writeFile(t *testing.T, name, text string, mode os.FileMode) {
-	t.Helper()
-	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o600), os.Chmod(name, mode)); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // finish finishes a build that succeeds.
@@ -251,11 +223,6 @@ func TestInputAddressed(t *testing.T) {
 	}
 }
 
-func sorted(paths ...storepath.Path) []storepath.Path {
-	slices.Sort(paths)
-	return paths
-}
-
 // A builder that wrote to other paths than the final ones gets its hash parts replaced, across outputs.
 func TestRewrite(t *testing.T) {
 	s := newStore(t)
@@ -349,6 +316,14 @@ func TestRejected(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.fail(store.OutputRejected, fmt.Sprintf("file \"ROOT%s\" has an unsupported type", f.output("out").path))
+	})
+	t.Run("device", func(t *testing.T) {
+		f := single(t, "device")
+		writeFile(t, f.file("out", "x"), "", 0o644)
+		if err := unix.Mknod(f.file("out", "null"), unix.S_IFCHR|0o666, 1<<8|3); err != nil {
+			t.Skip(err)
+		}
+		f.fail(store.OutputRejected, fmt.Sprintf("file \"ROOT%s/null\" has an unsupported type", f.output("out").path))
 	})
 	t.Run("deep", func(t *testing.T) {
 		for depth := 63; depth <= 64; depth++ {
