@@ -38,6 +38,7 @@ type build struct {
 	user     *userLock // nil without build users
 	dir      *buildDir
 	chroot   *chroot  // nil without a sandbox
+	cgroup   string   // directory of the builder's cgroup; "" for none
 	rewrites rewrites // of what the builder is given
 
 	handler activity.Handler // never nil

@@ -25,7 +25,7 @@ func (b *build) cleanUp(ctx context.Context, succeeded bool) error {
 	if !b.sandboxed && b.dir != nil {
 		err = errors.Join(err, b.removeScratch(ctx))
 	}
-	return errors.Join(err, b.chroot.remove(), b.dir.remove(), b.user.release())
+	return errors.Join(err, b.removeCgroup(), b.chroot.remove(), b.dir.remove(), b.user.release())
 }
 
 // keepBuildDir leaves the build directory, and puts the outputs beside it.

@@ -96,6 +96,9 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 		return nil, err
 	}
 	var err error
+	if b.cgroup, err = b.makeCgroup(); err != nil {
+		return nil, err
+	}
 	if b.dir, err = b.makeBuildDir(); err != nil {
 		return nil, err
 	}
@@ -108,6 +111,7 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 		HostUID: b.owner.uid, HostGID: b.owner.gid, UID: b.owner.uid, GID: b.owner.gid, IDs: 1,
 		Network: !b.pure, System: b.drv.Platform, Linux26: b.opts.Linux26, SharedMemory: b.opts.SharedMemory,
 		KeepGroups: !b.opts.RequireDropSupplementaryGroups, OptionalFilter: b.opts.OptionalFilter,
+		Cgroup: b.cgroup,
 	}
 	if b.user != nil {
 		req.Groups = b.user.groups
@@ -240,7 +244,7 @@ func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Wr
 	if result != nil {
 		b.cpuUser, b.cpuSystem = result.CPUUser, result.CPUSystem
 	}
-	if killing := b.killLeftovers(ctx); killing != nil {
+	if killing := errors.Join(b.killLeftovers(ctx), b.removeCgroup()); killing != nil {
 		return nil, killing
 	}
 	return result, cmp.Or(b.limitReached(ctx, context.Cause(limited), result), b.runError(err))

@@ -235,3 +235,37 @@ func TestBuildDirIsPrivate(t *testing.T) {
 		t.Errorf("the directories are %q", names)
 	}
 }
+
+// A build in a cgroup of its own leaves none.
+func TestCgroup(t *testing.T) {
+	both(t, func(t *testing.T, p *place) {
+		p.withUsers(1)
+		if ownCgroup() == "" {
+			t.Skip("this machine has no cgroups of version 2")
+		}
+		p.opts.Cgroups = true
+		before := filepath.Join(ownCgroup(), "nix-build-uid-1")
+		if err := os.MkdirAll(filepath.Join(before, "inner"), 0o755); err != nil {
+			t.Skip(err)
+		}
+		notes := filepath.Join(p.store.StateDir(), "cgroups")
+		if err := os.MkdirAll(notes, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		p.write(filepath.Join(notes, fmt.Sprint(firstBuildUser)), before)
+		out := p.mustBuild(p.script("cgroup", "cat /proc/self/cgroup > $out", nil))
+		text, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("/nix-build-uid-%d\n", firstBuildUser)
+		if inside := len(p.opts.SandboxPaths) > 0; inside && !strings.Contains(string(text), "0::/\n") || !inside && !strings.Contains(string(text), name) {
+			t.Errorf("the cgroups are %q", text)
+		}
+		for _, dir := range []string{before, filepath.Join(ownCgroup(), strings.TrimSpace(name))} {
+			if _, err := os.Stat(dir); !os.IsNotExist(err) {
+				t.Errorf("%s: %v", dir, err)
+			}
+		}
+	})
+}
