@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -218,10 +219,10 @@ func TestGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Setgroups([]int{27, 44}); err != nil {
+	if err := syscall.Setgroups([]int{27, 44}); err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Setgroups(before)
+	defer syscall.Setgroups(before)
 	var r Runner
 	defer r.Close()
 	for _, test := range []struct {

@@ -249,7 +249,11 @@ func TestOutput(t *testing.T) {
 func TestManyQuick(t *testing.T) {
 	req := testRequest(t, "exit", "3")
 	r := newRunner(t)
-	runMany(t, 500, 8, func(int) {
+	n := 150
+	if os.Getenv("PIX_LONG") != "" {
+		n = 2000
+	}
+	runMany(t, n, 8, func(int) {
 		result, err := r.Run(t.Context(), separate(t, req), io.Discard)
 		if err != nil || result.ExitCode != 3 {
 			t.Error(result, err)
@@ -313,7 +317,7 @@ func TestKillDuringSetUp(t *testing.T) {
 			}
 		})
 		var fine, lost, killed atomic.Int64
-		runMany(t, 100, 64, func(int) {
+		runMany(t, 64, 64, func(int) {
 			result, err := r.Run(t.Context(), separate(t, req), io.Discard)
 			switch {
 			case errors.Is(err, ErrLost):
@@ -368,7 +372,7 @@ func TestSupervisorDies(t *testing.T) {
 func TestThreadsEnd(t *testing.T) {
 	r := new(Runner)
 	defer r.Close()
-	n := 100
+	n := 30
 	if os.Getenv("PIX_LONG") != "" {
 		n = 1000
 	}
