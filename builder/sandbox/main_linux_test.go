@@ -15,5 +15,6 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	standard.Close()
+	os.RemoveAll(programs.dir)
 	os.Exit(code)
 }
