@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -20,12 +21,15 @@ import (
 	"pix/storepath"
 )
 
-// An unreliable server spoils some of its responses, and counts the bytes of archives that it sends.
+// An unreliable server spoils some of its responses, and counts the bytes of archives that it sends. It spoils at
+// most one response for each object, its narinfo or its archive: a copy tries an object only once more, so a second fault
+// would be an error.
 type unreliable struct {
 	*fake
-	each int64 // every n-th response is bad
+	each int64 // on average, every n-th response is bad
 
 	n, bad, sent atomic.Int64
+	spoiled      sync.Map // by the URLs of archives, the objects with a bad response
 }
 
 func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -37,7 +41,7 @@ func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/nar/") {
 		w = &countedWriter{w, &u.sent}
 	}
-	if !ok || random.Int64N(u.each) != 0 {
+	if !ok || random.Int64N(u.each) != 0 || u.wasSpoiled(r.URL.Path, text) {
 		u.fake.ServeHTTP(w, r)
 		return
 	}
@@ -53,6 +57,16 @@ func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b[at] ^= 1
 		w.Write(b)
 	}
+}
+
+// wasSpoiled reports whether the object of a file had a bad response. From then on it has one.
+func (u *unreliable) wasSpoiled(path, text string) bool {
+	object := strings.TrimPrefix(path, "/")
+	if _, line, ok := strings.Cut(text, "URL: "); ok && strings.HasSuffix(path, ".narinfo") {
+		object, _, _ = strings.Cut(line, "\n")
+	}
+	_, spoiled := u.spoiled.LoadOrStore(object, true)
+	return spoiled
 }
 
 type countedWriter struct {
