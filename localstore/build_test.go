@@ -15,9 +15,9 @@ import (
 
 	"pix/activity"
 	"pix/internal/realnix"
+	"pix/localstore/internal/objects"
 	"pix/nar"
 	"pix/nixhash"
-	"pix/localstore/internal/objects"
 	"pix/store"
 	"pix/storepath"
 )
