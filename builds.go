@@ -25,7 +25,11 @@ type Builds struct {
 
 // withBuilds returns a store that builds what s lacks, if the options say so.
 func (o *Options) withBuilds(s store.Store, local *localstore.Options) store.Store {
-	settings, jobs := o.BuildSettings, o.MaxJobs
+	settings := o.BuildSettings
+	var slots *realise.Slots
+	if o.MaxJobs > 0 {
+		slots = realise.NewSlots(o.MaxJobs)
+	}
 	if local.ReadOnly || settings == nil && o.Builds == nil {
 		return s
 	}
@@ -34,13 +38,13 @@ func (o *Options) withBuilds(s store.Store, local *localstore.Options) store.Sto
 		if b.MaxJobs == 0 {
 			b.MaxJobs = runtime.GOMAXPROCS(0)
 		}
-		jobs = b.MaxJobs
+		slots = realise.NewSlots(b.MaxJobs)
 		settings = func(ctx context.Context, s store.Store) (*realise.Settings, error) {
 			executor, err := NewBuilder(s, &b.Options)
 			return &realise.Settings{MaxJobs: b.MaxJobs, KeepGoing: b.KeepGoing, Executor: executor}, err
 		}
 	}
-	return realise.New(s, &realise.Options{Settings: settings, Slots: realise.NewSlots(jobs)})
+	return realise.New(s, &realise.Options{Settings: settings, Slots: slots})
 }
 
 // NewBuilder returns a builder for a store in a directory, or for one that wraps it. The error is a

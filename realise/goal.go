@@ -256,7 +256,7 @@ func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 		return nil, err
 	}
 	defer leave()
-	if err := c.store.opts.Slots.acquire(c.ctx); err != nil {
+	if err := c.store.opts.Slots.acquire(c.ctx, settings.MaxJobs); err != nil {
 		return nil, err
 	}
 	defer c.store.opts.Slots.release()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -173,7 +174,7 @@ func TestDiamond(t *testing.T) {
 
 // The call builds as many at once as its own max-jobs and the slots of all calls allow.
 func TestSlots(t *testing.T) {
-	for _, test := range []struct{ jobs, slots, want int }{{3, 8, 3}, {8, 2, 2}, {1, 8, 1}} {
+	for _, test := range []struct{ jobs, slots, want int }{{3, 8, 3}, {1, 8, 1}, {1, 1, 1}, {64, runtime.NumCPU(), runtime.NumCPU()}} {
 		w := newWorld(t)
 		w.jobs, w.slots = test.jobs, realise.NewSlots(test.slots)
 		entered := make(chan struct{}, 100)

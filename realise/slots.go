@@ -3,36 +3,80 @@ package realise
 import (
 	"cmp"
 	"context"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/semaphore"
-
 	"pix/storepath"
 )
 
-// Slots limit how many derivations are built at once. Callers get them in the order in which they ask.
-type Slots struct{ n *semaphore.Weighted }
+// Slots limit how many derivations all calls of a store build at once. Calls get them in the order in which they ask.
+type Slots struct {
+	n int
+
+	mu      sync.Mutex
+	used    int
+	waiting []*slotWaiter
+}
+
+// A slotWaiter is a build that waits for a slot.
+type slotWaiter struct {
+	limit int           // it may begin while fewer builds than this run
+	ready chan struct{} // closed when it has a slot
+}
 
 // NewSlots returns n slots, at least one.
-func NewSlots(n int) *Slots { return &Slots{semaphore.NewWeighted(int64(max(1, n)))} }
+func NewSlots(n int) *Slots { return &Slots{n: max(1, n)} }
 
-// acquire waits for a slot. A nil *Slots has any number.
-func (s *Slots) acquire(ctx context.Context) error {
+// acquire waits for a slot. A call that may build more at once than there are slots, and no more than the machine has
+// processors, can exceed their number by its own builds: builds of one call may wait for each other. A nil *Slots has any
+// number of slots.
+func (s *Slots) acquire(ctx context.Context, maxJobs int) error {
 	if s == nil {
 		return nil
 	}
-	if err := s.n.Acquire(ctx, 1); err != nil {
-		return context.Cause(ctx)
+	w := &slotWaiter{max(s.n, min(maxJobs, runtime.NumCPU())), make(chan struct{})}
+	s.mu.Lock()
+	s.waiting = append(s.waiting, w)
+	s.dispatch()
+	s.mu.Unlock()
+	select {
+	case <-w.ready:
+		return nil
+	case <-ctx.Done():
 	}
-	return nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.waiting, w); i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+	} else { // it just got a slot
+		s.used--
+		s.dispatch()
+	}
+	return context.Cause(ctx)
 }
 
 func (s *Slots) release() {
-	if s != nil {
-		s.n.Release(1)
+	if s == nil {
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used--
+	s.dispatch()
+}
+
+// dispatch gives free slots to the builds that wait. Its caller holds the lock.
+func (s *Slots) dispatch() {
+	s.waiting = slices.DeleteFunc(s.waiting, func(w *slotWaiter) bool {
+		if s.used >= w.limit {
+			return false
+		}
+		s.used++
+		close(w.ready)
+		return true
+	})
 }
 
 // turns are the build slots of one call. Goals that wait for one get it in the order of their derivations, by name as in Nix,
