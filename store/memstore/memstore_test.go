@@ -23,7 +23,7 @@ import (
 
 const absent = storepath.Path("/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-absent")
 
-// text adds a text, in a session of its own, so that it can be collected.
+// text adds a text in a session of its own, so that it can be collected.
 func text(t testing.TB, s *Store, name string, references ...storepath.Path) storepath.Path {
 	t.Helper()
 	session := s.newSession()
@@ -35,7 +35,7 @@ func text(t testing.TB, s *Store, name string, references ...storepath.Path) sto
 	return path
 }
 
-// newObject returns the info of an object that does not follow from its contents, and its archive.
+// newObject returns the info and the archive of an object that is not content-addressed.
 func newObject(t testing.TB, name string, references ...storepath.Path) (*store.PathInfo, []byte) {
 	t.Helper()
 	archive := fileNAR([]byte(name))
@@ -52,7 +52,7 @@ func TestAddByContents(t *testing.T) {
 		m        storepath.Method
 		a        nixhash.Algorithm
 		contents string
-		path     storepath.Path // as nix-store says
+		path     storepath.Path // from nix-store
 	}{
 		{storepath.Text, nixhash.SHA256, "hello world", "/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt"},
 		{storepath.Flat, nixhash.SHA1, "x", ""},
@@ -66,7 +66,7 @@ func TestAddByContents(t *testing.T) {
 		if !info.IsContentAddressed() || c.path != "" && info.Path != c.path {
 			t.Errorf("%s, %s: %+v", c.m, c.a, info)
 		}
-		// What was added once can be added with its info, and be read.
+		// The object can be read, and added with its info to another store.
 		var archive bytes.Buffer
 		r, err := s.NARFromPath(t.Context(), info.Path)
 		if err != nil {
@@ -83,16 +83,16 @@ func TestAddByContents(t *testing.T) {
 	if _, err := s.AddToStore(t.Context(), "x", storepath.Git, nixhash.SHA1, nil, strings.NewReader(""), nil); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("git: %v", err)
 	}
-	if _, err := s.AddToStore(t.Context(), "x", storepath.NAR, nixhash.SHA256, nil, strings.NewReader("no archive"), nil); err == nil {
-		t.Error("what is no archive was added")
+	if _, err := s.AddToStore(t.Context(), "x", storepath.NAR, nixhash.SHA256, nil, strings.NewReader("not an archive"), nil); err == nil {
+		t.Error("an invalid archive was added")
 	}
 	if _, err := s.AddToStore(t.Context(), "a b", storepath.Flat, nixhash.SHA256, nil, strings.NewReader(""), nil); err == nil {
-		t.Error("a bad name was taken")
+		t.Error("an invalid name was accepted")
 	}
 }
 
-// A wrong object is refused, in the words of Nix, and nothing of it stays.
-func TestRefuse(t *testing.T) {
+// An invalid object is refused with the message of Nix, and is not added.
+func TestInvalidObjects(t *testing.T) {
 	key, err := signature.GenerateKey("key-1")
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestRefuse(t *testing.T) {
 			t.Errorf("%v, want %q", err, c.want)
 		}
 		if s.has(info.Path) {
-			t.Errorf("%q, and yet it is valid", c.want)
+			t.Errorf("the path is valid after the error %q", c.want)
 		}
 	}
 	info, archive := newObject(t, "x")
@@ -148,8 +148,8 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// A claim to be addressed by contents is checked, also where nobody signs.
-func TestFalseClaim(t *testing.T) {
+// A false content address is an error, even if no signature is needed.
+func TestFalseContentAddress(t *testing.T) {
 	s := New(nil)
 	info, archive := newObject(t, "x")
 	ca, err := storepath.NewContentAddress(storepath.Flat, nixhash.Sum(nixhash.SHA256, []byte("x")))
@@ -163,7 +163,7 @@ func TestFalseClaim(t *testing.T) {
 	}
 }
 
-// An object that mentions itself has a path that follows from it, with zeros in that place.
+// The path of an object that refers to itself follows from its contents with zeros for its hash part.
 func TestSelfReference(t *testing.T) {
 	s := New(nil)
 	dummy := strings.Repeat("0", storepath.HashPartLen)
@@ -197,7 +197,7 @@ func TestSelfReference(t *testing.T) {
 	}
 }
 
-// A valid path is not read again, unless it is to be repaired.
+// The archive of a valid path is not read, except to repair the path.
 func TestAddTwice(t *testing.T) {
 	s := New(nil)
 	info, archive := newObject(t, "x")
@@ -217,7 +217,7 @@ func TestAddTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadAll(r); err == nil || !strings.Contains(err.Error(), "was modified! expected hash") {
-		t.Errorf("damage was not told: %v", err)
+		t.Errorf("the reader did not report the damage: %v", err)
 	}
 	opts.Repair = true
 	if err := s.AddToStoreNAR(t.Context(), info, bytes.NewReader(archive), opts); err != nil {
@@ -250,11 +250,11 @@ func TestSignatures(t *testing.T) {
 		t.Error("a caller can change the store")
 	}
 	if err := s.AddSignatures(t.Context(), path, []string{"no signature"}); err == nil {
-		t.Error("what is no signature was taken")
+		t.Error("an invalid signature was accepted")
 	}
 }
 
-// a chain of derivations, first → second, with a floating one beside.
+// derivations adds a derivation, a second one that depends on it, and one with a floating output.
 func derivations(t testing.TB, s *Store) (first, second, floating storepath.Path) {
 	t.Helper()
 	add := func(d *derivation.Derivation) storepath.Path {
@@ -363,7 +363,7 @@ func TestRealisations(t *testing.T) {
 	if err := s.RegisterDrvOutput(t.Context(), store.KeyedRealisation{ID: store.DrvOutput{Path: floating, Output: "dev"}, Realisation: store.Realisation{OutPath: absent}}); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
-	// It is found by the hash, too, by which older clients ask.
+	// Older clients use the hash instead of the path.
 	for _, id := range []store.DrvOutput{byPath, {Hash: s.objects[floating].drv.hash, Output: "out"}} {
 		r, err := s.QueryRealisation(t.Context(), id)
 		if err != nil || r.OutPath != out || len(r.Signatures) != 2 {
@@ -377,7 +377,7 @@ func TestRealisations(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.QueryRealisation(t.Context(), byPath); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("after its path was deleted: %v", err)
+		t.Errorf("after the path was deleted: %v", err)
 	}
 }
 
@@ -409,28 +409,28 @@ func TestCollect(t *testing.T) {
 		slices.Sort(names)
 		return names
 	}
-	expect := func(when string, dead []string) {
+	checkDead := func(when string, dead []string) {
 		t.Helper()
 		if got := collect(t, s, store.GCOptions{Action: store.GCReturnDead}); !slices.Equal(got, dead) {
 			t.Errorf("%s: %q are dead, want %q", when, got, dead)
 		}
 	}
-	expect("without roots", names(a, b, c, other))
+	checkDead("without roots", names(a, b, c, other))
 	if _, err := s.AddPermRoot(t.Context(), b, "/roots/b"); err != nil {
 		t.Fatal(err)
 	}
-	expect("with a permanent root", names(c, other))
+	checkDead("with a permanent root", names(c, other))
 	links["/home/result"] = string(c) + "/bin"
 	if err := s.AddIndirectRoot(t.Context(), "/home/result"); err != nil {
 		t.Fatal(err)
 	}
-	expect("with an indirect root", names(other))
+	checkDead("with an indirect root", names(other))
 	delete(links, "/home/result")
 	session := s.newSession()
 	if err := session.AddTempRoot(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
-	expect("with a temporary root", names(c))
+	checkDead("with a temporary root", names(c))
 	roots, err := s.FindRoots(t.Context())
 	if err != nil || len(roots) != 2 {
 		t.Errorf("%v, %v", roots, err)
@@ -461,25 +461,25 @@ func TestCollect(t *testing.T) {
 	}
 }
 
-// What refers to a path goes with it only if that is wanted.
+// Referrers are deleted only with DeleteReferrers.
 func TestDeleteReferrers(t *testing.T) {
 	s := New(nil)
 	a := text(t, s, "a")
 	b := text(t, s, "b", a)
 	opts := store.GCOptions{Action: store.GCDeleteSpecific, Paths: []storepath.Path{a}}
 	if _, err := s.CollectGarbage(t.Context(), opts); err == nil {
-		t.Error("a path was deleted under its referrer")
+		t.Error("a path with a referrer was deleted")
 	}
 	opts.DeleteReferrers = true
 	if got := collect(t, s, opts); len(got) != 2 {
 		t.Errorf("%q", got)
 	}
 	if s.has(a) || s.has(b) {
-		t.Error("they are still there")
+		t.Error("the paths are still valid")
 	}
 }
 
-// An output keeps the derivation that made it.
+// A live output keeps its deriver alive.
 func TestKeepDerivations(t *testing.T) {
 	s := New(nil)
 	first, _, _ := derivations(t, s)
@@ -490,16 +490,16 @@ func TestKeepDerivations(t *testing.T) {
 		t.Fatal(err)
 	}
 	if dead := collect(t, s, store.GCOptions{Action: store.GCReturnDead}); slices.Contains(dead, string(first)) {
-		t.Error("a derivation is dead whose output lives")
+		t.Error("the deriver of a live output is dead")
 	}
 }
 
-// A derivation must have the outputs that follow from it.
+// The output paths of a derivation must follow from its text.
 func TestWrongDerivation(t *testing.T) {
 	s := New(nil)
 	wrong := strings.ReplaceAll(`Derive([("out","PATH","","")],[],[],"x","/b",[],[("out","PATH")])`, "PATH", string(absent))
 	if _, err := s.AddTextToStore(t.Context(), "absent.drv", wrong, nil); err == nil {
-		t.Error("a derivation was added that claims another's output")
+		t.Error("a derivation with a wrong output path was added")
 	}
 }
 
@@ -557,14 +557,14 @@ func TestAddMultiple(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if err := s.AddMultipleToStore(t.Context(), 2, objects(nil), opts); err == nil {
-		t.Error("one object too few was no error")
+		t.Error("no error after too few objects")
 	}
 	if err := s.AddMultipleToStore(t.Context(), 1, objects(nil), opts); err != nil || !s.has(info.Path) {
 		t.Errorf("%v", err)
 	}
 }
 
-// Adding, asking and collecting at once: what a session has added stays while it is open.
+// Concurrent additions, queries and collections: paths that a session has added stay valid until it is closed.
 func TestConcurrent(t *testing.T) {
 	s := New(nil)
 	var workers sync.WaitGroup
@@ -580,7 +580,7 @@ func TestConcurrent(t *testing.T) {
 					collect(t, s, store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64})
 				}
 				if valid, err := session.QueryValidPaths(t.Context(), []storepath.Path{path}, false); len(valid) != 1 || err != nil {
-					t.Errorf("what was added is gone: %v", err)
+					t.Errorf("an added path is not valid: %v", err)
 				}
 				session.Close()
 			}
