@@ -177,8 +177,8 @@ func (l *jsonLister) closeTo(n int) {
 	}
 }
 
-// jsonString returns a string as JSON in Nix's spelling, which escapes fewer characters than Go does. Only package nar
-// knows that spelling, so it takes the string out of the JSON of a symlink.
+// jsonString returns a string as JSON in Nix's format, which escapes fewer characters than Go does. Only package nar
+// knows that format, so it takes the string out of the JSON of a symlink.
 func jsonString(s string) (string, error) {
 	const before, after = `{"target":`, `,"type":"symlink"}`
 	link := nar.Listing{Kind: nar.Symlink, Target: s}

@@ -59,7 +59,7 @@ func TestLiveRealBuild(t *testing.T) {
 			"├─ ● good Ns",
 			"└─ ○ mid waits for 1",
 			"   └─ ● bad Ns  trying",
-			"2 running · 0 of 4 built · Ns · 2 to come")
+			"2 running · 0 of 4 built · Ns · 2 waiting")
 		if err := os.WriteFile(d.HostPath("/tmp/go"), nil, 0o666); err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func TestLiveRealInterrupt(t *testing.T) {
 			"├─ ● good Ns",
 			"└─ ○ mid waits for 1",
 			"   └─ ● bad Ns  trying",
-			"2 running · 0 of 4 built · Ns · 2 to come")
+			"2 running · 0 of 4 built · Ns · 2 waiting")
 		term.Type("\x03")
 		if status := exitStatus(term.Wait()); status != exitInterrupted {
 			t.Errorf("exit status %d", status)

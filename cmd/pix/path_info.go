@@ -35,7 +35,7 @@ common to all paths.`,
 		example: "  pix path-info --closure --size /nix/store/...-hello",
 		check: func() error {
 			if o.version < 1 || o.version > 3 {
-				return fmt.Errorf("--json-format is %d, and there are 1 to 3", o.version)
+				return fmt.Errorf("--json-format is %d, expected 1 to 3", o.version)
 			}
 			return nil
 		},

@@ -29,7 +29,7 @@ func (a *app) paths(args []string) ([]storepath.Path, error) {
 	return paths, nil
 }
 
-// notAPath returns the error for an argument that is no store path. For a relative one, such as the name of a
+// notAPath returns the error for an argument that is not a store path. For a relative one, such as the name of a
 // package, it replaces the parser's error.
 func notAPath(dir storepath.Dir, arg string, err error) error {
 	if strings.HasPrefix(arg, "/") {

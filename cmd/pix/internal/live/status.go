@@ -83,7 +83,7 @@ func (s *State) buildStatus(now time.Time, columns int, st Style) line {
 		parts = append(parts, statusPart{fmt.Sprintf("%d cannot be built", c.blocked), fmt.Sprintf("%s%d", m.blocked, c.blocked), red})
 	}
 	if c.waiting > 0 {
-		parts = append(parts, statusPart{fmt.Sprintf("%d to come", c.waiting), fmt.Sprintf("%s%d", m.waiting, c.waiting), plain})
+		parts = append(parts, statusPart{fmt.Sprintf("%d waiting", c.waiting), fmt.Sprintf("%s%d", m.waiting, c.waiting), plain})
 	}
 	return joinParts(parts, columns, m.dot)
 }
