@@ -103,29 +103,39 @@ func TestOpenAuto(t *testing.T) {
 	add("local", storeDir)
 	checkResolve("local")
 	add("auto", func(localstore.Info) string { return filepath.Join(dir, "nix/store") })
-	if got, reason := pix.Resolve("/x", opts); got != "/x" || reason != "" {
-		t.Errorf("%q, %q", got, reason)
-	}
-	// If the store directory and the state directory are set, that store is meant, even if it does not exist.
-	elsewhere := &pix.Options{DaemonSocket: opts.DaemonSocket, DataDir: opts.DataDir, StoreDir: "/elsewhere", Local: &localstore.Options{StateDir: filepath.Join(dir, "state")}}
-	if got, reason := pix.Resolve("auto", elsewhere); got != "local" || !strings.Contains(reason, "the store directory and the state directory are set") {
-		t.Errorf("%q because %q", got, reason)
-	}
-	elsewhere.Local.StateDir = ""
-	if got, _ := pix.Resolve("auto", elsewhere); got == "local" {
-		t.Errorf("%q", got)
-	}
 	if err := os.WriteFile(opts.DaemonSocket, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	checkResolve("daemon")
+}
 
-	// A read-only store is not created.
-	_, err := pix.Open(t.Context(), filepath.Join(dir, "nothing")+"?read-only=true", opts)
-	if !errors.As(err, new(*localstore.NoStoreError)) {
-		t.Errorf("%v", err)
+// If the store directory and the state directory are set, auto means that store, even if it does not exist.
+func TestResolveDirectories(t *testing.T) {
+	dir := t.TempDir()
+	opts := &pix.Options{
+		DaemonSocket: filepath.Join(dir, "none"), DataDir: filepath.Join(dir, "data"),
+		StoreDir: "/elsewhere", Local: &localstore.Options{StateDir: filepath.Join(dir, "state")},
 	}
-	if _, err := os.Stat(filepath.Join(dir, "nothing")); !errors.Is(err, fs.ErrNotExist) {
+	if got, reason := pix.Resolve("auto", opts); got != "local" || !strings.Contains(reason, "the store directory and the state directory are set") {
+		t.Errorf("with both directories: Resolve = %q, %q", got, reason)
+	}
+	opts.Local.StateDir = ""
+	if got, reason := pix.Resolve("auto", opts); got == "local" {
+		t.Errorf("without a state directory: Resolve = %q, %q", got, reason)
+	}
+	if got, reason := pix.Resolve("/x", opts); got != "/x" || reason != "" {
+		t.Errorf("Resolve(/x) = %q, %q", got, reason)
+	}
+}
+
+// A read-only store is not created.
+func TestOpenReadOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "nothing")
+	_, err := pix.Open(t.Context(), dir+"?read-only=true", new(pix.Options))
+	if !errors.As(err, new(*localstore.NoStoreError)) {
+		t.Errorf("Open returned %v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a read-only store was created: %v", err)
 	}
 }
