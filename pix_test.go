@@ -210,15 +210,15 @@ func TestFromEnvironment(t *testing.T) {
 	env = map[string]string{"HOME": "/home/me", "XDG_DATA_HOME": "relative", "NIX_STATE_DIR": "/state", "NIX_SSHOPTS": "-p 23", "NIX_STORE_DIR": "/elsewhere"}
 	o := options()
 	if o.StoreDir != "/elsewhere" || o.DaemonSocket != "" || o.DataDir != "/home/me/.local/share" || o.Local.StateDir != "/state" || len(o.SSHOptions) != 2 {
-		t.Errorf("%+v", o)
+		t.Errorf("options: %+v", o)
 	}
 	env["NIX_STORE_DIR"] = "/elsewhere/./"
 	if o := options(); o.StoreDir != "/elsewhere" {
-		t.Errorf("%+v", o)
+		t.Errorf("options: %+v", o)
 	}
 	env["XDG_DATA_HOME"], env["NIX_DAEMON_SOCKET_PATH"], env["NIX_LOG_DIR"] = "/data", "/socket", "/log"
 	if o := options(); o.DaemonSocket != "/socket" || o.DataDir != "/data" || o.Local.LogDir != "/log" {
-		t.Errorf("%+v", o)
+		t.Errorf("options: %+v", o)
 	}
 	for limit, want := range map[string]int64{"1": 1, "7K": 7 << 10, "512M": 512 << 20, "1G": 1 << 30, "2T": 2 << 40} {
 		env["PIX_CLOSURE_LIMIT"] = limit

@@ -123,7 +123,7 @@ func TestDeleteReferrers(t *testing.T) {
 	}
 	opts.DeleteReferrers = true
 	if got := collect(t, s, opts); len(got) != 2 {
-		t.Errorf("%q", got)
+		t.Errorf("deleted %q, want both paths", got)
 	}
 	if s.has(a) || s.has(b) {
 		t.Error("the paths are still valid")

@@ -68,7 +68,7 @@ func TestBuild(t *testing.T) {
 	first, second, floating := derivations(t, s)
 	missing, err := s.QueryMissing(t.Context(), []derivation.DerivedPath{all(second), derivation.Opaque{Path: absent}, all(absent + ".drv")})
 	if err != nil || !slices.Equal(missing.WillBuild, []storepath.Path{min(first, second), max(first, second)}) || len(missing.Unknown) != 2 {
-		t.Errorf("%+v, %v", missing, err)
+		t.Errorf("QueryMissing: %+v, %v", missing, err)
 	}
 	for range 2 {
 		if err := s.BuildPaths(t.Context(), []derivation.DerivedPath{all(first), derivation.Opaque{Path: first}}, store.BuildNormal); err != nil {
@@ -82,7 +82,7 @@ func TestBuild(t *testing.T) {
 	var failed *store.BuildError
 	for _, want := range []string{"it does not compile", "is not valid", "does not exist and cannot be created"} {
 		if !errors.As(err, &failed) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want %q", err, want)
+			t.Errorf("BuildPaths: %v, want %q", err, want)
 		}
 	}
 	if err := s.BuildPaths(t.Context(), nil, store.BuildRepair); !errors.Is(err, errors.ErrUnsupported) {
@@ -91,11 +91,11 @@ func TestBuild(t *testing.T) {
 	results, err := s.BuildPathsWithResults(t.Context(), []derivation.DerivedPath{all(first), all(second),
 		derivation.Built{Drv: derivation.Opaque{Path: first}, Outputs: derivation.NamedOutputs("nothing")}}, store.BuildNormal)
 	if err != nil || results[0].Status != store.AlreadyValid || results[1].Status != store.Built || results[1].Outputs["out"].OutPath == "" || results[2].Status != store.MiscFailure {
-		t.Errorf("%+v, %v", results, err)
+		t.Errorf("BuildPathsWithResults: %+v, %v", results, err)
 	}
 	derivers, err := s.QueryValidDerivers(t.Context(), results[0].Outputs["out"].OutPath)
 	if err != nil || !slices.Equal(derivers, []storepath.Path{first}) {
-		t.Errorf("%v, %v", derivers, err)
+		t.Errorf("QueryValidDerivers: %v, %v", derivers, err)
 	}
 }
 
@@ -106,10 +106,10 @@ func TestRealisations(t *testing.T) {
 	byPath := store.DrvOutput{Path: floating, Output: "out"}
 	outputs, err := s.QueryDerivationOutputMap(t.Context(), floating)
 	if err != nil || len(outputs) != 1 || outputs["out"] != "" {
-		t.Errorf("%v, %v", outputs, err)
+		t.Errorf("QueryDerivationOutputMap: %v, %v", outputs, err)
 	}
 	if _, err := s.QueryRealisation(t.Context(), byPath); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("%v", err)
+		t.Errorf("QueryRealisation: %v", err)
 	}
 	for _, sig := range []string{"a:x", "b:x"} {
 		r := store.KeyedRealisation{ID: byPath, Realisation: store.Realisation{OutPath: out, Signatures: []string{sig}}}
@@ -121,17 +121,17 @@ func TestRealisations(t *testing.T) {
 		t.Error("an output has two paths")
 	}
 	if err := s.RegisterDrvOutput(t.Context(), store.KeyedRealisation{ID: store.DrvOutput{Path: floating, Output: "dev"}, Realisation: store.Realisation{OutPath: absent}}); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("%v", err)
+		t.Errorf("RegisterDrvOutput: %v", err)
 	}
 	// Older clients use the hash instead of the path.
 	for _, id := range []store.DrvOutput{byPath, {Hash: s.objects[floating].drv.hash, Output: "out"}} {
 		r, err := s.QueryRealisation(t.Context(), id)
 		if err != nil || r.OutPath != out || len(r.Signatures) != 2 {
-			t.Errorf("%+v, %v", r, err)
+			t.Errorf("QueryRealisation: %+v, %v", r, err)
 		}
 	}
 	if outputs, err = s.QueryDerivationOutputMap(t.Context(), floating); err != nil || outputs["out"] != out {
-		t.Errorf("%v, %v", outputs, err)
+		t.Errorf("QueryDerivationOutputMap: %v, %v", outputs, err)
 	}
 	if _, err := s.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteSpecific, Paths: []storepath.Path{out}}); err != nil {
 		t.Fatal(err)

@@ -129,7 +129,7 @@ func TestInvalidObjects(t *testing.T) {
 		c.change(info)
 		err := s.AddToStoreNAR(t.Context(), info, bytes.NewReader(archive), c.opts)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%v, want %q", err, c.want)
+			t.Errorf("AddToStoreNAR: %v, want %q", err, c.want)
 		}
 		if s.has(info.Path) {
 			t.Errorf("the path is valid after the error %q", c.want)
@@ -157,7 +157,7 @@ func TestFalseContentAddress(t *testing.T) {
 	info.CA = ca
 	err = s.AddToStoreNAR(t.Context(), info, bytes.NewReader(archive), &store.AddOptions{NoSignatures: true})
 	if err == nil || !strings.Contains(err.Error(), "claims to be content-addressed but isn't") {
-		t.Errorf("%v", err)
+		t.Errorf("AddToStoreNAR: %v", err)
 	}
 }
 
@@ -186,12 +186,12 @@ func TestSelfReference(t *testing.T) {
 	}
 	referrers, err := s.QueryReferrers(t.Context(), path)
 	if err != nil || !slices.Equal(referrers, []storepath.Path{path}) {
-		t.Errorf("%v, %v", referrers, err)
+		t.Errorf("QueryReferrers: %v, %v", referrers, err)
 	}
 	s.Close()
 	result, err := s.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64})
 	if err != nil || !slices.Equal(result.Paths, []string{string(path)}) || result.BytesFreed != uint64(len(archive)) || s.size != 0 {
-		t.Errorf("%+v, %v", result, err)
+		t.Errorf("CollectGarbage: %+v, %v", result, err)
 	}
 }
 
@@ -241,7 +241,7 @@ func TestSignatures(t *testing.T) {
 	}
 	info, err := s.QueryPathInfo(t.Context(), path)
 	if err != nil || !slices.Equal(info.Signatures, []string{sig}) {
-		t.Errorf("%v, %v", info, err)
+		t.Errorf("QueryPathInfo: %v, %v", info, err)
 	}
 	info.Signatures[0] = "changed by the caller"
 	if info, _ := s.QueryPathInfo(t.Context(), path); info.Signatures[0] != sig {
@@ -271,7 +271,7 @@ func TestTempRootLimit(t *testing.T) {
 		s.temp.paths[absent+storepath.Path(fmt.Sprint(i))] = true
 	}
 	if err := s.AddTempRoot(t.Context(), absent); !errors.Is(err, ErrFull) {
-		t.Errorf("%v", err)
+		t.Errorf("AddTempRoot: %v", err)
 	}
 }
 
@@ -282,11 +282,11 @@ func TestLogs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := s.BuildLog(absent); got != log || err != nil {
-			t.Errorf("%q, %v", got, err)
+			t.Errorf("BuildLog: %q, %v", got, err)
 		}
 	}
 	if _, err := s.BuildLog(absent + "x"); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("%v", err)
+		t.Errorf("BuildLog: %v", err)
 	}
 }
 
@@ -303,13 +303,13 @@ func TestAddMultiple(t *testing.T) {
 	}
 	opts := &store.AddOptions{NoSignatures: true}
 	if err := s.AddMultipleToStore(t.Context(), 2, objects(broken), opts); err != broken {
-		t.Errorf("%v", err)
+		t.Errorf("AddMultipleToStore: %v", err)
 	}
 	if err := s.AddMultipleToStore(t.Context(), 2, objects(nil), opts); err == nil {
 		t.Error("no error after too few objects")
 	}
 	if err := s.AddMultipleToStore(t.Context(), 1, objects(nil), opts); err != nil || !s.has(info.Path) {
-		t.Errorf("%v", err)
+		t.Errorf("AddMultipleToStore: %v", err)
 	}
 }
 
