@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// order has the packages in reading order. A package imports only packages before it. Packages that are not in the list
-// (internal packages and examples) may import all.
+// order has the packages in reading order. A package imports only packages before it. Packages that are not in the
+// list (internal packages and examples) may import all.
 var order = []string{
 	"nixbase32", "nixhash", "storepath", "wire", "nar", "derivation", "signature", "activity",
 	"store", "closure", "narinfo", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest",
@@ -23,8 +23,8 @@ var order = []string{
 	"builder", "pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix",
 }
 
-// dependencies are the modules that packages may import besides the standard library, by directory. All packages may import
-// the modules of "".
+// dependencies are the modules that packages may import besides the standard library, by directory. All packages
+// may import the modules of "".
 var dependencies = map[string][]string{
 	"":                      {"golang.org/x/sys", "golang.org/x/sync", "lukechampine.com/blake3", "github.com/klauspost/compress"},
 	"cmd/pix":               {"github.com/spf13/cobra", "golang.org/x/term"},
@@ -159,7 +159,8 @@ func TestNoConversions(t *testing.T) {
 	})
 }
 
-// Every package that programs can import has a doc.go and a tested example. The package comment of the root is in pix.go.
+// Every package that programs can import has a doc.go and a tested example. The package comment of the root is in
+// pix.go.
 func TestDocs(t *testing.T) {
 	for _, dir := range order {
 		if _, err := os.Stat(dir); err != nil || dir == "." || strings.HasPrefix(dir, "cmd/") || strings.Contains(dir, "/internal/") {

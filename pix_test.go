@@ -260,7 +260,8 @@ func TestClosureLimits(t *testing.T) {
 	}
 }
 
-// A store in a directory substitutes missing paths from the substituters in the options. Substituters are not created.
+// A store in a directory substitutes missing paths from the substituters in the options. Substituters are not
+// created.
 func TestOpenSubstituters(t *testing.T) {
 	dir, ctx := t.TempDir(), t.Context()
 	cache, err := pix.Open(ctx, "file://"+dir+"/cache", new(pix.Options))

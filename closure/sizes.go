@@ -53,8 +53,8 @@ func (c *Closure) ClosureSizes(paths ...storepath.Path) (map[storepath.Path]uint
 
 // allClosureSizes returns the closure sizes of all paths, by index.
 //
-// A walk from each path would take quadratic time. Instead a set of paths is a bit set, and the closure of a path is the
-// union of the closures of its references, 64 paths in one operation. Bit sets for all pairs would not fit
+// A walk from each path would take quadratic time. Instead a set of paths is a bit set, and the closure of a path
+// is the union of the closures of its references, 64 paths in one operation. Bit sets for all pairs would not fit
 // into memory, so each pass computes, for a range of paths, in whose closures they are.
 func (c *Closure) allClosureSizes() ([]uint64, error) {
 	const memory = 8 << 20 / 8 // the size of all bit sets, in words

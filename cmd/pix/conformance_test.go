@@ -33,8 +33,8 @@ var staticPix = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
-// installPix copies a static pix into the world of a real Nix. Another process copies it: a file that this process has open
-// for writing can be inherited by a process that another test starts, and then it cannot be executed.
+// installPix copies a static pix into the world of a real Nix. Another process copies it: a file that this process
+// has open for writing can be inherited by a process that another test starts, and then it cannot be executed.
 func installPix(t *testing.T, d *realnix.Daemon, name string) {
 	t.Helper()
 	program, err := staticPix()
@@ -62,8 +62,8 @@ type answer struct {
 	Code                    int
 }
 
-// Stock clients get the same results and exit codes from pix daemon as from the daemon of Nix 2.34. Clients of 2.34 get the
-// same messages, too. Older clients do not understand all messages of a daemon of 2.34.
+// Stock clients get the same results and exit codes from pix daemon as from the daemon of Nix 2.34. Clients of 2.34
+// get the same messages, too. Older clients do not understand all messages of a daemon of 2.34.
 func TestDaemonAnswersAsNix(t *testing.T) {
 	world := makeWorld(t)
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
@@ -104,7 +104,8 @@ func compareAnswers(t *testing.T, s realnix.Suite, want, got []answer) {
 		if s.Name != "sid" {
 			want[i].Stderr, got[i].Stderr = "", ""
 		}
-		// Nix 2.8 computes content addresses with the positions of self-references. pix accepts these, Nix 2.34 does not.
+		// Nix 2.8 computes content addresses with the positions of self-references. pix accepts these, Nix 2.34
+		// does not.
 		if s.Name == "bookworm" && strings.HasPrefix(want[i].Command, "nix store make-content-addressed") && want[i].Code == 1 && got[i].Code == 0 {
 			continue
 		}
@@ -149,9 +150,9 @@ let
 in [ top top.doc ]
 `
 
-// quietCommands matches the commands that must wait until the daemon serves no client. Nix's daemon has a process for each
-// client, which may exist for a moment after the client has ended, with temporary roots and lock files. For pix daemon,
-// which has no such processes, a short delay is enough.
+// quietCommands matches the commands that must wait until the daemon serves no client. Nix's daemon has a process
+// for each client, which may exist for a moment after the client has ended, with temporary roots and lock files.
+// For pix daemon, which has no such processes, a short delay is enough.
 var quietCommands = regexp.MustCompile(`--gc|--delete|--roots|nix-collect-garbage|nix store (gc|delete)|\.lock`)
 
 // waitQuiet waits until the daemon has at most this number of processes.

@@ -1,7 +1,7 @@
 package main
 
-// conversation is the list of commands that clients run. A command that begins with @ prints lines in any order, and one that
-// begins with ! has messages that are not compared.
+// conversation is the list of commands that clients run. A command that begins with @ prints lines in any order,
+// and one that begins with ! has messages that are not compared.
 const conversation = `
 nix-store --version
 nix-store --add hello
@@ -251,8 +251,8 @@ nix why-depends $doc $top
 nix-store --delete $(nix-store --add hello)
 `
 
-// mistakes are commands that fail, or for which Nix prints a warning. Their messages matter, so only clients of 2.34 run
-// them.
+// mistakes are commands that fail, or for which Nix prints a warning. Their messages matter, so only clients of
+// 2.34 run them.
 const mistakes = `
 nix-store --import < export > /dev/null
 nix store add --mode text --name x.drv drvs/wrong.drv

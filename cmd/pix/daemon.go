@@ -218,8 +218,8 @@ func (a *app) serveStdio(ctx context.Context, s store.Store, opts *server.Option
 	return server.Serve(ctx, nc, s, opts)
 }
 
-// newServer returns a server with the limits of the flags. It admits the users that nix.conf names, unless a flag sets
-// the trust of all clients.
+// newServer returns a server with the limits of the flags. It admits the users that nix.conf names, unless a flag
+// sets the trust of all clients.
 func newServer(s store.Store, conf *nixconf.Conf, o daemonOptions, opts *server.Options) (*server.Server, error) {
 	r := conf.Reader()
 	access := &server.Access{Trusted: r.Words("trusted-users"), Allowed: r.Words("allowed-users"), Refused: r.Text("build-users-group")}

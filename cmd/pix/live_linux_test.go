@@ -124,8 +124,8 @@ func waitForLines(t *testing.T, term *termtest.Terminal, want ...string) {
 
 var seconds = regexp.MustCompile(`(^| )\d+s`)
 
-// checkTerminal checks that the terminal is in a normal state: the cursor is visible at the beginning of a line, and long
-// lines wrap.
+// checkTerminal checks that the terminal is in a normal state: the cursor is visible at the beginning of a line,
+// and long lines wrap.
 func checkTerminal(t *testing.T, term *termtest.Terminal) {
 	t.Helper()
 	term.Look(func(s *termtest.Screen) {

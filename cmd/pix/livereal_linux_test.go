@@ -15,8 +15,8 @@ import (
 	"pix/storepath"
 )
 
-// realBuilds adds derivations to a daemon: top needs good and mid, mid needs bad. good and bad wait for the file /tmp/go;
-// then bad fails.
+// realBuilds adds derivations to a daemon: top needs good and mid, mid needs bad. good and bad wait for the file
+// /tmp/go; then bad fails.
 func realBuilds(t *testing.T, d *realnix.Daemon) map[string]storepath.Path {
 	t.Helper()
 	s, err := daemon.Open(context.Background(), daemon.Unix{Path: d.Socket}, nil)
@@ -111,8 +111,8 @@ func TestLiveRealInterrupt(t *testing.T) {
 	})
 }
 
-// waitForLinesInAnyOrder waits until the terminal shows these lines, in any order and with any tree drawing before them,
-// because daemons start builds in different orders.
+// waitForLinesInAnyOrder waits until the terminal shows these lines, in any order and with any tree drawing before
+// them, because daemons start builds in different orders.
 func waitForLinesInAnyOrder(t *testing.T, term *termtest.Terminal, want ...string) {
 	t.Helper()
 	var got []string

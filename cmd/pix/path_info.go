@@ -78,8 +78,8 @@ func pathInfos(ctx context.Context, s store.Store, paths []storepath.Path, whole
 	return infos, nil
 }
 
-// closureSizes returns the closure size of each of the infos in bytes. If whole is true, the infos are a closure, and s
-// is not queried again.
+// closureSizes returns the closure size of each of the infos in bytes. If whole is true, the infos are a closure,
+// and s is not queried again.
 func closureSizes(ctx context.Context, s store.Store, infos []*store.PathInfo, whole bool) (map[storepath.Path]uint64, error) {
 	paths := make([]storepath.Path, len(infos))
 	for i, info := range infos {

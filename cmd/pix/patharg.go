@@ -13,7 +13,8 @@ import (
 	"pix/storepath"
 )
 
-// A pathVerb is a verb that works on paths of a store, which are arguments or, with --stdin, lines of standard input.
+// A pathVerb is a verb that works on paths of a store, which are arguments or, with --stdin, lines of standard
+// input.
 type pathVerb struct {
 	use, short, long, example string
 

@@ -155,8 +155,8 @@ func setLocal(l *localstore.Options, conf *nixconf.Conf) error {
 	return nil
 }
 
-// reserved returns the option ReservedSpace for the setting gc-reserved-space. The setting 0 reserves nothing, and the
-// option 0 is the default, so it returns -1 for 0.
+// reserved returns the option ReservedSpace for the setting gc-reserved-space. The setting 0 reserves nothing, and
+// the option 0 is the default, so it returns -1 for 0.
 func reserved(size uint64) int64 {
 	if size == 0 {
 		return -1

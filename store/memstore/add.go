@@ -27,8 +27,8 @@ func (s *Store) AddTextToStore(ctx context.Context, name, contents string, refer
 	return info.Path, nil
 }
 
-// AddToStore adds an object by its contents: the bytes of a file for Text and Flat, an archive for NAR. The error for Git is
-// [errors.ErrUnsupported].
+// AddToStore adds an object by its contents: the bytes of a file for Text and Flat, an archive for NAR. The error
+// for Git is [errors.ErrUnsupported].
 func (s *Store) AddToStore(_ context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
 	archive, hash, err := s.readContents(m, a, contents)
 	if err != nil {
@@ -78,8 +78,8 @@ func (s *Store) readContents(m storepath.Method, a nixhash.Algorithm, r io.Reade
 	return archive, nixhash.Sum(a, archive), nil
 }
 
-// AddToStoreNAR adds an object under the path in its info. The archive must have the hash and size of the info, and its
-// references must be valid. Unless opts.NoSignatures is set, the path must be content-addressed or signed by a
+// AddToStoreNAR adds an object under the path in its info. The archive must have the hash and size of the info, and
+// its references must be valid. Unless opts.NoSignatures is set, the path must be content-addressed or signed by a
 // trusted key. If the path is valid already, it does nothing and does not read the archive.
 func (s *Store) AddToStoreNAR(_ context.Context, info *store.PathInfo, archive io.Reader, opts *store.AddOptions) error {
 	if opts == nil {
@@ -109,8 +109,8 @@ func (s *Store) AddToStoreNAR(_ context.Context, info *store.PathInfo, archive i
 	return s.register(clone(info), b, opts.Repair)
 }
 
-// checkArchive returns an error, with the text of Nix, unless the archive has the hash, the size and the content address in the
-// info. It reports whether the content address is weak.
+// checkArchive returns an error, with the text of Nix, unless the archive has the hash, the size and the content
+// address in the info. It reports whether the content address is weak.
 func checkArchive(info *store.PathInfo, archive []byte, hash nixhash.Hash) (weak bool, err error) {
 	if err := info.CheckArchive(hash, uint64(len(archive))); err != nil || info.CA.IsZero() {
 		return false, err
@@ -122,8 +122,8 @@ func checkArchive(info *store.PathInfo, archive []byte, hash nixhash.Hash) (weak
 	return info.CheckContents(got)
 }
 
-// AddMultipleToStore adds n objects, each like [Store.AddToStoreNAR]. If some of them cannot be added, it adds the others and
-// returns a [*store.AddError].
+// AddMultipleToStore adds n objects, each like [Store.AddToStoreNAR]. If some of them cannot be added, it adds the
+// others and returns a [*store.AddError].
 func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
 	return store.AddOneByOne(ctx, n, objects, func(info *store.PathInfo, archive io.Reader) error {
 		return s.AddToStoreNAR(ctx, info, archive, opts)
@@ -169,8 +169,8 @@ func (s *Store) register(info *store.PathInfo, archive []byte, repair bool) erro
 	return nil
 }
 
-// check returns an error if an object cannot become valid, and sets its drv if it is a derivation. The caller holds mu, here and
-// in the functions below.
+// check returns an error if an object cannot become valid, and sets its drv if it is a derivation. The caller holds
+// mu, here and in the functions below.
 func (c *contents) check(o *object) error {
 	for _, ref := range o.info.References {
 		if ref != o.info.Path && c.objects[ref] == nil {

@@ -107,7 +107,8 @@ func (s *Store) validOutputs(outputs map[string]storepath.Path, wanted derivatio
 	return valid, all
 }
 
-// BuildDerivation builds a derivation with [Options.Build] unless its outputs are valid. Its input sources must be valid.
+// BuildDerivation builds a derivation with [Options.Build] unless its outputs are valid. Its input sources must be
+// valid.
 func (s *Store) BuildDerivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, mode store.BuildMode) (*store.BuildResult, error) {
 	if mode == store.BuildRepair {
 		return nil, fmt.Errorf("repairing is not possible in a store in memory: %w", errors.ErrUnsupported)

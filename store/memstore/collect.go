@@ -17,8 +17,8 @@ import (
 // tempRoots are the temporary roots of a session. The lock of the store guards them.
 type tempRoots struct{ paths map[storepath.Path]bool }
 
-// AddTempRoot adds a temporary root, which keeps a path until the session is closed. The path need not be valid yet. Beyond
-// [MaxTempRoots] the error is [ErrFull].
+// AddTempRoot adds a temporary root, which keeps a path until the session is closed. The path need not be valid
+// yet. Beyond [MaxTempRoots] the error is [ErrFull].
 func (s *Store) AddTempRoot(_ context.Context, path storepath.Path) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,8 +38,8 @@ func (s *Store) addTempRoot(path storepath.Path) {
 	s.temp.paths[path] = true
 }
 
-// AddPermRoot adds a permanent root. No symlink is created: the link is only a name, and a second path with the same name
-// replaces the first.
+// AddPermRoot adds a permanent root. No symlink is created: the link is only a name, and a second path with the
+// same name replaces the first.
 func (s *Store) AddPermRoot(_ context.Context, path storepath.Path, link string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,8 +115,8 @@ func (c *contents) target(link string) (storepath.Path, bool) {
 	return path, err == nil && c.objects[path] != nil
 }
 
-// live returns the closures of the roots, with the valid derivers of all their paths (Nix's keep-derivations, which is on by
-// default).
+// live returns the closures of the roots, with the valid derivers of all their paths (Nix's keep-derivations, which
+// is on by default).
 func (c *contents) live() map[storepath.Path]bool {
 	alive := make(map[storepath.Path]bool)
 	var todo []*object
@@ -164,8 +164,8 @@ func (s *Store) CollectGarbage(_ context.Context, opts store.GCOptions) (*store.
 	return nil, fmt.Errorf("unknown action %s", opts.Action)
 }
 
-// candidates returns the paths that a collection considers, sorted: all valid paths, or the given ones with their referrers if
-// opts.DeleteReferrers is set.
+// candidates returns the paths that a collection considers, sorted: all valid paths, or the given ones with their
+// referrers if opts.DeleteReferrers is set.
 func (c *contents) candidates(opts store.GCOptions) []storepath.Path {
 	if opts.Paths == nil {
 		return slices.Sorted(maps.Keys(c.objects))
@@ -197,8 +197,8 @@ func resultOf(paths []storepath.Path, include func(storepath.Path) bool) *store.
 	return result
 }
 
-// deleteDead deletes paths that are not alive, referrers first, until more than maxFreed bytes are freed. As in Nix 2.34, it
-// deletes nothing if maxFreed is 0.
+// deleteDead deletes paths that are not alive, referrers first, until more than maxFreed bytes are freed. As in Nix
+// 2.34, it deletes nothing if maxFreed is 0.
 func (c *contents) deleteDead(candidates []storepath.Path, alive map[storepath.Path]bool, maxFreed uint64) *store.GCResult {
 	result := new(store.GCResult)
 	if maxFreed == 0 {
@@ -228,7 +228,8 @@ func (c *contents) delete(o *object, result *store.GCResult) {
 	result.BytesFreed += uint64(len(o.nar))
 }
 
-// deleteSpecific deletes the candidates, all or none. None of them may be alive, or have a referrer that is not deleted.
+// deleteSpecific deletes the candidates, all or none. None of them may be alive, or have a referrer that is not
+// deleted.
 func (c *contents) deleteSpecific(opts store.GCOptions, candidates []storepath.Path, alive map[storepath.Path]bool) (*store.GCResult, error) {
 	deleted := make(map[storepath.Path]bool, len(candidates))
 	for _, p := range candidates {
@@ -246,8 +247,8 @@ func (c *contents) deleteSpecific(opts store.GCOptions, candidates []storepath.P
 	return c.deleteDead(candidates, alive, math.MaxUint64), nil
 }
 
-// VerifyStore checks that the references of valid paths are valid and, with checkContents, that archives have the hashes in
-// their infos. It cannot repair.
+// VerifyStore checks that the references of valid paths are valid and, with checkContents, that archives have the
+// hashes in their infos. It cannot repair.
 func (s *Store) VerifyStore(ctx context.Context, checkContents, _ bool) (errorsRemain bool, err error) {
 	s.mu.RLock()
 	objects := slices.Collect(maps.Values(s.objects))

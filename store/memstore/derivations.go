@@ -18,8 +18,8 @@ type drvInfo struct {
 	outputs map[string]storepath.Path // "" for a path that is not known before the build
 }
 
-// readDerivation parses the derivation in an object, and checks its output paths. Its inputs are valid, so their hashes are
-// known.
+// readDerivation parses the derivation in an object, and checks its output paths. Its inputs are valid, so their
+// hashes are known.
 func (c *contents) readDerivation(o *object) (*drvInfo, error) {
 	text, err := fileIn(o.nar)
 	if err != nil {
@@ -75,8 +75,8 @@ func (s *Store) DrvHash(_ context.Context, drv storepath.Path) (nixhash.Hash, er
 	return info.hash, nil
 }
 
-// QueryDerivationOutputMap returns the output paths of a valid derivation. A path that neither the text nor a realisation has
-// is "".
+// QueryDerivationOutputMap returns the output paths of a valid derivation. A path that neither the text nor a
+// realisation has is "".
 func (s *Store) QueryDerivationOutputMap(_ context.Context, drv storepath.Path) (map[string]storepath.Path, error) {
 	info, err := s.derivationAt(drv)
 	if err != nil {
@@ -106,7 +106,8 @@ type outputID struct {
 	output string
 }
 
-// outputIDs returns the keys of an output. If only the path of the derivation is given, and it is valid, the hash is added.
+// outputIDs returns the keys of an output. If only the path of the derivation is given, and it is valid, the hash
+// is added.
 func (c *contents) outputIDs(id store.DrvOutput) []outputID {
 	var ids []outputID
 	if o := c.objects[id.Path]; id.Hash.IsZero() && o != nil && o.drv != nil {
@@ -142,8 +143,8 @@ func (s *Store) QueryRealisation(_ context.Context, output store.DrvOutput) (*st
 	return &store.Realisation{OutPath: r.OutPath, Signatures: union(r.Signatures, nil)}, nil
 }
 
-// RegisterDrvOutput registers the realisation of an output. Its path must be valid. If the output has a realisation with the
-// same path already, the signatures are added to it; another path is an error.
+// RegisterDrvOutput registers the realisation of an output. Its path must be valid. If the output has a realisation
+// with the same path already, the signatures are added to it; another path is an error.
 func (s *Store) RegisterDrvOutput(_ context.Context, r store.KeyedRealisation) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

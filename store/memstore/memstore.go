@@ -20,14 +20,15 @@ type Options struct {
 	// Dir is the store directory; "" is [storepath.DefaultDir].
 	Dir storepath.Dir
 
-	// TrustedKeys are the keys for added paths that are not content-addressed: one of them must have signed the path.
+	// TrustedKeys are the keys for added paths that are not content-addressed: one of them must have signed the
+	// path.
 	TrustedKeys signature.KeySet
 
 	// MaxSize is the largest size of all archives in bytes; 0 is 1 GiB. Beyond it the error is [ErrFull].
 	MaxSize int64
 
-	// Build builds a derivation whose outputs are not all valid. It must add the outputs to s. Nil means that builds
-	// fail. It runs on the goroutine of the caller, so it may run concurrently.
+	// Build builds a derivation whose outputs are not all valid. It must add the outputs to s. Nil means that
+	// builds fail. It runs on the goroutine of the caller, so it may run concurrently.
 	Build func(ctx context.Context, s *Store, path storepath.Path, d *derivation.Derivation) error
 
 	// ReadLink returns the target of a symlink that is an indirect root. With nil, indirect roots keep nothing.
@@ -141,7 +142,8 @@ func (c *contents) newSession() *Store {
 // Session returns the same store with its own temporary roots, which exist until it is closed.
 func (s *Store) Session(context.Context) (store.Store, error) { return s.newSession(), nil }
 
-// Close removes the temporary roots of the session. The objects stay in the store, and other sessions can still use them.
+// Close removes the temporary roots of the session. The objects stay in the store, and other sessions can still use
+// them.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,8 +154,8 @@ func (s *Store) Close() error {
 // Dir returns the store directory.
 func (s *Store) Dir() storepath.Dir { return s.opts.Dir }
 
-// ClosureLimits implements [store.Limiter]. The infos were checked when they were added, so the limits are those for trusted
-// infos.
+// ClosureLimits implements [store.Limiter]. The infos were checked when they were added, so the limits are those
+// for trusted infos.
 func (s *Store) ClosureLimits() (store.Limits, store.Store) { return derivation.OwnLimits(), s }
 
 // get returns the object of a path, or a [*store.NotFoundError].
@@ -213,8 +215,8 @@ func (s *Store) QueryAllValidPaths(context.Context) ([]storepath.Path, error) {
 	return slices.Sorted(maps.Keys(s.objects)), nil
 }
 
-// QueryReferrers returns the valid paths that refer to path, sorted. They include path if it refers to itself. A path that is
-// not valid has no referrers.
+// QueryReferrers returns the valid paths that refer to path, sorted. They include path if it refers to itself. A
+// path that is not valid has no referrers.
 func (s *Store) QueryReferrers(_ context.Context, path storepath.Path) ([]storepath.Path, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -233,7 +235,8 @@ func (s *Store) QueryValidDerivers(_ context.Context, path storepath.Path) ([]st
 	return slices.Sorted(maps.Keys(s.derivers[path])), nil
 }
 
-// QueryPathFromHashPart returns the valid path with a hash part. The error is a [*store.NotFoundError] if no path has it.
+// QueryPathFromHashPart returns the valid path with a hash part. The error is a [*store.NotFoundError] if no path
+// has it.
 func (s *Store) QueryPathFromHashPart(_ context.Context, hashPart string) (storepath.Path, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -252,7 +255,8 @@ func (s *Store) NARFromPath(_ context.Context, path storepath.Path) (io.ReadClos
 	return newCheckedReader(o), nil
 }
 
-// AddSignatures adds signatures to a valid path. They are not verified, because signatures by untrusted keys are harmless.
+// AddSignatures adds signatures to a valid path. They are not verified, because signatures by untrusted keys are
+// harmless.
 func (s *Store) AddSignatures(_ context.Context, path storepath.Path, signatures []string) error {
 	canonical := make([]string, len(signatures))
 	for i, text := range signatures {
@@ -303,7 +307,8 @@ func (s *Store) AddBuildLog(_ context.Context, drv storepath.Path, log io.Reader
 	return nil
 }
 
-// BuildLog returns the build log of a derivation. The error is a [*store.NotFoundError] if the store has no log of it.
+// BuildLog returns the build log of a derivation. The error is a [*store.NotFoundError] if the store has no log of
+// it.
 func (s *Store) BuildLog(drv storepath.Path) (string, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
