@@ -1,7 +1,6 @@
 package derivation_test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
