@@ -92,6 +92,16 @@ func TestParseInside(t *testing.T) {
 	}
 }
 
+// CheckName accepts exactly the bytes that IsNameByte accepts.
+func TestIsNameByte(t *testing.T) {
+	for c := range 256 {
+		err := storepath.CheckName("x" + string([]byte{byte(c)}))
+		if got := storepath.IsNameByte(byte(c)); got != (err == nil) {
+			t.Errorf("IsNameByte(%#x) = %v, but CheckName: %v", c, got, err)
+		}
+	}
+}
+
 // No accessor panics on the zero value.
 func TestZero(t *testing.T) {
 	var p storepath.Path
