@@ -13,8 +13,8 @@ import (
 	"pix/storepath"
 )
 
-// Directories that are removed while a store is open are made again, by every operation that needs them, in
-// the same session and in a new one.
+// Directories that are deleted while a store is open are created again by every operation that needs them, in the same
+// session and in a new one.
 func TestRemovedDirs(t *testing.T) {
 	operations := map[string]func(s *Store, name string) error{
 		"add a text": func(s *Store, name string) error {
@@ -27,7 +27,7 @@ func TestRemovedDirs(t *testing.T) {
 		},
 		"add many": func(s *Store, name string) error {
 			info, archive := object(t, name)
-			return s.AddMultipleToStore(t.Context(), 1, only(info, archive), &store.AddOptions{NoSignatures: true})
+			return s.AddMultipleToStore(t.Context(), 1, oneImport(info, archive), &store.AddOptions{NoSignatures: true})
 		},
 		"add one": func(s *Store, name string) error {
 			info, archive := object(t, name)

@@ -9,8 +9,8 @@ import (
 	"pix/activity"
 )
 
-// Everybody may have a link registered to any name, and none of them ends a collection.
-func TestRootsThatLeadNowhere(t *testing.T) {
+// Every user can register a symlink to any name, and no such symlink ends a collection.
+func TestDanglingRoots(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, Options{Root: filepath.Join(dir, "root")})
 	loop := filepath.Join(dir, "loop")
@@ -43,8 +43,8 @@ func TestRootsThatLeadNowhere(t *testing.T) {
 	}
 }
 
-// A process may make a root again in the moment in which its link is found to lead nowhere and removed.
-func TestRootMadeAgain(t *testing.T) {
+// Another process may add a root again at the moment at which its stale symlink is removed.
+func TestRootRecreated(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, Options{Root: filepath.Join(dir, "root")})
 	path := addTexts(t, s, 1, false)[0]

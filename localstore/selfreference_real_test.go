@@ -15,12 +15,12 @@ import (
 	"pix/storepath"
 )
 
-// Every Nix makes objects that mention themselves content-addressed as store.MakeContentAddressed does by the
-// rules of its version. pix reads the objects that Nix made. Nix accepts the objects that pix made by the
-// rules of its version, and refuses the others.
+// Every Nix makes self-referential objects content-addressed as store.MakeContentAddressed does by the rules of its
+// version. pix reads the objects that Nix has made. Nix accepts the objects that pix has made by the rules of its
+// version, and refuses the others.
 func TestRealSelfReference(t *testing.T) {
 	for suite, rules := range map[string]store.Rules{
-		"bookworm": store.Rules236, // Nix 2.8 has the form that came back with 2.35
+		"bookworm": store.Rules236, // Nix 2.8 has the form that 2.35 uses again
 		"trixie":   store.Rules234,
 		"sid":      store.Rules234,
 	} {
@@ -48,11 +48,11 @@ func TestRealSelfReference(t *testing.T) {
 			}
 			for old, path := range theirs.Rewrites { // of the roots
 				if ours[old] != path {
-					t.Fatalf("'%s' became '%s', and '%s' in Nix", old, ours[old], path)
+					t.Fatalf("'%s' became '%s', in Nix '%s'", old, ours[old], path)
 				}
 			}
 
-			// What Nix made is copied, with its signature or trust where the address is weak.
+			// Objects of Nix are copied, with a signature or trust if the address is weak.
 			var made []storepath.Path
 			for _, p := range theirs.Rewrites {
 				made = append(made, p)
@@ -74,7 +74,7 @@ func TestRealSelfReference(t *testing.T) {
 				t.Errorf("errors remain: %v, %v", bad, err)
 			}
 
-			// And back into the Nix of another daemon.
+			// And they are copied back to the Nix of another daemon.
 			other := realnix.Start(t, realnix.Get(t, suite), nil)
 			empty, err := daemon.Dial(t.Context(), other.Socket, nil)
 			if err != nil {
@@ -111,7 +111,7 @@ func addSelfReferences(t *testing.T, s store.Store) []storepath.Path {
 	}
 	plain := add("plain", "nothing", false)
 	one := add("one", "SELF and "+strings.Repeat("-", 70<<10)+"SELFSELF, "+string(plain)+".", true, plain)
-	// Nix replaces whole paths, not the hash part alone.
+	// Nix replaces whole paths, and not only the hash part.
 	two := add("two", string(one)+string(plain)+" "+plain.HashPart()+" "+string(one)+"/bin", false, one, plain)
 	three := add("three", "SELF"+string(two)+string(one), true, one, two)
 	return []storepath.Path{three, two}

@@ -14,8 +14,7 @@ import (
 	"pix/localstore/internal/temproots"
 )
 
-// asNobody calls f with the rights of an ordinary user on files. f starts no goroutine that needs
-// to have these rights.
+// asNobody calls f with the file permissions of an unprivileged user. Only the goroutine of f has these permissions.
 func asNobody(t *testing.T, f func()) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -32,7 +31,7 @@ func asNobody(t *testing.T, f func()) {
 	f()
 }
 
-// publicDir is t.TempDir, with a directory that every user may read.
+// publicDir is t.TempDir with a directory that every user may read.
 func publicDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -44,10 +43,10 @@ func publicDir(t *testing.T) string {
 	return dir
 }
 
-// If it cannot be determined what a link or a directory keeps, nothing is deleted.
-func TestPermanentRootsUnsure(t *testing.T) {
+// If the search cannot determine what a symlink or a directory keeps, nothing is deleted.
+func TestUnreadablePermanentRoots(t *testing.T) {
 	for name, test := range map[string]struct {
-		spoil func(l layout, secret string) error // names secret, which may not be read, or something below
+		spoil func(l layout, secret string) error // the error names secret, which may not be read, or a file below it
 		named string                              // in the error, below the state directory
 	}{
 		"target": {func(l layout, secret string) error {
@@ -114,14 +113,14 @@ func TestPermanentRootsUnsure(t *testing.T) {
 					said = append(said, e.(activity.Log).Text)
 				}))
 				if _, err := (&rootSearch{layout: l}).permanent(ctx); err != nil || !slices.ContainsFunc(said, func(line string) bool { return strings.Contains(line, named) }) {
-					t.Errorf("a list says %q, %v", said, err)
+					t.Errorf("a list logs %q, %v", said, err)
 				}
 			})
 			if os.Getuid() == 0 && name != "dangling" && name != "loop" {
-				return // root may read all
+				return // root may read everything
 			}
 			if _, err := s.CollectGarbage(t.Context(), deleteAll); err == nil {
-				t.Error("garbage is collected")
+				t.Error("garbage was collected")
 			}
 			if valid, err := s.IsValidPath(t.Context(), kept); !valid || err != nil {
 				t.Errorf("the path is valid: %v, %v", valid, err)
