@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"pix/localstore/internal/objects"
+	"pix/localstore/internal/regular"
 	"pix/store"
 )
 
@@ -139,7 +140,7 @@ func (f *permanentRoots) symlink(ctx context.Context, name string) error {
 // indirect reports whether the target of a symlink exists. It adds a root if the target is a symlink into the store.
 func (f *permanentRoots) indirect(target string) (exists bool, err error) {
 	st, err := os.Lstat(target)
-	if isDangling(err) {
+	if regular.IsDangling(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -150,7 +151,7 @@ func (f *permanentRoots) indirect(target string) (exists bool, err error) {
 	}
 	path, err := os.Readlink(target)
 	switch {
-	case isDangling(err):
+	case regular.IsDangling(err):
 		return false, nil
 	case errors.Is(err, syscall.EINVAL): // it was replaced and is not a symlink now
 		return true, nil
@@ -184,10 +185,4 @@ func (f *permanentRoots) add(link, target string) {
 	if path, _, err := f.layout.dir.ParseInside(target); err == nil {
 		f.found = append(f.found, store.Root{Link: link, Path: path})
 	}
-}
-
-// isDangling reports whether err means that a symlink leads to no file.
-func isDangling(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) ||
-		errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.ELOOP)
 }

@@ -50,7 +50,7 @@ func TestLock(t *testing.T) {
 	}
 	c.Close()
 	if _, err := Try(c.File, Shared); err == nil {
-		t.Error("a file that is closed is locked")
+		t.Error("a closed file was locked")
 	}
 }
 
@@ -98,6 +98,6 @@ func TestFile(t *testing.T) {
 		t.Error(empty, err)
 	}
 	if _, err := Open(filepath.Join(dir, "lock")); err == nil {
-		t.Error("a file in no directory is opened")
+		t.Error("a file in a missing directory was opened")
 	}
 }

@@ -53,7 +53,7 @@ func TestOpenDuringTransactionWithoutWAL(t *testing.T) {
 	err = d.Read(t.Context(), func(c *Conn) error {
 		return c.Query("select count(deriver) from ValidPaths", func(row *sqlite.Stmt) error {
 			if n := row.ColumnInt64(0); n != rows {
-				t.Errorf("%d of %d rows are changed", n, rows)
+				t.Errorf("%d of %d rows have changed", n, rows)
 			}
 			return nil
 		})

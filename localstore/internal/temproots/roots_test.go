@@ -33,7 +33,7 @@ func TestFile(t *testing.T) {
 	mustClose(t, a)
 	want(t, s, "with one of two closed", p, q)
 	if _, err := a.Add(t.Context(), p); !errors.Is(err, fs.ErrClosed) {
-		t.Errorf("a root after close: %v", err)
+		t.Errorf("a root after Close: %v", err)
 	}
 	c := Open(s)
 	mustAdd(t, c, p, somePath(t, 3))
@@ -42,11 +42,11 @@ func TestFile(t *testing.T) {
 	mustClose(t, c)
 	mustClose(t, c)
 	if names := files(t, s); len(names) > 0 {
-		t.Errorf("after all were closed there is %q", names)
+		t.Errorf("after Close the files are %q", names)
 	}
 }
 
-// Every stock collector reads the name as a process id, and no Nix has a file of that name.
+// Every released collector reads the name as a process id, and no Nix uses a file with that name.
 func TestName(t *testing.T) {
 	s := newState(t)
 	if err := os.MkdirAll(s.RootsDir(), 0o755); err != nil {
@@ -73,7 +73,8 @@ func TestName(t *testing.T) {
 	}
 }
 
-// If the file has lost its name, the next addition makes it again with all roots, also if that adds none that is new.
+// If the file has lost its name, the next addition creates it again with all roots, even if that addition adds no new
+// root.
 func TestFileGone(t *testing.T) {
 	p, q := somePath(t, 1), somePath(t, 2)
 	for name, lose := range map[string]func(t *testing.T, s State){
@@ -93,20 +94,20 @@ func TestFileGone(t *testing.T) {
 				}
 				lose(t, s)
 				if err := before.Check(); !errors.Is(err, ErrLost) {
-					t.Errorf("what was held before: %v", err)
+					t.Errorf("the earlier Held: %v", err)
 				}
 				after := mustAdd(t, r, again)
 				want(t, s, "afterwards", slices.Compact([]storepath.Path{p, again})...)
 				if err := after.Check(); err != nil {
 					t.Error(err)
 				}
-				// A collector may have come in between.
+				// A collector may have run in between.
 				if err := before.Check(); !errors.Is(err, ErrLost) {
-					t.Errorf("what was held before: %v", err)
+					t.Errorf("the earlier Held: %v", err)
 				}
 				release, err := before.Keep()
 				if !errors.Is(err, ErrLost) {
-					t.Errorf("what was held before is kept: %v", err)
+					t.Errorf("the earlier Held was kept: %v", err)
 				}
 				release()
 			})
@@ -124,7 +125,7 @@ func replace(t *testing.T, name string) {
 	}
 }
 
-// A process that only holds its roots makes the file again, too, but not in a store that was removed.
+// A process that only holds its roots also creates the file again, but not if the store was deleted.
 func TestFileGoneWhileIdle(t *testing.T) {
 	s := newState(t)
 	r := newRoots(t, s)
@@ -143,12 +144,12 @@ func TestFileGoneWhileIdle(t *testing.T) {
 	}
 	for deadline := time.Now().Add(30 * time.Second); !isWhole(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the file is not made again")
+			t.Fatal("the file was not created again")
 		}
 	}
 	want(t, s, "afterwards", somePath(t, 1), somePath(t, 2))
 	r.process.mu.Lock()
-	for r.process.secured != r.process.generation { // the watcher still makes files
+	for r.process.secured != r.process.generation { // so that the watcher can create files
 		r.process.mu.Unlock()
 		time.Sleep(time.Millisecond)
 		r.process.mu.Lock()
@@ -160,11 +161,11 @@ func TestFileGoneWhileIdle(t *testing.T) {
 	}
 	time.Sleep(watchInterval + watchInterval/4)
 	if _, err := os.Lstat(s.Dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the state directory was made again: %v", err)
+		t.Errorf("the state directory was created again: %v", err)
 	}
 }
 
-// If it is another store by then, its collectors are asked.
+// If another store has taken its place, the roots are sent to its collectors.
 func TestStateReplacedWhileIdle(t *testing.T) {
 	s := newState(t)
 	r := newRoots(t, s)
@@ -177,7 +178,7 @@ func TestStateReplacedWhileIdle(t *testing.T) {
 	}
 	for deadline := time.Now().Add(30 * time.Second); len(files(t, s)) == 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the file is not made again")
+			t.Fatal("the file was not created again")
 		}
 	}
 	c := beginCollection(t, s)
@@ -191,8 +192,8 @@ func TestStateReplacedWhileIdle(t *testing.T) {
 	})
 }
 
-// A collector that began while there was no file knows none of the roots. So all of them are sent to it, also those
-// of other users, which the collector may be deleting.
+// A collector that has started while no file existed knows none of the roots. So all roots of the process are sent to it,
+// even if the collector is deleting the path of another session.
 func TestFileGoneWhileCollecting(t *testing.T) {
 	s := newState(t)
 	r, other := newRoots(t, s), newRoots(t, s)
@@ -221,7 +222,7 @@ func TestFileGoneWhileCollecting(t *testing.T) {
 		}
 		return nil
 	})
-	// From now on all is as if nothing had happened.
+	// From now on additions behave as before.
 	held := mustAdd(t, r, somePath(t, 1), somePath(t, 3))
 	c.Choose(func(arrived []string) []string {
 		if !slices.Equal(arrived, []string{somePath(t, 3).HashPart()}) {
@@ -234,12 +235,13 @@ func TestFileGoneWhileCollecting(t *testing.T) {
 	}
 }
 
-// A store may be removed while a collector runs in it. Roots in the store that takes its place are sent to a collector of that one.
+// A store may be deleted while a collector runs in it. Roots in the store that takes its place are sent to the
+// collector of that store.
 func TestCollectorOfRemovedStore(t *testing.T) {
 	s := newState(t)
 	r := newRoots(t, s)
 	old := beginCollection(t, s)
-	mustAdd(t, r, somePath(t, 1)) // and keeps the connection
+	mustAdd(t, r, somePath(t, 1)) // which keeps the connection
 	if err := os.Rename(s.Dir, s.Dir+"-gone"); err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +253,7 @@ func TestCollectorOfRemovedStore(t *testing.T) {
 		}
 		return nil
 	})
-	endCollection(t, old) // and leaves the socket of the other alone
+	endCollection(t, old) // which does not remove the socket of the other collector
 	if conn, err := dial(t.Context(), s.socket()); conn == nil || err != nil {
 		t.Errorf("the collector does not listen: %v", err)
 	} else {
@@ -263,7 +265,7 @@ func TestCollectorOfRemovedStore(t *testing.T) {
 	}
 }
 
-// While roots are kept, no collector begins. One that runs already goes on.
+// While roots are kept, no collector starts. A running one continues.
 func TestKeep(t *testing.T) {
 	s := newState(t)
 	r := newRoots(t, s)
@@ -276,12 +278,12 @@ func TestKeep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustAdd(t, r, somePath(t, 2)) // looks for a collector, and must not let one begin
+	mustAdd(t, r, somePath(t, 2)) // checks for a collector, and must not let one start
 	first()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := NewCollector(ctx, s, func(string) {}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a collector begins: %v", err)
+		t.Errorf("a collector started: %v", err)
 	}
 	second()
 	c := beginCollection(t, s)
@@ -310,7 +312,7 @@ func TestKeep(t *testing.T) {
 	}
 	mustClose(t, r)
 	if err := held.Check(); err == nil {
-		t.Error("roots that are closed are held")
+		t.Error("closed roots are held")
 	}
 }
 
@@ -323,14 +325,14 @@ func TestTornFile(t *testing.T) {
 	p := r.process
 	p.mu.Lock()
 	old := p.file.File.File
-	broken, err := os.Open(ownFile(t, s)) // and not for writing
+	broken, err := os.Open(ownFile(t, s)) // not for writing
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.file.File.File = broken
 	p.mu.Unlock()
 	if err := comes.Close(); err == nil {
-		t.Error("there is no error though the file could not be rewritten")
+		t.Error("no error although the file could not be rewritten")
 	}
 	old.Close()
 	if err := held.Check(); !errors.Is(err, ErrLost) {
@@ -341,8 +343,8 @@ func TestTornFile(t *testing.T) {
 	ownFile(t, s)
 }
 
-// Whatever is left out of the file, a root that lives is in it all the while: were it taken out and
-// written again, it could be lost on a full disk.
+// A rewrite removes dead entries, and never a live root: if it were removed and written again, it could be lost on a
+// full disk.
 func TestStaysInFile(t *testing.T) {
 	s := newState(t)
 	lives, comes := newRoots(t, s), Open(s)
@@ -374,11 +376,11 @@ func TestStaysInFile(t *testing.T) {
 	mustClose(t, comes)
 	close(stop)
 	if missing := <-looked; missing > 0 {
-		t.Errorf("it was not there %d times", missing)
+		t.Errorf("the root was missing %d times", missing)
 	}
 }
 
-// While a collector runs, a root is sent to it and acknowledged no sooner than it answers.
+// While a collector runs, a root is sent to it, and Add returns only after the collector has answered.
 func TestToCollector(t *testing.T) {
 	s := newState(t)
 	r := newRoots(t, s)
@@ -432,7 +434,7 @@ func TestToCollector(t *testing.T) {
 		t.Error(err)
 	}
 
-	// The collector ends, and another begins.
+	// The collector ends, and another one starts.
 	go add(5)
 	time.Sleep(20 * time.Millisecond)
 	if err := srv.close(); err != nil {
@@ -455,7 +457,7 @@ func TestToCollector(t *testing.T) {
 	if err := srv.close(); err != nil {
 		t.Fatal(err)
 	}
-	// A root that was given up while a collector read is taken out afterwards.
+	// A root that was released while a collector read the file is removed afterwards.
 	if err := lock.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -484,7 +486,7 @@ func TestManyAtOnce(t *testing.T) {
 			endCollection(t, c)
 		}
 	})
-	// Now and then the file is deleted.
+	// From time to time the file is deleted.
 	collecting.Go(func() {
 		for {
 			select {
@@ -522,11 +524,11 @@ func TestManyAtOnce(t *testing.T) {
 	close(stop)
 	collecting.Wait()
 	if names := files(t, s); len(names) > 0 {
-		t.Errorf("the files %q are left", names)
+		t.Errorf("the files %q remain", names)
 	}
 }
 
-// The lock is waited for by name: a store that is removed meanwhile takes the lock of the old one with it.
+// The lock is taken by name: if the store is deleted during the wait, the old lock has no effect.
 func TestLockIsReplaced(t *testing.T) {
 	s := newState(t)
 	first := beginCollection(t, s)
@@ -549,7 +551,7 @@ func TestLockIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := first.Check(); err == nil {
-		t.Error("a collector whose lock is deleted does not see that")
+		t.Error("a collector does not detect that its lock was deleted")
 	}
 	endCollection(t, first)
 	second := <-began
@@ -563,11 +565,12 @@ func TestLockIsReplaced(t *testing.T) {
 	}
 	defer lock.Close()
 	if free, err := flock.Try(lock.File, flock.Shared); free || err != nil {
-		t.Error("the lock that has the name is not taken", err)
+		t.Error("the lock with the current name was not taken", err)
 	}
 }
 
-// If the state directory is gone and cannot be made again, every call fails, and those after it has come back succeed.
+// If the state directory was deleted and cannot be created again, every call fails. Calls succeed after it exists
+// again.
 func TestStateCannotBeMade(t *testing.T) {
 	s := newState(t)
 	r, other := newRoots(t, s), newRoots(t, s)
@@ -581,10 +584,10 @@ func TestStateCannotBeMade(t *testing.T) {
 	}
 	for range 2 {
 		if _, err := r.Add(t.Context(), somePath(t, 3)); err == nil {
-			t.Error("a root is added where there is no directory")
+			t.Error("a root was added without a directory")
 		}
 		if release, err := held.Keep(); err == nil {
-			t.Error("a root is held where there is no directory")
+			t.Error("a root is held without a directory")
 		} else {
 			release()
 		}
