@@ -68,7 +68,7 @@ func TestKilledCollector(t *testing.T) {
 		}
 		valid, err := s.QueryValidPaths(t.Context(), kept, false)
 		if err != nil || len(valid) != len(kept) {
-			t.Fatalf("after kill %d there are %d of %d paths, %v", kill, len(valid), len(kept), err)
+			t.Fatalf("after kill %d: %d of %d paths, %v", kill, len(valid), len(kept), err)
 		}
 	}
 	result, err := s.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64})

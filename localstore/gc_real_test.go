@@ -95,7 +95,7 @@ func (w *gcWorld) root(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if w.paths[name] == "" {
-			t.Fatalf("there is no %s", name)
+			t.Fatalf("%s does not exist", name)
 		}
 		if err := os.Symlink(string(w.paths[name]), filepath.Join(w.l.gcRoots(), name)); err != nil {
 			t.Fatal(err)

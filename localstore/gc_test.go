@@ -264,17 +264,17 @@ func TestRootAddedWhileSearching(t *testing.T) {
 	if err := replaceSymlink("/nowhere", filepath.Join(s.autoRoots(), "stale")); err != nil {
 		t.Fatal(err)
 	}
-	made := false
+	added := false
 	ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
 		// The collector has already read gcroots.
 		if log, ok := e.(activity.Log); ok && strings.HasPrefix(log.Text, "removing stale link") {
 			rootTo(t, s.layout, "new", path)
 			other.Close()
-			made = true
+			added = true
 		}
 	}))
-	if _, err := s.CollectGarbage(ctx, deleteAll); err != nil || !made {
-		t.Fatal(made, err)
+	if _, err := s.CollectGarbage(ctx, deleteAll); err != nil || !added {
+		t.Fatal(added, err)
 	}
 	if valid, err := s.IsValidPath(t.Context(), path); !valid || err != nil {
 		t.Errorf("valid: %v, %v", valid, err)

@@ -126,17 +126,17 @@ func TestInfoCacheIsNeverStale(t *testing.T) {
 		t.Fatal(err)
 	}
 	const changes = 200
-	var made sync.Map // a lower bound of the number of signatures
-	made.Store("n", 0)
+	var lowerBound sync.Map // a lower bound of the number of signatures
+	lowerBound.Store("n", 0)
 	var readers sync.WaitGroup
 	done := make(chan struct{})
 	for range 4 {
 		readers.Go(func() {
 			for {
-				least, _ := made.Load("n")
+				least, _ := lowerBound.Load("n")
 				info, err := s.QueryPathInfo(ctx, path)
 				if err != nil || len(info.Signatures) < least.(int) {
-					t.Errorf("%d signatures, %v; there are at least %d", len(info.Signatures), err, least)
+					t.Errorf("%d signatures, %v; want at least %d", len(info.Signatures), err, least)
 					return
 				}
 				select {
@@ -151,7 +151,7 @@ func TestInfoCacheIsNeverStale(t *testing.T) {
 		if err := s.AddSignatures(ctx, path, []string{fmt.Sprintf("key-%d:c2ln", i)}); err != nil {
 			t.Fatal(err)
 		}
-		made.Store("n", i+1)
+		lowerBound.Store("n", i+1)
 	}
 	close(done)
 	readers.Wait()

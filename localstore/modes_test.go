@@ -121,7 +121,7 @@ func TestModes(t *testing.T) {
 				delete(got, name)
 			}
 			if len(got) < 50 {
-				t.Errorf("there are only %d files", len(got))
+				t.Errorf("only %d files", len(got))
 			}
 			for name, mode := range got {
 				if want := modeOf(strings.TrimPrefix(name, "deep/root/"), mode[:1]); mode != want {

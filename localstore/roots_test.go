@@ -55,19 +55,19 @@ func TestRootRecreated(t *testing.T) {
 	if err := os.Remove(link); err != nil {
 		t.Fatal(err)
 	}
-	made := false
+	added := false
 	ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
 		if log, ok := e.(activity.Log); ok && strings.HasPrefix(log.Text, "removing stale link") {
 			if _, err := addPermRoot(s.layout, path, link); err != nil {
 				t.Error(err)
 			}
-			made = true
+			added = true
 		}
 	}))
 	for range 2 {
 		search := &rootSearch{layout: s.layout, tidy: true, strict: true}
 		roots, err := search.permanent(ctx)
-		if err != nil || len(roots) != 1 || roots[0].Link != link || roots[0].Path != path || !made {
+		if err != nil || len(roots) != 1 || roots[0].Link != link || roots[0].Path != path || !added {
 			t.Errorf("found %v, %v", roots, err)
 		}
 	}

@@ -105,7 +105,7 @@ func TestUnreadableRuntimeRoots(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if runtime.GOOS != "linux" && name[0] == 'n' {
-				t.Skip("there need be no /proc on ", runtime.GOOS)
+				t.Skip("no /proc on ", runtime.GOOS)
 			}
 			proc := filepath.Join(t.TempDir(), "proc")
 			for _, dir := range []string{"/self", "/12"} {

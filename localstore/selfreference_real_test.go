@@ -53,21 +53,21 @@ func TestRealSelfReference(t *testing.T) {
 			}
 
 			// Objects of Nix are copied, with a signature or trust if the address is weak.
-			var made []storepath.Path
+			var copied []storepath.Path
 			for _, p := range theirs.Rewrites {
-				made = append(made, p)
+				copied = append(copied, p)
 			}
-			if len(made) != len(roots) {
+			if len(copied) != len(roots) {
 				t.Fatal(theirs)
 			}
-			_, err = store.Copy(t.Context(), open(t, Options{Root: t.TempDir()}), nix, made, nil)
+			_, err = store.Copy(t.Context(), open(t, Options{Root: t.TempDir()}), nix, copied, nil)
 			var untrusted *store.UntrustedError
 			if weak := errors.As(err, &untrusted) && untrusted.Weak; weak != (rules == store.Rules234) || err != nil && !weak {
 				t.Error(err)
 			}
 			trusting := &store.CopyOptions{AddOptions: store.AddOptions{Vouched: func(*store.PathInfo) bool { return true }}}
 			s := open(t, Options{Root: t.TempDir()})
-			if _, err = store.Copy(t.Context(), s, nix, made, trusting); err != nil {
+			if _, err = store.Copy(t.Context(), s, nix, copied, trusting); err != nil {
 				t.Error(err)
 			}
 			if bad, err := s.VerifyStore(t.Context(), true, false); err != nil || bad {

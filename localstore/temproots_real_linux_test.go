@@ -198,7 +198,7 @@ func TestRootsOfProcess1Real(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			mustBeLeft := func(by string, want ...storepath.Path) {
+			checkRemaining := func(by string, want ...storepath.Path) {
 				t.Helper()
 				got, err := s.QueryAllValidPaths(t.Context())
 				slices.Sort(want)
@@ -214,22 +214,22 @@ func TestRootsOfProcess1Real(t *testing.T) {
 			if err := runAs1(t, d, "nix-store", "--gc"); err != nil {
 				t.Fatal(err)
 			}
-			mustBeLeft("nix-store --gc", ours, theirs)
+			checkRemaining("nix-store --gc", ours, theirs)
 			if exists(t, l, dead) {
 				t.Error("Nix has deleted nothing")
 			}
 			if _, err := s.CollectGarbage(t.Context(), deleteAll); err != nil {
 				t.Fatal(err)
 			}
-			mustBeLeft("our collection", ours, theirs)
+			checkRemaining("our collection", ours, theirs)
 			pix.end()
 			runLocal(t, d, "nix-store", "--gc")
-			mustBeLeft("the end of our process", theirs)
+			checkRemaining("the end of our process", theirs)
 			end()
 			if _, err := s.CollectGarbage(t.Context(), deleteAll); err != nil {
 				t.Fatal(err)
 			}
-			mustBeLeft("the end of Nix")
+			checkRemaining("the end of Nix")
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}

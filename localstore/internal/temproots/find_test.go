@@ -211,7 +211,7 @@ func TestUnreadable(t *testing.T) {
 	// Even root cannot write to a running program, but can read all files.
 	program, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
-		t.Skip("there is no /proc")
+		t.Skip("no /proc")
 	}
 	name := filepath.Join(s.RootsDir(), "17")
 	if err := os.WriteFile(name, program, 0o700); err != nil {
@@ -315,7 +315,7 @@ func TestConversionOfNix23(t *testing.T) {
 // A collector of Nix 2.3 waits for a shared lock on each file, so it must get one.
 func TestCollectorOfNix23(t *testing.T) {
 	s := newState(t)
-	mustAdd(t, newRoots(t, s), somePath(t, 1))
+	addRoots(t, newRoots(t, s), somePath(t, 1))
 	f, err := os.OpenFile(ownFile(t, s), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -31,18 +31,18 @@ func newState(t testing.TB) State {
 func newRoots(t testing.TB, s State) *Roots {
 	t.Helper()
 	r := Open(s)
-	t.Cleanup(func() { mustClose(t, r) })
+	t.Cleanup(func() { closeRoots(t, r) })
 	return r
 }
 
-func mustClose(t testing.TB, r *Roots) {
+func closeRoots(t testing.TB, r *Roots) {
 	t.Helper()
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-func mustAdd(t testing.TB, r *Roots, paths ...storepath.Path) Held {
+func addRoots(t testing.TB, r *Roots, paths ...storepath.Path) Held {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

@@ -16,9 +16,9 @@ import (
 
 // listen listens on a new socket, which replaces the file with the name socket.
 func listen(socket string) (listener *net.UnixListener, err error) {
-	err = makeSocket(socket, func(made string, l *net.UnixListener) error {
+	err = makeSocket(socket, func(temp string, l *net.UnixListener) error {
 		listener = l
-		return os.Rename(made, socket)
+		return os.Rename(temp, socket)
 	})
 	if err != nil && listener != nil {
 		listener.Close()
@@ -29,14 +29,14 @@ func listen(socket string) (listener *net.UnixListener, err error) {
 // makeDeadSocket creates a socket on which no process listens, so that connections are refused. replace says whether to
 // replace an existing file with this name.
 func makeDeadSocket(socket string, replace bool) error {
-	return makeSocket(socket, func(made string, l *net.UnixListener) error {
+	return makeSocket(socket, func(temp string, l *net.UnixListener) error {
 		if err := l.Close(); err != nil { // before a client sees the name
 			return err
 		}
 		if replace {
-			return os.Rename(made, socket)
+			return os.Rename(temp, socket)
 		}
-		if err := os.Link(made, socket); !errors.Is(err, fs.ErrExist) {
+		if err := os.Link(temp, socket); !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		return nil
@@ -44,24 +44,24 @@ func makeDeadSocket(socket string, replace bool) error {
 }
 
 // makeSocket creates a socket with a temporary name in the same directory, and calls put to move it.
-func makeSocket(socket string, put func(made string, l *net.UnixListener) error) error {
+func makeSocket(socket string, put func(temp string, l *net.UnixListener) error) error {
 	if err := makeDir(filepath.Dir(socket)); err != nil {
 		return err
 	}
 	// A process in another PID namespace may have the same id, so the name also has a random number.
-	made := fmt.Sprintf("%s.%d-%d", socket, os.Getpid(), rand.Uint64())
-	defer os.Remove(made) // does nothing if put renamed it
-	listener, err := withShortName(made, func(name string) (*net.UnixListener, error) {
+	temp := fmt.Sprintf("%s.%d-%d", socket, os.Getpid(), rand.Uint64())
+	defer os.Remove(temp) // does nothing if put renamed it
+	listener, err := withShortName(temp, func(name string) (*net.UnixListener, error) {
 		return listenPrivately(name)
 	})
 	if err != nil {
 		return err
 	}
 	listener.SetUnlinkOnClose(false)                      // it will have another name
-	if err := os.Chmod(made, privateSocket); err != nil { // where listenPrivately has no effect
+	if err := os.Chmod(temp, privateSocket); err != nil { // where listenPrivately has no effect
 		return errors.Join(err, listener.Close())
 	}
-	return put(made, listener)
+	return put(temp, listener)
 }
 
 // privateSocket is the mode of the socket. Only the owner can lock gc.lock, so only the owner can add to the store.
