@@ -43,22 +43,10 @@ func TestAddMultiple(t *testing.T) {
 		all = append(all, store.Import{Info: info, NAR: bytes.NewReader(archive)})
 		last = info
 	}
-	objects := func(all []store.Import, end error) iter.Seq2[store.Import, error] {
-		return func(yield func(store.Import, error) bool) {
-			for _, o := range all {
-				if !yield(o, nil) {
-					return
-				}
-			}
-			if end != nil {
-				yield(store.Import{}, end)
-			}
-		}
-	}
 	reversed := slices.Clone(all)
 	slices.Reverse(reversed[:batchObjects])
 	reversed = append(reversed, reversed[0])
-	if err := s.AddMultipleToStore(t.Context(), n+1, objects(reversed, nil), opts); err != nil {
+	if err := s.AddMultipleToStore(t.Context(), n+1, imports(reversed), opts); err != nil {
 		t.Fatal(err)
 	}
 	count := 0
@@ -72,16 +60,23 @@ func TestAddMultiple(t *testing.T) {
 		t.Errorf("%d paths and %d names in the store directory", count, len(left))
 	}
 	checkCanonical(t, s)
+}
 
+// A call that fails adds the objects that were complete, and leaves no parts of others.
+func TestAddMultipleFails(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	opts := &store.AddOptions{NoSignatures: true}
 	broken := errors.New("broken")
 	one, archive := object(t, "one")
-	if err := s.AddMultipleToStore(t.Context(), 2, objects([]store.Import{{Info: one, NAR: bytes.NewReader(archive)}}, broken), opts); err != broken {
+	if err := s.AddMultipleToStore(t.Context(), 2, func(yield func(store.Import, error) bool) {
+		_ = yield(store.Import{Info: one, NAR: bytes.NewReader(archive)}, nil) && yield(store.Import{}, broken)
+	}, opts); err != broken {
 		t.Errorf("%v", err)
 	}
-	if err := s.AddMultipleToStore(t.Context(), 2, objects([]store.Import{{Info: one, NAR: bytes.NewReader(archive)}}, nil), opts); err == nil {
+	if err := s.AddMultipleToStore(t.Context(), 2, oneImport(one, archive), opts); err == nil {
 		t.Error("no error although one object is missing")
 	}
-	complete := n
+	complete := 0
 	if valid, err := s.IsValidPath(t.Context(), one.Path); err != nil {
 		t.Error(err)
 	} else if valid { // it was complete before the error

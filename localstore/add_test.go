@@ -139,6 +139,36 @@ func TestAddFromStream(t *testing.T) {
 	}
 }
 
+// A wrongObject is a change of the info of an object, and the error that it causes.
+type wrongObject struct {
+	change func(*store.PathInfo)
+	opts   *store.AddOptions
+	want   string
+}
+
+// wrongObjects returns changes that make an object wrong. key is trusted and stranger is not. fixed is the path of a flat
+// file with the content address wrongCA.
+func wrongObjects(key, stranger signature.SecretKey, all *store.AddOptions, wrongCA storepath.ContentAddress, fixed storepath.Path) []wrongObject {
+	return []wrongObject{
+		{func(*store.PathInfo) {}, nil, "because it lacks a signature by a trusted key"},
+		{func(i *store.PathInfo) { i.Sign(stranger) }, nil, "because it lacks a signature by a trusted key"},
+		{func(i *store.PathInfo) { i.Ultimate = true }, nil, "because it lacks a signature by a trusted key"},
+		{func(i *store.PathInfo) { i.Sign(key); i.NARSize++ }, nil, "because it lacks a signature by a trusted key"},
+		{func(i *store.PathInfo) { i.NARSize++ }, all, "size mismatch importing path"},
+		{func(i *store.PathInfo) { i.NARHash = nixhash.Sum(nixhash.SHA256, nil) }, all, "hash mismatch importing path"},
+		{func(i *store.PathInfo) { i.NARHash = nixhash.Sum(nixhash.SHA1, nil) }, all, "must be SHA-256"},
+		{func(i *store.PathInfo) { i.NARHash = nixhash.Hash{} }, all, "must be SHA-256"},
+		{func(i *store.PathInfo) { i.References = []storepath.Path{absent} }, all, "path '" + string(absent) + "' is not valid"},
+		{func(i *store.PathInfo) { i.CA = wrongCA }, all, "claims to be content-addressed but isn't"},
+		{func(i *store.PathInfo) { i.Path, i.CA = fixed, wrongCA }, nil, "ca hash mismatch importing path"},
+		{func(i *store.PathInfo) { i.Path = "/gnu/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x" }, all, "/gnu/store"},
+		{func(i *store.PathInfo) { i.Path = "/nix/store/../../etc/passwd" }, all, "passwd"},
+		{func(i *store.PathInfo) { i.References = []storepath.Path{"/nix/store/x"} }, all, "/nix/store/x"},
+		{func(i *store.PathInfo) { i.Deriver = "x.drv" }, all, "x.drv"},
+		{func(i *store.PathInfo) { i.Path = i.Path + ".drv" }, all, "error parsing derivation"},
+	}
+}
+
 // A wrong object is refused with Nix's error, and no part of it remains.
 func TestAddWrongObject(t *testing.T) {
 	key, err := signature.GenerateKey("key-1")
@@ -159,28 +189,7 @@ func TestAddWrongObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct {
-		change func(*store.PathInfo)
-		opts   *store.AddOptions
-		want   string
-	}{
-		{func(*store.PathInfo) {}, nil, "because it lacks a signature by a trusted key"},
-		{func(i *store.PathInfo) { i.Sign(stranger) }, nil, "because it lacks a signature by a trusted key"},
-		{func(i *store.PathInfo) { i.Ultimate = true }, nil, "because it lacks a signature by a trusted key"},
-		{func(i *store.PathInfo) { i.Sign(key); i.NARSize++ }, nil, "because it lacks a signature by a trusted key"},
-		{func(i *store.PathInfo) { i.NARSize++ }, all, "size mismatch importing path"},
-		{func(i *store.PathInfo) { i.NARHash = nixhash.Sum(nixhash.SHA256, nil) }, all, "hash mismatch importing path"},
-		{func(i *store.PathInfo) { i.NARHash = nixhash.Sum(nixhash.SHA1, nil) }, all, "must be SHA-256"},
-		{func(i *store.PathInfo) { i.NARHash = nixhash.Hash{} }, all, "must be SHA-256"},
-		{func(i *store.PathInfo) { i.References = []storepath.Path{absent} }, all, "path '" + string(absent) + "' is not valid"},
-		{func(i *store.PathInfo) { i.CA = wrongCA }, all, "claims to be content-addressed but isn't"},
-		{func(i *store.PathInfo) { i.Path, i.CA = fixed, wrongCA }, nil, "ca hash mismatch importing path"},
-		{func(i *store.PathInfo) { i.Path = "/gnu/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x" }, all, "/gnu/store"},
-		{func(i *store.PathInfo) { i.Path = "/nix/store/../../etc/passwd" }, all, "passwd"},
-		{func(i *store.PathInfo) { i.References = []storepath.Path{"/nix/store/x"} }, all, "/nix/store/x"},
-		{func(i *store.PathInfo) { i.Deriver = "x.drv" }, all, "x.drv"},
-		{func(i *store.PathInfo) { i.Path = i.Path + ".drv" }, all, "error parsing derivation"},
-	} {
+	for _, c := range wrongObjects(key, stranger, all, wrongCA, fixed) {
 		for what, add := range map[string]func(*store.PathInfo, []byte) error{
 			"one": func(i *store.PathInfo, b []byte) error {
 				return s.AddToStoreNAR(t.Context(), i, bytes.NewReader(b), c.opts)

@@ -67,6 +67,25 @@ func (w *filesWriter) WriteFile(f nar.File, n int64) (int64, error) {
 	return written, err
 }
 
+// writeArchive writes an archive to a filesWriter. If there is no error, the archive must be want.
+func writeArchive(t *testing.T, s *Store, path storepath.Path, want []byte, meanwhile func()) (*filesWriter, error) {
+	t.Helper()
+	r, err := s.NARFromPath(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	w := &filesWriter{meanwhile: meanwhile}
+	n, err := r.(io.WriterTo).WriteTo(w)
+	if n != int64(w.Len()) {
+		t.Errorf("%d bytes of %d", n, w.Len())
+	}
+	if err == nil && !bytes.Equal(w.Bytes(), want) {
+		t.Error("the archive is a different one")
+	}
+	return w, err
+}
+
 // An object that had the registered hash and has not changed is not hashed again, and its files are copied directly. A
 // change is detected.
 func TestArchiveIsCheckedOnce(t *testing.T) {
@@ -75,20 +94,7 @@ func TestArchiveIsCheckedOnce(t *testing.T) {
 	path, want := addLargeTree(t, s)
 	write := func(meanwhile func()) (*filesWriter, error) {
 		t.Helper()
-		r, err := s.NARFromPath(t.Context(), path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		w := &filesWriter{meanwhile: meanwhile}
-		n, err := r.(io.WriterTo).WriteTo(w)
-		if n != int64(w.Len()) {
-			t.Errorf("%d bytes of %d", n, w.Len())
-		}
-		if err == nil && !bytes.Equal(w.Bytes(), want) {
-			t.Error("the archive is a different one")
-		}
-		return w, err
+		return writeArchive(t, s, path, want, meanwhile)
 	}
 	hashed := func() {
 		t.Helper()

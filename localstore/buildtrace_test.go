@@ -231,9 +231,9 @@ func TestGoldenBuildTraces(t *testing.T) {
 				ready = ready && before.Derivations[input.Base()] == nil
 			}
 			if !ready {
-				root = path
 				continue
 			}
+			root = path // the last one
 			if got, err := s.AddTextToStore(t.Context(), d.Name+".drv", string(d.AppendATerm(nil)), d.References().Slice()); err != nil || got != path {
 				t.Fatal(got, err)
 			}

@@ -132,25 +132,28 @@ func (r *transcript) adding(key signature.SecretKey) {
 	}
 }
 
+// addDerivation adds a derivation with one output, and records the answer.
+func (r *transcript) addDerivation(d *derivation.Derivation) storepath.Path {
+	ctx := r.t.Context()
+	d.Dir, d.Platform, d.Builder = r.s.Dir(), "x", "/b"
+	closure, err := derivation.LoadClosure(ctx, store.Derivations(r.s), slices.Collect(d.InputDerivations.Keys()), nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	inputs, err := closure.InputHashes(ctx)
+	if err == nil {
+		err = d.FillOutputPaths(inputs, nil)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	p, err := store.AddText(ctx, r.s, d.Name+".drv", string(d.AppendATerm(nil)), d.References().Slice())
+	r.record("derivation "+d.Name, p, err)
+	return p
+}
+
 func (r *transcript) derivations() {
 	ctx := r.t.Context()
-	add := func(d *derivation.Derivation) storepath.Path {
-		d.Dir, d.Platform, d.Builder = r.s.Dir(), "x", "/b"
-		closure, err := derivation.LoadClosure(ctx, store.Derivations(r.s), slices.Collect(d.InputDerivations.Keys()), nil)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		inputs, err := closure.InputHashes(ctx)
-		if err == nil {
-			err = d.FillOutputPaths(inputs, nil)
-		}
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		p, err := store.AddText(ctx, r.s, d.Name+".drv", string(d.AppendATerm(nil)), d.References().Slice())
-		r.record("derivation "+d.Name, p, err)
-		return p
-	}
 	one := func(o derivation.Output) derivation.Map[string, derivation.Output] {
 		return derivation.MapOf(derivation.Entry[string, derivation.Output]{Key: "out", Value: o})
 	}
@@ -163,10 +166,10 @@ func (r *transcript) derivations() {
 		}
 		return m
 	}
-	first := add(&derivation.Derivation{Name: "first", Outputs: one(derivation.DeferredOutput()), Env: env("")})
-	second := add(&derivation.Derivation{Name: "second", Outputs: one(derivation.DeferredOutput()), Env: env(""), InputDerivations: inputs(first)})
-	floating := add(&derivation.Derivation{Name: "floating", Outputs: one(derivation.FloatingOutput(storepath.NAR, nixhash.SHA256)), Env: env(string(storepath.OwnPlaceholder("out")))})
-	deferred := add(&derivation.Derivation{Name: "deferred", Outputs: one(derivation.DeferredOutput()), Env: env(""), InputDerivations: inputs(floating, second)})
+	first := r.addDerivation(&derivation.Derivation{Name: "first", Outputs: one(derivation.DeferredOutput()), Env: env("")})
+	second := r.addDerivation(&derivation.Derivation{Name: "second", Outputs: one(derivation.DeferredOutput()), Env: env(""), InputDerivations: inputs(first)})
+	floating := r.addDerivation(&derivation.Derivation{Name: "floating", Outputs: one(derivation.FloatingOutput(storepath.NAR, nixhash.SHA256)), Env: env(string(storepath.OwnPlaceholder("out")))})
+	deferred := r.addDerivation(&derivation.Derivation{Name: "deferred", Outputs: one(derivation.DeferredOutput()), Env: env(""), InputDerivations: inputs(floating, second)})
 	out, err := store.AddText(ctx, r.s, "realised", "x", nil)
 	r.record("text", out, err)
 	realisations, _ := store.As[store.RealisationStore](r.s)

@@ -14,44 +14,40 @@ import (
 	"pix/storepath"
 )
 
-// Cached infos are dropped when any process changes the database.
-func TestInfoCache(t *testing.T) {
-	ctx := t.Context()
-	s, err := Open(ctx, &Options{Root: t.TempDir()})
+// isCached reports whether the info of a path is cached.
+func isCached(s *Store, path storepath.Path) bool {
+	info, _ := s.db.CachedInfo(path)
+	return info != nil
+}
+
+func queryInfo(t *testing.T, s *Store, path storepath.Path) *store.PathInfo {
+	t.Helper()
+	info, err := s.QueryPathInfo(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	return info
+}
+
+// Cached infos are dropped when any process changes the database.
+func TestInfoCache(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, Options{Root: t.TempDir()})
 	path, err := s.AddTextToStore(ctx, "x", "text", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	remembered := func() bool {
-		info, _ := s.db.CachedInfo(path)
-		return info != nil
-	}
-	ask := func() *store.PathInfo {
-		t.Helper()
-		info, err := s.QueryPathInfo(ctx, path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return info
-	}
-	if !remembered() {
+	ask := func() *store.PathInfo { t.Helper(); return queryInfo(t, s, path) }
+	if !isCached(s, path) {
 		t.Error("a registered info is not cached")
 	}
-	other, err := Open(ctx, &Options{Root: s.opts.Root})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
+	other := open(t, Options{Root: s.opts.Root})
 	addTexts(t, other, 1, false)
-	if remembered() {
+	if isCached(s, path) {
 		t.Error("a registered info is cached after another change")
 	}
 	first := ask()
-	if !remembered() {
+	if !isCached(s, path) {
 		t.Fatal("the info is not cached")
 	}
 	first.Signatures = append(first.Signatures, "mine:x") // the caller owns the returned info
@@ -72,7 +68,7 @@ func TestInfoCache(t *testing.T) {
 	if got := ask().Signatures; len(got) != 2 {
 		t.Errorf("%v", got)
 	}
-	if !remembered() {
+	if !isCached(s, path) {
 		t.Error("the info is not cached")
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestInfoCacheOther$")
@@ -83,11 +79,9 @@ func TestInfoCache(t *testing.T) {
 	if got := ask().Signatures; len(got) != 3 {
 		t.Errorf("%v", got)
 	}
-	if err := other.invalidatePath(ctx, path); err != nil {
-		t.Fatal(err)
-	}
-	if valid, err := s.IsValidPath(ctx, path); valid || err != nil {
-		t.Errorf("an invalidated path is valid: %v", err)
+	err = other.invalidatePath(ctx, path)
+	if valid, validErr := s.IsValidPath(ctx, path); valid || err != nil || validErr != nil {
+		t.Errorf("an invalidated path is valid: %v, %v, %v", valid, err, validErr)
 	}
 }
 
@@ -175,6 +169,27 @@ func TestInfoCacheLarge(t *testing.T) {
 	}
 }
 
+// checkCached checks whether an info is cached, and that it equals the info in the database.
+func checkCached(t *testing.T, s *Store, path storepath.Path, cached bool) {
+	t.Helper()
+	got, _ := s.db.CachedInfo(path)
+	if (got != nil) != cached {
+		t.Errorf("%s: cached: %v, want %v", path, got != nil, cached)
+		return
+	}
+	var want *store.PathInfo
+	err := s.db.read(t.Context(), func(c *conn) (err error) {
+		want, err = c.pathInfo(s.dir, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != nil && !reflect.DeepEqual(got, want) {
+		t.Errorf("cached: %+v\nin the database: %+v", got, want)
+	}
+}
+
 // A registered info is cached in the form of the database. Other cached infos stay, unless another process has changed
 // the database meanwhile.
 func TestInfoCacheOfRegistered(t *testing.T) {
@@ -185,25 +200,7 @@ func TestInfoCacheOfRegistered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compare := func(path storepath.Path, isRemembered bool) {
-		t.Helper()
-		got, _ := s.db.CachedInfo(path)
-		if (got != nil) != isRemembered {
-			t.Errorf("%s: cached: %v, want %v", path, got != nil, isRemembered)
-			return
-		}
-		var want *store.PathInfo
-		err := other.db.read(ctx, func(c *conn) (err error) {
-			want, err = c.pathInfo(s.dir, path)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got != nil && !reflect.DeepEqual(got, want) {
-			t.Errorf("cached: %+v\nin the database: %+v", got, want)
-		}
-	}
+	compare := func(path storepath.Path, cached bool) { t.Helper(); checkCached(t, s, path, cached) }
 	compare(text, true)
 	one, archive := object(t, "one", text, text)
 	one.References = []storepath.Path{text, one.Path, text}

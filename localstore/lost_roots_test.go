@@ -48,6 +48,50 @@ func loseFile(t *testing.T, s *Store) {
 	}
 }
 
+// A readerOf returns a reader of an archive.
+type readerOf func(t *testing.T, s *Store, archive []byte) io.Reader
+
+// lostRootsAdditions returns the ways to add an object. large is a large archive.
+func lostRootsAdditions(large []byte) map[string]func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+	opts := &store.AddOptions{NoSignatures: true}
+	return map[string]func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error){
+		"contents": func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+			info, err := s.AddToStore(t.Context(), "x", storepath.Flat, nixhash.SHA256, nil, reader(t, s, make([]byte, 1<<20)), nil)
+			if err != nil {
+				return "", err
+			}
+			return info.Path, nil
+		},
+		"archive": func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+			info, err := s.AddToStore(t.Context(), "x", storepath.NAR, nixhash.SHA256, nil, reader(t, s, large), nil)
+			if err != nil {
+				return "", err
+			}
+			return info.Path, nil
+		},
+		"object": func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+			info := infoOf(t, "x", large)
+			return info.Path, s.AddToStoreNAR(t.Context(), info, reader(t, s, large), opts)
+		},
+		"small object": func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+			archive := bigTree("x")
+			info := infoOf(t, "x", archive)
+			return info.Path, s.AddToStoreNAR(t.Context(), info, reader(t, s, archive), opts)
+		},
+		"many objects": func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+			info, second := infoOf(t, "x", large), infoOf(t, "y", large)
+			return info.Path, s.AddMultipleToStore(t.Context(), 2, func(yield func(store.Import, error) bool) {
+				_ = yield(store.Import{Info: info, NAR: bytes.NewReader(large)}, nil) &&
+					yield(store.Import{Info: second, NAR: reader(t, s, large)}, nil)
+			}, opts)
+		},
+		"repaired": func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+			info := infoOf(t, "x", large)
+			return info.Path, s.AddToStoreNAR(t.Context(), info, reader(t, s, large), &store.AddOptions{NoSignatures: true, Repair: true})
+		},
+	}
+}
+
 // An upload succeeds only if its files were protected without interruption.
 func TestRootsLostWhileAdding(t *testing.T) {
 	large := bigTree(string(make([]byte, 4096)))
@@ -59,43 +103,7 @@ func TestRootsLostWhileAdding(t *testing.T) {
 		}), bytes.NewReader(archive[len(archive)/2:]))
 	}
 	whole := func(_ *testing.T, _ *Store, archive []byte) io.Reader { return bytes.NewReader(archive) }
-	opts := &store.AddOptions{NoSignatures: true}
-	for name, add := range map[string]func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error){
-		"contents": func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error) {
-			info, err := s.AddToStore(t.Context(), "x", storepath.Flat, nixhash.SHA256, nil, reader(t, s, make([]byte, 1<<20)), nil)
-			if err != nil {
-				return "", err
-			}
-			return info.Path, nil
-		},
-		"archive": func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error) {
-			info, err := s.AddToStore(t.Context(), "x", storepath.NAR, nixhash.SHA256, nil, reader(t, s, large), nil)
-			if err != nil {
-				return "", err
-			}
-			return info.Path, nil
-		},
-		"object": func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error) {
-			info := infoOf(t, "x", large)
-			return info.Path, s.AddToStoreNAR(t.Context(), info, reader(t, s, large), opts)
-		},
-		"small object": func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error) {
-			archive := bigTree("x")
-			info := infoOf(t, "x", archive)
-			return info.Path, s.AddToStoreNAR(t.Context(), info, reader(t, s, archive), opts)
-		},
-		"many objects": func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error) {
-			info, second := infoOf(t, "x", large), infoOf(t, "y", large)
-			return info.Path, s.AddMultipleToStore(t.Context(), 2, func(yield func(store.Import, error) bool) {
-				_ = yield(store.Import{Info: info, NAR: bytes.NewReader(large)}, nil) &&
-					yield(store.Import{Info: second, NAR: reader(t, s, large)}, nil)
-			}, opts)
-		},
-		"repaired": func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error) {
-			info := infoOf(t, "x", large)
-			return info.Path, s.AddToStoreNAR(t.Context(), info, reader(t, s, large), &store.AddOptions{NoSignatures: true, Repair: true})
-		},
-	} {
+	for name, add := range lostRootsAdditions(large) {
 		test := func(t *testing.T) {
 			s := open(t, Options{Root: t.TempDir(), NoSync: true})
 			path, err := add(t, s, losing)

@@ -153,44 +153,54 @@ func TestOptimiseReal(t *testing.T) {
 		if diff := difference(listing(t, l.storeDir), listing(t, theirs.HostPath("/nix/store"))); diff != "" {
 			t.Errorf("ours (+) and Nix's (-):\n%s", diff)
 		}
-		says := lines[len(lines)-1]
-		if ours.Suite.Name == "sid" && !strings.Contains(stderr, says) {
+		summary := lines[len(lines)-1]
+		if ours.Suite.Name == "sid" && !strings.Contains(stderr, summary) {
 			t.Errorf("pix logs %q, Nix %q", lines, stderr)
 		}
-		start, stop := events[0].(activity.Start), events[len(events)-1].(activity.Stop)
-		if start.Type != activity.OptimiseStore || stop.ID != start.ID {
-			t.Errorf("events %v … %v", start, stop)
-		}
-		linked := 0
-		for _, e := range events {
-			if r, ok := e.(activity.Result); ok && r.Type == activity.FileLinked {
-				linked++
-			}
-		}
-		if !strings.HasSuffix(says, fmt.Sprintf("by hard-linking %d files", linked)) || linked == 0 {
-			t.Errorf("%d files were linked, and pix logs %q", linked, says)
-		}
-
-		// Files of added objects are linked to existing files.
-		auto := open(t, Options{Root: ours.HostPath("/"), AutoOptimise: true})
-		p, err := auto.AddTextToStore(t.Context(), "text", "the same", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		st, err := objects.Lstat(l.object(p))
-		if err != nil || st.Nlink < 3 {
-			t.Errorf("an added text: %+v, %v", st, err)
-		}
-		if _, stderr, err := tryLocal(t, ours, "nix-store", "--verify", "--check-contents"); err != nil {
-			t.Errorf("nix-store --verify: %v\n%s", err, stderr)
-		}
-		before := listing(t, l.storeDir)
-		runLocal(t, ours, "nix-store", "--optimise")
-		if err := s.OptimiseStore(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if diff := difference(listing(t, l.storeDir), before); diff != "" {
-			t.Errorf("optimised again:\n%s", diff)
-		}
+		checkOptimiseEvents(t, events, summary)
+		testAutoOptimise(t, ours, l)
 	})
+}
+
+// checkOptimiseEvents checks the activity of an optimisation, whose last log line is summary.
+func checkOptimiseEvents(t *testing.T, events []activity.Event, summary string) {
+	t.Helper()
+	start, stop := events[0].(activity.Start), events[len(events)-1].(activity.Stop)
+	if start.Type != activity.OptimiseStore || stop.ID != start.ID {
+		t.Errorf("events %v … %v", start, stop)
+	}
+	linked := 0
+	for _, e := range events {
+		if r, ok := e.(activity.Result); ok && r.Type == activity.FileLinked {
+			linked++
+		}
+	}
+	if !strings.HasSuffix(summary, fmt.Sprintf("by hard-linking %d files", linked)) || linked == 0 {
+		t.Errorf("%d files were linked, and pix logs %q", linked, summary)
+	}
+}
+
+// testAutoOptimise checks that files of added objects are linked to existing files, and that nothing is left to link.
+func testAutoOptimise(t *testing.T, d *realnix.Daemon, l layout) {
+	t.Helper()
+	auto := open(t, Options{Root: d.HostPath("/"), AutoOptimise: true})
+	p, err := auto.AddTextToStore(t.Context(), "text", "the same", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := objects.Lstat(l.object(p))
+	if err != nil || st.Nlink < 3 {
+		t.Errorf("an added text: %+v, %v", st, err)
+	}
+	if _, stderr, err := tryLocal(t, d, "nix-store", "--verify", "--check-contents"); err != nil {
+		t.Errorf("nix-store --verify: %v\n%s", err, stderr)
+	}
+	before := listing(t, l.storeDir)
+	runLocal(t, d, "nix-store", "--optimise")
+	if err := auto.OptimiseStore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := difference(listing(t, l.storeDir), before); diff != "" {
+		t.Errorf("optimised again:\n%s", diff)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"pix/nixhash"
 	"pix/signature"
 	"pix/store"
 	"pix/storepath"
@@ -57,6 +58,12 @@ func TestRealisations(t *testing.T) {
 			t.Errorf("%v, %v", outputs, err)
 		}
 	}
+	testNextBuild(t, s, byPath, hash, out, another)
+}
+
+// testNextBuild checks that after the path of an output was deleted, another path can be registered.
+func testNextBuild(t *testing.T, s *Store, byPath store.DrvOutput, hash nixhash.Hash, out, another storepath.Path) {
+	t.Helper()
 	if err := s.invalidatePath(t.Context(), out); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,24 @@ import (
 	"pix/storepath"
 )
 
+// writeBelow creates a file with this text, or a symlink with this target, below a directory.
+func writeBelow(t *testing.T, dir, name, text string, symlink bool) {
+	t.Helper()
+	name = filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	err := error(nil)
+	if symlink {
+		err = os.Symlink(text, name)
+	} else {
+		err = os.WriteFile(name, []byte(text), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestFindRuntimeRoots(t *testing.T) {
 	p, q := somePath(t, 1), somePath(t, 2)
 	file, err := os.Open(t.TempDir())
@@ -24,26 +42,8 @@ func TestFindRuntimeRoots(t *testing.T) {
 	defer file.Close()
 
 	proc := t.TempDir()
-	write := func(name, text string) {
-		t.Helper()
-		name = filepath.Join(proc, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	link := func(name, target string) {
-		t.Helper()
-		name = filepath.Join(proc, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(target, name); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write := func(name, text string) { t.Helper(); writeBelow(t, proc, name, text, false) }
+	link := func(name, target string) { t.Helper(); writeBelow(t, proc, name, target, true) }
 	link("12/exe", string(p)+"/bin/x (deleted)")
 	link("12/cwd", "/home")
 	link("12/fd/0", "pipe:[1]")

@@ -198,17 +198,10 @@ func TestRootsOfProcess1Real(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			checkRemaining := func(by string, want ...storepath.Path) {
+			checkRemaining := func(event string, want ...storepath.Path) {
 				t.Helper()
-				got, err := s.QueryAllValidPaths(t.Context())
-				slices.Sort(want)
-				if err != nil || !slices.Equal(got, want) {
-					t.Errorf("after %s, as process 1: %v, valid paths are %q, %v; want %q", by, as1, got, err, want)
-				}
-				for _, p := range want {
-					if !exists(t, l, p) {
-						t.Errorf("after %s, as process 1: %v, %s does not exist", by, as1, p)
-					}
+				if err := checkExactlyValid(t, s, want...); err != nil {
+					t.Errorf("after %s, as process 1: %v: %v", event, as1, err)
 				}
 			}
 			if err := runAs1(t, d, "nix-store", "--gc"); err != nil {
@@ -281,6 +274,21 @@ func TestNamespacesReal(t *testing.T) {
 			t.Errorf("nix-store --verify: %v\n%s", err, stderr)
 		}
 	})
+}
+
+// checkExactlyValid returns an error if other paths than these are valid, or one of them has no object.
+func checkExactlyValid(t *testing.T, s *Store, want ...storepath.Path) error {
+	got, err := s.QueryAllValidPaths(t.Context())
+	slices.Sort(want)
+	if err != nil || !slices.Equal(got, want) {
+		return fmt.Errorf("valid paths are %q, %v; want %q", got, err, want)
+	}
+	for _, p := range want {
+		if !exists(t, s.layout, p) {
+			return fmt.Errorf("%s does not exist", p)
+		}
+	}
+	return nil
 }
 
 // isCrash reports whether Nix has crashed. The collectors of Nix 2.5 to 2.34 may crash when a client disconnects very

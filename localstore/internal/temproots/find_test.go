@@ -138,8 +138,17 @@ func TestStrangeFiles(t *testing.T) {
 	if text, err := os.ReadFile(outside); err != nil || string(text) != "precious" {
 		t.Errorf("a file outside has %q, %v", text, err)
 	}
-	// Nix follows a symlink to the file of a running process, so its roots must be found.
-	f, err := os.OpenFile(outside, os.O_RDWR|os.O_TRUNC, 0)
+}
+
+// Nix follows a symlink to the file of a running process, so its roots must be found.
+func TestSymlinkToRoots(t *testing.T) {
+	s := newState(t)
+	writeRoots(t, s, "1-1", flock.Shared, somePath(t, 1))
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.Symlink(outside, filepath.Join(s.RootsDir(), "4")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(outside, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
