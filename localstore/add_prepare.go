@@ -123,6 +123,24 @@ func (s *Store) prepareComputed(ctx context.Context, path storepath.Path, repair
 	return roots, err == nil && !valid, err
 }
 
+// addTempRoots makes paths temporary roots. An operation that relies on the roots until it ends calls Check of the result
+// before it returns success.
+func (s *Store) addTempRoots(ctx context.Context, paths ...storepath.Path) (temproots.Held, error) {
+	if s.temp == nil {
+		return temproots.Held{}, nil
+	}
+	for _, p := range paths {
+		if _, err := s.dir.Parse(string(p)); err != nil {
+			return temproots.Held{}, err
+		}
+	}
+	// If the store was deleted, the roots must be in the store that replaces it.
+	if _, err := s.database(ctx, false); err != nil {
+		return temproots.Held{}, err
+	}
+	return s.temp.Add(ctx, paths...)
+}
+
 // existsOnDisk reports whether a file has the name of a path, valid or not.
 func (s *Store) existsOnDisk(path storepath.Path) bool {
 	_, err := objects.Lstat(s.object(path))
