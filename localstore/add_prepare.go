@@ -123,8 +123,8 @@ func (s *Store) prepareComputed(ctx context.Context, path storepath.Path, repair
 	return roots, err == nil && !valid, err
 }
 
-// addTempRoots makes paths temporary roots. An operation that relies on the roots until it ends calls Check of the result
-// before it returns success.
+// addTempRoots makes paths temporary roots. An operation that relies on the roots until it ends calls Check of the
+// result before it returns success.
 func (s *Store) addTempRoots(ctx context.Context, paths ...storepath.Path) (temproots.Held, error) {
 	if s.temp == nil {
 		return temproots.Held{}, nil

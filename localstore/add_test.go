@@ -146,8 +146,8 @@ type wrongObject struct {
 	want   string
 }
 
-// wrongObjects returns changes that make an object wrong. key is trusted and stranger is not. fixed is the path of a flat
-// file with the content address wrongCA.
+// wrongObjects returns changes that make an object wrong. key is trusted and stranger is not. fixed is the path of a
+// flat file with the content address wrongCA.
 func wrongObjects(key, stranger signature.SecretKey, all *store.AddOptions, wrongCA storepath.ContentAddress, fixed storepath.Path) []wrongObject {
 	return []wrongObject{
 		{func(*store.PathInfo) {}, nil, "because it lacks a signature by a trusted key"},

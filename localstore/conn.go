@@ -36,7 +36,7 @@ func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) 
 		return nil, ErrClosed
 	case s.db != gone: // another goroutine has reopened it
 		return s.db, nil
-	case s.opts.ReadOnly && (!gone.IsStill() || !gone.HasSameFile()):
+	case s.opts.ReadOnly && (!gone.IsImmutable() || !gone.HasSameFile()):
 		return nil, &fs.PathError{Op: "read", Path: gone.File(), Err: errors.New("the database was deleted or replaced; open the store again")}
 	}
 	lock := s.bigLock

@@ -97,7 +97,7 @@ func TestReadAloneBesideWriter(t *testing.T) {
 	}
 	root := copyDatabase(t, s)
 	r := open(t, Options{Root: root, ReadOnly: true})
-	if !r.db.IsStill() {
+	if !r.db.IsImmutable() {
 		t.Fatal("the store is read with locks")
 	}
 	w := open(t, Options{Root: root})
@@ -110,7 +110,7 @@ func TestReadAloneBesideWriter(t *testing.T) {
 			t.Errorf("path %d is not valid for the reader: %v", i, err)
 		}
 	}
-	if r.db.IsStill() {
+	if r.db.IsImmutable() {
 		t.Error("the store is still read without locks")
 	}
 }

@@ -110,8 +110,8 @@ func (s *Store) validRoots(ctx context.Context, permanent, running []store.Root)
 // file system.
 func (l layout) autoRoots() string { return filepath.Join(l.gcRoots(), "auto") }
 
-// addIndirectRoot makes the symlink with the name link a root, as long as it points into the store. The symlink need not
-// exist yet.
+// addIndirectRoot makes the symlink with the name link a root, as long as it points into the store. The symlink need
+// not exist yet.
 func addIndirectRoot(l layout, link string) error {
 	if !filepath.IsAbs(link) {
 		return fmt.Errorf("cannot make %q a root: its name is not absolute", link)
@@ -177,8 +177,8 @@ func isBelow(dir, name string) bool {
 	return len(name) > len(dir)+1 && name[:len(dir)] == dir && name[len(dir)] == '/'
 }
 
-// AddTempRoot keeps a path from being collected until the store or this session is closed, or the process ends. The path
-// need not be valid. When AddTempRoot returns, a running collector has either deleted the path or will keep it.
+// AddTempRoot keeps a path from being collected until the store or this session is closed, or the process ends. The
+// path need not be valid. When AddTempRoot returns, a running collector has either deleted the path or will keep it.
 //
 // AddTempRoot waits while a collector deletes this path, and until a collector of Nix 2.3 or 2.4 has ended. On a
 // read-only store it does nothing.

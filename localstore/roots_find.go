@@ -17,8 +17,8 @@ import (
 
 // A rootSearch finds the permanent roots and the runtime roots.
 //
-// A root that cannot be read may keep any path, so a collector must not delete anything: it searches with strict, and the
-// search returns an error with the name of the root. A list of roots logs the error and continues.
+// A root that cannot be read may keep any path, so a collector must not delete anything: it searches with strict, and
+// the search returns an error with the name of the root. A list of roots logs the error and continues.
 type rootSearch struct {
 	layout layout
 	tidy   bool // remove symlinks in gcroots/auto whose targets do not exist
@@ -47,14 +47,14 @@ func (s *rootSearch) unreadable(ctx context.Context, name string, err error) err
 
 // permanent returns the roots below gcroots and profiles, valid or not.
 //
-// A root is a symlink into the store, a symlink that another symlink points to (an indirect root), or a regular file with
-// the name of a store path.
+// A root is a symlink into the store, a symlink that another symlink points to (an indirect root), or a regular file
+// with the name of a store path.
 //
 // A file that does not exist keeps no path: a file that was removed after its directory was read, or the missing target
-// of a symlink. The same holds for a symlink that no process can follow, because it points to itself or below a file, or
-// its target is too long. Every user can register such a symlink, and it must not prevent collections. A strict search
-// returns every other error, such as missing permission to read a directory, a network file system that does not answer,
-// or a failing disk.
+// of a symlink. The same holds for a symlink that no process can follow, because it points to itself or below a file,
+// or its target is too long. Every user can register such a symlink, and it must not prevent collections. A strict
+// search returns every other error, such as missing permission to read a directory, a network file system that does not
+// answer, or a failing disk.
 func (s *rootSearch) permanent(ctx context.Context) ([]store.Root, error) {
 	f := permanentRoots{rootSearch: s}
 	for _, dir := range []string{s.layout.gcRoots(), s.layout.profiles()} {

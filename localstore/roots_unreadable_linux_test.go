@@ -43,8 +43,8 @@ func publicDir(t *testing.T) string {
 	return dir
 }
 
-// unreadableRoots are errors that hide what a symlink or directory keeps. spoil may name secret, a directory that may not
-// be read, or a file in it.
+// unreadableRoots are errors that hide what a symlink or directory keeps. spoil may name secret, a directory that may
+// not be read, or a file in it.
 var unreadableRoots = map[string]struct {
 	spoil func(l layout, secret string) error // the error names secret, which may not be read, or a file below it
 	named string                              // in the error, below the state directory

@@ -79,8 +79,8 @@ func TestRealSelfReference(t *testing.T) {
 	}
 }
 
-// checkOtherNix checks that another Nix accepts the objects that pix makes content-addressed by the rules of its version,
-// and refuses those by other rules.
+// checkOtherNix checks that another Nix accepts the objects that pix makes content-addressed by the rules of its
+// version, and refuses those by other rules.
 func checkOtherNix(t *testing.T, suite string, nix store.Store, roots []storepath.Path, want map[storepath.Path]storepath.Path, rules store.Rules) {
 	t.Helper()
 	d := realnix.Start(t, realnix.Get(t, suite), nil)

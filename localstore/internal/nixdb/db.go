@@ -19,16 +19,16 @@ import (
 // A DB is the open database of a store, with one connection for writing and several for reading. A reader sees the last
 // committed state, and does not wait for the writer.
 type DB struct {
-	file     string
-	uri      string
-	flags    sqlite.OpenFlags
-	pragmas  string
-	syncs    string       // the pragma synchronous of connections: "normal" or "off"
-	noWAL    bool         // use a rollback journal instead of a write-ahead log
-	still    *stillFile   // nil unless the database is read without locks
-	identity fs.FileInfo  // of the open file
-	looked   atomic.Int64 // when IsGone last found the file, since processStart
-	infos    *infoCache
+	file      string
+	uri       string
+	flags     sqlite.OpenFlags
+	pragmas   string
+	syncs     string         // the pragma synchronous of connections: "normal" or "off"
+	noWAL     bool           // use a rollback journal instead of a write-ahead log
+	immutable *immutableFile // nil unless the database is read without locks
+	identity  fs.FileInfo    // of the open file
+	lastSeen  atomic.Int64   // when IsGone last found the file, since processStart
+	infos     *infoCache
 
 	writer  chan *Conn // contains the connection while no goroutine writes; nil if the database is read-only
 	readers chan struct{}
@@ -120,11 +120,11 @@ func (d *DB) Read(ctx context.Context, f func(c *Conn) error) error {
 		return err
 	}
 	defer d.returnReader(c)
-	if d.still == nil {
+	if d.immutable == nil {
 		return f(c)
 	}
 	err = f(c)
-	if !d.still.isSame() {
+	if !d.immutable.isUnchanged() {
 		return &Error{d.file, errChanged}
 	}
 	return err
@@ -188,25 +188,26 @@ func (d *DB) returnReader(c *Conn) {
 	<-d.readers
 }
 
-// GoneInterval is how often readers check whether the database file still exists. The check takes a fifth of the time of
-// a query. Without a write-ahead log every read checks, because it fails if the directory of the database was deleted.
+// GoneInterval is how often readers check whether the database file still exists. The check takes a fifth of the time
+// of a query. Without a write-ahead log every read checks, because it fails if the directory of the database was
+// deleted.
 const GoneInterval = 10 * time.Millisecond
 
 // IsGone reports whether the open file was deleted or replaced, or whether the database must be opened in another way.
 // With reading, the answer may be [GoneInterval] old.
 func (d *DB) IsGone(reading bool) bool {
-	if d.still != nil {
-		return !d.still.isStill()
+	if d.immutable != nil {
+		return !d.immutable.canRead()
 	}
 	now := time.Since(processStart)
-	if last := time.Duration(d.looked.Load()); reading && !d.noWAL && last > 0 && now-last < GoneInterval {
+	if last := time.Duration(d.lastSeen.Load()); reading && !d.noWAL && last > 0 && now-last < GoneInterval {
 		return false
 	}
 	info, err := os.Stat(d.file)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(info, d.identity) {
 		return true
 	}
-	d.looked.Store(int64(now))
+	d.lastSeen.Store(int64(now))
 	return false
 }
 
@@ -247,9 +248,9 @@ func (d *DB) closeIdle() error {
 	return errors.Join(errs...)
 }
 
-// IsStill reports whether the database is read without locks. In that case [DB.IsGone] also returns true when a process
-// begins to write, although the file still exists: see [DB.HasSameFile].
-func (d *DB) IsStill() bool { return d.still != nil }
+// IsImmutable reports whether the database is read without locks. In that case [DB.IsGone] also returns true when a
+// process begins to write, although the file still exists: see [DB.HasSameFile].
+func (d *DB) IsImmutable() bool { return d.immutable != nil }
 
 // HasSameFile reports whether the open file still has its name.
 func (d *DB) HasSameFile() bool {
@@ -275,7 +276,7 @@ func (d *DB) CachedInfo(path storepath.Path) (*store.PathInfo, Moment) {
 
 // CacheInfo caches an info that was read after a moment, unless the database has changed since.
 func (d *DB) CacheInfo(info *store.PathInfo, since Moment) {
-	if since.known && isUsual(info) {
+	if since.known && isSmall(info) {
 		d.infos.put(info, since.state)
 	}
 }

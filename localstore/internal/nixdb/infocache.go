@@ -118,7 +118,7 @@ func (c *infoCache) advance(before walState, changes []registered) {
 	}
 	c.of = now
 	for _, change := range changes {
-		if change.added && isUsual(change.info) {
+		if change.added && isSmall(change.info) {
 			c.remember(asStored(change.info))
 		} else {
 			delete(c.infos, change.info.Path)
@@ -153,11 +153,11 @@ func asStored(info *store.PathInfo) *store.PathInfo {
 	return &own
 }
 
-// isUsual reports whether an info is small enough to be cached: an untrusted user may add paths with very many
+// isSmall reports whether an info is small enough to be cached: an untrusted user may add paths with very many
 // references.
-func isUsual(info *store.PathInfo) bool {
-	const mostReferences, mostSignatures = 1000, 64
-	return len(info.References) <= mostReferences && len(info.Signatures) <= mostSignatures
+func isSmall(info *store.PathInfo) bool {
+	const maxReferences, maxSignatures = 1000, 64
+	return len(info.References) <= maxReferences && len(info.Signatures) <= maxSignatures
 }
 
 // moment returns the current state of the database, if it is known.

@@ -12,8 +12,8 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// A process that uses a write-ahead log opens a database while another process, which uses none, has written a part of a
-// transaction. It waits for the end of that transaction and does not undo it.
+// A process that uses a write-ahead log opens a database while another process, which uses none, has written a part of
+// a transaction. It waits for the end of that transaction and does not undo it.
 func TestOpenDuringTransactionWithoutWAL(t *testing.T) {
 	const child, rows = "NIXDB_TEST_TRANSACTION", 2000
 	if file := os.Getenv(child); file != "" {

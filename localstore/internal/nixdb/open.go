@@ -50,7 +50,7 @@ func Open(ctx context.Context, file string, opts *Options) (*DB, error) {
 	if opts.ReadOnly {
 		if err := d.openReadOnly(ctx); err != nil {
 			d.Close()
-			return nil, whyNotReadable(err, file)
+			return nil, withReadError(err, file)
 		}
 		return d, nil
 	}
@@ -76,7 +76,7 @@ func (d *DB) openForWriting(ctx context.Context, create bool) error {
 		}
 	}
 	if err != nil {
-		return whyNotOpen(err)
+		return withOpenError(err)
 	}
 	if create {
 		err = d.createTables(c)
@@ -85,7 +85,7 @@ func (d *DB) openForWriting(ctx context.Context, create bool) error {
 	}
 	if err != nil {
 		c.close()
-		return whyNotOpen(err)
+		return withOpenError(err)
 	}
 	d.flags &^= sqlite.OpenCreate
 	d.writer = make(chan *Conn, 1)
@@ -103,7 +103,7 @@ func (d *DB) openForWriting(ctx context.Context, create bool) error {
 // createTables creates the tables of a new database. They are on the disk when it returns, because the caller then
 // writes the file schema, which says that they exist.
 func (d *DB) createTables(c *Conn) error {
-	if err := publishDatabase(d.file); err != nil {
+	if err := makeReadable(d.file); err != nil {
 		return err
 	}
 	if err := c.setJournal(d.noWAL); err != nil {
@@ -149,9 +149,9 @@ func databaseURI(file string, noWAL bool) string {
 	return u.String()
 }
 
-// publishDatabase allows all users to read a new database. SQLite creates the file with mode 0644, from which the umask
+// makeReadable allows all users to read a new database. SQLite creates the file with mode 0644, from which the umask
 // may remove bits, and gives the same mode to the files beside it.
-func publishDatabase(file string) error {
+func makeReadable(file string) error {
 	info, err := os.Stat(file)
 	if err != nil || info.Mode().Perm()&modes.File == modes.File {
 		return err
@@ -171,7 +171,7 @@ func (d *DB) connect(ctx context.Context) (*Conn, error) {
 	db.SetBusyTimeout(0) // retryBusy waits instead, because a context can interrupt it
 	err = c.Script(d.pragmas)
 	if err == nil && !d.noWAL && d.flags&sqlite.OpenReadOnly == 0 {
-		if err = keepWAL(db); err != nil {
+		if err = persistWAL(db); err != nil {
 			err = &Error{d.file, err}
 		}
 	}
@@ -187,8 +187,8 @@ func (c *Conn) close() error {
 	return c.db.Close()
 }
 
-// whyNotOpen adds the error of the system to an error of SQLite, which does not contain it.
-func whyNotOpen(err error) error {
+// withOpenError adds the error of the system to an error of SQLite, which does not contain it.
+func withOpenError(err error) error {
 	failed, ok := errors.AsType[*Error](err)
 	if !ok {
 		return err
@@ -202,9 +202,9 @@ func whyNotOpen(err error) error {
 	return err
 }
 
-// whyNotReadable adds the error of the system to the error of a database that cannot be opened for reading. To read a
+// withReadError adds the error of the system to the error of a database that cannot be opened for reading. To read a
 // log that is not empty, SQLite may have to create a file beside it.
-func whyNotReadable(err error, file string) error {
+func withReadError(err error, file string) error {
 	if sqlite.ErrCode(err).ToPrimary() != sqlite.ResultCantOpen {
 		return err
 	}

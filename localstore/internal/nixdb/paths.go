@@ -13,8 +13,8 @@ import (
 	"pix/storepath"
 )
 
-// infoQuery selects the info of a path in one statement, so that all parts belong to the same state. It returns a row for
-// each reference, or one row with null as the reference.
+// infoQuery selects the info of a path in one statement, so that all parts belong to the same state. It returns a row
+// for each reference, or one row with null as the reference.
 const infoQuery = `
 	select v.hash, v.registrationTime, v.deriver, v.narSize, v.ultimate, v.sigs, v.ca, r.path
 	from ValidPaths v left join Refs on referrer = v.id left join ValidPaths r on r.id = reference

@@ -21,7 +21,7 @@ func (d *DB) openReadOnly(ctx context.Context) (err error) {
 	if wal, known := hasWAL(d.file); known && wal {
 		d.noWAL, d.uri = false, databaseURI(d.file, false)
 		if _, err := os.Lstat(d.file + "-wal"); errors.Is(err, fs.ErrNotExist) {
-			if err := d.openStill(ctx); !errors.Is(err, errChanged) {
+			if err := d.openImmutable(ctx); !errors.Is(err, errChanged) {
 				return err
 			}
 		}
@@ -37,7 +37,7 @@ func (d *DB) openReadOnly(ctx context.Context) (err error) {
 	switch sqlite.ErrCode(err).ToPrimary() {
 	case sqlite.ResultCantOpen, sqlite.ResultReadOnly, sqlite.ResultIOErr: // the files beside it, or its lock, cannot be created
 		d.closeIdle()
-		if d.openStill(ctx) == nil {
+		if d.openImmutable(ctx) == nil {
 			return nil
 		}
 		return err
@@ -48,18 +48,18 @@ func (d *DB) openReadOnly(ctx context.Context) (err error) {
 	return err
 }
 
-// openStill opens a database without locks. It returns errChanged if another process writes to the database. After an
-// error the database can be opened in another way.
-func (d *DB) openStill(ctx context.Context) error {
-	still, err := newStillFile(ctx, d.file)
+// openImmutable opens a database without locks. It returns errChanged if another process writes to the database. After
+// an error the database can be opened in another way.
+func (d *DB) openImmutable(ctx context.Context) error {
+	file, err := newImmutableFile(ctx, d.file)
 	if err != nil {
 		return err
 	}
 	uri, noWAL := d.uri, d.noWAL
-	d.still, d.uri, d.noWAL = still, databaseURI(d.file, false)+"?immutable=1", false
+	d.immutable, d.uri, d.noWAL = file, databaseURI(d.file, false)+"?immutable=1", false
 	if err = d.Read(ctx, (*Conn).checkTables); err != nil {
 		d.closeIdle()
-		d.still, d.uri, d.noWAL = nil, uri, noWAL
+		d.immutable, d.uri, d.noWAL = nil, uri, noWAL
 	}
 	return err
 }

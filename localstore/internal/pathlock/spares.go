@@ -63,14 +63,14 @@ func (s *spares) lock(name string) *flock.File {
 	case errors.Is(err, fs.ErrNotExist): // the store or the spare was deleted
 		s.put(f, false)
 	default: // the store and the spares are on different file systems, or on one without hard links
-		s.giveUp()
+		s.disable()
 		s.put(f, false)
 	}
 	return nil
 }
 
-// giveUp disables spares.
-func (s *spares) giveUp() {
+// disable disables spares.
+func (s *spares) disable() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken = true
@@ -150,7 +150,7 @@ func (s *spares) sweep() {
 func (s *spares) release(f *flock.File, lost bool) {
 	alone, err := isAlone(f.File)
 	if err != nil { // the file system does not support leases
-		s.giveUp()
+		s.disable()
 	}
 	s.put(f, alone && !lost)
 }

@@ -43,8 +43,8 @@ func check(f *os.File, name string, err error) (*os.File, error) {
 	return f, nil
 }
 
-// IsDangling reports whether err means that a name leads to no file: the file was deleted, or the name is a symlink to a
-// missing file, to itself, below a file, or to a name that is too long.
+// IsDangling reports whether err means that a name leads to no file: the file was deleted, or the name is a symlink to
+// a missing file, to itself, below a file, or to a name that is too long.
 func IsDangling(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) ||
 		errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)

@@ -116,7 +116,7 @@ func (f *finder) visit(ctx context.Context, name string, last bool) (unlocked bo
 		return true, nil
 	}
 	if f.collecting {
-		if keep, err = f.own(ctx, file, name); err != nil {
+		if keep, err = f.lockOldProcess(ctx, file, name); err != nil {
 			return false, err
 		}
 		if !beginsWithInt(name) {
@@ -180,13 +180,13 @@ func (f *finder) removeStale(file *flock.File) {
 	}
 }
 
-// own locks the file of a process of Nix 2.3 or 2.4 until the collection ends, so that the process waits if it adds a
-// root. It reports whether it has locked the file. A process of a later version holds an exclusive lock until it ends,
-// and sends roots to the collector.
+// lockOldProcess locks the file of a process of Nix 2.3 or 2.4 until the collection ends, so that the process waits if
+// it adds a root. It reports whether it has locked the file. A process of a later version holds an exclusive lock until
+// it ends, and sends roots to the collector.
 //
 // A process of Nix 2.3 also holds an exclusive lock while it writes. Only the duration of the lock shows the version,
-// so own waits.
-func (f *finder) own(ctx context.Context, file *flock.File, name string) (bool, error) {
+// so lockOldProcess waits.
+func (f *finder) lockOldProcess(ctx context.Context, file *flock.File, name string) (bool, error) {
 	if strings.Trim(name, "0123456789") != "" {
 		return false, nil // Nix 2.3 and 2.4 use names of digits only
 	}

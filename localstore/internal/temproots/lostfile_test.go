@@ -135,8 +135,8 @@ func TestStateReplacedWhileIdle(t *testing.T) {
 	})
 }
 
-// A collector that has started while no file existed knows none of the roots. So all roots of the process are sent to it,
-// even if the collector is deleting the path of another session.
+// A collector that has started while no file existed knows none of the roots. So all roots of the process are sent to
+// it, even if the collector is deleting the path of another session.
 func TestFileGoneWhileCollecting(t *testing.T) {
 	s := newState(t)
 	r, other := newRoots(t, s), newRoots(t, s)

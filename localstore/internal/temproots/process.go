@@ -94,7 +94,7 @@ func (p *process) leave() error {
 	if p.watch != nil {
 		p.watch.Stop()
 	}
-	p.hangUp()
+	p.closeConns()
 	return errors.Join(p.closeFile(), p.closeGCLock())
 }
 
@@ -103,7 +103,7 @@ func (p *process) leave() error {
 // returns the generation of the file.
 func (p *process) secure(ctx context.Context, paths []storepath.Path) (generation uint64, err error) {
 	for {
-		s, err := p.look(len(paths) > 0)
+		s, err := p.checkFile(len(paths) > 0)
 		if err != nil {
 			return 0, err
 		}
@@ -113,7 +113,7 @@ func (p *process) secure(ctx context.Context, paths []storepath.Path) (generatio
 		if !s.collecting || len(paths) == 0 {
 			return s.generation, nil
 		}
-		switch answered, err := p.inform(ctx, paths); {
+		switch answered, err := p.sendRoots(ctx, paths); {
 		case err != nil:
 			return 0, err
 		case answered:
@@ -127,23 +127,23 @@ func (p *process) secure(ctx context.Context, paths []storepath.Path) (generatio
 	}
 }
 
-// A situation says which roots must be sent to a collector.
-type situation struct {
+// A collectorStatus says which roots must be sent to a collector.
+type collectorStatus struct {
 	generation uint64           // of the file
 	collecting bool             // a collector runs that may have read the file before new roots were in it
 	all        []storepath.Path // all roots, if that collector may know none of them; otherwise nil
 }
 
-// look creates the file again if it has lost its name, and then checks whether a collector runs. The order matters: a
-// collector that starts between these two steps reads the file. Without new roots, look does not check for a collector
-// if all collectors know the file.
-func (p *process) look(isNew bool) (situation, error) {
+// checkFile creates the file again if it has lost its name, and then checks whether a collector runs. The order
+// matters: a collector that starts between these two steps reads the file. Without new roots, checkFile does not check
+// for a collector if all collectors know the file.
+func (p *process) checkFile(isNew bool) (collectorStatus, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.open(); err != nil {
-		return situation{}, err
+		return collectorStatus{}, err
 	}
-	s := situation{generation: p.generation}
+	s := collectorStatus{generation: p.generation}
 	if !isNew && p.secured == p.generation {
 		return s, nil
 	}
@@ -152,7 +152,7 @@ func (p *process) look(isNew bool) (situation, error) {
 		return s, err
 	}
 	if free {
-		p.hangUp()
+		p.closeConns()
 		if err := p.gcLock.release(); err != nil {
 			return s, err
 		}
@@ -167,9 +167,9 @@ func (p *process) look(isNew bool) (situation, error) {
 	return s, nil
 }
 
-// inform sends roots to the collector and reports whether the collector has answered. If not, the collector does not
-// listen yet or has ended, and the caller calls look again.
-func (p *process) inform(ctx context.Context, paths []storepath.Path) (answered bool, err error) {
+// sendRoots sends roots to the collector and reports whether the collector has answered. If not, the collector does not
+// listen yet or has ended, and the caller calls checkFile again.
+func (p *process) sendRoots(ctx context.Context, paths []storepath.Path) (answered bool, err error) {
 	conn, lock, err := p.connect(ctx)
 	if err != nil {
 		return false, err
@@ -210,8 +210,8 @@ func (p *process) connect(ctx context.Context) (*conn, *gcLock, error) {
 	return c, lock, err
 }
 
-// hangUp closes the idle connections. Their collector has ended, or the store was deleted.
-func (p *process) hangUp() {
+// closeConns closes the idle connections. Their collector has ended, or the store was deleted.
+func (p *process) closeConns() {
 	for _, c := range p.idle {
 		c.Close()
 	}
@@ -259,9 +259,9 @@ func (p *process) keep(generation uint64) (release func(), err error) {
 // watchInterval is how often a process with roots checks whether their file still has its name.
 const watchInterval = time.Second
 
-// rewatch checks the file every watchInterval. A process may add its last root hours before it uses it, so the check in
-// [Roots.Add] is not enough. After an error the next check tries again, and Add returns the error.
-func (p *process) rewatch() {
+// checkPeriodically checks the file every watchInterval. A process may add its last root hours before it uses it, so
+// the check in [Roots.Add] is not enough. After an error the next check tries again, and Add returns the error.
+func (p *process) checkPeriodically() {
 	if p.restore() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*watchInterval)
 		p.secure(ctx, nil)

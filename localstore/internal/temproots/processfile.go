@@ -164,7 +164,7 @@ func (p *process) makeFile() error {
 	p.file = file
 	p.generation++
 	if p.watch == nil {
-		p.watch = time.AfterFunc(watchInterval, p.rewatch)
+		p.watch = time.AfterFunc(watchInterval, p.checkPeriodically)
 	}
 	if lost != nil {
 		return lost.discard()
@@ -183,7 +183,7 @@ func (p *process) openGCLock() error {
 	if err != nil {
 		return err
 	}
-	p.hangUp()
+	p.closeConns()
 	err = p.closeGCLock()
 	p.gcLock = &gcLock{file: file}
 	return err

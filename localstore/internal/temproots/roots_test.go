@@ -232,7 +232,8 @@ func TestToCollector(t *testing.T) {
 	}
 }
 
-// If a collector is deleting a path, Add returns after the path is deleted. If the collector ends, Add asks the next one.
+// If a collector is deleting a path, Add returns after the path is deleted. If the collector ends, Add asks the next
+// one.
 func TestRootOfDeletedPath(t *testing.T) {
 	s := newState(t)
 	r := newRoots(t, s)

@@ -15,13 +15,13 @@ import (
 	"pix/localstore/internal/regular"
 )
 
-// A stillFile is a database to which no process writes. It is read without locks and without files beside it, so it can
-// be on a read-only disk, and reading it changes no file.
+// A immutableFile is a database to which no process writes. It is read without locks and without files beside it, so it
+// can be on a read-only disk, and reading it changes no file.
 //
-// SQLite does not detect that another process changes such a database. A writer first writes to the log or journal beside
-// the database, and later to the database. So every read checks for a log before it begins, and compares the times of the
-// database after it has ended.
-type stillFile struct {
+// SQLite does not detect that another process changes such a database. A writer first writes to the log or journal
+// beside the database, and later to the database. So every read checks for a log before it begins, and compares the
+// times of the database after it has ended.
+type immutableFile struct {
 	name string
 	stat unix.Stat_t
 }
@@ -29,10 +29,10 @@ type stillFile struct {
 // errChanged reports that another process changed a database during a read without locks.
 var errChanged = errors.New("another process changed the database while it was read; try again")
 
-// newStillFile waits until a change of the database would also change its times, and returns its state. It returns
+// newImmutableFile waits until a change of the database would also change its times, and returns its state. It returns
 // errChanged if a process writes to the database.
-func newStillFile(ctx context.Context, name string) (*stillFile, error) {
-	f := &stillFile{name: name}
+func newImmutableFile(ctx context.Context, name string) (*immutableFile, error) {
+	f := &immutableFile{name: name}
 	if err := unix.Stat(name, &f.stat); err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
@@ -44,19 +44,19 @@ func newStillFile(ctx context.Context, name string) (*stillFile, error) {
 			return nil, err
 		}
 	}
-	if !f.isStill() {
+	if !f.canRead() {
 		return nil, errChanged
 	}
 	return f, nil
 }
 
-// isStill reports whether a read may begin.
-func (f *stillFile) isStill() bool {
-	return isEmptyFile(f.name+"-wal") && isEmptyFile(f.name+"-journal") && f.isSame()
+// canRead reports whether a read may begin.
+func (f *immutableFile) canRead() bool {
+	return isEmptyFile(f.name+"-wal") && isEmptyFile(f.name+"-journal") && f.isUnchanged()
 }
 
-// isSame reports whether the database has not changed. If so, all reads since isStill have seen the same state.
-func (f *stillFile) isSame() bool {
+// isUnchanged reports whether the database has not changed. If so, all reads since canRead have seen the same state.
+func (f *immutableFile) isUnchanged() bool {
 	var now unix.Stat_t
 	return unix.Stat(f.name, &now) == nil && now.Dev == f.stat.Dev && now.Ino == f.stat.Ino && now.Size == f.stat.Size &&
 		now.Mtim == f.stat.Mtim && now.Ctim == f.stat.Ctim
@@ -68,8 +68,8 @@ func isEmptyFile(name string) bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0
 }
 
-// hasWAL reports whether a database is in WAL mode. If this process has the database open, hasWAL must not read the file,
-// and reports that the mode is not known: see [walIndex].
+// hasWAL reports whether a database is in WAL mode. If this process has the database open, hasWAL must not read the
+// file, and reports that the mode is not known: see [walIndex].
 //
 // Source: https://www.sqlite.org/fileformat2.html, "File format version numbers".
 func hasWAL(database string) (wal, known bool) {
