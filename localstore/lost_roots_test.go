@@ -140,7 +140,7 @@ func TestRootsLostBeforeRegistration(t *testing.T) {
 	for name, gcFirst := range map[string]bool{"deleted": false, "replaced": true} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, Options{Root: t.TempDir()})
-			info, err := s.fileInfo("x", storepath.Text, nixhash.SHA256, nil, []byte("x"))
+			info, err := s.fileInfo(contentSpec{name: "x", method: storepath.Text, algo: nixhash.SHA256}, []byte("x"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -80,7 +80,7 @@ func TestWipedBeforeRegistration(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
 	s := open(t, Options{Root: root})
 	var path storepath.Path
-	info, err := s.fileInfo("x", storepath.Text, nixhash.SHA256, nil, []byte("x"))
+	info, err := s.fileInfo(contentSpec{name: "x", method: storepath.Text, algo: nixhash.SHA256}, []byte("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
