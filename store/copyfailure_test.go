@@ -24,12 +24,12 @@ import (
 	"pix/storepath"
 )
 
-// A spoiled store has some archives that cannot be read to their end, or are not the right ones. It counts
-// how often each archive was read.
+// A spoiled store has some archives that cannot be read to their end, or are wrong. It counts
+// the reads of each archive.
 type spoiled struct {
 	*memstore.Store
 	cut, wrong map[storepath.Path]bool
-	mends      bool // the second reading succeeds
+	mends      bool // the second read succeeds
 
 	mu   sync.Mutex
 	read map[storepath.Path]int
@@ -39,7 +39,7 @@ func newSpoiled(s *memstore.Store) *spoiled {
 	return &spoiled{Store: s, cut: make(map[storepath.Path]bool), wrong: make(map[storepath.Path]bool), read: make(map[storepath.Path]int)}
 }
 
-// A passingError may not come again.
+// A passingError is retryable.
 type passingError struct{ error }
 
 func (passingError) Retryable() bool { return true }
@@ -62,12 +62,12 @@ func (s *spoiled) NARFromPath(ctx context.Context, path storepath.Path) (io.Read
 		}
 		return io.NopCloser(io.MultiReader(bytes.NewReader(whole[:len(whole)/2]), failing{err})), nil
 	case s.wrong[path]:
-		whole[len(whole)-40] ^= 1 // of the contents
+		whole[len(whole)-40] ^= 1 // a byte of the contents
 	}
 	return io.NopCloser(bytes.NewReader(whole)), err
 }
 
-// reads returns how often archives were read in all.
+// reads returns the total number of reads.
 func (s *spoiled) reads() (n int) {
 	for _, times := range s.read {
 		n += times
@@ -79,7 +79,7 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// destinations are the kinds of stores that objects are copied to.
+// destinations returns the kinds of stores to which objects are copied.
 func destinations(t *testing.T) map[string]store.Store {
 	t.Helper()
 	local, err := localstore.Open(t.Context(), &localstore.Options{Root: t.TempDir(), NoSignatures: true})
@@ -103,7 +103,7 @@ func destinations(t *testing.T) map[string]store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := daemontest.New(t, &daemontest.Options{Version: protocol.MakeVersion(31)}) // it adds objects one by one
+	old := daemontest.New(t, &daemontest.Options{Version: protocol.MakeVersion(31)}) // adds objects one by one
 	oldPool, err := daemon.Open(t.Context(), old, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -119,8 +119,8 @@ func destinations(t *testing.T) map[string]store.Store {
 	}
 }
 
-// A bad archive does not keep the others from being copied: neither a small one nor a large one that
-// the destination has partly read when the fault appears.
+// A bad archive does not keep the others from being copied: neither a small one nor a large one
+// that the destination has read in part when the error occurs.
 func TestCopySomeFail(t *testing.T) {
 	mem := memstore.New(nil)
 	good := chain(t, mem, 60, 100)
@@ -137,7 +137,7 @@ func TestCopySomeFail(t *testing.T) {
 			src := newSpoiled(mem)
 			src.cut = pathSet(append([]storepath.Path{large[1]}, bad...)...)
 			src.wrong = pathSet(append([]storepath.Path{large[4]}, wrong...)...)
-			if strings.Contains(name, "daemon") { // whose refusals say nothing of an archive
+			if strings.Contains(name, "daemon") { // its errors do not name the archive
 				src.cut, src.wrong = pathSet(slices.Concat(bad, wrong, []storepath.Path{large[1], large[4]})...), nil
 			}
 			opts := &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: true}}
@@ -161,7 +161,7 @@ func TestCopySomeFail(t *testing.T) {
 			if err != nil || len(valid) != 64 {
 				t.Errorf("%d are valid, %v", len(valid), err)
 			}
-			// The next copy fetches the rest.
+			// The next copy copies the rest.
 			again := newSpoiled(mem)
 			copied, err = store.Copy(t.Context(), dst, again, roots, opts)
 			if err != nil || len(copied) != 8 || again.reads() != 8 {
@@ -171,7 +171,7 @@ func TestCopySomeFail(t *testing.T) {
 	}
 }
 
-// What may go better at a second reading is read a second time, and nothing else is.
+// Only an archive with a retryable error is read a second time.
 func TestCopyReadsAgain(t *testing.T) {
 	mem := memstore.New(nil)
 	good := chain(t, mem, 60, 100)
@@ -193,8 +193,9 @@ func TestCopyReadsAgain(t *testing.T) {
 	}
 }
 
-// A daemon breaks the connection when an archive cannot be read. The archives that were read ahead until then are not read again.
-func TestCopyKeepsWhatWasRead(t *testing.T) {
+// A daemon breaks the connection when an archive cannot be read. Archives that were read ahead
+// are not read again.
+func TestCopyKeepsReadArchives(t *testing.T) {
 	mem := memstore.New(nil)
 	roots := manyTexts(t, mem, "text", 500, 20_000)
 	for name, dst := range destinations(t) {
@@ -205,7 +206,8 @@ func TestCopyKeepsWhatWasRead(t *testing.T) {
 			if len(copied) != len(roots)-6 {
 				t.Errorf("%d were copied, %v", len(copied), err)
 			}
-			// A daemon may make objects valid after the stream has broken off, and after the client has asked.
+			// A daemon may register objects after the stream has ended, and after the client's
+			// query.
 			if n := src.reads(); n > len(roots)*105/100 && name != "daemon of a local store" {
 				t.Errorf("%d archives were read", n)
 			}
@@ -213,7 +215,7 @@ func TestCopyKeepsWhatWasRead(t *testing.T) {
 	}
 }
 
-// If nothing can be read, only some of it is tried.
+// If no archive can be read, only some are tried.
 func TestCopyGivesUp(t *testing.T) {
 	mem := memstore.New(nil)
 	roots := manyTexts(t, mem, "text", 1000, 100)
@@ -232,7 +234,8 @@ func TestCopyGivesUp(t *testing.T) {
 	}
 }
 
-// What a daemon has got of a stream that breaks off is valid, also if its store makes many objects valid at once.
+// Objects that a daemon received before the stream ended early are valid, even if its store
+// registers many objects at a time.
 func TestBrokenStreamKeeps(t *testing.T) {
 	mem := memstore.New(nil)
 	roots := manyTexts(t, mem, "text", 100, 50_000)
@@ -268,7 +271,7 @@ func TestBrokenStreamKeeps(t *testing.T) {
 	}
 }
 
-// What arrived before a copy is cancelled need not be fetched again.
+// Objects that arrived before a cancellation are not copied again.
 func TestCancelledCopyKeeps(t *testing.T) {
 	mem := memstore.New(nil)
 	roots := manyTexts(t, mem, "text", 100, 100)
@@ -291,7 +294,8 @@ func TestCancelledCopyKeeps(t *testing.T) {
 	}
 }
 
-// An object whose reference is nowhere is an error of its own, and not one about a path that was asked for.
+// An object with a reference that no store has is a separate error, and not one about the
+// requested path.
 func TestCopyWithoutReference(t *testing.T) {
 	mem := memstore.New(nil)
 	paths := chain(t, mem, 2, 100)
@@ -307,7 +311,7 @@ func TestCopyWithoutReference(t *testing.T) {
 	}
 }
 
-// What a store refuses of an import does not keep it from taking the rest.
+// Objects of an import that a store refuses do not keep it from adding the others.
 func TestImportSomeFail(t *testing.T) {
 	mem := memstore.New(nil)
 	paths := chain(t, mem, 3, 100)
@@ -325,7 +329,7 @@ func TestImportSomeFail(t *testing.T) {
 	}
 }
 
-// manyTexts adds n texts that refer to nothing.
+// manyTexts adds n texts without references.
 func manyTexts(t testing.TB, s *memstore.Store, name string, n, size int) []storepath.Path {
 	t.Helper()
 	var paths []storepath.Path
@@ -390,7 +394,7 @@ func TestCopyRefusedInfos(t *testing.T) {
 	}
 }
 
-// A destination that refuses everything is not asked for ever.
+// The number of attempts with a destination that refuses everything is limited.
 func TestCopyAllRefused(t *testing.T) {
 	mem := memstore.New(nil)
 	for i := range 60 {
@@ -448,7 +452,7 @@ func mustCA(t *testing.T, hash nixhash.Hash) storepath.ContentAddress {
 	return ca
 }
 
-// An object whose contents do not fit the method of its content address concerns no other object.
+// Contents that do not match the method of their content address concern no other object.
 func TestCopyContentsOfOtherKind(t *testing.T) {
 	mem := memstore.New(nil)
 	roots := manyTexts(t, mem, "text", 40, 100)
@@ -471,7 +475,7 @@ func TestCopyContentsOfOtherKind(t *testing.T) {
 		infos = append(infos, info)
 	}
 	for name, dst := range destinations(t) {
-		if name == "binary cache" { // it does not look at content addresses
+		if name == "binary cache" { // it does not check content addresses
 			continue
 		}
 		err := store.CopyObjects(t.Context(), dst, src, infos, &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: true}})
@@ -482,7 +486,7 @@ func TestCopyContentsOfOtherKind(t *testing.T) {
 	}
 }
 
-// A store withLink also has the archive of a symlink.
+// A withLink store also has the archive of a symlink.
 type withLink struct {
 	*memstore.Store
 	link    storepath.Path

@@ -21,7 +21,7 @@ import (
 	"pix/storepath"
 )
 
-// An inventor is a store that makes up what it is asked for.
+// An inventor is a store that invents the infos of all paths.
 type inventor struct {
 	store.Store
 	invent func(v *inventor, path storepath.Path) *store.PathInfo
@@ -60,7 +60,7 @@ func numbered(i int) storepath.Path {
 	return path
 }
 
-// inventions are the ways in which a store may claim too much.
+// inventions are the ways in which a store may return too much.
 var inventions = map[string]func(v *inventor, path storepath.Path) *store.PathInfo{
 	"two references each": func(v *inventor, _ storepath.Path) *store.PathInfo {
 		return &store.PathInfo{References: v.paths(2)}
@@ -97,7 +97,7 @@ func limitError(t *testing.T, err error) *store.LimitError {
 	return limit
 }
 
-// closureError returns how many infos a closure has, and its error.
+// closureError returns the number of infos of a closure, and its error.
 func closureError(ctx context.Context, s store.Store, roots ...storepath.Path) (n int, err error) {
 	for _, err := range store.Closure(ctx, s, roots...) {
 		if err != nil {
@@ -108,7 +108,7 @@ func closureError(ctx context.Context, s store.Store, roots ...storepath.Path) (
 	return n, nil
 }
 
-// A store that claims too much fills no memory.
+// A store that returns too much does not fill the memory.
 func TestEndlessClosure(t *testing.T) {
 	root := numbered(0)
 	for name, invent := range inventions {
@@ -127,8 +127,8 @@ func TestEndlessClosure(t *testing.T) {
 	}
 }
 
-// A store that answers about many paths at once counts like any other, and others than those that were asked
-// about are refused.
+// The infos of a store that returns many at a time are counted in the same way, and infos about
+// other paths are refused.
 func TestManyInfos(t *testing.T) {
 	two := inventions["two references each"]
 	for name, many := range map[string]func(v *inventor, paths []storepath.Path, yield func(*store.PathInfo, error) bool){
@@ -174,7 +174,7 @@ func TestManyInfos(t *testing.T) {
 	}
 }
 
-// A store that opens something for a closure may answer in any order, but once, and about each path.
+// A ClosureOpener may answer in any order, but must answer about each path exactly once.
 func TestClosureOpener(t *testing.T) {
 	mem := memstore.New(nil)
 	paths := chain(t, mem, 30, 0)
@@ -194,7 +194,7 @@ func TestClosureOpener(t *testing.T) {
 			t.Errorf("%s: %d paths, %v", name, n, err)
 		}
 		if s.opened != 1 || s.ended != 1 {
-			t.Errorf("%s: it was opened %d times, and ended %d times", name, s.opened, s.ended)
+			t.Errorf("%s: opened %d times, and ended %d times", name, s.opened, s.ended)
 		}
 	}
 	s := &opener{Store: mem, order: indices}
@@ -203,7 +203,7 @@ func TestClosureOpener(t *testing.T) {
 			panic(testenv.ErrPanic)
 		}
 	}); how != testenv.ErrPanic || s.ended != 1 {
-		t.Errorf("it ended with %v, and was ended %d times", how, s.ended)
+		t.Errorf("the call ended with %v, and end was called %d times", how, s.ended)
 	}
 }
 
@@ -214,7 +214,7 @@ func indices(n int) (all []int) {
 	return all
 }
 
-// An opener answers about paths in a certain order.
+// An opener answers in a certain order.
 type opener struct {
 	store.Store
 	order         func(n int) []int
@@ -247,7 +247,7 @@ func smallFirst(v *inventor, path storepath.Path) *store.PathInfo {
 	return &store.PathInfo{References: v.paths(25_000)}
 }
 
-// A manyInventor makes up many infos at once.
+// A manyInventor invents many infos at a time.
 type manyInventor struct {
 	*inventor
 	many func(v *inventor, paths []storepath.Path, yield func(*store.PathInfo, error) bool)
@@ -257,13 +257,13 @@ func (v *manyInventor) QueryPathInfos(_ context.Context, paths []storepath.Path)
 	return func(yield func(*store.PathInfo, error) bool) { v.many(v.inventor, paths, yield) }
 }
 
-// What a source says is checked.
+// Wrong infos of a source are refused.
 func TestWrongInfos(t *testing.T) {
 	for name, test := range map[string]struct {
 		info *store.PathInfo
 		want string
 	}{
-		"another path":      {&store.PathInfo{Path: numbered(1)}, "was asked about '" + string(numbered(0)) + "', and has answered about '" + string(numbered(1)) + "'"},
+		"another path":      {&store.PathInfo{Path: numbered(1)}, "was asked about '" + string(numbered(0)) + "', but answered about '" + string(numbered(1)) + "'"},
 		"another directory": {&store.PathInfo{References: []storepath.Path{"/gnu/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x"}}, "/gnu/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x"},
 		"no path":           {&store.PathInfo{References: []storepath.Path{"/nix/store/x"}}, "/nix/store/x"},
 	} {
@@ -279,8 +279,8 @@ func TestWrongInfos(t *testing.T) {
 	}
 }
 
-// An info that is kept has sorted references, each once, whatever the source says, and the source's
-// own is not changed.
+// A kept info has sorted references without duplicates, whatever the source returns, and the
+// source's info is not changed.
 func TestSortedReferences(t *testing.T) {
 	root := numbered(0)
 	said := []storepath.Path{numbered(3), root, numbered(1), numbered(3), numbered(2), root}
@@ -313,7 +313,7 @@ func got1to3(root storepath.Path) []storepath.Path {
 	return []storepath.Path{root, numbered(1), numbered(2), numbered(3)}
 }
 
-// Each limit is exact, whatever uses it, and names the root that it is about.
+// Each limit is exact, for all functions, and the error names the root.
 func TestLimits(t *testing.T) {
 	mem := memstore.New(nil)
 	paths := chain(t, mem, 10, 0) // 10 paths, and 8*2+1 references
@@ -355,7 +355,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// Only a store that says so itself is one's own: neither one that embeds it, nor a wrapper.
+// Only the store that returns limits for itself has its own limits: neither a store that embeds
+// it, nor a wrapper.
 func TestLimitsOf(t *testing.T) {
 	mem := memstore.New(nil)
 	session, err := mem.Session(t.Context())
@@ -390,7 +391,7 @@ func TestLimitsOf(t *testing.T) {
 	}
 }
 
-// However wide a closure is, many questions are under way at once.
+// In a wide closure many queries are pending at a time.
 func TestWideClosureOverLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := memstore.New(nil)
@@ -413,12 +414,12 @@ func TestWideClosureOverLatency(t *testing.T) {
 			t.Errorf("%d paths, %d at once, %v", n, d.most, err)
 		}
 		if took := time.Since(begin); took > 41*time.Millisecond {
-			t.Errorf("it took %v", took)
+			t.Errorf("the closure took %v", took)
 		}
 	})
 }
 
-// Of infos that turn out to be large, few are under way at once.
+// If infos turn out to be large, few queries are pending at a time.
 func TestFewLargeInfos(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var busy, most atomic.Int64
@@ -426,12 +427,12 @@ func TestFewLargeInfos(t *testing.T) {
 		_, err := closureError(t.Context(), store.WithLimits(s, store.Limits{Bytes: 128 << 20}), numbered(0))
 		limitError(t, err)
 		if most.Load() > 32 {
-			t.Errorf("%d were under way", most.Load())
+			t.Errorf("%d queries were pending", most.Load())
 		}
 	})
 }
 
-// A slowInventor takes a while for each info, and notes how many are under way.
+// A slowInventor takes a while for each info, and counts concurrent queries.
 type slowInventor struct {
 	*inventor
 	busy, most *atomic.Int64
@@ -469,7 +470,7 @@ func TestGivenUp(t *testing.T) {
 			t.Errorf("%d paths, %v", n, err)
 		}
 		if s.cancelled.Load() != 100 {
-			t.Errorf("%d questions were given up", s.cancelled.Load())
+			t.Errorf("%d queries were cancelled", s.cancelled.Load())
 		}
 	})
 }
@@ -492,7 +493,7 @@ func chainOfRoots(t *testing.T, s *memstore.Store, n int) storepath.Path {
 	return p
 }
 
-// A waiting store answers about all paths but some only in the second try.
+// A waiting store answers about most paths only at the second query.
 type waiting struct {
 	store.Store
 	first     []storepath.Path
