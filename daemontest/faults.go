@@ -116,18 +116,18 @@ func (c *faultyConn) Read(p []byte) (int, error) {
 }
 
 func (c *faultyConn) Write(p []byte) (int, error) {
-	said := c.overwrite(p)
+	out := c.overwrite(p)
 	if cut := c.faults.CutAfter; cut > 0 && c.written+int64(len(p)) >= cut {
-		n, _ := c.Conn.Write(said[:cut-c.written])
+		n, _ := c.Conn.Write(out[:cut-c.written])
 		c.written += int64(n)
 		c.Close()
 		return n, ErrCut
 	}
 	if silent := c.faults.SilentAfter; silent > 0 && c.written+int64(len(p)) > silent {
-		said = said[:max(0, silent-c.written)]
+		out = out[:max(0, silent-c.written)]
 	}
-	if len(said) > 0 {
-		if n, err := c.Conn.Write(said); err != nil {
+	if len(out) > 0 {
+		if n, err := c.Conn.Write(out); err != nil {
 			return n, err
 		}
 	}

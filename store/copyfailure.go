@@ -103,8 +103,8 @@ func (c *copying) resolve(ctx context.Context, some []*PathInfo, read map[storep
 // has refused. A daemon adds the objects of a stream in their order, and its error is a text
 // that need not name the object.
 func (c *copying) canGuess(err error, missing []*PathInfo) bool {
-	_, said := errors.AsType[*activity.Error](err)
-	return said && !c.opts.Repair && len(missing) > 0 && c.guesses < maxGuesses
+	_, isDaemonError := errors.AsType[*activity.Error](err)
+	return isDaemonError && !c.opts.Repair && len(missing) > 0 && c.guesses < maxGuesses
 }
 
 // isDependent reports whether an object has failed only because another one was not copied.
@@ -278,11 +278,11 @@ func (r *copyReport) objects(objects iter.Seq2[Import, error]) iter.Seq2[Import,
 			}
 			archive := r.startObject(object)
 			object.NAR = archive
-			goOn := yield(object, nil)
+			more := yield(object, nil)
 			if archive.kept == nil {
-				r.stopObject(archive.id, goOn, archive.src.hasFailed())
+				r.stopObject(archive.id, more, archive.src.hasFailed())
 			}
-			if !goOn {
+			if !more {
 				return
 			}
 		}

@@ -97,7 +97,7 @@ func withArchives(ctx context.Context, src Store, objects []*PathInfo, ahead rea
 	}()
 	guard.End()
 	guard.Repanic()
-	if _, said := errors.AsType[*AddError](err); err != nil && !said && r.tooMany != nil {
+	if _, isAddError := errors.AsType[*AddError](err); err != nil && !isAddError && r.tooMany != nil {
 		err = r.tooMany // the destination reports only the first failure
 	}
 	return r.readFailures(), err
@@ -191,11 +191,11 @@ func (r *aheadReader) yieldImports(yield func(Import, error) bool) {
 		}
 		object := withoutUltimate(cmp.Or(archive.opened.info, archive.info), archive)
 		object.Refresh = func(ctx context.Context) *PathInfo { return r.refresh(ctx, archive.info) }
-		goOn := yield(object, nil)
+		more := yield(object, nil)
 		if !archive.kept {
 			archive.Close()
 		}
-		if !goOn {
+		if !more {
 			return
 		}
 	}
