@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -13,100 +12,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"pix/derivation"
 	"pix/internal/testenv"
-	"pix/nixhash"
 	"pix/store"
 	"pix/store/memstore"
 	"pix/storepath"
 )
-
-// An inventor is a store that invents the infos of all paths.
-type inventor struct {
-	store.Store
-	invent func(v *inventor, path storepath.Path) *store.PathInfo
-	n      atomic.Int64
-}
-
-func (v *inventor) Dir() storepath.Dir { return storepath.DefaultDir }
-
-func (v *inventor) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	info := v.invent(v, path)
-	if info.Path == "" {
-		info.Path = path
-	}
-	info.NARHash, info.NARSize = nixhash.Sum(nixhash.SHA256, nil), 1
-	return info, nil
-}
-
-// paths returns n paths that no store has, sorted.
-func (v *inventor) paths(n int) []storepath.Path {
-	paths := make([]storepath.Path, n)
-	to := v.n.Add(int64(n)) + 1 // 0 is the root
-	for i := range paths {
-		paths[i] = numbered(int(to) - n + i)
-	}
-	return paths
-}
-
-func numbered(i int) storepath.Path {
-	path, err := storepath.DefaultDir.ParseBase(fmt.Sprintf("%032d-an-invented-package-1.0", i))
-	if err != nil {
-		panic(err)
-	}
-	return path
-}
-
-// inventions are the ways in which a store may return too much.
-var inventions = map[string]func(v *inventor, path storepath.Path) *store.PathInfo{
-	"two references each": func(v *inventor, _ storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: v.paths(2)}
-	},
-	"a chain": func(v *inventor, _ storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: v.paths(1)}
-	},
-	"25,000 references each": func(v *inventor, _ storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: v.paths(25_000)}
-	},
-	"the same reference again and again": func(v *inventor, path storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: append(v.paths(1), slices.Repeat([]storepath.Path{path}, 100_000)...)}
-	},
-	"references that are parts of long texts": func(v *inventor, _ storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: []storepath.Path{partOfLong(v.paths(1)[0])}}
-	},
-	"signatures": func(v *inventor, _ storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: v.paths(2), Signatures: slices.Repeat([]string{strings.Repeat("x", 1000)}, 1000)}
-	},
-	"signatures and a deriver that are parts of long texts": func(v *inventor, _ storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: v.paths(2), Signatures: []string{partOfLong("a:AAAA")}, Deriver: partOfLong(numbered(0))}
-	},
-}
-
-// partOfLong returns s as a part of a longer text.
-func partOfLong[T ~string](s T) T { return (s + T(strings.Repeat("x", 8<<10)))[:len(s)] }
-
-func limitError(t *testing.T, err error) *store.LimitError {
-	t.Helper()
-	limit, ok := errors.AsType[*store.LimitError](err)
-	if !ok {
-		t.Fatalf("%v, want a *LimitError", err)
-	}
-	return limit
-}
-
-// closureError returns the number of infos of a closure, and its error.
-func closureError(ctx context.Context, s store.Store, roots ...storepath.Path) (n int, err error) {
-	for _, err := range store.Closure(ctx, s, roots...) {
-		if err != nil {
-			return n, err
-		}
-		n++
-	}
-	return n, nil
-}
 
 // A store that returns too much does not fill the memory.
 func TestEndlessClosure(t *testing.T) {
@@ -311,84 +221,6 @@ func TestSortedReferences(t *testing.T) {
 
 func got1to3(root storepath.Path) []storepath.Path {
 	return []storepath.Path{root, numbered(1), numbered(2), numbered(3)}
-}
-
-// Each limit is exact, for all functions, and the error names the root.
-func TestLimits(t *testing.T) {
-	mem := memstore.New(nil)
-	paths := chain(t, mem, 10, 0) // 10 paths, and 8*2+1 references
-	other := chain(t, mem, 1, 10)
-	uses := map[string]func(s store.Store) error{
-		"Closure": func(s store.Store) error {
-			_, err := closureError(t.Context(), s, other[0], paths[9])
-			return err
-		},
-		"MissingFrom": func(s store.Store) error {
-			_, err := store.MissingFrom(t.Context(), memstore.New(nil), s, []storepath.Path{other[0], paths[9]}, false)
-			return err
-		},
-		"Copy": func(s store.Store) error {
-			_, err := store.Copy(t.Context(), memstore.New(nil), s, []storepath.Path{other[0], paths[9]}, nil)
-			return err
-		},
-		"PathInfos": func(s store.Store) error {
-			_, err := store.PathInfos(t.Context(), s, append(paths, other...))
-			return err
-		},
-		"ExportPaths": func(s store.Store) error {
-			return store.ExportPaths(t.Context(), io.Discard, s, append(paths, other...))
-		},
-	}
-	for name, use := range uses {
-		for _, good := range []store.Limits{{}, {Paths: 11}, {References: 17}, {Bytes: 32_000}} {
-			if err := use(store.WithLimits(mem, good)); err != nil {
-				t.Errorf("%s, %+v: %v", name, good, err)
-			}
-		}
-		for _, bad := range []store.Limits{{Paths: 10}, {References: 16}, {Bytes: 8_000}} {
-			err := use(store.WithLimits(mem, bad))
-			limit := limitError(t, err)
-			if wrongRoot := limit.Root != paths[9] && (name == "Closure" || name == "Copy"); wrongRoot || limit.Max != int64(max(bad.Paths, bad.References))+bad.Bytes || !strings.Contains(err.Error(), fmt.Sprint(limit.Max, " ", limit.Limit)) {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-	}
-}
-
-// Only the store that returns limits for itself has its own limits: neither a store that embeds
-// it, nor a wrapper.
-func TestLimitsOf(t *testing.T) {
-	mem := memstore.New(nil)
-	session, err := mem.Session(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, foreign := derivation.OwnLimits(), derivation.ForeignLimits()
-	if own.Paths != 1<<22 || own.References != 1<<26 || foreign.Paths != 1<<20 || foreign.Bytes != 256<<20 {
-		t.Errorf("%+v, %+v", own, foreign)
-	}
-	for name, test := range map[string]struct {
-		s    store.Store
-		want store.Limits
-	}{
-		"own":      {mem, own},
-		"session":  {session, own},
-		"embedded": {struct{ *memstore.Store }{mem}, foreign},
-		"not comparable": {struct {
-			*memstore.Store
-			list []int
-		}{mem, nil}, foreign},
-		"wrapper": {&distant{Store: mem}, foreign},
-		"other":   {struct{ store.Store }{mem}, foreign},
-		"changed": {store.WithLimits(mem, store.Limits{Paths: 3}), store.Limits{Paths: 3}},
-	} {
-		if got := store.LimitsOf(test.s); got != test.want {
-			t.Errorf("%s: %+v", name, got)
-		}
-	}
-	if _, ok := store.As[store.MissingQuerier](store.WithLimits(mem, own)); !ok {
-		t.Error("a store with limits has lost its capabilities")
-	}
 }
 
 // In a wide closure many queries are pending at a time.
