@@ -13,8 +13,8 @@ import (
 	"pix/storepath"
 )
 
-// FromEnvironment returns the options that environment variables set. The command pix uses them, and [Open] uses them for
-// nil options. A program can change them:
+// FromEnvironment returns the options that environment variables set. The command pix uses them, and [Open] uses
+// them for nil options. A program can change them:
 //
 //	opts, err := pix.FromEnvironment(os.Getenv)
 //	…
@@ -68,8 +68,8 @@ func storeDir(getenv func(string) string) (storepath.Dir, error) {
 	return storepath.DefaultDir, nil
 }
 
-// dataDir returns the data directory of the user, or "" if no variable names it. Relative paths are ignored, as the XDG
-// Base Directory Specification requires.
+// dataDir returns the data directory of the user, or "" if no variable names it. Relative paths are ignored, as the
+// XDG Base Directory Specification requires.
 func dataDir(getenv func(string) string) string {
 	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
 		return dir

@@ -48,8 +48,8 @@ import (
 	"pix/substitute"
 )
 
-// Options are the options of [Open]. The zero value uses nothing of the environment and of the user. Nil Options are the
-// options of the environment; see [FromEnvironment].
+// Options are the options of [Open]. The zero value uses nothing of the environment and of the user. Nil Options
+// are the options of the environment; see [FromEnvironment].
 type Options struct {
 	// StoreDir is the store directory; "" is [storepath.DefaultDir].
 	StoreDir storepath.Dir
@@ -70,18 +70,18 @@ type Options struct {
 	// Cache has further options of binary caches. StoreDir above replaces its StoreDir.
 	Cache *binarycache.Options
 
-	// DataDir is the data directory of the user, $XDG_DATA_HOME or ~/.local/share. On a machine without Nix, auto opens
-	// a store in it. With "", auto means the daemon on such a machine, too.
+	// DataDir is the data directory of the user, $XDG_DATA_HOME or ~/.local/share. On a machine without Nix, auto
+	// opens a store in it. With "", auto means the daemon on such a machine, too.
 	DataDir string
 
 	// Substituters are the URIs of stores from which a store in a directory substitutes missing paths, such as
-	// "https://cache.example.org". They are opened on first use. A path that is not content-addressed must be signed
-	// by one of Local.TrustedKeys, unless Local.NoSignatures is set.
+	// "https://cache.example.org". They are opened on first use. A path that is not content-addressed must be
+	// signed by one of Local.TrustedKeys, unless Local.NoSignatures is set.
 	Substituters []string
 
-	// Substitution returns the settings for each call of such a store, and replaces Substituters. A server uses it, because
-	// its clients have settings of their own. It gets substituters from the sources, which open them like [Open]. If it
-	// is nil and there are no Substituters, nothing is substituted.
+	// Substitution returns the settings for each call of such a store, and replaces Substituters. A server uses it,
+	// because its clients have settings of their own. It gets substituters from the sources, which open them like
+	// [Open]. If it is nil and there are no Substituters, nothing is substituted.
 	Substitution func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error)
 
 	// Builds say how a store in a directory builds derivations. If it is nil, and BuildSettings too, the store builds
@@ -93,16 +93,17 @@ type Options struct {
 	BuildSettings func(ctx context.Context, s store.Store) (*realise.Settings, error)
 	MaxJobs       int
 
-	// ClosureLimits are the limits for closures that caches, daemons and substituters report: see [store.Limits]. Nil is
-	// [derivation.ForeignLimits]. A store in a directory has its own limits.
+	// ClosureLimits are the limits for closures that caches, daemons and substituters report: see [store.Limits].
+	// Nil is [derivation.ForeignLimits]. A store in a directory has its own limits.
 	ClosureLimits *store.Limits
 
-	// Local has further options of stores in a directory. Its StateDir and LogDir apply only to the store of this machine
-	// (Nix's NIX_STATE_DIR and NIX_LOG_DIR). StoreDir above replaces its Dir.
+	// Local has further options of stores in a directory. Its StateDir and LogDir apply only to the store of this
+	// machine (Nix's NIX_STATE_DIR and NIX_LOG_DIR). StoreDir above replaces its Dir.
 	Local *localstore.Options
 }
 
-// A URIError says that a store URI is invalid or not supported. It is [errors.ErrUnsupported] if Nix supports the URI.
+// A URIError says that a store URI is invalid or not supported. It is [errors.ErrUnsupported] if Nix supports the
+// URI.
 type URIError struct {
 	URI    string
 	Reason string
@@ -140,10 +141,10 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 //
 // Other parameters of Nix are ignored. An unknown parameter causes a warning to the handler in ctx.
 //
-// The store is a [*daemon.Pool], a [*binarycache.Store] or a [*localstore.Store], or a
-// [*substitute.Store] that wraps the latter if it substitutes: see [store.As]. The error is a [*URIError] for any other
-// URI, a [*daemon.DialError] if the daemon does not answer, a [*binarycache.RequestError] if the cache does not
-// answer, or an error of [localstore.Open].
+// The store is a [*daemon.Pool], a [*binarycache.Store] or a [*localstore.Store], or a [*substitute.Store] that
+// wraps the latter if it substitutes: see [store.As]. The error is a [*URIError] for any other URI, a
+// [*daemon.DialError] if the daemon does not answer, a [*binarycache.RequestError] if the cache does not answer, or
+// an error of [localstore.Open].
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	opts, err := opts.orEnvironment()
 	if err != nil {
@@ -175,8 +176,8 @@ func isCache(uri string) bool {
 	return ok && (scheme == "file" || scheme == "http" || scheme == "https")
 }
 
-// limited returns s with the ClosureLimits of the options. It is not used for a store in a directory, whose infos are
-// trusted.
+// limited returns s with the ClosureLimits of the options. It is not used for a store in a directory, whose infos
+// are trusted.
 func (o *Options) limited(s store.Store, err error) (store.Store, error) {
 	if err != nil || o.ClosureLimits == nil {
 		return s, err

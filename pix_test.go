@@ -103,29 +103,39 @@ func TestOpenAuto(t *testing.T) {
 	add("local", storeDir)
 	checkResolve("local")
 	add("auto", func(localstore.Info) string { return filepath.Join(dir, "nix/store") })
-	if got, reason := pix.Resolve("/x", opts); got != "/x" || reason != "" {
-		t.Errorf("%q, %q", got, reason)
-	}
-	// If the store directory and the state directory are set, that store is meant, even if it does not exist.
-	elsewhere := &pix.Options{DaemonSocket: opts.DaemonSocket, DataDir: opts.DataDir, StoreDir: "/elsewhere", Local: &localstore.Options{StateDir: filepath.Join(dir, "state")}}
-	if got, reason := pix.Resolve("auto", elsewhere); got != "local" || !strings.Contains(reason, "the store directory and the state directory are set") {
-		t.Errorf("%q because %q", got, reason)
-	}
-	elsewhere.Local.StateDir = ""
-	if got, _ := pix.Resolve("auto", elsewhere); got == "local" {
-		t.Errorf("%q", got)
-	}
 	if err := os.WriteFile(opts.DaemonSocket, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	checkResolve("daemon")
+}
 
-	// A read-only store is not created.
-	_, err := pix.Open(t.Context(), filepath.Join(dir, "nothing")+"?read-only=true", opts)
-	if !errors.As(err, new(*localstore.NoStoreError)) {
-		t.Errorf("%v", err)
+// If the store directory and the state directory are set, auto means that store, even if it does not exist.
+func TestResolveDirectories(t *testing.T) {
+	dir := t.TempDir()
+	opts := &pix.Options{
+		DaemonSocket: filepath.Join(dir, "none"), DataDir: filepath.Join(dir, "data"),
+		StoreDir: "/elsewhere", Local: &localstore.Options{StateDir: filepath.Join(dir, "state")},
 	}
-	if _, err := os.Stat(filepath.Join(dir, "nothing")); !errors.Is(err, fs.ErrNotExist) {
+	if got, reason := pix.Resolve("auto", opts); got != "local" || !strings.Contains(reason, "the store directory and the state directory are set") {
+		t.Errorf("with both directories: Resolve = %q, %q", got, reason)
+	}
+	opts.Local.StateDir = ""
+	if got, reason := pix.Resolve("auto", opts); got == "local" {
+		t.Errorf("without a state directory: Resolve = %q, %q", got, reason)
+	}
+	if got, reason := pix.Resolve("/x", opts); got != "/x" || reason != "" {
+		t.Errorf("Resolve(/x) = %q, %q", got, reason)
+	}
+}
+
+// A read-only store is not created.
+func TestOpenReadOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "nothing")
+	_, err := pix.Open(t.Context(), dir+"?read-only=true", new(pix.Options))
+	if !errors.As(err, new(*localstore.NoStoreError)) {
+		t.Errorf("Open returned %v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a read-only store was created: %v", err)
 	}
 }
@@ -200,15 +210,15 @@ func TestFromEnvironment(t *testing.T) {
 	env = map[string]string{"HOME": "/home/me", "XDG_DATA_HOME": "relative", "NIX_STATE_DIR": "/state", "NIX_SSHOPTS": "-p 23", "NIX_STORE_DIR": "/elsewhere"}
 	o := options()
 	if o.StoreDir != "/elsewhere" || o.DaemonSocket != "" || o.DataDir != "/home/me/.local/share" || o.Local.StateDir != "/state" || len(o.SSHOptions) != 2 {
-		t.Errorf("%+v", o)
+		t.Errorf("options: %+v", o)
 	}
 	env["NIX_STORE_DIR"] = "/elsewhere/./"
 	if o := options(); o.StoreDir != "/elsewhere" {
-		t.Errorf("%+v", o)
+		t.Errorf("options: %+v", o)
 	}
 	env["XDG_DATA_HOME"], env["NIX_DAEMON_SOCKET_PATH"], env["NIX_LOG_DIR"] = "/data", "/socket", "/log"
 	if o := options(); o.DaemonSocket != "/socket" || o.DataDir != "/data" || o.Local.LogDir != "/log" {
-		t.Errorf("%+v", o)
+		t.Errorf("options: %+v", o)
 	}
 	for limit, want := range map[string]int64{"1": 1, "7K": 7 << 10, "512M": 512 << 20, "1G": 1 << 30, "2T": 2 << 40} {
 		env["PIX_CLOSURE_LIMIT"] = limit
@@ -250,7 +260,8 @@ func TestClosureLimits(t *testing.T) {
 	}
 }
 
-// A store in a directory substitutes missing paths from the substituters in the options. Substituters are not created.
+// A store in a directory substitutes missing paths from the substituters in the options. Substituters are not
+// created.
 func TestOpenSubstituters(t *testing.T) {
 	dir, ctx := t.TempDir(), t.Context()
 	cache, err := pix.Open(ctx, "file://"+dir+"/cache", new(pix.Options))

@@ -49,8 +49,8 @@ func (u *storeURI) take(key string) (value string, ok bool) {
 	return value, ok
 }
 
-// takeDir removes a parameter and sets dir to its value, which must be an absolute path. Without the parameter it does
-// nothing. The other take methods do the same for other types.
+// takeDir removes a parameter and sets dir to its value, which must be an absolute path. Without the parameter it
+// does nothing. The other take methods do the same for other types.
 func (u *storeURI) takeDir(key string, dir *string) error {
 	value, ok := u.take(key)
 	if !ok {
@@ -119,10 +119,10 @@ func (u *storeURI) takeMaxConns(conns *int) error {
 	return nil
 }
 
-// The parameters of Nix that pix accepts and ignores: for all stores, for stores in a directory and for daemons. pix does
-// not build, so it does not use system-features and build-dir. It does not cache path infos of daemons, and does not
-// close connections because of their age. A store that substitutes decides itself how to use its substituters. A
-// client of ssh-ng may pass any of them in remote-store.
+// The parameters of Nix that pix accepts and ignores: for all stores, for stores in a directory and for daemons.
+// pix does not build, so it does not use system-features and build-dir. It does not cache path infos of daemons,
+// and does not close connections because of their age. A store that substitutes decides itself how to use its
+// substituters. A client of ssh-ng may pass any of them in remote-store.
 var (
 	accepted      = []string{"path-info-cache-size", "priority", "system-features", "trusted", "want-mass-query"}
 	acceptedLocal = append([]string{"build-dir", "ignore-gc-delete-failure", "use-roots-daemon"}, accepted...)
@@ -139,12 +139,12 @@ func (u *storeURI) warnUnknown(ctx context.Context, accepted []string) {
 	}
 }
 
-// isDir reports whether the part of a URI before the parameters is a directory. A directory contains a slash, so a word
-// such as auto is not one.
+// isDir reports whether the part of a URI before the parameters is a directory. A directory contains a slash, so a
+// word such as auto is not one.
 func isDir(name string) bool { return strings.Contains(name, "/") && !strings.Contains(name, "://") }
 
-// takeRoot sets root to the directory of the store, from the path of the URI or the parameter root. It is "" for the store
-// of this machine.
+// takeRoot sets root to the directory of the store, from the path of the URI or the parameter root. It is "" for
+// the store of this machine.
 func (u *storeURI) takeRoot(root *string) error {
 	var path string
 	var err error
@@ -185,10 +185,10 @@ func (u *storeURI) takeStateDir(o *Options) (string, error) {
 	return cmp.Or(state, "/nix/var/nix"), nil
 }
 
-// SocketPath returns the default socket of a daemon that serves the store at uri, as in Nix 2.35: Options.DaemonSocket, or
-// daemon-socket/socket in the state directory of the store. For a store without a state directory, such as a cache, it
-// uses the state directory of this machine. Nil opts are the options of the environment. The error is a
-// [*URIError].
+// SocketPath returns the default socket of a daemon that serves the store at uri, as in Nix 2.35:
+// Options.DaemonSocket, or daemon-socket/socket in the state directory of the store. For a store without a state
+// directory, such as a cache, it uses the state directory of this machine. Nil opts are the options of the
+// environment. The error is a [*URIError].
 func SocketPath(uri string, opts *Options) (string, error) {
 	opts, err := opts.orEnvironment()
 	if err != nil {
@@ -238,8 +238,8 @@ var unsupported = map[string]string{
 	"mounted-ssh-ng": "use ssh-ng://HOST",
 }
 
-// machineSocket returns the socket of the daemon for the store of this machine, or for another store on this machine that
-// the parameters name.
+// machineSocket returns the socket of the daemon for the store of this machine, or for another store on this
+// machine that the parameters name.
 func (u *storeURI) machineSocket(o *Options) (daemon.Transport, error) {
 	state, err := u.takeStateDir(o)
 	if err != nil {
@@ -282,8 +282,8 @@ func (u *storeURI) ssh(o *Options) (daemon.Transport, error) {
 	return ssh, nil
 }
 
-// dropFileDirs removes the parameters for the directories of a daemon's store. Nix uses them to read objects directly; pix
-// reads objects through the daemon.
+// dropFileDirs removes the parameters for the directories of a daemon's store. Nix uses them to read objects
+// directly; pix reads objects through the daemon.
 func (u *storeURI) dropFileDirs() {
 	for _, key := range []string{"root", "state", "log", "real"} {
 		delete(u.params, key)

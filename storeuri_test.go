@@ -15,8 +15,8 @@ import (
 	"pix/store"
 )
 
-// A client of ssh-ng passes its remote-store to the daemon. Parameters of Nix are accepted, and unknown ones cause Nix's
-// warning.
+// A client of ssh-ng passes its remote-store to the daemon. Parameters of Nix are accepted, and unknown ones cause
+// Nix's warning.
 func TestStoreParameters(t *testing.T) {
 	dir := t.TempDir()
 	var warnings []string

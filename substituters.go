@@ -40,8 +40,8 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 	})
 }
 
-// cacheVariant returns a key of the options that a cache keeps while it is open and that depend on the context in which it
-// is opened. Calls with different keys do not share a cache.
+// cacheVariant returns a key of the options that a cache keeps while it is open and that depend on the context in
+// which it is opened. Calls with different keys do not share a cache.
 func (o *Options) cacheVariant(ctx context.Context) string {
 	if o.Cache == nil || o.Cache.HTTP.Override == nil {
 		return ""

@@ -8,11 +8,11 @@ import (
 	"pix/storepath"
 )
 
-// A Layout is a drawing of a closure in layers from left to right. A path is in a layer to the right of all paths that
-// refer to it.
+// A Layout is a drawing of a closure in layers from left to right. A path is in a layer to the right of all paths
+// that refer to it.
 //
-// An edge that crosses layers passes through a waypoint in each of them. All edges to a path share its waypoints, so
-// they join into one line instead of covering the boxes between them.
+// An edge that crosses layers passes through a waypoint in each of them. All edges to a path share its waypoints,
+// so they join into one line instead of covering the boxes between them.
 //
 // Sugiyama, Tagawa and Toda describe the algorithm: assign layers, add waypoints, order each layer for few
 // crossings, and assign coordinates.
@@ -205,8 +205,8 @@ func (l *Layout) orderLayer(layer []int, fromLeft bool) {
 	}
 }
 
-// relativePosition returns the position of a vertex in its layer, from 0 to 1. In a simplified layout the neighbours
-// of a vertex are in layers of different lengths, so their positions cannot be compared.
+// relativePosition returns the position of a vertex in its layer, from 0 to 1. In a simplified layout the
+// neighbours of a vertex are in layers of different lengths, so their positions cannot be compared.
 func (l *Layout) relativePosition(v int) float64 {
 	return (float64(l.vertices[v].pos) + 0.5) / float64(len(l.layers[l.vertices[v].layer]))
 }

@@ -53,8 +53,8 @@ func (c *Closure) ClosureSizes(paths ...storepath.Path) (map[storepath.Path]uint
 
 // allClosureSizes returns the closure sizes of all paths, by index.
 //
-// A walk from each path would take quadratic time. Instead a set of paths is a bit set, and the closure of a path is the
-// union of the closures of its references, 64 paths in one operation. Bit sets for all pairs would not fit
+// A walk from each path would take quadratic time. Instead a set of paths is a bit set, and the closure of a path
+// is the union of the closures of its references, 64 paths in one operation. Bit sets for all pairs would not fit
 // into memory, so each pass computes, for a range of paths, in whose closures they are.
 func (c *Closure) allClosureSizes() ([]uint64, error) {
 	const memory = 8 << 20 / 8 // the size of all bit sets, in words
@@ -62,9 +62,11 @@ func (c *Closure) allClosureSizes() ([]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
-	rank := make([]int32, len(infos)) // the place in infos of each index
+	order := make([]int32, len(infos)) // the index of each info in the sorted list, and its inverse
+	rank := make([]int32, len(infos))
 	for i, info := range infos {
-		rank[c.index[info.Path]] = int32(i)
+		order[i] = c.index[info.Path]
+		rank[order[i]] = int32(i)
 	}
 	sums := make([]uint64, len(infos))
 	words := max(1, memory/max(1, len(infos))) // of one bit set
@@ -77,14 +79,13 @@ func (c *Closure) allClosureSizes() ([]uint64, error) {
 			if at := i - first; at < len(members) {
 				set[at/64] |= 1 << (at % 64)
 			}
-			index := c.index[infos[i].Path]
-			for _, ref := range c.refs[index] {
+			for _, ref := range c.refs[order[i]] {
 				from := int(rank[ref]) * words
 				for w, word := range sets[from : from+words] {
 					set[w] |= word
 				}
 			}
-			sums[index] += sumSizes(set, members)
+			sums[order[i]] += sumSizes(set, members)
 		}
 	}
 	return sums, nil

@@ -94,8 +94,8 @@ func (s *svgWriter) draw(width, height float64) {
 	s.out.WriteString("</svg>\n")
 }
 
-// drawEdge draws an edge between two vertices: a curve that begins and ends horizontally. At a waypoint it continues
-// straight through the layer; at a path it ends with an arrow.
+// drawEdge draws an edge between two vertices: a curve that begins and ends horizontally. At a waypoint it
+// continues straight through the layer; at a path it ends with an arrow.
 func (s *svgWriter) drawEdge(from, to *vertex) {
 	start, end := s.left[from.layer]+from.width(), s.left[to.layer]
 	if from.info == nil {

@@ -9,13 +9,13 @@ import (
 	"pix/storepath"
 )
 
-// maxTreeLevels is the largest number of levels of a tree. The indentation of a line grows with its level, so the tree
-// of a closure that is one long chain would take gigabytes. The closures of packages have some tens of levels.
+// maxTreeLevels is the largest number of levels of a tree. The indentation of a line grows with its level, so the
+// tree of a closure that is one long chain would take gigabytes. The closures of packages have some tens of levels.
 const maxTreeLevels = 1000
 
 // WriteTree writes the references of each root as a tree, as nix-store --query --tree does. It unfolds each path
-// once, also across roots, and writes [...] after a path that was unfolded before. It stops at maxDepth levels below a
-// root; 0 is no maximum.
+// once, also across roots, and writes [...] after a path that was unfolded before. It stops at maxDepth levels
+// below a root; 0 is no maximum.
 //
 // The error is a [*store.ReferenceCycleError], before anything is written, or a [*TreeDepthError] after the first
 // 1,000 levels.
@@ -107,8 +107,8 @@ func (t *treeWriter) writeLine(n treeNode, unfolded bool) error {
 	return err
 }
 
-// children returns the references of a node in reverse order, because they are pushed on the stack. A reference that
-// other references of the node need is written before them, which keeps the tree flat.
+// children returns the references of a node in reverse order, because they are pushed on the stack. A reference
+// that other references of the node need is written before them, which keeps the tree flat.
 func (t *treeWriter) children(n treeNode) ([]treeNode, error) {
 	indent := n.indent
 	switch {

@@ -52,11 +52,11 @@ func TestWriteTree(t *testing.T) {
 `
 	var out strings.Builder
 	if err := c.WriteTree(&out, 0, "a"); err != nil || out.String() != want {
-		t.Errorf("%v\n%s", err, out.String())
+		t.Errorf("WriteTree: %v\n%s", err, out.String())
 	}
 	out.Reset()
 	if err := c.WriteTree(&out, 1, "b"); err != nil || out.String() != "b\n├───d\n└───c\n" {
-		t.Errorf("%v\n%s", err, out.String())
+		t.Errorf("WriteTree: %v\n%s", err, out.String())
 	}
 	out.Reset()
 	if err := c.WriteTree(&out, 0, "d", "d"); err != nil || out.String() != "d\nd [...]\n" {

@@ -1,12 +1,18 @@
 package closure
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 
+	"pix/nar"
+	"pix/nixhash"
 	"pix/store"
+	"pix/store/memstore"
 	"pix/storepath"
 )
 
@@ -92,5 +98,38 @@ func TestWriteDOT(t *testing.T) {
 	}
 	if edges.String() != "digraph {\n"+edge+"}\n" {
 		t.Errorf("the edges are\n%s", edges.String())
+	}
+}
+
+// FindReferences finds files and symlinks in a directory, and the object itself if it is a file.
+func TestFindReferences(t *testing.T) {
+	s := memstore.New(nil)
+	ref, err := store.AddText(t.Context(), s, "ref", "text", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	contents := "see " + string(ref)
+	var archive bytes.Buffer
+	w := nar.NewWriter(&archive)
+	w.WriteEntry(nar.Entry{Kind: nar.Directory})
+	w.WriteEntry(nar.Entry{Kind: nar.Regular, Depth: 1, Name: "a", Size: uint64(len(contents))})
+	io.WriteString(w, contents)
+	w.WriteEntry(nar.Entry{Kind: nar.Directory, Depth: 1, Name: "dir"})
+	w.WriteEntry(nar.Entry{Kind: nar.Symlink, Depth: 2, Name: "link", Target: string(ref) + "/x"})
+	w.WriteEntry(nar.Entry{Kind: nar.Symlink, Depth: 2, Name: "other", Target: "/elsewhere"})
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	info, err := store.Add(t.Context(), s, "object", storepath.NAR, nixhash.SHA256, []storepath.Path{ref}, &archive, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mentions, err := FindReferences(t.Context(), s, info.Path, ref)
+	want := []Mention{{File: "a"}, {File: "dir/link", Target: string(ref) + "/x"}}
+	if err != nil || !slices.Equal(mentions, want) {
+		t.Errorf("FindReferences returned %q, %v, want %q", mentions, err, want)
+	}
+	if _, err := FindReferences(t.Context(), s, onePath, ref); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("FindReferences of a path that is not valid returned %v", err)
 	}
 }

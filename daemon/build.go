@@ -25,12 +25,12 @@ func (c *Conn) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, m
 		ctx = activity.WithHandler(ctx, last)
 	}
 	_, err := invoke[protocol.Ack](ctx, c, &protocol.BuildPathsRequest{Paths: paths, Mode: mode})
-	var said *activity.Error
-	if !errors.As(err, &said) || errors.Is(err, ErrConnLost) {
+	var daemonErr *activity.Error
+	if !errors.As(err, &daemonErr) || errors.Is(err, ErrConnLost) {
 		return err
 	}
 	if last.text != "" {
-		err = fmt.Errorf("%w: %s", said, activity.Plain(last.text))
+		err = fmt.Errorf("%w: %s", daemonErr, activity.Plain(last.text))
 	}
 	return &store.BuildError{Paths: paths, Err: err}
 }

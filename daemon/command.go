@@ -213,8 +213,8 @@ func (e *CommandError) Error() string {
 	if e.Status != nil {
 		text += fmt.Sprintf("; %s exited with %v", e.Args[0], e.Status)
 	}
-	if said := strings.TrimSpace(activity.Plain(e.Stderr)); said != "" {
-		text += fmt.Sprintf("; %s printed: %s", e.Args[0], said)
+	if stderr := strings.TrimSpace(activity.Plain(e.Stderr)); stderr != "" {
+		text += fmt.Sprintf("; %s printed: %s", e.Args[0], stderr)
 	}
 	return text
 }

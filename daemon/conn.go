@@ -251,8 +251,8 @@ func (c *Conn) resolveFirst(call *call, err error) {
 	if c.pending = c.pending[1:]; len(c.pending) == 0 {
 		c.pending = nil
 	}
-	if said, failed := err.(*activity.Error); failed && call.hasBody {
-		c.refused = said
+	if refusal, isRefusal := err.(*activity.Error); isRefusal && call.hasBody {
+		c.refused = refusal
 	}
 	c.mu.Unlock()
 	call.resolve(err)

@@ -119,8 +119,8 @@ func Dial(ctx context.Context, addr string, opts *Options) (*Conn, error) {
 	return DialTransport(ctx, Unix{addr}, opts)
 }
 
-// DialTransport connects to a daemon through a transport and performs the handshake. The errors
-// are those of [Dial].
+// DialTransport connects to a daemon through a transport and performs the handshake. It returns the
+// same errors as [Dial].
 func DialTransport(ctx context.Context, t Transport, opts *Options) (*Conn, error) {
 	o := opts.withDefaults()
 	if own, ok := t.(interface{ handshakeTimeout() time.Duration }); ok && (opts == nil || opts.HandshakeTimeout == 0) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"math"
 	"os"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
-	"pix/wire"
 )
 
 // operations are the methods of a Conn, by the names of the protocol. Each compares its result
@@ -343,147 +341,4 @@ var operations = []struct {
 		_, err := m.c.AddToStoreScanning(m.ctx, "x", storepath.Flat, nixhash.SHA256, strings.NewReader("x"))
 		return err
 	}},
-}
-
-// buildSome builds one output that can be built, one that cannot, and one that exists.
-func (m *matrix) buildSome() error {
-	good := newDerivation(m.unique("good"), "echo good > $out; echo dev > $dev", "out", "dev")
-	bad := newDerivation(m.unique("bad"), "exit 3")
-	paths := slices.Concat(
-		allOutputsOf(addDerivation(m.t, m.c, good, nil)), allOutputsOf(addDerivation(m.t, m.c, bad, nil)),
-		allOutputsOf(m.drv), []derivation.DerivedPath{derivation.Opaque{Path: helloPath}},
-	)
-	var lines []string
-	ctx := activity.WithHandler(m.ctx, activity.HandlerFunc(func(e activity.Event) {
-		if line, ok := activity.Line(e); ok {
-			lines = append(lines, line)
-		}
-	}))
-	results, err := m.c.BuildPathsWithResults(ctx, paths, store.BuildNormal)
-	if err != nil {
-		return err
-	}
-	if len(results) == 3 && results[0].Path.String() != paths[0].String() {
-		results = slices.Insert(results, 0, store.KeyedBuildResult{Path: paths[0], BuildResult: store.BuildResult{Status: store.MiscFailure}}) // 2.34 returns no result for a path that it gave up
-	}
-	for i, r := range results {
-		if r.Path.String() != paths[i].String() || len(results) != len(paths) {
-			return fmt.Errorf("result %d of %d is for %s", i, len(results), r.Path)
-		}
-	}
-	if r := results[1]; r.Status.Succeeded() || r.Message == "" {
-		return fmt.Errorf("a build that fails: %+v", r.BuildResult)
-	}
-	if r := results[2]; r.Status != store.AlreadyValid || r.Outputs["out"].OutPath != m.out {
-		return fmt.Errorf("an existing output: %+v", r.BuildResult)
-	}
-	if r := results[3]; !r.Status.Succeeded() {
-		return fmt.Errorf("an existing path: %+v", r.BuildResult)
-	}
-	// The order decides whether the first path was built before the other one failed.
-	if r := results[0]; r.Status.Succeeded() && (len(r.Outputs) != 2 || r.Outputs["dev"].OutPath != outPath(m.t, good, "dev")) {
-		return fmt.Errorf("a build that succeeds: %+v", r.BuildResult)
-	}
-	results, err = m.c.BuildPathsWithResults(ctx, paths[:1], store.BuildNormal)
-	if err != nil || len(results) != 1 || !results[0].Status.Succeeded() || len(results[0].Outputs) != 2 {
-		return fmt.Errorf("alone: %+v, %w", results, err)
-	}
-	return m.hasContents(outPath(m.t, good, "out"), "good\n")
-}
-
-// unique returns a name that is used only once.
-func (m *matrix) unique(s string) string { return s + "-" + strconv.Itoa(m.round) }
-
-// file creates a file with the given contents in the daemon's root, and returns its name there.
-func (m *matrix) file(contents string) string {
-	if err := os.WriteFile(m.d.HostPath("/tmp/file"), []byte(contents), 0o644); err != nil {
-		m.t.Fatal(err)
-	}
-	return "/tmp/file"
-}
-
-func (m *matrix) query(what string, path storepath.Path) string {
-	m.t.Helper()
-	return m.says("nix-store", "--query", what, string(path))
-}
-
-// hasContents returns an error unless the path is a file with these contents, and valid
-// according to Nix.
-func (m *matrix) hasContents(path storepath.Path, contents string) error {
-	m.t.Helper()
-	b, err := os.ReadFile(m.d.HostPath(string(path)))
-	if err == nil && string(b) != contents {
-		err = fmt.Errorf("'%s' has the contents %q", path, b)
-	}
-	m.says("nix-store", "--verify-path", string(path))
-	return err
-}
-
-func (m *matrix) hasRoot(is func(store.Root) bool) bool {
-	roots, err := m.c.FindRoots(m.ctx)
-	if err != nil {
-		m.t.Error(err)
-	}
-	return slices.ContainsFunc(roots, is)
-}
-
-// pathsOf returns the store paths that are whole lines of the output of a command, sorted.
-func (m *matrix) pathsOf(args ...string) []string {
-	m.t.Helper()
-	lines := fields(m.says(args...))
-	lines = slices.DeleteFunc(lines, func(s string) bool { return !strings.HasPrefix(s, "/nix/store/") })
-	slices.Sort(lines)
-	return slices.Compact(lines)
-}
-
-func (m *matrix) output() store.DrvOutput {
-	return store.DrvOutput{Hash: nixhash.Sum(nixhash.SHA256, []byte("drv")), Path: m.drv, Output: "out"}
-}
-
-// object returns a content-addressed file and its archive.
-func (m *matrix) object(name, contents string) (*store.PathInfo, []byte) {
-	m.t.Helper()
-	info, nar, err := object(name, contents)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return info, nar
-}
-
-func object(name, contents string) (*store.PathInfo, []byte, error) {
-	nar := fileNAR(contents)
-	hash := nixhash.Sum(nixhash.SHA256, nar)
-	path, err := storepath.DefaultDir.SourcePath(name, hash, storepath.References{})
-	if err != nil {
-		return nil, nil, err
-	}
-	ca, err := storepath.NewContentAddress(storepath.NAR, hash)
-	return &store.PathInfo{Path: path, NARHash: hash, NARSize: uint64(len(nar)), CA: ca}, nar, err
-}
-
-// objects yields n files with the same contents and different names.
-func (m *matrix) objects(n int, contents string) iter.Seq2[store.Import, error] {
-	return func(yield func(store.Import, error) bool) {
-		for i := range n {
-			info, nar := m.object("many-"+strconv.Itoa(i), contents)
-			if !yield(store.Import{Info: info, NAR: bytes.NewReader(nar)}, nil) {
-				return
-			}
-		}
-	}
-}
-
-// fileNAR returns the archive of a regular file.
-func fileNAR(contents string) (nar []byte) {
-	for _, s := range []string{"nix-archive-1", "(", "type", "regular", "contents", contents, ")"} {
-		nar = wire.AppendString(nar, s)
-	}
-	return nar
-}
-
-func fields(s string) []string { return strings.Fields(s) }
-
-func sorted(paths ...storepath.Path) []storepath.Path {
-	slices.Sort(paths)
-	return paths
 }

@@ -71,8 +71,8 @@ type Pool struct {
 	closed     bool
 }
 
-// Open connects to the daemon of the transport and returns a pool. The errors are those of
-// [Dial].
+// Open connects to the daemon of the transport and returns a pool. It returns the same
+// errors as [Dial].
 func Open(ctx context.Context, t Transport, opts *Options) (*Pool, error) {
 	p := newPool(t, opts)
 	c, err := DialTransport(ctx, t, &p.opts)

@@ -5,127 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"pix/daemon"
-	"pix/internal/latency"
 	"pix/nixhash"
 	"pix/protocol"
 	"pix/store"
 	"pix/storepath"
 )
-
-// A memory is a transport to fake daemons, one for each connection.
-type memory struct {
-	serve   func(p *peer, n int) // plays the n-th daemon, from 1 on
-	version uint8                // the minor version; 0 means the newest
-	delay   time.Duration        // the delay in each direction
-
-	dials, open atomic.Int32
-	mu          sync.Mutex
-	conns       []net.Conn
-	dead        bool // connecting fails
-	hangs       bool // new daemons read, but send nothing
-}
-
-func (m *memory) String() string { return "memory" }
-
-func (m *memory) Dial(context.Context) (net.Conn, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.dead {
-		return nil, errors.New("no daemon")
-	}
-	n := int(m.dials.Add(1))
-	theirs, ours := net.Pipe()
-	m.conns = append(m.conns, theirs)
-	m.open.Add(1)
-	hangs := m.hangs
-	go func() {
-		defer m.open.Add(-1)
-		if hangs {
-			io.Copy(io.Discard, theirs)
-			return
-		}
-		fakeServe(theirs, fakeOp{version: m.version}.daemonVersion(), func(p *peer) {
-			if m.serve != nil {
-				m.serve(p, n)
-				return
-			}
-			p.serveAll()
-		})
-	}()
-	if m.delay > 0 {
-		return latency.Conn(ours, m.delay), nil
-	}
-	return ours, nil
-}
-
-// restart ends all connections, like a restart of the daemon.
-func (m *memory) restart() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, nc := range m.conns {
-		nc.Close()
-	}
-	m.conns = nil
-}
-
-// hang ends all connections, and makes new daemons hang in the handshake, or answer again.
-func (m *memory) hang(hangs bool) {
-	m.mu.Lock()
-	m.hangs = hangs
-	m.mu.Unlock()
-	m.restart()
-	synctest.Wait()
-}
-
-// pooled runs f on a pool of fake daemons in a synctest bubble.
-func pooled(t *testing.T, m *memory, opts *daemon.Options, f func(ctx context.Context, p *daemon.Pool)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		p, err := daemon.Open(t.Context(), m, opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f(t.Context(), p)
-		p.Close()
-		time.Sleep(time.Hour) // until the daemons have noticed
-		if n := m.open.Load(); n != 0 {
-			t.Errorf("%d connections are open after Close", n)
-		}
-		if _, err := p.IsValidPath(t.Context(), helloPath); !errors.Is(err, daemon.ErrClosed) {
-			t.Errorf("after Close: %v", err)
-		}
-	})
-}
-
-// oneByOne makes calls of all kinds sequentially.
-func oneByOne(t *testing.T, ctx context.Context, p *daemon.Pool) {
-	t.Helper()
-	if valid, err := p.IsValidPath(ctx, helloPath); !valid || err != nil {
-		t.Errorf("IsValidPath: %v, %v", valid, err)
-	}
-	if path, err := p.AddTextToStore(ctx, "hello.txt", "hello world", nil); path != helloPath || err != nil {
-		t.Errorf("AddTextToStore: %v, %v", path, err)
-	}
-	if err := readFakeNAR(ctx, p); err != nil {
-		t.Errorf("NARFromPath: %v", err)
-	}
-	if err := p.BuildPaths(ctx, fakeBuilt, store.BuildNormal); err != nil {
-		t.Errorf("BuildPaths: %v", err)
-	}
-	if err := readInfos(p.QueryPathInfos(ctx, []storepath.Path{helloPath, helloPath}), 2); err != nil {
-		t.Errorf("QueryPathInfos: %v", err)
-	}
-}
 
 // Sequential calls need only one connection.
 func TestPoolSequential(t *testing.T) {
@@ -231,10 +123,6 @@ func TestPoolOfOneNested(t *testing.T) {
 		oneByOne(t, ctx, p)
 	})
 }
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // A call that only reads is repeated when its connection is lost. A call that writes is not.
 func TestPoolRetries(t *testing.T) {
@@ -498,147 +386,4 @@ func TestPoolClose(t *testing.T) {
 			}
 		}
 	})
-}
-
-// graph returns a closure with the given number of levels and of paths in each. Each path
-// refers to two paths of the next level.
-func graph(levels, width int) (root storepath.Path, references map[storepath.Path][]storepath.Path) {
-	path := func(level, i int) storepath.Path {
-		name := fmt.Sprintf("p-%d-%d", level, i%width)
-		p, err := storepath.DefaultDir.TextPath(name, nixhash.Sum(nixhash.SHA256, []byte(name)), nil)
-		if err != nil {
-			panic(err)
-		}
-		return p
-	}
-	references = make(map[storepath.Path][]storepath.Path)
-	root = path(0, 0)
-	for i := range width {
-		references[root] = append(references[root], path(1, i))
-	}
-	for level := 1; level < levels; level++ {
-		for i := range width {
-			refs := []storepath.Path{path(level, i)}
-			if level+1 < levels {
-				refs = append(refs, path(level+1, i), path(level+1, i+1))
-			}
-			references[path(level, i)] = refs
-		}
-	}
-	for p := range references {
-		slices.Sort(references[p])
-		references[p] = slices.Compact(references[p])
-	}
-	return root, references
-}
-
-// With round trips of 20 ms, a closure of 10,000 paths takes about as many of them as it has
-// levels, and the path infos of known paths even fewer. The test uses the clock of synctest.
-func TestClosureOverLatency(t *testing.T) {
-	const levels, width, trip = 11, 1000, 20 * time.Millisecond
-	root, references := graph(levels, width)
-	m := &memory{delay: trip / 2, serve: func(p *peer, _ int) {
-		for {
-			req, ok := p.next().(*protocol.QueryPathInfoRequest)
-			if !ok {
-				return
-			}
-			p.answer(req.Op(), &protocol.QueryPathInfoReply{Info: &store.PathInfo{NARHash: zeroHash, References: references[req.Path]}})
-		}
-	}}
-	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
-		start := time.Now()
-		var paths []storepath.Path
-		for info, err := range p.QueryClosure(ctx, root) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			paths = append(paths, info.Path)
-		}
-		if took := time.Since(start); took > levels*trip {
-			t.Errorf("the closure took %v, %d round trips", took, took/trip)
-		}
-		if len(paths) != len(references) || paths[0] != root || !slices.IsSorted(paths[1:1+width]) {
-			t.Errorf("%d paths instead of %d, or not in order", len(paths), len(references))
-		}
-		start = time.Now()
-		i := 0
-		for info, err := range p.QueryPathInfos(ctx, paths) {
-			if err != nil || info.Path != paths[i] || !slices.Equal(info.References, references[info.Path]) {
-				t.Fatalf("%d: %+v, %v", i, info, err)
-			}
-			i++
-		}
-		if took := time.Since(start); i != len(paths) || took > 5*trip {
-			t.Errorf("%d path infos took %v", i, took)
-		}
-	})
-}
-
-// A loop that is left early, one whose context ends, and one over an invalid path leave nothing
-// behind.
-func TestLoopsThatEnd(t *testing.T) {
-	m := &memory{serve: func(p *peer, _ int) {
-		for req := p.next(); req != nil; req = p.next() {
-			time.Sleep(time.Millisecond)
-			if info, ok := req.(*protocol.QueryPathInfoRequest); ok && info.Path == absent {
-				p.answer(req.Op(), &protocol.QueryPathInfoReply{})
-				continue
-			}
-			p.do(req)
-		}
-	}}
-	many := slices.Repeat([]storepath.Path{helloPath}, 100)
-	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
-		for range p.QueryPathInfos(ctx, many) {
-			break
-		}
-		short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-		defer cancel()
-		if err := readInfos(p.QueryPathInfos(short, many), 100); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%v", err)
-		}
-		var last error
-		n := 0
-		for _, err := range p.QueryPathInfos(ctx, append(many[:10:10], absent, helloPath)) {
-			if last = err; err == nil {
-				n++
-			}
-		}
-		if !errors.Is(last, store.ErrNotFound) || n != 10 {
-			t.Errorf("%d path infos, and %v", n, last)
-		}
-		var bad *storepath.Error
-		for _, err := range p.QueryPathInfos(ctx, append(many[:10:10], "/nix/store/x")) {
-			last = err
-		}
-		if !errors.As(last, &bad) {
-			t.Errorf("%v", last)
-		}
-		oneByOne(t, ctx, p)
-		if n := m.dials.Load(); n != 1 {
-			t.Errorf("%d connections were made", n)
-		}
-	})
-}
-
-// A trace has a line for each message of all connections.
-func TestTrace(t *testing.T) {
-	var trace strings.Builder
-	pooled(t, new(memory), &daemon.Options{Trace: &trace, TraceBody: 5}, func(ctx context.Context, p *daemon.Pool) {
-		oneByOne(t, ctx, p)
-	})
-	for _, want := range []string{
-		" 1 ← greeting version=1.38",
-		" 1 → IsValidPath path=/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt\n",
-		" 1 ← IsValidPath valid=true\n",
-		" 1 → body data=\"hello\"…(11 bytes)\n",
-		" 1 ← body data=\"\\r\\x00\\x00\\x00\\x00\"…(128 bytes)\n",
-		" 1 ← Log text=\"worki\"…",
-		" 1 × closed by=client why=\"connection closed\"\n",
-	} {
-		if !strings.Contains(trace.String(), want) {
-			t.Errorf("the trace does not have %q:\n%s", want, trace.String())
-		}
-	}
 }

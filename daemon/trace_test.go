@@ -250,3 +250,24 @@ func TestTraceThatPanics(t *testing.T) {
 type writerFunc func(p []byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// A trace has a line for each message of all connections.
+func TestTrace(t *testing.T) {
+	var trace strings.Builder
+	pooled(t, new(memory), &daemon.Options{Trace: &trace, TraceBody: 5}, func(ctx context.Context, p *daemon.Pool) {
+		oneByOne(t, ctx, p)
+	})
+	for _, want := range []string{
+		" 1 ← greeting version=1.38",
+		" 1 → IsValidPath path=/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt\n",
+		" 1 ← IsValidPath valid=true\n",
+		" 1 → body data=\"hello\"…(11 bytes)\n",
+		" 1 ← body data=\"\\r\\x00\\x00\\x00\\x00\"…(128 bytes)\n",
+		" 1 ← Log text=\"worki\"…",
+		" 1 × closed by=client why=\"connection closed\"\n",
+	} {
+		if !strings.Contains(trace.String(), want) {
+			t.Errorf("the trace does not have %q:\n%s", want, trace.String())
+		}
+	}
+}

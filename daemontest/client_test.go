@@ -26,7 +26,7 @@ import (
 	"pix/storepath"
 )
 
-// A diary notes what a store has answered, so that two can be compared.
+// A diary records the answers of a store, so that two stores can be compared.
 type diary struct {
 	lines []string
 }
@@ -35,7 +35,7 @@ func (d *diary) note(what string, answer any, err error) {
 	switch {
 	case errors.Is(err, errors.ErrUnsupported), err != nil && strings.Contains(err.Error(), "unsupported operation"):
 		answer = "unsupported"
-	case err != nil: // what the daemon said, without what the client adds to it
+	case err != nil: // the daemon's error, without the client's prefix
 		answer = "error: " + lastWords(err)
 	}
 	d.lines = append(d.lines, fmt.Sprintf("%s: %+v", what, answer))
@@ -56,8 +56,8 @@ func lastWords(err error) string {
 	return err.Error()
 }
 
-// everything asks a store for all that it can do, twice, and notes the answers. The store
-// must be empty.
+// everything calls all operations of a store twice, and records the answers. The store must be
+// empty.
 func everything(t testing.TB, s store.Store) map[string]string {
 	ctx := t.Context()
 	d := new(diary)
@@ -96,7 +96,7 @@ func signaturesOf(info *store.PathInfo) []string {
 	return info.Signatures
 }
 
-// fileNAR returns the archive of a file.
+// fileNAR returns the archive of a regular file.
 func fileNAR(contents string) []byte {
 	var b bytes.Buffer
 	w := nar.NewWriter(&b)
@@ -170,7 +170,7 @@ func imports(objects ...any) iter.Seq2[store.Import, error] {
 	}
 }
 
-// ask asks all questions.
+// ask makes all queries.
 func (d *diary) ask(ctx context.Context, s store.Store, text, refers storepath.Path) {
 	valid, err := s.IsValidPath(ctx, text)
 	d.note("IsValidPath", valid, err)
@@ -210,7 +210,7 @@ func (d *diary) ask(ctx context.Context, s store.Store, text, refers storepath.P
 	d.note("Closure", closure, nil)
 }
 
-// build asks for what cannot be built, and what there is.
+// build builds a path that cannot be built, and an existing one.
 func (d *diary) build(ctx context.Context, t testing.TB, s store.Store, text storepath.Path) {
 	drv := &derivation.Derivation{
 		Name: "drv", Dir: s.Dir(), Platform: "x", Builder: "/b", InputSources: derivation.SetOf(text),
@@ -248,7 +248,7 @@ func (d *diary) build(ctx context.Context, t testing.TB, s store.Store, text sto
 	d.note("AddBuildLog", nil, logs.AddBuildLog(ctx, path, strings.NewReader("a log")))
 }
 
-// keep keeps and collects.
+// keep creates roots and collects garbage.
 func (d *diary) keep(ctx context.Context, s store.Store, text, refers storepath.Path) {
 	temp, _ := store.As[store.TempRooter](s)
 	d.note("AddTempRoot", nil, temp.AddTempRoot(ctx, text))
@@ -268,8 +268,8 @@ func (d *diary) keep(ctx context.Context, s store.Store, text, refers storepath.
 	d.note("VerifyStore", remain, err)
 }
 
-// Through our client and our server a store is what it is without them, in every version:
-// every operation, twice on one connection, with errors between.
+// Through our client and our server a store gives the same answers as without them, in every
+// version: all operations, twice on one connection, with errors in between.
 func TestNothingIsLost(t *testing.T) {
 	want := everything(t, memstore.New(&memstore.Options{Now: func() time.Time { return time.Unix(1, 0) }}))
 	for minor := uint8(18); minor <= 38; minor++ {
@@ -283,7 +283,7 @@ func TestNothingIsLost(t *testing.T) {
 			}
 		})
 	}
-	// A pool, and a daemon that is the client of another.
+	// Test a pool, and a daemon that is the client of another.
 	d := daemontest.New(t, nil)
 	pool, err := daemon.Open(t.Context(), d, nil)
 	if err != nil {
@@ -315,7 +315,7 @@ func compare(t *testing.T, got, want map[string]string) {
 	}
 }
 
-// What the server says over its client's connection reaches us through a second daemon.
+// Events of a daemon reach the client through a second daemon.
 func TestCopyBetweenDaemons(t *testing.T) {
 	from, to := daemontest.New(t, nil), daemontest.New(t, nil)
 	var last storepath.Path

@@ -2,41 +2,43 @@ package daemontest
 
 import (
 	"bytes"
+	"slices"
+	"sync"
 
 	"pix/protocol"
 )
 
-// A conversation is what a trace has of one connection.
+// A conversation is the part of a trace about one connection.
 type conversation struct {
-	number   int // in the trace
-	greeted  bool
-	params   protocol.Params
-	greeting protocol.Greeting
-	welcome  []byte // the messages after the greeting
-	refused  bool   // the last of them is an error
-	calls    []*recordedCall
-	hungUp   bool // it was the daemon that ended it
+	number       int // the number of the connection in the trace
+	greeted      bool
+	params       protocol.Params
+	greeting     protocol.Greeting
+	welcome      []byte // the messages after the greeting
+	refused      bool   // the last message of welcome is an error
+	calls        []*recordedCall
+	daemonHungUp bool // the daemon closed the connection
 }
 
-// A recordedCall is a request and what came of it.
+// A recordedCall is a request and its result.
 type recordedCall struct {
-	line     int    // of the request in the trace
-	request  string // as it stands there
+	line     int    // the line of the request in the trace
+	request  string // the text of the request in the trace
 	body     protocol.Body
 	steps    []step
-	answered int // how many of the steps make up the answer; 0 if it did not come
+	answered int // number of steps up to the end of the reply; 0 if there was no reply
 	failed   bool
 }
 
-// A step is something that the daemon says, or hears of the body of a request.
+// A step is data that the daemon sends, or a part of the body of a request that it receives.
 type step struct {
-	say  []byte
-	hear []byte // nil if the daemon says something
-	line int
+	send    []byte
+	receive []byte // nil if the daemon sends something
+	line    int
 }
 
 func (s step) equal(other step) bool {
-	return bytes.Equal(s.say, other.say) && bytes.Equal(s.hear, other.hear) && (s.hear == nil) == (other.hear == nil)
+	return bytes.Equal(s.send, other.send) && bytes.Equal(s.receive, other.receive) && (s.receive == nil) == (other.receive == nil)
 }
 
 func (k *recordedCall) equal(other *recordedCall) bool {
@@ -51,8 +53,8 @@ func (k *recordedCall) equal(other *recordedCall) bool {
 	return true
 }
 
-// beginsLike reports whether the first n calls of both are the same.
-func (c *conversation) beginsLike(other *conversation, n int) bool {
+// startsLike reports whether the first n calls of both are equal.
+func (c *conversation) startsLike(other *conversation, n int) bool {
 	if c.greeted != other.greeted || c.params != other.params || c.greeting != other.greeting || !bytes.Equal(c.welcome, other.welcome) || len(other.calls) < n {
 		return false
 	}
@@ -64,13 +66,56 @@ func (c *conversation) beginsLike(other *conversation, n int) bool {
 	return true
 }
 
-// needed returns how many calls must be made for the conversation to be a whole one: what
-// comes after a call without an answer may have been sent too late to be read.
-func (c *conversation) needed() int {
+// numRequired returns the number of calls that a client must make. Calls after one without a
+// reply are optional: they may have been sent too late to be read.
+func (c *conversation) numRequired() int {
 	for i, k := range c.calls {
 		if k.answered == 0 {
 			return i + 1
 		}
 	}
 	return len(c.calls)
+}
+
+// A recording consists of the conversations of a trace and their state in the replay.
+type recording struct {
+	conversations []*conversation
+
+	mu    sync.Mutex
+	used  map[*conversation]bool
+	calls map[*conversation]int // number of calls made
+}
+
+// next returns a conversation for a new connection, or nil if none is left.
+func (r *recording) next() *conversation {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.conversations {
+		if !r.used[c] {
+			r.used[c] = true
+			return c
+		}
+	}
+	return nil
+}
+
+// match records the next request on a connection. The connection may turn out to be another
+// recorded one. The result is nil if no recorded connection continues with this request.
+func (r *recording) match(c *conversation, n int, request string) *conversation {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := func(d *conversation) bool { return n < len(d.calls) && d.calls[n].request == request }
+	if !next(c) {
+		i := slices.IndexFunc(r.conversations, func(d *conversation) bool {
+			return !r.used[d] && next(d) && c.startsLike(d, n)
+		})
+		if i < 0 {
+			return nil
+		}
+		r.used[c], r.calls[c] = false, 0
+		c = r.conversations[i]
+		r.used[c] = true
+	}
+	r.calls[c] = n + 1
+	return c
 }

@@ -20,12 +20,12 @@ import (
 	"pix/storepath"
 )
 
-// signingKey is a secret key that nobody trusts.
+// signingKey is a secret key that no store trusts.
 var signingKey = "test-1:" + base64.StdEncoding.EncodeToString(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
 
 func sortedLines(lines []string) []string { return slices.Sorted(slices.Values(lines)) }
 
-// client connects to d, in memory.
+// client connects to d in memory.
 func client(t testing.TB, d *daemontest.Daemon, opts *daemon.Options) (*daemon.Conn, error) {
 	t.Helper()
 	nc, err := d.Dial(t.Context())
@@ -48,13 +48,13 @@ func mustClient(t testing.TB, d *daemontest.Daemon) *daemon.Conn {
 	return c
 }
 
-// Our client and our server understand each other in every version.
+// Our client and our server work together in every version.
 func TestEveryVersion(t *testing.T) {
 	for minor := uint8(18); minor <= 38; minor++ {
 		d := daemontest.New(t, &daemontest.Options{Version: protocol.MakeVersion(minor), NoFeatures: minor%2 == 0})
 		c := mustClient(t, d)
 		if c.Version().Minor() != int(minor) {
-			t.Errorf("1.%d was wanted, %s came of it", minor, c.Version())
+			t.Errorf("wanted 1.%d, negotiated %s", minor, c.Version())
 		}
 		for range 2 {
 			path, err := c.AddTextToStore(t.Context(), "text", "a text", nil)
@@ -62,7 +62,7 @@ func TestEveryVersion(t *testing.T) {
 				t.Fatalf("1.%d: %v", minor, err)
 			}
 			if _, err := c.AddTextToStore(t.Context(), "text", "x", []storepath.Path{path + "x"}); err == nil {
-				t.Errorf("1.%d: a reference to nothing was taken", minor)
+				t.Errorf("1.%d: a reference to an invalid path was accepted", minor)
 			}
 			info, err := c.QueryPathInfo(t.Context(), path)
 			if err != nil || info.NARSize == 0 {
@@ -156,11 +156,11 @@ func TestFail(t *testing.T) {
 	}
 }
 
-// Wherever the connection breaks, the client says so at once, and everything ends.
+// Wherever the connection breaks, the client reports it at once, and everything ends.
 func TestBreakEverywhere(t *testing.T) {
 	for _, f := range []func(int64) daemontest.Faults{
 		func(n int64) daemontest.Faults { return daemontest.Faults{CutAfter: n} },
-		func(n int64) daemontest.Faults { return daemontest.Faults{DeafAfter: n} },
+		func(n int64) daemontest.Faults { return daemontest.Faults{CutReadAfter: n} },
 	} {
 		failed, succeeded := 0, 0
 		for n := int64(1); n <= 400; n++ {
@@ -195,13 +195,12 @@ func TestSilence(t *testing.T) {
 	})
 }
 
-// Whatever number is a lie, the client does not hang, and does not believe it to be more
-// than an answer.
+// If any number is wrong, the client neither hangs nor reports more than a wrong answer.
 func TestLieEverywhere(t *testing.T) {
 	noticed := 0
 	for at := int64(0); at < 200; at += 8 {
 		synctest.Test(t, func(t *testing.T) {
-			d := daemontest.New(t, &daemontest.Options{Faults: daemontest.Faults{Lies: map[int64]uint64{at: 1 << 62}}})
+			d := daemontest.New(t, &daemontest.Options{Faults: daemontest.Faults{Overwrite: map[int64]uint64{at: 1 << 62}}})
 			c, err := client(t, d, nil)
 			if err == nil {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -214,7 +213,7 @@ func TestLieEverywhere(t *testing.T) {
 		})
 	}
 	if noticed < 10 {
-		t.Errorf("only %d lies were noticed", noticed)
+		t.Errorf("only %d wrong numbers were noticed", noticed)
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package daemontest runs a Nix daemon in process, for tests. No Nix is needed, and it
-// starts in no time:
+// Package daemontest runs a Nix daemon in the test process. It does not need Nix, and starts
+// quickly:
 //
 //	func TestDeploy(t *testing.T) {
 //		d := daemontest.New(t, nil)
@@ -9,16 +9,16 @@
 //		}
 //	}
 //
-// [New] makes a store in memory (package memstore) and serves it (package server), in any
-// version of the protocol from 1.18 to 1.38, on connections in memory ([Daemon.Dial]) and on
-// a Unix socket ([Daemon.Socket]). Everything ends with the test.
+// [New] creates a store in memory (package memstore) and serves it (package server), in any
+// version of the protocol from 1.18 to 1.38, on connections in memory ([Daemon.Dial]) and on a
+// Unix socket ([Daemon.Socket]). Everything ends with the test.
 //
 // # Faults
 //
-// Real daemons fail, and seldom when one looks. [Faults] make this one do so at a given
-// moment: it is slow, it floods its client with logs, an operation fails, the connection
-// breaks after a given byte, a number in a reply is not what it should be. All but the first
-// two are the same each time, so a test can walk through a whole conversation, byte by byte:
+// [Faults] make the daemon fail at a given moment: it is slow, it floods its client with log
+// lines, an operation fails, the connection breaks after a given byte, a number in a reply is
+// wrong. Except for the first two, faults are reproducible, so a test can try every byte of a
+// connection:
 //
 //	for n := range total {
 //		d := daemontest.New(t, &daemontest.Options{Faults: daemontest.Faults{CutAfter: n + 1}})
@@ -27,13 +27,13 @@
 //
 // # Replays
 //
-// What a real daemon has said once it can say again, where there is none. Record a
-// conversation, in full, with a program that works:
+// A test can replay the replies of a real daemon on a machine without Nix. Record a full trace
+// with a working program:
 //
 //	pix --trace hello.trace --trace-bodies add-text hello.txt hello
 //
-// or with the Trace of daemon.Options, and its TraceBody -1. [Replay] is a daemon that answers
-// as was recorded, and fails the test if the program does not ask as was recorded:
+// or with the Trace of daemon.Options and its TraceBody -1. [Replay] is a daemon that sends the
+// recorded replies, and fails the test if the program does not send the recorded requests:
 //
 //	func TestHello(t *testing.T) {
 //		trace, err := os.Open("testdata/hello.trace")
@@ -42,8 +42,8 @@
 //		addHello("unix://" + d.Socket())
 //	}
 //
-// A trace is text, a line for each message, so that it can be read, compared and written by
-// hand. Look through it before it is handed on: it has all that was said.
+// A trace is a text with a line for each message, so that it can be read, compared and edited.
+// Check it for secrets before you publish it: it contains all transferred data.
 //
 // # Without time
 //

@@ -10,7 +10,7 @@ import (
 	"pix/daemontest"
 )
 
-// A test of a program that adds something to the store.
+// A test of a program that adds an object to the store.
 func ExampleNew() {
 	test := func(t testing.TB) {
 		d := daemontest.New(t, nil)
@@ -22,7 +22,7 @@ func ExampleNew() {
 	// Output: [/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt] <nil>
 }
 
-// The same program with a daemon of Nix 2.34 that is not there any more.
+// A test of the same program with a recorded daemon of Nix 2.34.
 func ExampleReplay() {
 	const trace = `
 17:30:11.052417 1 ← greeting version=1.38 negotiated=1.38 features=[] store-dir=/nix/store nix=2.34.8 trust=trusted
@@ -40,7 +40,7 @@ func ExampleReplay() {
 	// Output: cannot open '/nix/store/.links': No space left on device
 }
 
-// addHello is the program.
+// addHello is the program under test.
 func addHello(socket string) {
 	ctx := context.Background()
 	c, err := daemon.Dial(ctx, socket, nil)
@@ -54,14 +54,14 @@ func addHello(socket string) {
 	}
 }
 
-// run runs a test as go test would.
+// run runs a test like go test.
 func run(test func(testing.TB)) {
 	t := &fakeT{ctx: context.Background()}
 	test(t)
 	t.end()
 }
 
-// A fakeT is the little of a testing.T that is needed here.
+// A fakeT has the methods of testing.T that are needed here.
 type fakeT struct {
 	testing.TB
 	ctx      context.Context

@@ -14,41 +14,41 @@ import (
 	"pix/wire"
 )
 
-// Faults are what goes wrong on each of a daemon's connections. The zero values are
-// nothing.
+// Faults are the faults of each connection of a daemon. The zero values mean no fault.
 type Faults struct {
-	// Delay is how long the daemon thinks before each operation.
+	// Delay is the delay before each operation.
 	Delay time.Duration
 
-	// Logs is how many lines it says before each operation, and LogSize how many bytes
-	// each has.
+	// Logs is the number of log lines before each operation. LogSize is the size of each in
+	// bytes.
 	Logs, LogSize int
 
-	// Fail is called before each operation, with its number on the connection, beginning
-	// with 0. An error is what the client is told; the connection goes on.
+	// Fail is called before each operation, with its number on the connection, starting with 0.
+	// The client gets the returned error, and the connection stays usable.
 	Fail func(n int, req protocol.Request) error
 
-	// CutAfter breaks the connection when the daemon has written that many bytes; 0 is
+	// CutAfter closes the connection when the daemon has written that many bytes. 0 means
 	// never.
 	CutAfter int64
 
-	// DeafAfter breaks the connection when the daemon has read that many bytes; 0 is never.
-	DeafAfter int64
+	// CutReadAfter closes the connection when the daemon has read that many bytes. 0 means
+	// never.
+	CutReadAfter int64
 
-	// SilentAfter makes the daemon write nothing more after that many bytes, without
-	// hanging up; 0 is never.
+	// SilentAfter makes the daemon write nothing after that many bytes, without closing the
+	// connection. 0 means never.
 	SilentAfter int64
 
-	// Lies replace what the daemon writes: the eight bytes at each offset by that number.
-	// Lengths, counts, booleans and kinds of messages are numbers. An offset counts what
-	// was written on the connection, from 0; it should be a multiple of 8.
-	Lies map[int64]uint64
+	// Overwrite replaces the eight bytes that the daemon writes at an offset by a number.
+	// Lengths, counts, booleans and kinds of messages are numbers. The offset counts the bytes
+	// written on the connection, from 0. It should be a multiple of 8.
+	Overwrite map[int64]uint64
 }
 
-// ErrCut is how a connection ended that a fault has broken.
+// ErrCut is the error of a connection that a fault has closed.
 var ErrCut = errors.New("the connection was cut by a fault")
 
-// An injector is one connection's faults.
+// An injector injects the faults of one connection.
 type injector struct {
 	*Faults
 
@@ -58,8 +58,8 @@ type injector struct {
 
 func newInjector(f *Faults) *injector { return &injector{Faults: f} }
 
-// before is the server's hook.
-func (i *injector) before(ctx context.Context, req protocol.Request) error {
+// beforeOp is called by the server before each operation.
+func (i *injector) beforeOp(ctx context.Context, req protocol.Request) error {
 	i.mu.Lock()
 	n := i.ops
 	i.ops++
@@ -86,16 +86,15 @@ func (i *injector) before(ctx context.Context, req protocol.Request) error {
 	return nil
 }
 
-// wrap returns the connection with the faults that are about bytes.
+// wrap returns a connection with the faults of reading and writing.
 func (i *injector) wrap(nc net.Conn) net.Conn {
-	if i.CutAfter == 0 && i.DeafAfter == 0 && i.SilentAfter == 0 && len(i.Lies) == 0 {
+	if i.CutAfter == 0 && i.CutReadAfter == 0 && i.SilentAfter == 0 && len(i.Overwrite) == 0 {
 		return nc
 	}
 	return &faultyConn{Conn: nc, faults: i.Faults}
 }
 
-// A faultyConn is the server's end of a connection. It is read by one goroutine and
-// written by one.
+// A faultyConn is the server's end of a connection. One goroutine reads it, and one writes it.
 type faultyConn struct {
 	net.Conn
 	faults        *Faults
@@ -103,7 +102,7 @@ type faultyConn struct {
 }
 
 func (c *faultyConn) Read(p []byte) (int, error) {
-	most := c.faults.DeafAfter
+	most := c.faults.CutReadAfter
 	if most > 0 {
 		if c.read >= most {
 			c.Close()
@@ -117,18 +116,18 @@ func (c *faultyConn) Read(p []byte) (int, error) {
 }
 
 func (c *faultyConn) Write(p []byte) (int, error) {
-	said := c.lie(p)
+	out := c.overwrite(p)
 	if cut := c.faults.CutAfter; cut > 0 && c.written+int64(len(p)) >= cut {
-		n, _ := c.Conn.Write(said[:cut-c.written])
+		n, _ := c.Conn.Write(out[:cut-c.written])
 		c.written += int64(n)
 		c.Close()
 		return n, ErrCut
 	}
 	if silent := c.faults.SilentAfter; silent > 0 && c.written+int64(len(p)) > silent {
-		said = said[:max(0, silent-c.written)]
+		out = out[:max(0, silent-c.written)]
 	}
-	if len(said) > 0 {
-		if n, err := c.Conn.Write(said); err != nil {
+	if len(out) > 0 {
+		if n, err := c.Conn.Write(out); err != nil {
 			return n, err
 		}
 	}
@@ -136,13 +135,13 @@ func (c *faultyConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lie returns p with the numbers replaced that lie in it, or begin or end in it.
-func (c *faultyConn) lie(p []byte) []byte {
-	if len(c.faults.Lies) == 0 {
+// overwrite returns p with the replaced numbers, including those that are only partly in p.
+func (c *faultyConn) overwrite(p []byte) []byte {
+	if len(c.faults.Overwrite) == 0 {
 		return p
 	}
 	p = append([]byte(nil), p...)
-	for at, n := range c.faults.Lies {
+	for at, n := range c.faults.Overwrite {
 		var word [wire.WordSize]byte
 		binary.LittleEndian.PutUint64(word[:], n)
 		for i, b := range word {

@@ -11,8 +11,8 @@ import (
 	"pix/protocol"
 )
 
-// Whatever a file has, it is read as conversations that can be replayed, or refused with the
-// place; and memory is taken for what is there only.
+// Any file is read as conversations that can be replayed, or refused with the position. Memory
+// is allocated only for existing data.
 func FuzzTraceFile(f *testing.F) {
 	files, err := filepath.Glob(filepath.Join("testdata", "replay", "*.trace"))
 	if err != nil || len(files) == 0 {
@@ -31,15 +31,15 @@ func FuzzTraceFile(f *testing.F) {
 		conversations, err := readTrace(bytes.NewReader(trace))
 		runtime.ReadMemStats(&after)
 		if got, most := after.TotalAlloc-before.TotalAlloc, uint64(1<<20+200*len(trace)); got > most {
-			t.Errorf("%d bytes made it allocate %d", len(trace), got)
+			t.Errorf("reading %d bytes allocated %d", len(trace), got)
 		}
 		var e *protocol.TraceError
 		if err != nil && (!errors.As(err, &e) || e.Line < 1 || e.Column < 1) {
 			t.Fatalf("%T: %v", err, err)
 		}
 		for _, c := range conversations {
-			if c.needed() > len(c.calls) || !c.beginsLike(c, len(c.calls)) {
-				t.Errorf("connection %d is not like itself", c.number)
+			if c.numRequired() > len(c.calls) || !c.startsLike(c, len(c.calls)) {
+				t.Errorf("connection %d does not equal itself", c.number)
 			}
 			for _, k := range c.calls {
 				if k.answered > len(k.steps) || k.failed && k.answered == 0 {

@@ -16,27 +16,27 @@ import (
 // A player is the daemon's side of a connection that replays a conversation.
 type player struct {
 	*Replayer
-	nc  net.Conn
-	in  *wire.Reader
-	c   *conversation
-	out []byte // to be said before anything is heard
+	nc     net.Conn
+	in     *wire.Reader
+	c      *conversation
+	queued []byte // written before the next read
 }
 
-// errLeft says that the client has hung up, or does not listen any more: what it should have
-// asked is found out at the end of the test.
-var errLeft = errors.New("the client has left")
+// errClientGone means that the client has hung up or stopped reading. Missing requests are
+// reported at the end of the test.
+var errClientGone = errors.New("the client has left")
 
-// play replays the conversation. The error is errLeft, or what was not as recorded; it is nil
-// if the daemon hangs up.
+// play replays the conversation. The error is errClientGone, or describes a difference to the
+// trace. It is nil if the daemon hangs up.
 func (p *player) play() error {
 	if err := p.greet(); err != nil {
 		return err
 	}
 	for n := 0; ; n++ {
-		if err := p.flush(); err != nil || p.c.hungUp && n == len(p.c.calls) {
+		if err := p.flush(); err != nil || p.c.daemonHungUp && n == len(p.c.calls) {
 			return err
 		}
-		k, err := p.hearRequest(n)
+		k, err := p.readRequest(n)
 		if err != nil {
 			return err
 		}
@@ -44,17 +44,17 @@ func (p *player) play() error {
 			return err
 		}
 		switch {
-		case k.answered == 0 && p.c.hungUp:
+		case k.answered == 0 && p.c.daemonHungUp:
 			return p.flush()
-		case k.unfinished() && n == len(p.c.calls)-1:
-			return p.hearOut()
+		case k.isUnfinished() && n == len(p.c.calls)-1:
+			return p.readToEnd()
 		}
 	}
 }
 
-// unfinished reports whether the body of a call may have gone on after what was recorded, with
-// nothing to say where it ends.
-func (k *recordedCall) unfinished() bool {
+// isUnfinished reports whether the body of a call may continue after the recorded part, without
+// a recognisable end.
+func (k *recordedCall) isUnfinished() bool {
 	switch k.body {
 	case protocol.NoBody:
 		return false
@@ -64,22 +64,22 @@ func (k *recordedCall) unfinished() bool {
 	return k.answered == 0 || k.failed
 }
 
-// hearOut listens until the client hangs up.
-func (p *player) hearOut() error {
+// readToEnd reads until the client hangs up.
+func (p *player) readToEnd() error {
 	if err := p.flush(); err != nil {
 		return err
 	}
 	io.Copy(io.Discard, p.in)
-	return errLeft
+	return errClientGone
 }
 
-// greet shakes hands.
+// greet performs the handshake.
 func (p *player) greet() error {
 	if !p.c.greeted {
-		if p.c.hungUp {
-			return errLeft
+		if p.c.daemonHungUp {
+			return errClientGone
 		}
-		return p.hearOut() // the client gave up waiting
+		return p.readToEnd() // the client gave up waiting
 	}
 	params, err := protocol.ServerHandshake(p.in, p.nc, p.c.params.Dir, p.c.greeting, p.c.params.Features)
 	if err != nil {
@@ -89,30 +89,30 @@ func (p *player) greet() error {
 		return fmt.Errorf("connection %d speaks protocol %s [%s], recorded is %s [%s]: record it again",
 			p.c.number, params.Version, params.Features, p.c.params.Version, p.c.params.Features)
 	}
-	if p.say(p.c.welcome); p.c.refused {
+	if p.queue(p.c.welcome); p.c.refused {
 		p.flush()
-		return errLeft
+		return errClientGone
 	}
 	return p.flush()
 }
 
-func (p *player) say(b []byte) { p.out = append(p.out, b...) }
+func (p *player) queue(b []byte) { p.queued = append(p.queued, b...) }
 
-// flush says what is to be said. A client that does not want to hear it has its reasons.
+// flush writes the queued data. A client that does not read it is not an error.
 func (p *player) flush() error {
-	if len(p.out) == 0 {
+	if len(p.queued) == 0 {
 		return nil
 	}
-	_, err := p.nc.Write(p.out)
-	p.out = p.out[:0]
+	_, err := p.nc.Write(p.queued)
+	p.queued = p.queued[:0]
 	if err != nil {
-		return errLeft
+		return errClientGone
 	}
 	return nil
 }
 
-// tell tells the client what is wrong before the connection is closed.
-func (p *player) tell(what error) {
+// sendError sends the client the error before the connection is closed.
+func (p *player) sendError(what error) {
 	m := protocol.Message{Kind: protocol.MessageError, Err: &activity.Error{Message: "replaying a trace: " + what.Error()}}
 	if b, err := p.c.params.AppendMessage(nil, m); err == nil {
 		p.nc.Write(b)
@@ -123,19 +123,19 @@ func (p *player) tell(what error) {
 func (p *player) readError(what string, err error) error {
 	var broken *wire.Error
 	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &broken) && broken.Err != nil {
-		return errLeft // also where reading failed, as when it was reset
+		return errClientGone // also after a failed read, such as a reset
 	}
 	return fmt.Errorf("connection %d, %s: %w", p.c.number, what, err)
 }
 
-// hearRequest waits for a request, which must be the n-th that was recorded.
-func (p *player) hearRequest(n int) (*recordedCall, error) {
+// readRequest reads a request, which must be the recorded request n.
+func (p *player) readRequest(n int) (*recordedCall, error) {
 	req, err := p.c.params.ReadRequest(p.in)
 	if err != nil {
 		return nil, p.readError(fmt.Sprintf("request %d", n+1), err)
 	}
 	got := p.c.params.TraceRequest(req, -1)
-	if c := p.asks(p.c, n, got); c != nil {
+	if c := p.match(p.c, n, got); c != nil {
 		p.c = c
 		return c.calls[n], nil
 	}
@@ -143,20 +143,21 @@ func (p *player) hearRequest(n int) (*recordedCall, error) {
 		return p.answerProbe(n)
 	}
 	if n >= len(p.c.calls) {
-		return nil, fmt.Errorf("connection %d of the trace has only %d requests, this is one more:\n  got  %s", p.c.number, n, around(got, 0))
+		return nil, fmt.Errorf("connection %d of the trace has only %d requests, but another one came:\n  got  %s", p.c.number, n, around(got, 0))
 	}
 	k := p.c.calls[n]
 	return nil, fmt.Errorf("request %d of connection %d is not the recorded one (line %d of the trace):%s", n+1, p.c.number, k.line, difference(got, k.request))
 }
 
-// isProbe reports whether the client asks for a path of its own after a refused upload. A trace
-// that was written by hand, or recorded before clients did so, does not have that request.
+// isProbe reports whether the client checks the connection after a refused upload. A trace that
+// was written by hand, or recorded with an old client, does not have this request.
 func isProbe(req protocol.Request) bool {
 	q, ok := req.(*protocol.IsValidPathRequest)
 	return ok && q.Path == daemon.ProbePath(q.Path.Dir())
 }
 
-// answerProbe answers that the path is not valid, and waits for the request that was recorded.
+// answerProbe replies that the path is not valid, and reads the next request, which must be the
+// recorded one.
 func (p *player) answerProbe(n int) (*recordedCall, error) {
 	answer, err := p.c.params.AppendMessage(nil, protocol.Message{Kind: protocol.MessageLast})
 	if err == nil {
@@ -165,32 +166,32 @@ func (p *player) answerProbe(n int) (*recordedCall, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.say(answer)
+	p.queue(answer)
 	if err := p.flush(); err != nil {
 		return nil, err
 	}
-	return p.hearRequest(n)
+	return p.readRequest(n)
 }
 
-// playCall does what was done after a request was heard.
+// playCall replays the steps after a request.
 func (p *player) playCall(n int, k *recordedCall) error {
-	b := &heardBody{player: p, call: k, number: n + 1}
+	b := &replayedBody{player: p, call: k, number: n + 1}
 	if k.body == protocol.FramedBody {
 		b.frames = wire.NewFrameReader(p.in)
 	}
 	for i, s := range k.steps {
 		switch {
-		case s.hear != nil:
-			if err := b.hear(s); err != nil {
+		case s.receive != nil:
+			if err := b.read(s); err != nil {
 				return err
 			}
 			continue
-		case i == k.answered-2 && !k.failed: // the work is done: all has come
-			if err := b.end(); err != nil {
+		case i == k.answered-2 && !k.failed: // the work is done, so the whole body has come
+			if err := b.readEnd(); err != nil {
 				return err
 			}
 		}
-		p.say(s.say)
+		p.queue(s.send)
 		if i == k.answered-1 && k.failed && b.frames != nil {
 			if err := p.flush(); err != nil {
 				return err
@@ -203,18 +204,18 @@ func (p *player) playCall(n int, k *recordedCall) error {
 	return nil
 }
 
-// A heardBody compares what follows a request with what was recorded.
-type heardBody struct {
+// A replayedBody compares the body of a request with the recorded one.
+type replayedBody struct {
 	*player
-	call   *recordedCall
-	number int               // of the call
-	frames *wire.FrameReader // nil if the body is in none
-	n      int               // bytes that were heard
+	call     *recordedCall
+	number   int               // the number of the call
+	frames   *wire.FrameReader // nil if the body has no frames
+	received int               // number of bytes received
 }
 
-// hear reads a piece that was recorded. The client may cut its body into other pieces, unless
-// it was asked for each.
-func (b *heardBody) hear(s step) error {
+// read reads a recorded piece. The client may split its body into other pieces, unless the
+// daemon asked for each.
+func (b *replayedBody) read(s step) error {
 	if err := b.flush(); err != nil {
 		return err
 	}
@@ -223,14 +224,14 @@ func (b *heardBody) hear(s step) error {
 		if err != nil {
 			return b.readError("a body", err)
 		}
-		return b.compare(got, s.hear, s.line)
+		return b.compare(got, s.receive, s.line)
 	}
 	read := b.in.Read
-	if b.frames != nil { // they may be small
+	if b.frames != nil { // frames may be small
 		read = func(p []byte) (int, error) { return io.ReadFull(b.frames, p) }
 	}
 	buf := make([]byte, 32<<10)
-	for want := s.hear; len(want) > 0; {
+	for want := s.receive; len(want) > 0; {
 		m, err := read(buf[:min(len(buf), len(want))])
 		if err := b.compare(buf[:m], want[:m], s.line); err != nil {
 			return err
@@ -246,10 +247,10 @@ func (b *heardBody) hear(s step) error {
 	return nil
 }
 
-// compare says where two pieces differ.
-func (b *heardBody) compare(got, want []byte, line int) error {
+// compare returns an error that shows where two pieces differ.
+func (b *replayedBody) compare(got, want []byte, line int) error {
 	if bytes.Equal(got, want) {
-		b.n += len(got)
+		b.received += len(got)
 		return nil
 	}
 	same := 0
@@ -257,11 +258,11 @@ func (b *heardBody) compare(got, want []byte, line int) error {
 		same++
 	}
 	return fmt.Errorf("what follows request %d of connection %d is not as recorded from byte %d on (line %d of the trace):\n  got  %s\n  want %s",
-		b.number, b.c.number, b.n+same, line, protocol.TraceData(got[same:], protocol.TraceBody), protocol.TraceData(want[same:], protocol.TraceBody))
+		b.number, b.c.number, b.received+same, line, protocol.TraceData(got[same:], protocol.TraceBody), protocol.TraceData(want[same:], protocol.TraceBody))
 }
 
-// end reads the end of frames.
-func (b *heardBody) end() error {
+// readEnd reads the end of the frames.
+func (b *replayedBody) readEnd() error {
 	if b.frames == nil {
 		return nil
 	}
@@ -272,7 +273,7 @@ func (b *heardBody) end() error {
 	switch n, err := b.frames.Read(more[:]); {
 	case n > 0:
 		return fmt.Errorf("what follows request %d of connection %d (line %d of the trace) goes on after the %d bytes that were recorded:\n  got  %s",
-			b.number, b.c.number, b.call.line, b.n, protocol.TraceData(more[:n], protocol.TraceBody))
+			b.number, b.c.number, b.call.line, b.received, protocol.TraceData(more[:n], protocol.TraceBody))
 	case err != io.EOF:
 		return b.readError("a body", err)
 	}

@@ -17,9 +17,9 @@ import (
 	"pix/store/memstore"
 )
 
-// relay connects the standard streams of a process with a socket. It takes the place of
-// nix-daemon --stdio, which a client of ssh-ng://localhost runs without ssh. Through ssh-ng
-// a stock client asks for archives; through a Unix socket it would look for the files.
+// relay connects the standard streams of a process with a socket. It replaces nix-daemon
+// --stdio, which a client of ssh-ng://localhost runs without ssh. Through ssh-ng a stock client
+// requests archives. Through a Unix socket it would read the files.
 const relay = `#!/usr/bin/perl
 use IO::Socket::UNIX; use IO::Select;
 my $s = IO::Socket::UNIX->new(Peer => "/tmp/pix.sock") or die "no socket: $!";
@@ -34,7 +34,7 @@ while (1) {
 }
 `
 
-// files are what stock clients add.
+// files are the files that stock clients add.
 var files = map[string]string{
 	"file":        "a file\n",
 	"dir/a":       "first\n",
@@ -43,8 +43,8 @@ var files = map[string]string{
 	"result-link": "",
 }
 
-// defaultNix has what there is: a text with a reference, a source, a fixed output, a chain
-// of derivations with several outputs. Nothing of it is built.
+// defaultNix has a text with a reference, a source, a fixed output, and a chain of derivations
+// with several outputs. Nothing of it is built.
 const defaultNix = `
 let
   text = builtins.toFile "text" "a text";
@@ -54,12 +54,12 @@ let
 in derivation { name = "second"; system = "x"; builder = "/b"; args = [ first first.dev ]; }
 `
 
-// A step is a shell command. Words in it stand for what earlier steps have printed.
+// A step is a shell command. Words in it are replaced by the output of earlier steps.
 type step struct {
 	name, command string
 	contents      bool   // it reads archives from the store
-	since         string // the oldest Nix that can do it
-	sorted        bool   // its lines come in any order
+	since         string // the oldest Nix with this command
+	sorted        bool   // the order of its lines does not matter
 }
 
 var steps = []step{
@@ -112,13 +112,13 @@ var steps = []step{
 	{name: "absent", command: "nix-store --query --hash /nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-absent 2>&1"},
 }
 
-// untrusted are steps of a client that is not trusted, and of one that is refused.
+// untrusted are steps of an untrusted client and of a refused one.
 var untrusted = []step{
 	{name: "added", command: "nix-store --add /tmp/w/dir"},
 	{name: "drv", command: "nix-instantiate /tmp/w/default.nix 2>/dev/null"},
 	{name: "repair", command: "nix-store --realise --repair @added 2>&1"},
 	{name: "verify", command: "nix-store --verify --repair 2>&1 | grep error"},
-	{name: "restricted", command: "nix-store --option sandbox true --query --hash @added 2>&1", since: "2.26"}, // 2.8 does not say it at the usual verbosity
+	{name: "restricted", command: "nix-store --option sandbox true --query --hash @added 2>&1", since: "2.26"}, // 2.8 does not print it at the default verbosity
 	{name: "substituters", command: "nix-store --option substituters https://cache.example.org/ --query --hash @added 2>&1", since: "2.26"},
 	{name: "free", command: "nix-store --option max-silent-time 5 --timeout 7 --query --hash @added 2>&1"},
 	{name: "roots", command: "nix-store --gc --print-roots 2>/dev/null"},
@@ -128,7 +128,7 @@ var untrusted = []step{
 // Stock clients get the same from us as from their own daemon.
 func TestStockClients(t *testing.T) { compareClients(t, steps, false) }
 
-// So they do if they are not trusted.
+// Untrusted stock clients do, too.
 func TestUntrustedStockClients(t *testing.T) { compareClients(t, untrusted, true) }
 
 func compareClients(t *testing.T, steps []step, untrusted bool) {
@@ -149,7 +149,7 @@ func compareClients(t *testing.T, steps []step, untrusted bool) {
 			}
 			compared++
 			if got[step.name] != want[step.name] {
-				t.Errorf("%s (%s) by us:\n%s\nby Nix %s:\n%s", step.name, step.command, got[step.name], s.Version, want[step.name])
+				t.Errorf("%s (%s) from us:\n%s\nby Nix %s:\n%s", step.name, step.command, got[step.name], s.Version, want[step.name])
 			}
 		}
 		t.Logf("Nix %s: %d steps compared", s.Version, compared)
@@ -168,14 +168,14 @@ func olderThan(version, since string) bool {
 type side struct {
 	t                testing.TB
 	d                *realnix.Daemon
-	remote, contents string // NIX_REMOTE, and that for steps that read archives
+	remote, contents string // NIX_REMOTE, and NIX_REMOTE for steps that read archives
 }
 
-// aboutRoots are the commands before which there is a pause: Nix's daemon has a process for each
-// client, which may still be there with its temporary roots when the client has gone.
+// aboutRoots matches the commands that follow a pause: Nix's daemon has a process for each
+// client, which may still exist with its temporary roots after the client has exited.
 var aboutRoots = regexp.MustCompile(`--gc|--delete|--roots`)
 
-// run runs all steps and returns what each printed, and its exit code.
+// run runs all steps and returns the output and the exit code of each.
 func (s *side) run(steps []step) map[string]string {
 	s.prepare()
 	said := make(map[string]string)
@@ -206,7 +206,7 @@ func (s *side) run(steps []step) map[string]string {
 
 var (
 	word = regexp.MustCompile(`@[a-z0-9-]+`)
-	// Times differ, and whether colours are used.
+	// Times and colours differ.
 	noise = regexp.MustCompile(`"registrationTime":[0-9]+|\x1b\[[0-9;]*m`)
 )
 
@@ -232,7 +232,7 @@ func (s *side) sh(step step, command string) (string, int) {
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-// prepare makes the files anew.
+// prepare recreates the files.
 func (s *side) prepare() {
 	dir := s.d.HostPath("/tmp/w")
 	if err := os.RemoveAll(dir); err != nil {
@@ -259,7 +259,7 @@ func (s *side) write(path, text string, mode os.FileMode) {
 	}
 }
 
-// A stock nix copies from its own daemon to ours and back, many objects in one stream.
+// A stock nix copies many objects from its own daemon to ours and back, in one stream.
 func TestStockCopy(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -288,7 +288,7 @@ func TestStockCopy(t *testing.T) {
 	})
 }
 
-// must runs a command that has to succeed.
+// must runs a command that must succeed.
 func (s *side) must(command string) string {
 	s.t.Helper()
 	out, code := s.sh(step{}, command)

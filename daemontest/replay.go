@@ -11,33 +11,33 @@ import (
 	"pix/wire"
 )
 
-// ReplayOptions say what a replay does not insist on. Nil and the zero values are useful.
+// ReplayOptions relax the checks of a replay. Nil and the zero values are useful.
 type ReplayOptions struct {
-	// Partial lets the test end before all that was recorded was asked.
+	// Partial allows the test to end before all recorded requests were made.
 	Partial bool
 }
 
-// A Replayer is a daemon that says again what another has said. Its methods may be called by
-// any number of goroutines.
+// A Replayer is a daemon that replays a trace. Its methods may be called by any number of
+// goroutines.
 type Replayer struct {
 	opts ReplayOptions
 	recording
 	host
 }
 
-// Replay starts a daemon that replays a trace which was recorded in full: with
-// daemon.Options.TraceBody -1, or by pix --trace FILE --trace-bodies. It expects the requests
-// of each connection as they were recorded, in their order, and answers them with the
-// messages, replies and archives that were recorded, in the version of the protocol that was
-// spoken. When is of no matter, but that a request is answered only after it has come.
+// Replay starts a daemon that replays a full trace, recorded with daemon.Options.TraceBody -1
+// or with pix --trace FILE --trace-bodies. It expects the recorded requests of each connection,
+// in their order, and sends the recorded messages, replies and archives in the recorded version
+// of the protocol. Timing does not matter, except that a request is answered only after it has
+// come.
 //
-// The test fails with both lines of the trace if a request, or what follows it, is not the
-// recorded one; if there are more requests or connections; and, at its end, if some were not
-// made. Connections may come in another order: one is the first of those recorded that begin
-// with the requests it has made. What follows requests does not tell them apart.
+// The test fails with both lines of the trace if a request or its body differs from the
+// recorded one, if there are more requests or connections, or if at its end some were not made.
+// Connections may come in another order: each is matched with the first recorded one that
+// starts with the same requests. Bodies do not distinguish connections.
 //
-// Lines of the trace that are empty, or begin with "#", are passed over. What is no trace, or
-// was cut, fails the test at once, with a [*protocol.TraceError].
+// Empty lines of the trace and lines that start with "#" are ignored. An invalid or cut trace
+// fails the test at once, with a [*protocol.TraceError].
 func Replay(t testing.TB, trace io.Reader, opts *ReplayOptions) *Replayer {
 	t.Helper()
 	conversations, err := readTrace(trace)
@@ -45,22 +45,22 @@ func Replay(t testing.TB, trace io.Reader, opts *ReplayOptions) *Replayer {
 		t.Fatal(err)
 	}
 	r := new(Replayer)
-	r.conversations, r.taken, r.asked = conversations, make(map[*conversation]bool), make(map[*conversation]int)
+	r.conversations, r.used, r.calls = conversations, make(map[*conversation]bool), make(map[*conversation]int)
 	if opts != nil {
 		r.opts = *opts
 	}
-	t.Cleanup(r.checkAsked) // when all connections have ended
-	r.begin(t, r.serveConn)
+	t.Cleanup(r.checkAsked) // runs after all connections have ended
+	r.start(t, r.serveConn)
 	return r
 }
 
-// checkAsked fails the test if something was not asked.
+// checkAsked fails the test if a recorded request was not made.
 func (r *Replayer) checkAsked() {
 	if r.opts.Partial || r.t.Failed() {
 		return
 	}
 	for _, c := range r.conversations {
-		if n, needed := r.asked[c], c.needed(); n < needed {
+		if n, needed := r.calls[c], c.numRequired(); n < needed {
 			r.t.Errorf("request %d of connection %d was not made, nor the %d after it:\n  want %s (line %d of the trace)",
 				n+1, c.number, needed-n-1, around(c.calls[n].request, 0), c.calls[n].line)
 		}
@@ -71,24 +71,24 @@ func (r *Replayer) checkAsked() {
 func (r *Replayer) serveConn(ctx context.Context, nc net.Conn) error {
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
-	p := &player{Replayer: r, nc: nc, in: wire.NewReader(nc, 0), c: r.take()}
+	p := &player{Replayer: r, nc: nc, in: wire.NewReader(nc, 0), c: r.next()}
 	if p.c == nil {
-		err := fmt.Errorf("the trace has only %d connections, this is one more", len(r.conversations))
+		err := fmt.Errorf("the trace has only %d connections, but another one was opened", len(r.conversations))
 		r.t.Error(err)
 		return err
 	}
 	err := p.play()
-	if err == errLeft || ctx.Err() != nil {
+	if err == errClientGone || ctx.Err() != nil {
 		return nil
 	}
 	if err != nil {
 		r.t.Error(err)
-		p.tell(err)
+		p.sendError(err)
 	}
 	return err
 }
 
-// difference shows two lines that should be the same, what is around the difference if they
+// difference shows two lines that should be equal, or the parts around the difference if they
 // are long.
 func difference(got, want string) string {
 	n := 0
@@ -98,7 +98,7 @@ func difference(got, want string) string {
 	return fmt.Sprintf("\n  got  %s\n  want %s\nthey differ from column %d on", around(got, n), around(want, n), n+1)
 }
 
-// around returns what there is around a place in a line.
+// around returns the part of a line around an index.
 func around(line string, at int) string {
 	const most, before = 600, 200
 	if len(line) <= most {

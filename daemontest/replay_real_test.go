@@ -15,10 +15,10 @@ import (
 
 var update = flag.Bool("update", false, "record the traces in testdata again")
 
-// recorded are the suites whose traces are in testdata: the oldest and the newest Nix.
+// recorded are the suites with traces in testdata: the oldest and the newest Nix.
 var recorded = map[string]bool{"bullseye": true, "sid": true}
 
-// What a client was told by a real daemon it is told again by the replay.
+// The replay gives a client the same answers as the real daemon.
 func TestReplayReal(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -37,7 +37,7 @@ func TestReplayReal(t *testing.T) {
 	})
 }
 
-// replay replays a trace and compares the answers with those to the real conversation.
+// replay replays a trace and compares the answers with the answers of the real daemon.
 func (s scenario) replay(t *testing.T, trace string, want []string) {
 	t.Helper()
 	got, again := s.record(t, daemontest.Replay(t, strings.NewReader(trace), nil))

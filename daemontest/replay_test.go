@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"pix/activity"
@@ -22,8 +21,8 @@ import (
 	"pix/storepath"
 )
 
-// The recorded conversations with real daemons, which need none: a client asks what it asked
-// then, and gets the answers that it got then.
+// Replay recorded traces of real daemons, without Nix: a client makes the same requests and
+// gets the same replies.
 func TestReplayRecorded(t *testing.T) {
 	replayed := 0
 	for _, s := range scenarios {
@@ -51,7 +50,7 @@ func TestReplayRecorded(t *testing.T) {
 	}
 }
 
-// Everything that a client can do is replayed, in every version.
+// All operations of a client can be replayed, in every version.
 func TestReplayEverything(t *testing.T) {
 	for minor := uint8(18); minor <= 38; minor++ {
 		t.Run(fmt.Sprintf("1.%d", minor), func(t *testing.T) {
@@ -75,54 +74,6 @@ func TestReplayEverything(t *testing.T) {
 	}
 }
 
-// recordMemory returns the trace of what use does with a daemon that has a store in memory.
-func recordMemory(t *testing.T, opts *daemontest.Options, use func(ctx context.Context, p *daemon.Pool)) string {
-	t.Helper()
-	var trace bytes.Buffer
-	p, err := daemon.Open(t.Context(), daemontest.New(t, opts), &daemon.Options{Trace: &trace, TraceBody: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	use(t.Context(), p)
-	p.Close()
-	return trace.String()
-}
-
-// replayMemory replays a trace for use, and returns how the test went.
-func replayMemory(t *testing.T, trace string, opts *daemontest.ReplayOptions, use func(ctx context.Context, p *daemon.Pool)) string {
-	t.Helper()
-	said := new(judge)
-	said.ctx = t.Context()
-	r := daemontest.Replay(said, strings.NewReader(trace), opts)
-	p, err := daemon.Open(t.Context(), daemon.Unix{Path: r.Socket()}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	use(t.Context(), p)
-	p.Close()
-	said.end()
-	return strings.Join(said.errors, "\n")
-}
-
-// A judge is a test that only notes how it went.
-type judge struct {
-	fakeT
-	mu     sync.Mutex
-	errors []string
-}
-
-func (j *judge) Error(args ...any) { j.Errorf("%s", fmt.Sprint(args...)) }
-func (j *judge) Errorf(format string, args ...any) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.errors = append(j.errors, fmt.Sprintf(format, args...))
-}
-func (j *judge) Failed() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return len(j.errors) > 0
-}
-
 const helloText = "hello world, hello to all of you, you who are many"
 
 func addHelloText(ctx context.Context, p *daemon.Pool) {
@@ -130,7 +81,7 @@ func addHelloText(ctx context.Context, p *daemon.Pool) {
 	p.IsValidPath(ctx, somePath)
 }
 
-// What is not as it was recorded fails the test, and says where.
+// A difference to the trace fails the test with the position.
 func TestReplayDiffers(t *testing.T) {
 	trace := recordMemory(t, nil, addHelloText)
 	old := recordMemory(t, &daemontest.Options{Version: protocol.MakeVersion(21)}, func(ctx context.Context, p *daemon.Pool) {
@@ -151,7 +102,7 @@ func TestReplayDiffers(t *testing.T) {
 		trace string
 		opts  *daemontest.ReplayOptions
 		use   func(ctx context.Context, p *daemon.Pool)
-		want  []string // that the errors have
+		want  []string // parts of the errors
 	}{
 		{"the same", trace, nil, addHelloText, nil},
 		{"another request", trace, nil, func(ctx context.Context, p *daemon.Pool) {
@@ -170,13 +121,13 @@ func TestReplayDiffers(t *testing.T) {
 		{"more", trace, nil, func(ctx context.Context, p *daemon.Pool) {
 			addHelloText(ctx, p)
 			p.IsValidPath(ctx, somePath)
-		}, []string{"connection 1 of the trace has only 2 requests, this is one more:\n  got  IsValidPath path=" + string(somePath)}},
+		}, []string{"connection 1 of the trace has only 2 requests, but another one came:\n  got  IsValidPath path=" + string(somePath)}},
 		{"one more connection", trace, nil, func(ctx context.Context, p *daemon.Pool) {
 			addHelloText(ctx, p)
 			if _, err := p.Session(ctx); err == nil {
 				panic("a connection that was not recorded")
 			}
-		}, []string{"the trace has only 1 connections, this is one more"}},
+		}, []string{"the trace has only 1 connections, but another one was opened"}},
 		{"another body", trace, nil, func(ctx context.Context, p *daemon.Pool) {
 			p.AddToStore(ctx, "hello", storepath.Text, nixhash.SHA256, nil, strings.NewReader("hello wOrld"+helloText[11:]), nil)
 		}, []string{"what follows request 1 of connection 1 is not as recorded from byte 7 on (line 4 of the trace)", `want body data="orld, hello`}},
@@ -196,17 +147,17 @@ func TestReplayDiffers(t *testing.T) {
 			got := replayMemory(t, c.trace, c.opts, c.use)
 			for _, want := range c.want {
 				if !strings.Contains(got, want) {
-					t.Errorf("the test says\n%s\nand not\n%s\nof\n%s", got, want, c.trace)
+					t.Errorf("the test reports\n%s\ninstead of\n%s\nof\n%s", got, want, c.trace)
 				}
 			}
 			if c.want == nil && got != "" {
-				t.Errorf("the test says\n%s\nof\n%s", got, c.trace)
+				t.Errorf("the test reports\n%s\nof\n%s", got, c.trace)
 			}
 		})
 	}
 }
 
-// A client hears what is wrong, too.
+// The client gets the error, too.
 func TestReplayTellsClient(t *testing.T) {
 	trace := recordMemory(t, nil, addHelloText)
 	replayMemory(t, trace, nil, func(ctx context.Context, p *daemon.Pool) {
@@ -217,7 +168,7 @@ func TestReplayTellsClient(t *testing.T) {
 	})
 }
 
-// Connections that were recorded in one order may come in any other.
+// Connections may come in another order than the recorded one.
 func TestReplayAnyOrder(t *testing.T) {
 	var failed error
 	session := func(ctx context.Context, p *daemon.Pool, n int) func() {
@@ -226,7 +177,7 @@ func TestReplayAnyOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := s.(*daemon.Session)
-		for i := range 3 { // the same in all but the last
+		for i := range 3 { // the same except for the last request
 			path, err := c.AddTextToStore(ctx, fmt.Sprint("text-", n*(i/2)), "", nil)
 			if err != nil {
 				failed = err
@@ -256,7 +207,7 @@ func TestReplayAnyOrder(t *testing.T) {
 	}
 }
 
-// Queries that were sent many at a time are answered also when they come otherwise.
+// Queries that were recorded in batches are answered in other batches, too.
 func TestReplayPipelined(t *testing.T) {
 	paths := make([]storepath.Path, 3000)
 	use := func(ctx context.Context, p *daemon.Pool) {
@@ -294,8 +245,8 @@ func TestReplayPipelined(t *testing.T) {
 	}
 }
 
-// A daemon that fails in the midst of an archive says so in its stream, and that is in the trace
-// as the message it is, however the stream was read.
+// A daemon that fails in the middle of an archive sends its error in the stream. The trace has
+// it as a message, however the stream was read.
 func TestReplayErrorInArchive(t *testing.T) {
 	const trace = `
 15:04:05.000000 1 ← greeting version=1.38 negotiated=1.38 features=[] store-dir=/nix/store nix=2.34.8 trust=trusted
@@ -331,7 +282,8 @@ func TestReplayErrorInArchive(t *testing.T) {
 	}
 }
 
-// A daemon that hangs up, in a greeting, in a reply, in an archive, does so again.
+// A daemon that hangs up in a handshake, in a reply or in an archive does so again in the
+// replay.
 func TestReplayFaults(t *testing.T) {
 	for _, faults := range []daemontest.Faults{
 		{CutAfter: 16}, {CutAfter: 100}, {CutAfter: 200}, {CutAfter: 400}, {CutAfter: 500}, {CutAfter: 700},
@@ -369,8 +321,8 @@ func TestReplayFaults(t *testing.T) {
 	}
 }
 
-// An upload that a daemon refused before it read the frames is refused again, and the connection
-// is lost, whether the daemon hung up before the client could ask for a path of its own or after.
+// An upload that the daemon refused before it read the frames is refused again, and the
+// connection is lost, whether the daemon hung up before or after the client's check.
 func TestReplayRefusedUpload(t *testing.T) {
 	const begin = `15:04:05.000000 1 ← greeting version=1.38 negotiated=1.38 features=[] store-dir=/nix/store nix=2.34.8 trust=trusted
 15:04:05.000000 1 ← Last
@@ -415,7 +367,7 @@ func TestReplayRefusedUpload(t *testing.T) {
 	}
 }
 
-// What is no trace, or not a whole one, is refused with line and column.
+// An invalid or incomplete trace is refused with line and column.
 func TestReplayRefused(t *testing.T) {
 	const greeting = "15:04:05.000000 1 ← greeting version=1.38 negotiated=1.38 features=[] store-dir=/nix/store nix=x trust=trusted\n15:04:05.000000 1 ← Last\n"
 	const asked = greeting + "15:04:05.000000 1 → IsValidPath path=" + string(somePath) + "\n"
@@ -424,13 +376,13 @@ func TestReplayRefused(t *testing.T) {
 		line, column int
 		what         string
 	}{
-		{"nonsense", 1, 1, `"nonsense" is no time of day`},
-		{"# only\n\n15:04:05.000000 one ← Last\n", 3, 17, `"one" is no number`},
+		{"nonsense", 1, 1, `"nonsense" is not a time of day`},
+		{"# only\n\n15:04:05.000000 one ← Last\n", 3, 17, `"one" is not a number`},
 		{"15:04:05.000000 1 ← Last\n", 1, 23, `"Last" instead of "greeting"`},
-		{"15:04:05.000000 1 → SyncWithGC\n", 1, 23, "the daemon has not greeted yet"},
-		{asked + "15:04:05.000000 1 ? Last\n", 4, 21, `"?" is no direction`},
+		{"15:04:05.000000 1 → SyncWithGC\n", 1, 23, "the greeting of the daemon is missing"},
+		{asked + "15:04:05.000000 1 ? Last\n", 4, 21, `"?" is not a direction`},
 		{asked + "15:04:05.000000 1 ← IsValidPath valid=true\n", 4, 23, `message: kind: "IsValidPath" is not a kind of message`},
-		{asked + "15:04:05.000000 1 ← Last\n15:04:05.000000 1 ← QueryReferrers paths=[]\n", 5, 23, "a reply to QueryReferrers, but IsValidPath was asked in line 3"},
+		{asked + "15:04:05.000000 1 ← Last\n15:04:05.000000 1 ← QueryReferrers paths=[]\n", 5, 23, "a reply to QueryReferrers, but the request in line 3 is IsValidPath"},
 		{asked + "15:04:05.000000 1 → body data=x\n", 4, 23, "no request has a body here"},
 		{asked + "15:04:05.000000 1 ← Log text=\"x\"…(2 bytes)\n", 4, 32, "the text was cut; record it in full (daemon.Options.TraceBody: -1, or pix --trace-bodies)"},
 		{asked + "15:04:05.000000 1 × closed by=client why=x\n15:04:05.000000 1 ← Last\n", 5, 23, "the connection was closed before"},

@@ -20,18 +20,18 @@ import (
 	"pix/storepath"
 )
 
-// A scenario is a conversation with a daemon that can be recorded and replayed.
+// A scenario is a use of a daemon that can be recorded and replayed.
 type scenario struct {
 	name string
 	opts daemon.Options
 	run  func(ctx context.Context, open func() *daemon.Pool, a *answers)
 
-	// leaves says that the client may not hear the daemon out, so that it may hear more or
-	// less the next time.
+	// leaves says that the client may leave before it has read everything, so that the next run
+	// may read more or less.
 	leaves bool
 }
 
-// scenarios do not depend on each other, but on a daemon that can build.
+// scenarios are independent of each other. They need a daemon that can build.
 var scenarios = []scenario{
 	{name: "path-infos", run: askInfos},
 	{name: "add-text", run: addTexts},
@@ -50,13 +50,13 @@ func talkative() *daemon.Settings {
 	return s
 }
 
-// answers are what a client has got, a line each.
+// answers are the results of a client, one per line.
 type answers struct {
 	t     testing.TB
 	lines []string
 }
 
-// note notes an answer, and says whether there is one.
+// note records an answer and reports whether there is one.
 func (a *answers) note(what string, answer any, err error) bool {
 	a.t.Helper()
 	text, marshalErr := json.Marshal(answer)
@@ -73,8 +73,8 @@ func (a *answers) note(what string, answer any, err error) bool {
 	return err == nil
 }
 
-// withoutZeros takes out of objects in JSON what says nothing, so that answers stay the same
-// when a type gets one more field.
+// withoutZeros removes zero values from JSON objects, so that answers do not change when a type
+// gets a new field.
 func withoutZeros(text []byte) ([]byte, error) {
 	var v any
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -103,7 +103,7 @@ func withoutZeros(text []byte) ([]byte, error) {
 	return json.Marshal(clean(v))
 }
 
-// must notes an answer that there has to be.
+// must records an answer that must not be an error.
 func (a *answers) must(what string, answer any, err error) {
 	a.t.Helper()
 	if !a.note(what, answer, err) {
@@ -111,7 +111,7 @@ func (a *answers) must(what string, answer any, err error) {
 	}
 }
 
-// hears returns a context whose events are noted, as they are in a trace.
+// hears returns a context whose events are recorded as in a trace.
 func (a *answers) hears(ctx context.Context) context.Context {
 	p := protocol.Params{Version: protocol.MaxVersion}
 	return activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
@@ -279,8 +279,8 @@ func keepRoots(ctx context.Context, open func() *daemon.Pool, a *answers) {
 	a.must("FindRoots", roots, err)
 }
 
-// beRefused asks for a path of a store directory that the daemon does not have. It asks once:
-// whether the client notices that the daemon hangs up before it asks again is a matter of timing.
+// beRefused queries a path of another store directory. It makes one query: whether the client
+// notices the hang-up of the daemon before another query depends on timing.
 func beRefused(ctx context.Context, open func() *daemon.Pool, a *answers) {
 	p := open()
 	path := storepath.Dir("/other/store")
@@ -293,7 +293,7 @@ func beRefused(ctx context.Context, open func() *daemon.Pool, a *answers) {
 	}
 }
 
-// cancelBuild cancels a build when it says something.
+// cancelBuild cancels a build at its first event.
 func cancelBuild(ctx context.Context, open func() *daemon.Pool, a *answers) {
 	p := open()
 	path := a.addDerivation(ctx, p, "endless", "echo it begins; sleep 100; echo it ends")
@@ -311,8 +311,7 @@ func cancelBuild(ctx context.Context, open func() *daemon.Pool, a *answers) {
 	a.must("IsValidPath", valid, err)
 }
 
-// record runs a scenario with the daemon that a transport reaches, and returns the answers and
-// the trace.
+// record runs a scenario with the daemon of a transport, and returns the answers and the trace.
 func (s scenario) record(t testing.TB, transport daemon.Transport) (lines []string, trace string) {
 	t.Helper()
 	var b bytes.Buffer
@@ -334,10 +333,10 @@ func (s scenario) record(t testing.TB, transport daemon.Transport) (lines []stri
 	return a.lines, b.String()
 }
 
-// sorted returns what was said on each connection in each direction, without times, and with
-// the pieces of an archive put together: how they are cut, and what crosses what on its way, is
-// never the same. What follows requests is left out: how much of it is sent before an error is
-// heard is no more the same, and the replay looks at it.
+// sorted returns the lines of each connection and direction, without times, and with the pieces
+// of an archive joined: pieces and the order of both directions vary. It omits bodies of
+// requests: the part that is sent before an error arrives varies, too, and the replay checks
+// them.
 func sorted(t testing.TB, trace string) map[string][]string {
 	t.Helper()
 	said := make(map[string][]string)
@@ -376,8 +375,8 @@ func sorted(t testing.TB, trace string) map[string][]string {
 	return said
 }
 
-// sameConversations fails unless two traces say the same; what the daemon says is left out if
-// it was not heard out.
+// sameConversations fails unless two traces are the same. It ignores the daemon's lines if the
+// client has not read all of them.
 func sameConversations(t testing.TB, got, want string, heardOut bool) {
 	t.Helper()
 	g, w := sorted(t, got), sorted(t, want)

@@ -12,9 +12,9 @@ import (
 	"pix/protocol"
 )
 
-// readTrace reads a trace that package daemon has written, with nothing cut, and returns its
-// conversations in the order in which they began. Empty lines and those that begin with "#"
-// are passed over. The error is a [*protocol.TraceError] or that of the reader.
+// readTrace reads a trace of package daemon in which nothing was cut. It returns the
+// conversations in the order of their starts. It ignores empty lines and lines that start with
+// "#". The error is a [*protocol.TraceError] or an error of the reader.
 func readTrace(r io.Reader) ([]*conversation, error) {
 	f := &traceFile{byNumber: make(map[int]*recorder)}
 	in := bufio.NewReader(r)
@@ -40,7 +40,7 @@ type traceFile struct {
 	byNumber      map[int]*recorder
 }
 
-// line takes a line: time, number of the connection, direction, text.
+// line adds a line: time, number of the connection, direction, text.
 func (f *traceFile) line(n int, line string) error {
 	clock, rest, _ := strings.Cut(line, " ")
 	number, rest, _ := strings.Cut(rest, " ")
@@ -49,11 +49,11 @@ func (f *traceFile) line(n int, line string) error {
 		return &protocol.TraceError{Line: n, Column: column, What: what, Err: err}
 	}
 	if _, err := time.Parse("15:04:05.000000", clock); err != nil {
-		return fail(1, "time", fmt.Errorf("%q is no time of day", clock))
+		return fail(1, "time", fmt.Errorf("%q is not a time of day", clock))
 	}
 	conn, err := strconv.Atoi(number)
 	if err != nil || conn < 0 {
-		return fail(len(clock)+2, "connection", fmt.Errorf("%q is no number", number))
+		return fail(len(clock)+2, "connection", fmt.Errorf("%q is not a number", number))
 	}
 	r := f.byNumber[conn]
 	if r == nil {
@@ -61,7 +61,7 @@ func (f *traceFile) line(n int, line string) error {
 		f.byNumber[conn] = r
 		f.conversations = append(f.conversations, r.conversation)
 	}
-	err = r.take(n, direction, text)
+	err = r.addLine(n, direction, text)
 	before := len(line) - len(text)
 	var e *protocol.TraceError
 	switch {
@@ -75,40 +75,40 @@ func (f *traceFile) line(n int, line string) error {
 	return nil
 }
 
-// A recorder puts the lines of one connection together.
+// A recorder collects the lines of one connection.
 type recorder struct {
 	*conversation
-	welcomed bool            // the daemon has ended its greeting
-	pending  []*recordedCall // without an answer, in the order of the requests
-	replying bool            // the reply to the first of them comes next
-	archive  *recordedCall   // whose archive may come next
+	welcomed bool            // the handshake has ended
+	pending  []*recordedCall // calls without a reply, in the order of the requests
+	replying bool            // the reply to the first pending call comes next
+	archive  *recordedCall   // the call whose archive may come next
 	closed   bool
 }
 
-func (r *recorder) take(line int, direction, text string) error {
+func (r *recorder) addLine(line int, direction, text string) error {
 	name, _, _ := strings.Cut(text, " ")
 	switch {
 	case r.closed:
 		return errors.New("the connection was closed before")
 	case direction == "×":
 		byDaemon, _, err := protocol.ParseTraceClosed(text)
-		r.closed, r.hungUp = true, byDaemon
+		r.closed, r.daemonHungUp = true, byDaemon
 		return err
 	case direction == "←" && !r.greeted:
 		return r.greet(text)
 	case !r.greeted:
-		return errors.New("the daemon has not greeted yet")
+		return errors.New("the greeting of the daemon is missing")
 	case direction == "→" && name == "body":
-		return r.hear(line, text)
+		return r.body(line, text)
 	case direction == "→":
 		return r.request(line, text)
 	case direction != "←":
-		return fmt.Errorf("%q is no direction: → ← or ×", direction)
+		return fmt.Errorf("%q is not a direction, expected → ← or ×", direction)
 	case r.replying:
 		return r.reply(line, text)
 	case r.archive != nil && name == "body":
 		data, err := protocol.ParseTraceData(text)
-		r.archive.say(line, data)
+		r.archive.addSend(line, data)
 		return err
 	}
 	return r.message(line, text)
@@ -131,9 +131,9 @@ func (r *recorder) request(line int, text string) error {
 	return nil
 }
 
-// hear takes a piece of the body of the last request. One that came after an error was not
-// heard any more.
-func (r *recorder) hear(line int, text string) error {
+// body adds a piece of the body of the last request. The daemon no longer read a piece after an
+// error.
+func (r *recorder) body(line int, text string) error {
 	data, err := protocol.ParseTraceData(text)
 	if err != nil {
 		return err
@@ -142,16 +142,16 @@ func (r *recorder) hear(line int, text string) error {
 		return errors.New("no request has a body here")
 	}
 	if k := r.calls[len(r.calls)-1]; !k.failed {
-		k.steps = append(k.steps, step{hear: data, line: line})
+		k.steps = append(k.steps, step{receive: data, line: line})
 	}
 	return nil
 }
 
-func (k *recordedCall) say(line int, b []byte) {
-	k.steps = append(k.steps, step{say: b, line: line})
+func (k *recordedCall) addSend(line int, b []byte) {
+	k.steps = append(k.steps, step{send: b, line: line})
 }
 
-// message takes a message. One that comes when nothing was asked belongs to what was before.
+// message adds a message. A message without a pending call belongs to the previous one.
 func (r *recorder) message(line int, text string) error {
 	m, err := r.params.ParseTraceMessage(text)
 	if err != nil {
@@ -168,11 +168,11 @@ func (r *recorder) message(line int, text string) error {
 		return nil
 	}
 	if len(r.pending) == 0 {
-		r.calls[len(r.calls)-1].say(line, b)
+		r.calls[len(r.calls)-1].addSend(line, b)
 		return nil
 	}
 	k := r.pending[0]
-	k.say(line, b)
+	k.addSend(line, b)
 	switch m.Kind {
 	case protocol.MessageLast:
 		r.replying = true
@@ -183,7 +183,7 @@ func (r *recorder) message(line int, text string) error {
 	return nil
 }
 
-// reply takes the reply that follows the message Last.
+// reply adds the reply that follows the message Last.
 func (r *recorder) reply(line int, text string) error {
 	op, reply, err := r.params.ParseTraceReply(text)
 	if err != nil {
@@ -191,13 +191,13 @@ func (r *recorder) reply(line int, text string) error {
 	}
 	k := r.pending[0]
 	if name, _, _ := strings.Cut(k.request, " "); name != op.String() {
-		return fmt.Errorf("a reply to %s, but %s was asked in line %d", op, name, k.line)
+		return fmt.Errorf("a reply to %s, but the request in line %d is %s", op, k.line, name)
 	}
 	b, err := r.params.AppendReply(nil, op, reply)
 	if err != nil {
 		return err
 	}
-	k.say(line, b)
+	k.addSend(line, b)
 	k.answered = len(k.steps)
 	r.pending, r.replying = r.pending[1:], false
 	if row, _ := protocol.Lookup(op); row.Archive {

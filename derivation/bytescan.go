@@ -20,7 +20,7 @@ var byteClass = func() (t [256]uint8) {
 		if nixbase32.IsDigit(byte(c)) {
 			t[c] |= inHashPart
 		}
-		if storepath.CheckName("x"+string([]byte{byte(c)})) == nil {
+		if storepath.IsNameByte(byte(c)) {
 			t[c] |= inName
 		}
 		if strings.IndexByte("0123456789abcdef", byte(c)) >= 0 {

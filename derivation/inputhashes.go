@@ -6,9 +6,9 @@ import (
 	"pix/storepath"
 )
 
-// LoadInputHashes loads the derivations on which the modulo hash of d depends, and returns the hashes of its inputs, for
-// [Derivation.HashModulo], [Derivation.FillOutputPaths] and [Derivation.CheckOutputPaths]. It is nil for a
-// derivation with a fixed output, whose hash does not depend on its inputs.
+// LoadInputHashes loads the derivations on which the modulo hash of d depends, and returns the hashes of its
+// inputs, for [Derivation.HashModulo], [Derivation.FillOutputPaths] and [Derivation.CheckOutputPaths]. It is nil
+// for a derivation with a fixed output, whose hash does not depend on its inputs.
 func LoadInputHashes(ctx context.Context, l Loader, d *Derivation) (InputHashes, error) {
 	if kind, err := d.Kind(); err != nil || kind == Fixed {
 		return nil, err

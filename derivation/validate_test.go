@@ -9,6 +9,52 @@ import (
 	"pix/storepath"
 )
 
+// long is the longest name of a derivation.
+var long = strings.Repeat("n", 207)
+
+// invalidChanges make a valid derivation invalid in a field.
+var invalidChanges = []struct {
+	what   string
+	change func(d *derivation.Derivation)
+	field  string
+}{
+	{"no name", func(d *derivation.Derivation) { d.Name = "" }, "name"},
+	{"a long name", func(d *derivation.Derivation) { d.Name = long + "n" }, "name"},
+	{"an illegal name", func(d *derivation.Derivation) { d.Name = "a b" }, "name"},
+	{"the name ..", func(d *derivation.Derivation) { d.Name = ".." }, "name"},
+	{"no outputs", func(d *derivation.Derivation) { d.Outputs.Delete("out") }, "outputs"},
+	{"an output drvPath", func(d *derivation.Derivation) {
+		d.Outputs.Set("drvPath", derivation.FloatingOutput(storepath.NAR, 3))
+	}, `output "drvPath"`},
+	{"an illegal output", func(d *derivation.Derivation) {
+		d.Outputs.Set("a\"b", derivation.FloatingOutput(storepath.NAR, 3))
+	}, `output "a"b"`},
+	{"a long output", func(d *derivation.Derivation) {
+		d.Outputs.Set(long+"nnnn", derivation.FloatingOutput(storepath.NAR, 3))
+	}, `output "` + long + `nnnn"`},
+	{"an output without a kind", func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.Output{}) }, `output "out"`},
+	{"text with md5", func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.FloatingOutput(storepath.Text, 1)) }, `output "out"`},
+	{"git with md5", func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.ImpureOutput(storepath.Git, 1)) }, `output "out"`},
+	{"a path elsewhere", func(d *derivation.Derivation) {
+		d.Outputs.Set("out", derivation.InputAddressedOutput("/gnu/store/"+digits+"-x"))
+	}, `output "out"`},
+	{"a wrong fixed path", func(d *derivation.Derivation) {
+		wrong, _ := derivation.ParseOutput("", string(p("a")), "sha256", zeros)
+		d.Outputs.Set("out", wrong)
+	}, `output "out"`},
+	{"an input that is not a derivation", func(d *derivation.Derivation) { d.InputDerivations.Set(p("x"), derivation.OutputsOf("out")) }, "input " + string(p("x"))},
+	{"an input elsewhere", func(d *derivation.Derivation) {
+		d.InputDerivations.Set("/gnu/store/"+digits+"-x.drv", derivation.OutputsOf("out"))
+	}, "input /gnu/store/" + digits + "-x.drv"},
+	{"an input without used outputs", func(d *derivation.Derivation) { d.InputDerivations.Set(p("x.drv"), derivation.OutputsOf()) }, "input " + string(p("x.drv"))},
+	{"an input with an invalid output name", func(d *derivation.Derivation) { d.InputDerivations.Set(p("x.drv"), derivation.OutputsOf("a b")) }, "input " + string(p("x.drv"))},
+	{"a source elsewhere", func(d *derivation.Derivation) { d.InputSources.Add("x") }, "source x"},
+	{"a quote in the platform", func(d *derivation.Derivation) { d.Platform = `a"b` }, "platform"},
+	{"a backslash in the platform", func(d *derivation.Derivation) { d.Platform = `a\b` }, "platform"},
+	{"invalid JSON", func(d *derivation.Derivation) { d.Env.Set("__json", "{") }, `env "__json"`},
+	{"no store directory", func(d *derivation.Derivation) { d.Dir = "" }, "Dir"},
+}
+
 func TestValidate(t *testing.T) {
 	valid := func() *derivation.Derivation {
 		return parse(t, "x", `Derive([("out","","r:sha256","")],[("%A.drv",["out"])],["%B"],"s","b",[],[("out","x")])`)
@@ -16,48 +62,7 @@ func TestValidate(t *testing.T) {
 	if err := valid().Validate(); err != nil {
 		t.Fatal(err)
 	}
-	long := strings.Repeat("n", 207)
-	for _, c := range []struct {
-		what   string
-		change func(d *derivation.Derivation)
-		field  string
-	}{
-		{"no name", func(d *derivation.Derivation) { d.Name = "" }, "name"},
-		{"a long name", func(d *derivation.Derivation) { d.Name = long + "n" }, "name"},
-		{"an illegal name", func(d *derivation.Derivation) { d.Name = "a b" }, "name"},
-		{"the name ..", func(d *derivation.Derivation) { d.Name = ".." }, "name"},
-		{"no outputs", func(d *derivation.Derivation) { d.Outputs.Delete("out") }, "outputs"},
-		{"an output drvPath", func(d *derivation.Derivation) {
-			d.Outputs.Set("drvPath", derivation.FloatingOutput(storepath.NAR, 3))
-		}, `output "drvPath"`},
-		{"an illegal output", func(d *derivation.Derivation) {
-			d.Outputs.Set("a\"b", derivation.FloatingOutput(storepath.NAR, 3))
-		}, `output "a"b"`},
-		{"a long output", func(d *derivation.Derivation) {
-			d.Outputs.Set(long+"nnnn", derivation.FloatingOutput(storepath.NAR, 3))
-		}, `output "` + long + `nnnn"`},
-		{"an output without a kind", func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.Output{}) }, `output "out"`},
-		{"text with md5", func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.FloatingOutput(storepath.Text, 1)) }, `output "out"`},
-		{"git with md5", func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.ImpureOutput(storepath.Git, 1)) }, `output "out"`},
-		{"a path elsewhere", func(d *derivation.Derivation) {
-			d.Outputs.Set("out", derivation.InputAddressedOutput("/gnu/store/"+digits+"-x"))
-		}, `output "out"`},
-		{"a wrong fixed path", func(d *derivation.Derivation) {
-			_, wrong := parse(t, "x", `Derive([("out","%A","sha256","`+zeros+`")],[],[],"","",[],[])`).Outputs.At(0)
-			d.Outputs.Set("out", wrong)
-		}, `output "out"`},
-		{"an input that is not a derivation", func(d *derivation.Derivation) { d.InputDerivations.Set(p("x"), derivation.OutputsOf("out")) }, "input " + string(p("x"))},
-		{"an input elsewhere", func(d *derivation.Derivation) {
-			d.InputDerivations.Set("/gnu/store/"+digits+"-x.drv", derivation.OutputsOf("out"))
-		}, "input /gnu/store/" + digits + "-x.drv"},
-		{"an input without used outputs", func(d *derivation.Derivation) { d.InputDerivations.Set(p("x.drv"), derivation.OutputsOf()) }, "input " + string(p("x.drv"))},
-		{"an input with an invalid output name", func(d *derivation.Derivation) { d.InputDerivations.Set(p("x.drv"), derivation.OutputsOf("a b")) }, "input " + string(p("x.drv"))},
-		{"a source elsewhere", func(d *derivation.Derivation) { d.InputSources.Add("x") }, "source x"},
-		{"a quote in the platform", func(d *derivation.Derivation) { d.Platform = `a"b` }, "platform"},
-		{"a backslash in the platform", func(d *derivation.Derivation) { d.Platform = `a\b` }, "platform"},
-		{"invalid JSON", func(d *derivation.Derivation) { d.Env.Set("__json", "{") }, `env "__json"`},
-		{"no store directory", func(d *derivation.Derivation) { d.Dir = "" }, "Dir"},
-	} {
+	for _, c := range invalidChanges {
 		d := valid()
 		c.change(d)
 		var invalid *derivation.InvalidError

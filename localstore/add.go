@@ -3,7 +3,6 @@ package localstore
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -28,7 +27,7 @@ import (
 
 // AddTextToStore adds a file with the given contents and references, and returns its path.
 func (s *Store) AddTextToStore(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error) {
-	info, err := s.fileInfo(name, storepath.Text, nixhash.SHA256, references, []byte(contents))
+	info, err := s.fileInfo(contentSpec{name, storepath.Text, nixhash.SHA256, references}, []byte(contents))
 	if err != nil {
 		return "", err
 	}
@@ -39,7 +38,8 @@ func (s *Store) AddTextToStore(ctx context.Context, name, contents string, refer
 // AddToStore adds an object whose path follows from its contents. contents is the file itself for the methods Text and
 // Flat, and a NAR for NAR and Git. AddToStore does not read beyond the end of the NAR.
 func (s *Store) AddToStore(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
-	if err := s.checkContentAddress(name, m, a, references); err != nil {
+	spec := contentSpec{name, m, a, references}
+	if err := s.checkSpec(spec); err != nil {
 		return nil, err
 	}
 	repair := opts != nil && opts.Repair
@@ -47,7 +47,7 @@ func (s *Store) AddToStore(ctx context.Context, name string, m storepath.Method,
 	if m == storepath.Text || m == storepath.Flat {
 		add = s.addContents
 	}
-	info, added, err := add(ctx, name, m, a, references, contents, repair)
+	info, added, err := add(ctx, spec, contents, repair)
 	switch {
 	case err != nil:
 		return nil, err
@@ -134,11 +134,11 @@ func (s *Store) addFile(ctx context.Context, info *store.PathInfo, contents []by
 const smallContents = 256 << 10
 
 // addContents adds an object that is a file, from a reader of its contents.
-func (s *Store) addContents(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, repair bool) (info *store.PathInfo, added bool, err error) {
+func (s *Store) addContents(ctx context.Context, spec contentSpec, contents io.Reader, repair bool) (info *store.PathInfo, added bool, err error) {
 	var small bytes.Buffer
 	_, err = io.CopyN(&small, contents, smallContents+1)
 	if err == io.EOF {
-		if info, err = s.fileInfo(name, m, a, references, small.Bytes()); err == nil {
+		if info, err = s.fileInfo(spec, small.Bytes()); err == nil {
 			added, err = s.addFile(ctx, info, small.Bytes(), repair)
 		}
 		return info, added, err
@@ -151,11 +151,11 @@ func (s *Store) addContents(ctx context.Context, name string, m storepath.Method
 		return nil, false, err
 	}
 	defer d.remove()
-	h := a.New()
+	h := spec.algo.New()
 	if err := objects.WriteFile(d.root, tempObject, contextReader{ctx, io.MultiReader(&small, contents)}, h); err != nil {
 		return nil, false, err
 	}
-	if info, err = s.computedInfo(name, m, nixhash.FromHash(a, h), references); err != nil {
+	if info, err = s.computedInfo(spec, nixhash.FromHash(spec.algo, h)); err != nil {
 		return nil, false, err
 	}
 	info.NARHash, info.NARSize, err = nar.HashPath(ctx, d.object(tempObject), nixhash.SHA256, nil)
@@ -166,7 +166,7 @@ func (s *Store) addContents(ctx context.Context, name string, m storepath.Method
 }
 
 // addArchive adds an object from its archive. It restores the archive before the path is known.
-func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, repair bool) (info *store.PathInfo, added bool, err error) {
+func (s *Store) addArchive(ctx context.Context, spec contentSpec, contents io.Reader, repair bool) (info *store.PathInfo, added bool, err error) {
 	d, err := s.newTempDir(ctx)
 	if err != nil {
 		return nil, false, err
@@ -175,33 +175,23 @@ func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method,
 	narHasher := nar.NewHasher(nixhash.SHA256)
 	hasher := narHasher
 	tee := io.Writer(narHasher)
-	if m == storepath.NAR && a != nixhash.SHA256 {
-		hasher = nar.NewHasher(a)
+	if spec.method == storepath.NAR && spec.algo != nixhash.SHA256 {
+		hasher = nar.NewHasher(spec.algo)
 		tee = io.MultiWriter(narHasher, hasher)
 	}
 	if err := nar.Restore(ctx, d.root, tempObject, contents, &nar.RestoreOptions{InPlace: true, Canonical: true, Tee: tee}); err != nil {
 		return nil, false, err
 	}
 	hash := hasher.Hash()
-	if m == storepath.Git {
-		if hash, err = objects.HashGit(ctx, d.root, tempObject, a); err != nil {
+	if spec.method == storepath.Git {
+		if hash, err = objects.HashGit(ctx, d.root, tempObject, spec.algo); err != nil {
 			return nil, false, err
 		}
 	}
-	if info, err = s.computedInfo(name, m, hash, references); err != nil {
+	if info, err = s.computedInfo(spec, hash); err != nil {
 		return nil, false, err
 	}
 	info.NARHash, info.NARSize = narHasher.Hash(), narHasher.Size()
 	added, err = s.addComputed(ctx, info, repair, d.moveObject)
 	return info, added, err
-}
-
-// checkContentAddress returns an error if no object can have a content address of this kind, so that AddToStore can
-// return it before it reads the contents.
-func (s *Store) checkContentAddress(name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path) error {
-	if !a.IsValid() {
-		return fmt.Errorf("cannot add %q: the hash algorithm is not valid", name)
-	}
-	_, err := s.computedInfo(name, m, nixhash.Sum(a, nil), references)
-	return err
 }

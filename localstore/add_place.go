@@ -16,12 +16,12 @@ import (
 
 // Step 3 of adding an object: give it its name in the store directory, under the lock of its path.
 
-// placeAndRegister puts an object in place and makes its path valid. The path is a temporary root, which roots shows. If
-// another process has made the path valid meanwhile, placeAndRegister changes nothing, unless repair is set. It reports
-// whether the path was invalid before.
+// placeAndRegister puts an object in place and makes its path valid. The path is a temporary root, which roots shows.
+// If another process has made the path valid meanwhile, placeAndRegister changes nothing, unless repair is set. It
+// reports whether the path was invalid before.
 //
-// create creates the object under a name, or moves it there. If it fails, it leaves no file. If the name already exists,
-// it changes nothing and returns [fs.ErrExist].
+// create creates the object under a name, or moves it there. If it fails, it leaves no file. If the name already
+// exists, it changes nothing and returns [fs.ErrExist].
 func (s *Store) placeAndRegister(ctx context.Context, roots temproots.Held, info *store.PathInfo, repair bool, create func(name string) error) (added bool, err error) {
 	if !repair { // a repair runs while VerifyStore keeps collectors out, so a collection would wait forever
 		if err := s.collectIfFull(ctx); err != nil {

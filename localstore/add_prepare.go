@@ -18,22 +18,39 @@ import (
 // Step 1 of adding an object: check its path info, protect its path from collectors, and find out whether the object is
 // needed.
 
-// computedInfo returns the path info of an object with this name and hash of its contents. The archive's hash and size
-// are left to the caller. It returns an error if the object cannot have such a content address, or a reference is not a
-// path of this store.
-func (s *Store) computedInfo(name string, m storepath.Method, hash nixhash.Hash, references []storepath.Path) (*store.PathInfo, error) {
-	ca, err := storepath.NewContentAddress(m, hash)
+// A contentSpec determines, together with its contents, the path of a content-addressed object.
+type contentSpec struct {
+	name       string
+	method     storepath.Method
+	algo       nixhash.Algorithm
+	references []storepath.Path
+}
+
+// checkSpec returns an error if no object can have such a content address, so that the caller need not read the contents.
+func (s *Store) checkSpec(spec contentSpec) error {
+	if !spec.algo.IsValid() {
+		return fmt.Errorf("cannot add %q: the hash algorithm is not valid", spec.name)
+	}
+	_, err := s.computedInfo(spec, nixhash.Sum(spec.algo, nil))
+	return err
+}
+
+// computedInfo returns the path info of an object whose contents have this hash. The caller sets the hash and the size of
+// the archive. computedInfo returns an error if no object can have such a content address, or a reference is not a path
+// of this store.
+func (s *Store) computedInfo(spec contentSpec, hash nixhash.Hash) (*store.PathInfo, error) {
+	ca, err := storepath.NewContentAddress(spec.method, hash)
 	if err != nil {
 		return nil, err
 	}
-	path, err := s.dir.FixedOutputPath(name, ca, storepath.References{Others: references})
+	path, err := s.dir.FixedOutputPath(spec.name, ca, storepath.References{Others: spec.references})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkPaths(references); err != nil {
+	if err := s.checkPaths(spec.references); err != nil {
 		return nil, err
 	}
-	references = slices.Clone(references)
+	references := slices.Clone(spec.references)
 	slices.Sort(references)
 	return &store.PathInfo{
 		Path: path, CA: ca, References: slices.Compact(references),
@@ -42,8 +59,8 @@ func (s *Store) computedInfo(name string, m storepath.Method, hash nixhash.Hash,
 }
 
 // fileInfo returns the path info of an object that is a file with these contents.
-func (s *Store) fileInfo(name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents []byte) (*store.PathInfo, error) {
-	info, err := s.computedInfo(name, m, nixhash.Sum(a, contents), references)
+func (s *Store) fileInfo(spec contentSpec, contents []byte) (*store.PathInfo, error) {
+	info, err := s.computedInfo(spec, nixhash.Sum(spec.algo, contents))
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +138,24 @@ func (s *Store) prepareComputed(ctx context.Context, path storepath.Path, repair
 	}
 	valid, err := s.isValid(ctx, path, (*database).readOnWriter)
 	return roots, err == nil && !valid, err
+}
+
+// addTempRoots makes paths temporary roots. An operation that relies on the roots until it ends calls Check of the
+// result before it returns success.
+func (s *Store) addTempRoots(ctx context.Context, paths ...storepath.Path) (temproots.Held, error) {
+	if s.temp == nil {
+		return temproots.Held{}, nil
+	}
+	for _, p := range paths {
+		if _, err := s.dir.Parse(string(p)); err != nil {
+			return temproots.Held{}, err
+		}
+	}
+	// If the store was deleted, the roots must be in the store that replaces it.
+	if _, err := s.database(ctx, false); err != nil {
+		return temproots.Held{}, err
+	}
+	return s.temp.Add(ctx, paths...)
 }
 
 // existsOnDisk reports whether a file has the name of a path, valid or not.

@@ -15,8 +15,8 @@ import (
 )
 
 // NARFromPath returns the archive of an object, which is read from the disk while the caller reads the archive. If the
-// archive does not have the registered hash, the last Read returns a [*store.ModifiedError] instead of io.EOF. NARFromPath
-// returns a [*store.NotFoundError] if the path is not valid.
+// archive does not have the registered hash, the last Read returns a [*store.ModifiedError] instead of io.EOF.
+// NARFromPath returns a [*store.NotFoundError] if the path is not valid.
 //
 // The result is an [io.WriterTo], which is faster than Read.
 func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {

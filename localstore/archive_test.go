@@ -16,7 +16,7 @@ import (
 	"pix/storepath"
 )
 
-// addLargeTree adds an object of some small files and a large one.
+// addLargeTree adds a directory with several small files and a large one.
 func addLargeTree(t *testing.T, s *Store) (path storepath.Path, archive []byte) {
 	t.Helper()
 	var b bytes.Buffer
@@ -51,7 +51,7 @@ func archiveOf(t *testing.T, s *Store, path storepath.Path) []byte {
 	return b
 }
 
-// A filesWriter takes files, and counts them.
+// A filesWriter accepts whole files, and counts them.
 type filesWriter struct {
 	bytes.Buffer
 	files     int
@@ -67,39 +67,45 @@ func (w *filesWriter) WriteFile(f nar.File, n int64) (int64, error) {
 	return written, err
 }
 
-// An object that had the right hash and was not changed since is not hashed again, and its
-// files go right to where they are wanted. If it is changed, that is noticed.
+// writeArchive writes an archive to a filesWriter. If there is no error, the archive must be want.
+func writeArchive(t *testing.T, s *Store, path storepath.Path, want []byte, meanwhile func()) (*filesWriter, error) {
+	t.Helper()
+	r, err := s.NARFromPath(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	w := &filesWriter{meanwhile: meanwhile}
+	n, err := r.(io.WriterTo).WriteTo(w)
+	if n != int64(w.Len()) {
+		t.Errorf("%d bytes of %d", n, w.Len())
+	}
+	if err == nil && !bytes.Equal(w.Bytes(), want) {
+		t.Error("the archive is a different one")
+	}
+	return w, err
+}
+
+// An object that had the registered hash and has not changed is not hashed again, and its files are copied directly. A
+// change is detected.
 func TestArchiveIsCheckedOnce(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	begin := time.Now()
 	path, want := addLargeTree(t, s)
 	write := func(meanwhile func()) (*filesWriter, error) {
 		t.Helper()
-		r, err := s.NARFromPath(t.Context(), path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		w := &filesWriter{meanwhile: meanwhile}
-		n, err := r.(io.WriterTo).WriteTo(w)
-		if n != int64(w.Len()) {
-			t.Errorf("%d bytes of %d", n, w.Len())
-		}
-		if err == nil && !bytes.Equal(w.Bytes(), want) {
-			t.Error("it is another archive")
-		}
-		return w, err
+		return writeArchive(t, s, path, want, meanwhile)
 	}
 	hashed := func() {
 		t.Helper()
 		if w, err := write(nil); w.files != 0 || err != nil {
-			t.Fatalf("%d files were taken unchecked, %v", w.files, err)
+			t.Fatalf("%d files were copied directly, %v", w.files, err)
 		}
 	}
 	unhashed := func(meanwhile func()) {
 		t.Helper()
 		if w, err := write(meanwhile); w.files != 1 || err != nil {
-			t.Fatalf("%d files were taken unchecked, %v", w.files, err)
+			t.Fatalf("%d files were copied directly, %v", w.files, err)
 		}
 	}
 	s.verified.now = func() time.Time { return begin.Add(filetime.Settled) } // it was added just now
@@ -111,7 +117,7 @@ func TestArchiveIsCheckedOnce(t *testing.T) {
 	unhashed(nil)
 	unhashed(nil)
 	if got := archiveOf(t, s, path); !bytes.Equal(got, want) {
-		t.Error("read, it is another archive")
+		t.Error("Read returns a different archive")
 	}
 
 	name := s.object(path) + "/a"
@@ -126,9 +132,9 @@ func TestArchiveIsCheckedOnce(t *testing.T) {
 	if _, err := write(nil); !errors.As(err, &modified) {
 		t.Fatalf("changed: %v", err)
 	}
-	change("a") // as it was, but who knows
+	change("a") // restored, but the time of its last change is another
 	hashed()
-	unhashed(func() { change("a") }) // nothing has become wrong
+	unhashed(func() { change("a") }) // no archive has a wrong hash
 	hashed()
 	if _, err := write(func() { change("c") }); !errors.As(err, &modified) {
 		t.Fatalf("changed meanwhile: %v", err)
@@ -138,7 +144,7 @@ func TestArchiveIsCheckedOnce(t *testing.T) {
 	}
 }
 
-// What is read is closed early, before anything was read, twice, and after it was written.
+// An archive can be closed before it is read, twice, and after WriteTo.
 func TestArchiveClosedEarly(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	path, want := addLargeTree(t, s)
@@ -153,7 +159,7 @@ func TestArchiveClosedEarly(t *testing.T) {
 		r.Close()
 		r.Close()
 		if _, err := r.Read(make([]byte, 1)); err == nil {
-			t.Error("a closed archive can be read")
+			t.Error("a closed archive was read")
 		}
 	}
 	r, err := s.NARFromPath(t.Context(), path)

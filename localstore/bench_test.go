@@ -13,7 +13,7 @@ import (
 	"pix/storepath"
 )
 
-// fill registers n paths that lie nowhere, each of which refers to some before it.
+// fill registers n paths without objects. Each path refers to several earlier ones.
 func fill(b testing.TB, s *Store, n int) []storepath.Path {
 	b.Helper()
 	infos := make([]*store.PathInfo, n)
@@ -105,7 +105,7 @@ func BenchmarkClosure(b *testing.B) {
 	}
 }
 
-// A dry run over 100,000 dead paths.
+// BenchmarkDryRun lists 100,000 dead paths.
 func BenchmarkDryRun(b *testing.B) {
 	s := open(b, Options{Root: b.TempDir(), NoSync: true})
 	const n = 100_000

@@ -121,7 +121,7 @@ func (s *Store) KeepCheck(_ context.Context, from string, path storepath.Path) (
 	if err := objects.Remove(file); err != nil {
 		return "", err
 	}
-	return s.named(file), objects.Move(from, file)
+	return s.displayName(file), objects.Move(from, file)
 }
 
 // isBaseName reports whether a name can be that of a file in the store directory with a suffix of some bytes.

@@ -12,8 +12,8 @@ import (
 	"pix/storepath"
 )
 
-// Nix stores realisations in two tables, which it creates when it needs them; see src/libstore/ca-specific-schema.sql in
-// Nix. Nix up to 2.34 uses Realisations: its key is the modulo hash of the derivation ("sha256:" and base 16, in the
+// Nix stores realisations in two tables, which it creates when it needs them; see src/libstore/ca-specific-schema.sql
+// in Nix. Nix up to 2.34 uses Realisations: its key is the modulo hash of the derivation ("sha256:" and base 16, in the
 // column drvPath), and a row is deleted with its output path. Nix from 2.35 on uses BuildTraceV3: its key is the base
 // name of the path of the derivation, and rows are not deleted. Each version ignores the other table, so this package
 // reads and writes both.
@@ -104,8 +104,8 @@ func (c *conn) realisation(dir storepath.Dir, hash nixhash.Hash, output string) 
 		where r.drvPath = ? and r.outputName = ?`, hash.WithBase16(), output)
 }
 
-// buildTrace returns the realisation of an output by the path of its derivation, or nil. The output path may be invalid.
-// The table must exist.
+// buildTrace returns the realisation of an output by the path of its derivation, or nil. The output path may be
+// invalid. The table must exist.
 func (c *conn) buildTrace(dir storepath.Dir, drv storepath.Path, output string) (*store.Realisation, error) {
 	return c.oneRealisation(dir, "select outputPath, signatures from BuildTraceV3 where drvPath = ? and outputName = ?", drv.Base(), output)
 }

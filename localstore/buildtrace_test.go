@@ -18,7 +18,7 @@ import (
 	"pix/storepath"
 )
 
-// traceLikeNix notes a path of an output as Nix from 2.35 on does.
+// traceLikeNix registers an output path as Nix from 2.35 on does.
 func traceLikeNix(t testing.TB, s *Store, drv, output string, path storepath.Path) {
 	t.Helper()
 	err := s.write(t.Context(), func(c *conn) error {
@@ -32,8 +32,8 @@ func traceLikeNix(t testing.TB, s *Store, drv, output string, path storepath.Pat
 	}
 }
 
-// traced returns the build trace in a database.
-func traced(t testing.TB, s *Store) map[string]string {
+// traceRows returns the rows of the build trace in a database.
+func traceRows(t testing.TB, s *Store) map[string]string {
 	t.Helper()
 	all := make(map[string]string)
 	err := s.read(t.Context(), func(c *conn) error {
@@ -48,7 +48,7 @@ func traced(t testing.TB, s *Store) map[string]string {
 	return all
 }
 
-// floatingDrv adds a derivation with a floating output that needs the outputs of others.
+// floatingDrv adds a derivation with a floating output, which depends on outputs of others.
 func floatingDrv(t testing.TB, s *Store, name string, inputs ...storepath.Path) storepath.Path {
 	t.Helper()
 	d := &derivation.Derivation{
@@ -67,7 +67,7 @@ func floatingDrv(t testing.TB, s *Store, name string, inputs ...storepath.Path) 
 	return addDerivation(t, s, d)
 }
 
-// resolvedWith returns the path of a derivation with its one input replaced by a path.
+// resolvedWith returns the path of a derivation whose only input is replaced by a path.
 func resolvedWith(t testing.TB, s *Store, drv, path storepath.Path) storepath.Path {
 	t.Helper()
 	r := drvReader{s: s}
@@ -86,7 +86,7 @@ func resolvedWith(t testing.TB, s *Store, drv, path storepath.Path) storepath.Pa
 	return p
 }
 
-// Both tables are read and written: under the hash, and under the path of the resolved derivation.
+// Realisations are read from and written to both tables: by hash, and by the path of the resolved derivation.
 func TestBuildTrace(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	low := floatingDrv(t, s, "low")
@@ -98,20 +98,20 @@ func TestBuildTrace(t *testing.T) {
 		id.Output = "out"
 		return s.RegisterDrvOutput(t.Context(), store.KeyedRealisation{ID: id, Realisation: store.Realisation{OutPath: path}})
 	}
-	// An output that is not resolved yet has no path in the trace.
+	// A derivation whose inputs are not known cannot be resolved, so the trace does not contain it.
 	if err := register(store.DrvOutput{Path: high}, highOut); err != nil {
 		t.Fatal(err)
 	}
 	if err := register(store.DrvOutput{Path: low}, lowOut); err != nil {
 		t.Fatal(err)
 	}
-	if got := traced(t, s); len(got) != 1 || got[low.Base()+"^out"] != string(lowOut) {
+	if got := traceRows(t, s); len(got) != 1 || got[low.Base()+"^out"] != string(lowOut) {
 		t.Errorf("%q", got)
 	}
 	if err := register(store.DrvOutput{Path: high}, highOut); err != nil {
 		t.Fatal(err)
 	}
-	if got := traced(t, s); len(got) != 2 || got[resolved.Base()+"^out"] != string(highOut) {
+	if got := traceRows(t, s); len(got) != 2 || got[resolved.Base()+"^out"] != string(highOut) {
 		t.Errorf("%q", got)
 	}
 	hash, err := s.DrvHash(t.Context(), high)
@@ -123,7 +123,8 @@ func TestBuildTrace(t *testing.T) {
 			t.Errorf("%+v: %v, %v", id, r, err)
 		}
 	}
-	// A derivation that is not here, as a client of Nix from 2.35 on registers it, and one without a name.
+	// A derivation that is not in this store, as a client of Nix from 2.35 on registers it, and an ID without a
+	// derivation.
 	elsewhere := absent + ".drv"
 	if err := register(store.DrvOutput{Path: elsewhere}, absent); err != nil {
 		t.Fatal(err)
@@ -132,7 +133,7 @@ func TestBuildTrace(t *testing.T) {
 		t.Errorf("%v, %v", r, err)
 	}
 	if err := register(store.DrvOutput{}, highOut); err == nil {
-		t.Error("a realisation of no derivation was registered")
+		t.Error("a realisation without a derivation was registered")
 	}
 	var conflict *RealisationConflictError
 	if err := register(store.DrvOutput{Path: resolved}, lowOut); !errors.As(err, &conflict) || conflict.ID != resolved.Base()+"^out" {
@@ -140,7 +141,7 @@ func TestBuildTrace(t *testing.T) {
 	}
 }
 
-// drvText adds a text.
+// drvText adds the text of a derivation.
 func drvText(t testing.TB, s *Store, name string) storepath.Path {
 	t.Helper()
 	path, err := s.AddTextToStore(t.Context(), name, name, nil)
@@ -150,14 +151,14 @@ func drvText(t testing.TB, s *Store, name string) storepath.Path {
 	return path
 }
 
-// The outputs of a derivation follow from a trace that Nix has written, which has resolved derivations
-// alone, also if the outputs of its inputs were deleted. Each derivation is resolved once.
+// Output paths follow from a trace that Nix has written, which contains only resolved derivations, even if the outputs
+// of the inputs were deleted. Each derivation is resolved once.
 func TestOutputsOfNixsTrace(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	layer := []storepath.Path{floatingDrv(t, s, "bottom")}
 	out := storepath.Path(fmt.Sprintf("/nix/store/%032d-bottom", 0))
 	traceLikeNix(t, s, layer[0].Base(), "out", out)
-	for i := range 25 { // with as many ways to the bottom as there are numbers of 25 bits
+	for i := range 25 { // the number of paths through the graph is 2 to the power of 25
 		left, right := floatingDrv(t, s, fmt.Sprint("left-", i), layer...), floatingDrv(t, s, fmt.Sprint("right-", i), layer...)
 		below := out
 		out = storepath.Path(fmt.Sprintf("/nix/store/%032d-layer", i+1))
@@ -172,7 +173,7 @@ func TestOutputsOfNixsTrace(t *testing.T) {
 		t.Errorf("%v, %v, want %s", outputs, err, out)
 	}
 	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("it took %v", took)
+		t.Errorf("the call took %v", took)
 	}
 	unknown := floatingDrv(t, s, "unknown", layer[0], floatingDrv(t, s, "unbuilt"))
 	if outputs, err := s.QueryDerivationOutputMap(t.Context(), unknown); err != nil || outputs["out"] != "" {
@@ -180,7 +181,7 @@ func TestOutputsOfNixsTrace(t *testing.T) {
 	}
 }
 
-// The chain of derivations that is in memory at once is bounded.
+// The number of derivations that are in memory at the same time is limited.
 func TestResolvingIsBounded(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	low := floatingDrv(t, s, "low")
@@ -190,12 +191,12 @@ func TestResolvingIsBounded(t *testing.T) {
 		o.own, o.outputs = drvReader{s: s}, make(map[storepath.Path]map[string]storepath.Path)
 		o.drvReader = &o.own
 		if _, err := o.outputMap(t.Context(), high); err == nil {
-			t.Errorf("after %d derivations of %d bytes, one more is read", o.depth, o.bytes)
+			t.Errorf("after %d derivations of %d bytes, another one was read", o.depth, o.bytes)
 		}
 	}
 }
 
-// Stores and traces of Nix's golden data.
+// TestGoldenBuildTraces reads stores and traces of Nix's golden data.
 func TestGoldenBuildTraces(t *testing.T) {
 	folder := testenv.MoreNixData(t, "store/worker-substitution/issue-11928")
 	type golden struct {
@@ -215,7 +216,7 @@ func TestGoldenBuildTraces(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	before := read("store-before.json")
 	var root storepath.Path
-	for len(before.Derivations) > 0 { // an input comes before what needs it
+	for len(before.Derivations) > 0 { // inputs come first
 		for name, text := range before.Derivations {
 			d, err := derivation.ParseJSON(string(text), nil)
 			if err != nil {
@@ -230,9 +231,9 @@ func TestGoldenBuildTraces(t *testing.T) {
 				ready = ready && before.Derivations[input.Base()] == nil
 			}
 			if !ready {
-				root = path
 				continue
 			}
+			root = path // the last one
 			if got, err := s.AddTextToStore(t.Context(), d.Name+".drv", string(d.AppendATerm(nil)), d.References().Slice()); err != nil || got != path {
 				t.Fatal(got, err)
 			}

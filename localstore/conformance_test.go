@@ -20,15 +20,15 @@ import (
 	"pix/storepath"
 )
 
-// A transcript is what a store has answered.
+// A transcript contains the answers of a store.
 type transcript struct {
 	t     *testing.T
 	s     store.Store
 	lines []string
 }
 
-// note notes an answer, and of an error its kind: what else it says may differ.
-func (r *transcript) note(what string, answer any, err error) {
+// record records an answer. Of an error it records only the kind, because the text may differ.
+func (r *transcript) record(what string, answer any, err error) {
 	var cycle *store.ReferenceCycleError
 	var mismatch *store.MismatchError
 	switch {
@@ -53,7 +53,7 @@ func (r *transcript) note(what string, answer any, err error) {
 	r.lines = append(r.lines, fmt.Sprintf("%s: %v", what, answer))
 }
 
-// What a store in memory answers, a store in a directory answers too.
+// A store in a directory gives the same answers as a store in memory.
 func TestConformance(t *testing.T) {
 	key, err := signature.GenerateKey("key-1")
 	if err != nil {
@@ -70,7 +70,7 @@ func TestConformance(t *testing.T) {
 	}
 	for i := range max(len(want.lines), len(got.lines)) {
 		if i >= len(want.lines) || i >= len(got.lines) || want.lines[i] != got.lines[i] {
-			t.Fatalf("answer %d of %d and %d\nin memory      %s\nin a directory %s", i, len(want.lines), len(got.lines),
+			t.Fatalf("answer %d of %d and %d\nin memory:      %s\nin a directory: %s", i, len(want.lines), len(got.lines),
 				strings.Join(want.lines[min(i, len(want.lines)):min(i+1, len(want.lines))], ""), strings.Join(got.lines[min(i, len(got.lines)):min(i+1, len(got.lines))], ""))
 		}
 	}
@@ -82,20 +82,20 @@ func TestConformance(t *testing.T) {
 func (r *transcript) adding(key signature.SecretKey) {
 	ctx := r.t.Context()
 	dep, err := store.AddText(ctx, r.s, "dep", "dep", nil)
-	r.note("text", dep, err)
+	r.record("text", dep, err)
 	for _, m := range []storepath.Method{storepath.Text, storepath.Flat, storepath.NAR} {
 		for _, a := range []nixhash.Algorithm{nixhash.MD5, nixhash.SHA1, nixhash.SHA256, nixhash.SHA512, nixhash.BLAKE3} {
 			for _, refs := range [][]storepath.Path{nil, {dep}, {dep, dep}, {absent}} {
 				for _, contents := range []string{"", "x", string(treeNAR()), string(treeNAR())[:100], string(fileNAR("x"))} {
 					info, err := store.Add(ctx, r.s, "x", m, a, refs, strings.NewReader(contents), nil)
-					r.note(fmt.Sprint("add ", m, a, refs, len(contents)), info, err)
+					r.record(fmt.Sprint("add ", m, a, refs, len(contents)), info, err)
 				}
 			}
 		}
 	}
 	for _, name := range []string{"", ".", "..", "a b", "a/b", strings.Repeat("x", 212), strings.Repeat("x", 211), "ä", "x.drv", "x.lock"} {
 		p, err := store.AddText(ctx, r.s, name, "x", nil)
-		r.note("name "+name, p, err)
+		r.record("name "+name, p, err)
 	}
 	for i, change := range []func(*store.PathInfo){
 		func(*store.PathInfo) {},
@@ -113,12 +113,12 @@ func (r *transcript) adding(key signature.SecretKey) {
 			info, archive := object(r.t, fmt.Sprint("object", i))
 			change(info)
 			info.Signatures = slices.Clone(info.Signatures)
-			r.note("NAR", "", store.AddNAR(ctx, r.s, info, bytes.NewReader(archive), &store.AddOptions{Repair: repair}))
+			r.record("NAR", "", store.AddNAR(ctx, r.s, info, bytes.NewReader(archive), &store.AddOptions{Repair: repair}))
 			known, err := r.s.QueryPathInfo(ctx, info.Path)
 			if err == nil {
-				known.Signatures = nil // they are of a new key each time
+				known.Signatures = nil // the key differs in each run
 			}
-			r.note("its info", known, err)
+			r.record("its info", known, err)
 		}
 	}
 	sig := "another-1:" + strings.Repeat("A", 86) + "=="
@@ -126,31 +126,34 @@ func (r *transcript) adding(key signature.SecretKey) {
 		path storepath.Path
 		sigs []string
 	}{{dep, []string{sig, sig}}, {dep, []string{sig}}, {dep, []string{"nonsense"}}, {dep, nil}, {absent, []string{sig}}} {
-		r.note("sign", "", store.AddSignatures(ctx, r.s, c.path, c.sigs))
+		r.record("sign", "", store.AddSignatures(ctx, r.s, c.path, c.sigs))
 		info, err := r.s.QueryPathInfo(ctx, dep)
-		r.note("signed", info, err)
+		r.record("signed", info, err)
 	}
+}
+
+// addDerivation adds a derivation with one output, and records the answer.
+func (r *transcript) addDerivation(d *derivation.Derivation) storepath.Path {
+	ctx := r.t.Context()
+	d.Dir, d.Platform, d.Builder = r.s.Dir(), "x", "/b"
+	closure, err := derivation.LoadClosure(ctx, store.Derivations(r.s), slices.Collect(d.InputDerivations.Keys()), nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	inputs, err := closure.InputHashes(ctx)
+	if err == nil {
+		err = d.FillOutputPaths(inputs, nil)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	p, err := store.AddText(ctx, r.s, d.Name+".drv", string(d.AppendATerm(nil)), d.References().Slice())
+	r.record("derivation "+d.Name, p, err)
+	return p
 }
 
 func (r *transcript) derivations() {
 	ctx := r.t.Context()
-	add := func(d *derivation.Derivation) storepath.Path {
-		d.Dir, d.Platform, d.Builder = r.s.Dir(), "x", "/b"
-		closure, err := derivation.LoadClosure(ctx, store.Derivations(r.s), slices.Collect(d.InputDerivations.Keys()), nil)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		inputs, err := closure.InputHashes(ctx)
-		if err == nil {
-			err = d.FillOutputPaths(inputs, nil)
-		}
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		p, err := store.AddText(ctx, r.s, d.Name+".drv", string(d.AppendATerm(nil)), d.References().Slice())
-		r.note("derivation "+d.Name, p, err)
-		return p
-	}
 	one := func(o derivation.Output) derivation.Map[string, derivation.Output] {
 		return derivation.MapOf(derivation.Entry[string, derivation.Output]{Key: "out", Value: o})
 	}
@@ -163,12 +166,12 @@ func (r *transcript) derivations() {
 		}
 		return m
 	}
-	first := add(&derivation.Derivation{Name: "first", Outputs: one(derivation.DeferredOutput()), Env: env("")})
-	second := add(&derivation.Derivation{Name: "second", Outputs: one(derivation.DeferredOutput()), Env: env(""), InputDerivations: inputs(first)})
-	floating := add(&derivation.Derivation{Name: "floating", Outputs: one(derivation.FloatingOutput(storepath.NAR, nixhash.SHA256)), Env: env(string(storepath.OwnPlaceholder("out")))})
-	deferred := add(&derivation.Derivation{Name: "deferred", Outputs: one(derivation.DeferredOutput()), Env: env(""), InputDerivations: inputs(floating, second)})
+	first := r.addDerivation(&derivation.Derivation{Name: "first", Outputs: one(derivation.DeferredOutput()), Env: env("")})
+	second := r.addDerivation(&derivation.Derivation{Name: "second", Outputs: one(derivation.DeferredOutput()), Env: env(""), InputDerivations: inputs(first)})
+	floating := r.addDerivation(&derivation.Derivation{Name: "floating", Outputs: one(derivation.FloatingOutput(storepath.NAR, nixhash.SHA256)), Env: env(string(storepath.OwnPlaceholder("out")))})
+	deferred := r.addDerivation(&derivation.Derivation{Name: "deferred", Outputs: one(derivation.DeferredOutput()), Env: env(""), InputDerivations: inputs(floating, second)})
 	out, err := store.AddText(ctx, r.s, "realised", "x", nil)
-	r.note("text", out, err)
+	r.record("text", out, err)
 	realisations, _ := store.As[store.RealisationStore](r.s)
 	for _, c := range []store.KeyedRealisation{
 		{ID: store.DrvOutput{Path: floating, Output: "out"}, Realisation: store.Realisation{OutPath: absent}},
@@ -177,55 +180,55 @@ func (r *transcript) derivations() {
 		{ID: store.DrvOutput{Path: floating, Output: "out"}, Realisation: store.Realisation{OutPath: first}},
 		{ID: store.DrvOutput{Hash: nixhash.Sum(nixhash.SHA256, nil), Output: "dev"}, Realisation: store.Realisation{OutPath: out}},
 	} {
-		r.note("realise", "", realisations.RegisterDrvOutput(ctx, c))
+		r.record("realise", "", realisations.RegisterDrvOutput(ctx, c))
 		known, err := realisations.QueryRealisation(ctx, c.ID)
-		r.note("realised", known, err)
+		r.record("realised", known, err)
 	}
 	for _, drv := range []storepath.Path{first, second, floating, deferred} {
 		outputs, err := store.OutputMap(ctx, r.s, drv)
-		r.note("outputs", outputs, err)
+		r.record("outputs", outputs, err)
 		for _, p := range outputs {
 			derivers, err := store.ValidDerivers(ctx, r.s, p)
-			r.note("derivers", derivers, err)
+			r.record("derivers", derivers, err)
 		}
 		missing, err := store.QueryMissing(ctx, r.s, []derivation.DerivedPath{
 			derivation.Built{Drv: derivation.Opaque{Path: drv}, Outputs: derivation.AllOutputs()}, derivation.Opaque{Path: drv}, derivation.Opaque{Path: absent},
 		})
-		r.note("missing", fmt.Sprintf("%+v", missing), err)
+		r.record("missing", fmt.Sprintf("%+v", missing), err)
 	}
 	wrong := strings.ReplaceAll(`Derive([("out","PATH","","")],[],[],"x","/b",[],[("out","PATH")])`, "PATH", string(absent))
 	p, err := store.AddText(ctx, r.s, "wrong.drv", wrong, nil)
-	r.note("wrong derivation", p, err)
+	r.record("wrong derivation", p, err)
 }
 
 func (r *transcript) asking() {
 	ctx := r.t.Context()
 	all, err := store.AllValidPaths(ctx, r.s)
-	r.note("all", all, err)
+	r.record("all", all, err)
 	for _, p := range append(all, absent) {
 		info, err := r.s.QueryPathInfo(ctx, p)
 		if err == nil {
 			info.Signatures = nil
 		}
-		r.note("info", info, err)
+		r.record("info", info, err)
 		valid, err := r.s.IsValidPath(ctx, p)
-		r.note("valid", valid, err)
+		r.record("valid", valid, err)
 		referrers, err := store.Referrers(ctx, r.s, p)
-		r.note("referrers", referrers, err)
+		r.record("referrers", referrers, err)
 		byHash, _ := store.As[store.HashPartQuerier](r.s)
 		found, err := byHash.QueryPathFromHashPart(ctx, p.HashPart())
-		r.note("by hash part", found, err)
-		r.note("archive", r.archive(ctx, p), nil)
+		r.record("by hash part", found, err)
+		r.record("archive", r.archive(ctx, p), nil)
 	}
 	valid, err := r.s.QueryValidPaths(ctx, append(slices.Clone(all), absent, all[0]), false)
-	r.note("valid", valid, err)
+	r.record("valid", valid, err)
 	infos, err := store.PathInfos(ctx, r.s, all)
-	r.note("infos", len(infos), err)
+	r.record("infos", len(infos), err)
 	_, err = store.PathInfos(ctx, r.s, []storepath.Path{all[0], absent})
-	r.note("infos", "", err)
+	r.record("infos", "", err)
 }
 
-// archive returns the hash of an archive, or why there is none.
+// archive returns the hash of an archive, or the error.
 func (r *transcript) archive(ctx context.Context, p storepath.Path) string {
 	archive, err := store.ReadNAR(ctx, r.s, p)
 	if errors.Is(err, store.ErrNotFound) {

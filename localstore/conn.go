@@ -2,6 +2,8 @@ package localstore
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 
 	"zombiezen.com/go/sqlite"
 
@@ -9,6 +11,74 @@ import (
 	"pix/store"
 	"pix/storepath"
 )
+
+// database returns the open database. If the store was deleted, database creates a new, empty store. With reading, it
+// may return a database that was deleted a moment ago; see [nixdb.DB.IsGone].
+func (s *shared) database(ctx context.Context, reading bool) (*database, error) {
+	s.mu.RLock()
+	db, closed := s.db, s.closed
+	s.mu.RUnlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	if db != nil && !db.IsGone(reading) {
+		return db, nil
+	}
+	return s.reopen(ctx, db)
+}
+
+// reopen opens the database again, after it was deleted or could not be opened on a full disk.
+func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return nil, ErrClosed
+	case s.db != gone: // another goroutine has reopened it
+		return s.db, nil
+	case s.opts.ReadOnly && (!gone.IsImmutable() || !gone.HasSameFile()):
+		return nil, &fs.PathError{Op: "read", Path: gone.File(), Err: errors.New("the database was deleted or replaced; open the store again")}
+	}
+	lock := s.bigLock
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	if gone != nil { // the reserved space was deleted with the store
+		gone.Close()
+		if !s.opts.ReadOnly {
+			lock.Close()
+			s.reserveSpace()
+		}
+	}
+	return s.db, nil
+}
+
+// read calls f with a connection to the database; see [nixdb.DB.Read].
+func (s *shared) read(ctx context.Context, f func(c *conn) error) error {
+	db, err := s.database(ctx, true)
+	if err != nil {
+		return err
+	}
+	return db.read(ctx, f)
+}
+
+// write calls f within a transaction; see [nixdb.DB.Write].
+func (s *shared) write(ctx context.Context, f func(c *conn) error) error {
+	db, err := s.database(ctx, false)
+	if err != nil {
+		return err
+	}
+	return db.write(ctx, f)
+}
+
+// writeDurably is write, and returns after the transaction is on the disk.
+func (s *shared) writeDurably(ctx context.Context, f func(c *conn) error) error {
+	db, err := s.database(ctx, false)
+	if err != nil {
+		return err
+	}
+	return db.writeDurably(ctx, f)
+}
 
 // A database is the open database of a store, with connections of type conn.
 type database struct{ *nixdb.DB }

@@ -26,12 +26,12 @@ import (
 	"pix/storepath"
 )
 
-// crashChild is set for the process that is to be killed: the root of the store and a word that
-// makes the names of its objects its own.
+// crashChild is the environment variable of the process that will be killed: the root of the store, and a word for the
+// names of its objects.
 const crashChild = "LOCALSTORE_TEST_CRASH"
 
-// A process that adds is killed at any moment. What it has acknowledged is valid afterwards, and
-// what is valid is whole.
+// A process that adds objects is killed at any moment. Afterwards the paths that it has reported are valid, and valid
+// paths are complete.
 func TestKilledWhileAdding(t *testing.T) {
 	if args := os.Getenv(crashChild); args != "" {
 		root, word, _ := strings.Cut(args, "\n")
@@ -46,7 +46,7 @@ func TestKilledWhileAdding(t *testing.T) {
 	all := 0
 	for i := range times {
 		place := root
-		if i%2 == 1 { // half of them are killed while they make a store, or soon after
+		if i%2 == 1 { // half of them are killed while they create a store, or soon after
 			place = filepath.Join(t.TempDir(), "new")
 		}
 		testenv.RemoveStore(t, place)
@@ -60,7 +60,7 @@ func TestKilledWhileAdding(t *testing.T) {
 		}
 		all += len(acknowledged)
 		if place != root || i >= times-2 {
-			mustBeSound(t, s)
+			checkSound(t, s)
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -68,12 +68,12 @@ func TestKilledWhileAdding(t *testing.T) {
 	}
 	t.Logf("%d objects were acknowledged", all)
 	if all == 0 {
-		t.Error("nobody has added anything")
+		t.Error("no child has added an object")
 	}
 }
 
-// mustBeSound checks that all that is valid is whole, and that the database is.
-func mustBeSound(t *testing.T, s *Store) {
+// checkSound checks that the database is consistent and that all valid paths are complete.
+func checkSound(t *testing.T, s *Store) {
 	t.Helper()
 	paths, err := s.QueryAllValidPaths(t.Context())
 	if err != nil {
@@ -87,7 +87,7 @@ func mustBeSound(t *testing.T, s *Store) {
 	}
 }
 
-// checkDatabase returns what SQLite finds wrong with the database.
+// checkDatabase returns the errors that SQLite finds in the database.
 func checkDatabase(ctx context.Context, s *Store) error {
 	return s.read(ctx, func(c *conn) error {
 		return errors.Join(
@@ -98,13 +98,13 @@ func checkDatabase(ctx context.Context, s *Store) error {
 				return nil
 			}),
 			c.query("pragma foreign_key_check", func(row *sqlite.Stmt) error {
-				return fmt.Errorf("a row of %s refers to nothing", row.ColumnText(0))
+				return fmt.Errorf("a row of %s refers to a missing row", row.ColumnText(0))
 			}))
 	})
 }
 
-// killChild starts a process that adds to the store, and kills it after a while. It returns what
-// that process said it had added.
+// killChild starts a process that adds to the store, and kills it after a while. It returns the paths that the process
+// has reported.
 func killChild(t *testing.T, root, word string, after time.Duration) (acknowledged []storepath.Path) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKilledWhileAdding$")
@@ -119,17 +119,17 @@ func killChild(t *testing.T, root, word string, after time.Duration) (acknowledg
 	}
 	lines := bufio.NewReader(out)
 	if line, err := lines.ReadString('\n'); line != "begin\n" {
-		t.Errorf("the child says %q, %v", line, err)
+		t.Errorf("the child printed %q, %v", line, err)
 	}
 	time.AfterFunc(after, func() { cmd.Process.Kill() })
 	for {
 		line, err := lines.ReadString('\n')
-		if err != nil { // the last line may be half a line
+		if err != nil { // the last line may be incomplete
 			break
 		}
 		p, err := storepath.Parse(strings.TrimSpace(line))
 		if err != nil {
-			t.Errorf("the child says %q", line)
+			t.Errorf("the child printed %q", line)
 			break
 		}
 		acknowledged = append(acknowledged, p)
@@ -198,7 +198,7 @@ func crashLarge(ctx context.Context, s *Store, name string) ([]storepath.Path, e
 	return []storepath.Path{info.Path}, nil
 }
 
-// crashReplace replaces an object that is valid, which has to be one or the other at any time.
+// crashReplace replaces the object of a valid path. At any time the path must have the old or the new object.
 func crashReplace(ctx context.Context, s *Store, _ string) ([]storepath.Path, error) {
 	opts := &store.AddOptions{NoSignatures: true, Repair: true}
 	var paths []storepath.Path
@@ -211,7 +211,7 @@ func crashReplace(ctx context.Context, s *Store, _ string) ([]storepath.Path, er
 		if err := s.AddToStoreNAR(ctx, info, bytes.NewReader(archive), opts); err != nil {
 			return nil, err
 		}
-		if err := s.AddMultipleToStore(ctx, 1, only(info, archive), opts); err != nil {
+		if err := s.AddMultipleToStore(ctx, 1, oneImport(info, archive), opts); err != nil {
 			return nil, err
 		}
 		paths = append(paths, info.Path)
@@ -219,7 +219,7 @@ func crashReplace(ctx context.Context, s *Store, _ string) ([]storepath.Path, er
 	return paths, nil
 }
 
-// crashImport adds what another store has exported.
+// crashImport adds objects that another store has exported.
 func crashImport(ctx context.Context, s *Store, name string) ([]storepath.Path, error) {
 	from := memstore.New(nil)
 	a, err := from.AddTextToStore(ctx, name, name, nil)
@@ -237,7 +237,7 @@ func crashImport(ctx context.Context, s *Store, name string) ([]storepath.Path, 
 	return store.ImportPaths(ctx, s, &export, &store.AddOptions{NoSignatures: true})
 }
 
-// crashTidy collects what those before have left, makes equal files one, and verifies.
+// crashTidy collects garbage, optimises the store, and verifies it.
 func crashTidy(ctx context.Context, s *Store, _ string) ([]storepath.Path, error) {
 	if _, err := s.CollectGarbage(ctx, deleteAll); err != nil {
 		return nil, err
@@ -248,7 +248,7 @@ func crashTidy(ctx context.Context, s *Store, _ string) ([]storepath.Path, error
 	var lines []string
 	remain, err := s.VerifyStore(activity.WithHandler(ctx, collectLines(&lines)), true, true)
 	if err == nil && remain {
-		err = fmt.Errorf("something is wrong with the store: %q", lines)
+		err = fmt.Errorf("verification found errors: %q", lines)
 	}
 	return nil, err
 }

@@ -19,9 +19,9 @@ type output struct {
 	path storepath.Path
 }
 
-// derivationOutputs returns the outputs with known paths of a derivation that is about to be registered. Its object is in
-// place, and so are the objects of its inputs, which are valid or registered together with it. It returns the errors of
-// [store.CheckOutputs].
+// derivationOutputs returns the outputs with known paths of a derivation that is about to be registered. Its object is
+// in place, and so are the objects of its inputs, which are valid or registered together with it. It returns the errors
+// of [store.CheckOutputs].
 func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, pending map[storepath.Path]*store.PathInfo) (outputs []output, err error) {
 	r := drvReader{s: s}
 	defer r.close()

@@ -16,8 +16,8 @@ import (
 	"pix/store"
 )
 
-// Many objects are added at once by several clients to a process that may open few files. It runs in a process of
-// its own, because the limit holds for the whole process.
+// Several clients add many objects at the same time to a process that may open few files. The limit holds for the whole
+// process, so the test runs in a child process.
 func TestAddWithFewDescriptors(t *testing.T) {
 	const child = "LOCALSTORE_TEST_DESCRIPTORS"
 	if os.Getenv(child) == "" {

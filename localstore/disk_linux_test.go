@@ -19,8 +19,8 @@ import (
 	"pix/storepath"
 )
 
-// onSmallDisk runs a test again in a process that has a disk of its own, of that size, and calls
-// f there with a directory on it. Where there are no namespaces the test skips.
+// onSmallDisk runs the test again in a process with its own file system of this size, and calls f with a directory on
+// it. It skips the test on systems without namespaces.
 func onSmallDisk(t *testing.T, size string, f func(t *testing.T, dir string)) {
 	t.Helper()
 	const child = "LOCALSTORE_TEST_DISK"
@@ -58,7 +58,7 @@ func onSmallDisk(t *testing.T, size string, f func(t *testing.T, dir string)) {
 	}
 }
 
-// On a full disk nothing becomes valid that is not whole, and it goes on when there is room.
+// On a full disk no incomplete path becomes valid, and the store works again when space is free.
 func TestFullDisk(t *testing.T) {
 	onSmallDisk(t, "12m", func(t *testing.T, dir string) {
 		s := open(t, Options{Root: dir})
@@ -74,7 +74,7 @@ func TestFullDisk(t *testing.T) {
 				_, err = s.AddToStore(t.Context(), name, storepath.NAR, nixhash.SHA256, nil, strings.NewReader(string(fileNAR(strings.Repeat(name, 5000)))), nil)
 			case 2:
 				info, archive := object(t, strings.Repeat("x", 100)+name)
-				err = s.AddMultipleToStore(t.Context(), 1, only(info, archive), &store.AddOptions{NoSignatures: true})
+				err = s.AddMultipleToStore(t.Context(), 1, oneImport(info, archive), &store.AddOptions{NoSignatures: true})
 			}
 			return err
 		}
@@ -88,29 +88,29 @@ func TestFullDisk(t *testing.T) {
 			t.Fatalf("after %d objects: %v, want a full disk", i, err)
 		}
 		t.Logf("after %d objects: %v", i, err)
-		mustBeSound(t, s)
+		checkSound(t, s)
 		if err := os.Remove(ballast); err != nil {
 			t.Fatal(err)
 		}
 		if err := add(i - 1); err != nil {
-			t.Errorf("with room again: %v", err)
+			t.Errorf("after space was freed: %v", err)
 		}
-		mustBeSound(t, s)
+		checkSound(t, s)
 
-		// Not even a database has room.
+		// The disk is too full to create a database.
 		if err := os.WriteFile(ballast, make([]byte, 12<<20), 0o666); err == nil {
 			t.Error("the disk is not full")
 		}
 		if other, err := Open(t.Context(), &Options{Root: filepath.Join(dir, "other")}); err == nil {
 			other.Close()
-			t.Error("a store was made on a full disk")
+			t.Error("a store was created on a full disk")
 		} else {
 			t.Log(err)
 		}
 	})
 }
 
-// What is on a disk that cannot be written to can be read.
+// A store on a read-only disk can be read.
 func TestReadOnlyDisk(t *testing.T) {
 	onSmallDisk(t, "16m", func(t *testing.T, dir string) {
 		s, err := Open(t.Context(), &Options{Root: dir})
@@ -136,13 +136,13 @@ func TestReadOnlyDisk(t *testing.T) {
 		s = open(t, Options{Root: dir, ReadOnly: true})
 		readNAR(t, s, path)
 		if _, err := s.AddTextToStore(t.Context(), "y", "y", nil); !errors.Is(err, ErrReadOnly) {
-			t.Errorf("added: %v", err)
+			t.Errorf("adding an object: %v", err)
 		}
 		if _, err := s.AddTextToStore(t.Context(), "x", "x", nil); err != nil {
-			t.Errorf("what is there need not be added: %v", err)
+			t.Errorf("adding a valid path: %v", err)
 		}
 		if err := s.AddBuildLog(context.Background(), path, strings.NewReader("x")); !errors.Is(err, ErrReadOnly) {
-			t.Errorf("a log: %v", err)
+			t.Errorf("adding a log: %v", err)
 		}
 	})
 }

@@ -57,8 +57,8 @@ func (r *drvReader) read(ctx context.Context, path storepath.Path) (*derivation.
 	return store.ParseDerivation(path, text)
 }
 
-// inputText reads an input of a derivation and compares its hash with its info. The info is in the database or among the
-// pending ones, which are about to be registered. A file that belongs to neither may have any contents.
+// inputText reads an input of a derivation and compares its hash with its info. The info is in the database or among
+// the pending ones, which are about to be registered. A file that belongs to neither may have any contents.
 func (r *drvReader) inputText(ctx context.Context, path storepath.Path, pending map[storepath.Path]*store.PathInfo) (string, error) {
 	info := pending[path]
 	if info == nil {
@@ -120,8 +120,8 @@ type drvStore struct {
 	reader drvReader
 }
 
-// LendDerivations returns the same store for reading derivations. While the caller reads a large one, no other call does,
-// until release is called.
+// LendDerivations returns the same store for reading derivations. While the caller reads a large one, no other call
+// does, until release is called.
 func (s *Store) LendDerivations() (lent store.Store, release func()) {
 	d := &drvStore{Store: s, reader: drvReader{s: s}}
 	return d, d.reader.close

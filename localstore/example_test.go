@@ -10,7 +10,7 @@ import (
 	"pix/storepath"
 )
 
-// A store in a directory: what is added lies there as a file, and the database knows of it.
+// Adding a text creates a file in the store directory and registers its path.
 func Example() {
 	ctx := context.Background()
 	root, err := os.MkdirTemp("", "")

@@ -14,7 +14,7 @@ import (
 	"pix/storepath"
 )
 
-// fillDisk writes a file until the disk has no room. It returns the file's name.
+// fillDisk writes a file until the disk is full. It returns the name of the file.
 func fillDisk(t *testing.T, dir string) string {
 	t.Helper()
 	name := filepath.Join(dir, "ballast")
@@ -34,7 +34,7 @@ func fillDisk(t *testing.T, dir string) string {
 	}
 }
 
-// useInodes makes files until the file system has no inode left.
+// useInodes creates files until the file system has no free inode.
 func useInodes(t *testing.T, dir string) {
 	t.Helper()
 	dir = filepath.Join(dir, "ballast")
@@ -53,7 +53,7 @@ func useInodes(t *testing.T, dir string) {
 	}
 }
 
-// storeOnDisk makes a store with one path and closes it.
+// storeOnDisk creates a store with one path and closes it.
 func storeOnDisk(t *testing.T, dir string) (root string, path storepath.Path) {
 	t.Helper()
 	root = filepath.Join(dir, "s")
@@ -68,7 +68,7 @@ func storeOnDisk(t *testing.T, dir string) (root string, path storepath.Path) {
 	return root, path
 }
 
-// A store on a full disk can be collected, even if SQLite has to make its files beside the database again.
+// A store on a full disk can be collected, even if SQLite has to create the files beside the database again.
 func TestCollectOnFullDisk(t *testing.T) {
 	onSmallDisk(t, "20m", func(t *testing.T, dir string) {
 		for _, remove := range [][]string{nil, {"-shm"}, {"-shm", "-wal"}} {
@@ -84,7 +84,7 @@ func TestCollectOnFullDisk(t *testing.T) {
 				t.Fatalf("without %q: %v", remove, err)
 			}
 			if _, err := s.AddTextToStore(t.Context(), "y", strings.Repeat("y", 1<<20), nil); err == nil {
-				t.Error("added on a full disk")
+				t.Error("an object was added on a full disk")
 			} else if !strings.Contains(err.Error(), "full") && !errors.Is(err, unix.ENOSPC) {
 				t.Errorf("adding without %q: %v, want a full disk", remove, err)
 			}
@@ -95,7 +95,7 @@ func TestCollectOnFullDisk(t *testing.T) {
 			if len(result.Paths) != 1 || result.Paths[0] != string(path) {
 				t.Errorf("without %q: deleted %q", remove, result.Paths)
 			}
-			mustBeSound(t, s)
+			checkSound(t, s)
 			s.Close()
 			if err := os.Remove(ballast); err != nil {
 				t.Fatal(err)

@@ -26,11 +26,12 @@ var (
 // and files without the name of a store path. [store.GCReturnDead] lists these files too, where Nix deletes them.
 //
 // Only one process collects garbage at a time. A path that another process adds meanwhile becomes a root through the
-// socket of the garbage collector. CollectGarbage makes a path, and all paths that refer to it, invalid before it deletes
-// the object. So a process that is killed leaves a consistent store.
+// socket of the garbage collector. CollectGarbage makes a path, and all paths that refer to it, invalid before it
+// deletes the object. So a process that is killed leaves a consistent store.
 //
 // If an object cannot be deleted, because something is mounted on it, for example, CollectGarbage continues with the
-// others and returns an [*IncompleteError]. If it has deleted paths before an error, it returns the result and the error.
+// others and returns an [*IncompleteError]. If it has deleted paths before an error, it returns the result and the
+// error.
 func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (result *store.GCResult, err error) {
 	if opts.Action > store.GCDeleteSpecific {
 		return nil, fmt.Errorf("invalid action %s", opts.Action)
@@ -78,23 +79,23 @@ type collection struct {
 	tempRoots *temproots.Collector
 	result    *store.GCResult
 
-	roots []store.Root // of all kinds, as they were at the start
-	graph *graph
-	needs edges           // graph.refs reversed: from each path to its referrers
-	keeps edges           // graph.keep reversed
-	temp  map[string]bool // hash parts of temporary roots
-	marks []mark          // for each path: whether it is live
-	fates []fate          // for each path: the state of its deletion
+	roots  []store.Root // of all kinds, as they were at the start
+	graph  *graph
+	needs  edges           // graph.refs reversed: from each path to its referrers
+	keeps  edges           // graph.keep reversed
+	temp   map[string]bool // hash parts of temporary roots
+	marks  []mark          // for each path: whether it is live
+	states []deleteState   // for each path: the state of its deletion
 
 	failures failureLog // paths that could not be deleted
 }
 
-// A fate is the state of the deletion of a path.
-type fate uint8
+// A deleteState says whether the deletion of a path was planned or done.
+type deleteState uint8
 
 const (
-	unplanned fate = iota
-	planned        // to be deleted
+	notPlanned deleteState = iota
+	planned                // to be deleted
 	deleted
 )
 
@@ -165,8 +166,8 @@ func (c *collection) incomplete() error {
 	return c.failures.result("deleted", done)
 }
 
-// An AliveError reports that a path cannot be deleted because it is live, or because a path that refers to it is not to be
-// deleted.
+// An AliveError reports that a path cannot be deleted because it is live, or because a path that refers to it is not to
+// be deleted.
 type AliveError struct {
 	Path storepath.Path
 	Root store.Root // a root that needs the path; its Link is "" if the path is not live
@@ -192,9 +193,9 @@ func (c *collection) rootOf(path storepath.Path) store.Root {
 
 // findLive finds the roots, and marks the paths that they need.
 //
-// The order matters. findLive reads the temporary roots first; later ones arrive through the socket. A process that ended
-// before has already added its permanent roots and registered its paths, and findLive reads both afterwards. Nix reads
-// the permanent roots first, so it misses the root of a process that adds one and ends between the two steps.
+// The order matters. findLive reads the temporary roots first; later ones arrive through the socket. A process that
+// ended before has already added its permanent roots and registered its paths, and findLive reads both afterwards. Nix
+// reads the permanent roots first, so it misses the root of a process that adds one and ends between the two steps.
 func (c *collection) findLive(ctx context.Context) error {
 	logf(ctx, "finding garbage collector roots...")
 	temporary, err := c.tempRoots.Roots(ctx)
@@ -222,7 +223,7 @@ func (c *collection) findLive(ctx context.Context) error {
 	}
 	c.needs, c.keeps = c.graph.refs.reversed(), c.graph.keep.reversed()
 	c.marks = c.graph.newMarks()
-	c.fates = make([]fate, len(c.graph.paths))
+	c.states = make([]deleteState, len(c.graph.paths))
 	var nodes []int32
 	for _, r := range roots {
 		if i, ok := c.graph.find(r.Path); ok {

@@ -15,7 +15,7 @@ import (
 	"pix/storepath"
 )
 
-// garbage adds n texts that nobody keeps, each of a block of the disk.
+// garbage adds n texts without roots. Each text needs one block of the disk.
 func garbage(t *testing.T, s *Store, n int) {
 	t.Helper()
 	session, err := s.Session(t.Context())
@@ -39,14 +39,14 @@ func countValid(t *testing.T, s *Store) int {
 	return len(paths)
 }
 
-// fullStore returns a store on a disk of which free says how much is free, with ten texts that are
-// garbage, and the lines of what it says.
+// fullStore returns a store with ten garbage texts, on a disk whose free space is returned by free. It also returns the
+// log lines of the store.
 func fullStore(t *testing.T, opts Options, free *uint64) (*Store, context.Context, *[]string) {
 	opts.Root = t.TempDir()
 	s := open(t, opts)
 	s.auto.free = func(dir string) (uint64, error) {
 		if dir != s.storeDir {
-			t.Errorf("it is asked how full %s is", dir)
+			t.Errorf("checked the free space of %s", dir)
 		}
 		return *free, nil
 	}
@@ -79,7 +79,7 @@ func TestAutoGC(t *testing.T) {
 	if n := countValid(t, s); n != 1 {
 		t.Errorf("%d paths are valid after a collection: %q", n, *lines)
 	}
-	// As there is no more free than it left, another one would be useless.
+	// Since the last collection no space was used, so another collection would be useless.
 	garbage(t, s, 3)
 	add(t, ctx, s, "second")
 	if n := countValid(t, s); n != 5 {
@@ -90,7 +90,7 @@ func TestAutoGC(t *testing.T) {
 	if n := countValid(t, s); n != 3 {
 		t.Errorf("%d paths are valid after another collection: %q", n, *lines)
 	}
-	// What is valid already needs no room, and who repairs collects nothing.
+	// A path that is already valid needs no space, and a repair collects no garbage.
 	free = 100
 	garbage(t, open(t, Options{Root: s.opts.Root}), 1)
 	add(t, ctx, s, "third")
@@ -99,7 +99,7 @@ func TestAutoGC(t *testing.T) {
 	}
 }
 
-// A collection ends when enough is free.
+// A collection ends when enough space is free.
 func TestAutoGCUntil(t *testing.T) {
 	free := uint64(1000)
 	s, ctx, lines := fullStore(t, Options{MinFree: 2000, MaxFree: 11_000}, &free)
@@ -107,14 +107,14 @@ func TestAutoGCUntil(t *testing.T) {
 	if n := countValid(t, s); n != 8 || (*lines)[0] != "running auto-GC to free 10000 bytes" {
 		t.Errorf("%d paths are valid: %q", n, *lines)
 	}
-	free, s.opts.MaxFree = 900, 800 // so much is free already
+	free, s.opts.MaxFree = 900, 800 // this much is already free
 	add(t, ctx, s, "second")
 	if n := countValid(t, s); n != 9 {
 		t.Errorf("%d paths are valid", n)
 	}
 }
 
-// It is not looked all the time.
+// The free space is not checked again before the interval has ended.
 func TestAutoGCInterval(t *testing.T) {
 	free := uint64(3000)
 	s, ctx, _ := fullStore(t, Options{MinFree: 2000, MinFreeInterval: time.Hour}, &free)
@@ -131,17 +131,17 @@ func TestAutoGCInterval(t *testing.T) {
 	}
 }
 
-// Where nobody knows how full the disk is, things are added all the same.
+// If the free space cannot be determined, objects are still added.
 func TestAutoGCFails(t *testing.T) {
 	free := uint64(1000)
 	s, ctx, lines := fullStore(t, Options{MinFree: 2000}, &free)
-	s.auto.free = func(string) (uint64, error) { return 0, errors.New("nobody knows") }
+	s.auto.free = func(string) (uint64, error) { return 0, errors.New("cannot determine the free space") }
 	add(t, ctx, s, "first")
-	if len(*lines) != 1 || !strings.Contains((*lines)[0], "nobody knows") {
+	if len(*lines) != 1 || !strings.Contains((*lines)[0], "cannot determine the free space") {
 		t.Errorf("%q", *lines)
 	}
 	cancelled, cancel := context.WithCancelCause(t.Context())
-	s.auto.sem <- struct{}{} // somebody collects
+	s.auto.sem <- struct{}{} // another goroutine collects
 	cause := errors.New("enough")
 	time.AfterFunc(10*time.Millisecond, func() { cancel(cause) })
 	if _, err := s.AddTextToStore(cancelled, "second", "x", nil); !errors.Is(err, cause) {
@@ -150,7 +150,7 @@ func TestAutoGCFails(t *testing.T) {
 	<-s.auto.sem
 }
 
-// Many add at once while each addition collects garbage.
+// Several goroutines add objects, and each addition collects garbage.
 func TestAutoGCAtOnce(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir(), MinFree: 2000})
 	n := uint64(1 << 30)

@@ -149,7 +149,7 @@ func (d *deleter) choose(n int) (batch []victim) {
 		for _, hashPart := range arrived {
 			d.temp[hashPart] = true
 			for _, i := range d.graph.withHash(hashPart) {
-				if d.fates[i] != deleted {
+				if d.states[i] != deleted {
 					d.graph.markFrom(d.marks, i)
 				}
 			}
@@ -159,7 +159,7 @@ func (d *deleter) choose(n int) (batch []victim) {
 			d.victims = d.victims[1:]
 			switch {
 			case v.node >= 0 && d.marks[v.node] == notMarked:
-				d.fates[v.node] = deleted
+				d.states[v.node] = deleted
 				hashParts = append(hashParts, d.graph.paths[v.node].HashPart())
 			case v.node < 0 && v.path == "":
 			case v.node < 0 && !d.temp[v.path.HashPart()]:
@@ -208,8 +208,8 @@ func (d *deleter) invalidate(ctx context.Context, batch []victim) ([]victim, err
 	return d.removeSpared(ctx, batch, spared), nil
 }
 
-// isValid reports whether a victim is valid. That means that another process has registered it since the graph was read,
-// without making it a root first.
+// isValid reports whether a victim is valid. That means that another process has registered it since the graph was
+// read, without making it a root first.
 func (d *deleter) isValid(c *conn, v victim) (bool, error) {
 	path := v.path
 	if v.node >= 0 {
@@ -282,8 +282,8 @@ func (c *collection) hashPart(v victim) string {
 	return ""
 }
 
-// remove deletes a victim from the disk. It reports a failure after it has released the processes that wait for the path,
-// so that a slow handler does not delay them.
+// remove deletes a victim from the disk. It reports a failure after it has released the processes that wait for the
+// path, so that a slow handler does not delay them.
 func (d *deleter) remove(ctx context.Context, v victim) {
 	freed, deleted, err := d.removeTree(d.base(v), v.node < 0 && v.path == "")
 	d.tempRoots.Done(d.hashPart(v))
@@ -307,8 +307,8 @@ func (d *deleter) failure(v victim, err error) error {
 	return fmt.Errorf("cannot delete '%s': %w", name, err)
 }
 
-// removeTree deletes a file or a tree in the store directory. foreign says that it has no name of a store path. A foreign
-// directory that is a temporary directory of another process stays.
+// removeTree deletes a file or a tree in the store directory. foreign says that it has no name of a store path. A
+// foreign directory that is a temporary directory of another process stays.
 func (d *deleter) removeTree(base string, foreign bool) (freed uint64, deleted bool, err error) {
 	if foreign && strings.HasPrefix(base, "tmp-") {
 		locked, unlock, err := objects.TryLockDir(d.dir, base)

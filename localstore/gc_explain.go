@@ -9,7 +9,8 @@ import (
 )
 
 // ExplainLiveness returns a root that keeps a path, and a shortest chain of paths from the root to the path. It returns
-// nil if the path is dead by the rules of [Store.CollectGarbage], and a [*store.NotFoundError] if the path is not valid.
+// nil if the path is dead by the rules of [Store.CollectGarbage], and a [*store.NotFoundError] if the path is not
+// valid.
 func (s *Store) ExplainLiveness(ctx context.Context, path storepath.Path) (*store.Liveness, error) {
 	roots, err := s.FindRoots(ctx)
 	if err != nil {

@@ -14,8 +14,7 @@ import (
 	"pix/storepath"
 )
 
-// What we say of why a path lives holds step by step, for every path that lives, and of garbage we say
-// nothing.
+// ExplainLiveness returns a chain of true steps for every live path, and nil for garbage.
 func TestExplainLiveness(t *testing.T) {
 	w := newGCWorld(t, "sid")
 	w.root(t, "c", "loose.drv")
@@ -35,7 +34,7 @@ func TestExplainLiveness(t *testing.T) {
 				t.Fatal(err)
 			}
 			if lives := slices.Contains(live.Paths, string(p)); lives != (l != nil) {
-				t.Errorf("keep %v: %s lives: %v, explained by %v", keep, p, lives, l)
+				t.Errorf("keep %v: %s is live: %v, explained by %v", keep, p, lives, l)
 			}
 			if l != nil {
 				w.checkLiveness(t, s, p, l)
@@ -56,7 +55,7 @@ func TestExplainLiveness(t *testing.T) {
 		{Path: w.paths["b.drv"], Needed: store.LiveReference},
 	}
 	if err != nil || !slices.Equal(l.Chain, want) && !slices.Equal(l.Chain, other) || filepath.Dir(l.Root.Link) != w.l.gcRoots() {
-		t.Errorf("b.drv lives because of %v, %v", l, err)
+		t.Errorf("the explanation of b.drv is %v, %v", l, err)
 	}
 	if _, err := s.ExplainLiveness(t.Context(), somePath(t, 99)); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a path that is not valid: %v", err)
@@ -66,10 +65,10 @@ func TestExplainLiveness(t *testing.T) {
 func (w *gcWorld) checkLiveness(t *testing.T, s *Store, path storepath.Path, l *store.Liveness) {
 	t.Helper()
 	if target, err := os.Readlink(l.Root.Link); err != nil || target != string(l.Chain[0].Path) || l.Root.Path != l.Chain[0].Path {
-		t.Errorf("the root of %v leads to %q, %v", l, target, err)
+		t.Errorf("the root of %v points to %q, %v", l, target, err)
 	}
 	if last := l.Chain[len(l.Chain)-1].Path; last != path {
-		t.Errorf("%s is explained by a chain to %s", path, last)
+		t.Errorf("the explanation of %s is a chain to %s", path, last)
 	}
 	for i, step := range l.Chain[1:] {
 		before := l.Chain[i].Path
@@ -98,7 +97,7 @@ func (w *gcWorld) checkLiveness(t *testing.T, s *Store, path storepath.Path, l *
 	}
 }
 
-// The outputs of a content-addressed derivation, which only its realisations tell, are kept, too.
+// Outputs of a content-addressed derivation, which follow only from its realisations, are kept too.
 func TestKeepRealisedOutputs(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: map[string]string{"experimental-features": "nix-command ca-derivations"}})
 	l := rootLayout(t, d.HostPath("/"))
@@ -117,16 +116,16 @@ func TestKeepRealisedOutputs(t *testing.T) {
 	why, err := s.ExplainLiveness(t.Context(), out)
 	want := []store.LivenessStep{{Path: drv}, {Path: out, Needed: store.LiveOutput}}
 	if err != nil || why == nil || !slices.Equal(why.Chain, want) {
-		t.Errorf("the output lives because of %v, %v", why, err)
+		t.Errorf("the explanation of the output is %v, %v", why, err)
 	}
 	without := open(t, Options{Root: d.HostPath("/")})
 	if _, err := without.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}); err != nil {
 		t.Fatal(err)
 	}
 	if exists(t, l, out) || !exists(t, l, drv) {
-		t.Error("the output was kept although nothing keeps it")
+		t.Error("a dead output was kept")
 	}
-	// Its realisation went with it.
+	// The realisation was deleted with the path.
 	if outputs, err := s.QueryDerivationOutputMap(t.Context(), drv); err != nil || outputs["out"] != "" {
 		t.Errorf("outputs %v, %v", outputs, err)
 	}

@@ -16,8 +16,8 @@ type graph struct {
 	paths []storepath.Path
 	ids   []int64 // in the database, ascending
 
-	byHash map[string]int32   // the first node with a hash part
-	twins  map[string][]int32 // other nodes with the same hash part; a consistent store has none
+	byHash     map[string]int32   // the first node with a hash part
+	duplicates map[string][]int32 // other nodes with the same hash part; a consistent store has none
 
 	refs edges // from each path to the paths that it refers to, except itself
 	keep edges // from each path to the derivers and outputs that settings keep with it
@@ -67,7 +67,7 @@ func (e edges) reversed() edges {
 
 // loadGraph reads the graph from the database.
 func (s *Store) loadGraph(ctx context.Context, keepOutputs, keepDerivations bool) (*graph, error) {
-	g := &graph{dir: s.dir, byHash: make(map[string]int32), twins: make(map[string][]int32)}
+	g := &graph{dir: s.dir, byHash: make(map[string]int32), duplicates: make(map[string][]int32)}
 	var keep []edge
 	err := s.read(ctx, func(c *conn) error {
 		return c.snapshot(func() (err error) {
@@ -139,7 +139,7 @@ func (g *graph) loadPaths(c *conn, withDerivers bool) (derivers []derived, err e
 
 func (g *graph) index(hashPart string, i int32) {
 	if _, taken := g.byHash[hashPart]; taken {
-		g.twins[hashPart] = append(g.twins[hashPart], i)
+		g.duplicates[hashPart] = append(g.duplicates[hashPart], i)
 	} else {
 		g.byHash[hashPart] = i
 	}
@@ -238,7 +238,7 @@ func (g *graph) find(path storepath.Path) (int32, bool) {
 	if !ok || g.paths[i] == path {
 		return i, ok
 	}
-	for _, i := range g.twins[hashPart] {
+	for _, i := range g.duplicates[hashPart] {
 		if g.paths[i] == path {
 			return i, true
 		}
@@ -252,7 +252,7 @@ func (g *graph) withHash(hashPart string) []int32 {
 	if !ok {
 		return nil
 	}
-	return append([]int32{i}, g.twins[hashPart]...)
+	return append([]int32{i}, g.duplicates[hashPart]...)
 }
 
 // A mark says whether a path is needed: it is notMarked, byRoot, or the node that needs the path.
@@ -272,8 +272,8 @@ func (g *graph) newMarks() []mark {
 	return marks
 }
 
-// markFrom marks roots and the nodes that they need, except nodes that are already marked. It is a breadth-first search,
-// so the marks lead back to a root on a shortest path.
+// markFrom marks roots and the nodes that they need, except nodes that are already marked. It is a breadth-first
+// search, so the marks lead back to a root on a shortest path.
 func (g *graph) markFrom(marks []mark, roots ...int32) {
 	var todo []int32
 	for _, i := range roots {

@@ -18,10 +18,10 @@ import (
 	"pix/storepath"
 )
 
-// childDir says to a process that TestKilledCollector has started which store it collects in.
+// childDir is the environment variable with the store directory of a process that TestKilledCollector has started.
 const childDir = "PIX_TEST_COLLECT_IN"
 
-// TestCollectorChild is no test, but that process.
+// TestCollectorChild is not a test. It is the child process.
 func TestCollectorChild(t *testing.T) {
 	dir := os.Getenv(childDir)
 	if dir == "" {
@@ -54,8 +54,8 @@ func TestCollectorChild(t *testing.T) {
 	}
 }
 
-// A collector that is killed at any moment leaves a valid store, in which everything is that has a
-// root, and in which others can collect at once.
+// A collector that is killed at any moment leaves a consistent store, which contains every path with a root, and in
+// which another process can collect immediately.
 func TestKilledCollector(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, Options{Root: root, AutoOptimise: true})
@@ -68,7 +68,7 @@ func TestKilledCollector(t *testing.T) {
 		}
 		valid, err := s.QueryValidPaths(t.Context(), kept, false)
 		if err != nil || len(valid) != len(kept) {
-			t.Fatalf("after kill %d there are %d of %d paths, %v", kill, len(valid), len(kept), err)
+			t.Fatalf("after kill %d: %d of %d paths, %v", kill, len(valid), len(kept), err)
 		}
 	}
 	result, err := s.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64})
@@ -76,7 +76,7 @@ func TestKilledCollector(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := len(result.Paths); n >= 90*tenth(300) {
-		t.Errorf("the last collection found %d paths: the others did nothing", n)
+		t.Errorf("the last collection found %d paths, so the others deleted nothing", n)
 	}
 	entries, err := os.ReadDir(s.storeDir)
 	if err != nil || len(entries) != len(kept)+1 {
@@ -84,8 +84,8 @@ func TestKilledCollector(t *testing.T) {
 	}
 }
 
-// addChains adds texts each of which refers to the one before, and makes a root of one of them. It
-// returns those that the root keeps.
+// addChains adds texts that each refer to the one before, and makes one of them a root. It returns the paths that
+// the root keeps.
 func addChains(t *testing.T, s *Store, round int) (kept []storepath.Path) {
 	t.Helper()
 	opened, err := s.Session(t.Context())
@@ -112,7 +112,7 @@ func addChains(t *testing.T, s *Store, round int) (kept []storepath.Path) {
 	return kept
 }
 
-// runAndKill lets another process collect for a moment.
+// runAndKill starts a process that collects, and kills it after a moment.
 func runAndKill(t *testing.T, root string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestCollectorChild$")
@@ -124,25 +124,25 @@ func runAndKill(t *testing.T, root string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// Killed is it while it looks for roots, or while it deletes.
+	// It is killed while it searches for roots, or while it deletes.
 	waitFor := "open\n"
 	if rand.IntN(3) > 0 {
 		waitFor += strings.Repeat("d", 1+rand.IntN(90))
 	}
 	said := make([]byte, len(waitFor))
 	if n, err := io.ReadFull(stdout, said); err != nil || string(said[:n]) != waitFor {
-		t.Errorf("the child says %q, %v", said[:n], err)
+		t.Errorf("the child printed %q, %v", said[:n], err)
 	}
 	time.Sleep(time.Duration(rand.IntN(5_000)) * time.Microsecond)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Error(err)
 	}
 	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
-		t.Errorf("the child ended by itself: %v", err)
+		t.Errorf("the child was not killed: %v", err)
 	}
 }
 
-// Nix finds nothing wrong after such a kill, and deletes what is left.
+// After a collector was killed, Nix finds no errors, and deletes the remaining garbage.
 func TestKilledCollectorReal(t *testing.T) {
 	eachShared(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		s := open(t, Options{Root: d.HostPath("/")})

@@ -9,8 +9,8 @@ import (
 	"pix/storepath"
 )
 
-// A victim is a path or file that the collection will delete: a valid path, or a file in the store directory that belongs
-// to no valid path.
+// A victim is a path or file that the collection will delete: a valid path, or a file in the store directory that
+// belongs to no valid path.
 type victim struct {
 	node int32          // of a valid path in the graph, or -1
 	base string         // the name in the store directory; "" if the path is valid
@@ -91,7 +91,7 @@ func (c *collection) planPath(p *plan, path storepath.Path, only map[storepath.P
 	if c.marks[i] != notMarked {
 		return false
 	}
-	if c.fates[i] != unplanned {
+	if c.states[i] != notPlanned {
 		return true
 	}
 	unit := c.dependents(i)
@@ -119,7 +119,7 @@ func (c *collection) dependents(i int32) []int32 {
 		for _, by := range [...][]int32{c.needs.of(unit[k]), c.keeps.of(unit[k])} {
 			for _, j := range by {
 				// A path that a live path needs is live, so none of these is live.
-				if c.fates[j] == unplanned && !seen[j] {
+				if c.states[j] == notPlanned && !seen[j] {
 					seen[j] = true
 					unit = append(unit, j)
 				}
@@ -131,21 +131,21 @@ func (c *collection) dependents(i int32) []int32 {
 
 // planOne plans to delete a path, after the paths that refer to it.
 func (c *collection) planOne(p *plan, i int32) {
-	if c.fates[i] != unplanned {
+	if c.states[i] != notPlanned {
 		return
 	}
 	// A chain of references can contain every path of the store, so recursion could need too much stack.
 	type frame struct{ node, next int32 }
 	stack := []frame{{i, 0}}
-	c.fates[i] = planned
+	c.states[i] = planned
 	for len(stack) > 0 {
 		top := &stack[len(stack)-1]
 		referrers := c.needs.of(top.node)
 		if int(top.next) < len(referrers) {
 			j := referrers[top.next]
 			top.next++
-			if c.fates[j] == unplanned {
-				c.fates[j] = planned
+			if c.states[j] == notPlanned {
+				c.states[j] = planned
 				stack = append(stack, frame{j, 0})
 			}
 			continue

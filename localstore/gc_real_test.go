@@ -16,8 +16,8 @@ import (
 	"pix/storepath"
 )
 
-// gcExpression makes derivations that need each other in all ways: z refers to itself and has
-// two outputs, b's builder needs a, and c's output refers to b's.
+// gcExpression makes derivations with every kind of dependency: z refers to itself and has two outputs, the builder of
+// b needs a, and the output of c refers to the output of b.
 const gcExpression = `
 let
   mk = name: more: text: derivation ({
@@ -35,7 +35,7 @@ in rec {
   loose = mk "loose" { inherit c; } "echo loose > $out";
 }`
 
-// A gcWorld is a store with much in it, and names for some of its paths.
+// A gcWorld is a store with many kinds of paths, and names for some of them.
 type gcWorld struct {
 	d     *realnix.Daemon
 	l     layout
@@ -70,7 +70,7 @@ func newGCWorld(t *testing.T, suite string) *gcWorld {
 		w.paths[p.Name()] = p
 	}
 
-	// What is not valid: remains of objects, lock files, and what nobody knows.
+	// Files that belong to no valid path: remains of objects, lock files, and unknown files.
 	for i, name := range []string{somePath(t, 1).Base(), somePath(t, 2).Base() + ".lock", w.paths["one"].Base() + ".lock", w.paths["dead"].Base() + ".chroot", "foo", ".tmp-link-1-2"} {
 		if err := os.WriteFile(filepath.Join(w.l.storeDir, name), make([]byte, 100*(i+1)), 0o444); err != nil {
 			t.Fatal(err)
@@ -95,7 +95,7 @@ func (w *gcWorld) root(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if w.paths[name] == "" {
-			t.Fatalf("there is no %s", name)
+			t.Fatalf("%s does not exist", name)
 		}
 		if err := os.Symlink(string(w.paths[name]), filepath.Join(w.l.gcRoots(), name)); err != nil {
 			t.Fatal(err)
@@ -108,7 +108,7 @@ func (w *gcWorld) open(t *testing.T, outputs, derivations bool) *Store {
 	return open(t, Options{Root: w.d.HostPath("/"), KeepOutputs: outputs, DropDerivers: !derivations})
 }
 
-// entries returns what lies in the store directory.
+// entries returns the names in the store directory.
 func (w *gcWorld) entries(t *testing.T) []string {
 	t.Helper()
 	names, err := os.ReadDir(w.l.storeDir)
@@ -129,7 +129,7 @@ func (w *gcWorld) entries(t *testing.T) []string {
 	return all
 }
 
-// check lets Nix look for errors in the store.
+// check lets Nix verify the store.
 func (w *gcWorld) check(t *testing.T) {
 	t.Helper()
 	if _, stderr, err := tryLocal(t, w.d, "nix-store", "--verify", "--check-contents"); err != nil || strings.Contains(stderr, "disappeared") {
@@ -143,7 +143,7 @@ func sortedFields(text string) []string {
 	return fields
 }
 
-// A gcTwin is two stores of the same contents: in one we collect, in the other Nix does.
+// A gcTwin is a pair of stores with the same contents: pix collects in one, and Nix in the other.
 type gcTwin struct {
 	suite        string
 	ours, theirs *gcWorld
@@ -158,18 +158,18 @@ func newGCTwin(t *testing.T, suite string, roots ...string) *gcTwin {
 	return w
 }
 
-// compare fails if the same does not lie in both.
+// compare fails if the two stores do not contain the same files.
 func (w *gcTwin) compare(t *testing.T) {
 	t.Helper()
 	if got, want := w.ours.entries(t), w.theirs.entries(t); !slices.Equal(got, want) {
-		t.Errorf("there lies %q\nwant        %q", got, want)
+		t.Errorf("the directory has %q\nwant              %q", got, want)
 	}
 }
 
-// A temporary root keeps what lies beside the path, too.
+// A temporary root also keeps the files beside the path.
 func (w *gcTwin) tempRoot(t *testing.T, s *Store, paths ...storepath.Path) {
 	t.Helper()
-	mustAdd(t, newTempRoots(t, w.theirs.l), paths...)
+	addRoots(t, newTempRoots(t, w.theirs.l), paths...)
 	for _, p := range paths {
 		if err := s.AddTempRoot(t.Context(), p); err != nil {
 			t.Fatal(err)
@@ -177,13 +177,13 @@ func (w *gcTwin) tempRoot(t *testing.T, s *Store, paths ...storepath.Path) {
 	}
 }
 
-// Nix and we agree on what is live, with all settings, and delete the same.
+// Nix and pix agree on which paths are live, with all settings, and delete the same paths.
 func TestCollectReal(t *testing.T) {
 	for _, suite := range sharedSuites {
 		t.Run(suite, func(t *testing.T) {
 			w := newGCTwin(t, suite, "c", "z-dev", "loose.drv")
 			w.tempRoot(t, w.ours.open(t, true, true), w.ours.paths["one"], somePath(t, 1))
-			garbage := 4 // Asked what is dead, Nix deletes what it cannot name, of 1100 bytes.
+			garbage := 4 // even when it lists dead paths, Nix deletes files without the name of a store path, of 1100 bytes here
 			for _, keep := range [][2]bool{{true, true}, {true, false}, {false, true}, {false, false}} {
 				w.collect(t, keep[0], keep[1], garbage)
 				garbage = 0
@@ -206,11 +206,11 @@ func (w *gcTwin) collect(t *testing.T, outputs, derivations bool, garbage int) {
 	}
 	live, dead := collect(store.GCReturnLive), collect(store.GCReturnDead)
 	if got := w.ours.entries(t); !slices.Equal(got, entries) {
-		t.Fatalf("asking changed the store:\n%q\n%q", entries, got)
+		t.Fatalf("a query changed the store:\n%q\n%q", entries, got)
 	}
 	result := collect(store.GCDeleteDead)
 	if !slices.Equal(result.Paths, dead.Paths) {
-		t.Errorf("deleted %q\nand not %q", result.Paths, dead.Paths)
+		t.Errorf("deleted %q\ninstead of %q", result.Paths, dead.Paths)
 	}
 
 	nix := func(flag ...string) string {
@@ -229,12 +229,12 @@ func (w *gcTwin) collect(t *testing.T, outputs, derivations bool, garbage int) {
 	}
 	says, want := fmt.Sprintf("%d store paths deleted, %s freed\n", len(result.Paths)-garbage, sizes.Spell(freed)), nix()
 	if w.suite == "sid" && says != want {
-		t.Errorf("we say %q, Nix %q", says, want)
+		t.Errorf("pix logs %q, Nix %q", says, want)
 	}
 	w.compare(t)
 }
 
-// Given paths are deleted under the same conditions, and what cannot be is said in the same words.
+// Given paths are deleted under the same conditions as by Nix, and the errors are the same.
 func TestDeleteReal(t *testing.T) {
 	for _, suite := range sharedSuites {
 		t.Run(suite, func(t *testing.T) {
@@ -246,7 +246,7 @@ func TestDeleteReal(t *testing.T) {
 				delete string // names
 				ignore bool   // liveness
 			}{
-				{"a.drv", false}, // something refers to it
+				{"a.drv", false}, // another path refers to it
 				{"c", false},     // a root
 				{"dead c one", false},
 				{"missing", false},
@@ -284,7 +284,7 @@ func (w *gcTwin) delete(t *testing.T, s *Store, names string, ignore bool) {
 	case (err == nil) != (wantErr == nil):
 		t.Errorf("%s: error %v, want %v %s", names, err, wantErr, stderr)
 	case err != nil:
-		words, _, _ := strings.Cut(err.Error(), ": nix-store --query --roots") // 2.8 ends here
+		words, _, _ := strings.Cut(err.Error(), ": nix-store --query --roots") // Nix 2.8 stops here
 		if w.suite == "sid" {
 			words = err.Error()
 		}
@@ -300,7 +300,7 @@ func (w *gcTwin) delete(t *testing.T, s *Store, names string, ignore bool) {
 	w.compare(t)
 }
 
-// A collection that ends at some size deletes as many objects as Nix does.
+// A collection with a size limit deletes as many objects as Nix does.
 func TestMaxFreedReal(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "sid"), nil)
 	l := rootLayout(t, d.HostPath("/"))
@@ -322,7 +322,7 @@ func TestMaxFreedReal(t *testing.T) {
 			t.Fatal(err)
 		}
 		if gone := before - count(); action == store.GCDeleteDead && gone != len(result.Paths) {
-			t.Errorf("%d are gone, and the result has %d", gone, len(result.Paths))
+			t.Errorf("%d paths were deleted, and the result has %d", gone, len(result.Paths))
 		}
 		return len(result.Paths)
 	}

@@ -17,22 +17,22 @@ import (
 	"pix/storepath"
 )
 
-// For how long two programs work on one store.
-func sharedFor() time.Duration {
+// sharedTime is how long two programs use one store.
+func sharedTime() time.Duration {
 	if long() {
 		return 30 * time.Second
 	}
 	return 3 * time.Second
 }
 
-// rootTo makes a root, in the way that means the same inside and outside.
+// rootTo adds a root that has the same meaning inside and outside of the suite.
 func rootTo(t testing.TB, l layout, name string, path storepath.Path) {
 	if err := os.Symlink(string(path), filepath.Join(l.gcRoots(), name)); err != nil {
 		t.Error(err)
 	}
 }
 
-// An adder adds texts that refer to each other, and keeps some.
+// An adder adds texts that refer to each other, and keeps some of them.
 type adder struct {
 	s    *Store
 	name string
@@ -40,8 +40,8 @@ type adder struct {
 	n    int
 }
 
-// round adds two texts in a session of its own. Both have to stay valid until it is closed. The
-// first is one of few, so that it is deleted and comes back all the time.
+// round adds two texts in its own session. Both must stay valid until the session is closed. The first is one of a few,
+// so it is deleted and added again and again.
 func (a *adder) round(t testing.TB) error {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
@@ -67,7 +67,7 @@ func (a *adder) round(t testing.TB) error {
 	return a.check(ctx, first, second)
 }
 
-// check returns an error if paths are not valid, or not there.
+// check returns an error if a path is not valid, or has no object.
 func (a *adder) check(ctx context.Context, paths ...storepath.Path) error {
 	valid, err := a.s.QueryValidPaths(ctx, paths, false)
 	if err != nil {
@@ -83,16 +83,16 @@ func (a *adder) check(ctx context.Context, paths ...storepath.Path) error {
 		all[p] = true
 	}
 	if len(valid) != len(all) {
-		return fmt.Errorf("of %q only %q are valid", paths, valid)
+		return fmt.Errorf("only %[2]q of %[1]q are valid", paths, valid)
 	}
 	return nil
 }
 
-// While Nix collects again and again, we add, and nothing that is kept is lost.
+// While Nix collects again and again, pix adds objects, and no path with a root is lost.
 func TestAddWhileNixCollects(t *testing.T) {
 	eachNix(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		runLocal(t, d, "nix-store", "--init")
-		deadline := time.Now().Add(sharedFor())
+		deadline := time.Now().Add(sharedTime())
 		var all sync.WaitGroup
 		adders := make([]*adder, 3)
 		for i := range adders {
@@ -122,28 +122,26 @@ func TestAddWhileNixCollects(t *testing.T) {
 			}
 		}
 		t.Logf("%d rounds of adding, %d paths kept, %d collections", added, kept, collections)
-		if _, stderr, err := tryLocal(t, d, "nix-store", "--verify", "--check-contents"); err != nil || strings.Contains(stderr, "disappeared") {
-			t.Errorf("nix-store --verify: %v\n%s", err, stderr)
-		}
+		verifyShared(t, d)
 	})
 }
 
-// While we collect again and again, Nix adds, and so do we.
+// While pix collects again and again, Nix and pix add objects.
 func TestCollectWhileNixAdds(t *testing.T) {
 	eachNix(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		runLocal(t, d, "nix-store", "--init")
-		deadline := time.Now().Add(sharedFor())
+		deadline := time.Now().Add(sharedTime())
 		var all sync.WaitGroup
 		rounds := make([]int, 2)
 		for i := range rounds {
 			all.Go(func() {
 				for time.Now().Before(deadline) {
-					// Each derivation refers to a text that all have.
+					// Each derivation refers to the same text.
 					expression := fmt.Sprintf(`derivation { name = "x"; system = "x"; builder = "/bin/sh"; n = "%d.%d"; text = builtins.toFile "first" "%d"; }`, i, rounds[i], rand.IntN(3))
 					root := fmt.Sprintf("/nix/var/nix/gcroots/nix%d-%d", i, rounds[i])
 					_, stderr, err := tryLocal(t, d, "nix-instantiate", "--expr", expression, "--add-root", root)
 					if strings.Contains(stderr, "gcroots/auto") {
-						continue // Its link leads to a name that there is only inside, so to us it is stale.
+						continue // the target of its symlink exists only inside the suite, so pix sees a stale root
 					}
 					if err != nil {
 						t.Errorf("nix-instantiate: %v\n%s", err, stderr)
@@ -180,29 +178,37 @@ func TestCollectWhileNixAdds(t *testing.T) {
 		}
 		for i, n := range rounds {
 			for j := range n {
-				target, err := os.Readlink(filepath.Join(l.gcRoots(), fmt.Sprintf("nix%d-%d", i, j)))
-				if err != nil {
-					t.Error(err)
-					continue
-				}
-				path, err := storepath.Parse(target)
-				if err != nil {
-					t.Error(err)
-					continue
-				}
-				info, err := s.QueryPathInfo(t.Context(), path)
-				if err != nil {
-					t.Error(err)
-					continue
-				}
-				if err := a.check(t.Context(), append(info.References, path)...); err != nil {
+				if err := checkNixRoot(t, a, filepath.Join(l.gcRoots(), fmt.Sprintf("nix%d-%d", i, j))); err != nil {
 					t.Error(err)
 				}
 			}
 		}
 		t.Logf("%v rounds by Nix, %d by us, %d collections deleted %d", rounds, a.n, collections, deleted)
-		if _, stderr, err := tryLocal(t, d, "nix-store", "--verify", "--check-contents"); err != nil || strings.Contains(stderr, "disappeared") {
-			t.Errorf("nix-store --verify: %v\n%s", err, stderr)
-		}
+		verifyShared(t, d)
 	})
+}
+
+// checkNixRoot checks that the path of a root and its references are valid and have objects.
+func checkNixRoot(t *testing.T, a *adder, link string) error {
+	target, err := os.Readlink(link)
+	if err != nil {
+		return err
+	}
+	path, err := storepath.Parse(target)
+	if err != nil {
+		return err
+	}
+	info, err := a.s.QueryPathInfo(t.Context(), path)
+	if err != nil {
+		return err
+	}
+	return a.check(t.Context(), append(info.References, path)...)
+}
+
+// verifyShared lets Nix verify the store, in which no object may be missing.
+func verifyShared(t *testing.T, d *realnix.Daemon) {
+	t.Helper()
+	if _, stderr, err := tryLocal(t, d, "nix-store", "--verify", "--check-contents"); err != nil || strings.Contains(stderr, "disappeared") {
+		t.Errorf("nix-store --verify: %v\n%s", err, stderr)
+	}
 }

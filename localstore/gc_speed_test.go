@@ -11,8 +11,8 @@ import (
 	"pix/store"
 )
 
-// fillStore makes n dead objects: files of 1000 bytes, or directories with ten of them. In groups
-// of ten, each refers to two before it.
+// fillStore creates n dead objects: files of 1000 bytes, or directories with ten of these. In each group of ten, an
+// object refers to two earlier ones.
 func fillStore(t testing.TB, s *Store, n int, dirs bool) {
 	t.Helper()
 	text := make([]byte, 1000)
@@ -62,7 +62,7 @@ func fillStore(t testing.TB, s *Store, n int, dirs bool) {
 	}
 }
 
-// long reports whether there is time for everything; else a tenth is done.
+// long reports whether to run the full test. Otherwise a tenth of the objects is used.
 func long() bool { return os.Getenv("PIX_LONG") == "1" }
 
 func tenth(n int) int {
@@ -72,7 +72,7 @@ func tenth(n int) int {
 	return n / 10
 }
 
-// How fast garbage is found and collected, by us and by Nix in one run.
+// TestCollectSpeed compares how fast pix and Nix find and delete garbage.
 func TestCollectSpeed(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -84,7 +84,7 @@ func TestCollectSpeed(t *testing.T) {
 	}{
 		{"dry run", 100_000, false, store.GCReturnDead, []string{"--print-dead"}, 10},
 		{"files", 20_000, false, store.GCDeleteDead, nil, 2},
-		{"directories", 5_000, true, store.GCDeleteDead, nil, 1}, // this is mostly the kernel's work
+		{"directories", 5_000, true, store.GCDeleteDead, nil, 1}, // mostly work of the kernel
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := test.n

@@ -20,7 +20,7 @@ import (
 
 var deleteAll = store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}
 
-// addTexts adds n texts, each of which refers to the one before if chain is true.
+// addTexts adds n texts. With chain, each refers to the one before.
 func addTexts(t testing.TB, s *Store, n int, chain bool) []storepath.Path {
 	t.Helper()
 	session, err := s.Session(t.Context())
@@ -42,7 +42,7 @@ func addTexts(t testing.TB, s *Store, n int, chain bool) []storepath.Path {
 	return paths
 }
 
-// A collection ends when its context does, whatever it waits for, and another can begin at once.
+// A collection ends when its context is done, even while it waits, and another one can start immediately.
 func TestCollectCancelled(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	addTexts(t, s, 600, true)
@@ -77,7 +77,7 @@ func TestCollectCancelled(t *testing.T) {
 	}
 }
 
-// Roots that arrive while a collection deletes keep what they need, if it is still there.
+// A root that is added while a collection deletes keeps the paths that it needs, if they still exist.
 func TestRootsWhileCollecting(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	paths := addTexts(t, s, 2000, true)
@@ -85,12 +85,12 @@ func TestRootsWhileCollecting(t *testing.T) {
 	user := open(t, Options{Root: s.opts.Root})
 	var middle storepath.Path
 	ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
-		// Deleted are the last ones first, some hundreds at once.
+		// The last paths are deleted first, some hundreds at a time.
 		if log, ok := e.(activity.Log); ok && log.Text == "deleting '"+string(last)+"'" {
 			middle = paths[1000]
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			// The last one is being deleted just now. That goes on while we wait for it here.
+			// The last one is being deleted now. The deletion continues while this test waits for it.
 			for _, p := range []storepath.Path{middle, last} {
 				if err := user.AddTempRoot(ctx, p); err != nil {
 					t.Error(err)
@@ -115,8 +115,8 @@ func TestRootsWhileCollecting(t *testing.T) {
 	}
 }
 
-// What somebody registers without a root, while we collect, is not lost either, nor is what it
-// refers to.
+// A path that another process registers without a root during a collection, and the paths that it refers to, are not
+// deleted.
 func TestRegisteredWhileCollecting(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	paths := addTexts(t, s, 1000, false)
@@ -143,14 +143,14 @@ func TestRegisteredWhileCollecting(t *testing.T) {
 	}
 	want := slices.Sorted(slices.Values([]storepath.Path{fresh.Path, paths[500], paths[501]}))
 	if valid, err := s.QueryAllValidPaths(t.Context()); err != nil || !slices.Equal(valid, want) {
-		t.Errorf("left are %q, %v; want %q", valid, err, want)
+		t.Errorf("valid paths are %q, %v; want %q", valid, err, want)
 	}
 	if remain, lines := verify(t, s, true, false); remain {
 		t.Errorf("afterwards: %q", lines)
 	}
 }
 
-// A temporary directory is deleted if nobody has it: ours is a temporary root, and Nix locks its own.
+// A temporary directory is deleted if no process uses it: pix makes its own a temporary root, and Nix locks its own.
 func TestCollectTempDirs(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, Options{Root: root})
@@ -183,10 +183,10 @@ func TestCollectTempDirs(t *testing.T) {
 	}
 
 	if roots, err := s.FindRoots(t.Context()); err != nil || len(roots) > 0 {
-		t.Errorf("the name is told as a root: %v, %v", roots, err)
+		t.Errorf("the name is listed as a root: %v, %v", roots, err)
 	}
 
-	// It has the same name again, which is a root until the store is closed.
+	// The next one has the same name, which stays a root until the store is closed.
 	name := used.name
 	if err := used.remove(); err != nil {
 		t.Error(err)
@@ -196,8 +196,8 @@ func TestCollectTempDirs(t *testing.T) {
 	}
 }
 
-// A store that was opened for reading alone can be asked and not changed.
-func TestKeepingReadOnly(t *testing.T) {
+// A read-only store answers queries and cannot be changed.
+func TestReadOnlyStore(t *testing.T) {
 	root := t.TempDir()
 	paths := addTexts(t, open(t, Options{Root: root}), 2, false)
 	s := open(t, Options{Root: root, ReadOnly: true})
@@ -216,7 +216,7 @@ func TestKeepingReadOnly(t *testing.T) {
 	if err := s.AddTempRoot(t.Context(), paths[0]); err != nil {
 		t.Error(err)
 	}
-	// What is stale stays.
+	// Stale roots stay.
 	left := []string{filepath.Join(s.tempRoots(), "99999999"), filepath.Join(s.autoRoots(), "link")}
 	if err := os.WriteFile(left[0], []byte(string(paths[0])+"\x00"), 0o600); err != nil {
 		t.Fatal(err)
@@ -246,8 +246,8 @@ func TestKeepingReadOnly(t *testing.T) {
 	}
 }
 
-// A process may make a permanent root of its temporary one, and end, while a collector looks for roots.
-func TestRootMadeWhileLooking(t *testing.T) {
+// A process may make its temporary root permanent, and end, while a collector searches for roots.
+func TestRootAddedWhileSearching(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	path := addTexts(t, s, 1, false)[0]
 	other, err := os.Create(filepath.Join(s.tempRoots(), "99999999"))
@@ -264,24 +264,24 @@ func TestRootMadeWhileLooking(t *testing.T) {
 	if err := replaceSymlink("/nowhere", filepath.Join(s.autoRoots(), "stale")); err != nil {
 		t.Fatal(err)
 	}
-	made := false
+	added := false
 	ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
-		// By now it is known what lies in gcroots.
+		// The collector has already read gcroots.
 		if log, ok := e.(activity.Log); ok && strings.HasPrefix(log.Text, "removing stale link") {
 			rootTo(t, s.layout, "new", path)
 			other.Close()
-			made = true
+			added = true
 		}
 	}))
-	if _, err := s.CollectGarbage(ctx, deleteAll); err != nil || !made {
-		t.Fatal(made, err)
+	if _, err := s.CollectGarbage(ctx, deleteAll); err != nil || !added {
+		t.Fatal(added, err)
 	}
 	if valid, err := s.IsValidPath(t.Context(), path); !valid || err != nil {
 		t.Errorf("valid: %v, %v", valid, err)
 	}
 }
 
-// Only those may tell a collector of roots who may add to the store.
+// Only the owner of the store, who may add to it, can connect to the socket of the collector.
 func TestGCSocketMode(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	seen := 0
@@ -305,6 +305,6 @@ func TestGCSocketMode(t *testing.T) {
 	}
 	look()
 	if seen < 2 {
-		t.Error("nothing was seen while it collects")
+		t.Error("the socket did not exist during the collection")
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"pix/storepath"
 )
 
-// bigTree is the archive of a directory with many small files, which takes a while to restore.
+// bigTree returns the archive of a directory with many small files, which takes a while to restore.
 func bigTree(name string) []byte {
 	var b bytes.Buffer
 	w := nar.NewWriter(&b)
@@ -32,12 +32,11 @@ func bigTree(name string) []byte {
 	return b.Bytes()
 }
 
-// While Nix collects again and again, we add directories in every way, and nothing is missing in
-// one of them.
+// While Nix collects again and again, pix adds directories in every way, and no file in them is lost.
 func TestAddTreesWhileNixCollects(t *testing.T) {
 	eachShared(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		runLocal(t, d, "nix-store", "--init")
-		deadline := time.Now().Add(sharedFor())
+		deadline := time.Now().Add(sharedTime())
 		s := open(t, Options{Root: d.HostPath("/")})
 		var all sync.WaitGroup
 		added := make([]int, 3)
@@ -55,7 +54,7 @@ func TestAddTreesWhileNixCollects(t *testing.T) {
 			},
 			func(ctx context.Context, s *Store, name string, archive []byte) (storepath.Path, error) {
 				info := infoOf(t, name, archive)
-				return info.Path, s.AddMultipleToStore(ctx, 1, only(info, archive), &store.AddOptions{NoSignatures: true})
+				return info.Path, s.AddMultipleToStore(ctx, 1, oneImport(info, archive), &store.AddOptions{NoSignatures: true})
 			},
 		} {
 			all.Go(func() {
@@ -79,7 +78,7 @@ func TestAddTreesWhileNixCollects(t *testing.T) {
 	})
 }
 
-// infoOf returns the info of an object with that archive, under a path that does not follow from it.
+// infoOf returns the info of an object with this archive that is not content-addressed.
 func infoOf(t testing.TB, name string, archive []byte) *store.PathInfo {
 	info := &store.PathInfo{NARHash: nixhash.Sum(nixhash.SHA256, archive), NARSize: uint64(len(archive))}
 	var err error
@@ -89,7 +88,7 @@ func infoOf(t testing.TB, name string, archive []byte) *store.PathInfo {
 	return info
 }
 
-// addInSession adds an object in a session of its own, and reads it.
+// addInSession adds an object in its own session, and reads it.
 func addInSession(t *testing.T, s *Store, name string, add func(ctx context.Context, s *Store, name string, archive []byte) (storepath.Path, error)) error {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()

@@ -14,66 +14,62 @@ import (
 	"pix/storepath"
 )
 
-// What is remembered is forgotten when the database changes, whoever changes it.
-func TestInfoCache(t *testing.T) {
-	ctx := t.Context()
-	s, err := Open(ctx, &Options{Root: t.TempDir()})
+// isCached reports whether the info of a path is cached.
+func isCached(s *Store, path storepath.Path) bool {
+	info, _ := s.db.CachedInfo(path)
+	return info != nil
+}
+
+func queryInfo(t *testing.T, s *Store, path storepath.Path) *store.PathInfo {
+	t.Helper()
+	info, err := s.QueryPathInfo(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	return info
+}
+
+// Cached infos are dropped when any process changes the database.
+func TestInfoCache(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, Options{Root: t.TempDir()})
 	path, err := s.AddTextToStore(ctx, "x", "text", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	remembered := func() bool {
-		info, _ := s.db.CachedInfo(path)
-		return info != nil
+	ask := func() *store.PathInfo { t.Helper(); return queryInfo(t, s, path) }
+	if !isCached(s, path) {
+		t.Error("a registered info is not cached")
 	}
-	ask := func() *store.PathInfo {
-		t.Helper()
-		info, err := s.QueryPathInfo(ctx, path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return info
-	}
-	if !remembered() {
-		t.Error("what was registered is not remembered")
-	}
-	other, err := Open(ctx, &Options{Root: s.opts.Root})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
+	other := open(t, Options{Root: s.opts.Root})
 	addTexts(t, other, 1, false)
-	if remembered() {
-		t.Error("what was registered is remembered after another change")
+	if isCached(s, path) {
+		t.Error("a registered info is cached after another change")
 	}
 	first := ask()
-	if !remembered() {
-		t.Fatal("nothing is remembered")
+	if !isCached(s, path) {
+		t.Fatal("the info is not cached")
 	}
-	first.Signatures = append(first.Signatures, "mine:x") // what was given is the caller's own
+	first.Signatures = append(first.Signatures, "mine:x") // the caller owns the returned info
 	if again := ask(); len(again.Signatures) != 0 {
 		t.Errorf("%v", again.Signatures)
 	}
-	// By ourselves.
+	// A change by this store.
 	if err := s.AddSignatures(ctx, path, []string{"key:c2ln"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := ask().Signatures; len(got) != 1 {
 		t.Errorf("%v", got)
 	}
-	// By another who has the store open, in this process and in another one.
+	// A change by another Store, in this process and in another one.
 	if err := other.AddSignatures(ctx, path, []string{"other:c2ln"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := ask().Signatures; len(got) != 2 {
 		t.Errorf("%v", got)
 	}
-	if !remembered() {
-		t.Error("nothing is remembered")
+	if !isCached(s, path) {
+		t.Error("the info is not cached")
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestInfoCacheOther$")
 	cmd.Env = append(os.Environ(), cacheRole+"="+s.opts.Root+" "+string(path))
@@ -83,15 +79,13 @@ func TestInfoCache(t *testing.T) {
 	if got := ask().Signatures; len(got) != 3 {
 		t.Errorf("%v", got)
 	}
-	if err := other.invalidatePath(ctx, path); err != nil {
-		t.Fatal(err)
-	}
-	if valid, err := s.IsValidPath(ctx, path); valid || err != nil {
-		t.Errorf("a path that is gone is valid: %v", err)
+	err = other.invalidatePath(ctx, path)
+	if valid, validErr := s.IsValidPath(ctx, path); valid || err != nil || validErr != nil {
+		t.Errorf("an invalidated path is valid: %v, %v, %v", valid, err, validErr)
 	}
 }
 
-// cacheRole makes the test a process that changes a store.
+// cacheRole is the environment variable that makes the test a process which changes a store.
 const cacheRole = "PIX_TEST_INFO_CACHE"
 
 func TestInfoCacheOther(t *testing.T) {
@@ -113,7 +107,7 @@ func TestInfoCacheOther(t *testing.T) {
 	}
 }
 
-// Nobody who asks after a change was made sees what was before.
+// A query that starts after a change never returns the state before it.
 func TestInfoCacheIsNeverStale(t *testing.T) {
 	ctx := t.Context()
 	s, err := Open(ctx, &Options{Root: t.TempDir(), NoSync: true})
@@ -126,17 +120,17 @@ func TestInfoCacheIsNeverStale(t *testing.T) {
 		t.Fatal(err)
 	}
 	const changes = 200
-	var made sync.Map // how many signatures there are at least
-	made.Store("n", 0)
+	var lowerBound sync.Map // a lower bound of the number of signatures
+	lowerBound.Store("n", 0)
 	var readers sync.WaitGroup
 	done := make(chan struct{})
 	for range 4 {
 		readers.Go(func() {
 			for {
-				least, _ := made.Load("n")
+				least, _ := lowerBound.Load("n")
 				info, err := s.QueryPathInfo(ctx, path)
 				if err != nil || len(info.Signatures) < least.(int) {
-					t.Errorf("%d signatures, %v; there are at least %d", len(info.Signatures), err, least)
+					t.Errorf("%d signatures, %v; want at least %d", len(info.Signatures), err, least)
 					return
 				}
 				select {
@@ -151,13 +145,13 @@ func TestInfoCacheIsNeverStale(t *testing.T) {
 		if err := s.AddSignatures(ctx, path, []string{fmt.Sprintf("key-%d:c2ln", i)}); err != nil {
 			t.Fatal(err)
 		}
-		made.Store("n", i+1)
+		lowerBound.Store("n", i+1)
 	}
 	close(done)
 	readers.Wait()
 }
 
-// What is known of a path that refers to very many others is not remembered: everybody may add some.
+// An info with very many references is not cached, because an untrusted user may add many of them.
 func TestInfoCacheLarge(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir(), NoSync: true})
 	refs := addTexts(t, s, 1001, false)
@@ -170,13 +164,34 @@ func TestInfoCacheLarge(t *testing.T) {
 			t.Fatal(err)
 		}
 		if info, _ := s.db.CachedInfo(path); (info != nil) != want {
-			t.Errorf("with %d references: remembered: %v", n, info != nil)
+			t.Errorf("with %d references: cached: %v", n, info != nil)
 		}
 	}
 }
 
-// What was registered is remembered as the database has it, and what was known before is not
-// forgotten, unless somebody else has changed something meanwhile.
+// checkCached checks whether an info is cached, and that it equals the info in the database.
+func checkCached(t *testing.T, s *Store, path storepath.Path, cached bool) {
+	t.Helper()
+	got, _ := s.db.CachedInfo(path)
+	if (got != nil) != cached {
+		t.Errorf("%s: cached: %v, want %v", path, got != nil, cached)
+		return
+	}
+	var want *store.PathInfo
+	err := s.db.read(t.Context(), func(c *conn) (err error) {
+		want, err = c.pathInfo(s.dir, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != nil && !reflect.DeepEqual(got, want) {
+		t.Errorf("cached: %+v\nin the database: %+v", got, want)
+	}
+}
+
+// A registered info is cached in the form of the database. Other cached infos stay, unless another process has changed
+// the database meanwhile.
 func TestInfoCacheOfRegistered(t *testing.T) {
 	ctx := t.Context()
 	s := open(t, Options{Root: t.TempDir(), NoSignatures: true})
@@ -185,25 +200,7 @@ func TestInfoCacheOfRegistered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compare := func(path storepath.Path, isRemembered bool) {
-		t.Helper()
-		got, _ := s.db.CachedInfo(path)
-		if (got != nil) != isRemembered {
-			t.Errorf("%s: remembered: %v, want %v", path, got != nil, isRemembered)
-			return
-		}
-		var want *store.PathInfo
-		err := other.db.read(ctx, func(c *conn) (err error) {
-			want, err = c.pathInfo(s.dir, path)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got != nil && !reflect.DeepEqual(got, want) {
-			t.Errorf("remembered: %+v\nin the database: %+v", got, want)
-		}
-	}
+	compare := func(path storepath.Path, cached bool) { t.Helper(); checkCached(t, s, path, cached) }
 	compare(text, true)
 	one, archive := object(t, "one", text, text)
 	one.References = []storepath.Path{text, one.Path, text}
@@ -221,10 +218,10 @@ func TestInfoCacheOfRegistered(t *testing.T) {
 	if err := s.AddToStoreNAR(ctx, one, bytes.NewReader(archive), nil); err != nil {
 		t.Fatal(err)
 	}
-	one.Signatures[0], one.References[0] = "changed", "changed" // what the caller does with his own does not matter
+	one.Signatures[0], one.References[0] = "changed", "changed" // a change by the caller has no effect on the cache
 	compare(one.Path, true)
 	compare(text, true)
-	// What was valid already.
+	// Paths that are already valid.
 	one.Signatures, one.References = nil, nil
 	if err := s.registerValidPaths(ctx, one); err != nil {
 		t.Fatal(err)
@@ -242,7 +239,7 @@ func TestInfoCacheOfRegistered(t *testing.T) {
 	}
 	compare(text, false)
 	compare(two, true)
-	// Those of others, before and in between.
+	// Transactions of other processes, before and in between.
 	if _, err := other.AddTextToStore(ctx, "three", "three", nil); err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"pix/storepath"
 )
 
-// Nix and pix open what the other has left, with and without a write-ahead log, and with each setting after the other.
+// Nix and pix open each other's stores, with and without a write-ahead log, and with each setting after the other.
 func TestJournalsWithNix(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, suite realnix.Suite) {
 		d := realnix.Start(t, suite, nil)
@@ -58,7 +58,7 @@ func TestJournalsWithNix(t *testing.T) {
 	})
 }
 
-// Nix and pix add at the same time without a write-ahead log, and neither loses a path.
+// Nix and pix add at the same time without a write-ahead log, and no path is lost.
 func TestAddBesideNixWithoutWAL(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "trixie"), &realnix.Options{Config: map[string]string{"use-sqlite-wal": "false"}})
 	s := openReal(t, d, Options{NoWAL: true})
@@ -84,11 +84,11 @@ func TestAddBesideNixWithoutWAL(t *testing.T) {
 	if err != nil || len(all) != 2*each {
 		t.Errorf("%d paths are valid, %v, want %d", len(all), err, 2*each)
 	}
-	mustBeSound(t, s)
+	checkSound(t, s)
 	realVerify(t, d)
 }
 
-// The files that a user without rights needs for reading stay after pix has used a store of Nix.
+// After pix has used a store of Nix, the files that an unprivileged user needs to read it still exist.
 func TestFilesStayBesideNix(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "trixie"), nil)
 	addFile(t, d, "x", "x")

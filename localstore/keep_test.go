@@ -13,7 +13,7 @@ import (
 	"pix/storepath"
 )
 
-// Large archives are read beside each other, however slowly they come.
+// Large archives are read in parallel, even if they arrive slowly.
 func TestLargeArchivesAtOnce(t *testing.T) {
 	src, paths := latency.LargeObjects(t, 6)
 	src.Wait = latency.InPairs()
@@ -21,7 +21,7 @@ func TestLargeArchivesAtOnce(t *testing.T) {
 	running, most, done := 0, 0, 0
 	told := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
 		if !mu.TryLock() {
-			t.Error("the handler is called by two at once")
+			t.Error("two goroutines call the handler at the same time")
 			return
 		}
 		defer mu.Unlock()
@@ -39,40 +39,40 @@ func TestLargeArchivesAtOnce(t *testing.T) {
 		t.Fatal(len(copied), err)
 	}
 	if most < 3 || running != 0 || done != len(paths)+1 {
-		t.Errorf("%d activities went on at once, %d go on, %d have ended", most, running, done)
+		t.Errorf("%d activities were open at once, %d are open, %d have ended", most, running, done)
 	}
 	if bad, err := s.VerifyStore(t.Context(), true, false); bad || err != nil {
 		t.Error(bad, err)
 	}
 }
 
-// When one archive fails, the others become valid, and nothing is left of that one.
+// If one archive fails, the other paths become valid, and no part of the failed one remains.
 func TestLargeArchiveFails(t *testing.T) {
 	src, paths := latency.LargeObjects(t, 4)
-	broken := errors.New("it broke off")
+	broken := errors.New("connection lost")
 	reading := make(chan struct{})
 	var once sync.Once
 	src.Wait = func(ctx context.Context, _ storepath.Path) error {
 		first := false
 		once.Do(func() { first = true })
 		if first {
-			<-reading // until another is read, too
+			<-reading // until another one is read too
 			return broken
 		}
 		select {
 		case reading <- struct{}{}:
-		case <-time.After(10 * time.Millisecond): // the first waits for one only
+		case <-time.After(10 * time.Millisecond): // the first one waits for one other
 		}
 		return ctx.Err()
 	}
 	s := open(t, Options{Root: t.TempDir()})
 	latency.CheckCopyOthers(t, broken, s, src, paths)
 	if names := onDisk(t, s); len(names) != len(paths)-1 {
-		t.Errorf("%q are there", names)
+		t.Errorf("the store has %q", names)
 	}
 }
 
-// A copy that is cancelled ends, whatever does not come.
+// A cancelled copy ends, even if its archives never arrive.
 func TestLargeArchivesCancelled(t *testing.T) {
 	src, paths := latency.LargeObjects(t, 4)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -87,6 +87,6 @@ func TestLargeArchivesCancelled(t *testing.T) {
 		t.Error(err)
 	}
 	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("it took %v", took)
+		t.Errorf("the call took %v", took)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"pix/storepath"
 )
 
-// loseRoots deletes the files of temporary roots, as a process of the same id in another PID namespace did, and collects garbage
-// before they are made again.
+// loseRoots deletes the files of temporary roots, as a process with the same id in another PID namespace may do. It
+// then collects garbage before the files are created again.
 func loseRoots(t *testing.T, s *Store) {
 	t.Helper()
 	for _, name := range rootsFiles(t, s.layout) {
@@ -25,7 +25,7 @@ func loseRoots(t *testing.T, s *Store) {
 			t.Error(err)
 		}
 	}
-	// From a copy of the layout, so that the collector does not mend the file of this process.
+	// It uses a copy of the layout, so that the collector does not repair the file of this process.
 	collector := &Store{shared: s.shared, temp: temproots.Open(temproots.State{Dir: t.TempDir(), Store: s.dir})}
 	defer collector.temp.Close()
 	if _, err := collector.CollectGarbage(context.Background(), deleteAll); err != nil {
@@ -33,8 +33,8 @@ func loseRoots(t *testing.T, s *Store) {
 	}
 }
 
-// loseFile deletes the files of temporary roots, and one file of the object that is being added, as a collector does that is at the
-// beginning.
+// loseFile deletes the files of temporary roots and one file of the object that is being added, as a collector does at
+// the start of a collection.
 func loseFile(t *testing.T, s *Store) {
 	t.Helper()
 	added, err := filepath.Glob(s.storeDir + "/*-" + tempPrefix + "*/*/f000")
@@ -48,7 +48,51 @@ func loseFile(t *testing.T, s *Store) {
 	}
 }
 
-// An upload is acknowledged only if its files were protected all the time.
+// A readerOf returns a reader of an archive.
+type readerOf func(t *testing.T, s *Store, archive []byte) io.Reader
+
+// lostRootsAdditions returns the ways to add an object. large is a large archive.
+func lostRootsAdditions(large []byte) map[string]func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+	opts := &store.AddOptions{NoSignatures: true}
+	return map[string]func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error){
+		"contents": func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+			info, err := s.AddToStore(t.Context(), "x", storepath.Flat, nixhash.SHA256, nil, reader(t, s, make([]byte, 1<<20)), nil)
+			if err != nil {
+				return "", err
+			}
+			return info.Path, nil
+		},
+		"archive": func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+			info, err := s.AddToStore(t.Context(), "x", storepath.NAR, nixhash.SHA256, nil, reader(t, s, large), nil)
+			if err != nil {
+				return "", err
+			}
+			return info.Path, nil
+		},
+		"object": func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+			info := infoOf(t, "x", large)
+			return info.Path, s.AddToStoreNAR(t.Context(), info, reader(t, s, large), opts)
+		},
+		"small object": func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+			archive := bigTree("x")
+			info := infoOf(t, "x", archive)
+			return info.Path, s.AddToStoreNAR(t.Context(), info, reader(t, s, archive), opts)
+		},
+		"many objects": func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+			info, second := infoOf(t, "x", large), infoOf(t, "y", large)
+			return info.Path, s.AddMultipleToStore(t.Context(), 2, func(yield func(store.Import, error) bool) {
+				_ = yield(store.Import{Info: info, NAR: bytes.NewReader(large)}, nil) &&
+					yield(store.Import{Info: second, NAR: reader(t, s, large)}, nil)
+			}, opts)
+		},
+		"repaired": func(t *testing.T, s *Store, reader readerOf) (storepath.Path, error) {
+			info := infoOf(t, "x", large)
+			return info.Path, s.AddToStoreNAR(t.Context(), info, reader(t, s, large), &store.AddOptions{NoSignatures: true, Repair: true})
+		},
+	}
+}
+
+// An upload succeeds only if its files were protected without interruption.
 func TestRootsLostWhileAdding(t *testing.T) {
 	large := bigTree(string(make([]byte, 4096)))
 	lose := loseRoots
@@ -59,43 +103,7 @@ func TestRootsLostWhileAdding(t *testing.T) {
 		}), bytes.NewReader(archive[len(archive)/2:]))
 	}
 	whole := func(_ *testing.T, _ *Store, archive []byte) io.Reader { return bytes.NewReader(archive) }
-	opts := &store.AddOptions{NoSignatures: true}
-	for name, add := range map[string]func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error){
-		"contents": func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error) {
-			info, err := s.AddToStore(t.Context(), "x", storepath.Flat, nixhash.SHA256, nil, reader(t, s, make([]byte, 1<<20)), nil)
-			if err != nil {
-				return "", err
-			}
-			return info.Path, nil
-		},
-		"archive": func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error) {
-			info, err := s.AddToStore(t.Context(), "x", storepath.NAR, nixhash.SHA256, nil, reader(t, s, large), nil)
-			if err != nil {
-				return "", err
-			}
-			return info.Path, nil
-		},
-		"object": func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error) {
-			info := infoOf(t, "x", large)
-			return info.Path, s.AddToStoreNAR(t.Context(), info, reader(t, s, large), opts)
-		},
-		"small object": func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error) {
-			archive := bigTree("x")
-			info := infoOf(t, "x", archive)
-			return info.Path, s.AddToStoreNAR(t.Context(), info, reader(t, s, archive), opts)
-		},
-		"many objects": func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error) {
-			info, second := infoOf(t, "x", large), infoOf(t, "y", large)
-			return info.Path, s.AddMultipleToStore(t.Context(), 2, func(yield func(store.Import, error) bool) {
-				_ = yield(store.Import{Info: info, NAR: bytes.NewReader(large)}, nil) &&
-					yield(store.Import{Info: second, NAR: reader(t, s, large)}, nil)
-			}, opts)
-		},
-		"repaired": func(t *testing.T, s *Store, reader func(*testing.T, *Store, []byte) io.Reader) (storepath.Path, error) {
-			info := infoOf(t, "x", large)
-			return info.Path, s.AddToStoreNAR(t.Context(), info, reader(t, s, large), &store.AddOptions{NoSignatures: true, Repair: true})
-		},
-	} {
+	for name, add := range lostRootsAdditions(large) {
 		test := func(t *testing.T) {
 			s := open(t, Options{Root: t.TempDir(), NoSync: true})
 			path, err := add(t, s, losing)
@@ -103,12 +111,12 @@ func TestRootsLostWhileAdding(t *testing.T) {
 			switch {
 			case err == nil:
 				if valid, err := s.IsValidPath(t.Context(), path); !valid || err != nil {
-					t.Errorf("it was added, and is valid: %v, %v", valid, err)
+					t.Errorf("after a successful addition, valid: %v, %v", valid, err)
 				}
 			case !errors.Is(err, temproots.ErrLost) && !errors.Is(err, os.ErrNotExist):
 				t.Error(err)
 			}
-			mustBeSound(t, s)
+			checkSound(t, s)
 			if path, err = add(t, s, whole); err != nil {
 				t.Fatal(err)
 			}
@@ -116,9 +124,9 @@ func TestRootsLostWhileAdding(t *testing.T) {
 				t.Error(err)
 			}
 			if valid, err := s.IsValidPath(t.Context(), path); !valid || err != nil {
-				t.Errorf("it was added again, and is valid: %v, %v", valid, err)
+				t.Errorf("after a second addition, valid: %v, %v", valid, err)
 			}
-			mustBeSound(t, s)
+			checkSound(t, s)
 		}
 		lose = loseRoots
 		t.Run(name+" collected", test)
@@ -127,12 +135,12 @@ func TestRootsLostWhileAdding(t *testing.T) {
 	}
 }
 
-// The same holds between the moment when an object is in its place and its registration.
+// The same holds between the placement of an object and its registration.
 func TestRootsLostBeforeRegistration(t *testing.T) {
 	for name, gcFirst := range map[string]bool{"deleted": false, "replaced": true} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, Options{Root: t.TempDir()})
-			info, err := s.fileInfo("x", storepath.Text, nixhash.SHA256, nil, []byte("x"))
+			info, err := s.fileInfo(contentSpec{name: "x", method: storepath.Text, algo: nixhash.SHA256}, []byte("x"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,7 +149,7 @@ func TestRootsLostBeforeRegistration(t *testing.T) {
 					return err
 				}
 				loseRoots(t, s)
-				if gcFirst { // another user of the store makes the file of roots again
+				if gcFirst { // another user of the store creates the file of roots again
 					return s.AddTempRoot(t.Context(), somePath(t, 1))
 				}
 				return nil
@@ -152,7 +160,7 @@ func TestRootsLostBeforeRegistration(t *testing.T) {
 			if valid, err := s.IsValidPath(t.Context(), info.Path); valid || err != nil {
 				t.Errorf("it is valid: %v, %v", valid, err)
 			}
-			mustBeSound(t, s)
+			checkSound(t, s)
 			if _, err := s.AddTextToStore(t.Context(), "x", "x", nil); err != nil {
 				t.Error(err)
 			}
@@ -160,7 +168,7 @@ func TestRootsLostBeforeRegistration(t *testing.T) {
 	}
 }
 
-// A path that is already a root is protected again after the file was deleted.
+// If the file of roots was deleted, adding a root again protects its path again.
 func TestRootAddedAgain(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	path, err := s.AddTextToStore(t.Context(), "x", "x", nil)
@@ -194,7 +202,7 @@ func TestRootAddedAgain(t *testing.T) {
 	}
 }
 
-// If the store is removed while garbage is collected, nothing is deleted of the store that takes its place.
+// If the store is deleted and created again during a collection, the collection deletes no file of the new store.
 func TestWipedWhileCollecting(t *testing.T) {
 	root := t.TempDir() + "/root"
 	s := open(t, Options{Root: root})
@@ -217,5 +225,5 @@ func TestWipedWhileCollecting(t *testing.T) {
 			t.Fatalf("%s is valid: %v, %v", p, valid, err)
 		}
 	}
-	mustBeSound(t, s)
+	checkSound(t, s)
 }

@@ -23,17 +23,16 @@ import (
 	"pix/storepath"
 )
 
-// An attacker is a thread that has the rights of another user, who tries to get something into the
-// objects of a store.
+// An attacker is a thread with the permissions of another user that tries to change objects of a store.
 type attacker struct {
 	storeDir string
 	stop     atomic.Bool
 	ended    chan struct{}
-	hits     []string // what the attacker could write to
+	hits     []string // the files that the attacker could write to
 }
 
-// attack starts an attacker, who attacks until the function that is returned is called. That returns
-// what the attacker could write to.
+// attack starts an attacker, which runs until the returned function is called. That function returns the files that the
+// attacker could write to.
 func attack(t *testing.T, storeDir string) (end func() []string) {
 	t.Helper()
 	a := &attacker{storeDir: storeDir, ended: make(chan struct{})}
@@ -45,7 +44,7 @@ func attack(t *testing.T, storeDir string) (end func() []string) {
 		ready <- err
 		for err == nil && !a.stop.Load() {
 			a.try()
-			time.Sleep(50 * time.Microsecond) // or nothing else gets on
+			time.Sleep(50 * time.Microsecond) // let other goroutines run
 		}
 	}()
 	if err := <-ready; err != nil {
@@ -58,7 +57,7 @@ func attack(t *testing.T, storeDir string) (end func() []string) {
 	}
 }
 
-// becomeNobody gives this thread, of all threads of the process, the rights of another user.
+// becomeNobody gives only this thread of the process the permissions of another user.
 func becomeNobody() error {
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
 		return os.NewSyscallError("setgroups", errno)
@@ -66,13 +65,13 @@ func becomeNobody() error {
 	unix.SetfsgidRetGid(testenv.Nobody)
 	unix.SetfsuidRetUid(testenv.Nobody)
 	if uid, err := unix.SetfsuidRetUid(testenv.Nobody); err != nil || uid != testenv.Nobody {
-		return fmt.Errorf("the thread has the rights of user %d; %v", uid, err)
+		return fmt.Errorf("the thread has user id %d; %v", uid, err)
 	}
 	return nil
 }
 
-// try tries to add to each object and to the directories in it, and to write to files in these. To be
-// fast, it looks only at the first few names in each directory.
+// try tries to add files to each object and its directories, and to write to files in them. To be fast, it reads only
+// the first few names of each directory.
 func (a *attacker) try() { a.tryBelow(a.storeDir, 1000, 0) }
 
 func (a *attacker) tryBelow(dir string, most, depth int) {
@@ -102,7 +101,7 @@ func (a *attacker) tryBelow(dir string, most, depth int) {
 	}
 }
 
-// wideTree is the archive of a directory that takes a while to restore.
+// wideTree returns the archive of a directory that takes a while to restore.
 var wideTree = func() []byte {
 	var b bytes.Buffer
 	w := nar.NewWriter(&b)
@@ -116,9 +115,8 @@ var wideTree = func() []byte {
 	return b.Bytes()
 }()
 
-// While objects are added, no other user can get something into them, which would then be valid. That
-// is so also where the group of the store directory is the other user's, and where an access
-// control list lets the other user write to whatever is made in it.
+// While objects are added, no other user can write to them, even if the group of the store directory is the group of
+// the other user, or an access control list allows the other user to write to every new file.
 func TestOthersCannotWrite(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can have a thread with the rights of another user")
@@ -126,33 +124,33 @@ func TestOthersCannotWrite(t *testing.T) {
 	testenv.UnderUmasks(t, func(t *testing.T) {
 		for kind, prepare := range map[string]func(storeDir string){
 			"plain":          func(string) {},
-			"group-writable": func(dir string) { share(t, dir, 0o775|fs.ModeSticky) },
-			"setgid":         func(dir string) { share(t, dir, 0o775|fs.ModeSticky|fs.ModeSetgid) },
+			"group-writable": func(dir string) { shareWithAttacker(t, dir, 0o775|fs.ModeSticky) },
+			"setgid":         func(dir string) { shareWithAttacker(t, dir, 0o775|fs.ModeSticky|fs.ModeSetgid) },
 			"default ACL":    func(dir string) { testenv.LetAllWrite(t, dir) },
 		} {
-			// Directories of the test itself are closed for others.
+			// Other users cannot enter the directories of the test.
 			root, err := os.MkdirTemp("", "pix-test")
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer os.RemoveAll(root)
-			mustChmod(t, root, 0o755)
+			chmod(t, root, 0o755)
 			s := open(t, Options{Root: root, NoSync: true})
 			prepare(s.storeDir)
 			end := attack(t, s.storeDir)
 			addWide(t, s, "wide", wideTree)
 			if hits := end(); len(hits) > 0 {
-				t.Errorf("%s: another user could write %d times, such as to %s", kind, len(hits), hits[0])
+				t.Errorf("%s: another user could write %d times, for example to %s", kind, len(hits), hits[0])
 			}
 			if damaged, err := s.VerifyStore(t.Context(), true, false); damaged || err != nil {
-				t.Errorf("%s: what was added is damaged; %v", kind, err)
+				t.Errorf("%s: an added object is damaged; %v", kind, err)
 			}
-			mustBeCanonical(t, s)
+			checkCanonical(t, s)
 		}
 	})
 }
 
-// addWide adds an object in each way in which one can be added.
+// addWide adds an object in each of the possible ways.
 func addWide(t *testing.T, s *Store, name string, archive []byte) {
 	t.Helper()
 	small := info(t, name)
@@ -167,7 +165,7 @@ func addWide(t *testing.T, s *Store, name string, archive []byte) {
 	}
 	many := info(t, name+"-of-many")
 	many.NARHash, many.NARSize = small.NARHash, small.NARSize
-	if err := s.AddMultipleToStore(t.Context(), 1, only(many, archive), opts); err != nil {
+	if err := s.AddMultipleToStore(t.Context(), 1, oneImport(many, archive), opts); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.AddToStore(t.Context(), name, storepath.NAR, nixhash.SHA256, nil, bytes.NewReader(archive), nil); err != nil {
@@ -178,24 +176,24 @@ func addWide(t *testing.T, s *Store, name string, archive []byte) {
 	}
 }
 
-// share gives a directory the group of the attacker, and a mode.
-func share(t *testing.T, dir string, mode fs.FileMode) {
+// shareWithAttacker gives a directory the group of the attacker, and a mode.
+func shareWithAttacker(t *testing.T, dir string, mode fs.FileMode) {
 	t.Helper()
 	if err := os.Chown(dir, 0, testenv.Nobody); err != nil {
 		t.Fatal(err)
 	}
-	mustChmod(t, dir, mode)
+	chmod(t, dir, mode)
 }
 
-func mustChmod(t *testing.T, name string, mode fs.FileMode) {
+func chmod(t *testing.T, name string, mode fs.FileMode) {
 	t.Helper()
 	if err := os.Chmod(name, mode); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Who may add names to the store directory, but not to objects, cannot have the store write to another
-// file by a symlink with the name of a lock.
+// A user who can create names in the store directory, but cannot change objects, cannot make the store write to another
+// file through a symlink with the name of a lock file.
 func TestLockIsNoSymlink(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	info, archive := object(t, "x")

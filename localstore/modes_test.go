@@ -16,7 +16,7 @@ import (
 	"pix/storepath"
 )
 
-// executableLink is the name in .links of the program in the archive of treeNAR.
+// executableLink is the name in .links of the executable file in the archive of treeNAR.
 const executableLink = "0nyr98ymy2l1h2ypj5dxhgx3kjh761hz0y974ydp3ll8p8wy77qz"
 
 // modeOf returns the mode that a file of a store must have, by its name below the root.
@@ -44,7 +44,7 @@ func modeOf(name, kind string) string {
 	return "f0600"
 }
 
-// useAll makes every kind of file that a store has.
+// useAll creates every kind of file that a store has.
 func useAll(t *testing.T, s *Store, root string) {
 	t.Helper()
 	text, err := s.AddTextToStore(t.Context(), "text", "text", nil)
@@ -104,7 +104,7 @@ func useAll(t *testing.T, s *Store, root string) {
 	}
 }
 
-// The modes of a store do not depend on the umask of whatever program has opened it.
+// The modes of a store do not depend on the umask of the program.
 func TestModes(t *testing.T) {
 	testenv.UnderUmasks(t, func(t *testing.T) {
 		top := t.TempDir()
@@ -121,20 +121,20 @@ func TestModes(t *testing.T) {
 				delete(got, name)
 			}
 			if len(got) < 50 {
-				t.Errorf("there are only %d files", len(got))
+				t.Errorf("only %d files", len(got))
 			}
 			for name, mode := range got {
 				if want := modeOf(strings.TrimPrefix(name, "deep/root/"), mode[:1]); mode != want {
 					t.Errorf("%s has the mode %s, want %s", name, mode, want)
 				}
 			}
-			mustBeCanonical(t, s)
+			checkCanonical(t, s)
 		}
 	})
 }
 
-// The modes of a store are the same as those that Nix makes, which sets a umask of its own. One
-// differs: the socket of the garbage collector is its owner's alone.
+// The modes of a store are the same as in Nix, except for the socket of the garbage collector, to which only the owner
+// of the store can connect. Nix sets its umask itself.
 func TestModesOfNix(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "sid"), nil)
 	root := t.TempDir()
@@ -156,7 +156,7 @@ func TestModesOfNix(t *testing.T) {
 				mode = "s0600"
 			}
 			if is, ok := got[name]; ok && is != mode {
-				t.Errorf("%s has the mode %s, that of Nix %s has %s", name, is, d.Version, mode)
+				t.Errorf("%s has the mode %s, in Nix %s %s", name, is, d.Version, mode)
 			}
 			if _, ok := got[name]; !ok && !strings.HasPrefix(name, "nix/store/") && name != "nix/var/nix/builds" {
 				t.Errorf("Nix %s makes %s", d.Version, name)
@@ -165,7 +165,7 @@ func TestModesOfNix(t *testing.T) {
 	}
 }
 
-// neutralModes returns the modes below a root, with names in which nothing is by chance.
+// neutralModes returns the modes below a root, with placeholders for the random parts of names.
 func neutralModes(t *testing.T, root string) map[string]string {
 	t.Helper()
 	hashes, numbers := regexp.MustCompile(`\b[0-9a-z]{32}-`), regexp.MustCompile(`(temproots/)[0-9-]+|(gc-socket/socket)\S+`)

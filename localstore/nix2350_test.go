@@ -20,8 +20,9 @@ import (
 	"pix/storepath"
 )
 
-// A nix2350 is what a process of Nix 2.35.0 does for its temporary roots: see addTempRoot in its gc.cc. The file has a name that
-// begins with no digit, is locked exclusively, and gets a root after the collector has answered.
+// A nix2350 behaves like a process of Nix 2.35.0 with temporary roots: see addTempRoot in its gc.cc. The name of its
+// file does not begin with a digit. The process locks the file exclusively, and writes a root after the collector has
+// answered.
 type nix2350 struct {
 	l            layout
 	file, gcLock *os.File
@@ -80,7 +81,7 @@ func (n *nix2350) send(path storepath.Path) (answered bool, err error) {
 	if n.socket == nil {
 		n.socket, err = net.Dial("unix", filepath.Join(n.l.stateDir, "gc-socket/socket"))
 		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
-			time.Sleep(time.Millisecond) // it waits for longer
+			time.Sleep(time.Millisecond) // it waits longer
 			return false, nil
 		}
 		if err != nil {
@@ -102,7 +103,7 @@ func (n *nix2350) send(path storepath.Path) (answered bool, err error) {
 	return true, err
 }
 
-// end ends the process, in an orderly way or by kill -9.
+// end ends the process normally, or as if it were killed.
 func (n *nix2350) end(killed bool) {
 	if !killed {
 		os.Remove(n.file.Name())
@@ -114,12 +115,12 @@ func (n *nix2350) end(killed bool) {
 	}
 }
 
-// round adds two objects as such a process does, and checks that they are there until it ends.
+// round adds two objects as such a process does, and checks that they exist until it ends.
 func (n *nix2350) round(t *testing.T, s *Store, name string) error {
 	rootless := &Store{shared: s.shared}
 	a := &adder{s: rootless}
 	add := func(name, text string, references ...storepath.Path) (storepath.Path, error) {
-		info, err := rootless.fileInfo(name, storepath.Text, nixhash.SHA256, references, []byte(text))
+		info, err := rootless.fileInfo(contentSpec{name, storepath.Text, nixhash.SHA256, references}, []byte(text))
 		if err != nil {
 			return "", err
 		}
@@ -139,11 +140,11 @@ func (n *nix2350) round(t *testing.T, s *Store, name string) error {
 	return a.check(t.Context(), first, second)
 }
 
-// While Nix 2.35.0 adds, and so do we, we collect, and nothing that is needed is lost.
+// While Nix 2.35.0 and pix add objects, pix collects, and no path with a root is lost.
 func TestCollectWhileNix2350Adds(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir(), NoSync: true})
 	collector := open(t, Options{Root: s.opts.Root, NoSync: true})
-	deadline := time.Now().Add(sharedFor() / 2)
+	deadline := time.Now().Add(sharedTime() / 2)
 	var all sync.WaitGroup
 	var rounds [3]int
 	for i := range 2 {
@@ -181,10 +182,10 @@ func TestCollectWhileNix2350Adds(t *testing.T) {
 	all.Wait()
 	t.Logf("%v rounds, %d collections deleted %d", rounds, collections, deleted)
 	if rounds[0] == 0 || collections == 0 {
-		t.Error("nothing was done")
+		t.Error("no round was completed")
 	}
 	if err := ours.check(t.Context(), ours.kept...); err != nil {
 		t.Error(err)
 	}
-	mustBeSound(t, s)
+	checkSound(t, s)
 }

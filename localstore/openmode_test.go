@@ -32,7 +32,7 @@ func fileTimes(t *testing.T, dir string) (lines []string) {
 	return lines
 }
 
-// copyDatabase makes a store that has no other file than a copy of a database that is not open.
+// copyDatabase creates a store that contains only a copy of a closed database.
 func copyDatabase(t *testing.T, from *Store) (root string) {
 	t.Helper()
 	root = t.TempDir()
@@ -50,7 +50,7 @@ func copyDatabase(t *testing.T, from *Store) (root string) {
 	return root
 }
 
-// A database without any other file can be read, and reading it makes none.
+// A database without other files can be read, and reading it creates none.
 func TestReadDatabaseAlone(t *testing.T) {
 	for _, noWAL := range []bool{false, true} {
 		s, err := Open(t.Context(), &Options{Root: t.TempDir(), NoWAL: noWAL})
@@ -85,7 +85,7 @@ func TestReadDatabaseAlone(t *testing.T) {
 	}
 }
 
-// A store that is read without locks is read with them as soon as a writer comes.
+// A store that is read without locks is read with locks as soon as a process writes to it.
 func TestReadAloneBesideWriter(t *testing.T) {
 	s, err := Open(t.Context(), &Options{Root: t.TempDir()})
 	if err != nil {
@@ -97,7 +97,7 @@ func TestReadAloneBesideWriter(t *testing.T) {
 	}
 	root := copyDatabase(t, s)
 	r := open(t, Options{Root: root, ReadOnly: true})
-	if !r.db.IsStill() {
+	if !r.db.IsImmutable() {
 		t.Fatal("the store is read with locks")
 	}
 	w := open(t, Options{Root: root})
@@ -110,12 +110,12 @@ func TestReadAloneBesideWriter(t *testing.T) {
 			t.Errorf("path %d is not valid for the reader: %v", i, err)
 		}
 	}
-	if r.db.IsStill() {
+	if r.db.IsImmutable() {
 		t.Error("the store is still read without locks")
 	}
 }
 
-// Nothing but adding makes a store.
+// Only adding an object creates a store.
 func TestNoCreate(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "typo")
 	for _, opts := range []Options{{Root: root, NoCreate: true}, {Root: root, ReadOnly: true}} {
@@ -128,7 +128,7 @@ func TestNoCreate(t *testing.T) {
 			}
 		}
 		if _, err := os.Lstat(root); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%+v: something was made", opts)
+			t.Errorf("%+v: files were created", opts)
 		}
 	}
 	s := open(t, Options{Root: root})
@@ -137,7 +137,7 @@ func TestNoCreate(t *testing.T) {
 	addTexts(t, again, 2, false)
 }
 
-// journalOf returns the journal mode that a database has on the disk.
+// journalOf returns the journal mode of a database on disk.
 func journalOf(t *testing.T, s *Store) string {
 	t.Helper()
 	contents, err := os.ReadFile(s.databaseFile())
@@ -147,7 +147,7 @@ func journalOf(t *testing.T, s *Store) string {
 	return map[byte]string{1: "rollback", 2: "wal"}[contents[19]]
 }
 
-// The setting decides about the journal, whatever it was before, and a reader does not change it.
+// The setting determines the journal mode, whatever it was before, and a reader does not change it.
 func TestJournalMode(t *testing.T) {
 	root := t.TempDir()
 	var all []storepath.Path
@@ -161,7 +161,7 @@ func TestJournalMode(t *testing.T) {
 				all = append(all, path)
 			}
 		}
-		mustBeSound(t, s)
+		checkSound(t, s)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +172,7 @@ func TestJournalMode(t *testing.T) {
 		for _, suffix := range []string{"-wal", "-shm", "-journal", ".lock"} {
 			info, err := os.Stat(s.databaseFile() + suffix)
 			if noWAL && err == nil && (suffix != "-journal" || info.Size() > 0) {
-				t.Errorf("%d: %s is left", i, suffix)
+				t.Errorf("%d: %s was not deleted", i, suffix)
 			}
 		}
 		for _, readNoWAL := range []bool{true, false} {
@@ -191,7 +191,7 @@ func TestJournalMode(t *testing.T) {
 	}
 }
 
-// The index of a write-ahead log that the database does not have says nothing about changes.
+// The index of a write-ahead log that the database does not use does not show changes.
 func TestForeignWALIndex(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, Options{Root: root, NoWAL: true})
@@ -207,6 +207,6 @@ func TestForeignWALIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := r.QueryPathInfo(t.Context(), path); err == nil {
-		t.Error("a path that was deleted is still known")
+		t.Error("a deleted path is still valid")
 	}
 }

@@ -22,8 +22,8 @@ const optimiseBatch = 1000
 // OptimiseStore replaces identical files in the store with hard links. It reports an activity of the type
 // [activity.OptimiseStore], its progress in paths, and an [activity.FileLinked] for each file that it replaces.
 //
-// If a file cannot be linked, because it cannot be read, for example, OptimiseStore continues with the others and returns
-// an [*IncompleteError].
+// If a file cannot be linked, because it cannot be read, for example, OptimiseStore continues with the others and
+// returns an [*IncompleteError].
 func (s *Store) OptimiseStore(ctx context.Context) (err error) {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
@@ -83,7 +83,7 @@ func (o *optimiser) countReplaced(size, blocks int64) {
 func (s *Store) newLinker(ctx context.Context, failures *failureLog) *objects.Linker {
 	return &objects.Linker{
 		StoreDir: s.storeDir,
-		Display:  s.named,
+		Display:  s.displayName,
 		Report:   logLine(ctx),
 		Failed:   func(err error) { failures.add(ctx, err) },
 	}

@@ -18,7 +18,7 @@ import (
 	"pix/storepath"
 )
 
-// addTree adds a directory with files of all kinds, many of them equal, with Nix.
+// addTree adds, with Nix, a directory with files of all kinds, many of them identical.
 func addTree(t *testing.T, d *realnix.Daemon, name string) storepath.Path {
 	t.Helper()
 	dir := d.HostPath("/tmp/" + name)
@@ -56,7 +56,7 @@ func addTree(t *testing.T, d *realnix.Daemon, name string) storepath.Path {
 	return p
 }
 
-// listing describes all that lies in a store directory, and which names are the same file.
+// listing describes all files in a store directory, and which names belong to the same file.
 func listing(t *testing.T, dir string) []string {
 	t.Helper()
 	first := make(map[uint64]string)
@@ -106,7 +106,7 @@ func difference(got, want []string) string {
 	return b.String()
 }
 
-// collectLines puts the log lines of calls into lines.
+// collectLines returns a handler that appends log lines to lines.
 func collectLines(lines *[]string) activity.HandlerFunc {
 	return func(e activity.Event) {
 		if line, ok := activity.Line(e); ok {
@@ -115,7 +115,7 @@ func collectLines(lines *[]string) activity.HandlerFunc {
 	}
 }
 
-// We make the same files one as Nix does, and Nix goes on where we ended.
+// pix links the same files as Nix, and Nix continues where pix has stopped.
 func TestOptimiseReal(t *testing.T) {
 	eachShared(t, func(t *testing.T, ours *realnix.Daemon, l layout) {
 		theirs := realnix.Start(t, ours.Suite, nil)
@@ -123,7 +123,7 @@ func TestOptimiseReal(t *testing.T) {
 			tree := addTree(t, d, "one")
 			addTree(t, d, "two")
 			addFile(t, d, "three", "the same")
-			// What is writable is suspicious, a corrupted link is replaced.
+			// A writable file is not linked, and a damaged file in .links is replaced.
 			if err := os.Chmod(filepath.Join(d.HostPath(string(tree)), "own"), 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -153,44 +153,54 @@ func TestOptimiseReal(t *testing.T) {
 		if diff := difference(listing(t, l.storeDir), listing(t, theirs.HostPath("/nix/store"))); diff != "" {
 			t.Errorf("ours (+) and Nix's (-):\n%s", diff)
 		}
-		says := lines[len(lines)-1]
-		if ours.Suite.Name == "sid" && !strings.Contains(stderr, says) {
-			t.Errorf("we say %q, Nix %q", lines, stderr)
+		summary := lines[len(lines)-1]
+		if ours.Suite.Name == "sid" && !strings.Contains(stderr, summary) {
+			t.Errorf("pix logs %q, Nix %q", lines, stderr)
 		}
-		start, stop := events[0].(activity.Start), events[len(events)-1].(activity.Stop)
-		if start.Type != activity.OptimiseStore || stop.ID != start.ID {
-			t.Errorf("events %v … %v", start, stop)
-		}
-		linked := 0
-		for _, e := range events {
-			if r, ok := e.(activity.Result); ok && r.Type == activity.FileLinked {
-				linked++
-			}
-		}
-		if !strings.HasSuffix(says, fmt.Sprintf("by hard-linking %d files", linked)) || linked == 0 {
-			t.Errorf("%d files were linked, and we say %q", linked, says)
-		}
-
-		// Objects that are added are linked to what is there.
-		auto := open(t, Options{Root: ours.HostPath("/"), AutoOptimise: true})
-		p, err := auto.AddTextToStore(t.Context(), "text", "the same", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		st, err := objects.Lstat(l.object(p))
-		if err != nil || st.Nlink < 3 {
-			t.Errorf("a text that was added: %+v, %v", st, err)
-		}
-		if _, stderr, err := tryLocal(t, ours, "nix-store", "--verify", "--check-contents"); err != nil {
-			t.Errorf("nix-store --verify: %v\n%s", err, stderr)
-		}
-		before := listing(t, l.storeDir)
-		runLocal(t, ours, "nix-store", "--optimise")
-		if err := s.OptimiseStore(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if diff := difference(listing(t, l.storeDir), before); diff != "" {
-			t.Errorf("optimised again:\n%s", diff)
-		}
+		checkOptimiseEvents(t, events, summary)
+		testAutoOptimise(t, ours, l)
 	})
+}
+
+// checkOptimiseEvents checks the activity of an optimisation, whose last log line is summary.
+func checkOptimiseEvents(t *testing.T, events []activity.Event, summary string) {
+	t.Helper()
+	start, stop := events[0].(activity.Start), events[len(events)-1].(activity.Stop)
+	if start.Type != activity.OptimiseStore || stop.ID != start.ID {
+		t.Errorf("events %v … %v", start, stop)
+	}
+	linked := 0
+	for _, e := range events {
+		if r, ok := e.(activity.Result); ok && r.Type == activity.FileLinked {
+			linked++
+		}
+	}
+	if !strings.HasSuffix(summary, fmt.Sprintf("by hard-linking %d files", linked)) || linked == 0 {
+		t.Errorf("%d files were linked, and pix logs %q", linked, summary)
+	}
+}
+
+// testAutoOptimise checks that files of added objects are linked to existing files, and that nothing is left to link.
+func testAutoOptimise(t *testing.T, d *realnix.Daemon, l layout) {
+	t.Helper()
+	auto := open(t, Options{Root: d.HostPath("/"), AutoOptimise: true})
+	p, err := auto.AddTextToStore(t.Context(), "text", "the same", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := objects.Lstat(l.object(p))
+	if err != nil || st.Nlink < 3 {
+		t.Errorf("an added text: %+v, %v", st, err)
+	}
+	if _, stderr, err := tryLocal(t, d, "nix-store", "--verify", "--check-contents"); err != nil {
+		t.Errorf("nix-store --verify: %v\n%s", err, stderr)
+	}
+	before := listing(t, l.storeDir)
+	runLocal(t, d, "nix-store", "--optimise")
+	if err := auto.OptimiseStore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := difference(listing(t, l.storeDir), before); diff != "" {
+		t.Errorf("optimised again:\n%s", diff)
+	}
 }

@@ -14,8 +14,8 @@ import (
 	"pix/nixhash"
 )
 
-// soon fails the test if f does not return: a file that is opened is a named pipe.
-func soon(t *testing.T, what string, f func()) {
+// checkReturns fails the test if f does not return in time, because it has opened a named pipe.
+func checkReturns(t *testing.T, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {
@@ -25,12 +25,12 @@ func soon(t *testing.T, what string, f func()) {
 	select {
 	case <-done:
 	case <-time.After(10 * time.Second):
-		t.Fatalf("%s does not end", what)
+		t.Fatalf("%s does not return", what)
 	}
 }
 
-// A file of the database that is a named pipe or a directory is an error that names it, and no store waits for the
-// other end of a pipe.
+// If a file of the database is a named pipe or a directory, the error names it, and no call waits for the other end of
+// a pipe.
 func TestOpenOtherFiles(t *testing.T) {
 	mkfifo := func(name string) error { return unix.Mkfifo(name, 0o600) }
 	mkdir := func(name string) error { return os.Mkdir(name, 0o700) }
@@ -45,7 +45,7 @@ func TestOpenOtherFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, opts := range []Options{{Root: root}, {Root: root, ReadOnly: true}, {Root: root, NoWAL: true}} {
-				soon(t, "opening a store whose "+file+" is a "+kind, func() {
+				checkReturns(t, "opening a store whose "+file+" is a "+kind, func() {
 					s, err := Open(t.Context(), &opts)
 					if file == "reserved" {
 						if err != nil {
@@ -67,7 +67,7 @@ func TestOpenOtherFiles(t *testing.T) {
 	}
 }
 
-// A database of another program stays as it is.
+// A database of another program is not changed.
 func TestOpenOtherDatabase(t *testing.T) {
 	for _, noWAL := range []bool{false, true} {
 		root := t.TempDir()
@@ -86,7 +86,7 @@ func TestOpenOtherDatabase(t *testing.T) {
 	}
 }
 
-// The reserved space is never a file elsewhere.
+// The reserved space never replaces a file elsewhere.
 func TestReservedSymlink(t *testing.T) {
 	root := t.TempDir()
 	open(t, Options{Root: root}).Close()
@@ -100,8 +100,7 @@ func TestReservedSymlink(t *testing.T) {
 	}
 }
 
-// If .links is a symlink, the files in the directory to which it leads are no links of the store: they are neither
-// deleted nor used.
+// If .links is a symlink, the files in its target do not belong to the store: they are neither deleted nor linked.
 func TestLinksSymlink(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	addTexts(t, s, 2, true)
@@ -115,7 +114,7 @@ func TestLinksSymlink(t *testing.T) {
 		t.Errorf("%q", lines)
 	}
 	if err := s.OptimiseStore(t.Context()); err == nil {
-		t.Error("the store is optimised")
+		t.Error("the store was optimised")
 	}
 	result, err := s.CollectGarbage(t.Context(), deleteAll)
 	if !errors.As(err, new(*IncompleteError)) || result == nil || len(result.Paths) != 2 {

@@ -41,9 +41,9 @@ func (s *Store) newOutputReader() *outputReader {
 	return o
 }
 
-// QueryDerivationOutputMap returns the output paths of a valid derivation, by output name. The path is "" if neither the
-// derivation nor a realisation contains it. QueryDerivationOutputMap returns a [*store.NotFoundError] if the derivation is
-// not valid.
+// QueryDerivationOutputMap returns the output paths of a valid derivation, by output name. The path is "" if neither
+// the derivation nor a realisation contains it. QueryDerivationOutputMap returns a [*store.NotFoundError] if the
+// derivation is not valid.
 func (s *Store) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path) (map[string]storepath.Path, error) {
 	o := s.newOutputReader()
 	defer o.close()
@@ -127,9 +127,9 @@ func (o *outputReader) hash(ctx context.Context, d *derivation.Derivation) (nixh
 	return h.Hash, err
 }
 
-// stored returns the realisation that is stored under the path or the hash of an output, or nil, and reports whether its
-// output path is valid. It prefers a realisation with a valid output path: after the output was deleted, Nix up to 2.34
-// may have written a realisation that is newer than the build trace.
+// stored returns the realisation that is stored under the path or the hash of an output, or nil, and reports whether
+// its output path is valid. It prefers a realisation with a valid output path: after the output was deleted, Nix up to
+// 2.34 may have written a realisation that is newer than the build trace.
 func (o *outputReader) stored(ctx context.Context, id store.DrvOutput) (r *store.Realisation, valid bool, err error) {
 	err = o.s.read(ctx, func(c *conn) error {
 		if o.traced, err = c.hasTable("BuildTraceV3"); err != nil {
@@ -173,8 +173,8 @@ func (o *outputReader) realisation(ctx context.Context, d *loaded, output string
 	return r, err
 }
 
-// resolved returns the path of the resolved derivation, in which inputs are replaced by their output paths. Nix from 2.35
-// on stores realisations under this path. It is "" if the path of an input's output is not known.
+// resolved returns the path of the resolved derivation, in which inputs are replaced by their output paths. Nix from
+// 2.35 on stores realisations under this path. It is "" if the path of an input's output is not known.
 func (o *outputReader) resolved(ctx context.Context, d *loaded) (storepath.Path, error) {
 	if d.InputDerivations.Len() == 0 {
 		return d.path, nil

@@ -17,7 +17,7 @@ import (
 	"pix/storepath"
 )
 
-// A panic of work or use, and runtime.Goexit, come to the caller of inOrder.
+// A panic in work or use, and runtime.Goexit, reach the caller of inOrder.
 func TestInOrderPanics(t *testing.T) {
 	items := make([]int, 100)
 	for i := range items {
@@ -30,7 +30,7 @@ func TestInOrderPanics(t *testing.T) {
 				var after atomic.Bool
 				fault := func(here string, i int) {
 					if after.Load() {
-						t.Errorf("%s is called after the end", here)
+						t.Errorf("%s was called after inOrder had returned", here)
 					}
 					if here == where && i == at {
 						testenv.Fault(goexit)
@@ -60,8 +60,8 @@ type panicArchive struct{ panicReader }
 
 func (p panicArchive) Keep() io.ReadCloser { return io.NopCloser(p.panicReader) }
 
-// A panic of the caller's code in an upload of many objects comes to the caller. Nothing of the batch is
-// left, and the store can be used.
+// A panic in the caller's code during an upload of many objects reaches the caller. No part of the batch remains, and
+// the store still works.
 func TestAddMultiplePanics(t *testing.T) {
 	for _, goexit := range []bool{false, true} {
 		fault := func() { testenv.Fault(goexit) }
@@ -94,7 +94,7 @@ func TestAddMultiplePanics(t *testing.T) {
 						t.Errorf("%d paths are valid, %v", len(valid), err)
 					}
 					if names := onDisk(t, s); len(names) != want {
-						t.Errorf("in the store directory are %q", names)
+						t.Errorf("the store directory has %q", names)
 					}
 				}
 				testenv.NoLeak(t)
@@ -113,8 +113,8 @@ func TestAddMultiplePanics(t *testing.T) {
 	}
 }
 
-// A panic of the caller's handler in a collection or a verification comes to the caller, and the next call
-// does not wait for locks of the first.
+// A panic in the caller's handler during a collection or verification reaches the caller, and the next call does not
+// wait for locks of the first.
 func TestHandlerPanics(t *testing.T) {
 	for _, goexit := range []bool{false, true} {
 		for at, call := range map[string]func(context.Context, *Store) error{

@@ -17,12 +17,12 @@ import (
 	"pix/storepath"
 )
 
-// powerCutChild is set for the process whose work is cut: the root of the store, after a line that says whether objects
-// are synced.
+// powerCutChild is the environment variable of the process whose work is cut: a line that says whether objects are
+// synced, and then the root of the store.
 const powerCutChild = "LOCALSTORE_TEST_POWERCUT"
 
-// A power cut at any moment leaves a store that can be opened. If objects are synced, every valid path is
-// whole; if not, verification finds those that are not. [powercut] has what may be lost.
+// After a power cut at any moment the store can be opened. If objects are synced, every valid path is complete.
+// Otherwise verification finds the incomplete ones. Package powercut describes which writes may be lost.
 func TestPowerCut(t *testing.T) {
 	if args := os.Getenv(powerCutChild); args != "" {
 		root, synced := strings.CutPrefix(args, "synced\n")
@@ -59,7 +59,7 @@ func recordWork(t *testing.T, args string) *powercut.Recording {
 	return r
 }
 
-// A cut is a power cut after a number of operations. Some of them are lost.
+// A cut is a power cut after a number of operations. Some of the operations are lost.
 type cut struct {
 	after int
 	lost  []int
@@ -71,17 +71,17 @@ func tryCuts(t *testing.T, r *powercut.Recording, cuts []cut, check func(context
 	failed := 0
 	for _, c := range cuts {
 		if err := check(t.Context(), r, c); err != nil {
-			t.Errorf("after %s, without\n%s\n: %v", r.Describe(c.after-1), r.Describe(c.lost...), err)
+			t.Errorf("after %s, without\n%s\nthe error is %v", r.Describe(c.after-1), r.Describe(c.lost...), err)
 			if failed++; failed == 5 {
-				t.Fatal("and so on")
+				t.Fatal("further errors are not reported")
 			}
 		}
 	}
 	t.Logf("%d operations, %d power cuts", r.Len(), len(cuts))
 }
 
-// drawCuts returns some power cuts; with PIX_LONG, cuts after each operation, in which nothing, everything, one or
-// two operations that were not synced are lost, and 1,000 in which any are.
+// drawCuts returns random power cuts. With PIX_LONG it returns cuts after each operation, in which none, all, one or
+// two of the operations that were not synced are lost, and 1,000 in which a random selection is lost.
 func drawCuts(r *powercut.Recording, some int) (cuts []cut) {
 	for n := 1; n <= r.Len(); n++ {
 		pending := r.Pending(n)
@@ -104,7 +104,7 @@ func drawCuts(r *powercut.Recording, some int) (cuts []cut) {
 	return cuts
 }
 
-// nixVerifiesAfterCuts lets Nix verify the stores that some cuts leave.
+// nixVerifiesAfterCuts lets Nix verify the stores after some of the cuts.
 func nixVerifiesAfterCuts(t *testing.T, r *powercut.Recording) {
 	d := realnix.Start(t, realnix.Get(t, "sid"), nil)
 	for i, c := range drawCuts(r, 4) {
@@ -122,7 +122,7 @@ func nixVerifiesAfterCuts(t *testing.T, r *powercut.Recording) {
 	}
 }
 
-// checkAfterCut opens the store that a cut leaves, and returns what is wrong with it.
+// checkAfterCut opens the store after a cut, and returns the errors that it finds.
 func checkAfterCut(ctx context.Context, r *powercut.Recording, c cut) error {
 	return openAfterCut(ctx, r, c, func(s *Store) error {
 		var lines []string
@@ -135,7 +135,7 @@ func checkAfterCut(ctx context.Context, r *powercut.Recording, c cut) error {
 	})
 }
 
-// checkOpensAfterCut opens the store that a cut leaves, and has it verified.
+// checkOpensAfterCut opens the store after a cut, and verifies it.
 func checkOpensAfterCut(ctx context.Context, r *powercut.Recording, c cut) error {
 	return openAfterCut(ctx, r, c, func(s *Store) error {
 		_, err := s.VerifyStore(ctx, true, false)
@@ -143,7 +143,7 @@ func checkOpensAfterCut(ctx context.Context, r *powercut.Recording, c cut) error
 	})
 }
 
-// openAfterCut opens the store that a cut leaves, checks it, and adds to it.
+// openAfterCut opens the store after a cut, checks it, and adds objects.
 func openAfterCut(ctx context.Context, r *powercut.Recording, c cut, check func(s *Store) error) error {
 	dir, remove, err := powercut.TempDir()
 	if err != nil {
@@ -169,7 +169,7 @@ func openAfterCut(ctx context.Context, r *powercut.Recording, c cut, check func(
 	return err
 }
 
-// workUntilCut makes a store, adds to it in every way, makes equal files one, replaces, and collects.
+// workUntilCut creates a store, adds objects in every way, optimises, replaces, and collects.
 func workUntilCut(t *testing.T, root string, synced bool) {
 	for _, auto := range []bool{false, true} {
 		opts := &Options{Root: root, SyncObjects: synced, AutoOptimise: auto, ReservedSpace: 1 << 16}
@@ -186,7 +186,7 @@ func workUntilCut(t *testing.T, root string, synced bool) {
 				t.Fatal(err)
 			}
 			if i%2 == 1 {
-				continue // nothing keeps these from being collected
+				continue // no root keeps these
 			}
 			for n, p := range paths {
 				if _, err := s.AddPermRoot(t.Context(), p, filepath.Join(root, fmt.Sprint("root-", auto, i, n))); err != nil {

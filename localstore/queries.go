@@ -37,8 +37,8 @@ func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (info *s
 	return info, err
 }
 
-// QueryPathInfos returns the infos of paths, in the order of paths. It returns a [*store.NotFoundError] if one of them is
-// not valid.
+// QueryPathInfos returns the infos of paths, in the order of paths. It returns a [*store.NotFoundError] if one of them
+// is not valid.
 func (s *Store) QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.Seq2[*store.PathInfo, error] {
 	const perConnection = 512 // paths
 	connections := runtime.GOMAXPROCS(0)
@@ -124,14 +124,14 @@ func (s *Store) QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error
 	return s.queryPaths(ctx, "select path from ValidPaths")
 }
 
-// QueryReferrers returns the valid paths that refer to path, sorted. They include path itself if it refers to itself. An
-// invalid path has no referrers.
+// QueryReferrers returns the valid paths that refer to path, sorted. They include path itself if it refers to itself.
+// An invalid path has no referrers.
 func (s *Store) QueryReferrers(ctx context.Context, path storepath.Path) ([]storepath.Path, error) {
 	return s.queryPaths(ctx, nixdb.ReferrersQuery, string(path))
 }
 
-// QueryPathFromHashPart returns the valid path with a hash part. It returns a [*store.NotFoundError] if no valid path has
-// it.
+// QueryPathFromHashPart returns the valid path with a hash part. It returns a [*store.NotFoundError] if no valid path
+// has it.
 func (s *Store) QueryPathFromHashPart(ctx context.Context, hashPart string) (path storepath.Path, err error) {
 	if len(hashPart) != storepath.HashPartLen {
 		return "", fmt.Errorf("%q is not the hash part of a store path: it has %d bytes instead of %d", hashPart, len(hashPart), storepath.HashPartLen)

@@ -28,7 +28,7 @@ func openReal(t testing.TB, d *realnix.Daemon, opts Options) *Store {
 	return open(t, opts)
 }
 
-// realVerify lets Nix check the whole store, and all contents in it.
+// realVerify lets Nix verify the whole store with contents.
 func realVerify(t testing.TB, d *realnix.Daemon) {
 	t.Helper()
 	_, stderr, err := tryLocal(t, d, "nix-store", "--verify", "--check-contents")
@@ -37,7 +37,7 @@ func realVerify(t testing.TB, d *realnix.Daemon) {
 	}
 }
 
-// realInfos returns what Nix knows of all paths.
+// realInfos returns the infos of all paths as Nix prints them.
 func realInfos(t testing.TB, d *realnix.Daemon) map[storepath.Path]*store.PathInfo {
 	t.Helper()
 	infos, err := store.ParsePathInfosJSON(storepath.DefaultDir, []byte(runLocal(t, d, "nix", "path-info", "--json", "--all")))
@@ -47,8 +47,8 @@ func realInfos(t testing.TB, d *realnix.Daemon) map[storepath.Path]*store.PathIn
 	return infos
 }
 
-// mustAgree compares what Nix and pix know of all paths.
-func mustAgree(t testing.TB, d *realnix.Daemon, s *Store) {
+// checkAgree compares the infos of all paths in Nix and in pix.
+func checkAgree(t testing.TB, d *realnix.Daemon, s *Store) {
 	t.Helper()
 	want := realInfos(t, d)
 	paths, err := s.QueryAllValidPaths(t.Context())
@@ -61,8 +61,8 @@ func mustAgree(t testing.TB, d *realnix.Daemon, s *Store) {
 			t.Error(err)
 			continue
 		}
-		if spell(got) != spell(info) {
-			t.Errorf("pix knows\n%s\nNix %s knows\n%s", spell(got), d.Version, spell(info))
+		if infoText(got) != infoText(info) {
+			t.Errorf("pix has\n%s\nNix %s has\n%s", infoText(got), d.Version, infoText(info))
 		}
 	}
 	var list []storepath.Path
@@ -71,12 +71,12 @@ func mustAgree(t testing.TB, d *realnix.Daemon, s *Store) {
 	}
 	slices.Sort(list)
 	for _, path := range list {
-		mustAgreeOn(t, d, s, path)
+		checkAgreeOn(t, d, s, path)
 	}
 }
 
-// mustAgreeOn compares the answers about one path.
-func mustAgreeOn(t testing.TB, d *realnix.Daemon, s *Store, path storepath.Path) {
+// checkAgreeOn compares the answers about one path.
+func checkAgreeOn(t testing.TB, d *realnix.Daemon, s *Store, path storepath.Path) {
 	t.Helper()
 	ask := func(question string) string {
 		lines := strings.Fields(runLocal(t, d, "nix-store", "-q", question, string(path)))
@@ -92,7 +92,7 @@ func mustAgreeOn(t testing.TB, d *realnix.Daemon, s *Store, path storepath.Path)
 	check := func(question, got string) {
 		t.Helper()
 		if want := ask(question); got != want {
-			t.Errorf("%s of %s: pix says %q, Nix %s %q", question, path, got, d.Version, want)
+			t.Errorf("%s of %s: pix returns %q, Nix %s %q", question, path, got, d.Version, want)
 		}
 	}
 	info, err := s.QueryPathInfo(t.Context(), path)
@@ -115,7 +115,7 @@ func mustAgreeOn(t testing.TB, d *realnix.Daemon, s *Store, path storepath.Path)
 			paths = append(paths, p)
 		}
 		slices.Sort(paths)
-		if !slices.Contains(paths, "") { // Nix refuses those that are not known
+		if !slices.Contains(paths, "") { // Nix refuses unknown paths
 			check("--outputs", join(paths, err))
 		}
 	}
@@ -130,12 +130,34 @@ func mustAgreeOn(t testing.TB, d *realnix.Daemon, s *Store, path storepath.Path)
 	check("--requisites", join(closure, nil))
 }
 
-func spell(info *store.PathInfo) string {
+func infoText(info *store.PathInfo) string {
 	return fmt.Sprintf("%s %s %d refs %v deriver %q sigs %v ca %q ultimate %v at %d", info.Path, info.NARHash, info.NARSize,
 		info.References, info.Deriver, info.Signatures, info.CA, info.Ultimate, info.RegistrationTime.Unix())
 }
 
-// What pix adds is valid for Nix, which finds nothing wrong with it and knows the same.
+// addByContents adds content-addressed objects of all kinds. Some of them refer to dep.
+func addByContents(t *testing.T, s *Store, dep storepath.Path) {
+	t.Helper()
+	for i, c := range []struct {
+		m        storepath.Method
+		a        nixhash.Algorithm
+		contents string
+		refs     []storepath.Path
+	}{
+		{storepath.Text, nixhash.SHA256, "text", []storepath.Path{dep}},
+		{storepath.Flat, nixhash.SHA256, strings.Repeat("flat", smallContents), nil},
+		{storepath.Flat, nixhash.MD5, "", nil},
+		{storepath.Flat, nixhash.SHA512, "flat", nil},
+		{storepath.NAR, nixhash.SHA256, string(treeNAR()), []storepath.Path{dep}},
+		{storepath.NAR, nixhash.SHA1, string(treeNAR()), nil},
+	} {
+		if _, err := s.AddToStore(t.Context(), fmt.Sprint("x", i), c.m, c.a, c.refs, strings.NewReader(c.contents), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Paths that pix adds are valid for Nix, which finds no errors and has the same infos.
 func TestPixAddsForNix(t *testing.T) {
 	eachShared(t, func(t *testing.T, d *realnix.Daemon, _ layout) {
 		key, err := signature.GenerateKey("key-1")
@@ -143,35 +165,18 @@ func TestPixAddsForNix(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := openReal(t, d, Options{TrustedKeys: signature.NewKeySet(key.Public())})
-		ctx := t.Context()
-		dep, err := s.AddTextToStore(ctx, "dep", "dep", nil)
+		dep, err := s.AddTextToStore(t.Context(), "dep", "dep", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, c := range []struct {
-			m        storepath.Method
-			a        nixhash.Algorithm
-			contents string
-			refs     []storepath.Path
-		}{
-			{storepath.Text, nixhash.SHA256, "text", []storepath.Path{dep}},
-			{storepath.Flat, nixhash.SHA256, strings.Repeat("flat", smallContents), nil},
-			{storepath.Flat, nixhash.MD5, "", nil},
-			{storepath.Flat, nixhash.SHA512, "flat", nil},
-			{storepath.NAR, nixhash.SHA256, string(treeNAR()), []storepath.Path{dep}},
-			{storepath.NAR, nixhash.SHA1, string(treeNAR()), nil},
-		} {
-			if _, err := s.AddToStore(ctx, fmt.Sprint("x", i), c.m, c.a, c.refs, strings.NewReader(c.contents), nil); err != nil {
-				t.Fatal(err)
-			}
-		}
+		addByContents(t, s, dep)
 		first, _, _ := drvs(t, s)
 		signed, archive := object(t, "signed", dep)
+		signed.Deriver = first
 		signed.References = append(signed.References, signed.Path)
 		slices.Sort(signed.References)
-		signed.Deriver = first
 		signed.Sign(key)
-		if err := s.AddToStoreNAR(ctx, signed, bytes.NewReader(archive), nil); err != nil {
+		if err := s.AddToStoreNAR(t.Context(), signed, bytes.NewReader(archive), nil); err != nil {
 			t.Fatal(err)
 		}
 		many := func(yield func(store.Import, error) bool) {
@@ -184,28 +189,28 @@ func TestPixAddsForNix(t *testing.T) {
 				refs = append(refs, info.Path)
 			}
 		}
-		if err := s.AddMultipleToStore(ctx, 20, many, &store.AddOptions{NoSignatures: true}); err != nil {
+		if err := s.AddMultipleToStore(t.Context(), 20, many, &store.AddOptions{NoSignatures: true}); err != nil {
 			t.Fatal(err)
 		}
 		another, err := signature.GenerateKey("another-1")
+		if err == nil {
+			err = s.AddSignatures(t.Context(), dep, []string{another.Sign([]byte("x")).String()})
+		}
+		if err == nil {
+			err = s.AddBuildLog(t.Context(), first, strings.NewReader("a log\n"))
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.AddSignatures(ctx, dep, []string{another.Sign([]byte("x")).String()}); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.AddBuildLog(ctx, first, strings.NewReader("a log\n")); err != nil {
-			t.Fatal(err)
-		}
 		realVerify(t, d)
-		mustAgree(t, d, s)
-		mustBeCanonical(t, s)
+		checkAgree(t, d, s)
+		checkCanonical(t, s)
 		if log := runLocal(t, d, "nix-store", "--read-log", string(first)); log != "a log\n" {
 			t.Errorf("the log is %q", log)
 		}
-		// It adds the same without doing anything, and can go on from it.
+		// Nix can add the same paths, which are already valid, and can use them.
 		if got := runLocal(t, d, "nix-instantiate", "--eval", "--expr", `builtins.toFile "dep" "dep"`); !strings.Contains(got, string(dep)) {
-			t.Errorf("Nix has another path: %s, not %s", got, dep)
+			t.Errorf("the path in Nix is %s, not %s", got, dep)
 		}
 		if got := runLocal(t, d, "nix-store", "--dump", string(dep)); got != string(readNAR(t, s, dep)) {
 			t.Errorf("the archive is %q", got)
@@ -214,7 +219,7 @@ func TestPixAddsForNix(t *testing.T) {
 	})
 }
 
-// What Nix adds and builds is valid for pix, which knows the same of it.
+// Paths that Nix adds and builds are valid for pix, which has the same infos.
 func TestNixAddsForPix(t *testing.T) {
 	eachShared(t, func(t *testing.T, d *realnix.Daemon, _ layout) {
 		s := openReal(t, d, Options{})
@@ -228,7 +233,7 @@ func TestNixAddsForPix(t *testing.T) {
 				name = "built"; system = builtins.currentSystem; builder = "/bin/sh"; outputs = [ "out" "dev" ];
 				args = [ "-c" "echo ${dep} $dev $out > $out; echo dev > $dev" ];
 			}`))
-		mustAgree(t, d, s)
+		checkAgree(t, d, s)
 		path, err := storepath.Parse(out)
 		if err != nil {
 			t.Fatal(err)
@@ -250,7 +255,7 @@ func TestNixAddsForPix(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, p := range all {
-			readNAR(t, s, p) // which checks it
+			readNAR(t, s, p) // which verifies it
 		}
 		log, err := s.BuildLog(t.Context(), info.Deriver)
 		if err != nil {
@@ -260,7 +265,7 @@ func TestNixAddsForPix(t *testing.T) {
 	})
 }
 
-// Nix and pix add the same and other things at once.
+// Nix and pix add the same and different paths at the same time.
 func TestPixAndNixAddAtOnce(t *testing.T) {
 	eachShared(t, func(t *testing.T, d *realnix.Daemon, _ layout) {
 		s := openReal(t, d, Options{})
@@ -295,12 +300,12 @@ func TestPixAndNixAddAtOnce(t *testing.T) {
 			t.Errorf("%d paths, want %d, %v", len(paths), 3*n, err)
 		}
 		if left := onDisk(t, s); len(left) != 3*n {
-			t.Errorf("in the store directory there is %q", left)
+			t.Errorf("the store directory has %q", left)
 		}
 	})
 }
 
-// A database that pix made is the one that Nix would have made.
+// A database that pix has created is the same as one that Nix has created.
 func TestSchemaOfNix(t *testing.T) {
 	for _, name := range sharedSuites {
 		t.Run(name, func(t *testing.T) {
@@ -312,7 +317,7 @@ func TestSchemaOfNix(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, want := schemaOf(t, ours), schemaOf(t, theirs)
-			if strings.HasPrefix(d.Version, "2.8.") { // which lists no migrations, and has an index and a trigger less
+			if strings.HasPrefix(d.Version, "2.8.") { // which lists no migrations, and lacks an index and a trigger
 				for _, name := range []string{"SchemaMigrations", "DeleteSelfRefsViaRealisations", "IndexRealisationsRefsRealisationReference"} {
 					delete(got, name)
 				}
@@ -324,7 +329,7 @@ func TestSchemaOfNix(t *testing.T) {
 			}
 			for name, sql := range got {
 				if want[name] == "" {
-					t.Errorf("Nix %s has no %s\n%s", d.Version, name, sql)
+					t.Errorf("the database of Nix %s has no %s\n%s", d.Version, name, sql)
 				}
 			}
 			for _, f := range []func(layout) string{layout.schemaFile, layout.reserved} {
@@ -340,7 +345,7 @@ func TestSchemaOfNix(t *testing.T) {
 
 var comments = regexp.MustCompile(`(?m)--.*$`)
 
-// schemaOf returns the definitions in a database by their names, without comments and spaces.
+// schemaOf returns the definitions in a database by name, without comments and whitespace.
 func schemaOf(t testing.TB, s *Store) map[string]string {
 	t.Helper()
 	all := make(map[string]string)
@@ -356,7 +361,7 @@ func schemaOf(t testing.TB, s *Store) map[string]string {
 	return all
 }
 
-// A store that pix made, and that Nix has never seen, is one for Nix.
+// Nix can use a store that pix has created.
 func TestNixOpensStoreOfPix(t *testing.T) {
 	for _, name := range sharedSuites {
 		t.Run(name, func(t *testing.T) {
@@ -378,21 +383,21 @@ func TestNixOpensStoreOfPix(t *testing.T) {
 				{"nix", "realisation", "info", "--store", "/tmp/fresh", "--experimental-features", "nix-command ca-derivations", string(floating) + "^*"},
 			} {
 				if strings.HasPrefix(d.Version, "2.8.") && args[1] == "realisation" {
-					continue // its command takes paths for what they are of
+					continue // its command expects logical store paths
 				}
 				stdout, stderr, err := tryLocal(t, d, args...)
 				if err != nil || strings.Contains(stderr, "error") {
 					t.Errorf("%q: %v\n%s", args, err, stderr)
 				}
 				if args[0] == "nix" && !strings.Contains(stdout, path.Base()) {
-					t.Errorf("%q says %q", args, stdout)
+					t.Errorf("%q prints %q", args, stdout)
 				}
 			}
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
 			if _, stderr, err := tryLocal(t, d, "nix-store", "--store", "/tmp/fresh", "--verify", "--check-contents"); err != nil {
-				t.Errorf("after it was closed: %v\n%s", err, stderr)
+				t.Errorf("after Close: %v\n%s", err, stderr)
 			}
 		})
 	}

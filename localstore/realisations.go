@@ -32,11 +32,11 @@ func (s *Store) DrvHash(ctx context.Context, drv storepath.Path) (nixhash.Hash, 
 	return o.hash(ctx, d.Derivation)
 }
 
-// QueryRealisation returns the realisation of an output. Its path is not valid if it was deleted. QueryRealisation returns
-// [store.ErrNotFound] if no realisation is known.
+// QueryRealisation returns the realisation of an output. Its path is not valid if it was deleted. QueryRealisation
+// returns [store.ErrNotFound] if no realisation is known.
 //
-// It searches under the hash and the path of the derivation. If the derivation is valid, it also searches under the hash
-// that follows from it, and under the path of the resolved derivation.
+// It searches under the hash and the path of the derivation. If the derivation is valid, it also searches under the
+// hash that follows from it, and under the path of the resolved derivation.
 func (s *Store) QueryRealisation(ctx context.Context, output store.DrvOutput) (*store.Realisation, error) {
 	o := s.newOutputReader()
 	defer o.close()
@@ -50,8 +50,8 @@ func (s *Store) QueryRealisation(ctx context.Context, output store.DrvOutput) (*
 	return r, err
 }
 
-// computed returns the realisation that is stored under the hash or the resolved path of a valid derivation. If there is
-// none, it returns known.
+// computed returns the realisation that is stored under the hash or the resolved path of a valid derivation. If there
+// is none, it returns known.
 func (o *outputReader) computed(ctx context.Context, id store.DrvOutput, known *store.Realisation) (*store.Realisation, error) {
 	d, err := o.loadValid(ctx, id.Path)
 	if known != nil && errors.Is(err, store.ErrNotFound) {
@@ -67,8 +67,8 @@ func (o *outputReader) computed(ctx context.Context, id store.DrvOutput, known *
 	return r, err
 }
 
-// RegisterDrvOutput registers a realisation. It adds the signatures to existing ones, and does not verify them. It returns a
-// [*RealisationConflictError] if another path is registered for the output.
+// RegisterDrvOutput registers a realisation. It adds the signatures to existing ones, and does not verify them. It
+// returns a [*RealisationConflictError] if another path is registered for the output.
 //
 // RegisterDrvOutput stores the realisation in two tables. For the table of Nix up to 2.34, the path must be valid, and
 // the hash is computed if the ID has none and the derivation is valid. In the table of later versions, the ID contains

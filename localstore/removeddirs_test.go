@@ -13,10 +13,9 @@ import (
 	"pix/storepath"
 )
 
-// Directories that are removed while a store is open are made again, by every operation that needs them, in
-// the same session and in a new one.
-func TestRemovedDirs(t *testing.T) {
-	operations := map[string]func(s *Store, name string) error{
+// storeOperations returns operations that need the directories of a store.
+func storeOperations(t *testing.T) map[string]func(s *Store, name string) error {
+	return map[string]func(s *Store, name string) error{
 		"add a text": func(s *Store, name string) error {
 			_, err := s.AddTextToStore(t.Context(), name, name, nil)
 			return err
@@ -27,7 +26,7 @@ func TestRemovedDirs(t *testing.T) {
 		},
 		"add many": func(s *Store, name string) error {
 			info, archive := object(t, name)
-			return s.AddMultipleToStore(t.Context(), 1, only(info, archive), &store.AddOptions{NoSignatures: true})
+			return s.AddMultipleToStore(t.Context(), 1, oneImport(info, archive), &store.AddOptions{NoSignatures: true})
 		},
 		"add one": func(s *Store, name string) error {
 			info, archive := object(t, name)
@@ -46,8 +45,13 @@ func TestRemovedDirs(t *testing.T) {
 			return s.AddIndirectRoot(t.Context(), filepath.Join(t.TempDir(), "link"))
 		},
 	}
+}
+
+// Directories that are deleted while a store is open are created again by every operation that needs them, in the same
+// session and in a new one.
+func TestRemovedDirs(t *testing.T) {
 	for _, dir := range []string{"nix/store", "nix/store/.links", "nix/var/nix/gcroots", "nix/var/nix/profiles", "nix/var/nix/temproots", "nix/var/nix/gc-socket", "nix/var/nix/pix", "nix/var/nix/db"} {
-		for what, operation := range operations {
+		for what, operation := range storeOperations(t) {
 			t.Run(dir+"/"+what, func(t *testing.T) {
 				root := t.TempDir()
 				s := open(t, Options{Root: root, AutoOptimise: true})

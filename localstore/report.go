@@ -58,8 +58,8 @@ func (t task) stop() {
 	}
 }
 
-// An IncompleteError reports that a garbage collection or an optimisation failed for some objects or files. It succeeded
-// for all others. The first 1,000 failures were reported as log lines.
+// An IncompleteError reports that a garbage collection or an optimisation failed for some objects or files. It
+// succeeded for all others. The first 1,000 failures were reported as log lines.
 type IncompleteError struct {
 	Verb   string // the operation that failed: "deleted" or "linked"
 	Failed int    // number of failures
@@ -81,7 +81,8 @@ func (e *IncompleteError) Unwrap() error { return e.First }
 // maxReported is how many failures an operation reports. On some file systems every file of the store fails.
 const maxReported = 1000
 
-// A failureLog counts and reports the failures of an operation that continues after them. Several goroutines may use it.
+// A failureLog counts and reports the failures of an operation that continues after them. Several goroutines may use
+// it.
 type failureLog struct {
 	silent bool // add counts a failure and does not report it
 

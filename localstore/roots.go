@@ -110,8 +110,8 @@ func (s *Store) validRoots(ctx context.Context, permanent, running []store.Root)
 // file system.
 func (l layout) autoRoots() string { return filepath.Join(l.gcRoots(), "auto") }
 
-// addIndirectRoot makes the symlink with the name link a root, as long as it points into the store. The symlink need not
-// exist yet.
+// addIndirectRoot makes the symlink with the name link a root, as long as it points into the store. The symlink need
+// not exist yet.
 func addIndirectRoot(l layout, link string) error {
 	if !filepath.IsAbs(link) {
 		return fmt.Errorf("cannot make %q a root: its name is not absolute", link)
@@ -177,8 +177,8 @@ func isBelow(dir, name string) bool {
 	return len(name) > len(dir)+1 && name[:len(dir)] == dir && name[len(dir)] == '/'
 }
 
-// AddTempRoot keeps a path from being collected until the store or this session is closed, or the process ends. The path
-// need not be valid. When AddTempRoot returns, a running collector has either deleted the path or will keep it.
+// AddTempRoot keeps a path from being collected until the store or this session is closed, or the process ends. The
+// path need not be valid. When AddTempRoot returns, a running collector has either deleted the path or will keep it.
 //
 // AddTempRoot waits while a collector deletes this path, and until a collector of Nix 2.3 or 2.4 has ended. On a
 // read-only store it does nothing.
@@ -191,22 +191,4 @@ func (s *Store) AddTempRoot(ctx context.Context, path storepath.Path) error {
 func (s *Store) AddTempRoots(ctx context.Context, paths []storepath.Path) error {
 	_, err := s.addTempRoots(ctx, paths...)
 	return err
-}
-
-// addTempRoots makes paths temporary roots. An operation that relies on the roots until it ends calls Check of the result
-// before it returns success.
-func (s *Store) addTempRoots(ctx context.Context, paths ...storepath.Path) (temproots.Held, error) {
-	if s.temp == nil {
-		return temproots.Held{}, nil
-	}
-	for _, p := range paths {
-		if _, err := s.dir.Parse(string(p)); err != nil {
-			return temproots.Held{}, err
-		}
-	}
-	// If the store was deleted, the roots must be in the store that replaces it.
-	if _, err := s.database(ctx, false); err != nil {
-		return temproots.Held{}, err
-	}
-	return s.temp.Add(ctx, paths...)
 }

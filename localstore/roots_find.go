@@ -11,13 +11,14 @@ import (
 	"syscall"
 
 	"pix/localstore/internal/objects"
+	"pix/localstore/internal/regular"
 	"pix/store"
 )
 
 // A rootSearch finds the permanent roots and the runtime roots.
 //
-// A root that cannot be read may keep any path, so a collector must not delete anything: it searches with strict, and the
-// search returns an error with the name of the root. A list of roots logs the error and continues.
+// A root that cannot be read may keep any path, so a collector must not delete anything: it searches with strict, and
+// the search returns an error with the name of the root. A list of roots logs the error and continues.
 type rootSearch struct {
 	layout layout
 	tidy   bool // remove symlinks in gcroots/auto whose targets do not exist
@@ -46,14 +47,14 @@ func (s *rootSearch) unreadable(ctx context.Context, name string, err error) err
 
 // permanent returns the roots below gcroots and profiles, valid or not.
 //
-// A root is a symlink into the store, a symlink that another symlink points to (an indirect root), or a regular file with
-// the name of a store path.
+// A root is a symlink into the store, a symlink that another symlink points to (an indirect root), or a regular file
+// with the name of a store path.
 //
 // A file that does not exist keeps no path: a file that was removed after its directory was read, or the missing target
-// of a symlink. The same holds for a symlink that no process can follow, because it points to itself or below a file, or
-// its target is too long. Every user can register such a symlink, and it must not prevent collections. A strict search
-// returns every other error, such as missing permission to read a directory, a network file system that does not answer,
-// or a failing disk.
+// of a symlink. The same holds for a symlink that no process can follow, because it points to itself or below a file,
+// or its target is too long. Every user can register such a symlink, and it must not prevent collections. A strict
+// search returns every other error, such as missing permission to read a directory, a network file system that does not
+// answer, or a failing disk.
 func (s *rootSearch) permanent(ctx context.Context) ([]store.Root, error) {
 	f := permanentRoots{rootSearch: s}
 	for _, dir := range []string{s.layout.gcRoots(), s.layout.profiles()} {
@@ -139,7 +140,7 @@ func (f *permanentRoots) symlink(ctx context.Context, name string) error {
 // indirect reports whether the target of a symlink exists. It adds a root if the target is a symlink into the store.
 func (f *permanentRoots) indirect(target string) (exists bool, err error) {
 	st, err := os.Lstat(target)
-	if isDangling(err) {
+	if regular.IsDangling(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -150,7 +151,7 @@ func (f *permanentRoots) indirect(target string) (exists bool, err error) {
 	}
 	path, err := os.Readlink(target)
 	switch {
-	case isDangling(err):
+	case regular.IsDangling(err):
 		return false, nil
 	case errors.Is(err, syscall.EINVAL): // it was replaced and is not a symlink now
 		return true, nil
@@ -184,10 +185,4 @@ func (f *permanentRoots) add(link, target string) {
 	if path, _, err := f.layout.dir.ParseInside(target); err == nil {
 		f.found = append(f.found, store.Root{Link: link, Path: path})
 	}
-}
-
-// isDangling reports whether err means that a symlink leads to no file.
-func isDangling(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) ||
-		errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.ELOOP)
 }

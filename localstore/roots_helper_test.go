@@ -48,7 +48,7 @@ func newTempRoots(t testing.TB, l layout) *temproots.Roots {
 	return r
 }
 
-func mustAdd(t testing.TB, r *temproots.Roots, paths ...storepath.Path) {
+func addRoots(t testing.TB, r *temproots.Roots, paths ...storepath.Path) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -57,7 +57,7 @@ func mustAdd(t testing.TB, r *temproots.Roots, paths ...storepath.Path) {
 	}
 }
 
-// beginCollection does what a collector does before it looks for roots. The collection ends with end, at the latest with the test.
+// beginCollection does the steps of a collector before it reads roots. The collection ends with end, or with the test.
 func beginCollection(t testing.TB, l layout) (c *temproots.Collector, end func()) {
 	t.Helper()
 	c, err := temproots.NewCollector(t.Context(), l.rootsState(), func(line string) { t.Log(line) })

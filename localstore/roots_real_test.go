@@ -19,19 +19,19 @@ import (
 	"pix/storepath"
 )
 
-// sharedSuites are the Nixes that use one store directory with us in tests.
+// sharedSuites are the versions of Nix that share a store directory with pix in tests.
 var sharedSuites = []string{"bookworm", "trixie", "sid"}
 
 func eachShared(t *testing.T, f func(t *testing.T, d *realnix.Daemon, l layout)) {
-	beside(t, sharedSuites, f)
+	eachOf(t, sharedSuites, f)
 }
 
-// eachNix runs a test beside all Nixes, also 2.3, which has another protocol of temporary roots.
+// eachNix runs a test with every Nix, including 2.3, which has another protocol for temporary roots.
 func eachNix(t *testing.T, f func(t *testing.T, d *realnix.Daemon, l layout)) {
-	beside(t, append([]string{"bullseye"}, sharedSuites...), f)
+	eachOf(t, append([]string{"bullseye"}, sharedSuites...), f)
 }
 
-func beside(t *testing.T, suites []string, f func(t *testing.T, d *realnix.Daemon, l layout)) {
+func eachOf(t *testing.T, suites []string, f func(t *testing.T, d *realnix.Daemon, l layout)) {
 	for _, name := range suites {
 		t.Run(name, func(t *testing.T) {
 			d := realnix.Start(t, realnix.Get(t, name), nil)
@@ -40,14 +40,14 @@ func beside(t *testing.T, suites []string, f func(t *testing.T, d *realnix.Daemo
 	}
 }
 
-// local returns a command that works on the store itself, without the daemon.
+// local returns a command that opens the store directly, without the daemon.
 func local(ctx context.Context, d *realnix.Daemon, args ...string) *exec.Cmd {
 	cmd := d.Command(ctx, args...)
 	cmd.Env = append(cmd.Env, "NIX_REMOTE=local")
 	return cmd
 }
 
-// runLocal runs such a command, which has to end in time, and returns its output.
+// runLocal runs such a command with a timeout, and returns its output.
 func runLocal(t testing.TB, d *realnix.Daemon, args ...string) string {
 	t.Helper()
 	stdout, stderr, err := tryLocal(t, d, args...)
@@ -90,21 +90,21 @@ func exists(t testing.TB, l layout, p storepath.Path) bool {
 	return err == nil
 }
 
-// Nix finds the roots that we make, and they end when their links do.
+// Nix finds the roots that pix adds, and they end when their symlinks are removed.
 func TestAddRootsReal(t *testing.T) {
 	eachShared(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		p, q := addFile(t, d, "p", "p"), addFile(t, d, "q", "q")
-		// What we call a link has to mean the same inside.
+		// The link must have the same meaning inside of the suite.
 		dir := d.HostPath("/tmp/roots")
 		link, err := addPermRoot(l, p, dir+"/deep/../p")
 		if err != nil || link != dir+"/p" {
 			t.Fatalf("link %q, %v", link, err)
 		}
 		if target, err := os.Readlink(link); target != string(p) || err != nil {
-			t.Errorf("%s leads to %q, %v", link, target, err)
+			t.Errorf("%s points to %q, %v", link, target, err)
 		}
 		if _, err := addPermRoot(l, q, dir+"/p"); err != nil {
-			t.Errorf("over another root: %v", err)
+			t.Errorf("replacing another root: %v", err)
 		}
 		for _, bad := range []string{"relative", string(p) + "/link", d.HostPath("/tmp/p"), d.HostPath("/tmp")} {
 			if _, err := addPermRoot(l, p, bad); err == nil {
@@ -115,12 +115,12 @@ func TestAddRootsReal(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := addPermRoot(l, p, dir+"/etc"); !errors.Is(err, fs.ErrExist) {
-			t.Errorf("over another symlink: %v", err)
+			t.Errorf("replacing another symlink: %v", err)
 		}
 		if err := addIndirectRoot(l, "/tmp/roots/p"); err != nil {
 			t.Fatal(err)
 		}
-		// The link of one name is the same with both, so that one replaces the other.
+		// For one name both programs use the same symlink in gcroots/auto, so each replaces the symlink of the other.
 		before, err := os.ReadDir(l.autoRoots())
 		if err != nil {
 			t.Fatal(err)
@@ -142,14 +142,14 @@ func TestAddRootsReal(t *testing.T) {
 	})
 }
 
-// Nix honours our temporary roots, and says the same about them.
+// Nix keeps the temporary roots of pix, and lists them in the same way.
 func TestTempRootsReal(t *testing.T) {
 	eachShared(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		kept, dead := addFile(t, d, "kept", "kept"), addFile(t, d, "dead", "dead")
 		r := newTempRoots(t, l)
-		mustAdd(t, r, kept)
+		addRoots(t, r, kept)
 		if out := runLocal(t, d, "nix-store", "--gc", "--print-roots"); !strings.Contains(out, "{temp:") || !strings.Contains(out, string(kept)) {
-			t.Errorf("Nix sees roots:\n%s", out)
+			t.Errorf("Nix lists roots:\n%s", out)
 		}
 		runLocal(t, d, "nix-store", "--gc")
 		if !exists(t, l, kept) || exists(t, l, dead) {
@@ -160,13 +160,13 @@ func TestTempRootsReal(t *testing.T) {
 		}
 		runLocal(t, d, "nix-store", "--gc")
 		if exists(t, l, kept) {
-			t.Error("the root is still there after close")
+			t.Error("the root still exists after Close")
 		}
 	})
 }
 
-// startHalted starts a collection by Nix that has locked everything, and looked for roots if there is
-// a way to make it, but deletes nothing before resume is called. resume returns when it has ended.
+// startHalted starts a collection by Nix that holds all locks, and has searched for roots if possible, but deletes
+// nothing before resume is called. resume returns when the collection has ended.
 func startHalted(t testing.TB, d *realnix.Daemon, l layout) (resume func()) {
 	t.Helper()
 	fifo := d.HostPath("/tmp/halt")
@@ -182,7 +182,7 @@ func startHalted(t testing.TB, d *realnix.Daemon, l layout) (resume func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// Opening it waits for the reader.
+	// Opening the pipe waits for its reader.
 	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -201,25 +201,25 @@ func startHalted(t testing.TB, d *realnix.Daemon, l layout) (resume func()) {
 	}
 }
 
-// A root that comes while Nix collects is told to it.
+// A root that is added while Nix collects is reported to the collector.
 func TestTempRootsToRealCollector(t *testing.T) {
 	eachShared(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		paths := []storepath.Path{addFile(t, d, "a", "a"), addFile(t, d, "b", "b"), addFile(t, d, "c", "c")}
 		r := newTempRoots(t, l)
 		resume := startHalted(t, d, l)
-		mustAdd(t, r, paths[0])
-		mustAdd(t, r, paths[1])
+		addRoots(t, r, paths[0])
+		addRoots(t, r, paths[1])
 		resume()
 		if !exists(t, l, paths[0]) || !exists(t, l, paths[1]) || exists(t, l, paths[2]) {
-			t.Error("Nix did not collect what it should have")
+			t.Error("Nix did not delete a dead path")
 		}
 	})
 }
 
-// Nix tells us of its roots while we collect.
+// Nix reports its roots to pix while pix collects.
 func TestRootsServerReal(t *testing.T) {
 	eachShared(t, func(t *testing.T, d *realnix.Daemon, l layout) {
-		p := addFile(t, d, "a", "a") // makes the store
+		p := addFile(t, d, "a", "a") // creates the store
 		c, end := beginCollection(t, l)
 		c.Choose(func([]string) []string { return []string{p.HashPart()} })
 		q := addFile(t, d, "b", "b")
@@ -251,7 +251,7 @@ func TestFindPermRootsReal(t *testing.T) {
 		runLocal(t, d, "nix-store", "--realise", string(p), "--add-root", "/tmp/by-nix", "--indirect")
 		runLocal(t, d, "nix-store", "--realise", string(q), "--add-root", "/nix/var/nix/gcroots/sub/by-nix")
 
-		// What is a root, and what is none.
+		// Nix and pix agree on which files are roots.
 		roots := d.HostPath("/nix/var/nix/gcroots")
 		for link, target := range map[string]string{
 			"inside":       string(p) + "/bin/x",
@@ -303,7 +303,8 @@ func TestFindPermRootsReal(t *testing.T) {
 	})
 }
 
-// rootLines is what nix-store --gc --print-roots prints for roots, in a world whose / is outside.
+// rootLines returns the lines that nix-store --gc --print-roots prints for roots, in a suite whose root directory is
+// outside.
 func rootLines(roots []store.Root, outside string) []string {
 	var lines []string
 	for _, r := range roots {
@@ -313,7 +314,8 @@ func rootLines(roots []store.Root, outside string) []string {
 	return slices.Compact(lines)
 }
 
-// insideRoots returns the lines of nix-store --gc --print-roots that are not about processes. 2.34 quotes the links.
+// insideRoots returns the lines of nix-store --gc --print-roots that do not belong to processes. Nix 2.34 quotes the
+// links.
 func insideRoots(out string) []string {
 	var lines []string
 	for line := range strings.Lines(out) {

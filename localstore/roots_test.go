@@ -9,8 +9,8 @@ import (
 	"pix/activity"
 )
 
-// Everybody may have a link registered to any name, and none of them ends a collection.
-func TestRootsThatLeadNowhere(t *testing.T) {
+// Every user can register a symlink to any name, and no such symlink ends a collection.
+func TestDanglingRoots(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, Options{Root: filepath.Join(dir, "root")})
 	loop := filepath.Join(dir, "loop")
@@ -43,8 +43,8 @@ func TestRootsThatLeadNowhere(t *testing.T) {
 	}
 }
 
-// A process may make a root again in the moment in which its link is found to lead nowhere and removed.
-func TestRootMadeAgain(t *testing.T) {
+// Another process may add a root again at the moment at which its stale symlink is removed.
+func TestRootRecreated(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, Options{Root: filepath.Join(dir, "root")})
 	path := addTexts(t, s, 1, false)[0]
@@ -55,19 +55,19 @@ func TestRootMadeAgain(t *testing.T) {
 	if err := os.Remove(link); err != nil {
 		t.Fatal(err)
 	}
-	made := false
+	added := false
 	ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
 		if log, ok := e.(activity.Log); ok && strings.HasPrefix(log.Text, "removing stale link") {
 			if _, err := addPermRoot(s.layout, path, link); err != nil {
 				t.Error(err)
 			}
-			made = true
+			added = true
 		}
 	}))
 	for range 2 {
 		search := &rootSearch{layout: s.layout, tidy: true, strict: true}
 		roots, err := search.permanent(ctx)
-		if err != nil || len(roots) != 1 || roots[0].Link != link || roots[0].Path != path || !made {
+		if err != nil || len(roots) != 1 || roots[0].Link != link || roots[0].Path != path || !added {
 			t.Errorf("found %v, %v", roots, err)
 		}
 	}

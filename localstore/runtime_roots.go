@@ -22,12 +22,12 @@ import (
 // runtime returns the paths that running processes use, valid or not: their programs, working directories, open and
 // mapped files, and paths in their environment. The link of a root is a file in /proc.
 //
-// It searches for the logical store directory, so a process that uses /nix/store also keeps paths of a chroot store. See
-// findRuntimeRootsUnchecked in Nix's src/libstore/local-gc.cc.
+// It searches for the logical store directory, so a process that uses /nix/store also keeps paths of a chroot store.
+// See findRuntimeRootsUnchecked in Nix's src/libstore/local-gc.cc.
 //
-// A process that ends during the search keeps no path. As in Nix, a process whose files this one may not read keeps none
-// either: otherwise a user other than root could never collect garbage. A strict search returns every other error, and
-// an error if /proc contains no processes, because it is not mounted then.
+// A process that ends during the search keeps no path. As in Nix, a process whose files this one may not read keeps
+// none either: otherwise a user other than root could never collect garbage. A strict search returns every other error,
+// and an error if /proc contains no processes, because it is not mounted then.
 func (s *rootSearch) runtime(ctx context.Context) ([]store.Root, error) {
 	f := &runtimeRoots{rootSearch: s, dir: s.layout.dir, found: make(map[store.Root]bool)}
 	if err := f.processes(ctx, "/proc"); err != nil {
@@ -48,8 +48,8 @@ type runtimeRoots struct {
 	found map[store.Root]bool
 }
 
-// add adds the store path that contains the file name, which was found in link. Linux adds a suffix to the name of a file
-// that was deleted or replaced. Such files count too, because optimisation replaces files that are in use.
+// add adds the store path that contains the file name, which was found in link. Linux adds a suffix to the name of a
+// file that was deleted or replaced. Such files count too, because optimisation replaces files that are in use.
 func (f *runtimeRoots) add(link, name string) {
 	name = strings.TrimSuffix(name, " (deleted)")
 	if !isBelow(string(f.dir), name) {
@@ -142,8 +142,8 @@ func (f *runtimeRoots) file(ctx context.Context, name string, parse func(name st
 
 func (f *runtimeRoots) text(name string, text []byte) { f.add(name, string(text)) }
 
-// maps adds mapped files. The name of the file begins after the fifth field of a line, and may contain spaces. Nix ignores
-// names with spaces.
+// maps adds mapped files. The name of the file begins after the fifth field of a line, and may contain spaces. Nix
+// ignores names with spaces.
 func (f *runtimeRoots) maps(name string, text []byte) {
 	prefix := []byte(f.dir + "/")
 	for line := range bytes.Lines(text) {

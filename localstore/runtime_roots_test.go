@@ -15,6 +15,24 @@ import (
 	"pix/storepath"
 )
 
+// writeBelow creates a file with this text, or a symlink with this target, below a directory.
+func writeBelow(t *testing.T, dir, name, text string, symlink bool) {
+	t.Helper()
+	name = filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	err := error(nil)
+	if symlink {
+		err = os.Symlink(text, name)
+	} else {
+		err = os.WriteFile(name, []byte(text), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestFindRuntimeRoots(t *testing.T) {
 	p, q := somePath(t, 1), somePath(t, 2)
 	file, err := os.Open(t.TempDir())
@@ -24,30 +42,12 @@ func TestFindRuntimeRoots(t *testing.T) {
 	defer file.Close()
 
 	proc := t.TempDir()
-	write := func(name, text string) {
-		t.Helper()
-		name = filepath.Join(proc, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	link := func(name, target string) {
-		t.Helper()
-		name = filepath.Join(proc, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(target, name); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write := func(name, text string) { t.Helper(); writeBelow(t, proc, name, text, false) }
+	link := func(name, target string) { t.Helper(); writeBelow(t, proc, name, target, true) }
 	link("12/exe", string(p)+"/bin/x (deleted)")
 	link("12/cwd", "/home")
 	link("12/fd/0", "pipe:[1]")
-	link("12/fd/1", string(somePath(t, 13))+" (deleted)") // perhaps replaced
+	link("12/fd/1", string(somePath(t, 13))+" (deleted)") // it may have been replaced
 	link("12/fd/2", string(q)+"/log")
 	write("12/maps", "7f0-7f1 r-xp 00000000 00:1b 17   "+string(somePath(t, 3))+"/lib/x.so\n"+
 		"7f0-7f1 r-xp 00000000 00:1b 17   "+string(somePath(t, 4))+"/lib/x.so (deleted)\n"+
@@ -55,7 +55,7 @@ func TestFindRuntimeRoots(t *testing.T) {
 		"7f0-7f1 r-xp 00000000 00:1b 17   /home/x"+string(somePath(t, 15))+"/x.so\n"+
 		"7f0-7f1 r-xp 00000000 00:00 0 \n")
 	write("12/environ", "A=x:"+string(somePath(t, 5))+"/bin:"+string(somePath(t, 6))+"\x00B=/nix/store/short\x00C=/nix/store/"+string(somePath(t, 8)))
-	link("13/exe", string(somePath(t, 7))) // it has ended: nothing more is there
+	link("13/exe", string(somePath(t, 7))) // the process has ended, so no other file exists
 	write("self/environ", "A="+string(somePath(t, 9)))
 	write("sys/kernel/modprobe", string(somePath(t, 10))+"/bin/modprobe\n")
 
@@ -90,8 +90,8 @@ func TestFindRuntimeRoots(t *testing.T) {
 	}
 }
 
-// What goes wrong in /proc may hide any root. A collector deletes nothing then, and a list says so.
-func TestRuntimeRootsUnsure(t *testing.T) {
+// An error in /proc may hide any root. A collector then deletes nothing, and a list of roots logs the error.
+func TestUnreadableRuntimeRoots(t *testing.T) {
 	for name, spoil := range map[string]func(proc string) error{
 		"no processes":   func(proc string) error { return os.Remove(proc + "/self") },
 		"nothing at all": os.RemoveAll,
@@ -105,7 +105,7 @@ func TestRuntimeRootsUnsure(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if runtime.GOOS != "linux" && name[0] == 'n' {
-				t.Skip("there need be no /proc on ", runtime.GOOS)
+				t.Skip("no /proc on ", runtime.GOOS)
 			}
 			proc := filepath.Join(t.TempDir(), "proc")
 			for _, dir := range []string{"/self", "/12"} {
@@ -130,13 +130,13 @@ func TestRuntimeRootsUnsure(t *testing.T) {
 				t.Errorf("a collector has the error %v", err)
 			}
 			if said, err := find(false); err != nil || len(said) == 0 || !strings.Contains(said[0], proc) {
-				t.Errorf("a list says %q, %v", said, err)
+				t.Errorf("a list logs %q, %v", said, err)
 			}
 		})
 	}
 }
 
-// Where there is no /proc, what lsof cannot tell may be any root.
+// On a system without /proc, every open file that lsof does not print may be a root.
 func TestLsof(t *testing.T) {
 	path := somePath(t, 1)
 	for name, test := range map[string]struct {
@@ -170,7 +170,7 @@ func TestLsof(t *testing.T) {
 	}
 }
 
-// Processes name paths of other stores. A list of roots says nothing of those.
+// Processes use paths of other stores. A list of roots does not log these.
 func TestForeignProcesses(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	kept := addTexts(t, s, 1, false)[0]
@@ -191,9 +191,9 @@ func TestForeignProcesses(t *testing.T) {
 		t.Errorf("the roots are %v, %v", roots, err)
 	}
 	if len(said) != 1 || !strings.Contains(said[0], "skipping invalid root from '"+filepath.Join(s.gcRoots(), "invalid")+"'") {
-		t.Errorf("it says %q", said)
+		t.Errorf("the log is %q", said)
 	}
-	// An error says which process it is.
+	// The error names the process.
 	_, err = s.CollectGarbage(ctx, store.GCOptions{Action: store.GCDeleteSpecific, Paths: []storepath.Path{kept}})
 	if alive, ok := errors.AsType[*AliveError](err); !ok || alive.Path != kept || !strings.HasPrefix(alive.Root.Link, "/proc/") {
 		t.Errorf("the error is %v", err)

@@ -15,12 +15,12 @@ import (
 	"pix/storepath"
 )
 
-// Every Nix makes objects that mention themselves content-addressed as store.MakeContentAddressed does by the
-// rules of its version. pix reads the objects that Nix made. Nix accepts the objects that pix made by the
-// rules of its version, and refuses the others.
+// Every Nix makes self-referential objects content-addressed as store.MakeContentAddressed does by the rules of its
+// version. pix reads the objects that Nix has made. Nix accepts the objects that pix has made by the rules of its
+// version, and refuses the others.
 func TestRealSelfReference(t *testing.T) {
 	for suite, rules := range map[string]store.Rules{
-		"bookworm": store.Rules236, // Nix 2.8 has the form that came back with 2.35
+		"bookworm": store.Rules236, // Nix 2.8 has the form that 2.35 uses again
 		"trixie":   store.Rules234,
 		"sid":      store.Rules234,
 	} {
@@ -48,46 +48,52 @@ func TestRealSelfReference(t *testing.T) {
 			}
 			for old, path := range theirs.Rewrites { // of the roots
 				if ours[old] != path {
-					t.Fatalf("'%s' became '%s', and '%s' in Nix", old, ours[old], path)
+					t.Fatalf("'%s' became '%s', in Nix '%s'", old, ours[old], path)
 				}
 			}
 
-			// What Nix made is copied, with its signature or trust where the address is weak.
-			var made []storepath.Path
+			// Objects of Nix are copied, with a signature or trust if the address is weak.
+			var copied []storepath.Path
 			for _, p := range theirs.Rewrites {
-				made = append(made, p)
+				copied = append(copied, p)
 			}
-			if len(made) != len(roots) {
+			if len(copied) != len(roots) {
 				t.Fatal(theirs)
 			}
-			_, err = store.Copy(t.Context(), open(t, Options{Root: t.TempDir()}), nix, made, nil)
+			_, err = store.Copy(t.Context(), open(t, Options{Root: t.TempDir()}), nix, copied, nil)
 			var untrusted *store.UntrustedError
 			if weak := errors.As(err, &untrusted) && untrusted.Weak; weak != (rules == store.Rules234) || err != nil && !weak {
 				t.Error(err)
 			}
 			trusting := &store.CopyOptions{AddOptions: store.AddOptions{Vouched: func(*store.PathInfo) bool { return true }}}
 			s := open(t, Options{Root: t.TempDir()})
-			if _, err = store.Copy(t.Context(), s, nix, made, trusting); err != nil {
+			if _, err = store.Copy(t.Context(), s, nix, copied, trusting); err != nil {
 				t.Error(err)
 			}
 			if bad, err := s.VerifyStore(t.Context(), true, false); err != nil || bad {
 				t.Errorf("errors remain: %v, %v", bad, err)
 			}
 
-			// And back into the Nix of another daemon.
-			other := realnix.Start(t, realnix.Get(t, suite), nil)
-			empty, err := daemon.Dial(t.Context(), other.Socket, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer empty.Close()
-			if _, err := store.MakeContentAddressed(t.Context(), empty, nix, roots, store.Rules236-rules); err == nil || !strings.Contains(err.Error(), "ca hash mismatch") {
-				t.Errorf("by the rules of another version: %v", err)
-			}
-			if again, err := store.MakeContentAddressed(t.Context(), empty, nix, roots, rules); err != nil || !maps.Equal(again, ours) {
-				t.Errorf("%v, %v", again, err)
-			}
+			checkOtherNix(t, suite, nix, roots, ours, rules)
 		})
+	}
+}
+
+// checkOtherNix checks that another Nix accepts the objects that pix makes content-addressed by the rules of its
+// version, and refuses those by other rules.
+func checkOtherNix(t *testing.T, suite string, nix store.Store, roots []storepath.Path, want map[storepath.Path]storepath.Path, rules store.Rules) {
+	t.Helper()
+	d := realnix.Start(t, realnix.Get(t, suite), nil)
+	empty, err := daemon.Dial(t.Context(), d.Socket, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer empty.Close()
+	if _, err := store.MakeContentAddressed(t.Context(), empty, nix, roots, store.Rules236-rules); err == nil || !strings.Contains(err.Error(), "ca hash mismatch") {
+		t.Errorf("by the rules of another version: %v", err)
+	}
+	if got, err := store.MakeContentAddressed(t.Context(), empty, nix, roots, rules); err != nil || !maps.Equal(got, want) {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 
@@ -111,7 +117,7 @@ func addSelfReferences(t *testing.T, s store.Store) []storepath.Path {
 	}
 	plain := add("plain", "nothing", false)
 	one := add("one", "SELF and "+strings.Repeat("-", 70<<10)+"SELFSELF, "+string(plain)+".", true, plain)
-	// Nix replaces whole paths, not the hash part alone.
+	// Nix replaces whole paths, and not only the hash part.
 	two := add("two", string(one)+string(plain)+" "+plain.HashPart()+" "+string(one)+"/bin", false, one, plain)
 	three := add("three", "SELF"+string(two)+string(one), true, one, two)
 	return []storepath.Path{three, two}

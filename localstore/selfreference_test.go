@@ -19,8 +19,8 @@ import (
 // dummyPart stands for the hash part of an object whose path is not known yet.
 var dummyPart = strings.Repeat("0", storepath.HashPartLen)
 
-// selfObject returns an object whose contents are the text, in which dummyPart stands for its own
-// hash part. The content address covers the offsets of the mentions, or does not.
+// selfObject returns an object with this text as its contents, in which dummyPart stands for its own hash part.
+// offsets says whether the content address covers the offsets of the self-references.
 func selfObject(t testing.TB, text string, offsets bool) (*store.PathInfo, []byte) {
 	t.Helper()
 	archive := fileNAR(text)
@@ -34,11 +34,11 @@ func selfObject(t testing.TB, text string, offsets bool) (*store.PathInfo, []byt
 		at += next
 		fmt.Fprintf(h, "|%d", at)
 	}
-	return movedTo(t, nixhash.FromHash(nixhash.SHA256, h), archive)
+	return withPath(t, nixhash.FromHash(nixhash.SHA256, h), archive)
 }
 
-// movedTo returns an archive with its path in place of dummyPart.
-func movedTo(t testing.TB, hash nixhash.Hash, archive []byte) (*store.PathInfo, []byte) {
+// withPath returns an archive with its path in place of dummyPart.
+func withPath(t testing.TB, hash nixhash.Hash, archive []byte) (*store.PathInfo, []byte) {
 	t.Helper()
 	ca, err := storepath.NewContentAddress(storepath.NAR, hash)
 	if err != nil {
@@ -55,16 +55,16 @@ func movedTo(t testing.TB, hash nixhash.Hash, archive []byte) (*store.PathInfo, 
 	}, archive
 }
 
-// both calls a test with an empty embedded store and with an empty store in memory.
-func both(t *testing.T, keys signature.KeySet, test func(t *testing.T, s store.Store)) {
+// eachStore runs a test with an empty embedded store and with an empty store in memory.
+func eachStore(t *testing.T, keys signature.KeySet, test func(t *testing.T, s store.Store)) {
 	t.Run("localstore", func(t *testing.T) { test(t, open(t, Options{Root: t.TempDir(), TrustedKeys: keys})) })
 	t.Run("memstore", func(t *testing.T) { test(t, memstore.New(&memstore.Options{TrustedKeys: keys})) })
 }
 
-const selfText = "I am " // and mentions of the object
+const selfText = "I am " // and self-references of the object
 
-// The content address of an object that mentions itself has two forms. The one without offsets needs a
-// signature or a trusted user.
+// The content address of a self-referential object has two forms. The one without offsets needs a signature or a
+// trusted user.
 func TestSelfReference(t *testing.T) {
 	secret, err := signature.GenerateKey("test-1")
 	if err != nil {
@@ -95,10 +95,10 @@ func TestSelfReference(t *testing.T) {
 		{"weak, wrong key", &signed, weakNAR, &store.AddOptions{TrustedKeys: signature.NewKeySet()}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			both(t, keys, func(t *testing.T, s store.Store) {
+			eachStore(t, keys, func(t *testing.T, s store.Store) {
 				for _, add := range []func() error{
 					func() error { return store.AddNAR(t.Context(), s, c.info, bytes.NewReader(c.nar), c.opts) },
-					func() error { return store.AddMultiple(t.Context(), s, 1, only(c.info, c.nar), c.opts) },
+					func() error { return store.AddMultiple(t.Context(), s, 1, oneImport(c.info, c.nar), c.opts) },
 				} {
 					err := add()
 					var untrusted *store.UntrustedError
@@ -117,8 +117,8 @@ func TestSelfReference(t *testing.T) {
 	}
 }
 
-// Other contents under the same path must not be accepted from an untrusted user: some or all mentions
-// replaced by NUL bytes, or NUL bytes by mentions.
+// An untrusted user must not be able to add other contents under the same path, with self-references replaced by NUL
+// bytes, or NUL bytes by self-references.
 func TestSelfReferenceCollisions(t *testing.T) {
 	nuls := strings.Repeat("\x00", len(dummyPart))
 	text := selfText + dummyPart + " and " + dummyPart
@@ -149,15 +149,15 @@ func TestSelfReferenceCollisions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.info.NARHash, c.info.NARSize = nixhash.Sum(nixhash.SHA256, c.archive), uint64(len(c.archive))
-			both(t, nil, func(t *testing.T, s store.Store) {
+			eachStore(t, nil, func(t *testing.T, s store.Store) {
 				if err := store.AddNAR(t.Context(), s, &c.info, bytes.NewReader(c.archive), nil); err == nil {
-					t.Error("it was accepted")
+					t.Error("the object was accepted")
 				}
 			})
 		})
 	}
 	plain.NARHash, plain.NARSize = nixhash.Sum(nixhash.SHA256, plainNAR), uint64(len(plainNAR))
-	both(t, nil, func(t *testing.T, s store.Store) {
+	eachStore(t, nil, func(t *testing.T, s store.Store) {
 		if err := store.AddNAR(t.Context(), s, plain, bytes.NewReader(plainNAR), nil); err != nil {
 			t.Error(err)
 		}

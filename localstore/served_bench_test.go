@@ -45,8 +45,8 @@ func serve(b *testing.B, s store.Store) (net.Conn, *wire.Reader, protocol.Params
 	return nc, in, params
 }
 
-// What a path info costs the server, asked for one by one or many at once, by a client that does
-// next to nothing.
+// BenchmarkServedPathInfos measures the cost of a path info for the server, one by one and pipelined, with a client
+// that does almost no work.
 func BenchmarkServedPathInfos(b *testing.B) {
 	s := open(b, Options{Root: b.TempDir()})
 	paths := fill(b, s, 10_000)[9_000:]
@@ -91,7 +91,7 @@ func BenchmarkServedPathInfos(b *testing.B) {
 	})
 }
 
-// What it costs to add a large object, and to read it.
+// BenchmarkServedNAR measures the cost of adding and reading a large object.
 func BenchmarkServedNAR(b *testing.B) {
 	s := open(b, Options{Root: b.TempDir(), NoSync: true})
 	nc, in, params := serve(b, s)
@@ -121,7 +121,7 @@ func BenchmarkServedNAR(b *testing.B) {
 			}
 			nc.Write(p)
 			for left := archive.Bytes(); len(left) > 0; {
-				piece := left[:min(32<<10, len(left))] // as Nix does
+				piece := left[:min(32<<10, len(left))] // like Nix
 				nc.Write(wire.AppendUint64(nil, uint64(len(piece))))
 				nc.Write(piece)
 				left = left[len(piece):]
@@ -146,7 +146,7 @@ func BenchmarkServedNAR(b *testing.B) {
 	})
 }
 
-// What it costs to add a small text.
+// BenchmarkServedTexts measures the cost of adding a small text.
 func BenchmarkServedTexts(b *testing.B) {
 	s := open(b, Options{Root: b.TempDir()})
 	nc, in, params := serve(b, s)

@@ -16,20 +16,20 @@ import (
 	"pix/storepath"
 )
 
-// A halting reader gives some bytes, says so, and no more until it is let go.
-type halting struct {
+// A haltingReader returns some bytes, reports that, and then waits until it is released.
+type haltingReader struct {
 	io.Reader
 	halted chan struct{}
 	resume chan struct{}
 }
 
-func halfOf(archive []byte) *halting {
-	h := &halting{halted: make(chan struct{}), resume: make(chan struct{})}
+func halfOf(archive []byte) *haltingReader {
+	h := &haltingReader{halted: make(chan struct{}), resume: make(chan struct{})}
 	h.Reader = io.MultiReader(bytes.NewReader(archive[:len(archive)/2]), (*halt)(h), bytes.NewReader(archive[len(archive)/2:]))
 	return h
 }
 
-type halt halting
+type halt haltingReader
 
 func (h *halt) Read([]byte) (int, error) {
 	close(h.halted)
@@ -37,8 +37,9 @@ func (h *halt) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// Whoever uploads an object slowly, or never to its end, holds up nobody who has the same one.
-func TestSlowUploadHoldsUpNobody(t *testing.T) {
+// A client that uploads an object slowly, or never completes it, does not block another client that adds the same
+// object.
+func TestSlowUpload(t *testing.T) {
 	root := t.TempDir()
 	s, other := open(t, Options{Root: root}), open(t, Options{Root: root})
 	opts := &store.AddOptions{NoSignatures: true}
@@ -70,24 +71,24 @@ func TestSlowUploadHoldsUpNobody(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			if err := other.AddToStoreNAR(ctx, info, bytes.NewReader(large), opts); err != nil {
-				t.Errorf("while somebody uploads it: %v", err)
+				t.Errorf("during the slow upload: %v", err)
 			}
 			if entries, err := filepath.Glob(filepath.Join(s.storeDir, "*.lock")); err != nil || len(entries) > 0 {
 				t.Errorf("locks: %q, %v", entries, err)
 			}
 			close(archive.resume)
 			if err := <-done; err != nil {
-				t.Errorf("the slow one: %v", err)
+				t.Errorf("the slow upload: %v", err)
 			}
 			if !bytes.Equal(readNAR(t, other, info.Path), large) {
-				t.Error("it is not what was added")
+				t.Error("the archive is a different one")
 			}
 		})
 	}
-	mustBeCanonical(t, s)
+	checkCanonical(t, s)
 }
 
-// An archive that is longer than it should be is not read further than where that shows.
+// If an archive is longer than its info says, it is not read beyond the point at which that is detected.
 func TestEndlessArchive(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	archive := fileNAR(strings.Repeat("x", 1<<20))
@@ -114,11 +115,11 @@ func TestEndlessArchive(t *testing.T) {
 		}
 	}
 	if left := onDisk(t, s); len(left) > 0 {
-		t.Errorf("left: %q", left)
+		t.Errorf("the store has %q", left)
 	}
 }
 
-// While an object is replaced, there always is one.
+// While an object is replaced, one of the two always exists.
 func TestReplacedInOneStep(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	opts := &store.AddOptions{NoSignatures: true, Repair: true}
@@ -150,14 +151,14 @@ func TestReplacedInOneStep(t *testing.T) {
 		}
 		close(stop)
 		if missing := <-looked; missing > 0 {
-			t.Errorf("it was missing %d times", missing)
+			t.Errorf("the object was missing %d times", missing)
 		}
 		readNAR(t, s, info.Path)
 	}
 	if _, err := s.AddToStore(t.Context(), "tree", storepath.NAR, nixhash.SHA256, nil, bytes.NewReader(treeNAR()), opts); err != nil {
 		t.Error(err)
 	}
-	mustBeCanonical(t, s)
+	checkCanonical(t, s)
 	if left := onDisk(t, s); len(left) != 3 {
 		t.Errorf("the store has %q", left)
 	}

@@ -17,11 +17,11 @@ import (
 	"pix/storepath"
 )
 
-// open opens a store in a directory, until the test ends.
+// open opens a store, and closes it when the test ends.
 func open(t testing.TB, opts Options) *Store {
 	t.Helper()
 	if opts.Root == "" && opts.StateDir == "" {
-		t.Fatal("without a root it is the store of this machine")
+		t.Fatal("without Root, the test would open the store of this machine")
 	}
 	testenv.RemoveStore(t, opts.Root)
 	s, err := Open(t.Context(), &opts)
@@ -36,7 +36,7 @@ func open(t testing.TB, opts Options) *Store {
 	return s
 }
 
-// info returns an info of a path that is not content-addressed.
+// info returns the info of a path that is not content-addressed.
 func info(t testing.TB, name string, references ...storepath.Path) *store.PathInfo {
 	t.Helper()
 	path, err := storepath.DefaultDir.MakePath("test", nixhash.Sum(nixhash.SHA256, []byte(name)), name)
@@ -83,7 +83,7 @@ func TestRegister(t *testing.T) {
 		t.Error(err)
 	}
 
-	// Another who opens the store sees the same.
+	// Another Store sees the same.
 	r := open(t, Options{Root: root, ReadOnly: true})
 	if paths, err := r.QueryAllValidPaths(ctx); err != nil || len(paths) != 2 {
 		t.Error(paths, err)

@@ -42,6 +42,6 @@ func cloneWritable(dir string) (*os.File, error) {
 	return clone, nil
 }
 
-// fdName returns a name by which this process can open an open directory again. The name is valid while f is referenced:
-// the runtime closes a file that is garbage.
+// fdName returns a name by which this process can open an open directory again. The name is valid while f is
+// referenced: the runtime closes a file that is garbage.
 func fdName(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }

@@ -21,8 +21,8 @@ import (
 	"pix/storepath"
 )
 
-// process1Script runs a command inside a suite, as the first process of its namespaces. $1 is the suite's root, and $2 has the
-// private directories.
+// process1Script runs a command inside a suite, as the first process of its namespaces. $1 is the root of the suite,
+// and $2 contains its private directories.
 const process1Script = `
 set -e
 mount --make-rprivate /
@@ -36,7 +36,7 @@ shift 2
 exec chroot "$root" "$@"
 `
 
-// asProcess1 makes a command of Nix process 1 of a PID namespace of its own, as in a container.
+// asProcess1 makes a command of Nix process 1 of its own PID namespace, as in a container.
 func asProcess1(t *testing.T, d *realnix.Daemon, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	i := slices.Index(cmd.Args, "--")
@@ -49,7 +49,7 @@ func asProcess1(t *testing.T, d *realnix.Daemon, cmd *exec.Cmd) *exec.Cmd {
 	return own
 }
 
-// runAs1 runs such a command, which has to end in time.
+// runAs1 runs such a command with a timeout.
 func runAs1(t *testing.T, d *realnix.Daemon, args ...string) error {
 	t.Helper()
 	cmd := asProcess1(t, d, local(t.Context(), d, args...))
@@ -61,7 +61,8 @@ func runAs1(t *testing.T, d *realnix.Daemon, args ...string) error {
 	return nil
 }
 
-// startNixRoot starts a process of Nix that has a temporary root: it imports an object, and waits for the next. end ends it.
+// startNixRoot starts a process of Nix that has a temporary root: it imports an object, and waits for the next one. end
+// ends it.
 func startNixRoot(t *testing.T, d *realnix.Daemon, l layout, as1 bool, path storepath.Path) (end func()) {
 	t.Helper()
 	exported := runLocal(t, d, "nix-store", "--export", string(path))
@@ -82,7 +83,7 @@ func startNixRoot(t *testing.T, d *realnix.Daemon, l layout, as1 bool, path stor
 		cmd.Wait()
 	})
 	t.Cleanup(end)
-	if _, err := io.WriteString(in, exported[:len(exported)-8]); err != nil { // all but the word that says that no more follows
+	if _, err := io.WriteString(in, exported[:len(exported)-8]); err != nil { // everything except the word that ends the sequence
 		t.Fatal(err)
 	}
 	s := open(t, Options{Root: d.HostPath("/")})
@@ -95,11 +96,11 @@ func startNixRoot(t *testing.T, d *realnix.Daemon, l layout, as1 bool, path stor
 	}
 }
 
-// rootsChild tells a process which a test has started the directory of its store.
+// rootsChild is the environment variable with the store directory of a process that a test has started.
 const rootsChild = "PIX_TEST_ROOTS_IN"
 
-// TestRootsChild is no test, but such a process. It makes roots of the paths that it reads. If it reads a name and a duration instead, it
-// adds objects for as long.
+// TestRootsChild is not a test. It is the child process, which makes the paths that it reads temporary roots. If it
+// reads a name and a duration instead, it adds objects for this time.
 func TestRootsChild(t *testing.T) {
 	root := os.Getenv(rootsChild)
 	if root == "" {
@@ -161,18 +162,18 @@ func startPix(t *testing.T, d *realnix.Daemon) *pixProcess {
 	return p
 }
 
-// do sends the process a line, and wants to hear from process 1 that it has succeeded.
+// do sends the process a line, and expects it to report success as process 1.
 func (p *pixProcess) do(t *testing.T, line string) {
 	t.Helper()
 	if _, err := fmt.Fprintln(p.in, line); err != nil {
 		t.Fatal(err)
 	}
 	if said, err := p.out.ReadString('\n'); err != nil || said != "1: <nil>\n" {
-		t.Errorf("the process says %q, %v", said, err)
+		t.Errorf("the process printed %q, %v", said, err)
 	}
 }
 
-// We honour the temporary roots of Nix, and Nix ours, also if both are process 1, each of its own namespace.
+// pix and Nix keep each other's temporary roots, even if both are process 1 of their own namespaces.
 func TestRootsOfProcess1Real(t *testing.T) {
 	eachNix(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		for _, as1 := range []bool{false, true} {
@@ -186,9 +187,9 @@ func TestRootsOfProcess1Real(t *testing.T) {
 				own = append(own, filepath.Base(name))
 			}
 			if as1 != slices.Contains(own, "1") {
-				t.Errorf("there are the files %q", own)
+				t.Errorf("the files are %q", own)
 			}
-			// A Nix that comes and goes deletes what has the name of its file.
+			// A Nix process that starts and ends deletes a file with the name of its own.
 			if err := os.WriteFile(d.HostPath("/tmp/other"), []byte("other"), 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -197,38 +198,31 @@ func TestRootsOfProcess1Real(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			mustBeLeft := func(by string, want ...storepath.Path) {
+			checkRemaining := func(event string, want ...storepath.Path) {
 				t.Helper()
-				got, err := s.QueryAllValidPaths(t.Context())
-				slices.Sort(want)
-				if err != nil || !slices.Equal(got, want) {
-					t.Errorf("after %s, as process 1: %v, are left %q, %v; want %q", by, as1, got, err, want)
-				}
-				for _, p := range want {
-					if !exists(t, l, p) {
-						t.Errorf("after %s, as process 1: %v, %s is not there", by, as1, p)
-					}
+				if err := checkExactlyValid(t, s, want...); err != nil {
+					t.Errorf("after %s, as process 1: %v: %v", event, as1, err)
 				}
 			}
 			if err := runAs1(t, d, "nix-store", "--gc"); err != nil {
 				t.Fatal(err)
 			}
-			mustBeLeft("nix-store --gc", ours, theirs)
+			checkRemaining("nix-store --gc", ours, theirs)
 			if exists(t, l, dead) {
 				t.Error("Nix has deleted nothing")
 			}
 			if _, err := s.CollectGarbage(t.Context(), deleteAll); err != nil {
 				t.Fatal(err)
 			}
-			mustBeLeft("our collection", ours, theirs)
+			checkRemaining("our collection", ours, theirs)
 			pix.end()
 			runLocal(t, d, "nix-store", "--gc")
-			mustBeLeft("the end of our process", theirs)
+			checkRemaining("the end of our process", theirs)
 			end()
 			if _, err := s.CollectGarbage(t.Context(), deleteAll); err != nil {
 				t.Fatal(err)
 			}
-			mustBeLeft("the end of Nix")
+			checkRemaining("the end of Nix")
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
@@ -236,7 +230,7 @@ func TestRootsOfProcess1Real(t *testing.T) {
 	})
 }
 
-// While process 1 of one namespace adds, processes 1 of others, which are Nix, add and collect.
+// While process 1 of one namespace adds objects, processes 1 of other namespaces, which run Nix, add and collect.
 func TestNamespacesReal(t *testing.T) {
 	eachNix(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		runLocal(t, d, "nix-store", "--init")
@@ -270,7 +264,7 @@ func TestNamespacesReal(t *testing.T) {
 		var adding sync.WaitGroup
 		for _, name := range []string{"a", "b"} {
 			pix := startPix(t, d)
-			adding.Go(func() { pix.do(t, name+" "+sharedFor().String()) })
+			adding.Go(func() { pix.do(t, name+" "+sharedTime().String()) })
 		}
 		adding.Wait()
 		close(stop)
@@ -282,20 +276,35 @@ func TestNamespacesReal(t *testing.T) {
 	})
 }
 
-// isCrash reports whether Nix has crashed. The collectors of Nix 2.5 to 2.34 may crash when a client hangs up very soon
-// after it has connected, as nix-store --add does. A crash leaves the same as a killed collector.
+// checkExactlyValid returns an error if other paths than these are valid, or one of them has no object.
+func checkExactlyValid(t *testing.T, s *Store, want ...storepath.Path) error {
+	got, err := s.QueryAllValidPaths(t.Context())
+	slices.Sort(want)
+	if err != nil || !slices.Equal(got, want) {
+		return fmt.Errorf("valid paths are %q, %v; want %q", got, err, want)
+	}
+	for _, p := range want {
+		if !exists(t, s.layout, p) {
+			return fmt.Errorf("%s does not exist", p)
+		}
+	}
+	return nil
+}
+
+// isCrash reports whether Nix has crashed. The collectors of Nix 2.5 to 2.34 may crash when a client disconnects very
+// soon after it has connected, as nix-store --add does. A crash has the same effect as killing the collector.
 func isCrash(err error) bool {
 	return strings.Contains(err.Error(), "segmentation fault") || strings.Contains(err.Error(), "signal: aborted")
 }
 
-// A root that comes while Nix 2.3 collects waits until that ends.
+// Adding a root while Nix 2.3 collects waits until the collection ends.
 func TestTempRootsToCollectorOf23(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "bullseye"), nil)
 	l := rootLayout(t, d.HostPath("/"))
 	before, during := addFile(t, d, "a", "a"), addFile(t, d, "b", "b")
 	r := newTempRoots(t, l)
-	mustAdd(t, r, before)
-	// Its collector waits for a process that writes to its file.
+	addRoots(t, r, before)
+	// The collector of Nix 2.3 waits for a process that writes to its file.
 	writing, err := os.Create(filepath.Join(l.tempRoots(), "999999999"))
 	if err != nil {
 		t.Fatal(err)
@@ -339,7 +348,7 @@ func TestTempRootsToCollectorOf23(t *testing.T) {
 	}
 	valid, err := open(t, Options{Root: d.HostPath("/")}).IsValidPath(t.Context(), during)
 	if !exists(t, l, before) || err != nil || valid != exists(t, l, during) {
-		t.Errorf("a root of before is there: %v; a later one is valid: %v, %v, and there: %v", exists(t, l, before), valid, err, exists(t, l, during))
+		t.Errorf("the earlier root exists: %v; the later one is valid: %v, %v, and exists: %v", exists(t, l, before), valid, err, exists(t, l, during))
 	}
 }
 
@@ -350,8 +359,8 @@ func shortly(t *testing.T) context.Context {
 	return ctx
 }
 
-// What a Nix 2.35.0 that was killed has left keeps older versions from collecting, until we have collected.
-func TestLeftBy2350Real(t *testing.T) {
+// The file that a killed Nix 2.35.0 has left prevents collections by older versions, until pix has collected.
+func TestRootsFileOfKilled2350Real(t *testing.T) {
 	eachNix(t, func(t *testing.T, d *realnix.Daemon, l layout) {
 		kept := addFile(t, d, "a", "a")
 		s := open(t, Options{Root: d.HostPath("/")})
@@ -363,7 +372,7 @@ func TestLeftBy2350Real(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, stderr, err := tryLocal(t, d, "nix-store", "--gc"); err == nil {
-			t.Errorf("Nix %s understands the name: %s", d.Version, stderr)
+			t.Errorf("Nix %s accepts the name: %s", d.Version, stderr)
 		}
 		if _, err := s.CollectGarbage(t.Context(), deleteAll); err != nil {
 			t.Fatal(err)

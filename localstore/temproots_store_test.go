@@ -8,8 +8,8 @@ import (
 	"pix/storepath"
 )
 
-// Sessions that open and close beside a session with very many roots do not write all of these again
-// each time. The paths of closed sessions are still collected.
+// Opening and closing sessions beside a session with very many roots does not write all roots again each time. The
+// paths of closed sessions are still collected.
 func TestTempRootsBesideMany(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	var many []storepath.Path
@@ -43,12 +43,12 @@ func TestTempRootsBesideMany(t *testing.T) {
 		}
 	}
 	if left < 400 {
-		t.Errorf("the file was written anew at the end of %d of 500 sessions", 500-left)
+		t.Errorf("the file was written again at the end of %d of 500 sessions", 500-left)
 	}
 	if result, err := s.CollectGarbage(t.Context(), deleteAll); err != nil || len(result.Paths) != 500 {
 		t.Errorf("%d paths were collected, %v", len(result.Paths), err)
 	}
 	if size() != before {
-		t.Errorf("the file has %d bytes, before were %d", size(), before)
+		t.Errorf("the file has %d bytes, and had %d before", size(), before)
 	}
 }

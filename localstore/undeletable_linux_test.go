@@ -31,8 +31,7 @@ func bindMount(t *testing.T, from, to string) {
 	t.Cleanup(func() { unix.Unmount(to, unix.MNT_DETACH) })
 }
 
-// replaceByMount puts a directory that something is mounted on in the place of an object. It returns a file on
-// that mount.
+// replaceByMount replaces an object by a directory in which a file system is mounted. It returns a file on that mount.
 func replaceByMount(t *testing.T, s *Store, path storepath.Path) (file string) {
 	t.Helper()
 	precious := t.TempDir()
@@ -46,8 +45,8 @@ func replaceByMount(t *testing.T, s *Store, path storepath.Path) (file string) {
 	return file
 }
 
-// A collection deletes everything else if one object cannot be deleted, and does not empty what is
-// mounted on a directory of it.
+// If one object cannot be deleted, a collection deletes the others, and does not delete files that are mounted in the
+// object.
 func TestCollectUndeletable(t *testing.T) {
 	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
 		const n = 600
@@ -94,8 +93,7 @@ func TestCollectUndeletable(t *testing.T) {
 	})
 }
 
-// A pipe with the name of a temporary directory is garbage, and does not stop a collection; a directory that is locked
-// stays.
+// A pipe with the name of a temporary directory is garbage, and does not stop a collection. A locked directory stays.
 func TestCollectTempNames(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	pipe, link, used := filepath.Join(s.storeDir, "tmp-pipe"), filepath.Join(s.storeDir, "tmp-link"), filepath.Join(s.storeDir, "tmp-used")
@@ -118,11 +116,11 @@ func TestCollectTempNames(t *testing.T) {
 	}
 }
 
-// A link that cannot be deleted does not keep others from being deleted.
+// If one file in .links cannot be deleted, the others are still deleted.
 func TestCollectUndeletableLink(t *testing.T) {
 	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
 		s := open(t, Options{Root: dir, AutoOptimise: true})
-		garbage(t, s, 1) // makes .links
+		garbage(t, s, 1) // creates .links
 		links, err := os.ReadDir(s.links())
 		if err != nil || len(links) != 1 {
 			t.Fatal(links, err)
@@ -143,7 +141,7 @@ func TestCollectUndeletableLink(t *testing.T) {
 	})
 }
 
-// Where no hard links can be made, an object is added with a warning, and optimising names every file.
+// On a file system without hard links, an object is added with a warning, and optimisation reports every file.
 func TestOptimiseWithoutHardLinks(t *testing.T) {
 	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
 		s := open(t, Options{Root: dir, AutoOptimise: true})
@@ -162,11 +160,11 @@ func TestOptimiseWithoutHardLinks(t *testing.T) {
 		if !ok || left.Failed < 2 || len(lines) != left.Failed+2 {
 			t.Errorf("%v, %q", err, lines)
 		}
-		mustBeSound(t, s)
+		checkSound(t, s)
 	})
 }
 
-// Optimising goes on after an object that is missing.
+// Optimisation continues after a missing object.
 func TestOptimiseMissing(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	archive := bigTree("x")
@@ -190,7 +188,7 @@ func TestOptimiseMissing(t *testing.T) {
 	}
 }
 
-// Verification goes on after a file in .links that cannot be read.
+// Verification continues after a file in .links that cannot be read.
 func TestVerifyUnreadableLink(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	paths := addTexts(t, s, 2, false)

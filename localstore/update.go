@@ -12,7 +12,8 @@ import (
 	"pix/storepath"
 )
 
-// AddSignatures adds signatures to a valid path. It does not verify them: a signature of an untrusted key has no effect.
+// AddSignatures adds signatures to a valid path. It does not verify them: a signature of an untrusted key has no
+// effect.
 func (s *Store) AddSignatures(ctx context.Context, path storepath.Path, signatures []string) error {
 	canonical := make([]string, len(signatures))
 	for i, text := range signatures {

@@ -104,8 +104,8 @@ func (v *verifier) checkExistence(ctx context.Context) error {
 	return nil
 }
 
-// checkPath checks that a path has an object. If it has none, checkPath first checks the paths that refer to it. If none
-// of them has an object either, it makes the path invalid.
+// checkPath checks that a path has an object. If it has none, checkPath first checks the paths that refer to it. If
+// none of them has an object either, it makes the path invalid.
 func (v *verifier) checkPath(ctx context.Context, path storepath.Path) error {
 	if _, checked := v.exists[path]; checked {
 		return nil

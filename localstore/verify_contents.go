@@ -52,7 +52,7 @@ func (v *verifier) checkLinks(ctx context.Context) error {
 }
 
 func (v *verifier) damagedLink(ctx context.Context, link string, hash nixhash.Hash) {
-	logf(ctx, "link '%s' was modified! expected hash %s, got '%s'", v.named(link), filepath.Base(link), hash.Nix32())
+	logf(ctx, "link '%s' was modified! expected hash %s, got '%s'", v.displayName(link), filepath.Base(link), hash.Nix32())
 	if !v.repair {
 		v.errorsRemain = true
 		return
@@ -61,7 +61,7 @@ func (v *verifier) damagedLink(ctx context.Context, link string, hash nixhash.Ha
 		v.report(ctx, err)
 		return
 	}
-	logf(ctx, "removed link '%s'", v.named(link))
+	logf(ctx, "removed link '%s'", v.displayName(link))
 }
 
 // A hashedObject is an object that was read, with the registered info.

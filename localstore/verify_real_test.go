@@ -13,8 +13,8 @@ import (
 	"pix/store"
 )
 
-// copyWorld returns a store of the same contents, elsewhere.
-func copyWorld(t *testing.T, w *gcWorld) *Store {
+// copyStore returns another store with the same contents.
+func copyStore(t *testing.T, w *gcWorld) *Store {
 	t.Helper()
 	root := t.TempDir()
 	t.Cleanup(func() { exec.Command("chmod", "-R", "u+w", root).Run() })
@@ -24,7 +24,7 @@ func copyWorld(t *testing.T, w *gcWorld) *Store {
 	return open(t, Options{Root: root})
 }
 
-// damage damages a store in all ways that are looked for.
+// damage damages a store in every way that verification detects.
 func (w *gcWorld) damage(t *testing.T) {
 	t.Helper()
 	s := w.open(t, false, true)
@@ -41,10 +41,10 @@ func (w *gcWorld) damage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	overwrite(object("two")) // and with it the file in .links
+	overwrite(object("two")) // the file in .links is the same file
 	for _, name := range []string{"c/sub/file"} {
 		file := filepath.Join(w.l.storeDir, strings.Replace(name, "c", w.paths["c"].Base(), 1))
-		// A file of its own, with other bits.
+		// A file with one name and other contents.
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +52,7 @@ func (w *gcWorld) damage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// b is referred to by c, which is there; loose.drv by nothing; c.drv by loose.drv.
+	// c, which has an object, refers to b. No path refers to loose.drv. loose.drv refers to c.drv.
 	for _, name := range []string{"b", "loose.drv", "c.drv", "dead"} {
 		if err := os.RemoveAll(object(name)); err != nil {
 			t.Fatal(err)
@@ -72,12 +72,12 @@ func (w *gcWorld) damage(t *testing.T) {
 	}
 }
 
-// facts are the lines without what differs: quotes, colours, and where the store is.
-func facts(lines []string, outside string) []string {
+// normalizeLines returns lines without the parts that differ: quotes, colours, and the location of the store.
+func normalizeLines(lines []string, outside string) []string {
 	var all []string
 	for _, line := range lines {
 		line = strings.NewReplacer(`"`, "", "'", "", outside+"/nix", "/nix").Replace(activity.Plain(line))
-		if line != "warning: not all store errors were fixed" && line != "" { // said by the command
+		if line != "warning: not all store errors were fixed" && line != "" { // printed by the command
 			all = append(all, line)
 		}
 	}
@@ -112,15 +112,15 @@ func allInfos(t *testing.T, s *Store) []string {
 	return infos
 }
 
-// We find what Nix finds, say the same, and leave the same.
+// pix detects the same errors as Nix, logs the same lines, and leaves the same state.
 func TestVerifyReal(t *testing.T) {
 	for _, suite := range sharedSuites {
 		t.Run(suite, func(t *testing.T) {
 			w := newGCTwin(t, suite)
-			whole := copyWorld(t, w.ours)
+			whole := copyStore(t, w.ours)
 			s, other := w.ours.open(t, false, true), w.theirs.open(t, false, true)
 			if remain, lines := verify(t, s, true, false); remain {
-				t.Fatalf("in a sound store there is %q", lines)
+				t.Fatalf("errors in a consistent store: %q", lines)
 			}
 			w.ours.damage(t)
 			w.theirs.damage(t)
@@ -134,7 +134,7 @@ func TestVerifyReal(t *testing.T) {
 				if !remain || err == nil {
 					t.Errorf("contents %v: errors remain: %v, Nix: %v", contents, remain, err)
 				}
-				if diff := difference(facts(lines, strings.TrimSuffix(w.ours.d.HostPath("/"), "/")), facts(strings.Split(stderr, "\n"), "/nowhere")); diff != "" {
+				if diff := difference(normalizeLines(lines, strings.TrimSuffix(w.ours.d.HostPath("/"), "/")), normalizeLines(strings.Split(stderr, "\n"), "/nowhere")); diff != "" {
 					t.Errorf("contents %v: ours (+) and Nix's (-):\n%s", contents, diff)
 				}
 				if diff := difference(allInfos(t, s), allInfos(t, other)); diff != "" {
@@ -143,7 +143,7 @@ func TestVerifyReal(t *testing.T) {
 			}
 			w.compare(t)
 
-			// Without another store nothing but links can be repaired.
+			// Without another store only files in .links can be repaired.
 			if remain, lines := verify(t, s, true, true); !remain || !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "cannot repair") }) {
 				t.Errorf("errors remain: %v, %q", remain, lines)
 			}
@@ -161,8 +161,8 @@ func TestVerifyReal(t *testing.T) {
 	}
 }
 
-// repairOthers repairs the store that Nix looked at, when an object is not the one of the database:
-// then somebody must have signed it.
+// repairOthers repairs the store that Nix has verified. If an object differs from its info, a trusted key must have
+// signed it.
 func (w *gcTwin) repairOthers(t *testing.T, s, whole *Store) {
 	t.Helper()
 	p := w.theirs.paths["c"]

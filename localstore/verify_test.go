@@ -10,8 +10,8 @@ import (
 	"pix/storepath"
 )
 
-// What is added when verification has looked at the store directory already, and not yet at the
-// database, is not taken for lost.
+// A path that is added after verification has read the store directory, and before it has read the database, is not
+// reported as missing.
 func TestVerifyWhileAdding(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	var added storepath.Path
@@ -28,8 +28,8 @@ func TestVerifyWhileAdding(t *testing.T) {
 	}
 }
 
-// A path without an object that is added again while verification finds it missing stays valid. The first
-// addition begins when verification has reported the path, the others at any time.
+// A path without an object that is added again while verification detects it stays valid. The first addition starts
+// when verification has logged the path, the others at any time.
 func TestVerifyWhileRestoring(t *testing.T) {
 	root := t.TempDir()
 	s, other := open(t, Options{Root: root, NoSync: true}), open(t, Options{Root: root, NoSync: true})

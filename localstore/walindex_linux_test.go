@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// hasLocks reports whether somebody has a lock of fcntl(2) on a file.
+// hasLocks reports whether any process has an fcntl(2) lock on a file.
 func hasLocks(t *testing.T, name string) bool {
 	t.Helper()
 	info, err := os.Stat(name)
@@ -28,8 +28,8 @@ func hasLocks(t *testing.T, name string) bool {
 	return false
 }
 
-// As long as a store is open, its process is seen to have the database open: closing another
-// store of the same database must not take the locks away.
+// While a store is open, its process holds its locks on the database. Closing another Store of the same database must
+// not release them.
 func TestLocksStay(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, Options{Root: root})
@@ -45,13 +45,13 @@ func TestLocksStay(t *testing.T) {
 				t.Error(err)
 			}
 			if !hasLocks(t, index) {
-				t.Errorf("while another is open (%+v) there are no locks", opts)
+				t.Errorf("while another Store is open (%+v), the file is not locked", opts)
 			}
 			if err := other.Close(); err != nil {
 				t.Fatal(err)
 			}
 			if !hasLocks(t, index) {
-				t.Fatalf("after another was closed (%+v) the locks are gone", opts)
+				t.Fatalf("after another Store was closed (%+v), the file is not locked", opts)
 			}
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"pix/storepath"
 )
 
-// wiping returns a reader that removes the store before it gives the second half of an archive,
-// and lets then happen what follows on that.
+// wiping returns a reader that deletes the store before it returns the second half of an archive, and then calls a
+// function.
 func wiping(t *testing.T, root string, archive []byte, then func()) io.Reader {
 	return io.MultiReader(bytes.NewReader(archive[:len(archive)/2]), readerFunc(func([]byte) (int, error) {
 		for os.RemoveAll(root) != nil {
@@ -30,9 +30,9 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// What was half added when the store was removed is not valid in the store that takes its place,
-// unless it is whole there.
-func TestWipedInTheMiddle(t *testing.T) {
+// An object that was only partly added when the store was deleted does not become valid in the new store, unless it
+// is complete there.
+func TestWipedWhileUploading(t *testing.T) {
 	opts := &store.AddOptions{NoSignatures: true}
 	for name, add := range map[string]func(s *Store, info *store.PathInfo, archive io.Reader) error{
 		"one": func(s *Store, info *store.PathInfo, archive io.Reader) error {
@@ -58,29 +58,29 @@ func TestWipedInTheMiddle(t *testing.T) {
 					t.Log(err)
 					if err == nil {
 						if valid, err := s.IsValidPath(t.Context(), info.Path); err != nil || !valid {
-							t.Errorf("it was added and is not valid: %v", err)
+							t.Errorf("the path was added and is not valid: %v", err)
 						}
 					}
-					mustBeSound(t, s)
+					checkSound(t, s)
 					if _, err := s.AddTextToStore(t.Context(), "after", "after", nil); err != nil {
 						t.Error(err)
 					}
 					if err := add(s, info, bytes.NewReader(archive)); err != nil {
 						t.Error(err)
 					}
-					mustBeSound(t, s)
+					checkSound(t, s)
 				})
 			}
 		}
 	}
 }
 
-// Neither is what was removed between its making and its registration.
+// Neither does an object that was deleted between its creation and its registration.
 func TestWipedBeforeRegistration(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
 	s := open(t, Options{Root: root})
 	var path storepath.Path
-	info, err := s.fileInfo("x", storepath.Text, nixhash.SHA256, nil, []byte("x"))
+	info, err := s.fileInfo(contentSpec{name: "x", method: storepath.Text, algo: nixhash.SHA256}, []byte("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,5 +101,5 @@ func TestWipedBeforeRegistration(t *testing.T) {
 	if valid, err := s.IsValidPath(t.Context(), path); err != nil || valid {
 		t.Errorf("valid: %v, %v", valid, err)
 	}
-	mustBeSound(t, s)
+	checkSound(t, s)
 }

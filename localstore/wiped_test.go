@@ -15,8 +15,8 @@ import (
 	"pix/storepath"
 )
 
-// The directory is removed again and again while others add. They may fail meanwhile; afterwards
-// all goes on in a store that is sound, and that another process shares.
+// The store is deleted again and again while others add objects, which may fail. Afterwards the store is consistent,
+// works, and another process can use it.
 func TestWipedWhileAdding(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
 	s := open(t, Options{Root: root})
@@ -39,7 +39,7 @@ func TestWipedWhileAdding(t *testing.T) {
 	}
 	for range 15 {
 		time.Sleep(20 * time.Millisecond)
-		for os.RemoveAll(root) != nil { // while something is made in it
+		for os.RemoveAll(root) != nil { // files may be created in it meanwhile
 			testenv.MakeWritable(root)
 		}
 	}
@@ -52,10 +52,10 @@ func TestWipedWhileAdding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustBeSound(t, s)
+	checkSound(t, s)
 	other := open(t, Options{Root: root})
 	if paths, err := other.QueryAllValidPaths(t.Context()); err != nil || len(paths) != 1 || paths[0] != path {
-		t.Errorf("another who opens it sees %v, %v", paths, err)
+		t.Errorf("another Store has %v, %v", paths, err)
 	}
 	roots, err := temproots.Find(t.Context(), s.rootsState(), true, nil)
 	kept := false
@@ -63,6 +63,6 @@ func TestWipedWhileAdding(t *testing.T) {
 		kept = kept || r.Path == path
 	}
 	if err != nil || !kept {
-		t.Errorf("what was added is not kept from collection: %v, %v", roots, err)
+		t.Errorf("an added path was not kept: %v, %v", roots, err)
 	}
 }

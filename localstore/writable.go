@@ -11,11 +11,11 @@ import (
 
 // The store directory may be mounted read-only, as on NixOS: a read-only bind mount protects the objects from all
 // programs except Nix. Nix remounts the directory in its own mount namespace. A Go program cannot change the namespace
-// of all its threads. So pix opens a writable clone of the mount, which is in no namespace, and opens files in it through
-// the name of its file descriptor, /proc/self/fd/N.
+// of all its threads. So pix opens a writable clone of the mount, which is in no namespace, and opens files in it
+// through the name of its file descriptor, /proc/self/fd/N.
 
-// openLayout returns the layout for the options, with a writable store directory if possible. If the directory cannot be
-// made writable, the store can still answer queries, and [layout.checkWritable] returns the reason.
+// openLayout returns the layout for the options, with a writable store directory if possible. If the directory cannot
+// be made writable, the store can still answer queries, and [layout.checkWritable] returns the reason.
 func openLayout(opts *Options) (layout, error) {
 	l, err := newLayout(opts)
 	if err != nil || opts.ReadOnly || !isReadOnlyMount(l.storeDir) {
@@ -60,8 +60,8 @@ func (e *ReadOnlyMountError) Error() string {
 // Unwrap returns EROFS.
 func (e *ReadOnlyMountError) Unwrap() error { return syscall.EROFS }
 
-// named returns the name of a file in the store directory for messages.
-func (l layout) named(name string) string {
+// displayName returns the name of a file in the store directory for messages.
+func (l layout) displayName(name string) string {
 	if rest, ok := strings.CutPrefix(name, l.storeDir); ok {
 		return l.storeName + rest
 	}

@@ -18,12 +18,12 @@ import (
 	"pix/storepath"
 )
 
-// A store whose directory is mounted read-only for all programs, as on NixOS, can be changed nevertheless, and stays
-// read-only for the others.
+// A store whose directory is mounted read-only for all programs, as on NixOS, can be changed, and stays read-only for
+// other programs.
 func TestReadOnlyBindMount(t *testing.T) {
 	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
 		if s := open(t, Options{Root: dir}); s.storeDir != s.storeName {
-			t.Errorf("a writable store is reached by %s", s.storeDir)
+			t.Errorf("a writable store is opened as %s", s.storeDir)
 		}
 		objects := filepath.Join(dir, "nix/store")
 		bindMount(t, objects, objects)
@@ -58,7 +58,7 @@ func TestReadOnlyBindMount(t *testing.T) {
 		if err := client.OptimiseStore(t.Context()); err != nil {
 			t.Error(err)
 		}
-		mustBeSound(t, client)
+		checkSound(t, client)
 		link := filepath.Join(s.links(), strings.Repeat("0", 52))
 		if err := os.WriteFile(link, nil, 0o444); err != nil {
 			t.Fatal(err)
@@ -80,8 +80,8 @@ func TestReadOnlyBindMount(t *testing.T) {
 	})
 }
 
-// If a store directory that is mounted read-only cannot be made writable, questions are answered, and everything
-// that would change it fails before it changes the database.
+// If a store directory that is mounted read-only cannot be made writable, queries work, and an operation that would
+// change the store fails before it changes the database.
 func TestReadOnlyFileSystem(t *testing.T) {
 	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
 		objects := filepath.Join(dir, "objects")
@@ -123,7 +123,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 		if remain, lines := verify(t, s, true, false); remain {
 			t.Errorf("%q", lines)
 		}
-		if err := unix.Mount("tmpfs", opts.StoreDir, "tmpfs", unix.MS_RDONLY, ""); err != nil { // where all objects are missing
+		if err := unix.Mount("tmpfs", opts.StoreDir, "tmpfs", unix.MS_RDONLY, ""); err != nil { // in which no object exists
 			t.Fatal(err)
 		}
 		if remain, lines := verify(t, s, false, false); !remain || countValid(t, s) != 2 {
@@ -136,7 +136,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	})
 }
 
-// A process that may change the database but not the store directory fails before it makes a path invalid.
+// A process that can write to the database but not to the store directory fails before it makes a path invalid.
 func TestCollectWithoutRights(t *testing.T) {
 	s := open(t, Options{Root: publicDir(t)})
 	addTexts(t, s, 1, false)

@@ -22,11 +22,6 @@ var mixed = archive(nar.Magic, dir(
 	in("h", file("")...),
 ))
 
-// A teeFunc is a function that implements io.Writer.
-type teeFunc func(p []byte) (int, error)
-
-func (f teeFunc) Write(p []byte) (int, error) { return f(p) }
-
 // The tee receives the whole archive, in order, before Check is called. If it fails, Restore
 // returns its error soon. If it panics, Restore panics with the same value.
 func TestRestoreTee(t *testing.T) {
@@ -47,7 +42,7 @@ func TestRestoreTee(t *testing.T) {
 	for _, after := range []int{0, 50, 1 << 10, 1 << 19, 1<<20 + 1<<19, len(mixed) - 10} {
 		for _, panics := range []bool{false, true} {
 			n := 0
-			opts := &nar.RestoreOptions{Tee: teeFunc(func(p []byte) (int, error) {
+			opts := &nar.RestoreOptions{Tee: writerFunc(func(p []byte) (int, error) {
 				if n += len(p); n > after && panics {
 					panic(broken)
 				} else if n > after {

@@ -256,10 +256,6 @@ func TestDumpToBrokenWriter(t *testing.T) {
 	}
 }
 
-type funcWriter func(p []byte) (int, error)
-
-func (f funcWriter) Write(p []byte) (int, error) { return f(p) }
-
 func TestDumpCancelled(t *testing.T) {
 	testenv.NoLeak(t)
 	path := largeTree(t)
@@ -267,7 +263,7 @@ func TestDumpCancelled(t *testing.T) {
 	for at := range 5 {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		n := 0
-		err := nar.Dump(ctx, funcWriter(func(p []byte) (int, error) {
+		err := nar.Dump(ctx, writerFunc(func(p []byte) (int, error) {
 			if n++; n > at {
 				cancel(cause)
 			}
@@ -293,7 +289,7 @@ func TestDumpPanics(t *testing.T) {
 			nar.Dump(t.Context(), io.Discard, path, &nar.DumpOptions{Filter: func(path string, _ nar.Kind) bool { panic("boom") }})
 		},
 		"the writer": func() {
-			nar.Dump(t.Context(), funcWriter(func([]byte) (int, error) { panic("boom") }), path, nil)
+			nar.Dump(t.Context(), writerFunc(func([]byte) (int, error) { panic("boom") }), path, nil)
 		},
 	} {
 		func() {

@@ -220,3 +220,8 @@ func equal(t *testing.T, what string, got, want []byte) {
 		t.Errorf("%s: %d bytes differ from the %d that are expected:\n%.600q\n%.600q", what, len(got), len(want), got, want)
 	}
 }
+
+// A writerFunc is a function that implements io.Writer.
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

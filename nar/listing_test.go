@@ -59,7 +59,7 @@ func TestListings(t *testing.T) {
 
 // Index does not read contents.
 func TestIndexSkipsContents(t *testing.T) {
-	b := archive(nar.Magic, in2("a", "b"))
+	b := archive(nar.Magic, emptyFiles("a", "b"))
 	large := archive(nar.Magic, dir(in("large", file(strings.Repeat("x", 10<<20))...)))
 	for _, c := range []struct {
 		bytes []byte

@@ -154,10 +154,6 @@ func ExampleRewriter() {
 	// Output: cat /nix/store/0ccnxa25whszw7mgbgyzdm4nqc0zwnm8-hello.txt
 }
 
-type writerFunc func(p []byte) (int, error)
-
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
-
 func TestRewriter(t *testing.T) {
 	a, b := pathA.HashPart(), pathB.HashPart()
 	zero := strings.Repeat("\x00", 32)

@@ -56,7 +56,7 @@ type RestoreOptions struct {
 }
 
 // ErrTooLong is the error for an archive that is longer than [RestoreOptions.MaxSize].
-var ErrTooLong = errors.New("the archive is longer than it may be")
+var ErrTooLong = errors.New("the archive is longer than the limit")
 
 // RestoreProgress is the progress of a restore.
 type RestoreProgress struct {

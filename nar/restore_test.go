@@ -397,15 +397,15 @@ func TestCaseHack(t *testing.T) {
 		t.Error("a name that consists of a suffix was dumped")
 	}
 
-	collision := archive(nar.Magic, in2("A", "A~NIX~CASE~HACK~1", "a"))
+	collision := archive(nar.Magic, emptyFiles("A", "A~NIX~CASE~HACK~1", "a"))
 	err = nar.Restore(t.Context(), openRoot(t, dir), "y", bytes.NewReader(collision), &nar.RestoreOptions{CaseHack: true})
 	if err == nil || !strings.Contains(err.Error(), "exists too") {
 		t.Errorf("the name from the case hack exists: %v", err)
 	}
 }
 
-// in2 returns a directory of empty files.
-func in2(names ...string) []any {
+// emptyFiles returns a directory of empty files with these names.
+func emptyFiles(names ...string) []any {
 	var entries [][]any
 	for _, n := range names {
 		entries = append(entries, in(n, file("")...))

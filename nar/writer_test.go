@@ -92,8 +92,9 @@ func (w *limitedWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A Writer rejects invalid entries immediately. All later calls fail too.
-func TestWriterRejectsInvalid(t *testing.T) {
+// invalidSteps are sequences of entries and contents that are not an archive. Only the last step, or
+// Close, fails.
+func invalidSteps() map[string][]any {
 	root := nar.Entry{Kind: nar.Directory}
 	at := func(depth int, name string) nar.Entry {
 		return nar.Entry{Kind: nar.Regular, Depth: depth, Name: name}
@@ -109,7 +110,7 @@ func TestWriterRejectsInvalid(t *testing.T) {
 	for d := 1; d <= nar.MaxDepth; d++ {
 		tooDeep = append(tooDeep, sub(d, "d"))
 	}
-	for what, steps := range map[string][]any{
+	return map[string][]any{
 		"nothing at all":              {},
 		"no root":                     {at(1, "x")},
 		"a negative depth":            {root, at(-1, "x")},
@@ -142,31 +143,40 @@ func TestWriterRejectsInvalid(t *testing.T) {
 		"bytes for a directory":       {root, "x"},
 		"bytes before anything":       {"x"},
 		"too deep":                    tooDeep,
-	} {
-		var b bytes.Buffer
-		w := nar.NewWriter(&b)
-		var first error
-		for i, s := range steps {
-			var err error
-			switch s := s.(type) {
-			case nar.Entry:
-				err = w.WriteEntry(s)
-			case string:
-				_, err = io.WriteString(w, s)
-			}
-			if first == nil && err != nil && i < len(steps)-1 {
-				t.Errorf("%s: step %d: %v", what, i, err)
-			}
-			first = err
+	}
+}
+
+// A Writer rejects invalid entries immediately. All later calls fail too.
+func TestWriterRejectsInvalid(t *testing.T) {
+	for what, steps := range invalidSteps() {
+		writeSteps(t, what, steps)
+	}
+}
+
+func writeSteps(t *testing.T, what string, steps []any) {
+	var b bytes.Buffer
+	w := nar.NewWriter(&b)
+	var first error
+	for i, s := range steps {
+		var err error
+		switch s := s.(type) {
+		case nar.Entry:
+			err = w.WriteEntry(s)
+		case string:
+			_, err = io.WriteString(w, s)
 		}
-		err := w.Close()
-		checkError(t, what, err, -1, "")
-		if first != nil && first != err {
-			t.Errorf("%s: %v, but Close returns %v", what, first, err)
+		if first == nil && err != nil && i < len(steps)-1 {
+			t.Errorf("%s: step %d: %v", what, i, err)
 		}
-		if readAll(&b) == nil {
-			t.Errorf("%s: the output is a valid archive", what)
-		}
+		first = err
+	}
+	err := w.Close()
+	checkError(t, what, err, -1, "")
+	if first != nil && first != err {
+		t.Errorf("%s: %v, but Close returns %v", what, first, err)
+	}
+	if readAll(&b) == nil {
+		t.Errorf("%s: the output is a valid archive", what)
 	}
 }
 

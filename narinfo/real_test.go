@@ -202,14 +202,14 @@ func TestRealKeys(t *testing.T) {
 		"a line feed":          whole + "\n",
 		"line feeds inside":    whole[:30] + "\n\n" + whole[30:],
 		"without padding":      strings.TrimRight(whole, "="),
-		"more behind padding":  whole + "=!",
+		"text after padding":   whole + "=!",
 		"nothing":              "",
 		"no name":              strings.TrimPrefix(whole, "real-1"),
 		"a name alone":         "real-1:",
 		"a public key":         secret.Public().String(),
 		"a carriage return":    whole[:30] + "\r\n" + whole[30:],
 		"a space":              whole[:30] + " " + whole[30:],
-		"a byte more":          strings.TrimRight(whole, "=") + "AA",
+		"a trailing byte":      strings.TrimRight(whole, "=") + "AA",
 		"white space in front": "\n " + whole,
 	} {
 		write(t, d, "/tmp/key", text)

@@ -28,7 +28,7 @@ func TestGolden(t *testing.T) {
 			continue
 		}
 		if again, err := json.Marshal(h); err != nil || string(again) != strings.TrimSpace(string(text)) {
-			t.Errorf("%s comes back as %s, %v", file, again, err)
+			t.Errorf("%s is marshalled as %s, %v", file, again, err)
 		}
 	}
 }

@@ -204,12 +204,12 @@ type leniency struct {
 // the text.
 func (n *normalSpec) declare(in *inputSet) (*normalSpec, error) {
 	return n.mapStrings(func(s *String) (String, bool, error) {
-		mentions := n.mayMention(s.text)
+		found := n.mayMention(s.text)
 		for i := range s.parts {
 			p := &s.parts[i]
-			mentions = mentions || p.kind == ownPart || p.kind == literalPart && n.mayMention(p.text)
+			found = found || p.kind == ownPart || p.kind == literalPart && n.mayMention(p.text)
 		}
-		if !mentions {
+		if !found {
 			return String{}, false, nil
 		}
 		declared, err := n.declareIn(s, in)

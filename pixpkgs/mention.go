@@ -63,19 +63,15 @@ func mentionAt(text string, i int, dir storepath.Dir) (f textMention, ok bool) {
 // isPlaceholderAt reports whether text[i:end] is a placeholder. It must not be part of a longer name:
 // "https://host/nar/<hash>.nar.xz" does not contain one.
 func isPlaceholderAt(text string, i, end int) bool {
-	alone := (i == 0 || !isNameByte(text[i-1]) && text[i-1] != '/') && (end == len(text) || !isNameByte(text[end]))
+	alone := (i == 0 || !storepath.IsNameByte(text[i-1]) && text[i-1] != '/') && (end == len(text) || !storepath.IsNameByte(text[end]))
 	return alone && nixbase32.IsDigits(text[i+1:end])
 }
 
 // nameAt returns the length of the name at the start of s.
 func nameAt(s string) int {
 	n := 0
-	for n < len(s) && isNameByte(s[n]) {
+	for n < len(s) && storepath.IsNameByte(s[n]) {
 		n++
 	}
 	return n
-}
-
-func isNameByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("+-._?=", c) >= 0
 }

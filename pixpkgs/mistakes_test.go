@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,53 @@ func good(f func(*pixpkgs.Spec)) pixpkgs.Spec {
 	return s
 }
 
+// A mistake changes a valid Spec. The error must contain all of wants.
+type mistake struct {
+	name  string
+	f     func(*pixpkgs.Spec)
+	wants []string
+}
+
+// fieldMistakes are mistakes that do not need other packages.
+var fieldMistakes = []mistake{
+	{"no such own output", func(s *spec) { s.Args = list{pixpkgs.Placeholder("doc")} }, []string{`"hello"`, "Args[0]", `"doc"`}},
+	{"two outputs", func(s *spec) { s.Outputs = []string{"out", "dev", "out"} }, []string{`"hello"`, "Outputs", `"out"`}},
+	{"no outputs", func(s *spec) { s.Outputs = []string{} }, []string{`"hello"`, "Outputs"}},
+	{"illegal output", func(s *spec) { s.Outputs = []string{"o ut"} }, []string{`"hello"`, "Outputs", `"o ut"`}},
+	{"empty output", func(s *spec) { s.Outputs = []string{""} }, []string{`"hello"`, "Outputs"}},
+	{"drvPath", func(s *spec) { s.Outputs = []string{"drvPath"} }, []string{`"hello"`, "Outputs", `"drvPath"`}},
+	{"illegal name", func(s *spec) { s.Name = "hello world" }, []string{`"hello world"`, "Name"}},
+	{"no name", func(s *spec) { s.Name = "" }, []string{`""`, "Name"}},
+	{"long name", func(s *spec) { s.Name = strings.Repeat("n", 208) }, []string{"Name", "207"}},
+	{"long output", func(s *spec) { s.Outputs = []string{strings.Repeat("o", 206)} }, []string{`"hello"`, "Outputs", "211"}},
+	{"name of a derivation", func(s *spec) { s.Name = "x.drv" }, []string{`"x.drv"`, "Name"}},
+	{"no system", func(s *spec) { s.System = "" }, []string{`"hello"`, "System"}},
+	{"system that cannot be written", func(s *spec) { s.System = `x"` }, []string{`"hello"`, "platform"}},
+	{"no builder", func(s *spec) { s.Builder = nil }, []string{`"hello"`, "Builder"}},
+	{"short hash", func(s *spec) { s.OutputHash = "sha256-abc" }, []string{`"hello"`, "OutputHash", "abc"}},
+	{"hash without algorithm", func(s *spec) { s.OutputHash = emptyHex }, []string{`"hello"`, "OutputHash"}},
+	{"hash of another algorithm", func(s *spec) { s.OutputHash, s.OutputHashAlgo = emptySRI, "sha1" }, []string{`"hello"`, "OutputHash"}},
+	{"no such algorithm", func(s *spec) { s.OutputHash, s.OutputHashAlgo = emptyHex, "sha3" }, []string{`"hello"`, "OutputHashAlgo", "sha3"}},
+	{"no such mode", func(s *spec) { s.OutputHash, s.OutputHashMode = emptySRI, "Flat" }, []string{`"hello"`, "OutputHashMode", "Flat"}},
+	{"git with MD5", func(s *spec) { s.OutputHash, s.OutputHashMode = "md5:d41d8cd98f00b204e9800998ecf8427e", "git" }, []string{`"hello"`, "OutputHash"}},
+	{"fixed outputs", func(s *spec) { s.OutputHash, s.Outputs = emptySRI, []string{"out", "dev"} }, []string{`"hello"`, "Outputs", `"dev"`}},
+	{"both kinds", func(s *spec) { s.ContentAddressed, s.Impure = true, true }, []string{`"hello"`, "ContentAddressed"}},
+	{"variable of a field", func(s *spec) { s.Env = env{"outputs": "x"} }, []string{`"hello"`, `Env "outputs"`, "field Outputs"}},
+	{"attribute of a field", func(s *spec) { s.Attrs = env{"name": "x"} }, []string{`"hello"`, `Attrs "name"`, "field Name"}},
+	{"variable of an output", func(s *spec) { s.Env = env{"out": "x"} }, []string{`"hello"`, `Env "out"`}},
+	{"variables and attributes", func(s *spec) { s.Env, s.Attrs = env{"x": "x"}, env{"y": "y"} }, []string{`"hello"`, "Env", "Attrs"}},
+	{"invalid attributes", func(s *spec) { s.Attrs = list{1} }, []string{`"hello"`, "Attrs"}},
+	{"invalid attribute", func(s *spec) { s.Attrs = env{"f": func() {}} }, []string{`"hello"`, "Attrs", `"f"`, "func()"}},
+	{"attribute that is not UTF-8", func(s *spec) { s.Attrs = env{"a": "\xff"} }, []string{`"hello"`, "Attrs", "UTF-8"}},
+	{"value without text", func(s *spec) { s.Env = env{"m": map[string]string{}} }, []string{`"hello"`, `Env "m"`, "map[string]string"}},
+	{"NUL", func(s *spec) { s.Env = env{"z": "a\x00b"} }, []string{`"hello"`, `Env "z"`, "NUL"}},
+	{"nil package", func(s *spec) { s.Args = list{(*pixpkgs.Package)(nil)} }, []string{`"hello"`, "Args[0]", "nil"}},
+	{"nil object", func(s *spec) { s.Args = list{(*pixpkgs.Object)(nil)} }, []string{`"hello"`, "Args[0]", "nil"}},
+	{"nil lazy", func(s *spec) { s.Args = list{(*pixpkgs.Lazy)(nil)} }, []string{`"hello"`, "Args[0]", "nil"}},
+	{"invalid dependency", func(s *spec) { s.Deps = list{"/nix/store"} }, []string{`"hello"`, "Deps[0]", "string"}},
+	{"invalid path", func(s *spec) { s.Deps = list{pixpkgs.StorePath("/nix/store/x")} }, []string{`"hello"`, "Deps[0]", "/nix/store/x"}},
+}
+
 // Each mistake is an error of the call that made it, with the name of the package and the field.
 func TestMistakes(t *testing.T) {
 	bash := mk(t, pixpkgs.Spec{Name: "bash", Outputs: []string{"out", "dev"}})
@@ -36,11 +84,7 @@ func TestMistakes(t *testing.T) {
 	object := text(t, "f.txt", "text")
 	self := map[string]any{}
 	self["self"] = self
-	tests := []struct {
-		name  string
-		f     func(*pixpkgs.Spec)
-		wants []string
-	}{
+	tests := append(slices.Clone(fieldMistakes), []mistake{
 		{"undeclared", func(s *spec) { s.Env = env{"script": fmt.Sprintf("exec %s/bin/bash", bash)} }, []string{`"hello"`, `Env "script"`, `"bash"`, bash.String()}},
 		{"undeclared in a path", func(s *spec) { s.Args = list{"-c", "PATH=/bin:" + bash.String() + "/bin"} }, []string{`"hello"`, "Args[1]", `"bash"`}},
 		{"undeclared builder", func(s *spec) { s.Builder = bash.String() + "/bin/bash" }, []string{`"hello"`, "Builder", `"bash"`}},
@@ -52,50 +96,14 @@ func TestMistakes(t *testing.T) {
 		{"undeclared and unknown", func(s *spec) { s.Args = list{"PATH=/x:" + ca.String() + "/bin"} }, []string{`"hello"`, "Args[0]", ca.String()}},
 		{"no such output", func(s *spec) { s.Env = env{"d": bash.Out("doc").Path("x")} }, []string{`"hello"`, `Env "d"`, `"bash"`, `"doc"`, `"dev"`}},
 		{"no such output, printed", func(s *spec) { s.Env = env{"d": fmt.Sprintf("%s/x", bash.Out("doc"))} }, []string{`"hello"`, `Env "d"`, `"bash"`, `"doc"`}},
-		{"no such own output", func(s *spec) { s.Args = list{pixpkgs.Placeholder("doc")} }, []string{`"hello"`, "Args[0]", `"doc"`}},
 		{"lazy, printed", func(s *spec) { s.Args = list{fmt.Sprint(pixpkgs.Ready(bash))} }, []string{`"hello"`, "Args[0]", "pixpkgs.Sprintf"}},
-		{"two outputs", func(s *spec) { s.Outputs = []string{"out", "dev", "out"} }, []string{`"hello"`, "Outputs", `"out"`}},
-		{"no outputs", func(s *spec) { s.Outputs = []string{} }, []string{`"hello"`, "Outputs"}},
-		{"illegal output", func(s *spec) { s.Outputs = []string{"o ut"} }, []string{`"hello"`, "Outputs", `"o ut"`}},
-		{"empty output", func(s *spec) { s.Outputs = []string{""} }, []string{`"hello"`, "Outputs"}},
-		{"drvPath", func(s *spec) { s.Outputs = []string{"drvPath"} }, []string{`"hello"`, "Outputs", `"drvPath"`}},
-		{"illegal name", func(s *spec) { s.Name = "hello world" }, []string{`"hello world"`, "Name"}},
-		{"no name", func(s *spec) { s.Name = "" }, []string{`""`, "Name"}},
-		{"long name", func(s *spec) { s.Name = strings.Repeat("n", 208) }, []string{"Name", "207"}},
-		{"long output", func(s *spec) { s.Outputs = []string{strings.Repeat("o", 206)} }, []string{`"hello"`, "Outputs", "211"}},
-		{"name of a derivation", func(s *spec) { s.Name = "x.drv" }, []string{`"x.drv"`, "Name"}},
-		{"no system", func(s *spec) { s.System = "" }, []string{`"hello"`, "System"}},
-		{"system that cannot be written", func(s *spec) { s.System = `x"` }, []string{`"hello"`, "platform"}},
-		{"no builder", func(s *spec) { s.Builder = nil }, []string{`"hello"`, "Builder"}},
-		{"short hash", func(s *spec) { s.OutputHash = "sha256-abc" }, []string{`"hello"`, "OutputHash", "abc"}},
-		{"hash without algorithm", func(s *spec) { s.OutputHash = emptyHex }, []string{`"hello"`, "OutputHash"}},
-		{"hash of another algorithm", func(s *spec) { s.OutputHash, s.OutputHashAlgo = emptySRI, "sha1" }, []string{`"hello"`, "OutputHash"}},
-		{"no such algorithm", func(s *spec) { s.OutputHash, s.OutputHashAlgo = emptyHex, "sha3" }, []string{`"hello"`, "OutputHashAlgo", "sha3"}},
-		{"no such mode", func(s *spec) { s.OutputHash, s.OutputHashMode = emptySRI, "Flat" }, []string{`"hello"`, "OutputHashMode", "Flat"}},
-		{"git with MD5", func(s *spec) { s.OutputHash, s.OutputHashMode = "md5:d41d8cd98f00b204e9800998ecf8427e", "git" }, []string{`"hello"`, "OutputHash"}},
-		{"fixed outputs", func(s *spec) { s.OutputHash, s.Outputs = emptySRI, []string{"out", "dev"} }, []string{`"hello"`, "Outputs", `"dev"`}},
-		{"both kinds", func(s *spec) { s.ContentAddressed, s.Impure = true, true }, []string{`"hello"`, "ContentAddressed"}},
-		{"variable of a field", func(s *spec) { s.Env = env{"outputs": "x"} }, []string{`"hello"`, `Env "outputs"`, "field Outputs"}},
-		{"attribute of a field", func(s *spec) { s.Attrs = env{"name": "x"} }, []string{`"hello"`, `Attrs "name"`, "field Name"}},
-		{"variable of an output", func(s *spec) { s.Env = env{"out": "x"} }, []string{`"hello"`, `Env "out"`}},
-		{"variables and attributes", func(s *spec) { s.Env, s.Attrs = env{"x": "x"}, env{"y": "y"} }, []string{`"hello"`, "Env", "Attrs"}},
-		{"invalid attributes", func(s *spec) { s.Attrs = list{1} }, []string{`"hello"`, "Attrs"}},
-		{"invalid attribute", func(s *spec) { s.Attrs = env{"f": func() {}} }, []string{`"hello"`, "Attrs", `"f"`, "func()"}},
 		{"attribute in itself", func(s *spec) { s.Attrs = self }, []string{`"hello"`, "Attrs", "deep"}},
-		{"attribute that is not UTF-8", func(s *spec) { s.Attrs = env{"a": "\xff"} }, []string{`"hello"`, "Attrs", "UTF-8"}},
-		{"value without text", func(s *spec) { s.Env = env{"m": map[string]string{}} }, []string{`"hello"`, `Env "m"`, "map[string]string"}},
-		{"NUL", func(s *spec) { s.Env = env{"z": "a\x00b"} }, []string{`"hello"`, `Env "z"`, "NUL"}},
 		{"width", func(s *spec) { s.Args = list{pixpkgs.Sprintf("%10s", bash)} }, []string{`"hello"`, "Args[0]", "%s"}},
 		{"number", func(s *spec) { s.Args = list{pixpkgs.Sprintf("%d", bash)} }, []string{`"hello"`, "Args[0]", "%s"}},
-		{"nil package", func(s *spec) { s.Args = list{(*pixpkgs.Package)(nil)} }, []string{`"hello"`, "Args[0]", "nil"}},
-		{"nil object", func(s *spec) { s.Args = list{(*pixpkgs.Object)(nil)} }, []string{`"hello"`, "Args[0]", "nil"}},
-		{"nil lazy", func(s *spec) { s.Args = list{(*pixpkgs.Lazy)(nil)} }, []string{`"hello"`, "Args[0]", "nil"}},
-		{"invalid dependency", func(s *spec) { s.Deps = list{"/nix/store"} }, []string{`"hello"`, "Deps[0]", "string"}},
-		{"invalid path", func(s *spec) { s.Deps = list{pixpkgs.StorePath("/nix/store/x")} }, []string{`"hello"`, "Deps[0]", "/nix/store/x"}},
 		{"path of an output", func(s *spec) { s.Env = env{"dev": dev} }, []string{`"hello"`, `Env "dev"`, `"bash-dev"`}},
 		{"another store", func(s *spec) { s.Dir = "/gnu/store"; s.Args = list{bash} }, []string{`"hello"`, "Args[0]", `"bash"`, "/gnu/store", "/nix/store"}},
 		{"source of another store", func(s *spec) { s.Dir = "/gnu/store"; s.Args = list{object} }, []string{`"hello"`, "Args[0]", "/gnu/store"}},
-	}
+	}...)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			p, err := pixpkgs.Derive(good(test.f))
@@ -119,7 +127,7 @@ func TestMistakes(t *testing.T) {
 func TestValidSpecs(t *testing.T) {
 	bash, ca := mk(t, pixpkgs.Spec{Name: "bash"}), floating(t)
 	for name, f := range map[string]func(*pixpkgs.Spec){
-		"a path that is no store path":    func(s *spec) { s.Args = list{"/nix/store/abc-x /nix/store/ /nix/store"} },
+		"a path that is not a store path": func(s *spec) { s.Args = list{"/nix/store/abc-x /nix/store/ /nix/store"} },
 		"another store's path":            func(s *spec) { s.Args = list{"/gnu/store/" + bash.DrvPath().Base()} },
 		"a hash in a URL":                 func(s *spec) { s.Args = list{"https://cache.example" + ca.String() + ".nar.xz"} },
 		"one's own placeholder":           func(s *spec) { s.Args = list{string(storepath.OwnPlaceholder("out")) + "/bin"} },

@@ -87,10 +87,10 @@ func register(ctx context.Context, s store.Store, roots []*Package) error {
 	return addItems(ctx, s, missing)
 }
 
-// protect returns the valid items, and protects them from collectors for the rest of the session. An
-// item cannot be added if a collector deletes one of its references. A temporary root protects its
-// closure, so protect adds roots only for valid items that no other valid item of interest refers to:
-// the roots, and references of missing items. It repeats if a collector was faster.
+// protect returns the valid items, and protects them from collectors for the rest of the session. A
+// collector could otherwise delete a reference of an item before the item is added. A temporary root
+// protects its whole closure, so only the valid packages and the valid references of missing items get
+// one. If a collector has deleted one of them in the meantime, protect starts again.
 func protect(ctx context.Context, s store.Store, items []item, roots []*Package) (map[storepath.Path]bool, error) {
 	paths := make([]storepath.Path, len(items))
 	for i := range items {

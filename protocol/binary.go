@@ -70,18 +70,15 @@ func (e *binaryEncoder) tag(field string, b bool) (bool, error)      { return e.
 func (e *binaryEncoder) optional(field string, b bool) (bool, error) { return e.bool(field, b) }
 
 func (e *binaryEncoder) name(_, s string, limit int) (string, error) {
-	if err := checkLen(len(s), limit); err != nil {
-		return s, err
+	if len(s) > limit {
+		return s, tooLong(len(s), limit)
 	}
 	e.out = wire.AppendString(e.out, s)
 	return s, nil
 }
 
-func checkLen(n, limit int) error {
-	if n > limit {
-		return fmt.Errorf("%d bytes are more than the limit of %d", n, limit)
-	}
-	return nil
+func tooLong(n, limit int) error {
+	return fmt.Errorf("%d bytes are more than the limit of %d", n, limit)
 }
 
 func (e *binaryEncoder) string(field, s string) (string, error) {

@@ -98,7 +98,11 @@ func (c *codec) what() string {
 }
 
 // fail records the first error, with the field and the position of the last value.
-func (c *codec) fail(field string, err error) { c.failAt(field, -1, err) }
+func (c *codec) fail(field string, err error) {
+	if err != nil {
+		c.failAt(field, -1, err)
+	}
+}
 
 // failAt records the first error, with the field and its offset.
 func (c *codec) failAt(field string, at int64, err error) {
@@ -114,7 +118,7 @@ func assign[T any](c *codec, field string, v *T, got T, err error) {
 		*v = got
 	}
 	if err != nil {
-		c.fail(field, err)
+		c.failAt(field, -1, err)
 	}
 }
 

@@ -1,12 +1,11 @@
 package protocol
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
+	"pix/internal/exactjson"
 	"pix/nixhash"
 	"pix/store"
 )
@@ -173,7 +172,7 @@ func (c *codec) writeJSONOutput(hash nixhash.Hash, e *entry[string, store.Realis
 	}
 	text, err := keyed.JSON(c.Dir) // also validates the fields of the short form
 	if err == nil && !known {
-		text, err = printJSON(shortOutput{keyed.ID.HashID(), e.value.OutPath.Base()})
+		text, err = exactjson.Marshal(shortOutput{keyed.ID.HashID(), e.value.OutPath.Base()})
 	}
 	c.fail("built output", err)
 	id, s := keyed.ID.HashID(), string(text)
@@ -239,13 +238,4 @@ func (c *codec) traceOutput(r *store.BuildResult, e *entry[string, store.Realisa
 type shortOutput struct {
 	ID      string `json:"id"`
 	OutPath string `json:"outPath"` // a base name
-}
-
-// printJSON encodes a value like Nix, without escapes for HTML.
-func printJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(v)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }

@@ -118,8 +118,8 @@ func (e *textEncoder) optional(field string, present bool) (bool, error) {
 }
 
 func (e *textEncoder) name(field, s string, limit int) (string, error) {
-	if err := checkLen(len(s), limit); err != nil {
-		return s, err
+	if len(s) > limit {
+		return s, tooLong(len(s), limit)
 	}
 	e.show(field, quote(s))
 	return s, nil

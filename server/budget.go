@@ -20,9 +20,8 @@ import (
 //
 //   - Several connections may each hold a part of what they need and wait for the rest. Where
 //     the budget has overdrafts, one of them, for each class of users (trusted, untrusted), may
-//     overdraw: what it acquires from then on is not counted, so it never waits again. When its
-//     client has the reply, or when what it holds fits into the share, the next one in turn may
-//     overdraw.
+//     overdraw: its later acquisitions are not counted, so it never waits again. When its client
+//     has the reply, or when its memory fits into the share, the next one in turn may overdraw.
 //   - A connection may hold memory and wait for its client, which stalls. It is closed as soon
 //     as its client is later than stallGrace and another connection waits for that memory.
 //

@@ -22,8 +22,8 @@
 // ([activity.WithHandler]), and the text of its errors unchanged.
 //
 // If the store is a [store.ClientConnector], such as the pool of package daemon, each client
-// gets a connection of its own to the daemon behind it, with settings and temporary roots of
-// its own. The client then has the trust that both this server and that daemon give it.
+// gets its own connection to that daemon, with its own settings and temporary roots. The client is
+// trusted only if both this server and that daemon trust it.
 //
 // # A connection
 //
@@ -48,11 +48,11 @@
 //
 // # In front of another daemon
 //
-// If the store belongs to another daemon ([store.ClientConnector]), each client gets a connection
-// of its own there, as soon as it has said which version it speaks. Temporary roots and settings
-// belong to that connection. It ends with the client's, which stops what the daemon does for the
-// client; and when it breaks, the client gets an error and is cut off. A daemon that hangs delays
-// no other client. Only features that both have are offered.
+// If the store belongs to another daemon ([store.ClientConnector]), each client gets its own connection
+// there, as soon as it has sent its version. The temporary roots and settings of the client belong to that
+// connection. It is closed when the client's connection ends, so that the daemon stops working for the client.
+// If it breaks, the client gets an error and its connection is closed. A daemon that hangs delays no other
+// client. Only features that both daemons have are offered.
 //
 // The client is trusted if this server and the daemon both trust it. The server makes the checks below
 // before it forwards a request: the daemon sees only requests of this process, and may trust it. The server
@@ -107,7 +107,7 @@
 // users do not wait for it. An untrusted user may have 524,288 temporary roots. A store keeps them in
 // memory, about 150 bytes each. The settings of a connection have at most 64 KiB.
 //
-// So the process takes, in addition to the store itself, at most
+// So the process uses, in addition to the store itself, at most
 //
 //   - three times MemoryBudget,
 //   - twice MaxRequest times 8, for the two requests that may exceed their shares,

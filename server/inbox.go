@@ -150,7 +150,7 @@ func (b *inbox) setError(err error) {
 	if b.err == nil {
 		b.err = err
 	}
-	if gone, known := hasHungUp(b.nc); err != io.EOF || gone || !known {
+	if hungUp, known := hasHungUp(b.nc); err != io.EOF || hungUp || !known {
 		b.onHangUp()
 	}
 }
@@ -207,8 +207,8 @@ func (b *inbox) waitForSpace() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.watched && !b.closed && b.err == nil && b.isFull() {
-		gone, known := hasHungUp(b.nc)
-		if gone {
+		hungUp, known := hasHungUp(b.nc)
+		if hungUp {
 			b.setError(io.EOF)
 			break
 		}
@@ -275,7 +275,7 @@ func (b *inbox) awaitHangUp() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for !b.closed {
-		if gone, known := hasHungUp(b.nc); gone || !known {
+		if hungUp, known := hasHungUp(b.nc); hungUp || !known {
 			b.onHangUp()
 			return
 		}

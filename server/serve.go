@@ -23,7 +23,7 @@ import (
 // [*PanicError], [context.Cause] of ctx when ctx is done, or an error of nc. The client gets it
 // too, if possible.
 //
-// The connection has a memory budget of its own. A [Server] has one for all its connections.
+// The connection has its own memory budget. The connections of a [Server] share one.
 func Serve(ctx context.Context, nc net.Conn, s store.Store, opts *Options) error {
 	return newConn(ctx, nc, s, opts, newMemory(0), owner{}).run()
 }

@@ -60,7 +60,7 @@ func TestBuildTraceJSON(t *testing.T) {
 		ID: store.DrvOutput{Path: "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a.drv", Output: "out"},
 		Realisation: store.Realisation{
 			OutPath:    "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a",
-			Signatures: []string{"b-1:eA==", "a-1:/A==", "a-1:eA==", "b-1:eA=="}, // "/" is the greater byte, and the smaller character
+			Signatures: []string{"b-1:eA==", "a-1:/A==", "a-1:eA==", "b-1:eA=="}, // "/" is the larger byte, but the smaller character
 		},
 	}
 	const want = `{"key":{"drvPath":"g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a.drv","outputName":"out"},"value":{"outPath":"g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a",` +
@@ -80,18 +80,18 @@ func TestBuildTraceJSON(t *testing.T) {
 		strings.Replace(want, `"outputName":"out"`, `"outputName":"out","outputName":"dev"`, 1),
 	} {
 		if r, err := store.ParseTraceJSON(storepath.DefaultDir, bad); err == nil {
-			t.Errorf("%s is taken: %+v", bad, r)
+			t.Errorf("%s was accepted: %+v", bad, r)
 		}
 	}
 	if _, err := r.TraceJSON("/other/store"); err == nil {
-		t.Error("a path of another store directory is written")
+		t.Error("a path of another store directory was written")
 	}
 	r.Signatures = []string{"no signature"}
 	if _, err := r.ValueJSON(storepath.DefaultDir); err == nil {
-		t.Error("a signature without a key is written")
+		t.Error("a signature without a key was written")
 	}
 	r.ID.Path = ""
 	if _, err := r.TraceJSON(storepath.DefaultDir); err == nil {
-		t.Error("it is written without a derivation")
+		t.Error("a realisation without a derivation was written")
 	}
 }

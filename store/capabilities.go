@@ -12,86 +12,85 @@ import (
 	"pix/storepath"
 )
 
-// The capabilities of a store that answer questions. All results are sorted, each path once.
+// Capabilities for queries. All results are sorted and without duplicates.
 type (
 	// An AllPathsQuerier can list its valid paths.
 	AllPathsQuerier interface {
 		QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error)
 	}
 
-	// An InfosQuerier answers many questions about paths sooner than one by one. What it knows
-	// comes in the order of the paths; an error is the last pair.
+	// An InfosQuerier answers queries for many path infos faster than one by one. The infos
+	// come in the order of the paths. An error is the last pair.
 	InfosQuerier interface {
 		QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.Seq2[*PathInfo, error]
 	}
 
-	// A ClosureOpener answers about the paths of a closure sooner than an [InfosQuerier]: what it
-	// opens for the first of them, such as connections, it keeps for the next.
+	// A ClosureOpener answers queries for a closure faster than an [InfosQuerier]: it keeps
+	// resources, such as connections, from one query to the next.
 	ClosureOpener interface {
-		// OpenClosure returns a function that asks about paths, until end is called.
+		// OpenClosure returns a function for queries. It may be used until end is called.
 		OpenClosure(ctx context.Context) (ask InfosAsker, end func())
 	}
 
-	// An InfosAsker asks about paths, and calls take with the index of each path and what is known of
-	// it, in any order, on the goroutine of its caller. An error of take ends it, and is returned; the
-	// error is a [*NotFoundError] if a path is not valid.
+	// An InfosAsker queries paths. It calls take with the index and the info of each path, in
+	// any order, on the goroutine of its caller. It stops with the first error of take and
+	// returns it. The error is a [*NotFoundError] if a path is not valid.
 	InfosAsker func(ctx context.Context, paths []storepath.Path, take func(i int, info *PathInfo) error) error
 
-	// A ReferrerQuerier knows which valid paths refer to a path, itself among them if it
-	// does.
+	// A ReferrerQuerier finds the valid paths that refer to a path, including the path itself.
 	ReferrerQuerier interface {
 		QueryReferrers(ctx context.Context, path storepath.Path) ([]storepath.Path, error)
 	}
 
-	// A DeriverQuerier knows which valid derivations have a path as an output.
+	// A DeriverQuerier finds the valid derivations that have a path as an output.
 	DeriverQuerier interface {
 		QueryValidDerivers(ctx context.Context, path storepath.Path) ([]storepath.Path, error)
 	}
 
-	// A HashPartQuerier finds the valid path with a hash part. The error is a
-	// [*NotFoundError] with no path if there is none.
+	// A HashPartQuerier finds the valid path with a hash part. If there is none, the error is a
+	// [*NotFoundError] without a path.
 	HashPartQuerier interface {
 		QueryPathFromHashPart(ctx context.Context, hashPart string) (storepath.Path, error)
 	}
 
-	// A SubstituteQuerier knows what its substituters have. Those that they have not are
-	// left out.
+	// A SubstituteQuerier queries its substituters. Results do not contain paths that no
+	// substituter has.
 	SubstituteQuerier interface {
 		QuerySubstitutablePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error)
-		// QuerySubstitutablePathInfos takes the content address of each path, or the zero
-		// value.
+		// The values of paths are their content addresses, or the zero value.
 		QuerySubstitutablePathInfos(ctx context.Context, paths map[storepath.Path]storepath.ContentAddress) ([]SubstitutableInfo, error)
 	}
 
-	// A MissingQuerier says what it would take to make paths valid.
+	// A MissingQuerier determines what must be built and substituted to make paths valid.
 	MissingQuerier interface {
 		QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*Missing, error)
 	}
 
-	// A RealisationStore knows the paths that outputs of derivations have got. The error of
-	// QueryRealisation is [ErrNotFound] if it does not know.
+	// A RealisationStore stores the paths of outputs of derivations. The error of
+	// QueryRealisation is [ErrNotFound] if the path is unknown.
 	RealisationStore interface {
 		QueryRealisation(ctx context.Context, output DrvOutput) (*Realisation, error)
 		RegisterDrvOutput(ctx context.Context, r KeyedRealisation) error
 	}
 )
 
-// AddOptions say how objects are added. Nil and the zero values are useful.
+// AddOptions configure how objects are added. Nil and the zero values are useful.
 type AddOptions struct {
-	Repair       bool // replace an object that is there; needs a trusted user
-	NoSignatures bool // take objects that nobody signed; needs a trusted user
+	Repair       bool // replace valid objects; needs a trusted user
+	NoSignatures bool // accept objects without signatures; needs a trusted user
 
-	// TrustedKeys are trusted to sign objects. An object needs a signature by one of them. Nil means the keys of the
-	// store. A daemon uses the settings of the connection instead.
+	// TrustedKeys are the trusted keys. An object needs a signature of one of them. Nil means
+	// the keys of the store. A daemon uses the settings of the connection instead.
 	TrustedKeys signature.KeySet
 
-	// Vouched reports whether an object whose content address is weak ([PathInfo.CheckContents])
-	// comes from a trusted user. Nil means that it needs NoSignatures or a trusted signature.
+	// Vouched reports whether an object with a weak content address ([PathInfo.CheckContents])
+	// comes from a trusted user. If nil, such an object needs NoSignatures or a trusted
+	// signature.
 	Vouched func(info *PathInfo) bool
 }
 
-// Vouches reports whether the options allow an object that has no content address, or a weak one.
-// Malformed signatures count as absent. The keys of the store are used if opts has none.
+// Vouches reports whether the options allow an object with no content address or a weak one.
+// Malformed signatures are ignored. If opts has no keys, the keys of the store are used.
 func (opts *AddOptions) Vouches(info *PathInfo, weak bool, keys signature.KeySet) bool {
 	if weak && opts.Vouched != nil {
 		return opts.Vouched(info)
@@ -106,126 +105,129 @@ func (opts *AddOptions) Vouches(info *PathInfo, weak bool, keys signature.KeySet
 	return len(good) > 0
 }
 
-// An Import is an object to be added, and its archive, which is read once.
+// An Import is an object to add, and its archive, which is read once.
 type Import struct {
 	Info *PathInfo
 	NAR  io.Reader
 
-	// Refresh returns the current info of the object if the source has another one by now, else nil. A
-	// store may call it once, if it does not trust Info. Nil means that the source cannot tell.
+	// Refresh returns the current info of the object if the source has a newer one, otherwise
+	// nil. A store that does not trust Info may call it once. Refresh is nil if the source
+	// cannot have a newer one.
 	Refresh func(ctx context.Context) *PathInfo
 }
 
-// The capabilities of a store that take and give contents.
+// Capabilities for contents.
 type (
-	// An Adder takes objects by their contents: the file itself for Text and Flat, else
-	// its NAR. It computes the path.
+	// An Adder adds objects with given contents: the plain file for Text and Flat, otherwise
+	// the NAR. It computes the path.
 	Adder interface {
 		AddToStore(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *AddOptions) (*PathInfo, error)
 	}
 
-	// A NARAdder takes objects whose path info is known. It verifies that the archive is
-	// what the info says.
+	// A NARAdder adds objects with a given path info. It checks that the archive matches the
+	// info.
 	NARAdder interface {
 		AddToStoreNAR(ctx context.Context, info *PathInfo, nar io.Reader, opts *AddOptions) error
 	}
 
-	// A MultipleAdder adds many objects at once. An object comes after the objects that it refers to.
+	// A MultipleAdder adds many objects at a time. An object must come after the objects that
+	// it refers to.
 	MultipleAdder interface {
-		// AddMultipleToStore adds n objects. An error from the sequence ends it; what has come
-		// until then is added. If the archive of an object cannot be read or is not the right one,
-		// a store that can go on adds the other objects and returns an [*AddError].
+		// AddMultipleToStore adds n objects. An error in the sequence ends it. Objects that
+		// came before it are added. If the archive of an object cannot be read or does not
+		// match its info, a store that can continue adds the other objects and returns an
+		// [*AddError].
 		AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[Import, error], opts *AddOptions) error
 	}
 
-	// A CompletenessQuerier may have lost the contents of valid paths, as a binary cache whose old files
-	// were deleted.
+	// A CompletenessQuerier may have lost the contents of valid paths, such as a binary cache
+	// whose old files were deleted.
 	CompletenessQuerier interface {
-		// QueryCompletePaths returns the valid paths whose contents are there.
+		// QueryCompletePaths returns the valid paths that still have their contents.
 		QueryCompletePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error)
 	}
 
-	// A Refresher remembers answers of QueryPathInfo.
+	// A Refresher caches the results of QueryPathInfo.
 	Refresher interface {
-		// RefreshPathInfo returns the current info of a path, not a remembered one.
+		// RefreshPathInfo returns the current info of a path, bypassing the cache.
 		RefreshPathInfo(ctx context.Context, path storepath.Path) (*PathInfo, error)
 	}
 
-	// A NARReader gives the archive of an object. The reader verifies it against the NAR
-	// hash before it returns io.EOF, and must be closed. The error is a [*NotFoundError] if
-	// the path is not valid.
+	// A NARReader returns the archive of an object. The reader checks the NAR hash before it
+	// returns io.EOF, and must be closed. The error is a [*NotFoundError] if the path is not
+	// valid.
 	NARReader interface {
 		NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error)
 	}
 
-	// A ManyNARReader gives the archives of objects of which everything is known, in their
-	// order, sooner than one by one. Each is read to its end before the next, and verified as by
-	// a NARReader. An error is the last pair.
+	// A ManyNARReader returns the archives of objects with known infos faster than one by one,
+	// in their order. Each archive must be read to its end before the next. It is verified as
+	// by a NARReader. An error is the last pair.
 	ManyNARReader interface {
 		NARsFromPaths(ctx context.Context, infos []*PathInfo) iter.Seq2[io.Reader, error]
 	}
 
-	// A ListingReader knows what is in an object without reading its archive. Nobody has
-	// verified that. The error is [fs.ErrNotExist] if it does not know.
+	// A ListingReader returns the files in an object without reading its archive. The listing
+	// is not verified. The error is [fs.ErrNotExist] if the store has no listing.
 	ListingReader interface {
 		Listing(ctx context.Context, path storepath.Path) (*nar.Listing, error)
 	}
 
-	// A Signer keeps signatures.
+	// A Signer stores signatures.
 	Signer interface {
 		AddSignatures(ctx context.Context, path storepath.Path, signatures []string) error
 	}
 
-	// A LogAdder keeps build logs.
+	// A LogAdder stores build logs.
 	LogAdder interface {
 		AddBuildLog(ctx context.Context, drv storepath.Path, log io.Reader) error
 	}
 
-	// A LogReader gives build logs, which must be closed. The error is a [*NotFoundError] if
-	// there is none. No daemon does that.
+	// A LogReader returns build logs, which must be closed. The error is a [*NotFoundError] if
+	// there is none. Daemons do not have this capability.
 	LogReader interface {
 		BuildLog(ctx context.Context, drv storepath.Path) (io.ReadCloser, error)
 	}
 )
 
-// The capabilities of a store that builds, besides [Builder].
+// Capabilities for building, in addition to [Builder].
 type (
-	// A ResultBuilder says how each build ended, instead of failing with the first.
+	// A ResultBuilder returns the result of each build instead of failing with the first.
 	ResultBuilder interface {
 		BuildPathsWithResults(ctx context.Context, paths []derivation.DerivedPath, mode BuildMode) ([]KeyedBuildResult, error)
 	}
 
-	// A DerivationBuilder builds a derivation that need not be in the store. Its inputs
-	// must be valid, and be among its input sources.
+	// A DerivationBuilder builds a derivation that need not be in the store. Its inputs must be
+	// valid, and listed in its input sources.
 	DerivationBuilder interface {
 		BuildDerivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, mode BuildMode) (*BuildResult, error)
 	}
 
-	// An Ensurer makes a path valid by substitution, if it is not.
+	// An Ensurer substitutes a path if it is not valid.
 	Ensurer interface {
 		EnsurePath(ctx context.Context, path storepath.Path) error
 	}
 )
 
-// The capabilities of a store that keeps itself in order.
+// Capabilities for maintenance.
 type (
-	// A TempRooter keeps paths from being collected for a while: as long as the connection
-	// lives, or the process. They need not be valid yet.
+	// A TempRooter protects paths from garbage collection while the connection or the process
+	// exists. The paths need not be valid yet.
 	TempRooter interface {
 		AddTempRoot(ctx context.Context, path storepath.Path) error
 	}
 
-	// A ManyTempRooter does the same for many paths sooner than one by one.
+	// A ManyTempRooter does the same for many paths faster than one by one.
 	ManyTempRooter interface {
 		AddTempRoots(ctx context.Context, paths []storepath.Path) error
 	}
 
-	// A Rooter has roots that last.
+	// A Rooter has permanent roots.
 	Rooter interface {
-		// AddIndirectRoot makes the symlink at link, which points into the store, a root.
+		// AddIndirectRoot registers a symlink to a store path as a root.
 		AddIndirectRoot(ctx context.Context, link string) error
-		// AddPermRoot makes a symlink at link to path, and that a root. It returns where the
-		// symlink is; it needs a trusted user.
+		// AddPermRoot creates a symlink to a path and registers it as a root. It returns the
+		// name of the symlink. It needs a trusted user.
 		AddPermRoot(ctx context.Context, path storepath.Path, link string) (string, error)
 		FindRoots(ctx context.Context) ([]Root, error)
 	}
@@ -235,13 +237,86 @@ type (
 		CollectGarbage(ctx context.Context, opts GCOptions) (*GCResult, error)
 	}
 
-	// An Optimiser makes equal files one.
+	// An Optimiser replaces identical files with hard links.
 	Optimiser interface {
 		OptimiseStore(ctx context.Context) error
 	}
 
-	// A Verifier checks its own contents, and reports whether errors remain.
+	// A Verifier verifies its contents, and reports whether errors remain.
 	Verifier interface {
 		VerifyStore(ctx context.Context, checkContents, repair bool) (errorsRemain bool, err error)
 	}
 )
+
+// A TextAdder is a [Store] that adds text files.
+type TextAdder interface {
+	// AddTextToStore adds a file with the given contents and references, as builtins.toFile
+	// does, and returns its path.
+	AddTextToStore(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error)
+}
+
+// A Builder is a [Store] that builds.
+type Builder interface {
+	// BuildPaths makes the paths valid, by building or by substitution. The error is a
+	// [*BuildError] if that failed.
+	BuildPaths(ctx context.Context, paths []derivation.DerivedPath, mode BuildMode) error
+}
+
+// An OutputQuerier is a [Store] that knows the outputs of its derivations.
+type OutputQuerier interface {
+	// QueryDerivationOutputMap returns the outputs of a derivation by name. The path of an
+	// output is "" if it is not known yet.
+	QueryDerivationOutputMap(ctx context.Context, drv storepath.Path) (map[string]storepath.Path, error)
+}
+
+// A RepairVerifier is a [Verifier] that can repair damaged objects from another store.
+type RepairVerifier interface {
+	// VerifyStoreFrom verifies the store, repairs it with objects of the store from, and
+	// reports whether errors remain. An object that differs from the previous one must be
+	// content-addressed or signed by a trusted key.
+	VerifyStoreFrom(ctx context.Context, checkContents bool, from Store) (errorsRemain bool, err error)
+}
+
+// A Sessioner opens sessions. A session is the same store, but its temporary roots, and the
+// roots of added paths, exist exactly until the session is closed. A server opens one for each
+// connection.
+type Sessioner interface {
+	Session(ctx context.Context) (Store, error)
+}
+
+// Capabilities of the store that a running build uses. No other store has them.
+type (
+	// A ScanningAdder adds objects with given contents like an [Adder], and scans them for
+	// references to the inputs of the build.
+	ScanningAdder interface {
+		AddToStoreScanning(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, contents io.Reader) (*PathInfo, error)
+	}
+
+	// An OutputSubmitter accepts a path as an output of the build.
+	OutputSubmitter interface {
+		SubmitOutput(ctx context.Context, path derivation.SingleDerivedPath, output string) error
+	}
+)
+
+// A SignatureKeeper is a [Signer] that can also remove signatures. A server needs this to limit
+// the number of signatures that untrusted users add to a path: every user may add some, and
+// each reply about the path contains them.
+type SignatureKeeper interface {
+	// TrustedKeys returns the trusted keys of the store.
+	TrustedKeys() signature.KeySet
+
+	// UpdateSignatures replaces the signatures of a valid path by the result of update. They
+	// must be canonical ([signature.Canonical]). update gets the info of the path. It must
+	// neither modify the info nor use the store. No other update of the path happens in
+	// between, so update may be called again.
+	UpdateSignatures(ctx context.Context, path storepath.Path, update func(*PathInfo) []string) error
+}
+
+// A ClientConnector is a store that belongs to another daemon. A server in front of it connects
+// each of its clients separately. So the clients share neither settings nor temporary roots, do
+// not wait for each other, and a client that hangs up stops what the daemon does for it.
+type ClientConnector interface {
+	// ConnectClient returns the store on a new connection. Closing the store closes the
+	// connection.
+	ConnectClient(ctx context.Context) (Store, error)
+}

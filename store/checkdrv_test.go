@@ -12,7 +12,7 @@ import (
 	"pix/storepath"
 )
 
-// What Nix 2.34.8 says of derivations that are added, word for word.
+// The results of Nix 2.34.8 for added derivations, with its exact texts.
 func TestCheckOutputs(t *testing.T) {
 	const (
 		right = "/nix/store/s668cfx1vrqfjryf96jj8wfhg7f67dhj-x"
@@ -33,7 +33,7 @@ func TestCheckOutputs(t *testing.T) {
 		"right":                  {drv: "x", text: x, known: right},
 		"wrong path":             {drv: "x", text: replace(x, right, wrong), err: "derivation has incorrect output '" + wrong + "', should be '" + right + "'"},
 		"another name":           {drv: "y", text: x, err: "derivation has incorrect output '" + right + "', should be '/nix/store/8giyjprhi6a8qi108m1x9z5p8p528ly4-y'"},
-		"wrong variable":         {drv: "x", text: replace(x, `("out","`+right+`")`, `("out","`+wrong+`")`), known: right}, // Nix does not look at it
+		"wrong variable":         {drv: "x", text: replace(x, `("out","`+right+`")`, `("out","`+wrong+`")`), known: right}, // Nix ignores it
 		"no variable":            {drv: "x", text: replace(x, `,("out","`+right+`")`, ""), err: "derivation has incorrect output '" + right + "', should be '/nix/store/ny75q7s754q9qf1110190djrwqvzhnz1-x'"},
 		"deferred":               {drv: "x", text: replace(x, right, ""), warning: deferred, err: "derivation has incorrect environment variable 'out', should be '" + right + "' but is actually ''"},
 		"deferred with variable": {drv: "x", text: replace(x, `"`+right+`","",""`, `"","",""`), warning: deferred},

@@ -13,7 +13,7 @@ import (
 	"pix/storepath"
 )
 
-// A closureBudget has some bytes left.
+// A closureBudget is a budget of some bytes.
 type closureBudget struct {
 	mu            sync.Mutex
 	left          int64
@@ -58,7 +58,7 @@ func (inventedSubstitutes) SubstitutableOutput(context.Context, storepath.Path, 
 
 func (inventedSubstitutes) ClosureLimits() store.Limits { return derivation.ForeignLimits() }
 
-// Every walk ends when the budget of its context is used up, and asks through the budget.
+// Every walk ends when the budget of its context is exhausted, and queries through the budget.
 func TestClosureBudget(t *testing.T) {
 	for name, references := range map[string]int{"small infos": 2, "large infos": 25_000} {
 		endless := &inventor{invent: func(v *inventor, _ storepath.Path) *store.PathInfo {
@@ -84,12 +84,12 @@ func TestClosureBudget(t *testing.T) {
 					t.Errorf("%v, want %v", err, errNoBudget)
 				}
 				if b.most == 0 || b.running != 0 {
-					t.Errorf("%d questions were under way at once, and %d still are", b.most, b.running)
+					t.Errorf("%d queries were running at the same time, and %d still are", b.most, b.running)
 				}
 			})
 		}
 	}
-	// A closure that fits is the same as without a budget.
+	// A closure within the budget is the same as without a budget.
 	mem := memstore.New(nil)
 	paths := chain(t, mem, 50, 0)
 	ctx := store.WithClosureBudget(t.Context(), &closureBudget{left: 1 << 20})

@@ -13,18 +13,18 @@ import (
 	"pix/storepath"
 )
 
-// MakeContentAddressed makes the closure of the roots in src content-addressed, and adds the new
-// objects to dst. It returns the new path of every path of the closure. In the contents of each object
-// the paths of its references, and its own hash part, are replaced by the new ones. Its new path
-// follows from these contents by the rules.
+// MakeContentAddressed converts the closure of the roots in src to content-addressed objects,
+// and adds these to dst. It returns a map from old to new paths. In the contents of each object
+// the paths of its references, and its own hash part, are replaced by the new ones. Its new
+// path follows from these contents by the rules.
 //
-// The stores must have the same store directory. The archive of an object is kept in memory up to 1 MiB,
-// and beyond that in temporary files.
+// The stores must have the same store directory. The archive of an object is kept in memory up
+// to 1 MiB, and beyond that in temporary files.
 //
 // Source: src/libstore/make-content-addressed.cc in Nix.
 func MakeContentAddressed(ctx context.Context, dst, src Store, roots []storepath.Path, rules Rules) (map[storepath.Path]storepath.Path, error) {
 	if dst.Dir() != src.Dir() {
-		return nil, fmt.Errorf("nothing can be copied from a store in %s to one in %s", src.Dir(), dst.Dir())
+		return nil, fmt.Errorf("cannot copy from a store in %s to one in %s", src.Dir(), dst.Dir())
 	}
 	var infos []*PathInfo
 	for info, err := range Closure(ctx, src, roots...) {
@@ -37,23 +37,23 @@ func MakeContentAddressed(ctx context.Context, dst, src Store, roots []storepath
 	if err != nil {
 		return nil, err
 	}
-	m := &maker{dst: dst, src: src, rules: rules, made: make(map[storepath.Path]storepath.Path, len(infos))}
+	m := &caConverter{dst: dst, src: src, rules: rules, converted: make(map[storepath.Path]storepath.Path, len(infos))}
 	for _, info := range infos {
-		if err := m.make(ctx, info); err != nil {
+		if err := m.convert(ctx, info); err != nil {
 			return nil, fmt.Errorf("making '%s' content-addressed: %w", info.Path, err)
 		}
 	}
-	return m.made, nil
+	return m.converted, nil
 }
 
-// A maker makes objects content-addressed, those that others refer to first.
-type maker struct {
-	dst, src Store
-	rules    Rules
-	made     map[storepath.Path]storepath.Path
+// A caConverter converts objects to content-addressed ones, references first.
+type caConverter struct {
+	dst, src  Store
+	rules     Rules
+	converted map[storepath.Path]storepath.Path
 }
 
-func (m *maker) make(ctx context.Context, old *PathInfo) error {
+func (m *caConverter) convert(ctx context.Context, old *PathInfo) error {
 	var references storepath.References
 	rewrites := make(map[storepath.Path]storepath.Path)
 	for _, ref := range old.References {
@@ -61,8 +61,8 @@ func (m *maker) make(ctx context.Context, old *PathInfo) error {
 			references.Self = true
 			continue
 		}
-		references.Others = append(references.Others, m.made[ref])
-		rewrites[ref] = m.made[ref]
+		references.Others = append(references.Others, m.converted[ref])
+		rewrites[ref] = m.converted[ref]
 	}
 	archive := new(spool.File)
 	defer archive.Close()
@@ -84,12 +84,13 @@ func (m *maker) make(ctx context.Context, old *PathInfo) error {
 	if references.Self {
 		info.References = append(info.References, info.Path)
 	}
-	m.made[old.Path] = info.Path
+	m.converted[old.Path] = info.Path
 	return m.add(ctx, info, archive, old.Path.HashPart())
 }
 
-// read writes the archive of an object, with its references replaced, and returns its hashes.
-func (m *maker) read(ctx context.Context, dst io.Writer, path storepath.Path, rewrites map[storepath.Path]storepath.Path) (nar.ContentHashes, error) {
+// read writes the archive of an object to dst with its references replaced, and returns its
+// hashes.
+func (m *caConverter) read(ctx context.Context, dst io.Writer, path storepath.Path, rewrites map[storepath.Path]storepath.Path) (nar.ContentHashes, error) {
 	h, err := nar.NewModuloHasher(nixhash.SHA256, path.HashPart())
 	if err != nil {
 		return nar.ContentHashes{}, err
@@ -109,8 +110,8 @@ func (m *maker) read(ctx context.Context, dst io.Writer, path storepath.Path, re
 	return h.Finish(), nil
 }
 
-// add adds an archive in which oldPart stands for the hash part of the object's own path.
-func (m *maker) add(ctx context.Context, info *PathInfo, archive *spool.File, oldPart string) error {
+// add adds an archive. oldPart is the hash part that it contains in place of its own new one.
+func (m *caConverter) add(ctx context.Context, info *PathInfo, archive *spool.File, oldPart string) error {
 	if err := archive.Rewind(); err != nil {
 		return err
 	}
@@ -134,12 +135,12 @@ func (m *maker) add(ctx context.Context, info *PathInfo, archive *spool.File, ol
 	return AddNAR(ctx, m.dst, info, final, &AddOptions{Vouched: func(*PathInfo) bool { return true }})
 }
 
-// A pathRewriter replaces whole store paths by others of the same length, and passes the rest on. As
-// in Nix, a hash part without its store directory and name stays as it is.
+// A pathRewriter replaces whole store paths by others of the same length. As in Nix, a hash
+// part without its store directory and name stays unchanged.
 type pathRewriter struct {
 	dst     io.Writer
 	prefix  []byte                       // the store directory and a slash
-	paths   map[string][2]storepath.Path // old and new path, by the hash part of the old one
+	paths   map[string][2]storepath.Path // old and new path, by the hash part of the old path
 	longest int                          // the length of the longest path
 	buf     []byte
 }
@@ -169,14 +170,14 @@ func (w *pathRewriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close passes on the rest of the buffer.
+// Close writes the rest of the buffer.
 func (w *pathRewriter) Close() error {
 	_, err := w.dst.Write(w.buf)
 	w.buf = nil
 	return err
 }
 
-// rewrite replaces the paths that are complete in the buffer.
+// rewrite replaces the complete paths in the buffer.
 func (w *pathRewriter) rewrite() {
 	for at := 0; ; {
 		next := bytes.Index(w.buf[at:], w.prefix)
@@ -195,4 +196,54 @@ func (w *pathRewriter) rewrite() {
 		}
 		at += len(w.prefix)
 	}
+}
+
+// Rules select a version of Nix where versions produce different results for the same input.
+// They do not affect reading.
+type Rules int
+
+const (
+	// Rules234 are the rules of Nix 2.34, and the default.
+	Rules234 Rules = iota
+
+	// Rules236 are the rules of Nix 2.36. The content address of an object that mentions its
+	// own path covers the offsets of the mentions.
+	Rules236
+)
+
+// ParseRules reads "2.34" or "2.36".
+func ParseRules(s string) (Rules, error) {
+	for _, r := range []Rules{Rules234, Rules236} {
+		if s == r.String() {
+			return r, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown rules %q, expected 2.34 or 2.36", s)
+}
+
+// String returns the version of Nix.
+func (r Rules) String() string {
+	if r == Rules236 {
+		return "2.36"
+	}
+	return "2.34"
+}
+
+// ContentHash returns the hash for the content address of a new object.
+func (r Rules) ContentHash(hashes nar.ContentHashes) nixhash.Hash {
+	if r == Rules236 {
+		return hashes.WithOffsets
+	}
+	return hashes.Plain
+}
+
+// A RulesStore is a [Store] with configurable rules.
+type RulesStore interface{ Rules() Rules }
+
+// RulesOf returns the rules of a store for new objects. The default is [Rules234].
+func RulesOf(s Store) Rules {
+	if r, ok := As[RulesStore](s); ok {
+		return r.Rules()
+	}
+	return Rules234
 }

@@ -13,8 +13,7 @@ import (
 	"pix/storepath"
 )
 
-// addObject adds an object that is a file under a path that does not follow from it. SELF in the text
-// stands for that path.
+// addObject adds a file as an input-addressed object. SELF in the text is replaced by its path.
 func addObject(t *testing.T, s store.Store, name, text string, references ...storepath.Path) storepath.Path {
 	t.Helper()
 	path, err := storepath.DefaultDir.MakePath("output:out", nixhash.Sum(nixhash.SHA256, []byte(name)), name)
@@ -40,7 +39,7 @@ func addObject(t *testing.T, s store.Store, name, text string, references ...sto
 	return path
 }
 
-// readText returns the contents of an object that is a file.
+// readText returns the contents of a file object.
 func readText(t *testing.T, s store.Store, path storepath.Path) string {
 	t.Helper()
 	archive, err := store.ReadNAR(t.Context(), s, path)
@@ -59,11 +58,11 @@ func readText(t *testing.T, s store.Store, path storepath.Path) string {
 	return string(text)
 }
 
-// The paths follow from the contents, in which all paths are the new ones.
+// The new paths follow from the contents, which contain only new paths.
 func TestMakeContentAddressed(t *testing.T) {
 	src := memstore.New(nil)
 	base := addObject(t, src, "base", "base")
-	padding := strings.Repeat("/nix/store/", 10<<10) // the replaced paths are cut by buffers
+	padding := strings.Repeat("/nix/store/", 10<<10) // replaced paths cross the ends of buffers
 	tool := addObject(t, src, "tool", "SELF"+padding+string(base)+padding+"SELF"+base.HashPart(), base)
 	top := addObject(t, src, "top", string(tool)+"/bin"+string(base)+"x", tool, base)
 
@@ -88,14 +87,14 @@ func TestMakeContentAddressed(t *testing.T) {
 			t.Errorf("rules %s: %s, want %s", rules, got, want)
 		}
 		paths[rules] = made[tool]
-		// An object that is already content-addressed by the same rules stays as it is.
+		// An object that is already content-addressed by the same rules is unchanged.
 		again, err := store.MakeContentAddressed(t.Context(), memstore.New(nil), dst, []storepath.Path{made[top]}, rules)
 		if err != nil || again[made[tool]] != made[tool] || again[made[top]] != made[top] {
 			t.Errorf("rules %s: again %v, %v; want %v", rules, again, err, made)
 		}
 	}
 	if paths[store.Rules234] == paths[store.Rules236] {
-		t.Error("the rules make no difference")
+		t.Error("both rules have the same result")
 	}
 	if _, err := store.MakeContentAddressed(t.Context(), memstore.New(&memstore.Options{Dir: "/other"}), src, nil, 0); err == nil {
 		t.Error("a store in another directory is accepted")
@@ -110,7 +109,7 @@ func TestRules(t *testing.T) {
 	}
 	for _, bad := range []string{"", "2.35", "2.34.8"} {
 		if r, err := store.ParseRules(bad); err == nil {
-			t.Errorf("%q is %v", bad, r)
+			t.Errorf("%q was read as %v", bad, r)
 		}
 	}
 	if r := store.RulesOf(memstore.New(nil)); r != store.Rules234 {

@@ -1,57 +1,57 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 
 	"pix/storepath"
 )
 
-// CopyOptions say how objects are copied. Nil and the zero values are useful.
+// CopyOptions configure a copy. Nil and the zero values are useful.
 type CopyOptions struct {
 	AddOptions
 
-	// Substitute lets the destination try first to get what it has not from its
-	// substituters.
+	// Substitute makes the destination first try to substitute missing paths.
 	Substitute bool
 
-	// Parallel is how many reads of archives from the source go on at once; 0 is 16. Each may be
-	// of many small archives.
+	// Parallel is the number of concurrent reads from the source. Each may be a batch of small
+	// archives. 0 means 16.
 	Parallel int
 
-	// Quiet tells the handler of the context nothing of the copy: the source does that itself.
+	// Quiet suppresses the events of the copy. It is for sources that report them.
 	Quiet bool
 
-	// Progress is called, by one goroutine at a time, with each object before it is
-	// added, in the order in which they are. An object that has to be tried again comes a second time.
-	// It is not called any more when the copy has returned.
+	// Progress is called with each object before it is added, in the order of the objects, by
+	// one goroutine at a time. An object that is retried comes a second time. It is not called
+	// after the copy has returned.
 	Progress func(info *PathInfo)
 }
 
-// Copy copies the closure of the roots from one store to another, and returns the objects that were
-// missing there, in the order in which it added them: each object after the objects that it refers to.
-// Signatures go with it. The source must be a [NARReader], the destination a [NARAdder] or
-// [MultipleAdder].
+// Copy copies the closure of the roots from one store to another. It returns the objects that
+// it added, in the order of adding: references first. Signatures are copied, too. The source
+// must be a [NARReader], the destination a [NARAdder] or [MultipleAdder].
 //
-// Archives are read ahead, many at once, so that a distant source costs few round trips; in
-// memory there are 32 MiB of them at most. A destination that keeps them ([Keepable]) also takes
-// many in at once. The handler of ctx is
-// told how far it is: an activity of type [activity.CopyPaths], with one of type
-// [activity.CopyPath] for each object.
+// Many archives are read ahead at a time, so that a distant source needs few round trips. At
+// most 32 MiB of them are in memory. A destination that keeps them ([Keepable]) also adds many
+// at a time. The handler of ctx gets the progress: an activity of type [activity.CopyPaths],
+// and in it one of type [activity.CopyPath] for each object.
 //
-// If an object cannot be copied, the others are, except those that refer to it; the error is a [*CopyError]
-// then. After 16 failures in a row, the rest is not tried. Copy returns the objects that were added even
-// if there is an error.
+// If an object cannot be copied, the others are copied, except those that refer to it. Then the
+// error is a [*CopyError]. After 16 failures in a row, the rest is not tried. Copy returns the
+// added objects even with an error.
 //
-// When it returns, also after an error or a panic of a store, nothing of it goes on: neither
-// goroutines nor archives of the source are left, and no callback is called any more. If the source,
-// Progress or the handler panics, Copy panics with a [*PanicError].
+// When Copy returns, even after an error or a panic of a store, none of its goroutines runs, no
+// archive of the source is open, and no callback is called. If the source, Progress or the
+// handler panics, Copy panics with a [*PanicError].
 func Copy(ctx context.Context, dst, src Store, roots []storepath.Path, opts *CopyOptions) ([]*PathInfo, error) {
 	if dst.Dir() != src.Dir() {
-		return nil, fmt.Errorf("nothing can be copied from a store in %s to one in %s", src.Dir(), dst.Dir())
+		return nil, fmt.Errorf("cannot copy from a store in %s to one in %s", src.Dir(), dst.Dir())
 	}
 	if opts == nil {
 		opts = new(CopyOptions)
@@ -69,8 +69,8 @@ func Copy(ctx context.Context, dst, src Store, roots []storepath.Path, opts *Cop
 	return missing, err
 }
 
-// CopyObjects copies objects as [Copy] does, these and no others, in their order: each must come
-// after those that it refers to and that are not there.
+// CopyObjects copies exactly these objects like [Copy], in their order. Each must come after
+// its references that the destination lacks.
 func CopyObjects(ctx context.Context, dst, src Store, objects []*PathInfo, opts *CopyOptions) error {
 	if opts == nil {
 		opts = new(CopyOptions)
@@ -88,12 +88,12 @@ func CopyObjects(ctx context.Context, dst, src Store, objects []*PathInfo, opts 
 			break
 		}
 		if ctx.Err() != nil {
-			if !errors.Is(err, ctx.Err()) { // it is the consequence
+			if !errors.Is(err, ctx.Err()) { // err is a consequence of the cancellation
 				err = context.Cause(ctx)
 			}
 			return err
 		}
-		if some, err = c.settle(ctx, some, read, err); err != nil {
+		if some, err = c.resolve(ctx, some, read, err); err != nil {
 			return c.result(err)
 		}
 		ahead.keepOnly(some)
@@ -101,10 +101,9 @@ func CopyObjects(ctx context.Context, dst, src Store, objects []*PathInfo, opts 
 	return c.result(nil)
 }
 
-// MissingFrom returns what src knows of those paths in the closure of the roots that are not
-// valid in dst, each after those that it refers to. With substitute, dst tries first to get
-// them from its substituters. Of a destination that is a [CompletenessQuerier], also the paths are missing
-// whose contents it has lost.
+// MissingFrom returns the path infos of the paths in the closure of the roots that are not
+// valid in dst, references first. With substitute, dst first tries to substitute them. If dst
+// is a [CompletenessQuerier], paths whose contents it has lost are missing, too.
 func MissingFrom(ctx context.Context, dst, src Store, roots []storepath.Path, substitute bool) ([]*PathInfo, error) {
 	infos, err := closureInfos(ctx, src, roots)
 	if err != nil {
@@ -118,8 +117,8 @@ func MissingFrom(ctx context.Context, dst, src Store, roots []storepath.Path, su
 	return SortByReferences(withoutPaths(infos, valid))
 }
 
-// closureInfos returns the infos of a closure. If a reference is not valid in src, the info of its referrer may
-// be an old one that src remembers, or have come damaged; then src is asked for it again.
+// closureInfos returns the infos of a closure. If a reference is not valid in src, the info of
+// its referrer may be an old one from a cache, or damaged. Then src is queried again.
 func closureInfos(ctx context.Context, src Store, roots []storepath.Path) (infos []*PathInfo, err error) {
 	const most = 16
 	for again := 0; ; again++ {
@@ -136,7 +135,8 @@ func closureInfos(ctx context.Context, src Store, roots []storepath.Path) (infos
 	}
 }
 
-// refreshReferrers makes src forget infos that refer to a path, and reports whether another one came of that.
+// refreshReferrers makes src refresh the infos that refer to a path, and reports whether one
+// has changed.
 func refreshReferrers(ctx context.Context, src Store, infos []*PathInfo, path storepath.Path) (changed bool) {
 	r, ok := As[Refresher](src)
 	if !ok {
@@ -151,8 +151,8 @@ func refreshReferrers(ctx context.Context, src Store, infos []*PathInfo, path st
 	return changed
 }
 
-// completePaths returns the paths that are valid in a store and, if it can tell, whose contents it
-// still has. They are sorted.
+// completePaths returns the valid paths of a store, sorted. If the store is a
+// CompletenessQuerier, they also have their contents.
 func completePaths(ctx context.Context, s Store, paths []storepath.Path, substitute bool) ([]storepath.Path, error) {
 	slices.Sort(paths)
 	valid, err := s.QueryValidPaths(ctx, paths, substitute)
@@ -168,7 +168,7 @@ func completePaths(ctx context.Context, s Store, paths []storepath.Path, substit
 	return valid, nil
 }
 
-// withoutPaths returns the infos of other paths than some, which are sorted.
+// withoutPaths returns the infos whose paths are not in some, which is sorted.
 func withoutPaths(infos []*PathInfo, some []storepath.Path) []*PathInfo {
 	return slices.DeleteFunc(slices.Clone(infos), func(info *PathInfo) bool {
 		_, found := slices.BinarySearch(some, info.Path)
@@ -182,4 +182,113 @@ func pathsOf(infos []*PathInfo) []storepath.Path {
 		paths[i] = info.Path
 	}
 	return paths
+}
+
+// readBatch reads small archives into memory: all at once, if the source can do that. It reads
+// the archives that failed in this way again one by one, so that each has its own error.
+func (r *aheadReader) readBatch(ctx context.Context, from, to int) {
+	if r.manyReader != nil {
+		for archive, err := range r.manyReader.NARsFromPaths(ctx, r.infos[from:to]) {
+			var whole []byte
+			if err == nil {
+				whole, err = readWhole(archive, r.infos[from])
+			}
+			if err != nil {
+				break
+			}
+			r.archives[from] <- inMemory(whole)
+			from++
+		}
+	}
+	for ; from < to; from++ {
+		r.archives[from] <- r.readOne(ctx, r.infos[from])
+	}
+}
+
+// openLarge opens a large archive.
+func (r *aheadReader) openLarge(ctx context.Context, info *PathInfo) opened {
+	if err := r.checkReferences(info); err != nil {
+		return opened{err: err}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	nar, err := ReadNAR(ctx, r.src, info.Path)
+	if err != nil {
+		ended := ctx.Err() != nil
+		cancel()
+		return opened{err: err, cancelled: ended}
+	}
+	return opened{nar: nar, cancel: cancel}
+}
+
+// readOne reads a small archive into memory. It reads a damaged one a second time if that may
+// help.
+func (r *aheadReader) readOne(ctx context.Context, info *PathInfo) opened {
+	if err := r.checkReferences(info); err != nil {
+		return opened{err: err}
+	}
+	if r.badInRow.Load() >= maxBadAhead {
+		return opened{err: errBadAhead}
+	}
+	whole, err := r.readSmall(ctx, info)
+	twice := isRetryable(err) && ctx.Err() == nil
+	fresh := info
+	if twice {
+		if fresh = cmp.Or(r.refresh(ctx, info), info); !isSmall(fresh) {
+			fresh = info
+		}
+		whole, err = r.readSmall(ctx, fresh)
+	}
+	if err != nil {
+		r.badInRow.Add(1)
+		return opened{err: err, retried: twice, cancelled: ctx.Err() != nil}
+	}
+	r.badInRow.Store(0)
+	o := inMemory(whole)
+	o.info = fresh
+	return o
+}
+
+// refresh returns the current info of an object, or nil if it has not changed or the source
+// does not cache infos.
+func (r *aheadReader) refresh(ctx context.Context, info *PathInfo) (fresh *PathInfo) {
+	source, ok := As[Refresher](r.src)
+	if !ok {
+		return nil
+	}
+	r.guard.Call(func() error {
+		current, err := source.RefreshPathInfo(ctx, info.Path)
+		if err == nil && current.Path == info.Path && !current.sameObject(info) {
+			fresh = withoutUltimate(current, nil).Info
+		}
+		return err
+	})
+	return fresh
+}
+
+// errBadAhead is the reason why a small archive is not read ahead.
+var errBadAhead = fmt.Errorf("not tried, because %d archives in a row could not be read", maxBadAhead)
+
+func (r *aheadReader) readSmall(ctx context.Context, info *PathInfo) ([]byte, error) {
+	archive, err := ReadNAR(ctx, r.src, info.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer archive.Close()
+	return readWhole(archive, info)
+}
+
+// inMemory returns an archive that was read into memory.
+func inMemory(whole []byte) opened {
+	return opened{nar: io.NopCloser(bytes.NewReader(whole)), cancel: func() {}, inMemory: true}
+}
+
+// readWhole reads an archive into memory. An archive with another size than its info is an
+// error.
+func readWhole(archive io.Reader, info *PathInfo) ([]byte, error) {
+	buf := bytes.NewBuffer(make([]byte, 0, info.NARSize+bytes.MinRead))
+	n, err := buf.ReadFrom(io.LimitReader(archive, int64(info.NARSize)+1))
+	if err == nil && uint64(n) != info.NARSize {
+		err = fmt.Errorf("its archive does not have the expected size of %d bytes", info.NARSize)
+	}
+	return buf.Bytes(), err
 }

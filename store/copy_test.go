@@ -22,12 +22,12 @@ import (
 
 const absent = storepath.Path("/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-absent")
 
-// A distant store takes a millisecond for each answer, and counts how many were under way.
+// A distant store takes a millisecond for each answer, and counts concurrent queries.
 type distant struct {
 	store.Store
 	mu         sync.Mutex
 	busy, most int
-	damaged    storepath.Path // whose archive cannot be read
+	damaged    storepath.Path // the path whose archive cannot be read
 }
 
 func (d *distant) Unwrap() store.Store { return d.Store }
@@ -58,16 +58,16 @@ func (d *distant) NARFromPath(ctx context.Context, path storepath.Path) (io.Read
 	return store.ReadNAR(ctx, d.Store, path)
 }
 
-// A simple store is one that takes objects one by one, and has no other capability.
+// A simple store adds objects one by one, and has no other capability.
 type simple struct{ *memstore.Store }
 
-func (s simple) AddMultipleToStore() {} // hides that of the store
+func (s simple) AddMultipleToStore() {} // hides the method of the embedded store
 func (s simple) AddToStoreNAR(ctx context.Context, info *store.PathInfo, nar io.Reader, opts *store.AddOptions) error {
 	return s.Store.AddToStoreNAR(ctx, info, nar, opts)
 }
 
-// chain adds n texts, each of which refers to the one before and to the first, and returns
-// them in that order.
+// chain adds n texts, and returns them in order. Each refers to the previous one and to the
+// first.
 func chain(t testing.TB, s *memstore.Store, n, size int) []storepath.Path {
 	t.Helper()
 	var paths []storepath.Path
@@ -93,7 +93,7 @@ func TestClosure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.QueryPathInfo(t.Context(), info.Path); err != nil { // a loop may ask
+		if _, err := s.QueryPathInfo(t.Context(), info.Path); err != nil { // a loop may use the store
 			t.Error(err)
 		}
 		got = append(got, info.Path)
@@ -107,7 +107,7 @@ func TestClosure(t *testing.T) {
 		}
 	}
 	for range store.Closure(t.Context(), s) {
-		t.Error("a closure of nothing has something in it")
+		t.Error("the closure of no roots is not empty")
 	}
 	n := 0
 	for range store.Closure(t.Context(), s, paths[19]) {
@@ -117,7 +117,7 @@ func TestClosure(t *testing.T) {
 	}
 }
 
-// A closure costs as many round trips as it is deep.
+// A closure takes as many round trips as it has distances.
 func TestClosureOverLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memstore.New(nil)
@@ -165,7 +165,7 @@ func TestSortByReferences(t *testing.T) {
 func TestCopy(t *testing.T) {
 	src := memstore.New(nil)
 	paths := chain(t, src, 30, 1000)
-	big := chain(t, src, 2, 2<<20) // more than is read ahead
+	big := chain(t, src, 2, 2<<20) // larger than the archives that are read ahead
 	for _, sig := range []string{"a-1:" + strings.Repeat("A", 86) + "=="} {
 		if err := src.AddSignatures(t.Context(), paths[29], []string{sig}); err != nil {
 			t.Fatal(err)
@@ -182,7 +182,7 @@ func TestCopy(t *testing.T) {
 				Progress: func(info *store.PathInfo) { progress = append(progress, info) },
 			})
 			if err != nil || len(added) != 22 || !slices.Equal(progress, added) {
-				t.Errorf("%d objects were added, %d told, %v", len(added), len(progress), err)
+				t.Errorf("%d objects were added, %d reported, %v", len(added), len(progress), err)
 			}
 			valid, err := dst.QueryValidPaths(t.Context(), slices.Concat(paths, big), false)
 			if err != nil || len(valid) != 32 {
@@ -199,8 +199,8 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// Small archives are read many at once; what goes wrong with one ends it, and nothing is
-// left running.
+// Many small archives are read at a time. A failure of one ends the copy, and nothing keeps
+// running.
 func TestCopyOverLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memstore.New(nil)
@@ -211,7 +211,7 @@ func TestCopyOverLatency(t *testing.T) {
 			t.Fatal(err)
 		}
 		if took := time.Since(start); took > 10*time.Millisecond {
-			t.Errorf("it took %v", took)
+			t.Errorf("the copy took %v", took)
 		}
 		src.damaged = paths[50]
 		dst := memstore.New(nil)
@@ -234,11 +234,11 @@ func TestCopyBetweenDirectories(t *testing.T) {
 	s := memstore.New(nil)
 	_, err := store.Copy(t.Context(), memstore.New(&memstore.Options{Dir: "/gnu/store"}), s, nil, nil)
 	if err == nil {
-		t.Error("it succeeded")
+		t.Error("the copy succeeded")
 	}
 }
 
-// A store that can do nothing says so.
+// A copy with a store that lacks a capability is an UnsupportedError.
 func TestCopyUnsupported(t *testing.T) {
 	s := memstore.New(nil)
 	paths := chain(t, s, 1, 0)
@@ -254,7 +254,7 @@ func TestCopyUnsupported(t *testing.T) {
 	}
 }
 
-// A text and what it refers to go from one store to another.
+// Copy a text and its references from one store to another.
 func ExampleCopy() {
 	ctx := context.Background()
 	src, dst := memstore.New(nil), memstore.New(nil)
@@ -279,7 +279,7 @@ func ExampleCopy() {
 	// <nil>
 }
 
-// A recorder keeps the events that it is told.
+// A recorder records events.
 type recorder struct {
 	busy   atomic.Int32
 	events []activity.Event
@@ -288,7 +288,7 @@ type recorder struct {
 
 func (r *recorder) HandleEvent(e activity.Event) {
 	if r.busy.Add(1) != 1 {
-		r.t.Error("two goroutines call the handler at once")
+		r.t.Error("two goroutines call the handler at the same time")
 	}
 	r.events = append(r.events, e)
 	r.busy.Add(-1)

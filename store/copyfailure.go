@@ -4,18 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"slices"
+	"sync"
 
 	"pix/activity"
+	"pix/internal/parallel"
 	"pix/storepath"
 )
 
-// A CopyError says which objects could not be copied.
+// A CopyError reports the objects that could not be copied.
 type CopyError struct {
-	Failed []*ObjectError // in the order of copying, with those that refer to others that failed
+	Failed []*ObjectError // in the order of copying, including objects that refer to failed ones
 	Copied []*PathInfo    // in the order of copying
-	Total  int            // how many objects were to be copied
-	Err    error          // why the rest was not tried; nil if it was
+	Total  int            // number of objects to copy
+	Err    error          // why the rest was not tried; nil if everything was tried
 }
 
 func (e *CopyError) Error() string {
@@ -26,30 +30,30 @@ func (e *CopyError) Error() string {
 	return text
 }
 
-// Unwrap returns all failures, and Err.
+// Unwrap returns all failures and Err.
 func (e *CopyError) Unwrap() []error { return failuresAndErr(e.Failed, e.Err) }
 
-// A copying is a call of [CopyObjects]. A destination that stops at the first bad object is called
-// several times.
+// A copying is a call of [CopyObjects]. It calls a destination that stops at the first bad
+// object several times.
 type copying struct {
 	dst, src Store
 	opts     *CopyOptions
 	all      []*PathInfo
-	absent   map[storepath.Path]bool  // objects that were not copied yet
-	failed   map[storepath.Path]error // objects that are not tried again
-	tried    map[storepath.Path]bool  // objects that had a second attempt
-	guesses  int                      // attempts in a row whose only result is a guess at the culprit
-	last     error                    // of the last attempt
+	absent   map[storepath.Path]bool  // objects that are not copied yet
+	failed   map[storepath.Path]error // objects that are not retried
+	retried  map[storepath.Path]bool  // objects that were retried
+	guesses  int                      // attempts in a row that added nothing and only guessed the bad object
+	lastErr  error                    // the error of the last attempt
 }
 
-// maxGuesses bounds the attempts in which a destination adds nothing and does not say which object is at fault.
-// If it refuses everything, each attempt reads archives for nothing.
+// maxGuesses limits the attempts in which a destination adds nothing and does not name the bad
+// object. If it refuses everything, each attempt reads archives in vain.
 const maxGuesses = 4
 
 func newCopying(dst, src Store, objects []*PathInfo, opts *CopyOptions) *copying {
 	c := &copying{
 		dst: dst, src: src, opts: opts, all: objects,
-		absent: make(map[storepath.Path]bool, len(objects)), failed: make(map[storepath.Path]error), tried: make(map[storepath.Path]bool),
+		absent: make(map[storepath.Path]bool, len(objects)), failed: make(map[storepath.Path]error), retried: make(map[storepath.Path]bool),
 	}
 	for _, info := range objects {
 		c.absent[info.Path] = true
@@ -57,11 +61,11 @@ func newCopying(dst, src Store, objects []*PathInfo, opts *CopyOptions) *copying
 	return c
 }
 
-// settle is called after an attempt to copy some objects has failed with err. read has the archives that
-// could not be read. It returns the objects that are to be tried again, and the error that ends everything:
-// nil if it is single objects that have failed.
-func (c *copying) settle(ctx context.Context, some []*PathInfo, read map[storepath.Path]readFailure, err error) (again []*PathInfo, stop error) {
-	c.last = err
+// resolve is called after an attempt to copy some objects has failed with err. read has the
+// archives that could not be read. It returns the objects to retry, and the error that ends the
+// copy, which is nil if only single objects have failed.
+func (c *copying) resolve(ctx context.Context, some []*PathInfo, read map[storepath.Path]readFailure, err error) (again []*PathInfo, stop error) {
+	c.lastErr = err
 	bad, stop := failuresOf(err, read)
 	missing, queryErr := c.missing(ctx, some, bad)
 	if queryErr != nil {
@@ -82,8 +86,8 @@ func (c *copying) settle(ctx context.Context, some []*PathInfo, read map[storepa
 			continue
 		}
 		progress = true
-		if fresh := c.freshInfo(ctx, info); stop == nil && !c.tried[info.Path] && (fresh != info || worthRetrying(why) && !read[info.Path].twice) {
-			c.tried[info.Path] = true
+		if fresh := c.freshInfo(ctx, info); stop == nil && !c.retried[info.Path] && (fresh != info || isRetryable(why) && !read[info.Path].retried) {
+			c.retried[info.Path] = true
 			missing[i] = fresh
 			continue
 		}
@@ -92,14 +96,15 @@ func (c *copying) settle(ctx context.Context, some []*PathInfo, read map[storepa
 	if stop != nil || !progress {
 		return nil, stop
 	}
-	return slices.DeleteFunc(missing, func(info *PathInfo) bool { return c.whyFailed(info) != nil }), nil
+	return slices.DeleteFunc(missing, func(info *PathInfo) bool { return c.failureOf(info) != nil }), nil
 }
 
-// canGuess reports whether the first missing object is probably the one that the destination has refused. A
-// daemon adds the objects of a stream in their order, and its error is a text that need not name the object.
+// canGuess reports whether the first missing object is probably the one that the destination
+// has refused. A daemon adds the objects of a stream in their order, and its error is a text
+// that need not name the object.
 func (c *copying) canGuess(err error, missing []*PathInfo) bool {
-	_, said := errors.AsType[*activity.Error](err)
-	return said && !c.opts.Repair && len(missing) > 0 && c.guesses < maxGuesses
+	_, isDaemonError := errors.AsType[*activity.Error](err)
+	return isDaemonError && !c.opts.Repair && len(missing) > 0 && c.guesses < maxGuesses
 }
 
 // isDependent reports whether an object has failed only because another one was not copied.
@@ -108,7 +113,7 @@ func (c *copying) isDependent(why error) bool {
 	return ok && c.absent[reference.Reference]
 }
 
-// failuresOf returns the objects that are at fault, and the error that concerns all objects.
+// failuresOf returns the failed objects, and the error that concerns all objects.
 func failuresOf(err error, read map[storepath.Path]readFailure) (bad map[storepath.Path]error, stop error) {
 	bad = make(map[storepath.Path]error)
 	for path, f := range read {
@@ -131,7 +136,7 @@ func failuresOf(err error, read map[storepath.Path]readFailure) (bad map[storepa
 	if untrusted, ok := errors.AsType[*UntrustedError](err); ok && bad[untrusted.Path] == nil {
 		bad[untrusted.Path] = err
 	}
-	// A destination that cannot go on returns the error of an archive in words of its own.
+	// A destination that cannot continue may return the error of an archive as another error.
 	if len(bad) == 0 || errors.Is(err, errTooManyFailures) {
 		return bad, err
 	}
@@ -141,7 +146,7 @@ func failuresOf(err error, read map[storepath.Path]readFailure) (bad map[storepa
 // missing returns the objects that were not copied.
 func (c *copying) missing(ctx context.Context, some []*PathInfo, bad map[storepath.Path]error) ([]*PathInfo, error) {
 	var missing []*PathInfo
-	if c.opts.Repair { // valid paths are replaced, so validity says nothing
+	if c.opts.Repair { // valid paths are replaced, so validity proves nothing
 		first := slices.IndexFunc(some, func(info *PathInfo) bool { return bad[info.Path] != nil })
 		missing = some[max(first, 0):]
 	} else {
@@ -160,11 +165,11 @@ func (c *copying) missing(ctx context.Context, some []*PathInfo, bad map[storepa
 	return missing, nil
 }
 
-// freshInfo returns the current info of an object, or the same info if it has not changed. The source may
-// have remembered an older one, whose archive it does not have any more.
+// freshInfo returns the current info of an object, or the same info if it has not changed. The
+// source may have cached an older one, whose archive it no longer has.
 func (c *copying) freshInfo(ctx context.Context, info *PathInfo) *PathInfo {
 	r, ok := As[Refresher](c.src)
-	if !ok || c.tried[info.Path] {
+	if !ok || c.retried[info.Path] {
 		return info
 	}
 	fresh, err := r.RefreshPathInfo(ctx, info.Path)
@@ -174,15 +179,15 @@ func (c *copying) freshInfo(ctx context.Context, info *PathInfo) *PathInfo {
 	return fresh
 }
 
-// sameObject reports whether two infos describe the same archive with the same references, and have the
-// same signatures.
+// sameObject reports whether two infos describe the same archive with the same references and
+// signatures.
 func (info *PathInfo) sameObject(other *PathInfo) bool {
 	return info.NARHash == other.NARHash && info.NARSize == other.NARSize && info.CA == other.CA &&
 		slices.Equal(info.References, other.References) && slices.Equal(info.Signatures, other.Signatures)
 }
 
-// whyFailed returns why an object that was not copied is not tried again, or nil.
-func (c *copying) whyFailed(info *PathInfo) error {
+// failureOf returns why an object that was not copied is not retried, or nil.
+func (c *copying) failureOf(info *PathInfo) error {
 	if why := c.failed[info.Path]; why != nil {
 		return why
 	}
@@ -195,24 +200,155 @@ func (c *copying) whyFailed(info *PathInfo) error {
 	return nil
 }
 
-// result returns the error of the call. The error that ended everything is stop, or nil.
+// result returns the error of the call. stop is the error that ended the copy, or nil.
 func (c *copying) result(stop error) error {
 	e := &CopyError{Total: len(c.all), Err: stop}
 	for _, info := range c.all {
 		if !c.absent[info.Path] {
 			e.Copied = append(e.Copied, info)
-		} else if why := c.whyFailed(info); why != nil {
+		} else if why := c.failureOf(info); why != nil {
 			e.Failed = append(e.Failed, &ObjectError{info.Path, why})
 		}
 	}
 	switch {
-	case len(e.Copied) == len(c.all): // other programs have added the rest
+	case len(e.Copied) == len(c.all): // other programs may have added the rest
 		return nil
-	case len(e.Failed) == 0 && stop == nil: // the destination does not say which objects it has not added
-		e.Err = c.last
+	case len(e.Failed) == 0 && stop == nil: // the destination does not name the objects that it has not added
+		e.Err = c.lastErr
 	}
 	if len(e.Failed) == 0 && len(e.Copied) == 0 {
 		return e.Err
 	}
 	return e
+}
+
+// A copyReport reports the progress of a copy to the handler of a context, with the activities
+// of Nix: one for the copy, and in it one for each object. A nil copyReport reports nothing.
+type copyReport struct {
+	id    activity.ID
+	paths uint64 // number of paths
+
+	activity.Sequencer    // whose lock guards the rest
+	done, running, failed uint64
+}
+
+// reportCopy starts the report of a copy to the handler of ctx. The calls that copy the objects
+// use the returned context: they run on several goroutines, and the guard calls the handler for
+// all of them.
+func reportCopy(ctx context.Context, guard *parallel.Guard, infos []*PathInfo) (context.Context, *copyReport) {
+	h := activity.HandlerOf(ctx)
+	if h == nil {
+		return ctx, nil
+	}
+	guarded := activity.HandlerFunc(func(e activity.Event) {
+		guard.Call(func() error { h.HandleEvent(e); return nil })
+	})
+	r := &copyReport{id: activity.NewID(), paths: uint64(len(infos)), Sequencer: activity.NewSequencer(guarded)}
+	var bytes uint64
+	for _, info := range infos {
+		bytes += info.NARSize
+	}
+	r.HandleEvent(activity.Start{
+		ID: r.id, Level: activity.LevelInfo, Type: activity.CopyPaths, Text: fmt.Sprintf("copying %d paths", len(infos)),
+	})
+	r.HandleEvent(activity.Result{ID: r.id, Type: activity.SetExpected, Fields: []activity.Field{
+		activity.Number(uint64(activity.CopyPath)), activity.Number(bytes),
+	}})
+	r.HandleEvent(r.progress())
+	return activity.WithHandler(ctx, r), r
+}
+
+// progress returns the event with the current counts.
+func (r *copyReport) progress() activity.Event {
+	return activity.Result{ID: r.id, Type: activity.Progress, Fields: []activity.Field{
+		activity.Number(r.done), activity.Number(r.paths), activity.Number(r.running), activity.Number(r.failed),
+	}}
+}
+
+// objects yields the objects of a sequence, and reports the reading of each.
+func (r *copyReport) objects(objects iter.Seq2[Import, error]) iter.Seq2[Import, error] {
+	if r == nil {
+		return objects
+	}
+	return func(yield func(Import, error) bool) {
+		for object, err := range objects {
+			if err != nil {
+				yield(object, err)
+				return
+			}
+			archive := r.startObject(object)
+			object.NAR = archive
+			more := yield(object, nil)
+			if archive.kept == nil {
+				r.stopObject(archive.id, more, archive.src.hasFailed())
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// A reportedArchive is an archive whose reading is reported.
+type reportedArchive struct {
+	io.Reader
+	src    *aheadArchive
+	report *copyReport
+	id     activity.ID
+
+	kept  io.Closer // nil unless the archive is kept
+	ended sync.Once
+}
+
+// Keep implements [Keepable].
+func (a *reportedArchive) Keep() io.ReadCloser {
+	a.kept = a.src.Keep()
+	return a
+}
+
+// restart implements restarter.
+func (a *reportedArchive) restart() bool { return a.src.restart() }
+
+// Close closes a kept archive. It counts as copied unless it could not be read.
+func (a *reportedArchive) Close() error {
+	err := a.kept.Close()
+	a.ended.Do(func() { a.report.stopObject(a.id, true, a.src.hasFailed()) })
+	return err
+}
+
+// startObject reports the start of an object. The returned archive reports the reading.
+func (r *copyReport) startObject(object Import) *reportedArchive {
+	a := &reportedArchive{report: r, id: activity.NewID(), src: object.NAR.(*aheadArchive)} // aheadReader yields this type
+	a.Reader = activity.ProgressReader(r, a.id, a.src, object.Info.NARSize)
+	path := object.Info.Path
+	r.Lock()
+	defer r.Unlock()
+	r.running++
+	r.Emit(activity.Start{
+		ID: a.id, Level: activity.LevelInfo, Type: activity.CopyPath, Parent: r.id, Text: fmt.Sprintf("copying path '%s'", path),
+		Fields: []activity.Field{activity.Text(string(path)), activity.Text(""), activity.Text("")},
+	}, r.progress())
+	return a
+}
+
+// stopObject reports that the archive of an object is not read any more. It counts as copied,
+// as failed, or, if the whole copy ends, as neither.
+func (r *copyReport) stopObject(id activity.ID, ok, failed bool) {
+	r.Lock()
+	defer r.Unlock()
+	r.running--
+	switch {
+	case failed:
+		r.failed++
+	case ok:
+		r.done++
+	}
+	r.Emit(activity.Stop{ID: id}, r.progress())
+}
+
+// finish reports the end of the copy.
+func (r *copyReport) finish() {
+	if r != nil {
+		r.End(activity.Stop{ID: r.id})
+	}
 }

@@ -32,7 +32,7 @@ func exported(t testing.TB, s store.Store, paths ...storepath.Path) []byte {
 
 var unsigned = &store.AddOptions{NoSignatures: true}
 
-// What is exported is imported: with derivers, what refers to itself, and more than is kept in
+// An export can be imported: with derivers, self-references, and objects that are not kept in
 // memory.
 func TestExport(t *testing.T) {
 	src := memstore.New(nil)
@@ -55,14 +55,14 @@ func TestExport(t *testing.T) {
 		}
 	}
 	if again := exported(t, dst, got...); !bytes.Equal(again, stream) {
-		t.Error("exported again it is not the same")
+		t.Error("the second export differs")
 	}
 	if b := exported(t, src); len(b) != 8 || b[0] != 0 {
-		t.Errorf("an export of nothing is %q", b)
+		t.Errorf("an export of no paths is %q", b)
 	}
 }
 
-// addOwn adds an object with a deriver that refers to itself and another.
+// addOwn adds an object with a deriver that refers to itself and to another.
 func addOwn(t *testing.T, s *memstore.Store, ref storepath.Path) storepath.Path {
 	t.Helper()
 	archive, info := fileNAR(t, "own")
@@ -75,7 +75,7 @@ func addOwn(t *testing.T, s *memstore.Store, ref storepath.Path) storepath.Path 
 	return info.Path
 }
 
-// fileNAR returns the archive of a file, and its hash and size.
+// fileNAR returns the archive of a regular file, and its info.
 func fileNAR(t testing.TB, contents string) ([]byte, *store.PathInfo) {
 	t.Helper()
 	var b bytes.Buffer
@@ -94,8 +94,8 @@ func fileNAR(t testing.TB, contents string) ([]byte, *store.PathInfo) {
 	return b.Bytes(), &store.PathInfo{NARHash: h.Hash(), NARSize: h.Size()}
 }
 
-// A stream that is not an export is refused, and says where it stops to be one. Nix ignores
-// what old versions put after the deriver.
+// The error about an invalid export has its offset. Like Nix, an import ignores the data of old
+// versions after the deriver.
 func TestImportMalformed(t *testing.T) {
 	src := memstore.New(nil)
 	paths := chain(t, src, 2, 1)
@@ -115,7 +115,7 @@ func TestImportMalformed(t *testing.T) {
 		stream []byte
 		want   string
 	}{
-		"no export":           {[]byte("\x0d\x00\x00\x00\x00\x00\x00\x00nix-archive-1"), "offset 0: it is not what nix-store --export"},
+		"no export":           {[]byte("\x0d\x00\x00\x00\x00\x00\x00\x00nix-archive-1"), "offset 0: it is not the output of nix-store --export"},
 		"no archive":          {with(16, 'x'), "nix-archive-1"},
 		"no magic":            {with(magic, 0), fmt.Sprintf("offset %d: no path follows the archive", magic)},
 		"a foreign path":      {with(path+8, []byte("/gnu/store")...), fmt.Sprintf("offset %d: a store path", path)},
@@ -138,7 +138,7 @@ func TestImportMalformed(t *testing.T) {
 	}
 }
 
-// Nobody trusts an export whose importer is not trusted; what came before an error stays.
+// An export of an untrusted importer is refused. Objects before an error stay.
 func TestImportUntrusted(t *testing.T) {
 	src := memstore.New(nil)
 	first := chain(t, src, 1, 1)[0]
@@ -150,7 +150,7 @@ func TestImportUntrusted(t *testing.T) {
 	}
 }
 
-// An object that has changed since it was registered is not exported as if it had not.
+// An object that has changed since its registration is not exported without an error.
 func TestExportDamaged(t *testing.T) {
 	src := memstore.New(nil)
 	paths := chain(t, src, 3, 1)
@@ -177,9 +177,9 @@ func FuzzImport(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// What was read is written in one way only, but for the order and what is ignored.
+		// An export is written in only one way, except for the order and ignored data.
 		if again := exported(t, dst, paths...); len(again) > len(stream) {
-			t.Errorf("%d bytes were read, and %d are written", len(stream), len(again))
+			t.Errorf("%d bytes were read, but %d written", len(stream), len(again))
 		}
 	})
 }

@@ -8,25 +8,26 @@ import (
 	"sync"
 )
 
-// A Keepable is the archive of an [Import] that can be read later than the sequence goes on, so
-// that many are read at once. Those of [Copy] are.
+// A Keepable is an archive of an [Import] that can be read after the sequence has continued, so
+// that many are read at a time. The archives of [Copy] are Keepable.
 type Keepable interface {
 	io.Reader
 
-	// Keep returns the archive, of which nothing was read. It may be read by another goroutine,
-	// also after the next object was asked for, and must be closed before the call that has got the
-	// sequence returns. That may be done while it is read, and ends reading.
+	// Keep returns the unread archive. It may be read on another goroutine, even after the next
+	// object was requested. It must be closed before the call that got the sequence returns.
+	// Closing it during a Read ends the Read.
 	Keep() io.ReadCloser
 }
 
-// ReadKept keeps an archive, and returns a function that calls read with it, on any goroutine, and closes
-// it. Reading ends with ctx. If the archive turns out to be damaged and the source may send the right one
-// the next time, the function calls read a second time, with the whole archive again.
+// ReadKept keeps an archive, and returns a function that calls read with it, on any goroutine,
+// and closes it. Reading ends with ctx. If the archive is damaged and the source may return a
+// good one the next time, the function calls read a second time, with the archive from its
+// start.
 func ReadKept(ctx context.Context, archive Keepable, read func(archive io.Reader) error) func() error {
 	kept := archive.Keep()
 	return func() error {
 		defer kept.Close()
-		defer context.AfterFunc(ctx, func() { kept.Close() })() // also while it is read
+		defer context.AfterFunc(ctx, func() { kept.Close() })() // also during a Read
 		err := read(kept)
 		if again, ok := kept.(restarter); err != nil && ok && ctx.Err() == nil && again.restart() {
 			err = read(kept)
@@ -35,11 +36,12 @@ func ReadKept(ctx context.Context, archive Keepable, read func(archive io.Reader
 	}
 }
 
-// A restarter is an archive that may begin again after reading has failed. It reports whether it does.
+// A restarter is an archive that may restart from its beginning after a failed read. restart
+// reports whether it did.
 type restarter interface{ restart() bool }
 
-// worthRetrying reports whether the error of an archive says that reading all of it again may go better.
-func worthRetrying(err error) bool {
+// isRetryable reports whether reading the whole archive again may succeed after this error.
+func isRetryable(err error) bool {
 	type retryable interface {
 		error
 		Retryable() bool
@@ -55,29 +57,29 @@ type aheadArchive struct {
 	info   *PathInfo
 	kept   bool
 
-	mu        sync.Mutex // held while it is read
+	mu        sync.Mutex // held during a Read
 	closed    bool
-	whole     bool  // it was read to its end
-	failed    error // why it could not be read
-	noted     bool  // the reader has noted that
+	complete  bool  // it was read to its end
+	readErr   error // the error of the last Read
+	recorded  bool  // the reader has recorded the failure
 	restarted bool
 
-	stopping sync.Mutex // held while cancel, of opened, is replaced or called by another goroutine
-	stopped  bool
+	stopMu  sync.Mutex // held while opened.cancel is replaced or called
+	stopped bool
 }
 
-// stop ends a Read that another goroutine may have called.
+// stop ends a Read on another goroutine.
 func (a *aheadArchive) stop() {
-	a.stopping.Lock()
-	defer a.stopping.Unlock()
+	a.stopMu.Lock()
+	defer a.stopMu.Unlock()
 	a.stopped = true
 	a.cancel()
 }
 
 // replace makes the archive read from another one, which stop can cancel from then on.
 func (a *aheadArchive) replace(o opened) {
-	a.stopping.Lock()
-	defer a.stopping.Unlock()
+	a.stopMu.Lock()
+	defer a.stopMu.Unlock()
 	if a.opened = o; a.stopped {
 		o.cancel()
 	}
@@ -101,9 +103,9 @@ func (a *aheadArchive) Read(p []byte) (n int, err error) {
 		return err
 	})
 	if err == io.EOF {
-		a.whole = true
+		a.complete = true
 	} else if err != nil {
-		a.failed = err
+		a.readErr = err
 	}
 	return n, err
 }
@@ -112,14 +114,14 @@ func (a *aheadArchive) Read(p []byte) (n int, err error) {
 func (a *aheadArchive) hasFailed() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.failed != nil
+	return a.readErr != nil
 }
 
 // restart implements restarter.
 func (a *aheadArchive) restart() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed || a.restarted || !worthRetrying(a.failed) {
+	if a.closed || a.restarted || !isRetryable(a.readErr) {
 		return false
 	}
 	a.restarted = true
@@ -127,14 +129,14 @@ func (a *aheadArchive) restart() bool {
 		a.nar.Close()
 		a.cancel()
 		ctx, cancel := context.WithCancel(a.reader.ctx)
-		a.replace(opened{nar: failedArchive{a.failed}, cancel: cancel}) // so that stop can cancel opening
+		a.replace(opened{nar: failedArchive{a.readErr}, cancel: cancel}) // so that stop can cancel ReadNAR
 		nar, err := ReadNAR(ctx, a.reader.src, a.info.Path)
 		if err == nil {
 			a.replace(opened{nar: nar, cancel: cancel})
 		}
 		return err
 	})
-	if a.failed = err; err != nil {
+	if a.readErr = err; err != nil {
 		a.replace(opened{nar: failedArchive{err}, cancel: a.cancel})
 	}
 	return err == nil
@@ -146,7 +148,7 @@ type failedArchive struct{ err error }
 func (a failedArchive) Read([]byte) (int, error) { return 0, a.err }
 func (failedArchive) Close() error               { return nil }
 
-// Close ends reading, if it goes on. It may be called several times.
+// Close ends a running Read. It may be called several times.
 func (a *aheadArchive) Close() error {
 	if !a.mu.TryLock() {
 		a.stop()
@@ -157,22 +159,22 @@ func (a *aheadArchive) Close() error {
 		return nil
 	}
 	a.closed = true
-	a.noteEnd()
-	defer a.reader.used(a)
+	a.recordEnd()
+	defer a.reader.releaseArchive(a)
 	defer a.cancel()
 	return a.reader.guard.Call(a.nar.Close)
 }
 
-// noteEnd notes how reading has ended. An archive that was closed while it was read, or before its end, has
-// neither failed nor succeeded.
-func (a *aheadArchive) noteEnd() {
-	a.stopping.Lock()
+// recordEnd records the result of reading. An archive that was closed during a Read, or before
+// its end, has neither failed nor succeeded.
+func (a *aheadArchive) recordEnd() {
+	a.stopMu.Lock()
 	stopped := a.stopped
-	a.stopping.Unlock()
+	a.stopMu.Unlock()
 	switch {
-	case a.failed == nil && a.whole:
+	case a.readErr == nil && a.complete:
 		a.reader.failures.Succeed()
-	case a.failed != nil && !a.noted && !stopped && a.reader.ctx.Err() == nil:
-		a.reader.fail(a.info, a.failed, a.restarted)
+	case a.readErr != nil && !a.recorded && !stopped && a.reader.ctx.Err() == nil:
+		a.reader.recordFailure(a.info, a.readErr, a.restarted)
 	}
 }

@@ -13,22 +13,23 @@ import (
 	"pix/storepath"
 )
 
-// MissingWithoutSubstitutes returns what it would take to make paths valid in a store that can
-// get nothing from elsewhere: derivations that would have to be built, and paths that are not
-// to be had. The store must be an [OutputQuerier] and a [NARReader].
+// MissingWithoutSubstitutes returns what a store without substituters would have to build to
+// make paths valid, and the paths that are not available. The store must be an [OutputQuerier]
+// and a [NARReader].
 func MissingWithoutSubstitutes(ctx context.Context, s Store, paths []derivation.DerivedPath) (*Missing, error) {
 	return FindMissing(ctx, s, nil, paths)
 }
 
-// Substituters answer the queries of [FindMissing] about paths that a store lacks. Many goroutines may
-// use them at once.
+// Substituters answer the queries of [FindMissing] about paths that a store lacks. They may be
+// used by many goroutines at the same time.
 type Substituters interface {
-	// FindSubstitute returns the answer of the first substituter that has a path, or nil if none has it. If
-	// the content address is known, a substituter with another store directory can have the path too.
+	// FindSubstitute returns the answer of the first substituter that has a path, or nil if
+	// none has it. With the content address, a substituter with another store directory can
+	// have the path, too.
 	FindSubstitute(ctx context.Context, path storepath.Path, ca storepath.ContentAddress) (*Substitute, error)
 
-	// SubstitutableOutput returns the path that a substituter knows for an output of a derivation, or
-	// "" if none knows it.
+	// SubstitutableOutput returns the path that a substituter knows for an output of a
+	// derivation, or "" if it is unknown.
 	SubstitutableOutput(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error)
 
 	// ClosureLimits returns the limits for the infos from substituters.
@@ -42,15 +43,15 @@ type Substitute struct {
 	Source       string // the name of the substituter, for messages
 }
 
-// FindMissing returns what it would take to make paths valid in a store that gets what it lacks
-// from substituters, if it can; nil is none. Outputs of a derivation are got from there if all
-// that are wanted can be, and the derivation allows it, and else it would have to be built. Where an
-// output is whose path is not known yet, the substituters may say. The store
-// must be an [OutputQuerier] and a [NARReader].
+// FindMissing returns what a store would build and substitute to make paths valid. substituters
+// may be nil. The outputs of a derivation are substituted if all wanted outputs can be and the
+// derivation allows it. Otherwise the derivation would be built. The substituters may know the
+// path of an output that is otherwise unknown. The store must be an [OutputQuerier] and a
+// [NARReader].
 //
-// Many paths are queried at once, so it takes as many round trips as the closure is deep. The error is a
-// [*LimitError] if the derivations exceed the [LimitsOf] the store, or the infos from substituters
-// exceed the limits of the substituters.
+// Many paths are queried at a time, so the number of round trips is the depth of the closure.
+// The error is a [*LimitError] if the derivations exceed the [LimitsOf] the store, or the infos
+// from substituters exceed the limits of the substituters.
 func FindMissing(ctx context.Context, s Store, substituters Substituters, paths []derivation.DerivedPath) (*Missing, error) {
 	limits := derivation.ForeignLimits()
 	if substituters != nil {
@@ -61,21 +62,21 @@ func FindMissing(ctx context.Context, s Store, substituters Substituters, paths 
 	m := missingFinder{
 		s: lent, substituters: substituters, loader: Derivations(lent), release: release,
 		missing: new(Missing), seen: make(map[string]bool),
-		cas:      make(map[storepath.Path]storepath.ContentAddress),
-		drvWalk:  NewWalk(s.Dir(), nameOf(s), LimitsOf(s), missingBytes),
-		pathWalk: NewWalk(s.Dir(), "the substituters", limits, missingBytes),
+		contentAddresses: make(map[storepath.Path]storepath.ContentAddress),
+		drvWalk:          NewWalk(s.Dir(), nameOf(s), LimitsOf(s), missingBytes),
+		pathWalk:         NewWalk(s.Dir(), "the substituters", limits, missingBytes),
 	}
 	m.drvWalk.useBudgetOf(ctx)
 	for todo := paths; len(todo) > 0; {
 		for _, path := range todo {
 			if key := path.String(); !m.seen[key] {
 				m.seen[key] = true
-				if err := m.look(ctx, path); err != nil {
+				if err := m.inspect(ctx, path); err != nil {
 					return nil, err
 				}
 			}
 		}
-		if err := m.ask(ctx); err != nil {
+		if err := m.querySubstituters(ctx); err != nil {
 			return nil, err
 		}
 		todo, m.next = m.next, nil
@@ -87,37 +88,37 @@ func FindMissing(ctx context.Context, s Store, substituters Substituters, paths 
 	return m.missing, nil
 }
 
-// missingBytes is how many bytes a missingFinder holds for each path that it has asked about, and
-// those that this refers to, about.
+// missingBytes is the approximate memory in bytes of a missingFinder for each queried path and
+// its references.
 const missingBytes = 384
 
-// A missingFinder collects what is missing.
+// A missingFinder collects the result of FindMissing.
 type missingFinder struct {
 	s            Store
 	substituters Substituters
 	loader       derivation.Loader
-	release      func() // lets others read derivations
+	release      func() // allows others to read derivations
 	missing      *Missing
 	seen         map[string]bool
-	drvWalk      *Walk // from derivations to those that they need
-	pathWalk     *Walk // through what substituters tell
+	drvWalk      *Walk // from derivations to their inputs
+	pathWalk     *Walk // through infos from substituters
 
-	paths []storepath.Path         // that are not valid, about which substituters are asked next
-	drvs  []unbuilt                // the same of derivations
-	next  []derivation.DerivedPath // what these need
+	paths []storepath.Path         // invalid paths for the next queries
+	drvs  []unbuiltDrv             // derivations for the next queries
+	next  []derivation.DerivedPath // dependencies of the queried paths
 
-	cas map[storepath.Path]storepath.ContentAddress // of the fixed outputs that are not valid
+	contentAddresses map[storepath.Path]storepath.ContentAddress // of invalid fixed outputs
 }
 
-// An unbuilt derivation has outputs that are wanted and not valid.
-type unbuilt struct {
+// An unbuiltDrv is a derivation with wanted outputs that are not valid.
+type unbuiltDrv struct {
 	path    storepath.Path
 	outputs []storepath.Path
-	needs   []derivation.DerivedPath // for its build
+	needs   []derivation.DerivedPath // inputs of its build
 }
 
-// look notes what one path lacks.
-func (m *missingFinder) look(ctx context.Context, path derivation.DerivedPath) error {
+// inspect records the missing parts of one path.
+func (m *missingFinder) inspect(ctx context.Context, path derivation.DerivedPath) error {
 	built, ok := path.(derivation.Built)
 	if !ok {
 		valid, err := m.s.IsValidPath(ctx, path.Base())
@@ -141,7 +142,7 @@ func (m *missingFinder) look(ctx context.Context, path derivation.DerivedPath) e
 	if err != nil {
 		return err
 	}
-	lacking, unknown, err := m.lacking(ctx, outputs, built.Outputs)
+	lacking, unknown, err := m.missingOutputs(ctx, outputs, built.Outputs)
 	if err != nil || len(lacking)+len(unknown) == 0 {
 		return err
 	}
@@ -151,10 +152,10 @@ func (m *missingFinder) look(ctx context.Context, path derivation.DerivedPath) e
 	}
 	for _, output := range d.Outputs.All() {
 		if path := output.Path(); output.Kind() == derivation.Fixed && slices.Contains(lacking, path) {
-			m.cas[path] = output.ContentAddress()
+			m.contentAddresses[path] = output.ContentAddress()
 		}
 	}
-	u := unbuilt{drv.Path, lacking, inputsOf(d)}
+	u := unbuiltDrv{drv.Path, lacking, inputsOf(d)}
 	kind, err := d.Kind()
 	if err != nil {
 		return err
@@ -166,7 +167,7 @@ func (m *missingFinder) look(ctx context.Context, path derivation.DerivedPath) e
 		}
 	}
 	if substitutable {
-		if substitutable, err = m.locate(ctx, &u, unknown); err != nil {
+		if substitutable, err = m.locateOutputs(ctx, &u, unknown); err != nil {
 			return err
 		}
 	}
@@ -174,12 +175,12 @@ func (m *missingFinder) look(ctx context.Context, path derivation.DerivedPath) e
 		m.drvs = append(m.drvs, u)
 		return nil
 	}
-	return m.build(u)
+	return m.addBuild(u)
 }
 
-// locate asks the substituters where outputs are whose paths are not known yet, and adds them. It
-// reports whether all are known then.
-func (m *missingFinder) locate(ctx context.Context, u *unbuilt, unknown []string) (bool, error) {
+// locateOutputs queries the substituters for the paths of outputs that are not known yet, and
+// adds them. It reports whether all are known.
+func (m *missingFinder) locateOutputs(ctx context.Context, u *unbuiltDrv, unknown []string) (bool, error) {
 	for _, output := range unknown {
 		m.release()
 		path, err := m.substituters.SubstitutableOutput(ctx, u.path, output)
@@ -197,8 +198,8 @@ func (m *missingFinder) locate(ctx context.Context, u *unbuilt, unknown []string
 	return true, nil
 }
 
-// build notes that a derivation would have to be built.
-func (m *missingFinder) build(u unbuilt) error {
+// addBuild records that a derivation would have to be built.
+func (m *missingFinder) addBuild(u unbuiltDrv) error {
 	inputs := make([]storepath.Path, len(u.needs))
 	for i, need := range u.needs {
 		inputs[i] = need.Base()
@@ -211,9 +212,9 @@ func (m *missingFinder) build(u unbuilt) error {
 	return nil
 }
 
-// lacking returns the outputs that are wanted and not valid, and the names of those whose paths are
-// not known.
-func (m *missingFinder) lacking(ctx context.Context, outputs map[string]storepath.Path, wanted derivation.OutputsSpec) (lacking []storepath.Path, unknown []string, err error) {
+// missingOutputs returns the wanted outputs that are not valid, and the names of those whose
+// paths are unknown.
+func (m *missingFinder) missingOutputs(ctx context.Context, outputs map[string]storepath.Path, wanted derivation.OutputsSpec) (lacking []storepath.Path, unknown []string, err error) {
 	for name, path := range outputs {
 		if !wanted.Contains(name) {
 			continue
@@ -233,7 +234,7 @@ func (m *missingFinder) lacking(ctx context.Context, outputs map[string]storepat
 	return lacking, unknown, nil
 }
 
-// load reads a derivation, or returns nil if it was deleted just now.
+// load reads a derivation, or returns nil if it was deleted in the meantime.
 func (m *missingFinder) load(ctx context.Context, path storepath.Path) (*derivation.Derivation, error) {
 	text, err := m.loader.LoadDerivation(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -245,8 +246,7 @@ func (m *missingFinder) load(ctx context.Context, path storepath.Path) (*derivat
 	return derivation.ParseAt(path, text)
 }
 
-// inputsOf returns the outputs that the build of a derivation needs. They do not keep its text in
-// memory.
+// inputsOf returns the input outputs of a derivation. They do not keep its text in memory.
 func inputsOf(d *derivation.Derivation) (needs []derivation.DerivedPath) {
 	for input, outputs := range d.InputDerivations.All() {
 		names := outputs.Names.Slice()
@@ -260,9 +260,10 @@ func inputsOf(d *derivation.Derivation) (needs []derivation.DerivedPath) {
 	return needs
 }
 
-// ask asks the substituters about what was noted, and what that needs is next.
-func (m *missingFinder) ask(ctx context.Context) error {
-	found, err := m.query(ctx)
+// querySubstituters queries the substituters for the recorded paths, and records their
+// dependencies for the next round.
+func (m *missingFinder) querySubstituters(ctx context.Context) error {
+	found, err := m.substitutes(ctx)
 	if err != nil {
 		return err
 	}
@@ -282,7 +283,7 @@ func (m *missingFinder) ask(ctx context.Context) error {
 	}
 	for _, u := range m.drvs {
 		if slices.ContainsFunc(u.outputs, func(p storepath.Path) bool { _, ok := found[p]; return !ok }) {
-			if err := m.build(u); err != nil {
+			if err := m.addBuild(u); err != nil {
 				return err
 			}
 			continue
@@ -295,8 +296,8 @@ func (m *missingFinder) ask(ctx context.Context) error {
 	return nil
 }
 
-// query returns what the substituters say of the paths that were noted, if they have them.
-func (m *missingFinder) query(ctx context.Context) (map[storepath.Path]*Substitute, error) {
+// substitutes returns the substituters' answers about the recorded paths.
+func (m *missingFinder) substitutes(ctx context.Context) (map[storepath.Path]*Substitute, error) {
 	if m.substituters == nil {
 		return nil, nil
 	}
@@ -312,17 +313,17 @@ func (m *missingFinder) query(ctx context.Context) (map[storepath.Path]*Substitu
 	m.release()
 	all := make([]*Substitute, len(asked))
 	infos, err := m.pathWalk.Ask(ctx, asked, substituteQueries, func(ctx context.Context, i int) (*PathInfo, string, error) {
-		found, err := m.substituters.FindSubstitute(ctx, asked[i], m.cas[asked[i]])
+		found, err := m.substituters.FindSubstitute(ctx, asked[i], m.contentAddresses[asked[i]])
 		if found == nil || err != nil {
 			return nil, "", err
 		}
-		all[i] = &Substitute{DownloadSize: found.DownloadSize} // the walk returns a copy of the info, which is counted
+		all[i] = &Substitute{DownloadSize: found.DownloadSize} // the walk returns a counted copy of the info
 		return found.Info, found.Source, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	m.pathWalk.Start() // of outputs, what they refer to is perhaps not needed
+	m.pathWalk.Start() // the references of outputs may not be needed
 	found := make(map[storepath.Path]*Substitute)
 	for i, path := range asked {
 		if infos[i] != nil {
@@ -333,5 +334,24 @@ func (m *missingFinder) query(ctx context.Context) (map[storepath.Path]*Substitu
 	return found, nil
 }
 
-// substituteQueries is how many paths are queried from substituters at once.
+// substituteQueries is the number of concurrent queries to substituters.
 const substituteQueries = 64
+
+// A SubstitutableInfo is the info of a substituter about a path.
+type SubstitutableInfo struct {
+	Path         storepath.Path
+	Deriver      storepath.Path // "" if unknown
+	References   []storepath.Path
+	DownloadSize uint64 // in bytes, compressed; 0 if unknown
+	NARSize      uint64 // in bytes; 0 if unknown
+}
+
+// Missing lists what must be built and substituted to make paths valid.
+type Missing struct {
+	WillBuild      []storepath.Path // derivations
+	WillSubstitute []storepath.Path
+	Unknown        []storepath.Path // neither valid nor available
+
+	DownloadSize uint64 // total of WillSubstitute in bytes, compressed
+	NARSize      uint64 // total of WillSubstitute in bytes
+}

@@ -21,7 +21,7 @@ import (
 	"pix/storepath"
 )
 
-// A faulty store does something else at one place.
+// A faulty store calls a function at one place.
 type faulty struct {
 	*memstore.Store
 	fault func(where string)
@@ -73,7 +73,7 @@ func (a *faultyArchive) Close() error {
 	return a.ReadCloser.Close()
 }
 
-// A manyFaulty store gives many infos and archives at once.
+// A manyFaulty store returns many infos and archives at a time.
 type manyFaulty struct{ *faulty }
 
 func (f *manyFaulty) QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.Seq2[*store.PathInfo, error] {
@@ -99,8 +99,8 @@ func (f *manyFaulty) NARsFromPaths(ctx context.Context, infos []*store.PathInfo)
 	}
 }
 
-// An asynchronous store takes objects on another goroutine, as a client does that answers a daemon's
-// questions, and keeps their archives.
+// An asynchronous store adds objects on another goroutine, like a client that answers the
+// requests of a daemon, and keeps their archives.
 type asynchronous struct{ *faulty }
 
 func (s asynchronous) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
@@ -126,15 +126,15 @@ func (s asynchronous) AddMultipleToStore(ctx context.Context, n int, objects ite
 	case err := <-done:
 		s.fault("object")
 		return err
-	case <-ctx.Done(): // and it goes on
+	case <-ctx.Done(): // the goroutine continues
 		return ctx.Err()
 	}
 }
 
-// A panic anywhere in a copy, and the end of a goroutine, come to the caller, and leave nothing behind.
+// A panic or runtime.Goexit anywhere in a copy reaches the caller, and leaves nothing behind.
 func TestCopyPanics(t *testing.T) {
 	mem := memstore.New(nil)
-	roots := append(chain(t, mem, 40, 100), chain(t, mem, 4, 1<<20)...) // the latter are read ahead in part only
+	roots := append(chain(t, mem, 40, 100), chain(t, mem, 4, 1<<20)...) // the latter are only opened ahead
 	type kind struct {
 		name     string
 		src, dst func(*faulty) store.Store
@@ -197,7 +197,7 @@ func TestCopyPanics(t *testing.T) {
 							return
 						}
 						if err, _ := how.(error); goexit && how != "exited" || !goexit && !errors.Is(err, testenv.ErrPanic) {
-							t.Errorf("it ended with %v", how)
+							t.Errorf("the call ended with %v", how)
 						}
 					})
 				}
@@ -206,8 +206,8 @@ func TestCopyPanics(t *testing.T) {
 	}
 }
 
-// A destination that leaves the sequence unfinished, as one that pulls from it and panics, does not
-// keep the copy from ending.
+// A destination that does not finish the sequence, such as one that pulls from it and panics,
+// does not keep the copy from ending.
 func TestCopyToPuller(t *testing.T) {
 	mem := memstore.New(nil)
 	roots := chain(t, mem, 10, 100)
@@ -223,10 +223,10 @@ func TestCopyToPuller(t *testing.T) {
 		store.Copy(t.Context(), dst, mem, roots, &store.CopyOptions{Progress: func(*store.PathInfo) { progress.Add(1) }})
 	})
 	if how != testenv.ErrPanic {
-		t.Errorf("it ended with %v", how)
+		t.Errorf("the call ended with %v", how)
 	}
 	if _, err, ok := next(); err == nil || !ok || progress.Load() != 1 {
-		t.Errorf("after the copy: %v, %t, and %d objects were told of", err, ok, progress.Load())
+		t.Errorf("after the copy: %v, %t, and %d objects were reported", err, ok, progress.Load())
 	}
 	stop()
 }
@@ -241,7 +241,7 @@ func (p *puller) AddMultipleToStore(_ context.Context, _ int, objects iter.Seq2[
 	return nil
 }
 
-// What a destination does with an archive after the copy has ended is an error.
+// Using an archive after the end of the copy is an error.
 func TestArchiveAfterCopy(t *testing.T) {
 	mem := memstore.New(nil)
 	roots := chain(t, mem, 3, 100)
@@ -252,7 +252,7 @@ func TestArchiveAfterCopy(t *testing.T) {
 		}
 	}}
 	if how := testenv.Outcome(t, func() { store.Copy(t.Context(), dst, mem, roots, nil) }); how != "returned" {
-		t.Errorf("it ended with %v", how)
+		t.Errorf("the call ended with %v", how)
 	}
 	if len(kept) != 3 {
 		t.Fatalf("%d archives", len(kept))
@@ -267,7 +267,7 @@ func TestArchiveAfterCopy(t *testing.T) {
 	}
 }
 
-// Panics of all else that asks stores come to the caller, too.
+// Panics in other calls that use stores reach the caller, too.
 func TestPanics(t *testing.T) {
 	mem := memstore.New(nil)
 	paths := chain(t, mem, 20, 100)
@@ -316,7 +316,7 @@ func TestPanics(t *testing.T) {
 		}
 	})
 	if how != testenv.ErrPanic {
-		t.Errorf("it ended with %v", how)
+		t.Errorf("the call ended with %v", how)
 	}
 }
 
@@ -330,7 +330,7 @@ func (s onlyNAR) AddToStoreNAR(context.Context, *store.PathInfo, io.Reader, *sto
 	return nil
 }
 
-// A store that reads on after it was cancelled does not get what comes next.
+// A cancelled store that continues to read does not get the next archive.
 func TestImportReadsNoMore(t *testing.T) {
 	mem := memstore.New(nil)
 	paths := chain(t, mem, 2, 100)
@@ -363,7 +363,8 @@ func (s readsLater) AddToStoreNAR(_ context.Context, _ *store.PathInfo, archive 
 	return nil
 }
 
-// Copies that are cancelled at any time end, leave nothing behind, and call no callback afterwards.
+// Copies that are cancelled at any time end, leave nothing behind, and call no callback
+// afterwards.
 func TestCancelledCopies(t *testing.T) {
 	testenv.NoLeak(t)
 	mem := memstore.New(nil)
@@ -378,7 +379,7 @@ func TestCancelledCopies(t *testing.T) {
 		var after atomic.Bool
 		told := func() {
 			if after.Load() {
-				t.Error("it is called after the copy")
+				t.Error("a callback was called after the copy")
 			}
 		}
 		ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(activity.Event) { told() }))

@@ -7,19 +7,20 @@ import (
 	"fmt"
 	"unicode/utf8"
 
+	"pix/internal/exactjson"
 	"pix/nixhash"
 	"pix/signature"
 	"pix/storepath"
 )
 
-// Path infos have a form in JSON, which `nix path-info --json` prints. It has had three
-// versions so far, and Nix still writes and reads each:
+// Path infos have a JSON form, which `nix path-info --json` prints. It has three versions. Nix
+// still writes and reads each:
 //
-//	1   paths are whole, content addresses are strings
+//	1   paths are absolute, content addresses are strings
 //	2   paths are base names, content addresses are objects
 //	3   signatures are objects, too (from Nix 2.35)
 //
-// The path itself is not in the object but is its key in the object around it.
+// The path itself is not in the object. It is the key of the object in an outer object.
 //
 // Source: src/libstore/path-info.cc and src/nix/path-info.cc in Nix.
 
@@ -29,20 +30,19 @@ const (
 	maxJSONVersion = 3
 )
 
-// A PathInfoJSON says in which of its forms in JSON a [PathInfo] is written.
+// A PathInfoJSON is a JSON form of [PathInfo].
 type PathInfoJSON struct {
 	Version int // 1, 2 or 3
 
-	// Pure leaves out what does not follow from the object and its path: deriver,
+	// Pure omits the members that do not follow from the object and its path: deriver,
 	// registration time, ultimate and signatures.
 	Pure bool
 }
 
-// A PathInfoJSONError says why a path info cannot be written as JSON, or JSON not be read
-// as one.
+// A PathInfoJSONError is an error of writing or reading the JSON form of a path info.
 type PathInfoJSONError struct {
-	Path storepath.Path // whose info it is; "" for the text as a whole
-	Key  string         // in the object; "" for the object as a whole
+	Path storepath.Path // the path of the info; "" for the whole text
+	Key  string         // the member; "" for the whole object
 	Err  error
 }
 
@@ -57,12 +57,12 @@ func (e *PathInfoJSONError) Error() string {
 	return text + ": " + e.Err.Error()
 }
 
-// Unwrap returns why.
+// Unwrap returns e.Err.
 func (e *PathInfoJSONError) Unwrap() error { return e.Err }
 
-// Marshal writes info as Nix prints it: without spaces, keys sorted, nothing escaped for
-// HTML. The error is a [*PathInfoJSONError] if the info is not valid: a path of another
-// store directory, a signature that is none, no hash.
+// Marshal writes info in the format of Nix: without spaces, keys sorted, without escapes for
+// HTML. The error is a [*PathInfoJSONError] if the info is invalid: a path of another store
+// directory, an invalid signature, no hash.
 func (form PathInfoJSON) Marshal(info *PathInfo) ([]byte, error) {
 	members, err := form.Members(info)
 	if err != nil {
@@ -71,12 +71,12 @@ func (form PathInfoJSON) Marshal(info *PathInfo) ([]byte, error) {
 	return form.MarshalMembers(info.Path, members)
 }
 
-// Members returns the members of the object that [PathInfoJSON.Marshal] writes, for those
-// who have something to add: narinfo files do, and `nix path-info --closure-size`. Its
-// errors are those of Marshal.
+// Members returns the members of the object that [PathInfoJSON.Marshal] writes, so that a
+// caller can add others, as for narinfo files and `nix path-info --closure-size`. The errors
+// are the same.
 func (form PathInfoJSON) Members(info *PathInfo) (map[string]any, error) {
 	if form.Version < minJSONVersion || form.Version > maxJSONVersion {
-		return nil, &PathInfoJSONError{info.Path, "version", fmt.Errorf("there is no version %d", form.Version)}
+		return nil, &PathInfoJSONError{info.Path, "version", fmt.Errorf("unknown version %d", form.Version)}
 	}
 	dir := info.Path.Dir()
 	if _, err := dir.Parse(string(info.Path)); err != nil {
@@ -86,10 +86,10 @@ func (form PathInfoJSON) Members(info *PathInfo) (map[string]any, error) {
 		return nil, err
 	}
 	if info.NARHash.IsZero() {
-		return nil, &PathInfoJSONError{info.Path, "narHash", errors.New("the hash is not known")}
+		return nil, &PathInfoJSONError{info.Path, "narHash", errors.New("the hash is unknown")}
 	}
 	references := make([]string, 0, len(info.References))
-	for _, p := range sortedOnce(info.References) {
+	for _, p := range asSet(info.References) {
 		reference, err := form.spellPath(dir, p)
 		if err != nil {
 			return nil, &PathInfoJSONError{info.Path, "references", err}
@@ -110,7 +110,8 @@ func (form PathInfoJSON) Members(info *PathInfo) (map[string]any, error) {
 	return members, form.addImpure(members, info)
 }
 
-// checkDir refuses a store directory that JSON has no way to spell.
+// checkDir returns an error for a store directory that is not valid UTF-8, since JSON cannot
+// represent it.
 func checkDir(dir storepath.Dir) error {
 	if !utf8.ValidString(string(dir)) {
 		return &PathInfoJSONError{"", "storeDir", fmt.Errorf("%q is not UTF-8", string(dir))}
@@ -118,7 +119,7 @@ func checkDir(dir storepath.Dir) error {
 	return nil
 }
 
-// addImpure adds what [PathInfoJSON.Pure] leaves out.
+// addImpure adds the members that [PathInfoJSON.Pure] omits.
 func (form PathInfoJSON) addImpure(members map[string]any, info *PathInfo) error {
 	members["deriver"] = nil
 	if info.Deriver != "" {
@@ -141,7 +142,7 @@ func (form PathInfoJSON) addImpure(members map[string]any, info *PathInfo) error
 	list := make([]any, 0, len(signatures))
 	for _, s := range signatures {
 		if !utf8.ValidString(s.KeyName()) {
-			return &PathInfoJSONError{info.Path, "signatures", fmt.Errorf("the name of the key %q is not UTF-8", s.KeyName())}
+			return &PathInfoJSONError{info.Path, "signatures", fmt.Errorf("the key name %q is not UTF-8", s.KeyName())}
 		}
 		if form.Version >= 3 {
 			list = append(list, s.JSONObject())
@@ -153,7 +154,7 @@ func (form PathInfoJSON) addImpure(members map[string]any, info *PathInfo) error
 	return nil
 }
 
-// spellPath spells a path that has to lie in dir.
+// spellPath returns the JSON form of a path, which must be in dir.
 func (form PathInfoJSON) spellPath(dir storepath.Dir, p storepath.Path) (string, error) {
 	if _, err := dir.Parse(string(p)); err != nil {
 		return "", err
@@ -164,7 +165,7 @@ func (form PathInfoJSON) spellPath(dir storepath.Dir, p storepath.Path) (string,
 	return p.Base(), nil
 }
 
-// contentAddress spells a content address, or none, as null.
+// contentAddress returns the JSON form of a content address, which is null for none.
 func (form PathInfoJSON) contentAddress(ca storepath.ContentAddress) any {
 	switch {
 	case ca.IsZero():
@@ -175,30 +176,28 @@ func (form PathInfoJSON) contentAddress(ca storepath.ContentAddress) any {
 	return map[string]string{"method": ca.Method().String(), "hash": ca.Hash().SRI()}
 }
 
-// MarshalMembers writes an object about path with those members, sorted by key. The path
-// is for the error if a member cannot be written.
+// MarshalMembers writes an object about path with the given members, sorted by key. path is
+// only used in errors.
 //
-// One thing differs from what Nix writes: the characters U+2028 and U+2029, which are in
-// no name of the store, are escaped.
+// It differs from Nix in one respect: the characters U+2028 and U+2029, which occur in no name
+// of a store, are escaped.
 func (form PathInfoJSON) MarshalMembers(path storepath.Path, members map[string]any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(members); err != nil {
+	text, err := exactjson.Marshal(members)
+	if err != nil {
 		return nil, &PathInfoJSONError{path, "", err}
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return text, nil
 }
 
-// MarshalAll writes what `nix path-info --json` prints for paths in dir: an object with an
-// entry for each path, which is null if the info is nil, because the path is not valid.
-// From version 2 on that object is a member of another.
+// MarshalAll writes the output of `nix path-info --json` for paths in dir: an object with a
+// member for each path. It is null if the info is nil, because the path is not valid. From
+// version 2 on that object is a member of another.
 func (form PathInfoJSON) MarshalAll(dir storepath.Dir, infos map[storepath.Path]*PathInfo) ([]byte, error) {
 	return form.MarshalAllWith(dir, infos, func(*PathInfo, map[string]any) {})
 }
 
-// MarshalAllWith does what [PathInfoJSON.MarshalAll] does, and lets extend add members to
-// the entry of each valid path, such as closureSize.
+// MarshalAllWith is [PathInfoJSON.MarshalAll], and lets extend add members to the object of
+// each valid path, such as closureSize.
 func (form PathInfoJSON) MarshalAllWith(dir storepath.Dir, infos map[storepath.Path]*PathInfo, extend func(*PathInfo, map[string]any)) ([]byte, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
@@ -214,7 +213,7 @@ func (form PathInfoJSON) MarshalAllWith(dir storepath.Dir, infos map[storepath.P
 			continue
 		}
 		if info.Path != path {
-			return nil, &PathInfoJSONError{path, "", fmt.Errorf("the info is that of '%s'", info.Path)}
+			return nil, &PathInfoJSONError{path, "", fmt.Errorf("the info is about '%s'", info.Path)}
 		}
 		members, err := form.Members(info)
 		if err != nil {
@@ -229,12 +228,12 @@ func (form PathInfoJSON) MarshalAllWith(dir storepath.Dir, infos map[storepath.P
 	return form.MarshalMembers("", entries)
 }
 
-// ParsePathInfoJSON reads any of the three forms of the info of that path. As for Nix, a
-// text without a version is of version 1, impure members may be missing, and what is not
-// known is passed over. A signature may have either form in each version.
+// ParsePathInfoJSON reads the info of a path in any of the three forms. Like Nix it takes a
+// text without a version as version 1, accepts missing impure members, and ignores unknown
+// members. A signature may have either form in each version.
 //
-// The error is a [*PathInfoJSONError], also if the text is about another store directory
-// than the path's.
+// The error is a [*PathInfoJSONError], also if the text has another store directory than the
+// path.
 func ParsePathInfoJSON(path storepath.Path, text []byte) (*PathInfo, error) {
 	if _, err := storepath.Parse(string(path)); err != nil {
 		return nil, &PathInfoJSONError{"", "", err}
@@ -247,7 +246,7 @@ func ParsePathInfoJSON(path storepath.Path, text []byte) (*PathInfo, error) {
 	return r.readInfo()
 }
 
-// readInfo reads the info of the path of the reader.
+// readInfo reads the info of r.path.
 func (r *infoReader) readInfo() (*PathInfo, error) {
 	r.readVersion()
 	info := &PathInfo{Path: r.path}
@@ -274,9 +273,9 @@ func (r *infoReader) readInfo() (*PathInfo, error) {
 	return info, nil
 }
 
-// ParsePathInfosJSON reads what `nix path-info --json` prints about paths in dir: an object from Nix 2.19
-// on, and an array before that and in Lix. The info of a path that is not valid is nil. Its errors are
-// the same as of [ParsePathInfoJSON].
+// ParsePathInfosJSON reads the output of `nix path-info --json` about paths in dir: an object
+// from Nix 2.19 on, and an array in older versions and in Lix. The info of an invalid path is
+// nil. The errors are the same as of [ParsePathInfoJSON].
 func ParsePathInfosJSON(dir storepath.Dir, text []byte) (map[storepath.Path]*PathInfo, error) {
 	if bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("[")) {
 		return parseInfoList(dir, text)
@@ -286,7 +285,7 @@ func ParsePathInfosJSON(dir storepath.Dir, text []byte) (map[storepath.Path]*Pat
 		return nil, &PathInfoJSONError{"", "", err}
 	}
 	parsePath := dir.Parse
-	// In version 1 all keys are absolute paths.
+	// In version 1 the keys are absolute paths.
 	if inner, ok := entries["info"]; ok {
 		parsePath = dir.ParseBase
 		if entries, err = parseObject(inner); err != nil {
@@ -310,8 +309,9 @@ func ParsePathInfosJSON(dir storepath.Dir, text []byte) (map[storepath.Path]*Pat
 	return infos, nil
 }
 
-// parseInfoList reads path infos as Nix up to 2.18 and Lix print them: an array of objects, each with its
-// path. The content address is left out if there is none, and Nix 2.3 has the hash in base 32.
+// parseInfoList reads path infos in the form of Nix up to 2.18 and Lix: an array of objects,
+// each with its path. A missing content address is omitted, and Nix 2.3 writes the hash in base
+// 32.
 func parseInfoList(dir storepath.Dir, text []byte) (map[storepath.Path]*PathInfo, error) {
 	if !utf8.Valid(text) {
 		return nil, &PathInfoJSONError{"", "", errors.New("it is not UTF-8")}
@@ -340,8 +340,8 @@ func parseInfoList(dir storepath.Dir, text []byte) (map[storepath.Path]*PathInfo
 	return infos, nil
 }
 
-// parseObject reads an object. As in Nix, names are of one case, and of several members of
-// the same name the last counts.
+// parseObject reads an object. As in Nix, names are case-sensitive, and the last of several
+// members with the same name counts.
 func parseObject(text []byte) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(text) {
 		return nil, errors.New("it is not UTF-8")
@@ -356,7 +356,7 @@ func parseObject(text []byte) (map[string]json.RawMessage, error) {
 
 func isNull(value []byte) bool { return string(bytes.TrimSpace(value)) == "null" }
 
-// parseHash reads a hash in JSON, which is spelled as SRI alone.
+// parseHash reads a hash in JSON, which must have the SRI form.
 func parseHash(value json.RawMessage) (nixhash.Hash, error) {
 	s, err := parseString(value)
 	if err != nil {

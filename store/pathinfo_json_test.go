@@ -51,7 +51,7 @@ func ExamplePathInfoJSON() {
 	// }
 }
 
-// jsonInfo is the path info of Nix's own tests (src/libstore-tests/path-info.cc).
+// jsonInfo returns the path info of Nix's own tests (src/libstore-tests/path-info.cc).
 func jsonInfo(t testing.TB) *store.PathInfo {
 	t.Helper()
 	narHash, err1 := nixhash.ParseSRI("sha256-FePFYIlMuycIXPZbWi7LGEiMmZSX9FMbaQenWBzm1Sc=")
@@ -73,8 +73,8 @@ func jsonInfo(t testing.TB) *store.PathInfo {
 	}
 }
 
-// All of Nix's files are read, mean what Nix's own tests say, and are written again byte
-// for byte.
+// All files of Nix are read with the values of Nix's own tests, and written again byte for
+// byte.
 func TestGoldenPathInfoJSON(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(testenv.NixData(t, "store/path-info"), "json-*", "*.json"))
 	if err != nil || len(files) != 13 {
@@ -109,7 +109,7 @@ func TestGoldenPathInfoJSON(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
-		if strings.Contains(name, "noversion") { // Nix does not write that any more
+		if strings.Contains(name, "noversion") { // Nix no longer writes this form
 			got = bytes.Replace(bytes.Replace(got, []byte(`,"version":1`), nil, 1), []byte(`,"storeDir":"/nix/store"`), nil, 1)
 		}
 		var pretty bytes.Buffer
@@ -119,7 +119,8 @@ func TestGoldenPathInfoJSON(t *testing.T) {
 	}
 }
 
-// changed returns the JSON of the test's path info with one member changed: "" takes it out.
+// changed returns the JSON of the test's path info with one member changed. The value ""
+// removes it.
 func changed(t *testing.T, version int, key, value string) []byte {
 	t.Helper()
 	members, err := store.PathInfoJSON{Version: version}.Members(jsonInfo(t))
@@ -200,11 +201,11 @@ func TestPathInfoJSONRefused(t *testing.T) {
 	}
 	for _, text := range []string{"", "null", "1", "{", "{}", "{} x", "\xff", `{"ca":"\xff"}`} {
 		if info, err := store.ParsePathInfoJSON(jsonFoo, []byte(text)); err == nil {
-			t.Errorf("%q was taken: %+v", text, info)
+			t.Errorf("%q was accepted: %+v", text, info)
 		}
 	}
 	if _, err := store.ParsePathInfoJSON("/nix/store/x", changed(t, 1, "x", "")); err == nil {
-		t.Error("the info of a bad path was taken")
+		t.Error("the info of an invalid path was accepted")
 	}
 }
 
@@ -265,12 +266,12 @@ func TestPathInfosJSON(t *testing.T) {
 			t.Errorf("version %d: %+v, %v", version, again, err)
 		}
 		if _, err := store.ParsePathInfosJSON("/gnu/store", text); err == nil {
-			t.Errorf("version %d: the infos of another store directory were taken", version)
+			t.Errorf("version %d: the infos of another store directory were accepted", version)
 		}
 	}
 	for _, text := range []string{"null", `{"info":1}`, `{"x":null}`, `{"info":{"x":null}}`, `{"` + string(jsonFoo) + `":1}`} {
 		if infos, err := store.ParsePathInfosJSON("/nix/store", []byte(text)); err == nil {
-			t.Errorf("%s was taken: %v", text, infos)
+			t.Errorf("%s was accepted: %v", text, infos)
 		}
 	}
 	form := store.PathInfoJSON{Version: 1}
@@ -306,7 +307,7 @@ func FuzzParsePathInfoJSON(f *testing.F) {
 		for version := 1; version <= 3; version++ {
 			written, err := store.PathInfoJSON{Version: version}.Marshal(info)
 			if err != nil {
-				t.Fatalf("%s is read and not written: %v", text, err)
+				t.Fatalf("%s is read but not written: %v", text, err)
 			}
 			again, err := store.ParsePathInfoJSON(jsonFoo, written)
 			if err != nil || !reflect.DeepEqual(again, info) {
@@ -321,7 +322,7 @@ func TestPathInfosJSONArray(t *testing.T) {
 	const (
 		a = "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a"
 		b = "/nix/store/ffffffffffffffffffffffffffffffff-b"
-		// As Nix 2.3, 2.8 and 2.18 print it.
+		// The forms of Nix 2.3, 2.8 and 2.18.
 		old   = `{"path":"` + a + `","narHash":"sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73","narSize":120,"references":["` + a + `"],"registrationTime":1700000000,"ultimate":true,"signatures":["k-1:eA=="]}`
 		sri   = `{"path":"` + a + `","narHash":"sha256-FePFYIlMuycIXPZbWi7LGEiMmZSX9FMbaQenWBzm1Sc=","narSize":120,"references":[],"ca":"text:sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73","closureSize":1}`
 		other = `{"path":"` + b + `","valid":false}`
@@ -340,7 +341,7 @@ func TestPathInfosJSONArray(t *testing.T) {
 	}
 	for _, bad := range []string{"[", "[1]", "[null]", "[{}]", `[{"path":"/gnu/store/x"}]`, "[" + strings.Replace(old, "120", "-1", 1) + "]", "[" + old + "] x", "[" + strings.Replace(old, "narHash", "hash", 1) + "]"} {
 		if infos, err := store.ParsePathInfosJSON(storepath.DefaultDir, []byte(bad)); err == nil {
-			t.Errorf("%s is taken: %v", bad, infos)
+			t.Errorf("%s was accepted: %v", bad, infos)
 		}
 	}
 }

@@ -14,18 +14,18 @@ import (
 	"pix/storepath"
 )
 
-// An infoReader reads the members of the JSON object of one path info. The first error
-// stays, and ends the reading.
+// An infoReader reads the members of the JSON object of one path info. It stops at the first
+// error.
 type infoReader struct {
 	object  map[string]json.RawMessage
 	path    storepath.Path
 	dir     storepath.Dir
-	listed  bool // it is an element of an array: see parseInfoList
+	listed  bool // the object is an element of an array: see parseInfoList
 	version uint64
 	err     error
 }
 
-// readVersion reads the version, which the meaning of all else depends on.
+// readVersion reads the version, which determines the meaning of the other members.
 func (r *infoReader) readVersion() {
 	r.version = minJSONVersion
 	value, ok := r.object["version"]
@@ -35,11 +35,11 @@ func (r *infoReader) readVersion() {
 	var err error
 	r.version, err = strconv.ParseUint(string(value), 10, 64)
 	if err != nil || r.version < minJSONVersion || r.version > maxJSONVersion {
-		r.err = &PathInfoJSONError{r.path, "version", fmt.Errorf("%.40s is none of the versions 1, 2 and 3", value)}
+		r.err = &PathInfoJSONError{r.path, "version", fmt.Errorf("unknown version %.40s, expected 1, 2 or 3", value)}
 	}
 }
 
-// read reads the member of that key, which may be missing unless there is need of it.
+// read reads the member with a key. It may be missing unless need is set.
 func (r *infoReader) read(info *PathInfo, key string, read func(*PathInfo, json.RawMessage) error, need bool) {
 	if r.err != nil {
 		return
@@ -77,7 +77,7 @@ func (r *infoReader) narHash(info *PathInfo, value json.RawMessage) (err error) 
 	return err
 }
 
-// A number that is not a whole one, or has an exponent, is refused as Nix refuses it.
+// Like Nix, narSize refuses a number with a fraction or an exponent.
 func (r *infoReader) narSize(info *PathInfo, value json.RawMessage) (err error) {
 	info.NARSize, err = strconv.ParseUint(string(value), 10, 64)
 	return err
@@ -96,7 +96,7 @@ func (r *infoReader) references(info *PathInfo, value json.RawMessage) error {
 		}
 		references = append(references, p)
 	}
-	info.References = sortedOnce(references)
+	info.References = asSet(references)
 	return nil
 }
 
@@ -120,8 +120,8 @@ func (r *infoReader) contentAddress(info *PathInfo, value json.RawMessage) error
 		return fmt.Errorf("method: %w", err)
 	}
 	method, err := storepath.ParseMethod(word)
-	if err != nil || method.String() != word { // outputHashMode has a word more
-		return fmt.Errorf("%q is no method, expected text, flat, nar or git", word)
+	if err != nil || method.String() != word { // ParseMethod also accepts a word of outputHashMode
+		return fmt.Errorf("%q is not a method, expected text, flat, nar or git", word)
 	}
 	hash, err := parseHash(object["hash"])
 	if err != nil {
@@ -168,12 +168,12 @@ func (r *infoReader) signatures(info *PathInfo, value json.RawMessage) error {
 		}
 		info.Signatures = append(info.Signatures, s.String())
 	}
-	info.Signatures = sortedOnce(info.Signatures)
+	info.Signatures = asSet(info.Signatures)
 	return nil
 }
 
-// parsePath reads a path, which is spelled as the version has it. Like Nix it takes a whole
-// path that is not clean, as one with two slashes.
+// parsePath reads a path in the form of the version. Like Nix it accepts an absolute path that
+// is not clean, such as one with two slashes.
 func (r *infoReader) parsePath(value json.RawMessage) (storepath.Path, error) {
 	s, err := parseString(value)
 	switch {
@@ -193,8 +193,8 @@ func parseArray(value json.RawMessage) (values []json.RawMessage, err error) {
 	return values, err
 }
 
-// sortedOnce returns s sorted and without duplicates: s itself if it is so already.
-func sortedOnce[T ~string](s []T) []T {
+// asSet returns s sorted and without duplicates. It returns s itself if that is so already.
+func asSet[T ~string](s []T) []T {
 	if !slices.IsSorted(s) {
 		s = slices.Sorted(slices.Values(s))
 	}

@@ -11,12 +11,12 @@ import (
 	"pix/storepath"
 )
 
-// What Nix prints as JSON is read, and from 2.34 on written again byte for byte. Its
-// signatures in the database are those that we would make.
+// The JSON of Nix is read, and from 2.34 on written again byte for byte. The signatures in its
+// database equal ours.
 func TestRealPathInfoJSON(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		if strings.HasPrefix(s.Version, "2.3.") || strings.HasPrefix(s.Version, "2.8.") {
-			t.Skip("before Nix 2.19 its JSON was another")
+			t.Skip("Nix before 2.19 has another JSON form")
 		}
 		d := realnix.Start(t, s, nil)
 		drv, err := storepath.DefaultDir.Parse(strings.TrimSpace(d.MustRun(t, "nix-instantiate", "--expr",

@@ -38,7 +38,7 @@ func TestSignPathInfo(t *testing.T) {
 	}
 	trusted := signature.NewKeySet(a.Public())
 
-	info := jsonInfo(t) // has two signatures that are wrong
+	info := jsonInfo(t) // has two invalid signatures
 	shared := info.Signatures
 	for range 2 { // the second time adds nothing
 		if err := info.Sign(b, a); err != nil {
@@ -53,7 +53,7 @@ func TestSignPathInfo(t *testing.T) {
 		t.Errorf("%v, %v", good, err)
 	}
 
-	// Whatever the fingerprint says, and nothing else, makes the signature wrong.
+	// A change of any part of the fingerprint, and of nothing else, invalidates the signature.
 	for what, c := range map[string]struct {
 		change func(info *store.PathInfo)
 		want   int

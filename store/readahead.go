@@ -19,44 +19,45 @@ import (
 )
 
 const (
-	// smallArchive is the size in bytes up to which an archive is read before its turn. Of one
-	// that is larger only the beginning is on its way before.
+	// smallArchive is the largest size in bytes of an archive that is read completely before
+	// its turn. A larger one is only opened before.
 	smallArchive = 1 << 20
-	// archivesAhead is how many bytes of archives are held in memory at most.
+	// archivesAhead is the largest total size in bytes of archives in memory.
 	archivesAhead = 32 << 20
-	// batchBytes and batchObjects are how much is asked for at once: enough for a distant source
-	// to be busy until the next question comes.
+	// batchBytes and batchObjects limit a batch of archives. It keeps a distant source busy
+	// until the next request arrives.
 	batchBytes   = 512 << 10
 	batchObjects = 32
-	// parallelReads is how many batches are read at once unless it is said otherwise.
+	// parallelReads is the default number of concurrent batches.
 	parallelReads = 16
-	// maxBadAhead is the number of small archives in a row that cannot be read before no more are read ahead.
+	// maxBadAhead is the number of consecutive unreadable small archives after which no more
+	// are read ahead.
 	maxBadAhead = 64
 )
 
-// largeOpen returns how many larger archives are open at once: as many as can be decoded, and one
-// that is on its way.
+// largeOpen returns the number of large archives that are open at a time: as many as can be
+// decoded, and one that is being received.
 func largeOpen() int64 { return int64(min(runtime.GOMAXPROCS(0), 8) + 1) }
 
 func isSmall(info *PathInfo) bool { return 0 < info.NARSize && info.NARSize <= smallArchive }
 
-// An opened is an archive, or why there is none.
+// An opened is an open archive, or the error of opening it.
 type opened struct {
-	nar    io.ReadCloser
-	cancel context.CancelFunc // ends reading it
-	err    error
-	twice  bool      // it was read a second time
-	info   *PathInfo // the current one, if the caller's is old
-	ended  bool      // err only says that reading was ended
+	nar       io.ReadCloser
+	cancel    context.CancelFunc // ends a Read
+	err       error
+	retried   bool      // it was read a second time
+	info      *PathInfo // the current info, if the caller's is outdated
+	cancelled bool      // err is only the consequence of a cancellation
 
-	inMemory bool // it is small, and was read
+	inMemory bool // a small archive that was read into memory
 }
 
-// A readAhead has archives that one call of [withArchives] has read and not used, for the next call. Their sizes
-// count again when that call comes to them.
+// A readAhead has archives that one call of [withArchives] has read and not used, for the next
+// call. They count again as memory when that call reaches them.
 type readAhead map[*PathInfo]opened
 
-// keepOnly drops the archives of other objects than some.
+// keepOnly drops the archives of objects that are not in some.
 func (a readAhead) keepOnly(some []*PathInfo) {
 	wanted := make(map[*PathInfo]bool, len(some))
 	for _, info := range some {
@@ -65,17 +66,19 @@ func (a readAhead) keepOnly(some []*PathInfo) {
 	maps.DeleteFunc(a, func(info *PathInfo, _ opened) bool { return !wanted[info] })
 }
 
-// withArchives calls use with a sequence of objects and their archives. Other goroutines open the
-// archives ahead and, if they are small, read them. When withArchives returns, none of this is still
-// running, even if use keeps the sequence on another goroutine, or panics.
+// withArchives calls use with a sequence of objects and their archives. Other goroutines open
+// the archives ahead, and read small ones. When withArchives returns, none of this runs any
+// more, even if use keeps the sequence on another goroutine, or panics.
 //
-// So code of the source and of the caller runs on goroutines of use, and on those that read ahead,
-// and a guard runs it there: see [parallel.Guard].
+// So code of the source and of the caller runs on goroutines of use, and on those that read
+// ahead. A guard runs it there: see [parallel.Guard].
 //
-// An object whose archive cannot be read is in the sequence, so that the others can be added: reading its
-// archive returns why, and failed has it when withArchives has returned. So is an object that refers to it.
+// An object whose archive cannot be read is in the sequence, so that the others can be added:
+// reading its archive returns the error, and failed has it when withArchives has returned. The
+// same applies to an object that refers to it.
 //
-// It takes archives from ahead, and leaves those there that it has read and not used.
+// withArchives uses the archives in ahead, and leaves those there that it has read and not
+// used.
 func withArchives(ctx context.Context, src Store, objects []*PathInfo, ahead readAhead, opts *CopyOptions, use func(context.Context, iter.Seq2[Import, error]) error) (failed map[storepath.Path]readFailure, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -86,87 +89,87 @@ func withArchives(ctx context.Context, src Store, objects []*PathInfo, ahead rea
 		var report *copyReport
 		if !opts.Quiet {
 			ctx, report = reportCopy(ctx, guard, objects)
-			defer report.end()
+			defer report.finish()
 		}
 		r = newAheadReader(ctx, guard, src, objects, ahead, opts)
-		defer r.end()
-		return use(ctx, report.objects(r.imports))
+		defer r.close()
+		return use(ctx, report.objects(r.yieldImports))
 	}()
 	guard.End()
 	guard.Repanic()
-	if _, said := errors.AsType[*AddError](err); err != nil && !said && r.tooMany != nil {
-		err = r.tooMany // the destination has seen the first failure only
+	if _, isAddError := errors.AsType[*AddError](err); err != nil && !isAddError && r.tooMany != nil {
+		err = r.tooMany // the destination reports only the first failure
 	}
 	return r.readFailures(), err
 }
 
-// A readFailure says why the archive of an object could not be read.
+// A readFailure is the reason why the archive of an object could not be read.
 type readFailure struct {
-	err   error
-	twice bool // it was read a second time
+	err     error
+	retried bool // it was read a second time
 }
 
 // readFailures returns the objects whose archives could not be read.
 func (r *aheadReader) readFailures() map[storepath.Path]readFailure {
 	failed := make(map[storepath.Path]readFailure, len(r.failures.failed))
 	for _, f := range r.failures.failed {
-		failed[f.Path] = readFailure{f.Err, r.twice[f.Path]}
+		failed[f.Path] = readFailure{f.Err, r.retried[f.Path]}
 	}
 	return failed
 }
 
-// fail notes that the archive of an object could not be read.
-func (r *aheadReader) fail(info *PathInfo, err error, twice bool) {
+// recordFailure records that the archive of an object could not be read.
+func (r *aheadReader) recordFailure(info *PathInfo, err error, twice bool) {
 	tooMany := r.failures.Fail(info.Path, err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.twice[info.Path] = twice
+	r.retried[info.Path] = twice
 	if tooMany != nil {
 		r.tooMany = tooMany
 	}
 }
 
-// An aheadReader reads the archives of objects, in their order, as far ahead as there is room.
+// An aheadReader reads the archives of objects in their order, ahead within the limits on memory.
 type aheadReader struct {
-	src      Store
-	infos    []*PathInfo
-	progress func(*PathInfo)
-	repair   bool
-	many     ManyNARReader // the source, if it is one
-	archives []chan opened // one for each info
-	ahead    readAhead     // used by run, and by end when run has ended
+	src        Store
+	infos      []*PathInfo
+	progress   func(*PathInfo)
+	repair     bool
+	manyReader ManyNARReader // the source, if it has this capability
+	archives   []chan opened // one for each info
+	ahead      readAhead     // used by run, and by close after run has ended
 
-	ctx     context.Context // of reading
+	ctx     context.Context // for reading
 	cancel  context.CancelFunc
 	guard   *parallel.Guard
-	running sync.WaitGroup // goroutines that read
+	running sync.WaitGroup // reading goroutines
 
-	room  *semaphore.Weighted // in bytes, of small archives
-	large *semaphore.Weighted // open archives
-	reads *semaphore.Weighted // batches under way
+	memory     *semaphore.Weighted // for small archives, in bytes
+	largeSlots *semaphore.Weighted // for open large archives
+	readSlots  *semaphore.Weighted // for running batches
 
-	failures Failures     // of reading, of objects whose turn has come
-	bad      atomic.Int64 // small archives in a row that could not be read ahead
+	failures Failures     // failed objects whose turn has come
+	badInRow atomic.Int64 // number of consecutive small archives that could not be read ahead
 
 	mu      sync.Mutex
-	lent    map[*aheadArchive]bool  // those that were yielded, and not closed yet
-	twice   map[storepath.Path]bool // failed archives that were read a second time
+	yielded map[*aheadArchive]bool  // archives that were yielded and not closed yet
+	retried map[storepath.Path]bool // failed archives that were read a second time
 	tooMany error                   // not nil after so many failures that the rest is not tried
 	ended   bool
 }
 
-// newAheadReader starts reading. Its owner must call end.
+// newAheadReader starts reading. The caller must call close.
 func newAheadReader(ctx context.Context, guard *parallel.Guard, src Store, infos []*PathInfo, ahead readAhead, opts *CopyOptions) *aheadReader {
 	r := &aheadReader{
 		src: src, infos: infos, ahead: ahead, progress: opts.Progress, repair: opts.Repair, archives: make([]chan opened, len(infos)), guard: guard,
-		room:  semaphore.NewWeighted(archivesAhead),
-		large: semaphore.NewWeighted(largeOpen()),
-		reads: semaphore.NewWeighted(int64(cmp.Or(max(opts.Parallel, 0), parallelReads))),
-		lent:  make(map[*aheadArchive]bool),
-		twice: make(map[storepath.Path]bool),
+		memory:     semaphore.NewWeighted(archivesAhead),
+		largeSlots: semaphore.NewWeighted(largeOpen()),
+		readSlots:  semaphore.NewWeighted(int64(cmp.Or(max(opts.Parallel, 0), parallelReads))),
+		yielded:    make(map[*aheadArchive]bool),
+		retried:    make(map[storepath.Path]bool),
 	}
 	r.ctx, r.cancel = context.WithCancel(ctx)
-	r.many, _ = As[ManyNARReader](src)
+	r.manyReader, _ = As[ManyNARReader](src)
 	for i := range r.archives {
 		r.archives[i] = make(chan opened, 1)
 	}
@@ -174,32 +177,32 @@ func newAheadReader(ctx context.Context, guard *parallel.Guard, src Store, infos
 	return r
 }
 
-// imports yields the objects. After end it yields an error.
-func (r *aheadReader) imports(yield func(Import, error) bool) {
+// yieldImports yields the objects. After close it yields an error.
+func (r *aheadReader) yieldImports(yield func(Import, error) bool) {
 	for i := range r.infos {
 		var archive *aheadArchive
 		err := r.guard.Call(func() (err error) {
-			archive, err = r.next(i)
+			archive, err = r.nextArchive(i)
 			return err
 		})
 		if err != nil {
 			yield(Import{}, err)
 			return
 		}
-		object := copied(cmp.Or(archive.opened.info, archive.info), archive)
+		object := withoutUltimate(cmp.Or(archive.opened.info, archive.info), archive)
 		object.Refresh = func(ctx context.Context) *PathInfo { return r.refresh(ctx, archive.info) }
-		goOn := yield(object, nil)
+		more := yield(object, nil)
 		if !archive.kept {
 			archive.Close()
 		}
-		if !goOn {
+		if !more {
 			return
 		}
 	}
 }
 
-// next waits for an archive whose turn it is.
-func (r *aheadReader) next(i int) (*aheadArchive, error) {
+// nextArchive waits for the archive at index i.
+func (r *aheadReader) nextArchive(i int) (*aheadArchive, error) {
 	info := r.infos[i]
 	if r.progress != nil {
 		r.progress(info)
@@ -211,26 +214,26 @@ func (r *aheadReader) next(i int) (*aheadArchive, error) {
 		o.err = context.Cause(r.ctx)
 	}
 	if o.err == nil {
-		if err := r.checkReferences(info); err != nil { // it failed while this one was read ahead
+		if err := r.checkReferences(info); err != nil { // the other object failed while this one was read ahead
 			o.nar.Close()
 			o.cancel()
 			o.err = err
 		}
 	}
-	archive := &aheadArchive{opened: o, reader: r, info: info, restarted: o.twice}
+	archive := &aheadArchive{opened: o, reader: r, info: info, restarted: o.retried}
 	switch {
 	case o.err == nil && isSmall(info):
 		r.failures.Succeed()
 	case o.err != nil && r.ctx.Err() != nil:
 		return nil, context.Cause(r.ctx)
 	case o.err != nil:
-		r.fail(info, o.err, o.twice)
+		r.recordFailure(info, o.err, o.retried)
 		archive.opened = opened{nar: failedArchive{o.err}, cancel: func() {}}
-		archive.restarted, archive.noted = true, true
+		archive.restarted, archive.recorded = true, true
 	}
 	r.mu.Lock()
 	ended, tooMany := r.ended, r.tooMany
-	r.lent[archive] = true
+	r.yielded[archive] = true
 	r.mu.Unlock()
 	if ended || tooMany != nil {
 		archive.Close()
@@ -239,41 +242,42 @@ func (r *aheadReader) next(i int) (*aheadArchive, error) {
 	return archive, nil
 }
 
-// copied returns an object as the other store may take it: that the source has made it
-// itself is nothing to the destination.
-func copied(info *PathInfo, nar io.Reader) Import {
+// withoutUltimate returns an object for another store. Ultimate is cleared, since it is only
+// meaningful in the source.
+func withoutUltimate(info *PathInfo, nar io.Reader) Import {
 	clone := *info
 	clone.Ultimate = false
 	return Import{Info: &clone, NAR: nar}
 }
 
-// used lets other archives be read after an archive.
-func (r *aheadReader) used(a *aheadArchive) {
+// releaseArchive releases the memory or the slot of an archive.
+func (r *aheadReader) releaseArchive(a *aheadArchive) {
 	r.mu.Lock()
-	delete(r.lent, a)
+	delete(r.yielded, a)
 	r.mu.Unlock()
 	if isSmall(a.info) {
-		r.room.Release(int64(a.info.NARSize))
+		r.memory.Release(int64(a.info.NARSize))
 	} else {
-		r.large.Release(1)
+		r.largeSlots.Release(1)
 	}
 }
 
-// checkReferences returns an error if an object refers to one that has failed and is not valid therefore.
+// checkReferences returns an error if an object refers to a failed one, which is therefore not
+// valid.
 func (r *aheadReader) checkReferences(info *PathInfo) error {
-	if r.repair { // what could not be repaired is still valid
+	if r.repair { // a path that could not be repaired is still valid
 		return nil
 	}
 	return r.failures.CheckReferences(info)
 }
 
-// end ends reading, closes all archives but those that the next call may use, and waits until no goroutine is
-// left.
-func (r *aheadReader) end() {
+// close ends reading, closes all archives except those that the next call may use, and waits
+// until all goroutines have ended.
+func (r *aheadReader) close() {
 	r.cancel()
 	r.mu.Lock()
 	r.ended = true
-	lent := slices.Collect(maps.Keys(r.lent))
+	lent := slices.Collect(maps.Keys(r.yielded))
 	r.mu.Unlock()
 	for _, a := range lent {
 		a.Close()
@@ -288,23 +292,23 @@ func (r *aheadReader) end() {
 			} else if o.nar != nil {
 				r.guard.Call(o.nar.Close)
 				o.cancel()
-			} else if !o.ended { // it would fail the next time, too
-				r.fail(r.infos[i], o.err, o.twice)
+			} else if !o.cancelled { // it would fail again the next time
+				r.recordFailure(r.infos[i], o.err, o.retried)
 			}
 		default:
 		}
 	}
 }
 
-// run starts reading everything.
+// run starts all reads.
 func (r *aheadReader) run() {
 	most := 1
-	if r.many != nil {
+	if r.manyReader != nil {
 		most = batchObjects
 	}
 	for next := 0; next < len(r.infos); {
 		if o, ok := r.ahead[r.infos[next]]; ok {
-			if r.room.Acquire(r.ctx, int64(r.infos[next].NARSize)) != nil {
+			if r.memory.Acquire(r.ctx, int64(r.infos[next].NARSize)) != nil {
 				return
 			}
 			delete(r.ahead, r.infos[next])
@@ -320,23 +324,23 @@ func (r *aheadReader) run() {
 			size += r.infos[next].NARSize
 			next++
 		}
-		if next == from { // a large one
+		if next == from { // a large archive
 			next++
-			if r.large.Acquire(r.ctx, 1) != nil {
+			if r.largeSlots.Acquire(r.ctx, 1) != nil {
 				return
 			}
-		} else if r.room.Acquire(r.ctx, int64(size)) != nil {
+		} else if r.memory.Acquire(r.ctx, int64(size)) != nil {
 			return
 		}
-		if r.reads.Acquire(r.ctx, 1) != nil {
+		if r.readSlots.Acquire(r.ctx, 1) != nil {
 			return
 		}
 		to := next
 		r.running.Go(func() {
-			defer r.reads.Release(1)
+			defer r.readSlots.Release(1)
 			r.guard.Call(func() error {
 				if size == 0 {
-					r.archives[from] <- r.open(r.ctx, r.infos[from])
+					r.archives[from] <- r.openLarge(r.ctx, r.infos[from])
 				} else {
 					r.readBatch(r.ctx, from, to)
 				}

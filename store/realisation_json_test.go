@@ -35,18 +35,19 @@ func TestRealisationJSON(t *testing.T) {
 	for _, bad := range []string{"", "{", "[]", `{"id":"x!out","outPath":"g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a"}`,
 		strings.Replace(want, "g1w7", "../w", 1), strings.Replace(want, "!out", "", 1), strings.Replace(want, "!out", "!\xff", 1)} {
 		if _, err := store.ParseRealisationJSON(storepath.DefaultDir, bad); err == nil {
-			t.Errorf("%s is taken", bad)
+			t.Errorf("%s was accepted", bad)
 		}
 	}
 	if _, err := r.JSON("/other/store"); err == nil {
-		t.Error("a path of another store directory is written")
+		t.Error("a path of another store directory was written")
 	}
 	if _, err := (&store.KeyedRealisation{Realisation: r.Realisation}).JSON(storepath.DefaultDir); err == nil {
-		t.Error("without a hash it is written")
+		t.Error("a realisation without a hash was written")
 	}
 }
 
-// The members of a realisation have one spelling, and come once: a signature may cover what they say.
+// The members of a realisation are case-sensitive and unique, since a signature may cover their
+// values.
 func TestRealisationJSONNames(t *testing.T) {
 	const (
 		id    = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad!out"
@@ -71,7 +72,7 @@ func TestRealisationJSONNames(t *testing.T) {
 		`{"id":null,"outPath":"` + a + `"}`, `{"id":"` + id + `","outPath":null}`, `{` + whole + `} x`, `null`,
 	} {
 		if r, err := store.ParseRealisationJSON(storepath.DefaultDir, bad); err == nil {
-			t.Errorf("%s is taken: %+v", bad, r)
+			t.Errorf("%s was accepted: %+v", bad, r)
 		}
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"pix/storepath"
 )
 
-// A byHash store knows realisations by the hash of the derivation alone, as a daemon up to Nix 2.34 does.
+// A byHash store identifies realisations only by the hash of the derivation, like a daemon up
+// to Nix 2.34.
 type byHash struct {
 	store.Store
 	store.NARReader
@@ -34,7 +35,7 @@ func (s byHash) RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation)
 	return s.known.RegisterDrvOutput(ctx, r)
 }
 
-// The hash of a derivation is computed where only its path is known.
+// If only the path of a derivation is given, its hash is computed.
 func TestRealisationByPath(t *testing.T) {
 	m := memstore.New(nil)
 	d := &derivation.Derivation{Name: "low", Dir: storepath.DefaultDir, Platform: "x", Builder: "/bin/sh"}
@@ -75,7 +76,7 @@ func TestRealisationByPath(t *testing.T) {
 	}
 	absent := store.DrvOutput{Path: "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a.drv", Output: "out"}
 	if _, err := store.QueryRealisation(t.Context(), s, absent); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("of a derivation that is not there: %v", err)
+		t.Errorf("of a missing derivation: %v", err)
 	}
 	if _, err := store.QueryRealisation(t.Context(), s, store.DrvOutput{Output: "out"}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("without a derivation: %v", err)

@@ -12,8 +12,8 @@ import (
 	"pix/storepath"
 )
 
-// A root keeps its path from being collected while its symlink is there; what is no symlink
-// into the store is not touched.
+// A root protects its path while its symlink exists. A file that is not a symlink into the
+// store is not modified.
 func TestAddRoot(t *testing.T) {
 	s := memstore.New(&memstore.Options{ReadLink: os.Readlink})
 	paths := chain(t, s, 2, 1)
@@ -31,7 +31,7 @@ func TestAddRoot(t *testing.T) {
 			t.Fatal(err)
 		}
 		if to, err := os.Readlink("new/root"); to != string(p) {
-			t.Errorf("it points to %s, %v", to, err)
+			t.Errorf("the link points to %s, %v", to, err)
 		}
 	}
 	if left, err := os.ReadDir("new"); err != nil || len(left) != 1 {
@@ -57,18 +57,18 @@ func TestAddRoot(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if after, err := os.Lstat(name); err != nil || !os.SameFile(before, after) {
-			t.Errorf("%s is not what it was", name)
+			t.Errorf("%s has changed", name)
 		}
 	}
 	if _, err := store.AddRoot(t.Context(), s, "absent", absent); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
 	if _, err := os.Lstat("absent"); err == nil {
-		t.Error("a root of what is not valid is there")
+		t.Error("a root of an invalid path was created")
 	}
 }
 
-// No root is made within the store directory, also not by a symlink to it.
+// A root cannot be in the store directory, not even through a symlink to it.
 func TestAddRootInStore(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -95,12 +95,12 @@ func TestAddRootInStore(t *testing.T) {
 	}
 }
 
-// rootless is a store that takes no roots.
+// rootless is a store that refuses roots.
 type rootless struct{ *memstore.Store }
 
 func (rootless) AddIndirectRoot(context.Context, string) error { return errDamaged }
 
-// After an error no symlink is left that nobody looks at.
+// After an error no unregistered symlink remains.
 func TestAddRootFails(t *testing.T) {
 	s := memstore.New(nil)
 	path := chain(t, s, 1, 1)[0]

@@ -14,7 +14,7 @@ import (
 
 const hello storepath.Path = "/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt"
 
-// A texts is the smallest store that takes texts.
+// A texts is a minimal store that adds texts.
 type texts map[storepath.Path]bool
 
 func (s texts) Dir() storepath.Dir { return storepath.DefaultDir }
@@ -45,7 +45,7 @@ func (s texts) AddTextToStore(_ context.Context, name, contents string, referenc
 	return hello, nil
 }
 
-// A wrapper is a store that does nothing but wrap another.
+// A wrapper is a store that only wraps another.
 type wrapper struct{ store.Store }
 
 func (w wrapper) Unwrap() store.Store { return w.Store }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -13,102 +12,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"pix/derivation"
 	"pix/internal/testenv"
-	"pix/nixhash"
 	"pix/store"
 	"pix/store/memstore"
 	"pix/storepath"
 )
 
-// An inventor is a store that makes up what it is asked for.
-type inventor struct {
-	store.Store
-	invent func(v *inventor, path storepath.Path) *store.PathInfo
-	n      atomic.Int64
-}
-
-func (v *inventor) Dir() storepath.Dir { return storepath.DefaultDir }
-
-func (v *inventor) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	info := v.invent(v, path)
-	if info.Path == "" {
-		info.Path = path
-	}
-	info.NARHash, info.NARSize = nixhash.Sum(nixhash.SHA256, nil), 1
-	return info, nil
-}
-
-// paths returns n paths that no store has, sorted.
-func (v *inventor) paths(n int) []storepath.Path {
-	paths := make([]storepath.Path, n)
-	to := v.n.Add(int64(n)) + 1 // 0 is the root
-	for i := range paths {
-		paths[i] = numbered(int(to) - n + i)
-	}
-	return paths
-}
-
-func numbered(i int) storepath.Path {
-	path, err := storepath.DefaultDir.ParseBase(fmt.Sprintf("%032d-an-invented-package-1.0", i))
-	if err != nil {
-		panic(err)
-	}
-	return path
-}
-
-// inventions are the ways in which a store may claim too much.
-var inventions = map[string]func(v *inventor, path storepath.Path) *store.PathInfo{
-	"two references each": func(v *inventor, _ storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: v.paths(2)}
-	},
-	"a chain": func(v *inventor, _ storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: v.paths(1)}
-	},
-	"25,000 references each": func(v *inventor, _ storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: v.paths(25_000)}
-	},
-	"the same reference again and again": func(v *inventor, path storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: append(v.paths(1), slices.Repeat([]storepath.Path{path}, 100_000)...)}
-	},
-	"references that are parts of long texts": func(v *inventor, _ storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: []storepath.Path{partOfLong(v.paths(1)[0])}}
-	},
-	"signatures": func(v *inventor, _ storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: v.paths(2), Signatures: slices.Repeat([]string{strings.Repeat("x", 1000)}, 1000)}
-	},
-	"signatures and a deriver that are parts of long texts": func(v *inventor, _ storepath.Path) *store.PathInfo {
-		return &store.PathInfo{References: v.paths(2), Signatures: []string{partOfLong("a:AAAA")}, Deriver: partOfLong(numbered(0))}
-	},
-}
-
-// partOfLong returns s as a part of a longer text.
-func partOfLong[T ~string](s T) T { return (s + T(strings.Repeat("x", 8<<10)))[:len(s)] }
-
-func limitError(t *testing.T, err error) *store.LimitError {
-	t.Helper()
-	limit, ok := errors.AsType[*store.LimitError](err)
-	if !ok {
-		t.Fatalf("%v, want a *LimitError", err)
-	}
-	return limit
-}
-
-// closureError returns how many infos a closure has, and its error.
-func closureError(ctx context.Context, s store.Store, roots ...storepath.Path) (n int, err error) {
-	for _, err := range store.Closure(ctx, s, roots...) {
-		if err != nil {
-			return n, err
-		}
-		n++
-	}
-	return n, nil
-}
-
-// A store that claims too much fills no memory.
+// A store that returns too much does not fill the memory.
 func TestEndlessClosure(t *testing.T) {
 	root := numbered(0)
 	for name, invent := range inventions {
@@ -127,8 +37,8 @@ func TestEndlessClosure(t *testing.T) {
 	}
 }
 
-// A store that answers about many paths at once counts like any other, and others than those that were asked
-// about are refused.
+// The infos of a store that returns many at a time are counted in the same way, and infos about
+// other paths are refused.
 func TestManyInfos(t *testing.T) {
 	two := inventions["two references each"]
 	for name, many := range map[string]func(v *inventor, paths []storepath.Path, yield func(*store.PathInfo, error) bool){
@@ -174,7 +84,7 @@ func TestManyInfos(t *testing.T) {
 	}
 }
 
-// A store that opens something for a closure may answer in any order, but once, and about each path.
+// A ClosureOpener may answer in any order, but must answer about each path exactly once.
 func TestClosureOpener(t *testing.T) {
 	mem := memstore.New(nil)
 	paths := chain(t, mem, 30, 0)
@@ -194,7 +104,7 @@ func TestClosureOpener(t *testing.T) {
 			t.Errorf("%s: %d paths, %v", name, n, err)
 		}
 		if s.opened != 1 || s.ended != 1 {
-			t.Errorf("%s: it was opened %d times, and ended %d times", name, s.opened, s.ended)
+			t.Errorf("%s: opened %d times, and ended %d times", name, s.opened, s.ended)
 		}
 	}
 	s := &opener{Store: mem, order: indices}
@@ -203,7 +113,7 @@ func TestClosureOpener(t *testing.T) {
 			panic(testenv.ErrPanic)
 		}
 	}); how != testenv.ErrPanic || s.ended != 1 {
-		t.Errorf("it ended with %v, and was ended %d times", how, s.ended)
+		t.Errorf("the call ended with %v, and end was called %d times", how, s.ended)
 	}
 }
 
@@ -214,7 +124,7 @@ func indices(n int) (all []int) {
 	return all
 }
 
-// An opener answers about paths in a certain order.
+// An opener answers in a certain order.
 type opener struct {
 	store.Store
 	order         func(n int) []int
@@ -247,7 +157,7 @@ func smallFirst(v *inventor, path storepath.Path) *store.PathInfo {
 	return &store.PathInfo{References: v.paths(25_000)}
 }
 
-// A manyInventor makes up many infos at once.
+// A manyInventor invents many infos at a time.
 type manyInventor struct {
 	*inventor
 	many func(v *inventor, paths []storepath.Path, yield func(*store.PathInfo, error) bool)
@@ -257,13 +167,13 @@ func (v *manyInventor) QueryPathInfos(_ context.Context, paths []storepath.Path)
 	return func(yield func(*store.PathInfo, error) bool) { v.many(v.inventor, paths, yield) }
 }
 
-// What a source says is checked.
+// Wrong infos of a source are refused.
 func TestWrongInfos(t *testing.T) {
 	for name, test := range map[string]struct {
 		info *store.PathInfo
 		want string
 	}{
-		"another path":      {&store.PathInfo{Path: numbered(1)}, "was asked about '" + string(numbered(0)) + "', and has answered about '" + string(numbered(1)) + "'"},
+		"another path":      {&store.PathInfo{Path: numbered(1)}, "was asked about '" + string(numbered(0)) + "', but answered about '" + string(numbered(1)) + "'"},
 		"another directory": {&store.PathInfo{References: []storepath.Path{"/gnu/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x"}}, "/gnu/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x"},
 		"no path":           {&store.PathInfo{References: []storepath.Path{"/nix/store/x"}}, "/nix/store/x"},
 	} {
@@ -279,8 +189,8 @@ func TestWrongInfos(t *testing.T) {
 	}
 }
 
-// An info that is kept has sorted references, each once, whatever the source says, and the source's
-// own is not changed.
+// A kept info has sorted references without duplicates, whatever the source returns, and the
+// source's info is not changed.
 func TestSortedReferences(t *testing.T) {
 	root := numbered(0)
 	said := []storepath.Path{numbered(3), root, numbered(1), numbered(3), numbered(2), root}
@@ -313,84 +223,7 @@ func got1to3(root storepath.Path) []storepath.Path {
 	return []storepath.Path{root, numbered(1), numbered(2), numbered(3)}
 }
 
-// Each limit is exact, whatever uses it, and names the root that it is about.
-func TestLimits(t *testing.T) {
-	mem := memstore.New(nil)
-	paths := chain(t, mem, 10, 0) // 10 paths, and 8*2+1 references
-	other := chain(t, mem, 1, 10)
-	uses := map[string]func(s store.Store) error{
-		"Closure": func(s store.Store) error {
-			_, err := closureError(t.Context(), s, other[0], paths[9])
-			return err
-		},
-		"MissingFrom": func(s store.Store) error {
-			_, err := store.MissingFrom(t.Context(), memstore.New(nil), s, []storepath.Path{other[0], paths[9]}, false)
-			return err
-		},
-		"Copy": func(s store.Store) error {
-			_, err := store.Copy(t.Context(), memstore.New(nil), s, []storepath.Path{other[0], paths[9]}, nil)
-			return err
-		},
-		"PathInfos": func(s store.Store) error {
-			_, err := store.PathInfos(t.Context(), s, append(paths, other...))
-			return err
-		},
-		"ExportPaths": func(s store.Store) error {
-			return store.ExportPaths(t.Context(), io.Discard, s, append(paths, other...))
-		},
-	}
-	for name, use := range uses {
-		for _, good := range []store.Limits{{}, {Paths: 11}, {References: 17}, {Bytes: 32_000}} {
-			if err := use(store.WithLimits(mem, good)); err != nil {
-				t.Errorf("%s, %+v: %v", name, good, err)
-			}
-		}
-		for _, bad := range []store.Limits{{Paths: 10}, {References: 16}, {Bytes: 8_000}} {
-			err := use(store.WithLimits(mem, bad))
-			limit := limitError(t, err)
-			if wrongRoot := limit.Root != paths[9] && (name == "Closure" || name == "Copy"); wrongRoot || limit.Max != int64(max(bad.Paths, bad.References))+bad.Bytes || !strings.Contains(err.Error(), fmt.Sprint(limit.Max, " ", limit.Limit)) {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-	}
-}
-
-// Only a store that says so itself is one's own: neither one that embeds it, nor a wrapper.
-func TestLimitsOf(t *testing.T) {
-	mem := memstore.New(nil)
-	session, err := mem.Session(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, foreign := derivation.OwnLimits(), derivation.ForeignLimits()
-	if own.Paths != 1<<22 || own.References != 1<<26 || foreign.Paths != 1<<20 || foreign.Bytes != 256<<20 {
-		t.Errorf("%+v, %+v", own, foreign)
-	}
-	for name, test := range map[string]struct {
-		s    store.Store
-		want store.Limits
-	}{
-		"own":      {mem, own},
-		"session":  {session, own},
-		"embedded": {struct{ *memstore.Store }{mem}, foreign},
-		"not comparable": {struct {
-			*memstore.Store
-			list []int
-		}{mem, nil}, foreign},
-		"wrapper": {&distant{Store: mem}, foreign},
-		"other":   {struct{ store.Store }{mem}, foreign},
-		"changed": {store.WithLimits(mem, store.Limits{Paths: 3}), store.Limits{Paths: 3}},
-	} {
-		if got := store.LimitsOf(test.s); got != test.want {
-			t.Errorf("%s: %+v", name, got)
-		}
-	}
-	if _, ok := store.As[store.MissingQuerier](store.WithLimits(mem, own)); !ok {
-		t.Error("a store with limits has lost its capabilities")
-	}
-}
-
-// However wide a closure is, many questions are under way at once.
+// In a wide closure many queries are pending at a time.
 func TestWideClosureOverLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := memstore.New(nil)
@@ -413,12 +246,12 @@ func TestWideClosureOverLatency(t *testing.T) {
 			t.Errorf("%d paths, %d at once, %v", n, d.most, err)
 		}
 		if took := time.Since(begin); took > 41*time.Millisecond {
-			t.Errorf("it took %v", took)
+			t.Errorf("the closure took %v", took)
 		}
 	})
 }
 
-// Of infos that turn out to be large, few are under way at once.
+// If infos turn out to be large, few queries are pending at a time.
 func TestFewLargeInfos(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var busy, most atomic.Int64
@@ -426,12 +259,12 @@ func TestFewLargeInfos(t *testing.T) {
 		_, err := closureError(t.Context(), store.WithLimits(s, store.Limits{Bytes: 128 << 20}), numbered(0))
 		limitError(t, err)
 		if most.Load() > 32 {
-			t.Errorf("%d were under way", most.Load())
+			t.Errorf("%d queries were pending", most.Load())
 		}
 	})
 }
 
-// A slowInventor takes a while for each info, and notes how many are under way.
+// A slowInventor takes a while for each info, and counts concurrent queries.
 type slowInventor struct {
 	*inventor
 	busy, most *atomic.Int64
@@ -469,7 +302,7 @@ func TestGivenUp(t *testing.T) {
 			t.Errorf("%d paths, %v", n, err)
 		}
 		if s.cancelled.Load() != 100 {
-			t.Errorf("%d questions were given up", s.cancelled.Load())
+			t.Errorf("%d queries were cancelled", s.cancelled.Load())
 		}
 	})
 }
@@ -492,7 +325,7 @@ func chainOfRoots(t *testing.T, s *memstore.Store, n int) storepath.Path {
 	return p
 }
 
-// A waiting store answers about all paths but some only in the second try.
+// A waiting store answers about most paths only at the second query.
 type waiting struct {
 	store.Store
 	first     []storepath.Path

@@ -37,7 +37,7 @@ func TestGoldenPaths(t *testing.T) {
 		}
 		p, err := storepath.DefaultDir.ParseBase(base)
 		if err == nil && p.Base() != base {
-			t.Errorf("%q comes back as %q", base, p.Base())
+			t.Errorf("the base of %q is %q", base, p.Base())
 		}
 		return err
 	})
@@ -59,7 +59,7 @@ func TestGoldenContentAddresses(t *testing.T) {
 		}
 		ca, err := storepath.NewContentAddress(m, object.Hash)
 		if err == nil && (ca.Method().String() != object.Method || ca.Hash() != object.Hash) {
-			t.Errorf("%s comes back as %s", text, ca)
+			t.Errorf("%s is parsed as %s", text, ca)
 		}
 		return err
 	})

@@ -100,9 +100,9 @@ func (p *Path) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// CheckName returns an [*Error] unless name is valid as the name of a store path: 1
-// to 211 bytes out of A-Z, a-z, 0-9 and "+-._?=", and the part before the first
-// dash is neither "." nor "..".
+// CheckName returns an [*Error] unless name is valid as the name of a store path. A
+// name has 1 to 211 bytes out of A-Z, a-z, 0-9 and "+-._?=". The part before the first
+// dash must not be "." or "..".
 func CheckName(name string) error {
 	if reason := checkName(name); reason != "" {
 		return &Error{name, reason}
@@ -144,6 +144,9 @@ func checkName(name string) (reason string) {
 	}
 	return ""
 }
+
+// IsNameByte reports whether c is valid in the name of a store path.
+func IsNameByte(c byte) bool { return nameBytes[c] }
 
 var nameBytes = func() (t [256]bool) {
 	for c := range 256 {

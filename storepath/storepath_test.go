@@ -92,6 +92,16 @@ func TestParseInside(t *testing.T) {
 	}
 }
 
+// CheckName accepts exactly the bytes that IsNameByte accepts.
+func TestIsNameByte(t *testing.T) {
+	for c := range 256 {
+		err := storepath.CheckName("x" + string([]byte{byte(c)}))
+		if got := storepath.IsNameByte(byte(c)); got != (err == nil) {
+			t.Errorf("IsNameByte(%#x) = %v, but CheckName: %v", c, got, err)
+		}
+	}
+}
+
 // No accessor panics on the zero value.
 func TestZero(t *testing.T) {
 	var p storepath.Path
@@ -221,11 +231,11 @@ func TestContentAddress(t *testing.T) {
 	} {
 		ca, err := storepath.ParseContentAddress(s)
 		if err != nil || ca.String() != s {
-			t.Errorf("%q comes back as %q, %v", s, ca, err)
+			t.Errorf("%q prints as %q, %v", s, ca, err)
 		}
 		m, a, err := storepath.ParseMethodAlgorithm(storepath.FormatMethodAlgorithm(ca.Method(), ca.Hash().Algorithm()))
 		if err != nil || m != ca.Method() || a != ca.Hash().Algorithm() {
-			t.Errorf("%q: method and algorithm come back as %v, %v, %v", s, m, a, err)
+			t.Errorf("%q: method and algorithm are parsed as %v, %v, %v", s, m, a, err)
 		}
 		if m, rest := storepath.CutMethod(ca.MethodAlgorithm()); m != ca.Method() || rest != a.String() {
 			t.Errorf("CutMethod(%q) = %v, %q", ca.MethodAlgorithm(), m, rest)

@@ -123,8 +123,8 @@ func (address addressing) open(ctx context.Context, file string) (io.ReadCloser,
 	return r, nil
 }
 
-// reportAdding reports an activity for adding a file to the handler of ctx. The reader that it returns reports how much of
-// contents was read. The caller must call done at the end.
+// reportAdding reports an activity for adding a file to the handler of ctx. The reader that it returns reports how
+// much of contents was read. The caller must call done at the end.
 func reportAdding(ctx context.Context, file string, contents io.Reader) (reader io.Reader, done func()) {
 	h := activity.HandlerOf(ctx)
 	if h == nil {

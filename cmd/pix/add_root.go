@@ -33,7 +33,7 @@ any other file with that name is an error.`,
 				return err
 			}
 			return a.withStore(cmd.Context(), toChange, func(ctx context.Context, s store.Store) error {
-				if err := onThisMachine(ctx, s, "a root is a symlink there"); err != nil {
+				if err := onThisMachine(ctx, s, "roots are symlinks on that machine"); err != nil {
 					return err
 				}
 				var link string
@@ -61,7 +61,7 @@ func onThisMachine(ctx context.Context, s store.Store, because string) error {
 		return err
 	}
 	if strings.HasPrefix(info.Addr, "ssh-ng://") {
-		return &unknownError{fmt.Errorf("the store %s is on another machine, and %s: run pix on that machine", info.Addr, because)}
+		return &unknownError{fmt.Errorf("the store %s is on another machine, and %s: run pix there", info.Addr, because)}
 	}
 	return nil
 }

@@ -6,8 +6,8 @@ import (
 	"pix/activity"
 )
 
-// ownAdvice returns a message of a store with the commands of pix in place of the commands of Nix that it advises. A store
-// cannot do that itself: its messages are Nix's for all clients.
+// ownAdvice returns a message of a store with the commands of pix in place of the commands of Nix that it advises.
+// A store cannot do that itself: its messages are Nix's for all clients.
 func ownAdvice(message string) string {
 	message = nixAdvice.Replace(message)
 	// A derivation follows "nix log", sometimes on the next line. Any other mention is output of a builder.

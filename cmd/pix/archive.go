@@ -46,8 +46,8 @@ func (a *app) openArchive(ctx context.Context, file string) (*archiveInput, erro
 	return &archiveInput{Reader: nar.NewReader(stream), name: inputName(file), stream: stream}, nil
 }
 
-// isPlainArchive reports whether an uncompressed archive begins at the current offset of a regular file, and returns
-// that offset.
+// isPlainArchive reports whether an uncompressed archive begins at the current offset of a regular file, and
+// returns that offset.
 func isPlainArchive(f *os.File) (base int64, plain bool, err error) {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {

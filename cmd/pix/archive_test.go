@@ -20,8 +20,8 @@ import (
 	"pix/wire"
 )
 
-// narOf implements the script command "nar FILE TOKEN...", which writes an archive, valid or not. A token that begins with
-// = is written as a number, any other as a string, also the contents of a file.
+// narOf implements the script command "nar FILE TOKEN...", which writes an archive, valid or not. A token that
+// begins with = is written as a number, any other as a string, also the contents of a file.
 func narOf(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: nar FILE TOKEN...")
@@ -40,8 +40,8 @@ func narOf(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o666))
 }
 
-// oddTree implements the script command "oddtree [-utf8] DIR", which creates a directory with all kinds of nodes and with
-// unusual names. With -utf8 all names are valid UTF-8.
+// oddTree implements the script command "oddtree [-utf8] DIR", which creates a directory with all kinds of nodes
+// and with unusual names. With -utf8 all names are valid UTF-8.
 func oddTree(ts *testscript.TestScript, neg bool, args []string) {
 	utf8 := len(args) == 2 && args[0] == "-utf8"
 	if utf8 {
@@ -76,8 +76,8 @@ func oddTree(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(sparse.Close())
 }
 
-// nixCommand implements the script command "nix [< FILE] COMMAND...", which runs a command in the world of the daemon. Its
-// /tmp is $NIXTMP.
+// nixCommand implements the script command "nix [< FILE] COMMAND...", which runs a command in the world of the
+// daemon. Its /tmp is $NIXTMP.
 func nixCommand(ts *testscript.TestScript, neg bool, args []string) {
 	var stdin io.Reader
 	if len(args) > 2 && args[0] == "<" {
@@ -95,8 +95,8 @@ func nixCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// halfAnArchive returns the beginning of the archive of a directory with a file of this size. The archive ends after some
-// bytes of the file.
+// halfAnArchive returns the beginning of the archive of a directory with a file of this size. The archive ends
+// after some bytes of the file.
 func halfAnArchive(size uint64, present int) []byte {
 	var b []byte
 	for _, s := range strings.Fields("nix-archive-1 ( type directory entry ( name file node ( type regular contents") {

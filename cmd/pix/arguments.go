@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// wrongArguments returns a usage error for the arguments of a verb. If their number is wrong, the error shows the usage
-// line instead of err.
+// wrongArguments returns a usage error for the arguments of a verb. If their number is wrong, the error shows the
+// usage line instead of err.
 func wrongArguments(cmd *cobra.Command, given []string, err error) error {
 	words, needed := argumentWords(cmd.Use)
 	usage := cmd.CommandPath() + strings.TrimPrefix(cmd.Use, cmd.Name())
@@ -26,8 +26,8 @@ func wrongArguments(cmd *cobra.Command, given []string, err error) error {
 	return wrongUse(cmd, err)
 }
 
-// argumentWords returns the words of a usage line that stand for arguments, and how many arguments are needed: all up to
-// the last word without brackets. A word after a flag is the value of the flag.
+// argumentWords returns the words of a usage line that stand for arguments, and how many arguments are needed: all
+// up to the last word without brackets. A word after a flag is the value of the flag.
 func argumentWords(use string) (words []string, needed int) {
 	isValue := false
 	for _, word := range strings.Fields(use)[1:] {

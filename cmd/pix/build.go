@@ -32,8 +32,8 @@ func newBuild(a *app) *cobra.Command {
 		Short: "Build outputs of derivations, or substitute paths",
 		Long: `Build outputs of derivations, or substitute paths. An installable is a store path, or a
 derivation, ^ and its outputs: /nix/store/...-hello.drv^out, ^out,dev or ^* for all. Standard
-error gets the lines of build logs or, on a terminal, a view of what is built and what is to
-come. With --json the result of each build is printed, even if a build failed.
+error gets the lines of build logs or, on a terminal, a live view of the builds. With --json the
+result of each build is printed, even if a build failed.
 
 With --out-link symlinks to the outputs are made, which keep them from being collected: NAME,
 NAME-dev for an output other than out, NAME-2 for the second installable.`,
@@ -85,7 +85,7 @@ func (a *app) runBuild(ctx context.Context, args []string, o buildOptions) error
 	}
 	return a.withStoreOpened(ctx, open, func(ctx context.Context, s store.Store) error {
 		if o.outLink != "" {
-			if err := onThisMachine(ctx, s, "a root is a symlink there"); err != nil {
+			if err := onThisMachine(ctx, s, "roots are symlinks on that machine"); err != nil {
 				return err
 			}
 		}
@@ -236,7 +236,7 @@ func (a *app) installables(args []string) ([]derivation.DerivedPath, error) {
 	installables := make([]derivation.DerivedPath, len(args))
 	for i, arg := range args {
 		parse := derivation.ParseDerivedPath
-		if strings.Contains(arg, "!") { // the spelling of older versions of Nix
+		if strings.Contains(arg, "!") { // the syntax of older versions of Nix
 			parse = derivation.ParseLegacyDerivedPath
 		}
 		if installables[i], err = parse(dir, arg); err != nil {

@@ -112,8 +112,8 @@ func TestClientNetrc(t *testing.T) {
 	}
 }
 
-// The timeouts and numbers of attempts of a client are used for its calls. All clients may set connect-timeout, and only
-// trusted clients the others.
+// The timeouts and numbers of attempts of a client are used for its calls. All clients may set connect-timeout, and
+// only trusted clients the others.
 func TestClientTimeouts(t *testing.T) {
 	dir, path := makeCache(t)
 	files := http.FileServer(http.Dir(dir))
@@ -139,7 +139,8 @@ func TestClientTimeouts(t *testing.T) {
 	}
 }
 
-// A client can set the TTL of negative answers to 0. The daemon then queries the cache again for a path that was missing.
+// A client can set the TTL of negative answers to 0. The daemon then queries the cache again for a path that was
+// missing.
 func TestClientTTL(t *testing.T) {
 	dir, path := makeCache(t)
 	cache := httptest.NewServer(http.FileServer(http.Dir(dir)))

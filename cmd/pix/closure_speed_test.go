@@ -13,9 +13,10 @@ import (
 	"pix/storepath"
 )
 
-// Verbs that walk a closure are compared with nix-store --query --requisites of Nix 2.34, on the same daemon, in turn. With
-// 1,000 paths the ratio is only logged, because other tests run at the same time; with PIX_LONG=1 10,000 paths
-// must take at most half the time. The shortest times are compared, because other load only makes them longer.
+// Verbs that walk a closure are compared with nix-store --query --requisites of Nix 2.34, on the same daemon, in
+// turn. With 1,000 paths the ratio is only logged, because other tests run at the same time; with PIX_LONG=1 10,000
+// paths must take at most half the time. The shortest times are compared, because other load only makes them
+// longer.
 func TestRealClosureSpeed(t *testing.T) {
 	const maxRatio = 0.5
 	n, rounds, checked := 1000, 1, os.Getenv("PIX_LONG") == "1"

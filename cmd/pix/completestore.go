@@ -101,7 +101,7 @@ func (a *app) queryQuietly(ctx context.Context, uri string, query func(context.C
 	})
 }
 
-// completeFile returns the directories and other files, of the given types, whose names begin with path.
+// completeFile returns the files of the given types whose names begin with path. Directories end with a slash.
 func completeFile(path string, types os.FileMode) (found []string) {
 	dir, prefix := filepath.Split(path)
 	entries, err := os.ReadDir(cmp.Or(dir, "/"))

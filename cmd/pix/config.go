@@ -69,7 +69,7 @@ func (a *app) fullConfiguration() (*nixconf.Conf, error) {
 func (a *app) printSetting(cmd *cobra.Command, conf *nixconf.Conf, name string, asJSON bool) error {
 	s := nixconf.Find(name)
 	if s == nil {
-		return wrongUse(cmd, fmt.Errorf("there is no setting '%s'", name))
+		return wrongUse(cmd, fmt.Errorf("unknown setting '%s'", name))
 	}
 	v := conf.Get(s.Name)
 	if v.Err != nil {

@@ -66,34 +66,24 @@ paths that it refers to. If a path cannot be copied, all paths are copied that d
 }
 
 // copy copies paths and returns the copied ones. After an error it returns the paths that were copied before it.
-func (a *app) copy(ctx context.Context, paths []storepath.Path, o copyOptions) ([]storepath.Path, error) {
-	ctx = a.follow(ctx)
-	src, err := a.openWith(ctx, openOptions{uri: o.from, access: toRead})
-	if err != nil {
-		return nil, err
-	}
-	defer src.Close()
-	dst, err := a.openWith(ctx, openOptions{uri: o.to, access: toCreate})
-	if err != nil {
-		return nil, err
-	}
-	defer dst.Close()
-	copied, err := store.Copy(ctx, dst, src, paths, &store.CopyOptions{
-		AddOptions: store.AddOptions{NoSignatures: o.noSignatures},
-		Substitute: o.substitute,
+func (a *app) copy(ctx context.Context, paths []storepath.Path, o copyOptions) (copied []storepath.Path, err error) {
+	err = a.withTwoStores(ctx, o.from, o.to, func(ctx context.Context, src, dst store.Store) error {
+		infos, err := store.Copy(ctx, dst, src, paths, &store.CopyOptions{
+			AddOptions: store.AddOptions{NoSignatures: o.noSignatures},
+			Substitute: o.substitute,
+		})
+		for _, info := range infos {
+			copied = append(copied, info.Path)
+		}
+		switch {
+		case err == nil:
+			return nil
+		case lacksSignature(err) && !o.noSignatures:
+			return fmt.Errorf("%w; sign it (pix sign), or copy it with --no-check-sigs to a store that trusts you", err)
+		case hasOtherAddress(err):
+			return fmt.Errorf("%w\n%s", err, otherAddressAdvice)
+		}
+		return adviceOnFullDisk(dst, err)
 	})
-	switch {
-	case err == nil:
-	case lacksSignature(err) && !o.noSignatures:
-		err = fmt.Errorf("%w; sign it (pix sign), or have it taken as it is with --no-check-sigs by a store that trusts you", err)
-	case hasOtherAddress(err):
-		err = fmt.Errorf("%w\n%s", err, otherAddressAdvice)
-	default:
-		err = adviceOnFullDisk(dst, err)
-	}
-	added := make([]storepath.Path, len(copied))
-	for i, info := range copied {
-		added[i] = info.Path
-	}
-	return added, err
+	return copied, err
 }

@@ -21,8 +21,8 @@ import (
 	"pix/storepath"
 )
 
-// layers returns n objects in the shape of the closure of a system, with the root at the end. There are at most forty layers;
-// objects refer to objects in lower layers. Most objects are small, and a few are large.
+// layers returns n objects in the shape of the closure of a system, with the root at the end. There are at most
+// forty layers; objects refer to objects in lower layers. Most objects are small, and a few are large.
 func layers(n int) iter.Seq2[store.Import, error] {
 	return func(yield func(store.Import, error) bool) {
 		random := rand.New(rand.NewPCG(3, 4))
@@ -79,9 +79,10 @@ func addLayers(t testing.TB, d *realnix.Daemon, n int) storepath.Path {
 	return root
 }
 
-// pix and Nix copy a closure between two daemons with a latency of 10 ms in each direction. With 300 paths the ratio is only
-// logged, because other tests run at the same time; with PIX_LONG=1 it is checked for 2,000 paths, which takes a
-// minute. Nix has an advantage: it reads archives from the store directory, and only queries the daemon for infos.
+// pix and Nix copy a closure between two daemons with a latency of 10 ms in each direction. With 300 paths the
+// ratio is only logged, because other tests run at the same time; with PIX_LONG=1 it is checked for 2,000 paths,
+// which takes a minute. Nix has an advantage: it reads archives from the store directory, and only queries the
+// daemon for infos.
 func TestRealCopySpeed(t *testing.T) {
 	const maxRatio = 0.2
 	n, checked := 300, os.Getenv("PIX_LONG") == "1"

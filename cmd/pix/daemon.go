@@ -43,8 +43,8 @@ func newDaemon(a *app) *cobra.Command {
 		Use:   "daemon",
 		Short: "Serve a store to Nix clients",
 		Long: `Serve a store to clients that speak the protocol of Nix's daemon: pix and stock Nix. It
-listens on a Unix socket, or on those that systemd passes to it, or serves one client on its
-standard input and output (--stdio), as ssh-ng:// wants it. It accepts the flags of nix-daemon.
+listens on a Unix socket, or on the sockets that systemd passes to it, or serves one client on its
+standard input and output (--stdio), as ssh-ng:// requires. It accepts the flags of nix-daemon.
 
 Without --socket, the socket is $NIX_DAEMON_SOCKET_PATH, or daemon-socket/socket in the state
 directory of the store: DIR/nix/var/nix/daemon-socket/socket for --store DIR.
@@ -72,8 +72,8 @@ running operations to end; the second kills it.`,
 	flags.StringVar(&o.socket, "socket-path", "", "the same as --socket, as in nix daemon")
 	flags.MarkHidden("socket-path")
 	flags.BoolVar(&o.stdio, "stdio", false, "serve one client on standard input and output")
-	flags.BoolFunc("force-trusted", "trust every client, and let everyone connect", o.trustAll(protocol.Trusted))
-	flags.BoolFunc("force-untrusted", "trust no client, and let everyone connect", o.trustAll(protocol.NotTrusted))
+	flags.BoolFunc("force-trusted", "trust all clients, and let all users connect", o.trustAll(protocol.Trusted))
+	flags.BoolFunc("force-untrusted", "trust no client, and let all users connect", o.trustAll(protocol.NotTrusted))
 	flags.BoolFunc("default-trust", "trust clients as nix.conf says, or the client of --stdio (default)", o.trustAll(protocol.TrustUnknown))
 	flags.BoolVar(&o.processOps, "process-ops", false, "in front of another daemon: make permanent roots as the user of this process")
 	flags.Bool("daemon", false, "does nothing, as in nix-daemon")
@@ -81,7 +81,7 @@ running operations to end; the second kills it.`,
 	flags.DurationVar(&o.grace, "grace", 30*time.Second, "the `time` that running operations have to end after the daemon is stopped")
 	flags.IntVar(&o.clients, "max-clients", 0, "the largest `number` of clients at once (default 4096, or half of the limit of open files if that is less)")
 	flags.IntVar(&o.clientsPerUser, "max-clients-per-user", 0, "the largest `number` of clients of one untrusted user (default half of --max-clients)")
-	flags.Func("memory", "the `size` of the memory that requests, replies and the work on them may take, with K, M, G or T (default 128M)", o.setMemory)
+	flags.Func("memory", "the `size` of the memory for all requests and replies, with K, M, G or T (default 128M)", o.setMemory)
 	flags.DurationVar(&o.idle, "idle-timeout", 0, "disconnect a client that sends no request for this `time` (default never)")
 	for _, name := range []string{"grace", "max-clients", "max-clients-per-user", "memory", "idle-timeout"} {
 		freeValue(cmd, name)
@@ -218,8 +218,8 @@ func (a *app) serveStdio(ctx context.Context, s store.Store, opts *server.Option
 	return server.Serve(ctx, nc, s, opts)
 }
 
-// newServer returns a server with the limits of the flags. It admits the users that nix.conf names, unless a flag sets
-// the trust of all clients.
+// newServer returns a server with the limits of the flags. It admits the users that nix.conf names, unless a flag
+// sets the trust of all clients.
 func newServer(s store.Store, conf *nixconf.Conf, o daemonOptions, opts *server.Options) (*server.Server, error) {
 	r := conf.Reader()
 	access := &server.Access{Trusted: r.Words("trusted-users"), Allowed: r.Words("allowed-users"), Refused: r.Text("build-users-group")}

@@ -18,13 +18,12 @@ func newDaemonInfo(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "daemon-info",
-		Short: "Print what the daemon is and can do, or which store there is without one",
-		Long: `Print which store it is, and why that one; how the daemon is reached, its versions, whether
-it trusts us, the features of the protocol that were agreed on, and for each operation of
-the protocol whether the daemon has it for us: yes, in part (some requests need a trusted
-user), or why not.
+		Short: "Print the chosen store, and the versions and features of its daemon",
+		Long: `Print which store was chosen, and why; the address of the daemon, its versions, its trust in this
+user, the negotiated features of the protocol, and for each operation of the protocol whether this
+user can use it: yes, in part (some requests need a trusted user), or no, with the reason.
 
-Of a store in a directory, which is opened without a daemon, it prints where its parts are.`,
+For a store in a directory, which has no daemon, print the directories of its parts.`,
 		Example: "  pix daemon-info --store ssh-ng://builder",
 		GroupID: groupStore,
 		Args:    cobra.NoArgs,
@@ -117,7 +116,7 @@ func available(info daemon.Info, row protocol.Operation) (answer, reason string)
 	case row.Access == protocol.Everybody || trusted:
 		return "yes", ""
 	case info.Trust == protocol.TrustUnknown:
-		return "yes", "if we are trusted, which it does not say"
+		return "yes", "if it trusts this user, which it does not report"
 	case row.Access == protocol.TrustedInPart:
 		return "in part", "some requests need a trusted user"
 	}
@@ -141,7 +140,7 @@ func (d daemonInfoJSON) text() string {
 	b.WriteString(d.chosenJSON.text())
 	fmt.Fprintf(&b, "address: %s\n", d.Address)
 	fmt.Fprintf(&b, "nix: %s\n", nix)
-	fmt.Fprintf(&b, "protocol: %s, %s is spoken\n", d.ProtocolVersion, d.Negotiated)
+	fmt.Fprintf(&b, "protocol: %s, negotiated %s\n", d.ProtocolVersion, d.Negotiated)
 	fmt.Fprintf(&b, "trust: %s\n", d.Trust)
 	fmt.Fprintf(&b, "features: %s\n", strings.Join(d.Features, " "))
 	fmt.Fprintf(&b, "store-dir: %s\n", d.StoreDir)

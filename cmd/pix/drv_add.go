@@ -63,8 +63,8 @@ is added unchanged; wrong output paths in it are an error. All inputs must be in
 	return cmd
 }
 
-// derivationName returns the name of a derivation from the name of its .drv file, with or without a hash part; "" if it is
-// not the name of a .drv file.
+// derivationName returns the name of a derivation from the name of its .drv file, with or without a hash part; ""
+// if it is not the name of a .drv file.
 func derivationName(dir storepath.Dir, file string) string {
 	base := filepath.Base(file)
 	if path, err := dir.ParseBase(base); err == nil {

@@ -50,7 +50,8 @@ With --json-version the output is in a version of Nix's own format: 1 up to Nix 
 	return cmd
 }
 
-// showFiles prints derivations as they are in the files: the only one alone, several in an object keyed by argument.
+// showFiles prints derivations as they are in the files: the only one alone, several in an object keyed by
+// argument.
 func (a *app) showFiles(ctx context.Context, src *drvSource, files []string) error {
 	var compact []byte
 	for i, file := range files {

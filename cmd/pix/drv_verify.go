@@ -165,8 +165,8 @@ func (a *app) printVerifySummary(s *verifySummary, o drvVerifyOptions) error {
 	return a.print(b.String())
 }
 
-// objectFiles returns args with store paths that are not files on this machine replaced by their files in the object
-// directory of the store.
+// objectFiles returns args with store paths that are not files on this machine replaced by their files in the
+// object directory of the store.
 func (a *app) objectFiles(ctx context.Context, args []string) ([]string, error) {
 	dir, err := a.dir()
 	if err != nil {
@@ -208,8 +208,8 @@ type drvDir struct {
 	files []string
 }
 
-// derivationFiles groups the files that args name by directory, in the order of args. A directory stands for all .drv files
-// in it.
+// derivationFiles groups the files that args name by directory, in the order of args. A directory stands for all
+// .drv files in it.
 func derivationFiles(args []string) ([]*drvDir, error) {
 	var dirs []*drvDir
 	byDir := make(map[derivation.Directory]*drvDir)

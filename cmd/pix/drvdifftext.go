@@ -58,8 +58,8 @@ func (p *drvDiffPrinter) pair(a, b string) {
 	}
 }
 
-// difference prints a difference, and below each input its own difference. It keeps its own stack, because a chain of
-// inputs may be longer than the stack of a goroutine.
+// difference prints a difference, and below each input its own difference. It keeps its own stack, because a chain
+// of inputs may be longer than the stack of a goroutine.
 func (p *drvDiffPrinter) difference(root *derivation.Difference) {
 	type frame struct {
 		d    *derivation.Difference
@@ -139,8 +139,8 @@ func quoteEmpty(s string) string {
 	return visible(strings.ReplaceAll(s, "\n", `\n`))
 }
 
-// edits prints the words that differ in a long text, and the beginnings and ends of the texts between them. Without colours
-// removed words are in [- -] and added words in {+ +}, as in wdiff.
+// edits prints the words that differ in a long text, and the beginnings and ends of the texts between them. Without
+// colours removed words are in [- -] and added words in {+ +}, as in wdiff.
 func (p *drvDiffPrinter) edits(edits []derivation.Edit) {
 	var b strings.Builder
 	for i, e := range edits {
@@ -227,8 +227,8 @@ func inputText(path storepath.Path, used derivation.InputOutputs) string {
 	return string(path) + ":{" + visible(strings.Join(usedOutputs(used), ",")) + "}"
 }
 
-// usedOutputs returns the names of the used outputs. A caret follows the name of an output that is a derivation itself
-// whose outputs are used.
+// usedOutputs returns the names of the used outputs. A caret follows the name of an output that is a derivation
+// itself whose outputs are used.
 func usedOutputs(used derivation.InputOutputs) []string {
 	names := used.Names.Slice()
 	for name := range used.Dynamic.Keys() {

@@ -82,8 +82,8 @@ func (src *drvSource) storePath(file string) (storepath.Path, bool) {
 	return path, err == nil && path.IsDerivation()
 }
 
-// readNamed reads a derivation with its name and store path. A file name without a hash part has only the name; the store
-// path then follows from the contents.
+// readNamed reads a derivation with its name and store path. A file name without a hash part has only the name; the
+// store path then follows from the contents.
 func (src *drvSource) readNamed(ctx context.Context, file string) (*sourceDrv, error) {
 	d, err := src.read(ctx, file)
 	if err != nil {

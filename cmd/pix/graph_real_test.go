@@ -14,8 +14,8 @@ import (
 	"pix/storepath"
 )
 
-// addGraph adds n texts that refer to up to five random texts before them, with the same random numbers each time. The root
-// refers to all texts that no other text refers to.
+// addGraph adds n texts that refer to up to five random texts before them, with the same random numbers each time.
+// The root refers to all texts that no other text refers to.
 func addGraph(t testing.TB, d *realnix.Daemon, n int) (root storepath.Path, all []storepath.Path) {
 	t.Helper()
 	c, err := daemon.Dial(t.Context(), d.Socket, nil)

@@ -42,7 +42,8 @@ type hashOptions struct {
 // A hashFunc returns the hash of a file, and the number of hashed bytes.
 type hashFunc func(ctx context.Context, path string, algo nixhash.Algorithm) (nixhash.Hash, uint64, error)
 
-// newHashVerb adds to cmd what the hash verbs have in common. sizeName is the JSON member for the number of hashed bytes.
+// newHashVerb adds to cmd what the hash verbs have in common. sizeName is the JSON member for the number of hashed
+// bytes.
 func (a *app) newHashVerb(cmd *cobra.Command, sizeName string, hash hashFunc) *cobra.Command {
 	var o hashOptions
 	cmd.GroupID = groupFiles

@@ -56,16 +56,16 @@ func (a *app) importPaths(ctx context.Context, s store.Store) (paths []storepath
 	return paths, err
 }
 
-// lacksSignature reports whether a store refused an object that no trusted key has signed. Daemons report that only in
-// the text of the message.
+// lacksSignature reports whether a store refused an object that no trusted key has signed. Daemons report that only
+// in the text of the message.
 func lacksSignature(err error) bool {
 	var reported *activity.Error
 	return errors.As(err, new(*store.UntrustedError)) ||
 		errors.As(err, &reported) && strings.Contains(reported.Message, "lacks a ") && strings.Contains(reported.Message, "signature")
 }
 
-// hasOtherAddress reports whether a daemon computed another content address for an object. That happens if the object
-// refers to itself and was made by a Nix with the other rules for such addresses.
+// hasOtherAddress reports whether a daemon computed another content address for an object. That happens if the
+// object refers to itself and was made by a Nix with the other rules for such addresses.
 func hasOtherAddress(err error) bool {
 	var reported *activity.Error
 	return errors.As(err, &reported) && strings.Contains(reported.Message, "ca hash mismatch importing path")

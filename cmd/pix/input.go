@@ -26,8 +26,8 @@ func isTerminal(stream any) bool {
 // stdinName is how messages name standard input.
 const stdinName = "standard input"
 
-// orInterrupted calls work and waits until it returns or ctx ends. work may block for ever in a read from a terminal or in
-// a write to a pipe without a reader, so it must leave nothing to clean up.
+// orInterrupted calls work and waits until it returns or ctx ends. work may block for ever in a read from a
+// terminal or in a write to a pipe without a reader, so it must leave nothing to clean up.
 func orInterrupted(ctx context.Context, work func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- work() }()
@@ -39,8 +39,8 @@ func orInterrupted(ctx context.Context, work func() error) error {
 	}
 }
 
-// limitMemory makes the garbage collector run when 24 MiB are in use. Dumping a directory of a million files then takes
-// 40 MB instead of 65. Verbs that hold much data must not use it: the collector would run all the time.
+// limitMemory makes the garbage collector run when 24 MiB are in use. Dumping a directory of a million files then
+// takes 40 MB instead of 65. Verbs that hold much data must not use it: the collector would run all the time.
 func limitMemory() { debug.SetMemoryLimit(24 << 20) }
 
 // The sizes of an aheadReader.
@@ -173,8 +173,8 @@ func addStdinFlag(cmd *cobra.Command, stdin *bool) {
 	cmd.Flags().BoolVar(stdin, "stdin", false, "take more from standard input, one per line")
 }
 
-// withStdin returns the arguments, followed by the lines of standard input if stdin is true. Without stdin, no argument is a
-// usage error.
+// withStdin returns the arguments, followed by the lines of standard input if stdin is true. Without stdin, no
+// argument is a usage error.
 func (a *app) withStdin(cmd *cobra.Command, args []string, stdin bool) ([]string, error) {
 	if stdin {
 		in := readAhead(cmd.Context(), a.stdin)

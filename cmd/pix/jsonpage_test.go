@@ -34,7 +34,8 @@ const (
 	unbuiltDrv    storepath.Path = "/nix/store/00000000000000000000000000000000-unbuilt.drv"
 )
 
-// An exampleStore is a daemon with a store that always has the same contents. The test works in a new directory with files.
+// An exampleStore is a daemon with a store that always has the same contents. The test works in a new directory
+// with files.
 type exampleStore struct {
 	t        *testing.T
 	daemon   *daemontest.Daemon
@@ -129,8 +130,8 @@ func (x *exampleStore) pix(args ...string) string {
 	return stdout.String()
 }
 
-// TestJSONPage compares the examples in docs/json.md with the output of the verbs, and checks that the page describes each
-// member. With -update it writes the examples.
+// TestJSONPage compares the examples in docs/json.md with the output of the verbs, and checks that the page
+// describes each member. With -update it writes the examples.
 func TestJSONPage(t *testing.T) {
 	page, err := filepath.Abs(jsonPage)
 	if err != nil {

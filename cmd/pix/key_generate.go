@@ -39,8 +39,8 @@ umask of the example keeps other users from opening the file before.`,
 	return cmd
 }
 
-// makeStdoutPrivate changes the mode of a file on standard output to 0600, before a secret key is written to it. A shell
-// creates files that other users can read.
+// makeStdoutPrivate changes the mode of a file on standard output to 0600, before a secret key is written to it. A
+// shell creates files that other users can read.
 func (a *app) makeStdoutPrivate() {
 	f, ok := a.stdout.(*os.File)
 	if !ok {

@@ -53,8 +53,8 @@ func (ar *archiveInput) list(finder *nar.Finder, list nodeLister, levels int) er
 	return nil
 }
 
-// listNode passes a node of a listing and the nodes in it to the lister, down to a number of levels. relative is the path of
-// the node relative to the node that the user gave, and depth its depth in the archive.
+// listNode passes a node of a listing and the nodes in it to the lister, down to a number of levels. relative is
+// the path of the node relative to the node that the user gave, and depth its depth in the archive.
 func listNode(list nodeLister, l *nar.Listing, relative string, depth, levels int) error {
 	e := nar.Entry{Name: l.Name, Depth: depth, Kind: l.Kind, Executable: l.Executable, Size: l.Size, Offset: l.Offset, Target: l.Target}
 	if err := list.node(e, relative); err != nil {
@@ -126,8 +126,8 @@ func modeText(e nar.Entry) string {
 	return "-r--r--r--"
 }
 
-// A jsonLister prints the JSON of [nar.Listing.MarshalJSON] while the archive is read, because the listing of a large
-// archive would take too much memory.
+// A jsonLister prints the JSON of [nar.Listing.MarshalJSON] while the archive is read, because the listing of a
+// large archive would take too much memory.
 type jsonLister struct {
 	out       *bufio.Writer
 	top       int // the depth of the node at the path that the user gave
@@ -177,8 +177,8 @@ func (l *jsonLister) closeTo(n int) {
 	}
 }
 
-// jsonString returns a string as JSON in Nix's spelling, which escapes fewer characters than Go does. Only package nar
-// knows that spelling, so it takes the string out of the JSON of a symlink.
+// jsonString returns a string as JSON in Nix's format, which escapes fewer characters than Go does. Only package
+// nar knows that format, so it takes the string out of the JSON of a symlink.
 func jsonString(s string) (string, error) {
 	const before, after = `{"target":`, `,"type":"symlink"}`
 	link := nar.Listing{Kind: nar.Symlink, Target: s}

@@ -124,8 +124,8 @@ func waitForLines(t *testing.T, term *termtest.Terminal, want ...string) {
 
 var seconds = regexp.MustCompile(`(^| )\d+s`)
 
-// checkTerminal checks that the terminal is in a normal state: the cursor is visible at the beginning of a line, and long
-// lines wrap.
+// checkTerminal checks that the terminal is in a normal state: the cursor is visible at the beginning of a line,
+// and long lines wrap.
 func checkTerminal(t *testing.T, term *termtest.Terminal) {
 	t.Helper()
 	term.Look(func(s *termtest.Screen) {
@@ -154,26 +154,26 @@ func TestLiveBuild(t *testing.T) {
 		"○ app waits for 1",
 		"└─ ○ tool waits for 1",
 		"   └─ ● lib unpackPhase Ns  unpacking red",
-		"1 running · 0 of 3 built · Ns · 2 to come")
+		"1 running · 0 of 3 built · Ns · 2 waiting")
 	b.says(activity.Stop{ID: 1}, b.starts(2, "tool"), says(2, "日本語日本語日本語日本語日本語日本語"))
 	waitForLines(t, term,
 		"warning: beware",
 		"○ app waits for 1",
 		"└─ ● tool Ns  日本語日本語日本語日本語日本語日本語",
 		"   └─ ✓ lib Ns",
-		"1 running · 1 of 3 built · Ns · 1 to come")
+		"1 running · 1 of 3 built · Ns · 1 waiting")
 	term.Resize(80, 4)
 	waitForLines(t, term,
 		"○ app waits for 1",
 		"└─ ● tool Ns  日本語日本語日本語日本語日本語日本語",
-		"1 running · 1 of 3 built · Ns · 1 to come")
+		"1 running · 1 of 3 built · Ns · 1 waiting")
 	term.Resize(80, 24)
 	waitForLines(t, term,
 		"warning: beware",
 		"○ app waits for 1",
 		"└─ ● tool Ns  日本語日本語日本語日本語日本語日本語",
 		"   └─ ✓ lib Ns",
-		"1 running · 1 of 3 built · Ns · 1 to come")
+		"1 running · 1 of 3 built · Ns · 1 waiting")
 	b.says(activity.Log{Text: "error: Cannot build '" + string(b.drvs["tool"]) + "'.\nReason: builder failed with exit code 3."}, activity.Stop{ID: 2})
 	close(b.steps)
 	if status := exitStatus(term.Wait()); status != 1 {
@@ -227,7 +227,7 @@ func TestLiveInterrupt(t *testing.T) {
 	b := newScriptedBuild(t, "lib", "app")
 	term := b.onTerminal(80, 24, nil, "pix", "build", string(b.drvs["app"])+"^out")
 	b.says(b.starts(1, "lib"))
-	waitForLines(t, term, "○ app waits for 1", "└─ ● lib Ns", "1 running · 0 of 2 built · Ns · 1 to come")
+	waitForLines(t, term, "○ app waits for 1", "└─ ● lib Ns", "1 running · 0 of 2 built · Ns · 1 waiting")
 	term.Type("\x03")
 	if status := exitStatus(term.Wait()); status != exitInterrupted {
 		t.Errorf("exit status %d", status)

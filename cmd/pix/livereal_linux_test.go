@@ -15,8 +15,8 @@ import (
 	"pix/storepath"
 )
 
-// realBuilds adds derivations to a daemon: top needs good and mid, mid needs bad. good and bad wait for the file /tmp/go;
-// then bad fails.
+// realBuilds adds derivations to a daemon: top needs good and mid, mid needs bad. good and bad wait for the file
+// /tmp/go; then bad fails.
 func realBuilds(t *testing.T, d *realnix.Daemon) map[string]storepath.Path {
 	t.Helper()
 	s, err := daemon.Open(context.Background(), daemon.Unix{Path: d.Socket}, nil)
@@ -59,7 +59,7 @@ func TestLiveRealBuild(t *testing.T) {
 			"├─ ● good Ns",
 			"└─ ○ mid waits for 1",
 			"   └─ ● bad Ns  trying",
-			"2 running · 0 of 4 built · Ns · 2 to come")
+			"2 running · 0 of 4 built · Ns · 2 waiting")
 		if err := os.WriteFile(d.HostPath("/tmp/go"), nil, 0o666); err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func TestLiveRealInterrupt(t *testing.T) {
 			"├─ ● good Ns",
 			"└─ ○ mid waits for 1",
 			"   └─ ● bad Ns  trying",
-			"2 running · 0 of 4 built · Ns · 2 to come")
+			"2 running · 0 of 4 built · Ns · 2 waiting")
 		term.Type("\x03")
 		if status := exitStatus(term.Wait()); status != exitInterrupted {
 			t.Errorf("exit status %d", status)
@@ -111,8 +111,8 @@ func TestLiveRealInterrupt(t *testing.T) {
 	})
 }
 
-// waitForLinesInAnyOrder waits until the terminal shows these lines, in any order and with any tree drawing before them,
-// because daemons start builds in different orders.
+// waitForLinesInAnyOrder waits until the terminal shows these lines, in any order and with any tree drawing before
+// them, because daemons start builds in different orders.
 func waitForLinesInAnyOrder(t *testing.T, term *termtest.Terminal, want ...string) {
 	t.Helper()
 	var got []string

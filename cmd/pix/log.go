@@ -75,7 +75,8 @@ func (a *app) printLog(ctx context.Context, s store.Store, built derivation.Deri
 	})
 }
 
-// openLog opens the build log of a derivation, from the store or, for a daemon, from the log directory of this machine.
+// openLog opens the build log of a derivation, from the store or, for a daemon, from the log directory of this
+// machine.
 func (a *app) openLog(ctx context.Context, s store.Store, drv storepath.Path) (io.ReadCloser, error) {
 	if r, ok := store.As[store.LogReader](s); ok {
 		log, err := r.BuildLog(ctx, drv)
@@ -123,9 +124,9 @@ type buildLog struct {
 	io.Closer
 }
 
-// openLogFile opens the log of a derivation in a log directory: dir/drvs/xx/rest, where xxrest is the base name of the
-// derivation, or dir/drvs/xxrest, the name in very old versions. Nix compresses logs with bzip2 by default.
-// The error is [fs.ErrNotExist] if there is no log.
+// openLogFile opens the log of a derivation in a log directory: dir/drvs/xx/rest, where xxrest is the base name of
+// the derivation, or dir/drvs/xxrest, the name in very old versions. Nix compresses logs with bzip2 by default. The
+// error is [fs.ErrNotExist] if there is no log.
 //
 // Source: LocalFSStore::getBuildLogExact in local-fs-store.cc.
 func openLogFile(dir string, drv storepath.Path) (*buildLog, error) {

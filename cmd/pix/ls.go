@@ -51,7 +51,8 @@ archive. No signature covers it: to be sure, pipe 'pix dump PATH' into 'pix nar-
 	return cmd
 }
 
-// listObject lists the node at a path in an object, from the listing of the store if it has one, else from the archive.
+// listObject lists the node at a path in an object, from the listing of the store if it has one, else from the
+// archive.
 func (a *app) listObject(ctx context.Context, s store.Store, object storepath.Path, inside string, o lsOptions) error {
 	if l := storeListing(ctx, s, object); l != nil {
 		return a.printListing(l, object, inside, o)

@@ -64,9 +64,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, p)
 }
 
-// TestDaemonScripts runs the scripts that need a daemon, with a daemon in this process. The daemon at $UNTRUSTED serves the
-// same store and trusts no client. To build a derivation, the daemon writes the variable "contents" into each output;
-// with the value "fail" the build fails.
+// TestDaemonScripts runs the scripts that need a daemon, with a daemon in this process. The daemon at $UNTRUSTED
+// serves the same store and trusts no client. To build a derivation, the daemon writes the variable "contents" into
+// each output; with the value "fail" the build fails.
 func TestDaemonScripts(t *testing.T) {
 	p := params("testdata/daemonscript", "")
 	p.Setup = func(env *testscript.Env) error {
@@ -115,7 +115,8 @@ func fileArchive(contents string) (io.Reader, *store.PathInfo, error) {
 	return &b, &store.PathInfo{NARHash: hasher.Hash(), NARSize: hasher.Size()}, err
 }
 
-// TestRealScripts runs the scripts that need a real daemon with each version of Nix. Each script has a daemon of its own.
+// TestRealScripts runs the scripts that need a real daemon with each version of Nix. Each script has a daemon of
+// its own.
 func TestRealScripts(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		p := params("testdata/realscript", "")
@@ -174,7 +175,8 @@ func exitcode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// serveDir implements the script command "serve DIR", which serves a directory over HTTP at $URL until the script ends.
+// serveDir implements the script command "serve DIR", which serves a directory over HTTP at $URL until the script
+// ends.
 func serveDir(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: serve DIR")
@@ -184,8 +186,8 @@ func serveDir(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("URL", server.URL)
 }
 
-// setup sets the environment of a script: the repository's testdata and the socket of a daemon. Without a socket the script
-// has no daemon, so it never connects to the daemon of the machine.
+// setup sets the environment of a script: the repository's testdata and the socket of a daemon. Without a socket
+// the script has no daemon, so it never connects to the daemon of the machine.
 func setup(socket string) func(*testscript.Env) error {
 	return func(env *testscript.Env) error {
 		testdata, err := filepath.Abs("../../testdata")

@@ -80,31 +80,23 @@ func (a *app) makeContentAddressed(cmd *cobra.Command, paths []storepath.Path, o
 }
 
 // copyContentAddressed returns the new path of each path in the closure.
-func (a *app) copyContentAddressed(ctx context.Context, paths []storepath.Path, o makeContentAddressedOptions) (map[storepath.Path]storepath.Path, error) {
-	ctx = a.follow(ctx)
-	src, err := a.openWith(ctx, openOptions{uri: o.from, access: toRead})
-	if err != nil {
-		return nil, err
-	}
-	defer src.Close()
-	dst, err := a.openWith(ctx, openOptions{uri: o.to, access: toCreate})
-	if err != nil {
-		return nil, err
-	}
-	defer dst.Close()
-	rules := store.RulesOf(dst)
-	if o.rules != "" {
-		if rules, err = store.ParseRules(o.rules); err != nil {
-			return nil, err
+func (a *app) copyContentAddressed(ctx context.Context, paths []storepath.Path, o makeContentAddressedOptions) (copies map[storepath.Path]storepath.Path, err error) {
+	err = a.withTwoStores(ctx, o.from, o.to, func(ctx context.Context, src, dst store.Store) error {
+		rules := store.RulesOf(dst)
+		if o.rules != "" {
+			var err error
+			if rules, err = store.ParseRules(o.rules); err != nil {
+				return err
+			}
 		}
-	}
-	var copies map[storepath.Path]storepath.Path
-	err = store.InSession(ctx, dst, func(dst store.Store) (err error) {
-		copies, err = store.MakeContentAddressed(ctx, dst, src, paths, rules)
+		err := store.InSession(ctx, dst, func(dst store.Store) (err error) {
+			copies, err = store.MakeContentAddressed(ctx, dst, src, paths, rules)
+			return err
+		})
+		if hasOtherAddress(err) {
+			err = fmt.Errorf("%w\n%s", err, otherAddressAdvice)
+		}
 		return err
 	})
-	if hasOtherAddress(err) {
-		err = fmt.Errorf("%w\n%s", err, otherAddressAdvice)
-	}
 	return copies, err
 }

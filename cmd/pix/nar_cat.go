@@ -75,8 +75,8 @@ func (a *app) catIn(ar *archiveInput, path string) error {
 // A plainWriter hides the method ReadFrom of a writer, so that io.CopyBuffer uses the given buffer.
 type plainWriter struct{ io.Writer }
 
-// wrapReading adds the name of the archive to an error of the archive. Errors of writing to standard output stay as they
-// are.
+// wrapReading adds the name of the archive to an error of the archive. Errors of writing to standard output stay as
+// they are.
 func (ar *archiveInput) wrapReading(err error) error {
 	if _, inArchive := err.(*nar.Error); inArchive {
 		return ar.wrap(err)

@@ -9,8 +9,8 @@ import (
 	"pix/storepath"
 )
 
-// withInside opens the store and calls work for each argument, which names a store object or a file in one. inside is the
-// path of the file in the object, or "" for the object itself.
+// withInside opens the store and calls work for each argument, which names a store object or a file in one. inside
+// is the path of the file in the object, or "" for the object itself.
 func (a *app) withInside(ctx context.Context, args []string, work func(ctx context.Context, s store.Store, i int, object storepath.Path, inside string) error) error {
 	dir, err := a.dir()
 	if err != nil {
@@ -39,8 +39,8 @@ func (a *app) withArchives(ctx context.Context, args []string, work func(object 
 	})
 }
 
-// withArchive calls work with the archive of an object. It reads the rest of the archive afterwards, because the store
-// verifies an archive at its end.
+// withArchive calls work with the archive of an object. It reads the rest of the archive afterwards, because the
+// store verifies an archive at its end.
 func withArchive(ctx context.Context, s store.Store, object storepath.Path, work func(io.Reader) error) error {
 	archive, err := store.ReadNAR(ctx, s, object)
 	if err != nil {

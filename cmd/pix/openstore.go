@@ -40,7 +40,8 @@ const (
 	toCreate                    // change the store, and create it if it does not exist
 )
 
-// A servingMode says whether a store is opened for clients of 'pix daemon'. Such clients have settings of their own.
+// A servingMode says whether a store is opened for clients of 'pix daemon'. Such clients have settings of their
+// own.
 type servingMode uint8
 
 const (

@@ -36,7 +36,8 @@ func (a *app) printEither(text string, object any, asJSON bool) error {
 	return a.print(text)
 }
 
-// marshalJSON returns v as JSON, indented by two spaces, with a line feed at the end. It does not escape <, > and &.
+// marshalJSON returns v as JSON, indented by two spaces, with a line feed at the end. It does not escape <, > and
+// &.
 func marshalJSON(v any) (string, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -39,7 +39,7 @@ func newOutputs(a *app) *cobra.Command {
 func queryOutputs(ctx context.Context, s store.Store, drvs []storepath.Path) ([]map[string]storepath.Path, error) {
 	for _, drv := range drvs {
 		if !drv.IsDerivation() {
-			return nil, &usageError{fmt.Errorf("'%s' is no derivation, and so has no outputs", drv)}
+			return nil, &usageError{fmt.Errorf("'%s' is not a derivation, so it has no outputs", drv)}
 		}
 	}
 	outputs := make([]map[string]storepath.Path, len(drvs))

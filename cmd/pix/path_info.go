@@ -35,7 +35,7 @@ common to all paths.`,
 		example: "  pix path-info --closure --size /nix/store/...-hello",
 		check: func() error {
 			if o.version < 1 || o.version > 3 {
-				return fmt.Errorf("--json-format is %d, and there are 1 to 3", o.version)
+				return fmt.Errorf("--json-format is %d, expected 1 to 3", o.version)
 			}
 			return nil
 		},
@@ -78,8 +78,8 @@ func pathInfos(ctx context.Context, s store.Store, paths []storepath.Path, whole
 	return infos, nil
 }
 
-// closureSizes returns the closure size of each of the infos in bytes. If whole is true, the infos are a closure, and s
-// is not queried again.
+// closureSizes returns the closure size of each of the infos in bytes. If whole is true, the infos are a closure,
+// and s is not queried again.
 func closureSizes(ctx context.Context, s store.Store, infos []*store.PathInfo, whole bool) (map[storepath.Path]uint64, error) {
 	paths := make([]storepath.Path, len(infos))
 	for i, info := range infos {

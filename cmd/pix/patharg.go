@@ -13,7 +13,8 @@ import (
 	"pix/storepath"
 )
 
-// A pathVerb is a verb that works on paths of a store, which are arguments or, with --stdin, lines of standard input.
+// A pathVerb is a verb that works on paths of a store, which are arguments or, with --stdin, lines of standard
+// input.
 type pathVerb struct {
 	use, short, long, example string
 
@@ -95,6 +96,22 @@ func (a *app) withStoreOpened(ctx context.Context, o openOptions, work func(cont
 	}
 	defer s.Close()
 	return adviceOnFullDisk(s, work(ctx, s))
+}
+
+// withTwoStores calls work with the stores of --from and --to, and closes them afterwards.
+func (a *app) withTwoStores(ctx context.Context, from, to string, work func(ctx context.Context, src, dst store.Store) error) error {
+	ctx = a.follow(ctx)
+	src, err := a.openWith(ctx, openOptions{uri: from, access: toRead})
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := a.openWith(ctx, openOptions{uri: to, access: toCreate})
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	return work(ctx, src, dst)
 }
 
 // adviceOnFullDisk adds advice to an error of a store in a directory if its disk is full.

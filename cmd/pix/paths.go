@@ -29,7 +29,7 @@ func (a *app) paths(args []string) ([]storepath.Path, error) {
 	return paths, nil
 }
 
-// notAPath returns the error for an argument that is no store path. For a relative one, such as the name of a
+// notAPath returns the error for an argument that is not a store path. For a relative one, such as the name of a
 // package, it replaces the parser's error.
 func notAPath(dir storepath.Dir, arg string, err error) error {
 	if strings.HasPrefix(arg, "/") {
@@ -41,8 +41,8 @@ func notAPath(dir storepath.Dir, arg string, err error) error {
 // maxLinks is the number of symlinks that are followed, as in the kernel.
 const maxLinks = 40
 
-// followToStore follows symlinks, beginning with one outside the store, until the target is in the store, and returns
-// the store object of that target. So ./result is the output that was built, and a program of a profile is
+// followToStore follows symlinks, beginning with one outside the store, until the target is in the store, and
+// returns the store object of that target. So ./result is the output that was built, and a program of a profile is
 // the profile. Nix resolves its arguments in the same way.
 func followToStore(dir storepath.Dir, link string) (storepath.Path, bool) {
 	for range maxLinks {

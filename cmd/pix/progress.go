@@ -79,8 +79,8 @@ func (a *app) checkProgress() error {
 	return err
 }
 
-// follow returns a context in which calls of a store show progress on standard error: in a live view on a terminal, else as
-// log lines.
+// follow returns a context in which calls of a store show progress on standard error: in a live view on a terminal,
+// else as log lines.
 func (a *app) follow(ctx context.Context) context.Context {
 	mode, err := a.progressMode()
 	switch {
@@ -116,8 +116,8 @@ func (a *app) isUTF8() bool {
 	return strings.Contains(locale, "UTF-8") || strings.Contains(locale, "UTF8")
 }
 
-// end ends the live view, which prints a summary. err is the result of the verb. It returns the error that the command
-// still has to print: only its first line, if the view has printed the rest.
+// end ends the live view, which prints a summary. err is the result of the verb. It returns the error that the
+// command still has to print: only its first line, if the view has printed the rest.
 func (p *progress) end(err error) error {
 	view := p.view.Load()
 	if view == nil || !view.End(err) || err == nil {
@@ -162,8 +162,8 @@ func (p *logPrinter) HandleEvent(e activity.Event) {
 	p.last = e
 }
 
-// repeats reports whether e is a line of a build log that the previous event had as a log line: Nix 2.3 sends each line
-// twice.
+// repeats reports whether e is a line of a build log that the previous event had as a log line: Nix 2.3 sends each
+// line twice.
 func repeats(e, last activity.Event) bool {
 	_, isResult := e.(activity.Result)
 	_, wasLog := last.(activity.Log)

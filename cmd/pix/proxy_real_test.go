@@ -52,9 +52,9 @@ func startProxy(t *testing.T, d *realnix.Daemon, args ...string) {
 	}
 }
 
-// Stock clients of all versions get the same results from pix daemon in front of a daemon of any version as from the daemon
-// itself. Clients of the same version as the daemon get the same messages. pix connects to the daemon by its socket and
-// by ssh-ng. With PIX_LONG=1 all combinations of versions are tested.
+// Stock clients of all versions get the same results from pix daemon in front of a daemon of any version as from
+// the daemon itself. Clients of the same version as the daemon get the same messages. pix connects to the daemon by
+// its socket and by ssh-ng. With PIX_LONG=1 all combinations of versions are tested.
 func TestProxyAnswersAsNix(t *testing.T) {
 	world := makeWorld(t)
 	const upstream = "unix:///nix/var/nix/daemon-socket/socket"
@@ -97,7 +97,8 @@ func TestProxyAnswersAsNix(t *testing.T) {
 	})
 }
 
-// proxyConversation uses everything that a proxy passes on. It builds, which the daemon behind the proxy can and pix cannot.
+// proxyConversation uses everything that a proxy passes on. It builds, which the daemon behind the proxy can and
+// pix cannot.
 const proxyConversation = `
 nix-store --import < export
 nix-store --add tree

@@ -39,8 +39,8 @@ func readmeCommands(text string) (all []readmeCommand) {
 	return all
 }
 
-// TestReadme runs the commands of the README in order, with a real daemon, and compares the output. With -update it writes
-// the output into the README.
+// TestReadme runs the commands of the README in order, with a real daemon, and compares the output. With -update it
+// writes the output into the README.
 func TestReadme(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "bookworm"), nil)
 	bin, data := t.TempDir(), t.TempDir()

@@ -30,8 +30,8 @@ func newReferrers(a *app) *cobra.Command {
 // referrersAtOnce is the number of queries for referrers at once. A path may have very many referrers.
 const referrersAtOnce = 32
 
-// referrersClosure returns the paths and everything that refers to them, directly or indirectly, sorted. The limits for
-// closures apply, because a store may report referrers without end.
+// referrersClosure returns the paths and everything that refers to them, directly or indirectly, sorted. The limits
+// for closures apply, because a store may report referrers without end.
 func referrersClosure(ctx context.Context, s store.Store, paths []storepath.Path) ([]storepath.Path, error) {
 	var all []storepath.Path
 	w := store.NewWalk(s.Dir(), "this store", store.LimitsOf(s), 0)

@@ -15,9 +15,9 @@ import (
 	"pix/storepath"
 )
 
-// A stock Nix builds derivations with content-addressed outputs on a remote builder behind pix daemon --stdio. It registers
-// the realisations in the replies, so these must have the ids that Nix computes, both for a builder that is Nix and for
-// one whose ids pix computes.
+// A stock Nix builds derivations with content-addressed outputs on a remote builder behind pix daemon --stdio. It
+// registers the realisations in the replies, so these must have the ids that Nix computes, both for a builder that
+// is Nix and for one whose ids pix computes.
 func TestRemoteBuild(t *testing.T) {
 	const features = "nix-command ca-derivations"
 	builders := map[string]func(t *testing.T) (socket string){

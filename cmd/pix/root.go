@@ -55,12 +55,11 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "pix",
 		Short: "Work on Nix stores",
-		Long: `pix works on Nix stores: it speaks to a Nix daemon in its own language, and needs no
-nix command. Where there is no Nix, it has a store of its own.
+		Long: `pix works on Nix stores. It uses the protocol of the Nix daemon, and needs no nix command. On a
+machine without Nix it has a store of its own.
 
-Results go to standard output and nothing else does. Exit codes: 0 yes or done, 1 no or
-failed, 2 usage error, 3 could not be determined (no store, connection lost),
-130 interrupted.`,
+Only results go to standard output. Exit codes: 0 yes or done, 1 no or failed, 2 usage error,
+3 could not be determined (no store, connection lost), 130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noSuchVerb,
@@ -84,7 +83,7 @@ failed, 2 usage error, 3 could not be determined (no store, connection lost),
 		&cobra.Group{ID: groupOther, Title: "About pix:"},
 	)
 	root.SetHelpCommandGroupID(groupOther)
-	root.CompletionOptions.DisableDefaultCmd = true // ours says how to install it
+	root.CompletionOptions.DisableDefaultCmd = true // the verb completion replaces it
 	for _, verb := range newVerbs(a) {
 		checkUsage(verb)
 		if words, _ := argumentWords(verb.Use); len(words) == 0 {

@@ -143,7 +143,7 @@ func setLocal(l *localstore.Options, conf *nixconf.Conf) error {
 	l.AutoOptimise = r.Bool("auto-optimise-store")
 	l.NoWAL = !r.Bool("use-sqlite-wal")
 	l.NoSync, l.SyncObjects = !r.Bool("fsync-metadata"), r.Bool("fsync-store-paths")
-	if maxFree := r.Uint("max-free"); maxFree > 0 { // 0: at least 0 bytes are always free
+	if maxFree := r.Uint("max-free"); maxFree > 0 { // the disk always has 0 free bytes, so 0 needs no collection
 		l.MinFree, l.MaxFree = r.Uint("min-free"), maxFree
 	}
 	l.MinFreeInterval = r.Seconds("min-free-check-interval")
@@ -155,8 +155,8 @@ func setLocal(l *localstore.Options, conf *nixconf.Conf) error {
 	return nil
 }
 
-// reserved returns the bytes of the file that a full disk's collection frees first. In the options of
-// package localstore -1 means none and 0 the default.
+// reserved returns the option ReservedSpace for the setting gc-reserved-space. The setting 0 reserves nothing, and
+// the option 0 is the default, so it returns -1 for 0.
 func reserved(size uint64) int64 {
 	if size == 0 {
 		return -1

@@ -90,111 +90,128 @@ func (c *rawClient) addText(name, text string, refs ...storepath.Path) storepath
 	return c.call(&protocol.AddToStoreRequest{Name: name, Method: storepath.Text, Algorithm: nixhash.SHA256, References: refs}, []byte(text)).(*protocol.AddToStoreReply).Info.Path
 }
 
+// A speedRace compares pix daemon with Nix's daemon.
+type speedRace struct {
+	t       *testing.T
+	sockets []string // of Nix and of pix
+	paths   []storepath.Path
+	clients map[string][]*rawClient // 16 for each socket
+}
+
+// run runs a task with both daemons in turn, five times, and logs the medians.
+func (r *speedRace) run(name string, task func(socket string, round int)) {
+	took := make([][]time.Duration, len(r.sockets))
+	for round := range 5 {
+		for i, socket := range r.sockets {
+			start := time.Now()
+			task(socket, round)
+			took[i] = append(took[i], time.Since(start))
+		}
+	}
+	for i := range took {
+		slices.Sort(took[i])
+	}
+	r.t.Logf("%s: nix %v, pix %v: %.2f×", name, took[0][2], took[1][2], float64(took[0][2])/float64(took[1][2]))
+}
+
 // TestDaemonSpeed compares the speed of pix daemon and Nix's daemon with the same client, in turn.
 func TestDaemonSpeed(t *testing.T) {
 	if os.Getenv("PIX_LONG") == "" {
 		t.Skip("takes long; set PIX_LONG=1 to run it")
 	}
 	nix := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: map[string]string{"fsync-metadata": "true"}})
-	pix := startPix(t, nil)
-	sockets := []string{nix.Socket, pix.Socket}
-	var paths []storepath.Path
-	for _, socket := range sockets {
-		c := dialRaw(t, socket)
-		paths = nil
-		for i := range 1000 {
-			paths = append(paths, c.addText(fmt.Sprint("p", i), fmt.Sprint("text ", i), paths[max(0, i-5):]...))
-		}
-	}
-	race := func(name string, run func(socket string, round int)) {
-		took := make([][]time.Duration, len(sockets))
-		for round := range 5 {
-			for i, socket := range sockets {
-				start := time.Now()
-				run(socket, round)
-				took[i] = append(took[i], time.Since(start))
-			}
-		}
-		for i := range took {
-			slices.Sort(took[i])
-		}
-		t.Logf("%s: nix %v, pix %v: %.2f×", name, took[0][2], took[1][2], float64(took[0][2])/float64(took[1][2]))
-	}
-	conns := make(map[string][]*rawClient)
-	for _, socket := range sockets {
+	r := &speedRace{t: t, sockets: []string{nix.Socket, startPix(t, nil).Socket}, clients: make(map[string][]*rawClient)}
+	for _, socket := range r.sockets {
 		for range 16 {
-			conns[socket] = append(conns[socket], dialRaw(t, socket))
+			r.clients[socket] = append(r.clients[socket], dialRaw(t, socket))
+		}
+		r.paths = nil
+		for i := range 1000 {
+			r.paths = append(r.paths, r.clients[socket][0].addText(fmt.Sprint("p", i), fmt.Sprint("text ", i), r.paths[max(0, i-5):]...))
 		}
 	}
-	infos := func(c *rawClient) {
-		for _, p := range paths {
+	r.pathInfos()
+	r.run("small texts", func(socket string, round int) {
+		for i := range 300 {
+			r.clients[socket][0].addText(fmt.Sprint("small-", round, "-", i), fmt.Sprint("small ", round, i))
+		}
+	})
+	r.run("new connections", func(socket string, _ int) {
+		for range 50 {
+			connectOnce(t, socket)
+		}
+	})
+	r.largeNARs()
+}
+
+// pathInfos queries path infos with one client, with 16 clients, and with 16 goroutines that share a pool.
+func (r *speedRace) pathInfos() {
+	queryAll := func(c *rawClient) {
+		for _, p := range r.paths {
 			c.call(&protocol.QueryPathInfoRequest{Path: p}, nil)
 		}
 	}
-	race("path infos, 1 client", func(socket string, _ int) {
+	r.run("path infos, 1 client", func(socket string, _ int) {
 		for range 3 {
-			infos(conns[socket][0])
+			queryAll(r.clients[socket][0])
 		}
 	})
-	race("path infos, 16 clients", func(socket string, _ int) {
+	r.run("path infos, 16 clients", func(socket string, _ int) {
 		var wg sync.WaitGroup
-		for _, c := range conns[socket] {
-			wg.Go(func() { infos(c) })
+		for _, c := range r.clients[socket] {
+			wg.Go(func() { queryAll(c) })
 		}
 		wg.Wait()
 	})
 	pools := make(map[string]*daemon.Pool)
-	for _, socket := range sockets {
-		pool, err := daemon.Open(t.Context(), daemon.Unix{Path: socket}, nil)
+	for _, socket := range r.sockets {
+		pool, err := daemon.Open(r.t.Context(), daemon.Unix{Path: socket}, nil)
 		if err != nil {
-			t.Fatal(err)
+			r.t.Fatal(err)
 		}
 		defer pool.Close()
 		pools[socket] = pool
 	}
-	race("path infos, 16 goroutines with one pool of connections", func(socket string, _ int) {
+	r.run("path infos, 16 goroutines with one pool of connections", func(socket string, _ int) {
 		var wg sync.WaitGroup
 		for range 16 {
 			wg.Go(func() {
-				for _, p := range paths {
-					if _, err := pools[socket].QueryPathInfo(t.Context(), p); err != nil {
-						t.Error(err)
+				for _, p := range r.paths {
+					if _, err := pools[socket].QueryPathInfo(r.t.Context(), p); err != nil {
+						r.t.Error(err)
 					}
 				}
 			})
 		}
 		wg.Wait()
 	})
-	race("small texts", func(socket string, round int) {
-		for i := range 300 {
-			conns[socket][0].addText(fmt.Sprint("small-", round, "-", i), fmt.Sprint("small ", round, i))
-		}
+}
+
+// connectOnce connects, does the handshake and disconnects.
+func connectOnce(t *testing.T, socket string) {
+	nc, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	c := &rawClient{t: t, nc: nc, in: wire.NewReader(nc, 4096)}
+	if c.params, _, err = protocol.ClientHandshake(c.in, nc, storepath.DefaultDir); err != nil {
+		t.Fatal(err)
+	}
+	c.readMessages()
+}
+
+// largeNARs adds and reads archives of 256 MiB.
+func (r *speedRace) largeNARs() {
+	archive := bigArchive(256 << 20)
+	r.run("a large NAR, in", func(socket string, round int) {
+		r.clients[socket][0].addNAR(fmt.Sprint("big-", round), archive)
 	})
-	race("new connections", func(socket string, _ int) {
-		for range 50 {
-			nc, err := net.Dial("unix", socket)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := &rawClient{t: t, nc: nc, in: wire.NewReader(nc, 4096)}
-			if c.params, _, err = protocol.ClientHandshake(c.in, nc, storepath.DefaultDir); err != nil {
-				t.Fatal(err)
-			}
-			c.readMessages()
-			nc.Close()
-		}
-	})
-	const size = 256 << 20
-	archive := bigArchive(size)
-	race("a large NAR, in", func(socket string, round int) {
-		conns[socket][0].addNAR(fmt.Sprint("big-", round), archive)
-	})
-	var big = bigPath("big-0")
-	race("a large NAR, out", func(socket string, round int) {
-		c := conns[socket][0]
-		c.call(&protocol.NarFromPathRequest{Path: big}, nil)
+	r.run("a large NAR, out", func(socket string, round int) {
+		c := r.clients[socket][0]
+		c.call(&protocol.NarFromPathRequest{Path: bigPath("big-0")}, nil)
 		if _, err := io.CopyN(io.Discard, c.in, int64(len(archive))); err != nil {
-			t.Fatal(err)
+			r.t.Fatal(err)
 		}
 	})
 }

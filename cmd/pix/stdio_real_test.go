@@ -7,8 +7,8 @@ import (
 	"pix/internal/realnix"
 )
 
-// Stock clients of ssh-ng get the same results from pix daemon --stdio as from nix-daemon --stdio, with the flags and store
-// parameters that they pass.
+// Stock clients of ssh-ng get the same results from pix daemon --stdio as from nix-daemon --stdio, with the flags
+// and store parameters that they pass.
 func TestStdioAnswersAsNix(t *testing.T) {
 	world := makeWorld(t)
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {

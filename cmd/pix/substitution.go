@@ -16,8 +16,8 @@ import (
 	"pix/substitute"
 )
 
-// substitution returns a function that returns the substitution settings of one call: the configuration, changed in a
-// daemon by the settings of the client. It returns nil if no call can substitute.
+// substitution returns a function that returns the substitution settings of one call: the configuration, changed in
+// a daemon by the settings of the client. It returns nil if no call can substitute.
 func (a *app) substitution(conf *nixconf.Conf, c *storeChoice) func(context.Context, *substitute.Sources) (*substitute.Settings, error) {
 	if c.open.serving == notServing && !substitutes(conf) {
 		return nil

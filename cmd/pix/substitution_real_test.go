@@ -13,8 +13,8 @@ import (
 	"pix/internal/realnix"
 )
 
-// Stock clients that substitute from the same cache get the same results and exit codes from pix daemon as from the daemon
-// of Nix 2.34.
+// Stock clients that substitute from the same cache get the same results and exit codes from pix daemon as from the
+// daemon of Nix 2.34.
 func TestDaemonSubstitutesAsNix(t *testing.T) {
 	usual, floating, cache := makeCacheWorld(t)
 	server := httptest.NewServer(http.FileServer(http.Dir(cache)))
@@ -53,8 +53,8 @@ func TestDaemonSubstitutesAsNix(t *testing.T) {
 	})
 }
 
-// makeCacheWorld builds derivations with a real Nix and copies them to a cache, which has some defects. The world floating has
-// what needs experimental features.
+// makeCacheWorld builds derivations with a real Nix and copies them to a cache, which has some defects. The world
+// floating has what needs experimental features.
 func makeCacheWorld(t *testing.T) (w, floating *world, cache string) {
 	t.Helper()
 	d := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: map[string]string{
@@ -126,8 +126,9 @@ in {
 }
 `
 
-// substitution is the conversation of clients that substitute. Nothing is built, because pix cannot build. Commands that begin
-// with ! have other messages in pix, about decompression and about transfers that were started in parallel.
+// substitution is the conversation of clients that substitute. Nothing is built, because pix cannot build. Commands
+// that begin with ! have other messages in pix, about decompression and about transfers that were started in
+// parallel.
 const substitution = `
 nix-store --import < export | wc -l
 nix-store -q --outputs $topDrv

@@ -19,7 +19,7 @@ type traceFile struct {
 
 func (t *traceFile) addFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
-	flags.StringVar(&t.name, "trace", "", "write what is said to daemons, and by them, to this `file`")
+	flags.StringVar(&t.name, "trace", "", "write the protocol traffic with daemons to this `file`")
 	flags.BoolVar(&t.bodies, "trace-bodies", false, "with --trace: write contents and log lines in full, so that a test can replay the file")
 }
 

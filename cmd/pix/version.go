@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// jsonFormat is the version of the output of --json, which docs/json.md describes. It is incremented when a member is removed
-// or changes its meaning, and not when a member is added.
+// jsonFormat is the version of the output of --json, which docs/json.md describes. It is incremented when a member
+// is removed or changes its meaning, and not when a member is added.
 const jsonFormat = 1
 
 func newVersion(a *app) *cobra.Command {

@@ -1,9 +1,9 @@
 // Command bootstrap builds a compiler with itself, in stages. Each stage is an overlay on the previous one.
 //
-// The compiler compiles shell scripts to shell scripts by removing comments. The seed compiler, which exists before the
-// bootstrap, only copies. So stage 1, which is built with the seed, still has its comments. Stage 2, which is built
-// with stage 1, has none. Stage 3, which is built with stage 2, equals stage 2, and that shows that the bootstrap is
-// complete.
+// The compiler compiles shell scripts to shell scripts by removing comments. The seed compiler, which exists before
+// the bootstrap, only copies. So stage 1, which is built with the seed, still has its comments. Stage 2, which is
+// built with stage 1, has none. Stage 3, which is built with stage 2, equals stage 2, and that shows that the
+// bootstrap is complete.
 package main
 
 import (
@@ -54,9 +54,9 @@ func (s sources) base(final *Toolchain) Toolchain {
 	}
 }
 
-// stage returns an overlay that builds the compiler with the compiler of the previous stage. That is prev: final is the
-// compiler that is being built. The overlay does not mention the program, but the program uses the final compiler,
-// so it changes with each stage.
+// stage returns an overlay that builds the compiler with the compiler of the previous stage. That is prev: final is
+// the compiler that is being built. The overlay does not mention the program, but the program uses the final
+// compiler, so it changes with each stage.
 func (s sources) stage(n int) func(final, prev *Toolchain) Toolchain {
 	return func(final, prev *Toolchain) Toolchain {
 		next := *prev

@@ -1,8 +1,9 @@
 // Command embedded works without Nix. It verifies the derivations of a real package set, adds them to a store in a
-// directory, prints their closure, verifies the store, and prints which root keeps the derivations from being collected.
+// directory, prints their closure, verifies the store, and prints which root keeps the derivations from being
+// collected.
 //
-// The store is the one that the command pix uses on a machine without Nix, in the data directory of the user, or the
-// directory of -root. Nix can open it, too.
+// The store is the one that the command pix uses on a machine without Nix, in the data directory of the user, or
+// the directory of -root. Nix can open it, too.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command hello declares two packages, and prints the path of the second one, which needs the first one. With -build it
-// builds them with the Nix daemon of this machine.
+// Command hello declares two packages, and prints the path of the second one, which needs the first one. With
+// -build it builds them with the Nix daemon of this machine.
 package main
 
 import (

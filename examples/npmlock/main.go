@@ -1,5 +1,6 @@
-// Command npmlock generates packages from a lock file of npm: a download for each dependency, with its hash from the lock
-// file, and a build that uses all downloads. A new version of one dependency causes one new download and one new build.
+// Command npmlock generates packages from a lock file of npm: a download for each dependency, with its hash from
+// the lock file, and a build that uses all downloads. A new version of one dependency causes one new download and
+// one new build.
 //
 // (The hashes in go.sum, the lock file of Go modules, are hashes of lists of file hashes and not of the downloaded
 // files. So a store cannot verify them.)

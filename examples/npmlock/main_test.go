@@ -56,6 +56,6 @@ func TestBuild(t *testing.T) {
 func TestBadLock(t *testing.T) {
 	_, err := generate([]byte(`{"name":"x","version":"1","packages":{"node_modules/bad":{"resolved":"https://example.org/bad.tgz","integrity":"sha512-abc"}}}`))
 	if err == nil || !strings.Contains(err.Error(), "node_modules/bad") {
-		t.Errorf("%v", err)
+		t.Errorf("generate: %v", err)
 	}
 }

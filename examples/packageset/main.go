@@ -1,5 +1,5 @@
-// Command packageset declares a set of packages that use each other, and an overlay that changes one of them. Exactly the
-// packages that are built with it change, too.
+// Command packageset declares a set of packages that use each other, and an overlay that changes one of them.
+// Exactly the packages that are built with it change, too.
 package main
 
 import (
@@ -29,8 +29,8 @@ func tools(final *Tools) Tools {
 	}
 }
 
-// greet declares the program. Its parameter names the packages that it needs, so any set that has these can call it, and it
-// could be in a Go package of its own.
+// greet declares the program. Its parameter names the packages that it needs, so any set that has these can call
+// it, and it could be in a Go package of its own.
 func greet(in struct {
 	Phrases *pixpkgs.Lazy
 	Version string

@@ -1,5 +1,5 @@
-// Command pipeline declares a chain of steps. The input of each step is the output of the previous one. If a step changes,
-// only that step and the steps after it get new paths and are built again.
+// Command pipeline declares a chain of steps. The input of each step is the output of the previous one. If a step
+// changes, only that step and the steps after it get new paths and are built again.
 package main
 
 import (

@@ -1,3 +1,3 @@
-// Package termtest provides terminals for tests: a [Screen] that supports exactly the escape sequences that pix writes, and a
-// [Terminal] that runs a command on a pseudo-terminal.
+// Package termtest provides terminals for tests: a [Screen] that supports exactly the escape sequences that pix
+// writes, and a [Terminal] that runs a command on a pseudo-terminal.
 package termtest

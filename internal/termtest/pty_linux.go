@@ -25,8 +25,8 @@ type Terminal struct {
 	screen *Screen
 }
 
-// Start runs a command in a new session on a terminal with this size. The terminal is the standard output and error of the
-// command, and the standard input if cmd.Stdin is nil. The command is killed at the end of the test.
+// Start runs a command in a new session on a terminal with this size. The terminal is the standard output and error
+// of the command, and the standard input if cmd.Stdin is nil. The command is killed at the end of the test.
 func Start(t testing.TB, columns, rows int, cmd *exec.Cmd) *Terminal {
 	t.Helper()
 	control, end, err := open()
@@ -109,8 +109,8 @@ func (t *Terminal) Type(keys string) {
 	}
 }
 
-// Resize changes the size of the terminal, which sends SIGWINCH to the command. Before, it waits until all output for the old
-// size is on the screen.
+// Resize changes the size of the terminal, which sends SIGWINCH to the command. Before, it waits until all output
+// for the old size is on the screen.
 func (t *Terminal) Resize(columns, rows int) {
 	t.t.Helper()
 	t.pause()
@@ -155,7 +155,8 @@ func (t *Terminal) setSize(columns, rows int) {
 	}
 }
 
-// Wait waits until the command has ended and its whole output is on the screen. It returns the error of [exec.Cmd.Wait].
+// Wait waits until the command has ended and its whole output is on the screen. It returns the error of
+// [exec.Cmd.Wait].
 func (t *Terminal) Wait() error {
 	err := t.Command.Wait()
 	<-t.done

@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// A Screen is the screen of a terminal. Where terminals differ, it behaves like tmux: it wraps lines again when its size
-// changes, takes lines back from its history when it becomes higher, and leaves the cursor at the margin after a
-// character there until the next character.
+// A Screen is the screen of a terminal. Where terminals differ, it behaves like tmux: it wraps lines again when its
+// size changes, takes lines back from its history when it becomes higher, and leaves the cursor at the margin after
+// a character there until the next character.
 type Screen struct {
 	columns, rows int
 	grid          []row

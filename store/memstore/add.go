@@ -16,10 +16,9 @@ import (
 	"pix/storepath"
 )
 
-// errNoGit says what cannot be hashed here.
 var errNoGit = fmt.Errorf("git hashing is not supported by a store in memory: %w", errors.ErrUnsupported)
 
-// AddTextToStore adds a file with those contents and references.
+// AddTextToStore adds a file with contents and references.
 func (s *Store) AddTextToStore(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error) {
 	info, err := s.AddToStore(ctx, name, storepath.Text, nixhash.SHA256, references, strings.NewReader(contents), nil)
 	if err != nil {
@@ -28,8 +27,8 @@ func (s *Store) AddTextToStore(ctx context.Context, name, contents string, refer
 	return info.Path, nil
 }
 
-// AddToStore adds an object by its contents: the file itself for Text and Flat, its
-// archive for NAR. Git is [errors.ErrUnsupported].
+// AddToStore adds an object by its contents: the bytes of a file for Text and Flat, an archive for NAR. The error
+// for Git is [errors.ErrUnsupported].
 func (s *Store) AddToStore(_ context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
 	archive, hash, err := s.readContents(m, a, contents)
 	if err != nil {
@@ -54,13 +53,13 @@ func (s *Store) AddToStore(_ context.Context, name string, m storepath.Method, a
 		return nil, err
 	}
 	o, err := s.get(path)
-	if err != nil { // deleted in the meantime by force: a temporary root holds it
+	if err != nil { // cannot happen: the temporary root keeps the path
 		return nil, err
 	}
 	return clone(&o.info), nil
 }
 
-// readContents returns the archive of what is read, and the hash by that method.
+// readContents reads contents, and returns their archive and their hash by a method.
 func (s *Store) readContents(m storepath.Method, a nixhash.Algorithm, r io.Reader) ([]byte, nixhash.Hash, error) {
 	switch m {
 	case storepath.Text, storepath.Flat:
@@ -79,10 +78,9 @@ func (s *Store) readContents(m storepath.Method, a nixhash.Algorithm, r io.Reade
 	return archive, nixhash.Sum(a, archive), nil
 }
 
-// AddToStoreNAR adds an object under the path that its info says. The archive must have
-// the info's hash and size, and what it refers to must be valid. Unless the options say
-// otherwise, the path must follow from the contents, or be signed by a trusted key. What is
-// valid already is left as it is, and the archive is not read.
+// AddToStoreNAR adds an object under the path in its info. The archive must have the hash and size of the info, and
+// its references must be valid. Unless opts.NoSignatures is set, the path must be content-addressed or signed by a
+// trusted key. If the path is valid already, it does nothing and does not read the archive.
 func (s *Store) AddToStoreNAR(_ context.Context, info *store.PathInfo, archive io.Reader, opts *store.AddOptions) error {
 	if opts == nil {
 		opts = new(store.AddOptions)
@@ -111,8 +109,8 @@ func (s *Store) AddToStoreNAR(_ context.Context, info *store.PathInfo, archive i
 	return s.register(clone(info), b, opts.Repair)
 }
 
-// checkArchive returns an error, in the words of Nix, unless the archive is what the info
-// says, and reports whether its content address is weak.
+// checkArchive returns an error, with the text of Nix, unless the archive has the hash, the size and the content
+// address in the info. It reports whether the content address is weak.
 func checkArchive(info *store.PathInfo, archive []byte, hash nixhash.Hash) (weak bool, err error) {
 	if err := info.CheckArchive(hash, uint64(len(archive))); err != nil || info.CA.IsZero() {
 		return false, err
@@ -124,16 +122,15 @@ func checkArchive(info *store.PathInfo, archive []byte, hash nixhash.Hash) (weak
 	return info.CheckContents(got)
 }
 
-// AddMultipleToStore adds n objects, each by [Store.AddToStoreNAR]. If some cannot be added, it adds the
-// others, and the error is a [*store.AddError].
+// AddMultipleToStore adds n objects, each like [Store.AddToStoreNAR]. If some of them cannot be added, it adds the
+// others and returns a [*store.AddError].
 func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
 	return store.AddOneByOne(ctx, n, objects, func(info *store.PathInfo, archive io.Reader) error {
 		return s.AddToStoreNAR(ctx, info, archive, opts)
 	})
 }
 
-// register makes a path valid, or with repair replaces what is there. The info is from
-// then on the store's.
+// register makes a path valid, or replaces the valid object if repair is true. It takes ownership of the info.
 func (s *Store) register(info *store.PathInfo, archive []byte, repair bool) error {
 	if !info.CA.IsZero() && !info.IsContentAddressed() {
 		err := fmt.Errorf("cannot add path '%s' to the Nix store because it claims to be content-addressed but isn't", info.Path)
@@ -172,8 +169,8 @@ func (s *Store) register(info *store.PathInfo, archive []byte, repair bool) erro
 	return nil
 }
 
-// check returns why an object cannot be valid in this store, and finds out the facts of a
-// derivation. The caller holds the lock, as in all that follows.
+// check returns an error if an object cannot become valid, and sets its drv if it is a derivation. The caller holds
+// mu, here and in the functions below.
 func (c *contents) check(o *object) error {
 	for _, ref := range o.info.References {
 		if ref != o.info.Path && c.objects[ref] == nil {
@@ -210,7 +207,7 @@ func (c *contents) put(o *object) {
 	}
 }
 
-// drop makes an object no longer valid.
+// drop makes an object invalid.
 func (c *contents) drop(o *object) {
 	path := o.info.Path
 	delete(c.objects, path)

@@ -11,14 +11,14 @@ import (
 	"pix/storepath"
 )
 
-// room returns how many bytes still fit.
-func (c *contents) room() int64 {
+// free returns how many more bytes fit into the store.
+func (c *contents) free() int64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.opts.MaxSize - c.size
 }
 
-// A limitedBuffer takes so many bytes, and then fails with [ErrFull].
+// A limitedBuffer is a buffer whose Write returns [ErrFull] after a number of bytes.
 type limitedBuffer struct {
 	bytes.Buffer
 	left int64
@@ -31,34 +31,34 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// readAll reads a stream that must fit.
+// readAll reads a stream that must fit into the store.
 func (c *contents) readAll(r io.Reader) ([]byte, error) {
-	b := &limitedBuffer{left: c.room()}
-	_, err := io.Copy(b, onlyReader{r})
+	b := &limitedBuffer{left: c.free()}
+	_, err := io.Copy(b, plainReader{r})
 	return b.Bytes(), err
 }
 
-// onlyReader keeps io.Copy from asking r to write itself, past the limit.
-type onlyReader struct{ io.Reader }
+// A plainReader hides the method WriteTo of a reader, which could write past the limit.
+type plainReader struct{ io.Reader }
 
-// readNAR reads an archive that must fit, and its hash.
+// readNAR reads an archive that must fit into the store, and returns it with its hash.
 func (c *contents) readNAR(r io.Reader) ([]byte, nixhash.Hash, error) {
-	b, h := &limitedBuffer{left: c.room()}, nar.NewHasher(nixhash.SHA256)
+	b, h := &limitedBuffer{left: c.free()}, nar.NewHasher(nixhash.SHA256)
 	_, err := nar.Copy(io.MultiWriter(b, h), r)
 	return b.Bytes(), h.Hash(), err
 }
 
-// fileNAR returns the archive of a file with those contents.
+// fileNAR returns the archive of a file.
 func fileNAR(contents []byte) []byte {
 	var b bytes.Buffer
 	w := nar.NewWriter(&b)
 	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(len(contents))})
 	w.Write(contents)
-	w.Close() // nothing of this can fail
+	w.Close() // writing a valid entry to a buffer cannot fail
 	return b.Bytes()
 }
 
-// fileIn returns the contents of an archive that is a single file.
+// fileIn returns the contents of the file in an archive of a single file.
 func fileIn(archive []byte) ([]byte, error) {
 	r := nar.NewReader(bytes.NewReader(archive))
 	e, err := r.Next()
@@ -66,12 +66,12 @@ func fileIn(archive []byte) ([]byte, error) {
 		return nil, err
 	}
 	if e.Kind != nar.Regular {
-		return nil, fmt.Errorf("it is no file but a %s", e.Kind)
+		return nil, fmt.Errorf("it is a %s instead of a file", e.Kind)
 	}
 	return io.ReadAll(r)
 }
 
-// contentHash returns the hashes of an object, by the method and the algorithm of its content address.
+// contentHash returns the hashes of an object by the method and the algorithm of its content address.
 func contentHash(info *store.PathInfo, archive []byte) (nar.ContentHashes, error) {
 	contents := archive
 	switch info.CA.Method() {
@@ -91,8 +91,7 @@ func contentHash(info *store.PathInfo, archive []byte) (nar.ContentHashes, error
 	return h.Finish(), nil
 }
 
-// A checkedReader reads an archive, and at its end returns an error instead of io.EOF if it
-// is not what it should be.
+// A checkedReader reads an archive. At the end it returns an error instead of io.EOF if the hash is wrong.
 type checkedReader struct {
 	src    *bytes.Reader
 	info   *store.PathInfo
@@ -112,7 +111,7 @@ func (r *checkedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// checkHash returns io.EOF if an archive has the hash that it should have.
+// checkHash returns io.EOF if an archive has the hash in its info, else a [*store.ModifiedError].
 func checkHash(info *store.PathInfo, got nixhash.Hash) error {
 	if got != info.NARHash {
 		return &store.ModifiedError{Path: info.Path, Expected: info.NARHash, Got: got}

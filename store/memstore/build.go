@@ -10,11 +10,11 @@ import (
 	"pix/storepath"
 )
 
-// errNoBuilder says that Options.Build is nil.
+// errNoBuilder is the reason of a failed build if Options.Build is nil.
 var errNoBuilder = errors.New("a store in memory does not build")
 
-// BuildPaths succeeds for what is valid. Outputs that are not are left to [Options.Build]. The
-// error is a [*store.BuildError].
+// BuildPaths builds outputs that are not valid with [Options.Build]. Valid paths need no build. The error is a
+// [*store.BuildError].
 func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) error {
 	results, err := s.BuildPathsWithResults(ctx, paths, mode)
 	var failures []error
@@ -29,7 +29,7 @@ func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, 
 	return nil
 }
 
-// BuildPathsWithResults does what [Store.BuildPaths] does and says how each path ended.
+// BuildPathsWithResults is like [Store.BuildPaths], and returns a result for each path.
 func (s *Store) BuildPathsWithResults(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
 	if mode == store.BuildRepair {
 		return nil, fmt.Errorf("repairing is not possible in a store in memory: %w", errors.ErrUnsupported)
@@ -55,27 +55,27 @@ func (s *Store) buildOne(ctx context.Context, path derivation.DerivedPath, mode 
 	}
 	drv, ok := built.Drv.(derivation.Opaque)
 	if !ok {
-		return failed("outputs of a derivation that is itself an output cannot be built here")
+		return failed("a store in memory cannot build outputs of a derivation that is itself an output")
 	}
-	f, err := s.derivationAt(drv.Path)
+	info, err := s.derivationAt(drv.Path)
 	if err != nil {
 		return failed(err.Error())
 	}
 	for _, name := range built.Outputs.Names().Slice() {
-		if _, ok := f.outputs[name]; !ok {
+		if _, ok := info.outputs[name]; !ok {
 			return failed(fmt.Sprintf("derivation '%s' does not have output '%s'", drv.Path, name))
 		}
 	}
-	return s.build(ctx, drv.Path, f, built.Outputs, mode)
+	return s.build(ctx, drv.Path, info, built.Outputs, mode)
 }
 
-func failed(why string) *store.BuildResult {
-	return &store.BuildResult{Status: store.MiscFailure, Message: why}
+func failed(message string) *store.BuildResult {
+	return &store.BuildResult{Status: store.MiscFailure, Message: message}
 }
 
-// build makes outputs of a valid derivation valid.
-func (s *Store) build(ctx context.Context, path storepath.Path, f *drvFacts, wanted derivation.OutputsSpec, mode store.BuildMode) *store.BuildResult {
-	valid := func() (map[string]store.Realisation, bool) { return s.validOutputs(s.outputsOf(path, f), wanted) }
+// build builds the wanted outputs of a derivation, unless they are valid.
+func (s *Store) build(ctx context.Context, path storepath.Path, info *drvInfo, wanted derivation.OutputsSpec, mode store.BuildMode) *store.BuildResult {
+	valid := func() (map[string]store.Realisation, bool) { return s.validOutputs(s.outputsOf(path, info), wanted) }
 	outputs, all := valid()
 	if all && mode == store.BuildNormal {
 		return &store.BuildResult{Status: store.AlreadyValid, Outputs: outputs}
@@ -83,7 +83,7 @@ func (s *Store) build(ctx context.Context, path storepath.Path, f *drvFacts, wan
 	if s.opts.Build == nil {
 		return failed(fmt.Sprintf("cannot build '%s': %v", path, errNoBuilder))
 	}
-	if err := s.opts.Build(ctx, s, path, f.drv); err != nil {
+	if err := s.opts.Build(ctx, s, path, info.drv); err != nil {
 		return &store.BuildResult{Status: store.PermanentFailure, Message: err.Error()}
 	}
 	if outputs, all = valid(); !all {
@@ -107,8 +107,8 @@ func (s *Store) validOutputs(outputs map[string]storepath.Path, wanted derivatio
 	return valid, all
 }
 
-// BuildDerivation succeeds if the outputs are valid, and else leaves it to
-// [Options.Build].
+// BuildDerivation builds a derivation with [Options.Build] unless its outputs are valid. Its input sources must be
+// valid.
 func (s *Store) BuildDerivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, mode store.BuildMode) (*store.BuildResult, error) {
 	if mode == store.BuildRepair {
 		return nil, fmt.Errorf("repairing is not possible in a store in memory: %w", errors.ErrUnsupported)
@@ -118,20 +118,20 @@ func (s *Store) BuildDerivation(ctx context.Context, path storepath.Path, d *der
 			return nil, &store.NotFoundError{Path: p}
 		}
 	}
-	f := &drvFacts{drv: d, outputs: make(map[string]storepath.Path)}
+	info := &drvInfo{drv: d, outputs: make(map[string]storepath.Path)}
 	for name, output := range d.Outputs.All() {
-		f.outputs[name] = output.Path()
+		info.outputs[name] = output.Path()
 	}
 	if own, err := d.HashModulo(derivation.ForOutputs, noInputs, nil); err == nil {
-		f.hash = own.Hash
+		info.hash = own.Hash
 	}
-	return s.build(ctx, path, f, derivation.AllOutputs(), mode), nil
+	return s.build(ctx, path, info, derivation.AllOutputs(), mode), nil
 }
 
-// noInputs is for derivations that have none.
+// noInputs has no hashes of inputs, for derivations without input derivations.
 func noInputs(storepath.Path) (h derivation.ModuloHash, ok bool) { return h, false }
 
-// EnsurePath fails if the path is not valid: it cannot be had from elsewhere.
+// EnsurePath returns an error if the path is not valid: there are no substituters.
 func (s *Store) EnsurePath(_ context.Context, path storepath.Path) error {
 	if !s.has(path) {
 		return fmt.Errorf("path '%s' does not exist and cannot be created", path)
@@ -139,8 +139,7 @@ func (s *Store) EnsurePath(_ context.Context, path storepath.Path) error {
 	return nil
 }
 
-// QueryMissing says which derivations would have to be built, and which paths cannot be
-// had.
+// QueryMissing returns the derivations that must be built, and the paths that are neither valid nor can be built.
 func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*store.Missing, error) {
 	return store.MissingWithoutSubstitutes(ctx, s, paths)
 }

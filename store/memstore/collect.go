@@ -14,12 +14,11 @@ import (
 	"pix/storepath"
 )
 
-// tempRoots are what a session keeps from being collected. They are guarded by the store's
-// lock.
+// tempRoots are the temporary roots of a session. The lock of the store guards them.
 type tempRoots struct{ paths map[storepath.Path]bool }
 
-// AddTempRoot keeps a path until the session is closed. It need not be valid yet.
-// A session has room for [MaxTempRoots], then the error is [ErrFull].
+// AddTempRoot adds a temporary root, which keeps a path until the session is closed. The path need not be valid
+// yet. Beyond [MaxTempRoots] the error is [ErrFull].
 func (s *Store) AddTempRoot(_ context.Context, path storepath.Path) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,7 +29,7 @@ func (s *Store) AddTempRoot(_ context.Context, path storepath.Path) error {
 	return nil
 }
 
-// MaxTempRoots is how many temporary roots a session may add.
+// MaxTempRoots is the largest number of temporary roots of a session.
 const MaxTempRoots = 1 << 18
 
 func (s *Store) addTempRoot(path storepath.Path) {
@@ -39,8 +38,8 @@ func (s *Store) addTempRoot(path storepath.Path) {
 	s.temp.paths[path] = true
 }
 
-// AddPermRoot keeps a path. There is no file system in which a symlink could be made: the
-// link is only a name, and another path under it takes the place of the first.
+// AddPermRoot adds a permanent root. No symlink is created: the link is only a name, and a second path with the
+// same name replaces the first.
 func (s *Store) AddPermRoot(_ context.Context, path storepath.Path, link string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,8 +50,7 @@ func (s *Store) AddPermRoot(_ context.Context, path storepath.Path, link string)
 	return link, nil
 }
 
-// AddIndirectRoot keeps what the symlink points to, as long as it does: see
-// [Options.ReadLink].
+// AddIndirectRoot adds an indirect root, which keeps the current target of a symlink: see [Options.ReadLink].
 func (s *Store) AddIndirectRoot(_ context.Context, link string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +65,7 @@ func (s *Store) AddIndirectRoot(_ context.Context, link string) error {
 	return nil
 }
 
-// FindRoots returns all roots, those of sessions too, sorted by path and link.
+// FindRoots returns all roots, including temporary ones, sorted by path and link.
 func (s *Store) FindRoots(context.Context) ([]store.Root, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -76,7 +74,7 @@ func (s *Store) FindRoots(context.Context) ([]store.Root, error) {
 	return roots, nil
 }
 
-// tempLink is what stands for the link of a temporary root.
+// tempLink is the link of every temporary root.
 const tempLink = "{temp}"
 
 func (c *contents) allRoots() []store.Root {
@@ -101,7 +99,7 @@ func (c *contents) allRoots() []store.Root {
 	return roots
 }
 
-// target returns the valid path that an indirect root points to, or into.
+// target returns the valid path to which an indirect root points; the root may point to a file in it.
 func (c *contents) target(link string) (storepath.Path, bool) {
 	if c.opts.ReadLink == nil {
 		return "", false
@@ -117,8 +115,8 @@ func (c *contents) target(link string) (storepath.Path, bool) {
 	return path, err == nil && c.objects[path] != nil
 }
 
-// live returns what roots need: what they refer to, and the derivations that made it, as
-// far as they are valid (Nix's keep-derivations, which is on unless it is turned off).
+// live returns the closures of the roots, with the valid derivers of all their paths (Nix's keep-derivations, which
+// is on by default).
 func (c *contents) live() map[storepath.Path]bool {
 	alive := make(map[storepath.Path]bool)
 	var todo []*object
@@ -144,7 +142,7 @@ func (c *contents) live() map[storepath.Path]bool {
 	return alive
 }
 
-// CollectGarbage says what is live or dead, or deletes what is dead.
+// CollectGarbage returns the live or the dead paths, or deletes dead paths.
 func (s *Store) CollectGarbage(_ context.Context, opts store.GCOptions) (*store.GCResult, error) {
 	if opts.IgnoreLiveness {
 		return nil, errors.New("you are not allowed to ignore liveness")
@@ -152,23 +150,23 @@ func (s *Store) CollectGarbage(_ context.Context, opts store.GCOptions) (*store.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	alive := s.live()
-	within := s.within(opts)
+	candidates := s.candidates(opts)
 	switch opts.Action {
 	case store.GCReturnLive:
-		return resultOf(within, func(p storepath.Path) bool { return alive[p] }), nil
+		return resultOf(candidates, func(p storepath.Path) bool { return alive[p] }), nil
 	case store.GCReturnDead:
-		return resultOf(within, func(p storepath.Path) bool { return !alive[p] }), nil
+		return resultOf(candidates, func(p storepath.Path) bool { return !alive[p] }), nil
 	case store.GCDeleteDead:
-		return s.deleteDead(within, alive, opts.MaxFreed), nil
+		return s.deleteDead(candidates, alive, opts.MaxFreed), nil
 	case store.GCDeleteSpecific:
-		return s.deleteSpecific(opts, within, alive)
+		return s.deleteSpecific(opts, candidates, alive)
 	}
-	return nil, fmt.Errorf("there is no action %s", opts.Action)
+	return nil, fmt.Errorf("unknown action %s", opts.Action)
 }
 
-// within returns the paths that a collection is about, sorted: all that are valid, or the
-// given ones, and if that is wanted what refers to them.
-func (c *contents) within(opts store.GCOptions) []storepath.Path {
+// candidates returns the paths that a collection considers, sorted: all valid paths, or the given ones with their
+// referrers if opts.DeleteReferrers is set.
+func (c *contents) candidates(opts store.GCOptions) []storepath.Path {
 	if opts.Paths == nil {
 		return slices.Sorted(maps.Keys(c.objects))
 	}
@@ -188,27 +186,27 @@ func (c *contents) within(opts store.GCOptions) []storepath.Path {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// resultOf returns those of the paths that are wanted.
-func resultOf(paths []storepath.Path, wanted func(storepath.Path) bool) *store.GCResult {
+// resultOf returns the paths for which include returns true.
+func resultOf(paths []storepath.Path, include func(storepath.Path) bool) *store.GCResult {
 	result := new(store.GCResult)
 	for _, p := range paths {
-		if wanted(p) {
+		if include(p) {
 			result.Paths = append(result.Paths, string(p))
 		}
 	}
 	return result
 }
 
-// deleteDead deletes what is not alive, referrers first, until more than so many bytes
-// are freed. As in Nix 2.34, nothing is deleted if that is 0.
-func (c *contents) deleteDead(within []storepath.Path, alive map[storepath.Path]bool, maxFreed uint64) *store.GCResult {
+// deleteDead deletes paths that are not alive, referrers first, until more than maxFreed bytes are freed. As in Nix
+// 2.34, it deletes nothing if maxFreed is 0.
+func (c *contents) deleteDead(candidates []storepath.Path, alive map[storepath.Path]bool, maxFreed uint64) *store.GCResult {
 	result := new(store.GCResult)
 	if maxFreed == 0 {
 		return result
 	}
 	for changed := true; changed && result.BytesFreed <= maxFreed; {
 		changed = false
-		for _, p := range within {
+		for _, p := range candidates {
 			o := c.objects[p]
 			if o == nil || alive[p] || len(c.referrers[p]) > 0 {
 				continue
@@ -230,27 +228,27 @@ func (c *contents) delete(o *object, result *store.GCResult) {
 	result.BytesFreed += uint64(len(o.nar))
 }
 
-// deleteSpecific deletes the given paths, all or none: none of them may be alive, or be
-// referred to by what is not deleted.
-func (c *contents) deleteSpecific(opts store.GCOptions, within []storepath.Path, alive map[storepath.Path]bool) (*store.GCResult, error) {
-	among := make(map[storepath.Path]bool, len(within))
-	for _, p := range within {
-		among[p] = true
+// deleteSpecific deletes the candidates, all or none. None of them may be alive, or have a referrer that is not
+// deleted.
+func (c *contents) deleteSpecific(opts store.GCOptions, candidates []storepath.Path, alive map[storepath.Path]bool) (*store.GCResult, error) {
+	deleted := make(map[storepath.Path]bool, len(candidates))
+	for _, p := range candidates {
+		deleted[p] = true
 	}
-	for _, p := range within {
+	for _, p := range candidates {
 		needed := alive[p]
 		for r := range c.referrers[p] {
-			needed = needed || !among[r]
+			needed = needed || !deleted[r]
 		}
 		if needed {
 			return nil, fmt.Errorf("Cannot delete path '%s' since it is still alive. To find out why, use: nix-store --query --roots and nix-store --query --referrers", p)
 		}
 	}
-	return c.deleteDead(within, alive, math.MaxUint64), nil
+	return c.deleteDead(candidates, alive, math.MaxUint64), nil
 }
 
-// VerifyStore checks that what valid paths refer to is valid and, if that is wanted, that
-// archives have the hashes that they should have. Nothing can be repaired.
+// VerifyStore checks that the references of valid paths are valid and, with checkContents, that archives have the
+// hashes in their infos. It cannot repair.
 func (s *Store) VerifyStore(ctx context.Context, checkContents, _ bool) (errorsRemain bool, err error) {
 	s.mu.RLock()
 	objects := slices.Collect(maps.Values(s.objects))

@@ -10,17 +10,17 @@ import (
 	"pix/storepath"
 )
 
-// drvFacts are what follows from the text of a valid derivation.
-type drvFacts struct {
+// A drvInfo has what follows from the text of a valid derivation.
+type drvInfo struct {
 	drv     *derivation.Derivation
 	asInput derivation.ModuloHash
-	hash    nixhash.Hash              // by which realisations are known
-	outputs map[string]storepath.Path // "" where the path is not known before the build
+	hash    nixhash.Hash              // the key of realisations
+	outputs map[string]storepath.Path // "" for a path that is not known before the build
 }
 
-// readDerivation reads an object that is a derivation. Its inputs are valid, so their
-// hashes are known. It must have the output paths that follow from it.
-func (c *contents) readDerivation(o *object) (*drvFacts, error) {
+// readDerivation parses the derivation in an object, and checks its output paths. Its inputs are valid, so their
+// hashes are known.
+func (c *contents) readDerivation(o *object) (*drvInfo, error) {
 	text, err := fileIn(o.nar)
 	if err != nil {
 		return nil, fmt.Errorf("derivation '%s': %w", o.info.Path, err)
@@ -39,23 +39,23 @@ func (c *contents) readDerivation(o *object) (*drvFacts, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &drvFacts{drv: d, outputs: make(map[string]storepath.Path, d.Outputs.Len())}
-	if f.asInput, err = d.HashModulo(derivation.AsInput, inputs, nil); err != nil {
+	info := &drvInfo{drv: d, outputs: make(map[string]storepath.Path, d.Outputs.Len())}
+	if info.asInput, err = d.HashModulo(derivation.AsInput, inputs, nil); err != nil {
 		return nil, err
 	}
 	own, err := d.HashModulo(derivation.ForOutputs, inputs, nil)
 	if err != nil {
 		return nil, err
 	}
-	f.hash = own.Hash
+	info.hash = own.Hash
 	for name := range d.Outputs.Keys() {
-		f.outputs[name], _ = known.Get(name)
+		info.outputs[name], _ = known.Get(name)
 	}
-	return f, nil
+	return info, nil
 }
 
-// derivationAt returns the facts of a valid derivation.
-func (c *contents) derivationAt(path storepath.Path) (*drvFacts, error) {
+// derivationAt returns the drvInfo of a valid derivation.
+func (c *contents) derivationAt(path storepath.Path) (*drvInfo, error) {
 	o, err := c.get(path)
 	if err != nil {
 		return nil, err
@@ -66,32 +66,32 @@ func (c *contents) derivationAt(path storepath.Path) (*drvFacts, error) {
 	return o.drv, nil
 }
 
-// DrvHash returns the modulo hash of a valid derivation, by which its realisations are known.
+// DrvHash returns the modulo hash of a valid derivation, which is the key of its realisations.
 func (s *Store) DrvHash(_ context.Context, drv storepath.Path) (nixhash.Hash, error) {
-	f, err := s.derivationAt(drv)
+	info, err := s.derivationAt(drv)
 	if err != nil {
 		return nixhash.Hash{}, err
 	}
-	return f.hash, nil
+	return info.hash, nil
 }
 
-// QueryDerivationOutputMap returns the outputs of a valid derivation. Those whose paths
-// are known neither from its text nor from a realisation have "".
+// QueryDerivationOutputMap returns the output paths of a valid derivation. A path that neither the text nor a
+// realisation has is "".
 func (s *Store) QueryDerivationOutputMap(_ context.Context, drv storepath.Path) (map[string]storepath.Path, error) {
-	f, err := s.derivationAt(drv)
+	info, err := s.derivationAt(drv)
 	if err != nil {
 		return nil, err
 	}
-	return s.outputsOf(drv, f), nil
+	return s.outputsOf(drv, info), nil
 }
 
-func (s *Store) outputsOf(drv storepath.Path, f *drvFacts) map[string]storepath.Path {
+func (s *Store) outputsOf(drv storepath.Path, info *drvInfo) map[string]storepath.Path {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	outputs := make(map[string]storepath.Path, len(f.outputs))
-	for name, path := range f.outputs {
+	outputs := make(map[string]storepath.Path, len(info.outputs))
+	for name, path := range info.outputs {
 		if path == "" {
-			if r := s.realisation(store.DrvOutput{Path: drv, Hash: f.hash, Output: name}); r != nil {
+			if r := s.realisation(store.DrvOutput{Path: drv, Hash: info.hash, Output: name}); r != nil {
 				path = r.OutPath
 			}
 		}
@@ -100,41 +100,39 @@ func (s *Store) outputsOf(drv storepath.Path, f *drvFacts) map[string]storepath.
 	return outputs
 }
 
-// An outputID is a name under which a realisation is found: by the hash of the derivation,
-// or by its path.
+// An outputID is a key of a realisation: the hash or the path of the derivation, and the name of the output.
 type outputID struct {
 	drv    string
 	output string
 }
 
-// names returns the names of an output. Where a derivation is valid, its path tells its
-// hash.
-func (c *contents) names(id store.DrvOutput) []outputID {
-	var names []outputID
+// outputIDs returns the keys of an output. If only the path of the derivation is given, and it is valid, the hash
+// is added.
+func (c *contents) outputIDs(id store.DrvOutput) []outputID {
+	var ids []outputID
 	if o := c.objects[id.Path]; id.Hash.IsZero() && o != nil && o.drv != nil {
 		id.Hash = o.drv.hash
 	}
 	if !id.Hash.IsZero() {
-		names = append(names, outputID{id.Hash.WithBase16(), id.Output})
+		ids = append(ids, outputID{id.Hash.WithBase16(), id.Output})
 	}
 	if id.Path != "" {
-		names = append(names, outputID{string(id.Path), id.Output})
+		ids = append(ids, outputID{string(id.Path), id.Output})
 	}
-	return names
+	return ids
 }
 
-// realisation returns what is known of an output whose path is valid, or nil.
+// realisation returns the realisation of an output, or nil if there is none or its path is not valid.
 func (c *contents) realisation(id store.DrvOutput) *store.KeyedRealisation {
-	for _, name := range c.names(id) {
-		if r := c.realisations[name]; r != nil && c.objects[r.OutPath] != nil {
+	for _, key := range c.outputIDs(id) {
+		if r := c.realisations[key]; r != nil && c.objects[r.OutPath] != nil {
 			return r
 		}
 	}
 	return nil
 }
 
-// QueryRealisation returns the path that an output has got. The error is
-// [store.ErrNotFound] if it is not known.
+// QueryRealisation returns the realisation of an output. The error is [store.ErrNotFound] if the store has none.
 func (s *Store) QueryRealisation(_ context.Context, output store.DrvOutput) (*store.Realisation, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -145,8 +143,8 @@ func (s *Store) QueryRealisation(_ context.Context, output store.DrvOutput) (*st
 	return &store.Realisation{OutPath: r.OutPath, Signatures: union(r.Signatures, nil)}, nil
 }
 
-// RegisterDrvOutput notes which path an output has got, which must be valid. An output has
-// one path: another than it has already is an error, and signatures are added.
+// RegisterDrvOutput registers the realisation of an output. Its path must be valid. If the output has a realisation
+// with the same path already, the signatures are added to it; another path is an error.
 func (s *Store) RegisterDrvOutput(_ context.Context, r store.KeyedRealisation) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,8 +157,8 @@ func (s *Store) RegisterDrvOutput(_ context.Context, r store.KeyedRealisation) e
 		}
 		r.Signatures = union(old.Signatures, r.Signatures)
 	}
-	for _, name := range s.names(r.ID) {
-		s.realisations[name] = &r
+	for _, key := range s.outputIDs(r.ID) {
+		s.realisations[key] = &r
 	}
 	return nil
 }

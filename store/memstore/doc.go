@@ -1,23 +1,22 @@
-// Package memstore keeps a whole Nix store in memory.
+// Package memstore implements a Nix store in memory.
 //
-// It is a store for tests and for programs that need one for a moment: to compute what
-// paths would be, to hold what is about to be sent elsewhere, to stand in for a daemon
-// (package daemontest serves one). It keeps the rules of Nix's own store:
+// It is for tests, and for programs that need a store for a short time: to compute store paths, to collect objects
+// before they are sent elsewhere, or to replace a daemon (package daemontest serves one). It has the rules of Nix's
+// own store:
 //
-//   - what is added by its contents gets the path that follows from them;
-//   - what is added under a path must have the hash and the size that its info says, must be
-//     signed by a trusted key or follow from its contents, and may refer only to what is valid;
-//   - a derivation must have the output paths that follow from it;
-//   - what a root, or a path that a root needs, refers to is not collected.
+//   - a path that is added by its contents follows from them;
+//   - an object that is added under a path must have the hash and size in its info, must be content-addressed or signed
+//     by a trusted key, and may refer only to valid paths;
+//   - the output paths of a derivation must follow from its text;
+//   - a collection keeps the roots and the paths that they need.
 //
-// It has every capability of package store but those that need a file system or a network.
-// It does not build, unless [Options.Build] does.
+// It has every capability of package store that needs no file system or network. It builds only with
+// [Options.Build].
 //
-// Objects are kept as archives, one byte slice for each. All methods may be called by any
-// number of goroutines at once.
+// Objects are stored as archives, one byte slice each. All methods can be called concurrently.
 //
 // # Reading order
 //
-// memstore.go has the store and its questions, add.go how objects come in, derivations.go
-// what is known of outputs, build.go what is asked for of them, collect.go what goes.
+// memstore.go has the store and its queries, add.go adds objects, derivations.go has derivations and realisations,
+// build.go builds outputs, and collect.go has roots and garbage collection.
 package memstore

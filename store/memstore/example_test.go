@@ -10,7 +10,7 @@ import (
 	"pix/storepath"
 )
 
-// What would the path of this source be, and what refers to it?
+// Add a source file, and a script that refers to it.
 func Example() {
 	ctx := context.Background()
 	s := memstore.New(nil)

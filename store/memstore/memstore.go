@@ -15,63 +15,60 @@ import (
 	"pix/storepath"
 )
 
-// Options say how a store behaves. Nil and the zero values are useful.
+// Options are the options of a store. Nil is the zero value, which has all defaults.
 type Options struct {
 	// Dir is the store directory; "" is [storepath.DefaultDir].
 	Dir storepath.Dir
 
-	// TrustedKeys are the keys that one of must have signed what is added under a path
-	// that does not follow from the contents.
+	// TrustedKeys are the keys for added paths that are not content-addressed: one of them must have signed the
+	// path.
 	TrustedKeys signature.KeySet
 
-	// MaxSize is how many bytes of archives the store holds at most; 0 is 1 GiB. Where
-	// something does not fit, the error is [ErrFull].
+	// MaxSize is the largest size of all archives in bytes; 0 is 1 GiB. Beyond it the error is [ErrFull].
 	MaxSize int64
 
-	// Build is called to make outputs of a derivation valid that are not. It has to add
-	// them to the store. Nil means that nothing can be built. It is called by the
-	// goroutine that asked for the outputs, and may be called by several at once.
+	// Build builds a derivation whose outputs are not all valid. It must add the outputs to s. Nil means that
+	// builds fail. It runs on the goroutine of the caller, so it may run concurrently.
 	Build func(ctx context.Context, s *Store, path storepath.Path, d *derivation.Derivation) error
 
-	// ReadLink reads the symlinks that indirect roots are. Nil means that there are
-	// none: such a root keeps nothing.
+	// ReadLink returns the target of a symlink that is an indirect root. With nil, indirect roots keep nothing.
 	ReadLink func(link string) (string, error)
 
-	// Now says what time it is, for the registration of paths. Nil is [time.Now].
+	// Now returns the current time, for registration times. Nil is [time.Now].
 	Now func() time.Time
 }
 
-// ErrFull says that an object has no place in the store.
+// ErrFull says that an object does not fit into the store.
 var ErrFull = errors.New("no space left in the store in memory")
 
-// A Store is a store in memory. Its zero value is not useful: use [New].
+// A Store is a store in memory. The zero value is invalid; use [New].
 type Store struct {
 	*contents
 	temp *tempRoots
 }
 
-// contents are what a store and all its sessions share.
+// contents is the state that a store and all its sessions share.
 type contents struct {
 	opts Options
 
 	mu           sync.RWMutex
 	objects      map[storepath.Path]*object
 	byHashPart   map[string]storepath.Path
-	size         int64                                      // of all archives together, in bytes
-	referrers    map[storepath.Path]map[storepath.Path]bool // by what they refer to, but not to themselves
-	derivers     map[storepath.Path]map[storepath.Path]bool // valid derivations by their known outputs
+	size         int64                                      // of all archives and logs, in bytes
+	referrers    map[storepath.Path]map[storepath.Path]bool // by reference, without references to themselves
+	derivers     map[storepath.Path]map[storepath.Path]bool // valid derivations, by known output path
 	realisations map[outputID]*store.KeyedRealisation
 	sessions     map[*tempRoots]bool
-	roots        map[string]storepath.Path // permanent ones, by their links
+	roots        map[string]storepath.Path // permanent roots, by link
 	indirect     map[string]bool
 	logs         map[storepath.Path][]byte
 }
 
-// An object is what is kept of a valid path. It is replaced, never changed.
+// An object is the data of a valid path. It is immutable: a change replaces it.
 type object struct {
 	info store.PathInfo
 	nar  []byte
-	drv  *drvFacts // of a derivation
+	drv  *drvInfo // nil if the object is not a derivation
 }
 
 var (
@@ -133,7 +130,7 @@ func New(opts *Options) *Store {
 	return c.newSession()
 }
 
-// newSession returns a handle on the store with temporary roots of its own.
+// newSession returns a Store with the same contents and its own temporary roots.
 func (c *contents) newSession() *Store {
 	s := &Store{c, &tempRoots{paths: make(map[storepath.Path]bool)}}
 	c.mu.Lock()
@@ -142,12 +139,11 @@ func (c *contents) newSession() *Store {
 	return s
 }
 
-// Session returns the same store with temporary roots of its own, which last until it is
-// closed.
+// Session returns the same store with its own temporary roots, which exist until it is closed.
 func (s *Store) Session(context.Context) (store.Store, error) { return s.newSession(), nil }
 
-// Close lets go of the temporary roots. What is in the store stays there, for those who
-// hold other sessions, and for garbage collection.
+// Close removes the temporary roots of the session. The objects stay in the store, and other sessions can still use
+// them.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,11 +154,11 @@ func (s *Store) Close() error {
 // Dir returns the store directory.
 func (s *Store) Dir() storepath.Dir { return s.opts.Dir }
 
-// ClosureLimits implements [store.Limiter]. The infos are trusted, because they were checked when they
-// were added.
+// ClosureLimits implements [store.Limiter]. The infos were checked when they were added, so the limits are those
+// for trusted infos.
 func (s *Store) ClosureLimits() (store.Limits, store.Store) { return derivation.OwnLimits(), s }
 
-// get returns what is kept of a path, or a [*store.NotFoundError].
+// get returns the object of a path, or a [*store.NotFoundError].
 func (c *contents) get(path storepath.Path) (*object, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -182,8 +178,7 @@ func (s *Store) IsValidPath(_ context.Context, path storepath.Path) (bool, error
 	return s.has(path), nil
 }
 
-// QueryValidPaths returns those of the paths that are valid, sorted, each once. There is
-// nothing to substitute from.
+// QueryValidPaths returns the valid ones of the paths, sorted, each once. It never substitutes.
 func (s *Store) QueryValidPaths(_ context.Context, paths []storepath.Path, _ bool) ([]storepath.Path, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -197,8 +192,7 @@ func (s *Store) QueryValidPaths(_ context.Context, paths []storepath.Path, _ boo
 	return slices.Compact(valid), nil
 }
 
-// QueryPathInfo returns what is known of a path. The error is a [*store.NotFoundError] if
-// it is not valid.
+// QueryPathInfo returns the info of a path. The error is a [*store.NotFoundError] if the path is not valid.
 func (s *Store) QueryPathInfo(_ context.Context, path storepath.Path) (*store.PathInfo, error) {
 	o, err := s.get(path)
 	if err != nil {
@@ -207,7 +201,7 @@ func (s *Store) QueryPathInfo(_ context.Context, path storepath.Path) (*store.Pa
 	return clone(&o.info), nil
 }
 
-// clone returns a copy that shares nothing.
+// clone returns a deep copy of an info.
 func clone(info *store.PathInfo) *store.PathInfo {
 	c := *info
 	c.References, c.Signatures = slices.Clone(info.References), slices.Clone(info.Signatures)
@@ -221,8 +215,8 @@ func (s *Store) QueryAllValidPaths(context.Context) ([]storepath.Path, error) {
 	return slices.Sorted(maps.Keys(s.objects)), nil
 }
 
-// QueryReferrers returns the valid paths that refer to path, sorted, itself among them if
-// it does. There are none of a path that is not valid.
+// QueryReferrers returns the valid paths that refer to path, sorted. They include path if it refers to itself. A
+// path that is not valid has no referrers.
 func (s *Store) QueryReferrers(_ context.Context, path storepath.Path) ([]storepath.Path, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -234,16 +228,15 @@ func (s *Store) QueryReferrers(_ context.Context, path storepath.Path) ([]storep
 	return referrers, nil
 }
 
-// QueryValidDerivers returns the valid derivations that are known to have path as an
-// output, sorted.
+// QueryValidDerivers returns the valid derivations that have path as a known output, sorted.
 func (s *Store) QueryValidDerivers(_ context.Context, path storepath.Path) ([]storepath.Path, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return slices.Sorted(maps.Keys(s.derivers[path])), nil
 }
 
-// QueryPathFromHashPart returns the valid path with that hash part. The error is a
-// [*store.NotFoundError] if there is none.
+// QueryPathFromHashPart returns the valid path with a hash part. The error is a [*store.NotFoundError] if no path
+// has it.
 func (s *Store) QueryPathFromHashPart(_ context.Context, hashPart string) (storepath.Path, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -253,7 +246,7 @@ func (s *Store) QueryPathFromHashPart(_ context.Context, hashPart string) (store
 	return "", new(store.NotFoundError)
 }
 
-// NARFromPath returns the archive of an object, which is checked as it is read.
+// NARFromPath returns the archive of an object. The reader verifies the hash at the end.
 func (s *Store) NARFromPath(_ context.Context, path storepath.Path) (io.ReadCloser, error) {
 	o, err := s.get(path)
 	if err != nil {
@@ -262,8 +255,8 @@ func (s *Store) NARFromPath(_ context.Context, path storepath.Path) (io.ReadClos
 	return newCheckedReader(o), nil
 }
 
-// AddSignatures adds signatures to those that a valid path has. They are not verified:
-// those of keys that nobody trusts do no harm.
+// AddSignatures adds signatures to a valid path. They are not verified, because signatures by untrusted keys are
+// harmless.
 func (s *Store) AddSignatures(_ context.Context, path storepath.Path, signatures []string) error {
 	canonical := make([]string, len(signatures))
 	for i, text := range signatures {
@@ -294,14 +287,14 @@ func (s *Store) UpdateSignatures(_ context.Context, path storepath.Path, update 
 // TrustedKeys implements [store.SignatureKeeper].
 func (s *Store) TrustedKeys() signature.KeySet { return s.opts.TrustedKeys }
 
-// union returns what is in a or b, sorted.
+// union returns the strings that are in a or b, sorted, each once.
 func union(a, b []string) []string {
 	all := slices.Concat(a, b)
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// AddBuildLog keeps the log of a derivation.
+// AddBuildLog stores the build log of a derivation, and replaces an older one.
 func (s *Store) AddBuildLog(_ context.Context, drv storepath.Path, log io.Reader) error {
 	text, err := s.readAll(log)
 	if err != nil {
@@ -314,8 +307,8 @@ func (s *Store) AddBuildLog(_ context.Context, drv storepath.Path, log io.Reader
 	return nil
 }
 
-// BuildLog returns the log of a derivation. The error is a [*store.NotFoundError] if there
-// is none.
+// BuildLog returns the build log of a derivation. The error is a [*store.NotFoundError] if the store has no log of
+// it.
 func (s *Store) BuildLog(drv storepath.Path) (string, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -326,5 +319,5 @@ func (s *Store) BuildLog(drv storepath.Path) (string, error) {
 	return string(log), nil
 }
 
-// OptimiseStore has nothing to do.
+// OptimiseStore does nothing.
 func (s *Store) OptimiseStore(context.Context) error { return nil }

@@ -10,8 +10,8 @@ import (
 	"pix/pixpkgs"
 )
 
-// Build builds packages with each available version of Nix, and calls check with the contents of their default outputs,
-// which must be files. Without any Nix, the test is skipped.
+// Build builds packages with each available version of Nix, and calls check with the contents of their default
+// outputs, which must be files. Without any Nix, the test is skipped.
 func Build(t *testing.T, declare func(t *testing.T, d *realnix.Daemon) []*pixpkgs.Package, check func(t *testing.T, contents []string)) {
 	t.Helper()
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {

@@ -1,4 +1,5 @@
-// Package run is the common main function of the examples: it prints the paths of packages, and builds them with -build.
+// Package run is the common main function of the examples: it prints the paths of packages, and builds them with
+// -build.
 package run
 
 import (

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func mustOpen(t *testing.T, name string) *File {
+func openLock(t *testing.T, name string) *File {
 	t.Helper()
 	f, err := Open(name)
 	if err != nil {
@@ -21,13 +21,13 @@ func mustOpen(t *testing.T, name string) *File {
 
 func TestLock(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "lock")
-	a, b := mustOpen(t, name), mustOpen(t, name)
+	a, b := openLock(t, name), openLock(t, name)
 	for _, f := range []*File{a, b} {
 		if ok, err := Try(f.File, Shared); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
 	}
-	c := mustOpen(t, name)
+	c := openLock(t, name)
 	if ok, err := Try(c.File, Exclusive); ok || err != nil {
 		t.Error(ok, err)
 	}
@@ -50,14 +50,14 @@ func TestLock(t *testing.T) {
 	}
 	c.Close()
 	if _, err := Try(c.File, Shared); err == nil {
-		t.Error("a file that is closed is locked")
+		t.Error("a closed file was locked")
 	}
 }
 
 func TestFile(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "lock")
-	f, waiting := mustOpen(t, name), mustOpen(t, name)
+	f, waiting := openLock(t, name), openLock(t, name)
 	linked := func(f *File, want bool) {
 		t.Helper()
 		if got, err := f.IsLinked(); got != want || err != nil {
@@ -78,7 +78,7 @@ func TestFile(t *testing.T) {
 	if is, err := f.IsLinkedAs(name + "-2"); !is || err != nil {
 		t.Error(is, err)
 	}
-	linked(mustOpen(t, name), true)
+	linked(openLock(t, name), true)
 	if deleted, err := f.IsDeleted(); deleted || err != nil {
 		t.Error(deleted, err)
 	}
@@ -98,6 +98,6 @@ func TestFile(t *testing.T) {
 		t.Error(empty, err)
 	}
 	if _, err := Open(filepath.Join(dir, "lock")); err == nil {
-		t.Error("a file in no directory is opened")
+		t.Error("a file in a missing directory was opened")
 	}
 }

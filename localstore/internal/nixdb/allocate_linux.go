@@ -6,5 +6,5 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allocate sets aside disk for a file of that size in bytes.
+// allocate reserves disk space for a file of this size in bytes.
 func allocate(f *os.File, size int64) error { return unix.Fallocate(int(f.Fd()), 0, 0, size) }

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// allocate sets aside disk for a file of that size in bytes.
+// allocate reserves disk space for a file of this size in bytes, by writing to it.
 func allocate(f *os.File, size int64) error {
 	_, err := f.WriteAt(bytes.Repeat([]byte{'X'}, int(size)), 0)
 	return err

@@ -12,8 +12,8 @@ import (
 	"pix/store"
 )
 
-// A Conn is a connection to the database, for one goroutine at a time. Statements are
-// prepared once for each connection, and found again by their text.
+// A Conn is a connection to the database, for one goroutine at a time. It prepares each statement once, and finds it
+// again by its text.
 type Conn struct {
 	db     *sqlite.Conn
 	joined *openDB
@@ -21,18 +21,18 @@ type Conn struct {
 	noWAL  bool
 	ctx    context.Context // of the call that uses the connection
 
-	registered []registered // in the transaction that is being written, if that is all it does
+	registered []registered // in the current transaction, if it does nothing else
 }
 
-// Query runs a statement and calls row with each row of the result. The arguments are
-// strings, int64 and nil. The columns of a row are read from the statement, and not kept.
+// Query runs a statement and calls row for each row of the result. The arguments are strings, int64 and nil. The
+// columns of a row are valid until row returns.
 //
-// While another process has the database locked, it is tried again until the context ends.
+// While another process has locked the database, Query tries again until the context is done.
 func (c *Conn) Query(text string, row func(*sqlite.Stmt) error, args ...any) error {
 	return c.retryBusy(func() error { return c.tryQuery(text, row, args) })
 }
 
-// retryBusy calls f until the database is not busy, or the context ends.
+// retryBusy calls f until the database is not busy, or the context is done.
 func (c *Conn) retryBusy(f func() error) error {
 	const longest = 20 * time.Millisecond
 	var begin time.Time
@@ -57,22 +57,22 @@ func (c *Conn) retryBusy(f func() error) error {
 // Changes returns how many rows the last statement has inserted, changed or deleted.
 func (c *Conn) Changes() int { return c.db.Changes() }
 
-// LastID returns the id of the row that was inserted last.
+// LastID returns the id of the last inserted row.
 func (c *Conn) LastID() int64 { return c.db.LastInsertRowID() }
 
-// Registered notes that the transaction has registered a path, or changed its info if it was valid already. If
-// a transaction does nothing else, the cache of infos stays valid.
+// Registered records that the transaction has registered a path, or changed the info of a valid path. After a
+// transaction that does nothing else, the cache of infos stays valid.
 func (c *Conn) Registered(info *store.PathInfo, added bool) {
 	c.registered = append(c.registered, registered{info, added})
 }
 
-// tryQuery runs a statement once. A busy database is an error before the first row.
+// tryQuery runs a statement once. If the database is busy, it returns an error before the first row.
 func (c *Conn) tryQuery(text string, row func(*sqlite.Stmt) error, args []any) error {
 	stmt, err := c.db.Prepare(text)
 	if err != nil {
 		return &Error{c.file, err}
 	}
-	defer stmt.Reset() // releases the lock of the statement; its error is the one that Step has returned
+	defer stmt.Reset() // releases the lock of the statement; Step has already returned its error
 	for i, arg := range args {
 		switch arg := arg.(type) {
 		case string:
@@ -102,13 +102,13 @@ func (c *Conn) tryQuery(text string, row func(*sqlite.Stmt) error, args []any) e
 	}
 }
 
-// Exec runs a statement that has no result.
+// Exec runs a statement without a result.
 func (c *Conn) Exec(text string, args ...any) error {
 	return c.Query(text, func(*sqlite.Stmt) error { return nil }, args...)
 }
 
-// transaction calls f within a transaction, which is undone if f fails. It begins as one that
-// writes, so that two that read first and then want to write do not wait for each other.
+// transaction calls f within a transaction, which is rolled back if f fails. It begins as a write transaction: two
+// transactions that read first and then write would deadlock.
 func (c *Conn) transaction(f func(c *Conn) error) error {
 	if err := c.Exec("begin immediate"); err != nil {
 		return err
@@ -120,30 +120,30 @@ func (c *Conn) transaction(f func(c *Conn) error) error {
 	if err == nil {
 		err = c.Exec("commit")
 	}
-	if err != nil && !c.db.AutocommitEnabled() { // SQLite itself undoes it after some errors
+	if err != nil && !c.db.AutocommitEnabled() { // after some errors SQLite has already rolled back
 		c.rollback()
 	}
 	return err
 }
 
-// Snapshot calls f within a transaction that reads, so that everything it reads is of one moment.
+// Snapshot calls f within a read transaction, so that all statements in f see the same state.
 func (c *Conn) Snapshot(f func() error) error {
 	if err := c.Exec("begin"); err != nil {
 		return err
 	}
-	defer c.rollback() // there is nothing to undo
+	defer c.rollback() // there are no changes to roll back
 	return f()
 }
 
-// rollback undoes a transaction, even if the context has ended.
+// rollback ends a transaction, even if the context is done.
 func (c *Conn) rollback() {
 	ctx := c.ctx
 	c.ctx = context.WithoutCancel(ctx)
-	c.Exec("rollback") // if it cannot, closing the connection will
+	c.Exec("rollback") // if this fails, closing the connection rolls back
 	c.ctx = ctx
 }
 
-// Script runs several statements that have no result.
+// Script runs several statements without results.
 func (c *Conn) Script(text string) error {
 	for strings.TrimSpace(text) != "" {
 		trailing := 0

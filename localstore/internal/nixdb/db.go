@@ -16,43 +16,42 @@ import (
 	"pix/storepath"
 )
 
-// A DB is the open database of a store: one connection that writes, and several that read at the same time.
-// A reader sees what was committed when it began, and does not wait for the writer.
+// A DB is the open database of a store, with one connection for writing and several for reading. A reader sees the last
+// committed state, and does not wait for the writer.
 type DB struct {
-	file     string
-	uri      string
-	flags    sqlite.OpenFlags
-	pragmas  string
-	syncs    string       // when connections sync: "normal" or "off"
-	noWAL    bool         // a rollback journal instead of a write-ahead log
-	still    *stillFile   // nil unless it is read without locks
-	identity fs.FileInfo  // of the file that is open
-	looked   atomic.Int64 // when it was last seen to be there, since processStart
-	infos    *infoCache
+	file      string
+	uri       string
+	flags     sqlite.OpenFlags
+	pragmas   string
+	syncs     string         // the pragma synchronous of connections: "normal" or "off"
+	noWAL     bool           // use a rollback journal instead of a write-ahead log
+	immutable *immutableFile // nil unless the database is read without locks
+	identity  fs.FileInfo    // of the open file
+	lastSeen  atomic.Int64   // when IsGone last found the file, since processStart
+	infos     *infoCache
 
-	writer  chan *Conn // holds the connection while no goroutine writes; nil if the database is read-only
+	writer  chan *Conn // contains the connection while no goroutine writes; nil if the database is read-only
 	readers chan struct{}
 
 	mu     sync.Mutex
-	idle   []*Conn // that read
+	idle   []*Conn // connections for reading
 	closed bool
 }
 
-// Write calls f within a transaction on the connection that writes. After a crash of the process, either all
-// of its effects are there, or none. After a power cut the last transactions may be missing.
+// Write calls f within a transaction on the write connection. After a crash of the process, the database contains all
+// changes of the transaction, or none. After a power cut the last transactions may be missing.
 func (d *DB) Write(ctx context.Context, f func(c *Conn) error) error {
 	return d.onWriter(ctx, func(c *Conn) error { return d.transact(c, f) })
 }
 
-// WriteDurably is Write, but returns when the transaction, with all transactions before it, is on the disk.
+// WriteDurably is Write, and returns after the transaction and all earlier ones are on the disk.
 func (d *DB) WriteDurably(ctx context.Context, f func(c *Conn) error) error {
 	return d.onWriter(ctx, func(c *Conn) error {
 		return d.durably(c, func() error { return d.transact(c, f) })
 	})
 }
 
-// durably calls f, in which the connection waits until each transaction is on the disk, unless the options
-// say that it never does.
+// durably calls f, during which each transaction is synced to the disk. With NoSync, it only calls f.
 func (d *DB) durably(c *Conn, f func() error) error {
 	if d.syncs == "off" {
 		return f()
@@ -69,7 +68,7 @@ func (d *DB) transact(c *Conn, f func(c *Conn) error) error {
 	var before walState
 	var known bool
 	err := c.transaction(func(c *Conn) error {
-		before, known = d.infos.moment() // no other process writes from here on
+		before, known = d.infos.moment() // no other process writes until the end of the transaction
 		return f(c)
 	})
 	if err == nil && known && len(c.registered) > 0 {
@@ -79,7 +78,7 @@ func (d *DB) transact(c *Conn, f func(c *Conn) error) error {
 	return err
 }
 
-// onWriter calls f with the connection that writes, when no other goroutine has it.
+// onWriter waits until no other goroutine uses the write connection, and calls f with it.
 func (d *DB) onWriter(ctx context.Context, f func(c *Conn) error) error {
 	if d.writer == nil {
 		return ErrReadOnly
@@ -107,11 +106,11 @@ func (d *DB) returnWriter(c *Conn) {
 	d.writer <- c
 }
 
-// Read calls f with a connection that reads. What one statement says is of one moment; several
-// statements see the same moment only within a transaction of their own.
+// Read calls f with a read connection. One statement sees one state of the database. Several statements see the same
+// state only within [Conn.Snapshot].
 //
-// Without a write-ahead log a reader keeps a writer out, also one of this process. So all use one connection
-// then, and f must not call Read or Write.
+// Without a write-ahead log, a reader blocks writers, even in the same process. So all goroutines then use one
+// connection, and f must not call Read or Write.
 func (d *DB) Read(ctx context.Context, f func(c *Conn) error) error {
 	if d.noWAL && d.writer != nil {
 		return d.onWriter(ctx, f)
@@ -121,18 +120,18 @@ func (d *DB) Read(ctx context.Context, f func(c *Conn) error) error {
 		return err
 	}
 	defer d.returnReader(c)
-	if d.still == nil {
+	if d.immutable == nil {
 		return f(c)
 	}
 	err = f(c)
-	if !d.still.isSame() {
+	if !d.immutable.isUnchanged() {
 		return &Error{d.file, errChanged}
 	}
 	return err
 }
 
-// ReadOnWriter is Read on the connection that writes, if no other goroutine has it. That connection still has the
-// pages that it wrote last in memory, so this is faster for a goroutine that is about to write.
+// ReadOnWriter is Read on the write connection, if no other goroutine uses it. That connection has the pages that it
+// wrote last in its cache, so this is faster for a goroutine that is about to write.
 func (d *DB) ReadOnWriter(ctx context.Context, f func(c *Conn) error) error {
 	select {
 	case c, ok := <-d.writer:
@@ -189,32 +188,33 @@ func (d *DB) returnReader(c *Conn) {
 	<-d.readers
 }
 
-// GoneInterval is how often readers check that the database is still there. The check takes a
-// fifth of the time of a query. Without a write-ahead log even a read fails if the directory is not there.
+// GoneInterval is how often readers check whether the database file still exists. The check takes a fifth of the time
+// of a query. Without a write-ahead log every read checks, because it fails if the directory of the database was
+// deleted.
 const GoneInterval = 10 * time.Millisecond
 
-// IsGone reports whether the file that is open is no longer there under its name, or has to be opened in
-// another way. With reading, the answer may be [GoneInterval] old.
+// IsGone reports whether the open file was deleted or replaced, or whether the database must be opened in another way.
+// With reading, the answer may be [GoneInterval] old.
 func (d *DB) IsGone(reading bool) bool {
-	if d.still != nil {
-		return !d.still.isStill()
+	if d.immutable != nil {
+		return !d.immutable.canRead()
 	}
 	now := time.Since(processStart)
-	if last := time.Duration(d.looked.Load()); reading && !d.noWAL && last > 0 && now-last < GoneInterval {
+	if last := time.Duration(d.lastSeen.Load()); reading && !d.noWAL && last > 0 && now-last < GoneInterval {
 		return false
 	}
 	info, err := os.Stat(d.file)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(info, d.identity) {
 		return true
 	}
-	d.looked.Store(int64(now))
+	d.lastSeen.Store(int64(now))
 	return false
 }
 
-// processStart is what times are counted from, so that a clock that is set does not matter.
+// processStart is the origin of the monotonic times in this package, which do not change when the clock is set.
 var processStart = time.Now()
 
-// Close closes the idle connections. The others are closed when they are returned.
+// Close closes the idle connections. Connections in use are closed when they are returned.
 func (d *DB) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -238,7 +238,7 @@ func (d *DB) Close() error {
 	return nil
 }
 
-// closeIdle closes the idle connections that read.
+// closeIdle closes the idle read connections.
 func (d *DB) closeIdle() error {
 	var errs []error
 	for _, c := range d.idle {
@@ -248,17 +248,17 @@ func (d *DB) closeIdle() error {
 	return errors.Join(errs...)
 }
 
-// IsStill reports whether the database is read without locks. If [DB.IsGone] reports that it has to be opened in
-// another way, the same file may still be there: see [DB.HasSameFile].
-func (d *DB) IsStill() bool { return d.still != nil }
+// IsImmutable reports whether the database is read without locks. In that case [DB.IsGone] also returns true when a
+// process begins to write, although the file still exists: see [DB.HasSameFile].
+func (d *DB) IsImmutable() bool { return d.immutable != nil }
 
-// HasSameFile reports whether the file that is open still has its name.
+// HasSameFile reports whether the open file still has its name.
 func (d *DB) HasSameFile() bool {
 	info, err := os.Stat(d.file)
 	return err == nil && os.SameFile(info, d.identity)
 }
 
-// File returns the name of the database.
+// File returns the name of the database file.
 func (d *DB) File() string { return d.file }
 
 // A Moment is the state of a database between two transactions.
@@ -267,8 +267,8 @@ type Moment struct {
 	known bool
 }
 
-// CachedInfo returns the info of a path if it is cached, or else nil. An info that the caller then reads may be
-// cached with the moment.
+// CachedInfo returns the info of a path, or nil if it is not cached. A caller that then reads the info can cache it
+// with the moment.
 func (d *DB) CachedInfo(path storepath.Path) (*store.PathInfo, Moment) {
 	info, state, ok := d.infos.get(path)
 	return info, Moment{state, ok}
@@ -276,7 +276,7 @@ func (d *DB) CachedInfo(path storepath.Path) (*store.PathInfo, Moment) {
 
 // CacheInfo caches an info that was read after a moment, unless the database has changed since.
 func (d *DB) CacheInfo(info *store.PathInfo, since Moment) {
-	if since.known && isUsual(info) {
+	if since.known && isSmall(info) {
 		d.infos.put(info, since.state)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"pix/storepath"
 )
 
-// openTest opens a database, which is closed at the end of the test.
+// openTest opens a database, and closes it when the test ends.
 func openTest(t *testing.T, file string, opts Options) *DB {
 	t.Helper()
 	d, err := Open(t.Context(), file, &opts)
@@ -39,7 +39,7 @@ func register(t *testing.T, d *DB, path storepath.Path) *store.PathInfo {
 
 const path1, path2, path3 = "/nix/store/00000000000000000000000000000001-x", "/nix/store/00000000000000000000000000000002-x", "/nix/store/00000000000000000000000000000003-x"
 
-// What a transaction registers is cached only if no other transaction came between it and the cache.
+// A registered info is cached only if no other transaction came between its transaction and the cache.
 func TestCacheBesideOthers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "db.sqlite")
 	ours := openTest(t, file, Options{Create: true})
@@ -62,11 +62,11 @@ func TestCacheBesideOthers(t *testing.T) {
 	ours.infos.of = before
 	ours.infos.advance(before, []registered{{info, true}})
 	if cached, _ := ours.CachedInfo(path1); cached != nil {
-		t.Error("an info is cached that may be stale")
+		t.Error("a possibly stale info was cached")
 	}
 }
 
-// A statement waits for a transaction of another process until its context ends.
+// A statement waits for a transaction of another process until its context is done.
 func TestBusyEndsWithContext(t *testing.T) {
 	for _, noWAL := range []bool{false, true} {
 		file := filepath.Join(t.TempDir(), "db.sqlite")
@@ -77,7 +77,7 @@ func TestBusyEndsWithContext(t *testing.T) {
 			ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, ended)
 			defer cancel()
 			if err := ours.Write(ctx, func(*Conn) error { return nil }); !errors.Is(err, ended) {
-				t.Errorf("without WAL %v: %v, want that the context ended", noWAL, err)
+				t.Errorf("without WAL %v: %v, want the cause of the context", noWAL, err)
 			}
 			return nil
 		})
@@ -88,7 +88,7 @@ func TestBusyEndsWithContext(t *testing.T) {
 	}
 }
 
-// A lock directory that a killed process has left is named after a while.
+// If a killed process has left a lock directory, the error names it after a while.
 func TestStaleLock(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "db.sqlite")
 	d := openTest(t, file, Options{Create: true, NoWAL: true})
@@ -107,7 +107,7 @@ func TestStaleLock(t *testing.T) {
 	}
 }
 
-// A file that is no database, or another one, is an error that says so.
+// If a file is not a database, or the database of another program, the error says so.
 func TestForeignDatabase(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "db.sqlite")
 	d := openTest(t, file, Options{Create: true})

@@ -8,26 +8,26 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// ErrClosed says that a store was used after it was closed.
+// ErrClosed reports that a store was used after it was closed.
 var ErrClosed = errors.New("the store is closed")
 
-// ErrReadOnly is the error of operations that would write to a store that was opened for reading only.
+// ErrReadOnly is the error of operations that would write to a read-only store.
 var ErrReadOnly = errors.New("the store is open for reading only")
 
-// A SchemaError says that a store cannot be used because of the schema of its database, or of the
-// store directory that the paths in it have.
+// A SchemaError reports that a store cannot be used because of the schema version of its database, or because its paths
+// belong to another store directory.
 type SchemaError struct {
-	File   string // that says so
+	File   string // the file that has the wrong schema
 	Reason string
 }
 
 func (e *SchemaError) Error() string { return fmt.Sprintf("'%s': %s", e.File, e.Reason) }
 
-// An Error says that the database of a store failed: its disk is full or cannot be
-// written to, or it is damaged.
+// An Error reports that the database of a store failed, because it is damaged, for example, or its disk is full or not
+// writable.
 type Error struct {
 	File string
-	Err  error // what SQLite said, and perhaps the system
+	Err  error // the error of SQLite, joined with the error of the system if that is known
 }
 
 func (e *Error) Error() string {
@@ -47,24 +47,24 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("database '%s': %s", e.File, reason)
 }
 
-// because returns what the system said, if that is known.
+// because returns the error of the system as a text, or "".
 func (e *Error) because() string {
-	said, ok := errors.AsType[syscall.Errno](e.Err)
+	errno, ok := errors.AsType[syscall.Errno](e.Err)
 	switch {
-	case said == syscall.ENOSPC:
+	case errno == syscall.ENOSPC:
 		return ": " + diskFull
 	case ok:
-		return ": " + said.Error()
+		return ": " + errno.Error()
 	}
 	return ""
 }
 
 const diskFull = "the disk is full; 'gc' frees space"
 
-// IsDiskFull reports whether err says that a disk or a quota has no room left.
+// IsDiskFull reports whether err means that a disk or a quota is full.
 func IsDiskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || sqlite.ErrCode(err).ToPrimary() == sqlite.ResultFull
 }
 
-// Unwrap returns what SQLite said.
+// Unwrap returns the error of SQLite.
 func (e *Error) Unwrap() error { return e.Err }

@@ -13,47 +13,46 @@ import (
 
 // An infoCache caches path infos as long as the database does not change.
 //
-// A change by any process is visible in memory: SQLite's index
-// of the write-ahead log, which all who have the database open share, begins with a header that
-// every transaction changes. A cache that did not know that would have to ask the database,
-// which takes as long as the question itself.
+// It detects a change by any process without a system call: SQLite's index of the write-ahead log is in memory that all
+// processes with the open database share. The index begins with a header that every transaction changes. To detect
+// changes with a query would take as long as the query for the info itself.
 //
-// What a transaction of this process registers is cached without a query, and what was cached
-// before it stays so.
+// An info that a transaction of this process registers is cached without a query, and such a transaction does not clear
+// the cache.
 //
 // Source: https://www.sqlite.org/walformat.html, "The WAL-Index Header".
 type infoCache struct {
-	index []byte // the beginning of the index, as it is now; nil if there is none: then nothing is remembered
+	index []byte // the beginning of the shared index; nil if it is not available, so that nothing is cached
 
 	mu    sync.RWMutex
-	of    walState // what the header was when the infos were read
+	of    walState // the header when the infos were read
 	infos map[storepath.Path]*store.PathInfo
 }
 
-// maxInfos is how many infos are remembered. They take some 20 MB.
+// maxInfos is how many infos are cached. They need about 20 MB.
 const maxInfos = 1 << 14
 
-// walHeader is the size of the header in bytes. There are two copies of it, and one who writes
-// changes the second first.
+// walHeader is the size of the header in bytes. The index contains two copies of it. A writer changes the second one
+// first, so equal copies are consistent.
 const walHeader = 48
 
-// A walState says at which transaction a database is.
+// A walState is a copy of the header. It identifies the last transaction.
 type walState [walHeader]byte
 
-// openInfoCache returns the cache of a database that is open, and stays so.
+// openInfoCache returns a cache for an open database.
 func openInfoCache(database string) *infoCache {
 	return &infoCache{index: openWALIndex(database, 2*walHeader)}
 }
 
-// close lets go of the index.
+// close releases the index.
 func (c *infoCache) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.index, c.infos = nil, nil
 }
 
-// state returns at which transaction the database is. It is not ok while one is being written.
-// The cache must be locked.
+// state returns the current state of the database. It reports false while a process changes the header. The caller
+// holds mu.
 func (c *infoCache) state() (now walState, ok bool) {
 	if c.index == nil {
 		return now, false
@@ -62,8 +61,8 @@ func (c *infoCache) state() (now walState, ok bool) {
 	return now, string(now[:]) == string(c.index[walHeader:2*walHeader])
 }
 
-// get returns the info of a path, or nil if it is not cached. An info that is then read may be put
-// into the cache with the state that comes with it.
+// get returns the info of a path, or nil if it is not cached. A caller that then reads the info can put it into the
+// cache with the returned state.
 func (c *infoCache) get(path storepath.Path) (info *store.PathInfo, now walState, ok bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -77,7 +76,7 @@ func (c *infoCache) get(path storepath.Path) (info *store.PathInfo, now walState
 	return info, now, ok
 }
 
-// put caches an info, unless the database has changed since.
+// put caches an info that was read after since, unless the database has changed meanwhile.
 func (c *infoCache) put(info *store.PathInfo, since walState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,26 +87,25 @@ func (c *infoCache) put(info *store.PathInfo, since walState) {
 		c.of, c.infos = since, nil
 	}
 	own := *info
-	own.References, own.Signatures = slices.Clip(own.References), slices.Clip(own.Signatures) // appending to them copies
+	own.References, own.Signatures = slices.Clip(own.References), slices.Clip(own.Signatures) // so that append copies them
 	c.remember(&own)
 }
 
-// isFollowedBy reports whether now is the state after exactly one more transaction. The header
-// has a counter of transactions, at 8; the length of the log, at 16; and a salt, at 32, that changes when the
-// log begins again.
+// isFollowedBy reports whether exactly one transaction lies between two states. At offset 8 the header has a counter of
+// transactions, at 16 the length of the log, and at 32 a salt that changes when the log is reset.
 func (before *walState) isFollowedBy(now *walState) bool {
 	number := func(s *walState, at int) uint32 { return binary.NativeEndian.Uint32(s[at:]) }
 	return number(now, 8) == number(before, 8)+1 && number(now, 16) > number(before, 16) &&
 		string(now[32:40]) == string(before[32:40])
 }
 
-// A registered path is one that a transaction made valid, or whose info it changed.
+// A registered path is a path that a transaction has made valid, or whose info it has changed.
 type registered struct {
 	info  *store.PathInfo
 	added bool
 }
 
-// advance is for a transaction that began at that state, and did nothing but register paths.
+// advance updates the cache after a transaction that began at the state before and only registered paths.
 func (c *infoCache) advance(before walState, changes []registered) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,7 +118,7 @@ func (c *infoCache) advance(before walState, changes []registered) {
 	}
 	c.of = now
 	for _, change := range changes {
-		if change.added && isUsual(change.info) {
+		if change.added && isSmall(change.info) {
 			c.remember(asStored(change.info))
 		} else {
 			delete(c.infos, change.info.Path)
@@ -128,7 +126,7 @@ func (c *infoCache) advance(before walState, changes []registered) {
 	}
 }
 
-// remember adds an info, which is the cache's own. The cache must be locked.
+// remember adds an info that the cache owns. The caller holds mu.
 func (c *infoCache) remember(info *store.PathInfo) {
 	if c.infos == nil || len(c.infos) >= maxInfos {
 		c.infos = make(map[storepath.Path]*store.PathInfo)
@@ -136,7 +134,7 @@ func (c *infoCache) remember(info *store.PathInfo) {
 	c.infos[info.Path] = info
 }
 
-// asStored returns an info that was put into the database as it is read from there.
+// asStored returns an info in the form in which it is read from the database.
 func asStored(info *store.PathInfo) *store.PathInfo {
 	own := *info
 	own.RegistrationTime = time.Time{}
@@ -155,14 +153,14 @@ func asStored(info *store.PathInfo) *store.PathInfo {
 	return &own
 }
 
-// isUsual reports whether an info is small enough to be cached. Every user may add paths with very many
+// isSmall reports whether an info is small enough to be cached: an untrusted user may add paths with very many
 // references.
-func isUsual(info *store.PathInfo) bool {
-	const mostReferences, mostSignatures = 1000, 64
-	return len(info.References) <= mostReferences && len(info.Signatures) <= mostSignatures
+func isSmall(info *store.PathInfo) bool {
+	const maxReferences, maxSignatures = 1000, 64
+	return len(info.References) <= maxReferences && len(info.Signatures) <= maxSignatures
 }
 
-// moment returns at which transaction the database is, if that is known.
+// moment returns the current state of the database, if it is known.
 func (c *infoCache) moment() (walState, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -13,14 +13,14 @@ import (
 	"pix/localstore/internal/flock"
 )
 
-// journalMode returns how the database is kept from being damaged by a crash: "wal", or in Nix "truncate".
-// While no connection has set another mode, SQLite calls every mode but "wal" "delete".
+// journalMode returns the journal mode of the database: "wal" for a write-ahead log. Nix uses "truncate" for a rollback
+// journal. SQLite returns "delete" for every rollback journal until the connection sets another mode.
 func (c *Conn) journalMode() (mode string, err error) {
 	err = c.Query("pragma main.journal_mode", func(row *sqlite.Stmt) error { mode = row.ColumnText(0); return nil })
 	return mode, err
 }
 
-// setJournal gives the database the journal that Nix gives it with that setting.
+// setJournal changes the journal mode to the one that Nix uses with this setting.
 func (c *Conn) setJournal(noWAL bool) error {
 	want := "wal"
 	if noWAL {
@@ -46,7 +46,8 @@ func (c *Conn) setJournal(noWAL bool) error {
 // modeChangeLimit is how long a change of the journal mode waits for other processes.
 const modeChangeLimit = 5 * time.Second
 
-// leaveWAL gives a database that has a write-ahead log a rollback journal. No other process may have it open.
+// leaveWAL changes the journal mode of a database from a write-ahead log to a rollback journal. No other process may
+// have it open.
 func leaveWAL(ctx context.Context, file string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, modeChangeLimit, &Error{file,
 		errors.New("other processes use it with a write-ahead log; end them, or set use-sqlite-wal = true")})
@@ -59,8 +60,9 @@ func leaveWAL(ctx context.Context, file string) error {
 	return errors.Join(c.Exec("pragma main.journal_mode = truncate"), c.close())
 }
 
-// awaitLockDir waits until no process has locked a database that has no write-ahead log yet, in the way
-// that SQLite calls unix-dotfile. The locks of other ways do not exclude those processes.
+// awaitLockDir waits until no process holds the lock directory of a database without a write-ahead log. A connection
+// with a write-ahead log uses other locks (SQLite's VFS unix instead of unix-dotfile), which do not exclude such a
+// process.
 func (c *Conn) awaitLockDir() error {
 	for until := time.Now().Add(modeChangeLimit); ; {
 		if _, err := os.Lstat(c.file + lockDir); errors.Is(err, fs.ErrNotExist) {
@@ -75,22 +77,20 @@ func (c *Conn) awaitLockDir() error {
 	}
 }
 
-// lockDir comes after the name of a database in the name of the directory that locks it without a
-// write-ahead log.
+// lockDir is the suffix of the directory that locks a database without a write-ahead log.
 const lockDir = ".lock"
 
-// staleLock returns the error for a lock that seems to be of a process that was killed.
+// staleLock returns the error for a lock that a killed process has probably left.
 func (c *Conn) staleLock() error {
 	return &Error{c.file, fmt.Errorf("another process has locked it by the directory '%s'; if no process uses the store, remove that directory", c.file+lockDir)}
 }
 
-// staleLockAge is the age from which a lock directory counts as one that a killed process has left.
-// Transactions take milliseconds.
+// staleLockAge is the age at which a lock directory is considered stale. Transactions take milliseconds.
 const staleLockAge = time.Minute
 
-// isStale reports whether the directory that locks the database seems to be of a process that was killed. The
-// system releases other locks at the end of a process, but not this one. SQLite gives the directory a new time
-// when a lock changes; the clock may differ from the file system's clock.
+// isStale reports whether a killed process has probably left the lock directory. The system releases other locks at the
+// end of a process, but not this one. SQLite updates the time of the directory when the lock changes. begin is when the
+// wait began; the file system may have another clock.
 func (c *Conn) isStale(begin time.Time) bool {
 	if time.Since(begin) < staleLockAge {
 		return false

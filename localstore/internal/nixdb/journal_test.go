@@ -12,8 +12,8 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// A process that uses a write-ahead log opens a database while another process, which uses none, has written a part of a
-// transaction. It waits for the end of that transaction and does not undo it.
+// A process that uses a write-ahead log opens a database while another process, which uses none, has written a part of
+// a transaction. It waits for the end of that transaction and does not undo it.
 func TestOpenDuringTransactionWithoutWAL(t *testing.T) {
 	const child, rows = "NIXDB_TEST_TRANSACTION", 2000
 	if file := os.Getenv(child); file != "" {
@@ -53,7 +53,7 @@ func TestOpenDuringTransactionWithoutWAL(t *testing.T) {
 	err = d.Read(t.Context(), func(c *Conn) error {
 		return c.Query("select count(deriver) from ValidPaths", func(row *sqlite.Stmt) error {
 			if n := row.ColumnInt64(0); n != rows {
-				t.Errorf("%d of %d rows are changed", n, rows)
+				t.Errorf("%d of %d rows have changed", n, rows)
 			}
 			return nil
 		})

@@ -13,15 +13,15 @@ import (
 	"pix/storepath"
 )
 
-// infoQuery selects the whole info of a path, so that all of it is of one moment. It gives a row for each
-// reference, or one row with null instead of a reference.
+// infoQuery selects the info of a path in one statement, so that all parts belong to the same state. It returns a row
+// for each reference, or one row with null as the reference.
 const infoQuery = `
 	select v.hash, v.registrationTime, v.deriver, v.narSize, v.ultimate, v.sigs, v.ca, r.path
 	from ValidPaths v left join Refs on referrer = v.id left join ValidPaths r on r.id = reference
 	where v.path = ?`
 
-// PathInfo returns the info of a path in that store directory. The error is a [*store.NotFoundError] if the path is
-// not valid.
+// PathInfo returns the info of a path in this store directory. It returns a [*store.NotFoundError] if the path is not
+// valid.
 func (c *Conn) PathInfo(dir storepath.Dir, path storepath.Path) (info *store.PathInfo, err error) {
 	err = c.Query(infoQuery, func(row *sqlite.Stmt) error {
 		if info == nil {
@@ -46,7 +46,7 @@ func (c *Conn) PathInfo(dir storepath.Dir, path storepath.Path) (info *store.Pat
 	return info, nil
 }
 
-// readInfo reads the first row that infoQuery gives, without the references.
+// readInfo reads a row of infoQuery, without the reference.
 func readInfo(dir storepath.Dir, path storepath.Path, row *sqlite.Stmt) (*store.PathInfo, error) {
 	info := &store.PathInfo{
 		Path:     path,
@@ -77,7 +77,7 @@ func readInfo(dir storepath.Dir, path storepath.Path, row *sqlite.Stmt) (*store.
 	return info, nil
 }
 
-// PathID returns the number that a valid path has in the database.
+// PathID returns the id of a path in the database, and reports whether the path is valid.
 func (c *Conn) PathID(path storepath.Path) (id int64, valid bool, err error) {
 	err = c.Query("select id from ValidPaths where path = ?", func(row *sqlite.Stmt) error {
 		id, valid = row.ColumnInt64(0), true
@@ -86,7 +86,7 @@ func (c *Conn) PathID(path storepath.Path) (id int64, valid bool, err error) {
 	return id, valid, err
 }
 
-// Paths returns the paths in the first column that a query gives, sorted.
+// Paths returns the paths in the first column of a query, sorted.
 func (c *Conn) Paths(dir storepath.Dir, query string, args ...any) (paths []storepath.Path, err error) {
 	err = c.Query(query, func(row *sqlite.Stmt) error {
 		path, err := dir.Parse(row.ColumnText(0))

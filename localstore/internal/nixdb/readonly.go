@@ -9,9 +9,9 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// openReadOnly opens a database that is not to be written to. To read one in WAL mode, SQLite makes the
-// files that readers and writers share, if they do not exist. If they do not, no process has the database
-// open, and it is read without them. It is also read so where it cannot be locked.
+// openReadOnly opens a database for reading. To read a database in WAL mode, SQLite creates the shared files beside it
+// if they do not exist. In that case no process has the database open, so openReadOnly reads it without these files and
+// without locks. It does the same if the file system does not allow locks.
 func (d *DB) openReadOnly(ctx context.Context) (err error) {
 	if d.identity, err = os.Stat(d.file); err != nil {
 		return err
@@ -21,7 +21,7 @@ func (d *DB) openReadOnly(ctx context.Context) (err error) {
 	if wal, known := hasWAL(d.file); known && wal {
 		d.noWAL, d.uri = false, databaseURI(d.file, false)
 		if _, err := os.Lstat(d.file + "-wal"); errors.Is(err, fs.ErrNotExist) {
-			if err := d.openStill(ctx); !errors.Is(err, errChanged) {
+			if err := d.openImmutable(ctx); !errors.Is(err, errChanged) {
 				return err
 			}
 		}
@@ -35,9 +35,9 @@ func (d *DB) openReadOnly(ctx context.Context) (err error) {
 		return err
 	})
 	switch sqlite.ErrCode(err).ToPrimary() {
-	case sqlite.ResultCantOpen, sqlite.ResultReadOnly, sqlite.ResultIOErr: // the files beside it, or its lock, cannot be made
+	case sqlite.ResultCantOpen, sqlite.ResultReadOnly, sqlite.ResultIOErr: // the files beside it, or its lock, cannot be created
 		d.closeIdle()
-		if d.openStill(ctx) == nil {
+		if d.openImmutable(ctx) == nil {
 			return nil
 		}
 		return err
@@ -48,23 +48,23 @@ func (d *DB) openReadOnly(ctx context.Context) (err error) {
 	return err
 }
 
-// openStill opens a database without locks. The error is errChanged if another process writes to it. After an
-// error the database can be opened in another way.
-func (d *DB) openStill(ctx context.Context) error {
-	still, err := newStillFile(ctx, d.file)
+// openImmutable opens a database without locks. It returns errChanged if another process writes to the database. After
+// an error the database can be opened in another way.
+func (d *DB) openImmutable(ctx context.Context) error {
+	file, err := newImmutableFile(ctx, d.file)
 	if err != nil {
 		return err
 	}
 	uri, noWAL := d.uri, d.noWAL
-	d.still, d.uri, d.noWAL = still, databaseURI(d.file, false)+"?immutable=1", false
+	d.immutable, d.uri, d.noWAL = file, databaseURI(d.file, false)+"?immutable=1", false
 	if err = d.Read(ctx, (*Conn).checkTables); err != nil {
 		d.closeIdle()
-		d.still, d.uri, d.noWAL = nil, uri, noWAL
+		d.immutable, d.uri, d.noWAL = nil, uri, noWAL
 	}
 	return err
 }
 
-// checkTables returns a [*SchemaError] if the database is not one of Nix.
+// checkTables returns a [*SchemaError] if the database is not a database of Nix.
 func (c *Conn) checkTables() error {
 	err := c.Exec("select id, path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca from ValidPaths limit 0")
 	if errors.As(err, new(*Error)) && sqlite.ErrCode(err) == sqlite.ResultError {

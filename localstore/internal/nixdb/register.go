@@ -9,7 +9,7 @@ import (
 	"pix/storepath"
 )
 
-// InsertPath makes a path valid, unless it already is.
+// InsertPath makes a path valid and returns its id. If the path is already valid, it reports false.
 func (c *Conn) InsertPath(info *store.PathInfo) (id int64, added bool, err error) {
 	err = c.Exec(`insert or ignore into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca)
 		values (?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -21,14 +21,14 @@ func (c *Conn) InsertPath(info *store.PathInfo) (id int64, added bool, err error
 	return c.LastID(), true, nil
 }
 
-// InsertReference notes that a path refers to another one. It reports whether that is valid; if it is not, nothing
-// is noted.
+// InsertReference adds a reference of a path to another one. It reports whether the other one is valid. If not, it adds
+// nothing.
 func (c *Conn) InsertReference(referrer int64, reference storepath.Path) (valid bool, err error) {
 	err = c.Exec("insert or ignore into Refs (referrer, reference) values (?, (select id from ValidPaths where path = ?))", referrer, string(reference))
 	if err != nil || c.Changes() > 0 {
 		return true, err
 	}
-	_, valid, err = c.PathID(reference) // or it is already noted
+	_, valid, err = c.PathID(reference) // the reference may already exist
 	return valid, err
 }
 
@@ -40,7 +40,7 @@ func (c *Conn) UpdatePath(info *store.PathInfo) error {
 		orNull(JoinSignatures(info.Signatures)), orNull(info.CA.String()), string(info.Path))
 }
 
-// DeletePath makes a path no longer valid. The error is an [*Error] if another valid path refers to it.
+// DeletePath makes a path invalid. It returns an [*Error] if another valid path refers to it.
 func (c *Conn) DeletePath(path storepath.Path) error {
 	return c.Exec("delete from ValidPaths where path = ?", string(path))
 }
@@ -55,7 +55,7 @@ func (c *Conn) SetHash(path storepath.Path, hash nixhash.Hash, size uint64) erro
 	return c.Exec("update ValidPaths set hash = ?, narSize = ? where path = ?", hash.WithBase16(), sizeOrNull(size), string(path))
 }
 
-// JoinSignatures returns signatures as the database has them: sorted, and each once.
+// JoinSignatures returns signatures in the form of the database: sorted, without duplicates, separated by spaces.
 func JoinSignatures(signatures []string) string {
 	return strings.Join(slices.Compact(slices.Sorted(slices.Values(signatures))), " ")
 }

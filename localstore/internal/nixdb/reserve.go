@@ -8,8 +8,8 @@ import (
 	"pix/localstore/internal/regular"
 )
 
-// Reserve makes a file of that size in bytes, which keeps some disk free. If there is no room, the file stays as it
-// is: a store can do without.
+// Reserve creates a file of this size in bytes, which reserves disk space. If the disk is full, the file stays as it
+// is.
 func Reserve(name string, size int64) {
 	if info, err := os.Stat(name); err == nil && info.Size() == size {
 		return

@@ -1,15 +1,14 @@
 package nixdb
 
-// SchemaVersion is the version of the schema since Nix 1.12. Later changes of the schema are
-// migrations, which have names instead of numbers.
+// SchemaVersion is the version of the schema since Nix 1.12. Later changes of the schema are migrations with names.
 const SchemaVersion = 10
 
-// schema makes the contents of a new database: the tables, indexes and triggers of Nix's
-// src/libstore/schema.sql, and the list of migrations.
+// schema is the script that creates a database: the tables, indexes and triggers of Nix's src/libstore/schema.sql, and
+// the list of migrations.
 //
-// A hash is "sha256:" and base 16; ultimate is 1 or null; sigs are separated by spaces; an unknown
-// value is null. A foreign key prevents the deletion of a path that another path refers to; the trigger
-// deletes the reference of a path to itself first.
+// A hash is "sha256:" and base 16. ultimate is 1 or null. Signatures in sigs are separated by spaces. An unknown value
+// is null. A foreign key prevents the deletion of a path to which another path refers. The trigger first deletes the
+// reference of a path to itself.
 const schema = `
 create table if not exists ValidPaths (
 	id integer primary key autoincrement not null,
@@ -44,7 +43,7 @@ create table if not exists DerivationOutputs (
 create index if not exists IndexDerivationOutputs on DerivationOutputs(path);
 ` + MigrationsTable
 
-// MigrationsTable is the script that makes the table of migrations, if it does not exist.
+// MigrationsTable is the script that creates the table of migrations, if it does not exist.
 const MigrationsTable = `
 create table if not exists SchemaMigrations (migration text primary key not null);
 `

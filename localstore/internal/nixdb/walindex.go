@@ -10,81 +10,80 @@ import (
 	"pix/localstore/internal/regular"
 )
 
-// A walIndex is the beginning of SQLite's index of the write-ahead log, the file with -shm after
-// the database's name, in memory.
+// A walIndex is the beginning of SQLite's index of the write-ahead log, mapped into memory. The index is the file with
+// the suffix -shm.
 //
-// The system has a trap here. The locks of SQLite belong to the process and the file, and when
-// the process closes any descriptor of that file, all its locks are gone:
-// another process then takes itself for the only one, and truncates the index under us. So a
-// file that was opened here stays open as long as the process has a connection to the database.
-// See "How To Corrupt An SQLite Database File", 2.2, in SQLite's documentation.
+// On POSIX systems the locks of SQLite belong to the process and the file. When the process closes any descriptor of
+// the file, it loses all its locks. Another process could then take itself for the only user of the database, and
+// truncate the index that this process uses. So a file that was opened here stays open as long as the process has a
+// connection to the database. See "How To Corrupt An SQLite Database File", 2.2, in SQLite's documentation.
 type walIndex struct {
 	file   *os.File
 	header []byte
 }
 
-// An openDB is a database that this process has open, by one connection or more.
+// An openDB is a database to which this process has connections.
 type openDB struct {
-	place   dbPlace
+	id      dbID
 	users   int
-	indexes []walIndex // more than one if the database was deleted and made again
+	indexes []walIndex // more than one if the database was deleted and created again
 }
 
-// A dbPlace is where a database is, however it is called: one directory may have several names.
-type dbPlace struct {
+// A dbID identifies a database independently of its name: one directory may have several names.
+type dbID struct {
 	device, inode uint64 // of the directory
-	name          string // in it
+	name          string // of the file
 }
 
-func placeOf(database string) dbPlace {
-	place := dbPlace{name: filepath.Base(database)}
+func idOf(database string) dbID {
+	id := dbID{name: filepath.Base(database)}
 	var stat unix.Stat_t
-	if unix.Stat(filepath.Dir(database), &stat) == nil { // else there is nothing to be opened
-		place.device, place.inode = uint64(stat.Dev), uint64(stat.Ino)
+	if unix.Stat(filepath.Dir(database), &stat) == nil { // otherwise opening it will fail
+		id.device, id.inode = uint64(stat.Dev), uint64(stat.Ino)
 	}
-	return place
+	return id
 }
 
 var openDBs = struct {
 	sync.Mutex
-	at map[dbPlace]*openDB
-}{at: make(map[dbPlace]*openDB)}
+	byID map[dbID]*openDB
+}{byID: make(map[dbID]*openDB)}
 
-// joinOpenDB is for one more connection to a database, before it is opened. Leave when it
-// is closed.
+// joinOpenDB registers a connection to a database before it is opened. The caller calls leave after it has closed the
+// connection.
 func joinOpenDB(database string) *openDB {
 	openDBs.Lock()
 	defer openDBs.Unlock()
-	place := placeOf(database)
-	o := openDBs.at[place]
+	id := idOf(database)
+	o := openDBs.byID[id]
 	if o == nil {
-		o = &openDB{place: place}
-		openDBs.at[place] = o
+		o = &openDB{id: id}
+		openDBs.byID[id] = o
 	}
 	o.users++
 	return o
 }
 
-// leave is for a connection that was closed.
+// leave removes a closed connection. The last one closes the files.
 func (o *openDB) leave() {
 	openDBs.Lock()
 	defer openDBs.Unlock()
 	if o.users--; o.users > 0 {
 		return
 	}
-	delete(openDBs.at, o.place)
+	delete(openDBs.byID, o.id)
 	for _, i := range o.indexes {
 		unix.Munmap(i.header)
 		i.file.Close()
 	}
 }
 
-// openWALIndex returns the first bytes of the index of a database, as they are now and will be,
-// until the last connection is closed; nil if it cannot be had.
+// openWALIndex returns the first bytes of the shared index of a database, or nil if the index is not available. They
+// show later changes, until the last connection is closed.
 func openWALIndex(database string, size int) []byte {
 	openDBs.Lock()
 	defer openDBs.Unlock()
-	o := openDBs.at[placeOf(database)]
+	o := openDBs.byID[idOf(database)]
 	if o == nil {
 		return nil
 	}

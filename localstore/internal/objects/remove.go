@@ -39,7 +39,8 @@ func RemoveIn(dir *os.File, name string) (freed uint64, err error) {
 }
 
 // MaxOpenDirs is how many directories one call of [RemoveIn] opens at the same time. An object has at most 64 levels,
-// but what a failed build leaves can have any number of levels, and must not use up the file descriptors of the process.
+// but what a failed build leaves can have any number of levels, and must not use up the file descriptors of the
+// process.
 const MaxOpenDirs = 32
 
 // A treeRemover is one call of RemoveIn.

@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canBeAlone reports whether the system can find out that no other process has a file open.
+// canBeAlone reports whether this system can detect that no other process has opened a file.
 const canBeAlone = true
 
-// isAlone reports whether no other process has a file open, which is open for writing here: only then the
-// system grants a write lease; see fcntl(2). It returns an error if the file system has no leases.
+// isAlone reports whether no other process has opened a file that is open for writing here. Only in that case the
+// system grants a write lease; see fcntl(2). It returns an error if the file system does not support leases.
 func isAlone(f *os.File) (bool, error) {
 	switch _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err {
 	case nil:

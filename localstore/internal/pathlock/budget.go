@@ -2,16 +2,16 @@ package pathlock
 
 import "context"
 
-// A Budget limits how many locks are held at once, because each is an open file. Stores can share one.
+// A Budget limits how many locks are held at the same time, because each is an open file. Several stores can share one.
 type Budget struct{ slots chan struct{} }
 
-// NewBudget returns a budget of n locks, and at least one.
+// NewBudget returns a budget of n locks, but at least one.
 func NewBudget(n int) *Budget { return &Budget{make(chan struct{}, max(1, n))} }
 
 // Size returns how many locks may be held at once.
 func (b *Budget) Size() int { return cap(b.slots) }
 
-// try reports whether one more lock may be held.
+// try reports whether another lock may be held, and reserves it.
 func (b *Budget) try() bool {
 	select {
 	case b.slots <- struct{}{}:
@@ -21,8 +21,8 @@ func (b *Budget) try() bool {
 	}
 }
 
-// acquire waits until one more lock may be held. No caller holds a lock while it waits, so some lock is released
-// in the end.
+// acquire waits until another lock may be held, and reserves it. No caller holds a lock while it waits, so a lock will
+// be released.
 func (b *Budget) acquire(ctx context.Context) error {
 	select {
 	case b.slots <- struct{}{}:

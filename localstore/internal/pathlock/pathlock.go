@@ -12,25 +12,25 @@ import (
 	"pix/localstore/internal/flock"
 )
 
-// suffix ends the name of a lock file, after the name of the object.
+// suffix is the suffix of a lock file, after the name of the object.
 const suffix = ".lock"
 
-// Locks takes the locks of one store. Any number of goroutines may use it.
+// Locks are the path locks of one store. Several goroutines may use them.
 type Locks struct {
 	spares spares
 	budget *Budget
 }
 
-// New returns the locks of a store. No more locks are held at once than the budget allows. Lock files for reuse are
-// kept in spareDir, which need not exist.
+// New returns the locks of a store. The budget limits how many are held at the same time. Lock files for reuse are kept
+// in spareDir, which need not exist.
 func New(spareDir string, b *Budget) *Locks {
 	return &Locks{spares: spares{dir: spareDir, most: min(maxSpares, cap(b.slots)/4)}, budget: b}
 }
 
-// Close deletes the files that are kept for reuse. Locks that are held stay valid.
+// Close deletes the files that are kept for reuse. Held locks stay valid.
 func (l *Locks) Close() { l.spares.close() }
 
-// A Lock is the lock of a path. This process holds it.
+// A Lock is a held lock of a path.
 type Lock struct {
 	locks *Locks
 	file  *flock.File
@@ -38,11 +38,11 @@ type Lock struct {
 	spare bool // the file is one of locks.spares
 }
 
-// reportAfter is how long Lock waits before it reports that it waits.
+// reportAfter is how long Lock waits before it calls waiting.
 var reportAfter = time.Second
 
-// Lock waits until it has the lock of the object of that name. If that takes longer than a second, it calls waiting
-// once. The caller must hold no other lock: two processes could wait for each other for ever.
+// Lock waits until it holds the lock of an object. If it waits longer than a second, it calls waiting once. The caller
+// must hold no other lock, because two processes could deadlock.
 func (l *Locks) Lock(ctx context.Context, object string, waiting func()) (*Lock, error) {
 	if err := l.budget.acquire(ctx); err != nil {
 		return nil, err
@@ -68,8 +68,8 @@ func (l *Locks) Lock(ctx context.Context, object string, waiting func()) (*Lock,
 
 var errStillHeld = errors.New("another process holds the lock")
 
-// Try returns nil if another process holds the lock of the object of that name, or if too many locks are held or files
-// open. The caller may hold other locks.
+// Try returns the lock of an object. It returns nil if another process holds the lock, or if too many locks are held or
+// files are open. The caller may hold other locks.
 func (l *Locks) Try(object string) (*Lock, error) {
 	if !l.budget.try() {
 		return nil, nil
@@ -84,8 +84,8 @@ func (l *Locks) Try(object string) (*Lock, error) {
 	return lock, err
 }
 
-// open opens the lock file of that name and calls lock with it, until it has a file that is locked and has its
-// name. It returns nil if lock reports false.
+// open opens a lock file and calls lock with it, until the file is locked and has its name. It returns nil if lock
+// reports false.
 func (l *Locks) open(name string, lock func(*os.File) (bool, error)) (*Lock, error) {
 	for {
 		if f := l.spares.lock(name); f != nil {
@@ -112,9 +112,9 @@ func (l *Locks) open(name string, lock func(*os.File) (bool, error)) (*Lock, err
 	}
 }
 
-// removeMarked deletes a lock file that has the stale mark and still its name: before a power cut, the mark was written to the
-// disk and the deletion of the name was not, or the name could not be deleted. Otherwise every process that
-// wants the lock would try for ever. The caller has locked the file, so no other process uses it.
+// removeMarked deletes a lock file that has the stale mark and still its name. Either a power cut has undone the
+// deletion of the name, or the name could not be deleted. Without removeMarked, every process that wants the lock would
+// try for ever. The caller has locked the file, so no other process uses it.
 func removeMarked(f *flock.File, name string) error {
 	linked, err := f.IsLinkedAs(name)
 	if err != nil || !linked {
@@ -123,8 +123,8 @@ func removeMarked(f *flock.File, name string) error {
 	return os.Remove(name)
 }
 
-// Check returns an error if the store was removed since the lock was taken: an object that was made under
-// the lock is gone, and in a store that has taken its place another process may have a lock of the same name.
+// Check returns an error if the store was deleted after the lock was taken. An object that was created under the lock
+// is gone then. If another store has the same name now, another process may hold the same lock in it.
 func (l *Lock) Check() error {
 	linked, err := l.file.IsLinkedAs(l.name)
 	if err == nil && !linked {
@@ -133,7 +133,7 @@ func (l *Lock) Check() error {
 	return err
 }
 
-// Release releases the lock. A lock file that cannot be deleted does no harm, so that is no error.
+// Release releases the lock. It ignores an error of deleting the lock file, because a remaining file does no harm.
 func (l *Lock) Release() {
 	removed := l.Check() == nil && os.Remove(l.name) == nil
 	if l.spare {

@@ -12,14 +12,14 @@ import (
 	"pix/localstore/internal/flock"
 )
 
-// A process that waits for a lock says so after a while, and takes no stale file for the lock.
+// Lock calls waiting after a while, and does not accept a stale file.
 func TestWait(t *testing.T) {
 	defer func(d time.Duration) { reportAfter = d }(reportAfter)
 	reportAfter = 50 * time.Millisecond
 	dir := t.TempDir()
 	locks, object := New(filepath.Join(dir, "locks"), NewBudget(100)), filepath.Join(dir, "object")
 	defer locks.Close()
-	f, err := flock.Open(object + suffix) // another process
+	f, err := flock.Open(object + suffix) // as another process does
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestWait(t *testing.T) {
 	l.Release()
 }
 
-// A lock file that has the stale mark, and still its name, is no lock file of another process.
+// A lock file that has the stale mark and still its name is replaced.
 func TestMarkedFile(t *testing.T) {
 	dir := t.TempDir()
 	locks, object := New(filepath.Join(dir, "locks"), NewBudget(100)), filepath.Join(dir, "object")
@@ -73,29 +73,29 @@ func TestMarkedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := locks.Lock(ctx, object, nil); err == nil || ctx.Err() != nil {
-		t.Errorf("a directory is locked: %v", err)
+		t.Errorf("a directory was locked: %v", err)
 	}
 }
 
-// A lock that is not contended is not reported.
+// Lock does not call waiting if the lock is free.
 func TestNoWait(t *testing.T) {
 	dir := t.TempDir()
 	locks := New(filepath.Join(dir, "locks"), NewBudget(100))
 	defer locks.Close()
-	l, err := locks.Lock(t.Context(), filepath.Join(dir, "object"), func() { t.Error("it waits") })
+	l, err := locks.Lock(t.Context(), filepath.Join(dir, "object"), func() { t.Error("Lock calls waiting") })
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.Release()
 }
 
-// When too many locks are held, Try fails, and Lock waits until one is released, or its context ends.
+// When the budget is used up, Try returns nil, and Lock waits until a lock is released or its context is done.
 func TestBudget(t *testing.T) {
 	dir := t.TempDir()
 	object := func(name string) string { return filepath.Join(dir, name) }
 	synctest.Test(t, func(t *testing.T) {
 		locks := New(filepath.Join(dir, "locks"), NewBudget(100))
-		locks.spares.broken = true // which needs no timer
+		locks.spares.broken = true // spares need a timer, which would wait in real time
 		locks.budget = NewBudget(2)
 		var held []*Lock
 		for _, name := range []string{"a", "b"} {
@@ -123,7 +123,7 @@ func TestBudget(t *testing.T) {
 	})
 }
 
-// A lock that fails takes nothing of the budget.
+// A failed call of Lock or Try does not use the budget.
 func TestBudgetAfterError(t *testing.T) {
 	dir := t.TempDir()
 	locks := New(filepath.Join(dir, "locks"), NewBudget(100))

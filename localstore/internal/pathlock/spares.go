@@ -12,33 +12,33 @@ import (
 	"pix/localstore/internal/flock"
 )
 
-// spares are locked files that become the lock file of one path after another. That saves making a file for each
-// lock: see "Reused files" in the documentation of the package.
+// spares are locked files that are used as lock files of different paths, one after the other. This is faster than
+// creating a file for each lock: see "Reused files" in the documentation of the package.
 //
-// A spare has a name in a directory of its own, and this process holds its lock until it is deleted. To lock a path,
-// link(2) gives it the second name PATH.lock, unless there is such a file. To release the path, that name
-// is removed.
+// A spare has a name in its own directory, and this process holds its lock until the spare is deleted. To lock a path,
+// link(2) gives the file the second name PATH.lock, unless that name exists. To release the path, the process removes
+// the second name.
 //
-// Another process may have opened the file as PATH.lock, and wait for its lock. It must not get the lock when a later
-// path is released. So a spare is used again only if no other process has it open; otherwise it gets the stale
-// mark and is deleted, as Nix does with every lock file.
+// Another process may have opened the file as PATH.lock and wait for its lock. It must not get the lock when a later
+// path is released. So a spare is reused only if no other process has opened it. Otherwise it gets the stale mark and
+// is deleted, as Nix does with every lock file.
 //
-// One race remains: a process looks up the name before it is removed, and opens the file after the check that no
-// process has it open. That process waits in vain until the spare is deleted. So a spare that is not used is deleted
-// after a second, and one that is used is checked again each time.
+// One race remains. Another process may look up the name before it is removed, and open the file after the check that
+// no process has opened it. It then waits in vain until the spare is deleted. So an unused spare is deleted after a
+// second, and a used one is checked again each time.
 type spares struct {
 	dir  string
-	most int // files that are kept
+	most int // the largest number of files
 
 	mu     sync.Mutex
-	count  int         // files that exist
-	free   []spare     // those that are no lock file now
+	count  int         // existing files
+	free   []spare     // files that are not used as lock files
 	timer  *time.Timer // deletes old free spares; nil if there are none
-	swept  bool        // the files of dead processes were deleted
+	swept  bool        // the files of killed processes were deleted
 	broken bool        // the file system does not support this
 }
 
-// A spare is a file that is no lock file since a moment.
+// A spare is a free file, and the time since which it is free.
 type spare struct {
 	*flock.File
 	since time.Time
@@ -49,8 +49,7 @@ const (
 	spareTime = time.Second
 )
 
-// lock returns a locked file that has that name. It returns nil if there is a file of that name already, or if there
-// is no spare.
+// lock returns a locked file that has this name. It returns nil if the name exists, or if there is no free spare.
 func (s *spares) lock(name string) *flock.File {
 	f := s.take()
 	if f == nil {
@@ -61,23 +60,23 @@ func (s *spares) lock(name string) *flock.File {
 		return f
 	case errors.Is(err, fs.ErrExist):
 		s.put(f, true)
-	case errors.Is(err, fs.ErrNotExist): // the store was removed, or the spare was
+	case errors.Is(err, fs.ErrNotExist): // the store or the spare was deleted
 		s.put(f, false)
-	default: // the store and its state are on two file systems, or on one without hard links
-		s.giveUp()
+	default: // the store and the spares are on different file systems, or on one without hard links
+		s.disable()
 		s.put(f, false)
 	}
 	return nil
 }
 
-// giveUp ends the use of spares.
-func (s *spares) giveUp() {
+// disable disables spares.
+func (s *spares) disable() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken = true
 }
 
-// take returns a spare, or nil if there are too many already.
+// take returns a free spare or a new one. It returns nil if there are too many already.
 func (s *spares) take() *flock.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +97,7 @@ func (s *spares) take() *flock.File {
 	return f
 }
 
-// create makes a new spare and locks it.
+// create creates and locks a new spare.
 func (s *spares) create() (*flock.File, error) {
 	if err := modes.MkdirAll(s.dir); err != nil {
 		return nil, err
@@ -118,7 +117,7 @@ func (s *spares) create() (*flock.File, error) {
 		}
 		locked, err := flock.Try(f.File, flock.Exclusive)
 		if locked {
-			// Another process may have swept the directory before the file was locked.
+			// Another process may have swept the directory before this one locked the file.
 			locked, err = f.IsLinked()
 		}
 		if locked {
@@ -131,7 +130,7 @@ func (s *spares) create() (*flock.File, error) {
 	}
 }
 
-// sweep deletes the spares of processes that were killed: nothing holds their locks.
+// sweep deletes the spares of killed processes, which no process has locked.
 func (s *spares) sweep() {
 	names, _ := os.ReadDir(s.dir)
 	for _, name := range names {
@@ -146,17 +145,17 @@ func (s *spares) sweep() {
 	}
 }
 
-// release takes back a file that lock has returned, after its second name was removed. lost reports that another
-// process has removed it.
+// release takes back a file from lock, after its second name was removed. lost says that another process has removed
+// the name.
 func (s *spares) release(f *flock.File, lost bool) {
 	alone, err := isAlone(f.File)
-	if err != nil { // the file system has no leases
-		s.giveUp()
+	if err != nil { // the file system does not support leases
+		s.disable()
 	}
 	s.put(f, alone && !lost)
 }
 
-// put keeps a file for the next lock if it can be used again, and deletes it otherwise.
+// put keeps a usable file for the next lock, and deletes any other.
 func (s *spares) put(f *flock.File, usable bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,7 +183,7 @@ func (s *spares) expire() {
 	}
 }
 
-// close deletes all free spares. The others are deleted when they are released.
+// close deletes all free spares. Spares in use are deleted when they are released.
 func (s *spares) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"pix/localstore/internal/flock"
 )
 
-// inodeOf returns which file has a name.
+// inodeOf returns the inode number of a file.
 func inodeOf(t *testing.T, name string) uint64 {
 	t.Helper()
 	var st unix.Stat_t
@@ -41,7 +41,7 @@ func spareFiles(t *testing.T, l *Locks) []string {
 	return names
 }
 
-// waiter opens a lock file as Nix does, and returns what it finds in it when it has got the lock.
+// waiter opens a lock file as Nix does, waits for its lock, and sends the size of the file.
 func waiter(t *testing.T, name string) <-chan int64 {
 	t.Helper()
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
@@ -65,7 +65,7 @@ func waiter(t *testing.T, name string) <-chan int64 {
 	return size
 }
 
-// take returns a lock that was taken.
+// take returns a function that checks that a lock was taken, and returns it.
 func take(t *testing.T) func(*Lock, error) *Lock {
 	return func(l *Lock, err error) *Lock {
 		t.Helper()
@@ -79,53 +79,53 @@ func take(t *testing.T) func(*Lock, error) *Lock {
 	}
 }
 
-// One file serves one path after another, as long as no other process has it open.
+// One file is used for different paths, one after the other, as long as no other process has opened it.
 func TestSpares(t *testing.T) {
 	locks, first := newLocks(t)
 	second := first + "2"
 	l := take(t)(locks.Lock(t.Context(), first, nil))
 	inode := inodeOf(t, l.name)
 	if other, err := locks.Try(first); other != nil || err != nil {
-		t.Errorf("two have the lock of one path: %v", err)
+		t.Errorf("two locks of one path: %v", err)
 	}
 	beside := take(t)(locks.Try(second))
 	if inodeOf(t, beside.name) == inode {
-		t.Error("two paths that are locked at once have one file")
+		t.Error("two locked paths have the same file")
 	}
 	beside.Release()
 	l.Release()
 	if _, err := os.Lstat(l.name); !os.IsNotExist(err) {
-		t.Errorf("the name of the lock stays: %v", err)
+		t.Errorf("the name of the lock remains: %v", err)
 	}
 	l = take(t)(locks.Lock(t.Context(), second, nil))
 	if inodeOf(t, l.name) != inode {
-		t.Error("a file that no other process has open is not used again")
+		t.Error("an unused file was not reused")
 	}
 	size := waiter(t, l.name)
 	l.Release()
 	if n := <-size; n == 0 {
-		t.Error("a process that waited gets a lock that has lost its name")
+		t.Error("a waiting process got a lock without the stale mark")
 	}
 	l = take(t)(locks.Lock(t.Context(), second, nil))
 	if inodeOf(t, l.name) == inode {
-		t.Error("a file is used again that another process had open")
+		t.Error("a file that another process had opened was reused")
 	}
 	l.Release()
 	locks.Close()
 	if left := spareFiles(t, locks); len(left) > 0 {
-		t.Errorf("closing left %q", left)
+		t.Errorf("after Close: %q", left)
 	}
 }
 
-// A process that opens a file just after it was checked that none has it open learns soon that the file is stale,
-// whether it is used again or not.
+// A process that opens a file just after the check that no process has opened it soon detects that the file is stale,
+// whether the file is reused or not.
 func TestSpareOpenedLate(t *testing.T) {
 	locks, object := newLocks(t)
 	for _, used := range []bool{false, true} {
 		take(t)(locks.Lock(t.Context(), object, nil)).Release()
 		files := spareFiles(t, locks)
 		if len(files) != 1 {
-			t.Fatalf("there are %q", files)
+			t.Fatalf("the spares are %q", files)
 		}
 		size := waiter(t, files[0])
 		if used {
@@ -134,15 +134,15 @@ func TestSpareOpenedLate(t *testing.T) {
 		select {
 		case n := <-size:
 			if n == 0 {
-				t.Error("a process that opened it late gets a lock that has lost its name")
+				t.Error("a process that opened the file late got a lock without the stale mark")
 			}
 		case <-time.After(20 * time.Second):
-			t.Fatal("a process that opened it late waits for ever")
+			t.Fatal("a process that opened the file late waits for ever")
 		}
 	}
 }
 
-// Files of a process that was killed are deleted, and files of a living process are not.
+// The files of a killed process are deleted, and the files of a living process stay.
 func TestSparesLeft(t *testing.T) {
 	locks, object := newLocks(t)
 	if err := os.MkdirAll(locks.spares.dir, 0o755); err != nil {
@@ -163,14 +163,14 @@ func TestSparesLeft(t *testing.T) {
 	}
 	take(t)(locks.Lock(t.Context(), object, nil)).Release()
 	if _, err := os.Lstat(left); !os.IsNotExist(err) {
-		t.Errorf("the file of a dead process is still there: %v", err)
+		t.Errorf("the file of a killed process was not deleted: %v", err)
 	}
 	if _, err := os.Lstat(held); err != nil {
-		t.Error("the file of another process is gone:", err)
+		t.Error("the file of another process was deleted:", err)
 	}
 }
 
-// Where no files can be kept for reuse, locking works without.
+// If files cannot be kept for reuse, locking works without them.
 func TestNoSpares(t *testing.T) {
 	for name, spoil := range map[string]func(l *Locks, object string) error{
 		"no directory": func(l *Locks, _ string) error { return os.WriteFile(l.spares.dir, nil, 0o444) },
@@ -194,7 +194,7 @@ func TestNoSpares(t *testing.T) {
 			l := take(t)(locks.Lock(t.Context(), object, nil))
 			l.Release()
 			if _, err := os.Lstat(l.name); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("%s: the lock file is left: %v", name, err)
+				t.Errorf("%s: the lock file remains: %v", name, err)
 			}
 		}
 	}

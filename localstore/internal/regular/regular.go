@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +20,7 @@ func Open(name string, flags int) (*os.File, error) {
 	return check(f, name, err)
 }
 
-// OpenIn opens a regular file below root for reading. Its errors are the same as those of [Open]. It does not follow a
+// OpenIn opens a regular file below root for reading. It returns the same errors as [Open]. It does not follow a
 // symlink.
 func OpenIn(root *os.Root, name string) (*os.File, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
@@ -40,4 +41,11 @@ func check(f *os.File, name string, err error) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// IsDangling reports whether err means that a name leads to no file: the file was deleted, or the name is a symlink to
+// a missing file, to itself, below a file, or to a name that is too long.
+func IsDangling(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) ||
+		errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
 }

@@ -20,14 +20,13 @@ const collectorAck = '1'
 // collectorPause is the time between two attempts to connect to a collector that does not listen.
 const collectorPause = 20 * time.Millisecond
 
-// rootsAtOnce is how many roots are sent before their answers are read. They have to fit into the
-// buffers of a socket.
+// rootsAtOnce is how many roots are sent before their answers are read. They must fit into the buffers of a socket.
 const rootsAtOnce = 64
 
 // A conn is a connection to a running collector, for one goroutine.
 type conn struct{ net.Conn }
 
-// dial connects to the collector, or returns nil if none listens.
+// dial connects to the collector. It returns nil if no collector listens.
 func dial(ctx context.Context, socket string) (*conn, error) {
 	c, err := withShortName(socket, func(name string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", name)
@@ -43,13 +42,13 @@ func dial(ctx context.Context, socket string) (*conn, error) {
 	return nil, fmt.Errorf("sending a root to the garbage collector: %w", err)
 }
 
-// send sends paths to the collector and waits until it has answered all of them. ended means that it
-// hung up instead.
+// send sends paths to the collector and waits for all answers. It reports ended if the collector has closed the
+// connection instead.
 func (c *conn) send(ctx context.Context, paths []storepath.Path) (ended bool, err error) {
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		if !stop() && err == nil && !ended {
-			err = context.Cause(ctx) // the connection has that deadline now, and cannot be used again
+			err = context.Cause(ctx) // the deadline has expired, so the connection cannot be used again
 		}
 	}()
 	for len(paths) > 0 {
@@ -89,7 +88,7 @@ func (c *conn) exchange(paths []storepath.Path) error {
 	return nil
 }
 
-// maxSocketName is the length in bytes that the name of a socket may have on every system.
+// maxSocketName is the largest length in bytes of a socket name that every system supports.
 const maxSocketName = 103
 
 // withShortName calls f with a name for the socket that is short enough for the system.

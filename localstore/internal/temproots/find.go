@@ -16,13 +16,13 @@ import (
 	"time"
 
 	"pix/localstore/internal/flock"
+	"pix/localstore/internal/regular"
 	"pix/store"
 )
 
-// Find returns the temporary roots of all processes that live, this one among them, valid or not.
-// With tidy it removes the files of the others. It calls report with lines for the user. A file
-// that cannot be read or understood is reported and skipped; one that only another user may read is
-// skipped.
+// Find returns the temporary roots of all running processes, including this one, valid or not. With tidy it removes the
+// files of processes that have ended. It calls report with lines for the user. If a file cannot be read or parsed, Find
+// reports and skips it. It skips a file that only another user may read without a report.
 func Find(ctx context.Context, s State, tidy bool, report func(line string)) ([]store.Root, error) {
 	f := &finder{state: s, probes: staleProbes, tidy: tidy, report: report}
 	err := f.find(ctx)
@@ -39,31 +39,31 @@ type finder struct {
 
 	roots    []store.Root
 	owned    []*os.File // files of Nix 2.3 that stay locked until the collection ends
-	deadline time.Time  // for the locks of all of them; zero before the first
+	deadline time.Time  // limits the wait for the locks of all of them; zero before the first
 }
 
-// staleProbes is how often, with pauses in between, a file must be unlocked until it counts as stale.
+// staleProbes is how often, with pauses in between, a file must be found unlocked before it counts as stale.
 //
-// A process of Nix 2.3 converts its lock before and after it adds a root. If another process holds a lock
-// on the file at that moment, the kernel releases the old lock, and the process gets the new one some
-// time after the other lock has ended. In between the file is unlocked.
+// A process of Nix 2.3 converts its lock before and after it adds a root. If another process holds a lock on the file
+// at that moment, the kernel releases the old lock, and grants the new one some time after the other lock has ended. In
+// between the file is unlocked.
 const staleProbes = 3
 
 // probePause is a variable for tests.
 var probePause = 3 * time.Millisecond
 
-// addition is a time in which every process of Nix 2.3 has added a root to its file.
+// addition is a time in which a process of Nix 2.3 certainly adds a root to its file.
 const addition = 20 * time.Millisecond
 
-// find reads all files of processes that live.
+// find reads the files of all running processes.
 func (f *finder) find(ctx context.Context) error {
 	entries, err := os.ReadDir(f.state.RootsDir())
 	if err != nil {
-		return f.unsure(f.state.RootsDir(), err)
+		return f.unreadable(f.state.RootsDir(), err)
 	}
 	var names []string
 	for _, entry := range entries {
-		// Nix 2.4 and later ignore hidden files: package managers make them to keep directories.
+		// Nix 2.4 and later ignore hidden files, which package managers create to keep directories.
 		if !strings.HasPrefix(entry.Name(), ".") {
 			names = append(names, entry.Name())
 		}
@@ -92,13 +92,12 @@ func (f *finder) find(ctx context.Context) error {
 	}
 }
 
-// visit reads one file if it is locked: then its process lives. In the last probe it removes an unlocked
-// file.
+// visit reads a file if it is locked, because its process then runs. At the last probe it removes an unlocked file.
 func (f *finder) visit(ctx context.Context, name string, last bool) (unlocked bool, err error) {
 	path := filepath.Join(f.state.RootsDir(), name)
 	file, err := f.open(path)
 	if err != nil || file == nil {
-		return false, f.unsure(path, err)
+		return false, f.unreadable(path, err)
 	}
 	keep := false
 	defer func() {
@@ -109,7 +108,7 @@ func (f *finder) visit(ctx context.Context, name string, last bool) (unlocked bo
 	free, err := flock.Try(file.File, flock.Exclusive)
 	switch {
 	case err != nil:
-		return false, f.unsure(path, err)
+		return false, f.unreadable(path, err)
 	case free:
 		if last && f.tidy {
 			f.removeStale(file)
@@ -117,21 +116,21 @@ func (f *finder) visit(ctx context.Context, name string, last bool) (unlocked bo
 		return true, nil
 	}
 	if f.collecting {
-		if keep, err = f.own(ctx, file, name); err != nil {
+		if keep, err = f.lockOldProcess(ctx, file, name); err != nil {
 			return false, err
 		}
 		if !beginsWithInt(name) {
-			f.say("warning: Nix older than 2.35 collects no garbage while '%s' is there, because of its name; it is in use", path)
+			f.logf("warning: Nix older than 2.35 collects no garbage while '%s' exists, because of its name; it is in use", path)
 		}
 	}
 	return false, f.read(ctx, file, name)
 }
 
-// open opens a file. It returns nil if the file is gone, or is no regular file: no process of any Nix
-// has roots in such a file. It does not wait for the writer of a FIFO.
+// open opens a file. It returns nil if the file does not exist, or is not a regular file: no version of Nix stores
+// roots in such a file. It does not wait for the writer of a named pipe.
 func (f *finder) open(path string) (*flock.File, error) {
 	info, err := os.Stat(path)
-	if leadsNowhere(err) {
+	if regular.IsDangling(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -144,7 +143,7 @@ func (f *finder) open(path string) (*flock.File, error) {
 	var file *os.File
 	if info.Mode().IsRegular() {
 		file, err = os.OpenFile(path, flag|syscall.O_NONBLOCK, 0)
-		if leadsNowhere(err) {
+		if regular.IsDangling(err) {
 			return nil, nil
 		}
 		if err != nil {
@@ -155,7 +154,7 @@ func (f *finder) open(path string) (*flock.File, error) {
 		}
 	}
 	if !info.Mode().IsRegular() {
-		f.say("ignoring '%s', which is no regular file and so has no temporary roots", path)
+		f.logf("ignoring '%s', which is not a regular file and so contains no temporary roots", path)
 		if file != nil {
 			return nil, file.Close()
 		}
@@ -164,39 +163,32 @@ func (f *finder) open(path string) (*flock.File, error) {
 	return flock.New(file)
 }
 
-// leadsNowhere reports whether an error says that there is no file: it is gone, or its name is a symlink
-// to nowhere or to itself.
-func leadsNowhere(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) ||
-		errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
-}
-
-// removeStale removes a file whose process has ended. The file is locked exclusively. A process that has
-// opened the file and waits for the lock sees the stale mark afterwards, and makes another file.
+// removeStale removes a file whose process has ended. The file is locked exclusively. A process that has opened the
+// file and waits for the lock finds the stale mark, and creates another file.
 func (f *finder) removeStale(file *flock.File) {
-	// The file may be gone. Another file may have its name, or a symlink to it.
+	// The file may have been deleted meanwhile, and its name may belong to another file or a symlink.
 	if linked, err := file.IsLinked(); !linked || err != nil {
 		return
 	}
-	f.say("removing stale temporary roots file '%s'", file.Name())
+	f.logf("removing stale temporary roots file '%s'", file.Name())
 	_, err := file.WriteString(flock.StaleMark)
 	if err == nil {
 		err = remove(file.Name())
 	}
 	if err != nil {
-		f.say("cannot remove it: %v", err)
+		f.logf("cannot remove it: %v", err)
 	}
 }
 
-// own locks the file of a process of Nix 2.3 or 2.4 until the collection ends, so that the process waits
-// if it adds a root. It reports whether it has locked the file. Processes of later versions hold an
-// exclusive lock as long as they live, and send roots to the collector.
+// lockOldProcess locks the file of a process of Nix 2.3 or 2.4 until the collection ends, so that the process waits if
+// it adds a root. It reports whether it has locked the file. A process of a later version holds an exclusive lock until
+// it ends, and sends roots to the collector.
 //
-// A process of Nix 2.3 also holds an exclusive lock while it writes. Only the duration of the lock shows
-// which version it is, so own waits.
-func (f *finder) own(ctx context.Context, file *flock.File, name string) (bool, error) {
+// A process of Nix 2.3 also holds an exclusive lock while it writes. Only the duration of the lock shows the version,
+// so lockOldProcess waits.
+func (f *finder) lockOldProcess(ctx context.Context, file *flock.File, name string) (bool, error) {
 	if strings.Trim(name, "0123456789") != "" {
-		return false, nil // Nix 2.3 and 2.4 make names of digits only
+		return false, nil // Nix 2.3 and 2.4 use names of digits only
 	}
 	if f.deadline.IsZero() {
 		f.deadline = time.Now().Add(addition)
@@ -219,9 +211,8 @@ func (f *finder) own(ctx context.Context, file *flock.File, name string) (bool, 
 	}
 }
 
-// read reads the roots in a file. While no collector runs, the process of the file may rewrite it. An entry
-// that read gets meanwhile may consist of half an old entry and half a new one. So read tries a few
-// times.
+// read reads the roots in a file. While no collector runs, the process of the file may rewrite it, so an entry may
+// consist of parts of an old and a new entry. In that case read tries again, a few times.
 func (f *finder) read(ctx context.Context, file *flock.File, name string) error {
 	const tries = 5
 	for try := 1; ; try++ {
@@ -231,7 +222,7 @@ func (f *finder) read(ctx context.Context, file *flock.File, name string) error 
 			return nil
 		}
 		if try == tries {
-			return f.unsure(file.Name(), err)
+			return f.unreadable(file.Name(), err)
 		}
 		if err := flock.Sleep(ctx, time.Millisecond); err != nil {
 			return err
@@ -239,7 +230,7 @@ func (f *finder) read(ctx context.Context, file *flock.File, name string) error 
 	}
 }
 
-// maxEntry is a length in bytes that no path has.
+// maxEntry is a length in bytes that every path is shorter than.
 const maxEntry = 4 << 10
 
 func (f *finder) parse(file io.ReaderAt, link string) (roots []store.Root, err error) {
@@ -247,7 +238,7 @@ func (f *finder) parse(file io.ReaderAt, link string) (roots []store.Root, err e
 	for {
 		entry, err := in.ReadSlice(0)
 		if err == io.EOF {
-			return roots, nil // an entry without a zero byte is being written, and not relied on yet
+			return roots, nil // an entry without a zero byte is being written, and no process relies on it yet
 		}
 		if err != nil {
 			return nil, fmt.Errorf("entry %.100q: %w", entry, err)
@@ -260,8 +251,8 @@ func (f *finder) parse(file io.ReaderAt, link string) (roots []store.Root, err e
 	}
 }
 
-// label returns the name that Nix gives to the roots of a file: the number at the beginning of the file's
-// name, or, as in Nix 2.35.0, its whole name.
+// label returns the name that Nix prints for the roots of a file: the number at the beginning of the file's name, or,
+// as in Nix 2.35.0, the whole name.
 func label(name string) string {
 	if pid := name[:len(name)-len(strings.TrimLeft(name, "0123456789"))]; pid != "" {
 		name = pid
@@ -269,8 +260,8 @@ func label(name string) string {
 	return "{temp:" + name + "}"
 }
 
-// beginsWithInt reports whether std::stoi, which Nix before 2.35.0 calls with the name of each file,
-// returns a number. If it throws, Nix collects nothing.
+// beginsWithInt reports whether std::stoi, which Nix before 2.35.0 calls with the name of each file, returns a number.
+// If it throws an exception, Nix collects nothing.
 func beginsWithInt(name string) bool {
 	name = strings.TrimLeft(name, " \t\n\v\f\r")
 	sign := ""
@@ -282,21 +273,21 @@ func beginsWithInt(name string) bool {
 	return err == nil
 }
 
-// unsure handles an error that hides the roots in path. For a collector it returns an error, because any
-// path may be one of these roots, so nothing may be deleted. Otherwise it reports err and returns nil.
-func (f *finder) unsure(path string, err error) error {
+// unreadable handles an error that hides the roots in path. A collector must not delete anything then, because any path
+// may be one of these roots, so unreadable returns an error. Otherwise it reports err and returns nil.
+func (f *finder) unreadable(path string, err error) error {
 	switch {
 	case err == nil || path == f.state.RootsDir() && errors.Is(err, fs.ErrNotExist):
 		return nil
 	case f.collecting:
 		return fmt.Errorf("the temporary roots in '%s' cannot be determined, so nothing is deleted: %w", path, err)
 	case !errors.Is(err, fs.ErrPermission):
-		f.say("skipping the temporary roots in '%s': %v", path, err)
+		f.logf("skipping the temporary roots in '%s': %v", path, err)
 	}
 	return nil
 }
 
-func (f *finder) say(format string, args ...any) {
+func (f *finder) logf(format string, args ...any) {
 	if f.report != nil {
 		f.report(fmt.Sprintf(format, args...))
 	}

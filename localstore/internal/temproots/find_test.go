@@ -19,7 +19,7 @@ import (
 	"pix/store"
 )
 
-// found is what a collector and a list of roots say of the files that are there.
+// found contains the roots that a collector and a list of roots find.
 type found struct {
 	roots []store.Root
 	err   error
@@ -38,7 +38,8 @@ func findBoth(t *testing.T, s State) (collected, listed found) {
 	return collected, listed
 }
 
-// The roots of all processes that live count, whatever their Nix calls the file, and however it locks it.
+// The roots of all running processes are found, whatever the name of the file is in their version of Nix, and however
+// they lock it.
 func TestNamesOfNix(t *testing.T) {
 	for name, link := range map[string]string{
 		"4242":                 "{temp:4242}",             // Nix until 2.34, and from 2.35.1
@@ -58,16 +59,16 @@ func TestNamesOfNix(t *testing.T) {
 				if !slices.Equal(collected.roots, want) || !slices.Equal(listed.roots, want) || collected.err != nil || listed.err != nil {
 					t.Errorf("a collector finds %v, %v; the list is %v, %v", collected.roots, collected.err, listed.roots, listed.err)
 				}
-				// Older collectors fail at some of these names without naming them.
+				// With some of these names older collectors fail, and do not print the name.
 				if warned := len(collected.lines) > 0; warned == beginsWithInt(name) {
-					t.Errorf("a collector says %q", collected.lines)
+					t.Errorf("a collector reports %q", collected.lines)
 				}
 				end()
 				if collected, _ = findBoth(t, s); len(collected.roots) > 0 || len(files(t, s)) > 0 {
 					t.Errorf("after the process has ended: %v, %q", collected.roots, files(t, s))
 				}
 				if len(collected.lines) != 1 || !strings.HasPrefix(collected.lines[0], "removing stale temporary roots file ") {
-					t.Errorf("a collector says %q", collected.lines)
+					t.Errorf("a collector reports %q", collected.lines)
 				}
 			})
 		}
@@ -86,7 +87,7 @@ func TestBeginsWithInt(t *testing.T) {
 	}
 }
 
-// An entry of the directory that is no file of roots stays, and neither ends a search nor delays it.
+// An entry of the directory that is not a file of roots stays, and neither ends a search nor delays it.
 func TestStrangeFiles(t *testing.T) {
 	s := newState(t)
 	writeRoots(t, s, "1-1", flock.Shared, somePath(t, 1))
@@ -126,19 +127,28 @@ func TestStrangeFiles(t *testing.T) {
 			t.Errorf("found %v, %v", got.roots, got.err)
 		}
 		if !slices.ContainsFunc(got.lines, func(line string) bool { return strings.HasPrefix(line, "ignoring '"+at("2")+"'") }) {
-			t.Errorf("a collector says %q", got.lines)
+			t.Errorf("a collector reports %q", got.lines)
 		}
 	case <-time.After(30 * time.Second):
-		t.Fatal("the search does not end")
+		t.Fatal("the search does not return")
 	}
 	if after := files(t, s); !slices.Equal(before, after) {
-		t.Errorf("there is %q, before was %q", after, before)
+		t.Errorf("the files are %q, before %q", after, before)
 	}
 	if text, err := os.ReadFile(outside); err != nil || string(text) != "precious" {
 		t.Errorf("a file outside has %q, %v", text, err)
 	}
-	// Nix follows a symlink to the file of a process that lives, so a root is not lost by it.
-	f, err := os.OpenFile(outside, os.O_RDWR|os.O_TRUNC, 0)
+}
+
+// Nix follows a symlink to the file of a running process, so its roots must be found.
+func TestSymlinkToRoots(t *testing.T) {
+	s := newState(t)
+	writeRoots(t, s, "1-1", flock.Shared, somePath(t, 1))
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.Symlink(outside, filepath.Join(s.RootsDir(), "4")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(outside, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +164,8 @@ func TestStrangeFiles(t *testing.T) {
 	}
 }
 
-// What a process that lives has written, and cannot be understood, may name any path: nothing is collected. If it has ended, it does not matter.
+// If the file of a running process cannot be parsed, it may name any path, so nothing is collected. The file of a
+// process that has ended does not matter.
 func TestMalformed(t *testing.T) {
 	path := string(somePath(t, 1))
 	for name, text := range map[string]string{
@@ -189,7 +200,7 @@ func TestMalformed(t *testing.T) {
 			})
 		}
 	}
-	// An entry that is not complete is no error: it is being written, and no process relies on it yet.
+	// An incomplete entry is not an error: it is being written, and no process relies on it yet.
 	s := newState(t)
 	f, _ := writeRoots(t, s, "17", flock.Exclusive, somePath(t, 1))
 	if _, err := f.WriteString(path[:20]); err != nil {
@@ -206,10 +217,10 @@ func TestUnreadable(t *testing.T) {
 	if err := os.MkdirAll(s.RootsDir(), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// Root may read all files, but may not write to a program that runs.
+	// Even root cannot write to a running program, but can read all files.
 	program, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
-		t.Skip("there is no /proc")
+		t.Skip("no /proc")
 	}
 	name := filepath.Join(s.RootsDir(), "17")
 	if err := os.WriteFile(name, program, 0o700); err != nil {
@@ -243,8 +254,8 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// A process of Nix 2.3 does not look for collectors. It has a shared lock, and converts it to an exclusive one to add a
-// root, so a collector keeps it from that with a shared lock of its own.
+// A process of Nix 2.3 does not check for collectors. It has a shared lock, and converts it to an exclusive one to add
+// a root. A collector prevents this with its own shared lock.
 func TestOwnerOfNix23(t *testing.T) {
 	s := newState(t)
 	f, _ := writeRoots(t, s, "17", flock.Shared, somePath(t, 1))
@@ -265,7 +276,7 @@ func TestOwnerOfNix23(t *testing.T) {
 	}()
 	select {
 	case err := <-added:
-		t.Fatalf("it has added a root behind the collector's back: %v", err)
+		t.Fatalf("the process added a root during the collection: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
 	endCollection(t, c)
@@ -274,7 +285,7 @@ func TestOwnerOfNix23(t *testing.T) {
 	}
 	want(t, s, "afterwards", somePath(t, 1), somePath(t, 2))
 
-	// One that is adding a root when the collector comes is waited for.
+	// The collector waits for a process that is adding a root when the collection starts.
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +303,7 @@ func TestOwnerOfNix23(t *testing.T) {
 	}
 }
 
-// While a process of Nix 2.3 converts its lock, its file may be unlocked for a moment, and must not be taken for stale.
+// While a process of Nix 2.3 converts its lock, its file may be unlocked for a moment, and must not count as stale.
 func TestConversionOfNix23(t *testing.T) {
 	defer func(pause time.Duration) { probePause = pause }(probePause)
 	probePause = 200 * time.Millisecond
@@ -302,7 +313,7 @@ func TestConversionOfNix23(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, func() {
 		defer close(converted)
 		if locked, err := flock.Try(f, flock.Shared); !locked {
-			t.Error("the process does not get its lock", err)
+			t.Error("the process did not get its lock", err)
 		}
 	})
 	want(t, s, "while the lock is converted", somePath(t, 1))
@@ -310,24 +321,24 @@ func TestConversionOfNix23(t *testing.T) {
 	want(t, s, "afterwards", somePath(t, 1))
 }
 
-// A collector of Nix 2.3 waits for a shared lock on each file, and so it gets one.
+// A collector of Nix 2.3 waits for a shared lock on each file, so it must get one.
 func TestCollectorOfNix23(t *testing.T) {
 	s := newState(t)
-	mustAdd(t, newRoots(t, s), somePath(t, 1))
+	addRoots(t, newRoots(t, s), somePath(t, 1))
 	f, err := os.OpenFile(ownFile(t, s), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	if free, err := flock.Try(f, flock.Exclusive); free || err != nil {
-		t.Error("the process seems to have ended", err)
+		t.Error("the file was considered stale", err)
 	}
 	if free, err := flock.Try(f, flock.Shared); !free || err != nil {
 		t.Error("a collector of Nix 2.3 would wait for ever", err)
 	}
 }
 
-// A process that waits for the lock of a file which is removed sees that it has to make another one.
+// A process that waits for the lock of a file that is removed finds that it has to create another one.
 func TestStaleMark(t *testing.T) {
 	s := newState(t)
 	writeRoots(t, s, "17", 0)
@@ -342,7 +353,7 @@ func TestStaleMark(t *testing.T) {
 	}
 }
 
-// Cancelling ends a search.
+// A cancelled search ends.
 func TestFindCancelled(t *testing.T) {
 	s := newState(t)
 	writeRoots(t, s, "17", 0)

@@ -31,18 +31,18 @@ func newState(t testing.TB) State {
 func newRoots(t testing.TB, s State) *Roots {
 	t.Helper()
 	r := Open(s)
-	t.Cleanup(func() { mustClose(t, r) })
+	t.Cleanup(func() { closeRoots(t, r) })
 	return r
 }
 
-func mustClose(t testing.TB, r *Roots) {
+func closeRoots(t testing.TB, r *Roots) {
 	t.Helper()
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-func mustAdd(t testing.TB, r *Roots, paths ...storepath.Path) Held {
+func addRoots(t testing.TB, r *Roots, paths ...storepath.Path) Held {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -70,7 +70,7 @@ func endCollection(t testing.TB, c *Collector) {
 	}
 }
 
-// collect returns the roots that a collector finds, sorted. It wants no error.
+// collect returns the roots that a collector finds, sorted. It fails the test if there is an error.
 func collect(t testing.TB, s State) []string {
 	t.Helper()
 	c := beginCollection(t, s)
@@ -87,7 +87,7 @@ func collect(t testing.TB, s State) []string {
 	return paths
 }
 
-// want checks that a collector finds those roots.
+// want checks that a collector finds exactly these roots.
 func want(t testing.TB, s State, when string, paths ...storepath.Path) {
 	t.Helper()
 	var texts []string
@@ -114,17 +114,18 @@ func files(t testing.TB, s State) []string {
 	return names
 }
 
-// ownFile returns the one file of roots.
+// ownFile returns the only file of roots.
 func ownFile(t testing.TB, s State) string {
 	t.Helper()
 	names := files(t, s)
 	if len(names) != 1 {
-		t.Fatalf("there are the files %q, want one", names)
+		t.Fatalf("the files are %q, want one", names)
 	}
 	return filepath.Join(s.RootsDir(), names[0])
 }
 
-// writeRoots makes a file with entries of roots, which is locked in that mode until the test or close ends it.
+// writeRoots creates a file with entries of roots. It locks the file in this mode until the test ends or close is
+// called.
 func writeRoots(t testing.TB, s State, name string, mode flock.Mode, roots ...storepath.Path) (f *os.File, close func()) {
 	t.Helper()
 	if err := os.MkdirAll(s.RootsDir(), 0o755); err != nil {

@@ -14,11 +14,11 @@ import (
 	"pix/storepath"
 )
 
-// holderDir is the variable that tells a process which a test has started the state directory.
+// holderDir is the environment variable with the state directory of a process that a test has started.
 const holderDir = "PIX_TEST_HOLD_ROOTS_IN"
 
-// TestHolder is no test, but such a process: it adds the numbers that it reads to the roots of somePath, and
-// ends with its input.
+// TestHolder is not a test. It is the child process, which reads numbers, adds somePath of each number to its roots,
+// and ends with its input.
 func TestHolder(t *testing.T) {
 	dir := os.Getenv(holderDir)
 	if dir == "" {
@@ -35,14 +35,14 @@ func TestHolder(t *testing.T) {
 	r.Close()
 }
 
-// A holder is another process that has roots.
+// A holder is another process with roots.
 type holder struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-// startHolder starts a process. prepare may change how.
+// startHolder starts a process. prepare may change its command.
 func startHolder(t *testing.T, s State, prepare func(cmd *exec.Cmd)) *holder {
 	t.Helper()
 	h := &holder{cmd: exec.Command(os.Args[0], "-test.run=^TestHolder$")}
@@ -72,7 +72,7 @@ func (h *holder) kill() {
 	h.cmd.Wait()
 }
 
-// add makes the process add a root, and returns its process id as it sees it.
+// add makes the process add a root, and returns the process id that the process itself sees.
 func (h *holder) add(t *testing.T, n int) (pid int) {
 	t.Helper()
 	if _, err := fmt.Fprintln(h.in, n); err != nil {
@@ -83,12 +83,12 @@ func (h *holder) add(t *testing.T, n int) (pid int) {
 		t.Fatal(err)
 	}
 	if _, err := fmt.Sscanf(line, "pid %d", &pid); err != nil || !strings.HasSuffix(line, ": <nil>\n") {
-		t.Fatalf("the process says %q", line)
+		t.Fatalf("the process printed %q", line)
 	}
 	return pid
 }
 
-// The roots of a process that is killed end at once, and its file is removed.
+// The roots of a killed process end immediately, and its file is removed.
 func TestKilled(t *testing.T) {
 	s := newState(t)
 	lives, dies := startHolder(t, s, nil), startHolder(t, s, nil)
@@ -99,11 +99,11 @@ func TestKilled(t *testing.T) {
 		dies.kill()
 		want(t, s, fmt.Sprintf("after kill %d", n), somePath(t, 1))
 		if names := files(t, s); len(names) != 1 {
-			t.Errorf("there are the files %q", names)
+			t.Errorf("the files are %q", names)
 		}
 		dies = startHolder(t, s, nil)
 	}
-	// Also in the middle of an addition.
+	// The same holds if it is killed while it adds a root.
 	for n := range 20 {
 		for i := range 1000 {
 			fmt.Fprintln(dies.in, 100+i)

@@ -16,7 +16,7 @@ func inNamespace(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 }
 
-// Processes of different PID namespaces have the same id, and roots of their own.
+// Processes of different PID namespaces have the same id, and separate roots.
 func TestSamePID(t *testing.T) {
 	s := newState(t)
 	a, b := startHolder(t, s, inNamespace), startHolder(t, s, inNamespace)
@@ -27,11 +27,11 @@ func TestSamePID(t *testing.T) {
 	want(t, s, "of both", somePath(t, 1), somePath(t, 2))
 	for _, name := range files(t, s) {
 		if !strings.HasPrefix(name, "1-") {
-			t.Errorf("there is the file %q", name)
+			t.Errorf("the file is %q", name)
 		}
 	}
 
-	// A Nix with that id makes its file, as all versions do: it deletes what has the name.
+	// A Nix process with that id creates its file as all versions do: it deletes an existing file with the name.
 	own := filepath.Join(s.RootsDir(), "1")
 	if err := os.Remove(own); err == nil {
 		t.Error("Nix would have deleted a file")
@@ -46,7 +46,7 @@ func TestSamePID(t *testing.T) {
 	a.kill()
 	want(t, s, "after one was killed", somePath(t, 2))
 
-	// What an older pix has left under that name, and another one has, stays apart, too.
+	// A file with that name of an older pix, whose roots belong to another process, stays separate, too.
 	writeRoots(t, s, "1", flock.Exclusive, somePath(t, 5))
 	writeRoots(t, s, "1-2", flock.Exclusive, somePath(t, 6))
 	c := startHolder(t, s, inNamespace)

@@ -15,21 +15,21 @@ import (
 	"pix/storepath"
 )
 
-// A process is the state that all Roots of one state directory share in this process: the file of their
-// roots, and connections to the collector.
+// A process is the state that all Roots of one state directory share in this process: the file of their roots, and
+// connections to the collector.
 type process struct {
 	state State
-	users int // how many Roots there are; guarded by processes
+	users int // number of Roots; guarded by processes
 
 	mu     sync.Mutex
 	closed bool
-	count  map[storepath.Path]int // how many Roots have each root
+	count  map[storepath.Path]int // number of Roots that have each root
 	file   *rootsFile             // nil before the first root
 	gcLock *gcLock                // nil before the first root
 	idle   []*conn                // to the collector that runs, or ran last
 	watch  *time.Timer            // nil before the first root
 
-	generation uint64 // of the file: grows whenever the file is made
+	generation uint64 // of the file: increases whenever the file is created
 	secured    uint64 // the last generation whose roots every collector knew
 }
 
@@ -58,13 +58,13 @@ func (l *gcLock) release() error {
 	return flock.Unlock(l.file.File)
 }
 
-// processes has the processes in use, by state directory. It is global because a process id is.
+// processes contains the processes in use, by state directory. It is global because a process id is.
 var processes = struct {
 	sync.Mutex
 	of map[string]*process
 }{of: make(map[string]*process)}
 
-// join returns the process of a state directory, for one more Roots.
+// join returns the process of a state directory, and counts another Roots.
 func join(s State) *process {
 	processes.Lock()
 	defer processes.Unlock()
@@ -94,16 +94,16 @@ func (p *process) leave() error {
 	if p.watch != nil {
 		p.watch.Stop()
 	}
-	p.hangUp()
+	p.closeConns()
 	return errors.Join(p.closeFile(), p.closeGCLock())
 }
 
-// secure waits until every collector that began so far knows the given roots, which are in the
-// file. If the file was made again, a collector may have missed all roots of this process, so secure
-// then sends all of them. It returns the generation of the file.
+// secure waits until every collector that has started so far knows the given roots, which are in the file. If the file
+// was created again, a collector may have missed all roots of this process, so secure then sends all of them. It
+// returns the generation of the file.
 func (p *process) secure(ctx context.Context, paths []storepath.Path) (generation uint64, err error) {
 	for {
-		s, err := p.look(len(paths) > 0)
+		s, err := p.checkFile(len(paths) > 0)
 		if err != nil {
 			return 0, err
 		}
@@ -113,7 +113,7 @@ func (p *process) secure(ctx context.Context, paths []storepath.Path) (generatio
 		if !s.collecting || len(paths) == 0 {
 			return s.generation, nil
 		}
-		switch answered, err := p.inform(ctx, paths); {
+		switch answered, err := p.sendRoots(ctx, paths); {
 		case err != nil:
 			return 0, err
 		case answered:
@@ -127,23 +127,23 @@ func (p *process) secure(ctx context.Context, paths []storepath.Path) (generatio
 	}
 }
 
-// A situation says which roots must be sent to a collector.
-type situation struct {
+// A collectorStatus says which roots must be sent to a collector.
+type collectorStatus struct {
 	generation uint64           // of the file
 	collecting bool             // a collector runs that may have read the file before new roots were in it
-	all        []storepath.Path // all roots, if that collector may know none of them; else nil
+	all        []storepath.Path // all roots, if that collector may know none of them; otherwise nil
 }
 
-// look makes the file again if it has lost its name, and then checks whether a collector runs. The
-// order matters: a collector that begins between these two steps reads the file. Without new roots look
-// does not check for a collector if all collectors know the file.
-func (p *process) look(isNew bool) (situation, error) {
+// checkFile creates the file again if it has lost its name, and then checks whether a collector runs. The order
+// matters: a collector that starts between these two steps reads the file. Without new roots, checkFile does not check
+// for a collector if all collectors know the file.
+func (p *process) checkFile(isNew bool) (collectorStatus, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.open(); err != nil {
-		return situation{}, err
+		return collectorStatus{}, err
 	}
-	s := situation{generation: p.generation}
+	s := collectorStatus{generation: p.generation}
 	if !isNew && p.secured == p.generation {
 		return s, nil
 	}
@@ -152,7 +152,7 @@ func (p *process) look(isNew bool) (situation, error) {
 		return s, err
 	}
 	if free {
-		p.hangUp()
+		p.closeConns()
 		if err := p.gcLock.release(); err != nil {
 			return s, err
 		}
@@ -167,9 +167,9 @@ func (p *process) look(isNew bool) (situation, error) {
 	return s, nil
 }
 
-// inform sends roots to the collector and reports whether it has answered. If it has not, it does not
-// listen yet or has ended, and the caller calls look again.
-func (p *process) inform(ctx context.Context, paths []storepath.Path) (answered bool, err error) {
+// sendRoots sends roots to the collector and reports whether the collector has answered. If not, the collector does not
+// listen yet or has ended, and the caller calls checkFile again.
+func (p *process) sendRoots(ctx context.Context, paths []storepath.Path) (answered bool, err error) {
 	conn, lock, err := p.connect(ctx)
 	if err != nil {
 		return false, err
@@ -192,11 +192,10 @@ func (p *process) inform(ctx context.Context, paths []storepath.Path) (answered 
 	return true, nil
 }
 
-// connect returns a connection to the collector and the gc.lock that it holds, or nil if no collector
-// listens.
+// connect returns a connection to the collector and the gc.lock that it holds, or nil if no collector listens.
 //
-// Connections stay open until the collector ends: the collectors of Nix 2.5 to 2.34 may crash when
-// a client hangs up very soon after it has connected.
+// Connections stay open until the collector ends, because the collectors of Nix 2.5 to 2.34 may crash when a client
+// disconnects very soon after it has connected.
 func (p *process) connect(ctx context.Context) (*conn, *gcLock, error) {
 	p.mu.Lock()
 	lock := p.gcLock
@@ -211,16 +210,16 @@ func (p *process) connect(ctx context.Context) (*conn, *gcLock, error) {
 	return c, lock, err
 }
 
-// hangUp closes the idle connections. Their collector has ended, or the store was removed.
-func (p *process) hangUp() {
+// closeConns closes the idle connections. Their collector has ended, or the store was deleted.
+func (p *process) closeConns() {
 	for _, c := range p.idle {
 		c.Close()
 	}
 	p.idle = nil
 }
 
-// checkGeneration returns an error unless every collector that began so far knows the roots that
-// were secured in that generation of the file.
+// checkGeneration returns an error unless every collector that has started so far knows the roots that were secured in
+// this generation of the file.
 func (p *process) checkGeneration(generation uint64) error {
 	if p.file == nil {
 		return &os.PathError{Op: "hold temporary roots in", Path: p.state.RootsDir(), Err: fs.ErrClosed}
@@ -240,8 +239,8 @@ func (p *process) keep(generation uint64) (release func(), err error) {
 	if p.file == nil {
 		return release, p.checkGeneration(generation)
 	}
-	// The lock is taken before the check. If a collector holds it and the check succeeds, the file has
-	// had its name all the time, so the collector knows the roots.
+	// The lock is taken before the check. If a collector holds it and the check succeeds, the file has had its name all
+	// the time, so the collector knows the roots.
 	lock := p.gcLock
 	free, err := lock.acquire()
 	if err != nil {
@@ -251,19 +250,18 @@ func (p *process) keep(generation uint64) (release func(), err error) {
 		release = func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			lock.release() // it fails if gc.lock was replaced meanwhile, which has ended the lock
+			lock.release() // fails if gc.lock was replaced meanwhile, which has ended the lock
 		}
 	}
 	return release, p.checkGeneration(generation)
 }
 
-// watchInterval is how often a process that has roots checks whether their file has kept its name.
+// watchInterval is how often a process with roots checks whether their file still has its name.
 const watchInterval = time.Second
 
-// rewatch checks the file every watchInterval. A process may add its last root hours before it uses it, so
-// the check in [Roots.Add] is not enough. After an error the next run tries again, and Add reports
-// it.
-func (p *process) rewatch() {
+// checkPeriodically checks the file every watchInterval. A process may add its last root hours before it uses it, so
+// the check in [Roots.Add] is not enough. After an error the next check tries again, and Add returns the error.
+func (p *process) checkPeriodically() {
 	if p.restore() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*watchInterval)
 		p.secure(ctx, nil)
@@ -276,8 +274,8 @@ func (p *process) rewatch() {
 	}
 }
 
-// restore makes the file again if it has lost its name, and reports whether it has. It makes no
-// directories: if they are missing, the store was removed, and a timer must not make it again.
+// restore creates the file again if it has lost its name, and reports whether it did. It creates no directories: if
+// they are missing, the store was deleted, and a timer must not create it again.
 func (p *process) restore() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

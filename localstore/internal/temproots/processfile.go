@@ -14,24 +14,23 @@ import (
 	"pix/storepath"
 )
 
-// A rootsFile is the file of roots of this process, which is locked.
+// A rootsFile is the file of the roots of this process, which it has locked.
 type rootsFile struct {
 	*flock.File
 	size int64 // bytes of complete entries
 	dead int   // entries of released roots
-	torn bool  // rewriting has failed, so entries may be missing
+	torn bool  // a rewrite has failed, so entries may be missing
 }
 
-// createFile makes an empty file for the roots of this process in dir, and locks it shared.
+// createFile creates an empty file for the roots of this process in dir, and locks it shared.
 //
-// The name is PID-N. It begins with digits because Nix before 2.35.0 converts the beginning of each
-// name to an int, and collects nothing if it cannot. It is never PID alone: a Nix with the same
-// process id in another PID namespace would take the file for one of an earlier process, and delete
-// it. N is random, so that no name is used twice: a collector deletes a stale file by name some time
-// after it has looked at it, and would delete a new file with the same name.
+// The name is PID-N. It begins with digits because Nix before 2.35.0 converts the beginning of each name to an int, and
+// collects nothing if it cannot. It is never only PID: a Nix process with the same id in another PID namespace would
+// consider the file one of an earlier process, and delete it. N is random, so that no name is used twice: a collector
+// deletes a stale file by name some time after it has checked it, and would delete a new file with the same name.
 //
-// The lock proves that this process lives: a collector tries to lock the file exclusively. It is
-// shared because the collectors of Nix 2.3 and 2.4 wait for a shared lock of their own.
+// The lock shows that this process runs: a collector tries to lock the file exclusively. It is shared because the
+// collectors of Nix 2.3 and 2.4 wait for their own shared lock.
 func createFile(dir string) (*rootsFile, error) {
 	const tries = 1000
 	for range tries {
@@ -48,7 +47,7 @@ func createFile(dir string) (*rootsFile, error) {
 			return nil, err
 		}
 		f := &rootsFile{File: locked}
-		// A collector may have taken the file for stale and deleted it before it was locked.
+		// A collector may have considered the file stale and deleted it before it was locked.
 		owned, err := flock.Try(file, flock.Shared)
 		if owned {
 			owned, err = f.IsLinked()
@@ -60,10 +59,10 @@ func createFile(dir string) (*rootsFile, error) {
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("making a file in '%s': other processes removed it %d times", dir, tries)
+	return nil, fmt.Errorf("creating a file in '%s': other processes removed it %d times", dir, tries)
 }
 
-// discard removes the file, and ends its lock.
+// discard removes the file, and releases its lock.
 func (f *rootsFile) discard() error {
 	linked, err := f.IsLinked()
 	if linked {
@@ -72,8 +71,7 @@ func (f *rootsFile) discard() error {
 	return errors.Join(err, f.Close())
 }
 
-// append writes the entries of roots at the end of the file. After an error the next entries overwrite a
-// part that was written.
+// append writes entries at the end of the file. After an error the next entries overwrite a part that was written.
 func (f *rootsFile) append(roots []storepath.Path) error {
 	if len(roots) == 0 {
 		return nil
@@ -91,11 +89,10 @@ func (f *rootsFile) append(roots []storepath.Path) error {
 
 func appendEntry(text []byte, root storepath.Path) []byte { return append(append(text, root...), 0) }
 
-// rewrite writes the roots over the entries that are in the file. No collector may read it meanwhile.
+// rewrite overwrites the entries in the file with the roots. No collector may read the file meanwhile.
 //
-// The file is not truncated first: on a full disk the write could then fail, and all entries would be
-// lost. A file system that copies on write needs space to overwrite, too, so after an error the file
-// is torn.
+// The file is not truncated first: on a full disk the write could then fail, and all entries would be lost. A
+// copy-on-write file system needs space to overwrite, too, so after an error the file is torn.
 func (f *rootsFile) rewrite(roots map[storepath.Path]int) error {
 	var text []byte
 	for p := range roots {
@@ -112,16 +109,15 @@ func (f *rootsFile) rewrite(roots map[storepath.Path]int) error {
 	return nil
 }
 
-// isWorthRewriting reports whether the file has enough dead entries to be worth rewriting. With
-// many live entries there have to be many dead ones: otherwise each session that ends would write
-// all live entries again.
+// isWorthRewriting reports whether the file has enough dead entries to be worth rewriting. A file with many live
+// entries needs many dead ones. Otherwise each session that ends would write all live entries again.
 func (f *rootsFile) isWorthRewriting(live int) bool {
 	const few, part = 5000, 8
 	return f.dead > 0 && (live < few || f.dead > live/part)
 }
 
-// open opens gc.lock and the file of roots, unless they are open and have kept their names. It makes missing
-// directories. Afterwards the file has all roots of the process. A new file has a new generation.
+// open opens gc.lock and the file of roots, unless they are open and still have their names. It creates missing
+// directories. Afterwards the file contains all roots of the process. A new file has a new generation.
 func (p *process) open() error {
 	if p.closed {
 		return fs.ErrClosed
@@ -131,7 +127,7 @@ func (p *process) open() error {
 		return err
 	}
 	if !lost {
-		// The state directory is the same, so gc.lock is there as well, unless it was deleted alone.
+		// The state directory is the same, so gc.lock exists as well, unless only gc.lock was deleted.
 		if lost, err = p.gcLock.file.IsDeleted(); !lost || err != nil {
 			return err
 		}
@@ -143,7 +139,7 @@ func (p *process) open() error {
 	return p.makeFile()
 }
 
-// hasLostFile reports whether there is no file of roots, or it has lost its name or entries.
+// hasLostFile reports whether there is no file of roots, or the file has lost its name or entries.
 func (p *process) hasLostFile() (bool, error) {
 	if p.file == nil || p.file.torn {
 		return true, nil
@@ -152,7 +148,7 @@ func (p *process) hasLostFile() (bool, error) {
 	return !linked, err
 }
 
-// makeFile makes the file of roots, or another one in its place, and opens the gc.lock beside it.
+// makeFile creates the file of roots, or replaces it, and opens the gc.lock beside it.
 func (p *process) makeFile() error {
 	file, err := createFile(p.state.RootsDir())
 	if err != nil {
@@ -168,7 +164,7 @@ func (p *process) makeFile() error {
 	p.file = file
 	p.generation++
 	if p.watch == nil {
-		p.watch = time.AfterFunc(watchInterval, p.rewatch)
+		p.watch = time.AfterFunc(watchInterval, p.checkPeriodically)
 	}
 	if lost != nil {
 		return lost.discard()
@@ -176,8 +172,7 @@ func (p *process) makeFile() error {
 	return nil
 }
 
-// openGCLock opens gc.lock, unless it is open and has kept its name. After an error the old one stays
-// open.
+// openGCLock opens gc.lock, unless it is open and still has its name. After an error the old one stays open.
 func (p *process) openGCLock() error {
 	if p.gcLock != nil {
 		if linked, err := p.gcLock.file.IsLinked(); linked || err != nil {
@@ -188,7 +183,7 @@ func (p *process) openGCLock() error {
 	if err != nil {
 		return err
 	}
-	p.hangUp()
+	p.closeConns()
 	err = p.closeGCLock()
 	p.gcLock = &gcLock{file: file}
 	return err
@@ -212,14 +207,14 @@ func (p *process) closeFile() error {
 	return err
 }
 
-// record counts each root once more, and writes the new ones into the file.
+// record counts each root once more, and writes the new roots into the file.
 func (p *process) record(roots []storepath.Path) error {
 	if len(roots) == 0 {
 		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.file == nil || p.file.torn { // secure checks afterwards that it has kept its name
+	if p.file == nil || p.file.torn { // secure checks later whether the file still has its name
 		if err := p.open(); err != nil {
 			return err
 		}
@@ -272,9 +267,9 @@ func (p *process) tidy() error {
 	return p.rewrite()
 }
 
-// rewrite rewrites the file without its dead entries. It does nothing while a collector runs, which must
-// not read a half-written file; a later call rewrites it. It also does nothing if gc.lock is not open: the
-// state directory was deleted then, and the next root is written into a new file.
+// rewrite rewrites the file without its dead entries. It does nothing while a collector runs, because the collector
+// must not read a half-written file; a later call rewrites it. It also does nothing if gc.lock is not open: the state
+// directory was deleted then, and the next root is written into a new file.
 func (p *process) rewrite() error {
 	free, err := p.gcLock.acquire()
 	if err != nil || !free {

@@ -9,8 +9,8 @@ import (
 	"pix/storepath"
 )
 
-// Roots are the temporary roots of one part of the process, such as a session of a store. Any number of
-// goroutines may use them. They end with [Roots.Close], or with the process.
+// Roots are the temporary roots of one part of the process, such as a session of a store. Several goroutines may use
+// them. They end with [Roots.Close], or with the process.
 type Roots struct {
 	process *process
 
@@ -19,7 +19,7 @@ type Roots struct {
 	closed bool
 }
 
-// Open returns new Roots without paths. It writes nothing to the disk.
+// Open returns new Roots without paths. It does not write to the disk.
 func Open(s State) *Roots {
 	return &Roots{
 		process: join(s),
@@ -28,15 +28,15 @@ func Open(s State) *Roots {
 	}
 }
 
-// Add makes paths temporary roots. After Add has returned, no collector deletes a path that is
-// valid then, for as long as the returned Held holds. A collector that runs may have deleted
-// a path before, so a caller checks afterwards whether the path is valid.
+// Add makes paths temporary roots. After Add has returned, no collector deletes a path that is valid then, as long as
+// the returned Held holds. A running collector may have deleted a path before, so the caller checks afterwards whether
+// the path is valid.
 //
-// Add may wait for a collector while the collector deletes one of the paths. It waits for a collector of
-// Nix 2.3 or 2.4 until the collection ends.
+// Add may wait while a collector deletes one of the paths. It waits for a collector of Nix 2.3 or 2.4 until the
+// collection ends.
 //
-// If all paths are already roots, Add still checks that the file of this process has its name, and makes
-// the file again if it has not.
+// If all paths are already roots, Add still checks that the file of this process has its name, and creates the file
+// again if not.
 func (r *Roots) Add(ctx context.Context, paths ...storepath.Path) (Held, error) {
 	select {
 	case r.sem <- struct{}{}:
@@ -85,22 +85,21 @@ func (r *Roots) Close() error {
 	return errors.Join(r.process.release(r.paths), r.process.leave())
 }
 
-// Held shows whether roots were protected without interruption since [Roots.Add] returned it. The zero
-// Held belongs to no roots, and its Check succeeds.
+// Held shows whether roots were protected without interruption since [Roots.Add] returned it. The zero Held belongs to
+// no roots, and its Check succeeds.
 //
-// An operation that relies on roots from their addition to its end, such as the registration of an
-// object, checks its Held before it reports success.
+// An operation that relies on roots from their addition to its end, such as the registration of an object, calls Check
+// before it reports success.
 type Held struct {
 	process    *process
 	generation uint64
 }
 
-// ErrLost says that the file of temporary roots of this process lost its name, so that a collector
-// may have deleted paths that were roots.
+// ErrLost reports that the file of temporary roots of this process has lost its name, so that a collector may have
+// deleted paths that were roots.
 var ErrLost = errors.New("the file was deleted while its roots were needed, so garbage collection may have deleted what was added; add it again")
 
-// Check returns an error that is [ErrLost] unless every collector that began so far knows
-// the roots.
+// Check returns [ErrLost] unless every collector that has started so far knows the roots.
 func (h Held) Check() error {
 	if h.process == nil {
 		return nil
@@ -110,11 +109,11 @@ func (h Held) Check() error {
 	return h.process.checkGeneration(h.generation)
 }
 
-// Keep is [Held.Check], and prevents further collections until release is called. The caller must call
-// release soon, also after an error, and must wait for no lock before.
+// Keep is [Held.Check], and prevents further collections until release is called. The caller must call release soon,
+// even after an error, and must not wait for a lock before that.
 //
-// Without Keep, the file could lose its name and a collector could begin between the check and the end
-// of a transaction.
+// Without Keep, the file could lose its name and a collector could start between the check and the end of a
+// transaction.
 func (h Held) Keep() (release func(), err error) {
 	if h.process == nil {
 		return func() {}, nil

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,30 +22,30 @@ func TestFile(t *testing.T) {
 	s := newState(t)
 	a, b := Open(s), Open(s)
 	p, q := somePath(t, 1), somePath(t, 2)
-	mustAdd(t, a, p)
-	mustAdd(t, a, p)
-	mustAdd(t, b, q, p, q)
+	addRoots(t, a, p)
+	addRoots(t, a, p)
+	addRoots(t, b, q, p, q)
 	text, err := os.ReadFile(ownFile(t, s))
 	if want := string(p) + "\x00" + string(q) + "\x00"; err != nil || string(text) != want {
 		t.Errorf("the file has %q, %v; want %q", text, err, want)
 	}
-	mustClose(t, a)
+	closeRoots(t, a)
 	want(t, s, "with one of two closed", p, q)
 	if _, err := a.Add(t.Context(), p); !errors.Is(err, fs.ErrClosed) {
-		t.Errorf("a root after close: %v", err)
+		t.Errorf("a root after Close: %v", err)
 	}
 	c := Open(s)
-	mustAdd(t, c, p, somePath(t, 3))
-	mustClose(t, b)
+	addRoots(t, c, p, somePath(t, 3))
+	closeRoots(t, b)
 	want(t, s, "after the second was closed", p, somePath(t, 3))
-	mustClose(t, c)
-	mustClose(t, c)
+	closeRoots(t, c)
+	closeRoots(t, c)
 	if names := files(t, s); len(names) > 0 {
-		t.Errorf("after all were closed there is %q", names)
+		t.Errorf("after Close the files are %q", names)
 	}
 }
 
-// Every stock collector reads the name as a process id, and no Nix has a file of that name.
+// Every released collector reads the name as a process id, and no Nix uses a file with that name.
 func TestName(t *testing.T) {
 	s := newState(t)
 	if err := os.MkdirAll(s.RootsDir(), 0o755); err != nil {
@@ -73,201 +72,11 @@ func TestName(t *testing.T) {
 	}
 }
 
-// If the file has lost its name, the next addition makes it again with all roots, also if that adds none that is new.
-func TestFileGone(t *testing.T) {
-	p, q := somePath(t, 1), somePath(t, 2)
-	for name, lose := range map[string]func(t *testing.T, s State){
-		"deleted":       func(t *testing.T, s State) { os.Remove(ownFile(t, s)) },
-		"replaced":      func(t *testing.T, s State) { replace(t, ownFile(t, s)) },
-		"directory":     func(t *testing.T, s State) { os.RemoveAll(s.RootsDir()) },
-		"state":         func(t *testing.T, s State) { os.RemoveAll(s.Dir) },
-		"state renamed": func(t *testing.T, s State) { os.Rename(s.Dir, s.Dir+"-gone") },
-	} {
-		for what, again := range map[string]storepath.Path{"known": p, "new": q} {
-			t.Run(name+" "+what, func(t *testing.T) {
-				s := newState(t)
-				r := newRoots(t, s)
-				before := mustAdd(t, r, p)
-				if err := before.Check(); err != nil {
-					t.Error(err)
-				}
-				lose(t, s)
-				if err := before.Check(); !errors.Is(err, ErrLost) {
-					t.Errorf("what was held before: %v", err)
-				}
-				after := mustAdd(t, r, again)
-				want(t, s, "afterwards", slices.Compact([]storepath.Path{p, again})...)
-				if err := after.Check(); err != nil {
-					t.Error(err)
-				}
-				// A collector may have come in between.
-				if err := before.Check(); !errors.Is(err, ErrLost) {
-					t.Errorf("what was held before: %v", err)
-				}
-				release, err := before.Keep()
-				if !errors.Is(err, ErrLost) {
-					t.Errorf("what was held before is kept: %v", err)
-				}
-				release()
-			})
-		}
-	}
-}
-
-func replace(t *testing.T, name string) {
-	t.Helper()
-	if err := os.WriteFile(name+".new", nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(name+".new", name); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// A process that only holds its roots makes the file again, too, but not in a store that was removed.
-func TestFileGoneWhileIdle(t *testing.T) {
-	s := newState(t)
-	r := newRoots(t, s)
-	mustAdd(t, r, somePath(t, 1), somePath(t, 2))
-	lost := ownFile(t, s)
-	if err := os.Remove(lost); err != nil {
-		t.Fatal(err)
-	}
-	isWhole := func() bool {
-		names := files(t, s)
-		if len(names) == 0 {
-			return false
-		}
-		text, err := os.ReadFile(filepath.Join(s.RootsDir(), names[0]))
-		return err == nil && bytes.Count(text, []byte{0}) == 2
-	}
-	for deadline := time.Now().Add(30 * time.Second); !isWhole(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the file is not made again")
-		}
-	}
-	want(t, s, "afterwards", somePath(t, 1), somePath(t, 2))
-	r.process.mu.Lock()
-	for r.process.secured != r.process.generation { // the watcher still makes files
-		r.process.mu.Unlock()
-		time.Sleep(time.Millisecond)
-		r.process.mu.Lock()
-	}
-	err := os.Rename(s.Dir, s.Dir+"-gone")
-	r.process.mu.Unlock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(watchInterval + watchInterval/4)
-	if _, err := os.Lstat(s.Dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the state directory was made again: %v", err)
-	}
-}
-
-// If it is another store by then, its collectors are asked.
-func TestStateReplacedWhileIdle(t *testing.T) {
-	s := newState(t)
-	r := newRoots(t, s)
-	mustAdd(t, r, somePath(t, 1))
-	if err := os.Rename(s.Dir, s.Dir+"-gone"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(s.RootsDir(), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(30 * time.Second); len(files(t, s)) == 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the file is not made again")
-		}
-	}
-	c := beginCollection(t, s)
-	defer endCollection(t, c)
-	mustAdd(t, r, somePath(t, 2))
-	c.Choose(func(arrived []string) []string {
-		if !slices.Contains(arrived, somePath(t, 2).HashPart()) {
-			t.Errorf("the roots %q arrived", arrived)
-		}
-		return nil
-	})
-}
-
-// A collector that began while there was no file knows none of the roots. So all of them are sent to it, also those
-// of other users, which the collector may be deleting.
-func TestFileGoneWhileCollecting(t *testing.T) {
-	s := newState(t)
-	r, other := newRoots(t, s), newRoots(t, s)
-	mustAdd(t, r, somePath(t, 1))
-	mustAdd(t, other, somePath(t, 2))
-	if err := os.Remove(ownFile(t, s)); err != nil {
-		t.Fatal(err)
-	}
-	c := beginCollection(t, s)
-	defer endCollection(t, c)
-	if roots, err := c.Roots(t.Context()); len(roots) > 0 || err != nil {
-		t.Fatal(roots, err)
-	}
-	c.Choose(func(arrived []string) []string { return []string{somePath(t, 2).HashPart()} })
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := r.Add(ctx, somePath(t, 1)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("while a root of another user is deleted: %v", err)
-	}
-	c.Done(somePath(t, 2).HashPart())
-	mustAdd(t, r, somePath(t, 1))
-	c.Choose(func(arrived []string) []string {
-		slices.Sort(arrived)
-		if !slices.Equal(slices.Compact(arrived), []string{somePath(t, 1).HashPart(), somePath(t, 2).HashPart()}) {
-			t.Errorf("the roots %q arrived", arrived)
-		}
-		return nil
-	})
-	// From now on all is as if nothing had happened.
-	held := mustAdd(t, r, somePath(t, 1), somePath(t, 3))
-	c.Choose(func(arrived []string) []string {
-		if !slices.Equal(arrived, []string{somePath(t, 3).HashPart()}) {
-			t.Errorf("the roots %q arrived", arrived)
-		}
-		return nil
-	})
-	if err := held.Check(); err != nil {
-		t.Error(err)
-	}
-}
-
-// A store may be removed while a collector runs in it. Roots in the store that takes its place are sent to a collector of that one.
-func TestCollectorOfRemovedStore(t *testing.T) {
-	s := newState(t)
-	r := newRoots(t, s)
-	old := beginCollection(t, s)
-	mustAdd(t, r, somePath(t, 1)) // and keeps the connection
-	if err := os.Rename(s.Dir, s.Dir+"-gone"); err != nil {
-		t.Fatal(err)
-	}
-	c := beginCollection(t, s)
-	mustAdd(t, r, somePath(t, 2))
-	c.Choose(func(arrived []string) []string {
-		if !slices.Contains(arrived, somePath(t, 2).HashPart()) {
-			t.Errorf("the roots %q arrived", arrived)
-		}
-		return nil
-	})
-	endCollection(t, old) // and leaves the socket of the other alone
-	if conn, err := dial(t.Context(), s.socket()); conn == nil || err != nil {
-		t.Errorf("the collector does not listen: %v", err)
-	} else {
-		conn.Close()
-	}
-	endCollection(t, c)
-	if held, err := r.Add(t.Context()); err != nil || held != (Held{}) {
-		t.Errorf("adding no root: %v, %v", held, err)
-	}
-}
-
-// While roots are kept, no collector begins. One that runs already goes on.
+// While roots are kept, no collector starts. A running one continues.
 func TestKeep(t *testing.T) {
 	s := newState(t)
 	r := newRoots(t, s)
-	held := mustAdd(t, r, somePath(t, 1))
+	held := addRoots(t, r, somePath(t, 1))
 	first, err := held.Keep()
 	if err != nil {
 		t.Fatal(err)
@@ -276,12 +85,12 @@ func TestKeep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustAdd(t, r, somePath(t, 2)) // looks for a collector, and must not let one begin
+	addRoots(t, r, somePath(t, 2)) // checks for a collector, and must not let one start
 	first()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := NewCollector(ctx, s, func(string) {}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a collector begins: %v", err)
+		t.Errorf("a collector started: %v", err)
 	}
 	second()
 	c := beginCollection(t, s)
@@ -300,7 +109,7 @@ func TestKeep(t *testing.T) {
 	if err := os.Remove(s.gcLock()); err != nil {
 		t.Fatal(err)
 	}
-	mustAdd(t, r, somePath(t, 3))
+	addRoots(t, r, somePath(t, 3))
 	release()
 	want(t, s, "after that", somePath(t, 1), somePath(t, 2), somePath(t, 3))
 	if release, err := (Held{}).Keep(); err != nil {
@@ -308,9 +117,9 @@ func TestKeep(t *testing.T) {
 	} else {
 		release()
 	}
-	mustClose(t, r)
+	closeRoots(t, r)
 	if err := held.Check(); err == nil {
-		t.Error("roots that are closed are held")
+		t.Error("closed roots are held")
 	}
 }
 
@@ -318,35 +127,35 @@ func TestKeep(t *testing.T) {
 func TestTornFile(t *testing.T) {
 	s := newState(t)
 	r, comes := newRoots(t, s), newRoots(t, s)
-	held := mustAdd(t, r, somePath(t, 1))
-	mustAdd(t, comes, somePath(t, 2))
+	held := addRoots(t, r, somePath(t, 1))
+	addRoots(t, comes, somePath(t, 2))
 	p := r.process
 	p.mu.Lock()
 	old := p.file.File.File
-	broken, err := os.Open(ownFile(t, s)) // and not for writing
+	broken, err := os.Open(ownFile(t, s)) // not for writing
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.file.File.File = broken
 	p.mu.Unlock()
 	if err := comes.Close(); err == nil {
-		t.Error("there is no error though the file could not be rewritten")
+		t.Error("no error although the file could not be rewritten")
 	}
 	old.Close()
 	if err := held.Check(); !errors.Is(err, ErrLost) {
 		t.Errorf("a torn file: %v", err)
 	}
-	mustAdd(t, r, somePath(t, 1))
+	addRoots(t, r, somePath(t, 1))
 	want(t, s, "afterwards", somePath(t, 1))
 	ownFile(t, s)
 }
 
-// Whatever is left out of the file, a root that lives is in it all the while: were it taken out and
-// written again, it could be lost on a full disk.
+// A rewrite removes dead entries, and never a live root: if it were removed and written again, it could be lost on a
+// full disk.
 func TestStaysInFile(t *testing.T) {
 	s := newState(t)
 	lives, comes := newRoots(t, s), Open(s)
-	mustAdd(t, lives, somePath(t, 1))
+	addRoots(t, lives, somePath(t, 1))
 	name := ownFile(t, s)
 	stop, looked := make(chan struct{}), make(chan int)
 	go func() {
@@ -366,23 +175,23 @@ func TestStaysInFile(t *testing.T) {
 	}()
 	for range 1000 {
 		for i := range 10 {
-			mustAdd(t, comes, somePath(t, 2+i))
+			addRoots(t, comes, somePath(t, 2+i))
 		}
-		mustClose(t, comes)
+		closeRoots(t, comes)
 		comes = Open(s)
 	}
-	mustClose(t, comes)
+	closeRoots(t, comes)
 	close(stop)
 	if missing := <-looked; missing > 0 {
-		t.Errorf("it was not there %d times", missing)
+		t.Errorf("the root was missing %d times", missing)
 	}
 }
 
-// While a collector runs, a root is sent to it and acknowledged no sooner than it answers.
+// While a collector runs, a root is sent to it, and Add returns only after the collector has answered.
 func TestToCollector(t *testing.T) {
 	s := newState(t)
 	r := newRoots(t, s)
-	mustAdd(t, r, somePath(t, 1))
+	addRoots(t, r, somePath(t, 1))
 	lock, err := s.lockGC(t.Context(), flock.Exclusive, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -402,16 +211,45 @@ func TestToCollector(t *testing.T) {
 	for i := range many {
 		many[i] = somePath(t, 100+i)
 	}
-	mustAdd(t, r, many...)
-	mustAdd(t, r, somePath(t, 3))
+	addRoots(t, r, many...)
+	addRoots(t, r, somePath(t, 3))
 	srv.choose(func(arrived []string) []string {
 		if len(arrived) != 1001 || arrived[1000] != somePath(t, 3).HashPart() {
 			t.Errorf("%d roots arrived", len(arrived))
 		}
+		return nil
+	})
+	if err := srv.close(); err != nil {
+		t.Fatal(err)
+	}
+	// A root that was released while a collector read the file is removed afterwards.
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	addRoots(t, r, somePath(t, 6))
+	if got := collect(t, s); slices.Contains(got, string(somePath(t, 2))) || !slices.Contains(got, string(somePath(t, 3))) {
+		t.Errorf("roots %q", got)
+	}
+}
+
+// If a collector is deleting a path, Add returns after the path is deleted. If the collector ends, Add asks the next
+// one.
+func TestRootOfDeletedPath(t *testing.T) {
+	s := newState(t)
+	r := newRoots(t, s)
+	lock, err := s.lockGC(t.Context(), flock.Exclusive, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	srv, err := serve(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.choose(func([]string) []string {
 		return []string{somePath(t, 4).HashPart(), somePath(t, 5).HashPart()}
 	})
-
-	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := r.Add(ctx, somePath(t, 4)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a path that is being deleted: %v", err)
@@ -432,7 +270,7 @@ func TestToCollector(t *testing.T) {
 		t.Error(err)
 	}
 
-	// The collector ends, and another begins.
+	// The collector ends, and another one starts.
 	go add(5)
 	time.Sleep(20 * time.Millisecond)
 	if err := srv.close(); err != nil {
@@ -453,15 +291,7 @@ func TestToCollector(t *testing.T) {
 		t.Error("the root was not sent to the new collector")
 	}
 	if err := srv.close(); err != nil {
-		t.Fatal(err)
-	}
-	// A root that was given up while a collector read is taken out afterwards.
-	if err := lock.Close(); err != nil {
-		t.Fatal(err)
-	}
-	mustAdd(t, r, somePath(t, 6))
-	if got := collect(t, s); slices.Contains(got, string(somePath(t, 2))) || !slices.Contains(got, string(somePath(t, 4))) {
-		t.Errorf("roots %q", got)
+		t.Error(err)
 	}
 }
 
@@ -484,7 +314,7 @@ func TestManyAtOnce(t *testing.T) {
 			endCollection(t, c)
 		}
 	})
-	// Now and then the file is deleted.
+	// From time to time the file is deleted.
 	collecting.Go(func() {
 		for {
 			select {
@@ -515,86 +345,13 @@ func TestManyAtOnce(t *testing.T) {
 				}
 				cancel()
 			}
-			mustClose(t, r)
+			closeRoots(t, r)
 		})
 	}
 	adding.Wait()
 	close(stop)
 	collecting.Wait()
 	if names := files(t, s); len(names) > 0 {
-		t.Errorf("the files %q are left", names)
+		t.Errorf("the files %q remain", names)
 	}
-}
-
-// The lock is waited for by name: a store that is removed meanwhile takes the lock of the old one with it.
-func TestLockIsReplaced(t *testing.T) {
-	s := newState(t)
-	first := beginCollection(t, s)
-	began := make(chan *Collector)
-	waiting := make(chan struct{})
-	go func() {
-		c, err := NewCollector(t.Context(), s, func(line string) {
-			if !strings.HasPrefix(line, "waiting for the big") {
-				t.Error(line)
-			}
-			close(waiting)
-		})
-		if err != nil {
-			t.Error(err)
-		}
-		began <- c
-	}()
-	<-waiting
-	if err := os.Remove(s.gcLock()); err != nil {
-		t.Fatal(err)
-	}
-	if err := first.Check(); err == nil {
-		t.Error("a collector whose lock is deleted does not see that")
-	}
-	endCollection(t, first)
-	second := <-began
-	defer endCollection(t, second)
-	if err := second.Check(); err != nil {
-		t.Error(err)
-	}
-	lock, err := s.openGCLock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	if free, err := flock.Try(lock.File, flock.Shared); free || err != nil {
-		t.Error("the lock that has the name is not taken", err)
-	}
-}
-
-// If the state directory is gone and cannot be made again, every call fails, and those after it has come back succeed.
-func TestStateCannotBeMade(t *testing.T) {
-	s := newState(t)
-	r, other := newRoots(t, s), newRoots(t, s)
-	held := mustAdd(t, r, somePath(t, 1))
-	mustAdd(t, other, somePath(t, 2))
-	if err := os.Rename(s.Dir, s.Dir+"-gone"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(s.Dir, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if _, err := r.Add(t.Context(), somePath(t, 3)); err == nil {
-			t.Error("a root is added where there is no directory")
-		}
-		if release, err := held.Keep(); err == nil {
-			t.Error("a root is held where there is no directory")
-		} else {
-			release()
-		}
-		if err := errors.Join(r.Tidy(), other.Close()); err != nil {
-			t.Error(err)
-		}
-	}
-	if err := os.Remove(s.Dir); err != nil {
-		t.Fatal(err)
-	}
-	mustAdd(t, r, somePath(t, 4))
-	want(t, s, "afterwards", somePath(t, 1), somePath(t, 4))
 }

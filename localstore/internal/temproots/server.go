@@ -12,11 +12,10 @@ import (
 	"pix/storepath"
 )
 
-// A server is the collector's side of the socket. It receives roots from other processes during a
-// collection.
+// A server is the collector's side of the socket. It receives roots from other processes during a collection.
 //
-// Roots are identified by their hash parts. So a root also protects files whose name is the name of the
-// object with a suffix, such as its lock file.
+// Roots are identified by their hash parts. So a root also protects files whose name is the name of the object with a
+// suffix, such as its lock file.
 type server struct {
 	store    storepath.Dir
 	socket   string
@@ -25,7 +24,7 @@ type server struct {
 	serving  sync.WaitGroup
 
 	mu       sync.Mutex
-	changed  sync.Cond                         // a deletion or a connection ended, or a flag below was set
+	changed  sync.Cond                         // a deletion or a connection has ended, or a flag below was set
 	roots    map[string]bool                   // hash parts
 	arrived  []string                          // roots since choose was last called
 	pending  map[string]int                    // deletions that have not ended, by hash part
@@ -35,10 +34,10 @@ type server struct {
 	closed   bool
 }
 
-// serve begins to listen. The caller has locked gc.lock exclusively, so no other collector listens.
+// serve starts to listen. The caller has locked gc.lock exclusively, so no other collector listens.
 //
-// The new socket replaces the old one in one step. A client of Nix 2.8 that finds no socket believes
-// that its root is safe. If its connection is refused, it looks again for a collector.
+// The new socket replaces the old one in one step. If a client of Nix 2.8 finds no socket, it assumes that its root is
+// safe. If its connection is refused, it checks again for a collector.
 func serve(s State) (*server, error) {
 	listener, err := listen(s.socket())
 	if err != nil {
@@ -107,7 +106,7 @@ func (s *server) serve(conn *net.UnixConn) {
 		if err != nil {
 			return
 		}
-		// Nix also answers a line that is no path.
+		// Nix also answers a line that is not a path.
 		if path, err := s.store.Parse(string(line[:len(line)-1])); err == nil {
 			if err := s.protect(conn, path.HashPart()); err != nil {
 				return
@@ -119,8 +118,8 @@ func (s *server) serve(conn *net.UnixConn) {
 	}
 }
 
-// protect makes a root. If the path is being deleted, protect waits until it is gone, so that the
-// client can then add the path again.
+// protect adds a root. If the path is being deleted, protect waits until it is deleted, so that the client can then add
+// the path again.
 func (s *server) protect(conn *net.UnixConn, hashPart string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,11 +181,11 @@ func (s *server) unwritten(written map[string]bool) bool {
 	return false
 }
 
-// stopListening stops accepting clients, after it has accepted all clients that have already connected: the
-// system resets the connection of a client that is not accepted, which Nix 2.8 takes for an answer.
+// stopListening stops accepting clients, after it has accepted all clients that have already connected: the system
+// resets the connection of a client that is not accepted, which Nix 2.8 considers an answer.
 //
-// isOurs says that the store was not replaced since the collection began. Otherwise the socket may belong to
-// another collector, and stays.
+// isOurs says that the store was not replaced since the collection started. Otherwise the socket may belong to another
+// collector, and stays.
 func (s *server) stopListening(isOurs bool) error {
 	s.mu.Lock()
 	if s.stopped {
@@ -195,7 +194,7 @@ func (s *server) stopListening(isOurs bool) error {
 	}
 	s.stopped = true
 	s.mu.Unlock()
-	const drain = 5 * time.Millisecond // longer than a connection takes that began before the socket was replaced
+	const drain = 5 * time.Millisecond // longer than it takes to connect, for clients that have opened the old socket
 	var err error
 	if isOurs {
 		err = makeDeadSocket(s.socket, true)
@@ -206,14 +205,14 @@ func (s *server) stopListening(isOurs bool) error {
 	return errors.Join(err, s.listener.Close())
 }
 
-// close hangs up on all clients, and waits for the goroutines of the server. Unless the server drains, it
-// first answers the roots that have arrived.
+// close disconnects all clients, and waits for the goroutines of the server. Unless the server drains, it first answers
+// the roots that have arrived.
 func (s *server) close() error {
 	err := s.stopListening(true)
 	s.mu.Lock()
 	s.closed = true
 	for conn := range s.conns {
-		conn.CloseRead() // what has arrived can still be read
+		conn.CloseRead() // received data can still be read
 		conn.SetWriteDeadline(time.Now().Add(lastAnswers))
 	}
 	s.changed.Broadcast()

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// A server answers whatever it is sent, hangs up on a line without an end, and lets no client wait when
-// it closes.
+// A server answers every line, closes the connection after a line without an end, and lets no client wait when it
+// closes.
 func TestRootsServer(t *testing.T) {
 	s := newState(t)
-	// A name longer than a socket's may be.
+	// The name is longer than a socket name may be.
 	s.Dir = filepath.Join(s.Dir, strings.Repeat("d", 120))
 	server, err := serve(s)
 	if err != nil {
@@ -48,7 +48,7 @@ func TestRootsServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := flood.Read(answer[:]); n != 0 || err == nil {
-		t.Errorf("a line without end: %q, %v", answer[:n], err)
+		t.Errorf("a line without an end: %q, %v", answer[:n], err)
 	}
 	server.choose(func([]string) []string { return []string{somePath(t, 2).HashPart()} })
 	waiting := dial()
@@ -63,14 +63,14 @@ func TestRootsServer(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(30 * time.Second):
-		t.Fatal("the server does not close")
+		t.Fatal("the server did not close")
 	}
 	if n, err := waiting.Read(answer[:]); n != 0 || err == nil {
-		t.Errorf("after the end: %q, %v", answer[:n], err)
+		t.Errorf("after Close: %q, %v", answer[:n], err)
 	}
 }
 
-// Nor does one who asks and asks, and reads no answers.
+// A client that sends requests and reads no answers does not delay the end either.
 func TestRootsServerUnread(t *testing.T) {
 	s := newState(t)
 	server, err := serve(s)
@@ -84,7 +84,7 @@ func TestRootsServerUnread(t *testing.T) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(300 * time.Millisecond))
 	if _, err := c.Write(bytes.Repeat([]byte(string(somePath(t, 1))+"\n"), 1<<20)); err == nil {
-		t.Fatal("everything was taken though no answer was read")
+		t.Fatal("all requests were read although no answer was")
 	}
 	closed := make(chan error)
 	go func() { closed <- server.close() }()
@@ -94,12 +94,12 @@ func TestRootsServerUnread(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(30 * time.Second):
-		t.Fatal("the server does not close")
+		t.Fatal("the server did not close")
 	}
 }
 
-// An object and its lock file are deleted separately, and known by the same hash part: whoever
-// makes a root of the object waits for both.
+// An object and its lock file are deleted separately, and have the same hash part: a process that makes the object a
+// root waits for both.
 func TestRootsServerWaitsForAll(t *testing.T) {
 	s := newState(t)
 	server, err := serve(s)
@@ -120,7 +120,7 @@ func TestRootsServerWaitsForAll(t *testing.T) {
 	server.done([]string{hashPart})
 	c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("%d bytes, %v, while one of two is still deleted", n, err)
+		t.Fatalf("%d bytes, %v, while one of two deletions continues", n, err)
 	}
 	server.done([]string{hashPart})
 	c.SetReadDeadline(time.Now().Add(30 * time.Second))

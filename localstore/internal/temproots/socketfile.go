@@ -16,9 +16,9 @@ import (
 
 // listen listens on a new socket, which replaces the file with the name socket.
 func listen(socket string) (listener *net.UnixListener, err error) {
-	err = makeSocket(socket, func(made string, l *net.UnixListener) error {
+	err = makeSocket(socket, func(temp string, l *net.UnixListener) error {
 		listener = l
-		return os.Rename(made, socket)
+		return os.Rename(temp, socket)
 	})
 	if err != nil && listener != nil {
 		listener.Close()
@@ -26,51 +26,50 @@ func listen(socket string) (listener *net.UnixListener, err error) {
 	return listener, err
 }
 
-// makeDeadSocket makes a socket on which no process listens, so that connections are refused. If a file
-// with that name exists, replace says whether to replace it.
+// makeDeadSocket creates a socket on which no process listens, so that connections are refused. replace says whether to
+// replace an existing file with this name.
 func makeDeadSocket(socket string, replace bool) error {
-	return makeSocket(socket, func(made string, l *net.UnixListener) error {
-		if err := l.Close(); err != nil { // before a client knows the name
+	return makeSocket(socket, func(temp string, l *net.UnixListener) error {
+		if err := l.Close(); err != nil { // before a client sees the name
 			return err
 		}
 		if replace {
-			return os.Rename(made, socket)
+			return os.Rename(temp, socket)
 		}
-		if err := os.Link(made, socket); !errors.Is(err, fs.ErrExist) {
+		if err := os.Link(temp, socket); !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		return nil
 	})
 }
 
-// makeSocket makes a socket with a temporary name in the same directory, and calls put to move it.
-func makeSocket(socket string, put func(made string, l *net.UnixListener) error) error {
+// makeSocket creates a socket with a temporary name in the same directory, and calls put to move it.
+func makeSocket(socket string, put func(temp string, l *net.UnixListener) error) error {
 	if err := makeDir(filepath.Dir(socket)); err != nil {
 		return err
 	}
 	// A process in another PID namespace may have the same id, so the name also has a random number.
-	made := fmt.Sprintf("%s.%d-%d", socket, os.Getpid(), rand.Uint64())
-	defer os.Remove(made) // unless put renamed it
-	listener, err := withShortName(made, func(name string) (*net.UnixListener, error) {
+	temp := fmt.Sprintf("%s.%d-%d", socket, os.Getpid(), rand.Uint64())
+	defer os.Remove(temp) // does nothing if put renamed it
+	listener, err := withShortName(temp, func(name string) (*net.UnixListener, error) {
 		return listenPrivately(name)
 	})
 	if err != nil {
 		return err
 	}
 	listener.SetUnlinkOnClose(false)                      // it will have another name
-	if err := os.Chmod(made, privateSocket); err != nil { // where listenPrivately has no effect
+	if err := os.Chmod(temp, privateSocket); err != nil { // where listenPrivately has no effect
 		return errors.Join(err, listener.Close())
 	}
-	return put(made, listener)
+	return put(temp, listener)
 }
 
-// privateSocket is the mode of the socket. Only the owner can lock gc.lock, so only the owner can add
-// to the store. Other users could only keep the owner's requests from being answered, or
-// garbage from being collected.
+// privateSocket is the mode of the socket. Only the owner can lock gc.lock, so only the owner can add to the store.
+// Other users could only prevent that the owner's requests are answered, or that garbage is collected.
 const privateSocket = 0o600
 
-// listenPrivately listens on a new socket. On Linux the file gets the mode of the socket, less the
-// umask. Without that, others could connect before its mode is changed.
+// listenPrivately listens on a new socket. On Linux the file gets the mode of the socket, less the umask. Otherwise
+// other users could connect before its mode is changed.
 func listenPrivately(name string) (*net.UnixListener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
 		return conn.Control(func(socket uintptr) { unix.Fchmod(int(socket), privateSocket) })

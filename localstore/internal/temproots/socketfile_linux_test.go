@@ -8,7 +8,7 @@ import (
 	"pix/internal/testenv"
 )
 
-// Not even for a moment can others connect to the socket of the garbage collector.
+// Other users can never connect to the socket of the garbage collector, not even just after its creation.
 func TestSocketIsPrivate(t *testing.T) {
 	testenv.UnderUmasks(t, func(t *testing.T) {
 		name := filepath.Join(t.TempDir(), "socket")

@@ -13,19 +13,19 @@ import (
 	"pix/storepath"
 )
 
-// A State says where the files of the protocol are.
+// A State contains the locations of the files of the protocol.
 type State struct {
-	Dir   string        // the state directory, /nix/var/nix in most stores
-	Store storepath.Dir // the store directory that paths name
+	Dir   string        // the state directory, usually /nix/var/nix
+	Store storepath.Dir // the logical store directory
 }
 
-// RootsDir returns the directory that has a file for each process with temporary roots.
+// RootsDir returns the directory of the files of temporary roots.
 func (s State) RootsDir() string { return filepath.Join(s.Dir, "temproots") }
 
 func (s State) gcLock() string { return filepath.Join(s.Dir, "gc.lock") }
 func (s State) socket() string { return filepath.Join(s.Dir, "gc-socket/socket") }
 
-// openGCLock opens gc.lock, and makes it if there is none.
+// openGCLock opens gc.lock, or creates it.
 func (s State) openGCLock() (*flock.File, error) {
 	if err := makeDir(s.Dir); err != nil {
 		return nil, err
@@ -33,11 +33,11 @@ func (s State) openGCLock() (*flock.File, error) {
 	return flock.Open(s.gcLock())
 }
 
-// lockGC locks gc.lock. If it has to wait for a collector, or for processes that keep collectors out, it
-// calls waiting once, unless waiting is nil.
+// lockGC locks gc.lock. If it has to wait for a collector, or for processes that prevent collections, it calls waiting
+// once, unless waiting is nil.
 //
-// The state directory may be deleted during the wait. A lock on a gc.lock that has lost its name excludes
-// no other process, so lockGC then locks the file that has the name now.
+// The state directory may be deleted during the wait. A lock on a gc.lock that has lost its name excludes no other
+// process, so lockGC then locks the file that has the name now.
 func (s State) lockGC(ctx context.Context, mode flock.Mode, waiting func()) (*flock.File, error) {
 	for {
 		f, err := s.openGCLock()
@@ -58,8 +58,8 @@ func (s State) lockGC(ctx context.Context, mode flock.Mode, waiting func()) (*fl
 	}
 }
 
-// KeepCollectorsOut waits until no collector runs. None begins before the returned file is closed.
-// If it has to wait, it calls waiting once, unless that is nil.
+// KeepCollectorsOut waits until no collector runs. No collector starts before the returned file is closed. If
+// KeepCollectorsOut has to wait and waiting is not nil, it calls waiting once.
 func KeepCollectorsOut(ctx context.Context, s State, waiting func()) (*os.File, error) {
 	f, err := s.lockGC(ctx, flock.Shared, waiting)
 	if err != nil {
@@ -68,7 +68,7 @@ func KeepCollectorsOut(ctx context.Context, s State, waiting func()) (*os.File, 
 	return f.File, nil
 }
 
-// makeDir makes a directory of the protocol, and its missing parents.
+// makeDir creates a directory of the protocol, and its missing parents.
 func makeDir(name string) error { return modes.MkdirAll(name) }
 
 // remove removes a file. It returns nil if the file does not exist.

@@ -142,8 +142,9 @@ func (s *State) startBuild(n *node, now time.Time) {
 	s.setState(b, running)
 }
 
-// endBuild updates the state when a build ends. The daemon does not report whether the build succeeded, so endBuild infers it
-// from the numbers that the daemon reports; see [daemonCount]. If it reports none, the build counts as built.
+// endBuild updates the state when a build ends. The daemon does not report whether the build succeeded, so endBuild
+// infers it from the numbers that the daemon reports; see [daemonCount]. If it reports none, the build counts as
+// built.
 func (s *State) endBuild(b *build, now time.Time) {
 	b.stop = now
 	others := uint64(s.inState[running] - 1) // running builds beside b
@@ -172,13 +173,13 @@ func (s *State) endBuild(b *build, now time.Time) {
 	}
 }
 
-// A daemonCount has the numbers of successful and failed builds that the daemon has reported and that are not assigned to
-// a build yet.
+// A daemonCount has the numbers of successful and failed builds that the daemon has reported and that are not
+// assigned to a build yet.
 //
-// The daemon increments a number just before the build ends. It does not count builds that it stops. But Nix 2.3 ends
-// the requested builds last, all at once, after their numbers. So when a number is incremented again, the earlier
-// increment is late: it belongs to a build that ends later. A late increment is only used if there are enough of them
-// for all builds that still run.
+// The daemon increments a number just before the build ends. It does not count builds that it stops. But Nix 2.3
+// ends the requested builds last, all at once, after their numbers. So when a number is incremented again, the
+// earlier increment is late: it belongs to a build that ends later. A late increment is only used if there are
+// enough of them for all builds that still run.
 type daemonCount struct {
 	reports               bool // the daemon reports numbers
 	built, failed         uint64

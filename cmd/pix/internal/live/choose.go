@@ -17,8 +17,8 @@ type treeItem struct {
 	first    int // the smallest serial of the item and everything below it, by which rows are sorted
 }
 
-// choose returns the items for a number of rows: running builds, failed builds and other activities. If there are rows left,
-// the dependents of running builds and the latest successful builds are added.
+// choose returns the items for a number of rows: running builds, failed builds and other activities. If there are
+// rows left, the dependents of running builds and the latest successful builds are added.
 func (s *State) choose(rows int) []*treeItem {
 	if rows <= 0 {
 		return nil
@@ -34,7 +34,8 @@ func (s *State) choose(rows int) []*treeItem {
 	return append(items, built[:min(len(built), rows/6, rows-len(items))]...)
 }
 
-// chooseBuilds returns the running builds, the oldest first, and the failed and the successful builds, the latest first.
+// chooseBuilds returns the running builds, the oldest first, and the failed and the successful builds, the latest
+// first.
 func (s *State) chooseBuilds() (run, failed, built []*treeItem) {
 	for _, n := range s.nodes {
 		if b := n.build; b != nil && b.state == running && n.start.Type == activity.Build {
@@ -51,8 +52,8 @@ func (s *State) chooseBuilds() (run, failed, built []*treeItem) {
 	return run, failed, built
 }
 
-// waitingAncestors returns up to n builds that wait for the chosen ones: first the roots, which the user has requested, then
-// the builds in which branches of the tree meet, then the direct parents.
+// waitingAncestors returns up to n builds that wait for the chosen ones: first the roots, which the user has
+// requested, then the builds in which branches of the tree meet, then the direct parents.
 func waitingAncestors(chosen []*treeItem, n int) []*treeItem {
 	if n <= 0 {
 		return nil
@@ -115,8 +116,8 @@ func (s *State) chooseOthers() []*treeItem {
 	return items
 }
 
-// hasRow reports whether an activity has a row. Activities that only contain and count others have none, and neither do
-// activities that are a step of another one.
+// hasRow reports whether an activity has a row. Activities that only contain and count others have none, and
+// neither do activities that are a step of another one.
 func (s *State) hasRow(n *node) bool {
 	switch n.start.Type {
 	case activity.Build, activity.Realise, activity.CopyPaths, activity.Builds:

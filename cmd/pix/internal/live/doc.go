@@ -1,5 +1,5 @@
-// Package live shows the progress of a store on a terminal: which derivations are built and which paths are
-// copied, for how long, the phase and the last log line of each build, and totals. At the end it prints which builds
+// Package live shows the progress of a store on a terminal: which derivations are built and which paths are copied,
+// for how long, the phase and the last log line of each build, and totals. At the end it prints which builds
 // failed, with the last lines of their logs.
 //
 // It gets its data from activity events, and from a [Plan] where the command knows what it will build.

@@ -17,9 +17,9 @@ type failure struct {
 // maxReasonLines is the number of lines of a reason that are kept.
 const maxReasonLines = 12
 
-// parseFailure parses a message of a daemon about a failed build. isError says that the message is known to be an error;
-// else it must begin with "error: " or have one of the first two forms, which are from before 2.4. The last form is
-// used since 2.30:
+// parseFailure parses a message of a daemon about a failed build. isError says that the message is known to be an
+// error; else it must begin with "error: " or have one of the first two forms, which are from before 2.4. The last
+// form is used since 2.30:
 //
 //	builder for '/nix/store/….drv' failed with exit code 3
 //	cannot build derivation '/nix/store/….drv': 2 dependencies couldn't be built
@@ -96,7 +96,8 @@ func reasonOf(lines []string) []string {
 	return lines
 }
 
-// recordFailure stores a failure that a message has reported. It returns false if the build is unknown or has not run.
+// recordFailure stores a failure that a message has reported. It returns false if the build is unknown or has not
+// run.
 func (s *State) recordFailure(f failure) bool {
 	b := s.builds[f.drv]
 	if b == nil {
@@ -125,8 +126,8 @@ func (s *State) recordFailure(f failure) bool {
 	return true
 }
 
-// recordError looks for the reason of a failed build in the error with which the work ended. If only one derivation was
-// requested, no message has the reason.
+// recordError looks for the reason of a failed build in the error with which the work ended. If only one derivation
+// was requested, no message has the reason.
 func (s *State) recordError(err error) {
 	texts := []string{": " + err.Error()}
 	var reported *activity.Error

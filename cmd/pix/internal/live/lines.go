@@ -8,8 +8,8 @@ import (
 	"pix/activity"
 )
 
-// Lines returns the lines of the view at time now. They fit into the columns and rows. There are no lines while nothing
-// runs.
+// Lines returns the lines of the view at time now. They fit into the columns and rows. There are no lines while
+// nothing runs.
 func (s *State) Lines(now time.Time, columns, rows int, st Style) []string {
 	if rows <= 0 || columns <= 0 {
 		return nil

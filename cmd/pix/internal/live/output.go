@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Output returns a writer to w, which must be the same terminal. The output appears above the view. While a line of the
-// output is incomplete, the view is not drawn.
+// Output returns a writer to w, which must be the same terminal. The output appears above the view. While a line of
+// the output is incomplete, the view is not drawn.
 func (v *View) Output(w io.Writer) io.Writer { return &output{v, w} }
 
 type output struct {

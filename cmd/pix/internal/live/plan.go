@@ -5,10 +5,12 @@ import (
 	"slices"
 )
 
-// A Plan has the derivations that will be built, and for each its inputs. Inputs that are not in the plan are ignored.
+// A Plan has the derivations that will be built, and for each its inputs. Inputs that are not in the plan are
+// ignored.
 type Plan map[string][]string
 
-// Plan sets the plan. Without a plan the view has no tree, and of builds that have not started it has only the number.
+// Plan sets the plan. Without a plan the view has no tree, and of builds that have not started it has only the
+// number.
 func (s *State) Plan(p Plan) {
 	for drv, inputs := range p {
 		b := s.planBuild(drv)
@@ -63,9 +65,9 @@ func byName(a, b *build) int {
 	return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.drv, b.drv))
 }
 
-// buildTree gives each build of the plan a parent: of its dependents the one with the longest chain from a root, so the
-// children of a build are the inputs that it waits for longest. A hostile daemon may report a cycle; the builds in it get
-// no parent.
+// buildTree gives each build of the plan a parent: of its dependents the one with the longest chain from a root, so
+// the children of a build are the inputs that it waits for longest. A hostile daemon may report a cycle; the builds
+// in it get no parent.
 func (s *State) buildTree() {
 	missing := make(map[*build]int) // the number of dependents without a depth
 	var ready []*build

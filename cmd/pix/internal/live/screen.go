@@ -22,8 +22,8 @@ const (
 	down        = "\x1b[B"
 )
 
-// A screen keeps track of the lines of the view on the terminal, and returns the bytes that replace them. Between frames the
-// cursor is at the beginning of the last line, or where the first line will be.
+// A screen keeps track of the lines of the view on the terminal, and returns the bytes that replace them. Between
+// frames the cursor is at the beginning of the last line, or where the first line will be.
 type screen struct {
 	shown  []string
 	hidden bool // the cursor is hidden
@@ -33,8 +33,9 @@ type screen struct {
 	scrolled      []int // the widths of lines that left the terminal at its top when it shrank, the last one last
 }
 
-// frame returns the bytes that replace the lines on the terminal with new ones, and write messages above them, which stay. It
-// returns "" if nothing changes. The lines must be narrower than the terminal, and fewer than its rows.
+// frame returns the bytes that replace the lines on the terminal with new ones, and write messages above them,
+// which stay. It returns "" if nothing changes. The lines must be narrower than the terminal, and fewer than its
+// rows.
 func (s *screen) frame(messages, lines []string, columns, rows int) string {
 	resized := columns != s.columns || rows != s.rows
 	up := s.rowsAbove(columns, rows)
@@ -91,8 +92,8 @@ func (s *screen) forget() { s.shown, s.hidden, s.scrolled = nil, false, nil }
 // rowsAbove returns how many rows above the cursor the first line of the view begins.
 //
 // If the terminal has become narrower, a line takes several rows. If it has become lower, the first lines may have
-// left it; and if it has become higher again, they are back and must be erased, too. (On a terminal that does not bring
-// them back, the cursor stops at the top.)
+// left it; and if it has become higher again, they are back and must be erased, too. (On a terminal that does not
+// bring them back, the cursor stops at the top.)
 func (s *screen) rowsAbove(columns, rows int) (up int) {
 	var scrolled []int // the nearest first
 	for i, l := range slices.Backward(s.shown) {
@@ -124,8 +125,8 @@ func moveUp(rows int) string {
 	return "\r\x1b[" + strconv.Itoa(rows) + "A"
 }
 
-// erase returns the bytes that erase a number of rows, from the cursor down. The cursor, which must be at the beginning of a
-// row, does not move.
+// erase returns the bytes that erase a number of rows, from the cursor down. The cursor, which must be at the
+// beginning of a row, does not move.
 func erase(rows int) string {
 	return eraseRow + strings.Repeat(down+eraseRow, rows-1) + moveUp(rows-1)
 }

@@ -32,8 +32,8 @@ func (s *signals) stop() {
 	signal.Stop(s.quit)
 }
 
-// stopSelf stops the process, as SIGTSTP would without a handler, and returns when the process continues. It does nothing if
-// there is no shell that could continue the process.
+// stopSelf stops the process, as SIGTSTP would without a handler, and returns when the process continues. It does
+// nothing if there is no shell that could continue the process.
 func (s *signals) stopSelf() {
 	if session, err := unix.Getsid(0); err != nil || session == unix.Getpgrp() {
 		return // the session leader is in this process group, so no shell made the group

@@ -66,8 +66,8 @@ func (s *State) Handle(e activity.Event, now time.Time) {
 	}
 }
 
-// repeats reports whether e is the pending log line again. Nix 2.3 sends each line of a build log twice, first as a log
-// line.
+// repeats reports whether e is the pending log line again. Nix 2.3 sends each line of a build log twice, first as a
+// log line.
 func (s *State) repeats(e activity.Event) bool {
 	r, ok := e.(activity.Result)
 	if !ok {
@@ -77,8 +77,8 @@ func (s *State) repeats(e activity.Event) bool {
 	return ok && text == s.pending
 }
 
-// flush turns the pending log line into a message. If the line is the reason of a failed build, it is stored with the
-// build instead, because the view and the summary show it.
+// flush turns the pending log line into a message. If the line is the reason of a failed build, it is stored with
+// the build instead, because the view and the summary show it.
 func (s *State) flush() {
 	text := s.pending
 	s.pending, s.hasPending = "", false
@@ -122,8 +122,8 @@ func (s *State) result(r activity.Result, now time.Time) {
 	}
 }
 
-// buildFor returns the build of an activity: the activity is the build or its post-build hook. It returns nil for other
-// activities.
+// buildFor returns the build of an activity: the activity is the build or its post-build hook. It returns nil for
+// other activities.
 func (s *State) buildFor(n *node) *build {
 	if n.build == nil && n.start.Type == activity.PostBuildHook {
 		n.build = s.builds[n.text(0)]

@@ -148,11 +148,11 @@ func TestMessages(t *testing.T) {
 	if got := s.Messages(s.now); !reflect.DeepEqual(got, []string{
 		"warning: beware", "of the dog", "hello> checking", "hello> written", "error: '" + drvOf("unknown") + "' is unknown",
 	}) {
-		t.Errorf("%q", got)
+		t.Errorf("Messages: %q", got)
 	}
 	s.Finish(nil, s.now)
 	if got := s.Messages(s.now); !reflect.DeepEqual(got, []string{"last"}) {
-		t.Errorf("%q", got)
+		t.Errorf("Messages: %q", got)
 	}
 }
 

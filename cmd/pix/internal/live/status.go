@@ -83,7 +83,7 @@ func (s *State) buildStatus(now time.Time, columns int, st Style) line {
 		parts = append(parts, statusPart{fmt.Sprintf("%d cannot be built", c.blocked), fmt.Sprintf("%s%d", m.blocked, c.blocked), red})
 	}
 	if c.waiting > 0 {
-		parts = append(parts, statusPart{fmt.Sprintf("%d to come", c.waiting), fmt.Sprintf("%s%d", m.waiting, c.waiting), plain})
+		parts = append(parts, statusPart{fmt.Sprintf("%d waiting", c.waiting), fmt.Sprintf("%s%d", m.waiting, c.waiting), plain})
 	}
 	return joinParts(parts, columns, m.dot)
 }
@@ -91,7 +91,8 @@ func (s *State) buildStatus(now time.Time, columns int, st Style) line {
 // buildNumbers are the numbers of builds in each state.
 type buildNumbers struct{ running, built, failed, blocked, waiting, all int }
 
-// countStates returns the numbers of builds. Without a plan, the number of waiting builds is the one that the store reports.
+// countStates returns the numbers of builds. Without a plan, the number of waiting builds is the one that the store
+// reports.
 func (s *State) countStates() buildNumbers {
 	c := buildNumbers{
 		running: s.inState[running], built: s.inState[built], failed: s.inState[failed],

@@ -11,8 +11,8 @@ import (
 // minCopySummary is the time from which on copies have a line in the summary.
 const minCopySummary = time.Second
 
-// Summary returns the lines to print at the end: each failed build with its reason and the last lines of its log, then the
-// number of builds and the copied bytes. The lines may be longer than the terminal is wide.
+// Summary returns the lines to print at the end: each failed build with its reason and the last lines of its log,
+// then the number of builds and the copied bytes. The lines may be longer than the terminal is wide.
 func (s *State) Summary(now time.Time, st Style) []string {
 	var lines []line
 	for _, b := range s.failed {

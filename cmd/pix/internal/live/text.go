@@ -16,9 +16,10 @@ const (
 	maxMarks = 3
 )
 
-// safeLine returns an untrusted text as one line that is safe on a terminal: without control characters and characters that
-// change the direction of others or join them, with at most maxText bytes, and with a space for each tab and line feed.
-// Of a text that overwrites itself with carriage returns, such as a progress bar, it returns the last part.
+// safeLine returns an untrusted text as one line that is safe on a terminal: without control characters and
+// characters that change the direction of others or join them, with at most maxText bytes, and with a space for
+// each tab and line feed. Of a text that overwrites itself with carriage returns, such as a progress bar, it
+// returns the last part.
 func safeLine(s string) string {
 	s = strings.TrimRight(s, "\r\n")
 	s = s[strings.LastIndexByte(s, '\r')+1:]

@@ -17,8 +17,8 @@ type typeTotal struct {
 	runningDone, runningExpected uint64 // by running activities
 }
 
-// countStart, countResult and countStop update the totals. When an activity ends, its progress stays in the total and its
-// expectations do not.
+// countStart, countResult and countStop update the totals. When an activity ends, its progress stays in the total
+// and its expectations do not.
 func (s *State) countStart(n *node) { s.total(n.start.Type).running++ }
 
 func (s *State) countResult(n *node, r activity.Result) {
@@ -73,8 +73,8 @@ func (s *State) progressOf(t activity.Type) (done, expected uint64) {
 	return done, max(c.done+c.runningExpected, c.expected, done)
 }
 
-// copiedBytes returns how many bytes of archives were copied, and how many are expected. If the store does not report
-// them, it returns the bytes of downloads.
+// copiedBytes returns how many bytes of archives were copied, and how many are expected. If the store does not
+// report them, it returns the bytes of downloads.
 func (s *State) copiedBytes() (done, expected uint64) {
 	if done, expected = s.progressOf(activity.CopyPath); done > 0 {
 		return done, expected

@@ -10,8 +10,8 @@ import (
 // maxIndent is the largest indentation in levels. Deeper rows are not indented more.
 const maxIndent = 8
 
-// arrange makes a tree of the items: the parent of an item is its nearest ancestor that is an item, too. It returns the
-// items without a parent, sorted.
+// arrange makes a tree of the items: the parent of an item is its nearest ancestor that is an item, too. It returns
+// the items without a parent, sorted.
 func (s *State) arrange(items []*treeItem) []*treeItem {
 	ofBuild := make(map[*build]*treeItem)
 	ofNode := make(map[*node]*treeItem)
@@ -41,8 +41,8 @@ func (s *State) arrange(items []*treeItem) []*treeItem {
 	return roots
 }
 
-// sortItems sorts items and their descendants by the smallest serial in each subtree, so that a row keeps its place when
-// new rows appear.
+// sortItems sorts items and their descendants by the smallest serial in each subtree, so that a row keeps its place
+// when new rows appear.
 func sortItems(items []*treeItem) {
 	for _, it := range items {
 		sortItems(it.children)

@@ -14,8 +14,8 @@ const (
 	drawInterval = 80 * time.Millisecond
 	// firstDraw is the delay of the first frame. Shorter work shows no view.
 	firstDraw = 200 * time.Millisecond
-	// maxMessages is how many bytes of messages wait for a slow or stopped terminal. When there are more, HandleEvent
-	// blocks.
+	// maxMessages is how many bytes of messages wait for a slow or stopped terminal. When there are more,
+	// HandleEvent blocks.
 	maxMessages = 1 << 20
 )
 
@@ -61,8 +61,8 @@ type View struct {
 	once  sync.Once
 }
 
-// Start starts a view. When ctx ends, the view shows that the work is being stopped, and shows the cursor again. The caller
-// must call [View.End].
+// Start starts a view. When ctx ends, the view shows that the work is being stopped, and shows the cursor again.
+// The caller must call [View.End].
 func Start(ctx context.Context, opts Options) *View { return start(ctx, opts, listen()) }
 
 func start(ctx context.Context, opts Options, signals *signals) *View {
@@ -75,7 +75,8 @@ func start(ctx context.Context, opts Options, signals *signals) *View {
 	return v
 }
 
-// HandleEvent implements [activity.Handler]. It blocks only while more than a megabyte of messages wait for the terminal.
+// HandleEvent implements [activity.Handler]. It blocks only while more than a megabyte of messages wait for the
+// terminal.
 func (v *View) HandleEvent(e activity.Event) {
 	text, _ := activity.Line(e)
 	size := len(text)
@@ -115,8 +116,8 @@ func (v *View) Plan(p Plan) {
 	}
 }
 
-// End removes the view from the terminal and prints the summary. err is the error with which the work ended, or nil. It
-// reports whether the summary has failed builds. Only the first call has an effect.
+// End removes the view from the terminal and prints the summary. err is the error with which the work ended, or
+// nil. It reports whether the summary has failed builds. Only the first call has an effect.
 func (v *View) End(err error) (printedFailures bool) {
 	v.once.Do(func() {
 		close(v.quit)
@@ -139,7 +140,8 @@ func (v *View) End(err error) (printedFailures bool) {
 	return printedFailures
 }
 
-// Restore resets the terminal at once, even in the middle of a frame. It is for a process that is about to be killed.
+// Restore resets the terminal at once, even in the middle of a frame. It is for a process that is about to be
+// killed.
 func (v *View) Restore() { io.WriteString(v.opts.Terminal, restore+"\r\n") }
 
 // run draws until the view is ended.
@@ -190,8 +192,8 @@ func (v *View) draw() {
 	v.write(v.screen.frame(messages, lines, columns, rows))
 }
 
-// content returns the messages and lines of the next frame. It leaves the last column free, because some terminals wrap
-// there in any mode, and one row, so that the line before the view stays visible.
+// content returns the messages and lines of the next frame. It leaves the last column free, because some terminals
+// wrap there in any mode, and one row, so that the line before the view stays visible.
 func (v *View) content(columns, rows int) (messages, lines []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -230,7 +232,8 @@ func (v *View) write(text string) {
 	}
 }
 
-// interrupt shows that the work is being stopped. It shows the cursor from now on, because a second signal kills the process.
+// interrupt shows that the work is being stopped. It shows the cursor from now on, because a second signal kills
+// the process.
 func (v *View) interrupt() {
 	v.mu.Lock()
 	v.state.Interrupt()

@@ -15,48 +15,48 @@ import (
 	"pix/localstore/internal/regular"
 )
 
-// A stillFile is a database that no process writes to, and that is read without locks and without files
-// beside it. So it can be read where nothing can be written, and reading it leaves no trace.
+// A immutableFile is a database to which no process writes. It is read without locks and without files beside it, so it
+// can be on a read-only disk, and reading it changes no file.
 //
-// SQLite does not notice when another process changes such a database. A writer first puts something into
-// the log or journal beside it, and later changes the database. So every read looks for a log before it
-// begins, and compares the times of the database after it has ended.
-type stillFile struct {
+// SQLite does not detect that another process changes such a database. A writer first writes to the log or journal
+// beside the database, and later to the database. So every read checks for a log before it begins, and compares the
+// times of the database after it has ended.
+type immutableFile struct {
 	name string
 	stat unix.Stat_t
 }
 
-// errChanged says that another process changed a database during a read without locks.
+// errChanged reports that another process changed a database during a read without locks.
 var errChanged = errors.New("another process changed the database while it was read; try again")
 
-// newStillFile waits until a change of the database would also change its times, and returns its state. The
-// error is errChanged if a process writes to it.
-func newStillFile(ctx context.Context, name string) (*stillFile, error) {
-	f := &stillFile{name: name}
+// newImmutableFile waits until a change of the database would also change its times, and returns its state. It returns
+// errChanged if a process writes to the database.
+func newImmutableFile(ctx context.Context, name string) (*immutableFile, error) {
+	f := &immutableFile{name: name}
 	if err := unix.Stat(name, &f.stat); err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
 	for now := time.Now(); !filetime.IsSettled(f.stat.Mtim, now); now = time.Now() {
-		if now.Before(time.Unix(f.stat.Mtim.Unix())) { // it never will be
+		if now.Before(time.Unix(f.stat.Mtim.Unix())) { // the time is in the future, so this would not end
 			return nil, errChanged
 		}
 		if err := flock.Sleep(ctx, filetime.Settled/2); err != nil {
 			return nil, err
 		}
 	}
-	if !f.isStill() {
+	if !f.canRead() {
 		return nil, errChanged
 	}
 	return f, nil
 }
 
-// isStill reports whether a read may begin.
-func (f *stillFile) isStill() bool {
-	return isEmptyFile(f.name+"-wal") && isEmptyFile(f.name+"-journal") && f.isSame()
+// canRead reports whether a read may begin.
+func (f *immutableFile) canRead() bool {
+	return isEmptyFile(f.name+"-wal") && isEmptyFile(f.name+"-journal") && f.isUnchanged()
 }
 
-// isSame reports whether the database has not changed. Everything that was read since isStill is then of one moment.
-func (f *stillFile) isSame() bool {
+// isUnchanged reports whether the database has not changed. If so, all reads since canRead have seen the same state.
+func (f *immutableFile) isUnchanged() bool {
 	var now unix.Stat_t
 	return unix.Stat(f.name, &now) == nil && now.Dev == f.stat.Dev && now.Ino == f.stat.Ino && now.Size == f.stat.Size &&
 		now.Mtim == f.stat.Mtim && now.Ctim == f.stat.Ctim
@@ -68,14 +68,14 @@ func isEmptyFile(name string) bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0
 }
 
-// hasWAL reports whether a database is in WAL mode. It is not known if this process has the database open:
-// see [walIndex].
+// hasWAL reports whether a database is in WAL mode. If this process has the database open, hasWAL must not read the
+// file, and reports that the mode is not known: see [walIndex].
 //
 // Source: https://www.sqlite.org/fileformat2.html, "File format version numbers".
 func hasWAL(database string) (wal, known bool) {
 	openDBs.Lock()
 	defer openDBs.Unlock()
-	if openDBs.at[placeOf(database)] != nil {
+	if openDBs.byID[idOf(database)] != nil {
 		return false, false
 	}
 	f, err := regular.Open(database, os.O_RDONLY)

@@ -9,13 +9,13 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// keepWAL makes SQLite keep the write-ahead log and its index when the last connection to the database
-// is closed. The log is then empty. A user who may not make files beside the database can read it only
-// if these files exist, so Nix keeps them too.
+// persistWAL makes SQLite keep the write-ahead log and its index when the last connection to the database is closed.
+// The log is then empty. A user who may not create files beside the database can read it only if these files exist, so
+// Nix keeps them too.
 //
-// The driver does not export sqlite3_file_control. Its handles are read from its private fields, by their
-// names: if a later version of the driver renames them, the error says so.
-func keepWAL(c *sqlite.Conn) error {
+// The driver does not export sqlite3_file_control, so persistWAL reads its handles from private fields by name. If a
+// later version of the driver renames the fields, persistWAL returns an error.
+func persistWAL(c *sqlite.Conn) error {
 	fields := reflect.ValueOf(c).Elem()
 	tls, handle := fields.FieldByName("tls"), fields.FieldByName("conn")
 	if !tls.IsValid() || tls.Type() != reflect.TypeFor[*libc.TLS]() || !handle.IsValid() || handle.Kind() != reflect.Uintptr {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// The files beside the database stay when a store is closed, with nothing in the log, whether the store was written to or read.
+// When a store is closed, the files beside the database stay, with an empty log, whether the store was written to or
+// read.
 func TestWALIsKept(t *testing.T) {
 	root := t.TempDir()
 	for _, opts := range []Options{{Root: root}, {Root: root}, {Root: root, ReadOnly: true}} {
@@ -27,7 +28,7 @@ func TestWALIsKept(t *testing.T) {
 		for suffix, empty := range map[string]bool{"-wal": true, "-shm": false} {
 			info, err := os.Stat(s.databaseFile() + suffix)
 			if errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%+v: there is no %s", opts, suffix)
+				t.Errorf("%+v: %s does not exist", opts, suffix)
 			} else if err != nil {
 				t.Fatal(err)
 			} else if (info.Size() == 0) != empty {
