@@ -14,6 +14,7 @@ import (
 
 	"pix/derivation"
 	"pix/localstore"
+	"pix/nixhash"
 	"pix/storepath"
 )
 
@@ -50,7 +51,7 @@ func runVictim(text string) {
 	if err != nil {
 		panic(err)
 	}
-	result, err := New(s, &Options{Sandbox: v.Sandbox, SandboxPaths: v.SandboxPaths}).Build(ctx, &Request{Path: v.Path, Derivation: d})
+	result, err := New(s, &Options{Sandbox: v.Sandbox, SandboxPaths: v.SandboxPaths, SystemFeatures: []string{"ca-derivations"}}).Build(ctx, &Request{Path: v.Path, Derivation: d})
 	fmt.Printf("%+v, %v\n", result, err)
 	os.Exit(0)
 }
@@ -124,5 +125,80 @@ func (p *place) checkMounts() {
 		if strings.Contains(line, dir) {
 			p.t.Errorf("there is a mount: %s", line)
 		}
+	}
+}
+
+// A process can be killed while it copies, places and registers outputs: what is valid is whole, the outputs of a derivation
+// that are input-addressed become valid together, and the next build succeeds.
+func TestKilledWhileRegistering(t *testing.T) {
+	rounds := 6
+	if os.Getenv("PIX_LONG") != "" {
+		rounds = 200
+	}
+	both(t, func(t *testing.T, p *place) {
+		p.killed = true
+		p.opts.SystemFeatures = []string{"ca-derivations"}
+		const files = "mkdir $out; for i in 0 1 2 3 4 5 6 7 8 9; do for j in 0 1 2 3 4 5 6 7 8 9; do echo $out$i$j > $out/$i$j; done; done; "
+		for round := range rounds {
+			name := fmt.Sprintf("victim%d", round)
+			var req *Request
+			switch round % 3 {
+			case 0:
+				req = p.script(name, files+"cp -r $out $dev; cp -r $out $lib", withOutputs("dev", "lib"))
+			case 1:
+				ca, err := storepath.NewContentAddress(storepath.NAR, zeroHash(t, nixhash.SHA256))
+				if err != nil {
+					t.Fatal(err)
+				}
+				req = p.script(name, strings.ReplaceAll(files, "echo $out", "echo "), func(d *derivation.Derivation) {
+					d.Outputs.Set("out", derivation.FixedOutput(ca, ""))
+				})
+			default:
+				req = p.script(name, files, func(d *derivation.Derivation) {
+					d.Outputs.Set("out", derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
+					d.Env.Set("out", string(storepath.OwnPlaceholder("out")))
+				})
+			}
+			cmd := p.startVictim(req)
+			time.Sleep(50*time.Millisecond + time.Duration(rand.Int64N(int64(150*time.Millisecond))))
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			cmd.Wait()
+			if round%10 == 0 {
+				p.verify()
+			}
+			if round%3 == 0 {
+				p.checkTogether(req)
+			}
+			result, _, err := p.build(req)
+			if err != nil || result.Status.Succeeded() != (round%3 != 1) {
+				t.Errorf("%s: %+v, %v", name, result, err)
+			}
+		}
+		p.verify()
+		for _, name := range p.stray() {
+			if !strings.HasSuffix(name, ".lock") {
+				t.Errorf("left: %s", name)
+			}
+		}
+	})
+}
+
+// checkTogether checks that all outputs of a derivation are valid, or none.
+func (p *place) checkTogether(req *Request) {
+	p.t.Helper()
+	count := 0
+	for _, o := range req.Derivation.Outputs.All() {
+		valid, err := p.store.IsValidPath(p.t.Context(), o.Path())
+		if err != nil {
+			p.t.Error(err)
+		}
+		if valid {
+			count++
+		}
+	}
+	if count != 0 && count != req.Derivation.Outputs.Len() {
+		p.t.Errorf("%d of the outputs of %s are valid", count, req.Derivation.Name)
 	}
 }
