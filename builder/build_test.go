@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -181,6 +182,14 @@ func TestFailures(t *testing.T) {
 		p.mustFail(p.script("exit255", "exit 255", nil), store.PermanentFailure, cannot+"failed with exit code 255"+outputs)
 		p.mustFail(p.script("emptylast", "echo a; echo; exit 2", nil), store.PermanentFailure,
 			cannot+"failed with exit code 2"+outputs+"\nLast 2 log lines:\n> a\n> "+logs)
+		var lines strings.Builder
+		for i := 15; i < 40; i++ {
+			fmt.Fprintf(&lines, "\n> line %d", i)
+		}
+		p.mustFail(p.script("longlog", "i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); done; exit 1", nil), store.PermanentFailure,
+			cannot+"failed with exit code 1"+outputs+"\nLast 25 log lines:"+lines.String()+logs)
+		p.mustFail(p.script("utf8", `printf 'caf\303\251 \377 bad\n'; exit 1`, nil), store.PermanentFailure,
+			cannot+"failed with exit code 1"+outputs+"\nLast 1 log lines:\n> caf\303\251 \xff bad"+logs)
 		p.mustFail(p.script("noexec", "", func(d *derivation.Derivation) { d.Builder = "/nope" }), store.PermanentFailure,
 			cannot+"failed with exit code 1"+outputs+"\nLast 1 log lines:\n> error: executing '/nope': No such file or directory"+logs)
 		p.mustFail(p.script("badbuiltin", "", func(d *derivation.Derivation) { d.Builder, d.Platform = "builtin:nope", "builtin" }), store.PermanentFailure,
