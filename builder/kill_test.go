@@ -81,7 +81,7 @@ func (p *place) startVictim(req *Request) *exec.Cmd {
 // A process can be killed at any point of a build: no process and no mount is left, and the next build removes the
 // directories.
 func TestKilled(t *testing.T) {
-	rounds := 10
+	rounds := 5
 	if os.Getenv("PIX_LONG") != "" {
 		rounds = 200
 	}

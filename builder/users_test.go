@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pix/activity"
+	"pix/derivation"
 	"pix/store"
 )
 
@@ -268,4 +269,31 @@ func TestCgroup(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A builder that asks for a range of ids is root in its sandbox, and its files may belong to any of them.
+func TestUIDRange(t *testing.T) {
+	p := sandboxedPlace(t)
+	p.withUsers(1)
+	p.opts.AutoAllocateUIDs = true
+	p.opts.SystemFeatures = []string{"uid-range"}
+	out := p.mustBuild(p.script("range", "mkdir $out; (id -u; cat /proc/self/uid_map; stat -c %u / /etc) > $out/ids; echo x > $out/other; chown 1000:1000 $out/other", func(d *derivation.Derivation) {
+		d.Env.Set("requiredSystemFeatures", "uid-range")
+	}))
+	text, err := os.ReadFile(filepath.Join(out, "ids"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(strings.Fields(string(text)), " "); got != "0 0 872415232 65536 0 0" {
+		t.Errorf("the builder is %s", got)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(filepath.Join(out, "other"), &st); err != nil || st.Uid != 0 || st.Mode != unix.S_IFREG|0o444 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	p.opts.AutoAllocateUIDs = false
+	_, _, err = p.build(p.script("range", "", func(d *derivation.Derivation) { d.Env.Set("requiredSystemFeatures", "uid-range") }))
+	if err == nil || err.Error() != "feature 'uid-range' requires the setting 'auto-allocate-uids' to be enabled" {
+		t.Error(err)
+	}
 }

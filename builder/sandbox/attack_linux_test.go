@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -142,13 +143,19 @@ func TestAbstractSockets(t *testing.T) {
 
 // The filter concerns every system call interface of the machine.
 func TestCalls(t *testing.T) {
-	probes := map[string]string{"native": probe(t)}
-	if is32 := filepath.Join(filepath.Dir(probe(t)), "probe-386"); hostRuns386(t, is32) {
-		probes["386"] = is32
-	}
 	denied := regexp.MustCompile(`(4755|2755|6755|4000) : EPERM\(1\)$|(1755|755) : ok$|xattr.* : ENOTSUP\(95\)$|io_uring.* : ENOSYS\(38\)$`)
-	for name, file := range probes {
-		t.Run(name, func(t *testing.T) {
+	for _, goarch := range []string{"", "386"} {
+		t.Run(goarch, func(t *testing.T) {
+			if goarch == "386" && abis["amd64"] == nil {
+				t.Skip("this machine does not run such programs")
+			}
+			file := testProgram(t, "calls", goarch)
+			if c := exec.Command(file); goarch != "" {
+				c.Dir = t.TempDir()
+				if err := c.Run(); err != nil {
+					t.Skip("this machine does not run such programs: ", err)
+				}
+			}
 			forUsers(t, func(t *testing.T, req *Request) {
 				req.Mounts[0].Source = file
 				_, log := run(t, req)
@@ -160,24 +167,9 @@ func TestCalls(t *testing.T) {
 						t.Errorf("%s", line)
 					}
 				}
-			}, "calls")
+			})
 		})
 	}
-}
-
-// hostRuns386 builds a 32-bit test program and reports whether this machine runs it.
-func hostRuns386(t *testing.T, file string) bool {
-	t.Helper()
-	if len(abis["amd64"]) == 0 || os.Getenv("GOARCH") != "" {
-		return false
-	}
-	c := exec.Command("go", "build", "-o", file, "./testdata/probe")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=386")
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Logf("no 32-bit program: %v %s", err, out)
-		return false
-	}
-	return exec.Command(file, "echo", "x").Run() == nil
 }
 
 // A program that is open cannot be executed as another user.
@@ -218,10 +210,10 @@ func TestGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Setgroups([]int{27, 44}); err != nil {
+	if err := syscall.Setgroups([]int{27, 44}); err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Setgroups(before)
+	defer syscall.Setgroups(before)
 	var r Runner
 	defer r.Close()
 	for _, test := range []struct {

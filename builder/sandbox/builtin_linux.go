@@ -28,12 +28,9 @@ func (s *setup) startBuiltin() error {
 	program := fmt.Sprintf("/proc/self/fd/%d", executableFD)
 	s.builtin, err = os.StartProcess(program, []string{roleBuiltin}, &os.ProcAttr{
 		// The C library would look for the configuration and libraries of its resolver.
-		Env: append(s.req.Env[:len(s.req.Env):len(s.req.Env)], "GODEBUG=netdns=go"),
-		Files: []*os.File{
-			os.Stdin, os.Stdout, os.Stderr,
-			os.NewFile(socketFD, "socket"), os.NewFile(executableFD, "executable"), theirs,
-		},
-		Sys: &syscall.SysProcAttr{Credential: s.credential(), Pdeathsig: syscall.SIGKILL},
+		Env:   append(s.req.Env[:len(s.req.Env):len(s.req.Env)], "GODEBUG=netdns=go"),
+		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr, s.socket, s.executable, theirs},
+		Sys:   &syscall.SysProcAttr{Credential: s.credential(), Pdeathsig: syscall.SIGKILL},
 	})
 	theirs.Close()
 	if err != nil {

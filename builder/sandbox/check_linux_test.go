@@ -2,11 +2,15 @@ package sandbox
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -163,5 +167,98 @@ func TestSystem(t *testing.T) {
 	req.Linux26 = true
 	if _, log := run(t, req); !strings.Contains(log, "personality = 0x60000\n") {
 		t.Error("the kernel does not report a version 2.6")
+	}
+}
+
+// A process is in its cgroup, which is empty at its end.
+func TestCgroup(t *testing.T) {
+	parent, err := tryCgroup()
+	if err != nil {
+		t.Skip("this process cannot make cgroups: ", err)
+	}
+	bothKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
+		dir, err := os.MkdirTemp(parent, "pix-test-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRunner(t)
+		req.Cgroup = dir
+		n := newNotifier()
+		go func() {
+			<-n.started
+			procs, err := os.ReadFile(dir + "/cgroup.procs")
+			if err != nil || len(strings.Fields(string(procs))) == 0 {
+				t.Errorf("the cgroup has the processes %q, %v", procs, err)
+			}
+		}()
+		if _, err := r.Run(t.Context(), req, n); err != nil {
+			t.Error(err)
+		}
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	}, "daemon")
+}
+
+// The error says what to enable on a machine without user namespaces: here one that is a user namespace itself.
+func TestAdvice(t *testing.T) {
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), "PIX_TEST_CALLER=advice")
+	c.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+	}
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Skipf("this machine has no user namespaces: %v %s", err, out)
+	}
+	want := "setting up the sandbox: starting a process in new namespaces: a user namespace: no space left on device\n" +
+		"User namespaces are switched off. As root: sysctl -w user.max_user_namespaces=10000\n"
+	if string(out) != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+}
+
+// adviser switches user namespaces off and prints the error of a trial.
+func adviser() int {
+	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println(Check(context.Background()))
+	return 0
+}
+
+func TestHelperBeside(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(filepath.Dir(program), "pix-sandbox")
+	if HelperBeside() != "" {
+		t.Fatal("there is a helper")
+	}
+	b, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(file)
+	if HelperBeside() != file {
+		t.Error("it is not found")
+	}
+	r := &Runner{Helper: file}
+	defer r.Close()
+	if result, err := r.Run(t.Context(), testRequest(t, "exit", "3"), io.Discard); err != nil || result.ExitCode != 3 {
+		t.Error(result, err)
+	}
+	if err := os.Chmod(file, 0o775); err != nil {
+		t.Fatal(err)
+	}
+	if HelperBeside() != "" {
+		t.Error("a helper that others can change is used")
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // A coder writes values to data, or reads them from it. One function lists the fields of a message for both
-// directions, so that they cannot differ. Strings are bytes: names of files and environments need not be UTF-8.
+// directions, so that they cannot differ. Writing changes no value: requests may be shared. Strings are bytes: names of files and environments need not be UTF-8.
 type coder struct {
 	data    []byte
 	reading bool
@@ -32,7 +32,9 @@ func (c *coder) uint(p *uint64) {
 func (c *coder) int(p *int) {
 	n := uint64(*p)
 	c.uint(&n)
-	*p = int(int64(n))
+	if c.reading {
+		*p = int(int64(n))
+	}
 }
 
 func (c *coder) bool(p *bool) {
@@ -41,7 +43,9 @@ func (c *coder) bool(p *bool) {
 		n = 1
 	}
 	c.uint(&n)
-	*p = n != 0
+	if c.reading {
+		*p = n != 0
+	}
 }
 
 func (c *coder) bytes(p *[]byte) {
@@ -62,7 +66,9 @@ func (c *coder) bytes(p *[]byte) {
 func (c *coder) string(p *string) {
 	b := []byte(*p)
 	c.bytes(&b)
-	*p = string(b)
+	if c.reading {
+		*p = string(b)
+	}
 }
 
 func (c *coder) strings(p *[]string) { list(c, p, (*coder).string) }

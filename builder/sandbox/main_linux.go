@@ -3,6 +3,7 @@ package sandbox
 import (
 	"os"
 	"sync/atomic"
+	"syscall"
 )
 
 // mainCalled says that this program can be executed again as a supervisor.
@@ -28,4 +29,10 @@ func Main() {
 		}
 	}
 	mainCalled.Store(true)
+}
+
+// ownedByUs reports whether a file belongs to root or to the user of this process.
+func ownedByUs(info os.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (stat.Uid == 0 || int(stat.Uid) == os.Geteuid())
 }

@@ -7,10 +7,14 @@ import (
 
 func TestMain(m *testing.M) {
 	Main()
-	if os.Getenv("PIX_TEST_CALLER") != "" {
+	switch os.Getenv("PIX_TEST_CALLER") {
+	case "1":
 		os.Exit(caller())
+	case "advice":
+		os.Exit(adviser())
 	}
 	code := m.Run()
 	standard.Close()
+	os.RemoveAll(programs.dir)
 	os.Exit(code)
 }

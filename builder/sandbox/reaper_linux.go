@@ -58,13 +58,20 @@ func reap() int {
 		_ = child.Kill()
 		e = <-ended
 	}
-	killDescendants(child.Pid)
+	killDescendants()
 	_ = writeMessage(socket, e)
 	return 0
 }
 
-// waitFor waits for the end of a child and returns its event.
+// waitFor waits for the end of a child, kills its process group and returns its event.
 func waitFor(child *os.Process) *event {
+	for {
+		err := unix.Waitid(unix.P_PID, child.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	_ = unix.Kill(-child.Pid, unix.SIGKILL) // while the number is still that of the child
 	state, err := child.Wait()
 	if err != nil {
 		return failure("waiting for a process", err)
@@ -86,10 +93,8 @@ func awaitHangup(fd int) {
 // killTime bounds the time for which a reaper kills processes that make new ones as fast as they are killed.
 const killTime = 5 * time.Second
 
-// killDescendants kills all descendants of this process, which is a subreaper, and the process group of the child
-// that has ended, and waits for their end.
-func killDescendants(group int) {
-	_ = unix.Kill(-group, unix.SIGKILL)
+// killDescendants kills all descendants of this process, which is a subreaper, and waits for their end.
+func killDescendants() {
 	for deadline := time.Now().Add(killTime); time.Now().Before(deadline); {
 		for _, pid := range descendants(os.Getpid()) {
 			_ = unix.Kill(pid, unix.SIGKILL)

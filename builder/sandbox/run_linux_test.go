@@ -16,30 +16,45 @@ import (
 // probe returns the static program of testdata/probe.
 func probe(t testing.TB) string {
 	t.Helper()
-	file, err := buildProbe()
-	if err != nil {
-		t.Skip("the Go toolchain does not build the test program: ", err)
+	return testProgram(t, "probe", "")
+}
+
+// testProgram returns a static program of testdata for a GOARCH, "" for that of this machine.
+func testProgram(t testing.TB, name, goarch string) string {
+	t.Helper()
+	programs.Lock()
+	defer programs.Unlock()
+	if file := programs.built[name+goarch]; file != "" {
+		return file
 	}
+	if programs.dir == "" {
+		dir, err := os.MkdirTemp("", "pix-probe-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, 0o755); err != nil { // processes of other users execute them
+			t.Fatal(err)
+		}
+		programs.dir, programs.built = dir, map[string]string{}
+	}
+	file := filepath.Join(programs.dir, filepath.Base(name)+goarch)
+	c := exec.Command("go", "build", "-o", file, "./testdata/"+name)
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if goarch != "" {
+		c.Env = append(c.Env, "GOARCH="+goarch)
+	}
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Skipf("the Go toolchain does not build the test program: %v: %s", err, out)
+	}
+	programs.built[name+goarch] = file
 	return file
 }
 
-var buildProbe = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "pix-probe-")
-	if err != nil {
-		return "", err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { // processes of other users execute it
-		return "", err
-	}
-	file := filepath.Join(dir, "probe")
-	c := exec.Command("go", "build", "-o", file, "./testdata/probe")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := c.CombinedOutput()
-	if err != nil {
-		return "", &exec.Error{Name: string(out), Err: err}
-	}
-	return file, nil
-})
+var programs struct {
+	sync.Mutex
+	dir   string
+	built map[string]string
+}
 
 // testRequest returns a request that runs the test program with these arguments in a new root directory.
 func testRequest(t testing.TB, args ...string) *Request {

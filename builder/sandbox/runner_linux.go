@@ -112,9 +112,15 @@ func (r *Runner) start(ctx context.Context, l *launch, cgroup string) (*process,
 			if err = sendFiles(s.control, encode(l), sent...); err == nil {
 				break
 			}
-			r.drop(s)
-			if attempt < maxAttempts && (errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, os.ErrClosed)) {
-				continue
+			gone := errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
+			if gone {
+				r.drop(s)
+			}
+			if gone || !r.current(s) { // another goroutine has seen its end
+				if attempt < maxAttempts {
+					continue
+				}
+				err = fmt.Errorf("%w: %w", ErrLost, err)
 			}
 		}
 		p.close()
@@ -145,6 +151,13 @@ func (r *Runner) connect(ctx context.Context) (*supervisorClient, error) {
 		r.supervisor = s
 	}
 	return r.supervisor, nil
+}
+
+// current reports whether a supervisor is the one that starts processes.
+func (r *Runner) current(s *supervisorClient) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.supervisor == s
 }
 
 // drop ends a supervisor that does not answer.

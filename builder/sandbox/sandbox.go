@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 )
 
 // A Runner runs processes through one supervisor, which it starts when the first process runs and keeps
@@ -36,6 +38,21 @@ func Check(ctx context.Context) error { return standard.Check(ctx) }
 
 // UseHelper sets the Helper of the Runner that [Run] and [Check] use. It has no effect on a supervisor that runs.
 func UseHelper(file string) { standard.setHelper(file) }
+
+// HelperBeside returns the pix-sandbox in the directory of this program, or "" if there is none that only root and the user
+// of this process can change.
+func HelperBeside() string {
+	program, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	file := filepath.Join(filepath.Dir(program), "pix-sandbox")
+	stat, err := os.Stat(file)
+	if err != nil || !stat.Mode().IsRegular() || stat.Mode()&0o022 != 0 || stat.Mode()&0o111 == 0 || !ownedByUs(stat) {
+		return ""
+	}
+	return file
+}
 
 // ErrLost says that the supervisor, or a process during its set-up, was killed from outside. It says nothing about the
 // request.

@@ -17,6 +17,8 @@ type setup struct {
 	req  Request
 	root *tree // nil without namespaces
 
+	socket, executable *os.File
+
 	builtin *os.Process // or nil
 	sync    *os.File    // to the builtin
 }
@@ -49,7 +51,7 @@ func setUp() int {
 	// Users, capabilities, filters and personality belong to a thread. This one executes the program, and all others end then.
 	runtime.LockOSThread()
 	socket := os.NewFile(socketFD, "socket")
-	var s setup
+	s := &setup{socket: socket, executable: os.NewFile(executableFD, "executable")}
 	if _, err := socket.WriteString(greeting); err != nil {
 		return 1
 	}

@@ -143,7 +143,16 @@ func listing(dir string) (lines []string) {
 // probes returns the outcomes of operations that are not those of the command calls.
 func probes() (lines []string) {
 	add := func(what, result string) { lines = append(lines, what+" : "+result) }
-	errno := func(what string, number uintptr, args ...uintptr) { add(what, outcome(number, args...)) }
+	errno := func(what string, number uintptr, args ...uintptr) {
+		var a [6]uintptr
+		copy(a[:], args)
+		_, _, e := unix.Syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5])
+		if e == 0 {
+			add(what, "ok")
+		} else {
+			add(what, fmt.Sprintf("%s(%d)", unix.ErrnoName(e), int(e)))
+		}
+	}
 	mode := func(what, file string) {
 		var st unix.Stat_t
 		unix.Lstat(file, &st)
@@ -186,7 +195,18 @@ func probes() (lines []string) {
 	add("open own input for write", fmt.Sprint(err))
 	add("chmod own input", fmt.Sprint(os.Chmod(self, 0o755)))
 	add("self", self)
-	lines = append(lines, callOutcomes()...)
 	slices.Sort(lines)
 	return lines
+}
+
+// kept keeps what a uintptr points to.
+var kept []*byte
+
+func pointer(s string) uintptr {
+	p, err := unix.BytePtrFromString(s)
+	if err != nil {
+		panic(err)
+	}
+	kept = append(kept, p)
+	return uintptr(unsafe.Pointer(p))
 }

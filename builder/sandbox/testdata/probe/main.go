@@ -20,7 +20,6 @@ var commands = map[string]func(args []string){
 	"exit":       func(args []string) { os.Exit(number(args[0])) },
 	"kill":       killSelf,
 	"look":       look,
-	"calls":      calls,
 	"inputs":     inputs,
 	"nested":     nested,
 	"dial":       dial,

@@ -2,7 +2,7 @@
 
 package main
 
-import "golang.org/x/sys/unix"
+import "syscall"
 
 // legacyChmod has calls that newer machines do not have.
-var legacyChmod = map[string]uintptr{"chmod": unix.SYS_CHMOD}
+var legacyChmod = map[string]uintptr{"chmod": syscall.SYS_CHMOD}
