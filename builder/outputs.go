@@ -77,7 +77,9 @@ type finisher struct {
 func (b *build) finishOutputs(ctx context.Context) (outputs map[string]store.Realisation, err error) {
 	f := b.newFinisher()
 	defer func() {
-		err = errors.Join(err, f.removeCopies())
+		if removing := f.removeCopies(); removing != nil { // the next start removes them
+			b.warn(fmt.Sprintf("cannot remove the copies of the outputs of '%s': %v", b.req.Path, removing))
+		}
 	}()
 	if err := f.takeAll(ctx); err != nil {
 		return nil, err
