@@ -54,6 +54,7 @@
 //   - info.go, ask.go, derivations.go, outputs.go and realisations.go answer queries.
 //   - add.go, add_nar.go and add_multiple.go are the ways to add objects. place.go adds one object and add_finish.go
 //     a batch; register.go makes the paths valid.
+//   - build*.go lock, place and register the outputs of builds, and keep their logs.
 //   - tempdir.go, internal/pathlock and internal/temproots protect an object from other processes until it is valid.
 //   - archive.go reads an object, and checked.go remembers which objects need no check of their hash.
 //   - roots*.go, runtime_roots*.go and gc*.go collect garbage; removetree.go deletes files.
