@@ -205,3 +205,14 @@ func (p *place) anyPath() storepath.Path {
 	}
 	return path
 }
+
+// What is not there cannot be checked.
+func TestCheckNeedsOutputs(t *testing.T) {
+	p := openPlace(t)
+	req := p.script("missing", "echo > $out", nil)
+	req.Mode = store.BuildCheck
+	_, _, err := p.build(req)
+	if want := fmt.Sprintf("some outputs of '%s' are not valid, so checking is not possible\nHint: ", req.Path); err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Error(err)
+	}
+}

@@ -158,6 +158,25 @@ func (b *build) isWhole(ctx context.Context, path storepath.Path) (bool, error) 
 	return err == nil && hash == info.NARHash, nil
 }
 
+// checkCheckable refuses to compare outputs with what is not there. A caller that does not say what it wants needs one
+// valid output.
+func (b *build) checkCheckable() error {
+	if b.req.Mode != store.BuildCheck {
+		return nil
+	}
+	valid, missing := false, false
+	for _, o := range b.outputs {
+		valid = valid || o.valid
+		missing = missing || !o.valid && slices.Contains(b.req.Wanted, o.name)
+	}
+	if valid && !missing {
+		return nil
+	}
+	return fmt.Errorf("some outputs of '%s' are not valid, so checking is not possible\n"+
+		"Hint: --rebuild and --check error if the derivation was not previously built and cannot be substituted.\n"+
+		"      Remove it to perform a fresh build, or use --repair to rewrite missing or corrupted builds in the store.", b.req.Path)
+}
+
 // removeInvalid deletes what is at the paths of outputs that are not valid.
 func (b *build) removeInvalid(ctx context.Context) error {
 	for _, o := range b.outputs {

@@ -41,6 +41,9 @@ func (b *build) run(ctx context.Context) (status store.BuildStatus, outputs map[
 	if allValid && b.req.Mode != store.BuildCheck {
 		return store.AlreadyValid, b.validOutputs(), nil
 	}
+	if err := b.checkCheckable(); err != nil {
+		return 0, nil, err
+	}
 	if err := b.removeInvalid(ctx); err != nil {
 		return 0, nil, err
 	}
