@@ -115,8 +115,8 @@ func (p *place) mustBuild(req *Request) string {
 	return p.store.ObjectFile(result.Outputs["out"].OutPath)
 }
 
-// mustFail builds a derivation that fails, and checks the status and the text, in which OUT is the path of the output and DRV
-// that of the derivation.
+// mustFail builds a derivation that fails, and checks the status and the text, in which OUT stands for the path of the output and DRV
+// for the path of the derivation.
 func (p *place) mustFail(req *Request, status store.BuildStatus, text string) {
 	p.t.Helper()
 	result, events, err := p.build(req)
@@ -206,7 +206,7 @@ func (p *place) anyPath() storepath.Path {
 	return path
 }
 
-// What is not there cannot be checked.
+// A check needs outputs that are valid.
 func TestCheckNeedsOutputs(t *testing.T) {
 	p := openPlace(t)
 	req := p.script("missing", "echo > $out", nil)

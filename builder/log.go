@@ -21,8 +21,8 @@ const (
 // A buildLog gets what a builder prints. It writes the bytes to the log file, splits them into lines, and reports these as
 // results of the activity of the build.
 //
-// Like a terminal, it writes over the line after a carriage return, so that of a progress bar the last state is
-// left. A carriage return before a line feed is part of the line end; Nix 2.34 reports such lines as empty.
+// Like a terminal, it overwrites the line after a carriage return, so that a progress bar leaves its last
+// state. A carriage return before a line feed is part of the line end; Nix 2.34 reports such lines as empty.
 type buildLog struct {
 	file    io.Writer // nil if no log is kept
 	events  activity.Handler

@@ -22,8 +22,8 @@ const markExt = ".lock"
 const maxMark = 8192
 
 // A mark is a locked file that says which directories belong to a build. Its text is lines: the store directory on this
-// machine, the base name of the derivation, beside which the sandbox is (see [chroot]), those of the scratch paths if they are in the
-// store, and an empty one.
+// machine, the base name of the derivation, beside which the sandbox is (see [chroot]), the base names of the scratch paths if these
+// are in the store, and an empty line.
 type mark struct{ file *os.File }
 
 func (b *build) markText() string {
@@ -105,7 +105,7 @@ func lockUser(name string) (*os.File, error) {
 }
 
 // removeDead removes what builds have left whose process was killed. It leaves directories without a mark, such as Nix's and kept
-// ones, and those of other users and of other stores. After an error it goes on, and returns the first.
+// ones, and directories of other users and other stores. After an error it goes on, and returns the first.
 func (b *build) removeDead(ctx context.Context) error {
 	base := b.buildDirs()
 	entries, first := os.ReadDir(base)

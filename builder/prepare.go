@@ -69,7 +69,8 @@ func (b *build) report(ctx context.Context) {
 	}
 }
 
-// decideSandbox decides whether the builder runs in a sandbox. What is asked for decides, and not what is possible.
+// decideSandbox decides whether the builder runs in a sandbox. It follows the options and the derivation alone: a machine that
+// cannot make a sandbox is no reason to build without one.
 func (b *build) decideSandbox() error {
 	switch b.opts.Sandbox {
 	case SandboxAll:
@@ -158,7 +159,7 @@ func (b *build) isWhole(ctx context.Context, path storepath.Path) (bool, error) 
 	return err == nil && hash == info.NARHash, nil
 }
 
-// checkCheckable refuses to compare outputs with what is not there. A caller that does not say what it wants needs one
+// checkCheckable refuses to check outputs that are not valid. A caller that does not say what it wants needs one
 // valid output.
 func (b *build) checkCheckable() error {
 	if b.req.Mode != store.BuildCheck {
@@ -177,7 +178,7 @@ func (b *build) checkCheckable() error {
 		"      Remove it to perform a fresh build, or use --repair to rewrite missing or corrupted builds in the store.", b.req.Path)
 }
 
-// removeInvalid deletes what is at the paths of outputs that are not valid.
+// removeInvalid deletes the objects at the paths of outputs that are not valid.
 func (b *build) removeInvalid(ctx context.Context) error {
 	for _, o := range b.outputs {
 		if o.path == "" || o.valid || o.corrupt {

@@ -68,7 +68,7 @@ func (b *build) buildLocked(ctx context.Context) (outputs map[string]store.Reali
 	}
 	defer func() {
 		if cleaning := b.cleanUp(ctx, err == nil); cleaning != nil {
-			// What was built is valid all the same, and what failed has a reason of its own.
+			// A registered output stays valid, and a failure has a reason of its own.
 			b.warn(fmt.Sprintf("cleaning up after the build of '%s': %v", b.req.Path, cleaning))
 		}
 	}()
