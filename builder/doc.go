@@ -11,9 +11,9 @@
 //  2. Lock the outputs. Another process may have built them meanwhile. Remove invalid leftovers at their paths.
 //  3. Find the input closure, and compute what the builder is given: variables, arguments and files (env.go, attrs.go,
 //     graph.go).
-//  4. Take a build user, make the build directory and the root of the sandbox, and choose a scratch path for each output (users.go,
+//  4. Take a build user, make the build directory and the root of the sandbox, and choose a scratch path for each output (setup.go, users.go,
 //     builddir.go, chroot.go, root.go, sandboxpaths.go, scratch.go).
-//  5. Run the builder, and read its log, until it ends or a limit is reached (run.go, log.go, logmessage.go, executor.go).
+//  5. Run the builder, and read its log, until it ends or a limit is reached (run.go, limits.go, log.go, logmessage.go, executor.go, failure.go).
 //  6. Check, rewrite, move and register the outputs (outputs.go).
 //  7. Remove everything that the build has made, except the outputs (cleanup.go).
 //

@@ -125,3 +125,14 @@ func (l *buildLog) end() {
 	}
 	l.nested.end(l.events)
 }
+
+// logLines returns how many lines of the log the message of a failed build has.
+func (o *Options) logLines() int {
+	switch {
+	case o.LogLines == 0:
+		return 25
+	case o.LogLines < 0:
+		return 0
+	}
+	return o.LogLines
+}
