@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -145,6 +146,26 @@ func (b *build) writeBuilderFile(name, text string) error {
 		err = b.giveToBuilder(f)
 	}
 	return errors.Join(err, f.Close())
+}
+
+// countKept returns how many directories of ended builds are kept beside this one: they have no mark.
+func (d *buildDir) countKept() (kept int) {
+	entries, err := os.ReadDir(d.base)
+	if err != nil {
+		return 0
+	}
+	marked := map[string]bool{}
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), markExt); ok {
+			marked[name] = true
+		}
+	}
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), "nix-") && !marked[e.Name()] {
+			kept++
+		}
+	}
+	return kept
 }
 
 // keep leaves the directory for people to look at.

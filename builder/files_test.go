@@ -53,6 +53,11 @@ func TestKeepFailed(t *testing.T) {
 		if _, err := os.Stat(dir); err != nil {
 			t.Error(err)
 		}
+		p.opts.MaxKept = 1
+		p.mustFail(p.script("second", "exit 1", nil), store.PermanentFailure, "Cannot build 'DRV'.\nReason: builder failed with exit code 1.\nOutput paths:\n  OUT")
+		if dirs, err := filepath.Glob(filepath.Join(p.opts.BuildDir, "*")); err != nil || len(dirs) != 1 {
+			t.Errorf("%q, %v", dirs, err)
+		}
 	})
 }
 
