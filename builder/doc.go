@@ -43,6 +43,7 @@
 //   - Build directories that a killed process has left are removed.
 //   - A line of a log is at most 1 MiB long, and the lines in a message at most 2 MiB together.
 //   - Messages have no colours.
+//   - Builds into two stores of a machine never have the same build user at once.
 //   - The members of the group of build users, and their other groups, come from /etc/group alone.
 //
 // Sources: src/libstore/unix/build and src/libstore/build/derivation-building-goal.cc in Nix 2.34.8.

@@ -131,7 +131,7 @@ type Options struct {
 	// PollInterval is the time between two looks whether another build has released its user id; 0 is 5 seconds.
 	PollInterval time.Duration
 
-	etc string // instead of /etc, for tests
+	etc, machineUsers string // instead of /etc and machineUsers, for tests
 }
 
 // A SandboxMode says which derivations are built in a sandbox.
