@@ -212,7 +212,7 @@ func TestMarks(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.write(p.store.ObjectFile(outOf(b.req)), "half of an output")
-	if err := b.removeDead(t.Context()); err != nil {
+	if _, err := b.removeDead(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{"nix-1-1": false, "nix-1-1.lock": false, "nix-1-2": true, "nix-1-3": true, "nix-1-4": true, "nix-1-5": true, "nix-1-6": true, "nix-1-6.lock": false} {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -106,18 +107,39 @@ func lockUser(name string) (*os.File, error) {
 
 // removeDead removes what builds have left whose process was killed. It leaves directories without a mark, such as Nix's and kept
 // ones, and directories of other users and other stores. After an error it goes on, and returns the first.
-func (b *build) removeDead(ctx context.Context) error {
+//
+// A process that was just killed may have a child that holds the lock until it executes a program. Then removeDead is not
+// done, and should be called again later.
+func (b *build) removeDead(ctx context.Context) (done bool, err error) {
 	base := b.buildDirs()
 	entries, first := os.ReadDir(base)
 	if errors.Is(first, os.ErrNotExist) {
-		return nil
+		return true, nil
 	}
+	done = true
 	for _, e := range entries {
-		if name := e.Name(); strings.HasPrefix(name, "nix-") && strings.HasSuffix(name, markExt) {
-			first = cmp.Or(first, b.removeDeadBuild(ctx, filepath.Join(base, name)))
+		name := e.Name()
+		if !strings.HasPrefix(name, "nix-") || !strings.HasSuffix(name, markExt) {
+			continue
 		}
+		err := b.removeDeadBuild(ctx, filepath.Join(base, name))
+		if errors.Is(err, errLocked) {
+			done = done && isAlive(name)
+			continue
+		}
+		first = cmp.Or(first, err)
 	}
-	return first
+	return done, first
+}
+
+// errLocked says that the mark of a build is locked.
+var errLocked = errors.New("the build has not ended")
+
+// isAlive reports whether the process that has made a mark is running. It has its id in the name.
+func isAlive(mark string) bool {
+	id, _, _ := strings.Cut(strings.TrimPrefix(mark, "nix-"), "-")
+	pid, err := strconv.Atoi(id)
+	return err == nil && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
 func (b *build) removeDeadBuild(ctx context.Context, name string) error {
@@ -133,7 +155,7 @@ func (b *build) removeDeadBuild(ctx context.Context, name string) error {
 		return nil
 	}
 	if locked, err := tryLock(file); err != nil || !locked {
-		return err
+		return cmp.Or(err, errLocked)
 	}
 	if !hasName(file, name) {
 		return nil
