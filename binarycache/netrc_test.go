@@ -8,7 +8,7 @@ import (
 // netrcQuoter quotes a word of a netrc file.
 var netrcQuoter = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 
-// Whatever is quoted comes back, and whatever stands before it is read to an end.
+// A quoted word is parsed to the same word, and the parser reads any text before it to its end.
 func FuzzParseNetrc(f *testing.F) {
 	f.Add("machine a login b password c\n# comment\nmacdef m\nx\n\ndefault", "login", `pass "word"`)
 	f.Add(`machine "a" login "\`, " #", "\r\n\t")

@@ -29,8 +29,8 @@ func parseNetrc(text string) ([]netrcEntry, error) {
 	return p.entries, nil
 }
 
-// lineOf returns the number, from 1, of the line of a netrc file that has before other lines in front of
-// it. Comments do not count in before.
+// lineOf returns the number, from 1, of the line of a netrc file that comes after before other lines, not counting
+// comments.
 func lineOf(text string, before int) int {
 	number := 0
 	for line := range strings.Lines(text) {
@@ -86,7 +86,7 @@ func (p *netrcParser) parse() error {
 	}
 }
 
-// keyword reads what follows a keyword.
+// keyword handles a keyword.
 func (p *netrcParser) keyword(keyword string) error {
 	switch keyword {
 	case "machine":
@@ -133,7 +133,7 @@ func (p *netrcParser) word() (word string, quoted bool, err error) {
 	return word, false, nil
 }
 
-// value sets value to the next word, even if that is a keyword, and sets has. At the end of the file it
+// value reads the next word into value, even if it is a keyword, and sets has. At the end of the file it
 // changes neither.
 func (p *netrcParser) value(value *string, has *bool) error {
 	word, quoted, err := p.word()
