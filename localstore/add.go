@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pix/internal/githash"
 	"pix/localstore/internal/objects"
 	"pix/nar"
 	"pix/nixhash"
@@ -184,7 +185,7 @@ func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method,
 	}
 	hash := hasher.Hash()
 	if m == storepath.Git {
-		if hash, err = objects.HashGit(ctx, d.root, tempObject, a); err != nil {
+		if hash, err = githash.Hash(ctx, d.root, tempObject, a); err != nil {
 			return nil, false, err
 		}
 	}
