@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,8 +22,8 @@ const markExt = ".lock"
 const maxMark = 8192
 
 // A mark is a locked file that says which directories belong to a build. Its text is lines: the store directory on this
-// machine, the base name of the derivation, beside which the sandbox is (see [chroot]), those of the scratch paths if they are in the
-// store, and an empty one.
+// machine, the base name of the derivation, beside which the sandbox is (see [chroot]), the base names of the scratch paths if these
+// are in the store, and an empty line.
 type mark struct{ file *os.File }
 
 func (b *build) markText() string {
@@ -40,7 +39,8 @@ func (b *build) markText() string {
 // storeDir returns the store directory on this machine.
 func (b *build) storeDir() string { return filepath.Dir(b.store.ObjectFile(b.req.Path)) }
 
-// makeMark makes a mark; nil if another process has one of that name, or removes it.
+// makeMark makes a mark; nil if the name is taken, or another process has taken the new mark for a dead one's. The text is written
+// under the lock, and the directories are made afterwards: a mark without the whole text has none.
 func makeMark(name, text string) (*mark, error) {
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if errors.Is(err, os.ErrExist) {
@@ -49,15 +49,15 @@ func makeMark(name, text string) (*mark, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mark{file}
 	locked, err := tryLock(file)
-	if err == nil && locked {
-		_, err = file.WriteString(text)
+	if err != nil || !locked || !hasName(file, name) {
+		return nil, errors.Join(err, file.Close())
 	}
-	if err == nil && locked {
-		return m, nil
+	m := &mark{file}
+	if _, err := file.WriteString(text); err != nil {
+		return nil, errors.Join(err, m.remove())
 	}
-	return nil, errors.Join(err, m.remove())
+	return m, nil
 }
 
 // remove deletes the mark.
@@ -105,7 +105,7 @@ func lockUser(name string) (*os.File, error) {
 }
 
 // removeDead removes what builds have left whose process was killed. It leaves directories without a mark, such as Nix's and kept
-// ones, and those of other users and of other stores. After an error it goes on, and returns the first.
+// ones, and directories of other users and other stores. After an error it goes on, and returns the first.
 func (b *build) removeDead(ctx context.Context) error {
 	base := b.buildDirs()
 	entries, first := os.ReadDir(base)
@@ -147,11 +147,8 @@ func (b *build) removeDeadBuild(ctx context.Context, name string) error {
 		if lines[0] != b.storeDir() {
 			return nil
 		}
-		err = b.removeDeadPaths(ctx, lines[1:])
-	} else if info, statErr := file.Stat(); statErr != nil || time.Since(info.ModTime()) < time.Minute {
-		return statErr // its process has not written the text yet
+		err = errors.Join(b.removeDeadPaths(ctx, lines[1:]), removetree.RemovePath(strings.TrimSuffix(name, markExt)))
 	}
-	err = errors.Join(err, removetree.RemovePath(strings.TrimSuffix(name, markExt)))
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,10 @@ type Options struct {
 	// KeepFailed keeps the build directory of a failed build.
 	KeepFailed bool
 
+	// MaxKept is how many build directories may be kept in BuildDir, by this builder and others; 0 is no limit. Untrusted
+	// clients need one, or they fill the disk.
+	MaxKept int
+
 	// DiscardLog keeps no log of builds in the store.
 	DiscardLog bool
 

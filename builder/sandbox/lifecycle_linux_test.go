@@ -30,11 +30,8 @@ func newRunner(t *testing.T) *Runner {
 	testenv.NoLeak(t)
 	mounts := readFile(t, "/proc/self/mountinfo")
 	before := openFiles(t, os.Getpid())
-	r := new(Runner)
-	if testenv.RaceEnabled { // a fork of a program with the race detector is slow
-		r.Helper = testProgram(t, "../../../cmd/pix-sandbox", "")
-	}
-	if err := r.Check(t.Context()); err != nil {
+	r := &Runner{Helper: raceHelper(t)}
+	if _, err := r.Run(t.Context(), testRequest(t, "exit", "0"), io.Discard); err != nil {
 		t.Skip("this machine has no sandbox: ", err)
 	}
 	supervisor := r.supervisor
@@ -60,6 +57,15 @@ func newRunner(t *testing.T) *Runner {
 		}
 	})
 	return r
+}
+
+// raceHelper returns a helper without the race detector, if this program has it: a fork and an exit of such a
+// program take a second.
+func raceHelper(t *testing.T) string {
+	if !testenv.RaceEnabled {
+		return ""
+	}
+	return testProgram(t, "../../../cmd/pix-sandbox", "")
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {

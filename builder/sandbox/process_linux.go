@@ -28,34 +28,37 @@ type process struct {
 }
 
 // newProcess returns a process that is not started, and the files that the supervisor gets.
-func newProcess(l *launch, cgroup string) (p *process, theirs []*os.File, err error) {
-	p = &process{reaper: l.role == roleReaper}
-	defer func() {
-		if err != nil {
-			closeFiles(theirs)
-			p.close()
-		}
-	}()
+func newProcess(l *launch, cgroup string) (*process, []*os.File, error) {
+	p := &process{reaper: l.role == roleReaper}
+	theirs, err := p.open(l, cgroup)
+	if err != nil {
+		closeFiles(theirs)
+		p.close()
+		return nil, nil, err
+	}
+	l.cgroup = p.cgroup != nil
+	return p, theirs, nil
+}
+
+// open opens the files of a process and returns those that the supervisor gets, also if it fails.
+func (p *process) open(l *launch, cgroup string) (theirs []*os.File, err error) {
 	var f *os.File
 	if p.conn, f, err = socketPair(unix.SOCK_SEQPACKET); err != nil {
-		return nil, nil, err
+		return theirs, err
 	}
 	theirs = append(theirs, f)
 	if p.socket, f, err = socketPair(unix.SOCK_STREAM); err != nil {
-		return nil, nil, err
+		return theirs, err
 	}
 	theirs = append(theirs, f)
 	if p.log, f, err = openTerminal(l.hostUID, l.hostGID); err != nil {
-		return nil, nil, err
+		return theirs, &SetupError{Step: "opening a pseudo terminal", Err: err}
 	}
 	theirs = append(theirs, f)
 	if cgroup != "" {
-		if p.cgroup, err = os.OpenFile(cgroup, unix.O_DIRECTORY, 0); err != nil {
-			return nil, nil, err
-		}
-		l.cgroup = true
+		p.cgroup, err = os.OpenFile(cgroup, unix.O_DIRECTORY, 0)
 	}
-	return p, theirs, nil
+	return theirs, err
 }
 
 func (p *process) close() {

@@ -25,7 +25,7 @@ func openTerminal(uid, gid int) (log, terminal *os.File, err error) {
 		if terminal != nil {
 			terminal.Close()
 		}
-		return nil, nil, fmt.Errorf("opening a pseudo terminal: %w", err)
+		return nil, nil, err
 	}
 	return log, terminal, nil
 }
@@ -64,7 +64,11 @@ func prepareTerminal(fd, uid, gid int) error {
 		return os.NewSyscallError("fchmod", err)
 	}
 	if unix.Geteuid() == 0 {
-		return os.NewSyscallError("fchown", unix.Fchown(fd, uid, gid))
+		err := unix.Fchown(fd, uid, gid)
+		if err == unix.EINVAL {
+			return fmt.Errorf("the user namespace of this process does not have user %d and group %d: %w", uid, gid, err)
+		}
+		return os.NewSyscallError("fchown", err)
 	}
 	return nil
 }
