@@ -13,26 +13,26 @@ import (
 	"pix/storepath"
 )
 
-// FromEnvironment returns the options that the environment says, as the command pix takes it. They
-// are those of [Open] where it is given none, and a beginning for whoever wants others:
+// FromEnvironment returns the options that environment variables set. The command pix uses them, and [Open] uses them for
+// nil options. A program can change them:
 //
 //	opts, err := pix.FromEnvironment(os.Getenv)
 //	…
 //	opts.Local.TrustedKeys = keys
 //	s, err := pix.Open(ctx, "auto", opts)
 //
-// These variables count; what is not set is left to the defaults:
+// The variables are:
 //
 //	NIX_STORE_DIR                the store directory
-//	NIX_DAEMON_SOCKET_PATH       the socket of the daemon; else it is in the state directory
-//	NIX_STATE_DIR, NIX_LOG_DIR   where this machine's own store has its state and logs
+//	NIX_DAEMON_SOCKET_PATH       the socket of the daemon; by default in the state directory
+//	NIX_STATE_DIR, NIX_LOG_DIR   the directories for state and logs of the store of this machine
 //	NIX_SSHOPTS                  arguments for ssh
-//	NIX_SSL_CERT_FILE            the file with the certificate authorities to trust
-//	XDG_DATA_HOME                the directory for the user's data; else .local/share in HOME
-//	PIX_CLOSURE_LIMIT            how many bytes of memory a closure may take of which a cache or a
-//	                             daemon tells, such as 1G: see [Options.ClosureLimits]
+//	NIX_SSL_CERT_FILE            the file with the trusted certificate authorities
+//	XDG_DATA_HOME                the data directory of the user; by default .local/share in HOME
+//	PIX_CLOSURE_LIMIT            the memory limit for a closure that a cache or a daemon reports,
+//	                             such as 1G: see [Options.ClosureLimits]
 //
-// The error says which of them cannot be read.
+// The error names the variable with an invalid value.
 func FromEnvironment(getenv func(string) string) (*Options, error) {
 	o := &Options{
 		DaemonSocket: getenv("NIX_DAEMON_SOCKET_PATH"),
@@ -50,7 +50,7 @@ func FromEnvironment(getenv func(string) string) (*Options, error) {
 	if limit := getenv("PIX_CLOSURE_LIMIT"); limit != "" {
 		bytes, err := nixconf.ParseSize(limit)
 		if err == nil && (bytes == 0 || bytes > math.MaxInt64) {
-			err = fmt.Errorf("%q is no positive number of bytes, such as 512M or 1G", limit)
+			err = fmt.Errorf("%q is not a positive number of bytes, such as 512M or 1G", limit)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("PIX_CLOSURE_LIMIT: %w", err)
@@ -60,7 +60,7 @@ func FromEnvironment(getenv func(string) string) (*Options, error) {
 	return o, nil
 }
 
-// storeDir returns the store directory. Nix takes it with a slash at its end, too.
+// storeDir returns the store directory. As in Nix, the variable may end with a slash.
 func storeDir(getenv func(string) string) (storepath.Dir, error) {
 	if dir := getenv("NIX_STORE_DIR"); dir != "" {
 		return storepath.ParseDir(filepath.Clean(dir))
@@ -68,8 +68,8 @@ func storeDir(getenv func(string) string) (storepath.Dir, error) {
 	return storepath.DefaultDir, nil
 }
 
-// dataDir returns the user's directory for data, or "" if nothing says which it is. What is
-// relative does not count, as the XDG Base Directory Specification has it.
+// dataDir returns the data directory of the user, or "" if no variable names it. Relative paths are ignored, as the XDG
+// Base Directory Specification requires.
 func dataDir(getenv func(string) string) string {
 	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
 		return dir

@@ -40,8 +40,8 @@ func ExampleOpen() {
 	// 128 bytes, sha256-rkUEKu9bFIg12wLQRf6JtMCf+eR22rABoUvAMi0/IJM=
 }
 
-// The store that the command pix would open: the daemon of this machine, its own store, or one in
-// the user's directory; and whose signatures are believed when something is copied into it.
+// Open the store that the command pix would open, with trusted keys: the daemon of this machine, the store of this machine,
+// or a store in the data directory of the user.
 func ExampleFromEnvironment() {
 	opts, err := pix.FromEnvironment(os.Getenv)
 	if err != nil {

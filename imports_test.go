@@ -13,18 +13,30 @@ import (
 	"testing"
 )
 
-// order is the house in reading order: a package imports only those above it. Packages
-// that are not in it (internal ones and tests) may import all.
+// order has the packages in reading order: a package imports only packages before it. Some of them may not exist yet.
+// Packages that are not in it (the internal ones at the root, and examples) may import all others.
 var order = []string{
 	"nixbase32", "nixhash", "storepath", "wire", "nar", "derivation", "signature", "activity",
-	"store", "narinfo", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest",
-	"binarycache", "localstore/internal/flock", "localstore/internal/regular", "localstore/internal/pathlock", "localstore/internal/temproots",
-	"localstore/internal/filetime", "localstore/internal/nixdb", "localstore", "substitute",
-	"builder/sandbox", "builder/internal/canonical", "builder/internal/builtins", "builder", "pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix", "cmd/pix-sandbox",
+	"store", "closure", "profile", "narinfo", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest",
+	"binarycache", "cacheserver",
+	"localstore/internal/flock", "localstore/internal/regular", "localstore/internal/pathlock", "localstore/internal/temproots",
+	"localstore/internal/filetime", "localstore/internal/objects", "localstore/internal/nixdb", "localstore",
+	"substitute", "builder/sandbox", "builder/internal/canonical", "builder/internal/builtins", "builder", "realise",
+	"pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix", "cmd/pix-sandbox",
 }
 
-// dependencies are the modules that packages may import besides the standard library. The
-// key "" is what every package may.
+// stores are the packages that builder and the packages below it must not import: builder declares the interface of
+// the store that it needs.
+var stores = []string{
+	"closure", "profile", "protocol", "daemon", "server", "store/memstore", "daemontest",
+	"binarycache", "cacheserver", "localstore", "substitute",
+}
+
+// unsafeFiles are the only files that may import unsafe.
+var unsafeFiles = []string{"builder/sandbox/raw_linux.go"}
+
+// dependencies are the modules that packages, and the packages below them, may import besides the standard library. The
+// key "" is for every package.
 var dependencies = map[string][]string{
 	"":                      {"golang.org/x/sys", "golang.org/x/sync", "lukechampine.com/blake3", "github.com/klauspost/compress"},
 	"cmd/pix":               {"github.com/spf13/cobra", "golang.org/x/term"},
@@ -36,12 +48,7 @@ var dependencies = map[string][]string{
 	"internal/compression": {"github.com/mikelolasagasti/xz", "github.com/pierrec/lz4/v4", "github.com/ulikunitz/xz", "github.com/andybalholm/brotli"},
 }
 
-// unsafeFiles are the files that may import unsafe, and why.
-var unsafeFiles = map[string]string{
-	"builder/sandbox/raw_linux.go": "system calls with pointers that golang.org/x/sys does not wrap",
-}
-
-// sourceFiles calls visit for each Go file that is no test, with the package's directory.
+// sourceFiles calls visit for each Go file that is not a test, with the directory of the package.
 func sourceFiles(t *testing.T, visit func(dir string, fset *token.FileSet, f *ast.File)) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -70,7 +77,7 @@ func sourceFiles(t *testing.T, visit func(dir string, fset *token.FileSet, f *as
 	}
 }
 
-// hasModule reports whether dir is a module of its own.
+// hasModule reports whether dir is the root of another module.
 func hasModule(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "go.mod"))
 	return err == nil
@@ -78,40 +85,43 @@ func hasModule(dir string) bool {
 
 func TestImports(t *testing.T) {
 	sourceFiles(t, func(dir string, fset *token.FileSet, f *ast.File) {
-		place := slices.Index(order, dir)
-		if place < 0 && !strings.HasPrefix(dir, "internal/") && !strings.HasPrefix(dir, "examples/") {
-			t.Errorf("package %s has no place in the house: add it to the order", dir)
+		position := slices.Index(order, dir)
+		if position < 0 && !strings.HasPrefix(dir, "internal/") && !strings.HasPrefix(dir, "examples/") {
+			t.Errorf("package %s is not in the reading order", dir)
 		}
 		for _, spec := range f.Imports {
 			path, err := strconv.Unquote(spec.Path.Value)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if path == "unsafe" && unsafeFiles[filepath.ToSlash(fset.Position(f.Pos()).Filename)] != "" {
+			if path == "unsafe" && slices.Contains(unsafeFiles, filepath.ToSlash(fset.Position(f.Pos()).Filename)) {
 				continue
 			}
-			if reason := forbidden(dir, place, path); reason != "" {
+			if reason := forbidden(dir, position, path); reason != "" {
 				t.Errorf("%s imports %s: %s", fset.Position(spec.Pos()), path, reason)
 			}
 		}
 	})
 }
 
-// forbidden returns why the package in dir may not import path, or "".
-func forbidden(dir string, place int, path string) string {
+// forbidden returns the reason why the package in dir may not import path, or "". position is its index in order.
+func forbidden(dir string, position int, path string) string {
 	if path == "unsafe" || path == "C" {
-		return "neither unsafe nor cgo"
+		return "unsafe and cgo are not used"
 	}
 	if ours, ok := strings.CutPrefix(path+"/", "pix/"); ok {
 		ours = strings.TrimSuffix(ours, "/")
 		if ours == "" {
 			ours = "."
 		}
-		if strings.HasPrefix(ours, "internal/") || place < 0 {
+		if strings.HasPrefix(ours, "internal/") || position < 0 {
 			return ""
 		}
-		if i := slices.Index(order, ours); i < 0 || i >= place {
-			return "it is not above in the house"
+		if i := slices.Index(order, ours); i < 0 || i >= position {
+			return "it does not come before this package in the reading order"
+		}
+		if strings.HasPrefix(dir+"/", "builder/") && slices.Contains(stores, ours) {
+			return "builder knows a store only through its own interface"
 		}
 		return ""
 	}
@@ -119,7 +129,7 @@ func forbidden(dir string, place int, path string) string {
 		return "" // the standard library
 	}
 	allowed := dependencies[""]
-	for d := dir; ; d = filepath.ToSlash(filepath.Dir(d)) { // what a package may, those below it may
+	for d := dir; ; d = filepath.ToSlash(filepath.Dir(d)) { // a package may import the modules that its parents may import
 		allowed = slices.Concat(allowed, dependencies[d])
 		if d == "." {
 			break
@@ -130,18 +140,18 @@ func forbidden(dir string, place int, path string) string {
 			return ""
 		}
 	}
-	return "it is no dependency of this package"
+	return "the module is not a dependency of this package"
 }
 
-// conversions are the files that may convert to storepath.Path and storepath.Dir, and why.
+// conversions are the files that may convert to storepath.Path and storepath.Dir, with the reasons.
 var conversions = map[string]string{
-	"derivation/parsepath.go":    "it checks a path itself, in one go with measuring it, for speed",
-	"derivation/parseoutputs.go": "what a fixed output says is its path, which validation checks",
-	"derivation/parsed.go":       "it takes paths that the parser has checked out of the text",
-	"derivation/derivation.go":   "it copies what is a path already",
+	"derivation/parsepath.go":    "it validates a path while it finds its end, for speed",
+	"derivation/parseoutputs.go": "the path of a fixed output is checked by Validate",
+	"derivation/parsed.go":       "it slices paths that the parser has validated from the text",
+	"derivation/derivation.go":   "it copies a valid path",
 }
 
-// A conversion to storepath.Path does not validate, so only storepath and constants may.
+// A conversion to storepath.Path does not validate, so it is allowed only in storepath, and for constants.
 func TestNoConversions(t *testing.T) {
 	sourceFiles(t, func(dir string, fset *token.FileSet, f *ast.File) {
 		if dir == "storepath" || conversions[filepath.ToSlash(fset.Position(f.Pos()).Filename)] != "" {
@@ -167,7 +177,7 @@ func TestNoConversions(t *testing.T) {
 	})
 }
 
-// Every package that a program can import teaches its concept in a doc.go of its own; the root's is pix.go.
+// Every package that a program can import has a doc.go and a tested example. The documentation of the root is in pix.go.
 func TestDocs(t *testing.T) {
 	for _, dir := range order {
 		if _, err := os.Stat(dir); err != nil || dir == "." || strings.HasPrefix(dir, "cmd/") || strings.Contains(dir, "/internal/") {
@@ -179,7 +189,7 @@ func TestDocs(t *testing.T) {
 			continue
 		}
 		if name := filepath.Base(dir); !strings.HasPrefix(string(b), "// Package "+name+" ") {
-			t.Errorf("%s/doc.go does not begin with a comment on package %s", dir, name)
+			t.Errorf("%s/doc.go does not begin with the comment of package %s", dir, name)
 		}
 		if !hasExample(t, dir) {
 			t.Errorf("package %s has no tested example", dir)
@@ -187,7 +197,7 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// hasExample reports whether a test of the package in dir has an example with output.
+// hasExample reports whether the tests of the package in dir contain an example with output.
 func hasExample(t *testing.T, dir string) bool {
 	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	if err != nil {

@@ -16,15 +16,14 @@ import (
 	"pix/storepath"
 )
 
-// Resolve returns the URI of the store that is meant where a URI leaves it open, and why it is
-// that one:
+// Resolve returns the URI of the store for "" and "auto", and the reason for the choice:
 //
-//   - the daemon of this machine, if its socket is there;
-//   - else this machine's own store, if its database is there and may be written to, or if the
-//     options name both another store directory than the default and a state directory;
-//   - else the embedded store, in the directory pix of the user's directory for data.
+//   - the daemon of this machine, if its socket exists;
+//   - else the store of this machine, if its database exists and is writable, or if the options have both a store
+//     directory other than the default and a state directory;
+//   - else a store in the directory pix in the data directory of the user.
 //
-// Any other URI than "" and "auto" it returns as it is, with no reason.
+// It returns any other URI unchanged, with the reason "".
 func Resolve(uri string, opts *Options) (resolved, reason string) {
 	name, query, _ := strings.Cut(uri, "?")
 	if name != "" && name != "auto" {
@@ -44,40 +43,40 @@ func Resolve(uri string, opts *Options) (resolved, reason string) {
 	return resolved + "?" + query, reason
 }
 
-// resolveAuto returns the URI, without the parameters, of the store that uri means by auto.
+// resolveAuto returns the URI, without parameters, of the store for auto, and the reason.
 func resolveAuto(uri string, o Options) (resolved, reason string) {
 	socket, err := SocketPath(uri, &o)
-	if err != nil { // opening the store will return the error
+	if err != nil { // opening the store reports the error
 		socket = cmp.Or(o.DaemonSocket, daemon.DefaultSocket)
 	}
-	none := fmt.Sprintf("there is no daemon's socket at '%s'", socket)
+	none := fmt.Sprintf("there is no daemon socket at '%s'", socket)
 	if o.NoDaemon {
-		none = "no daemon is asked"
+		none = "the daemon is not used"
 	} else if info, err := os.Stat(socket); err == nil && !info.IsDir() {
-		return "daemon", fmt.Sprintf("there is a daemon's socket at '%s'", socket)
+		return "daemon", fmt.Sprintf("there is a daemon socket at '%s'", socket)
 	}
 	if namesDir(uri) {
 		return "local", none + ", and the parameters name a store in a directory"
 	}
 	local := o.localOptions()
 	if localstore.IsWritable(&local) {
-		return "local", none + ", and the database of this machine's own store may be written to"
+		return "local", none + ", and the database of the store of this machine is writable"
 	}
 	if local.StateDir != "" && cmp.Or(local.Dir, storepath.DefaultDir) != storepath.DefaultDir {
-		return "local", none + ", and it is said where this machine's own store and its state are"
+		return "local", none + ", and the store directory and the state directory are set"
 	}
-	reason = none + ", and no store of this machine whose database may be written to"
+	reason = none + ", and no writable store of this machine"
 	if o.DataDir == "" {
 		if o.NoDaemon {
-			return "local", reason + ", and no directory for the user's data"
+			return "local", reason + ", and no data directory of the user"
 		}
-		return "daemon", reason + ", and no directory for the user's data"
+		return "daemon", reason + ", and no data directory of the user"
 	}
 	path := url.URL{Path: filepath.Join(o.DataDir, "pix")}
 	return "local?root=" + strings.ReplaceAll(path.EscapedPath(), "&", "%26"), reason
 }
 
-// namesDir reports whether the parameters of a URI say where a store is.
+// namesDir reports whether the parameters of a URI name the directory of a store.
 func namesDir(uri string) bool {
 	u, err := parseURI(uri)
 	if err != nil {
@@ -88,7 +87,7 @@ func namesDir(uri string) bool {
 	return root || state
 }
 
-// localOptions returns the options of this machine's own store.
+// localOptions returns the options of the store of this machine.
 func (o *Options) localOptions() localstore.Options {
 	var local localstore.Options
 	if o.Local != nil {
@@ -98,8 +97,7 @@ func (o *Options) localOptions() localstore.Options {
 	return local
 }
 
-// IsLocal reports whether a URI is that of a store in a directory, which is opened without a
-// daemon.
+// IsLocal reports whether a URI names a store in a directory, which is opened without a daemon.
 func IsLocal(uri string) bool {
 	name, _, _ := strings.Cut(uri, "?")
 	return name == "local" || strings.HasPrefix(name, "local://") || isDir(name)
@@ -116,10 +114,10 @@ func (o *Options) openLocal(ctx context.Context, u *storeURI) (store.Store, erro
 	if err != nil {
 		return nil, fmt.Errorf("opening the store '%s': %w", u.uri, err)
 	}
-	return o.withSubstituters(s, &local), nil
+	return o.withBuilds(o.withSubstituters(s, &local), &local), nil
 }
 
-// parseLocal returns the options of the store that a URI names.
+// parseLocal returns the options of the store in a directory that a URI names.
 func (o *Options) parseLocal(u *storeURI) (localstore.Options, error) {
 	local := o.localOptions()
 	var root string

@@ -1,17 +1,18 @@
 // Package pix is the Nix store for Go.
 //
-// It is a library of small packages, each of them one concept of Nix. A package imports
-// only those above it in this list, which is also the order in which to read them:
+// It is a library of small packages, each for one concept of Nix. A package imports only packages above it in this
+// list, which is also the order in which to read them:
 //
 //   - [pix/nixbase32]: Nix's base-32 alphabet and its reversed bit order;
-//   - [pix/nixhash]: digests and their spellings;
+//   - [pix/nixhash]: digests and their text formats;
 //   - [pix/storepath]: store directories, store paths, content addresses, fingerprints;
-//   - [pix/wire]: the primitives that archives and protocol share;
+//   - [pix/wire]: the primitives that archives and the protocol share;
 //   - [pix/nar]: the archive format;
-//   - [pix/derivation]: .drv files, the hashes and paths that follow from them;
+//   - [pix/derivation]: .drv files, their hashes and output paths;
 //   - [pix/signature]: keys, signing, verifying;
-//   - [pix/activity]: what a daemon tells while it works, and its errors;
-//   - [pix/store]: what a store is;
+//   - [pix/activity]: progress events and errors of a daemon;
+//   - [pix/store]: the interface of a store, and what every store has in common;
+//   - [pix/closure]: sizes, reasons, differences and pictures of closures;
 //   - [pix/narinfo]: .narinfo files;
 //   - [pix/protocol]: the worker protocol;
 //   - [pix/daemon]: the client of a Nix daemon;
@@ -20,10 +21,10 @@
 //   - [pix/store/memstore] and [pix/daemontest]: a store in memory, and a daemon for tests;
 //   - [pix/binarycache]: binary caches;
 //   - [pix/localstore]: the embedded store, in a directory;
-//   - [pix/substitute]: a store that gets what it lacks from others;
+//   - [pix/substitute]: a store that substitutes missing paths from other stores;
 //   - [pix/pixpkgs]: packages declared in Go.
 //
-// This package has [Open], which finds a store by its URI, or the one that the command would use:
+// This package has [Open], which opens a store by its URI, or the store that the command would use:
 //
 //	s, err := pix.Open(ctx, "auto", nil)
 //
@@ -41,26 +42,26 @@ import (
 	"pix/daemon"
 	"pix/internal/redact"
 	"pix/localstore"
+	"pix/realise"
 	"pix/store"
 	"pix/storepath"
 	"pix/substitute"
 )
 
-// Options says how to open a store. The zero values are useful: they know nothing of this machine
-// and its user. Nil is what the environment says.
+// Options are the options of [Open]. The zero value uses nothing of the environment and of the user. Nil Options are the
+// options of the environment; see [FromEnvironment].
 type Options struct {
 	// StoreDir is the store directory; "" is [storepath.DefaultDir].
 	StoreDir storepath.Dir
 
-	// DaemonSocket is the path of the socket on which the daemon of this machine listens, for
-	// the URIs that do not name one. "" is daemon-socket/socket in Local.StateDir, without
-	// which it is [daemon.DefaultSocket].
+	// DaemonSocket is the socket of the daemon of this machine, for URIs that do not name a socket. "" is
+	// daemon-socket/socket in Local.StateDir, or [daemon.DefaultSocket] if that is not set.
 	DaemonSocket string
 
-	// NoDaemon makes auto skip the daemon of this machine. That daemon itself sets it.
+	// NoDaemon makes auto ignore the daemon of this machine. The daemon itself needs it.
 	NoDaemon bool
 
-	// SSHOptions are arguments for ssh, before all others, as NIX_SSHOPTS is for Nix.
+	// SSHOptions are the first arguments of ssh, as in Nix's NIX_SSHOPTS.
 	SSHOptions []string
 
 	// Daemon has further options of connections to a daemon. StoreDir above replaces its StoreDir.
@@ -69,57 +70,64 @@ type Options struct {
 	// Cache has further options of binary caches. StoreDir above replaces its StoreDir.
 	Cache *binarycache.Options
 
-	// DataDir is the user's directory for data, $XDG_DATA_HOME or ~/.local/share, in which
-	// auto opens a store where there is no Nix. "" is none: then auto means the daemon there.
+	// DataDir is the data directory of the user, $XDG_DATA_HOME or ~/.local/share. On a machine without Nix, auto opens
+	// a store in it. With "", auto means the daemon on such a machine, too.
 	DataDir string
 
-	// Substituters are the URIs of stores from which a store in a directory gets what it lacks,
-	// such as "https://cache.example.org". They are opened when they are first needed. What is not
-	// addressed by its contents must be signed by one of Local.TrustedKeys, unless
-	// Local.NoSignatures says otherwise.
+	// Substituters are the URIs of stores from which a store in a directory substitutes missing paths, such as
+	// "https://cache.example.org". They are opened on first use. A path that is not content-addressed must be signed
+	// by one of Local.TrustedKeys, unless Local.NoSignatures is set.
 	Substituters []string
 
-	// Substitution says instead what each call of such a store goes by, for whoever serves it to
-	// clients of his own. It takes substituters from the sources, which open them as [Open] does.
-	// If it is nil, and there are no Substituters, nothing is substituted.
+	// Substitution returns the settings for each call of such a store, and replaces Substituters. A server uses it, because
+	// its clients have settings of their own. It gets substituters from the sources, which open them like [Open]. If it
+	// is nil and there are no Substituters, nothing is substituted.
 	Substitution func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error)
 
-	// ClosureLimits bound the closures that caches, daemons and substituters tell of: see
-	// [store.Limits]. Nil is [derivation.ForeignLimits]. Those of a store in a directory have its own.
+	// Builds say how a store in a directory builds derivations. If it is nil, and BuildSettings too, the store builds
+	// nothing. A program that builds calls [sandbox.Main] first.
+	Builds *Builds
+
+	// BuildSettings returns the settings of one call that builds in a store, for a program that serves the store to
+	// clients with their own settings. MaxJobs limits the builds of all calls together.
+	BuildSettings func(ctx context.Context, s store.Store) (*realise.Settings, error)
+	MaxJobs       int
+
+	// ClosureLimits are the limits for closures that caches, daemons and substituters report: see [store.Limits]. Nil is
+	// [derivation.ForeignLimits]. A store in a directory has its own limits.
 	ClosureLimits *store.Limits
 
-	// Local has further options of stores in a directory. Its StateDir and LogDir are for
-	// this machine's own store only (NIX_STATE_DIR and NIX_LOG_DIR for Nix). StoreDir above
-	// replaces its Dir.
+	// Local has further options of stores in a directory. Its StateDir and LogDir apply only to the store of this machine
+	// (Nix's NIX_STATE_DIR and NIX_LOG_DIR). StoreDir above replaces its Dir.
 	Local *localstore.Options
 }
 
-// A URIError says that a store URI cannot be opened. It is [errors.ErrUnsupported] if Nix can open
-// the URI.
+// A URIError says that a store URI is invalid or not supported. It is [errors.ErrUnsupported] if Nix supports the URI.
 type URIError struct {
 	URI    string
 	Reason string
-	known  bool
+	known  bool // Nix supports the URI
 }
 
 func (e *URIError) Error() string {
 	return fmt.Sprintf("store '%s': %s", redact.URL(e.URI), e.Reason)
 }
 
-// Is reports whether target is [errors.ErrUnsupported], and Nix can open the URI.
+// Is reports whether target is [errors.ErrUnsupported] and Nix supports the URI.
 func (e *URIError) Is(target error) bool { return e.known && target == errors.ErrUnsupported }
 
 // Open opens the store that uri names. If opts is nil, it uses the options of the environment
 // ([FromEnvironment]), so that "auto" is the store that the command would open.
 //
-//	"", "auto"                            what [Resolve] finds
+//	"", "auto"                            the store that [Resolve] finds
 //	"daemon"                              the daemon of this machine
 //	"unix://PATH"                         the daemon whose socket is at PATH
-//	"ssh-ng://[USER@]HOST[:PORT][?…]"     the daemon of another machine, by OpenSSH:
+//	"ssh-ng://[USER@]HOST[:PORT][?…]"     the daemon of another machine, over OpenSSH:
 //	                                      see [daemon.ParseSSH] for the parameters
 //	"file://DIR", "http[s]://HOST…"       a binary cache: see [binarycache.Open]
-//	"local"                               this machine's own store, without a daemon
-//	"local?root=DIR", "/DIR", "./DIR"     the store below DIR, which is made if there is none, unless NoCreate is set in Options.Local
+//	"local"                               the store of this machine, without a daemon
+//	"local?root=DIR", "/DIR", "./DIR"     the store below DIR, which is created if it does not exist,
+//	                                      unless Options.Local.NoCreate is set
 //
 // The URIs of daemons and of stores in a directory accept Nix's parameters:
 //
@@ -130,13 +138,12 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 //   - for a daemon: max-connections; and root or state, which select the daemon of that store on this
 //     machine: see [SocketPath].
 //
-// Other parameters that Nix has are ignored. An unknown one causes a warning, which goes to the
-// handler in ctx.
+// Other parameters of Nix are ignored. An unknown parameter causes a warning to the handler in ctx.
 //
 // The store is a [*daemon.Pool], a [*binarycache.Store] or a [*localstore.Store], or a
-// [*substitute.Store] that wraps the latter if the options say where to substitute from: see
-// [store.As]. The error is a [*URIError] for any other URI, a [*daemon.DialError] if no daemon
-// answers, a [*binarycache.RequestError] if no cache does, or an error of [localstore.Open].
+// [*substitute.Store] that wraps the latter if it substitutes: see [store.As]. The error is a [*URIError] for any other
+// URI, a [*daemon.DialError] if the daemon does not answer, a [*binarycache.RequestError] if the cache does not
+// answer, or an error of [localstore.Open].
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 	opts, err := opts.orEnvironment()
 	if err != nil {
@@ -168,8 +175,8 @@ func isCache(uri string) bool {
 	return ok && (scheme == "file" || scheme == "http" || scheme == "https")
 }
 
-// limited returns s with the limits of the options, if there are any. They do not hold for a store in a
-// directory, which is not another's.
+// limited returns s with the ClosureLimits of the options. It is not used for a store in a directory, whose infos are
+// trusted.
 func (o *Options) limited(s store.Store, err error) (store.Store, error) {
 	if err != nil || o.ClosureLimits == nil {
 		return s, err

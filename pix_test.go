@@ -19,15 +19,15 @@ import (
 	"pix/storepath"
 )
 
-// What cannot be opened is named, and so is why.
-func TestOpenNothing(t *testing.T) {
+// The error of Open names the URI and the reason.
+func TestOpenErrors(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "none")
 	for uri, want := range map[string]string{
 		"local?root=relative":          "root is not absolute",
 		"local?read-only=maybe":        "true or false",
-		"/a?root=/b":                   "it has two roots",
+		"/a?root=/b":                   "both a path and the parameter root",
 		"/a?state=%zz":                 "invalid URL escape",
-		"nonsense":                     "no store URI",
+		"nonsense":                     "not a store URI",
 		"s3://bucket":                  "the scheme s3:// is not supported; a public bucket",
 		"ssh://me:secret@h?a=b":        "the scheme ssh:// is not supported; use ssh-ng://HOST",
 		"xyz://bucket":                 "the scheme xyz:// is unknown; expected",
@@ -37,12 +37,12 @@ func TestOpenNothing(t *testing.T) {
 		"/a?require-sigs=2":            "true or false",
 		"/a?rules=2.35":                "no rules \"2.35\"",
 		"local://a":                    "not absolute",
-		"local:///a?root=/b":           "it has two roots",
+		"local:///a?root=/b":           "both a path and the parameter root",
 		"daemon?root=b":                "root is not absolute",
 		"ssh-ng://host?compress=maybe": "true or false",
 		"unix:///%zz":                  "invalid URL escape",
 		"ssh-ng://":                    "the host name is empty",
-		"ssh-ng://-oProxyCommand=evil": "begins with '-'",
+		"ssh-ng://-oProxyCommand=evil": "starts with '-'",
 	} {
 		_, err := pix.Open(t.Context(), uri, &pix.Options{DaemonSocket: socket})
 		var bad *pix.URIError
@@ -59,22 +59,22 @@ func TestOpenNothing(t *testing.T) {
 	}
 }
 
-// Where there is neither a daemon nor a store of this machine, it is a store of the user's.
+// Without a daemon and a store of this machine, auto opens a store in the data directory of the user.
 func TestOpenAuto(t *testing.T) {
 	dir := t.TempDir()
 	opts := &pix.Options{
 		DaemonSocket: filepath.Join(dir, "none"),
 		Local:        &localstore.Options{StoreDir: filepath.Join(dir, "nix/store"), StateDir: filepath.Join(dir, "nix/var/nix"), LogDir: filepath.Join(dir, "nix/var/log/nix")},
 	}
-	resolved := func(want string) {
+	checkResolve := func(want string) {
 		t.Helper()
 		for _, uri := range []string{"", "auto"} {
 			if got, reason := pix.Resolve(uri, opts); got != want || reason == "" {
-				t.Errorf("%q is %q because %q, want %q", uri, got, reason, want)
+				t.Errorf("Resolve(%q) = %q, %q, want %q", uri, got, reason, want)
 			}
 		}
 	}
-	add := func(uri string, place func(localstore.Info) string) {
+	add := func(uri string, objectDir func(localstore.Info) string) {
 		t.Helper()
 		s, err := pix.Open(t.Context(), uri, opts)
 		if err != nil {
@@ -89,26 +89,26 @@ func TestOpenAuto(t *testing.T) {
 		if !ok {
 			t.Fatalf("%q: a %T", uri, s)
 		}
-		if text, err := os.ReadFile(filepath.Join(place(local.Info()), path.Base())); string(text) != "hello world" || err != nil {
+		if text, err := os.ReadFile(filepath.Join(objectDir(local.Info()), path.Base())); string(text) != "hello world" || err != nil {
 			t.Errorf("%q: %q, %v", uri, text, err)
 		}
 	}
 	storeDir := func(i localstore.Info) string { return i.StoreDir }
-	resolved("daemon")
+	checkResolve("daemon")
 	opts.DataDir = filepath.Join(dir, "data & more+")
-	resolved("local?root=" + dir + "/data%20%26%20more+/pix")
+	checkResolve("local?root=" + dir + "/data%20%26%20more+/pix")
 	add("auto", func(localstore.Info) string { return filepath.Join(dir, "data & more+/pix/nix/store") })
 	add(filepath.Join(dir, "root"), func(localstore.Info) string { return filepath.Join(dir, "root/nix/store") })
 	add("local?root="+dir+"/another&real="+dir+"/elsewhere", func(localstore.Info) string { return filepath.Join(dir, "elsewhere") })
 	add("local", storeDir)
-	resolved("local")
+	checkResolve("local")
 	add("auto", func(localstore.Info) string { return filepath.Join(dir, "nix/store") })
 	if got, reason := pix.Resolve("/x", opts); got != "/x" || reason != "" {
 		t.Errorf("%q, %q", got, reason)
 	}
-	// Whoever says where the machine's own store is means that, be it there or not.
+	// If the store directory and the state directory are set, that store is meant, even if it does not exist.
 	elsewhere := &pix.Options{DaemonSocket: opts.DaemonSocket, DataDir: opts.DataDir, StoreDir: "/elsewhere", Local: &localstore.Options{StateDir: filepath.Join(dir, "state")}}
-	if got, reason := pix.Resolve("auto", elsewhere); got != "local" || !strings.Contains(reason, "it is said where") {
+	if got, reason := pix.Resolve("auto", elsewhere); got != "local" || !strings.Contains(reason, "the store directory and the state directory are set") {
 		t.Errorf("%q because %q", got, reason)
 	}
 	elsewhere.Local.StateDir = ""
@@ -118,19 +118,19 @@ func TestOpenAuto(t *testing.T) {
 	if err := os.WriteFile(opts.DaemonSocket, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	resolved("daemon")
+	checkResolve("daemon")
 
-	// Nothing is made where there is nothing to read.
+	// A read-only store is not created.
 	_, err := pix.Open(t.Context(), filepath.Join(dir, "nothing")+"?read-only=true", opts)
 	if !errors.As(err, new(*localstore.NoStoreError)) {
 		t.Errorf("%v", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "nothing")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a store that is read only was made: %v", err)
+		t.Errorf("a read-only store was created: %v", err)
 	}
 }
 
-// What is opened is a pool, by each name of the same daemon.
+// Open returns a pool of connections for each URI of the same daemon.
 func TestRealOpen(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -153,7 +153,7 @@ func TestRealOpen(t *testing.T) {
 	})
 }
 
-// Whoever says nothing gets what the command would open.
+// Without options, Open opens the same store as the command.
 func TestOpenWithoutOptions(t *testing.T) {
 	dir := t.TempDir()
 	for name, value := range map[string]string{"NIX_DAEMON_SOCKET_PATH": "none", "NIX_STATE_DIR": "state", "XDG_DATA_HOME": "data"} {
@@ -180,7 +180,7 @@ func TestOpenWithoutOptions(t *testing.T) {
 	}
 	t.Setenv("NIX_STORE_DIR", "relative")
 	if _, err := pix.Open(t.Context(), "auto", nil); err == nil {
-		t.Error("a relative store directory is taken")
+		t.Error("a relative store directory is accepted")
 	}
 }
 
@@ -195,7 +195,7 @@ func TestFromEnvironment(t *testing.T) {
 		return opts
 	}
 	if o := options(); o.StoreDir != "/nix/store" || o.DaemonSocket != "" || o.DataDir != "" || o.Local.StateDir != "" {
-		t.Errorf("nothing is set: %+v", o)
+		t.Errorf("without variables: %+v", o)
 	}
 	env = map[string]string{"HOME": "/home/me", "XDG_DATA_HOME": "relative", "NIX_STATE_DIR": "/state", "NIX_SSHOPTS": "-p 23", "NIX_STORE_DIR": "/elsewhere"}
 	o := options()
@@ -217,17 +217,17 @@ func TestFromEnvironment(t *testing.T) {
 		}
 	}
 	for name, value := range map[string]string{"NIX_STORE_DIR": "relative", "NIX_SSHOPTS": "'"} {
-		if _, err := pix.FromEnvironment(func(asked string) string { return map[string]string{name: value}[asked] }); err == nil {
-			t.Errorf("%s=%s is taken", name, value)
+		if _, err := pix.FromEnvironment(func(n string) string { return map[string]string{name: value}[n] }); err == nil {
+			t.Errorf("%s=%s is accepted", name, value)
 		}
 	}
 }
 
-// A limit of closures is a number of bytes, and counts for stores that are not one's own.
+// The limit for closures is a number of bytes. It applies to caches, and not to stores in a directory.
 func TestClosureLimits(t *testing.T) {
 	for _, bad := range []string{"0", "-1", "G", "1.5G", "1GB", "x", "9223372036854775808", "8388608T"} {
 		if o, err := pix.FromEnvironment(func(name string) string { return map[string]string{"PIX_CLOSURE_LIMIT": bad}[name] }); err == nil {
-			t.Errorf("%s is taken: %+v", bad, o.ClosureLimits)
+			t.Errorf("%s is accepted: %+v", bad, o.ClosureLimits)
 		}
 	}
 	limits := store.Limits{Bytes: 1 << 30}
@@ -250,8 +250,7 @@ func TestClosureLimits(t *testing.T) {
 	}
 }
 
-// A store in a directory gets what it lacks from the substituters of the options, if it may be
-// changed.
+// A store in a directory substitutes missing paths from the substituters in the options. Substituters are not created.
 func TestOpenSubstituters(t *testing.T) {
 	dir, ctx := t.TempDir(), t.Context()
 	cache, err := pix.Open(ctx, "file://"+dir+"/cache", new(pix.Options))
@@ -283,7 +282,7 @@ func TestOpenSubstituters(t *testing.T) {
 			t.Errorf("%s is a %T", uri, s)
 		}
 		if _, err := os.Stat(dir + "/none"); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("a substituter was made: %v", err)
+			t.Errorf("a substituter was created: %v", err)
 		}
 		if err := store.BuildPaths(ctx, s, paths, store.BuildNormal); err != nil {
 			t.Errorf("%s: %v", uri, err)
@@ -294,7 +293,7 @@ func TestOpenSubstituters(t *testing.T) {
 	}
 }
 
-// A substituter with another store directory gives fixed outputs.
+// Fixed outputs can be substituted from a store with another store directory.
 func TestSubstituterOfOtherDirectory(t *testing.T) {
 	dir, ctx := t.TempDir(), t.Context()
 	uri := "file://" + dir + "/cache?store=/fnord/store&trusted=true"

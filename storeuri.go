@@ -21,12 +21,12 @@ import (
 
 // A storeURI is a store URI and its parameters, decoded.
 type storeURI struct {
-	uri    string // as the caller passed it
+	uri    string // unchanged
 	name   string // the part before the parameters
 	params map[string]string
 }
 
-// parseURI splits a store URI. Of a duplicate parameter the first counts, as in Nix.
+// parseURI splits a store URI. The first of duplicate parameters counts, as in Nix.
 func parseURI(uri string) (*storeURI, error) {
 	name, query, _ := strings.Cut(uri, "?")
 	params, err := nixconf.ParseParams(query)
@@ -49,8 +49,8 @@ func (u *storeURI) take(key string) (value string, ok bool) {
 	return value, ok
 }
 
-// takeDir removes a parameter and sets dir to its value, which must be an absolute path. Without the
-// parameter it does nothing; the same holds for takeBool, takeStoreDir and takeMaxConns.
+// takeDir removes a parameter and sets dir to its value, which must be an absolute path. Without the parameter it does
+// nothing. The other take methods do the same for other types.
 func (u *storeURI) takeDir(key string, dir *string) error {
 	value, ok := u.take(key)
 	if !ok {
@@ -63,7 +63,7 @@ func (u *storeURI) takeDir(key string, dir *string) error {
 	return nil
 }
 
-// takeBool sets b to the value of a parameter, in one of Nix's spellings of booleans.
+// takeBool sets b to a parameter with one of Nix's words for booleans.
 func (u *storeURI) takeBool(key string, b *bool) error {
 	value, ok := u.take(key)
 	if !ok {
@@ -71,7 +71,7 @@ func (u *storeURI) takeBool(key string, b *bool) error {
 	}
 	parsed, err := nixconf.ParseBool(value)
 	if err != nil {
-		return u.bad("%s is %q instead of true or false", key, value)
+		return u.bad("%s is %q, expected true or false", key, value)
 	}
 	*b = parsed
 	return nil
@@ -113,24 +113,23 @@ func (u *storeURI) takeMaxConns(conns *int) error {
 	}
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 1 {
-		return u.bad("max-connections is %q instead of a number from 1 on", value)
+		return u.bad("max-connections is %q, expected a positive number", value)
 	}
 	*conns = n
 	return nil
 }
 
-// The parameters of Nix that pix accepts and ignores: those of any store, of stores in a directory and of daemons.
-// pix does not build, so it does not use system-features and build-dir. It caches no path infos of
-// daemons, and does not close connections because of their age. A store that substitutes decides itself how
-// to use its substituters. A client of ssh-ng may pass any of them in remote-store.
+// The parameters of Nix that pix accepts and ignores: for all stores, for stores in a directory and for daemons. pix does
+// not build, so it does not use system-features and build-dir. It does not cache path infos of daemons, and does not
+// close connections because of their age. A store that substitutes decides itself how to use its substituters. A
+// client of ssh-ng may pass any of them in remote-store.
 var (
 	accepted      = []string{"path-info-cache-size", "priority", "system-features", "trusted", "want-mass-query"}
 	acceptedLocal = append([]string{"build-dir", "ignore-gc-delete-failure", "use-roots-daemon"}, accepted...)
 	acceptedOther = append([]string{"max-connection-age"}, accepted...)
 )
 
-// warnUnknown reports the remaining parameters that are not accepted to the handler in ctx, with the
-// warning of Nix.
+// warnUnknown sends Nix's warning about each remaining parameter that is not accepted to the handler in ctx.
 func (u *storeURI) warnUnknown(ctx context.Context, accepted []string) {
 	handler := activity.HandlerOf(ctx)
 	for _, key := range slices.Sorted(maps.Keys(u.params)) {
@@ -140,12 +139,12 @@ func (u *storeURI) warnUnknown(ctx context.Context, accepted []string) {
 	}
 }
 
-// isDir reports whether the part of a URI before the parameters is a directory. It has a slash, so that a word
-// such as auto is none.
+// isDir reports whether the part of a URI before the parameters is a directory. A directory contains a slash, so a word
+// such as auto is not one.
 func isDir(name string) bool { return strings.Contains(name, "/") && !strings.Contains(name, "://") }
 
-// takeRoot sets root to the directory of a store that the URI names, by its path or by the parameter
-// root. It is "" for this machine's own store.
+// takeRoot sets root to the directory of the store, from the path of the URI or the parameter root. It is "" for the store
+// of this machine.
 func (u *storeURI) takeRoot(root *string) error {
 	var path string
 	var err error
@@ -164,13 +163,13 @@ func (u *storeURI) takeRoot(root *string) error {
 		return err
 	}
 	if path != "" && *root != "" {
-		return u.bad("it has two roots")
+		return u.bad("it has both a path and the parameter root")
 	}
 	*root = cmp.Or(*root, path)
 	return nil
 }
 
-// takeStateDir returns the state directory of the store that the URI names.
+// takeStateDir returns the state directory of the store, and removes the parameters that name it.
 func (u *storeURI) takeStateDir(o *Options) (string, error) {
 	var root, state string
 	if err := errors.Join(u.takeRoot(&root), u.takeDir("state", &state)); err != nil {
@@ -186,10 +185,9 @@ func (u *storeURI) takeStateDir(o *Options) (string, error) {
 	return cmp.Or(state, "/nix/var/nix"), nil
 }
 
-// SocketPath returns the path of the socket on which a daemon for the store at uri listens by default,
-// as in Nix 2.35: Options.DaemonSocket, if that is set, else daemon-socket/socket in the state
-// directory of the store. A store without a state directory, such as a cache, gets the state
-// directory of this machine. If opts is nil, it uses the options of the environment. The error is a
+// SocketPath returns the default socket of a daemon that serves the store at uri, as in Nix 2.35: Options.DaemonSocket, or
+// daemon-socket/socket in the state directory of the store. For a store without a state directory, such as a cache, it
+// uses the state directory of this machine. Nil opts are the options of the environment. The error is a
 // [*URIError].
 func SocketPath(uri string, opts *Options) (string, error) {
 	opts, err := opts.orEnvironment()
@@ -210,16 +208,16 @@ func SocketPath(uri string, opts *Options) (string, error) {
 	return filepath.Join(state, "daemon-socket", "socket"), nil
 }
 
-// transport returns the transport to the daemon that the URI names, and takes its parameters.
+// transport returns the transport to the daemon that the URI names, and removes the parameters of the transport.
 func (u *storeURI) transport(o *Options) (daemon.Transport, error) {
 	scheme, rest, ok := strings.Cut(u.name, "://")
 	switch {
 	case u.name == "daemon" || u.name == "unix://":
 		return u.machineSocket(o)
 	case !ok && u.name != "":
-		return nil, u.bad("no store URI; a directory is named as './%s'; %s", u.name, expected)
+		return nil, u.bad("not a store URI; use './%s' for a directory; %s", u.name, expected)
 	case !ok:
-		return nil, u.bad("no store URI; %s", expected)
+		return nil, u.bad("not a store URI; %s", expected)
 	case scheme == "unix":
 		return u.unixSocket(rest)
 	case scheme == "ssh-ng":
@@ -231,7 +229,7 @@ func (u *storeURI) transport(o *Options) (daemon.Transport, error) {
 	return nil, u.bad("the scheme %s:// is unknown; %s", scheme, expected)
 }
 
-// unsupported are the schemes of Nix that pix does not support, with what to do instead.
+// unsupported are the schemes of Nix that pix does not support, with advice.
 var unsupported = map[string]string{
 	"ssh":            "use ssh-ng://HOST, which every Nix since 2.0 serves",
 	"s3":             "a public bucket is also a cache at https://BUCKET.s3.REGION.amazonaws.com",
@@ -240,8 +238,8 @@ var unsupported = map[string]string{
 	"mounted-ssh-ng": "use ssh-ng://HOST",
 }
 
-// machineSocket returns the socket of the daemon for this machine's own store, or for another store on
-// this machine that the parameters name.
+// machineSocket returns the socket of the daemon for the store of this machine, or for another store on this machine that
+// the parameters name.
 func (u *storeURI) machineSocket(o *Options) (daemon.Transport, error) {
 	state, err := u.takeStateDir(o)
 	if err != nil {
@@ -284,8 +282,8 @@ func (u *storeURI) ssh(o *Options) (daemon.Transport, error) {
 	return ssh, nil
 }
 
-// dropFileDirs drops the parameters for the directories of a daemon's store. Nix uses them to read objects
-// itself; pix reads them through the daemon.
+// dropFileDirs removes the parameters for the directories of a daemon's store. Nix uses them to read objects directly; pix
+// reads objects through the daemon.
 func (u *storeURI) dropFileDirs() {
 	for _, key := range []string{"root", "state", "log", "real"} {
 		delete(u.params, key)

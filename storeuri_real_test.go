@@ -11,7 +11,7 @@ import (
 	"pix/internal/realnix"
 )
 
-// parameters are accepted by any store of Nix, with these values.
+// parameters are parameters of some store of Nix, with valid values.
 const parameters = "addressing-style=auto base64-ssh-public-host-key= build-dir=DIR/tmp/b check-mount=true compression=none " +
 	"compression-level=1 endpoint=e foo=1 ignore-gc-delete-failure=false index-debug-info=false local-nar-cache=DIR/tmp/c " +
 	"log=DIR/tmp/l log-compression=none ls-compression=none lower-store=/x max-connection-age=3 max-connections=2 " +
@@ -20,7 +20,7 @@ const parameters = "addressing-style=auto base64-ssh-public-host-key= build-dir=
 	"require-sigs=true scheme=x state=DIR/tmp/s storage-class=x system-features=a " +
 	"trusted=true upper-layer=/x use-roots-daemon=false want-mass-query=true write-nar-listing=true"
 
-// pix does not know the parameters that Nix does not know, with the same warnings.
+// pix and Nix have the same warnings about unknown parameters.
 func TestUnknownParametersOfNix(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "sid"), nil)
 	for _, uri := range []string{"local?root=DIR/tmp/zz", "unix:///nowhere/socket?", "file://DIR/tmp/cache?", "http://127.0.0.1:1?"} {
@@ -29,7 +29,7 @@ func TestUnknownParametersOfNix(t *testing.T) {
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
 		cmd.Env = append(cmd.Env, "NIX_CONFIG=extra-experimental-features = read-only-local-store\ndownload-attempts = 1")
-		cmd.Run() // not every store is there
+		cmd.Run() // fails for stores that do not exist
 		var want []string
 		for line := range strings.Lines(stderr.String()) {
 			if strings.HasPrefix(line, "warning: unknown setting") {
@@ -47,7 +47,7 @@ func TestUnknownParametersOfNix(t *testing.T) {
 		}))
 		ctx, cancel := context.WithCancel(ctx)
 		if strings.HasPrefix(uri, "http") {
-			cancel() // the parameters are read before the cache
+			cancel() // parameters are parsed before the first request
 		}
 		s, err := pix.Open(ctx, strings.ReplaceAll(uri, "DIR", t.TempDir()), &pix.Options{})
 		cancel()
@@ -55,7 +55,7 @@ func TestUnknownParametersOfNix(t *testing.T) {
 			s.Close()
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("%s: pix says\n%s\nNix says\n%s", uri, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			t.Errorf("%s: warnings of pix\n%s\nwarnings of Nix\n%s", uri, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"pix/store"
 )
 
-// A client of ssh-ng passes its remote-store on to the daemon: the parameters that Nix has are taken,
-// and those that it does not know cause its warning.
+// A client of ssh-ng passes its remote-store to the daemon. Parameters of Nix are accepted, and unknown ones cause Nix's
+// warning.
 func TestStoreParameters(t *testing.T) {
 	dir := t.TempDir()
 	var warnings []string
@@ -50,7 +50,7 @@ func TestStoreParameters(t *testing.T) {
 		}
 		s.Close()
 		if want := slices.DeleteFunc([]string{c.warns}, func(w string) bool { return w == "" }); !slices.Equal(warnings, want) {
-			t.Errorf("%s warns %q", c.uri, warnings)
+			t.Errorf("%s: warnings %q, want %q", c.uri, warnings, want)
 		}
 	}
 
@@ -63,11 +63,11 @@ func TestStoreParameters(t *testing.T) {
 		t.Errorf("the store directory is %s", s.Dir())
 	}
 	if _, err := pix.Open(ctx, dir+"/a?real=relative&store=/nix/store", new(pix.Options)); err == nil {
-		t.Error("a relative directory is taken")
+		t.Error("a relative directory is accepted")
 	}
 }
 
-// A daemon's store takes the same parameters, whichever way the daemon is reached.
+// The URIs of a daemon accept the same parameters, however they name the socket.
 func TestDaemonParameters(t *testing.T) {
 	d := daemontest.New(t, nil)
 	dir := t.TempDir()
@@ -79,7 +79,7 @@ func TestDaemonParameters(t *testing.T) {
 	}
 	const params = "max-connections=2&max-connection-age=60&store=/nix/store&system-features=kvm"
 	for _, uri := range []string{
-		"unix://" + d.Socket() + "?" + params + "&root=/elsewhere", // where the files are
+		"unix://" + d.Socket() + "?" + params + "&root=/elsewhere", // for direct access to files, which pix does not use
 		"daemon?" + params + "&root=" + dir,
 		"unix://?root=" + dir,
 		"auto?root=" + dir,
@@ -124,6 +124,6 @@ func TestSocketPath(t *testing.T) {
 		}
 	}
 	if _, err := pix.SocketPath("local?root=relative", new(pix.Options)); err == nil {
-		t.Error("a relative root is taken")
+		t.Error("a relative root is accepted")
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"pix/substitute"
 )
 
-// withSubstituters returns a store in a directory that substitutes as the options say.
+// withSubstituters returns a store that substitutes missing paths of s, or s if the options have no substituters.
 func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Options) store.Store {
 	settings, uris := o.Substitution, o.Substituters
 	if settings == nil && len(uris) == 0 {
@@ -20,15 +20,15 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 			return &substitute.Settings{Substituters: subs, TrustedKeys: local.TrustedKeys, NoSignatures: local.NoSignatures}, err
 		}
 	}
-	if local.NoSignatures != o.localOptions().NoSignatures { // the URI says so
+	if local.NoSignatures != o.localOptions().NoSignatures { // the URI has the parameter require-sigs
 		settings = withSignatures(settings, local.NoSignatures)
 	}
 	others := *o
-	others.Substituters, others.Substitution = nil, nil // where they get things from is their own affair
-	others.ClosureLimits = nil                          // these count here
-	only := o.localOptions()
-	only.ReadOnly = true
-	others.Local = &only
+	others.Substituters, others.Substitution = nil, nil // substituters do not substitute themselves
+	others.ClosureLimits = nil                          // the substituting store applies them
+	readOnly := o.localOptions()
+	readOnly.ReadOnly = true
+	others.Local = &readOnly
 	sources := &substitute.Sources{Open: func(ctx context.Context, uri string) (store.Store, error) {
 		return Open(ctx, uri, &others)
 	}}
@@ -40,8 +40,8 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 	})
 }
 
-// cacheVariant returns the options that a cache opened in this context has for as long as it is open, and that
-// differ between contexts.
+// cacheVariant returns a key of the options that a cache keeps while it is open and that depend on the context in which it
+// is opened. Calls with different keys do not share a cache.
 func (o *Options) cacheVariant(ctx context.Context) string {
 	if o.Cache == nil || o.Cache.HTTP.Override == nil {
 		return ""
@@ -51,12 +51,12 @@ func (o *Options) cacheVariant(ctx context.Context) string {
 	return h.Netrc + "\x00" + h.CAFile
 }
 
-// withSignatures returns the settings of a store whose URI says whether objects need signatures.
-func withSignatures(settings func(context.Context, *substitute.Sources) (*substitute.Settings, error), no bool) func(context.Context, *substitute.Sources) (*substitute.Settings, error) {
+// withSignatures returns settings in which NoSignatures is set as the URI of the store requires.
+func withSignatures(settings func(context.Context, *substitute.Sources) (*substitute.Settings, error), noSignatures bool) func(context.Context, *substitute.Sources) (*substitute.Settings, error) {
 	return func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error) {
 		s, err := settings(ctx, sources)
 		if s != nil {
-			s.NoSignatures = no
+			s.NoSignatures = noSignatures
 		}
 		return s, err
 	}

@@ -18,7 +18,7 @@ func ExampleWithHandler() {
 			fmt.Println(line)
 		}
 	}))
-	// A call that gets ctx tells the handler what happens, as is done here by hand.
+	// Calls with ctx report their events to the handler, as the next lines do.
 	h := activity.HandlerOf(ctx)
 	h.HandleEvent(activity.Start{ID: 1, Type: activity.Build, Text: "building hello"})
 	h.HandleEvent(activity.Result{ID: 1, Type: activity.BuildLogLine, Fields: []activity.Field{activity.Text("checking for gcc... yes")}})
@@ -26,7 +26,7 @@ func ExampleWithHandler() {
 	// Output: checking for gcc... yes
 }
 
-func TestHandlerOfNone(t *testing.T) {
+func TestHandlerOfEmptyContext(t *testing.T) {
 	if h := activity.HandlerOf(t.Context()); h != nil {
 		t.Errorf("a context without a handler has %v", h)
 	}
@@ -101,19 +101,19 @@ func FuzzPlain(f *testing.F) {
 }
 
 func TestProgressReader(t *testing.T) {
-	var told []activity.Event
-	h := activity.HandlerFunc(func(e activity.Event) { told = append(told, e) })
+	var got []activity.Event
+	h := activity.HandlerFunc(func(e activity.Event) { got = append(got, e) })
 	id := activity.NewID()
 	if again := activity.NewID(); again == id || again < 1<<63 || id < 1<<63 {
-		t.Errorf("numbers %d and %d", id, again)
+		t.Errorf("NewID returned %d and %d", id, again)
 	}
 	r := activity.ProgressReader(h, id, strings.NewReader(strings.Repeat("x", 150<<10)), 0)
 	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, r, make([]byte, 50<<10)); n != 150<<10 || err != nil {
 		t.Fatal(n, err)
 	}
 	want := []activity.Event{progressOf(id, 100<<10), progressOf(id, 150<<10)}
-	if !reflect.DeepEqual(told, want) {
-		t.Errorf("told %v, want %v", told, want)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("events %v, want %v", got, want)
 	}
 }
 
@@ -122,22 +122,22 @@ func progressOf(id activity.ID, n uint64) activity.Event {
 	return activity.Result{ID: id, Type: activity.Progress, Fields: []activity.Field{activity.Number(n), zero, zero, zero}}
 }
 
-// A Sequencer passes on what comes from all sides, one event at a time, until it is ended.
+// A Sequencer serialises events from several goroutines and drops those after End.
 func TestSequencer(t *testing.T) {
-	var told []activity.Event
-	s := activity.NewSequencer(activity.HandlerFunc(func(e activity.Event) { told = append(told, e) }))
-	var tellers sync.WaitGroup
+	var got []activity.Event
+	s := activity.NewSequencer(activity.HandlerFunc(func(e activity.Event) { got = append(got, e) }))
+	var senders sync.WaitGroup
 	for range 8 {
-		tellers.Go(func() {
+		senders.Go(func() {
 			for range 100 {
 				s.HandleEvent(activity.Log{Text: "x"})
 			}
 		})
 	}
-	tellers.Wait()
+	senders.Wait()
 	s.End(activity.Log{Text: "last"})
 	s.HandleEvent(activity.Log{Text: "too late"})
-	if len(told) != 801 || told[800] != (activity.Log{Text: "last"}) {
-		t.Errorf("%d events, the last is %v", len(told), told[len(told)-1])
+	if len(got) != 801 || got[800] != (activity.Log{Text: "last"}) {
+		t.Errorf("%d events, the last is %v", len(got), got[len(got)-1])
 	}
 }

@@ -1,22 +1,20 @@
-// Package activity knows what a Nix daemon tells while it works, and how it says
-// that it failed.
+// Package activity defines the events that a Nix daemon reports while it works, and the
+// error that it returns when an operation fails.
 //
-// What it tells are [Event] values of four kinds:
+// There are four kinds of [Event]:
 //
 //   - a [Log] is a line for people;
-//   - a [Start] begins an activity: a build, a download, a copy. It has a number, the
-//     number of the activity that it is part of, a type, and fields whose meaning
-//     depends on the type;
-//   - a [Result] is something that an activity has come to: a line of a build log, a
-//     phase, progress;
+//   - a [Start] starts an activity, such as a build, a download or a copy. It has an ID,
+//     the ID of the parent activity, a type, and fields whose meaning depends on the type;
+//   - a [Result] reports a result of an activity: a line of a build log, a phase, progress;
 //   - a [Stop] ends an activity.
 //
-// Whoever wants them puts a [Handler] into the context of the calls that cause them
-// ([WithHandler], as net/http/httptrace does), so that no method grows a parameter
-// and whatever stands between passes them on.
+// To receive events, put a [Handler] into the context of a call with [WithHandler], as
+// with net/http/httptrace. No method needs a parameter for it, and wrappers of a store
+// pass it on with the context.
 //
-// An [Error] is the daemon's own: a level, a message, traces. It came over the wire
-// whole and says nothing about the connection, which may well go on.
+// An [Error] is an error of the daemon: a level, a message and traces. It was received
+// completely, so the connection may still be usable.
 //
 // Sources: src/libutil/include/nix/util/logging.hh and error.hh in Nix.
 package activity

@@ -5,20 +5,20 @@ import (
 	"unicode/utf8"
 )
 
-// An Error is what a daemon said when an operation failed.
+// An Error is the error with which a daemon reports that an operation failed.
 type Error struct {
 	Level   Verbosity
 	Message string   // as received, possibly with ANSI colours
-	Traces  []string // what the daemon was doing, the innermost first; as received
-	Status  uint64   // the exit status that a command should end with; 0 if the daemon did not say
+	Traces  []string // what the daemon was doing, innermost first, as received
+	Status  uint64   // exit status for a command; 0 if the daemon did not send one
 }
 
-// Error returns the message without colours. The traces are not in it.
+// Error returns the message without colours and traces.
 func (e *Error) Error() string { return Plain(e.Message) }
 
-// Plain removes ANSI escape sequences and carriage returns from s, and all other
-// control characters but line feeds and tabs, so that text from elsewhere can be
-// shown on a terminal without taking it over. All other bytes are left alone.
+// Plain removes ANSI escape sequences, carriage returns and all other control characters
+// except line feeds and tabs from s. It leaves all other bytes as they are. Text from
+// another program could otherwise control the terminal on which it is shown.
 func Plain(s string) string {
 	if strings.IndexFunc(s, isControl) < 0 {
 		return s
@@ -43,13 +43,13 @@ func Plain(s string) string {
 
 func isControl(r rune) bool { return r < 0x20 && r != '\n' && r != '\t' || r == 0x7f || isC1(r) }
 
-// isC1 reports whether r is one of the control characters beyond ASCII, some of which begin
-// escape sequences too.
+// isC1 reports whether r is a control character of the C1 set. Some of them start escape
+// sequences.
 func isC1(r rune) bool { return 0x80 <= r && r <= 0x9f }
 
-// escapeLen returns the length of the escape sequence with which s begins: CSI
-// (ESC [ … letter), OSC (ESC ] … BEL or ESC \) or ESC and one more byte. One that
-// has no end reaches to the end of s.
+// escapeLen returns the length of the escape sequence at the start of s: CSI (ESC [ …
+// letter), OSC (ESC ] … BEL or ESC \), or ESC and one more byte. An unterminated sequence
+// extends to the end of s.
 func escapeLen(s string) int {
 	if len(s) < 2 {
 		return len(s)

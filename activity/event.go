@@ -2,10 +2,11 @@ package activity
 
 import "fmt"
 
-// A Verbosity says how much someone wants to know, or how important something is.
+// A Verbosity is the importance of an event, or the least importance that a client wants
+// to see.
 type Verbosity uint32
 
-// The levels of Nix, from the most important to the most talkative.
+// The levels of Nix, from the most to the least important.
 const (
 	LevelError Verbosity = iota
 	LevelWarn
@@ -26,10 +27,11 @@ func (v Verbosity) String() string {
 	return fmt.Sprintf("Verbosity(%d)", uint32(v))
 }
 
-// A Type says what an activity is. Nix adds types; an unknown one is no error.
+// A Type is the type of an activity. New versions of Nix add types, so an unknown type is
+// not an error.
 type Type uint32
 
-// The types of Nix 2.34, and FetchToStore of its successor.
+// The types of Nix 2.34. FetchToStore is newer.
 const (
 	Unknown       Type = 0
 	CopyPath      Type = 100 // fields: store path, source, destination
@@ -45,7 +47,7 @@ const (
 	PostBuildHook Type = 110 // fields: derivation
 	BuildWaiting  Type = 111 // fields: derivation, path resolved
 	FetchTree     Type = 112
-	FetchToStore  Type = 113 // fields: source path, whether only hashed
+	FetchToStore  Type = 113 // fields: source path, whether it is only hashed
 )
 
 var typeNames = map[Type]string{
@@ -63,10 +65,11 @@ func (t Type) String() string {
 	return fmt.Sprintf("Type(%d)", uint32(t))
 }
 
-// A ResultType says what a [Result] is. Nix adds types; an unknown one is no error.
+// A ResultType is the type of a [Result]. New versions of Nix add types, so an unknown type
+// is not an error.
 type ResultType uint32
 
-// The types of Nix 2.34, and FetchedToStore of its successor.
+// The types of Nix 2.34. FetchedToStore is newer.
 const (
 	FileLinked       ResultType = 100 // fields: bytes saved, blocks saved
 	BuildLogLine     ResultType = 101 // fields: the line
@@ -94,8 +97,8 @@ func (t ResultType) String() string {
 	return fmt.Sprintf("ResultType(%d)", uint32(t))
 }
 
-// An ID is the number of an activity. A daemon makes them up, unique among its own;
-// 0 is no activity.
+// An ID identifies an activity. Each process allocates its own; see [NewID]. 0 means no
+// activity.
 type ID uint64
 
 // A Field is a number or a string. It is comparable; the zero value is the number 0.
@@ -105,17 +108,17 @@ type Field struct {
 	text   string
 }
 
-// Number returns the field with that number.
+// Number returns a field with the number n.
 func Number(n uint64) Field { return Field{number: n} }
 
-// Text returns the field with that string.
+// Text returns a field with the string s.
 func Text(s string) Field { return Field{isText: true, text: s} }
 
-// Number returns the number, and whether the field is one.
-func (f Field) Number() (uint64, bool) { return f.number, !f.isText }
+// Number returns the number. ok is false if the field is a string.
+func (f Field) Number() (n uint64, ok bool) { return f.number, !f.isText }
 
-// Text returns the string, and whether the field is one.
-func (f Field) Text() (string, bool) { return f.text, f.isText }
+// Text returns the string. ok is false if the field is a number.
+func (f Field) Text() (s string, ok bool) { return f.text, f.isText }
 
 func (f Field) String() string {
 	if f.isText {
@@ -129,21 +132,22 @@ type Event interface{ event() }
 
 // A Log is a line for people, possibly with ANSI colours ([Plain] removes them).
 type Log struct {
-	Text string // without the line feed at its end
+	Text string // without the trailing line feed
 
-	// Level is how important the line is, where that is known: the protocol does not say
-	// it. Whoever sends lines to a client leaves out those that it does not want.
+	// Level is the importance of the line. It is LevelError, the zero value, in lines that
+	// came over the protocol, which does not transmit it. A server filters the lines by the
+	// client's verbosity before it sends them.
 	Level Verbosity
 }
 
-// A Start begins an activity.
+// A Start starts an activity.
 type Start struct {
 	ID     ID
 	Level  Verbosity
 	Type   Type
 	Text   string // for people; may be empty
 	Fields []Field
-	Parent ID // the activity that this one is part of, or 0
+	Parent ID // the parent activity, or 0
 }
 
 // A Stop ends an activity.
@@ -151,9 +155,9 @@ type Stop struct {
 	ID ID
 }
 
-// A Result is something that an activity has come to.
+// A Result reports a result of an activity.
 type Result struct {
-	ID     ID // of the activity
+	ID     ID // the activity
 	Type   ResultType
 	Fields []Field
 }
@@ -163,8 +167,8 @@ func (Start) event()  {}
 func (Stop) event()   {}
 func (Result) event() {}
 
-// Line returns the text that an event has for people who follow along: that of a
-// [Log], and the line of a build log. ok is false for all else.
+// Line returns the text of a [Log], or of a line of a build log. ok is false for all other
+// events.
 func Line(e Event) (line string, ok bool) {
 	switch e := e.(type) {
 	case Log:

@@ -18,7 +18,7 @@ type drv struct {
 	bytes []byte
 }
 
-// load reads the .drv files in some directories.
+// load reads the .drv files in directories.
 func load(dirs []string) ([]drv, error) {
 	var all []drv
 	for _, dir := range dirs {
@@ -31,15 +31,15 @@ func load(dirs []string) ([]drv, error) {
 			if err != nil {
 				return nil, err
 			}
-			b = bytes.ReplaceAll(b, []byte("/gnu/store/"), []byte("/nix/store/")) // go-nix knows no other
+			b = bytes.ReplaceAll(b, []byte("/gnu/store/"), []byte("/nix/store/")) // go-nix accepts no other directory
 			all = append(all, drv{string(b), b})
 		}
 	}
 	return all, nil
 }
 
-// gonixRead reads with go-nix. Guix does not set the variable that go-nix asks for in the
-// end, when it has read everything; so that alone is no error here.
+// gonixRead parses with go-nix. At the end, after it has parsed everything, go-nix requires a variable
+// that Guix does not set; that error is ignored.
 func gonixRead(text []byte) (*gonix.Derivation, error) {
 	d, err := gonix.ReadDerivation(bytes.NewReader(text))
 	if err != nil && d != nil && err.Error() == "env 'name' not found" {
@@ -48,8 +48,8 @@ func gonixRead(text []byte) (*gonix.Derivation, error) {
 	return d, err
 }
 
-// common leaves out what go-nix cannot read, or only sometimes: what it finds wrong depends
-// on the order in which it goes through a map.
+// common removes derivations that go-nix cannot read, or reads only sometimes: its validation depends
+// on the order in which it iterates over a map.
 func common(all []drv) (both []drv, size int, escaped int) {
 	const tries = 16
 	for _, d := range all {
@@ -68,7 +68,7 @@ func common(all []drv) (both []drv, size int, escaped int) {
 	return both, size, escaped
 }
 
-// escapedStrings counts the strings of a derivation that have an escape in them.
+// escapedStrings counts the strings of a derivation that contain an escape sequence.
 func escapedStrings(text string) (n int) {
 	inside, escape := false, false
 	for i := 0; i < len(text); i++ {
@@ -86,11 +86,11 @@ func escapedStrings(text string) (n int) {
 	return n
 }
 
-// leastBytes is how much each contender gets to do, so that a small corpus is measured as
-// well as a large one.
+// leastBytes is the minimal amount of work of each contender, so that a small corpus is measured as
+// precisely as a large one.
 const leastBytes = 20e6
 
-// again does work several times.
+// again repeats work.
 func again(times int, work func() error) func() error {
 	return func() error {
 		for range times {
@@ -102,7 +102,7 @@ func again(times int, work func() error) func() error {
 	}
 }
 
-// derivations prints how fast derivations are parsed, and parsed and printed.
+// derivations prints the speed of parsing derivations, and of parsing and printing them.
 func derivations(all []drv) error {
 	both, size, escaped := common(all)
 	passes := 1 + leastBytes/max(size, 1)
@@ -120,7 +120,7 @@ func derivations(all []drv) error {
 	}
 	fmt.Printf("%-26s %10s %10s %12s %8s\n", "", "MB/s", "drv/s", "allocs/drv", "ratio")
 	for i, f := range figures {
-		peer := figures[i|1] // go-nix stands behind pix
+		peer := figures[i|1] // go-nix comes after pix
 		fmt.Printf("%-26s %10.0f %10.0f %12.1f %7.1fx\n", f.name,
 			float64(passes*size)/1e6/f.time.Seconds(), float64(passes*len(both))/f.time.Seconds(),
 			float64(f.allocs)/float64(passes*len(both)), peer.time.Seconds()/f.time.Seconds())
@@ -130,7 +130,7 @@ func derivations(all []drv) error {
 	return nil
 }
 
-// pixParse parses all, and reads every field.
+// pixParse parses all derivations, and reads every field.
 func pixParse(all []drv, sink *int) error {
 	for _, text := range all {
 		d, err := derivation.Parse(text.text)

@@ -1,8 +1,8 @@
-// The bench command measures pix against its peers at the same work, in one run, and prints
-// tables of ratios. It is a module of its own, so that the peers are nobody's dependency.
+// The bench command measures pix against other implementations at the same work, in one run, and prints
+// tables of ratios. It is a separate module, so that pix does not depend on them.
 //
 //	go run . DIR...
 //
-// The directories hold .drv files, such as the unpacked corpora. Absolute numbers say
-// something of the machine; the ratios say something of the programs.
+// The directories contain .drv files, such as the unpacked corpora. Absolute numbers depend
+// on the machine; the ratios compare the programs.
 package main

@@ -26,24 +26,24 @@ func main() {
 	}
 }
 
-// rounds is how often everything is measured; the median counts.
+// rounds is the number of measurements; the median counts.
 const rounds = 5
 
-// A contender does some work once.
+// A contender performs some work once.
 type contender struct {
 	name string
 	run  func() error
 }
 
-// A figure is what was measured of a contender.
+// A figure is the measurement of a contender.
 type figure struct {
 	name   string
-	time   time.Duration // of the processor; the median
+	time   time.Duration // processor time; the median
 	allocs uint64        // of one run
 }
 
-// race measures all contenders in turn, so that what else the machine does meets all of
-// them alike.
+// race measures all contenders in turn, so that other load on the machine affects all of them
+// equally.
 func race(contenders []contender) ([]figure, error) {
 	times := make([][]time.Duration, len(contenders))
 	figures := make([]figure, len(contenders))
@@ -68,12 +68,12 @@ func race(contenders []contender) ([]figure, error) {
 	return figures, nil
 }
 
-// cpuTime returns for how long this process has run, garbage collector and all. On one core
-// that is the time on the clock, unless another process wants the core too.
+// cpuTime returns the processor time of this process, with the garbage collector. On one core that is the
+// elapsed time, unless another process uses the core too.
 func cpuTime() time.Duration {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		panic(err) // there is nothing that could be wrong with it
+		panic(err) // these arguments are always valid
 	}
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -19,15 +19,14 @@ import (
 	"pix/storepath"
 )
 
-// defaultCompression is how archives are compressed if nobody says.
+// defaultCompression is the method for new archives if the options have none.
 const defaultCompression = "zstd"
 
-// errReadOnly says that a cache is only read.
-var errReadOnly = fmt.Errorf("a binary cache behind HTTP is only read: %w", errors.ErrUnsupported)
+var errReadOnly = fmt.Errorf("a binary cache behind HTTP is read-only: %w", errors.ErrUnsupported)
 
-// begin makes sure that something can be added, and that the directory has what a cache
-// has.
-func (s *Store) begin(ctx context.Context) error {
+// prepareAdd checks that objects can be added, and creates the files and directories that every
+// cache has.
+func (s *Store) prepareAdd(ctx context.Context) error {
 	if s.local == nil {
 		return errReadOnly
 	}
@@ -35,48 +34,47 @@ func (s *Store) begin(ctx context.Context) error {
 		return ErrClosed
 	}
 	if ctx.Err() != nil {
-		return ended(ctx)
+		return contextError(ctx)
 	}
 	s.adding.Lock()
 	defer s.adding.Unlock()
-	if s.begun {
+	if s.prepared {
 		return nil
 	}
 	if err := s.local.prepare("StoreDir: " + string(s.Dir()) + "\n"); err != nil {
 		return err
 	}
-	s.begun = true
+	s.prepared = true
 	return nil
 }
 
-// AddToStoreNAR adds an object. The archive must have the hash and the size that the info
-// says, and all that it refers to must be there. What is there already is left as it is,
-// unless it is to be repaired or its archive is gone, and the archive is not read. Nobody is asked for a
-// signature: those who take from a cache look at that.
+// AddToStoreNAR adds an object. The archive must have the hash and the size of the info, and
+// all references must be in the cache. If the cache has the object and its archive, it is left
+// unchanged and the archive is not read, except with opts.Repair. Signatures are not
+// required: stores check them when they copy from the cache.
 //
-// Nothing is seen of an object before all of it is there: the archive comes first, then the
-// listing, then the narinfo, each under its name when it is complete and on the disk.
+// A reader sees either the whole object or nothing: the archive is published first, then the
+// listing and then the narinfo, each renamed to its final name when it is complete and synced.
 //
-// Behind HTTP nothing can be added: the error is [errors.ErrUnsupported].
+// A cache behind HTTP is read-only: the error is [errors.ErrUnsupported].
 func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive io.Reader, opts *store.AddOptions) error {
-	if err := s.begin(ctx); err != nil {
+	if err := s.prepareAdd(ctx); err != nil {
 		return err
 	}
 	repair := opts != nil && opts.Repair
-	wanted, err := s.isWanted(ctx, info, repair)
+	wanted, err := s.needsArchive(ctx, info, repair)
 	if err != nil || !wanted {
 		return err
 	}
-	if err := s.checkReferences(info); err != nil { // before it takes long
+	if err := s.checkReferences(info); err != nil { // before the archive is read and compressed
 		return err
 	}
 	return s.add(ctx, info, archive, repair, func() error { return nil })
 }
 
-// isWanted checks what is known of an object before its archive is read, and reports whether
-// it is to be read.
-func (s *Store) isWanted(ctx context.Context, info *store.PathInfo, repair bool) (bool, error) {
-	if err := s.checkNew(info); err != nil {
+// needsArchive checks the info of an object, and reports whether its archive has to be read.
+func (s *Store) needsArchive(ctx context.Context, info *store.PathInfo, repair bool) (bool, error) {
+	if err := s.checkInfo(info); err != nil {
 		return false, err
 	}
 	if repair {
@@ -89,7 +87,7 @@ func (s *Store) isWanted(ctx context.Context, info *store.PathInfo, repair bool)
 	return err == nil && !s.hasArchive(n), err
 }
 
-// add adds an object whose references are there when ready returns.
+// add adds an object. Its references must have been added when ready returns.
 func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader, repair bool, ready func() error) error {
 	n, listing, err := s.addArchive(ctx, info, archive, repair)
 	if err != nil {
@@ -103,8 +101,8 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader
 	}
 	if listing != nil {
 		text, err := nar.MarshalLS(listing)
-		if err != nil { // JSON has no form for a name that is not UTF-8
-			s.warn(ctx, "there is no listing of '%s': %v", info.Path, err)
+		if err != nil { // JSON cannot represent a name that is not UTF-8
+			s.warn(ctx, "cannot write a listing of '%s': %v", info.Path, err)
 		} else if err := s.local.write(info.Path.HashPart()+".ls", bytes.NewReader(text)); err != nil {
 			return err
 		}
@@ -118,8 +116,8 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader
 	return s.writeNarInfo(n)
 }
 
-// warn reports something that is no error. Objects are added on several goroutines, and the handler is called
-// by one at a time.
+// warn sends a warning to the handler in ctx. Objects are added on several goroutines, but the handler must
+// not be called concurrently.
 func (s *Store) warn(ctx context.Context, format string, args ...any) {
 	s.warning.Lock()
 	defer s.warning.Unlock()
@@ -128,7 +126,7 @@ func (s *Store) warn(ctx context.Context, format string, args ...any) {
 	}
 }
 
-// checkReferences checks that all that an object refers to is there.
+// checkReferences checks that the cache has all references of an object.
 func (s *Store) checkReferences(info *store.PathInfo) error {
 	for _, ref := range info.References {
 		if ref != info.Path && !s.local.has(narinfo.FileName(ref), -1) {
@@ -138,8 +136,8 @@ func (s *Store) checkReferences(info *store.PathInfo) error {
 	return nil
 }
 
-// checkNew checks what is known of an object before its archive is read. The error is a [*store.InfoError].
-func (s *Store) checkNew(info *store.PathInfo) error {
+// checkInfo checks the info of an object before its archive is read. The error is a [*store.InfoError].
+func (s *Store) checkInfo(info *store.PathInfo) error {
 	paths := append([]storepath.Path{info.Path}, info.References...)
 	if info.Deriver != "" {
 		paths = append(paths, info.Deriver)
@@ -150,21 +148,21 @@ func (s *Store) checkNew(info *store.PathInfo) error {
 		}
 	}
 	if info.NARHash.Algorithm() != nixhash.SHA256 {
-		err := fmt.Errorf("cannot add '%s' to the binary cache: its NAR hash is no SHA-256", info.Path)
+		err := fmt.Errorf("cannot add '%s' to the binary cache: its NAR hash must be SHA-256", info.Path)
 		return &store.InfoError{Path: info.Path, Err: err}
 	}
 	return nil
 }
 
-// addArchive puts an archive where it belongs, verified and compressed, and says where that
-// is, and what is in it if that is to be listed.
+// addArchive verifies, compresses and publishes an archive. It returns the narinfo, and the listing if
+// the options want one.
 func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Reader, repair bool) (*narinfo.NarInfo, *nar.Listing, error) {
 	f, err := s.local.create("nar/x")
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.discard()
-	p, err := s.pack(f, &contextReader{ctx, src})
+	p, err := s.compress(f, &contextReader{ctx, src})
 	if err != nil {
 		return nil, nil, fmt.Errorf("adding '%s' to the binary cache: %w", info.Path, err)
 	}
@@ -181,18 +179,18 @@ func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Rea
 	return n, p.listing, f.publish(n.URL)
 }
 
-// method returns how archives are compressed.
+// method returns the compression method for new archives.
 func (s *Store) method() string { return cmp.Or(s.opts.Compression, defaultCompression) }
 
-// A packed is what there is to know of an archive that was compressed.
-type packed struct {
+// A compressedArchive is the result of compressing an archive.
+type compressedArchive struct {
 	file, nar *nar.Hasher
-	listing   *nar.Listing // nil unless it is wanted
+	listing   *nar.Listing // nil without the option WriteListings
 }
 
-// pack compresses an archive.
-func (s *Store) pack(dst io.Writer, src io.Reader) (*packed, error) {
-	p := &packed{file: nar.NewHasher(nixhash.SHA256), nar: nar.NewHasher(nixhash.SHA256)}
+// compress compresses an archive from src to dst, and hashes both forms.
+func (s *Store) compress(dst io.Writer, src io.Reader) (*compressedArchive, error) {
+	p := &compressedArchive{file: nar.NewHasher(nixhash.SHA256), nar: nar.NewHasher(nixhash.SHA256)}
 	file := bufio.NewWriterSize(io.MultiWriter(dst, p.file), 128<<10)
 	encoder, err := compression.Encode(s.method(), file, s.opts.CompressionLevel)
 	if err != nil {
@@ -215,7 +213,7 @@ func (s *Store) pack(dst io.Writer, src io.Reader) (*packed, error) {
 	return p, err
 }
 
-// writeNarInfo makes a path valid.
+// writeNarInfo publishes a narinfo, which makes its path valid.
 func (s *Store) writeNarInfo(n *narinfo.NarInfo) error {
 	text, err := n.MarshalText()
 	if err != nil {
@@ -224,7 +222,7 @@ func (s *Store) writeNarInfo(n *narinfo.NarInfo) error {
 	return s.local.write(narinfo.FileName(n.Path), bytes.NewReader(text))
 }
 
-// A contextReader ends with a context.
+// A contextReader fails after the end of a context.
 type contextReader struct {
 	ctx context.Context
 	src io.Reader
@@ -232,16 +230,15 @@ type contextReader struct {
 
 func (r *contextReader) Read(p []byte) (int, error) {
 	if r.ctx.Err() != nil {
-		return 0, ended(r.ctx)
+		return 0, contextError(r.ctx)
 	}
 	return r.src.Read(p)
 }
 
-// AddSignatures adds signatures to those that a path has in the cache. They are not
-// verified. Who else writes to the same narinfo at the same time may undo it, as in Nix:
-// binary caches have no locks.
+// AddSignatures adds signatures to a path in the cache, without verifying them. Binary caches have no
+// locks: as in Nix, another process that writes the same narinfo at the same time may undo it.
 func (s *Store) AddSignatures(ctx context.Context, path storepath.Path, signatures []string) error {
-	if err := s.begin(ctx); err != nil {
+	if err := s.prepareAdd(ctx); err != nil {
 		return err
 	}
 	s.adding.Lock()

@@ -16,14 +16,13 @@ import (
 	"pix/storepath"
 )
 
-// NARFromPath returns the archive of an object, decompressed. While it is read it is
-// verified, the file as well as what comes out of it, by size and by hash. The last bytes
-// come only when all is known to be right; else an [*ArchiveError] comes in their place, of
-// a [*MismatchError] or of what broke.
+// NARFromPath returns the decompressed archive of an object. The size and the hash of both the
+// file and the archive are verified during reading. The last bytes are returned only after
+// everything has been verified; otherwise Read returns an [*ArchiveError], which wraps a
+// [*MismatchError] or the cause of the failure.
 //
-// Behind HTTP, a download that breaks goes on where it broke. It takes little memory
-// however large the archive is, but for what the decompressor needs, which is at most 128
-// MiB and never more than the archive itself.
+// Behind HTTP, a broken download is resumed. The reader needs little memory for archives of any
+// size. The decompressor may need up to 128 MiB, but never more than the size of the archive.
 func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
 	n, err := s.NarInfo(ctx, path)
 	if err != nil {
@@ -33,8 +32,8 @@ func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCl
 	if err == nil {
 		return archive, nil
 	}
-	s.known.forget(path.HashPart())
-	if errors.Is(err, ErrGone) { // perhaps it is elsewhere by now
+	s.narInfos.forget(path.HashPart())
+	if errors.Is(err, ErrGone) { // the narinfo may have been replaced
 		if fresh, again := s.NarInfo(ctx, path); again == nil && fresh.URL != n.URL {
 			return s.openArchive(ctx, fresh)
 		}
@@ -44,26 +43,26 @@ func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCl
 
 // openArchive opens the archive that a narinfo describes.
 func (s *Store) openArchive(ctx context.Context, n *narinfo.NarInfo) (io.ReadCloser, error) {
-	ctx, cancel := s.untilClosed(ctx)
+	ctx, cancel := s.endOnClose(ctx)
 	file, err := s.files.openArchive(ctx, n.URL, n.NARSize)
 	if err != nil {
 		cancel(nil)
-		return nil, &ArchiveError{n.Path, n.URL, s.uri, gone(err)}
+		return nil, &ArchiveError{n.Path, n.URL, s.uri, missingArchive(err)}
 	}
 	a := newArchive(n, file, cancel)
 	a.cache = s.uri
-	a.forget = func() { s.known.forget(n.Path.HashPart()) }
+	a.forget = func() { s.narInfos.forget(n.Path.HashPart()) }
 	return a, nil
 }
 
-// ErrGone says that there is no archive, though there is a narinfo: somebody deletes what is old.
-var ErrGone = errors.New("it is gone")
+// ErrGone is the error of a path that has a narinfo, but whose archive does not exist, for example
+// because old archives are deleted.
+var ErrGone = errors.New("it no longer exists")
 
-// gone is what an error is if it says that there is no archive: the path is not what was
-// not found.
-func gone(err error) error {
+// missingArchive turns an error about a missing file into ErrGone, so that it is not taken for a missing path.
+func missingArchive(err error) error {
 	if file, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: there is no file '%s'", ErrGone, file.Path)
+		return fmt.Errorf("%w: no such file '%s'", ErrGone, file.Path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %v", ErrGone, err)
@@ -75,7 +74,7 @@ func gone(err error) error {
 type archive struct {
 	info    *narinfo.NarInfo
 	file    *fileReader
-	decoded io.Reader // nil until something was read
+	decoded io.Reader // nil before the first read
 	hasher  *nar.Hasher
 	err     error
 	cancel  context.CancelCauseFunc
@@ -98,7 +97,7 @@ func (a *archive) Read(p []byte) (int, error) {
 	n, err := a.read(p)
 	if err != nil && err != io.EOF {
 		failed := &ArchiveError{a.info.Path, a.info.URL, a.cache, err}
-		if failed.Retryable() { // perhaps the narinfo is older than the archive
+		if failed.Retryable() { // the narinfo may be older than the archive
 			a.forget()
 		}
 		err = failed
@@ -121,7 +120,7 @@ func (a *archive) read(p []byte) (int, error) {
 	if a.decoded == nil {
 		decoded, err := compression.Decode(a.info.Compression, a.file, a.info.NARSize)
 		if err != nil {
-			return 0, a.whyNot(err)
+			return 0, a.decodeError(err)
 		}
 		a.decoded = decoded
 	}
@@ -135,21 +134,21 @@ func (a *archive) read(p []byte) (int, error) {
 	case err == io.EOF && uint64(n) < left:
 		err = sizeMismatch("NAR size", a.info.NARSize, a.hasher.Size())
 	case err != nil && err != io.EOF:
-		err = a.whyNot(err)
-	case uint64(n) == left: // all is here
+		err = a.decodeError(err)
+	case uint64(n) == left: // the archive is complete
 		err = a.verify()
 	default:
 		err = nil
 	}
 	if err != nil {
-		return 0, err // and not the last bytes, with which somebody might be content
+		return 0, err // without the last bytes: a caller might accept an archive that parses
 	}
 	return n, nil
 }
 
-// whyNot returns why decoding failed: the decoder may have made something else of an error
-// of the file.
-func (a *archive) whyNot(err error) error {
+// decodeError returns the cause of a decoding error. The decoder may have replaced an error of the
+// file by its own.
+func (a *archive) decodeError(err error) error {
 	if a.file.err != nil && a.file.err != io.EOF {
 		return a.file.err
 	}
@@ -159,7 +158,7 @@ func (a *archive) whyNot(err error) error {
 	return fmt.Errorf("decompressing (%s): %w", a.info.Compression, err)
 }
 
-// verify looks at the whole, of which everything was decoded that there should be.
+// verify checks the archive after its last bytes were decoded.
 func (a *archive) verify() error {
 	var more [1]byte
 	n, err := io.ReadFull(a.decoded, more[:])
@@ -167,7 +166,7 @@ func (a *archive) verify() error {
 		return &MismatchError{"NAR size", strconv.FormatUint(a.info.NARSize, 10), "more"}
 	}
 	if err != io.EOF {
-		return a.whyNot(err)
+		return a.decodeError(err)
 	}
 	if got := a.hasher.Hash(); got != a.info.NARHash {
 		return &MismatchError{"NAR hash", a.info.NARHash.WithNix32(), got.WithNix32()}
@@ -179,7 +178,7 @@ func sizeMismatch(what string, want, got uint64) error {
 	return &MismatchError{what, strconv.FormatUint(want, 10), strconv.FormatUint(got, 10)}
 }
 
-// A fileReader reads the file of an archive, counts and hashes it.
+// A fileReader reads, counts and hashes the file of an archive.
 type fileReader struct {
 	src    io.ReadCloser
 	info   *narinfo.NarInfo
@@ -196,14 +195,14 @@ func newFileReader(info *narinfo.NarInfo, src io.ReadCloser) *fileReader {
 	}
 	r.hasher = nar.NewHasher(algorithm)
 	if r.limit == 0 {
-		r.limit = mostCompressed(info.NARSize)
+		r.limit = maxCompressedSize(info.NARSize)
 	}
 	return r
 }
 
-// mostCompressed returns how many bytes can become of so many at most: no way of
-// compressing makes much more of what cannot be compressed.
-func mostCompressed(size uint64) uint64 {
+// maxCompressedSize returns an upper bound for the compressed size of an archive: incompressible data
+// grows only a little.
+func maxCompressedSize(size uint64) uint64 {
 	size = min(size, math.MaxInt64/2)
 	return 1<<20 + size + size/8
 }
@@ -221,7 +220,7 @@ func (r *fileReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// verify reads what the decoder has left, and looks at the whole.
+// verify reads the bytes that the decoder has left over, and then checks the size and the hash.
 func (r *fileReader) verify() error {
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return err

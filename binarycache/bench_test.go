@@ -38,7 +38,7 @@ func copied(b *testing.B) (*memstore.Store, []storepath.Path, int64) {
 	return src, paths, int64(size)
 }
 
-// benchmarkCopy copies to a new store each time.
+// benchmarkCopy copies them to a new store in each iteration.
 func benchmarkCopy(b *testing.B, src store.Store, paths []storepath.Path, size int64, open func() store.Store) {
 	b.SetBytes(size)
 	for b.Loop() {

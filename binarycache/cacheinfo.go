@@ -11,23 +11,23 @@ import (
 	"pix/storepath"
 )
 
-// cacheInfoFile is the file that says what a cache is.
+// cacheInfoFile is the file that describes a cache.
 const cacheInfoFile = "nix-cache-info"
 
-// maxCacheInfo is how long it may be, in bytes.
+// maxCacheInfo is the largest size of that file, in bytes.
 const maxCacheInfo = 64 << 10
 
-// A CacheInfo is what a cache says of itself.
+// A CacheInfo is the description that a cache has of itself.
 type CacheInfo struct {
-	StoreDir      storepath.Dir // "" if it does not say
-	WantMassQuery bool          // it may be asked for many paths at once
-	Priority      int           // among substituters: the lowest is asked first
+	StoreDir      storepath.Dir // "" if it is missing
+	WantMassQuery bool          // allows queries about many paths at once
+	Priority      int           // among substituters; lower values are asked first
 }
 
-// defaultPriority is that of caches that do not say.
+// defaultPriority is the priority of caches whose description has none.
 const defaultPriority = 50
 
-// A StoreDirError says that a cache is for another store directory.
+// A StoreDirError reports that a cache is for another store directory.
 type StoreDirError struct {
 	URI       string // of the cache
 	Has, Want storepath.Dir
@@ -37,10 +37,10 @@ func (e *StoreDirError) Error() string {
 	return fmt.Sprintf("binary cache '%s' is for Nix stores with prefix '%s', not '%s'", e.URI, e.Has, e.Want)
 }
 
-// Info returns what the cache said of itself when it was opened.
+// Info returns the description of the cache that was read when it was opened.
 func (s *Store) Info() CacheInfo { return s.info }
 
-// readCacheInfo reads what the cache says of itself.
+// readCacheInfo reads the description of the cache.
 func (s *Store) readCacheInfo(ctx context.Context) error {
 	s.info.Priority = defaultPriority
 	var other *StoreDirError
@@ -65,9 +65,8 @@ func (s *Store) readCacheInfo(ctx context.Context) error {
 	return err
 }
 
-// ParseCacheInfo reads a nix-cache-info as Nix does: lines of a key, a colon and a value.
-// Lines without a colon and keys that are not known are passed over, and of a key that comes
-// several times the last counts.
+// ParseCacheInfo parses a nix-cache-info as Nix does: each line has a key, a colon and a value.
+// Lines without a colon and unknown keys are ignored. The last value of a repeated key counts.
 func ParseCacheInfo(text string) (CacheInfo, error) {
 	info := CacheInfo{Priority: defaultPriority}
 	for line := range strings.SplitSeq(text, "\n") {
@@ -92,7 +91,7 @@ func ParseCacheInfo(text string) (CacheInfo, error) {
 	return info, nil
 }
 
-// parseLeadingInt reads a number, and passes over what follows it, as Nix does.
+// parseLeadingInt parses a number and ignores everything after it, as Nix does.
 func parseLeadingInt(s string) (int, error) {
 	end := strings.IndexFunc(s, func(r rune) bool { return (r < '0' || r > '9') && r != '-' && r != '+' })
 	if end >= 0 {
@@ -100,7 +99,7 @@ func parseLeadingInt(s string) (int, error) {
 	}
 	n, err := strconv.ParseInt(s, 10, 32)
 	if err != nil {
-		return 0, errors.New("it is no number")
+		return 0, errors.New("not a number")
 	}
 	return int(n), nil
 }

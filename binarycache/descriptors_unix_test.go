@@ -17,8 +17,8 @@ import (
 	"pix/storepath"
 )
 
-// A process that may open few files asks a cache for few narinfos at once. The test has a process of its own,
-// because the limit holds for the whole process.
+// A process that may open few files requests few narinfos at once. The test runs in a separate process,
+// because the limit is one of the whole process.
 func TestFewDescriptors(t *testing.T) {
 	const child, limit = "BINARYCACHE_TEST_DESCRIPTORS", 96
 	if os.Getenv(child) == "" {

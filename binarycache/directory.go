@@ -19,23 +19,23 @@ import (
 // A directory is a cache in the file system.
 type directory struct {
 	path string
-	sync bool // directories, after they have a new name
+	sync bool // also sync directories after renames
 }
 
 func (d *directory) close() {}
 
-// exists reports whether there is such a directory.
+// exists reports whether the directory exists.
 func (d *directory) exists() bool {
 	info, err := os.Stat(d.path)
 	return err == nil && info.IsDir()
 }
 
-// place returns where a file is that a cache names, as long as it is in the cache.
-func (d *directory) place(name string) (string, error) {
+// pathOf returns the path of the file with a name, which must not lead out of the cache.
+func (d *directory) pathOf(name string) (string, error) {
 	segments := strings.Split(name, "/")
 	outside := slices.Contains(segments, "..") || slices.Contains(segments, ".")
 	if name == "" || name[0] == '/' || outside || strings.Contains(name, "\x00") {
-		return "", fmt.Errorf("the name %q is not one in a binary cache", name)
+		return "", fmt.Errorf("the file name %q is not valid in a binary cache", name)
 	}
 	return filepath.Join(d.path, filepath.FromSlash(name)), nil
 }
@@ -50,27 +50,30 @@ func (d *directory) read(ctx context.Context, name string, limit int64) ([]byte,
 }
 
 func (d *directory) open(ctx context.Context, name string) (io.ReadCloser, error) {
-	place, err := d.place(name)
+	path, err := d.pathOf(name)
 	if err != nil {
 		return nil, err
 	}
-	f, _, err := openRegular(place)
+	f, _, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
-	return &contextFile{f, ctx}, nil
+	return struct {
+		io.Reader
+		io.Closer
+	}{&contextReader{ctx, f}, f}, nil
 }
 
-// openRegular opens a regular file, and nothing else.
+// openRegular opens a file. It is an error if the file is not a regular one.
 func openRegular(name string) (*os.File, fs.FileInfo, error) {
-	// Without waiting for a writer, if it is a pipe.
+	// Without O_NONBLOCK, opening a named pipe would wait for a writer.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("'%s' is no file", name)
+		err = fmt.Errorf("'%s' is not a regular file", name)
 	}
 	if err != nil {
 		f.Close()
@@ -79,68 +82,50 @@ func openRegular(name string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-// openArchive opens what the URL of a narinfo names. As for Nix that is the name of a file
-// in the cache, and nothing in it has another meaning.
+// openArchive opens the file that the URL of a narinfo names. As in Nix, the URL is a file name relative
+// to the cache, without escapes or parameters.
 func (d *directory) openArchive(ctx context.Context, ref string, _ uint64) (io.ReadCloser, error) {
 	return d.open(ctx, ref)
 }
 
-// A contextFile ends with a context.
-type contextFile struct {
-	*os.File
-	ctx context.Context
-}
-
-func (f *contextFile) Read(p []byte) (int, error) {
-	if f.ctx.Err() != nil {
-		return 0, ended(f.ctx)
-	}
-	return f.File.Read(p)
-}
-
-// WriteTo hides that of the file, which knows no context.
-func (f *contextFile) WriteTo(w io.Writer) (int64, error) {
-	return io.Copy(w, struct{ io.Reader }{f})
-}
-
-// has reports whether there is a file of that name and, unless it is negative, that size.
+// has reports whether there is a regular file with this name and, unless size is negative, this size.
 func (d *directory) has(name string, size int64) bool {
-	place, err := d.place(name)
+	path, err := d.pathOf(name)
 	if err != nil {
 		return false
 	}
-	info, err := os.Stat(place)
+	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && (size < 0 || info.Size() == size)
 }
 
-// A draft is a file that nobody else knows of, until it gets its name.
-type draft struct {
+// A tempFile is a file that readers ignore until it is renamed to its final name.
+type tempFile struct {
 	*os.File
 	dir *directory
 }
 
-// create makes a draft for a file in the directory in which one of that name is.
-func (d *directory) create(name string) (*draft, error) {
-	place, err := d.place(name)
+// create creates a temporary file in the directory of the file with this name.
+func (d *directory) create(name string) (*tempFile, error) {
+	path, err := d.pathOf(name)
 	if err != nil {
 		return nil, err
 	}
-	folder := filepath.Dir(place)
+	folder := filepath.Dir(path)
 	if err := d.mkdirAll(folder); err != nil {
 		return nil, err
 	}
-	place = filepath.Join(folder, ".tmp-"+rand.Text())
-	f, err := os.OpenFile(place, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	path = filepath.Join(folder, ".tmp-"+rand.Text())
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return &draft{f, d}, nil
+	return &tempFile{f, d}, nil
 }
 
-// publish makes the draft readable for all users, syncs it to the disk, and then renames it. With the option, the
-// new name is on the disk too, before a file that depends on this one gets its name.
-func (f *draft) publish(name string) error {
-	place, err := f.dir.place(name)
+// publish makes the file readable for all users, syncs it and renames it. With the option SyncObjects it also
+// syncs the directory, so that the new name survives a power cut if a file that depends on it does.
+func (f *tempFile) publish(name string) error {
+	path, err := f.dir.pathOf(name)
 	if err == nil {
 		err = f.Chmod(modes.File)
 	}
@@ -151,23 +136,23 @@ func (f *draft) publish(name string) error {
 		err = closed
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), place)
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		os.Remove(f.Name())
 		return err
 	}
-	return f.dir.syncNames(filepath.Dir(place))
+	return f.dir.syncNames(filepath.Dir(path))
 }
 
-// discard removes the draft, if it was not published.
-func (f *draft) discard() {
+// discard removes the file, unless it was published.
+func (f *tempFile) discard() {
 	if f.Close() == nil {
 		os.Remove(f.Name())
 	}
 }
 
-// write writes a file, of which nobody ever sees a part.
+// write writes a file atomically.
 func (d *directory) write(name string, contents io.Reader) error {
 	f, err := d.create(name)
 	if err != nil {
@@ -180,7 +165,7 @@ func (d *directory) write(name string, contents io.Reader) error {
 	return f.publish(name)
 }
 
-// mkdirAll makes a directory and the missing ones above it.
+// mkdirAll creates a directory and its missing parents.
 func (d *directory) mkdirAll(folder string) error {
 	var missing []string
 	for dir := folder; d.sync && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
@@ -198,7 +183,7 @@ func (d *directory) mkdirAll(folder string) error {
 	return err
 }
 
-// syncNames writes the names in a folder to the disk, if the options say so.
+// syncNames syncs a directory, if the options say so.
 func (d *directory) syncNames(folder string) error {
 	if !d.sync {
 		return nil
@@ -210,7 +195,7 @@ func (d *directory) syncNames(folder string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// prepare makes what every cache has, if it is not there.
+// prepare creates the files and directories that every cache has.
 func (d *directory) prepare(cacheInfo string) error {
 	for _, folder := range []string{"nar", "realisations", "log"} {
 		if err := d.mkdirAll(filepath.Join(d.path, folder)); err != nil {
@@ -223,8 +208,9 @@ func (d *directory) prepare(cacheInfo string) error {
 	return d.write(cacheInfoFile, strings.NewReader(cacheInfo))
 }
 
-// hashParts calls visit with the hash part of each narinfo, in no order. The error is a [*NoCacheError] if
-// the directory does not exist: for an empty list, a misspelled name would look like a whole cache.
+// hashParts calls visit with the hash part of each narinfo, in directory order. The error is a
+// [*NoCacheError] if the directory does not exist: without an error, a misspelled name would look like an
+// empty cache.
 func (d *directory) hashParts(visit func(hashPart string) error) error {
 	f, err := os.Open(d.path)
 	if os.IsNotExist(err) {

@@ -23,7 +23,7 @@ import (
 	"pix/storepath"
 )
 
-// chain adds n texts to a new store in memory, each of which refers to the one before.
+// chain adds n texts to a new store in memory, each of which refers to the previous one.
 func chain(t *testing.T, n int) (*memstore.Store, []storepath.Path) {
 	t.Helper()
 	src := memstore.New(nil)
@@ -79,11 +79,11 @@ func TestOpenURIs(t *testing.T) {
 		open(t, "file://"+dir+"/a%20b"+params, nil)
 	}
 	if _, err := os.Stat(dir + "/a b"); err == nil {
-		t.Error("opening a cache has made it")
+		t.Error("opening a cache created it")
 	}
 }
 
-// Parameters that Nix does not have, or that have no effect, are warnings.
+// Parameters that are unknown to Nix, or that have no effect, cause warnings.
 func TestParameterWarnings(t *testing.T) {
 	ctx, warned := warnings(t.Context())
 	dir := t.TempDir()
@@ -94,7 +94,7 @@ func TestParameterWarnings(t *testing.T) {
 	s.Close()
 	want := []string{
 		"warning: index-debug-info has no effect: pix does not index debug information",
-		"warning: unknown setting 'retry-delay'", // there is nothing to retry in a directory
+		"warning: unknown setting 'retry-delay'", // a directory has no requests to retry
 		"warning: unknown setting 'what'",
 	}
 	if !slices.Equal(*warned, want) || s.Dir() != "/other/store" {
@@ -137,13 +137,12 @@ func TestCacheInfo(t *testing.T) {
 	}
 }
 
-// What is added is what Nix would have, in every respect that can be seen, and nothing else
-// is left.
+// Adding writes the same files as Nix would, and leaves no others behind.
 func TestAdd(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep", "cache")
 	src, paths := chain(t, 5)
 	s := open(t, "file://"+dir, nil)
-	if _, err := s.QueryPathInfo(t.Context(), paths[0]); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "no directory") {
+	if _, err := s.QueryPathInfo(t.Context(), paths[0]); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "no such directory") {
 		t.Error(err)
 	}
 	copied, err := store.Copy(t.Context(), s, src, paths[4:], nil)
@@ -162,18 +161,18 @@ func TestAdd(t *testing.T) {
 	if err != nil || !slices.Equal(all, slices.Sorted(slices.Values(paths))) {
 		t.Errorf("%q, %v", all, err)
 	}
-	// Again nothing is read, and nothing changes.
+	// The second time nothing is read, and nothing changes.
 	if err := s.AddToStoreNAR(t.Context(), copied[0], iotestFail{}, nil); err != nil {
 		t.Error(err)
 	}
-	// Unless it is to be repaired.
+	// With repair, the archive is read again.
 	n, err := s.NarInfo(t.Context(), paths[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, n.URL), "damaged")
 	if _, err := readAll(t.Context(), s, paths[0]); err == nil {
-		t.Error("what is damaged is read")
+		t.Error("a damaged file is accepted")
 	}
 	archive, err := src.NARFromPath(t.Context(), paths[0])
 	if err != nil {
@@ -187,12 +186,12 @@ func TestAdd(t *testing.T) {
 	}
 }
 
-// iotestFail is not to be read.
+// iotestFail fails the test when it is read.
 type iotestFail struct{}
 
 func (iotestFail) Read([]byte) (int, error) { return 0, errors.New("it was read") }
 
-// What fails leaves nothing.
+// A failed addition leaves no files behind.
 func TestAddFails(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, "file://"+dir, nil)
@@ -224,11 +223,11 @@ func TestAddFails(t *testing.T) {
 		"cancelled":  {cancelled, info(0, func(i *store.PathInfo) {}), strings.NewReader(archive)},
 	} {
 		if err := s.AddToStoreNAR(test.ctx, test.info, test.archive, nil); err == nil {
-			t.Errorf("%s: it is taken", name)
+			t.Errorf("%s: accepted", name)
 		}
 	}
 	if files := filesIn(t, dir); len(files) != 1 {
-		t.Errorf("there are left %q", files)
+		t.Errorf("files remain: %q", files)
 	}
 	c := newFake().open(t, binarycache.HTTPOptions{})
 	for name, err := range map[string]error{
@@ -251,7 +250,7 @@ func TestAddFails(t *testing.T) {
 	}
 }
 
-// What is added by its contents gets the path and all else that it gets in any store.
+// An object that is added by its contents gets the same path and info as in any other store.
 func TestAddContents(t *testing.T) {
 	s, other := open(t, "file://"+t.TempDir(), nil), memstore.New(nil)
 	text, err := s.AddTextToStore(t.Context(), "text", "text", nil)
@@ -288,15 +287,15 @@ func TestAddContents(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := s.AddToStore(t.Context(), "x", storepath.NAR, nixhash.SHA256, nil, strings.NewReader("no archive"), nil); err == nil {
-		t.Error("what is no archive is taken for one")
+		t.Error("an invalid archive is accepted")
 	}
 	drafts, _ := filepath.Glob(filepath.Join(strings.TrimPrefix(s.URI(), "file://"), "nar", ".tmp*"))
 	if len(drafts) > 0 {
-		t.Errorf("there are left %q", drafts)
+		t.Errorf("files remain: %q", drafts)
 	}
 }
 
-// One of many fails, and what refers to it is not added.
+// If one of many objects fails, the objects that refer to it are not added.
 func TestAddManyFails(t *testing.T) {
 	testenv.NoLeak(t)
 	src, paths := chain(t, 30)
@@ -311,7 +310,7 @@ func TestAddManyFails(t *testing.T) {
 				archive := archiveOf(t, src, path)
 				if i == 20 {
 					archive = strings.Replace(archive, "xx", "xy", 1)
-					if large { // as far as anybody knows
+					if large { // the size is unknown
 						info.NARSize = 2 << 20
 					}
 				}
@@ -335,7 +334,7 @@ func TestAddManyFails(t *testing.T) {
 			}
 		}
 		if err := s.AddMultipleToStore(t.Context(), 31, func(yield func(store.Import, error) bool) {}, nil); err == nil {
-			t.Error("none is as good as 31")
+			t.Error("an empty sequence is accepted as 31 objects")
 		}
 		info, err := src.QueryPathInfo(t.Context(), paths[29])
 		if err != nil {
@@ -346,7 +345,7 @@ func TestAddManyFails(t *testing.T) {
 		}
 		var reference *store.MissingReferenceError
 		if err := s.AddMultipleToStore(t.Context(), 1, orphan, nil); !errors.As(err, &reference) || errors.Is(err, store.ErrNotFound) {
-			t.Errorf("a path whose reference is not there: %v", err)
+			t.Errorf("a path with a missing reference: %v", err)
 		}
 		reason := errors.New("the source has ended")
 		if err := s.AddMultipleToStore(t.Context(), 1, func(yield func(store.Import, error) bool) { yield(store.Import{}, reason) }, nil); !errors.Is(err, reason) {
@@ -355,7 +354,7 @@ func TestAddManyFails(t *testing.T) {
 	}
 }
 
-// However many add at once, whoever looks finds only what is whole.
+// However many goroutines add objects, readers see only complete objects.
 func TestAddAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	src, paths := chain(t, 40)
@@ -381,8 +380,8 @@ func TestAddAtOnce(t *testing.T) {
 	}
 }
 
-// watch looks at a cache until its context ends: each path that it finds must be whole, and
-// all that it refers to must be there.
+// watch reads a cache until its context ends: each path that it finds must be complete, and its references
+// must be there.
 func watch(ctx context.Context, dir string) error {
 	s, err := binarycache.Open(context.Background(), "file://"+dir, nil)
 	if err != nil {
@@ -434,12 +433,12 @@ func TestAddSignatures(t *testing.T) {
 		t.Error(err)
 	}
 	if err := s.AddSignatures(t.Context(), paths[0], []string{"nonsense"}); err == nil {
-		t.Error("a signature that is none is taken")
+		t.Error("an invalid signature is accepted")
 	}
 }
 
-// Nothing outside of a cache is read, and nothing waits for what is no file.
-func TestOddDirectories(t *testing.T) {
+// Files outside of the cache are not read, and special files do not block.
+func TestSpecialFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, "file://"+dir+"/cache", nil)
 	src, paths := chain(t, 1)

@@ -1,29 +1,28 @@
-// Package binarycache knows binary caches, from which most of what is in most Nix stores
-// has come.
+// Package binarycache reads and writes binary caches, from which most objects in Nix stores are
+// downloaded.
 //
-// A binary cache is a directory of files, mostly behind HTTP:
+// A binary cache is a directory of files, usually served over HTTP:
 //
-//	nix-cache-info                          which store directory it is for
-//	n5wkd9frr45pa74if5gpz9j7mifg27fh.narinfo  what it knows of a path, by its hash part
-//	nar/1w1fff338fvdw53sq….nar.zst          the archive, compressed, by the hash of this file
-//	n5wkd9frr45pa74if5gpz9j7mifg27fh.ls     what is in the archive
+//	nix-cache-info                          the store directory of the cache, and its priority
+//	n5wkd9frr45pa74if5gpz9j7mifg27fh.narinfo  the info of a path, by its hash part
+//	nar/1w1fff338fvdw53sq….nar.zst          the compressed archive, by the hash of this file
+//	n5wkd9frr45pa74if5gpz9j7mifg27fh.ls     the listing of the archive
 //	log/g1w7hy3qg1w7hy3q…-bar.drv           the log of a build
-//	realisations/sha256:ba78…!out.doi       which path an output has got, for Nix up to 2.34
+//	realisations/sha256:ba78…!out.doi       the path of an output, for Nix up to 2.34
 //	build-trace-v2/g1w7…-a.drv/out.doi      the same, for Nix from 2.35 on
 //
-// That is all: any web server is one. [Open] makes a [Store] of it, which is a
-// [store.Store] like all others: [store.Closure] asks it for many narinfos at once,
-// [store.Copy] brings a package with all that it needs from there into another store, or
-// into the cache, if it is a directory. Behind HTTP a cache is only read.
+// Any web server can serve one. [Open] returns a [Store], which is a [store.Store]:
+// [store.Closure] requests many narinfos at once, and [store.Copy] copies a package with its
+// closure to another store, or into a cache in a directory. A cache behind HTTP is read-only.
 //
-// # Whom to believe
+// # Trust
 //
-// Nobody need believe a cache. Its narinfos say who has signed a path, and whoever takes
-// the path looks at that: stores take nothing into their care without the signature of a
-// key that they trust ([store.PathInfo.CheckSignatures]). What is signed has the hash of the
-// archive, and archives are verified while they are read ([Store.NARFromPath]). So a cache
-// may lie, but nobody falls for it. It may also send without end, or nothing at all, or
-// break off: nothing of that makes a program grow or wait for ever ([HTTPOptions]).
+// A cache does not have to be trusted. Its narinfos contain signatures, and the store that
+// copies a path checks them: it refuses paths without a signature by a trusted key
+// ([store.PathInfo.CheckSignatures]). The signature covers the hash of the archive, which is
+// verified while the archive is read ([Store.NARFromPath]). A cache may also send data without
+// end, send nothing, or break off. Limits and timeouts keep a program from running out of memory
+// or waiting forever ([HTTPOptions]).
 //
 // # Passwords
 //
@@ -35,19 +34,19 @@
 //
 // # Compression
 //
-// Archives may be compressed with xz, zstd, bzip2, gzip, lzma, lz4 or brotli, or not at all. The other methods
-// that Nix reads are an error. Archives are added with
-// zstd, where Nix takes xz: it is many times as fast in both directions, and every Nix since
-// 2.4 reads it. [Options.Compression] chooses, and "?compression=" in a URI.
+// Archives may be compressed with xz, zstd, bzip2, gzip, lzma, lz4 or brotli, or not at all. The other
+// methods that Nix reads are an error. New archives are compressed with zstd, where Nix uses xz: zstd is
+// many times as fast in both directions, and every Nix since 2.4 reads it. [Options.Compression] and
+// "?compression=" in a URI select another method.
 //
 // # Reading order
 //
-//   - uri.go, options.go and cacheinfo.go open a cache, and store.go answers queries; memory.go remembers narinfos.
+//   - uri.go, options.go and cacheinfo.go open a cache, and store.go answers queries; narinfocache.go caches narinfos.
 //   - archive.go reads and verifies an archive, and verify.go a whole cache.
-//   - add.go, many.go and contents.go add objects.
-//   - realisation.go and beside.go read and write the other files of a cache: realisations, listings and logs.
-//   - directory.go has the files of a directory. remote.go requests files by HTTP, download.go resumes broken
-//     downloads, and patience.go retries. login.go has the logins, and netrc.go reads them.
+//   - add.go, addmultiple.go and addcontents.go add objects.
+//   - realisation.go and otherfiles.go read and write the other files of a cache: realisations, listings and logs.
+//   - directory.go accesses the files of a directory. remote.go requests files by HTTP, download.go resumes broken
+//     downloads, and retry.go decides when to retry. login.go chooses logins, and netrc.go reads them.
 //
 // Sources: src/libstore/binary-cache-store.cc, local-binary-cache-store.cc,
 // http-binary-cache-store.cc and filetransfer.cc in Nix 2.34.

@@ -15,57 +15,56 @@ import (
 	"pix/internal/compression"
 )
 
-// A download is a file that comes from a server. When it breaks, it goes on where it broke,
-// and nobody notices but by the time.
+// A download reads a file from a server. When the connection breaks, it resumes where it broke,
+// invisibly for the reader.
 type download struct {
-	remote   *remote
-	ctx      context.Context
-	url      *url.URL
-	accept   string // in which ways it may be compressed for the way
-	size     uint64 // more than this is not wanted
-	patience patience
+	remote  *remote
+	ctx     context.Context
+	url     *url.URL
+	accept  string // the header Accept-Encoding
+	size    uint64 // an upper bound for the decompressed size
+	retrier retrier
 
-	verified bool // the reader verifies all of it, so a wrong part is found
+	verified bool // the reader verifies a hash of the file, which detects a mixture of two versions
 
-	answer  *answer
-	body    io.Reader    // the body of the answer, decompressed
-	offset  int64        // how many bytes were read
-	read    maphash.Hash // of these
-	version version      // of the file that they belong to
-	whole   bool         // it always comes from its beginning
-	err     error
+	response *response
+	body     io.Reader    // the body of the response, decompressed
+	offset   int64        // the number of bytes read
+	readHash maphash.Hash // of these bytes
+	version  version      // of the file that they come from
+	noRanges bool         // do not request ranges
+	err      error
 }
 
-// A version is what a server says of the version of a file.
+// A version identifies a version of a file by the headers of a response.
 type version struct {
-	etag, modified string // "" if it does not say
+	etag, modified string // "" if the server does not send it
 }
 
 func versionOf(h http.Header) version { return version{h.Get("ETag"), h.Get("Last-Modified")} }
 
-// validator returns what a server needs to compare versions before it sends a part; "" if there is none.
+// validator returns the header If-Range of a request for a range, or "" if there is none.
 func (v version) validator() string {
-	if v.etag == "" || strings.HasPrefix(v.etag, "W/") { // a weak one is none for ranges
+	if v.etag == "" || strings.HasPrefix(v.etag, "W/") { // weak validators are not allowed for ranges
 		return v.modified
 	}
 	return v.etag
 }
 
-// differs reports whether two answers are certainly of different versions.
+// differs reports whether two responses are certainly from different versions of a file.
 func (v version) differs(other version) bool {
 	return v.etag != "" && other.etag != "" && v.etag != other.etag ||
 		v.modified != "" && other.modified != "" && v.modified != other.modified
 }
 
-// errReplaced says that what has come is not the beginning of the file that is there now.
+// errReplaced reports that the bytes read so far are not the beginning of the server's current file.
 var errReplaced = errors.New("the file was replaced during the download")
 
 func (r *remote) newDownload(ctx context.Context, u *url.URL, accept string, size uint64) *download {
-	return &download{remote: r, ctx: ctx, url: u, accept: accept, size: size, patience: patience{opts: r.opts.forCall(ctx)}}
+	return &download{remote: r, ctx: ctx, url: u, accept: accept, size: size, retrier: retrier{opts: r.opts.forCall(ctx)}}
 }
 
-// start waits until the file begins to come. The error is a [*RequestError], or that of the
-// context.
+// start waits for the beginning of the body. The error is a [*RequestError] or the error of the context.
 func (d *download) start() (io.ReadCloser, error) {
 	if err := d.connect(); err != nil {
 		return nil, err
@@ -73,22 +72,22 @@ func (d *download) start() (io.ReadCloser, error) {
 	return d, nil
 }
 
-// readWhole reads a file of no more than limit bytes. When it breaks, all comes anew: small
-// files change, and two halves may be of different ones.
+// readWhole reads a file of at most limit bytes. A broken download starts again from the beginning: small
+// files change, and two halves could come from different versions.
 func (d *download) readWhole(limit int64) ([]byte, error) {
-	defer d.hangUp()
+	defer d.closeResponse()
 	for {
 		if err := d.connect(); err != nil {
 			return nil, err
 		}
 		b, err := readUpTo(d.body, limit)
 		if err == nil {
-			d.answer.body.drain() // decoders may not have seen the end
+			d.response.body.drain() // decoders may stop before the end
 		}
 		if err == nil || err == errTooLong {
 			return b, err
 		}
-		if err := d.wait(&RequestError{Err: err}, 0); err != nil {
+		if err := d.waitToRetry(&RequestError{Err: err}, 0); err != nil {
 			return nil, err
 		}
 	}
@@ -102,12 +101,12 @@ func (d *download) Read(p []byte) (int, error) {
 		n, err := d.body.Read(p)
 		if n > 0 {
 			d.offset += int64(n)
-			d.read.Write(p[:n])
-			d.patience.progress(n)
-			return n, nil // an error comes again
+			d.readHash.Write(p[:n])
+			d.retrier.progress(n)
+			return n, nil // the next Read returns the error
 		}
 		if err == io.EOF {
-			d.answer.body.drain() // decoders may not have seen the end
+			d.response.body.drain() // decoders may stop before the end
 			d.err = err
 		} else if err != nil {
 			d.err = d.resume(err)
@@ -121,69 +120,69 @@ func (d *download) Close() error {
 	if d.err == nil {
 		d.err = http.ErrBodyReadAfterClose
 	}
-	d.hangUp()
+	d.closeResponse()
 	return nil
 }
 
-func (d *download) hangUp() {
-	if d.answer != nil {
-		d.answer.body.Close()
-		d.answer = nil
+func (d *download) closeResponse() {
+	if d.response != nil {
+		d.response.body.Close()
+		d.response = nil
 	}
 }
 
-// resume goes on after an error.
+// resume continues the download after an error.
 func (d *download) resume(err error) error {
-	if err := d.wait(&RequestError{Err: err}, 0); err != nil {
+	if err := d.waitToRetry(&RequestError{Err: err}, 0); err != nil {
 		return err
 	}
 	return d.connect()
 }
 
-// wait hangs up and waits until it is time to try again. It returns the error if it is not.
-func (d *download) wait(failure *RequestError, atLeast time.Duration) error {
-	d.hangUp()
+// waitToRetry closes the response and waits until it is time to retry. If there is no retry, it returns the failure.
+func (d *download) waitToRetry(failure *RequestError, atLeast time.Duration) error {
+	d.closeResponse()
 	if d.ctx.Err() != nil {
-		return ended(d.ctx)
+		return contextError(d.ctx)
 	}
 	failure.URL = d.url.Redacted()
-	return d.patience.wait(d.ctx, failure, atLeast)
+	return d.retrier.wait(d.ctx, failure, atLeast)
 }
 
-// connect asks until the body comes from where it is to go on.
+// connect sends requests until a response has the bytes from the current offset on.
 func (d *download) connect() error {
 	for {
-		failure, wait := d.try()
+		failure, wait := d.attempt()
 		if failure == nil {
 			return nil
 		}
-		if err := d.wait(failure, wait); err != nil {
+		if err := d.waitToRetry(failure, wait); err != nil {
 			return err
 		}
 	}
 }
 
-// try asks once. After a failure, it says how long the server wants to be left alone.
-func (d *download) try() (*RequestError, time.Duration) {
-	ranged := d.offset > 0 && !d.whole && (d.verified || d.version.validator() != "")
-	answer, err := d.remote.ask(d.ctx, d.url, d.header(ranged), d.patience.opts)
+// attempt sends one request. After a failure, it returns the wait that the server asks for.
+func (d *download) attempt() (*RequestError, time.Duration) {
+	ranged := d.offset > 0 && !d.noRanges && (d.verified || d.version.validator() != "")
+	resp, err := d.remote.send(d.ctx, d.url, d.header(ranged), d.retrier.opts)
 	if err != nil {
 		return &RequestError{Err: err}, 0
 	}
-	d.answer = answer
-	switch status := answer.StatusCode; {
+	d.response = resp
+	switch status := resp.StatusCode; {
 	case status == http.StatusOK:
-		err = d.begin()
+		err = d.acceptBody()
 		if err == nil {
-			err = d.skip(ranged)
+			err = d.skipRead(ranged)
 		}
 	case status == http.StatusPartialContent && ranged:
-		err = d.goOn()
+		err = d.acceptRange()
 	case status == http.StatusRequestedRangeNotSatisfiable && ranged:
-		err = d.atEnd()
+		err = d.acceptEnd()
 	default:
-		answer.body.drain()
-		return &RequestError{Status: status}, retryAfter(answer.Header)
+		resp.body.drain()
+		return &RequestError{Status: status}, retryAfter(resp.Header)
 	}
 	if err != nil {
 		return &RequestError{Err: err}, 0
@@ -203,19 +202,19 @@ func (d *download) header(ranged bool) http.Header {
 	return h
 }
 
-// begin takes a body that comes from its beginning.
-func (d *download) begin() (err error) {
-	d.version = versionOf(d.answer.Header)
-	d.body = d.answer.body
-	if encoding := contentEncoding(d.answer.Header); encoding != "" {
-		d.whole = true // a range would be one of what is compressed
-		limited := io.LimitReader(d.answer.body, int64(mostCompressed(d.size)))
+// acceptBody takes a response that starts at the beginning of the file.
+func (d *download) acceptBody() (err error) {
+	d.version = versionOf(d.response.Header)
+	d.body = d.response.body
+	if encoding := contentEncoding(d.response.Header); encoding != "" {
+		d.noRanges = true // a range would be one of the compressed bytes
+		limited := io.LimitReader(d.response.body, int64(maxCompressedSize(d.size)))
 		d.body, err = compression.Decode(encoding, limited, d.size)
 	}
 	return err
 }
 
-// contentEncoding returns how a body is compressed for the way, by its name here.
+// contentEncoding returns the compression method of a body, or "".
 func contentEncoding(h http.Header) string {
 	switch e := strings.ToLower(strings.TrimSpace(h.Get("Content-Encoding"))); e {
 	case "", "identity", "none":
@@ -227,50 +226,50 @@ func contentEncoding(h http.Header) string {
 	}
 }
 
-// skip passes over what was read before, because the server sends it again. The bytes must be the same: the file
-// may have been replaced in between, and the rest of the new one does not fit the beginning of the old one.
-func (d *download) skip(ranged bool) error {
+// skipRead skips the bytes that were read before, because the server sends them again. They must be the same: the
+// file may have been replaced in between, and the rest of the new one does not fit the beginning of the old one.
+func (d *download) skipRead(ranged bool) error {
 	if d.offset == 0 {
 		return nil
 	}
 	var again maphash.Hash
-	again.SetSeed(d.read.Seed())
+	again.SetSeed(d.readHash.Seed())
 	_, err := io.CopyN(&again, d.body, d.offset)
 	if err != nil && err != io.EOF {
 		return err
 	}
-	if err == nil && again.Sum64() == d.read.Sum64() {
+	if err == nil && again.Sum64() == d.readHash.Sum64() {
 		return nil
 	}
-	if ranged { // some servers send the part that was asked for as if it were the whole
-		d.whole = true
-		return errors.New("the server sends something else than was asked for")
+	if ranged { // some servers respond to a request for a range with that range, but the status of the whole file
+		d.noRanges = true
+		return errors.New("the server sent something other than the requested range")
 	}
 	return errReplaced
 }
 
-// goOn takes a body that is a part.
-func (d *download) goOn() error {
-	if d.version.differs(versionOf(d.answer.Header)) {
-		d.whole = true
-		return errors.New("the server sends a part of another version of the file")
+// acceptRange takes a response with a part of the file.
+func (d *download) acceptRange() error {
+	if d.version.differs(versionOf(d.response.Header)) {
+		d.noRanges = true
+		return errors.New("the server sent a range of another version of the file")
 	}
-	start, _, ok := strings.Cut(strings.TrimPrefix(d.answer.Header.Get("Content-Range"), "bytes "), "-")
-	if ok && contentEncoding(d.answer.Header) == "" && start == strconv.FormatInt(d.offset, 10) {
-		d.body = d.answer.body
+	start, _, ok := strings.Cut(strings.TrimPrefix(d.response.Header.Get("Content-Range"), "bytes "), "-")
+	if ok && contentEncoding(d.response.Header) == "" && start == strconv.FormatInt(d.offset, 10) {
+		d.body = d.response.body
 		return nil
 	}
-	d.whole = true
-	return errors.New("the server sends another part than was asked for")
+	d.noRanges = true
+	return errors.New("the server sent another range than the requested one")
 }
 
-// atEnd takes a refusal to send what is after the end: all had come when the connection
-// broke.
-func (d *download) atEnd() error {
-	if d.answer.Header.Get("Content-Range") == fmt.Sprintf("bytes */%d", d.offset) {
+// acceptEnd takes the refusal of a range that begins at the end of the file: the connection broke after
+// the last byte.
+func (d *download) acceptEnd() error {
+	if d.response.Header.Get("Content-Range") == fmt.Sprintf("bytes */%d", d.offset) {
 		d.body = strings.NewReader("")
 		return nil
 	}
-	d.whole = true
-	return errors.New("the server does not send the part that was asked for")
+	d.noRanges = true
+	return errors.New("the server refused the requested range")
 }

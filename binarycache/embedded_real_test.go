@@ -12,9 +12,9 @@ import (
 	"pix/storepath"
 )
 
-// The embedded store takes from a cache what Nix has put there, Nix finds nothing wrong with the
-// store, and takes from a cache what the embedded store has put there.
-func TestThroughTheEmbeddedStore(t *testing.T) {
+// The embedded store copies from a cache that Nix wrote, and Nix finds no errors in that store. Nix copies
+// from a cache that the embedded store wrote.
+func TestEmbeddedStore(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		key := newKey(t)
 		d, pool := realPool(t, s, map[string]string{"trusted-public-keys": key.Public().String()})
@@ -36,7 +36,7 @@ func TestThroughTheEmbeddedStore(t *testing.T) {
 					t.Error(out)
 				}
 				if method == "bzip2" {
-					return // nobody compresses with that here
+					return // this Nix does not support the method
 				}
 				back := open(t, "file://"+d.HostPath(ours), &binarycache.Options{Compression: method})
 				if _, err := store.Copy(t.Context(), back, embedded, roots, nil); err != nil {
@@ -57,8 +57,8 @@ func TestThroughTheEmbeddedStore(t *testing.T) {
 	})
 }
 
-// fill fills an embedded store in dir from the first cache, and others beside it from the rest. It
-// returns the first.
+// fill copies the first cache to an embedded store in dir, and the other caches to stores beside it. It
+// returns the first store.
 func fill(t *testing.T, dir string, key signature.PublicKey, roots []storepath.Path, uris ...string) (filled store.Store) {
 	t.Helper()
 	for i, uri := range uris {

@@ -11,16 +11,16 @@ import (
 	"pix/storepath"
 )
 
-// A RequestError says that a server did not give a file: that it said no, or did not
-// answer, or broke off, and did not do better when it was asked again.
+// A RequestError reports that a server did not send a file: it refused, did not answer, or broke
+// off, and retries did not help.
 //
-// It is [fs.ErrNotExist] where the server said that there is no such file: with 404, 410
-// or, as some do that list nothing, 403.
+// It is [fs.ErrNotExist] if the server reported that there is no such file: with 404, 410, or 403, which
+// some servers send that do not list files.
 type RequestError struct {
 	URL    string // without a password
-	Status int    // of the answer; 0 if there was none
-	Tries  int    // how often it was tried
-	Err    error  // what happened; nil where Status says it all
+	Status int    // of the response; 0 if there was none
+	Tries  int    // the number of attempts
+	Err    error  // the cause; nil if Status says everything
 }
 
 func (e *RequestError) Error() string {
@@ -37,29 +37,28 @@ func (e *RequestError) Error() string {
 	return text
 }
 
-// Unwrap returns what happened.
+// Unwrap returns the cause.
 func (e *RequestError) Unwrap() error { return e.Err }
 
-// Is reports whether target is [fs.ErrNotExist], and the server said so.
+// Is reports whether target is [fs.ErrNotExist] and the server reported that the file does not exist.
 func (e *RequestError) Is(target error) bool { return target == fs.ErrNotExist && isMissing(e.Status) }
 
-// isMissing reports whether a status says that there is no such file.
+// isMissing reports whether a status means that the file does not exist.
 func isMissing(status int) bool {
 	return status == http.StatusNotFound || status == http.StatusGone || status == http.StatusForbidden
 }
 
-// A NoCacheError says that the directory of a cache does not exist.
+// A NoCacheError reports that the directory of a cache does not exist.
 type NoCacheError struct{ Dir string }
 
 func (e *NoCacheError) Error() string {
-	return fmt.Sprintf("there is no binary cache in '%s': the directory does not exist; a cache is made when something is added to it", e.Dir)
+	return fmt.Sprintf("there is no binary cache in '%s': the directory does not exist; the first addition creates the cache", e.Dir)
 }
 
 // Unwrap returns [fs.ErrNotExist].
 func (e *NoCacheError) Unwrap() error { return fs.ErrNotExist }
 
-// An ArchiveError says that the archive of a path cannot be had, or is not what it should
-// be.
+// An ArchiveError reports that the archive of a path cannot be read or does not match its narinfo.
 type ArchiveError struct {
 	Path  storepath.Path
 	URL   string // as in its narinfo
@@ -71,18 +70,18 @@ func (e *ArchiveError) Error() string {
 	return fmt.Sprintf("archive '%s' of '%s' in %s: %v", redact.URL(e.URL), e.Path, e.Cache, e.Err)
 }
 
-// Unwrap returns why.
+// Unwrap returns the cause.
 func (e *ArchiveError) Unwrap() error { return e.Err }
 
-// Retryable reports whether downloading the whole archive again may give the right one: what came was
-// truncated or damaged, or its file was replaced. Failed requests were repeated already.
+// Retryable reports whether downloading the whole archive again may succeed: the archive was truncated or
+// damaged, or its file was replaced. Failed requests have already been retried.
 func (e *ArchiveError) Retryable() bool {
 	_, request := errors.AsType[*RequestError](e.Err)
 	return !errors.Is(e.Err, ErrGone) && (!request || errors.Is(e.Err, errReplaced))
 }
 
-// A MismatchError says that an archive is not what the cache says of it. What is not what
-// it should be when it is added is a [store.MismatchError].
+// A MismatchError reports that an archive does not match its narinfo. For archives that are added, the error
+// is a [store.MismatchError].
 type MismatchError struct {
 	What      string // "NAR hash", "NAR size", "file hash" or "file size"
 	Want, Got string // of a size, Got may be "more"
@@ -92,9 +91,9 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("%s mismatch: specified %s, got %s", e.What, e.Want, e.Got)
 }
 
-// ended returns why a context that is done has ended. It is the context's error and wraps
-// its cause, but for the causes that are this package's own.
-func ended(ctx context.Context) error {
+// contextError returns the error of a context that has ended. It is ctx.Err() and wraps the cause; a cause
+// that this package has set is returned as it is.
+func contextError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	switch cause {
 	case ErrClosed, errNoConnection, errNoResponse, errStalled:

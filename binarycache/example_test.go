@@ -14,8 +14,7 @@ import (
 	"pix/storepath"
 )
 
-// A path is copied into a cache, and from there, by way of a web server, into another
-// store.
+// A path is copied into a cache, and from there, through a web server, into another store.
 func Example() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "cache")

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// OpenTrusting opens a cache with the store's own client, which trusts that certificate.
+// OpenTrusting opens a cache with the store's own client, which trusts the given certificate.
 func OpenTrusting(t *testing.T, uri string, certificate *x509.Certificate) *Store {
 	t.Helper()
 	testRoots = x509.NewCertPool()

@@ -22,7 +22,7 @@ import (
 	"pix/storepath"
 )
 
-// A network has one server, and needs no time.
+// A network has one server, and no latency.
 type network struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -58,7 +58,7 @@ func (n *network) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 func listen(t *testing.T, handler http.Handler) *http.Client {
 	t.Helper()
 	n := &network{conns: make(chan net.Conn), closed: make(chan struct{})}
-	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)} // it is cut off on purpose
+	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)} // handlers abort on purpose
 	ended := make(chan struct{})
 	go func() { server.Serve(n); close(ended) }()
 	transport := &http.Transport{DialContext: n.dial}
@@ -70,7 +70,7 @@ func listen(t *testing.T, handler http.Handler) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// A fake is a cache in memory. The hook sees each request first, and says whether it has
+// A fake is a cache in memory. The hook sees each request first, and reports whether it has
 // answered it.
 type fake struct {
 	files map[string]string
@@ -100,7 +100,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "x", time.Unix(1, 0), strings.NewReader(text))
 }
 
-// requests returns how many there were for a name, or a part of it.
+// requests returns the number of requests whose path contains name.
 func (f *fake) requests(name string) (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,7 +112,7 @@ func (f *fake) requests(name string) (n int) {
 	return n
 }
 
-// open opens the fake.
+// open opens the fake as a store.
 func (f *fake) open(t *testing.T, http binarycache.HTTPOptions) *binarycache.Store {
 	t.Helper()
 	s, err := f.tryOpen(t, http)
@@ -132,8 +132,8 @@ func (f *fake) tryOpen(t *testing.T, http binarycache.HTTPOptions) (*binarycache
 	return s, err
 }
 
-// put adds an object whose archive has contents of that length, and returns its narinfo,
-// which the caller may change and put again.
+// put adds an object with contents of the given length, and returns its narinfo, which the caller
+// may change and pass to putNarInfo.
 func (f *fake) put(t *testing.T, name, method string, length int) *narinfo.NarInfo {
 	t.Helper()
 	archive := fileNAR(noise(length))
@@ -146,12 +146,12 @@ func (f *fake) put(t *testing.T, name, method string, length int) *narinfo.NarIn
 	n.Path, n.NARHash, n.NARSize = path, nixhash.Sum(nixhash.SHA256, []byte(archive)), uint64(len(archive))
 	n.URL = narinfo.ArchiveURL(n.FileHash, method)
 	f.files[n.URL] = file
-	f.tell(t, n)
+	f.putNarInfo(t, n)
 	return n
 }
 
-// tell puts a narinfo.
-func (f *fake) tell(t *testing.T, n *narinfo.NarInfo) {
+// putNarInfo writes a narinfo.
+func (f *fake) putNarInfo(t *testing.T, n *narinfo.NarInfo) {
 	t.Helper()
 	text, err := n.MarshalText()
 	if err != nil {
@@ -172,7 +172,7 @@ func fileNAR(contents string) string {
 	return b.String()
 }
 
-// noise cannot be compressed, and is always the same.
+// noise returns incompressible bytes, which are the same in each call.
 func noise(n int) string {
 	b := make([]byte, n)
 	rand.NewChaCha8([32]byte{7}).Read(b)
@@ -190,7 +190,7 @@ func readAll(ctx context.Context, s *binarycache.Store, path storepath.Path) (st
 	return string(b), err
 }
 
-// cutAfter answers with the file, and hangs up after so many bytes.
+// cutAfter sends the beginning of a file, and closes the connection after that number of bytes.
 func cutAfter(w http.ResponseWriter, text string, n int) {
 	w.Header().Set("Content-Length", fmt.Sprint(len(text)))
 	io.WriteString(w, text[:min(n, len(text))])

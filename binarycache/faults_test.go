@@ -50,7 +50,7 @@ func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", code) }
 }
 
-// hang waits as long as the client does.
+// hang blocks until the client gives up.
 func hang(r *http.Request) { <-r.Context().Done() }
 
 func TestRetries(t *testing.T) {
@@ -61,7 +61,7 @@ func TestRetries(t *testing.T) {
 			http.Error(w, "later", code)
 		}
 	}
-	patience := func(text string) http.HandlerFunc { return later(429, text) }
+	rateLimited := func(text string) http.HandlerFunc { return later(429, text) }
 	tests := []struct {
 		name     string
 		failures int
@@ -75,14 +75,14 @@ func TestRetries(t *testing.T) {
 		{name: "503 twice", failures: 2, fail: status(503), requests: 3, least: 750 * time.Millisecond, most: 2 * time.Second},
 		{name: "408", failures: 1, fail: status(408), requests: 2, most: time.Second},
 		{name: "500 always", failures: 99, fail: status(500), requests: 5, status: 500, most: 10 * time.Second},
-		{name: "500 with less patience", failures: 99, fail: status(500), opts: binarycache.HTTPOptions{Tries: 3}, requests: 3, status: 500, most: 2 * time.Second},
+		{name: "500 with fewer tries", failures: 99, fail: status(500), opts: binarycache.HTTPOptions{Tries: 3}, requests: 3, status: 500, most: 2 * time.Second},
 		{name: "500 with less time", failures: 99, fail: status(500), opts: binarycache.HTTPOptions{Tries: 99, RetryTimeout: 3 * time.Second}, requests: 4, status: 500, most: 3 * time.Second},
 		{name: "connection cut", failures: 2, fail: abort, requests: 3, most: 2 * time.Second},
 		{name: "429", failures: 1, fail: status(429), requests: 2, least: 10 * time.Second, most: 20 * time.Second},
-		{name: "429 for 7 s", failures: 1, fail: patience("7"), requests: 2, least: 7 * time.Second, most: 20 * time.Second},
-		{name: "429 for an hour", failures: 1, fail: patience("3600"), requests: 1, status: 429, most: time.Second},
+		{name: "429 for 7 s", failures: 1, fail: rateLimited("7"), requests: 2, least: 7 * time.Second, most: 20 * time.Second},
+		{name: "429 for an hour", failures: 1, fail: rateLimited("3600"), requests: 1, status: 429, most: time.Second},
 		{name: "429 until a date", failures: 1, fail: func(w http.ResponseWriter, r *http.Request) {
-			patience(time.Now().Add(30*time.Second).UTC().Format(http.TimeFormat))(w, r)
+			rateLimited(time.Now().Add(30*time.Second).UTC().Format(http.TimeFormat))(w, r)
 		}, requests: 2, least: 29 * time.Second, most: time.Minute},
 		{name: "503 for 40 s", failures: 1, fail: later(503, "40"), requests: 2, least: 40 * time.Second, most: 42 * time.Second},
 		{name: "503 for an hour", failures: 1, fail: later(503, "3600"), requests: 1, status: 503, most: time.Second},
@@ -141,10 +141,10 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// Whatever a download does, what comes out is the archive, and nothing but the time tells.
-func TestResumes(t *testing.T) {
+// However a download is interrupted, the reader gets the archive.
+func TestResumedDownload(t *testing.T) {
 	const size = 400_000
-	// Each answers the requests for the archive, n being how many were before.
+	// Each handler answers the requests for the archive; n is the number of earlier ones.
 	ways := map[string]func(w http.ResponseWriter, r *http.Request, file string, n int) bool{
 		"ranges": func(w http.ResponseWriter, r *http.Request, file string, n int) bool {
 			if n >= 4 {
@@ -191,9 +191,9 @@ func TestResumes(t *testing.T) {
 		},
 		"cut at the very end": func(w http.ResponseWriter, r *http.Request, file string, n int) bool {
 			if n > 0 {
-				return false // 416, all has come
+				return false // 416: the file was complete
 			}
-			io.WriteString(w, file) // in chunks, of which the last one is missing
+			io.WriteString(w, file) // in chunks, without the last one
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
 		},
@@ -257,7 +257,7 @@ func TestResumes(t *testing.T) {
 	for name, way := range ways {
 		for _, method := range []string{"none", "zstd", "xz"} {
 			if method == "xz" && name != "ranges" {
-				continue // compressing with it takes long
+				continue // this method compresses slowly
 			}
 			t.Run(name+", "+method, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -279,7 +279,7 @@ func TestResumes(t *testing.T) {
 						t.Error("nothing was resumed")
 					}
 					if name == "ranges" && f.requests("bytes=80001-") != 1 {
-						t.Errorf("nobody has asked for what was missing: %q", f.seen)
+						t.Errorf("no request for the missing part: %q", f.seen)
 					}
 				})
 			})
@@ -287,14 +287,14 @@ func TestResumes(t *testing.T) {
 	}
 }
 
-// rangeOf returns where the range begins that is asked for.
+// rangeOf returns the start of the requested range.
 func rangeOf(r *http.Request) int {
 	n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.Header.Get("Range"), "bytes="), "-"))
 	return n
 }
 
-// A server that always breaks off is given up on, also if it gives a byte each time.
-func TestGivesUp(t *testing.T) {
+// A download that always breaks fails in the end, even with a byte of progress each time.
+func TestEndlessRetries(t *testing.T) {
 	for _, step := range []int{0, 1, 1000} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFake()
@@ -318,10 +318,10 @@ func TestGivesUp(t *testing.T) {
 			got, err := readAll(t.Context(), c, n.Path)
 			var failed *binarycache.RequestError
 			if !errors.As(err, &failed) || !errors.Is(err, io.ErrUnexpectedEOF) {
-				t.Errorf("%d bytes a time: %d came, %v", step, len(got), err)
+				t.Errorf("%d bytes at a time: %d received, %v", step, len(got), err)
 			}
 			if n := f.requests("nar/"); n != 5 {
-				t.Errorf("%d bytes a time: %d requests", step, n)
+				t.Errorf("%d bytes at a time: %d requests", step, n)
 			}
 			if took := time.Since(start); took > 10*time.Second {
 				t.Errorf("it took %v", took)
@@ -330,8 +330,8 @@ func TestGivesUp(t *testing.T) {
 	}
 }
 
-// Calls end with their context and with the store, at whatever they are waiting.
-func TestEnds(t *testing.T) {
+// Calls end with their context and with the store, whatever they are waiting for.
+func TestCancelledCalls(t *testing.T) {
 	body := func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, ".narinfo") {
 			return false
@@ -393,9 +393,8 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// What there is not is not asked for again for an hour, and what there is not for thirty
-// days.
-func TestRemembers(t *testing.T) {
+// The absence of a narinfo is cached for an hour, and a narinfo for thirty days.
+func TestNarInfoCacheTTL(t *testing.T) {
 	for _, code := range []int{404, 403, 410} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFake()
@@ -430,8 +429,8 @@ func TestRemembers(t *testing.T) {
 	}
 }
 
-// The memory is bounded, whatever is asked for.
-func TestForgets(t *testing.T) {
+// The cache of narinfos is bounded.
+func TestNarInfoCacheLimit(t *testing.T) {
 	f := newFake()
 	first := f.put(t, "first", "none", 10)
 	c := f.open(t, binarycache.HTTPOptions{CacheSize: 10_000})
@@ -447,11 +446,11 @@ func TestForgets(t *testing.T) {
 		}
 	}
 	if n := f.requests("narinfo"); n != 21 {
-		t.Errorf("%d requests for 21 paths, each of which is in memory when it is asked for again", n)
+		t.Errorf("%d requests for 21 cached paths", n)
 	}
 	again := f.put(t, "x0", "none", 10)
 	if _, err := c.QueryPathInfo(t.Context(), again.Path); err != nil || f.requests("narinfo") != 22 {
-		t.Errorf("what was not asked for the longest is still there: %v", err)
+		t.Errorf("the least recently used narinfo is still cached: %v", err)
 	}
 }
 
@@ -465,10 +464,10 @@ func TestGoneArchive(t *testing.T) {
 	if !errors.As(err, &bad) || errors.Is(err, store.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
-	// It is elsewhere by now.
+	// The narinfo now names another file.
 	n.URL = "nar/elsewhere"
 	f.files[n.URL] = fileNAR(noise(10))
-	f.tell(t, n)
+	f.putNarInfo(t, n)
 	if _, err := readAll(t.Context(), c, n.Path); err != nil {
 		t.Error(err)
 	}

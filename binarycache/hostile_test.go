@@ -28,15 +28,15 @@ import (
 	"pix/storepath"
 )
 
-// An archive that is not what was said of it never comes whole: the last bytes are held
-// back until all is known to be right.
+// An archive that does not match its narinfo is never read to its end: the last bytes are withheld
+// until everything is verified.
 func TestMismatches(t *testing.T) {
 	other := nixhash.Sum(nixhash.SHA256, []byte("other"))
 	tests := []struct {
 		name string
-		// spoil changes what is told, or returns another file.
+		// spoil changes the narinfo, or returns another file.
 		spoil func(n *narinfo.NarInfo, file string) string
-		what  string // is wrong; "" for anything
+		what  string // the mismatch; "" for another error
 	}{
 		{"NAR hash", func(n *narinfo.NarInfo, file string) string { n.NARHash = other; return file }, "NAR hash"},
 		{"NAR size too small", func(n *narinfo.NarInfo, file string) string { n.NARSize--; return file }, "NAR size"},
@@ -61,15 +61,15 @@ func TestMismatches(t *testing.T) {
 	for _, method := range []string{"none", "xz", "zstd", "gzip", "br"} {
 		for _, test := range tests {
 			if test.name == "NAR size absurd" && method == "none" {
-				test.what = "" // the file is too short first
+				test.what = "" // the truncated file fails first
 			}
 			if test.name == "NAR size too small" && method == "zstd" {
-				test.what = "" // the stream itself says that it is longer
+				test.what = "" // the stream itself declares a larger size
 			}
 			f := newFake()
 			n := f.put(t, "x", method, 100_000)
 			f.files[n.URL] = test.spoil(n, f.files[n.URL])
-			f.tell(t, n)
+			f.putNarInfo(t, n)
 			c := f.open(t, binarycache.HTTPOptions{Tries: 1})
 			got, err := readAll(t.Context(), c, n.Path)
 			var bad *binarycache.ArchiveError
@@ -84,18 +84,18 @@ func TestMismatches(t *testing.T) {
 	}
 }
 
-// Of a file nothing need be known.
+// A narinfo may lack the hash and the size of the file.
 func TestWithoutFileHash(t *testing.T) {
 	for _, method := range []string{"none", "xz", "zstd", "gzip", "br"} {
 		f := newFake()
 		n := f.put(t, "x", method, 10_000)
 		n.FileHash, n.FileSize = nixhash.Hash{}, 0
-		f.tell(t, n)
+		f.putNarInfo(t, n)
 		c := f.open(t, binarycache.HTTPOptions{})
 		if _, err := readAll(t.Context(), c, n.Path); err != nil {
 			t.Error(err)
 		}
-		// But it is not endless.
+		// The file must not be endless.
 		f.hook = func(w http.ResponseWriter, r *http.Request) bool {
 			if !strings.HasPrefix(r.URL.Path, "/nar/") {
 				return false
@@ -108,7 +108,7 @@ func TestWithoutFileHash(t *testing.T) {
 			}
 		}
 		if _, err := readAll(t.Context(), c, n.Path); err == nil {
-			t.Errorf("%s: an endless file is taken", method)
+			t.Errorf("%s: an endless file is accepted", method)
 		}
 	}
 }
@@ -117,7 +117,7 @@ func TestUnknownMethod(t *testing.T) {
 	f := newFake()
 	n := f.put(t, "x", "none", 10)
 	n.Compression = "lrzip"
-	f.tell(t, n)
+	f.putNarInfo(t, n)
 	c := f.open(t, binarycache.HTTPOptions{})
 	if _, err := readAll(t.Context(), c, n.Path); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "lrzip") {
 		t.Error(err)
@@ -136,10 +136,10 @@ var gzipBomb = sync.OnceValue(func() []byte {
 	return b.Bytes()
 })
 
-// Whatever comes, little of it is kept.
-func TestBombs(t *testing.T) {
+// A reader needs little memory, whatever the server sends.
+func TestCompressionBombs(t *testing.T) {
 	bomb := gzipBomb()
-	// Little that comes out, of a window that is large.
+	// A small file that declares a large window.
 	var window bytes.Buffer
 	e, err := zstd.NewWriter(&window, zstd.WithWindowSize(128<<20), zstd.WithEncoderConcurrency(1))
 	if err != nil {
@@ -176,12 +176,12 @@ func TestBombs(t *testing.T) {
 		if _, err := c.QueryPathInfo(t.Context(), n.Path); err == nil || errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
-		// Including what the server needs, which is in the same process.
+		// This includes the memory of the server, which is in the same process.
 		if took := allocated() - before; took > 64<<20 && name != "endless headers" {
 			t.Errorf("%s: %d MiB were allocated", name, took>>20)
 		}
 		if _, err := binarycache.Open(t.Context(), server.URL, &binarycache.Options{HTTP: binarycache.HTTPOptions{Tries: 1}}); err == nil && name != "a web page" && name != "a large window" {
-			t.Errorf("%s as nix-cache-info is taken", name)
+			t.Errorf("%s is accepted as nix-cache-info", name)
 		}
 		server.CloseClientConnections()
 		server.Close()
@@ -199,14 +199,14 @@ func allocated() uint64 {
 	return m.TotalAlloc
 }
 
-// A bomb that is an archive ends where the archive should.
+// Reading a bomb stops at the declared size of the archive.
 func TestArchiveBomb(t *testing.T) {
 	bomb := gzipBomb()
 	f := newFake()
 	n := f.put(t, "x", "gzip", 1000)
 	n.FileSize, n.FileHash = uint64(len(bomb)), nixhash.Sum(nixhash.SHA256, bomb)
 	f.files[n.URL] = string(bomb)
-	f.tell(t, n)
+	f.putNarInfo(t, n)
 	c := f.open(t, binarycache.HTTPOptions{})
 	before := allocated()
 	var mismatch *binarycache.MismatchError
@@ -218,7 +218,7 @@ func TestArchiveBomb(t *testing.T) {
 	}
 }
 
-// Long lines and many references are no harm in themselves.
+// Long lines and many references are not an error.
 func TestLongNarInfo(t *testing.T) {
 	f := newFake()
 	n := f.put(t, "x", "none", 10)
@@ -226,7 +226,7 @@ func TestLongNarInfo(t *testing.T) {
 	for range 5000 {
 		n.References = append(n.References, n.Path)
 	}
-	f.tell(t, n)
+	f.putNarInfo(t, n)
 	c := f.open(t, binarycache.HTTPOptions{})
 	got, err := c.NarInfo(t.Context(), n.Path)
 	if err != nil || len(got.Unknown[0].Value) != 64<<10 {
@@ -239,7 +239,7 @@ func TestOtherPaths(t *testing.T) {
 	n := f.put(t, "x", "none", 10)
 	other := f.put(t, "y", "none", 11)
 	c := f.open(t, binarycache.HTTPOptions{})
-	// The same hash part with another name is just not there, as for Nix.
+	// A narinfo of the same hash part with another name means "not found", as in Nix.
 	renamed, err := storepath.DefaultDir.ParseBase(n.Path.HashPart() + "-other")
 	if err != nil {
 		t.Fatal(err)
@@ -247,7 +247,7 @@ func TestOtherPaths(t *testing.T) {
 	if _, err := c.QueryPathInfo(t.Context(), renamed); !errors.Is(err, store.ErrNotFound) {
 		t.Error(err)
 	}
-	// Another hash part is a lie.
+	// Another hash part is an error.
 	f.files[narinfo.FileName(other.Path)] = f.files[narinfo.FileName(n.Path)]
 	if _, err := c.QueryPathInfo(t.Context(), other.Path); err == nil || errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), string(n.Path)) {
 		t.Error(err)
@@ -265,7 +265,7 @@ func TestOtherPaths(t *testing.T) {
 	}
 }
 
-// The URL of a narinfo is resolved as Nix does it, and passwords go to nobody else.
+// The URL of a narinfo is resolved as in Nix, and passwords are sent only to the hosts for which they are meant.
 func TestArchiveURLs(t *testing.T) {
 	text := fileNAR(noise(10))
 	var elsewhere atomic.Value
@@ -308,17 +308,17 @@ func TestArchiveURLs(t *testing.T) {
 		{"nar/x?hash=abc", "/a/cache/nar/x?hash=abc", false},
 		{"../x", "/a/x", false},
 		{"/x", "/x", false},
-		{server.URL + "/whole", "/whole", true}, // no password for what has none
+		{server.URL + "/whole", "/whole", true}, // a URL without a login gets no password
 		{other.URL + "/there", "", false},
 		{"/away", "/away", false},
 		{"/loop", "redirect", true},
-		{"file:///etc/passwd", "not one of HTTP", true},
-		{"ftp://x/y", "not one of HTTP", true},
-		{"http:///y", "not one of HTTP", true},
+		{"file:///etc/passwd", "not an HTTP URL", true},
+		{"ftp://x/y", "not an HTTP URL", true},
+		{"http:///y", "not an HTTP URL", true},
 		{"a b%zz", "invalid URL escape", true},
 	} {
 		n.URL = test.ref
-		f.tell(t, n)
+		f.putNarInfo(t, n)
 		for _, way := range []string{"url", "netrc"} {
 			uri, opts := withPassword, &binarycache.Options{HTTP: binarycache.HTTPOptions{Tries: 3}}
 			if way == "netrc" {
@@ -338,17 +338,17 @@ func TestArchiveURLs(t *testing.T) {
 				t.Errorf("%s, %s: %v, want %q", way, test.ref, err, test.want)
 			}
 			if err == nil && test.want != "" && !asked[test.want] {
-				t.Errorf("%s, %s: asked for %v, want %s", way, test.ref, asked, test.want)
+				t.Errorf("%s, %s: requested %v, want %s", way, test.ref, asked, test.want)
 			}
 			if a := elsewhere.Load(); a != "" && way == "url" {
-				t.Errorf("%s, %s: another server was told %s", way, test.ref, a)
+				t.Errorf("%s, %s: another server got %s", way, test.ref, a)
 			}
 			clear(asked)
 		}
 	}
 }
 
-// With HTTP/2 there is one connection, however much is asked for at once.
+// With HTTP/2 there is one connection, however many requests run at once.
 func TestHTTP2(t *testing.T) {
 	testenv.NoLeak(t)
 	f := newFake()
@@ -395,9 +395,8 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
-// However large an archive is, it takes little memory on its way from a server into another
-// cache.
-func TestStreams(t *testing.T) {
+// Copying an archive from a server to another cache takes little memory, even for a large archive.
+func TestStreamedArchive(t *testing.T) {
 	const size = 64 << 20
 	source := func() io.Reader { return io.LimitReader(rand.NewChaCha8([32]byte{9}), size) }
 	writeNAR := func(w io.Writer) {
@@ -411,7 +410,7 @@ func TestStreams(t *testing.T) {
 	f := newFake()
 	n := f.put(t, "large", "none", 10)
 	n.FileHash, n.FileSize, n.NARHash, n.NARSize = h.Hash(), h.Size(), h.Hash(), h.Size()
-	f.tell(t, n)
+	f.putNarInfo(t, n)
 	var peak atomic.Uint64
 	f.hook = func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasPrefix(r.URL.Path, "/nar/") {
@@ -435,11 +434,11 @@ func TestStreams(t *testing.T) {
 		t.Error(valid, err)
 	}
 	if took := int64(peak.Load()) - int64(before.HeapAlloc); took > 32<<20 || peak.Load() == 0 {
-		t.Errorf("%d MiB were in use for an archive of %d", took>>20, size>>20)
+		t.Errorf("%d MiB were used for an archive of %d MiB", took>>20, size>>20)
 	}
 }
 
-// A sampler looks at the memory in use while something is written.
+// A sampler samples the memory in use while something is written.
 type sampler struct {
 	w     io.Writer
 	peak  *atomic.Uint64

@@ -15,7 +15,7 @@ import (
 	"pix/storepath"
 )
 
-// listing is what a cache says of the contents of an object with one file.
+// listing is the listing of an object with one file.
 const listing = `{"root":{"entries":{"file":{"narOffset":240,"size":5,"type":"regular"}},"type":"directory"},"version":1}`
 
 func TestListing(t *testing.T) {
@@ -36,14 +36,14 @@ func TestListing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.Listing(t.Context(), other); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("of another path: %v", err)
+		t.Errorf("another path: %v", err)
 	}
 	if f.requests("nar/") > 0 {
 		t.Error("the archive was fetched")
 	}
 }
 
-// Whatever comes instead of a listing is an error, soon, and costs little.
+// An invalid listing is an error, which comes soon and costs little memory.
 func TestHostileListings(t *testing.T) {
 	nested := func(depth int) string {
 		const before, after = `{"entries":{"d":`, `},"type":"directory"}`
@@ -72,17 +72,17 @@ func TestHostileListings(t *testing.T) {
 		n := f.put(t, "object", "none", 1<<20)
 		f.files[n.Path.HashPart()+".ls"] = text
 		if l, err := f.open(t, binarycache.HTTPOptions{}).Listing(t.Context(), n.Path); err == nil {
-			t.Errorf("%s: it is taken for %+v", what, l)
+			t.Errorf("%s: parsed as %+v", what, l)
 		}
 	}
 }
 
-// A listing is no longer than the archive, however little of it there is on the way.
+// A listing must not be longer than the archive, even if it is small when compressed.
 func TestListingBomb(t *testing.T) {
 	f := newFake()
 	n := f.put(t, "object", "none", 1000)
-	n.NARSize = 1 << 40 // so says the cache
-	f.tell(t, n)
+	n.NARSize = 1 << 40 // as declared by the cache
+	f.putNarInfo(t, n)
 	var bomb bytes.Buffer
 	w := gzip.NewWriter(&bomb)
 	for range 1 << 10 {
@@ -99,7 +99,7 @@ func TestListingBomb(t *testing.T) {
 	c := f.open(t, binarycache.HTTPOptions{})
 	before := allocated()
 	_, err := c.Listing(t.Context(), n.Path)
-	if err == nil || !strings.Contains(err.Error(), "longer") {
+	if err == nil || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("%v", err)
 	}
 	if took := allocated() - before; took > 128<<20 {

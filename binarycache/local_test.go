@@ -14,7 +14,7 @@ import (
 	"pix/storepath"
 )
 
-// openLocal opens a new embedded store that trusts those keys.
+// openLocal opens a new embedded store that trusts the given keys.
 func openLocal(t *testing.T, trusted ...signature.PublicKey) *localstore.Store {
 	t.Helper()
 	s, err := localstore.Open(t.Context(), &localstore.Options{Root: t.TempDir(), TrustedKeys: signature.NewKeySet(trusted...), NoSync: true})
@@ -25,8 +25,8 @@ func openLocal(t *testing.T, trusted ...signature.PublicKey) *localstore.Store {
 	return s
 }
 
-// This is how a machine without Nix gets a package: from a cache behind HTTP into the
-// embedded store, whatever happens on the way, and only what somebody trusted has signed.
+// A machine without Nix copies a package from a cache behind HTTP to the embedded store: despite faults on
+// the way, and only if a trusted key has signed it.
 func TestIntoLocalStore(t *testing.T) {
 	key := newKey(t)
 	f := newFake()
@@ -38,8 +38,8 @@ func TestIntoLocalStore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f.tell(t, library)
-	f.tell(t, program)
+	f.putNarInfo(t, library)
+	f.putNarInfo(t, program)
 	var count atomic.Int64
 	f.hook = func(w http.ResponseWriter, r *http.Request) bool {
 		file := f.files[strings.TrimPrefix(r.URL.Path, "/")]
@@ -81,14 +81,14 @@ func TestIntoLocalStore(t *testing.T) {
 
 	var untrusted *store.UntrustedError
 	if _, err := store.Copy(t.Context(), openLocal(t), c, roots, nil); !errors.As(err, &untrusted) {
-		t.Errorf("nobody whom the store trusts has signed it: %v", err)
+		t.Errorf("without a trusted signature: %v", err)
 	}
 	b := []byte(f.files[library.URL])
 	b[len(b)/2] ^= 1
 	f.files[library.URL] = string(b)
 	careful := openLocal(t, key.Public())
 	if _, err := store.Copy(t.Context(), careful, c, roots, nil); err == nil {
-		t.Error("a damaged archive is taken")
+		t.Error("a damaged archive is accepted")
 	}
 	if all, err := careful.QueryAllValidPaths(t.Context()); err != nil || len(all) > 0 {
 		t.Errorf("valid: %q, %v", all, err)

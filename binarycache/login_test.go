@@ -26,14 +26,14 @@ import (
 	"pix/storepath"
 )
 
-// A loginCase is a netrc file, the URL of a cache and those to which its servers redirect, and which
-// login must come with each request.
+// A loginCase is a netrc file, the URL of a cache, the URLs to which its servers redirect, and the login
+// that each request must have.
 type loginCase struct {
 	name, netrc string
 	urls        []string // "" is a redirect within the same server
 	want        []string // "user:password", or "-"
-	curl        []string // what curl sends, where that must not be done; nil is the same
-	recent      bool     // curl does so since 8.22
+	curl        []string // the logins of curl, if pix deviates; nil if they are the same
+	recent      bool     // curl behaves like this since 8.22
 }
 
 const (
@@ -43,29 +43,29 @@ const (
 	urlB = "http://b.test/"
 )
 
-// parsed are cases of one request to a.test.
+// parsed returns cases of one request to a.test.
 func parsed(name, netrc, want string) loginCase {
 	return loginCase{name: name, netrc: netrc, urls: []string{urlA}, want: []string{want}}
 }
 
-// parsedRecently are those that old versions of curl read in another way.
+// parsedRecently returns cases that old versions of curl parse differently.
 func parsedRecently(name, netrc, want string) loginCase {
 	c := parsed(name, netrc, want)
 	c.recent = true
 	return c
 }
 
-// at are cases of one request to a URL.
+// at returns cases of one request to a URL.
 func at(name, netrc, url, want string) loginCase {
 	return loginCase{name: name, netrc: netrc, urls: []string{url}, want: []string{want}}
 }
 
-// redirected are cases of several requests.
+// redirected returns cases of several requests.
 func redirected(name, netrc string, urls []string, want ...string) loginCase {
 	return loginCase{name: name, netrc: netrc, urls: urls, want: want}
 }
 
-// deviating are those in which curl sends what it should not.
+// deviating returns cases in which curl sends a login that it should not send.
 func deviating(name, netrc string, urls, curl []string, want ...string) loginCase {
 	return loginCase{name: name, netrc: netrc, urls: urls, curl: curl, want: want}
 }
@@ -114,7 +114,7 @@ var loginCases = []loginCase{
 	parsed("colon", "machine a.test login u:x password p", "u:x:p"),
 	parsed("not ASCII", "machine a.test login ü password é", "ü:é"),
 
-	// Which entry is taken.
+	// The choice of the entry.
 	parsed("two entries", anA+"machine a.test login v password q", "u:p"),
 	parsed("empty entry", "machine a.test machine a.test login v password q", "v:q"),
 	parsedRecently("entry without a password", "machine a.test login u machine a.test login v password q", "u:"),
@@ -152,7 +152,7 @@ var loginCases = []loginCase{
 	at("HTTPS", anA, "https://a.test/", "u:p"),
 	at("HTTPS and default", "default login u password p", "https://a.test/", "u:p"),
 
-	// Redirects: each request has the login of its own URL and host.
+	// Redirects: each request has the login for its own URL and host.
 	redirected("other host", anA, []string{urlA, urlB}, "u:p", "-"),
 	redirected("other host with an entry", anA+aB, []string{urlA, urlB}, "u:p", "v:q"),
 	redirected("subdomain", anA, []string{urlA, "http://sub.a.test/"}, "u:p", "-"),
@@ -178,7 +178,7 @@ var loginCases = []loginCase{
 	recent(redirected("to a URL with another user", aB, []string{urlA, "http://z@b.test/"}, "-", "z:")),
 	recent(redirected("to a URL with a login, and on", "", []string{urlA, "http://z:w@b.test/", urlA}, "-", "z:w", "-")),
 
-	// The same, where curl sends a login that is not meant for the host.
+	// Redirects after which curl sends a login that is not meant for the host.
 	deviating("default to another host", "default login u password p", []string{urlA, urlB}, []string{"u:p", "u:p"}, "u:p", "-"),
 	deviating("default after an entry", anA+"default login d password e", []string{urlA, urlB}, []string{"u:p", "d:e"}, "u:p", "-"),
 	deviating("default to another port", "default login u password p", []string{urlA, "http://a.test:8080/"}, []string{"u:p", "u:p"}, "u:p", "-"),
@@ -196,14 +196,14 @@ var loginCases = []loginCase{
 		[]string{"u:p", "v:q", "u:p", "u:p", "u:p"}, "u:p", "v:q", "-", "-", "u:p"),
 }
 
-// A loginServer redirects as a case says, by HTTP and HTTPS, whatever host it is asked for.
+// A loginServer redirects as a case says, by HTTP and HTTPS, under any host name.
 type loginServer struct {
 	plain, secure *httptest.Server
 
 	mu     sync.Mutex
 	urls   []string
-	logins []string // that came
-	leaks  []string // of other things
+	logins []string // of the requests
+	leaks  []string // other headers that contain secrets
 }
 
 func newLoginServer(t *testing.T) *loginServer {
@@ -245,7 +245,7 @@ func (s *loginServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "StoreDir: /nix/store\n")
 }
 
-// client returns a client for which all hosts are this server.
+// client returns a client that connects to this server for all hosts.
 func (s *loginServer) client(t *testing.T) *http.Client {
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
@@ -281,7 +281,7 @@ func TestLogins(t *testing.T) {
 	}
 }
 
-// curl, where it is installed, sends the same, or else what it should not.
+// curl, if it is installed, sends the same logins, or the ones in the case.
 func TestLoginsOfCurl(t *testing.T) {
 	text, err := exec.Command("curl", "--version").Output()
 	if err != nil {
@@ -312,7 +312,7 @@ func TestLoginsOfCurl(t *testing.T) {
 	t.Logf("%d cases compared with %s", compared, strings.SplitN(string(text), "\n", 2)[0])
 }
 
-// isRecentCurl reports whether a version of curl reads netrc files as the one of Nix 2.34 in Debian does.
+// isRecentCurl reports whether a version of curl parses netrc files as the one of Nix 2.34 in Debian does.
 func isRecentCurl(t *testing.T, version string) bool {
 	t.Helper()
 	match := regexp.MustCompile(`libcurl/(\d+)\.(\d+)`).FindStringSubmatch(version)
@@ -331,11 +331,11 @@ func compareLogins(t *testing.T, c loginCase, server *loginServer) {
 		want = c.want
 	}
 	if !slices.Equal(server.logins, want) {
-		t.Errorf("%s: it sent %q, want %q", c.name, server.logins, want)
+		t.Errorf("%s: curl sent %q, want %q", c.name, server.logins, want)
 	}
 }
 
-// So does Nix, which has a libcurl of its own. It knows two names of this machine.
+// Nix, with its own libcurl, sends the same logins. It can reach two names of this machine.
 func TestLoginsOfNix(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "sid"), nil)
 	server := newLoginServer(t)
@@ -354,7 +354,7 @@ func TestLoginsOfNix(t *testing.T) {
 		}
 		write(t, d.HostPath("/tmp/netrc"), hosts.Replace(c.netrc))
 		server.start(c.urls)
-		// What it has downloaded it does not ask for again.
+		// Nix does not download the same file again.
 		_, stderr, err := d.Run("nix", "--store", "/tmp/store", "--option", "netrc-file", "/tmp/netrc", "--option", "download-attempts", "1",
 			"store", "prefetch-file", fmt.Sprintf("%snix-cache-info?%d", c.urls[0], i))
 		if err != nil {
@@ -367,7 +367,7 @@ func TestLoginsOfNix(t *testing.T) {
 	t.Logf("%d cases compared with Nix %s", compared, d.Version)
 }
 
-// The URL of an archive is what a server says, too.
+// The URL of an archive comes from the server, too.
 func TestLoginsOfArchives(t *testing.T) {
 	const all = anA + aB + "machine c.test login incomplete\ndefault login d password e\n"
 	for _, c := range []struct{ base, ref, want string }{
@@ -393,7 +393,7 @@ func TestLoginsOfArchives(t *testing.T) {
 		n := cache.put(t, "x", "none", 100)
 		archive := cache.files[n.URL]
 		n.URL = c.ref
-		cache.tell(t, n)
+		cache.putNarInfo(t, n)
 		got := "none came"
 		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !strings.HasPrefix(r.URL.Path, "/nar/") {
@@ -419,8 +419,8 @@ func TestLoginsOfArchives(t *testing.T) {
 	}
 }
 
-// The store's own client does the same as one that it is given. It sends no host a password that it
-// did not send.
+// The store's own client behaves like a given one. It sends passwords only to the hosts for which they are
+// meant.
 func TestLoginsOfOwnClient(t *testing.T) {
 	server := newLoginServer(t)
 	base, elsewhere := server.plain.URL+"/", strings.Replace(server.plain.URL, "127.0.0.1", "localhost", 1)+"/"
@@ -466,8 +466,8 @@ func warnings(ctx context.Context) (context.Context, *[]string) {
 	})), list
 }
 
-// A netrc file is read again when it has changed. One that cannot be read is as good as none, and the
-// caller gets one warning, in which there is nothing of it.
+// A netrc file is read again when it has changed. One that cannot be read has no entries, and the caller gets one
+// warning, which contains nothing from the file.
 func TestNetrcChanges(t *testing.T) {
 	server := newLoginServer(t)
 	file := filepath.Join(t.TempDir(), "netrc")
@@ -491,10 +491,10 @@ func TestNetrcChanges(t *testing.T) {
 			return os.WriteFile(file, []byte("# comment\n\nmachine a.test login u\n # comment\n password \"secret\n"), 0o600)
 		}, "-", "warning: the netrc file '" + file + "' cannot be read: line 5: a quotation mark is not closed"},
 		{"a directory", func() error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o700)) }, "-",
-			"warning: the netrc file '" + file + "' cannot be read: '" + file + "' is no file"},
+			"warning: the netrc file '" + file + "' cannot be read: '" + file + "' is not a regular file"},
 		{"a pipe", func() error { return errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)) }, "-", ""},
 		{"too long", func() error { return errors.Join(os.Remove(file), os.WriteFile(file, make([]byte, 2<<20), 0o600)) }, "-",
-			"warning: the netrc file '" + file + "' cannot be read: it is longer than it may be"},
+			"warning: the netrc file '" + file + "' cannot be read: it is too long"},
 		{"a file again", func() error { return os.WriteFile(file, []byte(anA), 0o600) }, "u:p", ""},
 	} {
 		if err := step.change(); err != nil {
@@ -504,7 +504,7 @@ func TestNetrcChanges(t *testing.T) {
 		server.start([]string{urlA})
 		for i := range 3 {
 			path := storepath.Path(fmt.Sprintf("/nix/store/%032d-x", i))
-			s.IsValidPath(ctx, path) // which the server has not, so to say
+			s.IsValidPath(ctx, path) // the server answers 401 or 404
 		}
 		for _, login := range server.logins {
 			if login != step.want {
@@ -536,7 +536,7 @@ func TestErrorsHaveNoPasswords(t *testing.T) {
 	n := f.put(t, "x", "none", 100)
 	for _, ref := range []string{"http://me:secret@" + host + "/nar/x", "http://me:secret%zz@a.test/x", "http:me:secret@b.test/x", "ftp://me:secret@a.test/x"} {
 		n.URL = ref
-		f.tell(t, n)
+		f.putNarInfo(t, n)
 		s := f.open(t, binarycache.HTTPOptions{Tries: 1})
 		f.hook = func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.HasPrefix(r.URL.Path, "/nar") {

@@ -14,8 +14,8 @@ import (
 	"pix/storepath"
 )
 
-// A cache in a directory can be read by everybody and written to by its owner alone, as Nix makes it,
-// whatever the umask is.
+// A cache in a directory is readable for all users and writable for its owner, as in Nix, whatever the umask
+// is.
 func TestModes(t *testing.T) {
 	testenv.UnderUmasks(t, func(t *testing.T) {
 		top := t.TempDir()
@@ -49,7 +49,7 @@ func TestModes(t *testing.T) {
 		}
 		for _, kind := range []string{".narinfo", ".ls", ".zst", ".doi", ".drv", ""} {
 			if kinds[kind] == 0 {
-				t.Errorf("there is no file *%s in %v", kind, modes)
+				t.Errorf("no file *%s in %v", kind, modes)
 			}
 		}
 	})

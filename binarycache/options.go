@@ -12,47 +12,47 @@ import (
 	"pix/storepath"
 )
 
-// Options say how a cache is used. Nil and the zero values are useful. The parameters of
-// a URI overrule them.
+// Options configure a cache. Nil and the zero value are useful. The parameters of a URI override
+// them.
 type Options struct {
 	// StoreDir is the store directory that the cache must be for; "" is
 	// [storepath.DefaultDir].
 	StoreDir storepath.Dir
 
-	// Compression is how archives are compressed that are added: "zstd", "xz", "gzip",
-	// "br" or "none". "" is zstd, which every Nix since 2.4 reads, and which takes a small
-	// part of the time that xz does; xz, the default of Nix, is what 2.3 needs.
+	// Compression is the method for new archives: "zstd", "xz", "gzip", "br" or "none". "" is
+	// zstd, which every Nix since 2.4 reads, and which takes a fraction of the time of xz. Nix
+	// 2.3 needs xz, the default of Nix.
 	Compression string
 
-	// CompressionLevel is a level of the method; 0 is its usual one. Xz has no others.
+	// CompressionLevel is the level of the method; 0 is its default. xz has only the default.
 	CompressionLevel int
 
-	// SecretKeys sign what is added.
+	// SecretKeys sign added paths.
 	SecretKeys []signature.SecretKey
 
-	// WriteListings puts beside each archive that is added what is in it.
+	// WriteListings writes a listing of the contents of each added archive.
 	WriteListings bool
 
-	// SyncObjects writes the names of files to the disk, as well as their contents, each before a file that depends
-	// on it. Then an object that was added survives a power cut. Without it, the last objects may be missing
-	// after a power cut, and a narinfo may be there whose archive is not. Only directories have such an option.
+	// SyncObjects syncs directories as well as files, in the order in which they depend on each other. Then an
+	// added object survives a power cut. Without it, the last objects may be missing after a power cut, and a
+	// narinfo may exist without its archive. Only directories have such an option.
 	SyncObjects bool
 
-	// HTTP says how caches are asked that are not directories.
+	// HTTP configures access to a cache behind HTTP.
 	HTTP HTTPOptions
 }
 
-// HTTPOptions say how a cache behind HTTP is asked. The zero values are useful.
+// HTTPOptions configure access to a cache behind HTTP. The zero value is useful.
 type HTTPOptions struct {
-	// Client sends the requests; nil is a client of the store's own, with HTTP/2 where the server has
-	// it. Before the client's own CheckRedirect, the store sets the login of each redirected request.
+	// Client sends the requests; nil is a client of the store's own, with HTTP/2 if the server supports
+	// it. The store sets the login of each redirected request before it calls the client's own CheckRedirect.
 	Client *http.Client
 
 	// Proxy, CAFile, Certificate, PrivateKey and NoHTTP2 are for the store's own client.
 	//
-	// Proxy says which proxy a request takes, such as [http.ProxyFromEnvironment]; nil is none. CAFile is the
-	// path of a file with the certificate authorities to trust, in PEM; "" trusts the authorities of the system.
-	// Certificate and PrivateKey are the paths of files, in PEM, by which the client identifies itself.
+	// Proxy returns the proxy of a request, such as [http.ProxyFromEnvironment]; nil is no proxy. CAFile is
+	// a file with the certificate authorities to trust, in PEM; "" trusts the authorities of the system.
+	// Certificate and PrivateKey are files, in PEM, with which the client authenticates itself.
 	Proxy                   func(*http.Request) (*url.URL, error)
 	CAFile                  string
 	Certificate, PrivateKey string
@@ -60,53 +60,53 @@ type HTTPOptions struct {
 
 	// Netrc is the path of a file with logins and passwords for hosts, in the format of curl and Nix;
 	// "" is no file. The file completes the login in a URL: http://me@HOST gets the password of "me".
-	// A host that a server names, in a redirect or in a narinfo, gets a login only from a complete
+	// A host that a server names in a redirect or in a narinfo gets a login only from a complete
 	// entry for exactly that host. It gets none by HTTP if the cache or an earlier redirect had HTTPS.
 	//
-	// The file is read again when it has changed. If it cannot be read, there are no passwords, and the
+	// The file is read again when it has changed. If it cannot be read, no passwords are sent, and the
 	// handler in the context gets a warning (see [pix/activity]).
 	Netrc string
 
-	// UserAgent is how the store names itself; "" is "pix".
+	// UserAgent is the header User-Agent; "" is "pix".
 	UserAgent string
 
-	// ConnectTimeout is how long a connection may take, with its TLS handshake; 0 is 15 s.
-	// ResponseTimeout is how long an answer may take to begin after that; 0 is 60 s. StallTimeout is how
-	// long a reader may wait for 1024 bytes of a body; 0 is 60 s. A negative timeout is no limit.
+	// ConnectTimeout bounds connecting, with the TLS handshake; 0 is 15 s. ResponseTimeout bounds the
+	// wait for the header of the response after that; 0 is 60 s. StallTimeout bounds the wait of a
+	// reader for 1024 bytes of the body; 0 is 60 s. A negative timeout is no limit.
 	ConnectTimeout, ResponseTimeout, StallTimeout time.Duration
 
-	// Tries is how often in a row a request is tried while the failures are transient; 0 is 5. A
-	// download that breaks continues where it broke, and 64 KiB of progress reset the count.
+	// Tries is the number of attempts in a row at a request that fails transiently; 0 is 5. A broken
+	// download is resumed, and 64 KiB of progress reset the count.
 	Tries int
 
-	// RetryTimeout is how long after the first failure a request is tried again; 0 is 2 minutes. A
-	// server that asks for a longer wait gets no further request.
+	// RetryTimeout is the time after the first failure in which a request is retried; 0 is 2 minutes. If
+	// a server asks for a longer wait, the request fails.
 	RetryTimeout time.Duration
 
-	// RetryDelay is the pause before the second try; 0 is 250 ms. RateLimitedDelay is that pause
+	// RetryDelay is the pause before the first retry; 0 is 250 ms. RateLimitedDelay is the pause
 	// after the status 429; 0 is 10 s. Each further pause is twice as long, up to MaxRetryDelay; 0
 	// is 60 s. Up to half of a pause is added at random, unless NoJitter is set.
 	RetryDelay, RateLimitedDelay, MaxRetryDelay time.Duration
 	NoJitter                                    bool
 
-	// DownloadSpeed is how many bytes a second a body may have at most; 0 is no limit.
+	// DownloadSpeed limits the speed of each body, in bytes per second; 0 is no limit.
 	DownloadSpeed int64
 
-	// Parallel is how many small files are requested at once; 0 is 32. It is less if the process may open
-	// few files, because each request may need a connection, and a program may have several caches open. Archives
-	// are not counted.
+	// Parallel is the number of small files that are requested at once; 0 is 32. It is lowered if the process
+	// may open few files, because each request may need a connection, and a program may have several caches
+	// open. Archives do not count.
 	Parallel int
 
-	// PositiveTTL and NegativeTTL are how long the store remembers a narinfo, and that there is
-	// none. 0 is the default of Nix, 30 days and an hour; a negative TTL is no time at all.
+	// PositiveTTL and NegativeTTL are how long the store caches a narinfo, and the absence of one. 0 is
+	// the default of Nix, 30 days and an hour; a negative TTL disables caching.
 	PositiveTTL, NegativeTTL time.Duration
 
-	// Override changes options as the context of a call says. [Open] uses its Netrc and CAFile for as long as
-	// the store is open. Every call uses its timeouts, number of tries, delays and TTLs. Other changes have no
+	// Override changes options for the context of a call. [Open] uses Netrc and CAFile from it as long as the
+	// store is open. Every call uses its timeouts, number of tries, delays and TTLs. Other changes have no
 	// effect. Nil changes nothing.
 	Override func(ctx context.Context, opts *HTTPOptions)
 
-	// CacheSize is how many bytes of narinfos are remembered; 0 is 16 MiB.
+	// CacheSize is the number of bytes of narinfos that are cached; 0 is 16 MiB.
 	CacheSize int
 }
 
@@ -126,7 +126,7 @@ func (o *HTTPOptions) setDefaults() {
 	o.UserAgent = cmp.Or(o.UserAgent, "pix")
 }
 
-// forCall returns the options of a call.
+// forCall returns the options for a call with this context.
 func (o *HTTPOptions) forCall(ctx context.Context) *HTTPOptions {
 	if o.Override == nil {
 		return o

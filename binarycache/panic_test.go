@@ -16,7 +16,7 @@ import (
 	"pix/storepath"
 )
 
-// A cache that cannot be opened is no cache, and nothing of it panics.
+// Opening a cache that cannot be opened returns an error, and does not panic.
 func TestOpenFails(t *testing.T) {
 	testenv.NoLeak(t)
 	server := httptest.NewServer(http.NotFoundHandler())
@@ -55,7 +55,7 @@ func (p panicTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// Code of the caller that panics does so to the caller, whatever goroutine it runs on.
+// A panic in code of the caller reaches the caller, whatever goroutine the code runs on.
 func TestPanics(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "StoreDir: /nix/store\n") }))
 	defer server.Close()

@@ -18,11 +18,11 @@ import (
 	"pix/storepath"
 )
 
-// powerCutChild is set for the process whose work is cut: the directory of the cache.
+// powerCutChild is the environment variable of the process under test: the directory of the cache.
 const powerCutChild = "BINARYCACHE_TEST_POWERCUT"
 
-// With the option, a power cut at any moment leaves a directory in which every object that it has is whole,
-// and that has every object that was added.
+// With SyncObjects, a power cut at any moment leaves a directory in which every listed object is complete and
+// every added object is listed.
 func TestPowerCut(t *testing.T) {
 	src, paths := chain(t, 4)
 	if dir := os.Getenv(powerCutChild); dir != "" {
@@ -36,7 +36,7 @@ func TestPowerCut(t *testing.T) {
 		return
 	}
 	if err := powercut.Available(); err != nil {
-		t.Skip("nothing can be recorded: ", err)
+		t.Skip("recording is not possible: ", err)
 	}
 	parent := t.TempDir()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestPowerCut$")
@@ -75,7 +75,7 @@ func TestPowerCut(t *testing.T) {
 	t.Logf("%d operations, %d power cuts", r.Len(), cuts)
 }
 
-// checkAfterCut reads the cache that a power cut leaves.
+// checkAfterCut checks the cache that a power cut leaves.
 func checkAfterCut(ctx context.Context, r *powercut.Recording, n int, lost []int, paths []storepath.Path, added int) error {
 	temp, remove, err := powercut.TempDir()
 	if err != nil {
@@ -96,7 +96,7 @@ func checkAfterCut(ctx context.Context, r *powercut.Recording, n int, lost []int
 		case err != nil:
 			return err
 		case !valid && i < added:
-			return fmt.Errorf("%s was added, and is missing", p)
+			return fmt.Errorf("%s was added, but is missing", p)
 		case !valid:
 			continue
 		}

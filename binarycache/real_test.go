@@ -23,14 +23,14 @@ import (
 	"pix/storepath"
 )
 
-// isOld reports whether a Nix is from before 2.4: it has fewer ways of compressing and other
+// isOld reports whether a Nix is older than 2.4: it has fewer compression methods and other
 // commands.
 func isOld(s realnix.Suite) bool { return strings.HasPrefix(s.Version, "2.3.") }
 
 // isNew reports whether a Nix is from 2.26 on.
 func isNew(s realnix.Suite) bool { return s.Name == "trixie" || s.Name == "sid" }
 
-// copyWithNix lets Nix copy an output and a derivation.
+// copyWithNix copies an output and a derivation with Nix.
 func copyWithNix(t *testing.T, d *realnix.Daemon, flag, uri string, out, drv storepath.Path) {
 	t.Helper()
 	args := []string{"nix", "copy", flag, uri}
@@ -38,11 +38,11 @@ func copyWithNix(t *testing.T, d *realnix.Daemon, flag, uri string, out, drv sto
 		d.MustRun(t, append(args, string(out), string(drv))...)
 		return
 	}
-	d.MustRun(t, append(args, string(out))...) // 2.8 takes a derivation for its outputs
+	d.MustRun(t, append(args, string(out))...) // 2.8 takes a derivation to mean its outputs
 	d.MustRun(t, append(args, "--derivation", string(drv))...)
 }
 
-// expression is a derivation with an input, whose output refers to it and to itself.
+// expression is a derivation with an input, whose output refers to the input and to itself.
 const expression = `
 let
   derive = name: script: derivation {
@@ -83,7 +83,7 @@ func buildTop(t *testing.T, d *realnix.Daemon) (top, drv storepath.Path) {
 	return top, drv
 }
 
-// baseOf returns the other path that top refers to.
+// baseOf returns the other path to which top refers.
 func baseOf(t *testing.T, s store.Store, top storepath.Path) storepath.Path {
 	t.Helper()
 	info, err := s.QueryPathInfo(t.Context(), top)
@@ -129,7 +129,7 @@ func serve(t *testing.T, dir string) string {
 	return server.URL
 }
 
-// What real Nix writes is read as Nix itself has it, from a directory and over HTTP.
+// A cache written by Nix is read as Nix reads it, from a directory and over HTTP.
 func TestReadsWhatNixWrites(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d, pool := realPool(t, s, nil)
@@ -155,7 +155,7 @@ func TestReadsWhatNixWrites(t *testing.T) {
 	})
 }
 
-// compare compares what a cache has of the closure of roots with what another store has.
+// compare compares the closure of roots in a cache with the closure in another store.
 func compare(t *testing.T, c *binarycache.Store, want store.Store, roots ...storepath.Path) {
 	t.Helper()
 	ctx := t.Context()
@@ -224,8 +224,8 @@ func archiveOf(t *testing.T, s store.Store, path storepath.Path) string {
 	return string(b)
 }
 
-// checkSigned checks that a store which trusts the key takes the closure from the cache,
-// and that one which does not takes nothing that is not content-addressed.
+// checkSigned checks that a store that trusts the key copies the closure from the cache,
+// and that another store copies only content-addressed paths.
 func checkSigned(t *testing.T, c *binarycache.Store, path storepath.Path, key signature.SecretKey) {
 	t.Helper()
 	trusting := memstore.New(&memstore.Options{TrustedKeys: signature.NewKeySet(key.Public())})
@@ -237,7 +237,7 @@ func checkSigned(t *testing.T, c *binarycache.Store, path storepath.Path, key si
 	}
 }
 
-// What pix writes is taken by real Nix, from a directory and over HTTP.
+// Nix copies from a cache that pix wrote, from a directory and over HTTP.
 func TestNixReadsWhatPixWrites(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		builder, pool := realPool(t, s, nil)
@@ -280,7 +280,7 @@ func TestNixReadsWhatPixWrites(t *testing.T) {
 	})
 }
 
-// Without compression, pix writes what Nix writes, byte for byte.
+// Without compression, pix writes the same bytes as Nix.
 func TestWritesWhatNixWrites(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d, pool := realPool(t, s, nil)
@@ -296,7 +296,7 @@ func TestWritesWhatNixWrites(t *testing.T) {
 		got, want := filesIn(t, d.HostPath("/tmp/ours")), filesIn(t, d.HostPath("/tmp/theirs"))
 		for name := range want {
 			if strings.HasSuffix(name, ".ls") && !isNew(s) {
-				got[name] = want[name] // another order of the same members
+				got[name] = want[name] // the same members in another order
 			}
 			if got[name] != want[name] {
 				t.Errorf("%s:\n%.1000q\nwant\n%.1000q", name, got[name], want[name])
@@ -304,7 +304,7 @@ func TestWritesWhatNixWrites(t *testing.T) {
 			delete(got, name)
 		}
 		if len(got) > 0 {
-			t.Errorf("there are more files than Nix has: %q", slices.Sorted(maps.Keys(got)))
+			t.Errorf("files that Nix does not write: %q", slices.Sorted(maps.Keys(got)))
 		}
 	})
 }
@@ -327,7 +327,7 @@ func filesIn(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// A floating output, for which there is a realisation.
+// floating is a derivation with a floating output, for which there is a realisation.
 const floating = `derivation {
   name = "floating";
   system = builtins.currentSystem;
@@ -338,11 +338,11 @@ const floating = `derivation {
   outputHashAlgo = "sha256";
 }`
 
-// Realisations and logs, both ways.
+// Realisations and logs are exchanged in both directions.
 func TestRealisationsAndLogs(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		if isOld(s) {
-			t.Skip("it has no content-addressed derivations")
+			t.Skip("this Nix has no content-addressed derivations")
 		}
 		d, pool := realPool(t, s, map[string]string{"experimental-features": "nix-command ca-derivations"})
 		write(t, d.HostPath("/tmp/floating.nix"), floating)
@@ -403,7 +403,7 @@ func TestRealisationsAndLogs(t *testing.T) {
 			}
 		}
 		if !isNew(s) {
-			return // it wants the derivation itself in the cache, too
+			return // this version requires the derivation itself in the cache
 		}
 		if got := d.MustRun(t, "nix", "log", "--store", "file:///tmp/ours", string(drv)); got != "said\n" {
 			t.Errorf("nix log: %q", got)

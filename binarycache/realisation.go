@@ -14,20 +14,20 @@ import (
 // Nix up to 2.34 has realisations in realisations/, by the hash of the derivation, and Nix from 2.35 on in
 // build-trace-v2/, by the path of the resolved derivation. Each ignores the other directory.
 
-// realisationFile returns where Nix up to 2.34 has the realisation of an output.
+// realisationFile returns the file of a realisation for Nix up to 2.34.
 func realisationFile(id store.DrvOutput) string {
 	return "realisations/" + id.HashID() + ".doi"
 }
 
-// traceFile returns where Nix from 2.35 on has the realisation of an output.
+// traceFile returns the file of a realisation for Nix from 2.35 on.
 func traceFile(id store.DrvOutput) string {
 	return "build-trace-v2/" + id.Path.Base() + "/" + id.Output + ".doi"
 }
 
-// checkDrvOutput returns why an output has no name here. The names of files must not lead out of the cache.
+// checkDrvOutput checks that an output can be used in a file name, which must not lead out of the cache.
 func (s *Store) checkDrvOutput(id store.DrvOutput) error {
 	if id.Hash.IsZero() && id.Path == "" {
-		return errors.New("a binary cache knows realisations by the hash or the path of their derivation, and both are missing")
+		return errors.New("a binary cache identifies realisations by the hash or the path of their derivation, and both are missing")
 	}
 	if id.Path != "" {
 		if _, err := s.Dir().Parse(string(id.Path)); err != nil {
@@ -37,11 +37,11 @@ func (s *Store) checkDrvOutput(id store.DrvOutput) error {
 	return storepath.CheckName(id.Output)
 }
 
-// QueryRealisation returns the path that an output has got, and its signatures. The error is
-// [store.ErrNotFound] if the cache does not know.
+// QueryRealisation returns the path of an output, and its signatures. The error is [store.ErrNotFound] if the
+// cache has no realisation.
 //
-// What Nix up to 2.34 has written is found by the hash of the derivation, and what Nix from 2.35 on has
-// written by the path of the resolved derivation. The cache is asked for both if both are given.
+// Realisations of Nix up to 2.34 are found by the hash of the derivation, and realisations of later versions by the
+// path of the resolved derivation. If both are given, the hash is tried first.
 func (s *Store) QueryRealisation(ctx context.Context, output store.DrvOutput) (*store.Realisation, error) {
 	if err := s.checkDrvOutput(output); err != nil {
 		return nil, err
@@ -73,20 +73,20 @@ func (s *Store) readRealisation(ctx context.Context, name string, id store.DrvOu
 	return &r, nil
 }
 
-// parseRealisation reads the form of Nix up to 2.34, which names its output.
+// parseRealisation parses the form of Nix up to 2.34, which contains the hash and the name of the output.
 func (s *Store) parseRealisation(text string, id store.DrvOutput) (store.Realisation, error) {
 	r, err := store.ParseRealisationJSON(s.Dir(), text)
 	if err == nil && (r.ID.Hash != id.Hash || r.ID.Output != id.Output) {
-		err = fmt.Errorf("it is of another output, '%s'", r.ID.HashID())
+		err = fmt.Errorf("it describes another output, '%s'", r.ID.HashID())
 	}
 	return r.Realisation, err
 }
 
-// RegisterDrvOutput notes which path an output has got: for Nix up to 2.34 if the hash of the derivation is
-// given, and for Nix from 2.35 on if its path is given. The path must belong to a resolved derivation; a
-// cache does not read it. As in Nix, a realisation that was noted before is replaced.
+// RegisterDrvOutput writes a realisation: for Nix up to 2.34 if the hash of the derivation is given, and for
+// Nix from 2.35 on if its path is given. The path must belong to a resolved derivation, which the cache does
+// not check. As in Nix, an existing realisation is replaced.
 func (s *Store) RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation) error {
-	if err := s.begin(ctx); err != nil {
+	if err := s.prepareAdd(ctx); err != nil {
 		return err
 	}
 	if err := s.checkDrvOutput(r.ID); err != nil {

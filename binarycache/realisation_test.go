@@ -11,7 +11,7 @@ import (
 	"pix/storepath"
 )
 
-// Realisations have two forms and two places, for Nix up to 2.34 and from 2.35 on.
+// Realisations have two forms and two directories: for Nix up to 2.34 and from 2.35 on.
 func TestRealisationFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, "file://"+dir, nil)
@@ -32,7 +32,7 @@ func TestRealisationFiles(t *testing.T) {
 	for _, c := range []struct {
 		register string
 		files    map[string]string
-		known    []string // by which of the names
+		known    []string // the names under which it is found
 	}{
 		{"hash", map[string]string{"realisations/" + id + ".doi": old}, []string{"hash", "both"}},
 		{"path", map[string]string{file: new}, []string{"path", "both"}},
@@ -62,7 +62,7 @@ func TestRealisationFiles(t *testing.T) {
 				}
 			}
 			if known != len(c.known) {
-				t.Errorf("%d names are known, want %q", known, c.known)
+				t.Errorf("found under %d names, want %q", known, c.known)
 			}
 			for _, name := range c.known {
 				if _, err := s.QueryRealisation(t.Context(), ids[name]); err != nil {
@@ -85,6 +85,6 @@ func TestRealisationFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.QueryRealisation(t.Context(), ids["path"]); err == nil || errors.Is(err, store.ErrNotFound) {
-		t.Errorf("of a broken file: %v", err)
+		t.Errorf("a broken file: %v", err)
 	}
 }

@@ -19,20 +19,20 @@ import (
 	"pix/internal/redact"
 )
 
-// A remote is a cache behind HTTP.
+// A remote accesses a cache behind HTTP.
 type remote struct {
-	base   *url.URL // ends in a slash
-	opts   *HTTPOptions
-	client *http.Client
-	own    *http.Transport // nil if the client is the caller's
-	netrc  netrc
+	base         *url.URL // ends in a slash
+	opts         *HTTPOptions
+	client       *http.Client
+	ownTransport *http.Transport // nil for a client of the caller
+	netrc        netrc
 }
 
-// maxRedirects is how often a server may send somewhere else, as in Nix.
+// maxRedirects is the number of redirects that a request follows, as in Nix.
 const maxRedirects = 10
 
 var (
-	errRedirects    = fmt.Errorf("it goes on after %d redirections", maxRedirects)
+	errRedirects    = fmt.Errorf("stopped after %d redirects", maxRedirects)
 	errNoConnection = errors.New("no connection within the timeout (connect-timeout)")
 	errNoResponse   = errors.New("the server does not answer")
 	errStalled      = errors.New("the download has stalled")
@@ -42,10 +42,10 @@ func newRemote(base *url.URL, opts *HTTPOptions) (*remote, error) {
 	r := &remote{base: base, opts: opts, netrc: netrc{file: opts.Netrc}}
 	if opts.Client == nil {
 		var err error
-		if r.own, err = newTransport(opts, base.Scheme == "https"); err != nil {
+		if r.ownTransport, err = newTransport(opts, base.Scheme == "https"); err != nil {
 			return nil, err
 		}
-		r.client = &http.Client{Transport: r.own, CheckRedirect: r.checkRedirect}
+		r.client = &http.Client{Transport: r.ownTransport, CheckRedirect: r.checkRedirect}
 		return r, nil
 	}
 	client := *opts.Client
@@ -60,12 +60,12 @@ func newRemote(base *url.URL, opts *HTTPOptions) (*remote, error) {
 	return r, nil
 }
 
-// testRoots are the roots that tests trust; nil is those of the system.
+// testRoots are the certificate authorities that tests trust; nil means the ones of the system.
 var testRoots *x509.CertPool
 
-// longestConnect bounds a connection attempt that outlives its request. The timeout of each request is
+// maxConnect bounds a connection attempt that outlives its request. The timeout of each request is
 // shorter: see phases.
-const longestConnect = 5 * time.Minute
+const maxConnect = 5 * time.Minute
 
 // newTransport returns the transport of the store's own client. A cache behind HTTP needs TLS only after a
 // redirect, so an error of the options for TLS fails that request.
@@ -76,14 +76,14 @@ func newTransport(opts *HTTPOptions, needsTLS bool) (*http.Transport, error) {
 	}
 	t := &http.Transport{
 		Proxy:                  opts.Proxy,
-		DialContext:            (&net.Dialer{Timeout: longestConnect}).DialContext,
-		TLSHandshakeTimeout:    longestConnect,
+		DialContext:            (&net.Dialer{Timeout: maxConnect}).DialContext,
+		TLSHandshakeTimeout:    maxConnect,
 		TLSClientConfig:        tlsConfig,
 		ForceAttemptHTTP2:      !opts.NoHTTP2,
 		MaxIdleConnsPerHost:    opts.Parallel,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
-		// What has come of an archive waits in memory until somebody reads it.
+		// Received data of an archive waits in memory until it is read.
 		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 1 << 20},
 	}
 	if err != nil {
@@ -96,7 +96,7 @@ func newTransport(opts *HTTPOptions, needsTLS bool) (*http.Transport, error) {
 	return t, nil
 }
 
-// tlsConfig returns which servers to trust, and as which client to identify.
+// tlsConfig returns the TLS configuration: the trusted authorities and the client certificate.
 func (o *HTTPOptions) tlsConfig() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: testRoots}
 	if o.CAFile != "" {
@@ -125,13 +125,13 @@ func (o *HTTPOptions) tlsConfig() (*tls.Config, error) {
 const maxCertificates = 16 << 20
 
 func (r *remote) close() {
-	if r.own != nil {
-		r.own.CloseIdleConnections()
+	if r.ownTransport != nil {
+		r.ownTransport.CloseIdleConnections()
 	}
 }
 
-// Small files may be compressed for the way. Archives are compressed already, and go on in
-// the middle when a download breaks, for which they have to come as they are.
+// Small files may be compressed in transit. Archives are compressed already, and a broken download of
+// one is resumed in the middle, which requires that it is sent as it is.
 const (
 	acceptSmall   = "zstd, br, gzip"
 	acceptArchive = "identity"
@@ -147,16 +147,15 @@ func (r *remote) open(ctx context.Context, name string) (io.ReadCloser, error) {
 
 func (r *remote) fileURL(name string) *url.URL { return r.base.ResolveReference(&url.URL{Path: name}) }
 
-// openArchive resolves the URL of a narinfo as Nix does: it may have parameters, and be
-// somewhere else altogether. What comes from there has to be the right archive all the
-// same.
+// openArchive resolves the URL of a narinfo as Nix does: it may have parameters, and name another
+// host. The archive is verified in any case.
 func (r *remote) openArchive(ctx context.Context, ref string, size uint64) (io.ReadCloser, error) {
 	u, err := r.base.Parse(ref)
 	if err != nil {
 		return nil, redact.Error(err)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("the URL '%s' is not one of HTTP", redact.URL(u.String()))
+		return nil, fmt.Errorf("the URL '%s' is not an HTTP URL", redact.URL(u.String()))
 	}
 	u.Fragment = ""
 	d := r.newDownload(ctx, u, acceptArchive, size)
@@ -164,17 +163,17 @@ func (r *remote) openArchive(ctx context.Context, ref string, size uint64) (io.R
 	return d.start()
 }
 
-// An answer is one that has begun to come.
-type answer struct {
+// A response is a response whose body can be read.
+type response struct {
 	*http.Response
 	body *watchedBody
 }
 
-// ask sends one request and waits for the answer to begin.
-func (r *remote) ask(ctx context.Context, u *url.URL, header http.Header, opts *HTTPOptions) (*answer, error) {
+// send sends one request and waits for the header of the response.
+func (r *remote) send(ctx context.Context, u *url.URL, header http.Header, opts *HTTPOptions) (*response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	p := &phases{cancel: cancel}
-	p.enter(opts.ResponseTimeout, errNoResponse) // a client of the caller need not trace connections
+	p.enter(opts.ResponseTimeout, errNoResponse) // the caller's own client may not trace connections
 	req, err := http.NewRequestWithContext(p.trace(ctx, opts), http.MethodGet, u.String(), nil)
 	if err != nil {
 		p.end()
@@ -187,15 +186,15 @@ func (r *remote) ask(ctx context.Context, u *url.URL, header http.Header, opts *
 	resp, err := r.client.Do(req)
 	p.end()
 	if err != nil {
-		err = because(ctx, err)
+		err = requestError(ctx, err)
 		cancel(nil)
 		return nil, err
 	}
 	body := &watchedBody{src: resp.Body, ctx: ctx, cancel: cancel, timeout: opts.StallTimeout, speed: opts.DownloadSpeed}
-	return &answer{resp, body}, nil
+	return &response{resp, body}, nil
 }
 
-// phases cancel a request whose current phase takes too long. A redirected request has each phase again.
+// phases cancels a request whose current phase takes too long. Each redirect starts the phases again.
 type phases struct {
 	cancel context.CancelCauseFunc
 
@@ -204,8 +203,8 @@ type phases struct {
 	ended bool
 }
 
-// trace returns a context in which the connection of a request, with its TLS handshake, has a timeout of its
-// own. A connection that exists already takes no time.
+// trace returns a context that gives the connection attempt of a request, with its TLS handshake, a timeout
+// of its own. Reusing an idle connection takes no time.
 func (p *phases) trace(ctx context.Context, opts *HTTPOptions) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { p.enter(opts.ConnectTimeout, errNoConnection) },
@@ -213,7 +212,7 @@ func (p *phases) trace(ctx context.Context, opts *HTTPOptions) context.Context {
 	})
 }
 
-// enter begins a phase, which ends the one before. A negative timeout is no limit.
+// enter ends the current phase and begins another one. A negative timeout is no limit.
 func (p *phases) enter(timeout time.Duration, cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -236,38 +235,38 @@ func (p *phases) end() {
 	}
 }
 
-// because returns why a request ended: what ended its context, or else the error without
-// the URL, which is told elsewhere.
-func because(ctx context.Context, err error) error {
+// requestError returns the cause of the end of the context if it has ended, or else err without the URL, which
+// the caller adds.
+func requestError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return ended(ctx)
+		return contextError(ctx)
 	}
 	return redact.Error(err)
 }
 
-// A watchedBody is the body of an answer. A read fails when the reader has waited for stallBytes longer than
+// A watchedBody is the body of a response. A read fails when the reader has waited for stallBytes longer than
 // the timeout. The time between reads does not count.
 type watchedBody struct {
 	src     io.ReadCloser
 	ctx     context.Context // of the request
 	cancel  context.CancelCauseFunc
 	timeout time.Duration // negative is no limit
-	speed   int64         // bytes a second; 0 is no limit
+	speed   int64         // in bytes per second; 0 is no limit
 
-	timer *time.Timer
-	left  time.Duration // to wait
-	got   int           // of stallBytes
-	begun time.Time     // the first read
-	total int64         // bytes since then
+	timer   *time.Timer
+	left    time.Duration // the time left for the current stallBytes
+	got     int           // the bytes received of the current stallBytes
+	started time.Time     // the first read
+	total   int64         // bytes since then
 }
 
-// stallBytes is how many bytes must come in the time for a stall.
+// stallBytes is the number of bytes that must arrive within the stall timeout.
 const stallBytes = 1024
 
 func (b *watchedBody) Read(p []byte) (int, error) {
 	if b.timeout < 0 {
 		n, err := b.src.Read(p)
-		return b.paced(n, err)
+		return b.throttle(n, err)
 	}
 	if b.timer == nil {
 		b.left = b.timeout
@@ -282,23 +281,23 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	if b.got += n; b.got >= stallBytes {
 		b.got, b.left = 0, b.timeout
 	}
-	return b.paced(n, err)
+	return b.throttle(n, err)
 }
 
-// paced returns the result of a read, late enough for the body to keep its speed.
-func (b *watchedBody) paced(n int, err error) (int, error) {
+// throttle returns the result of a read, after a delay that keeps the body below its speed limit.
+func (b *watchedBody) throttle(n int, err error) (int, error) {
 	if err != nil && err != io.EOF {
-		err = because(b.ctx, err)
+		err = requestError(b.ctx, err)
 	}
 	if b.speed <= 0 {
 		return n, err
 	}
-	if b.begun.IsZero() {
-		b.begun = time.Now()
+	if b.started.IsZero() {
+		b.started = time.Now()
 	}
 	b.total += int64(n)
 	due := time.Duration(float64(b.total) / float64(b.speed) * float64(time.Second))
-	timer := time.NewTimer(due - time.Since(b.begun))
+	timer := time.NewTimer(due - time.Since(b.started))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -314,7 +313,7 @@ func (b *watchedBody) Close() error {
 	return err
 }
 
-// drain reads a little more, so that the connection can be used again.
+// drain reads a small rest of the body, so that the connection can be reused.
 func (b *watchedBody) drain() {
 	const most = 16 << 10
 	io.CopyN(io.Discard, b, most)

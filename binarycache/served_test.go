@@ -11,7 +11,7 @@ import (
 	"pix/store"
 )
 
-// A cache can be served by a daemon like any other store, and added to through it.
+// A daemon can serve a cache and add to it, as with any other store.
 func TestServed(t *testing.T) {
 	src, paths := chain(t, 20)
 	cache := open(t, "file://"+t.TempDir(), nil)
@@ -21,7 +21,7 @@ func TestServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	for range 2 { // the second time all is there
+	for range 2 { // the second time the cache has all paths
 		if _, err := store.Copy(t.Context(), pool, src, paths[19:], &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: true}}); err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +37,7 @@ func TestServed(t *testing.T) {
 	}
 }
 
-// Small files may come compressed for the way, whether that was offered or not.
+// Small files may be compressed in transit, with or without being offered.
 func TestContentEncodings(t *testing.T) {
 	for encoding, method := range map[string]string{"gzip": "gzip", "x-gzip": "gzip", "br": "br", "zstd": "zstd", "xz": "xz", "identity": "none", "none": "none"} {
 		f := newFake()

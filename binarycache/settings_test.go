@@ -19,7 +19,7 @@ import (
 	"pix/binarycache"
 )
 
-// infoHandler serves the file that every cache has.
+// infoHandler serves nix-cache-info.
 func infoHandler(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/nix-cache-info" {
 		w.WriteHeader(http.StatusNotFound)
@@ -36,10 +36,10 @@ func writePEM(t *testing.T, server *httptest.Server) string {
 	return file
 }
 
-// The authorities of the file are trusted, and no others.
+// Only the certificate authorities in the file are trusted.
 func TestCAFile(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(infoHandler))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that fail
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // some handshakes fail
 	server.StartTLS()
 	defer server.Close()
 	empty := filepath.Join(t.TempDir(), "empty.pem")
@@ -60,7 +60,7 @@ func TestCAFile(t *testing.T) {
 	}
 }
 
-// A cache behind HTTP needs no authorities, unless it redirects.
+// A cache behind HTTP needs no certificate authorities, unless it redirects.
 func TestCAFileWithoutTLS(t *testing.T) {
 	secure := httptest.NewTLSServer(http.HandlerFunc(infoHandler))
 	defer secure.Close()
@@ -85,10 +85,10 @@ func TestCAFileWithoutTLS(t *testing.T) {
 	}
 }
 
-// The client identifies itself by a certificate, by the parameters of Nix.
+// The client authenticates itself with a certificate, from the parameters of Nix.
 func TestClientCertificate(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(infoHandler))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that fail
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // some handshakes fail
 	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
 	server.StartTLS()
 	defer server.Close()
@@ -109,8 +109,8 @@ func TestClientCertificate(t *testing.T) {
 	s.Close()
 }
 
-// A server that accepts connections and never begins TLS costs the connect timeout, not that for
-// an answer.
+// A server that accepts connections and never begins the TLS handshake costs the timeout for connecting, not
+// the one for an answer.
 func TestConnectTimeout(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -126,7 +126,7 @@ func TestConnectTimeout(t *testing.T) {
 	}
 }
 
-// Each call has the timeouts and TTLs that its context says.
+// Each call has the timeouts and TTLs from its context.
 func TestOverride(t *testing.T) {
 	type key struct{}
 	var asked atomic.Int32
@@ -164,12 +164,12 @@ func TestOverride(t *testing.T) {
 		want int32
 	}{{t.Context(), 1}, {t.Context(), 1}, {quick, 2}, {quick, 3}, {t.Context(), 3}} {
 		if _, err := s.QueryPathFromHashPart(c.ctx, "0000000000000000000000000000000b"); err == nil || asked.Load() != c.want {
-			t.Errorf("%v; asked %d times, want %d", err, asked.Load(), c.want)
+			t.Errorf("%v; %d requests, want %d", err, asked.Load(), c.want)
 		}
 	}
 }
 
-// Tries and delays come from the parameters of the URI.
+// The number of tries and the delays can be set in the URI.
 func TestRetryParameters(t *testing.T) {
 	var asked atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -180,11 +180,11 @@ func TestRetryParameters(t *testing.T) {
 	start := time.Now()
 	_, err := binarycache.Open(t.Context(), server.URL+"?retry-attempts=3&retry-delay=1&retry-delay-rate-limited=1&retry-max-delay=5", nil)
 	if err == nil || asked.Load() != 3 || time.Since(start) > 5*time.Second {
-		t.Errorf("%v; asked %d times in %v", err, asked.Load(), time.Since(start))
+		t.Errorf("%v; %d requests in %v", err, asked.Load(), time.Since(start))
 	}
 }
 
-// A body comes no faster than its speed, and a store without HTTP/2 uses HTTP/1.1.
+// A body is not faster than its speed limit, and a store without HTTP/2 uses HTTP/1.1.
 func TestSpeedAndProtocol(t *testing.T) {
 	const text = "StoreDir: /nix/store\n"
 	var protocol atomic.Value

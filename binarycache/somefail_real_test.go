@@ -11,7 +11,7 @@ import (
 	"pix/storepath"
 )
 
-// One bad archive does not keep a real daemon from getting the others, small ones and a large one.
+// A bad archive does not prevent a real daemon from copying the others, small ones and a large one.
 func TestCopyToNixSomeFail(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		_, pool := realPool(t, s, nil)

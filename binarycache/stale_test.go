@@ -18,15 +18,15 @@ import (
 	"pix/storepath"
 )
 
-// A file that is replaced while its download breaks off never comes as a mixture: whatever the server says of
-// versions and ranges, it is one of them, or an error.
+// A file that is replaced while its download breaks is never read as a mixture: whatever the server sends as
+// versions and ranges, the reader gets one of the two versions, or an error.
 func TestReplacedLog(t *testing.T) {
 	const log = "/log/00000000000000000000000000000000-x.drv"
 	before, after := strings.Repeat("a", 100_000), strings.Repeat("b", 120_000)
 	for name, c := range map[string]struct {
 		header func(h http.Header, n int)
-		ranges bool   // it serves them without a look at If-Range
-		second string // the contents when the download goes on
+		ranges bool   // it serves ranges and ignores If-Range
+		second string // the contents when the download is resumed
 		fails  bool
 	}{
 		"other ETag":      {func(h http.Header, n int) { h.Set("ETag", fmt.Sprintf(`"%d"`, n)) }, false, after, true},
@@ -81,8 +81,8 @@ func TestReplacedLog(t *testing.T) {
 	}
 }
 
-// A cache that was built again has other archives than the narinfos that are remembered say. They are asked for
-// again at once.
+// A rebuilt cache has other archives than the cached narinfos say. The narinfos are requested again
+// immediately.
 func TestRebuiltCache(t *testing.T) {
 	for _, gone := range []bool{false, true} {
 		t.Run(fmt.Sprint("old archive gone: ", gone), func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestRebuiltCache(t *testing.T) {
 					fresh.URL = "nar/other.nar"
 				}
 				f.files[fresh.URL] = archive
-				f.tell(t, &fresh)
+				f.putNarInfo(t, &fresh)
 				dst := memstore.New(nil)
 				copied, err := store.Copy(t.Context(), dst, s, []storepath.Path{old.Path}, &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: true}})
 				if err != nil || len(copied) != 1 {
@@ -119,7 +119,7 @@ func TestRebuiltCache(t *testing.T) {
 	}
 }
 
-// Small files that come damaged are asked for once more, and not more often.
+// A damaged small file is requested once more, and not more often.
 func TestDamagedOnce(t *testing.T) {
 	for name, spoil := range map[string]func(string) string{
 		"nonsense":      func(string) string { return "<html>" },
@@ -135,7 +135,7 @@ func TestDamagedOnce(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					f := newFake()
 					n := f.put(t, "x", "none", 1000)
-					f.tell(t, n)
+					f.putNarInfo(t, n)
 					file := narinfo.FileName(n.Path)
 					var count atomic.Int64
 					f.hook = func(w http.ResponseWriter, r *http.Request) bool {

@@ -19,40 +19,39 @@ import (
 	"pix/storepath"
 )
 
-// ErrClosed is how calls end of a store that was closed.
+// ErrClosed is the error of calls of a closed store.
 var ErrClosed = errors.New("the binary cache was closed")
 
-// A Store is a binary cache. All methods may be called by any number of goroutines at
-// once.
+// A Store is a binary cache. Its methods may be called concurrently.
 type Store struct {
-	uri   string // for people
-	opts  Options
-	info  CacheInfo
-	files files
-	local *directory // nil behind HTTP
-	known *memory    // nil for a directory, where asking costs little
-	slots *semaphore.Weighted
+	uri      string // as messages print it
+	opts     Options
+	info     CacheInfo
+	files    files
+	local    *directory    // nil behind HTTP
+	narInfos *narInfoCache // nil for a directory, whose files are cheap to read
+	slots    *semaphore.Weighted
 
 	closed context.Context
-	end    context.CancelCauseFunc
+	cancel context.CancelCauseFunc
 
-	adding sync.Mutex // held while narinfos are changed and nix-cache-info is written
-	begun  bool       // the directory has all that it needs
+	adding   sync.Mutex // held while narinfos are changed and nix-cache-info is written
+	prepared bool       // the directory has the files that every cache has
 
 	warning sync.Mutex // held while the handler of a caller is called
 }
 
-// files are those of a cache.
+// files accesses the files of a cache.
 type files interface {
-	// read reads a whole file of no more than limit bytes by its name, which is relative to
-	// the cache and has slashes. The error is [fs.ErrNotExist] if there is none.
+	// read reads a whole file of at most limit bytes. The name is relative to the cache and has
+	// slashes. The error is [fs.ErrNotExist] if there is no such file.
 	read(ctx context.Context, name string, limit int64) ([]byte, error)
 
 	// open opens a file of any length, in the same way.
 	open(ctx context.Context, name string) (io.ReadCloser, error)
 
-	// openArchive opens what the URL of a narinfo names, of which no more than size bytes
-	// are wanted.
+	// openArchive opens the file to which the URL of a narinfo refers. Its decompressed size is at
+	// most size bytes.
 	openArchive(ctx context.Context, ref string, size uint64) (io.ReadCloser, error)
 
 	close()
@@ -76,21 +75,21 @@ var (
 	_ store.LogReader           = (*Store)(nil)
 )
 
-// Open opens the cache that uri names:
+// Open opens the cache with a URI:
 //
 //	"file:///DIR[?…]"                   the cache in a directory
-//	"http[s]://[USER:PASSWORD@]HOST…"   one behind HTTP, which is only read
+//	"http[s]://[USER:PASSWORD@]HOST…"   a cache behind HTTP, which is read-only
 //
-// The parameters behind a question mark are those of Nix. These are obeyed: compression,
+// The parameters after the question mark have the names and values of Nix. Supported are: compression,
 // compression-level, secret-key, secret-keys, write-nar-listing, store; and, behind HTTP, tls-certificate,
 // tls-private-key, retry-attempts, retry-delay, retry-delay-rate-limited and retry-max-delay. Others that
-// Nix has are ignored. An unknown one causes a warning, which goes to the handler in ctx.
+// Nix has are ignored. An unknown one causes a warning to the handler in ctx.
 //
 // Open reads nix-cache-info, which must be for the store directory. Behind HTTP it must exist. A directory
 // need not have one, or exist: both are created when something is first added.
 //
-// The error is a [*URIError] for the URI, a [*StoreDirError], a [*RequestError] if the
-// server does not answer, or says something else.
+// The error is a [*URIError] for an invalid URI, a [*StoreDirError] for a cache of another store directory, a
+// [*RequestError] if the server does not send the file, or another error if the file is invalid.
 func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	s := new(Store)
 	if opts != nil {
@@ -99,7 +98,7 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	if s.opts.StoreDir == "" {
 		s.opts.StoreDir = storepath.DefaultDir
 	}
-	place, err := s.opts.parseURI(ctx, uri)
+	loc, err := s.opts.parseURI(ctx, uri)
 	if err != nil {
 		return nil, err
 	}
@@ -107,16 +106,16 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	s.opts.HTTP.Netrc, s.opts.HTTP.CAFile = changed.Netrc, changed.CAFile
 	s.opts.HTTP.setDefaults()
 	s.slots = semaphore.NewWeighted(int64(s.opts.HTTP.Parallel))
-	s.closed, s.end = context.WithCancelCause(context.Background())
-	if place.base != nil {
-		s.uri = place.base.Redacted()
-		s.known = newMemory(&s.opts.HTTP)
-		if s.files, err = newRemote(place.base, &s.opts.HTTP); err != nil {
+	s.closed, s.cancel = context.WithCancelCause(context.Background())
+	if loc.base != nil {
+		s.uri = loc.base.Redacted()
+		s.narInfos = newNarInfoCache(&s.opts.HTTP)
+		if s.files, err = newRemote(loc.base, &s.opts.HTTP); err != nil {
 			return nil, &URIError{s.uri, err.Error()}
 		}
 	} else {
-		s.uri = "file://" + place.dir
-		s.local = &directory{place.dir, s.opts.SyncObjects}
+		s.uri = "file://" + loc.dir
+		s.local = &directory{loc.dir, s.opts.SyncObjects}
 		s.files = s.local
 	}
 	if err := s.readCacheInfo(ctx); err != nil {
@@ -126,9 +125,9 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// Close ends all that is under way, with [ErrClosed].
+// Close ends all calls with [ErrClosed].
 func (s *Store) Close() error {
-	s.end(ErrClosed)
+	s.cancel(ErrClosed)
 	s.files.close()
 	return nil
 }
@@ -136,11 +135,11 @@ func (s *Store) Close() error {
 // Dir returns the store directory.
 func (s *Store) Dir() storepath.Dir { return s.opts.StoreDir }
 
-// URI returns which cache it is, without parameters and without a password.
+// URI returns the URI of the cache, without parameters and without a password.
 func (s *Store) URI() string { return s.uri }
 
-// untilClosed returns a context that ends with ctx, or when the store is closed.
-func (s *Store) untilClosed(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+// endOnClose returns a context that ends with ctx, or when the store is closed.
+func (s *Store) endOnClose(ctx context.Context) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.closed, func() { cancel(context.Cause(s.closed)) })
 	return ctx, func(cause error) {
@@ -149,28 +148,28 @@ func (s *Store) untilClosed(ctx context.Context) (context.Context, context.Cance
 	}
 }
 
-// maxSmall is how long small files may be, in bytes, of which nothing else is known.
+// maxSmall is the largest size of a small file, in bytes, whose size is not known otherwise.
 const maxSmall = 1 << 20
 
-// read reads a whole file of no more than limit bytes.
+// read reads a whole file of at most limit bytes.
 func (s *Store) read(ctx context.Context, name string, limit int64) ([]byte, error) {
-	ctx, cancel := s.untilClosed(ctx)
+	ctx, cancel := s.endOnClose(ctx)
 	defer cancel(nil)
 	if err := s.slots.Acquire(ctx, 1); err != nil {
-		return nil, ended(ctx)
+		return nil, contextError(ctx)
 	}
 	defer s.slots.Release(1)
 	b, err := s.files.read(ctx, name, limit)
 	if errors.Is(err, errTooLong) {
-		err = fmt.Errorf("file '%s' of %s: %w, %d bytes", name, s.uri, err, limit)
+		err = fmt.Errorf("file '%s' of %s: %w: more than %d bytes", name, s.uri, err, limit)
 	}
 	return b, err
 }
 
-// errTooLong says that a file has more bytes than it may have.
-var errTooLong = errors.New("it is longer than it may be")
+// errTooLong is the error of a file that is longer than its limit.
+var errTooLong = errors.New("it is too long")
 
-// readUpTo reads all, which must be no more than limit bytes.
+// readUpTo reads at most limit bytes. More are an error.
 func readUpTo(r io.Reader, limit int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(b)) > limit {
@@ -179,9 +178,9 @@ func readUpTo(r io.Reader, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// NarInfo returns what the cache says of a path. It is shared, and must not be changed.
-// The error is a [*store.NotFoundError] if there is no narinfo, or if it is of another name;
-// one of another hash part, or that cannot be read, is an error of its own.
+// NarInfo returns the narinfo of a path. It is shared, so the caller must not change it.
+// The error is a [*store.NotFoundError] if the cache has no narinfo for this hash part, or one of a path
+// with another name. A narinfo that cannot be parsed, or of another hash part, is another error.
 func (s *Store) NarInfo(ctx context.Context, path storepath.Path) (*narinfo.NarInfo, error) {
 	if _, err := s.Dir().Parse(string(path)); err != nil {
 		return nil, err
@@ -190,7 +189,7 @@ func (s *Store) NarInfo(ctx context.Context, path storepath.Path) (*narinfo.NarI
 	if errors.Is(err, fs.ErrNotExist) || err == nil && n.Path != path {
 		err = &store.NotFoundError{Path: path}
 		if s.local != nil && !s.local.exists() {
-			err = fmt.Errorf("%w: there is no directory '%s'", err, s.local.path)
+			err = fmt.Errorf("%w: no such directory '%s'", err, s.local.path)
 		}
 		return nil, err
 	}
@@ -200,7 +199,7 @@ func (s *Store) NarInfo(ctx context.Context, path storepath.Path) (*narinfo.NarI
 // narInfo returns the narinfo of a hash part. The error is [fs.ErrNotExist] if there is
 // none.
 func (s *Store) narInfo(ctx context.Context, hashPart string) (*narinfo.NarInfo, error) {
-	if n, known := s.known.get(hashPart, s.opts.HTTP.forCall(ctx)); known {
+	if n, known := s.narInfos.get(hashPart, s.opts.HTTP.forCall(ctx)); known {
 		if n == nil {
 			return nil, fs.ErrNotExist
 		}
@@ -211,32 +210,32 @@ func (s *Store) narInfo(ctx context.Context, hashPart string) (*narinfo.NarInfo,
 	err := s.readParsed(ctx, hashPart+".narinfo", narinfo.MaxLen, func(text []byte, again bool) (err error) {
 		n, err = narinfo.ParseBytes(text, &narinfo.Options{StoreDir: s.Dir(), Lenient: true})
 		if err == nil && n.Path.HashPart() != hashPart {
-			err = fmt.Errorf("it is of another path, '%s'", n.Path)
+			err = fmt.Errorf("it describes another path, '%s'", n.Path)
 		}
-		if err == nil && !again && s.local == nil && isCutNarInfo(text) {
+		if err == nil && !again && s.local == nil && isTruncated(text) {
 			err = io.ErrUnexpectedEOF
 		}
 		size = len(text)
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		s.known.put(hashPart, nil, 0)
+		s.narInfos.put(hashPart, nil, 0)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.known.put(hashPart, n, size)
+	s.narInfos.put(hashPart, n, size)
 	return n, nil
 }
 
-// isCutNarInfo reports whether a narinfo looks as if its end were missing. Lines that are missing are no
-// syntax error, but without its references or signatures a path would be copied incompletely or refused.
-func isCutNarInfo(text []byte) bool {
+// isTruncated reports whether a narinfo may have been cut off. Missing lines are no syntax error, but without
+// its references or signatures a path would be copied incompletely or refused.
+func isTruncated(text []byte) bool {
 	return !bytes.HasSuffix(text, []byte("\n")) || !bytes.Contains(text, []byte("\nReferences:"))
 }
 
-// readParsed reads a whole file and parses it. A file that cannot be parsed may have come truncated or
-// damaged, so it is read once more at once; again says that parse is called for the second time.
+// readParsed reads a whole file and parses it. A file that cannot be parsed may have been truncated or damaged
+// in transit, so it is read once more immediately; again is set in the second call of parse.
 func (s *Store) readParsed(ctx context.Context, name string, limit int64, parse func(text []byte, again bool) error) error {
 	for again := false; ; again = true {
 		text, err := s.read(ctx, name, limit)
@@ -252,8 +251,8 @@ func (s *Store) readParsed(ctx context.Context, name string, limit int64, parse 
 	}
 }
 
-// QueryPathInfo returns what the cache says of a path. Nothing of it is verified: that is
-// for those who take the path.
+// QueryPathInfo returns the info that the cache has of a path. It is not verified: the store that copies
+// the path checks the signatures.
 func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
 	n, err := s.NarInfo(ctx, path)
 	if err != nil {
@@ -264,15 +263,15 @@ func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.
 	return &info, nil
 }
 
-// RefreshPathInfo returns the current narinfo of a path, not a remembered one. See [Store.QueryPathInfo].
+// RefreshPathInfo is like [Store.QueryPathInfo], but reads the narinfo even if it is cached.
 func (s *Store) RefreshPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
-	s.known.forget(path.HashPart())
+	s.narInfos.forget(path.HashPart())
 	return s.QueryPathInfo(ctx, path)
 }
 
-// QueryCompletePaths returns the valid paths whose archives a directory still has. It looks only
-// at the sizes of the files. A cache behind HTTP is not asked: that would take a request for each path, and
-// nothing can be added there.
+// QueryCompletePaths returns the valid paths whose archives exist. For a cache in a directory it compares
+// the sizes of the files. For a cache behind HTTP it returns all paths: checking would take a request for
+// each path, and missing archives could not be added.
 func (s *Store) QueryCompletePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
 	if s.local == nil {
 		return paths, nil
@@ -280,7 +279,7 @@ func (s *Store) QueryCompletePaths(ctx context.Context, paths []storepath.Path) 
 	return s.filter(ctx, paths, s.hasArchive)
 }
 
-// hasArchive reports whether a directory has the file of an archive, with the size of its narinfo.
+// hasArchive reports whether the file of an archive exists with the size in its narinfo.
 func (s *Store) hasArchive(n *narinfo.NarInfo) bool {
 	size := int64(-1)
 	if n.FileSize != 0 {
@@ -298,13 +297,13 @@ func (s *Store) IsValidPath(ctx context.Context, path storepath.Path) (bool, err
 	return err == nil, err
 }
 
-// QueryValidPaths returns those of the paths that the cache has, sorted, each once. It asks
-// for many at once. A cache has no substituters.
+// QueryValidPaths returns the paths that the cache has, sorted and without duplicates. It requests many
+// narinfos at once. A cache has no substituters, so the last argument has no effect.
 func (s *Store) QueryValidPaths(ctx context.Context, paths []storepath.Path, _ bool) ([]storepath.Path, error) {
 	return s.filter(ctx, paths, func(*narinfo.NarInfo) bool { return true })
 }
 
-// filter returns the paths that the cache has and whose narinfo is wanted, sorted, each once.
+// filter returns the paths whose narinfo exists and is wanted, sorted and without duplicates.
 func (s *Store) filter(ctx context.Context, paths []storepath.Path, wanted func(*narinfo.NarInfo) bool) ([]storepath.Path, error) {
 	paths = slices.Clone(paths)
 	slices.Sort(paths)
@@ -333,7 +332,7 @@ func (s *Store) filter(ctx context.Context, paths []storepath.Path, wanted func(
 	return some, nil
 }
 
-// QueryPathFromHashPart returns the path with that hash part. The error is a
+// QueryPathFromHashPart returns the path with a hash part. The error is a
 // [*store.NotFoundError] if there is none.
 func (s *Store) QueryPathFromHashPart(ctx context.Context, hashPart string) (storepath.Path, error) {
 	if err := checkHashPart(hashPart); err != nil {
@@ -351,10 +350,10 @@ func (s *Store) QueryPathFromHashPart(ctx context.Context, hashPart string) (sto
 
 func checkHashPart(s string) error {
 	if len(s) != storepath.HashPartLen {
-		return fmt.Errorf("%q is no hash part: it has %d characters instead of %d", s, len(s), storepath.HashPartLen)
+		return fmt.Errorf("%q is not a hash part: it has %d characters instead of %d", s, len(s), storepath.HashPartLen)
 	}
 	if _, err := nixbase32.DecodeString(s); err != nil {
-		return fmt.Errorf("%q is no hash part: %w", s, err)
+		return fmt.Errorf("%q is not a hash part: %w", s, err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -20,12 +21,15 @@ import (
 	"pix/storepath"
 )
 
-// An unreliable server spoils some of its answers, and counts the bytes of archives that it sends.
+// An unreliable server spoils some of its responses, and counts the bytes of archives that it sends. It spoils at
+// most one response for each object, its narinfo or its archive: a copy tries an object only once more, so a second fault
+// would be an error.
 type unreliable struct {
 	*fake
-	each int64 // one of so many answers is bad
+	each int64 // on average, every n-th response is bad
 
 	n, bad, sent atomic.Int64
+	spoiled      sync.Map // by the URLs of archives, the objects with a bad response
 }
 
 func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -37,7 +41,7 @@ func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/nar/") {
 		w = &countedWriter{w, &u.sent}
 	}
-	if !ok || random.Int64N(u.each) != 0 {
+	if !ok || random.Int64N(u.each) != 0 || u.wasSpoiled(r.URL.Path, text) {
 		u.fake.ServeHTTP(w, r)
 		return
 	}
@@ -55,6 +59,16 @@ func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// wasSpoiled reports whether the object of a file had a bad response. From then on it has one.
+func (u *unreliable) wasSpoiled(path, text string) bool {
+	object := strings.TrimPrefix(path, "/")
+	if _, line, ok := strings.Cut(text, "URL: "); ok && strings.HasSuffix(path, ".narinfo") {
+		object, _, _ = strings.Cut(line, "\n")
+	}
+	_, spoiled := u.spoiled.LoadOrStore(object, true)
+	return spoiled
+}
+
 type countedWriter struct {
 	http.ResponseWriter
 	n *atomic.Int64
@@ -68,8 +82,8 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *countedWriter) Flush()                      { w.ResponseWriter.(http.Flusher).Flush() }
 
-// unreliableClosure makes a closure of n signed paths, which refer to earlier ones. It
-// returns its root, and the size of all archives.
+// unreliableClosure creates a closure of n signed paths, which refer to earlier ones. It
+// returns its root, and the total size of the archives.
 func unreliableClosure(t *testing.T, f *fake, n int, key signature.SecretKey) (root storepath.Path, size int64) {
 	t.Helper()
 	var paths []storepath.Path
@@ -77,7 +91,7 @@ func unreliableClosure(t *testing.T, f *fake, n int, key signature.SecretKey) (r
 	for i := range n {
 		length := 100 + random.IntN(20_000)
 		if i%500 == 250 {
-			length = 1500 << 10 // more than is read ahead whole
+			length = 1500 << 10 // too large to be read ahead
 		}
 		var refs []storepath.Path
 		for range min(3, len(paths)) {
@@ -98,14 +112,14 @@ func unreliableClosure(t *testing.T, f *fake, n int, key signature.SecretKey) (r
 			t.Fatal(err)
 		}
 		f.files[info.URL] = archive
-		f.tell(t, info)
+		f.putNarInfo(t, info)
 		paths, size = append(paths, path), size+int64(len(archive))
 	}
 	return paths[n-1], size
 }
 
-// A closure comes whole from a cache that answers one percent of the requests with an error, a part, or wrong
-// bytes, and little of it comes twice.
+// A closure is copied completely from a cache that answers one percent of the requests with an error, a truncated
+// body or wrong bytes, and little of it is downloaded twice.
 func TestUnreliableCache(t *testing.T) {
 	n := 400
 	if os.Getenv("PIX_LONG") != "" {
@@ -119,7 +133,7 @@ func TestUnreliableCache(t *testing.T) {
 	root, size := unreliableClosure(t, f, n, key)
 	each := int64(100)
 	if n < 1000 {
-		each = 25 // or there is hardly a fault
+		each = 25 // with fewer requests, more faults
 	}
 	u := &unreliable{fake: f, each: each}
 	c, err := binarycache.Open(t.Context(), "http://cache.example", &binarycache.Options{HTTP: binarycache.HTTPOptions{Client: listen(t, u)}})

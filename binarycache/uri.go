@@ -21,7 +21,7 @@ import (
 	"pix/storepath"
 )
 
-// A URIError says why a URI names no cache that can be opened.
+// A URIError reports why a cache cannot be opened from its URI.
 type URIError struct {
 	URI    string // without a password
 	Reason string
@@ -29,19 +29,19 @@ type URIError struct {
 
 func (e *URIError) Error() string { return fmt.Sprintf("binary cache '%s': %s", e.URI, e.Reason) }
 
-// A place is where a cache is: a directory or a URL.
-type place struct {
+// A location is the location of a cache: a directory or a URL.
+type location struct {
 	dir  string
 	base *url.URL
 }
 
-// parseURI parses a URI, and sets the options that its parameters have.
-func (o *Options) parseURI(ctx context.Context, uri string) (place, error) {
+// parseURI parses a URI, and sets the options from its parameters.
+func (o *Options) parseURI(ctx context.Context, uri string) (location, error) {
 	u, err := url.Parse(uri)
 	if err != nil {
-		return place{}, &URIError{redact.URL(uri), redact.Error(err).Error()}
+		return location{}, &URIError{redact.URL(uri), redact.Error(err).Error()}
 	}
-	fail := func(reason string) (place, error) { return place{}, &URIError{redact.URL(uri), reason} }
+	fail := func(reason string) (location, error) { return location{}, &URIError{redact.URL(uri), reason} }
 	if err := o.setParams(ctx, u); err != nil {
 		return fail(err.Error())
 	}
@@ -53,18 +53,18 @@ func (o *Options) parseURI(ctx context.Context, uri string) (place, error) {
 		if u.Host != "" || !filepath.IsAbs(u.Path) {
 			return fail("the directory is not absolute")
 		}
-		return place{dir: filepath.Clean(u.Path)}, nil
+		return location{dir: filepath.Clean(u.Path)}, nil
 	case "http", "https":
 		if u.Host == "" {
 			return fail("it has no host")
 		}
 		u.RawQuery, u.ForceQuery = "", false
-		return place{base: u.JoinPath("/")}, nil
+		return location{base: u.JoinPath("/")}, nil
 	}
 	return fail("expected file://DIR, http://HOST or https://HOST")
 }
 
-// setParams sets the options that the parameters of a URI have. It warns the handler in ctx of others.
+// setParams sets options from the parameters of a URI. It sends warnings about unknown ones to the handler in ctx.
 func (o *Options) setParams(ctx context.Context, u *url.URL) error {
 	params, err := nixconf.ParseParams(u.RawQuery)
 	if err != nil {
@@ -82,7 +82,7 @@ func (o *Options) setParams(ctx context.Context, u *url.URL) error {
 		}
 		switch {
 		case err != nil:
-			return fmt.Errorf("the parameter %s: %w", name, err)
+			return fmt.Errorf("invalid parameter %s: %w", name, err)
 		case !known && !slices.Contains(ignored, name) && (u.Scheme == "file" || !slices.Contains(ignoredHTTP, name)):
 			warn("unknown setting '%s'", name)
 		case name == "index-debug-info" && params[name] != "false":
@@ -95,8 +95,8 @@ func (o *Options) setParams(ctx context.Context, u *url.URL) error {
 	return nil
 }
 
-// ignored are the parameters of Nix that have no effect, ignoredHTTP those of caches behind HTTP alone: pix does
-// the same without them, or a store that substitutes obeys them.
+// ignored are the parameters of Nix that have no effect, ignoredHTTP those that only caches behind HTTP have: pix
+// behaves the same without them, or package substitute uses them.
 var (
 	ignored = []string{
 		"priority", "want-mass-query", "trusted", "system-features", "path-info-cache-size",
@@ -105,16 +105,16 @@ var (
 	ignoredHTTP = []string{"narinfo-compression", "ls-compression", "log-compression"}
 )
 
-// setParam sets the option that a parameter of any cache has.
+// setParam sets the option for a parameter that every cache has.
 func (o *Options) setParam(name, value string) (known bool, err error) {
 	switch name {
 	case "compression":
 		o.Compression = value
 	case "compression-level":
 		if o.CompressionLevel, err = strconv.Atoi(value); err != nil {
-			err = fmt.Errorf("'%s' is no whole number", value)
+			err = fmt.Errorf("'%s' is not an integer", value)
 		}
-		o.CompressionLevel = max(o.CompressionLevel, 0) // -1 is the usual one
+		o.CompressionLevel = max(o.CompressionLevel, 0) // in Nix, -1 is the default level
 	case "secret-key", "secret-keys":
 		err = o.addKeys(value)
 	case "write-nar-listing":
@@ -127,8 +127,8 @@ func (o *Options) setParam(name, value string) (known bool, err error) {
 	return true, err
 }
 
-// setParam sets the option that a parameter of a cache behind HTTP has. In Nix, 0 leaves a number to the
-// configuration.
+// setParam sets the option for a parameter of caches behind HTTP. As in Nix, 0 means that the option
+// keeps its value.
 func (o *HTTPOptions) setParam(name, value string) (known bool, err error) {
 	delays := map[string]*time.Duration{
 		"retry-delay": &o.RetryDelay, "retry-delay-rate-limited": &o.RateLimitedDelay, "retry-max-delay": &o.MaxRetryDelay,
@@ -142,7 +142,7 @@ func (o *HTTPOptions) setParam(name, value string) (known bool, err error) {
 		n, err := nixconf.ParseSize(value)
 		switch {
 		case err != nil || n > math.MaxUint32:
-			return true, fmt.Errorf("'%s' is no number below 2^32", value)
+			return true, fmt.Errorf("'%s' is not a number below 2^32", value)
 		case n == 0:
 		case delay != nil:
 			*delay = time.Duration(n) * time.Millisecond
@@ -155,7 +155,7 @@ func (o *HTTPOptions) setParam(name, value string) (known bool, err error) {
 	return true, nil
 }
 
-// addKeys reads files with secret keys, with commas between their names.
+// addKeys reads secret keys from files, whose names are separated by commas.
 func (o *Options) addKeys(files string) error {
 	keys := o.SecretKeys[:len(o.SecretKeys):len(o.SecretKeys)]
 	for file := range strings.SplitSeq(files, ",") {
@@ -165,7 +165,7 @@ func (o *Options) addKeys(files string) error {
 		}
 		key, err := signature.ParseSecretKey(string(text))
 		if err != nil {
-			return fmt.Errorf("the file '%s': %w", file, err)
+			return fmt.Errorf("file '%s': %w", file, err)
 		}
 		keys = append(keys, key)
 	}
@@ -173,7 +173,7 @@ func (o *Options) addKeys(files string) error {
 	return nil
 }
 
-// readLimited reads a file of no more than limit bytes.
+// readLimited reads a file of at most limit bytes.
 func readLimited(file string, limit int64) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {

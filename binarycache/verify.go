@@ -15,13 +15,13 @@ import (
 	"pix/store"
 )
 
-// VerifyStore checks a cache in a directory, and reports whether errors remain: that each narinfo can be read
-// and is the one of its file name, that the file of its archive is there and has its size, that all references have narinfos, and that
-// signatures are well-formed; those by [Options.SecretKeys] must be right. With checkContents, each archive is
-// read, and its hashes and sizes are compared. Each error is a log line that names the path.
+// VerifyStore checks a cache in a directory, and reports whether errors remain. It checks that each narinfo can be
+// parsed and belongs to its file name, that the file of its archive exists with the right size, that all
+// references have narinfos, and that signatures are well-formed; signatures by [Options.SecretKeys] are verified.
+// With checkContents, it reads each archive and compares its hashes and sizes. It logs each error with the path.
 //
-// Nothing is repaired here: with repair, the error is [errors.ErrUnsupported]. [store.Copy] adds archives that are
-// missing. Behind HTTP nothing can list the paths: the error is [errors.ErrUnsupported], too.
+// VerifyStore does not repair: with repair, the error is [errors.ErrUnsupported]. [store.Copy] adds missing
+// archives. The paths of a cache behind HTTP cannot be listed: the error is [errors.ErrUnsupported], too.
 func (s *Store) VerifyStore(ctx context.Context, checkContents, repair bool) (errorsRemain bool, err error) {
 	if s.local == nil {
 		return false, &unsupportedError{"a binary cache behind HTTP cannot list its paths"}
@@ -35,7 +35,7 @@ func (s *Store) VerifyStore(ctx context.Context, checkContents, repair bool) (er
 	}
 	limit := s.opts.HTTP.Parallel
 	if checkContents {
-		limit = atOnce()
+		limit = parallelAdds()
 	}
 	group, ctx := parallel.WithContext(ctx, limit)
 	err = s.local.hashParts(func(hashPart string) error {
@@ -48,13 +48,13 @@ func (s *Store) VerifyStore(ctx context.Context, checkContents, repair bool) (er
 	return v.errorsRemain, err
 }
 
-// An unsupportedError is [errors.ErrUnsupported], and says what to do.
+// An unsupportedError is [errors.ErrUnsupported] with a text that says what to do.
 type unsupportedError struct{ text string }
 
 func (e *unsupportedError) Error() string        { return e.text }
 func (e *unsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// A verifier is a call of VerifyStore.
+// A verifier is the state of a call of VerifyStore.
 type verifier struct {
 	store    *Store
 	contents bool
@@ -64,7 +64,7 @@ type verifier struct {
 	errorsRemain bool
 }
 
-// report reports that something is wrong.
+// report logs an error.
 func (v *verifier) report(ctx context.Context, format string, args ...any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -74,12 +74,12 @@ func (v *verifier) report(ctx context.Context, format string, args ...any) {
 	}
 }
 
-// check checks a path. An error is why the context has ended.
+// check checks a path. It returns an error only if the context has ended.
 func (v *verifier) check(ctx context.Context, hashPart string) error {
 	n, err := v.store.narInfo(ctx, hashPart)
 	switch {
 	case ctx.Err() != nil:
-		return ended(ctx)
+		return contextError(ctx)
 	case errors.Is(err, fs.ErrNotExist): // removed in the meantime
 		return nil
 	case err != nil:
@@ -101,7 +101,7 @@ func (v *verifier) check(ctx context.Context, hashPart string) error {
 	}
 	if err := v.read(ctx, n); err != nil {
 		if ctx.Err() != nil {
-			return ended(ctx)
+			return contextError(ctx)
 		}
 		v.report(ctx, "%v", err)
 	}
@@ -129,7 +129,7 @@ func (v *verifier) checkSignatures(ctx context.Context, n *narinfo.NarInfo) {
 	}
 }
 
-// read reads an archive, which verifies it.
+// read reads an archive to its end, which verifies it.
 func (v *verifier) read(ctx context.Context, n *narinfo.NarInfo) error {
 	archive, err := store.ReadNAR(ctx, v.store, n.Path)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"pix/storepath"
 )
 
-// filled returns a cache with a chain of 6 paths in a directory, and them.
+// filled returns a cache in a directory with a chain of 6 paths, and the paths.
 func filled(t *testing.T, opts *binarycache.Options) (c *binarycache.Store, dir string, src store.Store, paths []storepath.Path) {
 	t.Helper()
 	mem, paths := chain(t, 6)
@@ -27,7 +27,7 @@ func filled(t *testing.T, opts *binarycache.Options) (c *binarycache.Store, dir 
 	return c, dir, mem, paths
 }
 
-// archiveFile returns the file of an archive.
+// archiveFile returns the name of the file of an archive.
 func archiveFile(t *testing.T, c *binarycache.Store, dir string, path storepath.Path) string {
 	t.Helper()
 	n, err := c.NarInfo(t.Context(), path)
@@ -51,7 +51,7 @@ func TestCopyToCacheWithoutArchives(t *testing.T) {
 	if bad, err := c.VerifyStore(t.Context(), true, false); bad || err != nil {
 		t.Error(bad, err)
 	}
-	// Also one by one.
+	// The same path by path.
 	if err := os.Remove(lost); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestVerifyCache(t *testing.T) {
 	opts := &binarycache.Options{SecretKeys: []signature.SecretKey{key}}
 	for name, fault := range map[string]struct {
 		spoil func(t *testing.T, c *binarycache.Store, dir string, path storepath.Path)
-		says  string // "" if it is only found in the contents
+		log   string // "" if it is found only in the contents
 	}{
 		"archive gone": {func(t *testing.T, c *binarycache.Store, dir string, path storepath.Path) {
 			os.Remove(archiveFile(t, c, dir, path))
@@ -92,7 +92,7 @@ func TestVerifyCache(t *testing.T) {
 		}, ".narinfo"},
 		"narinfo of another path": {func(t *testing.T, c *binarycache.Store, dir string, path storepath.Path) {
 			os.Rename(filepath.Join(dir, narinfo.FileName(path)), filepath.Join(dir, strings.Repeat("0", 32)+".narinfo"))
-		}, "of another path"},
+		}, "another path"},
 		"signature wrong": {func(t *testing.T, c *binarycache.Store, dir string, path storepath.Path) {
 			edit(t, filepath.Join(dir, narinfo.FileName(path)), func(s string) string {
 				return strings.Replace(s, "\nSig: k-1:", "\nSig: k-1:"+strings.Repeat("A", 86)+"==\nSig: other:", 1)
@@ -113,18 +113,18 @@ func TestVerifyCache(t *testing.T) {
 				t.Fatal(bad, err)
 			}
 			fault.spoil(t, c, dir, paths[3])
-			var told []string
+			var log []string
 			ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
 				if line, ok := e.(activity.Log); ok {
-					told = append(told, line.Text)
+					log = append(log, line.Text)
 				}
 			}))
 			bad, err := c.VerifyStore(ctx, false, false)
-			if err != nil || fault.says != "" && (!bad || !strings.Contains(strings.Join(told, "\n"), fault.says)) {
-				t.Errorf("%t, %v, told %q", bad, err, told)
+			if err != nil || fault.log != "" && (!bad || !strings.Contains(strings.Join(log, "\n"), fault.log)) {
+				t.Errorf("%t, %v, log %q", bad, err, log)
 			}
-			if bad, err := c.VerifyStore(ctx, true, false); fault.says == "" && name != "signature malformed" && (!bad || err != nil || !strings.Contains(strings.Join(told, "\n"), paths[3].Base())) {
-				t.Errorf("%t, %v, told %q", bad, err, told)
+			if bad, err := c.VerifyStore(ctx, true, false); fault.log == "" && name != "signature malformed" && (!bad || err != nil || !strings.Contains(strings.Join(log, "\n"), paths[3].Base())) {
+				t.Errorf("%t, %v, log %q", bad, err, log)
 			}
 		})
 	}

@@ -61,7 +61,7 @@ func spelledByNix(members map[string]string) (string, error) {
 	b.WriteByte('}')
 	var d derivation.Derivation
 	d.Env.Set(derivation.StructuredAttrsKey, b.String())
-	text, _, err := d.StructuredAttrsSpelledByNix()
+	text, _, err := d.NormalizedStructuredAttrs()
 	return text, err
 }
 

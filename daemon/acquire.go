@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // A request is a caller that waits for a connection.
 type request struct {
-	shared  bool // wants the connection that queries share; else a lease
+	shared  bool // wants the shared connection for queries; otherwise a lease
 	fresh   bool // wants a connection without temporary roots
 	session bool // the lease does not count against MaxConns
 	spare   bool // fails instead of waiting for a place
@@ -20,7 +21,7 @@ type request struct {
 	err   error
 }
 
-// fail answers a request with an error.
+// fail ends a request with an error.
 func (r *request) fail(err error) {
 	r.err = err
 	close(r.ready)
@@ -29,7 +30,7 @@ func (r *request) fail(err error) {
 // acquire waits until the request is served.
 func (p *Pool) acquire(ctx context.Context, r *request) error {
 	if ctx.Err() != nil {
-		return ended(ctx, waitingForConn)
+		return contextError(ctx, waitingForConn)
 	}
 	p.mu.Lock()
 	if p.closed {
@@ -38,7 +39,7 @@ func (p *Pool) acquire(ctx context.Context, r *request) error {
 	}
 	r.ready = make(chan struct{})
 	p.waiting = append(p.waiting, r)
-	p.serve()
+	p.serveWaiting()
 	p.mu.Unlock()
 	select {
 	case <-r.ready:
@@ -48,23 +49,23 @@ func (p *Pool) acquire(ctx context.Context, r *request) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.Index(p.waiting, r)
-	if i < 0 { // served meanwhile; the call that follows sees that ctx has ended
+	if i < 0 { // served in the meantime; the following call notices that ctx has ended
 		<-r.ready
 		return r.err
 	}
 	p.waiting = slices.Delete(p.waiting, i, i+1)
-	p.serve()
-	return ended(ctx, waitingForConn)
+	p.serveWaiting()
+	return contextError(ctx, waitingForConn)
 }
 
 const waitingForConn = "waiting for a connection"
 
-// serve gives the available connections to the requests that wait, in their order, and begins an
-// attempt to connect if a request needs a new connection. It is called after every change that may let
-// a request proceed. The caller holds p.mu.
-func (p *Pool) serve() {
+// serveWaiting grants the available connections to the waiting requests, in their order. It
+// starts an attempt to connect if a request needs a new connection. It must be called after
+// every change that may allow a request to proceed. The caller holds p.mu.
+func (p *Pool) serveWaiting() {
 	blocked := false
-	var first *request // the first that needs a new connection
+	var first *request // the first request that needs a new connection
 	p.waiting = slices.DeleteFunc(p.waiting, func(r *request) bool {
 		if p.isBlocked(r) {
 			if r.spare {
@@ -73,7 +74,7 @@ func (p *Pool) serve() {
 			blocked = blocked || !r.spare
 			return r.spare
 		}
-		if p.give(r) {
+		if p.grant(r) {
 			return true
 		}
 		if first == nil {
@@ -82,7 +83,7 @@ func (p *Pool) serve() {
 		return false
 	})
 	if first != nil && p.attempt == nil {
-		p.connect(!first.shared)
+		p.startAttempt(!first.shared)
 	} else if first == nil && p.attempt != nil {
 		p.attempt.cancel()
 		p.attempt = nil
@@ -92,26 +93,26 @@ func (p *Pool) serve() {
 	}
 }
 
-// errNoSpare is the error of a spare request if there is no place for it.
+// errNoSpare is the error of a spare request that would have to wait.
 var errNoSpare = errors.New("all connections are in use")
 
-// isBlocked reports whether a request must wait for a place: a new connection would exceed MaxConns.
+// isBlocked reports whether a request must wait because another lease would exceed MaxConns.
 // The caller holds p.mu.
 func (p *Pool) isBlocked(r *request) bool {
-	return !r.shared && !r.session && p.counted >= p.opts.MaxConns
+	return !r.shared && !r.session && p.numCounted >= p.opts.MaxConns
 }
 
-// give serves a request with an open connection, and returns false if none is available. The caller
-// holds p.mu.
-func (p *Pool) give(r *request) bool {
+// grant serves a request with an open connection, or returns false if none is available. The
+// caller holds p.mu.
+func (p *Pool) grant(r *request) bool {
 	switch {
-	case r.shared && p.haveShared():
+	case r.shared && p.ensureShared():
 		p.users++
 		r.conn = p.shared
 	case r.shared:
 		return false
 	default:
-		if r.conn = p.takeIdle(r.fresh); r.conn == nil {
+		if r.conn = p.acquireIdle(r.fresh); r.conn == nil {
 			return false
 		}
 		r.lease = p.newLease(r.conn, r.session)
@@ -125,10 +126,10 @@ type attempt struct {
 	cancel context.CancelFunc
 }
 
-// connect begins an attempt to connect. It has its own context, since the caller that
-// begins it may leave while others wait. For the same reason events during the handshake go to no
-// handler. With settings, the connection is for leases only. The caller holds p.mu.
-func (p *Pool) connect(withSettings bool) {
+// startAttempt starts an attempt to connect. It has its own context, since the caller that
+// starts it may leave while others wait. For the same reason events during the handshake have
+// no handler. With settings, the connection is only used for leases. The caller holds p.mu.
+func (p *Pool) startAttempt(withSettings bool) {
 	opts := p.opts
 	if withSettings {
 		opts.Settings = p.settings
@@ -140,24 +141,24 @@ func (p *Pool) connect(withSettings bool) {
 		var c *Conn
 		err := errNoReturn
 		defer func() {
-			// The transport may be the caller's own. No caller can recover a panic on this goroutine,
-			// and it would end the program, so it becomes an error.
+			// The transport may be code of the caller. No caller can recover a panic on this goroutine,
+			// so it becomes an error instead of ending the program.
 			if r := recover(); r != nil {
 				err = &DialError{p.transport.String(), fmt.Errorf("panic: %v", r)}
 			}
 			cancel()
-			p.connected(a, c, err)
+			p.finishAttempt(a, c, err)
 		}()
 		c, err = DialTransport(ctx, p.transport, &opts)
 	})
 }
 
-// errNoReturn is the error of an attempt whose transport ends the goroutine.
+// errNoReturn is the error of an attempt whose transport has called runtime.Goexit.
 var errNoReturn = errors.New("connecting to the Nix daemon: the transport did not return")
 
-// connected ends an attempt. Its error goes to all requests that need a new connection. Requests that
-// are blocked keep waiting for a place.
-func (p *Pool) connected(a *attempt, c *Conn, err error) {
+// finishAttempt ends an attempt. All requests that need a new connection get its error. Blocked
+// requests continue to wait.
+func (p *Pool) finishAttempt(a *attempt, c *Conn, err error) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -167,12 +168,12 @@ func (p *Pool) connected(a *attempt, c *Conn, err error) {
 		return
 	}
 	defer p.mu.Unlock()
-	wanted := p.attempt == a // else no request needed it any more
+	wanted := p.attempt == a // otherwise no request needs it any more
 	if wanted {
 		p.attempt = nil
 	}
 	if err == nil {
-		p.keep(c)
+		p.putIdle(c)
 		return
 	}
 	if !wanted {
@@ -187,11 +188,11 @@ func (p *Pool) connected(a *attempt, c *Conn, err error) {
 	})
 }
 
-// acquireShared returns the connection for queries, and makes one if there is none. The caller
-// calls release when the queries are answered.
+// acquireShared returns the shared connection for queries, and connects if necessary. The
+// caller must call release when the queries are answered.
 func (p *Pool) acquireShared(ctx context.Context) (c *Conn, release func(), err error) {
 	p.mu.Lock()
-	if !p.closed && p.haveShared() {
+	if !p.closed && p.ensureShared() {
 		p.users++
 		c = p.shared
 	}
@@ -204,4 +205,131 @@ func (p *Pool) acquireShared(ctx context.Context) (c *Conn, release func(), err 
 		c = r.conn
 	}
 	return c, func() { p.releaseShared(c) }, nil
+}
+
+// A lease is a connection that one caller uses exclusively.
+type lease struct {
+	*Conn
+	pool *Pool
+
+	// pool.mu guards these.
+	counted   bool   // the lease counts against MaxConns
+	lastSteps uint64 // callbacksStarted at the last call of uncountStalled
+}
+
+// newLease leases a connection. The caller holds p.mu.
+func (p *Pool) newLease(c *Conn, session bool) *lease {
+	l := &lease{Conn: c, pool: p, counted: !session}
+	if l.counted {
+		p.numCounted++
+	}
+	c.isLeased = !session
+	p.leases[l] = struct{}{}
+	return l
+}
+
+// acquireLease waits for a connection for exclusive use: an idle one, the shared one if it has
+// no users, or a new one.
+func (p *Pool) acquireLease(ctx context.Context) (*lease, error) {
+	return p.acquireLeaseFor(ctx, &request{})
+}
+
+// acquireSessionLease is acquireLease for a session: the connection has no temporary roots of
+// another caller.
+func (p *Pool) acquireSessionLease(ctx context.Context) (*lease, error) {
+	return p.acquireLeaseFor(ctx, &request{fresh: true, session: true})
+}
+
+// acquireSpareLease is acquireLease without waiting for another lease to end: the error is
+// errNoSpare if MaxConns leases exist.
+func (p *Pool) acquireSpareLease(ctx context.Context) (*lease, error) {
+	return p.acquireLeaseFor(ctx, &request{spare: true})
+}
+
+func (p *Pool) acquireLeaseFor(ctx context.Context, r *request) (*lease, error) {
+	if err := p.acquire(ctx, r); err != nil {
+		return nil, err
+	}
+	l, ready := r.lease, false
+	defer func() {
+		if !ready {
+			l.release()
+		}
+	}()
+	if err := l.prepare(ctx); err != nil {
+		return nil, err
+	}
+	ready = true
+	return l, nil
+}
+
+// prepare sends the pool's settings, unless the connection has them already. This is a part of
+// connecting, so the handshake timeout applies.
+func (l *lease) prepare(ctx context.Context) error {
+	if l.pool.settings == nil || l.settingsSent {
+		return nil
+	}
+	limited, cancel := l.opts.handshakeContext(ctx)
+	defer cancel()
+	err := l.setOptions(limited, l.pool.settings)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = &DialError{l.pool.transport.String(), handshakeCancelled(limited)}
+	}
+	return err
+}
+
+// release returns a connection to the pool. It may be called more than once.
+func (l *lease) release() {
+	p := l.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, out := p.leases[l]; !out {
+		return
+	}
+	delete(p.leases, l)
+	l.uncount()
+	p.putIdle(l.Conn)
+}
+
+// uncount ends the counting of a lease against MaxConns. The caller holds pool.mu.
+func (l *lease) uncount() {
+	if l.counted {
+		l.counted = false
+		l.pool.numCounted--
+	}
+}
+
+// watchInterval is the time between two checks for leases that wait for callbacks. A lease
+// stops counting if no callback has begun between two checks, so after at most twice this time.
+const watchInterval = 250 * time.Millisecond
+
+// watchLeases starts the timer that calls uncountStalled. The caller holds p.mu.
+func (p *Pool) watchLeases() {
+	if p.leaseTimer == nil {
+		p.leaseTimer = time.AfterFunc(watchInterval, p.uncountStalled)
+	}
+}
+
+// uncountStalled stops counting all leases that have waited for a callback since the last
+// check, and serves waiting requests.
+//
+// For example, a call holds a lease and runs a handler. The handler calls the pool and waits
+// for a lease. If all leases wait like that, no call proceeds. Handlers and readers get no
+// context that identifies the call that runs them, so only the lack of progress shows this. The
+// lease does not count again later, because the next call of the same handler would wait again.
+func (p *Pool) uncountStalled() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaseTimer = nil
+	if p.closed {
+		return
+	}
+	for l := range p.leases {
+		steps := l.callbacksStarted.Load()
+		if l.callbacks.Load() > 0 && steps == l.lastSteps {
+			l.uncount()
+		}
+		l.lastSteps = steps
+	}
+	p.serveWaiting()
 }

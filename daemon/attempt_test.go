@@ -18,7 +18,7 @@ import (
 	"pix/storepath"
 )
 
-// manyCalls makes n calls of each kind at once, and returns their errors.
+// manyCalls makes n calls of each kind at the same time, and returns their errors.
 func manyCalls(ctx context.Context, p *daemon.Pool, n int) (errs []error) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -50,8 +50,8 @@ func manyCalls(ctx context.Context, p *daemon.Pool, n int) (errs []error) {
 	return errs
 }
 
-// Callers of all kinds share one attempt to connect to a daemon that hangs, and its error, and
-// so do those that come later.
+// Callers of all kinds, early and late, share one attempt to connect to a daemon that hangs,
+// and its error.
 func TestHungDaemon(t *testing.T) {
 	for name, settings := range map[string]*daemon.Settings{"without settings": nil, "with settings": daemon.DefaultSettings()} {
 		t.Run(name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestHungDaemon(t *testing.T) {
 						t.Errorf("it took %v", took)
 					}
 					if n := m.dials.Load() - before; n != 1 {
-						t.Errorf("%d connections were tried", n)
+						t.Errorf("%d attempts to connect were made", n)
 					}
 				}
 				m.hang(false)
@@ -89,7 +89,7 @@ func TestHungDaemon(t *testing.T) {
 	}
 }
 
-// A daemon that shakes hands and then hangs at the settings has not been connected to.
+// A daemon that hangs when it gets the settings is an attempt to connect that fails.
 func TestHungAtSettings(t *testing.T) {
 	m := &memory{serve: func(p *peer, n int) {
 		for req := p.next(); req != nil; req = p.next() {
@@ -105,7 +105,7 @@ func TestHungAtSettings(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		}
-		if took := time.Since(start); took > 20*time.Second { // the connection that was there, and an attempt
+		if took := time.Since(start); took > 20*time.Second { // one existing connection, and one attempt
 			t.Errorf("it took %v", took)
 		}
 	})
@@ -121,8 +121,8 @@ func manyBuilds(ctx context.Context, p *daemon.Pool, n int) []error {
 	return errs
 }
 
-// A context that ends takes its own caller out of the wait. The attempt goes on for the others,
-// also when it began with that caller, and ends with the last of them.
+// A caller whose context ends stops waiting. The attempt continues for the other callers, even
+// if that caller started it, and ends with the last of them.
 func TestAttemptOutlivesItsFirstCaller(t *testing.T) {
 	m := new(memory)
 	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
@@ -162,14 +162,14 @@ func TestAttemptOutlivesItsFirstCaller(t *testing.T) {
 			t.Errorf("a new caller got %v after %v", err, time.Since(start))
 		}
 		if n := m.dials.Load() - before; n != 2 {
-			t.Errorf("%d connections were tried", n)
+			t.Errorf("%d attempts to connect were made", n)
 		}
 		oneByOne(t, ctx, p)
 	})
 }
 
-// While an attempt hangs, a connection that becomes free serves who waits.
-func TestAttemptIsNotTheOnlyHope(t *testing.T) {
+// While an attempt hangs, a waiting call gets a connection that becomes free.
+func TestFreedConnectionDuringAttempt(t *testing.T) {
 	m := &memory{serve: func(p *peer, _ int) {
 		for req := p.next(); req != nil; req = p.next() {
 			if req.Op() == protocol.BuildPaths {
@@ -190,12 +190,12 @@ func TestAttemptIsNotTheOnlyHope(t *testing.T) {
 			t.Errorf("%v after %v", err, took)
 		}
 		if n := m.dials.Load(); n != 2 {
-			t.Errorf("%d connections were tried", n)
+			t.Errorf("%d attempts to connect were made", n)
 		}
 	})
 }
 
-// Close ends an attempt and all who wait for it.
+// Close ends an attempt and all calls that wait for it.
 func TestCloseEndsAttempt(t *testing.T) {
 	m := new(memory)
 	pooled(t, m, &daemon.Options{MaxConns: 1}, func(ctx context.Context, p *daemon.Pool) {
@@ -216,7 +216,7 @@ func TestCloseEndsAttempt(t *testing.T) {
 	})
 }
 
-// A failingTransport is one whose Dial does something else.
+// A failingTransport calls a function instead of dialling.
 type failingTransport struct {
 	*memory
 	dial atomic.Pointer[func()]
@@ -229,7 +229,7 @@ func (f *failingTransport) Dial(ctx context.Context) (net.Conn, error) {
 	return f.memory.Dial(ctx)
 }
 
-// A transport that fails in its own way fails the calls, and nothing else.
+// A transport that panics or exits its goroutine fails the calls, and has no other effect.
 func TestTransportThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &failingTransport{memory: new(memory)}

@@ -11,9 +11,9 @@ import (
 	"pix/storepath"
 )
 
-// A miscounter is a reader that returns a count which no Read may return.
+// A miscounter is a reader that returns an invalid count.
 type miscounter struct {
-	n    int // less than 0, or added to the length of the buffer
+	n    int // negative, or added to the length of the buffer
 	done bool
 }
 
@@ -28,9 +28,9 @@ func (m *miscounter) Read(p []byte) (int, error) {
 	return len(p) + m.n, nil
 }
 
-// TestReaderThatMiscounts uploads what a reader returns whose counts are wrong. That is a
-// panic of the call, as in package io. It must not end the program on another goroutine, nor
-// send other bytes than the reader's.
+// TestReaderThatMiscounts uploads from a reader with invalid counts. The call panics, as
+// functions of package io do. The reader must not end the program on another goroutine, and
+// only its own bytes may be sent.
 func TestReaderThatMiscounts(t *testing.T) {
 	info := claim(make([]byte, 100))
 	uploads := []struct {
@@ -82,7 +82,7 @@ func TestReaderThatMiscounts(t *testing.T) {
 	}
 }
 
-// serveQuietly answers every operation until the end, which may come anywhere.
+// serveQuietly answers every operation until the connection ends at any point.
 func (p *peer) serveQuietly() {
 	p.t = nil
 	p.serveAll()

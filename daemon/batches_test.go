@@ -13,7 +13,7 @@ import (
 	"pix/storepath"
 )
 
-// The infos of many paths come in the order of the paths, whether the daemon answers about one or about many at once.
+// Path infos come in the order of the paths, whether the daemon answers one or many in a reply.
 func TestInfosInBatches(t *testing.T) {
 	s := memstore.New(nil)
 	var paths []storepath.Path

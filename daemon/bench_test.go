@@ -16,7 +16,7 @@ import (
 	"pix/storepath"
 )
 
-// benchConn is a connection to a fake daemon on a socket.
+// benchConn returns a connection to a fake daemon on a socket.
 func benchConn(b *testing.B) *daemon.Conn {
 	b.Helper()
 	socket := filepath.Join(b.TempDir(), "s")
@@ -42,7 +42,7 @@ func benchConn(b *testing.B) *daemon.Conn {
 	return c
 }
 
-// One question after the other, each of which waits for its answer.
+// Sequential queries. Each waits for its answer.
 func BenchmarkLoneQuery(b *testing.B) {
 	c := benchConn(b)
 	b.ReportAllocs()
@@ -53,7 +53,7 @@ func BenchmarkLoneQuery(b *testing.B) {
 	}
 }
 
-// A thousand path infos in one go; the time is that of one.
+// A thousand pipelined path infos. The time is for one of them.
 func BenchmarkQueryPathInfos(b *testing.B) {
 	c := benchConn(b)
 	const n = 1000
@@ -70,7 +70,7 @@ func BenchmarkQueryPathInfos(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/path")
 }
 
-// An upload of 16 MB to a daemon that throws it away.
+// An upload of 16 MB to a daemon that discards it.
 func BenchmarkUpload(b *testing.B) {
 	c := benchConn(b)
 	const size = 16 << 20
@@ -84,8 +84,8 @@ func BenchmarkUpload(b *testing.B) {
 	}
 }
 
-// BenchmarkRealLatency asks real daemons for the path infos of 10,000 paths over round trips
-// of 20 ms, from the handshake on.
+// BenchmarkRealLatency queries the path infos of 10,000 paths from real daemons, with round
+// trips of 20 ms, including the handshake.
 func BenchmarkRealLatency(b *testing.B) {
 	const n, trip = 10_000, 20 * time.Millisecond
 	for _, s := range realnix.Suites() {
@@ -110,7 +110,7 @@ func BenchmarkRealLatency(b *testing.B) {
 	}
 }
 
-// A distant transport takes that long in each direction.
+// A distant transport delays each direction.
 type distant struct {
 	daemon.Transport
 	delay time.Duration

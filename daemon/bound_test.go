@@ -19,7 +19,8 @@ import (
 	"pix/storepath"
 )
 
-// adding adds n texts, many at once, and fails the test if that takes longer than it may.
+// adding adds n texts, many at the same time, and fails the test if that takes longer than
+// most.
 func adding(t *testing.T, ctx context.Context, p *daemon.Pool, n int, most time.Duration) {
 	t.Helper()
 	start := time.Now()
@@ -37,7 +38,7 @@ func adding(t *testing.T, ctx context.Context, p *daemon.Pool, n int, most time.
 	}
 }
 
-// Sessions do not count: calls wait for none of them, and reuse the connections they get.
+// Sessions do not count: calls do not wait for them, and reuse the existing connections.
 func TestPoolWithIdleSessions(t *testing.T) {
 	m := new(memory)
 	pooled(t, m, &daemon.Options{MaxConns: 2}, func(ctx context.Context, p *daemon.Pool) {
@@ -58,8 +59,8 @@ func TestPoolWithIdleSessions(t *testing.T) {
 	})
 }
 
-// Open archives that are not read give up their places, once; the calls behind them reuse the
-// connections that are made instead.
+// Open archives that are not read stop counting, once. Later calls reuse the connections that
+// are opened instead.
 func TestPoolWithIdleArchives(t *testing.T) {
 	m := new(memory)
 	pooled(t, m, &daemon.Options{MaxConns: 2}, func(ctx context.Context, p *daemon.Pool) {
@@ -74,7 +75,7 @@ func TestPoolWithIdleArchives(t *testing.T) {
 		}
 		adding(t, ctx, p, 100, time.Second)
 		adding(t, ctx, p, 100, 0)
-		for range 200 { // one after the other
+		for range 200 { // sequentially
 			adding(t, ctx, p, 1, 0)
 		}
 		if n := m.dials.Load(); n > archives+3 {
@@ -86,7 +87,7 @@ func TestPoolWithIdleArchives(t *testing.T) {
 			}
 			r.Close()
 		}
-		// The places count again for those that come now.
+		// New leases count again.
 		before := m.dials.Load()
 		adding(t, ctx, p, 100, 0)
 		if n := m.dials.Load() - before; n != 0 {
@@ -95,8 +96,8 @@ func TestPoolWithIdleArchives(t *testing.T) {
 	})
 }
 
-// The caller's code that runs now and then, as it does all the time, does not give up a place,
-// however many wait: handlers, readers, and archives that are read.
+// Callbacks that run regularly continue to count, however many calls wait: handlers, readers,
+// and archives that are read.
 func TestPoolStaysBounded(t *testing.T) {
 	const most = 3
 	var atOnce, peak atomic.Int32
@@ -131,12 +132,12 @@ func TestPoolStaysBounded(t *testing.T) {
 		}
 		all.Wait()
 		if n := peak.Load(); n != most {
-			t.Errorf("%d daemons worked at once, want %d", n, most)
+			t.Errorf("%d connections were in use at once, want %d", n, most)
 		}
 	})
 }
 
-// A slowly reader gives n bytes, and takes its time for each.
+// A slowly reader returns n bytes, one by one, with a delay.
 type slowly struct {
 	n     int
 	delay time.Duration
@@ -151,8 +152,8 @@ func (s *slowly) Read(p []byte) (int, error) {
 	return 1, nil
 }
 
-// A daemon that is slow to answer, or to read, keeps its place: others wait.
-func TestSlowDaemonKeepsItsPlace(t *testing.T) {
+// A lease on a slow daemon continues to count: other calls wait.
+func TestSlowDaemonCounts(t *testing.T) {
 	m := &memory{serve: func(p *peer, _ int) {
 		for req := p.next(); req != nil; req = p.next() {
 			time.Sleep(time.Minute)
@@ -169,14 +170,15 @@ func TestSlowDaemonKeepsItsPlace(t *testing.T) {
 		})
 		all.Go(func() { readFakeNAR(ctx, p) })
 		all.Wait()
-		if n := m.dials.Load(); n > 2 { // one for queries
+		if n := m.dials.Load(); n > 2 { // one of them for queries
 			t.Errorf("%d connections were made in %v", n, time.Since(start))
 		}
 	})
 }
 
-// A pool of two connections, with callers whose handlers, readers, sequences, loops and archives
-// all use the pool at once, comes to an end, and does not make a connection for each call.
+// All handlers, readers, sequences, loops and archives of many callers use a pool of two
+// connections at the same time. All calls end, and the pool does not open a connection for each
+// call.
 func TestPoolNestedByMany(t *testing.T) {
 	for _, version := range []uint8{0, 31, 22, 20} { // 0: the newest
 		m := &memory{version: version}
@@ -246,7 +248,7 @@ func TestPoolNestedByMany(t *testing.T) {
 	}
 }
 
-// nested is a sequence that makes a call before each object and in each archive's reader.
+// nested returns a sequence that makes a call before each object and in each archive's reader.
 func nested(objects iter.Seq2[store.Import, error], call func()) iter.Seq2[store.Import, error] {
 	return func(yield func(store.Import, error) bool) {
 		for object, err := range objects {
@@ -260,8 +262,8 @@ func nested(objects iter.Seq2[store.Import, error], call func()) iter.Seq2[store
 	}
 }
 
-// A handler that waits long gives up its place for good: the next of its calls need not wait.
-func TestHandlerGivesUpItsPlaceOnce(t *testing.T) {
+// The lease of a handler that waits long stops counting for good: its next calls do not wait.
+func TestHandlerStopsCountingOnce(t *testing.T) {
 	const lines = 100
 	m := &memory{serve: func(p *peer, _ int) {
 		for req := p.next(); req != nil; req = p.next() {
@@ -289,13 +291,13 @@ func TestHandlerGivesUpItsPlaceOnce(t *testing.T) {
 	})
 }
 
-// What keeps a path from being collected is kept, also where more connections lie idle than
-// MaxConns; others are not.
+// Connections with temporary roots are kept, even if more than MaxConns are idle. Other
+// connections are closed.
 func TestPoolKeepsRoots(t *testing.T) {
 	m := new(memory)
 	pooled(t, m, &daemon.Options{MaxConns: 1}, func(ctx context.Context, p *daemon.Pool) {
 		var open []io.Closer
-		for range 4 { // each on a connection of its own
+		for range 4 { // each on its own connection
 			r, err := p.NARFromPath(ctx, helloPath)
 			if err != nil {
 				t.Fatal(err)
@@ -307,7 +309,7 @@ func TestPoolKeepsRoots(t *testing.T) {
 		}
 		synctest.Wait()
 		if n := m.open.Load(); n != 2 {
-			t.Errorf("%d connections are open, want an idle one and the one for queries", n)
+			t.Errorf("%d connections are open, want an idle one and the shared one", n)
 		}
 		var all sync.WaitGroup
 		for range 3 { // the handler keeps three connections in use at once

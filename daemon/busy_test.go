@@ -15,8 +15,8 @@ import (
 	"pix/storepath"
 )
 
-// A call that would wait for itself is an error at once: in a handler, a reader, a sequence, or a
-// loop over archives. The call around it goes on.
+// A call that would wait for itself fails at once: in a handler, a reader, a sequence, or a
+// loop over archives. The outer call continues.
 func TestCallsOfItself(t *testing.T) {
 	for _, cb := range callbacks {
 		t.Run(cb.name, func(t *testing.T) {
@@ -53,7 +53,7 @@ func TestCallsOfItself(t *testing.T) {
 					return true
 				})
 				if err != nil {
-					t.Errorf("the call around it: %v", err)
+					t.Errorf("the outer call: %v", err)
 				}
 				if busy+answered == 0 {
 					t.Error("the caller's code did not run")
@@ -83,7 +83,7 @@ func TestCallsOfItself(t *testing.T) {
 	})
 }
 
-// Other goroutines wait as long as it takes: for a handler, a reader, a loop and an archive.
+// Calls of other goroutines wait for a handler, a reader, a loop and an archive.
 func TestOthersWait(t *testing.T) {
 	m := &memory{serve: serveChain}
 	synctest.Test(t, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestOthersWait(t *testing.T) {
 			time.Sleep(10 * time.Minute)
 			stillGood(t, ctx, c)
 			if time.Since(start) < time.Hour {
-				t.Error("nothing was waited for")
+				t.Error("the call did not wait")
 			}
 			if err := <-done; err != nil {
 				t.Error(err)
@@ -130,7 +130,8 @@ func TestOthersWait(t *testing.T) {
 	})
 }
 
-// Who waits for a connection learns when it breaks, also if the archive on it stays open.
+// A call that waits for a connection fails when the connection breaks, even if the archive on
+// it stays open.
 func TestWaitersLearnOfLoss(t *testing.T) {
 	play(t, newest, nil, func(p *peer) {
 		p.answerArchive(infoOf(fakeNAR), fakeNAR[:50])
@@ -165,7 +166,7 @@ func TestWaitersLearnOfLoss(t *testing.T) {
 	})
 }
 
-// A session refuses a call that would wait for itself; its pool answers it.
+// A session refuses a call that would wait for itself. Its pool answers it.
 func TestSessionCallsItself(t *testing.T) {
 	pooled(t, &memory{serve: serveChain}, &daemon.Options{MaxConns: 1}, func(ctx context.Context, p *daemon.Pool) {
 		opened, err := p.Session(ctx)

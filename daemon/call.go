@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"time"
 
@@ -11,74 +12,76 @@ import (
 )
 
 var (
-	errUnasked    = errors.New("it was not requested")
-	errLate       = errors.New("the answer to a cancelled query did not come in time")
-	errUnfinished = errors.New("a call ended before its answer was there")
+	errUnrequested  = errors.New("it was not requested")
+	errDrainTimeout = errors.New("the answer to a cancelled query did not come in time")
+	errUnfinished   = errors.New("a call ended before its answer")
 )
 
-// A call is an operation under way.
+// A call is a running operation.
 type call struct {
 	op        protocol.Op
 	req       protocol.Request
 	reply     protocol.Reply
 	exclusive bool
-	body      bool // something follows the request
+	hasBody   bool // a body follows the request
 	events    eventQueue
 
-	// asks has how many bytes the daemon asks for, for an upload that the daemon asks for piece by piece.
-	asks chan uint64
-	// archive is closed when the archive that follows the reply was read, or given up. Until
-	// then the read loop leaves the stream to the caller. Nil where none follows.
+	// demands receives the number of bytes that the daemon asks for, if it asks for the body
+	// piece by piece.
+	demands chan uint64
+	// archive is closed when the archive after the reply has been read or abandoned. Until then
+	// readLoop leaves the stream to the caller. It is nil if no archive follows.
 	archive chan struct{}
 
 	once sync.Once
-	done chan struct{} // closed when err and reply are there
+	done chan struct{} // closed when err and reply are set
 	err  error
 }
 
-func (k *call) finish(err error) {
+func (k *call) resolve(err error) {
 	k.once.Do(func() {
 		k.err = err
 		close(k.done)
 	})
 }
 
-// replyTo is a pointer to a reply of type R.
+// replyTo is a pointer type to a reply R.
 type replyTo[R any] interface {
 	*R
 	protocol.Reply
 }
 
-// ask sends a request and waits for the reply: behind other queries if it is one and the connection is
-// shared, else with the connection for itself.
-func ask[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Request) (reply R, err error) {
+// invoke sends a request and waits for the reply. A query on a shared connection is pipelined.
+// Every other call is exclusive.
+func invoke[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Request) (reply R, err error) {
 	into := new(R)
-	if err := c.askInto(ctx, req, P(into)); err != nil {
+	if err := c.invokeInto(ctx, req, P(into)); err != nil {
 		return reply, err
 	}
 	return *into, nil
 }
 
-// askInto does the same with a new reply. After a cancellation the read loop may still write to it.
-func (c *Conn) askInto(ctx context.Context, req protocol.Request, reply protocol.Reply) error {
-	if c.alone || !protocol.IsQuery(req) {
-		return c.do(ctx, req, nil, reply)
+// invokeInto does the same and stores the reply. After a cancellation readLoop may still write
+// to reply.
+func (c *Conn) invokeInto(ctx context.Context, req protocol.Request, reply protocol.Reply) error {
+	if c.exclusiveOnly || !protocol.IsQuery(req) {
+		return c.roundTripExclusive(ctx, req, nil, reply)
 	}
 	return c.roundTrip(ctx, req, reply)
 }
 
-// upload sends a request that has the connection for itself, and its body if there is one,
-// and waits for the reply.
+// upload sends an exclusive request and its body, and waits for the reply. b is nil if there is
+// no body.
 func upload[R any, P replyTo[R]](ctx context.Context, c *Conn, req protocol.Request, b body) (reply R, err error) {
 	into := new(R)
-	if err := c.do(ctx, req, b, P(into)); err != nil {
+	if err := c.roundTripExclusive(ctx, req, b, P(into)); err != nil {
 		return reply, err
 	}
 	return *into, nil
 }
 
-// roundTrip sends a query behind other queries and waits for the reply. If ctx ends first, the reply is
-// read and dropped when it comes.
+// roundTrip sends a query without waiting for other queries, and waits for the reply. If ctx
+// ends first, the reply is read and dropped later.
 func (c *Conn) roundTrip(ctx context.Context, req protocol.Request, reply protocol.Reply) error {
 	k, err := c.send(ctx, req, reply, false)
 	if err != nil {
@@ -86,40 +89,40 @@ func (c *Conn) roundTrip(ctx context.Context, req protocol.Request, reply protoc
 	}
 	left := true
 	defer func() {
-		if left { // also when the handler panics
-			k.events.leave()
-			c.drain(k)
+		if left { // also if the handler panics
+			k.events.discard()
+			c.startDrainTimeout(k)
 		}
 	}()
-	if err := c.wait(ctx, k); err != errLeft {
+	if err := c.awaitAnswer(ctx, k); err != errCallerGone {
 		left = false
 		return err
 	}
 	return cancelled(ctx, k.op)
 }
 
-// drain breaks the connection if the answer to a call whose caller has left does not come within
-// DrainTimeout: the calls behind it cannot be answered before.
-func (c *Conn) drain(k *call) {
+// startDrainTimeout breaks the connection if the answer to an abandoned call does not come
+// within DrainTimeout. The calls after it cannot be answered before.
+func (c *Conn) startDrainTimeout(k *call) {
 	time.AfterFunc(c.opts.DrainTimeout, func() {
 		select {
 		case <-k.done:
 		default:
-			c.fail(errLate)
+			c.fail(errDrainTimeout)
 		}
 	})
 }
 
-func (c *Conn) do(ctx context.Context, req protocol.Request, b body, reply protocol.Reply) error {
+func (c *Conn) roundTripExclusive(ctx context.Context, req protocol.Request, b body, reply protocol.Reply) error {
 	k, err := c.send(ctx, req, reply, true)
 	if err != nil {
 		return err
 	}
-	defer c.leaveAlone()
+	defer c.releaseExclusive()
 	return c.await(ctx, k, b)
 }
 
-// await uploads the body of a call that was sent, and waits for its answer.
+// await sends the body of a call and waits for its answer.
 func (c *Conn) await(ctx context.Context, k *call, b body) error {
 	var s *sender
 	if b != nil {
@@ -127,13 +130,13 @@ func (c *Conn) await(ctx context.Context, k *call, b body) error {
 	}
 	waited := false
 	defer func() {
-		if !waited { // the handler panicked
+		if !waited { // the handler has panicked
 			c.abort(ctx, k, s, errUnfinished)
 		}
 	}()
-	err := c.wait(ctx, k)
+	err := c.awaitAnswer(ctx, k)
 	waited = true
-	if err == errLeft {
+	if err == errCallerGone {
 		err = cancelled(ctx, k.op)
 		c.abort(ctx, k, s, err)
 		return err
@@ -144,17 +147,18 @@ func (c *Conn) await(ctx context.Context, k *call, b body) error {
 	return s.result(ctx, err)
 }
 
-// abort ends a call before its answer, by breaking the connection.
+// abort ends a call before its answer, and breaks the connection.
 func (c *Conn) abort(ctx context.Context, k *call, s *sender, why error) {
 	c.fail(why)
-	k.finish(why)
+	k.resolve(why)
 	if s != nil {
 		s.join(ctx)
 	}
 }
 
-// check returns an error if the daemon would certainly refuse the request, before anything is sent.
-func (c *Conn) check(req protocol.Request) error {
+// checkSupported returns an error if the daemon would refuse the request. Nothing has been sent
+// then.
+func (c *Conn) checkSupported(req protocol.Request) error {
 	if err := c.params.Check(req.Op()); err != nil {
 		return err
 	}
@@ -164,9 +168,9 @@ func (c *Conn) check(req protocol.Request) error {
 	return nil
 }
 
-// newCall encodes a request after check has accepted it.
+// newCall checks and encodes a request. It appends the encoded request to dst.
 func (c *Conn) newCall(ctx context.Context, dst []byte, req protocol.Request, reply protocol.Reply, exclusive bool) ([]byte, *call, error) {
-	if err := c.check(req); err != nil {
+	if err := c.checkSupported(req); err != nil {
 		return dst, nil, err
 	}
 	dst, err := c.params.AppendRequest(dst, req)
@@ -177,9 +181,9 @@ func (c *Conn) newCall(ctx context.Context, dst []byte, req protocol.Request, re
 	k.events.init(activity.HandlerOf(ctx), exclusive, c)
 	if row, _ := protocol.Lookup(k.op); exclusive {
 		form := row.Body(c.params)
-		k.body = form != protocol.NoBody
+		k.hasBody = form != protocol.NoBody
 		if form == protocol.AskedBody {
-			k.asks = make(chan uint64, 1)
+			k.demands = make(chan uint64, 1)
 		}
 		if row.Archive {
 			k.archive = make(chan struct{})
@@ -188,7 +192,7 @@ func (c *Conn) newCall(ctx context.Context, dst []byte, req protocol.Request, re
 	return dst, k, nil
 }
 
-// send takes the slots that the call needs and sends its request.
+// send acquires the slots for a call and queues its request.
 func (c *Conn) send(ctx context.Context, req protocol.Request, reply protocol.Reply, exclusive bool) (*call, error) {
 	p, k, err := c.newCall(ctx, nil, req, reply, exclusive)
 	if err != nil {
@@ -201,37 +205,37 @@ func (c *Conn) send(ctx context.Context, req protocol.Request, reply protocol.Re
 	if err := c.acquireSlots(ctx, k.op, slots); err != nil {
 		return nil, err
 	}
-	if err := c.post(p, k); err != nil {
+	if err := c.enqueue(p, k); err != nil {
 		c.slots.Release(slots)
 		return nil, &LostError{k.op, err}
 	}
 	return k, nil
 }
 
-// post hands encoded requests to the writer, and enters their calls among those that wait
-// for an answer. The error is why the connection is broken.
-func (c *Conn) post(p []byte, calls ...*call) error {
+// enqueue adds calls to the pending ones, and their encoded requests to the outbox. The error
+// is the reason why the connection is broken.
+func (c *Conn) enqueue(p []byte, calls ...*call) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return c.err
 	}
 	for _, k := range calls {
-		if keeps(k.op) {
+		if createsRoots(k.op) {
 			c.hasRoots.Store(true)
 		}
-		c.opts.trace.request(c.params, k.req) // here, in the order in which they are sent
+		c.opts.trace.request(c.params, k.req) // traced in the order of sending
 	}
 	c.pending = append(c.pending, calls...)
-	c.out.put(p)
+	c.out.queue(p)
 	return nil
 }
 
-// errLeft says that the caller does not wait any longer, because its context ended.
-var errLeft = errors.New("left")
+// errCallerGone means that the caller no longer waits, because its context has ended.
+var errCallerGone = errors.New("left")
 
-// wait waits for the answer and hands the events that come before it to the handler.
-func (c *Conn) wait(ctx context.Context, k *call) error {
+// awaitAnswer waits for the answer, and passes the events before it to the handler.
+func (c *Conn) awaitAnswer(ctx context.Context, k *call) error {
 	for {
 		select {
 		case <-k.done:
@@ -240,8 +244,141 @@ func (c *Conn) wait(ctx context.Context, k *call) error {
 		case <-k.events.ready:
 			k.events.deliver()
 		case <-ctx.Done():
-			k.events.leave()
-			return errLeft
+			k.events.discard()
+			return errCallerGone
 		}
+	}
+}
+
+// An outbox queues requests and decides which goroutine may write. Requests are queued without
+// waiting: their number is limited by the slots of the connection. The body of an upload is
+// written by the goroutine that uploads, with nothing in between.
+type outbox struct {
+	nc net.Conn
+
+	mu      sync.Mutex
+	changed sync.Cond // something below has changed
+	buf     []byte
+	spare   []byte // the previous buf, for reuse
+	writing bool   // a goroutine is writing to nc
+	closed  bool
+	err     error // the error of a failed write
+}
+
+func (o *outbox) init(nc net.Conn) {
+	o.nc = nc
+	o.changed.L = &o.mu
+}
+
+// queue appends p without waiting. It does not write, even if no goroutine is writing.
+// writeLoop runs as soon as the caller waits for its answer. This costs a single query no time,
+// as measured, and sends several queries together.
+func (o *outbox) queue(p []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf = append(o.buf, p...)
+	o.changed.Broadcast()
+}
+
+// Write writes p after everything that is queued, without copying it. It implements io.Writer
+// for uploads. If writing fails, it returns [ErrConnLost], and failure returns the reason.
+func (o *outbox) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	for (o.writing || len(o.buf) > 0) && !o.closed {
+		o.changed.Wait()
+	}
+	if o.closed {
+		o.mu.Unlock()
+		return 0, ErrConnLost
+	}
+	o.writing = true
+	o.mu.Unlock()
+	n, err := o.nc.Write(p)
+	if err != nil {
+		o.setError(err)
+		return n, ErrConnLost
+	}
+	o.doneWriting()
+	return n, nil
+}
+
+// nextBuffer waits for queued bytes and returns them, or nil when the outbox is closed. After
+// it has written them, the caller must call doneWriting.
+func (o *outbox) nextBuffer() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for (o.writing || len(o.buf) == 0) && !o.closed {
+		o.changed.Wait()
+	}
+	if o.closed {
+		return nil
+	}
+	full := o.buf
+	o.buf, o.spare = o.spare[:0], full
+	o.writing = true
+	return full
+}
+
+// doneWriting allows another goroutine to write.
+func (o *outbox) doneWriting() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.writing = false
+	const keep = 1 << 20 // largest buffer to keep, in bytes
+	if cap(o.spare) > keep {
+		o.spare = nil
+	}
+	o.changed.Broadcast()
+}
+
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	o.changed.Broadcast()
+}
+
+// setError closes the outbox after a failed write.
+func (o *outbox) setError(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil && !o.closed {
+		o.err = err
+	}
+	o.closed = true
+	o.changed.Broadcast()
+}
+
+// failure returns the error of a failed write, or nil.
+func (o *outbox) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// writeLoop writes the outbox until it is closed.
+func (c *Conn) writeLoop() {
+	defer c.workers.Done()
+	for p := c.out.nextBuffer(); p != nil; p = c.out.nextBuffer() {
+		if _, err := c.nc.Write(p); err != nil {
+			c.out.setError(err)
+			break
+		}
+		c.out.doneWriting()
+	}
+	if err := c.out.failure(); err != nil {
+		c.writeFailed(err)
+	}
+}
+
+// writeFailed breaks the connection after a delay: readLoop must first read an error that the
+// daemon may have sent before it closed its end.
+func (c *Conn) writeFailed(err error) {
+	late := time.NewTimer(c.opts.DrainTimeout)
+	defer late.Stop()
+	select {
+	case <-c.lost:
+	case <-late.C:
+		c.fail(err)
 	}
 }

@@ -16,20 +16,20 @@ import (
 	"pix/daemon"
 )
 
-// A fault is what happens to a connection at an offset.
+// A fault is an event on a connection at some offset.
 type fault int
 
 const (
 	noFault  fault = iota
 	cut            // the connection ends
-	stall          // nothing passes any more
+	stall          // nothing is transferred any more
 	cancelIt       // the caller's context is cancelled
 )
 
 func (f fault) String() string { return [...]string{"nothing", "cut", "stalled", "cancelled"}[f] }
 
-// A faultyConn counts what passes after it was armed, and at an offset in one direction
-// makes its fault happen.
+// A faultyConn counts the transferred bytes after it was armed, and triggers its fault at an
+// offset in one direction.
 type faultyConn struct {
 	net.Conn
 	cancel context.CancelFunc
@@ -50,7 +50,8 @@ func (f *faultyConn) arm(what fault, outward bool, at int, cancel context.Cancel
 	f.armed, f.fault, f.outward, f.at, f.cancel = true, what, outward, at, cancel
 }
 
-// room returns how many of n bytes may pass in a direction. If none may, the fault has come.
+// room returns how many of n bytes may be transferred in a direction. If none may, it returns
+// the fault.
 func (f *faultyConn) room(outward bool, n int) (int, fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,8 +127,8 @@ func (f *faultyConn) Close() error {
 	return f.Conn.Close()
 }
 
-// chaos makes a call, with a neighbour beside it, on a connection to which something happens,
-// and returns how much passed in each direction.
+// chaos makes a call, and queries beside it, on a connection with a fault. It returns the
+// number of bytes transferred in each direction.
 func chaos(t *testing.T, op fakeOp, what fault, outward bool, offset int) (sent, received int) {
 	synctest.Test(t, func(t *testing.T) {
 		theirs, ours := net.Pipe()
@@ -167,7 +168,7 @@ func chaos(t *testing.T, op fakeOp, what fault, outward bool, offset int) (sent,
 	return sent, received
 }
 
-// judge fails the test if the error is none that the fault explains.
+// judge fails the test unless the fault explains the error.
 func judge(t *testing.T, who string, err error, what fault) {
 	t.Helper()
 	explained := errors.Is(err, daemon.ErrConnLost) && what != noFault ||
@@ -178,7 +179,7 @@ func judge(t *testing.T, who string, err error, what fault) {
 	}
 }
 
-// askNeighbour asks two questions, and returns an error if an answer is wrong.
+// askNeighbour makes two queries, and returns an error if an answer is wrong.
 func askNeighbour(ctx context.Context, c *daemon.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -195,7 +196,7 @@ func askNeighbour(ctx context.Context, c *daemon.Conn) error {
 }
 
 // TestChaos cuts, stalls and cancels at every offset of the first ten operations, and at some
-// of all others; with PIX_CHAOS=full, at every offset of all.
+// offsets of the others. With PIX_CHAOS=full it tries every offset of all operations.
 func TestChaos(t *testing.T) {
 	full := os.Getenv("PIX_CHAOS") == "full"
 	for i, op := range fakeOps() {

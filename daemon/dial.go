@@ -17,71 +17,71 @@ import (
 	"pix/wire"
 )
 
-// DefaultSocket is where the daemon listens unless it was told another place.
+// DefaultSocket is the default path of the daemon's socket.
 const DefaultSocket = "/nix/var/nix/daemon-socket/socket"
 
-// Options says how to connect. Nil and the zero values are useful.
+// Options configure connections. Nil and the zero values are useful.
 type Options struct {
-	// StoreDir is the store directory of the daemon, which the protocol does not
-	// mention. "" is [storepath.DefaultDir]. A path of another directory is refused
-	// before it is sent, and breaks the connection when it is received.
+	// StoreDir is the store directory of the daemon, which the protocol does not mention. ""
+	// means [storepath.DefaultDir]. A path outside it is an error before anything is sent. A
+	// received path outside it breaks the connection.
 	StoreDir storepath.Dir
 
-	// HandshakeTimeout is how long connecting and the handshake may take together; 0 is
-	// ten seconds, a negative one without limit.
+	// HandshakeTimeout limits the time for connecting and the handshake together. 0 means ten
+	// seconds, a negative value no limit.
 	HandshakeTimeout time.Duration
 
-	// DrainTimeout is how long the answer to a cancelled query may take, and how long a
-	// daemon that has refused an upload may take to show that it has read it, before the
-	// connection is given up; 0 is five seconds.
+	// DrainTimeout limits the time for the answer to a cancelled query, and for the proof that
+	// a daemon which refused an upload has read it. After that the connection is broken. 0
+	// means five seconds.
 	DrainTimeout time.Duration
 
-	// Window is the number of queries that may be under way at once; 0 is 4096.
+	// Window limits the number of pending queries. 0 means 4096.
 	Window int
 
-	// Settings are told to the daemon when the connection is made, and hold as long as it
-	// does. Nil tells nothing: the daemon's own configuration holds. See [DefaultSettings].
-	// A daemon that does not trust us passes over most of them.
+	// Settings are sent to the daemon when the connection is made, and apply as long as it
+	// exists. If nil, nothing is sent, and the daemon's own configuration applies. See
+	// [DefaultSettings]. A daemon that does not trust the user ignores most of them.
 	Settings *Settings
 
-	// Features are offered to the daemon besides [protocol.AllFeatures]. A program that
-	// runs in a build offers [protocol.BuildFeatures], without which the daemon of the
-	// build refuses [Conn.SubmitOutput] and [Conn.AddToStoreScanning]. Other daemons ignore
-	// them. Where [protocol.NoSetOptions] is agreed on, Settings must be nil.
+	// Features are offered to the daemon in addition to [protocol.AllFeatures]. A program that
+	// runs in a build offers [protocol.BuildFeatures]. Without them the daemon of the build
+	// refuses [Conn.SubmitOutput] and [Conn.AddToStoreScanning]. Other daemons ignore them. If
+	// [protocol.NoSetOptions] is negotiated, Settings must be nil.
 	Features protocol.Features
 
-	// Trace gets a line for each message, in both directions; see TraceBody for how much
-	// of it. Its errors are ignored, and after a panic it gets no more lines. Connections that
-	// share these options in a [Pool] write their lines one after the other.
+	// Trace gets a line for each message in both directions. Errors of the writer are ignored.
+	// After a panic it gets no more lines. Connections of a [Pool] write whole lines, one after
+	// the other.
 	Trace io.Writer
 
-	// TraceBody is how many bytes of long texts and of bodies a trace shows; 0 is
-	// [protocol.TraceBody], a negative number is all of them, so that package daemontest
-	// can replay it.
+	// TraceBody is the number of bytes of long texts and of bodies that a trace shows. 0 means
+	// [protocol.TraceBody], a negative number all, so that package daemontest can replay the
+	// trace.
 	TraceBody int
 
-	// MaxConns is how many connections a [Pool] uses at once for calls that need one for
-	// themselves, and how many idle ones it keeps. 0 is 8. The connection for queries, connections of
+	// MaxConns limits the number of connections that a [Pool] uses for exclusive calls, and the
+	// number of idle ones. 0 means 8. The shared connection for queries, connections of
 	// sessions, and connections that wait for the caller's code do not count: see [Pool].
 	MaxConns int
 
-	// IdleTimeout is how long a [Pool] keeps a connection that is not used and holds no
-	// temporary roots; 0 is a minute, a negative one for ever.
+	// IdleTimeout is how long a [Pool] keeps an idle connection without temporary roots. 0
+	// means a minute, a negative value forever.
 	IdleTimeout time.Duration
 
 	trace *tracer
 }
 
-// Settings are what a client may tell a daemon about how to work.
+// Settings are the settings that a client can send to a daemon.
 type Settings = protocol.SetOptionsRequest
 
-// DefaultSettings returns the settings that Nix's own client has by default. All of them
-// are sent, so begin with these: the zero value would forbid all builds.
+// DefaultSettings returns the default settings of Nix's own client. All fields are sent, so
+// start with these: the zero value would disable all builds.
 func DefaultSettings() *Settings {
 	return &Settings{Verbosity: activity.LevelInfo, MaxBuildJobs: 1, VerboseBuild: true, UseSubstitutes: true}
 }
 
-// withDefaults returns a copy in which no zero value has a meaning of its own.
+// withDefaults returns a copy with the defaults in place of zero values.
 func (o *Options) withDefaults() Options {
 	var full Options
 	if o != nil {
@@ -111,20 +111,20 @@ func (o *Options) withDefaults() Options {
 	return full
 }
 
-// Dial connects to the daemon whose Unix socket is at addr, [DefaultSocket] if that is
-// "", and shakes hands. The error is a [*DialError]; it wraps an [*activity.Error] if the
-// daemon refused us, a [*protocol.MismatchError] if what listens there is no daemon, and
-// [context.DeadlineExceeded] if it stayed silent.
+// Dial connects to the daemon at the Unix socket addr and performs the handshake. If addr is
+// "", it is [DefaultSocket]. The error is a [*DialError]. It wraps an [*activity.Error] if the
+// daemon refused the connection, a [*protocol.MismatchError] if the other side is not a daemon,
+// and [context.DeadlineExceeded] if it did not answer in time.
 func Dial(ctx context.Context, addr string, opts *Options) (*Conn, error) {
 	return DialTransport(ctx, Unix{addr}, opts)
 }
 
-// DialTransport connects to a daemon by a transport and shakes hands. The errors are those
-// of [Dial].
+// DialTransport connects to a daemon through a transport and performs the handshake. The errors
+// are those of [Dial].
 func DialTransport(ctx context.Context, t Transport, opts *Options) (*Conn, error) {
 	o := opts.withDefaults()
-	if patient, ok := t.(interface{ handshakeTimeout() time.Duration }); ok && (opts == nil || opts.HandshakeTimeout == 0) {
-		o.HandshakeTimeout = patient.handshakeTimeout()
+	if own, ok := t.(interface{ handshakeTimeout() time.Duration }); ok && (opts == nil || opts.HandshakeTimeout == 0) {
+		o.HandshakeTimeout = own.handshakeTimeout()
 	}
 	ctx, cancel := o.handshakeContext(ctx)
 	defer cancel()
@@ -139,9 +139,8 @@ func DialTransport(ctx context.Context, t Transport, opts *Options) (*Conn, erro
 	return c, nil
 }
 
-// NewConn shakes hands with the daemon at the other end of nc, which from then on is the
-// connection's: it is closed by [Conn.Close], and if the handshake fails. The errors are
-// those of [Dial].
+// NewConn performs the handshake with the daemon at the other end of nc. The connection owns
+// nc: [Conn.Close] and a failed handshake close it. It returns the same errors as [Dial].
 func NewConn(ctx context.Context, nc net.Conn, opts *Options) (*Conn, error) {
 	o := opts.withDefaults()
 	ctx, cancel := o.handshakeContext(ctx)
@@ -160,10 +159,10 @@ func (o *Options) handshakeContext(ctx context.Context) (context.Context, contex
 	return context.WithTimeout(ctx, o.HandshakeTimeout)
 }
 
-// dialReason takes the words off err that the DialError has already.
+// dialReason removes the parts of err that the DialError repeats.
 func dialReason(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return silent(ctx)
+		return handshakeCancelled(ctx)
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -172,22 +171,22 @@ func dialReason(ctx context.Context, err error) error {
 	return err
 }
 
-// silent says that the handshake was cut off.
-func silent(ctx context.Context) error {
+// handshakeCancelled returns the error of a handshake whose context has ended.
+func handshakeCancelled(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return noAnswer{}
 	}
-	return ended(ctx, "cancelled")
+	return contextError(ctx, "cancelled")
 }
 
-// noAnswer is [context.DeadlineExceeded] in words for users.
+// noAnswer is [context.DeadlineExceeded] with a text for users.
 type noAnswer struct{}
 
 func (noAnswer) Error() string { return "no answer in time" }
 func (noAnswer) Unwrap() error { return context.DeadlineExceeded }
 
-// readBuffer is the size in bytes of a connection's buffer: replies to a window of
-// queries come in few system calls.
+// readBuffer is the size in bytes of a connection's read buffer. It is large enough to read the
+// replies to many queries with few system calls.
 const readBuffer = 64 << 10
 
 func newConn(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
@@ -198,20 +197,21 @@ func newConn(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 		in:    wire.NewReader(nc, readBuffer),
 		slots: semaphore.NewWeighted(int64(o.Window)),
 	}
-	c.alive, c.die = context.WithCancel(context.Background())
+	c.alive, c.cancelAlive = context.WithCancel(context.Background())
 	c.lost = c.alive.Done()
 	c.out.init(nc)
-	// Closing, not a deadline: not every net.Conn has deadlines that work.
+	// Close nc instead of setting a deadline: some implementations of net.Conn ignore
+	// deadlines.
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	err := c.handshake(ctx)
 	if !stop() {
-		err = silent(ctx) // the connection is closed, whatever came of the handshake
+		err = handshakeCancelled(ctx) // the connection is closed, even if the handshake has succeeded
 		if p, ok := nc.(interface{ kill() }); ok {
-			p.kill() // the caller does not wait until it ends by itself
+			p.kill() // the caller does not wait until it exits by itself
 		}
 	}
 	if err != nil {
-		c.die()
+		c.cancelAlive()
 		nc.Close()
 		o.trace.closed(err)
 		return nil, c.explain(err)
@@ -228,8 +228,7 @@ func newConn(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 	return c, nil
 }
 
-// explain adds what the program at the other end said on its standard error, if it is one
-// that we run.
+// explain adds the standard error of the command, if the connection runs one.
 func (c *Conn) explain(err error) error {
 	if p, ok := c.nc.(interface{ explain(error) error }); ok {
 		return p.explain(err)
@@ -237,24 +236,24 @@ func (c *Conn) explain(err error) error {
 	return err
 }
 
-// setOptions sends the settings of Options. They cannot be taken back, and a daemon that refuses
-// one may have taken others, so an error breaks the connection.
+// setOptions sends the settings of Options. They cannot be unset, and a daemon that refuses one
+// may have applied others, so an error breaks the connection.
 func (c *Conn) setOptions(ctx context.Context, s *Settings) error {
-	_, err := ask[protocol.None](ctx, c, s)
+	_, err := invoke[protocol.None](ctx, c, s)
 	if err != nil {
-		c.fail(fmt.Errorf("the settings were not taken: %w", err))
+		c.fail(fmt.Errorf("the daemon did not accept the settings: %w", err))
 		return err
 	}
 	c.settingsSent = true
 	return nil
 }
 
-// handshake greets the daemon and hears what it says up to Last.
+// handshake performs the handshake and reads messages up to Last.
 func (c *Conn) handshake(ctx context.Context) error {
 	var err error
 	c.params, c.greeting, err = protocol.ClientHandshakeWith(c.in, c.nc, c.opts.StoreDir, protocol.AllFeatures|c.opts.Features)
 	if err != nil {
-		return atEnd(err)
+		return describeEOF(err)
 	}
 	c.opts.trace.greeting(c.params, c.greeting)
 	handler := activity.HandlerOf(ctx)
@@ -265,7 +264,7 @@ func (c *Conn) handshake(ctx context.Context) error {
 		}
 		switch {
 		case err != nil:
-			return atEnd(err)
+			return describeEOF(err)
 		case m.Kind == protocol.MessageLast:
 			return nil
 		case m.Kind == protocol.MessageError:
@@ -278,15 +277,64 @@ func (c *Conn) handshake(ctx context.Context) error {
 	}
 }
 
-// atEnd says of an end of the stream, or of a pipe that takes nothing more, who ended it.
-func atEnd(err error) error {
-	if isEnd(err) {
+// describeEOF returns a descriptive error if the daemon has closed the connection.
+func describeEOF(err error) error {
+	if isClosedByPeer(err) {
 		return fmt.Errorf("the daemon closed the connection: %w", io.ErrUnexpectedEOF)
 	}
 	return err
 }
 
-// isEnd reports whether err says that the other end is closed.
-func isEnd(err error) bool {
+// isClosedByPeer reports whether err means that the other end is closed.
+func isClosedByPeer(err error) bool {
 	return err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrClosedPipe)
 }
+
+// A Transport connects to a daemon: [Unix], [Command], [SSH], or an implementation of the
+// caller.
+type Transport interface {
+	// Dial opens a stream of bytes to the daemon. It obeys ctx, which may end as soon as Dial
+	// has returned.
+	Dial(ctx context.Context) (net.Conn, error)
+
+	// String returns the name of the daemon for error messages.
+	String() string
+}
+
+// Unix is the [Transport] through the Unix socket at Path. "" means [DefaultSocket]. On Linux
+// the path may be of any length.
+type Unix struct{ Path string }
+
+// String returns the path.
+func (u Unix) String() string {
+	if u.Path == "" {
+		return DefaultSocket
+	}
+	return u.Path
+}
+
+// Dial implements [Transport]. If the queue of the daemon is full (Nix 2.3 has a queue of
+// five), it tries again until ctx ends.
+func (u Unix) Dial(ctx context.Context) (net.Conn, error) {
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		nc, err := u.dial(ctx)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return nc, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (u Unix) dial(ctx context.Context) (net.Conn, error) {
+	if path := u.String(); len(path) > maxSocketPath {
+		return dialLong(ctx, path)
+	}
+	return new(net.Dialer).DialContext(ctx, "unix", u.String())
+}
+
+// maxSocketPath is a length in bytes of a path that the sockaddr_un of every system can hold.
+const maxSocketPath = 100

@@ -24,7 +24,7 @@ import (
 
 var zeroHash = nixhash.SHA256Hash([32]byte{})
 
-// greet plays the other end of a connection while a client greets it.
+// greet plays the other end of a connection during the handshake of a client.
 func greet(t *testing.T, ctx context.Context, opts *daemon.Options, other func(net.Conn)) (*daemon.Conn, error) {
 	theirs, ours := net.Pipe()
 	go func() {
@@ -35,7 +35,7 @@ func greet(t *testing.T, ctx context.Context, opts *daemon.Options, other func(n
 	if err != nil {
 		var dial *daemon.DialError
 		if !errors.As(err, &dial) {
-			t.Errorf("%v is no DialError", err)
+			t.Errorf("%v is not a DialError", err)
 		}
 		if _, err := ours.Write([]byte{0}); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("the connection was not closed: %v", err)
@@ -68,7 +68,7 @@ func TestSilentDaemon(t *testing.T) {
 				if _, err := greet(t, ctx, &daemon.Options{HandshakeTimeout: -1}, other); !errors.Is(err, context.Canceled) {
 					t.Errorf("%v, want Canceled", err)
 				}
-				time.Sleep(2 * time.Hour) // until the other end has gone
+				time.Sleep(2 * time.Hour) // until the other end has closed
 			})
 		})
 	}
@@ -104,7 +104,7 @@ func TestNoDaemon(t *testing.T) {
 	}
 }
 
-// A daemon that closes after the n-th byte of the handshake, for every n.
+// The daemon closes the connection after the n-th byte of the handshake, for every n.
 func TestHangUpDuringHandshake(t *testing.T) {
 	var said []byte
 	for _, w := range []uint64{0x6478696f, 1<<8 | 38, 1} {
@@ -120,12 +120,12 @@ func TestHangUpDuringHandshake(t *testing.T) {
 				go io.Copy(io.Discard, nc)
 				nc.Write(said[:n])
 				if n == len(said) {
-					time.Sleep(time.Second) // a whole handshake, and then a hang-up
+					time.Sleep(time.Second) // after a complete handshake
 				}
 			})
 			if n == len(said) {
 				if err != nil {
-					t.Fatalf("the whole handshake: %v", err)
+					t.Fatalf("a complete handshake: %v", err)
 				}
 				if c.NixVersion() != "2.34.8" || c.Trust() != protocol.Trusted || c.Version() != 1<<8|38 || c.Features() != 0 {
 					t.Errorf("Nix %q, %v, %v, %v", c.NixVersion(), c.Trust(), c.Version(), c.Features())
@@ -202,7 +202,7 @@ func ExampleDial() {
 	// Output: connecting to the Nix daemon at '/nowhere/daemon-socket': connect: no such file or directory
 }
 
-// A deafConn is a program that has said something and closed its input.
+// A deafConn is a program that has printed something and closed its input.
 type deafConn struct {
 	net.Conn
 	said io.Reader
@@ -211,7 +211,8 @@ type deafConn struct {
 func (c *deafConn) Read(p []byte) (int, error)  { return c.said.Read(p) }
 func (c *deafConn) Write(p []byte) (int, error) { return 0, syscall.EPIPE }
 
-// What a program said before it ended is not lost, although nothing can be written to it.
+// The output of a program before its exit is not lost, although nothing can be written to the
+// program.
 func TestDeafProgram(t *testing.T) {
 	for said, want := range map[string]string{
 		"Welcome to the machine!": `received "Welcome to the machine!"`,

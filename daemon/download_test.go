@@ -19,7 +19,8 @@ import (
 	"pix/wire"
 )
 
-// treeNAR is an archive with all that archives have, and names that look like its words.
+// treeNAR returns an archive with all kinds of entries, and with names that look like the tags
+// of the format.
 func treeNAR(t *testing.T) []byte {
 	var b bytes.Buffer
 	w := nar.NewWriter(&b)
@@ -43,13 +44,13 @@ func treeNAR(t *testing.T) []byte {
 	return b.Bytes()
 }
 
-// infoOf is a path info that fits an archive.
+// infoOf returns a path info that matches an archive.
 func infoOf(archive []byte) *store.PathInfo {
 	return &store.PathInfo{NARHash: nixhash.Sum(nixhash.SHA256, archive), NARSize: uint64(len(archive))}
 }
 
-// answerArchive plays a daemon that is asked for an archive, knows of it what info says, and
-// says so much instead.
+// answerArchive plays a daemon that is asked for an archive. It returns info as path info, and
+// sends the bytes said instead of the archive.
 func (p *peer) answerArchive(info *store.PathInfo, said []byte) {
 	p.next()
 	p.answer(protocol.QueryPathInfo, &protocol.QueryPathInfoReply{Info: info})
@@ -66,7 +67,7 @@ func errorMessage(t *testing.T, params protocol.Params, text string) []byte {
 	return b
 }
 
-// An archive is read whole, however it comes, and the connection is free after it.
+// An archive is read completely, however it is split, and the connection is free afterwards.
 func TestDownload(t *testing.T) {
 	archive := treeNAR(t)
 	for name, read := range map[string]func(io.Reader) io.Reader{
@@ -76,7 +77,7 @@ func TestDownload(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			play(t, newest, nil, func(p *peer) {
 				p.answerArchive(infoOf(archive), archive)
-				p.answerArchive(&store.PathInfo{NARHash: infoOf(archive).NARHash}, archive) // its size is not known
+				p.answerArchive(&store.PathInfo{NARHash: infoOf(archive).NARHash}, archive) // of unknown size
 				p.serve()
 			}, func(ctx context.Context, c *daemon.Conn) {
 				for range 2 {
@@ -96,8 +97,8 @@ func TestDownload(t *testing.T) {
 	}
 }
 
-// A daemon that fails in the midst of an archive, at any string, is heard; nothing of its
-// message is taken for a part of the archive.
+// If the daemon fails in the middle of an archive, at any string, the reader returns its error,
+// and no part of the message is returned as a part of the archive.
 func TestErrorInArchive(t *testing.T) {
 	archive := treeNAR(t)
 	for offset := 0; offset < len(archive); offset += wire.WordSize {
@@ -135,7 +136,7 @@ func inString(archive []byte, offset int) bool {
 	return r.Offset() != int64(offset)
 }
 
-// An archive that is not the one that was promised never ends well.
+// An archive that differs from its path info never ends with io.EOF.
 func TestCorruptArchive(t *testing.T) {
 	good := fileNAR("good")
 	endless := append(bytes.Clone(good[:len(good)-16]), bytes.Repeat(wire.AppendString(nil, "("), 1000)...)
@@ -169,8 +170,8 @@ func TestCorruptArchive(t *testing.T) {
 	}
 }
 
-// An archive that is closed early is read to its end if that is near; else the connection is
-// broken, and says why.
+// The rest of an archive that is closed early is read if it is short. Otherwise the connection
+// is broken with the reason.
 func TestArchiveClosedEarly(t *testing.T) {
 	for size, drained := range map[int]bool{1000: true, 1 << 19: true, 2 << 20: false} {
 		archive := fileNAR(string(make([]byte, size)))
@@ -186,7 +187,7 @@ func TestArchiveClosedEarly(t *testing.T) {
 			r.Close()
 			r.Close()
 			if _, err := r.Read(make([]byte, 1)); err == nil {
-				t.Error("it can be read after Close")
+				t.Error("the archive can be read after Close")
 			}
 			if drained {
 				stillGood(t, ctx, c)
@@ -197,8 +198,7 @@ func TestArchiveClosedEarly(t *testing.T) {
 	}
 }
 
-// A daemon that stops in the midst of an archive keeps its reader, and who closes it, no
-// longer than agreed.
+// If the daemon stops in the middle of an archive, Read and Close return in time.
 func TestArchiveStalls(t *testing.T) {
 	archive := fileNAR(string(make([]byte, 10_000)))
 	script := func(p *peer) {
@@ -246,8 +246,8 @@ func TestArchiveOfNothing(t *testing.T) {
 	})
 }
 
-// An archive that cannot be opened is a nil interface, also if the daemon refuses it or is lost
-// when the path is already known to be valid.
+// If an archive cannot be opened, the result is a nil interface, even if the daemon refuses it
+// or is lost after the path was found to be valid.
 func TestArchiveThatIsRefused(t *testing.T) {
 	for _, how := range []string{"refused", "lost"} {
 		serve := func(p *peer) {

@@ -14,7 +14,7 @@ import (
 	"pix/store"
 )
 
-// manyInfos returns infos of that many archives, each of other contents, and the archives.
+// manyInfos returns n archives with different contents, and their infos.
 func manyInfos(n int) (infos []*store.PathInfo, archives [][]byte) {
 	for i := range n {
 		archive := fileNAR(fmt.Sprint("contents ", i))
@@ -25,8 +25,8 @@ func manyInfos(n int) (infos []*store.PathInfo, archives [][]byte) {
 	return infos, archives
 }
 
-// answerArchives plays a daemon that hears all requests before it answers, and sends the
-// answers in one piece.
+// answerArchives plays a daemon that reads all requests before it answers, and sends all
+// answers in one write.
 func (p *peer) answerArchives(said ...[]byte) {
 	for range said {
 		p.next()
@@ -42,8 +42,8 @@ func (p *peer) answerArchives(said ...[]byte) {
 	p.write(all, nil)
 }
 
-// Many archives are asked for at once, and come one after the other. The connection is free
-// after them.
+// Many archives are requested together and received one by one. The connection is free
+// afterwards.
 func TestDownloads(t *testing.T) {
 	infos, archives := manyInfos(20)
 	play(t, newest, nil, func(p *peer) {
@@ -61,17 +61,17 @@ func TestDownloads(t *testing.T) {
 			i++
 		}
 		if i != len(infos) {
-			t.Errorf("%d archives came", i)
+			t.Errorf("got %d archives", i)
 		}
 		for range c.NARsFromPaths(ctx, nil) {
-			t.Error("an archive of nothing")
+			t.Error("got an archive without a request")
 		}
 		stillGood(t, ctx, c)
 	})
 }
 
-// What is not the archive that was promised is told, and those behind it are not taken for
-// something else.
+// An archive that differs from its path info is reported, and does not affect the archives
+// after it.
 func TestDownloadsCorrupt(t *testing.T) {
 	infos, archives := manyInfos(3)
 	for name, said := range map[string][]byte{
@@ -101,7 +101,7 @@ func TestDownloadsCorrupt(t *testing.T) {
 	}
 }
 
-// Who leaves the loop leaves a broken connection, unless nothing was left to come.
+// Leaving the loop breaks the connection, unless no archive is left.
 func TestDownloadsLeft(t *testing.T) {
 	infos, archives := manyInfos(3)
 	for leaveAfter := range infos {
@@ -131,8 +131,8 @@ func TestDownloadsLeft(t *testing.T) {
 	}
 }
 
-// A daemon that fails before an archive is heard, and is of no more use; without a size nothing
-// is asked.
+// If the daemon fails before an archive, its error is reported, and the connection is broken.
+// An archive of unknown size is not requested.
 func TestDownloadsFail(t *testing.T) {
 	infos, archives := manyInfos(3)
 	play(t, newest, nil, func(p *peer) {
@@ -159,14 +159,14 @@ func TestDownloadsFail(t *testing.T) {
 	play(t, newest, nil, func(p *peer) { p.serve() }, func(ctx context.Context, c *daemon.Conn) {
 		for _, err := range c.NARsFromPaths(ctx, []*store.PathInfo{{Path: helloPath}}) {
 			if err == nil {
-				t.Error("an archive of unknown size is asked for")
+				t.Error("an archive of unknown size was requested")
 			}
 		}
 		stillGood(t, ctx, c)
 	})
 }
 
-// Real daemons of all versions answer many requests that came at once.
+// Real daemons of all versions answer many requests that are sent together.
 func TestRealDownloads(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -194,7 +194,7 @@ func TestRealDownloads(t *testing.T) {
 			i++
 		}
 		if i != n {
-			t.Errorf("%d archives came", i)
+			t.Errorf("got %d archives", i)
 		}
 	})
 }

@@ -25,7 +25,7 @@ import (
 	"pix/wire"
 )
 
-// What a fake daemon knows. It answers every operation, always the same.
+// Objects of a fake daemon. It answers every operation, always with the same reply.
 var (
 	fakeNAR  = fileNAR("hello world")
 	fakeInfo = store.PathInfo{
@@ -39,11 +39,11 @@ var (
 	fakePaths  = []storepath.Path{helloPath}
 )
 
-// isKnown reports whether a path is valid: all are but absent, and the one that the client asks
-// for after a refused upload.
+// isKnown reports whether a path is valid. All are, except absent and the path that the client
+// queries after a refused upload.
 func isKnown(path storepath.Path) bool { return path != absent && path.Name() != "probe" }
 
-// fakeReply is the answer to a request.
+// fakeReply returns the reply to a request.
 func fakeReply(req protocol.Request) protocol.Reply {
 	switch req := req.(type) {
 	case *protocol.IsValidPathRequest:
@@ -89,7 +89,8 @@ func fakeReply(req protocol.Request) protocol.Reply {
 	return reply
 }
 
-// serveAll answers every operation, with a log line before each answer, until the end.
+// serveAll answers every operation, with a log line before each reply, until the connection
+// ends.
 func (p *peer) serveAll() {
 	for req := p.next(); req != nil; req = p.next() {
 		row, _ := protocol.Lookup(req.Op())
@@ -100,7 +101,7 @@ func (p *peer) serveAll() {
 	}
 }
 
-// do reads what follows a request, and answers it.
+// do reads the body of a request and answers it.
 func (p *peer) do(req protocol.Request) error {
 	row, _ := protocol.Lookup(req.Op())
 	if err := p.readBody(row.Body(p.params)); err != nil {
@@ -113,7 +114,7 @@ func (p *peer) do(req protocol.Request) error {
 	return nil
 }
 
-// readBody reads what follows a request.
+// readBody reads the body of a request.
 func (p *peer) readBody(form protocol.Body) error {
 	switch form {
 	case protocol.FramedBody:
@@ -129,7 +130,7 @@ func (p *peer) readBody(form protocol.Body) error {
 	return nil
 }
 
-// An asker is a body that comes when it is asked for, a little at a time.
+// An asker is a body that the daemon asks for, a few bytes at a time.
 type asker struct {
 	p    *peer
 	rest []byte
@@ -153,17 +154,17 @@ func (a *asker) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// A fakeOp is an operation with what a fake daemon is asked and must answer.
+// A fakeOp is an operation with its expected reply.
 type fakeOp struct {
 	name    string
-	version uint8 // the minor version of the daemon; 0 is the newest
+	version uint8 // the minor version of the daemon; 0 means the newest
 	call    func(ctx context.Context, c *daemon.Conn) error
 }
 
-// errWrong is what a call returns that was answered wrongly.
+// errWrong means that a call got a wrong reply.
 var errWrong = errors.New("wrong answer")
 
-// expect returns an error unless the call came to want.
+// expect returns an error unless got equals want.
 func expect[T any](got T, err error, want T) error {
 	if err == nil && !reflect.DeepEqual(got, want) {
 		return fmt.Errorf("%w: %+v, want %+v", errWrong, got, want)
@@ -175,7 +176,7 @@ func at(v uint8, name string, call func(context.Context, *daemon.Conn) error) fa
 	return fakeOp{name, v, call}
 }
 
-// fakeOps are all operations. The first ten stand for the kinds that there are.
+// fakeOps returns all operations. The first ten represent the different kinds.
 func fakeOps() []fakeOp {
 	type C = *daemon.Conn
 	type X = context.Context
@@ -359,7 +360,7 @@ func fakeObjects(n int) iter.Seq2[store.Import, error] {
 	}
 }
 
-// daemonVersion is the version of a daemon for an operation.
+// daemonVersion returns the version of a daemon for an operation.
 func (op fakeOp) daemonVersion() protocol.Version {
 	if op.version == 0 {
 		return newest
@@ -384,7 +385,7 @@ func fakeServe(nc net.Conn, version protocol.Version, serve func(*peer)) {
 // listening plays a daemon on each connection to a Unix socket, until the test ends.
 func listening(t *testing.T, serve func(*peer)) daemon.Unix {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "px") // a socket's path must be short
+	dir, err := os.MkdirTemp("", "px") // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"pix/wire"
 )
 
-// Contents of any size are cut into frames. No frame has a length that is an operation, or
-// may become one, except that the last frame of an odd number of bytes, if that is below 15, has
+// Contents of any size are split into frames. No frame has a length that is an operation, or
+// may become one. The exception is the last frame of an odd number of bytes below 15, which has
 // one byte.
 func TestFrameLengths(t *testing.T) {
 	isOperation := func(n int) bool { return n != 2 && n != 15 && n < 64 || 900 <= n && n <= 1100 }
@@ -41,7 +41,7 @@ func TestAppendFrames(t *testing.T) {
 		framed := wire.AppendUint64(appendFrames(nil, contents[:size]), 0)
 		got, err := io.ReadAll(wire.NewFrameReader(wire.NewReader(bytes.NewReader(framed), 0)))
 		if err != nil || !bytes.Equal(got, contents[:size]) {
-			t.Errorf("%d bytes came as %d, %v", size, len(got), err)
+			t.Errorf("%d bytes were read as %d, %v", size, len(got), err)
 		}
 	}
 }

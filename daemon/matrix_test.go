@@ -17,8 +17,8 @@ import (
 	"pix/storepath"
 )
 
-// TestRealMatrix does every operation twice on one connection with every daemon, with an
-// error between, and compares the answer with what the same version's own commands say. With
+// TestRealMatrix calls every operation twice on one connection to each daemon, with an error in
+// between, and compares the reply with the output of the commands of the same version. With
 // PIX_MATRIX=FILE it writes the table to that file.
 func TestRealMatrix(t *testing.T) {
 	var columns []string
@@ -40,7 +40,7 @@ func TestRealMatrix(t *testing.T) {
 	}
 }
 
-// Every operation of the protocol stands in the table.
+// The table has every operation of the protocol.
 func TestMatrixIsComplete(t *testing.T) {
 	named := make(map[string]bool)
 	for _, op := range operations {
@@ -60,9 +60,9 @@ type matrix struct {
 	d     *realnix.Daemon
 	c     *daemon.Conn
 	ctx   context.Context
-	round int // how often the operation was done
+	round int // number of previous calls of the operation
 
-	drv, out storepath.Path // a derivation, built
+	drv, out storepath.Path // a built derivation and its output
 	refers   storepath.Path // a text that refers to hello.txt
 }
 
@@ -89,7 +89,7 @@ func newMatrix(t *testing.T, s realnix.Suite) *matrix {
 	return m
 }
 
-// says returns what a command of the daemon's own Nix says, without the line feed.
+// says returns the output of a command of the daemon's own Nix, without the line feed.
 func (m *matrix) says(args ...string) string {
 	m.t.Helper()
 	return strings.TrimSpace(m.d.MustRun(m.t, args...))
@@ -102,10 +102,10 @@ func wrongUnless(right bool, err error) error {
 	return err
 }
 
-// same returns an error unless got is what the daemon's own command says.
+// same returns an error unless got equals the output of the daemon's own command.
 func same(got, want any, err error) error {
 	if g, w := fmt.Sprint(got), fmt.Sprint(want); err == nil && g != w {
-		return fmt.Errorf("%s, but Nix says %s", g, w)
+		return fmt.Errorf("%s, but Nix prints %s", g, w)
 	}
 	return err
 }
@@ -114,7 +114,8 @@ func allOutputsOf(drv storepath.Path) []derivation.DerivedPath {
 	return []derivation.DerivedPath{derivation.Built{Drv: derivation.Opaque{Path: drv}, Outputs: derivation.AllOutputs()}}
 }
 
-// cell does an operation twice, with one that fails between, and says what came of it.
+// cell calls an operation twice, with a failing one in between, and returns the entry for the
+// table.
 func (m *matrix) cell(t *testing.T, name string, call func(*matrix) error) string {
 	t.Helper()
 	m.round = 1

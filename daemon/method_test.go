@@ -16,8 +16,8 @@ import (
 	"pix/wire"
 )
 
-// A method or an algorithm that a daemon cannot know is refused before anything is sent or
-// read, and the connection stays good.
+// A method or an algorithm that the daemon cannot support is refused before anything is sent or
+// read, and the connection stays usable.
 func TestUnknownMethod(t *testing.T) {
 	const text, flat, archive, git = storepath.Text, storepath.Flat, storepath.NAR, storepath.Git
 	for _, c := range []struct {
@@ -25,17 +25,17 @@ func TestUnknownMethod(t *testing.T) {
 		nix   string
 		m     storepath.Method
 		a     nixhash.Algorithm
-		want  string // of the error; "" if there is none
+		want  string // the error; "" means none
 	}{
 		{38, "2.34.8", text, nixhash.SHA512, "texts are addressed by their sha256"},
 		{38, "2.36.0", git, nixhash.MD5, "git objects are addressed by their sha1 or sha256"},
-		{34, "2.8.0", git, nixhash.SHA1, "the daemon speaks protocol 1.34, Nix 2.21 or later is needed, which speaks 1.37"},
+		{34, "2.8.0", git, nixhash.SHA1, "the daemon speaks protocol 1.34, but Nix 2.21 or later is needed, which speaks 1.37"},
 		{35, "2.93.0", git, nixhash.SHA1, "the daemon speaks protocol 1.35"},
-		{37, "2.20.5", git, nixhash.SHA1, "the daemon is Nix 2.20.5, 2.21 or later is needed"},
+		{37, "2.20.5", git, nixhash.SHA1, "the daemon is Nix 2.20.5, but 2.21 or later is needed"},
 		{37, "2.21.0", git, nixhash.SHA1, ""},
 		{38, "2.26.3", git, nixhash.SHA256, ""},
-		{37, "2.23.0", flat, nixhash.BLAKE3, "the daemon speaks protocol 1.37, Nix 2.27 or later is needed, which speaks 1.38"},
-		{38, "2.26.3", archive, nixhash.BLAKE3, "the daemon is Nix 2.26.3, 2.27 or later is needed"},
+		{37, "2.23.0", flat, nixhash.BLAKE3, "the daemon speaks protocol 1.37, but Nix 2.27 or later is needed, which speaks 1.38"},
+		{38, "2.26.3", archive, nixhash.BLAKE3, "the daemon is Nix 2.26.3, but 2.27 or later is needed"},
 		{38, "2.26pre20241212_0123abc", flat, nixhash.BLAKE3, "the daemon is Nix 2.26pre20241212_0123abc"},
 		{38, "1.11.16", flat, nixhash.BLAKE3, "the daemon is Nix 1.11.16"},
 		{38, "2.27.0", flat, nixhash.BLAKE3, ""},
@@ -86,7 +86,7 @@ func TestUnknownMethod(t *testing.T) {
 	}
 }
 
-// A program in a build offers the features that only its daemon has; no other does.
+// A program in a build offers the features that only its daemon has. Other programs do not.
 func TestBuildFeatures(t *testing.T) {
 	use := func(ctx context.Context, c *daemon.Conn) error {
 		_, err := c.AddToStoreScanning(ctx, "x", storepath.Flat, nixhash.SHA256, strings.NewReader("contents"))
@@ -99,10 +99,10 @@ func TestBuildFeatures(t *testing.T) {
 	all := protocol.AllFeatures | protocol.BuildFeatures
 	playAs(t, g, all, &daemon.Options{Features: protocol.BuildFeatures}, func(p *peer) {
 		if p.params.Features != all {
-			t.Errorf("agreed on %s", p.params.Features)
+			t.Errorf("negotiated %s", p.params.Features)
 		}
 		if req, ok := p.next().(*protocol.AddToStoreScanningRequest); !ok || req.Name != "x" {
-			t.Errorf("%+v was asked", req)
+			t.Errorf("the daemon got %+v", req)
 		}
 		contents, err := io.ReadAll(wire.NewFrameReader(p.in))
 		if err := expect(string(contents), err, "contents"); err != nil {
@@ -110,7 +110,7 @@ func TestBuildFeatures(t *testing.T) {
 		}
 		p.answerAdded()
 		if req, ok := p.next().(*protocol.SubmitOutputRequest); !ok || req.Output != "out" {
-			t.Errorf("%+v was asked", req)
+			t.Errorf("the daemon got %+v", req)
 		}
 		p.answer(protocol.SubmitOutput, new(protocol.Ack))
 		p.serve()
@@ -122,7 +122,7 @@ func TestBuildFeatures(t *testing.T) {
 	})
 	playAs(t, g, all, nil, (*peer).serve, func(ctx context.Context, c *daemon.Conn) {
 		if err := use(ctx, c); !errors.Is(err, errors.ErrUnsupported) || c.Features() != protocol.AllFeatures {
-			t.Errorf("%v, agreed on %s", err, c.Features())
+			t.Errorf("%v, negotiated %s", err, c.Features())
 		}
 		stillGood(t, ctx, c)
 	})

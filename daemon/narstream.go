@@ -9,69 +9,69 @@ import (
 	"pix/wire"
 )
 
-// A narStream follows an archive that comes as it is, in pieces of any size, to know where it
-// ends and whether the daemon stops in its midst to say that it failed. Whether the archive
-// is the right one its hash tells; so only the strings that it is made of matter here, the
-// parentheses among them, and that what stands for a number of bytes is not an error.
+// A narStream parses an unframed archive in pieces of any size, to find its end, or an error
+// message of the daemon in its middle. The hash of the archive proves its contents. So the
+// parser only recognises strings, counts parentheses, and distinguishes lengths from the kind
+// of an error message.
 type narStream struct {
-	size uint64 // of the whole archive, if it is not 0
-	read uint64
+	size     uint64 // size of the archive, or 0 if unknown
+	consumed uint64
 
-	depth int    // of parentheses
-	free  string // the tag before the current string, if that string may be anything
+	depth int    // number of open parentheses
+	free  string // the tag before the current string, if that string is arbitrary
 
-	word  [wire.WordSize]byte // of the length that is being read
-	have  int                 // bytes of it
-	left  uint64              // bytes of the string that are still to come, with padding
-	tag   [maxTag]byte        // the current string, if it is a tag
-	nTag  int
-	isTag bool
+	word       [wire.WordSize]byte // the length that is being read
+	wordLen    int                 // number of bytes in word
+	stringLeft uint64              // remaining bytes of the string, with padding
+	tag        [maxTag]byte        // the current string, if it is a tag
+	tagLen     int
+	isTag      bool
 }
 
-// maxTag is the length in bytes of the longest word of the format, padded.
+// maxTag is the length in bytes of the longest tag of the format, with padding.
 const maxTag = 16
 
-// maxName is how long a name or a target of a symlink may be, in bytes. Old daemons have no
-// limits but those of the file system.
+// maxName is the largest length in bytes of a name or of the target of a symlink. Old daemons
+// have only the limits of the file system.
 const maxName = 64 << 10
 
 var (
 	errArchiveEnds = errors.New("the archive has ended")
-	errInArchive   = errors.New("the daemon failed in the midst of the archive")
+	errInArchive   = errors.New("the daemon failed in the middle of the archive")
 )
 
-// take goes on with p. It returns how much of p belongs to the archive. The error is nil if
-// the archive goes on, errArchiveEnds if it ends there, errInArchive if an error message
-// follows, of which the kind was in p; all else breaks the connection.
-func (s *narStream) take(p []byte) (n int, err error) {
+// consume parses p. It returns the number of bytes of p that belong to the archive. The error
+// is nil if the archive continues, errArchiveEnds at its end, and errInArchive if an error
+// message follows whose kind was in p. Any other error breaks the connection.
+func (s *narStream) consume(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		m := 0
-		if s.left > 0 {
-			m, err = s.takeString(p[n:])
+		if s.stringLeft > 0 {
+			m, err = s.consumeString(p[n:])
 		} else {
-			m, err = s.takeLength(p[n:])
+			m, err = s.consumeLength(p[n:])
 		}
 		n += m
 	}
-	s.read += uint64(n)
+	s.consumed += uint64(n)
 	return n, err
 }
 
-// takeLength goes on with the length of a string.
-func (s *narStream) takeLength(p []byte) (n int, err error) {
-	n = copy(s.word[s.have:], p)
-	if s.have += n; s.have < len(s.word) {
+// consumeLength parses a part of the length of a string.
+func (s *narStream) consumeLength(p []byte) (n int, err error) {
+	n = copy(s.word[s.wordLen:], p)
+	if s.wordLen += n; s.wordLen < len(s.word) {
 		return n, nil
 	}
-	s.have = 0
+	s.wordLen = 0
 	length := binary.LittleEndian.Uint64(s.word[:])
 	if err := s.checkLength(length); err != nil {
 		return n, err
 	}
-	s.isTag, s.nTag = s.free == "", 0
-	s.left = length + uint64(wire.PaddingLen(length))
-	if s.left == 0 {
-		return n, s.endString()
+	s.isTag, s.tagLen = s.free == "", 0
+	s.stringLeft = length + uint64(wire.PaddingLen(length))
+	if s.stringLeft == 0 {
+		return n, s.finishString()
 	}
 	return n, nil
 }
@@ -80,7 +80,7 @@ func (s *narStream) checkLength(length uint64) error {
 	limit := uint64(maxTag)
 	switch {
 	case s.free == "contents" && s.size > 0:
-		limit = s.size // what does not fit is no contents
+		limit = s.size // contents cannot be longer than the archive
 	case s.free == "contents":
 		limit = 1<<63 - 1
 	case s.free != "":
@@ -95,20 +95,20 @@ func (s *narStream) checkLength(length uint64) error {
 	return &protocol.Error{What: "archive", Offset: -1, Err: fmt.Errorf("a string of %d bytes", length)}
 }
 
-// takeString goes on with a string.
-func (s *narStream) takeString(p []byte) (n int, err error) {
-	n = int(min(s.left, uint64(len(p))))
+// consumeString parses a part of a string.
+func (s *narStream) consumeString(p []byte) (n int, err error) {
+	n = int(min(s.stringLeft, uint64(len(p))))
 	if s.isTag {
-		s.nTag += copy(s.tag[s.nTag:], p[:n])
+		s.tagLen += copy(s.tag[s.tagLen:], p[:n])
 	}
-	if s.left -= uint64(n); s.left > 0 {
+	if s.stringLeft -= uint64(n); s.stringLeft > 0 {
 		return n, nil
 	}
-	return n, s.endString()
+	return n, s.finishString()
 }
 
-// endString draws the conclusions from a string that was read.
-func (s *narStream) endString() error {
+// finishString updates the state after a complete string.
+func (s *narStream) finishString() error {
 	if !s.isTag {
 		s.free = ""
 		return nil

@@ -7,8 +7,8 @@ import (
 	"pix/nar"
 )
 
-// FuzzNARStream checks that it does not matter in which pieces an archive comes, and that an
-// archive which is one ends where package nar says that it does.
+// FuzzNARStream checks that the result does not depend on the pieces in which an archive is
+// parsed, and that a valid archive ends where package nar finds its end.
 func FuzzNARStream(f *testing.F) {
 	var b bytes.Buffer
 	w := nar.NewWriter(&b)
@@ -25,18 +25,18 @@ func FuzzNARStream(f *testing.F) {
 	f.Add([]byte("pcxt\x00\x00\x00\x00"), 3, uint64(9))
 	f.Fuzz(func(t *testing.T, archive []byte, step int, size uint64) {
 		whole := narStream{size: size}
-		n, err := whole.take(archive)
+		n, err := whole.consume(archive)
 
 		pieces := narStream{size: size}
 		m, err2 := 0, error(nil)
 		for m < len(archive) && err2 == nil {
 			end := min(len(archive), m+max(1, step%100))
 			var k int
-			k, err2 = pieces.take(archive[m:end])
+			k, err2 = pieces.consume(archive[m:end])
 			m += k
 		}
 		if n != m || (err == nil) != (err2 == nil) || err != nil && err.Error() != err2.Error() {
-			t.Errorf("whole: %d, %v; in pieces: %d, %v", n, err, m, err2)
+			t.Errorf("in one piece: %d, %v; in several: %d, %v", n, err, m, err2)
 		}
 		end, valid := nar.Copy(bytes.NewBuffer(nil), bytes.NewReader(archive))
 		if valid == nil && size == 0 && (err != errArchiveEnds || n != int(end)) {

@@ -15,7 +15,7 @@ import (
 	"pix/storepath"
 )
 
-// heapReader has n bytes, and notes the largest heap that it sees while it is read.
+// heapReader returns n bytes, and records the largest heap while it is read.
 type heapReader struct {
 	io.Reader
 	read, seen int64
@@ -42,7 +42,7 @@ func heapNow() uint64 {
 	return m.HeapAlloc
 }
 
-// letters are many of the same letter.
+// letters returns the same letter forever.
 type letters struct{}
 
 func (letters) Read(p []byte) (int, error) {
@@ -52,8 +52,8 @@ func (letters) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A daemon before 1.25 wants the size of a file first. The contents must not be kept in memory to
-// find it, since a client of a proxy may send any number of them.
+// A daemon before 1.25 needs the size of a file first. The client must not keep the contents in
+// memory to determine it: a client of a proxy may send any size.
 func TestOldFlatFileIsNotKeptInMemory(t *testing.T) {
 	const size = 64 << 20
 	var got nixhash.Hash
@@ -89,7 +89,7 @@ func TestOldFlatFileIsNotKeptInMemory(t *testing.T) {
 	})
 }
 
-// A text goes to a daemon before 1.25 in one piece, so one that has no end is an error before it
+// A daemon before 1.25 needs a text in one piece. So an endless text is an error before it
 // fills the memory, and nothing is sent.
 func TestOldTextIsLimited(t *testing.T) {
 	play(t, protocol.MakeVersion(21), nil, (*peer).serve, func(ctx context.Context, c *daemon.Conn) {
@@ -105,8 +105,8 @@ func TestOldTextIsLimited(t *testing.T) {
 	})
 }
 
-// A file whose contents cannot be read is not sent to a daemon before 1.25, so the connection
-// stays good; neither is one that is cancelled while it is read.
+// If the contents of a file cannot be read, or the call is cancelled, nothing is sent to a
+// daemon before 1.25, and the connection stays usable.
 func TestOldFlatFileFails(t *testing.T) {
 	for _, size := range []int64{0, 100, 4 << 20} {
 		play(t, protocol.MakeVersion(21), nil, (*peer).serve, func(ctx context.Context, c *daemon.Conn) {

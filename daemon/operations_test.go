@@ -22,8 +22,8 @@ import (
 	"pix/wire"
 )
 
-// operations are what a Conn can do, by the names of the protocol. Each compares what it gets
-// with what the daemon's own commands say.
+// operations are the methods of a Conn, by the names of the protocol. Each compares its result
+// with the output of the daemon's own commands.
 var operations = []struct {
 	name string
 	call func(m *matrix) error
@@ -71,7 +71,7 @@ var operations = []struct {
 	}},
 	{"QueryPathFromHashPart", func(m *matrix) error {
 		if _, err := m.c.QueryPathFromHashPart(m.ctx, absent.HashPart()); !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("of no path: %v", err)
+			return fmt.Errorf("for no path: %v", err)
 		}
 		path, err := m.c.QueryPathFromHashPart(m.ctx, helloPath.HashPart())
 		return wrongUnless(path == helloPath, err)
@@ -94,7 +94,7 @@ var operations = []struct {
 	}},
 	{"QuerySubstitutablePathInfo", func(m *matrix) error {
 		if _, err := m.c.QuerySubstitutablePathInfo(m.ctx, absent); !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("of a path that none has: %w", err)
+			return fmt.Errorf("for a path that no substituter has: %w", err)
 		}
 		return nil
 	}},
@@ -113,7 +113,7 @@ var operations = []struct {
 	}},
 	{"EnsurePath", func(m *matrix) error {
 		if err := m.c.EnsurePath(m.ctx, absent); !isDaemonError(err) {
-			return fmt.Errorf("of a path that none has: %w", err)
+			return fmt.Errorf("for a path that no substituter has: %w", err)
 		}
 		return m.c.EnsurePath(m.ctx, helloPath)
 	}},
@@ -197,7 +197,7 @@ var operations = []struct {
 		unknown := m.output()
 		unknown.Output = "other"
 		if _, err := m.c.QueryRealisation(m.ctx, unknown); !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("of no output: %w", err)
+			return fmt.Errorf("for no output: %w", err)
 		}
 		r, err := m.c.QueryRealisation(m.ctx, m.output())
 		return wrongUnless(err == nil && r.OutPath == helloPath, err)
@@ -237,7 +237,7 @@ var operations = []struct {
 		}
 		return wrongUnless(m.hasRoot(func(r store.Root) bool { return r.Path == helloPath }), nil)
 	}},
-	{"AddTempRoots", func(m *matrix) error { // one by one where the daemon lacks the feature
+	{"AddTempRoots", func(m *matrix) error { // one by one if the daemon lacks the feature
 		if err := m.c.AddTempRoots(m.ctx, []storepath.Path{helloPath}); err != nil {
 			return err
 		}
@@ -288,7 +288,7 @@ var operations = []struct {
 			return m.c.CollectGarbage(m.ctx, store.GCOptions{Action: store.GCDeleteSpecific, Paths: []storepath.Path{garbage}, MaxFreed: math.MaxUint64})
 		}
 		result, err := collect()
-		for range 500 { // until the worker of nix-store, which has a temporary root, has ended
+		for range 500 { // until the worker of nix-store, which has a temporary root, has exited
 			if err == nil || !strings.Contains(err.Error(), "alive") {
 				break
 			}
@@ -304,7 +304,7 @@ var operations = []struct {
 	{"CollectGarbage, alive", func(m *matrix) error {
 		_, err := m.c.CollectGarbage(m.ctx, store.GCOptions{Action: store.GCDeleteSpecific, Paths: []storepath.Path{helloPath}, MaxFreed: math.MaxUint64})
 		if !isDaemonError(err) {
-			return fmt.Errorf("a path that is needed: %w", err)
+			return fmt.Errorf("a path that is in use: %w", err)
 		}
 		return nil
 	}},
@@ -345,7 +345,7 @@ var operations = []struct {
 	}},
 }
 
-// buildSome builds what can be built, what cannot, and what is there.
+// buildSome builds one output that can be built, one that cannot, and one that exists.
 func (m *matrix) buildSome() error {
 	good := newDerivation(m.unique("good"), "echo good > $out; echo dev > $dev", "out", "dev")
 	bad := newDerivation(m.unique("bad"), "exit 3")
@@ -364,25 +364,25 @@ func (m *matrix) buildSome() error {
 		return err
 	}
 	if len(results) == 3 && results[0].Path.String() != paths[0].String() {
-		results = slices.Insert(results, 0, store.KeyedBuildResult{Path: paths[0], BuildResult: store.BuildResult{Status: store.MiscFailure}}) // 2.34 has given it up
+		results = slices.Insert(results, 0, store.KeyedBuildResult{Path: paths[0], BuildResult: store.BuildResult{Status: store.MiscFailure}}) // 2.34 returns no result for a path that it gave up
 	}
 	for i, r := range results {
 		if r.Path.String() != paths[i].String() || len(results) != len(paths) {
-			return fmt.Errorf("result %d of %d is of %s", i, len(results), r.Path)
+			return fmt.Errorf("result %d of %d is for %s", i, len(results), r.Path)
 		}
 	}
 	if r := results[1]; r.Status.Succeeded() || r.Message == "" {
-		return fmt.Errorf("what cannot be built: %+v", r.BuildResult)
+		return fmt.Errorf("a build that fails: %+v", r.BuildResult)
 	}
 	if r := results[2]; r.Status != store.AlreadyValid || r.Outputs["out"].OutPath != m.out {
-		return fmt.Errorf("what is there: %+v", r.BuildResult)
+		return fmt.Errorf("an existing output: %+v", r.BuildResult)
 	}
 	if r := results[3]; !r.Status.Succeeded() {
-		return fmt.Errorf("a path that is there: %+v", r.BuildResult)
+		return fmt.Errorf("an existing path: %+v", r.BuildResult)
 	}
-	// Whether what can be built was, when something else could not, is a matter of order.
+	// The order decides whether the first path was built before the other one failed.
 	if r := results[0]; r.Status.Succeeded() && (len(r.Outputs) != 2 || r.Outputs["dev"].OutPath != outPath(m.t, good, "dev")) {
-		return fmt.Errorf("what can be built: %+v", r.BuildResult)
+		return fmt.Errorf("a build that succeeds: %+v", r.BuildResult)
 	}
 	results, err = m.c.BuildPathsWithResults(ctx, paths[:1], store.BuildNormal)
 	if err != nil || len(results) != 1 || !results[0].Status.Succeeded() || len(results[0].Outputs) != 2 {
@@ -391,10 +391,10 @@ func (m *matrix) buildSome() error {
 	return m.hasContents(outPath(m.t, good, "out"), "good\n")
 }
 
-// unique returns a name that is used once.
+// unique returns a name that is used only once.
 func (m *matrix) unique(s string) string { return s + "-" + strconv.Itoa(m.round) }
 
-// file makes a file inside with those contents, and returns its name there.
+// file creates a file with the given contents in the daemon's root, and returns its name there.
 func (m *matrix) file(contents string) string {
 	if err := os.WriteFile(m.d.HostPath("/tmp/file"), []byte(contents), 0o644); err != nil {
 		m.t.Fatal(err)
@@ -407,8 +407,8 @@ func (m *matrix) query(what string, path storepath.Path) string {
 	return m.says("nix-store", "--query", what, string(path))
 }
 
-// hasContents returns an error unless a path is a file with those contents, and valid in the
-// eyes of Nix.
+// hasContents returns an error unless the path is a file with these contents, and valid
+// according to Nix.
 func (m *matrix) hasContents(path storepath.Path, contents string) error {
 	m.t.Helper()
 	b, err := os.ReadFile(m.d.HostPath(string(path)))
@@ -427,7 +427,7 @@ func (m *matrix) hasRoot(is func(store.Root) bool) bool {
 	return slices.ContainsFunc(roots, is)
 }
 
-// pathsOf returns the store paths that are whole lines of what a command says, sorted.
+// pathsOf returns the store paths that are whole lines of the output of a command, sorted.
 func (m *matrix) pathsOf(args ...string) []string {
 	m.t.Helper()
 	lines := fields(m.says(args...))
@@ -440,7 +440,7 @@ func (m *matrix) output() store.DrvOutput {
 	return store.DrvOutput{Hash: nixhash.Sum(nixhash.SHA256, []byte("drv")), Path: m.drv, Output: "out"}
 }
 
-// object returns a file that is addressed by its contents, and its archive.
+// object returns a content-addressed file and its archive.
 func (m *matrix) object(name, contents string) (*store.PathInfo, []byte) {
 	m.t.Helper()
 	info, nar, err := object(name, contents)
@@ -473,7 +473,7 @@ func (m *matrix) objects(n int, contents string) iter.Seq2[store.Import, error] 
 	}
 }
 
-// fileNAR is the archive of a file.
+// fileNAR returns the archive of a regular file.
 func fileNAR(contents string) (nar []byte) {
 	for _, s := range []string{"nix-archive-1", "(", "type", "regular", "contents", contents, ")"} {
 		nar = wire.AppendString(nar, s)

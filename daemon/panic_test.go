@@ -39,17 +39,17 @@ type client interface {
 	QueryMissing(context.Context, []derivation.DerivedPath) (*store.Missing, error)
 }
 
-// times is how often each of the callers' codes runs, at least.
+// times is the minimum number of times that each callback runs.
 const times = 5
 
-// A callback is a way to have the caller's code run: code is run several times.
+// A callback is a call that runs code of the caller several times.
 type callback struct {
 	name    string
-	version uint8 // the minor version of the daemon; 0 is the newest
+	version uint8 // the minor version of the daemon; 0 means the newest
 	run     func(ctx context.Context, c client, code func() bool) error
 }
 
-// readsAll is code that runs before each Read of r.
+// readsAll returns a reader that calls code before each Read of r.
 func readsAll(r io.Reader, code func() bool) io.Reader {
 	return readerFunc(func(p []byte) (int, error) {
 		if !code() {
@@ -63,7 +63,7 @@ func hearing(ctx context.Context, code func() bool) context.Context {
 	return activity.WithHandler(ctx, activity.HandlerFunc(func(activity.Event) { code() }))
 }
 
-// loops are the iterators: code returns false to leave the loop.
+// loops are the iterators. code returns false to leave the loop.
 var loops = []callback{
 	{"QueryPathInfos", 0, func(ctx context.Context, c client, code func() bool) error {
 		for _, err := range c.QueryPathInfos(ctx, chain[:]) {
@@ -217,7 +217,7 @@ func addReaders(ctx context.Context, c client, code func() bool) error {
 	}, nil)
 }
 
-// chain are paths. Each refers to the next.
+// chain is a list of paths. Each refers to the next.
 var chain [times]storepath.Path
 
 func init() {
@@ -231,7 +231,7 @@ func init() {
 	}
 }
 
-// serveChain plays a daemon that knows the chain, and says several things before each answer.
+// serveChain plays a daemon that has the chain, and reports several events before each reply.
 func serveChain(p *peer, _ int) {
 	for req := p.next(); req != nil; req = p.next() {
 		for i := range times {
@@ -254,16 +254,15 @@ func serveChain(p *peer, _ int) {
 	}
 }
 
-// endings are the ways in which the caller's code ends that is not to go on.
+// endings are the ways in which a callback ends abnormally.
 var endings = map[string]func() bool{
 	"false":  func() bool { return false },
 	"panic":  func() bool { panic(errBoo) },
 	"Goexit": func() bool { runtime.Goexit(); return false },
 }
 
-// endAt runs a callback whose code ends in some way when it runs for the n-th time. It returns
-// whether it got so far, and what the call panicked with or returned. It fails the test if the
-// call does not end.
+// endAt runs a callback that ends abnormally at its n-th run. It returns whether that run was
+// reached, and the panic or the result of the call. It fails the test if the call does not end.
 func endAt(t *testing.T, ctx context.Context, c client, cb callback, n int, ending func() bool) (reached bool, panicked any, err error) {
 	t.Helper()
 	done := make(chan struct{})
@@ -287,13 +286,12 @@ func endAt(t *testing.T, ctx context.Context, c client, cb callback, n int, endi
 	return reached, panicked, err
 }
 
-// eachEnding calls f for each callback, each way in which its code may end, and each time that
-// it runs.
+// eachEnding calls f for each callback, each ending, and each run.
 func eachEnding(t *testing.T, all []callback, f func(t *testing.T, cb callback, ending string, n int) (reached bool)) {
 	for _, cb := range all {
 		for ending := range endings {
 			if ending == "Goexit" && strings.HasSuffix(cb.name, "asked") {
-				continue // such a body runs on a goroutine that has no caller to end
+				continue // such a body runs on a goroutine without a caller
 			}
 			t.Run(cb.name+", "+ending, func(t *testing.T) {
 				n := 1
@@ -308,22 +306,21 @@ func eachEnding(t *testing.T, all []callback, f func(t *testing.T, cb callback, 
 	}
 }
 
-// judgeEnding fails the test if a panic did not come out.
+// judgeEnding fails the test unless the panic reached the caller.
 func judgeEnding(t *testing.T, ending string, reached bool, panicked any, err error) {
 	t.Helper()
 	if elsewhere, ok := panicked.(*parallel.PanicError); ok { // a body runs on another goroutine
 		panicked = elsewhere.Value
 	}
 	if want := reached && ending == "panic"; want != (panicked == any(errBoo)) {
-		t.Errorf("it panicked with %v, and returned %v", panicked, err)
+		t.Errorf("the call panicked with %v, or returned %v", panicked, err)
 	}
 	if !reached && err != nil {
 		t.Error(err)
 	}
 }
 
-// However the caller's code ends, every connection of the pool answers afterwards, and no place
-// is lost.
+// After any ending of a callback, every connection of the pool answers, and no lease is lost.
 func TestPoolAfterEnding(t *testing.T) {
 	eachEnding(t, append(loops[:len(loops):len(loops)], callbacks...), func(t *testing.T, cb callback, ending string, n int) (reached bool) {
 		m := &memory{version: cb.version, serve: serveChain}
@@ -335,7 +332,7 @@ func TestPoolAfterEnding(t *testing.T) {
 			start := time.Now()
 			oneByOne(t, ctx, p)
 			if took := time.Since(start); took > time.Second/4 {
-				t.Errorf("afterwards it took %v: a place was lost", took)
+				t.Errorf("later calls took %v: a lease was lost", took)
 			}
 			if n := m.dials.Load(); n > 3 {
 				t.Errorf("%d connections were made", n)
@@ -345,8 +342,7 @@ func TestPoolAfterEnding(t *testing.T) {
 	})
 }
 
-// A connection on which the caller's code ended in some way answers afterwards, or says that it
-// is broken.
+// After any ending of a callback, the connection answers, or reports that it is broken.
 func TestConnAfterEnding(t *testing.T) {
 	eachEnding(t, append(loops[:len(loops):len(loops)], callbacks...), func(t *testing.T, cb callback, ending string, n int) (reached bool) {
 		synctest.Test(t, func(t *testing.T) {

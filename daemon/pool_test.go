@@ -25,14 +25,14 @@ import (
 // A memory is a transport to fake daemons, one for each connection.
 type memory struct {
 	serve   func(p *peer, n int) // plays the n-th daemon, from 1 on
-	version uint8                // the minor version; 0 is the newest
-	delay   time.Duration        // of each direction
+	version uint8                // the minor version; 0 means the newest
+	delay   time.Duration        // the delay in each direction
 
 	dials, open atomic.Int32
 	mu          sync.Mutex
 	conns       []net.Conn
-	dead        bool // nobody answers
-	hangs       bool // new daemons read, and say nothing
+	dead        bool // connecting fails
+	hangs       bool // new daemons read, but send nothing
 }
 
 func (m *memory) String() string { return "memory" }
@@ -41,7 +41,7 @@ func (m *memory) Dial(context.Context) (net.Conn, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.dead {
-		return nil, errors.New("nobody is there")
+		return nil, errors.New("no daemon")
 	}
 	n := int(m.dials.Add(1))
 	theirs, ours := net.Pipe()
@@ -68,7 +68,7 @@ func (m *memory) Dial(context.Context) (net.Conn, error) {
 	return ours, nil
 }
 
-// restart ends all connections, as a daemon does that is restarted.
+// restart ends all connections, like a restart of the daemon.
 func (m *memory) restart() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -78,7 +78,7 @@ func (m *memory) restart() {
 	m.conns = nil
 }
 
-// hang makes all connections end, and daemons hang in the handshake, or answer again.
+// hang ends all connections, and makes new daemons hang in the handshake, or answer again.
 func (m *memory) hang(hangs bool) {
 	m.mu.Lock()
 	m.hangs = hangs
@@ -87,7 +87,7 @@ func (m *memory) hang(hangs bool) {
 	synctest.Wait()
 }
 
-// pooled runs f on a pool of fake daemons, in a bubble of synctest.
+// pooled runs f on a pool of fake daemons in a synctest bubble.
 func pooled(t *testing.T, m *memory, opts *daemon.Options, f func(ctx context.Context, p *daemon.Pool)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -107,7 +107,7 @@ func pooled(t *testing.T, m *memory, opts *daemon.Options, f func(ctx context.Co
 	})
 }
 
-// oneByOne does one thing of each kind after the other.
+// oneByOne makes calls of all kinds sequentially.
 func oneByOne(t *testing.T, ctx context.Context, p *daemon.Pool) {
 	t.Helper()
 	if valid, err := p.IsValidPath(ctx, helloPath); !valid || err != nil {
@@ -127,8 +127,8 @@ func oneByOne(t *testing.T, ctx context.Context, p *daemon.Pool) {
 	}
 }
 
-// Where one thing is done at a time, one connection suffices.
-func TestPoolOfOneThing(t *testing.T) {
+// Sequential calls need only one connection.
+func TestPoolSequential(t *testing.T) {
 	m := new(memory)
 	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
 		for range 3 {
@@ -144,7 +144,7 @@ func TestPoolOfOneThing(t *testing.T) {
 	})
 }
 
-// No more connections are made than agreed, and queries do not wait for builds.
+// The pool opens at most MaxConns connections, and queries do not wait for builds.
 func TestPoolIsBounded(t *testing.T) {
 	m := &memory{serve: func(p *peer, _ int) {
 		for req := p.next(); req != nil; req = p.next() {
@@ -180,7 +180,7 @@ func TestPoolIsBounded(t *testing.T) {
 		}
 		builds.Wait()
 		if took := time.Since(start); took != 3*time.Minute {
-			t.Errorf("six builds of a minute took %v, two at a time", took)
+			t.Errorf("six builds of a minute, two at a time, took %v", took)
 		}
 		if n := m.dials.Load(); n != 3 {
 			t.Errorf("%d connections were made", n)
@@ -188,8 +188,8 @@ func TestPoolIsBounded(t *testing.T) {
 	})
 }
 
-// Calls within loops, open archives, sessions, handlers and bodies do not deadlock, not even
-// in a pool of one connection.
+// Calls within loops, open archives, sessions, handlers and bodies do not deadlock, even in a
+// pool of one connection.
 func TestPoolOfOneNested(t *testing.T) {
 	pooled(t, new(memory), &daemon.Options{MaxConns: 1}, func(ctx context.Context, p *daemon.Pool) {
 		ctx, cancel := context.WithTimeout(ctx, time.Hour)
@@ -236,10 +236,10 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// What reads only is done again when its connection is lost; what writes is not.
+// A call that only reads is repeated when its connection is lost. A call that writes is not.
 func TestPoolRetries(t *testing.T) {
 	m := &memory{serve: func(p *peer, n int) {
-		if n%2 == 1 { // it hangs up when it is asked
+		if n%2 == 1 { // it hangs up when it gets a request
 			p.next()
 			return
 		}
@@ -288,8 +288,8 @@ func TestPoolRetries(t *testing.T) {
 	})
 }
 
-// A long question goes on where it was when the connection was lost.
-func TestPoolGoesOn(t *testing.T) {
+// A long query continues at the first missing answer after its connection was lost.
+func TestPoolContinuesQuery(t *testing.T) {
 	const each = 7
 	m := &memory{serve: func(p *peer, _ int) {
 		for range each {
@@ -304,7 +304,7 @@ func TestPoolGoesOn(t *testing.T) {
 	})
 }
 
-// A daemon that was restarted is found again: nothing broken is handed out.
+// The pool reconnects to a restarted daemon, and never returns a broken connection.
 func TestPoolRestart(t *testing.T) {
 	m := new(memory)
 	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
@@ -331,8 +331,8 @@ func TestPoolRestart(t *testing.T) {
 	})
 }
 
-// An error of the daemon leaves the connection in the pool, every time. After a refused
-// upload the client asks for a path of its own, to see that the stream is in step.
+// After an error of the daemon the connection stays in the pool. After a refused upload the
+// client queries its own path, to check that the stream is in step.
 func TestPoolKeepsAfterError(t *testing.T) {
 	m := &memory{serve: func(p *peer, _ int) {
 		n := 0
@@ -362,7 +362,7 @@ func TestPoolKeepsAfterError(t *testing.T) {
 	})
 }
 
-// Idle connections are closed, but for those that keep something from being collected.
+// Idle connections are closed, except those with temporary roots.
 func TestPoolIdle(t *testing.T) {
 	m := new(memory)
 	pooled(t, m, &daemon.Options{IdleTimeout: time.Minute}, func(ctx context.Context, p *daemon.Pool) {
@@ -415,7 +415,7 @@ func TestPoolIdle(t *testing.T) {
 	})
 }
 
-// Settings are told to the connections that work, and not to the one that queries share.
+// Settings are sent on leased connections, and not on the shared one.
 func TestPoolSettings(t *testing.T) {
 	var told sync.Map
 	m := &memory{serve: func(p *peer, n int) {
@@ -423,15 +423,15 @@ func TestPoolSettings(t *testing.T) {
 			switch req := req.(type) {
 			case *protocol.SetOptionsRequest:
 				if _, again := told.LoadOrStore(n, req.MaxBuildJobs); again {
-					t.Error("settings were told twice")
+					t.Error("settings were sent twice")
 				}
 			case *protocol.IsValidPathRequest:
 				if _, is := told.Load(n); is {
-					t.Error("a query came where settings were told")
+					t.Error("a query was sent on a connection with settings")
 				}
 			case *protocol.BuildPathsRequest:
 				if jobs, _ := told.Load(n); jobs != uint32(7) {
-					t.Errorf("a build came with %v jobs", jobs)
+					t.Errorf("a build was sent with %v jobs", jobs)
 				}
 			}
 			p.answer(req.Op(), fakeReply(req))
@@ -454,7 +454,7 @@ func TestPoolSettings(t *testing.T) {
 	})
 }
 
-// A daemon that refuses the settings leaves the connection in step, but no later call may work
+// A daemon that refuses the settings leaves the connection in step, but no later call may run
 // with settings that the caller did not choose.
 func TestPoolSettingsRefused(t *testing.T) {
 	m := &memory{serve: func(p *peer, n int) {
@@ -464,7 +464,7 @@ func TestPoolSettingsRefused(t *testing.T) {
 				p.fail("no such setting")
 				continue
 			case *protocol.BuildPathsRequest:
-				t.Error("a build came without the settings")
+				t.Error("a build was sent without the settings")
 			}
 			p.answer(req.Op(), fakeReply(req))
 		}
@@ -482,7 +482,7 @@ func TestPoolSettingsRefused(t *testing.T) {
 	})
 }
 
-// Close ends what is under way.
+// Close ends running calls.
 func TestPoolClose(t *testing.T) {
 	m := &memory{serve: func(p *peer, _ int) { io.Copy(io.Discard, p.nc) }}
 	pooled(t, m, nil, func(ctx context.Context, p *daemon.Pool) {
@@ -500,8 +500,8 @@ func TestPoolClose(t *testing.T) {
 	})
 }
 
-// graph is a closure of that many levels, each of that many paths: each path refers to two of
-// the next level.
+// graph returns a closure with the given number of levels and of paths in each. Each path
+// refers to two paths of the next level.
 func graph(levels, width int) (root storepath.Path, references map[storepath.Path][]storepath.Path) {
 	path := func(level, i int) storepath.Path {
 		name := fmt.Sprintf("p-%d-%d", level, i%width)
@@ -532,8 +532,8 @@ func graph(levels, width int) (root storepath.Path, references map[storepath.Pat
 	return root, references
 }
 
-// A closure of 10,000 paths over round trips of 20 ms takes about as many of them as it is
-// deep, and so do its path infos, if they are known: the clock is that of synctest.
+// With round trips of 20 ms, a closure of 10,000 paths takes about as many of them as it has
+// levels, and the path infos of known paths even fewer. The test uses the clock of synctest.
 func TestClosureOverLatency(t *testing.T) {
 	const levels, width, trip = 11, 1000, 20 * time.Millisecond
 	root, references := graph(levels, width)
@@ -575,8 +575,8 @@ func TestClosureOverLatency(t *testing.T) {
 	})
 }
 
-// A loop that is left, one whose context ends, and one over a path that is not valid leave
-// nothing behind.
+// A loop that is left early, one whose context ends, and one over an invalid path leave nothing
+// behind.
 func TestLoopsThatEnd(t *testing.T) {
 	m := &memory{serve: func(p *peer, _ int) {
 		for req := p.next(); req != nil; req = p.next() {
@@ -622,7 +622,7 @@ func TestLoopsThatEnd(t *testing.T) {
 	})
 }
 
-// A trace shows each message on a line, of all connections.
+// A trace has a line for each message of all connections.
 func TestTrace(t *testing.T) {
 	var trace strings.Builder
 	pooled(t, new(memory), &daemon.Options{Trace: &trace, TraceBody: 5}, func(ctx context.Context, p *daemon.Pool) {

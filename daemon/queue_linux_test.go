@@ -13,7 +13,7 @@ import (
 	"pix/daemon"
 )
 
-// A daemon that is slow to accept, with a short queue, is waited for.
+// Dialling waits for a daemon with a short queue that accepts slowly.
 func TestDialFullQueue(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
@@ -36,7 +36,7 @@ func TestDialFullQueue(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := (daemon.Unix{Path: path}).Dial(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("where the queue is full: %v", err)
+		t.Fatalf("with a full queue: %v", err)
 	}
 	go func() {
 		time.Sleep(20 * time.Millisecond)

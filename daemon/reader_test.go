@@ -22,7 +22,7 @@ import (
 	"pix/wire"
 )
 
-// A slowReader never ends. It counts its reads as they begin and as they end.
+// A slowReader is endless. It counts the starts and the ends of its reads.
 type slowReader struct {
 	takes        time.Duration
 	begun, ended atomic.Int32
@@ -40,7 +40,7 @@ func (r *slowReader) unused(t *testing.T) {
 	t.Helper()
 	begun, ended := r.begun.Load(), r.ended.Load()
 	if begun != ended || begun == 0 {
-		t.Errorf("%d reads have begun, %d have ended", begun, ended)
+		t.Errorf("%d reads have started, %d have ended", begun, ended)
 	}
 	time.Sleep(time.Hour)
 	if later := r.begun.Load(); later != begun {
@@ -48,7 +48,7 @@ func (r *slowReader) unused(t *testing.T) {
 	}
 }
 
-// readingKinds are ways to upload what a reader has, and what the daemon does with it.
+// readingKinds are ways to upload from a reader, with the behaviour of the daemon.
 var readingKinds = []struct {
 	name  string
 	minor uint8
@@ -56,7 +56,7 @@ var readingKinds = []struct {
 	call  func(context.Context, *daemon.Conn, io.Reader) error
 }{
 	{"frames", 38, swallow, addReader},
-	{"frames that nobody reads", 38, func(p *peer) { time.Sleep(time.Hour) }, addReader},
+	{"frames that are not read", 38, func(p *peer) { time.Sleep(time.Hour) }, addReader},
 	{"archives in frames", 38, swallow, func(ctx context.Context, c *daemon.Conn, r io.Reader) error {
 		return c.AddMultipleToStore(ctx, 2, endless(r), nil)
 	}},
@@ -74,7 +74,7 @@ var readingKinds = []struct {
 
 func swallow(p *peer) { io.Copy(io.Discard, p.nc) }
 
-// askOn asks for the body of a request again and again, until nothing comes.
+// askOn asks repeatedly for the body of a request, until nothing comes.
 func (p *peer) askOn() {
 	for p.next(); ; {
 		p.say(protocol.Message{Kind: protocol.MessageRead, Want: 1 << 20})
@@ -91,7 +91,7 @@ func addReader(ctx context.Context, c *daemon.Conn, r io.Reader) error {
 	return err
 }
 
-// addArchive adds what begins as the archive of a large file.
+// addArchive adds an object that starts like the archive of a large file.
 func addArchive(ctx context.Context, c *daemon.Conn, r io.Reader) error {
 	info := fakeInfo
 	info.NARSize = 1 << 40
@@ -101,7 +101,7 @@ func addArchive(ctx context.Context, c *daemon.Conn, r io.Reader) error {
 	return c.AddToStoreNAR(ctx, &info, io.MultiReader(strings.NewReader(string(begin)), r), nil)
 }
 
-// endless are objects without end.
+// endless yields objects forever.
 func endless(r io.Reader) iter.Seq2[store.Import, error] {
 	return func(yield func(store.Import, error) bool) {
 		info := fakeInfo
@@ -111,7 +111,7 @@ func endless(r io.Reader) iter.Seq2[store.Import, error] {
 	}
 }
 
-// The caller's reader is not read any more when an upload has returned that was cancelled.
+// After a cancelled upload has returned, the caller's reader is not read.
 func TestReadAfterReturn(t *testing.T) {
 	for _, kind := range readingKinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestReadAfterReturn(t *testing.T) {
 	}
 }
 
-// A Read that does not return keeps a cancelled upload for a second, and is the last one.
+// A Read that blocks delays the end of a cancelled upload by a second, and is the last one.
 func TestReadThatBlocks(t *testing.T) {
 	for _, kind := range readingKinds[:5] {
 		t.Run(kind.name, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestReadThatBlocks(t *testing.T) {
 	}
 }
 
-// Nor is the reader read after the daemon has refused the upload, or has hung up.
+// The reader is not read after the daemon has refused the upload or hung up.
 func TestReadAfterRefusal(t *testing.T) {
 	for name, serve := range map[string]func(*peer){
 		"refused": func(p *peer) {
@@ -185,7 +185,8 @@ func TestReadAfterRefusal(t *testing.T) {
 	}
 }
 
-// After a refusal a slow reader has its time, since the stream is in step when it has ended.
+// After a refusal the call waits for a slow reader, since the stream is in step when the reader
+// has ended.
 func TestRefusalWaitsForReader(t *testing.T) {
 	play(t, newest, nil, func(p *peer) {
 		p.next()
@@ -203,7 +204,7 @@ func TestRefusalWaitsForReader(t *testing.T) {
 	})
 }
 
-// A handler that panics ends the upload before its panic reaches the caller.
+// A panicking handler ends the upload before its panic reaches the caller.
 func TestReadAfterPanic(t *testing.T) {
 	play(t, newest, nil, func(p *peer) {
 		p.next()
@@ -221,7 +222,7 @@ func TestReadAfterPanic(t *testing.T) {
 	})
 }
 
-// A panic of the caller's reader reaches the caller, who may recover from it.
+// A panic of the caller's reader reaches the caller, which can recover.
 func TestReaderPanics(t *testing.T) {
 	for _, kind := range readingKinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -229,7 +230,7 @@ func TestReaderPanics(t *testing.T) {
 				defer func() {
 					err, ok := recover().(error)
 					if !ok && strings.Contains(kind.name, "memory") {
-						return // on the caller's goroutine the panic is what it is
+						return // a panic on the caller's goroutine has its own value
 					}
 					if !ok || !strings.HasPrefix(err.Error(), "panic: boo\n") || !strings.Contains(err.Error(), "reader_test.go") {
 						t.Errorf("%v", err)
@@ -242,7 +243,7 @@ func TestReaderPanics(t *testing.T) {
 	}
 }
 
-// A reader that ends its goroutine, as a failing test does, does not leave the caller waiting.
+// A reader that exits its goroutine, as in a failing test, does not block the caller.
 func TestReaderExits(t *testing.T) {
 	for _, kind := range readingKinds[:5] {
 		t.Run(kind.name, func(t *testing.T) {
@@ -258,7 +259,7 @@ func TestReaderExits(t *testing.T) {
 	}
 }
 
-// A sequence is not asked for its next object after the upload has returned.
+// After the upload has returned, the sequence does not yield another object.
 func TestSequenceAfterReturn(t *testing.T) {
 	play(t, newest, nil, swallow, func(ctx context.Context, c *daemon.Conn) {
 		var steps atomic.Int32

@@ -16,7 +16,7 @@ import (
 	"pix/storepath"
 )
 
-// helloPath is what every Nix computes for builtins.toFile "hello.txt" "hello world".
+// helloPath is the path of builtins.toFile "hello.txt" "hello world".
 const helloPath storepath.Path = "/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt"
 
 // absent is a path that no store here has.
@@ -38,13 +38,13 @@ func TestRealHandshake(t *testing.T) {
 		c := dialReal(t, d)
 		t.Logf("Nix %q, protocol %s of %s, features %q, %s", c.NixVersion(), c.Version(), c.DaemonVersion(), c.Features(), c.Trust())
 		if got := c.DaemonVersion(); uint64(got) != d.Protocol {
-			t.Errorf("the daemon says version %s, want %#x", got, d.Protocol)
+			t.Errorf("the daemon reports version %s, want %#x", got, d.Protocol)
 		}
 		if c.Version() > c.DaemonVersion() {
 			t.Errorf("version %s was negotiated with a daemon of %s", c.Version(), c.DaemonVersion())
 		}
 		if c.Version() >= 1<<8|33 && c.NixVersion() != d.Version {
-			t.Errorf("the daemon says it is Nix %q, its command says %q", c.NixVersion(), d.Version)
+			t.Errorf("the daemon reports Nix %q, its command %q", c.NixVersion(), d.Version)
 		}
 		if c.Err() != nil {
 			t.Error(c.Err())
@@ -52,8 +52,8 @@ func TestRealHandshake(t *testing.T) {
 	})
 }
 
-// Every operation twice on one connection, with what the daemon's own commands say beside
-// it, and an error of each between.
+// Call every query twice on one connection, compare it with the output of the daemon's own
+// commands, with an error of each in between.
 func TestRealQueries(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -71,7 +71,7 @@ func TestRealQueries(t *testing.T) {
 			t.Fatal(err)
 		}
 		if out := d.MustRun(t, "nix-store", "--query", "--references", string(refers)); strings.TrimSpace(out) != string(helloPath) {
-			t.Errorf("nix-store says that %s refers to %q", refers, out)
+			t.Errorf("according to nix-store %s refers to %q", refers, out)
 		}
 
 		for range 2 {
@@ -98,10 +98,10 @@ func TestRealQueries(t *testing.T) {
 			checkInfo(t, d, c, helloPath)
 			var missing *store.NotFoundError
 			if _, err := c.QueryPathInfo(ctx, absent); !errors.As(err, &missing) || missing.Path != absent || !errors.Is(err, store.ErrNotFound) {
-				t.Errorf("QueryPathInfo of a path that is not valid: %v", err)
+				t.Errorf("QueryPathInfo of an invalid path: %v", err)
 			}
 			if _, err := c.AddTextToStore(ctx, "dangling", "x", []storepath.Path{absent}); !isDaemonError(err) {
-				t.Errorf("a text that refers to a path that is not valid: %v, want the daemon's error", err)
+				t.Errorf("a text that refers to an invalid path: %v, want the daemon's error", err)
 			}
 		}
 		if err := c.Err(); err != nil {
@@ -121,10 +121,10 @@ func checkInfo(t *testing.T, d *realnix.Daemon, c *daemon.Conn, path storepath.P
 		return strings.TrimSpace(d.MustRun(t, "nix-store", "--query", what, string(path)))
 	}
 	if got := ask("--hash"); got != info.NARHash.WithNix32() {
-		t.Errorf("NAR hash %s, nix-store says %s", info.NARHash.WithNix32(), got)
+		t.Errorf("NAR hash %s, nix-store prints %s", info.NARHash.WithNix32(), got)
 	}
 	if got := ask("--size"); got != strconv.FormatUint(info.NARSize, 10) {
-		t.Errorf("NAR size %d, nix-store says %s", info.NARSize, got)
+		t.Errorf("NAR size %d, nix-store prints %s", info.NARSize, got)
 	}
 	if info.Path != path || !slices.Equal(info.References, references) || info.Deriver != "" || len(info.Signatures) > 0 || info.Ultimate {
 		t.Errorf("%+v", info)
@@ -142,7 +142,7 @@ func isDaemonError(err error) bool {
 	return errors.As(err, &e) && e.Message != ""
 }
 
-// Ten thousand queries at once, by a hundred goroutines, are each answered rightly.
+// Ten thousand concurrent queries of a hundred goroutines all get correct answers.
 func TestRealPipelining(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)

@@ -19,8 +19,8 @@ import (
 	"pix/storepath"
 )
 
-// newDerivation returns a derivation that runs a shell script, with outputs that are still
-// to be computed. With no names it has the output "out".
+// newDerivation returns a derivation that runs a shell script, without output paths. The
+// default output is "out".
 func newDerivation(name, script string, outputs ...string) *derivation.Derivation {
 	if len(outputs) == 0 {
 		outputs = []string{"out"}
@@ -37,7 +37,7 @@ func newDerivation(name, script string, outputs ...string) *derivation.Derivatio
 	return d
 }
 
-// addDerivation computes the output paths, and adds the derivation to the store.
+// addDerivation computes the output paths and adds the derivation to the store.
 func addDerivation(t *testing.T, c *daemon.Conn, d *derivation.Derivation, inputs derivation.InputHashes) storepath.Path {
 	t.Helper()
 	if err := d.FillOutputPaths(inputs, nil); err != nil {
@@ -66,8 +66,8 @@ func outPath(t *testing.T, d *derivation.Derivation, output string) storepath.Pa
 	return o.Path()
 }
 
-// A derivation with an input derivation and an input source, written by pix, is built by
-// the daemon, and the outputs lie where pix said.
+// The daemon builds a derivation by pix with an input derivation and an input source. The
+// outputs have the paths that pix computed.
 func TestRealBuild(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -109,12 +109,12 @@ func TestRealBuild(t *testing.T) {
 		}
 		checkInstallables(t, c, depDrv, outPath(t, dep, "dev"))
 		if out := d.MustRun(t, "nix-store", "--query", "--outputs", string(topDrv)); strings.TrimSpace(out) != string(outPath(t, top, "out")) {
-			t.Errorf("nix-store says that the output is %q", out)
+			t.Errorf("according to nix-store the output is %q", out)
 		}
 	})
 }
 
-// checkInstallables builds the same thing by each of its names, and plain paths.
+// checkInstallables builds the same output by all its names, and plain paths.
 func checkInstallables(t *testing.T, c *daemon.Conn, drv, out storepath.Path) {
 	t.Helper()
 	ctx := t.Context()
@@ -134,8 +134,8 @@ func checkInstallables(t *testing.T, c *daemon.Conn, drv, out storepath.Path) {
 	}
 }
 
-// A build that fails is an error that says which and why, and its log comes as it is
-// written. The connection stays good.
+// The error of a failed build names the derivation and the reason, and its log is delivered.
+// The connection stays usable.
 func TestRealBuildFails(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -159,13 +159,13 @@ func TestRealBuildFails(t *testing.T) {
 				t.Fatalf("%v, want a BuildError", err)
 			}
 			if !strings.Contains(err.Error(), string(drv)) || !strings.Contains(err.Error(), "exit code 7") {
-				t.Errorf("the error does not say which and why: %v", err)
+				t.Errorf("the error lacks the derivation or the reason: %v", err)
 			}
 			if log := strings.Join(lines, "\n"); !strings.Contains(log, "first line") || !strings.Contains(log, "last line") {
 				t.Errorf("the log is %q", lines)
 			}
 			if builds != 1 {
-				t.Errorf("%d builds were announced", builds)
+				t.Errorf("%d builds were reported", builds)
 			}
 		}
 		if valid, err := c.IsValidPath(t.Context(), drv); !valid || err != nil {
@@ -184,7 +184,7 @@ func TestRealBuildCancelled(t *testing.T) {
 		defer cancel()
 		ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
 			if line, _ := activity.Line(e); strings.Contains(line, "started") {
-				// Not at once: 2.34 misses a hang-up that comes while it hands on a log line.
+				// Wait, since 2.34 misses a hang-up while it forwards a log line.
 				time.AfterFunc(200*time.Millisecond, cancel)
 			}
 		}))
@@ -192,17 +192,17 @@ func TestRealBuildCancelled(t *testing.T) {
 			t.Fatalf("%v, want Canceled", err)
 		}
 		if err := c.Err(); err == nil {
-			t.Error("the connection is still good, so the daemon cannot know")
+			t.Error("the connection is not broken, so the daemon cannot notice")
 		}
 		for deadline := time.Now().Add(20 * time.Second); strings.Contains(running(t, d), "sleep 1000"); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatal("the build goes on")
+				t.Fatal("the build continues")
 			}
 		}
 	})
 }
 
-// running returns the command lines of the processes that run beside the daemon.
+// running returns the command lines of the other processes of the daemon.
 func running(t *testing.T, d *realnix.Daemon) string {
 	t.Helper()
 	var all strings.Builder
@@ -213,8 +213,8 @@ func running(t *testing.T, d *realnix.Daemon) string {
 	return all.String()
 }
 
-// An untrusted user may not repair. A daemon that says so is not asked; one that cannot say
-// it refuses before it begins, and hangs up.
+// An untrusted user may not repair. If the daemon reports this in the handshake, the request is
+// not sent. Otherwise the daemon refuses it before any work and hangs up.
 func TestRealUntrusted(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, &realnix.Options{Untrusted: true})
@@ -224,7 +224,7 @@ func TestRealUntrusted(t *testing.T) {
 		if c.Version() >= protocol.MakeVersion(35) {
 			var untrusted *protocol.TrustError
 			if c.Trust() != protocol.NotTrusted || !errors.As(err, &untrusted) {
-				t.Errorf("%v by a daemon that says that we are %s", err, c.Trust())
+				t.Errorf("%v by a daemon that reports the trust level %s", err, c.Trust())
 			}
 			if valid, err := c.IsValidPath(t.Context(), drv); !valid || err != nil {
 				t.Errorf("afterwards: %v, %v", valid, err)
@@ -233,7 +233,7 @@ func TestRealUntrusted(t *testing.T) {
 		}
 		var said *activity.Error
 		if !errors.As(err, &said) {
-			t.Errorf("%v, want the daemon's own words", err)
+			t.Errorf("%v, want the daemon's error", err)
 		}
 		if _, err := c.IsValidPath(t.Context(), drv); !errors.Is(err, daemon.ErrConnLost) {
 			t.Errorf("after a refusal before work: %v, want ErrConnLost", err)

@@ -35,8 +35,8 @@ func openReal(t testing.TB, d *realnix.Daemon, opts *daemon.Options) *daemon.Poo
 	return p
 }
 
-// With a collection between each two steps of adding, building and reading, nothing is lost
-// that a session holds; when it is closed, it may go.
+// With a collection after each step of adding, building and reading, no path of a session is
+// lost. After the session is closed, they can be collected.
 func TestRealSession(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -77,7 +77,7 @@ func TestRealSession(t *testing.T) {
 			}
 		}
 		session.Close()
-		for range 500 { // until the daemon has noticed
+		for range 500 { // until the daemon has noticed the end of the session
 			if collect(); !exists(d, source) {
 				break
 			}
@@ -85,7 +85,7 @@ func TestRealSession(t *testing.T) {
 		}
 		for _, path := range []storepath.Path{source, path, out} {
 			if valid, err := p.IsValidPath(ctx, path); valid || err != nil {
-				t.Errorf("%s is still there after the session: %v", path, err)
+				t.Errorf("%s still exists after the session: %v", path, err)
 			}
 		}
 	})
@@ -96,7 +96,7 @@ func exists(d *realnix.Daemon, path storepath.Path) bool {
 	return err == nil
 }
 
-// A pool meets its daemon again after a restart.
+// A pool reconnects to its daemon after a restart.
 func TestRealRestart(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -112,15 +112,15 @@ func TestRealRestart(t *testing.T) {
 			}
 			d.Kill()
 			if valid, err := p.IsValidPath(t.Context(), helloPath); err == nil {
-				t.Errorf("a killed daemon says %v", valid)
+				t.Errorf("a killed daemon answers %v", valid)
 			}
 			d.Restart()
 		}
 	})
 }
 
-// What an untrusted user may not do is not asked; a log that is sent to a daemon which
-// cannot say whether it trusts us does no harm.
+// Requests that an untrusted user may not make are not sent. A log that is sent to a daemon
+// which does not report trust does no harm.
 func TestRealUntrustedPool(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, &realnix.Options{Untrusted: true})
@@ -173,13 +173,13 @@ func TestRealUntrustedPool(t *testing.T) {
 		}
 		unsigned.CA = storepath.ContentAddress{}
 		if err := p.AddToStoreNAR(ctx, unsigned, bytes.NewReader(nar), &store.AddOptions{NoSignatures: true}); !isDaemonError(err) {
-			t.Errorf("what nobody signed: %v", err)
+			t.Errorf("an unsigned object: %v", err)
 		}
 	})
 }
 
-// 64 goroutines do all that can be done on one pool, and cancel at random: every answer is
-// right. With PIX_LONG=1 they do so for a minute.
+// 64 goroutines make all kinds of calls on one pool and cancel at random. All answers must be
+// correct. With PIX_LONG=1 this takes a minute.
 func TestRealPoolOfMany(t *testing.T) {
 	lasts := 3 * time.Second
 	if testing.Short() {
@@ -226,7 +226,7 @@ func TestRealPoolOfMany(t *testing.T) {
 		all.Wait()
 		t.Logf("%d calls, %d cancelled", done.Load(), cancelled.Load())
 		if done.Load() == 0 || cancelled.Load() == 0 {
-			t.Error("nothing happened")
+			t.Error("no call was made")
 		}
 	})
 }
@@ -278,8 +278,8 @@ func atRandom(ctx context.Context, p *daemon.Pool, random *rand.Rand, refers sto
 	return expect(valid, err, path != absent)
 }
 
-// Thousands of objects are uploaded at a verbosity at which the daemon says more than it is
-// told. Who does not listen meanwhile waits for ever.
+// Thousands of objects are uploaded at a verbosity at which the daemon sends more than it
+// receives. A client that does not read at the same time would deadlock.
 func TestRealManyObjects(t *testing.T) {
 	n := 1000
 	if os.Getenv("PIX_LONG") != "" {
@@ -298,7 +298,7 @@ func TestRealManyObjects(t *testing.T) {
 		}
 		t.Logf("%d objects, %d events, %v", n, heard, time.Since(start))
 		if heard == 0 {
-			t.Error("the daemon said nothing")
+			t.Error("the daemon sent no event")
 		}
 		all, err := p.QueryAllValidPaths(t.Context())
 		if err != nil || len(all) != n {
@@ -307,7 +307,7 @@ func TestRealManyObjects(t *testing.T) {
 	})
 }
 
-// A huge object is uploaded and downloaded in little memory: two gigabytes with PIX_LONG=1.
+// A huge object is uploaded and downloaded with little memory: two gigabytes with PIX_LONG=1.
 func TestRealHugeObject(t *testing.T) {
 	size := uint64(64 << 20)
 	if os.Getenv("PIX_LONG") != "" {
@@ -344,7 +344,7 @@ func TestRealHugeObject(t *testing.T) {
 	}
 }
 
-// zeros is an endless file.
+// zeros returns zero bytes forever.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {
@@ -352,8 +352,8 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A daemon that fails to make an archive says so inside it, each version in its own way. That
-// costs the connection, and nobody but the caller notices.
+// A daemon that cannot read an object sends its error in the middle of the archive, in a way
+// that depends on the version. This breaks the connection, but other calls of the pool succeed.
 func TestRealErrorInArchive(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -372,7 +372,7 @@ func TestRealErrorInArchive(t *testing.T) {
 				r.Close()
 			}
 			if !isDaemonError(err) || !strings.Contains(err.Error(), "gone") {
-				t.Errorf("%v, want the daemon's words", err)
+				t.Errorf("%v, want the daemon's error", err)
 			}
 			if valid, err := p.IsValidPath(t.Context(), gone); !valid || err != nil {
 				t.Errorf("afterwards: %v, %v", valid, err)

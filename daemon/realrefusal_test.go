@@ -21,10 +21,10 @@ import (
 	"pix/storepath"
 )
 
-// A realRefusal is an upload that a daemon which does not trust us refuses.
+// A realRefusal is an upload that a daemon refuses to an untrusted user.
 type realRefusal struct {
 	name   string
-	unread bool // Nix refuses it before it makes a reader of the frames
+	unread bool // Nix refuses it before it creates the reader of the frames
 	in     func(*daemon.Conn) bool
 	call   func(ctx context.Context, c *daemon.Conn, contents []byte) error
 }
@@ -63,13 +63,13 @@ var realRefusals = []realRefusal{
 		}},
 }
 
-// unsigned returns an object whose path does not follow from its contents.
+// unsigned returns an input-addressed object without a signature.
 func unsigned(contents string) (*store.PathInfo, []byte) {
 	nar := fileNAR(contents)
 	return &store.PathInfo{Path: absent, NARHash: nixhash.Sum(nixhash.SHA256, nar), NARSize: uint64(len(nar))}, nar
 }
 
-// realSizes are the sizes of contents that a real daemon refuses.
+// realSizes returns the sizes of contents that a real daemon refuses.
 func realSizes() []int {
 	sizes := []int{0, 1, 2, 3}
 	for n := 6; n <= 47; n++ {
@@ -78,7 +78,7 @@ func realSizes() []int {
 	return append(sizes, 1000, 1001, 1<<16, 1<<16+257)
 }
 
-// startUntrusting starts a daemon that trusts no user, with one path.
+// startUntrusting starts a daemon that trusts no user and has one path.
 func startUntrusting(t *testing.T, s realnix.Suite) *realnix.Daemon {
 	d := realnix.Start(t, s, &realnix.Options{Untrusted: true})
 	if _, err := dialReal(t, d).AddTextToStore(t.Context(), "hello.txt", "hello world", nil); err != nil {
@@ -87,7 +87,7 @@ func startUntrusting(t *testing.T, s realnix.Suite) *realnix.Daemon {
 	return d
 }
 
-// Whatever the contents of a refused upload spell, a real daemon does none of it, and the next
+// A real daemon runs no operation that is encoded in the contents of a refused upload. The next
 // call on the connection gets its own answer, or the connection is lost.
 func TestRealRefusedUploads(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
@@ -117,7 +117,7 @@ func TestRealRefusedUploads(t *testing.T) {
 				}
 				valid, err := c.IsValidPath(t.Context(), absent)
 				if lost := errors.Is(err, daemon.ErrConnLost); valid || err != nil && !lost || lost && strings.Contains(err.Error(), "invalid operation") {
-					t.Errorf("%s, %d bytes: then IsValidPath says %v, %v", kind.name, size, valid, err)
+					t.Errorf("%s, %d bytes: then IsValidPath returns %v, %v", kind.name, size, valid, err)
 				}
 				if good := c.Err() == nil; good == kind.unread {
 					t.Errorf("%s, %d bytes: the connection's error is %v", kind.name, size, c.Err())
@@ -135,12 +135,12 @@ func TestRealRefusedUploads(t *testing.T) {
 	})
 }
 
-// didSomething reports whether a daemon tells of work in a trace.
+// didSomething reports whether a trace shows work of the daemon.
 func didSomething(trace string) bool {
 	return strings.Contains(trace, "← Log") || strings.Contains(trace, "← StartActivity")
 }
 
-// A counter counts the connections that are made.
+// A counter counts connections.
 type counter struct {
 	daemon.Transport
 	dials atomic.Int32
@@ -175,7 +175,7 @@ func TestRealRefusalsKeepConnection(t *testing.T) {
 	})
 }
 
-// realCalls are calls whose answers do not change while uploads are refused.
+// realCalls are calls whose results do not change while uploads are refused.
 var realCalls = []func(context.Context, *daemon.Conn) (any, error){
 	func(ctx context.Context, c *daemon.Conn) (any, error) { return c.IsValidPath(ctx, helloPath) },
 	func(ctx context.Context, c *daemon.Conn) (any, error) { return c.IsValidPath(ctx, absent) },
@@ -197,8 +197,8 @@ var realCalls = []func(context.Context, *daemon.Conn) (any, error){
 	},
 }
 
-// The calls of one connection, with refused uploads between them, get the answers that they get
-// on a connection without: 1,000 random sequences, 10,000 with PIX_LONG=1.
+// Calls on a connection with refused uploads in between return the same results as on a
+// connection without: 1,000 random sequences, 10,000 with PIX_LONG=1.
 func TestRealSequences(t *testing.T) {
 	sequences := 1000
 	if os.Getenv("PIX_LONG") != "" {
@@ -223,7 +223,7 @@ func TestRealSequences(t *testing.T) {
 			}
 		}
 		lost := 0
-		fresh := dial() // no upload is refused on it
+		fresh := dial() // a connection without refused uploads
 		defer fresh.Close()
 		for i := range sequences / 4 {
 			for range 1 + random.IntN(4) {

@@ -21,12 +21,12 @@ import (
 	"pix/wire"
 )
 
-// A refusal is the moment in which a daemon refuses an upload.
+// A refusal is the point at which a daemon refuses an upload.
 type refusal struct {
 	name   string
-	frames int   // how many frames it reads first, if not negative
-	bytes  int64 // how many bytes of contents it reads first, if frames is negative
-	drains bool  // it reads the rest of the frames, as Nix does once it has a reader of them
+	frames int   // number of frames that it reads before, if not negative
+	bytes  int64 // number of bytes of contents that it reads before, if frames is negative
+	drains bool  // it reads the rest of the frames, like Nix after it has created their reader
 }
 
 var refusals = []refusal{
@@ -40,14 +40,14 @@ var refusals = []refusal{
 	{name: "after 2 frames", frames: 2},
 }
 
-// refusedText is how the daemon refuses uploads.
+// refusedText is the error of refused uploads.
 const refusedText = "this is refused"
 
-// A refuser is a daemon that refuses the first upload, and goes on as Nix does.
+// A refuser is a daemon that refuses the first upload and continues like Nix.
 type refuser struct {
 	*peer
 	refusal
-	size int // of the contents
+	size int // size of the contents
 }
 
 func (r *refuser) serve() {
@@ -68,7 +68,8 @@ func (r *refuser) serve() {
 	r.peer.serve()
 }
 
-// readSome reads the part of the contents that a daemon reads before it refuses. It returns true at their end.
+// readSome reads the part of the contents that a daemon reads before it refuses. It returns
+// true at their end.
 func (r *refuser) readSome(frames *wire.FrameReader) (ended bool) {
 	if r.frames < 0 {
 		n, _ := io.CopyN(io.Discard, frames, r.bytes)
@@ -84,8 +85,8 @@ func (r *refuser) readSome(frames *wire.FrameReader) (ended bool) {
 	return false
 }
 
-// takeFramesForOperations reads the next word as the number of an operation. It must be none,
-// or what has not yet been sent of few bytes.
+// takeFramesForOperations reads the next word as an operation. It must be none, or the rest of
+// few bytes that were not sent yet.
 func (r *refuser) takeFramesForOperations() {
 	op, err := r.in.Uint64()
 	if err != nil {
@@ -99,16 +100,16 @@ func (r *refuser) takeFramesForOperations() {
 	}
 }
 
-// isNixOperation reports whether a Nix from 2.3 to 2.36 has the operation.
+// isNixOperation reports whether any Nix from 2.3 to 2.36 has the operation.
 func isNixOperation(op uint64) bool {
 	return op == 1 || 3 <= op && op <= 14 || op == 16 || 18 <= op && op <= 50 || op == 1000 || op == 1001
 }
 
-// An uploadKind is a way to upload contents that need not be what they should be.
+// An uploadKind is a way to upload arbitrary contents.
 type uploadKind struct {
 	name    string
 	minor   uint8
-	archive bool // of a known size
+	archive bool // an archive of known size
 	call    func(ctx context.Context, c *daemon.Conn, contents []byte) error
 }
 
@@ -146,7 +147,7 @@ var uploadKinds = []uploadKind{
 	}},
 }
 
-// claim says that contents are an archive.
+// claim returns a path info for contents as an archive.
 func claim(contents []byte) *store.PathInfo {
 	info := fakeInfo
 	info.NARSize = uint64(len(contents))
@@ -159,8 +160,8 @@ func oneObject(contents []byte) iter.Seq2[store.Import, error] {
 	}
 }
 
-// refusedSizes are sizes of contents: those that are operations, and those at which they are
-// cut into frames in another way.
+// refusedSizes returns sizes of contents: those that are operations, and those at which the
+// split into frames changes.
 func refusedSizes() []int {
 	var sizes []int
 	for n := range 52 {
@@ -170,7 +171,7 @@ func refusedSizes() []int {
 		1<<16-1, 1<<16, 1<<16+1, 1<<16+255, 1<<16+256, 1<<16+257, 2<<16+256, 1<<20+1)
 }
 
-// spelled returns contents that spell operations, the first of them that one.
+// spelled returns contents that consist of encoded operations, starting with first.
 func spelled(size int, first uint64) []byte {
 	b := make([]byte, 0, size+8)
 	for op := first; len(b) < size; op = op%50 + 1 {
@@ -179,8 +180,8 @@ func spelled(size int, first uint64) []byte {
 	return b[:size]
 }
 
-// Wherever a daemon refuses an upload, and whatever the contents are, it does not take them for
-// an operation, the caller gets its refusal, and the next call gets its own answer, or the
+// Wherever a daemon refuses an upload, and for all contents, it runs no operation in the
+// contents, the caller gets the refusal, and the next call gets its own answer, or the
 // connection is lost.
 func TestRefusedUploads(t *testing.T) {
 	sizes := refusedSizes()
@@ -208,7 +209,7 @@ func TestRefusedUploads(t *testing.T) {
 func refuseOnce(t *testing.T, kind uploadKind, at refusal, contents []byte) {
 	t.Helper()
 	if kind.archive && len(contents) == 0 {
-		return // a size of 0 says that it is not known
+		return // a size of 0 means unknown
 	}
 	g := protocol.Greeting{DaemonVersion: protocol.MakeVersion(kind.minor), NixVersion: "2.34.8", Trust: protocol.Trusted}
 	opts := &daemon.Options{Features: protocol.BuildFeatures}
@@ -237,9 +238,9 @@ func refuseOnce(t *testing.T, kind uploadKind, at refusal, contents []byte) {
 	})
 }
 
-// A daemon that refuses one byte so late that it has been sent takes its length for
-// IsValidPath, and the request that follows for the path. That is no path, whatever the byte
-// is, and what comes of it is not the answer to another call.
+// A daemon that refuses a single byte after it was sent reads its length as IsValidPath, and
+// the following request as the path. That is never a valid path, and its result is not the
+// answer to another call.
 func TestLateRefusal(t *testing.T) {
 	for b := range 256 {
 		play(t, newest, nil, func(p *peer) {
@@ -251,7 +252,7 @@ func TestLateRefusal(t *testing.T) {
 			}
 			path, err := p.in.String(protocol.MaxPath)
 			if err == nil && strings.HasPrefix(path, "/nix/store/") {
-				t.Errorf("byte %d: %q was taken for a path", b, path)
+				t.Errorf("byte %d: %q was read as a path", b, path)
 			}
 			for range 2 {
 				p.fail("path is not in the Nix store")
@@ -266,8 +267,8 @@ func TestLateRefusal(t *testing.T) {
 	}
 }
 
-// One byte is sent when the daemon has not refused it for a short while; everything else at
-// once.
+// A single byte is sent only if the daemon has not refused for a short while. Other contents
+// are sent at once.
 func TestOneByteWaits(t *testing.T) {
 	for text, want := range map[string]time.Duration{"": 0, "x": 50 * time.Millisecond, "xy": 0, "hi\n": 0, strings.Repeat("x", 47): 0} {
 		play(t, newest, nil, (*peer).serveAll, func(ctx context.Context, c *daemon.Conn) {
@@ -282,7 +283,7 @@ func TestOneByteWaits(t *testing.T) {
 	}
 }
 
-// After a refusal the daemon has DrainTimeout to show that it has read the frames.
+// After a refusal the daemon has DrainTimeout to prove that it has read the frames.
 func TestSilentAfterRefusal(t *testing.T) {
 	for name, then := range map[string]func(*peer){
 		"it says nothing":  func(p *peer) { io.Copy(io.Discard, p.nc) },
@@ -332,7 +333,7 @@ func TestSilentAfterRefusal(t *testing.T) {
 	}
 }
 
-// A daemon that says that it has added something before it has read it is asked, too.
+// A daemon that reports success before it has read the upload is checked, too.
 func TestEarlySuccess(t *testing.T) {
 	for name, c := range map[string]struct {
 		then func(*peer)
@@ -361,8 +362,8 @@ func TestEarlySuccess(t *testing.T) {
 	}
 }
 
-// A refusal of a body that is not in frames is confirmed as well: what follows the request is
-// no operation, but it could be taken for one.
+// A refusal of a body without frames is checked as well: its first bytes could be read as an
+// operation.
 func TestRefusedOldUploads(t *testing.T) {
 	for _, minor := range []uint8{18, 20, 21, 22} {
 		for name, good := range map[string]bool{"reads": true, "does not read": false} {

@@ -19,14 +19,14 @@ import (
 // A residue is what a connection may leave behind.
 type residue struct {
 	goroutines, descriptors, children int
-	files                             []string // in the directory for temporary files
+	files                             []string // temporary files
 }
 
 func residueNow(t *testing.T) residue {
 	t.Helper()
 	descriptors, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		t.Skip("no /proc here")
+		t.Skip("this system has no /proc")
 	}
 	files, err := os.ReadDir(os.TempDir())
 	if err != nil {
@@ -39,11 +39,11 @@ func residueNow(t *testing.T) residue {
 	return r
 }
 
-// leavesNothing fails the test if anything is left of what f made. Goroutines and descriptors
-// have a moment to go, since the other end of a connection may be in this process.
+// leavesNothing fails the test if f leaves anything behind. Goroutines and descriptors have a
+// moment to end, since the other end of a connection may be in this process.
 func leavesNothing(t *testing.T, f func()) {
 	t.Helper()
-	t.Setenv("TMPDIR", t.TempDir()) // the machine's own changes all the time
+	t.Setenv("TMPDIR", t.TempDir()) // other programs use the default directory
 	before := residueNow(t)
 	f()
 	after := residueNow(t)
@@ -64,11 +64,11 @@ func leavesNothing(t *testing.T, f func()) {
 	}
 }
 
-// hostKey is the SSH of a test, with a host key, so that there is a file for it.
+// hostKey is an SSH with a host key, which needs a temporary file.
 var hostKey = &daemon.SSH{Host: "host", HostKey: "c3NoLWVkMjU1MTkgQUFBQQ=="}
 
-// However connecting ends, nothing that a transport made is there when Dial or Close has
-// returned: no file, no process, no descriptor, no goroutine.
+// After Dial or Close has returned, nothing that a transport has created remains: no file,
+// process, descriptor or goroutine.
 func TestTransportsLeaveNothing(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -79,8 +79,8 @@ func TestTransportsLeaveNothing(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		script string
-		cancel time.Duration // when the context ends
-		want   string        // in the error; "" for none
+		cancel time.Duration // the delay before the context ends
+		want   string        // part of the error; "" means none
 	}{
 		"a daemon":                         {plays("started"), 0, ""},
 		"a daemon that does not end":       {plays("stubborn"), 0, ""},
@@ -90,7 +90,7 @@ func TestTransportsLeaveNothing(t *testing.T) {
 		"it is no daemon":                  {plays("banner"), 0, "Welcome"},
 		"it is no daemon and does not end": {"echo Welcome to the machine; exec sleep 60", 0, "Welcome"},
 		"it says nothing":                  {"exec sleep 60", 50 * time.Millisecond, "no answer in time"},
-		"it says nothing, after a start":   {"echo started; echo why >&2; exec sleep 60", 200 * time.Millisecond, "said: why"},
+		"it says nothing, after a start":   {"echo started; echo why >&2; exec sleep 60", 200 * time.Millisecond, "printed: why"},
 		"it cannot be run":                 {"", 0, "executable file not found"},
 		"the context has ended before":     {plays("started"), -1, "no answer in time"},
 	} {
@@ -132,10 +132,10 @@ func TestTransportsLeaveNothing(t *testing.T) {
 					}
 					var dial *daemon.DialError
 					if err != nil && !errors.As(err, &dial) {
-						t.Errorf("%v is no DialError", err)
+						t.Errorf("%v is not a DialError", err)
 					}
 					if err != nil && strings.Contains(err.Error(), "killed") {
-						t.Errorf("%v: that we killed it is no news", err)
+						t.Errorf("%v: the error must not mention that the command was killed", err)
 					}
 				})
 			}
@@ -143,7 +143,7 @@ func TestTransportsLeaveNothing(t *testing.T) {
 	}
 }
 
-// A cancelled Dial does not wait for a command that does not end by itself.
+// A cancelled Dial does not wait for a command that does not exit by itself.
 func TestCancelledDialReturnsAtOnce(t *testing.T) {
 	fakeSSH(t, "exec sleep 60")
 	best := time.Hour
@@ -161,8 +161,8 @@ func TestCancelledDialReturnsAtOnce(t *testing.T) {
 	}
 }
 
-// Pools whose calls are cancelled at any time, and that are closed under calls, leave nothing
-// behind; a call ends soon after its context, and the pool answers until it is closed.
+// Pools whose calls are cancelled at any time, and that are closed during calls, leave nothing
+// behind. A call ends soon after its context, and the pool answers until it is closed.
 func TestPoolsLeaveNothing(t *testing.T) {
 	pools := 30
 	if os.Getenv("PIX_LONG") != "" {

@@ -18,7 +18,7 @@ import (
 )
 
 // A peer is the daemon's end of a connection, played by a test. Connections are made by
-// net.Pipe, which holds back every write until it is read: what could deadlock does.
+// net.Pipe, which blocks every write until it is read, so that possible deadlocks happen.
 type peer struct {
 	t      *testing.T
 	nc     net.Conn
@@ -26,15 +26,15 @@ type peer struct {
 	params protocol.Params
 }
 
-// play runs script as the daemon of a connection, and client as its user, in a bubble of
-// synctest: time passes at once when both wait, and a goroutine that is left is a failure.
+// play runs script as the daemon and client as the user of a connection, in a synctest bubble:
+// time passes at once when both wait, and a remaining goroutine is a failure.
 func play(t *testing.T, version protocol.Version, opts *daemon.Options, script func(*peer), client func(context.Context, *daemon.Conn)) {
 	t.Helper()
 	g := protocol.Greeting{DaemonVersion: version, NixVersion: "test", Trust: protocol.Trusted}
 	playAs(t, g, 0, opts, script, client)
 }
 
-// playAs is play with a daemon that has that greeting and those features.
+// playAs is play with a daemon that has the given greeting and features.
 func playAs(t *testing.T, g protocol.Greeting, features protocol.Features, opts *daemon.Options, script func(*peer), client func(context.Context, *daemon.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -67,7 +67,7 @@ func (p *peer) write(b []byte, err error) {
 	if err != nil {
 		p.t.Errorf("the script cannot encode: %v", err)
 	}
-	p.nc.Write(b) // that nobody reads any more is for the client to notice
+	p.nc.Write(b) // the client reports if it no longer reads
 }
 
 func (p *peer) say(m protocol.Message) { p.write(p.params.AppendMessage(nil, m)) }
@@ -80,14 +80,14 @@ func (p *peer) fail(message string) {
 	p.say(protocol.Message{Kind: protocol.MessageError, Err: &activity.Error{Message: message}})
 }
 
-// next reads a request. At the end it returns nil.
+// next reads a request. At the end of the stream it returns nil.
 func (p *peer) next() protocol.Request {
 	req, err := p.params.ReadRequest(p.in)
 	if err != nil && p.t != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe) {
 		p.t.Errorf("the script cannot read a request: %v", err)
 	}
 	if err != nil {
-		return nil // and not the half of one
+		return nil // not an incomplete request
 	}
 	return req
 }
@@ -100,7 +100,7 @@ func (p *peer) answer(op protocol.Op, r protocol.Reply) {
 	p.write(b, err)
 }
 
-// serve answers IsValidPath until the end.
+// serve answers IsValidPath until the connection ends.
 func (p *peer) serve() {
 	for {
 		req, ok := p.next().(*protocol.IsValidPathRequest)
@@ -111,7 +111,7 @@ func (p *peer) serve() {
 	}
 }
 
-// stillGood checks that the connection answers rightly, twice.
+// stillGood checks that the connection answers correctly, twice.
 func stillGood(t *testing.T, ctx context.Context, c *daemon.Conn) {
 	t.Helper()
 	for path, want := range map[storepath.Path]bool{helloPath: true, absent: false} {
@@ -124,7 +124,7 @@ func stillGood(t *testing.T, ctx context.Context, c *daemon.Conn) {
 	}
 }
 
-// broken checks that the connection says so at once, and why.
+// broken checks that the connection reports at once that it is broken, and why.
 func broken(t *testing.T, ctx context.Context, c *daemon.Conn, why error) {
 	t.Helper()
 	if err := c.Err(); err == nil || why != nil && !errors.Is(err, why) {
@@ -152,14 +152,14 @@ func TestErrorDuringWork(t *testing.T) {
 				t.Errorf("%v, want the daemon's error", err)
 			}
 			if errors.Is(err, daemon.ErrConnLost) {
-				t.Errorf("%v is no loss of the connection", err)
+				t.Errorf("%v is not a loss of the connection", err)
 			}
 		}
 		stillGood(t, ctx, c)
 	})
 }
 
-// An error before work comes twice, followed by a hang-up. The second is nobody's answer.
+// An error before work comes twice, followed by a hang-up. The second one answers no call.
 func TestErrorBeforeWork(t *testing.T) {
 	play(t, newest, nil, func(p *peer) {
 		p.next()
@@ -213,7 +213,7 @@ func TestCancelledQuery(t *testing.T) {
 		if took := time.Since(start); took != 10*time.Millisecond {
 			t.Errorf("returned after %v", took)
 		}
-		stillGood(t, ctx, c) // and not with the answer that was not waited for
+		stillGood(t, ctx, c) // it must not get the answer to the cancelled query
 	})
 }
 
@@ -228,8 +228,8 @@ func TestCancelledBefore(t *testing.T) {
 	})
 }
 
-// A cancelled query whose answer never comes breaks the connection, and those who wait
-// behind it learn that.
+// A cancelled query whose answer never comes breaks the connection, and the queries after it
+// fail.
 func TestCancelledQueryNeverAnswered(t *testing.T) {
 	play(t, newest, &daemon.Options{DrainTimeout: time.Second}, func(p *peer) {
 		p.next()
@@ -243,16 +243,16 @@ func TestCancelledQueryNeverAnswered(t *testing.T) {
 		}
 		start := time.Now()
 		if _, err := c.IsValidPath(ctx, helloPath); !errors.Is(err, daemon.ErrConnLost) {
-			t.Errorf("a neighbour: %v, want ErrConnLost", err)
+			t.Errorf("another query: %v, want ErrConnLost", err)
 		}
 		if took := time.Since(start); took > time.Second {
-			t.Errorf("a neighbour waited for %v", took)
+			t.Errorf("another query waited for %v", took)
 		}
 		broken(t, ctx, c, nil)
 	})
 }
 
-// A daemon that is being uploaded to may talk before it listens.
+// A daemon may send events before it reads the upload.
 func TestLogFloodDuringUpload(t *testing.T) {
 	const lines, size = 64, 1 << 20
 	play(t, newest, nil, func(p *peer) {
@@ -268,7 +268,7 @@ func TestLogFloodDuringUpload(t *testing.T) {
 	}, func(ctx context.Context, c *daemon.Conn) {
 		heard := 0
 		ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
-			time.Sleep(time.Millisecond) // a slow handler holds the daemon back, and loses nothing
+			time.Sleep(time.Millisecond) // a slow handler delays the daemon, and loses nothing
 			heard += len(e.(activity.Log).Text)
 		}))
 		path, err := c.AddTextToStore(ctx, "hello.txt", "hello world", nil)
@@ -276,7 +276,7 @@ func TestLogFloodDuringUpload(t *testing.T) {
 			t.Errorf("%s, %v", path, err)
 		}
 		if heard != lines*size {
-			t.Errorf("%d bytes of logs were heard, want %d", heard, lines*size)
+			t.Errorf("got %d bytes of logs, want %d", heard, lines*size)
 		}
 		stillGood(t, ctx, c)
 	})
@@ -289,8 +289,8 @@ func (p *peer) answerAdded() {
 	p.answer(protocol.AddToStore, reply)
 }
 
-// The logs of a query are dropped when they come faster than they are taken; its
-// neighbours do not wait.
+// Log lines of a query are dropped if they come faster than they are handled. Other queries do
+// not wait.
 func TestLogFloodDuringQuery(t *testing.T) {
 	play(t, newest, nil, func(p *peer) {
 		p.next()
@@ -316,17 +316,17 @@ func TestLogFloodDuringQuery(t *testing.T) {
 		start := time.Now()
 		stillGood(t, ctx, c)
 		if time.Since(start) > 0 {
-			t.Error("a neighbour waited for a slow handler")
+			t.Error("another query waited for a slow handler")
 		}
 		<-done
 		if want := "messages of the daemon were dropped"; !bytes.Contains([]byte(last), []byte(want)) {
-			t.Errorf("the last event is %.80q, want one that says %q", last, want)
+			t.Errorf("the last event is %.80q, want %q in it", last, want)
 		}
 	})
 }
 
-// The message of a daemon that fails in the middle of an upload is not lost, whether it
-// hangs up or goes on.
+// The error of a daemon that fails in the middle of an upload is not lost, whether the daemon
+// hangs up or continues.
 func TestErrorDuringUpload(t *testing.T) {
 	big := string(bytes.Repeat([]byte("x"), 10<<20))
 	for _, c := range []struct {
@@ -371,7 +371,7 @@ func TestCancelledUpload(t *testing.T) {
 	play(t, newest, nil, func(p *peer) {
 		p.next()
 		io.CopyN(io.Discard, wire.NewFrameReader(p.in), 100_000)
-		time.Sleep(time.Hour) // and reads no more
+		time.Sleep(time.Hour) // and stops reading
 	}, func(ctx context.Context, c *daemon.Conn) {
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
@@ -386,7 +386,7 @@ func TestCancelledUpload(t *testing.T) {
 	})
 }
 
-// What is not of the protocol breaks the connection: nobody can know what comes next.
+// A violation of the protocol breaks the connection, since the next message cannot be found.
 func TestLies(t *testing.T) {
 	last := wire.AppendUint64(nil, uint64(protocol.MessageLast))
 	word := func(words ...uint64) (b []byte) {
@@ -442,13 +442,13 @@ func TestPathOfAnotherStoreIsNotSent(t *testing.T) {
 			}
 		}
 		if _, err := c.AddTextToStore(ctx, "a b", "x", nil); err == nil {
-			t.Error("an illegal name was taken")
+			t.Error("an invalid name was accepted")
 		}
 		stillGood(t, ctx, c)
 	})
 }
 
-// A message that nobody asked for breaks an idle connection before it is used again.
+// An unrequested message breaks an idle connection before it is used again.
 func TestUnaskedMessages(t *testing.T) {
 	for _, m := range []protocol.Message{
 		{Kind: protocol.MessageLast},
@@ -488,7 +488,7 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// A handler that panics takes its call with it, not the reader.
+// A panicking handler ends its call, but not readLoop.
 func TestPanickingHandler(t *testing.T) {
 	play(t, newest, nil, func(p *peer) {
 		p.next()
@@ -515,7 +515,7 @@ func TestExclusive(t *testing.T) {
 		time.Sleep(time.Second)
 		p.answer(protocol.IsValidPath, &protocol.IsValidPathReply{Valid: first.Path != absent})
 		if req, ok := p.next().(*protocol.AddToStoreRequest); !ok {
-			t.Errorf("%T came instead of AddToStore", req)
+			t.Errorf("got %T instead of AddToStore", req)
 		}
 		if err := wire.NewFrameReader(p.in).Drain(); err != nil {
 			t.Error(err)

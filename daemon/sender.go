@@ -9,40 +9,43 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pix/activity"
 	"pix/internal/parallel"
+	"pix/nixhash"
 	"pix/protocol"
+	"pix/storepath"
 	"pix/wire"
 )
 
-// A sender sends the body of a call, on its own goroutine, in the form that the operation has.
+// A sender sends the body of a call on its own goroutine, in the form that the operation needs.
 type sender struct {
 	conn    *Conn
 	call    *call
-	writing atomic.Bool // a write is under way
+	writing atomic.Bool // a write is running
 
-	ended chan struct{} // closed when the goroutine has ended and the fields below are set
-	err   error         // a [*bodyError], or nil
-	early bool          // the call was over before the whole body was sent
+	done     chan struct{} // closed when the goroutine has ended and the fields below are set
+	err      error         // a [*bodyError], or nil
+	cutShort bool          // the call ended before the whole body was sent
 }
 
-// readGrace is how long a call that was cancelled, or whose connection was lost, waits for a
-// Read of the caller's reader to return.
+// readGrace is how long a call waits for a Read of the caller's reader to return, after it was
+// cancelled or its connection was lost.
 const readGrace = time.Second
 
-// errGone is the result of a body that called runtime.Goexit, as a test that fails does.
-var errGone error = &bodyError{errors.New("the reader ended its goroutine")}
+// errGoexit is the result of a body that calls runtime.Goexit, as a failing test does.
+var errGoexit error = &bodyError{errors.New("the reader ended its goroutine")}
 
-// errDeaf breaks the connection if the daemon answers an upload and stops reading.
-var errDeaf = errors.New("the daemon answered an upload and does not read the rest of it")
+// errNotReading breaks the connection if the daemon answers an upload and stops reading.
+var errNotReading = errors.New("the daemon answered an upload and does not read the rest of it")
 
-// startSender starts sending a body.
+// startSender starts to send a body.
 func (c *Conn) startSender(k *call, b body) *sender {
-	s := &sender{conn: c, call: k, ended: make(chan struct{}), err: errGone}
+	s := &sender{conn: c, call: k, done: make(chan struct{}), err: errGoexit}
 	go func() {
-		defer close(s.ended)
+		defer close(s.done)
 		defer func() {
-			if s.err == errGone {
-				c.fail(errGone)
+			if s.err == errGoexit {
+				c.fail(errGoexit)
 			}
 		}()
 		c.markCaller()
@@ -51,9 +54,10 @@ func (c *Conn) startSender(k *call, b body) *sender {
 	return s
 }
 
-// sendBody sends the body. The error is nil or a [*bodyError]; the call returns errors of the connection.
-// If the body cannot be read to its end, a part of it was sent and cannot be taken back, so sendBody
-// breaks the connection. The exception is a body that the daemon asks for piece by piece.
+// sendBody sends the body. It returns nil or a [*bodyError]. The call itself returns errors of
+// the connection. If the body cannot be read to its end, a part of it was sent already, so
+// sendBody breaks the connection. The exception is a body that the daemon asks for piece by
+// piece.
 func (s *sender) sendBody(b body) error {
 	row, _ := protocol.Lookup(s.call.op)
 	var err error
@@ -67,20 +71,20 @@ func (s *sender) sendBody(b body) error {
 			s.conn.fail(errUnfinished)
 		}
 	case protocol.NoBody:
-		err = &bodyError{fmt.Errorf("%s takes nothing", s.call.op)}
+		err = &bodyError{fmt.Errorf("%s takes no body", s.call.op)}
 	}
 	var failed *bodyError
 	if !errors.As(err, &failed) {
 		return nil
 	}
-	if s.call.asks == nil {
+	if s.call.demands == nil {
 		s.conn.fail(failed)
 	}
 	return failed
 }
 
-// sendFrames sends the body in frames. If the call is over before the end of the body, the
-// frames end there.
+// sendFrames sends the body in frames. If the call ends before the end of the body, it sends
+// the final frame.
 func (s *sender) sendFrames(b body) error {
 	buf := frameBuffers.Get().(*frameBuffer)
 	w := &frameWriter{sender: s, buf: buf[:]}
@@ -89,16 +93,16 @@ func (s *sender) sendFrames(b body) error {
 		err = w.close()
 	}
 	switch err {
-	case nil: // else a Read that the caller's reader has abandoned may still write to it
+	case nil: // otherwise a Read that is still running may write to the buffer
 		frameBuffers.Put(buf)
 	case errStopped:
-		s.early = true
-		err = s.write(wire.AppendUint64(nil, 0))
+		s.cutShort = true
+		err = s.writeOut(wire.AppendUint64(nil, 0))
 	}
 	return err
 }
 
-// sendPlain sends an archive as it is.
+// sendPlain sends an archive without frames.
 func (s *sender) sendPlain(b body) error {
 	w := bufio.NewWriterSize(plainWriter{s}, chunk)
 	err := b.run(w, s.call.done)
@@ -108,24 +112,24 @@ func (s *sender) sendPlain(b body) error {
 	return err
 }
 
-// A plainWriter is a sender as an io.Writer. It sends bytes without frames.
+// A plainWriter is an io.Writer that sends bytes without frames.
 type plainWriter struct{ *sender }
 
 func (w plainWriter) Write(p []byte) (int, error) {
-	if err := w.send(p, p); err != nil {
+	if err := w.writeUnlessOver(p, p); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-// sendAsked sends as many bytes as the daemon asks for. If the body fails, it sends an empty string: the
-// daemon then fails as well, and the stream stays in step.
+// sendAsked sends the bytes that the daemon asks for. If the body fails, it sends an empty
+// string: the daemon then fails as well, and the stream stays in step.
 func (s *sender) sendAsked(b body) error {
 	r, w := io.Pipe()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		defer w.CloseWithError(errGone)
+		defer w.CloseWithError(errGoexit)
 		s.conn.markCaller()
 		w.CloseWithError(b.run(w, s.call.done))
 	}()
@@ -137,13 +141,13 @@ func (s *sender) sendAsked(b body) error {
 	for {
 		var want uint64
 		select {
-		case want = <-s.call.asks:
+		case want = <-s.call.demands:
 		case <-s.call.done:
 			return nil
 		}
 		n, bodyErr := io.ReadFull(r, buf[:min(want, uint64(len(buf)))])
 		s.conn.opts.trace.body("→", buf[:n])
-		if err := s.write(wire.AppendString(nil, buf[:n])); err != nil {
+		if err := s.writeOut(wire.AppendString(nil, buf[:n])); err != nil {
 			return err
 		}
 		var failed *bodyError
@@ -154,28 +158,28 @@ func (s *sender) sendAsked(b body) error {
 	}
 }
 
-// over reports whether the call has ended.
-func (s *sender) over() bool { return isClosed(s.call.done) }
+// isOver reports whether the call has ended.
+func (s *sender) isOver() bool { return isClosed(s.call.done) }
 
-// send sends p unless the call has ended. contents is the part of p to trace.
-func (s *sender) send(p, contents []byte) error {
-	if s.over() {
+// writeUnlessOver writes p unless the call has ended. contents is the part of p to trace.
+func (s *sender) writeUnlessOver(p, contents []byte) error {
+	if s.isOver() {
 		return errStopped
 	}
 	if len(contents) > 0 {
 		s.conn.opts.trace.body("→", contents)
 	}
-	return s.write(p)
+	return s.writeOut(p)
 }
 
-func (s *sender) write(p []byte) error {
+func (s *sender) writeOut(p []byte) error {
 	s.writing.Store(true)
 	defer s.writing.Store(false)
 	_, err := s.conn.out.Write(p)
 	return err
 }
 
-// result waits until the body is no longer read, and returns the error of the body, or else the
+// result waits until the body is no longer read. It returns the error of the body, or else the
 // answer. If the daemon may not have read the whole body, it breaks the connection. It raises a
 // panic of the caller's reader again.
 func (s *sender) result(ctx context.Context, answer error) error {
@@ -187,7 +191,7 @@ func (s *sender) result(ctx context.Context, answer error) error {
 		s.conn.fail(errUnfinished)
 		panic(panicked)
 	}
-	if answer != nil || s.early {
+	if answer != nil || s.cutShort {
 		s.confirm(ctx)
 	}
 	if s.err != nil {
@@ -196,20 +200,20 @@ func (s *sender) result(ctx context.Context, answer error) error {
 	return answer
 }
 
-// join waits for the goroutine of the sender, so that the caller's reader is not used after
-// the call has returned. The call must be over.
+// join waits for the goroutine of the sender, so that the caller's reader is not used after the
+// call has returned. The call must have ended.
 //
-// A Read cannot be interrupted. If ctx has ended or the connection is lost, join waits for
-// readGrace at most, and returns false if the goroutine is still in a Read. The goroutine ends
-// when that Read returns; it does not call Read again.
+// A Read cannot be interrupted. If ctx has ended or the connection is lost, join waits for at
+// most readGrace, and returns false if the goroutine is still in a Read. The goroutine ends
+// when that Read returns. It does not call Read again.
 func (s *sender) join(ctx context.Context) bool {
-	if isClosed(s.ended) {
+	if isClosed(s.done) {
 		return true
 	}
 	timeout := max(s.conn.opts.DrainTimeout, readGrace)
 	for {
 		select {
-		case <-s.ended:
+		case <-s.done:
 			return true
 		case <-s.conn.lost:
 			return s.joinLost()
@@ -217,7 +221,7 @@ func (s *sender) join(ctx context.Context) bool {
 			s.conn.fail(cancelled(ctx, s.call.op))
 		case <-time.After(timeout):
 			if s.writing.Load() { // otherwise the caller's reader is slow
-				s.conn.fail(errDeaf)
+				s.conn.fail(errNotReading)
 			}
 		}
 	}
@@ -227,9 +231,79 @@ func (s *sender) joinLost() bool {
 	late := time.NewTimer(readGrace)
 	defer late.Stop()
 	select {
-	case <-s.ended:
+	case <-s.done:
 		return true
 	case <-late.C:
 		return false
 	}
+}
+
+// errNotRead breaks the connection after an upload that the daemon has answered but may not
+// have read.
+var errNotRead = errors.New("the daemon answered an upload and may not have read it")
+
+// A refusedError is the reason for breaking a connection after a refused upload.
+type refusedError struct {
+	refusal *activity.Error // the error of the upload
+	failure error           // the later failure of the connection
+}
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("the daemon refused an upload and may not have read it: %v", e.refusal)
+}
+
+// Unwrap returns both errors.
+func (e *refusedError) Unwrap() []error { return []error{e.refusal, e.failure} }
+
+// confirm checks that the daemon has read the whole body, after a call that failed or was
+// answered early. Otherwise it breaks the connection. The call stays exclusive until confirm
+// returns. So no other call gets the answer to contents that the daemon reads as a request.
+func (s *sender) confirm(ctx context.Context) {
+	c := s.conn
+	if c.Err() != nil {
+		return
+	}
+	if err := c.probe(ctx); err != nil {
+		c.fail(fmt.Errorf("%w: %w", errNotRead, err))
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused = nil
+}
+
+// ProbePath returns the path that [Conn] asks for after a refused upload. No store has it. It
+// is always the same, so that a recorded connection can be replayed. It is "" if dir is
+// invalid.
+func ProbePath(dir storepath.Dir) storepath.Path {
+	// Objects never have the type "probe", so no object has a path with this fingerprint.
+	path, err := dir.MakePath("probe", nixhash.Sum(nixhash.SHA256, nil), "probe")
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// probe asks whether ProbePath is valid, and returns an error unless the daemon answers within
+// DrainTimeout that it is not. A daemon that has not read a body to its end reads the rest as
+// requests: it answers those first, or reports an invalid operation and closes the connection.
+func (c *Conn) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.DrainTimeout, errDrainTimeout)
+	defer cancel()
+	reply := new(protocol.IsValidPathReply)
+	noHandler := context.Background()
+	p, k, err := c.newCall(noHandler, nil, &protocol.IsValidPathRequest{Path: ProbePath(c.Dir())}, reply, true)
+	if err == nil {
+		err = c.enqueue(p, k)
+	}
+	if err == nil {
+		err = c.awaitAnswer(ctx, k)
+	}
+	if err == errCallerGone {
+		return cancelled(ctx, k.op)
+	}
+	if err == nil && reply.Valid {
+		return errors.New("it reports a path as valid that no store has")
+	}
+	return err
 }

@@ -41,8 +41,8 @@ func wide(t *testing.T, s *memstore.Store, n int) storepath.Path {
 	return root
 }
 
-// A wide closure comes in the same order on several connections as on one, whatever becomes of
-// these.
+// The order of a wide closure is the same on several connections as on one, even if connections
+// break.
 func TestClosureOnSeveralConnections(t *testing.T) {
 	s := memstore.New(nil)
 	const n = 3000
@@ -67,7 +67,8 @@ func TestClosureOnSeveralConnections(t *testing.T) {
 	if len(want) != 2*n+1 {
 		t.Fatalf("%d paths", len(want))
 	}
-	// A connection that breaks has answered more than is under way at once, so that all who use it come on.
+	// A connection that breaks has answered more queries than the window, so that all users of
+	// it make progress.
 	for name, faults := range map[string]daemontest.Faults{"well": {}, "with connections that break": {CutAfter: 500_000}} {
 		t.Run(name, func(t *testing.T) {
 			d := daemontest.New(t, &daemontest.Options{Store: s, Faults: faults})
@@ -91,8 +92,8 @@ func TestClosureOnSeveralConnections(t *testing.T) {
 	}
 }
 
-// serveWide plays daemons that know a wide closure, and returns its root and the transport to
-// them. A daemon says something before each of its answers.
+// serveWide plays daemons with a wide closure, and returns its root and the transport to them.
+// A daemon reports an event before each reply.
 func serveWide(t *testing.T, levels, width int) (storepath.Path, daemon.Unix) {
 	root, references := graph(levels, width)
 	return root, listening(t, func(p *peer) {
@@ -103,9 +104,9 @@ func serveWide(t *testing.T, levels, width int) (storepath.Path, daemon.Unix) {
 	})
 }
 
-// The handler of a closure that is asked for on several connections runs on the caller's
-// goroutine, so that the caller can recover from its panics. Neither they nor a panic in the loop
-// leave anything behind.
+// The handler of a closure on several connections runs on the caller's goroutine, so that the
+// caller can recover from its panics. A panic of the handler or in the loop leaves nothing
+// behind.
 func TestPanicInWideClosure(t *testing.T) {
 	const levels, width = 4, 300
 	root, transport := serveWide(t, levels, width)
@@ -117,7 +118,7 @@ func TestPanicInWideClosure(t *testing.T) {
 	most := 0
 	run := func(panicAt int) (panicked any) {
 		defer func() { panicked = recover() }()
-		n := 0 // without a lock: the race detector watches
+		n := 0 // without a lock, so that the race detector reports a second goroutine
 		code := func() bool {
 			if n++; n == panicAt {
 				panic(errBoo)

@@ -16,19 +16,20 @@ import (
 	"pix/internal/redact"
 )
 
-// SSH is the [Transport] to a daemon on another machine. It runs OpenSSH, as Nix does, so
-// that people's configuration, agents and jump hosts work, and there "nix-daemon --stdio".
+// SSH is the [Transport] to a daemon on another machine. Like Nix, it runs OpenSSH, so that the
+// user's configuration, agents and jump hosts work. On the other machine it runs "nix-daemon
+// --stdio".
 type SSH struct {
-	User string // "" leaves it to ssh
+	User string // "" means the default of ssh
 	Host string
-	Port int // 0 leaves it to ssh
+	Port int // 0 means the default of ssh
 
 	Options       []string // arguments for ssh, before all others
-	Key           string   // the file of a private key; "" leaves it to ssh
-	HostKey       string   // the host's public key, in base 64 of its line in known_hosts after the name; "" leaves it to ssh
+	Key           string   // the file of a private key; "" means the default of ssh
+	HostKey       string   // base64 of the host's line in known_hosts, without its name; "" means the default of ssh
 	Compress      bool
-	RemoteProgram []string // nil is nix-daemon; without "--stdio"
-	RemoteStore   string   // the URI of the store that the remote program opens; "" leaves it to it
+	RemoteProgram []string // without "--stdio"; nil means nix-daemon
+	RemoteStore   string   // the URI of the store that the remote program opens; "" means its default
 }
 
 // String returns the URI without parameters.
@@ -43,7 +44,7 @@ func (s *SSH) String() string {
 	return "ssh-ng://" + text
 }
 
-// target returns "user@host", as ssh wants it.
+// target returns "user@host" for ssh.
 func (s *SSH) target() string {
 	if s.User != "" {
 		return s.User + "@" + s.Host
@@ -51,9 +52,9 @@ func (s *SSH) target() string {
 	return s.Host
 }
 
-// started is what ssh is told to print when the connection stands. It distinguishes an ssh
-// that cannot connect from a daemon that is silent, and takes the place of what people may
-// have configured to be printed.
+// started is printed by ssh when the connection is established. It distinguishes an ssh that
+// cannot connect from a daemon that does not answer. It replaces a LocalCommand in the user's
+// configuration.
 const started = "started\n"
 
 // Dial implements [Transport].
@@ -61,7 +62,7 @@ func (s *SSH) Dial(ctx context.Context) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := s.check(); err != nil {
+	if err := s.validate(); err != nil {
 		return nil, err
 	}
 	args, cleanUp, err := s.args()
@@ -71,24 +72,24 @@ func (s *SSH) Dial(ctx context.Context) (net.Conn, error) {
 	return Command{Args: args, Env: []string{"SHELL=/bin/sh"}}.start(started, cleanUp)
 }
 
-// handshakeTimeout is how long connecting may take unless the options say it: ssh may ask
-// for a password, or for a touch of a key.
+// handshakeTimeout is the default of Options.HandshakeTimeout for ssh, which may ask for a
+// password, or for a touch of a key.
 func (s *SSH) handshakeTimeout() time.Duration { return 2 * time.Minute }
 
-// check refuses what ssh would take for an option.
-func (s *SSH) check() error {
+// validate rejects names that ssh would take as an option.
+func (s *SSH) validate() error {
 	switch {
 	case s.Host == "":
 		return errors.New("the host name is empty")
 	case strings.HasPrefix(s.Host, "-"):
-		return fmt.Errorf("the host name %q begins with '-'", s.Host)
+		return fmt.Errorf("the host name %q starts with '-'", s.Host)
 	case strings.HasPrefix(s.User, "-"):
-		return fmt.Errorf("the user name %q begins with '-'", s.User)
+		return fmt.Errorf("the user name %q starts with '-'", s.User)
 	}
 	return nil
 }
 
-// args returns the command line. cleanUp removes the files that it names.
+// args returns the command line. cleanUp removes the files that it uses.
 func (s *SSH) args() (args []string, cleanUp func(), err error) {
 	args = append([]string{"ssh", s.target(), "-x"}, s.Options...)
 	if s.Key != "" {
@@ -119,7 +120,7 @@ func (s *SSH) args() (args []string, cleanUp func(), err error) {
 	return args, cleanUp, nil
 }
 
-// knownHosts makes a file with the host's key and returns the option that names it.
+// knownHosts creates a file with the host's key and returns the option for it.
 func (s *SSH) knownHosts() (option string, cleanUp func(), err error) {
 	key, err := base64.StdEncoding.DecodeString(s.HostKey)
 	if err != nil {
@@ -138,13 +139,13 @@ func (s *SSH) knownHosts() (option string, cleanUp func(), err error) {
 	return "-oUserKnownHostsFile=" + file, cleanUp, nil
 }
 
-// ParseSSH parses a URI "ssh-ng://[user@]host[:port][?parameter=value&…]". The parameters
-// are those of Nix: ssh-key, base64-ssh-public-host-key, compress, remote-program and
-// remote-store. An unknown one is an error, as is a path.
+// ParseSSH parses a URI "ssh-ng://[user@]host[:port][?parameter=value&…]". The parameters are
+// the same as in Nix: ssh-key, base64-ssh-public-host-key, compress, remote-program and
+// remote-store. An unknown parameter or a path is an error.
 func ParseSSH(uri string) (*SSH, error) {
 	rest, ok := strings.CutPrefix(uri, "ssh-ng://")
 	if !ok {
-		return nil, errors.New("it does not begin with ssh-ng://")
+		return nil, errors.New("it does not start with ssh-ng://")
 	}
 	authority, query, _ := strings.Cut(rest, "?")
 	s := new(SSH)
@@ -157,18 +158,18 @@ func ParseSSH(uri string) (*SSH, error) {
 	}
 	for name, values := range params {
 		if len(values) > 1 {
-			return nil, fmt.Errorf("the parameter %s is there more than once", name)
+			return nil, fmt.Errorf("the parameter %s is given more than once", name)
 		}
 		if err := s.set(name, values[0]); err != nil {
 			return nil, err
 		}
 	}
-	return s, s.check()
+	return s, s.validate()
 }
 
 func (s *SSH) parseAuthority(authority string) error {
 	if strings.Count(authority, ":") > 1 && !strings.Contains(authority, "[") {
-		at := strings.LastIndex(authority, "@") + 1 // an IPv6 address without brackets, as Nix takes it
+		at := strings.LastIndex(authority, "@") + 1 // an IPv6 address without brackets, which Nix accepts
 		authority = authority[:at] + "[" + authority[at:] + "]"
 	}
 	u, err := url.Parse("ssh-ng://" + authority)
@@ -176,11 +177,11 @@ func (s *SSH) parseAuthority(authority string) error {
 		return redact.Error(err)
 	}
 	if u.Path != "" && u.Path != "/" || u.Fragment != "" {
-		return errors.New("what follows the host is no port and no parameter")
+		return errors.New("the host is followed by something other than a port or parameters")
 	}
 	if u.User != nil {
 		if _, has := u.User.Password(); has {
-			return errors.New("there is a password; ssh will ask for it")
+			return errors.New("it contains a password; remove it, and ssh will ask for it")
 		}
 		if s.User = u.User.Username(); s.User == "" {
 			return errors.New("the user name is empty")
@@ -190,7 +191,7 @@ func (s *SSH) parseAuthority(authority string) error {
 	if port := u.Port(); port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return fmt.Errorf("the port %q is none", port)
+			return fmt.Errorf("the port %q is invalid", port)
 		}
 		s.Port = int(n)
 	}
@@ -216,4 +217,43 @@ func (s *SSH) set(name, value string) (err error) {
 		return fmt.Errorf("the parameter %s: %w", name, err)
 	}
 	return nil
+}
+
+// SplitSSHOptions splits the value of NIX_SSHOPTS into arguments for ssh, at white space
+// outside single quotes, double quotes and backslash escapes. An unclosed quote is an error.
+func SplitSSHOptions(s string) ([]string, error) {
+	var words []string
+	var word strings.Builder
+	inWord, quote := false, byte(0)
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '\\' && quote != '\'' && i+1 < len(s):
+			i++
+			word.WriteByte(s[i])
+			inWord = true
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteByte(c)
+		case c == '\'' || c == '"':
+			quote, inWord = c, true
+		case strings.IndexByte(" \t\n\r", c) >= 0:
+			if inWord {
+				words = append(words, word.String())
+				word.Reset()
+			}
+			inWord = false
+		default:
+			word.WriteByte(c)
+			inWord = true
+		}
+	}
+	if quote != 0 {
+		return nil, errors.New("a quote is not closed")
+	}
+	if inWord {
+		words = append(words, word.String())
+	}
+	return words, nil
 }

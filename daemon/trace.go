@@ -10,30 +10,29 @@ import (
 	"pix/protocol"
 )
 
-// A tracer writes what goes over a connection, one line for each message:
+// A tracer writes the messages of a connection, one per line:
 //
 //	15:04:05.000000 1 → QueryPathInfo path=/nix/store/…-hello
 //
-// the time, the number of the connection, the direction seen from here (→ to the daemon, ←
-// from it, × the end), and the message as package protocol shows it. Requests stand in the
-// order in which they are sent, so that who reads the trace knows which reply is whose. A nil
-// tracer writes nothing.
+// A line has the time, the number of the connection, the direction (→ to the daemon, ← from it,
+// × at the end), and the message in the format of package protocol. Requests are traced in the
+// order of sending, so that a reader can match replies to them. A nil tracer writes nothing.
 type tracer struct {
-	w    *lineWriter
-	most int // bytes of a body to show, negative for all
-	conn int // the number of the connection
+	w       *lineWriter
+	maxBody int // number of bytes of a body to show; negative: all
+	conn    int // the number of the connection
 
-	ended bool // the last line was written; w.mu guards it
+	finished bool // the last line was written; guarded by w.mu
 }
 
-// A lineWriter lets several connections write to one trace, a whole line at a time.
+// A lineWriter lets several connections write to one trace, one whole line at a time.
 type lineWriter struct {
 	mu    sync.Mutex
 	w     io.Writer
-	conns int // that were numbered
+	conns int // number of connections
 }
 
-// newTracer returns the tracer of the options' first connection, or nil.
+// newTracer returns a tracer for the options, or nil.
 func newTracer(o *Options) *tracer {
 	if o.Trace == nil {
 		return nil
@@ -42,10 +41,10 @@ func newTracer(o *Options) *tracer {
 	if most == 0 {
 		most = protocol.TraceBody
 	}
-	return &tracer{w: &lineWriter{w: o.Trace}, most: most}
+	return &tracer{w: &lineWriter{w: o.Trace}, maxBody: most}
 }
 
-// next returns a tracer for one more connection, or nil.
+// next returns a tracer for another connection, or nil.
 func (t *tracer) next() *tracer {
 	if t == nil {
 		return nil
@@ -53,23 +52,23 @@ func (t *tracer) next() *tracer {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
 	t.w.conns++
-	return &tracer{w: t.w, most: t.most, conn: t.w.conns}
+	return &tracer{w: t.w, maxBody: t.maxBody, conn: t.w.conns}
 }
 
 func (t *tracer) line(direction, text string) {
 	now := time.Now().Format("15:04:05.000000")
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
-	if t.ended {
-		return // the connection is closed, and its last messages are dropped
+	if t.finished {
+		return // the connection is closed, so later messages are not traced
 	}
-	t.ended = direction == closedMark
+	t.finished = direction == closedMark
 	defer func() {
-		if recover() != nil { // a panic on the goroutine of the read loop would end the program
+		if recover() != nil { // a panic on the goroutine of readLoop would end the program
 			t.w.w = io.Discard
 		}
 	}()
-	fmt.Fprintf(t.w.w, "%s %d %s %s\n", now, t.conn, direction, text) // without its error: the trace is no part of the call
+	fmt.Fprintf(t.w.w, "%s %d %s %s\n", now, t.conn, direction, text) // errors are ignored: a failing trace must not fail the call
 }
 
 func (t *tracer) greeting(p protocol.Params, g protocol.Greeting) {
@@ -80,42 +79,42 @@ func (t *tracer) greeting(p protocol.Params, g protocol.Greeting) {
 
 func (t *tracer) request(p protocol.Params, r protocol.Request) {
 	if t != nil {
-		t.line("→", p.TraceRequest(r, t.most))
+		t.line("→", p.TraceRequest(r, t.maxBody))
 	}
 }
 
 func (t *tracer) message(p protocol.Params, m protocol.Message) {
 	if t != nil {
-		t.line("←", p.TraceMessage(m, t.most))
+		t.line("←", p.TraceMessage(m, t.maxBody))
 	}
 }
 
 func (t *tracer) reply(p protocol.Params, op protocol.Op, r protocol.Reply) {
 	if t != nil {
-		t.line("←", p.TraceReply(op, r, t.most))
+		t.line("←", p.TraceReply(op, r, t.maxBody))
 	}
 }
 
-// body shows a piece of what follows a request or a reply.
+// body traces a piece of a body.
 func (t *tracer) body(direction string, b []byte) {
 	if t != nil {
-		t.line(direction, protocol.TraceData(b, t.most))
+		t.line(direction, protocol.TraceData(b, t.maxBody))
 	}
 }
 
-// closedMark stands in the place of the direction when a connection has ended.
+// closedMark replaces the direction in the last line of a connection.
 const closedMark = "×"
 
-// closed shows who ended a connection, and why.
+// closed traces which side has ended the connection, and why.
 func (t *tracer) closed(why error) {
 	if t != nil {
 		t.line(closedMark, protocol.TraceClosed(byDaemon(why), why.Error()))
 	}
 }
 
-// byDaemon reports whether it was the daemon that ended a connection.
+// byDaemon reports whether the daemon has ended the connection.
 func byDaemon(why error) bool {
 	var hung *hangUp
 	var ours *bodyError
-	return errors.As(why, &hung) || isEnd(why) && !errors.As(why, &ours)
+	return errors.As(why, &hung) || isClosedByPeer(why) && !errors.As(why, &ours)
 }

@@ -16,8 +16,8 @@ import (
 	"pix/storepath"
 )
 
-// traced are calls of every kind: all operations, iterators that are left early or not, and
-// archives that are read whole or partly, and closed early.
+// traced returns calls of every kind: all operations, iterators that are left early or not, and
+// archives that are read completely or partly.
 func traced() []fakeOp {
 	type C = *daemon.Conn
 	type X = context.Context
@@ -82,12 +82,12 @@ func traced() []fakeOp {
 	)
 }
 
-// Each request is in a trace once, in the order in which it is sent, and a trace in full is
-// replayed: the client asks the same and gets the same answers.
+// A trace has each request once, in the order of sending. A full trace can be replayed: the
+// client sends the same requests and gets the same replies.
 func TestTraceOfEverything(t *testing.T) {
 	for _, op := range traced() {
 		t.Run(op.name, func(t *testing.T) {
-			var heard []string // by the daemon, until it has ended
+			var heard []string // requests that the daemon got, valid after its end
 			m := &memory{version: op.version, serve: func(p *peer, _ int) {
 				for req := p.next(); req != nil; req = p.next() {
 					heard = append(heard, p.params.TraceRequest(req, -1))
@@ -113,12 +113,12 @@ func TestTraceOfEverything(t *testing.T) {
 				return trace.String(), err
 			}
 			trace, want := use(m)
-			for m.open.Load() > 0 { // until the daemon has heard all
+			for m.open.Load() > 0 { // until the daemon has read everything
 				m.restart()
 			}
 			asked := requestsIn(trace)
 			if n := len(heard); n > len(asked) || !slices.Equal(asked[:n], heard) || n < len(asked) && !strings.Contains(op.name, "left") {
-				t.Errorf("the daemon heard\n%s\nand the trace has\n%s", strings.Join(heard, "\n"), strings.Join(asked, "\n"))
+				t.Errorf("the daemon got\n%s\nand the trace has\n%s", strings.Join(heard, "\n"), strings.Join(asked, "\n"))
 			}
 			again, got := use(daemontest.Replay(t, strings.NewReader(trace), nil))
 			if (got == nil) != (want == nil) {
@@ -131,7 +131,7 @@ func TestTraceOfEverything(t *testing.T) {
 	}
 }
 
-// requestsIn returns the requests that a trace has.
+// requestsIn returns the requests in a trace.
 func requestsIn(trace string) (requests []string) {
 	for line := range strings.Lines(trace) {
 		if _, request, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " → "); ok && !strings.HasPrefix(request, "body ") {
@@ -141,7 +141,7 @@ func requestsIn(trace string) (requests []string) {
 	return requests
 }
 
-// A trace of a large archive that was closed long before its end is replayed, too.
+// A trace of a large archive that was closed long before its end can be replayed, too.
 func TestTraceOfAbandoned(t *testing.T) {
 	big := fileNAR(string(make([]byte, 3<<20)))
 	info := infoOf(big)
@@ -196,8 +196,8 @@ func TestTraceOfAbandoned(t *testing.T) {
 	}
 }
 
-// A copy of a closure from a daemon, over a pool, is replayed. One that reads several batches of
-// archives at once asks for them in an order that depends on the time that each takes.
+// The trace of a copy of a closure over a pool can be replayed. A copy that reads several
+// batches of archives at the same time requests them in an order that depends on timing.
 func TestTraceOfCopy(t *testing.T) {
 	from := memstore.New(nil)
 	root := wide(t, from, 40)
@@ -221,14 +221,14 @@ func TestTraceOfCopy(t *testing.T) {
 	}
 	want := copied(d, &trace)
 	if got := copied(daemontest.Replay(t, strings.NewReader(trace.String()), nil), io.Discard); got != want {
-		t.Errorf("%d paths were copied, and %d when it was replayed", want, got)
+		t.Errorf("%d paths were copied, and %d in the replay", want, got)
 	}
 	if n := len(slices.DeleteFunc(requestsIn(trace.String()), func(r string) bool { return !strings.HasPrefix(r, "NarFromPath ") })); n != want {
-		t.Errorf("%d archives were asked for, for %d paths", n, want)
+		t.Errorf("%d archives were requested for %d paths", n, want)
 	}
 }
 
-// A trace whose writer panics ends, and nothing else does.
+// A panic of the trace's writer ends the trace, and has no other effect.
 func TestTraceThatPanics(t *testing.T) {
 	for n := range 8 {
 		written := 0

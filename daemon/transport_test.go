@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// stdio is standard input and output as a connection.
+// stdio is a connection on the standard streams.
 type stdio struct{ net.Conn }
 
 func (stdio) Read(p []byte) (int, error)  { return os.Stdin.Read(p) }
@@ -45,7 +45,7 @@ func playRole(role string) {
 	case "refused":
 		fmt.Fprintln(os.Stderr, "Permission denied (publickey).")
 		os.Exit(255)
-	case "stubborn": // a daemon that does not end
+	case "stubborn": // a daemon that does not exit
 		fakeServe(stdio{}, newest, (*peer).serveAll)
 		time.Sleep(time.Hour)
 	case "dies":
@@ -80,11 +80,11 @@ func TestCommand(t *testing.T) {
 	}
 	c.Close()
 	if children(t) != 0 {
-		t.Error("the command is still there after Close")
+		t.Error("the command still runs after Close")
 	}
 }
 
-// A command that does not end is killed.
+// A command that does not exit is killed.
 func TestStubbornCommand(t *testing.T) {
 	c, err := daemon.DialTransport(t.Context(), role(t, "stubborn"), nil)
 	if err != nil {
@@ -96,7 +96,7 @@ func TestStubbornCommand(t *testing.T) {
 		t.Errorf("closing took %v", took)
 	}
 	if children(t) != 0 {
-		t.Error("the command is still there after Close")
+		t.Error("the command still runs after Close")
 	}
 }
 
@@ -105,7 +105,7 @@ func children(t *testing.T) (n int) {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil || len(stats) == 0 {
-		t.Skip("no /proc here")
+		t.Skip("this system has no /proc")
 	}
 	for _, stat := range stats {
 		b, _ := os.ReadFile(stat)
@@ -117,12 +117,11 @@ func children(t *testing.T) (n int) {
 	return n
 }
 
-// What is no daemon is shown: what it said where a greeting should be, and on its standard
-// error.
+// The error about a command that is not a daemon has its output and its standard error.
 func TestCommandThatIsNoDaemon(t *testing.T) {
 	for name, want := range map[string][]string{
-		"banner":  {`received "Welcome to the machine!"`, "said: this account is not available"},
-		"refused": {"the daemon closed the connection", "exit status 255", "said: Permission denied (publickey)."},
+		"banner":  {`received "Welcome to the machine!"`, "printed: this account is not available"},
+		"refused": {"the daemon closed the connection", "exit status 255", "printed: Permission denied (publickey)."},
 	} {
 		_, err := daemon.DialTransport(t.Context(), role(t, name), nil)
 		var dial *daemon.DialError
@@ -146,7 +145,7 @@ func TestCommandThatIsNoDaemon(t *testing.T) {
 	}
 }
 
-// A command that dies says why.
+// The error about a command that exits has the reason.
 func TestCommandDies(t *testing.T) {
 	c, err := daemon.DialTransport(t.Context(), role(t, "dies"), nil)
 	if err != nil {
@@ -159,8 +158,8 @@ func TestCommandDies(t *testing.T) {
 	}
 }
 
-// fakeSSH puts a program named ssh before all others, that is what role it plays. Its
-// arguments are written to the file that is returned.
+// fakeSSH puts a script named ssh first in PATH. It returns the file to which the script writes
+// its arguments.
 func fakeSSH(t *testing.T, script string) (args string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -178,7 +177,7 @@ func TestSSH(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, plays := range []string{"started", "daemon"} { // a shared connection does not say that it has started
+	for _, plays := range []string{"started", "daemon"} { // a shared connection does not print the greeting
 		args := fakeSSH(t, "PIX_TEST_ROLE="+plays+" GORACE=atexit_sleep_ms=0 exec "+self)
 		ssh, err := daemon.ParseSSH("ssh-ng://me@host:2222?ssh-key=/key&compress=true&remote-program=/bin/nix-daemon&remote-store=local&base64-ssh-public-host-key=c3NoLWVkMjU1MTkgQUFBQQ==")
 		if err != nil {
@@ -207,7 +206,7 @@ func TestSSH(t *testing.T) {
 		}
 		c.Close()
 		if _, err := os.Stat(hosts); err == nil {
-			t.Error("the file with the host's key is still there")
+			t.Error("the file with the host's key still exists")
 		}
 	}
 }
@@ -258,11 +257,11 @@ func TestSplitSSHOptions(t *testing.T) {
 		}
 	}
 	if _, err := daemon.SplitSSHOptions("a 'b"); err == nil {
-		t.Error("an open quote was taken")
+		t.Error("an unclosed quote was accepted")
 	}
 }
 
-// A socket whose path is longer than the system's address has room for.
+// A socket may have a path that is too long for its address.
 func TestLongSocketPath(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 200))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -299,7 +298,7 @@ func TestLongSocketPath(t *testing.T) {
 	}
 }
 
-// The daemons' own commands behind a fake ssh.
+// The daemons' own commands run behind a fake ssh.
 func TestRealSSH(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -326,7 +325,7 @@ func TestRealSSH(t *testing.T) {
 			t.Errorf("%+v, %v", info, err)
 		}
 		if info.Version >= protocol.MakeVersion(35) && info.Trust != protocol.Trusted {
-			t.Errorf("we are %s", info.Trust)
+			t.Errorf("the trust level is %s", info.Trust)
 		}
 		p.Close()
 	})

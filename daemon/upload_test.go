@@ -19,8 +19,8 @@ import (
 
 var errBoo = errors.New("boo")
 
-// A body that cannot be read is the caller's error. Where nothing can be taken back, the
-// connection is broken; where the daemon asks for each piece, it is not.
+// If a body cannot be read, the call returns the caller's error. The connection is broken,
+// unless the daemon asks for each piece.
 func TestBodyFails(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -63,8 +63,7 @@ func TestBodyFails(t *testing.T) {
 	}
 }
 
-// serveBodies answers all operations; a body that does not end is the error that a daemon
-// makes of it.
+// serveBodies answers all operations. A truncated body is an error of the daemon.
 func (p *peer) serveBodies() {
 	for {
 		req, err := p.params.ReadRequest(p.in)
@@ -100,8 +99,7 @@ func failing(err error) iter.Seq2[store.Import, error] {
 	}
 }
 
-// An archive goes as far as its size says. What follows is not sent; what is missing is an
-// error.
+// An archive is sent up to its size. Further bytes are not sent. Missing bytes are an error.
 func TestArchiveHasItsSize(t *testing.T) {
 	for _, version := range []protocol.Version{newest, protocol.MakeVersion(31), protocol.MakeVersion(22), protocol.MakeVersion(20)} {
 		play(t, version, nil, (*peer).serveAll, func(ctx context.Context, c *daemon.Conn) {
@@ -121,10 +119,10 @@ func TestArchiveHasItsSize(t *testing.T) {
 	}
 }
 
-// The number of objects that was announced is the number that must come.
+// The number of objects must be the announced one.
 func TestNumberOfObjects(t *testing.T) {
 	for _, version := range []protocol.Version{newest, protocol.MakeVersion(31)} {
-		for n, want := range map[int]string{0: "more objects", 1: "more objects", 3: "1 objects did not come"} {
+		for n, want := range map[int]string{0: "more objects", 1: "more objects", 3: "1 objects are missing"} {
 			play(t, version, nil, (*peer).serveAll, func(ctx context.Context, c *daemon.Conn) {
 				err := c.AddMultipleToStore(ctx, n, fakeObjects(2), nil)
 				if err == nil || !strings.Contains(err.Error(), want) {
@@ -141,7 +139,7 @@ func TestNumberOfObjects(t *testing.T) {
 	})
 }
 
-// What needs trust that we have not, and what the daemon does not know, is not sent.
+// A request that needs more trust, or that the daemon does not support, is not sent.
 func TestNotSent(t *testing.T) {
 	play(t, protocol.MakeVersion(21), nil, (*peer).serveAll, func(ctx context.Context, c *daemon.Conn) {
 		for name, call := range map[string]func() error{
@@ -161,8 +159,8 @@ func TestNotSent(t *testing.T) {
 	})
 }
 
-// A daemon that asks twice without waiting, or when there is nothing to be asked for, is not
-// trusted any further.
+// A daemon that asks for bytes twice without waiting, or of a call without a body, breaks the
+// connection.
 func TestAskedTwice(t *testing.T) {
 	play(t, protocol.MakeVersion(22), nil, func(p *peer) {
 		p.next()
@@ -177,7 +175,7 @@ func TestAskedTwice(t *testing.T) {
 	})
 }
 
-// An upload goes in few, large frames, and a frame in one piece.
+// An upload is sent in few large frames, and each frame in one write.
 func TestFrames(t *testing.T) {
 	const size = 1 << 20
 	play(t, newest, nil, func(p *peer) {
@@ -205,7 +203,7 @@ func TestFrames(t *testing.T) {
 	})
 }
 
-// A refusal before work is no result of a build, and is told in the daemon's own words.
+// A refusal before work is not the result of a build. The call returns the daemon's error.
 func TestResultsRefused(t *testing.T) {
 	play(t, protocol.MakeVersion(33), nil, func(p *peer) {
 		for req := p.next(); req != nil; req = p.next() {
@@ -219,7 +217,7 @@ func TestResultsRefused(t *testing.T) {
 	}, func(ctx context.Context, c *daemon.Conn) {
 		results, err := c.BuildPathsWithResults(ctx, fakeBuilt, store.BuildRepair)
 		if !isDaemonError(err) || results != nil {
-			t.Errorf("%v, %v, want the daemon's words", results, err)
+			t.Errorf("%v, %v, want the daemon's error", results, err)
 		}
 	})
 }

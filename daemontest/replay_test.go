@@ -429,7 +429,7 @@ func TestReplayRefused(t *testing.T) {
 		{"15:04:05.000000 1 ← Last\n", 1, 23, `"Last" instead of "greeting"`},
 		{"15:04:05.000000 1 → SyncWithGC\n", 1, 23, "the daemon has not greeted yet"},
 		{asked + "15:04:05.000000 1 ? Last\n", 4, 21, `"?" is no direction`},
-		{asked + "15:04:05.000000 1 ← IsValidPath valid=true\n", 4, 23, `message: kind: "IsValidPath" is none`},
+		{asked + "15:04:05.000000 1 ← IsValidPath valid=true\n", 4, 23, `message: kind: "IsValidPath" is not a kind of message`},
 		{asked + "15:04:05.000000 1 ← Last\n15:04:05.000000 1 ← QueryReferrers paths=[]\n", 5, 23, "a reply to QueryReferrers, but IsValidPath was asked in line 3"},
 		{asked + "15:04:05.000000 1 → body data=x\n", 4, 23, "no request has a body here"},
 		{asked + "15:04:05.000000 1 ← Log text=\"x\"…(2 bytes)\n", 4, 32, "the text was cut; record it in full (daemon.Options.TraceBody: -1, or pix --trace-bodies)"},

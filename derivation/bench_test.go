@@ -6,7 +6,7 @@ import (
 	"pix/derivation"
 )
 
-// texts returns the derivations of a corpus and how many bytes they have.
+// texts returns the derivations of a corpus and their total size in bytes.
 func texts(b *testing.B, name string) (all []string, size int64) {
 	for _, text := range files(b, corpus(b, name)) {
 		all = append(all, text)

@@ -12,15 +12,14 @@ import (
 	"pix/storepath"
 )
 
-// A Closure is some derivations with all their inputs, the inputs of these, and so
-// on. It is not changed after it was loaded, and can be used by several goroutines at
-// once.
+// A Closure is a set of derivations with all their inputs, direct and indirect. It does not change after
+// it was loaded. Several goroutines may use it at the same time.
 type Closure struct {
 	members []*member // each after its inputs
 	byPath  map[storepath.Path]*member
 	graph   graph // over members
 	modulo  *ModuloOptions
-	sparse  bool // without the inputs of fixed outputs
+	sparse  bool // it does not contain the inputs of fixed outputs
 	workers int
 
 	hashing sync.Mutex
@@ -31,32 +30,29 @@ type member struct {
 	path       storepath.Path
 	derivation *Derivation
 	number     int32
-	hash       ModuloHash // as an input
+	hash       ModuloHash // AsInput
 }
 
-// ClosureOptions say how a closure is loaded and hashed. A nil pointer means the
-// defaults.
+// ClosureOptions are the options for loading and hashing a closure. A nil pointer is the zero value.
 type ClosureOptions struct {
-	// Concurrency is how many derivations are loaded at once; the number of processors
-	// if 0. More is better where loading waits for a network.
+	// Concurrency is the number of derivations that are loaded at the same time; 0 means the number
+	// of processors. A larger number is faster if the loader waits for a network.
 	Concurrency int
-	// Modulo are the rules by which hashes are computed.
+	// Modulo are the rules for computing hashes.
 	Modulo *ModuloOptions
-	// ForHashes leaves out what no hash and no output path depends on: the inputs of
-	// fixed outputs.
+	// ForHashes leaves out the inputs of fixed outputs. No hash and no output path depends on them.
 	ForHashes bool
-	// Limits bound the closure. Nil means the limits of the loader if it is a [LimitedLoader], or else
-	// [ForeignLimits].
+	// Limits limit the closure. Nil means the limits of the loader if it is a [LimitedLoader], and
+	// otherwise [ForeignLimits].
 	Limits *Limits
 }
 
-// LoadClosure loads the derivations at roots and all their inputs, each once and
-// several at a time. Each must parse (see [ParseAt]); the result holds on to their
-// texts.
+// LoadClosure loads the derivations at roots and all their inputs, each once and several at the same
+// time, with [ParseAt]. The result keeps their texts in memory.
 //
-// The error is a [*LoadError] for a derivation that is missing or that does not
-// parse, a [*CycleError], a [*LimitError], or the cause of the context. If the loader panics, LoadClosure
-// panics on the goroutine of its caller.
+// The error is a [*LoadError] for a derivation that is missing or cannot be parsed, a [*CycleError], a
+// [*LimitError], or the cause of the cancellation of ctx. If the loader panics, LoadClosure panics on
+// the goroutine of its caller.
 func LoadClosure(ctx context.Context, l Loader, roots []storepath.Path, o *ClosureOptions) (*Closure, error) {
 	if o == nil {
 		o = &ClosureOptions{}
@@ -69,7 +65,7 @@ func LoadClosure(ctx context.Context, l Loader, roots []storepath.Path, o *Closu
 	return c, c.sort(roots)
 }
 
-// follow yields the inputs of d that belong to the closure.
+// follow returns the inputs of d that belong to the closure.
 func (c *Closure) follow(d *Derivation) iter.Seq[storepath.Path] {
 	if kind, err := d.Kind(); c.sparse && err == nil && kind == Fixed {
 		return func(func(storepath.Path) bool) {}
@@ -77,7 +73,7 @@ func (c *Closure) follow(d *Derivation) iter.Seq[storepath.Path] {
 	return d.InputDerivations.Keys()
 }
 
-// sort brings the members in order.
+// sort sorts the members so that each follows its inputs.
 func (c *Closure) sort(roots []storepath.Path) error {
 	all := slices.Sorted(maps.Keys(c.byPath))
 	members := make([]*member, len(all))
@@ -105,7 +101,7 @@ func (c *Closure) sort(roots []storepath.Path) error {
 	return nil
 }
 
-// inputs returns the numbers of the inputs of each member.
+// inputs returns the graph of the members.
 func (c *Closure) inputs(members []*member) graph {
 	g := make(graph, len(members))
 	for i, m := range members {
@@ -120,8 +116,8 @@ func (c *Closure) inputs(members []*member) graph {
 // Len returns the number of derivations.
 func (c *Closure) Len() int { return len(c.members) }
 
-// All yields the derivations with their paths, each after its inputs. The order is
-// always the same for the same roots.
+// All returns an iterator over the derivations and their paths, each after its inputs. The order depends
+// only on the roots.
 func (c *Closure) All() iter.Seq2[storepath.Path, *Derivation] {
 	return func(yield func(storepath.Path, *Derivation) bool) {
 		for _, m := range c.members {
@@ -141,10 +137,10 @@ func (c *Closure) Get(path storepath.Path) (*Derivation, bool) {
 	return m.derivation, true
 }
 
-// Hash computes the modulo hashes of all members, each once and several at a time.
-// The other methods call it when they need it; calling it first is of use where a
-// context is at hand. The error is that of the first member that has no hash; it is a
-// [*LoadError] around those of [Derivation.HashModulo].
+// Hash computes the modulo hashes of all members, each once and several at the same time. The other
+// methods call it when they need the hashes. Call it first to pass a context. The error is a
+// [*LoadError] for the first member that cannot be hashed. It wraps an error of
+// [Derivation.HashModulo].
 func (c *Closure) Hash(ctx context.Context) error {
 	c.hashing.Lock()
 	defer c.hashing.Unlock()
@@ -153,7 +149,7 @@ func (c *Closure) Hash(ctx context.Context) error {
 	}
 	err := c.graph.forEachInOrder(ctx, c.workers, func(n int32) error {
 		m := c.members[n]
-		if err := c.checkWanted(m.derivation); err != nil {
+		if err := c.checkInputs(m.derivation); err != nil {
 			return &LoadError{Path: m.path, Err: err}
 		}
 		hash, err := m.derivation.HashModulo(AsInput, c.inputHash, c.modulo)
@@ -167,26 +163,24 @@ func (c *Closure) Hash(ctx context.Context) error {
 	return err
 }
 
-// checkWanted returns an error if an output of an input is used that the input does
-// not have.
-func (c *Closure) checkWanted(d *Derivation) error {
+// checkInputs returns an error if d uses an output that its input does not have.
+func (c *Closure) checkInputs(d *Derivation) error {
 	if kind, err := d.Kind(); err != nil || kind == Fixed {
-		return err // Nix does not look at the inputs of a fixed output
+		return err // Nix ignores the inputs of a fixed output
 	}
 	for input, used := range d.InputDerivations.All() {
-		if err := wantedOutputs(d.Name, input, used, &c.byPath[input].derivation.Outputs); err != nil {
+		if err := checkUsedOutputs(d.Name, input, used, &c.byPath[input].derivation.Outputs); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// wantedOutputs returns an [*InvalidError] if an input has not all the outputs that
-// are used of it.
-func wantedOutputs(name string, input storepath.Path, used InputOutputs, outputs *Map[string, Output]) error {
-	for _, wanted := range used.Names.keys {
-		if !outputs.Has(wanted) {
-			return &InvalidError{Name: name, Field: "input " + string(input), Reason: "it has no output " + wanted}
+// checkUsedOutputs returns an [*InvalidError] if an input does not have all its used outputs.
+func checkUsedOutputs(name string, input storepath.Path, used InputOutputs, outputs *Map[string, Output]) error {
+	for _, output := range used.Names.keys {
+		if !outputs.Has(output) {
+			return &InvalidError{Name: name, Field: "input " + string(input), Reason: "it has no output " + output}
 		}
 	}
 	return nil
@@ -200,9 +194,8 @@ func (c *Closure) inputHash(path storepath.Path) (ModuloHash, bool) {
 	return m.hash, !m.hash.Hash.IsZero()
 }
 
-// HashModulo returns the modulo hash of the member at path; see
-// [Derivation.HashModulo] and [Closure.Hash]. A path that is not in the closure is a
-// [*MissingInputError].
+// HashModulo returns the modulo hash of the member at path. If path is not in the closure, the error is a
+// [*MissingInputError]. See [Derivation.HashModulo] and [Closure.Hash] for other errors.
 func (c *Closure) HashModulo(path storepath.Path, mode HashMode) (ModuloHash, error) {
 	m, err := c.member(path)
 	if err != nil {
@@ -214,8 +207,8 @@ func (c *Closure) HashModulo(path storepath.Path, mode HashMode) (ModuloHash, er
 	return m.derivation.HashModulo(mode, c.inputHash, c.modulo)
 }
 
-// OutputPaths computes the output paths of the member at path; see
-// [Derivation.OutputPaths] and [Closure.Hash].
+// OutputPaths computes the output paths of the member at path. See [Derivation.OutputPaths] and
+// [Closure.Hash].
 func (c *Closure) OutputPaths(path storepath.Path) (Map[string, storepath.Path], error) {
 	m, err := c.member(path)
 	if err != nil {
@@ -224,8 +217,8 @@ func (c *Closure) OutputPaths(path storepath.Path) (Map[string, storepath.Path],
 	return m.derivation.OutputPaths(c.inputHash, c.modulo)
 }
 
-// InputHashes returns the hashes of the members, for a derivation that is not one of
-// them but has them as inputs. See [Closure.Hash] for the error.
+// InputHashes returns the hashes of the members, for hashing a derivation outside of the closure that has
+// members as inputs. It returns the same errors as [Closure.Hash].
 func (c *Closure) InputHashes(ctx context.Context) (InputHashes, error) {
 	return c.inputHash, c.Hash(ctx)
 }

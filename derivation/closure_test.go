@@ -13,7 +13,7 @@ import (
 	"pix/storepath"
 )
 
-// graphOf returns a loader of derivations that have nothing but inputs.
+// graphOf returns a loader of derivations that consist only of inputs.
 func graphOf(inputs map[string][]string) derivation.Loader {
 	return derivation.LoaderFunc(func(_ context.Context, path storepath.Path) (string, error) {
 		list, ok := inputs[strings.TrimSuffix(path.Name(), ".drv")]
@@ -54,11 +54,11 @@ func TestClosure(t *testing.T) {
 		t.Errorf("the order is %s", got)
 	}
 	if _, ok := c.Get(p("e.drv")); ok {
-		t.Error("something is in the closure that is no input")
+		t.Error("the closure contains a path that is not an input")
 	}
 	var missing *derivation.MissingInputError
 	if _, err := c.HashModulo(p("e.drv"), derivation.AsInput); !errors.As(err, &missing) {
-		t.Errorf("a hash of something else: %v", err)
+		t.Errorf("a hash of a path outside of the closure: %v", err)
 	}
 	if paths, err := c.OutputPaths(p("a.drv")); err != nil || paths.Len() != 1 {
 		t.Errorf("%v, %v", paths, err)
@@ -69,7 +69,7 @@ func TestClosureErrors(t *testing.T) {
 	for _, c := range []struct {
 		what  string
 		graph map[string][]string
-		says  []string
+		want  []string
 	}{
 		{"missing", map[string][]string{"a": {"b"}, "b": {"c"}}, []string{"-c.drv", "(an input of", "-b.drv)", "is missing"}},
 		{"no root", nil, []string{"-a.drv is missing"}},
@@ -77,9 +77,9 @@ func TestClosureErrors(t *testing.T) {
 		{"a cycle", map[string][]string{"a": {"b"}, "b": {"c"}, "c": {"d", "b"}, "d": nil}, []string{"cycle", "-b.drv", "-c.drv"}},
 	} {
 		_, err := derivation.LoadClosure(t.Context(), graphOf(c.graph), []storepath.Path{p("a.drv")}, nil)
-		for _, part := range c.says {
+		for _, part := range c.want {
 			if err == nil || !strings.Contains(err.Error(), part) {
-				t.Errorf("%s: %v, want it to say %q", c.what, err, part)
+				t.Errorf("%s: %v, want %q in it", c.what, err, part)
 			}
 		}
 		var load *derivation.LoadError
@@ -94,10 +94,10 @@ func TestClosureErrors(t *testing.T) {
 	var syntax *derivation.SyntaxError
 	bad := derivation.LoaderFunc(func(context.Context, storepath.Path) (string, error) { return "Derive(", nil })
 	if _, err := derivation.LoadClosure(t.Context(), bad, []storepath.Path{p("a.drv")}, nil); !errors.As(err, &syntax) {
-		t.Errorf("a text that is none: %v", err)
+		t.Errorf("an invalid text: %v", err)
 	}
-	if _, err := derivation.LoadClosure(t.Context(), bad, []storepath.Path{p("a")}, nil); err == nil || !strings.Contains(err.Error(), "no derivation") {
-		t.Errorf("a root that is none: %v", err)
+	if _, err := derivation.LoadClosure(t.Context(), bad, []storepath.Path{p("a")}, nil); err == nil || !strings.Contains(err.Error(), "not a derivation") {
+		t.Errorf("a root that is not a derivation: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	waiting := derivation.LoaderFunc(func(ctx context.Context, _ storepath.Path) (string, error) {
@@ -110,8 +110,8 @@ func TestClosureErrors(t *testing.T) {
 	}
 }
 
-// An output that the input does not have.
-func TestClosureWantedOutputs(t *testing.T) {
+// An input does not have an output that is used.
+func TestClosureUsedOutputs(t *testing.T) {
 	l := derivation.LoaderFunc(func(_ context.Context, path storepath.Path) (string, error) {
 		if path == p("a.drv") {
 			return text(`Derive([("out","","","")],[("%B.drv",["dev"])],[],"","",[],[])`), nil
@@ -128,7 +128,7 @@ func TestClosureWantedOutputs(t *testing.T) {
 	}
 }
 
-// The inputs of a fixed output matter to no hash.
+// No hash depends on the inputs of a fixed output.
 func TestClosureForHashes(t *testing.T) {
 	l := derivation.LoaderFunc(func(_ context.Context, path storepath.Path) (string, error) {
 		if path == p("a.drv") {
@@ -148,7 +148,7 @@ func TestClosureForHashes(t *testing.T) {
 	}
 }
 
-// A chain of 100,000 is no problem of recursion.
+// A chain of 100,000 derivations does not overflow the stack.
 func TestClosureDeep(t *testing.T) {
 	const n = 100_000
 	l := derivation.LoaderFunc(func(_ context.Context, path storepath.Path) (string, error) {

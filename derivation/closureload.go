@@ -14,7 +14,7 @@ type closureLoader struct {
 	loader  Loader
 
 	mu    sync.Mutex
-	wake  sync.Cond // todo, busy or the context has changed
+	wake  sync.Cond // todo, busy or the state of the context has changed
 	meter *meter
 	todo  []pending
 	busy  int // goroutines that load a derivation
@@ -26,8 +26,8 @@ type pending struct {
 	root           storepath.Path
 }
 
-// load loads the closure with workers goroutines, which share the list todo. Each adds the inputs that it
-// finds to the list.
+// load loads the closure with the given number of goroutines. They share the list todo, and add the
+// inputs that they find to it.
 func (f *closureLoader) load(ctx context.Context, roots []storepath.Path, workers int) error {
 	f.wake.L = &f.mu
 	for _, root := range roots {
@@ -51,7 +51,7 @@ func (f *closureLoader) load(ctx context.Context, roots []storepath.Path, worker
 	return err
 }
 
-// work loads one derivation after the other, until none is left.
+// work loads derivations until the list is empty.
 func (f *closureLoader) work(ctx context.Context) error {
 	for {
 		next, ok := f.next(ctx)
@@ -68,8 +68,8 @@ func (f *closureLoader) work(ctx context.Context) error {
 	}
 }
 
-// next waits for a derivation to load. ok is false if todo is empty and no goroutine is busy, which could
-// add to it, or if ctx has ended.
+// next waits for a derivation to load. ok is false if the context has ended, or if todo is empty and no
+// goroutine is busy, which could add to it.
 func (f *closureLoader) next(ctx context.Context) (next pending, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,7 +85,7 @@ func (f *closureLoader) next(ctx context.Context) (next pending, ok bool) {
 	return next, true
 }
 
-// loaded enters a derivation, and its inputs.
+// loaded adds a loaded derivation to the closure, and its inputs to todo.
 func (f *closureLoader) loaded(l pending, d *Derivation, length int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -103,7 +103,7 @@ func (f *closureLoader) loaded(l pending, d *Derivation, length int) error {
 	return nil
 }
 
-// add adds a path to todo, unless it is known. The caller holds f.mu, unless no goroutine works yet.
+// add adds path to todo, unless the closure has it. The caller must hold f.mu while goroutines run.
 func (f *closureLoader) add(path, neededBy, root storepath.Path) error {
 	if f.closure.byPath[path] != nil {
 		return nil
@@ -113,7 +113,7 @@ func (f *closureLoader) add(path, neededBy, root storepath.Path) error {
 	return f.meter.found(root, path)
 }
 
-// loadOne returns the derivation at path, and how long its text is.
+// loadOne returns the derivation at path and the length of its text.
 func loadOne(ctx context.Context, l Loader, path storepath.Path) (d *Derivation, length int, err error) {
 	if _, err := NameOf(path); err != nil {
 		return nil, 0, err

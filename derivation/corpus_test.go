@@ -18,8 +18,8 @@ import (
 	"pix/storepath"
 )
 
-// The corpora are archives of real derivations with answers of Nix itself, in the
-// folder that PIX_CORPUS names.
+// The corpora are archives of real derivations, with results of Nix itself, in the directory
+// PIX_CORPUS.
 var corpora = []string{"corepkgs-aiohttp", "corepkgs-texlive", "guix-hello", "nix-features"}
 
 func TestMain(m *testing.M) {
@@ -36,7 +36,7 @@ var unpacked struct {
 	done map[string]bool
 }
 
-// corpus returns where the archive of that name is unpacked, once for all tests.
+// corpus returns the directory to which the archive is unpacked, once for all tests.
 func corpus(t testing.TB, name string) string {
 	t.Helper()
 	folder := testenv.Corpus(t)
@@ -71,8 +71,7 @@ func read(t testing.TB, elem ...string) string {
 	return string(b)
 }
 
-// drvFolders returns the folders of a corpus that have derivations which Nix 2.34
-// reads.
+// drvFolders returns the folders of a corpus whose derivations Nix 2.34 accepts.
 func drvFolders(t testing.TB, name string) []string {
 	dir := corpus(t, name)
 	if name != "nix-features" {
@@ -81,7 +80,7 @@ func drvFolders(t testing.TB, name string) []string {
 	return []string{filepath.Join(dir, "drvs"), filepath.Join(dir, "built", "drvs")}
 }
 
-// files returns the derivations in a folder by the names of their files.
+// files returns the derivations in a folder by file name.
 func files(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	names, err := derivation.Directory(dir).Files()
@@ -98,7 +97,7 @@ func files(t testing.TB, dir string) map[string]string {
 	return all
 }
 
-// pathOf returns the store path of a file of a corpus.
+// pathOf returns the store path of a file in a corpus.
 func pathOf(t testing.TB, file, text string) storepath.Path {
 	t.Helper()
 	dir := storepath.DefaultDir
@@ -112,7 +111,7 @@ func pathOf(t testing.TB, file, text string) storepath.Path {
 	return path
 }
 
-// Whatever Nix wrote is canonical and comes back byte for byte.
+// Every derivation that Nix wrote is canonical and prints as the same bytes.
 func TestCorpusRoundTrip(t *testing.T) {
 	for _, name := range corpora {
 		t.Run(name, func(t *testing.T) {
@@ -124,7 +123,7 @@ func TestCorpusRoundTrip(t *testing.T) {
 						continue
 					}
 					if got := d.String(); got != text {
-						t.Errorf("%s comes back as %s", file, got)
+						t.Errorf("%s prints as %s", file, got)
 					}
 					if c := d.Clone(); !c.Equal(d) || c.String() != text {
 						t.Errorf("%s: a clone is not equal", file)
@@ -146,7 +145,7 @@ func TestCorpusRoundTrip(t *testing.T) {
 	}
 }
 
-// row is a line of the tables that stand beside the corpora.
+// A row is a line of the tables beside the corpora.
 type row struct{ kind, sha256, counts, modulo, own string }
 
 func table(t *testing.T, name string) map[string]row {
@@ -175,7 +174,7 @@ func table(t *testing.T, name string) map[string]row {
 	return rows
 }
 
-// Everything is verified, and every hash is that of the tables.
+// All derivations are verified, and all hashes equal those in the tables.
 func TestCorpusVerify(t *testing.T) {
 	for _, name := range corpora {
 		t.Run(name, func(t *testing.T) {
@@ -233,17 +232,17 @@ func compareRow(t *testing.T, r derivation.VerifyResult, want row, text string) 
 	}
 	// The table has "-" where one of the inputs is impure.
 	if got := r.Modulo.Hash.Base16(); got != want.modulo && want.modulo != "-" {
-		t.Errorf("%s has the modulo hash %s, want %s", r.File, got, want.modulo)
+		t.Errorf("%s has modulo hash %s, want %s", r.File, got, want.modulo)
 	}
 	if got := r.Own.Hash.Base16(); got != want.own && want.own != "-" {
 		t.Errorf("%s has its own modulo hash %s, want %s", r.File, got, want.own)
 	}
 	if got := nixhash.Sum(nixhash.SHA256, []byte(text)).Base16(); got != want.sha256 {
-		t.Errorf("%s has the hash %s, want %s", r.File, got, want.sha256)
+		t.Errorf("%s has hash %s, want %s", r.File, got, want.sha256)
 	}
 }
 
-// The closure gives the same hashes and paths as the verification.
+// A closure returns the same hashes and paths as the verification.
 func TestCorpusClosure(t *testing.T) {
 	for _, name := range corpora {
 		t.Run(name, func(t *testing.T) {
@@ -273,7 +272,7 @@ func TestCorpusClosure(t *testing.T) {
 					want := rows[path.Base()]
 					for mode, want := range map[derivation.HashMode]string{derivation.AsInput: want.modulo, derivation.ForOutputs: want.own} {
 						if got, err := c.HashModulo(path, mode); err != nil || got.Hash.Base16() != want && want != "-" {
-							t.Errorf("%s has the hash %s, %v, want %s", path, got.Hash, err, want)
+							t.Errorf("%s has hash %s, %v, want %s", path, got.Hash, err, want)
 						}
 					}
 					inputs, err := c.InputHashes(t.Context())
@@ -285,14 +284,14 @@ func TestCorpusClosure(t *testing.T) {
 					}
 				}
 				if len(seen) != len(roots) {
-					t.Errorf("%d of %d were walked", len(seen), len(roots))
+					t.Errorf("%d of %d were visited", len(seen), len(roots))
 				}
 			}
 		})
 	}
 }
 
-// What Nix 2.34.8 answered for each case.
+// The answers of Nix 2.34.8 for each case.
 func TestFeatureAnswers(t *testing.T) {
 	dir := corpus(t, "nix-features")
 	var answers map[string]struct {
@@ -305,7 +304,7 @@ func TestFeatureAnswers(t *testing.T) {
 	compared := 0
 	for name, answer := range answers {
 		if answer.DrvPath == "" || len(answer.Outputs) == 0 {
-			continue // it was refused
+			continue // Nix rejected it
 		}
 		c, err := derivation.LoadClosure(t.Context(), derivation.Directory(filepath.Join(dir, "drvs")), []storepath.Path{answer.DrvPath}, nil)
 		if err != nil {
@@ -338,8 +337,8 @@ func TestFeatureAnswers(t *testing.T) {
 	}
 }
 
-// Files that 2.8.0 writes and 2.34.8 does not. Names like "." and ".." cannot be read by
-// 2.34.8, everything else is fine.
+// Nix 2.8.0 writes these files and 2.34.8 does not. 2.34.8 rejects output names like "." and
+// "..", and accepts the rest.
 func TestFeaturesOfOldNix(t *testing.T) {
 	dir := filepath.Join(corpus(t, "nix-features"), "drvs-2.8.0-differs")
 	entries, err := os.ReadDir(dir)
@@ -359,18 +358,18 @@ func TestFeaturesOfOldNix(t *testing.T) {
 		}
 		good++
 		if d.String() != text {
-			t.Errorf("%s does not come back", entry.Name())
+			t.Errorf("%s prints differently", entry.Name())
 		}
 		d.Name, d.Dir = strings.TrimSuffix(name, ".drv"), storepath.DefaultDir
 		if path, err := d.Path(); err != nil || path.Base() != entry.Name() {
-			t.Errorf("%s has the path %s, %v", entry.Name(), path, err)
+			t.Errorf("%s has path %s, %v", entry.Name(), path, err)
 		}
 		if err := d.CheckOutputPaths(nil, nil); err != nil {
 			t.Errorf("%s: %v", entry.Name(), err)
 		}
 	}
 	if good < 8 {
-		t.Errorf("only %d were read", good)
+		t.Errorf("only %d were accepted", good)
 	}
 }
 
@@ -382,13 +381,13 @@ func TestFeaturesUnparseable(t *testing.T) {
 	}
 	for _, entry := range entries {
 		if _, err := derivation.Parse(read(t, dir, entry.Name())); err == nil {
-			t.Errorf("%s was taken", entry.Name())
+			t.Errorf("%s was accepted", entry.Name())
 		}
 	}
 }
 
-// sameJSON compares two texts by what they mean. Strings that are not UTF-8 are
-// compared as encoding/json reads them; TestJSONKeepsBytes sees to the bytes.
+// sameJSON reports whether two texts are the same JSON. It compares strings that are not UTF-8
+// as encoding/json reads them; TestJSONKeepsBytes checks their bytes.
 func sameJSON(t *testing.T, a, b string) bool {
 	t.Helper()
 	var values [2]any
@@ -408,7 +407,7 @@ func jsonEqual(a, b any) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(x, y)
 }
 
-// What "nix derivation show" prints, pix prints; and it reads it back to the same
+// The JSON equals the output of "nix derivation show", and parsing it returns the same
 // derivation.
 func TestFeatureJSON(t *testing.T) {
 	dir := corpus(t, "nix-features")
@@ -422,10 +421,10 @@ func TestFeatureJSON(t *testing.T) {
 		{"drvs", "show-2.8.0-of-2.34.8", derivation.JSONVersion1},
 		{"drvs-2.8.0-differs", "show-2.8.0", derivation.JSONVersion1},
 	} {
-		compared, refused := 0, 0
+		compared, rejected := 0, 0
 		for file, text := range files(t, filepath.Join(dir, c.drvs)) {
 			if strings.HasPrefix(file[33:], ".") && c.drvs == "drvs-2.8.0-differs" {
-				continue // a name that 2.34.8 does not take, see TestFeaturesOfOldNix
+				continue // Nix 2.34.8 rejects the name, see TestFeaturesOfOldNix
 			}
 			path := pathOf(t, file, text)
 			d, err := derivation.ParseAt(path, text)
@@ -437,9 +436,9 @@ func TestFeatureJSON(t *testing.T) {
 			want, notShown := os.ReadFile(filepath.Join(dir, c.shown, file+".json"))
 			_, notRefused := os.Stat(filepath.Join(dir, c.shown, file+".err"))
 			if notRefused == nil && c.version >= derivation.JSONVersion3 {
-				refused++
+				rejected++
 				if err == nil {
-					t.Errorf("%s: %s refused it", file, c.shown)
+					t.Errorf("%s: %s rejects it", file, c.shown)
 				}
 				continue
 			}
@@ -452,25 +451,25 @@ func TestFeatureJSON(t *testing.T) {
 			}
 			compared++
 			if !sameJSON(t, string(got), string(want)) {
-				t.Errorf("%s in form %d is\n%s\nwant\n%s", file, c.version, got, want)
+				t.Errorf("%s in version %d is\n%s\nwant\n%s", file, c.version, got, want)
 			}
 			again, err := derivation.ParseJSON(string(want), nil)
 			if err != nil {
-				t.Errorf("%s read back: %v", file, err)
+				t.Errorf("%s parsed again: %v", file, err)
 				continue
 			}
 			if p, err := again.Path(); err != nil || p != path {
-				t.Errorf("%s comes back as %s, %v:\n%s\n%s", path, p, err, text, again)
+				t.Errorf("%s is parsed as %s, %v:\n%s\n%s", path, p, err, text, again)
 			}
 		}
 		if compared < 8 {
 			t.Errorf("only %d of %s were compared", compared, c.shown)
 		}
-		t.Logf("%s: %d compared, %d refused by both", c.shown, compared, refused)
+		t.Logf("%s: %d compared, %d rejected by both", c.shown, compared, rejected)
 	}
 }
 
-// Forms 1 to 3 carry everything that they can.
+// JSON versions 1 to 3 represent every derivation that they can.
 func TestCorpusJSON(t *testing.T) {
 	for _, name := range []string{"corepkgs-aiohttp", "guix-hello", "nix-features"} {
 		for _, folder := range drvFolders(t, name) {
@@ -484,24 +483,24 @@ func TestCorpusJSON(t *testing.T) {
 					got, err := d.AppendJSON(nil, version, "  ")
 					if err != nil {
 						if version < derivation.JSONVersion3 {
-							t.Errorf("%s in form %d: %v", file, version, err)
+							t.Errorf("%s in version %d: %v", file, version, err)
 						}
 						continue
 					}
 					again, err := derivation.ParseJSON(string(got), &derivation.JSONOptions{Dir: path.Dir(), Name: d.Name})
 					if err != nil {
-						t.Errorf("%s in form %d: %v", file, version, err)
+						t.Errorf("%s in version %d: %v", file, version, err)
 						continue
 					}
 					if version >= derivation.JSONVersion3 {
-						if spelled, ok, err := d.StructuredAttrsSpelledByNix(); ok && err == nil {
+						if spelled, ok, err := d.NormalizedStructuredAttrs(); ok && err == nil {
 							if here, _ := d.Env.Get(derivation.StructuredAttrsKey); here != spelled {
 								again.Env.Set(derivation.StructuredAttrsKey, here)
 							}
 						}
 					}
 					if again.String() != text {
-						t.Errorf("%s in form %d comes back as %s", file, version, again)
+						t.Errorf("%s in version %d is parsed as %s", file, version, again)
 					}
 				}
 			}
@@ -509,7 +508,7 @@ func TestCorpusJSON(t *testing.T) {
 	}
 }
 
-// Nix has resolved these itself, and written what came of it.
+// Nix has resolved these derivations and written the results.
 func TestFeatureResolve(t *testing.T) {
 	dir := filepath.Join(corpus(t, "nix-features"), "built")
 	var answers struct {
@@ -554,7 +553,7 @@ func TestFeatureResolve(t *testing.T) {
 		}
 		got, ok := built[hash.Hash.WithBase16()+"!"+output]
 		if !ok && strings.HasSuffix(string(path), "-bimp.drv") {
-			return answers.Built["impure"][0], true // Nix keeps no realisations of impure outputs
+			return answers.Built["impure"][0], true // Nix does not store realisations of impure outputs
 		}
 		return got, ok
 	}

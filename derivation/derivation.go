@@ -7,56 +7,52 @@ import (
 	"pix/storepath"
 )
 
-// A Derivation is one build step: what is run, with which inputs, and which outputs
-// come of it.
+// A Derivation is one build step: the program to run, its inputs and its outputs.
 //
-// The fields are those of the .drv file in its order, but for the first two, which
-// are not in the file: both follow from the file's own store path, and are part of
-// what paths and hashes are computed from. [ParseAt] sets them both.
+// The fields have the order of the .drv file. The first two are not in the file. They follow
+// from its store path, and hashes and paths depend on them. [ParseAt] sets both.
 type Derivation struct {
 	// Name is the name of the derivation's store path without ".drv". [Parse] leaves
 	// it empty.
 	Name string
-	// Dir is the store directory of all the paths in the derivation. [Parse] takes it
-	// from the first of them, and leaves it empty if there is none.
+	// Dir is the store directory of all paths in the derivation. [Parse] takes it from the
+	// first path, and leaves it empty if there is none.
 	Dir storepath.Dir
 
-	// Outputs are what the build makes, by name. Most derivations have one, "out".
+	// Outputs are the outputs by name. Most derivations have one, "out".
 	Outputs Map[string, Output]
-	// InputDerivations are the derivations that must be built before, and which of
-	// their outputs are used.
+	// InputDerivations are the derivations that must be built first, and the outputs of each
+	// that are used.
 	InputDerivations Map[storepath.Path, InputOutputs]
-	// InputSources are the store paths that must be there before and that no
-	// derivation makes.
+	// InputSources are the other store paths that must exist before the build.
 	InputSources Set[storepath.Path]
 	// Platform is the system that can run the builder, such as "x86_64-linux".
 	Platform string
-	// Builder is the program, or "builtin:" and the name of one of Nix's own.
+	// Builder is the program, or "builtin:" and the name of one of Nix's builtin builders.
 	Builder string
 	// Args are the arguments of the builder.
 	Args []string
-	// Env are the environment variables of the builder. That named [StructuredAttrsKey]
-	// is JSON and becomes files; it is kept as the text that it is.
+	// Env are the environment variables of the builder. The variable [StructuredAttrsKey] is
+	// JSON, which the builder receives as files; here it is kept as text.
 	Env Map[string, string]
 }
 
-// StructuredAttrsKey is the environment variable that holds structured attributes.
+// StructuredAttrsKey is the environment variable that contains structured attributes.
 const StructuredAttrsKey = "__json"
 
-// InputOutputs says which outputs of an input derivation are used.
+// InputOutputs are the outputs of an input derivation that are used.
 type InputOutputs struct {
 	// Names are the outputs of the derivation itself.
 	Names Set[string]
-	// Dynamic has outputs that are derivations themselves, and what is used of these.
-	// It is empty but for dynamic derivations.
+	// Dynamic are the outputs that are derivations themselves, with the outputs of those that
+	// are used. Only dynamic derivations have any.
 	Dynamic Map[string, InputOutputs]
 }
 
-// OutputsOf returns the [InputOutputs] of an ordinary derivation.
+// OutputsOf returns the [InputOutputs] with these names and without dynamic outputs.
 func OutputsOf(names ...string) InputOutputs { return InputOutputs{Names: SetOf(names...)} }
 
-// Clone returns a copy that shares nothing with d that can be changed, and that does
-// not hold on to the text from which d was parsed.
+// Clone returns a deep copy of d. It shares no memory with the text from which d was parsed.
 func (d *Derivation) Clone() *Derivation {
 	c := &Derivation{
 		Name:     strings.Clone(d.Name),
@@ -75,7 +71,7 @@ func (d *Derivation) Clone() *Derivation {
 	return c
 }
 
-// Clone returns a copy that shares nothing with i.
+// Clone returns a deep copy of i.
 func (i InputOutputs) Clone() InputOutputs {
 	return InputOutputs{
 		Names:   Set[string]{cloneStrings(i.Names.keys)},
@@ -101,8 +97,7 @@ func cloneStrings[K ~string](keys []K) []K {
 
 func cloneString[K ~string](s K) K { return K(strings.Clone(string(s))) }
 
-// Equal reports whether both derivations have the same name, store directory and
-// text.
+// Equal reports whether both derivations have the same name, store directory and text.
 func (d *Derivation) Equal(other *Derivation) bool {
 	return d.Name == other.Name && d.Dir == other.Dir &&
 		equalMaps(d.Outputs, other.Outputs, equalValues) &&
@@ -115,17 +110,17 @@ func (d *Derivation) Equal(other *Derivation) bool {
 
 func equalValues[T comparable](a, b T) bool { return a == b }
 
-// Equal reports whether i and other name the same outputs.
+// Equal reports whether i and other have the same outputs.
 func (i InputOutputs) Equal(other InputOutputs) bool {
 	return i.Names.Equal(other.Names) && equalMaps(i.Dynamic, other.Dynamic, InputOutputs.Equal)
 }
 
-// IsDynamic reports whether d uses outputs of derivations that are themselves made
-// by derivations. Its text then begins with DrvWithVersion.
+// IsDynamic reports whether d uses outputs of derivations that are outputs of other derivations.
+// Its text then begins with DrvWithVersion.
 func (d *Derivation) IsDynamic() bool {
 	inputs := d.InputDerivations.entries
 	if source := d.InputDerivations.source; source != nil {
-		inputs = (*source).(*parsedInputs).oddInputs // the others are used for "out"
+		inputs = (*source).(*parsedInputs).irregularInputs // the others use only "out"
 	}
 	for i := range inputs {
 		if inputs[i].Value.Dynamic.Len() > 0 {

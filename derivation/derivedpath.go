@@ -10,20 +10,20 @@ import (
 	"pix/storepath"
 )
 
-// A DerivedPath is what can be asked for: a store path as it is ([Opaque]), or
-// outputs of a derivation ([Built]), which are built if need be.
+// A DerivedPath is a request to Nix: a store path ([Opaque]), or outputs of a derivation ([Built]),
+// which are built if necessary.
 type DerivedPath interface {
-	// Base returns the store path at the very beginning.
+	// Base returns the store path at the start.
 	Base() storepath.Path
-	// String writes "^" before the outputs, as on Nix's command line.
+	// String returns the text with "^" before the outputs, as on Nix's command line.
 	String() string
-	// LegacyString writes "!" before the outputs, as in the worker protocol.
+	// LegacyString returns the text with "!" before the outputs, as in the worker protocol.
 	LegacyString() string
 	isDerivedPath()
 }
 
-// A SingleDerivedPath is what comes to one store path: such a path as it is
-// ([Opaque]), or one output of a derivation ([SingleBuilt]).
+// A SingleDerivedPath stands for a single store path: the path itself ([Opaque]), or one output of a
+// derivation ([SingleBuilt]).
 type SingleDerivedPath interface {
 	Base() storepath.Path
 	String() string
@@ -31,31 +31,31 @@ type SingleDerivedPath interface {
 	isSingleDerivedPath()
 }
 
-// Opaque is a store path as it is. Since Nix 2.13 a derivation's path is the file
-// itself, and not what it builds.
+// Opaque is a store path. Since Nix 2.13, the path of a derivation stands for the .drv file and not for
+// its outputs.
 type Opaque struct {
 	Path storepath.Path
 }
 
-// Built is some outputs of a derivation, which may be the output of another.
+// Built selects outputs of a derivation, which may itself be an output of another derivation.
 type Built struct {
 	Drv     SingleDerivedPath
 	Outputs OutputsSpec
 }
 
-// SingleBuilt is one output of a derivation, which may be the output of another.
+// SingleBuilt is one output of a derivation, which may itself be an output of another derivation.
 type SingleBuilt struct {
 	Drv    SingleDerivedPath
 	Output string
 }
 
-// Base returns the path itself.
+// Base returns the path.
 func (o Opaque) Base() storepath.Path { return o.Path }
 
-// Base returns the path of the derivation that is there to begin with.
+// Base returns the path of the innermost derivation.
 func (b Built) Base() storepath.Path { return b.Drv.Base() }
 
-// Base returns the path of the derivation that is there to begin with.
+// Base returns the path of the innermost derivation.
 func (b SingleBuilt) Base() storepath.Path { return b.Drv.Base() }
 
 // String returns the path.
@@ -73,12 +73,11 @@ func (b Built) LegacyString() string { return b.Drv.LegacyString() + "!" + b.Out
 // String returns the derivation, "^" and the output.
 func (b SingleBuilt) String() string { return join(b, "^") }
 
-// LegacyString returns the derivation, "!" and the output. Where derivations are
-// nested Nix 2.34 writes "^" before all outputs but the last, and cannot read it
-// again; here it is "!" before each.
+// LegacyString returns the derivation, "!" and the output. For nested derivations, Nix 2.34 writes "^"
+// before all outputs except the last, which it cannot parse again. LegacyString writes "!" before each.
 func (b SingleBuilt) LegacyString() string { return join(b, "!") }
 
-// join writes a chain of outputs, which may be long, without recursion.
+// join returns the text of a chain of outputs. It does not recurse, because a chain may be long.
 func join(b SingleBuilt, separator string) string {
 	outputs := []string{b.Output}
 	drv := b.Drv
@@ -103,30 +102,30 @@ func (Built) isDerivedPath()             {}
 func (Opaque) isSingleDerivedPath()      {}
 func (SingleBuilt) isSingleDerivedPath() {}
 
-// maxDerivedPathDepth bounds how many outputs may follow each other in a derived path. Each takes
-// far more memory than its two bytes in a text that a stranger may have sent.
+// maxDerivedPathDepth limits the number of nested outputs in a derived path. Each takes far more memory
+// than its two bytes in a text, which may come from an untrusted source.
 const maxDerivedPathDepth = 16
 
-// ParseDerivedPath reads a store path in dir, and the outputs that may follow it
-// after "^": "*" or names separated by commas. Before the last "^" there may be
-// more, each with one output. The error is a [*storepath.Error].
+// ParseDerivedPath parses a store path in dir. The outputs may follow after "^": "*", or names separated
+// by commas. More outputs may precede the last "^", each after a "^" of its own. The error is a
+// [*storepath.Error].
 func ParseDerivedPath(dir storepath.Dir, s string) (DerivedPath, error) {
 	return parseDerivedPath(dir, s, "^")
 }
 
-// ParseLegacyDerivedPath does the same with "!", as the worker protocol and older
-// command lines have it.
+// ParseLegacyDerivedPath is like [ParseDerivedPath] with "!" instead of "^", the form of the worker
+// protocol and of old command lines.
 func ParseLegacyDerivedPath(dir storepath.Dir, s string) (DerivedPath, error) {
 	return parseDerivedPath(dir, s, "!")
 }
 
-// ParseSingleDerivedPath reads a store path in dir, and the single outputs that may
-// follow it, each after "^". The error is a [*storepath.Error].
+// ParseSingleDerivedPath parses a store path in dir, optionally followed by outputs, each after "^". The
+// error is a [*storepath.Error].
 func ParseSingleDerivedPath(dir storepath.Dir, s string) (SingleDerivedPath, error) {
 	return parseSingle(dir, s, "^")
 }
 
-// ParseLegacySingleDerivedPath does the same with "!".
+// ParseLegacySingleDerivedPath is like [ParseSingleDerivedPath] with "!" instead of "^".
 func ParseLegacySingleDerivedPath(dir storepath.Dir, s string) (SingleDerivedPath, error) {
 	return parseSingle(dir, s, "!")
 }
@@ -160,7 +159,7 @@ func parseSingle(dir storepath.Dir, s, separator string) (SingleDerivedPath, err
 	var drv SingleDerivedPath = Opaque{path}
 	for depth := 0; more; depth++ {
 		if depth == maxDerivedPathDepth {
-			return nil, &storepath.Error{Text: s, Reason: fmt.Sprintf("more than %d outputs follow each other", maxDerivedPathDepth)}
+			return nil, &storepath.Error{Text: s, Reason: fmt.Sprintf("more than %d nested outputs", maxDerivedPathDepth)}
 		}
 		var output string
 		output, rest, more = strings.Cut(rest, separator)
@@ -172,10 +171,10 @@ func parseSingle(dir storepath.Dir, s, separator string) (SingleDerivedPath, err
 	return drv, nil
 }
 
-// MarshalJSON writes the path without its store directory, as Nix 2.34 does.
+// MarshalJSON returns the path without its store directory, as Nix 2.34 does.
 func (o Opaque) MarshalJSON() ([]byte, error) { return json.Marshal(o.Path.Base()) }
 
-// MarshalJSON writes an object of "drvPath" and "outputs".
+// MarshalJSON returns an object with "drvPath" and "outputs".
 func (b Built) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Drv     SingleDerivedPath `json:"drvPath"`
@@ -183,7 +182,7 @@ func (b Built) MarshalJSON() ([]byte, error) {
 	}{b.Drv, b.Outputs})
 }
 
-// MarshalJSON writes an object of "drvPath" and "output".
+// MarshalJSON returns an object with "drvPath" and "output".
 func (b SingleBuilt) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Drv    SingleDerivedPath `json:"drvPath"`
@@ -191,8 +190,8 @@ func (b SingleBuilt) MarshalJSON() ([]byte, error) {
 	}{b.Drv, b.Output})
 }
 
-// DerivedPathFromJSON reads what the MarshalJSON methods write: a string is the name
-// of a store path in dir, an object has "drvPath" and "outputs".
+// DerivedPathFromJSON parses what the MarshalJSON methods return: the name of a store path in dir as a
+// string, or an object with "drvPath" and "outputs".
 func DerivedPathFromJSON(dir storepath.Dir, data []byte) (DerivedPath, error) {
 	path, ok, err := opaqueFromJSON(dir, data)
 	if err != nil {
@@ -216,20 +215,20 @@ func DerivedPathFromJSON(dir storepath.Dir, data []byte) (DerivedPath, error) {
 	return Built{drv, outputs}, nil
 }
 
-// builtFromJSON returns drvPath and another member of an object, which must not have a third.
+// builtFromJSON returns the members drvPath and name of an object, which must not have the member not.
 func builtFromJSON(data []byte, name, not string) (drvPath, value json.RawMessage, err error) {
 	members, err := exactjson.Object(data)
 	if err != nil {
 		return nil, nil, fmt.Errorf("derived path: %w", err)
 	}
 	if members[name] == nil || members[not] != nil {
-		return nil, nil, fmt.Errorf("derived path: expected a string or an object of drvPath and %s, found %s", name, abridge(string(data)))
+		return nil, nil, fmt.Errorf("derived path: expected a string or an object with drvPath and %s, found %s", name, truncate(string(data)))
 	}
 	return members["drvPath"], members[name], nil
 }
 
-// SingleDerivedPathFromJSON reads a string, which is the name of a store path in dir,
-// or an object of "drvPath" and "output".
+// SingleDerivedPathFromJSON parses the name of a store path in dir as a string, or an object with
+// "drvPath" and "output".
 func SingleDerivedPathFromJSON(dir storepath.Dir, data []byte) (SingleDerivedPath, error) {
 	var outputs []string
 	for {
@@ -245,7 +244,7 @@ func SingleDerivedPathFromJSON(dir storepath.Dir, data []byte) (SingleDerivedPat
 			return nil, err
 		}
 		if len(outputs) == maxDerivedPathDepth {
-			return nil, fmt.Errorf("derived path: more than %d outputs follow each other", maxDerivedPathDepth)
+			return nil, fmt.Errorf("derived path: more than %d nested outputs", maxDerivedPathDepth)
 		}
 		output, err := exactjson.String(value)
 		if err != nil {
@@ -255,7 +254,7 @@ func SingleDerivedPathFromJSON(dir storepath.Dir, data []byte) (SingleDerivedPat
 	}
 }
 
-// builtOf returns the outputs, the last of which is that of drv.
+// builtOf returns the chain of outputs of drv. The last of outputs is the output of drv itself.
 func builtOf(drv storepath.Path, outputs []string) SingleDerivedPath {
 	var single SingleDerivedPath = Opaque{drv}
 	for i := len(outputs) - 1; i >= 0; i-- {

@@ -43,7 +43,7 @@ func TestDerivedPaths(t *testing.T) {
 		}
 		legacy := strings.ReplaceAll(want, "^", "!")
 		if got := path.LegacyString(); got != legacy {
-			t.Errorf("%s: the older form is %s", in, got)
+			t.Errorf("%s: the legacy form is %s", in, got)
 		}
 		if again, err := derivation.ParseLegacyDerivedPath(dir, legacy); err != nil || again.String() != want {
 			t.Errorf("%s: %v, %v", legacy, again, err)
@@ -75,7 +75,7 @@ func TestDerivedPaths(t *testing.T) {
 		}
 	}
 	if _, err := derivation.ParseSingleDerivedPath(dir, foo+"^a,b"); err == nil {
-		t.Error("two outputs were taken for one")
+		t.Error("two outputs were accepted as one")
 	}
 	for _, bad := range []string{``, `{}`, `1`, `null`, `"x"`, `{"drvPath":"x"}`, `{"drvPath":"` + foo[11:] + `","output":"a"}`, `{"drvPath":"` + foo[11:] + `","outputs":"a"}`,
 		`{"DrvPath":"` + foo[11:] + `","outputs":["a"]}`, `{"drvPath":"` + foo[11:] + `","Outputs":["a"]}`, `{"drvPath":"` + foo[11:] + `","outputs":["a"],"outputs":["b"]}`,
@@ -97,7 +97,7 @@ func TestOutputsSpecs(t *testing.T) {
 		want       bool
 	}{{a, ab, true}, {ab, a, false}, {a, all, true}, {all, ab, false}, {all, all, true}} {
 		if got := c.less.IsSubsetOf(c.more); got != c.want {
-			t.Errorf("%v is a part of %v: %v", c.less, c.more, got)
+			t.Errorf("%v is a subset of %v: %v", c.less, c.more, got)
 		}
 	}
 	if !all.Contains("x") || ab.Contains("x") || !ab.Contains("a") {
@@ -108,7 +108,7 @@ func TestOutputsSpecs(t *testing.T) {
 		t.Errorf("%q, %v, %v", before, spec, err)
 	}
 	if _, _, err := derivation.CutOutputsSpec("x^a b"); err == nil {
-		t.Error("a bad name was taken")
+		t.Error("an invalid name was accepted")
 	}
 	if before, spec, err := derivation.CutOutputsSpec("x"); before != "x" || spec.Explicit != nil || err != nil {
 		t.Errorf("%q, %v, %v", before, spec, err)
@@ -116,7 +116,7 @@ func TestOutputsSpecs(t *testing.T) {
 	var read derivation.OutputsSpec
 	for _, bad := range []string{`null`, `"*"`, `[1]`, `{}`} {
 		if err := json.Unmarshal([]byte(bad), &read); err == nil {
-			t.Errorf("%s was taken", bad)
+			t.Errorf("%s was accepted", bad)
 		}
 	}
 }

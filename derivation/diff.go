@@ -13,15 +13,14 @@ import (
 // A DiffField is a part of a derivation that can differ.
 type DiffField uint8
 
-// The fields, in the order in which they are compared. Input derivations are none of
-// them; see [InputDifference].
+// The fields in the order in which they are compared. [InputDifference] is for input derivations.
 const (
 	DiffName     DiffField = iota + 1 // the name of the derivation
 	DiffDir                           // the store directory
 	DiffOutput                        // an output; the key is its name
 	DiffPlatform                      // the system that can run the builder
 	DiffBuilder                       // the program
-	DiffArgument                      // an argument; the key is its number, from 1 on, in both or in the one that has it
+	DiffArgument                      // an argument; the key is its number, starting at 1, in both or in the one that has it
 	DiffVariable                      // an environment variable; the key is its name
 	DiffSource                        // an input source; the key is its name
 )
@@ -39,27 +38,27 @@ func (f DiffField) String() string {
 	return diffFields[f]
 }
 
-// A Change is a part of two derivations that is not the same in both.
+// A Change is a difference between two derivations in one field.
 type Change struct {
 	Field DiffField
-	Key   string // which of several; see the fields
-	// A and B are what the two have there. An output is written as the three fields of its
-	// text (path, method with algorithm, hash) with spaces between them.
+	Key   string // which of several; see [DiffField]
+	// A and B are the values in the two derivations. The value of an output are the three fields of
+	// its text (path, method with algorithm, hash), separated by spaces.
 	A, B string
-	// InA and InB say which of the two have anything there at all.
+	// InA and InB report which of the derivations has a value.
 	InA, InB bool
-	// HashesOnly says that A and B are the same but for the hash parts of store paths:
-	// most often those of the derivation's own outputs, or of what its inputs make. Such a
-	// change follows from another.
+	// HashesOnly reports that A and B differ only in the hash parts of store paths, usually of the
+	// derivation's own outputs or of outputs of its inputs. Such a change is the consequence of
+	// another.
 	HashesOnly bool
 }
 
-// Edits returns how B is made of A, word by word; see [DiffText].
+// Edits returns the edits from A to B, word by word; see [DiffText].
 func (c *Change) Edits() []Edit { return DiffText(c.A, c.B) }
 
-// A Difference is how two derivations differ.
+// A Difference is the difference between two derivations.
 type Difference struct {
-	// A and B are the store paths of the two; "" where they are not known.
+	// A and B are the store paths of the derivations; "" if they are unknown.
 	A, B storepath.Path
 	// Changes are the fields that differ.
 	Changes []Change
@@ -67,27 +66,27 @@ type Difference struct {
 	Inputs []InputDifference
 }
 
-// IsEmpty reports whether nothing differs.
+// IsEmpty reports whether the derivations are equal.
 func (d *Difference) IsEmpty() bool { return len(d.Changes) == 0 && len(d.Inputs) == 0 }
 
-// An InputDifference is an input derivation that only one of two derivations has, or
-// that is another one in the other, or that is used for other outputs there.
+// An InputDifference is an input derivation that only one of two derivations has, that is replaced by
+// another one, or whose used outputs differ.
 type InputDifference struct {
-	// Name is that of the derivation: of the first, where both have one.
+	// Name is the name of the input derivation, of A if there are two.
 	Name string
-	// A and B are the store paths; "" where there is none.
+	// A and B are the store paths; "" if there is none.
 	A, B storepath.Path
-	// OutputsA and OutputsB are which outputs are used.
+	// OutputsA and OutputsB are the used outputs.
 	OutputsA, OutputsB InputOutputs
-	// Difference is how the two differ, if that was looked at; see [DiffClosure]. Where a
-	// pair is met again it is the same.
+	// Difference is the difference between the two, if they were compared; see [DiffClosure]. If a
+	// pair occurs several times, all have the same Difference.
 	Difference *Difference
-	// Err is why it was not looked at, though both are there and should have been.
+	// Err is the error if the two should have been compared but could not be loaded.
 	Err error
 }
 
-// Diff compares two derivations. It looks at their fields and at which inputs they have,
-// not into the inputs; [DiffClosure] does that.
+// Diff compares two derivations. It compares their fields and the paths of their inputs. [DiffClosure]
+// compares the inputs too.
 func Diff(a, b *Derivation) *Difference {
 	d := &differ{a: a, b: b}
 	d.text(DiffName, "", a.Name, b.Name)
@@ -107,11 +106,11 @@ type differ struct {
 	changes []Change
 }
 
-// text compares what both have.
+// text compares the values of a field that both have.
 func (d *differ) text(field DiffField, key, a, b string) {
 	if a != b {
 		c := Change{Field: field, Key: key, A: a, B: b, InA: true, InB: true}
-		c.HashesOnly = withoutHashes(cmp.Or(d.a.Dir, d.b.Dir), a) == withoutHashes(cmp.Or(d.b.Dir, d.a.Dir), b)
+		c.HashesOnly = removeHashParts(cmp.Or(d.a.Dir, d.b.Dir), a) == removeHashParts(cmp.Or(d.b.Dir, d.a.Dir), b)
 		d.changes = append(d.changes, c)
 	}
 }
@@ -160,8 +159,8 @@ func outputTexts(d *Derivation) (texts Map[string, string]) {
 	return texts
 }
 
-// arguments compares the arguments. Those between what both lists have in common are
-// taken for each other in their order.
+// arguments compares the arguments. Between the common parts of the two lists, it pairs the arguments in
+// order.
 func (d *differ) arguments() {
 	a, b := d.a.Args, d.b.Args
 	i, j := 0, 0
@@ -179,11 +178,11 @@ func (d *differ) arguments() {
 	}
 }
 
-// sources compares the input sources. One that only one derivation has and one of the
-// same name that only the other has are taken for each other.
+// sources compares the input sources. It pairs a source that only a has with a source of the same name that
+// only b has.
 func (d *differ) sources() {
-	onlyA, onlyB := notIn(d.a.InputSources, d.b.InputSources), notIn(d.b.InputSources, d.a.InputSources)
-	byName := map[string][]storepath.Path{} // of those that only b has
+	onlyA, onlyB := subtract(d.a.InputSources, d.b.InputSources), subtract(d.b.InputSources, d.a.InputSources)
+	byName := map[string][]storepath.Path{} // sources in onlyB
 	for _, path := range onlyB {
 		byName[path.Name()] = append(byName[path.Name()], path)
 	}
@@ -203,8 +202,8 @@ func (d *differ) sources() {
 	}
 }
 
-// notIn returns what is in a and not in b.
-func notIn(a, b Set[storepath.Path]) (paths []storepath.Path) {
+// subtract returns the elements of a that are not in b.
+func subtract(a, b Set[storepath.Path]) (paths []storepath.Path) {
 	for path := range a.All() {
 		if !b.Has(path) {
 			paths = append(paths, path)
@@ -213,9 +212,9 @@ func notIn(a, b Set[storepath.Path]) (paths []storepath.Path) {
 	return paths
 }
 
-// withoutHashes returns s with the hash parts of store paths in dir cut out; in the
-// default one, if dir is not known.
-func withoutHashes(dir storepath.Dir, s string) string {
+// removeHashParts removes the hash parts of store paths in dir from s. If dir is "", it uses the default
+// store directory.
+func removeHashParts(dir storepath.Dir, s string) string {
 	var b strings.Builder
 	prefix := string(cmp.Or(dir, storepath.DefaultDir)) + "/"
 	for {
@@ -227,17 +226,8 @@ func withoutHashes(dir storepath.Dir, s string) string {
 		i += len(prefix)
 		b.WriteString(s[:i])
 		s = s[i:]
-		if n := storepath.HashPartLen; len(s) > n && s[n] == '-' && isBase32(s[:n]) {
+		if n := storepath.HashPartLen; len(s) > n && s[n] == '-' && nixbase32.IsDigits(s[:n]) {
 			s = s[n:]
 		}
 	}
-}
-
-func isBase32(s string) bool {
-	for i := range len(s) {
-		if !nixbase32.IsDigit(s[i]) {
-			return false
-		}
-	}
-	return true
 }

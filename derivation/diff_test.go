@@ -12,7 +12,7 @@ import (
 	"pix/storepath"
 )
 
-// other returns a store path of that name with another hash part.
+// other returns a store path with the given name and another hash part.
 func other(name string) storepath.Path {
 	path, err := storepath.DefaultDir.ParseBase(strings.Repeat("0", len(digits)) + "-" + name)
 	if err != nil {
@@ -30,7 +30,7 @@ func mustParse(t *testing.T, s string) *derivation.Derivation {
 	return d
 }
 
-// describe writes changes and inputs in short.
+// describe formats changes and inputs as a short text.
 func describe(d *derivation.Difference) string {
 	var s strings.Builder
 	for _, c := range d.Changes {
@@ -112,7 +112,7 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// fromMap loads derivations from a map.
+// fromMap returns a loader that reads from a map.
 func fromMap(texts map[storepath.Path]string) derivation.Loader {
 	return derivation.LoaderFunc(func(_ context.Context, path storepath.Path) (string, error) {
 		if s, ok := texts[path]; ok {
@@ -133,7 +133,7 @@ func dependent(value string, inputs ...storepath.Path) *derivation.Derivation {
 	return d
 }
 
-// Two ways lead to the input that differs; it is compared once, and a missing one is said.
+// The input that differs is reachable on two paths and is compared once. An input is missing.
 func TestDiffClosure(t *testing.T) {
 	loader := fromMap(map[storepath.Path]string{
 		p("left.drv"):      dependent("l", p("deep.drv")).String(),
@@ -156,7 +156,7 @@ func TestDiffClosure(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if right.Inputs[0].Difference != left.Inputs[0].Difference {
-		t.Error("the pair that was met twice was compared twice")
+		t.Error("a pair that occurs twice was compared twice")
 	}
 	var missing *derivation.LoadError
 	if err := right.Inputs[1].Err; !errors.As(err, &missing) || !errors.Is(err, fs.ErrNotExist) || missing.Path != p("gone.drv") {
@@ -185,7 +185,7 @@ func TestDiffClosure(t *testing.T) {
 	}
 }
 
-// A long chain is no deep recursion, and inputs that lead back are no endless loop.
+// A long chain does not overflow the stack, and a cycle ends.
 func TestDiffClosureDeep(t *testing.T) {
 	const length = 5000
 	texts := map[storepath.Path]string{}
@@ -204,7 +204,7 @@ func TestDiffClosureDeep(t *testing.T) {
 		d = d.Inputs[0].Difference
 	}
 	if levels != length {
-		t.Errorf("after %d levels the first comes again, want %d", levels, length)
+		t.Errorf("after %d levels the first derivation occurs again, want %d", levels, length)
 	}
 }
 

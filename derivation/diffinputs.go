@@ -1,19 +1,19 @@
 package derivation
 
 import (
+	"cmp"
 	"context"
 	"slices"
-	"sort"
 	"strings"
 
 	"pix/storepath"
 )
 
-// diffInputs returns the input derivations that a and b have not in common.
+// diffInputs returns the input derivations in which a and b differ.
 //
-// Which of a's is to be compared with which of b's, nobody says. Taken for each other
-// are, as long as there are any: those with the same name of which the same outputs are
-// used; those with the same name; those with the same name but for the version.
+// Nothing in the derivations says which input of b replaces which input of a. diffInputs pairs inputs in
+// three rounds: those with the same name and the same used outputs, then those with the same name, then
+// those with the same name except for the version.
 func diffInputs(a, b *Derivation) []InputDifference {
 	m := &inputMatcher{}
 	for path, used := range a.InputDerivations.All() {
@@ -32,26 +32,26 @@ func diffInputs(a, b *Derivation) []InputDifference {
 	}
 	m.match(func(in inputUse) string { return nameOf(in.path) + "\n" + string(in.used.append(nil)) })
 	m.match(func(in inputUse) string { return nameOf(in.path) })
-	m.match(func(in inputUse) string { return withoutVersion(nameOf(in.path)) })
+	m.match(func(in inputUse) string { return trimVersion(nameOf(in.path)) })
 	for _, in := range m.a {
 		m.pair(in, inputUse{})
 	}
 	for _, in := range m.b {
 		m.pair(inputUse{}, in)
 	}
-	sort.SliceStable(m.pairs, func(i, j int) bool { return m.pairs[i].Name < m.pairs[j].Name })
+	slices.SortStableFunc(m.pairs, func(x, y InputDifference) int { return cmp.Compare(x.Name, y.Name) })
 	return m.pairs
 }
 
-// An inputUse is an input derivation, and which of its outputs are used.
+// An inputUse is an input derivation and its used outputs.
 type inputUse struct {
 	path storepath.Path
 	used InputOutputs
 }
 
-// An inputMatcher finds out which inputs are to be compared with each other.
+// An inputMatcher pairs the inputs of two derivations.
 type inputMatcher struct {
-	a, b  []inputUse // those that are not paired yet
+	a, b  []inputUse // inputs that are not paired yet
 	pairs []InputDifference
 }
 
@@ -63,7 +63,7 @@ func (m *inputMatcher) pair(a, b inputUse) {
 	m.pairs = append(m.pairs, InputDifference{Name: name, A: a.path, B: b.path, OutputsA: a.used, OutputsB: b.used})
 }
 
-// match pairs those for which key is the same, in their order.
+// match pairs inputs for which key returns the same, in order.
 func (m *inputMatcher) match(key func(inputUse) string) {
 	byKey := map[string][]inputUse{}
 	for _, in := range m.b {
@@ -87,9 +87,9 @@ func nameOf(path storepath.Path) string {
 	return strings.TrimSuffix(path.Name(), storepath.DerivationExt)
 }
 
-// withoutVersion cuts off the version: what follows the first dash after which there is
-// no letter, as Nix has it.
-func withoutVersion(name string) string {
+// trimVersion removes the version from a name. As in Nix, it begins at the first dash that no letter
+// follows.
+func trimVersion(name string) string {
 	for i := 0; i+1 < len(name); i++ {
 		if c := name[i+1] | 0x20; name[i] == '-' && (c < 'a' || c > 'z') {
 			return name[:i]
@@ -98,26 +98,23 @@ func withoutVersion(name string) string {
 	return name
 }
 
-// DiffOptions say how [DiffClosure] goes into the inputs. A nil pointer means the
-// defaults.
+// DiffOptions are the options of [DiffClosure]. A nil pointer is the zero value.
 type DiffOptions struct {
-	// Depth is how many levels of inputs are looked into; all if it is zero, and none if it
-	// is negative.
+	// Depth is the number of levels of inputs to compare. Zero means all, a negative number none.
 	Depth int
 
-	// Limits bound the inputs of each of the two derivations. Nil means the limits of its loader, as
+	// Limits limit the inputs of each of the two derivations. Nil means the limits of its loader, as
 	// for [LoadClosure].
 	Limits *Limits
 }
 
-// DiffClosure compares two derivations, and then those inputs of the two that were
-// taken for each other and differ, and so on. Each pair is compared once: where it is
-// met again, the same [Difference] is found. The nearest are compared first, so that a
-// pair that is met again farther away is never lost to the depth.
+// DiffClosure compares two derivations, then the pairs of their inputs that differ, and so on. It compares
+// each pair once; if a pair occurs again, it has the same [Difference]. It proceeds level by level, so a
+// pair that occurs on several levels is compared if any of them is within the depth.
 //
-// The inputs of a are got from one loader and those of b from another, which may be the
-// same. One that is missing, or that does not parse, is said in [InputDifference.Err]
-// and is no error of the whole. The error is the cause of the context, or a [*LimitError].
+// It loads the inputs of a with loaderA and the inputs of b with loaderB, which may be the same. If an input
+// is missing or cannot be parsed, [InputDifference.Err] has the error. DiffClosure itself returns only the
+// cause of the cancellation of ctx or a [*LimitError].
 func DiffClosure(ctx context.Context, a *Derivation, loaderA Loader, b *Derivation, loaderB Loader, o *DiffOptions) (*Difference, error) {
 	if o == nil {
 		o = &DiffOptions{}
@@ -134,11 +131,11 @@ func DiffClosure(ctx context.Context, a *Derivation, loaderA Loader, b *Derivati
 				if err := ctx.Err(); err != nil {
 					return nil, context.Cause(ctx)
 				}
-				goOn, err := c.compare(ctx, &d.Inputs[i])
+				first, err := c.compare(ctx, &d.Inputs[i])
 				if err != nil {
 					return nil, err
 				}
-				if goOn {
+				if first {
 					next = append(next, d.Inputs[i].Difference)
 				}
 			}
@@ -151,7 +148,7 @@ func DiffClosure(ctx context.Context, a *Derivation, loaderA Loader, b *Derivati
 // A closureDiffer is one run of [DiffClosure].
 type closureDiffer struct {
 	a, b  diffSide
-	known map[[2]storepath.Path]*InputDifference // where a pair was met first
+	known map[[2]storepath.Path]*InputDifference // the first occurrence of each pair
 }
 
 // A diffSide loads the derivations of one side.
@@ -160,8 +157,8 @@ type diffSide struct {
 	meter  *meter
 }
 
-// compare compares the two derivations of an input, and reports whether this is the first time.
-// The error is a [*LimitError].
+// compare compares the two derivations of a pair. first is false if the pair was compared before or cannot be
+// compared. The error is a [*LimitError].
 func (c *closureDiffer) compare(ctx context.Context, in *InputDifference) (first bool, err error) {
 	if in.A == "" || in.B == "" || in.A == in.B {
 		return false, nil
@@ -185,7 +182,7 @@ func (c *closureDiffer) compare(ctx context.Context, in *InputDifference) (first
 	return true, nil
 }
 
-// load returns a derivation of an input, or notes in the input why there is none. The error is a
+// load returns a derivation of an input, or nil, after setting the error of the input. The error is a
 // [*LimitError].
 func (s diffSide) load(ctx context.Context, in *InputDifference, path storepath.Path) (*Derivation, error) {
 	if err := s.meter.found(path, path); err != nil {

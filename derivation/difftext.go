@@ -1,15 +1,18 @@
 package derivation
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// An EditKind says what an [Edit] does with its text.
+// An EditKind is the kind of an [Edit].
 type EditKind uint8
 
-// The kinds of edit. The zero value is none of them.
+// The kinds of edit. The zero value is invalid.
 const (
 	EditSame    EditKind = iota + 1 // the text is in both
-	EditRemoved                     // it is only in the first
-	EditAdded                       // it is only in the second
+	EditRemoved                     // the text is only in the first
+	EditAdded                       // the text is only in the second
 )
 
 // String returns "same", "removed" or "added".
@@ -25,18 +28,17 @@ func (k EditKind) String() string {
 	return "none"
 }
 
-// An Edit is a piece of one text or both.
+// An Edit is a piece of one or both of two texts.
 type Edit struct {
 	Kind EditKind
 	Text string
 }
 
-// DiffText returns how to make b of a, word by word. The pieces that are not added make
-// up a, and those that are not removed make up b; neighbours are of different kinds.
+// DiffText returns the edits from a to b, word by word. The pieces that are not added form a, and the pieces
+// that are not removed form b. Neighbouring pieces have different kinds.
 //
-// Lines are compared first, and then the words of those that differ. The work is
-// bounded: where two texts have little in common, what is between their common
-// beginning and end is removed and added as a whole.
+// It compares lines first, and then the words of lines that differ. The work is limited: if two texts have
+// little in common, everything between their common prefix and suffix is removed and added as a whole.
 func DiffText(a, b string) []Edit {
 	var e edits
 	e.compare(a, b, splitLines, func(a, b string) {
@@ -48,10 +50,10 @@ func DiffText(a, b string) []Edit {
 	return e
 }
 
-// edits are collected one by one.
+// edits is a list of edits under construction.
 type edits []Edit
 
-// add appends a piece, to the one before it if that is of the same kind.
+// add appends a piece, or extends the previous one if it has the same kind.
 func (e *edits) add(kind EditKind, text string) {
 	if text == "" {
 		return
@@ -63,15 +65,15 @@ func (e *edits) add(kind EditKind, text string) {
 	*e = append(*e, Edit{kind, text})
 }
 
-// compare splits two texts, adds what they have in common, and calls differ for what
-// stands before, between and after that.
+// compare splits two texts, adds their common parts, and calls differ for the parts before, between and after
+// them.
 func (e *edits) compare(a, b string, split func(string) []string, differ func(a, b string)) {
 	partsA, partsB := split(a), split(b)
 	i, j := 0, 0
 	for _, m := range append(commonParts(partsA, partsB), common{len(partsA), len(partsB), 0}) {
-		goneA, goneB := concat(partsA[i:m.a]), concat(partsB[j:m.b])
-		if goneA != "" || goneB != "" {
-			differ(goneA, goneB)
+		onlyA, onlyB := concat(partsA[i:m.a]), concat(partsB[j:m.b])
+		if onlyA != "" || onlyB != "" {
+			differ(onlyA, onlyB)
 		}
 		e.add(EditSame, concat(partsA[m.a:m.a+m.n]))
 		i, j = m.a+m.n, m.b+m.n
@@ -83,8 +85,8 @@ func concat(parts []string) string { return strings.Join(parts, "") }
 // splitLines returns the lines of s, each with its line feed.
 func splitLines(s string) []string { return strings.SplitAfter(s, "\n") }
 
-// splitWords returns the words of s: runs of letters, digits and underscores; runs of
-// spaces; and other bytes alone. What is not ASCII counts as letters.
+// splitWords returns the words of s: runs of letters, digits and underscores, runs of spaces, and single other
+// bytes. Bytes that are not ASCII count as letters.
 func splitWords(s string) (words []string) {
 	for len(s) > 0 {
 		n := 1
@@ -114,10 +116,10 @@ func wordClass(c byte) int {
 	return otherByte
 }
 
-// A common says that n elements of one list, from a on, are those of another from b on.
+// A common is a common part of two lists: n elements from a on in one list, and from b on in the other.
 type common struct{ a, b, n int }
 
-// commonParts returns what two lists have in common, in order.
+// commonParts returns the common parts of two lists, in order.
 func commonParts(a, b []string) []common {
 	before := 0
 	for before < len(a) && before < len(b) && a[before] == b[before] {
@@ -135,29 +137,28 @@ func commonParts(a, b []string) []common {
 	return append(parts, common{before + len(a) - after, before + len(b) - after, after})
 }
 
-// Bounds of shortestEdit: how many elements may be removed and added, and how many
-// may be compared.
+// Limits of shortestEdit.
 const (
-	mostEdits       = 500
-	mostComparisons = 4 << 20
+	maxEdits       = 500
+	maxComparisons = 4 << 20
 )
 
-// shortestEdit returns what two lists have in common, so that the rest of both is as
-// little as possible; nil if that is much. The algorithm is that of Eugene Myers, "An
-// O(ND) Difference Algorithm and Its Variations".
+// shortestEdit returns the common parts of two lists that make the rest of both as short as possible. It
+// returns nil if the rest is long. The algorithm is from Eugene Myers, "An O(ND) Difference Algorithm and Its
+// Variations".
 //
-// It goes from the beginnings of both lists to their ends. Diagonal k is where it has
-// passed k elements more of a than of b; reach[k] is how many of a it can have passed
-// there with so many edits.
+// It proceeds from the start of both lists to their ends. On diagonal k it has passed k elements more of a
+// than of b. reach[k] is the largest number of elements of a that it can have passed there with the current
+// number of edits.
 func shortestEdit(a, b []string) []common {
 	if len(a) == 0 || len(b) == 0 {
 		return nil
 	}
-	reach := make([]int32, 2*mostEdits+3)
-	const middle = mostEdits + 1 // the index of diagonal 0
-	var history [][]int32        // reach before each round
+	reach := make([]int32, 2*maxEdits+3)
+	const middle = maxEdits + 1 // the index of diagonal 0
+	var history [][]int32       // reach before each round
 	comparisons := 0
-	for edits := 0; edits <= mostEdits && comparisons < mostComparisons; edits++ {
+	for edits := 0; edits <= maxEdits && comparisons < maxComparisons; edits++ {
 		history = append(history, append([]int32(nil), reach[middle-edits-1:middle+edits+2]...))
 		for k := -edits; k <= edits; k += 2 {
 			x := step(reach[middle-edits-1:], k+edits+1, k == -edits, k == edits)
@@ -168,16 +169,15 @@ func shortestEdit(a, b []string) []common {
 			comparisons += x - start + 1
 			reach[middle+k] = int32(x)
 			if x >= len(a) && x-k >= len(b) {
-				return wayBack(history, a, b)
+				return backtrack(history, a, b)
 			}
 		}
 	}
 	return nil
 }
 
-// step returns how far one comes on the diagonal at index i with one edit more: by
-// adding an element, coming from the diagonal after it, or by removing one, coming from
-// that before it.
+// step returns the reach on the diagonal at index i after one more edit: from the diagonal after it by adding an
+// element, or from the diagonal before it by removing one.
 func step(reach []int32, i int, lowest, highest bool) int {
 	if lowest || !highest && reach[i-1] < reach[i+1] {
 		return int(reach[i+1])
@@ -185,9 +185,8 @@ func step(reach []int32, i int, lowest, highest bool) int {
 	return int(reach[i-1]) + 1
 }
 
-// wayBack goes from the ends of both lists back to their beginnings, and returns what it
-// passes that is common.
-func wayBack(history [][]int32, a, b []string) []common {
+// backtrack goes from the ends of both lists to their starts, and returns the common parts on the way.
+func backtrack(history [][]int32, a, b []string) []common {
 	var parts []common
 	x, y := len(a), len(b)
 	for edits := len(history) - 1; edits >= 0; edits-- {
@@ -211,8 +210,6 @@ func wayBack(history [][]int32, a, b []string) []common {
 			x--
 		}
 	}
-	for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
-		parts[i], parts[j] = parts[j], parts[i]
-	}
+	slices.Reverse(parts)
 	return parts
 }

@@ -9,7 +9,7 @@ import (
 	"pix/derivation"
 )
 
-// bothTexts puts the pieces together again.
+// bothTexts joins the pieces of the two texts.
 func bothTexts(edits []derivation.Edit) (a, b string) {
 	for _, e := range edits {
 		if e.Kind != derivation.EditAdded {
@@ -22,7 +22,7 @@ func bothTexts(edits []derivation.Edit) (a, b string) {
 	return a, b
 }
 
-// spell writes edits in a line.
+// spell formats edits as a line.
 func spell(edits []derivation.Edit) string {
 	var s strings.Builder
 	for _, e := range edits {
@@ -50,8 +50,7 @@ func TestDiffText(t *testing.T) {
 	}
 }
 
-// Texts that have nothing in common, or little in many places, take no time that grows
-// with the square of their length.
+// The time is not quadratic for texts that have nothing in common, or little in many places.
 func TestDiffTextBounded(t *testing.T) {
 	const size = 1 << 20
 	words := func(word func(i int) string) string {
@@ -70,7 +69,7 @@ func TestDiffTextBounded(t *testing.T) {
 		start := time.Now()
 		a, b := bothTexts(derivation.DiffText(pair[0], pair[1]))
 		if a != pair[0] || b != pair[1] {
-			t.Errorf("%s: the edits do not make the texts", what)
+			t.Errorf("%s: the edits do not form the texts", what)
 		}
 		if took := time.Since(start); took > time.Minute {
 			t.Errorf("%s: it took %v", what, took)

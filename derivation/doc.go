@@ -1,8 +1,8 @@
-// Package derivation knows derivations: what a .drv file says, how its hash and its
-// output paths are computed, and how one derivation leads to others.
+// Package derivation reads, writes, checks and compares derivations, and computes their
+// hashes and output paths.
 //
-// A derivation is one build step. Its file is one line of text in a notation called
-// ATerm, here with line breaks that the file does not have:
+// A derivation is one build step. Its .drv file is a text in a notation called ATerm. It is a
+// single line; the line breaks here are not part of it:
 //
 //	Derive([("out","/nix/store/…-hello","","")],     outputs
 //	       [("/nix/store/…-bash.drv",["out"])],      input derivations, and which outputs of each
@@ -12,37 +12,34 @@
 //	       ["-e","/nix/store/…-builder.sh"],         arguments
 //	       [("name","hello"),("out","/nix/store/…-hello")])   environment
 //
-// [Parse] reads it and [Derivation.AppendATerm] writes it. Nix reads much that it
-// would never write; [ParseCanonical] takes only what it writes.
+// [Parse] reads it and [Derivation.AppendATerm] writes it. Nix accepts many texts that it would
+// never write; [ParseCanonical] accepts only those that it writes.
 //
 // # How paths are computed
 //
-// Three texts must be told apart:
+// Three paths are computed in different ways:
 //
-//   - The path of the .drv file follows from its text and what it refers to
-//     ([Derivation.Path]).
-//   - The path of an input-addressed output follows from the modulo hash
-//     ([Derivation.HashModulo]): that of the derivation's text, with its own output
-//     paths blanked (they are not known yet), and with the modulo hash of each input
-//     derivation in the place of its path. So a path depends on all that goes into the
-//     build, and not on how it came to be.
-//   - The path of a fixed output follows from its name and its hash alone, and so does
-//     its modulo hash: a download that moves to another server changes nothing in what
-//     depends on it.
+//   - The path of the .drv file depends on its text and its references ([Derivation.Path]).
+//   - The path of an input-addressed output depends on the modulo hash
+//     ([Derivation.HashModulo]). This is the hash of the derivation's text in which its own
+//     output paths, which are not known yet, are blank, and in which the modulo hash of each
+//     input derivation replaces its path. So the path depends on everything that goes into the
+//     build, and on nothing else.
+//   - The path of a fixed output depends only on its name and its hash, and so does its modulo
+//     hash. If a download moves to another server, the paths that depend on it do not change.
 //
-// Floating outputs get their paths from their contents, after the build. What depends
-// on them is deferred: it cannot have paths before, and gets them when it is resolved
-// ([Derivation.Resolve]).
+// The path of a floating output depends on its contents, so it is known only after the build.
+// Derivations that depend on floating outputs are deferred: they get their output paths when
+// they are resolved ([Derivation.Resolve]).
 //
 // # Reading order
 //
-// The type and its parts: derivation.go, output.go, kind.go, map.go. The text: parse.go,
-// canonical.go, print.go (with parsed.go, room.go and word.go, which make them quick).
-// Hashes and paths: modulo.go, paths.go, validate.go. Many derivations at once:
-// loader.go, closure.go, verify.go and verifycheck.go, over graph.go. How two differ:
-// diff.go, diffinputs.go, difftext.go. What can be asked for: derivedpath.go,
-// outputsspec.go, resolve.go. What a derivation asks of its builder: structured.go,
-// options.go. The other notation: jsonvalue.go, jsonwrite.go, jsonread.go.
+// The type and its parts: derivation.go, output.go, map.go. The text: parse.go, parser.go,
+// parsed.go, print.go; bytescan.go makes parsing fast. Hashes and paths: modulo.go, paths.go,
+// validate.go. Closures: loader.go, closure.go, verify.go and verifycheck.go, all based on
+// graph.go. Differences: diff.go, diffinputs.go, difftext.go. Requests for outputs:
+// derivedpath.go, outputsspec.go, resolve.go. Settings of the builder: options.go,
+// optionsread.go. JSON: jsonvalue.go, jsonread.go, jsonwrite.go, jsonwriter.go.
 //
 // Sources: src/libstore/derivations.cc, derivation-options.cc, parsed-derivations.cc,
 // derived-path.cc and outputs-spec.cc in Nix 2.34, and "Derivation" in its manual.

@@ -6,11 +6,11 @@ import (
 	"pix/storepath"
 )
 
-// A SyntaxError says that a text is no derivation, where, and why.
+// A SyntaxError reports why and where a text is not a derivation.
 type SyntaxError struct {
-	Offset   int    // of the byte at fault, from the beginning of the text
-	Reason   string // what is wrong there
-	Expected string // what had to stand there; "" where that says no more than the reason
+	Offset   int    // byte offset in the text
+	Reason   string // why the text is invalid there
+	Expected string // the text that was expected there; "" if Reason says it
 }
 
 func (e *SyntaxError) Error() string {
@@ -20,8 +20,8 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("derivation, offset %d: %s, expected %s", e.Offset, e.Reason, e.Expected)
 }
 
-// A NotCanonicalError says that a text is a derivation, but not one that a released
-// Nix has written: where the first difference is, and what it is.
+// A NotCanonicalError reports that no released Nix would have written the text of a derivation
+// like this, and where the first difference is.
 type NotCanonicalError struct {
 	Offset int
 	Reason string
@@ -31,24 +31,23 @@ func (e *NotCanonicalError) Error() string {
 	return fmt.Sprintf("derivation is not canonical, offset %d: %s", e.Offset, e.Reason)
 }
 
-// A MissingInputError says that the modulo hash of an input was needed and not
-// given.
+// A MissingInputError reports that the modulo hash of an input is needed but unknown.
 type MissingInputError struct {
-	Name  string         // of the derivation that was hashed
-	Input storepath.Path // whose hash is missing
+	Name  string         // name of the derivation that is hashed
+	Input storepath.Path // the input without a hash
 }
 
 func (e *MissingInputError) Error() string {
 	return fmt.Sprintf("derivation %q: the hash of its input %s is missing", e.Name, e.Input)
 }
 
-// An InvalidError says why a derivation is not one that Nix would build.
+// An InvalidError reports why Nix would not build a derivation.
 type InvalidError struct {
-	Name   string // of the derivation
-	Field  string // such as `outputs "dev"` or `env "out"`; "" for the derivation as a whole
+	Name   string // name of the derivation
+	Field  string // such as `outputs "dev"` or `env "out"`; "" for the whole derivation
 	Reason string
-	// Want and Got are what was expected and what was found where the two differ; else
-	// Want is "".
+	// Want is the expected value and Got the actual one, if they are known. Otherwise Want is
+	// "".
 	Want, Got string
 }
 
@@ -60,11 +59,11 @@ func (e *InvalidError) Error() string {
 	if e.Want == "" {
 		return where + ": " + e.Reason
 	}
-	return fmt.Sprintf("%s: %s, expected %q, found %q", where, e.Reason, abridge(e.Want), abridge(e.Got))
+	return fmt.Sprintf("%s: %s, expected %q, found %q", where, e.Reason, truncate(e.Want), truncate(e.Got))
 }
 
-// abridge shortens what an error shows of a value to a few lines' worth.
-func abridge(s string) string {
+// truncate shortens a value in an error to a few lines.
+func truncate(s string) string {
 	const most = 320
 	if len(s) > most {
 		return s[:most] + "…"

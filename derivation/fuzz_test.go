@@ -8,12 +8,12 @@ import (
 	"pix/storepath"
 )
 
-// What is read is printed, and read as the same; what is canonical, to the same bytes.
+// Printing and parsing again returns the same derivation, and the same text if it is canonical.
 func FuzzParse(f *testing.F) {
-	for _, c := range taken {
+	for _, c := range accepted {
 		f.Add(c.text)
 	}
-	for _, c := range refused {
+	for _, c := range rejected {
 		f.Add(c.text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -21,21 +21,21 @@ func FuzzParse(f *testing.F) {
 		d, err := derivation.Parse(text)
 		if err != nil {
 			if notCanonical == nil {
-				t.Errorf("%v, and it is canonical", err)
+				t.Errorf("%v, but it is canonical", err)
 			}
 			return
 		}
 		printed := d.String()
 		if notCanonical == nil && (printed != text || !canonical.Equal(d)) {
-			t.Errorf("%q is canonical, and printed as %q", text, printed)
+			t.Errorf("%q is canonical, but prints as %q", text, printed)
 		}
 		if strings.ContainsAny(plainFields(d), "\"\\") {
-			return // Nix does not escape these, and could not read it again either
+			return // Nix does not escape these, and cannot parse them again either
 		}
-		// The directory may be known from an output alone that was left out as a double.
+		// The store directory may have come from a duplicate output that is not printed.
 		again, err := (&derivation.ParseOptions{Dir: d.Dir}).Parse(printed)
 		if err != nil || !again.Equal(d) || again.String() != printed {
-			t.Errorf("%q is printed as %q, which is read as %v, %v", text, printed, again, err)
+			t.Errorf("%q prints as %q, which is parsed as %v, %v", text, printed, again, err)
 		}
 		if !d.Clone().Equal(d) {
 			t.Errorf("%q: a clone is not equal", text)
@@ -48,7 +48,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// plainFields returns what is printed without escapes and can be anything.
+// plainFields returns the fields that are printed without escapes and can contain any text.
 func plainFields(d *derivation.Derivation) string {
 	var all strings.Builder
 	all.WriteString(d.Platform)
@@ -72,7 +72,7 @@ func plainFields(d *derivation.Derivation) string {
 	return all.String()
 }
 
-// all calls what must not panic, whatever was read.
+// all calls methods that must not panic for any derivation.
 func all(d *derivation.Derivation) {
 	d.Problems()
 	d.Path()
@@ -83,7 +83,7 @@ func all(d *derivation.Derivation) {
 	d.AppendShow(nil, " ")
 }
 
-// What is read from JSON is written, and read as the same.
+// Writing JSON and parsing it again returns the same derivation.
 func FuzzJSON(f *testing.F) {
 	f.Add(inJSON)
 	f.Add(`{"derivations":{"` + digits + `-x.drv":` + inJSON + `},"version":4}`)
@@ -103,17 +103,17 @@ func FuzzJSON(f *testing.F) {
 			}
 			again, err := derivation.ParseJSON(string(written), &derivation.JSONOptions{Name: d.Name})
 			if err != nil {
-				t.Fatalf("%s\nis written in form %d as\n%s\n%v", text, version, written, err)
+				t.Fatalf("%s\nprints in version %d as\n%s\n%v", text, version, written, err)
 			}
-			if here, ok, _ := d.StructuredAttrsSpelledByNix(); ok && version >= derivation.JSONVersion3 {
+			if here, ok, _ := d.NormalizedStructuredAttrs(); ok && version >= derivation.JSONVersion3 {
 				there, _ := again.Env.Get(derivation.StructuredAttrsKey)
 				if here != there {
-					t.Errorf("structured attributes %s come back as %s", here, there)
+					t.Errorf("structured attributes %s are parsed as %s", here, there)
 				}
 				again.Env.Set(derivation.StructuredAttrsKey, value(d, derivation.StructuredAttrsKey))
 			}
 			if !again.Equal(d) {
-				t.Errorf("%s\nis written in form %d as\n%s\nwhich is read as\n%s\nand not\n%s", text, version, written, again, d)
+				t.Errorf("%s\nprints in version %d as\n%s\nwhich is parsed as\n%s\nand not\n%s", text, version, written, again, d)
 			}
 		}
 	})
@@ -124,7 +124,7 @@ func value(d *derivation.Derivation, key string) string {
 	return v
 }
 
-// Options are read or refused; whatever was read can be written.
+// Options are either rejected or can be written.
 func FuzzOptions(f *testing.F) {
 	f.Add("exportReferencesGraph", "a "+string(p("a")), `{}`)
 	f.Add("allowedReferences", "out "+string(p("a")), `{"outputChecks":{"out":{"maxSize":1,"allowedReferences":["x"]}}}`)
@@ -153,10 +153,10 @@ func FuzzDerivedPath(f *testing.F) {
 		}
 		again, err := derivation.ParseDerivedPath(storepath.DefaultDir, path.String())
 		if err != nil || again.String() != path.String() {
-			t.Errorf("%q is printed as %q, which is read as %v, %v", s, path, again, err)
+			t.Errorf("%q prints as %q, which is parsed as %v, %v", s, path, again, err)
 		}
 		if again, err = derivation.ParseLegacyDerivedPath(storepath.DefaultDir, path.LegacyString()); err != nil || again.String() != path.String() {
-			t.Errorf("%q is printed as %q, which is read as %v, %v", s, path.LegacyString(), again, err)
+			t.Errorf("%q prints as %q, which is parsed as %v, %v", s, path.LegacyString(), again, err)
 		}
 	})
 }

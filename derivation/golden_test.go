@@ -12,7 +12,7 @@ import (
 	"pix/storepath"
 )
 
-// Nix's own data: the file, what it is in JSON, and its options.
+// Nix's own data: a .drv file, its JSON, and its options.
 func TestGolden(t *testing.T) {
 	dir := testenv.NixData(t, "store/derivation")
 	for _, kind := range []string{"ia", "ca"} {
@@ -37,7 +37,7 @@ func compareGolden(t *testing.T, file, name string) {
 	}
 	d.Name = name
 	if d.String() != text {
-		t.Errorf("%s comes back as %s", file, d)
+		t.Errorf("%s prints as %s", file, d)
 	}
 	got, err := d.AppendJSON(nil, derivation.JSONVersion4, "  ")
 	if err != nil || !sameJSON(t, string(got), want) {
@@ -99,7 +99,7 @@ func TestGoldenBad(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// This one is read, but its path is not the computed one.
+	// Parse accepts this one, but its path is not the computed one.
 	d, err := derivation.Parse(read(t, dir, "bad-ca-fixed-path.drv"))
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestGoldenBad(t *testing.T) {
 	}
 }
 
-// Two large ones, with which upstream measures: the lists are as Nix has them.
+// Two large derivations from upstream's benchmarks are canonical.
 func TestGoldenLarge(t *testing.T) {
 	for _, name := range []string{"hello.drv", "firefox.drv"} {
 		text := read(t, testenv.NixData(t, "store/derivation"), name)

@@ -7,13 +7,13 @@ import (
 	"pix/internal/parallel"
 )
 
-// A graph says which of some nodes are the inputs of each. Nodes are numbers from
-// zero on. Nothing here recurses: a chain may be as long as memory is large.
+// A graph has the inputs of each node. Nodes are numbers from zero on. Its methods do not recurse, so
+// the length of a chain is limited only by memory.
 type graph [][]int32
 
-// forEachInOrder calls do for each node, on that many goroutines, after it has been
-// called for all inputs of the node. It stops early if the context ends or do fails,
-// with the error. Nodes that are on a cycle, or depend on one, are not reached.
+// forEachInOrder calls do for each node on several goroutines, after it was called for all inputs of
+// the node. It returns early if the context ends or do fails. It does not reach nodes that are on a
+// cycle or depend on one.
 func (g graph) forEachInOrder(ctx context.Context, workers int, do func(node int32) error) error {
 	w := &walk{dependents: g.reversed(), waiting: make([]int32, len(g))}
 	w.wake.L = &w.mu
@@ -35,7 +35,7 @@ func (g graph) forEachInOrder(ctx context.Context, workers int, do func(node int
 	return w.err
 }
 
-// reversed returns which nodes each node is an input of.
+// reversed returns the graph of dependents: for each node, the nodes that have it as an input.
 func (g graph) reversed() graph {
 	counts := make([]int, len(g))
 	total := 0
@@ -63,10 +63,10 @@ type walk struct {
 	dependents graph
 
 	mu      sync.Mutex
-	wake    sync.Cond // something became ready, or the walk ended
-	waiting []int32   // for how many inputs each node still waits
+	wake    sync.Cond // a node has become ready, or the walk has ended
+	waiting []int32   // number of inputs that each node still waits for
 	ready   []int32
-	busy    int // goroutines that are at a node
+	busy    int // number of goroutines that process a node
 	err     error
 }
 
@@ -92,7 +92,7 @@ func (w *walk) work(do func(node int32) error) {
 	}
 }
 
-// next waits for a node that is ready. There is none to come when nobody is busy.
+// next waits for a ready node. If no goroutine is busy, no node can become ready any more.
 func (w *walk) next() (node int32, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -108,7 +108,7 @@ func (w *walk) next() (node int32, ok bool) {
 	return node, true
 }
 
-// done makes those ready that waited for node alone.
+// done marks node as done and adds the nodes that waited only for it to ready.
 func (w *walk) done(node int32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -123,35 +123,34 @@ func (w *walk) done(node int32) {
 	}
 }
 
-// order returns the nodes that can be reached from roots, each after its inputs and
-// else in the order in which they are listed. If some are on a cycle, it returns the
-// nodes of one instead.
+// order returns the nodes that are reachable from roots, each after its inputs and otherwise in the
+// order in which they are listed. If there is a cycle, it returns the nodes of the cycle instead.
 func (g graph) order(roots []int32) (order, cycle []int32) {
 	const (
 		unseen = iota
-		open   // on the way from a root to where we are
+		open   // on the stack
 		closed
 	)
-	type step struct {
+	type frame struct {
 		node int32
-		next int // the input to look at next
+		next int // index of the next input to visit
 	}
 	state := make([]uint8, len(g))
-	var way []step
+	var stack []frame
 	enter := func(node int32) {
 		state[node] = open
-		way = append(way, step{node: node})
+		stack = append(stack, frame{node: node})
 	}
 	for _, root := range roots {
 		if state[root] == unseen {
 			enter(root)
 		}
-		for len(way) > 0 {
-			here := &way[len(way)-1]
+		for len(stack) > 0 {
+			here := &stack[len(stack)-1]
 			if here.next == len(g[here.node]) {
 				state[here.node] = closed
 				order = append(order, here.node)
-				way = way[:len(way)-1]
+				stack = stack[:len(stack)-1]
 				continue
 			}
 			in := g[here.node][here.next]
@@ -160,9 +159,9 @@ func (g graph) order(roots []int32) (order, cycle []int32) {
 			case unseen:
 				enter(in)
 			case open:
-				for i := len(way) - 1; ; i-- {
-					cycle = append([]int32{way[i].node}, cycle...)
-					if way[i].node == in {
+				for i := len(stack) - 1; ; i-- {
+					cycle = append([]int32{stack[i].node}, cycle...)
+					if stack[i].node == in {
 						return nil, cycle
 					}
 				}

@@ -53,8 +53,8 @@ func TestShow(t *testing.T) {
 	}
 }
 
-// Bytes that are not UTF-8 are kept where a form can carry them; elsewhere the field is
-// named.
+// Bytes that are not UTF-8 are kept in versions that can represent them. In other versions the
+// error has the field.
 func TestJSONKeepsBytes(t *testing.T) {
 	for field, s := range map[string]string{
 		"builder":    `Derive([("out","","sha256","")],[],[],"p","` + "\x80" + `",[],[])`,
@@ -69,18 +69,18 @@ func TestJSONKeepsBytes(t *testing.T) {
 			var invalid *derivation.InvalidError
 			if version >= derivation.JSONVersion3 {
 				if !errors.As(err, &invalid) || invalid.Field != field {
-					t.Errorf("%s in form %d: %v", field, version, err)
+					t.Errorf("%s in version %d: %v", field, version, err)
 				}
 				continue
 			}
 			again, err := derivation.ParseJSON(string(got), &derivation.JSONOptions{Name: "x"})
 			if err != nil || again.String() != d.String() {
-				t.Errorf("%s in form %d: %v\n%s", field, version, err, got)
+				t.Errorf("%s in version %d: %v\n%s", field, version, err, got)
 			}
 		}
 	}
 	if _, err := parse(t, "x", `Derive([("out","","sha256","")],[],[],"p","b",[],[])`).AppendJSON(nil, 5, ""); err == nil {
-		t.Error("there is no form 5")
+		t.Error("version 5 was accepted")
 	}
 }
 
@@ -91,7 +91,7 @@ func TestJSONStructured(t *testing.T) {
 		t.Errorf("%v, %v, %v", attrs, ok, err)
 	}
 	want := `{"a":[100000.0,10000000000000000000,-0.0,1e-05,"é😀/\u001f\b",null,true],"b":2}`
-	if got, ok, err := d.StructuredAttrsSpelledByNix(); got != want || !ok || err != nil {
+	if got, ok, err := d.NormalizedStructuredAttrs(); got != want || !ok || err != nil {
 		t.Errorf("%s, %v", got, err)
 	}
 	form, err := d.AppendJSON(nil, derivation.JSONVersion4, "")
@@ -102,7 +102,7 @@ func TestJSONStructured(t *testing.T) {
 		d.Env.Set(derivation.StructuredAttrsKey, bad)
 		var invalid *derivation.InvalidError
 		if _, _, err := d.StructuredAttrs(); !errors.As(err, &invalid) {
-			t.Errorf("%.20q was taken: %v", bad, err)
+			t.Errorf("%.20q was accepted: %v", bad, err)
 		}
 		if d.Validate() == nil {
 			t.Errorf("%.20q is valid", bad)
@@ -125,7 +125,7 @@ func TestJSONStructured(t *testing.T) {
 
 const inJSON = `{"outputs":{},"inputSrcs":[],"inputDrvs":{},"system":"s","builder":"b","args":[],"env":{}}`
 
-// What is read, and what it is.
+// ParseJSON accepts more than Nix.
 func TestJSONTolerance(t *testing.T) {
 	output := func(s string) string { return strings.Replace(inJSON, `"outputs":{}`, `"outputs":{"out":`+s+`}`, 1) }
 	inputs := func(s string) string {
@@ -168,7 +168,7 @@ func TestJSONTolerance(t *testing.T) {
 			t.Errorf("%s: %v", hash, err)
 		}
 		if _, err := derivation.ParseJSON(output(`{`+hash+`,"path":"`+string(o.Path())+`"}`), &derivation.JSONOptions{Name: "y"}); err == nil {
-			t.Errorf("%s: a wrong path was taken", hash)
+			t.Errorf("%s: a wrong path was accepted", hash)
 		}
 	}
 }
@@ -194,28 +194,28 @@ func TestJSONDocuments(t *testing.T) {
 	}
 }
 
-func TestJSONRefused(t *testing.T) {
+func TestParseJSONRejectsInvalid(t *testing.T) {
 	replace := func(old, with string) string { return strings.Replace(inJSON, old, with, 1) }
 	output := func(s string) string { return replace(`"outputs":{}`, `"outputs":{"out":`+s+`}`) }
-	for _, c := range []struct{ text, says string }{
+	for _, c := range []struct{ text, want string }{
 		{``, "the text ends"},
 		{`[`, "the text ends"},
 		{`[]`, "expected an object"},
 		{`{}`, "expected one derivation, found 0"},
 		{`{"x":` + inJSON + `}`, "too short"},
-		{`{"` + digits + `-x":` + inJSON + `}`, "no derivation"},
-		{`{"` + digits + `-x.drv":` + replace("{", `{"name":"y",`) + `}`, `it is "y", and in the path "x"`},
-		{`{"derivations":{},"version":5}`, "unknown form"},
+		{`{"` + digits + `-x":` + inJSON + `}`, "not a derivation"},
+		{`{"` + digits + `-x.drv":` + replace("{", `{"name":"y",`) + `}`, `it is "y", but in the path it is "x"`},
+		{`{"derivations":{},"version":5}`, "unknown version"},
 		{`{"derivations":{},"version":4}`, "found 0"},
 		{replace(`"system":"s",`, ``), "system: it is missing"},
 		{replace(`"inputSrcs":[],`, ``), "inputs: it is missing"},
 		{replace(`"inputSrcs":[],"inputDrvs":{}`, `"inputs":{"srcs":[]}`), "inputs.drvs: it is missing"},
-		{replace(`{`, `{"x":1,`), "x: no form of derivations has this member"},
+		{replace(`{`, `{"x":1,`), "x: unknown member"},
 		{replace(`"inputSrcs":[]`, `"inputSrcs":["x"]`), "inputSrcs"},
 		{replace(`"inputSrcs":[]`, `"inputSrcs":[1]`), "expected a string, found a number"},
 		{replace(`"inputDrvs":{}`, `"inputDrvs":{"x":[]}`), "inputDrvs.x"},
 		{replace(`"inputDrvs":{}`, `"inputDrvs":{"`+digits+`-x.drv":1}`), "expected an object, found a number"},
-		{replace(`"inputDrvs":{}`, `"inputDrvs":{"`+digits+`-x.drv":{"x":1}}`), "no form"},
+		{replace(`"inputDrvs":{}`, `"inputDrvs":{"`+digits+`-x.drv":{"x":1}}`), "unknown member"},
 		{replace(`"env":{}`, `"env":{"a":1}`), "env.a: expected a string"},
 		{replace(`"env":{}`, `"env":{},"structuredAttrs":[]`), "expected an object"},
 		{replace(`"args":[]`, `"args":{}`), "args: expected an array"},
@@ -233,18 +233,18 @@ func TestJSONRefused(t *testing.T) {
 		{output(`{"hash":"sha1-2jmj7l5rSw0yVb/vlWAYkK/YBwk=","hashAlgo":"sha256","method":"nar"}`), "algorithm"},
 		{output(`{"path":"` + string(p("x")) + `","hashAlgo":"sha256"}`), "has a path"},
 		{output(text(`{"path":"%G"}`)), "not in the store directory"},
-		{inJSON + "x", "something follows"},
+		{inJSON + "x", "text after the value"},
 		{replace(`"inputDrvs":{}`, `"inputDrvs":{"`+digits+`-x.drv":`+strings.Repeat(`{"dynamicOutputs":{"x":`, 200_000)), "nested more than"},
 	} {
 		_, err := derivation.ParseJSON(c.text, nil)
 		var bad *derivation.JSONError
-		if !errors.As(err, &bad) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%.200s: %v, want it to say %q", c.text, err, c.says)
+		if !errors.As(err, &bad) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%.200s: %v, want %q in it", c.text, err, c.want)
 		}
 	}
 }
 
-// encoding/json uses the newest form.
+// encoding/json uses the newest version.
 func TestMarshal(t *testing.T) {
 	d := parse(t, "x", `Derive([("out","","sha256","")],[],[],"s","b",[],[])`)
 	got, err := json.Marshal(d)

@@ -8,25 +8,24 @@ import (
 	"pix/storepath"
 )
 
-// JSONOptions say how derivations are read from JSON. A nil pointer means the
-// defaults.
+// JSONOptions are the options for reading derivations from JSON. A nil pointer is the zero value.
 type JSONOptions struct {
-	// Dir is the store directory; [storepath.DefaultDir] if "". Forms 3 and 4 do not
-	// name it; full paths must lie in it.
+	// Dir is the store directory; "" means [storepath.DefaultDir]. Versions 3 and 4 do not contain
+	// it. Full paths must lie in it.
 	Dir storepath.Dir
-	// Name is the name of a derivation that does not say it.
+	// Name is the name of a derivation whose JSON does not contain it.
 	Name string
 }
 
-// ParseJSON reads one derivation: an object in one of Nix's forms, or a document (see
-// [ParseJSONDocument]) with one derivation in it.
+// ParseJSON parses one derivation: an object in any version of Nix's JSON, or a document (see
+// [ParseJSONDocument]) that contains one derivation.
 //
-// It is more tolerant than any Nix: forms may be mixed, such as full paths in form 4.
-// Members that no form has are refused. A fixed output has the path that is computed,
-// if the name is known; another that is written there is refused, as by Nix.
+// It accepts more than any Nix: an object may mix versions, for example use full paths in version 4.
+// It rejects members that no version has. The path of a fixed output is computed, if the name is
+// known. As in Nix, a different path in the JSON is an error.
 //
-// The structured attributes of forms 3 and 4 become the variable
-// [StructuredAttrsKey] as Nix 2.34 spells it, unless the environment has it already.
+// The structured attributes of versions 3 and 4 become the variable [StructuredAttrsKey] in the
+// format of Nix 2.34, unless the environment already has that variable.
 //
 // The error is a [*JSONError].
 func ParseJSON(text string, o *JSONOptions) (*Derivation, error) {
@@ -48,9 +47,9 @@ func ParseJSON(text string, o *JSONOptions) (*Derivation, error) {
 	return d, nil
 }
 
-// ParseJSONDocument reads an object of derivations by their paths, full or without
-// the store directory, with or without the wrapper of form 4. A derivation that does
-// not say its name has that of its path. For the rest see [ParseJSON].
+// ParseJSONDocument parses an object of derivations by path, with or without the wrapper of version 4.
+// The paths may be full or without the store directory. A derivation whose JSON does not contain its
+// name has the name of its path. Otherwise it is like [ParseJSON].
 func ParseJSONDocument(text string, o *JSONOptions) (Map[storepath.Path, *Derivation], error) {
 	value, err := parseJSON(text, false)
 	if err != nil {
@@ -115,15 +114,15 @@ func (o *JSONOptions) derivation(field string, value *jsonValue) (*Derivation, e
 		r.fail("inputs", "it is missing, and so are inputDrvs and inputSrcs")
 	}
 	if r.err == nil && d.Name != "" {
-		r.settleFixed(d)
+		r.setFixedPaths(d)
 	}
 	return d, r.error()
 }
 
-// A jsonReader turns values into derivations. It keeps the first error.
+// A jsonReader converts JSON values to derivations. It keeps the first error.
 type jsonReader struct {
 	dir    storepath.Dir
-	prefix string // of the names of fields in errors
+	prefix string // prefix of the field names in errors
 	err    *JSONError
 }
 
@@ -171,13 +170,14 @@ func (r *jsonReader) stringsOf(field string, v *jsonValue) []string {
 	r.expect(field, v, jsonArray)
 	list := make([]string, len(v.list()))
 	for i := range list {
-		// The field of an error has no index: to name each would cost more than the list.
+		// The field of an error has no index: to build one for each element would take longer than
+		// to read the list.
 		list[i] = r.stringOf(field, &v.list()[i])
 	}
 	return list
 }
 
-// storePath reads a full path, or one without the store directory.
+// storePath parses a path that is full or without the store directory.
 func (r *jsonReader) storePath(field, s string) storepath.Path {
 	parse := r.dir.ParseBase
 	if strings.HasPrefix(s, "/") {
@@ -192,18 +192,18 @@ func (r *jsonReader) storePath(field, s string) storepath.Path {
 
 func (r *jsonReader) version(field string, v *jsonValue) {
 	if v.kind() != jsonNumber || len(v.raw) != 1 || v.raw < "1" || v.raw > "4" {
-		r.fail(field, fmt.Sprintf("unknown form %s, expected 1 to %d", abridge(v.raw), NewestJSONVersion))
+		r.fail(field, fmt.Sprintf("unknown version %s, expected 1 to %d", truncate(v.raw), NewestJSONVersion))
 	}
 }
 
-// member reads one member of a derivation's object.
+// member reads one member of the object of a derivation.
 func (r *jsonReader) member(d *Derivation, name string, v *jsonValue) {
 	switch name {
 	case "name":
-		if said := r.stringOf(name, v); d.Name == "" {
-			d.Name = said
-		} else if d.Name != said {
-			r.fail(name, fmt.Sprintf("it is %q, and in the path %q", abridge(said), d.Name))
+		if value := r.stringOf(name, v); d.Name == "" {
+			d.Name = value
+		} else if d.Name != value {
+			r.fail(name, fmt.Sprintf("it is %q, but in the path it is %q", truncate(value), d.Name))
 		}
 	case "version":
 		r.version(name, v)
@@ -228,16 +228,17 @@ func (r *jsonReader) member(d *Derivation, name string, v *jsonValue) {
 			d.Env.Set(key, r.stringOf("env."+key, &value))
 		}
 	case "structuredAttrs":
-		// The environment was read before, for it comes first in the alphabet.
+		// env precedes this member in the alphabet, so it was read before.
 		if r.expect(name, v, jsonObject) && !d.Env.Has(StructuredAttrsKey) {
 			d.Env.Set(StructuredAttrsKey, string(v.append(nil)))
 		}
 	default:
-		r.fail(name, "no form of derivations has this member")
+		r.fail(name, "unknown member")
 	}
 }
 
-// inputs reads the inputs of a derivation, or the array of sources that Nix 2.36 writes for a resolved one.
+// inputs reads the inputs of a derivation, or the array of sources that Nix 2.36 writes for a resolved
+// derivation.
 func (r *jsonReader) inputs(d *Derivation, v *jsonValue) {
 	if v.kind() == jsonArray {
 		r.inputSources(d, "inputs", v)
@@ -251,7 +252,7 @@ func (r *jsonReader) inputs(d *Derivation, v *jsonValue) {
 		case "srcs":
 			r.inputSources(d, "inputs.srcs", &member)
 		default:
-			r.fail("inputs."+name, "no form of derivations has this member")
+			r.fail("inputs."+name, "unknown member")
 		}
 	}
 	for _, name := range []string{"drvs", "srcs"} {
@@ -276,8 +277,7 @@ func (r *jsonReader) inputDerivations(d *Derivation, field string, v *jsonValue)
 	}
 }
 
-// inputOutputs reads a list of outputs, or an object of "outputs" and
-// "dynamicOutputs".
+// inputOutputs reads a list of outputs, or an object with "outputs" and "dynamicOutputs".
 func (r *jsonReader) inputOutputs(field string, v *jsonValue, depth int) (used InputOutputs) {
 	if v.kind() == jsonArray {
 		return OutputsOf(r.stringsOf(field, v)...)
@@ -292,18 +292,18 @@ func (r *jsonReader) inputOutputs(field string, v *jsonValue, depth int) (used I
 			used.Names = SetOf(r.stringsOf(field+".outputs", &member)...)
 		case "dynamicOutputs":
 			for output, child := range r.objectOf(field+".dynamicOutputs", &member).All() {
-				// The field of an error names the outermost only, or it would be as long as
-				// the nesting is deep.
+				// Only the outermost name is in the field of an error. Otherwise its length would
+				// grow with the nesting.
 				used.Dynamic.Set(output, r.inputOutputs(field, &child, depth+1))
 			}
 		default:
-			r.fail(field+"."+name, "no form of derivations has this member")
+			r.fail(field+"."+name, "unknown member")
 		}
 	}
 	return used
 }
 
-// An outputJSON is what an output's object says.
+// An outputJSON holds the members of an output's object.
 type outputJSON struct {
 	path, method, algo, hash string
 	hasPath, hasAlgo         bool
@@ -316,7 +316,7 @@ func (r *jsonReader) output(field string, v *jsonValue) Output {
 		at := field + "." + name
 		switch name {
 		case "path":
-			// Form 3 of a fixed output has none, older ones of other kinds have null.
+			// Version 3 has no path for fixed outputs. Older versions have null for other kinds.
 			if o.hasPath = member.kind() != jsonNull; o.hasPath {
 				o.path = r.stringOf(at, &member)
 			}
@@ -329,7 +329,7 @@ func (r *jsonReader) output(field string, v *jsonValue) Output {
 		case "impure":
 			o.impure = r.expect(at, &member, jsonBool) && member.raw == "true"
 		default:
-			r.fail(at, "no form of outputs has this member")
+			r.fail(at, "unknown member")
 		}
 	}
 	if r.err != nil {
@@ -338,7 +338,7 @@ func (r *jsonReader) output(field string, v *jsonValue) Output {
 	return r.outputOf(field, o)
 }
 
-// outputOf makes an output of what its object says.
+// outputOf returns the output with these members.
 func (r *jsonReader) outputOf(field string, o outputJSON) Output {
 	var path storepath.Path
 	if o.hasPath {
@@ -373,8 +373,8 @@ func (r *jsonReader) outputOf(field string, o outputJSON) Output {
 	return Output{}
 }
 
-// methodAlgorithm reads the two in either form: "r:sha256" alone, or apart. The
-// algorithm is zero if only the hash names it.
+// methodAlgorithm reads method and algorithm, either from one member ("r:sha256") or from two. The
+// algorithm is zero if only the hash has it.
 func (r *jsonReader) methodAlgorithm(field string, o outputJSON) (m storepath.Method, a nixhash.Algorithm) {
 	name := o.algo
 	var err error
@@ -394,8 +394,8 @@ func (r *jsonReader) methodAlgorithm(field string, o outputJSON) (m storepath.Me
 	return m, a
 }
 
-// settleFixed gives fixed outputs the paths that follow from name and hash.
-func (r *jsonReader) settleFixed(d *Derivation) {
+// setFixedPaths computes and sets the paths of fixed outputs.
+func (r *jsonReader) setFixedPaths(d *Derivation) {
 	for i := range d.Outputs.entries {
 		name, output := d.Outputs.entries[i].Key, &d.Outputs.entries[i].Value
 		if output.kind != Fixed {
@@ -407,7 +407,7 @@ func (r *jsonReader) settleFixed(d *Derivation) {
 			return
 		}
 		if output.path != "" && output.path != path {
-			r.fail("outputs."+name+".path", fmt.Sprintf("it is %s, and computed from name and hash %s", output.path, path))
+			r.fail("outputs."+name+".path", fmt.Sprintf("it is %s, but the path computed from name and hash is %s", output.path, path))
 			return
 		}
 		output.path = path

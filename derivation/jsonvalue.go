@@ -9,10 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// Derivations hold bytes, and JSON holds text; encoding/json replaces what is not
-// UTF-8, rounds large numbers and forgets how a number was written. So there is a
-// small reader here that keeps every byte, and a writer that spells values as Nix
-// does.
+// A derivation contains bytes that need not be UTF-8. encoding/json replaces invalid UTF-8, rounds
+// large numbers and does not keep the text of a number. The parser in this file keeps every byte, and
+// the writer formats values as Nix does.
 
 // A jsonKind is the kind of a JSON value.
 type jsonKind uint8
@@ -28,16 +27,15 @@ const (
 
 var jsonKinds = [...]string{"null", "a boolean", "a number", "a string", "an array", "an object"}
 
-// A jsonValue is a value that was read. It is small, since a text can be a list of
-// very many.
+// A jsonValue is a parsed value. It is small, because a text can be a list of very many values.
 type jsonValue struct {
-	raw   string     // how the value was written
-	inner *jsonInner // of an array or object
+	raw   string     // the text of the value
+	inner *jsonInner // for an array or object
 }
 
 type jsonInner struct {
 	list    []jsonValue
-	members Map[string, jsonValue] // of two with one name the last
+	members Map[string, jsonValue] // if a name occurs twice, the last member counts
 }
 
 func objectValue(members Map[string, jsonValue]) jsonValue {
@@ -60,7 +58,7 @@ func (v *jsonValue) kind() jsonKind {
 	return jsonNumber
 }
 
-// list returns the elements of an array; none of anything else.
+// list returns the elements of an array, or nil for any other value.
 func (v *jsonValue) list() []jsonValue {
 	if v.inner == nil {
 		return nil
@@ -68,7 +66,7 @@ func (v *jsonValue) list() []jsonValue {
 	return v.inner.list
 }
 
-// members returns the members of an object; none of anything else.
+// members returns the members of an object, or an empty map for any other value.
 func (v *jsonValue) members() (m Map[string, jsonValue]) {
 	if v.inner != nil {
 		m = v.inner.members
@@ -76,20 +74,20 @@ func (v *jsonValue) members() (m Map[string, jsonValue]) {
 	return m
 }
 
-// text returns what a string says.
+// text returns the contents of a string.
 func (v *jsonValue) text() string {
 	p := jsonParser{text: v.raw}
 	s, err := p.string()
 	if err != nil {
-		panic(err) // it was read before
+		panic(err) // the string was parsed before
 	}
 	return s
 }
 
-// A JSONError says that a text is not JSON, or not that of a derivation.
+// A JSONError reports that a text is not JSON, or not the JSON of a derivation.
 type JSONError struct {
-	Offset int    // of the byte at fault; -1 where the text is JSON, but not the right one
-	Field  string // such as "outputs.out.hash"; "" for the whole
+	Offset int    // byte offset of the syntax error; -1 if the text is valid JSON
+	Field  string // such as "outputs.out.hash"; "" for the whole text
 	Reason string
 }
 
@@ -99,34 +97,33 @@ func (e *JSONError) Error() string {
 		s += fmt.Sprintf(", offset %d", e.Offset)
 	}
 	if e.Field != "" {
-		s += ", " + abridge(e.Field)
+		s += ", " + truncate(e.Field)
 	}
 	return s + ": " + e.Reason
 }
 
-// maxJSONDepth bounds how deep arrays and objects may be nested, so that those who
-// work on values may recurse.
+// maxJSONDepth limits the nesting of arrays and objects, so that code that processes values may recurse.
 const maxJSONDepth = 10_000
 
-// parseJSON reads a text that is one JSON value. Bytes of strings that are not UTF-8
-// are kept as they are, unless the text must be UTF-8.
-func parseJSON(text string, mustBeUTF8 bool) (jsonValue, error) {
-	p := jsonParser{text: text, strict: mustBeUTF8}
+// parseJSON parses a text that is one JSON value. It keeps bytes of strings that are not UTF-8, unless
+// requireUTF8 makes them an error.
+func parseJSON(text string, requireUTF8 bool) (jsonValue, error) {
+	p := jsonParser{text: text, requireUTF8: requireUTF8}
 	p.space()
 	value, err := p.value(0)
 	if err != nil {
 		return jsonValue{}, err
 	}
 	if p.space(); p.pos < len(text) {
-		return jsonValue{}, p.fail("something follows the value")
+		return jsonValue{}, p.fail("there is text after the value")
 	}
 	return value, nil
 }
 
 type jsonParser struct {
-	text   string
-	pos    int
-	strict bool
+	text        string
+	pos         int
+	requireUTF8 bool
 }
 
 func (p *jsonParser) fail(reason string) error { return &JSONError{Offset: p.pos, Reason: reason} }
@@ -204,7 +201,7 @@ func (p *jsonParser) object(depth int) (*jsonInner, error) {
 	return &jsonInner{members: MapOf(members...)}, err
 }
 
-// elements reads what stands between an opening bracket and end, separated by commas.
+// elements reads elements separated by commas, from an opening bracket to end.
 func (p *jsonParser) elements(end byte, read func() error) error {
 	p.pos++
 	if p.space(); p.pos < len(p.text) && p.text[p.pos] == end {
@@ -262,11 +259,11 @@ func (p *jsonParser) number() error {
 	return nil
 }
 
-// string reads a string, and returns a part of the text if nothing in it is escaped.
+// string reads a string. The result points into the text unless the string has escapes.
 func (p *jsonParser) string() (string, error) {
 	p.pos++
 	start := p.pos
-	var b []byte // what was unescaped
+	var b []byte // the text before start, without escapes
 	for p.pos < len(p.text) {
 		switch c := p.text[p.pos]; {
 		case c == '"':
@@ -274,7 +271,7 @@ func (p *jsonParser) string() (string, error) {
 			if b != nil {
 				s = string(append(b, s...))
 			}
-			if p.strict && !utf8.ValidString(s) {
+			if p.requireUTF8 && !utf8.ValidString(s) {
 				return "", p.fail("a string is not UTF-8")
 			}
 			p.pos++
@@ -292,13 +289,13 @@ func (p *jsonParser) string() (string, error) {
 			start = p.pos
 		}
 	}
-	return "", p.fail("a string has no end")
+	return "", p.fail("the string does not end")
 }
 
-// unescape appends what the escape at p.pos stands for.
+// unescape appends the meaning of the escape at p.pos.
 func (p *jsonParser) unescape(b []byte) ([]byte, error) {
 	if p.pos++; p.pos == len(p.text) {
-		return nil, p.fail("a string has no end")
+		return nil, p.fail("the string does not end")
 	}
 	c := p.text[p.pos]
 	if i := strings.IndexByte(`"\/bfnrt`, c); i >= 0 {
@@ -306,7 +303,7 @@ func (p *jsonParser) unescape(b []byte) ([]byte, error) {
 		return append(b, "\"\\/\b\f\n\r\t"[i]), nil
 	}
 	if c != 'u' {
-		return nil, p.fail(fmt.Sprintf("%q is no escape", c))
+		return nil, p.fail(fmt.Sprintf("unknown escape %q", c))
 	}
 	r, err := p.unicode()
 	if err != nil {
@@ -321,13 +318,13 @@ func (p *jsonParser) unescape(b []byte) ([]byte, error) {
 			}
 		}
 		if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
-			return nil, p.fail("a surrogate is not one of a pair")
+			return nil, p.fail("unpaired surrogate")
 		}
 	}
 	return utf8.AppendRune(b, r), nil
 }
 
-// unicode reads the u and the four digits after it.
+// unicode reads the u and the four digits of an escape.
 func (p *jsonParser) unicode() (rune, error) {
 	p.pos++
 	if len(p.text)-p.pos < 4 {
@@ -339,92 +336,4 @@ func (p *jsonParser) unicode() (rune, error) {
 	}
 	p.pos += 4
 	return rune(n), nil
-}
-
-// append appends v as Nix 2.34 spells it: without spaces, members sorted by the bytes
-// of their names, floating-point numbers in their shortest form.
-func (v *jsonValue) append(dst []byte) []byte {
-	switch v.kind() {
-	case jsonNull, jsonBool:
-		return append(dst, v.raw...)
-	case jsonNumber:
-		return appendJSONNumber(dst, v.raw)
-	case jsonString:
-		return appendJSONString(dst, v.text())
-	case jsonArray:
-		dst = append(dst, '[')
-		for i := range v.inner.list {
-			dst = v.inner.list[i].append(appendComma(dst, i))
-		}
-		return append(dst, ']')
-	case jsonObject:
-		dst = append(dst, '{')
-		for i := range v.inner.members.entries {
-			e := &v.inner.members.entries[i]
-			dst = appendJSONString(appendComma(dst, i), e.Key)
-			dst = append(dst, ':')
-			dst = e.Value.append(dst)
-		}
-		return append(dst, '}')
-	}
-	panic("derivation: JSON value of no kind")
-}
-
-// appendJSONNumber spells an integer of 64 bits as it is and all others as the
-// floating-point number that Nix's JSON library makes of them.
-func appendJSONNumber(dst []byte, text string) []byte {
-	if !strings.ContainsAny(text, ".eE") {
-		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-			return strconv.AppendInt(dst, n, 10)
-		}
-		if n, err := strconv.ParseUint(text, 10, 64); err == nil {
-			return strconv.AppendUint(dst, n, 10)
-		}
-	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		panic(err) // the parser has refused it
-	}
-	return appendJSONFloat(dst, f)
-}
-
-// appendJSONFloat spells f in the fewest digits that mean f: with a decimal point if
-// its exponent is from -4 to 14, else in scientific notation.
-func appendJSONFloat(dst []byte, f float64) []byte {
-	e := strconv.FormatFloat(f, 'e', -1, 64)
-	exponent, err := strconv.Atoi(e[strings.IndexByte(e, 'e')+1:])
-	if err != nil {
-		panic(err) // FormatFloat has written it
-	}
-	if exponent < -4 || exponent > 14 {
-		return append(dst, e...)
-	}
-	start := len(dst)
-	dst = strconv.AppendFloat(dst, f, 'f', -1, 64)
-	if strings.IndexByte(string(dst[start:]), '.') < 0 {
-		dst = append(dst, ".0"...)
-	}
-	return dst
-}
-
-// appendJSONString spells s in quotes. Only quotes, backslashes and control
-// characters are escaped; bytes that are not UTF-8 are written as they are.
-func appendJSONString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	start := 0
-	for i := range len(s) {
-		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' {
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		start = i + 1
-		if n := strings.IndexByte("\"\\\b\f\n\r\t", c); n >= 0 {
-			dst = append(dst, '\\', `"\bfnrt`[n])
-		} else {
-			dst = fmt.Appendf(dst, `\u%04x`, c)
-		}
-	}
-	dst = append(dst, s[start:]...)
-	return append(dst, '"')
 }

@@ -8,34 +8,33 @@ import (
 	"pix/storepath"
 )
 
-// A JSONVersion is one of the forms that derivations have had in Nix's JSON.
+// A JSONVersion is a version of Nix's JSON format of derivations.
 type JSONVersion int
 
 const (
-	// JSONVersion1 is the form up to Nix 2.22: full paths, and the method in front of
-	// the hash algorithm ("r:sha256").
+	// JSONVersion1 is the format up to Nix 2.22: full paths, and the method as a prefix of the hash
+	// algorithm ("r:sha256").
 	JSONVersion1 JSONVersion = iota + 1
-	// JSONVersion2 is the form of Nix 2.23 to 2.31: the method has a member of its own.
+	// JSONVersion2 is the format of Nix 2.23 to 2.31: the method is a separate member.
 	JSONVersion2
-	// JSONVersion3 is the form of Nix 2.32: paths without the store directory, and
-	// structured attributes as JSON.
+	// JSONVersion3 is the format of Nix 2.32: paths without the store directory, and structured
+	// attributes as JSON.
 	JSONVersion3
-	// JSONVersion4 is the form since Nix 2.33: one member for all inputs, and hashes in
-	// SRI form.
+	// JSONVersion4 is the format since Nix 2.33: one member for all inputs, and hashes in SRI form.
 	JSONVersion4
 )
 
-// NewestJSONVersion is the form of the newest Nix, 2.34.
+// NewestJSONVersion is the format of Nix 2.34.
 const NewestJSONVersion = JSONVersion4
 
-// AppendJSON appends d as an object in that form to dst and returns the longer
-// slice; the path of d is not part of it. Lines are indented by indent; if it is "",
-// there are no line breaks and no spaces. Nothing is escaped that need not be.
+// AppendJSON appends d as a JSON object in the given version to dst and returns the extended slice. The
+// object does not contain the path of d. indent is the indentation of lines; if it is "", there are no
+// line breaks and spaces. Only characters that need escapes have them.
 //
-// Forms 1 and 2 carry every derivation: bytes that are not UTF-8 are written as they
-// are, as Nix 2.8 does. Forms 3 and 4 do not, and an [*InvalidError] names the field:
-// text must be UTF-8, and structured attributes valid. Of these they keep the meaning
-// and not the spelling (see [Derivation.StructuredAttrsSpelledByNix]).
+// Versions 1 and 2 can represent every derivation: bytes that are not UTF-8 are written unchanged, as
+// Nix 2.8 does. In versions 3 and 4, text must be UTF-8 and structured attributes must be valid;
+// otherwise AppendJSON returns an [*InvalidError] with the field. These versions keep the meaning of
+// structured attributes but not their text (see [Derivation.NormalizedStructuredAttrs]).
 func (d *Derivation) AppendJSON(dst []byte, version JSONVersion, indent string) ([]byte, error) {
 	w := jsonWriter{buf: dst, indent: indent}
 	if err := d.writeJSON(&w, version); err != nil {
@@ -44,10 +43,9 @@ func (d *Derivation) AppendJSON(dst []byte, version JSONVersion, indent string) 
 	return w.buf, nil
 }
 
-// AppendJSONDocument appends an object of derivations by their paths in that form,
-// as "nix derivation show" prints it: by full path in forms 1 and 2, else by the last
-// component; in form 4 in a wrapper that says the version. For the rest see
-// [Derivation.AppendJSON].
+// AppendJSONDocument appends an object of derivations by path in the given version, as "nix derivation
+// show" prints it. The paths are full in versions 1 and 2, and otherwise without the store directory.
+// Version 4 has a wrapper with the version. Otherwise it is like [Derivation.AppendJSON].
 func AppendJSONDocument(dst []byte, derivations Map[storepath.Path, *Derivation], version JSONVersion, indent string) ([]byte, error) {
 	w := jsonWriter{buf: dst, indent: indent}
 	w.open('{')
@@ -56,7 +54,7 @@ func AppendJSONDocument(dst []byte, derivations Map[storepath.Path, *Derivation]
 		w.open('{')
 	}
 	for path, d := range derivations.All() {
-		w.key(spellPath(path, version))
+		w.key(jsonPath(path, version))
 		if err := d.writeJSON(&w, version); err != nil {
 			return nil, err
 		}
@@ -70,11 +68,11 @@ func AppendJSONDocument(dst []byte, derivations Map[storepath.Path, *Derivation]
 	return w.buf, nil
 }
 
-// MarshalJSON writes d in the newest form; see [Derivation.AppendJSON].
+// MarshalJSON returns d in the newest version; see [Derivation.AppendJSON].
 func (d *Derivation) MarshalJSON() ([]byte, error) { return d.AppendJSON(nil, NewestJSONVersion, "") }
 
-// spellPath returns the path as it is written in that form.
-func spellPath(path storepath.Path, version JSONVersion) string {
+// jsonPath returns the text of path in the given version.
+func jsonPath(path storepath.Path, version JSONVersion) string {
 	if version < JSONVersion3 {
 		return string(path)
 	}
@@ -83,7 +81,7 @@ func spellPath(path storepath.Path, version JSONVersion) string {
 
 func (d *Derivation) writeJSON(w *jsonWriter, version JSONVersion) error {
 	if version < JSONVersion1 || version > JSONVersion4 {
-		return fmt.Errorf("derivation: JSON has no form %d, only 1 to %d", version, NewestJSONVersion)
+		return fmt.Errorf("derivation: unknown JSON version %d, expected 1 to %d", version, NewestJSONVersion)
 	}
 	env := d.Env
 	if version >= JSONVersion3 {
@@ -138,7 +136,7 @@ func (d *Derivation) writeSources(w *jsonWriter, version JSONVersion) {
 	w.open('[')
 	for path := range d.InputSources.All() {
 		w.element()
-		w.string(spellPath(path, version))
+		w.string(jsonPath(path, version))
 	}
 	w.close(']')
 }
@@ -146,7 +144,7 @@ func (d *Derivation) writeSources(w *jsonWriter, version JSONVersion) {
 func (d *Derivation) writeInputs(w *jsonWriter, version JSONVersion) {
 	w.open('{')
 	for path, used := range d.InputDerivations.All() {
-		w.key(spellPath(path, version))
+		w.key(jsonPath(path, version))
 		if version == JSONVersion1 && used.Dynamic.Len() == 0 {
 			w.strings(used.Names.keys) // Nix 2.19 to 2.22 wrote objects here
 		} else {
@@ -156,7 +154,7 @@ func (d *Derivation) writeInputs(w *jsonWriter, version JSONVersion) {
 	w.close('}')
 }
 
-// write writes an object; the depth of recursion is bounded by maxDynamicDepth.
+// write writes an object. It recurses at most maxDynamicDepth times.
 func (i InputOutputs) write(w *jsonWriter) {
 	w.open('{')
 	w.key("dynamicOutputs")
@@ -211,7 +209,7 @@ func (o Output) write(w *jsonWriter, version JSONVersion) {
 		w.member("method", o.method.String())
 	}
 	if o.kind == InputAddressed || o.kind == Fixed && version < JSONVersion3 {
-		w.member("path", spellPath(o.path, version))
+		w.member("path", jsonPath(o.path, version))
 	}
 	w.close('}')
 }
@@ -224,8 +222,7 @@ func (o Output) writeAlgorithm(w *jsonWriter, version JSONVersion) {
 	}
 }
 
-// writeStructured writes structured attributes in the forms that have them apart from
-// the environment.
+// writeStructured writes structured attributes in the versions that separate them from the environment.
 func (d *Derivation) writeStructured(w *jsonWriter, version JSONVersion) error {
 	object, ok, err := d.structured()
 	if !ok || version < JSONVersion3 || err != nil && version < JSONVersion3 {
@@ -246,7 +243,7 @@ func (d *Derivation) checkText() error {
 		if utf8.ValidString(s) {
 			return nil
 		}
-		return &InvalidError{Name: d.Name, Field: field, Reason: "it is not UTF-8, which this form of JSON cannot carry"}
+		return &InvalidError{Name: d.Name, Field: field, Reason: "it is not UTF-8, which this version of the JSON cannot represent"}
 	}
 	if err := check("builder", d.Builder); err != nil {
 		return err
@@ -272,22 +269,21 @@ func (d *Derivation) checkText() error {
 	return nil
 }
 
-// AppendShow appends d as "pix drv-show" shows it, which is the file, field by field,
-// and none of Nix's forms: an object of "outputs" (each with "path", "hashAlgo" and
-// "hash" as in the file), "inputDrvs" (each with the list of outputs that are used),
-// "inputSrcs", "platform", "builder", "args" and "env". Bytes that are not UTF-8 are
-// written as they are.
+// AppendShow appends d as JSON in the format of "pix drv-show", which follows the .drv file and not Nix's
+// JSON: an object with "outputs" (each with "path", "hashAlgo" and "hash" as in the file), "inputDrvs"
+// (each with the list of its used outputs), "inputSrcs", "platform", "builder", "args" and "env". Bytes
+// that are not UTF-8 are written unchanged.
 //
-// An input of which outputs of dynamic derivations are used has an object of
-// "outputs" and "dynamicOutputs" in the place of the list.
+// An input with used outputs of dynamic derivations has an object with "outputs" and "dynamicOutputs"
+// instead of the list.
 func (d *Derivation) AppendShow(dst []byte, indent string) []byte {
 	w := jsonWriter{buf: dst, indent: indent}
 	d.show(&w)
 	return w.buf
 }
 
-// AppendShowDocument appends an object of derivations by their paths, each as
-// [Derivation.AppendShow] shows it.
+// AppendShowDocument appends an object of derivations by path, each in the format of
+// [Derivation.AppendShow].
 func AppendShowDocument(dst []byte, derivations Map[storepath.Path, *Derivation], indent string) []byte {
 	w := jsonWriter{buf: dst, indent: indent}
 	w.open('{')
@@ -323,103 +319,4 @@ func (d *Derivation) show(w *jsonWriter) {
 	w.key("env")
 	w.object(d.Env)
 	w.close('}')
-}
-
-// A jsonWriter appends JSON to a buffer.
-type jsonWriter struct {
-	buf    []byte
-	indent string // "" for everything on one line
-	depth  int
-	inside bool // something stands after the last opening bracket
-}
-
-func (w *jsonWriter) open(bracket byte) {
-	w.buf = append(w.buf, bracket)
-	w.depth++
-	w.inside = false
-}
-
-func (w *jsonWriter) close(bracket byte) {
-	w.depth--
-	if w.inside {
-		w.line()
-	}
-	w.buf = append(w.buf, bracket)
-	w.inside = true
-}
-
-func (w *jsonWriter) line() {
-	if w.indent == "" {
-		return
-	}
-	w.buf = append(w.buf, '\n')
-	for range w.depth {
-		w.buf = append(w.buf, w.indent...)
-	}
-}
-
-// element writes what stands before a value in an array.
-func (w *jsonWriter) element() {
-	if w.inside {
-		w.buf = append(w.buf, ',')
-	}
-	w.inside = true
-	w.line()
-}
-
-// key writes what stands before a value in an object.
-func (w *jsonWriter) key(name string) {
-	w.element()
-	w.buf = append(appendJSONString(w.buf, name), ':')
-	if w.indent != "" {
-		w.buf = append(w.buf, ' ')
-	}
-}
-
-func (w *jsonWriter) raw(s string)    { w.buf = append(w.buf, s...) }
-func (w *jsonWriter) string(s string) { w.buf = appendJSONString(w.buf, s) }
-
-func (w *jsonWriter) member(name, value string) {
-	w.key(name)
-	w.string(value)
-}
-
-func (w *jsonWriter) strings(list []string) {
-	w.open('[')
-	for _, s := range list {
-		w.element()
-		w.string(s)
-	}
-	w.close(']')
-}
-
-func (w *jsonWriter) object(members Map[string, string]) {
-	w.open('{')
-	for name, value := range members.All() {
-		w.member(name, value)
-	}
-	w.close('}')
-}
-
-// value writes a value that was read. The depth of recursion is bounded by
-// maxJSONDepth.
-func (w *jsonWriter) value(v *jsonValue) {
-	switch v.kind() {
-	case jsonArray:
-		w.open('[')
-		for i := range v.inner.list {
-			w.element()
-			w.value(&v.inner.list[i])
-		}
-		w.close(']')
-	case jsonObject:
-		w.open('{')
-		for i := range v.inner.members.entries {
-			w.key(v.inner.members.entries[i].Key)
-			w.value(&v.inner.members.entries[i].Value)
-		}
-		w.close('}')
-	case jsonNull, jsonBool, jsonNumber, jsonString:
-		w.buf = v.append(w.buf)
-	}
 }

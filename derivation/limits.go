@@ -6,47 +6,47 @@ import (
 	"pix/storepath"
 )
 
-// Limits bound how large a closure a source may claim. A malicious source could answer each query with
-// two new paths, until a program that follows them has no memory left. A limit of 0 is no limit.
+// Limits limit the size of a closure. A malicious source could answer each query with two new
+// paths, until a program that follows them runs out of memory. A limit of 0 means no limit.
 //
 // Each answer counts when it arrives. So memory may also hold the answer that exceeds the limits, and
 // the answers to outstanding queries.
 type Limits struct {
-	// Paths is how many paths a closure may have. A path counts as soon as something refers to it.
+	// Paths is the maximum number of paths. A path counts as soon as something refers to it.
 	Paths int
 
-	// References is how many references all paths may have together, with duplicates.
+	// References is the maximum number of references of all paths, including duplicates.
 	References int
 
-	// Bytes is how many bytes of memory the closure may take. Each byte counts twice, because the
+	// Bytes is the maximum size of the closure in memory. Each byte counts twice, because the
 	// garbage collector lets the heap grow to twice the live data.
 	Bytes int64
 }
 
-// OwnLimits returns the limits for a trusted source: 2^22 paths, 2^26 references, and no limit of bytes.
-// A directory of derivations is one, and so is a store whose database this program writes, because
-// paths were checked when they were added.
+// OwnLimits returns the limits for a trusted source: 2^22 paths, 2^26 references, and no limit of
+// bytes. Trusted sources are directories of derivations, and stores whose database this program
+// writes, because paths are checked when they are added.
 func OwnLimits() Limits { return Limits{Paths: 1 << 22, References: 1 << 26} }
 
 // ForeignLimits returns the limits of a closure from any other source, such as a binary cache or a
 // daemon: 2^20 paths and 256 MiB.
 func ForeignLimits() Limits { return Limits{Paths: 1 << 20, Bytes: 256 << 20} }
 
-// A LimitError says that a source claims a larger closure than [Limits] allow.
+// A LimitError reports that the closure of a source exceeds [Limits].
 type LimitError struct {
 	Limit  string         // the exceeded limit: "paths", "references" or "bytes of memory"
 	Max    int64          // its value
 	Root   storepath.Path // the root from which Path was reached
 	Path   storepath.Path // the path whose references or info exceeded the limit
-	Source string         // the name of the source, for messages
+	Source string         // the name of the source for messages
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("the closure of '%s' in %s takes more than %d %s, which is the limit", e.Root, e.Source, e.Max, e.Limit)
+	return fmt.Sprintf("the closure of '%s' in %s exceeds the limit of %d %s", e.Root, e.Source, e.Max, e.Limit)
 }
 
-// Exceeded returns an error for the first limit that the numbers exceed, or nil. Root, Path and Source of
-// the error are not set.
+// Exceeded returns an error for the first limit that is exceeded, or nil. It does not set Root,
+// Path and Source of the error.
 func (l Limits) Exceeded(paths, references int, bytes int64) *LimitError {
 	switch {
 	case l.Paths > 0 && paths > l.Paths:
@@ -59,7 +59,7 @@ func (l Limits) Exceeded(paths, references int, bytes int64) *LimitError {
 	return nil
 }
 
-// A meter counts what a loader claims, for a walk of its derivations.
+// A meter counts the derivations that a walk loads, and their inputs.
 type meter struct {
 	limits Limits
 	source string // the name of the loader in errors
@@ -86,17 +86,16 @@ const (
 	parsedBytes = 384 // a loaded derivation, without its text
 )
 
-// found counts an input that a walk from root found. The error is a [*LimitError].
+// found counts an input that a walk from root has found. The error is a [*LimitError].
 func (m *meter) found(root, input storepath.Path) error {
 	m.paths++
 	return m.use(root, input, memberBytes+len(input))
 }
 
-// loaded counts the derivation at path, which keeps its text of length bytes in memory. The error is a
-// [*LimitError].
+// loaded counts the derivation at path, whose text has length bytes. The error is a [*LimitError].
 func (m *meter) loaded(root, path storepath.Path, d *Derivation, length int) error {
 	m.inputs += d.InputDerivations.Len()
-	return m.use(root, path, parsedBytes+length+length/2) // slices and strings that point into the text take half its length
+	return m.use(root, path, parsedBytes+length+length/2) // slices and strings that point into the text take about half its length
 }
 
 func (m *meter) use(root, path storepath.Path, bytes int) error {

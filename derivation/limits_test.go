@@ -13,8 +13,8 @@ import (
 	"pix/storepath"
 )
 
-// An inventor makes up each derivation that it is asked for, with so many inputs that no store has
-// heard of.
+// An inventor is a malicious loader. It returns a derivation for every path, with inputs that do
+// not exist.
 type inventor struct {
 	inputs int
 	extra  string // a variable
@@ -43,7 +43,7 @@ func limitOf(t *testing.T, err error) *derivation.LimitError {
 	return limit
 }
 
-// A loader that makes derivations up fills no memory.
+// Memory is limited if a loader invents derivations.
 func TestEndlessClosure(t *testing.T) {
 	root := p("root.drv")
 	small := &derivation.ClosureOptions{Limits: &derivation.Limits{Bytes: 64 << 20}}
@@ -55,7 +55,7 @@ func TestEndlessClosure(t *testing.T) {
 	}{
 		{"two inputs", &inventor{inputs: 2}, nil, 300 << 20},
 		{"a chain", &inventor{inputs: 1}, small, 100 << 20},
-		{"a wide one", &inventor{inputs: 25_000}, small, 100 << 20},
+		{"a wide closure", &inventor{inputs: 25_000}, small, 100 << 20},
 		{"large variables", &inventor{inputs: 2, extra: strings.Repeat("x", 1<<20)}, small, 100 << 20},
 	} {
 		t.Run(scene.name, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestEndlessClosure(t *testing.T) {
 	}
 }
 
-// So it is with two closures that are compared.
+// Memory is limited if two such closures are compared.
 func TestEndlessDiff(t *testing.T) {
 	testenv.MaxResident(t, 100<<20, func(t *testing.T) {
 		var l inventor
@@ -87,7 +87,7 @@ func TestEndlessDiff(t *testing.T) {
 	})
 }
 
-// Each limit is exact, and 0 is none.
+// Each limit is exact, and 0 means no limit.
 func TestLimits(t *testing.T) {
 	chain := map[string][]string{"a": {"b", "c"}, "b": {"d", "c"}, "c": {"d"}, "d": nil} // 4 derivations, 5 inputs
 	load := func(l derivation.Limits) error {

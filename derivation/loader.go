@@ -14,22 +14,21 @@ import (
 	"pix/storepath"
 )
 
-// A Loader gets derivations from where they are: a directory, a store, a daemon.
+// A Loader loads derivations from a source: a directory, a store, a daemon.
 type Loader interface {
-	// LoadDerivation returns the text of the .drv file at path. The error is
-	// [fs.ErrNotExist] if there is none. It may be called by several goroutines at
-	// once.
+	// LoadDerivation returns the text of the .drv file at path. If the file does not exist, the
+	// error is [fs.ErrNotExist]. Several goroutines may call it at the same time.
 	LoadDerivation(ctx context.Context, path storepath.Path) (string, error)
 }
 
 // A LimitedLoader is a [Loader] with its own limits.
 type LimitedLoader interface {
 	Loader
-	// ClosureLimits returns the limits, and the name of the loader in errors.
+	// ClosureLimits returns the limits, and the name of the loader for errors.
 	ClosureLimits() (l Limits, source string)
 }
 
-// LoaderFunc makes a [Loader] of a function.
+// LoaderFunc is a function that implements [Loader].
 type LoaderFunc func(context.Context, storepath.Path) (string, error)
 
 // LoadDerivation calls f.
@@ -37,12 +36,11 @@ func (f LoaderFunc) LoadDerivation(ctx context.Context, path storepath.Path) (st
 	return f(ctx, path)
 }
 
-// A Directory is a flat directory of files named <hash>-<name>.drv, as the store
-// directory itself is. It is a [Loader] that looks only at the last component of a
-// path, so that it can be the copy of a store anywhere.
+// A Directory is a flat directory of files named <hash>-<name>.drv, such as a store directory. As a
+// [Loader] it uses only the last component of a path, so it may be a copy of a store in any place.
 type Directory string
 
-// LoadDerivation reads the file that is named like the last component of path.
+// LoadDerivation reads the file whose name is the last component of path.
 func (d Directory) LoadDerivation(_ context.Context, path storepath.Path) (string, error) {
 	return d.read(path.Base())
 }
@@ -52,8 +50,8 @@ func (d Directory) ClosureLimits() (Limits, string) {
 	return OwnLimits(), fmt.Sprintf("the directory '%s'", string(d))
 }
 
-// Files returns the names of the files that are named like derivations, sorted. Other
-// files are passed over.
+// Files returns the names of the files that have the name of a derivation, sorted. It ignores all other
+// files.
 func (d Directory) Files() ([]string, error) {
 	f, err := os.Open(string(d))
 	if err != nil {
@@ -75,10 +73,10 @@ func (d Directory) Files() ([]string, error) {
 // read returns the contents of a file.
 func (d Directory) read(name string) (string, error) {
 	buf := readBuffers.Get().(*[]byte)
-	text, longer, err := readFile(filepath.Join(string(d), name), *buf)
-	const most = 4 << 20 // bytes that are kept for the next file
-	if cap(longer) <= most {
-		*buf = longer
+	text, grown, err := readFile(filepath.Join(string(d), name), *buf)
+	const most = 4 << 20 // bytes of the buffer that are kept for the next file
+	if cap(grown) <= most {
+		*buf = grown
 		readBuffers.Put(buf)
 	}
 	return text, err
@@ -86,7 +84,7 @@ func (d Directory) read(name string) (string, error) {
 
 var readBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// A LoadError says that a member of a closure could not be loaded.
+// A LoadError reports that a member of a closure could not be loaded.
 type LoadError struct {
 	Path     storepath.Path
 	NeededBy storepath.Path // the derivation that has it as an input; "" for a root
@@ -106,10 +104,9 @@ func (e *LoadError) Error() string {
 
 func (e *LoadError) Unwrap() error { return e.Err }
 
-// A CycleError says that derivations depend on each other in a circle, so that none
-// of them could be built.
+// A CycleError reports that derivations depend on each other in a cycle. None of them could be built.
 type CycleError struct {
-	Paths []storepath.Path // each has the next as an input, and the last the first
+	Paths []storepath.Path // each has the next one as an input, and the last one has the first
 }
 
 func (e *CycleError) Error() string {
@@ -124,5 +121,5 @@ func (e *CycleError) Error() string {
 	if len(e.Paths) > most {
 		names = append(names, fmt.Sprintf("%d more", len(e.Paths)-most))
 	}
-	return fmt.Sprintf("derivations are inputs of each other in a cycle: %s, and again the first", strings.Join(names, ", "))
+	return fmt.Sprintf("derivations depend on each other in a cycle: %s, and again the first", strings.Join(names, ", "))
 }

@@ -1,29 +1,28 @@
 package derivation
 
 import (
+	"cmp"
 	"iter"
 	"slices"
-	"sort"
 )
 
-// A Map is a map with text keys that keeps itself sorted by the bytes of its keys,
-// as Nix's maps are. It is a sorted slice: iterating is free of allocations and
-// always in order, Get searches in logarithmic time, and Set and Delete of a key in
-// the middle move what comes after it. The zero value is empty.
+// A Map is a map with string keys, sorted by the bytes of the keys like the maps of Nix. It is a
+// sorted slice: iterating does not allocate, Get takes logarithmic time, and Set and Delete take
+// linear time. The zero value is an empty map.
 //
-// A copy of a Map shares its entries with the original; use [Map.Clone] before
-// changing one of the two.
+// A copy of a Map shares its entries with the original. Use [Map.Clone] before changing one of
+// them.
 type Map[K ~string, V any] struct {
 	entries []Entry[K, V]
-	source  *source[K, V] // has the entries instead, if it is not nil; a pointer keeps maps small
+	source  *source[K, V] // if not nil, it has the entries; it is a pointer to keep maps small
 }
 
-// A source has the entries of a map that was parsed and not changed since. It is
-// immutable.
+// A source is the immutable source of the entries of a parsed map. A map has one until it is
+// changed.
 type source[K ~string, V any] interface {
 	len() int
 	at(i int) (K, V)
-	written() (list string, ok bool) // how the entries are printed, if that is known
+	verbatim() (list string, ok bool) // the printed form of the entries, if it is known
 }
 
 // An Entry is a key of a [Map] with its value.
@@ -32,17 +31,16 @@ type Entry[K ~string, V any] struct {
 	Value V
 }
 
-// MapOf returns the map of these entries. Of entries with one key the last counts.
+// MapOf returns the map of these entries. If several entries have the same key, it keeps the last.
 func MapOf[K ~string, V any](entries ...Entry[K, V]) Map[K, V] {
 	entries = slices.Clone(entries)
-	slices.Reverse(entries) // sorted stably, the last of one key then comes first
+	slices.Reverse(entries) // sortEntries keeps the first entry of each key
 	return Map[K, V]{entries: sortEntries(entries)}
 }
 
 // sortEntries sorts in place and keeps the first entry of each key.
 func sortEntries[K ~string, V any](entries []Entry[K, V]) []Entry[K, V] {
-	// Not by slices.SortStableFunc, which is eight kilobytes of code for each type of entry.
-	sort.SliceStable(entries, func(i, j int) bool { return entries[i].Key < entries[j].Key })
+	slices.SortStableFunc(entries, func(a, b Entry[K, V]) int { return cmp.Compare(a.Key, b.Key) })
 	return slices.CompactFunc(entries, func(a, b Entry[K, V]) bool { return a.Key == b.Key })
 }
 
@@ -54,7 +52,7 @@ func (m Map[K, V]) Len() int {
 	return len(m.entries)
 }
 
-// At returns the i-th entry in the order of the keys. It panics if there is none.
+// At returns the i-th entry in the order of the keys. It panics if i is out of range.
 func (m Map[K, V]) At(i int) (K, V) {
 	if m.source != nil {
 		return (*m.source).at(i)
@@ -62,7 +60,7 @@ func (m Map[K, V]) At(i int) (K, V) {
 	return m.entries[i].Key, m.entries[i].Value
 }
 
-// list returns the entries, which may be the map's own.
+// list returns the entries, possibly in the slice of the map.
 func (m Map[K, V]) list() []Entry[K, V] {
 	if m.source == nil {
 		return m.entries
@@ -74,23 +72,24 @@ func (m Map[K, V]) list() []Entry[K, V] {
 	return list
 }
 
-// written returns how the entries are printed, if that is known.
-func (m Map[K, V]) written() (list string, ok bool) {
+// verbatim returns the printed form of the entries, if it is known.
+func (m Map[K, V]) verbatim() (list string, ok bool) {
 	if m.source == nil {
 		return "", false
 	}
-	return (*m.source).written()
+	return (*m.source).verbatim()
 }
 
-// own makes the map one that can be changed.
-func (m *Map[K, V]) own() {
+// makeMutable copies the entries of the source into the map.
+func (m *Map[K, V]) makeMutable() {
 	m.entries, m.source = m.list(), nil
 }
 
-// sort sorts what was parsed and is not in order. Of entries with one key the last counts.
+// sort sorts a parsed map that is not sorted. If several entries have the same key, it keeps the
+// last.
 func (m *Map[K, V]) sort() {
-	m.own()
-	slices.Reverse(m.entries) // sorted stably, the last of one key then comes first
+	m.makeMutable()
+	slices.Reverse(m.entries) // sortEntries keeps the first entry of each key
 	m.entries = sortEntries(m.entries)
 }
 
@@ -110,7 +109,7 @@ func (m Map[K, V]) search(key K) (int, bool) {
 	return low, false
 }
 
-// Get returns the value of key, and whether there is one.
+// Get returns the value of key, and whether the map has the key.
 func (m Map[K, V]) Get(key K) (value V, ok bool) {
 	i, ok := m.search(key)
 	if ok {
@@ -119,15 +118,15 @@ func (m Map[K, V]) Get(key K) (value V, ok bool) {
 	return value, ok
 }
 
-// Has reports whether there is a value of key.
+// Has reports whether the map has the key.
 func (m Map[K, V]) Has(key K) bool {
 	_, ok := m.search(key)
 	return ok
 }
 
-// Set gives key that value.
+// Set sets the value of key.
 func (m *Map[K, V]) Set(key K, value V) {
-	m.own()
+	m.makeMutable()
 	i, ok := m.search(key)
 	if ok {
 		m.entries[i].Value = value
@@ -136,15 +135,15 @@ func (m *Map[K, V]) Set(key K, value V) {
 	m.entries = slices.Insert(m.entries, i, Entry[K, V]{key, value})
 }
 
-// Delete removes key, and does nothing where it is missing.
+// Delete removes key, if the map has it.
 func (m *Map[K, V]) Delete(key K) {
 	if i, ok := m.search(key); ok {
-		m.own()
+		m.makeMutable()
 		m.entries = slices.Delete(m.entries, i, i+1)
 	}
 }
 
-// All yields the entries in the order of their keys.
+// All returns an iterator over the entries in the order of the keys.
 func (m Map[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		for i := range m.entries {
@@ -163,7 +162,7 @@ func (m Map[K, V]) All() iter.Seq2[K, V] {
 	}
 }
 
-// Keys yields the keys in their order.
+// Keys returns an iterator over the keys in order.
 func (m Map[K, V]) Keys() iter.Seq[K] {
 	return func(yield func(K) bool) {
 		for i := range m.Len() {
@@ -174,7 +173,7 @@ func (m Map[K, V]) Keys() iter.Seq[K] {
 	}
 }
 
-// Clone returns a map with entries of its own.
+// Clone returns a map that does not share its entries with m.
 func (m Map[K, V]) Clone() Map[K, V] { return Map[K, V]{entries: slices.Clone(m.list())} }
 
 // equalMaps reports whether a and b have the same entries.
@@ -192,8 +191,8 @@ func equalMaps[K ~string, V any](a, b Map[K, V], equal func(V, V) bool) bool {
 	return true
 }
 
-// A Set is a set of texts that keeps itself sorted by their bytes. What is said of
-// [Map] is true of it too. The zero value is empty.
+// A Set is a set of strings, sorted by their bytes. Like a [Map] it is a sorted slice, and a copy
+// shares the slice with the original. The zero value is an empty set.
 type Set[K ~string] struct {
 	keys []K
 }
@@ -208,7 +207,7 @@ func SetOf[K ~string](keys ...K) Set[K] {
 // Len returns the number of keys.
 func (s Set[K]) Len() int { return len(s.keys) }
 
-// At returns the i-th key in order. It panics if there is none.
+// At returns the i-th key in order. It panics if i is out of range.
 func (s Set[K]) At(i int) K { return s.keys[i] }
 
 // Has reports whether key is in the set.
@@ -217,29 +216,29 @@ func (s Set[K]) Has(key K) bool {
 	return ok
 }
 
-// Add puts key into the set.
+// Add adds key to the set.
 func (s *Set[K]) Add(key K) {
 	if i, ok := slices.BinarySearch(s.keys, key); !ok {
 		s.keys = slices.Insert(s.keys, i, key)
 	}
 }
 
-// Delete takes key out of the set, and does nothing where it is missing. Sets that share
-// their keys with this one keep theirs.
+// Delete removes key, if the set has it. It does not change sets that share their keys with this
+// one.
 func (s *Set[K]) Delete(key K) {
 	if i, ok := slices.BinarySearch(s.keys, key); ok {
 		s.keys = slices.Concat(s.keys[:i], s.keys[i+1:])
 	}
 }
 
-// All yields the keys in order.
+// All returns an iterator over the keys in order.
 func (s Set[K]) All() iter.Seq[K] { return slices.Values(s.keys) }
 
-// Slice returns the keys in order, in a slice of the caller's own; never nil.
+// Slice returns the keys in order in a new slice, which is never nil.
 func (s Set[K]) Slice() []K { return append(make([]K, 0, len(s.keys)), s.keys...) }
 
 // Equal reports whether both sets have the same keys.
 func (s Set[K]) Equal(other Set[K]) bool { return slices.Equal(s.keys, other.keys) }
 
-// Clone returns a set with keys of its own.
+// Clone returns a set that does not share its keys with s.
 func (s Set[K]) Clone() Set[K] { return Set[K]{slices.Clone(s.keys)} }

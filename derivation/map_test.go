@@ -9,7 +9,7 @@ import (
 	"pix/derivation"
 )
 
-// A Map does what a Go map does, in order.
+// A Map behaves like a Go map, but has an order.
 func TestMap(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var m derivation.Map[string, int]
@@ -70,6 +70,6 @@ func TestMapOf(t *testing.T) {
 	}
 	var none derivation.Set[string]
 	if none.Slice() == nil {
-		t.Error("an empty set has no slice")
+		t.Error("Slice of an empty set is nil")
 	}
 }

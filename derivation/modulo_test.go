@@ -11,7 +11,7 @@ import (
 	"pix/storepath"
 )
 
-// none knows no input.
+// none is an InputHashes without hashes.
 func none(storepath.Path) (derivation.ModuloHash, bool) { return derivation.ModuloHash{}, false }
 
 func parse(t testing.TB, name, s string) *derivation.Derivation {
@@ -25,7 +25,7 @@ func parse(t testing.TB, name, s string) *derivation.Derivation {
 }
 
 func ExampleDerivation_OutputPaths() {
-	// What "derivation { name = "minimal"; system = "x86_64-linux"; builder = "/bin/sh"; }" is.
+	// The derivation of "derivation { name = "minimal"; system = "x86_64-linux"; builder = "/bin/sh"; }".
 	d, err := derivation.Parse(`Derive([("out","","","")],[],[],"x86_64-linux","/bin/sh",[],[("builder","/bin/sh"),("name","minimal"),("out",""),("system","x86_64-linux")])`)
 	if err != nil {
 		panic(err)
@@ -48,7 +48,7 @@ func ExampleDerivation_OutputPaths() {
 	// /nix/store/v1x7ylvsiz9y106ac08pngsy82l2igb7-minimal.drv <nil>
 }
 
-// The text that is hashed, spelled out.
+// The hash is the hash of these texts.
 func TestModuloText(t *testing.T) {
 	d := parse(t, "x", `Derive([("out","%C","","")],[("%A.drv",["dev","out"]),("%B.drv",["lib","out"])],["%A"],"p","b",["a"],[("k","%C"),("out","%C")])`)
 	one, two := nixhash.Sum(nixhash.SHA256, []byte("1")), nixhash.Sum(nixhash.SHA256, []byte("2"))
@@ -76,7 +76,7 @@ func TestModuloText(t *testing.T) {
 		{"merged", derivation.ForOutputs, inputs(one, one), `Derive([("out","","","")],[("` + one.Base16() + `",["dev","lib","out"])` + tail + `"")])`},
 	} {
 		if one.Compare(two) >= 0 {
-			t.Fatal("the hashes are in the other order")
+			t.Fatal("the hashes have the other order")
 		}
 		got, err := d.HashModulo(c.mode, c.inputs, nil)
 		if want := nixhash.Sum(nixhash.SHA256, []byte(c.want)); err != nil || got.Hash != want || got.Deferred {
@@ -93,12 +93,12 @@ func TestModuloText(t *testing.T) {
 	}
 	zero := func(storepath.Path) (derivation.ModuloHash, bool) { return derivation.ModuloHash{}, true }
 	if _, err := d.HashModulo(derivation.AsInput, zero, nil); !errors.As(err, &missing) {
-		t.Errorf("a hash that is none: %v", err)
+		t.Errorf("an invalid hash: %v", err)
 	}
 }
 
-// A fixed output is hashed with its computed path, whatever it says of itself and of
-// its inputs.
+// The hash of a fixed output uses the computed path. It ignores the path in the derivation and
+// the inputs.
 func TestModuloFixed(t *testing.T) {
 	for _, s := range []string{
 		`Derive([("out","/x","r:sha256","` + strings.ToUpper(abcHex) + `")],[("%A.drv",["out"])],[],"p","b",[],[("out","y")])`,
@@ -118,7 +118,7 @@ func TestModuloFixed(t *testing.T) {
 			}
 		}
 		if err := d.CheckOutputPaths(none, nil); err == nil {
-			t.Error("a wrong path was taken")
+			t.Error("a wrong path was accepted")
 		}
 		d.Dir = ""
 		var invalid *derivation.InvalidError
@@ -163,13 +163,13 @@ func TestDeferral(t *testing.T) {
 			t.Errorf("%s: paths %v, %v", c.what, paths, err)
 		}
 	}
-	// What is used of dynamic derivations is not part of the hash.
+	// The used outputs of dynamic derivations are not part of the hash.
 	a, err1 := parse(t, "x", dynamic).HashModulo(derivation.AsInput, regular, nil)
 	b, err2 := parse(t, "x", strings.Replace(dynamic, `("out",["out"])`, `("out",["dev"])`, 1)).HashModulo(derivation.AsInput, regular, nil)
 	if err1 != nil || err2 != nil || a != b {
 		t.Errorf("%v, %v, %v, %v", a, b, err1, err2)
 	}
-	// An input of which nothing is used is left out, but it is asked for.
+	// An input without used outputs is left out, but it must have a hash.
 	c, err := parse(t, "x", `Derive([("out","","","")],[("%A.drv",[])],[],"","",[],[])`).HashModulo(derivation.AsInput, regular, nil)
 	if want := nixhash.Sum(nixhash.SHA256, []byte(`Derive([("out","","","")],[],[],"","",[],[])`)); err != nil || c.Hash != want {
 		t.Errorf("%v, %v", c, err)
@@ -203,7 +203,7 @@ func TestMixedKinds(t *testing.T) {
 			t.Errorf("%s is valid", what)
 		}
 	}
-	// Floating outputs with different methods may be in one derivation.
+	// Floating outputs with different methods may occur in one derivation.
 	if kind, err := parse(t, "x", `Derive([("a","","sha256",""),("b","","r:sha256","")],[],[],"","",[],[])`).Kind(); err != nil || kind != derivation.Floating {
 		t.Errorf("%v, %v", kind, err)
 	}
@@ -241,7 +241,7 @@ func TestFillAndCheck(t *testing.T) {
 			t.Errorf("%s: not found", what)
 		}
 	}
-	// As in Nix, a deferred output whose variable is missing cannot be filled in.
+	// As in Nix, a deferred output whose variable is missing cannot be filled.
 	d = parse(t, "x", `Derive([("out","","","")],[],[],"s","b",[],[])`)
 	before := d.String()
 	if err := d.FillOutputPaths(none, nil); err == nil || d.String() != before {
@@ -255,7 +255,7 @@ func TestFillAndCheck(t *testing.T) {
 	if err := d.CheckOutputPaths(none, nil); err != nil {
 		t.Error(err)
 	}
-	// A path where there can be none.
+	// A path of an output that cannot have one.
 	d = parse(t, "x", `Derive([("out","%A","","")],[("%A.drv",["out"])],[],"s","b",[],[("out","%A")])`)
 	err := d.CheckOutputPaths(func(storepath.Path) (derivation.ModuloHash, bool) {
 		return derivation.ModuloHash{Hash: nixhash.Sum(nixhash.SHA256, nil), Deferred: true}, true
@@ -273,7 +273,7 @@ func TestPathNeedsDir(t *testing.T) {
 	}
 	d.Dir = ""
 	if _, err := d.Path(); err == nil {
-		t.Error("a path without a store directory")
+		t.Error("a path without a store directory was computed")
 	}
 	d.Dir, d.Name = "/nix/store", "a b"
 	var bad *storepath.Error

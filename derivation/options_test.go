@@ -22,9 +22,9 @@ func TestOptions(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	if o.Checks == nil || o.Checks.AllowedReferences == nil || len(o.Checks.AllowedReferences) != 0 || o.Checks.AllowedRequisites != nil {
-		t.Errorf("an empty list is not the same as none: %+v", o.Checks)
+		t.Errorf("an empty list is the same as none: %+v", o.Checks)
 	}
-	// What is not exactly a store path is taken for the name of an output, as by Nix.
+	// As in Nix, a text that is not exactly a store path is the name of an output.
 	var refs []string
 	for _, ref := range o.Checks.DisallowedReferences {
 		if ref.Path != nil {
@@ -41,12 +41,12 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-func TestOptionsRefused(t *testing.T) {
+func TestOptionsRejectsInvalid(t *testing.T) {
 	env := func(key, value string) string {
 		return `Derive([("out","","r:sha256","")],[],[],"s","b",[],[("` + key + `","` + value + `")])`
 	}
 	attrs := func(json string) string { return env("__json", strings.ReplaceAll(json, `"`, `\"`)) }
-	for _, c := range []struct{ text, says string }{
+	for _, c := range []struct{ text, want string }{
 		{env("exportReferencesGraph", "a"), "odd number of tokens in 'exportReferencesGraph': 'a'"},
 		{env("exportReferencesGraph", "1a %A"), "invalid file name '1a' in 'exportReferencesGraph'"},
 		{env("exportReferencesGraph", "a x"), "is not in the store directory"},
@@ -64,12 +64,12 @@ func TestOptionsRefused(t *testing.T) {
 	} {
 		_, err := parse(t, "x", c.text).Options()
 		var invalid *derivation.InvalidError
-		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v, want it to say %q", c.text, err, c.says)
+		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q in it", c.text, err, c.want)
 		}
 	}
-	// With structured attributes the environment counts for nothing, and a graph that is
-	// no object is ignored.
+	// With structured attributes the environment is ignored, and so is a graph that is not an
+	// object.
 	d := parse(t, "x", attrs(`{"exportReferencesGraph":"a","allowedReferences":["x"]}`))
 	d.Env.Set("preferLocalBuild", "1")
 	if o, err := d.Options(); err != nil || o.PreferLocalBuild || o.Checks != nil || o.ExportReferencesGraph.Len() != 0 {

@@ -8,21 +8,21 @@ import (
 	"pix/storepath"
 )
 
-// An OutputsSpec says which outputs of a derivation are meant: all of them, or some
-// by name. The zero value names none, and is refused where it is parsed.
+// An OutputsSpec selects outputs of a derivation: all of them, or some by name. The zero value selects
+// none; parsing rejects that.
 type OutputsSpec struct {
 	all   bool
 	names Set[string]
 }
 
-// AllOutputs returns the specification "*".
+// AllOutputs returns the specification "*", which selects all outputs.
 func AllOutputs() OutputsSpec { return OutputsSpec{all: true} }
 
-// NamedOutputs returns the specification of these outputs.
+// NamedOutputs returns the specification that selects these outputs.
 func NamedOutputs(names ...string) OutputsSpec { return OutputsSpec{names: SetOf(names...)} }
 
-// ParseOutputsSpec reads "*", or names of outputs separated by commas. A name has the
-// characters that a store path's name may have; each counts once. The error is a
+// ParseOutputsSpec parses "*", or names of outputs separated by commas. A name must consist of the
+// characters that are valid in the name of a store path. Duplicates are ignored. The error is a
 // [*storepath.Error].
 func ParseOutputsSpec(s string) (OutputsSpec, error) {
 	if s == "*" {
@@ -37,29 +37,29 @@ func ParseOutputsSpec(s string) (OutputsSpec, error) {
 	return OutputsSpec{names: SetOf(names...)}, nil
 }
 
-// checkOutputName returns a [*storepath.Error] unless name may be that of an output.
+// checkOutputName returns a [*storepath.Error] unless name is valid as the name of an output.
 func checkOutputName(name string) error {
 	if err := storepath.CheckName(name); err != nil {
-		return &storepath.Error{Text: name, Reason: "as the name of an output: " + err.(*storepath.Error).Reason}
+		return &storepath.Error{Text: name, Reason: "as an output name: " + err.(*storepath.Error).Reason}
 	}
 	return nil
 }
 
-// All reports whether all outputs are meant.
+// All reports whether o selects all outputs.
 func (o OutputsSpec) All() bool { return o.all }
 
-// Names returns the names of the outputs that are meant; none if all are.
+// Names returns the selected names; it is empty if o selects all outputs.
 func (o OutputsSpec) Names() Set[string] { return o.names }
 
-// Contains reports whether the output of that name is meant.
+// Contains reports whether o selects the output with that name.
 func (o OutputsSpec) Contains(name string) bool { return o.all || o.names.Has(name) }
 
-// Equal reports whether o and other mean the same.
+// Equal reports whether o and other select the same outputs.
 func (o OutputsSpec) Equal(other OutputsSpec) bool {
 	return o.all == other.all && o.names.Equal(other.names)
 }
 
-// Union returns what o or other mean.
+// Union returns a specification that selects the outputs of both.
 func (o OutputsSpec) Union(other OutputsSpec) OutputsSpec {
 	if o.all || other.all {
 		return AllOutputs()
@@ -67,7 +67,7 @@ func (o OutputsSpec) Union(other OutputsSpec) OutputsSpec {
 	return NamedOutputs(append(o.names.Slice(), other.names.keys...)...)
 }
 
-// IsSubsetOf reports whether other means all that o means.
+// IsSubsetOf reports whether other selects all outputs that o selects.
 func (o OutputsSpec) IsSubsetOf(other OutputsSpec) bool {
 	if o.all || other.all {
 		return other.all
@@ -88,7 +88,7 @@ func (o OutputsSpec) String() string {
 	return strings.Join(o.names.keys, ",")
 }
 
-// MarshalJSON writes a list of the names; for all outputs it has "*" alone.
+// MarshalJSON returns a list of the names, or of "*" for all outputs.
 func (o OutputsSpec) MarshalJSON() ([]byte, error) {
 	if o.all {
 		return []byte(`["*"]`), nil
@@ -96,15 +96,14 @@ func (o OutputsSpec) MarshalJSON() ([]byte, error) {
 	return json.Marshal(o.names.Slice())
 }
 
-// UnmarshalJSON reads what MarshalJSON writes. As in Nix, the names are not checked
-// here.
+// UnmarshalJSON reads what MarshalJSON returns. As in Nix, it does not check the names.
 func (o *OutputsSpec) UnmarshalJSON(data []byte) error {
 	var names []string
 	if err := json.Unmarshal(data, &names); err != nil {
 		return fmt.Errorf("outputs: %w", err)
 	}
 	if names == nil {
-		return fmt.Errorf("outputs: expected a list of names, found %s", abridge(string(data)))
+		return fmt.Errorf("outputs: expected a list of names, found %s", truncate(string(data)))
 	}
 	*o = NamedOutputs(names...)
 	if len(o.names.keys) == 1 && o.names.keys[0] == "*" {
@@ -113,14 +112,14 @@ func (o *OutputsSpec) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// An ExtendedOutputsSpec is what may follow an installable: nothing, which leaves the
-// choice to Nix, or "^" and an [OutputsSpec]. The zero value is the former.
+// An ExtendedOutputsSpec is the optional part of an installable after the path: "^" and an
+// [OutputsSpec], or nothing, which means the default outputs. The zero value is the latter.
 type ExtendedOutputsSpec struct {
 	Explicit *OutputsSpec // nil for the default
 }
 
-// CutOutputsSpec splits s at its last "^" into what stands before it and the outputs
-// after it. Without one, all is before.
+// CutOutputsSpec splits s at its last "^" into the part before it and the outputs after it. Without a
+// "^", before is s.
 func CutOutputsSpec(s string) (before string, spec ExtendedOutputsSpec, err error) {
 	i := strings.LastIndexByte(s, '^')
 	if i < 0 {
@@ -141,10 +140,10 @@ func (e ExtendedOutputsSpec) String() string {
 	return "^" + e.Explicit.String()
 }
 
-// MarshalJSON writes null for the default, else what [OutputsSpec.MarshalJSON] does.
+// MarshalJSON returns null for the default, otherwise the JSON of the [OutputsSpec].
 func (e ExtendedOutputsSpec) MarshalJSON() ([]byte, error) { return json.Marshal(e.Explicit) }
 
-// UnmarshalJSON reads what MarshalJSON writes.
+// UnmarshalJSON reads what MarshalJSON returns.
 func (e *ExtendedOutputsSpec) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, &e.Explicit)
 }

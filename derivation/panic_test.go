@@ -10,7 +10,7 @@ import (
 	"pix/storepath"
 )
 
-// A loader that panics, or ends the goroutine, does so to the caller, and leaves nothing behind.
+// If a loader panics or ends its goroutine, the caller panics or ends, and no goroutine is left.
 func TestLoaderPanics(t *testing.T) {
 	testenv.NoLeak(t)
 	for _, goexit := range []bool{false, true} {
@@ -27,7 +27,7 @@ func TestLoaderPanics(t *testing.T) {
 	}
 }
 
-// The same holds for the progress callback.
+// The progress callback panics.
 func TestProgressPanics(t *testing.T) {
 	testenv.NoLeak(t)
 	s := drvStore{t, t.TempDir()}

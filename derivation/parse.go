@@ -8,45 +8,43 @@ import (
 	"pix/storepath"
 )
 
-// ParseOptions say what [ParseOptions.Parse] demands of a text beyond what
-// [Parse] does. A nil pointer demands nothing.
+// ParseOptions are the options of [ParseOptions.Parse]. A nil pointer is the zero value.
 type ParseOptions struct {
-	// Dir is the store directory in which all paths must lie; "" for any, but one.
+	// Dir is the store directory of all paths. If it is "", they may lie in any store
+	// directory, but all in the same one.
 	Dir storepath.Dir
-	// Canonical refuses what no released Nix has written.
+	// Canonical rejects texts that no released Nix would have written.
 	Canonical bool
 }
 
-// Parse reads the text of a .drv file. It takes what Nix 2.34 takes, with the same
-// meaning, and refuses what that refuses with a [*SyntaxError].
+// Parse parses the text of a .drv file. It accepts what Nix 2.34 accepts, with the same meaning.
+// The error is a [*SyntaxError].
 //
-// Nix is lenient: it does not look at what follows the last parenthesis; commas may
-// be missing, or stand before the first element of a list; lists may be in any order;
-// of two outputs with one name the first counts, of two variables or input
-// derivations the last; hashes may be in any encoding; paths may have "//", "." and
-// ".." in them. [ParseCanonical] refuses all that.
+// Nix is lenient: it ignores everything after the last parenthesis; commas may be missing, or
+// precede the first element of a list; lists may be unsorted; if there are several entries with
+// one name, the first output counts, and the last variable or input derivation; hashes may be in
+// any encoding; paths may contain "//", "." and "..". [ParseCanonical] rejects all of these.
 //
-// Differences to Nix: the value of [StructuredAttrsKey] is not looked at; a platform
-// with a quote in it is refused, since no text that has it can be read again; so is a
-// text of more than 4 GiB; and the store directory is that of the paths, which must all
-// be in one.
+// Parse differs from Nix in a few points: it does not parse the value of [StructuredAttrsKey]; it
+// rejects a platform that contains a quote, because the derivation could not be written and
+// parsed again; it rejects texts of more than 4 GiB; and the store directory is the directory of
+// the paths, which must be the same for all.
 //
-// The result points into text. Name is left empty; see [ParseAt].
+// The result points into text. Its Name is empty; see [ParseAt].
 func Parse(text string) (*Derivation, error) { return (*ParseOptions)(nil).Parse(text) }
 
-// ParseBytes does what [Parse] does with a copy of text.
+// ParseBytes parses a copy of text with [Parse].
 func ParseBytes(text []byte) (*Derivation, error) { return Parse(string(text)) }
 
-// ParseCanonical does what [Parse] does, and refuses what no released Nix has
-// written with a [*NotCanonicalError]. What it takes is printed again to the same
-// bytes.
+// ParseCanonical is like [Parse], but returns a [*NotCanonicalError] for a text that no released
+// Nix would have written. Printing the result returns the same text.
 func ParseCanonical(text string) (*Derivation, error) {
 	return (&ParseOptions{Canonical: true}).Parse(text)
 }
 
-// ParseAt reads the text of the derivation that lies at path: all paths must be in
-// the same store directory, and the name is that of the path. The error is a
-// [*SyntaxError], or a [*storepath.Error] if path is not that of a derivation.
+// ParseAt parses the text of the derivation at path. All paths must lie in the store directory of
+// path. The Name of the result is the name of path. The error is a [*SyntaxError], or a
+// [*storepath.Error] if path is not the path of a derivation.
 func ParseAt(path storepath.Path, text string) (*Derivation, error) {
 	name, err := NameOf(path)
 	if err != nil {
@@ -60,17 +58,17 @@ func ParseAt(path storepath.Path, text string) (*Derivation, error) {
 	return d, nil
 }
 
-// NameOf returns the name of the derivation that lies at path. The error is a
-// [*storepath.Error] if that does not end in ".drv".
+// NameOf returns the name of the derivation at path. The error is a [*storepath.Error] if path
+// does not end in ".drv".
 func NameOf(path storepath.Path) (string, error) {
 	name, ok := strings.CutSuffix(path.Name(), storepath.DerivationExt)
 	if !ok {
-		return "", &storepath.Error{Text: string(path), Reason: "it is no derivation, for its name does not end in .drv"}
+		return "", &storepath.Error{Text: string(path), Reason: "it is not a derivation, because its name does not end in .drv"}
 	}
 	return name, nil
 }
 
-// Parse does what the function [Parse] does, with these options.
+// Parse parses text like the function [Parse], with these options.
 func (o *ParseOptions) Parse(text string) (*Derivation, error) {
 	if o == nil {
 		o = &ParseOptions{}
@@ -81,21 +79,21 @@ func (o *ParseOptions) Parse(text string) (*Derivation, error) {
 		return nil, err
 	}
 	if o.Canonical {
-		if err := p.canonical(d); err != nil {
+		if err := p.checkCanonical(d); err != nil {
 			return nil, err
 		}
 	}
 	return d, nil
 }
 
-// parse reads the text. Most derivations have one output, one source, three arguments,
-// and one variable with escapes at most: they are one allocation with these.
+// parse parses the text. It allocates the derivation together with the lists of a usual one: one
+// output, one source, three arguments, and at most one variable with escapes.
 func (p *parser) parse() (*Derivation, error) {
 	all := new(struct {
 		derivation Derivation
 		output     [1]Entry[string, Output]
 		parsed     parsed
-		odd        [1]Entry[string, string]
+		irregular  [1]Entry[string, string]
 		source     [1]storepath.Path
 		args       [3]string
 		names      [2]string
@@ -103,17 +101,17 @@ func (p *parser) parse() (*Derivation, error) {
 	d := &all.derivation
 	d.Outputs.entries, d.InputSources.keys, d.Args = all.output[:0], all.source[:0], all.args[:0]
 	p.parsed = &all.parsed
-	p.parsed.text, p.parsed.oddVariables = p.text, all.odd[:0]
+	p.parsed.text, p.parsed.irregularVariables = p.text, all.irregular[:0]
 	p.names = all.names[:0]
-	p.room = newRoom()
+	p.scratch = newScratch()
 	if !p.derivation(d) {
 		return nil, p.err
 	}
-	p.room.release()
+	p.scratch.release()
 	return d, nil
 }
 
-// derivation reads the whole text.
+// derivation parses the whole text.
 func (p *parser) derivation(d *Derivation) bool {
 	if int64(len(p.text)) > maxText {
 		return p.fail(0, "", "the text is longer than 4 GiB")
@@ -129,9 +127,9 @@ func (p *parser) derivation(d *Derivation) bool {
 	if !p.expect(",[") || !p.args(d) || !p.expect(",[") || !p.env() || !p.expect(")") {
 		return false
 	}
-	p.makeMaps(d)
+	p.setMaps(d)
 	if p.dir == "" {
-		// Only a fixed output can say now in which directory the derivation lies.
+		// Without other paths, the path of a fixed output determines the store directory.
 		if claimed, err := storepath.Parse(string(p.fixed)); err == nil {
 			p.dir = claimed.Dir()
 		}
@@ -141,14 +139,13 @@ func (p *parser) derivation(d *Derivation) bool {
 		p.notCanonical(0, "DrvWithVersion is written only for dynamic derivations")
 	}
 	if p.pos < len(p.text) {
-		p.notCanonical(p.pos, "something follows the last parenthesis")
+		p.notCanonical(p.pos, "there is text after the last parenthesis")
 	}
-	p.parsed.regular = p.note == nil
+	p.parsed.canonical = p.deviation == nil
 	return true
 }
 
-// header reads what stands before the outputs, and whether dynamic derivations may
-// follow.
+// header reads the text before the outputs. dynamic reports whether dynamic outputs may follow.
 func (p *parser) header() (dynamic, ok bool) {
 	if !strings.HasPrefix(p.text, "Dr") {
 		if !strings.HasPrefix(p.text, "De") {
@@ -165,15 +162,15 @@ func (p *parser) header() (dynamic, ok bool) {
 		return false, false
 	}
 	if version != dynamicVersion {
-		return false, p.fail(start, `"`+dynamicVersion+`"`, fmt.Sprintf("unknown version %q", abridge(version)))
+		return false, p.fail(start, `"`+dynamicVersion+`"`, fmt.Sprintf("unknown version %q", truncate(version)))
 	}
 	return true, p.expect(",[")
 }
 
-// dynamicVersion is the only version of the text that has a name.
+// dynamicVersion is the only named version of the format.
 const dynamicVersion = "xp-dyn-drv"
 
-// spanTo returns the span from start to before the bracket that was just passed.
+// spanTo returns the span from start to the bracket that was just read.
 func (p *parser) spanTo(start int) span { return span{uint32(start), uint32(p.pos - 1)} }
 
 func (p *parser) platform(d *Derivation) (ok bool) {
@@ -182,7 +179,7 @@ func (p *parser) platform(d *Derivation) (ok bool) {
 		return false
 	}
 	if strings.IndexByte(d.Platform, '"') >= 0 {
-		return p.fail(start, "", "the platform has a quote in it, and a text that has it could not be read again")
+		return p.fail(start, "", "the platform contains a quote, so the derivation could not be written and parsed again")
 	}
 	return true
 }
@@ -199,17 +196,17 @@ func (p *parser) args(d *Derivation) bool {
 	return true
 }
 
-// makeMaps makes the two maps of what was kept.
-func (p *parser) makeMaps(d *Derivation) {
-	all, room := p.parsed, p.room
-	all.places, all.oddInputs = room.takePlaces(), copyOf(room.oddInputs)
-	all.oddVariables = append(all.oddVariables, room.oddVariables...)
+// setMaps sets the maps of inputs and variables to the collected entries.
+func (p *parser) setMaps(d *Derivation) {
+	all, scratch := p.parsed, p.scratch
+	all.locations, all.irregularInputs = scratch.takeLocations(), copyOf(scratch.irregularInputs)
+	all.irregularVariables = append(all.irregularVariables, scratch.irregularVariables...)
 	all.inputSource, all.variableSource = (*parsedInputs)(all), (*parsedVariables)(all)
 	d.InputDerivations.source, d.Env.source = &all.inputSource, &all.variableSource
-	if p.inputDisorder {
+	if p.inputsUnsorted {
 		d.InputDerivations.sort()
 	}
-	if p.variableDisorder {
+	if p.variablesUnsorted {
 		d.Env.sort()
 	}
 }

@@ -9,15 +9,15 @@ import (
 	"pix/storepath"
 )
 
-// parsedText is a derivation in which every kind of entry stands that is kept in another
-// way: plain ones, some with escapes, and some that are very long.
+// parsedText is a derivation with entries of all kinds: plain ones, some with escapes, and some
+// that are very long.
 func parsedText() string {
 	long := strings.Repeat("x", 70_000)
 	return text(`Derive([("out","","","")],[("%A.drv",["out"]),("%B.drv",["dev","out"]),("%C.drv",["dev"])],["%A","%B"],"p","b",["1","2","3","4"],` +
 		`[("a","plain"),("b","with \"quotes\""),("c\n","key"),("d","` + long + `"),("e` + long + `","v"),("f",""),("` + `g` + `","\\")])`)
 }
 
-// What was parsed says the same as what was put together entry by entry.
+// Parsed maps are equal to maps that are built entry by entry.
 func TestParsedMaps(t *testing.T) {
 	d, err := derivation.ParseCanonical(parsedText())
 	if err != nil {
@@ -34,7 +34,7 @@ func TestParsedMaps(t *testing.T) {
 	made := *d
 	made.Env, made.InputDerivations = env, inputs
 	if !made.Equal(d) || made.String() != parsedText() || d.String() != parsedText() {
-		t.Error("entry by entry, it is not the same")
+		t.Error("it differs from the derivation built entry by entry")
 	}
 	for i := range env.Len() {
 		wantKey, want := env.At(i)
@@ -45,11 +45,11 @@ func TestParsedMaps(t *testing.T) {
 		}
 	}
 	if _, ok := d.Env.Get("aa"); ok || d.Env.Has("") || d.Env.Has("z") || d.Env.Len() != 7 {
-		t.Error("there are variables that are not there")
+		t.Error("Has returns true for a missing variable")
 	}
 }
 
-// Changing what was parsed changes no copy of it, and it is printed as it is then.
+// Changing a parsed map does not change its copies, and the derivation prints with the changes.
 func TestParsedMapsChanged(t *testing.T) {
 	for what, change := range map[string]func(*derivation.Derivation){
 		"a variable set":     func(d *derivation.Derivation) { d.Env.Set("a", "\t") },
@@ -73,7 +73,7 @@ func TestParsedMapsChanged(t *testing.T) {
 		}
 		again, err := derivation.ParseCanonical(d.String())
 		if err != nil || again.String() != d.String() {
-			t.Errorf("%s: read again: %v", what, err)
+			t.Errorf("%s: parsed again: %v", what, err)
 		}
 		if before.Env.Len() != 7 || before.InputDerivations.Len() != 3 {
 			t.Errorf("%s: a copy has changed too", what)
@@ -81,7 +81,7 @@ func TestParsedMapsChanged(t *testing.T) {
 	}
 }
 
-// All inputs of which "out" is used share its name, and nobody can spoil it for the others.
+// All inputs that use "out" share its name. Changing one of them does not change the others.
 func TestSharedNames(t *testing.T) {
 	d, err := derivation.Parse(text(`Derive([("out","","","")],[("%A.drv",["out"]),("%B.drv",["out"])],[],"p","b",[],[])`))
 	if err != nil {
@@ -94,7 +94,7 @@ func TestSharedNames(t *testing.T) {
 	used.Names.Add("dev")
 	for path, used := range d.InputDerivations.All() {
 		if got := fmt.Sprint(used.Names.Slice()); got != "[out]" {
-			t.Errorf("of %s %s is used", path, got)
+			t.Errorf("%s has used outputs %s", path, got)
 		}
 	}
 }

@@ -3,7 +3,7 @@ package derivation
 import "math/bits"
 
 func (p *parser) env() bool {
-	p.room.oddVariables = p.room.oddVariables[:0]
+	p.scratch.irregularVariables = p.scratch.irregularVariables[:0]
 	start := p.pos
 	last := p.plainVariables('[', "")
 	for first := p.pos == start; p.more(first); first = false {
@@ -13,7 +13,7 @@ func (p *parser) env() bool {
 			return false
 		}
 		if !first && last >= e.Key {
-			p.variableDisorder = !p.disorder(at, last == e.Key)
+			p.variablesUnsorted = !p.unsorted(at, last == e.Key)
 		}
 		p.keepVariable(at, e)
 		last = p.plainVariables(',', e.Key)
@@ -22,16 +22,16 @@ func (p *parser) env() bool {
 	return true
 }
 
-// keepVariable keeps the variable that begins at offset and was just passed.
+// keepVariable records the variable that begins at offset and was just read.
 func (p *parser) keepVariable(offset int, e Entry[string, string]) {
 	const before, after = `("`, `")`
-	plainLen := len(before) + len(e.Key) + len(between) + len(e.Value) + len(after) // without escapes
+	plainLen := len(before) + len(e.Key) + len(keyValueSep) + len(e.Value) + len(after) // without escapes
 	if p.pos-offset == plainLen && len(e.Key) <= maxPart && len(e.Value) <= maxPart {
-		p.room.places = append(p.room.places, place{uint32(offset + len(before)), uint16(len(e.Key)), uint16(len(e.Value))})
+		p.scratch.locations = append(p.scratch.locations, location{uint32(offset + len(before)), uint16(len(e.Key)), uint16(len(e.Value))})
 		return
 	}
-	p.room.places = append(p.room.places, oddPlace(len(p.room.oddVariables)))
-	p.room.oddVariables = append(p.room.oddVariables, e)
+	p.scratch.locations = append(p.scratch.locations, irregularLocation(len(p.scratch.irregularVariables)))
+	p.scratch.irregularVariables = append(p.scratch.irregularVariables, e)
 }
 
 // variable reads an environment variable.
@@ -48,18 +48,18 @@ func (p *parser) variable() (e Entry[string, string], ok bool) {
 	return e, p.expect(")")
 }
 
-// plainVariables reads variables as long as they have no escapes and are sorted. It does
-// what env and variable do in fewer steps, for variables are the greater part of most
-// texts. The first stands after separator, which may have been passed already if it is
-// the bracket of the list; the others after a comma. The last name, which was last before,
-// is returned.
+// plainVariables reads variables as long as they are sorted and have no escapes. It is a fast
+// version of env and variable, because variables are most of the text. The first variable follows
+// separator, either the bracket of the list, which was already read, or a comma. The others follow
+// a comma. last is the name of the previous variable; plainVariables returns the name of the last
+// one that it has read.
 func (p *parser) plainVariables(separator byte, last string) string {
 	const before = `("`
-	text, pos, list := p.text, p.pos, p.room.places
+	text, pos, list := p.text, p.pos, p.scratch.locations
 	if separator == '[' {
 		pos--
 	}
-	lastWord := uint64(0) // the first eight bytes of last, once it is known; the first byte is highest
+	lastWord := uint64(0) // the first eight bytes of last as a big-endian number; 0 if unknown
 	for pos+len(before)+17 <= len(text) && text[pos] == separator && text[pos+1:pos+1+len(before)] == before {
 		start := pos + 1 + len(before)
 		head := text[start : start+16]
@@ -70,8 +70,8 @@ func (p *parser) plainVariables(separator byte, last string) string {
 		if length == 16 {
 			middle = indexFrom(text, middle, '"')
 		}
-		begin := middle + len(between)
-		if begin+16 > len(text) || text[middle:begin] != between {
+		begin := middle + len(keyValueSep)
+		if begin+16 > len(text) || text[middle:begin] != keyValueSep {
 			break
 		}
 		head = text[begin : begin+16]
@@ -87,11 +87,11 @@ func (p *parser) plainVariables(separator byte, last string) string {
 		if len(key) > maxPart || end-begin > maxPart || separator == ',' && (word <= lastWord || lastWord == 0) && key <= last {
 			break
 		}
-		list = append(list, place{uint32(start), uint16(len(key)), uint16(end - begin)})
+		list = append(list, location{uint32(start), uint16(len(key)), uint16(end - begin)})
 		last, lastWord = key, word
 		pos = end + 2
 		p.pos, separator = pos, ','
 	}
-	p.room.places = list
+	p.scratch.locations = list
 	return last
 }

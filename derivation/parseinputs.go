@@ -9,13 +9,12 @@ import (
 	"pix/storepath"
 )
 
-// maxDynamicDepth bounds how deep the outputs of dynamic derivations may be nested.
-// Nix has no limit but the end of its stack, which is not far beyond; the deepest
-// that were ever seen have three levels.
+// maxDynamicDepth limits the nesting of dynamic outputs. Nix is limited only by its stack, which
+// overflows not far beyond. Derivations with more than three levels are not known.
 const maxDynamicDepth = 10_000
 
 func (p *parser) inputDerivations(dynamic bool) bool {
-	p.room.oddInputs = p.room.oddInputs[:0]
+	p.scratch.irregularInputs = p.scratch.irregularInputs[:0]
 	start := p.pos
 	last := p.plainInputs('[', "")
 	for first := p.pos == start; p.more(first); first = false {
@@ -25,29 +24,29 @@ func (p *parser) inputDerivations(dynamic bool) bool {
 			return false
 		}
 		if !first && last >= input.Key {
-			p.inputDisorder = !p.disorder(at, last == input.Key)
+			p.inputsUnsorted = !p.unsorted(at, last == input.Key)
 		}
 		p.keepInput(at, input)
 		last = p.plainInputs(',', input.Key)
 	}
-	p.parsed.inputs = len(p.room.places)
+	p.parsed.inputs = len(p.scratch.locations)
 	p.parsed.inputList = p.spanTo(start)
 	return true
 }
 
-// keepInput keeps the input derivation that begins at offset and was just passed.
+// keepInput records the input derivation that begins at offset and was just read.
 func (p *parser) keepInput(offset int, e Entry[storepath.Path, InputOutputs]) {
 	const before, after = `("`, `",["out"])`
 	start := offset + len(before)
 	if p.pos-start == len(e.Key)+len(after) && p.text[p.pos-len(after):p.pos] == after && len(e.Key) <= maxPart {
-		p.room.places = append(p.room.places, place{start: uint32(start), key: uint16(len(e.Key))})
+		p.scratch.locations = append(p.scratch.locations, location{start: uint32(start), key: uint16(len(e.Key))})
 		return
 	}
-	p.room.places = append(p.room.places, oddPlace(len(p.room.oddInputs)))
-	p.room.oddInputs = append(p.room.oddInputs, e)
+	p.scratch.locations = append(p.scratch.locations, irregularLocation(len(p.scratch.irregularInputs)))
+	p.scratch.irregularInputs = append(p.scratch.irregularInputs, e)
 }
 
-// inputDerivation reads an input derivation, and which of its outputs are used.
+// inputDerivation reads an input derivation and its used outputs.
 func (p *parser) inputDerivation(dynamic bool) (e Entry[storepath.Path, InputOutputs], ok bool) {
 	at := p.pos
 	if !p.expect("(") {
@@ -62,22 +61,22 @@ func (p *parser) inputDerivation(dynamic bool) (e Entry[storepath.Path, InputOut
 		e.Value.Names.keys, ok = p.outputNames()
 	}
 	if ok && e.Value.Names.Len() == 0 && e.Value.Dynamic.Len() == 0 {
-		p.notCanonical(at, "an input derivation is listed of which no output is used")
+		p.notCanonical(at, "no output of this input derivation is used")
 	}
 	return e, ok && p.expect(")")
 }
 
-// plainInputs reads input derivations as long as they are sorted, and are used for
-// "out" alone, as most are. It does what inputDerivations does in fewer steps. The first
-// stands after separator, which may have been passed already if it is the bracket of the
-// list; the others after a comma. The last path, which was last before, is returned.
+// plainInputs reads input derivations as long as they are sorted and use exactly "out", as most
+// do. It is a fast version of inputDerivations. The first input follows separator, either the
+// bracket of the list, which was already read, or a comma. The others follow a comma. last is the
+// previous path; plainInputs returns the last path that it has read.
 func (p *parser) plainInputs(separator byte, last storepath.Path) storepath.Path {
 	const before, after = `("`, `",["out"])`
-	text, pos, list := p.text, p.pos, p.room.places
+	text, pos, list := p.text, p.pos, p.scratch.locations
 	if separator == '[' {
 		pos--
 	}
-	lastWord := uint64(0) // the first eight bytes of the last hash part, once it is known; the first byte is highest
+	lastWord := uint64(0) // the first eight bytes of the last hash part as a big-endian number; 0 if unknown
 	for pos+len(before) < len(text) && text[pos] == separator && text[pos+1:pos+1+len(before)] == before {
 		start := pos + 1 + len(before)
 		path, ok := p.plainPath(start - 1)
@@ -89,24 +88,24 @@ func (p *parser) plainInputs(separator byte, last storepath.Path) storepath.Path
 		if (word <= lastWord || lastWord == 0) && path <= last {
 			break
 		}
-		list = append(list, place{start: uint32(start), key: uint16(len(path))})
+		list = append(list, location{start: uint32(start), key: uint16(len(path))})
 		pos = start + len(path) + len(after)
 		p.pos, separator, last, lastWord = pos, ',', path, word
 	}
-	p.room.places = list
+	p.scratch.locations = list
 	return last
 }
 
-// onlyOut are the names of the outputs that are used of most inputs. All share it: a
-// Set never changes the keys that it has, but makes new ones.
+// onlyOut are the used outputs of most inputs. They share it, because a Set never changes its
+// keys in place.
 var onlyOut = []string{"out"}
 
-// outputNames reads a list of output names. It is returned as a set.
+// outputNames reads a list of output names and returns it as a set.
 func (p *parser) outputNames() ([]string, bool) {
 	if !p.expect("[") {
 		return nil, false
 	}
-	names, sorted := p.room.strings[:0], true
+	names, sorted := p.scratch.strings[:0], true
 	for first := true; p.more(first); first = false {
 		at := p.pos
 		name, ok := p.plain()
@@ -114,22 +113,22 @@ func (p *parser) outputNames() ([]string, bool) {
 			return nil, false
 		}
 		if n := len(names); n > 0 && names[n-1] >= name {
-			sorted = p.disorder(at, names[n-1] == name)
+			sorted = p.unsorted(at, names[n-1] == name)
 		}
 		names = append(names, name)
 	}
-	p.room.strings = names
+	p.scratch.strings = names
 	set := names
 	if !sorted {
 		set = sortedSet(names)
 	}
 	kept := p.keepNames(set)
-	clear(names) // the room must not hold on to the text
+	clear(names) // so that the scratch does not keep the text in memory
 	return kept, true
 }
 
-// keepNames copies a list of output names out of the room. Those of many inputs share
-// an array, so that a thousand inputs are not a thousand allocations.
+// keepNames copies a list of output names out of the scratch. Many inputs share one array, which
+// saves allocations.
 func (p *parser) keepNames(names []string) []string {
 	if len(names) == 1 && names[0] == onlyOut[0] {
 		return onlyOut
@@ -142,9 +141,8 @@ func (p *parser) keepNames(names []string) []string {
 	return p.names[start:len(p.names):len(p.names)]
 }
 
-// inputNode reads which outputs of an input are used where dynamic derivations may
-// be: a list of names, or that and what is used of the derivations that the outputs
-// are.
+// inputNode reads the used outputs of an input that may be dynamic: either a list of names, or a
+// list of names and a list of dynamic outputs, each with its own used outputs.
 func (p *parser) inputNode(depth int) (used InputOutputs, ok bool) {
 	if p.pos < len(p.text) && p.text[p.pos] == '[' {
 		used.Names.keys, ok = p.outputNames()
@@ -155,7 +153,7 @@ func (p *parser) inputNode(depth int) (used InputOutputs, ok bool) {
 		return used, p.fail(at, "", fmt.Sprintf("outputs of dynamic derivations are nested more than %d deep", maxDynamicDepth))
 	}
 	if p.pos >= len(p.text) || p.text[p.pos] != '(' {
-		return used, p.fail(at, "`[` or `(`", "this does not say which outputs of an input are used")
+		return used, p.fail(at, "`[` or `(`", "the used outputs of an input are missing")
 	}
 	p.pos++
 	if used.Names.keys, ok = p.outputNames(); !ok || !p.expect(",[") {
@@ -169,22 +167,22 @@ func (p *parser) inputNode(depth int) (used InputOutputs, ok bool) {
 			return used, false
 		}
 		if n := len(list); n > 0 && list[n-1].Key >= child.Key {
-			sorted = p.disorder(at, list[n-1].Key == child.Key)
+			sorted = p.unsorted(at, list[n-1].Key == child.Key)
 		}
 		list = append(list, child)
 	}
 	if len(list) == 0 {
-		p.notCanonical(at, "there is room for dynamic outputs and none in it")
+		p.notCanonical(at, "the list of dynamic outputs is empty")
 	}
 	if !sorted {
-		slices.Reverse(list) // of two with one name the last counts
+		slices.Reverse(list) // the last of two with the same name counts
 		list = sortEntries(list)
 	}
 	used.Dynamic.entries = list
 	return used, p.expect(")")
 }
 
-// child reads an output that is a derivation, and which of its outputs are used.
+// child reads a dynamic output and its used outputs.
 func (p *parser) child(depth int) (e Entry[string, InputOutputs], ok bool) {
 	if !p.expect("(") {
 		return e, false
@@ -197,7 +195,7 @@ func (p *parser) child(depth int) (e Entry[string, InputOutputs], ok bool) {
 		return e, false
 	}
 	if e.Value.Names.Len() == 0 && e.Value.Dynamic.Len() == 0 {
-		p.notCanonical(at, "a dynamic output is listed of which no output is used")
+		p.notCanonical(at, "no output of this dynamic output is used")
 	}
 	return e, p.expect(")")
 }
@@ -211,7 +209,7 @@ func (p *parser) inputSources(d *Derivation) bool {
 			return false
 		}
 		if n := len(list); n > 0 && list[n-1] >= path {
-			sorted = p.disorder(at, list[n-1] == path)
+			sorted = p.unsorted(at, list[n-1] == path)
 		}
 		list = appendTo(list, path)
 	}

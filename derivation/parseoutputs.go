@@ -21,18 +21,18 @@ func (p *parser) outputs(d *Derivation) bool {
 			return false
 		}
 		if n := len(list); n > 0 && list[n-1].Key >= name {
-			sorted = p.disorder(at, list[n-1].Key == name)
+			sorted = p.unsorted(at, list[n-1].Key == name)
 		}
 		list = appendTo(list, Entry[string, Output]{name, output})
 	}
 	if !sorted {
-		list = sortEntries(list) // of two with one name the first counts
+		list = sortEntries(list) // the first of two with the same name counts
 	}
 	d.Outputs.entries = list
 	return true
 }
 
-// outputName reads what an output begins with: a parenthesis and its name.
+// outputName reads the parenthesis and the name at the start of an output.
 func (p *parser) outputName() (name string, ok bool) {
 	const likely = `("out"`
 	if strings.HasPrefix(p.text[p.pos:], likely) {
@@ -45,7 +45,7 @@ func (p *parser) outputName() (name string, ok bool) {
 	return p.plain()
 }
 
-// output reads the three fields of an output after its name.
+// output reads the three fields of an output that follow its name.
 func (p *parser) output() (o Output, ok bool) {
 	if p.pos < len(p.text) && p.text[p.pos] == ',' {
 		dir := p.dir
@@ -57,7 +57,7 @@ func (p *parser) output() (o Output, ok bool) {
 				return InputAddressedOutput(path), true
 			}
 		}
-		p.dir = dir // the path of a fixed output may lie anywhere
+		p.dir = dir // the path of a fixed output may lie in another directory
 	}
 	var fields [3]string
 	var at [3]int
@@ -74,11 +74,11 @@ func (p *parser) output() (o Output, ok bool) {
 	return o, p.err == nil
 }
 
-// outputOf makes an output of its three fields. It sets p.err if it cannot.
+// outputOf returns the output with these three fields. It sets p.err if they are not valid.
 func (p *parser) outputOf(pathAt int, path string, algoAt int, methodAlgo string, hashAt int, hash string) Output {
 	if methodAlgo == "" {
 		if hash != "" {
-			p.notCanonical(hashAt, "a hash without an algorithm is not looked at")
+			p.notCanonical(hashAt, "there is a hash without an algorithm")
 		}
 		if path == "" {
 			return DeferredOutput()
@@ -102,7 +102,7 @@ func (p *parser) outputOf(pathAt int, path string, algoAt int, methodAlgo string
 		return ImpureOutput(method, algo)
 	}
 	if !strings.HasPrefix(path, "/") {
-		p.fail(pathAt, "an absolute path", fmt.Sprintf("bad path %q of a fixed output", abridge(path)))
+		p.fail(pathAt, "an absolute path", fmt.Sprintf("bad path %q of a fixed output", truncate(path)))
 		return Output{}
 	}
 	digest, err := p.digest(hashAt, hash, algo)
@@ -114,8 +114,8 @@ func (p *parser) outputOf(pathAt int, path string, algoAt int, methodAlgo string
 	return Output{kind: Fixed, method: method, algo: algo, digest: digest, path: p.fixed}
 }
 
-// digest reads the hash of a fixed output in any encoding, and returns it in lower-case
-// hex, as Nix writes it.
+// digest parses the hash of a fixed output in any encoding, and returns it in lower-case hex, as
+// Nix writes it.
 func (p *parser) digest(offset int, s string, algo nixhash.Algorithm) (string, error) {
 	if len(s) == 2*algo.Size() && allOf(inHex, s) {
 		return s, nil

@@ -22,9 +22,8 @@ func (p *parser) path() (storepath.Path, bool) {
 	return p.storePath(start+1, s)
 }
 
-// plainPath returns the store path that stands in quotes from offset on, if it is
-// in the store directory and spelled as it should be. It is checked and measured in
-// one go.
+// plainPath returns the store path in quotes at offset, if it lies in the store directory and is
+// in canonical form. It checks and measures the path in one pass.
 func (p *parser) plainPath(offset int) (storepath.Path, bool) {
 	if len(p.text)-offset <= 1 || p.text[offset] != '"' {
 		return "", false
@@ -47,8 +46,8 @@ func (p *parser) plainPath(offset int) (storepath.Path, bool) {
 	return storepath.Path(s[:n+1+base]), true
 }
 
-// guessDir returns that of the store directories that nearly all derivations have which
-// path begins with; "" if it is neither.
+// guessDir returns the store directory with which path begins, if it is one that nearly all
+// derivations have, or "".
 func guessDir(path string) storepath.Dir {
 	for _, dir := range [...]storepath.Dir{storepath.DefaultDir, guixDir} {
 		if strings.HasPrefix(path, string(dir)) {
@@ -65,18 +64,18 @@ func (p *parser) storePath(offset int, s string) (storepath.Path, bool) {
 	if n := len(p.dir); n > 0 && len(s) > n+1 && s[:n] == string(p.dir) && s[n] == '/' && plainBaseLen(s[n+1:]) == len(s)-n-1 {
 		return storepath.Path(s), true
 	}
-	return p.oddPath(offset, s)
+	return p.parsePath(offset, s)
 }
 
-// oddPath is storePath for the first path, for those that are not spelled as
-// they should be, and for those that are wrong.
-func (p *parser) oddPath(offset int, s string) (storepath.Path, bool) {
+// parsePath is the slow path of storePath, for the first path, paths that are not in canonical
+// form, and invalid paths.
+func (p *parser) parsePath(offset int, s string) (storepath.Path, bool) {
 	if !strings.HasPrefix(s, "/") {
-		return "", p.fail(offset, "an absolute path", fmt.Sprintf("bad path %q", abridge(s)))
+		return "", p.fail(offset, "an absolute path", fmt.Sprintf("bad path %q", truncate(s)))
 	}
 	clean := path.Clean(s)
 	if clean != s {
-		p.notCanonical(offset, "the path is not in its shortest spelling")
+		p.notCanonical(offset, "the path contains empty or dot components")
 	}
 	sp, err := storepath.Parse(clean)
 	if err != nil {
@@ -86,8 +85,8 @@ func (p *parser) oddPath(offset int, s string) (storepath.Path, bool) {
 		p.dir = sp.Dir()
 	}
 	if sp.Dir() != p.dir {
-		reason := fmt.Sprintf("%s is not in the store directory %s, as the paths before it are", sp, p.dir)
-		if p.demanded {
+		reason := fmt.Sprintf("%s is not in the store directory %s of the previous paths", sp, p.dir)
+		if p.dirGiven {
 			reason = fmt.Sprintf("%s is not in the store directory %s", sp, p.dir)
 		}
 		return "", p.fail(offset, "", reason)

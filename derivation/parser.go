@@ -8,28 +8,27 @@ import (
 	"pix/storepath"
 )
 
-// A parser reads a text from left to right. Its methods return false after the first
-// error.
+// A parser reads a text from left to right. Its methods return false after the first error.
 type parser struct {
 	text       string
-	pos        int           // of the next byte
-	nextEscape int           // of the first backslash not before the last string; len(text) if there is none
-	dir        storepath.Dir // of all paths; "" until the first one
-	demanded   bool          // that dir was given by the caller
-	names      []string      // has room for the outputs of inputs that are used
-	parsed     *parsed       // what is to be found in the text later
+	pos        int           // offset of the next byte
+	nextEscape int           // offset of the first backslash from the start of the last string on, or len(text)
+	dir        storepath.Dir // store directory of all paths; "" until the first one
+	dirGiven   bool          // the caller has set dir
+	names      []string      // memory for the used outputs of inputs
+	parsed     *parsed       // the entries that are read later
 
-	inputDisorder, variableDisorder bool // whether they must be sorted
+	inputsUnsorted, variablesUnsorted bool
 
-	fixed   storepath.Path // what the last fixed output claims to be its path
-	fixedAt int
-	err     *SyntaxError
-	note    *NotCanonicalError // the first thing that is not canonical
-	room    *room
+	fixed     storepath.Path // the path in the last fixed output
+	fixedAt   int
+	err       *SyntaxError
+	deviation *NotCanonicalError // the first deviation from the canonical text
+	scratch   *scratch
 }
 
 func newParser(text string, dir storepath.Dir) parser {
-	return parser{text: text, nextEscape: indexFrom(text, 0, '\\'), dir: dir, demanded: dir != ""}
+	return parser{text: text, nextEscape: indexFrom(text, 0, '\\'), dir: dir, dirGiven: dir != ""}
 }
 
 func (p *parser) fail(offset int, expected, reason string) bool {
@@ -37,14 +36,14 @@ func (p *parser) fail(offset int, expected, reason string) bool {
 	return false
 }
 
-// notCanonical keeps the first thing that is not canonical.
+// notCanonical records a deviation from the canonical text, unless an earlier one is recorded.
 func (p *parser) notCanonical(offset int, reason string) {
-	if p.note == nil || offset < p.note.Offset {
-		p.note = &NotCanonicalError{offset, reason}
+	if p.deviation == nil || offset < p.deviation.Offset {
+		p.deviation = &NotCanonicalError{offset, reason}
 	}
 }
 
-// expect passes over token.
+// expect reads token.
 func (p *parser) expect(token string) bool {
 	if !strings.HasPrefix(p.text[p.pos:], token) {
 		return p.unexpected(token)
@@ -53,7 +52,7 @@ func (p *parser) expect(token string) bool {
 	return true
 }
 
-// unexpected fails at the first byte that is not token's.
+// unexpected fails at the first byte that differs from token.
 func (p *parser) unexpected(token string) bool {
 	i := 0
 	for i < len(token) && p.pos+i < len(p.text) && p.text[p.pos+i] == token[i] {
@@ -65,14 +64,14 @@ func (p *parser) unexpected(token string) bool {
 	return p.fail(p.pos+i, "`"+token[i:]+"`", fmt.Sprintf("found %q", p.text[p.pos+i]))
 }
 
-// more passes over what stands before an element of a list, or over the list's end,
-// which it returns false for. Nix takes a comma here and does not ask for one.
+// more reads the separator before an element of a list, or the end of the list, for which it
+// returns false. Nix accepts a comma here but does not require one.
 func (p *parser) more(first bool) bool {
 	if p.pos < len(p.text) {
 		switch p.text[p.pos] {
 		case ',':
 			if first {
-				p.notCanonical(p.pos, "a comma stands before the first element of a list")
+				p.notCanonical(p.pos, "there is a comma before the first element of a list")
 			}
 			p.pos++
 			return true
@@ -87,18 +86,18 @@ func (p *parser) more(first bool) bool {
 	return true
 }
 
-// disorder notes that an element of a list that Nix sorts is not greater than the one
-// before it. It returns false: the list is not sorted.
-func (p *parser) disorder(offset int, equal bool) bool {
+// unsorted records that an element of a list that Nix sorts is not greater than the previous one.
+// It always returns false, the new value of the caller's variable sorted.
+func (p *parser) unsorted(offset int, equal bool) bool {
 	if equal {
-		p.notCanonical(offset, "this is there twice")
+		p.notCanonical(offset, "duplicate element of a list")
 	} else {
-		p.notCanonical(offset, "this stands in a sorted list after something greater")
+		p.notCanonical(offset, "the list is not sorted: this follows a greater element")
 	}
 	return false
 }
 
-// copyOf returns a list of just the size that is needed; nil if it is empty.
+// copyOf returns a copy of exactly the same length, or nil if list is empty.
 func copyOf[T any](list []T) []T {
 	if len(list) == 0 {
 		return nil
@@ -108,8 +107,8 @@ func copyOf[T any](list []T) []T {
 	return c
 }
 
-// appendTo appends to a list that is mostly short, and gives it room for more at once if
-// it is full.
+// appendTo appends to a list that is usually short. If the list is full, it grows by a few
+// elements at once.
 func appendTo[T any](list []T, element T) []T {
 	if len(list) == cap(list) {
 		list = slices.Grow(list, 3)
@@ -117,8 +116,58 @@ func appendTo[T any](list []T, element T) []T {
 	return append(list, element)
 }
 
-// sortedSet sorts in place, and keeps each element once.
+// sortedSet sorts in place and removes duplicates.
 func sortedSet[K ~string](list []K) []K {
 	slices.Sort(list)
 	return slices.Compact(list)
+}
+
+// checkCanonical returns a [*NotCanonicalError] if no released Nix would have written the text
+// that was parsed to d. The parser has already recorded the differences in syntax.
+func (p *parser) checkCanonical(d *Derivation) error {
+	p.checkFixedPath()
+	p.checkControlCharacters(d)
+	if p.deviation != nil {
+		return p.deviation
+	}
+	for name := range d.Outputs.Keys() {
+		// Old versions accepted every name that is valid after a dash in a store path.
+		if name == "" || storepath.CheckName("x-"+name) != nil {
+			return &NotCanonicalError{p.offsetOfOutputs(), fmt.Sprintf("%q cannot be the name of an output", truncate(name))}
+		}
+	}
+	if _, err := d.Kind(); err != nil {
+		return &NotCanonicalError{p.offsetOfOutputs(), err.Error()}
+	}
+	return nil
+}
+
+func (p *parser) offsetOfOutputs() int { return strings.IndexByte(p.text, '[') }
+
+// checkFixedPath records a deviation if the path of a fixed output is not a store path in the
+// derivation's store directory. Nix accepts such a path, but writes the right one.
+func (p *parser) checkFixedPath() {
+	if p.fixed == "" {
+		return
+	}
+	if _, err := p.dir.Parse(string(p.fixed)); err != nil {
+		p.notCanonical(p.fixedAt, "the path of the fixed output is wrong: "+err.Error())
+	}
+}
+
+// checkControlCharacters records the first tab, line feed or carriage return that is not escaped.
+// Nix escapes them everywhere except in the platform, and in fields that cannot contain them.
+func (p *parser) checkControlCharacters(d *Derivation) {
+	if strings.IndexByte(p.text, '\n') < 0 && strings.IndexByte(p.text, '\t') < 0 && strings.IndexByte(p.text, '\r') < 0 {
+		return
+	}
+	printed := d.String()
+	if printed == p.text[:min(p.pos, len(p.text))] {
+		return // they are all in the platform
+	}
+	at := 0
+	for at < len(printed) && at < len(p.text) && printed[at] == p.text[at] {
+		at++
+	}
+	p.notCanonical(at, "a tab, line feed or carriage return is not escaped")
 }

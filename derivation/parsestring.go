@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// string reads a quoted string. It is a part of the text unless something in it is
-// escaped. Most strings are short.
+// string reads a quoted string. The result points into the text unless the string has escapes.
+// The fast path is for strings of less than 16 bytes, as most are.
 func (p *parser) string() (string, bool) {
 	text, start := p.text, p.pos+1
 	if p.pos >= len(text) || text[p.pos] != '"' {
@@ -25,11 +25,11 @@ func (p *parser) string() (string, bool) {
 	return p.restOfString(start)
 }
 
-// restOfString reads a string whose first quote stands before start.
+// restOfString reads a string whose opening quote precedes start.
 func (p *parser) restOfString(start int) (string, bool) {
 	end := indexFrom(p.text, start, '"')
 	if end == len(p.text) {
-		return "", p.fail(start-1, "", "the string that begins here has no end")
+		return "", p.fail(start-1, "", "the string that begins here does not end")
 	}
 	if p.nextEscape < end && p.escapeBefore(start, end) {
 		return p.escapedString(start)
@@ -38,11 +38,10 @@ func (p *parser) restOfString(start int) (string, bool) {
 	return p.text[start:end], true
 }
 
-// escapedString reads a string with at least one backslash, whose content begins at
-// start. It copies eight bytes at a time, and then goes on after those of them that
-// stand before a quote or a backslash.
+// escapedString reads a string with at least one backslash, whose contents begin at start. It
+// copies eight bytes at a time, up to the first quote or backslash among them.
 func (p *parser) escapedString(start int) (string, bool) {
-	text, buf := p.text, p.room.buf
+	text, buf := p.text, p.scratch.buf
 	at, n := start, 0
 	for at < len(text) {
 		if n+8 > len(buf) {
@@ -61,7 +60,7 @@ func (p *parser) escapedString(start int) (string, bool) {
 		}
 		switch c := text[at]; {
 		case c == '"':
-			p.room.buf, p.pos = buf, at+1
+			p.scratch.buf, p.pos = buf, at+1
 			return string(buf[:n]), true
 		case c != '\\':
 			buf[n] = c
@@ -73,21 +72,21 @@ func (p *parser) escapedString(start int) (string, bool) {
 			at = len(text)
 		}
 	}
-	return "", p.fail(start-1, "", "the string that begins here has no end")
+	return "", p.fail(start-1, "", "the string that begins here does not end")
 }
 
-// unescape returns what the byte at offset stands for after a backslash.
+// unescape returns the meaning of the byte at offset after a backslash.
 func (p *parser) unescape(offset int) byte {
 	c := p.text[offset]
 	if plain := unescaped[c]; plain != 0 {
 		return plain
 	}
-	p.notCanonical(offset-1, fmt.Sprintf("%q is escaped without need", c))
+	p.notCanonical(offset-1, fmt.Sprintf("%q is escaped unnecessarily", c))
 	return c
 }
 
-// unescaped has what a byte stands for after a backslash, and zero for those that Nix
-// does not write there.
+// unescaped has the meaning of the bytes that Nix writes after a backslash, and zero for all
+// others.
 var unescaped = [256]byte{'n': '\n', 'r': '\r', 't': '\t', '"': '"', '\\': '\\'}
 
 // indexFrom returns the offset of the first c in s from start on, or len(s).
@@ -98,18 +97,18 @@ func indexFrom(s string, start int, c byte) int {
 	return len(s)
 }
 
-// plain reads a string in which Nix escapes nothing when it writes it.
+// plain reads a string in which Nix does not escape anything.
 func (p *parser) plain() (string, bool) {
 	start := p.pos
 	s, ok := p.string()
 	if ok && len(s) != p.pos-start-2 {
-		p.notCanonical(start, "Nix escapes nothing in output names, paths, hashes and the platform")
+		p.notCanonical(start, "output names, paths, hashes and the platform must not have escapes")
 	}
 	return s, ok
 }
 
-// escapeBefore reports whether there is a backslash between start and end. It need be
-// called only if p.nextEscape is less than end.
+// escapeBefore reports whether there is a backslash between start and end. The caller must check
+// that p.nextEscape is less than end.
 func (p *parser) escapeBefore(start, end int) bool {
 	if p.nextEscape < start {
 		p.nextEscape = indexFrom(p.text, start, '\\')

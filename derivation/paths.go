@@ -5,8 +5,8 @@ import (
 	"pix/storepath"
 )
 
-// References returns what the .drv file refers to: its input derivations and
-// sources, but not its outputs.
+// References returns the references of the .drv file: its input derivations and sources, but not
+// its outputs.
 func (d *Derivation) References() Set[storepath.Path] {
 	sources := d.InputSources.keys
 	all := make([]storepath.Path, 0, d.InputDerivations.Len()+len(sources))
@@ -22,9 +22,9 @@ func (d *Derivation) References() Set[storepath.Path] {
 	return Set[storepath.Path]{append(all, sources...)}
 }
 
-// Path computes the store path of the .drv file itself: that of a text with the
-// derivation's [Derivation.References], named like the derivation with ".drv" after
-// it. Name and Dir must be set.
+// Path computes the store path of the .drv file: the path of a text object with the references
+// [Derivation.References], and the name of the derivation followed by ".drv". Name and Dir must be
+// set.
 func (d *Derivation) Path() (storepath.Path, error) {
 	dir, err := d.dir()
 	if err != nil {
@@ -39,9 +39,9 @@ func (d *Derivation) Path() (storepath.Path, error) {
 	return d.pathOf(nixhash.Sum(nixhash.SHA256, d.AppendATerm(nil)), references)
 }
 
-// pathOf computes the store path of the .drv file whose text has that SHA-256. It does
-// what [storepath.Dir.TextPath] does with references that are known to be valid and
-// sorted, as those of a derivation are that was parsed.
+// pathOf computes the store path of the .drv file whose text has the given SHA-256. It is a fast
+// version of [storepath.Dir.TextPath]: the references must be valid and sorted, as they are in a
+// parsed derivation.
 func (d *Derivation) pathOf(text nixhash.Hash, references Set[storepath.Path]) (storepath.Path, error) {
 	var few [1024]byte
 	typ := append(few[:0], "text"...)
@@ -51,13 +51,14 @@ func (d *Derivation) pathOf(text nixhash.Hash, references Set[storepath.Path]) (
 	return d.Dir.MakePath(string(typ), text, d.Name+storepath.DerivationExt)
 }
 
-// OutputPaths computes the paths of the outputs, from the modulo hash with
-// [ForOutputs] or for a fixed output from its hash. The map has those that can be
-// known before the build: it is empty for floating and impure outputs, and for
-// input-addressed ones that must be deferred. Outputs that are deferred, and need
-// not be, are in it. What the derivation itself says of paths is not looked at.
+// OutputPaths computes the paths of the outputs from the modulo hash [ForOutputs], or the path of a
+// fixed output from its hash. It ignores the paths in d.
 //
-// The errors are those of [Derivation.HashModulo].
+// The result has only the paths that can be known before the build. It is empty for floating and
+// impure outputs, and for input-addressed outputs that must be deferred. If no input requires an
+// output to be deferred, the result has its path, even if d declares the output as deferred.
+//
+// It returns the same errors as [Derivation.HashModulo].
 func (d *Derivation) OutputPaths(inputs InputHashes, o *ModuloOptions) (Map[string, storepath.Path], error) {
 	var paths Map[string, storepath.Path]
 	kind, err := d.Kind()
@@ -99,17 +100,16 @@ func (d *Derivation) fixedPath(name string, o Output) (storepath.Path, error) {
 	return dir.FixedOutputPath(storepath.OutputName(d.Name, name), o.ContentAddress(), storepath.References{})
 }
 
-// FillOutputPaths computes the output paths and writes them where they are missing,
-// as "nix derivation add" does: into deferred outputs that need not be deferred, into
-// fixed outputs, and into the variables of these outputs if they are missing or
-// empty. Outputs and variables that have a path already must have the right one.
+// FillOutputPaths computes the output paths and sets those that are missing, as "nix derivation
+// add" does: deferred outputs become input-addressed if they need not be deferred, fixed outputs get
+// their paths, and so do the variables of these outputs if they are missing or empty. All paths that
+// exist already must be correct.
 //
-// A derivation with a deferred output whose variable is missing, not empty, is
-// refused here as by Nix 2.34: its hash is not the same before and after the variable
-// is added.
+// Like Nix 2.34, it rejects a derivation with a deferred output whose variable is missing, not
+// empty: adding the variable changes the hash.
 //
-// The errors are those of [Derivation.HashModulo] and [Derivation.Validate]; d is
-// then unchanged.
+// It returns the same errors as [Derivation.HashModulo] and [Derivation.CheckOutputPaths]. After an
+// error, d is unchanged.
 func (d *Derivation) FillOutputPaths(inputs InputHashes, o *ModuloOptions) error {
 	paths, err := d.OutputPaths(inputs, o)
 	if err != nil {
@@ -123,11 +123,11 @@ func (d *Derivation) FillOutputPaths(inputs InputHashes, o *ModuloOptions) error
 		case output.kind == Deferred:
 			output = InputAddressedOutput(path)
 		case output.kind == Fixed:
-			output.path = path // what is there counts for nothing
+			output.path = path // replaces the path in d, which is not reliable
 		case output.path != path:
-			return wrongPath(d.Name, name, path, output.path)
+			return wrongPathError(d.Name, name, path, output.path)
 		default:
-			continue // known already; Nix does not look at the variable then
+			continue // Nix does not check the variable if the path exists already
 		}
 		filled.Outputs.Set(name, output)
 		if value, _ := filled.Env.Get(name); value == "" {
@@ -141,60 +141,59 @@ func (d *Derivation) FillOutputPaths(inputs InputHashes, o *ModuloOptions) error
 	return nil
 }
 
-// CheckOutputPaths computes the output paths and compares them with those that the
-// derivation has. The error is an [*InvalidError] for an output that has another path
-// than the computed one, a path where it should be deferred, or none where it should
-// have one; and for an output of known path whose environment variable is missing or
-// has another value. Other errors are those of [Derivation.HashModulo].
+// CheckOutputPaths computes the output paths and compares them with the paths in the derivation. It
+// returns an [*InvalidError] if an output has a wrong path, has a path but must be deferred, or has
+// none but must have one, and if the environment variable of an output with a known path is missing
+// or different. It also returns the errors of [Derivation.HashModulo].
 func (d *Derivation) CheckOutputPaths(inputs InputHashes, o *ModuloOptions) error {
 	paths, err := d.OutputPaths(inputs, o)
 	if err != nil {
 		return err
 	}
-	if wrong := d.wrongOutputs(paths); len(wrong) > 0 {
-		return wrong[0]
+	if problems := d.checkOutputs(paths); len(problems) > 0 {
+		return problems[0]
 	}
 	return nil
 }
 
-// wrongOutputs compares the outputs and their variables with the computed paths.
-func (d *Derivation) wrongOutputs(paths Map[string, storepath.Path]) (wrong []*InvalidError) {
+// checkOutputs compares the outputs and their variables with the computed paths.
+func (d *Derivation) checkOutputs(paths Map[string, storepath.Path]) (problems []*InvalidError) {
 	for i := range d.Outputs.entries {
 		name, output := d.Outputs.entries[i].Key, &d.Outputs.entries[i].Value
 		path, known := paths.Get(name)
 		switch {
 		case !known && output.path != "":
-			wrong = append(wrong, &InvalidError{
+			problems = append(problems, &InvalidError{
 				Name: d.Name, Field: outputField(name),
-				Reason: "an input is content-addressed and not built yet, so there can be no path",
+				Reason: "an input is content-addressed and not built yet, so the output cannot have a path",
 				Want:   "no path", Got: string(output.path),
 			})
 		case known && output.path != path:
-			wrong = append(wrong, wrongPath(d.Name, name, path, output.path))
+			problems = append(problems, wrongPathError(d.Name, name, path, output.path))
 		case known:
-			if e := d.wrongVariable(name, path); e != nil {
-				wrong = append(wrong, e)
+			if e := d.checkVariable(name, path); e != nil {
+				problems = append(problems, e)
 			}
 		}
 	}
-	return wrong
+	return problems
 }
 
-// wrongVariable returns what is wrong with the variable of an output; nil if nothing.
-func (d *Derivation) wrongVariable(output string, path storepath.Path) *InvalidError {
+// checkVariable returns an error unless the variable of an output has its path.
+func (d *Derivation) checkVariable(output string, path storepath.Path) *InvalidError {
 	value, ok := d.Env.Get(output)
 	if ok && value == string(path) {
 		return nil
 	}
 	e := &InvalidError{Name: d.Name, Field: envField(output), Reason: "it must be the path of the output", Want: string(path), Got: value}
 	if !ok {
-		e.Reason, e.Got = "the variable of an output must be there", "no such variable"
+		e.Reason, e.Got = "the variable of an output is missing", "no such variable"
 	}
 	return e
 }
 
-func wrongPath(drv, output string, want, got storepath.Path) *InvalidError {
-	return &InvalidError{Name: drv, Field: outputField(output), Reason: "the path does not follow from the derivation", Want: string(want), Got: string(got)}
+func wrongPathError(drv, output string, want, got storepath.Path) *InvalidError {
+	return &InvalidError{Name: drv, Field: outputField(output), Reason: "the path differs from the computed one", Want: string(want), Got: string(got)}
 }
 
 func envField(name string) string { return "env \"" + name + "\"" }

@@ -8,20 +8,19 @@ import (
 	"pix/storepath"
 )
 
-// String returns the text of the .drv file, which is the same for equal derivations,
-// whatever they were made from. What [ParseCanonical] takes comes back byte for
-// byte.
+// String returns the text of the .drv file. Equal derivations have the same text. Printing the
+// result of [ParseCanonical] returns the same bytes.
 func (d *Derivation) String() string { return string(d.AppendATerm(nil)) }
 
 // MarshalText returns the text of the .drv file. It never fails.
 func (d *Derivation) MarshalText() ([]byte, error) { return d.AppendATerm(nil), nil }
 
-// AppendATerm appends the text of the .drv file to dst and returns the longer slice.
+// AppendATerm appends the text of the .drv file to dst and returns the extended slice.
 //
-// Nix escapes quotes, backslashes, line feeds, carriage returns and tabs in the
-// builder, the arguments and the environment, and nothing at all in output names,
-// hashes, paths and the platform. A derivation with a quote or a backslash there has
-// a text that is read as something else or not at all; see [Derivation.Validate].
+// Nix escapes quotes, backslashes, line feeds, carriage returns and tabs in the builder, the
+// arguments and the environment. It escapes nothing in output names, hashes, paths and the
+// platform. If one of these contains a quote or a backslash, parsing the text fails or returns
+// another derivation; see [Derivation.Validate].
 func (d *Derivation) AppendATerm(dst []byte) []byte {
 	dst = d.appendHeader(dst, false)
 	dst = d.appendInputs(dst)
@@ -30,7 +29,7 @@ func (d *Derivation) AppendATerm(dst []byte) []byte {
 
 // appendInputs appends the input derivations.
 func (d *Derivation) appendInputs(dst []byte) []byte {
-	if list, ok := d.InputDerivations.written(); ok {
+	if list, ok := d.InputDerivations.verbatim(); ok {
 		return append(dst, list...)
 	}
 	for i := range d.InputDerivations.Len() {
@@ -45,7 +44,7 @@ func (d *Derivation) appendInputs(dst []byte) []byte {
 	return dst
 }
 
-// appendHeader appends what stands before the list of input derivations.
+// appendHeader appends the text before the list of input derivations.
 func (d *Derivation) appendHeader(dst []byte, masked bool) []byte {
 	if d.IsDynamic() {
 		dst = append(dst, `DrvWithVersion("`+dynamicVersion+`",[`...)
@@ -63,7 +62,7 @@ func (d *Derivation) appendHeader(dst []byte, masked bool) []byte {
 	return append(dst, "],["...)
 }
 
-// append appends the three fields of an output, the path blanked if masked.
+// append appends the three fields of an output. If masked is set, the path is blank.
 func (o *Output) append(dst []byte, masked bool) []byte {
 	path := o.path
 	if masked {
@@ -88,7 +87,7 @@ func (o *Output) append(dst []byte, masked bool) []byte {
 	return append(dst, '"')
 }
 
-// append appends which outputs of an input are used.
+// append appends the used outputs of an input.
 func (i InputOutputs) append(dst []byte) []byte {
 	if i.Dynamic.Len() == 0 {
 		return appendPlainList(dst, i.Names.keys)
@@ -107,8 +106,8 @@ func (i InputOutputs) append(dst []byte) []byte {
 	return append(dst, "])"...)
 }
 
-// appendRest appends what stands after the last input derivation, with the variables
-// that are named like outputs blanked if masked.
+// appendRest appends the text after the last input derivation. If masked is set, the variables with
+// the names of outputs are blank.
 func (d *Derivation) appendRest(dst []byte, masked bool) []byte {
 	dst = append(dst, "],"...)
 	dst = appendPlainList(dst, d.InputSources.keys)
@@ -128,7 +127,7 @@ func (d *Derivation) appendRest(dst []byte, masked bool) []byte {
 
 // appendVariables appends the environment.
 func (d *Derivation) appendVariables(dst []byte, masked bool) []byte {
-	if list, ok := d.Env.written(); ok && !masked {
+	if list, ok := d.Env.verbatim(); ok && !masked {
 		return append(dst, list...)
 	}
 	for i := range d.Env.Len() {
@@ -147,7 +146,7 @@ func (d *Derivation) appendVariables(dst []byte, masked bool) []byte {
 	return dst
 }
 
-// appendComma appends what stands before the i-th element of a list.
+// appendComma appends a comma if the i-th element of a list needs one before it.
 func appendComma(dst []byte, i int) []byte {
 	if i == 0 {
 		return dst
@@ -168,7 +167,7 @@ func appendPlainList[K ~string](dst []byte, list []K) []byte {
 	return append(dst, ']')
 }
 
-// appendQuoted appends s in quotes, escaped.
+// appendQuoted appends s with quotes and escapes.
 func appendQuoted(dst []byte, s string) []byte {
 	if hasEscaped(s) {
 		return appendEscaped(dst, s)
@@ -176,11 +175,10 @@ func appendQuoted(dst []byte, s string) []byte {
 	return appendPlain(dst, s)
 }
 
-// appendEscaped does what appendQuoted does where something is escaped. It copies
-// eight bytes at a time, and then goes on after those of them that stand before one
-// that is escaped.
+// appendEscaped is appendQuoted for a string that needs escapes. It copies eight bytes at a time, up
+// to the first byte among them that needs an escape.
 func appendEscaped(dst []byte, s string) []byte {
-	dst = slices.Grow(dst, 2*len(s)+10) // all escaped, two quotes, and eight bytes of a word
+	dst = slices.Grow(dst, 2*len(s)+10) // every byte escaped, two quotes, and eight bytes of a word
 	buf, n := dst[:cap(dst)], len(dst)+1
 	buf[n-1] = '"'
 	for i := 0; i < len(s); {
@@ -206,12 +204,12 @@ func appendEscaped(dst []byte, s string) []byte {
 	return dst[:n+1]
 }
 
-// escapeOf has what stands after the backslash for the bytes that are escaped, and
-// zero for all others.
+// escapeOf has the character after the backslash for bytes that Nix escapes, and zero for all
+// others.
 var escapeOf = [256]byte{'"': '"', '\\': '\\', '\n': 'n', '\r': 'r', '\t': 't'}
 
-// hasEscaped reports whether a byte of s is escaped. It looks at eight at a time; the
-// last eight may overlap those before them.
+// hasEscaped reports whether s needs escapes. It checks eight bytes at a time. The last eight may
+// overlap the ones before.
 func hasEscaped(s string) bool {
 	if len(s) < 8 {
 		return hasEscapedByte(s)
@@ -232,21 +230,21 @@ func hasEscapedByte(s string) bool {
 	return found != 0
 }
 
-// escapedBytes returns a word that is zero unless one of eight bytes is a quote, a
-// backslash, or less than 0x0e, as tab, line feed and carriage return are. The lowest
-// bit that is set belongs to the first of them.
+// escapedBytes returns 0 if none of the eight bytes is a quote, a backslash, or less than 0x0e, as
+// tab, line feed and carriage return are. Otherwise its lowest set bit belongs to the first such
+// byte.
 func escapedBytes(word uint64) uint64 {
 	quotes, slashes := word^ones*'"', word^ones*'\\'
 	return ((word-ones*0x0e)&^word | (quotes-ones)&^quotes | (slashes-ones)&^slashes) & highs
 }
 
-// unknownDir is what a function returns that needs the store directory of a
-// derivation that does not say it.
+// unknownDir returns the error of a function that needs the store directory of a derivation without
+// one.
 func (d *Derivation) unknownDir() *InvalidError {
-	return &InvalidError{Name: d.Name, Field: "Dir", Reason: "the derivation has no path that says in which store directory it lies; set it"}
+	return &InvalidError{Name: d.Name, Field: "Dir", Reason: "the store directory is unknown, because the derivation has no paths; set Dir"}
 }
 
-// dir returns the store directory, which must be known.
+// dir returns the store directory, or an error if it is unknown.
 func (d *Derivation) dir() (storepath.Dir, error) {
 	if d.Dir == "" {
 		return "", d.unknownDir()

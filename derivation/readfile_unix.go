@@ -7,12 +7,12 @@ import (
 	"syscall"
 )
 
-// readFile returns the contents of a file, which it reads into buf first, and the
-// longer buf. It takes four system calls where os.ReadFile takes seven: that is a good
-// part of the time in which a directory of derivations is verified.
+// readFile returns the contents of a file. It reads the file into buf, and returns buf, possibly grown. It
+// makes four system calls where os.ReadFile makes seven, which matters when a directory of derivations is
+// verified.
 func readFile(name string, buf []byte) (text string, _ []byte, err error) {
 	fd, err := retry(func() (int, error) {
-		return syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0) // a named pipe does not block
+		return syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0) // so that a named pipe does not block
 	})
 	if err != nil {
 		return "", buf, &fs.PathError{Op: "open", Path: name, Err: err}
@@ -33,7 +33,7 @@ func readFile(name string, buf []byte) (text string, _ []byte, err error) {
 	}
 }
 
-// retry calls again what a signal has interrupted.
+// retry repeats a system call that a signal has interrupted.
 func retry(call func() (int, error)) (n int, err error) {
 	for {
 		if n, err = call(); err != syscall.EINTR {

@@ -14,7 +14,7 @@ import (
 	"pix/storepath"
 )
 
-// mutants are what is put into a text: what has a meaning in derivations.
+// mutants are inserted into texts. They have a meaning in derivations.
 var mutants = []string{
 	"", "(", ")", "[", "]", ",", `"`, `\`, `\"`, `\n`, `\x`, "\n", "\x00", "\xff", "/", "//", "/./", "/../", "Derive(", "e", "A", "0", "sha256", "sha1", "md5",
 	"r:", "text:", "git:", "blake3", "impure", "out", `"out"`, `("a","b")`, `,"x"`, `""`, "[]", "DrvWithVersion(\"xp-dyn-drv\",", "[],", ".drv", "-", " ",
@@ -44,8 +44,8 @@ var realSeeds = []string{
 	`DrvWithVersion("xp-dyn-drv",[("out","","","")],[("/nix/store/bi0l335fv146bda2c22180y58dspds10-in.drv",(["out"],[("dev",(["out"],[]))]))],[],"x","y",[],[("a","b\tc\\d")])`,
 }
 
-// TestRealVerdicts lets a daemon of Nix 2.34 read texts that were changed at random, and
-// compares its verdict with that of Parse. A daemon reads a derivation when it is added.
+// TestRealVerdicts changes texts at random, and compares the result of Parse with the result of
+// a Nix 2.34 daemon. A daemon parses a derivation when it is added.
 func TestRealVerdicts(t *testing.T) {
 	rounds := 1500
 	if os.Getenv("PIX_LONG") != "" {
@@ -60,7 +60,7 @@ func TestRealVerdicts(t *testing.T) {
 	}
 	defer c.Close()
 	r := rand.New(rand.NewPCG(1, 2))
-	taken := 0
+	accepted := 0
 	for i := range rounds {
 		text := realSeeds[i%len(realSeeds)]
 		if i >= len(realSeeds) {
@@ -75,21 +75,20 @@ func TestRealVerdicts(t *testing.T) {
 			t.Errorf("%s\npix: %v\nNix: %v", text, err, nixErr)
 		}
 		if err == nil {
-			taken++
+			accepted++
 		}
 	}
-	t.Logf("%d of %d texts are taken", taken, rounds)
+	t.Logf("%d of %d texts are accepted", accepted, rounds)
 }
 
-// deliberate reports whether pix refuses, for that reason, what Nix 2.34 takes: it does not
-// look at the byte after a hash part, as later versions do, and it reads a quote in the
-// platform, which it cannot write so that it could be read again.
+// deliberate reports whether the message is for a text that pix deliberately rejects and Nix 2.34
+// accepts: unlike later versions, Nix 2.34 does not check the byte after a hash part, and it
+// accepts a platform with a quote, which it cannot write and parse again.
 func deliberate(message string) bool {
-	return strings.Contains(message, "not followed by a dash") || strings.Contains(message, "the platform has a quote in it")
+	return strings.Contains(message, "not followed by a dash") || strings.Contains(message, "the platform contains a quote")
 }
 
-// nixVerdict returns why Nix cannot read the text. What it finds wrong after that is not
-// the parser's.
+// nixVerdict returns the error if Nix cannot parse the text. It ignores errors after parsing.
 func nixVerdict(t *testing.T, c *daemon.Conn, text string) error {
 	t.Helper()
 	_, err := c.AddTextToStore(t.Context(), "x.drv", text, nil)
@@ -103,9 +102,8 @@ func nixVerdict(t *testing.T, c *daemon.Conn, text string) error {
 	return err
 }
 
-// afterReading reports whether Nix says that of a derivation that it has read: that its
-// paths are not the right ones, that an input is missing, or that a path which it computed
-// itself, and which is not in the text, cannot be.
+// afterReading reports whether Nix returned the message for a derivation that it had parsed: wrong
+// paths, a missing input, or an invalid path that Nix has computed, which is not in the text.
 func afterReading(message, text string) bool {
 	if path, ok := strings.CutPrefix(message, "path '"); ok && strings.Contains(message, "is not a valid store path") {
 		base, _, _ := strings.Cut(path, "'")

@@ -8,32 +8,31 @@ import (
 	"pix/storepath"
 )
 
-// A Resolver returns the store path that an output of a derivation has got, and
-// whether it is known. The derivation is [Opaque], or itself an output.
+// A Resolver returns the store path of an output of a derivation, and whether it is known. The
+// derivation is [Opaque], or itself an output.
 type Resolver func(drv SingleDerivedPath, output string) (storepath.Path, bool)
 
-// An UnresolvedError says that the path of an output of an input is not known.
+// An UnresolvedError reports that the path of an output of an input is unknown.
 type UnresolvedError struct {
-	Name   string // of the derivation that was resolved
+	Name   string // name of the derivation to be resolved
 	Drv    SingleDerivedPath
 	Output string
 }
 
 func (e *UnresolvedError) Error() string {
-	return fmt.Sprintf("derivation %q: the path of %s^%s is not known", e.Name, e.Drv, e.Output)
+	return fmt.Sprintf("derivation %q: the path of %s^%s is unknown", e.Name, e.Drv, e.Output)
 }
 
-// Resolve returns the derivation that is really built once the outputs of all inputs
-// are there: input derivations become the paths of their outputs, which are then
-// sources, and in builder, arguments and environment these paths take the place of
-// placeholders. Outputs that were deferred get their paths. d is not changed.
+// Resolve returns the derivation that Nix builds when the outputs of all inputs exist. The paths of the
+// used outputs become input sources, and replace their placeholders in builder, arguments and
+// environment. Deferred outputs get their paths. d does not change.
 //
-// Structured attributes are rewritten as the text that they are. Nix 2.34 writes
-// them anew; the result is the same if it has written them before.
+// Structured attributes are rewritten as text. Nix 2.34 also formats them again, which changes
+// nothing if Nix has written them before.
 //
-// The error is an [*UnresolvedError] for an output whose path the resolver does not
-// know; a [*storepath.Error] for an input that is no derivation, and for a path in
-// another store directory; or one of [Derivation.OutputPaths].
+// The error is an [*UnresolvedError] if resolver does not know the path of an output, a
+// [*storepath.Error] for an input that is not a derivation or a path in another store directory, or
+// an error of [Derivation.OutputPaths].
 func (d *Derivation) Resolve(resolver Resolver) (*Derivation, error) {
 	r := resolution{name: d.Name, resolver: resolver}
 	for path, used := range d.InputDerivations.All() {
@@ -53,15 +52,15 @@ func (d *Derivation) Resolve(resolver Resolver) (*Derivation, error) {
 		}
 	}
 	resolved.rewrite(strings.NewReplacer(r.rewrites...))
-	return resolved, resolved.settleDeferred()
+	return resolved, resolved.setDeferredPaths()
 }
 
-// A resolution collects what the inputs come to.
+// A resolution collects the resolved outputs of the inputs.
 type resolution struct {
 	name     string
 	resolver Resolver
 	sources  []storepath.Path
-	rewrites []string // placeholders, each followed by what takes its place
+	rewrites []string // pairs of a placeholder and its replacement
 }
 
 func (r *resolution) input(path storepath.Path, used InputOutputs) error {
@@ -70,34 +69,33 @@ func (r *resolution) input(path storepath.Path, used InputOutputs) error {
 	})
 }
 
-// outputs resolves what is used of drv. The depth of recursion is bounded by
-// maxDynamicDepth.
+// outputs resolves the used outputs of drv. It recurses at most maxDynamicDepth times.
 func (r *resolution) outputs(drv SingleDerivedPath, used InputOutputs, placeholder func(string) (storepath.Placeholder, error)) error {
 	for output := range used.Names.All() {
 		path, ok := r.resolver(drv, output)
 		if !ok {
 			return &UnresolvedError{r.name, drv, output}
 		}
-		instead, err := placeholder(output)
+		from, err := placeholder(output)
 		if err != nil {
 			return err
 		}
 		r.sources = append(r.sources, path)
-		r.rewrites = append(r.rewrites, string(instead), string(path))
+		r.rewrites = append(r.rewrites, string(from), string(path))
 	}
 	for output, child := range used.Dynamic.All() {
-		here, err := placeholder(output)
+		nested, err := placeholder(output)
 		if err != nil {
 			return err
 		}
-		if err := r.outputs(SingleBuilt{drv, output}, child, here.Output); err != nil {
+		if err := r.outputs(SingleBuilt{drv, output}, child, nested.Output); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// rewrite replaces placeholders wherever Nix does.
+// rewrite replaces placeholders everywhere where Nix does.
 func (d *Derivation) rewrite(r *strings.Replacer) {
 	d.Builder = r.Replace(d.Builder)
 	for i, arg := range d.Args {
@@ -107,12 +105,11 @@ func (d *Derivation) rewrite(r *strings.Replacer) {
 	for i, e := range entries {
 		entries[i] = Entry[string, string]{r.Replace(e.Key), r.Replace(e.Value)}
 	}
-	d.Env = Map[string, string]{entries: sortEntries(entries)} // of two names that have become one the first counts
+	d.Env = Map[string, string]{entries: sortEntries(entries)} // if two names have become equal, the first counts
 }
 
-// settleDeferred gives deferred outputs the paths that they have now that there are no
-// input derivations.
-func (d *Derivation) settleDeferred() error {
+// setDeferredPaths computes and sets the paths of deferred outputs. d must not have input derivations.
+func (d *Derivation) setDeferredPaths() error {
 	kind, err := d.Kind()
 	if err != nil || kind != Deferred {
 		return err

@@ -35,7 +35,7 @@ func TestResolve(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d.String() != before {
-		t.Error("the derivation was changed")
+		t.Error("Resolve changed the derivation")
 	}
 	out, _ := r.Env.Get("out")
 	want := text(`Derive([("out","` + out + `","","")],[],["%A","%B-dev","%C"],"s","%A/bin/sh",["%B-dev"],[("k%A","x%A%B-dev"),("out","` + out + `")])`)
@@ -58,6 +58,6 @@ func TestResolve(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if _, err := parse(t, "x", `Derive([("out","","","")],[("%A",["out"])],[],"","",[],[])`).Resolve(elsewhere); !errors.As(err, &bad) {
-		t.Errorf("an input that is none: %v", err)
+		t.Errorf("an input that is not a derivation: %v", err)
 	}
 }

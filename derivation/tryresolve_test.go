@@ -13,8 +13,8 @@ import (
 	"pix/storepath"
 )
 
-// Resolved derivations have an array of inputs in the JSON of Nix 2.36, and are what Resolve makes of the ones
-// before.
+// Resolved derivations have an array of inputs in the JSON of Nix 2.36. They equal the result of
+// Resolve.
 func TestGoldenResolved(t *testing.T) {
 	folder := testenv.MoreNixData(t, "store/derivation/try-resolve")
 	read := func(name string) string {
@@ -85,6 +85,6 @@ func TestParseJSONOfResolved(t *testing.T) {
 		t.Errorf("%v, %v", d, err)
 	}
 	if d, err := derivation.ParseJSON(strings.Replace(text, `["f1w7`, `["../f1w7`, 1), nil); err == nil {
-		t.Errorf("%v is taken", d)
+		t.Errorf("%v is accepted", d)
 	}
 }

@@ -9,8 +9,7 @@ import (
 	"pix/storepath"
 )
 
-// Validate returns the first of [Derivation.Problems], an [*InvalidError], or nil if
-// there is none.
+// Validate returns the first of [Derivation.Problems], an [*InvalidError], or nil.
 func (d *Derivation) Validate() error {
 	if problems := d.Problems(); len(problems) > 0 {
 		return problems[0]
@@ -18,28 +17,26 @@ func (d *Derivation) Validate() error {
 	return nil
 }
 
-// Problems returns all reasons for which d is not a derivation that Nix 2.34 would
-// write to its store and build, as far as they can be known without its inputs:
+// Problems returns all reasons why Nix 2.34 would not write d to its store or build it, as far as they
+// can be found without the inputs:
 //
-//   - a name, or that of an output's path, that no store path can have;
-//   - outputs of different kinds, no outputs, or other combinations that
-//     [Derivation.Kind] refuses;
-//   - a hash algorithm that does not go with the method of an output;
-//   - a fixed output with another path than that computed, or whose variable does not
-//     have it;
-//   - an input that is no derivation, or of which no output is used;
-//   - paths that do not all lie in d.Dir;
-//   - a platform or an output name that cannot be read again once it is written;
-//   - structured attributes that are not the JSON of an object.
+//   - an invalid name of the derivation or of an output's path;
+//   - outputs that [Derivation.Kind] rejects: none, different kinds, or an invalid combination;
+//   - a hash algorithm that the method of an output does not support;
+//   - a fixed output whose path or variable differs from the computed path;
+//   - an input that is not a derivation, or has no used outputs;
+//   - paths outside of d.Dir;
+//   - a platform or an output name that cannot be parsed again after it was written;
+//   - structured attributes that are not a JSON object.
 //
-// [Derivation.CheckOutputPaths] checks what needs the inputs.
+// [Derivation.CheckOutputPaths] makes the checks that need the inputs.
 func (d *Derivation) Problems() []*InvalidError {
 	v := validation{d: d}
 	v.name()
 	v.outputs()
 	v.inputs()
 	if i := strings.IndexAny(d.Platform, "\"\\"); i >= 0 {
-		v.add("platform", fmt.Sprintf("it has a %q, and as Nix does not escape it here the text could not be read again", d.Platform[i]))
+		v.add("platform", fmt.Sprintf("it contains %q, which Nix does not escape here, so the text could not be parsed again", d.Platform[i]))
 	}
 	if _, _, err := d.structured(); err != nil {
 		v.problems = append(v.problems, err.(*InvalidError))
@@ -74,13 +71,13 @@ func (v *validation) outputs() {
 		name, output := d.Outputs.entries[i].Key, &d.Outputs.entries[i].Value
 		field := outputField(name)
 		if name == "drvPath" {
-			v.add(field, "no output may have this name, for it means the derivation itself")
+			v.add(field, "no output may have this name, because it stands for the derivation itself")
 		} else if err := checkOutputName(name); err != nil {
 			v.add(field, err.Error())
 		} else if err := storepath.CheckName(storepath.OutputName(d.Name, name)); err != nil && storepath.CheckName(d.Name) == nil {
 			v.add(field, err.Error())
 		}
-		if reason := whyNotHashed(output.method, output.Algorithm()); reason != "" && output.MethodAlgorithm() != "" {
+		if reason := checkHashAlgorithm(output.method, output.Algorithm()); reason != "" && output.MethodAlgorithm() != "" {
 			v.add(field, reason)
 		}
 		if output.kind == InputAddressed {
@@ -92,13 +89,13 @@ func (v *validation) outputs() {
 	}
 }
 
-// whyNotHashed returns why objects cannot be hashed in that way, or "".
-func whyNotHashed(m storepath.Method, a nixhash.Algorithm) string {
+// checkHashAlgorithm returns why m does not support a, or "" if it does.
+func checkHashAlgorithm(m storepath.Method, a nixhash.Algorithm) string {
 	switch {
 	case m == storepath.Text && a != nixhash.SHA256:
-		return "the method text goes with sha256 alone"
+		return "the method text supports only sha256"
 	case m == storepath.Git && a != nixhash.SHA1 && a != nixhash.SHA256:
-		return "the method git goes with sha1 and sha256 alone"
+		return "the method git supports only sha1 and sha256"
 	}
 	return ""
 }
@@ -110,7 +107,7 @@ func (v *validation) fixed() {
 		v.add("outputs", err.Error())
 		return
 	}
-	v.problems = append(v.problems, v.d.wrongOutputs(paths)...)
+	v.problems = append(v.problems, v.d.checkOutputs(paths)...)
 }
 
 func (v *validation) inputs() {
@@ -118,7 +115,7 @@ func (v *validation) inputs() {
 		field := "input " + string(path)
 		v.path(field, path)
 		if !path.IsDerivation() {
-			v.add(field, "it is no derivation, for its name does not end in .drv")
+			v.add(field, "it is not a derivation, because its name does not end in .drv")
 		}
 		v.inputOutputs(field, used, 0)
 	}
@@ -127,7 +124,7 @@ func (v *validation) inputs() {
 	}
 }
 
-// inputOutputs checks which outputs of an input are used.
+// inputOutputs checks the used outputs of an input.
 func (v *validation) inputOutputs(field string, used InputOutputs, depth int) {
 	if depth > maxDynamicDepth {
 		v.add(field, fmt.Sprintf("outputs of dynamic derivations are nested more than %d deep", maxDynamicDepth))

@@ -36,9 +36,9 @@ func TestValidate(t *testing.T) {
 		{"a long output", func(d *derivation.Derivation) {
 			d.Outputs.Set(long+"nnnn", derivation.FloatingOutput(storepath.NAR, 3))
 		}, `output "` + long + `nnnn"`},
-		{"an output of no kind", func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.Output{}) }, `output "out"`},
-		{"text by md5", func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.FloatingOutput(storepath.Text, 1)) }, `output "out"`},
-		{"git by md5", func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.ImpureOutput(storepath.Git, 1)) }, `output "out"`},
+		{"an output without a kind", func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.Output{}) }, `output "out"`},
+		{"text with md5", func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.FloatingOutput(storepath.Text, 1)) }, `output "out"`},
+		{"git with md5", func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.ImpureOutput(storepath.Git, 1)) }, `output "out"`},
 		{"a path elsewhere", func(d *derivation.Derivation) {
 			d.Outputs.Set("out", derivation.InputAddressedOutput("/gnu/store/"+digits+"-x"))
 		}, `output "out"`},
@@ -46,23 +46,23 @@ func TestValidate(t *testing.T) {
 			_, wrong := parse(t, "x", `Derive([("out","%A","sha256","`+zeros+`")],[],[],"","",[],[])`).Outputs.At(0)
 			d.Outputs.Set("out", wrong)
 		}, `output "out"`},
-		{"an input that is none", func(d *derivation.Derivation) { d.InputDerivations.Set(p("x"), derivation.OutputsOf("out")) }, "input " + string(p("x"))},
+		{"an input that is not a derivation", func(d *derivation.Derivation) { d.InputDerivations.Set(p("x"), derivation.OutputsOf("out")) }, "input " + string(p("x"))},
 		{"an input elsewhere", func(d *derivation.Derivation) {
 			d.InputDerivations.Set("/gnu/store/"+digits+"-x.drv", derivation.OutputsOf("out"))
 		}, "input /gnu/store/" + digits + "-x.drv"},
-		{"an input for nothing", func(d *derivation.Derivation) { d.InputDerivations.Set(p("x.drv"), derivation.OutputsOf()) }, "input " + string(p("x.drv"))},
-		{"an input for an odd name", func(d *derivation.Derivation) { d.InputDerivations.Set(p("x.drv"), derivation.OutputsOf("a b")) }, "input " + string(p("x.drv"))},
+		{"an input without used outputs", func(d *derivation.Derivation) { d.InputDerivations.Set(p("x.drv"), derivation.OutputsOf()) }, "input " + string(p("x.drv"))},
+		{"an input with an invalid output name", func(d *derivation.Derivation) { d.InputDerivations.Set(p("x.drv"), derivation.OutputsOf("a b")) }, "input " + string(p("x.drv"))},
 		{"a source elsewhere", func(d *derivation.Derivation) { d.InputSources.Add("x") }, "source x"},
 		{"a quote in the platform", func(d *derivation.Derivation) { d.Platform = `a"b` }, "platform"},
 		{"a backslash in the platform", func(d *derivation.Derivation) { d.Platform = `a\b` }, "platform"},
-		{"JSON that is none", func(d *derivation.Derivation) { d.Env.Set("__json", "{") }, `env "__json"`},
+		{"invalid JSON", func(d *derivation.Derivation) { d.Env.Set("__json", "{") }, `env "__json"`},
 		{"no store directory", func(d *derivation.Derivation) { d.Dir = "" }, "Dir"},
 	} {
 		d := valid()
 		c.change(d)
 		var invalid *derivation.InvalidError
 		if err := d.Validate(); !errors.As(err, &invalid) || invalid.Field != c.field || invalid.Reason == "" {
-			t.Errorf("%s: %v, want it of %s", c.what, err, c.field)
+			t.Errorf("%s: %v, want an error for %s", c.what, err, c.field)
 		}
 	}
 	d := valid()

@@ -15,16 +15,16 @@ import (
 	"pix/storepath"
 )
 
-// A Check is one of the things that [Verify] looks at.
+// A Check is one of the checks of [Verify].
 type Check uint8
 
-// The checks, in their order.
+// The checks in order.
 const (
 	CheckParse       Check = iota + 1 // the file can be read and is a derivation
-	CheckCanonical                    // it is what a released Nix has written
-	CheckOwnPath                      // its store path follows from its content and references
-	CheckInputs                       // its inputs have the outputs that are used, and are no cycle
-	CheckOutputPaths                  // its output paths and their variables follow from its closure
+	CheckCanonical                    // a released Nix could have written the file
+	CheckOwnPath                      // the store path matches contents and references
+	CheckInputs                       // the inputs have the used outputs, and there is no cycle
+	CheckOutputPaths                  // output paths and their variables match the computed paths
 )
 
 var checkNames = [...]string{
@@ -39,35 +39,34 @@ func (c Check) String() string {
 	return checkNames[c]
 }
 
-// A Problem is what a check has found.
+// A Problem is a finding of a check.
 type Problem struct {
 	Check Check
-	// Reason says what is wrong.
+	// Reason says what the problem is.
 	Reason string
-	// Want and Got are what was expected and what was found where the two differ; else
-	// Want is "".
+	// Want is the expected value and Got the actual one, if they are known. Otherwise Want is "".
 	Want, Got string
 }
 
-// String returns the check, the reason, and what was expected and found.
+// String returns the check, the reason, and the expected and the actual value.
 func (p Problem) String() string {
 	if p.Want == "" {
 		return fmt.Sprintf("%s: %s", p.Check, p.Reason)
 	}
-	return fmt.Sprintf("%s: %s, expected %s, found %s", p.Check, p.Reason, abridge(p.Want), abridge(p.Got))
+	return fmt.Sprintf("%s: %s, expected %s, found %s", p.Check, p.Reason, truncate(p.Want), truncate(p.Got))
 }
 
-// A VerifyStatus is the outcome for one derivation.
+// A VerifyStatus is the result for one derivation.
 type VerifyStatus uint8
 
 const (
-	// Verified derivations passed all checks. Outputs whose paths are known only after
-	// the build have nothing to be checked.
+	// Verified derivations have passed all checks. If the paths of outputs are known only after the
+	// build, they are not checked.
 	Verified VerifyStatus = iota + 1
-	// Failed derivations did not pass at least one.
+	// Failed derivations have failed at least one check.
 	Failed
-	// Skipped derivations passed all checks but that of their output paths, for which
-	// an input is needed that is missing or is not what its name says.
+	// Skipped derivations have passed all checks except CheckOutputPaths, which was impossible because
+	// an input is missing, or does not have the contents that its name requires.
 	Skipped
 )
 
@@ -84,43 +83,41 @@ func (s VerifyStatus) String() string {
 	return fmt.Sprintf("VerifyStatus(%d)", uint8(s))
 }
 
-// A VerifyResult is what [Verify] has found out about one file.
+// A VerifyResult is the result of [Verify] for one file.
 type VerifyResult struct {
-	File     string // the name of the file in its directory
+	File     string // name of the file in its directory
 	Status   VerifyStatus
-	Problems []Problem      // what is wrong; why it was skipped; empty if it is verified
-	Kind     OutputKind     // of the outputs; 0 if they are of none
-	Modulo   ModuloHash     // with [AsInput]; the zero value if it is not known
-	Own      ModuloHash     // with [ForOutputs], where it was computed
-	Path     storepath.Path // the store path of the file; "" if it did not parse
+	Problems []Problem      // why it failed or was skipped; empty if it is verified
+	Kind     OutputKind     // kind of the outputs; 0 if it is not valid
+	Modulo   ModuloHash     // the hash [AsInput]; the zero value if it is unknown
+	Own      ModuloHash     // the hash [ForOutputs], if it was computed
+	Path     storepath.Path // store path of the file; "" if it could not be parsed
 }
 
-// VerifyOptions say how derivations are verified. A nil pointer means the defaults.
+// VerifyOptions are the options of [Verify]. A nil pointer is the zero value.
 type VerifyOptions struct {
-	// Dir is the store directory in which all paths must lie. If it is "", each
-	// derivation says it by its paths, and those that have none lie where the others
-	// do, or else in [storepath.DefaultDir].
+	// Dir is the store directory of all paths. If it is "", the paths in each derivation determine
+	// it. A derivation without paths has the directory of the others, or else
+	// [storepath.DefaultDir].
 	Dir storepath.Dir
-	// Modulo are the rules by which hashes are computed.
+	// Modulo are the rules for computing hashes.
 	Modulo *ModuloOptions
-	// Progress is called now and then with the number of files that are finished and of
-	// all; by one goroutine at a time.
+	// Progress is called from time to time with the number of finished files and of all files. One
+	// goroutine calls it at a time.
 	Progress func(done, total int)
-	// Hashes computes both modulo hashes of each derivation, also where no check needs
-	// them.
+	// Hashes requests both modulo hashes of each derivation, even if no check needs them.
 	Hashes bool
 }
 
-// Verify checks the derivations in the files of that directory, and as much of their
-// closures as it needs. It reads all in parallel and each once, and goes on after a
-// failure. There is one result for each of the files, in their order; inputs that are
-// not among them are looked for in the directory and have none.
+// Verify checks the derivations in files of dir, and reads as much of their closures as it needs. It reads
+// the files in parallel, each once, and continues after a failure. There is one result for each of files,
+// in the same order. Verify looks for other inputs in dir; they have no results.
 //
-// The checks are those of [Check]. Inputs are not needed to verify a fixed, floating
-// or impure output. An input that cannot be read, or whose store path does not follow
-// from its content, counts as missing: what was wanted is not there.
+// The checks are the constants of type [Check]. Fixed, floating and impure outputs can be verified without
+// the inputs. An input that cannot be read, or whose store path does not match its contents, counts as
+// missing.
 //
-// The error is that of the context.
+// The error is the error of ctx.
 func Verify(ctx context.Context, dir Directory, files []string, o *VerifyOptions) ([]VerifyResult, error) {
 	if o == nil {
 		o = &VerifyOptions{}
@@ -133,7 +130,7 @@ func Verify(ctx context.Context, dir Directory, files []string, o *VerifyOptions
 	if err := v.readAll(ctx); err != nil {
 		return nil, err
 	}
-	v.settleDirs()
+	v.setDirs()
 	if err := v.checkAll(ctx); err != nil {
 		return nil, err
 	}
@@ -154,26 +151,26 @@ type verifier struct {
 	byFile   map[string]*subject
 	done     atomic.Int64
 
-	reporting sync.Mutex // held while progress is told
+	reporting sync.Mutex // held while Progress runs
 }
 
-// A subject is a file that is verified, or whose hash is needed for another.
+// A subject is a file to be verified, or an input whose hash is needed.
 type subject struct {
 	file   string
 	number int32
 	result VerifyResult
 
-	parsed     *parsed // what is to be found in the text
+	parsed     *parsed // the locations in the text
 	sum        nixhash.Hash
-	derivation *Derivation // nil if it did not parse
+	derivation *Derivation // nil if it could not be parsed
 	canonical  bool
-	inputs     []*subject // in the order of the derivation's; nil for one that is missing
-	needed     bool       // whether the inputs are needed: not for a fixed output
+	inputs     []*subject // in the order of the derivation; nil for an input that is missing
+	usesInputs bool       // false for a fixed output, which does not depend on them
 
-	lacks  string // which input is missing; "" if none that is needed
-	sound  bool   // whether it is what its name says
-	hashed bool   // whether result.Modulo is known
-	defers bool   // whether it is known that dependents are deferred
+	missing  string // which needed input is missing; "" if none is
+	pathOK   bool   // the store path matches the contents
+	hashed   bool   // result.Modulo is set
+	deferred bool   // dependents are known to be deferred
 }
 
 func (v *verifier) add(file string) *subject {
@@ -186,8 +183,7 @@ func (v *verifier) add(file string) *subject {
 	return s
 }
 
-// readAll reads the files, then those of their inputs that are not among them, and so
-// on until all are there.
+// readAll reads the files, then those of their inputs that were not read yet, and so on.
 func (v *verifier) readAll(ctx context.Context) error {
 	for from := 0; from < len(v.subjects); {
 		round := v.subjects[from:]
@@ -196,14 +192,13 @@ func (v *verifier) readAll(ctx context.Context) error {
 			return err
 		}
 		for _, s := range round {
-			v.link(s)
+			v.linkInputs(s)
 		}
 	}
 	return nil
 }
 
-// forEach calls do for each element of list, on that many goroutines, until the
-// context ends.
+// forEach calls do for each element of list on several goroutines, until the context ends.
 func forEach[T any](ctx context.Context, workers int, list []T, do func(T)) error {
 	var next atomic.Int64
 	var running sync.WaitGroup
@@ -226,13 +221,13 @@ func forEach[T any](ctx context.Context, workers int, list []T, do func(T)) erro
 func (v *verifier) read(s *subject) {
 	name, ok := strings.CutSuffix(s.file, storepath.DerivationExt)
 	if _, err := storepath.DefaultDir.ParseBase(s.file); err != nil || !ok {
-		s.problem(CheckParse, "the file is not named like a derivation in a store: <hash>-<name>.drv")
+		s.problem(CheckParse, "the file does not have the name of a derivation in a store, <hash>-<name>.drv")
 		return
 	}
 	text, err := v.dir.read(s.file)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			s.problem(CheckParse, "there is no such file")
+			s.problem(CheckParse, "the file does not exist")
 		} else {
 			s.problem(CheckParse, err.Error())
 		}
@@ -247,7 +242,7 @@ func (v *verifier) read(s *subject) {
 	d.Name = name[storepath.HashPartLen+1:]
 	s.parsed, s.derivation = p.parsed, d
 	s.sum = nixhash.SHA256Hash(sha256.Sum256([]byte(text)))
-	if err := p.canonical(d); err != nil {
+	if err := p.checkCanonical(d); err != nil {
 		s.problem(CheckCanonical, err.Error())
 	} else {
 		s.canonical = true
@@ -256,22 +251,22 @@ func (v *verifier) read(s *subject) {
 	if err == nil {
 		s.result.Kind = kind
 	}
-	s.needed = kind != Fixed
+	s.usesInputs = kind != Fixed
 }
 
 func (s *subject) problem(check Check, reason string) {
 	s.result.Problems = append(s.result.Problems, Problem{Check: check, Reason: reason})
 }
 
-// link finds the inputs of s.
-func (v *verifier) link(s *subject) {
-	if s.derivation == nil || !s.needed {
+// linkInputs sets the inputs of s.
+func (v *verifier) linkInputs(s *subject) {
+	if s.derivation == nil || !s.usesInputs {
 		return
 	}
 	s.inputs = make([]*subject, 0, s.derivation.InputDerivations.Len())
 	for input := range s.derivation.InputDerivations.Keys() {
 		if !input.IsDerivation() {
-			s.problem(CheckInputs, fmt.Sprintf("the input derivation %s is no derivation", input))
+			s.problem(CheckInputs, fmt.Sprintf("the input %s is not a derivation", input))
 			s.inputs = append(s.inputs, nil)
 			continue
 		}
@@ -279,8 +274,8 @@ func (v *verifier) link(s *subject) {
 	}
 }
 
-// settleDirs gives a store directory to derivations that have no path to tell it.
-func (v *verifier) settleDirs() {
+// setDirs sets the store directory of derivations without paths.
+func (v *verifier) setDirs() {
 	common := v.options.Dir
 	for _, s := range v.subjects {
 		if common == "" && s.derivation != nil {
@@ -297,7 +292,7 @@ func (v *verifier) settleDirs() {
 	}
 }
 
-// checkAll does what needs hashes of inputs, in the order of dependencies.
+// checkAll makes the checks that need hashes of inputs, in the order of dependencies.
 func (v *verifier) checkAll(ctx context.Context) error {
 	g := make(graph, len(v.subjects))
 	all := make([]int32, len(v.subjects))
@@ -320,8 +315,8 @@ func (v *verifier) checkAll(ctx context.Context) error {
 	return nil
 }
 
-// checkCycles finishes those that were not reached because they are on a cycle, or
-// depend on one.
+// checkCycles checks the derivations that checkAll has not reached because they are on a cycle or depend on
+// one.
 func (v *verifier) checkCycles(ctx context.Context, g graph, all []int32) {
 	for {
 		_, cycle := g.order(all)
@@ -337,7 +332,7 @@ func (v *verifier) checkCycles(ctx context.Context, g graph, all []int32) {
 			g[n] = nil
 		}
 	}
-	// What is left waits for nothing any more: order has seen to it.
+	// There are no cycles left, so order reaches all.
 	order, _ := g.order(all)
 	for _, n := range order {
 		if s := v.subjects[n]; s.result.Status == 0 {
@@ -346,11 +341,11 @@ func (v *verifier) checkCycles(ctx context.Context, g graph, all []int32) {
 	}
 }
 
-// path returns the store path that the file's name says.
+// path returns the store path that the name of the file requires.
 func (s *subject) path() storepath.Path {
 	path, err := s.derivation.Dir.ParseBase(s.file)
 	if err != nil {
-		panic(err) // read has refused such a name
+		panic(err) // cannot happen: read rejects such a name
 	}
 	return path
 }

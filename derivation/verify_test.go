@@ -14,7 +14,7 @@ import (
 	"pix/storepath"
 )
 
-// A drvStore is a folder of derivations with the names that they must have.
+// A drvStore is a folder of derivations with the right names.
 type drvStore struct {
 	t   *testing.T
 	dir string
@@ -38,7 +38,7 @@ func (s drvStore) add(d *derivation.Derivation) storepath.Path {
 	return s.write(d)
 }
 
-// write writes the file as it is.
+// write writes the file unchanged.
 func (s drvStore) write(d *derivation.Derivation) storepath.Path {
 	s.t.Helper()
 	path, err := d.Path()
@@ -71,7 +71,7 @@ const (
 	fixedOutput    = `"/x","sha256","` + zeros + `"`
 )
 
-// verify returns what was found out about each file, by the name of the derivation.
+// verify returns the results by the name of the derivation.
 func (s drvStore) verify() map[string]derivation.VerifyResult {
 	s.t.Helper()
 	names, err := derivation.Directory(s.dir).Files()
@@ -91,7 +91,7 @@ func (s drvStore) verify() map[string]derivation.VerifyResult {
 	all := map[string]derivation.VerifyResult{}
 	for i, r := range results {
 		if r.File != names[i] {
-			s.t.Errorf("%s is at the place of %s", r.File, names[i])
+			s.t.Errorf("%s is in the position of %s", r.File, names[i])
 		}
 		all[r.File[33:]] = r
 	}
@@ -112,7 +112,7 @@ func (s drvStore) expect(what string, want map[string]string) {
 	}
 }
 
-// chain makes a chain a ← b ← c, a floating f with d over it, and a fixed x over c.
+// chain creates a chain a ← b ← c, a floating f with dependent d, and a fixed x that depends on c.
 func chain(t *testing.T) (s drvStore, paths map[string]storepath.Path) {
 	s = drvStore{t, t.TempDir()}
 	paths = map[string]storepath.Path{}
@@ -140,8 +140,8 @@ func TestVerify(t *testing.T) {
 	s, paths := chain(t)
 	s.expect("all is well", everything(nil))
 
-	// An input is missing: what needs it is skipped; the fixed, the floating and what is
-	// deferred anyhow do not need it.
+	// An input is missing. Its dependents are skipped, except fixed, floating and deferred ones,
+	// which do not need it.
 	if err := os.Rename(filepath.Join(s.dir, paths["a"].Base()), filepath.Join(s.dir, "away")); err != nil {
 		t.Fatal(err)
 	}
@@ -149,11 +149,11 @@ func TestVerify(t *testing.T) {
 		"a.drv": "", "b.drv": "skipped: -a.drv is missing", "c.drv": "skipped: -b.drv has no hash",
 	}))
 
-	// A changed byte: the file is not what its name says, and what needs it lacks it.
+	// A changed byte: the file does not match its name, so its dependents are skipped.
 	changed := strings.Replace(read(t, s.dir, "away"), `"b"`, `"B"`, 1)
 	s.file(paths["a"].Base(), changed)
 	s.expect("a is changed", everything(map[string]string{
-		"a.drv": "failed: own path", "b.drv": "skipped: has not the content", "c.drv": "skipped",
+		"a.drv": "failed: own path", "b.drv": "skipped: do not match its name", "c.drv": "skipped",
 	}))
 	s.file(paths["a"].Base(), "Derive(")
 	s.expect("a is cut off", everything(map[string]string{
@@ -166,15 +166,15 @@ func TestVerifyFailures(t *testing.T) {
 		change func(d *derivation.Derivation)
 		want   string
 	}{
-		"the variable is missing":  {func(d *derivation.Derivation) { d.Env.Delete("out") }, "failed: output paths: "},
-		"the variable is another":  {func(d *derivation.Derivation) { d.Env.Set("out", "x") }, "failed: output paths: env \"out\""},
-		"another path":             {func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.InputAddressedOutput(p("y"))) }, "failed: output paths: output \"out\""},
-		"deferred without need":    {func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.DeferredOutput()) }, "failed: output paths"},
-		"it needs an odd output":   {func(d *derivation.Derivation) { d.InputDerivations.Set(p("z.drv"), derivation.OutputsOf("out")) }, "skipped: -z.drv is missing"},
-		"an input is none":         {func(d *derivation.Derivation) { d.InputDerivations.Set(p("z"), derivation.OutputsOf("out")) }, "failed: is no derivation"},
-		"it is not canonical":      {func(d *derivation.Derivation) { d.Outputs.Set("a b", derivation.DeferredOutput()) }, "failed: canonical"},
-		"the outputs are mixed":    {func(d *derivation.Derivation) { d.Outputs.Set("z", derivation.FloatingOutput(storepath.NAR, 3)) }, "failed: canonical"},
-		"the text has an end more": {nil, "failed: canonical: derivation is not canonical, offset"},
+		"the variable is missing":      {func(d *derivation.Derivation) { d.Env.Delete("out") }, "failed: output paths: "},
+		"the variable is another":      {func(d *derivation.Derivation) { d.Env.Set("out", "x") }, "failed: output paths: env \"out\""},
+		"another path":                 {func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.InputAddressedOutput(p("y"))) }, "failed: output paths: output \"out\""},
+		"unnecessarily deferred":       {func(d *derivation.Derivation) { d.Outputs.Set("out", derivation.DeferredOutput()) }, "failed: output paths"},
+		"it needs a missing input":     {func(d *derivation.Derivation) { d.InputDerivations.Set(p("z.drv"), derivation.OutputsOf("out")) }, "skipped: -z.drv is missing"},
+		"an input is not a derivation": {func(d *derivation.Derivation) { d.InputDerivations.Set(p("z"), derivation.OutputsOf("out")) }, "failed: is not a derivation"},
+		"it is not canonical":          {func(d *derivation.Derivation) { d.Outputs.Set("a b", derivation.DeferredOutput()) }, "failed: canonical"},
+		"the outputs are mixed":        {func(d *derivation.Derivation) { d.Outputs.Set("z", derivation.FloatingOutput(storepath.NAR, 3)) }, "failed: canonical"},
+		"a trailing line feed":         {nil, "failed: canonical: derivation is not canonical, offset"},
 	} {
 		s := drvStore{t, t.TempDir()}
 		d := drv(t, "a", deferredOutput)
@@ -195,7 +195,7 @@ func TestVerifyFailures(t *testing.T) {
 	}
 }
 
-// An output that an input does not have; derivations that depend on themselves.
+// An input does not have a used output; derivations depend on themselves.
 func TestVerifyGraph(t *testing.T) {
 	s := drvStore{t, t.TempDir()}
 	a := s.add(drv(t, "a", deferredOutput))
@@ -243,11 +243,11 @@ func TestVerifyArguments(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if _, err := derivation.Directory(filepath.Join(s.dir, "none")).Files(); err == nil {
-		t.Error("a directory that is not there has files")
+		t.Error("Files accepts a directory that does not exist")
 	}
 }
 
-// A changed byte anywhere is found.
+// Every changed byte is detected.
 func TestVerifyChangedByte(t *testing.T) {
 	s, paths := chain(t)
 	name := paths["c"].Base()

@@ -8,8 +8,8 @@ import (
 	"pix/storepath"
 )
 
-// check does what needs the hashes of inputs. All of them have been checked before,
-// unless they are on a cycle.
+// check makes the checks that need the hashes of inputs. The inputs were checked before, unless they are on
+// a cycle.
 func (v *verifier) check(s *subject) {
 	if s.derivation != nil {
 		s.checkOwnPath()
@@ -18,9 +18,9 @@ func (v *verifier) check(s *subject) {
 	switch {
 	case len(s.result.Problems) > 0:
 		s.result.Status = Failed
-	case s.lacks != "":
+	case s.missing != "":
 		s.result.Status = Skipped
-		s.problem(CheckOutputPaths, s.lacks)
+		s.problem(CheckOutputPaths, s.missing)
 	default:
 		s.result.Status = Verified
 	}
@@ -36,7 +36,7 @@ func (v *verifier) progress() {
 	}
 }
 
-// checkOwnPath compares the name of the file with the store path of its content.
+// checkOwnPath compares the name of the file with the store path that is computed from the contents.
 func (s *subject) checkOwnPath() {
 	d := s.derivation
 	s.result.Path = s.path()
@@ -46,40 +46,39 @@ func (s *subject) checkOwnPath() {
 		s.problem(CheckOwnPath, err.Error())
 	case path != s.result.Path:
 		s.result.Problems = append(s.result.Problems, Problem{
-			Check: CheckOwnPath, Reason: "the name of the file does not follow from its content", Want: path.Base(), Got: s.file,
+			Check: CheckOwnPath, Reason: "the name of the file does not match its contents", Want: path.Base(), Got: s.file,
 		})
 	default:
-		s.sound = true
+		s.pathOK = true
 	}
 }
 
-// checkOutputs computes the hashes and compares the outputs with the paths that follow
-// from them.
+// checkOutputs computes the hashes, and compares the outputs with the computed paths.
 func (s *subject) checkOutputs(o *VerifyOptions) {
 	d, kind := s.derivation, s.result.Kind
 	if kind == 0 {
-		return // not canonical, as has been said already
+		return // not canonical, which is already reported
 	}
 	if kind == Fixed {
 		s.checkFixed()
 		return
 	}
-	work := hashWorks.Get().(*hashWork)
-	defer work.release()
-	s.defers = s.collect(work) || kind == Floating || kind == Impure
+	buffers := hashBufferPool.Get().(*hashBuffers)
+	defer buffers.release()
+	s.deferred = s.collect(buffers) || kind == Floating || kind == Impure
 	if o.Modulo != nil && o.Modulo.DynamicDefers && d.IsDynamic() {
-		s.defers = true
+		s.deferred = true
 	}
-	if s.lacks == "" {
-		s.hash(work, o)
+	if s.missing == "" {
+		s.hash(buffers, o)
 	}
 	switch {
 	case kind == Floating || kind == Impure:
-		s.lacks = "" // there is no path for which the input would be needed
-	case s.defers:
-		s.lacks = ""
+		s.missing = "" // no path depends on the input
+	case s.deferred:
+		s.missing = ""
 		s.compare(Map[string, storepath.Path]{})
-	case s.lacks == "":
+	case s.missing == "":
 		s.compare(s.paths())
 	}
 }
@@ -96,75 +95,75 @@ func (s *subject) checkFixed() {
 	s.compare(MapOf(Entry[string, storepath.Path]{name, path}))
 }
 
-// collect looks up the hashes of all inputs. It sets s.lacks if one is missing, and
-// returns whether one is known to be deferred.
-func (s *subject) collect(w *hashWork) (deferred bool) {
-	w.inputs = w.inputs[:0]
+// collect looks up the hashes of all inputs. It sets s.missing if one is missing, and returns whether one is
+// known to be deferred.
+func (s *subject) collect(b *hashBuffers) (deferred bool) {
+	b.inputs = b.inputs[:0]
 	for i, input := range s.inputs {
 		path, used := s.derivation.InputDerivations.At(i)
-		if input == nil || !input.sound || !input.hashed && !input.defers {
-			s.lack(path, input)
+		if input == nil || !input.pathOK || !input.hashed && !input.deferred {
+			s.setMissing(path, input)
 			continue
 		}
-		if err := wantedOutputs(s.derivation.Name, path, used, &input.derivation.Outputs); err != nil {
+		if err := checkUsedOutputs(s.derivation.Name, path, used, &input.derivation.Outputs); err != nil {
 			s.problem(CheckInputs, err.Error())
 		}
-		deferred = deferred || input.defers
+		deferred = deferred || input.deferred
 		if !input.hashed {
-			s.lack(path, input)
+			s.setMissing(path, input)
 			continue
 		}
 		if used.Names.Len() > 0 {
 			in := hashedInput{names: used.Names.keys}
 			input.result.Modulo.Hash.AppendDigest(in.digest[:0])
-			w.inputs = append(w.inputs, in)
+			b.inputs = append(b.inputs, in)
 		}
 	}
 	return deferred
 }
 
-// lack says which input is missing, unless another is missing already.
-func (s *subject) lack(path storepath.Path, input *subject) {
-	if s.lacks != "" {
+// setMissing records that an input is missing, unless another one is already recorded.
+func (s *subject) setMissing(path storepath.Path, input *subject) {
+	if s.missing != "" {
 		return
 	}
 	switch {
 	case input == nil || input.derivation == nil:
-		s.lacks = fmt.Sprintf("the input %s is missing", path)
-	case !input.sound:
-		s.lacks = fmt.Sprintf("the input %s has not the content that its name says", path)
+		s.missing = fmt.Sprintf("the input %s is missing", path)
+	case !input.pathOK:
+		s.missing = fmt.Sprintf("the contents of the input %s do not match its name", path)
 	default:
-		s.lacks = fmt.Sprintf("the input %s has no hash", path)
+		s.missing = fmt.Sprintf("the input %s has no hash", path)
 	}
 }
 
 // hash computes the modulo hashes.
-func (s *subject) hash(w *hashWork, o *VerifyOptions) {
-	kind, inputs := s.result.Kind, w.merge()
-	asInput := ModuloHash{Deferred: s.defers}
+func (s *subject) hash(b *hashBuffers, o *VerifyOptions) {
+	kind, inputs := s.result.Kind, b.merge()
+	asInput := ModuloHash{Deferred: s.deferred}
 	if o.Modulo != nil && o.Modulo.DynamicDefers && kind == Deferred {
 		asInput.Deferred = true
 	}
 	if s.canonical && len(s.inputs) == 0 {
-		asInput.Hash = s.sum // there is nothing to replace
+		asInput.Hash = s.sum // the text contains no path of an input to be replaced
 	} else {
-		asInput.Hash = w.sum(s.appendText(w.text[:0], false, inputs))
+		asInput.Hash = b.sum(s.appendText(b.text[:0], false, inputs))
 	}
 	s.result.Modulo, s.hashed = asInput, true
-	if o.Hashes || !s.defers && (kind == InputAddressed || kind == Deferred) {
-		own := w.sum(s.appendText(w.text[:0], true, inputs))
-		s.result.Own = ModuloHash{own, s.defers}
+	if o.Hashes || !s.deferred && (kind == InputAddressed || kind == Deferred) {
+		own := b.sum(s.appendText(b.text[:0], true, inputs))
+		s.result.Own = ModuloHash{own, s.deferred}
 	}
-	s.defers = asInput.Deferred
+	s.deferred = asInput.Deferred
 }
 
-func (w *hashWork) sum(text []byte) nixhash.Hash {
-	w.text = text
+func (b *hashBuffers) sum(text []byte) nixhash.Hash {
+	b.text = text
 	return nixhash.SHA256Hash(sha256.Sum256(text))
 }
 
-// appendText does what [Derivation.appendModulo] does. What stands after the input
-// derivations is taken from the file, if that is canonical.
+// appendText is a fast version of [Derivation.appendModulo]. If the file is canonical, it copies the text
+// after the input derivations from the file.
 func (s *subject) appendText(dst []byte, masked bool, inputs []hashedInput) []byte {
 	if !s.canonical {
 		return s.derivation.appendModulo(dst, masked, inputs)
@@ -173,29 +172,29 @@ func (s *subject) appendText(dst []byte, masked bool, inputs []hashedInput) []by
 	dst = appendHashedInputs(dst, inputs)
 	offset := s.parsed.inputList.end
 	if masked {
-		blanked, end, ok := s.appendBlanked(dst, offset)
+		masked, end, ok := s.appendMasked(dst, offset)
 		if !ok {
 			return s.derivation.appendRest(dst, true)
 		}
-		dst, offset = blanked, end
+		dst, offset = masked, end
 	}
 	return append(dst, s.parsed.text[offset:]...)
 }
 
-// appendBlanked appends the text from offset to the last of the variables that are named
-// like outputs, without their values, and returns where it goes on. It gives up where
-// something is escaped.
-func (s *subject) appendBlanked(dst []byte, offset uint32) (_ []byte, end uint32, ok bool) {
+// appendMasked appends the text from offset to the last variable with the name of an output, without the
+// values of such variables. It returns the offset of the rest of the text. ok is false if a variable has
+// escapes.
+func (s *subject) appendMasked(dst []byte, offset uint32) (_ []byte, end uint32, ok bool) {
 	for name := range s.derivation.Outputs.Keys() {
 		i, ok := s.derivation.Env.search(name)
 		if !ok {
 			continue
 		}
-		at := s.parsed.places[s.parsed.inputs+i] // what is canonical is sorted, so this is where it stands
+		at := s.parsed.locations[s.parsed.inputs+i] // the text is canonical, so its variables have the order of the map
 		if at.start == 0 {
 			return nil, 0, false
 		}
-		start, next := at.valueOf()
+		start, next := at.valueSpan()
 		dst, offset = append(dst, s.parsed.text[offset:start]...), next
 	}
 	return dst, offset, true
@@ -217,9 +216,9 @@ func (s *subject) paths() (paths Map[string, storepath.Path]) {
 
 // compare compares the outputs and their variables with the computed paths.
 func (s *subject) compare(paths Map[string, storepath.Path]) {
-	for _, wrong := range s.derivation.wrongOutputs(paths) {
+	for _, e := range s.derivation.checkOutputs(paths) {
 		s.result.Problems = append(s.result.Problems, Problem{
-			Check: CheckOutputPaths, Reason: wrong.Field + ": " + wrong.Reason, Want: wrong.Want, Got: wrong.Got,
+			Check: CheckOutputPaths, Reason: e.Field + ": " + e.Reason, Want: e.Want, Got: e.Got,
 		})
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"pix/nixbase32"
 )
 
-// encode spells bytes in Nix's base 32.
+// encode encodes bytes in Nix's base 32.
 func encode(src []byte) string {
 	const alphabet = "0123456789abcdfghijklmnpqrsvwxyz"
 	text := make([]byte, (len(src)*8+4)/5)

@@ -14,12 +14,12 @@ import (
 	"pix/storepath"
 )
 
-// exampleKey is the secret key that Nix's manual has as an example.
+// exampleKey is the secret key in an example of Nix's manual.
 const exampleKey = "cache.example.org-0:E7lAO+MsPwTFfPXsdPtW8GKui/5ho4KQHVcAGnX+Tti1V4dUxoVoqLyWJ4YESuZJwQ67GVIksDt47og+tPVUZw=="
 
 func TestBinaryCachePage(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "greeting")
-	must(t, os.WriteFile(file, []byte("hello from a build\n"), 0o666))
+	checkErr(t, os.WriteFile(file, []byte("hello from a build\n"), 0o666))
 	b := archive(t, file)
 	hash := nixhash.Sum(nixhash.SHA256, b)
 	info := &store.PathInfo{
@@ -29,21 +29,21 @@ func TestBinaryCachePage(t *testing.T) {
 		References: []storepath.Path{"/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt"},
 	}
 	key, err := signature.ParseSecretKey(exampleKey)
-	must(t, err)
-	must(t, info.Sign(key))
+	checkErr(t, err)
+	checkErr(t, info.Sign(key))
 	text, err := narinfo.New(info, "none", hash, uint64(len(b))).AppendText(nil)
-	must(t, err)
+	checkErr(t, err)
 	print, err := info.Fingerprint()
-	must(t, err)
+	checkErr(t, err)
 	good, err := info.CheckSignatures(signature.NewKeySet(key.Public()))
-	must(t, err)
+	checkErr(t, err)
 	if len(good) != 1 {
-		t.Error("the signature does not hold")
+		t.Error("the signature is wrong")
 	}
 	list, err := nar.ReadListing(bytes.NewReader(b))
-	must(t, err)
+	checkErr(t, err)
 	ls, err := nar.MarshalLS(list)
-	must(t, err)
+	checkErr(t, err)
 	check(t, "binary-cache.md", map[string]string{
 		"name":        narinfo.FileName(info.Path),
 		"narinfo":     string(text),

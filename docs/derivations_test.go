@@ -9,14 +9,14 @@ import (
 	"pix/storepath"
 )
 
-// farewell is a derivation that needs the greeting.
+// farewell returns a derivation that depends on the greeting.
 func farewell(t *testing.T) (*derivation.Derivation, derivation.InputHashes) {
 	t.Helper()
 	greeting, err := derivation.Parse(greetingDrv(t))
-	must(t, err)
+	checkErr(t, err)
 	greeting.Name = "greeting"
 	drvPath, err := greeting.Path()
-	must(t, err)
+	checkErr(t, err)
 	out, _ := greeting.Outputs.Get("out")
 
 	d := &derivation.Derivation{
@@ -32,15 +32,15 @@ func farewell(t *testing.T) (*derivation.Derivation, derivation.InputHashes) {
 		h, err := greeting.HashModulo(derivation.AsInput, nil, nil)
 		return h, err == nil && p == drvPath
 	}
-	must(t, d.FillOutputPaths(inputs, nil))
+	checkErr(t, d.FillOutputPaths(inputs, nil))
 	return d, inputs
 }
 
-// download is a derivation with a fixed output.
+// download returns a derivation with a fixed output.
 func download(t *testing.T) *derivation.Derivation {
 	t.Helper()
 	ca, err := storepath.NewContentAddress(storepath.Flat, nixhash.Sum(nixhash.SHA256, []byte("hello world")))
-	must(t, err)
+	checkErr(t, err)
 	d := &derivation.Derivation{Name: "hello", Dir: storeDir, Platform: "builtin", Builder: "builtin:fetchurl"}
 	d.Outputs.Set("out", derivation.FixedOutput(ca, ""))
 	d.Env.Set("name", "hello")
@@ -49,7 +49,7 @@ func download(t *testing.T) *derivation.Derivation {
 	d.Env.Set("outputHashAlgo", "sha256")
 	d.Env.Set("outputHashMode", "flat")
 	d.Env.Set("url", "https://example.org/hello")
-	must(t, d.FillOutputPaths(nil, nil))
+	checkErr(t, d.FillOutputPaths(nil, nil))
 	return d
 }
 
@@ -59,13 +59,13 @@ func outPath(d *derivation.Derivation) string {
 	return string(out.Path())
 }
 
-// modulo returns a text that was made by hand, and its hash, which must be that of the library.
+// modulo returns a text that was written by hand, and its hash, which must equal the hash from the library.
 func modulo(t *testing.T, text string, d *derivation.Derivation, mode derivation.HashMode, inputs derivation.InputHashes) (string, string) {
 	t.Helper()
 	h, err := d.HashModulo(mode, inputs, nil)
-	must(t, err)
+	checkErr(t, err)
 	if got := hexSHA256(text); got != h.Hash.Base16() {
-		t.Errorf("the hash of %s is %s, and not %s", text, got, h.Hash.Base16())
+		t.Errorf("the hash of %s is %s, want %s", text, got, h.Hash.Base16())
 	}
 	return text, h.Hash.Base16()
 }
@@ -73,7 +73,7 @@ func modulo(t *testing.T, text string, d *derivation.Derivation, mode derivation
 func TestDerivationsPage(t *testing.T) {
 	text := greetingDrv(t)
 	greeting, err := derivation.Parse(text)
-	must(t, err)
+	checkErr(t, err)
 	greeting.Name = "greeting"
 	own := outPath(greeting)
 	masked, forOutputs := modulo(t, strings.ReplaceAll(text, own, ""), greeting, derivation.ForOutputs, nil)
@@ -81,9 +81,9 @@ func TestDerivationsPage(t *testing.T) {
 
 	top, inputs := farewell(t)
 	drvPath, err := greeting.Path()
-	must(t, err)
+	checkErr(t, err)
 	topPath, err := top.Path()
-	must(t, err)
+	checkErr(t, err)
 	hashed := strings.ReplaceAll(strings.ReplaceAll(top.String(), outPath(top), ""), string(drvPath), asInput)
 	topMasked, topForOutputs := modulo(t, hashed, top, derivation.ForOutputs, inputs)
 
@@ -97,15 +97,15 @@ func TestDerivationsPage(t *testing.T) {
 
 	check(t, "derivations.md", map[string]string{
 		"text":      text,
-		"path":      fingerprint{t, "greeting.drv"}.shows("text:sha256", hexSHA256(text), drvPath, nil),
+		"path":      fingerprint{t, "greeting.drv"}.check("text:sha256", hexSHA256(text), drvPath, nil),
 		"masked":    masked,
 		"modulo":    forOutputs,
-		"output":    fingerprint{t, "greeting"}.shows("output:out:sha256", forOutputs, storepath.Path(own), nil),
+		"output":    fingerprint{t, "greeting"}.check("output:out:sha256", forOutputs, storepath.Path(own), nil),
 		"as-input":  asInput,
 		"top":       top.String(),
-		"top-path":  fingerprint{t, "farewell.drv"}.shows("text:"+string(drvPath)+":sha256", hexSHA256(top.String()), topPath, nil),
+		"top-path":  fingerprint{t, "farewell.drv"}.check("text:"+string(drvPath)+":sha256", hexSHA256(top.String()), topPath, nil),
 		"top-hash":  topMasked,
-		"top-out":   fingerprint{t, "farewell"}.shows("output:out:sha256", topForOutputs, storepath.Path(outPath(top)), nil),
+		"top-out":   fingerprint{t, "farewell"}.check("output:out:sha256", topForOutputs, storepath.Path(outPath(top)), nil),
 		"fixed":     fixed.String(),
 		"fixed-in":  table("inner text\t"+inner, "modulo hash\t"+fixedModulo),
 		"floating":  floating.String(),

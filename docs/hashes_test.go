@@ -10,7 +10,7 @@ import (
 	"pix/nixhash"
 )
 
-// fold makes size bytes of a digest.
+// fold compresses a digest to size bytes.
 func fold(digest []byte, size int) []byte {
 	folded := make([]byte, size)
 	for i, b := range digest {
@@ -28,7 +28,7 @@ func TestHashesPage(t *testing.T) {
 	}
 	folded := fold(h.Digest(), 20)
 	if string(folded) != string(nixhash.Compress(h.Digest(), 20)) {
-		t.Error("fold is not what nixhash does")
+		t.Error("fold differs from nixhash")
 	}
 	check(t, "hashes.md", map[string]string{
 		"spellings": table(

@@ -14,13 +14,13 @@ var (
 	noAnchor = regexp.MustCompile(`[^\w\- ]`)
 )
 
-// Each link from a page to a page, and to a heading in it, leads somewhere.
+// Each link from a page to another page, and to a heading in it, has a target.
 func TestLinks(t *testing.T) {
 	all, err := filepath.Glob("*.md")
-	must(t, err)
+	checkErr(t, err)
 	for _, page := range append(all, "../README.md") {
 		text, err := os.ReadFile(page)
-		must(t, err)
+		checkErr(t, err)
 		for _, m := range link.FindAllStringSubmatch(withoutCode(string(text)), -1) {
 			target := page
 			if m[1] != "" {
@@ -28,17 +28,17 @@ func TestLinks(t *testing.T) {
 			}
 			b, err := os.ReadFile(target)
 			if err != nil {
-				t.Errorf("%s: a link leads to %s, which is not there", page, m[1])
+				t.Errorf("%s: a link to %s, which does not exist", page, m[1])
 				continue
 			}
 			if anchor := strings.TrimPrefix(m[2], "#"); anchor != "" && !anchors(string(b))[anchor] {
-				t.Errorf("%s: a link leads to %s%s, and there is no such heading", page, m[1], m[2])
+				t.Errorf("%s: a link to %s%s, which has no such heading", page, m[1], m[2])
 			}
 		}
 	}
 }
 
-// anchors returns the names of a page's headings in links.
+// anchors returns the anchors of a page's headings.
 func anchors(page string) map[string]bool {
 	names := make(map[string]bool)
 	for _, m := range heading.FindAllStringSubmatch(withoutCode(page), -1) {

@@ -12,8 +12,8 @@ import (
 	"pix/nixhash"
 )
 
-// annotate shows an archive word by word: where it begins, its length, its bytes, the zero
-// bytes that fill it up, and what it is.
+// annotate prints each word of an archive with its offset, its length, its bytes, the padding, and its
+// meaning.
 func annotate(t *testing.T, archive []byte) string {
 	t.Helper()
 	var lines []string
@@ -31,7 +31,7 @@ func annotate(t *testing.T, archive []byte) string {
 		if text == ")" {
 			depth--
 		}
-		lines = append(lines, fmt.Sprintf("%04x\t%s\t%s%s", at, hexBytes(archive[at:at+8]), strings.Repeat("  ", depth), shown(text, previous, filled-n)))
+		lines = append(lines, fmt.Sprintf("%04x\t%s\t%s%s", at, hexBytes(archive[at:at+8]), strings.Repeat("  ", depth), formatWord(text, previous, filled-n)))
 		if text == "(" {
 			depth++
 		}
@@ -40,19 +40,19 @@ func annotate(t *testing.T, archive []byte) string {
 	return table(lines...)
 }
 
-// shown spells a word of an archive, and how many zero bytes follow.
-func shown(word, previous string, zeros int) string {
+// formatWord formats a word of an archive and the number of zero bytes after it.
+func formatWord(word, previous string, zeros int) string {
 	s := fmt.Sprintf("%q", word)
 	if zeros > 0 {
 		s += fmt.Sprintf(" and %d zero bytes", zeros)
 	}
 	switch previous {
 	case "contents":
-		s += ": what is in the file"
+		s += ": the contents"
 	case "name":
 		s += ": the name of the entry"
 	case "target":
-		s += ": where the symlink points to"
+		s += ": the target"
 	}
 	return s
 }
@@ -61,7 +61,7 @@ func TestNARPage(t *testing.T) {
 	dir := exampleTree(t)
 	tree := archive(t, dir)
 	file := filepath.Join(t.TempDir(), "file")
-	must(t, os.WriteFile(file, []byte("hello world"), 0o666))
+	checkErr(t, os.WriteFile(file, []byte("hello world"), 0o666))
 	text := archive(t, file)
 	if _, err := nar.ReadListing(strings.NewReader(string(tree))); err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestNARPage(t *testing.T) {
 	})
 }
 
-// dump shows bytes as hexdump -C does.
+// dump formats bytes as hexdump -C does.
 func dump(b []byte) string {
 	var out strings.Builder
 	for at := 0; at < len(b); at += 16 {

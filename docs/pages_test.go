@@ -1,5 +1,5 @@
-// Package docs_test produces the examples of the pages in this directory: each block of
-// bytes or text in them is what the code here prints, and go test ./docs -update renews it.
+// Package docs_test produces the examples of the pages in this directory: the code here prints every block of bytes
+// or text in them. To renew the pages, run go test ./docs -update.
 package docs_test
 
 import (
@@ -22,21 +22,21 @@ import (
 
 var update = flag.Bool("update", false, "write the examples into the pages")
 
-// check compares the blocks of a page with what is produced for them.
+// check compares the blocks of a page with the produced texts.
 func check(t *testing.T, page string, produced map[string]string) {
 	t.Helper()
 	pages.Check(t, page, produced, *update)
 }
 
-// source returns the text of functions of a test in this directory, so that the code in a
-// page is code that was run.
+// source returns the source of functions of a test in this directory, so that a page shows code that
+// was run.
 func source(t *testing.T, file string, functions ...string) string {
 	t.Helper()
 	fset := token.NewFileSet()
 	text, err := os.ReadFile(file)
-	must(t, err)
+	checkErr(t, err)
 	parsed, err := parser.ParseFile(fset, file, text, parser.ParseComments)
-	must(t, err)
+	checkErr(t, err)
 	var found []string
 	for _, name := range functions {
 		for _, decl := range parsed.Decls {
@@ -55,14 +55,14 @@ func source(t *testing.T, file string, functions ...string) string {
 	return strings.Join(found, "\n\n")
 }
 
-func must(t *testing.T, err error) {
+func checkErr(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// table aligns columns, which tabs separate.
+// table aligns columns that are separated by tabs.
 func table(lines ...string) string {
 	var widths []int
 	for _, line := range lines {
@@ -87,25 +87,25 @@ func table(lines ...string) string {
 	return b.String()
 }
 
-// hexBytes spells bytes in base 16 with spaces.
+// hexBytes formats bytes in base 16 with spaces.
 func hexBytes(b []byte) string { return fmt.Sprintf("% x", b) }
 
-// greetingDrv is the derivation of the examples.
+// greetingDrv returns the derivation of the examples.
 func greetingDrv(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile("../testdata/greeting.drv")
-	must(t, err)
+	checkErr(t, err)
 	return string(b)
 }
 
-// exampleTree makes the directory of the examples: an executable file, a symlink and a text.
+// exampleTree creates the directory of the examples: an executable file, a symlink and a text.
 func exampleTree(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "example")
-	must(t, os.MkdirAll(dir, 0o777))
-	must(t, os.WriteFile(filepath.Join(dir, "hello"), []byte("#!/bin/sh\necho hello\n"), 0o777))
-	must(t, os.Chmod(filepath.Join(dir, "hello"), 0o777))
-	must(t, os.Symlink("hello", filepath.Join(dir, "greet")))
+	checkErr(t, os.MkdirAll(dir, 0o777))
+	checkErr(t, os.WriteFile(filepath.Join(dir, "hello"), []byte("#!/bin/sh\necho hello\n"), 0o777))
+	checkErr(t, os.Chmod(filepath.Join(dir, "hello"), 0o777))
+	checkErr(t, os.Symlink("hello", filepath.Join(dir, "greet")))
 	return dir
 }
 
@@ -113,7 +113,7 @@ func exampleTree(t *testing.T) string {
 func archive(t *testing.T, path string) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	must(t, nar.Dump(context.Background(), &b, path, nil))
+	checkErr(t, nar.Dump(context.Background(), &b, path, nil))
 	return b.Bytes()
 }
 

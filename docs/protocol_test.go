@@ -21,7 +21,7 @@ import (
 	"pix/storepath"
 )
 
-// A recording is a connection of which all bytes are kept.
+// A recording is a connection that records all bytes.
 type recording struct {
 	net.Conn
 	mu             sync.Mutex
@@ -30,7 +30,7 @@ type recording struct {
 
 func (r *recording) Write(p []byte) (int, error) {
 	r.mu.Lock()
-	r.client.Write(p) // before, so that it is there when the answer comes
+	r.client.Write(p) // before sending, so that it is recorded when the answer arrives
 	r.mu.Unlock()
 	return r.Conn.Write(p)
 }
@@ -49,7 +49,7 @@ func (r *recording) sizes() (client, server int) {
 	return r.client.Len(), r.server.Len()
 }
 
-// A conversation is what was said on a connection: the trace of it, and the bytes.
+// A conversation is a connection to a daemon with its trace and its bytes.
 type conversation struct {
 	t     *testing.T
 	conn  *daemon.Conn
@@ -59,15 +59,15 @@ type conversation struct {
 
 func converse(t *testing.T, d *daemontest.Daemon) *conversation {
 	nc, err := d.Dial(t.Context())
-	must(t, err)
+	checkErr(t, err)
 	c := &conversation{t: t, bytes: &recording{Conn: nc}}
 	c.conn, err = daemon.NewConn(t.Context(), c.bytes, &daemon.Options{Trace: &c.trace})
-	must(t, err)
+	checkErr(t, err)
 	t.Cleanup(func() { c.conn.Close() })
 	return c
 }
 
-// during returns the trace of what work does, and the bytes that went both ways.
+// during returns the trace of a piece of work, and the bytes that were sent in both directions.
 func (c *conversation) during(work func(ctx context.Context, s *daemon.Conn)) (trace, client, server string) {
 	c.trace.Reset()
 	sent, received := c.bytes.sizes()
@@ -75,7 +75,7 @@ func (c *conversation) during(work func(ctx context.Context, s *daemon.Conn)) (t
 	return plainTrace(c.trace.String()), dump(c.bytes.client.Bytes()[sent:]), dump(c.bytes.server.Bytes()[received:])
 }
 
-// stamp is what a line of a trace begins with: the time and the number of the connection.
+// stamp matches the beginning of a line of a trace: the time and the number of the connection.
 var stamp = regexp.MustCompile(`(?m)^\S+ \d+ `)
 
 func plainTrace(trace string) string { return stamp.ReplaceAllString(trace, "") }
@@ -97,21 +97,21 @@ func TestProtocolPage(t *testing.T) {
 	var err error
 	add, _, _ := c.during(func(ctx context.Context, s *daemon.Conn) {
 		path, err = s.AddTextToStore(ctx, "hello.txt", "hello world", nil)
-		must(t, err)
+		checkErr(t, err)
 	})
 	valid, validClient, validServer := c.during(func(ctx context.Context, s *daemon.Conn) {
 		ok, err := s.IsValidPath(ctx, path)
-		must(t, err)
+		checkErr(t, err)
 		if !ok {
 			t.Error("the path is not valid")
 		}
 	})
 	info, _, _ := c.during(func(ctx context.Context, s *daemon.Conn) {
 		_, err := s.QueryPathInfo(ctx, path)
-		must(t, err)
+		checkErr(t, err)
 	})
 	drv, err := c.conn.AddTextToStore(t.Context(), "greeting.drv", greetingDrv(t), nil)
-	must(t, err)
+	checkErr(t, err)
 	build, _, _ := c.during(func(ctx context.Context, s *daemon.Conn) {
 		err := s.BuildPaths(ctx, []derivation.DerivedPath{derivation.Built{Drv: derivation.Opaque{Path: drv}, Outputs: derivation.AllOutputs()}}, store.BuildNormal)
 		if err == nil || !strings.Contains(err.Error(), errBuild.Error()) {

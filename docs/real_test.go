@@ -11,22 +11,22 @@ import (
 	"pix/storepath"
 )
 
-// What the pages say of hashes and paths, a real Nix says too.
+// A real Nix confirms the hashes and paths in the pages.
 func TestPagesAgainstNix(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "bookworm"), nil)
-	must(t, os.WriteFile(d.HostPath("/tmp/hello"), []byte("hello world"), 0o666))
-	must(t, os.CopyFS(d.HostPath("/tmp/example"), os.DirFS(exampleTree(t))))
+	checkErr(t, os.WriteFile(d.HostPath("/tmp/hello"), []byte("hello world"), 0o666))
+	checkErr(t, os.CopyFS(d.HostPath("/tmp/example"), os.DirFS(exampleTree(t))))
 
 	conn, err := daemon.Dial(t.Context(), d.Socket, nil)
-	must(t, err)
+	checkErr(t, err)
 	defer conn.Close()
 	greeting, err := conn.AddTextToStore(t.Context(), "greeting.drv", greetingDrv(t), nil)
-	must(t, err)
+	checkErr(t, err)
 	top, _ := farewell(t)
 	topDrv, err := conn.AddTextToStore(t.Context(), "farewell.drv", top.String(), []storepath.Path{greeting})
-	must(t, err)
+	checkErr(t, err)
 	fixedDrv, err := conn.AddTextToStore(t.Context(), "hello.drv", download(t).String(), nil)
-	must(t, err)
+	checkErr(t, err)
 
 	for _, test := range []struct {
 		page    string
@@ -44,10 +44,10 @@ func TestPagesAgainstNix(t *testing.T) {
 		{"derivations.md", []string{"nix-store", "--query", "--outputs", string(fixedDrv)}},
 	} {
 		page, err := os.ReadFile(filepath.Join(".", test.page))
-		must(t, err)
+		checkErr(t, err)
 		answer := strings.TrimSpace(d.MustRun(t, test.command...))
 		if answer == "" || !strings.Contains(string(page), answer) {
-			t.Errorf("%s says %s, which does not stand in %s", strings.Join(test.command, " "), answer, test.page)
+			t.Errorf("%s prints %s, which is not in %s", strings.Join(test.command, " "), answer, test.page)
 		}
 	}
 }

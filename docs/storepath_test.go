@@ -14,7 +14,7 @@ import (
 	"pix/storepath"
 )
 
-// storePath computes the path that follows from a fingerprint.
+// storePath computes the path for a fingerprint.
 func storePath(fingerprint, name string) string {
 	sum := sha256.Sum256([]byte(fingerprint))
 	return "/nix/store/" + encode(fold(sum[:], 20)) + "-" + name
@@ -25,16 +25,16 @@ func hexSHA256(data string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// A fingerprint is the text from which a path is computed, and what the path must be.
+// A fingerprint prints and checks the text from which the path of an object with a name is computed.
 type fingerprint struct {
 	t    *testing.T
 	name string
 }
 
-// shows returns the fingerprint and its path, if that is what package storepath computes.
-func (f fingerprint) shows(typ, digest string, want storepath.Path, err error) string {
+// check returns the fingerprint and its path, after checking that package storepath computes the same.
+func (f fingerprint) check(typ, digest string, want storepath.Path, err error) string {
 	f.t.Helper()
-	must(f.t, err)
+	checkErr(f.t, err)
 	text := typ + ":" + digest + ":" + string(storeDir) + ":" + f.name
 	if got := storePath(text, f.name); got != string(want) {
 		f.t.Errorf("the fingerprint %s gives %s, want %s", text, got, want)
@@ -49,43 +49,43 @@ func TestStorePathsPage(t *testing.T) {
 	)
 	text := nixhash.Sum(nixhash.SHA256, []byte("hello world"))
 	path, err := storeDir.TextPath("hello.txt", text, nil)
-	plain := fingerprint{t, "hello.txt"}.shows("text:sha256", text.Base16(), path, err)
+	plain := fingerprint{t, "hello.txt"}.check("text:sha256", text.Base16(), path, err)
 	path, err = storeDir.TextPath("see", nixhash.Sum(nixhash.SHA256, []byte(hello)), []storepath.Path{other, hello})
-	referring := fingerprint{t, "see"}.shows(fmt.Sprintf("text:%s:%s:sha256", other, hello), hexSHA256(string(hello)), path, err)
+	referring := fingerprint{t, "see"}.check(fmt.Sprintf("text:%s:%s:sha256", other, hello), hexSHA256(string(hello)), path, err)
 
 	tree := nixhash.Sum(nixhash.SHA256, archive(t, exampleTree(t)))
 	path, err = storeDir.SourcePath("example", tree, storepath.References{})
-	source1 := fingerprint{t, "example"}.shows("source:sha256", tree.Base16(), path, err)
+	source1 := fingerprint{t, "example"}.check("source:sha256", tree.Base16(), path, err)
 	path, err = storeDir.SourcePath("example", tree, storepath.References{Others: []storepath.Path{hello}, Self: true})
-	source2 := fingerprint{t, "example"}.shows(fmt.Sprintf("source:%s:self:sha256", hello), tree.Base16(), path, err)
+	source2 := fingerprint{t, "example"}.check(fmt.Sprintf("source:%s:self:sha256", hello), tree.Base16(), path, err)
 
 	fixed := func(m storepath.Method, h nixhash.Hash) string {
 		ca, err := storepath.NewContentAddress(m, h)
-		must(t, err)
+		checkErr(t, err)
 		inner := "fixed:out:" + m.Prefix() + h.WithBase16() + ":"
 		path, err := storeDir.FixedOutputPath("hello", ca, storepath.References{})
 		return "content      " + ca.String() + "\ninner text   " + inner + "\n" +
-			fingerprint{t, "hello"}.shows("output:out:sha256", hexSHA256(inner), path, err)
+			fingerprint{t, "hello"}.check("output:out:sha256", hexSHA256(inner), path, err)
 	}
 	file := filepath.Join(t.TempDir(), "f")
-	must(t, os.WriteFile(file, []byte("hello world"), 0o666))
+	checkErr(t, os.WriteFile(file, []byte("hello world"), 0o666))
 	narSHA1, _, err := nar.HashPath(t.Context(), file, nixhash.SHA1, nil)
-	must(t, err)
+	checkErr(t, err)
 
 	d, err := derivation.Parse(greetingDrv(t))
-	must(t, err)
+	checkErr(t, err)
 	d.Name = "greeting"
 	modulo, err := d.HashModulo(derivation.ForOutputs, nil, nil)
-	must(t, err)
+	checkErr(t, err)
 	output := func(name string) string {
 		path, err := storeDir.OutputPath(name, modulo.Hash, "greeting")
-		return fingerprint{t, storepath.OutputName("greeting", name)}.shows("output:"+name+":sha256", modulo.Hash.Base16(), path, err)
+		return fingerprint{t, storepath.OutputName("greeting", name)}.check("output:"+name+":sha256", modulo.Hash.Base16(), path, err)
 	}
 	drvPath, err := d.Path()
-	drv := fingerprint{t, "greeting.drv"}.shows("text:sha256", hexSHA256(greetingDrv(t)), drvPath, err)
+	drv := fingerprint{t, "greeting.drv"}.check("text:sha256", hexSHA256(greetingDrv(t)), drvPath, err)
 
 	upstream, err := storepath.OutputPlaceholder(drvPath, "dev")
-	must(t, err)
+	checkErr(t, err)
 	check(t, "store-paths.md", map[string]string{
 		"anatomy":    anatomy,
 		"compute":    source(t, "storepath_test.go", "storePath"),
@@ -106,7 +106,7 @@ func TestStorePathsPage(t *testing.T) {
 		),
 	})
 	if got := "/" + nixhash.Sum(nixhash.SHA256, []byte("nix-output:out")).Nix32(); got != string(storepath.OwnPlaceholder("out")) {
-		t.Errorf("a placeholder is %s, and not what the page says", got)
+		t.Errorf("a placeholder is %s, which is not in the page", got)
 	}
 }
 

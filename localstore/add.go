@@ -6,20 +6,28 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"time"
+	"path/filepath"
 
+	"pix/internal/githash"
+	"pix/localstore/internal/objects"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
 )
 
-// smallContents is the size in bytes up to which a file is read whole before it is written,
-// so that its path is known first.
-const smallContents = 256 << 10
+// An object is added in four steps:
+//
+//  1. prepare (add_prepare.go) checks the path info, protects the path from collectors, and finds out whether the
+//     object is needed.
+//  2. create (add_create.go) writes the object, usually in a temporary directory, and compares it with its path info.
+//  3. place (add_place.go) moves the object to its name in the store directory, under the lock of the path.
+//  4. register (add_register.go) makes the path valid, in one transaction.
+//
+// If the path follows from contents that are too large for memory, create comes first, because it computes the path.
+// AddMultipleToStore (add_multiple.go) does each step for many objects.
 
-// AddTextToStore adds a file with those contents and references.
+// AddTextToStore adds a file with the given contents and references, and returns its path.
 func (s *Store) AddTextToStore(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error) {
 	info, err := s.fileInfo(name, storepath.Text, nixhash.SHA256, references, []byte(contents))
 	if err != nil {
@@ -29,10 +37,10 @@ func (s *Store) AddTextToStore(ctx context.Context, name, contents string, refer
 	return info.Path, err
 }
 
-// AddToStore adds an object by its contents: the file itself for Text and Flat, its archive
-// for NAR and Git. Nothing after the archive is read.
+// AddToStore adds an object whose path follows from its contents. contents is the file itself for the methods Text and
+// Flat, and a NAR for NAR and Git. AddToStore does not read beyond the end of the NAR.
 func (s *Store) AddToStore(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
-	if err := checkContentAddress(s.dir, name, m, a, references); err != nil {
+	if err := s.checkContentAddress(name, m, a, references); err != nil {
 		return nil, err
 	}
 	repair := opts != nil && opts.Repair
@@ -50,64 +58,83 @@ func (s *Store) AddToStore(ctx context.Context, name string, m storepath.Method,
 	return s.QueryPathInfo(ctx, info.Path)
 }
 
-// checkContentAddress returns why nothing can be added in this way, before its contents are
-// read.
-func checkContentAddress(dir storepath.Dir, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path) error {
-	if !a.IsValid() {
-		return fmt.Errorf("adding %q: there is no such hash algorithm", name)
+// AddToStoreNAR adds an object under the path in its info. The archive must have the hash and the size in the info,
+// and the references must be valid. Unless opts allows it, the path must follow from the contents, or a trusted key
+// must have signed the info. If the path is already valid, AddToStoreNAR returns nil without reading the archive.
+//
+// Besides the errors of the store it returns [*store.InfoError], [*store.UntrustedError], [*store.MismatchError] and
+// [*nar.Error].
+//
+// It reads the archive before it takes the lock of the path, so a slow sender does not block other writers. A small
+// archive is read into memory, and a large one into a temporary directory in the store directory.
+func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive io.Reader, opts *store.AddOptions) error {
+	if opts == nil {
+		opts = new(store.AddOptions)
 	}
-	_, err := infoFor(dir, name, m, nixhash.Sum(a, nil), references)
+	if err := s.checkImport(info, opts); err != nil {
+		return err
+	}
+	if needed, err := s.prepare(ctx, info.Path, opts.Repair); err != nil || !needed {
+		return err
+	}
+	if info.NARSize <= smallArchive {
+		small, err := readArchive(info, archive)
+		if err != nil {
+			return err
+		}
+		return s.addCreated(ctx, info, opts.Repair, func(name string) error {
+			root, err := os.OpenRoot(filepath.Dir(name))
+			if err != nil {
+				return err
+			}
+			defer root.Close()
+			return s.create(ctx, root, filepath.Base(name), info, bytes.NewReader(small), opts)
+		})
+	}
+	d, err := s.newTempDir(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.remove()
+	if err := s.create(ctx, d.root, tempObject, info, archive, opts); err != nil {
+		return err
+	}
+	return s.addCreated(ctx, info, opts.Repair, d.moveObject)
+}
+
+// addCreated adds an object that was prepared before its archive was read. The file of temporary roots may have been
+// deleted since then, so addCreated makes the path a root again.
+func (s *Store) addCreated(ctx context.Context, info *store.PathInfo, repair bool, create func(name string) error) error {
+	roots, err := s.addTempRoots(ctx, info.Path)
+	if err != nil {
+		return err
+	}
+	_, err = s.placeAndRegister(ctx, roots, info, repair, create)
 	return err
 }
 
-// infoFor returns the info of an object with that name and hash of its contents.
-func infoFor(dir storepath.Dir, name string, m storepath.Method, hash nixhash.Hash, references []storepath.Path) (*store.PathInfo, error) {
-	ca, err := storepath.NewContentAddress(m, hash)
-	if err != nil {
-		return nil, err
+// addComputed adds an object whose path follows from its contents. create creates the object under a name, or moves it
+// there. addComputed reports whether the path was invalid before, in which case the database contains exactly info.
+func (s *Store) addComputed(ctx context.Context, info *store.PathInfo, repair bool, create func(name string) error) (added bool, err error) {
+	roots, needed, err := s.prepareComputed(ctx, info.Path, repair)
+	if err != nil || !needed {
+		return false, err
 	}
-	path, err := dir.FixedOutputPath(name, ca, storepath.References{Others: references})
-	if err != nil {
-		return nil, err
-	}
-	references = slices.Clone(references)
-	slices.Sort(references)
-	return &store.PathInfo{
-		Path: path, CA: ca, References: slices.Compact(references),
-		RegistrationTime: time.Unix(time.Now().Unix(), 0).UTC(),
-	}, nil
+	return s.placeAndRegister(ctx, roots, info, repair, create)
 }
 
-// fileInfo returns the info of an object that is a file with those contents.
-func (s *Store) fileInfo(name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents []byte) (*store.PathInfo, error) {
-	info, err := infoFor(s.dir, name, m, nixhash.Sum(a, contents), references)
-	if err != nil {
-		return nil, err
-	}
-	info.NARHash, info.NARSize = fileArchive(contents)
-	return info, nil
-}
-
-// fileArchive returns the hash and the size of the archive of a file with those contents, which
-// cannot be executed.
-func fileArchive(contents []byte) (hash nixhash.Hash, size uint64) {
-	h := nar.NewHasher(nixhash.SHA256)
-	w := nar.NewWriter(h)
-	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(len(contents))})
-	w.Write(contents)
-	w.Close() // nothing of this can fail
-	return h.Hash(), h.Size()
-}
-
-// addFile adds an object that is a file.
+// addFile adds an object that is a file without the execute bit.
 func (s *Store) addFile(ctx context.Context, info *store.PathInfo, contents []byte, repair bool) (added bool, err error) {
-	return s.add(ctx, info, repair, func(name string) error {
-		return makeFile(name, contents)
+	return s.addComputed(ctx, info, repair, func(name string) error {
+		return objects.CreateFile(name, contents)
 	})
 }
 
-// addContents adds an object that is a file, whose contents are read. If they are long, they
-// are written to the disk first.
+// smallContents is the size in bytes up to which the contents of a file are read into memory, so that the path is known
+// before the file is written.
+const smallContents = 256 << 10
+
+// addContents adds an object that is a file, from a reader of its contents.
 func (s *Store) addContents(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, repair bool) (info *store.PathInfo, added bool, err error) {
 	var small bytes.Buffer
 	_, err = io.CopyN(&small, contents, smallContents+1)
@@ -120,52 +147,28 @@ func (s *Store) addContents(ctx context.Context, name string, m storepath.Method
 	if err != nil {
 		return nil, false, err
 	}
-	d, err := s.makeTempDir(ctx)
+	d, err := s.newTempDir(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	defer d.remove()
-	hash, err := writeFile(ctx, d.root, a, io.MultiReader(&small, contents))
-	if err != nil {
+	h := a.New()
+	if err := objects.WriteFile(d.root, tempObject, contextReader{ctx, io.MultiReader(&small, contents)}, h); err != nil {
 		return nil, false, err
 	}
-	if info, err = infoFor(s.dir, name, m, hash, references); err != nil {
+	if info, err = s.computedInfo(name, m, nixhash.FromHash(a, h), references); err != nil {
 		return nil, false, err
 	}
 	info.NARHash, info.NARSize, err = nar.HashPath(ctx, d.object(tempObject), nixhash.SHA256, nil)
 	if err == nil {
-		added, err = s.addMade(ctx, info, d, repair)
+		added, err = s.addComputed(ctx, info, repair, d.moveObject)
 	}
 	return info, added, err
 }
 
-// writeFile makes a file of what is read, and returns the hash of that.
-func writeFile(ctx context.Context, root *os.Root, a nixhash.Algorithm, contents io.Reader) (nixhash.Hash, error) {
-	f, err := root.OpenFile(tempObject, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
-	if err != nil {
-		return nixhash.Hash{}, err
-	}
-	h := a.New()
-	_, err = io.Copy(io.MultiWriter(f, h), contextReader{ctx, contents})
-	return nixhash.FromHash(a, h), finishFile(root, f, err)
-}
-
-// A contextReader reads until the context ends.
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.Reader.Read(p)
-}
-
-// addArchive adds an object whose archive is read. It is restored before its path is known.
+// addArchive adds an object from its archive. It restores the archive before the path is known.
 func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, repair bool) (info *store.PathInfo, added bool, err error) {
-	d, err := s.makeTempDir(ctx)
+	d, err := s.newTempDir(ctx)
 	if err != nil {
 		return nil, false, err
 	}
@@ -182,21 +185,24 @@ func (s *Store) addArchive(ctx context.Context, name string, m storepath.Method,
 	}
 	hash := hasher.Hash()
 	if m == storepath.Git {
-		if hash, err = gitHash(ctx, d.root, tempObject, a); err != nil {
+		if hash, err = githash.Hash(ctx, d.root, tempObject, a); err != nil {
 			return nil, false, err
 		}
 	}
-	if info, err = infoFor(s.dir, name, m, hash, references); err != nil {
+	if info, err = s.computedInfo(name, m, hash, references); err != nil {
 		return nil, false, err
 	}
 	info.NARHash, info.NARSize = narHasher.Hash(), narHasher.Size()
-	added, err = s.addMade(ctx, info, d, repair)
+	added, err = s.addComputed(ctx, info, repair, d.moveObject)
 	return info, added, err
 }
 
-// addMade adds an object that is in a temporary directory, alone.
-func (s *Store) addMade(ctx context.Context, info *store.PathInfo, d *tempDir, repair bool) (added bool, err error) {
-	return s.add(ctx, info, repair, func(name string) error {
-		return d.moveTo(tempObject, name)
-	})
+// checkContentAddress returns an error if no object can have a content address of this kind, so that AddToStore can
+// return it before it reads the contents.
+func (s *Store) checkContentAddress(name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path) error {
+	if !a.IsValid() {
+		return fmt.Errorf("cannot add %q: the hash algorithm is not valid", name)
+	}
+	_, err := s.computedInfo(name, m, nixhash.Sum(a, nil), references)
+	return err
 }

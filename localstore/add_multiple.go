@@ -15,20 +15,20 @@ import (
 	"pix/storepath"
 )
 
-// Many objects are registered in one transaction, but not so many that much is lost where the
-// rest never comes.
+// A batch is registered in one transaction when it reaches one of these limits. If the rest of the upload never
+// arrives, only the last batch is lost.
 const (
 	batchObjects = 256
 	batchBytes   = 64 << 20 // of archives
-	batchInfos   = 1 << 20  // bytes of what is known of them
+	batchInfos   = 1 << 20  // bytes of path infos
 )
 
-// AddMultipleToStore adds n objects, each as [Store.AddToStoreNAR] does. Small ones and those that
-// can be kept ([store.Keepable]) are restored in parallel, and many are made valid at once.
+// AddMultipleToStore adds n objects, each as [Store.AddToStoreNAR] does. It restores small objects, and those with a
+// [store.Keepable] archive, in parallel, and registers many objects in one transaction.
 //
-// If the archive of an object is bad, the others are added, except those that refer to it; the error is a
-// [*store.AddError] then. If the call has to end early, because the sequence or the disk fails or ctx ends,
-// the objects that are complete become valid.
+// If an archive is bad, AddMultipleToStore adds the other objects, except those that refer to the bad one, and returns
+// a [*store.AddError]. If it cannot continue, because the sequence or the disk fails or ctx is done, it still registers
+// the objects that are complete.
 func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
 	if opts == nil {
 		opts = new(store.AddOptions)
@@ -39,7 +39,7 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 	}
 	failures := new(store.Failures)
 	b := s.newBatch(ctx, opts, failures)
-	defer func() { b.abandon() }()
+	defer func() { b.cleanUp() }()
 	got := 0
 	for object, err := range objects {
 		if err == nil {
@@ -47,13 +47,13 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 			err = context.Cause(b.ctx)
 		}
 		if err == nil {
-			err = b.take(object)
+			err = b.add(object)
 		}
 		if err == nil && b.isFull() {
 			if err = b.finish(); err != nil {
 				return failures.Err(err)
 			}
-			b.abandon() // nothing but an empty directory
+			b.cleanUp() // removes an empty directory
 			b = s.newBatch(ctx, opts, failures)
 			err = s.collectIfFull(ctx)
 		}
@@ -62,154 +62,158 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 		}
 	}
 	if got != n {
-		return failures.Err(b.finishEarly(fmt.Errorf("%d objects came instead of %d", got, n)))
+		return failures.Err(b.finishEarly(fmt.Errorf("got %d objects instead of %d", got, n)))
 	}
 	return failures.Err(b.finish())
 }
 
-// A batch is some objects that are to become valid together. They are made in a directory beside
-// the store's objects. Their locks are taken when all are complete, so that a slow sender does not block
-// other writers.
+// A batch is a group of objects that are registered in one transaction. They are created in one temporary directory.
+// Their paths are locked when all objects are complete, so a slow sender does not block other writers.
+//
+// Errors of methods concern all objects, and end the call. An error of one object goes to failures.
 type batch struct {
 	s        *Store
 	opts     *store.AddOptions
 	failures *store.Failures
-	ctx      context.Context // ends with the first error that concerns all objects
-	end      context.CancelFunc
-	parent   context.Context
-	work     *parallel.Group
+	ctx      context.Context // done at the first error that concerns all objects
+	cancel   context.CancelFunc
+	parent   context.Context // of the call
+	restores *parallel.Group
 	dir      *tempDir // nil before the first object
 
-	made      []*made
-	paths     map[storepath.Path]bool
-	bytes     uint64 // of archives
+	items     []*batchItem
+	paths     map[storepath.Path]bool // of items
+	bytes     uint64                  // of archives
 	infoBytes int
 }
 
-// A made object is one of a batch.
-type made struct {
+// A batchItem is one object of a batch.
+type batchItem struct {
 	info     *store.PathInfo
-	name     string // in the directory of the batch
+	name     string // in the temporary directory
 	complete bool   // it was restored
 	lock     *pathlock.Lock
-	valid    bool // before it was added
 
-	placed     bool // in the store directory
-	registered bool
+	placed     bool  // it is in the store directory
+	registered bool  // its path is valid
 	err        error // why it could not be placed
 }
 
 func (s *Store) newBatch(ctx context.Context, opts *store.AddOptions, failures *store.Failures) *batch {
 	b := &batch{s: s, opts: opts, failures: failures, parent: ctx, paths: make(map[storepath.Path]bool)}
-	ctx, b.end = context.WithCancel(ctx)
-	b.work, b.ctx = parallel.WithContext(ctx, workers())
+	ctx, b.cancel = context.WithCancel(ctx)
+	b.restores, b.ctx = parallel.WithContext(ctx, workers())
 	return b
 }
 
 func (b *batch) isFull() bool {
-	return len(b.made) >= batchObjects || b.bytes >= batchBytes || b.infoBytes >= batchInfos
+	return len(b.items) >= batchObjects || b.bytes >= batchBytes || b.infoBytes >= batchInfos
 }
 
-// take adds an object to the batch, or notes why it cannot be added. An error is for all objects.
-func (b *batch) take(object store.Import) error {
-	err := b.s.checkImport(object.Info, b.opts)
-	if _, untrusted := errors.AsType[*store.UntrustedError](err); untrusted {
-		var fresh *store.PathInfo
-		if object.Refresh != nil { // the info may be old, or have come damaged
-			fresh = object.Refresh(b.ctx)
-		}
-		if fresh == nil || b.s.checkImport(fresh, b.opts) != nil {
-			return b.failures.Fail(object.Info.Path, err)
-		}
-		object.Info, err = fresh, nil
-	}
+// add checks an object and, if it is needed, creates it in the temporary directory.
+func (b *batch) add(object store.Import) error {
+	info, err := b.check(object)
 	if err != nil {
 		return b.failures.Fail(object.Info.Path, err)
 	}
-	if err := b.checkReferences(object.Info); err != nil {
-		return b.failures.Fail(object.Info.Path, err)
+	if b.paths[info.Path] {
+		return nil
 	}
-	return b.add(object)
+	needed, err := b.s.prepare(b.ctx, info.Path, b.opts.Repair)
+	if err != nil || !needed {
+		return err
+	}
+	return b.create(info, object.NAR)
 }
 
-// checkReferences returns an error if an object refers to one that has failed and is not valid therefore.
+// check returns the info of an object that may be added. If the info is not trusted, it may be outdated or damaged, so
+// check asks once for a fresh one.
+func (b *batch) check(object store.Import) (*store.PathInfo, error) {
+	info := object.Info
+	err := b.s.checkImport(info, b.opts)
+	if errors.As(err, new(*store.UntrustedError)) && object.Refresh != nil {
+		if fresh := object.Refresh(b.ctx); fresh != nil && b.s.checkImport(fresh, b.opts) == nil {
+			info, err = fresh, nil
+		}
+	}
+	if err == nil {
+		err = b.checkReferences(info)
+	}
+	return info, err
+}
+
+// checkReferences returns an error if an object refers to another one that has failed. When objects are repaired, the
+// one that has failed is still valid.
 func (b *batch) checkReferences(info *store.PathInfo) error {
-	if b.opts.Repair { // what could not be repaired is still valid
+	if b.opts.Repair {
 		return nil
 	}
 	return b.failures.CheckReferences(info)
 }
 
-// add restores an object, or has it restored while the next is read, if it is wanted: if it is
-// not valid and not in the batch already.
-func (b *batch) add(object store.Import) (err error) {
-	info := object.Info
-	if b.paths[info.Path] {
-		return nil
-	}
-	if wanted, err := b.s.isWanted(b.ctx, info.Path, b.opts.Repair); err != nil || !wanted {
-		return err
-	}
+// create restores an archive in the temporary directory. It returns before the object is complete if the archive is
+// small or can be read later.
+func (b *batch) create(info *store.PathInfo, archive io.Reader) (err error) {
 	if b.dir == nil {
-		if b.dir, err = b.s.makeTempDir(b.ctx); err != nil {
+		if b.dir, err = b.s.newTempDir(b.ctx); err != nil {
 			return err
 		}
 	}
-	m := &made{info: info, name: strconv.Itoa(len(b.made))}
-	b.made, b.paths[info.Path] = append(b.made, m), true
+	item := &batchItem{info: info, name: strconv.Itoa(len(b.items))}
+	b.items, b.paths[info.Path] = append(b.items, item), true
 	b.bytes, b.infoBytes = b.bytes+info.NARSize, b.infoBytes+sizeOf(info)
-	if archive, ok := object.NAR.(store.Keepable); ok {
-		b.work.Go(b.restoreKept(m, archive))
+	if kept, ok := archive.(store.Keepable); ok {
+		b.restores.Go(b.restoreKept(item, kept))
 		return nil
 	}
-	src := &store.ObjectReader{Archive: object.NAR}
+	src := &store.ObjectReader{Archive: archive}
 	if info.NARSize > smallArchive {
-		return b.restored(m, src, b.s.restore(b.ctx, b.dir.root, m.name, info, src, b.opts))
+		return b.restored(item, src, b.s.create(b.ctx, b.dir.root, item.name, info, src, b.opts))
 	}
-	archive, err := readArchive(info, src)
+	small, err := readArchive(info, src)
 	if err != nil {
-		return b.restored(m, src, err)
+		return b.restored(item, src, err)
 	}
-	b.work.Go(func() error {
-		src := &store.ObjectReader{Archive: bytes.NewReader(archive)}
-		return b.restored(m, src, b.s.restore(b.ctx, b.dir.root, m.name, info, src, b.opts))
+	b.restores.Go(func() error {
+		src := &store.ObjectReader{Archive: bytes.NewReader(small)}
+		return b.restored(item, src, b.s.create(b.ctx, b.dir.root, item.name, info, src, b.opts))
 	})
 	return nil
 }
 
-// restoreKept returns a function that restores an object from an archive that is kept.
-func (b *batch) restoreKept(m *made, archive store.Keepable) func() error {
+// restoreKept returns a function that restores an object from an archive that can be read later, and more than once.
+func (b *batch) restoreKept(item *batchItem, archive store.Keepable) func() error {
 	var src *store.ObjectReader
 	read := store.ReadKept(b.ctx, archive, func(archive io.Reader) error {
-		if src != nil { // the rest of the first attempt is in the way
-			m.name += "-again"
+		if src != nil { // the first attempt may have left files
+			item.name += "-again"
 		}
 		src = &store.ObjectReader{Archive: archive}
-		return b.s.restore(b.ctx, b.dir.root, m.name, m.info, src, b.opts)
+		return b.s.create(b.ctx, b.dir.root, item.name, item.info, src, b.opts)
 	})
 	return func() error {
 		err := read()
-		return b.restored(m, src, err)
+		return b.restored(item, src, err)
 	}
 }
 
-// restored notes how restoring an object has ended. An error is for all objects.
-func (b *batch) restored(m *made, src *store.ObjectReader, err error) error {
+// restored records the result of restoring an object.
+func (b *batch) restored(item *batchItem, src *store.ObjectReader, err error) error {
 	if err == nil {
-		m.complete = true
+		item.complete = true
 		b.failures.Succeed()
 		return nil
 	}
 	switch {
-	case b.parent.Err() != nil: // the archive was closed therefore
+	case b.parent.Err() != nil: // the archive was closed because the call was cancelled
 		return context.Cause(b.parent)
 	case b.ctx.Err() == nil && src.IsFault(err):
-		return b.failures.Fail(m.info.Path, err)
+		return b.failures.Fail(item.info.Path, err)
 	}
 	return err
 }
 
-// sizeOf returns about how many bytes an info takes.
+// sizeOf returns an estimate of the bytes of memory that a path info needs.
 func sizeOf(info *store.PathInfo) int {
 	n := 512
 	for _, p := range info.References {

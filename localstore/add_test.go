@@ -19,6 +19,7 @@ import (
 
 	"pix/derivation"
 	"pix/localstore/internal/flock"
+	"pix/localstore/internal/objects"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/signature"
@@ -751,7 +752,7 @@ func TestAddMissingObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := removeObject(s.object(path)); err != nil {
+	if err := objects.Remove(s.object(path)); err != nil {
 		t.Fatal(err)
 	}
 	info, err := s.AddToStore(t.Context(), "x", storepath.Text, nixhash.SHA256, nil, strings.NewReader("text"), nil)

@@ -4,20 +4,21 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	"pix/internal/parallel"
+	"pix/localstore/internal/objects"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
 )
 
-// NARFromPath returns the archive of an object. It is read from the disk while it is read by
-// the caller, and checked: at its end there is a [*store.ModifiedError] instead of io.EOF if
-// it is not the one that was added. The error is a [*store.NotFoundError] if the path is not
-// valid.
+// NARFromPath returns the archive of an object, which is read from the disk while the caller reads the archive. If the
+// archive does not have the registered hash, the last Read returns a [*store.ModifiedError] instead of io.EOF. NARFromPath
+// returns a [*store.NotFoundError] if the path is not valid.
 //
-// The archive is an [io.WriterTo], which is faster than reading it.
+// The result is an [io.WriterTo], which is faster than Read.
 func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
 	info, err := s.QueryPathInfo(ctx, path)
 	if err != nil {
@@ -29,27 +30,27 @@ func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCl
 	return a, nil
 }
 
-// An archive is one that is being read.
+// An archive reads an object and implements the result of NARFromPath.
 type archive struct {
 	store  *Store
 	info   *store.PathInfo
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	begin sync.Once     // for the first who wants the archive, or closes it
-	ended chan struct{} // closed when the object is not read any more
+	start sync.Once     // the first Read, WriteTo or Close decides how the object is read
+	ended chan struct{} // closed when the object is no longer being read
 	guard parallel.Guard
 
-	out *io.PipeReader // what is dumped by another goroutine, for Read
+	out *io.PipeReader // Read reads here what another goroutine dumps
 	in  *io.PipeWriter
 }
 
-// Read implements io.Reader. It raises a panic of the goroutine that reads the object again.
+// Read implements io.Reader. A panic in the goroutine that reads the object continues in Read.
 func (a *archive) Read(p []byte) (int, error) {
-	a.begin.Do(func() {
+	a.start.Do(func() {
 		go func() {
 			defer close(a.ended)
-			err := io.ErrUnexpectedEOF // if dump does not return
+			err := io.ErrUnexpectedEOF // if dump panics
 			defer func() { a.in.CloseWithError(err) }()
 			err = a.guard.Call(func() error { return a.dump(a.in) })
 		}()
@@ -61,11 +62,11 @@ func (a *archive) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteTo implements io.WriterTo. No goroutine is needed between the disk and dst.
+// WriteTo implements io.WriterTo. It copies from the disk to dst on the goroutine of the caller.
 func (a *archive) WriteTo(dst io.Writer) (n int64, err error) {
 	counted := &countingWriter{Writer: dst}
 	first := false
-	a.begin.Do(func() {
+	a.start.Do(func() {
 		first = true
 		defer close(a.ended)
 		if files, ok := dst.(nar.FileWriter); ok {
@@ -83,26 +84,27 @@ func (a *archive) WriteTo(dst io.Writer) (n int64, err error) {
 	return counted.n, err
 }
 
-// Close ends the dump.
+// Close stops reading the object, and waits until no goroutine reads it.
 func (a *archive) Close() error {
 	a.cancel(ErrClosed)
 	a.out.Close()
-	a.begin.Do(func() { close(a.ended) })
+	a.start.Do(func() { close(a.ended) })
 	<-a.ended
 	return nil
 }
 
-// dump writes the archive, and returns an error unless it is the right one.
+// dump writes the archive, and returns a [*store.ModifiedError] if its hash is not the registered one. It does not hash
+// an object that was verified before and has not changed since.
 func (a *archive) dump(dst io.Writer) error {
 	name := a.store.object(a.info.Path)
-	before := a.store.checked.state(name)
-	if !a.store.checked.has(a.info, before) {
-		return a.dumpChecked(dst, name, before)
+	before := a.store.verified.state(name)
+	if !a.store.verified.has(a.info, before) {
+		return a.dumpAndVerify(dst, name, before)
 	}
 	if err := nar.Dump(a.ctx, dst, name, nil); err != nil {
 		return err
 	}
-	if a.store.checked.state(name) == before {
+	if a.store.verified.state(name) == before {
 		return nil
 	}
 	got, _, err := nar.HashPath(a.ctx, name, nixhash.SHA256, nil)
@@ -112,15 +114,15 @@ func (a *archive) dump(dst io.Writer) error {
 	return a.check(got)
 }
 
-// dumpChecked writes the archive and hashes it.
-func (a *archive) dumpChecked(dst io.Writer, name string, state objectState) error {
+// dumpAndVerify writes the archive and verifies its hash. The object had this state before.
+func (a *archive) dumpAndVerify(dst io.Writer, name string, state objects.State) error {
 	h := nar.NewHasher(nixhash.SHA256)
 	if err := nar.Dump(a.ctx, &hashedWriter{h, dst}, name, nil); err != nil {
 		return err
 	}
 	err := a.check(h.Hash())
 	if err == nil {
-		a.store.checked.add(a.info, state)
+		a.store.verified.add(a.info, state)
 	}
 	return err
 }
@@ -132,7 +134,7 @@ func (a *archive) check(got nixhash.Hash) error {
 	return nil
 }
 
-// A hashedWriter hashes what it writes. Large pieces it hashes while they are written.
+// A hashedWriter writes to dst and hashes the same bytes. It hashes a large slice while it writes it.
 type hashedWriter struct {
 	hasher *nar.Hasher
 	dst    io.Writer
@@ -150,7 +152,7 @@ func (w *hashedWriter) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// A countingWriter counts what is written.
+// A countingWriter counts the bytes that are written.
 type countingWriter struct {
 	io.Writer
 	n int64
@@ -162,7 +164,7 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// A countingFileWriter counts what is written to a writer that takes files.
+// A countingFileWriter is a countingWriter for a writer to which files can be copied directly.
 type countingFileWriter struct {
 	*countingWriter
 	files nar.FileWriter
@@ -172,4 +174,54 @@ func (w *countingFileWriter) WriteFile(f nar.File, n int64) (int64, error) {
 	written, err := w.files.WriteFile(f, n)
 	w.n += written
 	return written, err
+}
+
+// verifiedObjects are objects whose archives had the registered hash when they were last read, with their states. An
+// object that still has the same state need not be hashed again, because no process can change a file without changing
+// the time of its last change.
+//
+// This does not detect damage by the disk itself. [Store.VerifyStore] does, and so does the receiver of an archive. Nix
+// does not verify archives that it sends.
+type verifiedObjects struct {
+	now func() time.Time // nil means time.Now
+
+	mu     sync.Mutex
+	byPath map[storepath.Path]verifiedObject
+}
+
+type verifiedObject struct {
+	hash  nixhash.Hash // of the archive, as registered
+	state objects.State
+}
+
+// maxVerified is how many objects are remembered. They need less than 2 MB.
+const maxVerified = 1 << 13
+
+// has reports whether an object had the registered hash in this state.
+func (v *verifiedObjects) has(info *store.PathInfo, now objects.State) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return now != objects.State{} && v.byPath[info.Path] == verifiedObject{info.NARHash, now}
+}
+
+// add records that an object has the registered hash, and had this state before it was read.
+func (v *verifiedObjects) add(info *store.PathInfo, before objects.State) {
+	if before == (objects.State{}) {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.byPath == nil || len(v.byPath) >= maxVerified {
+		v.byPath = make(map[storepath.Path]verifiedObject)
+	}
+	v.byPath[info.Path] = verifiedObject{info.NARHash, before}
+}
+
+// state returns the current state of the object with this name; see [objects.StateOf].
+func (v *verifiedObjects) state(name string) objects.State {
+	now := time.Now()
+	if v.now != nil {
+		now = v.now()
+	}
+	return objects.StateOf(name, now)
 }

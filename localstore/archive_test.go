@@ -102,11 +102,11 @@ func TestArchiveIsCheckedOnce(t *testing.T) {
 			t.Fatalf("%d files were taken unchecked, %v", w.files, err)
 		}
 	}
-	s.checked.now = func() time.Time { return begin.Add(filetime.Settled) } // it was added just now
+	s.verified.now = func() time.Time { return begin.Add(filetime.Settled) } // it was added just now
 	hashed()
 	hashed()
 
-	s.checked.now = func() time.Time { return time.Now().Add(filetime.Settled) }
+	s.verified.now = func() time.Time { return time.Now().Add(filetime.Settled) }
 	hashed()
 	unhashed(nil)
 	unhashed(nil)

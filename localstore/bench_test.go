@@ -1,12 +1,14 @@
 package localstore
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
 )
@@ -111,6 +113,52 @@ func BenchmarkDryRun(b *testing.B) {
 	for b.Loop() {
 		result, err := s.CollectGarbage(b.Context(), store.GCOptions{Action: store.GCReturnDead, MaxFreed: math.MaxUint64})
 		if err != nil || len(result.Paths) != n {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAddNAR(b *testing.B) {
+	for _, size := range []int{1 << 10, 1 << 20} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			s := open(b, Options{Root: b.TempDir()})
+			opts := &store.AddOptions{NoSignatures: true}
+			n := 0
+			for b.Loop() {
+				n++
+				archive := fileNAR(fmt.Sprint(n, strings.Repeat("x", size)))
+				i := info(b, fmt.Sprint("nar-", n))
+				i.NARHash, i.NARSize = nixhash.Sum(nixhash.SHA256, archive), uint64(len(archive))
+				if err := s.AddToStoreNAR(b.Context(), i, bytes.NewReader(archive), opts); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkAddMultiple(b *testing.B) {
+	s := open(b, Options{Root: b.TempDir()})
+	opts := &store.AddOptions{NoSignatures: true}
+	const objects = 200
+	n := 0
+	for b.Loop() {
+		var imports []store.Import
+		for range objects {
+			n++
+			archive := fileNAR(fmt.Sprint(n, strings.Repeat("x", 1000)))
+			i := info(b, fmt.Sprint("nar-", n))
+			i.NARHash, i.NARSize = nixhash.Sum(nixhash.SHA256, archive), uint64(len(archive))
+			imports = append(imports, store.Import{Info: i, NAR: bytes.NewReader(archive)})
+		}
+		sequence := func(yield func(store.Import, error) bool) {
+			for _, i := range imports {
+				if !yield(i, nil) {
+					return
+				}
+			}
+		}
+		if err := s.AddMultipleToStore(b.Context(), objects, sequence, opts); err != nil {
 			b.Fatal(err)
 		}
 	}

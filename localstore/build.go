@@ -3,10 +3,9 @@ package localstore
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 
+	"pix/localstore/internal/objects"
 	"pix/store"
 	"pix/storepath"
 )
@@ -29,7 +28,7 @@ func (s *Store) RemoveObject(ctx context.Context, path storepath.Path) error {
 	if _, err := s.dir.Parse(string(path)); err != nil {
 		return err
 	}
-	return s.removeRest(ctx, path)
+	return s.removeRemains(ctx, path)
 }
 
 // AddOutput moves the file or directory at from to the place of info.Path. The caller holds the lock of the path, and
@@ -54,36 +53,20 @@ func (s *Store) AddOutput(ctx context.Context, from string, info *store.PathInfo
 	if err != nil {
 		return err
 	}
-	err = s.put(ctx, info.Path, valid, func(name string) error {
+	err = s.place(ctx, info.Path, valid, func(name string) error {
 		if name == from {
 			return nil
 		}
-		return moveOutput(from, name)
+		return objects.Move(from, name)
 	})
 	if err != nil || !optimise || s.opts.AutoOptimise {
 		return err
 	}
-	err = s.autoOptimise(ctx, info.Path, valid)
+	err = s.linkNewObject(ctx, info.Path, valid)
 	if err == nil && s.opts.SyncObjects {
-		err = syncDirectories(s.object(info.Path))
+		err = objects.SyncDirs(s.object(info.Path))
 	}
 	return err
-}
-
-// moveOutput moves a file or directory to a name that is free: if there is something, the error is
-// [fs.ErrExist].
-func moveOutput(from, to string) error {
-	if _, err := os.Lstat(to); err == nil {
-		return &fs.PathError{Op: "move", Path: to, Err: fs.ErrExist}
-	}
-	isDir, err := unlockDir(from)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return relockDir(isDir, to)
 }
 
 // RegisterOutputs makes paths valid, all or none, whose objects [Store.AddOutput] has put in place, and replaces what
@@ -135,10 +118,10 @@ func (s *Store) KeepCheck(_ context.Context, from string, path storepath.Path) (
 		return "", err
 	}
 	file = s.object(path) + ".check"
-	if err := removeObject(file); err != nil {
+	if err := objects.Remove(file); err != nil {
 		return "", err
 	}
-	return s.named(file), moveOutput(from, file)
+	return s.named(file), objects.Move(from, file)
 }
 
 // isBaseName reports whether a file in the store directory can have a name, with a suffix of some bytes.

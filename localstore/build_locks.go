@@ -75,7 +75,7 @@ func (s *Store) LockObjects(ctx context.Context, names ...string) (heldLocks, er
 			return &outputLocks{locks, roots}, nil
 		}
 		if waiting == nil {
-			t := begin(ctx, activity.LevelWarn, activity.BuildWaiting, "waiting for lock on "+s.lockNames(names))
+			t := startTask(ctx, activity.LevelWarn, activity.BuildWaiting, "waiting for lock on "+s.lockNames(names))
 			waiting = &t
 		} else if err := pause(ctx); err != nil {
 			return nil, err

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"pix/internal/modes"
+	"pix/localstore/internal/objects"
 	"pix/storepath"
 )
 
@@ -31,7 +32,7 @@ func (s *Store) CreateLog(_ context.Context, drv storepath.Path) (io.WriteCloser
 	if err != nil {
 		return nil, err
 	}
-	if err := ignoreMissing(os.Remove(name + ".bz2")); err != nil {
+	if err := objects.IgnoreNotExist(os.Remove(name + ".bz2")); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

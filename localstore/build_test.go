@@ -15,6 +15,7 @@ import (
 
 	"pix/activity"
 	"pix/internal/realnix"
+	"pix/localstore/internal/objects"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -137,7 +138,7 @@ func makePrivateDir(t *testing.T, s *Store) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { removeObject(dir) })
+	t.Cleanup(func() { objects.Remove(dir) })
 	return dir
 }
 
@@ -251,7 +252,7 @@ func TestKeepCheck(t *testing.T) {
 			t.Error(string(got), err)
 		}
 	}
-	if err := removeObject(dir); err != nil {
+	if err := objects.Remove(dir); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteDead, MaxFreed: 1 << 60}); err != nil {

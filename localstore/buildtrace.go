@@ -12,17 +12,17 @@ import (
 	"pix/storepath"
 )
 
-// Nix keeps realisations in two tables, which are there only if a store has needed them; see
-// src/libstore/ca-specific-schema.sql in Nix. Nix up to 2.34 uses Realisations, which knows a derivation
-// by its modulo hash ("sha256:" and base 16, in the column drvPath) and deletes a realisation with its
-// output. Nix from 2.35 on uses BuildTraceV3, which knows a derivation by the base name of its path, and
-// keeps a realisation for ever. Each Nix ignores the other table, so both are read and written.
+// Nix stores realisations in two tables, which it creates when it needs them; see src/libstore/ca-specific-schema.sql in
+// Nix. Nix up to 2.34 uses Realisations: its key is the modulo hash of the derivation ("sha256:" and base 16, in the
+// column drvPath), and a row is deleted with its output path. Nix from 2.35 on uses BuildTraceV3: its key is the base
+// name of the path of the derivation, and rows are not deleted. Each version ignores the other table, so this package
+// reads and writes both.
 const (
 	realisationsMigration = "20220326-ca-derivations"
 	buildTraceMigration   = "20251017-ca-derivations"
 )
 
-// Nothing is written to RealisationsRefs any more.
+// Current versions do not write to RealisationsRefs.
 const realisationsSchema = `
 create table if not exists Realisations (
 	id integer primary key autoincrement not null,
@@ -76,7 +76,7 @@ func (c *conn) hasRealisations() (bool, error) {
 	return has, err
 }
 
-// migrate makes tables, within a transaction, unless this migration was done already.
+// migrate creates tables, within a transaction, unless this migration was done before.
 func (c *conn) migrate(migration, script string) error {
 	if err := c.script(nixdb.MigrationsTable); err != nil {
 		return err
@@ -104,13 +104,13 @@ func (c *conn) realisation(dir storepath.Dir, hash nixhash.Hash, output string) 
 		where r.drvPath = ? and r.outputName = ?`, hash.WithBase16(), output)
 }
 
-// buildTrace returns the realisation of an output by the path of its derivation, or nil. The output need not
-// be valid. The table must exist.
+// buildTrace returns the realisation of an output by the path of its derivation, or nil. The output path may be invalid.
+// The table must exist.
 func (c *conn) buildTrace(dir storepath.Dir, drv storepath.Path, output string) (*store.Realisation, error) {
 	return c.oneRealisation(dir, "select outputPath, signatures from BuildTraceV3 where drvPath = ? and outputName = ?", drv.Base(), output)
 }
 
-// oneRealisation returns the realisation that a query finds, or nil.
+// oneRealisation returns the realisation that a query selects, or nil.
 func (c *conn) oneRealisation(dir storepath.Dir, query, drv, output string) (r *store.Realisation, err error) {
 	err = c.query(query, func(row *sqlite.Stmt) (err error) {
 		r = &store.Realisation{Signatures: strings.Fields(row.ColumnText(1))}
@@ -121,7 +121,7 @@ func (c *conn) oneRealisation(dir storepath.Dir, query, drv, output string) (r *
 	return r, err
 }
 
-// registerRealisation notes the path of an output by the hash of its derivation. The path must be valid.
+// registerRealisation stores the path of an output under the hash of its derivation. The path must be valid.
 func (c *conn) registerRealisation(dir storepath.Dir, hash nixhash.Hash, output string, r *store.Realisation) error {
 	if err := c.migrate(realisationsMigration, realisationsSchema); err != nil {
 		return err
@@ -147,8 +147,8 @@ func (c *conn) registerRealisation(dir storepath.Dir, hash nixhash.Hash, output 
 		nixdb.JoinSignatures(slices.Concat(old.Signatures, r.Signatures)), hash.WithBase16(), output)
 }
 
-// registerBuildTrace notes the path of an output by the path of its derivation. An old path that is no
-// longer valid is replaced: Nix 2.35 refuses the new one for ever.
+// registerBuildTrace stores the path of an output under the path of its derivation. It replaces an old path that is no
+// longer valid. Nix 2.35 keeps the old path and refuses the new one.
 func (c *conn) registerBuildTrace(dir storepath.Dir, drv storepath.Path, output string, r *store.Realisation) error {
 	if err := c.migrate(buildTraceMigration, buildTraceSchema); err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 	"pix/storepath"
 )
 
-// A database is the open database of a store. Its connections have the statements of this package.
+// A database is the open database of a store, with connections of type conn.
 type database struct{ *nixdb.DB }
 
 // read calls f with a connection; see [nixdb.DB.Read].
@@ -18,7 +18,7 @@ func (d *database) read(ctx context.Context, f func(c *conn) error) error {
 	return d.Read(ctx, onConn(f))
 }
 
-// readOnWriter calls f with the connection that writes, if it is free; see [nixdb.DB.ReadOnWriter].
+// readOnWriter calls f with the write connection, if it is free; see [nixdb.DB.ReadOnWriter].
 func (d *database) readOnWriter(ctx context.Context, f func(c *conn) error) error {
 	return d.ReadOnWriter(ctx, onConn(f))
 }
@@ -28,12 +28,13 @@ func (d *database) write(ctx context.Context, f func(c *conn) error) error {
 	return d.Write(ctx, onConn(f))
 }
 
-// writeDurably calls f within a transaction, and waits until that is on the disk; see [nixdb.DB.WriteDurably].
+// writeDurably calls f within a transaction, and returns when the transaction is on the disk; see
+// [nixdb.DB.WriteDurably].
 func (d *database) writeDurably(ctx context.Context, f func(c *conn) error) error {
 	return d.WriteDurably(ctx, onConn(f))
 }
 
-// A conn is a connection to the database, with the statements of this package and of nixdb.
+// A conn is a connection to the database. Its methods run the SQL statements of this package and of nixdb.
 type conn nixdb.Conn
 
 func onConn(f func(c *conn) error) func(c *nixdb.Conn) error {

@@ -35,7 +35,7 @@ const crashChild = "LOCALSTORE_TEST_CRASH"
 func TestKilledWhileAdding(t *testing.T) {
 	if args := os.Getenv(crashChild); args != "" {
 		root, word, _ := strings.Cut(args, "\n")
-		addForEver(t, root, word)
+		addUntilKilled(t, root, word)
 		return
 	}
 	times := 30
@@ -138,10 +138,10 @@ func killChild(t *testing.T, root, word string, after time.Duration) (acknowledg
 	return acknowledged
 }
 
-// addForEver adds in every way, and says what it has added.
-func addForEver(t *testing.T, root, word string) {
+// addUntilKilled adds objects in every way and prints the paths of added objects.
+func addUntilKilled(t *testing.T, root, word string) {
 	var mu sync.Mutex
-	say := func(paths ...storepath.Path) {
+	report := func(paths ...storepath.Path) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, p := range paths {
@@ -165,7 +165,7 @@ func addForEver(t *testing.T, root, word string) {
 					fmt.Println("error:", err)
 					return
 				}
-				say(paths...)
+				report(paths...)
 			}
 		})
 	}

@@ -19,10 +19,10 @@ type output struct {
 	path storepath.Path
 }
 
-// derivationOutputs returns the outputs of a derivation that is about to become valid, whose paths are
-// known. Its object is in place, and so are its inputs, which are valid or among the others that
-// become valid. It returns the errors of [store.CheckOutputs].
-func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (outputs []output, err error) {
+// derivationOutputs returns the outputs with known paths of a derivation that is about to be registered. Its object is in
+// place, and so are the objects of its inputs, which are valid or registered together with it. It returns the errors of
+// [store.CheckOutputs].
+func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, pending map[storepath.Path]*store.PathInfo) (outputs []output, err error) {
 	r := drvReader{s: s}
 	defer r.close()
 	d, err := r.read(ctx, path)
@@ -30,14 +30,14 @@ func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, amon
 		return nil, err
 	}
 	var inputs derivation.InputHashes
-	if _, err := d.Kind(); err == nil { // else it cannot be hashed
-		if inputs, err = s.modulo.inputsOf(ctx, &r, d, among); err != nil {
+	if _, err := d.Kind(); err == nil { // otherwise it cannot be hashed
+		if inputs, err = s.modulo.inputsOf(ctx, &r, d, pending); err != nil {
 			return nil, err
 		}
 	}
 	known, warnings, err := store.CheckOutputs(path, d, inputs)
 	for _, warning := range warnings {
-		say(ctx, "warning: %s", warning)
+		logf(ctx, "warning: %s", warning)
 	}
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, amon
 	return outputs, nil
 }
 
-// insertOutputs notes the outputs of a valid derivation.
+// insertOutputs writes the outputs of a valid derivation to the database.
 func (c *conn) insertOutputs(drv int64, outputs []output) error {
 	for _, o := range outputs {
 		if err := c.exec("insert or ignore into DerivationOutputs (drv, id, path) values (?, ?, ?)", drv, o.name, string(o.path)); err != nil {
@@ -63,7 +63,7 @@ func (s *Store) QueryValidDerivers(ctx context.Context, path storepath.Path) ([]
 	return s.queryPaths(ctx, "select v.path from DerivationOutputs d join ValidPaths v on d.drv = v.id where d.path = ?", string(path))
 }
 
-// outputs returns the outputs of a valid derivation that are known in the database.
+// outputs returns the outputs of a valid derivation in the database. It lacks those without a known path.
 func (c *conn) outputs(dir storepath.Dir, drv storepath.Path) (map[string]storepath.Path, error) {
 	id, valid, err := c.pathID(drv)
 	if err != nil {
@@ -80,17 +80,18 @@ func (c *conn) outputs(dir storepath.Dir, drv storepath.Path) (map[string]storep
 	return outputs, err
 }
 
-// moduloHashes remembers the modulo hashes of derivations in the store, so that those of a
-// large closure are not computed again for each derivation that is added to it. It remembers only the hash of
-// a derivation whose path follows from its contents, and so do the paths of all derivations that the hash
-// depends on: then the path determines the hash, whatever is in the store. Trusted clients can add
-// a derivation under a wrong path; after it is deleted, the right one can be added.
+// moduloHashes is a cache of the modulo hashes of derivations. Without it, each derivation that is added to a large
+// closure would need the hashes of the whole closure again.
+//
+// It contains a hash only if the path determines it: if the path of the derivation, and the paths of all derivations
+// that the hash depends on, follow from their contents. Trusted clients can add a derivation under a wrong path. After
+// that is deleted, another derivation can be added under this path.
 type moduloHashes struct {
 	mu     sync.Mutex
 	hashes map[storepath.Path]derivation.ModuloHash
 }
 
-// maxModuloHashes is how many hashes are remembered.
+// maxModuloHashes is the size of the cache.
 const maxModuloHashes = 1 << 17
 
 func (m *moduloHashes) get(path storepath.Path) (derivation.ModuloHash, bool) {
@@ -109,11 +110,10 @@ func (m *moduloHashes) put(path storepath.Path, h derivation.ModuloHash) {
 	m.hashes[path] = h
 }
 
-// inputsOf returns the hashes of the inputs of a derivation. Those that are needed and not
-// remembered are read from the store, with all that they need. They are valid, or among those
-// that are about to be.
-func (m *moduloHashes) inputsOf(ctx context.Context, r *drvReader, d *derivation.Derivation, among map[storepath.Path]*store.PathInfo) (derivation.InputHashes, error) {
-	w := moduloWalk{hashes: m, known: make(map[storepath.Path]derivation.ModuloHash), improper: make(map[storepath.Path]bool), open: make(map[storepath.Path]bool)}
+// inputsOf returns the hashes of the inputs of a derivation. It reads the derivations that are not in the cache, and
+// their inputs, from the store. Each is valid or among the pending ones, which are about to be registered.
+func (m *moduloHashes) inputsOf(ctx context.Context, r *drvReader, d *derivation.Derivation, pending map[storepath.Path]*store.PathInfo) (derivation.InputHashes, error) {
+	w := moduloWalk{hashes: m, known: make(map[storepath.Path]derivation.ModuloHash), unfixed: make(map[storepath.Path]bool), open: make(map[storepath.Path]bool)}
 	w.todo = []moduloVisit{{d: d}}
 	if err := w.expand(d); err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func (m *moduloHashes) inputsOf(ctx context.Context, r *drvReader, d *derivation
 		}
 		top := &w.todo[len(w.todo)-1]
 		if top.d == nil {
-			if err := w.visit(ctx, r, top, among); err != nil {
+			if err := w.visit(ctx, r, top, pending); err != nil {
 				return nil, err
 			}
 			continue
@@ -137,30 +137,30 @@ func (m *moduloHashes) inputsOf(ctx context.Context, r *drvReader, d *derivation
 			return w.lookup, nil
 		}
 		w.known[top.path] = h
-		if w.isProper(r.s.dir, top) {
+		if w.isFixed(r.s.dir, top) {
 			m.put(top.path, h)
 		} else {
-			w.improper[top.path] = true
+			w.unfixed[top.path] = true
 		}
 		delete(w.open, top.path)
 		w.todo = w.todo[:len(w.todo)-1]
 	}
 }
 
-// A moduloWalk hashes derivations after all that they need.
+// A moduloWalk hashes derivations, each after its inputs.
 type moduloWalk struct {
-	hashes   *moduloHashes
-	known    map[storepath.Path]derivation.ModuloHash // for this walk, whatever is forgotten meanwhile
-	improper map[storepath.Path]bool                  // the hashes in known that do not follow from the path
-	todo     []moduloVisit                            // the last first
-	open     map[storepath.Path]bool                  // those that were read, and wait for their inputs
+	hashes  *moduloHashes
+	known   map[storepath.Path]derivation.ModuloHash // by this walk; the cache may drop them meanwhile
+	unfixed map[storepath.Path]bool                  // whose path does not determine the hash
+	todo    []moduloVisit                            // a stack
+	open    map[storepath.Path]bool                  // derivations that were read and are not hashed yet
 }
 
-// A moduloVisit is a derivation that is to be hashed. Until it was read there is its path alone.
+// A moduloVisit is a derivation on the stack of a walk. d and text are set when it has been read.
 type moduloVisit struct {
 	path storepath.Path
 	d    *derivation.Derivation
-	text nixhash.Hash // of the text that was read
+	text nixhash.Hash // the hash of the text
 }
 
 func (w *moduloWalk) lookup(path storepath.Path) (derivation.ModuloHash, bool) {
@@ -173,13 +173,13 @@ func (w *moduloWalk) lookup(path storepath.Path) (derivation.ModuloHash, bool) {
 	return h, ok
 }
 
-// visit reads a derivation, and goes to its inputs. One that is known by now is left.
-func (w *moduloWalk) visit(ctx context.Context, r *drvReader, v *moduloVisit, among map[storepath.Path]*store.PathInfo) (err error) {
+// visit reads a derivation and pushes its inputs. If its hash is known meanwhile, visit removes it from the stack.
+func (w *moduloWalk) visit(ctx context.Context, r *drvReader, v *moduloVisit, pending map[storepath.Path]*store.PathInfo) (err error) {
 	if _, known := w.lookup(v.path); known {
 		w.todo = w.todo[:len(w.todo)-1]
 		return nil
 	}
-	text, err := r.inputText(ctx, v.path, among)
+	text, err := r.inputText(ctx, v.path, pending)
 	if err != nil {
 		return err
 	}
@@ -191,11 +191,11 @@ func (w *moduloWalk) visit(ctx context.Context, r *drvReader, v *moduloVisit, am
 	return w.expand(v.d)
 }
 
-// isProper reports whether the hash of a derivation follows from its path: whether the path follows from what
-// was read, and the same holds for the inputs.
-func (w *moduloWalk) isProper(dir storepath.Dir, v *moduloVisit) bool {
+// isFixed reports whether the path of a derivation determines its hash: if the path follows from the text, and the same
+// holds for the inputs.
+func (w *moduloWalk) isFixed(dir storepath.Dir, v *moduloVisit) bool {
 	for input := range v.d.InputDerivations.All() {
-		if w.improper[input] {
+		if w.unfixed[input] {
 			return false
 		}
 	}
@@ -203,7 +203,7 @@ func (w *moduloWalk) isProper(dir storepath.Dir, v *moduloVisit) bool {
 	return err == nil && path == v.path
 }
 
-// expand goes to the inputs of a derivation, where its hash needs them.
+// expand pushes the inputs of a derivation whose hashes are needed and not known.
 func (w *moduloWalk) expand(d *derivation.Derivation) error {
 	if kind, err := d.Kind(); err != nil || kind == derivation.Fixed {
 		return err

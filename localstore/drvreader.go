@@ -9,24 +9,25 @@ import (
 	"strings"
 
 	"pix/derivation"
+	"pix/localstore/internal/objects"
+	"pix/localstore/internal/regular"
 	"pix/store"
 	"pix/storepath"
 )
 
-// The longest derivations that were ever seen have a few megabytes. In memory one may take six
-// times its length.
+// The largest known derivations have a few megabytes. In memory a derivation may need six times its size.
 const (
 	maxDerivation   = 32 << 20 // bytes
-	largeDerivation = 1 << 20  // of those that are longer there is one at a time
+	largeDerivation = 1 << 20  // bytes; only one call at a time reads larger derivations
 )
 
-// A drvReader reads derivations for one call, which has them in memory until it is closed.
+// A drvReader reads derivations for one call, which keeps them in memory until it calls close.
 type drvReader struct {
 	s     *Store
-	large bool // this call has the turn of large ones
+	large bool // this call may read large derivations
 }
 
-// admit waits for the turn of large derivations, if that is one.
+// admit waits until this call may read a derivation of this size.
 func (r *drvReader) admit(ctx context.Context, size int64) error {
 	if r.large || size <= largeDerivation {
 		return nil
@@ -47,7 +48,7 @@ func (r *drvReader) close() {
 	}
 }
 
-// read reads a derivation, which need not be valid.
+// read returns the derivation with this path, which need not be valid.
 func (r *drvReader) read(ctx context.Context, path storepath.Path) (*derivation.Derivation, error) {
 	text, err := r.text(ctx, path)
 	if err != nil {
@@ -56,14 +57,14 @@ func (r *drvReader) read(ctx context.Context, path storepath.Path) (*derivation.
 	return store.ParseDerivation(path, text)
 }
 
-// inputText reads an input of a derivation, and compares it with its info, which is in the database or among the
-// paths that are about to be registered. A file that is not valid was never checked.
-func (r *drvReader) inputText(ctx context.Context, path storepath.Path, among map[storepath.Path]*store.PathInfo) (string, error) {
-	info := among[path]
+// inputText reads an input of a derivation and compares its hash with its info. The info is in the database or among the
+// pending ones, which are about to be registered. A file that belongs to neither may have any contents.
+func (r *drvReader) inputText(ctx context.Context, path storepath.Path, pending map[storepath.Path]*store.PathInfo) (string, error) {
+	info := pending[path]
 	if info == nil {
 		var err error
 		info, err = r.s.QueryPathInfo(ctx, path)
-		if errors.Is(err, store.ErrNotFound) { // the caller asked about the derivation that needs it
+		if errors.Is(err, store.ErrNotFound) { // the caller did not ask for this path
 			err = &store.MissingReferenceError{Reference: path}
 		}
 		if err != nil {
@@ -74,7 +75,7 @@ func (r *drvReader) inputText(ctx context.Context, path storepath.Path, among ma
 	if err != nil {
 		return "", err
 	}
-	if hash, _ := fileArchive([]byte(text)); hash != info.NARHash {
+	if hash, _ := objects.HashFileArchive([]byte(text)); hash != info.NARHash {
 		return "", &store.ModifiedError{Path: path, Expected: info.NARHash, Got: hash}
 	}
 	return text, nil
@@ -86,7 +87,7 @@ func (r *drvReader) text(ctx context.Context, path storepath.Path) (string, erro
 		return "", err
 	}
 	defer root.Close()
-	f, err := openFile(root, path.Base())
+	f, err := regular.OpenIn(root, path.Base())
 	if err != nil {
 		return "", err
 	}
@@ -96,7 +97,7 @@ func (r *drvReader) text(ctx context.Context, path storepath.Path) (string, erro
 		return "", err
 	}
 	if info.Size() > maxDerivation {
-		return "", fmt.Errorf("derivation '%s' has %d bytes, at most %d are read", path, info.Size(), maxDerivation)
+		return "", fmt.Errorf("derivation '%s' is too large: it has %d bytes, and the limit is %d", path, info.Size(), maxDerivation)
 	}
 	if err := r.admit(ctx, info.Size()); err != nil {
 		return "", err
@@ -113,13 +114,14 @@ func (r *drvReader) text(ctx context.Context, path storepath.Path) (string, erro
 	return text.String(), nil
 }
 
-// A drvStore is a store of which the derivations are read in turn.
+// A drvStore is a store whose large derivations are read by one call at a time.
 type drvStore struct {
 	*Store
 	reader drvReader
 }
 
-// LendDerivations returns the same store, in which derivations are read in turn if they are large.
+// LendDerivations returns the same store for reading derivations. While the caller reads a large one, no other call does,
+// until release is called.
 func (s *Store) LendDerivations() (lent store.Store, release func()) {
 	d := &drvStore{Store: s, reader: drvReader{s: s}}
 	return d, d.reader.close

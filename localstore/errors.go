@@ -1,7 +1,6 @@
 package localstore
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 
@@ -9,38 +8,30 @@ import (
 )
 
 var (
-	// ErrClosed says that a store was used after it was closed.
+	// ErrClosed reports that a store was used after it was closed.
 	ErrClosed = nixdb.ErrClosed
 
 	// ErrReadOnly is the error of operations that would write to a store that was opened with [Options.ReadOnly].
 	ErrReadOnly = nixdb.ErrReadOnly
 )
 
-// A SchemaError says that a store cannot be used because of the schema of its database, or of the
-// store directory that the paths in it have.
+// A SchemaError reports that a store cannot be used because of the schema version of its database, or because its paths
+// belong to another store directory.
 type SchemaError = nixdb.SchemaError
 
-// A DatabaseError says that the database of a store failed: its disk is full or cannot be
-// written to, or it is damaged.
+// A DatabaseError reports that the database of a store failed, because it is damaged, for example, or its disk is full
+// or not writable.
 type DatabaseError = nixdb.Error
 
-// A NoStoreError says that a store does not exist.
+// A NoStoreError reports that a store does not exist.
 type NoStoreError struct {
-	Info     Info   // where its parts would be
+	Info     Info   // the locations where it was expected
 	Database string // the file that does not exist
 }
 
 func (e *NoStoreError) Error() string {
-	return fmt.Sprintf("there is no store in '%s': '%s' does not exist; a store is made when something is added to it", e.Info.StoreDir, e.Database)
+	return fmt.Sprintf("there is no store in '%s': '%s' does not exist; adding an object creates the store", e.Info.StoreDir, e.Database)
 }
 
 // Unwrap returns [fs.ErrNotExist].
 func (e *NoStoreError) Unwrap() error { return fs.ErrNotExist }
-
-// ignoreMissing returns err, but nil if it says that a file is not there.
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}

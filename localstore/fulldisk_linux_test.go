@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/localstore/internal/objects"
 	"pix/storepath"
 )
 
@@ -73,7 +74,7 @@ func TestCollectOnFullDisk(t *testing.T) {
 		for _, remove := range [][]string{nil, {"-shm"}, {"-shm", "-wal"}} {
 			root, path := storeOnDisk(t, dir)
 			for _, suffix := range remove {
-				if err := ignoreMissing(os.Remove(filepath.Join(root, "nix/var/nix/db/db.sqlite"+suffix))); err != nil {
+				if err := objects.IgnoreNotExist(os.Remove(filepath.Join(root, "nix/var/nix/db/db.sqlite"+suffix))); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"pix/internal/sizes"
+	"pix/localstore/internal/objects"
 	"pix/localstore/internal/temproots"
 	"pix/store"
 	"pix/storepath"
@@ -17,24 +18,22 @@ var (
 	_ store.LivenessExplainer = (*Store)(nil)
 )
 
-// CollectGarbage says what is live or dead, or deletes what is dead, as Nix 2.34 does.
+// CollectGarbage returns the live or the dead paths, or deletes dead paths, as Nix 2.34 does.
 //
-// Live is what roots need ([Store.FindRoots]), and temporary roots, valid or not: what they refer
-// to, the derivations that made it unless [Options.DropDerivers] is set, and the outputs of
-// derivations if [Options.KeepOutputs] is set. Everything else in the store directory is dead,
-// also what is not valid: the remains of attempts, and files that nobody knows. Of these, a
-// [store.GCReturnDead] lists what has no name of a store path too, where Nix deletes it.
+// A path is live if it is a root ([Store.FindRoots]), a temporary root, or needed by a live path. A live path needs the
+// paths that it refers to, its deriver unless [Options.DropDerivers] is set, and, if it is a derivation and
+// [Options.KeepOutputs] is set, its outputs. Everything else in the store directory is dead, including partial objects
+// and files without the name of a store path. [store.GCReturnDead] lists these files too, where Nix deletes them.
 //
-// While it runs nobody else collects, and what others add becomes a root through the socket
-// that Nix has for it. A path that is deleted is invalid first, and so are those that refer to it;
-// a process that is killed leaves a valid store.
+// Only one process collects garbage at a time. A path that another process adds meanwhile becomes a root through the
+// socket of the garbage collector. CollectGarbage makes a path, and all paths that refer to it, invalid before it deletes
+// the object. So a process that is killed leaves a consistent store.
 //
-// An object that cannot be deleted, because something is mounted on it, for instance, does not keep others
-// from being deleted. The error is an [*IncompleteError] then. Whenever something was deleted before an
-// error, the result says what, also if the error is not nil.
+// If an object cannot be deleted, because something is mounted on it, for example, CollectGarbage continues with the
+// others and returns an [*IncompleteError]. If it has deleted paths before an error, it returns the result and the error.
 func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (result *store.GCResult, err error) {
 	if opts.Action > store.GCDeleteSpecific {
-		return nil, fmt.Errorf("there is no action %s", opts.Action)
+		return nil, fmt.Errorf("invalid action %s", opts.Action)
 	}
 	if s.opts.ReadOnly {
 		return nil, ErrReadOnly
@@ -49,19 +48,19 @@ func (s *Store) CollectGarbage(ctx context.Context, opts store.GCOptions) (resul
 		if err := s.checkWritable(); err != nil {
 			return nil, err
 		}
-		// On a full disk the database needs the room.
-		if err := s.giveUpReserved(); err != nil {
+		// On a full disk the database needs space.
+		if err := s.freeReserved(); err != nil {
 			return nil, err
 		}
 		defer s.reserveSpace()
 	}
-	if err := s.makeDirs(); err != nil {
+	if err := s.createDirs(); err != nil {
 		return nil, err
 	}
 	if err := s.temp.Tidy(); err != nil {
 		return nil, err
 	}
-	if c.tempRoots, err = temproots.NewCollector(ctx, s.rootsState(), reporter(ctx)); err != nil {
+	if c.tempRoots, err = temproots.NewCollector(ctx, s.rootsState(), logLine(ctx)); err != nil {
 		return nil, err
 	}
 	err = c.runAndClose(ctx)
@@ -79,32 +78,32 @@ type collection struct {
 	tempRoots *temproots.Collector
 	result    *store.GCResult
 
-	roots []store.Root // of all kinds, as they were at the beginning
+	roots []store.Root // of all kinds, as they were at the start
 	graph *graph
-	needs edges           // the graph's references, from what is referred to
-	keeps edges           // likewise for what settings keep
+	needs edges           // graph.refs reversed: from each path to its referrers
+	keeps edges           // graph.keep reversed
 	temp  map[string]bool // hash parts of temporary roots
-	marks []mark          // what is live
-	fates []fate          // what becomes of what is dead
+	marks []mark          // for each path: whether it is live
+	fates []fate          // for each path: the state of its deletion
 
-	failures failureLog // what could not be deleted
+	failures failureLog // paths that could not be deleted
 }
 
-// A fate says what became of a path so far.
+// A fate is the state of the deletion of a path.
 type fate uint8
 
 const (
 	unplanned fate = iota
-	planned        // it is to be deleted
+	planned        // to be deleted
 	deleted
 )
 
-// deletes reports whether anything is to be deleted.
+// deletes reports whether the collection deletes paths.
 func (c *collection) deletes() bool {
 	return c.opts.Action == store.GCDeleteDead || c.opts.Action == store.GCDeleteSpecific
 }
 
-// runAndClose runs the collection, and then lets others make roots and collect, also after a panic.
+// runAndClose runs the collection. It then allows other processes to add roots and to collect, even after a panic.
 func (c *collection) runAndClose(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, c.tempRoots.Close(ctx)) }()
 	return c.run(ctx)
@@ -118,7 +117,7 @@ func (c *collection) run(ctx context.Context) error {
 		return c.cleanUp(ctx)
 	}
 	if !c.deletes() {
-		say(ctx, "determining live/dead paths...")
+		logf(ctx, "determining live/dead paths...")
 	}
 	plan, err := c.plan(ctx)
 	if err != nil {
@@ -143,14 +142,19 @@ func (c *collection) run(ctx context.Context) error {
 	return c.cleanUp(ctx)
 }
 
-// cleanUp deletes the files in .links that no object uses any more. It returns an [*IncompleteError] if the
+// cleanUp deletes the files in .links that no object contains any more. It returns an [*IncompleteError] if the
 // collection could not delete everything.
 func (c *collection) cleanUp(ctx context.Context) error {
 	if !c.deletes() {
 		return nil
 	}
-	if err := c.deleteUnusedLinks(ctx, &c.failures); err != nil {
+	logf(ctx, "deleting unused links...")
+	saved, opened, err := objects.DeleteUnusedLinks(ctx, c.storeDir, func(err error) { c.failures.add(ctx, err) })
+	if err != nil {
 		return err
+	}
+	if opened {
+		logf(ctx, "note: hard linking is currently saving %s", sizes.Spell(saved))
 	}
 	return c.incomplete()
 }
@@ -161,11 +165,11 @@ func (c *collection) incomplete() error {
 	return c.failures.result("deleted", done)
 }
 
-// An AliveError says that a path cannot be deleted because it is needed, or because a path that
-// refers to it is not to be deleted.
+// An AliveError reports that a path cannot be deleted because it is live, or because a path that refers to it is not to be
+// deleted.
 type AliveError struct {
 	Path storepath.Path
-	Root store.Root // one that needs the path; its Link is "" if there is none
+	Root store.Root // a root that needs the path; its Link is "" if the path is not live
 }
 
 func (e *AliveError) Error() string {
@@ -173,7 +177,7 @@ func (e *AliveError) Error() string {
 		"To find out why, use: nix-store --query --roots and nix-store --query --referrers", e.Path)
 }
 
-// rootOf returns a root that needs a path, or the zero Root if there is none.
+// rootOf returns a root that needs a path, or the zero Root if the path is not live.
 func (c *collection) rootOf(path storepath.Path) store.Root {
 	i, valid := c.graph.find(path)
 	if !valid || c.marks[i] == notMarked {
@@ -182,18 +186,17 @@ func (c *collection) rootOf(path storepath.Path) store.Root {
 	for c.marks[i] != byRoot {
 		i = int32(c.marks[i])
 	}
-	_, byPlace := c.graph.placeRoots(c.roots)
-	return byPlace[i]
+	_, byNode := c.graph.rootNodes(c.roots)
+	return byNode[i]
 }
 
-// findLive finds the roots, and marks what they need.
+// findLive finds the roots, and marks the paths that they need.
 //
-// The order matters. Temporary roots that come later come through the socket. A process that
-// ended before they were read has made the lasting roots that it wanted to, and registered the
-// paths: both are read after that. (Nix reads the lasting roots first, and misses those of a process
-// that makes one and ends between the two.)
+// The order matters. findLive reads the temporary roots first; later ones arrive through the socket. A process that ended
+// before has already added its permanent roots and registered its paths, and findLive reads both afterwards. Nix reads
+// the permanent roots first, so it misses the root of a process that adds one and ends between the two steps.
 func (c *collection) findLive(ctx context.Context) error {
-	say(ctx, "finding garbage collector roots...")
+	logf(ctx, "finding garbage collector roots...")
 	temporary, err := c.tempRoots.Roots(ctx)
 	if err != nil {
 		return err
@@ -211,7 +214,7 @@ func (c *collection) findLive(ctx context.Context) error {
 		c.temp[r.Path.HashPart()] = true
 	}
 
-	// What is given is to be deleted, and not its deriver or outputs as well.
+	// With IgnoreLiveness, delete the given paths only, and not their derivers and outputs.
 	keep := !(c.opts.Action == store.GCDeleteSpecific && c.opts.IgnoreLiveness)
 	c.graph, err = c.loadGraph(ctx, c.Store.opts.KeepOutputs && keep, !c.Store.opts.DropDerivers && keep)
 	if err != nil {
@@ -220,15 +223,15 @@ func (c *collection) findLive(ctx context.Context) error {
 	c.needs, c.keeps = c.graph.refs.reversed(), c.graph.keep.reversed()
 	c.marks = c.graph.newMarks()
 	c.fates = make([]fate, len(c.graph.paths))
-	var places []int32
+	var nodes []int32
 	for _, r := range roots {
 		if i, ok := c.graph.find(r.Path); ok {
-			places = append(places, i)
+			nodes = append(nodes, i)
 		}
 	}
 	for hashPart := range c.temp {
-		places = append(places, c.graph.withHash(hashPart)...)
+		nodes = append(nodes, c.graph.withHash(hashPart)...)
 	}
-	c.graph.markFrom(c.marks, places...)
+	c.graph.markFrom(c.marks, nodes...)
 	return nil
 }

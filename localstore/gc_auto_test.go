@@ -50,11 +50,11 @@ func fullStore(t *testing.T, opts Options, free *uint64) (*Store, context.Contex
 		}
 		return *free, nil
 	}
-	s.auto.looked = time.Now().Add(-time.Hour)
+	s.auto.checked = time.Now().Add(-time.Hour)
 	unlimited := *free
 	*free = 1 << 40
 	garbage(t, s, 10)
-	s.auto.looked = time.Time{}
+	s.auto.checked = time.Time{}
 	*free = unlimited
 	lines := new([]string)
 	return s, activity.WithHandler(t.Context(), collectLines(lines)), lines
@@ -124,7 +124,7 @@ func TestAutoGCInterval(t *testing.T) {
 	if n := countValid(t, s); n != 12 {
 		t.Errorf("%d paths are valid", n)
 	}
-	s.auto.looked = time.Now().Add(-2 * time.Hour)
+	s.auto.checked = time.Now().Add(-2 * time.Hour)
 	add(t, ctx, s, "third")
 	if n := countValid(t, s); n != 3 {
 		t.Errorf("%d paths are valid", n)
@@ -141,13 +141,13 @@ func TestAutoGCFails(t *testing.T) {
 		t.Errorf("%q", *lines)
 	}
 	cancelled, cancel := context.WithCancelCause(t.Context())
-	s.auto.turn <- struct{}{} // somebody collects
+	s.auto.sem <- struct{}{} // somebody collects
 	cause := errors.New("enough")
 	time.AfterFunc(10*time.Millisecond, func() { cancel(cause) })
 	if _, err := s.AddTextToStore(cancelled, "second", "x", nil); !errors.Is(err, cause) {
 		t.Errorf("%v", err)
 	}
-	<-s.auto.turn
+	<-s.auto.sem
 }
 
 // Many add at once while each addition collects garbage.

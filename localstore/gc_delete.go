@@ -10,30 +10,27 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"pix/internal/descriptors"
 	"pix/internal/parallel"
-	"pix/localstore/internal/flock"
+	"pix/localstore/internal/objects"
 	"pix/store"
 )
 
-// How much is deleted at once. A batch is made invalid in one transaction. A process that needs a path of the
-// batch waits until its object is deleted, so a batch is small, and several goroutines delete it.
+// A batch of paths is made invalid in one transaction. A process that needs one of the paths waits until its object is
+// deleted, so a batch is small, and several goroutines delete its objects.
 const (
-	deletedAtOnce = 256
-	deleters      = 4
+	deleteBatch   = 256
+	deleteWorkers = 4
 )
 
-// errGCLimit ends a collection that has freed enough.
-var errGCLimit = errors.New("deleted enough")
+// errGCLimit stops a collection that has freed enough.
+var errGCLimit = errors.New("enough space was freed")
 
-// delete deletes victims, except those that become roots meanwhile. It counts those that cannot be
-// deleted as failures.
+// delete deletes victims, except those that become roots meanwhile. It adds those that cannot be deleted to failures.
 func (c *collection) delete(ctx context.Context, victims []victim) error {
 	ctx = forGoroutines(ctx)
 	if c.opts.Action == store.GCDeleteDead {
-		say(ctx, "deleting garbage...")
+		logf(ctx, "deleting garbage...")
 	}
 	dir, err := os.Open(c.storeDir)
 	if err != nil {
@@ -48,7 +45,7 @@ func (c *collection) delete(ctx context.Context, victims []victim) error {
 	}
 	c.result.BytesFreed = d.freed
 	if errors.Is(err, errGCLimit) {
-		say(ctx, "deleted more than %d bytes; stopping", c.opts.MaxFreed)
+		logf(ctx, "deleted more than %d bytes; stopping", c.opts.MaxFreed)
 		return nil
 	}
 	return err
@@ -58,13 +55,13 @@ func (c *collection) delete(ctx context.Context, victims []victim) error {
 type deleter struct {
 	*collection
 	dir     *os.File // the store directory
-	victims []victim // those that are left
+	victims []victim // not yet chosen
 
 	mu    sync.Mutex
 	freed uint64
 }
 
-// deleteOneByOne stops as soon as enough is freed.
+// deleteOneByOne deletes one victim after the other, and stops as soon as MaxFreed is exceeded.
 func (d *deleter) deleteOneByOne(ctx context.Context) error {
 	for {
 		batch, err := d.next(ctx, 1)
@@ -81,11 +78,11 @@ func (d *deleter) deleteOneByOne(ctx context.Context) error {
 	}
 }
 
-// deleteInBatches makes one batch invalid while others are deleted.
+// deleteInBatches makes a batch invalid while other goroutines delete the batch before it.
 func (d *deleter) deleteInBatches(ctx context.Context) error {
 	group, ctx := parallel.WithContext(ctx, 0)
-	queue := make(chan victim, deletedAtOnce)
-	for range min(deleters, 1+descriptors.Limit()/256) { // each opens up to maxOpenDirs directories
+	queue := make(chan victim, deleteBatch)
+	for range min(deleteWorkers, 1+descriptors.Limit()/256) { // each opens up to objects.MaxOpenDirs directories
 		group.Go(func() error {
 			for v := range queue {
 				d.remove(ctx, v)
@@ -96,7 +93,7 @@ func (d *deleter) deleteInBatches(ctx context.Context) error {
 	group.Go(func() error {
 		defer close(queue)
 		for {
-			batch, err := d.next(ctx, deletedAtOnce)
+			batch, err := d.next(ctx, deleteBatch)
 			if err != nil || batch == nil {
 				return err
 			}
@@ -113,16 +110,16 @@ func (d *deleter) deleteInBatches(ctx context.Context) error {
 	return group.Wait()
 }
 
-// reportDeleted reports victims to the caller. In batches other goroutines delete them, so a slow caller does
-// not delay deletion, or the processes that wait for it.
+// reportDeleted reports victims to the handler of the caller. When a batch is deleted, other goroutines delete it, so a
+// slow handler does not delay the deletion, or the processes that wait for it.
 func (d *deleter) reportDeleted(ctx context.Context, batch []victim) {
 	for _, v := range batch {
-		say(ctx, "deleting '%s'", d.name(v))
+		logf(ctx, "deleting '%s'", d.name(v))
 	}
 }
 
-// next returns the next victims, at most n, which are invalid now: nil when none are left.
-// Until they are deleted, or will not be, roots have to wait for them.
+// next makes up to n victims invalid and returns them, or nil if none are left. A process that makes one of them a root
+// waits until [temproots.Collector.Done] is called for it.
 func (d *deleter) next(ctx context.Context, n int) ([]victim, error) {
 	for len(d.victims) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -146,7 +143,7 @@ func (d *deleter) next(ctx context.Context, n int) ([]victim, error) {
 	return nil, nil
 }
 
-// choose takes the next victims that are still dead.
+// choose removes up to n victims from the list, and returns those that are still dead.
 func (d *deleter) choose(n int) (batch []victim) {
 	d.tempRoots.Choose(func(arrived []string) (hashParts []string) {
 		for _, hashPart := range arrived {
@@ -161,11 +158,11 @@ func (d *deleter) choose(n int) (batch []victim) {
 			v := d.victims[0]
 			d.victims = d.victims[1:]
 			switch {
-			case v.place >= 0 && d.marks[v.place] == notMarked:
-				d.fates[v.place] = deleted
-				hashParts = append(hashParts, d.graph.paths[v.place].HashPart())
-			case v.place < 0 && v.path == "":
-			case v.place < 0 && !d.temp[v.path.HashPart()]:
+			case v.node >= 0 && d.marks[v.node] == notMarked:
+				d.fates[v.node] = deleted
+				hashParts = append(hashParts, d.graph.paths[v.node].HashPart())
+			case v.node < 0 && v.path == "":
+			case v.node < 0 && !d.temp[v.path.HashPart()]:
 				hashParts = append(hashParts, v.path.HashPart())
 			default:
 				continue
@@ -177,16 +174,16 @@ func (d *deleter) choose(n int) (batch []victim) {
 	return batch
 }
 
-// invalidate makes a batch invalid, and returns what of it may be deleted. After a power cut a path must not
-// be valid whose object was deleted, so the database is on the disk before.
+// invalidate makes a batch invalid, and returns the victims that may be deleted. After a power cut no path may be valid
+// whose object was deleted, so invalidate returns after the transaction is on the disk.
 func (d *deleter) invalidate(ctx context.Context, batch []victim) ([]victim, error) {
 	var spared []victim
 	err := d.writeDurably(ctx, func(c *conn) error {
 		spared = nil
 		for _, v := range batch {
-			if v.place >= 0 {
-				// If the store was removed and made again, another path has that number.
-				if err := c.exec("delete from ValidPaths where id = ? and path = ?", d.graph.ids[v.place], string(d.graph.paths[v.place])); err != nil {
+			if v.node >= 0 {
+				// If the store was deleted and created again, another path may have this id.
+				if err := c.exec("delete from ValidPaths where id = ? and path = ?", d.graph.ids[v.node], string(d.graph.paths[v.node])); err != nil {
 					return err
 				}
 				if c.changes() == 1 {
@@ -202,21 +199,21 @@ func (d *deleter) invalidate(ctx context.Context, batch []victim) ([]victim, err
 		return nil
 	})
 	if errors.As(err, new(*DatabaseError)) && ctx.Err() == nil {
-		// Perhaps something refers to one of them that did not when we looked.
+		// A path that was registered since the graph was read may refer to one of the batch.
 		spared, err = d.invalidateSingly(ctx, batch)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return d.without(ctx, batch, spared), nil
+	return d.removeSpared(ctx, batch, spared), nil
 }
 
-// isValid reports whether something is valid though it should not be: somebody has registered it
-// after we looked, and has not told us.
+// isValid reports whether a victim is valid. That means that another process has registered it since the graph was read,
+// without making it a root first.
 func (d *deleter) isValid(c *conn, v victim) (bool, error) {
 	path := v.path
-	if v.place >= 0 {
-		path = d.graph.paths[v.place]
+	if v.node >= 0 {
+		path = d.graph.paths[v.node]
 	}
 	if path == "" {
 		return false, nil
@@ -225,13 +222,13 @@ func (d *deleter) isValid(c *conn, v victim) (bool, error) {
 	return valid, err
 }
 
-// invalidateSingly makes each of a batch invalid that can be, and returns the others.
+// invalidateSingly makes the victims of a batch invalid one by one, and returns those for which that is not possible.
 func (d *deleter) invalidateSingly(ctx context.Context, batch []victim) (spared []victim, err error) {
 	for _, v := range batch {
 		valid := false
 		err := d.writeDurably(ctx, func(c *conn) (err error) {
-			if v.place >= 0 {
-				if err := c.invalidate(d.Store.dir, d.graph.paths[v.place]); err != nil {
+			if v.node >= 0 {
+				if err := c.invalidate(d.Store.dir, d.graph.paths[v.node]); err != nil {
 					return err
 				}
 			}
@@ -240,7 +237,7 @@ func (d *deleter) invalidateSingly(ctx context.Context, batch []victim) (spared 
 		})
 		var inUse *InUseError
 		if errors.As(err, &inUse) {
-			say(ctx, "%v", inUse)
+			logf(ctx, "%v", inUse)
 			valid = true
 		} else if err != nil {
 			return nil, err
@@ -252,16 +249,16 @@ func (d *deleter) invalidateSingly(ctx context.Context, batch []victim) (spared 
 	return spared, nil
 }
 
-// without takes what is spared out of a batch. What that needs is live now.
-func (d *deleter) without(ctx context.Context, batch, spared []victim) []victim {
+// removeSpared returns the batch without the spared victims, and marks the paths that they need as live.
+func (d *deleter) removeSpared(ctx context.Context, batch, spared []victim) []victim {
 	if len(spared) == 0 {
 		return batch
 	}
 	isSpared := make(map[victim]bool, len(spared))
 	for _, v := range spared {
 		isSpared[v] = true
-		if v.place >= 0 {
-			d.graph.markFrom(d.marks, v.place)
+		if v.node >= 0 {
+			d.graph.markFrom(d.marks, v.node)
 		}
 		d.tempRoots.Done(d.hashPart(v))
 	}
@@ -274,21 +271,21 @@ func (d *deleter) without(ctx context.Context, batch, spared []victim) []victim 
 	return left
 }
 
-// hashPart returns the hash part of a victim, or "".
+// hashPart returns the hash part of a victim, or "" if it has no name of a store path.
 func (c *collection) hashPart(v victim) string {
 	switch {
-	case v.place >= 0:
-		return c.graph.paths[v.place].HashPart()
+	case v.node >= 0:
+		return c.graph.paths[v.node].HashPart()
 	case v.path != "":
 		return v.path.HashPart()
 	}
 	return ""
 }
 
-// remove deletes a victim from the disk. A failure is reported when the processes that wait for the path
-// can go on: a slow handler does not delay them.
+// remove deletes a victim from the disk. It reports a failure after it has released the processes that wait for the path,
+// so that a slow handler does not delay them.
 func (d *deleter) remove(ctx context.Context, v victim) {
-	freed, deleted, err := d.removeTree(d.base(v), v.place < 0 && v.path == "")
+	freed, deleted, err := d.removeTree(d.base(v), v.node < 0 && v.path == "")
 	d.tempRoots.Done(d.hashPart(v))
 	d.mu.Lock()
 	d.freed += freed
@@ -301,7 +298,7 @@ func (d *deleter) remove(ctx context.Context, v victim) {
 	}
 }
 
-// failure returns an error that names the file that could not be deleted, of an object or beside them.
+// failure returns an error with the name of the file that could not be deleted.
 func (d *deleter) failure(v victim, err error) error {
 	name := d.name(v)
 	if file, ok := errors.AsType[*os.PathError](err); ok {
@@ -310,34 +307,16 @@ func (d *deleter) failure(v victim, err error) error {
 	return fmt.Errorf("cannot delete '%s': %w", name, err)
 }
 
-// removeTree deletes what has that name in the store directory. A foreign file has no name of a store path; if it
-// is a temporary directory that another process uses, it stays.
+// removeTree deletes a file or a tree in the store directory. foreign says that it has no name of a store path. A foreign
+// directory that is a temporary directory of another process stays.
 func (d *deleter) removeTree(base string, foreign bool) (freed uint64, deleted bool, err error) {
 	if foreign && strings.HasPrefix(base, "tmp-") {
-		free, unlock, err := d.lockTempDir(base)
-		if err != nil || !free {
+		locked, unlock, err := objects.TryLockDir(d.dir, base)
+		if err != nil || !locked {
 			return 0, false, err
 		}
 		defer unlock()
 	}
-	freed, err = removeTree(d.dir, base)
+	freed, err = objects.RemoveIn(d.dir, base)
 	return freed, err == nil, err
-}
-
-// lockTempDir locks a temporary directory, or reports that another process uses it. Anything else of such a name, for
-// instance a pipe, is in no use.
-func (d *deleter) lockTempDir(base string) (free bool, unlock func(), err error) {
-	fd, err := openDirHere(int(d.dir.Fd()), base)
-	switch {
-	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
-		return true, func() {}, nil
-	case err != nil:
-		return false, nil, ignoreMissing(pathError("open", base, err))
-	}
-	f := os.NewFile(uintptr(fd), base)
-	free, err = flock.Try(f, flock.Exclusive)
-	if err != nil || !free {
-		return false, nil, errors.Join(err, f.Close())
-	}
-	return true, func() { f.Close() }, nil
 }

@@ -3,15 +3,13 @@ package localstore
 import (
 	"context"
 	"slices"
-	"sort"
 
 	"pix/store"
 	"pix/storepath"
 )
 
-// ExplainLiveness says why a path is not garbage: it returns a root, and a shortest way from it to
-// the path, or nil if nothing needs the path. The error is a [*store.NotFoundError] if it is not valid.
-// Settings are those of [Store.CollectGarbage].
+// ExplainLiveness returns a root that keeps a path, and a shortest chain of paths from the root to the path. It returns
+// nil if the path is dead by the rules of [Store.CollectGarbage], and a [*store.NotFoundError] if the path is not valid.
 func (s *Store) ExplainLiveness(ctx context.Context, path storepath.Path) (*store.Liveness, error) {
 	roots, err := s.FindRoots(ctx)
 	if err != nil {
@@ -25,9 +23,9 @@ func (s *Store) ExplainLiveness(ctx context.Context, path storepath.Path) (*stor
 	if !valid {
 		return nil, &store.NotFoundError{Path: path}
 	}
-	places, byPlace := g.placeRoots(roots)
+	nodes, byNode := g.rootNodes(roots)
 	marks := g.newMarks()
-	g.markFrom(marks, places...)
+	g.markFrom(marks, nodes...)
 	if marks[i] == notMarked {
 		return nil, nil
 	}
@@ -35,33 +33,33 @@ func (s *Store) ExplainLiveness(ctx context.Context, path storepath.Path) (*stor
 	for ; marks[i] != byRoot; i = int32(marks[i]) {
 		l.Chain = append(l.Chain, store.LivenessStep{Path: g.paths[i], Needed: g.whyNeeded(int32(marks[i]), i)})
 	}
-	l.Root = byPlace[i]
+	l.Root = byNode[i]
 	l.Chain = append(l.Chain, store.LivenessStep{Path: g.paths[i]})
 	slices.Reverse(l.Chain)
 	return l, nil
 }
 
-// placeRoots returns where the paths of roots are, and the first root of each. Roots that the
-// user made come first: to name the process that uses a path helps less.
-func (g *graph) placeRoots(roots []store.Root) (places []int32, byPlace map[int32]store.Root) {
+// rootNodes returns the nodes of the paths of roots, and the first root of each node. Roots that a user has added come
+// first, because a process that uses the path is a less helpful explanation.
+func (g *graph) rootNodes(roots []store.Root) (nodes []int32, byNode map[int32]store.Root) {
 	roots = slices.Clone(roots)
-	sort.SliceStable(roots, func(i, j int) bool { return rank(roots[i]) < rank(roots[j]) })
-	byPlace = make(map[int32]store.Root)
+	slices.SortStableFunc(roots, func(a, b store.Root) int { return rank(a) - rank(b) })
+	byNode = make(map[int32]store.Root)
 	for _, r := range roots {
-		// A temporary root keeps all with its hash part. They are one path, if any.
+		// A temporary root keeps every path with its hash part. A consistent store has at most one.
 		i, ok := g.find(r.Path)
 		if !ok {
 			continue
 		}
-		if _, known := byPlace[i]; !known {
-			byPlace[i] = r
-			places = append(places, i)
+		if _, known := byNode[i]; !known {
+			byNode[i] = r
+			nodes = append(nodes, i)
 		}
 	}
-	return places, byPlace
+	return nodes, byNode
 }
 
-// rank orders roots: links before processes, and those before temporary roots.
+// rank orders roots: first symlinks, then processes, then temporary roots.
 func rank(r store.Root) int {
 	switch {
 	case isBelow("/proc", r.Link), r.Link == lsofLink:

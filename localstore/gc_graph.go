@@ -9,35 +9,34 @@ import (
 	"pix/storepath"
 )
 
-// A graph is what valid paths need each other for, as of one moment. All of it is in memory: to
-// ask the database of each path is what makes collecting garbage slow. Paths are known by
-// their places in a list.
+// A graph contains the valid paths and the paths that they need, as of one moment. It is in memory, because a query of
+// the database for each path would make a collection slow. A node is the index of a path in paths.
 type graph struct {
 	dir   storepath.Dir
 	paths []storepath.Path
 	ids   []int64 // in the database, ascending
 
-	byHash map[string]int32   // the first path with a hash part
-	twins  map[string][]int32 // further ones, of which there are none in a sane store
+	byHash map[string]int32   // the first node with a hash part
+	twins  map[string][]int32 // other nodes with the same hash part; a consistent store has none
 
-	refs edges // from each path to those that it refers to, but not to itself
-	keep edges // to what settings keep along with it: derivers, outputs
+	refs edges // from each path to the paths that it refers to, except itself
+	keep edges // from each path to the derivers and outputs that settings keep with it
 
-	unknownOutputs []int32 // derivations whose outputs the realisations tell, if they are wanted
+	unknownOutputs []int32 // derivations whose outputs follow from realisations, if outputs are kept
 }
 
-// edges are lists of places, one for each path.
+// edges contain a list of nodes for each node.
 type edges struct {
-	start []int32 // of the list of each path; one more at the end
+	start []int32 // index in to of the list of each node, and the length of to
 	to    []int32
 }
 
 func (e edges) of(i int32) []int32 { return e.to[e.start[i]:e.start[i+1]] }
 
-// An edge leads from a path to one that it needs.
+// An edge leads from a node to a node that it needs.
 type edge struct{ from, to int32 }
 
-// newEdges sorts edges between n paths into lists.
+// newEdges sorts edges between n nodes into lists.
 func newEdges(n int, all []edge) edges {
 	e := edges{start: make([]int32, n+1), to: make([]int32, len(all))}
 	for _, a := range all {
@@ -54,7 +53,7 @@ func newEdges(n int, all []edge) edges {
 	return e
 }
 
-// reversed returns the edges from what is needed to what needs it.
+// reversed returns the edges in the opposite direction.
 func (e edges) reversed() edges {
 	n := len(e.start) - 1
 	all := make([]edge, 0, len(e.to))
@@ -87,7 +86,7 @@ func (s *Store) loadGraph(ctx context.Context, keepOutputs, keepDerivations bool
 	return g, nil
 }
 
-// load reads all but g.keep, and returns what belongs there.
+// load reads everything except g.keep, and returns the edges for g.keep.
 func (g *graph) load(c *conn, keepOutputs, keepDerivations bool) (keep []edge, err error) {
 	derivers, err := g.loadPaths(c, keepDerivations)
 	if err != nil {
@@ -98,7 +97,7 @@ func (g *graph) load(c *conn, keepOutputs, keepDerivations bool) (keep []edge, e
 	}
 	for _, d := range derivers {
 		if to, ok := g.find(d.deriver); ok {
-			keep = append(keep, edge{d.of, to})
+			keep = append(keep, edge{d.node, to})
 		}
 	}
 	if !keepOutputs {
@@ -108,9 +107,9 @@ func (g *graph) load(c *conn, keepOutputs, keepDerivations bool) (keep []edge, e
 	return append(keep, outputs...), err
 }
 
-// A derived path is one that has a deriver.
+// A derived is a node with a deriver.
 type derived struct {
-	of      int32
+	node    int32
 	deriver storepath.Path
 }
 
@@ -149,8 +148,8 @@ func (g *graph) index(hashPart string, i int32) {
 func (g *graph) loadRefs(c *conn) error {
 	var all []edge
 	err := c.query("select referrer, reference from Refs", func(row *sqlite.Stmt) error {
-		from, ok1 := g.place(row.ColumnInt64(0))
-		to, ok2 := g.place(row.ColumnInt64(1))
+		from, ok1 := g.byID(row.ColumnInt64(0))
+		to, ok2 := g.byID(row.ColumnInt64(1))
 		if ok1 && ok2 && from != to {
 			all = append(all, edge{from, to})
 		}
@@ -165,7 +164,7 @@ func (g *graph) loadOutputs(c *conn) ([]edge, error) {
 	var all []edge
 	known := make(map[int32]bool)
 	err := c.query("select drv, path from DerivationOutputs", func(row *sqlite.Stmt) error {
-		from, ok := g.place(row.ColumnInt64(0))
+		from, ok := g.byID(row.ColumnInt64(0))
 		if !ok {
 			return nil
 		}
@@ -193,19 +192,19 @@ func (g *graph) loadOutputs(c *conn) ([]edge, error) {
 	return all, nil
 }
 
-// realisedOutputs returns the edges to outputs whose paths do not follow from their derivations.
-// To find them derivations have to be read and hashed.
+// realisedOutputs returns the edges from derivations to outputs whose paths do not follow from the derivation. To find
+// them it reads and hashes derivations.
 func (s *Store) realisedOutputs(ctx context.Context, g *graph) ([]edge, error) {
 	var all []edge
-	reader := s.newOutputReader() // one for all, so that each input is resolved once
+	reader := s.newOutputReader() // one reader for all derivations resolves each input once
 	for _, from := range g.unknownOutputs {
 		outputs, err := reader.outputMap(ctx, g.paths[from])
-		reader.close() // others may read large derivations between these
+		reader.close() // lets other calls read a large derivation
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		if err != nil {
-			say(ctx, "warning: the outputs of '%s' are not known: %v", g.paths[from], err)
+			logf(ctx, "warning: cannot determine the outputs of '%s': %v", g.paths[from], err)
 			continue
 		}
 		for _, path := range outputs {
@@ -220,9 +219,9 @@ func (s *Store) realisedOutputs(ctx context.Context, g *graph) ([]edge, error) {
 	return all, nil
 }
 
-// place returns where the path with a number in the database is.
-func (g *graph) place(id int64) (int32, bool) {
-	// Mostly they are numbered without gaps.
+// byID returns the node of the path with an id in the database.
+func (g *graph) byID(id int64) (int32, bool) {
+	// Usually the ids have no gaps.
 	if len(g.ids) > 0 {
 		if i := id - g.ids[0]; i >= 0 && i < int64(len(g.ids)) && g.ids[i] == id {
 			return int32(i), true
@@ -232,7 +231,7 @@ func (g *graph) place(id int64) (int32, bool) {
 	return int32(i), ok
 }
 
-// find returns where a path is, if it is valid.
+// find returns the node of a path, and false if the path is not valid.
 func (g *graph) find(path storepath.Path) (int32, bool) {
 	hashPart := path.HashPart()
 	i, ok := g.byHash[hashPart]
@@ -247,7 +246,7 @@ func (g *graph) find(path storepath.Path) (int32, bool) {
 	return 0, false
 }
 
-// withHash returns where the paths with a hash part are.
+// withHash returns the nodes of the paths with a hash part.
 func (g *graph) withHash(hashPart string) []int32 {
 	i, ok := g.byHash[hashPart]
 	if !ok {
@@ -256,15 +255,15 @@ func (g *graph) withHash(hashPart string) []int32 {
 	return append([]int32{i}, g.twins[hashPart]...)
 }
 
-// A mark says that a path is needed, and by which.
+// A mark says whether a path is needed: it is notMarked, byRoot, or the node that needs the path.
 type mark int32
 
 const (
 	notMarked mark = -2
-	byRoot    mark = -1 // by nothing but a root; else the place of the path that needs it
+	byRoot    mark = -1
 )
 
-// newMarks returns the marks of a graph in which nothing is known to be needed.
+// newMarks returns marks that are all notMarked.
 func (g *graph) newMarks() []mark {
 	marks := make([]mark, len(g.paths))
 	for i := range marks {
@@ -273,8 +272,8 @@ func (g *graph) newMarks() []mark {
 	return marks
 }
 
-// markFrom marks roots, and all that they need, which is not marked yet: the nearest first, so
-// that following the marks back is a shortest way to a root.
+// markFrom marks roots and the nodes that they need, except nodes that are already marked. It is a breadth-first search,
+// so the marks lead back to a root on a shortest path.
 func (g *graph) markFrom(marks []mark, roots ...int32) {
 	var todo []int32
 	for _, i := range roots {

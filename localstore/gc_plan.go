@@ -9,39 +9,39 @@ import (
 	"pix/storepath"
 )
 
-// A victim is what is to be deleted: a valid path by its place in the graph, or something that
-// lies in the store directory without being valid.
+// A victim is a path or file that the collection will delete: a valid path, or a file in the store directory that belongs
+// to no valid path.
 type victim struct {
-	place int32          // or -1
-	base  string         // its name in the store directory, unless it is in the graph
-	path  storepath.Path // of what is in no graph; "" if it has no name of a store path
+	node int32          // of a valid path in the graph, or -1
+	base string         // the name in the store directory; "" if the path is valid
+	path storepath.Path // "" if the path is valid, or the file has no name of a store path
 }
 
-// A plan says what a collection will do.
+// A plan contains the results of a collection.
 type plan struct {
 	live    []string
-	victims []victim       // in such an order that nothing is deleted before what refers to it
-	alive   storepath.Path // one that should be deleted, and cannot be; "" if there is none
+	victims []victim       // each path comes after its referrers
+	alive   storepath.Path // a live path that should have been deleted, or ""
 }
 
-// name returns the name of a victim as Nix prints it.
+// name returns the name of a victim in the logical store directory, as Nix prints it.
 func (c *collection) name(v victim) string {
-	if v.place >= 0 {
-		return string(c.graph.paths[v.place])
+	if v.node >= 0 {
+		return string(c.graph.paths[v.node])
 	}
 	return string(c.dir) + "/" + v.base
 }
 
 // base returns the name of a victim in the store directory.
 func (c *collection) base(v victim) string {
-	if v.place >= 0 {
-		return c.graph.paths[v.place].Base()
+	if v.node >= 0 {
+		return c.graph.paths[v.node].Base()
 	}
 	return v.base
 }
 
-// plan judges what lies in the store directory, in the order in which it does, as Nix does: where
-// a collection ends at some size, that decides what is deleted.
+// plan decides for each name in the store directory whether to delete it. As in Nix, the names keep the order in which
+// the system lists them. If the collection has a size limit, the order decides which paths it deletes.
 func (c *collection) plan(ctx context.Context) (*plan, error) {
 	p := new(plan)
 	if c.opts.Paths != nil || c.opts.Action == store.GCDeleteSpecific {
@@ -64,11 +64,11 @@ func (c *collection) plan(ctx context.Context) (*plan, error) {
 		path, err := c.dir.ParseBase(name)
 		if err != nil {
 			if c.opts.Action != store.GCReturnLive {
-				p.victims = append(p.victims, victim{place: -1, base: name})
+				p.victims = append(p.victims, victim{node: -1, base: name})
 			}
 			continue
 		}
-		c.judge(p, path, nil)
+		c.planPath(p, path, nil)
 	}
 	if c.opts.Action == store.GCReturnLive {
 		c.addLive(p)
@@ -76,16 +76,16 @@ func (c *collection) plan(ctx context.Context) (*plan, error) {
 	return p, ctx.Err()
 }
 
-// judge plans to delete a path and all that needs it, or notes that it is live. If only is not nil,
-// all of that has to be in it; else nothing is planned.
-func (c *collection) judge(p *plan, path storepath.Path, only map[storepath.Path]bool) (dead bool) {
+// planPath plans to delete a path and the paths that need it, and reports whether they are dead. If only is not nil and
+// does not contain all of them, planPath plans nothing and returns false.
+func (c *collection) planPath(p *plan, path storepath.Path, only map[storepath.Path]bool) (dead bool) {
 	i, valid := c.graph.find(path)
 	if !valid {
 		if c.temp[path.HashPart()] {
 			p.live = append(p.live, string(path))
 			return false
 		}
-		p.victims = append(p.victims, victim{place: -1, base: path.Base(), path: path})
+		p.victims = append(p.victims, victim{node: -1, base: path.Base(), path: path})
 		return true
 	}
 	if c.marks[i] != notMarked {
@@ -94,7 +94,7 @@ func (c *collection) judge(p *plan, path storepath.Path, only map[storepath.Path
 	if c.fates[i] != unplanned {
 		return true
 	}
-	unit := c.needing(i)
+	unit := c.dependents(i)
 	if only != nil {
 		for _, j := range unit {
 			if !only[c.graph.paths[j]] {
@@ -108,8 +108,8 @@ func (c *collection) judge(p *plan, path storepath.Path, only map[storepath.Path
 	return true
 }
 
-// needing returns a path and all dead ones that need it and are not planned yet.
-func (c *collection) needing(i int32) []int32 {
+// dependents returns a dead path, and the dead paths that need it and are not planned yet.
+func (c *collection) dependents(i int32) []int32 {
 	if len(c.needs.of(i)) == 0 && len(c.keeps.of(i)) == 0 {
 		return []int32{i}
 	}
@@ -118,7 +118,7 @@ func (c *collection) needing(i int32) []int32 {
 	for k := 0; k < len(unit); k++ {
 		for _, by := range [...][]int32{c.needs.of(unit[k]), c.keeps.of(unit[k])} {
 			for _, j := range by {
-				// What is needed by something live is live, so there is nothing live here.
+				// A path that a live path needs is live, so none of these is live.
 				if c.fates[j] == unplanned && !seen[j] {
 					seen[j] = true
 					unit = append(unit, j)
@@ -129,18 +129,18 @@ func (c *collection) needing(i int32) []int32 {
 	return unit
 }
 
-// planOne plans to delete a path, after all that refer to it.
+// planOne plans to delete a path, after the paths that refer to it.
 func (c *collection) planOne(p *plan, i int32) {
 	if c.fates[i] != unplanned {
 		return
 	}
-	// A chain of references may be as long as the store is large, so this does not recurse.
-	type frame struct{ place, next int32 }
+	// A chain of references can contain every path of the store, so recursion could need too much stack.
+	type frame struct{ node, next int32 }
 	stack := []frame{{i, 0}}
 	c.fates[i] = planned
 	for len(stack) > 0 {
 		top := &stack[len(stack)-1]
-		referrers := c.needs.of(top.place)
+		referrers := c.needs.of(top.node)
 		if int(top.next) < len(referrers) {
 			j := referrers[top.next]
 			top.next++
@@ -150,12 +150,12 @@ func (c *collection) planOne(p *plan, i int32) {
 			}
 			continue
 		}
-		p.victims = append(p.victims, victim{place: top.place})
+		p.victims = append(p.victims, victim{node: top.node})
 		stack = stack[:len(stack)-1]
 	}
 }
 
-// planPaths judges the given paths alone.
+// planPaths plans only for the paths in the options.
 func (c *collection) planPaths(p *plan) {
 	paths := slices.Clone(c.opts.Paths)
 	slices.Sort(paths)
@@ -176,17 +176,17 @@ func (c *collection) planPaths(p *plan) {
 			}
 		case c.opts.Action == store.GCReturnDead:
 			if valid && c.marks[i] == notMarked {
-				p.victims = append(p.victims, victim{place: i})
+				p.victims = append(p.victims, victim{node: i})
 			}
-		case !c.judge(p, path, only) && c.opts.Action == store.GCDeleteSpecific:
-			// As in Nix, those before it are deleted all the same.
+		case !c.planPath(p, path, only) && c.opts.Action == store.GCDeleteSpecific:
+			// As in Nix, the paths before it are still deleted.
 			p.alive = path
 			return
 		}
 	}
 }
 
-// addLive notes the valid paths that are live.
+// addLive adds the valid paths that are live to the plan.
 func (c *collection) addLive(p *plan) {
 	for i, m := range c.marks {
 		if m != notMarked {

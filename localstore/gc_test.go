@@ -154,7 +154,7 @@ func TestRegisteredWhileCollecting(t *testing.T) {
 func TestCollectTempDirs(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, Options{Root: root})
-	used, err := s.makeTempDir(t.Context())
+	used, err := s.newTempDir(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestCollectTempDirs(t *testing.T) {
 	if err := used.remove(); err != nil {
 		t.Error(err)
 	}
-	if used, err = s.makeTempDir(t.Context()); err != nil || used.name != name {
+	if used, err = s.newTempDir(t.Context()); err != nil || used.name != name {
 		t.Errorf("%+v, %v", used, err)
 	}
 }

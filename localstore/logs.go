@@ -15,15 +15,13 @@ import (
 	"pix/storepath"
 )
 
-// log returns where the build log of a derivation is. Nix compresses it, with ".bz2" after the
-// name, and reads it with and without.
+// log returns the file name of the build log of a derivation. Nix adds ".bz2" and compresses the log, and reads both.
 func (l layout) log(drv storepath.Path) string {
 	base := drv.Base()
 	return filepath.Join(l.buildLogs(), base[:2], base[2:])
 }
 
-// AddBuildLog keeps the log of a derivation, which need not be valid. A log that is there is
-// left as it is.
+// AddBuildLog stores the build log of a derivation, which need not be valid. It does not replace an existing log.
 func (s *Store) AddBuildLog(ctx context.Context, drv storepath.Path, log io.Reader) error {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
@@ -32,19 +30,18 @@ func (s *Store) AddBuildLog(ctx context.Context, drv storepath.Path, log io.Read
 		return err
 	}
 	name := s.log(drv)
-	for _, there := range []string{name, name + ".bz2"} {
-		if _, err := os.Lstat(there); !errors.Is(err, fs.ErrNotExist) {
+	for _, existing := range []string{name, name + ".bz2"} {
+		if _, err := os.Lstat(existing); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	if err := modes.MkdirAll(filepath.Dir(name)); err != nil {
 		return err
 	}
-	return writeWhole(name, contextReader{ctx, log})
+	return writeFileAtomically(name, contextReader{ctx, log})
 }
 
-// BuildLog returns the log of a derivation. The error is a [*store.NotFoundError] if there is
-// none.
+// BuildLog returns the build log of a derivation. It returns a [*store.NotFoundError] if the store has no log.
 func (s *Store) BuildLog(_ context.Context, drv storepath.Path) (io.ReadCloser, error) {
 	if _, err := s.dir.Parse(string(drv)); err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"pix/localstore/internal/objects"
 	"pix/localstore/internal/temproots"
 	"pix/nixhash"
 	"pix/store"
@@ -135,8 +136,8 @@ func TestRootsLostBeforeRegistration(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = s.add(t.Context(), info, false, func(name string) error {
-				if err := makeFile(name, []byte("x")); err != nil {
+			_, err = s.addComputed(t.Context(), info, false, func(name string) error {
+				if err := objects.CreateFile(name, []byte("x")); err != nil {
 					return err
 				}
 				loseRoots(t, s)

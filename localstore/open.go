@@ -19,16 +19,14 @@ import (
 	"pix/internal/modes"
 	"pix/localstore/internal/flock"
 	"pix/localstore/internal/nixdb"
+	"pix/localstore/internal/objects"
 	"pix/localstore/internal/regular"
 )
 
-// reservedSize is how many bytes of disk are set aside unless the options say otherwise, in a file
-// that garbage collection deletes first: on a full disk the database could not be written to. It
-// is the default of Nix's gc-reserved-space.
+// reservedSize is the default of [Options.ReservedSpace] in bytes, and of Nix's gc-reserved-space.
 const reservedSize = 8 << 20
 
-// IsWritable reports whether there is a store with a database that this process may write to.
-// It opens nothing.
+// IsWritable reports whether a store exists and this process may write to its database. It does not open the store.
 func IsWritable(opts *Options) bool {
 	if opts == nil {
 		opts = new(Options)
@@ -40,14 +38,14 @@ func IsWritable(opts *Options) bool {
 // isWritable reports whether this process may write to a file.
 func isWritable(name string) bool { return unix.Access(name, unix.R_OK|unix.W_OK) == nil }
 
-// hasDatabase reports whether the store has a complete database. The schema file is written last.
+// hasDatabase reports whether the store has a complete database: the schema file is written last.
 func (s *shared) hasDatabase() bool {
 	_, err := os.Lstat(s.schemaFile())
 	return err == nil
 }
 
-// checkExists returns a [*NoStoreError] if there is no database. Programs that only read need no schema file,
-// which images of containers lack.
+// checkExists returns a [*NoStoreError] if the database does not exist. It does not require the schema file, which many
+// container images do not have.
 func (s *shared) checkExists() error {
 	_, err := os.Stat(s.databaseFile())
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
@@ -56,21 +54,21 @@ func (s *shared) checkExists() error {
 	return err
 }
 
-// makeDirs makes the directories of a store that are not there.
-func (s *shared) makeDirs() error {
+// createDirs creates the missing directories of a store.
+func (s *shared) createDirs() error {
 	if !s.opts.AllowSymlinks {
 		if err := s.checkNotLinked(); err != nil {
 			return err
 		}
 	}
 	dirs := []string{
-		s.links(), // and with it the store directory
+		s.links(), // creates the store directory too
 		filepath.Dir(s.databaseFile()),
 		filepath.Join(s.profiles(), "per-user"),
 		filepath.Join(s.gcRoots(), "per-user"),
 		s.tempRoots(),
 	}
-	created := !s.hasDatabase() // a killed process may have made the directories and synced none
+	created := !s.hasDatabase() // a process may have created the directories and been killed before it synced them
 	for _, dir := range dirs {
 		if _, err := os.Lstat(dir); err != nil {
 			created = true
@@ -80,23 +78,23 @@ func (s *shared) makeDirs() error {
 		}
 	}
 	if created && s.opts.SyncObjects {
-		return syncAncestors(dirs)
+		return objects.SyncParents(dirs)
 	}
 	return nil
 }
 
-// inStoreDir calls open, which makes a file in the store directory. If the directory was removed while the store was
-// open, inStoreDir makes it again, and calls open once more.
-func inStoreDir[F any](s *shared, open func() (F, error)) (F, error) {
-	f, err := open()
-	if errors.Is(err, fs.ErrNotExist) && s.makeDirs() == nil {
-		f, err = open()
+// inStoreDir calls create, which creates a file in the store directory. If the directory was deleted while the store
+// was open, inStoreDir creates the directory and calls create again.
+func inStoreDir[F any](s *shared, create func() (F, error)) (F, error) {
+	f, err := create()
+	if errors.Is(err, fs.ErrNotExist) && s.createDirs() == nil {
+		f, err = create()
 	}
 	return f, err
 }
 
-// checkNotLinked returns an error if the store directory, or a directory that it lies in, is
-// a symlink: objects could be changed by changing the link.
+// checkNotLinked returns an error if the store directory or a directory above it is a symlink: a change of the symlink
+// would change all objects.
 func (s *shared) checkNotLinked() error {
 	for dir := s.storeName; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		info, err := os.Lstat(dir)
@@ -107,20 +105,20 @@ func (s *shared) checkNotLinked() error {
 			return err
 		}
 		if info.Mode()&fs.ModeSymlink != 0 {
-			return &fs.PathError{Op: "open store", Path: dir, Err: errors.New("it is a symlink, which is not allowed for a store directory and those that it lies in (see allow-symlinked-store)")}
+			return &fs.PathError{Op: "open store", Path: dir, Err: errors.New("it is a symlink, which is not allowed for a store directory and the directories above it (see allow-symlinked-store)")}
 		}
 	}
 	return nil
 }
 
-// reserveSpace makes the file that keeps some disk free. A store can do without.
+// reserveSpace creates the file that reserves space on the disk. It ignores errors, because a store works without it.
 func (s *shared) reserveSpace() {
 	size := max(0, cmp.Or(s.opts.ReservedSpace, reservedSize))
 	nixdb.Reserve(s.reserved(), size)
 }
 
-// giveUpReserved deletes the file that keeps some disk free, before an operation that frees space.
-func (s *shared) giveUpReserved() error { return ignoreMissing(os.Remove(s.reserved())) }
+// freeReserved deletes the file that reserves space, before an operation that frees more.
+func (s *shared) freeReserved() error { return objects.IgnoreNotExist(os.Remove(s.reserved())) }
 
 // takeBigLock takes the shared lock that every process holds while it has the store open. A process that changes
 // the schema needs it exclusively.
@@ -129,7 +127,7 @@ func (s *shared) takeBigLock(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock.Lock(ctx, f.File, flock.Shared, func() { say(ctx, "waiting for the big Nix store lock...") }); err != nil {
+	if err := flock.Lock(ctx, f.File, flock.Shared, func() { logf(ctx, "waiting for the big Nix store lock...") }); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("waiting for an upgrade of the store's database: %w", err)
 	}
@@ -138,13 +136,12 @@ func (s *shared) takeBigLock(ctx context.Context) (*os.File, error) {
 
 func (s *shared) releaseBigLock() {
 	if s.bigLock != nil {
-		s.bigLock.Close() // and with it the lock
+		s.bigLock.Close() // releases the lock
 		s.bigLock = nil
 	}
 }
 
-// openDatabase opens the database, and makes one where there is none. The caller has the big
-// lock, if there is anything to be changed.
+// openDatabase opens the database, or creates it. The caller holds the big lock, unless the store is read-only.
 func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 	version, err := s.readSchemaVersion()
 	if err != nil {
@@ -163,9 +160,9 @@ func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 		return nil, err
 	}
 	if create {
-		s.rootsState().MakeSocket() // the first collector can also make it
-		// Two processes that do this at once do the same.
-		if err := writeWhole(s.schemaFile(), strings.NewReader(strconv.Itoa(nixdb.SchemaVersion))); err != nil {
+		s.rootsState().MakeSocket() // if it fails, the first collector creates the socket
+		// Two processes that create the store at the same time write the same text.
+		if err := writeFileAtomically(s.schemaFile(), strings.NewReader(strconv.Itoa(nixdb.SchemaVersion))); err != nil {
 			db.Close()
 			return nil, err
 		}
@@ -173,7 +170,7 @@ func (s *shared) openDatabase(ctx context.Context) (*database, error) {
 	return db, nil
 }
 
-// checkDir returns an error if the paths in a database are in another store directory than ours.
+// checkDir returns an error if the paths in a database belong to another store directory.
 func (s *shared) checkDir(ctx context.Context, db *database) error {
 	return db.read(ctx, func(c *conn) error {
 		return c.query("select path from ValidPaths limit 1", func(row *sqlite.Stmt) error {
@@ -181,13 +178,13 @@ func (s *shared) checkDir(ctx context.Context, db *database) error {
 			if dir == string(s.dir) {
 				return nil
 			}
-			return &SchemaError{File: s.databaseFile(), Reason: fmt.Sprintf("its paths are in the store directory %s, not in %s; a store has one, so name another store", dir, s.dir)}
+			return &SchemaError{File: s.databaseFile(), Reason: fmt.Sprintf("its paths are in the store directory %s, not in %s; use that store directory or another store", dir, s.dir)}
 		})
 	})
 }
 
-// readSchemaVersion returns the version of the schema that a database has: one that can be used
-// here, or 0 if there is no database.
+// readSchemaVersion returns the version of the database schema, or 0 if there is no database. It returns a
+// [*SchemaError] if the version is not supported.
 func (s *shared) readSchemaVersion() (int, error) {
 	f, err := regular.Open(s.schemaFile(), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -204,23 +201,22 @@ func (s *shared) readSchemaVersion() (int, error) {
 	version, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	switch {
 	case err != nil:
-		return 0, &SchemaError{File: s.schemaFile(), Reason: fmt.Sprintf("it holds %.40q and not the number of a schema", text)}
+		return 0, &SchemaError{File: s.schemaFile(), Reason: fmt.Sprintf("it contains %.40q instead of a schema number", text)}
 	case version > nixdb.SchemaVersion:
-		return 0, &SchemaError{File: s.schemaFile(), Reason: fmt.Sprintf("the store has schema %d of a newer Nix, and only %d is known here; use a newer pix", version, nixdb.SchemaVersion)}
+		return 0, &SchemaError{File: s.schemaFile(), Reason: fmt.Sprintf("the store has schema %d of a newer Nix, and this pix supports only %d; use a newer pix", version, nixdb.SchemaVersion)}
 	case version < nixdb.SchemaVersion:
-		return 0, &SchemaError{File: s.schemaFile(), Reason: fmt.Sprintf("the store has schema %d of an old Nix, and only %d is known here; any Nix from 2.0 on upgrades it when it opens the store", version, nixdb.SchemaVersion)}
+		return 0, &SchemaError{File: s.schemaFile(), Reason: fmt.Sprintf("the store has schema %d of an old Nix, and this pix supports only %d; Nix 2.0 or later upgrades it when it opens the store", version, nixdb.SchemaVersion)}
 	}
 	return version, nil
 }
 
-// writeWhole writes what is read to a file, in such a way that everybody sees it whole or not
-// at all, also after a crash.
-func writeWhole(name string, contents io.Reader) error {
+// writeFileAtomically writes a file in one step: other processes see the whole file or none, even after a power cut.
+func writeFileAtomically(name string, contents io.Reader) error {
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".tmp-")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // unless it was renamed
+	defer os.Remove(f.Name()) // does nothing after the rename
 	_, err = io.Copy(f, contents)
 	err = errors.Join(err, f.Chmod(modes.File), f.Sync(), f.Close())
 	if err != nil {

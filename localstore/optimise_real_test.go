@@ -12,6 +12,7 @@ import (
 
 	"pix/activity"
 	"pix/internal/realnix"
+	"pix/localstore/internal/objects"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/storepath"
@@ -176,7 +177,7 @@ func TestOptimiseReal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		st, err := lstat(l.object(p))
+		st, err := objects.Lstat(l.object(p))
 		if err != nil || st.Nlink < 3 {
 			t.Errorf("a text that was added: %+v, %v", st, err)
 		}

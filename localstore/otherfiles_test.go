@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/localstore/internal/objects"
 	"pix/nixhash"
 )
 
@@ -40,7 +41,7 @@ func TestOpenOtherFiles(t *testing.T) {
 			path := addTexts(t, s, 1, false)[0]
 			s.Close()
 			name := filepath.Join(root, "nix/var/nix/db", file)
-			if err := errors.Join(ignoreMissing(os.Remove(name)), make(name)); err != nil {
+			if err := errors.Join(objects.IgnoreNotExist(os.Remove(name)), make(name)); err != nil {
 				t.Fatal(err)
 			}
 			for _, opts := range []Options{{Root: root}, {Root: root, ReadOnly: true}, {Root: root, NoWAL: true}} {

@@ -11,28 +11,28 @@ import (
 	"pix/storepath"
 )
 
-// To resolve a derivation, its inputs are resolved first. The whole chain is in memory then. Untrusted users can add
-// long chains, so these limits keep the stack and the heap small.
+// A derivation is resolved after its inputs, so a chain of derivations is in memory at the same time. An untrusted user
+// can add a long chain. These limits bound the stack and the heap.
 const (
 	maxResolving      = 10_000   // derivations
-	maxResolvingBytes = 64 << 20 // of their texts
+	maxResolvingBytes = 64 << 20 // bytes of their texts
 )
 
-// An outputReader finds the paths of outputs of derivations, for one call.
+// An outputReader determines the output paths of derivations for one call.
 type outputReader struct {
 	*drvReader
 	own     drvReader
-	outputs map[storepath.Path]map[string]storepath.Path // of derivations that were looked at
-	traced  bool                                         // whether the store has a build trace
+	outputs map[storepath.Path]map[string]storepath.Path // by derivation: the results so far
+	traced  bool                                         // the store has a build trace
 
 	depth, bytes int // of the derivations that are being resolved
 }
 
-// A loaded derivation is one that was read for an outputReader.
+// A loaded derivation is a derivation with its path and size.
 type loaded struct {
 	*derivation.Derivation
 	path storepath.Path
-	size int // of its text, in bytes
+	size int // of the text, in bytes
 }
 
 func (s *Store) newOutputReader() *outputReader {
@@ -41,9 +41,9 @@ func (s *Store) newOutputReader() *outputReader {
 	return o
 }
 
-// QueryDerivationOutputMap returns the outputs of a valid derivation. Those whose paths are
-// known neither from its text nor from a realisation have "". The error is a
-// [*store.NotFoundError] if it is not valid.
+// QueryDerivationOutputMap returns the output paths of a valid derivation, by output name. The path is "" if neither the
+// derivation nor a realisation contains it. QueryDerivationOutputMap returns a [*store.NotFoundError] if the derivation is
+// not valid.
 func (s *Store) QueryDerivationOutputMap(ctx context.Context, drv storepath.Path) (map[string]storepath.Path, error) {
 	o := s.newOutputReader()
 	defer o.close()
@@ -74,7 +74,7 @@ func (o *outputReader) outputMap(ctx context.Context, drv storepath.Path) (outpu
 	if err != nil || len(outputs) > 0 && !realised {
 		return outputs, err
 	}
-	// The database has only the outputs whose paths are known.
+	// The database contains only outputs whose paths follow from the derivation.
 	d, err := o.load(ctx, drv)
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (o *outputReader) load(ctx context.Context, drv storepath.Path) (*loaded, e
 	return &loaded{d, drv, len(text)}, err
 }
 
-// loadValid reads a derivation, which must be valid.
+// loadValid reads a derivation. It returns a [*store.NotFoundError] if the derivation is not valid.
 func (o *outputReader) loadValid(ctx context.Context, drv storepath.Path) (*loaded, error) {
 	valid, err := o.s.IsValidPath(ctx, drv)
 	if err != nil {
@@ -117,7 +117,7 @@ func (o *outputReader) loadValid(ctx context.Context, drv storepath.Path) (*load
 	return o.load(ctx, drv)
 }
 
-// hash returns the modulo hash of a derivation, by which Nix up to 2.34 knows its realisations.
+// hash returns the modulo hash of a derivation. Nix up to 2.34 stores realisations under this hash.
 func (o *outputReader) hash(ctx context.Context, d *derivation.Derivation) (nixhash.Hash, error) {
 	inputs, err := o.s.modulo.inputsOf(ctx, o.drvReader, d, nil)
 	if err != nil {
@@ -127,9 +127,9 @@ func (o *outputReader) hash(ctx context.Context, d *derivation.Derivation) (nixh
 	return h.Hash, err
 }
 
-// stored returns the realisation that is stored under the path or the hash of an output, or nil, and
-// whether its output is valid. A build trace can be older than the realisation that Nix up to 2.34 has
-// written since the output was deleted, so a valid one counts first.
+// stored returns the realisation that is stored under the path or the hash of an output, or nil, and reports whether its
+// output path is valid. It prefers a realisation with a valid output path: after the output was deleted, Nix up to 2.34
+// may have written a realisation that is newer than the build trace.
 func (o *outputReader) stored(ctx context.Context, id store.DrvOutput) (r *store.Realisation, valid bool, err error) {
 	err = o.s.read(ctx, func(c *conn) error {
 		if o.traced, err = c.hasTable("BuildTraceV3"); err != nil {
@@ -166,15 +166,15 @@ func (o *outputReader) realisation(ctx context.Context, d *loaded, output string
 	if resolved == "" || err != nil {
 		return r, err
 	}
-	under, valid, err := o.stored(ctx, store.DrvOutput{Path: resolved, Output: output})
-	if under != nil && (valid || r == nil) {
-		r = under
+	trace, valid, err := o.stored(ctx, store.DrvOutput{Path: resolved, Output: output})
+	if trace != nil && (valid || r == nil) {
+		r = trace
 	}
 	return r, err
 }
 
-// resolved returns the path of a derivation with its inputs replaced by the paths of their outputs, by which
-// Nix from 2.35 on knows its realisations. It is "" if such a path is not known.
+// resolved returns the path of the resolved derivation, in which inputs are replaced by their output paths. Nix from 2.35
+// on stores realisations under this path. It is "" if the path of an input's output is not known.
 func (o *outputReader) resolved(ctx context.Context, d *loaded) (storepath.Path, error) {
 	if d.InputDerivations.Len() == 0 {
 		return d.path, nil
@@ -189,7 +189,7 @@ func (o *outputReader) resolved(ctx context.Context, d *loaded) (storepath.Path,
 	})
 }
 
-// outputOf returns the path that an output has got, or "".
+// outputOf returns the path of an output, or "" if it is not known.
 func (o *outputReader) outputOf(ctx context.Context, drv derivation.SingleDerivedPath, output string) (path storepath.Path, err error) {
 	switch drv := drv.(type) {
 	case derivation.Opaque:

@@ -11,9 +11,9 @@ import (
 	"pix/storepath"
 )
 
-// A RealisationConflictError says that an output has got another path already.
+// A RealisationConflictError reports that another path is registered for an output.
 type RealisationConflictError struct {
-	ID            string // of the output, as Nix spells it
+	ID            string // of the output, as Nix prints it
 	Local, Remote storepath.Path
 }
 
@@ -21,7 +21,7 @@ func (e *RealisationConflictError) Error() string {
 	return fmt.Sprintf("Trying to register a realisation of '%s', but we already have another one locally.\nLocal:  %s\nRemote: %s", e.ID, e.Local, e.Remote)
 }
 
-// DrvHash returns the modulo hash of a valid derivation, by which Nix up to 2.34 knows its realisations.
+// DrvHash returns the modulo hash of a valid derivation. Nix up to 2.34 stores realisations under this hash.
 func (s *Store) DrvHash(ctx context.Context, drv storepath.Path) (nixhash.Hash, error) {
 	o := s.newOutputReader()
 	defer o.close()
@@ -32,12 +32,11 @@ func (s *Store) DrvHash(ctx context.Context, drv storepath.Path) (nixhash.Hash, 
 	return o.hash(ctx, d.Derivation)
 }
 
-// QueryRealisation returns the path that an output has got, which is not valid if it was deleted. The error
-// is [store.ErrNotFound] if it is not known.
+// QueryRealisation returns the realisation of an output. Its path is not valid if it was deleted. QueryRealisation returns
+// [store.ErrNotFound] if no realisation is known.
 //
-// The realisation is looked for under the hash and under the path of the derivation. If the derivation is
-// valid, it is also looked for under the hash that follows from the path, and under the path of the
-// resolved derivation.
+// It searches under the hash and the path of the derivation. If the derivation is valid, it also searches under the hash
+// that follows from it, and under the path of the resolved derivation.
 func (s *Store) QueryRealisation(ctx context.Context, output store.DrvOutput) (*store.Realisation, error) {
 	o := s.newOutputReader()
 	defer o.close()
@@ -51,8 +50,8 @@ func (s *Store) QueryRealisation(ctx context.Context, output store.DrvOutput) (*
 	return r, err
 }
 
-// computed returns the realisation that is stored under the names that follow from a valid derivation, or
-// else known.
+// computed returns the realisation that is stored under the hash or the resolved path of a valid derivation. If there is
+// none, it returns known.
 func (o *outputReader) computed(ctx context.Context, id store.DrvOutput, known *store.Realisation) (*store.Realisation, error) {
 	d, err := o.loadValid(ctx, id.Path)
 	if known != nil && errors.Is(err, store.ErrNotFound) {
@@ -68,13 +67,13 @@ func (o *outputReader) computed(ctx context.Context, id store.DrvOutput, known *
 	return r, err
 }
 
-// RegisterDrvOutput notes which path an output has got. Signatures are added to those that are there, and
-// not verified. Another path than the one that is known is a [*RealisationConflictError].
+// RegisterDrvOutput registers a realisation. It adds the signatures to existing ones, and does not verify them. It returns a
+// [*RealisationConflictError] if another path is registered for the output.
 //
-// Under the hash of the derivation, the path must be valid. If the hash is not given, it is
-// computed from the derivation, if that is valid. Under the path, only resolved derivations have
-// realisations: in place of another one that is valid, the resolved derivation is meant, if all outputs
-// that it needs are known.
+// RegisterDrvOutput stores the realisation in two tables. For the table of Nix up to 2.34, the path must be valid, and
+// the hash is computed if the ID has none and the derivation is valid. In the table of later versions, the ID contains
+// the path of the resolved derivation: RegisterDrvOutput resolves a valid derivation if the outputs that it needs are
+// known.
 func (s *Store) RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation) error {
 	signatures := make([]string, len(r.Signatures))
 	for i, text := range r.Signatures {
@@ -89,7 +88,7 @@ func (s *Store) RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation)
 		return err
 	}
 	if id.Hash.IsZero() && id.Path == "" {
-		return fmt.Errorf("registering a realisation of output '%s': it does not say of which derivation", r.ID.Output)
+		return fmt.Errorf("cannot register a realisation of output '%s': it has no derivation", r.ID.Output)
 	}
 	return s.write(ctx, func(c *conn) error {
 		if !id.Hash.IsZero() {
@@ -104,8 +103,7 @@ func (s *Store) RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation)
 	})
 }
 
-// traceID returns the hash, if it is known, and the path of the resolved derivation, if it is known, under
-// which an output is registered.
+// traceID returns an ID with the hash and the path of the resolved derivation, if they are known.
 func (s *Store) traceID(ctx context.Context, id store.DrvOutput) (store.DrvOutput, error) {
 	if id.Path == "" {
 		return id, nil

@@ -10,17 +10,17 @@ import (
 	"slices"
 	"syscall"
 
+	"pix/localstore/internal/objects"
 	"pix/store"
 )
 
-// A rootSearch looks for the roots that are not temporary.
+// A rootSearch finds the permanent roots and the runtime roots.
 //
-// If a collector cannot determine what something keeps, it may keep any path, so nothing may be
-// deleted: the search is strict, and ends with an error that names the thing. A list of roots reports
-// the thing and goes on.
+// A root that cannot be read may keep any path, so a collector must not delete anything: it searches with strict, and the
+// search returns an error with the name of the root. A list of roots logs the error and continues.
 type rootSearch struct {
 	layout layout
-	tidy   bool // remove links in gcroots/auto whose target is gone
+	tidy   bool // remove symlinks in gcroots/auto whose targets do not exist
 	strict bool
 }
 
@@ -34,38 +34,35 @@ func (s *rootSearch) roots(ctx context.Context) ([]store.Root, error) {
 	return slices.Concat(permanent, runtime), err
 }
 
-// unsure handles an error that hides which paths a thing keeps. It returns an error if the search is
-// strict; otherwise it reports the error and returns nil.
-func (s *rootSearch) unsure(ctx context.Context, name string, err error) error {
+// unreadable handles an error that hides which paths a file keeps. It returns an error if the search is strict, and
+// otherwise logs the error and returns nil.
+func (s *rootSearch) unreadable(ctx context.Context, name string, err error) error {
 	if s.strict {
 		return fmt.Errorf("cannot determine which paths '%s' keeps, so nothing is deleted: %w", name, err)
 	}
-	say(ctx, "cannot read potential root '%s': %v", name, err)
+	logf(ctx, "cannot read potential root '%s': %v", name, err)
 	return nil
 }
 
 // permanent returns the roots below gcroots and profiles, valid or not.
 //
-// There, a symlink into the store is a root. A symlink to a symlink into the store is one, too,
-// named after the second (an indirect root), and so is a regular file that has the name of a
-// store path.
+// A root is a symlink into the store, a symlink that another symlink points to (an indirect root), or a regular file with
+// the name of a store path.
 //
-// A missing file keeps nothing: a file that was removed after its directory was read, and the missing
-// target of a link. The same holds for a link that no process can follow, because it leads
-// through itself, through a file, or has too long a name: any user may have such a link registered,
-// and it must not end the collections of all. Every other error ends the search if it is
-// strict: a directory on the way that may not be searched, a network file system that does not
-// answer, a disk that cannot be read.
+// A file that does not exist keeps no path: a file that was removed after its directory was read, or the missing target
+// of a symlink. The same holds for a symlink that no process can follow, because it points to itself or below a file, or
+// its target is too long. Every user can register such a symlink, and it must not prevent collections. A strict search
+// returns every other error, such as missing permission to read a directory, a network file system that does not answer,
+// or a failing disk.
 func (s *rootSearch) permanent(ctx context.Context) ([]store.Root, error) {
 	f := permanentRoots{rootSearch: s}
 	for _, dir := range []string{s.layout.gcRoots(), s.layout.profiles()} {
 		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		// A link to a directory that is not there, say on a disk that is not mounted, is not the same
-		// as no directory.
+		// A symlink to a missing directory is an error: the directory may be on a disk that is not mounted.
 		if _, err := os.Stat(dir); err != nil {
-			if err := s.unsure(ctx, dir, err); err != nil {
+			if err := s.unreadable(ctx, dir, err); err != nil {
 				return nil, err
 			}
 			continue
@@ -89,7 +86,7 @@ func (f *permanentRoots) dir(ctx context.Context, dir string) error {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		if err := f.unsure(ctx, dir, err); err != nil {
+		if err := f.unreadable(ctx, dir, err); err != nil {
 			return err
 		}
 	}
@@ -116,10 +113,10 @@ func (f *permanentRoots) dir(ctx context.Context, dir string) error {
 func (f *permanentRoots) symlink(ctx context.Context, name string) error {
 	target, err := os.Readlink(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // such as the temporary name of a link; those after it in the directory are roots
+		return nil // for example the temporary name of a symlink that has its final name now
 	}
 	if err != nil {
-		return f.unsure(ctx, name, err)
+		return f.unreadable(ctx, name, err)
 	}
 	if isBelow(string(f.layout.dir), target) {
 		f.add(name, target)
@@ -134,15 +131,15 @@ func (f *permanentRoots) symlink(ctx context.Context, name string) error {
 		err = f.removeStale(ctx, name, target, absolute)
 	}
 	if err != nil {
-		return f.unsure(ctx, name, err)
+		return f.unreadable(ctx, name, err)
 	}
 	return nil
 }
 
-// indirect reports whether the target of a link exists, and adds a root if that is a symlink into the store.
+// indirect reports whether the target of a symlink exists. It adds a root if the target is a symlink into the store.
 func (f *permanentRoots) indirect(target string) (exists bool, err error) {
 	st, err := os.Lstat(target)
-	if leadsNowhere(err) {
+	if isDangling(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -151,30 +148,29 @@ func (f *permanentRoots) indirect(target string) (exists bool, err error) {
 	if st.Mode().Type() != fs.ModeSymlink {
 		return true, nil
 	}
-	into, err := os.Readlink(target)
+	path, err := os.Readlink(target)
 	switch {
-	case leadsNowhere(err):
+	case isDangling(err):
 		return false, nil
-	case errors.Is(err, syscall.EINVAL): // it was replaced, and is no symlink now
+	case errors.Is(err, syscall.EINVAL): // it was replaced and is not a symlink now
 		return true, nil
 	case err != nil:
 		return false, err
 	}
-	if isBelow(string(f.layout.dir), into) {
-		f.add(target, into)
+	if isBelow(string(f.layout.dir), path) {
+		f.add(target, path)
 	}
 	return true, nil
 }
 
-// removeStale removes a link in gcroots/auto whose target does not exist.
+// removeStale removes a symlink in gcroots/auto whose target does not exist.
 //
-// A process may make the same root in this moment: first the target, and then the link, in the place of
-// the one that is removed here. So the target is looked for once more, and if it exists, the link is
-// made again.
+// Another process may add the same root at this moment: it creates the target and then replaces the symlink, which
+// removeStale could remove. So removeStale checks the target again, and creates the symlink again if the target exists.
 func (f *permanentRoots) removeStale(ctx context.Context, name, target, absolute string) error {
-	say(ctx, "removing stale link from '%s' to '%s'", name, absolute)
+	logf(ctx, "removing stale link from '%s' to '%s'", name, absolute)
 	if err := os.Remove(name); err != nil {
-		return ignoreMissing(err)
+		return objects.IgnoreNotExist(err)
 	}
 	exists, err := f.indirect(absolute)
 	if exists && err == nil {
@@ -190,8 +186,8 @@ func (f *permanentRoots) add(link, target string) {
 	}
 }
 
-// leadsNowhere reports whether an error says that no file has a name, and that none can be reached by it.
-func leadsNowhere(err error) bool {
+// isDangling reports whether err means that a symlink leads to no file.
+func isDangling(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) ||
 		errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.ELOOP)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pix/internal/realnix"
+	"pix/localstore/internal/objects"
 	"pix/store"
 	"pix/storepath"
 )
@@ -83,7 +84,7 @@ func addFile(t testing.TB, d *realnix.Daemon, name, text string) storepath.Path 
 func exists(t testing.TB, l layout, p storepath.Path) bool {
 	t.Helper()
 	_, err := os.Lstat(l.object(p))
-	if err := ignoreMissing(err); err != nil {
+	if err := objects.IgnoreNotExist(err); err != nil {
 		t.Fatal(err)
 	}
 	return err == nil

@@ -7,27 +7,27 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 
+	"pix/localstore/internal/objects"
 	"pix/store"
 	"pix/storepath"
 )
 
-// runtime returns the paths that running processes use, valid or not: their programs, working
-// directories, open and mapped files, and what their environment names. A link is the file in
-// /proc that says so.
+// runtime returns the paths that running processes use, valid or not: their programs, working directories, open and
+// mapped files, and paths in their environment. The link of a root is a file in /proc.
 //
-// These are names as processes see them, so with a store under a root of its own they are those
-// of /nix/store all the same. See findRuntimeRootsUnchecked in Nix's src/libstore/local-gc.cc.
+// It searches for the logical store directory, so a process that uses /nix/store also keeps paths of a chroot store. See
+// findRuntimeRootsUnchecked in Nix's src/libstore/local-gc.cc.
 //
-// A process that ends meanwhile keeps nothing. The files of a process that this one may not read keep
-// nothing either, as in Nix: an ordinary user cannot read the files of other users, and could never
-// delete anything. Root can read all. Every other error ends the search if it is strict, and so does a /proc without
-// processes, which is not mounted.
+// A process that ends during the search keeps no path. As in Nix, a process whose files this one may not read keeps none
+// either: otherwise a user other than root could never collect garbage. A strict search returns every other error, and
+// an error if /proc contains no processes, because it is not mounted then.
 func (s *rootSearch) runtime(ctx context.Context) ([]store.Root, error) {
 	f := &runtimeRoots{rootSearch: s, dir: s.layout.dir, found: make(map[store.Root]bool)}
 	if err := f.processes(ctx, "/proc"); err != nil {
@@ -48,8 +48,8 @@ type runtimeRoots struct {
 	found map[store.Root]bool
 }
 
-// add adds the path that a name is in, if any; the file link has the name. To the name of a file that was
-// deleted or replaced Linux adds a suffix. Optimising a store replaces files that are in use.
+// add adds the store path that contains the file name, which was found in link. Linux adds a suffix to the name of a file
+// that was deleted or replaced. Such files count too, because optimisation replaces files that are in use.
 func (f *runtimeRoots) add(link, name string) {
 	name = strings.TrimSuffix(name, " (deleted)")
 	if !isBelow(string(f.dir), name) {
@@ -60,16 +60,16 @@ func (f *runtimeRoots) add(link, name string) {
 	}
 }
 
-// processes looks at all processes that are below proc, and at the programs that the kernel runs.
+// processes adds the paths that processes use, and the paths of programs that the kernel starts.
 func (f *runtimeRoots) processes(ctx context.Context, proc string) error {
 	entries, err := os.ReadDir(proc)
 	if runtime.GOOS == "linux" && err == nil {
 		_, err = os.Lstat(filepath.Join(proc, "self"))
 	} else if runtime.GOOS != "linux" {
-		err = ignoreMissing(err)
+		err = objects.IgnoreNotExist(err)
 	}
 	if err != nil {
-		if err := f.unsure(ctx, proc, err); err != nil {
+		if err := f.unreadable(ctx, proc, err); err != nil {
 			return err
 		}
 	}
@@ -92,7 +92,7 @@ func (f *runtimeRoots) processes(ctx context.Context, proc string) error {
 	return nil
 }
 
-// process looks at one process.
+// process adds the paths that one process uses.
 func (f *runtimeRoots) process(ctx context.Context, dir string) error {
 	for _, name := range []string{"exe", "cwd"} {
 		if err := f.link(ctx, filepath.Join(dir, name)); err != nil {
@@ -102,7 +102,7 @@ func (f *runtimeRoots) process(ctx context.Context, dir string) error {
 	fds := filepath.Join(dir, "fd")
 	files, err := os.ReadDir(fds)
 	if err != nil && !isGone(err) {
-		if err := f.unsure(ctx, fds, err); err != nil {
+		if err := f.unreadable(ctx, fds, err); err != nil {
 			return err
 		}
 	}
@@ -123,7 +123,7 @@ func (f *runtimeRoots) link(ctx context.Context, name string) error {
 	case err == nil:
 		f.add(name, target)
 	case !isGone(err):
-		return f.unsure(ctx, name, err)
+		return f.unreadable(ctx, name, err)
 	}
 	return nil
 }
@@ -135,15 +135,15 @@ func (f *runtimeRoots) file(ctx context.Context, name string, parse func(name st
 	case err == nil:
 		parse(name, text)
 	case !isGone(err):
-		return f.unsure(ctx, name, err)
+		return f.unreadable(ctx, name, err)
 	}
 	return nil
 }
 
 func (f *runtimeRoots) text(name string, text []byte) { f.add(name, string(text)) }
 
-// maps finds the mapped files. Their names are what follows the fifth field of a line. Nix finds none
-// that has a space in it.
+// maps adds mapped files. The name of the file begins after the fifth field of a line, and may contain spaces. Nix ignores
+// names with spaces.
 func (f *runtimeRoots) maps(name string, text []byte) {
 	prefix := []byte(f.dir + "/")
 	for line := range bytes.Lines(text) {
@@ -153,7 +153,7 @@ func (f *runtimeRoots) maps(name string, text []byte) {
 	}
 }
 
-// environment finds what looks like a store path, wherever it is.
+// environment adds every store path in an environment, anywhere in a value.
 func (f *runtimeRoots) environment(name string, text []byte) {
 	prefix := []byte(f.dir + "/")
 	for {
@@ -171,12 +171,38 @@ func (f *runtimeRoots) environment(name string, text []byte) {
 	}
 }
 
-// isNameByte reports whether a store path may have b in its last component.
+// isNameByte reports whether the name of a store path may contain b.
 func isNameByte(b byte) bool {
 	return '0' <= b && b <= '9' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || strings.IndexByte("+-._?=", b) >= 0
 }
 
-// isGone reports whether an error says that a process has ended, or that this one may not read its files.
+// isGone reports whether err means that a process has ended, or that this one may not read its files.
 func isGone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ESRCH)
+}
+
+// lsofLink is the link of roots that lsof(8) has found, on systems without /proc. Nix uses the same.
+const lsofLink = "{lsof}"
+
+// lsof adds the open files of all processes. lsof(8) exits with an error if it cannot read some file, and prints the
+// others. If it prints nothing or is not installed, the search cannot know the runtime roots.
+func (f *runtimeRoots) lsof(ctx context.Context) error {
+	out, err := exec.CommandContext(ctx, "lsof", "-n", "-w", "-F", "n").Output()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if _, failed := errors.AsType[*exec.ExitError](err); err != nil && !(failed && len(out) > 0) {
+		return f.unreadable(ctx, "lsof", err)
+	}
+	f.lsofLines(out)
+	return nil
+}
+
+// lsofLines parses the output of lsof, in which the first letter of a line is the kind of field.
+func (f *runtimeRoots) lsofLines(out []byte) {
+	for line := range bytes.Lines(out) {
+		if name, ok := bytes.CutPrefix(line, []byte("n")); ok {
+			f.add(lsofLink, string(bytes.TrimSuffix(name, []byte("\n"))))
+		}
+	}
 }

@@ -16,106 +16,103 @@ import (
 	"pix/storepath"
 )
 
-// Options say where a store is and how it behaves. Either Root is needed, or the directories.
+// Options are the locations and the settings of a store.
 type Options struct {
-	// Dir is the store directory that paths name; "" is [storepath.DefaultDir].
+	// Dir is the logical store directory, with which store paths begin. "" means [storepath.DefaultDir].
 	Dir storepath.Dir
 
-	// Root is where a store lies that has a root of its own ("chroot store" in Nix): the
-	// objects of /nix/store are in Root/nix/store.
+	// Root is the root directory of a chroot store: the objects of /nix/store are in Root/nix/store. "" means that
+	// the store has no root directory of its own.
 	Root string
 
-	// StoreDir is where the objects are, StateDir where the database is and LogDir where
-	// build logs are. What is "" follows from Root, or without one is Dir itself,
-	// /nix/var/nix and /nix/var/log/nix.
+	// StoreDir is the directory of the objects, StateDir contains the database, and LogDir the build logs. The
+	// default of StoreDir is Root/nix/store, or Dir if there is no Root. The defaults of the others are
+	// Root/nix/var/nix and Root/nix/var/log/nix.
 	StoreDir, StateDir, LogDir string
 
 	// ReadOnly opens an existing store and writes nothing to it, except SQLite's shared memory while other
 	// processes have the database open. Every operation that would write returns [ErrReadOnly].
 	ReadOnly bool
 
-	// AllowSymlinks accepts a store directory that is a symlink, or lies below one, Nix's
-	// allow-symlinked-store. A build can put the target of such a link into its outputs, so that they do
-	// not work on other machines.
+	// AllowSymlinks allows a store directory that is a symlink, or is below one. A build can put the target of such
+	// a symlink into its outputs, which then do not work on other machines. Nix's allow-symlinked-store.
 	AllowSymlinks bool
 	// NoCreate makes [Open] return a [*NoStoreError] if the store does not exist.
 	NoCreate bool
 
-	// TrustedKeys are the keys that one of must have signed what is added under a path
-	// that does not follow from the contents.
+	// TrustedKeys are trusted public keys. One of them must have signed the info of an added path, unless the path
+	// follows from the contents. Nix's trusted-public-keys.
 	TrustedKeys signature.KeySet
 
-	// NoSignatures takes such objects from everybody, whoever signed them.
+	// NoSignatures allows objects without a trusted signature. It is the opposite of Nix's require-sigs.
 	NoSignatures bool
 
-	// NoSync leaves it to the system when the database gets to the disk. After a crash of
-	// the system, not only of the program, the database may then be damaged. It is the
-	// opposite of Nix's fsync-metadata.
+	// NoSync does not sync the database to the disk. After a power cut or a crash of the system, the database may be
+	// damaged. It is the opposite of Nix's fsync-metadata.
 	NoSync bool
 
-	// NoWAL gives the database a rollback journal instead of a write-ahead log, and locks it by a directory
-	// beside it, for network file systems. It is slower, and readers and writers wait for each other. It is
-	// the opposite of Nix's use-sqlite-wal, and must be the same in all programs that share a store.
+	// NoWAL uses a rollback journal instead of a write-ahead log, and locks the database with a directory beside
+	// it. This works on network file systems. It is slower, and readers and writers block each other. All programs
+	// that share a store must use the same value. It is the opposite of Nix's use-sqlite-wal.
 	NoWAL bool
 
-	// SyncObjects writes objects to the disk before they become valid, as Nix's
-	// fsync-store-paths does. Without it, paths that were added just before a power cut may be
-	// valid and empty; verification finds them.
+	// SyncObjects syncs objects to the disk before their paths become valid. Without it, a path that was added just
+	// before a power cut may be valid and have empty files, which [Store.VerifyStore] finds. Nix's fsync-store-paths.
 	SyncObjects bool
 
-	// KeepOutputs keeps the outputs of derivations that are live, Nix's keep-outputs.
+	// KeepOutputs keeps the outputs of live derivations in a garbage collection. Nix's keep-outputs.
 	KeepOutputs bool
 
-	// DropDerivers collects derivations even if outputs of theirs are live. It is the opposite
-	// of Nix's keep-derivations.
+	// DropDerivers collects derivations although their outputs are live. It is the opposite of Nix's
+	// keep-derivations.
 	DropDerivers bool
 
-	// AutoOptimise makes files of objects that are added one with equal ones that are there,
-	// Nix's auto-optimise-store.
+	// AutoOptimise replaces the files of an added object with hard links to identical files in the store. Nix's
+	// auto-optimise-store.
 	AutoOptimise bool
 
-	// MinFree is how many bytes of the disk with the objects shall be free, Nix's min-free. If
-	// there are fewer when something is to be added, garbage is collected first, until
-	// MaxFree are; 0 means all garbage. It is looked at once in MinFreeInterval; 0 is always.
+	// MinFree is a number of free bytes on the file system of the objects. If fewer are free when an object is
+	// added, the store first collects garbage until MaxFree bytes are free, or all garbage if MaxFree is 0. It
+	// checks the free space at most once in MinFreeInterval, or on each addition if that is 0. Nix's min-free,
+	// max-free and min-free-check-interval.
 	MinFree, MaxFree uint64
 	MinFreeInterval  time.Duration
 
-	// ReservedSpace is how many bytes are set aside so that the database of a full disk can
-	// be written to when garbage is collected, Nix's gc-reserved-space. 0 is 8 MiB, and what is
-	// negative is none.
+	// ReservedSpace is the size in bytes of a file that a garbage collection deletes first, so that it can write to
+	// the database on a full disk. 0 means 8 MiB, and a negative value means no file. Nix's gc-reserved-space.
 	ReservedSpace int64
 
-	// Rules say which version of Nix new objects and realisations follow. They do not restrict what can
-	// be read or added.
+	// Rules select the version of Nix whose rules new objects and realisations follow. The store can read and add
+	// objects and realisations of every version.
 	Rules store.Rules
 
-	// RepairFrom is the store that [Store.VerifyStore] takes objects from that are damaged.
+	// RepairFrom is the store from which [Store.VerifyStore] copies objects that are damaged here.
 	RepairFrom store.Store
 }
 
-// A Store is an open store in a directory. Any number of goroutines and processes, Nix's
-// among them, may use it at once.
+// A Store is an open store in a directory. Many goroutines and processes, including Nix, may use the store at the same
+// time.
 type Store struct {
 	*shared
 	temp    *temproots.Roots // nil if the store is read-only
-	session bool             // closing it leaves the others open
+	session bool             // Close leaves the store open for the other sessions
 }
 
-// shared is what all sessions of an open store have in common.
+// shared is the part of a Store that all its sessions share.
 type shared struct {
 	layout
 	opts      Options
 	modulo    moduloHashes
 	tempNames tempNames
 	locks     *pathlock.Locks
-	largeDrvs chan struct{} // holds one value while a goroutine reads a large derivation
+	largeDrvs chan struct{} // contains a value while a goroutine reads a large derivation
 	auto      autoGC
 
-	checked checkedObjects
+	verified verifiedObjects
 
 	mu      sync.RWMutex
-	db      *database // nil while a full disk prevents opening it
-	bigLock *os.File  // held shared; nil if the store is read-only, or the database is not open
+	db      *database // nil if it could not be opened on a full disk
+	bigLock *os.File  // locked; nil if the store is read-only or the database is not open
 	closed  bool
 }
 
@@ -146,15 +143,14 @@ var (
 	_ store.ManyTempRooter    = (*Store)(nil)
 )
 
-// Open opens a store. If it does not exist, Open makes an empty one, unless the options have ReadOnly or
-// NoCreate: the error is a [*NoStoreError] then.
+// Open opens a store. If the store does not exist, Open creates an empty one. With ReadOnly or NoCreate, it returns a
+// [*NoStoreError] instead.
 //
-// On a full disk SQLite may be unable to open the database of a store. Open still succeeds then, so that
-// [Store.CollectGarbage] can run, and every other call tries again to open the database.
+// On a full disk SQLite may be unable to open the database of an existing store. Open still succeeds, so that
+// [Store.CollectGarbage] can free space. Every other call tries to open the database again.
 //
-// The error is a [*SchemaError] if the store is of another version of Nix, older or newer,
-// than can be used here, a [*DatabaseError] if its database cannot be used, and else an
-// [*fs.PathError] for what cannot be made or opened.
+// Open returns a [*SchemaError] if the version of the store is not supported, a [*DatabaseError] if the database cannot
+// be used, and otherwise an [*fs.PathError].
 func Open(ctx context.Context, opts *Options) (*Store, error) {
 	s := &shared{largeDrvs: make(chan struct{}, 1), auto: newAutoGC()}
 	if opts != nil {
@@ -164,7 +160,7 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 	if s.layout, err = openLayout(&s.opts); err != nil {
 		return nil, err
 	}
-	// On a full disk a collection first gives up the reserved space, and opens the database after that.
+	// On a full disk a collection deletes the reserved space first, and opens the database after that.
 	if err := s.open(ctx); err != nil && (s.opts.ReadOnly || !nixdb.IsDiskFull(err) || !s.hasDatabase()) {
 		return nil, err
 	}
@@ -175,11 +171,11 @@ func Open(ctx context.Context, opts *Options) (*Store, error) {
 	if !s.opts.ReadOnly {
 		s.tempNames.roots = temproots.Open(s.rootsState())
 	}
-	return s.user(false), nil
+	return s.newStore(false), nil
 }
 
-// user returns a Store with temporary roots of its own.
-func (s *shared) user(session bool) *Store {
+// newStore returns a Store with its own temporary roots.
+func (s *shared) newStore(session bool) *Store {
 	u := &Store{shared: s, session: session}
 	if !s.opts.ReadOnly {
 		u.temp = temproots.Open(s.rootsState())
@@ -187,19 +183,19 @@ func (s *shared) user(session bool) *Store {
 	return u
 }
 
-// Session returns the same store, with temporary roots that end when the session is closed.
-// Whatever is added through it is kept as long.
+// Session returns a view of the same store with its own temporary roots. An object that is added through the session is
+// not collected before the session is closed.
 func (s *Store) Session(ctx context.Context) (store.Store, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return nil, ErrClosed
 	}
-	return s.user(true), nil
+	return s.newStore(true), nil
 }
 
-// open opens what is to be kept open. Nobody else uses s meanwhile; after an error it is as
-// before.
+// open opens the database and takes the big lock. The caller holds mu, or is the only user of s. If open fails, it does
+// not change s.
 func (s *shared) open(ctx context.Context) (err error) {
 	if s.opts.ReadOnly || s.opts.NoCreate {
 		if err := s.checkExists(); err != nil {
@@ -208,7 +204,7 @@ func (s *shared) open(ctx context.Context) (err error) {
 	}
 	var bigLock *os.File
 	if !s.opts.ReadOnly {
-		if err := s.makeDirs(); err != nil {
+		if err := s.createDirs(); err != nil {
 			return err
 		}
 		if bigLock, err = s.takeBigLock(ctx); err != nil {
@@ -226,8 +222,8 @@ func (s *shared) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// database returns the open database. If it was deleted together with the store, a new one
-// is made: the store is then empty.
+// database returns the open database. If the store was deleted, database creates a new, empty store. With reading, it
+// may return a database that was deleted a moment ago; see [nixdb.DB.IsGone].
 func (s *shared) database(ctx context.Context, reading bool) (*database, error) {
 	s.mu.RLock()
 	db, closed := s.db, s.closed
@@ -241,14 +237,14 @@ func (s *shared) database(ctx context.Context, reading bool) (*database, error) 
 	return s.reopen(ctx, db)
 }
 
-// reopen replaces a database that was deleted, or opens one that could not be opened on a full disk.
+// reopen opens the database again, after it was deleted or could not be opened on a full disk.
 func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
 		return nil, ErrClosed
-	case s.db != gone: // somebody else was here first
+	case s.db != gone: // another goroutine has reopened it
 		return s.db, nil
 	case s.opts.ReadOnly && (!gone.IsStill() || !gone.HasSameFile()):
 		return nil, &fs.PathError{Op: "read", Path: gone.File(), Err: errors.New("the database was deleted or replaced; open the store again")}
@@ -257,7 +253,7 @@ func (s *shared) reopen(ctx context.Context, gone *database) (*database, error) 
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
-	if gone != nil { // and the reserved space with it
+	if gone != nil { // the reserved space was deleted with the store
 		gone.Close()
 		if !s.opts.ReadOnly {
 			lock.Close()
@@ -285,7 +281,7 @@ func (s *shared) write(ctx context.Context, f func(c *conn) error) error {
 	return db.write(ctx, f)
 }
 
-// writeDurably is write, but returns when the transaction is on the disk.
+// writeDurably is write, and returns after the transaction is on the disk.
 func (s *shared) writeDurably(ctx context.Context, f func(c *conn) error) error {
 	db, err := s.database(ctx, false)
 	if err != nil {
@@ -294,7 +290,7 @@ func (s *shared) writeDurably(ctx context.Context, f func(c *conn) error) error 
 	return db.writeDurably(ctx, f)
 }
 
-// Close lets go of the store, or of the session. Calls under way may still succeed; later ones are [ErrClosed].
+// Close closes the store or the session. Calls that have started may still succeed. Later calls return [ErrClosed].
 func (s *Store) Close() error {
 	var err error
 	if s.temp != nil {
@@ -323,5 +319,5 @@ func (s *Store) Close() error {
 // Rules implements [store.RulesStore].
 func (s *Store) Rules() store.Rules { return s.opts.Rules }
 
-// Dir returns the store directory, as paths name it.
+// Dir returns the logical store directory, with which store paths begin.
 func (s *Store) Dir() storepath.Dir { return s.dir }

@@ -1,6 +1,7 @@
 package localstore
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"pix/internal/testenv"
 	"pix/localstore/internal/nixdb"
+	"pix/localstore/internal/temproots"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -43,6 +45,12 @@ func info(t testing.TB, name string, references ...storepath.Path) *store.PathIn
 	}
 	references = slices.Sorted(slices.Values(references))
 	return &store.PathInfo{Path: path, NARHash: nixhash.Sum(nixhash.SHA256, []byte(name)), NARSize: 17, References: references}
+}
+
+// registerValidPaths makes paths valid without objects, or changes the infos of valid ones.
+func (s *Store) registerValidPaths(ctx context.Context, infos ...*store.PathInfo) error {
+	_, err := s.register(ctx, temproots.Held{}, true, infos...)
+	return err
 }
 
 func TestRegister(t *testing.T) {

@@ -6,49 +6,47 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 
+	"pix/localstore/internal/objects"
 	"pix/localstore/internal/temproots"
 	"pix/nixbase32"
 	"pix/storepath"
 )
 
-// A tempDir is a directory in the store directory, for objects whose paths are not known or not
-// checked yet, or that are to replace others.
+// A tempDir is a directory in the store directory in which objects are created before they have their final names.
 //
-// Collectors must let it alone. Those of Nix from 2.12 on do so if its name begins with "tmp-"
-// and it is locked, but older ones delete whatever has no name of a store path. So it has such a
-// name, and that is a temporary root, which all of them heed.
+// Collectors must not delete it. A collector of Nix 2.12 or later keeps a locked directory whose name begins with
+// "tmp-". Older ones delete every file without the name of a store path. So the directory has the name of a store path
+// that is a temporary root, which every collector keeps.
 type tempDir struct {
 	s    *Store
 	path storepath.Path
-	held temproots.Held // the root that keeps the directory
+	held temproots.Held // of the temporary root
 	name string
 	root *os.Root
 }
 
-// tempPrefix is how the names of temporary directories begin, after the hash part.
+// tempPrefix follows the hash part in the name of a temporary directory.
 const tempPrefix = "pix-tmp-"
 
-// isTempName reports whether a path is the name of a temporary directory. There never is an object
-// under it that anybody could want to know of.
+// isTempName reports whether a path is the name of a temporary directory.
 func isTempName(path storepath.Path) bool { return strings.HasPrefix(path.Name(), tempPrefix) }
 
-// tempNames are the names that the temporary directories of one open store have, one after the
-// other. To make a root of one takes a while, so it stays one.
+// tempNames are the names of the temporary directories of one open store. To make a name a temporary root takes a write
+// to the disk, so a name is reused and stays a root.
 type tempNames struct {
 	mu    sync.Mutex
 	free  []storepath.Path
 	roots *temproots.Roots // nil if the store is read-only
 }
 
-// take returns a name that no other temporary directory has, and that is a temporary root.
-func (n *tempNames) take(ctx context.Context, dir storepath.Dir) (path storepath.Path, held temproots.Held, err error) {
+// acquire returns a name that is a temporary root and that no other temporary directory has.
+func (n *tempNames) acquire(ctx context.Context, dir storepath.Dir) (path storepath.Path, held temproots.Held, err error) {
 	n.mu.Lock()
 	if last := len(n.free) - 1; last >= 0 {
 		path = n.free[last]
@@ -63,26 +61,26 @@ func (n *tempNames) take(ctx context.Context, dir storepath.Dir) (path storepath
 			return "", held, err
 		}
 	}
-	held, err = n.roots.Add(ctx, path) // also if it is a root already: its file may have been deleted
+	held, err = n.roots.Add(ctx, path) // a reused name too, because the file of temporary roots may have been deleted
 	return path, held, err
 }
 
-// giveBack is for who needs a name no longer.
-func (n *tempNames) giveBack(path storepath.Path) {
+// release makes a name available for another temporary directory.
+func (n *tempNames) release(path storepath.Path) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.free = append(n.free, path)
 }
 
-func (s *Store) makeTempDir(ctx context.Context) (*tempDir, error) {
+func (s *Store) newTempDir(ctx context.Context) (*tempDir, error) {
 	if s.opts.ReadOnly {
 		return nil, ErrReadOnly
 	}
-	// What is added next must go into the store that is there now.
+	// If the store was deleted, the directory must be in the store that replaces it.
 	if _, err := s.database(ctx, false); err != nil {
 		return nil, err
 	}
-	path, held, err := s.tempNames.take(ctx, s.dir)
+	path, held, err := s.tempNames.acquire(ctx, s.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -103,83 +101,46 @@ func (s *Store) makeTempDir(ctx context.Context) (*tempDir, error) {
 	return d, nil
 }
 
-// remove removes the directory and what is in it.
+// remove deletes the directory with its contents.
 func (d *tempDir) remove() error {
 	if d.root != nil {
 		d.root.Close()
 	}
 	dir, err := os.Open(d.s.storeDir)
 	if err == nil {
-		_, err = removeTree(dir, d.path.Base())
+		_, err = objects.RemoveIn(dir, d.path.Base())
 		dir.Close()
 	}
-	if ignoreMissing(err) == nil {
-		d.s.tempNames.giveBack(d.path) // else something is left under that name
+	if objects.IgnoreNotExist(err) == nil { // else files remain under this name
+		d.s.tempNames.release(d.path)
 	}
 	return err
 }
 
-// tempObject is the name of the object in a temporary directory, where there is one alone.
+// tempObject is the name of the object in a temporary directory for one object.
 const tempObject = "x"
 
-// object returns where an object in the directory is.
+// object returns the name of a file in the directory.
 func (d *tempDir) object(name string) string { return filepath.Join(d.name, name) }
 
-// moveTo moves an object to another name in the store directory. If there is something the error is
-// [fs.ErrExist]. If the directory was not a root all the time, a collector may have deleted files in it,
-// and the error is [temproots.ErrLost].
+// moveObject moves the object in a temporary directory for one object; see [tempDir.moveTo].
+func (d *tempDir) moveObject(to string) error { return d.moveTo(tempObject, to) }
+
+// moveTo moves an object to another name in the store directory. It returns [fs.ErrExist] if the name exists. If the
+// directory was not a temporary root all the time, a collector may have deleted files in it, and moveTo returns
+// [temproots.ErrLost].
 func (d *tempDir) moveTo(object, to string) error {
 	if err := d.held.Check(); err != nil {
 		return err
 	}
-	from := d.object(object)
-	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
-		return &fs.PathError{Op: "move", Path: to, Err: cmp.Or(err, fs.ErrExist)}
-	}
-	unlocked, err := unlockDir(from)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return relockDir(unlocked, to)
+	return objects.Move(d.object(object), to)
 }
 
-// exchange puts an object into the place of another one, which is then in the directory instead.
-// One of the two is always in place, even if the process is killed. The errors are the same as for moveTo.
+// exchange replaces an object in the store directory by one in the temporary directory, which then contains the old
+// object. A process that is killed leaves one of the two in place. It returns the same errors as moveTo.
 func (d *tempDir) exchange(object, to string) error {
 	if err := d.held.Check(); err != nil {
 		return err
 	}
-	from := d.object(object)
-	unlocked, err := unlockDir(from)
-	if err != nil {
-		return err
-	}
-	if _, err := unlockDir(to); ignoreMissing(err) != nil {
-		return err
-	}
-	if err := swap(from, to, d.object("old")); err != nil {
-		return err
-	}
-	return relockDir(unlocked, to)
-}
-
-// unlockDir lets a directory be moved: only root may move one that is read-only. It reports
-// whether there is a directory.
-func unlockDir(name string) (is bool, err error) {
-	info, err := os.Lstat(name)
-	if err != nil || !info.IsDir() {
-		return false, err
-	}
-	return true, os.Chmod(name, 0o755)
-}
-
-// relockDir gives a directory that was moved the mode and time back that everything in a store has.
-func relockDir(is bool, name string) error {
-	if !is {
-		return nil
-	}
-	return errors.Join(os.Chmod(name, 0o555), os.Chtimes(name, objectTime, objectTime))
+	return objects.Exchange(d.object(object), to, d.object("old"))
 }

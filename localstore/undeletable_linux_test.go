@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 
 	"pix/activity"
 	"pix/localstore/internal/flock"
+	"pix/localstore/internal/objects"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -38,7 +38,7 @@ func replaceByMount(t *testing.T, s *Store, path storepath.Path) (file string) {
 	precious := t.TempDir()
 	file = filepath.Join(precious, "precious")
 	object := s.object(path)
-	err := errors.Join(os.WriteFile(file, nil, 0o644), removeObject(object), os.MkdirAll(object+"/sub", 0o755), os.WriteFile(object+"/other", nil, 0o644))
+	err := errors.Join(os.WriteFile(file, nil, 0o644), objects.Remove(object), os.MkdirAll(object+"/sub", 0o755), os.WriteFile(object+"/other", nil, 0o644))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,23 +170,23 @@ func TestOptimiseWithoutHardLinks(t *testing.T) {
 func TestOptimiseMissing(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	archive := bigTree("x")
-	var objects []string
+	var names []string
 	for i := range 3 {
 		info, err := s.AddToStore(t.Context(), fmt.Sprint("x", i), storepath.NAR, nixhash.SHA256, nil, strings.NewReader(string(archive)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		objects = append(objects, s.object(info.Path))
+		names = append(names, s.object(info.Path))
 	}
-	slices.Sort(objects)
-	if err := removeObject(objects[0]); err != nil { // root can read everything else
+	slices.Sort(names)
+	if err := objects.Remove(names[0]); err != nil { // root can read everything else
 		t.Fatal(err)
 	}
 	if left, ok := errors.AsType[*IncompleteError](s.OptimiseStore(t.Context())); !ok || left.Failed != 1 {
 		t.Error(left)
 	}
-	if names, err := os.ReadDir(s.links()); err != nil || len(names) == 0 {
-		t.Error(names, err)
+	if links, err := os.ReadDir(s.links()); err != nil || len(links) == 0 {
+		t.Error(links, err)
 	}
 }
 
@@ -202,106 +202,5 @@ func TestVerifyUnreadableLink(t *testing.T) {
 	remain, lines := verify(t, s, true, false)
 	if text := strings.Join(lines, "\n"); !remain || !strings.Contains(text, "path '"+string(paths[0])+"' was modified!") || !strings.Contains(text, "error: ") {
 		t.Errorf("%v, %q", remain, lines)
-	}
-}
-
-// A symlink that takes the place of a directory is not followed.
-func TestChmodDirOfSymlink(t *testing.T) {
-	dir := t.TempDir()
-	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
-	if err := errors.Join(os.Mkdir(target, 0o755), os.Symlink("target", link)); err != nil {
-		t.Fatal(err)
-	}
-	if err := chmodDir(unix.AT_FDCWD, link, 0o700); err == nil {
-		t.Error("the mode of a symlink was changed")
-	}
-	if info, err := os.Stat(target); err != nil || info.Mode().Perm() != 0o755 {
-		t.Error(info.Mode(), err)
-	}
-	if err := chmodDir(unix.AT_FDCWD, target, 0o700); err != nil {
-		t.Error(err)
-	}
-}
-
-// deepTree makes directories in each other, with a file in each, below a name in a directory.
-func deepTree(t *testing.T, name string, depth int) {
-	t.Helper()
-	parent := unix.AT_FDCWD
-	for i := range depth {
-		err := unix.Mkdirat(parent, name, 0o755)
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir, err := unix.Openat(parent, name, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range []string{"a", "z"} {
-			fd, err := unix.Openat(dir, file, unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
-			if err != nil {
-				t.Fatal(err)
-			}
-			unix.Close(fd)
-		}
-		if i > 0 {
-			unix.Close(parent)
-		}
-		parent, name = dir, "d"
-	}
-	unix.Close(parent)
-}
-
-// A tree is removed with a few descriptors, however deep it is.
-func TestRemoveDeepTree(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "deep")
-	deepTree(t, name, 300)
-	most, stop := 0, make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				files, _ := os.ReadDir("/proc/self/fd")
-				most = max(most, len(files))
-			}
-		}
-	})
-	err := removeObject(name)
-	close(stop)
-	watching.Wait()
-	if err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
-		t.Error(err)
-	}
-	if most > maxOpenDirs+40 {
-		t.Errorf("%d files were open", most)
-	}
-}
-
-// A directory that its owner moves elsewhere while it is emptied leads to no other files.
-func TestRemoveMovedTree(t *testing.T) {
-	top := t.TempDir()
-	other := filepath.Join(top, "other")
-	if err := errors.Join(os.MkdirAll(other+"/child", 0o755), os.WriteFile(other+"/precious", nil, 0o644), os.Mkdir(top+"/dir", 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	open := func(name string) *removedDir {
-		f, err := os.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { f.Close() })
-		return &removedDir{File: f}
-	}
-	dir, child := open(top+"/dir"), open(other+"/child")
-	if err := dir.suspend(); err != nil {
-		t.Fatal(err)
-	}
-	if err := dir.resume(child); !errors.Is(err, errMoved) || dir.File != nil {
-		t.Error(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pix/activity"
+	"pix/localstore/internal/objects"
 	"pix/storepath"
 )
 
@@ -39,7 +40,7 @@ func TestVerifyWhileRestoring(t *testing.T) {
 		}
 	}
 	for i := range 100 {
-		if err := removeObject(s.object(path)); err != nil {
+		if err := objects.Remove(s.object(path)); err != nil {
 			t.Fatal(err)
 		}
 		var adding sync.WaitGroup
@@ -60,7 +61,7 @@ func TestVerifyWhileRestoring(t *testing.T) {
 		if valid, err := other.IsValidPath(t.Context(), path); !valid || err != nil {
 			t.Fatalf("after %d: %v, %v", i, valid, err)
 		}
-		if _, err := lstat(s.object(path)); err != nil {
+		if _, err := objects.Lstat(s.object(path)); err != nil {
 			t.Fatalf("after %d: %v", i, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pix/internal/testenv"
+	"pix/localstore/internal/objects"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -84,8 +85,8 @@ func TestWipedBeforeRegistration(t *testing.T) {
 		t.Fatal(err)
 	}
 	path = info.Path
-	_, err = s.add(t.Context(), info, false, func(name string) error {
-		if err := makeFile(name, []byte("x")); err != nil {
+	_, err = s.addComputed(t.Context(), info, false, func(name string) error {
+		if err := objects.CreateFile(name, []byte("x")); err != nil {
 			return err
 		}
 		if err := os.Rename(root, root+"-gone"); err != nil {

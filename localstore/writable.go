@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A store directory may be mounted read-only, as on NixOS: a bind mount protects the objects from all programs
-// but Nix. Nix makes it writable for itself, in a mount namespace of its own. A Go program cannot change the
-// namespace of all its threads. So pix works in a writable clone of the mount, which has no place in
-// any namespace, and which it reaches by the name of a file descriptor, /proc/self/fd/N.
+// The store directory may be mounted read-only, as on NixOS: a read-only bind mount protects the objects from all
+// programs except Nix. Nix remounts the directory in its own mount namespace. A Go program cannot change the namespace
+// of all its threads. So pix opens a writable clone of the mount, which is in no namespace, and opens files in it through
+// the name of its file descriptor, /proc/self/fd/N.
 
-// openLayout returns the layout that the options say, with a writable store directory if possible. If that
-// fails, questions can still be answered; [layout.checkWritable] returns the reason.
+// openLayout returns the layout for the options, with a writable store directory if possible. If the directory cannot be
+// made writable, the store can still answer queries, and [layout.checkWritable] returns the reason.
 func openLayout(opts *Options) (layout, error) {
 	l, err := newLayout(opts)
 	if err != nil || opts.ReadOnly || !isReadOnlyMount(l.storeDir) {
@@ -30,9 +30,8 @@ func openLayout(opts *Options) (layout, error) {
 	return l, nil
 }
 
-// checkWritable returns an error if the store directory is on a file system that is mounted read-only, or if this
-// process has no right to write to it. An operation that first changes the database and then the objects must check
-// that before.
+// checkWritable returns an error if this process cannot write to the store directory. An operation that first changes
+// the database and then the objects calls it before it changes anything.
 func (l layout) checkWritable() error {
 	if isReadOnlyMount(l.storeDir) {
 		return &ReadOnlyMountError{l.storeName, l.readOnly}
@@ -44,10 +43,10 @@ func (l layout) checkWritable() error {
 	return nil
 }
 
-// A ReadOnlyMountError says that nothing in a store can be changed because its directory is mounted read-only.
+// A ReadOnlyMountError reports that a store cannot be changed because its directory is mounted read-only.
 type ReadOnlyMountError struct {
 	Dir string
-	Err error // why this process cannot make it writable for itself, or nil
+	Err error // why this process cannot remount it, or nil
 }
 
 func (e *ReadOnlyMountError) Error() string {
@@ -61,7 +60,7 @@ func (e *ReadOnlyMountError) Error() string {
 // Unwrap returns EROFS.
 func (e *ReadOnlyMountError) Unwrap() error { return syscall.EROFS }
 
-// named returns the name of a file in the store directory as the user knows it.
+// named returns the name of a file in the store directory for messages.
 func (l layout) named(name string) string {
 	if rest, ok := strings.CutPrefix(name, l.storeDir); ok {
 		return l.storeName + rest

@@ -12,7 +12,7 @@ import (
 	"pix/nixhash"
 )
 
-// smallFiles is an archive of 2,000 files, 8.6 MB.
+// smallFiles returns an archive of 2,000 files, 8.6 MB.
 func smallFiles(b *testing.B) []byte {
 	var buf bytes.Buffer
 	w := nar.NewWriter(&buf)
@@ -27,8 +27,8 @@ func smallFiles(b *testing.B) []byte {
 	return buf.Bytes()
 }
 
-// BenchmarkSkim is without contents: from memory, where they are skipped, and from a
-// stream, where they must be read.
+// BenchmarkSkim reads entries without contents: from memory, where they are skipped, and from
+// a stream, where they must be read.
 func BenchmarkSkim(b *testing.B) {
 	archive := smallFiles(b)
 	for name, wrap := range map[string]func(*bytes.Reader) io.Reader{

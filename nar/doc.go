@@ -1,14 +1,13 @@
-// Package nar knows Nix's archive format: how to read, write, list, dump, restore and
-// hash it.
+// Package nar implements Nix's archive format: it reads, writes, lists, dumps, restores
+// and hashes archives.
 //
-// A Nix archive (NAR) is a file, a directory or a symlink turned into bytes, in such a
-// way that the same thing always makes the same bytes. There are no times, owners or
-// permissions in it, but for one bit that says whether a file is executable, and
-// entries are sorted by the bytes of their names. The hash of these bytes is what Nix
-// means by the hash of a directory.
+// A Nix archive (NAR) is the serialisation of a file, a directory or a symlink. Equal
+// trees always serialise to equal bytes: an archive contains no times, owners or
+// permissions except one bit for executable files, and entries are sorted by the bytes
+// of their names. The hash of these bytes is the hash of a directory in Nix.
 //
-// Everything is made of the strings and numbers of package wire. In this grammar a
-// quoted word is such a string, as are target and name; size is a number:
+// An archive consists of the strings and numbers of package wire. In this grammar, quoted
+// words, target and name are such strings; size is a number:
 //
 //	archive   = "nix-archive-1" node
 //	node      = "(" "type" ( file | directory | symlink ) ")"
@@ -17,29 +16,29 @@
 //	symlink   = "symlink" "target" target
 //	contents  = size, as many bytes, and zero bytes up to a multiple of 8
 //
-// An archive says nowhere how long it is; its end is the last parenthesis. Names have
-// 1 to 255 bytes, any but "/" and NUL, and are not "." or ".."; targets have 1 to 4095
-// bytes without NUL; there are at most 64 nodes on the way to any.
+// An archive does not contain its own length; it ends with the last parenthesis. Names
+// have 1 to 255 bytes, may contain any byte except "/" and NUL, and are not "." or "..".
+// Targets have 1 to 4095 bytes without NUL. Nodes are nested at most 64 deep.
 //
 // # Where to begin
 //
-// From a stream to its entries and back: [Reader], [Writer], and [Copy], which passes
-// an archive on and checks it, as [RawReader] does for whoever reads. From the file
-// system and to it: [Dump], [HashPath], [Restore]. To look into an archive:
-// [ReadListing] and [Index] make a [Listing], with which [FS] finds single files.
+// To convert between a stream and entries, use [Reader] and [Writer]. [Copy] copies and
+// checks one archive; [RawReader] does the same as an io.Reader. To read and write the
+// file system, use [Dump], [HashPath] and [Restore]. To look into an archive, make a
+// [Listing] with [ReadListing] or [Index]; [FS] reads single files with it.
 //
-// Several things can be learnt of a stream in one pass with io.MultiWriter: a [Hasher],
-// a [Lister] and a [RefScanner] are writers. [Rewriter] and [ModuloHasher] serve
-// objects that mention their own path.
+// A [Hasher], a [Lister] and a [RefScanner] are writers: io.MultiWriter combines them to
+// process a stream in one pass. [Rewriter] and [ModuloHasher] are for objects that contain
+// their own path.
 //
 // # In which order to read
 //
-// nar.go has the words, grammar.go the grammar above as a state machine, which
-// reader.go pulls and lister.go is pushed; encode.go is its reverse, for writer.go and
-// dump.go. The dump reads folders (folder*.go, names.go) while a second goroutine
-// uses what was read (pipeline.go), and a restore lets another goroutine hash large pieces
-// (aside.go, for restore.go); there are no others in this package. windows.go finds what may
-// be a hash part, for references.go and rewrite.go. raw.go cuts an archive out of a stream.
+// nar.go defines entries and errors. grammar.go is the grammar above as a state machine,
+// which reader.go and lister.go drive; writer.go does the reverse. dump.go reads
+// directories (folder*.go, names.go) on one goroutine while another uses the bytes
+// (pipeline.go). restore.go passes large pieces to a second goroutine that hashes them
+// (asyncwriter.go). The package starts no other goroutines. windows.go finds candidates for
+// hash parts, for references.go and rewrite.go. raw.go extracts an archive from a stream.
 //
-// Source of the format: src/libutil/archive.cc in Nix 2.34.
+// Format: src/libutil/archive.cc in Nix 2.34.
 package nar

@@ -16,67 +16,65 @@ import (
 )
 
 var (
-	// ErrFileType is why something cannot be dumped that is neither a file nor a
-	// directory nor a symlink, such as a socket, a named pipe or a device.
-	ErrFileType = errors.New("it is no regular file, directory or symlink, and an archive can hold nothing else")
-	// ErrFileChanged is why a file cannot be dumped whose size or kind changed
-	// meanwhile.
-	ErrFileChanged = errors.New("it was changed while it was read")
+	// ErrFileType is the reason why a file that is neither a regular file nor a directory
+	// nor a symlink, such as a socket, a named pipe or a device, cannot be dumped.
+	ErrFileType = errors.New("it is not a regular file, directory or symlink, and an archive cannot contain anything else")
+	// ErrFileChanged is the reason why a file whose size or kind changed during the dump
+	// cannot be dumped.
+	ErrFileChanged = errors.New("it changed while it was being read")
 )
 
-// DumpOptions say what is dumped, and how. A nil pointer is the zero value.
+// DumpOptions are the options of a dump. A nil pointer is the zero value.
 type DumpOptions struct {
-	// Filter is asked about everything below the path that is dumped, and what it
-	// refuses is left out, a directory with all that lies in it. The path is relative
-	// to what is dumped, with slashes; the kind is 0 for what no archive can hold. The
-	// calls come one after the other, but from a goroutine other than the caller's.
+	// Filter reports whether to include a file. It is called for everything below the
+	// dumped path; a directory that it excludes is excluded with its contents. path is
+	// relative to the dumped path and separated by slashes. kind is 0 for files that no
+	// archive can contain. Dump makes one call at a time, but not on the caller's goroutine.
 	Filter func(path string, kind Kind) bool
 
-	// CaseHack undoes what [RestoreOptions.CaseHack] did: a name ends in the archive
-	// where "~nix~case~hack~" begins in it.
+	// CaseHack reverses [RestoreOptions.CaseHack]: it removes "~nix~case~hack~" and the
+	// text after it from names.
 	CaseHack bool
 }
 
-// A FileWriter is a writer that can be given files instead of their bytes, so that these need not
-// pass through the program: see sendfile(2).
+// A FileWriter is a writer that can also write open files, so that their bytes need not be
+// copied through user space; see sendfile(2).
 type FileWriter interface {
 	io.Writer
 
-	// WriteFile writes the first n bytes of a file. If the file has fewer it writes those,
-	// and returns how many they are without an error.
+	// WriteFile writes the first n bytes of f and returns how many it wrote. If the file is
+	// shorter, it writes the whole file and returns no error.
 	WriteFile(f File, n int64) (written int64, err error)
 }
 
 // A File is an open regular file, such as an [*os.File].
 type File interface {
 	io.ReaderAt
-	Fd() uintptr // the descriptor, which is not to be closed
+	Fd() uintptr // the descriptor, which the caller must not close
 }
 
-// Dump writes the archive of path to dst, which is given large files as such if it is a
-// [FileWriter]. Symlinks are not followed, also not one
-// that path itself is. Of the permissions of a file only that of its owner to
-// execute it is kept.
+// Dump writes the archive of path to dst. It does not follow symlinks, not even if path
+// itself is one. The only permission it keeps is the execute bit of a file's owner. If dst
+// is a [FileWriter], it receives large files as open files.
 //
-// Files are read ahead while dst is written to: the writes come from the caller's
-// goroutine, and what was started has ended when Dump returns. It needs a few
-// megabytes, and the names of the directories on the way to where it is.
+// Dump reads files ahead while it writes to dst. All writes come from the caller's
+// goroutine, and all other goroutines have ended when Dump returns. It needs a few
+// megabytes of memory, and the names in the directories from path to the current file.
 //
-// The error is an [*fs.PathError] that names the file at fault ([ErrFileType] and
-// [ErrFileChanged] among the reasons), or that of dst, or the cause of the
+// The error is an [*fs.PathError] with the path of the file ([ErrFileType] and
+// [ErrFileChanged] are among the reasons), the error of dst, or the cause of the
 // cancellation of ctx.
 func Dump(ctx context.Context, dst io.Writer, path string, opts *DumpOptions) error {
-	return pump(ctx, dst, func(p *pipeline) error { return newDumper(p, path, opts).path() })
+	return runPipeline(ctx, dst, func(p *pipeline) error { return newDumper(p, path, opts).path() })
 }
 
-// DumpFS writes the archive of what name is in fsys to dst, as [Dump] does. Symlinks
-// are dumped as such if fsys is an [fs.ReadLinkFS].
+// DumpFS writes the archive of name in fsys to dst, as [Dump] does. It dumps symlinks as
+// symlinks if fsys is an [fs.ReadLinkFS].
 func DumpFS(ctx context.Context, dst io.Writer, fsys fs.FS, name string, opts *DumpOptions) error {
-	return pump(ctx, dst, func(p *pipeline) error { return newDumper(p, name, opts).pathFS(fsys) })
+	return runPipeline(ctx, dst, func(p *pipeline) error { return newDumper(p, name, opts).pathFS(fsys) })
 }
 
-// HashPath returns the hash and the size in bytes of the archive of path, as [Dump]
-// would write it.
+// HashPath returns the hash and the size in bytes of the archive that [Dump] would write.
 func HashPath(ctx context.Context, path string, algo nixhash.Algorithm, opts *DumpOptions) (h nixhash.Hash, size uint64, err error) {
 	hasher := NewHasher(algo)
 	if err := Dump(ctx, hasher, path, opts); err != nil {
@@ -89,8 +87,8 @@ func HashPath(ctx context.Context, path string, algo nixhash.Algorithm, opts *Du
 type dumper struct {
 	*pipeline
 	opts DumpOptions
-	root string // what is dumped, for messages
-	rel  []byte // where we are below it
+	root string // the dumped path, for error messages
+	rel  []byte // path of the current file, relative to root
 	list [MaxDepth]nameList
 }
 
@@ -104,33 +102,33 @@ func newDumper(p *pipeline, root string, opts *DumpOptions) *dumper {
 
 // path dumps the root.
 func (d *dumper) path() error {
-	// Lstat follows a symlink with a slash after it, and Nix does not.
+	// Unlike Nix, Lstat follows a symlink if a slash follows its name.
 	path := filepath.Clean(d.root)
 	info, err := os.Lstat(path)
 	if err != nil {
-		return d.failed(err)
+		return d.pathError(err)
 	}
 	switch kindOf(info.Mode()) {
 	case Regular:
 		f, err := openSame(path, info)
 		if err != nil {
-			return d.failed(err)
+			return d.pathError(err)
 		}
 		return d.file(f, "", 0)
 	case Directory:
 		f, err := openRootFolder(os.OpenRoot(path))
 		if err != nil {
-			return d.failed(err)
+			return d.pathError(err)
 		}
 		return d.folder(f, "", 0)
 	case Symlink:
 		target, err := os.Readlink(path)
 		return d.symlink(target, err, "", 0)
 	}
-	return d.failed(ErrFileType)
+	return d.pathError(ErrFileType)
 }
 
-// openSame opens the file that info describes, and no other that has taken its place.
+// openSame opens the file that info describes. It fails if another file has replaced it.
 func openSame(path string, info fs.FileInfo) (openedFile, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -141,7 +139,7 @@ func openSame(path string, info fs.FileInfo) (openedFile, error) {
 		return openedFile{}, errors.Join(err, ErrFileChanged)
 	}
 	opened, err := openedFrom(f)
-	opened.at = f
+	opened.readerAt = f
 	return opened, err
 }
 
@@ -158,21 +156,21 @@ func (d *dumper) folder(f folder, name string, depth int) error {
 		err = l.sort()
 	}
 	if err != nil {
-		return d.failed(err)
+		return d.pathError(err)
 	}
 	if err := d.begin(Entry{Kind: Directory, Depth: depth, Name: name}); err != nil {
 		return err
 	}
-	for _, place := range l.places {
-		if err := d.item(f, l, place, depth+1); err != nil {
+	for _, pos := range l.positions {
+		if err := d.item(f, l, pos, depth+1); err != nil {
 			return err
 		}
 	}
 	return d.end(depth)
 }
 
-// item dumps one of the things in a directory.
-func (d *dumper) item(f folder, l *nameList, at namePlace, depth int) error {
+// item dumps one item of a directory.
+func (d *dumper) item(f folder, l *nameList, at namePos, depth int) error {
 	if d.ctx.Err() != nil {
 		return context.Cause(d.ctx)
 	}
@@ -187,36 +185,36 @@ func (d *dumper) item(f folder, l *nameList, at namePlace, depth int) error {
 		return nil
 	}
 	if depth >= MaxDepth {
-		return d.failed(fmt.Errorf("it lies more than %d directories deep", MaxDepth-1))
+		return d.pathError(fmt.Errorf("it lies more than %d directories deep", MaxDepth-1))
 	}
 	fileName, name := l.fileName(at), string(l.name(at))
 	switch l.kind(at) {
 	case Regular:
 		file, err := f.openFile(fileName)
 		if err != nil {
-			return d.failed(err)
+			return d.pathError(err)
 		}
 		return d.file(file, name, depth)
 	case Directory:
 		sub, err := f.openFolder(fileName)
 		if err != nil {
-			return d.failed(err)
+			return d.pathError(err)
 		}
 		return d.folder(sub, name, depth)
 	case Symlink:
 		target, err := f.readLink(fileName)
 		return d.symlink(target, err, name, depth)
 	}
-	return d.failed(ErrFileType)
+	return d.pathError(ErrFileType)
 }
 
 func (d *dumper) symlink(target string, err error, name string, depth int) error {
 	if err != nil {
-		return d.failed(err)
+		return d.pathError(err)
 	}
 	e := Entry{Kind: Symlink, Depth: depth, Name: name, Target: target}
 	if reason := checkNode(&e); reason != "" {
-		return d.failed(errors.New(reason))
+		return d.pathError(errors.New(reason))
 	}
 	if err := d.begin(e); err != nil {
 		return err
@@ -240,53 +238,53 @@ func (d *dumper) file(f openedFile, name string, depth int) error {
 	return d.end(depth)
 }
 
-// contents copies as many bytes as the file's size says, and sees to it that there
-// are no more.
+// contents copies the contents of f. It fails unless their length is exactly the size of
+// the file when it was opened.
 func (d *dumper) contents(f openedFile) error {
 	left, src := f.size, io.Reader(f)
-	if f.at != nil && f.size >= largeFile {
+	if f.readerAt != nil && f.size >= largeFile {
 		n, err := d.large(f)
 		if err != nil {
 			return err
 		}
-		left, src = f.size-n, io.NewSectionReader(f.at, int64(n), math.MaxInt64)
+		left, src = f.size-n, io.NewSectionReader(f.readerAt, int64(n), math.MaxInt64)
 	}
 	for atEnd := false; !atEnd; {
-		if err := d.room(1); err != nil {
+		if err := d.reserve(1); err != nil {
 			return err
 		}
-		// One byte more than there should be, so that the last read also finds the end.
+		// Leave space for one byte more than expected, so that the last read also finds the end.
 		space := d.chunk[d.used:]
 		if uint64(len(space)) > left {
 			space = space[:left+1]
 		}
 		n, err := src.Read(space)
 		if err != nil && err != io.EOF {
-			return d.failed(err)
+			return d.pathError(err)
 		}
 		if uint64(n) > left || err == io.EOF && uint64(n) < left {
-			return d.failed(ErrFileChanged)
+			return d.pathError(ErrFileChanged)
 		}
 		d.used += n
 		left -= uint64(n)
-		atEnd = left == 0 && (err == io.EOF || f.shortMeansEnd && n < len(space))
+		atEnd = left == 0 && (err == io.EOF || f.shortReadIsEOF && n < len(space))
 	}
 	return nil
 }
 
-// largeFile is the size in bytes from which both halves may read a file.
+// largeFile is the size in bytes from which a file is read in whole chunks, by either half.
 const largeFile = 4 * chunkSize
 
-// large copies a large file, or so much of it as makes whole chunks, and returns how
-// many bytes that is.
+// large copies the whole chunks of a large file, or all of it if the writer takes whole
+// files, and returns the number of bytes.
 func (d *dumper) large(f openedFile) (n uint64, err error) {
-	var late sync.WaitGroup
-	defer late.Wait() // the file is going to be closed
-	if _, ok := f.at.(File); ok && d.files {
-		return f.size, d.pipeline.file(&lateRead{src: f.at, size: int64(f.size), failed: d.failed, done: &late})
+	var reads sync.WaitGroup
+	defer reads.Wait() // the caller closes the file
+	if _, ok := f.readerAt.(File); ok && d.files {
+		return f.size, d.pipeline.file(&deferredRead{src: f.readerAt, size: int64(f.size), pathError: d.pathError, done: &reads})
 	}
 	for ; f.size-n >= chunkSize; n += chunkSize {
-		if err := d.fill(&lateRead{src: f.at, offset: int64(n), failed: d.failed, done: &late}); err != nil {
+		if err := d.fill(&deferredRead{src: f.readerAt, offset: int64(n), pathError: d.pathError, done: &reads}); err != nil {
 			return n, err
 		}
 	}
@@ -301,8 +299,8 @@ func (d *dumper) end(depth int) error {
 	return d.append(2*len(endBytes), func(dst []byte) []byte { return appendEnd(dst, depth) })
 }
 
-// failed says which file an error is about.
-func (d *dumper) failed(err error) error {
+// pathError returns err with the path of the current file.
+func (d *dumper) pathError(err error) error {
 	var inner *fs.PathError
 	if errors.As(err, &inner) {
 		err = inner.Err

@@ -39,7 +39,7 @@ func ExampleDumpFS() {
 	// Output: sha256-8rZj4G7p7f80xdR6Es9zkss4jol73O52CI0Xc1P5/t0= 288 <nil>
 }
 
-// Sizes around those of chunks and words.
+// The sizes are close to multiples of chunks and words.
 func TestDumpSizes(t *testing.T) {
 	const chunk = 256 << 10
 	dirPath := t.TempDir()
@@ -56,7 +56,7 @@ func TestDumpSizes(t *testing.T) {
 	}
 }
 
-// A directory whose names come from the kernel in several pieces.
+// The names in the directory do not fit into one buffer of getdents.
 func TestDumpManyFiles(t *testing.T) {
 	path := t.TempDir()
 	var want [][]any
@@ -82,7 +82,7 @@ func TestDumpSparse(t *testing.T) {
 	equal(t, "a sparse file", dump(t, path, nil), archive(nar.Magic, file(string(contents))))
 }
 
-// Only the permission of the owner to execute counts, and only for files.
+// Only the execute bit of the owner counts, and only for files.
 func TestDumpExecutable(t *testing.T) {
 	for mode, executable := range map[fs.FileMode]bool{0o400: false, 0o500: true, 0o411: false, 0o744: true} {
 		path := filepath.Join(t.TempDir(), "f")
@@ -96,7 +96,7 @@ func TestDumpExecutable(t *testing.T) {
 	}
 }
 
-// The path itself may be a symlink, also one with a slash after it.
+// The path itself may be a symlink, even with a slash after it.
 func TestDumpSymlink(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "l")
@@ -122,16 +122,16 @@ func TestDumpFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	os.Symlink("x", filepath.Join(path, "l"))
-	var asked []string
+	var calls []string
 	got := dump(t, path, &nar.DumpOptions{Filter: func(path string, kind nar.Kind) bool {
-		asked = append(asked, path+" "+kind.String())
+		calls = append(calls, path+" "+kind.String())
 		return filepath.Base(path) != "skip"
 	}})
 	equal(t, "filtered", got, archive(nar.Magic, dir(
 		in("a", dir(in("b", dir(in("c", file("")...))...))...), in("b", file("")...), in("l", link("x")...))))
 	want := "a directory,a/b directory,a/b/c regular,a/skip directory,b regular,l symlink,skip regular"
-	if strings.Join(asked, ",") != want {
-		t.Errorf("it was asked about %q, want %q", asked, want)
+	if strings.Join(calls, ",") != want {
+		t.Errorf("the filter was called for %q, want %q", calls, want)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestDumpErrors(t *testing.T) {
 		want     error
 		text     string
 	}{
-		"nothing":        {filepath.Join(path, "missing"), "missing", fs.ErrNotExist, ""},
+		"a missing file": {filepath.Join(path, "missing"), "missing", fs.ErrNotExist, ""},
 		"too deep below": {path, "deep" + strings.Repeat("/d", 63), nil, "63 directories deep"},
 	} {
 		var b bytes.Buffer
@@ -155,13 +155,14 @@ func TestDumpErrors(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	// One level less is allowed.
+	// A tree that is one level less deep is allowed.
 	if err := nar.Dump(t.Context(), io.Discard, deep, nil); err != nil {
 		t.Error(err)
 	}
 }
 
-// A growingFS has a file whose size is not what it says.
+// A growingFS contains a file f that reports a size smaller than its contents by a number of
+// bytes.
 type growingFS struct {
 	fstest.MapFS
 	by int
@@ -205,7 +206,7 @@ func TestDumpChangingSize(t *testing.T) {
 	}
 }
 
-// A slowWriter lets the reading half run ahead, changes something, and goes on.
+// A changingWriter lets the reading half run ahead, and then calls change.
 type changingWriter struct {
 	change func()
 	n      int
@@ -219,8 +220,7 @@ func (w *changingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// The same on a real file that changes in the middle: reading is at most some chunks
-// ahead of writing.
+// A real file changes during the dump. It is larger than the chunks that are read ahead.
 func TestDumpFileThatChanges(t *testing.T) {
 	for _, to := range []int64{10 << 20, 40 << 20} {
 		path := filepath.Join(t.TempDir(), "f")
@@ -244,7 +244,7 @@ func largeTree(t *testing.T) string {
 	return path
 }
 
-// When the destination fails, the reading half ends, and Dump says why.
+// If the destination fails, the reading half ends, and Dump returns the error.
 func TestDumpToBrokenWriter(t *testing.T) {
 	testenv.NoLeak(t)
 	path := largeTree(t)
@@ -263,7 +263,7 @@ func (f funcWriter) Write(p []byte) (int, error) { return f(p) }
 func TestDumpCancelled(t *testing.T) {
 	testenv.NoLeak(t)
 	path := largeTree(t)
-	cause := errors.New("somebody pressed a key")
+	cause := errors.New("the user pressed a key")
 	for at := range 5 {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		n := 0
@@ -284,7 +284,7 @@ func TestDumpCancelled(t *testing.T) {
 	}
 }
 
-// A panic of the caller's own code arrives at the caller, whichever half it is in.
+// A panic in code of the caller arrives at the caller, from both halves.
 func TestDumpPanics(t *testing.T) {
 	testenv.NoLeak(t)
 	path := largeTree(t)
@@ -303,7 +303,7 @@ func TestDumpPanics(t *testing.T) {
 					r = p.Value
 				}
 				if r != "boom" {
-					t.Errorf("%s panicked, and what arrived was %v", what, r)
+					t.Errorf("%s panicked, and Dump panicked with %v", what, r)
 				}
 			}()
 			call()
@@ -311,7 +311,8 @@ func TestDumpPanics(t *testing.T) {
 	}
 }
 
-// A filter that calls runtime.Goexit ends the goroutine of the caller: half an archive is no success.
+// If a filter calls runtime.Goexit, Dump ends the goroutine of the caller instead of returning
+// success for half an archive.
 func TestDumpExits(t *testing.T) {
 	testenv.NoLeak(t)
 	path := largeTree(t)
@@ -323,11 +324,11 @@ func TestDumpExits(t *testing.T) {
 		returned = true
 	}()
 	if <-done; returned {
-		t.Error("it has returned")
+		t.Error("Dump returned")
 	}
 }
 
-// Several dumps at once do not share anything that they should not.
+// Concurrent dumps do not share state.
 func TestDumpConcurrently(t *testing.T) {
 	path := largeTree(t)
 	want, _, err := nar.HashPath(t.Context(), path, nixhash.SHA256, nil)
@@ -351,7 +352,7 @@ func TestDumpConcurrently(t *testing.T) {
 	}
 }
 
-// An archive as a file system is dumped to the archive that it is.
+// Dumping an archive that is opened as a file system returns the same archive.
 func TestDumpFSOfArchive(t *testing.T) {
 	utf8Only := archive(nar.Magic, dir(
 		in("bin", dir(in("hello", program("#!/bin/sh\n")...), in("l", link("hello")...))...),

@@ -16,8 +16,8 @@ import (
 	"pix/nar"
 )
 
-// What an archive cannot hold is an error, unless the filter leaves it out. A pipe is
-// never opened, since that would wait for ever.
+// A file that no archive can contain is an error, unless the filter excludes it. Dump never
+// opens a pipe, because that could block forever.
 func TestDumpUnsupported(t *testing.T) {
 	testenv.NoLeak(t)
 	path := t.TempDir()

@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// On Linux the kernel is asked directly. Most trees are thousands of small files,
-// and os.File costs as much for each as reading it does.
+// Most trees consist of thousands of small files. For each of them os.File costs as much
+// time as reading it does, so this file calls the kernel directly.
 
-// direntPool holds buffers for names from the kernel.
+// direntPool holds buffers for getdents.
 var direntPool = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 func (f *rootFolder) list(l *nameList) error {
@@ -32,9 +32,9 @@ func (f *rootFolder) list(l *nameList) error {
 	}
 }
 
-// addDirents adds the names in b, which holds entries of struct linux_dirent64: an
-// inode and an offset of 8 bytes each, the length of the entry in 2, a type in 1, and
-// a name that ends in NUL.
+// addDirents adds the names in b. b contains entries of struct linux_dirent64: an inode and
+// an offset of 8 bytes each, the length of the entry in 2, a type in 1, and a name that
+// ends with NUL.
 func (f *rootFolder) addDirents(l *nameList, b []byte) error {
 	const lengthAt, typeAt, nameAt = 16, 18, 19
 	for len(b) >= nameAt {
@@ -65,14 +65,14 @@ func (f *rootFolder) direntKind(typ byte, name []byte) (Kind, error) {
 		return Directory, nil
 	case syscall.DT_LNK:
 		return Symlink, nil
-	case syscall.DT_UNKNOWN: // some file systems never say
+	case syscall.DT_UNKNOWN: // some file systems do not report the type
 		return f.statKind(string(name))
 	}
 	return 0, nil
 }
 
 func (f *rootFolder) openFile(name string) (openedFile, error) {
-	// Without waiting, in case that a pipe has taken the place of the file.
+	// O_NONBLOCK, because opening a pipe that has replaced the file would block.
 	const flags = syscall.O_RDONLY | syscall.O_NOFOLLOW | syscall.O_NONBLOCK | syscall.O_CLOEXEC
 	fd, err := retry(func() (int, error) { return syscall.Openat(int(f.self.Fd()), name, flags, 0) })
 	if err != nil {
@@ -91,7 +91,7 @@ func (f *rootFolder) openFile(name string) (openedFile, error) {
 	return openedFile{file, file, uint64(st.Size), st.Mode&syscall.S_IXUSR != 0, true}, nil
 }
 
-// A rawFile is a file descriptor of a regular file.
+// A rawFile is the descriptor of a regular file.
 type rawFile int
 
 func (f rawFile) Read(p []byte) (int, error) {
@@ -123,7 +123,7 @@ func (f rawFile) Fd() uintptr { return uintptr(f) }
 
 func (f rawFile) Close() error { return syscall.Close(int(f)) }
 
-// retry repeats a system call that a signal interrupted.
+// retry calls a system call again while signals interrupt it.
 func retry(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()

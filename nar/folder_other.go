@@ -27,6 +27,6 @@ func (f *rootFolder) openFile(name string) (openedFile, error) {
 		return openedFile{}, err
 	}
 	opened, err := openedFrom(file)
-	opened.at = file
+	opened.readerAt = file
 	return opened, err
 }

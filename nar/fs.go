@@ -6,35 +6,35 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 )
 
-// An FS is an archive as a file system, with random access: opening a file reads
-// nothing but the part of the archive that is asked for. It implements [fs.FS],
-// [fs.ReadDirFS], [fs.ReadFileFS], [fs.StatFS] and [fs.ReadLinkFS], and may be used
-// by several goroutines at once.
+// An FS is a file system with random access to the files in an archive. Reading a file
+// reads only its part of the archive. FS implements [fs.FS], [fs.ReadDirFS],
+// [fs.ReadFileFS], [fs.StatFS] and [fs.ReadLinkFS], and may be used by several goroutines
+// at the same time.
 //
-// Symlinks are followed within the archive. One that is absolute or leads out of it
-// is an error where it must be followed. Modification times are zero, since an
-// archive has none. Paths must be UTF-8, as io/fs has it; for names that are not, use
-// [Listing.Lookup] and [FS.Contents]. Opened files implement [io.ReaderAt] and
-// [io.Seeker].
+// Symlinks are followed within the archive. Following one that is absolute or leads out of
+// the archive is an error. Modification times are zero, because an archive has none. Paths
+// must be UTF-8, as io/fs requires; use [Listing.Lookup] and [FS.Contents] for other names.
+// Opened files implement [io.ReaderAt] and [io.Seeker].
 type FS struct {
 	src  io.ReaderAt
 	root *Listing
 }
 
-// NewFS returns the file system of the archive that src holds, of which root is the
-// listing: from [Index], or from the ".ls" file of a binary cache, in which case
-// offsets are only as good as that file.
+// NewFS returns the file system of the archive in src with the listing root. If root does
+// not come from [Index] but from the ".ls" file of a binary cache, the offsets are only as
+// reliable as that file.
 func NewFS(src io.ReaderAt, root *Listing) *FS { return &FS{src, root} }
 
 // Root returns the listing of the archive.
 func (f *FS) Root() *Listing { return f.root }
 
-// Contents returns the contents of a file of the listing. An archive that ends before
-// they do is io.ErrUnexpectedEOF.
+// Contents returns a reader of the contents of file, which must belong to the listing. If
+// the archive ends before the contents do, reading returns io.ErrUnexpectedEOF.
 func (f *FS) Contents(file *Listing) *io.SectionReader {
-	return io.NewSectionReader(wholeReader{f.src}, file.Offset, int64(file.Size))
+	return io.NewSectionReader(fullReader{f.src}, file.Offset, int64(file.Size))
 }
 
 // Open implements fs.FS.
@@ -48,7 +48,7 @@ func (f *FS) Open(name string) (fs.File, error) {
 		return &openDir{info: info}, nil
 	}
 	if l.Offset == 0 {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("the listing does not say where its contents are")}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("the listing does not contain the offset of its contents")}
 	}
 	return &openFile{f.Contents(l), info}, nil
 }
@@ -86,7 +86,7 @@ func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 		return nil, err
 	}
 	if l.Kind != Directory {
-		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errNoDirectory}
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errNotDirectory}
 	}
 	return dirEntries(l.Entries), nil
 }
@@ -97,22 +97,22 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What is really there sizes the memory, not what a listing says.
+	// Do not allocate the size in the listing, which may be wrong: grow with the bytes read.
 	return io.ReadAll(file)
 }
 
 var (
-	errDirectory   = errors.New("it is a directory")
-	errNoDirectory = errors.New("it is not a directory")
-	errLeadsOut    = errors.New("a symlink leads out of the archive")
-	errLoop        = errors.New("too many symlinks")
+	errDirectory    = errors.New("it is a directory")
+	errNotDirectory = errors.New("it is not a directory")
+	errLeadsOut     = errors.New("a symlink leads out of the archive")
+	errLoop         = errors.New("too many symlinks")
 )
 
-// maxFollowed is how many symlinks may be followed for one path, as in Linux.
+// maxFollowed is the number of symlinks that may be followed for one path, as in Linux.
 const maxFollowed = 40
 
-// find returns what is at the path name. The last component is followed if it is a
-// symlink, if asked for; those before it always are.
+// find returns the node at the path name. It follows symlinks in all components except the
+// last, and also there if follow is set.
 func (f *FS) find(op, name string, follow bool) (*Listing, error) {
 	fail := func(err error) (*Listing, error) { return nil, &fs.PathError{Op: op, Path: name, Err: err} }
 	if !fs.ValidPath(name) {
@@ -125,22 +125,22 @@ func (f *FS) find(op, name string, follow bool) (*Listing, error) {
 	return l, nil
 }
 
-// walk goes from the root to where the path leads.
+// walk resolves the path name from the root.
 func (f *FS) walk(name string, follow bool) (*Listing, error) {
-	way := []*Listing{f.root} // from the root to where we are
+	nodes := []*Listing{f.root} // from the root to the current node
 	rest := name
 	for followed := 0; rest != ""; {
 		var first string
 		first, rest, _ = strings.Cut(rest, "/")
-		here := way[len(way)-1]
+		here := nodes[len(nodes)-1]
 		if here.Kind != Directory && first != "." && first != "" {
 			return nil, fs.ErrNotExist
 		}
 		if first == ".." {
-			if len(way) == 1 {
+			if len(nodes) == 1 {
 				return nil, errLeadsOut
 			}
-			way = way[:len(way)-1]
+			nodes = nodes[:len(nodes)-1]
 			continue
 		}
 		next := here.Lookup(first)
@@ -149,7 +149,7 @@ func (f *FS) walk(name string, follow bool) (*Listing, error) {
 		}
 		if next.Kind != Symlink || rest == "" && !follow {
 			if next != here {
-				way = append(way, next)
+				nodes = append(nodes, next)
 			}
 			continue
 		}
@@ -161,5 +161,86 @@ func (f *FS) walk(name string, follow bool) (*Listing, error) {
 		}
 		rest = next.Target + "/" + rest
 	}
-	return way[len(way)-1], nil
+	return nodes[len(nodes)-1], nil
+}
+
+// An openFile is an open file of an [FS].
+type openFile struct {
+	*io.SectionReader
+	info fileInfo
+}
+
+func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
+func (f *openFile) Close() error               { return nil }
+
+// An openDir is an open directory of an [FS].
+type openDir struct {
+	info fileInfo
+	next int // index of the entry that ReadDir returns next
+}
+
+func (d *openDir) Stat() (fs.FileInfo, error) { return d.info, nil }
+func (d *openDir) Close() error               { return nil }
+
+func (d *openDir) Read([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "read", Path: d.info.name, Err: errDirectory}
+}
+
+// ReadDir implements fs.ReadDirFile.
+func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	left := d.info.listing.Entries[d.next:]
+	if n > 0 {
+		if len(left) == 0 {
+			return nil, io.EOF
+		}
+		left = left[:min(n, len(left))]
+	}
+	d.next += len(left)
+	return dirEntries(left), nil
+}
+
+func dirEntries(list []Listing) []fs.DirEntry {
+	entries := make([]fs.DirEntry, len(list))
+	for i := range list {
+		entries[i] = fs.FileInfoToDirEntry(fileInfo{list[i].Name, &list[i]})
+	}
+	return entries
+}
+
+// A fileInfo describes a node as an fs.FileInfo.
+type fileInfo struct {
+	name    string
+	listing *Listing
+}
+
+func (i fileInfo) Name() string       { return i.name }
+func (i fileInfo) Size() int64        { return int64(i.listing.Size) }
+func (i fileInfo) IsDir() bool        { return i.listing.Kind == Directory }
+func (i fileInfo) ModTime() time.Time { return time.Time{} }
+
+// Sys returns the [*Listing] of the node.
+func (i fileInfo) Sys() any { return i.listing }
+
+// Mode returns the mode that the node has in a Nix store.
+func (i fileInfo) Mode() fs.FileMode {
+	switch {
+	case i.listing.Kind == Directory:
+		return fs.ModeDir | 0o555
+	case i.listing.Kind == Symlink:
+		return fs.ModeSymlink | 0o777
+	case i.listing.Executable:
+		return 0o555
+	}
+	return 0o444
+}
+
+// A fullReader converts a short read into io.ErrUnexpectedEOF.
+type fullReader struct{ src io.ReaderAt }
+
+func (r fullReader) ReadAt(p []byte, offset int64) (int, error) {
+	n, err := r.src.ReadAt(p, offset)
+	if err == io.EOF && n < len(p) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }

@@ -25,7 +25,7 @@ func ExampleFS() {
 	// Output: "#!/bin/sh\necho hello\n" <nil>
 }
 
-// openArchive returns an archive as a file system.
+// openArchive opens an archive as a file system.
 func openArchive(t *testing.T, b []byte) *nar.FS {
 	t.Helper()
 	root, err := nar.Index(bytes.NewReader(b), int64(len(b)))
@@ -82,7 +82,7 @@ func TestFSSymlinks(t *testing.T) {
 		t.Errorf("%q, %v", target, err)
 	}
 	if _, err := fsys.ReadLink("d"); !errors.Is(err, fs.ErrInvalid) {
-		t.Errorf("a directory has a target: %v", err)
+		t.Errorf("ReadLink of a directory: %v", err)
 	}
 }
 
@@ -93,11 +93,11 @@ func TestFSOfFile(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	if _, err := fs.ReadDir(fsys, "."); err == nil {
-		t.Error("a file was read as a directory")
+		t.Error("ReadDir accepted a file")
 	}
 }
 
-// A listing that came from elsewhere may promise more than there is.
+// A listing from another source may contain offsets beyond the end of the archive.
 func TestFSWithWrongListing(t *testing.T) {
 	src := strings.NewReader("0123456789")
 	for _, l := range []nar.Listing{
@@ -110,6 +110,6 @@ func TestFSWithWrongListing(t *testing.T) {
 		}
 	}
 	if _, err := nar.NewFS(src, &nar.Listing{Kind: nar.Regular, Size: 1}).Open("."); err == nil {
-		t.Error("a file without an offset was opened")
+		t.Error("Open accepted a file without an offset")
 	}
 }

@@ -13,12 +13,12 @@ import (
 	"pix/wire"
 )
 
-// Every way to read the same bytes comes to the same verdict and, if they are an
-// archive, to the same contents; and what was read is written again to the same bytes.
+// All ways to read the same bytes agree on whether they are an archive, and on the contents.
+// Writing the entries again results in the same bytes.
 func FuzzReader(f *testing.F) {
 	f.Add(sample)
 	f.Add(depth(3))
-	for _, c := range refused {
+	for _, c := range invalidArchives {
 		if len(c.bytes) < 2000 {
 			f.Add(c.bytes)
 		}
@@ -32,7 +32,7 @@ func FuzzReader(f *testing.F) {
 			t.Fatalf("Copy: %d, %v; the naive parser: %d, %v", n, err, end, ok)
 		}
 		if !bytes.HasPrefix(b, copied.Bytes()) || ok && copied.Len() != end {
-			t.Fatalf("what came out is not what went in:\n%q\n%q", copied.Bytes(), b)
+			t.Fatalf("the copy differs from the input:\n%q\n%q", copied.Bytes(), b)
 		}
 		var bad *nar.Error
 		if err != nil && (!errors.As(err, &bad) || bad.Offset < 0 || bad.Offset > int64(len(b))) {
@@ -91,7 +91,7 @@ func fuzzListings(t *testing.T, b []byte, end int, ok bool) {
 	}
 }
 
-// A listing that can be read is printed to JSON that is read as the same.
+// Reading a printed listing again results in the same listing.
 func FuzzListing(f *testing.F) {
 	for _, s := range []string{
 		`{"root":{"type":"regular","size":1,"narOffset":8,"executable":true},"version":1}`,
@@ -106,11 +106,11 @@ func FuzzListing(f *testing.F) {
 		}
 		printed, err := nar.MarshalLS(l)
 		if err != nil || !json.Valid(printed) {
-			t.Fatalf("%q is printed as %q, %v", b, printed, err)
+			t.Fatalf("%q prints as %q, %v", b, printed, err)
 		}
 		again, err := nar.ParseLS(printed)
 		if err != nil || !reflect.DeepEqual(again, l) {
-			t.Fatalf("%q is printed as %q, which is %+v, %v", b, printed, again, err)
+			t.Fatalf("%q prints as %q, which parses as %+v, %v", b, printed, again, err)
 		}
 	})
 }

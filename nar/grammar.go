@@ -5,33 +5,31 @@ import (
 	"strings"
 )
 
-// A grammar knows which string may come next in an archive. Whoever reads one, by
-// pulling ([Reader]) or by being pushed ([Lister]), takes the strings one by one off
-// the stream, none longer than [grammar.limit], and hands them to [grammar.take]. Two
-// things are not strings: when the state is wantSize a number comes, for
-// [grammar.takeSize], and then as many bytes and their padding, after which
-// [grammar.endContents] is called.
+// A grammar is the state machine of the format. Its drivers, [Reader] and [Lister], take one
+// string after the other from the stream, none longer than [grammar.limit], and pass it to
+// [grammar.take]. In state wantSize the stream has a number instead, for [grammar.takeSize].
+// The contents and their padding follow, and then the driver calls [grammar.endContents].
 type grammar struct {
 	state state
-	entry Entry // the node that is being read, or was read last
+	entry Entry // the current node, or the last one
 
-	// depth is that of the node that is being read. names[d] is the name of the node at
-	// depth d on the way there; names[depth+1] is the last name in the directory that
-	// is being read, which the next one must follow.
+	// depth is the depth of the current node. names[d] is the name of its ancestor at depth d;
+	// names[depth+1] is the last name in the current directory, which the next name must
+	// follow.
 	depth int
 	names [MaxDepth + 1]string
 }
 
-// A state says what comes next.
+// A state says what the grammar expects next.
 type state uint8
 
 const (
 	wantMagic     state = iota
-	wantNode            // ( before a node
+	wantNode            // ( at the start of a node
 	wantType            // type
 	wantKind            // regular, directory or symlink
 	wantContents        // executable or contents
-	wantEmpty           // the value of the executable marker
+	wantEmpty           // the value of the executable marker, an empty string
 	wantContents2       // contents, after the marker
 	wantSize            // the length of the contents, as a number
 	inContents          // the contents and their padding
@@ -47,7 +45,7 @@ const (
 	atEnd
 )
 
-// fixed holds the states in which only one string is right, and what follows it.
+// fixed holds the states that allow only one string, and the states that follow them.
 var fixed = [...]struct {
 	tag  string
 	next state
@@ -61,10 +59,10 @@ var fixed = [...]struct {
 	wantNameTag:   {"name", wantName},
 	wantNodeTag:   {"node", wantNode},
 	wantEntryEnd:  {")", wantEntry},
-	atEnd:         {}, // makes the table complete
+	atEnd:         {}, // extends the table to all states
 }
 
-// limit returns how many bytes the next string may have.
+// limit returns the length limit of the next string in bytes.
 func (g *grammar) limit() int {
 	switch g.state {
 	case wantMagic:
@@ -77,16 +75,16 @@ func (g *grammar) limit() int {
 	return maxTagLen
 }
 
-// An event is what a string brought about.
+// An event is the result of taking a string.
 type event uint8
 
 const (
 	nothing   event = iota
 	haveEntry       // g.entry is complete
-	haveEnd         // the archive is over
+	haveEnd         // the archive is complete
 )
 
-// take takes the next string. The reason is not empty if it is not what it must be.
+// take takes the next string. If it is not valid here, reason says why.
 func (g *grammar) take(s []byte) (ev event, reason string) {
 	if f := &fixed[g.state]; f.tag != "" {
 		if string(s) != f.tag {
@@ -102,13 +100,13 @@ func (g *grammar) take(s []byte) (ev event, reason string) {
 		return nothing, g.takeContents(s)
 	case wantEmpty:
 		if len(s) > 0 {
-			return nothing, fmt.Sprintf("the executable marker has the value %q, and must have none", s)
+			return nothing, fmt.Sprintf("the executable marker has the value %q, but must be empty", s)
 		}
 		g.state = wantContents2
 		return nothing, ""
 	case wantTarget:
 		g.entry.Target, g.state = string(s), wantNodeEnd
-		if reason := badTarget(g.entry.Target); reason != "" {
+		if reason := checkTarget(g.entry.Target); reason != "" {
 			return nothing, "the target of a symlink " + reason
 		}
 		return haveEntry, ""
@@ -122,11 +120,11 @@ func (g *grammar) take(s []byte) (ev event, reason string) {
 	case wantName:
 		return nothing, g.takeName(s)
 	}
-	panic("nar: no string is due here")
+	panic("nar: the state does not take a string")
 }
 
 // notAnArchive is the reason for a stream that does not begin with [Magic].
-const notAnArchive = "this is no Nix archive: it does not begin with '" + Magic + "'"
+const notAnArchive = "this is not a Nix archive: it does not begin with '" + Magic + "'"
 
 func (g *grammar) unexpected(s []byte, wanted string) (reason string) {
 	if g.state == wantMagic {
@@ -164,17 +162,17 @@ func (g *grammar) takeContents(s []byte) (reason string) {
 	return ""
 }
 
-// takeSize takes the length of a file's contents, which begin at that offset. The
-// entry is then complete. A length that is absurd needs no check: the archive will
-// end before it is used up.
+// takeSize takes the length of a file's contents, which begin at that offset. The entry is
+// then complete. It accepts any length, because the archive ends before an absurd one is
+// used up.
 func (g *grammar) takeSize(n uint64, offset int64) {
 	g.entry.Size, g.entry.Offset, g.state = n, offset, inContents
 }
 
-// endContents says that the contents of a file and their padding are over.
+// endContents marks the contents of a file and their padding as complete.
 func (g *grammar) endContents() { g.state = wantNodeEnd }
 
-// takeEntry takes what may come in a directory: one more entry, or its end.
+// takeEntry takes the start of another entry in a directory, or the end of the directory.
 func (g *grammar) takeEntry(s []byte) (event, string) {
 	switch string(s) {
 	case "entry":
@@ -191,7 +189,7 @@ func (g *grammar) takeName(s []byte) (reason string) {
 		return fmt.Sprintf("directories are nested more than %d deep", MaxDepth)
 	}
 	name, last := string(s), g.names[g.depth+1]
-	if reason := badName(name); reason != "" {
+	if reason := checkName(name); reason != "" {
 		return fmt.Sprintf("the name %q %s", name, reason)
 	}
 	if name == last {
@@ -205,7 +203,7 @@ func (g *grammar) takeName(s []byte) (reason string) {
 	return ""
 }
 
-// closeNode leaves a node whose last parenthesis was read.
+// closeNode ends the current node.
 func (g *grammar) closeNode() event {
 	if g.depth == 0 {
 		g.state = atEnd
@@ -216,8 +214,8 @@ func (g *grammar) closeNode() event {
 	return nothing
 }
 
-// path returns the path, with slashes, of the node that is being read; "" for the
-// root. It stays that of an entry until the next string is taken.
+// path returns the path of the current node, separated by slashes, or "" for the root. After
+// an entry is complete, it is the entry's path until the next string is taken.
 func (g *grammar) path() string {
 	return strings.Join(g.names[min(1, g.depth):g.depth+1], "/")
 }

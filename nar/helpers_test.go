@@ -14,7 +14,7 @@ import (
 	"pix/wire"
 )
 
-// archive makes the bytes of an archive out of its strings and numbers.
+// archive encodes strings and numbers as the bytes of an archive.
 func archive(parts ...any) []byte {
 	var b []byte
 	for _, p := range parts {
@@ -34,12 +34,12 @@ func archive(parts ...any) []byte {
 	return b
 }
 
-// in returns what stands around a node in a directory.
+// in returns the entry that contains node in a directory.
 func in(name string, node ...any) []any {
 	return []any{"entry", "(", "name", name, "node", node, ")"}
 }
 
-// dir returns a directory of what in made.
+// dir returns a directory with the given entries.
 func dir(entries ...[]any) []any {
 	parts := []any{"(", "type", "directory"}
 	for _, e := range entries {
@@ -54,7 +54,7 @@ func program(contents string) []any {
 }
 func link(target string) []any { return []any{"(", "type", "symlink", "target", target, ")"} }
 
-// sample is an archive that has one of everything.
+// sample is an archive with a node of every kind.
 var sample = archive(nar.Magic, dir(
 	in("bin", dir(
 		in("hello", program("#!/bin/sh\necho hello\n")...),
@@ -67,7 +67,7 @@ var sample = archive(nar.Magic, dir(
 	in("with\nnewline", file("12345678")...),
 ))
 
-// depth returns an archive in which a file has that many directories above it.
+// depth returns an archive with a file below the given number of directories.
 func depth(directories int) []byte {
 	node := file("deep")
 	for range directories {
@@ -94,7 +94,7 @@ func readAll(src io.Reader) error {
 	return nil
 }
 
-// skim reads an archive to the end and no contents.
+// skim reads all entries of an archive without contents.
 func skim(src io.Reader) error {
 	for _, err := range nar.NewReader(src).All() {
 		if err != nil {
@@ -104,7 +104,7 @@ func skim(src io.Reader) error {
 	return nil
 }
 
-// listByWriting lists an archive with a Lister, in pieces of that size.
+// listByWriting lists an archive with a Lister, in pieces of the given size.
 func listByWriting(b []byte, size int) (*nar.Listing, error) {
 	l := nar.NewLister()
 	for piece := range slices.Chunk(b, size) {
@@ -115,8 +115,8 @@ func listByWriting(b []byte, size int) (*nar.Listing, error) {
 	return l.Listing()
 }
 
-// parse is a second reader, written as naively as possible: it returns how many bytes
-// of b are an archive, and whether they are one.
+// parse is a second parser, written as simply as possible. It returns the length of the
+// archive at the start of b, and whether it is valid.
 func parse(b []byte) (n int, ok bool) {
 	p := &naive{b: b}
 	defer func() {
@@ -199,11 +199,12 @@ func (p *naive) node(depth int) {
 	p.expect(")")
 }
 
-// sameError compares errors by what they say.
+// sameError reports whether two errors have the same text.
 func sameError(a, b error) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
 
-// wantBad checks that err is an *Error at that offset with that in its reason.
-func wantBad(t *testing.T, what string, err error, offset int64, reason string) {
+// checkError checks that err is an *Error at that offset, unless that is negative, with reason
+// in its text.
+func checkError(t *testing.T, what string, err error, offset int64, reason string) {
 	t.Helper()
 	var bad *nar.Error
 	if !errors.As(err, &bad) {
@@ -216,6 +217,6 @@ func wantBad(t *testing.T, what string, err error, offset int64, reason string) 
 func equal(t *testing.T, what string, got, want []byte) {
 	t.Helper()
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s: %d bytes differ from the %d that are right:\n%.600q\n%.600q", what, len(got), len(want), got, want)
+		t.Errorf("%s: %d bytes differ from the %d that are expected:\n%.600q\n%.600q", what, len(got), len(want), got, want)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"pix/wire"
 )
 
-// A Lister checks and lists the archive that is written to it, in pieces of any size.
-// It does what a [Reader] does, for those who have a stream only while it goes by:
+// A Lister checks and lists the archive that is written to it, in pieces of any size. Unlike
+// a [Reader], it can be combined with other writers:
 //
 //	lister := nar.NewLister()
 //	_, err := io.Copy(io.MultiWriter(file, lister), body)
@@ -17,18 +17,18 @@ import (
 type Lister struct {
 	grammar grammar
 	listing listingBuilder
-	offset  int64  // of the next byte in the archive
-	left    uint64 // bytes of contents that are still to come
-	padding int    // and of the padding after them
-	partial []byte // of a string that is not complete: its length and what has come of it
+	offset  int64  // offset of the next byte in the archive
+	left    uint64 // bytes of contents that have not arrived yet
+	padding int    // bytes of the padding after them that have not arrived yet
+	partial []byte // the length and a prefix of an incomplete string
 	err     error
 }
 
 // NewLister returns a Lister.
 func NewLister() *Lister { return &Lister{} }
 
-// Write implements io.Writer. Its errors are those of a [Reader], and last; bytes
-// after the end of the archive are one of them.
+// Write implements io.Writer. It returns an [*Error] if the archive is not valid, or if there
+// are bytes after its end. All later calls return the same error.
 func (l *Lister) Write(p []byte) (int, error) {
 	rest := p
 	for l.err == nil && len(rest) > 0 {
@@ -36,7 +36,7 @@ func (l *Lister) Write(p []byte) (int, error) {
 		case l.grammar.state == inContents:
 			rest = l.contents(rest)
 		case l.grammar.state == atEnd:
-			l.refuse(l.offset, "there are bytes after the end of the archive")
+			l.malformed(l.offset, "there are bytes after the end of the archive")
 		default:
 			rest = l.collect(rest)
 		}
@@ -44,7 +44,8 @@ func (l *Lister) Write(p []byte) (int, error) {
 	return len(p) - len(rest), l.err
 }
 
-// Listing returns the listing of the archive, if it is complete.
+// Listing returns the listing of the archive, or an [*Error] if it is not valid or not
+// complete.
 func (l *Lister) Listing() (*Listing, error) {
 	if l.err == nil && l.grammar.state != atEnd {
 		return nil, &Error{Offset: l.offset, Path: l.grammar.path(), Reason: "the archive ends too early", Err: io.ErrUnexpectedEOF}
@@ -55,7 +56,7 @@ func (l *Lister) Listing() (*Listing, error) {
 	return &l.listing.root, nil
 }
 
-// collect takes bytes of a number or a string, and the whole once it is complete.
+// collect adds bytes to the incomplete number or string, and takes it when it is complete.
 func (l *Lister) collect(p []byte) (rest []byte) {
 	n := min(l.wanted()-len(l.partial), len(p))
 	l.partial = append(l.partial, p[:n]...)
@@ -69,8 +70,8 @@ func (l *Lister) collect(p []byte) (rest []byte) {
 	return p[n:]
 }
 
-// wanted returns how many bytes the partial string has when it is complete, as far as
-// that is known: a length, the string and its padding.
+// wanted returns the length of the complete string with its own length and padding. Until
+// its length is known, that is the length of the number.
 func (l *Lister) wanted() int {
 	if len(l.partial) < wire.WordSize {
 		return wire.WordSize
@@ -79,13 +80,12 @@ func (l *Lister) wanted() int {
 	return wire.WordSize + int(n) + wire.PaddingLen(n)
 }
 
-// takeLength looks at the number that has come: the length of a string, or, where
-// one is due, the size of a file.
+// takeLength takes a complete number: the length of a string, or the size of a file.
 func (l *Lister) takeLength() {
 	n := binary.LittleEndian.Uint64(l.partial)
 	if l.grammar.state != wantSize {
 		if limit := l.grammar.limit(); n > uint64(limit) {
-			l.refuse(l.offset-wire.WordSize, fmt.Sprintf("the length of a string is %d, more than the limit of %d", n, limit))
+			l.malformed(l.offset-wire.WordSize, fmt.Sprintf("the length of a string is %d, more than the limit of %d", n, limit))
 		}
 		return
 	}
@@ -105,14 +105,14 @@ func (l *Lister) takeString() {
 	}
 	event, reason := l.grammar.take(s)
 	if reason != "" {
-		l.refuse(at, reason)
+		l.malformed(at, reason)
 	} else if event == haveEntry {
 		l.listing.add(l.grammar.entry)
 	}
 	l.partial = l.partial[:0]
 }
 
-// contents passes over contents and takes their padding.
+// contents skips contents and checks their padding.
 func (l *Lister) contents(p []byte) (rest []byte) {
 	n := int(min(l.left, uint64(len(p))))
 	l.left -= uint64(n)
@@ -134,14 +134,14 @@ func (l *Lister) contents(p []byte) (rest []byte) {
 func (l *Lister) checkPadding(padding []byte, at int64) {
 	for i, b := range padding {
 		if b != 0 {
-			l.refuse(at+int64(i), fmt.Sprintf("a padding byte is %#x instead of 0", b))
+			l.malformed(at+int64(i), fmt.Sprintf("a padding byte is %#x instead of 0", b))
 			return
 		}
 	}
 }
 
-// refuse ends the listing: what stands at that offset is wrong.
-func (l *Lister) refuse(at int64, reason string) {
+// malformed sets the error: the archive is not valid at that offset.
+func (l *Lister) malformed(at int64, reason string) {
 	if l.grammar.state == wantMagic {
 		reason = notAnArchive
 	}

@@ -8,24 +8,22 @@ import (
 	"strings"
 )
 
-// A Listing is what an archive holds, without the contents of files: one node, and in
-// a directory all that lies in it. With the offsets in it a single file can be taken
-// out of an archive ([FS]).
+// A Listing describes one node of an archive, without the contents of files. The listing of
+// a directory includes everything below it. [FS] reads single files with the offsets.
 type Listing struct {
-	Name       string    // within its directory; "" for the root
-	Kind       Kind      //
-	Executable bool      // of a file
-	Size       uint64    // of a file's contents in bytes
-	Offset     int64     // of a file's contents from the start of the archive; 0 if not known
-	Target     string    // of a symlink
-	Entries    []Listing // of a directory, sorted by the bytes of their names
+	Name       string // name in its directory; "" for the root
+	Kind       Kind
+	Executable bool      // for a file
+	Size       uint64    // size of a file's contents in bytes
+	Offset     int64     // offset of a file's contents in the archive; 0 if unknown
+	Target     string    // target of a symlink
+	Entries    []Listing // entries of a directory, sorted by the bytes of their names
 }
 
-// ReadListing reads the archive that comes next in src, to its end, and lists it. Its
-// errors are those of a [Reader].
+// ReadListing reads the next archive in src and returns its listing. The error is an [*Error].
 func ReadListing(src io.Reader) (*Listing, error) { return NewReader(src).listing() }
 
-// listing reads to the end of the archive.
+// listing reads the rest of the archive and returns its listing.
 func (r *Reader) listing() (*Listing, error) {
 	var b listingBuilder
 	for e, err := range r.All() {
@@ -37,8 +35,8 @@ func (r *Reader) listing() (*Listing, error) {
 	return &b.root, nil
 }
 
-// Lookup returns what lies at the path, which is relative to l and has slashes; "" and
-// "." are l itself. It follows no symlinks, and returns nil if there is nothing.
+// Lookup returns the node at path, which is relative to l and separated by slashes; "" and
+// "." are l itself. It does not follow symlinks. It returns nil if the node does not exist.
 func (l *Listing) Lookup(path string) *Listing {
 	for name := range strings.SplitSeq(path, "/") {
 		if name == "" || name == "." {
@@ -53,8 +51,8 @@ func (l *Listing) Lookup(path string) *Listing {
 	return l
 }
 
-// All returns an iterator over l and all that lies in it, in the order of the archive,
-// with paths relative to l. That of l is "".
+// All returns an iterator over l and everything below it, in the order of the archive, with
+// paths relative to l. The path of l is "".
 func (l *Listing) All() iter.Seq2[string, *Listing] {
 	return func(yield func(string, *Listing) bool) { l.visit("", yield) }
 }
@@ -76,10 +74,10 @@ func (l *Listing) visit(path string, yield func(string, *Listing) bool) bool {
 	return true
 }
 
-// A listingBuilder makes a listing of entries that come in the order of the archive.
+// A listingBuilder builds a listing from entries in the order of the archive.
 type listingBuilder struct {
 	root Listing
-	path [MaxDepth]*Listing // the nodes on the way to the last one
+	path [MaxDepth]*Listing // the last node and its ancestors
 }
 
 func (b *listingBuilder) add(e Entry) {
@@ -89,8 +87,23 @@ func (b *listingBuilder) add(e Entry) {
 		return
 	}
 	dir := b.path[e.Depth-1]
-	// This may move the entries that were there, but only the last one is in b.path, and
-	// that is replaced.
+	// append may move the existing entries. Of these only the last one is in b.path, where
+	// the new entry replaces it.
 	dir.Entries = append(dir.Entries, node)
 	b.path[e.Depth] = &dir.Entries[len(dir.Entries)-1]
+}
+
+// Index returns the listing of the archive in src, whose size in bytes is size. It skips the
+// contents of files, so it is fast if files are large. The error is an [*Error], also for
+// bytes after the end of the archive.
+func Index(src io.ReaderAt, size int64) (*Listing, error) {
+	r := NewReader(io.NewSectionReader(src, 0, size))
+	l, err := r.listing()
+	if err != nil {
+		return nil, err
+	}
+	if r.Offset() != size {
+		return nil, &Error{Offset: r.Offset(), Reason: "there are bytes after the end of the archive"}
+	}
+	return l, nil
 }

@@ -14,36 +14,37 @@ import (
 	"pix/internal/exactjson"
 )
 
-// Listings have a form in JSON, which `nix nar ls --json` prints, and which binary
-// caches offer beside their archives, wrapped in an object with a version, as files
-// that end in ".ls":
+// `nix nar ls --json` prints a listing in JSON. Binary caches offer it in ".ls" files beside
+// their archives, wrapped in an object with a version:
 //
 //	{"root":{"entries":{"hello":{"narOffset":400,"size":5,"type":"regular"}},"type":"directory"},"version":1}
 //
 // Source: src/libutil/memory-source-accessor/json.cc and src/libstore/binary-cache-store.cc
-// in Nix 2.34. Newer versions write "executable":false, too.
+// in Nix 2.34. Newer versions also write "executable":false.
+
+// lsVersion is the only version of ".ls" files.
 
 // lsVersion is the only version that ".ls" files have had.
 const lsVersion = 1
 
-// MarshalJSON writes l as Nix 2.34 prints it: without spaces, keys sorted, no
-// "executable" that is false and no "narOffset" that is 0. JSON has no way to spell
-// names and targets that are not UTF-8: they are an error, as they are in Nix.
+// MarshalJSON returns l as Nix 2.34 prints it: without spaces, keys sorted, and without an
+// "executable" that is false or a "narOffset" that is 0. As in Nix, names and targets that
+// are not UTF-8 are an error, because JSON cannot represent them.
 func (l *Listing) MarshalJSON() ([]byte, error) { return l.appendJSON(nil, MaxDepth) }
 
-// MarshalShallowJSON writes l as [Listing.MarshalJSON] does, but of what lies in it
-// only the names.
+// MarshalShallowJSON returns l as [Listing.MarshalJSON] does, but only the names of the
+// entries in a directory.
 func (l *Listing) MarshalShallowJSON() ([]byte, error) { return l.appendJSON(nil, 0) }
 
-// UnmarshalJSON reads what any version of Nix writes. Like Nix it passes over keys
-// that it does not know. Beyond JSON it refuses what no archive can hold, and a key that comes twice.
+// UnmarshalJSON reads the listings of all versions of Nix. Like Nix, it ignores unknown keys.
+// It also returns an error for a duplicate key, and for a node that no archive can contain.
 func (l *Listing) UnmarshalJSON(b []byte) error {
 	if !utf8.Valid(b) {
-		return errors.New("a listing is not valid: it is not UTF-8")
+		return errors.New("invalid listing: it is not UTF-8")
 	}
 	listing, err := readListing(json.NewDecoder(bytes.NewReader(b)), "", 0)
 	if err != nil {
-		return fmt.Errorf("a listing is not valid: %w", err)
+		return fmt.Errorf("invalid listing: %w", err)
 	}
 	*l = listing
 	return nil
@@ -62,10 +63,10 @@ func MarshalLS(l *Listing) ([]byte, error) {
 func ParseLS(b []byte) (*Listing, error) {
 	file, err := exactjson.Object(b)
 	if err != nil {
-		return nil, fmt.Errorf("a listing is not valid: %w", err)
+		return nil, fmt.Errorf("invalid listing: %w", err)
 	}
 	if version, err := strconv.Atoi(string(file["version"])); err != nil || version != lsVersion || file["root"] == nil {
-		return nil, fmt.Errorf("a listing is not valid: it has no root, or its version is not %d", lsVersion)
+		return nil, fmt.Errorf("invalid listing: it has no root, or its version is not %d", lsVersion)
 	}
 	root := new(Listing)
 	if err := root.UnmarshalJSON(file["root"]); err != nil {
@@ -74,7 +75,7 @@ func ParseLS(b []byte) (*Listing, error) {
 	return root, nil
 }
 
-// appendJSON appends l with what lies in it down to that depth.
+// appendJSON appends l and everything below it, down to the given depth.
 func (l *Listing) appendJSON(dst []byte, depth int) (_ []byte, err error) {
 	switch l.Kind {
 	case Directory:
@@ -106,7 +107,7 @@ func (l *Listing) appendJSON(dst []byte, depth int) (_ []byte, err error) {
 	return nil, fmt.Errorf("%q has no kind", l.Name)
 }
 
-// appendMember appends l as what lies in a directory.
+// appendMember appends l as a member of the entries of its directory.
 func (l *Listing) appendMember(dst []byte, depth int) ([]byte, error) {
 	dst, err := appendString(dst, l.Name)
 	if err != nil {
@@ -119,29 +120,15 @@ func (l *Listing) appendMember(dst []byte, depth int) ([]byte, error) {
 	return l.appendJSON(dst, depth)
 }
 
-// appendString appends a string of JSON, with the escapes that Nix's library writes.
-// That of Go escapes more.
+// appendString appends s as a JSON string. It returns an error if s is not UTF-8.
 func appendString(dst []byte, s string) ([]byte, error) {
 	if !utf8.ValidString(s) {
-		return nil, fmt.Errorf("%s is not UTF-8 and cannot be written in JSON", strconv.Quote(s))
+		return nil, fmt.Errorf("%s is not UTF-8 and cannot be represented in JSON", strconv.Quote(s))
 	}
-	const short = "\b\f\n\r\t\"\\"
-	const escapes = `bfnrt"\`
-	dst = append(dst, '"')
-	for i := range len(s) {
-		c := s[i]
-		if at := strings.IndexByte(short, c); at >= 0 {
-			dst = append(dst, '\\', escapes[at])
-		} else if c < ' ' {
-			dst = fmt.Appendf(dst, `\u%04x`, c)
-		} else {
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"'), nil
+	return exactjson.AppendString(dst, s), nil
 }
 
-// A jsonNode is a node as JSON has it.
+// A jsonNode holds the members of a node in JSON. A missing member is nil.
 type jsonNode struct {
 	kind       *string
 	executable *bool
@@ -151,7 +138,7 @@ type jsonNode struct {
 	entries    *[]Listing
 }
 
-// readListing reads the node that comes next.
+// readListing reads the next node from d.
 func readListing(d *json.Decoder, name string, depth int) (Listing, error) {
 	var n jsonNode
 	err := exactjson.Members(d, func(key string) error {
@@ -184,13 +171,13 @@ func readListing(d *json.Decoder, name string, depth int) (Listing, error) {
 	return n.listing(name)
 }
 
-// errTwice says that a key comes twice.
-var errTwice = errors.New("a key is there twice")
+// errDuplicate reports that an object has the same key twice.
+var errDuplicate = errors.New("duplicate key")
 
-// readOnce reads a value of a key that was not there before, and is not null.
+// readOnce reads the value of a key. The key must not be a duplicate, and the value not null.
 func readOnce[T any](d *json.Decoder, value **T) error {
 	if *value != nil {
-		return errTwice
+		return errDuplicate
 	}
 	if err := d.Decode(value); err != nil {
 		return err
@@ -201,10 +188,10 @@ func readOnce[T any](d *json.Decoder, value **T) error {
 	return nil
 }
 
-// readEntries reads what lies in a directory.
+// readEntries reads the entries of a directory.
 func (n *jsonNode) readEntries(d *json.Decoder, depth int) error {
 	if n.entries != nil {
-		return errTwice
+		return errDuplicate
 	}
 	var entries []Listing
 	err := exactjson.Members(d, func(name string) error {
@@ -224,20 +211,20 @@ func (n *jsonNode) readEntries(d *json.Decoder, depth int) error {
 	slices.SortFunc(entries, func(a, b Listing) int { return strings.Compare(a.Name, b.Name) })
 	for i := 1; i < len(entries); i++ {
 		if entries[i].Name == entries[i-1].Name {
-			return errTwice
+			return errDuplicate
 		}
 	}
 	n.entries = &entries
 	return nil
 }
 
-// listing returns the node as a Listing, after checking it by the rules of Nix and of archives.
+// listing returns the node as a Listing. It checks the rules of Nix's JSON and of archives.
 func (n *jsonNode) listing(name string) (Listing, error) {
 	l := Listing{Name: name, Executable: orZero(n.executable), Offset: orZero(n.narOffset), Target: orZero(n.target)}
 	switch kind := orZero(n.kind); kind {
 	case "regular":
 		if n.size == nil || l.Offset < 0 || *n.size > uint64(math.MaxInt64-l.Offset) {
-			return Listing{}, fmt.Errorf("the file %q has no size, or no archive is so large", name)
+			return Listing{}, fmt.Errorf("the file %q has no size, or a size that is too large", name)
 		}
 		l.Kind, l.Size = Regular, *n.size
 	case "symlink":
@@ -257,7 +244,7 @@ func (n *jsonNode) listing(name string) (Listing, error) {
 	return l, nil
 }
 
-// orZero returns what p points to, or the zero value.
+// orZero returns *p, or the zero value if p is nil.
 func orZero[T any](p *T) (v T) {
 	if p != nil {
 		v = *p

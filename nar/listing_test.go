@@ -30,7 +30,7 @@ func ExampleListing() {
 }
 
 func ExampleLister() {
-	// One pass over a stream: keep it, list it, and find out its size.
+	// Keep a stream, list it and compute its size in one pass.
 	var kept bytes.Buffer
 	lister := nar.NewLister()
 	n, _ := io.Copy(io.MultiWriter(&kept, lister), bytes.NewReader(sample))
@@ -39,7 +39,7 @@ func ExampleLister() {
 	// Output: 2640 5 <nil>
 }
 
-// All ways to a listing lead to the same one.
+// ReadListing, Index and a Lister return the same listing.
 func TestListings(t *testing.T) {
 	for _, b := range [][]byte{sample, archive(nar.Magic, file("x")), archive(nar.Magic, link("x")), archive(nar.Magic, dir()), depth(63)} {
 		want, err := nar.ReadListing(bytes.NewReader(b))
@@ -57,7 +57,7 @@ func TestListings(t *testing.T) {
 	}
 }
 
-// Contents are not read for an index.
+// Index does not read contents.
 func TestIndexSkipsContents(t *testing.T) {
 	b := archive(nar.Magic, in2("a", "b"))
 	large := archive(nar.Magic, dir(in("large", file(strings.Repeat("x", 10<<20))...)))
@@ -83,15 +83,15 @@ func (c *countingReaderAt) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-func TestBytesAfterTheEnd(t *testing.T) {
+func TestListersRejectTrailingBytes(t *testing.T) {
 	b := append(bytes.Clone(sample), 0)
 	_, err := nar.Index(bytes.NewReader(b), int64(len(b)))
-	wantBad(t, "Index", err, int64(len(sample)), "after the end")
+	checkError(t, "Index", err, int64(len(sample)), "after the end")
 	_, err = listByWriting(b, 100)
-	wantBad(t, "Lister", err, int64(len(sample)), "after the end")
+	checkError(t, "Lister", err, int64(len(sample)), "after the end")
 	l := nar.NewLister()
 	_, err = l.Listing()
-	wantBad(t, "a Lister of nothing", err, 0, "too early")
+	checkError(t, "a Lister without input", err, 0, "too early")
 }
 
 func TestListingLookup(t *testing.T) {
@@ -116,11 +116,11 @@ func TestListingLookup(t *testing.T) {
 		}
 	}
 	if want := ",bin,bin/hello,bin/hello2"; strings.Join(all, ",") != want {
-		t.Errorf("All went over %q, want %q", all, want)
+		t.Errorf("All visited %q, want %q", all, want)
 	}
 }
 
-// The bytes are those of Nix 2.34's `nix nar ls --json -R` on the same archive.
+// Nix 2.34's `nix nar ls --json -R` prints the same bytes for the same archive.
 func TestListingJSON(t *testing.T) {
 	b := archive(nar.Magic, dir(
 		in("\x01\x1f\x7f\b\f\n\r\t\"\\<>&\u2028", file("")...),
@@ -142,14 +142,14 @@ func TestListingJSON(t *testing.T) {
 	}
 	var again nar.Listing
 	if err := json.Unmarshal(got, &again); err != nil || !reflect.DeepEqual(&again, l) {
-		t.Errorf("read again: %+v, %v, want %+v", again, err, l)
+		t.Errorf("parsed again: %+v, %v, want %+v", again, err, l)
 	}
 	ls, err := nar.MarshalLS(l)
 	if want := `{"root":` + deep + `,"version":1}`; err != nil || string(ls) != want {
 		t.Errorf("got  %s, %v\nwant %s", ls, err, want)
 	}
 	if again, err := nar.ParseLS(ls); err != nil || !reflect.DeepEqual(again, l) {
-		t.Errorf("read again: %+v, %v, want %+v", again, err, l)
+		t.Errorf("parsed again: %+v, %v, want %+v", again, err, l)
 	}
 	if _, err := (&nar.Listing{Name: "\xff"}).MarshalJSON(); err == nil {
 		t.Error("a listing without a kind was printed")
@@ -160,7 +160,7 @@ func TestListingJSON(t *testing.T) {
 	}
 }
 
-func TestListingJSONRefused(t *testing.T) {
+func TestListingRejectsInvalidJSON(t *testing.T) {
 	deep := `{"type":"regular","size":1}`
 	for range nar.MaxDepth {
 		deep = `{"type":"directory","entries":{"d":` + deep + `}}`
@@ -175,7 +175,7 @@ func TestListingJSONRefused(t *testing.T) {
 		`{"type":"directory","entries":{"..":{"type":"regular","size":1}}}`, `{"type":"directory","entries":{"a/b":{"type":"regular","size":1}}}`,
 		`{"type":"directory","entries":{"":{"type":"regular","size":1}}}`, "{\"type\":\"symlink\",\"target\":\"\xff\"}",
 		deep, strings.Repeat(`{"type":"directory","entries":{"x":`, 100_000),
-		// Keys have one spelling, and come once.
+		// Keys are case-sensitive and must not occur twice.
 		`{"Type":"regular","size":1}`, `{"type":"regular","Size":1}`, `{"type":"regular","SIZE":1}`, `{"type":"symlink","Target":"x"}`, `{"type":"directory","Entries":{}}`,
 		`{"type":"regular","size":1,"size":1}`, `{"type":"regular","size":1,"type":"regular"}`, `{"type":"regular","size":1,"\u0073ize":2}`,
 		`{"type":"directory","entries":{},"entries":{}}`, `{"type":"directory","entries":{"a":{"type":"regular","size":1},"a":{"type":"regular","size":2}}}`,
@@ -183,25 +183,25 @@ func TestListingJSONRefused(t *testing.T) {
 	} {
 		var l nar.Listing
 		if err := json.Unmarshal([]byte(s), &l); err == nil {
-			t.Errorf("%.80s was read as %+v", s, l)
+			t.Errorf("%.80s was parsed as %+v", s, l)
 		} else if len(err.Error()) > 1000 {
-			t.Errorf("%.80s: the message has %d bytes", s, len(err.Error()))
+			t.Errorf("%.80s: the error has %d bytes", s, len(err.Error()))
 		}
 		if _, err := nar.ParseLS([]byte(`{"version":1,"root":` + s + `}`)); err == nil {
-			t.Errorf("%.80s was read as a root", s)
+			t.Errorf("%.80s was parsed as a root", s)
 		}
 	}
 	for _, s := range []string{`{}`, `{"version":1}`, `{"root":{"type":"regular","size":1}}`, `{"version":2,"root":{"type":"regular","size":1}}`, `{"version":1,"root":null}`,
 		`{"Version":1,"root":{"type":"regular","size":1}}`, `{"version":1,"Root":{"type":"regular","size":1}}`, `{"version":1,"version":1,"root":{"type":"regular","size":1}}`,
 		`{"version":1,"root":{"type":"regular","size":1},"root":{"type":"regular","size":2}}`} {
 		if l, err := nar.ParseLS([]byte(s)); err == nil {
-			t.Errorf("%s was read as %+v", s, l)
+			t.Errorf("%s was parsed as %+v", s, l)
 		}
 	}
 }
 
-// Nix's own listings are read, and printed again to the same JSON. They are of a
-// version that prints "executable":false, which 2.34 does not.
+// Nix's own listings are parsed and print as the same JSON, except for "executable":false,
+// which Nix 2.34 does not print.
 func TestGoldenListings(t *testing.T) {
 	folder := testenv.NixData(t, "util/nar-listing")
 	files, err := os.ReadDir(folder)
@@ -229,7 +229,7 @@ func TestGoldenListings(t *testing.T) {
 		case "shallow.json": // of the same directory
 			got, err = l.MarshalShallowJSON()
 		default:
-			t.Errorf("nothing is known about %s", f.Name())
+			t.Errorf("unknown file %s", f.Name())
 			continue
 		}
 		if err != nil || string(got) != want {

@@ -5,32 +5,32 @@ import (
 	"strings"
 )
 
-// Magic is the string that every archive begins with.
+// Magic is the string at the beginning of every archive.
 const Magic = "nix-archive-1"
 
-// The limits of the format, those of Nix 2.34 (src/libutil/archive.cc). Older
-// versions have none.
+// The limits of the format in Nix 2.34 (src/libutil/archive.cc). Older versions have
+// none.
 const (
-	MaxDepth     = 64   // nodes on the way from the root, which is one of them, to any node
+	MaxDepth     = 64   // nodes on the path from the root to a node, including both
 	MaxNameLen   = 255  // bytes in a name
 	MaxTargetLen = 4095 // bytes in the target of a symlink
 )
 
-// maxTagLen is the length of the longest tag that is read at all, so that an error
-// can show it. The longest that exists has ten bytes.
+// maxTagLen is the length limit of tags. The longest valid tag has ten bytes; an invalid
+// one up to the limit is read, so that the error can show it.
 const maxTagLen = 32
 
-// A Kind is what a node of an archive is. The zero value is none of them.
+// A Kind is the kind of a node. The zero value is invalid.
 type Kind uint8
 
-// The kinds of nodes. An archive has no others: no devices, no pipes, no hard links.
+// The kinds of nodes. An archive cannot contain devices, pipes or hard links.
 const (
 	Regular Kind = iota + 1
 	Directory
 	Symlink
 )
 
-// String returns the word that stands for k in archives and listings.
+// String returns the name of k in archives and listings.
 func (k Kind) String() string {
 	switch k {
 	case Regular:
@@ -43,26 +43,25 @@ func (k Kind) String() string {
 	return fmt.Sprintf("Kind(%d)", uint8(k))
 }
 
-// An Entry is one node of an archive: a file, a directory or a symlink. Archives
-// hold no times, owners or permissions, but for the executable bit of a file.
+// An Entry is one node of an archive: a file, a directory or a symlink.
 type Entry struct {
 	Kind  Kind
-	Depth int    // how many directories it lies in; 0 for the root, at most MaxDepth-1
-	Name  string // within its directory, 1 to MaxNameLen bytes; "" for the root
+	Depth int    // number of directories that contain it; 0 for the root, at most MaxDepth-1
+	Name  string // name in its directory, 1 to MaxNameLen bytes; "" for the root
 
-	Executable bool   // of a file
-	Size       uint64 // of a file's contents in bytes
-	Offset     int64  // of a file's contents from the start of the archive; set by a Reader, ignored by a Writer
-	Target     string // of a symlink, 1 to MaxTargetLen bytes
+	Executable bool   // for a file
+	Size       uint64 // size of a file's contents in bytes
+	Offset     int64  // offset of a file's contents in the archive; set by a Reader, ignored by a Writer
+	Target     string // target of a symlink, 1 to MaxTargetLen bytes
 }
 
-// An Error says why an archive, or an attempt to write one, is not valid.
+// An Error reports why an archive, or an entry to be written, is not valid.
 //
-// It unwraps to io.ErrUnexpectedEOF if the archive ends too early, and to what
-// the reader beneath said if that failed.
+// It wraps io.ErrUnexpectedEOF if the archive is truncated, and the error of the
+// underlying reader if that failed.
 type Error struct {
-	Offset int64  // in bytes from the start of the archive
-	Path   string // of the node at fault, with slashes, or of its directory; "" for the root
+	Offset int64  // offset in the archive in bytes
+	Path   string // path of the node, or of its directory, separated by slashes; "" for the root
 	Reason string
 	Err    error
 }
@@ -83,51 +82,51 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// readingFailed is the reason where not the archive is to blame, but what it is read from. Package wire
-// has the same words.
+// readingFailed is the Reason if the underlying reader failed. Package wire uses the same
+// text.
 const readingFailed = "reading failed"
 
-// CheckName returns an error unless name may be that of an entry: 1 to 255 bytes
-// without "/" and NUL, and neither "." nor "..". Any other bytes are allowed, also
-// those that are not UTF-8.
+// CheckName returns an error unless name is valid as the name of an entry: 1 to 255 bytes
+// without "/" and NUL, and neither "." nor "..". All other bytes are allowed, including
+// invalid UTF-8.
 func CheckName(name string) error {
-	if reason := badName(name); reason != "" {
+	if reason := checkName(name); reason != "" {
 		return fmt.Errorf("the name %q %s", shorten(name), reason)
 	}
 	return nil
 }
 
-// badName returns why name cannot be that of an entry, or "".
-func badName(name string) (reason string) {
+// checkName returns why name is not valid as the name of an entry, or "" if it is.
+func checkName(name string) (reason string) {
 	switch {
 	case name == "":
 		return "is empty"
 	case len(name) > MaxNameLen:
 		return fmt.Sprintf("has %d bytes, more than %d", len(name), MaxNameLen)
 	case name == "." || name == "..":
-		return "stands for another directory"
+		return "is not allowed"
 	case strings.IndexByte(name, '/') >= 0:
-		return "has a slash in it"
+		return "contains a slash"
 	case strings.IndexByte(name, 0) >= 0:
-		return "has a NUL in it"
+		return "contains a NUL"
 	}
 	return ""
 }
 
-// badTarget returns why target cannot be that of a symlink, or "".
-func badTarget(target string) (reason string) {
+// checkTarget returns why target is not valid as the target of a symlink, or "" if it is.
+func checkTarget(target string) (reason string) {
 	switch {
 	case target == "":
 		return "is empty"
 	case len(target) > MaxTargetLen:
 		return fmt.Sprintf("has %d bytes, more than %d", len(target), MaxTargetLen)
 	case strings.IndexByte(target, 0) >= 0:
-		return "has a NUL in it"
+		return "contains a NUL"
 	}
 	return ""
 }
 
-// shorten returns as much of s as belongs into a message.
+// shorten truncates s for an error message.
 func shorten(s string) string {
 	const most = MaxNameLen
 	if len(s) > most {

@@ -8,10 +8,9 @@ import (
 	"pix/internal/parallel"
 )
 
-// A dump has two halves: reading files, which waits for the kernel, and using their
-// bytes, which is hashing more often than not. A pipeline lets them run at the same
-// time. The reading half fills chunks, at most chunksAhead of them before the other
-// half has used the first.
+// A dump has two halves. One reads files, which mostly waits for the kernel. The other uses
+// their bytes, usually by hashing them. A pipeline runs them at the same time: the reading
+// half fills chunks, and may be chunksAhead chunks ahead of the other.
 const (
 	chunkSize   = 256 << 10
 	chunksAhead = 8
@@ -26,33 +25,35 @@ type pipeline struct {
 	chunk *[chunkSize]byte
 	used  int // bytes of chunk that are filled
 
-	full chan filled
-	free chan *[chunkSize]byte // nil stands for one that is not made yet
+	full chan fullChunk
+	free chan *[chunkSize]byte // nil stands for a chunk that is not allocated yet
 }
 
-type filled struct {
-	chunk *[chunkSize]byte
-	used  int
-	late  *lateRead // if the chunk is still to be read
+// A fullChunk is a chunk on its way to the using half.
+type fullChunk struct {
+	chunk    *[chunkSize]byte
+	used     int
+	deferred *deferredRead // nil if the chunk is filled
 }
 
-// A lateRead is the reading of a whole chunk, or of a whole file, by the using half.
-type lateRead struct {
-	src    io.ReaderAt
-	offset int64
-	size   int64 // of the whole file, if that is meant; else 0
-	failed func(error) error
-	done   *sync.WaitGroup
+// A deferredRead is the reading of a chunk or of a whole file that the reading half left to
+// the using half.
+type deferredRead struct {
+	src       io.ReaderAt
+	offset    int64
+	size      int64 // size of the file if the whole file is to be written; otherwise 0
+	pathError func(error) error
+	done      *sync.WaitGroup
 }
 
-// writeTo writes the chunk, and reads it before, if that was left to the using half.
-func (c filled) writeTo(dst io.Writer) error {
-	if c.late != nil {
-		defer c.late.done.Done()
-		if c.late.size > 0 {
-			return c.late.writeFile(dst.(FileWriter))
+// writeTo writes the chunk to dst, after reading it if the read was deferred.
+func (c fullChunk) writeTo(dst io.Writer) error {
+	if c.deferred != nil {
+		defer c.deferred.done.Done()
+		if c.deferred.size > 0 {
+			return c.deferred.writeFile(dst.(FileWriter))
 		}
-		if err := readWhole(c.chunk, c.late.src, c.late.offset, c.late.failed); err != nil {
+		if err := readChunk(c.chunk, c.deferred); err != nil {
 			return err
 		}
 	}
@@ -60,32 +61,32 @@ func (c filled) writeTo(dst io.Writer) error {
 	return err
 }
 
-func (l *lateRead) writeFile(dst FileWriter) error {
-	n, err := dst.WriteFile(l.src.(File), l.size)
-	if err == nil && n < l.size {
-		err = l.failed(ErrFileChanged)
+func (d *deferredRead) writeFile(dst FileWriter) error {
+	n, err := dst.WriteFile(d.src.(File), d.size)
+	if err == nil && n < d.size {
+		err = d.pathError(ErrFileChanged)
 	}
 	return err
 }
 
-// readWhole fills a chunk from a file that is known to be long enough.
-func readWhole(chunk *[chunkSize]byte, src io.ReaderAt, offset int64, failed func(error) error) error {
-	n, err := src.ReadAt(chunk[:], offset)
+// readChunk fills a chunk from a file that was long enough when it was opened.
+func readChunk(chunk *[chunkSize]byte, d *deferredRead) error {
+	n, err := d.src.ReadAt(chunk[:], d.offset)
 	if n == chunkSize {
 		return nil
 	}
 	if err == io.EOF {
 		err = ErrFileChanged
 	}
-	return failed(err)
+	return d.pathError(err)
 }
 
-// pump runs produce in a goroutine of its own and writes to dst what it puts into
-// the pipeline. When pump returns, for whatever reason, that goroutine has ended.
-func pump(ctx context.Context, dst io.Writer, produce func(*pipeline) error) error {
+// runPipeline runs produce in a goroutine of its own and writes the chunks to dst. When it
+// returns, that goroutine has ended.
+func runPipeline(ctx context.Context, dst io.Writer, produce func(*pipeline) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	_, files := dst.(FileWriter)
-	p := &pipeline{ctx: ctx, files: files, full: make(chan filled, chunksAhead), free: make(chan *[chunkSize]byte, chunksAhead)}
+	p := &pipeline{ctx: ctx, files: files, full: make(chan fullChunk, chunksAhead), free: make(chan *[chunkSize]byte, chunksAhead)}
 	for range chunksAhead {
 		p.free <- nil
 	}
@@ -94,7 +95,7 @@ func pump(ctx context.Context, dst io.Writer, produce func(*pipeline) error) err
 	go func() {
 		defer close(p.full)
 		produced = guard.Call(func() error {
-			if err := p.room(1); err != nil {
+			if err := p.reserve(1); err != nil {
 				return err
 			}
 			if err := produce(p); err != nil {
@@ -106,8 +107,8 @@ func pump(ctx context.Context, dst io.Writer, produce func(*pipeline) error) err
 	defer func() { // also if dst panics
 		cancel(nil)
 		for c := range p.full {
-			if c.late != nil {
-				c.late.done.Done()
+			if c.deferred != nil {
+				c.deferred.done.Done()
 			}
 			chunkPool.Put(c.chunk)
 		}
@@ -127,8 +128,8 @@ func pump(ctx context.Context, dst io.Writer, produce func(*pipeline) error) err
 	return produced
 }
 
-// room makes sure that n bytes can be appended.
-func (p *pipeline) room(n int) error {
+// reserve ensures that n bytes can be appended to the current chunk.
+func (p *pipeline) reserve(n int) error {
 	if p.chunk != nil && chunkSize-p.used >= n {
 		return nil
 	}
@@ -147,56 +148,56 @@ func (p *pipeline) room(n int) error {
 	return nil
 }
 
-// send hands the current chunk over. There is always room for it: no more chunks
-// than that exist.
+// send passes the current chunk on. It never blocks, because the channel has a slot for every
+// chunk that exists.
 func (p *pipeline) send() error {
 	if p.chunk != nil {
-		p.full <- filled{chunk: p.chunk, used: p.used}
+		p.full <- fullChunk{chunk: p.chunk, used: p.used}
 		p.chunk = nil
 	}
 	return context.Cause(p.ctx)
 }
 
-// file leaves a whole file to the using half, which must have a [FileWriter].
-func (p *pipeline) file(late *lateRead) error {
+// file passes a whole file to the using half, which must have a [FileWriter].
+func (p *pipeline) file(d *deferredRead) error {
 	if err := p.send(); err != nil {
 		return err
 	}
-	if err := p.room(1); err != nil {
+	if err := p.reserve(1); err != nil {
 		return err
 	}
-	late.done.Add(1)
-	p.full <- filled{p.chunk, 0, late}
+	d.done.Add(1)
+	p.full <- fullChunk{p.chunk, 0, d}
 	p.chunk = nil
 	return nil
 }
 
-// fill fills a chunk of its own from src, or leaves that to the using half if that
-// has nothing else to do. In that case late.done is told when it has happened.
-func (p *pipeline) fill(late *lateRead) error {
-	if err := p.room(chunkSize); err != nil {
+// fill fills a new chunk. If the using half is idle, fill leaves the reading to it, and d.done
+// counts the read until it has happened.
+func (p *pipeline) fill(d *deferredRead) error {
+	if err := p.reserve(chunkSize); err != nil {
 		return err
 	}
 	if len(p.full) > 0 {
 		p.used = chunkSize
-		return readWhole(p.chunk, late.src, late.offset, late.failed)
+		return readChunk(p.chunk, d)
 	}
-	late.done.Add(1)
-	p.full <- filled{p.chunk, chunkSize, late}
+	d.done.Add(1)
+	p.full <- fullChunk{p.chunk, chunkSize, d}
 	p.chunk = nil
 	return nil
 }
 
-// append lets f append at most n bytes.
+// append calls f to append at most n bytes.
 func (p *pipeline) append(n int, f func(dst []byte) []byte) error {
-	if err := p.room(n); err != nil {
+	if err := p.reserve(n); err != nil {
 		return err
 	}
 	p.used = len(f(p.chunk[:p.used]))
 	return nil
 }
 
-// recycle gives the chunks back that nobody uses any more.
+// recycle returns the free chunks to the pool.
 func (p *pipeline) recycle() {
 	for {
 		select {

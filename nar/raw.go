@@ -5,24 +5,22 @@ import (
 	"io"
 )
 
-// A RawReader reads an archive out of a stream as the bytes that it is made of, and checks
-// them: so an archive in the midst of other things is cut out. Read returns io.EOF behind its
-// last parenthesis, and an [*Error] for what is no archive.
+// A RawReader reads the bytes of one archive from a stream and checks them. Read returns
+// io.EOF after the last byte of the archive, and an [*Error] if the archive is not valid.
 type RawReader struct {
-	in    *Reader
-	out   *Writer      // spells the archive again: a valid one has one spelling only
-	buf   bytes.Buffer // spelt and not yet read
-	large bool         // within the contents of a file that are not worth copying
-	piece [4 << 10]byte
-	err   error
+	in     *Reader
+	out    *Writer      // encodes the entries again; a valid archive has exactly one encoding
+	buf    bytes.Buffer // encoded and not read yet
+	direct bool         // the caller reads the contents of a large file from in
+	piece  [4 << 10]byte
+	err    error
 }
 
-// largeContents is the size in bytes from which the contents of a file are read by the caller of
-// Read directly.
-const largeContents = 16 << 10
+// directSize is the file size in bytes from which contents are not copied through buf.
+const directSize = 16 << 10
 
-// NewRawReader returns a RawReader of the archive that comes next in src. What it consumes of
-// src is what [NewReader] says.
+// NewRawReader returns a RawReader of the next archive in src. It reads from src in the same
+// way as [NewReader].
 func NewRawReader(src io.Reader) *RawReader {
 	r := &RawReader{in: NewReader(src)}
 	r.out = NewWriter(&r.buf)
@@ -32,17 +30,17 @@ func NewRawReader(src io.Reader) *RawReader {
 // Read implements io.Reader.
 func (r *RawReader) Read(p []byte) (int, error) {
 	for r.buf.Len() == 0 && r.err == nil {
-		if !r.large {
+		if !r.direct {
 			r.err = r.next()
 			continue
 		}
 		n, err := r.in.Read(p)
-		r.large = err == nil
+		r.direct = err == nil
 		if err != io.EOF {
 			r.err = err
 		}
 		if n > 0 {
-			r.out.passed(n)
+			r.out.advance(n)
 			return n, nil
 		}
 		if len(p) == 0 {
@@ -55,7 +53,7 @@ func (r *RawReader) Read(p []byte) (int, error) {
 	return 0, r.err
 }
 
-// next spells the next entry, with its contents if they are not large.
+// next encodes the next entry, with its contents unless they are large.
 func (r *RawReader) next() error {
 	e, err := r.in.Next()
 	if err == io.EOF {
@@ -70,9 +68,55 @@ func (r *RawReader) next() error {
 	if err != nil || e.Kind != Regular {
 		return err
 	}
-	if r.large = e.Size >= largeContents; r.large {
+	if r.direct = e.Size >= directSize; r.direct {
 		return r.out.flush(0)
 	}
 	_, err = io.CopyBuffer(r.out, r.in, r.piece[:])
 	return err
+}
+
+// copyBuffer is the number of bytes of contents that are copied at a time.
+const copyBuffer = 128 << 10
+
+// Copy copies the next archive in src to dst unchanged, checks it, and returns its size in
+// bytes. After an error, dst has received a prefix of the archive, and the size is the
+// number of bytes that were read.
+//
+// If src is a [*wire.Reader], it is positioned directly after the archive when Copy returns.
+// The errors are the errors of [Reader] and of dst.
+func Copy(dst io.Writer, src io.Reader) (size int64, err error) {
+	// A valid archive has exactly one encoding, so encoding its entries again results in
+	// the same bytes.
+	r, w := NewReader(src), NewWriter(dst)
+	buf := make([]byte, copyBuffer)
+	for e, err := range r.All() {
+		if err == nil {
+			err = w.WriteEntry(e)
+		}
+		if err == nil {
+			err = copyContents(w, r, buf)
+		}
+		if err != nil {
+			return r.Offset(), err
+		}
+	}
+	return r.Offset(), w.Close()
+}
+
+// copyContents copies the contents of the current entry.
+func copyContents(dst io.Writer, src *Reader, buf []byte) error {
+	for {
+		n, err := src.Read(buf)
+		if n > 0 {
+			if _, err := dst.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

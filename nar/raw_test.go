@@ -11,7 +11,7 @@ import (
 	"pix/wire"
 )
 
-// What a RawReader yields is the archive, and what follows it is left in the stream.
+// A RawReader returns the bytes of the archive and leaves the bytes after it in the stream.
 func TestRawReader(t *testing.T) {
 	const after = "what follows"
 	large := archive(nar.Magic, dir(
@@ -36,9 +36,9 @@ func TestRawReader(t *testing.T) {
 	}
 }
 
-// What is no archive is refused as a Reader does it, and what came before it is yielded.
-func TestRawReaderRefuses(t *testing.T) {
-	for _, c := range refused {
+// A RawReader returns the same errors as a Reader, after the bytes that precede the error.
+func TestRawReaderRejectsInvalid(t *testing.T) {
+	for _, c := range invalidArchives {
 		got, err := io.ReadAll(nar.NewRawReader(bytes.NewReader(c.bytes)))
 		if want := readAll(bytes.NewReader(c.bytes)); !sameError(err, want) || !bytes.HasPrefix(c.bytes, got) {
 			t.Errorf("%s: %v, want %v", c.what, err, want)

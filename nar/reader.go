@@ -1,40 +1,42 @@
 package nar
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"iter"
+	"os"
+	"strings"
 
 	"pix/wire"
 )
 
-// readerBuffer is the size in bytes of the buffer of a Reader that makes its own.
+// readerBuffer is the buffer size of a Reader in bytes, unless it reads a wire.Reader.
 const readerBuffer = 64 << 10
 
-// A Reader reads an archive from a stream, entry by entry, in the order in which
-// they stand there: a directory before what lies in it, names sorted by their bytes.
+// A Reader reads the entries of an archive from a stream, in the order of the archive: a
+// directory comes before its entries, and these are sorted by the bytes of their names.
 //
-// [Reader.Next] goes to the next entry, [Reader.Read] reads the contents of a file.
-// An archive is known to be valid when Next has returned io.EOF, and not before.
-// Whatever it holds, a Reader needs the same small amount of memory. It may be
-// dropped at any point: there is nothing to close.
+// [Reader.Next] advances to the next entry, [Reader.Read] reads the contents of a file. The
+// archive is valid only if Next has returned io.EOF. The memory that a Reader needs does not
+// depend on the archive. A Reader does not have to be closed.
 //
-// Every error but io.EOF is an [*Error], and lasts.
+// Every error except io.EOF is an [*Error]. After an error, all later calls return it again.
 type Reader struct {
 	src  *wire.Reader
-	base int64  // the offset in src at which the archive begins
-	left uint64 // bytes of the contents that are still to be read
+	base int64  // offset in src at which the archive begins
+	left uint64 // unread bytes of the contents
 
 	grammar grammar
 	err     error
 }
 
-// NewReader returns a Reader of the archive that comes next in src.
+// NewReader returns a Reader of the next archive in src.
 //
-// If src is a [*wire.Reader], nothing after the end of the archive is consumed: when
-// Next has returned io.EOF, src stands right behind it. From any other reader bytes
-// are read ahead. In files and in memory (*os.File, *bytes.Reader, *strings.Reader,
-// *io.SectionReader) contents that nobody asks for are not read but skipped.
+// If src is a [*wire.Reader], the Reader consumes nothing after the end of the archive: when
+// Next returns io.EOF, src is positioned directly after it. It reads ahead from any other
+// src. If src is an *os.File, a *bytes.Reader, a *strings.Reader or an *io.SectionReader,
+// contents that the caller does not read are skipped without reading them.
 func NewReader(src io.Reader) *Reader {
 	w, ok := src.(*wire.Reader)
 	if !ok {
@@ -50,8 +52,8 @@ func newWireReader(src io.Reader) *wire.Reader {
 	return wire.NewReader(src, readerBuffer)
 }
 
-// Next passes over what was not read of the contents of the current entry, and
-// returns the next entry. At the end of the archive the error is io.EOF.
+// Next skips the unread contents of the current entry and returns the next entry. At the end
+// of the archive it returns io.EOF.
 func (r *Reader) Next() (Entry, error) {
 	if r.err == nil && r.grammar.state == inContents {
 		r.skipContents()
@@ -72,7 +74,7 @@ func (r *Reader) Next() (Entry, error) {
 		event, reason := r.grammar.take(s)
 		switch {
 		case reason != "":
-			r.refuse(at, reason)
+			r.malformed(at, reason)
 		case event == haveEntry:
 			return r.grammar.entry, nil
 		case event == haveEnd:
@@ -82,9 +84,9 @@ func (r *Reader) Next() (Entry, error) {
 	return Entry{}, r.err
 }
 
-// All returns an iterator over the entries that are left. An error other than the
-// end of the archive is its last pair. The loop may read the contents of each file,
-// and may be left at any entry, at which a second loop goes on.
+// All returns an iterator over the remaining entries. If the archive is not valid, the last
+// pair has the error. The loop may read the contents of each file. After a break, a second
+// loop continues with the next entry.
 func (r *Reader) All() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for {
@@ -96,8 +98,8 @@ func (r *Reader) All() iter.Seq2[Entry, error] {
 	}
 }
 
-// Read reads from the contents of the current entry. At their end, and at once for
-// an entry that is no file, it returns io.EOF. It implements io.Reader.
+// Read reads the contents of the current entry. It returns io.EOF at their end, and
+// immediately if the entry is not a file. It implements io.Reader.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
@@ -123,11 +125,11 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Path returns the path of the current entry in the archive, its names joined by
-// slashes; "" for the root. It is put together anew with each call.
+// Path returns the path of the current entry in the archive, separated by slashes, or "" for
+// the root. Each call allocates a new string.
 func (r *Reader) Path() string { return r.grammar.path() }
 
-// Offset returns how many bytes of the archive were read so far.
+// Offset returns the number of bytes of the archive that were read so far.
 func (r *Reader) Offset() int64 { return r.src.Offset() - r.base }
 
 func (r *Reader) takeSize() {
@@ -157,12 +159,12 @@ func (r *Reader) endContents() {
 	r.grammar.endContents()
 }
 
-// refuse ends the reading: what stands at that offset is wrong.
-func (r *Reader) refuse(at int64, reason string) {
+// malformed sets the error: the archive is not valid at that offset.
+func (r *Reader) malformed(at int64, reason string) {
 	r.err = &Error{Offset: at, Path: r.grammar.path(), Reason: reason}
 }
 
-// fail ends the reading with an error of the stream beneath.
+// fail sets the error to an error of the underlying stream.
 func (r *Reader) fail(err error) {
 	e := &Error{Offset: r.Offset(), Path: r.grammar.path(), Reason: "the archive ends too early", Err: io.ErrUnexpectedEOF}
 	var w *wire.Error
@@ -175,4 +177,64 @@ func (r *Reader) fail(err error) {
 		e.Reason = notAnArchive
 	}
 	r.err = e
+}
+
+// skipBuffer is the buffer size in bytes for sources that can skip: enough for the tags of a
+// few entries. A larger buffer would read more contents that are then skipped.
+const skipBuffer = 8 << 10
+
+// A seekSource is a source that skips contents by seeking. It implements wire.Skipper.
+type seekSource struct {
+	io.ReadSeeker
+	left uint64 // bytes that are known to exist
+}
+
+// seekable returns src as a seekSource if it has a type for which seeking is known to be
+// possible and cheap, otherwise nil.
+func seekable(src io.Reader) *seekSource {
+	var s io.ReadSeeker
+	switch src := src.(type) {
+	case *bytes.Reader:
+		return &seekSource{src, uint64(src.Len())}
+	case *strings.Reader:
+		return &seekSource{src, uint64(src.Len())}
+	case *io.SectionReader:
+		s = src
+	case *os.File:
+		if info, err := src.Stat(); err != nil || !info.Mode().IsRegular() {
+			return nil
+		}
+		s = src
+	default:
+		return nil
+	}
+	at, err1 := s.Seek(0, io.SeekCurrent)
+	end, err2 := s.Seek(0, io.SeekEnd)
+	if _, err := s.Seek(at, io.SeekStart); err != nil || err1 != nil || err2 != nil || at > end {
+		return nil
+	}
+	return &seekSource{s, uint64(end - at)}
+}
+
+func (s *seekSource) Read(p []byte) (int, error) {
+	n, err := s.ReadSeeker.Read(p)
+	s.left -= min(s.left, uint64(n)) // a file may have grown
+	return n, err
+}
+
+// Skip skips n bytes. If they may not all exist, it reads them.
+func (s *seekSource) Skip(n uint64) error {
+	if n > s.left {
+		got, err := io.CopyN(io.Discard, s, int64(min(n, 1<<62)))
+		if err == nil && uint64(got) < n {
+			err = io.EOF
+		}
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	}
+	s.left -= n
+	_, err := s.Seek(int64(n), io.SeekCurrent)
+	return err
 }

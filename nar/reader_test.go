@@ -62,7 +62,7 @@ func TestReader(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	if r.Offset() != int64(len(sample)) {
-		t.Errorf("the reader stands at %d of %d", r.Offset(), len(sample))
+		t.Errorf("the offset is %d, want %d", r.Offset(), len(sample))
 	}
 	if _, err := r.Next(); err != io.EOF {
 		t.Errorf("after the end: %v, want io.EOF", err)
@@ -72,7 +72,7 @@ func TestReader(t *testing.T) {
 	}
 }
 
-// A root may be a file or a symlink, too.
+// The root may be a file or a symlink.
 func TestReaderRoots(t *testing.T) {
 	for _, root := range [][]any{file(""), file("x"), program("12345678"), link("x"), dir()} {
 		b := archive(nar.Magic, root)
@@ -82,7 +82,7 @@ func TestReaderRoots(t *testing.T) {
 	}
 }
 
-// Nothing behind an archive is consumed from a wire.Reader.
+// A Reader consumes nothing after the archive from a wire.Reader.
 func TestReaderStopsAtTheEnd(t *testing.T) {
 	for name, read := range map[string]func(io.Reader) error{"with contents": readAll, "without": skim, "copying": func(src io.Reader) error {
 		_, err := nar.Copy(io.Discard, src)
@@ -97,13 +97,13 @@ func TestReaderStopsAtTheEnd(t *testing.T) {
 			t.Errorf("%s: %v, the numbers around the archive are %d and %d, want 1 and 2", name, err, before, after)
 		}
 	}
-	// Offsets are those in the archive, wherever that begins.
+	// Offsets are relative to the start of the archive.
 	src := wire.NewReader(bytes.NewReader(append(make([]byte, 8), archive(nar.Magic, "[")...)), 0)
 	src.Uint64()
-	wantBad(t, "an archive within a stream", skim(src), 24, "expected '('")
+	checkError(t, "an archive within a stream", skim(src), 24, "expected '('")
 }
 
-// A source that would block for ever behind the archive does not matter.
+// A Reader does not wait for bytes after the archive.
 func TestReaderNeedsNoMore(t *testing.T) {
 	src, w := io.Pipe()
 	defer src.Close()
@@ -113,7 +113,7 @@ func TestReaderNeedsNoMore(t *testing.T) {
 	}
 }
 
-func TestReaderLeftEarly(t *testing.T) {
+func TestReaderAfterBreak(t *testing.T) {
 	testenv.NoLeak(t)
 	r := nar.NewReader(bytes.NewReader(sample))
 	for e := range r.All() {
@@ -130,19 +130,19 @@ func TestReaderLeftEarly(t *testing.T) {
 		rest = append(rest, e.Name)
 	}
 	if len(rest) != 6 || rest[0] != "hello2" {
-		t.Errorf("a second loop goes on with %q", rest)
+		t.Errorf("the second loop continues with %q", rest)
 	}
 }
 
-// refused are archives that are wrong, each for one reason at one offset.
-var refused = []struct {
+// invalidArchives are archives with one error each.
+var invalidArchives = []struct {
 	what   string
 	bytes  []byte
 	offset int64
 	reason string
 }{
-	{"something else", []byte(strings.Repeat("hello, world ", 9)), 0, "no Nix archive"},
-	{"another version", archive("nix-archive-2"), 0, "no Nix archive"},
+	{"something else", []byte(strings.Repeat("hello, world ", 9)), 0, "not a Nix archive"},
+	{"another version", archive("nix-archive-2"), 0, "not a Nix archive"},
 	{"no parenthesis", archive(nar.Magic, "type"), 24, `expected '(', got "type"`},
 	{"no type", archive(nar.Magic, "(", "typo"), 40, `expected 'type', got "typo"`},
 	{"an unknown type", archive(nar.Magic, "(", "type", "socket"), 56, `got "socket"`},
@@ -158,8 +158,8 @@ var refused = []struct {
 	{"no entry", archive(nar.Magic, "(", "type", "directory", "node"), 80, "expected 'entry' or ')'"},
 	{"no node", archive(nar.Magic, "(", "type", "directory", "entry", "(", "name", "x", "type"), 144, "expected 'node'"},
 	{"an empty name", archive(nar.Magic, dir(in("", file("")...))), 128, "is empty"},
-	{"a dot", archive(nar.Magic, dir(in(".", file("")...))), 128, "another directory"},
-	{"two dots", archive(nar.Magic, dir(in("..", file("")...))), 128, "another directory"},
+	{"a dot", archive(nar.Magic, dir(in(".", file("")...))), 128, "not allowed"},
+	{"two dots", archive(nar.Magic, dir(in("..", file("")...))), 128, "not allowed"},
 	{"a slash", archive(nar.Magic, dir(in("a/b", file("")...))), 128, "slash"},
 	{"an absolute name", archive(nar.Magic, dir(in("/etc", file("")...))), 128, "slash"},
 	{"NUL in a name", archive(nar.Magic, dir(in("a\x00", file("")...))), 128, "NUL"},
@@ -170,16 +170,16 @@ var refused = []struct {
 	{"too deep", depth(64), -1, "nested more than 64"},
 }
 
-func TestRefused(t *testing.T) {
-	for _, c := range refused {
-		wantBad(t, c.what, readAll(bytes.NewReader(c.bytes)), c.offset, c.reason)
+func TestReaderRejectsInvalid(t *testing.T) {
+	for _, c := range invalidArchives {
+		checkError(t, c.what, readAll(bytes.NewReader(c.bytes)), c.offset, c.reason)
 		if _, err := listByWriting(c.bytes, 7); err == nil {
-			t.Errorf("%s: the Lister takes it", c.what)
+			t.Errorf("%s: the Lister accepts it", c.what)
 		} else if readErr := skim(bytes.NewReader(c.bytes)); !sameError(err, readErr) {
-			t.Errorf("%s: the Lister says %v and the Reader %v", c.what, err, readErr)
+			t.Errorf("%s: the Lister returns %v, the Reader %v", c.what, err, readErr)
 		}
 		if _, ok := parse(c.bytes); ok {
-			t.Errorf("%s: the naive parser takes it", c.what)
+			t.Errorf("%s: the naive parser accepts it", c.what)
 		}
 	}
 }
@@ -197,7 +197,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// An archive that ends at any byte before its last is known to have ended too early.
+// A truncated archive is an error, at whichever byte it ends.
 func TestTruncated(t *testing.T) {
 	for n := range sample {
 		short := sample[:n]
@@ -211,8 +211,8 @@ func TestTruncated(t *testing.T) {
 			if !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("%s %d of %d bytes: %v", what, n, len(sample), err)
 			}
-			if what != "indexing" { // which passes over contents, and finds out later
-				wantBad(t, what, err, int64(n), "too early")
+			if what != "indexing" { // which skips contents, so it finds the end later
+				checkError(t, what, err, int64(n), "too early")
 			}
 		}
 	}
@@ -220,14 +220,14 @@ func TestTruncated(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// A length that is allowed but never comes must not be allocated.
-func TestLengthSizesNoAllocation(t *testing.T) {
+// An announced length is not allocated before the bytes arrive.
+func TestLengthIsNotAllocated(t *testing.T) {
 	b := archive(nar.Magic, "(", "type", "regular", "contents", uint64(1<<61), "short")
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for _, err := range []error{readAll(bytes.NewReader(b)), skim(bytes.NewReader(b)), second(listByWriting(b, 10)), second(nar.Index(bytes.NewReader(b), int64(len(b))))} {
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("%v, want a premature end", err)
+			t.Errorf("%v, want an unexpected EOF", err)
 		}
 	}
 	runtime.ReadMemStats(&after)
@@ -263,13 +263,13 @@ func TestReadErrorOfTheSource(t *testing.T) {
 		if !errors.Is(err, boom) {
 			t.Errorf("after %d bytes: %v, want %v", n, err, boom)
 		}
-		if strings.Contains(err.Error(), "bad archive") { // which it is not
+		if strings.Contains(err.Error(), "bad archive") { // the source failed, not the archive
 			t.Errorf("after %d bytes: %v", n, err)
 		}
 	}
 }
 
-// Where contents can be skipped they are, and everything else is as if they were read.
+// From a source that can seek, contents are skipped. The entries are the same as without.
 func TestReaderSkips(t *testing.T) {
 	b := archive(nar.Magic, dir(in("a", file(strings.Repeat("x", 100_000))...), in("b", link("a")...), in("c", file(strings.Repeat("y", 100_001))...)))
 	path := filepath.Join(t.TempDir(), "nar")
@@ -294,7 +294,7 @@ func TestReaderSkips(t *testing.T) {
 				t.Errorf("%s: %v", what, err)
 			}
 			got = append(got, fmt.Sprint(e.Name, e.Size))
-			if e.Name == "c" { // what is read of a file does not hinder skipping the rest
+			if e.Name == "c" { // the rest is skipped after a part was read
 				r.Read(make([]byte, 10))
 			}
 		}
@@ -303,7 +303,7 @@ func TestReaderSkips(t *testing.T) {
 		}
 	}
 	if section.n > 40_000 {
-		t.Errorf("%d bytes were read of an archive with hardly any tags", section.n)
+		t.Errorf("%d bytes were read of an archive that consists mostly of contents", section.n)
 	}
 	for n := 1; n < len(b); n += 7919 { // cut off in the middle of contents
 		for what, src := range map[string]io.Reader{"bytes": bytes.NewReader(b[:n]), "a string": strings.NewReader(string(b[:n]))} {
@@ -314,7 +314,7 @@ func TestReaderSkips(t *testing.T) {
 	}
 }
 
-// A pipe is a file that cannot be skipped.
+// A pipe is an *os.File that cannot seek.
 func TestReaderOfPipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -368,7 +368,7 @@ func entries(n int) io.Reader {
 	return r
 }
 
-// However many entries there are, reading them needs no more memory.
+// The memory does not grow with the number of entries.
 func TestMillionEntries(t *testing.T) {
 	n := 1_000_000
 	if testing.Short() {
@@ -394,7 +394,7 @@ func TestMillionEntries(t *testing.T) {
 	}
 }
 
-// One allocation for each entry's name, and none besides.
+// Reading an entry allocates only its name.
 func TestSkimmingAllocates(t *testing.T) {
 	var b bytes.Buffer
 	const files = 1000
@@ -413,13 +413,14 @@ func TestSkimmingAllocates(t *testing.T) {
 	}
 }
 
-// What Nix's own test says of its data (src/libutil-tests/archive.cc); "" is valid.
+// golden has the expected errors for the data of Nix's own test
+// (src/libutil-tests/archive.cc); "" means valid.
 var golden = map[string]string{
-	"dot.nar":                               `the name "." stands for another directory`,
-	"dotdot.nar":                            `the name ".." stands for another directory`,
+	"dot.nar":                               `the name "." is not allowed`,
+	"dotdot.nar":                            `the name ".." is not allowed`,
 	"empty.nar":                             `the name "" is empty`,
-	"slash.nar":                             `the name "x/y" has a slash`,
-	"nul-character.nar":                     `has a NUL`,
+	"slash.nar":                             `the name "x/y" contains a slash`,
+	"nul-character.nar":                     `contains a NUL`,
 	"executable-after-contents.nar":         `expected ')', got "executable"`,
 	"invalid-tag-instead-of-contents.nar":   `got "AAAAAAAA"`,
 	"name-after-node.nar":                   `expected 'name'`,
@@ -441,7 +442,7 @@ func TestGolden(t *testing.T) {
 	for _, f := range files {
 		reason, ok := golden[f.Name()]
 		if !ok {
-			t.Errorf("nothing is known about %s", f.Name())
+			t.Errorf("unknown file %s", f.Name())
 			continue
 		}
 		b, err := os.ReadFile(filepath.Join(folder, f.Name()))
@@ -457,7 +458,7 @@ func TestGolden(t *testing.T) {
 			if reason == "" && err != nil {
 				t.Errorf("%s %s: %v", what, f.Name(), err)
 			} else if reason != "" {
-				wantBad(t, what+" "+f.Name(), err, -1, reason)
+				checkError(t, what+" "+f.Name(), err, -1, reason)
 			}
 		}
 	}

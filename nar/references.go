@@ -6,30 +6,29 @@ import (
 	"pix/storepath"
 )
 
-// A RefScanner finds out which store paths are mentioned in what is written to it.
-// A path is mentioned where its hash part, 32 characters of base 32, occurs: anywhere,
-// in text or in between binary data, and whatever stands before and after it. That is
-// how Nix finds the references of what was built, and why they need not be declared.
+// A RefScanner finds the store paths that occur in the bytes written to it. A path occurs
+// where its hash part, 32 characters of base 32, occurs, whatever precedes and follows it,
+// in text or in binary data. This is how Nix finds the references of a build's outputs
+// without a declaration.
 //
-// The bytes may be those of an archive or any others, in pieces of any size. Nothing
-// that is compressed or encoded otherwise is found.
+// The bytes may be an archive or any other data, in pieces of any size. Paths in compressed or
+// otherwise encoded data are not found.
 type RefScanner struct {
 	candidates map[[hashLen]byte]*candidate
 	hints      hintSet
-	missing    int // hash parts that were not found yet
+	missing    int // number of candidates that were not found yet
 
-	tail    [2 * hashLen]byte // tail[:tailLen] are the last bytes that were written, at most hashLen-1
+	tail    [2 * hashLen]byte // tail[:tailLen] are the last bytes written, at most hashLen-1
 	tailLen int
 }
 
-// A candidate is a hash part that may be found. Several paths may have the same.
+// A candidate is a hash part to look for. Several paths may have the same one.
 type candidate struct {
 	paths []storepath.Path
 	found bool
 }
 
-// NewRefScanner returns a scanner for these paths. The zero value among them is
-// mentioned nowhere.
+// NewRefScanner returns a scanner for the given paths. It ignores empty paths.
 func NewRefScanner(paths []storepath.Path) *RefScanner {
 	s := &RefScanner{candidates: make(map[[hashLen]byte]*candidate, len(paths))}
 	for _, p := range paths {
@@ -52,7 +51,7 @@ func NewRefScanner(paths []storepath.Path) *RefScanner {
 	return s
 }
 
-// Found returns the paths that were mentioned so far, sorted.
+// Found returns the paths that were found so far, sorted.
 func (s *RefScanner) Found() []storepath.Path {
 	var found []storepath.Path
 	for _, c := range s.candidates {
@@ -69,7 +68,7 @@ func (s *RefScanner) Write(p []byte) (int, error) {
 	if s.missing == 0 {
 		return len(p), nil
 	}
-	// What begins in the bytes before p ends within the first hashLen-1 bytes of p.
+	// A hash part that begins in the bytes before p ends within the first hashLen-1 bytes of p.
 	n := copy(s.tail[s.tailLen:], p[:min(len(p), hashLen-1)])
 	s.scan(s.tail[:s.tailLen+n])
 	s.scan(p)
@@ -77,8 +76,8 @@ func (s *RefScanner) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// keep makes the last bytes that were written the tail. The first n bytes of p stand
-// behind the tail already.
+// keep sets the tail to the last bytes that were written. The first n bytes of p already
+// follow the tail.
 func (s *RefScanner) keep(p []byte, n int) {
 	if len(p) < hashLen-1 {
 		p = s.tail[:s.tailLen+n]
@@ -86,11 +85,11 @@ func (s *RefScanner) keep(p []byte, n int) {
 	s.tailLen = copy(s.tail[:], p[max(0, len(p)-(hashLen-1)):])
 }
 
-// scan looks for hash parts that lie in b entirely.
+// scan looks for hash parts that lie completely in b.
 func (s *RefScanner) scan(b []byte) {
 	eachWindow(b, func(at int) {
 		window := b[at : at+hashLen]
-		if !s.hints.mayHave(window) {
+		if !s.hints.mayContain(window) {
 			return
 		}
 		if c := s.candidates[[hashLen]byte(window)]; c != nil && !c.found {

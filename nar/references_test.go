@@ -36,22 +36,22 @@ func scan(b []byte, size int, paths ...storepath.Path) []storepath.Path {
 	return s.Found()
 }
 
-// A hash part is found wherever it stands and however it is cut into pieces.
+// A hash part is found at every position and with every size of the pieces.
 func TestRefScanner(t *testing.T) {
 	a, b := pathA.HashPart(), pathB.HashPart()
 	for what, text := range map[string]string{
-		"alone":                           a,
-		"at the end":                      "/nix/store/" + a,
-		"in text":                         "/nix/store/" + a + "-hello.txt",
-		"after NUL":                       "\x00\x00" + a + "\x00",
-		"directly after base-32 digits":   "0123abcd" + a,
-		"directly before base-32 digits":  a + "0123abcd",
-		"after its own beginning":         a[:31] + a,
-		"after many digits":               strings.Repeat("0", 1000) + a + strings.Repeat("z", 1000),
-		"after the other's beginning":     b[:16] + a,
-		"after a digit that is none":      "e" + a + "e",
-		"far away":                        strings.Repeat("the quick brown fox ", 500) + a,
-		"in between text without a space": strings.Repeat("e", 33) + a + strings.Repeat("u", 31),
+		"alone":                             a,
+		"at the end":                        "/nix/store/" + a,
+		"in text":                           "/nix/store/" + a + "-hello.txt",
+		"after NUL":                         "\x00\x00" + a + "\x00",
+		"directly after base-32 digits":     "0123abcd" + a,
+		"directly before base-32 digits":    a + "0123abcd",
+		"after its own beginning":           a[:31] + a,
+		"after many digits":                 strings.Repeat("0", 1000) + a + strings.Repeat("z", 1000),
+		"after the other's beginning":       b[:16] + a,
+		"between letters that are no digit": "e" + a + "e",
+		"far away":                          strings.Repeat("the quick brown fox ", 500) + a,
+		"in between text without a space":   strings.Repeat("e", 33) + a + strings.Repeat("u", 31),
 	} {
 		for size := 1; size <= len(text); size += 1 + size/8 {
 			if got := scan([]byte(text), size, pathA, pathB); !slices.Equal(got, []storepath.Path{pathA}) {
@@ -85,7 +85,7 @@ func TestRefScannerCandidates(t *testing.T) {
 	if got := scan([]byte(pathA), 10); got != nil {
 		t.Errorf("without candidates: %q", got)
 	}
-	// After everything was found, more is no error.
+	// Writing more after everything was found is not an error.
 	s := nar.NewRefScanner([]storepath.Path{pathA})
 	for range 3 {
 		if n, err := io.WriteString(s, string(pathA)); n != len(pathA) || err != nil {
@@ -102,13 +102,12 @@ func TestRefScannerDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Whatever is written, and however it is cut, what is found is what strings.Contains
-// finds.
+// The scanner finds the same paths as bytes.Contains, with every size of the pieces.
 func FuzzRefScanner(f *testing.F) {
 	f.Add([]byte("0123"+pathA), uint16(7))
 	f.Add([]byte(pathA.HashPart()[:31]+pathA.HashPart()+string(pathB)), uint16(31))
 	f.Fuzz(func(t *testing.T, b []byte, size uint16) {
-		// Some of the candidates are taken from the bytes themselves.
+		// Take some of the candidates from the input.
 		paths := []storepath.Path{pathA, pathB}
 		for at := 0; at+32 <= len(b) && len(paths) < 20; at += 1 + at%5 {
 			if p, err := storepath.Parse("/nix/store/" + string(b[at:at+32]) + "-x"); err == nil {
@@ -171,18 +170,18 @@ func TestRewriter(t *testing.T) {
 			equal(t, "zeroed", rewrite(t, []byte(text), size, map[string]string{a: zero}), []byte(wantZero))
 		}
 	}
-	// What was replaced is not looked at again, whichever piece it is in.
+	// A replacement is not rewritten again, with every size of the pieces.
 	chain := map[string]string{a: strings.Repeat("0", 32), strings.Repeat("0", 32): strings.Repeat("1", 32)}
 	for size := 1; size < 80; size++ {
 		equal(t, "a chain", rewrite(t, []byte(a+"00000000"), size, chain), []byte(strings.Repeat("0", 40)))
 	}
 }
 
-func TestRewriterRefuses(t *testing.T) {
+func TestNewRewriterRejectsInvalid(t *testing.T) {
 	a := pathA.HashPart()
 	for from, to := range map[string]string{"": "", a: a[1:], a[1:]: a[1:], strings.ToUpper(a): a, a[:31] + "é": a + "x"} {
 		if _, err := nar.NewRewriter(io.Discard, map[string]string{from: to}); err == nil {
-			t.Errorf("%q to %q was taken", from, to)
+			t.Errorf("%q to %q was accepted", from, to)
 		}
 	}
 	boom := fmt.Errorf("boom")
@@ -192,8 +191,7 @@ func TestRewriterRefuses(t *testing.T) {
 	}
 }
 
-// The hash does not depend on which hash part stands for the object itself, but on
-// everything else.
+// The hash does not depend on the object's own hash part, but on all other bytes.
 func TestModuloHasher(t *testing.T) {
 	sum := func(text string, self storepath.Path) nixhash.Hash {
 		h, err := nar.NewModuloHasher(nixhash.SHA256, self.HashPart())
@@ -213,15 +211,15 @@ func TestModuloHasher(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	if sum(text(pathA), pathB) == want {
-		t.Error("the hash part of another does not count")
+		t.Error("the hash does not depend on the hash part of another object")
 	}
 	moved := strings.ReplaceAll(text(pathA), pathA.HashPart(), pathB.HashPart())
 	if sum(moved, pathB) != want {
-		t.Error("the hash depends on the hash part")
+		t.Error("the hash depends on the object's own hash part")
 	}
 }
 
-// The offsets of mentions are hashed after the contents, wherever the writes are cut.
+// The offsets of mentions are hashed after the contents, with every size of the pieces.
 func TestModuloHasherOffsets(t *testing.T) {
 	part := pathA.HashPart()
 	text := part + "x" + part + part + strings.Repeat("-", 300<<10) + part[1:] + part + "tail" + part
@@ -255,7 +253,7 @@ func TestModuloHasherOffsets(t *testing.T) {
 	}
 }
 
-// An archive that consists of mentions does not grow the memory without bound.
+// The memory for the offsets of mentions is limited.
 func TestModuloHasherManyMentions(t *testing.T) {
 	m, err := nar.NewModuloHasher(nixhash.SHA256, pathA.HashPart())
 	if err != nil {
@@ -270,8 +268,7 @@ func TestModuloHasherManyMentions(t *testing.T) {
 	}
 }
 
-// noise returns n bytes, of which most are no base-32 digits or which are text or
-// nothing else but digits.
+// noise returns n bytes of binary data, of text, or of base-32 digits.
 func noise(kind string, n int) []byte {
 	r := rand.New(rand.NewPCG(1, 2))
 	b := make([]byte, 0, n+100)
@@ -280,7 +277,7 @@ func noise(kind string, n int) []byte {
 		case "binary":
 			b = append(b, byte(r.Uint32()))
 		case "text":
-			b = append(b, "the files are in /nix/store, as everybody knows;\n"...)
+			b = append(b, "the files are in /nix/store, as everyone knows;\n"...)
 		case "digits":
 			b = append(b, nixbase32.Alphabet[r.IntN(32)])
 		}

@@ -15,8 +15,8 @@ import (
 	"pix/nar"
 )
 
-// A disk that is full is hard to come by. A limit on the size of files makes writing
-// fail in the same place; it is set in a process of its own.
+// Writing fails as on a full disk. A limit on file sizes is easier to set up than a full disk;
+// it applies to the whole process, so the test runs in a child process.
 func TestRestoreCannotWrite(t *testing.T) {
 	const child = "NAR_TEST_LIMITED"
 	if os.Getenv(child) == "" {
@@ -35,20 +35,20 @@ func TestRestoreCannotWrite(t *testing.T) {
 	b := archive(nar.Magic, dirOf("a", "b", strings.Repeat("x", 2<<20)))
 	err := nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(b), nil)
 	if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), "x/a/b") {
-		t.Errorf("%v, want a file that is too large, and its name", err)
+		t.Errorf("%v, want EFBIG with the name of the file", err)
 	}
 	if got := names(t, dir); len(got) != 0 {
-		t.Errorf("%q is left", got)
+		t.Errorf("the directory contains %q", got)
 	}
 }
 
-// dirOf returns a file in a directory in the root.
+// dirOf returns a directory that contains a directory with one file.
 func dirOf(directory, name, contents string) []any {
 	return dir(in(directory, dir(in(name, file(contents)...))...))
 }
 
-// While an archive is restored, only the owner can open a directory that is not complete: others could
-// add files to it that are not in the archive.
+// During a restore, only the owner can open an incomplete directory. Others could add files to
+// it that are not in the archive.
 func TestRestoreIsPrivate(t *testing.T) {
 	archives := [][]byte{archive(nar.Magic, dirOfKinds()), archive(nar.Magic, program("a program without a directory"))}
 	testenv.UnderUmasks(t, func(t *testing.T) {
@@ -67,8 +67,8 @@ func TestRestoreIsPrivate(t *testing.T) {
 	})
 }
 
-// checkPrivate checks that only the owner can open the outermost directory in a folder, and that only
-// the owner can write to these files.
+// checkPrivate checks that only the owner can open the outermost directory in folder, and that
+// only the owner can write to the files below it.
 func checkPrivate(t *testing.T, folder string) {
 	t.Helper()
 	modes := testenv.Modes(t, folder)
@@ -76,12 +76,12 @@ func checkPrivate(t *testing.T, folder string) {
 	for name, mode := range modes {
 		outermost := mode[0] == 'd' && !strings.Contains(name, "/")
 		if outermost && !strings.HasSuffix(mode, "00") || strings.ContainsAny(mode[3:], "2367") {
-			t.Errorf("while it is restored, %s has the mode %s", name, mode)
+			t.Errorf("during the restore, %s has mode %s", name, mode)
 		}
 	}
 }
 
-// A watchedReader calls watch before each few bytes.
+// A watchedReader calls watch before every read.
 type watchedReader struct {
 	src   io.Reader
 	watch func()

@@ -15,13 +15,14 @@ import (
 	"pix/nar"
 )
 
-// restoredModes are the modes of the archive of dirOfKinds, which is restored as "x".
+// restoredModes are the modes of the archive of dirOfKinds restored as "x", with and without
+// Canonical.
 var restoredModes = map[bool]map[string]string{
 	false: {"x": "d0755", "x/dir": "d0755", "x/dir/file": "f0644", "x/dir/program": "f0755", "x/empty": "d0755"},
 	true:  {"x": "d0555", "x/dir": "d0555", "x/dir/file": "f0444", "x/dir/program": "f0555", "x/empty": "d0555"},
 }
 
-// Modes do not depend on the umask, nor on the group or the mode of the directory.
+// Modes depend neither on the umask nor on the group or the mode of the parent directory.
 func TestRestoreModes(t *testing.T) {
 	b := archive(nar.Magic, dirOfKinds())
 	testenv.UnderUmasks(t, func(t *testing.T) {
@@ -52,8 +53,7 @@ func TestRestoreModes(t *testing.T) {
 	})
 }
 
-// A directory that hands its group down has directories that do so, too, unless they are to be
-// canonical.
+// In a setgid directory, restored directories are setgid too, unless Canonical is set.
 func TestRestoreInSetgidDirectory(t *testing.T) {
 	b := archive(nar.Magic, dirOfKinds())
 	testenv.UnderUmasks(t, func(t *testing.T) {

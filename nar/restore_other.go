@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// setCanonicalTime sets the time of what lies in a directory.
+// setCanonicalTime sets the access and modification time of a file in dir to one second
+// after 1970.
 func setCanonicalTime(dir *os.File, name string) error {
 	second := time.Unix(1, 0)
 	return os.Chtimes(filepath.Join(dir.Name(), name), second, second)

@@ -26,13 +26,13 @@ func ExampleRestore() {
 	root, _ := os.OpenRoot(dir)
 	defer root.Close()
 
-	// The hash is known before anything is to be seen, and a wrong one leaves nothing.
-	promised := nixhash.Sum(nixhash.SHA256, sample)
+	// Check compares the hash before the result is visible. If it fails, nothing is left.
+	expected := nixhash.Sum(nixhash.SHA256, sample)
 	hasher := nar.NewHasher(nixhash.SHA256)
 	err := nar.Restore(context.Background(), root, "hello", io.TeeReader(bytes.NewReader(sample), hasher), &nar.RestoreOptions{
 		Check: func() error {
-			if got := hasher.Hash(); got != promised {
-				return fmt.Errorf("hash mismatch: got %s instead of %s", got, promised)
+			if got := hasher.Hash(); got != expected {
+				return fmt.Errorf("hash mismatch: got %s instead of %s", got, expected)
 			}
 			return nil
 		},
@@ -52,7 +52,7 @@ func openRoot(t *testing.T, dir string) *os.Root {
 	return root
 }
 
-// names returns what is in a directory.
+// names returns the names in a directory.
 func names(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -75,7 +75,7 @@ func dump(t *testing.T, path string, opts *nar.DumpOptions) []byte {
 	return b.Bytes()
 }
 
-// What is restored is dumped again to the same bytes.
+// Dumping a restored archive returns the same bytes.
 func TestRestoreAndDump(t *testing.T) {
 	for what, b := range map[string][]byte{
 		"everything": sample,
@@ -94,12 +94,12 @@ func TestRestoreAndDump(t *testing.T) {
 		}
 		equal(t, what, dump(t, filepath.Join(dir, "x"), nil), b)
 		if got := names(t, dir); !slices.Equal(got, []string{"x"}) {
-			t.Errorf("%s: beside it there is %q", what, got)
+			t.Errorf("%s: the directory contains %q", what, got)
 		}
 	}
 }
 
-// dirOfKinds returns a directory with something of each kind in it.
+// dirOfKinds returns a directory with a node of each kind.
 func dirOfKinds() []any {
 	return dir(
 		in("dir", dir(in("file", file("contents")...), in("program", program("run")...))...),
@@ -108,8 +108,8 @@ func dirOfKinds() []any {
 	)
 }
 
-// What is restored in place is to be seen before it is complete, and after an error nothing
-// is left of it, also where directories are read-only.
+// With InPlace, the result is visible before it is complete. After an error nothing is left of
+// it, even if it contains read-only directories.
 func TestRestoreInPlace(t *testing.T) {
 	folder := t.TempDir()
 	b := archive(nar.Magic, dirOfKinds())
@@ -119,27 +119,27 @@ func TestRestoreInPlace(t *testing.T) {
 		opts.Progress = func(nar.RestoreProgress) { seen = true }
 		opts.Check = func() error {
 			if got := names(t, folder); !slices.Equal(got, []string{"x"}) {
-				t.Errorf("while it is restored there is %q", got)
+				t.Errorf("during the restore the directory contains %q", got)
 			}
 			return nil
 		}
 		err := nar.Restore(t.Context(), openRoot(t, folder), "x", bytes.NewReader(b[:n]), opts)
 		if err == nil || seen && len(names(t, folder)) > 0 {
-			t.Fatalf("cut after %d bytes it leaves %q: %v", n, names(t, folder), err)
+			t.Fatalf("truncated to %d bytes: %v; the directory contains %q", n, err, names(t, folder))
 		}
 	}
-	// What follows an archive is not the tee's.
+	// The tee receives no bytes after the archive.
 	var tee bytes.Buffer
 	refused := errors.New("refused")
 	opts.Tee = &tee
 	opts.Check = func() error { return refused }
 	if err := nar.Restore(t.Context(), openRoot(t, folder), "x", bytes.NewReader(append(bytes.Clone(b), "more"...)), opts); err != refused || len(names(t, folder)) > 0 {
-		t.Errorf("%v leaves %q", err, names(t, folder))
+		t.Errorf("%v; the directory contains %q", err, names(t, folder))
 	}
 	equal(t, "the tee", tee.Bytes(), b)
 	os.WriteFile(filepath.Join(folder, "x"), nil, 0o666)
 	if err := nar.Restore(t.Context(), openRoot(t, folder), "x", bytes.NewReader(b), opts); !errors.Is(err, fs.ErrExist) || len(names(t, folder)) != 1 {
-		t.Errorf("over something: %v, %q", err, names(t, folder))
+		t.Errorf("over a file: %v, %q", err, names(t, folder))
 	}
 }
 
@@ -153,12 +153,12 @@ func TestRestoreInSubdirectory(t *testing.T) {
 	equal(t, "in a subdirectory", dump(t, filepath.Join(dir, "sub", "x"), nil), sample)
 	for _, name := range []string{"", ".", "..", "../x", "/x", "a/", "missing/x", "sub/../../x", "a\x00b"} {
 		if err := nar.Restore(t.Context(), root, name, bytes.NewReader(sample), nil); err == nil {
-			t.Errorf("restored as %q", name)
+			t.Errorf("Restore accepted the name %q", name)
 		}
 	}
 }
 
-// Whatever is wrong with an archive, nothing is left of it.
+// An archive that is not valid leaves nothing behind.
 func TestRestoreLeavesNothing(t *testing.T) {
 	check := func(what string, b []byte, want error) {
 		t.Helper()
@@ -171,20 +171,20 @@ func TestRestoreLeavesNothing(t *testing.T) {
 			t.Errorf("%s: %v, want a *nar.Error", what, err)
 		}
 		if got := append(names(t, dir), names(t, outer)...); len(got) != 1 {
-			t.Errorf("%s leaves %q", what, got)
+			t.Errorf("%s: the directories contain %q", what, got)
 		}
 	}
-	for _, c := range refused {
+	for _, c := range invalidArchives {
 		check(c.what, c.bytes, nil)
 	}
 	small := archive(nar.Magic, dir(in("a", program("x")...), in("b", dir(in("c", link("d")...))...)))
 	for n := range small {
-		check(fmt.Sprintf("an archive cut after %d bytes", n), small[:n], io.ErrUnexpectedEOF)
+		check(fmt.Sprintf("an archive truncated to %d bytes", n), small[:n], io.ErrUnexpectedEOF)
 	}
 }
 
-// A symlink of the archive is no way to anywhere: a directory of the same name would
-// have to be a second entry of that name.
+// An archive cannot write through a symlink that it contains: the directory would be a second
+// entry of the same name.
 func TestRestoreThroughSymlink(t *testing.T) {
 	outside := t.TempDir()
 	b := archive(nar.Magic, dir(
@@ -193,15 +193,15 @@ func TestRestoreThroughSymlink(t *testing.T) {
 	))
 	inside := t.TempDir()
 	if err := nar.Restore(t.Context(), openRoot(t, inside), "x", bytes.NewReader(b), nil); err == nil {
-		t.Error("it was restored")
+		t.Error("it was restored without an error")
 	}
 	if got := append(names(t, outside), names(t, inside)...); got != nil {
-		t.Errorf("it left %q", got)
+		t.Errorf("the directories contain %q", got)
 	}
 }
 
-// An attacker who replaces a directory that is being restored by a symlink gets
-// nothing written outside of the root.
+// If an attacker replaces a directory by a symlink during the restore, nothing is written
+// outside of the root.
 func TestRestoreWhileDirectoryIsReplaced(t *testing.T) {
 	inside, outside := t.TempDir(), t.TempDir()
 	b := archive(nar.Magic, dir(in("a", dir(in("1", file("x")...), in("2", dir(in("3", file("x")...))...))...)))
@@ -217,11 +217,11 @@ func TestRestoreWhileDirectoryIsReplaced(t *testing.T) {
 		},
 	})
 	if got := names(t, outside); got != nil {
-		t.Errorf("outside of the root there is %q", got)
+		t.Errorf("outside of the root: %q", got)
 	}
 }
 
-func TestRestoreOverSomething(t *testing.T) {
+func TestRestoreOverExisting(t *testing.T) {
 	archives := map[string][]byte{"directory": sample, "file": archive(nar.Magic, file("new")), "symlink": archive(nar.Magic, link("new"))}
 	obstacles := map[string]func(path string) error{
 		"a file":            func(path string) error { return os.WriteFile(path, []byte("old"), 0o666) },
@@ -231,17 +231,17 @@ func TestRestoreOverSomething(t *testing.T) {
 		"a symlink to root": func(path string) error { return os.Symlink(".", path) },
 	}
 	for kind, b := range archives {
-		for what, make := range obstacles {
+		for what, create := range obstacles {
 			for _, late := range []bool{false, true} {
 				dir := t.TempDir()
 				path := filepath.Join(dir, "x")
 				place := func() {
-					if err := make(path); err != nil {
+					if err := create(path); err != nil {
 						t.Fatal(err)
 					}
 				}
 				opts := &nar.RestoreOptions{}
-				if late { // when it is almost done
+				if late { // just before it is complete
 					opts.Check = func() error { place(); return nil }
 				} else {
 					place()
@@ -251,10 +251,10 @@ func TestRestoreOverSomething(t *testing.T) {
 					t.Errorf("a %s over %s: %v, want fs.ErrExist", kind, what, err)
 				}
 				if got := names(t, dir); !slices.Equal(got, []string{"x"}) {
-					t.Errorf("a %s over %s leaves %q", kind, what, got)
+					t.Errorf("a %s over %s: the directory contains %q", kind, what, got)
 				}
 				if info, err := os.Lstat(path); err != nil || info.Size() == 3 && info.Mode().IsRegular() && string(must(os.ReadFile(path))) != "old" {
-					t.Errorf("a %s over %s: that is now %v, %v", kind, what, info, err)
+					t.Errorf("a %s over %s: the latter is now %v, %v", kind, what, info, err)
 				}
 			}
 		}
@@ -292,13 +292,13 @@ func TestRestoreCheckFails(t *testing.T) {
 		return wrong
 	}})
 	if !errors.Is(err, wrong) || seen || len(names(t, dir)) != 0 {
-		t.Errorf("%v, seen too early: %v, left: %q", err, seen, names(t, dir))
+		t.Errorf("%v, visible before Check: %v, left: %q", err, seen, names(t, dir))
 	}
 }
 
 func TestRestoreCancelled(t *testing.T) {
 	testenv.NoLeak(t)
-	cause := errors.New("somebody pressed a key")
+	cause := errors.New("the user pressed a key")
 	large := archive(nar.Magic, dir(in("a", file("x")...), in("b", file(strings.Repeat("x", 3<<20))...), in("c", file("x")...)))
 	for at := range 8 {
 		dir := t.TempDir()
@@ -313,10 +313,10 @@ func TestRestoreCancelled(t *testing.T) {
 			t.Errorf("cancelled at call %d: %v", at, err)
 		}
 		if calls > at+1 {
-			t.Errorf("cancelled at call %d, but %d came", at, calls)
+			t.Errorf("cancelled at call %d, but there were %d", at, calls)
 		}
 		if got := names(t, dir); len(got) != 0 {
-			t.Errorf("cancelled at call %d: %q is left", at, got)
+			t.Errorf("cancelled at call %d: the directory contains %q", at, got)
 		}
 	}
 }
@@ -326,10 +326,10 @@ func TestRestorePanic(t *testing.T) {
 	func() {
 		defer func() { recover() }()
 		nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(sample), &nar.RestoreOptions{Progress: func(nar.RestoreProgress) { panic("boom") }})
-		t.Error("it did not panic")
+		t.Error("Restore did not panic")
 	}()
 	if got := names(t, dir); len(got) != 0 {
-		t.Errorf("%q is left", got)
+		t.Errorf("the directory contains %q", got)
 	}
 }
 
@@ -348,7 +348,7 @@ func TestRestoreProgress(t *testing.T) {
 	}
 }
 
-// The open directories are those on the way, and are closed afterwards.
+// Restore closes all directories that it opens.
 func TestRestoreClosesDirectories(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("open files are counted in /proc")
@@ -362,7 +362,7 @@ func TestRestoreClosesDirectories(t *testing.T) {
 		nar.Restore(t.Context(), root, "broken", bytes.NewReader(depth(63)[:9000]), nil)
 	}
 	if after := len(names(t, "/proc/self/fd")); after > before+2 {
-		t.Errorf("%d files are open, %d were before", after, before)
+		t.Errorf("%d files are open, before there were %d", after, before)
 	}
 }
 
@@ -370,7 +370,7 @@ func TestCaseHack(t *testing.T) {
 	b := archive(nar.Magic, dir(
 		in("A", file("1")...), in("B", file("2")...), in("a", file("3")...),
 		in("sub", dir(in("X", file("4")...), in("x", file("5")...))...),
-		in("Ä", file("6")...), in("ä", file("7")...), // only A-Z count, as in Nix
+		in("Ä", file("6")...), in("ä", file("7")...), // only A-Z are folded, as in Nix
 	))
 	dir := t.TempDir()
 	if err := nar.Restore(t.Context(), openRoot(t, dir), "x", bytes.NewReader(b), &nar.RestoreOptions{CaseHack: true}); err != nil {
@@ -382,25 +382,25 @@ func TestCaseHack(t *testing.T) {
 	}
 	equal(t, "dumped again", dump(t, filepath.Join(dir, "x"), &nar.DumpOptions{CaseHack: true}), b)
 
-	// Two files that are one name in the archive.
+	// Two files with the same name in the archive.
 	os.WriteFile(filepath.Join(dir, "x", "B~nix~case~hack~7"), nil, 0o666)
 	err := nar.Dump(t.Context(), io.Discard, filepath.Join(dir, "x"), &nar.DumpOptions{CaseHack: true})
 	if err == nil || !strings.Contains(err.Error(), "same name") {
 		t.Errorf("a collision: %v", err)
 	}
-	// The first marker counts, and what is before it must be a name.
+	// The first suffix counts, and the text before it must be a valid name.
 	os.Remove(filepath.Join(dir, "x", "B~nix~case~hack~7"))
 	os.Rename(filepath.Join(dir, "x", "a~nix~case~hack~1"), filepath.Join(dir, "x", "a~nix~case~hack~1~nix~case~hack~2"))
-	equal(t, "with two markers", dump(t, filepath.Join(dir, "x"), &nar.DumpOptions{CaseHack: true}), b)
+	equal(t, "with two suffixes", dump(t, filepath.Join(dir, "x"), &nar.DumpOptions{CaseHack: true}), b)
 	os.WriteFile(filepath.Join(dir, "x", "~nix~case~hack~7"), nil, 0o666)
 	if err := nar.Dump(t.Context(), io.Discard, filepath.Join(dir, "x"), &nar.DumpOptions{CaseHack: true}); err == nil {
-		t.Error("a name that is nothing but a marker was dumped")
+		t.Error("a name that consists of a suffix was dumped")
 	}
 
 	collision := archive(nar.Magic, in2("A", "A~NIX~CASE~HACK~1", "a"))
 	err = nar.Restore(t.Context(), openRoot(t, dir), "y", bytes.NewReader(collision), &nar.RestoreOptions{CaseHack: true})
-	if err == nil || !strings.Contains(err.Error(), "taken") {
-		t.Errorf("a name that the case hack would make is taken: %v", err)
+	if err == nil || !strings.Contains(err.Error(), "exists too") {
+		t.Errorf("the name from the case hack exists: %v", err)
 	}
 }
 
@@ -413,8 +413,8 @@ func in2(names ...string) []any {
 	return dir(entries...)
 }
 
-// An error names the place in the file system, and not only the place below the root.
-func TestRestoreErrorNamesPlace(t *testing.T) {
+// The path in an error includes the name of the root.
+func TestRestoreErrorPath(t *testing.T) {
 	dir := t.TempDir()
 	root, err := os.OpenRoot(dir)
 	if err != nil {

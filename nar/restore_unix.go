@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canonicalTime is the time of access and modification of everything in a store: the first
-// second after 1970. Nix avoids zero, which some programs take for no time at all.
+// canonicalTime is the access and modification time of all files in a store: one second after
+// 1970. Nix avoids zero, because some programs treat it as no time.
 var canonicalTime = []unix.Timespec{{Sec: 1}, {Sec: 1}}
 
-// setCanonicalTime sets the time of what lies in a directory, also of a symlink.
+// setCanonicalTime sets the times of a file in dir. It does not follow symlinks.
 func setCanonicalTime(dir *os.File, name string) error {
 	err := unix.UtimesNanoAt(int(dir.Fd()), name, canonicalTime, unix.AT_SYMLINK_NOFOLLOW)
 	if err != nil {

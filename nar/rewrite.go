@@ -3,41 +3,40 @@ package nar
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"pix/nixbase32"
 )
 
-// A Rewriter replaces hash parts by others in what is written to it and passes it on,
-// at the same length. So Nix moves an object whose path is known only when its
-// contents are: they are made under a provisional path, and then each mention of that
-// is replaced.
+// A Rewriter replaces hash parts in the bytes written to it by others of the same length, and
+// passes the result on. Nix uses this to move an object whose path is only known when its
+// contents are: the object is created under a provisional path, and then each mention of the
+// provisional path is replaced.
 //
-// It holds back the last bytes, until [Rewriter.Close].
+// A Rewriter holds the last bytes back until [Rewriter.Close].
 type Rewriter struct {
 	dst      io.Writer
 	rewrites map[[hashLen]byte]string
 	hints    hintSet
 	buf      []byte
-	done     int                 // bytes of buf that are the outcome of a rewrite, and no longer looked at
-	passed   uint64              // bytes that were passed on
-	onMatch  func(offset uint64) // called for each replacement, in order; nil is allowed
+	done     int                 // buf[:done] must not be rewritten again
+	passed   uint64              // bytes that were written to dst
+	onMatch  func(offset uint64) // called for each replacement, in order; may be nil
 	err      error
 }
 
-// rewriteBuffer is how many bytes a Rewriter works on at a time.
+// rewriteBuffer is the number of bytes that a Rewriter processes at a time.
 const rewriteBuffer = 64 << 10
 
-// NewRewriter returns a Rewriter to dst that replaces each key of rewrites by its
-// value. Keys must be hash parts of store paths, and values 32 bytes long, too.
+// NewRewriter returns a Rewriter that writes to dst and replaces each key of rewrites by its
+// value. Keys must be hash parts of store paths. Values must also have 32 bytes.
 func NewRewriter(dst io.Writer, rewrites map[string]string) (*Rewriter, error) {
 	r := &Rewriter{dst: dst, rewrites: make(map[[hashLen]byte]string, len(rewrites))}
 	for from, to := range rewrites {
-		if len(from) != hashLen || strings.ContainsFunc(from, func(c rune) bool { return c > 0x7f || !nixbase32.IsDigit(byte(c)) }) {
-			return nil, fmt.Errorf("%q cannot be rewritten: it is no hash part of a store path", shorten(from))
+		if len(from) != hashLen || !nixbase32.IsDigits(from) {
+			return nil, fmt.Errorf("cannot rewrite %q: it is not the hash part of a store path", shorten(from))
 		}
 		if len(to) != hashLen {
-			return nil, fmt.Errorf("%s cannot be rewritten to %d bytes, it must remain %d", from, len(to), hashLen)
+			return nil, fmt.Errorf("cannot rewrite %s to %d bytes: the length must be %d", from, len(to), hashLen)
 		}
 		r.rewrites[[hashLen]byte([]byte(from))] = to
 		r.hints.add(from)
@@ -45,7 +44,7 @@ func NewRewriter(dst io.Writer, rewrites map[string]string) (*Rewriter, error) {
 	return r, nil
 }
 
-// Write implements io.Writer. An error of the writer beneath lasts.
+// Write implements io.Writer. After an error of dst, all later calls return it again.
 func (r *Rewriter) Write(p []byte) (int, error) {
 	written := 0
 	for r.err == nil && written < len(p) {
@@ -59,7 +58,7 @@ func (r *Rewriter) Write(p []byte) (int, error) {
 	return written, r.err
 }
 
-// Close writes what was held back. It does not close what is written to.
+// Close writes the bytes that were held back. It does not close dst.
 func (r *Rewriter) Close() error {
 	r.flush(0)
 	return r.err
@@ -68,7 +67,7 @@ func (r *Rewriter) Close() error {
 func (r *Rewriter) rewrite() {
 	eachWindow(r.buf, func(at int) {
 		window := r.buf[at : at+hashLen]
-		if at < r.done || !r.hints.mayHave(window) {
+		if at < r.done || !r.hints.mayContain(window) {
 			return
 		}
 		if to, ok := r.rewrites[[hashLen]byte(window)]; ok {
@@ -81,7 +80,7 @@ func (r *Rewriter) rewrite() {
 	})
 }
 
-// flush passes all on but for the last bytes.
+// flush writes the buffer to dst except the last keep bytes.
 func (r *Rewriter) flush(keep int) {
 	n := len(r.buf) - keep
 	if r.err != nil || n == 0 {

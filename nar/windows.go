@@ -7,16 +7,15 @@ import (
 	"pix/storepath"
 )
 
-// hashLen is the length in bytes of a hash part, by which references are recognised.
+// hashLen is the length of a hash part in bytes.
 const hashLen = storepath.HashPartLen
 
-// eachWindow calls f with every place of b at which hashLen base-32 digits follow.
+// eachWindow calls f with every offset in b at which hashLen base-32 digits begin.
 //
-// It looks at the last of them first. If that is no digit, which is true of most
-// bytes, none of the places that it is a part of can be the beginning of a hash part,
-// and all are passed over at once.
+// It checks the last byte of a window first. Most bytes are not digits. If this one is not,
+// no hash part can contain it, so eachWindow skips all windows that do.
 func eachWindow(b []byte, f func(at int)) {
-	digits := 0 // how many bytes from at on are known to be digits
+	digits := 0 // number of bytes from at on that are known to be digits
 	for at := 0; len(b)-at >= hashLen; {
 		window := (*[hashLen]byte)(b[at:])
 		i := hashLen - 1
@@ -39,9 +38,9 @@ var isDigit = func() (t [256]bool) {
 	return t
 }()
 
-// A hintSet dismisses quickly most of what looks like a hash part but is none of those
-// that somebody looks for. It knows 16 bits that are made of the last 8 characters of
-// each.
+// A hintSet is a small filter for hash parts. It rejects most texts that are not in the set
+// without looking them up in a map. It stores a 16-bit hash of the last 8 characters of each
+// hash part.
 type hintSet [1 << 16 / 64]uint64
 
 func (s *hintSet) add(hash string) {
@@ -49,8 +48,8 @@ func (s *hintSet) add(hash string) {
 	s[h/64] |= 1 << (h % 64)
 }
 
-// mayHave reports false if the hash part in b was not added.
-func (s *hintSet) mayHave(b []byte) bool {
+// mayContain returns false only if the hash part in b was not added.
+func (s *hintSet) mayContain(b []byte) bool {
 	h := hint(b)
 	return s[h/64]&(1<<(h%64)) != 0
 }

@@ -9,12 +9,12 @@ import (
 	"pix/wire"
 )
 
-// writerBuffer is how many bytes a Writer collects before it writes them.
+// writerBuffer is the number of bytes that a Writer buffers.
 const writerBuffer = 32 << 10
 
-// A Writer writes an archive to a stream, entry by entry, in the order in which a
-// [Reader] returns them. It refuses whatever would not be valid, so that what it
-// has written is a valid archive if [Writer.Close] returned nil:
+// A Writer writes an archive to a stream, one entry after the other, in the order in which a
+// [Reader] returns them. It rejects invalid entries, so the output is a valid archive if
+// [Writer.Close] returns nil:
 //
 //	w := nar.NewWriter(f)
 //	w.WriteEntry(nar.Entry{Kind: nar.Directory})
@@ -22,34 +22,34 @@ const writerBuffer = 32 << 10
 //	io.WriteString(w, "world")
 //	err := w.Close()
 //
-// An error, which is an [*Error] or that of the stream beneath, lasts, and is also
-// what Close returns: it is enough to look at that one.
+// The error of a method is an [*Error] or the error of the underlying stream. All later calls,
+// including Close, return it again, so it is enough to check the error of Close.
 type Writer struct {
 	dst    io.Writer
 	buf    []byte // encoded and not yet written
-	offset int64  // of the end of buf in the archive
-	left   uint64 // bytes of contents that are still to come
+	offset int64  // offset of the end of buf in the archive
+	left   uint64 // bytes of contents that are not written yet
 
-	entry   Entry // the one written last
+	entry   Entry // the last entry
 	started bool
-	depth   int                  // how many directories are open; names[1:depth] leads to the innermost
-	names   [MaxDepth + 1]string // names[d] is the last one written at depth d
+	depth   int                  // number of open directories; names[1:depth] is the path of the innermost
+	names   [MaxDepth + 1]string // names[d] is the last name written at depth d
 	err     error
 }
 
 // NewWriter returns a Writer to dst.
 func NewWriter(dst io.Writer) *Writer { return &Writer{dst: dst} }
 
-// WriteEntry ends the current entry and begins the next one: first the root, with
-// depth 0 and no name, then for each directory its entries, each one deeper than the
-// directory and sorted by the bytes of their names. The contents of a file follow
-// with [Writer.Write].
+// WriteEntry ends the current entry and starts the next one. The first entry is the root,
+// with depth 0 and no name. A directory is followed by its entries, whose depth is greater by
+// one, sorted by the bytes of their names. A file is followed by its contents, with
+// [Writer.Write].
 func (w *Writer) WriteEntry(e Entry) error {
 	if w.err != nil {
 		return w.err
 	}
 	if reason := w.check(&e); reason != "" {
-		return w.refuse(reason)
+		return w.fail(reason)
 	}
 	w.endEntry(e.Depth)
 	w.append(func(dst []byte) []byte { return appendNode(dst, &e) })
@@ -63,13 +63,13 @@ func (w *Writer) WriteEntry(e Entry) error {
 	return w.flush(writerBuffer)
 }
 
-// check returns why e cannot come next, or "".
+// check returns why e is not valid as the next entry, or "" if it is.
 func (w *Writer) check(e *Entry) (reason string) {
 	switch {
 	case w.left > 0:
 		return fmt.Sprintf("an entry begins while %d bytes of the contents of %q are missing", w.left, w.entry.Name)
 	case !w.started && e.Depth == 0 && e.Name != "":
-		return fmt.Sprintf("the root has the name %q, and must have none", shorten(e.Name))
+		return fmt.Sprintf("the root has the name %q, but must not have one", shorten(e.Name))
 	case !w.started && e.Depth != 0:
 		return fmt.Sprintf("the first entry has depth %d, but must be the root", e.Depth)
 	case w.started && e.Depth <= 0:
@@ -77,10 +77,10 @@ func (w *Writer) check(e *Entry) (reason string) {
 	case e.Depth >= MaxDepth:
 		return fmt.Sprintf("directories are nested more than %d deep", MaxDepth)
 	case e.Depth > w.depth:
-		return fmt.Sprintf("an entry of depth %d has no directory to lie in", e.Depth)
+		return fmt.Sprintf("an entry of depth %d does not follow a directory of depth %d", e.Depth, e.Depth-1)
 	}
 	if e.Depth > 0 {
-		if reason := badName(e.Name); reason != "" {
+		if reason := checkName(e.Name); reason != "" {
 			return fmt.Sprintf("the name %q %s", shorten(e.Name), reason)
 		}
 		if last := w.names[e.Depth]; e.Name <= last {
@@ -90,28 +90,28 @@ func (w *Writer) check(e *Entry) (reason string) {
 	return checkNode(e)
 }
 
-// checkNode returns why e is not a node that an archive may have, or "".
+// checkNode returns why an archive cannot contain the node e, or "" if it can.
 func checkNode(e *Entry) (reason string) {
 	switch e.Kind {
 	case Regular, Directory:
 	case Symlink:
-		if reason := badTarget(e.Target); reason != "" {
+		if reason := checkTarget(e.Target); reason != "" {
 			return "the target of a symlink " + reason
 		}
 	default:
-		return fmt.Sprintf("there is no kind of entry with the number %d", uint8(e.Kind))
+		return fmt.Sprintf("unknown kind of entry %d", uint8(e.Kind))
 	}
 	if e.Kind != Regular && (e.Executable || e.Size != 0) {
-		return fmt.Sprintf("a %s is neither executable nor has it a size", e.Kind)
+		return fmt.Sprintf("a %s cannot be executable or have a size", e.Kind)
 	}
 	if e.Kind != Symlink && e.Target != "" {
-		return fmt.Sprintf("a %s has no target", e.Kind)
+		return fmt.Sprintf("a %s cannot have a target", e.Kind)
 	}
 	return ""
 }
 
-// endEntry ends the current entry and the directories that do not hold one of that
-// depth.
+// endEntry ends the current entry and all directories that cannot contain an entry of the
+// given depth.
 func (w *Writer) endEntry(depth int) {
 	if !w.started {
 		return
@@ -127,13 +127,13 @@ func (w *Writer) endEntry(depth int) {
 	})
 }
 
-// Write writes contents of the current file, no more than its size.
+// Write writes contents of the current file. It fails if they exceed the size of the entry.
 func (w *Writer) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
 	}
 	if uint64(len(p)) > w.left {
-		return 0, w.refuse(fmt.Sprintf("the contents of %q are longer than the size of %d that was announced", w.entry.Name, w.entry.Size))
+		return 0, w.fail(fmt.Sprintf("the contents of %q are longer than the declared size of %d", w.entry.Name, w.entry.Size))
 	}
 	if len(p) == 0 {
 		return 0, nil
@@ -150,7 +150,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// writeThrough writes what is buffered and p, which is not copied.
+// writeThrough writes the buffer and then p, without copying p.
 func (w *Writer) writeThrough(p []byte) error {
 	if err := w.flush(0); err != nil {
 		return err
@@ -163,9 +163,9 @@ func (w *Writer) writeThrough(p []byte) error {
 	return nil
 }
 
-// passed notes that n bytes of the current contents have got to where they belong by other
-// means. What is buffered must have been written before.
-func (w *Writer) passed(n int) {
+// advance counts n bytes of contents that were written to dst by other means. The buffer must
+// be empty.
+func (w *Writer) advance(n int) {
 	w.left -= uint64(n)
 	w.offset += int64(n)
 	if w.left == 0 {
@@ -173,8 +173,7 @@ func (w *Writer) passed(n int) {
 	}
 }
 
-// Close ends the archive and writes what is still buffered. It does not close what
-// is written to.
+// Close ends the archive and writes the buffer. It does not close the underlying writer.
 func (w *Writer) Close() error {
 	switch {
 	case w.err == errClosed:
@@ -182,9 +181,9 @@ func (w *Writer) Close() error {
 	case w.err != nil:
 		return w.err
 	case !w.started:
-		return w.refuse("the archive has no root")
+		return w.fail("the archive has no root")
 	case w.left > 0:
-		return w.refuse(fmt.Sprintf("%d bytes of the contents of %q are missing", w.left, w.entry.Name))
+		return w.fail(fmt.Sprintf("%d bytes of the contents of %q are missing", w.left, w.entry.Name))
 	}
 	w.endEntry(0)
 	if err := w.flush(0); err != nil {
@@ -196,14 +195,14 @@ func (w *Writer) Close() error {
 
 var errClosed = errors.New("nar: the archive is closed")
 
-// append lets f append to the buffer.
+// append calls f to append to the buffer.
 func (w *Writer) append(f func(dst []byte) []byte) {
 	before := len(w.buf)
 	w.buf = f(w.buf)
 	w.offset += int64(len(w.buf) - before)
 }
 
-// flush writes the buffer if it holds more than most bytes.
+// flush writes the buffer if it has more than most bytes.
 func (w *Writer) flush(most int) error {
 	if len(w.buf) <= most {
 		return nil
@@ -216,8 +215,67 @@ func (w *Writer) flush(most int) error {
 	return nil
 }
 
-func (w *Writer) refuse(reason string) error {
+func (w *Writer) fail(reason string) error {
 	path := strings.Join(w.names[min(1, w.entry.Depth):w.entry.Depth+1], "/")
 	w.err = &Error{Offset: w.offset, Path: path, Reason: reason}
 	return w.err
+}
+
+// The constant parts of an archive, encoded once.
+var (
+	magicBytes      = tags(Magic)
+	entryBytes      = tags("entry", "(", "name")
+	nodeBytes       = tags("node")
+	directoryBytes  = tags("(", "type", "directory")
+	symlinkBytes    = tags("(", "type", "symlink", "target")
+	fileBytes       = tags("(", "type", "regular", "contents")
+	executableBytes = tags("(", "type", "regular", "executable", "", "contents")
+	endBytes        = tags(")")
+)
+
+// maxEntryBytes is an upper limit for the size of an encoded entry without contents.
+const maxEntryBytes = MaxNameLen + MaxTargetLen + 256
+
+func tags(list ...string) string {
+	var b []byte
+	for _, s := range list {
+		b = wire.AppendString(b, s)
+	}
+	return string(b)
+}
+
+// appendNode appends an entry up to its contents. For a file the caller must append the
+// contents, the padding and [appendEnd]; for a directory the entries and [appendEnd]; for a
+// symlink only [appendEnd].
+func appendNode(dst []byte, e *Entry) []byte {
+	if e.Depth == 0 {
+		dst = append(dst, magicBytes...)
+	} else {
+		dst = append(dst, entryBytes...)
+		dst = wire.AppendString(dst, e.Name)
+		dst = append(dst, nodeBytes...)
+	}
+	switch {
+	case e.Kind == Directory:
+		dst = append(dst, directoryBytes...)
+	case e.Kind == Symlink:
+		dst = append(dst, symlinkBytes...)
+		dst = wire.AppendString(dst, e.Target)
+	case e.Executable:
+		dst = append(dst, executableBytes...)
+		dst = wire.AppendUint64(dst, e.Size)
+	default:
+		dst = append(dst, fileBytes...)
+		dst = wire.AppendUint64(dst, e.Size)
+	}
+	return dst
+}
+
+// appendEnd appends the end of a node of the given depth, and of the entry that contains it.
+func appendEnd(dst []byte, depth int) []byte {
+	dst = append(dst, endBytes...)
+	if depth > 0 {
+		dst = append(dst, endBytes...)
+	}
+	return dst
 }

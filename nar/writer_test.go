@@ -25,7 +25,7 @@ func ExampleWriter() {
 }
 
 func ExampleCopy() {
-	// A proxy passes on what it gets, and knows at the end whether it was an archive.
+	// A proxy copies the bytes that it receives, and knows at the end whether they are valid.
 	var passedOn bytes.Buffer
 	_, err := nar.Copy(&passedOn, bytes.NewReader(sample[:1000]))
 	fmt.Println(bytes.HasPrefix(sample, passedOn.Bytes()))
@@ -35,7 +35,7 @@ func ExampleCopy() {
 	// bad archive: offset 1000, at "bin.txt": the archive ends too early: unexpected EOF
 }
 
-// Archives that are read and written again are the same.
+// Copy does not change an archive.
 func TestCopy(t *testing.T) {
 	for what, b := range map[string][]byte{
 		"everything": sample,
@@ -56,14 +56,14 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// What was passed on before an error was found is the beginning of the archive.
-func TestCopyOfRefused(t *testing.T) {
-	for _, c := range refused {
+// After an error, the output is a prefix of the input.
+func TestCopyRejectsInvalid(t *testing.T) {
+	for _, c := range invalidArchives {
 		var got bytes.Buffer
 		_, err := nar.Copy(&got, bytes.NewReader(c.bytes))
-		wantBad(t, c.what, err, c.offset, c.reason)
+		checkError(t, c.what, err, c.offset, c.reason)
 		if !bytes.HasPrefix(c.bytes, got.Bytes()) {
-			t.Errorf("%s: what was passed on is not what came", c.what)
+			t.Errorf("%s: the output is not a prefix of the input", c.what)
 		}
 	}
 }
@@ -78,7 +78,7 @@ func TestCopyToBrokenWriter(t *testing.T) {
 	}
 }
 
-// A limitedWriter fails when it would have to take more bytes.
+// A limitedWriter fails after a number of bytes.
 type limitedWriter struct {
 	left int
 	err  error
@@ -92,8 +92,8 @@ func (w *limitedWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Every attempt to write what is no archive is refused, at once and for good.
-func TestWriterRefuses(t *testing.T) {
+// A Writer rejects invalid entries immediately. All later calls fail too.
+func TestWriterRejectsInvalid(t *testing.T) {
 	root := nar.Entry{Kind: nar.Directory}
 	at := func(depth int, name string) nar.Entry {
 		return nar.Entry{Kind: nar.Regular, Depth: depth, Name: name}
@@ -117,7 +117,7 @@ func TestWriterRefuses(t *testing.T) {
 		"two roots":                   {root, root},
 		"something in a file":         {at(0, ""), at(1, "x")},
 		"something in a file, deeper": {root, at(1, "x"), at(2, "y")},
-		"something in a left folder":  {root, sub(1, "a"), at(1, "b"), at(2, "c")},
+		"an entry in a closed folder": {root, sub(1, "a"), at(1, "b"), at(2, "c")},
 		"a name twice":                {root, at(1, "x"), at(1, "x")},
 		"names not in order":          {root, at(1, "x"), at(1, "a")},
 		"not in order after a folder": {root, sub(1, "x"), at(2, "y"), at(1, "a")},
@@ -160,12 +160,12 @@ func TestWriterRefuses(t *testing.T) {
 			first = err
 		}
 		err := w.Close()
-		wantBad(t, what, err, -1, "")
+		checkError(t, what, err, -1, "")
 		if first != nil && first != err {
-			t.Errorf("%s: %v, but closing says %v", what, first, err)
+			t.Errorf("%s: %v, but Close returns %v", what, first, err)
 		}
 		if readAll(&b) == nil {
-			t.Errorf("%s: what was written is an archive", what)
+			t.Errorf("%s: the output is a valid archive", what)
 		}
 	}
 }
@@ -178,12 +178,12 @@ func TestWriterAfterClose(t *testing.T) {
 	}
 	size := b.Len()
 	if w.WriteEntry(nar.Entry{Kind: nar.Regular, Depth: 1, Name: "x"}) == nil {
-		t.Error("an entry was taken after Close")
+		t.Error("an entry was accepted after Close")
 	}
 	if _, err := w.Write([]byte("x")); err == nil {
-		t.Error("contents were taken after Close")
+		t.Error("contents were accepted after Close")
 	}
 	if b.Len() != size {
-		t.Error("something was written after Close")
+		t.Error("bytes were written after Close")
 	}
 }

@@ -1,8 +1,9 @@
-// Package narinfo knows the small files by which a binary cache describes store objects.
+// Package narinfo reads and writes narinfo files, with which a binary cache describes store
+// objects.
 //
-// A binary cache is a directory, mostly behind HTTP, in which each object has two files: its
-// archive, compressed, and a text named after the hash part of its path ([FileName]),
-// which says what the archive is and where:
+// A binary cache is a directory, usually behind an HTTP server. It has two files for each object:
+// the compressed archive, and a text that describes the object and locates the archive. The text is
+// named after the hash part of the object's path ([FileName]):
 //
 //	StorePath: /nix/store/n5wkd9frr45pa74if5gpz9j7mifg27fh-foo
 //	URL: nar/1w1fff338fvdw53sqgamddn1b2xgds473pv6y13gizdbqjv4i5p3.nar.xz
@@ -16,17 +17,16 @@
 //	Sig: cache.example.org-1:WsjxK4/EI74COtzM…
 //	CA: fixed:r:sha256:1lr187v6dck1rjh2j6svpikcfz53wyl3qrlcbb405zlh13x0khhh
 //
-// So a [NarInfo] is a [store.PathInfo] and where the archive is. Signatures are over the
-// path info alone ([store.PathInfo.Fingerprint]): whoever runs a cache may compress
-// anew, but not change what comes out.
+// A [NarInfo] is a [store.PathInfo] and the location of the archive. Signatures cover only the path
+// info ([store.PathInfo.Fingerprint]): a cache may compress the archive again, but it cannot change
+// the contents.
 //
-// [Parse] takes what Nix 2.34 takes, with the meaning that it has for Nix, which is odd at
-// times: a line without a value swallows the next. [Options.Lenient] forgives how a file
-// is written (such lines, blank ones, carriage returns, no line feed at the end), but
-// never what it says. Keys that Nix does not know are kept, and printed again.
+// [Parse] accepts what Nix 2.34 accepts, with the same meaning. That meaning is sometimes odd: if a
+// line has no value, the next line becomes its value. [Options.Lenient] accepts more formatting (such
+// lines, blank lines, carriage returns, no line feed at the end), but no other content. Unknown keys
+// are kept and printed again.
 //
-// There is a form in JSON too, which is that of the path info and four members more:
-// [NarInfo.JSON], [ParseJSON].
+// In JSON, a narinfo is a path info with four more members: [NarInfo.JSON], [ParseJSON].
 //
 // Source: src/libstore/nar-info.cc in Nix, and "Nix Archive Info" in its manual.
 package narinfo

@@ -12,10 +12,10 @@ import (
 	"pix/storepath"
 )
 
-// JSON writes n in the form that `nix path-info --json` has for the paths of a binary
-// cache: that of its path info, and unless the form is a pure one, url, compression,
-// downloadHash and downloadSize, as far as they are known. The lines of [NarInfo.Unknown]
-// have no place there. The error is a [*store.PathInfoJSONError].
+// JSON returns n in the format that `nix path-info --json` prints for paths in a binary cache: the
+// members of the path info and, unless form.Pure is set, url, compression, downloadHash and
+// downloadSize, if they are known. It does not include [NarInfo.Unknown]. The error is a
+// [*store.PathInfoJSONError].
 func (n *NarInfo) JSON(form store.PathInfoJSON) ([]byte, error) {
 	members, err := form.Members(&n.PathInfo)
 	if err != nil {
@@ -41,8 +41,8 @@ func (n *NarInfo) JSON(form store.PathInfoJSON) ([]byte, error) {
 	return form.MarshalMembers(n.Path, members)
 }
 
-// ParseJSON reads what [NarInfo.JSON] writes, and what [store.ParsePathInfoJSON] reads:
-// all that a narinfo has more may be missing. The error is a [*store.PathInfoJSONError].
+// ParseJSON parses what [NarInfo.JSON] returns, and everything that [store.ParsePathInfoJSON] accepts:
+// the additional members may be missing. The error is a [*store.PathInfoJSONError].
 func ParseJSON(path storepath.Path, text []byte) (*NarInfo, error) {
 	info, err := store.ParsePathInfoJSON(path, text)
 	if err != nil {

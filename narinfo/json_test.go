@@ -16,8 +16,7 @@ import (
 	"pix/store"
 )
 
-// All of Nix's files are read, mean what Nix's own tests say, and are written again byte
-// for byte.
+// All of Nix's files are parsed with the values in Nix's own tests, and print as the same bytes.
 func TestGoldenJSON(t *testing.T) {
 	dir := testenv.NixData(t, "store/nar-info")
 	want := parse(t, example, nil)
@@ -50,12 +49,12 @@ func TestGoldenJSON(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
-		if strings.Contains(file, "noversion") { // Nix does not write that any more
+		if strings.Contains(file, "noversion") { // an old format, which Nix no longer writes
 			got = bytes.Replace(bytes.Replace(got, []byte(`,"version":1`), nil, 1), []byte(`,"storeDir":"/nix/store"`), nil, 1)
 		}
 		var pretty bytes.Buffer
 		if err := json.Indent(&pretty, got, "", "  "); err != nil || pretty.String()+"\n" != string(text) {
-			t.Errorf("%s: it is written as\n%s", file, pretty.String())
+			t.Errorf("%s prints as\n%s", file, pretty.String())
 		}
 	}
 }
@@ -68,7 +67,7 @@ func TestJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Contains(text, []byte(`"url":"<&>nar`)) {
-			t.Errorf("%s: it is escaped for HTML", text)
+			t.Errorf("%s has HTML escapes", text)
 		}
 		again, err := narinfo.ParseJSON(foo, text)
 		if err != nil || !reflect.DeepEqual(again, n) {
@@ -94,7 +93,7 @@ func TestJSON(t *testing.T) {
 		_, err = narinfo.ParseJSON(foo, text)
 		var bad *store.PathInfoJSONError
 		if !errors.As(err, &bad) || bad.Key != key || bad.Path != foo {
-			t.Errorf("%s is %s: %v, want an error of that key", key, value, err)
+			t.Errorf("%s is %s: %v, want an error for that key", key, value, err)
 		}
 	}
 	n.URL = "\xff"

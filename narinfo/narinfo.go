@@ -6,22 +6,22 @@ import (
 	"pix/storepath"
 )
 
-// A NarInfo is what a binary cache says of a store object. Of the path info, registration
-// time and ultimate are never in a file.
+// A NarInfo is the description of a store object in a binary cache. Files do not contain the
+// registration time and the ultimate flag of the path info.
 type NarInfo struct {
 	store.PathInfo
 
-	// URL says where the archive is, relative to the cache.
+	// URL is the location of the archive, relative to the cache.
 	URL string
 
-	// Compression is that of the archive: "xz", "zstd", "none", … Without it a file means
-	// "bzip2", which is then what is here.
+	// Compression is the compression of the archive: "xz", "zstd", "none", … If a file does not
+	// contain it, it is "bzip2".
 	Compression string
 
-	FileHash nixhash.Hash // of the archive as it is stored; zero if unknown
-	FileSize uint64       // of the archive as it is stored, in bytes; 0 if unknown
+	FileHash nixhash.Hash // hash of the compressed archive; zero if unknown
+	FileSize uint64       // size of the compressed archive in bytes; 0 if unknown
 
-	// Unknown are the lines with other keys, in their order.
+	// Unknown are the lines with unknown keys, in order.
 	Unknown []Field
 }
 
@@ -30,7 +30,7 @@ type Field struct {
 	Key, Value string
 }
 
-// New returns a narinfo for an archive whose place is [ArchiveURL].
+// New returns a narinfo for an archive at [ArchiveURL].
 func New(info *store.PathInfo, compression string, fileHash nixhash.Hash, fileSize uint64) *NarInfo {
 	return &NarInfo{
 		PathInfo:    *info,
@@ -41,10 +41,10 @@ func New(info *store.PathInfo, compression string, fileHash nixhash.Hash, fileSi
 	}
 }
 
-// FileName returns where a cache has the narinfo of p: "<hash part>.narinfo".
+// FileName returns the name of the narinfo file of p, "<hash part>.narinfo".
 func FileName(p storepath.Path) string { return p.HashPart() + ".narinfo" }
 
-// extensions are those of the files in which Nix puts archives, by their compression.
+// extensions are Nix's file name extensions for compressed archives.
 var extensions = map[string]string{
 	"xz":    ".xz",
 	"bzip2": ".bz2",
@@ -54,8 +54,8 @@ var extensions = map[string]string{
 	"br":    ".br",
 }
 
-// ArchiveURL returns where Nix puts an archive in a cache: "nar/<hash>.nar.xz" for a file
-// of that hash, if it is compressed so.
+// ArchiveURL returns the location at which Nix stores the archive with that hash and compression in a
+// cache, such as "nar/<hash>.nar.xz".
 func ArchiveURL(fileHash nixhash.Hash, compression string) string {
 	return "nar/" + fileHash.Nix32() + ".nar" + extensions[compression]
 }

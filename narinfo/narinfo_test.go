@@ -16,7 +16,7 @@ import (
 	"pix/storepath"
 )
 
-// example is a whole file as Nix writes it, with the key of Nix's own tests.
+// example is a complete file as Nix writes it, signed with the key of Nix's own tests.
 const example = `StorePath: /nix/store/n5wkd9frr45pa74if5gpz9j7mifg27fh-foo
 URL: nar/1w1fff338fvdw53sqgamddn1b2xgds473pv6y13gizdbqjv4i5p3.nar.xz
 Compression: xz
@@ -31,7 +31,7 @@ Sig: a-1:WsjxK4/EI74COtzMDI+VCjQU9O4FydK0+YeY1CE5hUevogd+T+CPvNXza7oog3GTMS+ZlBw
 CA: fixed:r:sha256:1lr187v6dck1rjh2j6svpikcfz53wyl3qrlcbb405zlh13x0khhh
 `
 
-// minimal has what Nix insists on.
+// minimal has only the keys that Nix requires.
 const minimal = `StorePath: /nix/store/n5wkd9frr45pa74if5gpz9j7mifg27fh-foo
 URL: nar/x.nar
 NarHash: sha256:09ymwqf5i9q7d4dm7x4pjjcqqj0qrcp5lnznbh42gfsci5hcbqqm
@@ -133,7 +133,7 @@ func TestParse(t *testing.T) {
 			NARHash:    hash("sha256:09ymwqf5i9q7d4dm7x4pjjcqqj0qrcp5lnznbh42gfsci5hcbqqm"),
 			NARSize:    34878,
 			References: []storepath.Path{bar, foo},
-			Signatures: []string{ // sorted as strings, and printed in Nix's order
+			Signatures: []string{ // sorted as strings; they print in Nix's order
 				"a-1:WsjxK4/EI74COtzMDI+VCjQU9O4FydK0+YeY1CE5hUevogd+T+CPvNXza7oog3GTMS+ZlBwsC2S3ppwusKnJDg==",
 				"a:ZE30UrOh26/EYvUaczjJtz6c4WcRYke6IEhDNN5TiFRF6Uu+H8lHofponlhfZxDDrCUlfstS/vtv3Xm2F6M/AA==",
 			},
@@ -161,21 +161,21 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// A verdict is what Nix 2.34 makes of a text: which lines it prints again, or that it
-// refuses it, where, and for which key.
+// A verdict is the result of Nix 2.34 for a text: either lines that it prints again, or the line and the
+// key of an error.
 type verdict struct {
 	what, text string
-	want       string // lines of the result that are looked at; "" for a refusal
-	line       int    // of the refusal
+	want       string // lines that the printed result must contain; "" if the text is rejected
+	line       int    // line of the error
 	key        string
-	forgiven   bool // a lenient reader does not refuse it
+	lenient    bool // a lenient reader accepts it
 }
 
-// verdicts are those of Nix 2.34: TestRealVerdicts asks it.
+// verdicts are the results of Nix 2.34. TestRealVerdicts checks them with Nix.
 var verdicts = []verdict{
 	{what: "no compression", text: minimal, want: "Compression: bzip2\n"},
 	{what: "an empty compression", text: minimal + "Compression: \n", want: "Compression: bzip2\n"},
-	{what: "a compression that nobody has", text: minimal + "Compression: a b\n", want: "Compression: a b\n"},
+	{what: "an unknown compression", text: minimal + "Compression: a b\n", want: "Compression: a b\n"},
 	{what: "no FileHash, no FileSize", text: minimal, want: "Compression: bzip2\nNarHash: "},
 	{what: "no references", text: minimal + "References: \n", want: "References: \n"},
 	{what: "no deriver", text: minimal + "Deriver: unknown-deriver\n", want: "References: \n"},
@@ -204,47 +204,47 @@ var verdicts = []verdict{
 	{what: "an empty CA", text: minimal + "CA: \nCA: text:sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\nX: x\n", want: "CA: text:sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\n"},
 
 	{what: "nothing", text: "", key: "StorePath"},
-	{what: "no StorePath", text: without("StorePath"), key: "StorePath"},
-	{what: "no URL", text: without("URL"), key: "URL"},
-	{what: "no NarHash", text: without("NarHash"), key: "NarHash"},
-	{what: "no NarSize", text: without("NarSize"), key: "NarSize"},
+	{what: "no StorePath", text: minimalWithout("StorePath"), key: "StorePath"},
+	{what: "no URL", text: minimalWithout("URL"), key: "URL"},
+	{what: "no NarHash", text: minimalWithout("NarHash"), key: "NarHash"},
+	{what: "no NarSize", text: minimalWithout("NarSize"), key: "NarSize"},
 	{what: "a NarSize of zero", text: minimal + "NarSize: 0\n", key: "NarSize"},
-	{what: "an empty URL", text: minimal + "URL: \n", key: "URL", forgiven: true},
-	{what: "no line feed at the end", text: minimal + "URL: x", line: 5, key: "URL", forgiven: true},
-	{what: "nothing after the last colon", text: minimal + "URL:", line: 5, key: "URL", forgiven: true},
-	{what: "a line feed after the last colon", text: minimal + "References:\n", line: 5, key: "References", forgiven: true},
-	{what: "References swallow the next line", text: minimal + "References:\nSig: a:AAAA\n", line: 5, key: "References", forgiven: true},
+	{what: "an empty URL", text: minimal + "URL: \n", key: "URL", lenient: true},
+	{what: "no line feed at the end", text: minimal + "URL: x", line: 5, key: "URL", lenient: true},
+	{what: "nothing after the last colon", text: minimal + "URL:", line: 5, key: "URL", lenient: true},
+	{what: "a line feed after the last colon", text: minimal + "References:\n", line: 5, key: "References", lenient: true},
+	{what: "References swallow the next line", text: minimal + "References:\nSig: a:AAAA\n", line: 5, key: "References", lenient: true},
 	{what: "no colon", text: minimal + "x\n", line: 5},
-	{what: "a blank line at the end", text: minimal + "\n", line: 5, forgiven: true},
-	{what: "carriage returns", text: strings.ReplaceAll(minimal, "\n", "\r\n"), line: 1, key: "StorePath", forgiven: true},
-	{what: "References twice", text: minimal + "References: " + foo.Base() + "\nReferences: \n", line: 6, key: "References", forgiven: true},
+	{what: "a blank line at the end", text: minimal + "\n", line: 5, lenient: true},
+	{what: "carriage returns", text: strings.ReplaceAll(minimal, "\n", "\r\n"), line: 1, key: "StorePath", lenient: true},
+	{what: "References twice", text: minimal + "References: " + foo.Base() + "\nReferences: \n", line: 6, key: "References", lenient: true},
 	{what: "CA twice", text: minimal + strings.Repeat("CA: text:sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\n", 2), line: 6, key: "CA"},
 	{what: "a bad CA", text: minimal + "CA: x\n", line: 5, key: "CA"},
 	{what: "a whole path in References", text: minimal + "References: " + string(foo) + "\n", line: 5, key: "References"},
 	{what: "a tab in References", text: minimal + "References: " + foo.Base() + "\t" + bar.Base() + "\n", line: 5, key: "References"},
 	{what: "a short word in References", text: minimal + "References: x\n", line: 5, key: "References"},
 	{what: "a name that is not valid", text: minimal + "References: " + foo.Base() + "/x\n", line: 5, key: "References"},
-	{what: "an empty deriver", text: minimal + "Deriver: \n", line: 5, key: "Deriver", forgiven: true},
+	{what: "an empty deriver", text: minimal + "Deriver: \n", line: 5, key: "Deriver", lenient: true},
 	{what: "a whole path as deriver", text: minimal + "Deriver: " + string(bar) + "\n", line: 5, key: "Deriver"},
 	{what: "another store directory", text: minimal + "StorePath: /gnu/store/" + foo.Base() + "\n", line: 5, key: "StorePath"},
 	{what: "a base name as path", text: minimal + "StorePath: " + foo.Base() + "\n", line: 5, key: "StorePath"},
 	{what: "a file in a path", text: minimal + "StorePath: " + string(foo) + "/x\n", line: 5, key: "StorePath"},
-	{what: "an empty FileHash", text: minimal + "FileHash: \n", line: 5, key: "FileHash", forgiven: true},
+	{what: "an empty FileHash", text: minimal + "FileHash: \n", line: 5, key: "FileHash", lenient: true},
 	{what: "a hash without its algorithm", text: minimal + "NarHash: 1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\n", line: 5, key: "NarHash"},
 	{what: "a short hash", text: minimal + "NarHash: sha256:1b8m\n", line: 5, key: "NarHash"},
-	{what: "an empty FileSize", text: minimal + "FileSize: \n", line: 5, key: "FileSize", forgiven: true},
+	{what: "an empty FileSize", text: minimal + "FileSize: \n", line: 5, key: "FileSize", lenient: true},
 	{what: "a negative size", text: minimal + "NarSize: -1\n", line: 5, key: "NarSize"},
 	{what: "a size of 2^64", text: minimal + "NarSize: 18446744073709551616\n", line: 5, key: "NarSize"},
-	{what: "a size with a space", text: minimal + "NarSize: 1 \n", line: 5, key: "NarSize", forgiven: true},
+	{what: "a size with a space", text: minimal + "NarSize: 1 \n", line: 5, key: "NarSize", lenient: true},
 	{what: "a size in hex", text: minimal + "NarSize: 0x1\n", line: 5, key: "NarSize"},
 	{what: "two signs", text: minimal + "NarSize: ++1\n", line: 5, key: "NarSize"},
-	{what: "an empty signature", text: minimal + "Sig: \n", line: 5, key: "Sig", forgiven: true},
+	{what: "an empty signature", text: minimal + "Sig: \n", line: 5, key: "Sig", lenient: true},
 	{what: "a signature without its key", text: minimal + "Sig: AAAA\n", line: 5, key: "Sig"},
 	{what: "a signature with a space", text: minimal + "Sig: a: AAAA\n", line: 5, key: "Sig"},
 }
 
-// without returns the minimal file without the line of that key.
-func without(key string) string {
+// minimalWithout returns the minimal file without the line of key.
+func minimalWithout(key string) string {
 	var text strings.Builder
 	for line := range strings.Lines(minimal) {
 		if !strings.HasPrefix(line, key+":") {
@@ -261,9 +261,9 @@ func TestVerdicts(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", v.what, err)
 			} else if text := show(t, n); !strings.Contains(text, v.want) {
-				t.Errorf("%s: it prints as\n%swithout\n%s", v.what, text, v.want)
+				t.Errorf("%s: it prints as\n%swhich does not contain\n%s", v.what, text, v.want)
 			} else if again := show(t, parse(t, text, nil)); again != text {
-				t.Errorf("%s: it prints as\n%sthat as\n%s", v.what, text, again)
+				t.Errorf("%s: it prints as\n%swhich prints as\n%s", v.what, text, again)
 			}
 			continue
 		}
@@ -274,7 +274,8 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// What is forgiven. The file that results is one that Nix takes, and says the same.
+// A lenient reader accepts these texts with the meaning of the example. Nix rejects them or gives them
+// another meaning.
 func TestLenient(t *testing.T) {
 	lenient := &narinfo.Options{Lenient: true}
 	want := parse(t, example, nil)
@@ -293,7 +294,7 @@ func TestLenient(t *testing.T) {
 			t.Errorf("%s: %+v, %v", what, n, err)
 		}
 		if n, err := narinfo.Parse(text, nil); err == nil && reflect.DeepEqual(n, want) {
-			t.Errorf("%s: Nix takes that too", what)
+			t.Errorf("%s: the strict reader accepts that too", what)
 		}
 	}
 	n := parse(t, minimal+"X:\nY : y \n", lenient)
@@ -304,7 +305,7 @@ func TestLenient(t *testing.T) {
 		if v.want != "" {
 			continue
 		}
-		if n, err := narinfo.Parse(v.text, lenient); (err == nil) != v.forgiven {
+		if n, err := narinfo.Parse(v.text, lenient); (err == nil) != v.lenient {
 			t.Errorf("%s: %+v, %v", v.what, n, err)
 		}
 	}
@@ -320,11 +321,11 @@ func TestStoreDir(t *testing.T) {
 		t.Errorf("it prints as\n%s", got)
 	}
 	if _, err := narinfo.Parse(example, &narinfo.Options{StoreDir: "/gnu/store"}); err == nil {
-		t.Error("a path of another store directory was taken")
+		t.Error("a path in another store directory was accepted")
 	}
 }
 
-func TestPrintRefuses(t *testing.T) {
+func TestPrintRejectsInvalid(t *testing.T) {
 	sha1 := nixhash.Sum(nixhash.SHA1, nil)
 	for what, spoil := range map[string]struct {
 		key string
@@ -354,9 +355,9 @@ func TestPrintRefuses(t *testing.T) {
 		text, err := n.AppendText([]byte("before"))
 		var bad *narinfo.InvalidError
 		if !errors.As(err, &bad) || bad.Key != spoil.key || string(text) != "before" {
-			t.Errorf("%s: %s, %v, want an InvalidError of key %q", what, text, err, spoil.key)
+			t.Errorf("%s: %s, %v, want an InvalidError for key %q", what, text, err, spoil.key)
 		} else if !strings.Contains(err.Error(), bad.Unwrap().Error()) || !strings.Contains(err.Error(), fmt.Sprintf("%q", spoil.key)) {
-			t.Errorf("%s: the message is %q", what, err)
+			t.Errorf("%s: the error is %q", what, err)
 		}
 	}
 	n := parse(t, example, nil)
@@ -382,14 +383,14 @@ func TestLimits(t *testing.T) {
 		if !errors.As(err, &bad) {
 			t.Errorf("%s: %v, want a SyntaxError", what, err)
 		} else if len(err.Error()) > 1000 {
-			t.Errorf("%s: the message has %d bytes", what, len(err.Error()))
+			t.Errorf("%s: the error has %d bytes", what, len(err.Error()))
 		}
 		if got := after.TotalAlloc - before.TotalAlloc; got > 2*narinfo.MaxLen {
 			t.Errorf("%s: %d bytes were allocated for %d", what, got, len(text))
 		}
 	}
 	if _, err := narinfo.ParseBytes([]byte(long), nil); err == nil {
-		t.Error("ParseBytes took a long file")
+		t.Error("ParseBytes accepted a text that is too long")
 	}
 	var references strings.Builder
 	for i := range 20_000 {
@@ -419,22 +420,22 @@ func FuzzParse(f *testing.F) {
 			if err != nil {
 				var bad *narinfo.InvalidError
 				if !errors.As(err, &bad) || bad.Key != "NarHash" && bad.Key != "FileHash" { // by other algorithms
-					t.Fatalf("%q is read and not printed: %v", text, err)
+					t.Fatalf("%q is parsed and cannot be printed: %v", text, err)
 				}
 				continue
 			}
 			again, err := narinfo.ParseBytes(printed, nil)
 			if err != nil || !reflect.DeepEqual(n, again) {
-				t.Fatalf("%q is\n%+v, prints as %q, which is\n%+v, %v", text, n, printed, again, err)
+				t.Fatalf("%q is parsed as\n%+v, prints as %q, which is parsed as\n%+v, %v", text, n, printed, again, err)
 			}
 			if twice := show(t, again); twice != string(printed) {
-				t.Fatalf("%q prints as %q and as %q", text, printed, twice)
+				t.Fatalf("%q prints as %q and then as %q", text, printed, twice)
 			}
 		}
 	})
 }
 
-// A typical file of cache.nixos.org: eight references, one signature.
+// A typical file of cache.nixos.org, with eight references and one signature.
 var typical = "StorePath: /nix/store/syd87l2rxw8cbsxmxl853h0r6pdwhwjr-curl-7.82.0-bin\n" +
 	"URL: nar/05ra3y72i3qjri7xskf9qj8kb29r6naqy1sqpbs3azi3xcigmj56.nar.xz\n" +
 	"Compression: xz\n" +

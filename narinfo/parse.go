@@ -15,29 +15,29 @@ import (
 
 // Limits of [Parse]. Nix has none.
 const (
-	// MaxLen is the length of the longest file in bytes. A reference takes about 60.
+	// MaxLen is the maximum length of a file in bytes. A reference takes about 60.
 	MaxLen = 4 << 20
-	// MaxUnknown is the largest number of lines with unknown keys.
+	// MaxUnknown is the maximum number of lines with unknown keys.
 	MaxUnknown = 1000
 )
 
-// Options say how a file is read. Nil is the zero value.
+// Options are the options of [Parse]. Nil is the zero value.
 type Options struct {
 	// StoreDir is the store directory of the cache; "" means [storepath.DefaultDir].
 	StoreDir storepath.Dir
 
-	// Lenient forgives how a file is written:
+	// Lenient accepts more formatting:
 	//
-	//   - no line feed at the end, carriage returns, blank lines;
-	//   - no space after the colon, or more white space than one;
-	//   - a key whose value is empty, which is as if it were not there.
+	//   - a missing line feed at the end, carriage returns, blank lines;
+	//   - no space after the colon, or more white space;
+	//   - a known key with an empty value, which is ignored.
 	Lenient bool
 }
 
-// A SyntaxError says why a text is no narinfo file.
+// A SyntaxError reports why a text is not a valid narinfo file.
 type SyntaxError struct {
-	Line   int    // counted from 1; 0 if it is something missing
-	Key    string // of that line, or of what is missing; "" if the line has none
+	Line   int    // counted from 1; 0 if a key is missing
+	Key    string // key of the line, or the missing key; "" if the line has none
 	Reason string
 }
 
@@ -53,22 +53,23 @@ func (e *SyntaxError) Error() string {
 	return text + ": " + e.Reason
 }
 
-// unknownDeriver is how some caches say that they do not know the deriver.
+// unknownDeriver is the deriver in some caches if it is unknown.
 const unknownDeriver = "unknown-deriver"
 
-// defaultCompression is that of files that do not say.
+// defaultCompression is the compression if a file does not contain it.
 const defaultCompression = "bzip2"
 
-// Parse reads a narinfo file. What it returns points into the text.
+// Parse parses a narinfo file. The result points into text.
 //
-// Without [Options.Lenient] it takes exactly what Nix 2.34 takes, but for four things:
-// it refuses what is beyond its limits, a store path or reference whose hash part is
-// not followed by a dash, and nothing for lack of an experimental feature (BLAKE3, git);
-// and it drops a key that goes over several lines, which Nix makes of a line without a
-// colon and ignores. Of a key that comes several times the last counts; signatures add up;
-// the second of two CA or References that are not empty is an error.
+// Without [Options.Lenient] it accepts exactly what Nix 2.34 accepts, with these differences. It
+// rejects texts that exceed its limits, and store paths in which no dash follows the hash part. It
+// does not reject BLAKE3 and git, for which Nix requires an experimental feature. It drops a key that
+// contains line feeds, the result of a line without a colon; Nix ignores such a key.
 //
-// StorePath, URL, NarHash and NarSize have to be there. The error is a [*SyntaxError].
+// If a key occurs several times, the last one counts. Signatures accumulate. A second CA or References
+// after one that is not empty is an error.
+//
+// StorePath, URL, NarHash and NarSize are required. The error is a [*SyntaxError].
 func Parse(text string, opts *Options) (*NarInfo, error) {
 	if opts == nil {
 		opts = new(Options)
@@ -100,10 +101,10 @@ func Parse(text string, opts *Options) (*NarInfo, error) {
 	return p.info, nil
 }
 
-// ParseBytes is [Parse] for bytes, which it copies once.
+// ParseBytes parses a copy of text with [Parse].
 func ParseBytes(text []byte, opts *Options) (*NarInfo, error) {
 	if len(text) > MaxLen {
-		text = text[:MaxLen+1] // Parse says no without a look at it
+		text = text[:MaxLen+1] // Parse rejects it because of its length
 	}
 	return Parse(string(text), opts)
 }
@@ -114,7 +115,7 @@ type parser struct {
 	info    *NarInfo
 }
 
-// set takes in one line.
+// set sets the field of one line.
 func (p *parser) set(key, value string) (err error) {
 	info := p.info
 	if p.lenient && value == "" && isKnown(key) {
@@ -137,7 +138,7 @@ func (p *parser) set(key, value string) (err error) {
 		info.NARSize, err = parseSize(value)
 	case "References":
 		if len(info.References) > 0 {
-			return errors.New("it is there twice")
+			return errors.New("duplicate key")
 		}
 		info.References, err = parseReferences(p.dir, value)
 	case "Deriver":
@@ -150,7 +151,7 @@ func (p *parser) set(key, value string) (err error) {
 		info.Signatures = append(info.Signatures, s)
 	case "CA":
 		if !info.CA.IsZero() {
-			return errors.New("it is there twice")
+			return errors.New("duplicate key")
 		}
 		if value != "" {
 			info.CA, err = storepath.ParseContentAddress(value)
@@ -161,7 +162,7 @@ func (p *parser) set(key, value string) (err error) {
 	return err
 }
 
-// isKnown reports whether Nix knows the key.
+// isKnown reports whether key is one of Nix's keys.
 func isKnown(key string) bool {
 	switch key {
 	case "StorePath", "URL", "Compression", "FileHash", "FileSize", "NarHash", "NarSize", "References", "Deriver", "Sig", "CA":
@@ -175,13 +176,13 @@ func (p *parser) setUnknown(key, value string) error {
 		return nil
 	}
 	if len(p.info.Unknown) == MaxUnknown {
-		return fmt.Errorf("more than %d keys are not known", MaxUnknown)
+		return fmt.Errorf("there are more than %d unknown keys", MaxUnknown)
 	}
 	p.info.Unknown = append(p.info.Unknown, Field{key, value})
 	return nil
 }
 
-// finish looks after what is missing, and brings sets into order.
+// finish checks that required keys exist, and sorts references and signatures.
 func (p *parser) finish() error {
 	info := p.info
 	if info.Compression == "" {
@@ -197,20 +198,20 @@ func (p *parser) finish() error {
 	case info.NARSize == 0:
 		return &SyntaxError{0, "NarSize", "it is missing or zero"}
 	}
-	info.References = sortedOnce(info.References)
-	info.Signatures = sortedOnce(info.Signatures)
+	info.References = sortUnique(info.References)
+	info.Signatures = sortUnique(info.Signatures)
 	return nil
 }
 
-// sortedOnce sorts s in place and returns it without duplicates.
-func sortedOnce[T ~string](s []T) []T {
+// sortUnique sorts s in place and returns it without duplicates.
+func sortUnique[T ~string](s []T) []T {
 	if !slices.IsSorted(s) {
 		slices.Sort(s)
 	}
 	return slices.Compact(s)
 }
 
-// parsePath reads a whole path. Like Nix it takes one that is not clean.
+// parsePath parses a full path. Like Nix it accepts a path that is not clean.
 func (p *parser) parsePath(s string) (storepath.Path, error) {
 	parsed, err := p.dir.Parse(s)
 	if err != nil && path.Clean(s) != s {
@@ -219,7 +220,7 @@ func (p *parser) parsePath(s string) (storepath.Path, error) {
 	return parsed, err
 }
 
-// parseSize reads a size. Like Nix it takes a plus sign before it.
+// parseSize parses a size. Like Nix it accepts a plus sign before the number.
 func parseSize(s string) (uint64, error) {
 	n, err := strconv.ParseUint(strings.TrimPrefix(s, "+"), 10, 64)
 	if err != nil {
@@ -228,13 +229,13 @@ func parseSize(s string) (uint64, error) {
 	return n, nil
 }
 
-// parseReferences reads base names with spaces between them. All paths are parts of one
-// string, so that there are two allocations however many they are.
+// parseReferences parses base names that are separated by spaces. All paths are substrings of one string,
+// so it makes only two allocations.
 func parseReferences(dir storepath.Dir, value string) ([]storepath.Path, error) {
 	const shortest = storepath.HashPartLen + len("-x")
 	count, size := 0, 0
 	for base := range words(value) {
-		if len(base) < shortest { // before anything is allocated for it
+		if len(base) < shortest { // too short to be valid: fail before allocating memory for it
 			_, err := dir.ParseBase(base)
 			return nil, err
 		}
@@ -261,7 +262,7 @@ func parseReferences(dir storepath.Dir, value string) ([]storepath.Path, error) 
 	return references, nil
 }
 
-// words iterates over the parts of s between spaces that are not empty.
+// words returns an iterator over the non-empty parts of s between spaces.
 func words(s string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		for s != "" {
@@ -272,4 +273,64 @@ func words(s string) func(yield func(string) bool) {
 			}
 		}
 	}
+}
+
+// lines reads the keys and values of a text from pos on.
+type lines struct {
+	text string
+	pos  int
+}
+
+// next returns the next key and value; ok is false at the end.
+
+func (l *lines) next(lenient bool) (key, value string, ok bool, err error) {
+	if lenient {
+		return l.lenient()
+	}
+	return l.strict()
+}
+
+// strict returns the next key and value as Nix does; ok is false at the end.
+//
+// Nix looks for the next colon, skips the byte after it, and takes everything up to the next line feed
+// as the value. So a key can contain line feeds, and if a line feed follows the colon directly, the
+// next line is the value.
+func (l *lines) strict() (key, value string, ok bool, err error) {
+	rest := l.text[l.pos:]
+	if rest == "" {
+		return "", "", false, nil
+	}
+	colon := strings.IndexByte(rest, ':')
+	if colon < 0 {
+		return "", "", false, errors.New("it has no colon")
+	}
+	key = rest[:colon]
+	after := colon + len(": ")
+	length := strings.IndexByte(rest[min(after, len(rest)):], '\n')
+	if length < 0 {
+		return key, "", false, errors.New("it does not end with a line feed")
+	}
+	end := after + length
+	l.pos += end + 1
+	return key, rest[after:end], true, nil
+}
+
+// blank is the white space that a lenient reader removes around keys and values.
+const blank = " \t\r"
+
+// lenient returns the key and value of the next line that is not blank; ok is false at the end.
+func (l *lines) lenient() (key, value string, ok bool, err error) {
+	for l.pos < len(l.text) {
+		line, _, _ := strings.Cut(l.text[l.pos:], "\n")
+		l.pos = min(l.pos+len(line)+1, len(l.text))
+		if line = strings.Trim(line, blank); line == "" {
+			continue
+		}
+		key, value, found := strings.Cut(line, ":")
+		if !found {
+			return "", "", false, errors.New("it has no colon")
+		}
+		return strings.TrimRight(key, blank), strings.TrimLeft(value, blank), true, nil
+	}
+	return "", "", false, nil
 }

@@ -12,10 +12,10 @@ import (
 	"pix/storepath"
 )
 
-// An InvalidError says why a narinfo cannot be printed.
+// An InvalidError reports why a narinfo cannot be printed.
 type InvalidError struct {
 	Path storepath.Path
-	Key  string // of the line at fault
+	Key  string // key of the invalid line
 	Err  error
 }
 
@@ -23,19 +23,19 @@ func (e *InvalidError) Error() string {
 	return fmt.Sprintf("narinfo of '%s', key %q: %v", e.Path, e.Key, e.Err)
 }
 
-// Unwrap returns why.
+// Unwrap returns e.Err.
 func (e *InvalidError) Unwrap() error { return e.Err }
 
-// MarshalText returns the file. See [NarInfo.AppendText].
+// MarshalText returns the file; see [NarInfo.AppendText].
 func (n *NarInfo) MarshalText() ([]byte, error) { return n.AppendText(nil) }
 
-// AppendText appends the file to dst as Nix 2.34 prints it, with the lines of
-// [NarInfo.Unknown] at its end. References and signatures are printed sorted, each once.
-// FileHash is left out if it is not known, and FileSize if neither is; here Nix 2.34
-// crashes, and later ones do the same.
+// AppendText appends the file to dst as Nix 2.34 prints it, followed by the lines of [NarInfo.Unknown].
+// References and signatures are sorted and printed without duplicates. An unknown FileHash is left out,
+// and FileSize if both are unknown; Nix 2.34 crashes in this case, and later versions print the same as
+// AppendText.
 //
-// The error is an [*InvalidError] for whatever [Parse] would not read again as it is, and
-// for hashes other than SHA-256; dst is then returned unchanged.
+// It returns an [*InvalidError] if [Parse] would reject the text or return other values, and for hashes
+// other than SHA-256. In this case it returns dst unchanged.
 func (n *NarInfo) AppendText(dst []byte) ([]byte, error) {
 	p := printer{n: n, dir: n.Path.Dir(), b: dst}
 	p.line("StorePath", string(n.Path), p.checkPath(n.Path))
@@ -66,7 +66,7 @@ func (n *NarInfo) AppendText(dst []byte) ([]byte, error) {
 	return p.b, nil
 }
 
-// A printer appends lines. The first error stays.
+// A printer appends lines. It keeps the first error.
 type printer struct {
 	n   *NarInfo
 	dir storepath.Dir
@@ -133,7 +133,7 @@ func (p *printer) checkPath(path storepath.Path) error {
 
 func (p *printer) checkNARSize() error {
 	if p.n.NARSize == 0 {
-		return errors.New("it is not known")
+		return errors.New("it is unknown")
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func checkHash(h nixhash.Hash) error {
 
 func checkOneLine(s string) error {
 	if strings.Contains(s, "\n") {
-		return fmt.Errorf("%q has a line feed", s)
+		return fmt.Errorf("%q contains a line feed", s)
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func checkWord(s string) error {
 
 func checkUnknown(f Field) error {
 	if isKnown(f.Key) || strings.Contains(f.Key, ":") {
-		return errors.New("an unknown key is one of the known ones, or has a colon")
+		return errors.New("an unknown key must not be a known key or contain a colon")
 	}
 	return checkOneLine(f.Key + f.Value)
 }

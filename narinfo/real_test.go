@@ -31,7 +31,7 @@ func build(t *testing.T, d *realnix.Daemon) storepath.Path {
 	return p
 }
 
-// generate has Nix make a key, which has to be one for us too.
+// generate generates a key with Nix and parses it.
 func generate(t *testing.T, d *realnix.Daemon) (secret signature.SecretKey, file string) {
 	t.Helper()
 	d.MustRun(t, "nix-store", "--generate-binary-cache-key", "real-1", "/tmp/secret", "/tmp/public")
@@ -40,7 +40,7 @@ func generate(t *testing.T, d *realnix.Daemon) (secret signature.SecretKey, file
 		t.Fatal(err)
 	}
 	if want := strings.TrimSpace(read(t, d, "/tmp/public")); secret.Public().String() != want {
-		t.Errorf("the public key is %s, Nix has %s", secret.Public(), want)
+		t.Errorf("the public key is %s, in Nix it is %s", secret.Public(), want)
 	}
 	return secret, "/tmp/secret"
 }
@@ -64,8 +64,8 @@ func write(t *testing.T, d *realnix.Daemon, path, text string) {
 	}
 }
 
-// What Nix writes into a cache is read, printed again byte for byte, and verifies. The
-// signatures are those that we would make.
+// Files that Nix writes are parsed, print as the same bytes, and verify. Pix and Nix make
+// the same signatures.
 func TestRealCache(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -86,13 +86,13 @@ func TestRealCache(t *testing.T) {
 					continue
 				}
 				if got := show(t, n); got != text {
-					t.Errorf("it prints as\n%sNix has\n%s", got, text)
+					t.Errorf("it prints as\n%sin Nix it is\n%s", got, text)
 				}
 				if narinfo.FileName(n.Path) != filepath.Base(file) || n.Compression != compression {
 					t.Errorf("%s: %+v", file, n)
 				}
 				if got := narinfo.ArchiveURL(n.FileHash, compression); got != n.URL {
-					t.Errorf("ArchiveURL is %s, Nix has %s", got, n.URL)
+					t.Errorf("ArchiveURL is %s, in Nix it is %s", got, n.URL)
 				}
 				good, err := n.CheckSignatures(signature.NewKeySet(secret.Public()))
 				if err != nil || len(good) != 1 {
@@ -104,14 +104,14 @@ func TestRealCache(t *testing.T) {
 				ours := *n
 				ours.Signatures = nil
 				if err := ours.Sign(secret); err != nil || !reflect.DeepEqual(&ours, n) {
-					t.Errorf("our signature is %q, that of Nix %q", ours.Signatures, n.Signatures)
+					t.Errorf("pix signs %q, Nix signs %q", ours.Signatures, n.Signatures)
 				}
 			}
 		}
 	})
 }
 
-// Nix trusts what we sign, and only that.
+// Nix verifies the signatures of pix.
 func TestRealVerify(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -153,11 +153,11 @@ func TestRealVerify(t *testing.T) {
 	})
 }
 
-// Nix takes and refuses the same files, and they mean the same to it.
+// Nix and pix accept and reject the same files, with the same meaning.
 func TestRealVerdicts(t *testing.T) {
 	s := realnix.Get(t, "sid")
 	if !strings.HasPrefix(s.Version, "2.34.") {
-		t.Skipf("these are the verdicts of Nix 2.34, not %s", s.Version)
+		t.Skipf("the verdicts are for Nix 2.34, not for %s", s.Version)
 	}
 	d := realnix.Start(t, s, nil)
 	for i, v := range verdicts {
@@ -171,7 +171,7 @@ func TestRealVerdicts(t *testing.T) {
 		n, err := narinfo.Parse(v.text, nil)
 		out, missing := os.ReadFile(d.HostPath(fmt.Sprintf("/tmp/v/%d/out", i)))
 		if (err == nil) != (missing == nil) {
-			t.Errorf("%s: we say %v, Nix says %s\n%s", v.what, err, out, read(t, d, fmt.Sprintf("/tmp/v/%d/err", i)))
+			t.Errorf("%s: pix returns %v, Nix returns %s\n%s", v.what, err, out, read(t, d, fmt.Sprintf("/tmp/v/%d/err", i)))
 		}
 		if err != nil || missing != nil {
 			continue
@@ -181,17 +181,17 @@ func TestRealVerdicts(t *testing.T) {
 			t.Fatal(err)
 		}
 		theirs, err := narinfo.ParseJSON(foo, infos[foo])
-		n.Unknown = nil // Nix does not keep them
+		n.Unknown = nil // Nix does not keep unknown keys
 		if err != nil || !reflect.DeepEqual(theirs, n) {
-			t.Errorf("%s: we have\n%+v, Nix has\n%+v, %v", v.what, n, theirs, err)
+			t.Errorf("%s: pix has\n%+v, Nix has\n%+v, %v", v.what, n, theirs, err)
 		}
 		if ours, err := n.JSON(store.PathInfoJSON{Version: 1}); err != nil || string(ours) != string(infos[foo]) {
-			t.Errorf("%s: as JSON it is\n%s, %v, Nix has\n%s", v.what, ours, err, infos[foo])
+			t.Errorf("%s: as JSON it is\n%s, %v, in Nix it is\n%s", v.what, ours, err, infos[foo])
 		}
 	}
 }
 
-// What is no secret key to Nix is none to us.
+// Nix and pix accept the same secret keys.
 func TestRealKeys(t *testing.T) {
 	s := realnix.Get(t, "sid")
 	d := realnix.Start(t, s, nil)
@@ -216,9 +216,9 @@ func TestRealKeys(t *testing.T) {
 		theirs, stderr, nixErr := d.Run("sh", "-c", "nix key convert-secret-to-public </tmp/key")
 		ours, err := signature.ParseSecretKey(text)
 		if (err == nil) != (nixErr == nil) {
-			t.Errorf("%s: we say %v, Nix says %v %s", what, err, nixErr, stderr)
+			t.Errorf("%s: pix returns %v, Nix returns %v %s", what, err, nixErr, stderr)
 		} else if err == nil && ours.Public().String() != theirs {
-			t.Errorf("%s: we have %s, Nix has %s", what, ours.Public(), theirs)
+			t.Errorf("%s: pix has %s, Nix has %s", what, ours.Public(), theirs)
 		}
 		var bad *signature.Error
 		if err != nil && !errors.As(err, &bad) {

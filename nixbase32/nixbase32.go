@@ -5,10 +5,10 @@ import "fmt"
 // Alphabet holds the 32 digits in the order of their values.
 const Alphabet = "0123456789abcdfghijklmnpqrsvwxyz"
 
-// invalid marks the bytes that are no digit in [values].
+// invalid is the value in digitValues of a byte that is not a digit.
 const invalid = 0xff
 
-var values = func() (t [256]byte) {
+var digitValues = func() (t [256]byte) {
 	for i := range t {
 		t[i] = invalid
 	}
@@ -19,16 +19,26 @@ var values = func() (t [256]byte) {
 }()
 
 // IsDigit reports whether c is one of the 32 digits of [Alphabet].
-func IsDigit(c byte) bool { return values[c] != invalid }
+func IsDigit(c byte) bool { return digitValues[c] != invalid }
 
-// EncodedLen returns the number of characters that n bytes make.
+// IsDigits reports whether all bytes of s are digits of [Alphabet].
+func IsDigits(s string) bool {
+	for i := range len(s) {
+		if !IsDigit(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// EncodedLen returns the length of the encoding of n bytes in characters.
 func EncodedLen(n int) int { return (n*8 + 4) / 5 }
 
-// DecodedLen returns the number of bytes that n characters make. It is exact for
+// DecodedLen returns the number of bytes that n characters encode. It is exact for
 // every n that [EncodedLen] returns.
 func DecodedLen(n int) int { return n * 5 / 8 }
 
-// AppendEncode appends the spelling of src to dst and returns the longer slice.
+// AppendEncode appends the encoding of src to dst and returns the extended slice.
 func AppendEncode(dst, src []byte) []byte {
 	for n := EncodedLen(len(src)) - 1; n >= 0; n-- {
 		i, shift := n*5/8, uint(n*5%8)
@@ -41,26 +51,26 @@ func AppendEncode(dst, src []byte) []byte {
 	return dst
 }
 
-// EncodeToString returns the spelling of src.
+// EncodeToString returns the encoding of src.
 func EncodeToString(src []byte) string {
-	var room [104]byte // a 64-byte digest, the longest in use, makes 103 characters
-	return string(AppendEncode(room[:0], src))
+	var buf [104]byte // the longest digest, of 64 bytes, has 103 characters
+	return string(AppendEncode(buf[:0], src))
 }
 
-// A SyntaxError says why a text is not base 32, and where.
+// A SyntaxError reports why and where a text is not valid base 32.
 type SyntaxError struct {
-	Offset int    // of the character at fault; for a wrong length, the length
-	Reason string // what is wrong with it
+	Offset int    // byte offset of the invalid character; for a wrong length, the length
+	Reason string // why the text is invalid there
 }
 
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("base-32 text, offset %d: %s", e.Offset, e.Reason)
 }
 
-// DecodeString returns the bytes that s spells.
+// DecodeString returns the bytes that s encodes.
 //
-// The error is a [*SyntaxError] for a character that is no digit, for a length
-// that no number of bytes has, and for bits set beyond the last byte.
+// It returns a [*SyntaxError] if s contains a character outside the alphabet, has
+// a length that no number of bytes encodes to, or sets bits beyond the last byte.
 func DecodeString(s string) ([]byte, error) {
 	dst := make([]byte, DecodedLen(len(s)))
 	if err := Decode(dst, s); err != nil {
@@ -69,16 +79,16 @@ func DecodeString(s string) ([]byte, error) {
 	return dst, nil
 }
 
-// Decode writes the bytes that s spells to dst, which must have room for exactly
-// [DecodedLen] of len(s) bytes. Its errors are those of [DecodeString].
+// Decode decodes s into dst, whose length must be exactly [DecodedLen] of len(s).
+// It returns the same errors as [DecodeString].
 func Decode(dst []byte, s string) error {
 	if len(dst) != DecodedLen(len(s)) || EncodedLen(len(dst)) != len(s) {
-		return &SyntaxError{len(s), fmt.Sprintf("%d characters do not spell %d bytes", len(s), len(dst))}
+		return &SyntaxError{len(s), fmt.Sprintf("%d characters do not encode %d bytes", len(s), len(dst))}
 	}
 	clear(dst)
 	for n := range len(s) {
 		at := len(s) - 1 - n
-		digit := values[s[at]]
+		digit := digitValues[s[at]]
 		if digit == invalid {
 			return &SyntaxError{at, fmt.Sprintf("character %q is not in the alphabet", s[at])}
 		}

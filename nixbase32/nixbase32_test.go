@@ -16,7 +16,7 @@ func ExampleEncodeToString() {
 	// Output: x0xf8v9fxf3jk8zln1cwlsrmhqvp0f88
 }
 
-// The pairs are those of Nix's own tests (src/libutil-tests/base-n.cc, hash.cc).
+// The pairs come from Nix's own tests (src/libutil-tests/base-n.cc, hash.cc).
 var pairs = []struct{ hex, text string }{
 	{"", ""},
 	{"1f", "0z"},
@@ -42,23 +42,31 @@ func TestPairs(t *testing.T) {
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestDecodeRejectsInvalid(t *testing.T) {
 	for _, c := range []struct {
 		text   string
 		offset int
 	}{
-		{"x0xf8v9fxf3jk8zln1cwlsrmhqvp0f8e", 31}, // e is no digit
-		{"X0xf8v9fxf3jk8zln1cwlsrmhqvp0f88", 0},  // case counts
+		{"x0xf8v9fxf3jk8zln1cwlsrmhqvp0f8e", 31}, // e is not a digit
+		{"X0xf8v9fxf3jk8zln1cwlsrmhqvp0f88", 0},  // upper case is not in the alphabet
 		{"x0xf8v9f xf3jk8zln1cwlsrmhqvp0f8", 8},
-		{"zz", 0},  // ten bits do not fit into one byte
-		{"0", 1},   // five bits make no byte
-		{"000", 3}, // fifteen bits neither: one byte is two characters
-		{"2b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s", 0}, // SHA-256 ends after its first bit
+		{"zz", 0},  // ten bits, which do not fit into one byte
+		{"0", 1},   // five bits are less than a byte
+		{"000", 3}, // fifteen bits: one byte has two characters, two bytes have four
+		{"2b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s", 0}, // the first digit of a SHA-256 is at most 1
 	} {
 		_, err := nixbase32.DecodeString(c.text)
 		var syntax *nixbase32.SyntaxError
 		if !errors.As(err, &syntax) || syntax.Offset != c.offset {
 			t.Errorf("DecodeString(%q): %v, want an error at offset %d", c.text, err, c.offset)
+		}
+	}
+}
+
+func TestIsDigits(t *testing.T) {
+	for s, want := range map[string]bool{"": true, nixbase32.Alphabet: true, "0e": false, "A": false, "0é": false} {
+		if got := nixbase32.IsDigits(s); got != want {
+			t.Errorf("IsDigits(%q) = %v", s, got)
 		}
 	}
 }

@@ -3,34 +3,37 @@ package nixconf
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
-// A Source is a kind of place that a value comes from.
+// A Source is the kind of source of a value.
 type Source uint8
 
 const (
-	FromDefault     Source = iota // nothing sets it
+	FromDefault     Source = iota // no source sets the value
 	FromFile                      // a configuration file
-	FromEnvironment               // NIX_CONFIG, or a variable of its own
+	FromEnvironment               // NIX_CONFIG, or a variable for the setting
 	FromCommandLine
-	FromClient // of a daemon
+	FromClient // a client of a daemon
 )
 
-// String returns the kind of place in words, such as "environment".
+// String returns the kind of source in words, such as "environment".
 func (s Source) String() string {
 	return [...]string{"default", "file", "environment", "command line", "client"}[s]
 }
 
-// An Origin says where a value comes from.
+// An Origin is the source of a value.
 type Origin struct {
 	Source Source
 	Name   string // the file, variable or flag
-	Line   int    // in the file or in NIX_CONFIG, from 1 on; or 0
+	Line   int    // line in the file or in NIX_CONFIG, counted from 1; or 0
 }
 
-// String returns FILE:LINE, the name of a variable or flag, or the kind of place if there is no name.
+// String returns FILE:LINE, the name of a variable or flag, or the kind of source if there is no name.
 func (o Origin) String() string {
 	switch {
 	case o.Source == FromDefault || o.Name == "":
@@ -43,31 +46,31 @@ func (o Origin) String() string {
 
 // A Value is the value of a setting in a configuration.
 type Value struct {
-	// Text is the value in the form in which Nix prints it. If the configuration has an invalid value, it is
-	// the default.
+	// Text is the value in the format in which Nix prints it. If the value in the configuration is
+	// invalid, it is the default.
 	Text   string
 	Origin Origin
-	// Err is why the value in the configuration is invalid: a [*SyntaxError].
+	// Err is a [*SyntaxError] if the value in the configuration is invalid.
 	Err error
 }
 
-// A Conf is a configuration: the values of all settings. The zero value has the defaults of the table, and
-// [Default] returns the defaults of this machine.
+// A Conf is a configuration: the values of all settings. The zero value has the defaults in the table.
+// [Default] returns the defaults for this machine.
 type Conf struct {
-	onMachine bool              // has the defaults of this machine
-	inConfDir map[string]string // defaults that name files in the directory of nix.conf
-	nixPath   bool              // NIX_PATH overrules nix-path
+	onMachine bool              // it has the defaults for this machine
+	inConfDir map[string]string // defaults that are files in the directory of nix.conf
+	nixPath   bool              // NIX_PATH overrides nix-path
 
 	set      map[string]Value
 	unknown  []string // sorted
 	warnings []string
 }
 
-// Get returns the value of a setting. The name must be in the table.
+// Get returns the value of a setting. It panics if the table does not have the name.
 func (c *Conf) Get(name string) Value {
 	s := Find(name)
 	if s == nil {
-		panic(fmt.Sprintf("nixconf: there is no setting %q", name))
+		panic(fmt.Sprintf("nixconf: unknown setting %q", name))
 	}
 	if v, ok := c.set[s.Name]; ok {
 		return v
@@ -80,13 +83,13 @@ func (c *Conf) defaultOf(s *Setting) string {
 	if text, ok := c.inConfDir[s.Name]; ok {
 		return text
 	}
-	if of := machineDefaults[s.Name]; of != nil && c.onMachine {
-		return of()
+	if value := machineDefaults[s.Name]; value != nil && c.onMachine {
+		return value()
 	}
 	return s.Default
 }
 
-// Clone returns a copy.
+// Clone returns a copy that shares nothing with c.
 func (c *Conf) Clone() *Conf {
 	clone := *c
 	clone.set = maps.Clone(c.set)
@@ -94,8 +97,8 @@ func (c *Conf) Clone() *Conf {
 	return &clone
 }
 
-// Set changes a setting. If the value is invalid, the setting keeps the one that it has, and the error is a
-// [*SyntaxError]. An unknown name, and a setting whose experimental feature is off, is a warning.
+// Set changes a setting. If the new value is invalid, Set returns a [*SyntaxError], and the setting keeps its
+// value. An unknown name, or a setting whose experimental feature is off, causes a warning.
 func (c *Conf) Set(a Assignment) error {
 	s, appends := find(a.Name)
 	if s == nil {
@@ -151,7 +154,7 @@ var experimental = words(`auto-allocate-uids blake3-hashes ca-derivations cgroup
 	impure-derivations local-overlay-store mounted-ssh-store nix-command parse-toml-timestamps pipe-operators
 	read-only-local-store recursive-nix verified-fetches`)
 
-// features returns the experimental features in a list that Nix has, sorted, and warns of the others.
+// features returns the known experimental features in a list, sorted, and warns about the others.
 func (c *Conf) features(text string) string {
 	var known []string
 	for _, name := range words(text) {
@@ -178,7 +181,7 @@ func (c *Conf) warn(format string, args ...any) {
 	c.warnings = append(c.warnings, fmt.Sprintf(format, args...))
 }
 
-// Warnings returns the warnings of Nix about the configuration, the names of unknown settings last.
+// Warnings returns Nix's warnings about the configuration. Warnings about unknown settings are last.
 func (c *Conf) Warnings() []string {
 	warnings := slices.Clone(c.warnings)
 	for _, name := range c.unknown {
@@ -187,7 +190,7 @@ func (c *Conf) Warnings() []string {
 	return warnings
 }
 
-// Invalid returns the names of the settings with an invalid value, sorted.
+// Invalid returns the names of the settings with invalid values, sorted.
 func (c *Conf) Invalid() []string {
 	var names []string
 	for name, v := range c.set {
@@ -199,8 +202,9 @@ func (c *Conf) Invalid() []string {
 	return names
 }
 
-// apply makes the assignments of a text, first those of the experimental features, on which other settings depend. A
-// setting with an invalid value gets its default and the error, so that only a reader of that setting fails.
+// apply applies the assignments in text. It begins with the experimental features, because other settings
+// depend on them. A setting with an invalid value gets its default and the error, so only readers of that
+// setting fail.
 func (c *Conf) apply(text, file string, source Source) error {
 	assignments, err := Parse(text, file)
 	if err != nil {
@@ -224,4 +228,71 @@ func (c *Conf) apply(text, file string, source Source) error {
 		}
 	}
 	return nil
+}
+
+// A Reader returns the settings of a configuration as Go values. If a setting has an invalid value, the method
+// returns the default, and [Reader.Err] returns the error. So an invalid value does not affect programs that
+// do not use the setting.
+//
+//	r := conf.Reader()
+//	keep, free := r.Bool("keep-outputs"), r.Uint("min-free")
+//	if err := r.Err(); err != nil { … }
+//
+// The methods panic if the table does not have the name. The type of the setting must match the method.
+type Reader struct {
+	conf *Conf
+	err  error
+}
+
+// Reader returns a Reader of c.
+func (c *Conf) Reader() *Reader { return &Reader{conf: c} }
+
+// Err returns the error for the first invalid value that was read, a [*SyntaxError], or nil.
+func (r *Reader) Err() error { return r.err }
+
+// Text returns the canonical text of a setting of any type.
+func (r *Reader) Text(name string) string {
+	v := r.conf.Get(name)
+	if r.err == nil {
+		r.err = v.Err
+	}
+	return v.Text
+}
+
+// Bool returns a boolean.
+func (r *Reader) Bool(name string) bool { return r.Text(name) == "true" }
+
+// Words returns the elements of a list or a set.
+func (r *Reader) Words(name string) []string { return words(r.Text(name)) }
+
+// SandboxPaths returns a list of sandbox paths, sorted by target.
+func (r *Reader) SandboxPaths(name string) []SandboxPath {
+	var list []SandboxPath
+	paths := parseSandboxPaths(r.Text(name))
+	for _, target := range slices.SortedFunc(maps.Keys(paths), comparePaths) {
+		p := paths[target]
+		p.Target = target
+		list = append(list, p)
+	}
+	return list
+}
+
+// Uint returns a number, or 0 if it is negative.
+func (r *Reader) Uint(name string) uint64 {
+	n, _ := strconv.ParseUint(r.Text(name), 10, 64) // the text is canonical
+	return n
+}
+
+// Int returns a number, or the largest int if it is larger.
+func (r *Reader) Int(name string) int { return int(min(r.Uint(name), math.MaxInt)) }
+
+// Seconds returns a duration in seconds.
+func (r *Reader) Seconds(name string) time.Duration { return r.duration(name, time.Second) }
+
+// Milliseconds returns a duration in milliseconds.
+func (r *Reader) Milliseconds(name string) time.Duration { return r.duration(name, time.Millisecond) }
+
+// duration returns a number of units, or the largest duration if it is larger.
+func (r *Reader) duration(name string, unit time.Duration) time.Duration {
+	return time.Duration(min(r.Uint(name), uint64(math.MaxInt64/unit))) * unit
 }

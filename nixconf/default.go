@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// Default returns the configuration of this machine if no file and no variable sets anything. Where pix
-// has another default than Nix, the table says so.
+// Default returns the configuration of this machine without configuration files and environment variables. If
+// a default differs from Nix, the table has both.
 func Default() *Conf { return &Conf{onMachine: true} }
 
 // machineDefaults are the defaults that depend on the machine and the user.
@@ -54,8 +54,8 @@ func certFile() string {
 	return ""
 }
 
-// FromVariables returns the configuration without the files and NIX_CONFIG: the defaults, and what other
-// variables set, such as NIX_SSL_CERT_FILE. [Load] begins with it.
+// FromVariables returns the defaults, changed by environment variables for single settings, such as
+// NIX_SSL_CERT_FILE. It does not read files and NIX_CONFIG. [Load] starts with it.
 func FromVariables(getenv func(string) string) *Conf {
 	c := Default()
 	dir := filepath.Clean(cmp.Or(getenv("NIX_CONF_DIR"), DefaultDir))
@@ -90,10 +90,10 @@ func FromVariables(getenv func(string) string) *Conf {
 // machines are Nix's names of processors.
 var machines = map[string]string{"386": "i686", "amd64": "x86_64", "arm64": "aarch64", "arm": "armv7l", "ppc64le": "powerpc64le", "loong64": "loongarch64"}
 
-// system returns Nix's name of this kind of machine.
+// system returns Nix's name of the system of this machine.
 func system() string { return cmp.Or(machines[runtime.GOARCH], runtime.GOARCH) + "-" + runtime.GOOS }
 
-// extraPlatforms returns the other systems whose programs this machine runs.
+// extraPlatforms returns the other systems for which this machine can run programs.
 func extraPlatforms() string {
 	if runtime.GOARCH != "amd64" || runtime.GOOS != "linux" {
 		return ""
@@ -114,7 +114,7 @@ func extraPlatforms() string {
 	return strings.Join(list, " ")
 }
 
-// systemFeatures returns the features of this machine for builds.
+// systemFeatures returns the system features of this machine.
 func systemFeatures() string {
 	list := []string{"benchmark", "big-parallel", "nixos-test"}
 	if runtime.GOOS == "linux" {

@@ -7,16 +7,15 @@ import (
 	"strings"
 )
 
-// DefaultDir is where the configuration of the system is, unless NIX_CONF_DIR says
-// otherwise.
+// DefaultDir is the directory of the system's configuration if NIX_CONF_DIR is not set.
 const DefaultDir = "/etc/nix"
 
-// Files returns the names of the files that are read, in this order. They follow from the
-// variables NIX_CONF_DIR, NIX_USER_CONF_FILES, NIX_CONFIG_HOME, XDG_CONFIG_HOME, HOME and
-// XDG_CONFIG_DIRS of an environment. A variable that is set to nothing is taken for unset.
+// Files returns the names of the configuration files in the order in which they are read. They depend on the
+// variables NIX_CONF_DIR, NIX_USER_CONF_FILES, NIX_CONFIG_HOME, XDG_CONFIG_HOME, HOME and XDG_CONFIG_DIRS. An
+// empty variable counts as unset.
 func Files(getenv func(string) string) []string {
 	users := userFiles(getenv)
-	slices.Reverse(users) // the first has the last word
+	slices.Reverse(users) // the first file in userFiles has the highest priority
 	return append([]string{filepath.Join(cmp.Or(getenv("NIX_CONF_DIR"), DefaultDir), "nix.conf")}, users...)
 }
 
@@ -27,7 +26,7 @@ func userFiles(getenv func(string) string) []string {
 	var files []string
 	home := getenv("NIX_CONFIG_HOME")
 	if home == "" {
-		if config := cmp.Or(getenv("XDG_CONFIG_HOME"), under(getenv("HOME"), ".config")); config != "" {
+		if config := cmp.Or(getenv("XDG_CONFIG_HOME"), joinIfSet(getenv("HOME"), ".config")); config != "" {
 			home = filepath.Join(config, "nix")
 		}
 	}
@@ -42,18 +41,18 @@ func userFiles(getenv func(string) string) []string {
 	return files
 }
 
-// under returns a name in a directory, if there is one.
-func under(dir, name string) string {
+// joinIfSet returns the path of name in dir, or "" if dir is "".
+func joinIfSet(dir, name string) string {
 	if dir == "" {
 		return ""
 	}
 	return filepath.Join(dir, name)
 }
 
-// Load returns the configuration of this machine and user: the defaults, then the files, then the
-// variable NIX_CONFIG. It skips a file that does not exist or that it cannot read, as Nix does. The error is a
-// [*SyntaxError] for a line that is no setting; an invalid value is an error only when the setting is read:
-// see [Reader].
+// Load returns the configuration of this machine and user: the defaults, the files, and the variable
+// NIX_CONFIG. Like Nix, it skips a file that does not exist or cannot be read. The error is a [*SyntaxError]
+// for a line that is not an assignment. An invalid value is an error only when the setting is read; see
+// [Reader].
 func Load(getenv func(string) string) (*Conf, error) {
 	c := FromVariables(getenv)
 	for _, file := range Files(getenv) {

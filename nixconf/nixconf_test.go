@@ -14,7 +14,7 @@ import (
 	"pix/nixconf"
 )
 
-// write writes files into a directory of the test and returns it.
+// write writes files into a temporary directory and returns it.
 func write(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -30,12 +30,12 @@ func write(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// environment returns a getenv of these variables alone.
+// environment returns a getenv function with these variables.
 func environment(env map[string]string) func(string) string {
 	return func(name string) string { return env[name] }
 }
 
-// texts returns the texts of settings.
+// texts returns the texts of the given settings.
 func texts(c *nixconf.Conf, names ...string) string {
 	var b strings.Builder
 	for _, name := range names {
@@ -115,7 +115,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// An invalid value is an error for those who read the setting, and for no others.
+// An invalid value is an error only for readers of the setting.
 func TestInvalidValue(t *testing.T) {
 	c, err := nixconf.Load(environment(map[string]string{"NIX_CONF_DIR": "/nowhere", "NIX_CONFIG": "keep-outputs = maybe\nmin-free = 1\ncores = x"}))
 	if err != nil {
@@ -132,7 +132,7 @@ func TestInvalidValue(t *testing.T) {
 	if got := fmt.Sprint(c.Invalid()); got != "[cores keep-outputs]" {
 		t.Error(got)
 	}
-	// A valid value overrules it.
+	// A valid value overrides it.
 	if err := c.Set(nixconf.Assignment{Name: "keep-outputs", Value: "yes"}); err != nil {
 		t.Error(err)
 	}
@@ -186,7 +186,7 @@ func TestReader(t *testing.T) {
 	}
 }
 
-// Every row of the table is complete, and its default is a canonical value.
+// Every row of the table is complete, and every default is canonical.
 func TestTable(t *testing.T) {
 	all := nixconf.Settings()
 	if len(all) != 135 {
@@ -196,12 +196,12 @@ func TestTable(t *testing.T) {
 	for _, s := range all {
 		for _, name := range append(s.Aliases, s.Name) {
 			if names[name] {
-				t.Errorf("there are two settings with the name %s", name)
+				t.Errorf("two settings have the name %s", name)
 			}
 			names[name] = true
 		}
 		if (s.By == "") == (s.Reason == "") || s.Type.String() == "" {
-			t.Errorf("%s: obeyed by %q, or not because %q", s.Name, s.By, s.Reason)
+			t.Errorf("%s: By is %q, and Reason is %q", s.Name, s.By, s.Reason)
 		}
 		if nixconf.Find(s.Name) == nil {
 			t.Errorf("%s is not found", s.Name)
@@ -229,7 +229,7 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
-// wrongLines are texts that are refused as a whole, by Nix and by pix, and a word of why.
+// wrongLines are texts that Nix and pix reject, with a part of the error.
 var wrongLines = map[string]string{
 	"a":                       "syntax error",
 	"a=b":                     "syntax error",
@@ -251,9 +251,9 @@ func TestWrongLines(t *testing.T) {
 	}
 }
 
-func TestIncludeWithoutEnd(t *testing.T) {
+func TestEndlessInclude(t *testing.T) {
 	dir := write(t, map[string]string{"nix.conf": "include nix.conf\n"})
-	if _, err := nixconf.Load(environment(map[string]string{"NIX_CONF_DIR": dir})); err == nil || !strings.Contains(err.Error(), "include each other") {
+	if _, err := nixconf.Load(environment(map[string]string{"NIX_CONF_DIR": dir})); err == nil || !strings.Contains(err.Error(), "nested more than") {
 		t.Errorf("%v", err)
 	}
 }

@@ -10,19 +10,19 @@ import (
 	"strings"
 )
 
-// An Assignment is a line that sets something.
+// An Assignment is a line that assigns a value to a setting.
 type Assignment struct {
-	Name  string // as it is written, such as "extra-trusted-users"
-	Value string // words with a space between
-	File  string // where it stands
-	Line  int    // from 1 on
+	Name  string // name in the line, such as "extra-trusted-users"
+	Value string // the words of the value, separated by single spaces
+	File  string // file that contains the line
+	Line  int    // counted from 1
 	Source
 }
 
 func (a Assignment) origin() Origin { return Origin{a.Source, a.File, a.Line} }
 
-// A SyntaxError says which line of a configuration is no setting or has an invalid value. Line is 0 if the value does not
-// come from a file, but from a flag for instance.
+// A SyntaxError reports a line of a configuration that is not an assignment, or an invalid value. Line is 0 if
+// the value does not come from a file, for example from a flag.
 type SyntaxError struct {
 	File   string
 	Line   int
@@ -37,17 +37,17 @@ func (e *SyntaxError) Error() string {
 }
 
 const (
-	// maxFile is how many bytes a file may have.
+	// maxFile is the maximum size of a file in bytes.
 	maxFile = 4 << 20
-	// maxDepth is how deep files may include others. Nix has no limit, and a file that
-	// includes itself ends it.
+	// maxDepth is the maximum depth of included files. Nix has no limit: a file that includes
+	// itself makes it crash.
 	maxDepth = 32
 )
 
-// Parse returns what text sets, and the files that it includes, in their order. The name of
-// the file is for errors, and what is included is looked for beside it. The error is a
-// [*SyntaxError] for what is no setting, and for a file that is to be included and is not
-// there. A file that is there and cannot be read is passed over, as in Nix.
+// Parse returns the assignments in text and in the files that it includes, in order. file is the name of the
+// text in errors; included files are relative to its directory. The error is a [*SyntaxError] for a line that
+// is not an assignment, and for an included file that does not exist. As in Nix, an included file that exists
+// but cannot be read is skipped.
 func Parse(text, file string) ([]Assignment, error) { return parse(text, file, 0) }
 
 func parse(text, file string, depth int) (set []Assignment, err error) {
@@ -59,7 +59,7 @@ func parse(text, file string, depth int) (set []Assignment, err error) {
 		if len(words) == 0 {
 			continue
 		}
-		bad := func(format string, args ...any) error {
+		syntaxError := func(format string, args ...any) error {
 			return &SyntaxError{file, n, fmt.Sprintf(format, args...)}
 		}
 		isInclude := words[0] == "include" || words[0] == "!include"
@@ -67,17 +67,17 @@ func parse(text, file string, depth int) (set []Assignment, err error) {
 		case isInclude && len(words) == 2:
 			more, err := include(words[1], file, depth, words[0] == "!include")
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil, bad("the included file '%s' does not exist", words[1])
+				return nil, syntaxError("the included file '%s' does not exist", words[1])
 			}
 			if err == errTooDeep {
-				return nil, bad("'%s' is included in more than %d files that include each other", words[1], maxDepth)
+				return nil, syntaxError("'%s' is not included, because includes are nested more than %d deep", words[1], maxDepth)
 			}
 			if err != nil {
 				return nil, err
 			}
 			set = append(set, more...)
 		case isInclude || len(words) < 2 || words[1] != "=":
-			return nil, bad("syntax error in configuration line '%s'; expected NAME = VALUE, or include FILE", strings.TrimFunc(line, isSpace))
+			return nil, syntaxError("syntax error in configuration line '%s'; expected NAME = VALUE, or include FILE", strings.TrimFunc(line, isSpace))
 		default:
 			set = append(set, Assignment{words[0], strings.Join(words[2:], " "), file, n, FromFile})
 		}
@@ -85,13 +85,13 @@ func parse(text, file string, depth int) (set []Assignment, err error) {
 	return set, nil
 }
 
-// isSpace reports whether Nix takes r for the space between words.
+// isSpace reports whether r separates words in Nix.
 func isSpace(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' }
 
 var errTooDeep = errors.New("included too deep")
 
-// include reads a file that another one includes.
-func include(name, from string, depth int, mayMiss bool) ([]Assignment, error) {
+// include parses an included file. If optional is set, the file need not exist.
+func include(name, from string, depth int, optional bool) ([]Assignment, error) {
 	if depth == maxDepth {
 		return nil, errTooDeep
 	}
@@ -99,7 +99,7 @@ func include(name, from string, depth int, mayMiss bool) ([]Assignment, error) {
 		name = filepath.Join(filepath.Dir(from), name)
 	}
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-		if mayMiss {
+		if optional {
 			return nil, nil
 		}
 		return nil, err
@@ -111,7 +111,7 @@ func include(name, from string, depth int, mayMiss bool) ([]Assignment, error) {
 	return parse(text, name, depth+1)
 }
 
-// read returns what is in a file.
+// read returns the contents of a file of at most maxFile bytes.
 func read(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {

@@ -15,16 +15,16 @@ import (
 	"pix/nixconf"
 )
 
-// newer are the settings that Nix 2.34 does not have.
+// newer are settings that Nix 2.34 does not have.
 var newer = []string{
 	"build-hook-kill-timeout", "filetransfer-retry-delay", "filetransfer-retry-delay-rate-limited",
 	"filetransfer-retry-jitter", "filetransfer-retry-max-delay", "http3",
 }
 
-// A shower asks a real Nix for its configuration.
+// A shower runs a real Nix to print its configuration.
 type shower struct{ *realnix.Daemon }
 
-// show returns the values of a configuration, and what Nix prints on standard error.
+// show returns the configuration that Nix prints, and its standard error.
 func (s shower) show(t *testing.T, text string) (map[string]string, string) {
 	t.Helper()
 	cmd := s.Command(t.Context(), "nix", "config", "show")
@@ -39,26 +39,26 @@ func (s shower) show(t *testing.T, text string) (map[string]string, string) {
 	for line := range strings.Lines(string(out)) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " = ")
 		if name != "" {
-			values[name] = strings.TrimPrefix(value, " ") // Nix begins maps with a space
+			values[name] = strings.TrimPrefix(value, " ") // Nix prints a space before maps
 		}
 	}
 	return values, stderr.String()
 }
 
-// startShower starts a Nix whose files in /tmp have the same names for pix.
+// startShower starts a Nix whose /tmp is shared with pix.
 func startShower(t *testing.T) shower {
 	return shower{realnix.Start(t, realnix.Get(t, "sid"), nil)}
 }
 
-// command is what Nix needs for the command that prints its configuration.
+// command is the command that prints Nix's configuration.
 const command = "extra-experimental-features = nix-command\n"
 
-// load returns the configuration that pix has from the same text. Included files are in another place.
+// load returns the configuration of pix for the same text. Included files have another path.
 func (s shower) load(text string) (*nixconf.Conf, error) {
 	return nixconf.Load(environment(map[string]string{"NIX_CONF_DIR": "/tmp", "NIX_CONFIG": strings.ReplaceAll(text, "include /tmp", "include "+s.HostPath("/tmp"))}))
 }
 
-// compare compares what pix and Nix make of a text: every value and every warning.
+// compare compares the values and warnings of pix and Nix for a text.
 func (s shower) compare(t *testing.T, text string) {
 	t.Helper()
 	text = command + text
@@ -69,12 +69,12 @@ func (s shower) compare(t *testing.T, text string) {
 	}
 	if want == nil {
 		if invalid := c.Invalid(); len(invalid) == 0 || !strings.Contains(stderr, c.Get(invalid[0]).Err.(*nixconf.SyntaxError).Reason) {
-			t.Errorf("Nix says %s; invalid for pix: %v; %q", stderr, invalid, text)
+			t.Errorf("Nix fails with %s; invalid in pix: %v; %q", stderr, invalid, text)
 		}
 		return
 	}
 	for _, name := range c.Invalid() {
-		t.Errorf("%q: invalid for pix alone: %v", text, c.Get(name).Err)
+		t.Errorf("%q: invalid only in pix: %v", text, c.Get(name).Err)
 	}
 	var warnings strings.Builder
 	for _, w := range c.Warnings() {
@@ -91,14 +91,14 @@ func (s shower) compare(t *testing.T, text string) {
 		switch {
 		case slices.Contains(newer, name):
 		case !ok && setting.Feature == "":
-			t.Errorf("Nix does not show %s", name)
+			t.Errorf("Nix does not print %s", name)
 		case !ok:
 		case isDefault && setting.Nix != "":
 			if value != setting.Nix {
-				t.Errorf("the default of Nix for %s is %q; want %q", name, value, setting.Nix)
+				t.Errorf("Nix's default for %s is %q; want %q", name, value, setting.Nix)
 			}
-		case slices.Contains([]string{"build-hook", "pure-eval"}, name): // they depend on the Nix and its verb
-		case isDefault && slices.Contains([]string{"sandbox-paths", "ssl-cert-file"}, name): // and on its root directory
+		case slices.Contains([]string{"build-hook", "pure-eval"}, name): // depends on the version and the command
+		case isDefault && slices.Contains([]string{"sandbox-paths", "ssl-cert-file"}, name): // depends on the root directory
 		case got.Text != value:
 			t.Errorf("%s is %q, Nix has %q; %q", name, got.Text, value, text)
 		}
@@ -110,8 +110,7 @@ func (s shower) compare(t *testing.T, text string) {
 	}
 }
 
-// Every setting has the same value in pix and in Nix, whatever the configuration says, with the same
-// warnings.
+// All settings have the same values in pix and in Nix, with the same warnings.
 func TestAgainstNix(t *testing.T) {
 	s := startShower(t)
 	if err := os.WriteFile(s.HostPath("/tmp/included"), []byte("extra-trusted-users = i\nkeep-outputs = yes\ninclude /tmp"), 0o666); err != nil {
@@ -143,7 +142,7 @@ func TestAgainstNix(t *testing.T) {
 	}
 }
 
-// The values have the same form in JSON.
+// The values have the same JSON.
 func TestJSONAgainstNix(t *testing.T) {
 	s := startShower(t)
 	const text = command + "extra-experimental-features = configurable-impure-env\nimpure-env = A=B\nmax-jobs = 3\nsandbox = relaxed\n" +
@@ -175,19 +174,19 @@ func TestJSONAgainstNix(t *testing.T) {
 		if err := json.Unmarshal(text, &got); err != nil {
 			t.Fatal(err)
 		}
-		if features, ok := got.([]any); ok && setting.Type == nixconf.Features { // Nix has them in the order of its list
+		if features, ok := got.([]any); ok && setting.Type == nixconf.Features { // Nix prints them in another order
 			slices.SortFunc(features, func(a, b any) int { return cmp.Compare(a.(string), b.(string)) })
 			if nix, ok := want[setting.Name].Value.([]any); ok {
 				slices.SortFunc(nix, func(a, b any) int { return cmp.Compare(a.(string), b.(string)) })
 			}
 		}
 		if nix := want[setting.Name].Value; !reflect.DeepEqual(got, nix) && !(nix == nil && got == "") {
-			t.Errorf("%s: pix has %s, Nix %v", setting.Name, text, nix)
+			t.Errorf("%s: in pix %s, in Nix %v", setting.Name, text, nix)
 		}
 	}
 }
 
-// Nix refuses the same texts, with the same words.
+// Nix rejects the same texts with the same errors.
 func TestMistakesAgainstNix(t *testing.T) {
 	s := startShower(t)
 	for text := range wrongLines {
@@ -213,7 +212,7 @@ func TestMistakesAgainstNix(t *testing.T) {
 	}
 }
 
-// randomText returns a valid configuration with 20 lines.
+// randomText returns a valid configuration of 20 lines.
 func randomText(r *rand.Rand) string {
 	all := nixconf.Settings()
 	var b strings.Builder

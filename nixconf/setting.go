@@ -12,43 +12,43 @@ type Setting struct {
 	Aliases []string // older names
 	Type    Type
 
-	// Default is the value in pix, in the form in which it stands in nix.conf. A few defaults depend on
-	// the machine, its user and the environment: [Conf.Get] returns them.
+	// Default is the default in pix, in the syntax of nix.conf. A few defaults depend on the machine, the
+	// user and the environment: [Conf.Get] returns them.
 	Default string
 
-	// Nix is the default of Nix if pix has another one.
+	// Nix is the default in Nix if it differs.
 	Nix string
 
-	// Feature is the experimental feature without which the setting has no effect; "" is none.
+	// Feature is the experimental feature that enables the setting; "" if it needs none.
 	Feature string
 
-	Who Who // may set it
+	Who Who // who may set it
 
-	// By names the packages that obey the setting. If pix does not obey it, By is "" and Reason says why.
+	// By names the packages that implement the setting. If it is "", Reason says why pix does not.
 	By     string
 	Reason string
 }
 
-// Who says which sources of a setting count.
+// Who says who may change a setting.
 type Who uint8
 
 const (
-	// ConfOnly settings come from the configuration of the process that obeys them. A daemon
+	// ConfOnly settings come only from the configuration of the process that uses them. A daemon
 	// ignores the values of its clients.
 	ConfOnly Who = iota
-	// TrustedClient settings can also come from a trusted client of a daemon.
+	// TrustedClient settings may also come from a trusted client of a daemon.
 	TrustedClient
-	// AnyClient settings can also come from any client of a daemon.
+	// AnyClient settings may also come from any client of a daemon.
 	AnyClient
-	// AnyClientField settings can come from any client in a field of the protocol, and from a trusted
-	// client by their names.
+	// AnyClientField settings may come from any client in a field of the protocol, and from a trusted
+	// client by name.
 	AnyClientField
-	// ListedClient settings are TrustedClient settings. An untrusted client may also set them, but only to values
-	// that the configuration lists in substituters and trusted-substituters.
+	// ListedClient settings may come from a trusted client. Other clients may set them only to values
+	// in the settings substituters and trusted-substituters.
 	ListedClient
 )
 
-// String returns the sources in words, as the documentation has them.
+// String returns the value in words, for the documentation.
 func (w Who) String() string {
 	switch w {
 	case TrustedClient:
@@ -56,12 +56,12 @@ func (w Who) String() string {
 	case AnyClient, AnyClientField:
 		return "all clients"
 	case ListedClient:
-		return "trusted clients; others from the configured ones"
+		return "trusted clients; other clients only to listed values"
 	}
 	return "nix.conf"
 }
 
-// byName has every setting under its name and its aliases.
+// byName has the settings by name and alias.
 var byName = index()
 
 func index() map[string]*Setting {
@@ -86,8 +86,8 @@ func Settings() []Setting {
 // Find returns the setting with a name or an alias, or nil. It does not accept extra-NAME.
 func Find(name string) *Setting { return byName[name] }
 
-// find returns the setting that a name in a configuration means, and whether the value is appended. It
-// returns nil for an unknown setting.
+// find returns the setting with a name in a configuration, and whether the value is appended. It returns nil
+// for an unknown setting.
 func find(name string) (s *Setting, appended bool) {
 	if s = byName[name]; s != nil {
 		return s, false

@@ -13,18 +13,18 @@ import (
 	"pix/internal/redact"
 )
 
-// scheme matches the beginning of a URL. The slashes need not be there.
+// scheme matches the scheme at the start of a URL, with or without slashes.
 var scheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*):(?://)?`)
 
-// CanonicalStore returns the canonical form of a store URI, in which Nix compares and prints it: the
-// parameters are sorted, and a directory is a URI of local:// with an absolute path.
+// CanonicalStore returns the canonical form of a store URI, in which Nix compares and prints it: parameters are
+// sorted, and a directory becomes a local:// URI with an absolute path.
 //
 //	auto                    auto
 //	/DIR, ./DIR, DIR/DIR    local:///DIR
 //	daemon?root=/DIR        unix://?root=/DIR
 //	https://HOST?b=2&a=1    https://HOST?a=1&b=2
 //
-// The error does not contain a password.
+// The error does not contain the password of the URI.
 func CanonicalStore(uri string) (string, error) {
 	name, query, _ := strings.Cut(uri, "?")
 	params, err := canonicalParams(query)
@@ -55,8 +55,8 @@ func CanonicalStore(uri string) (string, error) {
 	return name + params, nil
 }
 
-// ParseParams parses the parameters of a store URI, which stand behind the question mark. Of a parameter
-// that stands there twice the first counts. A word without an equal sign is ignored, as in Nix.
+// ParseParams parses the parameters of a store URI, the text after the question mark. If a parameter occurs
+// twice, the first one counts. As in Nix, a word without an equal sign is ignored.
 func ParseParams(query string) (map[string]string, error) {
 	params := make(map[string]string)
 	for pair := range strings.SplitSeq(query, "&") {
@@ -64,21 +64,21 @@ func ParseParams(query string) (map[string]string, error) {
 		if !ok {
 			continue
 		}
-		key, err := url.PathUnescape(key) // unlike QueryUnescape it leaves plus signs
+		key, err := url.PathUnescape(key) // not QueryUnescape, which would replace plus signs
 		if err != nil {
 			return nil, err
 		}
 		if value, err = url.PathUnescape(value); err != nil {
 			return nil, err
 		}
-		if _, twice := params[key]; !twice {
+		if _, exists := params[key]; !exists {
 			params[key] = value
 		}
 	}
 	return params, nil
 }
 
-// canonicalParams returns the parameters sorted, behind a question mark, or "".
+// canonicalParams returns a question mark and the sorted parameters, or "".
 func canonicalParams(query string) (string, error) {
 	params, err := ParseParams(query)
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *Setting) stores(text string) (string, error) {
 	return strings.Join(list, " "), nil
 }
 
-// joinStores returns store URIs sorted as Nix sorts them: auto, then URLs, then daemon and local.
+// joinStores sorts and joins store URIs as Nix does: auto, then URLs, then daemon and local.
 func joinStores(list []string) string {
 	rank := map[string]int{"auto": -1, "daemon": 1, "local": 2}
 	slices.SortFunc(list, func(a, b string) int {

@@ -2,22 +2,22 @@ package nixconf
 
 import "slices"
 
-// table has every setting of Nix 2.34, and those that 2.35 and 2.36 add.
+// table has every setting of Nix 2.34 and the new settings of 2.35 and 2.36.
 var table = slices.Concat(obeyed, ofBuilds, ofEvaluation, others)
 
-// The reasons why pix does not obey groups of settings.
+// The reasons why pix does not implement groups of settings.
 const (
 	noEvaluation = "pix does not evaluate the Nix language"
 	noFlakes     = "pix does not fetch flakes and their inputs"
-	noNix        = "it is about a command of Nix that pix does not have"
+	noNix        = "it configures a Nix command that pix does not have"
 	noBuilds     = "pix does not run builds; the daemon that runs them has its own value"
 )
 
-// obeyed are the settings that pix obeys.
+// obeyed are the settings that pix implements.
 var obeyed = []Setting{
 	{Name: "allow-symlinked-store", Type: Bool, Default: "false", By: "localstore"},
 	{Name: "allowed-users", Type: Words, Default: "*", By: "server"},
-	{Name: "auto-optimise-store", Type: Bool, Default: "false", By: "localstore"},
+	{Name: "auto-optimise-store", Type: Bool, Default: "false", Who: TrustedClient, By: "localstore, builder"},
 	{Name: "build-users-group", Type: String, Default: "nixbld", By: "server"},
 	{Name: "connect-timeout", Type: Uint64, Default: "15", Who: AnyClient, By: "binarycache"},
 	{Name: "download-attempts", Aliases: []string{"filetransfer-retry-attempts"}, Type: Uint32, Default: "5", Who: TrustedClient, By: "binarycache"},
@@ -55,7 +55,7 @@ var obeyed = []Setting{
 	{Name: "user-agent-suffix", Type: String, By: "binarycache"},
 }
 
-// ofBuilds are the settings of builds.
+// ofBuilds are settings for builds.
 var ofBuilds = []Setting{
 	{Name: "allow-new-privileges", Type: Bool, Default: "false", Who: TrustedClient, Reason: noBuilds},
 	{Name: "allowed-impure-host-deps", Type: FixedSet, Who: TrustedClient, Reason: noBuilds},
@@ -101,7 +101,7 @@ var ofBuilds = []Setting{
 	{Name: "use-cgroups", Type: Bool, Default: "false", Who: TrustedClient, Reason: noBuilds},
 }
 
-// ofEvaluation are the settings of the Nix language, of flakes and of the nix commands.
+// ofEvaluation are settings for the Nix language, for flakes and for the nix commands.
 var ofEvaluation = []Setting{
 	{Name: "abort-on-warn", Type: Bool, Default: "false", Reason: noEvaluation},
 	{Name: "accept-flake-config", Type: Bool, Default: "false", Feature: "flakes", Reason: noFlakes},
@@ -148,18 +148,18 @@ var ofEvaluation = []Setting{
 	{Name: "warn-short-path-literals", Type: Bool, Default: "false", Reason: noEvaluation},
 }
 
-// others are settings of stores that pix has no use for.
+// others are settings for stores that pix does not need.
 var others = []Setting{
-	{Name: "download-buffer-size", Type: Uint64, Default: "1048576", Reason: "pix passes downloads on while they come, and buffers at most 1 MiB of a stream"},
+	{Name: "download-buffer-size", Type: Uint64, Default: "1048576", Reason: "pix passes downloads on as they arrive, and buffers at most 1 MiB of a stream"},
 	{Name: "http3", Type: Bool, Default: "false", Reason: "pix speaks HTTP/1.1 and HTTP/2; no cache needs HTTP/3"},
-	{Name: "json-log-path", Type: OptionalPath, Reason: "pix writes no log files; --trace records what is said to daemons"},
-	{Name: "max-substitution-jobs", Aliases: []string{"substitution-max-jobs"}, Type: Uint32, Default: "16", Reason: "pix bounds its downloads by their memory and by http-connections"},
+	{Name: "json-log-path", Type: OptionalPath, Reason: "pix writes no log files; --trace records the communication with daemons"},
+	{Name: "max-substitution-jobs", Aliases: []string{"substitution-max-jobs"}, Type: Uint32, Default: "16", Reason: "pix limits its downloads by their memory and by http-connections"},
 	{Name: "nar-buffer-size", Type: Uint64, Default: "33554432", Reason: "pix streams archives and needs no buffer of this size"},
-	{Name: "narinfo-cache-meta-ttl", Type: Uint32, Default: "604800", Reason: "pix keeps what caches say in memory and reads nix-cache-info whenever it opens a cache"},
+	{Name: "narinfo-cache-meta-ttl", Type: Uint32, Default: "604800", Reason: "pix keeps the answers of caches in memory and reads nix-cache-info each time it opens a cache"},
 	{Name: "plugin-files", Type: FixedSet, Reason: "plugins are libraries for Nix, written in C++"},
-	{Name: "preallocate-contents", Type: Bool, Default: "false", Reason: "pix writes large files faster without it, and notices a full disk all the same"},
+	{Name: "preallocate-contents", Type: Bool, Default: "false", Reason: "pix writes large files faster without it, and still detects a full disk"},
 	{Name: "print-missing", Type: Bool, Default: "true", Reason: "pix build --dry-run prints what would be built and fetched"},
-	{Name: "sync-before-registering", Type: Bool, Default: "false", Reason: "fsync-store-paths brings objects to the disk without a sync of the whole machine"},
-	{Name: "use-case-hack", Type: Bool, Default: "false", Reason: "pix keeps names as they are; the package nar has the case hack as an option"},
+	{Name: "sync-before-registering", Type: Bool, Default: "false", Reason: "fsync-store-paths syncs objects to disk without syncing the whole machine"},
+	{Name: "use-case-hack", Type: Bool, Default: "false", Reason: "pix does not change names; package nar has the case hack as an option"},
 	{Name: "warn-large-path-threshold", Type: Uint64, Default: "0", Reason: "pix path-info shows the sizes"},
 }

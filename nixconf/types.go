@@ -12,21 +12,21 @@ import (
 	"strings"
 )
 
-// A Type is the grammar of a value. There is one parser for each.
+// A Type is the syntax of a value.
 type Type uint8
 
 const (
 	Bool             Type = iota + 1 // true, yes, 1, false, no or 0
 	Uint32                           // a number, with K, M, G or T for powers of 1024
-	Uint64                           // the same
-	Int64                            // the same, or a negative number
+	Uint64                           // a number like Uint32
+	Int64                            // a number like Uint32, or a negative number
 	Jobs                             // a number, or auto for one per processor
 	String                           // any text
 	Path                             // an absolute path
-	OptionalPath                     // the same, or nothing
+	OptionalPath                     // an absolute path or nothing
 	FileName                         // a path
 	Words                            // a list
-	Set                              // a list without order
+	Set                              // a list whose order does not matter
 	FixedSet                         // a Set that extra- does not extend
 	Map                              // a list of NAME=VALUE
 	Features                         // a Set of experimental features
@@ -34,13 +34,13 @@ const (
 	SandboxPaths                     // a list of PATH or PATH=SOURCE, each with an optional question mark
 	Lint                             // ignore, warn or fatal
 	Profiler                         // disabled or flamegraph
-	StoreURI                         // a store
-	StoreURIs                        // a list of stores
-	StoreURISet                      // the same without order
+	StoreURI                         // a store URI
+	StoreURIs                        // a list of store URIs
+	StoreURISet                      // a list of store URIs whose order does not matter
 	ExternalBuilders                 // a JSON array
 )
 
-// typeNames are the words for types in the documentation.
+// typeNames are the names of the types in the documentation.
 var typeNames = map[Type]string{
 	Bool: "boolean", Uint32: "number", Uint64: "number", Int64: "number", Jobs: "number or auto", String: "text",
 	Path: "absolute path", OptionalPath: "absolute path or nothing", FileName: "path",
@@ -50,10 +50,10 @@ var typeNames = map[Type]string{
 	StoreURISet: "set of store URIs", ExternalBuilders: "JSON array",
 }
 
-// String returns the type in words, as the documentation has it.
+// String returns the name of the type in the documentation.
 func (t Type) String() string { return typeNames[t] }
 
-// appends reports whether extra-NAME adds to a setting of this type.
+// appends reports whether extra-NAME appends to a setting of this type.
 func (t Type) appends() bool {
 	switch t {
 	case Words, Set, Map, Features, SandboxPaths, StoreURIs, StoreURISet:
@@ -62,8 +62,7 @@ func (t Type) appends() bool {
 	return false
 }
 
-// canonical returns the canonical text of a value, which is the one that Nix prints. The error has the
-// words of Nix.
+// canonical returns the canonical text of a value, which Nix prints. The error has the words of Nix.
 func (s *Setting) canonical(text string) (string, error) {
 	switch s.Type {
 	case Bool:
@@ -98,8 +97,8 @@ func (s *Setting) canonical(text string) (string, error) {
 	return text, nil
 }
 
-// appended returns the canonical text of a value to which another one, also canonical, is added. A map
-// keeps the entries that it has.
+// appended returns the canonical text of a value after appending another canonical text. A map keeps its
+// entries.
 func (s *Setting) appended(old, more string) string {
 	switch s.Type {
 	case Set, Features:
@@ -126,7 +125,7 @@ func (s *Setting) boolean(text string) (string, error) {
 	return strconv.FormatBool(b), nil
 }
 
-// ParseBool parses a boolean of Nix, which has one grammar in nix.conf and in the parameters of store URIs.
+// ParseBool parses a boolean of Nix. nix.conf and the parameters of store URIs have the same syntax.
 func ParseBool(text string) (bool, error) {
 	switch text {
 	case "true", "yes", "1":
@@ -141,7 +140,7 @@ func (s *Setting) invalid(text string) error {
 	return fmt.Errorf("setting '%s' has invalid value '%s'", s.Name, text)
 }
 
-// number returns the number in decimal. A number that is too large is an error, where Nix wraps it around.
+// number returns the number in decimal. A number that is too large is an error; in Nix it overflows.
 func (s *Setting) number(text string) (string, error) {
 	if s.Type == Int64 && strings.HasPrefix(text, "-") {
 		n, err := ParseSize(text[1:])
@@ -161,7 +160,7 @@ func (s *Setting) number(text string) (string, error) {
 // units are the letters for powers of 1024.
 const units = "KMGT"
 
-// ParseSize parses a number of bytes as it stands in nix.conf, with K, M, G or T for powers of 1024.
+// ParseSize parses a number of bytes in the syntax of nix.conf, with K, M, G or T for powers of 1024.
 func ParseSize(text string) (uint64, error) {
 	digits, unit := text, uint64(1)
 	if n := len(text); n > 0 {
@@ -173,7 +172,7 @@ func ParseSize(text string) (uint64, error) {
 	if high, low := bits.Mul64(n, unit); err == nil && high == 0 {
 		return low, nil
 	}
-	return 0, fmt.Errorf("%q is no number of bytes; expected a number, and K, M, G or T after it", text)
+	return 0, fmt.Errorf("%q is not a number of bytes; expected a number, optionally followed by K, M, G or T", text)
 }
 
 func (s *Setting) jobs(text string) (string, error) {
@@ -201,7 +200,7 @@ func (s *Setting) path(text string) (string, error) {
 	return path.Clean(text), nil
 }
 
-// choice returns text if it is one of the choices. hint follows the error.
+// choice returns text if it is one of choices. The error ends with hint.
 func (s *Setting) choice(text, hint string, choices ...string) (string, error) {
 	if !slices.Contains(choices, text) {
 		return "", fmt.Errorf("option '%s' has invalid value '%s'%s", s.Name, text, hint)
@@ -209,7 +208,7 @@ func (s *Setting) choice(text, hint string, choices ...string) (string, error) {
 	return text, nil
 }
 
-// words splits a list.
+// words splits a list into its elements.
 func words(text string) []string { return strings.FieldsFunc(text, isSpace) }
 
 func joinSorted(list []string) string {
@@ -217,13 +216,13 @@ func joinSorted(list []string) string {
 	return strings.Join(slices.Compact(list), " ")
 }
 
-// parseMap parses a list of NAME=VALUE. The first entry with a name counts, and words without an equal
-// sign are ignored, as in Nix.
+// parseMap parses a list of NAME=VALUE. As in Nix, the first entry with a name counts, and words without an
+// equal sign are ignored.
 func parseMap(text string) map[string]string {
 	entries := make(map[string]string)
 	for _, word := range words(text) {
 		name, value, ok := strings.Cut(word, "=")
-		if _, twice := entries[name]; ok && !twice {
+		if _, exists := entries[name]; ok && !exists {
 			entries[name] = value
 		}
 	}
@@ -240,8 +239,9 @@ func joinMap(entries map[string]string) string {
 
 // A SandboxPath is a path in the sandbox of a build.
 type SandboxPath struct {
-	Source   string `json:"source"`   // the path outside
-	Optional bool   `json:"optional"` // it need not exist
+	Target   string `json:"-"`        // the path in the sandbox; only [Reader.SandboxPaths] sets it
+	Source   string `json:"source"`   // the path on the host
+	Optional bool   `json:"optional"` // the path need not exist
 }
 
 func parseSandboxPaths(text string) map[string]SandboxPath {
@@ -254,7 +254,7 @@ func parseSandboxPaths(text string) map[string]SandboxPath {
 		if !ok {
 			outside = inside
 		}
-		paths[inside] = SandboxPath{outside, optional}
+		paths[inside] = SandboxPath{Source: outside, Optional: optional}
 	}
 	return paths
 }
@@ -274,7 +274,7 @@ func joinSandboxPaths(paths map[string]SandboxPath) string {
 	return strings.Join(list, " ")
 }
 
-// comparePaths compares paths element by element, as the standard library of C++ does.
+// comparePaths compares paths component by component, as the C++ standard library does.
 func comparePaths(a, b string) int {
 	return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/"))
 }
@@ -299,4 +299,41 @@ func (s *Setting) externalBuilders(text string) (string, error) {
 	}
 	out, err := json.Marshal(builders)
 	return string(out), err
+}
+
+// Decode returns the JSON value of a canonical text, as Nix prints it: a bool, a number, a string, nil for an
+// [OptionalPath] without a value, a list or a map.
+func (s *Setting) Decode(text string) any {
+	switch s.Type {
+	case Bool:
+		return text == "true"
+	case Uint32, Uint64, Int64, Jobs:
+		if _, err := strconv.ParseInt(text, 10, 64); err != nil && s.Type == Jobs {
+			return text
+		}
+		return json.Number(text)
+	case OptionalPath:
+		if text == "" {
+			return nil
+		}
+	case Words, Set, FixedSet, Features, StoreURIs, StoreURISet:
+		return append([]string{}, words(text)...)
+	case Map:
+		return parseMap(text)
+	case SandboxPaths:
+		return parseSandboxPaths(text)
+	case SandboxMode:
+		if text != "relaxed" {
+			return text == "true"
+		}
+	case ExternalBuilders:
+		return json.RawMessage(text)
+	}
+	return text
+}
+
+// Check returns an error in the words of Nix if value is invalid for the setting.
+func (s *Setting) Check(value string) error {
+	_, err := s.canonical(value)
+	return err
 }

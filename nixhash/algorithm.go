@@ -11,8 +11,7 @@ import (
 	"lukechampine.com/blake3"
 )
 
-// An Algorithm is one of the hash functions that Nix knows. The zero value is
-// none of them.
+// An Algorithm is one of the hash functions of Nix. The zero value is invalid.
 type Algorithm uint8
 
 // The algorithms of Nix 2.34. BLAKE3 exists since Nix 2.27.
@@ -27,7 +26,7 @@ const (
 var algorithms = [...]struct {
 	name string
 	size int
-	make func() hash.Hash
+	new  func() hash.Hash
 }{
 	MD5:    {"md5", md5.Size, md5.New},
 	SHA1:   {"sha1", sha1.Size, sha1.New},
@@ -36,7 +35,8 @@ var algorithms = [...]struct {
 	BLAKE3: {"blake3", 32, func() hash.Hash { return blake3.New(32, nil) }},
 }
 
-// ParseAlgorithm returns the algorithm of that name, in lower case as Nix has it.
+// ParseAlgorithm returns the algorithm with the given name, which must be in lower
+// case, as in Nix. The error is a [*SyntaxError].
 func ParseAlgorithm(name string) (Algorithm, error) {
 	for a := MD5; a <= BLAKE3; a++ {
 		if algorithms[a].name == name {
@@ -49,7 +49,7 @@ func ParseAlgorithm(name string) (Algorithm, error) {
 // IsValid reports whether a is one of the constants.
 func (a Algorithm) IsValid() bool { return MD5 <= a && a <= BLAKE3 }
 
-// String returns the name that Nix gives to the algorithm.
+// String returns Nix's name of the algorithm.
 func (a Algorithm) String() string {
 	if !a.IsValid() {
 		return fmt.Sprintf("Algorithm(%d)", uint8(a))
@@ -57,7 +57,7 @@ func (a Algorithm) String() string {
 	return algorithms[a].name
 }
 
-// Size returns the length of the digest in bytes; 0 for an invalid algorithm.
+// Size returns the length of the digest in bytes, or 0 if a is invalid.
 func (a Algorithm) Size() int {
 	if !a.IsValid() {
 		return 0
@@ -65,5 +65,5 @@ func (a Algorithm) Size() int {
 	return algorithms[a].size
 }
 
-// New returns a new running hash. It panics if a is invalid.
-func (a Algorithm) New() hash.Hash { return algorithms[a].make() }
+// New returns a new [hash.Hash] for a. It panics if a is invalid.
+func (a Algorithm) New() hash.Hash { return algorithms[a].new() }

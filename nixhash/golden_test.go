@@ -11,7 +11,7 @@ import (
 	"pix/nixhash"
 )
 
-// Nix's JSON has hashes in SRI form, and nothing else.
+// Nix's JSON writes hashes in SRI form only.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(testenv.NixData(t, "util/hash"), "*.json"))
 	if err != nil || len(files) == 0 {

@@ -10,18 +10,18 @@ import (
 	"pix/nixbase32"
 )
 
-// maxSize is the length of the longest digest, that of SHA-512, in bytes.
+// maxSize is the length of the longest digest, SHA-512's, in bytes.
 const maxSize = 64
 
-// A Hash is a digest and the algorithm that made it. It is comparable; the zero
-// value is no hash (see [Hash.IsZero]).
+// A Hash is a digest and its algorithm. It is comparable. The zero value is not a
+// hash (see [Hash.IsZero]).
 type Hash struct {
 	algo   Algorithm
 	digest [maxSize]byte
 }
 
-// FromDigest returns the hash of that algorithm and digest. The error says that
-// the algorithm is invalid or the digest has another length than the algorithm's.
+// FromDigest returns the hash with that algorithm and digest. It returns a
+// [*SyntaxError] if a is invalid or the digest does not have the length of a.
 func FromDigest(a Algorithm, digest []byte) (Hash, error) {
 	if !a.IsValid() || len(digest) != a.Size() {
 		return Hash{}, &SyntaxError{hex.EncodeToString(digest[:min(len(digest), maxSize)]), "wrong length for a digest of " + a.String()}
@@ -31,12 +31,12 @@ func FromDigest(a Algorithm, digest []byte) (Hash, error) {
 	return h, nil
 }
 
-// FromHash returns what a running hash that a made has come to. It panics if the
-// running hash is not one of a's.
+// FromHash returns the sum of running, which must come from [Algorithm.New] of a.
+// It panics if the sum does not have the length of a.
 func FromHash(a Algorithm, running hash.Hash) Hash {
 	h := Hash{algo: a}
 	if sum := running.Sum(h.digest[:0]); len(sum) != a.Size() {
-		panic("nixhash: the running hash is not one of " + a.String())
+		panic("nixhash: the size of the running hash is not that of a " + a.String())
 	}
 	return h
 }
@@ -51,14 +51,14 @@ func Sum(a Algorithm, data []byte) Hash {
 	return FromHash(a, running)
 }
 
-// SHA256Hash returns the hash with that SHA-256 digest.
+// SHA256Hash returns the hash with the given SHA-256 digest.
 func SHA256Hash(digest [sha256.Size]byte) Hash {
 	h := Hash{algo: SHA256}
 	copy(h.digest[:], digest[:])
 	return h
 }
 
-// IsZero reports whether h is the zero value, which is no hash.
+// IsZero reports whether h is the zero value.
 func (h Hash) IsZero() bool { return h.algo == 0 }
 
 // Algorithm returns the algorithm of h.
@@ -67,12 +67,13 @@ func (h Hash) Algorithm() Algorithm { return h.algo }
 // Digest returns a copy of the digest.
 func (h Hash) Digest() []byte { return bytes.Clone(h.bytes()) }
 
-// AppendDigest appends the digest to dst and returns the longer slice.
+// AppendDigest appends the digest to dst and returns the extended slice.
 func (h Hash) AppendDigest(dst []byte) []byte { return append(dst, h.bytes()...) }
 
 func (h *Hash) bytes() []byte { return h.digest[:h.algo.Size()] }
 
-// Compare orders hashes by length of the digest, digest and algorithm, as Nix does.
+// Compare orders hashes by the length of the digest, then by digest, then by
+// algorithm, as Nix does.
 func (h Hash) Compare(other Hash) int {
 	if c := h.algo.Size() - other.algo.Size(); c != 0 {
 		return c
@@ -86,7 +87,7 @@ func (h Hash) Compare(other Hash) int {
 // Base16 returns the digest in lower-case hex, without the algorithm.
 func (h Hash) Base16() string { return hex.EncodeToString(h.bytes()) }
 
-// AppendBase16 appends what [Hash.Base16] returns to dst and returns the longer slice.
+// AppendBase16 appends [Hash.Base16] to dst and returns the extended slice.
 func (h Hash) AppendBase16(dst []byte) []byte { return hex.AppendEncode(dst, h.bytes()) }
 
 // Nix32 returns the digest in Nix's base 32, without the algorithm.
@@ -95,7 +96,7 @@ func (h Hash) Nix32() string { return nixbase32.EncodeToString(h.bytes()) }
 // Base64 returns the digest in base 64 with padding, without the algorithm.
 func (h Hash) Base64() string { return base64.StdEncoding.EncodeToString(h.bytes()) }
 
-// SRI returns the hash as Subresource Integrity has it, such as "sha256-ungWv4…=".
+// SRI returns the hash in Subresource Integrity form, such as "sha256-ungWv4…=".
 func (h Hash) SRI() string { return h.algo.String() + "-" + h.Base64() }
 
 // WithBase16 returns the algorithm, a colon and the digest in lower-case hex.
@@ -107,7 +108,7 @@ func (h Hash) WithNix32() string { return h.algo.String() + ":" + h.Nix32() }
 // WithBase64 returns the algorithm, a colon and the digest in base 64.
 func (h Hash) WithBase64() string { return h.algo.String() + ":" + h.Base64() }
 
-// String returns [Hash.SRI], the spelling of Nix's JSON; "" for the zero value.
+// String returns [Hash.SRI], the form in Nix's JSON, or "" for the zero value.
 func (h Hash) String() string {
 	if h.IsZero() {
 		return ""
@@ -115,10 +116,10 @@ func (h Hash) String() string {
 	return h.SRI()
 }
 
-// MarshalText writes [Hash.String].
+// MarshalText returns [Hash.String] as bytes.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
-// UnmarshalText reads what [Parse] reads, and the empty text as the zero value.
+// UnmarshalText parses text with [Parse]. An empty text is the zero value.
 func (h *Hash) UnmarshalText(text []byte) (err error) {
 	*h = Hash{}
 	if len(text) > 0 {
@@ -128,8 +129,8 @@ func (h *Hash) UnmarshalText(text []byte) (err error) {
 }
 
 // Compress folds a digest to size bytes: byte i is XORed onto byte i modulo size.
-// Nix makes the 20 bytes of a store path's hash part from SHA-256 so (compressHash
-// in src/libutil/hash.cc). It panics unless size is positive.
+// Nix computes the 20 bytes of a store path's hash part from a SHA-256 this way
+// (compressHash in src/libutil/hash.cc). It panics if size is not positive.
 func Compress(digest []byte, size int) []byte {
 	folded := make([]byte, size)
 	for i, b := range digest {

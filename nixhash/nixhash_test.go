@@ -27,7 +27,7 @@ func ExampleCompress() {
 }
 
 func TestKnownDigests(t *testing.T) {
-	// RFC 1321, RFC 3174, RFC 4634 and, for BLAKE3, Nix's own test.
+	// From RFC 1321, RFC 3174, RFC 4634 and, for BLAKE3, Nix's own test.
 	for _, c := range []struct {
 		algo       nixhash.Algorithm
 		text, want string
@@ -58,11 +58,11 @@ func TestKnownDigests(t *testing.T) {
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestParseRejectsInvalid(t *testing.T) {
 	good := nixhash.Sum(nixhash.SHA256, nil)
 	for _, s := range []string{
 		"", "sha256", "sha256:", "sha256-", ":", "-",
-		good.Base16(), // names no algorithm
+		good.Base16(), // no algorithm
 		"sha3:" + good.Base16(), "SHA256:" + good.Base16(),
 		"sha1:" + good.Base16(), "sha256:" + good.Base16()[1:], "sha256:" + good.Base16() + "0",
 		"sha256:" + strings.Repeat("g", 64), "sha256:" + strings.Repeat("e", 52),
@@ -75,27 +75,27 @@ func TestRefused(t *testing.T) {
 		if !errors.As(err, &syntax) || !h.IsZero() {
 			t.Errorf("Parse(%.80q) = %v, %v, want a SyntaxError", s, h, err)
 		} else if len(err.Error()) > 400 {
-			t.Errorf("Parse of %d characters: the message has %d", len(s), len(err.Error()))
+			t.Errorf("Parse of %d characters: the error message has %d", len(s), len(err.Error()))
 		}
 	}
 	if _, err := nixhash.ParseAny(good.SRI(), nixhash.SHA1); err == nil {
-		t.Error("ParseAny took a SHA-256 for a SHA-1")
+		t.Error("ParseAny accepted a SHA-256 as a SHA-1")
 	}
 	if _, err := nixhash.FromDigest(nixhash.SHA1, make([]byte, 32)); err == nil {
-		t.Error("FromDigest took 32 bytes for a SHA-1")
+		t.Error("FromDigest accepted 32 bytes as a SHA-1")
 	}
 	if _, err := nixhash.ParseSRI(good.WithBase64()); err == nil {
-		t.Error("ParseSRI took a colon for a dash")
+		t.Error("ParseSRI accepted a colon instead of a dash")
 	}
 }
 
-func TestText(t *testing.T) {
+func TestUnmarshalText(t *testing.T) {
 	var h nixhash.Hash
 	if err := h.UnmarshalText([]byte("sha256-8OTC92xYkW7CWPJGhRvqCR0U1CR6L8PhhpRGGxgW4Ts=")); err != nil || h != nixhash.Sum(nixhash.SHA256, []byte("asdf")) {
 		t.Errorf("%v, %v", h, err)
 	}
 	if err := h.UnmarshalText(nil); err != nil || !h.IsZero() {
-		t.Errorf("the empty text gives %v, %v", h, err)
+		t.Errorf("an empty text: %v, %v", h, err)
 	}
 }
 
@@ -111,7 +111,7 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, spelling := range []string{h.WithBase16(), h.WithNix32(), h.WithBase64(), h.SRI()} {
 			if again, err := nixhash.Parse(spelling); err != nil || again != h {
-				t.Errorf("%q is %v, but its spelling %q is %v, %v", s, h, spelling, again, err)
+				t.Errorf("Parse(%q) = %v, but Parse(%q) = %v, %v", s, h, spelling, again, err)
 			}
 		}
 	})

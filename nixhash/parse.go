@@ -5,17 +5,18 @@ import (
 	"fmt"
 	"strings"
 
+	"pix/internal/nixbase64"
 	"pix/nixbase32"
 )
 
-// A SyntaxError says that a text spells no hash, and why.
+// A SyntaxError reports that a text is not a hash, and why.
 type SyntaxError struct {
-	Text   string // what was read
-	Reason string // what is wrong with it
+	Text   string // the text
+	Reason string // why it is not a hash
 }
 
 func (e *SyntaxError) Error() string {
-	const most = 160 // characters of the text to show: the longest real hash is shorter
+	const most = 160 // longer than any valid hash
 	text := e.Text
 	if len(text) > most {
 		text = text[:most] + "…"
@@ -23,8 +24,8 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("hash %q: %s", text, e.Reason)
 }
 
-// Parse reads a hash that names its algorithm: "sha256:" and the digest in base
-// 16, base 32 or base 64, or the SRI form "sha256-" and base 64. The error is a
+// Parse reads a hash that names its algorithm: "sha256:" and a digest in base 16,
+// base 32 or base 64, or "sha256-" and base 64 (SRI). The error is a
 // [*SyntaxError].
 func Parse(s string) (Hash, error) {
 	a, rest, sri, err := splitAlgorithm(s)
@@ -37,9 +38,9 @@ func Parse(s string) (Hash, error) {
 	return parseDigest(a, rest, sri, s)
 }
 
-// ParseAny reads what [Parse] reads, and a digest alone, which is then of
-// algorithm a. A hash that names another algorithm than a is an error, unless a
-// is zero.
+// ParseAny reads what [Parse] reads, and also a digest without an algorithm, for
+// which it assumes a. Unless a is zero, a hash of another algorithm is a
+// [*SyntaxError].
 func ParseAny(s string, a Algorithm) (Hash, error) {
 	if a == 0 {
 		return Parse(s)
@@ -54,16 +55,18 @@ func ParseAny(s string, a Algorithm) (Hash, error) {
 	return parseDigest(a, rest, sri, s)
 }
 
-// ParseUnprefixed reads a digest of algorithm a in base 16 (either case), base 32
-// or base 64, without the algorithm's name before it.
+// ParseUnprefixed reads a digest of algorithm a in base 16 (upper or lower case),
+// base 32 or base 64, without the name of the algorithm. The error is a
+// [*SyntaxError].
 func ParseUnprefixed(s string, a Algorithm) (Hash, error) {
 	if !a.IsValid() {
-		return Hash{}, &SyntaxError{s, "its algorithm is not known"}
+		return Hash{}, &SyntaxError{s, "unknown algorithm"}
 	}
 	return parseDigest(a, s, false, s)
 }
 
-// ParseSRI reads the form "sha256-" and base 64 alone, which Nix's JSON requires.
+// ParseSRI reads only the form "sha256-" and base 64, which Nix's JSON requires.
+// The error is a [*SyntaxError].
 func ParseSRI(s string) (Hash, error) {
 	name, rest, ok := strings.Cut(s, "-")
 	if !ok {
@@ -76,8 +79,8 @@ func ParseSRI(s string) (Hash, error) {
 	return parseDigest(a, rest, true, s)
 }
 
-// splitAlgorithm takes the algorithm's name and its separator off s. Without a
-// separator the algorithm is zero.
+// splitAlgorithm splits s into the algorithm and the digest. sri reports whether
+// the separator is a dash. Without a separator the algorithm is zero.
 func splitAlgorithm(s string) (a Algorithm, rest string, sri bool, err error) {
 	name, rest, ok := strings.Cut(s, ":")
 	if !ok {
@@ -91,7 +94,8 @@ func splitAlgorithm(s string) (a Algorithm, rest string, sri bool, err error) {
 	return a, rest, sri, err
 }
 
-// parseDigest reads the digest in text, which is a part of whole.
+// parseDigest decodes text, the part of whole after the algorithm. Unless sri is
+// set, the length of text determines its encoding.
 func parseDigest(a Algorithm, text string, sri bool, whole string) (Hash, error) {
 	h := Hash{algo: a}
 	dst := h.bytes()
@@ -107,10 +111,19 @@ func parseDigest(a Algorithm, text string, sri bool, whole string) (Hash, error)
 	case len(text) == (size+2)/3*4:
 		err = decodeBase64(dst, text)
 	default:
-		err = fmt.Errorf("%d characters are a wrong length for algorithm %s", len(text), a)
+		err = fmt.Errorf("%d characters is a wrong length for algorithm %s", len(text), a)
 	}
 	if err != nil {
 		return Hash{}, &SyntaxError{whole, err.Error()}
 	}
 	return h, nil
+}
+
+// decodeBase64 decodes s into dst, and fails unless s has exactly len(dst) bytes.
+func decodeBase64(dst []byte, s string) error {
+	n, err := nixbase64.Decode(dst, s)
+	if err == nil && n != len(dst) {
+		err = fmt.Errorf("length %d is not the expected length %d", n, len(dst))
+	}
+	return err
 }

@@ -12,13 +12,15 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"pix/internal/exactjson"
 )
 
 // A tree is the value of a structured attribute: nil, bool, int64, uint64, float64, a
 // [String], []any or map[string]any of trees.
 type tree any
 
-// maxTreeDepth bounds how deep a Go value may be nested, which may contain itself.
+// maxTreeDepth limits the nesting of a Go value. A value may contain itself.
 const maxTreeDepth = 1000
 
 // treeOf returns the tree of a Go value.
@@ -57,7 +59,7 @@ func reflectedTree(r reflect.Value, depth int) (tree, error) {
 		if f := r.Float(); !math.IsNaN(f) && !math.IsInf(f, 0) {
 			return f, nil
 		}
-		return nil, fmt.Errorf("JSON has no number %v", r.Float())
+		return nil, fmt.Errorf("JSON cannot represent the number %v", r.Float())
 	case reflect.Pointer, reflect.Interface:
 		if r.IsNil() {
 			return nil, nil
@@ -74,7 +76,7 @@ func reflectedTree(r reflect.Value, depth int) (tree, error) {
 	}
 }
 
-// listTree returns the tree of a slice. One that is nil is an empty list, not null.
+// listTree returns the tree of a slice. A nil slice is an empty list, not null.
 func listTree(r reflect.Value, depth int) (tree, error) {
 	list := make([]any, r.Len())
 	for i := range list {
@@ -102,8 +104,8 @@ func mapTree(r reflect.Value, depth int) (tree, error) {
 	return members, nil
 }
 
-// structTree returns the tree of a struct: its exported fields, with names and omissions
-// as their "json" tags say.
+// structTree returns the tree of a struct: its exported fields, named and omitted according to their
+// "json" tags.
 func structTree(r reflect.Value, depth int) (tree, error) {
 	members := map[string]any{}
 	for _, field := range reflect.VisibleFields(r.Type()) {
@@ -112,7 +114,7 @@ func structTree(r reflect.Value, depth int) (tree, error) {
 		value, err := r.FieldByIndexErr(field.Index)
 		embedded := field.Anonymous && name == "" && field.Type.Kind() != reflect.String
 		if !field.IsExported() || tag == "-" || embedded || err != nil {
-			continue // the fields of an embedded struct are visible themselves
+			continue // VisibleFields includes the fields of an embedded struct
 		}
 		if strings.Contains(options, "omitempty") && isEmpty(value) || strings.Contains(options, "omitzero") && value.IsZero() {
 			continue
@@ -129,7 +131,7 @@ func structTree(r reflect.Value, depth int) (tree, error) {
 	return members, nil
 }
 
-// isEmpty reports whether encoding/json leaves the value out with "omitempty".
+// isEmpty reports whether encoding/json omits the value with "omitempty".
 func isEmpty(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Slice, reflect.Map, reflect.Array, reflect.String:
@@ -141,7 +143,7 @@ func isEmpty(v reflect.Value) bool {
 	}
 }
 
-// marshalledTree returns the tree of what has a JSON form of its own.
+// marshalledTree returns the tree of a value that implements json.Marshaler.
 func marshalledTree(v json.Marshaler, depth int) (tree, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -166,8 +168,8 @@ func numberTree(s string) (tree, error) {
 	return strconv.ParseFloat(s, 64)
 }
 
-// eachTreeString calls f for each String in t until it returns an error, which is returned
-// with the place. f may change the String.
+// eachTreeString calls f for each String in t until f returns an error, and returns the error with the
+// position in the tree. f may change the String.
 func eachTreeString(t tree, f func(*String) error) error {
 	switch t := t.(type) {
 	case []any:
@@ -218,8 +220,8 @@ func cloneTree(t tree) tree {
 	return t
 }
 
-// appendTree appends t as JSON. Members are sorted by their names; how floats are spelled
-// is left to [derivation.Derivation.StructuredAttrsSpelledByNix].
+// appendTree appends t as JSON, with members sorted by name. The caller normalises floats with
+// [derivation.Derivation.NormalizedStructuredAttrs].
 func appendTree(dst []byte, t tree) ([]byte, error) {
 	switch t := t.(type) {
 	case nil:
@@ -239,7 +241,7 @@ func appendTree(dst []byte, t tree) ([]byte, error) {
 	case map[string]any:
 		return appendMembers(dst, t)
 	}
-	panic(fmt.Sprintf("pixpkgs: a %T in a tree", t))
+	panic(fmt.Sprintf("pixpkgs: unexpected %T in a tree", t))
 }
 
 func appendList(dst []byte, list []any) (_ []byte, err error) {
@@ -271,21 +273,10 @@ func appendMembers(dst []byte, members map[string]any) (_ []byte, err error) {
 	return append(dst, '}'), nil
 }
 
-// appendQuoted appends s in quotes. JSON must be UTF-8, and Nix refuses what is not.
+// appendQuoted appends s as a JSON string. JSON must be UTF-8, and Nix rejects anything else.
 func appendQuoted(dst []byte, s string) ([]byte, error) {
 	if !utf8.ValidString(s) {
-		return nil, fmt.Errorf("the text %.100q is not UTF-8, and JSON has no way to spell it", s)
+		return nil, fmt.Errorf("the text %.100q is not UTF-8 and cannot be represented in JSON", s)
 	}
-	dst = append(dst, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c < 0x20:
-			dst = fmt.Appendf(dst, `\u%04x`, c)
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"'), nil
+	return exactjson.AppendString(dst, s), nil
 }

@@ -9,8 +9,7 @@ import (
 	"pix/pixpkgs"
 )
 
-// thousands derives n packages, each with ten dependencies and what a real one has of
-// variables.
+// thousands derives n packages, each with ten dependencies and a realistic number of variables.
 func thousands(t testing.TB, n int) []*pixpkgs.Package {
 	t.Helper()
 	all := make([]*pixpkgs.Package, 0, n)
@@ -54,7 +53,7 @@ func BenchmarkDerive30000(b *testing.B) {
 	b.ReportMetric(fastest.Seconds(), "s-fastest")
 	b.ReportMetric(float64(most)/1e6, "MB")
 	if fastest > 2*time.Second || most > 1e9 {
-		b.Errorf("30,000 packages have taken %v and %d bytes", fastest, most)
+		b.Errorf("30,000 packages took %v and %d bytes", fastest, most)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// mention returns the text of what can be a dependency, and whether v is such.
+// mention returns a String that mentions v if v can be a dependency.
 func mention(v any) (String, bool) {
 	switch v := v.(type) {
 	case String:
@@ -27,8 +27,8 @@ func mention(v any) (String, bool) {
 	return String{}, false
 }
 
-// coerce returns the text that a value has as an argument or in a variable, as Nix
-// spells it (EvalState::coerceToString with coerceMore).
+// coerce returns the text of a value in an argument or variable, as Nix does
+// (EvalState::coerceToString with coerceMore).
 func coerce(v any) String {
 	if s, ok := mention(v); ok {
 		return s
@@ -59,12 +59,12 @@ func coerce(v any) String {
 	case reflect.Slice, reflect.Array:
 		return coerceList(r)
 	default:
-		return String{err: fmt.Errorf("a value of type %T has no text: only strings, packages, outputs, sources, numbers, booleans and slices have", v)}
+		return String{err: fmt.Errorf("cannot convert a value of type %T to text: only strings, packages, outputs, sources, numbers, booleans and slices are allowed", v)}
 	}
 }
 
-// coerceList joins the elements with spaces; as in Nix there is none after an element that
-// is an empty list.
+// coerceList joins the elements with spaces. As in Nix, no space follows an element that is an empty
+// list.
 func coerceList(list reflect.Value) String {
 	s := String{parts: make([]part, 0, 2*list.Len())}
 	for i := range list.Len() {

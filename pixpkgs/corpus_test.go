@@ -12,7 +12,7 @@ import (
 	"pix/storepath"
 )
 
-// unpack returns the folder of a corpus.
+// unpack unpacks a corpus and returns its directory.
 func unpack(t testing.TB, name string) string {
 	t.Helper()
 	archive := filepath.Join(testenv.Corpus(t), name+".tar.zst")
@@ -45,7 +45,7 @@ func loadAll(t testing.TB, folder string, dir storepath.Dir) *derivation.Closure
 	return c
 }
 
-// Every derivation of a real closure is derived again, and has the paths that it had.
+// Deriving every derivation of a real closure again results in the same paths.
 func TestCorpora(t *testing.T) {
 	for _, corpus := range []struct {
 		name, folder string
@@ -80,12 +80,12 @@ func TestCorpora(t *testing.T) {
 	}
 }
 
-// checkSame compares a package with the file of which it was made, as it is and, if twice,
-// derived once more.
+// checkSame compares a package with its file. If twice is set, it derives the package again and
+// compares that too.
 func checkSame(t *testing.T, c *derivation.Closure, path storepath.Path, p *pixpkgs.Package, twice bool) {
 	d, _ := c.Get(path)
 	if p.DrvPath() != path || p.Derivation().String() != d.String() {
-		t.Errorf("%s has become %s", path, p.DrvPath())
+		t.Errorf("%s is derived as %s", path, p.DrvPath())
 	}
 	for name, o := range d.Outputs.All() {
 		if got, err := p.OutputPath(name); err != nil || got != o.Path() && o.Kind() != derivation.Fixed {
@@ -100,9 +100,9 @@ func checkSame(t *testing.T, c *derivation.Closure, path storepath.Path, p *pixp
 		t.Errorf("%s cannot be derived again: %v", path, err)
 	}
 	if err == nil && again.DrvPath() != path {
-		t.Errorf("%s has become %s", path, again.DrvPath())
+		t.Errorf("%s is derived again as %s", path, again.DrvPath())
 	}
 }
 
-// mayFail reports whether a derivation has no builder or no system, which a Spec must have.
+// mayFail reports whether a derivation has no builder or no system, which a Spec requires.
 func mayFail(d *derivation.Derivation) bool { return d.Builder == "" || d.Platform == "" }

@@ -7,12 +7,12 @@ import (
 	"pix/storepath"
 )
 
-// Derive makes a package of a Spec: it finds out what it depends on, and computes its
-// paths. The Spec is copied, so changing it afterwards changes nothing.
+// Derive creates a package from a Spec: it finds the dependencies and computes the paths. It copies the
+// Spec, so later changes to it have no effect.
 //
-// The error is an [*Error] that names the package and the field at fault. In it may be an
-// [*UndeclaredError], an [*OutputError], a [*CycleError] or errors of packages storepath,
-// nixhash and derivation.
+// The error is an [*Error] with the name of the package and the field. It may wrap an
+// [*UndeclaredError], an [*OutputError], a [*CycleError] or an error of packages storepath, nixhash and
+// derivation.
 func Derive(s Spec) (*Package, error) {
 	n, err := normalise(&s)
 	if err != nil {
@@ -24,8 +24,8 @@ func Derive(s Spec) (*Package, error) {
 	return n.derive()
 }
 
-// derive makes the package. There are no lazy packages in n.
-func (n *normal) derive() (*Package, error) {
+// derive creates the package. n must not contain lazy packages.
+func (n *normalSpec) derive() (*Package, error) {
 	in, err := n.collect()
 	if err != nil {
 		return nil, err
@@ -42,8 +42,8 @@ func (n *normal) derive() (*Package, error) {
 	return p, p.compute(in)
 }
 
-// derivation returns the derivation without those paths that are computed from it.
-func (n *normal) derivation(in *inputs) (*derivation.Derivation, error) {
+// derivation returns the derivation without the paths that are computed from it.
+func (n *normalSpec) derivation(in *inputSet) (*derivation.Derivation, error) {
 	kind, err := n.outputKind()
 	if err != nil {
 		return nil, err
@@ -75,9 +75,9 @@ func (n *normal) derivation(in *inputs) (*derivation.Derivation, error) {
 	return d, nil
 }
 
-// environment returns the environment variables, with empty ones for the outputs whose
-// paths are not known yet.
-func (n *normal) environment(kind derivation.Output) (derivation.Map[string, string], error) {
+// environment returns the environment variables. The variables of outputs whose paths are not known
+// yet are empty.
+func (n *normalSpec) environment(kind derivation.Output) (derivation.Map[string, string], error) {
 	var none derivation.Map[string, string]
 	env := make([]derivation.Entry[string, string], 0, len(n.env)+len(n.outputs)+8)
 	set := func(name, value string) {
@@ -107,7 +107,7 @@ func (n *normal) environment(kind derivation.Output) (derivation.Map[string, str
 	for _, name := range n.outputs {
 		set(name, outputVariable(kind, name))
 	}
-	return derivation.MapOf(env...), nil // of two with one name the last counts
+	return derivation.MapOf(env...), nil // if two have the same name, the last one counts
 }
 
 // outputVariable returns the variable of an output before paths are computed.
@@ -122,8 +122,8 @@ func outputVariable(kind derivation.Output, name string) string {
 	return ""
 }
 
-// json returns the structured attributes as Nix spells them.
-func (n *normal) json() (string, error) {
+// json returns the structured attributes in the format of Nix.
+func (n *normalSpec) json() (string, error) {
 	all := make(map[string]any, len(n.attrs)+8)
 	for name, value := range n.attrs {
 		if err := n.checkReserved("Attrs", name); err != nil && !n.spec.Bare {
@@ -149,15 +149,15 @@ func (n *normal) json() (string, error) {
 	}
 	d := derivation.Derivation{Name: n.spec.Name}
 	d.Env.Set(derivation.StructuredAttrsKey, string(text))
-	spelled, _, err := d.StructuredAttrsSpelledByNix()
+	normalized, _, err := d.NormalizedStructuredAttrs()
 	if err != nil {
 		return "", n.fail("Attrs", err)
 	}
-	return spelled, nil
+	return normalized, nil
 }
 
-// compute fills in all that follows from the derivation.
-func (p *Package) compute(in *inputs) error {
+// compute sets the fields that are computed from the derivation.
+func (p *Package) compute(in *inputSet) error {
 	paths, err := p.drv.OutputPaths(in.hash, nil)
 	if err != nil {
 		return p.normal.fail("", err)
@@ -177,12 +177,12 @@ func (p *Package) compute(in *inputs) error {
 	if p.path, err = p.drv.Path(); err != nil {
 		return p.normal.fail("", err)
 	}
-	p.takeSources(in)
+	p.setSources(in)
 	return p.setOutputs(paths)
 }
 
-// takeSources remembers what must be in the store before the .drv file.
-func (p *Package) takeSources(in *inputs) {
+// setSources records the objects that must be in the store before the .drv file.
+func (p *Package) setSources(in *inputSet) {
 	for _, path := range slices.Compact(slices.Sorted(slices.Values(in.paths))) {
 		if o := in.objects[path]; o != nil {
 			p.objects = append(p.objects, o)
@@ -192,7 +192,7 @@ func (p *Package) takeSources(in *inputs) {
 	}
 }
 
-// setOutputs says what each output prints as.
+// setOutputs sets the paths and texts of the outputs.
 func (p *Package) setOutputs(paths derivation.Map[string, storepath.Path]) error {
 	p.outputs = make([]output, len(p.normal.outputs))
 	for i, name := range p.normal.outputs {

@@ -7,10 +7,10 @@ import (
 	"pix/storepath"
 )
 
-// An Error says what is wrong with a package, and where.
+// An Error reports why a package is not valid, and in which field.
 type Error struct {
-	Package string // its name
-	Field   string // of the [Spec], such as `Env "PATH"`; "" for the package as a whole
+	Package string // name of the package
+	Field   string // field of the [Spec], such as `Env "PATH"`; "" for the whole package
 	Err     error  // the reason
 }
 
@@ -21,46 +21,45 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("package %q, %s: %v", e.Package, e.Field, e.Err)
 }
 
-// Unwrap returns the reason.
+// Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// An UndeclaredError says that a plain string has the path of something that is no
-// dependency. The builder would not find it there.
+// An UndeclaredError reports that a plain string contains the path of something that is not a
+// dependency. The builder would not find it.
 type UndeclaredError struct {
-	Path storepath.Path // what is mentioned; "" if only a placeholder stands for it
-	Text string         // the path or placeholder, as it was found
-	Name string         // of the package that it belongs to; "" if that is not known
-	// Output is the output that is mentioned, of a package of which others are declared;
-	// else "".
+	Path storepath.Path // the path; "" if the text contains only a placeholder
+	Text string         // the path or placeholder in the text
+	Name string         // name of the package that has the path; "" if it is unknown
+	// Output is the output with the path, if other outputs of its package are declared.
+	// Otherwise it is "".
 	Output string
 }
 
 func (e *UndeclaredError) Error() string {
-	const remedy = "use pixpkgs.Sprintf or put it into Deps"
+	const remedy = "use pixpkgs.Sprintf or add it to Deps"
 	switch {
 	case e.Output != "":
-		return fmt.Sprintf("a plain string mentions %s, the output %q of package %q, of which only other outputs are declared: %s", e.Text, e.Output, e.Name, remedy)
+		return fmt.Sprintf("a plain string contains %s, the output %q of package %q, of which only other outputs are declared: %s", e.Text, e.Output, e.Name, remedy)
 	case e.Name == "":
-		return fmt.Sprintf("a plain string mentions %s, which stands for an output of a package that is not declared: %s", e.Text, remedy)
+		return fmt.Sprintf("a plain string contains %s, the placeholder of an output of a package that is not declared: %s", e.Text, remedy)
 	}
-	return fmt.Sprintf("a plain string mentions %s, but package %q is not declared: %s", e.Text, e.Name, remedy)
+	return fmt.Sprintf("a plain string contains %s, but package %q is not declared: %s", e.Text, e.Name, remedy)
 }
 
-// An OutputError says that a package has no output of that name.
+// An OutputError reports that a package does not have an output.
 type OutputError struct {
 	Package string
 	Output  string
-	Has     []string
+	Has     []string // the outputs of the package
 }
 
 func (e *OutputError) Error() string {
 	return fmt.Sprintf("package %q has no output %q, only %s", e.Package, e.Output, quoted(e.Has))
 }
 
-// A CycleError says that packages of a set need each other, so that none of them can be
-// built first.
+// A CycleError reports that packages of a set need each other, so none of them can be built first.
 type CycleError struct {
-	Names []string // each needs the next, and the last the first
+	Names []string // each needs the next one, and the last one needs the first
 }
 
 func (e *CycleError) Error() string {
@@ -75,7 +74,7 @@ func (e *CycleError) Error() string {
 	return fmt.Sprintf("packages need each other in a cycle: %s -> %s", strings.Join(names, " -> "), e.Names[0])
 }
 
-// quoted lists names in quotes.
+// quoted returns the names in quotes, separated by commas.
 func quoted(names []string) string {
 	list := make([]string, len(names))
 	for i, name := range names {

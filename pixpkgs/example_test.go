@@ -11,7 +11,7 @@ import (
 	"pix/storepath"
 )
 
-// shell declares what the other examples build with.
+// shell returns a package with which the other examples build.
 func shell() *pixpkgs.Package {
 	p, err := pixpkgs.Derive(pixpkgs.Spec{Name: "bash", System: "x86_64-linux", Builder: "/bin/sh"})
 	if err != nil {
@@ -20,7 +20,7 @@ func shell() *pixpkgs.Package {
 	return p
 }
 
-// Two packages, one on top of the other. The dependency is declared by being mentioned.
+// One package depends on another. Mentioning it declares the dependency.
 func Example() {
 	bash, err := pixpkgs.Derive(pixpkgs.Spec{
 		Name:    "bash",
@@ -43,7 +43,7 @@ func Example() {
 	// Output: /nix/store/8vgv5ah5cnbm39knv2hd6hbbzjw7acfb-hello
 }
 
-// A plain string remembers nothing, so it cannot declare a dependency by itself.
+// A plain string remembers nothing, so it cannot declare a dependency.
 func ExampleDerive_undeclared() {
 	bash := shell()
 	_, err := pixpkgs.Derive(pixpkgs.Spec{
@@ -53,7 +53,7 @@ func ExampleDerive_undeclared() {
 	})
 	fmt.Println(err)
 	// Output:
-	// package "hello", Builder: a plain string mentions /nix/store/6nyh1pm4bp31rxixagnw6bs2hphlqmdk-bash, but package "bash" is not declared: use pixpkgs.Sprintf or put it into Deps
+	// package "hello", Builder: a plain string contains /nix/store/6nyh1pm4bp31rxixagnw6bs2hphlqmdk-bash, but package "bash" is not declared: use pixpkgs.Sprintf or add it to Deps
 }
 
 func ExampleSprintf() {
@@ -94,7 +94,7 @@ func ExamplePackage_Override() {
 	// Output: app-debug -O2 -g
 }
 
-// A set is a struct, and an overlay a function from one to the next.
+// A set is a struct, and an overlay is a function from one to the next.
 func ExampleFix() {
 	type Tools struct{ Compiler, App *pixpkgs.Lazy }
 	tools := func(final *Tools) Tools {
@@ -136,8 +136,8 @@ func ExampleFetchURL() {
 	// /nix/store/p9fj0s6273x696awvd32dhn7pm020ca5-hello-1.0.tar.gz
 }
 
-// A package deep in a closure that Nix wrote gets a new version, and what is above it gets
-// the paths that Nix would give it.
+// A package deep in a closure that Nix wrote gets a new version. The packages that depend on it get
+// the same paths as in Nix.
 func ExampleFromDerivations() {
 	const root = "/nix/store/khayb3vq6q86as6zjzmc6dsx5z078695-bootstrap-stage1-stdenv-linux.drv"
 	closure, err := derivation.LoadClosure(context.Background(), derivation.Directory("../testdata/corepkgs"), []storepath.Path{root}, nil)

@@ -8,23 +8,23 @@ import (
 	"pix/storepath"
 )
 
-// FetchOptions say what becomes of a download. A nil pointer means the defaults.
+// FetchOptions are the options of [FetchURL]. A nil pointer is the zero value.
 type FetchOptions struct {
-	// Name is the name in the store; what follows the last slash of the URL if "".
+	// Name is the name in the store; "" means the last component of the URL.
 	Name string
-	// Executable makes the file executable; the hash is then that of its archive.
+	// Executable makes the file executable. The hash is then the hash of its archive.
 	Executable bool
-	// Unpack unpacks a NAR, which may be compressed with xz; the hash is that of the NAR.
+	// Unpack unpacks a NAR, possibly compressed with xz. The hash is then the hash of the NAR.
 	Unpack bool
-	// Dir is the store directory; "" is [storepath.DefaultDir].
+	// Dir is the store directory; "" means [storepath.DefaultDir].
 	Dir storepath.Dir
 }
 
-// FetchURL returns a package that is a download with a known hash, such as
-// "sha256-…" or "sha256:…". Nix downloads it itself; no machine and no program is
-// needed for that. It is what <nix/fetchurl.nix> makes of its arguments url and hash.
+// FetchURL returns a package that downloads a file with a known hash, such as "sha256-…" or
+// "sha256:…". Nix itself downloads the file, so no system and no program is needed. The package is the
+// same as <nix/fetchurl.nix> with the arguments url and hash.
 //
-// The error is that of [Derive].
+// It returns the same errors as [Derive].
 func FetchURL(url, hash string, o *FetchOptions) (*Package, error) {
 	if o == nil {
 		o = &FetchOptions{}
@@ -49,7 +49,7 @@ func FetchURL(url, hash string, o *FetchOptions) (*Package, error) {
 			"url": url, "urls": url,
 			"executable": o.Executable, "unpack": o.Unpack,
 			"preferLocalBuild": true,
-			"impureEnvVars":    []string{"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"}, // as Nix has it; it does nothing
+			"impureEnvVars":    []string{"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"}, // no effect, but Nix has it
 		},
 	})
 }

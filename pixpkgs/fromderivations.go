@@ -9,16 +9,15 @@ import (
 	"pix/storepath"
 )
 
-// FromDerivations returns the packages of a closure of .drv files by their paths, so that
-// one of them can be overridden or replaced, and new ones be built on top. Each has the
-// path that it had.
+// FromDerivations returns the packages of a closure of .drv files by path. They can be overridden or
+// replaced, and new packages can depend on them. Each has the path of its file.
 //
-// Where a text in a file mentions one of its inputs, it becomes a mention, which changes
-// with the input. It is the same with paths that the file does not have as inputs but that
-// are of the closure; what is not known is taken as mere text.
+// If a text in a file contains the path of an input, it becomes a mention, which changes with the
+// input. The same applies to paths in the closure that are not inputs of the file. Unknown paths are
+// plain text.
 //
-// The error is an [*Error] for a derivation that Nix would not write so, and so cannot be
-// derived again.
+// The error is an [*Error] for a derivation that Nix would not write like this, so it cannot be derived
+// again.
 func FromDerivations(c *derivation.Closure) (map[storepath.Path]*Package, error) {
 	packages := make(map[storepath.Path]*Package, c.Len())
 	lenient := &leniency{known: map[string]part{}}
@@ -28,29 +27,28 @@ func FromDerivations(c *derivation.Closure) (map[storepath.Path]*Package, error)
 			return nil, err
 		}
 		packages[path] = p
-		lenient.learn(p)
+		lenient.add(p)
 	}
 	return packages, nil
 }
 
-// learn makes p known to files that mention it without having it as an input.
-func (l *leniency) learn(p *Package) {
+// add makes p known to later files that mention it without having it as an input.
+func (l *leniency) add(p *Package) {
 	l.known[p.path.HashPart()] = part{kind: drvPart, pkg: p}
 	for i := range p.outputs {
 		l.known[p.outputs[i].key()] = part{kind: outputPart, pkg: p, text: p.outputs[i].name}
 	}
 }
 
-// fromDerivation returns the package of one file. It tries first to understand the
-// variables that Nix makes of other attributes, so that these follow when the package is
-// overridden.
+// fromDerivation returns the package of one file. It first tries to convert the variables that Nix
+// creates from other attributes back to fields, so that they change when the package is overridden.
 func fromDerivation(path storepath.Path, d *derivation.Derivation, packages map[storepath.Path]*Package, l *leniency) (*Package, error) {
 	spec, err := specOf(d, packages)
 	if err != nil {
 		return nil, err
 	}
 	spec.lenient = l
-	if full, ok := understood(spec); ok {
+	if full, ok := fullSpec(spec); ok {
 		if p, err := Derive(full); err == nil && p.path == path {
 			return p, nil
 		}
@@ -60,7 +58,7 @@ func fromDerivation(path storepath.Path, d *derivation.Derivation, packages map[
 		return nil, err
 	}
 	if p.path != path {
-		return nil, &Error{Package: d.Name, Err: fmt.Errorf("the derivation %s is %s when it is derived again, so it is not as Nix writes it", path, p.path)}
+		return nil, &Error{Package: d.Name, Err: fmt.Errorf("deriving %s again results in %s, so Nix would not write it like this", path, p.path)}
 	}
 	return p, nil
 }
@@ -99,8 +97,8 @@ func specOf(d *derivation.Derivation, packages map[storepath.Path]*Package) (Spe
 	return s, setKind(&s, d)
 }
 
-// outputOrder returns the names of the outputs, the default one first: in the order of the
-// variable that has them, or else "out" first.
+// outputOrder returns the names of the outputs, with the default output first. If the
+// variable outputs lists them, it determines the order. Otherwise "out" is first.
 func outputOrder(d *derivation.Derivation) []string {
 	names := slices.Collect(d.Outputs.Keys())
 	declared, _ := d.Env.Get("outputs")
@@ -113,7 +111,7 @@ func outputOrder(d *derivation.Derivation) []string {
 	return names
 }
 
-// setKind says in s of which kind the outputs of d are.
+// setKind sets the fields of s for the kind of the outputs of d.
 func setKind(s *Spec, d *derivation.Derivation) error {
 	kind, err := d.Kind()
 	if err != nil {
@@ -132,9 +130,9 @@ func setKind(s *Spec, d *derivation.Derivation) error {
 	return nil
 }
 
-// understood returns a Spec that is not bare and may mean the same as a bare one, and false
-// if there is none.
-func understood(s Spec) (Spec, bool) {
+// fullSpec returns a Spec that is not Bare and may be equivalent to the bare Spec s. ok is false if
+// there is none.
+func fullSpec(s Spec) (_ Spec, ok bool) {
 	text := func(name string) string {
 		value, _ := s.Env[name].(string)
 		return value

@@ -10,28 +10,28 @@ import (
 	"pix/storepath"
 )
 
-// An inputs is what a package depends on: what its values mention, and [Spec.Deps].
-type inputs struct {
+// An inputSet has the dependencies of a package: everything that its values and [Spec.Deps] mention.
+type inputSet struct {
 	dir      storepath.Dir
-	packages []input                // sorted by path once they are sealed
-	index    map[storepath.Path]int // of packages; made when there are many
+	packages []input                // sorted by path after seal
+	index    map[storepath.Path]int // index of packages; nil if there are few
 	objects  map[storepath.Path]*Object
-	drvs     map[storepath.Path]*Package // of which the .drv file is used
-	paths    []storepath.Path            // all sources: of objects, .drv files, and what is in the store
+	drvs     map[storepath.Path]*Package // packages whose .drv file is used
+	paths    []storepath.Path            // all sources: objects, .drv files, and paths in the store
 
-	known map[string]part // by hash part or placeholder; made when it is needed
+	known map[string]part // by hash part or placeholder; nil until lookup is called
 }
 
-// An input is a package of which outputs are used.
+// An input is a package with used outputs.
 type input struct {
 	pkg     *Package
-	outputs []string // sorted, each once, when sealed
+	outputs []string // sorted and without duplicates after seal
 	dynamic derivation.Map[string, derivation.InputOutputs]
 }
 
-// collect finds all that the Strings of n mention.
-func (n *normal) collect() (*inputs, error) {
-	in := &inputs{dir: n.dir, packages: make([]input, 0, 8)}
+// collect returns everything that the Strings of n mention.
+func (n *normalSpec) collect() (*inputSet, error) {
+	in := &inputSet{dir: n.dir, packages: make([]input, 0, 8)}
 	err := n.eachString(func(s *String) error {
 		for i := range s.parts {
 			if err := in.add(&s.parts[i]); err != nil {
@@ -47,9 +47,9 @@ func (n *normal) collect() (*inputs, error) {
 	return in, err
 }
 
-// add takes what a part mentions.
-func (in *inputs) add(p *part) error {
-	if p.mere {
+// add adds the dependency of a part.
+func (in *inputSet) add(p *part) error {
+	if p.textOnly {
 		return nil
 	}
 	switch p.kind {
@@ -72,10 +72,10 @@ func (in *inputs) add(p *part) error {
 	case pathPart:
 		return in.addPath(p.path)
 	}
-	panic("pixpkgs: part of no kind")
+	panic("pixpkgs: unknown kind of part")
 }
 
-func (in *inputs) addPath(path storepath.Path) error {
+func (in *inputSet) addPath(path storepath.Path) error {
 	if !in.dir.Contains(path) {
 		return fmt.Errorf("%s is not in the store directory %s", path, in.dir)
 	}
@@ -83,36 +83,36 @@ func (in *inputs) addPath(path storepath.Path) error {
 	return nil
 }
 
-func (in *inputs) addOutput(pkg *Package, output string) error {
+func (in *inputSet) addOutput(pkg *Package, output string) error {
 	o, err := pkg.output(output)
 	if err != nil {
 		return err
 	}
 	if pkg.drv.Dir != in.dir {
-		return fmt.Errorf("package %q is in the store directory %s, and not in %s", pkg.Name(), pkg.drv.Dir, in.dir)
+		return fmt.Errorf("package %q is in the store directory %s, not in %s", pkg.Name(), pkg.drv.Dir, in.dir)
 	}
 	used := in.at(pkg)
 	used.outputs = append(used.outputs, o.name)
 	return nil
 }
 
-// at returns the input that a package is.
-func (in *inputs) at(pkg *Package) *input {
+// at returns the input for a package, which it adds if necessary.
+func (in *inputSet) at(pkg *Package) *input {
 	i, ok := in.find(pkg.path)
 	if !ok {
 		i = len(in.packages)
 		in.packages = append(in.packages, input{pkg: pkg})
-		in.remember(i)
+		in.indexPackage(i)
 	}
 	return &in.packages[i]
 }
 
-// few is the number of inputs up to which it is quicker to look at each.
-const few = 16
+// maxScanned is the number of inputs up to which a linear search is faster than a map.
+const maxScanned = 16
 
-// find returns where the package of that path is among the inputs.
-func (in *inputs) find(path storepath.Path) (int, bool) {
-	if len(in.packages) > few {
+// find returns the index of the package with that path.
+func (in *inputSet) find(path storepath.Path) (int, bool) {
+	if len(in.packages) > maxScanned {
 		i, ok := in.index[path]
 		return i, ok
 	}
@@ -124,9 +124,9 @@ func (in *inputs) find(path storepath.Path) (int, bool) {
 	return 0, false
 }
 
-// remember makes the i-th package, which was added or moved there, be found.
-func (in *inputs) remember(i int) {
-	if len(in.packages) <= few {
+// indexPackage updates the index for the i-th package, which was added or moved.
+func (in *inputSet) indexPackage(i int) {
+	if len(in.packages) <= maxScanned {
 		return
 	}
 	if in.index == nil {
@@ -138,19 +138,19 @@ func (in *inputs) remember(i int) {
 	in.index[in.packages[i].pkg.path] = i
 }
 
-// seal sorts what was collected.
-func (in *inputs) seal() {
+// seal sorts the packages and their outputs.
+func (in *inputSet) seal() {
 	slices.SortFunc(in.packages, func(a, b input) int { return cmp.Compare(a.pkg.path, b.pkg.path) })
 	for i := range in.packages {
-		in.remember(i)
+		in.indexPackage(i)
 		names := in.packages[i].outputs
 		slices.Sort(names)
 		in.packages[i].outputs = slices.Compact(names)
 	}
 }
 
-// hash is a [derivation.InputHashes].
-func (in *inputs) hash(path storepath.Path) (derivation.ModuloHash, bool) {
+// hash implements [derivation.InputHashes].
+func (in *inputSet) hash(path storepath.Path) (derivation.ModuloHash, bool) {
 	i, ok := in.find(path)
 	if !ok {
 		return derivation.ModuloHash{}, false
@@ -158,13 +158,13 @@ func (in *inputs) hash(path storepath.Path) (derivation.ModuloHash, bool) {
 	return in.packages[i].pkg.hash, true
 }
 
-// lookup returns what is mentioned under a key, if it belongs to a package or source that
-// is declared. Of a package all outputs are found, also those that are not.
-func (in *inputs) lookup(key string) (part, bool) {
+// lookup returns the part for a key, if it belongs to a declared package or source. It finds all outputs
+// of a declared package, including outputs that are not declared.
+func (in *inputSet) lookup(key string) (part, bool) {
 	if in.known == nil {
 		in.known = map[string]part{}
 		for i := range in.packages {
-			in.learn(in.packages[i].pkg)
+			in.addKnown(in.packages[i].pkg)
 		}
 		for _, path := range in.paths {
 			in.known[path.HashPart()] = part{kind: pathPart, path: path}
@@ -180,30 +180,29 @@ func (in *inputs) lookup(key string) (part, bool) {
 	return p, ok
 }
 
-func (in *inputs) learn(pkg *Package) {
-	in.known[pkg.path.HashPart()] = part{kind: drvPart, pkg: pkg, mere: true}
+func (in *inputSet) addKnown(pkg *Package) {
+	in.known[pkg.path.HashPart()] = part{kind: drvPart, pkg: pkg, textOnly: true}
 	for i := range pkg.outputs {
 		o := &pkg.outputs[i]
 		in.known[o.key()] = part{kind: outputPart, pkg: pkg, text: o.name}
 	}
 }
 
-// declares reports whether that output of the package is an input.
-func (in *inputs) declares(pkg *Package, output string) bool {
+// declares reports whether the output of pkg is an input.
+func (in *inputSet) declares(pkg *Package, output string) bool {
 	i, ok := in.find(pkg.path)
 	return ok && slices.Contains(in.packages[i].outputs, output)
 }
 
-// A leniency is what is known of paths that a file may mention without having them as
-// inputs.
+// A leniency has the paths that a file may mention without having them as inputs.
 type leniency struct {
 	known map[string]part // by hash part or placeholder
 }
 
-// declare returns n with all mentions of inputs in plain strings made parts of their own,
-// so that they change with the input. A mention of anything else is an error, an
-// [*UndeclaredError] or one that says what is wrong with the text.
-func (n *normal) declare(in *inputs) (*normal, error) {
+// declare returns a copy of n in which mentions of inputs in plain strings are separate parts, so that
+// they change with the input. For any other mention it returns an [*UndeclaredError], or an error about
+// the text.
+func (n *normalSpec) declare(in *inputSet) (*normalSpec, error) {
 	return n.mapStrings(func(s *String) (String, bool, error) {
 		mentions := n.mayMention(s.text)
 		for i := range s.parts {
@@ -218,12 +217,12 @@ func (n *normal) declare(in *inputs) (*normal, error) {
 	})
 }
 
-// mayMention reports whether a plain text must be looked at.
-func (n *normal) mayMention(text string) bool {
+// mayMention reports whether a plain text may contain a mention.
+func (n *normalSpec) mayMention(text string) bool {
 	return strings.IndexByte(text, '/') >= 0 || strings.IndexByte(text, 0) >= 0
 }
 
-func (n *normal) declareIn(s *String, in *inputs) (out String, err error) {
+func (n *normalSpec) declareIn(s *String, in *inputSet) (out String, err error) {
 	if len(s.parts) == 0 {
 		return out, n.split(&out, s.text, in)
 	}
@@ -233,7 +232,7 @@ func (n *normal) declareIn(s *String, in *inputs) (out String, err error) {
 		case p.kind == ownPart && !slices.Contains(n.outputs, p.text):
 			return out, &OutputError{n.spec.Name, p.text, n.outputs}
 		case p.kind != literalPart:
-			out.divide()
+			out.toParts()
 			out.parts = append(out.parts, *p)
 			continue
 		}
@@ -244,20 +243,20 @@ func (n *normal) declareIn(s *String, in *inputs) (out String, err error) {
 	return out, nil
 }
 
-// nulError explains a NUL byte, which is where something was printed that cannot be.
+// nulError explains a NUL byte in a text. Printing something unprintable inserts one.
 func nulError(text string) error {
 	_, reason, _ := strings.Cut(text, "\x00(")
 	if reason == "" {
-		return fmt.Errorf("the text %.100q has a NUL byte, which no argument or variable can have", text)
+		return fmt.Errorf("the text %.100q contains a NUL byte, which arguments and variables cannot contain", text)
 	}
-	return fmt.Errorf("the text cannot be: %s", strings.TrimSuffix(reason, ")"))
+	return fmt.Errorf("invalid text: %s", strings.TrimSuffix(reason, ")"))
 }
 
 // split appends the parts of a plain text.
 //
-// Where a file that Nix wrote mentions what it has not as an input, the rest of the text
-// becomes raw, so that it is taken as it is when the package is derived again.
-func (n *normal) split(out *String, text string, in *inputs) error {
+// If a file that Nix wrote mentions something that is not an input, the rest of the text becomes raw,
+// so that deriving the package again does not change it.
+func (n *normalSpec) split(out *String, text string, in *inputSet) error {
 	start, first := 0, len(out.parts)
 	raw := strings.IndexByte(text, 0) >= 0
 	if raw && n.spec.lenient == nil {
@@ -277,7 +276,7 @@ func (n *normal) split(out *String, text string, in *inputs) error {
 			continue
 		}
 		out.addText(text[start:f.start])
-		out.divide()
+		out.toParts()
 		out.parts = append(out.parts, p)
 		start = f.start + len(full)
 	}
@@ -294,37 +293,37 @@ func (n *normal) split(out *String, text string, in *inputs) error {
 	return nil
 }
 
-// partAt returns the part that a mention is, and whether it is one.
-func (n *normal) partAt(text string, f found, in *inputs) (p part, ok bool, err error) {
+// partAt returns the part for a mention. ok is false if it remains text.
+func (n *normalSpec) partAt(text string, f textMention, in *inputSet) (p part, ok bool, err error) {
 	p, ok = in.lookup(f.key)
 	switch {
 	case ok && p.kind == outputPart && !in.declares(p.pkg, p.text):
 		if n.spec.lenient == nil {
 			return p, false, &UndeclaredError{Path: p.pkg.knownPath(p.text), Text: text[f.start:f.end], Name: p.pkg.Name(), Output: p.text}
 		}
-		p.mere = true
+		p.textOnly = true
 		return p, true, nil
-	case ok && p.kind == drvPart && p.mere && n.spec.lenient == nil:
+	case ok && p.kind == drvPart && p.textOnly && n.spec.lenient == nil:
 		return p, false, &UndeclaredError{Path: p.pkg.path, Text: string(p.pkg.path), Name: p.pkg.path.Name()}
 	case ok:
 		return p, true, nil
 	case n.spec.lenient != nil:
 		p, ok = n.spec.lenient.known[f.key]
-		p.mere = true
+		p.textOnly = true
 		return p, ok, nil
 	case f.isPlaceholder:
 		return p, false, n.undeclaredPlaceholder(f.key, in)
 	}
 	path, err := n.dir.Parse(text[f.start:f.end])
 	if err != nil {
-		return p, false, nil // no store path after all, for its name is too long
+		return p, false, nil // not a store path, because its name is too long
 	}
 	return p, false, &UndeclaredError{Path: path, Text: string(path), Name: path.Name()}
 }
 
-// undeclaredPlaceholder returns the error for a placeholder that is not of an input, or nil
-// if it is of the package itself.
-func (n *normal) undeclaredPlaceholder(placeholder string, in *inputs) error {
+// undeclaredPlaceholder returns the error for a placeholder that does not belong to an input, or nil if it
+// belongs to the package itself.
+func (n *normalSpec) undeclaredPlaceholder(placeholder string, in *inputSet) error {
 	for _, output := range n.outputs {
 		if string(storepath.OwnPlaceholder(output)) == placeholder {
 			return nil
@@ -341,8 +340,8 @@ func (n *normal) undeclaredPlaceholder(placeholder string, in *inputs) error {
 	return e
 }
 
-// pkgs returns the packages, without their outputs, sorted by path.
-func (in *inputs) pkgs() []*Package {
+// pkgs returns the packages that are used, sorted by path.
+func (in *inputSet) pkgs() []*Package {
 	all := make([]*Package, len(in.packages), len(in.packages)+len(in.drvs))
 	for i := range in.packages {
 		all[i] = in.packages[i].pkg

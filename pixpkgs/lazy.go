@@ -10,30 +10,29 @@ import (
 	"sync/atomic"
 )
 
-// A Lazy is a package of a set, which is derived when it is first needed, once, whoever
-// needs it and however many do at the same moment. Inside of a set it stands for the
-// package: it may be used wherever a [Spec] takes one.
+// A Lazy is a package of a set. It is derived once, when it is first needed, even if several goroutines
+// need it at the same moment. Inside a set it stands for the package: it is allowed wherever a [Spec]
+// accepts a package.
 //
-// A Lazy is made by [Define], [Ready], [Call] and [Lazy.Override].
+// [Define], [Ready], [Call] and [Lazy.Override] create one.
 type Lazy struct {
-	name   atomic.Pointer[string] // in the first set that it is in
-	recipe func() (*normal, error)
+	name   atomic.Pointer[string] // in the first set that contains it
+	recipe func() (*normalSpec, error)
 	derive func() (*Package, error)
 }
 
-// Define returns the package that a recipe declares. The recipe is called once, when the
-// package is needed; it must use other packages of its set as they are, and not call
-// their [Lazy.Package].
+// Define returns the package that a recipe declares. The recipe is called once, when the package is
+// needed. It must use other packages of its set as a [*Lazy], and must not call [Lazy.Package].
 func Define(recipe func() Spec) *Lazy {
 	return define(func() (Spec, error) { return recipe(), nil })
 }
 
-// DefineErr is [Define] for a recipe that can fail.
+// DefineErr is like [Define] for a recipe that can fail.
 func DefineErr(recipe func() (Spec, error)) *Lazy { return define(recipe) }
 
 func define(recipe func() (Spec, error)) *Lazy {
 	l := &Lazy{}
-	l.recipe = sync.OnceValues(func() (*normal, error) {
+	l.recipe = sync.OnceValues(func() (*normalSpec, error) {
 		s, err := callRecipe(recipe)
 		if err != nil {
 			return nil, err
@@ -53,16 +52,16 @@ func define(recipe func() (Spec, error)) *Lazy {
 	return l
 }
 
-// callRecipe calls the recipe. [inRecipe] looks for it on the stack.
+// callRecipe calls recipe. It must not be inlined, because [inRecipe] looks for it on the stack.
 //
 //go:noinline
 func callRecipe(recipe func() (Spec, error)) (Spec, error) { return recipe() }
 
-// errInRecipe is what a recipe gets that asks for a package instead of declaring it. If it
-// waited, it could wait for itself.
-var errInRecipe = errors.New("a recipe may not ask for packages of a set: it puts the Lazy itself into its Spec")
+// errInRecipe is the error for a recipe that derives a package instead of mentioning it. If it waited
+// for the package, it could wait for itself.
+var errInRecipe = errors.New("a recipe must not derive packages of a set: put the Lazy itself into its Spec")
 
-// inRecipe reports whether a recipe is calling, on this goroutine.
+// inRecipe reports whether a recipe is running on this goroutine.
 func inRecipe() bool {
 	var pcs [256]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
@@ -77,17 +76,16 @@ func inRecipe() bool {
 	}
 }
 
-// Ready returns a package that is there already as one of a set.
+// Ready returns a Lazy for an existing package.
 func Ready(p *Package) *Lazy {
 	return &Lazy{
-		recipe: func() (*normal, error) { return p.normal, nil },
+		recipe: func() (*normalSpec, error) { return p.normal, nil },
 		derive: func() (*Package, error) { return p, nil },
 	}
 }
 
-// Override returns the package as it is with changes. f is called once, when that is
-// needed, with a Spec of its own, in which it may change everything; see
-// [Package.Override] for what values look like there.
+// Override returns a package with changes. f is called once, when the package is needed, with a Spec
+// that it may change; see [Package.Override] for the values in it.
 func (l *Lazy) Override(f func(*Spec)) *Lazy {
 	if l == nil {
 		return failed(errNilLazy)
@@ -103,11 +101,11 @@ func (l *Lazy) Override(f func(*Spec)) *Lazy {
 	})
 }
 
-var errNilLazy = errors.New("a *Lazy is nil: a set has no such package, or it was used while the set was made; inside of Define all are there")
+var errNilLazy = errors.New("a *Lazy is nil: the set has no such package, or it was used before the set was complete; use it inside of Define")
 
 func failed(err error) *Lazy { return define(func() (Spec, error) { return Spec{}, err }) }
 
-// Out returns the path of an output, "" for the default one, as [Package.Out] does.
+// Out returns the path of an output, as [Package.Out] does.
 func (l *Lazy) Out(name string) String {
 	if l == nil {
 		return String{err: errNilLazy}
@@ -118,20 +116,20 @@ func (l *Lazy) Out(name string) String {
 // Path returns the path of a file in the default output, as [Package.Path] does.
 func (l *Lazy) Path(elem ...string) String { return l.Out("").Path(elem...) }
 
-// String returns no path, for a package that is not derived has none; what uses it gets an
-// error that says so. Use [Sprintf].
+// String does not return a path, because the package may not be derived yet. It returns a text that
+// makes every package that contains it fail with an error. Use [Sprintf] instead.
 func (l *Lazy) String() string {
 	name := "a package of a set"
 	if l != nil && l.name.Load() != nil {
 		name = fmt.Sprintf("package %q of a set", *l.name.Load())
 	}
-	return misprint(fmt.Errorf("%s is not derived yet when it is printed by package fmt: use pixpkgs.Sprintf", name))
+	return unprintable(fmt.Errorf("%s was printed by package fmt before it was derived: use pixpkgs.Sprintf", name))
 }
 
-// Package returns the package. It may be called by any number of goroutines.
+// Package derives the package, if necessary, and returns it. Any number of goroutines may call it.
 //
-// The error is a [*CycleError] if the package needs itself, by way of others or not, or
-// that of [Derive]. What needs a package that cannot be derived has its error.
+// The error is a [*CycleError] if the package depends on itself, directly or indirectly, or an error of
+// [Derive]. A package that depends on a package that cannot be derived has the same error.
 func (l *Lazy) Package() (*Package, error) {
 	if l == nil {
 		return nil, errNilLazy
@@ -145,9 +143,9 @@ func (l *Lazy) Package() (*Package, error) {
 	return l.derive()
 }
 
-// deriveAll derives the packages, each after those that it needs. Several goroutines may do
-// so with the same packages: they wait for each other only where one calls a recipe or
-// derives, which never waits.
+// deriveAll derives the packages, each after its dependencies. Several goroutines may derive the same
+// packages at the same time. They wait for each other only while one calls a recipe or derives a single
+// package, which never waits for another.
 func deriveAll(roots []*Lazy) error {
 	w := walk{state: map[*Lazy]walkState{}}
 	for _, root := range roots {
@@ -163,8 +161,8 @@ func deriveAll(roots []*Lazy) error {
 	return nil
 }
 
-// A walk goes over the packages of a set in depth. It keeps a stack of its own, so that a
-// set may be as deep as memory allows.
+// A walk is a depth-first traversal of the packages of a set. It has a stack of its own, so that only
+// memory limits the depth of a set.
 type walk struct {
 	state map[*Lazy]walkState
 	stack []visit
@@ -173,34 +171,35 @@ type walk struct {
 type walkState uint8
 
 const (
-	underway walkState = iota + 1 // it is on the stack
+	visiting walkState = iota + 1 // it is on the stack
 	derived
 )
 
-// A visit is a package and those of its needs that were not visited yet.
+// A visit is a package and its dependencies that were not visited yet.
 type visit struct {
 	lazy  *Lazy
 	needs []*Lazy
 }
 
-// visit puts a package on the stack.
+// visit pushes a package on the stack, unless it is derived already.
 func (w *walk) visit(l *Lazy) error {
 	switch w.state[l] {
 	case derived:
 		return nil
-	case underway:
+	case visiting:
 		return w.cycle(l)
 	}
 	n, err := l.recipe()
 	if err != nil {
 		return err
 	}
-	w.state[l] = underway
+	w.state[l] = visiting
 	w.stack = append(w.stack, visit{l, n.lazies()})
 	return nil
 }
 
-// step visits the next need of the package on top of the stack, or derives that.
+// step visits the next dependency of the package on top of the stack. If there is none, it derives the
+// package.
 func (w *walk) step() error {
 	top := &w.stack[len(w.stack)-1]
 	if len(top.needs) > 0 {
@@ -216,18 +215,18 @@ func (w *walk) step() error {
 	return nil
 }
 
-// cycle returns the error for a package that is needed by itself.
+// cycle returns the error for a package that depends on itself.
 func (w *walk) cycle(l *Lazy) error {
 	start := slices.IndexFunc(w.stack, func(v visit) bool { return v.lazy == l })
 	e := &CycleError{}
 	for _, v := range w.stack[start:] {
-		e.Names = append(e.Names, v.lazy.title())
+		e.Names = append(e.Names, v.lazy.displayName())
 	}
 	return e
 }
 
-// title returns how a cycle names the package.
-func (l *Lazy) title() string {
+// displayName returns the name of the package in a [CycleError].
+func (l *Lazy) displayName() string {
 	if name := l.name.Load(); name != nil {
 		return *name
 	}
@@ -237,8 +236,8 @@ func (l *Lazy) title() string {
 	return "?"
 }
 
-// lazies returns the packages that n mentions and that may not be derived yet.
-func (n *normal) lazies() (all []*Lazy) {
+// lazies returns the lazy packages that n mentions.
+func (n *normalSpec) lazies() (all []*Lazy) {
 	n.eachString(func(s *String) error {
 		for i := range s.parts {
 			if l := s.parts[i].lazy; l != nil {
@@ -250,8 +249,8 @@ func (n *normal) lazies() (all []*Lazy) {
 	return all
 }
 
-// resolve returns n with packages in the place of all lazy ones.
-func (n *normal) resolve() (*normal, error) {
+// resolve returns n with all lazy packages derived and replaced.
+func (n *normalSpec) resolve() (*normalSpec, error) {
 	lazies := n.lazies()
 	if len(lazies) == 0 {
 		return n, nil
@@ -265,8 +264,8 @@ func (n *normal) resolve() (*normal, error) {
 	return n.substitute()
 }
 
-// substitute puts packages, which are derived, into the places of lazy ones.
-func (n *normal) substitute() (*normal, error) {
+// substitute returns n with lazy packages replaced by the packages, which must be derived.
+func (n *normalSpec) substitute() (*normalSpec, error) {
 	return n.mapStrings(func(s *String) (String, bool, error) {
 		out := String{s.text, slices.Clone(s.parts), s.err}
 		for i := range out.parts {

@@ -17,14 +17,14 @@ import (
 	"pix/storepath"
 )
 
-// good returns a Spec without mistakes, changed by f.
+// good returns a valid Spec, changed by f.
 func good(f func(*pixpkgs.Spec)) pixpkgs.Spec {
 	s := pixpkgs.Spec{Name: "hello", System: "x86_64-linux", Builder: "/bin/sh"}
 	f(&s)
 	return s
 }
 
-// Each mistake is an error of the call that made it, and names the package and the place.
+// Each mistake is an error of the call that made it, with the name of the package and the field.
 func TestMistakes(t *testing.T) {
 	bash := mk(t, pixpkgs.Spec{Name: "bash", Outputs: []string{"out", "dev"}})
 	dev, err := bash.OutputPath("dev")
@@ -79,8 +79,8 @@ func TestMistakes(t *testing.T) {
 		{"attribute of a field", func(s *spec) { s.Attrs = env{"name": "x"} }, []string{`"hello"`, `Attrs "name"`, "field Name"}},
 		{"variable of an output", func(s *spec) { s.Env = env{"out": "x"} }, []string{`"hello"`, `Env "out"`}},
 		{"variables and attributes", func(s *spec) { s.Env, s.Attrs = env{"x": "x"}, env{"y": "y"} }, []string{`"hello"`, "Env", "Attrs"}},
-		{"attributes that are none", func(s *spec) { s.Attrs = list{1} }, []string{`"hello"`, "Attrs"}},
-		{"attribute that is none", func(s *spec) { s.Attrs = env{"f": func() {}} }, []string{`"hello"`, "Attrs", `"f"`, "func()"}},
+		{"invalid attributes", func(s *spec) { s.Attrs = list{1} }, []string{`"hello"`, "Attrs"}},
+		{"invalid attribute", func(s *spec) { s.Attrs = env{"f": func() {}} }, []string{`"hello"`, "Attrs", `"f"`, "func()"}},
 		{"attribute in itself", func(s *spec) { s.Attrs = self }, []string{`"hello"`, "Attrs", "deep"}},
 		{"attribute that is not UTF-8", func(s *spec) { s.Attrs = env{"a": "\xff"} }, []string{`"hello"`, "Attrs", "UTF-8"}},
 		{"value without text", func(s *spec) { s.Env = env{"m": map[string]string{}} }, []string{`"hello"`, `Env "m"`, "map[string]string"}},
@@ -90,8 +90,8 @@ func TestMistakes(t *testing.T) {
 		{"nil package", func(s *spec) { s.Args = list{(*pixpkgs.Package)(nil)} }, []string{`"hello"`, "Args[0]", "nil"}},
 		{"nil object", func(s *spec) { s.Args = list{(*pixpkgs.Object)(nil)} }, []string{`"hello"`, "Args[0]", "nil"}},
 		{"nil lazy", func(s *spec) { s.Args = list{(*pixpkgs.Lazy)(nil)} }, []string{`"hello"`, "Args[0]", "nil"}},
-		{"dependency that is none", func(s *spec) { s.Deps = list{"/nix/store"} }, []string{`"hello"`, "Deps[0]", "string"}},
-		{"path that is none", func(s *spec) { s.Deps = list{pixpkgs.StorePath("/nix/store/x")} }, []string{`"hello"`, "Deps[0]", "/nix/store/x"}},
+		{"invalid dependency", func(s *spec) { s.Deps = list{"/nix/store"} }, []string{`"hello"`, "Deps[0]", "string"}},
+		{"invalid path", func(s *spec) { s.Deps = list{pixpkgs.StorePath("/nix/store/x")} }, []string{`"hello"`, "Deps[0]", "/nix/store/x"}},
 		{"path of an output", func(s *spec) { s.Env = env{"dev": dev} }, []string{`"hello"`, `Env "dev"`, `"bash-dev"`}},
 		{"another store", func(s *spec) { s.Dir = "/gnu/store"; s.Args = list{bash} }, []string{`"hello"`, "Args[0]", `"bash"`, "/gnu/store", "/nix/store"}},
 		{"source of another store", func(s *spec) { s.Dir = "/gnu/store"; s.Args = list{object} }, []string{`"hello"`, "Args[0]", "/gnu/store"}},
@@ -100,7 +100,7 @@ func TestMistakes(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p, err := pixpkgs.Derive(good(test.f))
 			if err == nil {
-				t.Fatalf("it is %s", p.Derivation())
+				t.Fatalf("no error, but %s", p.Derivation())
 			}
 			var e *pixpkgs.Error
 			if !errors.As(err, &e) {
@@ -108,15 +108,15 @@ func TestMistakes(t *testing.T) {
 			}
 			for _, want := range test.wants {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q does not say %q", err, want)
+					t.Errorf("%q does not contain %q", err, want)
 				}
 			}
 		})
 	}
 }
 
-// What looks like a mistake, and is none.
-func TestNoMistakes(t *testing.T) {
+// These Specs look like mistakes, but are valid.
+func TestValidSpecs(t *testing.T) {
 	bash, ca := mk(t, pixpkgs.Spec{Name: "bash"}), floating(t)
 	for name, f := range map[string]func(*pixpkgs.Spec){
 		"a path that is no store path":    func(s *spec) { s.Args = list{"/nix/store/abc-x /nix/store/ /nix/store"} },
@@ -137,7 +137,7 @@ func TestNoMistakes(t *testing.T) {
 	}
 }
 
-// Structured attributes follow the rules of encoding/json where Nix has none.
+// Structured attributes follow the rules of encoding/json if Nix has no rule.
 func TestAttrsAsJSON(t *testing.T) {
 	type embedded struct{ E int }
 	value := struct {
@@ -161,8 +161,7 @@ func TestAttrsAsJSON(t *testing.T) {
 	}
 }
 
-// A Spec that is changed after it was derived changes nothing: neither the package, nor
-// what is made of it later.
+// Changing a Spec after deriving it changes neither the package nor packages derived from that.
 func TestSpecIsCopied(t *testing.T) {
 	inner := map[string]any{"x": list{"y"}}
 	s := pixpkgs.Spec{Name: "s", System: "x86_64-linux", Builder: "/bin/sh", Args: list{"a", []string{"b"}}, Env: env{"k": "v"}, Outputs: []string{"out"}, Deps: list{}}
@@ -180,12 +179,12 @@ func TestSpecIsCopied(t *testing.T) {
 	kept.Args[0], kept.Env["k"] = "changed", "changed"
 	for _, p := range []*pixpkgs.Package{p, same} {
 		if p.Derivation().String() != before {
-			t.Errorf("%s has become %s", before, p.Derivation())
+			t.Errorf("%s has changed to %s", before, p.Derivation())
 		}
 	}
 	sameQ, err := q.Override(func(*pixpkgs.Spec) {})
 	if err != nil || sameQ.Derivation().String() != beforeQ {
-		t.Errorf("%s has become %s, %v", beforeQ, sameQ.Derivation(), err)
+		t.Errorf("%s has changed to %s, %v", beforeQ, sameQ.Derivation(), err)
 	}
 }
 
@@ -211,17 +210,17 @@ func TestMistakesInSources(t *testing.T) {
 	} {
 		_, err := test.call()
 		if err == nil {
-			t.Errorf("%s is no error", name)
+			t.Errorf("%s: no error", name)
 			continue
 		}
 		for _, want := range test.want {
 			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %q does not say %q", name, err, want)
+				t.Errorf("%s: %q does not contain %q", name, err, want)
 			}
 		}
 	}
 	if _, err := pixpkgs.Source(t.Context(), dir+"/nowhere", nil); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a missing source is %v", err)
+		t.Errorf("a missing source: %v", err)
 	}
 	if _, err := pixpkgs.FetchURL("https://example.org/x", "abc", nil); err == nil || !strings.Contains(err.Error(), `"x"`) {
 		t.Errorf("a download with the hash abc: %v", err)

@@ -16,16 +16,16 @@ import (
 	"pix/pixpkgs"
 )
 
-// A declared is a package that is declared twice: in Go and in Nix.
+// A declared is a package that is declared in Go and in Nix.
 type declared struct {
 	name string
 	nix  string // an expression, in which "mk" is derivation with a system and a builder
 	is   func(t *testing.T) *pixpkgs.Package
-	// only234 says that 2.8 has another path, or no such feature.
+	// only234 is set if Nix 2.8 computes another path, or does not have the feature.
 	only234 bool
 }
 
-// mk is what "mk" is in Nix.
+// mk corresponds to "mk" in the Nix expressions.
 func mk(t *testing.T, s pixpkgs.Spec) *pixpkgs.Package {
 	t.Helper()
 	if s.System == "" {
@@ -41,7 +41,7 @@ func mk(t *testing.T, s pixpkgs.Spec) *pixpkgs.Package {
 	return p
 }
 
-// of is a case that is one Spec.
+// of returns the case for a single Spec.
 func of(s pixpkgs.Spec) func(*testing.T) *pixpkgs.Package {
 	return func(t *testing.T) *pixpkgs.Package { return mk(t, s) }
 }
@@ -58,7 +58,7 @@ type (
 	list = []any
 )
 
-// dep and multi are used by other cases, which is why they are functions.
+// dep and multi are also used by other cases, so they are functions.
 func dep(t *testing.T) *pixpkgs.Package { return mk(t, spec{Name: "dep"}) }
 
 func multi(t *testing.T) *pixpkgs.Package {
@@ -69,7 +69,7 @@ func floating(t *testing.T) *pixpkgs.Package {
 	return mk(t, spec{Name: "floating", Outputs: []string{"out", "lib"}, ContentAddressed: true})
 }
 
-// preamble is what the Nix expressions share.
+// preamble is the common part of the Nix expressions.
 const preamble = `let
   mk = attrs: derivation ({ system = "x86_64-linux"; builder = "/bin/sh"; } // attrs);
   dep = mk { name = "dep"; };
@@ -213,10 +213,10 @@ var structuredCases = []declared{
 	}},
 }
 
-// negativeZero is not what Go makes of the constant -0.0.
+// negativeZero returns -0.0, which is not a constant in Go.
 func negativeZero() float64 { return math.Copysign(0, -1) }
 
-// A tree of sources for cases, and its place among the files of the Nix expressions.
+// sourceTree has the source files for cases, relative to the directory of the Nix expressions.
 var sourceTree = map[string]string{"tree/a.sh": "echo a\n", "tree/sub/b": "b", "tree/sub/c.o": "object", "file.sh": "#!/bin/sh\n"}
 
 func writeTree(t *testing.T, dir string) string {
@@ -244,7 +244,7 @@ func sourced(path string, o *pixpkgs.SourceOptions) func(t *testing.T) *pixpkgs.
 			t.Fatal(err)
 		}
 		if fromFS.StorePath() != src.StorePath() {
-			t.Errorf("%s is %s in the file system, and %s in an fs.FS", path, src, fromFS)
+			t.Errorf("%s is %s in the file system, but %s in an fs.FS", path, src, fromFS)
 		}
 		return mk(t, spec{Name: "src", Env: env{"src": src}})
 	}
@@ -274,7 +274,7 @@ func text(t *testing.T, name string, contents any) *pixpkgs.Object {
 	return o
 }
 
-// goldenFile has the answers of Nix 2.34 for machines that have none.
+// goldenFile has the answers of Nix 2.34, for machines without Nix.
 const goldenFile = "testdata/nix-2.34.json"
 
 func allCases() []declared {
@@ -287,13 +287,13 @@ func compare(t *testing.T, want map[string]string, cases []declared) {
 		t.Run(c.name, func(t *testing.T) {
 			p := c.is(t)
 			if got := string(p.DrvPath()); got != want[c.name] {
-				t.Errorf("%s is %s, and Nix says %s\n%s", c.nix, got, want[c.name], p.Derivation())
+				t.Errorf("%s is %s, but %s in Nix\n%s", c.nix, got, want[c.name], p.Derivation())
 			}
 		})
 	}
 }
 
-func TestAsNixHasSaid(t *testing.T) {
+func TestAgainstGolden(t *testing.T) {
 	b, err := os.ReadFile(goldenFile)
 	if err != nil {
 		t.Fatal(err)
@@ -305,7 +305,7 @@ func TestAsNixHasSaid(t *testing.T) {
 	compare(t, want, allCases())
 }
 
-func TestAsNixSays(t *testing.T) {
+func TestAgainstNix(t *testing.T) {
 	for _, name := range []string{"bookworm", "sid"} { // 2.8 and 2.34
 		t.Run(name, func(t *testing.T) {
 			s := realnix.Get(t, name)
@@ -319,7 +319,7 @@ func TestAsNixSays(t *testing.T) {
 	}
 }
 
-// instantiate lets Nix derive the cases.
+// instantiate derives the cases with Nix.
 func instantiate(t *testing.T, s realnix.Suite, cases []declared) map[string]string {
 	t.Helper()
 	d := realnix.Start(t, s, &realnix.Options{Config: map[string]string{
@@ -339,12 +339,12 @@ func instantiate(t *testing.T, s realnix.Suite, cases []declared) map[string]str
 		t.Fatal(err)
 	}
 	if len(answers) != len(cases) {
-		t.Fatalf("Nix has answered %d of %d cases", len(answers), len(cases))
+		t.Fatalf("Nix derived %d of %d cases", len(answers), len(cases))
 	}
 	return answers
 }
 
-// writeGolden records what Nix says.
+// writeGolden writes the answers of Nix to the golden file.
 func writeGolden(t *testing.T, answers map[string]string) {
 	var b strings.Builder
 	for i, name := range slices.Sorted(maps.Keys(answers)) {

@@ -9,13 +9,13 @@ import (
 	"pix/storepath"
 )
 
-// A normal is a [Spec] of which all values have become Strings. It shares nothing with
-// the Spec that can be changed, and is kept by the package that is derived from it.
-type normal struct {
-	spec    Spec // of which only the fields are used that are plain strings and booleans
+// A normalSpec is a [Spec] whose values are converted to Strings. It shares no memory with the Spec that
+// the caller could change. The package that is derived from it keeps it.
+type normalSpec struct {
+	spec    Spec // only its plain strings and booleans are used
 	dir     storepath.Dir
-	outputs []string // the default one first
-	named   bool     // whether the Spec has named the outputs
+	outputs []string // the default output is first
+	named   bool     // the Spec has the names of the outputs
 	builder String
 	args    []String
 	env     []variable // sorted by name
@@ -29,9 +29,9 @@ type variable struct {
 	value String
 }
 
-// normalise checks what can be checked without dependencies.
-func normalise(s *Spec) (*normal, error) {
-	n := &normal{spec: *s, dir: s.Dir, outputs: slices.Clone(s.Outputs), builder: coerce(s.Builder)}
+// normalise converts s, and makes the checks that do not need the dependencies.
+func normalise(s *Spec) (*normalSpec, error) {
+	n := &normalSpec{spec: *s, dir: s.Dir, outputs: slices.Clone(s.Outputs), builder: coerce(s.Builder)}
 	n.spec.Builder, n.spec.Args, n.spec.Env, n.spec.Attrs, n.spec.Deps, n.spec.Outputs = nil, nil, nil, nil, nil, nil
 	if n.dir == "" {
 		n.dir = storepath.DefaultDir
@@ -54,32 +54,32 @@ func normalise(s *Spec) (*normal, error) {
 	return n, n.checkOutputs(s.Outputs)
 }
 
-func (n *normal) fail(field string, err error) error {
+func (n *normalSpec) fail(field string, err error) error {
 	return &Error{Package: n.spec.Name, Field: field, Err: err}
 }
 
-func (n *normal) failf(field, format string, args ...any) error {
+func (n *normalSpec) failf(field, format string, args ...any) error {
 	return n.fail(field, fmt.Errorf(format, args...))
 }
 
-// setDeps takes the dependencies, which must be such.
-func (n *normal) setDeps(deps []any) error {
+// setDeps converts the dependencies. Other values are an error.
+func (n *normalSpec) setDeps(deps []any) error {
 	for i, v := range deps {
 		s, ok := mention(v)
 		if !ok {
-			return n.failf(fmt.Sprintf("Deps[%d]", i), "a value of type %T is no package, output, source or String", v)
+			return n.failf(fmt.Sprintf("Deps[%d]", i), "a value of type %T is not a package, output, source or String", v)
 		}
 		n.deps = append(n.deps, s)
 	}
 	return nil
 }
 
-func (n *normal) setAttrs(s *Spec) error {
+func (n *normalSpec) setAttrs(s *Spec) error {
 	if s.Attrs == nil {
 		return nil
 	}
 	if len(s.Env) > 0 {
-		return n.failf("Env", "with Attrs there are no variables: the builder gets the attributes as JSON")
+		return n.failf("Env", "it must be empty with Attrs, because the builder receives the attributes as JSON")
 	}
 	t, err := treeOf(s.Attrs, 0)
 	if err != nil {
@@ -87,54 +87,53 @@ func (n *normal) setAttrs(s *Spec) error {
 	}
 	attrs, ok := t.(map[string]any)
 	if !ok {
-		return n.failf("Attrs", "a %T is no set of attributes: it must be a map or a struct", s.Attrs)
+		return n.failf("Attrs", "a %T is not a set of attributes: it must be a map or a struct", s.Attrs)
 	}
 	n.attrs = attrs
 	return nil
 }
 
-// checkNames checks the name of the package.
-func (n *normal) checkNames() error {
+// checkNames checks the name and the system of the package.
+func (n *normalSpec) checkNames() error {
 	name := n.spec.Name
 	if err := storepath.CheckName(name + storepath.DerivationExt); err != nil || name == "" {
-		return n.failf("Name", "it has 1 to %d letters, digits and \"+-._?=\", and is not %q", storepath.MaxNameLen-len(storepath.DerivationExt), name)
+		return n.failf("Name", "%q is not valid: a name has 1 to %d letters, digits and \"+-._?=\"", name, storepath.MaxNameLen-len(storepath.DerivationExt))
 	}
 	if strings.HasSuffix(name, storepath.DerivationExt) && (n.spec.OutputHashMode != "text" || len(n.outputs) > 1) {
-		return n.failf("Name", "only a package whose one output is a derivation (OutputHashMode \"text\") may have a name that ends in %q", storepath.DerivationExt)
+		return n.failf("Name", "only a package whose single output is a derivation (OutputHashMode \"text\") may have a name that ends in %q", storepath.DerivationExt)
 	}
 	if n.spec.System == "" && n.spec.lenient == nil {
-		return n.failf("System", "it is missing; on this machine it is %q", HostSystem())
+		return n.failf("System", "it is missing; the system of this machine is %q", HostSystem())
 	}
 	return nil
 }
 
 // checkOutputs checks the names of the outputs, or sets the default.
-func (n *normal) checkOutputs(given []string) error {
+func (n *normalSpec) checkOutputs(given []string) error {
 	if n.named = given != nil; !n.named {
 		n.outputs = []string{"out"}
 		return nil
 	}
 	if len(given) == 0 {
-		return n.failf("Outputs", "there must be at least one; nil is \"out\"")
+		return n.failf("Outputs", "it is empty; use nil for the output \"out\"")
 	}
 	seen := make(map[string]bool, len(given))
 	for _, output := range given {
 		switch {
 		case seen[output]:
-			return n.failf("Outputs", "there are two outputs %q", output)
+			return n.failf("Outputs", "duplicate output %q", output)
 		case output == "drvPath":
-			return n.failf("Outputs", "no output may be called %q", output)
+			return n.failf("Outputs", "the name %q is reserved", output)
 		case output == "" || storepath.CheckName(storepath.OutputName(n.spec.Name, output)) != nil:
-			return n.failf("Outputs", "no output can be called %q: names have letters, digits and \"+-._?=\", and at most %d bytes with that of the package", output, storepath.MaxNameLen)
+			return n.failf("Outputs", "%q is not valid as an output name: names have letters, digits and \"+-._?=\", and at most %d bytes together with the name of the package", output, storepath.MaxNameLen)
 		}
 		seen[output] = true
 	}
 	return nil
 }
 
-// eachString calls f for each String, until it returns an error, which is returned with the
-// field.
-func (n *normal) eachString(f func(*String) error) error {
+// eachString calls f for each String until f returns an error, and returns the error with the field.
+func (n *normalSpec) eachString(f func(*String) error) error {
 	if err := f(&n.builder); err != nil {
 		return n.fail("Builder", err)
 	}
@@ -162,9 +161,9 @@ func (n *normal) eachString(f func(*String) error) error {
 	return nil
 }
 
-// mapStrings returns a copy of n in which each String is what f makes of it. f returns false
-// for those that stay as they are.
-func (n *normal) mapStrings(f func(*String) (String, bool, error)) (*normal, error) {
+// mapStrings returns a copy of n in which f replaces each String. If f returns false, the String does
+// not change.
+func (n *normalSpec) mapStrings(f func(*String) (String, bool, error)) (*normalSpec, error) {
 	c := *n
 	c.args, c.env, c.deps = slices.Clone(n.args), slices.Clone(n.env), slices.Clone(n.deps)
 	if n.attrs != nil {
@@ -180,8 +179,8 @@ func (n *normal) mapStrings(f func(*String) (String, bool, error)) (*normal, err
 	return &c, err
 }
 
-// toSpec returns a Spec from which n would come again, and which shares nothing with it.
-func (n *normal) toSpec() Spec {
+// toSpec returns a Spec that normalises to n, and shares no memory with it.
+func (n *normalSpec) toSpec() Spec {
 	s := n.spec
 	s.Dir = n.dir
 	if n.named {
@@ -206,7 +205,7 @@ func (n *normal) toSpec() Spec {
 	return s
 }
 
-// valueOf returns s, as a plain string if it is one.
+// valueOf returns s as a plain string if it mentions nothing, and otherwise s.
 func valueOf(s String) any {
 	if text, ok := s.plain(); ok {
 		return text
@@ -214,7 +213,7 @@ func valueOf(s String) any {
 	return s
 }
 
-// attrsValue returns a copy of a tree with plain strings.
+// attrsValue returns a copy of a tree in which Strings that mention nothing are plain strings.
 func attrsValue(t tree) any {
 	switch t := t.(type) {
 	case String:

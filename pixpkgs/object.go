@@ -12,13 +12,12 @@ import (
 	"pix/storepath"
 )
 
-// An Object is a file or directory that is put into the store as it is, without a build:
-// a text, or sources. It prints as its path. It is made by [Text], [Source] and
-// [SourceFS], and added to a store by [Realize].
+// An Object is a file or directory that is added to the store without a build: a text or a source. It
+// prints as its path. [Text], [Source] and [SourceFS] create one, and [Realize] adds it to a store.
 type Object struct {
 	info       store.PathInfo
 	references []*Object
-	write      func(context.Context, io.Writer) error // the archive
+	write      func(context.Context, io.Writer) error // writes the archive
 }
 
 // StorePath returns the object's path in the store.
@@ -33,8 +32,8 @@ func (o *Object) Path(elem ...string) String {
 	return s.Path(elem...)
 }
 
-// newObject reads the archive that write writes, and returns it as an object with that
-// content address.
+// newObject computes the path of the object whose archive write writes. If ca is zero, the object is
+// addressed by the SHA-256 of its archive.
 func newObject(ctx context.Context, dir storepath.Dir, name string, ca storepath.ContentAddress, references []*Object, write func(context.Context, io.Writer) error) (*Object, error) {
 	o := &Object{references: references, write: write}
 	h := nar.NewHasher(nixhash.SHA256)
@@ -56,7 +55,7 @@ func newObject(ctx context.Context, dir storepath.Dir, name string, ca storepath
 	return o, err
 }
 
-// archive writes the archive to w, unless the contents are no longer what they were.
+// archive writes the archive to w. It fails if the contents have changed since newObject.
 func (o *Object) archive(ctx context.Context, w io.Writer) error {
 	h := nar.NewHasher(nixhash.SHA256)
 	if err := o.write(ctx, io.MultiWriter(w, h)); err != nil {
@@ -68,7 +67,7 @@ func (o *Object) archive(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// textArchive returns the archive of a file with those contents.
+// textArchive returns the archive of a file with the given contents.
 func textArchive(text string) ([]byte, error) {
 	var b bytes.Buffer
 	err := writeFile(&b, uint64(len(text)), func(w io.Writer) error {
@@ -78,7 +77,7 @@ func textArchive(text string) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// writeFile writes the archive of a file of that size, whose contents are written by f.
+// writeFile writes the archive of a file of the given size. f writes the contents.
 func writeFile(w io.Writer, size uint64, f func(io.Writer) error) error {
 	archive := nar.NewWriter(w)
 	if err := archive.WriteEntry(nar.Entry{Kind: nar.Regular, Size: size}); err != nil {

@@ -8,9 +8,9 @@ import (
 	"pix/storepath"
 )
 
-// outputKind returns what all outputs of n are: fixed, floating, impure, or else
-// deferred, which is what an input-addressed output is until its path is computed.
-func (n *normal) outputKind() (derivation.Output, error) {
+// outputKind returns the common kind of all outputs of n: fixed, floating, impure, or deferred.
+// Input-addressed outputs are deferred until their paths are computed.
+func (n *normalSpec) outputKind() (derivation.Output, error) {
 	s := &n.spec
 	var none derivation.Output
 	algo, err := n.hashAlgorithm()
@@ -43,8 +43,8 @@ func orSHA256(a nixhash.Algorithm) nixhash.Algorithm {
 	return a
 }
 
-// hashAlgorithm returns the algorithm that is named; 0 for none.
-func (n *normal) hashAlgorithm() (nixhash.Algorithm, error) {
+// hashAlgorithm returns [Spec.OutputHashAlgo], or 0 if it is not set.
+func (n *normalSpec) hashAlgorithm() (nixhash.Algorithm, error) {
 	if n.spec.OutputHashAlgo == "" {
 		return 0, nil
 	}
@@ -55,10 +55,10 @@ func (n *normal) hashAlgorithm() (nixhash.Algorithm, error) {
 	return algo, nil
 }
 
-func (n *normal) fixedOutput(method storepath.Method, algo nixhash.Algorithm) (derivation.Output, error) {
+func (n *normalSpec) fixedOutput(method storepath.Method, algo nixhash.Algorithm) (derivation.Output, error) {
 	var none derivation.Output
 	if len(n.outputs) != 1 || n.outputs[0] != "out" {
-		return none, n.failf("Outputs", "with an OutputHash there is one output, \"out\", and not %s", quoted(n.outputs))
+		return none, n.failf("Outputs", "with an OutputHash the only output must be \"out\", not %s", quoted(n.outputs))
 	}
 	if n.spec.OutputHashMode == "" {
 		method = storepath.Flat
@@ -78,9 +78,9 @@ func (n *normal) fixedOutput(method storepath.Method, algo nixhash.Algorithm) (d
 	return derivation.FixedOutput(ca, path), nil
 }
 
-// ownVariables are what Nix calls the fields that stand in the environment, and the value
-// of each; "" for those that stand there only if they are set.
-func (n *normal) ownVariables() []variable {
+// ownVariables returns the variables that Nix creates from fields. Fields for hashes have a variable
+// only if they are set.
+func (n *normalSpec) ownVariables() []variable {
 	s := &n.spec
 	all := []variable{{"name", literal(s.Name)}, {"system", literal(s.System)}, {"builder", n.builder}}
 	for _, v := range []struct{ name, value string }{
@@ -93,22 +93,22 @@ func (n *normal) ownVariables() []variable {
 	return all
 }
 
-// fields are the attributes of Nix that are fields of a [Spec].
-var fields = map[string]string{
+// fieldOf has the fields of a [Spec] that correspond to attributes of Nix.
+var fieldOf = map[string]string{
 	"name": "Name", "system": "System", "builder": "Builder", "args": "Args", "outputs": "Outputs",
 	"outputHash": "OutputHash", "outputHashAlgo": "OutputHashAlgo", "outputHashMode": "OutputHashMode",
 	"__contentAddressed": "ContentAddressed", "__impure": "Impure", "__structuredAttrs": "Attrs", "__json": "Attrs",
 }
 
-// checkReserved refuses a variable or attribute that is made of something else.
-func (n *normal) checkReserved(field, name string) error {
-	if instead := fields[name]; instead != "" {
-		return n.failf(fmt.Sprintf("%s %q", field, name), "set the field %s instead", instead)
+// checkReserved returns an error if a field or an output determines the variable or attribute.
+func (n *normalSpec) checkReserved(field, name string) error {
+	if f := fieldOf[name]; f != "" {
+		return n.failf(fmt.Sprintf("%s %q", field, name), "set the field %s instead", f)
 	}
 	if field == "Env" {
 		for _, output := range n.outputs {
 			if name == output {
-				return n.failf(fmt.Sprintf("Env %q", name), "it is the variable of an output, which has its path")
+				return n.failf(fmt.Sprintf("Env %q", name), "this variable has the path of the output")
 			}
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"pix/internal/realnix"
 )
 
-// outside is a program of another module: two packages, one on top of the other, built.
+// outside is a program in another module. It builds two packages, one of which depends on the other.
 const outside = `package main
 
 import (
@@ -47,7 +47,7 @@ func check(err error) {
 }
 `
 
-// A module outside of the repository builds packages with what the README says and no more.
+// A module outside of the repository can build packages with the instructions in the README.
 func TestOutsideModule(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it compiles a program")

@@ -6,30 +6,29 @@ import (
 	"pix/storepath"
 )
 
-// Override derives the package again with changes. f gets a Spec of its own in which it
-// may change everything. Values in it are plain strings, or [String] where they mention
-// something; to change one in part, put it into a new one:
+// Override derives the package again with changes. f may change everything in its Spec. The values in
+// the Spec are plain strings, or a [String] if they mention something. To change a part of a String,
+// build a new one from it:
 //
 //	fast, err := hello.Override(func(s *pixpkgs.Spec) {
 //		s.Args = append(s.Args, "-O3")
 //		s.Env["PATH"] = pixpkgs.Join(":", gcc.Path("bin"), s.Env["PATH"])
 //	})
 //
-// A package that is no longer mentioned is no longer a dependency, but those that are
-// in [Spec.Deps]. The package itself does not change. The error is that of [Derive].
+// A package that is no longer mentioned is no longer a dependency, unless it is in [Spec.Deps]. p itself
+// does not change. The errors are the errors of [Derive].
 func (p *Package) Override(f func(*Spec)) (*Package, error) {
 	s := p.normal.toSpec()
 	f(&s)
 	return Derive(s)
 }
 
-// Replace returns the package as it is if another one is used wherever old was, however
-// deep: all that depends on old is derived again, and nothing else. In Nix that is an
-// overlay, or overrideAttrs at the right place. Where old is not to be found, p itself is
-// returned.
+// Replace returns p with replacement instead of old everywhere in its closure. It derives all packages
+// that depend on old again, and no others. In Nix, an overlay or overrideAttrs does this. If p does not
+// depend on old, Replace returns p.
 //
-// The error is that of [Derive], such as an [*OutputError] if an output of old is used
-// that its replacement has not.
+// The errors are the errors of [Derive], for example an [*OutputError] if replacement does not have an
+// output of old that is used.
 func (p *Package) Replace(old, replacement *Package) (*Package, error) {
 	derived := map[storepath.Path]*Package{old.path: replacement}
 	for pkg := range closureOf([]*Package{p}) {
@@ -45,8 +44,7 @@ func (p *Package) Replace(old, replacement *Package) (*Package, error) {
 	return derived[p.path], nil
 }
 
-// with returns the package with its dependencies replaced by others; itself if they are
-// the same.
+// with returns the package with its dependencies replaced, or p itself if they do not change.
 func (p *Package) with(derived map[storepath.Path]*Package) (*Package, error) {
 	same := true
 	for _, dep := range p.deps {
@@ -57,7 +55,7 @@ func (p *Package) with(derived map[storepath.Path]*Package) (*Package, error) {
 	}
 	for _, dynamic := range p.normal.spec.dynamic {
 		if derived[dynamic.pkg.path].path != dynamic.pkg.path {
-			return nil, p.normal.failf("", "it uses derivations that package %q makes when it is built, which therefore cannot be replaced", dynamic.pkg.Name())
+			return nil, p.normal.failf("", "it uses derivations that package %q builds, so this package cannot be replaced", dynamic.pkg.Name())
 		}
 	}
 	n, err := p.normal.mapStrings(func(s *String) (String, bool, error) {

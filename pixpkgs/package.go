@@ -9,27 +9,27 @@ import (
 	"pix/storepath"
 )
 
-// A Package is something that can be built, and whose paths are known. It is made by
-// [Derive] and never changes; it may be used by any number of goroutines.
+// A Package can be built, and has known paths. [Derive] creates it. It does not change, and any number
+// of goroutines may use it.
 type Package struct {
-	normal  *normal
+	normal  *normalSpec
 	drv     *derivation.Derivation
 	path    storepath.Path // of the .drv file
 	hash    derivation.ModuloHash
-	outputs []output // the default one first
+	outputs []output // the default output is first
 	deps    []*Package
 	objects []*Object
-	sources []storepath.Path // other sources, which must be in the store already
+	sources []storepath.Path // other sources, which must exist in the store
 }
 
-// An output is one of the things that a package's build makes.
+// An output is an output of a package.
 type output struct {
 	name string
-	text string         // its path, or what stands for it
+	text string         // the path or its placeholder
 	path storepath.Path // "" if it is not known before the build
 }
 
-// key is what identifies a mention of the output; see [found].
+// key identifies mentions of the output; see [textMention].
 func (o *output) key() string {
 	if o.path == "" {
 		return o.text
@@ -40,13 +40,12 @@ func (o *output) key() string {
 // Name returns the name of the package.
 func (p *Package) Name() string { return p.drv.Name }
 
-// String returns the path of the default output. If that follows from the contents and so
-// is not known before the build, it is a placeholder, in the place of which a builder sees
-// the path.
+// String returns the path of the default output. If the path is known only after the build, it returns
+// a placeholder, which the store replaces by the path.
 func (p *Package) String() string { return p.outputs[0].text }
 
-// Out returns the path of one of the outputs, "" for the default one. That the package
-// has no such output is an [*OutputError] where the result is used.
+// Out returns the path of an output; "" means the default output. If the package does not have the
+// output, using the result is an [*OutputError].
 func (p *Package) Out(name string) String {
 	o, err := p.output(name)
 	if err != nil {
@@ -58,7 +57,7 @@ func (p *Package) Out(name string) String {
 // Path returns the path of a file in the default output, such as Path("bin/bash").
 func (p *Package) Path(elem ...string) String { return p.Out("").Path(elem...) }
 
-// Path returns s with the elements behind it, separated by slashes.
+// Path returns s followed by a slash and the elements, joined by slashes.
 func (s String) Path(elem ...string) String {
 	below := path.Join(elem...)
 	if below == "" {
@@ -70,17 +69,17 @@ func (s String) Path(elem ...string) String {
 	return all
 }
 
-// Drv returns the path of the .drv file itself, for those that work on derivations. What
-// uses it has the file as a source, and none of the outputs.
+// Drv returns the path of the .drv file, for builders that work on derivations. A package that mentions
+// it has the .drv file as a source, but none of the outputs.
 func (p *Package) Drv() String { return String{parts: []part{{kind: drvPart, pkg: p}}} }
 
 // DrvPath returns the path of the .drv file.
 func (p *Package) DrvPath() storepath.Path { return p.path }
 
-// Derivation returns the derivation, which the caller may change.
+// Derivation returns a copy of the derivation.
 func (p *Package) Derivation() *derivation.Derivation { return p.drv.Clone() }
 
-// Outputs returns the names of the outputs, the default one first.
+// Outputs returns the names of the outputs. The default output is first.
 func (p *Package) Outputs() []string {
 	names := make([]string, len(p.outputs))
 	for i := range p.outputs {
@@ -89,8 +88,8 @@ func (p *Package) Outputs() []string {
 	return names
 }
 
-// OutputPath returns the path of an output, "" for the default one. It is "" if it is
-// known only after the build; [Realize] returns it then. The error is an [*OutputError].
+// OutputPath returns the path of an output; "" means the default output. The path is "" if it is known
+// only after the build; [Realize] then returns it. The error is an [*OutputError].
 func (p *Package) OutputPath(name string) (storepath.Path, error) {
 	o, err := p.output(name)
 	if err != nil {
@@ -99,10 +98,10 @@ func (p *Package) OutputPath(name string) (storepath.Path, error) {
 	return o.path, nil
 }
 
-// Dependencies returns the packages that the build uses, sorted by their .drv paths.
+// Dependencies returns the packages that the build uses, sorted by the paths of their .drv files.
 func (p *Package) Dependencies() []*Package { return slices.Clone(p.deps) }
 
-// output returns the output of that name, "" for the default one.
+// output returns the output with that name; "" means the default output.
 func (p *Package) output(name string) (*output, error) {
 	if name == "" {
 		return &p.outputs[0], nil
@@ -115,16 +114,16 @@ func (p *Package) output(name string) (*output, error) {
 	return nil, &OutputError{p.Name(), name, p.Outputs()}
 }
 
-// outputText returns what an output, which there is, prints as.
+// outputText returns the text of an existing output.
 func (p *Package) outputText(name string) string {
 	o, err := p.output(name)
 	if err != nil {
-		return misprint(err)
+		return unprintable(err)
 	}
 	return o.text
 }
 
-// knownPath returns the path of an output; "" if it is not known or there is none.
+// knownPath returns the path of an output, or "" if it is unknown or does not exist.
 func (p *Package) knownPath(name string) storepath.Path {
 	o, err := p.output(name)
 	if err != nil {
@@ -133,13 +132,13 @@ func (p *Package) knownPath(name string) storepath.Path {
 	return o.path
 }
 
-// closureOf yields the packages and all that they depend on, each once and after its
-// dependencies. The depth of the graph is bounded only by memory.
+// closureOf returns an iterator over roots and their dependencies, each once and after its own
+// dependencies. It does not recurse, so only memory limits the depth of the graph.
 func closureOf(roots []*Package) iter.Seq[*Package] {
 	return func(yield func(*Package) bool) {
 		type frame struct {
 			pkg  *Package
-			next int // of its dependencies
+			next int // index of the next dependency
 		}
 		seen := map[storepath.Path]bool{}
 		var stack []frame

@@ -22,7 +22,7 @@ import (
 
 var errPanic = errors.New("no")
 
-// A watchedFS tells when it is used.
+// A watchedFS calls a function when it is used.
 type watchedFS struct {
 	fs.FS
 	used func()
@@ -33,7 +33,7 @@ func (w *watchedFS) Open(name string) (fs.File, error) {
 	return w.FS.Open(name)
 }
 
-// A restless store takes objects on another goroutine, and goes on with that when it has returned.
+// A restless store reads objects on another goroutine, and continues after it has returned.
 type restless struct {
 	*memstore.Store
 	running sync.WaitGroup
@@ -80,8 +80,8 @@ func packageOf(t *testing.T, fsys fs.FS) *pixpkgs.Package {
 	return p
 }
 
-// A file system that panics, or ends the goroutine, while its files are added does so to the caller of
-// Realize.
+// If a file system panics or ends its goroutine while files are added, the caller of Realize panics or
+// ends.
 func TestSourcePanics(t *testing.T) {
 	for _, goexit := range []bool{false, true} {
 		for _, async := range []bool{false, true} {
@@ -124,13 +124,13 @@ func TestSourcePanics(t *testing.T) {
 	}
 }
 
-// Files are not read any more when Realize has returned, whenever it was cancelled.
+// No file is read after Realize has returned, whenever it is cancelled.
 func TestNotReadAfterwards(t *testing.T) {
 	testenv.NoLeak(t)
 	var after atomic.Bool
 	p := packageOf(t, &watchedFS{fstest.MapFS{"a": {Data: []byte("b\n")}}, func() {
 		if after.Load() {
-			t.Error("a file is opened after Realize has returned")
+			t.Error("a file was opened after Realize had returned")
 		}
 	}})
 	for i := range 30 {
@@ -138,7 +138,7 @@ func TestNotReadAfterwards(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Duration(i)*time.Millisecond, cancel)
 		if _, err := pixpkgs.Realize(ctx, s, p); err == nil {
-			t.Error("what is not built was realised")
+			t.Error("Realize succeeded without a build")
 		}
 		after.Store(true)
 		s.running.Wait()

@@ -20,7 +20,7 @@ import (
 	"pix/storepath"
 )
 
-// evaluate lets Nix evaluate an expression to JSON.
+// evaluate evaluates an expression with Nix and decodes its JSON.
 func evaluate(t *testing.T, d *realnix.Daemon, expression string, v any) {
 	t.Helper()
 	if err := os.WriteFile(d.HostPath("/tmp/x.nix"), []byte(expression), 0o644); err != nil {
@@ -32,7 +32,7 @@ func evaluate(t *testing.T, d *realnix.Daemon, expression string, v any) {
 	}
 }
 
-// Overlays give the paths that the same overlays give in Nix.
+// Overlays result in the same paths as in Nix.
 func TestOverlaysAsNix(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "bookworm"), nil)
 	var want map[string]map[string]string
@@ -44,14 +44,13 @@ func TestOverlaysAsNix(t *testing.T) {
 	} {
 		for pkg, path := range got {
 			if want[name][pkg] != path {
-				t.Errorf("%s.%s is %s, and Nix says %s", name, pkg, path, want[name][pkg])
+				t.Errorf("%s.%s is %s, but %s in Nix", name, pkg, path, want[name][pkg])
 			}
 		}
 	}
 }
 
-// versions is a closure of which the leaf has a version, and everything mentions
-// everything in the ways that there are.
+// versions is a closure whose leaf has a version. The packages mention each other in all possible ways.
 const versions = `let
   at = version: let
     mk = attrs: derivation ({ system = "x86_64-linux"; builder = "/bin/sh"; } // attrs);
@@ -69,8 +68,8 @@ const versions = `let
 in builtins.mapAttrs (_: version: builtins.mapAttrs (_: p: p.drvPath) (at version)) { one = "1"; two = "2"; }
 `
 
-// If a leaf of a closure that Nix wrote is overridden, all that is above has the paths that
-// Nix computes, and all else is the same as it was.
+// Overriding a leaf of a closure that Nix wrote results in the same paths as in Nix, and does not derive
+// other packages again.
 func TestReplaceAsNix(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: map[string]string{"experimental-features": "nix-command ca-derivations"}})
 	var want map[string]map[string]storepath.Path
@@ -96,7 +95,7 @@ func TestReplaceAsNix(t *testing.T) {
 			t.Fatal(err)
 		}
 		if after.DrvPath() != want["two"][name] {
-			t.Errorf("%s is %s, and Nix says %s\n%s", name, after.DrvPath(), want["two"][name], after.Derivation())
+			t.Errorf("%s is %s, but %s in Nix\n%s", name, after.DrvPath(), want["two"][name], after.Derivation())
 		}
 		if same := after == packages[path]; same != (name == "aside") {
 			t.Errorf("%s is the same package: %v", name, same)
@@ -108,7 +107,7 @@ func TestReplaceAsNix(t *testing.T) {
 	}
 }
 
-// dial connects to a daemon as a pool does, which has sessions.
+// dial connects to a daemon with a pool, which has sessions.
 func dial(t *testing.T, d *realnix.Daemon) store.Store {
 	t.Helper()
 	c, err := daemon.Dial(t.Context(), d.Socket, nil)
@@ -128,7 +127,7 @@ func readOutput(t *testing.T, d *realnix.Daemon, path storepath.Path, elem ...st
 	return string(b)
 }
 
-// A few packages on top of each other, with sources of all kinds, are built by all daemons.
+// All daemons build a few packages that depend on each other, with sources of all kinds.
 func TestRealize(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -151,7 +150,7 @@ func TestRealize(t *testing.T) {
 				lines = append(lines, line)
 			}
 		}))
-		for range 2 { // the second time all is there
+		for range 2 { // the second time everything exists
 			built, err := pixpkgs.Realize(ctx, c, above, below)
 			if err != nil {
 				t.Fatal(err)
@@ -175,7 +174,7 @@ func TestRealize(t *testing.T) {
 	})
 }
 
-// What is content-addressed gets its path from the build.
+// The paths of content-addressed outputs are known after the build.
 func TestRealizeFloating(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: map[string]string{"experimental-features": "nix-command ca-derivations"}})
 	ca := mk(t, spec{Name: "ca", ContentAddressed: true, Outputs: []string{"out", "lib"}, Args: list{"-c", "echo ca > $out; echo lib > $lib"}})
@@ -191,11 +190,11 @@ func TestRealizeFloating(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	if path, err := on.OutputPath(""); path != "" || err != nil {
-		t.Errorf("%s is known before, %v", path, err)
+		t.Errorf("the path %s is known before the build, %v", path, err)
 	}
 }
 
-// Structured attributes and files of variables reach the builder.
+// The builder receives structured attributes and variables as files.
 func TestRealizeAttributes(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "trixie"), nil)
 	structured := mk(t, spec{Name: "structured", Attrs: env{"list": list{1.5, "a\x01b"}, "text": dep(t).Out("")},
@@ -214,27 +213,27 @@ func TestRealizeAttributes(t *testing.T) {
 	if err := json.Unmarshal([]byte(readOutput(t, d, built[1].Outputs["out"])), &attrs); err != nil || len(attrs.List) != 2 || attrs.List[1] != "a\x01b" {
 		t.Errorf("the attributes are %v, %v", attrs, err)
 	}
-	// What cannot be built, since its dependency makes nothing, says so.
+	// A build whose dependency creates no output fails.
 	_, err = pixpkgs.Realize(t.Context(), dial(t, d), structured)
 	var failed *store.BuildError
 	if !errors.As(err, &failed) {
-		t.Errorf("a build on top of one that makes nothing: %v", err)
+		t.Errorf("a build whose dependency creates no output: %v", err)
 	}
 }
 
-func TestMistakesInRealize(t *testing.T) {
+func TestRealizeErrors(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "bookworm"), nil)
 	c := dial(t, d)
 	foreign := storepath.Path("/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt")
 	missing := mk(t, spec{Name: "missing", Args: list{"-c", "echo > $out"}, Deps: list{pixpkgs.StorePath(foreign)}})
 	if _, err := pixpkgs.Realize(t.Context(), c, missing); err == nil || !strings.Contains(err.Error(), `"missing"`) || !strings.Contains(err.Error(), string(foreign)) {
-		t.Errorf("a source that is not there: %v", err)
+		t.Errorf("a missing source: %v", err)
 	}
 	if _, err := pixpkgs.Realize(t.Context(), c, nil); err == nil {
-		t.Error("nil is no error")
+		t.Error("nil is accepted")
 	}
 	if _, err := pixpkgs.Realize(t.Context(), c, mk(t, spec{Name: "guix", Dir: "/gnu/store"})); err == nil || !strings.Contains(err.Error(), `"guix"`) {
-		t.Errorf("a package of another store: %v", err)
+		t.Errorf("a package in another store directory: %v", err)
 	}
 
 	file := filepath.Join(t.TempDir(), "source")

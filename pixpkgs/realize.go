@@ -9,32 +9,31 @@ import (
 	"pix/storepath"
 )
 
-// A Realized is a package that was built.
+// A Realized is the result of building a package.
 type Realized struct {
 	Package *Package
-	// Outputs are the paths of all outputs, by name, of which some may not have been known
-	// before.
+	// Outputs are the paths of all outputs by name, including those that were unknown before the
+	// build.
 	Outputs map[string]storepath.Path
 }
 
-// Realize makes all outputs of the packages valid in a store: it adds their derivations and
-// sources, with all that they depend on and that is missing, and lets the store build. It
-// returns the packages in their order, with the paths of their outputs.
+// Realize makes all outputs of the packages valid in a store. It adds their derivations and sources,
+// with all missing dependencies, and tells the store to build. It returns the packages in the same
+// order, with the paths of their outputs.
 //
-// If the store has sessions ([store.Sessioner]), all is done in one, so that nothing is
-// collected between being added and being built. What the store tells meanwhile, such as
-// the lines of build logs, goes to the handler in the context; see package activity.
+// If the store has sessions ([store.Sessioner]), Realize uses one, so that no object is collected
+// between being added and being built. Events such as lines of build logs go to the handler in ctx; see
+// package activity.
 //
-// The error is a [*store.BuildError] if a build failed, an [*Error] for a source that the
-// store has not, [errors.ErrUnsupported] for a store that cannot do this, or another of
-// the store.
+// The error is a [*store.BuildError] if a build failed, an [*Error] for a source that the store does
+// not have, [errors.ErrUnsupported] if the store cannot do this, or another error of the store.
 func Realize(ctx context.Context, s store.Store, packages ...*Package) ([]Realized, error) {
 	for _, p := range packages {
 		if p == nil {
 			return nil, fmt.Errorf("a *Package is nil")
 		}
 		if p.drv.Dir != s.Dir() {
-			return nil, p.normal.failf("", "it is in the store directory %s, and the store in %s", p.drv.Dir, s.Dir())
+			return nil, p.normal.failf("", "its store directory is %s, but the store has %s", p.drv.Dir, s.Dir())
 		}
 	}
 	if sessioner, ok := store.As[store.Sessioner](s); ok {
@@ -70,8 +69,8 @@ func build(ctx context.Context, s store.Store, packages []*Package) error {
 	return store.BuildPaths(ctx, s, wanted, store.BuildNormal)
 }
 
-// builtOutputs returns the paths of the outputs, and asks the store for those that follow
-// from the build.
+// builtOutputs returns the paths of the outputs. It asks the store for paths that are known only after
+// the build.
 func builtOutputs(ctx context.Context, s store.Store, p *Package) (map[string]storepath.Path, error) {
 	paths := make(map[string]storepath.Path, len(p.outputs))
 	for i := range p.outputs {

@@ -13,16 +13,15 @@ import (
 	"pix/storepath"
 )
 
-// An item is something that is added to a store before a build: a source or a .drv file.
+// An item is an object to add to a store before a build: a source or a .drv file.
 type item struct {
 	path    storepath.Path
-	object  *Object  // a source, or
-	pkg     *Package // the .drv file of a package
-	foreign bool     // a source that must be there already, of pkg
+	object  *Object  // a source, or nil
+	pkg     *Package // the package of a .drv file or of a foreign source
+	foreign bool     // a source that must already be in the store
 }
 
-// itemsOf returns all that the packages need in a store, each once and after what it
-// refers to.
+// itemsOf returns all items that the packages need in a store, each once and after its references.
 func itemsOf(roots []*Package) []item {
 	var items []item
 	seen := map[storepath.Path]bool{}
@@ -33,7 +32,7 @@ func itemsOf(roots []*Package) []item {
 		}
 	}
 	var addObject func(o *Object)
-	addObject = func(o *Object) { // an object is made after those that it refers to, so this ends
+	addObject = func(o *Object) { // ends, because an object is created after its references
 		for _, r := range o.references {
 			addObject(r)
 		}
@@ -51,7 +50,7 @@ func itemsOf(roots []*Package) []item {
 	return items
 }
 
-// references returns what the item refers to.
+// references returns the references of the item.
 func (it *item) references() []storepath.Path {
 	switch {
 	case it.foreign:
@@ -62,10 +61,10 @@ func (it *item) references() []storepath.Path {
 	return it.pkg.drv.References().Slice()
 }
 
-// register adds to s what is missing of the items.
+// register adds the missing items to s.
 func register(ctx context.Context, s store.Store, roots []*Package) error {
 	items := itemsOf(roots)
-	valid, err := hold(ctx, s, items, roots)
+	valid, err := protect(ctx, s, items, roots)
 	if err != nil {
 		return err
 	}
@@ -74,7 +73,7 @@ func register(ctx context.Context, s store.Store, roots []*Package) error {
 		switch {
 		case valid[it.path]:
 		case it.foreign:
-			return it.pkg.normal.fail("", fmt.Errorf("its source %s is not in the store, and nothing is known of its contents", it.path))
+			return it.pkg.normal.fail("", fmt.Errorf("its source %s is not in the store, and its contents are unknown", it.path))
 		default:
 			missing = append(missing, it)
 		}
@@ -88,11 +87,11 @@ func register(ctx context.Context, s store.Store, roots []*Package) error {
 	return addItems(ctx, s, missing)
 }
 
-// hold returns which items are valid, and keeps them so as long as the session lasts: if
-// a collector runs, what is missing cannot be added on top of what has just vanished. A
-// root protects all that it refers to, so only those are made roots that nothing else
-// refers to, or only what is missing.
-func hold(ctx context.Context, s store.Store, items []item, roots []*Package) (map[storepath.Path]bool, error) {
+// protect returns the valid items, and protects them from collectors for the rest of the session. An
+// item cannot be added if a collector deletes one of its references. A temporary root protects its
+// closure, so protect adds roots only for valid items that no other valid item of interest refers to:
+// the roots, and references of missing items. It repeats if a collector was faster.
+func protect(ctx context.Context, s store.Store, items []item, roots []*Package) (map[storepath.Path]bool, error) {
 	paths := make([]storepath.Path, len(items))
 	for i := range items {
 		paths[i] = items[i].path
@@ -103,14 +102,14 @@ func hold(ctx context.Context, s store.Store, items []item, roots []*Package) (m
 		if err != nil || !ok {
 			return valid, err
 		}
-		border := borderOf(items, roots, valid)
-		for _, path := range border {
+		frontier := frontierOf(items, roots, valid)
+		for _, path := range frontier {
 			if err := rooter.AddTempRoot(ctx, path); err != nil {
 				return nil, err
 			}
 		}
-		held, err := validSet(ctx, s, border)
-		if err != nil || len(held) == len(border) {
+		protected, err := validSet(ctx, s, frontier)
+		if err != nil || len(protected) == len(frontier) {
 			return valid, err
 		}
 	}
@@ -128,13 +127,13 @@ func validSet(ctx context.Context, s store.Store, paths []storepath.Path) (map[s
 	return set, err
 }
 
-// borderOf returns the valid items that are roots or that something missing refers to.
-func borderOf(items []item, roots []*Package, valid map[storepath.Path]bool) (border []storepath.Path) {
+// frontierOf returns the valid items that are roots or references of a missing item.
+func frontierOf(items []item, roots []*Package, valid map[storepath.Path]bool) (frontier []storepath.Path) {
 	seen := map[storepath.Path]bool{}
 	add := func(path storepath.Path) {
 		if valid[path] && !seen[path] {
 			seen[path] = true
-			border = append(border, path)
+			frontier = append(frontier, path)
 		}
 	}
 	for _, root := range roots {
@@ -147,15 +146,15 @@ func borderOf(items []item, roots []*Package, valid map[storepath.Path]bool) (bo
 			}
 		}
 	}
-	return border
+	return frontier
 }
 
-// addItems adds items, each with its archive. When it returns, no source is read any more, whatever the
-// store has done with the sequence: it may leave it on another goroutine, or panic. A panic of a
-// source's file system or filter is one of addItems.
+// addItems adds items with their archives. When it returns, no source is read any more, even if the store
+// has left the sequence on another goroutine, or panics. If the file system or the filter of a source
+// panics, addItems panics.
 func addItems(ctx context.Context, s store.Store, items []item) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &lender{ctx: ctx, items: items, guard: parallel.Guard{Stop: cancel}}
+	l := &importStream{ctx: ctx, items: items, guard: parallel.Guard{Stop: cancel}}
 	end := func() {
 		cancel(nil)
 		l.closeArchive()
@@ -168,18 +167,18 @@ func addItems(ctx context.Context, s store.Store, items []item) error {
 	return err
 }
 
-// A lender lets a store read archives that are written meanwhile.
-type lender struct {
+// An importStream yields items whose archives are written while the store reads them.
+type importStream struct {
 	ctx   context.Context
 	items []item
 	guard parallel.Guard
 
 	mu      sync.Mutex
-	archive *io.PipeReader // of a source that is being read; nil if there is none
+	archive *io.PipeReader // the archive that is being read, or nil
 }
 
 // imports yields the items with their archives.
-func (l *lender) imports(yield func(store.Import, error) bool) {
+func (l *importStream) imports(yield func(store.Import, error) bool) {
 	for _, it := range l.items {
 		var object store.Import
 		var written <-chan struct{}
@@ -188,42 +187,42 @@ func (l *lender) imports(yield func(store.Import, error) bool) {
 				object, err = it.pkg.asImport()
 				return err
 			}
-			object, written = l.lend(it.object)
+			object, written = l.open(it.object)
 			return nil
 		})
-		goOn := yield(object, err)
+		more := yield(object, err)
 		if written != nil {
-			l.closeArchive() // so that the writer ends, if the reader has not read all
+			l.closeArchive() // ends the writer if the store has not read everything
 			<-written
 		}
-		if !goOn || err != nil {
+		if !more || err != nil {
 			return
 		}
 	}
 }
 
-// lend returns an object with its archive, which is written while it is read, until written is closed.
-func (l *lender) lend(o *Object) (object store.Import, written <-chan struct{}) {
+// open returns an object with its archive, which another goroutine writes. It closes written at the end.
+func (l *importStream) open(o *Object) (object store.Import, written <-chan struct{}) {
 	r, w := io.Pipe()
 	l.mu.Lock()
 	l.archive = r
 	l.mu.Unlock()
-	if l.ctx.Err() != nil { // perhaps since the store has returned
+	if l.ctx.Err() != nil { // the store may have returned already
 		l.closeArchive()
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		err := parallel.ErrEnded
-		defer func() { w.CloseWithError(err) }() // also if the goroutine is ended
+		defer func() { w.CloseWithError(err) }() // also if the goroutine ends by runtime.Goexit
 		err = l.guard.Call(func() error { return o.archive(l.ctx, w) })
 	}()
 	info := o.info
 	return store.Import{Info: &info, NAR: r}, done
 }
 
-// closeArchive ends reading, and so writing, if they go on.
-func (l *lender) closeArchive() {
+// closeArchive stops reading and writing the current archive.
+func (l *importStream) closeArchive() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.archive != nil {
@@ -250,18 +249,18 @@ func (p *Package) asImport() (store.Import, error) {
 	return store.Import{Info: info, NAR: bytes.NewReader(archive)}, nil
 }
 
-// addTexts adds .drv files one by one, to a store that takes nothing but texts.
+// addTexts adds .drv files one by one to a store that can only add texts.
 func addTexts(ctx context.Context, s store.Store, items []item) error {
 	for _, it := range items {
 		if it.object != nil {
-			return fmt.Errorf("a store of type %T does not take source %s", s, it.path)
+			return fmt.Errorf("a store of type %T cannot add source %s", s, it.path)
 		}
 		path, err := store.AddText(ctx, s, it.path.Name(), it.pkg.drv.String(), it.references())
 		if err != nil {
 			return err
 		}
 		if path != it.path {
-			return fmt.Errorf("the store has added the derivation of package %q as %s instead of %s", it.pkg.Name(), path, it.path)
+			return fmt.Errorf("the store added the derivation of package %q as %s instead of %s", it.pkg.Name(), path, it.path)
 		}
 	}
 	return nil

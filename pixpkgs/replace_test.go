@@ -13,8 +13,8 @@ import (
 	"pix/storepath"
 )
 
-// In a real closure a replaced leaf changes exactly what is above it, of which nothing
-// mentions the old one any more; and replacing it back gives the old paths.
+// Replacing a leaf of a real closure changes exactly the packages that depend on it, and none of them
+// mentions the old one. Replacing it back results in the old paths.
 func TestReplaceInCorpus(t *testing.T) {
 	c := loadAll(t, unpack(t, "corepkgs-aiohttp"), storepath.DefaultDir)
 	packages, err := pixpkgs.FromDerivations(c)
@@ -32,7 +32,7 @@ func TestReplaceInCorpus(t *testing.T) {
 			t.Fatal(err)
 		}
 		if same := after == p; same == above[path] {
-			t.Errorf("%s is above %s: %v; is changed: %v", path, leaf.DrvPath(), above[path], !same)
+			t.Errorf("%s depends on %s: %v; has changed: %v", path, leaf.DrvPath(), above[path], !same)
 		}
 		if text := after.Derivation().String(); above[path] && strings.Contains(text, leaf.DrvPath().HashPart()) {
 			t.Errorf("%s mentions the old leaf", after.DrvPath())
@@ -45,12 +45,12 @@ func TestReplaceInCorpus(t *testing.T) {
 	}
 	back, err := after.Replace(changed, leaf)
 	if err != nil || back.DrvPath() != top.DrvPath() {
-		t.Errorf("%s was %s, %v", back.DrvPath(), top.DrvPath(), err)
+		t.Errorf("%s, want %s, %v", back.DrvPath(), top.DrvPath(), err)
 	}
 }
 
-// leafOf returns the input-addressed package on which most depend, and the paths of those
-// that do, itself among them.
+// leafOf returns the input-addressed package with the most dependents, and the paths of the dependents,
+// including itself.
 func leafOf(c *derivation.Closure, packages map[storepath.Path]*pixpkgs.Package) (leaf *pixpkgs.Package, above map[storepath.Path]bool) {
 	for path, d := range c.All() {
 		kind, err := d.Kind()
@@ -84,8 +84,7 @@ func lastOf(c *derivation.Closure) (last storepath.Path) {
 	return last
 }
 
-// Overriding derives what is above again, and nothing else: all else is not just equal, but
-// the same package.
+// Override derives only dependents again. All other packages are not only equal, but the same.
 func TestReplaceKeepsTheRest(t *testing.T) {
 	a, b := mk(t, spec{Name: "a", Outputs: []string{"out", "dev"}}), mk(t, spec{Name: "b"})
 	onA := mk(t, spec{Name: "on-a", Args: list{a.Out("dev"), fmt.Sprint(a)}, Deps: list{a}})
@@ -108,34 +107,34 @@ func TestReplaceKeepsTheRest(t *testing.T) {
 			t.Error("on-b was derived again")
 		}
 	}
-	// Of what a dependency has not, there is an error that names all.
+	// Using an output that the replacement does not have is an error.
 	single, err := a.Override(func(s *pixpkgs.Spec) { s.Outputs = nil })
 	if err != nil {
 		t.Fatal(err)
 	}
 	var e *pixpkgs.OutputError
 	if _, err := top.Replace(a, single); !errors.As(err, &e) || e.Output != "dev" || !strings.Contains(err.Error(), `"on-a"`) {
-		t.Errorf("an output that is no longer there: %v", err)
+		t.Errorf("an output that does not exist any more: %v", err)
 	}
 }
 
-// What [pixpkgs.Sprintf] makes of what mentions nothing is what fmt.Sprintf makes of it.
+// Without mentions, pixpkgs.Sprintf returns the same text as fmt.Sprintf.
 func TestSprintf(t *testing.T) {
 	args := []any{"text", 42, 1.5, []string{"a"}, nil}
 	for _, format := range []string{"", "%s", "%s %d %.2f %v %v", "%5d|%-6s", "%[2]d %[1]q", "100%%", "%!", "%s"} {
 		if got, want := pixpkgs.Sprintf(format, args...).String(), fmt.Sprintf(format, args...); got != want {
-			t.Errorf("%q is %q, and in package fmt %q", format, got, want)
+			t.Errorf("%q is %q, but %q in package fmt", format, got, want)
 		}
 	}
 	a := mk(t, spec{Name: "a"})
 	for _, format := range []string{"%s", "x%vy", "%[1]s:%[1]v"} {
 		if got, want := pixpkgs.Sprintf(format, a).String(), fmt.Sprintf(format, a); got != want {
-			t.Errorf("%q is %q, and in package fmt %q", format, got, want)
+			t.Errorf("%q is %q, but %q in package fmt", format, got, want)
 		}
 	}
 }
 
-// Realize works on any store that builds, such as one in memory.
+// Realize works with any store that can build, such as one in memory.
 func TestRealizeInMemory(t *testing.T) {
 	var built []string
 	s := memstore.New(&memstore.Options{Build: func(ctx context.Context, s *memstore.Store, path storepath.Path, d *derivation.Derivation) error {
@@ -147,10 +146,10 @@ func TestRealizeInMemory(t *testing.T) {
 	above := mk(t, spec{Name: "above", Args: list{below}})
 	_, err := pixpkgs.Realize(t.Context(), s, above)
 	if err == nil || !strings.Contains(err.Error(), "builds nothing") {
-		t.Errorf("the build has ended with %v", err)
+		t.Errorf("the build ended with %v", err)
 	}
 	if len(built) != 1 || built[0] != "above" {
-		t.Errorf("%q was to be built", built)
+		t.Errorf("the store was asked to build %q", built)
 	}
 	for _, path := range []storepath.Path{source.StorePath(), below.DrvPath(), above.DrvPath()} {
 		if valid, err := s.IsValidPath(t.Context(), path); !valid || err != nil {

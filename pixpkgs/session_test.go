@@ -15,8 +15,7 @@ import (
 	"pix/storepath"
 )
 
-// A collecting store collects all garbage before the steps of a session, through another
-// connection.
+// A collecting store runs the garbage collector on another connection before the steps of a session.
 type collecting struct {
 	store.Store
 	collector func()
@@ -72,8 +71,8 @@ func (c collecting) BuildPaths(ctx context.Context, paths []derivation.DerivedPa
 	return c.Store.(store.Builder).BuildPaths(ctx, paths, mode)
 }
 
-// A collection between any two steps of Realize does no harm, because all is done in one
-// session; nor does one that takes away what was found to be there before.
+// A collection between any two steps of Realize does no harm: a session protects the new objects, and
+// Realize adds an object again if it was deleted after the check.
 func TestRealizeWhileCollecting(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -87,13 +86,13 @@ func TestRealizeWhileCollecting(t *testing.T) {
 		above := mk(t, spec{Name: "above", Args: list{"-c", pixpkgs.Sprintf("read x < %s; echo $x > $out", below)}})
 		for from := range 6 {
 			for _, p := range []*pixpkgs.Package{below, above} {
-				realizeFor(t, d, below) // valid, but nothing keeps it
+				realizeFor(t, d, below) // valid, but without a root
 				c := collecting{open(t, d), collect, from, new(counts)}
 				if _, err := pixpkgs.Realize(t.Context(), c, p); err != nil {
 					t.Fatalf("collecting from step %d on: %v", from, err)
 				}
 				if c.sessions != 1 || c.open != 0 || c.step < 3 {
-					t.Errorf("there were %d sessions, of which %d are open, and %d steps", c.sessions, c.open, c.step)
+					t.Errorf("there were %d sessions, %d of them are open, and %d steps", c.sessions, c.open, c.step)
 				}
 				collect()
 			}
@@ -111,7 +110,7 @@ func open(t *testing.T, d *realnix.Daemon) *daemon.Pool {
 	return pool
 }
 
-// realizeFor builds p on a connection that ends then, and with it what has kept p.
+// realizeFor builds p on a connection that it then closes, so the temporary roots are gone.
 func realizeFor(t *testing.T, d *realnix.Daemon, p *pixpkgs.Package) {
 	t.Helper()
 	c, err := daemon.Dial(t.Context(), d.Socket, nil)

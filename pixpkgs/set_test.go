@@ -12,13 +12,13 @@ import (
 	"pix/pixpkgs"
 )
 
-// A tools is a set: a compiler, a library that is built with it, a program that uses both.
+// A tools is a set: a compiler, a library that is built with it, and a program that uses both.
 type tools struct {
 	Compiler, Library, Program, Other *pixpkgs.Lazy
 	Version                           string
 }
 
-// count counts how often each recipe is called.
+// A count counts how often each recipe is called.
 type count struct{ compiler, library, program, other atomic.Int32 }
 
 func base(c *count) func(final *tools) tools {
@@ -46,7 +46,7 @@ func base(c *count) func(final *tools) tools {
 	}
 }
 
-// inNix is the same set, and the overlay of the tests below.
+// inNix is the same set in Nix, with the overlays of the tests below.
 const inNix = `let
   mk = attrs: derivation ({ system = "x86_64-linux"; builder = "/bin/sh"; } // attrs);
   base = final: {
@@ -89,7 +89,7 @@ func fix(t *testing.T, c *count, overlays ...func(final, prev *tools) tools) *to
 	return set
 }
 
-// drvPaths returns the paths of a set's derivations by its names.
+// drvPaths returns the derivation paths of a set by name.
 func drvPaths(t *testing.T, set *tools) map[string]string {
 	t.Helper()
 	all, err := pixpkgs.All(set)
@@ -107,11 +107,11 @@ func TestOverlay(t *testing.T) {
 	plain, changed := drvPaths(t, fix(t, new(count))), drvPaths(t, fix(t, new(count), one))
 	for name := range plain {
 		if same := plain[name] == changed[name]; same != (name == "Other") {
-			t.Errorf("%s is %s, and with the overlay %s", name, plain[name], changed[name])
+			t.Errorf("%s is %s, but %s with the overlay", name, plain[name], changed[name])
 		}
 	}
 	if again := drvPaths(t, fix(t, new(count))); fmt.Sprint(again) != fmt.Sprint(plain) {
-		t.Errorf("%v, and at another time %v", plain, again)
+		t.Errorf("%v, but %v the second time", plain, again)
 	}
 }
 
@@ -119,7 +119,7 @@ func TestEachIsComputedOnce(t *testing.T) {
 	c := new(count)
 	set := fix(t, c, one, two)
 	if c.compiler.Load()+c.library.Load()+c.program.Load() != 0 {
-		t.Error("recipes are called before anybody asks")
+		t.Error("recipes are called before a package is needed")
 	}
 	var wg sync.WaitGroup
 	results := make([]*pixpkgs.Package, 64)
@@ -136,7 +136,7 @@ func TestEachIsComputedOnce(t *testing.T) {
 	wg.Wait()
 	for i := range results {
 		if results[i] != results[i%4] || results[0] != results[3] {
-			t.Errorf("two calls have given two packages")
+			t.Errorf("two calls returned different packages")
 		}
 	}
 	if c.compiler.Load() != 1 || c.library.Load() != 1 || c.program.Load() != 1 || c.other.Load() != 1 {
@@ -144,7 +144,7 @@ func TestEachIsComputedOnce(t *testing.T) {
 	}
 }
 
-// A graph is a set whose packages need those that are named.
+// graph returns a set in which each package needs the given others.
 func graph(needs map[string][]string) func(final *map[string]*pixpkgs.Lazy) map[string]*pixpkgs.Lazy {
 	return func(final *map[string]*pixpkgs.Lazy) map[string]*pixpkgs.Lazy {
 		set := map[string]*pixpkgs.Lazy{}
@@ -188,13 +188,13 @@ func TestCycle(t *testing.T) {
 		wg.Wait()
 		if p := (*set)["x"]; p != nil {
 			if _, err := p.Package(); err != nil {
-				t.Errorf("what is in no cycle: %v", err)
+				t.Errorf("a package that is not in a cycle: %v", err)
 			}
 		}
 	}
 }
 
-// A set may be as deep as memory allows.
+// Deriving a deep set does not overflow the stack.
 func TestDeepSet(t *testing.T) {
 	const depth = 20_000
 	needs := map[string][]string{"p0": nil}
@@ -210,7 +210,7 @@ func TestDeepSet(t *testing.T) {
 	}
 }
 
-// The overlays of a set that is a map see each other's packages, and not those above.
+// In a set that is a map, an overlay sees the packages of the overlays below, but not of those above.
 func TestOverlaysOfMap(t *testing.T) {
 	type set = map[string]*pixpkgs.Lazy
 	overlay := func(final, prev *set) set {
@@ -236,14 +236,14 @@ func TestOverlaysOfMap(t *testing.T) {
 			t.Fatal(err)
 		}
 		if p.DrvPath() == q.DrvPath() {
-			t.Errorf("%s is not changed", name)
+			t.Errorf("%s has not changed", name)
 		}
 	}
 }
 
-// In a set a package has the error of what it needs, and one that asks instead of
-// declaring gets an error and no deadlock.
-func TestMistakesInSets(t *testing.T) {
+// A package of a set has the error of a package that it needs. A recipe that derives a package gets an
+// error instead of a deadlock.
+func TestErrorsInSets(t *testing.T) {
 	type set struct{ A, B *pixpkgs.Lazy }
 	bad := errors.New("no recipe today")
 	simple := pixpkgs.Spec{Name: "b", System: "x86_64-linux", Builder: "/bin/sh"}
@@ -298,26 +298,26 @@ func TestMistakesInSets(t *testing.T) {
 			}
 			for _, want := range test.wants {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q does not say %q", err, want)
+					t.Errorf("%q does not contain %q", err, want)
 				}
 			}
 		})
 	}
 }
 
-// What can never become a set is an error of Fix.
-func TestNoSets(t *testing.T) {
+// Fix rejects values that are not complete sets.
+func TestFixRejectsInvalid(t *testing.T) {
 	type set struct{ A, B *pixpkgs.Lazy }
 	if _, err := pixpkgs.Fix(func(*set) set { return set{A: pixpkgs.Ready(dep(t))} }); err == nil || !strings.Contains(err.Error(), `"B"`) {
 		t.Errorf("a set without B: %v", err)
 	}
 	takesFromFinal := func(final *set) set { return set{A: final.B, B: pixpkgs.Ready(dep(t))} }
 	if _, err := pixpkgs.Fix(takesFromFinal); err == nil || !strings.Contains(err.Error(), `"A"`) {
-		t.Errorf("a set that is taken from itself: %v", err)
+		t.Errorf("a set that takes a package from itself: %v", err)
 	}
 	forgets := func(final, prev *set) set { return set{A: prev.A} }
 	if _, err := pixpkgs.Fix(func(*set) set { return set{pixpkgs.Ready(dep(t)), pixpkgs.Ready(dep(t))} }, forgets); err == nil || !strings.Contains(err.Error(), `"B"`) {
-		t.Errorf("an overlay that forgets: %v", err)
+		t.Errorf("an overlay that omits a package: %v", err)
 	}
 	if _, err := pixpkgs.Fix(func(*int) int { return 1 }); err == nil || !strings.Contains(err.Error(), "int") {
 		t.Errorf("a number: %v", err)
@@ -343,7 +343,7 @@ type needs struct {
 	Flags    []int  // by type
 }
 
-// A recipe gets what it needs by name, and what is no package by type.
+// A recipe gets its packages by name, and other values by type.
 func TestCall(t *testing.T) {
 	type set struct {
 		Compiler, Program *pixpkgs.Lazy

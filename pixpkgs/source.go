@@ -8,28 +8,29 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"pix/nar"
 	"pix/nixhash"
 	"pix/storepath"
 )
 
-// SourceOptions say how sources are read. A nil pointer means the defaults.
+// SourceOptions are the options of [Source] and [SourceFS]. A nil pointer is the zero value.
 type SourceOptions struct {
-	// Name is the name in the store; that of the file or directory if "".
+	// Name is the name in the store; "" means the name of the file or directory.
 	Name string
-	// Filter is asked about everything below the source, and what it refuses is left out, a
-	// directory with all that lies in it. The path is relative to the source, with slashes.
+	// Filter reports whether to include a file below the source. If it excludes a directory, it
+	// excludes everything below. path is relative to the source and separated by slashes.
 	Filter func(path string, kind nar.Kind) bool
-	// Flat takes the bytes of a single file, which will not be executable.
+	// Flat hashes the bytes of a single file, which will not be executable in the store.
 	Flat bool
-	// Dir is the store directory; "" is [storepath.DefaultDir].
+	// Dir is the store directory; "" means [storepath.DefaultDir].
 	Dir storepath.Dir
 }
 
-// Source returns a file or directory of the machine as a source, as builtins.path does. It
-// is read now, to compute its path, and again when it is added to a store; then it must
-// still be the same. Symlinks are taken as such.
+// Source returns a file or directory of the host as a source, as builtins.path does. It reads the source
+// to compute the path. [Realize] reads it again to add it to a store, and fails if it has changed.
+// Symlinks are not followed.
 //
 // The error is an [*Error] with the name of the source.
 func Source(ctx context.Context, path string, o *SourceOptions) (*Object, error) {
@@ -51,8 +52,8 @@ func Source(ctx context.Context, path string, o *SourceOptions) (*Object, error)
 	})
 }
 
-// SourceFS returns what name is in a file system as a source, such as one that is embedded
-// in the program; "." is all of it, which needs a name in the options. For the rest see
+// SourceFS returns name in a file system as a source, for example one that is embedded in the program.
+// The name "." means the whole file system, and requires a name in the options. Otherwise it is like
 // [Source].
 func SourceFS(ctx context.Context, fsys fs.FS, name string, o *SourceOptions) (*Object, error) {
 	return source(ctx, filepath.Base(name), o, contents{
@@ -63,7 +64,7 @@ func SourceFS(ctx context.Context, fsys fs.FS, name string, o *SourceOptions) (*
 	})
 }
 
-// contents are how a source is read.
+// contents are the functions that read a source.
 type contents struct {
 	dump func(context.Context, io.Writer, *nar.DumpOptions) error
 	open func() (fs.File, error)
@@ -108,7 +109,7 @@ func (c contents) flatAddress() (storepath.ContentAddress, error) {
 	return storepath.NewContentAddress(storepath.Flat, h.Hash())
 }
 
-// writeFlat writes the archive of a single file without its executable bit.
+// writeFlat writes the archive of a single file without its execute bit.
 func (c contents) writeFlat(_ context.Context, w io.Writer) error {
 	return c.withFile(func(f fs.File, info fs.FileInfo) error {
 		return writeFile(w, uint64(info.Size()), func(w io.Writer) error {
@@ -129,7 +130,58 @@ func (c contents) withFile(use func(fs.File, fs.FileInfo) error) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("it is no regular file, and so it cannot be Flat")
+		return fmt.Errorf("it is not a regular file, so it cannot be Flat")
 	}
 	return use(f, info)
+}
+
+// Text returns a file with the given contents, as builtins.toFile does. contents is a value as in a
+// [Spec]. It may mention other objects but no packages, because the file must exist before anything is
+// built.
+//
+// The error is an [*Error] with the name of the file.
+func Text(name string, contents any) (*Object, error) {
+	n := &normalSpec{spec: Spec{Name: name}, dir: storepath.DefaultDir, args: []String{coerce(contents)}}
+	if err := storepath.CheckName(name); err != nil {
+		return nil, n.fail("Text", err)
+	}
+	n, err := n.resolve()
+	if err != nil {
+		return nil, err
+	}
+	in, err := n.collect()
+	if err != nil {
+		return nil, err
+	}
+	if pkgs := in.pkgs(); len(pkgs) > 0 {
+		return nil, n.failf("Text", "it mentions package %q, which is not built when the file is written: write the file in a build instead", pkgs[0].Name())
+	}
+	if n, err = n.declare(in); err != nil {
+		return nil, err
+	}
+	o, err := textObject(n.dir, name, n.args[0].String(), in)
+	if err != nil {
+		return nil, n.fail("Text", err)
+	}
+	return o, nil
+}
+
+func textObject(dir storepath.Dir, name, text string, in *inputSet) (*Object, error) {
+	references := make([]*Object, 0, len(in.objects))
+	for _, path := range slices.Compact(slices.Sorted(slices.Values(in.paths))) {
+		if in.objects[path] == nil {
+			return nil, fmt.Errorf("it mentions %s, which is not an Object", path)
+		}
+		references = append(references, in.objects[path])
+	}
+	ca, err := storepath.NewContentAddress(storepath.Text, nixhash.Sum(nixhash.SHA256, []byte(text)))
+	if err != nil {
+		return nil, err
+	}
+	return newObject(context.Background(), dir, name, ca, references, func(_ context.Context, w io.Writer) error {
+		return writeFile(w, uint64(len(text)), func(w io.Writer) error {
+			_, err := io.WriteString(w, text)
+			return err
+		})
+	})
 }

@@ -9,43 +9,43 @@ import (
 	"pix/storepath"
 )
 
-// A String is a text that remembers which packages and sources it mentions, so that they
-// become dependencies of what the text is used for. In Nix that is the context of a
-// string. It is not changed once it is made; the zero value is the empty text.
+// A String is a text that remembers which packages and sources it mentions. They become dependencies of
+// a package that uses the text. In Nix this is the context of a string. A String does not change. The
+// zero value is the empty text.
 type String struct {
-	text  string // if there are no parts, which is the common case of plain text
+	text  string // used if there are no parts; most texts are plain
 	parts []part
-	err   error // a mistake in how it was made, which is reported where it is used
+	err   error // an error in its construction, which is reported when it is used
 }
 
-// A partKind says what a part of a [String] is.
+// A partKind is the kind of a part of a [String].
 type partKind uint8
 
 const (
-	literalPart partKind = iota // text, in which declared paths are looked for
-	rawPart                     // text that is taken as it is
+	literalPart partKind = iota // text that may contain declared paths
+	rawPart                     // text that is not searched for paths
 	outputPart                  // the path of an output of a package
 	drvPart                     // the path of a package's .drv file
 	objectPart                  // the path of an Object
-	pathPart                    // a path that is known to be in the store
+	pathPart                    // a path that exists in the store
 	ownPart                     // the path of an output of the package itself
 )
 
 // A part is a piece of a [String].
 type part struct {
-	kind   partKind
-	mere   bool           // it is text only, and makes no dependency
-	text   string         // of literal and raw parts; the name of an output, "" for the default one
-	pkg    *Package       // of output and drv parts, once it is known
-	lazy   *Lazy          // the same, before it is known
-	object *Object        // of object parts
-	path   storepath.Path // of path parts
+	kind     partKind
+	textOnly bool           // the part is not a dependency
+	text     string         // text of literal and raw parts; name of the output, "" for the default output
+	pkg      *Package       // for output and drv parts, after the package was derived
+	lazy     *Lazy          // for output parts, before the package was derived
+	object   *Object        // for object parts
+	path     storepath.Path // for path parts
 }
 
-// String returns the text. For what is not known yet a placeholder stands in it.
+// String returns the text. It contains placeholders for paths that are not known yet.
 func (s String) String() string {
 	if s.err != nil {
-		return misprint(s.err)
+		return unprintable(s.err)
 	}
 	switch len(s.parts) {
 	case 0:
@@ -78,27 +78,27 @@ func (p *part) String() string {
 	case ownPart:
 		return string(storepath.OwnPlaceholder(p.text))
 	}
-	panic("pixpkgs: part of no kind")
+	panic("pixpkgs: unknown kind of part")
 }
 
-// misprint is the text of something that has none. It has a NUL byte, which no value may
-// have, so that it is found if it gets into one by way of package fmt.
-func misprint(err error) string { return "\x00(" + err.Error() + ")" }
+// unprintable returns a text for a value that has none. It contains a NUL byte, which no value may
+// contain. So [Derive] finds it, with the error, if package fmt has inserted it into a string.
+func unprintable(err error) string { return "\x00(" + err.Error() + ")" }
 
 // literal returns a plain text.
 func literal(text string) String { return String{text: text} }
 
-// plain returns the text if it mentions nothing, and whether that is so.
-func (s *String) plain() (string, bool) { return s.text, len(s.parts) == 0 && s.err == nil }
+// plain returns the text. ok is false if s mentions something or has an error.
+func (s *String) plain() (text string, ok bool) { return s.text, len(s.parts) == 0 && s.err == nil }
 
-// add appends what other says.
+// add appends other.
 func (s *String) add(other String) {
 	if s.err == nil {
 		s.err = other.err
 	}
 	s.addText(other.text)
 	if len(other.parts) > 0 {
-		s.divide()
+		s.toParts()
 		s.parts = append(s.parts, other.parts...)
 	}
 }
@@ -108,25 +108,24 @@ func (s *String) addText(text string) {
 	if text == "" {
 		return
 	}
-	s.divide()
+	s.toParts()
 	s.parts = append(s.parts, part{kind: literalPart, text: text})
 }
 
-// divide makes a part of a plain text, so that others can follow.
-func (s *String) divide() {
+// toParts converts a plain text to a part, so that other parts can follow.
+func (s *String) toParts() {
 	if s.text != "" {
 		s.parts = append(s.parts, part{kind: literalPart, text: s.text})
 		s.text = ""
 	}
 }
 
-// Raw returns a text in which nothing is looked for: paths in it are mere text, and make
-// no dependency. In Nix that is unsafeDiscardStringContext.
+// Raw returns a text that is not searched for paths. Paths in it are not dependencies. In Nix this is
+// unsafeDiscardStringContext.
 func Raw(text string) String { return String{parts: []part{{kind: rawPart, text: text}}} }
 
-// StorePath returns a path that is known to be in the store, and that no package makes; in
-// Nix that is builtins.storePath. The path of a package's output does not belong here,
-// but [Package.Out].
+// StorePath returns a path that exists in the store and that no package builds. In Nix this is
+// builtins.storePath. For the output of a package, use [Package.Out].
 func StorePath(path storepath.Path) String {
 	if _, err := storepath.Parse(string(path)); err != nil {
 		return String{err: err}
@@ -134,14 +133,13 @@ func StorePath(path storepath.Path) String {
 	return String{parts: []part{{kind: pathPart, path: path}}}
 }
 
-// Placeholder returns what stands for the path of an output of the package that is being
-// declared, whose path is not known before. The builder sees the path in its place.
+// Placeholder returns a placeholder for the path of an output of the package that is being declared. The
+// builder sees the path instead.
 func Placeholder(output string) String {
 	return String{parts: []part{{kind: ownPart, text: output}}}
 }
 
-// Join returns the values with separators between them; for what values may be see
-// [Spec].
+// Join returns the values separated by separator. See [Spec] for the allowed values.
 func Join(separator string, values ...any) String {
 	var s String
 	for i, v := range values {
@@ -153,8 +151,8 @@ func Join(separator string, values ...any) String {
 	return s
 }
 
-// Sprintf formats as [fmt.Sprintf] does, and remembers the packages, outputs, sources and
-// Strings among its arguments. These go with the verbs %s and %v.
+// Sprintf formats like [fmt.Sprintf], and remembers the packages, outputs, sources and Strings among its
+// arguments. These require the verb %s or %v.
 func Sprintf(format string, args ...any) String {
 	var marked []String
 	wrapped := make([]any, len(args))
@@ -168,7 +166,7 @@ func Sprintf(format string, args ...any) String {
 	return unmark(fmt.Sprintf(format, wrapped...), marked)
 }
 
-// A marker prints as a place where a [String] goes.
+// A marker prints as a marker for a [String] between two NUL bytes.
 type marker struct{ i int }
 
 // Format implements fmt.Formatter.
@@ -182,7 +180,7 @@ func (m marker) Format(f fmt.State, verb rune) {
 	fmt.Fprintf(f, "\x00%d\x00", m.i)
 }
 
-// unmark puts the marked strings into the places of their markers.
+// unmark replaces the markers in text by the marked strings.
 func unmark(text string, marked []String) String {
 	var s String
 	for i, piece := range strings.Split(text, "\x00") {
@@ -192,7 +190,7 @@ func unmark(text string, marked []String) String {
 		}
 		n, err := strconv.Atoi(piece)
 		if err != nil || n >= len(marked) {
-			s.err = fmt.Errorf("pixpkgs.Sprintf: packages, and what mentions them, go with %%s and %%v and no width; and a text has no NUL byte")
+			s.err = fmt.Errorf("pixpkgs.Sprintf: packages, and values that mention them, require %%s or %%v without a width; texts must not contain NUL bytes")
 			return s
 		}
 		s.add(marked[n])

@@ -8,15 +8,15 @@ import (
 	"pix/storepath"
 )
 
-// An AddTextToStoreRequest adds a text, as builtins.toFile does. From 1.25 on
-// [AddToStoreRequest] can do the same.
+// An AddTextToStoreRequest adds a text file, as builtins.toFile does. From version 1.25 on
+// [AddToStoreRequest] can add it too.
 type AddTextToStoreRequest struct {
 	Name       string
 	Contents   string
 	References []storepath.Path
 }
 
-// A PathReply holds the path that was added.
+// A PathReply holds the path of the added object.
 type PathReply struct{ Path storepath.Path }
 
 func (*AddTextToStoreRequest) Op() Op { return AddTextToStore }
@@ -28,13 +28,13 @@ func (r *AddTextToStoreRequest) code(c *codec) {
 
 func (r *PathReply) code(c *codec) { c.path("path", &r.Path) }
 
-// framedAdd is the version from which AddToStore takes any content address and its
-// contents come in frames.
+// framedAdd is the first version in which AddToStore accepts every content address, and its
+// contents follow in frames.
 var framedAdd = MakeVersion(25)
 
-// An AddToStoreRequest adds an object by its contents. From 1.25 on they follow in
-// frames: the file itself for Text and Flat, else its NAR. Before, a NAR follows as it
-// is, there are no references, and Method is NAR or Flat.
+// An AddToStoreRequest adds an object with a content address. From version 1.25 on its contents
+// follow in frames: the plain file for Text and Flat, otherwise its NAR. In older versions an
+// unframed NAR follows, References is empty, and Method is NAR or Flat.
 type AddToStoreRequest struct {
 	Name       string
 	Method     storepath.Method
@@ -43,7 +43,8 @@ type AddToStoreRequest struct {
 	Repair     bool
 }
 
-// An AddToStoreReply holds what was added: only its path before 1.25.
+// An AddToStoreReply holds the path info of the added object. Before 1.25 it holds only the
+// path.
 type AddToStoreReply struct{ Info store.PathInfo }
 
 func (*AddToStoreRequest) Op() Op { return AddToStore }
@@ -67,7 +68,7 @@ type contentMethod struct {
 func (c *codec) methodAlgorithm(m *storepath.Method, a *nixhash.Algorithm) {
 	const field = "method and algorithm"
 	if c.encoding() && !(m.IsValid() && a.IsValid()) {
-		c.fail(field, -1, fmt.Errorf("%s and %s", *m, *a))
+		c.fail(field, fmt.Errorf("%s and %s", *m, *a))
 	}
 	how := contentMethod{*m, *a}
 	text(c, field, &how, func(h contentMethod) string {
@@ -83,12 +84,12 @@ func parseContentMethod(s string) (h contentMethod, err error) {
 	return h, err
 }
 
-// codeOld codes the request as before 1.25. NAR with SHA-256 is sent as not fixed, which
-// is how the oldest daemons knew a source.
+// codeOld codes the request of versions before 1.25. It sends NAR with SHA-256 as "not fixed",
+// since the oldest daemons add a source in this way.
 func (r *AddToStoreRequest) codeOld(c *codec) {
 	source := r.Method == storepath.NAR && r.Algorithm == nixhash.SHA256
 	if c.encoding() {
-		c.fail("method and algorithm", -1, r.checkOld(c))
+		c.fail("method and algorithm", r.checkOld(c))
 	}
 	fixed, recursive, algorithm := !source, r.Method == storepath.NAR, r.Algorithm
 	c.bool("fixed", &fixed)
@@ -102,15 +103,15 @@ func (r *AddToStoreRequest) codeOld(c *codec) {
 		r.Method = storepath.NAR
 	}
 	r.References, r.Repair = nil, false
-	if !fixed { // the rest counts for nothing
+	if !fixed { // the other fields have no meaning then
 		r.Method, r.Algorithm = storepath.NAR, nixhash.SHA256
 	}
 }
 
-// checkOld returns why the request cannot be sent before 1.25, or nil.
+// checkOld returns an error if versions before 1.25 cannot express the request.
 func (r *AddToStoreRequest) checkOld(c *codec) error {
 	if r.Repair || len(r.References) > 0 || r.Method != storepath.NAR && r.Method != storepath.Flat {
-		return &UnsupportedError{What: fmt.Sprintf("adding by method %s, with references or with repair", r.Method), Have: c.Version, Since: framedAdd}
+		return &UnsupportedError{What: fmt.Sprintf("adding with method %s, with references or with repair", r.Method), Have: c.Version, Since: framedAdd}
 	}
 	if !r.Algorithm.IsValid() {
 		return fmt.Errorf("%s and %s", r.Method, r.Algorithm)
@@ -126,13 +127,12 @@ func (r *AddToStoreReply) code(c *codec) {
 	c.keyedPathInfo(&r.Info)
 }
 
-// An AddToStoreNarRequest adds an object with all that is known of it. Its archive
-// follows: as [Operation.Body] says in frames, in strings when it is asked for, or as it
-// is. What the daemon does not believe of a user that it does not trust, Ultimate and
-// DontCheckSigs, it passes over.
+// An AddToStoreNarRequest adds an object with a given path info. Its archive follows.
+// [Operation.Body] says how: in frames, in strings that the daemon asks for, or unframed. For a
+// user that it does not trust, the daemon ignores Info.Ultimate and DontCheckSigs.
 type AddToStoreNarRequest struct {
 	Info          store.PathInfo
-	Repair        bool // add it again if it is valid
+	Repair        bool // replace the object if it is valid
 	DontCheckSigs bool
 }
 
@@ -143,13 +143,13 @@ func (r *AddToStoreNarRequest) code(c *codec) {
 	c.bool("don't check signatures", &r.DontCheckSigs)
 }
 
-// An AddMultipleToStoreRequest adds objects with all that is known of them. In frames
-// follow their number ([wire.AppendUint64]), and for each of them its path info
-// ([Params.AppendPathInfo]) and its archive. An object must come after those that it
-// refers to. The daemon passes Ultimate over, and DontCheckSigs of a user that it does not
-// trust.
+// An AddMultipleToStoreRequest adds objects with given path infos. The frames that follow
+// contain the number of objects ([wire.AppendUint64]), then the path info
+// ([Params.AppendPathInfo]) and the archive of each object. An object must come after the
+// objects that it refers to. The daemon ignores Ultimate. For a user that it does not trust, it
+// also ignores DontCheckSigs.
 type AddMultipleToStoreRequest struct {
-	Repair        bool // add again what is valid
+	Repair        bool // replace objects that are valid
 	DontCheckSigs bool
 }
 
@@ -159,9 +159,9 @@ func (r *AddMultipleToStoreRequest) code(c *codec) {
 	c.bool("don't check signatures", &r.DontCheckSigs)
 }
 
-// An AddToStoreScanningRequest adds an object during a build; the daemon looks itself for
-// references. In frames follow the file itself for Text and Flat, else its NAR. It needs the
-// feature [Scanning].
+// An AddToStoreScanningRequest adds an object during a build. The daemon itself scans the
+// contents for references. They follow in frames: the plain file for Text and Flat, otherwise
+// its NAR. The request needs the feature [Scanning].
 type AddToStoreScanningRequest struct {
 	Name      string
 	Method    storepath.Method
@@ -174,8 +174,9 @@ func (r *AddToStoreScanningRequest) code(c *codec) {
 	c.methodAlgorithm(&r.Method, &r.Algorithm)
 }
 
-// An AddSignaturesRequest adds signatures to a valid path. Before 1.35 only a trusted user
-// may ask; at 1.35, which Nix 2.15 to 2.19 speak, that depends on the daemon.
+// An AddSignaturesRequest adds signatures to a valid path. Before version 1.35 only a trusted
+// user may do this. Nix 2.15 to 2.19 all speak 1.35; some of them require trust and some do
+// not.
 type AddSignaturesRequest struct {
 	Path       storepath.Path
 	Signatures []string
@@ -188,15 +189,16 @@ func (r *AddSignaturesRequest) code(c *codec) {
 }
 func (r *AddSignaturesRequest) needsTrust(p Params) bool { return p.Version < MakeVersion(35) }
 
-// An AddBuildLogRequest adds the log of a derivation, which follows in frames. Only a
-// trusted user may ask; a daemon that refuses takes the frames for the next operation.
+// An AddBuildLogRequest adds the build log of a derivation, which follows in frames. Only a
+// trusted user may do this. A daemon that refuses the request reads the frames as the next
+// operations.
 type AddBuildLogRequest struct{ Path storepath.Path }
 
 func (*AddBuildLogRequest) Op() Op          { return AddBuildLog }
 func (r *AddBuildLogRequest) code(c *codec) { c.baseName("path", &r.Path) }
 
-// A NarFromPathRequest asks for the archive of a path. It follows the reply as it is. A
-// daemon that fails to make it says so in its midst.
+// A NarFromPathRequest asks for the archive of a path. It follows the reply, unframed. A daemon
+// that cannot read the object sends its error in the middle of the archive.
 type NarFromPathRequest struct{ Path storepath.Path }
 
 func (*NarFromPathRequest) Op() Op          { return NarFromPath }

@@ -11,8 +11,8 @@ import (
 	"pix/storepath"
 )
 
-// A BuildPathsRequest makes paths valid, by building or substitution. Only a trusted user
-// may ask for [store.BuildRepair].
+// A BuildPathsRequest makes paths valid: the daemon builds or substitutes them. Only a trusted
+// user may ask for [store.BuildRepair].
 type BuildPathsRequest struct {
 	Paths []derivation.DerivedPath
 	Mode  store.BuildMode
@@ -25,14 +25,14 @@ func (r *BuildPathsRequest) code(c *codec) {
 }
 func (r *BuildPathsRequest) needsTrust(Params) bool { return r.Mode == store.BuildRepair }
 
-// A BuildPathsWithResultsRequest does the same, but says how each of them ended instead
-// of failing.
+// A BuildPathsWithResultsRequest does the same, but its reply has the result of each path,
+// where BuildPathsRequest fails.
 type BuildPathsWithResultsRequest struct {
 	Paths []derivation.DerivedPath
 	Mode  store.BuildMode
 }
 
-// A BuildPathsWithResultsReply says how each of the paths ended, in any order.
+// A BuildPathsWithResultsReply holds the result of each path, in any order.
 type BuildPathsWithResultsReply struct{ Results []store.KeyedBuildResult }
 
 func (*BuildPathsWithResultsRequest) Op() Op { return BuildPathsWithResults }
@@ -45,29 +45,28 @@ func (r *BuildPathsWithResultsReply) code(c *codec) {
 	list(c, "results", &r.Results, c.keyedBuildResult)
 }
 
-// A BuildDerivationRequest builds a derivation that need not be in the store, but whose
-// inputs are. Only a trusted user may ask for outputs that are input-addressed, and
-// before 1.24 for any.
+// A BuildDerivationRequest builds a derivation that need not be in the store. Its inputs must
+// be. Only a trusted user may build input-addressed outputs. Before version 1.24 only a trusted
+// user may build any outputs.
 type BuildDerivationRequest struct {
-	// Path is the derivation's own store path. It names the derivation, even if it is
-	// not that of Derivation.
+	// Path is the store path of the derivation. It names the derivation, even if the path
+	// computed from Derivation is another.
 	Path storepath.Path
-	// Derivation has InputSources, but must have no InputDerivations: what they come to
-	// is to be named in its place. Its Name and Dir are not sent; received, they
-	// follow from Path. A fixed output is sent with the path that it must have.
+	// Derivation must not have InputDerivations: their outputs are given as InputSources. Its
+	// Name and Dir are not sent. A receiver derives them from Path. A fixed output is sent with
+	// the path that follows from its hash.
 	Derivation *derivation.Derivation
 	Mode       store.BuildMode
 }
 
-// A BuildDerivationReply says how the build ended.
+// A BuildDerivationReply holds the result of the build.
 type BuildDerivationReply struct{ Result store.BuildResult }
 
 func (*BuildDerivationRequest) Op() Op { return BuildDerivation }
 func (r *BuildDerivationRequest) code(c *codec) {
-	at := c.offset()
 	c.path("path", &r.Path)
 	if c.err == nil && !r.Path.IsDerivation() {
-		c.fail("path", at, errors.New("it is not that of a derivation"))
+		c.fail("path", errors.New("it is not a derivation"))
 	}
 	if !c.encoding() {
 		r.Derivation = new(derivation.Derivation)
@@ -76,10 +75,10 @@ func (r *BuildDerivationRequest) code(c *codec) {
 	case c.err != nil:
 		return
 	case r.Derivation == nil:
-		c.fail("derivation", -1, errors.New("there is none"))
+		c.fail("derivation", errors.New("it is missing"))
 		return
 	case r.Derivation.InputDerivations.Len() > 0:
-		c.fail("derivation", -1, errors.New("it has input derivations"))
+		c.fail("derivation", errors.New("it has input derivations"))
 		return
 	}
 	c.basicDerivation(strings.TrimSuffix(r.Path.Name(), storepath.DerivationExt), r.Derivation)
@@ -100,7 +99,7 @@ func (r *BuildDerivationRequest) needsTrust(p Params) bool {
 
 func (r *BuildDerivationReply) code(c *codec) { c.buildResult(&r.Result) }
 
-// basicDerivation codes what Nix calls BasicDerivation: all but the input derivations.
+// basicDerivation codes Nix's BasicDerivation: all fields except the input derivations.
 func (c *codec) basicDerivation(name string, d *derivation.Derivation) {
 	outputs := entries(d.Outputs)
 	list(c, "outputs", &outputs, func(e *derivation.Entry[string, derivation.Output]) { c.output(name, e) })
@@ -120,7 +119,7 @@ func (c *codec) basicDerivation(name string, d *derivation.Derivation) {
 	d.Name, d.Dir = name, c.Dir
 	d.Outputs, d.InputSources, d.Env = derivation.MapOf(outputs...), derivation.SetOf(sources...), derivation.MapOf(env...)
 	if d.Outputs.Len() != len(outputs) {
-		c.fail("outputs", c.offset(), errors.New("two have the same name"))
+		c.failAt("outputs", c.form.offset(), errors.New("two outputs have the same name"))
 	}
 }
 
@@ -132,20 +131,20 @@ func entries[K ~string, V any](m derivation.Map[K, V]) []derivation.Entry[K, V] 
 	return l
 }
 
-// output codes an output of the derivation with that name: its own name, and the three
-// fields that it also has in a .drv file.
+// output codes an output of the derivation with the name drv: the name of the output, and the
+// three fields that it has in a .drv file.
 func (c *codec) output(drv string, e *derivation.Entry[string, derivation.Output]) {
 	c.name("name", &e.Key)
-	at := c.offset()
+	at := c.form.offset()
 	var path, method, hash string
 	if c.encoding() && c.err == nil {
 		o, err := c.withFixedPath(drv, e.Key, e.Value)
 		if err == nil && o.Kind() == derivation.InputAddressed {
 			_, err = c.Dir.Parse(string(o.Path()))
 		} else if err == nil && o.Kind() == 0 {
-			err = errors.New("it is of no kind")
+			err = errors.New("it has no kind")
 		}
-		c.fail("output", -1, err)
+		c.fail("output", err)
 		path, method, hash = string(o.Path()), o.MethodAlgorithm(), o.HashField()
 	}
 	c.name("path", &path)
@@ -159,11 +158,11 @@ func (c *codec) output(drv string, e *derivation.Entry[string, derivation.Output
 		o, err = c.withFixedPath(drv, e.Key, o)
 	}
 	e.Value = o
-	c.fail("output", at, err)
+	c.failAt("output", at, err)
 }
 
-// withFixedPath gives a fixed output the path that follows from its hash. Nix looks at no
-// other.
+// withFixedPath returns a fixed output with the path that follows from its hash. Nix ignores
+// any other path.
 func (c *codec) withFixedPath(drv, name string, o derivation.Output) (derivation.Output, error) {
 	if o.Kind() != derivation.Fixed {
 		return o, nil
@@ -172,8 +171,8 @@ func (c *codec) withFixedPath(drv, name string, o derivation.Output) (derivation
 	return derivation.FixedOutput(o.ContentAddress(), path), err
 }
 
-// A SubmitOutputRequest says, during a build, which path is an output of it. It needs the
-// feature [OutputSubmission].
+// A SubmitOutputRequest is sent by a build: the path is the given output of that build. It
+// needs the feature [OutputSubmission].
 type SubmitOutputRequest struct {
 	Path   derivation.SingleDerivedPath
 	Output string
@@ -185,11 +184,13 @@ func (r *SubmitOutputRequest) code(c *codec) {
 	c.name("output", &r.Output)
 }
 
-// maxOutputs is the number of outputs that may follow each other in a single derived path.
+// maxOutputs limits the number of outputs in a single derived path: outputs of outputs of a
+// derivation.
 const maxOutputs = 1000
 
-// singleDerivedPath codes a path, or an output of one: for each output 1, then 0 and the
-// path, and then the outputs from the first to the last.
+// singleDerivedPath codes a path, or an output of such a path. The wire has a 1 for each
+// output, then a 0, the path at the start, and the names of the outputs from the first to the
+// last.
 func (c *codec) singleDerivedPath(p *derivation.SingleDerivedPath) {
 	const field = "path"
 	var base storepath.Path
@@ -197,9 +198,9 @@ func (c *codec) singleDerivedPath(p *derivation.SingleDerivedPath) {
 	if c.encoding() {
 		var err error
 		base, outputs, err = cutOutputs(*p)
-		c.fail(field, -1, err)
+		c.fail(field, err)
 	}
-	if c.trace != nil {
+	if c.form.isText() {
 		c.path(field, &base)
 		limitedList(c, "outputs of it", &outputs, maxOutputs, func(s *string) { c.name("outputs of it", s) })
 		c.joinOutputs(p, base, outputs)
@@ -214,7 +215,7 @@ func (c *codec) singleDerivedPath(p *derivation.SingleDerivedPath) {
 			break
 		}
 		if n == maxOutputs {
-			c.fail(field, c.offset(), fmt.Errorf("more than %d outputs follow each other", maxOutputs))
+			c.failAt(field, c.form.offset(), fmt.Errorf("more than %d outputs follow each other", maxOutputs))
 		}
 		if !c.encoding() {
 			outputs = append(outputs, "")
@@ -227,7 +228,7 @@ func (c *codec) singleDerivedPath(p *derivation.SingleDerivedPath) {
 	c.joinOutputs(p, base, outputs)
 }
 
-// joinOutputs does the reverse of [cutOutputs], unless the codec is encoding.
+// joinOutputs is the inverse of [cutOutputs]. It only works for a decoding codec.
 func (c *codec) joinOutputs(p *derivation.SingleDerivedPath, base storepath.Path, outputs []string) {
 	if c.encoding() {
 		return
@@ -238,7 +239,7 @@ func (c *codec) joinOutputs(p *derivation.SingleDerivedPath, base storepath.Path
 	}
 }
 
-// cutOutputs splits a path into what it begins with and the outputs, from the first to the
+// cutOutputs splits a path into the path at its start and the outputs, from the first to the
 // last.
 func cutOutputs(p derivation.SingleDerivedPath) (base storepath.Path, outputs []string, err error) {
 	for {
@@ -249,7 +250,7 @@ func cutOutputs(p derivation.SingleDerivedPath) (base storepath.Path, outputs []
 		case derivation.SingleBuilt:
 			p, outputs = q.Drv, append(outputs, q.Output)
 		default:
-			return "", nil, errors.New("no path")
+			return "", nil, errors.New("not a path")
 		}
 	}
 }

@@ -1,51 +1,95 @@
 package protocol
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"slices"
-	"strconv"
-	"time"
 
+	"pix/activity"
 	"pix/nixhash"
 	"pix/storepath"
-	"pix/wire"
 )
 
 const (
-	// MaxString is the length in bytes of the longest string that is taken: a log line,
-	// a text, a value of a derivation's environment.
+	// MaxString is the largest length in bytes of a string: a log line, a text, a value
+	// of a derivation's environment.
 	MaxString = 256 << 20
-	// MaxPath is the length in bytes of the longest store path that is taken, and of
-	// other texts that are never long, such as names, hashes and content addresses.
+	// MaxPath is the largest length in bytes of a store path, and of other short strings
+	// such as names, hashes and content addresses.
 	MaxPath = 64 << 10
-	// MaxList is the number of elements of the longest list that is taken.
+	// MaxList is the largest number of elements of a list.
 	MaxList = 1 << 26
 )
 
-// A codec goes through the fields of a value in the order of the wire. Encoding, it
-// appends them to out; decoding, it reads them from in and assigns them. With a trace it
-// does the same with a text for people. After the first error it does nothing more.
+// A codec visits the fields of a value in the order of the wire. An encoding codec writes
+// each field, a decoding codec assigns it. Each request and reply lists its fields once,
+// in its method code, for both directions. After the first error a codec does nothing.
 type codec struct {
 	Params
-	out   []byte
-	trace *trace       // nil unless a text is written or read
-	in    *wire.Reader // nil unless decoding
-	op    Op           // what is being coded, for errors: a part of an operation,
-	part  string       // or, where op is 0, something else
-	err   error
+	form     form
+	decoding bool
+	op       Op     // the operation that is coded, for error messages; 0 for other values
+	part     string // the part of the operation, or the name of the other value
+	err      error
 }
 
-// encoding reports whether values are taken from their variables, as for writing a trace;
-// else they are assigned to them.
-func (c *codec) encoding() bool { return c.in == nil && !c.reading() }
+// A form reads or writes primitives. All values consist of them. There are two forms, and two
+// implementations of each: the bytes of the wire (binaryEncoder, binaryDecoder) and the text of
+// a trace (textEncoder, textDecoder). An encoder writes the given value and returns it. A
+// decoder ignores the given value and returns the value that it reads. A trace shows the name
+// of the field.
+type form interface {
+	// isText reports whether this is the form of a trace. Only values that a trace shows
+	// with other fields than the wire has need it.
+	isText() bool
+	// offset returns the position of the next value, for an error message.
+	offset() int64
+	// locate adds the name and the position of a field to its error. The position is at,
+	// or if that is negative, the start of the last value that was read.
+	locate(what string, at int64, err error) error
 
-// what names what is being coded.
+	// number codes a number of at most limit. A trace shows it by its name, if names has one.
+	number(field string, n, limit uint64, names namer) (uint64, error)
+	// bool codes a bool. On the wire any number except 0 is true.
+	bool(field string, b bool) (bool, error)
+	// tag codes a bool that can only be 0 or 1 on the wire.
+	tag(field string, b bool) (bool, error)
+	// optional codes whether a value follows. A trace shows only a missing value.
+	optional(field string, present bool) (bool, error)
+	// name codes a string of at most limit bytes. A trace shows all of it.
+	name(field, s string, limit int) (string, error)
+	// string codes a string of at most MaxString bytes. A trace may cut it.
+	string(field, s string) (string, error)
+	// bytes codes a string of at most MaxString bytes as a new slice. A trace may cut it.
+	bytes(field string, b []byte) ([]byte, error)
+	// hash codes a SHA-256 in base 16. A decoder accepts every encoding of it.
+	hash(field string, h nixhash.Hash) (nixhash.Hash, error)
+	// event codes a field of an activity, which is a number or a string.
+	event(field string, f activity.Field) (activity.Field, error)
+
+	// hiddenNumber and hiddenName code values that every sender sends the same. A trace omits
+	// them.
+	hiddenNumber(n, limit uint64) (uint64, error)
+	hiddenName(s string) (string, error)
+
+	// openList begins a list of n elements. A decoder fails if it has more than limit.
+	openList(field string, n, limit uint64) (listState, error)
+	// next reports whether the list has an element i, and prepares for it.
+	next(l listState, i uint64) (bool, error)
+	closeList(l listState)
+}
+
+// A listState is what a form must remember while it codes a list.
+type listState struct {
+	size     uint64 // the number of elements; in a trace that is read it is the limit
+	capacity uint64 // how many elements a decoder may allocate before it reads the first
+	outer    string // the label that a trace has omitted before this list
+}
+
+func (c *codec) encoding() bool { return !c.decoding }
+
+// what names the value that is coded.
 func (c *codec) what() string {
 	if c.op == 0 {
 		return c.part
@@ -53,212 +97,180 @@ func (c *codec) what() string {
 	return c.op.String() + " " + c.part
 }
 
-// fail keeps the first error, with the name of the field and the offset at which the
-// field began. In a trace that is read it is where the last value began.
-func (c *codec) fail(field string, offset int64, err error) {
-	if c.err != nil || err == nil {
-		return
+// fail records the first error, with the field and the position of the last value.
+func (c *codec) fail(field string, err error) { c.failAt(field, -1, err) }
+
+// failAt records the first error, with the field and its offset.
+func (c *codec) failAt(field string, at int64, err error) {
+	if c.err == nil && err != nil {
+		c.err = c.form.locate(c.what()+": "+field, at, err)
 	}
-	if c.reading() {
-		c.err = &TraceError{Column: c.trace.mark + 1, What: c.what() + ": " + field, Err: err}
-		return
-	}
-	var unsupported *UnsupportedError
-	if errors.As(err, &unsupported) {
-		c.err = err
-		return
-	}
-	if c.encoding() {
-		offset = -1
-	}
-	var w *wire.Error
-	if errors.As(err, &w) { // it knows better where, and its message says so
-		offset = -1
-	}
-	c.err = &Error{What: c.what() + ": " + field, Offset: offset, Err: err}
 }
 
-func (c *codec) offset() int64 {
-	if c.in == nil {
-		return -1
+// assign stores a value that was decoded and records the error. An encoding codec assigns
+// nothing: several goroutines may encode the same value.
+func assign[T any](c *codec, field string, v *T, got T, err error) {
+	if c.decoding {
+		*v = got
 	}
-	return c.in.Offset()
+	if err != nil {
+		c.fail(field, err)
+	}
 }
 
 func (c *codec) uint64(field string, n *uint64) { c.limited(field, n, math.MaxUint64) }
 
 // limited codes a number that is at most limit.
 func (c *codec) limited(field string, n *uint64, limit uint64) {
-	switch {
-	case c.err != nil:
-	case c.encoding() && *n > limit:
-		c.fail(field, -1, fmt.Errorf("%d is more than the limit of %d", *n, limit))
-	case c.trace != nil:
-		traced(c, field, n, printUint64, parseLimited(limit))
-	case c.encoding():
-		c.out = wire.AppendUint64(c.out, *n)
-	default:
-		at := c.in.Offset()
-		got, err := c.in.Limited("a number", limit)
-		*n = got
-		c.fail(field, at, inside(err))
+	if c.err == nil {
+		got, err := c.form.number(field, *n, limit, nil)
+		assign(c, field, n, got, err)
 	}
-}
-
-// inside makes the end of the stream an error: a value was expected.
-func inside(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // number codes a number of any integer type whose values are 0 to limit.
-func number[T ~uint8 | ~uint16 | ~uint32 | ~uint64](c *codec, field string, n *T, limit uint64) {
-	wide := uint64(*n)
-	if c.trace != nil && c.err == nil && (c.reading() || wide <= limit) {
-		traced(c, field, n, func(n T) string { return fmt.Sprint(n) }, parseNumber[T](limit)) // by its name, if it has one
-		return
-	}
-	c.limited(field, &wide, limit)
-	if !c.encoding() {
-		*n = T(wide)
+func number[T integer](c *codec, field string, n *T, limit uint64) {
+	if c.err == nil {
+		got, err := c.form.number(field, uint64(*n), limit, names[T]{})
+		assign(c, field, n, T(got), err)
 	}
 }
+
+type integer interface {
+	~uint8 | ~uint16 | ~uint32 | ~uint64
+}
+
+// A namer returns the name of a number, or its digits if it has no name.
+type namer interface{ nameOf(n uint64) string }
+
+// names is the namer of an integer type: its method String, if it has one.
+type names[T integer] struct{}
+
+func (names[T]) nameOf(n uint64) string { return fmt.Sprint(T(n)) }
 
 func (c *codec) bool(field string, b *bool) {
-	if c.trace != nil && c.err == nil {
-		traced(c, field, b, strconv.FormatBool, parseBool)
-		return
-	}
-	var n uint64
-	if *b {
-		n = 1
-	}
-	c.uint64(field, &n)
-	if !c.encoding() {
-		*b = n != 0
+	if c.err == nil {
+		got, err := c.form.bool(field, *b)
+		assign(c, field, b, got, err)
 	}
 }
 
-// obsolete codes a number that nobody reads any more: sent as n, received as anything.
+// tag codes a bool that can only be 0 or 1.
+func (c *codec) tag(field string, b *bool) {
+	if c.err == nil {
+		got, err := c.form.tag(field, *b)
+		assign(c, field, b, got, err)
+	}
+}
+
+// optional codes whether a value follows.
+func (c *codec) optional(field string, present *bool) {
+	if c.err == nil {
+		got, err := c.form.optional(field, *present)
+		assign(c, field, present, got, err)
+	}
+}
+
+// obsolete codes a number that has lost its meaning: it is sent as n, and any number is
+// accepted.
 func (c *codec) obsolete(field string, n uint64) {
-	if c.trace == nil {
-		c.uint64(field, &n)
+	if c.err == nil {
+		_, err := c.form.hiddenNumber(n, math.MaxUint64)
+		c.fail(field, err)
 	}
 }
 
-// acknowledged codes the 1 that ends the replies of operations that return nothing.
+// acknowledged codes the 1 at the end of the reply of operations that return nothing.
 func (c *codec) acknowledged() { c.obsolete("acknowledgement", 1) }
 
-// string codes a string that may be long. A trace shows only its beginning.
-func (c *codec) string(field string, s *string) {
-	if c.trace != nil && c.err == nil {
-		c.traceText(field, s)
-		return
+// hiddenName codes a string that every sender sends the same, and returns what it is.
+func (c *codec) hiddenName(field, s string) string {
+	if c.err != nil {
+		return s
 	}
-	c.limitedString(field, s, MaxString)
+	got, err := c.form.hiddenName(s)
+	c.fail(field, err)
+	return got
 }
 
-// name codes a string that is never long, and is shown whole.
-func (c *codec) name(field string, s *string) { c.limitedString(field, s, MaxPath) }
+// constant codes a string that must be want.
+func (c *codec) constant(field, want string) {
+	if got := c.hiddenName(field, want); c.err == nil && got != want {
+		c.fail(field, fmt.Errorf("%q instead of %q", got, want))
+	}
+}
 
-func (c *codec) limitedString(field string, s *string, limit int) {
-	switch {
-	case c.err != nil:
-	case c.encoding() && len(*s) > limit:
-		c.fail(field, -1, fmt.Errorf("%d bytes are more than the limit of %d", len(*s), limit))
-	case c.reading():
-		*s = c.take(field)
-	case c.trace != nil:
-		c.show(field, quote(*s))
-	case c.encoding():
-		c.out = wire.AppendString(c.out, *s)
-	default:
-		at := c.in.Offset()
-		got, err := c.in.String(limit)
-		*s = got
-		c.fail(field, at, inside(err))
+// string codes a string that may be long. A trace may show only its beginning.
+func (c *codec) string(field string, s *string) {
+	if c.err == nil {
+		got, err := c.form.string(field, *s)
+		assign(c, field, s, got, err)
+	}
+}
+
+// name codes a short string. A trace shows all of it.
+func (c *codec) name(field string, s *string) { c.limitedName(field, s, MaxPath) }
+
+func (c *codec) limitedName(field string, s *string, limit int) {
+	if c.err == nil {
+		got, err := c.form.name(field, *s, limit)
+		assign(c, field, s, got, err)
 	}
 }
 
 // bytes codes a string like [codec.string].
 func (c *codec) bytes(field string, b *[]byte) {
-	if c.in == nil {
-		s := string(*b)
-		if c.string(field, &s); c.reading() {
-			*b = []byte(s)
-		}
-		return
+	if c.err == nil {
+		got, err := c.form.bytes(field, *b)
+		assign(c, field, b, got, err)
 	}
-	if c.err != nil {
-		return
-	}
-	at := c.in.Offset()
-	got, err := c.in.Bytes(MaxString)
-	*b = slices.Clone(got)
-	c.fail(field, at, inside(err))
 }
 
-// text codes a value through its spelling, which is never long. parse is not called when
-// encoding.
+// text codes a value as a short string. Only an encoding codec calls print, only a decoding
+// one parse.
 func text[T any](c *codec, field string, v *T, print func(T) string, parse func(string) (T, error)) {
 	var s string
 	if c.encoding() {
 		s = print(*v)
 	}
-	at := c.offset()
 	c.name(field, &s)
-	if c.encoding() || c.err != nil {
-		return
+	if c.decoding && c.err == nil {
+		got, err := parse(s)
+		assign(c, field, v, got, err)
 	}
-	got, err := parse(s)
-	*v = got
-	c.fail(field, at, err)
 }
 
-// path codes a store path. What is no path of the store directory is not sent: the daemon
-// would hang up, or take it for something else.
+// path codes a store path. A path outside the store directory is not sent: the daemon
+// would hang up, or read it as something else.
 func (c *codec) path(field string, p *storepath.Path) {
-	if c.err != nil {
-		return
-	}
-	if c.encoding() {
-		s := string(*p)
+	s := string(*p)
+	if c.encoding() && c.err == nil {
 		_, err := c.Dir.Parse(s)
-		c.fail(field, -1, err)
-		c.name(field, &s)
-		return
+		c.fail(field, err)
 	}
-	var s string
-	at := c.offset()
-	if c.name(field, &s); c.err == nil {
+	c.name(field, &s)
+	if c.decoding && c.err == nil {
 		got, err := c.Dir.Parse(s)
-		*p = got
-		c.fail(field, at, err)
+		assign(c, field, p, got, err)
 	}
 }
 
 // optionalPath codes a path, or "" for none.
 func (c *codec) optionalPath(field string, p *storepath.Path) {
-	if c.encoding() {
-		if *p != "" {
-			c.path(field, p)
-			return
-		}
-		var none string
-		c.name(field, &none)
+	if c.encoding() && *p != "" {
+		c.path(field, p)
 		return
 	}
 	var s string
-	at := c.offset()
-	if c.name(field, &s); c.err == nil && s != "" {
-		got, err := c.Dir.Parse(s)
-		*p = got
-		c.fail(field, at, err)
+	c.name(field, &s)
+	if c.encoding() {
 		return
 	}
 	*p = ""
+	if s != "" && c.err == nil {
+		got, err := c.Dir.Parse(s)
+		assign(c, field, p, got, err)
+	}
 }
 
 // list codes a list: its length and each element.
@@ -268,45 +280,50 @@ func list[T any](c *codec, field string, l *[]T, element func(*T)) {
 
 // limitedList codes a list of at most limit elements.
 func limitedList[T any](c *codec, field string, l *[]T, limit uint64, element func(*T)) {
-	if c.reading() {
-		takeList(c, field, l, limit, element)
+	if c.decoding {
+		decodeList(c, field, l, limit, element)
 		return
 	}
-	if c.trace != nil {
-		c.showList(field, len(*l), func(i int) { element(&(*l)[i]) })
+	if c.err != nil {
 		return
 	}
-	n := uint64(len(*l))
-	c.limited(field, &n, limit)
-	if c.encoding() {
-		for i := range *l {
+	state, err := c.form.openList(field, uint64(len(*l)), limit)
+	for i := range *l {
+		if err != nil || c.err != nil {
+			break
+		}
+		if _, err = c.form.next(state, uint64(i)); err == nil {
 			element(&(*l)[i])
 		}
-		return
 	}
+	c.form.closeList(state)
+	c.fail(field, err)
+}
+
+func decodeList[T any](c *codec, field string, l *[]T, limit uint64, element func(*T)) {
 	*l = nil
-	if c.err != nil || n == 0 {
+	if c.err != nil {
 		return
 	}
-	*l = make([]T, 0, min(n, c.room()))
 	var zero T
-	for range n {
-		if c.err != nil {
-			return
+	state, err := c.form.openList(field, 0, limit)
+	for i := uint64(0); err == nil && c.err == nil; i++ {
+		var more bool
+		if more, err = c.form.next(state, i); !more {
+			break
+		}
+		if *l == nil {
+			*l = make([]T, 0, state.capacity)
 		}
 		*l = append(*l, zero)
 		element(&(*l)[len(*l)-1])
 	}
+	c.form.closeList(state)
+	c.fail(field, err)
 }
 
-// room returns how many elements of a list get room before any has come: not many more
-// than are in the buffer already, for each takes a word at least.
-func (c *codec) room() uint64 {
-	const least, most = 8, 1024
-	return uint64(min(least+c.in.Buffered()/wire.WordSize, most))
-}
-
-// asSet returns the elements of s sorted, each once; s itself if it is so already.
+// asSet returns the elements of s in order, without duplicates. It returns s itself if that is
+// a set already.
 func asSet[T ~string](s []T) []T {
 	if !isSet(s) {
 		s = slices.Clone(s)
@@ -316,7 +333,7 @@ func asSet[T ~string](s []T) []T {
 	return s
 }
 
-// isSet reports whether s is sorted and has no element twice.
+// isSet reports whether s is sorted and has no duplicates.
 func isSet[T ~string](s []T) bool {
 	for i := 1; i < len(s); i++ {
 		if s[i-1] >= s[i] {
@@ -326,14 +343,15 @@ func isSet[T ~string](s []T) bool {
 	return true
 }
 
-// set codes a set: sorted, each element once, as Nix sends it. It may come in any order.
+// set codes a set. Like Nix it sends the elements in order and without duplicates. It
+// accepts any order.
 func set[T ~string](c *codec, field string, s *[]T, element func(*T)) {
 	sorted := *s
 	if c.encoding() {
 		sorted = asSet(sorted)
 	}
 	list(c, field, &sorted, element)
-	if !c.encoding() {
+	if c.decoding {
 		*s = asSet(sorted)
 	}
 }
@@ -346,14 +364,14 @@ func (c *codec) stringSet(field string, s *[]string) {
 	set(c, field, s, func(s *string) { c.name(field, s) })
 }
 
-// An entry is an element of a map, which the wire has as a list.
+// An entry is an element of a map, which is a list on the wire.
 type entry[K ~string, V any] struct {
 	key   K
 	value V
 }
 
-// mapping codes a map: a list, sorted by key. It may come in any order; of entries with
-// the same key, the last counts.
+// mapping codes a map as a list, sorted by key. It accepts any order. The last of several
+// entries with the same key counts.
 func mapping[K ~string, V any](c *codec, field string, m *map[K]V, element func(*entry[K, V])) {
 	l := make([]entry[K, V], 0, len(*m))
 	for _, k := range slices.Sorted(maps.Keys(*m)) {
@@ -374,114 +392,4 @@ func (c *codec) stringMap(field string, m *map[string]string) {
 		c.name("name", &e.key)
 		c.string("value", &e.value)
 	})
-}
-
-// narHash codes a SHA-256 in base 16 without its name; read, it may have any spelling.
-func (c *codec) narHash(field string, h *nixhash.Hash) {
-	if c.encoding() && c.err == nil && h.Algorithm() != nixhash.SHA256 {
-		c.fail(field, -1, errors.New("a NAR hash is a SHA-256"))
-		return
-	}
-	if c.trace != nil {
-		traced(c, field, h, nixhash.Hash.Base16, parseNARHash)
-		return
-	}
-	if c.err != nil {
-		return
-	}
-	if c.encoding() {
-		c.out = wire.AppendUint64(c.out, 2*sha256.Size) // a multiple of a word: nothing is padded
-		c.out = h.AppendBase16(c.out)
-		return
-	}
-	at := c.in.Offset()
-	b, err := c.in.Bytes(MaxPath)
-	if c.fail(field, at, inside(err)); c.err != nil {
-		return
-	}
-	var digest [sha256.Size]byte
-	if len(b) == 2*len(digest) { // as daemons send it
-		if _, err := hex.Decode(digest[:], b); err == nil {
-			*h = nixhash.SHA256Hash(digest)
-			return
-		}
-	}
-	got, err := parseNARHash(string(b))
-	*h = got
-	c.fail(field, at, err)
-}
-
-func parseNARHash(s string) (nixhash.Hash, error) { return nixhash.ParseAny(s, nixhash.SHA256) }
-
-// optionalContentAddress codes a content address, or "" for none.
-func (c *codec) optionalContentAddress(field string, ca *storepath.ContentAddress) {
-	text(c, field, ca, storepath.ContentAddress.String, func(s string) (storepath.ContentAddress, error) {
-		if s == "" {
-			return storepath.ContentAddress{}, nil
-		}
-		return storepath.ParseContentAddress(s)
-	})
-}
-
-// time codes whole seconds since 1970, where 0 is unknown.
-func (c *codec) time(field string, t *time.Time) {
-	var n uint64
-	if c.encoding() && !t.IsZero() {
-		n = uint64(t.Unix())
-	}
-	c.limited(field, &n, math.MaxInt64)
-	if !c.encoding() {
-		*t = time.Time{}
-		if n != 0 {
-			*t = time.Unix(int64(n), 0).UTC()
-		}
-	}
-}
-
-// optionalDuration codes microseconds, or none.
-func (c *codec) optionalDuration(field string, d **time.Duration) {
-	have := *d != nil
-	c.optional(field, &have)
-	var micros uint64
-	if c.encoding() && have {
-		micros = uint64((*d).Microseconds())
-	}
-	if have {
-		c.limited(field, &micros, math.MaxInt64/uint64(time.Microsecond))
-	}
-	if !c.encoding() {
-		*d = nil
-		if have && c.err == nil {
-			took := time.Duration(micros) * time.Microsecond
-			*d = &took
-		}
-	}
-}
-
-// optional codes whether a value follows: 1, or 0. A trace shows only that none does.
-func (c *codec) optional(field string, have *bool) {
-	switch {
-	case c.reading():
-		*have = !c.none(field)
-	case c.trace == nil:
-		c.tag(field, have)
-	case !*have && c.err == nil:
-		c.show(field, noneWord)
-	}
-}
-
-// tag codes a bool that is 1 or 0 and nothing else.
-func (c *codec) tag(field string, have *bool) {
-	if c.trace != nil {
-		c.bool(field, have)
-		return
-	}
-	var tag uint64
-	if *have {
-		tag = 1
-	}
-	c.limited(field, &tag, 1)
-	if !c.encoding() {
-		*have = tag == 1
-	}
 }

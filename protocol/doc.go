@@ -1,6 +1,5 @@
-// Package protocol knows the worker protocol, the language of the Nix daemon: it turns
-// bytes into values and back, and nothing else. It knows of no socket and no clock, so
-// that client, server, monitor and fuzzers can share it.
+// Package protocol encodes and decodes the worker protocol, the language of the Nix daemon. It
+// uses no socket and no clock, so that clients, servers, monitors and fuzzers can share it.
 //
 // # A conversation
 //
@@ -15,45 +14,43 @@
 //	                                           or messages, Error
 //	…
 //
-// Both go on with the lower of the two versions ([Version]) and the features that both
-// have ([Features]); with the store directory, which the protocol does not mention, they
-// make up the [Params] that every value is encoded and decoded by.
+// Both sides use the lower of their versions ([Version]) and the features that both have
+// ([Features]). Together with the store directory, which the protocol does not mention, these
+// are the [Params] of all encoding and decoding.
 //
-// An operation ([Op]) is a number. [Lookup] tells its name, the version it came with, the
-// feature it needs, who may ask and what follows its request: the table in table.go is the
-// one place where this is written. Its request and its reply are plain structs ([Request],
-// [Reply]). Each has one method that lists its fields in the order of the wire, for all
-// directions at once, so that what is written is what is read, and is what a trace shows and
-// is read from.
+// An operation ([Op]) is a number. [Lookup] returns its name, its first version, the feature
+// that it needs, its users and the body of its request. The table in table.go is the only place
+// where this is defined. Requests and replies are plain structs ([Request], [Reply]). A method
+// of each lists its fields in the order of the wire, once for all purposes: encoding, decoding,
+// and writing and reading traces. So these cannot diverge.
 //
 // Between request and reply the daemon sends messages ([Message]): log lines, activities,
-// requests for more bytes of an upload, and at the end either Last, after which the
-// reply comes, or Error, after which there is none.
+// requests for more bytes of an upload, and at the end Last or Error. The reply follows after
+// Last. Nothing follows after Error.
 //
-// What the other side does not know, an operation or a field, is an [*UnsupportedError]
-// before a byte of it is sent. What a daemon refuses to users whom it does not trust is
-// told by [Params.NeedsTrust].
+// If the other side does not support an operation or a field, the call fails with an
+// [*UnsupportedError] before anything is sent. [Params.NeedsTrust] tells whether a daemon would
+// refuse a request of an untrusted user.
 //
 // # A trace
 //
 // [Params.TraceRequest], [Params.TraceReply] and [Params.TraceMessage] show a value on one
-// line, for people, and [Params.ParseTraceRequest] and its like read such a line again. It is
-// a name and fields:
+// line, for people. [Params.ParseTraceRequest] and similar functions read such a line. It
+// consists of a name and fields:
 //
 //	line  = name { " " field }
-//	field = [ label "=" ] value        an element of a list that is one value has no label
+//	field = [ label "=" ] value        an element of a list with a single value has no label
 //	value = word | quoted | list
 //	list  = "[" [ element { ", " element } ] "]"
 //	element = field { " " field }
 //
-// A quoted text is as in Go. A word has no spaces, no brackets, parentheses, commas or quotes,
-// and only ASCII. What follows a request or a reply is shown by [TraceData].
+// A quoted text has the syntax of Go. A word is ASCII without spaces, brackets, parentheses,
+// commas or quotes. [TraceData] shows the bodies of requests and replies.
 //
 // # Limits
 //
-// A string has at most [MaxString] bytes, a store path [MaxPath], a list [MaxList]
-// elements. Memory is allocated as bytes come, never because a number promised them.
+// A string has at most [MaxString] bytes, a store path [MaxPath], a list [MaxList] elements.
+// Memory is allocated for received bytes, never for an announced length.
 //
-// Sources: src/libstore/worker-protocol.cc, worker-protocol-connection.cc and daemon.cc in
-// Nix.
+// Sources: src/libstore/worker-protocol.cc, worker-protocol-connection.cc and daemon.cc in Nix.
 package protocol

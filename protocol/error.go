@@ -6,11 +6,11 @@ import (
 	"io/fs"
 )
 
-// An Error says that what was received, or was to be sent, is not of the protocol.
+// An Error reports a received value that violates the protocol, or a value that cannot be sent.
 type Error struct {
-	What   string // the value at fault, such as "QueryPathInfo reply: references"
-	Offset int64  // of the value in the stream, in bytes since it began; -1 when sending
-	Err    error  // what is wrong with it
+	What   string // the value with the error, such as "QueryPathInfo reply: references"
+	Offset int64  // of the value, in bytes from the start of the stream; -1 when sending
+	Err    error  // the reason
 }
 
 func (e *Error) Error() string {
@@ -20,16 +20,16 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("worker protocol, %s at offset %d: %v", e.What, e.Offset, e.Err)
 }
 
-// Unwrap returns what is wrong.
+// Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// An UnsupportedError says that the other side is too old for something, or lacks a
-// feature. It is [errors.ErrUnsupported]. Nothing was sent.
+// An UnsupportedError reports that the other side is too old for a request, or lacks a feature.
+// Nothing was sent. It matches [errors.ErrUnsupported].
 type UnsupportedError struct {
 	What    string   // such as "operation QueryMissing"
-	Have    Version  // what was negotiated
-	Since   Version  // what would be needed; 0 if a feature is missing
-	Feature Features // the feature that is missing, or 0
+	Have    Version  // the negotiated version
+	Since   Version  // the required version; 0 if a feature is missing
+	Feature Features // the missing feature, or 0
 }
 
 func (e *UnsupportedError) Error() string {
@@ -45,8 +45,8 @@ func (e *UnsupportedError) Error() string {
 // Is reports whether target is [errors.ErrUnsupported].
 func (e *UnsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// A TrustError says that a request was not sent, because the daemon does not trust the user
-// and would refuse it. It is [fs.ErrPermission].
+// A TrustError reports that a request was not sent, since the daemon does not trust the user
+// and would refuse it. It matches [fs.ErrPermission].
 type TrustError struct{ Op Op }
 
 func (e *TrustError) Error() string {

@@ -10,8 +10,7 @@ import (
 	"pix/wire"
 )
 
-// A request is bytes, and the bytes are the request again. Who knows neither daemon nor
-// client, such as a monitor between the two, shows what is said.
+// A monitor between a client and a daemon decodes the traffic and prints it.
 func Example() {
 	params := protocol.Params{Version: protocol.MakeVersion(34), Dir: storepath.DefaultDir}
 	sent, err := params.AppendRequest(nil, &protocol.IsValidPathRequest{Path: "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-hello"})
@@ -34,7 +33,7 @@ func Example() {
 	// IsValidPath valid=true
 }
 
-// What a daemon does not know is an error before a byte is sent.
+// An operation that the daemon does not support is an error before anything is sent.
 func ExampleParams_Check() {
 	nix28 := protocol.Params{Version: protocol.MakeVersion(34)}
 	err := nix28.Check(protocol.AddPermRoot)

@@ -15,7 +15,7 @@ import (
 	"pix/storepath"
 )
 
-// A filler makes up values that can be sent, by their type.
+// A filler generates values that can be sent, according to their types.
 type filler struct{ *rand.Rand }
 
 func newFiller(seed uint64) filler { return filler{rand.New(rand.NewPCG(seed, 0))} }
@@ -95,7 +95,7 @@ func (f filler) derivation(name string) *derivation.Derivation {
 	return d
 }
 
-// fixedCA is always the same, so that its path can be computed twice.
+// fixedCA always returns the same address, so that its path can be computed again.
 func (f filler) fixedCA() storepath.ContentAddress {
 	ca, err := storepath.NewContentAddress(storepath.Flat, nixhash.Sum(nixhash.SHA256, nil))
 	if err != nil {
@@ -104,10 +104,10 @@ func (f filler) fixedCA() storepath.ContentAddress {
 	return ca
 }
 
-// fill sets all that v points to.
+// fill sets all fields of the value that v points to.
 func (f filler) fill(v any) {
 	f.fillValue(reflect.ValueOf(v).Elem())
-	switch v := v.(type) { // what is not sent, or not every value of which can be
+	switch v := v.(type) { // fields that are not sent, or that cannot have every value
 	case *BuildDerivationRequest:
 		v.Path = f.path(".drv")
 		v.Derivation = f.derivation(v.Path.Name()[:len(v.Path.Name())-len(".drv")])
@@ -164,7 +164,7 @@ func (f filler) fillMessage(m *Message) {
 	}
 }
 
-// limits are those of number types that have one.
+// limits are the largest valid values of number types.
 var limits = map[reflect.Type]uint64{
 	reflect.TypeFor[store.BuildMode]():    uint64(store.BuildCheck),
 	reflect.TypeFor[store.BuildStatus]():  uint64(store.NoSubstituters),
@@ -219,7 +219,7 @@ func (f filler) fillValue(v reflect.Value) {
 		*p = f.singleDerivedPath()
 		return
 	case **derivation.Derivation, *activity.Event, **activity.Error, *MessageKind:
-		return // filled elsewhere
+		return // the callers set them
 	}
 	f.fillKind(v)
 }
@@ -229,7 +229,7 @@ func (f filler) fillKind(v reflect.Value) {
 	case reflect.Bool:
 		v.SetBool(f.IntN(2) == 0)
 	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
-		n := uint64(f.Uint32()) // what every number may be
+		n := uint64(f.Uint32()) // a value that every number can have
 		if limit, ok := limits[v.Type()]; ok {
 			n %= limit + 1
 		}
@@ -269,7 +269,7 @@ func (f filler) fillKind(v reflect.Value) {
 	}
 }
 
-// allParams returns each version with each set of features that it can have.
+// allParams returns every version with every set of features that it can have.
 func allParams() (all []Params) {
 	for v := MinVersion; v <= MaxVersion; v++ {
 		all = append(all, Params{Version: v, Dir: testDir})

@@ -11,14 +11,14 @@ import (
 	"pix/wire"
 )
 
-// fuzzParams picks one of all versions and features.
+// fuzzParams returns one of all combinations of version and features.
 func fuzzParams(n uint8) Params {
 	all := allParams()
 	return all[int(n)%len(all)]
 }
 
-// oldest, plain and newest are the indexes of the Params with which the seeds are
-// encoded: 1.21, 1.38, and 1.38 with all features.
+// seedParams returns the indexes of the Params for the seeds: 1.21, 1.38, and 1.38 with all
+// features.
 func seedParams() (indexes []uint8) {
 	all := allParams()
 	for i, p := range all {
@@ -29,14 +29,14 @@ func seedParams() (indexes []uint8) {
 	return indexes
 }
 
-// checkMemory fails if reading so many bytes allocated far more: nothing that is received
-// may size an allocation.
+// checkMemory fails if a decoder allocated much more than it received. A received number must
+// not determine the size of an allocation.
 func checkMemory(t *testing.T, received int, before *runtime.MemStats) {
 	t.Helper()
 	var after runtime.MemStats
 	runtime.ReadMemStats(&after)
 	if got, most := after.TotalAlloc-before.TotalAlloc, uint64(1<<20+200*received); got > most {
-		t.Errorf("%d bytes made it allocate %d", received, got)
+		t.Errorf("decoding %d bytes allocated %d", received, got)
 	}
 }
 
@@ -71,7 +71,7 @@ func FuzzRequest(f *testing.F) {
 		sameTrace(t, line, traced, req, func() string { return p.TraceRequest(traced, -1) }, err)
 		again, err := p.AppendRequest(nil, req)
 		if err != nil {
-			t.Fatalf("%s was read and cannot be sent: %v", req.Op(), err)
+			t.Fatalf("%s was read but cannot be sent: %v", req.Op(), err)
 		}
 		got, err := p.ReadRequest(reader(again))
 		if err != nil || !reflect.DeepEqual(got, req) {
@@ -80,7 +80,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// checkError fails unless err is one of those that are promised.
+// checkError fails unless err has one of the documented types.
 func checkError(t *testing.T, err error, received int) {
 	t.Helper()
 	var e *Error
@@ -88,7 +88,7 @@ func checkError(t *testing.T, err error, received int) {
 	switch {
 	case errors.As(err, &e):
 		if e.Offset > int64(received) {
-			t.Errorf("of %d bytes that at %d is at fault: %v", received, e.Offset, err)
+			t.Errorf("received %d bytes, but the error is at offset %d: %v", received, e.Offset, err)
 		}
 	case err == io.EOF, errors.As(err, &unsupported):
 	default:
@@ -130,7 +130,7 @@ func FuzzReply(f *testing.F) {
 		}
 		again, err := p.AppendReply(nil, Op(op), reply)
 		if err != nil {
-			t.Fatalf("%s was read and cannot be sent: %v", Op(op), err)
+			t.Fatalf("%s was read but cannot be sent: %v", Op(op), err)
 		}
 		got := NewReply(Op(op))
 		if err := p.ReadReply(reader(again), Op(op), got); err != nil || !reflect.DeepEqual(got, reply) {
@@ -165,7 +165,7 @@ func FuzzMessage(f *testing.F) {
 			return
 		}
 		if err != nil {
-			t.Fatalf("%s was read and cannot be sent: %v", m.Kind, err)
+			t.Fatalf("%s was read but cannot be sent: %v", m.Kind, err)
 		}
 		line := p.TraceMessage(m, -1)
 		traced, err := p.ParseTraceMessage(line)
@@ -193,7 +193,7 @@ func FuzzHandshake(f *testing.F) {
 		p, g, err := ClientHandshake(reader(b), io.Discard, testDir)
 		checkHandshake(t, p, err, len(b))
 		if err == nil && g.DaemonVersion < p.Version {
-			t.Errorf("%s with a daemon of %s", p.Version, g.DaemonVersion)
+			t.Errorf("negotiated %s with a daemon of %s", p.Version, g.DaemonVersion)
 		}
 		p, err = ServerHandshake(reader(b), new(bytes.Buffer), testDir, Greeting{DaemonVersion: MaxVersion, NixVersion: "2.34.8"}, AllFeatures)
 		checkHandshake(t, p, err, len(b))
@@ -212,6 +212,6 @@ func checkHandshake(t *testing.T, p Params, err error, received int) {
 		return
 	}
 	if p.Version < MinVersion || p.Version > MaxVersion || p.Version < featureVersion && p.Features != 0 {
-		t.Errorf("agreed on %s with %s", p.Version, p.Features)
+		t.Errorf("negotiated %s with features %s", p.Version, p.Features)
 	}
 }

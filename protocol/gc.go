@@ -7,13 +7,13 @@ import (
 	"pix/storepath"
 )
 
-// An EnsurePathRequest makes a path valid, by substitution, or fails.
+// An EnsurePathRequest makes a path valid: the daemon substitutes it if necessary.
 type EnsurePathRequest struct{ Path storepath.Path }
 
 func (*EnsurePathRequest) Op() Op          { return EnsurePath }
 func (r *EnsurePathRequest) code(c *codec) { c.path("path", &r.Path) }
 
-// An AddTempRootRequest keeps a path from being collected as long as the connection is
+// An AddTempRootRequest protects a path from the garbage collector while the connection is
 // open. The path need not be valid yet.
 type AddTempRootRequest struct{ Path storepath.Path }
 
@@ -26,21 +26,21 @@ type AddTempRootsRequest struct{ Paths []storepath.Path }
 func (*AddTempRootsRequest) Op() Op          { return AddTempRoots }
 func (r *AddTempRootsRequest) code(c *codec) { c.pathSet("paths", &r.Paths) }
 
-// An AddIndirectRootRequest tells the daemon of a symlink, anywhere in its file system: as
-// long as it is there, what it points to is not collected.
+// An AddIndirectRootRequest registers a symlink anywhere in the daemon's file system as a root.
+// The garbage collector keeps its target while the symlink exists.
 type AddIndirectRootRequest struct{ Link string }
 
 func (*AddIndirectRootRequest) Op() Op          { return AddIndirectRoot }
 func (r *AddIndirectRootRequest) code(c *codec) { c.name("link", &r.Link) }
 
-// An AddPermRootRequest makes the daemon make a symlink to a path, and an indirect root of
-// it. Only a trusted user may ask.
+// An AddPermRootRequest creates a symlink to a path and registers it as an indirect root. Only
+// a trusted user may do this.
 type AddPermRootRequest struct {
 	Path storepath.Path
 	Link string // absolute, in the daemon's file system
 }
 
-// An AddPermRootReply holds the name of the symlink, made absolute and clean.
+// An AddPermRootReply holds the cleaned absolute name of the symlink.
 type AddPermRootReply struct{ Link string }
 
 func (*AddPermRootRequest) Op() Op { return AddPermRoot }
@@ -50,16 +50,17 @@ func (r *AddPermRootRequest) code(c *codec) {
 }
 func (r *AddPermRootReply) code(c *codec) { c.name("link", &r.Link) }
 
-// A SyncWithGCRequest once waited for a running collection. It does nothing since Nix 2.4.
+// A SyncWithGCRequest waited for a running collection in Nix before 2.4. It has no effect
+// since.
 type SyncWithGCRequest struct{}
 
 func (*SyncWithGCRequest) Op() Op      { return SyncWithGC }
 func (*SyncWithGCRequest) code(*codec) {}
 
-// A FindRootsRequest asks what keeps which paths from being collected.
+// A FindRootsRequest asks for the garbage collector roots.
 type FindRootsRequest struct{}
 
-// A FindRootsReply answers it, in any order.
+// A FindRootsReply holds the roots, in any order.
 type FindRootsReply struct{ Roots []store.Root }
 
 func (*FindRootsRequest) Op() Op      { return FindRoots }
@@ -71,12 +72,12 @@ func (r *FindRootsReply) code(c *codec) {
 	})
 }
 
-// A CollectGarbageRequest collects garbage. Without [DeleteDeadSpecificReferrers] only
-// [store.GCDeleteSpecific] may have Paths, and nothing DeleteReferrers: anything else is
-// an [*UnsupportedError].
+// A CollectGarbageRequest collects garbage. Without the feature [DeleteDeadSpecificReferrers],
+// Paths is only valid for [store.GCDeleteSpecific], and DeleteReferrers never. Other requests
+// are an [*UnsupportedError].
 type CollectGarbageRequest struct{ store.GCOptions }
 
-// A CollectGarbageReply says what was found or done.
+// A CollectGarbageReply holds the paths that were found or deleted.
 type CollectGarbageReply struct{ store.GCResult }
 
 func (*CollectGarbageRequest) Op() Op { return CollectGarbage }
@@ -94,14 +95,15 @@ func (r *CollectGarbageRequest) code(c *codec) {
 	}
 }
 
-// codePaths codes whether the whole store is meant, or which paths.
+// codePaths codes the paths to which the request is limited, or that it is about the whole
+// store.
 func (r *CollectGarbageRequest) codePaths(c *codec) {
 	whole := r.Paths == nil
 	c.tag("whole store", &whole)
 	switch {
 	case whole && c.encoding():
 		if r.DeleteReferrers {
-			c.fail("delete referrers", -1, errors.New("referrers of what? the whole store is meant"))
+			c.fail("delete referrers", errors.New("the request has no paths whose referrers could be deleted"))
 		}
 	case whole:
 		r.Paths, r.DeleteReferrers = nil, false
@@ -114,14 +116,14 @@ func (r *CollectGarbageRequest) codePaths(c *codec) {
 	}
 }
 
-// codePathsOld codes the paths that are to be deleted.
+// codePathsOld codes the paths to delete.
 func (r *CollectGarbageRequest) codePathsOld(c *codec) {
 	specific := r.Action == store.GCDeleteSpecific
 	if c.encoding() && (r.DeleteReferrers || !specific && r.Paths != nil) {
-		c.fail("paths", -1, &UnsupportedError{What: "collecting garbage among given paths and their referrers", Have: c.Version, Feature: DeleteDeadSpecificReferrers})
+		c.fail("paths", &UnsupportedError{What: "limiting a garbage collection to given paths and their referrers", Have: c.Version, Feature: DeleteDeadSpecificReferrers})
 		return
 	}
-	at := c.offset()
+	at := c.form.offset()
 	c.pathSet("paths", &r.Paths)
 	if c.encoding() {
 		return
@@ -131,7 +133,7 @@ func (r *CollectGarbageRequest) codePathsOld(c *codec) {
 		r.Paths = []storepath.Path{}
 	}
 	if !specific && r.Paths != nil {
-		c.fail("paths", at, errors.New("only delete-specific is about given paths"))
+		c.failAt("paths", at, errors.New("only delete-specific takes paths"))
 	}
 }
 
@@ -141,17 +143,17 @@ func (r *CollectGarbageReply) code(c *codec) {
 	c.obsolete("obsolete", 0)
 }
 
-// An OptimiseStoreRequest replaces equal files in the store by hard links.
+// An OptimiseStoreRequest replaces identical files in the store with hard links.
 type OptimiseStoreRequest struct{}
 
 func (*OptimiseStoreRequest) Op() Op      { return OptimiseStore }
 func (*OptimiseStoreRequest) code(*codec) {}
 
-// A VerifyStoreRequest checks that valid paths are there and, if CheckContents, that they
-// have not changed. Only a trusted user may ask for Repair.
+// A VerifyStoreRequest checks that all valid paths exist. With CheckContents it also compares
+// their contents with their hashes. Only a trusted user may ask for Repair.
 type VerifyStoreRequest struct{ CheckContents, Repair bool }
 
-// A VerifyStoreReply says whether errors were found that are still there.
+// A VerifyStoreReply reports whether errors remain.
 type VerifyStoreReply struct{ Errors bool }
 
 func (*VerifyStoreRequest) Op() Op { return VerifyStore }

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"pix/derivation"
 	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/store"
@@ -21,35 +20,35 @@ import (
 	"pix/wire"
 )
 
-// A golden says what a file of golden data holds.
+// A golden describes a file of golden data.
 type golden struct {
 	params Params
-	// values decodes the values that the file holds, n of them, returns them as JSON
-	// has them, and encodes them again.
+	// values decodes the n values of the file, returns them in their JSON form, and encodes
+	// them again.
 	values func(p Params, in *wire.Reader, n int) (json []any, again []byte, err error)
-	// readOnly says why Nix does not write the file.
+	// readOnly is the reason why Nix does not write the file.
 	readOnly string
-	// want changes what the .json has, where it says more than the wire.
+	// want changes the value of the .json file if that has more than the wire.
 	want func(any) any
 }
 
-// of returns a golden of values of one type.
+// of returns a golden for values of one type.
 func of[T any](version uint8, code func(*codec, *T), toJSON func(T) any) golden {
 	return golden{
 		params: Params{Version: MakeVersion(version), Dir: storepath.DefaultDir},
 		values: func(p Params, in *wire.Reader, n int) (values []any, again []byte, err error) {
 			for range n {
 				var v T
-				dec := codec{Params: p, in: in, part: "golden"}
-				if code(&dec, &v); dec.err != nil {
+				dec := p.decoder(in, 0, "golden")
+				if code(dec, &v); dec.err != nil {
 					return values, again, dec.err
 				}
 				values = append(values, toJSON(v))
-				enc := codec{Params: p, part: "golden"}
-				if code(&enc, &v); enc.err != nil {
+				enc, form := p.encoder(nil, 0, "golden")
+				if code(enc, &v); enc.err != nil {
 					return values, again, enc.err
 				}
-				again = append(again, enc.out...)
+				again = append(again, form.out...)
 				if err := throughTrace(p, code, v); err != nil {
 					return values, again, err
 				}
@@ -59,17 +58,16 @@ func of[T any](version uint8, code func(*codec, *T), toJSON func(T) any) golden 
 	}
 }
 
-// throughTrace shows a value in a trace, and reads it from there.
+// throughTrace writes a value to a trace and checks that it is read from there unchanged.
 func throughTrace[T any](p Params, code func(*codec, *T), v T) error {
-	written := p.newTrace("golden", -1)
-	code(&written, &v)
-	line := written.line()
-	in := p.readTrace(line)
-	in.part = "golden"
-	in.nameIs("golden")
+	enc, text := p.traceEncoder("golden", -1)
+	code(enc, &v)
+	line := text.line(enc.err)
+	dec, form := p.traceDecoder(line)
+	dec.expectWord(form, "golden")
 	var got T
-	if code(&in, &got); !in.end() {
-		return in.err
+	if code(dec, &got); !dec.traceEnd(form) {
+		return dec.err
 	}
 	if !reflect.DeepEqual(got, v) {
 		return fmt.Errorf("%s is read as %+v instead of %+v", line, got, v)
@@ -77,103 +75,9 @@ func throughTrace[T any](p Params, code func(*codec, *T), v T) error {
 	return nil
 }
 
-func (g golden) with(f Features) golden            { g.params.Features = f; return g }
-func (g golden) notWritten(why string) golden      { g.readOnly = why; return g }
-func (g golden) wanting(f func(any) any) golden    { g.want = f; return g }
-func plainString(s string) any                     { return s }
-func pathJSON(p storepath.Path) any                { return p.Base() }
-func derivedPathJSON(p derivation.DerivedPath) any { return p }
-
-func optionalPathJSON(p storepath.Path) any {
-	if p == "" {
-		return nil
-	}
-	return p.Base()
-}
-
-func caJSON(ca storepath.ContentAddress) any {
-	if ca.IsZero() {
-		return nil
-	}
-	return map[string]any{"method": ca.Method().String(), "hash": ca.Hash().SRI()}
-}
-
-func drvOutputJSON(id store.DrvOutput) any {
-	if !id.Hash.IsZero() {
-		return id.HashID()
-	}
-	return map[string]any{"drvPath": id.Path.Base(), "outputName": id.Output}
-}
-
-func signaturesJSON(signatures []string) any {
-	l := []any{}
-	for _, s := range signatures {
-		name, sig, _ := strings.Cut(s, ":")
-		l = append(l, map[string]any{"keyName": name, "sig": sig})
-	}
-	return l
-}
-
-func basesJSON(paths []storepath.Path) any {
-	l := []any{}
-	for _, p := range paths {
-		l = append(l, p.Base())
-	}
-	return l
-}
-
-func realisationJSON(r store.Realisation) any {
-	return map[string]any{"outPath": r.OutPath.Base(), "signatures": signaturesJSON(r.Signatures)}
-}
-
-func keyedRealisationJSON(r store.KeyedRealisation) any {
-	if r.ID.Hash.IsZero() {
-		return map[string]any{"key": drvOutputJSON(r.ID), "value": realisationJSON(r.Realisation)}
-	}
-	m := realisationJSON(r.Realisation).(map[string]any)
-	m["id"] = drvOutputJSON(r.ID)
-	return m
-}
-
-// withoutDependent takes out of a realisation what Nix no longer reads.
-func withoutDependent(v any) any {
-	m := v.(map[string]any)
-	delete(m, "dependentRealisations")
-	if l, _ := m["signatures"].([]any); len(l) > 0 {
-		if _, isText := l[0].(string); isText {
-			var signatures []string
-			for _, s := range l {
-				signatures = append(signatures, s.(string))
-			}
-			m["signatures"] = signaturesJSON(signatures)
-		}
-	}
-	return m
-}
-
-// newSignatures gives the signatures of a build's outputs the form that Nix has today.
-func newSignatures(v any) any {
-	outputs, _ := v.(map[string]any)["builtOutputs"].(map[string]any)
-	for _, o := range outputs {
-		withoutDependent(o)
-	}
-	return v
-}
-
-func pathInfoJSON(info store.PathInfo) any {
-	return map[string]any{
-		"ca": caJSON(info.CA), "deriver": optionalPathJSON(info.Deriver), "narHash": info.NARHash.SRI(),
-		"narSize": info.NARSize, "references": basesJSON(info.References),
-		"registrationTime": info.RegistrationTime.Unix(), "signatures": signaturesJSON(info.Signatures),
-		"storeDir": "/nix/store", "ultimate": info.Ultimate, "version": 3,
-	}
-}
-
-func keyedPathInfoJSON(info store.PathInfo) any {
-	m := pathInfoJSON(info).(map[string]any)
-	m["path"] = info.Path.Base()
-	return m
-}
+func (g golden) with(f Features) golden         { g.params.Features = f; return g }
+func (g golden) notWritten(why string) golden   { g.readOnly = why; return g }
+func (g golden) wanting(f func(any) any) golden { g.want = f; return g }
 
 func seconds(t time.Time) int64 {
 	if t.IsZero() {
@@ -182,48 +86,12 @@ func seconds(t time.Time) int64 {
 	return t.Unix()
 }
 
-func buildResultJSON(r store.BuildResult) any {
-	m := map[string]any{
-		"status": r.Status.String(), "success": r.Status.Succeeded(), "timesBuilt": r.TimesBuilt,
-		"startTime": seconds(r.Start), "stopTime": seconds(r.Stop),
-	}
-	if r.CPUUser != nil {
-		m["cpuUser"] = r.CPUUser.Microseconds()
-	}
-	if r.CPUSystem != nil {
-		m["cpuSystem"] = r.CPUSystem.Microseconds()
-	}
-	if !r.Status.Succeeded() {
-		m["errorMsg"], m["isNonDeterministic"] = r.Message, r.NonDeterministic
-		return m
-	}
-	outputs := map[string]any{}
-	for name, o := range r.Outputs {
-		outputs[name] = realisationJSON(o)
-		if !r.DrvHash.IsZero() {
-			outputs[name] = keyedRealisationJSON(store.KeyedRealisation{ID: store.DrvOutput{Hash: r.DrvHash, Output: name}, Realisation: o})
-		}
-	}
-	m["builtOutputs"] = outputs
-	return m
-}
-
-func keyedBuildResultJSON(r store.KeyedBuildResult) any {
-	m := buildResultJSON(r.BuildResult).(map[string]any)
-	m["path"] = r.Path
-	return m
-}
-
-func trustJSON(t Trust) any {
-	return map[Trust]any{TrustUnknown: nil, Trusted: true, NotTrusted: false}[t]
-}
-
 func stringCode(c *codec, s *string)               { c.string("string", s) }
 func pathCode(c *codec, p *storepath.Path)         { c.path("path", p) }
 func optionalPathCode(c *codec, p *storepath.Path) { c.optionalPath("path", p) }
 func caCode(c *codec, ca *storepath.ContentAddress) {
 	if c.optionalContentAddress("ca", ca); c.err == nil && ca.IsZero() {
-		c.fail("ca", c.offset(), errors.New("there is none"))
+		c.fail("ca", errors.New("it is missing"))
 	}
 }
 func optionalCACode(c *codec, ca *storepath.ContentAddress)    { c.optionalContentAddress("ca", ca) }
@@ -231,7 +99,7 @@ func drvOutputCode(c *codec, id *store.DrvOutput)              { c.drvOutput("ou
 func keyedRealisationCode(c *codec, r *store.KeyedRealisation) { c.keyedRealisation("realisation", r) }
 func trustCode(c *codec, t *Trust)                             { number(c, "trust", t, uint64(NotTrusted)) }
 
-// A nested is a list or set of strings, or of such: the golden data has both.
+// A nested is a list of strings, or a list of such lists.
 type nested struct {
 	strings []string
 	lists   [][]string
@@ -244,12 +112,12 @@ func nestedJSON(n nested) any {
 	return append([]string{}, n.strings...)
 }
 
-// lists returns a golden of three lists of strings and one list of lists, each list
-// coded by code.
+// lists returns a golden of three lists of strings and one list of lists. code codes each list
+// of strings.
 func lists(code func(c *codec, l *[]string)) golden {
 	i := 0
 	return of(18, func(c *codec, n *nested) {
-		if c.in != nil {
+		if c.decoding && !c.form.isText() {
 			i++
 		}
 		if i < 4 {
@@ -269,8 +137,8 @@ func vectorCode(c *codec, l *[]string) {
 }
 func setCode(c *codec, l *[]string) { c.stringSet("set", l) }
 
-// goldens has an entry for each file that has a .json, by the name that the .bin has
-// too.
+// goldens returns an entry for each .json file, keyed by the name that it shares with its .bin
+// file.
 func goldens() map[string]golden {
 	const interim = "Nix wrote signatures as objects only between 2.34 and the feature that ended JSON on the wire"
 	common := map[string]golden{
@@ -317,11 +185,11 @@ func goldens() map[string]golden {
 	return all
 }
 
-// Every file of the golden data is decoded, compared with the value that Nix says it
-// stands for, and encoded again to the same bytes where Nix writes it.
+// Each file of the golden data is decoded and compared with its JSON form. If Nix writes such
+// files, the value is encoded again to the same bytes.
 func TestGolden(t *testing.T) {
 	dir := testenv.NixData(t, "store")
-	handshakes := map[string]bool{ // see TestGoldenHandshake; they have no .json
+	handshakes := map[string]bool{ // they have no .json: see TestGoldenHandshake
 		"handshake-to-client": true, "client-handshake-info_1_30": true,
 		"client-handshake-info_1_33": true, "client-handshake-info_1_35": true,
 	}
@@ -336,7 +204,7 @@ func TestGolden(t *testing.T) {
 			if _, ok := cases[sub+"/"+name]; ok && (ext == ".bin" || ext == ".json") || handshakes[name] {
 				continue
 			}
-			t.Errorf("nothing tests %s/%s", sub, file.Name())
+			t.Errorf("%s/%s is not tested", sub, file.Name())
 		}
 	}
 	for name, g := range cases {
@@ -372,9 +240,9 @@ func (g golden) test(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	if in.Peek() != io.EOF {
-		t.Errorf("something follows at %d of %d bytes", in.Offset(), len(bin))
+		t.Errorf("decoded only %d of %d bytes", in.Offset(), len(bin))
 	}
-	if filepath.Base(file) == "string" { // its .json ends at a NUL that the string has
+	if filepath.Base(file) == "string" { // its .json ends at the NUL in the string
 		last := len(values) - 1
 		values[last], _, _ = strings.Cut(values[last].(string), "\x00")
 	}
@@ -389,8 +257,7 @@ func (g golden) test(t *testing.T, file string) {
 	}
 }
 
-// testReadAgain checks that what Nix would not write this way is still the same value
-// when it was encoded.
+// testReadAgain checks that a value that Nix would encode differently is decoded unchanged.
 func (g golden) testReadAgain(t *testing.T, again []byte, want []any) {
 	values, _, err := g.values(g.params, wire.NewReader(bytes.NewReader(again), 0), len(want))
 	if err != nil || !reflect.DeepEqual(values, want) {
@@ -409,24 +276,24 @@ func normalJSON(t *testing.T, v any) (normal any) {
 	return normal
 }
 
-// A realisation is sent as Nix 2.34 sends it, and not as the golden data of its
-// successor has it: with signatures as strings, which is all that older daemons take.
+// A realisation is sent in the form of Nix 2.34: its signatures are strings, since older
+// daemons accept only strings. The golden data has a newer form.
 func TestRealisationJSON(t *testing.T) {
 	hash := nixhash.Sum(nixhash.SHA256, []byte("drv"))
 	r := store.KeyedRealisation{
 		ID:          store.DrvOutput{Hash: hash, Output: "out"},
 		Realisation: store.Realisation{OutPath: testPath, Signatures: []string{"b:<&>", "a:AA=="}},
 	}
-	c := codec{Params: Params{Version: MaxVersion, Dir: storepath.DefaultDir}}
+	c, form := Params{Version: MaxVersion, Dir: storepath.DefaultDir}.encoder(nil, 0, "golden")
 	c.keyedRealisation("realisation", &r)
 	want := `{"dependentRealisations":{},"id":"sha256:` + hash.Base16() + `!out","outPath":"` + testPath.Base() +
 		`","signatures":["a:AA==","b:<&>"]}`
-	if got := string(c.out); c.err != nil || got != string(wire.AppendString(nil, want)) {
+	if got := string(form.out); c.err != nil || got != string(wire.AppendString(nil, want)) {
 		t.Errorf("%v\n%q\ninstead of\n%q", c.err, got, want)
 	}
 }
 
-// The greetings of the golden data are those that are sent and understood.
+// The greetings of the golden data are decoded, and encoded to the same bytes.
 func TestGoldenHandshake(t *testing.T) {
 	dir := filepath.Join(testenv.NixData(t, "store"), "worker-protocol")
 	for file, g := range map[string]golden{
@@ -450,7 +317,7 @@ func TestGoldenHandshake(t *testing.T) {
 		}
 	}
 
-	// A daemon of 1.10 greets; it is too old to go on with.
+	// A daemon of 1.10 is too old.
 	bin, err := os.ReadFile(filepath.Join(dir, "handshake-to-client.bin"))
 	if err != nil {
 		t.Fatal(err)
@@ -458,13 +325,13 @@ func TestGoldenHandshake(t *testing.T) {
 	_, _, err = ClientHandshake(wire.NewReader(bytes.NewReader(bin), 0), io.Discard, storepath.DefaultDir)
 	var mismatch *MismatchError
 	if !errors.As(err, &mismatch) || !strings.Contains(err.Error(), "1.10") {
-		t.Errorf("the handshake with a daemon of 1.10: %v", err)
+		t.Errorf("handshake with a daemon of 1.10: %v", err)
 	}
 	client := wire.AppendUint64(wire.AppendUint64(nil, clientMagic), uint64(MaxVersion))
 	client = append(client, make([]byte, 16)...)
 	var out bytes.Buffer
 	if _, err := ServerHandshake(wire.NewReader(bytes.NewReader(client), 0), &out, storepath.DefaultDir, Greeting{DaemonVersion: MakeVersion(10)}, 0); err != nil || !bytes.Equal(out.Bytes(), bin) {
-		t.Errorf("a server of 1.10 says %q, %v", out.Bytes(), err)
+		t.Errorf("a server of 1.10 sends %q, %v", out.Bytes(), err)
 	}
 }
 

@@ -14,15 +14,15 @@ import (
 	"testing"
 )
 
-var updateGolden = flag.Bool("update", false, "write the golden traces again")
+var updateGolden = flag.Bool("update", false, "rewrite the golden traces")
 
-// goldenTraces has values of all requests, replies and messages: on each line a version, its
-// features, the direction (→ request, ← reply, · message), the value's trace, and before it the
-// first bytes of the SHA-256 of what it is on the wire.
+// goldenTraces has values of all requests, replies and messages. A line consists of a version,
+// its features, the direction (→ request, ← reply, · message), the first bytes of the SHA-256
+// of the value on the wire, and the trace of the value.
 const goldenTraces = "testdata/golden.trace"
 
-// A trace that was recorded must be readable for long, and the wire never changes: so the
-// lines of a file are read, and shown and encoded again as they were when it was written.
+// A recorded trace must remain readable, and the wire format never changes. So each line must
+// be read, shown and encoded as it was when the file was written.
 func TestGoldenTraces(t *testing.T) {
 	if *updateGolden {
 		writeGoldenTraces(t)
@@ -38,19 +38,19 @@ func TestGoldenTraces(t *testing.T) {
 			t.Fatalf("%q", line)
 		}
 		p := Params{Features: featuresOf(strings.Split(words[1], ",")), Dir: testDir}
-		if p.Version, err = parseSpoken(words[0]); err != nil {
+		if p.Version, err = parseNegotiated(words[0]); err != nil {
 			t.Fatal(err)
 		}
 		again, wire, err := p.readGolden(words[2], words[4])
 		if err != nil || again != words[4] || words[3] != shortHash(wire) {
-			t.Errorf("%s is now %s, on the wire %s, %v", line, again, shortHash(wire), err)
+			t.Errorf("%s is now shown as %s, with the hash %s, %v", line, again, shortHash(wire), err)
 		}
 		name, _, _ := strings.Cut(words[4], " ")
 		seen[words[2]+name]++
 	}
 	for _, row := range table {
 		if seen["→"+row.Name] == 0 || seen["←"+row.Name] == 0 {
-			t.Errorf("nothing of %s", row.Name)
+			t.Errorf("no request or no reply of %s", row.Name)
 		}
 	}
 	for _, name := range messageNames {
@@ -60,7 +60,8 @@ func TestGoldenTraces(t *testing.T) {
 	}
 }
 
-// readGolden reads a line, and returns it as it is shown now, and what is sent for it.
+// readGolden reads a line. It returns the line that is shown for its value now, and the bytes
+// of the value on the wire.
 func (p Params) readGolden(direction, line string) (again string, wire []byte, err error) {
 	switch direction {
 	case "→":
@@ -91,7 +92,7 @@ func shortHash(b []byte) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// writeGoldenTraces writes a value of each kind for each version in which its form is new.
+// writeGoldenTraces writes a value of each kind for each version that changes its form.
 func writeGoldenTraces(t *testing.T) {
 	var file bytes.Buffer
 	last := map[string]string{}

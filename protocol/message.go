@@ -5,20 +5,21 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	"pix/activity"
 	"pix/wire"
 )
 
-// A MessageKind is the word with which a message begins.
+// A MessageKind is the number at the start of a message.
 type MessageKind uint64
 
-// The messages that a daemon sends between request and reply.
+// The messages that a daemon sends between a request and its reply.
 const (
 	MessageLast  MessageKind = 0x616c7473 // the work is done; the reply follows
 	MessageError MessageKind = 0x63787470 // the work failed; no reply follows
 	MessageRead  MessageKind = 0x64617461 // the daemon wants bytes of the upload
-	MessageWrite MessageKind = 0x64617416 // bytes of a download
+	MessageWrite MessageKind = 0x64617416 // some bytes of a download
 	MessageLog   MessageKind = 0x6f6c6d67
 	MessageStart MessageKind = 0x53545254
 	MessageStop  MessageKind = 0x53544f50
@@ -42,34 +43,36 @@ const (
 	maxTraces = 1 << 16 // traces of an error
 )
 
-// A Message is what a daemon says while it works.
+// A Message is what a daemon sends while it works. Kind determines which other fields are set.
 type Message struct {
 	Kind  MessageKind
-	Event activity.Event  // of MessageLog, MessageStart, MessageStop and MessageEvent
-	Err   *activity.Error // of MessageError
-	Want  uint64          // of MessageRead: how many bytes at most
-	Data  []byte          // of MessageWrite
+	Event activity.Event  // for MessageLog, MessageStart, MessageStop and MessageEvent
+	Err   *activity.Error // for MessageError
+	Want  uint64          // for MessageRead: the largest number of bytes to send
+	Data  []byte          // for MessageWrite
 }
 
-// ReadMessage reads one message. An unknown kind is an [*Error], as what follows it
-// cannot be known. At the end of the stream the error is io.EOF.
+// ReadMessage reads one message. At the end of the stream the error is io.EOF. An unknown kind
+// is an [*Error]: the length of such a message is unknown, so the stream cannot be read any
+// further.
 func (p Params) ReadMessage(r *wire.Reader) (Message, error) {
 	at := r.Offset()
 	kind, err := r.Uint64()
 	if err == io.EOF {
 		return Message{}, io.EOF
 	}
-	c := codec{Params: p, in: r, part: "message"}
-	c.fail("kind", at, err)
 	m := Message{Kind: MessageKind(kind)}
-	if c.err == nil {
-		c.part = m.Kind.part()
-		m.code(&c)
+	if m.Kind == MessageLast { // the most frequent message has no fields, so it needs no codec
+		return m, nil
 	}
+	c := p.decoder(r, 0, m.Kind.part())
+	c.failAt("kind", at, err)
+	m.code(c)
 	return m, c.err
 }
 
-// part names the message in errors. It does not allocate for a known kind.
+// part names the message in error messages. A client receives many messages, so part does not
+// allocate for a known kind.
 func (k MessageKind) part() string {
 	if part, ok := messageParts[k]; ok {
 		return part
@@ -85,21 +88,20 @@ var messageParts = func() map[MessageKind]string {
 	return parts
 }()
 
-// AppendMessage appends one message to dst. The error is an [*Error] if a value is not
-// valid, or an [*UnsupportedError] for an activity before 1.20; nothing is appended then.
+// AppendMessage appends one message to dst. For an invalid value the error is an [*Error], for
+// an activity before version 1.20 an [*UnsupportedError]. After an error dst is unchanged.
 func (p Params) AppendMessage(dst []byte, m Message) ([]byte, error) {
-	c := codec{Params: p, out: wire.AppendUint64(dst, uint64(m.Kind)), part: m.Kind.part()}
-	m.code(&c)
-	if c.err != nil {
+	c, form := p.encoder(wire.AppendUint64(dst, uint64(m.Kind)), 0, m.Kind.part())
+	if m.code(c); c.err != nil {
 		return dst, c.err
 	}
-	return c.out, nil
+	return form.out, nil
 }
 
-// activityVersion is the version from which there are activities.
+// activityVersion is the first version that has activities.
 var activityVersion = MakeVersion(20)
 
-// code codes what follows the kind.
+// code codes the rest of the message after its kind.
 func (m *Message) code(c *codec) {
 	switch m.Kind {
 	case MessageLast:
@@ -113,11 +115,11 @@ func (m *Message) code(c *codec) {
 		event(c, m, func(log *activity.Log) { c.logLine(&log.Text) })
 	case MessageStart, MessageStop, MessageEvent:
 		if c.encoding() && c.Version < activityVersion {
-			c.fail("kind", -1, &UnsupportedError{What: "telling of activities", Have: c.Version, Since: activityVersion})
+			c.fail("kind", &UnsupportedError{What: "sending activities", Have: c.Version, Since: activityVersion})
 		}
 		m.codeActivity(c)
 	default:
-		c.fail("kind", c.offset(), fmt.Errorf("unknown message %#x", uint64(m.Kind)))
+		c.failAt("kind", c.form.offset(), fmt.Errorf("unknown message %#x", uint64(m.Kind)))
 	}
 }
 
@@ -143,13 +145,13 @@ func (m *Message) codeActivity(c *codec) {
 	}
 }
 
-// event codes the event of a message, which must be an E.
+// event codes the event of a message. Its type must be E.
 func event[E activity.Event](c *codec, m *Message, code func(*E)) {
 	var e E
 	if c.encoding() {
 		var ok bool
 		if e, ok = m.Event.(E); !ok {
-			c.fail("event", -1, fmt.Errorf("%T instead of %T", m.Event, e))
+			c.fail("event", fmt.Errorf("%T instead of %T", m.Event, e))
 			return
 		}
 	}
@@ -159,72 +161,35 @@ func event[E activity.Event](c *codec, m *Message, code func(*E)) {
 	}
 }
 
-// logLine codes a line that has a line feed at its end on the wire, and none in an
-// event.
+// logLine codes a log line. On the wire it ends with a line feed, which an event does not have.
 func (c *codec) logLine(text *string) {
 	line := *text
-	if c.encoding() && c.trace == nil {
+	if c.encoding() && !c.form.isText() {
 		line += "\n"
 	}
 	c.string("text", &line)
-	if !c.encoding() {
-		if n := len(line); c.trace == nil && n > 0 && line[n-1] == '\n' {
-			line = line[:n-1]
+	if c.decoding {
+		if !c.form.isText() {
+			line = strings.TrimSuffix(line, "\n")
 		}
 		*text = line
 	}
 }
 
-// fields codes the fields of an activity or a result. Each says whether it is a number
-// (0) or a string (1).
+// fields codes the fields of an activity or a result.
 func (c *codec) fields(fields *[]activity.Field) {
 	limitedList(c, "fields", fields, maxFields, c.field)
 }
 
 func (c *codec) field(f *activity.Field) {
-	if c.trace != nil {
-		c.traceField(f)
-		return
-	}
-	text, isText := f.Text()
-	n, _ := f.Number()
-	kind := uint64(0)
-	if isText {
-		kind = 1
-	}
-	if c.limited("kind of a field", &kind, 1); kind == 1 {
-		c.string("field", &text)
-	} else {
-		c.uint64("field", &n)
-	}
-	if c.encoding() {
-		return
-	}
-	if *f = activity.Number(n); kind == 1 {
-		*f = activity.Text(text)
+	if c.err == nil {
+		got, err := c.form.event("fields", *f)
+		assign(c, "fields", f, got, err)
 	}
 }
 
-// traceField codes a field of an activity in a trace: a string is always quoted there.
-func (c *codec) traceField(f *activity.Field) {
-	const field = "fields"
-	text, isText := f.Text()
-	n, _ := f.Number()
-	switch {
-	case !c.reading() && isText:
-		c.showQuoted(field, text)
-	case !c.reading():
-		c.uint64(field, &n)
-	case c.trace.nextIsQuoted():
-		*f = activity.Text(c.take(field))
-	default:
-		c.uint64(field, &n)
-		*f = activity.Number(n)
-	}
-}
-
-// structuredErrors is the version from which errors have a level and traces; before,
-// they have a message and an exit status.
+// structuredErrors is the first version in which an error has a level and traces. Before, it
+// has a message and an exit status.
 var structuredErrors = MakeVersion(26)
 
 func (c *codec) daemonError(err **activity.Error) {
@@ -233,7 +198,7 @@ func (c *codec) daemonError(err **activity.Error) {
 	}
 	e := *err
 	if e == nil {
-		c.fail("error", -1, errors.New("there is none"))
+		c.fail("error", errors.New("it is missing"))
 		return
 	}
 	if c.Version < structuredErrors {
@@ -243,7 +208,7 @@ func (c *codec) daemonError(err **activity.Error) {
 	}
 	c.constant("type", "Error")
 	number(c, "level", &e.Level, math.MaxUint32)
-	c.ignored("name", "Error")
+	c.hiddenName("name", "Error")
 	c.string("message", &e.Message)
 	c.noPosition()
 	limitedList(c, "traces", &e.Traces, maxTraces, func(trace *string) {
@@ -252,26 +217,11 @@ func (c *codec) daemonError(err **activity.Error) {
 	})
 }
 
-// constant codes a name that is always the same.
-func (c *codec) constant(field, want string) {
-	at := c.offset()
-	if got := c.ignored(field, want); c.err == nil && got != want {
-		c.fail(field, at, fmt.Errorf("%q instead of %q", got, want))
-	}
-}
-
-// ignored codes a name that is always sent the same and never looked at.
-func (c *codec) ignored(field, name string) string {
-	if c.trace == nil {
-		c.name(field, &name)
-	}
-	return name
-}
-
-// noPosition codes the place for a position, which nobody sends and nobody could read.
+// noPosition codes that an error has no source position. No version of Nix sends one, and its
+// format is not defined, so a position is an error.
 func (c *codec) noPosition() {
-	var have uint64
-	if c.trace == nil {
-		c.limited("position", &have, 0)
+	if c.err == nil {
+		_, err := c.form.hiddenNumber(0, 0)
+		c.fail("position", err)
 	}
 }

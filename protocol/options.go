@@ -6,18 +6,18 @@ import (
 	"pix/activity"
 )
 
-// A SetOptionsRequest sets the settings of a connection. There is no way to unset them.
-// A daemon that does not trust the user passes over what is restricted. A connection
-// during a build has no settings: see [NoSetOptions].
+// A SetOptionsRequest sets settings of a connection. They cannot be unset. The daemon ignores
+// restricted settings of a user that it does not trust. A build's connection to its daemon has
+// no settings: see [NoSetOptions].
 type SetOptionsRequest struct {
 	KeepFailed     bool
 	KeepGoing      bool
 	TryFallback    bool
 	Verbosity      activity.Verbosity
 	MaxBuildJobs   uint32
-	MaxSilentTime  uint32 // seconds; 0 is without limit
+	MaxSilentTime  uint32 // seconds; 0 means no limit
 	VerboseBuild   bool
-	BuildCores     uint32 // 0 is all
+	BuildCores     uint32 // 0 means all
 	UseSubstitutes bool
 	Overrides      map[string]string // other settings, by the names of nix.conf
 }
@@ -39,9 +39,9 @@ func (r *SetOptionsRequest) code(c *codec) {
 	c.stringMap("overrides", &r.Overrides)
 }
 
-// verboseBuild codes a bool as the verbosity at which build logs are shown.
+// verboseBuild codes a bool. On the wire it is the verbosity at which build logs are shown.
 func (c *codec) verboseBuild(b *bool) {
-	if c.trace != nil {
+	if c.form.isText() {
 		c.bool("verbose build", b)
 		return
 	}
@@ -55,7 +55,7 @@ func (c *codec) verboseBuild(b *bool) {
 	}
 }
 
-// A None is the reply of operations that end with Last.
+// A None is the empty reply of operations that end with Last.
 type None struct{}
 
 func (*None) code(*codec) {}

@@ -7,7 +7,7 @@ import (
 	"pix/store"
 )
 
-// A daemon cannot answer about more paths than were asked about.
+// A reply with more path infos than requested paths is an error.
 func TestPathInfosLimit(t *testing.T) {
 	p := Params{Version: MaxVersion, Features: AllFeatures, Dir: testDir}
 	info := store.PathInfo{Path: testPath, NARHash: nixhash.Sum(nixhash.SHA256, nil), NARSize: 1}

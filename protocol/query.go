@@ -9,18 +9,18 @@ import (
 // An IsValidPathRequest asks whether a path is valid.
 type IsValidPathRequest struct{ Path storepath.Path }
 
-// An IsValidPathReply answers it.
+// An IsValidPathReply is its reply.
 type IsValidPathReply struct{ Valid bool }
 
 func (*IsValidPathRequest) Op() Op          { return IsValidPath }
 func (r *IsValidPathRequest) code(c *codec) { c.path("path", &r.Path) }
 func (r *IsValidPathReply) code(c *codec)   { c.bool("valid", &r.Valid) }
 
-// A QueryValidPathsRequest asks which of the paths are valid. Before 1.27 there is no
-// Substitute; setting it is an [*UnsupportedError].
+// A QueryValidPathsRequest asks which of the paths are valid. Before version 1.27, setting
+// Substitute is an [*UnsupportedError].
 type QueryValidPathsRequest struct {
 	Paths      []storepath.Path
-	Substitute bool // try to get those that are not
+	Substitute bool // try to substitute the other paths
 }
 
 func (*QueryValidPathsRequest) Op() Op { return QueryValidPaths }
@@ -30,26 +30,26 @@ func (r *QueryValidPathsRequest) code(c *codec) {
 	if c.Version >= MakeVersion(since) {
 		c.bool("substitute", &r.Substitute)
 	} else if c.encoding() && r.Substitute {
-		c.fail("substitute", -1, &UnsupportedError{What: "substituting while asking for valid paths", Have: c.Version, Since: MakeVersion(since)})
+		c.fail("substitute", &UnsupportedError{What: "substituting in a query for valid paths", Have: c.Version, Since: MakeVersion(since)})
 	}
 }
 
-// A PathsReply holds paths, sorted, each once.
+// A PathsReply holds paths, sorted and without duplicates.
 type PathsReply struct{ Paths []storepath.Path }
 
 func (r *PathsReply) code(c *codec) { c.pathSet("paths", &r.Paths) }
 
-// A QueryAllValidPathsRequest asks which paths are valid.
+// A QueryAllValidPathsRequest asks for all valid paths.
 type QueryAllValidPathsRequest struct{}
 
 func (*QueryAllValidPathsRequest) Op() Op      { return QueryAllValidPaths }
 func (*QueryAllValidPathsRequest) code(*codec) {}
 
-// A QueryPathInfoRequest asks what a store knows of a path.
+// A QueryPathInfoRequest asks for the path info of a path.
 type QueryPathInfoRequest struct{ Path storepath.Path }
 
-// A QueryPathInfoReply answers it. Its Info has no path of its own: that of the request
-// is meant. Nil means that the path is not valid.
+// A QueryPathInfoReply holds the path info, or nil if the path is not valid. Info.Path is not
+// sent: it is the path of the request.
 type QueryPathInfoReply struct{ Info *store.PathInfo }
 
 func (*QueryPathInfoRequest) Op() Op          { return QueryPathInfo }
@@ -68,17 +68,17 @@ func (r *QueryPathInfoReply) code(c *codec) {
 	}
 }
 
-// A QueryPathInfosRequest asks what a store knows of many paths.
+// A QueryPathInfosRequest asks for the path infos of many paths.
 type QueryPathInfosRequest struct{ Paths []storepath.Path }
 
-// A QueryPathInfosReply answers it with the infos of those paths that are valid, in any order.
+// A QueryPathInfosReply holds the path infos of the valid paths, in any order.
 type QueryPathInfosReply struct {
 	Infos []store.PathInfo
 	limit uint64 // see Limit
 }
 
-// Limit makes it an error to read more than n infos. A client that has asked about n paths sets it, so that
-// a daemon cannot send others without end.
+// Limit limits the number of path infos that may be read. A client sets it to the number of
+// paths in its request, so that a daemon cannot send infos forever.
 func (r *QueryPathInfosReply) Limit(n int) { r.limit = uint64(n) }
 
 func (*QueryPathInfosRequest) Op() Op          { return QueryPathInfos }
@@ -91,39 +91,39 @@ func (r *QueryPathInfosReply) code(c *codec) {
 	limitedList(c, "info", &r.Infos, limit, c.keyedPathInfo)
 }
 
-// A QueryReferrersRequest asks which valid paths refer to a path.
+// A QueryReferrersRequest asks for the valid paths that refer to a path.
 type QueryReferrersRequest struct{ Path storepath.Path }
 
 func (*QueryReferrersRequest) Op() Op          { return QueryReferrers }
 func (r *QueryReferrersRequest) code(c *codec) { c.path("path", &r.Path) }
 
-// A QueryValidDeriversRequest asks which valid derivations have the path as an output.
+// A QueryValidDeriversRequest asks for the valid derivations that have the path as an output.
 type QueryValidDeriversRequest struct{ Path storepath.Path }
 
 func (*QueryValidDeriversRequest) Op() Op          { return QueryValidDerivers }
 func (r *QueryValidDeriversRequest) code(c *codec) { c.path("path", &r.Path) }
 
-// A QueryDeriverRequest asks for the deriver of a path. [QueryPathInfoRequest] asks for
-// that and more. A path that is not valid is an error.
+// A QueryDeriverRequest asks for the deriver of a path. [QueryPathInfoRequest] asks for that
+// and more. A daemon fails if the path is not valid.
 type QueryDeriverRequest struct{ Path storepath.Path }
 
 func (*QueryDeriverRequest) Op() Op          { return QueryDeriver }
 func (r *QueryDeriverRequest) code(c *codec) { c.path("path", &r.Path) }
 
-// A QueryPathFromHashPartRequest asks for the valid path with that hash part, which has
+// A QueryPathFromHashPartRequest asks for the valid path with a hash part of
 // [storepath.HashPartLen] characters.
 type QueryPathFromHashPartRequest struct{ HashPart string }
 
 func (*QueryPathFromHashPartRequest) Op() Op          { return QueryPathFromHashPart }
 func (r *QueryPathFromHashPartRequest) code(c *codec) { c.name("hash part", &r.HashPart) }
 
-// An OptionalPathReply holds a path, or "" if there is none.
+// An OptionalPathReply holds a path, or "" for none.
 type OptionalPathReply struct{ Path storepath.Path }
 
 func (r *OptionalPathReply) code(c *codec) { c.optionalPath("path", &r.Path) }
 
-// A QueryDerivationOutputsRequest asks for the output paths of a derivation, without
-// their names. [QueryDerivationOutputMapRequest] took its place in 1.22.
+// A QueryDerivationOutputsRequest asks for the output paths of a derivation, without their
+// names. Since version 1.22 [QueryDerivationOutputMapRequest] replaces it.
 type QueryDerivationOutputsRequest struct{ Path storepath.Path }
 
 func (*QueryDerivationOutputsRequest) Op() Op          { return QueryDerivationOutputs }
@@ -132,7 +132,7 @@ func (r *QueryDerivationOutputsRequest) code(c *codec) { c.path("path", &r.Path)
 // A QueryDerivationOutputMapRequest asks for the outputs of a derivation.
 type QueryDerivationOutputMapRequest struct{ Path storepath.Path }
 
-// A QueryDerivationOutputMapReply answers it. An output without a path has "".
+// A QueryDerivationOutputMapReply maps output names to paths, or to "" if the path is unknown.
 type QueryDerivationOutputMapReply struct{ Outputs map[string]storepath.Path }
 
 func (*QueryDerivationOutputMapRequest) Op() Op          { return QueryDerivationOutputMap }
@@ -144,11 +144,11 @@ func (r *QueryDerivationOutputMapReply) code(c *codec) {
 	})
 }
 
-// A QueryDerivationOutputNamesRequest asks for the output names of a derivation.
-// [QueryDerivationOutputMapRequest] took its place in 1.22.
+// A QueryDerivationOutputNamesRequest asks for the output names of a derivation. Since version
+// 1.22 [QueryDerivationOutputMapRequest] replaces it.
 type QueryDerivationOutputNamesRequest struct{ Path storepath.Path }
 
-// A QueryDerivationOutputNamesReply answers it.
+// A QueryDerivationOutputNamesReply holds the names, sorted.
 type QueryDerivationOutputNamesReply struct{ Names []string }
 
 func (*QueryDerivationOutputNamesRequest) Op() Op          { return QueryDerivationOutputNames }
@@ -161,11 +161,11 @@ type QuerySubstitutablePathsRequest struct{ Paths []storepath.Path }
 func (*QuerySubstitutablePathsRequest) Op() Op          { return QuerySubstitutablePaths }
 func (r *QuerySubstitutablePathsRequest) code(c *codec) { c.pathSet("paths", &r.Paths) }
 
-// A QuerySubstitutablePathInfoRequest asks what the substituters say of a path.
+// A QuerySubstitutablePathInfoRequest asks the substituters about a path.
 type QuerySubstitutablePathInfoRequest struct{ Path storepath.Path }
 
-// A QuerySubstitutablePathInfoReply answers it. Its Info has no path of its own: that of
-// the request is meant. Nil means that none has the path.
+// A QuerySubstitutablePathInfoReply holds the first answer, or nil if no substituter has the
+// path. Info.Path is not sent: it is the path of the request.
 type QuerySubstitutablePathInfoReply struct{ Info *store.SubstitutableInfo }
 
 func (*QuerySubstitutablePathInfoRequest) Op() Op          { return QuerySubstitutablePathInfo }
@@ -184,15 +184,15 @@ func (r *QuerySubstitutablePathInfoReply) code(c *codec) {
 	}
 }
 
-// A QuerySubstitutablePathInfosRequest asks what the substituters say of paths. To each
-// path belongs its content address, or none: with it a substituter of another store
-// directory can be asked too. Before 1.22 there are no content addresses; one is an
+// A QuerySubstitutablePathInfosRequest asks the substituters about paths. The value of each
+// path is its content address, or the zero value. With a content address a daemon can also ask
+// a substituter that has another store directory. Before version 1.22 a content address is an
 // [*UnsupportedError].
 type QuerySubstitutablePathInfosRequest struct {
 	Paths map[storepath.Path]storepath.ContentAddress
 }
 
-// A QuerySubstitutablePathInfosReply answers it, without the paths that none has.
+// A QuerySubstitutablePathInfosReply holds the infos of the paths that a substituter has.
 type QuerySubstitutablePathInfosReply struct{ Infos []store.SubstitutableInfo }
 
 func (*QuerySubstitutablePathInfosRequest) Op() Op { return QuerySubstitutablePathInfos }
@@ -208,12 +208,12 @@ func (r *QuerySubstitutablePathInfosRequest) code(c *codec) {
 	})
 }
 
-// codeOld codes the paths alone, as before version since.
+// codeOld codes the paths without content addresses, for versions before since.
 func (r *QuerySubstitutablePathInfosRequest) codeOld(c *codec, since Version) {
 	var paths []storepath.Path
 	for path, ca := range r.Paths {
 		if c.encoding() && !ca.IsZero() {
-			c.fail("paths", -1, &UnsupportedError{What: "asking substituters by content address", Have: c.Version, Since: since})
+			c.fail("paths", &UnsupportedError{What: "asking substituters by content address", Have: c.Version, Since: since})
 		}
 		paths = append(paths, path)
 	}
@@ -234,7 +234,7 @@ func (r *QuerySubstitutablePathInfosReply) code(c *codec) {
 	})
 }
 
-// substitutableInfo codes what Nix calls SubstitutablePathInfo.
+// substitutableInfo codes Nix's SubstitutablePathInfo.
 func (c *codec) substitutableInfo(info *store.SubstitutableInfo) {
 	c.optionalPath("deriver", &info.Deriver)
 	c.pathSet("references", &info.References)
@@ -242,10 +242,10 @@ func (c *codec) substitutableInfo(info *store.SubstitutableInfo) {
 	c.uint64("NAR size", &info.NARSize)
 }
 
-// A QueryMissingRequest asks what it would take to make paths valid.
+// A QueryMissingRequest asks what the daemon would build and substitute to make paths valid.
 type QueryMissingRequest struct{ Paths []derivation.DerivedPath }
 
-// A QueryMissingReply answers it.
+// A QueryMissingReply is its reply.
 type QueryMissingReply struct{ store.Missing }
 
 func (*QueryMissingRequest) Op() Op          { return QueryMissing }

@@ -20,7 +20,7 @@ import (
 	"pix/wire"
 )
 
-// A session is the simplest client there can be: one request at a time.
+// A session is a minimal client: it sends one request at a time.
 type session struct {
 	Params
 	nc net.Conn
@@ -45,7 +45,7 @@ func dialReal(t *testing.T, d *realnix.Daemon, offer Version) *session {
 	return s
 }
 
-// last reads messages up to Last, and gives the daemon the body when it asks for it.
+// last reads messages up to Last, and sends the body when the daemon asks for it.
 func (s *session) last(body *bytes.Reader) error {
 	for {
 		m, err := s.ReadMessage(s.in)
@@ -66,8 +66,8 @@ func (s *session) last(body *bytes.Reader) error {
 	}
 }
 
-// do sends a request with its body and returns the reply, and the archive that follows it,
-// of which the length must be known.
+// do sends a request with its body. It returns the reply, and the archive of known length that
+// follows it.
 func (s *session) do(req Request, body []byte, archive int) (Reply, []byte, error) {
 	b, err := s.AppendRequest(nil, req)
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *session) do(req Request, body []byte, archive int) (Reply, []byte, erro
 		b = append(b, body...)
 	case AskedBody, NoBody:
 	}
-	if _, err := s.nc.Write(b); err != nil { // the daemon may hang up, but says why first
+	if _, err := s.nc.Write(b); err != nil { // the daemon may have sent an error before it hung up
 		if said := s.last(nil); said != nil {
 			err = said
 		}
@@ -100,7 +100,7 @@ func (s *session) do(req Request, body []byte, archive int) (Reply, []byte, erro
 	return reply, nar, err
 }
 
-// fileNAR is the archive of a file.
+// fileNAR returns the archive of a regular file.
 func fileNAR(contents string) (nar []byte) {
 	for _, s := range []string{"nix-archive-1", "(", "type", "regular", "contents", contents, ")"} {
 		nar = wire.AppendString(nar, s)
@@ -108,7 +108,7 @@ func fileNAR(contents string) (nar []byte) {
 	return nar
 }
 
-// addable is a file that can be added by AddToStoreNar, with its archive.
+// addable returns a file that AddToStoreNar can add, and its archive.
 func addable(t *testing.T, name, contents string) (*store.PathInfo, []byte) {
 	nar := fileNAR(contents)
 	hash := nixhash.Sum(nixhash.SHA256, nar)
@@ -123,14 +123,14 @@ func addable(t *testing.T, name, contents string) (*store.PathInfo, []byte) {
 	return &store.PathInfo{Path: path, NARHash: hash, NARSize: uint64(len(nar)), CA: ca}, nar
 }
 
-// Every operation that a daemon should know is done twice on one connection and answered;
-// one that it should not know, it does not.
+// Each operation that the daemon supports is called twice on one connection. Each other
+// operation is refused.
 func TestRealOperations(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) { testOperations(t, s, MaxVersion) })
 }
 
-// The same with daemons that know better, but are asked to speak older versions. So all
-// forms of the fields are proven right that a daemon in use can be made to take.
+// The same with newer daemons and older versions offered by the client. This tests all forms of
+// the fields that daemons in use accept.
 func TestRealOldVersions(t *testing.T) {
 	for _, name := range []string{"bookworm", "sid"} {
 		for _, minor := range []uint8{18, 20, 21, 22, 23, 25, 27, 29, 31, 33, 35, 37} {
@@ -230,7 +230,7 @@ func testOperations(t *testing.T, s realnix.Suite, offer Version) {
 	for _, r := range requests {
 		op := r.req.Op()
 		if done[op] = true; errors.Is(c.Check(op), errors.ErrUnsupported) {
-			if offer == MaxVersion { // daemons know their operations at all versions
+			if offer == MaxVersion { // daemons accept their operations at all versions
 				refused(t, d, op)
 			}
 			continue
@@ -246,23 +246,23 @@ func testOperations(t *testing.T, s realnix.Suite, offer Version) {
 				t.Log(line)
 				first = line
 			} else if row, _ := Lookup(op); row.Query && line != first {
-				t.Errorf("asked again, it says %s", line)
+				t.Errorf("the second reply is %s", line)
 			}
 			if nar != nil && !bytes.Equal(nar, helloNAR) {
-				t.Errorf("the archive is %q", nar)
+				t.Errorf("got the archive %q", nar)
 			}
 			checkReply(t, hello, reply)
 		}
 	}
-	done[AddTempRoots], done[QueryPathInfos] = true, true // only the daemons of Determinate Nix have them
+	done[AddTempRoots], done[QueryPathInfos] = true, true // operations of Determinate Nix
 	for _, row := range Operations() {
 		if !done[row.Op] {
-			t.Errorf("%s was not tried", row.Name)
+			t.Errorf("%s was not called", row.Name)
 		}
 	}
 }
 
-// checkReply checks those replies whose contents are known.
+// checkReply checks the replies with known contents.
 func checkReply(t *testing.T, hello storepath.Path, reply Reply) {
 	t.Helper()
 	ok := true
@@ -289,7 +289,7 @@ func checkReply(t *testing.T, hello storepath.Path, reply Reply) {
 	}
 }
 
-// refused checks that the daemon does not know an operation that it should not.
+// refused checks that the daemon refuses an operation that it should not support.
 func refused(t *testing.T, d *realnix.Daemon, op Op) {
 	t.Helper()
 	c := dialReal(t, d, MaxVersion)
@@ -298,11 +298,11 @@ func refused(t *testing.T, d *realnix.Daemon, op Op) {
 	}
 	var said *activity.Error
 	if err := c.last(nil); !errors.As(err, &said) || !strings.Contains(said.Error(), "invalid operation") {
-		t.Errorf("the daemon of %s knows %s: %v", c.Version, op, err)
+		t.Errorf("the daemon of %s supports %s: %v", c.Version, op, err)
 	}
 }
 
-// A daemon that does not trust us refuses exactly what needs trust.
+// A daemon that does not trust the user refuses exactly the requests that need trust.
 func TestRealTrust(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, &realnix.Options{Untrusted: true})
@@ -339,7 +339,7 @@ func TestRealTrust(t *testing.T) {
 			}
 			refused := err != nil && (strings.Contains(err.Error(), "not privileged") || strings.Contains(err.Error(), "trusted-users"))
 			if refused != c.NeedsTrust(req) {
-				t.Errorf("%s: needs trust: %v, the daemon says %v", c.TraceRequest(req, TraceBody), c.NeedsTrust(req), err)
+				t.Errorf("%s: NeedsTrust = %v, but the daemon returns %v", c.TraceRequest(req, TraceBody), c.NeedsTrust(req), err)
 			}
 		}
 	})

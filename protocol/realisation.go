@@ -11,16 +11,16 @@ import (
 	"pix/store"
 )
 
-// A RegisterDrvOutputRequest tells which path an output has. Its ID needs the Path of the
-// derivation with the feature [RealisationWithPath], else its Hash.
+// A RegisterDrvOutputRequest registers the path of an output. With the feature
+// [RealisationWithPath] its ID needs the Path of the derivation, otherwise its Hash.
 type RegisterDrvOutputRequest struct{ Realisation store.KeyedRealisation }
 
-// A QueryRealisationRequest asks which path an output has. Its ID needs the Path of the
-// derivation with the feature [RealisationWithPath], else its Hash.
+// A QueryRealisationRequest asks for the path of an output. With the feature
+// [RealisationWithPath] its ID needs the Path of the derivation, otherwise its Hash.
 type QueryRealisationRequest struct{ ID store.DrvOutput }
 
-// A QueryRealisationReply answers it. Nil means that this is not known. With the feature
-// [RealisationWithPath] it has no ID of its own: that of the request is meant.
+// A QueryRealisationReply holds the realisation, or nil if it is unknown. With the feature
+// [RealisationWithPath] its ID is not sent: it is the ID of the request.
 type QueryRealisationReply struct{ Realisation *store.KeyedRealisation }
 
 func (*RegisterDrvOutputRequest) Op() Op { return RegisterDrvOutput }
@@ -55,7 +55,7 @@ func (r *QueryRealisationReply) codeOld(c *codec) {
 	if r.Realisation != nil {
 		l = append(l, *r.Realisation)
 	}
-	at := c.offset()
+	at := c.form.offset()
 	list(c, "realisation", &l, func(r *store.KeyedRealisation) { c.keyedRealisation("realisation", r) })
 	if c.encoding() {
 		return
@@ -66,12 +66,12 @@ func (r *QueryRealisationReply) codeOld(c *codec) {
 	case 1:
 		r.Realisation = &l[0]
 	default:
-		c.fail("realisation", at, fmt.Errorf("%d instead of at most one", len(l)))
+		c.failAt("realisation", at, fmt.Errorf("%d instead of at most one", len(l)))
 	}
 }
 
-// drvOutput codes what Nix calls DrvOutput: path and name with the feature, and before
-// "sha256:<hex>!<name>".
+// drvOutput codes Nix's DrvOutput: with the feature the path of the derivation and the name of
+// the output, without it "sha256:<hex>!<name>".
 func (c *codec) drvOutput(field string, id *store.DrvOutput) {
 	if c.Features.Has(RealisationWithPath) {
 		if !c.encoding() {
@@ -82,25 +82,25 @@ func (c *codec) drvOutput(field string, id *store.DrvOutput) {
 		return
 	}
 	if c.encoding() {
-		c.fail(field, -1, checkDrvHash(id))
+		c.fail(field, checkDrvHash(id))
 	}
 	text(c, field, id, store.DrvOutput.HashID, store.ParseHashID)
 }
 
 func checkDrvHash(id *store.DrvOutput) error {
 	if id.Hash.IsZero() {
-		return errors.New("the daemon wants the hash of the derivation")
+		return errors.New("the daemon needs the hash of the derivation")
 	}
 	return nil
 }
 
-// realisation codes what Nix calls UnkeyedRealisation.
+// realisation codes Nix's UnkeyedRealisation.
 func (c *codec) realisation(r *store.Realisation) {
 	c.path("output path", &r.OutPath)
 	c.stringSet("signatures", &r.Signatures)
 }
 
-// keyedRealisation codes what Nix calls Realisation.
+// keyedRealisation codes Nix's Realisation. Without the feature it is a JSON text on the wire.
 func (c *codec) keyedRealisation(field string, r *store.KeyedRealisation) {
 	if c.Features.Has(RealisationWithPath) {
 		c.drvOutput(field, &r.ID)
@@ -110,22 +110,20 @@ func (c *codec) keyedRealisation(field string, r *store.KeyedRealisation) {
 	var s string
 	if c.encoding() {
 		text, err := r.JSON(c.Dir)
-		c.fail(field, -1, err)
+		c.fail(field, err)
 		s = string(text)
 	}
-	if c.trace != nil {
+	if c.form.isText() {
 		c.drvOutput("output", &r.ID)
 		c.realisation(&r.Realisation)
 		return
 	}
-	at := c.offset()
 	c.string(field, &s)
 	if c.encoding() || c.err != nil {
 		return
 	}
 	got, err := store.ParseRealisationJSON(c.Dir, s)
-	*r = got
-	c.fail(field, at, err)
+	assign(c, field, r, got, err)
 }
 
 // codeOutputs codes the outputs of a build, with their names.
@@ -143,20 +141,20 @@ func (c *codec) outputs(outputs *map[string]store.Realisation) {
 	})
 }
 
-// dummyDrvHash stands for the hash of a derivation where it is not known. Nix from 2.35 on writes it,
-// and reads only the name and the path of an output that has it.
+// dummyDrvHash replaces an unknown hash of a derivation. Nix from 2.35 on writes it, and reads
+// only the name and the path of an output that has it.
 var dummyDrvHash = nixhash.SHA256Hash([32]byte{})
 
-// jsonOutputs codes the outputs of a build before the feature realisation-with-path: a map from
-// "hash!name" to a realisation in JSON. The hash counts, since build-remote of Nix up to 2.34
-// registers the realisations as they come.
+// jsonOutputs codes the outputs of a build without the feature realisation-with-path: a map
+// from "hash!name" to a realisation in JSON. The hash must be correct: build-remote of Nix up
+// to 2.34 registers the realisations as it receives them.
 func (c *codec) jsonOutputs(r *store.BuildResult) {
 	if !c.encoding() {
 		r.DrvHash = nixhash.Hash{}
 	}
 	c.codeOutputs(&r.Outputs, func(e *entry[string, store.Realisation]) {
 		switch {
-		case c.trace != nil:
+		case c.form.isText():
 			c.traceOutput(r, e)
 		case c.encoding():
 			c.writeJSONOutput(r.DrvHash, e)
@@ -166,55 +164,55 @@ func (c *codec) jsonOutputs(r *store.BuildResult) {
 	})
 }
 
-// writeJSONOutput writes an output. Without a hash it has the form of Nix 2.35.
+// writeJSONOutput writes an output. If the hash is unknown, it writes the form of Nix 2.35.
 func (c *codec) writeJSONOutput(hash nixhash.Hash, e *entry[string, store.Realisation]) {
 	keyed := store.KeyedRealisation{ID: store.DrvOutput{Hash: hash, Output: e.key}, Realisation: e.value}
 	known := !hash.IsZero()
 	if !known {
 		keyed.ID.Hash = dummyDrvHash
 	}
-	text, err := keyed.JSON(c.Dir) // also checks what the short form contains
+	text, err := keyed.JSON(c.Dir) // also validates the fields of the short form
 	if err == nil && !known {
 		text, err = printJSON(shortOutput{keyed.ID.HashID(), e.value.OutPath.Base()})
 	}
-	c.fail("built output", -1, err)
+	c.fail("built output", err)
 	id, s := keyed.ID.HashID(), string(text)
 	c.name("output id", &id)
 	c.string("built output", &s)
 }
 
-// readJSONOutput reads an output and, unless it is a dummy, the hash of the derivation.
+// readJSONOutput reads an output and, unless it is the dummy, the hash of the derivation.
 func (c *codec) readJSONOutput(r *store.BuildResult, e *entry[string, store.Realisation]) {
 	var name, text string
-	at := c.offset()
+	at := c.form.offset()
 	c.name("output id", &name)
 	c.string("built output", &text)
 	if c.err != nil {
 		return
 	}
 	id, err := store.ParseHashID(name)
-	c.fail("output id", at, err)
+	c.failAt("output id", at, err)
 	got, err := store.ParseRealisationJSON(c.Dir, text)
 	if err == nil && got.ID != id {
 		err = fmt.Errorf("it names the output '%s' and not '%s'", got.ID.HashID(), name)
 	}
-	c.fail("built output", at, err)
+	c.failAt("built output", at, err)
 	e.key, e.value = id.Output, got.Realisation
 	c.setDrvHash(r, id.Hash, at)
 }
 
-// setDrvHash notes the hash of an output. All outputs of a derivation have the same.
+// setDrvHash stores the hash of the derivation of an output. All outputs must have the same.
 func (c *codec) setDrvHash(r *store.BuildResult, hash nixhash.Hash, at int64) {
 	switch {
 	case c.err != nil || hash == dummyDrvHash:
 	case r.DrvHash.IsZero():
 		r.DrvHash = hash
 	case r.DrvHash != hash:
-		c.fail("output id", at, errors.New("two outputs have the hashes of different derivations"))
+		c.failAt("output id", at, errors.New("two outputs have the hashes of different derivations"))
 	}
 }
 
-// traceOutput codes an output in a trace: without a hash by its name and its path.
+// traceOutput codes an output in a trace. If the hash is unknown, it consists of name and path.
 func (c *codec) traceOutput(r *store.BuildResult, e *entry[string, store.Realisation]) {
 	id := store.DrvOutput{Hash: r.DrvHash, Output: e.key}
 	name := e.key
@@ -230,7 +228,7 @@ func (c *codec) traceOutput(r *store.BuildResult, e *entry[string, store.Realisa
 	if !c.encoding() {
 		var err error
 		id, err = store.ParseHashID(name)
-		c.fail("name", -1, err)
+		c.fail("name", err)
 		e.key = id.Output
 		c.setDrvHash(r, id.Hash, -1)
 	}
@@ -243,7 +241,7 @@ type shortOutput struct {
 	OutPath string `json:"outPath"` // a base name
 }
 
-// printJSON prints without the escapes that HTML needs, as Nix does.
+// printJSON encodes a value like Nix, without escapes for HTML.
 func printJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

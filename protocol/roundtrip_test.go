@@ -15,7 +15,7 @@ import (
 
 func reader(b []byte) *wire.Reader { return wire.NewReader(bytes.NewReader(b), 0) }
 
-// normal takes out of a value that was filled what the protocol does not carry.
+// normal clears the fields of a value that the protocol does not carry.
 func normal(p Params, v any) any {
 	withPath := p.Features.Has(RealisationWithPath)
 	id := func(id *store.DrvOutput) {
@@ -59,7 +59,7 @@ func normalResult(p Params, r *store.BuildResult) {
 	withPath := p.Features.Has(RealisationWithPath)
 	for name, o := range r.Outputs {
 		if !withPath && r.DrvHash.IsZero() {
-			o.Signatures = nil // the short form has none
+			o.Signatures = nil // the short form has no signatures
 		}
 		r.Outputs[name] = o
 	}
@@ -77,8 +77,8 @@ func normalResult(p Params, r *store.BuildResult) {
 	}
 }
 
-// Every request is read as it was written, at every version and with all features, and
-// where it cannot be written nothing is.
+// A request is decoded unchanged, in every version and with all features. If it cannot be
+// encoded, nothing is appended.
 func TestRequestRoundTrip(t *testing.T) {
 	written := map[Op]int{}
 	for _, p := range allParams() {
@@ -89,7 +89,7 @@ func TestRequestRoundTrip(t *testing.T) {
 				b, err := p.AppendRequest([]byte("before"), req)
 				if errors.Is(err, errors.ErrUnsupported) {
 					if string(b) != "before" {
-						t.Fatalf("%s of %s: an error, and %d bytes", row.Name, p.Version, len(b))
+						t.Fatalf("%s of %s: an error, but %d bytes were appended", row.Name, p.Version, len(b))
 					}
 					continue
 				}
@@ -97,7 +97,7 @@ func TestRequestRoundTrip(t *testing.T) {
 					t.Fatalf("%s of %s %s: %v", row.Name, p.Version, p.Features, err)
 				}
 				if p.Check(row.Op) != nil {
-					t.Fatalf("%s of %s %s is sent", row.Name, p.Version, p.Features)
+					t.Fatalf("%s of %s %s is sent, but not supported", row.Name, p.Version, p.Features)
 				}
 				written[row.Op]++
 				in := reader(b[len("before"):])
@@ -113,14 +113,14 @@ func TestRequestRoundTrip(t *testing.T) {
 	}
 	for _, row := range Operations() {
 		if written[row.Op] < 4 {
-			t.Errorf("%s was written %d times", row.Name, written[row.Op])
+			t.Errorf("%s was encoded only %d times", row.Name, written[row.Op])
 		}
 	}
 }
 
 func show(v any) string { return fmt.Sprintf("%#v", v) }
 
-// The same of replies.
+// The same for replies.
 func TestReplyRoundTrip(t *testing.T) {
 	for _, p := range allParams() {
 		for _, row := range Operations() {
@@ -149,7 +149,7 @@ func TestReplyRoundTrip(t *testing.T) {
 	}
 }
 
-// The same of messages.
+// The same for messages.
 func TestMessageRoundTrip(t *testing.T) {
 	for _, p := range allParams() {
 		for seed := range uint64(64) {
@@ -177,7 +177,7 @@ func TestMessageRoundTrip(t *testing.T) {
 	}
 }
 
-// Both sides of the handshake agree, whatever either offers.
+// Both sides of a handshake negotiate the same, for all offers.
 func TestHandshake(t *testing.T) {
 	for server := MinVersion; server <= MaxVersion; server++ {
 		for client := MinVersion; client <= MaxVersion; client++ {
@@ -215,11 +215,11 @@ func testHandshake(t *testing.T, g Greeting, client Version, theirs, ours Featur
 	p, got, err := clientHandshake(c.reader(), c, testDir, client, theirs)
 	r := <-served
 	if err != nil || r.err != nil || p != want || r.p != want || got != g {
-		t.Fatalf("%s and %s, %s and %s: the client has %v, %v, %v, the server %v, %v", client, g.DaemonVersion, theirs, ours, p, got, err, r.p, r.err)
+		t.Fatalf("%s and %s, %s and %s: client: %v, %v, %v, server: %v, %v", client, g.DaemonVersion, theirs, ours, p, got, err, r.p, r.err)
 	}
 }
 
-// Nix's client waits for the server's features before it sends the rest of its greeting.
+// Nix's client waits for the features of the server before it sends the rest of its greeting.
 func TestServerFeaturesFirst(t *testing.T) {
 	c, s := newPipe()
 	served := make(chan error, 1)
@@ -234,7 +234,7 @@ func TestServerFeaturesFirst(t *testing.T) {
 		t.Fatal(v, err)
 	}
 	c.Write(wire.AppendStrings(nil, []string{"unheard-of"}))
-	dec := codec{in: in}
+	dec := Params{}.decoder(in, 0, "test")
 	var names []string
 	if dec.featureNames(&names); dec.err != nil || !reflect.DeepEqual(names, AllFeatures.Names()) {
 		t.Fatal(names, dec.err)

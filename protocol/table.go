@@ -2,16 +2,13 @@ package protocol
 
 import (
 	"fmt"
-	"io"
-
-	"pix/wire"
 )
 
 // An Op is the number of an operation.
 type Op uint64
 
-// The operations of Nix, numbered as on the wire. Numbers that are missing were removed from Nix, except
-// 48, which is QueryActiveBuilds in Determinate Nix. Nix has reserved 48 to 50.
+// The operations of Nix, numbered as on the wire. The missing numbers were removed from Nix,
+// except 48, which is QueryActiveBuilds of Determinate Nix. Nix has reserved 48 to 50.
 const (
 	IsValidPath                 Op = 1
 	QueryReferrers              Op = 6
@@ -51,25 +48,25 @@ const (
 	BuildPathsWithResults       Op = 46
 	AddPermRoot                 Op = 47
 
-	// These two are of Determinate Nix.
+	// Operations of Determinate Nix.
 	AddTempRoots   Op = 49
 	QueryPathInfos Op = 50
 
-	// These two are known only to the daemon that a build can talk to.
+	// Operations of the daemon for running builds.
 	SubmitOutput       Op = 1000
 	AddToStoreScanning Op = 1001
 )
 
-// A Body is what follows a request.
+// A Body says what follows a request.
 type Body uint8
 
-// What may follow.
+// The bodies of requests.
 const (
 	NoBody     Body = iota
-	FramedBody      // frames, after the daemon has begun to work
-	NARBody         // an archive as it is, before the daemon begins to work
-	// AskedBody is strings, each in answer to a [MessageRead], which says how long it
-	// may be at most. An empty one makes the daemon fail.
+	FramedBody      // frames, which the daemon reads while it works
+	NARBody         // an unframed archive, which the daemon reads before it works
+	// AskedBody is a sequence of strings. Each answers a [MessageRead], which states the
+	// maximum length of the string. An empty string makes the daemon fail.
 	AskedBody
 )
 
@@ -87,13 +84,13 @@ func (b Body) String() string {
 	return fmt.Sprintf("Body(%d)", uint8(b))
 }
 
-// Access says who may ask for an operation.
+// Access says which users may call an operation.
 type Access uint8
 
-// Who may ask. See [Params.NeedsTrust].
+// The users of an operation. See [Params.NeedsTrust].
 const (
 	Everybody     Access = iota
-	TrustedInPart        // some requests are for trusted users only
+	TrustedInPart        // some of its requests need a trusted user
 	TrustedOnly
 )
 
@@ -109,30 +106,31 @@ func (a Access) String() string {
 	return fmt.Sprintf("Access(%d)", uint8(a))
 }
 
-// An Operation is a row of the table: all that is known of an operation but its fields.
+// An Operation is a row of the table. It describes an operation, except for the fields of its
+// request and reply.
 type Operation struct {
 	Op      Op
 	Name    string
-	Since   Version  // the version from which every daemon has it
-	Feature Features // what must have been negotiated
-	Without Features // what must not have been negotiated
+	Since   Version  // the first version in which every daemon has the operation
+	Feature Features // features that are required
+	Without Features // features that remove the operation
 	Access  Access
-	// Query says that a daemon answers from its own database, at once and without
-	// waiting for anything, so that queries can be pipelined: see [IsQuery].
+	// Query says that a daemon answers from its own database without waiting for anything. A
+	// client can pipeline such queries: see [IsQuery].
 	Query bool
-	// Body says what follows the request.
+	// Body returns what follows the request.
 	Body func(Params) Body
-	// Archive says that an archive, as it is, follows the reply.
+	// Archive says that an unframed archive follows the reply.
 	Archive bool
 
 	request func() Request
 	reply   func() Reply
 }
 
-// The versions below are from 1.18 on those of Nix's own client. Two are later, since no
-// daemon that is in use speaks the versions between: that of the realisations, which had
-// other forms before 1.31, and that of AddBuildLog, which Nix 2.4 and 2.5 do not know
-// though they speak 1.32 like 2.6.
+// From 1.18 on these are the versions that Nix's own client checks, with two exceptions.
+// Realisations had another format before 1.31. AddBuildLog is unknown to Nix 2.4 and 2.5, which
+// speak 1.32 like Nix 2.6. No daemon in use speaks the versions in between, so the later
+// version is used.
 var (
 	outputMapVersion   = MakeVersion(22)
 	realisationVersion = MakeVersion(31)
@@ -142,7 +140,7 @@ var (
 	permRootVersion    = MakeVersion(36)
 )
 
-// table has one row for each operation.
+// table has one row per operation.
 var table = complete([]Operation{
 	{Op: IsValidPath, Name: "IsValidPath", Query: true,
 		request: request[IsValidPathRequest], reply: reply[IsValidPathReply]},
@@ -228,7 +226,7 @@ var table = complete([]Operation{
 		request: request[AddToStoreScanningRequest], reply: reply[AddToStoreReply]},
 })
 
-// request and reply make empty values of the types that the table names.
+// request and reply return empty values of the given type.
 func request[T any, P interface {
 	*T
 	Request
@@ -243,7 +241,7 @@ func reply[T any, P interface {
 	return P(new(T))
 }
 
-// complete fills in what most rows have.
+// complete sets the defaults of rows.
 func complete(rows []Operation) []Operation {
 	for i := range rows {
 		if rows[i].Since == 0 {
@@ -275,10 +273,10 @@ func addNARBody(p Params) Body {
 	return NARBody
 }
 
-// Operations returns the table, in the order of the numbers.
+// Operations returns all operations, ordered by number.
 func Operations() []Operation { return append([]Operation(nil), table...) }
 
-// Lookup returns the row of an operation; ok is false for an unknown one.
+// Lookup returns an operation. For an unknown number ok is false.
 func Lookup(op Op) (row Operation, ok bool) {
 	if r := rowOf(op); r != nil {
 		return *r, true
@@ -286,7 +284,7 @@ func Lookup(op Op) (row Operation, ok bool) {
 	return Operation{}, false
 }
 
-// rows has the row of each operation.
+// rows maps numbers to rows.
 var rows = make(map[Op]*Operation, len(table))
 
 func init() {
@@ -297,7 +295,7 @@ func init() {
 
 func rowOf(op Op) *Operation { return rows[op] }
 
-// String returns the name that Nix has for the operation.
+// String returns Nix's name of the operation.
 func (op Op) String() string {
 	if row := rowOf(op); row != nil {
 		return row.Name
@@ -305,7 +303,7 @@ func (op Op) String() string {
 	return fmt.Sprintf("Op(%d)", uint64(op))
 }
 
-// Check returns an [*UnsupportedError] unless the other side knows the operation.
+// Check returns an [*UnsupportedError] unless the other side has the operation.
 func (p Params) Check(op Op) error {
 	row := rowOf(op)
 	switch {
@@ -319,104 +317,4 @@ func (p Params) Check(op Op) error {
 		return &UnsupportedError{What: "operation " + row.Name + " during a build", Have: p.Version}
 	}
 	return nil
-}
-
-// IsQuery reports whether the request is one of a [Operation.Query], and not a
-// [QueryValidPathsRequest] that substitutes, which may take as long as a download.
-func IsQuery(r Request) bool {
-	if q, ok := r.(*QueryValidPathsRequest); ok && q.Substitute {
-		return false
-	}
-	row := rowOf(r.Op())
-	return row != nil && row.Query
-}
-
-// NeedsTrust reports whether a daemon certainly refuses the request of a user that it does
-// not trust. Some daemons read what follows such a request as the next operation, so it
-// is better not sent.
-//
-// Other requests are not refused but restricted: a user that is not trusted cannot set
-// what [SetOptionsRequest] would change but for a few settings, has signatures checked
-// whatever [AddToStoreNarRequest] says, and sees "{censored}" in place of roots.
-func (p Params) NeedsTrust(r Request) bool {
-	if t, ok := r.(interface{ needsTrust(Params) bool }); ok {
-		return t.needsTrust(p)
-	}
-	row := rowOf(r.Op())
-	return row != nil && row.Access == TrustedOnly
-}
-
-// A Request is what a client asks: a pointer to one of the structs named …Request.
-type Request interface {
-	Op() Op
-	code(*codec)
-}
-
-// A Reply is what a daemon answers when the work is done: a pointer to one of the structs
-// named …Reply, to an [Ack] or a [None].
-type Reply interface {
-	code(*codec)
-}
-
-// AppendRequest appends the number of the operation and its request. The error is an
-// [*UnsupportedError] if the other side does not know the operation or a field that is
-// set, an [*Error] if a value is not valid; nothing is appended then.
-func (p Params) AppendRequest(dst []byte, r Request) ([]byte, error) {
-	if err := p.Check(r.Op()); err != nil {
-		return dst, err
-	}
-	c := codec{Params: p, out: wire.AppendUint64(dst, uint64(r.Op())), op: r.Op(), part: "request"}
-	r.code(&c)
-	if c.err != nil {
-		return dst, c.err
-	}
-	return c.out, nil
-}
-
-// ReadRequest reads the number of an operation and its request. At the end of the stream
-// the error is io.EOF; for an operation that is unknown or was not negotiated it is an
-// [*UnsupportedError], and what follows in the stream cannot be known.
-func (p Params) ReadRequest(r *wire.Reader) (Request, error) {
-	at := r.Offset()
-	n, err := r.Uint64()
-	if err == io.EOF {
-		return nil, io.EOF
-	}
-	c := codec{Params: p, in: r, part: "operation"}
-	if c.fail("number", at, err); c.err != nil {
-		return nil, c.err
-	}
-	if err := p.Check(Op(n)); err != nil {
-		return nil, err
-	}
-	c.op, c.part = Op(n), "request"
-	req := rowOf(c.op).request()
-	req.code(&c)
-	return req, c.err
-}
-
-// NewReply returns an empty reply to the operation, or nil if it is unknown.
-func NewReply(op Op) Reply {
-	if row := rowOf(op); row != nil {
-		return row.reply()
-	}
-	return nil
-}
-
-// AppendReply appends a reply to the operation. The error is an [*Error] if a value is not
-// valid; nothing is appended then.
-func (p Params) AppendReply(dst []byte, op Op, r Reply) ([]byte, error) {
-	c := codec{Params: p, out: dst, op: op, part: "reply"}
-	r.code(&c)
-	if c.err != nil {
-		return dst, c.err
-	}
-	return c.out, nil
-}
-
-// ReadReply reads a reply to the operation into r. The error is an [*Error].
-func (p Params) ReadReply(in *wire.Reader, op Op, r Reply) error {
-	c := codec{Params: p, in: in, op: op, part: "reply"}
-	r.code(&c)
-	return c.err
 }

@@ -14,7 +14,7 @@ import (
 	"pix/wire"
 )
 
-// The table has upstream's operations, in the order of their numbers.
+// The table has the operations of Nix, ordered by number.
 func TestTable(t *testing.T) {
 	var want []Op
 	for _, r := range [][2]Op{{1, 1}, {6, 14}, {18, 23}, {26, 26}, {28, 47}, {49, 50}, {1000, 1001}} {
@@ -24,17 +24,17 @@ func TestTable(t *testing.T) {
 	}
 	rows := Operations()
 	if len(rows) != len(want) {
-		t.Fatalf("%d rows, not %d", len(rows), len(want))
+		t.Fatalf("%d rows instead of %d", len(rows), len(want))
 	}
 	for i, row := range rows {
 		if row.Op != want[i] || row.Op.String() != row.Name || row.Since < MinVersion || row.Since > MaxVersion {
 			t.Errorf("row %d is %+v", i, row)
 		}
 		if req := row.request(); req.Op() != row.Op {
-			t.Errorf("the request of %s is one of %s", row.Name, req.Op())
+			t.Errorf("the request of %s has the operation %s", row.Name, req.Op())
 		}
 		if (row.Access == Everybody) == needsTrustEver(row) {
-			t.Errorf("%s is for %s", row.Name, row.Access)
+			t.Errorf("%s has access %s", row.Name, row.Access)
 		}
 	}
 	for _, op := range []Op{0, 2, 48, 51, 999, 1002} {
@@ -44,7 +44,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// needsTrustEver reports whether some request of the operation needs trust.
+// needsTrustEver reports whether any request of the operation needs trust.
 func needsTrustEver(row Operation) bool {
 	for _, p := range allParams() {
 		for seed := range uint64(16) {
@@ -61,11 +61,11 @@ func needsTrustEver(row Operation) bool {
 func TestIsQuery(t *testing.T) {
 	for _, row := range Operations() {
 		if got := IsQuery(row.request()); got != row.Query || got && (row.Body(Params{Version: MaxVersion}) != NoBody || row.Access != Everybody) {
-			t.Errorf("%s is a query: %v", row.Name, got)
+			t.Errorf("IsQuery(%s) = %v", row.Name, got)
 		}
 	}
 	if IsQuery(&QueryValidPathsRequest{Substitute: true}) {
-		t.Error("to substitute is a query")
+		t.Error("a QueryValidPaths request that substitutes is a query")
 	}
 }
 
@@ -96,7 +96,7 @@ func TestNeedsTrust(t *testing.T) {
 		{&CollectGarbageRequest{}, 38, false},
 	} {
 		if got := (Params{Version: MakeVersion(c.v)}).NeedsTrust(c.req); got != c.want {
-			t.Errorf("%s at 1.%d needs trust: %v", show(c.req), c.v, got)
+			t.Errorf("NeedsTrust(%s) at 1.%d = %v", show(c.req), c.v, got)
 		}
 	}
 	err := error(&TrustError{BuildPaths})
@@ -105,8 +105,8 @@ func TestNeedsTrust(t *testing.T) {
 	}
 }
 
-// What the other side does not know is an UnsupportedError that says what would be
-// needed, and not a byte is appended.
+// A request that the other side does not support is an UnsupportedError with the required
+// version or feature. Nothing is appended.
 func TestGates(t *testing.T) {
 	drvFile := derivation.Opaque{Path: testPath + ".drv"}
 	nested := derivation.Built{Drv: derivation.SingleBuilt{Drv: drvFile, Output: "out"}, Outputs: derivation.AllOutputs()}
@@ -196,8 +196,7 @@ func TestBody(t *testing.T) {
 	}
 }
 
-// A value that is not valid is refused by both sides: when it would be sent, and when it
-// is received. Lists, strings and numbers have limits.
+// An invalid value is neither encoded nor decoded. Lists, strings and numbers have limits.
 func TestInvalidRequests(t *testing.T) {
 	p := Params{Version: MaxVersion, Features: DeleteDeadSpecificReferrers | OutputSubmission | Scanning, Dir: testDir}
 	foreign := storepath.Path("/other/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-foo")
@@ -245,7 +244,7 @@ func words(n ...uint64) (b []byte) {
 	return b
 }
 
-// What is received and not valid is an error that says where.
+// An error about a received value has its offset.
 func TestInvalidReceived(t *testing.T) {
 	p := Params{Version: MaxVersion, Dir: testDir}
 	const huge = 1 << 60
@@ -276,7 +275,7 @@ func TestInvalidReceived(t *testing.T) {
 		}
 	}
 	if _, err := p.ReadRequest(reader(words(uint64(BuildDerivation)))); err == nil {
-		t.Error("a request that ends was read")
+		t.Error("a truncated request was read")
 	}
 	deep := words(uint64(SubmitOutput))
 	for range maxOutputs + 1 {
@@ -284,12 +283,12 @@ func TestInvalidReceived(t *testing.T) {
 	}
 	in := Params{Version: MaxVersion, Features: OutputSubmission, Dir: testDir}
 	if _, err := in.ReadRequest(reader(deep)); err == nil || !strings.Contains(err.Error(), "more than 1000") {
-		t.Errorf("outputs without end: %v", err)
+		t.Errorf("too many outputs: %v", err)
 	}
 }
 
 func realisationBytes(t *testing.T) []byte {
-	c := codec{Params: Params{Version: MaxVersion, Dir: testDir}}
+	c, form := Params{Version: MaxVersion, Dir: testDir}.encoder(nil, 0, "realisation")
 	c.keyedRealisation("realisation", &store.KeyedRealisation{
 		ID:          store.DrvOutput{Hash: nixhash.Sum(nixhash.SHA256, nil), Output: "out"},
 		Realisation: store.Realisation{OutPath: testPath},
@@ -297,7 +296,7 @@ func realisationBytes(t *testing.T) []byte {
 	if c.err != nil {
 		t.Fatal(c.err)
 	}
-	return c.out
+	return form.out
 }
 
 func TestInvalidMessages(t *testing.T) {

@@ -62,7 +62,7 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// Every value has a trace, on one line.
+// The trace of every value is a single line.
 func TestTraceAll(t *testing.T) {
 	p := Params{Version: MaxVersion, Features: RealisationWithPath | OutputSubmission | Scanning | TempRoots | PathInfos, Dir: testDir}
 	for _, row := range Operations() {

@@ -13,7 +13,8 @@ import (
 	"pix/store"
 )
 
-// sameTrace fails unless the line of a trace is read as want, and is the line of that too.
+// sameTrace fails unless got, which was read from line, equals want and is shown as the same
+// line.
 func sameTrace(t *testing.T, line string, got, want any, again func() string, err error) {
 	t.Helper()
 	if err != nil {
@@ -27,8 +28,8 @@ func sameTrace(t *testing.T, line string, got, want any, again func() string, er
 	}
 }
 
-// Every request, reply and message that can be sent is read from its trace as the other side
-// reads it from the wire, at every version and with all features.
+// In every version and with all features, a value that is read from a trace is the same as the
+// value read from the wire.
 func TestTraceRoundTrip(t *testing.T) {
 	compared := map[Op]int{}
 	for _, p := range allParams() {
@@ -80,7 +81,7 @@ func TestTraceRoundTrip(t *testing.T) {
 	}
 	for _, row := range Operations() {
 		if compared[row.Op] < 4 {
-			t.Errorf("%d requests of %s were compared", compared[row.Op], row.Name)
+			t.Errorf("only %d requests of %s were compared", compared[row.Op], row.Name)
 		}
 	}
 	for _, daemon := range []bool{false, true} {
@@ -95,7 +96,7 @@ func TestTraceRoundTrip(t *testing.T) {
 	}
 }
 
-// Numbers are read by the names they have, and those that have none by what is shown for it.
+// A trace shows numbers by name, and numbers without a name as digits. Both are read.
 func TestTraceNames(t *testing.T) {
 	p := Params{Version: MaxVersion, Dir: testDir}
 	read := func(m Message) {
@@ -104,11 +105,11 @@ func TestTraceNames(t *testing.T) {
 		got, err := p.ParseTraceMessage(line)
 		sameTrace(t, line, got, m, func() string { return p.TraceMessage(got, -1) }, err)
 	}
-	for n := range uint32(400) { // beyond all names
+	for n := range uint32(400) { // more than all names
 		read(Message{Kind: MessageStart, Event: activity.Start{Type: activity.Type(n), Level: activity.Verbosity(n)}})
 		read(Message{Kind: MessageEvent, Event: activity.Result{Type: activity.ResultType(n)}})
 		if n > 255 && !strings.Contains(activity.Type(n).String()+activity.ResultType(n).String(), "(") {
-			t.Errorf("%d has a name, but is not looked for", n)
+			t.Errorf("%d has a name, but mostNamed is smaller", n)
 		}
 	}
 	for n := store.BuildStatus(0); n <= store.NoSubstituters; n++ {
@@ -119,7 +120,7 @@ func TestTraceNames(t *testing.T) {
 	}
 }
 
-// What is no line of a trace is refused, with where and why.
+// The error about an invalid line has the column and the reason.
 func TestTraceRefused(t *testing.T) {
 	p := Params{Version: MaxVersion, Dir: testDir}
 	old := Params{Version: MakeVersion(21), Dir: testDir}
@@ -138,8 +139,8 @@ func TestTraceRefused(t *testing.T) {
 		column int
 		what   string
 	}{
-		{request(p), "", 1, `operation: name: "" is none`},
-		{request(p), "Nonsense path=x", 1, `operation: name: "Nonsense" is none`},
+		{request(p), "", 1, `operation: name: "" is not the name of an operation`},
+		{request(p), "Nonsense path=x", 1, `operation: name: "Nonsense" is not the name of an operation`},
 		{request(p), "IsValidPath", 12, `IsValidPath request: path: expected " "`},
 		{request(p), "IsValidPath valid=true", 13, `IsValidPath request: path: expected "path="`},
 		{request(p), "IsValidPath path=", 18, "expected a value"},
@@ -151,20 +152,20 @@ func TestTraceRefused(t *testing.T) {
 		{request(p), "QueryValidPaths paths=[] substitute=1", 37, `"1" is neither true nor false`},
 		{request(p), `AddTextToStore name=a contents="xx"…(100 bytes) references=[]`, 32, "the text was cut"},
 		{request(p), `AddTextToStore name=a contents="xx references=[]`, 32, "expected a quoted text"},
-		{request(p), "BuildPaths paths=[] build-mode=later", 32, `"later" is no number, and the name of none`},
-		{request(p), "CollectGarbage action=4 paths=[]", 23, `"4" is no number, and the name of none`},
+		{request(p), "BuildPaths paths=[] build-mode=later", 32, `"later" is neither a number nor a known name`},
+		{request(p), "CollectGarbage action=4 paths=[]", 23, `"4" is neither a number nor a known name`},
 		{request(old), "QueryMissing paths=[derived-path=" + path + ".drv] ", 34 + len(path) + 5, "expected the end of the line"},
 		{request(old), "QueryMissing paths=[derived-path=" + path + ".drv]", 1, "does not support making a .drv file itself valid"},
 		{request(old), "QueryDerivationOutputMap path=" + path, 1, "does not support operation QueryDerivationOutputMap"},
 		{reply, "SubmitOutput", 1, "does not support operation SubmitOutput"},
-		{reply, "QueryMissing will-build=[] will-substitute=[] unknown=[] download-size=-1 NAR-size=0", 72, `"-1" is no number`},
+		{reply, "QueryMissing will-build=[] will-substitute=[] unknown=[] download-size=-1 NAR-size=0", 72, `"-1" is not a number`},
 		{reply, "FindRoots roots=[link=a path=" + path + "]x", 31 + len(path), "expected the end of the line"},
-		{message, "Whisper", 1, `message: kind: "Whisper" is none`},
-		{message, "Result activity=1 type=progress fields=[x]", 41, `"x" is no number`},
+		{message, "Whisper", 1, `message: kind: "Whisper" is not a kind of message`},
+		{message, "Result activity=1 type=progress fields=[x]", 41, `"x" is not a number`},
 		{message, "Last (no)", 5, "expected the end of the line"},
-		{greeting, "greeting version=2.39", 18, `"2.39" is no version from 1.18 on`},
+		{greeting, "greeting version=2.39", 18, `"2.39" is not a version from 1.18 on`},
 		{greeting, "greeting version=1.39 negotiated=1.39", 34, "1.39 is newer than 1.38"},
-		{greeting, "greeting version=1.38 negotiated=1.38 features=[flying] store-dir=/nix/store nix=x trust=unknown", 90, "of flying only  are known"},
+		{greeting, "greeting version=1.38 negotiated=1.38 features=[flying] store-dir=/nix/store nix=x trust=unknown", 90, "only these of the features flying are known: "},
 		{greeting, "hello", 1, `"hello" instead of "greeting"`},
 		{closed, "closed by=cat why=x", 11, `"cat" is neither daemon nor client`},
 		{data, `body data="a"…(7 bytes)`, 11, "the text was cut"},
@@ -184,7 +185,7 @@ func TestTraceRefused(t *testing.T) {
 	}
 }
 
-// Every beginning of a line is refused, and none panics.
+// A truncated line is an error, unless it ends within a number, and never causes a panic.
 func TestTraceBeginnings(t *testing.T) {
 	for _, p := range []Params{{Version: MakeVersion(21), Dir: testDir}, {Version: MaxVersion, Features: AllFeatures | BuildFeatures, Dir: testDir}} {
 		for _, row := range Operations() {
@@ -196,7 +197,7 @@ func TestTraceBeginnings(t *testing.T) {
 			}
 			for n := range line {
 				got, err := p.ParseTraceRequest(line[:n])
-				if err == nil && p.TraceRequest(got, -1) != line[:n] { // a shorter number is one too
+				if err == nil && p.TraceRequest(got, -1) != line[:n] { // a shorter number is valid too
 					t.Errorf("%s is read as %s", line[:n], show(got))
 				}
 			}
@@ -204,7 +205,7 @@ func TestTraceBeginnings(t *testing.T) {
 	}
 }
 
-// traceSeeds adds the lines that fill makes to the corpus.
+// traceSeeds adds the traces of generated values to the corpus.
 func traceSeeds(f *testing.F) {
 	for _, n := range seedParams() {
 		p := fuzzParams(n)
@@ -225,7 +226,7 @@ func traceSeeds(f *testing.F) {
 	f.Add(uint8(0), TraceData([]byte("\x00\xff"), 1))
 }
 
-// What is read from any text is shown as a text that is read as the same, and can be sent.
+// A value that is read from any text is shown as a line with the same value, and can be sent.
 func FuzzTrace(f *testing.F) {
 	traceSeeds(f)
 	f.Fuzz(func(t *testing.T, n uint8, line string) {

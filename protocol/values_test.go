@@ -14,8 +14,7 @@ import (
 	"pix/wire"
 )
 
-// The path infos in the stream of AddMultipleToStore have one form, whatever was
-// negotiated.
+// A path info in the stream of AddMultipleToStore has the same form in all versions.
 func TestPathInfo(t *testing.T) {
 	_, reply, _ := benchReply(t)
 	info := *reply.Info
@@ -36,14 +35,14 @@ func TestPathInfo(t *testing.T) {
 	}
 	p := Params{Version: MaxVersion, Dir: testDir}
 	if b, err := p.AppendPathInfo([]byte("x"), new(store.PathInfo)); err == nil || string(b) != "x" {
-		t.Errorf("no path info: %v, %q", err, b)
+		t.Errorf("an empty path info: %v, %q", err, b)
 	}
 	if _, err := p.ReadPathInfo(reader(want[:len(want)-1])); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("a path info that ends: %v", err)
+		t.Errorf("a truncated path info: %v", err)
 	}
 }
 
-// A NAR hash comes in any spelling; sets come in any order, and with duplicates.
+// A decoder accepts NAR hashes in every encoding, and sets in any order and with duplicates.
 func TestLenientReading(t *testing.T) {
 	p := Params{Version: MaxVersion, Dir: testDir}
 	hash := nixhash.Sum(nixhash.SHA256, nil)
@@ -73,8 +72,7 @@ func TestLenientReading(t *testing.T) {
 	}
 }
 
-// What is not as it should be in JSON is an error, and a truncated text is not taken for a
-// truncated stream.
+// Invalid JSON is an error. A truncated JSON text is not reported as a truncated stream.
 func TestInvalidRealisations(t *testing.T) {
 	p := Params{Version: MaxVersion, Dir: testDir}
 	id := store.DrvOutput{Hash: nixhash.Sum(nixhash.SHA256, nil), Output: "out"}.HashID()
@@ -110,7 +108,7 @@ func TestInvalidRealisations(t *testing.T) {
 	}
 }
 
-// The outputs of a build in JSON have their names exactly, too.
+// Built outputs in JSON must have exactly the expected names.
 func TestBuiltOutputNames(t *testing.T) {
 	p := Params{Version: MaxVersion, Dir: testDir}
 	good, err := p.AppendReply(nil, BuildDerivation, &BuildDerivationReply{store.BuildResult{Outputs: map[string]store.Realisation{"out": {OutPath: testPath}}}})
@@ -143,11 +141,11 @@ func TestNames(t *testing.T) {
 		}
 	}
 	if featuresOf([]string{"unheard-of", "submit-output"}) != OutputSubmission {
-		t.Error("names of features are misread")
+		t.Error("featuresOf misreads names")
 	}
 }
 
-// What is no daemon, or none that is understood, is told with what it said.
+// The error about another program, or an unsupported version, shows the received bytes.
 func TestMismatch(t *testing.T) {
 	hello := func(version uint64) string { return string(words(daemonMagic, version)) }
 	for received, want := range map[string]string{
@@ -170,7 +168,7 @@ func TestMismatch(t *testing.T) {
 			t.Errorf("%x: %v", b, err)
 		}
 	}
-	// An old client names the processor that it runs on.
+	// An old client sends a CPU affinity.
 	b := words(clientMagic, 1<<8|21, 1, 3, 0)
 	in := reader(b)
 	if p, err := ServerHandshake(in, io.Discard, testDir, Greeting{DaemonVersion: MaxVersion}, 0); err != nil || p.Version != MakeVersion(21) || in.Peek() != io.EOF {
@@ -178,7 +176,8 @@ func TestMismatch(t *testing.T) {
 	}
 }
 
-// The outputs of a build have their real names, which build-remote registers, or a dummy.
+// Built outputs are identified by the hash of their derivation, which build-remote registers,
+// or by the dummy hash.
 func TestBuiltOutputIDs(t *testing.T) {
 	const hash, dummy = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 	const base = "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a"
@@ -192,7 +191,7 @@ func TestBuiltOutputIDs(t *testing.T) {
 		for _, s := range outputs {
 			b = wire.AppendString(b, s)
 		}
-		c := codec{Params: Params{Version: MakeVersion(28), Dir: storepath.DefaultDir}, in: reader(b)}
+		c := Params{Version: MakeVersion(28), Dir: storepath.DefaultDir}.decoder(reader(b), 0, "test")
 		c.buildResult(&r)
 		return r, c.err
 	}
@@ -207,11 +206,11 @@ func TestBuiltOutputIDs(t *testing.T) {
 		if r.Outputs["out"].OutPath != "/nix/store/"+base || c.hash == "" != r.DrvHash.IsZero() || c.hash != "" && r.DrvHash.WithBase16() != c.hash {
 			t.Errorf("%s: %+v", c.id, r)
 		}
-		w := codec{Params: Params{Version: MakeVersion(28), Dir: storepath.DefaultDir}}
+		w, form := Params{Version: MakeVersion(28), Dir: storepath.DefaultDir}.encoder(nil, 0, "test")
 		w.jsonOutputs(&r)
 		want := wire.AppendString(wire.AppendString(wire.AppendUint64(nil, 1), c.id), c.text)
-		if w.err != nil || !bytes.Equal(w.out, want) {
-			t.Errorf("%s: %q, %v", c.id, w.out, w.err)
+		if w.err != nil || !bytes.Equal(form.out, want) {
+			t.Errorf("%s: %q, %v", c.id, form.out, w.err)
 		}
 	}
 	for name, outputs := range map[string][]string{

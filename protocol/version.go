@@ -12,24 +12,24 @@ import (
 type Version uint16
 
 const (
-	// MinVersion is the oldest version that is spoken: 1.18, of Nix 2.0, as in Nix
-	// itself.
+	// MinVersion is the oldest supported version: 1.18, of Nix 2.0. Nix itself supports no
+	// older one.
 	MinVersion = Version(1<<8 | 18)
-	// MaxVersion is the newest version that is spoken: 1.38, of Nix 2.26 and later.
-	// What came after it are features.
+	// MaxVersion is the newest supported version: 1.38, of Nix 2.26 and later. Later changes
+	// are features.
 	MaxVersion = Version(1<<8 | 38)
 )
 
 // MakeVersion returns version 1.minor.
 func MakeVersion(minor uint8) Version { return Version(1<<8) | Version(minor) }
 
-// Major returns the major version; it is 1 in every daemon in use.
+// Major returns the major version, which is 1 in every daemon in use.
 func (v Version) Major() int { return int(v >> 8) }
 
 // Minor returns the minor version.
 func (v Version) Minor() int { return int(v & 0xff) }
 
-// String returns major and minor with a dot between, such as "1.37".
+// String returns a version such as "1.37".
 func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major(), v.Minor()) }
 
 // Features is a set of the features of this package. The zero value is empty.
@@ -37,30 +37,30 @@ type Features uint8
 
 // The features of Nix 2.36, and two of Determinate Nix 3.22. They are negotiated from 1.38 on.
 const (
-	// RealisationWithPath is "realisation-with-path-not-hash": realisations are keyed
-	// by derivation and output, and are no longer JSON.
+	// RealisationWithPath is "realisation-with-path-not-hash": the key of a realisation is a
+	// derivation path and an output name, and realisations are not JSON any more.
 	RealisationWithPath Features = 1 << iota
-	// DeleteDeadSpecificReferrers is "delete-dead-specific-referrers": garbage can be
-	// collected among given paths and what refers to them.
+	// DeleteDeadSpecificReferrers is "delete-dead-specific-referrers": a garbage collection can
+	// be limited to given paths and their referrers.
 	DeleteDeadSpecificReferrers
-	// NoSetOptions is "disable-set-options": there is no [SetOptions].
+	// NoSetOptions is "disable-set-options": the operation [SetOptions] does not exist.
 	NoSetOptions
-	// Scanning is "add-to-store-scanning": there is [AddToStoreScanning].
+	// Scanning is "add-to-store-scanning": the operation [AddToStoreScanning] exists.
 	Scanning
-	// OutputSubmission is "submit-output": there is [SubmitOutput].
+	// OutputSubmission is "submit-output": the operation [SubmitOutput] exists.
 	OutputSubmission
-	// TempRoots is "addTempRoots": there is [AddTempRoots]. Clients of Determinate Nix make no
-	// temporary roots without it.
+	// TempRoots is "addTempRoots": the operation [AddTempRoots] exists. Clients of Determinate
+	// Nix create no temporary roots without it.
 	TempRoots
-	// PathInfos is "queryPathInfos": there is [QueryPathInfos].
+	// PathInfos is "queryPathInfos": the operation [QueryPathInfos] exists.
 	PathInfos
 	numFeatures = iota
 )
 
 const (
-	// AllFeatures are those that daemons have for everybody.
+	// AllFeatures are the features of daemons that serve users.
 	AllFeatures = RealisationWithPath | DeleteDeadSpecificReferrers | TempRoots | PathInfos
-	// BuildFeatures are those that only the daemon has that a build can talk to.
+	// BuildFeatures are the features that only the daemon for running builds has.
 	BuildFeatures = NoSetOptions | Scanning | OutputSubmission
 )
 
@@ -70,10 +70,10 @@ var featureNames = [numFeatures]string{
 	"addTempRoots", "queryPathInfos",
 }
 
-// Has reports whether all of g are in f.
+// Has reports whether f contains all features of g.
 func (f Features) Has(g Features) bool { return f&g == g }
 
-// Names returns the names on the wire, sorted.
+// Names returns the names of the features on the wire, sorted.
 func (f Features) Names() []string {
 	var names []string
 	for i, name := range featureNames {
@@ -85,10 +85,10 @@ func (f Features) Names() []string {
 	return names
 }
 
-// String returns the names with spaces between.
+// String returns the names, separated by spaces.
 func (f Features) String() string { return strings.Join(f.Names(), " ") }
 
-// featuresOf returns the set of those names that are known; others are passed over.
+// featuresOf returns the set of the given features. It ignores unknown names.
 func featuresOf(names []string) (f Features) {
 	for _, name := range names {
 		for i, known := range featureNames {
@@ -100,8 +100,8 @@ func featuresOf(names []string) (f Features) {
 	return f
 }
 
-// Params are what both sides agreed on, and the store directory. All encoding and
-// decoding depends on them.
+// Params are the negotiated version and features, and the store directory. Every value is
+// encoded and decoded according to them.
 type Params struct {
 	Version  Version
 	Features Features

@@ -4,31 +4,32 @@ import (
 	"fmt"
 	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// Access says who may connect, and who is trusted. Users are named as in nix.conf: by their
-// name or, where they have none, by their number; @NAME are all users of a group, * is
-// everybody.
+// Access says which users may connect, and which of them are trusted. As in nix.conf, a user is
+// given by name, or by number if it has no name. @NAME means all members of a group, and * all
+// users.
 type Access struct {
-	Trusted []string // trusted-users; those may connect, too
+	Trusted []string // trusted-users, who may also connect
 	Allowed []string // allowed-users
 
-	// Refused is a group who may not connect even if the lists say so, since builds run as
-	// its users (build-users-group); "" is none.
+	// Refused is a group whose members may not connect even if the lists contain them: builds
+	// run as these users (build-users-group). "" means none.
 	Refused string
 }
 
-// A RefusedError says that a user may not connect.
+// A RefusedError reports that a user may not connect.
 type RefusedError struct{ User string }
 
-// Error returns the words of Nix.
+// Error returns the text of Nix.
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("user '%s' is not allowed to connect to the Nix daemon", e.User)
 }
 
-// Check returns whether a peer is trusted, or a [*RefusedError]. Of a peer that is nil
-// nothing is known, and only * is said of it.
+// Check returns whether a peer is trusted, or a [*RefusedError]. If p is nil, the user is
+// unknown, and only * matches.
 func (a *Access) Check(p *Peer) (trusted bool, err error) {
 	c := candidate{inGroup: func(string) bool { return false }}
 	if p != nil {
@@ -42,13 +43,13 @@ func (a *Access) Check(p *Peer) (trusted bool, err error) {
 	return trusted, nil
 }
 
-// A candidate is what a peer is judged by.
+// A candidate is a user whose access is checked.
 type candidate struct {
 	user, group string
 	inGroup     func(group string) bool
 }
 
-// matches reports whether a list names the candidate.
+// matches reports whether the list contains the candidate.
 func (c candidate) matches(list []string) bool {
 	if slices.Contains(list, "*") || c.user != "" && slices.Contains(list, c.user) {
 		return true
@@ -59,9 +60,9 @@ func (c candidate) matches(list []string) bool {
 	})
 }
 
-// isMember reports whether the system lists the user as a member of the group. That a group
-// is the user's own, the one that new processes run as, does not count here, as it does not
-// in Nix: what counts is what the process really runs as.
+// isMember reports whether the system lists the user as a member of the group. As in Nix, the
+// primary group of the user does not count. Instead the group of the process does, which the
+// caller checks.
 func isMember(name, group string) bool {
 	g, err := user.LookupGroup(group)
 	if err != nil {
@@ -73,4 +74,42 @@ func isMember(name, group string) bool {
 	}
 	ids, err := u.GroupIds()
 	return err == nil && slices.Contains(ids, g.Gid)
+}
+
+// A Peer is the process at the other end of a Unix socket, with its user and group at the time
+// of the connection. The operating system reports it.
+type Peer struct {
+	UID, GID uint32
+	PID      int // 0 if the process is in another PID namespace
+}
+
+// User returns the name of the user, or the user ID if it has no name. It returns "<unknown>"
+// if p is nil.
+func (p *Peer) User() string {
+	if p == nil {
+		return "<unknown>"
+	}
+	id := strconv.FormatUint(uint64(p.UID), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return id
+}
+
+// group returns the name of the group of the process, or its group ID.
+func (p *Peer) group() string {
+	id := strconv.FormatUint(uint64(p.GID), 10)
+	if g, err := user.LookupGroupId(id); err == nil {
+		return g.Name
+	}
+	return id
+}
+
+// String describes the peer with the text of Nix.
+func (p *Peer) String() string {
+	pid := "<unknown>"
+	if p != nil && p.PID != 0 {
+		pid = strconv.Itoa(p.PID)
+	}
+	return fmt.Sprintf("pid %s, user %s", pid, p.User())
 }

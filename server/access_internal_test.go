@@ -16,7 +16,7 @@ func TestCandidates(t *testing.T) {
 		{alice, nil, false},
 		{alice, []string{"*"}, true},
 		{alice, []string{"bob", "alice"}, true},
-		{alice, []string{"users"}, false}, // a group's name without @ is a user's
+		{alice, []string{"users"}, false}, // without @ it is the name of a user
 		{alice, []string{"@users"}, true},
 		{alice, []string{"@wheel"}, true},
 		{alice, []string{"@alice", "@"}, false},
@@ -32,7 +32,7 @@ func TestCandidates(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	root := &Peer{PID: 1}
-	stranger := &Peer{UID: 4_000_001, GID: 4_000_002} // whom no system has
+	stranger := &Peer{UID: 4_000_001, GID: 4_000_002} // unknown to the system
 	all := &Access{Trusted: []string{"root"}, Allowed: []string{"*"}, Refused: "nixbld"}
 	for _, c := range []struct {
 		access  *Access
@@ -47,7 +47,7 @@ func TestCheck(t *testing.T) {
 		{new(Access), nil, false, "<unknown>"},
 		{&Access{Allowed: []string{"root"}}, stranger, false, "4000001"},
 		{&Access{Allowed: []string{"root"}}, root, false, ""},
-		{&Access{Trusted: []string{"4000001"}}, stranger, true, ""}, // who may connect, then
+		{&Access{Trusted: []string{"4000001"}}, stranger, true, ""}, // a trusted user may connect
 		{&Access{Trusted: []string{"@4000002"}}, stranger, true, ""},
 		{&Access{Trusted: []string{"*"}}, nil, true, ""},
 		{&Access{Trusted: []string{"*"}, Refused: "4000002"}, stranger, false, "4000001"},

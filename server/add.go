@@ -16,26 +16,26 @@ import (
 	"pix/wire"
 )
 
-var errNoFile = errors.New("what was added is not a regular file, or is executable")
+var errNoFile = errors.New("the added object is not a regular file, or is executable")
 
-// addToStore adds contents. A client from before 1.25 sends an archive also where the file
-// itself is wanted.
+// addToStore adds contents. A client before 1.25 always sends an archive, so for other methods
+// the contents are extracted from it.
 func (c *conn) addToStore(ctx context.Context, req *protocol.AddToStoreRequest, b *body) (*protocol.AddToStoreReply, error) {
 	contents := io.Reader(b)
-	if b.whole && req.Method != storepath.NAR {
+	if b.unframed && req.Method != storepath.NAR {
 		var err error
 		if contents, err = fileIn(contents); err != nil {
 			return nil, err
 		}
 	}
-	info, err := c.add(ctx, req, contents)
+	info, err := c.addContents(ctx, req, contents)
 	if err != nil {
 		return nil, err
 	}
 	return &protocol.AddToStoreReply{Info: *info}, nil
 }
 
-func (c *conn) add(ctx context.Context, req *protocol.AddToStoreRequest, contents io.Reader) (*store.PathInfo, error) {
+func (c *conn) addContents(ctx context.Context, req *protocol.AddToStoreRequest, contents io.Reader) (*store.PathInfo, error) {
 	adder, ok := store.As[store.Adder](c.store)
 	if !ok {
 		return nil, unsupported("addToStoreFromDump")
@@ -49,15 +49,15 @@ func (c *conn) addTextToStore(ctx context.Context, req *protocol.AddTextToStoreR
 		return &protocol.PathReply{Path: path}, err
 	}
 	text := &protocol.AddToStoreRequest{Name: req.Name, Method: storepath.Text, Algorithm: nixhash.SHA256, References: req.References}
-	info, err := c.add(ctx, text, strings.NewReader(req.Contents))
+	info, err := c.addContents(ctx, text, strings.NewReader(req.Contents))
 	if err != nil {
 		return nil, err
 	}
 	return &protocol.PathReply{Path: info.Path}, nil
 }
 
-// addOptions returns the options with which the client adds objects. restrict has already cleared what
-// an untrusted client may not set.
+// addOptions returns the options for objects that the client adds. restrict has already cleared
+// those that an untrusted client may not set.
 func (c *conn) addOptions(repair, noSignatures bool) (*store.AddOptions, error) {
 	opts := &store.AddOptions{Repair: repair, NoSignatures: noSignatures}
 	if c.privileged {
@@ -72,7 +72,8 @@ func (c *conn) addOptions(repair, noSignatures bool) (*store.AddOptions, error) 
 	return opts, err
 }
 
-// addToStoreScanning adds contents during a build. Only the store of a running build supports it.
+// addToStoreScanning adds contents during a build. Only the store of a running build supports
+// it.
 func (c *conn) addToStoreScanning(ctx context.Context, req *protocol.AddToStoreScanningRequest, b *body) (*protocol.AddToStoreReply, error) {
 	adder, ok := store.As[store.ScanningAdder](c.store)
 	if !ok {
@@ -110,11 +111,12 @@ func (c *conn) addMultipleToStore(ctx context.Context, req *protocol.AddMultiple
 	if err != nil {
 		return nil, err
 	}
-	return new(protocol.None), store.AddMultiple(ctx, c.store, int(n), c.imports(in, n), opts)
+	return new(protocol.None), store.AddMultiple(ctx, c.store, int(n), c.readImports(in, n), opts)
 }
 
-// imports yields the objects of a stream. What is not read of an archive is passed over.
-func (c *conn) imports(in *wire.Reader, n uint64) iter.Seq2[store.Import, error] {
+// readImports yields the objects of a stream. It skips the part of an archive that the store
+// has not read.
+func (c *conn) readImports(in *wire.Reader, n uint64) iter.Seq2[store.Import, error] {
 	return func(yield func(store.Import, error) bool) {
 		for range n {
 			info, err := c.readInfo(in)
@@ -125,7 +127,7 @@ func (c *conn) imports(in *wire.Reader, n uint64) iter.Seq2[store.Import, error]
 				yield(store.Import{}, err)
 				return
 			}
-			info.Ultimate = false // a stream is not believed that, whoever sends it
+			info.Ultimate = false // as in Nix, a stream cannot set it, not even one of a trusted user
 			archive := nar.NewRawReader(in)
 			if !yield(store.Import{Info: info, NAR: archive}, nil) {
 				return
@@ -163,8 +165,8 @@ func (c *conn) registerDrvOutput(ctx context.Context, req *protocol.RegisterDrvO
 	return new(protocol.None), store.RegisterRealisation(ctx, c.store, req.Realisation)
 }
 
-// narFromPath opens the archive, which is sent after the reply. So a path that is not
-// valid is an ordinary error; Nix begins the archive first, and cannot take it back.
+// narFromPath opens the archive, which is sent after the reply. So for an invalid path the
+// client gets an ordinary error, where Nix sends an error in the middle of the archive.
 func (c *conn) narFromPath(ctx context.Context, req *protocol.NarFromPathRequest) (*protocol.None, error) {
 	r, ok := store.As[store.NARReader](c.store)
 	if !ok {
@@ -176,4 +178,104 @@ func (c *conn) narFromPath(ctx context.Context, req *protocol.NarFromPathRequest
 	}
 	c.archive = archive
 	return new(protocol.None), nil
+}
+
+// A body follows a request. Its Reader returns io.EOF at the end of the body.
+type body struct {
+	io.Reader              // nil if the request has no body
+	discard   func() error // reads the rest; nil if there is nothing to read
+	unframed  bool         // an archive without frames, which the client cannot stop sending
+}
+
+// body returns the body of the request, in the form of the negotiated version.
+func (c *conn) body(req protocol.Request) *body {
+	row, _ := protocol.Lookup(req.Op())
+	switch row.Body(c.params) {
+	case protocol.FramedBody:
+		frames := wire.NewFrameReader(c.reader)
+		c.tunnel.uploading.Store(true)
+		return &body{Reader: &uploadReader{frames, c}, discard: func() error {
+			defer c.tunnel.uploading.Store(false)
+			return frames.Drain()
+		}}
+	case protocol.NARBody:
+		archive := nar.NewRawReader(c.reader)
+		c.tunnel.uploading.Store(true)
+		return &body{Reader: &uploadReader{archive, c}, unframed: true, discard: func() error {
+			defer c.tunnel.uploading.Store(false)
+			_, err := io.Copy(io.Discard, archive)
+			return err
+		}}
+	case protocol.AskedBody:
+		// An archive contains its own end. The client fails if the server asks for more than
+		// the archive, and sends only what the server asks for.
+		return &body{Reader: nar.NewRawReader(wire.NewReader(&askingReader{c: c}, askSize))}
+	}
+	return &noBody
+}
+
+// noBody is empty. Most requests have no body.
+var noBody body
+
+// drain reads the rest of the body, so that the next request can be read.
+func (b *body) drain() error {
+	if b.discard == nil {
+		return nil
+	}
+	return b.discard()
+}
+
+// An uploadReader records the end of the body.
+type uploadReader struct {
+	io.Reader
+	c *conn
+}
+
+func (u *uploadReader) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	if err != nil {
+		u.c.tunnel.uploading.Store(false)
+	}
+	return n, err
+}
+
+// askSize is the number of bytes in each request for more bytes.
+const askSize = 64 << 10
+
+// An askingReader asks the client for bytes when they are read.
+type askingReader struct {
+	c    *conn
+	left []byte // received, but not read yet
+}
+
+func (a *askingReader) Read(p []byte) (int, error) {
+	if len(a.left) == 0 {
+		ask, err := a.c.params.AppendMessage(nil, protocol.Message{Kind: protocol.MessageRead, Want: askSize})
+		if err != nil {
+			return 0, err
+		}
+		a.c.out.queue(ask)
+		if a.left, err = a.c.reader.Bytes(askSize); err != nil {
+			return 0, err
+		}
+		if len(a.left) == 0 {
+			return 0, io.ErrUnexpectedEOF
+		}
+	}
+	n := copy(p, a.left)
+	a.left = a.left[n:]
+	return n, nil
+}
+
+// fileIn returns the contents of the single file in an archive.
+func fileIn(archive io.Reader) (io.Reader, error) {
+	r := nar.NewReader(archive)
+	entry, err := r.Next()
+	if err != nil {
+		return nil, err
+	}
+	if entry.Kind != nar.Regular || entry.Executable {
+		return nil, errNoFile
+	}
+	return r, nil
 }

@@ -2,15 +2,16 @@ package server
 
 import (
 	"io"
+	"math"
 	"sync"
 
 	"pix/nar"
 )
 
-// sendArchive sends the archive that was opened, if one was. An error stands in its midst
-// and is followed by a hang-up, since the client can no longer tell where the archive
-// ends. The end is held back until the store has said that all was right, so that
-// what is whole is good.
+// sendArchive sends the archive that the request has opened, if any. An error is sent in the
+// middle of the archive, and the connection is closed: the client cannot find the end of the
+// archive any more. The last bytes are held back until the store has reported success, so that
+// a complete archive is always correct.
 func (c *conn) sendArchive() error {
 	if c.archive == nil {
 		return nil
@@ -18,7 +19,7 @@ func (c *conn) sendArchive() error {
 	archive := c.archive
 	c.archive = nil
 	defer archive.Close()
-	c.in.watch(watchDelay, smallAhead) // the store may wait for the next bytes
+	c.in.watch(watchDelay, smallAhead) // the store may take long to return the next bytes
 	defer c.in.unwatch()
 	s := &archiveSender{out: &c.out}
 	piece := archivePieces.Get().(*[archivePiece]byte)
@@ -28,25 +29,25 @@ func (c *conn) sendArchive() error {
 		return s.err
 	}
 	if err != nil {
-		return c.refuse(tellable(err), err)
+		return c.reject(clientError(err), err)
 	}
-	return s.end()
+	return s.flush()
 }
 
-// archivePiece is how many bytes of an archive, or of a file in one, are taken at a time.
+// archivePiece is the number of bytes of an archive that are read at a time.
 const archivePiece = 32 << 10
 
 var archivePieces = sync.Pool{New: func() any { return new([archivePiece]byte) }}
 
-// An archiveSender sends what is written to it, all but the last bytes.
+// An archiveSender sends everything that is written to it except the last heldBack bytes.
 type archiveSender struct {
 	out  *outbox
-	held [heldBack]byte // held[:n] are the last bytes that were written
+	held [heldBack]byte // held[:n] are the last bytes written
 	n    int
-	err  error // of sending
+	err  error // the first error of sending
 }
 
-// heldBack is how many bytes of an archive are held back: those of its last parenthesis.
+// heldBack is the number of bytes that are held back: the last parenthesis of an archive.
 const heldBack = 16
 
 // Write implements io.Writer.
@@ -56,9 +57,9 @@ func (s *archiveSender) Write(p []byte) (int, error) {
 		s.n += copy(s.held[s.n:], p)
 		return n, nil
 	}
-	before := s.held[:min(s.n, s.n+n-heldBack)] // goes now
-	if s.send(before); n >= heldBack {
-		s.send(p[:n-heldBack])
+	before := s.held[:min(s.n, s.n+n-heldBack)] // sent now
+	if s.write(before); n >= heldBack {
+		s.write(p[:n-heldBack])
 		s.n = copy(s.held[:], p[n-heldBack:])
 	} else {
 		s.n = copy(s.held[:], s.held[len(before):s.n])
@@ -69,11 +70,11 @@ func (s *archiveSender) Write(p []byte) (int, error) {
 
 // WriteFile implements [nar.FileWriter].
 func (s *archiveSender) WriteFile(f nar.File, n int64) (written int64, err error) {
-	s.send(s.held[:s.n])
+	s.write(s.held[:s.n])
 	s.n = 0
 	direct := n - heldBack
 	if s.err == nil && direct > 0 {
-		written, s.err = s.out.sendFile(f, direct)
+		written, s.err = s.out.writeFile(f, direct)
 	}
 	if s.err != nil || written < direct {
 		return written, s.err
@@ -82,14 +83,65 @@ func (s *archiveSender) WriteFile(f nar.File, n int64) (written int64, err error
 	return written + rest, err
 }
 
-// end sends what was held back.
-func (s *archiveSender) end() error {
-	s.send(s.held[:s.n])
+// flush sends the bytes that were held back.
+func (s *archiveSender) flush() error {
+	s.write(s.held[:s.n])
 	return s.err
 }
 
-func (s *archiveSender) send(p []byte) {
+func (s *archiveSender) write(p []byte) {
 	if s.err == nil && len(p) > 0 {
-		s.err = s.out.send(p, false)
+		s.err = s.out.writeNow(p, false)
 	}
+}
+
+// filePiece is the number of bytes of a file that are sent at a time. The client has
+// StallTimeout to read some of them.
+const filePiece = 1 << 20
+
+// writeFile writes the first n bytes of a file, or all of it if it is shorter.
+func (o *outbox) writeFile(f nar.File, n int64) (sent int64, err error) {
+	o.mu.Lock()
+	if o.closed {
+		o.mu.Unlock()
+		return 0, errClosed
+	}
+	if o.writing || len(o.buf) > 0 {
+		o.mu.Unlock()
+		return io.Copy(o, io.NewSectionReader(f, 0, n))
+	}
+	o.writing = true
+	o.mu.Unlock()
+	err = errClosed // the result if reading the file panics
+	defer func() { o.doneWriting(err) }()
+	sent, err = o.writePieces(f, n)
+	return sent, err
+}
+
+// writePieces sends a file in pieces. No other goroutine may write at the same time.
+func (o *outbox) writePieces(f nar.File, n int64) (sent int64, err error) {
+	for sent < n {
+		o.stalled.start(o.maxWait)
+		some, err := sendFile(o.nc, f, sent, int(min(n-sent, filePiece, math.MaxInt)))
+		o.stalled.stop(some)
+		sent += int64(some)
+		if err == errNoSendfile {
+			rest, err := io.Copy(lockedWriter{o}, io.NewSectionReader(f, sent, n-sent))
+			return sent + rest, err
+		}
+		if err != nil || some == 0 {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+// A lockedWriter writes to the connection, for a goroutine that has set outbox.writing.
+type lockedWriter struct{ o *outbox }
+
+func (w lockedWriter) Write(p []byte) (int, error) {
+	if err := w.o.write(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// However an archive is cut up, in pieces and files of any size, it arrives whole.
+// An archive that is written in pieces and files of any size is sent completely.
 func TestArchiveSender(t *testing.T) {
 	name := t.TempDir() + "/file"
 	for _, sizes := range [][]int{{0}, {1}, {16}, {17}, {15, 1}, {8, 8, 8}, {1, 100, 3, 16, 2}, {100, 5, 5, 5, 5}} {
@@ -24,7 +24,7 @@ func TestArchiveSender(t *testing.T) {
 				}()
 				var o outbox
 				o.init(ours, time.Minute)
-				o.guarded = func(f func()) { f() }
+				o.guard = func(f func()) { f() }
 				s := &archiveSender{out: &o}
 				var want []byte
 				next := func(n int) []byte {
@@ -50,13 +50,13 @@ func TestArchiveSender(t *testing.T) {
 						t.Fatal(n, err)
 					}
 				}
-				if err := s.end(); err != nil {
+				if err := s.flush(); err != nil {
 					t.Fatal(err)
 				}
-				o.wait()
+				o.waitWritten()
 				ours.Close()
 				if got := <-received; !bytes.Equal(got, want) {
-					t.Errorf("%v arrives, not %v", got, want)
+					t.Errorf("received %v instead of %v", got, want)
 				}
 			})
 		}

@@ -20,12 +20,12 @@ import (
 	"pix/wire"
 )
 
-// A diskStore has the archives of files on a disk, each of which goes right to the client.
+// A diskStore has archives of files on a disk. The server sends the files directly.
 type diskStore struct {
 	store.Store
 	dir        string
-	beforeFile func(size int64) // called before a file is given to the server
-	failing    error            // why the archive is not right, at its end
+	beforeFile func(size int64) // called before a file is passed to the server
+	failing    error            // the error at the end of the archive
 }
 
 func (s *diskStore) NARFromPath(_ context.Context, path storepath.Path) (io.ReadCloser, error) {
@@ -33,7 +33,7 @@ func (s *diskStore) NARFromPath(_ context.Context, path storepath.Path) (io.Read
 }
 
 type diskArchive struct {
-	io.ReadCloser // there is none
+	io.ReadCloser // nil
 	store         *diskStore
 	file          string
 }
@@ -41,12 +41,12 @@ type diskArchive struct {
 func (a *diskArchive) WriteTo(dst io.Writer) (int64, error) {
 	files, ok := dst.(nar.FileWriter)
 	if !ok {
-		return 0, errors.New("the server does not take files")
+		return 0, errors.New("the server does not accept files")
 	}
 	return 0, errors.Join(nar.Dump(context.Background(), &meanwhileWriter{files, a.store.beforeFile}, a.file, nil), a.store.failing)
 }
 
-// A meanwhileWriter lets something happen after a file was opened.
+// A meanwhileWriter calls a function after a file was opened.
 type meanwhileWriter struct {
 	nar.FileWriter
 	before func(size int64)
@@ -91,10 +91,11 @@ func dialSocket(t *testing.T, s store.Store, opts *server.Options) *client {
 	return c
 }
 
-// sizes are those of the files of its object.
+// sizes are the sizes of the files in the archive of a diskStore.
 var sizes = map[string]int64{"a": 3, "b": 1 << 20, "c": 0, "d": 3<<20 + 1, "e": 4 << 20}
 
-// newDiskStore returns a store of one object with files of several sizes, and its archive.
+// newDiskStore returns a store with one object, which has files of several sizes, and the
+// archive of the object.
 func newDiskStore(t *testing.T) (s *diskStore, path storepath.Path, archive []byte) {
 	t.Helper()
 	mem, path, _ := newStore(t)
@@ -115,13 +116,14 @@ func newDiskStore(t *testing.T) (s *diskStore, path storepath.Path, archive []by
 	return s, path, b.Bytes()
 }
 
-// ways are the kinds of connections: the system can send files to a socket, and not to others.
+// ways are the kinds of connections. The system can send files to a socket, but not to other
+// connections.
 var ways = map[string]func(*testing.T, store.Store, *server.Options) *client{
 	"socket": dialSocket,
 	"pipe":   func(t *testing.T, s store.Store, opts *server.Options) *client { return dial(t, s, opts) },
 }
 
-// Files of an archive go to the client as they are, and what follows is in step.
+// Files of an archive are sent unchanged, and the connection stays in step.
 func TestArchiveOfFiles(t *testing.T) {
 	for name, connect := range ways {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +133,7 @@ func TestArchiveOfFiles(t *testing.T) {
 				must[*protocol.None](c, &protocol.NarFromPathRequest{Path: path}, nil)
 				got := make([]byte, len(want))
 				if _, err := io.ReadFull(c.in, got); err != nil || !bytes.Equal(got, want) {
-					t.Fatalf("another archive, %v", err)
+					t.Fatalf("got another archive, %v", err)
 				}
 				if !must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: path}, nil).Valid {
 					t.Error("the path is not valid")
@@ -141,8 +143,8 @@ func TestArchiveOfFiles(t *testing.T) {
 	}
 }
 
-// An archive that turns out to be wrong, or cannot be read to its end, never becomes whole: what
-// comes instead of its last bytes is an error.
+// If an archive turns out to be wrong or cannot be read to its end, the client gets an error in
+// place of its last bytes.
 func TestArchiveOfFilesFails(t *testing.T) {
 	for name, connect := range ways {
 		t.Run(name, func(t *testing.T) {
@@ -169,15 +171,15 @@ func TestArchiveOfFilesFails(t *testing.T) {
 					t.Fatalf("%s: the error comes after %d bytes of %d", what, at, len(want))
 				}
 				if !strings.Contains(string(got[at:]), what) {
-					t.Errorf("%s: the client is told %q", what, got[at:])
+					t.Errorf("%s: the client gets %q", what, got[at:])
 				}
 			}
 		})
 	}
 }
 
-// A client that goes away, or takes nothing, in the midst of a file does not keep the server.
-func TestArchiveOfFilesToNobody(t *testing.T) {
+// The server stops serving a client that hangs up, or stops reading, in the middle of a file.
+func TestArchiveOfFilesToStalledClient(t *testing.T) {
 	s, path, want := newDiskStore(t)
 	t.Run("gone", func(t *testing.T) {
 		c := dialSocket(t, s, trusted)

@@ -14,7 +14,7 @@ import (
 	"pix/wire"
 )
 
-// socketClient is a client on a Unix socket, as real ones are.
+// socketClient returns a client on a Unix socket, as in real use.
 func socketClient(b *testing.B, s store.Store) *client {
 	l, err := net.Listen("unix", filepath.Join(b.TempDir(), "s"))
 	if err != nil {

@@ -30,50 +30,52 @@ import (
 // exceeded, and the user acquires nothing more until the share is large enough again. The excess
 // counts for no other user.
 type budget struct {
-	limit      int64 // of all shares together
-	share      int64 // the limit of each
+	limit      int64 // for all shares together
+	perUser    int64 // the limit of each share
 	overdrafts bool
 
-	// scarce says that even acquiring nothing may have to wait. As long as it is false, most
+	// scarce means that even acquiring nothing may have to wait. While it is false, most
 	// requests need no lock.
 	scarce atomic.Bool
 
 	mu       sync.Mutex
 	shares   map[owner]*share
 	classes  [2]class
-	turns    []*share // those with claims; the first is served next
-	exceeded int      // how many shares are exceeded
+	turns    []*share // shares with claims; the first is served next
+	exceeded int      // number of exceeded shares
 	reaper   *time.Timer
 }
 
 const (
-	// stallGrace is how late a client may be while other connections wait for the memory that it holds.
+	// stallGrace is how late a client may be while other connections wait for the memory that
+	// it holds.
 	stallGrace = 10 * time.Second
 	// reapInterval is the time between two searches for clients that are later than stallGrace.
 	reapInterval = time.Second
 )
 
-// An owner stands for all connections of a user ID. Clients of unknown users have one owner.
+// An owner identifies all connections of a user ID. All clients of unknown users have the same
+// owner.
 type owner struct {
 	uid     uint32
 	known   bool
 	trusted bool
 }
 
-// A class stands for all trusted users, or for all untrusted ones.
+// A class consists of all trusted users, or of all untrusted ones.
 type class struct {
 	limit     int64
-	held      int64    // by its users; the excess over their shares does not count
-	overdraft *account // the one that overdraws
-	full      bool     // a claim of the class waits although it fits into its user's share
+	held      int64    // held by its users, without the excess over their shares
+	overdraft *account // the account that overdraws
+	full      bool     // a claim waits only because of other users
 }
 
-// A share is what the connections of one user may hold.
+// A share is the part of the budget that the connections of one user may hold.
 type share struct {
 	class    *class
 	limit    int64
 	held     int64
-	claims   []*claim // in the order in which they are served
+	claims   []*claim // in the order of service
 	accounts map[*account]struct{}
 }
 
@@ -81,10 +83,10 @@ type share struct {
 type claim struct {
 	a       *account
 	n       int64
-	granted chan struct{} // closed when the account has them
+	granted chan struct{} // closed when the account holds the bytes
 }
 
-// An account is what one connection holds.
+// An account is the memory that one connection holds.
 type account struct {
 	b         *budget
 	owner     owner
@@ -94,18 +96,18 @@ type account struct {
 	overdraws bool
 }
 
-// A holder is the connection that an account belongs to. All but closeStalled is called with the
-// budget locked.
+// A holder is the connection that owns an account. The budget is locked during all calls except
+// closeStalled.
 type holder interface {
-	startHolding() // an account of the connection begins to hold memory
-	stopHolding()  // an account of the connection holds memory no longer
+	startHolding() // an account of the connection starts to hold memory
+	stopHolding()  // an account of the connection holds no more memory
 	lateness() time.Duration
 	closeStalled()
 }
 
-// newBudget returns a budget of limit bytes. A user may hold at most each bytes of it.
-func newBudget(limit, each int64, overdrafts bool) *budget {
-	b := &budget{limit: limit, share: each, overdrafts: overdrafts, shares: make(map[owner]*share)}
+// newBudget returns a budget of limit bytes. A user may hold at most perUser bytes of it.
+func newBudget(limit, perUser int64, overdrafts bool) *budget {
+	b := &budget{limit: limit, perUser: perUser, overdrafts: overdrafts, shares: make(map[owner]*share)}
 	b.classes[0].limit, b.classes[1].limit = limit-limit/4, limit
 	return b
 }
@@ -116,7 +118,7 @@ func (b *budget) open(o owner, h holder) *account {
 	defer b.mu.Unlock()
 	s := b.shares[o]
 	if s == nil {
-		s = &share{class: &b.classes[0], limit: b.share, accounts: make(map[*account]struct{})}
+		s = &share{class: &b.classes[0], limit: b.perUser, accounts: make(map[*account]struct{})}
 		if o.trusted {
 			s.class = &b.classes[1]
 		}
@@ -127,8 +129,8 @@ func (b *budget) open(o owner, h holder) *account {
 	return a
 }
 
-// close releases everything that the account holds, and closes it. It may be called again, when
-// another share of the user may have taken the place of this one.
+// close releases everything that the account holds, and closes it. It may be called again. By
+// then the user may have another share.
 func (a *account) close() {
 	a.set(0)
 	a.b.mu.Lock()
@@ -139,7 +141,8 @@ func (a *account) close() {
 	}
 }
 
-// acquire waits until the account holds n bytes more. It returns the cause of ctx if that ends first.
+// acquire waits until the account holds n more bytes. If ctx ends first, it returns the cause
+// of ctx.
 func (a *account) acquire(ctx context.Context, n int64) error {
 	if a.tryAcquire(n) {
 		return nil
@@ -149,12 +152,12 @@ func (a *account) acquire(ctx context.Context, n int64) error {
 	case <-c.granted:
 		return nil
 	case <-ctx.Done():
-		a.withdraw(c) // if it is granted at the same time, set releases the bytes later
+		a.withdraw(c) // a claim that was just granted stays granted; set releases it later
 		return context.Cause(ctx)
 	}
 }
 
-// tryAcquire acquires n bytes if there is no need to wait.
+// tryAcquire acquires n bytes if that is possible without waiting.
 func (a *account) tryAcquire(n int64) bool {
 	if n == 0 && !a.b.scarce.Load() {
 		return true
@@ -193,8 +196,8 @@ func (a *account) withdraw(c *claim) {
 	a.b.update()
 }
 
-// set makes the account hold n bytes, without a wait. It ends an overdraft if the bytes fit into
-// the share.
+// set makes the account hold n bytes, without waiting. It ends an overdraft if the bytes fit
+// into the share.
 func (a *account) set(n int64) {
 	a.b.mu.Lock()
 	defer a.b.mu.Unlock()
@@ -206,7 +209,7 @@ func (a *account) set(n int64) {
 	a.b.update()
 }
 
-// release releases n bytes of those that the account holds.
+// release releases n of the held bytes.
 func (a *account) release(n int64) {
 	a.b.mu.Lock()
 	defer a.b.mu.Unlock()
@@ -223,21 +226,21 @@ func (a *account) isOverdrawn() bool {
 
 // The budget must be locked for all functions below, except reap and stalled.
 
-// fits reports whether the account may hold n bytes more. Nothing more is taken from no other user,
-// so for that only the account's own share counts.
+// fits reports whether the account may hold n more bytes. If n is 0, only its own share must
+// not be exceeded, since other users are not affected.
 func (a *account) fits(n int64) bool {
 	return a.share.fits(n) && (n == 0 || a.b.fits(a.share.class, n))
 }
 
 func (s *share) fits(n int64) bool { return s.held+n <= s.limit }
 
-// fits reports whether the users of a class may hold n bytes more.
+// fits reports whether the users of a class may hold n more bytes.
 func (b *budget) fits(c *class, n int64) bool {
 	held := min(b.classes[0].held, b.classes[0].limit) + b.classes[1].held
 	return c.held+n <= c.limit && held+n <= b.limit
 }
 
-// charge makes the account hold n bytes more.
+// charge makes the account hold n more bytes.
 func (a *account) charge(n int64) {
 	if a.overdraws || n == 0 {
 		return
@@ -260,7 +263,7 @@ func (a *account) charge(n int64) {
 	}
 }
 
-// update grants the claims that fit, the users in turn, and starts the reaper if others wait.
+// update grants the claims that fit, the users in turn. If claims remain, it starts the reaper.
 func (b *budget) update() {
 	b.classes[0].full, b.classes[1].full = false, false
 	for waiting := 0; waiting < len(b.turns); {
@@ -281,7 +284,7 @@ func (b *budget) update() {
 	}
 }
 
-// grant gives a claim what it waits for if it fits, or if the account may overdraw.
+// grant grants a claim if it fits, or if the account may overdraw.
 func (b *budget) grant(c *claim) bool {
 	class := c.a.share.class
 	switch {
@@ -291,7 +294,7 @@ func (b *budget) grant(c *claim) bool {
 		c.a.holder.startHolding()
 		c.a.overdraws, class.overdraft = true, c.a
 	default:
-		// If only other users keep it waiting, no later claim of its class overtakes it.
+		// If it waits only because of other users, no later claim of its class may overtake it.
 		class.full = class.full || c.a.share.fits(c.n)
 		return false
 	}
@@ -299,7 +302,8 @@ func (b *budget) grant(c *claim) bool {
 	return true
 }
 
-// reap closes the connections whose clients stall while others wait for what they hold.
+// reap closes connections of clients that stall while others wait for the memory that they
+// hold.
 func (b *budget) reap() {
 	for _, a := range b.stalled() {
 		a.holder.closeStalled()
@@ -311,7 +315,7 @@ func (b *budget) stalled() (stalled []*account) {
 	defer b.mu.Unlock()
 	b.reaper = nil
 	defer b.update()
-	full := false                   // a claim waits for other users
+	full := false                   // a claim waits because of other users
 	waited := make(map[*class]bool) // a claim of the class waits
 	for _, s := range b.turns {
 		full = full || s.fits(s.claims[0].n)

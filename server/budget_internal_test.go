@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A fakeHolder is a connection whose client is as late as a test says.
+// A fakeHolder is a connection with a configurable lateness.
 type fakeHolder struct {
 	holds  atomic.Int32
 	late   atomic.Int64
@@ -35,7 +35,7 @@ func holderOf(b *budget, uid uint32, trusted bool) *fakeHolder {
 	return h
 }
 
-// inBackground acquires n bytes on another goroutine, and reports whether that is done.
+// inBackground acquires n bytes on another goroutine. done reports whether it has returned.
 func (h *fakeHolder) inBackground(t *testing.T, n int64) (done func() bool) {
 	ended := new(atomic.Bool)
 	go func() {
@@ -54,12 +54,13 @@ func TestShares(t *testing.T) {
 		root, admin := holderOf(b, 0, true), holderOf(b, 5, true)
 		for _, h := range []*fakeHolder{first, second, third} {
 			if !h.a.tryAcquire(25) || h.a.tryAcquire(1) {
-				t.Fatal("a share is not a quarter")
+				t.Fatal("a share is not a quarter of the budget")
 			}
 		}
-		// The three have what untrusted users may have. The rest is for trusted users.
+		// The three hold everything that is available to untrusted users. The rest is reserved
+		// for trusted users.
 		if fourth.a.tryAcquire(1) {
-			t.Error("untrusted users have more than three quarters")
+			t.Error("untrusted users hold more than three quarters")
 		}
 		if !root.a.tryAcquire(25) {
 			t.Error("nothing is reserved for trusted users")
@@ -70,9 +71,9 @@ func TestShares(t *testing.T) {
 		first.a.close()
 		second.a.close()
 		third.a.close()
-		// An untrusted user gets his share beside trusted users who have theirs.
+		// Trusted users who hold their shares do not reduce the share of an untrusted user.
 		if root.a.tryAcquire(1) || !admin.a.tryAcquire(25) || !fourth.a.tryAcquire(25) {
-			t.Error("somebody got no share, or too much")
+			t.Error("a user got no share, or too much")
 		}
 		for _, h := range []*fakeHolder{root, fourth, admin} {
 			h.a.close()
@@ -81,7 +82,7 @@ func TestShares(t *testing.T) {
 	})
 }
 
-// checkEmptyBudget checks that a budget whose accounts are closed is as at the beginning.
+// checkEmptyBudget checks that nothing is left in a budget whose accounts are closed.
 func checkEmptyBudget(t *testing.T, b *budget) {
 	t.Helper()
 	b.mu.Lock()
@@ -132,7 +133,7 @@ func TestOrder(t *testing.T) {
 		if len(order) != 9 {
 			t.Fatal(order)
 		}
-		for i := 0; i < 9; i += 3 { // one of each user at once, in any order
+		for i := 0; i < 9; i += 3 { // one of each user, in any order
 			slices.Sort(order[i : i+3])
 		}
 		if want := []string{"00", "10", "20", "01", "11", "21", "02", "12", "22"}; !slices.Equal(order, want) {
@@ -142,24 +143,24 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// What exists already may exceed the share. The user waits then, and no other does.
+// A reply that exists already may exceed the share. Then only its user must wait.
 func TestExcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(100, 25, false)
 		large, same, other, root := holderOf(b, 1, false), holderOf(b, 1, false), holderOf(b, 2, false), holderOf(b, 0, true)
 		if err := same.a.acquire(t.Context(), 0); err != nil || b.scarce.Load() {
-			t.Fatal("nothing is scarce")
+			t.Fatal("the budget is not scarce")
 		}
 		large.a.set(1000)
 		served := same.inBackground(t, 0)
 		if served() {
-			t.Error("new work of a user who has exceeded the share does not wait")
+			t.Error("a user who exceeds the share acquires more")
 		}
 		if !other.a.tryAcquire(25) || !root.a.tryAcquire(25) || !root.a.tryAcquire(0) {
-			t.Error("the excess counts for others")
+			t.Error("the excess counts for other users")
 		}
 		if large.a.set(25); !served() {
-			t.Error("the share is not exceeded any more, and the user waits")
+			t.Error("the user waits although the share is no longer exceeded")
 		}
 		for _, h := range []*fakeHolder{large, same, other, root} {
 			h.a.close()
@@ -168,7 +169,7 @@ func TestExcess(t *testing.T) {
 	})
 }
 
-// Connections that hold a part each, and wait for the rest, come to an end.
+// Connections that each hold a part and wait for the rest are served in the end.
 func TestOverdraft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(100, 25, true)
@@ -190,7 +191,7 @@ func TestOverdraft(t *testing.T) {
 	})
 }
 
-// The excess of an overdraft keeps no other connection waiting, not even of the same user.
+// The excess of an overdraft makes no other connection wait, not even one of the same user.
 func TestOverdraftIsNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(100, 25, true)
@@ -210,9 +211,9 @@ func TestOverdraftIsNotCounted(t *testing.T) {
 		if waits() {
 			t.Error("two connections overdraw")
 		}
-		large.a.set(3) // its reply
+		large.a.set(3) // the size of its reply
 		if !waits() || large.holds.Load() != 1 {
-			t.Error("the next one may not overdraw")
+			t.Error("the next connection may not overdraw")
 		}
 		for _, h := range []*fakeHolder{large, same, other} {
 			h.a.close()
@@ -221,8 +222,8 @@ func TestOverdraftIsNotCounted(t *testing.T) {
 	})
 }
 
-// A client that stalls while others wait for what it holds is closed. Others are not: neither
-// those whose memory no other connection waits for, nor those that wait themselves.
+// A connection is closed if its client stalls while others wait for its memory. It is not
+// closed if no other connection waits for its memory, or if it waits itself.
 func TestReaper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(100, 25, false)
@@ -234,16 +235,16 @@ func TestReaper(t *testing.T) {
 		busy.a.set(1)
 		time.Sleep(time.Hour)
 		if stalled.closed.Load() {
-			t.Error("a client for which nobody waits was closed")
+			t.Error("a client was closed although no other connection waits for it")
 		}
 		served := waiter.inBackground(t, 10)
-		waiter.late.Store(int64(time.Hour)) // it holds nothing
+		waiter.late.Store(int64(time.Hour)) // it holds no memory
 		if served() {
-			t.Fatal("there was enough")
+			t.Fatal("the wait has ended")
 		}
 		time.Sleep(2 * reapInterval)
 		if !served() || !stalled.closed.Load() {
-			t.Error("the client that stalls was not closed")
+			t.Error("the stalled client was not closed")
 		}
 		if other.closed.Load() || busy.closed.Load() || waiter.closed.Load() {
 			t.Error("another client was closed")
@@ -255,7 +256,7 @@ func TestReaper(t *testing.T) {
 	})
 }
 
-// If all users together have too much, each of them that stalls is closed.
+// If the budget is exhausted by all users together, each stalled connection is closed.
 func TestReaperOfAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(100, 25, false)
@@ -274,7 +275,7 @@ func TestReaperOfAll(t *testing.T) {
 		}
 		for _, h := range stalled {
 			if !h.closed.Load() {
-				t.Error("one that stalls was not closed")
+				t.Error("a stalled client was not closed")
 			}
 		}
 		waiter.a.close()
@@ -299,7 +300,7 @@ func TestCancelledClaim(t *testing.T) {
 		}
 		full.a.set(20)
 		if !served() {
-			t.Error("one that has gone keeps the next waiting")
+			t.Error("a cancelled claim keeps the next one waiting")
 		}
 		for _, h := range []*fakeHolder{full, first, second} {
 			h.a.close()
@@ -308,7 +309,7 @@ func TestCancelledClaim(t *testing.T) {
 	})
 }
 
-// Whatever connections do, all are served in the end, and nothing is left.
+// Connections that act at random are all served in the end, and leave nothing in the budget.
 func TestBudgetAtRandom(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {
@@ -335,7 +336,7 @@ func TestBudgetAtRandom(t *testing.T) {
 	}
 }
 
-// atRandom makes a request, as a connection does it.
+// atRandom acquires and releases memory like the request of a connection.
 func atRandom(t *testing.T, rng *rand.Rand, h, w *fakeHolder) {
 	pause := func() { time.Sleep(time.Duration(rng.IntN(int(time.Second)))) }
 	for range rng.IntN(20) {
@@ -347,7 +348,7 @@ func atRandom(t *testing.T, rng *rand.Rand, h, w *fakeHolder) {
 		}
 		pause()
 	}
-	if rng.IntN(2) == 0 { // the work lasts
+	if rng.IntN(2) == 0 { // a long operation
 		n := int64(1 + rng.IntN(100))
 		if h.a.isOverdrawn() && !w.a.tryAcquire(n) {
 			return
@@ -358,12 +359,12 @@ func atRandom(t *testing.T, rng *rand.Rand, h, w *fakeHolder) {
 		}
 	}
 	pause()
-	h.a.set(int64(rng.IntN(1000))) // the reply
+	h.a.set(int64(rng.IntN(1000))) // the size of the reply
 	w.a.set(0)
 	pause()
 }
 
-// An account that is closed twice does not take the share away from later accounts of its user.
+// Closing an account twice does not affect the share of later accounts of its user.
 func TestCloseTwice(t *testing.T) {
 	b := newBudget(100, 25, false)
 	first := holderOf(b, 1, false)
@@ -372,7 +373,7 @@ func TestCloseTwice(t *testing.T) {
 	first.a.close()
 	third := holderOf(b, 1, false)
 	if !second.a.tryAcquire(25) {
-		t.Fatal("the share is not free")
+		t.Fatal("the share is not available")
 	}
 	if third.a.tryAcquire(1) {
 		t.Error("the user has two shares")
@@ -380,13 +381,13 @@ func TestCloseTwice(t *testing.T) {
 	second.late.Store(int64(time.Hour))
 	third.a.claim(1)
 	if stalled := b.stalled(); !slices.Contains(stalled, second.a) {
-		t.Error("a client that stalls keeps what it holds")
+		t.Error("a stalled client keeps its memory")
 	}
 	second.a.close()
 	third.a.close()
 }
 
-// A query that needs no memory is answered at once while claims of other users wait for others.
+// A query that needs no memory is answered at once while claims of other users wait.
 func TestNothingIsAlwaysGranted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(100, 25, true)
@@ -394,14 +395,14 @@ func TestNothingIsAlwaysGranted(t *testing.T) {
 		for _, h := range holders {
 			h.a.set(25)
 		}
-		for uid := range uint32(2) { // one overdraws, one waits
+		for uid := range uint32(2) { // one overdraws, the other waits
 			h := holderOf(b, 4+uid, false)
 			h.inBackground(t, 10)
 			holders = append(holders, h)
 		}
 		innocent := holderOf(b, 6, false)
 		if !innocent.a.tryAcquire(0) {
-			t.Error("it waits")
+			t.Error("the query waits")
 		}
 		for _, h := range append(holders, innocent) {
 			h.a.set(0)
@@ -414,13 +415,14 @@ func TestNothingIsAlwaysGranted(t *testing.T) {
 	})
 }
 
-// A connection that overdraws keeps only its own class waiting, so it is closed only for that.
+// A connection that overdraws makes only its own class wait, so it is closed only for
+// connections of that class.
 func TestReaperOfOverdrafts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(100, 25, true)
 		full, stalled, root, rootWaits := holderOf(b, 1, false), holderOf(b, 1, false), holderOf(b, 0, true), holderOf(b, 0, true)
 		full.a.set(25)
-		if err := stalled.a.acquire(t.Context(), 10); err != nil { // it overdraws
+		if err := stalled.a.acquire(t.Context(), 10); err != nil { // overdraws
 			t.Fatal(err)
 		}
 		stalled.late.Store(int64(time.Hour))

@@ -13,11 +13,12 @@ import (
 )
 
 func (c *conn) buildPaths(ctx context.Context, req *protocol.BuildPathsRequest) (*protocol.Ack, error) {
-	return new(protocol.Ack), reason(store.BuildPaths(ctx, c.store, req.Paths, req.Mode))
+	return new(protocol.Ack), withoutBuildError(store.BuildPaths(ctx, c.store, req.Paths, req.Mode))
 }
 
-// reason takes off what the client says itself: what it asked for.
-func reason(err error) error {
+// withoutBuildError removes the outer BuildError, which names the paths that the client asked
+// for. The client adds them itself.
+func withoutBuildError(err error) error {
 	var failed *store.BuildError
 	if errors.As(err, &failed) {
 		return failed.Err
@@ -32,22 +33,22 @@ func (c *conn) buildPathsWithResults(ctx context.Context, req *protocol.BuildPat
 	}
 	b, ok := store.As[store.Builder](c.store)
 	if !ok || !errors.Is(err, errors.ErrUnsupported) {
-		return nil, reason(err)
+		return nil, withoutBuildError(err)
 	}
 	reply := new(protocol.BuildPathsWithResultsReply)
 	for _, path := range req.Paths {
-		err := reason(b.BuildPaths(ctx, []derivation.DerivedPath{path}, req.Mode))
+		err := withoutBuildError(b.BuildPaths(ctx, []derivation.DerivedPath{path}, req.Mode))
 		if errors.Is(err, errors.ErrUnsupported) || ctx.Err() != nil {
 			return nil, err
 		}
-		reply.Results = append(reply.Results, c.result(ctx, path, err))
+		reply.Results = append(reply.Results, c.resultOf(ctx, path, err))
 	}
 	reply.Results = c.withOutputs(ctx, reply.Results)
 	return reply, nil
 }
 
-// withOutputs completes results for the client. Outputs without a path are left out, since the protocol
-// has no form for them.
+// withOutputs completes results for the client. It removes outputs without a path, since the
+// protocol cannot express them.
 func (c *conn) withOutputs(ctx context.Context, results []store.KeyedBuildResult) []store.KeyedBuildResult {
 	for i := range results {
 		r := &results[i]
@@ -73,8 +74,8 @@ func (c *conn) wantsDrvHash(r *store.BuildResult) bool {
 	return len(r.Outputs) > 0 && r.DrvHash.IsZero() && !c.params.Features.Has(protocol.RealisationWithPath)
 }
 
-// drvHash returns the modulo hash of a valid derivation, or the zero value if the store does not know
-// it: the result is right without it, and only a build-remote of Nix up to 2.34 misses it.
+// drvHash returns the modulo hash of a valid derivation, or the zero value if the store does
+// not know it. The result is valid without it. Only build-remote of Nix up to 2.34 uses it.
 func (c *conn) drvHash(ctx context.Context, drv storepath.Path) (hash nixhash.Hash) {
 	if h, ok := store.As[store.DrvHasher](c.store); ok {
 		hash, _ = h.DrvHash(ctx, drv)
@@ -82,8 +83,9 @@ func (c *conn) drvHash(ctx context.Context, drv storepath.Path) (hash nixhash.Ha
 	return hash
 }
 
-// hashOf returns the modulo hash of a derivation without input derivations, or the zero value.
-func hashOf(d *derivation.Derivation) nixhash.Hash {
+// derivationHash returns the modulo hash of a derivation without input derivations, or the zero
+// value if it has none.
+func derivationHash(d *derivation.Derivation) nixhash.Hash {
 	none := func(storepath.Path) (h derivation.ModuloHash, ok bool) { return h, false }
 	h, err := d.HashModulo(derivation.ForOutputs, none, nil)
 	if err != nil {
@@ -92,16 +94,16 @@ func hashOf(d *derivation.Derivation) nixhash.Hash {
 	return h.Hash
 }
 
-// result says how the build of one path ended, in a store that says only whether.
-func (c *conn) result(ctx context.Context, path derivation.DerivedPath, failed error) store.KeyedBuildResult {
+// resultOf returns the result of building a path, for a store that returns only an error.
+func (c *conn) resultOf(ctx context.Context, path derivation.DerivedPath, failed error) store.KeyedBuildResult {
 	r := store.KeyedBuildResult{Path: path}
 	if failed != nil {
-		r.Status, r.Message = store.MiscFailure, tellable(failed).Message
+		r.Status, r.Message = store.MiscFailure, clientError(failed).Message
 		return r
 	}
-	r.Status = store.AlreadyValid // it may have been built just now: nobody knows
-	if there, err := store.PresentResult(ctx, c.store, path); err == nil {
-		r.Outputs = there.Outputs
+	r.Status = store.AlreadyValid // the store does not tell whether it was built just now
+	if present, err := store.PresentResult(ctx, c.store, path); err == nil {
+		r.Outputs = present.Outputs
 	}
 	return r
 }
@@ -123,10 +125,10 @@ func (c *conn) buildDerivation(ctx context.Context, req *protocol.BuildDerivatio
 	}
 	result, err := b.BuildDerivation(ctx, path, req.Derivation, req.Mode)
 	if err != nil {
-		return nil, reason(err)
+		return nil, withoutBuildError(err)
 	}
 	if c.wantsDrvHash(result) {
-		result.DrvHash = hashOf(req.Derivation)
+		result.DrvHash = derivationHash(req.Derivation)
 	}
 	return &protocol.BuildDerivationReply{Result: *result}, nil
 }
@@ -138,7 +140,7 @@ func (c *conn) writeDerivation(ctx context.Context, d *derivation.Derivation) (s
 	return store.AddText(ctx, c.store, d.Name+storepath.DerivationExt, string(d.AppendATerm(nil)), d.References().Slice())
 }
 
-// ensurePath answers without the store's help when the path is valid.
+// ensurePath succeeds for a valid path even if the store is not an Ensurer.
 func (c *conn) ensurePath(ctx context.Context, req *protocol.EnsurePathRequest) (*protocol.Ack, error) {
 	if e, ok := store.As[store.Ensurer](c.store); ok {
 		return new(protocol.Ack), e.EnsurePath(ctx, req.Path)
@@ -150,7 +152,7 @@ func (c *conn) ensurePath(ctx context.Context, req *protocol.EnsurePathRequest) 
 	return new(protocol.Ack), err
 }
 
-// submitOutput takes an output from a build. Only the store of a running build supports it.
+// submitOutput accepts an output of a build. Only the store of a running build supports it.
 func (c *conn) submitOutput(ctx context.Context, req *protocol.SubmitOutputRequest) (*protocol.Ack, error) {
 	s, ok := store.As[store.OutputSubmitter](c.store)
 	if !ok {

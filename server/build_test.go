@@ -14,7 +14,7 @@ import (
 	"pix/storepath"
 )
 
-// newFixed returns a derivation of a fixed output with the contents "x".
+// newFixed returns a derivation with a fixed output, whose contents are "x".
 func newFixed(t testing.TB) *derivation.Derivation {
 	t.Helper()
 	ca, err := storepath.NewContentAddress(storepath.Flat, nixhash.Sum(nixhash.SHA256, []byte("x")))
@@ -32,7 +32,7 @@ func newFixed(t testing.TB) *derivation.Derivation {
 	return d
 }
 
-// builders returns a store that builds such derivations, and counts the builds.
+// builders returns a store that builds such derivations and counts the builds.
 func builders(built *int) *memstore.Store {
 	return memstore.New(&memstore.Options{Build: func(ctx context.Context, s *memstore.Store, _ storepath.Path, d *derivation.Derivation) error {
 		*built++
@@ -41,8 +41,8 @@ func builders(built *int) *memstore.Store {
 	}})
 }
 
-// A client up to Nix 2.34 gets the outputs of a build under the hash of the derivation: its
-// build-remote registers them under that.
+// A client up to Nix 2.34 gets the built outputs with the hash of the derivation. Its
+// build-remote registers them with that hash.
 func TestBuiltOutputsHaveTheirHash(t *testing.T) {
 	var built int
 	s := builders(&built)
@@ -67,7 +67,7 @@ func TestBuiltOutputsHaveTheirHash(t *testing.T) {
 	}
 }
 
-// An untrusted user repairs nothing, whatever options the request has.
+// An untrusted user cannot repair a path.
 func TestUntrustedRepairOfDerivation(t *testing.T) {
 	var built int
 	c := dial(t, builders(&built), nil)

@@ -13,8 +13,7 @@ import (
 	"pix/storepath"
 )
 
-// A burstStore takes a second to answer, with large replies. It counts the replies that it has
-// given.
+// A burstStore needs a second for each answer. Its answers are large. It counts them.
 type burstStore struct {
 	store.Store
 	references []storepath.Path
@@ -31,8 +30,8 @@ func (s *burstStore) QueryPathInfo(ctx context.Context, path storepath.Path) (*s
 	return info, err
 }
 
-// Many clients ask at the same moment for large replies whose size is not known before the store
-// has answered. Those that wait for memory then do not keep the replies of the store meanwhile.
+// Many clients request large replies at the same time. Their sizes are unknown before the store
+// has answered. Clients that wait for memory must not keep the answer of the store.
 func TestBurstOfLargeReplies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 16<<20, 0) // a share has space for 10 replies
@@ -57,7 +56,7 @@ func TestBurstOfLargeReplies(t *testing.T) {
 		}
 		crowd.Wait()
 		if again := s.answers.Load() - asked; again < 30 {
-			t.Errorf("%d of 50 clients keep a reply while they wait for memory", 50-again)
+			t.Errorf("%d of 50 connections keep a reply while they wait for memory", 50-again)
 		}
 		for _, c := range clients {
 			c.close()

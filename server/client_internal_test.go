@@ -7,7 +7,8 @@ import (
 	"pix/store/memstore"
 )
 
-// Users who are not trusted have a limit of temporary roots, for all their connections together.
+// The limit on temporary roots of an untrusted user applies to all connections of the user
+// together.
 func TestMaxTempRoots(t *testing.T) {
 	s := &Server{Store: memstore.New(nil)}
 	s.start()
@@ -35,7 +36,7 @@ func TestMaxTempRoots(t *testing.T) {
 	if a, b := ask(other, 20), ask(trusted, 20); a != 20 || b != 20 {
 		t.Errorf("others: %d and %d", a, b)
 	}
-	first.client.roots.Add(-first.roots) // as when it has ended
+	first.user.roots.Add(-first.roots) // as at the end of the connection
 	leaveFirst()
 	if got := ask(second, 20); got != 20 {
 		t.Errorf("afterwards: %d", got)

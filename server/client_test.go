@@ -18,20 +18,19 @@ import (
 	"pix/wire"
 )
 
-// A client is the other end of a connection: package protocol and nothing else, so that a
-// test can also say what no client would.
+// A client is the other end of a connection. It uses only package protocol, so that a test can
+// also violate the protocol.
 type client struct {
 	t      testing.TB
 	nc     net.Conn
 	in     *wire.Reader
 	params protocol.Params
 	greet  protocol.Greeting
-	events []activity.Event // that came with the last reply
-	served chan error       // what Serve returned
+	events []activity.Event // received before the last reply
+	served chan error       // the result of Serve
 }
 
-// connect serves s to a new client, which has not introduced itself. Everything ends with
-// the test.
+// connect serves s to a new client, before the handshake. The connection ends with the test.
 func connect(t testing.TB, s store.Store, opts *server.Options) *client {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -41,7 +40,7 @@ func connect(t testing.TB, s store.Store, opts *server.Options) *client {
 	return c
 }
 
-// dial connects and shakes hands.
+// dial connects and performs the handshake.
 func dial(t testing.TB, s store.Store, opts *server.Options) *client {
 	t.Helper()
 	c := connect(t, s, opts)
@@ -53,7 +52,7 @@ func newClient(t testing.TB, nc net.Conn) *client {
 	return &client{t: t, nc: nc, in: wire.NewReader(nc, 4096), served: make(chan error, 1)}
 }
 
-// greetAs shakes hands.
+// greetAs performs the handshake for a store directory.
 func (c *client) greetAs(dir storepath.Dir) {
 	c.t.Helper()
 	var err error
@@ -65,7 +64,7 @@ func (c *client) greetAs(dir storepath.Dir) {
 	}
 }
 
-// hangUp ends the connection and returns how that was for the server.
+// hangUp ends the connection and returns the result of Serve.
 func (c *client) hangUp() error {
 	c.nc.Close()
 	err := <-c.served
@@ -73,7 +72,7 @@ func (c *client) hangUp() error {
 	return err
 }
 
-// messages reads up to Last or Error.
+// messages reads messages up to Last or Error.
 func (c *client) messages() error {
 	c.events = nil
 	for {
@@ -105,7 +104,7 @@ func (c *client) send(req protocol.Request) {
 	}
 }
 
-// ask sends a request, and what belongs to it, and returns the reply.
+// ask sends a request and its body, and returns the reply.
 func (c *client) ask(req protocol.Request, body []byte) (protocol.Reply, error) {
 	c.t.Helper()
 	c.send(req)
@@ -116,7 +115,7 @@ func (c *client) ask(req protocol.Request, body []byte) (protocol.Reply, error) 
 		go func() {
 			defer close(sent)
 			frames := wire.NewFrameWriter(c.nc)
-			for len(body) > 0 { // small frames, to see that they are put together
+			for len(body) > 0 { // small frames, to test that the server joins them
 				n := min(len(body), 1000)
 				frames.Write(body[:n])
 				body = body[n:]
@@ -144,7 +143,7 @@ func (c *client) reply(op protocol.Op) (protocol.Reply, error) {
 	return reply, c.params.ReadReply(c.in, op, reply)
 }
 
-// askedFor sends a body in the pieces that the server asks for.
+// askedFor sends a request, and its body in the pieces that the server asks for.
 func (c *client) askedFor(req protocol.Request, body []byte) (protocol.Reply, error) {
 	for {
 		m, err := c.params.ReadMessage(c.in)
@@ -157,7 +156,7 @@ func (c *client) askedFor(req protocol.Request, body []byte) (protocol.Reply, er
 			return c.reply(req.Op())
 		case m.Kind == protocol.MessageRead:
 			if len(body) == 0 {
-				return nil, fmt.Errorf("the server asks for more than there is")
+				return nil, fmt.Errorf("the server asks for more than the body")
 			}
 			n := min(uint64(len(body)), m.Want, 100)
 			c.nc.Write(wire.AppendString(nil, body[:n]))
@@ -166,7 +165,7 @@ func (c *client) askedFor(req protocol.Request, body []byte) (protocol.Reply, er
 	}
 }
 
-// must is ask for what must not fail.
+// must is ask for a request that must not fail.
 func must[R protocol.Reply](c *client, req protocol.Request, body []byte) R {
 	c.t.Helper()
 	reply, err := c.ask(req, body)
@@ -190,7 +189,7 @@ type sink struct{ p []byte }
 
 func (s *sink) Write(p []byte) (int, error) { s.p = append(s.p, p...); return len(p), nil }
 
-// fileNAR returns the archive of a file.
+// fileNAR returns the archive of a regular file.
 func fileNAR(contents string) []byte {
 	b := new(sink)
 	w := nar.NewWriter(b)
@@ -200,11 +199,11 @@ func fileNAR(contents string) []byte {
 	return b.p
 }
 
-// newStore returns a store with a text, and one that refers to it.
+// newStore returns a store with a text, and an object that refers to it.
 func newStore(t testing.TB) (s *memstore.Store, text, referrer storepath.Path) {
 	t.Helper()
 	s = memstore.New(nil)
-	session, err := s.Session(t.Context()) // what it adds can be collected when it is closed
+	session, err := s.Session(t.Context()) // objects that it adds can be collected after it is closed
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +219,7 @@ func newStore(t testing.TB) (s *memstore.Store, text, referrer storepath.Path) {
 	return s, text, referrer
 }
 
-// importOf returns the info of an object with no content address, and its archive.
+// importOf returns the info of an object without a content address, and its archive.
 func importOf(t testing.TB, name string, references ...storepath.Path) (*store.PathInfo, []byte) {
 	t.Helper()
 	archive := fileNAR("object " + name)

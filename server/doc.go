@@ -54,9 +54,9 @@
 // client; and when it breaks, the client gets an error and is cut off. A daemon that hangs delays
 // no other client. Only features that both have are offered.
 //
-// The client is trusted if this server and the daemon both trust it. The checks below come before
-// anything is sent on, since the daemon may trust this process and sees only requests of it. Settings
-// are sent on without those that the client may not set.
+// The client is trusted if this server and the daemon both trust it. The server makes the checks below
+// before it forwards a request: the daemon sees only requests of this process, and may trust it. The server
+// does not forward settings that the client may not set.
 //
 // # Trust
 //
@@ -70,52 +70,52 @@
 //   - see the names of the runtime roots of other users, or ignore them in a collection,
 //   - change settings, except timeouts and which of [Options.Substituters] to use.
 //
-// The server removes all of that from a request, or refuses the request, before it reaches the store.
+// The server removes such options from a request, or refuses the request, before it reaches the store.
 //
 // As in Nix, every client may add signatures. A path keeps every signature of a trusted key. It has at most
-// 64 others from untrusted users. A new one replaces an old one, so that made-up signatures keep no honest
-// one out.
+// 64 others from untrusted users. A new one replaces an old one, so that forged signatures cannot keep out
+// a valid one.
 //
 // # Limits
 //
-// [Server.MaxClients] bounds the connections, and [Server.MaxClientsPerUser] those of one untrusted user. An
-// eighth of the places is reserved for trusted users.
+// [Server.MaxClients] limits the number of connections, and [Server.MaxClientsPerUser] the number for one
+// untrusted user. An eighth of the connections is reserved for trusted users.
 //
 // [Server.MemoryBudget] bounds the memory of requests, of the work on them, and of replies. One half is for
-// requests and replies: the bytes that have arrived and their decoded form, the reply, log lines that
-// wait. The other half is for operations that may last for hours: uploads, archives, builds, substitution.
+// requests and replies: received bytes and their decoded form, the reply, queued log lines. The other half is for operations
+// that may last for hours: uploads, archives, builds, substitution.
 // A connection acquires memory before it uses it, and waits if too little is left. An announced length
 // costs nothing. Requests below 8 KiB acquire nothing.
 //
 // In each half a user has a share of a quarter, and a quarter is reserved for trusted users. So a user who
 // holds a whole share makes only requests of the same user wait. Waiting connections of a user are served in
-// their order, and the users in turn. A client is never disconnected because it waits. A client that stalls
-// while others wait for the memory of its connection is disconnected when it is ten seconds late, at a rate
-// of 256 KiB a second.
+// their order, and the users in turn. A client is never disconnected because it waits. But a client is
+// disconnected if others wait for the memory of its connection and it is more than ten seconds slower
+// than 256 KiB a second.
 //
 // A request that exceeds its share is still read, up to [Options.MaxRequest]: one of all untrusted users and
-// one of all trusted users at a time. The request of an untrusted user for an operation that lasts must
-// fit into the share, which is some 5 MB of a request with the default budget.
+// one of all trusted users at a time. An untrusted user's request for a long operation must fit into the
+// share: with the default budget it may have about 5 MB.
 //
 // Closures that the store follows, to substitute paths or to find missing ones, have a budget of twice
 // MemoryBudget (see [store.ClosureBudget]). A user may hold three quarters of MemoryBudget, and a quarter of the
 // whole is reserved for trusted users. A request whose closure does not fit gets an error, because requests
-// that each hold a part of a closure could wait for each other. Each user has at most 32 questions to
-// substituters under way.
+// that each hold a part of a closure could wait for each other. A user has at most 32 concurrent queries of
+// substituters.
 //
-// An untrusted user sweeps through the whole store (verify, optimise, collect) once at a time. Other users do
-// not wait for that. An untrusted user may ask for 524,288 temporary roots at once; stores keep them in
-// memory, with some 150 bytes each. The settings of a connection have at most 64 KiB.
+// An untrusted user has at most one operation on the whole store (verify, optimise, collect) at a time. Other
+// users do not wait for it. An untrusted user may have 524,288 temporary roots. A store keeps them in
+// memory, about 150 bytes each. The settings of a connection have at most 64 KiB.
 //
 // So the process takes, in addition to the store itself, at most
 //
 //   - three times MemoryBudget,
 //   - twice MaxRequest times 8, for the two requests that may exceed their shares,
-//   - up to some 200 KB for each connection,
+//   - up to about 200 KB for each connection,
 //
 // and, as every Go program, up to as much again until garbage is collected. With the default options 64
 // clients that stop within large requests, 200 that do not read large replies, or 2,000 idle ones, all of
-// one user, take less than 150 MB. 16 requests for closures that never end take less than 300 MB.
+// one user, take less than 150 MB. 16 requests for endless closures take less than 300 MB.
 //
 // [Options] has the timeouts: for the handshake, for a client that is silent within a request or does not
 // read its reply, and for silence between requests.

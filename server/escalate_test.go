@@ -20,8 +20,9 @@ import (
 	"pix/storepath"
 )
 
-// An untrusted client behind a server that its daemon trusts tries every operation, with every flag and
-// in every role. It gets no more than an untrusted client of that daemon.
+// An untrusted client of a server in front of a daemon that trusts the server tries every
+// operation, with all flags and in all roles. It gets no more rights than an untrusted client
+// of that daemon.
 func TestProxyEscalation(t *testing.T) {
 	t.Run("memory", func(t *testing.T) { escalate(t, daemontest.New(t, nil)) })
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
@@ -52,7 +53,7 @@ func escalate(t *testing.T, up daemon.Transport) {
 
 	link := t.TempDir() + "/evil-root"
 	tried := make(map[protocol.Op]bool)
-	for _, minor := range []uint8{38, 34, 24, 21, 18} { // uploads have several forms
+	for _, minor := range []uint8{38, 34, 24, 21, 18} { // versions with different forms of uploads
 		for _, a := range attacks(t, text, drv, link) {
 			c := dial(t, pool, &server.Options{Version: protocol.MakeVersion(minor), Substituters: []string{"https://good.example"}})
 			if _, err := c.params.AppendRequest(nil, a.req); err != nil {
@@ -67,13 +68,13 @@ func escalate(t *testing.T, up daemon.Transport) {
 		}
 	}
 	for _, row := range protocol.Operations() {
-		lacks := row.Feature != 0 && info.Params.Check(row.Op) != nil // then the proxy does not offer it
+		lacks := row.Feature != 0 && info.Params.Check(row.Op) != nil // the proxy does not offer it in this case
 		if protocol.BuildFeatures&row.Feature == 0 && !lacks && !tried[row.Op] {
-			t.Errorf("%s was not tried", row.Name)
+			t.Errorf("%s was not called", row.Name)
 		}
 	}
 
-	// What the daemon was asked.
+	// Check the requests that have reached the daemon.
 	arrived := make(map[protocol.Op]bool)
 	for line := range strings.Lines(trace.String()) {
 		_, line, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " → ")
@@ -92,11 +93,11 @@ func escalate(t *testing.T, up daemon.Transport) {
 	}
 	for _, op := range []protocol.Op{protocol.AddToStore, protocol.AddToStoreNar, protocol.BuildPaths, protocol.SetOptions} {
 		if !arrived[op] && info.Params.Check(op) == nil {
-			t.Errorf("no %s reached the daemon, so this test shows nothing", op)
+			t.Errorf("no %s reached the daemon, so the test proves nothing", op)
 		}
 	}
 
-	// What became of it.
+	// Check the state of the store.
 	paths, err := store.AllValidPaths(t.Context(), direct)
 	if err != nil {
 		t.Fatal(err)
@@ -119,11 +120,11 @@ func escalate(t *testing.T, up daemon.Transport) {
 		}
 	}
 	if _, err := os.Lstat(link); err == nil {
-		t.Error("a root was made")
+		t.Error("a root was created")
 	}
 }
 
-// An attack is a request, what follows it, and whether it must be refused.
+// An attack is a request, its body, and whether it must be refused.
 type attack struct {
 	req     protocol.Request
 	refused bool
@@ -132,7 +133,8 @@ type attack struct {
 
 func noBody(protocol.Params) []byte { return nil }
 
-// attacks are all operations. What they would make valid if they succeeded has "evil" in its name.
+// attacks returns requests of all operations. Paths that become valid if an attack succeeds
+// have "evil" in their names.
 func attacks(t testing.TB, text, drv storepath.Path, link string) []attack {
 	evil, archive := importOf(t, "evil")
 	evil.Ultimate = true
@@ -141,7 +143,8 @@ func attacks(t testing.TB, text, drv storepath.Path, link string) []attack {
 	second.Ultimate = true
 	nar := func(protocol.Params) []byte { return archive }
 	many := func(p protocol.Params) []byte { return multiple(t, p, evil, archive, second, secondArchive) }
-	// What the frames contain if they are taken for requests: an upload with all flags, and a root.
+	// The frames contain bytes that are dangerous if a daemon reads them as requests: an upload
+	// with all flags, and a root.
 	smuggled := func(protocol.Params) []byte {
 		p := protocol.Params{Version: protocol.MakeVersion(38), Dir: storepath.DefaultDir}
 		b, err := p.AppendRequest(nil, &protocol.AddToStoreNarRequest{Info: *evil, DontCheckSigs: true, Repair: true})
@@ -210,7 +213,7 @@ func attacks(t testing.TB, text, drv storepath.Path, link string) []attack {
 	return l
 }
 
-// goodDerivation returns a derivation whose output has the right path.
+// goodDerivation returns a derivation with a correct output path.
 func goodDerivation(t testing.TB) *derivation.Derivation {
 	t.Helper()
 	d := &derivation.Derivation{
@@ -225,7 +228,7 @@ func goodDerivation(t testing.TB) *derivation.Derivation {
 	return d
 }
 
-// wrongDerivation returns a derivation that builds the path of another.
+// wrongDerivation returns a derivation with the output path of another derivation.
 func wrongDerivation(t testing.TB) *derivation.Derivation {
 	t.Helper()
 	evil, _ := importOf(t, "evil")
@@ -236,7 +239,8 @@ func wrongDerivation(t testing.TB) *derivation.Derivation {
 	return d
 }
 
-// mayNotAsk returns why a daemon that trusts us must not be asked for something by an untrusted client.
+// mayNotAsk returns why a server must not forward the request of an untrusted client to a
+// daemon that trusts the server.
 func mayNotAsk(p protocol.Params, req protocol.Request) error {
 	if p.NeedsTrust(req) {
 		return errors.New("a request of trusted clients in this version")

@@ -12,8 +12,8 @@ import (
 	"pix/wire"
 )
 
-// A store in memory is served on a connection in memory, to a client that does no more
-// than introduce itself.
+// Serve a store in memory on a connection in memory, to a client that only performs the
+// handshake.
 func ExampleServe() {
 	client, connection := net.Pipe()
 	served := make(chan error)

@@ -2,7 +2,7 @@ package server
 
 import "testing"
 
-// CheckReleased checks that a server whose connections have ended holds nothing.
+// CheckReleased checks that a server without connections holds no resources.
 func (s *Server) CheckReleased(t *testing.T) {
 	t.Helper()
 	for _, b := range s.memory.budgets() {

@@ -16,7 +16,7 @@ import (
 	"pix/wire"
 )
 
-// dialFeatures is dial for a client that offers all features, also the features of builds.
+// dialFeatures is dial for a client that offers all features, including build features.
 func dialFeatures(t testing.TB, s store.Store, opts *server.Options) *client {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -82,7 +82,7 @@ func (c *client) readFeatures(all protocol.Features) (offered protocol.Features)
 	return offered
 }
 
-// scannerOnly and submitterOnly have one of the capabilities.
+// scannerOnly and submitterOnly each have one of the two capabilities.
 type scannerOnly struct {
 	store.Store
 	store.ScanningAdder
@@ -92,7 +92,7 @@ type submitterOnly struct {
 	store.OutputSubmitter
 }
 
-// Features of builds are offered if the options say so and the store has what they need.
+// Build features are offered if the options contain them and the store has the capability.
 func TestOfferedFeatures(t *testing.T) {
 	s := memstore.New(nil)
 	r := &recorder{Store: s}
@@ -118,7 +118,7 @@ func TestOfferedFeatures(t *testing.T) {
 	}
 }
 
-// refusing is a store that a build talks to and that refuses everything.
+// refusing is the store of a running build that refuses all its operations.
 type refusing struct{ store.Store }
 
 func (refusing) AddToStoreScanning(_ context.Context, _ string, _ storepath.Method, _ nixhash.Algorithm, contents io.Reader) (*store.PathInfo, error) {
@@ -129,7 +129,8 @@ func (refusing) SubmitOutput(context.Context, derivation.SingleDerivedPath, stri
 	return io.ErrShortBuffer
 }
 
-// What a build asks for is served, errors leave the stream in step, and there are no settings.
+// The operations of builds are served, errors leave the connection in step, and there are no
+// settings.
 func TestServeABuild(t *testing.T) {
 	opts := &server.Options{BuildFeatures: protocol.BuildFeatures}
 	scan := &protocol.AddToStoreScanningRequest{Name: "a", Method: storepath.Flat, Algorithm: nixhash.SHA256}

@@ -19,11 +19,11 @@ import (
 	"pix/wire"
 )
 
-// A slowStore answers when it is let, or when its context ends.
+// A slowStore answers when the test allows it, or when its context ends.
 type slowStore struct {
 	store.Store
 	begun chan struct{}
-	ended chan error // why the work was cancelled; nil: it was not
+	ended chan error // why the work was cancelled, or nil
 	let   chan struct{}
 }
 
@@ -43,7 +43,7 @@ func (s *slowStore) IsValidPath(ctx context.Context, _ storepath.Path) (bool, er
 	}
 }
 
-// A transport is a kind of connection, on which a client can close its writing end alone.
+// A transport is a kind of connection whose client can close only its writing end.
 type transport struct {
 	name string
 	dial func(t *testing.T, s store.Store) *client
@@ -84,7 +84,7 @@ func transports() []transport {
 	}
 }
 
-// greetOn shakes hands on a connection.
+// greetOn performs the handshake on a connection.
 func greetOn(t *testing.T, nc net.Conn) *client {
 	t.Helper()
 	t.Cleanup(func() { nc.Close() })
@@ -100,7 +100,7 @@ func greetOn(t *testing.T, nc net.Conn) *client {
 	return c
 }
 
-// halfPipes is a connection of two pipes.
+// halfPipes is a connection that consists of two pipes.
 type halfPipes struct {
 	net.Conn // nil
 	r, w     *os.File
@@ -131,7 +131,7 @@ func dialStdio(t *testing.T, s store.Store) *client {
 	return greetOn(t, &halfPipes{r: out, w: in})
 }
 
-// A client that closes its writing end after its request, or after many, gets all replies.
+// A client that closes its writing end after one or more requests gets all replies.
 func TestHalfClosedClientIsAnswered(t *testing.T) {
 	for _, tr := range transports() {
 		for _, n := range []int{1, 3, 300} {
@@ -148,7 +148,7 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 					for i := range n {
 						<-s.begun
 						if i < 3 {
-							time.Sleep(150 * time.Millisecond) // until the end of the stream is noticed
+							time.Sleep(150 * time.Millisecond) // until the server has noticed the end of the stream
 						}
 						s.let <- struct{}{}
 						<-s.ended
@@ -170,12 +170,12 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 	}
 }
 
-// A client that is gone is noticed while the store works, also if it had sent more requests than
-// are read ahead, or had closed its writing end before.
+// The server notices a hang-up while the store works, even if the client has sent more requests
+// than are read ahead, or had closed its writing end before.
 func TestClientThatIsGone(t *testing.T) {
 	for _, tr := range transports() {
 		if tr.name == "tcp" {
-			continue // it says nothing unless something is written
+			continue // TCP shows a hang-up only after a write
 		}
 		for name, before := range map[string]func(*client){
 			"after a request":           func(*client) {},
@@ -195,7 +195,7 @@ func TestClientThatIsGone(t *testing.T) {
 				time.Sleep(250 * time.Millisecond)
 				select {
 				case err := <-s.ended:
-					t.Fatalf("the work ended before the client was gone: %v", err)
+					t.Fatalf("the work ended before the client hung up: %v", err)
 				default:
 				}
 				tr.close(c)
@@ -205,14 +205,14 @@ func TestClientThatIsGone(t *testing.T) {
 						t.Errorf("the work ended with %v", err)
 					}
 				case <-time.After(5 * time.Second):
-					t.Fatal("it is not noticed")
+					t.Fatal("the hang-up is not noticed")
 				}
 			})
 		}
 	}
 }
 
-// On TCP a client that is gone is noticed when something is written to it.
+// On TCP the server notices a hang-up when it writes.
 func TestClientThatIsGoneOnTCP(t *testing.T) {
 	s := newSlowStore()
 	report := make(chan struct{})
@@ -249,12 +249,12 @@ func TestClientThatIsGoneOnTCP(t *testing.T) {
 			}
 			return
 		case <-deadline:
-			t.Fatal("it is not noticed")
+			t.Fatal("the hang-up is not noticed")
 		}
 	}
 }
 
-// A client that has closed its writing end within an upload gets the error.
+// A client that closes its writing end in the middle of an upload gets the error.
 func TestHalfClosedUpload(t *testing.T) {
 	for _, tr := range transports() {
 		t.Run(tr.name, func(t *testing.T) {
@@ -263,7 +263,7 @@ func TestHalfClosedUpload(t *testing.T) {
 			c.nc.Write(make([]byte, 100))
 			tr.closeWrite(c)
 			if err := c.messages(); err == nil {
-				t.Error("half an upload was taken")
+				t.Error("half an upload was accepted")
 			}
 			if err := c.in.Peek(); err != io.EOF {
 				t.Errorf("afterwards: %v, want the end", err)
@@ -272,7 +272,7 @@ func TestHalfClosedUpload(t *testing.T) {
 	}
 }
 
-// A waitingArchive is an archive whose contents do not come before its context ends.
+// A waitingArchive is an archive whose contents come only after its context ends.
 type waitingArchive struct {
 	store.Store
 	begun chan struct{}
@@ -292,11 +292,11 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// A client that is gone is noticed while the store prepares the next bytes of an archive.
+// The server notices a hang-up while the store prepares the next bytes of an archive.
 func TestClientThatIsGoneDuringArchive(t *testing.T) {
 	for _, tr := range transports() {
 		if tr.name == "tcp" {
-			continue // it is noticed only when something is written
+			continue // TCP shows a hang-up only after a write
 		}
 		t.Run(tr.name, func(t *testing.T) {
 			s := &waitingArchive{memstore.New(nil), make(chan struct{}), make(chan error, 1)}
@@ -310,7 +310,7 @@ func TestClientThatIsGoneDuringArchive(t *testing.T) {
 			select {
 			case <-s.ended:
 			case <-time.After(5 * time.Second):
-				t.Error("it is not noticed")
+				t.Error("the hang-up is not noticed")
 			}
 		})
 	}

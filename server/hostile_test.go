@@ -25,7 +25,7 @@ import (
 	"pix/wire"
 )
 
-// In a bubble of synctest the test fails if a goroutine of the connection is left.
+// In a synctest bubble a test fails if a goroutine of the connection remains.
 
 func TestHangUpCancelsTheWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestStalls(t *testing.T) {
 			wire.NewFrameWriter(c.nc).Write(archive[:20])
 		}, time.Minute},
 		"while it should read": {func(c *client) {
-			c.send(&protocol.NarFromPathRequest{Path: bigPath}) // more than may wait
+			c.send(&protocol.NarFromPathRequest{Path: bigPath}) // more than the buffers hold
 		}, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,8 +124,8 @@ func newBigStore(t *testing.T) *memstore.Store {
 	return s
 }
 
-// A client that sends all of its upload before it reads anything is not waited for by a
-// store that has much to tell.
+// A client may send its whole upload before it reads anything. A store that reports many events
+// must not wait for it.
 func TestLogFloodDuringUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lines, size = 64, 100 << 10
@@ -141,21 +141,21 @@ func TestLogFloodDuringUpload(t *testing.T) {
 			frames := wire.NewFrameWriter(c.nc)
 			frames.Write(archive)
 			frames.Close()
-			synctest.Wait() // all is said, and the work is done
+			synctest.Wait() // the store has reported everything and has finished
 			if err := c.messages(); err != nil {
 				t.Fatal(err)
 			}
 			heard := len(c.events) - 1
 			last := c.events[heard].(activity.Log).Text
 			if want := fmt.Sprintf("%d messages were dropped", lines-heard); heard == 0 || !strings.Contains(last, want) {
-				t.Errorf("%d lines came, and %.100q; want %q", heard, last, want)
+				t.Errorf("got %d lines, and %.100q; want %q", heard, last, want)
 			}
 		}
 	})
 }
 
-// Where nothing is uploaded, a store that talks faster than the client reads has to wait,
-// and nothing is lost.
+// Without an upload, a store that reports faster than the client reads must wait, and nothing
+// is lost.
 func TestLogFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lines, size = 64, 100 << 10
@@ -171,15 +171,15 @@ func TestLogFlood(t *testing.T) {
 		c.send(&protocol.IsValidPathRequest{Path: text})
 		synctest.Wait()
 		if said == 0 || said > 20 {
-			t.Errorf("the store has said %d lines to a client that does not read", said)
+			t.Errorf("the store has reported %d lines to a client that does not read", said)
 		}
 		if err := c.messages(); err != nil || len(c.events) != lines {
-			t.Errorf("%d lines came, %v", len(c.events), err)
+			t.Errorf("got %d lines, %v", len(c.events), err)
 		}
 	})
 }
 
-// A client that asks without reading the answers is not asked for more than a little memory.
+// A client that sends requests without reading the replies uses only little memory.
 func TestFloodOfRequests(t *testing.T) {
 	s := newBigStore(t)
 	c := dial(t, s, trusted)
@@ -190,7 +190,7 @@ func TestFloodOfRequests(t *testing.T) {
 	c.nc.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 	n, err := c.nc.Write(bytes.Repeat(p, 10_000))
 	if err == nil {
-		t.Errorf("%d bytes of requests were taken from a client that reads no answers", n)
+		t.Errorf("%d bytes of requests were read from a client that reads no replies", n)
 	}
 	c.hangUp()
 }
@@ -198,10 +198,10 @@ func TestFloodOfRequests(t *testing.T) {
 func TestMaxRequest(t *testing.T) {
 	s, text, _ := newStore(t)
 	c := dial(t, s, &server.Options{MaxRequest: 10_000})
-	for range 1000 { // each alone is small
+	for range 1000 { // each request is small
 		must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: text}, nil)
 	}
-	// Neither do contents count.
+	// Contents do not count.
 	must[*protocol.AddToStoreReply](c, &protocol.AddToStoreRequest{Name: "x", Method: storepath.Flat, Algorithm: nixhash.SHA256}, make([]byte, 100_000))
 	go c.nc.Write(wire.AppendStrings(wire.AppendUint64(nil, uint64(protocol.QueryValidPaths)), slices.Repeat([]storepath.Path{text}, 1000)))
 	c.refused("the request is too large")
@@ -218,7 +218,7 @@ func TestFullStore(t *testing.T) {
 	}
 }
 
-// recording returns what a client sends in a conversation of all operations.
+// recording returns the bytes that a client sends when it calls all operations.
 func recording(t testing.TB, opts *server.Options) []byte {
 	t.Helper()
 	w := newWorld(t)
@@ -239,7 +239,7 @@ func recording(t testing.TB, opts *server.Options) []byte {
 	return b
 }
 
-// appendBody appends what follows a request, or the beginning of it.
+// appendBody appends the body of a request, or the beginning of it.
 func appendBody(b []byte, p protocol.Params, q question) []byte {
 	row, _ := protocol.Lookup(q.req.Op())
 	switch body := q.body[:min(len(q.body), 1500)]; row.Body(p) {
@@ -256,8 +256,8 @@ func appendBody(b []byte, p protocol.Params, q question) []byte {
 	return b
 }
 
-// A tape is a connection on which a client has sent all that it will, and hung up without
-// waiting for the answers.
+// A tape is a connection of a client that has sent everything and hung up without waiting for
+// the replies.
 type tape struct {
 	*bytes.Reader
 	said int
@@ -271,8 +271,8 @@ func (*tape) SetDeadline(time.Time) error      { return nil }
 func (*tape) SetReadDeadline(time.Time) error  { return nil }
 func (*tape) SetWriteDeadline(time.Time) error { return nil }
 
-// replay serves a client that has sent these bytes. It returns how many the server said,
-// and how the connection ended.
+// replay serves a client that has sent these bytes. It returns the number of bytes that the
+// server has sent, and the result of Serve.
 func replay(sent []byte, opts *server.Options) (said int, err error) {
 	t := &tape{Reader: bytes.NewReader(sent)}
 	err = server.Serve(context.Background(), t, memstore.New(&memstore.Options{MaxSize: 1 << 20}), opts)
@@ -283,13 +283,13 @@ func TestRecordingIsUnderstood(t *testing.T) {
 	for _, version := range []protocol.Version{protocol.MakeVersion(21), protocol.MaxVersion} {
 		opts := &server.Options{Trusted: true, Version: version}
 		if said, err := replay(recording(t, opts), opts); said < 1000 || err != nil {
-			t.Errorf("%s: the server said %d bytes, %v", version, said, err)
+			t.Errorf("%s: the server sent %d bytes, %v", version, said, err)
 		}
 	}
 }
 
-// chaosStep returns 1 where everything is to be tried (PIX_CHAOS=full), and n elsewhere,
-// which should have no factor in common with 8.
+// chaosStep returns 1 with PIX_CHAOS=full, which tries everything, otherwise n. n should have
+// no common factor with 8.
 func chaosStep(n int) int {
 	if os.Getenv("PIX_CHAOS") == "full" {
 		return 1
@@ -297,7 +297,7 @@ func chaosStep(n int) int {
 	return n
 }
 
-// However a conversation is cut off, the server lets go.
+// Serve returns wherever a connection is cut off.
 func TestTruncatedEverywhere(t *testing.T) {
 	for _, version := range []protocol.Version{protocol.MakeVersion(21), protocol.MaxVersion} {
 		opts := &server.Options{Trusted: true, Version: version}
@@ -308,7 +308,7 @@ func TestTruncatedEverywhere(t *testing.T) {
 	}
 }
 
-// limits are the numbers beyond which something is refused, and those beside them.
+// limits returns the limits of the protocol and the numbers next to them.
 func limits() (all []uint64) {
 	for _, n := range []uint64{protocol.MaxString, protocol.MaxPath, protocol.MaxList, 64 << 20, 4 << 10, 1 << 32, 1 << 63} {
 		all = append(all, n-1, n, n+1)
@@ -316,7 +316,8 @@ func limits() (all []uint64) {
 	return append(all, 1<<64-1)
 }
 
-// Whatever number is a lie, the server neither hangs nor takes memory for what does not come.
+// A wrong number anywhere makes the server neither hang nor allocate memory for bytes that are
+// never sent.
 func TestAbsurdNumbersEverywhere(t *testing.T) {
 	var before, after runtime.MemStats
 	for _, version := range []protocol.Version{protocol.MakeVersion(21), protocol.MaxVersion} {
@@ -335,7 +336,7 @@ func TestAbsurdNumbersEverywhere(t *testing.T) {
 			}
 			runtime.ReadMemStats(&after)
 			if grown := after.TotalAlloc - before.TotalAlloc; grown > uint64(len(lies))*7<<20 {
-				t.Errorf("%s: lies at offset %d made the server allocate %d bytes", version, n, grown)
+				t.Errorf("%s: wrong numbers at offset %d made the server allocate %d bytes", version, n, grown)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ import (
 	"pix/wire"
 )
 
-// A host is a server on a socket of its own.
+// A host is a server on its own socket.
 type host struct {
 	*server.Server
 	t      *testing.T
@@ -30,7 +30,7 @@ type host struct {
 	ended  chan error
 
 	mu    sync.Mutex
-	lines []string // what it told
+	lines []string // the events it reported
 }
 
 func startHost(t *testing.T, s *server.Server) *host {
@@ -52,7 +52,7 @@ func startHost(t *testing.T, s *server.Server) *host {
 	return h
 }
 
-// shortDir returns a directory for sockets: the names of those of a test may be too long.
+// shortDir returns a directory for sockets. The path of a test's own directory may be too long.
 func shortDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "px")
@@ -63,7 +63,8 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-// said returns what the server told of, when it contains the text.
+// said waits until the server has reported an event that contains the text, and reports whether
+// it has.
 func (h *host) said(text string) bool {
 	h.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -77,7 +78,8 @@ func (h *host) said(text string) bool {
 	return false
 }
 
-// dial connects and shakes hands. The error is what the server says instead of serving us.
+// dial connects and performs the handshake. It returns the error with which the server refuses
+// the client.
 func (h *host) dial() (*client, error) {
 	h.t.Helper()
 	nc, err := net.Dial("unix", h.socket)
@@ -127,7 +129,7 @@ func TestWhoIsTrusted(t *testing.T) {
 	} {
 		h := startHost(t, &server.Server{Access: c.access})
 		if got := h.mustDial().greet.Trust; got != c.trust || !h.said(c.says) {
-			t.Errorf("%+v: %s, and it said %q", c.access, got, h.lines)
+			t.Errorf("%+v: %s, and the server reported %q", c.access, got, h.lines)
 		}
 	}
 
@@ -135,11 +137,11 @@ func TestWhoIsTrusted(t *testing.T) {
 	_, err = h.dial()
 	var said *activity.Error
 	if want := "user '" + me.User() + "' is not allowed to connect to the Nix daemon"; !errors.As(err, &said) || said.Message != want || !h.said(want) {
-		t.Errorf("%v; it said %q", err, h.lines)
+		t.Errorf("%v; the server reported %q", err, h.lines)
 	}
 }
 
-// pairOfSockets returns the server's end of a connection with ourselves.
+// pairOfSockets returns the server's end of a connection within this process.
 func pairOfSockets(t *testing.T) net.Conn {
 	t.Helper()
 	l, err := net.Listen("unix", filepath.Join(shortDir(t), "s"))
@@ -199,7 +201,7 @@ func TestTooManyClients(t *testing.T) {
 			}
 			for range 2 {
 				if _, err := h.dial(); err == nil || err.Error() != server.ErrTooMany.Error() {
-					t.Errorf("one too many got %v", err)
+					t.Errorf("a client over the limit got %v", err)
 				}
 			}
 			last.nc.Close()
@@ -208,15 +210,15 @@ func TestTooManyClients(t *testing.T) {
 					break
 				}
 				if time.Now().After(deadline) {
-					t.Fatal("when one has gone there is room for none")
+					t.Fatal("after a client has left, another is refused")
 				}
 			}
 		})
 	}
 }
 
-// Whoever has connected and says nothing does not keep the server from ending.
-func TestShutdownBesideTheSilent(t *testing.T) {
+// A silent client does not delay a shutdown.
+func TestShutdownWithSilentClient(t *testing.T) {
 	h := startHost(t, &server.Server{})
 	h.mustDial()
 	for range 3 {
@@ -232,11 +234,11 @@ func TestShutdownBesideTheSilent(t *testing.T) {
 		t.Error(err)
 	}
 	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("it took %v", took)
+		t.Errorf("Shutdown took %v", took)
 	}
 }
 
-// What is under way when the server shuts down is awaited; who waits for nothing is let go.
+// A shutdown waits for running operations and closes idle connections.
 func TestShutdown(t *testing.T) {
 	begun, finish := make(chan struct{}), make(chan struct{})
 	h := startHost(t, &server.Server{Options: &server.Options{Before: func(ctx context.Context, req protocol.Request) error {
@@ -253,7 +255,7 @@ func TestShutdown(t *testing.T) {
 	down := make(chan error)
 	go func() { down <- h.Shutdown(t.Context()) }()
 	if !idle.gone() {
-		t.Error("a connection that waits for nothing is kept")
+		t.Error("an idle connection was not closed")
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		nc, err := net.Dial("unix", h.socket)
@@ -267,18 +269,18 @@ func TestShutdown(t *testing.T) {
 	}
 	select {
 	case err := <-down:
-		t.Fatalf("what is under way was not awaited: %v", err)
+		t.Fatalf("Shutdown did not wait for a running operation: %v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
 	close(finish)
 	if err := busy.messages(); err != nil {
-		t.Errorf("what was under way ended with %v", err)
+		t.Errorf("the running operation ended with %v", err)
 	}
 	if _, err := busy.reply(protocol.QueryAllValidPaths); err != nil {
 		t.Error(err)
 	}
 	if !busy.gone() {
-		t.Error("the connection goes on")
+		t.Error("the connection still serves requests")
 	}
 	if err := <-down; err != nil {
 		t.Errorf("Shutdown: %v", err)
@@ -306,14 +308,14 @@ func TestShutdownCuts(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, impatient)
 	defer cancel()
 	if err := h.Shutdown(ctx); err != impatient || cause != server.ErrShutdown {
-		t.Errorf("Shutdown: %v, and the work was told %v", err, cause)
+		t.Errorf("Shutdown: %v, and the work was cancelled with %v", err, cause)
 	}
 	if err := <-h.ended; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
 }
 
-// A server that nobody has called is down at once.
+// Shutdown of a server without clients returns at once.
 func TestShutdownOfNothing(t *testing.T) {
 	s := &server.Server{Store: memstore.New(nil)}
 	if err := s.Shutdown(t.Context()); err != nil {
@@ -328,7 +330,7 @@ func TestShutdownOfNothing(t *testing.T) {
 	}
 }
 
-// In front of a daemon that does not trust us, no client is reported as trusted.
+// If an upstream daemon does not trust this process, the server reports no client as trusted.
 func TestReportedTrustOfProxy(t *testing.T) {
 	for _, untrusted := range []bool{false, true} {
 		p, err := daemon.Open(t.Context(), daemontest.New(t, &daemontest.Options{Untrusted: untrusted}), nil)
@@ -339,7 +341,7 @@ func TestReportedTrustOfProxy(t *testing.T) {
 		h := startHost(t, &server.Server{Store: p, Options: &server.Options{Trusted: true}})
 		h.mustDial()
 		if !h.said("accepted connection from ") || h.lines[0] != "accepted connection from "+ourselves(t)+map[bool]string{false: " (trusted)"}[untrusted] {
-			t.Errorf("untrusted %t: it said %q", untrusted, h.lines)
+			t.Errorf("untrusted %t: the server reported %q", untrusted, h.lines)
 		}
 	}
 }

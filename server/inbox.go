@@ -8,83 +8,83 @@ import (
 )
 
 const (
-	// uploadAhead is how many bytes of an upload may be read ahead of the store.
+	// uploadAhead is the number of bytes of an upload that may be read ahead of the store.
 	uploadAhead = 256 << 10
-	// smallAhead is how many bytes of the next requests may be read ahead of other operations.
+	// smallAhead is the number of bytes of the next requests that may be read ahead during
+	// other operations.
 	smallAhead = 4 << 10
-	// readSize is how many bytes are read ahead at a time.
+	// readSize is the largest number of bytes of one read.
 	readSize = 64 << 10
-	// watchDelay is how long an operation lasts before the server watches whether the client
-	// hangs up. Most operations are over by then, and need no second goroutine.
+	// watchDelay is the duration of an operation after which the server looks for a hang-up of
+	// the client. Most operations are shorter, and need no second goroutine.
 	watchDelay = 3 * time.Millisecond
-	// queryWatchDelay is the same for queries that a store answers at once. A timer that is
-	// due so soon that the processor must be woken for it costs as much as the answer.
+	// queryWatchDelay is the same for queries that a store answers at once. A timer that must
+	// wake the processor so soon costs as much as the answer.
 	queryWatchDelay = 100 * time.Millisecond
-	// hangUpInterval is the time between two checks for a client that hangs up where reading
-	// does not show it.
+	// hangUpInterval is the time between two checks for a hang-up that reading does not show.
 	hangUpInterval = 100 * time.Millisecond
 )
 
 // An inbox reads from the connection.
 //
-// Usually the goroutine that needs bytes reads them itself. While an operation lasts, another
-// goroutine reads ahead into a buffer. So the client can send on while the store works, and the
-// server notices at once that the client hangs up.
+// Usually the goroutine that needs bytes reads them itself. During a long operation, another
+// goroutine reads ahead into a buffer. So the client can continue to send while the store works, and
+// the server notices at once if the client hangs up.
 //
 // A client may close only its writing end after its last request, and still wait for replies.
-// That ends the stream too, but it is no hang-up.
+// This ends the stream, but is not a hang-up.
 type inbox struct {
-	nc      net.Conn
-	hungUp  func()       // called when the client has hung up
-	flush   func() error // called before a wait for bytes
-	slow    func()       // called when an operation lasts
-	guarded func(func()) // calls a function on the goroutine that reads ahead
+	nc       net.Conn
+	onHangUp func()       // called when the client has hung up
+	flush    func() error // called before a wait for bytes
+	onSlow   func()       // called when an operation takes long
+	guard    func(func()) // calls a function and handles its panic
 
-	mu       sync.Mutex
-	filled   sync.Cond // there are bytes or an error, or the goroutine reads ahead no longer
-	emptied  sync.Cond // the buffer has more space, or watched or closed has changed
-	buf      []byte    // a ring; nil if nothing is buffered
-	start    int       // of the buffered bytes in buf
-	buffered int       // bytes
-	size     int       // of the next buf
-	err      error     // why no more bytes will come
-	closed   bool
-	watched  bool // a goroutine may read ahead
-	ahead    bool // a goroutine reads ahead
-	direct   bool // the goroutine that needs bytes reads from nc
-	resume   bool // a goroutine shall read ahead when direct ends
-	delay    timeout
-	readers  sync.WaitGroup
+	mu           sync.Mutex
+	filled       sync.Cond // there are bytes or an error, or the reading goroutine has ended
+	emptied      sync.Cond // the buffer has more space, or watched or closed has changed
+	buf          []byte    // a ring; nil if nothing is buffered
+	first        int       // index in buf of the first buffered byte
+	buffered     int       // number of bytes in buf
+	nextSize     int       // size of the next buf
+	err          error     // why no more bytes can be read
+	closed       bool
+	watched      bool // a goroutine may read ahead
+	readingAhead bool // a goroutine reads ahead
+	reading      bool // the goroutine that needs bytes reads from nc
+	resumeAhead  bool // start to read ahead when the current read ends
+	delay        timeout
+	readers      sync.WaitGroup
 
 	// The rest belongs to the goroutine that needs bytes.
-	left    int64         // how many bytes may be read before more is called; negative: any number
-	more    func() error  // makes left larger, or fails
-	limit   time.Duration // of the wait for the next bytes; 0 or less: none
-	stalled timeout
+	remaining int64         // number of bytes that may be read before extend is called; negative: any number
+	extend    func() error  // increases remaining, or fails
+	maxWait   time.Duration // timeout of a wait for bytes; 0 or less: none
+	stalled   timeout
 }
 
 func (b *inbox) init(nc net.Conn) {
-	b.nc, b.left, b.size = nc, -1, smallAhead
+	b.nc, b.remaining, b.nextSize = nc, -1, smallAhead
 	b.filled.L, b.emptied.L = &b.mu, &b.mu
-	b.delay.expire = b.readAhead
+	b.delay.expire = b.startReadAhead
 }
 
 // Read implements io.Reader. It waits for bytes.
 func (b *inbox) Read(p []byte) (int, error) {
-	if b.left == 0 {
-		if err := b.more(); err != nil {
+	if b.remaining == 0 {
+		if err := b.extend(); err != nil {
 			return 0, err
 		}
 	}
-	if b.left > 0 {
-		p = p[:min(int64(len(p)), b.left)]
+	if b.remaining > 0 {
+		p = p[:min(int64(len(p)), b.remaining)]
 	}
 	if err := b.flush(); err != nil {
 		return 0, err
 	}
 	n, err := b.read(p)
-	if b.left > 0 {
-		b.left -= int64(n)
+	if b.remaining > 0 {
+		b.remaining -= int64(n)
 	}
 	return n, err
 }
@@ -93,29 +93,29 @@ func (b *inbox) read(p []byte) (int, error) {
 	b.mu.Lock()
 	if b.buffered > 0 || b.err != nil {
 		defer b.mu.Unlock()
-		return b.take(p)
+		return b.readBuffered(p)
 	}
-	b.stalled.start(b.limit)
-	for b.ahead && b.buffered == 0 && b.err == nil {
+	b.stalled.start(b.maxWait)
+	for b.readingAhead && b.buffered == 0 && b.err == nil {
 		b.filled.Wait()
 	}
 	if b.buffered > 0 || b.err != nil {
 		defer b.mu.Unlock()
-		n, err := b.take(p)
+		n, err := b.readBuffered(p)
 		b.stalled.stop(n)
 		return n, err
 	}
-	b.direct = true
-	b.mu.Unlock() // not deferred: the connection's own Read may panic
+	b.reading = true
+	b.mu.Unlock() // not deferred, because Read may panic
 	n, err := b.nc.Read(p)
 	b.stalled.stop(n)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.direct = false
-	if b.resume && b.watched {
+	b.reading = false
+	if b.resumeAhead && b.watched {
 		b.delay.start(watchDelay)
 	}
-	b.resume = false
+	b.resumeAhead = false
 	if err != nil {
 		b.setError(err)
 	}
@@ -125,41 +125,42 @@ func (b *inbox) read(p []byte) (int, error) {
 	return 0, b.err
 }
 
-// take returns buffered bytes, or the error if there are none. The inbox must be locked.
-func (b *inbox) take(p []byte) (n int, err error) {
+// readBuffered returns buffered bytes, or the error if there are none. The inbox must be
+// locked.
+func (b *inbox) readBuffered(p []byte) (n int, err error) {
 	if b.buffered == 0 {
 		return 0, b.err
 	}
 	for n < len(p) && b.buffered > 0 {
-		piece := copy(p[n:], b.buf[b.start:min(b.start+b.buffered, len(b.buf))])
+		piece := copy(p[n:], b.buf[b.first:min(b.first+b.buffered, len(b.buf))])
 		n += piece
 		b.buffered -= piece
-		b.start = (b.start + piece) % len(b.buf)
+		b.first = (b.first + piece) % len(b.buf)
 	}
-	if b.buffered == 0 && !b.ahead {
+	if b.buffered == 0 && !b.readingAhead {
 		b.freeBuffer()
 	}
 	b.emptied.Signal()
 	return n, nil
 }
 
-// setError notes why no more bytes will come, and whether the client has hung up. The inbox must be
-// locked.
+// setError records why no more bytes can be read, and reports a hang-up of the client. The
+// inbox must be locked.
 func (b *inbox) setError(err error) {
 	if b.err == nil {
 		b.err = err
 	}
 	if gone, known := hasHungUp(b.nc); err != io.EOF || gone || !known {
-		b.hungUp()
+		b.onHangUp()
 	}
 }
 
-// watch makes the server notice a client that hangs up, from the time after until unwatch is called.
-// A goroutine then reads ahead up to size bytes.
+// watch makes the server notice a hang-up of the client. After a delay a goroutine reads ahead
+// up to size bytes, until unwatch is called.
 func (b *inbox) watch(after time.Duration, size int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.watched, b.size = true, size
+	b.watched, b.nextSize = true, size
 	b.delay.start(after)
 }
 
@@ -167,32 +168,32 @@ func (b *inbox) unwatch() {
 	b.delay.stop(0)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.watched, b.size = false, smallAhead
+	b.watched, b.nextSize = false, smallAhead
 	b.emptied.Signal()
 }
 
-// readAhead starts to read ahead, if that is still wanted.
-func (b *inbox) readAhead() {
-	b.slow()
+// startReadAhead starts to read ahead, if the client is still watched.
+func (b *inbox) startReadAhead() {
+	b.onSlow()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case !b.watched || b.closed || b.ahead || b.err != nil:
-	case b.direct: // a read notices the hang-up, too
-		b.resume = true
+	case !b.watched || b.closed || b.readingAhead || b.err != nil:
+	case b.reading: // the running read notices a hang-up, too
+		b.resumeAhead = true
 	default:
-		b.ahead = true
-		b.readers.Go(func() { b.guarded(b.fill) })
+		b.readingAhead = true
+		b.readers.Go(func() { b.guard(b.readAheadLoop) })
 	}
 }
 
-// fill reads from the connection until the connection ends or is no longer watched. It has no buffer
-// while it waits, because many connections may wait for a long time.
-func (b *inbox) fill() {
-	for b.wanted() {
+// readAheadLoop reads from the connection until that ends or is no longer watched. It has no
+// buffer while it waits, because many connections may wait for a long time.
+func (b *inbox) readAheadLoop() {
+	for b.waitForSpace() {
 		waitReadable(b.nc)
-		n, err := b.nc.Read(b.space())
-		if b.put(n, err); err == io.EOF {
+		n, err := b.nc.Read(b.readBuffer())
+		if b.recordRead(n, err); err == io.EOF {
 			b.awaitHangUp()
 		}
 		if err != nil {
@@ -201,8 +202,8 @@ func (b *inbox) fill() {
 	}
 }
 
-// wanted waits until the buffer has space, and reports whether to read on.
-func (b *inbox) wanted() bool {
+// waitForSpace waits until the buffer has space, and reports whether to continue reading.
+func (b *inbox) waitForSpace() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.watched && !b.closed && b.err == nil && b.isFull() {
@@ -211,23 +212,23 @@ func (b *inbox) wanted() bool {
 			b.setError(io.EOF)
 			break
 		}
-		b.pause(known)
+		b.waitEmptied(known)
 	}
-	b.ahead = b.watched && !b.closed && b.err == nil
+	b.readingAhead = b.watched && !b.closed && b.err == nil
 	if b.buffered == 0 {
 		b.freeBuffer()
 	}
-	if !b.ahead {
+	if !b.readingAhead {
 		b.filled.Signal()
 	}
-	return b.ahead
+	return b.readingAhead
 }
 
 func (b *inbox) isFull() bool { return b.buf != nil && len(b.buf)-b.buffered < len(b.buf)/4 }
 
-// pause waits until emptied is signalled. With check it waits for hangUpInterval at most. The inbox must
-// be locked.
-func (b *inbox) pause(check bool) {
+// waitEmptied waits until emptied is signalled. With check it waits for at most hangUpInterval.
+// The inbox must be locked.
+func (b *inbox) waitEmptied(check bool) {
 	if check {
 		defer time.AfterFunc(hangUpInterval, func() {
 			b.mu.Lock()
@@ -238,27 +239,28 @@ func (b *inbox) pause(check bool) {
 	b.emptied.Wait()
 }
 
-// space returns where to read ahead. No other goroutine uses it until put.
-func (b *inbox) space() []byte {
+// readBuffer returns the part of the buffer to read into. No other goroutine uses it before
+// recordRead.
+func (b *inbox) readBuffer() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.buf == nil {
-		b.buf = newAhead(b.size)
+		b.buf = newReadBuffer(b.nextSize)
 	}
-	from := (b.start + b.buffered) % len(b.buf)
+	from := (b.first + b.buffered) % len(b.buf)
 	to := min(from+len(b.buf)-b.buffered, len(b.buf))
 	return b.buf[from:min(to, from+readSize)]
 }
 
-// put notes that n bytes were read.
-func (b *inbox) put(n int, err error) {
+// recordRead records the result of a read into readBuffer.
+func (b *inbox) recordRead(n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.closed {
 		b.buffered += n
 	}
 	if err != nil {
-		b.ahead = false
+		b.readingAhead = false
 		b.setError(err)
 		if b.buffered == 0 {
 			b.freeBuffer()
@@ -274,22 +276,22 @@ func (b *inbox) awaitHangUp() {
 	defer b.mu.Unlock()
 	for !b.closed {
 		if gone, known := hasHungUp(b.nc); gone || !known {
-			b.hungUp()
+			b.onHangUp()
 			return
 		}
-		b.pause(true)
+		b.waitEmptied(true)
 	}
 }
 
-// close makes further calls of Read return err. A read from the connection ends when the caller closes
-// the connection.
+// close makes further calls of Read return err. A running read of the connection ends when the
+// caller closes the connection.
 func (b *inbox) close(err error) {
 	b.delay.close()
 	b.stalled.close()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed, b.buffered = true, 0
-	if !b.ahead {
+	if !b.readingAhead {
 		b.freeBuffer()
 	}
 	if b.err == nil || b.err == io.EOF {
@@ -299,11 +301,11 @@ func (b *inbox) close(err error) {
 	b.emptied.Broadcast()
 }
 
-// uploadBuffers are the large buffers that no connection uses.
+// uploadBuffers are the large buffers that no connection uses at the moment.
 var uploadBuffers = sync.Pool{New: func() any { return new([uploadAhead]byte) }}
 
-// newAhead returns a buffer to read ahead into.
-func newAhead(size int) []byte {
+// newReadBuffer returns a buffer for reading ahead.
+func newReadBuffer(size int) []byte {
 	if size == uploadAhead {
 		return uploadBuffers.Get().(*[uploadAhead]byte)[:]
 	}
@@ -315,5 +317,5 @@ func (b *inbox) freeBuffer() {
 	if len(b.buf) == uploadAhead {
 		uploadBuffers.Put((*[uploadAhead]byte)(b.buf))
 	}
-	b.buf, b.start = nil, 0
+	b.buf, b.first = nil, 0
 }

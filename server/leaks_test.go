@@ -13,13 +13,13 @@ import (
 	"pix/server"
 )
 
-// resources returns how many goroutines and open files the process has.
+// resources returns the number of goroutines and open files of the process.
 func resources() (goroutines, files int) {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	return runtime.NumGoroutine(), len(entries)
 }
 
-// checkLeaks checks that no more resources are used than before, soon.
+// checkLeaks checks that the process soon uses no more resources than before.
 func checkLeaks(t *testing.T, goroutines, files int) {
 	t.Helper()
 	var g, f int
@@ -32,7 +32,7 @@ func checkLeaks(t *testing.T, goroutines, files int) {
 	t.Errorf("%d goroutines and %d files, before %d and %d", g, f, goroutines, files)
 }
 
-// requests returns what clients send for each operation, after the handshake.
+// requests returns the bytes that clients send for each operation after the handshake.
 func (w *world) requests(t *testing.T, p protocol.Params) (all [][]byte) {
 	for _, q := range w.questions(t, p) {
 		b, err := p.AppendRequest(nil, q.req)
@@ -44,8 +44,8 @@ func (w *world) requests(t *testing.T, p protocol.Params) (all [][]byte) {
 	return all
 }
 
-// A client that hangs up, or closes its writing end, behind any byte of any operation leaves
-// nothing behind: no goroutine, no file, no place, no memory of the budget.
+// A client may hang up, or close its writing end, after any byte of any operation. No
+// goroutine, file, connection or memory of the budget remains.
 func TestHangUpBehindEveryByte(t *testing.T) {
 	goroutines, files := resources()
 	for _, version := range []protocol.Version{protocol.MakeVersion(22), protocol.MaxVersion} {
@@ -71,7 +71,7 @@ func TestHangUpBehindEveryByte(t *testing.T) {
 	checkLeaks(t, goroutines, files)
 }
 
-// halfClose closes the writing end, and waits until the server ends the connection.
+// halfClose closes the writing end and waits until the server closes the connection.
 func (c *client) halfClose(t *testing.T, i, n int) {
 	t.Helper()
 	c.nc.(*net.UnixConn).CloseWrite()
@@ -81,8 +81,8 @@ func (c *client) halfClose(t *testing.T, i, n int) {
 	}
 }
 
-// Clients that hang up while they wait for memory, or while their large replies are written, leave
-// nothing behind.
+// Clients that hang up while they wait for memory, or while the server writes their large
+// replies, leave no resources behind.
 func TestHangUpUnderLoad(t *testing.T) {
 	goroutines, files := resources()
 	w := newWorld(t)

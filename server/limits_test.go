@@ -8,7 +8,7 @@ import (
 	"pix/protocol"
 )
 
-// An untrusted user sets nothing long: settings are kept as long as the connection.
+// An untrusted user cannot set long values: settings are kept as long as the connection.
 func TestLongSetting(t *testing.T) {
 	s, _, _ := newStore(t)
 	c := dial(t, s, nil)
@@ -18,11 +18,11 @@ func TestLongSetting(t *testing.T) {
 		lines = append(lines, e.(activity.Log).Text)
 	}
 	if len(lines) != 1 || !strings.Contains(lines[0], "'timeout'") {
-		t.Errorf("it says %q", lines)
+		t.Errorf("the client got %q", lines)
 	}
 }
 
-// The settings of a trusted user are bounded, too: each connection keeps its own.
+// The settings of a trusted user are limited, too: each connection keeps its own.
 func TestManySettings(t *testing.T) {
 	s, _, _ := newStore(t)
 	c := dial(t, s, trusted)

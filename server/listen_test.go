@@ -32,7 +32,7 @@ func TestAccept(t *testing.T) {
 	if _, err := nc.Write(make([]byte, 4)); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(10 * time.Millisecond) // it is in the handshake now, or soon
+	time.Sleep(10 * time.Millisecond) // the connection is in the handshake now, or soon
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("%v", err)
@@ -45,7 +45,7 @@ func TestAccept(t *testing.T) {
 	}
 }
 
-// A listener that fails twice for want of descriptors, and then for good.
+// A flaky listener fails fails times for lack of descriptors, and then permanently.
 type flaky struct{ fails int }
 
 func (f *flaky) Accept() (net.Conn, error) {
@@ -65,7 +65,7 @@ func TestAcceptTriesAgain(t *testing.T) {
 			t.Errorf("%v after %d attempts", err, f.fails)
 		}
 		if time.Since(start) != 15*time.Millisecond {
-			t.Errorf("it took %v", time.Since(start))
+			t.Errorf("Accept took %v", time.Since(start))
 		}
 	})
 }

@@ -19,15 +19,15 @@ import (
 	"pix/wire"
 )
 
-// A question is a request and how to judge its reply.
+// A question is a request and a check of its reply.
 type question struct {
 	req   protocol.Request
 	body  []byte
 	judge func(protocol.Reply) error
-	fails string // what the error says, if the request must fail
+	fails string // part of the error, if the request must fail
 }
 
-// want returns a judge of equality.
+// want returns a check for equality.
 func want(reply protocol.Reply) func(protocol.Reply) error {
 	return func(got protocol.Reply) error {
 		if !reflect.DeepEqual(got, reply) {
@@ -37,12 +37,12 @@ func want(reply protocol.Reply) func(protocol.Reply) error {
 	}
 }
 
-// Every operation, twice on one connection, with an error after each, in every version.
+// Call every operation twice on one connection, with an error after each, in every version.
 func TestEveryOperation(t *testing.T) {
 	for minor := uint8(18); minor <= 38; minor++ {
 		for _, plain := range []bool{false, true} {
 			if plain && minor < 38 {
-				continue // there are no features before
+				continue // older versions have no features
 			}
 			t.Run(fmt.Sprintf("1.%d,plain=%v", minor, plain), func(t *testing.T) {
 				t.Parallel()
@@ -57,8 +57,9 @@ func everyOperation(t *testing.T, opts *server.Options) {
 	askEverything(t, w, dial(t, w.s, opts), protocol.Params{Version: protocol.MaxVersion, Features: protocol.AllFeatures, Dir: storepath.DefaultDir})
 }
 
-// askEverything asks a server in front of a daemon that speaks as behind says. A request that cannot
-// be sent to that daemon is done in another way, or refused in the words of an old Nix.
+// askEverything calls all operations of a server in front of a daemon with the parameters
+// behind. If that daemon does not support a request, the server uses other requests, or refuses
+// it with the error of an old Nix.
 func askEverything(t *testing.T, w *world, c *client, behind protocol.Params) {
 	t.Helper()
 	asked := make(map[protocol.Op]int)
@@ -83,7 +84,7 @@ func askEverything(t *testing.T, w *world, c *client, behind protocol.Params) {
 			}
 			if q.req.Op() == protocol.NarFromPath && err == nil {
 				if got := c.archive(); string(got) != string(fileNAR("a text")) {
-					t.Errorf("another archive came: %q", got)
+					t.Errorf("got another archive: %q", got)
 				}
 			}
 			if valid := must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: w.text}, nil); !valid.Valid {
@@ -93,18 +94,18 @@ func askEverything(t *testing.T, w *world, c *client, behind protocol.Params) {
 	}
 	for _, row := range protocol.Operations() {
 		if c.params.Check(row.Op) == nil && asked[row.Op] < 2 {
-			t.Errorf("%s was not asked", row.Name)
+			t.Errorf("%s was not called", row.Name)
 		}
 	}
 	if failed == 0 {
 		t.Error("nothing failed")
 	}
 	if err := c.hangUp(); err != nil {
-		t.Errorf("the server says: %v", err)
+		t.Errorf("Serve: %v", err)
 	}
 }
 
-// isTooOld reports whether a request cannot be passed on to a daemon.
+// isTooOld reports whether a request cannot be forwarded to a daemon.
 func isTooOld(behind protocol.Params, req protocol.Request) bool {
 	if add, ok := req.(*protocol.AddToStoreRequest); ok && add.Method == storepath.Git && behind.Version < protocol.MakeVersion(37) {
 		return true
@@ -113,8 +114,8 @@ func isTooOld(behind protocol.Params, req protocol.Request) bool {
 	return errors.Is(err, errors.ErrUnsupported)
 }
 
-// refusedAsOld reports whether a request was answered as Nix answers in front of a daemon that is too
-// old for it.
+// refusedAsOld reports whether a request got the reply of a Nix in front of a daemon that is
+// too old for it.
 func refusedAsOld(req protocol.Request, reply protocol.Reply, err error) bool {
 	var said *activity.Error
 	switch {
@@ -126,7 +127,7 @@ func refusedAsOld(req protocol.Request, reply protocol.Reply, err error) bool {
 	return false
 }
 
-// questions are what is asked, in this order.
+// questions returns the questions in the order in which they are asked.
 func (w *world) questions(t testing.TB, p protocol.Params) []question {
 	ack, none := want(new(protocol.Ack)), want(new(protocol.None))
 	invalid := fmt.Sprintf("path '%s' is not valid", absent)
@@ -203,7 +204,7 @@ func (w *world) questions(t testing.TB, p protocol.Params) []question {
 		{req: &protocol.AddTempRootsRequest{Paths: []storepath.Path{absent, w.text}}, judge: ack},
 		{req: &protocol.AddTempRootsRequest{}, judge: ack},
 		{req: &protocol.AddIndirectRootRequest{Link: "/home/me/result"}, judge: ack},
-		{req: &protocol.AddIndirectRootRequest{Link: "result"}, fails: "the name of a root must be absolute, 'result' is not"},
+		{req: &protocol.AddIndirectRootRequest{Link: "result"}, fails: "the name of a root must be absolute, but 'result' is not"},
 		{req: &protocol.AddPermRootRequest{Path: w.text, Link: "/roots/../roots/a"}, judge: want(&protocol.AddPermRootReply{Link: "/roots/a"})},
 		{req: &protocol.FindRootsRequest{}, judge: func(r protocol.Reply) error {
 			if roots := r.(*protocol.FindRootsReply).Roots; !slices.ContainsFunc(roots, func(r store.Root) bool { return r.Path == w.text }) {
@@ -225,7 +226,7 @@ func (w *world) questions(t testing.TB, p protocol.Params) []question {
 	return slices.Concat(qs, w.addQuestions(t, p), w.realisationQuestions(p))
 }
 
-// addQuestions are about AddToStore, in the form of the version.
+// addQuestions returns the questions about AddToStore in the form of the version.
 func (w *world) addQuestions(t testing.TB, p protocol.Params) []question {
 	source := &protocol.AddToStoreRequest{Name: "source", Method: storepath.NAR, Algorithm: nixhash.SHA256}
 	flat := &protocol.AddToStoreRequest{Name: "flat", Method: storepath.Flat, Algorithm: nixhash.SHA1}
@@ -294,11 +295,11 @@ func multiple(t testing.TB, p protocol.Params, objects ...any) []byte {
 	return b
 }
 
-// A world is a store and what is in it.
+// A world is a store with known objects.
 type world struct {
 	s              store.Store
 	text, referrer storepath.Path
-	drv, out       storepath.Path // the output is not valid
+	drv, out       storepath.Path // out is not valid
 	derivation     *derivation.Derivation
 	all            []storepath.Path
 	signature      string

@@ -2,79 +2,84 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
+	"pix/activity"
+	"pix/nixconf"
 	"pix/protocol"
 	"pix/signature"
 	"pix/store"
 )
 
-// NixVersion is the version that the handshake reports to clients. Clients compare its numbers, so it
-// begins with the version of Nix whose behaviour the server has. The name of pix follows.
+// NixVersion is the version that the handshake reports to clients. Clients compare its numbers,
+// so it begins with the version of Nix whose behaviour the server implements. The name of pix
+// follows.
 const NixVersion = "2.34.8-pix"
 
-// Options say how a connection is served. Nil and the zero values are useful.
+// Options configure a connection. Nil and the zero values are useful.
 type Options struct {
-	// Trusted says that the client may do whatever the store can. If the store is
-	// itself a connection to a daemon (it has a method Trust that returns a
-	// protocol.Trust), that must trust us too.
+	// Trusted allows the client everything that the store can do. If the store is a connection
+	// to a daemon (its method Trust returns a protocol.Trust), that daemon must trust this
+	// process, too.
 	Trusted bool
 
-	// Substituters are the URIs of those that clients may choose who are not trusted. What they
-	// choose, and what those choose who are, is in the overrides of [SettingsOf].
+	// Substituters are the URIs of the substituters that untrusted clients may choose. The
+	// choice of a client, trusted or not, is in the overrides of [SettingsOf].
 	Substituters []string
 
-	// TrustedKeys returns the keys for the uploads of a trusted client with these settings: one of
-	// them must have signed each path. If TrustedKeys is nil, or returns nil, the keys of the store
-	// count.
+	// TrustedKeys returns the trusted keys for uploads by a trusted client with these settings.
+	// If TrustedKeys is nil or returns nil, the trusted keys of the store apply.
 	TrustedKeys func(*protocol.SetOptionsRequest) (signature.KeySet, error)
 
 	// LocalRoots makes this process create the symlinks of permanent roots, with the rights of
-	// its user, and register them with the store as indirect roots. It is for a server in front of
-	// another daemon on the same machine, which would create them with its own rights.
+	// its own user, and register them with the store as indirect roots. It is for a server in
+	// front of another daemon on the same machine, which would create them with its own rights.
 	LocalRoots bool
 
-	// Version is the newest version to speak; 0 is [protocol.MaxVersion].
+	// Version is the newest protocol version to offer. 0 means [protocol.MaxVersion].
 	Version protocol.Version
 
-	// NoFeatures makes the server offer none of [protocol.AllFeatures], as Nix up to
-	// 2.34 does.
+	// NoFeatures removes [protocol.AllFeatures] from the offer, as Nix up to 2.34 does.
 	NoFeatures bool
 
-	// BuildFeatures are the features of [protocol.BuildFeatures] that the server offers in addition,
-	// to a client that is a running build. [protocol.Scanning] needs a store that is a [store.ScanningAdder],
-	// [protocol.OutputSubmission] one that is a [store.OutputSubmitter]; without it they are not
-	// offered. With [protocol.NoSetOptions] the client has no settings.
+	// BuildFeatures are features of [protocol.BuildFeatures] that the server offers in
+	// addition, to a client that is a running build. [protocol.Scanning] needs a
+	// [store.ScanningAdder], and [protocol.OutputSubmission] a [store.OutputSubmitter]. If the
+	// store is not one, the server does not offer the feature. With [protocol.NoSetOptions] the
+	// client has no settings.
 	BuildFeatures protocol.Features
 
-	// NixVersion is the version that the handshake reports to clients; "" is [NixVersion]. It should
-	// begin with the number of a version of Nix.
+	// NixVersion is the version that the handshake reports to clients. It should begin with a
+	// version of Nix. "" means [NixVersion].
 	NixVersion string
 
-	// Before is called before the work on each request, and may refuse it with an error,
-	// which the client is told. Its context is that of the work: there is a handler in it,
-	// and the settings. What it takes of time, the client waits.
+	// Before is called before the work on each request. If it returns an error, the client gets
+	// that error instead. The context has the handler for events and the settings of the
+	// client. The client waits until Before returns.
 	Before func(context.Context, protocol.Request) error
 
-	// MaxRequest is how many bytes a request may have; 0 is 64 MiB. The contents of
-	// objects do not count, except the texts that clients before 1.25 add.
+	// MaxRequest limits the size of a request in bytes. 0 means 64 MiB. The contents of objects
+	// do not count, except texts from clients before 1.25.
 	MaxRequest int64
 
-	// HandshakeTimeout is how long a client may take until it has introduced itself; 0
-	// is 30 seconds, a negative one without limit.
+	// HandshakeTimeout limits the duration of the handshake. 0 means 30 seconds, a negative
+	// value no limit.
 	HandshakeTimeout time.Duration
 
-	// StallTimeout is how long a client may be silent within a request or an upload, or
-	// take nothing of what is written to it; 0 is ten minutes, a negative one without
-	// limit.
+	// StallTimeout limits how long a client may send nothing within a request or an upload, or
+	// read nothing that is written to it. 0 means ten minutes, a negative value no limit.
 	StallTimeout time.Duration
 
-	// IdleTimeout is how long a client may be silent between requests; 0 and negative
-	// ones are without limit.
+	// IdleTimeout limits how long a client may be silent between requests. 0 and negative
+	// values mean no limit.
 	IdleTimeout time.Duration
 }
 
-// withDefaults returns a copy in which no zero value has a meaning of its own.
+// withDefaults returns a copy with the defaults in place of zero values.
 func (o *Options) withDefaults() Options {
 	var full Options
 	if o != nil {
@@ -98,8 +103,8 @@ func (o *Options) withDefaults() Options {
 	return full
 }
 
-// features returns the features to offer. The features of builds need a store with these capabilities,
-// and the daemon behind the store, if there is one, must have every feature.
+// features returns the features to offer. Build features need a store with the capability. If
+// the store belongs to another daemon, that daemon must have every feature.
 func (c *conn) features() protocol.Features {
 	f := c.opts.BuildFeatures & protocol.BuildFeatures
 	if _, ok := store.As[store.ScanningAdder](c.store); !ok {
@@ -115,4 +120,136 @@ func (c *conn) features() protocol.Features {
 		f &= c.upstream.Features()
 	}
 	return f
+}
+
+// settingsKey is the key of a connection's settings in the context of its operations.
+type settingsKey struct{}
+
+// A settingsHolder holds the settings that the client of a connection has sent last.
+type settingsHolder struct {
+	current atomic.Pointer[protocol.SetOptionsRequest]
+}
+
+// SettingsOf returns the settings of the client that caused the call with this context, or nil
+// if it has sent none. They contain only what the client may set. The caller must not modify
+// them.
+func SettingsOf(ctx context.Context) *protocol.SetOptionsRequest {
+	h, ok := ctx.Value(settingsKey{}).(*settingsHolder)
+	if !ok {
+		return nil
+	}
+	return h.current.Load()
+}
+
+// maxUnrestricted is the largest length in bytes of a setting that every client may set. Such
+// settings are numbers. The connection keeps the values until it ends.
+const maxUnrestricted = 64
+
+// ignoredSettings are settings that many clients send, but that a server never takes from a
+// client.
+var ignoredSettings = map[string]bool{"ssh-auth-sock": true, "experimental-features": true, "plugin-files": true}
+
+// maxSettings limits the length of the settings of a connection: names and values, in bytes.
+// They are kept as long as the connection, and no budget counts them.
+const maxSettings = 64 << 10
+
+func settingsSize(settings map[string]string) (n int) {
+	for name, value := range settings {
+		n += len(name) + len(value)
+	}
+	return n
+}
+
+// setOptions stores the settings that the client may set, and warns of the others. If the store
+// belongs to another daemon, it also sends them there. That daemon warns of invalid values
+// itself.
+func (c *conn) setOptions(ctx context.Context, req *protocol.SetOptionsRequest) (*protocol.None, error) {
+	kept := *req
+	kept.Overrides = make(map[string]string, len(req.Overrides))
+	for _, name := range sortedKeys(req.Overrides) {
+		value := req.Overrides[name]
+		switch s := nixconf.Find(name); {
+		case ignoredSettings[name]:
+		case c.privileged || c.isUnrestricted(name, value):
+			if err := checkSetting(s, value); err != nil && c.upstream == nil {
+				c.warn(ctx, "%v", err)
+				continue
+			}
+			kept.Overrides[name] = value
+		case s != nil && s.Who == nixconf.ListedClient:
+			if allowed, ok := c.allowedSubstituters(ctx, value); ok {
+				kept.Overrides[name] = allowed
+			}
+		default:
+			c.warn(ctx, "ignoring the client-specified setting '%s', because it is a restricted setting and you are not a trusted user", name)
+		}
+	}
+	if n := settingsSize(kept.Overrides); n > maxSettings {
+		return nil, fmt.Errorf("the settings have %d bytes, more than the limit of %d", n, maxSettings)
+	}
+	c.settings.current.Store(&kept)
+	if c.upstream != nil {
+		return new(protocol.None), c.upstream.SetOptions(ctx, &kept)
+	}
+	return new(protocol.None), nil
+}
+
+// checkSetting returns an error if a value is invalid. An unknown setting accepts every value.
+func checkSetting(s *nixconf.Setting, value string) error {
+	if s == nil {
+		return nil
+	}
+	return s.Check(value)
+}
+
+// allowedSubstituters returns the given substituters that an untrusted client may choose, and
+// warns of the others. A missing slash at the end makes no difference. If one is not a store
+// URI, ok is false.
+func (c *conn) allowedSubstituters(ctx context.Context, value string) (allowed string, ok bool) {
+	listed := make(map[string]bool)
+	for _, uri := range c.opts.Substituters {
+		if canonical, err := nixconf.CanonicalStore(uri); err == nil {
+			listed[canonical] = true
+		}
+	}
+	var list []string
+	for _, uri := range strings.Fields(value) {
+		canonical, err := nixconf.CanonicalStore(uri)
+		if err != nil {
+			c.warn(ctx, "%v", err)
+			return "", false
+		}
+		name, query, _ := strings.Cut(canonical, "?")
+		withSlash := name + "/"
+		if query != "" {
+			withSlash += "?" + query
+		}
+		switch {
+		case !listed[canonical] && !listed[withSlash]:
+			c.warn(ctx, "ignoring untrusted substituter '%s', you are not a trusted user.\nRun `man nix.conf` for more information on the `substituters` configuration option.", uri)
+		case !slices.Contains(list, uri):
+			list = append(list, uri)
+		}
+	}
+	return strings.Join(list, " "), true
+}
+
+// warn sends a line to the client.
+func (c *conn) warn(ctx context.Context, format string, args ...any) {
+	activity.HandlerOf(ctx).HandleEvent(activity.Log{Text: "warning: " + fmt.Sprintf(format, args...)})
+}
+
+// A truster is a store that knows whether it is trusted, such as a connection to a daemon.
+type truster interface{ Trust() protocol.Trust }
+
+// trustOf returns the trust level of a client. It is trusted only if this server trusts it and
+// the store, if it is a truster, trusts this process.
+func trustOf(trusted bool, s store.Store) protocol.Trust {
+	if !trusted {
+		return protocol.NotTrusted
+	}
+	if t, ok := store.As[truster](s); ok {
+		return t.Trust()
+	}
+	return protocol.Trusted
 }

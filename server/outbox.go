@@ -8,204 +8,208 @@ import (
 )
 
 const (
-	// outSize is how many bytes of log lines may wait for the client before the store waits.
-	outSize = 256 << 10
-	// heldSize is how many bytes of small replies may wait for the reply to the next request. That
-	// of 8 KiB of requests for path infos fits.
+	// queueSize is the number of bytes of log lines that may wait for the client before the
+	// store must wait.
+	queueSize = 256 << 10
+	// heldSize is the number of bytes of small replies that may be held back until the reply to
+	// the next request. It is enough for the replies to 8 KiB of requests for path infos.
 	heldSize = 64 << 10
-	// writeSize is how many bytes are written to the connection at a time. The client has
-	// StallTimeout to take them.
+	// writeSize is the largest number of bytes of one write. The client has StallTimeout to
+	// read them.
 	writeSize = 128 << 10
 )
 
-// errClosed says that the connection is closed and nothing can be written.
+// errClosed means that the connection is closed and nothing can be written.
 var errClosed = errors.New("the connection is closed")
 
 // An outbox writes to the connection.
 //
-// The goroutine that has a reply writes it, since the next request is read only afterwards. What
-// an operation reports while it works is written by another goroutine. So an operation that
-// reports much does not wait for a client that sends an upload and does not read meanwhile.
+// The goroutine that has a reply writes it itself, since it reads the next request only afterwards.
+// Another goroutine writes the events of a running operation. So an operation that reports much
+// does not wait for a client that sends an upload and does not read at the same time.
 type outbox struct {
 	nc      net.Conn
-	limit   time.Duration // of the wait until the client takes something; 0 or less: none
+	maxWait time.Duration // timeout of a write; 0 or less: none
 	stalled timeout
-	failed  func(error)  // called when writing has failed
-	guarded func(func()) // calls a function on the goroutine that writes
-	mem     *account
+	onError func(error)  // called after a failed write of the goroutine
+	guard   func(func()) // calls a function and handles its panic
+	account *account
 
-	mu      sync.Mutex
-	taken   sync.Cond // there is space, or everything is written, or the outbox is closed
-	buf     []byte    // waits to be written
-	spare   []byte    // the buffer that was written last
-	counted int64     // bytes that mem holds
-	writing bool      // a goroutine writes to the connection
-	idle    bool      // nothing was held since the connection became idle
-	closed  bool
-	writers sync.WaitGroup
+	mu       sync.Mutex
+	progress sync.Cond // there is space, or a writer has ended, or the outbox is closed
+	buf      []byte    // not written yet
+	spare    []byte    // the previous buf, for reuse
+	charged  int64     // number of bytes that the account holds
+	writing  bool      // some goroutine writes to the connection
+	idle     bool      // nothing was queued since the connection became idle
+	closed   bool
+	writers  sync.WaitGroup
 }
 
 func (o *outbox) init(nc net.Conn, limit time.Duration) {
-	o.nc, o.limit = nc, limit
-	o.taken.L = &o.mu
+	o.nc, o.maxWait = nc, limit
+	o.progress.L = &o.mu
 }
 
-// put appends p without waiting.
-func (o *outbox) put(p []byte) {
+// queue queues p without waiting. A goroutine writes it.
+func (o *outbox) queue(p []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.append(p)
+	o.queueLocked(p)
 }
 
-// append lets a goroutine write p. The outbox must be locked.
-func (o *outbox) append(p []byte) {
+// queueLocked queues p for a goroutine to write. The outbox must be locked.
+func (o *outbox) queueLocked(p []byte) {
 	if o.closed || len(p) == 0 {
 		return
 	}
-	o.hold(p)
-	o.start()
+	o.appendLocked(p)
+	o.startWriter()
 }
 
-// hold adds p to what waits. The outbox must be locked.
-func (o *outbox) hold(p []byte) {
+// appendLocked appends p to the buffer. The outbox must be locked.
+func (o *outbox) appendLocked(p []byte) {
 	if o.buf == nil {
 		o.buf = outBuffers.Get().(*[heldSize]byte)[:0]
 	}
 	o.buf = append(o.buf, p...)
 	o.idle = false
-	o.count()
+	o.chargeBuffers()
 }
 
-// count counts the buffers in the budget. The outbox must be locked.
-func (o *outbox) count() {
-	if n := int64(cap(o.buf) + cap(o.spare)); o.counted != n {
-		o.counted = n
-		o.mem.set(n)
+// chargeBuffers charges the buffers to the account. The outbox must be locked.
+func (o *outbox) chargeBuffers() {
+	if n := int64(cap(o.buf) + cap(o.spare)); o.charged != n {
+		o.charged = n
+		o.account.set(n)
 	}
 }
 
-// outBuffers are the buffers of that size that no connection uses. A connection has one only while
-// something waits, because most connections are idle most of the time.
+// outBuffers are buffers that no connection uses at the moment. A connection has one only while
+// something is queued, because most connections are idle most of the time.
 var outBuffers = sync.Pool{New: func() any { return new([heldSize]byte) }}
 
-// freeOutBuffer returns a buffer to outBuffers, unless it has grown.
+// freeOutBuffer puts a buffer into outBuffers, unless it has grown.
 func freeOutBuffer(buf []byte) {
 	if cap(buf) == heldSize {
 		outBuffers.Put((*[heldSize]byte)(buf[:heldSize]))
 	}
 }
 
-// Write appends p when there is space. It implements io.Writer.
+// Write waits for space and queues p. It implements io.Writer.
 func (o *outbox) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.buf) > 0 && len(o.buf)+len(p) > outSize && !o.closed {
-		o.taken.Wait()
+	for len(o.buf) > 0 && len(o.buf)+len(p) > queueSize && !o.closed {
+		o.progress.Wait()
 	}
 	if o.closed {
 		return 0, errClosed
 	}
-	o.append(p)
+	o.queueLocked(p)
 	return len(p), nil
 }
 
-// tryPut appends p if there is space.
-func (o *outbox) tryPut(p []byte) bool {
+// tryQueue queues p if there is space.
+func (o *outbox) tryQueue(p []byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.buf)+len(p) > outSize {
+	if len(o.buf)+len(p) > queueSize {
 		return false
 	}
-	o.append(p)
+	o.queueLocked(p)
 	return true
 }
 
-// send writes p itself, when no other goroutine writes. If another request is here already, p may
-// wait for the reply to that one. Then sendHeld must be called before any other wait.
-func (o *outbox) send(p []byte, another bool) error {
+// writeNow writes p on the calling goroutine, after any other writer has finished. If another
+// request is already here, p may be held back until the reply to that one. Then the caller must
+// call flush before it waits for anything else.
+func (o *outbox) writeNow(p []byte, another bool) error {
 	o.mu.Lock()
 	for o.writing && !o.closed && len(o.buf)+len(p) > heldSize {
-		o.taken.Wait()
+		o.progress.Wait()
 	}
 	switch {
 	case o.closed:
 		o.mu.Unlock()
 		return errClosed
 	case (o.writing || another) && len(o.buf)+len(p) <= heldSize:
-		o.hold(p) // the other goroutine writes it, or the next send
+		o.appendLocked(p) // the other goroutine writes it, or the next call of writeNow
 		o.mu.Unlock()
 		return nil
 	}
 	held := o.swap()
 	if another && len(p) <= heldSize {
-		o.hold(p)
+		o.appendLocked(p)
 		p = nil
 	}
-	return o.sendLocked(held, p)
+	return o.writeAndUnlock(held, p)
 }
 
-// sendHeld writes what send has held back.
-func (o *outbox) sendHeld() error {
+// flush writes what writeNow has held back.
+func (o *outbox) flush() error {
 	o.mu.Lock()
 	if o.writing || o.closed || len(o.buf) == 0 {
 		o.mu.Unlock()
 		return nil
 	}
-	return o.sendLocked(o.swap(), nil)
+	return o.writeAndUnlock(o.swap(), nil)
 }
 
-// swap returns what waits. It must be written before the next call. The outbox must be locked.
+// swap returns the buffered bytes. The caller must write them before the next call. The outbox
+// must be locked.
 func (o *outbox) swap() []byte {
 	full := o.buf
 	o.buf, o.spare = o.spare[:0], full
 	return full
 }
 
-// wake lets a goroutine write what send has held back.
-func (o *outbox) wake() {
+// startFlush lets a goroutine write what writeNow has held back.
+func (o *outbox) startFlush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.start()
+	o.startWriter()
 }
 
-// sendLocked writes the bytes that were held back, then p, and unlocks.
-func (o *outbox) sendLocked(held, p []byte) error {
+// writeAndUnlock unlocks the outbox, and writes held and then p.
+func (o *outbox) writeAndUnlock(held, p []byte) error {
 	o.writing = true
 	o.mu.Unlock()
-	err := errClosed // if the connection's own Write panics
-	defer func() { o.written(err) }()
+	err := errClosed // the result if Write panics
+	defer func() { o.doneWriting(err) }()
 	if err = o.write(held); err == nil {
 		err = o.write(p)
 	}
 	return err
 }
 
-// written notes that no goroutine writes any longer.
-func (o *outbox) written(err error) {
+// doneWriting records that the calling goroutine no longer writes.
+func (o *outbox) doneWriting(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.writing = false
 	if err == nil {
-		o.start() // there may be more meanwhile
+		o.startWriter() // more may have been queued meanwhile
 	}
-	o.taken.Broadcast()
+	o.progress.Broadcast()
 }
 
-// start lets a goroutine write what waits, unless one writes already. The outbox must be locked.
-func (o *outbox) start() {
+// startWriter starts a goroutine that writes the queue, unless one writes already. The outbox
+// must be locked.
+func (o *outbox) startWriter() {
 	if len(o.buf) > 0 && !o.writing && !o.closed {
 		o.writing = true
-		o.writers.Go(func() { o.guarded(o.writeAll) })
+		o.writers.Go(func() { o.guard(o.writeAll) })
 	}
 }
 
-// A sender writes itself.
-type sender struct{ *outbox }
+// A directWriter is an io.Writer that writes on the calling goroutine.
+type directWriter struct{ *outbox }
 
 // Write implements io.Writer.
-func (s sender) Write(p []byte) (int, error) { return len(p), s.send(p, false) }
+func (s directWriter) Write(p []byte) (int, error) { return len(p), s.writeNow(p, false) }
 
-// freeBuffers lets go of the buffers of a connection that becomes idle, as soon as everything is
+// freeBuffers frees the buffers of a connection that becomes idle, as soon as everything is
 // written.
 func (o *outbox) freeBuffers() {
 	o.mu.Lock()
@@ -214,51 +218,51 @@ func (o *outbox) freeBuffers() {
 	o.freeIdle()
 }
 
-// freeIdle lets go of the buffers if they are not needed. The outbox must be locked.
+// freeIdle frees the buffers if they are not needed. The outbox must be locked.
 func (o *outbox) freeIdle() {
 	if o.idle && !o.writing && len(o.buf) == 0 && (o.buf != nil || o.spare != nil) {
 		freeOutBuffer(o.buf)
 		freeOutBuffer(o.spare)
 		o.buf, o.spare = nil, nil
-		o.count()
+		o.chargeBuffers()
 	}
 }
 
-// wait waits until everything is written, or the outbox is closed.
-func (o *outbox) wait() {
+// waitWritten waits until everything is written, or the outbox is closed.
+func (o *outbox) waitWritten() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.start()
+	o.startWriter()
 	for o.writing && !o.closed {
-		o.taken.Wait()
+		o.progress.Wait()
 	}
 }
 
-// close drops what waits.
+// close drops the queue.
 func (o *outbox) close() {
 	o.stalled.close()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed, o.buf, o.spare = true, nil, nil
-	o.count()
-	o.taken.Broadcast()
+	o.chargeBuffers()
+	o.progress.Broadcast()
 }
 
-// writeAll writes what waits, until there is no more.
+// writeAll writes the queue until it is empty.
 func (o *outbox) writeAll() {
-	for p := o.next(); p != nil; p = o.next() {
+	for p := o.nextBuffer(); p != nil; p = o.nextBuffer() {
 		if err := o.write(p); err != nil {
-			o.failed(err)
+			o.onError(err)
 			return
 		}
 	}
 }
 
-// next returns the bytes to write, or nil if nothing waits.
-func (o *outbox) next() []byte {
+// nextBuffer returns the bytes to write, or nil if nothing is queued.
+func (o *outbox) nextBuffer() []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.taken.Broadcast()
+	o.progress.Broadcast()
 	if len(o.buf) == 0 || o.closed {
 		o.writing = false
 		o.freeIdle()
@@ -267,10 +271,10 @@ func (o *outbox) next() []byte {
 	return o.swap()
 }
 
-// write writes to the connection. Only one goroutine does so at a time.
+// write writes to the connection. Only one goroutine may call it at a time.
 func (o *outbox) write(p []byte) error {
 	for len(p) > 0 {
-		o.stalled.start(o.limit)
+		o.stalled.start(o.maxWait)
 		n, err := o.nc.Write(p[:min(len(p), writeSize)])
 		o.stalled.stop(n)
 		if err != nil {

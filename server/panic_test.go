@@ -23,7 +23,7 @@ import (
 
 var errBug = errors.New("a bug in the store")
 
-// A broken store fails in the way of a bug, wherever a test says.
+// A broken store panics, or exits its goroutine, at the place that the test chooses.
 type broken struct {
 	*memstore.Store
 	where string
@@ -60,7 +60,7 @@ func (b *broken) NARFromPath(context.Context, storepath.Path) (io.ReadCloser, er
 func (b *broken) OptimiseStore(ctx context.Context) error {
 	h := activity.HandlerOf(ctx)
 	done := make(chan struct{})
-	go func() { // the panic of a handler there would end the process
+	go func() { // here a panic of the handler would end the process
 		defer close(done)
 		h.HandleEvent(activity.Log{Text: "working"})
 		h.HandleEvent(brokenEvent{})
@@ -82,10 +82,10 @@ func (a brokenArchive) Close() error {
 	return nil
 }
 
-// brokenEvent is an event that this version of pix does not know.
+// brokenEvent is an event of an unknown type.
 type brokenEvent struct{ activity.Event }
 
-// places are where a store may fail, and how a client finds that.
+// places are the methods in which a store can fail, with a request that calls the method.
 var places = map[string]protocol.Request{
 	"query":         &protocol.QueryPathInfoRequest{Path: absent},
 	"open session":  &protocol.SyncWithGCRequest{},
@@ -105,7 +105,8 @@ var bugs = map[string]func(){
 	"Goexit":        runtime.Goexit,
 }
 
-// A bug of the store ends one connection. Its client learns of it, the others are served.
+// A bug of the store closes one connection. Its client gets an error, and the other clients are
+// served.
 func TestPanicEndsOneConnection(t *testing.T) {
 	for where, req := range places {
 		for kind, bug := range bugs {
@@ -130,8 +131,8 @@ func TestPanicEndsOneConnection(t *testing.T) {
 				if after := where == "close session" || where == "read archive" || where == "close archive"; !after && (err == nil || !strings.Contains(err.Error(), "internal error")) {
 					t.Errorf("the client gets %v", err)
 				}
-				if !h.said("panic_test.go") { // of the stack
-					t.Errorf("it was not reported: %q", h.lines)
+				if !h.said("panic_test.go") { // part of the stack
+					t.Errorf("the panic was not reported: %q", h.lines)
 				}
 				s.where = ""
 				must[*protocol.PathsReply](h.mustDial(), &protocol.QueryAllValidPathsRequest{}, nil)
@@ -151,8 +152,8 @@ func (h *host) stop(t *testing.T) {
 	}
 }
 
-// Serve returns the panic. In a bubble of synctest the test fails if a goroutine of the connection
-// is left.
+// Serve returns the panic. In a synctest bubble the test fails if a goroutine of the connection
+// remains.
 func TestPanicIsReturned(t *testing.T) {
 	for where, req := range places {
 		t.Run(where, func(t *testing.T) {
@@ -169,7 +170,8 @@ func TestPanicIsReturned(t *testing.T) {
 	}
 }
 
-// greetAndAsk shakes hands and sends a request, if the server lets it.
+// greetAndAsk performs the handshake and sends a request, unless the server closes the
+// connection before.
 func (c *client) greetAndAsk(req protocol.Request) {
 	var err error
 	if c.params, c.greet, err = protocol.ClientHandshake(c.in, c.nc, storepath.DefaultDir); err != nil {
@@ -186,7 +188,7 @@ func (c *client) greetAndAsk(req protocol.Request) {
 		p = append(p, make([]byte, 1000)...)
 	}
 	go c.nc.Write(p)
-	io.Copy(io.Discard, io.LimitReader(c.in, 8)) // it has begun to answer
+	io.Copy(io.Discard, io.LimitReader(c.in, 8)) // the server has begun to answer
 	synctest.Wait()
 }
 
@@ -198,7 +200,7 @@ func checkPanic(t *testing.T, err error) {
 	}
 }
 
-// A connection that panics, as one of a test may.
+// A brokenConn panics when the test wants it.
 type brokenConn struct {
 	net.Conn
 	where string
@@ -224,7 +226,7 @@ func (b *brokenConn) Close() error {
 	return nil
 }
 
-// A panic on a goroutine that reads ahead, or writes log lines, is contained, too.
+// A panic on a goroutine that reads ahead or writes log lines is contained, too.
 func TestPanicOfTheConnection(t *testing.T) {
 	for _, where := range []string{"read", "write", "close"} {
 		for _, lasts := range []bool{false, true} {
@@ -253,7 +255,7 @@ func TestPanicOfTheConnection(t *testing.T) {
 	}
 }
 
-// A handler of events that fails ends no server.
+// A panicking event handler does not stop the server.
 func TestPanicOfTheEventHandler(t *testing.T) {
 	for kind, bug := range bugs {
 		t.Run(kind, func(t *testing.T) {
@@ -284,7 +286,7 @@ func TestPanicOfTheEventHandler(t *testing.T) {
 	}
 }
 
-// pipes is a listener to which connections are given.
+// pipes is a listener that accepts the connections of the channel.
 type pipes chan net.Conn
 
 func (p pipes) Accept() (net.Conn, error) {

@@ -7,7 +7,7 @@ import (
 	"pix/store/memstore"
 )
 
-// enterAs counts a connection of a user in.
+// enterAs counts a connection of a user.
 func enterAs(t *testing.T, s *Server, uid uint32, trusted bool) (c *conn, leave func()) {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -23,8 +23,8 @@ func newTestServer(t *testing.T, most, each int) *Server {
 	return s
 }
 
-// However many untrusted users there are, there is a place for a trusted one.
-func TestPlacesForTrustedUsers(t *testing.T) {
+// Any number of untrusted users leaves a connection for a trusted one.
+func TestConnectionsForTrustedUsers(t *testing.T) {
 	for _, most := range []int{2, 4, 8, 9, 100} {
 		s := newTestServer(t, most, most)
 		served := 0
@@ -35,21 +35,21 @@ func TestPlacesForTrustedUsers(t *testing.T) {
 		}
 		reserved := (most + 7) / 8
 		if served != most-reserved {
-			t.Errorf("of %d places untrusted users have %d", most, served)
+			t.Errorf("of %d connections untrusted users have %d", most, served)
 		}
 		for i := range reserved {
-			if c, _ := enterAs(t, s, 0, true); c.refused != nil || c.failure() != nil {
-				t.Errorf("of %d places %d are for trusted users, want %d", most, i, reserved)
+			if c, _ := enterAs(t, s, 0, true); c.refused != nil || c.abortReason() != nil {
+				t.Errorf("of %d connections %d are reserved for trusted users, want %d", most, i, reserved)
 			}
 		}
 		if c, _ := enterAs(t, s, 0, true); c.refused != ErrTooMany {
-			t.Errorf("a trusted user has a place that there is not: %v", c.refused)
+			t.Errorf("a trusted user exceeds the limit: %v", c.refused)
 		}
 	}
 }
 
-// Two users with all their connections do not fill the places.
-func TestTwoUsersDoNotFillThePlaces(t *testing.T) {
+// Two users with all their connections do not reach the limit.
+func TestTwoUsersLeaveConnections(t *testing.T) {
 	s := newTestServer(t, 4, 0)
 	for _, uid := range []uint32{1, 1, 1, 2, 2, 2} {
 		enterAs(t, s, uid, false)
@@ -63,36 +63,36 @@ func TestTwoUsersDoNotFillThePlaces(t *testing.T) {
 }
 
 // Clients that are being refused do not keep others from being served.
-func TestRefusedClientsTakeNoPlaces(t *testing.T) {
+func TestRefusedClientsDoNotCount(t *testing.T) {
 	s := newTestServer(t, 10, 1)
 	enterAs(t, s, 1, false)
 	cut := 0
 	for range 3 * maxRefused {
 		c, _ := enterAs(t, s, 1, false)
 		if c.refused == nil {
-			t.Fatal("one too many is served")
+			t.Fatal("a client over the limit is served")
 		}
-		if c.failure() != nil {
+		if c.abortReason() != nil {
 			cut++
 		}
 	}
 	if cut != 2*maxRefused {
-		t.Errorf("%d were cut off", cut)
+		t.Errorf("%d connections were closed", cut)
 	}
 	for _, trusted := range []bool{false, true} {
-		if c, _ := enterAs(t, s, 2, trusted); c.refused != nil || c.failure() != nil {
-			t.Errorf("another user, trusted %v: %v, %v", trusted, c.refused, c.failure())
+		if c, _ := enterAs(t, s, 2, trusted); c.refused != nil || c.abortReason() != nil {
+			t.Errorf("another user, trusted %v: %v, %v", trusted, c.refused, c.abortReason())
 		}
 	}
 }
 
-func TestPlacesAreGivenBack(t *testing.T) {
+func TestConnectionsAreUncounted(t *testing.T) {
 	s := newTestServer(t, 4, 2)
 	for range 10 {
 		_, first := enterAs(t, s, 1, false)
 		_, second := enterAs(t, s, 1, false)
 		if c, third := enterAs(t, s, 1, false); c.refused == nil {
-			t.Fatal("three are served")
+			t.Fatal("three clients are served")
 		} else {
 			third()
 		}
@@ -104,9 +104,9 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	}
 }
 
-func TestDefaultPlaces(t *testing.T) {
-	most, untrusted, each := new(Server).limits()
+func TestDefaultLimits(t *testing.T) {
+	most, untrusted, each := new(Server).connLimits()
 	if most < 1 || most > 4096 || untrusted >= most || each >= untrusted {
-		t.Errorf("%d places, %d for untrusted users, %d for each", most, untrusted, each)
+		t.Errorf("%d connections, %d for untrusted users, %d for each user", most, untrusted, each)
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"pix/storepath"
 )
 
-// Clients that leave at any moment, a server that stops and a daemon behind that dies make no
-// wrong answer, no panic and no race, and leave nothing.
+// Clients leave at any moment, the server stops, and the upstream daemon dies. There must be no
+// wrong reply, no panic, no race and no leak.
 func TestProxyRandomly(t *testing.T) {
 	before := runtime.NumGoroutine()
 	b := &behind{store: memstore.New(nil)}
@@ -53,7 +53,7 @@ func TestProxyRandomly(t *testing.T) {
 	t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
 }
 
-// randomClient is a client that makes a few calls and cancels most of them half-way.
+// randomClient makes a few calls and cancels most of them half-way.
 func randomClient(t *testing.T, r *rand.Rand, b *behind, s store.Store, text storepath.Path) {
 	ours, theirs := net.Pipe()
 	ctx, stop := context.WithCancel(context.Background())
@@ -106,7 +106,7 @@ func randomCall(t *testing.T, r *rand.Rand, c *daemon.Conn, text storepath.Path)
 	}
 }
 
-// zeros are many zero bytes.
+// zeros returns zero bytes forever.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

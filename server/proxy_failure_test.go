@@ -44,7 +44,7 @@ func (f *fickle) Dial(ctx context.Context) (net.Conn, error) {
 	return f.Daemon.Dial(ctx)
 }
 
-// pool opens a pool in a bubble of synctest.
+// pool opens a pool in a synctest bubble.
 func pool(t *testing.T, d daemon.Transport) *daemon.Pool {
 	t.Helper()
 	p, err := daemon.Open(t.Context(), d, &daemon.Options{MaxConns: 1})
@@ -55,7 +55,7 @@ func pool(t *testing.T, d daemon.Transport) *daemon.Pool {
 	return p
 }
 
-// lost checks that the client gets an error and is cut off.
+// lost checks that the client gets an error and its connection is closed.
 func (c *client) lost(t *testing.T, err error, why string) {
 	t.Helper()
 	var said *activity.Error
@@ -70,7 +70,8 @@ func (c *client) lost(t *testing.T, err error, why string) {
 	}
 }
 
-// A client whose daemon cannot be reached gets an error after the handshake. The next one is served.
+// If the upstream daemon cannot be reached, the client gets an error after the handshake. The
+// next client is served.
 func TestProxyUnreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fickle{Daemon: daemontest.New(t, nil)}
@@ -86,14 +87,15 @@ func TestProxyUnreachable(t *testing.T) {
 		}
 		c.lost(t, c.messages(), "connecting to the Nix daemon at 'a daemon in process': no such host")
 		if err := c.hangUp(); err == nil {
-			t.Error("Serve says that all was well")
+			t.Error("Serve returned no error")
 		}
 		f.broken.Store(false)
 		must[*protocol.IsValidPathReply](dial(t, p, trusted), &protocol.IsValidPathRequest{Path: absent}, nil)
 	})
 }
 
-// A daemon is not asked for anything on behalf of a client that has said nothing, or may not connect.
+// The server does not connect to the daemon for a client that has sent nothing, or may not
+// connect.
 func TestProxyConnectsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fickle{Daemon: daemontest.New(t, nil)}
@@ -104,7 +106,7 @@ func TestProxyConnectsLate(t *testing.T) {
 		c.nc.Write([]byte("cxin\x00\x00\x00\x00"))
 		synctest.Wait()
 		if n := f.dials.Load() - before; n != 0 {
-			t.Errorf("%d connections for a client that has said next to nothing", n)
+			t.Errorf("%d connections for a client that has sent almost nothing", n)
 		}
 		c.hangUp()
 
@@ -127,8 +129,8 @@ func TestProxyConnectsLate(t *testing.T) {
 	})
 }
 
-// A daemon that hangs while one client is connected keeps no other from being served. The client waits
-// as long as the pool does, and ends the attempt if it hangs up.
+// A daemon that hangs while it is connected for one client does not delay other clients. That
+// client waits as long as the pool does. If it hangs up, the attempt ends.
 func TestProxyHungHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fickle{Daemon: daemontest.New(t, nil)}
@@ -157,16 +159,17 @@ func TestProxyHungHandshake(t *testing.T) {
 			t.Errorf("Serve: %v", err)
 		}
 		if waited := time.Since(start); waited > time.Second {
-			t.Errorf("others waited %v", waited)
+			t.Errorf("other clients waited %v", waited)
 		}
 		waiting.lost(t, <-ended, "no answer in time")
 		if waited := time.Since(start); waited > 11*time.Second {
-			t.Errorf("it waited %v", waited)
+			t.Errorf("the client waited %v", waited)
 		}
 	})
 }
 
-// Nor does one that hangs in an operation, though it is one on the whole store.
+// A daemon that hangs in an operation, even one on the whole store, does not delay other
+// clients.
 func TestProxyHungOperation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan struct{})
@@ -177,7 +180,7 @@ func TestProxyHungOperation(t *testing.T) {
 		served := make(chan error)
 		go func() { served <- srv.Serve(t.Context(), l) }()
 		var hung []*client
-		for range 6 { // together they hold less than the share of one user
+		for range 6 { // together they use less than the share of one user
 			c := l.dial(t)
 			c.send(&protocol.VerifyStoreRequest{CheckContents: true})
 			hung = append(hung, c)
@@ -205,7 +208,7 @@ func TestProxyHungOperation(t *testing.T) {
 	})
 }
 
-// A sweeper is a store that checks its contents for as long as it is held up.
+// A sweeper is a store that verifies itself until the test lets it finish.
 type sweeper struct {
 	*memstore.Store
 	hang chan struct{}
@@ -264,7 +267,7 @@ func (l *pipeListener) Close() error {
 }
 func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "unix"} }
 
-// dial connects and shakes hands.
+// dial connects and performs the handshake.
 func (l *pipeListener) dial(t *testing.T) *client {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -300,15 +303,16 @@ func (m *mortal) kill() {
 	}
 }
 
-// When the daemon goes, a client that it works for gets an error and is cut off, at once. In the middle
-// of an upload that takes a second: so long package daemon waits for a Read of the upload to return.
+// When the daemon dies, a client that it works for gets an error at once, and its connection is
+// closed. In the middle of an upload this takes a second: package daemon waits that long for a
+// Read of the upload.
 func TestProxyDaemonDies(t *testing.T) {
 	for name, begin := range map[string]func(c *client){
 		"query": func(c *client) { c.send(&protocol.IsValidPathRequest{Path: absent}) },
 		"build": func(c *client) {
 			c.send(&protocol.BuildPathsRequest{Paths: []derivation.DerivedPath{derivation.Opaque{Path: absent}}})
 		},
-		"upload": func(c *client) { // and much of it is still to come
+		"upload": func(c *client) { // most of it is not sent yet
 			c.send(&protocol.AddToStoreRequest{Name: "x", Method: storepath.Flat, Algorithm: nixhash.SHA256})
 			c.nc.Write([]byte{8, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8})
 		},
@@ -326,7 +330,7 @@ func TestProxyDaemonDies(t *testing.T) {
 				up.kill()
 				c.lost(t, c.messages(), "connection to the Nix daemon lost")
 				if waited := time.Since(start); waited > time.Second || waited > 0 && name != "upload" {
-					t.Errorf("it took %v", waited)
+					t.Errorf("it took %v to end", waited)
 				}
 				if err := c.hangUp(); !errors.Is(err, daemon.ErrConnLost) {
 					t.Errorf("Serve: %v", err)
@@ -336,8 +340,8 @@ func TestProxyDaemonDies(t *testing.T) {
 	}
 }
 
-// The connection of an idle client closes when its daemon goes: its temporary roots are gone, so it is not
-// connected again.
+// When the daemon dies, the connection of an idle client is closed: its temporary roots are
+// gone, so the server must not reconnect.
 func TestProxyDaemonDiesBetween(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fickle{Daemon: daemontest.New(t, nil)}
@@ -358,10 +362,11 @@ func TestProxyDaemonDiesBetween(t *testing.T) {
 	})
 }
 
-// What a daemon refuses before any work, the client gets once, and is cut off like the proxy.
+// If the daemon refuses the proxy before any work, the client gets the error once, and its
+// connection is closed.
 func TestProxyDaemonRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// The daemon does not say that it does not trust us.
+		// The daemon does not report that it does not trust the proxy.
 		up := daemontest.New(t, &daemontest.Options{Untrusted: true, Version: protocol.MakeVersion(34)})
 		c := dial(t, pool(t, up), trusted)
 		_, err := c.ask(&protocol.BuildPathsRequest{Mode: store.BuildRepair}, nil)
@@ -369,7 +374,7 @@ func TestProxyDaemonRefuses(t *testing.T) {
 	})
 }
 
-// A client that hangs up ends what the daemon does for it.
+// When a client hangs up, the daemon stops its work for the client.
 func TestProxyHangUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopped := make(chan struct{})
@@ -392,12 +397,12 @@ func TestProxyHangUp(t *testing.T) {
 		}
 		<-stopped
 		if waited := time.Since(start); waited > 10*time.Millisecond {
-			t.Errorf("it took %v", waited)
+			t.Errorf("it took %v to end", waited)
 		}
 	})
 }
 
-// Temporary roots of a client end with it, and not before.
+// Temporary roots of a client end with its connection, and not before.
 func TestProxyTempRoots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, text, referrer := newStore(t)
@@ -416,7 +421,7 @@ func TestProxyTempRoots(t *testing.T) {
 	})
 }
 
-// No number of clients shuts others out, whatever bounds the pool has. They end with the pool.
+// The limits of the pool do not limit the number of clients. They all end with the pool.
 func TestProxyManyClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pool(t, daemontest.New(t, nil))
@@ -431,7 +436,7 @@ func TestProxyManyClients(t *testing.T) {
 			t.Error(err)
 		}
 		if waited := time.Since(start); waited > 0 {
-			t.Errorf("they waited %v", waited)
+			t.Errorf("the clients waited %v", waited)
 		}
 		p.Close()
 		synctest.Wait()

@@ -25,11 +25,11 @@ import (
 // A behind is a daemon behind a proxy: a transport to a store in memory that trusts the proxy.
 type behind struct {
 	store store.Store
-	serve func(net.Conn) // instead of the store; nil serves it
+	serve func(net.Conn) // called instead of serving the store, unless nil
 
 	mu    sync.Mutex
 	conns []net.Conn
-	asked []protocol.Request // what came, on all connections
+	asked []protocol.Request // the requests on all connections
 	ended sync.WaitGroup
 }
 
@@ -57,7 +57,7 @@ func (b *behind) note(_ context.Context, req protocol.Request) error {
 	return nil
 }
 
-// take returns the requests that came since the last call.
+// take returns the requests since the last call.
 func (b *behind) take() []protocol.Request {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -76,7 +76,8 @@ func (b *behind) die() {
 	b.conns = nil
 }
 
-// proxy returns a pool of connections to the daemon behind. When the test ends, none may be left.
+// proxy returns a pool of connections to the daemon. When the test ends, no connection may
+// remain.
 func (b *behind) proxy(t *testing.T) *daemon.Pool {
 	t.Helper()
 	pool, err := daemon.Open(t.Context(), b, nil)
@@ -90,8 +91,8 @@ func (b *behind) proxy(t *testing.T) *daemon.Pool {
 	return pool
 }
 
-// A client that stops in the middle of an upload learns at once that the daemon behind is lost,
-// and what still reads the upload does so together with nothing else.
+// A client that stops in the middle of an upload gets an error at once when the upstream daemon
+// dies. Only one goroutine reads the rest of the upload.
 func TestProxyUpstreamDiesDuringUpload(t *testing.T) {
 	for _, op := range []string{"AddToStore", "AddToStoreNar", "AddMultipleToStore", "AddToStore, old"} {
 		t.Run(op, func(t *testing.T) {
@@ -120,7 +121,7 @@ func TestProxyUpstreamDiesDuringUpload(t *testing.T) {
 				half = append(wire.AppendUint64(nil, uint64(len(archive))), half...)
 			}
 			c.nc.Write(half)
-			time.Sleep(50 * time.Millisecond) // until it waits for the rest
+			time.Sleep(50 * time.Millisecond) // until the daemon waits for the rest
 			b.die()
 			start := time.Now()
 			err := c.messages()
@@ -128,16 +129,17 @@ func TestProxyUpstreamDiesDuringUpload(t *testing.T) {
 				t.Errorf("the client gets %v", err)
 			}
 			if took := time.Since(start); took > 5*time.Second {
-				t.Errorf("the client has its error after %v", took)
+				t.Errorf("the client got its error after %v", took)
 			}
 			if err := c.messages(); err == nil || !strings.HasPrefix(err.Error(), "lost") {
-				t.Errorf("then the client gets %v, and no hang-up", err)
+				t.Errorf("then the client gets %v instead of a hang-up", err)
 			}
 		})
 	}
 }
 
-// hostileRequests are what an untrusted client may want of a daemon that trusts the proxy.
+// hostileRequests are requests of an untrusted client that a daemon which trusts the proxy must
+// not get.
 func hostileRequests(t *testing.T) map[string]protocol.Request {
 	info, _ := importOf(t, "x")
 	ultimate := *info
@@ -171,7 +173,7 @@ func hostileRequests(t *testing.T) map[string]protocol.Request {
 	}
 }
 
-// checkHarmless checks that a request is none that the daemon behind would do only for trusted users.
+// checkHarmless checks that the upstream daemon would also do a request for an untrusted user.
 func checkHarmless(t *testing.T, name string, req protocol.Request) {
 	t.Helper()
 	bad := false
@@ -202,8 +204,8 @@ func checkHarmless(t *testing.T, name string, req protocol.Request) {
 	}
 }
 
-// What an untrusted client asks for reaches the daemon behind without what needs trust, in every
-// version of the client and of the daemon.
+// A request of an untrusted client reaches the upstream daemon without the parts that need
+// trust, in every version of the client and of the daemon.
 func TestProxyUntrusted(t *testing.T) {
 	for _, version := range []uint8{18, 20, 21, 22, 23, 25, 31, 34, 35, 38} {
 		b := &behind{store: memstore.New(nil)}
@@ -218,7 +220,7 @@ func TestProxyUntrusted(t *testing.T) {
 				continue // not in this version
 			}
 			if c.params.Version >= protocol.MakeVersion(35) && c.greet.Trust != protocol.NotTrusted {
-				t.Errorf("the client is told that it is %v", c.greet.Trust)
+				t.Errorf("the server reports the trust level %v", c.greet.Trust)
 			}
 			body := archive
 			if name == "AddMultipleToStore" {
@@ -231,7 +233,7 @@ func TestProxyUntrusted(t *testing.T) {
 			}
 			_, err := c.ask(req, body)
 			if err == nil && name != "SetOptions" && name != "AddToStore, repair" {
-				t.Errorf("1.%d: %s was done", version, name)
+				t.Errorf("1.%d: %s succeeded", version, name)
 			}
 			for _, came := range b.take() {
 				checkHarmless(t, name, came)
@@ -245,8 +247,8 @@ func TestProxyUntrusted(t *testing.T) {
 	}
 }
 
-// Settings of one client do not reach another, nor the pool's other callers.
-func TestProxySettingsAreOnes(t *testing.T) {
+// Settings of one client reach neither other clients nor other callers of the pool.
+func TestProxySettingsAreSeparate(t *testing.T) {
 	b := &behind{store: memstore.New(nil)}
 	pool := b.proxy(t)
 	first, second := dial(t, pool, &server.Options{Trusted: true}), dial(t, pool, &server.Options{Trusted: true})
@@ -262,11 +264,12 @@ func TestProxySettingsAreOnes(t *testing.T) {
 		}
 	}
 	if set != 1 {
-		t.Errorf("%d connections were sent settings", set)
+		t.Errorf("%d connections got settings", set)
 	}
 }
 
-// When the daemon behind dies, the connections of idle clients close. A new client is connected again.
+// When the upstream daemon dies, the connections of idle clients are closed. A new client is
+// connected to the restarted daemon.
 func TestProxyUpstreamDies(t *testing.T) {
 	b := &behind{store: memstore.New(nil)}
 	pool := b.proxy(t)
@@ -280,7 +283,8 @@ func TestProxyUpstreamDies(t *testing.T) {
 	}
 }
 
-// A client that hangs up while the daemon behind does not answer takes its connection with it.
+// If a client hangs up while the upstream daemon does not answer, its upstream connection is
+// closed.
 func TestProxyClientGoes(t *testing.T) {
 	for _, when := range []string{"handshake", "query", "upload"} {
 		t.Run(when, func(t *testing.T) {
@@ -302,7 +306,7 @@ func TestProxyClientGoes(t *testing.T) {
 				nc.Write(last)
 				p.ReadRequest(in)
 				if when == "upload" {
-					time.Sleep(200 * time.Millisecond) // it reads nothing
+					time.Sleep(200 * time.Millisecond) // the daemon reads nothing
 				}
 				in.Discard(1 << 40)
 			}
@@ -335,23 +339,23 @@ func TestProxyClientGoes(t *testing.T) {
 				case <-done:
 					done = nil
 				case <-time.After(10 * time.Second):
-					t.Fatalf("something is left: connection %v, client %v", gone != nil, done != nil)
+					t.Fatalf("ended: connection %v, client %v", gone != nil, done != nil)
 				}
 			}
 		})
 	}
 }
 
-// refusesArchives opens no archive. The reader that it returns beside the error is a nil pointer,
-// which no caller may use.
+// refusesArchives opens no archive. With the error it returns a nil pointer as reader, which no
+// caller may use.
 type refusesArchives struct{ store.Store }
 
 func (refusesArchives) NARFromPath(context.Context, storepath.Path) (io.ReadCloser, error) {
 	return (*os.File)(nil), errors.New("it was collected just now")
 }
 
-// An archive that cannot be opened, after the path was found to be valid, is an error for its
-// client and no more. The next requests get their own answers.
+// If the archive of a valid path cannot be opened, only its client gets an error. The next
+// requests get their own replies.
 func TestProxyArchiveIsRefused(t *testing.T) {
 	s, text, _ := newStore(t)
 	refusing := refusesArchives{s}
@@ -362,7 +366,7 @@ func TestProxyArchiveIsRefused(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 			if !must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: text}, nil).Valid {
-				t.Errorf("%s: the next request got a wrong answer", name)
+				t.Errorf("%s: the next request got a wrong reply", name)
 			}
 		}
 		if err := c.hangUp(); err != nil {

@@ -18,11 +18,11 @@ import (
 	"pix/wire"
 )
 
-// evilPath is what an untrusted client would like to be valid.
+// evilPath is a path that an untrusted client tries to make valid.
 const evilPath = storepath.Path("/nix/store/00000000000000000000000000000000-evil")
 
-// spelledImport is an unsigned AddToStoreNar as a daemon with frames reads it, behind bytes that
-// come first.
+// spelledImport returns an unsigned AddToStoreNar request and its body in frames, after the
+// given bytes.
 func spelledImport(before []byte) []byte {
 	archive := fileNAR("poison")
 	b := wire.AppendUint64(before, uint64(protocol.AddToStoreNar))
@@ -42,8 +42,8 @@ func spelledImport(before []byte) []byte {
 	return wire.AppendUint64(b, 0)
 }
 
-// evilDerivations are derivations whose outputs would be at evilPath, though they claim to be
-// addressed by their contents.
+// evilDerivations are derivations with the output path evilPath that claim to be
+// content-addressed.
 func evilDerivations() map[string]*derivation.Derivation {
 	named := func(outputs ...string) *derivation.Derivation {
 		d := &derivation.Derivation{
@@ -60,7 +60,7 @@ func evilDerivations() map[string]*derivation.Derivation {
 		}
 		return d
 	}
-	honest := named("out") // only the path of the output is a lie
+	honest := named("out") // only the path of the output is wrong
 	_, out := honest.Outputs.At(0)
 	if path, err := storepath.DefaultDir.FixedOutputPath("evil", out.ContentAddress(), storepath.References{}); err == nil {
 		honest.Env.Set("out", string(path))
@@ -72,8 +72,8 @@ func evilDerivations() map[string]*derivation.Derivation {
 	}
 }
 
-// A client that the server does not trust makes nothing valid in a real daemon that trusts the
-// server, except content-addressed objects; and other clients get right answers.
+// An untrusted client of the server makes nothing valid in a real daemon that trusts the
+// server, except content-addressed objects. Other clients get correct replies.
 func TestRealProxyUntrusted(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -140,7 +140,7 @@ func TestRealProxyUntrusted(t *testing.T) {
 					body = body[:n]
 				}
 				c.ask(&first, body)
-				if n%2 == 0 { // and what follows, if the connection lives
+				if n%2 == 0 { // and continue on the same connection, if it is usable
 					go func() {
 						p, _ := c.params.AppendRequest(nil, &protocol.AddTempRootRequest{Path: text})
 						c.nc.Write(p)

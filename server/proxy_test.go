@@ -25,14 +25,14 @@ import (
 	"pix/storepath"
 )
 
-// A proxiedRecorder is a daemon that notes what it is asked.
+// A proxiedRecorder is a daemon that records its requests.
 type proxiedRecorder struct {
 	*daemontest.Daemon
 	mu    sync.Mutex
 	asked []protocol.Request
 }
 
-// record starts a daemon that notes what it is asked.
+// record starts a daemon that records its requests.
 func record(t testing.TB, opts daemontest.Options) *proxiedRecorder {
 	t.Helper()
 	r := new(proxiedRecorder)
@@ -50,7 +50,7 @@ func record(t testing.TB, opts daemontest.Options) *proxiedRecorder {
 	return r
 }
 
-// requests returns what the daemon was asked since the last call, without questions of the pool.
+// requests returns the requests since the last call, without the requests of the pool itself.
 func (r *proxiedRecorder) requests() (asked []protocol.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -69,7 +69,7 @@ func open(t testing.TB, d daemon.Transport, opts *daemon.Options) *daemon.Pool {
 	return pool
 }
 
-// Through a server in front of another daemon every operation is answered as by that daemon itself.
+// A server in front of another daemon returns the same replies as that daemon.
 func TestProxyEveryOperation(t *testing.T) {
 	for minor := uint8(18); minor <= 38; minor++ {
 		for _, plain := range []bool{false, true} {
@@ -94,7 +94,7 @@ func TestProxyEveryOperation(t *testing.T) {
 	}
 }
 
-// A client is trusted if both trust it. That a daemon does not say whether it trusts us is passed on.
+// A client is trusted if both daemons trust it. An unknown trust level is passed on.
 func TestProxyTrust(t *testing.T) {
 	for _, c := range []struct {
 		server, upstream bool
@@ -107,7 +107,7 @@ func TestProxyTrust(t *testing.T) {
 		{false, true, 0, protocol.NotTrusted, false},
 		{false, false, 0, protocol.NotTrusted, false},
 		{true, true, protocol.MakeVersion(34), protocol.TrustUnknown, true},
-		{true, false, protocol.MakeVersion(34), protocol.TrustUnknown, true}, // that is for the daemon to enforce
+		{true, false, protocol.MakeVersion(34), protocol.TrustUnknown, true}, // the daemon enforces its own trust
 		{false, true, protocol.MakeVersion(34), protocol.NotTrusted, false},
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
@@ -122,18 +122,18 @@ func TestProxyTrust(t *testing.T) {
 			asked := up.requests()
 			i := slices.IndexFunc(asked, func(r protocol.Request) bool { return r.Op() == protocol.AddToStoreNar })
 			if i < 0 {
-				t.Fatal("the upload did not arrive")
+				t.Fatal("the daemon did not get the upload")
 			}
-			want := c.privileged && c.upstream // a daemon that does not trust us removes the flags before it is recorded
+			want := c.privileged && c.upstream // a daemon that does not trust the proxy removes the flags before it records the request
 			if got := asked[i].(*protocol.AddToStoreNarRequest); got.DontCheckSigs != want || got.Repair != want || got.Info.Ultimate != want {
-				t.Errorf("%+v arrived", got)
+				t.Errorf("the daemon got %+v", got)
 			}
 		})
 	}
 }
 
-// Settings of a client reach the daemon, each time, without the restricted ones. The pool's settings hold
-// until then.
+// Each change of a client's settings reaches the daemon, without restricted settings. Before,
+// the settings of the pool apply.
 func TestProxySettings(t *testing.T) {
 	for _, isTrusted := range []bool{true, false} {
 		up := record(t, daemontest.Options{})
@@ -156,7 +156,7 @@ func TestProxySettings(t *testing.T) {
 		}
 		if isTrusted {
 			overrides := maps.Clone(set.Overrides)
-			delete(overrides, "experimental-features") // which no daemon takes from a client
+			delete(overrides, "experimental-features") // ignored by every daemon
 			delete(overrides, "plugin-files")
 			want[1].(*protocol.SetOptionsRequest).Overrides = overrides
 		}
@@ -178,7 +178,8 @@ func TestProxySettings(t *testing.T) {
 	}
 }
 
-// A daemon that knows derivations by their paths cannot be asked by a client that has only the hash.
+// If the upstream daemon identifies derivations by path, a client that has only the hash gets
+// an error.
 func TestProxyWithoutFeature(t *testing.T) {
 	up := record(t, daemontest.Options{})
 	c := dial(t, open(t, up, nil), &server.Options{Trusted: true, NoFeatures: true})
@@ -193,14 +194,14 @@ func TestProxyWithoutFeature(t *testing.T) {
 		}
 	}
 	if asked := up.requests(); len(asked) != 0 {
-		t.Errorf("the daemon was asked %v", asked)
+		t.Errorf("the daemon got %v", asked)
 	}
 }
 
-// Every line and activity comes through, as it is and in order, however slowly the client reads: during
-// builds, and for questions too.
+// Every line and activity reaches the client unchanged and in order, even if the client reads
+// slowly: in builds and in queries.
 func TestProxyEvents(t *testing.T) {
-	const n = 16000 // some 8 MB, more than all buffers on the way hold
+	const n = 16000 // about 8 MB, more than all buffers together
 	event := func(i int) activity.Event {
 		switch i % 4 {
 		case 0:
@@ -231,7 +232,7 @@ func TestProxyEvents(t *testing.T) {
 			&protocol.IsValidPathRequest{Path: absent},
 		} {
 			c.send(req)
-			synctest.Wait() // all are held up by the client
+			synctest.Wait() // everything waits for the client
 			if err := c.messages(); err != nil {
 				t.Fatal(err)
 			}
@@ -239,7 +240,7 @@ func TestProxyEvents(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(c.events) != n {
-				t.Fatalf("%s: %d events came instead of %d", req.Op(), len(c.events), n)
+				t.Fatalf("%s: got %d events instead of %d", req.Op(), len(c.events), n)
 			}
 			for i, e := range c.events {
 				if !reflect.DeepEqual(e, event(i)) {
@@ -250,7 +251,7 @@ func TestProxyEvents(t *testing.T) {
 	})
 }
 
-// A talker is a store that says much while it works.
+// A talker is a store that reports many events.
 type talker struct {
 	*memstore.Store
 	emit func(context.Context)
@@ -272,13 +273,13 @@ type unclosed struct{ talker }
 
 func (unclosed) Close() error { return nil }
 
-// A wrapper of a daemon's store that has sessions of its own is not bypassed.
+// A wrapper of a daemon's store with its own sessions is not bypassed.
 func TestProxyWrapped(t *testing.T) {
 	up := record(t, daemontest.Options{})
 	w := wrapper{open(t, up, nil), new(int)}
 	must[*protocol.IsValidPathReply](dial(t, w, trusted), &protocol.IsValidPathRequest{Path: absent}, nil)
 	if *w.asked != 1 {
-		t.Errorf("the wrapper was asked %d times", *w.asked)
+		t.Errorf("the wrapper was called %d times", *w.asked)
 	}
 }
 
@@ -294,8 +295,8 @@ func (w wrapper) IsValidPath(ctx context.Context, path storepath.Path) (bool, er
 	return w.Store.IsValidPath(ctx, path)
 }
 
-// In front of a daemon on the same machine permanent roots can be made with our own rights. They need
-// our trust alone.
+// A server in front of a daemon on the same machine can create permanent roots with its own
+// rights. It needs only to trust the client itself.
 func TestProxyLocalRoots(t *testing.T) {
 	up := record(t, daemontest.Options{Untrusted: true})
 	path, err := store.AddText(t.Context(), up.Store, "text", "a text", nil)
@@ -308,11 +309,11 @@ func TestProxyLocalRoots(t *testing.T) {
 
 	c := dial(t, pool, &server.Options{Trusted: true})
 	if _, err := c.ask(req, nil); err == nil {
-		t.Error("a root was made without trust")
+		t.Error("a root was created for an untrusted client")
 	}
 	c = dial(t, pool, &server.Options{LocalRoots: true})
 	if _, err := c.ask(req, nil); err == nil {
-		t.Error("a root was made without our trust")
+		t.Error("a root was created for a client that only the daemon trusts")
 	}
 	c = dial(t, pool, &server.Options{Trusted: true, LocalRoots: true})
 	if c.greet.Trust != protocol.NotTrusted {
@@ -324,7 +325,7 @@ func TestProxyLocalRoots(t *testing.T) {
 	}
 	for _, r := range up.requests() {
 		if r.Op() == protocol.AddPermRoot {
-			t.Error("the daemon was asked to make it")
+			t.Error("the daemon was asked to create the root")
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"pix/protocol"
 	"pix/store"
 	"pix/storepath"
+	"pix/wire"
 )
 
 func (c *conn) isValidPath(ctx context.Context, req *protocol.IsValidPathRequest) (*protocol.IsValidPathReply, error) {
@@ -43,8 +44,8 @@ func (c *conn) queryPathInfo(ctx context.Context, req *protocol.QueryPathInfoReq
 	return &protocol.QueryPathInfoReply{Info: info}, err
 }
 
-// queryPathInfos returns the infos of the valid paths. The infos can be much larger than the
-// request, so it acquires memory for some of them before it asks for more.
+// queryPathInfos returns the infos of the valid paths. They can be much larger than the
+// request, so it acquires memory for each group of infos before it queries the next.
 func (c *conn) queryPathInfos(ctx context.Context, req *protocol.QueryPathInfosRequest) (*protocol.QueryPathInfosReply, error) {
 	reply := new(protocol.QueryPathInfosReply)
 	for some := range slices.Chunk(req.Paths, infosAtOnce) {
@@ -64,15 +65,15 @@ func (c *conn) queryPathInfos(ctx context.Context, req *protocol.QueryPathInfosR
 	return reply, nil
 }
 
-// infosAtOnce is about how many paths a store is asked at once.
+// infosAtOnce is the number of paths in a group.
 const infosAtOnce = 64
 
-// appendInfos appends the infos of the valid paths. If there is a daemon behind the store, one request asks for
-// all of them, which takes one round trip.
+// appendInfos appends the infos of the valid paths. It asks an upstream daemon for all of them
+// in one request, which takes one round trip.
 func (c *conn) appendInfos(ctx context.Context, infos []store.PathInfo, paths []storepath.Path) ([]store.PathInfo, error) {
 	many, ok := store.As[store.InfosQuerier](c.store)
 	if !ok || c.upstream == nil {
-		return c.appendEach(ctx, infos, paths)
+		return c.appendOneByOne(ctx, infos, paths)
 	}
 	valid, err := c.store.QueryValidPaths(ctx, paths, false)
 	if err != nil {
@@ -80,8 +81,8 @@ func (c *conn) appendInfos(ctx context.Context, infos []store.PathInfo, paths []
 	}
 	before := len(infos)
 	for info, err := range many.QueryPathInfos(ctx, valid) {
-		if errors.Is(err, store.ErrNotFound) { // it was deleted meanwhile
-			return c.appendEach(ctx, infos[:before], valid)
+		if errors.Is(err, store.ErrNotFound) { // a path was deleted in between
+			return c.appendOneByOne(ctx, infos[:before], valid)
 		}
 		if err != nil {
 			return nil, err
@@ -91,7 +92,7 @@ func (c *conn) appendInfos(ctx context.Context, infos []store.PathInfo, paths []
 	return infos, nil
 }
 
-func (c *conn) appendEach(ctx context.Context, infos []store.PathInfo, paths []storepath.Path) ([]store.PathInfo, error) {
+func (c *conn) appendOneByOne(ctx context.Context, infos []store.PathInfo, paths []storepath.Path) ([]store.PathInfo, error) {
 	for _, p := range paths {
 		info, err := c.store.QueryPathInfo(ctx, p)
 		if errors.Is(err, store.ErrNotFound) {
@@ -122,7 +123,7 @@ func (c *conn) queryReferrers(ctx context.Context, req *protocol.QueryReferrersR
 	return &protocol.PathsReply{Paths: paths}, err
 }
 
-// queryValidDerivers answers with none where the store does not know: so does Nix.
+// queryValidDerivers returns none if the store does not know derivers, as Nix does.
 func (c *conn) queryValidDerivers(ctx context.Context, req *protocol.QueryValidDeriversRequest) (*protocol.PathsReply, error) {
 	q, ok := store.As[store.DeriverQuerier](c.store)
 	if !ok {
@@ -152,8 +153,7 @@ func (c *conn) queryOutputMap(ctx context.Context, req *protocol.QueryDerivation
 	return &protocol.QueryDerivationOutputMapReply{Outputs: outputs}, err
 }
 
-// queryOutputs answers clients from before 1.22, to which outputs without a path are an
-// error.
+// queryOutputs answers clients before 1.22. For them an output without a path is an error.
 func (c *conn) queryOutputs(ctx context.Context, req *protocol.QueryDerivationOutputsRequest) (*protocol.PathsReply, error) {
 	outputs, err := store.OutputMap(ctx, c.store, req.Path)
 	if err != nil {
@@ -174,7 +174,7 @@ func (c *conn) queryOutputNames(ctx context.Context, req *protocol.QueryDerivati
 	return &protocol.QueryDerivationOutputNamesReply{Names: sortedKeys(outputs)}, err
 }
 
-// A store without substituters has no substitutes.
+// querySubstitutablePaths returns none if the store has no substituters.
 func (c *conn) querySubstitutablePaths(ctx context.Context, req *protocol.QuerySubstitutablePathsRequest) (*protocol.PathsReply, error) {
 	q, ok := store.As[store.SubstituteQuerier](c.store)
 	if !ok {
@@ -218,7 +218,7 @@ func (c *conn) queryMissing(ctx context.Context, req *protocol.QueryMissingReque
 	return &protocol.QueryMissingReply{Missing: *missing}, nil
 }
 
-// queryRealisation answers that nothing is known where the store has no realisations.
+// queryRealisation reports that the realisation is unknown if the store has no realisations.
 func (c *conn) queryRealisation(ctx context.Context, req *protocol.QueryRealisationRequest) (*protocol.QueryRealisationReply, error) {
 	if _, ok := store.As[store.RealisationStore](c.store); !ok {
 		return new(protocol.QueryRealisationReply), nil
@@ -238,4 +238,71 @@ func (c *conn) queryRealisation(ctx context.Context, req *protocol.QueryRealisat
 		return nil, err
 	}
 	return &protocol.QueryRealisationReply{Realisation: &store.KeyedRealisation{ID: req.ID, Realisation: *r}}, nil
+}
+
+// replySize returns the approximate size in bytes of a reply on the wire, or 0 if the reply
+// cannot be much larger than its request. A buffer of that size does not have to grow, which
+// would need several times as much memory.
+func replySize(reply protocol.Reply) (n int64) {
+	switch r := reply.(type) {
+	case *protocol.PathsReply:
+		return listSize(r.Paths)
+	case *protocol.QueryPathInfoReply:
+		if r.Info != nil {
+			n = listSize(r.Info.References) + listSize(r.Info.Signatures)
+		}
+	case *protocol.QueryPathInfosReply:
+		for i := range r.Infos {
+			n += pathInfoSize(&r.Infos[i])
+		}
+	case *protocol.QueryMissingReply:
+		return listSize(r.WillBuild) + listSize(r.WillSubstitute) + listSize(r.Unknown)
+	case *protocol.CollectGarbageReply:
+		return listSize(r.Paths)
+	case *protocol.FindRootsReply:
+		for _, root := range r.Roots {
+			n += stringSize(len(root.Link)) + stringSize(len(root.Path))
+		}
+	case *protocol.QuerySubstitutablePathInfosReply:
+		for _, info := range r.Infos {
+			n += infoSize(&info)
+		}
+	case *protocol.QuerySubstitutablePathInfoReply:
+		if r.Info != nil {
+			n = infoSize(r.Info)
+		}
+	case *protocol.BuildPathsWithResultsReply:
+		for _, result := range r.Results {
+			n += resultSize(&result)
+		}
+	}
+	return n
+}
+
+// listSize returns the size in bytes of the strings of a list.
+func listSize[T ~string](list []T) (n int64) {
+	for _, s := range list {
+		n += stringSize(len(s))
+	}
+	return n
+}
+
+// stringSize returns the largest size in bytes of a string of this length.
+func stringSize(length int) int64 { return int64(length) + 2*wire.WordSize }
+
+// infoSize returns the size in bytes of an info of a substituter.
+func infoSize(info *store.SubstitutableInfo) int64 {
+	return stringSize(len(info.Path)) + stringSize(len(info.Deriver)) + listSize(info.References) + 3*wire.WordSize
+}
+
+// pathInfoSize returns the approximate size in bytes of a path info.
+func pathInfoSize(info *store.PathInfo) int64 {
+	const numbers, hash, contentAddress = 4 * wire.WordSize, 80, 128
+	return numbers + hash + contentAddress + stringSize(len(info.Path)) + stringSize(len(info.Deriver)) + listSize(info.References) + listSize(info.Signatures)
+}
+
+// resultSize returns the approximate size in bytes of the result of a build.
+func resultSize(r *store.KeyedBuildResult) int64 {
+	const path, numbers, output = 128, 10 * wire.WordSize, 400
+	return path + numbers + stringSize(len(r.Message)) + int64(len(r.Outputs))*output
 }

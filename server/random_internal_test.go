@@ -19,7 +19,8 @@ import (
 	"pix/wire"
 )
 
-// A moodyStore sometimes takes long, fails, panics, reports much, or does not read all.
+// A moodyStore sometimes is slow, fails, panics, reports many events, or does not read an
+// upload to its end.
 type moodyStore struct {
 	store.Store
 	base storepath.Path
@@ -81,8 +82,8 @@ func (s *moodyStore) VerifyStore(ctx context.Context, checkContents, repair bool
 	return false, s.mood(ctx)
 }
 
-// Whatever clients and the store do, everything is released when they have gone, and another client
-// is served at once.
+// Clients and a store act at random. When the clients have gone, everything is released, and
+// another client is served at once.
 func TestServerAtRandom(t *testing.T) {
 	w := newTestWorld(t, 2<<20, 500)
 	w.s = &moodyStore{w.s, w.base}
@@ -131,7 +132,7 @@ func TestServerAtRandom(t *testing.T) {
 	w.checkReleased()
 }
 
-// behave sends a request, or a part of it, and reads the reply, or a part of it, or nothing.
+// behave sends a request or a part of it, and reads the reply, a part of it, or nothing.
 func (c *testClient) behave(base storepath.Path) {
 	requests := []protocol.Request{
 		&protocol.QueryPathInfoRequest{Path: base}, &protocol.QueryReferrersRequest{Path: base}, wanted(1 + rand.IntN(3000)),
@@ -151,7 +152,7 @@ func (c *testClient) behave(base storepath.Path) {
 		time.Sleep(time.Duration(rand.IntN(int(10 * time.Millisecond))))
 	case 1: // read nothing
 		c.nc.Write(p)
-	case 2: // read no more than a part
+	case 2: // read only a part
 		c.nc.Write(p)
 		io.CopyN(io.Discard, c.nc, rand.Int64N(10_000))
 	case 3: // close the writing end

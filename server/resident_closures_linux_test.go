@@ -18,10 +18,10 @@ import (
 	"pix/substitute"
 )
 
-// maxHostile is how many megabytes a server may have in memory whose substituters are hostile.
+// maxHostile is the largest memory in megabytes of a server with hostile substituters.
 const maxHostile = 300
 
-// An endlessCache has every path, and each path refers to others that nothing else refers to.
+// An endlessCache has every path. Each path refers to paths that no other path refers to.
 type endlessCache struct {
 	store.Store
 	references int
@@ -59,8 +59,8 @@ func init() {
 	}
 }
 
-// 16 requests of one user for closures that never end share the memory of that user, and the user is
-// served afterwards.
+// 16 requests of one user for endless closures share the memory of that user. Afterwards the
+// user is served.
 func TestResidentClosures(t *testing.T) {
 	for _, kind := range []string{"small infos", "large infos"} {
 		t.Run(kind, func(t *testing.T) {
@@ -88,10 +88,10 @@ func TestResidentClosures(t *testing.T) {
 				crowd.Wait()
 				most := maxHostile
 				if raceEnabled {
-					most += most / 3 // the race detector slows garbage collection down
+					most += most / 3 // the race detector slows down garbage collection
 				}
 				if mb := r.megabytes(); mb > most {
-					t.Errorf("the server took %d MB, at most %d are allowed", mb, most)
+					t.Errorf("the server used %d MB, more than the limit of %d", mb, most)
 				} else {
 					t.Logf("%d MB", mb)
 				}

@@ -30,22 +30,22 @@ import (
 	"pix/wire"
 )
 
-// maxResident is how many megabytes a server with default options may have in memory.
+// maxResident is the largest memory in megabytes of a server with default options.
 const maxResident = 150
 
-// The variables that make the test a process with a server.
+// Environment variables that turn the test binary into a process with a server.
 const (
-	residentStore  = "PIX_TEST_RESIDENT_STORE"  // which store it serves
-	residentSocket = "PIX_TEST_RESIDENT_SOCKET" // where
-	residentTrust  = "PIX_TEST_RESIDENT_TRUST"  // whether everybody is trusted
+	residentStore  = "PIX_TEST_RESIDENT_STORE"  // the store to serve
+	residentSocket = "PIX_TEST_RESIDENT_SOCKET" // the path of the socket
+	residentTrust  = "PIX_TEST_RESIDENT_TRUST"  // whether all clients are trusted
 )
 
-// A resident is a server in a process of its own.
+// A resident is a server in its own process.
 type resident struct {
 	t      *testing.T
 	socket string
 	pid    int
-	peak   func() int // ends the process, and returns how many megabytes Go had from the system
+	peak   func() int // ends the process and returns the largest memory of Go in megabytes
 }
 
 func startResident(t *testing.T, kind string, trust bool) *resident {
@@ -88,18 +88,18 @@ func startResident(t *testing.T, kind string, trust bool) *resident {
 	if raceEnabled {
 		return r
 	}
-	// What it took to make the store does not count.
+	// The memory for creating the store does not count.
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", r.pid), []byte("5"), 0); err != nil {
-		t.Skipf("the system does not forget what a process had in memory: %v", err)
+		t.Skipf("the system does not reset the peak memory of a process: %v", err)
 	}
 	return r
 }
 
-// TestResidentServer is the process with a server.
+// TestResidentServer is the process with the server.
 func TestResidentServer(t *testing.T) {
 	socket := os.Getenv(residentSocket)
 	if socket == "" {
-		t.Skip("it is run by other tests")
+		t.Skip("only other tests run this test")
 	}
 	access := &server.Access{Allowed: []string{"*"}}
 	if os.Getenv(residentTrust) == "true" {
@@ -114,7 +114,7 @@ func TestResidentServer(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		io.Copy(io.Discard, os.Stdin) // until the other process has enough
+		io.Copy(io.Discard, os.Stdin) // until the other process closes it
 		fmt.Println(peak() >> 20)
 		cancel()
 	}()
@@ -123,7 +123,8 @@ func TestResidentServer(t *testing.T) {
 	}
 }
 
-// watchMemory returns a function that returns how many bytes Go has had from the system at most.
+// watchMemory returns a function that returns the largest number of bytes that Go has had from
+// the system.
 func watchMemory() (peak func() uint64) {
 	var most atomic.Uint64
 	go func() {
@@ -137,8 +138,8 @@ func watchMemory() (peak func() uint64) {
 	return most.Load
 }
 
-// megabytes returns how many megabytes the process has had in memory at most. The race detector
-// takes several times as much as the program, so with it only Go's own memory counts.
+// megabytes returns the peak memory of the process in megabytes. The race detector needs
+// several times as much as the program, so with it only Go's own memory counts.
 func (r *resident) megabytes() int {
 	r.t.Helper()
 	if raceEnabled {
@@ -157,20 +158,20 @@ func (r *resident) megabytes() int {
 			return n >> 10
 		}
 	}
-	r.t.Fatal("the system does not tell")
+	r.t.Fatal("the system does not report the peak memory")
 	return 0
 }
 
 func (r *resident) check() {
 	r.t.Helper()
 	if mb := r.megabytes(); mb > maxResident {
-		r.t.Errorf("the server took %d MB, at most %d are allowed", mb, maxResident)
+		r.t.Errorf("the server used %d MB, more than the limit of %d", mb, maxResident)
 	} else {
 		r.t.Logf("%d MB", mb)
 	}
 }
 
-// dial connects, with a small buffer, and shakes hands.
+// dial connects with a small buffer and performs the handshake.
 func (r *resident) dial() *client {
 	r.t.Helper()
 	nc, err := net.Dial("unix", r.socket)
@@ -188,10 +189,11 @@ func (r *resident) dial() *client {
 	return c
 }
 
-// manyReferrers is how many paths refer to base, and how many base refers to.
+// manyReferrers is the number of paths that refer to base, and the number of references of
+// base.
 const manyReferrers = 20_000
 
-// residentStores make the stores that such processes serve.
+// residentStores create the stores for these processes.
 var residentStores = map[string]func(*testing.T) store.Store{
 	"empty": func(*testing.T) store.Store { return memstore.New(nil) },
 	"memory": func(t *testing.T) store.Store {
@@ -226,7 +228,7 @@ var residentStores = map[string]func(*testing.T) store.Store{
 	},
 }
 
-// treeNAR is the archive of a directory of files.
+// treeNAR returns the archive of a directory of files.
 func treeNAR(files, size int) []byte {
 	b := new(sink)
 	w := nar.NewWriter(b)
@@ -239,7 +241,7 @@ func treeNAR(files, size int) []byte {
 	return b.p
 }
 
-// textPath is where residentStores put a text "x".
+// textPath returns the path of the text "x" in residentStores.
 func textPath(t *testing.T, name string, references ...storepath.Path) storepath.Path {
 	t.Helper()
 	path, err := storepath.DefaultDir.TextPath(name, nixhash.Sum(nixhash.SHA256, []byte("x")), references)
@@ -249,7 +251,7 @@ func textPath(t *testing.T, name string, references ...storepath.Path) storepath
 	return path
 }
 
-// archivePath is where residentStores put an archive.
+// archivePath returns the path of an archive in residentStores.
 func archivePath(t *testing.T, name string, archive []byte) storepath.Path {
 	t.Helper()
 	ca, err := storepath.NewContentAddress(storepath.NAR, nixhash.Sum(nixhash.SHA256, archive))
@@ -263,7 +265,7 @@ func archivePath(t *testing.T, name string, archive []byte) storepath.Path {
 	return path
 }
 
-// bothTrusts runs a test for clients that are not trusted and, with PIX_LONG=1, for clients that are.
+// bothTrusts runs a test for untrusted clients and, with PIX_LONG=1, for trusted ones.
 func bothTrusts(t *testing.T, run func(t *testing.T, trust bool)) {
 	for _, trust := range []bool{false, true} {
 		if trust && os.Getenv("PIX_LONG") != "1" {
@@ -276,7 +278,7 @@ func bothTrusts(t *testing.T, run func(t *testing.T, trust bool)) {
 	}
 }
 
-// 64 clients announce large requests, send as much of them as is taken, and stop.
+// 64 clients announce large requests, send as much of them as the server reads, and stop.
 func TestResidentStalledRequests(t *testing.T) {
 	for name, lie := range lies() {
 		t.Run(name, func(t *testing.T) {
@@ -299,13 +301,13 @@ func TestResidentStalledRequests(t *testing.T) {
 	}
 }
 
-// endless reads the same bytes for ever.
+// endless returns the same bytes forever.
 type endless struct{ b []byte }
 
 func (e endless) Read(p []byte) (int, error) { return copy(p, e.b), nil }
 
-// lies are what hostile clients send after the handshake: first that, then zeros or other bytes for
-// as long as they are taken.
+// lies are bytes that hostile clients send after the handshake. They continue with zeros or
+// other bytes as long as the server reads.
 func lies() map[string][]byte {
 	op := func(o protocol.Op) []byte { return wire.AppendUint64(nil, uint64(o)) }
 	number := func(b []byte, n uint64) []byte { return wire.AppendUint64(b, n) }
@@ -330,7 +332,7 @@ func lies() map[string][]byte {
 	}
 }
 
-// spelled returns strings of paths that are not valid, with that at their end.
+// spelled returns n encoded strings of invalid paths, followed by end.
 func spelled(n int, end string) (b []byte) {
 	for i := range n {
 		b = wire.AppendString(b, fmt.Sprintf("/nix/store/%032d-x%s", i, end))
@@ -338,7 +340,7 @@ func spelled(n int, end string) (b []byte) {
 	return b
 }
 
-// addFlat is a request to add a file.
+// addFlat returns a request to add a file.
 func addFlat() []byte {
 	p := protocol.Params{Version: protocol.MaxVersion, Features: protocol.AllFeatures, Dir: storepath.DefaultDir}
 	b, err := p.AppendRequest(nil, &protocol.AddToStoreRequest{Name: "x", Method: storepath.Flat, Algorithm: nixhash.SHA256})
@@ -348,7 +350,7 @@ func addFlat() []byte {
 	return b
 }
 
-// 200 clients ask for much and do not read it.
+// 200 clients request large replies and do not read them.
 func TestResidentUnreadReplies(t *testing.T) {
 	p := protocol.Params{Version: protocol.MaxVersion, Features: protocol.AllFeatures, Dir: storepath.DefaultDir}
 	base := textPath(t, "base")
@@ -359,7 +361,7 @@ func TestResidentUnreadReplies(t *testing.T) {
 		wanted = append(wanted, derivation.Opaque{Path: all[i]})
 	}
 	noise := make(map[string]string)
-	for i := range 3000 { // each is answered by a line
+	for i := range 3000 { // the reply to each has a log line
 		noise[fmt.Sprint("a-restricted-setting-", i)] = "x"
 	}
 	top := &protocol.QueryPathInfoRequest{Path: textPath(t, "top", all...)}
@@ -414,7 +416,7 @@ func many(n int, req protocol.Request) (all []protocol.Request) {
 	return all
 }
 
-// 2,000 clients do nothing, or have once sent something long and do nothing more.
+// 2,000 clients are idle. Some of them have sent a long request before.
 func TestResidentIdle(t *testing.T) {
 	for name, req := range map[string]protocol.Request{
 		"nothing":       nil,

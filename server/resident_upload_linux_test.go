@@ -15,7 +15,7 @@ import (
 	"pix/wire"
 )
 
-// manyPaths returns n paths that are not valid.
+// manyPaths returns n invalid paths.
 func manyPaths(t testing.TB, n int) []storepath.Path {
 	t.Helper()
 	paths := make([]storepath.Path, n)
@@ -28,7 +28,8 @@ func manyPaths(t testing.TB, n int) []storepath.Path {
 	return paths
 }
 
-// importWith begins an upload of objects. The info of the first object ends with the given text.
+// importWith returns the start of an upload of objects. The info of the first object ends with
+// the given bytes.
 func importWith(end []byte) []byte {
 	p := protocol.Params{Version: protocol.MaxVersion, Features: protocol.AllFeatures, Dir: storepath.DefaultDir}
 	b, err := p.AppendRequest(nil, &protocol.AddMultipleToStoreRequest{})
@@ -44,7 +45,7 @@ func importWith(end []byte) []byte {
 	return append(b, stream...)
 }
 
-// 64 clients begin uploads, and stop.
+// 64 clients start uploads and stop.
 func TestResidentStalledUploads(t *testing.T) {
 	p := protocol.Params{Version: protocol.MaxVersion, Features: protocol.AllFeatures, Dir: storepath.DefaultDir}
 	request := func(req protocol.Request) []byte {
@@ -65,7 +66,7 @@ func TestResidentStalledUploads(t *testing.T) {
 	if object.Path, err = storepath.DefaultDir.FixedOutputPath("x", object.CA, storepath.References{}); err != nil {
 		t.Fatal(err)
 	}
-	var before []byte // a signature comes behind these
+	var before []byte // the bytes before a signature
 	for _, n := range []uint64{0, 0, 1, 0} {
 		before = wire.AppendUint64(before, n)
 	}

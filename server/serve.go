@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"syscall"
 	"time"
 
 	"pix/activity"
@@ -14,9 +15,8 @@ import (
 	"pix/wire"
 )
 
-// Serve serves one client until it hangs up, and closes nc. A hang-up is no error. When Serve returns,
-// every goroutine of the connection has ended. Only a store that ignores its context keeps Serve
-// from returning.
+// Serve serves one client until it hangs up, and closes nc. A hang-up is not an error. When Serve returns,
+// every goroutine of the connection has ended. If a store ignores its context, Serve waits for it.
 //
 // The error says why the connection was closed: a [*protocol.MismatchError] if the other side
 // does not speak the protocol, a [*protocol.Error] for a violation of it, [ErrStalled], a
@@ -28,8 +28,8 @@ func Serve(ctx context.Context, nc net.Conn, s store.Store, opts *Options) error
 	return newConn(ctx, nc, s, opts, newMemory(0), owner{}).run()
 }
 
-// run serves the connection until the client hangs up, an error ends it, or the store panics. Then it
-// waits for the goroutines of the connection.
+// run serves the connection until the client hangs up, an error ends it, or the store panics.
+// Then it waits for the goroutines of the connection.
 func (c *conn) run() (err error) {
 	returned := false
 	defer func() {
@@ -38,33 +38,33 @@ func (c *conn) run() (err error) {
 		}
 		err = c.finish(err)
 	}()
-	err = c.converse()
+	err = c.serveRequests()
 	returned = true
 	return err
 }
 
-// finish releases everything that the connection has, and returns why it has ended. It may be
-// called again.
+// finish waits until the client has read everything, releases all resources of the connection,
+// and returns why it has ended. It may be called again.
 func (c *conn) finish(err error) error {
 	defer c.cancel(nil)
-	defer c.stop()
-	c.client.roots.Add(-c.roots)
+	defer c.unwatchContext()
+	c.user.roots.Add(-c.roots)
 	c.roots = 0
 	c.mem.close()
-	c.out.wait() // until the client has read everything, or stalls
+	c.out.waitWritten() // until the client has read everything, or stalls
 	var panicked *PanicError
-	if given := c.failure(); given != nil && !errors.As(err, &panicked) {
+	if given := c.abortReason(); given != nil && !errors.As(err, &panicked) {
 		err = given
 	}
-	c.fail(errClosed)
+	c.abort(errClosed)
 	c.in.readers.Wait()
 	c.out.writers.Wait()
-	c.out.mem.close()
-	return withoutHangUp(err)
+	c.out.account.close()
+	return ignoreHangUp(err)
 }
 
-// withoutHangUp returns nil if err only says that the client has hung up.
-func withoutHangUp(err error) error {
+// ignoreHangUp returns nil if err reports only that the client has hung up.
+func ignoreHangUp(err error) error {
 	if err == io.EOF || errors.Is(err, errHungUp) || errors.Is(err, io.ErrClosedPipe) || isReset(err) {
 		return nil
 	}
@@ -74,12 +74,12 @@ func withoutHangUp(err error) error {
 // requestBuffer is the size in bytes of a connection's read buffer.
 const requestBuffer = 8 << 10
 
-// converse shakes hands and answers requests, until there are no more.
-func (c *conn) converse() error {
+// serveRequests performs the handshake and answers requests until the connection ends.
+func (c *conn) serveRequests() error {
 	c.reader = wire.NewReader(&c.in, requestBuffer)
 	defer func() {
-		if c.forget != nil {
-			c.forget() // that the session is closed below is no reason to close the client's connection
+		if c.unwatchUpstream != nil {
+			c.unwatchUpstream() // closing the session below must not close the client's connection
 		}
 		if c.session != nil {
 			c.session.Close()
@@ -89,126 +89,127 @@ func (c *conn) converse() error {
 		return err
 	}
 	if c.refused != nil {
-		return c.refuse(tellable(c.refused), c.refused)
+		return c.reject(clientError(c.refused), c.refused)
 	}
 	if err := c.openSession(); err != nil {
-		return c.refuse(tellable(err), err)
+		return c.reject(clientError(err), err)
 	}
-	if err := c.out.send(c.replyBuffer(), false); err != nil { // as after the work on a request
+	if err := c.out.writeNow(c.replyBuffer(), false); err != nil { // end of the handshake, like the end of the work on a request
 		return err
 	}
 	defer func() {
-		if c.archive != nil { // opened, but the client has gone
+		if c.archive != nil { // opened, but not sent
 			c.archive.Close()
 		}
 	}()
 	ctx := activity.WithHandler(context.WithValue(c.ctx, settingsKey{}, &c.settings), &c.tunnel)
 	ctx = store.WithClosureBudget(ctx, c)
 	for {
-		if err := c.next(ctx); err != nil {
+		if err := c.serveRequest(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-// next answers one request. An error ends the conversation.
-func (c *conn) next(ctx context.Context) error {
+// serveRequest reads and answers one request. An error ends the connection.
+func (c *conn) serveRequest(ctx context.Context) error {
 	c.mem.release()
-	if c.draining.Load() {
-		return errDraining
+	if c.stopping.Load() {
+		return errStopping
 	}
 	if c.reader.Buffered() == 0 { // between requests a client may be silent for longer
-		c.in.left, c.in.limit = -1, c.opts.IdleTimeout
+		c.in.remaining, c.in.maxWait = -1, c.opts.IdleTimeout
 		c.out.freeBuffers()
-		if err := c.await(); err != nil {
-			return early(err)
+		if err := c.awaitRequest(); err != nil {
+			return asHangUp(err)
 		}
 	}
 	c.startRequest()
-	c.in.limit = c.opts.StallTimeout
+	c.in.maxWait = c.opts.StallTimeout
 	req, err := c.params.ReadRequest(c.reader)
 	if err != nil {
-		return c.refuse(unreadable(err), early(err))
+		return c.reject(readError(err), asHangUp(err))
 	}
-	c.in.left = -1
+	c.in.remaining = -1
 	return c.answer(ctx, req)
 }
 
-// await waits for the next request, unless the server shuts down.
-func (c *conn) await() error {
+// awaitRequest waits for the next request. It fails if the server shuts down.
+func (c *conn) awaitRequest() error {
 	c.idle.Store(true)
-	if c.draining.Load() {
-		return errDraining
+	if c.stopping.Load() {
+		return errStopping
 	}
 	if c.isLost() { // upstreamBroke may have run before idle was set
-		return c.lostUpstream()
+		return c.upstreamError()
 	}
 	err := c.reader.Peek()
 	c.idle.Store(false)
-	if c.draining.Load() { // drain may have interrupted the read
-		return errDraining
+	if c.stopping.Load() { // stopWhenIdle may have interrupted the read
+		return errStopping
 	}
 	return err
 }
 
-// refuse sends the client an error twice, as Nix does before it hangs up, and returns why. It sends
-// nothing if the client has hung up.
-func (c *conn) refuse(said *activity.Error, why error) error {
+// reject sends the client an error twice, as Nix does before it hangs up, and returns why. It
+// sends nothing if the client has hung up.
+func (c *conn) reject(e *activity.Error, why error) error {
 	if why == errHungUp || why == io.EOF {
 		return why
 	}
-	c.out.put(c.tunnel.appendError(c.tunnel.appendError(nil, said), said))
+	c.out.queue(c.tunnel.appendError(c.tunnel.appendError(nil, e), e))
 	return why
 }
 
-// answer does what a request asks for.
+// answer handles a request and sends the reply. Steps before the work may reject it: see
+// [conn.restrict].
 func (c *conn) answer(ctx context.Context, req protocol.Request) error {
-	do := handlers[req.Op()]
-	if do == nil { // only operations that are not offered have none, and they are never read
+	h := handlers[req.Op()]
+	if h == nil { // cannot happen: ReadRequest accepts only offered operations, and each has a handler
 		err := unsupported(req.Op().String())
-		return c.refuse(tellable(err), err)
+		return c.reject(clientError(err), err)
 	}
 	denied := c.restrict(req)
-	if r, ok := denied.(*refusal); ok {
-		return c.refuse(tellable(r), r)
+	if r, ok := denied.(*rejection); ok {
+		return c.reject(clientError(r), r)
 	}
 	body := c.body(req)
 	if denied != nil {
-		return c.failed(body, tellable(denied))
+		return c.failRequest(body, clientError(denied))
 	}
-	p, err := c.work(ctx, do, req, body)
+	p, err := c.handle(ctx, h, req, body)
 	if err != nil && c.isLost() {
-		c.tunnel.fail(tellable(err))
+		c.tunnel.sendError(clientError(err))
 		return err
 	}
 	if err != nil {
-		return c.failed(body, tellable(c.nixError(req, err)))
+		return c.failRequest(body, clientError(c.nixError(req, err)))
 	}
-	if err := body.end(); err != nil {
-		return c.refuse(unreadable(err), early(err))
+	if err := body.drain(); err != nil {
+		return c.reject(readError(err), asHangUp(err))
 	}
 	c.chargeReply(p)
-	if err := c.tunnel.reply(p, c.archive == nil && c.reader.Buffered() > 0); err != nil {
+	if err := c.tunnel.sendReply(p, c.archive == nil && c.reader.Buffered() > 0); err != nil {
 		return err
 	}
 	c.keepBuffer(p)
 	return c.sendArchive()
 }
 
-// work does the work on a request, and returns the encoded reply.
-func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body *body) ([]byte, error) {
+// handle does the work on a request and returns the encoded reply.
+func (c *conn) handle(ctx context.Context, h handler, req protocol.Request, body *body) ([]byte, error) {
 	if err := c.admit(req); err != nil {
 		return nil, err
 	}
 	c.tunnel.startWork()
-	reply, err := c.callStore(ctx, do, req, body)
+	reply, err := c.callStore(ctx, h, req, body)
 	if err != nil {
 		return nil, err
 	}
 	n := replySize(reply)
 	if n > freeReply && c.tryAcquire(c.mem.requests, n) != nil {
-		// Many connections may wait here. Those with a query do not keep the reply of the store
-		// meanwhile, and ask again. The memory of many infos is acquired already.
+		// Many connections may wait here. So a query drops the reply of the store before it waits,
+		// and repeats the call afterwards. QueryPathInfos has acquired its memory already.
 		repeat := protocol.IsQuery(req) && n > costOf(req).bytes && req.Op() != protocol.QueryPathInfos
 		if repeat {
 			reply = nil
@@ -217,7 +218,7 @@ func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body 
 			return nil, err
 		}
 		if repeat {
-			if reply, err = c.callStore(ctx, do, req, body); err != nil {
+			if reply, err = c.callStore(ctx, h, req, body); err != nil {
 				return nil, err
 			}
 		}
@@ -229,7 +230,7 @@ func (c *conn) work(ctx context.Context, do handler, req protocol.Request, body 
 	return c.params.AppendReply(p, req.Op(), reply)
 }
 
-// watch watches for a client that hangs up during the work on a request.
+// watch starts to look for a hang-up of the client during the work on a request.
 func (c *conn) watch(req protocol.Request, body *body) {
 	delay, ahead := watchDelay, smallAhead
 	if protocol.IsQuery(req) {
@@ -241,8 +242,9 @@ func (c *conn) watch(req protocol.Request, body *body) {
 	c.in.watch(delay, ahead)
 }
 
-// callStore asks Options.Before and calls the handler. A client that hangs up meanwhile is noticed.
-func (c *conn) callStore(ctx context.Context, do handler, req protocol.Request, body *body) (protocol.Reply, error) {
+// callStore calls Options.Before and the handler. If the client hangs up, the context is
+// cancelled.
+func (c *conn) callStore(ctx context.Context, h handler, req protocol.Request, body *body) (protocol.Reply, error) {
 	c.watch(req, body)
 	defer c.in.unwatch()
 	if err := c.checkOldTrust(req); err != nil {
@@ -253,14 +255,13 @@ func (c *conn) callStore(ctx context.Context, do handler, req protocol.Request, 
 			return nil, err
 		}
 	}
-	return do(c, ctx, req, body)
+	return h(c, ctx, req, body)
 }
 
-// keptBuffer is the size in bytes of the largest buffer for replies that a connection keeps.
+// keptBuffer is the largest size in bytes of a reply buffer that a connection keeps.
 const keptBuffer = 8 << 10
 
-// replyBuffer returns a buffer with the message that ends the work, to which the reply is
-// appended.
+// replyBuffer returns a buffer that begins with the message Last. The reply is appended to it.
 func (c *conn) replyBuffer() []byte {
 	return wire.AppendUint64(c.buf[:0], uint64(protocol.MessageLast))
 }
@@ -272,31 +273,37 @@ func (c *conn) keepBuffer(p []byte) {
 	}
 }
 
-// failed ends the work on a request with an error. A client that sends frames gets it while it
-// still sends, and may stop. Any other client cannot stop, and gets it when it has sent
-// everything.
-func (c *conn) failed(b *body, said *activity.Error) error {
-	if b.whole {
-		if err := b.end(); err != nil {
-			return c.refuse(said, early(err))
+// failRequest ends the work on a request with an error. A client that sends frames gets the
+// error at once, since it may stop sending. Any other client cannot stop, and gets the error
+// after it has sent everything.
+func (c *conn) failRequest(b *body, e *activity.Error) error {
+	if b.unframed {
+		if err := b.drain(); err != nil {
+			return c.reject(e, asHangUp(err))
 		}
 	}
-	if err := c.tunnel.fail(said); err != nil {
+	if err := c.tunnel.sendError(e); err != nil {
 		return err
 	}
-	return early(b.end())
+	return asHangUp(b.drain())
 }
 
-// errDraining is why a connection ends that was between two requests when the server shut
+// errStopping is the reason for closing a connection between two requests when the server shuts
 // down.
-var errDraining = errors.New("the server is shutting down")
+var errStopping = errors.New("the server is shutting down")
 
-// drain ends the connection as soon as it is between two requests. The client may not have read the
-// last reply yet, so drain only interrupts the wait for the next request, and finish delivers the
-// reply.
-func (c *conn) drain() {
-	c.draining.Store(true)
+// stopWhenIdle ends the connection as soon as it is between two requests. The client may not
+// have read the last reply yet. So stopWhenIdle only interrupts the wait for the next request,
+// and finish delivers the reply.
+func (c *conn) stopWhenIdle() {
+	c.stopping.Store(true)
 	if c.greeting.Load() || c.idle.Load() && c.nc.SetReadDeadline(time.Unix(1, 0)) != nil {
-		c.fail(errDraining)
+		c.abort(errStopping)
 	}
+}
+
+// isReset reports whether err means that the client closed the connection before it had read
+// everything.
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"pix/activity"
 	"pix/store"
@@ -16,49 +18,51 @@ import (
 // is useful.
 //
 // The server reports to the handler in the context of Serve ([activity.WithHandler]) who
-// connects, why a connection was closed, and panics with their stacks: one event at a time.
+// connects, why a connection was closed, and panics with their stacks. It reports one event at a time.
 type Server struct {
 	// Store is the store to serve. The server does not close it.
 	Store store.Store
 
-	// Access says who may connect and who is trusted. Nil lets everybody connect, and
-	// Options says whom to trust.
+	// Access decides which users may connect, and which of them are trusted. If it is nil,
+	// every user may connect, and Options.Trusted says whether clients are trusted.
 	Access *Access
 
-	// Options are those of each connection.
+	// Options are the options of each connection.
 	Options *Options
 
-	// MaxClients is how many clients there may be at once; 0 is 4096, or less if the process may
-	// not open as many files. A client that exceeds it gets an error. An eighth, and at least
-	// one of two or more, is reserved for trusted users.
+	// MaxClients limits the number of connections. 0 means 4096, or less if the process may not
+	// open as many files. A client that exceeds the limit gets an error. An eighth of the
+	// connections, and at least one of two or more, is reserved for trusted users.
 	MaxClients int
 
-	// MaxClientsPerUser is how many connections an untrusted user may have; 0 is half of
+	// MaxClientsPerUser limits the number of connections of an untrusted user. 0 means half of
 	// MaxClients. All clients of unknown users count as one user.
 	MaxClientsPerUser int
 
-	// MemoryBudget is how many bytes of memory the requests, the replies and the work of all
-	// connections together may take; 0 is [DefaultMemoryBudget]. Closures that the store follows
-	// for them may take twice as much in addition. See "Limits" in the documentation of this package.
+	// MemoryBudget limits the memory, in bytes, that the requests, the replies and the work of
+	// all connections use together. 0 means [DefaultMemoryBudget]. The closures that the store
+	// follows for them may use twice as much in addition. See "Limits" in the documentation of
+	// this package.
 	MemoryBudget int64
 
-	mu        sync.Mutex
-	memory    *memory
-	accept    context.Context // done when no more clients are accepted
-	stop      context.CancelFunc
-	conns     map[*conn]struct{}
-	served    int                // conns that are not refused
-	untrusted int                // conns that are served and not trusted
-	users     map[uint32]*client // untrusted ones
-	empty     chan struct{}      // closed when there are no connections and the server shuts down
-	reporting sync.Mutex
-	shutting  bool
+	mu           sync.Mutex
+	memory       *memory
+	acceptCtx    context.Context // done when no more clients are accepted
+	stop         context.CancelFunc
+	conns        map[*conn]struct{}
+	served       int                   // number of connections that are not refused
+	untrusted    int                   // number of served connections that are not trusted
+	users        map[uint32]*userState // untrusted users, by user ID
+	drained      chan struct{}         // closed when there are no connections and the server shuts down
+	reporting    sync.Mutex
+	shuttingDown bool
 }
 
-// ErrTooMany says that there are too many clients already.
+// ErrTooMany is the error of a client that exceeds a limit on the number of connections.
 var ErrTooMany = errors.New("the daemon has too many clients; try again later")
 
-// ErrShutdown is why connections are cut that do not end in time when the server shuts down.
+// ErrShutdown is the reason for closing connections that do not end in time when the server
+// shuts down.
 var ErrShutdown = errors.New("the daemon is shutting down")
 
 // Serve serves the clients that connect to the listener until ctx is done or the server shuts down;
@@ -72,16 +76,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return Accept(accept, l, func(_ context.Context, nc net.Conn) { s.serve(ctx, nc) })
 }
 
-// start makes the server ready, once, and returns the context in which it accepts clients.
+// start initialises the server on its first call. It returns a context that is done when the
+// server accepts no more clients.
 func (s *Server) start() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.accept == nil {
-		s.accept, s.stop = context.WithCancel(context.Background())
-		s.memory, s.conns, s.users = newMemory(s.MemoryBudget), make(map[*conn]struct{}), make(map[uint32]*client)
-		s.empty = make(chan struct{})
+	if s.acceptCtx == nil {
+		s.acceptCtx, s.stop = context.WithCancel(context.Background())
+		s.memory, s.conns, s.users = newMemory(s.MemoryBudget), make(map[*conn]struct{}), make(map[uint32]*userState)
+		s.drained = make(chan struct{})
 	}
-	return s.accept
+	return s.acceptCtx
 }
 
 // Shutdown ends the server. It stops accepting clients, closes idle connections, and waits until the
@@ -91,42 +96,43 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.start()
 	s.stop()
 	s.mu.Lock()
-	s.shutting = true
+	s.shuttingDown = true
 	for c := range s.conns {
-		c.drain()
+		c.stopWhenIdle()
 	}
-	s.checkEmpty()
+	s.closeIfDrained()
 	s.mu.Unlock()
 	select {
-	case <-s.empty:
+	case <-s.drained:
 		return nil
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
 	for c := range s.conns {
-		c.fail(ErrShutdown)
+		c.abort(ErrShutdown)
 	}
 	s.mu.Unlock()
-	<-s.empty
+	<-s.drained
 	return context.Cause(ctx)
 }
 
-// checkEmpty closes empty if the server shuts down and has no connections. The server must be locked.
-func (s *Server) checkEmpty() {
-	if !s.shutting || len(s.conns) > 0 {
+// closeIfDrained closes s.drained if the server shuts down and has no connections. The server
+// must be locked.
+func (s *Server) closeIfDrained() {
+	if !s.shuttingDown || len(s.conns) > 0 {
 		return
 	}
 	select {
-	case <-s.empty:
+	case <-s.drained:
 	default:
-		close(s.empty)
+		close(s.drained)
 	}
 }
 
-// unknownUser stands for the user ID of clients whose user ID is not known.
+// unknownUser replaces the user ID of clients whose user is unknown.
 const unknownUser = ^uint32(0)
 
-// serve serves a connection. A panic ends the connection, and not the server.
+// serve serves one connection. A panic ends the connection, but not the server.
 func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	defer nc.Close()
 	var peer *Peer
@@ -138,13 +144,13 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 		}
 		s.reportEnd(ctx, peer, err)
 	}()
-	peer, _ = PeerOf(nc) // nil after an error: the user is unknown
+	peer, _ = PeerOf(nc) // nil after an error: an unknown user
 	c := s.newConn(ctx, nc, peer)
 	unregister := s.register(c, peer)
 	defer unregister()
-	defer c.finish(nil) // run has done it, unless the goroutine exits before run
+	defer c.finish(nil) // a second call after run has no effect; it is needed if the goroutine exits before run
 	if c.refused == nil && connectorOf(c.store) != nil {
-		c.joined = func() { s.reportStart(ctx, peer, c) } // the daemon behind may not trust us
+		c.connected = func() { s.reportStart(ctx, peer, c) } // report the trust of the other daemon, too
 	} else {
 		s.reportStart(ctx, peer, c)
 	}
@@ -155,7 +161,7 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	returned = true
 }
 
-// newConn returns a connection for a client, after Access has checked it.
+// newConn returns a connection whose client Access has checked.
 func (s *Server) newConn(ctx context.Context, nc net.Conn, peer *Peer) *conn {
 	opts := Options{}
 	if s.Options != nil {
@@ -165,87 +171,86 @@ func (s *Server) newConn(ctx context.Context, nc net.Conn, peer *Peer) *conn {
 	if s.Access != nil {
 		opts.Trusted, refused = s.Access.Check(peer)
 	}
-	who := owner{uid: unknownUser}
+	user := owner{uid: unknownUser}
 	if peer != nil {
-		who.uid = peer.UID
+		user.uid = peer.UID
 	}
-	c := newConn(ctx, nc, s.Store, &opts, s.memory, who)
+	c := newConn(ctx, nc, s.Store, &opts, s.memory, user)
 	c.refused = refused
 	return c
 }
 
-// register counts a connection, and returns a function that stops counting it. If there are too many
+// register counts a connection and returns a function that uncounts it. If there are too many
 // connections, the client is refused. If too many clients are being refused already, the
 // connection is closed.
 func (s *Server) register(c *conn, peer *Peer) (unregister func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	who := s.clientOf(peer)
-	if c.refused == nil && !s.hasPlace(c, who) {
+	user := s.userOf(peer)
+	if c.refused == nil && !s.hasCapacity(c, user) {
 		c.refused = ErrTooMany
 	}
 	s.conns[c] = struct{}{}
 	served := c.refused == nil
 	switch {
 	case served:
-		s.count(c, who, 1)
+		s.countConn(c, user, 1)
 	case len(s.conns)-s.served > maxRefused:
-		c.fail(c.refused)
+		c.abort(c.refused)
 	}
-	if s.shutting {
-		c.drain()
+	if s.shuttingDown {
+		c.stopWhenIdle()
 	}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.conns, c)
 		if served {
-			s.count(c, who, -1)
+			s.countConn(c, user, -1)
 		}
-		s.checkEmpty()
+		s.closeIfDrained()
 	}
 }
 
-// maxRefused is how many clients at once may receive the error that refuses them.
+// maxRefused limits the number of clients that are being sent the error that refuses them.
 const maxRefused = 64
 
-// clientOf returns the state that the connections of an untrusted user share. The server must be
-// locked.
-func (s *Server) clientOf(peer *Peer) *client {
+// userOf returns the state of an untrusted user. The server must be locked.
+func (s *Server) userOf(peer *Peer) *userState {
 	uid := unknownUser
 	if peer != nil {
 		uid = peer.UID
 	}
-	if who := s.users[uid]; who != nil {
-		return who
+	if user := s.users[uid]; user != nil {
+		return user
 	}
-	return &client{uid: uid}
+	return &userState{uid: uid}
 }
 
-// hasPlace reports whether one connection more may be served. The server must be locked.
-func (s *Server) hasPlace(c *conn, who *client) bool {
-	most, untrusted, each := s.limits()
-	return s.served < most && (c.trusted || s.untrusted < untrusted && who.conns < each)
+// hasCapacity reports whether another connection may be served. The server must be locked.
+func (s *Server) hasCapacity(c *conn, user *userState) bool {
+	most, untrusted, perUser := s.connLimits()
+	return s.served < most && (c.trusted || s.untrusted < untrusted && user.conns < perUser)
 }
 
-// count adds n to the number of connections that are served. The server must be locked.
-func (s *Server) count(c *conn, who *client, n int) {
+// countConn adds n to the number of served connections. The server must be locked.
+func (s *Server) countConn(c *conn, user *userState, n int) {
 	s.served += n
 	if c.trusted {
 		return
 	}
 	s.untrusted += n
-	who.conns += n
-	c.client, s.users[who.uid] = who, who
-	if who.conns == 0 {
-		delete(s.users, who.uid)
+	user.conns += n
+	c.user, s.users[user.uid] = user, user
+	if user.conns == 0 {
+		delete(s.users, user.uid)
 	}
 }
 
-// limits returns how many connections there may be: in total, of all untrusted users together, and
-// of one untrusted user.
-func (s *Server) limits() (most, untrusted, each int) {
-	most, each = s.MaxClients, s.MaxClientsPerUser
+// connLimits returns the limits on connections: in total, for all untrusted users together, and
+// for one untrusted user.
+func (s *Server) connLimits() (most, untrusted, perUser int) {
+	most, perUser = s.MaxClients, s.MaxClientsPerUser
 	if most <= 0 {
 		most = defaultClients()
 	}
@@ -253,14 +258,14 @@ func (s *Server) limits() (most, untrusted, each int) {
 	if most > 1 {
 		untrusted -= (most + 7) / 8
 	}
-	if each <= 0 {
-		each = max(most/2, 1)
+	if perUser <= 0 {
+		perUser = max(most/2, 1)
 	}
-	return most, untrusted, each
+	return most, untrusted, perUser
 }
 
-// defaultClients returns the default of MaxClients. It leaves half of the files that the process may
-// open to the store.
+// defaultClients returns the default of MaxClients. It leaves half of the process's file
+// descriptors to the store.
 func defaultClients() int {
 	const most = 4096
 	if files := maxFiles(); files > 0 {
@@ -281,18 +286,18 @@ func (s *Server) reportStart(ctx context.Context, peer *Peer, c *conn) {
 	}
 }
 
-// reportEnd reports why a connection was closed, unless that is usual.
+// reportEnd reports why a connection was closed, unless the client has hung up.
 func (s *Server) reportEnd(ctx context.Context, peer *Peer, err error) {
 	var panicked *PanicError
 	switch {
 	case errors.As(err, &panicked):
 		s.report(ctx, "closed a connection from %s: %v\n%s", peer, err, panicked.Stack)
-	case err != nil && err != errDraining && ctx.Err() == nil:
+	case err != nil && err != errStopping && ctx.Err() == nil:
 		s.report(ctx, "closed a connection from %s: %v", peer, err)
 	}
 }
 
-// report reports an event to the handler in ctx. It drops a panic of the handler, because there is no
+// report reports an event to the handler in ctx. It ignores a panic of the handler: there is no
 // other place to report it to.
 func (s *Server) report(ctx context.Context, format string, args ...any) {
 	h := activity.HandlerOf(ctx)
@@ -303,4 +308,65 @@ func (s *Server) report(ctx context.Context, format string, args ...any) {
 	s.reporting.Lock()
 	defer s.reporting.Unlock()
 	h.HandleEvent(activity.Log{Text: fmt.Sprintf(format, args...)})
+}
+
+// A userState counts the resources of all connections of an untrusted user.
+type userState struct {
+	uid   uint32
+	conns int          // guarded by the server
+	roots atomic.Int64 // temporary roots of all connections
+}
+
+// maxTempRoots limits the number of temporary roots of an untrusted user. Each uses about 150
+// bytes of memory and 100 on disk until its connection ends.
+const maxTempRoots = 1 << 19
+
+// countTempRoots counts n more temporary roots of the user. It returns an error if they exceed
+// the limit.
+func (c *conn) countTempRoots(n int) error {
+	if c.trusted {
+		return nil
+	}
+	if c.user.roots.Add(int64(n)) > maxTempRoots {
+		c.user.roots.Add(-int64(n))
+		return fmt.Errorf("you already have %d temporary roots, the limit for users who are not trusted", maxTempRoots)
+	}
+	c.roots += int64(n)
+	return nil
+}
+
+// Accept accepts connections and calls serve on a new goroutine for each. It returns nil when
+// ctx is done or the listener is closed, after it has closed the listener and all calls of
+// serve have returned. [Serve] returns soon after the context of serve is done. If the process
+// has no file descriptors left, Accept waits and tries again.
+func Accept(ctx context.Context, l net.Listener, serve func(context.Context, net.Conn)) error {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	defer l.Close()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	for pause := time.Duration(0); ; {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			conns.Go(func() { serve(ctx, nc) })
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return nil
+		case isTemporary(err):
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// isTemporary reports whether a later Accept may succeed.
+func isTemporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
 }

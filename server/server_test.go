@@ -56,7 +56,7 @@ func TestUnreadableRequest(t *testing.T) {
 			conn.nc.Write(c.sent)
 			conn.refused(c.why)
 			if err := conn.hangUp(); err == nil {
-				t.Error("Serve says that all was well")
+				t.Error("Serve returned no error")
 			}
 		})
 	}
@@ -76,7 +76,7 @@ func TestGreeting(t *testing.T) {
 	}
 }
 
-// Whoever is behind a daemon that does not trust us is not trusted either.
+// A client of a proxy is not trusted if the upstream daemon does not trust the proxy.
 type distrusted struct{ store.Store }
 
 func (distrusted) Trust() protocol.Trust { return protocol.NotTrusted }
@@ -107,7 +107,7 @@ func TestUntrustedIsRefusedBeforeWork(t *testing.T) {
 	c.refused("you are not privileged to create perm roots")
 }
 
-// What an untrusted client must not do is an error, and the stream stays in step.
+// A forbidden request of an untrusted client is an error, and the connection stays in step.
 func TestUntrustedIsRefusedDuringWork(t *testing.T) {
 	w := newWorld(t)
 	object, archive := importOf(t, "unsigned")
@@ -132,16 +132,16 @@ func TestUntrustedIsRefusedDuringWork(t *testing.T) {
 				t.Errorf("%s in %s: %v, want %q", q.req.Op(), c.params.Version, err, q.fails)
 			}
 			if !must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: w.text}, nil).Valid {
-				t.Fatalf("after %s the stream is out of step", q.req.Op())
+				t.Fatalf("after %s the connection is out of step", q.req.Op())
 			}
 		}
 		if must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: object.Path}, nil).Valid {
-			t.Error("an unsigned object was taken")
+			t.Error("an unsigned object was accepted")
 		}
 	}
 }
 
-func TestUntrustedMayAddWhatIsSigned(t *testing.T) {
+func TestUntrustedMayAddSignedObjects(t *testing.T) {
 	key, err := signature.GenerateKey("test-1")
 	if err != nil {
 		t.Fatal(err)
@@ -156,11 +156,12 @@ func TestUntrustedMayAddWhatIsSigned(t *testing.T) {
 	must[*protocol.None](c, &protocol.AddToStoreNarRequest{Info: *object}, archive)
 	info, err := s.QueryPathInfo(t.Context(), object.Path)
 	if err != nil || info.Ultimate {
-		t.Errorf("%+v, %v: an untrusted client said that we built it", info, err)
+		t.Errorf("%+v, %v: an untrusted client has set Ultimate", info, err)
 	}
 }
 
-// Without a signature, an object with a weak content address is accepted from a trusted client only.
+// An object with a weak content address and without a signature is accepted only from a trusted
+// client.
 func TestWeakContentAddress(t *testing.T) {
 	src := memstore.New(nil)
 	path, err := storepath.DefaultDir.MakePath("output:out", nixhash.Sum(nixhash.SHA256, nil), "self")
@@ -193,12 +194,12 @@ func TestWeakContentAddress(t *testing.T) {
 		c := dial(t, memstore.New(nil), &server.Options{Trusted: trusted})
 		_, err := c.ask(&protocol.AddToStoreNarRequest{Info: *object}, archive)
 		if taken := err == nil; taken != trusted {
-			t.Errorf("trusted: %v, taken: %v (%v)", trusted, taken, err)
+			t.Errorf("trusted: %v, accepted: %v (%v)", trusted, taken, err)
 		}
 	}
 }
 
-// The keys that a trusted client sets count for its uploads, and the keys of the store do not.
+// The keys that a trusted client sets apply to its uploads instead of the keys of the store.
 func TestKeysOfTrustedClient(t *testing.T) {
 	key, err := signature.GenerateKey("test-1")
 	if err != nil {
@@ -236,7 +237,7 @@ func TestKeysOfTrustedClient(t *testing.T) {
 			}
 			_, err := conn.ask(&protocol.AddToStoreNarRequest{Info: *object}, archive)
 			if taken := err == nil; taken != c.taken {
-				t.Errorf("taken: %v (%v)", taken, err)
+				t.Errorf("accepted: %v (%v)", taken, err)
 			}
 		})
 	}
@@ -261,7 +262,7 @@ func TestUntrustedBuildOfFixedOutput(t *testing.T) {
 		t.Errorf("%+v, built as %s, want %s", reply.Result, built, own)
 	}
 	if out := reply.Result.Outputs["out"].OutPath; out == "" {
-		t.Error("the output is not told")
+		t.Error("the reply does not have the output")
 	}
 }
 
@@ -291,7 +292,7 @@ func TestSettings(t *testing.T) {
 		must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: text}, nil)
 	}
 	if chosen := got[1].Overrides["substituters"]; chosen != "file:///b https://a.example" {
-		t.Errorf("who is not trusted has chosen %q", chosen)
+		t.Errorf("an untrusted client has chosen %q", chosen)
 	}
 	for i, want := range []int{-1, 3, -1, 4} {
 		if got[i] == nil && want >= 0 || got[i] != nil && (len(got[i].Overrides) != want || got[i].MaxSilentTime != 7) {
@@ -320,7 +321,7 @@ func TestCensoredRoots(t *testing.T) {
 	}
 }
 
-// Temporary roots, and what is added, last as long as the connection.
+// Temporary roots and added objects are protected as long as the connection exists.
 func TestTempRootsEndWithTheConnection(t *testing.T) {
 	s, text, _ := newStore(t)
 	c := dial(t, s, trusted)
@@ -333,7 +334,7 @@ func TestTempRootsEndWithTheConnection(t *testing.T) {
 		return result.Paths
 	}
 	if slices.Contains(dead(), string(text)) {
-		t.Error("a temporary root does not hold")
+		t.Error("an object with a temporary root was collected")
 	}
 	c.hangUp()
 	if !slices.Contains(dead(), string(text)) {
@@ -341,7 +342,7 @@ func TestTempRootsEndWithTheConnection(t *testing.T) {
 	}
 }
 
-// A bare store has nothing but what every store must have.
+// A bare store has only the required methods of a store.
 type bare struct{ s store.Store }
 
 func (b bare) Dir() storepath.Dir { return b.s.Dir() }
@@ -356,8 +357,8 @@ func (b bare) QueryPathInfo(ctx context.Context, p storepath.Path) (*store.PathI
 }
 func (b bare) Close() error { return nil }
 
-// What a store cannot do is an error during the work, for every operation, or an answer
-// that is right for it.
+// For an operation that the store does not have, the client gets an error of the work, or the
+// reply of such a store.
 func TestBareStore(t *testing.T) {
 	w := newWorld(t)
 	w.s = bare{w.s}
@@ -373,7 +374,7 @@ func TestBareStore(t *testing.T) {
 			answered[q.req.Op()] = true
 		}
 		if !must[*protocol.IsValidPathReply](c, &protocol.IsValidPathRequest{Path: w.text}, nil).Valid {
-			t.Fatalf("after %s the stream is out of step", q.req.Op())
+			t.Fatalf("after %s the connection is out of step", q.req.Op())
 		}
 	}
 	for _, op := range []protocol.Op{
@@ -382,12 +383,12 @@ func TestBareStore(t *testing.T) {
 		protocol.QueryPathInfos, protocol.EnsurePath, protocol.BuildPaths, protocol.AddTempRoot, protocol.AddTempRoots, protocol.SyncWithGC, protocol.OptimiseStore, protocol.VerifyStore, protocol.SetOptions,
 	} {
 		if !answered[op] {
-			t.Errorf("%s was not answered", op)
+			t.Errorf("%s got an error", op)
 		}
 		delete(answered, op)
 	}
 	if len(answered) > 0 {
-		t.Errorf("a bare store has done %v", answered)
+		t.Errorf("a bare store has answered %v", answered)
 	}
 }
 
@@ -402,8 +403,8 @@ func TestErrorOfAnotherDaemonIsPassedOn(t *testing.T) {
 	}
 }
 
-// What the store tells comes before the reply, whatever the version; what it tells too late
-// does not come at all.
+// Events of the store come before the reply, in every version. Events after the work are
+// dropped.
 func TestEvents(t *testing.T) {
 	s, text, _ := newStore(t)
 	events := []activity.Event{
@@ -435,7 +436,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// A damaged store gives archives that do not end well.
+// A damaged store returns archives that end with an error.
 type damaged struct{ *memstore.Store }
 
 func (d damaged) Session(context.Context) (store.Store, error) { return d, nil }
@@ -452,7 +453,7 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("the disk is damaged") }
 
-// What is not whole is never sent as if it were.
+// A damaged archive is never sent completely.
 func TestDamagedArchive(t *testing.T) {
 	s := memstore.New(nil)
 	for _, size := range []int{10, 64 << 10, 1 << 20} {
@@ -468,12 +469,12 @@ func TestDamagedArchive(t *testing.T) {
 		}
 		whole := fileNAR(strings.Repeat("x", size))
 		if bytes.Contains(all, whole) || !bytes.Contains(all, []byte("the disk is damaged")) {
-			t.Errorf("%d bytes came of %d", len(all), len(whole))
+			t.Errorf("got %d of %d bytes", len(all), len(whole))
 		}
 	}
 }
 
-// A store with derivations that does not build: of what is built already it says so.
+// A builtStore has derivations, but does not build. It reports outputs that exist already.
 type builtStore struct {
 	store.Store
 	outputs map[string]storepath.Path
@@ -483,7 +484,7 @@ func (b builtStore) QueryDerivationOutputMap(context.Context, storepath.Path) (m
 	return b.outputs, nil
 }
 
-func TestWhatIsBuiltAlready(t *testing.T) {
+func TestAlreadyBuilt(t *testing.T) {
 	w := newWorld(t)
 	s := builtStore{bare{w.s}, map[string]storepath.Path{"out": w.text, "dev": absent, "doc": ""}}
 	c := dial(t, s, nil)
@@ -517,7 +518,7 @@ func TestWhatIsBuiltAlready(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", q.path, results, q.status)
 		}
 	}
-	// What a derivation does not have at all is no result, but an error.
+	// An output that the derivation does not have is an error, not a result.
 	none := []derivation.DerivedPath{opaque(w.text), built(w.drv, "bin")}
 	for _, req := range []protocol.Request{&protocol.BuildPathsRequest{Paths: none}, &protocol.BuildPathsWithResultsRequest{Paths: none}} {
 		if _, err := c.ask(req, nil); err == nil || !strings.Contains(err.Error(), "does not have output 'bin'") {
@@ -526,7 +527,7 @@ func TestWhatIsBuiltAlready(t *testing.T) {
 	}
 }
 
-// Lines are sent as far as the client wants them.
+// Lines are sent up to the verbosity that the client has set.
 func TestVerbosity(t *testing.T) {
 	s, text, _ := newStore(t)
 	c := dial(t, s, &server.Options{Before: func(ctx context.Context, _ protocol.Request) error {

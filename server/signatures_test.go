@@ -14,7 +14,7 @@ import (
 	"pix/store/memstore"
 )
 
-// madeUp returns n signatures of no key.
+// madeUp returns n signatures that no key has made.
 func madeUp(n int, name string) (all []string) {
 	for i := range n {
 		raw := make([]byte, 64)
@@ -24,7 +24,7 @@ func madeUp(n int, name string) (all []string) {
 	return all
 }
 
-// signatureStores makes stores of both kinds, which trust a key.
+// signatureStores creates stores of both kinds, which trust a key.
 func signatureStores(t *testing.T, key signature.SecretKey) map[string]store.Store {
 	keys := signature.NewKeySet(key.Public())
 	local, err := localstore.Open(t.Context(), &localstore.Options{Root: t.TempDir(), TrustedKeys: keys, NoSync: true})
@@ -44,9 +44,9 @@ func newKey(t *testing.T, name string) signature.SecretKey {
 	return key
 }
 
-// However many signatures an untrusted user makes up, honest ones can be added, those of trusted
-// keys stay, and the answers about the path stay small.
-func TestMadeUpSignatures(t *testing.T) {
+// Forged signatures of an untrusted user do not keep out valid ones, do not remove signatures
+// of trusted keys, and do not make replies about the path large.
+func TestForgedSignatures(t *testing.T) {
 	key, stranger := newKey(t, "trusted-1"), newKey(t, "stranger-1")
 	for kind, s := range signatureStores(t, key) {
 		t.Run(kind, func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestMadeUpSignatures(t *testing.T) {
 			if add(unknown.Signatures...); !has(unknown.Signatures[0]) {
 				t.Error("the signature of another key was not added")
 			}
-			for i := range 30 { // also in the name of the trusted key
+			for i := range 30 { // also with the name of the trusted key
 				add(append(madeUp(30, fmt.Sprint("b", i, "-")), strings.Replace(unknown.Signatures[0], "stranger-1", "trusted-1", 1))...)
 			}
 			if !has(good.Signatures[0]) {
@@ -114,7 +114,8 @@ func TestTooManySignaturesAtOnce(t *testing.T) {
 	}
 }
 
-// A trusted user adds any number. What he has added is not cut to the number of untrusted users.
+// A trusted user may add any number of signatures. The limit of untrusted users does not remove
+// them.
 func TestSignaturesOfTrustedUsers(t *testing.T) {
 	s, text, _ := newStore(t)
 	must[*protocol.Ack](dial(t, s, trusted), &protocol.AddSignaturesRequest{Path: text, Signatures: madeUp(100, "c")}, nil)
@@ -125,7 +126,8 @@ func TestSignaturesOfTrustedUsers(t *testing.T) {
 	}
 }
 
-// An object with many signatures can be copied here, and the signature of the trusted key is kept.
+// An object with many signatures can be copied to the store, and the signature of the trusted
+// key is kept.
 func TestUploadWithManySignatures(t *testing.T) {
 	key := newKey(t, "trusted-1")
 	for kind, s := range signatureStores(t, key) {
@@ -171,7 +173,7 @@ type signerOnly struct {
 	store.Signer
 }
 
-// A store that cannot remove signatures bounds them itself.
+// A store that cannot remove signatures limits them itself.
 func TestSignaturesOfAnotherStore(t *testing.T) {
 	s, text, _ := newStore(t)
 	c := dial(t, signerOnly{s, s}, nil)

@@ -14,7 +14,7 @@ import (
 	"pix/wire"
 )
 
-// A client that sends one byte a second is served, if slowly, and delays no other client.
+// A client that sends one byte per second is served, and delays no other client.
 func TestOneByteASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 0, 0)
@@ -45,7 +45,7 @@ func TestOneByteASecond(t *testing.T) {
 	})
 }
 
-// It cannot hold for long, in this way, what others of its user wait for.
+// Such a client cannot hold memory for long that other connections of its user wait for.
 func TestOneByteASecondOfMuch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 1<<20, 0)
@@ -80,7 +80,8 @@ func TestOneByteASecondOfMuch(t *testing.T) {
 	})
 }
 
-// Clients that greet slowly are closed when their time is over, and others are served meanwhile.
+// A connection is closed if its handshake takes too long. Other clients are served at the same
+// time.
 func TestSlowGreetings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 0, 0)
@@ -115,7 +116,7 @@ func TestSlowGreetings(t *testing.T) {
 	})
 }
 
-// A greeting that is longer than any is refused, and takes no memory of others.
+// A handshake that is too long is refused, and takes no memory from others.
 func TestLongGreeting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 0, 0)

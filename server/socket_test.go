@@ -32,14 +32,14 @@ func TestListenUnix(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	if _, err := server.ListenUnix(path); !errors.Is(err, server.ErrInUse) || !strings.Contains(err.Error(), path) {
-		t.Errorf("a second one: %v", err)
+		t.Errorf("a second listener: %v", err)
 	}
 	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
 		t.Errorf("%v", entries)
 	}
 	l.Close()
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("closed, and the socket is left: %v", err)
+		t.Errorf("the socket remains after Close: %v", err)
 	}
 }
 
@@ -55,7 +55,7 @@ func TestDeadSocketIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What has taken our place stays.
+	// A socket that has replaced ours stays.
 	os.Remove(path)
 	other, err := net.Listen("unix", path)
 	if err != nil {
@@ -68,12 +68,12 @@ func TestDeadSocketIsReplaced(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoSocketStays(t *testing.T) {
+func TestOtherFilesAreKept(t *testing.T) {
 	path := filepath.Join(shortDir(t), "socket")
 	if err := os.WriteFile(path, []byte("precious"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := server.ListenUnix(path); err == nil || !strings.Contains(err.Error(), "no socket") {
+	if _, err := server.ListenUnix(path); err == nil || !strings.Contains(err.Error(), "not a socket") {
 		t.Errorf("%v", err)
 	}
 	if b, _ := os.ReadFile(path); string(b) != "precious" {
@@ -92,7 +92,7 @@ func TestLongSocketPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := server.ListenUnix(path); !errors.Is(err, server.ErrInUse) {
-		t.Errorf("a second one: %v", err)
+		t.Errorf("a second listener: %v", err)
 	}
 	t.Chdir(dir)
 	nc, err := net.Dial("unix", filepath.Base(path))
@@ -102,15 +102,15 @@ func TestLongSocketPath(t *testing.T) {
 	nc.Close()
 	l.Close()
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("closed, and the socket is left: %v", err)
+		t.Errorf("the socket remains after Close: %v", err)
 	}
 	if l, err := server.ListenUnix(filepath.Join(dir, strings.Repeat("s", 120))); err == nil {
 		l.Close()
-		t.Error("a name that nobody can connect to was taken")
+		t.Error("a name that no client can connect to was accepted")
 	}
 }
 
-// Of many that start at once, one gets the socket.
+// Of many listeners that start at once, one gets the socket.
 func TestListenUnixRace(t *testing.T) {
 	path := filepath.Join(shortDir(t), "socket")
 	for range 20 {
@@ -135,7 +135,7 @@ func TestListenUnixRace(t *testing.T) {
 	}
 }
 
-// inheritRole makes the test a process that serves a socket which it inherits.
+// inheritRole turns the test binary into a process that serves an inherited socket.
 const inheritRole = "PIX_TEST_INHERIT"
 
 func TestInherited(t *testing.T) {
@@ -180,7 +180,7 @@ func TestInherited(t *testing.T) {
 		t.Errorf("%q, %v", b[:n], err)
 	}
 	if _, err := os.Lstat(path); err != nil {
-		t.Errorf("who inherits a socket has removed it: %v", err)
+		t.Errorf("the process that inherited the socket has removed it: %v", err)
 	}
 }
 
@@ -199,7 +199,7 @@ func TestNotInherited(t *testing.T) {
 	}
 }
 
-// Everybody can reach the socket, whatever the umask of the server is.
+// Every user can connect to the socket, with any umask of the server.
 func TestListenUnixModes(t *testing.T) {
 	testenv.UnderUmasks(t, func(t *testing.T) {
 		dir := t.TempDir()

@@ -28,8 +28,8 @@ func socketDir(t *testing.T) string {
 	return dir
 }
 
-// A lock that others have on the directory of the socket, or on any file that they can open there,
-// does not prevent listening.
+// A lock of another user on the directory of the socket, or on any file that other users can
+// open there, does not prevent listening.
 func TestLocksOfOthers(t *testing.T) {
 	dir := socketDir(t)
 	d, err := os.Open(dir)
@@ -54,11 +54,11 @@ func TestLocksOfOthers(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("it waits for a lock on the directory")
+		t.Fatal("ListenUnix waits for a lock on the directory")
 	}
 }
 
-// Other users cannot open the lock file, whatever the umask is, and it does not stay.
+// With any umask other users cannot open the lock file, and it is removed afterwards.
 func TestLockFileIsPrivate(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	dir := socketDir(t)
@@ -73,11 +73,11 @@ func TestLockFileIsPrivate(t *testing.T) {
 	}
 	unlock()
 	if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the lock file is left: %v", err)
+		t.Errorf("the lock file remains: %v", err)
 	}
 }
 
-// A lock file that others could have made is an error that says so.
+// A lock file that another user may have created is an error that names the file.
 func TestLockFileOfOthers(t *testing.T) {
 	for what, create := range map[string]func(name string) error{
 		"open to others": func(name string) error { return errors.Join(os.WriteFile(name, nil, 0o600), os.Chmod(name, 0o666)) },
@@ -104,19 +104,19 @@ func TestLockFileOfOthers(t *testing.T) {
 			l, err := ListenUnix(filepath.Join(dir, "socket"))
 			if err == nil {
 				l.Close()
-				t.Fatal("it was taken")
+				t.Fatal("the lock file was accepted")
 			}
 			if !strings.Contains(err.Error(), name) {
-				t.Errorf("the error does not name it: %v", err)
+				t.Errorf("the error does not name the file: %v", err)
 			}
 			if after, err := os.Lstat(name); err != nil || !os.SameFile(before, after) {
-				t.Errorf("it was removed or replaced: %v", err)
+				t.Errorf("the file was removed or replaced: %v", err)
 			}
 		})
 	}
 }
 
-// A lock file that a process left behind which was killed locks nothing.
+// The lock file of a killed process locks nothing.
 func TestLeftLockFile(t *testing.T) {
 	dir := socketDir(t)
 	if err := os.WriteFile(filepath.Join(dir, ".socket.lock"), nil, 0o600); err != nil {
@@ -129,7 +129,7 @@ func TestLeftLockFile(t *testing.T) {
 	l.Close()
 }
 
-// Only one has the lock at a time, though each removes the file.
+// Only one holds the lock at a time, although each removes the file.
 func TestLockSocketExcludes(t *testing.T) {
 	path := filepath.Join(socketDir(t), "socket")
 	var inside, most int
@@ -158,14 +158,15 @@ func TestLockSocketExcludes(t *testing.T) {
 	}
 	wg.Wait()
 	if most != 1 {
-		t.Errorf("%d had the lock at once", most)
+		t.Errorf("%d held the lock at once", most)
 	}
 }
 
-// listenRole makes the test a process that listens on a dead socket and says whether it got it.
+// listenRole turns the test binary into a process that listens on an unused socket and prints
+// whether it got it.
 const listenRole = "PIX_TEST_LISTEN"
 
-// Of many processes that start at once where a dead socket lies, one gets it, and it serves.
+// Of many processes that start at once next to an unused socket, one gets it and serves.
 func TestListenRaceOfProcesses(t *testing.T) {
 	if path := os.Getenv(listenRole); path != "" {
 		l, err := ListenUnix(path)
@@ -178,7 +179,7 @@ func TestListenRaceOfProcesses(t *testing.T) {
 		}
 		fmt.Println("listening")
 		nc, err := l.Accept()
-		for err == nil { // those that only look whether it is dead, and in the end the test
+		for err == nil { // connections of processes that check for a listener, and finally of the test
 			var b [1]byte
 			if n, _ := nc.Read(b[:]); n == 1 {
 				break
@@ -219,7 +220,7 @@ func TestListenRaceOfProcesses(t *testing.T) {
 			mu.Unlock()
 			if all == 6 {
 				if nc, err := net.Dial("unix", path); err != nil {
-					t.Errorf("the one that listens cannot be reached: %v", err)
+					t.Errorf("connecting to the listener failed: %v", err)
 				} else {
 					nc.Write([]byte{1})
 					nc.Close()

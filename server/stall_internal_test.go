@@ -22,16 +22,17 @@ import (
 	"pix/wire"
 )
 
-// A world is a server's memory and store, for clients of any users.
+// A testWorld is the memory and the store of a server, for clients of any users.
 type testWorld struct {
 	t    *testing.T
 	m    *memory
 	s    store.Store
 	opts Options
-	base storepath.Path // many refer to it
+	base storepath.Path // many paths refer to it
 }
 
-// newTestWorld returns a world with a budget of that many bytes, in which n paths refer to one.
+// newTestWorld returns a world with the given memory budget. Its store has n paths that refer
+// to one path.
 func newTestWorld(t *testing.T, budget int64, n int) *testWorld {
 	t.Helper()
 	s := memstore.New(nil)
@@ -63,7 +64,7 @@ func (w *testWorld) connect(uid uint32, trusted bool) *testClient {
 	return w.serve(ours, theirs, uid, trusted)
 }
 
-// serve serves a client, and shakes hands.
+// serve serves a client and performs the handshake.
 func (w *testWorld) serve(ours, theirs net.Conn, uid uint32, trusted bool) *testClient {
 	w.t.Helper()
 	c := &testClient{t: w.t, nc: ours, in: wire.NewReader(ours, 4096), served: make(chan error, 1)}
@@ -105,7 +106,7 @@ func (c *testClient) encode(req protocol.Request) []byte {
 	return p
 }
 
-// begin sends something on another goroutine.
+// begin sends bytes on another goroutine.
 func (c *testClient) begin(p []byte) { go c.nc.Write(p) }
 
 // answer reads a reply.
@@ -122,7 +123,7 @@ func (c *testClient) ask(req protocol.Request) error {
 	return c.answer(req.Op())
 }
 
-// close hangs up and returns how the connection ended for the server.
+// close hangs up and returns the result of the server.
 func (c *testClient) close() error {
 	c.nc.Close()
 	err := <-c.served
@@ -142,7 +143,7 @@ func (c *testClient) isClosed() (closed bool, why error) {
 	}
 }
 
-// wanted returns a request about n paths, of 64 bytes each.
+// wanted returns a request about n paths of 64 bytes each.
 func wanted(n int) *protocol.QueryValidPathsRequest {
 	paths := make([]storepath.Path, n)
 	for i := range paths {
@@ -154,7 +155,7 @@ func wanted(n int) *protocol.QueryValidPathsRequest {
 	return &protocol.QueryValidPathsRequest{Paths: paths}
 }
 
-// checkReleased checks that nothing is held when all connections have ended.
+// checkReleased checks that no memory is held after all connections have ended.
 func (w *testWorld) checkReleased() {
 	w.t.Helper()
 	for _, b := range w.m.budgets() {
@@ -162,7 +163,7 @@ func (w *testWorld) checkReleased() {
 	}
 }
 
-// stall makes n clients of a user stall in every way in which they hold memory, each for itself.
+// stall makes n clients of a user stall in every way that holds memory.
 func (w *testWorld) stall(uid uint32, trusted bool, n int) (clients []*testClient) {
 	upload := &protocol.AddToStoreRequest{Name: "x", Method: storepath.Flat, Algorithm: nixhash.SHA256}
 	for range n {
@@ -177,8 +178,8 @@ func (w *testWorld) stall(uid uint32, trusted bool, n int) (clients []*testClien
 	return clients
 }
 
-// While one user holds a whole share, with requests, replies and uploads that stall, trusted users
-// and other untrusted users are served at once, in everything they ask for.
+// One user holds a whole share with stalled requests, replies and uploads. All requests of
+// trusted users and of other untrusted users are served at once.
 func TestOthersAreServedAtOnce(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
 		t.Run(fmt.Sprint("trusted=", trusted), func(t *testing.T) {
@@ -204,7 +205,7 @@ func TestOthersAreServedAtOnce(t *testing.T) {
 					c.close()
 				}
 				if took := time.Since(start); took > 0 {
-					t.Errorf("they waited for %v", took)
+					t.Errorf("the clients waited for %v", took)
 				}
 				for _, c := range stalled {
 					c.close()
@@ -215,8 +216,8 @@ func TestOthersAreServedAtOnce(t *testing.T) {
 	}
 }
 
-// A client that stalls is closed when another of its user waits for what it holds, and not before.
-// The other client is answered.
+// The connection of a stalled client is closed when another connection of its user waits for
+// its memory, and not before. The other client is served.
 func TestStalledClientLosesItsMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 16<<20, 4000)
@@ -232,7 +233,7 @@ func TestStalledClientLosesItsMemory(t *testing.T) {
 			}
 		}
 		if waiting == 0 {
-			t.Error("all were closed")
+			t.Error("all connections were closed")
 		}
 		c := w.connect(1, false)
 		start := time.Now()
@@ -240,7 +241,7 @@ func TestStalledClientLosesItsMemory(t *testing.T) {
 			t.Errorf("a client that waits: %v", err)
 		}
 		if took := time.Since(start); took > 5*time.Minute {
-			t.Errorf("it waited for %v", took)
+			t.Errorf("the client waited for %v", took)
 		}
 		c.close()
 		for _, c := range stalled {
@@ -250,7 +251,7 @@ func TestStalledClientLosesItsMemory(t *testing.T) {
 	})
 }
 
-// While no connection waits for the memory that it holds, a client may stall as long as the options allow.
+// While no connection waits for its memory, a client may stall as long as the options allow.
 func TestStalledClientAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 16<<20, 0)
@@ -264,7 +265,7 @@ func TestStalledClientAlone(t *testing.T) {
 		}
 		c.begin(p[len(p)/2:])
 		if err := c.answer(protocol.QueryValidPaths); err != nil {
-			t.Errorf("it was closed: %v", err)
+			t.Errorf("the connection was closed: %v", err)
 		}
 		c.close()
 		other.close()
@@ -272,8 +273,8 @@ func TestStalledClientAlone(t *testing.T) {
 	})
 }
 
-// A client that waits for memory loses nothing, however long that takes: neither its connection
-// nor what it has sent.
+// A client may wait for memory for any time without losing its connection or the bytes it has
+// sent.
 func TestWaitingClientLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 1<<20, 0) // a share is the memory for 16 KiB of a request
@@ -281,7 +282,7 @@ func TestWaitingClientLosesNothing(t *testing.T) {
 		slow := w.connect(1, false)
 		p := slow.encode(wanted(400_000))
 		var wg sync.WaitGroup
-		wg.Go(func() { // not slower than it may be, but much longer than a client may stall
+		wg.Go(func() { // fast enough, but much longer than a client may stall
 			for len(p) > 0 {
 				n := min(len(p), 300<<10)
 				if _, err := slow.nc.Write(p[:n]); err != nil {
@@ -307,7 +308,7 @@ func TestWaitingClientLosesNothing(t *testing.T) {
 			t.Errorf("the slow client: %v", err)
 		}
 		if took := time.Since(start); took < time.Minute {
-			t.Errorf("it was only %v slow", took)
+			t.Errorf("the slow client took only %v", took)
 		}
 		wg.Wait()
 		slow.close()
@@ -315,13 +316,13 @@ func TestWaitingClientLosesNothing(t *testing.T) {
 	})
 }
 
-// A client that hangs up while it waits for memory is noticed.
+// The server notices a client that hangs up while it waits for memory.
 func TestWaitingClientHangsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 1<<20, 0)
 		first, second, third := w.connect(1, false), w.connect(1, false), w.connect(1, false)
 		p := first.encode(wanted(4000))
-		for _, c := range []*testClient{first, second} { // one overdraws, one has the share
+		for _, c := range []*testClient{first, second} { // one overdraws, the other holds the share
 			c.begin(p[:len(p)/2])
 			synctest.Wait()
 		}
@@ -330,7 +331,7 @@ func TestWaitingClientHangsUp(t *testing.T) {
 		start := time.Now()
 		third.nc.Close()
 		if <-third.served; time.Since(start) > time.Second {
-			t.Errorf("it is noticed after %v", time.Since(start))
+			t.Errorf("the hang-up was noticed after %v", time.Since(start))
 		}
 		first.close()
 		second.close()
@@ -338,7 +339,7 @@ func TestWaitingClientHangsUp(t *testing.T) {
 	})
 }
 
-// p99 returns how long the slowest but one in a hundred of 1,000 queries takes.
+// p99 returns the 99th percentile of the durations of 1,000 queries.
 func (c *testClient) p99(t *testing.T, req protocol.Request) time.Duration {
 	t.Helper()
 	took := make([]time.Duration, 1000)
@@ -357,10 +358,10 @@ func (c *testClient) p99(t *testing.T, req protocol.Request) time.Duration {
 	return took[len(took)*99/100]
 }
 
-// With 32 connections of one user that stall in a request, the queries of another user, and of root,
+// While 32 connections of one user stall in a request, the queries of another user and of root
 // take no longer than on an idle server.
 func TestFairness(t *testing.T) {
-	const noise = 50 * time.Millisecond        // of other programs on the machine
+	const noise = 50 * time.Millisecond        // from other programs on the machine
 	for _, size := range []int{1250, 32_000} { // paths: 80 KB, 2 MB
 		w := newTestWorld(t, 0, 0)
 		l, err := net.Listen("unix", filepath.Join(socketDir(t), "s"))
@@ -397,11 +398,11 @@ func TestFairness(t *testing.T) {
 			for _, c := range users {
 				c.nc.SetDeadline(time.Now().Add(time.Minute))
 				if got := c.p99(t, req); got > 2*idle[i]+5*time.Millisecond+noise {
-					t.Errorf("beside requests of %d paths that stall, a query takes %v, and %v on an idle server", size, got, idle[i])
+					t.Errorf("with stalled requests of %d paths a query takes %v, on an idle server %v", size, got, idle[i])
 				} else {
 					t.Logf("%v, %v idle", got, idle[i])
 				}
-				// Nor does a request of the same size wait.
+				// A request of the same size does not wait either.
 				start := time.Now()
 				if err := c.ask(wanted(size)); err != nil || time.Since(start) > 5*time.Second {
 					t.Errorf("a request of %d paths takes %v, %v", size, time.Since(start), err)
@@ -415,8 +416,7 @@ func TestFairness(t *testing.T) {
 	}
 }
 
-// Connections of one user that pipeline requests do not keep each other waiting for the buffers of
-// their replies.
+// Connections of one user that pipeline requests do not wait for each other's reply buffers.
 func TestManyPipelines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 1<<20, 0) // a share has two buffers
@@ -438,19 +438,19 @@ func TestManyPipelines(t *testing.T) {
 		}
 		wg.Wait()
 		if took := time.Since(start); took > time.Minute {
-			t.Errorf("they took %v", took)
+			t.Errorf("the connections took %v", took)
 		}
 		w.checkReleased()
 	})
 }
 
-// A connection that has had log lines and replies, and is idle, holds no memory of the budget.
+// An idle connection that has had log lines and replies holds no memory of the budget.
 func TestIdleHoldsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 0, 0)
 		c := w.connect(1, false)
 		noise := make(map[string]string)
-		for i := range 3000 { // each is answered by a line
+		for i := range 3000 { // the reply to each has a log line
 			noise[fmt.Sprint("a-restricted-setting-", i)] = "x"
 		}
 		for range 3 {

@@ -30,7 +30,7 @@ func TestStdio(t *testing.T) {
 	if _, err := io.ReadFull(out, b); err != nil || string(b) != "there" {
 		t.Errorf("%q, %v", b, err)
 	}
-	// A Read that waits ends with Close.
+	// Close ends a blocked Read.
 	ended := make(chan error)
 	go func() {
 		_, err := nc.Read(b)
@@ -46,14 +46,14 @@ func TestStdio(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("Close does not end a Read")
 	}
-	// The files are as they were.
+	// The files have their former flags.
 	flags, err := unix.FcntlInt(theirIn.Fd(), unix.F_GETFL, 0)
 	if err != nil || flags&unix.O_NONBLOCK != 0 {
 		t.Errorf("%#x, %v", flags, err)
 	}
 }
 
-// pipe returns a pipe whose ends block, as the standard streams of a process do.
+// pipe returns a pipe with blocking ends, like the standard streams of a process.
 func pipe(t *testing.T) (r, w *os.File) {
 	t.Helper()
 	var fds [2]int

@@ -6,46 +6,46 @@ import (
 	"time"
 )
 
-// minRate is how many bytes a second a client must send or read to be in time, while it holds memory
-// for which others wait.
+// minRate is the number of bytes per second that a client must send or read while it holds
+// memory that others wait for.
 const minRate = 256 << 10
 
 // A timeout expires when a wait lasts longer than its limit. A connection starts and stops its
 // timeouts with each request, and almost none expires. So start does not reset a timer that already
 // runs: when the timer fires too early, it is armed for the rest. That costs much less.
 //
-// While the connection holds memory, a timeout also measures how late the client is: how long
-// the server has waited for it, less the time that the bytes it moved may take at minRate.
+// While the connection holds memory, a timeout also measures how late the client is: the time that
+// the server has waited for it, minus the time that its bytes may take at minRate.
 type timeout struct {
 	expire func()
-	holds  *atomic.Int32 // whether the connection holds memory; nil: that does not matter
+	holds  *atomic.Int32 // number of accounts that hold memory; nil: lateness is not measured
 
-	mu    sync.Mutex
-	since time.Time // when the wait began; zero: there is none
-	at    time.Time // when it expires; zero: never
-	late  time.Duration
-	timer *time.Timer // nil until it is needed
-	fires time.Time   // when the timer fires; zero: it does not run
+	mu       sync.Mutex
+	since    time.Time // start of the wait; zero: no wait
+	deadline time.Time // end of the wait; zero: none
+	late     time.Duration
+	timer    *time.Timer // nil until the first use
+	timerAt  time.Time   // when the timer fires; zero: it is stopped
 
 	closed bool
 }
 
-// start begins a wait. A limit of 0 or less is none.
+// start begins a wait. A limit of 0 or less means no limit.
 func (t *timeout) start(limit time.Duration) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.since, t.at = now, time.Time{}
+	t.since, t.deadline = now, time.Time{}
 	if limit <= 0 || t.closed {
 		return
 	}
-	t.at = now.Add(limit)
-	if t.fires.IsZero() || t.at.Before(t.fires) {
+	t.deadline = now.Add(limit)
+	if t.timerAt.IsZero() || t.deadline.Before(t.timerAt) {
 		t.arm(now, limit)
 	}
 }
 
-// stop ends the wait, in which the client has moved n bytes.
+// stop ends the wait, during which the client has sent or read n bytes.
 func (t *timeout) stop(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -53,7 +53,7 @@ func (t *timeout) stop(n int) {
 		allowed := time.Duration(n) * (time.Second / minRate)
 		t.late = max(t.late+time.Since(t.since)-allowed, 0)
 	}
-	t.since, t.at = time.Time{}, time.Time{}
+	t.since, t.deadline = time.Time{}, time.Time{}
 }
 
 // lateness returns how late the client is.
@@ -66,7 +66,7 @@ func (t *timeout) lateness() time.Duration {
 	return t.late + time.Since(t.since)
 }
 
-// reset sets the lateness to 0. It is called when the connection begins to hold memory.
+// reset sets the lateness to 0. It is called when the connection starts to hold memory.
 func (t *timeout) reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -76,11 +76,11 @@ func (t *timeout) reset() {
 	}
 }
 
-// close stops the timer for good.
+// close stops the timer. Later waits do not expire.
 func (t *timeout) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.at, t.closed = time.Time{}, true
+	t.deadline, t.closed = time.Time{}, true
 	if t.timer != nil {
 		t.timer.Stop()
 	}
@@ -88,7 +88,7 @@ func (t *timeout) close() {
 
 // arm makes the timer fire after d. The timeout must be locked.
 func (t *timeout) arm(now time.Time, d time.Duration) {
-	t.fires = now.Add(d)
+	t.timerAt = now.Add(d)
 	if t.timer == nil {
 		t.timer = time.AfterFunc(d, t.fire)
 		return
@@ -106,15 +106,15 @@ func (t *timeout) fire() {
 func (t *timeout) due() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.fires = time.Time{}
-	if t.at.IsZero() {
+	t.timerAt = time.Time{}
+	if t.deadline.IsZero() {
 		return false
 	}
 	now := time.Now()
-	if left := t.at.Sub(now); left > 0 {
+	if left := t.deadline.Sub(now); left > 0 {
 		t.arm(now, left)
 		return false
 	}
-	t.at = time.Time{}
+	t.deadline = time.Time{}
 	return true
 }

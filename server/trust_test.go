@@ -19,10 +19,10 @@ import (
 	"pix/storepath"
 )
 
-// A recorder is a store that can do everything, does nothing, and records what it is asked to
-// change and what it is asked to repair.
+// A recorder is a store that has every capability and does nothing. It records requests to
+// change or repair something.
 type recorder struct {
-	store.Store // answers questions
+	store.Store // answers queries
 	mu          sync.Mutex
 	calls       []string
 }
@@ -33,7 +33,7 @@ func (r *recorder) record(format string, args ...any) {
 	r.calls = append(r.calls, fmt.Sprintf(format, args...))
 }
 
-// taken returns the requests that were recorded since the last call.
+// taken returns the requests recorded since the last call.
 func (r *recorder) taken() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -167,12 +167,13 @@ func textOf(name, contents string) storepath.Path {
 	return path
 }
 
-// A reached request is one that asks for as much as possible, and what of it reaches the store.
+// A reached is a request that asks for as much as possible, and the parts of it that reach the
+// store.
 type reached struct {
 	req     protocol.Request
 	body    []byte
-	store   string // what the store records, separated by "; "; "" is nothing
-	trusted string // the same of a trusted client; "" is the same
+	store   string // the expected records, separated by "; "
+	trusted string // the expected records for a trusted client, if they differ
 	fails   bool
 }
 
@@ -253,9 +254,9 @@ func fixedDerivation(t *testing.T) *derivation.Derivation {
 	return d
 }
 
-// Whatever operation a client asks for, with all flags that there are, this and nothing more
-// reaches the store, in every form of the protocol.
-func TestWhatReachesTheStore(t *testing.T) {
+// Clients call all operations with all flags. Exactly the expected requests reach the store, in
+// every version of the protocol.
+func TestRequestsReachingStore(t *testing.T) {
 	for _, version := range []uint8{18, 21, 22, 24, 29, 34, 38} {
 		for _, trust := range []bool{false, true} {
 			t.Run(fmt.Sprintf("1.%d,trusted=%v", version, trust), func(t *testing.T) {
@@ -265,7 +266,7 @@ func TestWhatReachesTheStore(t *testing.T) {
 				asked := make(map[protocol.Op]bool)
 				var params protocol.Params
 				for _, q := range w.reachable(t, dialFeatures(t, r, opts).params) {
-					c := dialFeatures(t, r, opts) // a refusal may end the connection
+					c := dialFeatures(t, r, opts) // a refused request may end the connection
 					if params = c.params; c.params.Check(q.req.Op()) != nil {
 						continue
 					}
@@ -275,7 +276,7 @@ func TestWhatReachesTheStore(t *testing.T) {
 				}
 				for _, row := range protocol.Operations() {
 					if params.Check(row.Op) == nil && !asked[row.Op] {
-						t.Errorf("%s was not tried", row.Name)
+						t.Errorf("%s was not called", row.Name)
 					}
 				}
 			})
@@ -283,7 +284,7 @@ func TestWhatReachesTheStore(t *testing.T) {
 	}
 }
 
-// reach sends a request that asks for too much, and compares what reaches the store.
+// reach sends a request that asks for too much, and checks the requests that reach the store.
 func (c *client) reach(t *testing.T, r *recorder, q reached, trust bool) {
 	t.Helper()
 	if _, build := q.req.(*protocol.BuildPathsRequest); build {
@@ -309,12 +310,12 @@ func (c *client) reach(t *testing.T, r *recorder, q reached, trust bool) {
 	}
 }
 
-func TestIgnoringLivenessIsForNobody(t *testing.T) {
+func TestIgnoringLivenessIsRefused(t *testing.T) {
 	r := &recorder{Store: memstore.New(nil)}
 	for _, opts := range []*server.Options{nil, trusted} {
 		c := dial(t, r, opts)
 		if _, err := c.ask(&protocol.CollectGarbageRequest{GCOptions: store.GCOptions{IgnoreLiveness: true}}, nil); err == nil {
-			t.Error("it may be ignored")
+			t.Error("liveness was ignored")
 		}
 		if calls := r.taken(); len(calls) > 0 {
 			t.Errorf("%q reaches the store", calls)

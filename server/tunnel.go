@@ -1,41 +1,44 @@
 package server
 
 import (
+	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
 	"pix/activity"
 	"pix/protocol"
+	"pix/store"
 )
 
 // A tunnel sends the client what the store reports during the work on a request. It is the
-// handler in the context of every operation.
+// event handler in the context of every operation.
 //
-// If the client does not read as fast as the store reports, the store waits: the log of a build
-// must not fill the memory. An upload is an exception. A client may send all of it before it
-// reads anything, so a store that waited for the client would wait forever. Messages that do not
-// fit into the outbox are dropped then, and the client learns how many.
+// If the client reads more slowly than the store reports, the store waits, so that the log of a build
+// does not fill the memory. An upload is an exception. A client may send all of it before it
+// reads anything, so a store that waited for the client would wait forever. During an upload, messages
+// that do not fit into the outbox are dropped, and the client gets their number.
 type tunnel struct {
 	params   protocol.Params
 	out      *outbox
 	settings *settingsHolder
 
-	uploading atomic.Bool // there is a body that is not at its end
+	uploading atomic.Bool // the request has a body that is not read completely
 
-	failed func(error) // closes the connection
+	abort func(error) // closes the connection
 
 	mu      sync.Mutex
 	working bool // between the request and the end of the work
 	dropped int
 }
 
-// HandleEvent sends an event, unless the work is done. The store may call it on a goroutine of
-// its own, where a panic would end the process.
+// HandleEvent sends an event, unless the work is done. The store may call it on its own
+// goroutine. So it recovers from a panic, which would end the process.
 func (t *tunnel) HandleEvent(e activity.Event) {
 	defer func() {
 		if v := recover(); v != nil {
-			t.failed(newPanicError(v))
+			t.abort(newPanicError(v))
 		}
 	}()
 	t.mu.Lock()
@@ -53,7 +56,7 @@ func (t *tunnel) HandleEvent(e activity.Event) {
 	p, err := t.params.AppendMessage(nil, m)
 	switch {
 	case err != nil: // too long for the protocol
-	case t.out.tryPut(p):
+	case t.out.tryQueue(p):
 	case t.uploading.Load():
 		t.dropped++
 	default:
@@ -61,11 +64,11 @@ func (t *tunnel) HandleEvent(e activity.Event) {
 	}
 }
 
-// firstActivities is the version from which clients know of activities.
+// firstActivities is the first version that has activities.
 var firstActivities = protocol.MakeVersion(20)
 
-// message returns what is sent for an event. To older clients an activity is a line, and
-// its end and its results are nothing.
+// message returns the message for an event. Older clients get a log line for the start of an
+// activity, and nothing for its end and its results.
 func (t *tunnel) message(e activity.Event) (m protocol.Message, ok bool) {
 	m.Event = e
 	switch e := e.(type) {
@@ -86,7 +89,7 @@ func (t *tunnel) message(e activity.Event) (m protocol.Message, ok bool) {
 	return m, t.params.Version >= firstActivities
 }
 
-// verbosity returns how unimportant a line may be to be sent.
+// verbosity returns the lowest level of importance at which lines are sent.
 func (t *tunnel) verbosity() activity.Verbosity {
 	if set := t.settings.current.Load(); set != nil {
 		return set.Verbosity
@@ -94,36 +97,36 @@ func (t *tunnel) verbosity() activity.Verbosity {
 	return activity.LevelInfo
 }
 
-// startWork lets messages through.
+// startWork allows messages until the work ends.
 func (t *tunnel) startWork() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.working = true
 }
 
-// reply ends the work with a reply, which comes encoded, behind the message that announces it.
-// What the store tells later is dropped. If another request is here already, the reply may be
-// sent together with that to the next.
-func (t *tunnel) reply(p []byte, another bool) error {
+// sendReply ends the work and sends the encoded reply. Later events of the store are dropped.
+// If another request is already here, the reply may be held back and sent together with the
+// next reply.
+func (t *tunnel) sendReply(p []byte, another bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if lost := t.endWork(); lost != nil {
+	if lost := t.stopWork(); lost != nil {
 		p = append(lost, p...)
 	}
-	return t.out.send(p, another)
+	return t.out.writeNow(p, another)
 }
 
-// fail ends the work with an error. What the store tells later is dropped.
-func (t *tunnel) fail(said *activity.Error) error {
+// sendError ends the work and sends an error. Later events of the store are dropped.
+func (t *tunnel) sendError(e *activity.Error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, err := t.out.Write(t.appendError(t.endWork(), said)) // the client may be busy sending
+	_, err := t.out.Write(t.appendError(t.stopWork(), e)) // does not wait: the client may be busy sending
 	return err
 }
 
-// endWork lets no more messages through, and returns one that says how many were dropped, or
-// nil. The tunnel must be locked.
-func (t *tunnel) endWork() []byte {
+// stopWork ends the work. It returns an encoded message with the number of dropped events, or
+// nil if none were dropped. The tunnel must be locked.
+func (t *tunnel) stopWork() []byte {
 	t.working = false
 	if t.dropped == 0 {
 		return nil
@@ -134,12 +137,103 @@ func (t *tunnel) endWork() []byte {
 	return p
 }
 
-// appendError appends a message that says what failed.
+// appendError appends the message with an error.
 func (t *tunnel) appendError(p []byte, e *activity.Error) []byte {
 	p, err := t.params.AppendMessage(p, protocol.Message{Kind: protocol.MessageError, Err: e})
-	if err != nil { // what the store said cannot be sent, being too long
+	if err != nil { // the error is too long for the protocol
 		short := &activity.Error{Level: activity.LevelError, Message: "the store failed, and its message is too long", Status: 1}
 		p, _ = t.params.AppendMessage(p, protocol.Message{Kind: protocol.MessageError, Err: short})
 	}
 	return p
+}
+
+// A rejection is an error before any work. The client gets it twice, and the connection is
+// closed.
+type rejection struct{ message string }
+
+func (e *rejection) Error() string { return e.message }
+
+// newRejection returns a rejection with the text of Nix.
+func newRejection(format string, args ...any) error { return &rejection{fmt.Sprintf(format, args...)} }
+
+// unsupported returns the error of Nix 2.34 for an operation that the store does not have.
+func unsupported(operation string) error {
+	return fmt.Errorf("operation '%s' is not supported by this store: %w", operation, errors.ErrUnsupported)
+}
+
+// clientError returns the error that a client gets for err. An error of another daemon is
+// passed on unchanged.
+func clientError(err error) *activity.Error {
+	var e *activity.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	message := err.Error()
+	if cannot, ok := errors.AsType[*store.UnsupportedError](err); ok { // its text names a Go type
+		message = fmt.Sprintf("this store cannot %s", cannot.What)
+	}
+	return &activity.Error{Level: activity.LevelError, Message: message, Status: 1}
+}
+
+// readError returns the error that a client gets if its request cannot be read, with the text
+// of Nix where Nix has one.
+func readError(err error) *activity.Error {
+	var unknown *protocol.UnsupportedError
+	var bad *protocol.Error
+	switch {
+	case errors.As(err, &unknown):
+		err = fmt.Errorf("invalid operation: %w", unknown)
+	case errors.Is(err, errTooLarge):
+		err = errTooLarge
+	case errors.As(err, &bad):
+		err = fmt.Errorf("%s: %w", bad.What, bad.Err)
+	}
+	return clientError(err)
+}
+
+// A PanicError is the error of [Serve] after a panic, or a call of [runtime.Goexit], of the store, of a
+// function in the options, or of this package. The connection was closed; the server keeps serving the
+// others.
+type PanicError struct {
+	Value any    // the value of the panic; nil for runtime.Goexit
+	Stack []byte // the stack of the goroutine
+}
+
+func (e *PanicError) Error() string {
+	if e.Value == nil {
+		return "the goroutine that served the client has exited"
+	}
+	return fmt.Sprintf("panic while a client was served: %v", e.Value)
+}
+
+// Unwrap returns the value of the panic if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// newPanicError is called by a deferred function with what recover returned.
+func newPanicError(v any) *PanicError { return &PanicError{v, debug.Stack()} }
+
+// errInternal is the error that a client gets after a panic. It has no details, which may be secret.
+var errInternal = errors.New("internal error of the daemon; it has closed the connection")
+
+// guard calls a function on a goroutine of the connection. A panic ends the connection, but not
+// the process.
+func (c *conn) guard(f func()) {
+	returned := false
+	defer func() {
+		if !returned {
+			c.abort(newPanicError(recover()))
+		}
+	}()
+	f()
+	returned = true
+}
+
+// panicked is called by a deferred function when serving the client has panicked. It sends
+// errInternal to the client, and returns the [*PanicError].
+func (c *conn) panicked(v any) error {
+	err := newPanicError(v)
+	return c.reject(clientError(errInternal), err)
 }

@@ -18,7 +18,7 @@ import (
 	"pix/wire"
 )
 
-// archiveOf spells an archive word by word, so that it may be one that no writer writes.
+// archiveOf encodes an archive word by word, so that it can be invalid.
 func archiveOf(words string) []byte {
 	var b []byte
 	for word := range strings.FieldsSeq(words) {
@@ -30,12 +30,12 @@ func archiveOf(words string) []byte {
 	return b
 }
 
-// entry is an entry of a directory, spelled like that.
+// entry returns an encoded directory entry.
 func entry(name, node string) string {
 	return " entry ( name " + name + " node ( " + node + " ) )"
 }
 
-// hostileArchives would write outside of the store, if they were restored without care.
+// hostileArchives would write outside the store if they were restored without care.
 func hostileArchives() map[string][]byte {
 	dir := func(entries ...string) []byte {
 		return archiveOf("nix-archive-1 ( type directory" + strings.Join(entries, "") + " )")
@@ -60,7 +60,7 @@ func hostileArchives() map[string][]byte {
 	}
 }
 
-// tree lists what is in a directory, but for the store's own files.
+// tree lists the files in a directory, without the files of the store.
 func tree(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
@@ -80,8 +80,8 @@ func tree(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// What a client does who is not trusted leaves the files outside of the store as they are, and
-// brings nothing into it that no trusted key has signed.
+// An untrusted client changes no files outside the store, and adds only objects that a trusted
+// key has signed.
 func TestUntrustedOnDisk(t *testing.T) {
 	dir := t.TempDir()
 	key, err := signature.GenerateKey("test-1")
@@ -109,15 +109,15 @@ func TestUntrustedOnDisk(t *testing.T) {
 			&protocol.AddToStoreRequest{Name: "hostile", Method: storepath.NAR, Algorithm: nixhash.SHA256},
 			&protocol.AddToStoreNarRequest{Info: *signedInfo(t, key, archive)},
 		} {
-			// The signature is right, so only the archive can be what is refused.
+			// The signature is valid, so only the archive can be refused.
 			if _, err := c.ask(req, archive); err == nil {
-				t.Errorf("%s: %s was taken", name, req.Op())
+				t.Errorf("%s: %s was accepted", name, req.Op())
 			}
 		}
 	}
 	for _, name := range []string{"", ".", "..", "../x", "a/b", "/tmp/x", "a b", strings.Repeat("x", 212)} {
 		if _, err := c.ask(&protocol.AddToStoreRequest{Name: name, Method: storepath.Flat, Algorithm: nixhash.SHA256}, []byte("x")); err == nil {
-			t.Errorf("the name %q was taken", name)
+			t.Errorf("the name %q was accepted", name)
 		}
 	}
 	good := fileNAR("good")
@@ -132,7 +132,7 @@ func TestUntrustedOnDisk(t *testing.T) {
 		info := signedInfo(t, key, good)
 		change(info)
 		if _, err := c.ask(&protocol.AddToStoreNarRequest{Info: *info, DontCheckSigs: true, Repair: true}, good); err == nil {
-			t.Errorf("%s, and it was taken", name)
+			t.Errorf("%s was accepted", name)
 		}
 	}
 	if got := valid(); len(got) > 0 {
@@ -141,17 +141,18 @@ func TestUntrustedOnDisk(t *testing.T) {
 	info := signedInfo(t, key, good)
 	must[*protocol.None](c, &protocol.AddToStoreNarRequest{Info: *info}, good)
 	if got := valid(); !slices.Equal(got, []storepath.Path{info.Path}) {
-		t.Errorf("%v are valid, want what is signed", got)
+		t.Errorf("%v are valid, want only signed objects", got)
 	}
 	if after := tree(t, dir); !slices.Equal(before, after) {
-		t.Errorf("outside of the store there is %q, and before was %q", after, before)
+		t.Errorf("files outside the store: %q, before: %q", after, before)
 	}
-	if entries, _ := os.ReadDir(filepath.Join(dir, "root/nix/store")); len(entries) != 2 { // and .links
+	if entries, _ := os.ReadDir(filepath.Join(dir, "root/nix/store")); len(entries) != 2 { // the object and .links
 		t.Errorf("the store directory has %v", entries)
 	}
 }
 
-// signedInfo is the info of an object with an archive, under a path that does not follow from it.
+// signedInfo returns the info of an object with an archive, at a path that does not depend on
+// the archive.
 func signedInfo(t *testing.T, key signature.SecretKey, archive []byte) *store.PathInfo {
 	t.Helper()
 	path, err := storepath.DefaultDir.MakePath("output:out", nixhash.Sum(nixhash.SHA256, archive), "hostile")

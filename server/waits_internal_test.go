@@ -17,7 +17,7 @@ import (
 	"pix/wire"
 )
 
-// While an upload waits for its client, no timer wakes the processor again and again.
+// While an upload waits for its client, no timer wakes the processor repeatedly.
 func TestStalledUploadSleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 0, 0)
@@ -25,8 +25,8 @@ func TestStalledUploadSleeps(t *testing.T) {
 		var woken atomic.Int64
 		served := make(chan error, 1)
 		c := newConn(t.Context(), theirs, w.s, &w.opts, w.m, owner{uid: 1, known: true})
-		slow := c.in.slow
-		c.in.slow = func() { woken.Add(1); slow() }
+		slow := c.in.onSlow
+		c.in.onSlow = func() { woken.Add(1); slow() }
 		go func() { served <- c.run() }()
 		client := &testClient{t: t, nc: ours, in: wire.NewReader(ours, 4096), served: served}
 		var err error
@@ -47,7 +47,7 @@ func TestStalledUploadSleeps(t *testing.T) {
 	})
 }
 
-// A chattyStore says something while it works.
+// A chattyStore reports an event while it works.
 type chattyStore struct{ store.Store }
 
 func (s chattyStore) IsValidPath(ctx context.Context, _ storepath.Path) (bool, error) {
@@ -55,7 +55,7 @@ func (s chattyStore) IsValidPath(ctx context.Context, _ storepath.Path) (bool, e
 	return true, nil
 }
 
-// A client that has not yet read the reply to its last request when the server shuts down gets it.
+// A shutdown delivers the last reply to a client that has not read it yet.
 func TestShutdownDeliversReplies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 0, 0)

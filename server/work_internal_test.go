@@ -45,7 +45,7 @@ func (s *workshop) VerifyStore(ctx context.Context, _, _ bool) (bool, error) {
 	return false, s.last(ctx)
 }
 
-// newWorkshop returns a world whose store is a workshop.
+// newWorkshop returns a testWorld whose store is a workshop.
 func newWorkshop(t *testing.T) (*testWorld, *workshop) {
 	w := newTestWorld(t, 0, 0)
 	s := &workshop{Store: w.s, let: make(chan struct{})}
@@ -62,7 +62,7 @@ func builds(n int) *protocol.BuildPathsRequest {
 	return req
 }
 
-// Builds that last for hours hold little memory: the user can ask and upload meanwhile.
+// Long builds hold little memory, so the user can query and upload at the same time.
 func TestBuildsHoldLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s := newWorkshop(t)
@@ -74,7 +74,7 @@ func TestBuildsHoldLittle(t *testing.T) {
 		}
 		synctest.Wait()
 		if n := s.running.Load(); n != 150 {
-			t.Errorf("%d builds are under way", n)
+			t.Errorf("%d builds are running", n)
 		}
 		time.Sleep(5 * time.Hour)
 		c := w.connect(1, false)
@@ -96,7 +96,7 @@ func TestBuildsHoldLittle(t *testing.T) {
 	})
 }
 
-// A user goes through the whole store once at a time. No other user waits for that.
+// A user has one operation on the whole store at a time. No other user waits for it.
 func TestSweepsInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s := newWorkshop(t)
@@ -108,7 +108,7 @@ func TestSweepsInTurn(t *testing.T) {
 			synctest.Wait()
 		}
 		if n := s.running.Load(); n != 2 {
-			t.Errorf("%d verify the store at once, want one of each user", n)
+			t.Errorf("%d verify the store at once, want one per user", n)
 		}
 		time.Sleep(10 * time.Hour)
 		go func() {
@@ -129,8 +129,8 @@ func TestSweepsInTurn(t *testing.T) {
 	})
 }
 
-// An operation that lasts keeps its request in memory. So an untrusted user gets an error for a large one,
-// and can go on using the connection.
+// A long operation keeps its request in memory. So a large request of an untrusted user gets an
+// error, and the connection stays usable.
 func TestLargeLastingRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s := newWorkshop(t)
@@ -150,28 +150,28 @@ func TestLargeLastingRequest(t *testing.T) {
 	})
 }
 
-// A request that overdraws and would have to wait for operations that last gets an error.
+// A request that overdraws and would have to wait for long operations gets an error.
 func TestBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s := newWorkshop(t)
 		var clients []*testClient
-		large := builds(87_000) // it fills the share of work
+		large := builds(87_000) // fills the share of work
 		first := w.connect(1, false)
 		first.begin(first.encode(large))
 		clients = append(clients, first)
 		synctest.Wait()
-		second := w.connect(1, false) // larger than the share of requests
+		second := w.connect(1, false) // its request is larger than the share of requests
 		if err := second.ask(large); err == nil || err.Error() != errBusy.Error() {
 			t.Errorf("%v, want an error", err)
 		}
 		if err := second.ask(wanted(100)); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
-		waits := w.connect(1, false) // a small one waits
+		waits := w.connect(1, false) // a small request waits
 		waits.begin(waits.encode(builds(10)))
 		synctest.Wait()
 		if n := s.running.Load(); n != 1 {
-			t.Errorf("%d builds are under way", n)
+			t.Errorf("%d builds are running", n)
 		}
 		close(s.let)
 		for _, c := range append(clients, waits) {
@@ -185,7 +185,8 @@ func TestBusy(t *testing.T) {
 	})
 }
 
-// Clients that do not read their log lines hold a bounded amount of memory, and no other user waits for it.
+// Clients that do not read their log lines hold a limited amount of memory, and no other user
+// waits for it.
 func TestUnreadLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWorld(t, 0, 0)
@@ -219,7 +220,7 @@ func TestUnreadLog(t *testing.T) {
 	})
 }
 
-// The infos of an upload of many objects may be large, but not larger than the share of work.
+// The infos in an upload of many objects may be large, but not larger than the share of work.
 func TestLargeInfos(t *testing.T) {
 	for refs, fits := range map[int]bool{10_000: true, 40_000: false} {
 		synctest.Test(t, func(t *testing.T) {

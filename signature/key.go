@@ -9,14 +9,15 @@ import (
 	"unicode"
 )
 
-// A SecretKey signs. The zero value is no key: its methods panic, but for Name.
+// A SecretKey signs messages. On the zero value, every method except Name and Format
+// panics.
 //
-// Printing it with package fmt shows its name alone; see [SecretKey.Reveal].
+// Package fmt prints only the name of a key; see [SecretKey.Reveal].
 type SecretKey struct {
 	name string
-	// The key is in a closure because package fmt does not look into those. It would look
-	// into all else, without asking [SecretKey.Format], where a SecretKey is an unexported
-	// field of a struct that is printed.
+	// A closure holds the key because package fmt does not print the contents of one. If a
+	// SecretKey is an unexported field of a struct, fmt prints all its fields without calling
+	// [SecretKey.Format].
 	key func() ed25519.PrivateKey
 }
 
@@ -24,18 +25,19 @@ func newSecretKey(name string, key ed25519.PrivateKey) SecretKey {
 	return SecretKey{name, func() ed25519.PrivateKey { return key }}
 }
 
-// GenerateKey returns a new secret key. The name should say whose it is and, since keys
-// are replaced some day, which: "cache.example.org-1". The error is an [*Error] if the
-// name is empty, or has a colon or white space, with which nobody could trust the key.
+// GenerateKey returns a new secret key. The name should identify the owner and have a number,
+// because keys are replaced: "cache.example.org-1". The error is an [*Error] if the name is
+// empty, or contains a colon, white space or a control character: no list of trusted keys
+// could contain such a key.
 func GenerateKey(name string) (SecretKey, error) {
 	const what = "secret key"
 	switch {
 	case name == "":
-		return SecretKey{}, &Error{what, "", "it needs a name"}
+		return SecretKey{}, &Error{what, "", "a key needs a name"}
 	case strings.Contains(name, ":"):
-		return SecretKey{}, &Error{what, name, "its name has a colon"}
+		return SecretKey{}, &Error{what, name, "the name contains a colon"}
 	case strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
-		return SecretKey{}, &Error{what, name, "its name has white space"}
+		return SecretKey{}, &Error{what, name, "the name contains white space or a control character"}
 	}
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -44,11 +46,11 @@ func GenerateKey(name string) (SecretKey, error) {
 	return newSecretKey(name, key), nil
 }
 
-// ParseSecretKey reads "name:base 64" as leniently as [Parse], so that it takes the
-// contents of a key file with or without a line feed at the end.
+// ParseSecretKey parses "name:base 64" as leniently as [Parse], so a trailing line feed of a
+// key file is accepted. The error is an [*Error].
 //
-// It refuses one thing that Nix takes: a key whose second half is not the public key of
-// its first. No signature of such a key would hold, and two would give the key away.
+// It rejects keys whose second half is not the public key of the first half, which Nix
+// accepts. Their signatures do not verify, and two of them reveal the secret.
 func ParseSecretKey(s string) (SecretKey, error) {
 	const what = "secret key"
 	name, bytes, err := parseNamed(what, s)
@@ -59,7 +61,7 @@ func ParseSecretKey(s string) (SecretKey, error) {
 		return SecretKey{}, &Error{what, name, fmt.Sprintf("it has %d bytes instead of %d", len(bytes), ed25519.PrivateKeySize)}
 	}
 	if !ed25519.NewKeyFromSeed(bytes[:ed25519.SeedSize]).Equal(ed25519.PrivateKey(bytes)) {
-		return SecretKey{}, &Error{what, name, "its public half does not belong to its secret half"}
+		return SecretKey{}, &Error{what, name, "its public half does not match its secret half"}
 	}
 	return newSecretKey(name, bytes), nil
 }
@@ -67,33 +69,33 @@ func ParseSecretKey(s string) (SecretKey, error) {
 // Name returns the name of the key.
 func (k SecretKey) Name() string { return k.name }
 
-// Public returns the public key that belongs to k.
+// Public returns the public key of k.
 func (k SecretKey) Public() PublicKey {
 	return PublicKey{k.name, [ed25519.PublicKeySize]byte(k.key()[ed25519.SeedSize:])}
 }
 
-// Sign signs a message. The same key makes the same signature of it each time.
+// Sign signs a message. Signing the same message again returns the same signature.
 func (k SecretKey) Sign(message []byte) Signature {
 	return Signature{k.name, string(ed25519.Sign(k.key(), message))}
 }
 
-// Reveal returns "name:base 64", what a key file holds.
+// Reveal returns "name:base 64", the contents of a key file.
 func (k SecretKey) Reveal() string {
 	return k.name + ":" + base64.StdEncoding.EncodeToString(k.key())
 }
 
-// Format prints the name of the key, whatever the verb, so that no log and no message
-// ever has the key itself.
+// Format prints only the name of the key, for every verb, so that the secret never appears
+// in a log or an error message.
 func (k SecretKey) Format(f fmt.State, verb rune) { io.WriteString(f, "secret key "+k.name) }
 
-// A PublicKey verifies what the secret key of the same name has signed. It is comparable;
-// the zero value is no key, and nothing verifies with it.
+// A PublicKey verifies the signatures of the secret key with the same name. It is comparable.
+// The zero value verifies nothing (see [PublicKey.IsZero]).
 type PublicKey struct {
 	name string
 	key  [ed25519.PublicKeySize]byte
 }
 
-// ParsePublicKey reads "name:base 64" as leniently as [Parse]. The error is an [*Error].
+// ParsePublicKey parses "name:base 64" as leniently as [Parse]. The error is an [*Error].
 func ParsePublicKey(s string) (PublicKey, error) {
 	const what = "public key"
 	name, bytes, err := parseNamed(what, s)
@@ -109,10 +111,10 @@ func ParsePublicKey(s string) (PublicKey, error) {
 // Name returns the name of the key.
 func (k PublicKey) Name() string { return k.name }
 
-// IsZero reports whether k is the zero value, which is no key.
+// IsZero reports whether k is the zero value.
 func (k PublicKey) IsZero() bool { return k == PublicKey{} }
 
-// String returns "name:base 64"; "" for the zero value.
+// String returns "name:base 64", or "" for the zero value.
 func (k PublicKey) String() string {
 	if k.IsZero() {
 		return ""
@@ -120,10 +122,10 @@ func (k PublicKey) String() string {
 	return k.name + ":" + base64.StdEncoding.EncodeToString(k.key[:])
 }
 
-// MarshalText writes [PublicKey.String].
+// MarshalText returns [PublicKey.String] as bytes.
 func (k PublicKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// UnmarshalText reads what [ParsePublicKey] reads, and the empty text as the zero value.
+// UnmarshalText parses text with [ParsePublicKey]. An empty text is the zero value.
 func (k *PublicKey) UnmarshalText(text []byte) (err error) {
 	*k = PublicKey{}
 	if len(text) > 0 {
@@ -132,19 +134,19 @@ func (k *PublicKey) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// Verify returns nil if s is this key's signature of the message, by name and by
-// content, and else an [*Error] that says what is wrong.
+// Verify returns nil if s names this key and is its signature of message. Otherwise it
+// returns an [*Error].
 func (k PublicKey) Verify(message []byte, s Signature) error {
 	const what = "signature"
 	switch {
 	case k.name == "" || s.keyName != k.name:
-		return &Error{what, s.keyName, fmt.Sprintf("it is not of the key %q", k.name)}
-	case !s.isSound():
+		return &Error{what, s.keyName, fmt.Sprintf("its key is not %q", k.name)}
+	case !s.hasValidSize():
 		return &Error{what, s.keyName, fmt.Sprintf("it has %d bytes instead of %d", len(s.bytes), ed25519.SignatureSize)}
 	case isWeak(k.key):
-		return &Error{what, s.keyName, "the public key is one with which anybody could sign"}
+		return &Error{what, s.keyName, "the public key is weak: anybody could sign for it"}
 	case isWeak([32]byte([]byte(s.bytes[:32]))), !ed25519.Verify(k.key[:], message, []byte(s.bytes)):
-		return &Error{what, s.keyName, "it does not match what was signed"}
+		return &Error{what, s.keyName, "it does not match the signed text"}
 	}
 	return nil
 }

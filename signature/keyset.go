@@ -2,12 +2,12 @@ package signature
 
 import "strings"
 
-// A KeySet is a set of public keys that are trusted, by their names. Nil is the empty
-// set, which trusts nobody. It may be read by any number of goroutines at once.
+// A KeySet is a set of trusted public keys by name. A nil KeySet is empty. Any number of
+// goroutines may read it at the same time.
 type KeySet map[string]PublicKey
 
-// NewKeySet returns the set of those keys. Of several of the same name the first counts,
-// as in Nix.
+// NewKeySet returns the set of the given keys. If several have the same name, it keeps the
+// first, as Nix does.
 func NewKeySet(keys ...PublicKey) KeySet {
 	set := make(KeySet, len(keys))
 	for _, k := range keys {
@@ -17,16 +17,16 @@ func NewKeySet(keys ...PublicKey) KeySet {
 }
 
 func (set KeySet) add(k PublicKey) {
-	if _, known := set[k.name]; !known {
+	if _, exists := set[k.name]; !exists {
 		set[k.name] = k
 	}
 }
 
-// ParseKeySet reads public keys with white space between them, as the setting
-// trusted-public-keys has them. The error is an [*Error] for the first that is none.
+// ParseKeySet parses public keys separated by white space, the format of the setting
+// trusted-public-keys. The error is an [*Error] for the first invalid key.
 func ParseKeySet(text string) (KeySet, error) {
 	set := make(KeySet)
-	// These four bytes and no others separate the words of a setting.
+	// Nix separates the words of a setting by exactly these four characters.
 	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\n\r", r) }) {
 		k, err := ParsePublicKey(word)
 		if err != nil {
@@ -37,12 +37,12 @@ func ParseKeySet(text string) (KeySet, error) {
 	return set, nil
 }
 
-// Verify returns those of the signatures that keys of the set have made of the message, in
-// the order in which they came, each once. Signatures by other keys are passed over.
+// Verify returns the signatures of message that a key of the set has made, in the order of
+// signatures and without duplicates. It ignores signatures by other keys.
 //
-// The error is an [*Error] for the first signature that names a key of the set and has not
-// the length of a signature. Nix gives up there; what else is good is returned all the
-// same, for callers that would rather go on.
+// The error is an [*Error] for the first signature that names a key of the set but does not
+// have the size of a signature. Nix fails there. Verify also returns the good signatures,
+// for callers that do not.
 func (set KeySet) Verify(message []byte, signatures ...Signature) (good []Signature, err error) {
 	seen := make(map[Signature]bool, len(signatures))
 	for _, s := range signatures {
@@ -54,7 +54,7 @@ func (set KeySet) Verify(message []byte, signatures ...Signature) (good []Signat
 		bad := k.Verify(message, s)
 		if bad == nil {
 			good = append(good, s)
-		} else if !s.isSound() && err == nil {
+		} else if !s.hasValidSize() && err == nil {
 			err = bad
 		}
 	}

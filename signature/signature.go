@@ -4,51 +4,53 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
+
+	"pix/internal/nixbase64"
 )
 
-// A Signature is what a key made of a message, and the name of the key. It is comparable;
-// the zero value is no signature.
+// A Signature is a signature of a message and the name of the key that made it. It is
+// comparable. The zero value is not a signature (see [Signature.IsZero]).
 type Signature struct {
 	keyName string
 	bytes   string
 }
 
-// New returns the signature of that key and those bytes. The error is an [*Error] if the
-// name is empty or has a colon, or if there are no bytes. Their number is not looked at
-// before the signature is verified, as in Nix.
+// New returns the signature with that key name and those bytes. The error is an [*Error] if
+// the name is empty or contains a colon, or if there are no bytes. As in Nix, their number
+// is checked only when the signature is verified.
 func New(keyName string, bytes []byte) (Signature, error) {
 	const what = "signature"
 	switch {
 	case keyName == "":
-		return Signature{}, &Error{what, "", "the name of its key is missing"}
+		return Signature{}, &Error{what, "", "the name of the key is missing"}
 	case strings.Contains(keyName, ":"):
-		return Signature{}, &Error{what, keyName, "the name of its key has a colon"}
+		return Signature{}, &Error{what, keyName, "the name of the key contains a colon"}
 	case len(bytes) == 0:
 		return Signature{}, &Error{what, keyName, "it is empty"}
 	}
 	return Signature{keyName, string(bytes)}, nil
 }
 
-// Parse reads "name:base 64" as leniently as Nix 2.34: without padding, with line feeds in
-// the base 64, of any length but zero. The error is an [*Error].
+// Parse parses "name:base 64" as leniently as Nix 2.34: padding may be missing, the base 64
+// may contain line feeds, and its length only has to be positive. The error is an [*Error].
 func Parse(s string) (Signature, error) {
 	name, bytes, err := parseNamed("signature", s)
 	return Signature{name, string(bytes)}, err
 }
 
-// parseNamed reads "name:base 64", of which neither may be empty.
+// parseNamed parses "name:base 64". Both parts must not be empty.
 func parseNamed(what, s string) (name string, bytes []byte, err error) {
 	name, text, ok := strings.Cut(s, ":")
 	if !ok || name == "" {
-		return "", nil, &Error{what, "", "it is not a name, a colon and base 64"}
+		return "", nil, &Error{what, "", "it is not in the form NAME:BASE64"}
 	}
-	bytes, err = decodeBase64(text)
+	bytes, err = nixbase64.DecodeString(text)
 	if err == nil && len(bytes) == 0 {
-		err = fmt.Errorf("nothing follows the name")
+		err = errors.New("there is no base 64 after the name")
 	}
 	if err != nil {
 		return "", nil, &Error{what, name, err.Error()}
@@ -56,8 +58,9 @@ func parseNamed(what, s string) (name string, bytes []byte, err error) {
 	return name, bytes, nil
 }
 
-// Canonical returns the spelling that [Signature.String] has for what s spells. That is s
-// itself, without an allocation, for whatever Nix wrote. Its errors are those of [Parse].
+// Canonical returns the result of [Signature.String] for the signature that s encodes. If s
+// is already in this form, as everything that Nix writes, it returns s without allocating.
+// It returns the same errors as [Parse].
 func Canonical(s string) (string, error) {
 	if colon := strings.IndexByte(s, ':'); colon > 0 && isCanonical(s[colon+1:]) {
 		return s, nil
@@ -66,21 +69,39 @@ func Canonical(s string) (string, error) {
 	return signature.String(), err
 }
 
+// encodedLen is the length of a signature in base 64.
+const encodedLen = 88
+
+// isCanonical reports whether s is the canonical base 64 of a 64-byte signature.
+func isCanonical(s string) bool {
+	if len(s) != encodedLen || s[encodedLen-2:] != "==" {
+		return false
+	}
+	for _, c := range []byte(s[:encodedLen-2]) {
+		if _, ok := nixbase64.Digit(c); !ok {
+			return false
+		}
+	}
+	// 86 digits hold 4 bits more than 64 bytes. They must be zero.
+	last, _ := nixbase64.Digit(s[encodedLen-3])
+	return last&0xf == 0
+}
+
 // KeyName returns the name of the key.
 func (s Signature) KeyName() string { return s.keyName }
 
-// Bytes returns a copy of the signature itself, 64 bytes if it is a sound one.
+// Bytes returns a copy of the raw signature: 64 bytes if it is valid.
 func (s Signature) Bytes() []byte { return []byte(s.bytes) }
 
-// IsZero reports whether s is the zero value, which is no signature.
+// IsZero reports whether s is the zero value.
 func (s Signature) IsZero() bool { return s == Signature{} }
 
-// isSound reports whether s has the length that signatures have. Nix fails, and does not
-// merely say no, when it is to verify one of another length.
-func (s Signature) isSound() bool { return len(s.bytes) == ed25519.SignatureSize }
+// hasValidSize reports whether s has the size of an ed25519 signature. Nix fails with an
+// error, instead of rejecting the signature, when it verifies one of another size.
+func (s Signature) hasValidSize() bool { return len(s.bytes) == ed25519.SignatureSize }
 
-// Compare orders signatures as Nix 2.34 does: by the name of the key, then by the bytes.
-// That is not the order of their spellings, which Nix had before.
+// Compare orders signatures by key name and then by their bytes, as Nix 2.34 does. Older
+// versions order them by their text, which is a different order.
 func (s Signature) Compare(other Signature) int {
 	if c := strings.Compare(s.keyName, other.keyName); c != 0 {
 		return c
@@ -88,7 +109,7 @@ func (s Signature) Compare(other Signature) int {
 	return strings.Compare(s.bytes, other.bytes)
 }
 
-// String returns "name:base 64"; "" for the zero value.
+// String returns "name:base 64", or "" for the zero value.
 func (s Signature) String() string {
 	if s.IsZero() {
 		return ""
@@ -98,10 +119,10 @@ func (s Signature) String() string {
 
 func (s Signature) base64() string { return base64.StdEncoding.EncodeToString([]byte(s.bytes)) }
 
-// MarshalText writes [Signature.String].
+// MarshalText returns [Signature.String] as bytes.
 func (s Signature) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText reads what [Parse] reads, and the empty text as the zero value.
+// UnmarshalText parses text with [Parse]. An empty text is the zero value.
 func (s *Signature) UnmarshalText(text []byte) (err error) {
 	*s = Signature{}
 	if len(text) > 0 {
@@ -110,18 +131,18 @@ func (s *Signature) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// A JSONObject is the newer form of a signature in JSON, that of Nix 2.36. The older is
-// the string.
+// A JSONObject is the form of a signature in the JSON of Nix 2.36. In older versions it is a
+// string.
 type JSONObject struct {
 	KeyName string `json:"keyName"`
 	Sig     string `json:"sig"` // base 64
 }
 
-// JSONObject returns the newer form of s in JSON.
+// JSONObject returns s in the form of Nix 2.36.
 func (s Signature) JSONObject() JSONObject { return JSONObject{s.keyName, s.base64()} }
 
-// UnmarshalJSON reads both forms. Members of the object that are not known are passed
-// over.
+// UnmarshalJSON accepts both forms, the string and the object. It ignores unknown members of
+// the object.
 func (s *Signature) UnmarshalJSON(b []byte) error {
 	var text string
 	if json.Unmarshal(b, &text) == nil && string(b) != "null" {
@@ -129,13 +150,13 @@ func (s *Signature) UnmarshalJSON(b []byte) error {
 		*s = signature
 		return err
 	}
-	// Not into the struct, because that would match names of any case.
+	// encoding/json matches the names of struct fields in any case, so decode into a map.
 	var object map[string]json.RawMessage
 	var o JSONObject
 	if json.Unmarshal(b, &object) != nil || json.Unmarshal(object["keyName"], &o.KeyName) != nil || json.Unmarshal(object["sig"], &o.Sig) != nil {
-		return &Error{"signature", "", "in JSON it is a string, or an object with keyName and sig"}
+		return &Error{"signature", "", "in JSON it must be a string, or an object with keyName and sig"}
 	}
-	bytes, err := decodeBase64(o.Sig)
+	bytes, err := nixbase64.DecodeString(o.Sig)
 	if err != nil {
 		return &Error{"signature", o.KeyName, err.Error()}
 	}
@@ -143,8 +164,8 @@ func (s *Signature) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// ParseAll reads signatures, and returns them in the order of [Signature.Compare], each
-// once. The error is that of the first that is none.
+// ParseAll parses signatures and returns them in the order of [Signature.Compare], without
+// duplicates. The error is an [*Error] for the first invalid one.
 func ParseAll(texts []string) ([]Signature, error) {
 	signatures := make([]Signature, 0, len(texts))
 	for _, text := range texts {
@@ -154,6 +175,25 @@ func ParseAll(texts []string) ([]Signature, error) {
 		}
 		signatures = append(signatures, s)
 	}
-	sort.Slice(signatures, func(i, j int) bool { return signatures[i].Compare(signatures[j]) < 0 })
+	slices.SortFunc(signatures, Signature.Compare)
 	return slices.Compact(signatures), nil
+}
+
+// An Error reports why a text is not a valid key or signature, or why a signature does not
+// verify. It never contains a secret.
+type Error struct {
+	What   string // "secret key", "public key" or "signature"
+	Name   string // name of the key; "" if unknown
+	Reason string
+}
+
+func (e *Error) Error() string {
+	const most = 160 // characters of the name to show
+	switch {
+	case e.Name == "":
+		return e.What + ": " + e.Reason
+	case len(e.Name) > most:
+		return fmt.Sprintf("%s %q: %s", e.What, e.Name[:most]+"…", e.Reason)
+	}
+	return fmt.Sprintf("%s %q: %s", e.What, e.Name, e.Reason)
 }

@@ -18,7 +18,7 @@ import (
 	"pix/storepath"
 )
 
-// secretText is the key of Nix's own tests (src/libstore-tests/realisation.cc).
+// secretText is the key in Nix's own tests (src/libstore-tests/realisation.cc).
 const secretText = "test-key:tU7tTvLcScf8pmz/eTV0BEtLmRsPpZfKaRcd0nCN+pysBZPHSeg61/u2oc7mIOewfuAY1V1BiX32homTaDJ2Jw=="
 
 const (
@@ -52,7 +52,7 @@ func ExampleGenerateKey() {
 	if err != nil {
 		panic(err)
 	}
-	// This is what a key file holds. Printing the key itself shows its name alone.
+	// Reveal returns the contents of a key file. Printing the key shows only its name.
 	file := secret.Reveal()
 	fmt.Println(len(file), secret)
 	// Output: 108 secret key cache.example.org-1
@@ -67,7 +67,7 @@ func parseSecret(t testing.TB, s string) signature.SecretKey {
 	return k
 }
 
-// The vector is that of RFC 8032, section 7.1, "SHA(abc)".
+// The test vector "SHA(abc)" of RFC 8032, section 7.1.
 func TestVector(t *testing.T) {
 	unhex := func(s string) []byte {
 		b, err := hex.DecodeString(s)
@@ -100,11 +100,11 @@ func TestSignAndVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again := parseSecret(t, k.Reveal()+"\n"); again.Reveal() != k.Reveal() || again.Name() != "a-1" {
-		t.Error("a key comes back as another")
+		t.Error("a parsed key differs from the original")
 	}
 	public, err := signature.ParsePublicKey(k.Public().String())
 	if err != nil || public != k.Public() || public.Name() != "a-1" {
-		t.Errorf("the public key %v comes back as %v, %v", k.Public(), public, err)
+		t.Errorf("the public key %v is parsed as %v, %v", k.Public(), public, err)
 	}
 	s := k.Sign([]byte("hello"))
 	if s != k.Sign([]byte("hello")) {
@@ -128,13 +128,13 @@ func TestSignAndVerify(t *testing.T) {
 		"another message":      {public, "hello!", s},
 		"another key":          {parseSecret(t, secretText).Public(), "hello", s},
 		"another name":         {public, "hello", other},
-		"a flipped bit":        {public, "hello", mustNew(t, "a-1", flipped)},
-		"63 bytes":             {public, "hello", mustNew(t, "a-1", s.Bytes()[:63])},
-		"65 bytes":             {public, "hello", mustNew(t, "a-1", append(s.Bytes(), 0))},
+		"a flipped bit":        {public, "hello", newSignature(t, "a-1", flipped)},
+		"63 bytes":             {public, "hello", newSignature(t, "a-1", s.Bytes()[:63])},
+		"65 bytes":             {public, "hello", newSignature(t, "a-1", append(s.Bytes(), 0))},
 		"the zero key":         {signature.PublicKey{}, "hello", s},
-		"the zero of both":     {signature.PublicKey{}, "hello", signature.Signature{}},
+		"two zero values":      {signature.PublicKey{}, "hello", signature.Signature{}},
 		"no signature":         {public, "hello", signature.Signature{}},
-		"zeros as a signature": {public, "hello", mustNew(t, "a-1", make([]byte, 64))},
+		"zeros as a signature": {public, "hello", newSignature(t, "a-1", make([]byte, 64))},
 	} {
 		var bad *signature.Error
 		if err := c.key.Verify([]byte(c.message), c.s); !errors.As(err, &bad) {
@@ -143,7 +143,7 @@ func TestSignAndVerify(t *testing.T) {
 	}
 }
 
-func mustNew(t *testing.T, name string, b []byte) signature.Signature {
+func newSignature(t *testing.T, name string, b []byte) signature.Signature {
 	t.Helper()
 	s, err := signature.New(name, b)
 	if err != nil {
@@ -152,18 +152,18 @@ func mustNew(t *testing.T, name string, b []byte) signature.Signature {
 	return s
 }
 
-// What Nix takes and what it refuses; its base 64 is lenient, and nothing else is.
+// Parse accepts exactly what Nix accepts. Nix is lenient only about base 64.
 func TestParse(t *testing.T) {
 	for _, c := range []struct {
-		text, want string // want is "" if the text is refused
+		text, want string // want is "" if the text is invalid
 	}{
 		{"k:AAAA", "k:AAAA"},
 		{"k:AAA", "k:AAA="},
 		{"k:AAA=", "k:AAA="},
 		{"k:AA\nAA\n", "k:AAAA"},
-		{"k:AAB=", "k:AAA="},           // bits beyond the last byte
-		{"k:AAAA=!?", "k:AAAA"},        // nothing counts after the padding
-		{" k\n x:AAAA", " k\n x:AAAA"}, // a name is anything without a colon
+		{"k:AAB=", "k:AAA="},           // a bit set after the last byte
+		{"k:AAAA=!?", "k:AAAA"},        // the padding ends the text
+		{" k\n x:AAAA", " k\n x:AAAA"}, // a name may contain anything except a colon
 		{"k:+/+/", "k:+/+/"},
 		{publicText, publicText},
 		{"", ""}, {":", ""}, {"k", ""}, {"k:", ""}, {":AAAA", ""}, {"k:=", ""}, {"k:A", ""}, {"k:\n", ""},
@@ -184,12 +184,12 @@ func TestParse(t *testing.T) {
 	}
 	for _, name := range []string{"", "a:b"} {
 		if s, err := signature.New(name, []byte("x")); err == nil {
-			t.Errorf("New made %v", s)
+			t.Errorf("New(%q) = %v, want an error", name, s)
 		}
 	}
 }
 
-func TestKeysRefused(t *testing.T) {
+func TestParseKeyRejectsInvalid(t *testing.T) {
 	half := secretText[:60]
 	other, err := signature.GenerateKey("test-key")
 	if err != nil {
@@ -202,7 +202,7 @@ func TestKeysRefused(t *testing.T) {
 		"no name":             secretText[len("test-key"):],
 		"a public key":        publicText,
 		"half a key":          half,
-		"a byte too many":     "test-key:" + base64.StdEncoding.EncodeToString(append(decode(t, secretText), 0)),
+		"a trailing byte":     "test-key:" + base64.StdEncoding.EncodeToString(append(decode(t, secretText), 0)),
 		"halves of two keys":  "test-key:" + base64.StdEncoding.EncodeToString(mixed),
 		"a carriage return":   secretText[:50] + "\r\n" + secretText[50:],
 		"an illegal byte":     strings.Replace(secretText, "tU7t", "tU!t", 1),
@@ -213,7 +213,7 @@ func TestKeysRefused(t *testing.T) {
 		if !errors.As(err, &bad) {
 			t.Errorf("%s: %v, want an Error", what, err)
 		} else if strings.Contains(err.Error(), "TvLcScf8") {
-			t.Errorf("%s: the message shows the key: %v", what, err)
+			t.Errorf("%s: the error contains the key: %v", what, err)
 		}
 	}
 	for _, text := range []string{"", secretText, "test-key:AAAA", "rAWTx0noOtf7tqHO5iDnsH7gGNVdQYl99oaJk2gydic="} {
@@ -223,7 +223,7 @@ func TestKeysRefused(t *testing.T) {
 	}
 	for _, name := range []string{"", "a:b", "a b", "a\n", "a\u00a0b"} {
 		if _, err := signature.GenerateKey(name); err == nil {
-			t.Errorf("a key of the name %q was made", name)
+			t.Errorf("GenerateKey(%q): no error", name)
 		}
 	}
 }
@@ -238,7 +238,7 @@ func decode(t *testing.T, text string) []byte {
 	return b
 }
 
-// No way of printing shows a secret key.
+// No verb of package fmt prints a secret key.
 func TestSecretIsNotPrinted(t *testing.T) {
 	k := parseSecret(t, secretText)
 	secret := string(decode(t, secretText)[:8])
@@ -277,32 +277,32 @@ func TestKeySet(t *testing.T) {
 	sigA, sigB := a.Sign(message), b.Sign(message)
 	good, err := set.Verify(message, impostor.Sign(message), sigB, stranger.Sign(message), sigA, sigB)
 	if err != nil || !slices.Equal(good, []signature.Signature{sigB, sigA}) {
-		t.Errorf("%v, %v, want those of b and test-key", good, err)
+		t.Errorf("%v, %v, want the signatures of b and test-key", good, err)
 	}
-	good, err = set.Verify(message, mustNew(t, "b", []byte("short")), sigA)
+	good, err = set.Verify(message, newSignature(t, "b", []byte("short")), sigA)
 	var bad *signature.Error
 	if !errors.As(err, &bad) || bad.Name != "b" || !slices.Equal(good, []signature.Signature{sigA}) {
 		t.Errorf("with a short signature: %v, %v", good, err)
 	}
-	if good, err := set.Verify(message, mustNew(t, "stranger", []byte("short"))); len(good) > 0 || err != nil {
-		t.Errorf("with a short signature by a stranger: %v, %v", good, err)
+	if good, err := set.Verify(message, newSignature(t, "stranger", []byte("short"))); len(good) > 0 || err != nil {
+		t.Errorf("with a short signature by an untrusted key: %v, %v", good, err)
 	}
 	if good, err := signature.KeySet(nil).Verify(message, sigA); len(good) > 0 || err != nil {
 		t.Errorf("without trusted keys: %v, %v", good, err)
 	}
 	if good, _ := signature.NewKeySet(signature.PublicKey{}).Verify(message, signature.Signature{}); len(good) > 0 {
-		t.Errorf("the zero key trusts %v", good)
+		t.Errorf("the zero key verifies %v", good)
 	}
 	if _, err := signature.ParseKeySet(publicText + "\n" + publicText + ",x"); err != nil {
-		t.Errorf("what follows the padding: %v", err) // Nix does not look at it either
+		t.Errorf("text after the padding: %v", err) // Nix ignores it too
 	}
 	if _, err := signature.ParseKeySet(publicText + " x"); err == nil {
-		t.Error("a word that is no key was taken")
+		t.Error("an invalid key was accepted")
 	}
 }
 
 func TestOrder(t *testing.T) {
-	// By the names, then by the bytes: the spellings would sort otherwise, both times.
+	// By key name, then by bytes. The order of the texts differs in both.
 	want := []string{"a:////", "a-1:AAAA", "b:zzzz", "b:+AAA", "b:/AAA"}
 	got, err := signature.ParseAll([]string{want[4], want[2], want[0], want[3], want[1], want[2]})
 	if err != nil {
@@ -316,10 +316,10 @@ func TestOrder(t *testing.T) {
 		t.Errorf("%q, want %q", texts, want)
 	}
 	if slices.IsSorted(want) {
-		t.Error("the test does not test")
+		t.Error("the texts are sorted, so the test proves nothing")
 	}
 	if _, err := signature.ParseAll([]string{"a:AAAA", "a"}); err == nil {
-		t.Error("a text that is no signature was taken")
+		t.Error("an invalid signature was accepted")
 	}
 }
 
@@ -344,7 +344,7 @@ func TestJSON(t *testing.T) {
 	} {
 		var s signature.Signature
 		if err := s.UnmarshalJSON([]byte(bad)); err == nil {
-			t.Errorf("%s was taken as %v", bad, s)
+			t.Errorf("%s was accepted as %v", bad, s)
 		}
 	}
 }
@@ -360,16 +360,16 @@ func TestText(t *testing.T) {
 			t.Fatal(err)
 		}
 		if b, err := json.Marshal(o); err != nil || string(b) != text {
-			t.Errorf("%s comes back as %s, %v", text, b, err)
+			t.Errorf("%s is marshalled as %s, %v", text, b, err)
 		}
 	}
 	var s signature.Signature
 	var k signature.PublicKey
 	if err := errors.Join(s.UnmarshalText(nil), k.UnmarshalText(nil)); err != nil || !s.IsZero() || !k.IsZero() {
-		t.Errorf("the empty text: %v, %v, %v", s, k, err)
+		t.Errorf("an empty text: %v, %v, %v", s, k, err)
 	}
 	if s.UnmarshalText([]byte("k")) == nil || k.UnmarshalText([]byte("k")) == nil {
-		t.Error("bad texts were taken")
+		t.Error("invalid texts were accepted")
 	}
 }
 
@@ -393,33 +393,33 @@ func TestPathFingerprint(t *testing.T) {
 			t.Errorf("%s, %v, want %s", got, err, c.want)
 		}
 		if !slices.Equal(before, c.references) {
-			t.Error("the caller's references were sorted")
+			t.Error("PathFingerprint sorted the caller's references")
 		}
 	}
 	for what, f := range map[string]func() ([]byte, error){
-		"no size":             func() ([]byte, error) { return signature.PathFingerprint(path, hash, 0, nil) },
-		"no hash":             func() ([]byte, error) { return signature.PathFingerprint(path, nixhash.Hash{}, 1, nil) },
-		"no path":             func() ([]byte, error) { return signature.PathFingerprint("", hash, 1, nil) },
-		"a foreign reference": func() ([]byte, error) { return signature.PathFingerprint(path, hash, 1, []storepath.Path{foreign}) },
-		"no reference":        func() ([]byte, error) { return signature.PathFingerprint(path, hash, 1, []storepath.Path{""}) },
-		"no derivation":       func() ([]byte, error) { return signature.RealisationFingerprint(path, "out", other) },
-		"an output's name":    func() ([]byte, error) { return signature.RealisationFingerprint(path+".drv", `"`, other) },
-		"a foreign output":    func() ([]byte, error) { return signature.RealisationFingerprint(path+".drv", "out", foreign) },
-		"no modulo hash":      func() ([]byte, error) { return signature.OldRealisationFingerprint(nixhash.Hash{}, "out", other) },
-		"no output":           func() ([]byte, error) { return signature.OldRealisationFingerprint(hash, "", other) },
-		"no output path":      func() ([]byte, error) { return signature.OldRealisationFingerprint(hash, "out", "") },
+		"no size":                func() ([]byte, error) { return signature.PathFingerprint(path, hash, 0, nil) },
+		"no hash":                func() ([]byte, error) { return signature.PathFingerprint(path, nixhash.Hash{}, 1, nil) },
+		"no path":                func() ([]byte, error) { return signature.PathFingerprint("", hash, 1, nil) },
+		"a foreign reference":    func() ([]byte, error) { return signature.PathFingerprint(path, hash, 1, []storepath.Path{foreign}) },
+		"an empty reference":     func() ([]byte, error) { return signature.PathFingerprint(path, hash, 1, []storepath.Path{""}) },
+		"not a derivation":       func() ([]byte, error) { return signature.RealisationFingerprint(path, "out", other) },
+		"an invalid output name": func() ([]byte, error) { return signature.RealisationFingerprint(path+".drv", `"`, other) },
+		"a foreign output":       func() ([]byte, error) { return signature.RealisationFingerprint(path+".drv", "out", foreign) },
+		"no modulo hash":         func() ([]byte, error) { return signature.OldRealisationFingerprint(nixhash.Hash{}, "out", other) },
+		"an empty output name":   func() ([]byte, error) { return signature.OldRealisationFingerprint(hash, "", other) },
+		"an empty output path":   func() ([]byte, error) { return signature.OldRealisationFingerprint(hash, "out", "") },
 	} {
 		got, err := f()
 		var bad *signature.FingerprintError
 		if !errors.As(err, &bad) || got != nil {
 			t.Errorf("%s: %s, %v, want a FingerprintError", what, got, err)
 		} else if !strings.Contains(err.Error(), bad.Reason) || !strings.Contains(err.Error(), string(bad.Path)) {
-			t.Errorf("%s: the message is %q", what, err)
+			t.Errorf("%s: the error is %q", what, err)
 		}
 	}
 }
 
-// Nix 2.34 prints the keys of an object sorted and puts nothing between them.
+// Nix 2.34 prints JSON objects with sorted keys and without white space.
 func TestOldRealisationFingerprint(t *testing.T) {
 	hash := nixhash.Sum(nixhash.SHA256, []byte("abc"))
 	got, err := signature.OldRealisationFingerprint(hash, "out", "/nix/store/"+digits+"-a")
@@ -442,7 +442,7 @@ func readFile(t *testing.T, dir, name string) []byte {
 	return b
 }
 
-// The realisations of Nix's tests have the fingerprints and signatures that Nix computed.
+// Fingerprints and signatures equal those that Nix computed for the realisations of its tests.
 func TestGoldenRealisations(t *testing.T) {
 	dir := testenv.NixData(t, "store/realisation")
 	key := parseSecret(t, secretText)
@@ -482,7 +482,7 @@ func TestGoldenRealisations(t *testing.T) {
 	}
 }
 
-// The older form, a string, says the same.
+// Both JSON forms of a signature have the same meaning.
 func TestGoldenSignatureForms(t *testing.T) {
 	dir := testenv.NixData(t, "store/realisation")
 	var forms [2][]signature.Signature
@@ -513,19 +513,19 @@ func FuzzParse(f *testing.F) {
 		}
 		if err == nil {
 			if again, err := signature.Parse(canonical); err != nil || again != s {
-				t.Errorf("%q is %v, but its spelling %q is %v, %v", text, s, canonical, again, err)
+				t.Errorf("Parse(%q) = %v, but its canonical form %q is %v, %v", text, s, canonical, again, err)
 			}
 			if b, err := base64.StdEncoding.Strict().DecodeString(canonical[len(s.KeyName())+1:]); err != nil || string(b) != string(s.Bytes()) {
-				t.Errorf("%q is not what encoding/base64 has for %x", canonical, s.Bytes())
+				t.Errorf("%q is not the standard base 64 of %x", canonical, s.Bytes())
 			}
 		}
 		if k, err := signature.ParsePublicKey(text); err == nil {
 			if again, err := signature.ParsePublicKey(k.String()); err != nil || again != k || again.String() != canonical {
-				t.Errorf("public key %q comes back as %v, %v", text, again, err)
+				t.Errorf("public key %q is parsed again as %v, %v", text, again, err)
 			}
 		}
 		if k, err := signature.ParseSecretKey(text); err == nil && k.Reveal() != canonical {
-			t.Errorf("secret key %q comes back as %q", text, k.Reveal())
+			t.Errorf("secret key %q is revealed as %q", text, k.Reveal())
 		}
 	})
 }

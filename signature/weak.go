@@ -1,14 +1,13 @@
 package signature
 
-// Eight points of the curve have an order of 8 or less. Whoever trusts one of them as a
-// public key trusts everybody, because for them signatures can be made without a secret.
-// Go's ed25519 takes them; libsodium, by which Nix verifies, refuses them, both as the
-// public key and as the first half of a signature, and refuses public keys whose
-// coordinate is not reduced (section 8.9 of RFC 8032, "Taming the many EdDSAs" by
-// Chalkias and others).
+// Eight points of the curve have an order of 8 or less. Anybody can make signatures that
+// verify with one of these points as the public key, without a secret key. Go's ed25519
+// accepts such keys. libsodium, which Nix uses, rejects these points both as a public key and
+// as the first half of a signature. It also rejects public keys whose coordinate is not
+// reduced. See section 8.9 of RFC 8032 and "Taming the many EdDSAs" by Chalkias and others.
 
-// weakPoints are those points, without the sign in the highest bit, by which some of them
-// differ alone: the y coordinate as a little-endian number.
+// weakPoints are the y coordinates of these points as little-endian numbers. Points that
+// differ only in the sign, which is the highest bit, have one entry.
 var weakPoints = [...][32]byte{
 	{},      // order 4
 	{0: 1},  // order 1
@@ -28,7 +27,7 @@ var pMinus1 = func() (b [32]byte) {
 	return b
 }()
 
-// isWeak reports whether point is one of the eight, or spelled by a number of p or more.
+// isWeak reports whether point is one of the weak points, or not reduced (p or more).
 func isWeak(point [32]byte) bool {
 	point[31] &= 0x7f
 	for _, weak := range weakPoints {

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// For each weak key there is a signature that Go takes and that nobody's secret made: the
-// neutral element and zero. It is the proof that the table is right; we must refuse it.
-func TestWeakKeys(t *testing.T) {
+// For each weak key, Go's ed25519 accepts a forged signature: the neutral element and zero.
+// This proves that the table is correct.
+func TestVerifyRejectsWeakKeys(t *testing.T) {
 	forged := make([]byte, ed25519.SignatureSize)
 	forged[0] = 1
 	p, pPlus1 := pMinus1, pMinus1 // the same points as 0 and 1, not reduced
@@ -24,24 +24,24 @@ func TestWeakKeys(t *testing.T) {
 				if ed25519.Verify(point[:], message, forged) {
 					break
 				}
-				if n == 1000 { // one in eight would do
+				if n == 1000 { // about one message in eight verifies
 					t.Fatalf("%x is not weak", point)
 				}
 			}
 			if err := key.Verify(message, Signature{"weak", string(forged)}); err == nil {
-				t.Errorf("with the weak key %x everything verifies", point)
+				t.Errorf("a forged signature verifies with the weak key %x", point)
 			}
 		}
 	}
 }
 
-// Points that are nearly like the weak ones are not.
-func TestStrongKeys(t *testing.T) {
+// Points that differ from a weak point by one bit or by one are not weak.
+func TestIsWeakAcceptsOthers(t *testing.T) {
 	pMinus2, bit := pMinus1, [32]byte{5: 1}
 	pMinus2[0]--
 	for _, point := range [][32]byte{pMinus2, bit, {0: 2}, {31: 0x40}} {
 		if isWeak(point) {
-			t.Errorf("%x is taken for weak", point)
+			t.Errorf("isWeak(%x) = true", point)
 		}
 	}
 }

@@ -146,7 +146,7 @@ func nixReason(text string, err error) string {
 		return err.Error()
 	case !strings.HasPrefix(text, "Derive(") && !strings.HasPrefix(text, "DrvWithVersion("):
 		return nixStart(text)
-	case strings.HasSuffix(syntax.Reason, "has no end"):
+	case strings.HasSuffix(syntax.Reason, "does not end"):
 		return "unterminated string in derivation"
 	case len(syntax.Expected) == len("`x`") && syntax.Expected[0] == '`':
 		return fmt.Sprintf("expected string '%c'", syntax.Expected[1])

@@ -112,7 +112,7 @@ func (r *copyReport) begin(object Import) *reportedArchive {
 	r.Lock()
 	defer r.Unlock()
 	r.runs++
-	r.Tell(activity.Start{
+	r.Emit(activity.Start{
 		ID: a.id, Level: activity.LevelInfo, Type: activity.CopyPath, Parent: r.id, Text: fmt.Sprintf("copying path '%s'", path),
 		Fields: []activity.Field{activity.Text(string(path)), activity.Text(""), activity.Text("")},
 	}, r.progress())
@@ -131,7 +131,7 @@ func (r *copyReport) stop(id activity.ID, ok, failed bool) {
 	case ok:
 		r.done++
 	}
-	r.Tell(activity.Stop{ID: id}, r.progress())
+	r.Emit(activity.Stop{ID: id}, r.progress())
 }
 
 // end tells that nothing is copied any more.

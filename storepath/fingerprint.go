@@ -9,8 +9,8 @@ import (
 	"pix/nixhash"
 )
 
-// References are the paths that an object refers to: others, and possibly itself,
-// which has no path yet while its path is computed.
+// References are the paths that an object refers to. An object that refers to
+// itself has no path yet while its path is computed, hence the separate Self.
 type References struct {
 	Others []Path // in any order; duplicates count once
 	Self   bool
@@ -18,9 +18,9 @@ type References struct {
 
 func (r References) isEmpty() bool { return len(r.Others) == 0 && !r.Self }
 
-// MakePath computes the path of the fingerprint "<typ>:<digest>:<d>:<name>", where
-// digest is the hash with its algorithm, in base 16. It is what all other paths are
-// computed by. The error is an [*Error] if the name is not valid.
+// MakePath computes the path with the fingerprint "<typ>:<digest>:<d>:<name>", where
+// the digest is written with its algorithm in base 16. The functions below compute
+// their paths with it. The error is an [*Error] if the name is not valid.
 func (d Dir) MakePath(typ string, digest nixhash.Hash, name string) (Path, error) {
 	if err := CheckName(name); err != nil {
 		return "", err
@@ -52,11 +52,12 @@ func (d Dir) makePath(typ, digest, name string) Path {
 	return Path(path)
 }
 
-// TextPath computes the path of a text object, as builtins.toFile and derivations
-// are: contents is the SHA-256 of its bytes.
+// TextPath computes the path of a text object, such as a derivation or the result
+// of builtins.toFile. contents must be the SHA-256 of its bytes. The error is an
+// [*Error].
 func (d Dir) TextPath(name string, contents nixhash.Hash, references []Path) (Path, error) {
 	if contents.Algorithm() != nixhash.SHA256 {
-		return "", &Error{contents.String(), "the path of a text is computed from a SHA-256"}
+		return "", &Error{contents.String(), "the path of a text requires a SHA-256"}
 	}
 	typ, err := d.typeWith("text", References{Others: references})
 	if err != nil {
@@ -66,22 +67,22 @@ func (d Dir) TextPath(name string, contents nixhash.Hash, references []Path) (Pa
 }
 
 // SourcePath computes the path of an object that is addressed by the SHA-256 of
-// its NAR, as sources are. A reference to itself is part of the fingerprint; the
-// NAR hash is then taken with the object's own hash part replaced by zeros.
+// its NAR, such as a source. If the object refers to itself, narHash is the hash
+// with the object's own hash part replaced by zeros. The error is an [*Error].
 func (d Dir) SourcePath(name string, narHash nixhash.Hash, references References) (Path, error) {
 	ca, err := NewContentAddress(NAR, narHash)
 	if err != nil {
 		return "", err
 	}
 	if narHash.Algorithm() != nixhash.SHA256 {
-		return "", &Error{narHash.String(), "the path of a source is computed from a SHA-256"}
+		return "", &Error{narHash.String(), "the path of a source requires a SHA-256"}
 	}
 	return d.FixedOutputPath(name, ca, references)
 }
 
-// FixedOutputPath computes the path of an object of known contents. Only text
-// (without itself) and NAR with SHA-256 may have references; text goes with SHA-256
-// alone, git with SHA-1 and SHA-256. The error is an [*Error].
+// FixedOutputPath computes the path of an object with the content address ca. Only
+// text and NAR with SHA-256 may have references, and a text none to itself. Text
+// requires SHA-256, git SHA-1 or SHA-256. The error is an [*Error].
 func (d Dir) FixedOutputPath(name string, ca ContentAddress, references References) (Path, error) {
 	algo := ca.hash.Algorithm()
 	switch {
@@ -92,7 +93,7 @@ func (d Dir) FixedOutputPath(name string, ca ContentAddress, references Referenc
 	case ca.method == Text:
 		return d.TextPath(name, ca.hash, references.Others)
 	case ca.method == Git && algo != nixhash.SHA1 && algo != nixhash.SHA256:
-		return "", &Error{ca.String(), "git objects are hashed by SHA-1 or SHA-256"}
+		return "", &Error{ca.String(), "git objects require SHA-1 or SHA-256"}
 	case ca.method == NAR && algo == nixhash.SHA256:
 		typ, err := d.typeWith("source", references)
 		if err != nil {
@@ -106,15 +107,15 @@ func (d Dir) FixedOutputPath(name string, ca ContentAddress, references Referenc
 	return d.OutputPath("out", nixhash.Sum(nixhash.SHA256, []byte(inner)), name)
 }
 
-// OutputPath computes the path of a derivation's output, where modulo is the
-// derivation's modulo hash with its own outputs blanked and drvName its name
-// without ".drv". The name of the path is [OutputName].
+// OutputPath computes the path of a derivation's output. modulo is the derivation's
+// modulo hash with its own outputs blanked, and drvName its name without ".drv".
+// The name of the path is [OutputName]. The error is an [*Error].
 func (d Dir) OutputPath(output string, modulo nixhash.Hash, drvName string) (Path, error) {
 	return d.MakePath("output:"+output, modulo, OutputName(drvName, output))
 }
 
-// OutputName returns the name of an output's store path: that of the derivation,
-// and unless the output is "out", a dash and the output.
+// OutputName returns the name of an output's store path: the name of the derivation,
+// followed, unless the output is "out", by a dash and the output.
 func OutputName(drvName, output string) string {
 	if output == "out" {
 		return drvName
@@ -122,8 +123,8 @@ func OutputName(drvName, output string) string {
 	return drvName + "-" + output
 }
 
-// typeWith appends the references to the type of a fingerprint, sorted as Nix sorts
-// them: each once, by the last component.
+// typeWith appends the references to the type of a fingerprint as Nix does: sorted,
+// and each only once.
 func (d Dir) typeWith(typ string, references References) (string, error) {
 	others := slices.Clone(references.Others)
 	slices.Sort(others)

@@ -28,7 +28,7 @@ func readGolden(t *testing.T, folder string, each func(text []byte) error) {
 	}
 }
 
-// In Nix's JSON a store path is its last component.
+// Nix's JSON writes a store path as its last component.
 func TestGoldenPaths(t *testing.T) {
 	readGolden(t, "store/store-path", func(text []byte) error {
 		var base string
@@ -43,7 +43,7 @@ func TestGoldenPaths(t *testing.T) {
 	})
 }
 
-// In Nix's JSON a content address has the word for its method and the hash in SRI form.
+// Nix's JSON writes a content address as the name of its method and the hash in SRI form.
 func TestGoldenContentAddresses(t *testing.T) {
 	readGolden(t, "store/content-address", func(text []byte) error {
 		var object struct {

@@ -2,6 +2,7 @@ package storepath
 
 import (
 	"fmt"
+	"path"
 	"strings"
 
 	"pix/nixbase32"
@@ -10,26 +11,27 @@ import (
 const (
 	// HashPartLen is the length of the hash part of a store path in characters.
 	HashPartLen = 32
-	// HashPartSize is the number of bytes that the hash part spells.
+	// HashPartSize is the number of bytes that the hash part encodes.
 	HashPartSize = 20
-	// MaxNameLen is the length in bytes of the longest name of a store path.
+	// MaxNameLen is the maximum length of a store path's name in bytes.
 	MaxNameLen = 211
-	// DerivationExt is what the name of a derivation's store path ends in.
+	// DerivationExt is the suffix of the names of derivations.
 	DerivationExt = ".drv"
 )
 
 // A Path is a store path: a store directory, a slash, a hash part, a dash and a
-// name. The zero value is no path.
+// name. The zero value is not a path.
 type Path string
 
-// An Error says that a text is no store path, store directory or name, and why.
+// An Error reports that a text is not a valid store path, store directory or name,
+// and why.
 type Error struct {
-	Text   string // what was read
-	Reason string // what is wrong with it
+	Text   string // the text
+	Reason string // why it is not valid
 }
 
 func (e *Error) Error() string {
-	const most = 320 // characters of the text to show: a longer one is no store path anyhow
+	const most = 320 // longer than any store path in a usual directory
 	text := e.Text
 	if len(text) > most {
 		text = text[:most] + "…"
@@ -37,15 +39,15 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%q is not valid: %s", text, e.Reason)
 }
 
-// Parse returns s as a store path of whatever store directory it names. Use
-// [Dir.Parse] where the directory is known. The error is an [*Error].
+// Parse returns s as a store path in any store directory. Use [Dir.Parse] if the
+// directory is known. The error is an [*Error].
 func Parse(s string) (Path, error) {
 	slash := strings.LastIndexByte(s, '/')
 	if slash < 0 {
 		return "", &Error{s, "a store path begins with its store directory"}
 	}
 	if _, err := ParseDir(s[:slash]); err != nil {
-		return "", &Error{s, "it does not lie in a store directory, which is an absolute path without empty parts"}
+		return "", &Error{s, "it does not lie in a store directory, which is an absolute path without empty components"}
 	}
 	if reason := checkBase(s[slash+1:]); reason != "" {
 		return "", &Error{s, reason}
@@ -59,13 +61,13 @@ func (p Path) Dir() Dir { return Dir(p[:max(strings.LastIndexByte(string(p), '/'
 // Base returns the hash part, the dash and the name.
 func (p Path) Base() string { return string(p[strings.LastIndexByte(string(p), '/')+1:]) }
 
-// HashPart returns the 32 characters of the hash part; "" for the zero value.
+// HashPart returns the 32 characters of the hash part, or "" for the zero value.
 func (p Path) HashPart() string {
 	base := p.Base()
 	return base[:min(HashPartLen, len(base))]
 }
 
-// Name returns what follows the hash part and its dash.
+// Name returns the part after the hash part and its dash.
 func (p Path) Name() string {
 	base := p.Base()
 	return base[min(HashPartLen+1, len(base)):]
@@ -74,12 +76,12 @@ func (p Path) Name() string {
 // IsDerivation reports whether the name ends in ".drv".
 func (p Path) IsDerivation() bool { return strings.HasSuffix(string(p), DerivationExt) }
 
-// Clone returns a copy of the path that shares no memory with it. A path that was read is often part
-// of a longer text, and keeps all of that in memory.
+// Clone returns a copy of the path that shares no memory with it. A parsed path is
+// often a substring of a longer text, which it keeps in memory.
 func (p Path) Clone() Path { return Path(strings.Clone(string(p))) }
 
-// MarshalText writes the path, and fails if it is not valid. The zero value is the
-// empty text.
+// MarshalText returns the path as bytes, and fails if it is not valid. The zero
+// value is the empty text.
 func (p Path) MarshalText() ([]byte, error) {
 	if p != "" {
 		if _, err := Parse(string(p)); err != nil {
@@ -89,7 +91,7 @@ func (p Path) MarshalText() ([]byte, error) {
 	return []byte(p), nil
 }
 
-// UnmarshalText reads what [Parse] reads, and the empty text as the zero value.
+// UnmarshalText parses text with [Parse]. An empty text is the zero value.
 func (p *Path) UnmarshalText(text []byte) (err error) {
 	*p = ""
 	if len(text) > 0 {
@@ -98,9 +100,9 @@ func (p *Path) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// CheckName returns an [*Error] unless name may be the name of a store path: 1 to
-// 211 bytes out of A-Z, a-z, 0-9 and "+-._?=", whose first component before a dash
-// is neither "." nor "..".
+// CheckName returns an [*Error] unless name is valid as the name of a store path: 1
+// to 211 bytes out of A-Z, a-z, 0-9 and "+-._?=", and the part before the first
+// dash is neither "." nor "..".
 func CheckName(name string) error {
 	if reason := checkName(name); reason != "" {
 		return &Error{name, reason}
@@ -108,7 +110,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-// checkBase returns why base is not the last component of a store path, or "".
+// checkBase returns why base is not the last component of a store path, or "" if it is.
 func checkBase(base string) (reason string) {
 	if len(base) < HashPartLen+1 {
 		return "it is too short for a store path"
@@ -124,7 +126,7 @@ func checkBase(base string) (reason string) {
 	return checkName(base[HashPartLen+1:])
 }
 
-// checkName returns why name cannot be the name of a store path, or "".
+// checkName returns why name is not valid as the name of a store path, or "" if it is.
 func checkName(name string) (reason string) {
 	if name == "" {
 		return "its name is empty"
@@ -150,3 +152,76 @@ var nameBytes = func() (t [256]bool) {
 	}
 	return t
 }()
+
+// A Dir is a store directory, an absolute and clean path such as "/nix/store".
+type Dir string
+
+// DefaultDir is the default store directory of Nix.
+const DefaultDir Dir = "/nix/store"
+
+// ParseDir returns s as a store directory. The error is an [*Error] unless s is
+// absolute, clean (no "//", "." or "..", no trailing slash) and not the root.
+func ParseDir(s string) (Dir, error) {
+	if !strings.HasPrefix(s, "/") || s == "/" || path.Clean(s) != s || strings.ContainsRune(s, 0) {
+		return "", &Error{s, "a store directory is an absolute path without empty or dot components and without a trailing slash"}
+	}
+	return Dir(s), nil
+}
+
+// Parse returns s as a store path in d. The error is an [*Error] if s lies in
+// another directory, lies below a store path, or is not a store path.
+func (d Dir) Parse(s string) (Path, error) {
+	base, ok := d.cut(s)
+	if !ok {
+		return "", &Error{s, "it is not in the store directory " + string(d)}
+	}
+	if reason := checkBase(base); reason != "" {
+		return "", &Error{s, reason}
+	}
+	return Path(s), nil
+}
+
+// ParseBase returns the store path in d whose last component is base. The error is
+// an [*Error].
+func (d Dir) ParseBase(base string) (Path, error) {
+	if reason := checkBase(base); reason != "" {
+		return "", &Error{base, reason}
+	}
+	return d.join(base), nil
+}
+
+// ParseInside splits the path of a file inside a store object into the store path
+// and the rest, which is "" or begins with a slash. The error is an [*Error].
+func (d Dir) ParseInside(s string) (p Path, rest string, err error) {
+	base, ok := d.cut(s)
+	if !ok {
+		return "", "", &Error{s, "it is not in the store directory " + string(d)}
+	}
+	base, below, slash := strings.Cut(base, "/")
+	if reason := checkBase(base); reason != "" {
+		return "", "", &Error{s, reason}
+	}
+	if slash {
+		rest = "/" + below
+	}
+	return d.join(base), rest, nil
+}
+
+// Contains reports whether p lies in d.
+func (d Dir) Contains(p Path) bool { return p.Dir() == d }
+
+func (d Dir) join(base string) Path { return Path(string(d) + "/" + base) }
+
+// cut removes d and the slash after it from s.
+func (d Dir) cut(s string) (base string, ok bool) {
+	if len(s) <= len(d) || s[len(d)] != '/' || s[:len(d)] != string(d) {
+		return "", false
+	}
+	return s[len(d)+1:], true
+}
+
+// UnmarshalText parses text with [ParseDir].
+func (d *Dir) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseDir(string(text))
+	return err
+}

@@ -45,7 +45,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q in its own directory: %v", s, err)
 		}
 		if again, err := p.Dir().ParseBase(p.HashPart() + "-" + p.Name()); err != nil || again != p {
-			t.Errorf("%q put together again: %q, %v", s, again, err)
+			t.Errorf("ParseBase of the hash part and name of %q: %q, %v", s, again, err)
 		}
 	}
 	for _, s := range []string{
@@ -69,10 +69,10 @@ func TestParse(t *testing.T) {
 		}
 	}
 	if _, err := storepath.DefaultDir.Parse("/gnu/store/" + digits + "-x"); err == nil {
-		t.Error("a path of another directory was taken")
+		t.Error("a path in another directory was accepted")
 	}
 	if _, err := storepath.DefaultDir.Parse("/nix/store2/" + digits + "-x"); err == nil {
-		t.Error("a path of a directory that begins alike was taken")
+		t.Error("a path in a directory with the same prefix was accepted")
 	}
 }
 
@@ -88,15 +88,15 @@ func TestParseInside(t *testing.T) {
 		}
 	}
 	if _, _, err := storepath.DefaultDir.ParseInside("/nix/store/.links/x"); err == nil {
-		t.Error("a path in no store object was taken")
+		t.Error("a path outside any store object was accepted")
 	}
 }
 
-// The zero value must not make any accessor panic.
+// No accessor panics on the zero value.
 func TestZero(t *testing.T) {
 	var p storepath.Path
 	if p.Dir() != "" || p.Base() != "" || p.HashPart() != "" || p.Name() != "" || p.IsDerivation() {
-		t.Error("the zero path has parts")
+		t.Error("the zero path has non-empty parts")
 	}
 	var c storepath.ContentAddress
 	if c.String() != "" || !c.IsZero() || c.MethodAlgorithm() == "" {
@@ -104,7 +104,7 @@ func TestZero(t *testing.T) {
 	}
 }
 
-// The paths are those that nix-store and nix-instantiate of 2.8.0 printed.
+// nix-store and nix-instantiate 2.8.0 printed these paths.
 func TestPaths(t *testing.T) {
 	dir := storepath.DefaultDir
 	hello, err := dir.TextPath("hello.txt", nixhash.Sum(nixhash.SHA256, []byte("hello world")), nil)
@@ -112,7 +112,7 @@ func TestPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := nixhash.Sum(nixhash.SHA256, []byte("abc "+hello))
-	// The NAR hashes of a file that holds "abc".
+	// The NAR hashes of a file that contains "abc".
 	narSHA256, err1 := nixhash.Parse("sha256:11a71b4754d812f4aea20161c533bdaa112ac5c853013e65d3aa9640b5735230")
 	narSHA1, err2 := nixhash.Parse("sha1:1324fc4d1c8b0eb1e368844e71058a377b961318")
 	if err := errors.Join(err1, err2); err != nil {
@@ -150,7 +150,7 @@ func fixed(dir storepath.Dir, m storepath.Method, h nixhash.Hash) (storepath.Pat
 	return dir.FixedOutputPath("x", ca, storepath.References{})
 }
 
-func TestPathsRefused(t *testing.T) {
+func TestFixedOutputPathRejectsInvalid(t *testing.T) {
 	dir := storepath.DefaultDir
 	sha256 := nixhash.Sum(nixhash.SHA256, []byte("abc"))
 	sha512 := nixhash.Sum(nixhash.SHA512, []byte("abc"))
@@ -170,12 +170,12 @@ func TestPathsRefused(t *testing.T) {
 	}{
 		{"no content address", storepath.ContentAddress{}, "x", storepath.References{}},
 		{"a text that refers to itself", ca(storepath.Text, sha256), "x", storepath.References{Self: true}},
-		{"a text by SHA-512", ca(storepath.Text, sha512), "x", storepath.References{}},
-		{"git by SHA-512", ca(storepath.Git, sha512), "x", storepath.References{}},
+		{"a text with SHA-512", ca(storepath.Text, sha512), "x", storepath.References{}},
+		{"git with SHA-512", ca(storepath.Git, sha512), "x", storepath.References{}},
 		{"a flat file with references", ca(storepath.Flat, sha256), "x", storepath.References{Others: []storepath.Path{other}}},
-		{"a NAR by SHA-512 with references", ca(storepath.NAR, sha512), "x", storepath.References{Self: true}},
+		{"a NAR with SHA-512 and references", ca(storepath.NAR, sha512), "x", storepath.References{Self: true}},
 		{"an illegal name", ca(storepath.NAR, sha256), "a b", storepath.References{}},
-		{"a reference of another store", ca(storepath.NAR, sha256), "x", storepath.References{Others: []storepath.Path{"/gnu/store/" + digits + "-x"}}},
+		{"a reference in another store", ca(storepath.NAR, sha256), "x", storepath.References{Others: []storepath.Path{"/gnu/store/" + digits + "-x"}}},
 	} {
 		p, err := dir.FixedOutputPath(c.name, c.ca, c.refs)
 		var bad *storepath.Error
@@ -185,7 +185,7 @@ func TestPathsRefused(t *testing.T) {
 	}
 }
 
-// The placeholders are those of Nix's own tests and of builtins.placeholder.
+// The placeholders come from Nix's own tests and from builtins.placeholder.
 func TestPlaceholders(t *testing.T) {
 	if got := storepath.OwnPlaceholder("out"); got != "/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9" {
 		t.Errorf("placeholder out = %s", got)
@@ -195,7 +195,7 @@ func TestPlaceholders(t *testing.T) {
 		t.Errorf("placeholder of an output = %s, %v", p, err)
 	}
 	if _, err := storepath.OutputPlaceholder("/nix/store/"+digits+"-foo", "out"); err == nil {
-		t.Error("a path that is no derivation has outputs")
+		t.Error("OutputPlaceholder accepted a path that is not a derivation")
 	}
 	first, err := storepath.OutputPlaceholder("/nix/store/"+digits+"-foo.drv.drv", "out")
 	if err != nil {
@@ -207,7 +207,7 @@ func TestPlaceholders(t *testing.T) {
 	}
 	for _, bad := range []storepath.Placeholder{"", "/", "x", "/nix", p[1:], p + "0"} {
 		if _, err := bad.Output("out"); err == nil {
-			t.Errorf("%q has outputs", bad)
+			t.Errorf("Output of %q: no error", bad)
 		}
 	}
 }
@@ -245,7 +245,7 @@ func TestContentAddress(t *testing.T) {
 		}
 	}
 	if _, _, err := storepath.ParseMethodAlgorithm("fixed:sha256:"); err == nil {
-		t.Error("a method and algorithm with a colon after them were taken")
+		t.Error("ParseMethodAlgorithm accepted a trailing colon")
 	}
 	if m, err := storepath.ParseMethod("recursive"); err != nil || m != storepath.NAR {
 		t.Errorf("recursive is %v, %v", m, err)
@@ -268,7 +268,7 @@ func TestJSON(t *testing.T) {
 	}
 	for _, bad := range []string{`{"Dir":"nix"}`, `{"Path":"/nix/store/x"}`, `{"CA":"x"}`} {
 		if err := json.Unmarshal([]byte(bad), &o); err == nil {
-			t.Errorf("%s was taken", bad)
+			t.Errorf("%s was accepted", bad)
 		}
 	}
 	if _, err := json.Marshal(storepath.Path("/nix/store/x")); err == nil {
@@ -285,7 +285,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if string(p.Dir())+"/"+p.HashPart()+"-"+p.Name() != s {
-			t.Errorf("%q falls apart into %q, %q, %q", s, p.Dir(), p.HashPart(), p.Name())
+			t.Errorf("the parts of %q are %q, %q, %q", s, p.Dir(), p.HashPart(), p.Name())
 		}
 	})
 }

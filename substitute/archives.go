@@ -10,10 +10,10 @@ import (
 	"pix/storepath"
 )
 
-// archives are a store that gives the archives of found paths, each from the substituter that has it. The
-// copy reads archives, refreshes infos and asks about signatures on many goroutines at once.
+// archives is a store that reads the archive of each found path from its substituter. The copy
+// reads archives, refreshes infos and checks signatures on many goroutines at once.
 type archives struct {
-	store.Store // to which they are added
+	store.Store // the destination
 	call        *call
 	claim       *claim
 
@@ -27,11 +27,11 @@ func (s *archives) get(path storepath.Path) *found {
 	return s.found[path]
 }
 
-// vouched reports whether the settings allow an object with a weak content address. The info decides, and not
-// the one that its substituter gives now: that may describe other contents, which have a signature.
-func (s *archives) vouched(info *store.PathInfo) bool {
+// trusts reports whether the settings allow an object with a weak content address. It judges the given info,
+// not the info that the substituter has now: that may be a signed one of other contents.
+func (s *archives) trusts(info *store.PathInfo) bool {
 	f := s.get(info.Path)
-	return f != nil && s.call.search.vouched(info, f.from)
+	return f != nil && s.call.search.trusts(info, f.from)
 }
 
 // NARFromPath implements [store.NARReader].
@@ -44,11 +44,11 @@ func (s *archives) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 	}
 	ctx, a.watch = watchStall(ctx, sub.Store, s.call.store.opts.stallTimeout())
 	archive, err := store.ReadNAR(ctx, sub.Store, f.source)
-	a.watch.came()
+	a.watch.pause()
 	if err != nil {
 		err = a.watch.because(ctx, err)
 		a.watch.end()
-		a.tellEnd()
+		a.reportEnd()
 		return nil, err
 	}
 	a.ctx = ctx
@@ -59,8 +59,8 @@ func (s *archives) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 	return a, nil
 }
 
-// RefreshPathInfo implements [store.Refresher]: it asks the substituter of a path again, whose archive was
-// not the right one.
+// RefreshPathInfo implements [store.Refresher]: it asks the substituter of a path again after a damaged
+// archive.
 func (s *archives) RefreshPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
 	fresh, err := s.call.search.refresh(ctx, s.get(path))
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *archives) RefreshPathInfo(ctx context.Context, path storepath.Path) (*s
 // A fetchedArchive is an archive from a substituter.
 type fetchedArchive struct {
 	io.ReadCloser
-	from     io.Reader // the same, and tells how far it is
+	from     io.Reader // the same archive, with progress reports
 	ctx      context.Context
 	watch    *stallWatch
 	claim    *claim
@@ -86,21 +86,21 @@ type fetchedArchive struct {
 
 // Read implements io.Reader.
 func (a *fetchedArchive) Read(p []byte) (int, error) {
-	a.watch.wait()
+	a.watch.start()
 	n, err := a.from.Read(p)
-	a.watch.came()
-	a.claim.move()
+	a.watch.pause()
+	a.claim.touch()
 	return n, a.watch.because(a.ctx, err)
 }
 
 // Close implements io.Closer.
 func (a *fetchedArchive) Close() error {
-	a.tellEnd()
+	a.reportEnd()
 	defer a.watch.end()
 	return a.ReadCloser.Close()
 }
 
-func (a *fetchedArchive) tellEnd() {
+func (a *fetchedArchive) reportEnd() {
 	if a.report != nil {
 		a.ended.Do(func() { a.report.fetched(a.transfer) })
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"pix/activity"
 	"pix/derivation"
@@ -13,9 +12,8 @@ import (
 	"pix/storepath"
 )
 
-// BuildPaths makes paths valid that can be had from substituters, and outputs of derivations whose
-// wanted outputs all can be. The error is a [*store.BuildError], also for all that would have to be
-// built.
+// BuildPaths substitutes paths, and the wanted outputs of derivations if all of them are available.
+// The error is a [*store.BuildError], also if something has to be built.
 func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) error {
 	c := s.newCall(ctx)
 	defer c.end()
@@ -23,27 +21,8 @@ func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, 
 	if err != nil {
 		return buildError(ctx, paths, err)
 	}
-	var first string
-	var failed []string
-	for i := range results {
-		switch r := &results[i]; {
-		case r.Status.Succeeded():
-			continue
-		case first == "":
-			first = r.Message
-		case r.Message != "":
-			c.report.say(activity.LevelError, "error: %s", r.Message)
-		}
-		failed = append(failed, "'"+nameOf(paths[i])+"'")
-	}
-	if len(failed) > 1 && first != "" {
-		c.report.say(activity.LevelError, "error: %s", first)
-	}
-	if len(failed) > 1 || first == "" {
-		first = fmt.Sprintf("build of %s failed", strings.Join(failed, ", "))
-	}
-	if len(failed) > 0 {
-		return buildError(ctx, paths, errors.New(first))
+	if err := store.ResultsError(activity.HandlerOf(c.ctx), results); err != nil {
+		return buildError(ctx, paths, err)
 	}
 	return nil
 }
@@ -55,17 +34,8 @@ func buildError(ctx context.Context, paths []derivation.DerivedPath, err error) 
 	return &store.BuildError{Paths: paths, Err: err}
 }
 
-// nameOf returns how Nix names what could not be built: a derivation without its outputs.
-func nameOf(path derivation.DerivedPath) string {
-	if built, ok := path.(derivation.Built); ok {
-		return built.Drv.String()
-	}
-	return path.String()
-}
-
-// BuildPathsWithResults does what [Store.BuildPaths] does, and says how each path ended. Those that
-// were not even tried, since another failed, are left out, unless [Settings.KeepGoing] says that all
-// are tried.
+// BuildPathsWithResults is like [Store.BuildPaths], but returns a result for each path. Paths that were
+// not tried because another one failed are left out, unless [Settings.KeepGoing] is set.
 func (s *Store) BuildPathsWithResults(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
 	c := s.newCall(ctx)
 	defer c.end()
@@ -82,15 +52,15 @@ func (s *Store) BuildPathsWithResults(ctx context.Context, paths []derivation.De
 	return tried, nil
 }
 
-// build makes paths valid, and returns how each ended; one that was not tried has failed, without a
-// message.
+// build makes paths valid, and returns a result for each. A path that was not tried has a failed result
+// without a message.
 func (c *call) build(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
 	if mode == store.BuildCheck {
 		return nil, &store.UnsupportedError{Store: c.store.Store, What: "build"}
 	}
 	results, err := c.substituteAll(c.ctx, paths, mode == store.BuildRepair)
 	if err != nil {
-		return nil, because(ctx, err)
+		return nil, causeOr(ctx, err)
 	}
 	return results, nil
 }
@@ -100,7 +70,7 @@ func (c *call) substituteAll(ctx context.Context, paths []derivation.DerivedPath
 	var files []storepath.Path
 	for _, path := range paths {
 		if built, ok := path.(derivation.Built); !ok {
-			c.repair[path.Base()], c.asked[path.Base()] = repair, true
+			c.repair[path.Base()], c.requested[path.Base()] = repair, true
 			files = append(files, path.Base())
 		} else if drv, ok := built.Drv.(derivation.Opaque); ok {
 			files = append(files, drv.Path)
@@ -109,7 +79,7 @@ func (c *call) substituteAll(ctx context.Context, paths []derivation.DerivedPath
 	if err := c.substitute(ctx, files); err != nil {
 		return nil, err
 	}
-	goOn := !c.gaveUp(files)
+	tried := !c.shouldStop(files)
 	results := make([]store.KeyedBuildResult, len(paths))
 	outputs := make([][]storepath.Path, len(paths))
 	var lacking []storepath.Path
@@ -119,7 +89,7 @@ func (c *call) substituteAll(ctx context.Context, paths []derivation.DerivedPath
 			return nil, err
 		}
 		built, ok := path.(derivation.Built)
-		if !ok || !goOn || !results[i].Status.Succeeded() {
+		if !ok || !tried || !results[i].Status.Succeeded() {
 			continue
 		}
 		if outputs[i], err = c.substitutableOutputs(ctx, built, repair); err != nil {
@@ -127,7 +97,7 @@ func (c *call) substituteAll(ctx context.Context, paths []derivation.DerivedPath
 		}
 		lacking = append(lacking, outputs[i]...)
 	}
-	if lacking, err = c.complete(ctx, lacking, outputs); err != nil {
+	if lacking, err = c.filterComplete(ctx, lacking, outputs); err != nil {
 		return nil, err
 	}
 	if err := c.substitute(ctx, lacking); err != nil {
@@ -135,7 +105,7 @@ func (c *call) substituteAll(ctx context.Context, paths []derivation.DerivedPath
 	}
 	for i, path := range paths {
 		if built, ok := path.(derivation.Built); ok && results[i].Status.Succeeded() {
-			if results[i], err = c.outputsResult(ctx, built, outputs[i], goOn); err != nil {
+			if results[i], err = c.outputsResult(ctx, built, outputs[i], tried); err != nil {
 				return nil, err
 			}
 		}
@@ -143,9 +113,9 @@ func (c *call) substituteAll(ctx context.Context, paths []derivation.DerivedPath
 	return results, nil
 }
 
-// complete returns those outputs of derivations that are not in vain: of a derivation that would have
-// to be built all the same, none is needed. It takes them out of the lists, too.
-func (c *call) complete(ctx context.Context, lacking []storepath.Path, outputs [][]storepath.Path) ([]storepath.Path, error) {
+// filterComplete returns the outputs of those derivations whose wanted outputs are all available. A
+// derivation that has to be built needs none of them, so it clears their entries in the lists.
+func (c *call) filterComplete(ctx context.Context, lacking []storepath.Path, outputs [][]storepath.Path) ([]storepath.Path, error) {
 	if len(lacking) == 0 {
 		return nil, nil
 	}
@@ -163,7 +133,7 @@ func (c *call) complete(ctx context.Context, lacking []storepath.Path, outputs [
 	return wanted, nil
 }
 
-// fileResult says how it ended with a path, or with the file of a derivation.
+// fileResult returns the result for a path, or for the file of a derivation.
 func (c *call) fileResult(ctx context.Context, path derivation.DerivedPath) (store.KeyedBuildResult, error) {
 	r := store.KeyedBuildResult{Path: path, BuildResult: store.BuildResult{Status: store.AlreadyValid}}
 	built, isBuilt := path.(derivation.Built)
@@ -171,7 +141,7 @@ func (c *call) fileResult(ctx context.Context, path derivation.DerivedPath) (sto
 	if isBuilt {
 		drv, ok := built.Drv.(derivation.Opaque)
 		if !ok {
-			return r, nil // what it is is not known
+			return r, nil // the path of a dynamic derivation is not known
 		}
 		file = drv.Path
 	}
@@ -190,8 +160,8 @@ func (c *call) fileResult(ctx context.Context, path derivation.DerivedPath) (sto
 	return r, err
 }
 
-// substitutableOutputs returns those outputs of a derivation that are wanted and not valid, if all of
-// them may come from elsewhere. Where an output is whose path is not known yet, substituters say.
+// substitutableOutputs returns the wanted outputs of a derivation that are not valid, if all of them may
+// be substituted. It asks substituters for the paths of outputs that are not known.
 func (c *call) substitutableOutputs(ctx context.Context, built derivation.Built, repair bool) (lacking []storepath.Path, err error) {
 	drv, ok := built.Drv.(derivation.Opaque)
 	if !ok {
@@ -220,7 +190,7 @@ func (c *call) substitutableOutputs(ctx context.Context, built derivation.Built,
 		return nil, err
 	}
 	for _, name := range unknown {
-		path, err := c.locate(ctx, drv.Path, name, true)
+		path, err := c.findOutput(ctx, drv.Path, name, true)
 		if err == nil && path != "" {
 			lacking, err = c.appendLacking(ctx, lacking, path, repair)
 		}
@@ -231,7 +201,7 @@ func (c *call) substitutableOutputs(ctx context.Context, built derivation.Built,
 	return lacking, nil
 }
 
-// appendLacking appends a path if it is not valid, or to be fetched again.
+// appendLacking appends a path if it is not valid or has to be fetched again.
 func (c *call) appendLacking(ctx context.Context, lacking []storepath.Path, path storepath.Path, repair bool) ([]storepath.Path, error) {
 	valid, err := c.store.IsValidPath(ctx, path)
 	if err == nil && (!valid || repair) {
@@ -241,7 +211,7 @@ func (c *call) appendLacking(ctx context.Context, lacking []storepath.Path, path
 	return lacking, err
 }
 
-// outputsResult says how it ended with outputs of a derivation, some of which were to be substituted.
+// outputsResult returns the result for the outputs of a derivation; wanted were to be substituted.
 func (c *call) outputsResult(ctx context.Context, built derivation.Built, wanted []storepath.Path, tried bool) (store.KeyedBuildResult, error) {
 	if err := c.registerOutputs(ctx, built.Drv.Base()); err != nil {
 		return store.KeyedBuildResult{}, err
@@ -267,4 +237,29 @@ func (c *call) outputsResult(ctx context.Context, built derivation.Built, wanted
 		r.Message = ""
 	}
 	return r, nil
+}
+
+// allowsSubstitutes reports whether the outputs of a valid derivation may be substituted. It records the
+// content addresses of fixed outputs, by which substituters with another store directory are asked.
+func (c *call) allowsSubstitutes(ctx context.Context, drv storepath.Path) (bool, error) {
+	s := c.store.Store
+	lent, release := store.LendDerivations(s)
+	defer release()
+	text, err := store.Derivations(lent).LoadDerivation(ctx, drv)
+	if err != nil {
+		return false, err
+	}
+	d, err := derivation.ParseAt(drv, text)
+	if err != nil {
+		return false, err
+	}
+	if kind, err := d.Kind(); err != nil || kind == derivation.Impure {
+		return false, err
+	}
+	for _, output := range d.Outputs.All() {
+		if path, ca := output.Path(), output.ContentAddress(); output.Kind() == derivation.Fixed && path != "" {
+			c.cas[path] = ca
+		}
+	}
+	return d.AllowsSubstitutes()
 }

@@ -21,7 +21,7 @@ import (
 	"pix/substitute"
 )
 
-// makeCache makes a binary cache in a directory that has what a store in memory has.
+// makeCache creates a binary cache in a directory with paths of a store in memory.
 func makeCache(t *testing.T, src store.Store, paths ...storepath.Path) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -36,7 +36,7 @@ func makeCache(t *testing.T, src store.Store, paths ...storepath.Path) string {
 	return dir
 }
 
-// caches returns settings whose substituters are binary caches, and what they are opened by.
+// caches returns options whose substituters are binary caches, opened by their URIs.
 func caches(t *testing.T, keys signature.KeySet, uris ...string) *substitute.Options {
 	sources := &substitute.Sources{Open: func(ctx context.Context, uri string) (store.Store, error) {
 		cache, err := binarycache.Open(ctx, uri, &binarycache.Options{HTTP: binarycache.HTTPOptions{Tries: 1, StallTimeout: time.Second}})
@@ -51,8 +51,8 @@ func caches(t *testing.T, keys signature.KeySet, uris ...string) *substitute.Opt
 	}}
 }
 
-// Binary caches are substituters, in a directory as well as behind HTTP, also where others before
-// them are down, empty or damaged.
+// Binary caches are substituters, in a directory and behind HTTP, also after caches that are down,
+// empty or damaged.
 func TestBinaryCaches(t *testing.T) {
 	key, src := newKey(t, "k"), newSubstituter()
 	lib := src.put(t, named(t, "lib"), &key)
@@ -98,7 +98,7 @@ func TestBinaryCaches(t *testing.T) {
 	for name, c := range map[string]struct {
 		uris string
 		want store.BuildStatus
-		says string
+		log  string
 	}{
 		"file":         {"file://" + good, store.Substituted, "copying path '" + string(lib) + "' from 'file://" + good + "'"},
 		"http":         {httpGood, store.Substituted, "copying path '" + string(app) + "' from '" + httpGood},
@@ -120,21 +120,21 @@ func TestBinaryCaches(t *testing.T) {
 			below := local(t, nil).Unwrap()
 			s := substitute.New(below, caches(t, keys, strings.Fields(c.uris)...))
 			defer s.Close()
-			ctx, told := listen(t)
+			ctx, events := record(t)
 			r := build(t, ctx, s, opaque(app)...)
-			// Which of two archives fails first is a matter of chance.
+			// Either archive may fail first.
 			if len(r) != 1 || r[0].Status != c.want && (name != "damaged" || r[0].Status != store.DependencyFailed) {
 				t.Errorf("%+v", r)
 			}
 			checkValid(t, s, c.want == store.Substituted, lib, app)
-			if !strings.Contains(told.lines(), c.says) {
-				t.Errorf("told:\n%s\nwant %q", told.lines(), c.says)
+			if !strings.Contains(events.lines(), c.log) {
+				t.Errorf("log:\n%s\nwant %q", events.lines(), c.log)
 			}
 		})
 	}
 }
 
-// What it takes to get something is known before it is fetched.
+// QueryMissing reports the download size before anything is fetched.
 func TestSizes(t *testing.T) {
 	key, src := newKey(t, "k"), newSubstituter()
 	lib := src.put(t, named(t, "lib"), &key)
@@ -160,7 +160,7 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// A cache that stops answering in the middle of a large closure costs some failures, and not one for each path.
+// A cache that stops answering in the middle of a large closure causes a few failures, not one for each path.
 func TestCacheGoesDown(t *testing.T) {
 	src := memstore.New(nil)
 	var paths []storepath.Path

@@ -15,35 +15,35 @@ import (
 	"pix/storepath"
 )
 
-// A call makes paths valid, or finds out about them, for one call of a method.
+// A call is the state of one call of a method that substitutes paths or asks about them.
 type call struct {
 	store    *Store
-	opening  sync.Mutex // held while substituters are opened; many goroutines may request them
+	opening  sync.Mutex // held while substituters are opened; several goroutines may need them
 	settings Settings
-	search   *search // nil as long as nothing is missing
+	search   *search // nil until something is missing
 	report   *report
 	guard    parallel.Guard  // calls the handler of the caller
-	ctx      context.Context // of what it does; its handler is the report
+	ctx      context.Context // of the work of this call; its handler is the report
 	stop     context.CancelCauseFunc
 	walk     *store.Walk // counts the infos from substituters
-	all      bool        // get everything that is available, whatever the settings say
+	all      bool        // keep going after a failure, whatever the settings say
 
-	found   map[storepath.Path]*found                   // what is known of paths that are not valid
-	first   map[storepath.Path]int                      // from which substituter on paths are looked for, if not from the first
-	failing map[storepath.Path]bool                     // paths that substituters said they have, and did not give
-	repair  map[storepath.Path]bool                     // paths that are to be fetched again
-	fetched map[storepath.Path]bool                     // paths that were
-	located map[storepath.Path][]store.KeyedRealisation // what substituters say of outputs of derivations
-	failed  map[storepath.Path]*Error                   // paths that cannot be had
-	held    map[storepath.Path]bool                     // temporary roots
-	asked   map[storepath.Path]bool                     // paths that the caller has named
-	cas     map[storepath.Path]storepath.ContentAddress // of paths, if the caller or a derivation says it
-	told    map[storepath.Path]bool                     // paths of which it was told that they cannot be had
-	lost    map[int]int                                 // how many archives each substituter has not given because it did not answer
-	singly  bool                                        // one object is copied after the other, to see which of them fails
+	found      map[storepath.Path]*found                   // infos of missing paths
+	first      map[storepath.Path]int                      // the substituter at which the search for a path starts, if not at the first
+	failing    map[storepath.Path]bool                     // paths that a substituter listed but failed to provide
+	repair     map[storepath.Path]bool                     // paths to fetch again although they are valid
+	fetched    map[storepath.Path]bool                     // paths that this call has fetched
+	located    map[storepath.Path][]store.KeyedRealisation // realisations from substituters, by derivation
+	failed     map[storepath.Path]*Error                   // paths that no substituter provides
+	rooted     map[storepath.Path]bool                     // temporary roots
+	requested  map[storepath.Path]bool                     // paths that the caller named: their errors are returned, not logged
+	cas        map[storepath.Path]storepath.ContentAddress // content addresses that the caller or a derivation gave
+	logged     map[storepath.Path]bool                     // paths whose failure was logged
+	unanswered map[int]int                                 // per substituter, the archives that failed because it did not answer
+	oneByOne   bool                                        // copy one object at a time, to find out which of them fails
 }
 
-// foundBytes is how many bytes a call and the store below hold for each path that was found, about.
+// foundBytes is about how many bytes a call and the underlying store hold for each found path.
 const foundBytes = 512
 
 func (s *Store) newCall(ctx context.Context) *call {
@@ -51,9 +51,9 @@ func (s *Store) newCall(ctx context.Context) *call {
 		store: s, found: make(map[storepath.Path]*found), first: make(map[storepath.Path]int),
 		failing: make(map[storepath.Path]bool), repair: make(map[storepath.Path]bool),
 		fetched: make(map[storepath.Path]bool), failed: make(map[storepath.Path]*Error),
-		located: make(map[storepath.Path][]store.KeyedRealisation), held: make(map[storepath.Path]bool),
-		asked: make(map[storepath.Path]bool), told: make(map[storepath.Path]bool),
-		cas: make(map[storepath.Path]storepath.ContentAddress), lost: make(map[int]int),
+		located: make(map[storepath.Path][]store.KeyedRealisation), rooted: make(map[storepath.Path]bool),
+		requested: make(map[storepath.Path]bool), logged: make(map[storepath.Path]bool),
+		cas: make(map[storepath.Path]storepath.ContentAddress), unanswered: make(map[int]int),
 	}
 	c.walk = store.NewWalk(s.Dir(), "the substituters", s.opts.limits(), foundBytes)
 	ctx, c.report = newReport(ctx, &c.guard)
@@ -62,14 +62,14 @@ func (s *Store) newCall(ctx context.Context) *call {
 	return c
 }
 
-// searching returns what asks the substituters, which are opened if they are not yet.
-func (c *call) searching() (*search, error) {
+// openSearch returns the search of the call, and opens the substituters when it is first called.
+func (c *call) openSearch() (*search, error) {
 	c.opening.Lock()
 	defer c.opening.Unlock()
 	if c.search == nil {
 		settings, err := c.store.opts.Settings(c.ctx)
 		if err != nil {
-			return nil, because(c.ctx, err)
+			return nil, causeOr(c.ctx, err)
 		}
 		c.settings = *settings
 		c.search = newSearch(c.store.Dir(), &c.settings, c.cas, c.report)
@@ -78,8 +78,8 @@ func (c *call) searching() (*search, error) {
 	return c.search, nil
 }
 
-// end ends the call. The handler is not called any more afterwards. If it has panicked on another
-// goroutine, end panics.
+// end ends the call. Afterwards the handler of the caller is not called any more. If the handler has
+// panicked on another goroutine, end panics.
 func (c *call) end() {
 	c.stop(nil)
 	c.report.end()
@@ -87,16 +87,15 @@ func (c *call) end() {
 	c.guard.Repanic()
 }
 
-// substitute makes paths valid, and all that they refer to. Why one of them cannot be had is noted
-// in failed. If a substituter has failed with one of them, the others are not tried any more, unless
-// the settings say so.
+// substitute makes the closures of paths valid. It records in failed why a path is not available.
+// After the failure of one root, it does not try the others, unless the settings say so.
 func (c *call) substitute(ctx context.Context, roots []storepath.Path) error {
 	for {
 		missing, err := c.plan(ctx, roots)
 		if err != nil || len(missing) == 0 {
 			return err
 		}
-		if c.gaveUp(roots) {
+		if c.shouldStop(roots) {
 			return nil
 		}
 		others, err := c.claim(ctx, missing)
@@ -109,58 +108,58 @@ func (c *call) substitute(ctx context.Context, roots []storepath.Path) error {
 	}
 }
 
-// claim fetches those of the objects that nobody else fetches, when it is its turn. If others fetch
-// all of them, it returns what to wait for.
+// claim fetches the objects that no other call is fetching, as soon as this call may copy. If other
+// calls fetch all of them, it returns a channel that is closed when one of those calls has ended.
 func (c *call) claim(ctx context.Context, missing []*store.PathInfo) (others <-chan struct{}, err error) {
 	if err := c.store.copies.Acquire(ctx, 1); err != nil {
 		return nil, context.Cause(ctx)
 	}
 	defer c.store.copies.Release(1)
-	mine, own, others := c.store.claims.take(missing)
-	defer c.store.claims.give(mine, own)
+	mine, own, others := c.store.claims.acquire(missing)
+	defer c.store.claims.release(mine, own)
 	if len(mine) == 0 {
 		return others, nil
 	}
 	return nil, c.fetch(ctx, mine, own)
 }
 
-// gaveUp reports whether nothing more is tried, since a substituter has failed with one of the paths.
-func (c *call) gaveUp(paths []storepath.Path) bool {
+// shouldStop reports whether a substituter has failed with one of the paths and the settings do not keep going.
+func (c *call) shouldStop(paths []storepath.Path) bool {
 	return !c.all && !c.settings.KeepGoing && slices.ContainsFunc(paths, func(p storepath.Path) bool {
 		return c.failed[p] != nil && c.failed[p].Failed
 	})
 }
 
-// fetch copies objects that were claimed. If some of them cannot be had from their substituters, that
-// is noted, and no error.
+// fetch copies claimed objects. If a substituter fails to provide some of them, it records that and
+// returns no error.
 func (c *call) fetch(ctx context.Context, mine []*store.PathInfo, own *claim) error {
-	// Until they were claimed others may have fetched them.
+	// Another call may have fetched them before they were claimed.
 	missing, err := c.invalid(ctx, mine)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
 	atOnce := len(missing)
-	if c.singly {
+	if c.oneByOne {
 		atOnce = 1
 	}
 	for some := range slices.Chunk(missing, atOnce) {
 		failed := c.copy(ctx, some, own)
 		if failed == nil {
-			c.note(some, nil)
+			c.markFetched(some, nil)
 			continue
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		c.singly = !c.blameAll(some, failed)
+		c.oneByOne = !c.blameAll(some, failed)
 		left, err := c.invalid(ctx, some)
-		c.note(some, left)
+		c.markFetched(some, left)
 		return err
 	}
 	return nil
 }
 
-// blameAll notes which objects could not be copied. It reports whether at least one is known.
+// blameAll records which objects could not be copied. It reports whether it found at least one.
 func (c *call) blameAll(objects []*store.PathInfo, err error) bool {
 	known := false
 	if copied, ok := errors.AsType[*store.CopyError](err); ok {
@@ -168,7 +167,7 @@ func (c *call) blameAll(objects []*store.PathInfo, err error) bool {
 			if _, dependent := errors.AsType[*store.MissingReferenceError](f.Err); dependent {
 				continue
 			}
-			if c.found[f.Path] != nil { // else its substituter was given up
+			if c.found[f.Path] != nil { // else its substituter was already dropped
 				c.blame(f.Path, f.Err)
 			}
 			known = true
@@ -181,37 +180,37 @@ func (c *call) blameAll(objects []*store.PathInfo, err error) bool {
 	return known
 }
 
-// blame notes that a path cannot be had from the substituter that said it has it. If it has only the
-// archive no more, that is as if it had never had the path, as in Nix.
+// blame records that a substituter failed to provide a path that it listed. If only the archive is
+// missing, the path counts as not found there, as in Nix.
 func (c *call) blame(path storepath.Path, why error) {
 	archive, ok := errors.AsType[*binarycache.ArchiveError](why)
 	if ok && errors.Is(why, binarycache.ErrGone) {
 		which := ""
 		if uri := c.search.substituters[c.found[path].from].URI; !strings.HasPrefix(uri, "file:") {
-			which = " '" + uri + "'" // so does Nix
+			which = " '" + uri + "'" // Nix names no directory either
 		}
-		c.report.say(activity.LevelWarn, "warning: file '%s' does not exist in binary cache%s", archive.URL, which)
+		c.report.log(activity.LevelWarn, "warning: file '%s' does not exist in binary cache%s", archive.URL, which)
 	} else {
-		c.report.say(activity.LevelError, "error: %v", why)
+		c.report.log(activity.LevelError, "error: %v", why)
 		c.failing[path] = true
 	}
 	from := c.found[path].from
 	c.first[path] = from + 1
 	delete(c.found, path)
 	if isDown(why) {
-		c.lost[from]++
+		c.unanswered[from]++
 	}
-	if c.lost[from] == tooManyLost || errors.Is(why, errStalled) {
-		c.giveUp(from, why)
+	if c.unanswered[from] == maxUnanswered || errors.Is(why, errStalled) {
+		c.dropSubstituter(from, why)
 	}
 }
 
-// tooManyLost is the number of archives that a substituter does not give, because it does not answer, before it is
-// not asked any more in a call. Each may take as long as all retries.
-const tooManyLost = 16
+// maxUnanswered is the number of archives that may fail because a substituter does not answer, before the call stops
+// asking it. Each failure may take as long as all retries together.
+const maxUnanswered = 16
 
-// giveUp looks for everything that was found at a substituter at the next ones.
-func (c *call) giveUp(from int, why error) {
+// dropSubstituter makes the call search the next substituters for the paths that this one has listed.
+func (c *call) dropSubstituter(from int, why error) {
 	c.search.down[from].why.Store(&why)
 	for path, f := range c.found {
 		if f.from == from {
@@ -220,8 +219,8 @@ func (c *call) giveUp(from int, why error) {
 	}
 }
 
-// note notes that objects were fetched, but for some that are left, in the same order.
-func (c *call) note(objects, left []*store.PathInfo) {
+// markFetched records that objects were fetched, except those in left, which are in the same order.
+func (c *call) markFetched(objects, left []*store.PathInfo) {
 	for _, info := range objects {
 		if len(left) > 0 && left[0] == info {
 			left = left[1:]
@@ -232,7 +231,7 @@ func (c *call) note(objects, left []*store.PathInfo) {
 	}
 }
 
-// invalid returns those of the objects that are not valid, or are to be fetched again.
+// invalid returns the objects that are not valid or have to be fetched again.
 func (c *call) invalid(ctx context.Context, objects []*store.PathInfo) ([]*store.PathInfo, error) {
 	paths := make([]storepath.Path, len(objects))
 	for i, info := range objects {
@@ -245,7 +244,7 @@ func (c *call) invalid(ctx context.Context, objects []*store.PathInfo) ([]*store
 	}), err
 }
 
-// copy copies objects.
+// copy copies objects from the substituters on which they were found.
 func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) error {
 	src := &archives{Store: c.store.Store, call: c, claim: own, found: make(map[storepath.Path]*found)}
 	list := make([]*found, len(objects))
@@ -257,9 +256,9 @@ func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) 
 	}
 	c.report.expect(list)
 	err := store.CopyObjects(ctx, c.store.Store, src, objects, &store.CopyOptions{
-		Quiet: true, AddOptions: store.AddOptions{NoSignatures: true, Repair: repairs, Vouched: src.vouched},
+		Quiet: true, AddOptions: store.AddOptions{NoSignatures: true, Repair: repairs, Vouched: src.trusts},
 	})
-	maps.Copy(c.found, src.found) // some may be fresh
+	maps.Copy(c.found, src.found) // infos may have been refreshed
 	if err == nil {
 		c.report.arrived(len(list))
 		return nil
@@ -276,7 +275,7 @@ func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) 
 	return err
 }
 
-// querySubstitutable returns what substituters say of paths, sorted by path.
+// querySubstitutable returns the infos that substituters have of paths, sorted by path.
 func (c *call) querySubstitutable(paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
 	list := make([]storepath.Path, 0, len(paths))
 	for path, ca := range paths {
@@ -284,13 +283,13 @@ func (c *call) querySubstitutable(paths map[storepath.Path]storepath.ContentAddr
 		c.cas[path] = ca
 	}
 	slices.Sort(list)
-	search, err := c.searching()
+	search, err := c.openSearch()
 	if err != nil {
 		return nil, err
 	}
 	all, err := search.findAll(c.ctx, c.walk, list, nil, false)
 	if err != nil {
-		return nil, because(c.ctx, err)
+		return nil, causeOr(c.ctx, err)
 	}
 	var infos []store.SubstitutableInfo
 	for _, f := range all {
@@ -304,8 +303,8 @@ func (c *call) querySubstitutable(paths map[storepath.Path]storepath.ContentAddr
 	return infos, nil
 }
 
-// because returns why a context has ended, or err.
-func because(ctx context.Context, err error) error {
+// causeOr returns the cause of the end of the context if it has ended, or else err.
+func causeOr(ctx context.Context, err error) error {
 	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 		return context.Cause(ctx)
 	}

@@ -11,38 +11,37 @@ import (
 	"pix/storepath"
 )
 
-// claims are the paths that calls are fetching, so that none is fetched twice. Nobody waits for a
-// claim of another while he has one himself, or two could wait for each other. The zero value has
-// none.
+// claims are the paths that calls are fetching, so that none is fetched twice. A call does not wait for a
+// claim while it holds one itself: two calls could wait for each other. The zero value is ready to use.
 type claims struct {
 	mu sync.Mutex
 	of map[storepath.Path]*claim
 }
 
-// A claim is that of one call, on some paths.
+// A claim is held by one call, on some paths.
 type claim struct {
-	ended chan struct{} // closed when it ends
-	moved atomic.Int64  // when something of its archives came last, in nanoseconds since 1970
+	ended      chan struct{} // closed when it ends
+	lastActive atomic.Int64  // when the last bytes of its archives arrived, in nanoseconds since 1970
 }
 
 const (
-	// stallTime is how long a claim is respected while nothing comes: its substituter may have
-	// stalled, or the client who is told about it, and others should not wait for either.
+	// stallTime is how long a claim without progress is respected. Its substituter may have
+	// stalled, or the client that receives its events; other calls should not wait for either.
 	stallTime = 10 * time.Second
-	// lookAgain is how long nobody looks whether a path is there while another fetches it, with all
-	// that he wants besides.
-	lookAgain = 100 * time.Millisecond
+	// recheckInterval is how often a call checks whether a path that another call fetches has
+	// become valid: the other call may go on with other paths.
+	recheckInterval = 100 * time.Millisecond
 )
 
-// move notes that something has come.
-func (c *claim) move() { c.moved.Store(time.Now().UnixNano()) }
+// touch records that bytes have arrived.
+func (c *claim) touch() { c.lastActive.Store(time.Now().UnixNano()) }
 
-func (c *claim) isStalled() bool { return time.Since(time.Unix(0, c.moved.Load())) > stallTime }
+func (c *claim) isStalled() bool { return time.Since(time.Unix(0, c.lastActive.Load())) > stallTime }
 
-// take claims those of the objects that nobody has claimed, and that refer to none which another
-// has: they are in such an order that each comes after those it refers to. If all are
-// others', it returns what to wait for.
-func (c *claims) take(objects []*store.PathInfo) (mine []*store.PathInfo, own *claim, others <-chan struct{}) {
+// acquire claims the objects that no other call has claimed and that do not refer to a claimed one.
+// Each object must come after its references. If all objects are claimed, others is closed when
+// the claim on the first one ends.
+func (c *claims) acquire(objects []*store.PathInfo) (mine []*store.PathInfo, own *claim, others <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	waiting := make(map[storepath.Path]bool)
@@ -62,28 +61,28 @@ func (c *claims) take(objects []*store.PathInfo) (mine []*store.PathInfo, own *c
 		c.of = make(map[storepath.Path]*claim)
 	}
 	own = &claim{ended: make(chan struct{})}
-	own.move()
+	own.touch()
 	for _, info := range mine {
 		c.of[info.Path] = own
 	}
 	return mine, own, others
 }
 
-// give ends a claim on objects.
-func (c *claims) give(mine []*store.PathInfo, own *claim) {
+// release ends a claim on objects.
+func (c *claims) release(mine []*store.PathInfo, own *claim) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	close(own.ended)
 	for _, info := range mine {
-		if c.of[info.Path] == own { // else it had stalled, and another goes on
+		if c.of[info.Path] == own { // else it had stalled, and another call took over
 			delete(c.of, info.Path)
 		}
 	}
 }
 
-// await waits until a claim of others ends, or has perhaps come to something.
+// await waits until a claim of another call ends, or until it is time to check the paths again.
 func await(ctx context.Context, others <-chan struct{}) error {
-	timer := time.NewTimer(lookAgain)
+	timer := time.NewTimer(recheckInterval)
 	defer timer.Stop()
 	select {
 	case <-others:

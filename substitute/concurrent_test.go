@@ -21,7 +21,7 @@ import (
 	"pix/substitute"
 )
 
-// Many calls that need the same paths at once fetch each once.
+// Concurrent calls that need the same paths fetch each path once.
 func TestFetchedOnce(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	var libs, apps []storepath.Path
@@ -55,8 +55,8 @@ func TestFetchedOnce(t *testing.T) {
 	}
 }
 
-// Who waits for another's fetch fetches himself if that comes to nothing.
-func TestOtherGivesUp(t *testing.T) {
+// A call that waits for another call's fetch fetches the paths itself if the other call fails.
+func TestFailedClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key, sub := newKey(t, "k"), newSubstituter()
 		lib := sub.put(t, named(t, "lib"), &key)
@@ -73,7 +73,7 @@ func TestOtherGivesUp(t *testing.T) {
 		first, giveUp := context.WithCancelCause(t.Context())
 		failed := make(chan error)
 		go func() { failed <- s.EnsurePath(first, app) }()
-		synctest.Wait() // it has claimed both
+		synctest.Wait() // the first call has claimed both
 		second := make(chan error)
 		go func() { second <- s.EnsurePath(t.Context(), app) }()
 		time.Sleep(5 * time.Second)
@@ -90,7 +90,7 @@ func TestOtherGivesUp(t *testing.T) {
 	})
 }
 
-// Whatever a substituter keeps waiting, a context ends it at once, and nobody is told anything afterwards.
+// A context ends a call at once, whatever a substituter delays, and the handler gets no events afterwards.
 func TestCancel(t *testing.T) {
 	wait := func(ctx context.Context, _ storepath.Path) error {
 		<-ctx.Done()
@@ -118,33 +118,33 @@ func TestCancel(t *testing.T) {
 				},
 				"missing": func(ctx context.Context) error { _, err := s.QueryMissing(ctx, opaque(app)); return err },
 			} {
-				ctx, told := listen(t)
+				ctx, events := record(t)
 				ctx, cancel := context.WithCancelCause(ctx)
 				var begin time.Time
 				time.AfterFunc(20*time.Millisecond, func() { begin = time.Now(); cancel(errBroken) })
 				err := call(ctx)
 				if what == "missing" && name == "archive" {
-					if err != nil { // it needs none
+					if err != nil { // this call needs no archive
 						t.Errorf("%s: %v", what, err)
 					}
 					continue
 				}
 				took := time.Since(begin)
-				if !errors.Is(err, errBroken) || took > 500*time.Millisecond { // the race detector takes its time
+				if !errors.Is(err, errBroken) || took > 500*time.Millisecond { // slow under the race detector
 					t.Errorf("%s: %v after %v", what, err, took)
 				}
-				said := len(told.told)
+				before := len(events.events)
 				time.Sleep(5 * time.Millisecond)
-				if len(told.told) != said {
-					t.Errorf("%s: it was told more after the call had ended", what)
+				if len(events.events) != before {
+					t.Errorf("%s: an event arrived after the call had ended", what)
 				}
 			}
 		})
 	}
 }
 
-// An inventor is a substituter that makes up what it is asked for, with so many references each that
-// nobody has heard of.
+// An inventor is a substituter that invents an info for every path, each with many references to
+// paths that do not exist.
 type inventor struct {
 	*substituter
 	references int
@@ -163,7 +163,7 @@ func (v *inventor) QueryPathInfo(_ context.Context, path storepath.Path) (*store
 	return info, nil
 }
 
-// A substituter that makes up paths fills no memory, whatever it is asked.
+// A substituter that invents paths does not exhaust the memory, whichever method is called.
 func TestEndlessClosure(t *testing.T) {
 	root := storepath.Path("/nix/store/00000000000000000000000000000000-invented")
 	for what, call := range map[string]func(s *substitute.Store) error{
@@ -185,7 +185,7 @@ func TestEndlessClosure(t *testing.T) {
 	} {
 		for _, references := range []int{2, 25_000} {
 			if what == "infos" && references == 2 {
-				continue // it asks no further
+				continue // this query does not follow references
 			}
 			t.Run(fmt.Sprint(what, references), func(t *testing.T) {
 				limits, most := &store.Limits{Bytes: 64 << 20}, int64(170<<20)
@@ -209,7 +209,7 @@ func TestEndlessClosure(t *testing.T) {
 	}
 }
 
-// boundless is a substituter whose paths have certain references.
+// boundless is a substituter whose paths have given references.
 type boundless struct {
 	*substituter
 	refs []storepath.Path
@@ -223,7 +223,7 @@ func (b *boundless) QueryPathInfo(ctx context.Context, path storepath.Path) (*st
 	return info, err
 }
 
-// Who says that two paths refer to each other is found out.
+// Two infos that refer to each other are an error.
 func TestCycle(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	a, b := named(t, "a"), named(t, "b")
@@ -238,7 +238,7 @@ func TestCycle(t *testing.T) {
 	}
 }
 
-// Whoever collects garbage meanwhile takes nothing away from who substitutes.
+// A garbage collection during a substitution deletes nothing that the substitution needs.
 func TestWhileCollecting(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	var libs []storepath.Path
@@ -280,8 +280,7 @@ func TestWhileCollecting(t *testing.T) {
 	collecting.Wait()
 }
 
-// Nobody waits for one who has stalled, be it that his substituter gives nothing, or that he is not
-// told anything because he does not listen.
+// No call waits for a stalled one: its substituter may send nothing, or its handler may block.
 func TestStalledClaim(t *testing.T) {
 	for _, what := range []string{"substituter", "handler"} {
 		t.Run(what, func(t *testing.T) {

@@ -22,8 +22,8 @@ import (
 	"pix/substitute"
 )
 
-// Many archives of a cache come damaged at the same time, so that their narinfos are read again while other
-// archives are opened and made valid.
+// Many archives of a cache are damaged at the same time, so that their narinfos are read again while other
+// archives are opened and added.
 func TestDamagedAtOnce(t *testing.T) {
 	key, src := newKey(t, "k"), newSubstituter()
 	var paths []storepath.Path
@@ -59,8 +59,8 @@ func TestDamagedAtOnce(t *testing.T) {
 	}
 }
 
-// A signature of what a substituter says now does not vouch for what it said before: an unsigned object with a
-// weak content address stays refused, although its substituter later gives a signed info of the path.
+// A signature in a newer info does not vouch for an older info: an unsigned object with a weak content
+// address stays refused, although its substituter later sends a signed info of the path.
 func TestSignatureOfAnotherInfo(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	self := named(t, "self")
@@ -74,7 +74,7 @@ func TestSignatureOfAnotherInfo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other.NARSize = 2 << 20 // so large that it is not read ahead, with other contents
+	other.NARSize = 2 << 20 // too large to be read ahead, with other contents
 	other.NARHash = nixhash.Sum(nixhash.SHA256, []byte("other"))
 	if err := other.Sign(key); err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestSignatureOfAnotherInfo(t *testing.T) {
 	checkValid(t, s, false, weak)
 }
 
-// A changing substituter gives another info when it is asked again, after an archive that was damaged.
+// A changing substituter sends another info when it is asked again after a damaged archive.
 type changing struct {
 	*substituter
 	fresh *store.PathInfo
@@ -106,13 +106,13 @@ func (c *changing) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 	return c.substituter.NARFromPath(ctx, path)
 }
 
-// A damagedError may not come again.
+// A damagedError is retryable.
 type damagedError struct{ error }
 
 func (damagedError) Retryable() bool { return true }
 
-// After a path that no substituter gives, the next substituter is tried for the others only with keep-going, and so
-// are outputs of derivations.
+// After a path that no substituter provides, the next substituter is asked for other paths and outputs of
+// derivations only with keep-going.
 func TestKeepGoingTriesOthers(t *testing.T) {
 	key, first, second := newKey(t, "k"), newSubstituter(), newSubstituter()
 	bad := first.put(t, named(t, "bad"), &key)
@@ -139,7 +139,7 @@ func TestKeepGoingTriesOthers(t *testing.T) {
 	}
 }
 
-// A substituter that hangs, before an answer or before an archive, is given up, and the next one is used.
+// A substituter that hangs before an answer or before an archive is dropped, and the next one is used.
 func TestHangingSubstituter(t *testing.T) {
 	key, hanging, good := newKey(t, "k"), newSubstituter(), newSubstituter()
 	var paths []storepath.Path
@@ -166,7 +166,7 @@ func TestHangingSubstituter(t *testing.T) {
 			StallTimeout: 50 * time.Millisecond,
 		})
 		start := time.Now()
-		ctx, told := listen(t)
+		ctx, events := record(t)
 		for _, r := range build(t, ctx, s, opaque(paths...)...) {
 			if r.Status != store.Substituted {
 				t.Errorf("%s: %+v", what, r)
@@ -175,14 +175,14 @@ func TestHangingSubstituter(t *testing.T) {
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("%s: it took %v", what, took)
 		}
-		if n := strings.Count(told.lines(), "does not answer"); n == 0 || n > 20 {
-			t.Errorf("%s: told %d times:\n%s", what, n, told.lines())
+		if n := strings.Count(events.lines(), "does not answer"); n == 0 || n > 20 {
+			t.Errorf("%s: logged %d times:\n%s", what, n, events.lines())
 		}
 		s.Close()
 	}
 }
 
-// A substituter that does not answer about outputs is asked about one of them in a call, and not about each.
+// A substituter that does not answer queries about realisations gets one of them per call, not one per output.
 func TestRealisationsDown(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	down := &silent{substituter: sub}
@@ -206,11 +206,11 @@ func TestRealisationsDown(t *testing.T) {
 		}
 	}
 	if n := down.asked.Load(); n != 1 {
-		t.Errorf("%d questions", n)
+		t.Errorf("%d queries", n)
 	}
 }
 
-// A silent substituter does not answer about outputs.
+// A silent substituter does not answer queries about realisations.
 type silent struct {
 	*substituter
 	asked atomic.Int64

@@ -11,7 +11,7 @@ import (
 	"pix/substitute"
 )
 
-// A store gets a path from another one, since it lacks it.
+// A store copies a path that it lacks from another store.
 func Example() {
 	ctx := context.Background()
 	other, below := memstore.New(nil), memstore.New(nil)

@@ -36,8 +36,8 @@ func fixed(t *testing.T, s store.Store, name string, ca storepath.ContentAddress
 	return drv, outputs["out"]
 }
 
-// A substituter with another store directory has objects that are addressed by their contents and refer to
-// nothing, and no others.
+// A substituter with another store directory provides objects that are content-addressed and have no
+// references, and no others.
 func TestOtherStoreDirectory(t *testing.T) {
 	other := memstore.New(&memstore.Options{Dir: "/fnord/store"})
 	plain, err := other.AddToStore(t.Context(), "plain", storepath.Flat, nixhash.SHA256, nil, strings.NewReader("contents"), nil)

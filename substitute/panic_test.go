@@ -17,14 +17,14 @@ import (
 	"pix/substitute"
 )
 
-// A substituter or a handler that panics, or ends a goroutine, does so to the caller. Nothing is left
-// behind, and the next call does not wait for it.
+// A panic or runtime.Goexit in a substituter or a handler reaches the caller. No goroutine and no claim is
+// left behind, so the next call does not wait.
 func TestPanics(t *testing.T) {
 	for _, where := range []string{"query", "archive", "handler", "open"} {
 		for _, goexit := range []bool{false, true} {
 			for _, call := range []string{"ensure", "build", "valid", "missing"} {
 				if call == "missing" && where == "archive" {
-					continue // it needs none
+					continue // this call reads no archive
 				}
 				t.Run(fmt.Sprintf("%s, %s, goexit %t", where, call, goexit), func(t *testing.T) {
 					testenv.NoLeak(t)
@@ -76,11 +76,11 @@ func TestPanics(t *testing.T) {
 					bad.Store(true)
 					testenv.CheckFault(t, goexit, func() { try() })
 					if bad.Load() {
-						t.Error("there was no fault")
+						t.Error("the call did not panic")
 					}
 					begin := time.Now()
 					if err := try(); err != nil || time.Since(begin) > 5*time.Second {
-						t.Errorf("the next one: %v after %v", err, time.Since(begin))
+						t.Errorf("the next call: %v after %v", err, time.Since(begin))
 					}
 					checkValid(t, s, call != "missing", libs...)
 				})
@@ -89,7 +89,7 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// Calls that are cancelled at any time end, leave nothing behind, and report nothing afterwards.
+// Calls that are cancelled at any time end, leave nothing behind, and send no events afterwards.
 func TestCancelAnyTime(t *testing.T) {
 	testenv.NoLeak(t)
 	key, sub := newKey(t, "k"), newSubstituter()

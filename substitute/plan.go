@@ -10,9 +10,22 @@ import (
 	"pix/storepath"
 )
 
-// plan returns what is to be fetched for roots, each after those that it refers to. It notes in
-// failed what cannot be had. All else that it has looked at is a temporary root from then on: of what
-// nobody has there may be any number.
+// An Error reports that no substituter provides a path. Its message is the one of Nix.
+type Error struct {
+	Path   storepath.Path
+	Status store.BuildStatus // NoSubstituters, or DependencyFailed if a reference is not available
+	Reason string
+
+	// Failed reports that a substituter listed the path but failed to provide it, so that another
+	// attempt may succeed.
+	Failed bool
+}
+
+func (e *Error) Error() string { return e.Reason }
+
+// plan returns the infos of the objects to fetch for roots, each after its references. It records in
+// failed which paths are not available. Every valid or available path that it has seen is a temporary
+// root afterwards. Unavailable paths are not: a client could name any number of them.
 func (c *call) plan(ctx context.Context, roots []storepath.Path) ([]*store.PathInfo, error) {
 	clear(c.failed)
 	var wanted []*store.PathInfo
@@ -21,7 +34,7 @@ func (c *call) plan(ctx context.Context, roots []storepath.Path) ([]*store.PathI
 		if err != nil {
 			return nil, err
 		}
-		if err := c.look(ctx, lacking); err != nil {
+		if err := c.findUnknown(ctx, lacking); err != nil {
 			return nil, err
 		}
 		for _, path := range lacking {
@@ -30,7 +43,7 @@ func (c *call) plan(ctx context.Context, roots []storepath.Path) ([]*store.PathI
 				c.fail(path, store.NoSubstituters, c.failing[path], "path '%s' is required, but there is no substituter that can build it", path)
 				continue
 			}
-			if err := c.hold(ctx, path); err != nil {
+			if err := c.addTempRoots(ctx, path); err != nil {
 				return nil, err
 			}
 			wanted = append(wanted, f.info)
@@ -38,15 +51,15 @@ func (c *call) plan(ctx context.Context, roots []storepath.Path) ([]*store.PathI
 		}
 	}
 	sorted, err := store.SortByReferences(wanted)
-	return c.possible(sorted), err
+	return c.filterAvailable(sorted), err
 }
 
-// lacking returns those of the paths that are not valid, or are to be fetched again. The others are
-// temporary roots from before it is known that they are valid.
+// lacking returns the paths that are not valid or have to be fetched again. It makes the valid ones
+// temporary roots and then checks them again, because a collector may delete them in between.
 func (c *call) lacking(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
 	valid, err := c.store.Store.QueryValidPaths(ctx, paths, false)
 	if err == nil && len(valid) > 0 {
-		if err = c.hold(ctx, valid...); err == nil {
+		if err = c.addTempRoots(ctx, valid...); err == nil {
 			valid, err = c.store.Store.QueryValidPaths(ctx, valid, false)
 		}
 	}
@@ -56,61 +69,61 @@ func (c *call) lacking(ctx context.Context, paths []storepath.Path) ([]storepath
 	}), err
 }
 
-// hold makes paths temporary roots.
-func (c *call) hold(ctx context.Context, paths ...storepath.Path) error {
+// addTempRoots makes paths temporary roots.
+func (c *call) addTempRoots(ctx context.Context, paths ...storepath.Path) error {
 	r, ok := store.As[store.TempRooter](c.store.Store)
 	if !ok {
 		return nil
 	}
 	for _, p := range paths {
-		if c.held[p] {
+		if c.rooted[p] {
 			continue
 		}
 		if err := r.AddTempRoot(ctx, p); err != nil {
 			return err
 		}
-		c.held[p] = true
+		c.rooted[p] = true
 	}
 	return nil
 }
 
-// look asks about paths of which nothing is known yet.
-func (c *call) look(ctx context.Context, paths []storepath.Path) error {
+// findUnknown asks the substituters about the paths that were not looked up yet.
+func (c *call) findUnknown(ctx context.Context, paths []storepath.Path) error {
 	unknown := slices.DeleteFunc(slices.Clone(paths), func(p storepath.Path) bool { return c.found[p] != nil })
 	if len(unknown) == 0 {
 		return nil
 	}
-	search, err := c.searching()
+	search, err := c.openSearch()
 	if err != nil {
 		return err
 	}
 	all, err := search.findAll(ctx, c.walk, unknown, c.first, true)
 	if err != nil {
-		return because(ctx, err)
+		return causeOr(ctx, err)
 	}
 	for i, f := range all {
 		if f != nil {
 			c.found[unknown[i]] = f
 		} else {
-			c.first[unknown[i]] = len(search.substituters) // nobody need be asked again
+			c.first[unknown[i]] = len(search.substituters) // no substituter is left to ask
 		}
 	}
 	return nil
 }
 
-// fail notes why a path cannot be had. If that is a failure, and nobody is told of the path himself,
-// it is told like any other.
+// fail records why a path is not available. A failure is logged, unless the path is one that the caller
+// named: the call returns the errors of those.
 func (c *call) fail(path storepath.Path, status store.BuildStatus, failed bool, format string, args ...any) {
 	c.failed[path] = &Error{Path: path, Status: status, Reason: fmt.Sprintf(format, args...), Failed: failed}
-	if failed && !c.asked[path] && !c.told[path] {
-		c.told[path] = true
-		c.report.say(activity.LevelError, "error: %s", c.failed[path].Reason)
+	if failed && !c.requested[path] && !c.logged[path] {
+		c.logged[path] = true
+		c.report.log(activity.LevelError, "error: %s", c.failed[path].Reason)
 	}
 }
 
-// possible returns those of the objects that can become valid: what they refer to is not among those
-// that cannot be had. They are sorted by references.
-func (c *call) possible(sorted []*store.PathInfo) []*store.PathInfo {
+// filterAvailable returns the objects whose references are all available, sorted by references, and
+// records a failure for the others.
+func (c *call) filterAvailable(sorted []*store.PathInfo) []*store.PathInfo {
 	return slices.DeleteFunc(sorted, func(info *store.PathInfo) bool {
 		impossible, failed := false, true
 		for _, ref := range info.References {

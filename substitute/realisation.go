@@ -11,14 +11,14 @@ import (
 	"pix/storepath"
 )
 
-// An output of a derivation that is addressed by its contents has no path before it was built. Which
-// one it has got elsewhere is what realisations say, and so they need signatures as paths do: that
-// the path follows from its contents does not say that it is the output of that derivation.
+// A content-addressed output has no path before it is built. Realisations map the output of a derivation
+// to its path, so they need signatures as paths do: that a path follows from its contents does not
+// prove that it is the output of this derivation.
 
-// locate asks the substituters which path an output of a valid derivation has got; it is "" if none
-// knows. A signed answer has a signature that the settings accept.
-func (c *call) locate(ctx context.Context, drv storepath.Path, output string, signed bool) (storepath.Path, error) {
-	search, err := c.searching()
+// findOutput asks the substituters for the path of an output of a valid derivation; it is "" if none
+// knows it. With signed, the realisation must have a signature that the settings accept.
+func (c *call) findOutput(ctx context.Context, drv storepath.Path, output string, signed bool) (storepath.Path, error) {
+	search, err := c.openSearch()
 	if err != nil {
 		return "", err
 	}
@@ -27,32 +27,32 @@ func (c *call) locate(ctx context.Context, drv storepath.Path, output string, si
 	if err != nil || r == nil {
 		return "", err
 	}
-	if signed { // else it is not to be registered
+	if signed { // an unsigned realisation must not be registered
 		c.located[drv] = append(c.located[drv], *r)
 	}
 	return r.OutPath, nil
 }
 
-// A locator asks the substituters about an output of a derivation and, if need be, about outputs of its
-// inputs: Nix up to 2.34 knows an output by the hash of the derivation, and Nix from 2.35 on by the path of
-// the resolved derivation.
+// A locator asks the substituters about an output of a derivation and, if necessary, about outputs of its
+// inputs: Nix up to 2.34 identifies an output by the hash of the derivation, and Nix from 2.35 on by the path
+// of the resolved derivation.
 type locator struct {
 	*call
 	search *search
 	signed bool
-	known  map[derivation.SingleBuilt]storepath.Path // the paths of outputs of inputs; "" is unknown
+	known  map[derivation.SingleBuilt]storepath.Path // outputs of inputs; "" is unknown
 
-	depth, bytes int // of the derivations that are in memory
+	depth, bytes int // of the derivations in memory
 }
 
-// To resolve a derivation, its inputs are resolved first. The whole chain is in memory then. Clients can add long
-// chains, so these limits keep the stack and the heap small.
+// Resolving a derivation resolves its inputs first, with the whole chain in memory. Clients can add long
+// chains, so these limits bound the stack and the heap.
 const (
 	maxResolving      = 10_000
 	maxResolvingBytes = 64 << 20
 )
 
-// realisation returns what a substituter says of an output of a valid derivation, or nil.
+// realisation returns the realisation that a substituter has of an output of a valid derivation, or nil.
 func (l *locator) realisation(ctx context.Context, drv storepath.Path, output string) (*store.KeyedRealisation, error) {
 	hash, err := store.DrvHash(ctx, l.store.Store, drv)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -99,7 +99,7 @@ func (l *locator) resolved(ctx context.Context, d *derivation.Derivation, size i
 	})
 }
 
-// outputOf returns the path that an output has got here or elsewhere, or "".
+// outputOf returns the path of an output in this store or in a substituter, or "".
 func (l *locator) outputOf(ctx context.Context, built derivation.SingleBuilt) (path storepath.Path, err error) {
 	if path, ok := l.known[built]; ok {
 		return path, nil
@@ -117,7 +117,7 @@ func (l *locator) outputOf(ctx context.Context, built derivation.SingleBuilt) (p
 			outputs[built.Output] = r.OutPath
 		}
 	}
-	if errors.Is(err, store.ErrNotFound) { // a derivation is not here
+	if errors.Is(err, store.ErrNotFound) { // this store lacks a derivation
 		err = nil
 	}
 	if err == nil {
@@ -126,7 +126,7 @@ func (l *locator) outputOf(ctx context.Context, built derivation.SingleBuilt) (p
 	return outputs[built.Output], err
 }
 
-// registerOutputs notes which paths outputs of a derivation have got, if these are valid by now.
+// registerOutputs registers the realisations of a derivation whose output paths are valid.
 func (c *call) registerOutputs(ctx context.Context, drv storepath.Path) error {
 	for _, r := range c.located[drv] {
 		valid, err := c.store.IsValidPath(ctx, r.OutPath)
@@ -144,8 +144,8 @@ func (c *call) registerOutputs(ctx context.Context, drv storepath.Path) error {
 	return nil
 }
 
-// realisation asks the substituters which path an output has got. It is nil if none knows, or none
-// has a signature that is needed.
+// realisation asks the substituters for the realisation of an output. It is nil if none has one, or, with
+// signed, none that the settings accept.
 func (s *search) realisation(ctx context.Context, id store.DrvOutput, signed bool) (*store.Realisation, error) {
 	for i := range s.substituters {
 		sub := &s.substituters[i]
@@ -158,20 +158,20 @@ func (s *search) realisation(ctx context.Context, id store.DrvOutput, signed boo
 		}
 		if err != nil {
 			if !errors.Is(err, store.ErrNotFound) && !errors.Is(err, errors.ErrUnsupported) {
-				s.tell(i, err)
+				s.reportFailure(i, err)
 			}
 			continue
 		}
-		if !signed || sub.Trusted || s.settings.NoSignatures || s.settings.UnsignedRealisations || s.vouchedFor(id, r) {
+		if !signed || sub.Trusted || s.settings.NoSignatures || s.settings.UnsignedRealisations || s.isSigned(id, r) {
 			return r, nil
 		}
-		s.report.say(activity.LevelWarn, "warning: ignoring substitute for build trace '%s' -> '%s' from '%s', as it's not signed by any of the keys in 'trusted-public-keys'", nameOfOutput(id), r.OutPath, sub.URI)
+		s.report.log(activity.LevelWarn, "warning: ignoring substitute for build trace '%s' -> '%s' from '%s', as it's not signed by any of the keys in 'trusted-public-keys'", nameOfOutput(id), r.OutPath, sub.URI)
 	}
 	return nil, nil
 }
 
-// queryRealisation asks one substituter about an output. If it does not answer, it is not asked about outputs
-// again. It may still answer about paths: some caches know no realisations.
+// queryRealisation asks one substituter about an output. If it does not answer, it is not asked about
+// realisations again. It is still asked about paths, because some caches hang only on realisations.
 func (s *search) queryRealisation(ctx context.Context, i int, id store.DrvOutput) (*store.Realisation, error) {
 	askCtx, watch := watchStall(ctx, s.substituters[i].Store, s.stall)
 	defer watch.end()
@@ -183,7 +183,7 @@ func (s *search) queryRealisation(ctx context.Context, i int, id store.DrvOutput
 	return r, err
 }
 
-// nameOfOutput returns the name that Nix has for an output in messages.
+// nameOfOutput returns the name that Nix prints for an output.
 func nameOfOutput(id store.DrvOutput) string {
 	if id.Hash.IsZero() {
 		return id.PathID()
@@ -191,9 +191,9 @@ func nameOfOutput(id store.DrvOutput) string {
 	return id.HashID()
 }
 
-// vouchedFor reports whether a trusted key has signed a realisation, under the hash or under the path of the
+// isSigned reports whether a trusted key has signed a realisation, under the hash or the path of its
 // derivation.
-func (s *search) vouchedFor(id store.DrvOutput, r *store.Realisation) bool {
+func (s *search) isSigned(id store.DrvOutput, r *store.Realisation) bool {
 	var fingerprints [][]byte
 	if old, err := signature.OldRealisationFingerprint(id.Hash, id.Output, r.OutPath); err == nil {
 		fingerprints = append(fingerprints, old)
@@ -206,7 +206,7 @@ func (s *search) vouchedFor(id store.DrvOutput, r *store.Realisation) bool {
 	for _, text := range r.Signatures {
 		sig, err := signature.Parse(text)
 		if err != nil {
-			continue // that is no reason to distrust the others
+			continue // a malformed signature does not invalidate the others
 		}
 		for _, f := range fingerprints {
 			if good, _ := s.settings.TrustedKeys.Verify(f, sig); len(good) > 0 {

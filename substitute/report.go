@@ -9,20 +9,20 @@ import (
 	"pix/storepath"
 )
 
-// A report tells the handler of a context what a call does, with the activities that Nix has for
-// it. It is itself the handler of all that the call has others do, on whatever goroutine. Nil tells
-// nobody.
+// A report sends the progress of a call to the handler of its context, as the activities that Nix has
+// for it. It is also the handler of everything that the call does on other goroutines. A nil report
+// does nothing.
 type report struct {
 	activity.Sequencer // whose lock guards the rest
 
 	realise, copies activity.ID // 0 before anything is fetched
 
 	done, expected, running uint64 // paths
-	download, nar           uint64 // bytes that are expected
+	download, nar           uint64 // expected bytes
 }
 
-// newReport returns a report for a call, and the context of what it does. The guard calls the
-// handler.
+// newReport returns the report of a call, and a context whose handler is the report. The guard runs the
+// handler of the caller.
 func newReport(ctx context.Context, guard *parallel.Guard) (context.Context, *report) {
 	h := activity.HandlerOf(ctx)
 	if h == nil {
@@ -35,14 +35,14 @@ func newReport(ctx context.Context, guard *parallel.Guard) (context.Context, *re
 	return activity.WithHandler(ctx, r), r
 }
 
-// say tells a line.
-func (r *report) say(level activity.Verbosity, format string, args ...any) {
+// log sends a log line.
+func (r *report) log(level activity.Verbosity, format string, args ...any) {
 	if r != nil {
 		r.HandleEvent(activity.Log{Level: level, Text: fmt.Sprintf(format, args...)})
 	}
 }
 
-// begin tells that a path is looked for, and returns what tells that this has ended.
+// begin starts the activity of querying a path, and returns a function that stops it.
 func (r *report) begin(path storepath.Path, uri string) (end func()) {
 	if r == nil {
 		return func() {}
@@ -56,7 +56,7 @@ func (r *report) begin(path storepath.Path, uri string) (end func()) {
 	return func() { r.HandleEvent(activity.Stop{ID: id}) }
 }
 
-// expect tells what is going to be fetched.
+// expect adds objects to the expected paths and bytes.
 func (r *report) expect(fetched []*found) {
 	if r == nil {
 		return
@@ -65,7 +65,7 @@ func (r *report) expect(fetched []*found) {
 	defer r.Unlock()
 	if r.realise == 0 {
 		r.realise, r.copies = activity.NewID(), activity.NewID()
-		r.Tell(
+		r.Emit(
 			activity.Start{ID: r.realise, Level: activity.LevelError, Type: activity.Realise},
 			activity.Start{ID: r.copies, Level: activity.LevelError, Type: activity.CopyPaths},
 		)
@@ -74,10 +74,10 @@ func (r *report) expect(fetched []*found) {
 	for _, f := range fetched {
 		r.download, r.nar = r.download+f.downloadSize, r.nar+f.info.NARSize
 	}
-	r.Tell(r.progress(), r.expects(activity.FileTransfer, r.download), r.expects(activity.CopyPath, r.nar))
+	r.Emit(r.progress(), r.expects(activity.FileTransfer, r.download), r.expects(activity.CopyPath, r.nar))
 }
 
-// dropped tells that so many of what was expected are not there after all.
+// dropped subtracts objects that are not fetched after all.
 func (r *report) dropped(fetched []*found) {
 	if r == nil {
 		return
@@ -90,7 +90,7 @@ func (r *report) dropped(fetched []*found) {
 	}
 }
 
-// arrived tells that paths have become valid.
+// arrived adds to the paths that have become valid.
 func (r *report) arrived(n int) {
 	if r == nil {
 		return
@@ -98,32 +98,32 @@ func (r *report) arrived(n int) {
 	r.Lock()
 	defer r.Unlock()
 	r.done += uint64(n)
-	r.Tell(r.progress())
+	r.Emit(r.progress())
 }
 
 func (r *report) expects(t activity.Type, n uint64) activity.Event {
 	return activity.Result{ID: r.realise, Type: activity.SetExpected, Fields: []activity.Field{activity.Number(uint64(t)), activity.Number(n)}}
 }
 
-// progress returns how far it is.
+// progress returns the event with the number of done, expected and running paths.
 func (r *report) progress() activity.Event {
 	return activity.Result{ID: r.copies, Type: activity.Progress, Fields: []activity.Field{
 		activity.Number(r.done), activity.Number(max(r.expected, r.done)), activity.Number(r.running), activity.Number(0),
 	}}
 }
 
-// A transfer is an archive that is being fetched.
+// A transfer is an archive that is being fetched: its two activities.
 type transfer struct {
 	substitute, copy activity.ID
 }
 
-// fetch tells that an archive is being fetched.
+// fetch starts the activities of an archive.
 func (r *report) fetch(path storepath.Path, uri string) transfer {
 	t := transfer{activity.NewID(), activity.NewID()}
 	r.Lock()
 	defer r.Unlock()
 	r.running++
-	r.Tell(
+	r.Emit(
 		activity.Start{
 			ID: t.substitute, Level: activity.LevelError, Type: activity.Substitute, Parent: r.copies,
 			Fields: []activity.Field{activity.Text(string(path)), activity.Text(uri)},
@@ -138,15 +138,15 @@ func (r *report) fetch(path storepath.Path, uri string) transfer {
 	return t
 }
 
-// fetched tells that an archive is fetched no more.
+// fetched stops the activities of an archive.
 func (r *report) fetched(t transfer) {
 	r.Lock()
 	defer r.Unlock()
 	r.running--
-	r.Tell(activity.Stop{ID: t.copy}, activity.Stop{ID: t.substitute}, r.progress())
+	r.Emit(activity.Stop{ID: t.copy}, activity.Stop{ID: t.substitute}, r.progress())
 }
 
-// end tells that the call has ended.
+// end stops the activities of the call.
 func (r *report) end() {
 	switch {
 	case r == nil:

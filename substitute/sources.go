@@ -17,24 +17,24 @@ import (
 )
 
 const (
-	// maxSources is how many stores may be named. Only who is trusted may name any.
+	// maxSources is the number of different stores that can be named. Only trusted users can name any store.
 	maxSources = 256
-	// sourcePause is how long a store is not tried again that could not be opened.
+	// sourcePause is the time after which a store that could not be opened is tried again.
 	sourcePause = 60 * time.Second
 )
 
-// ErrClosed says that sources were used after they were closed.
+// ErrClosed is the error of sources that are used after they were closed.
 var ErrClosed = errors.New("the substituters were closed")
 
-// Sources opens substituters by their URIs when they are first needed, and keeps them open. The
-// zero value of all but Open is useful. It may be used by any number of goroutines at once.
+// Sources opens substituters by their URIs when they are first needed, and keeps them open. Only the
+// field Open is required. Methods may be called concurrently.
 type Sources struct {
-	// Open opens the store that a URI names. Parameters of the URI that say how a substituter is
-	// used (priority, want-mass-query and trusted) are not in it.
+	// Open opens the store that a URI names. The URI is passed without the parameters that
+	// configure a substituter (priority, want-mass-query and trusted).
 	Open func(ctx context.Context, uri string) (store.Store, error)
 
-	// Variant returns which options Open uses in a context. A call gets a substituter that was opened with
-	// its own options. Nil means that the options do not depend on the context.
+	// Variant returns a key for the options that Open uses in a context. Calls whose keys differ get
+	// stores that were opened separately. Nil means that the options do not depend on the context.
 	Variant func(ctx context.Context) string
 
 	mu     sync.Mutex
@@ -42,28 +42,28 @@ type Sources struct {
 	closed bool
 }
 
-// A sourceKey says which substituter it is, and how it was opened.
+// A sourceKey identifies a substituter and the options with which it was opened.
 type sourceKey struct{ variant, uri string }
 
-// A source is a substituter that is open, or could not be opened. Its turn holds one value while
-// somebody uses the rest.
+// A source is a substituter that is open or could not be opened. A goroutine that uses the other
+// fields holds the semaphore, which a context can interrupt.
 type source struct {
-	turn  chan struct{}
+	sem   chan struct{}
 	sub   Substituter
 	err   error
-	until time.Time // when it is tried again, if it could not be opened
+	until time.Time // the next attempt, if it could not be opened
 }
 
-// Get returns the substituters that URIs name, each once. One that cannot be opened is left out, and
-// the handler of the context is told; it is not tried again for a minute. The error is why the
-// context has ended, or [ErrClosed].
+// Get returns the substituters that the URIs name, without duplicates. One that cannot be opened is
+// left out with a warning to the handler of the context, and is not tried again for a minute. The
+// error is the cause of the end of the context, or [ErrClosed].
 func (s *Sources) Get(ctx context.Context, uris []string) ([]Substituter, error) {
 	subs, errs := make([]Substituter, len(uris)), make([]error, len(uris))
 	opening, openCtx := parallel.WithContext(ctx, 0)
 	for i, uri := range uris {
 		opening.Go(func() error {
 			subs[i], errs[i] = s.get(openCtx, uri)
-			return nil // the others are opened even so
+			return nil // one failure does not stop the others
 		})
 	}
 	opening.Wait()
@@ -89,7 +89,7 @@ func (s *Sources) Get(ctx context.Context, uris []string) ([]Substituter, error)
 	return open, nil
 }
 
-// get returns one substituter.
+// get returns the substituter for one URI, and opens it if necessary.
 func (s *Sources) get(ctx context.Context, uri string) (Substituter, error) {
 	key := sourceKey{uri: uri}
 	if s.Variant != nil {
@@ -100,14 +100,14 @@ func (s *Sources) get(ctx context.Context, uri string) (Substituter, error) {
 		return Substituter{}, err
 	}
 	select {
-	case o.turn <- struct{}{}:
-		defer func() { <-o.turn }()
+	case o.sem <- struct{}{}:
+		defer func() { <-o.sem }()
 	case <-ctx.Done():
 		return Substituter{}, context.Cause(ctx)
 	}
 	if o.sub.Store == nil && (o.err == nil || !time.Now().Before(o.until)) {
 		sub, err := s.open(ctx, uri)
-		if ctx.Err() != nil { // the next has another context
+		if ctx.Err() != nil { // the error may come from this context: the next caller tries again
 			if err == nil {
 				sub.Store.Close()
 			}
@@ -118,7 +118,7 @@ func (s *Sources) get(ctx context.Context, uri string) (Substituter, error) {
 	return o.sub, o.err
 }
 
-// source returns the source with a key.
+// source returns the source with a key, and adds one if there is none.
 func (s *Sources) source(key sourceKey) (*source, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,17 +128,17 @@ func (s *Sources) source(key sourceKey) (*source, error) {
 	case o != nil:
 		return o, nil
 	case len(s.known) >= maxSources:
-		return nil, fmt.Errorf("a substituter is one too many: %d are known already", maxSources)
+		return nil, fmt.Errorf("too many substituters: at most %d can be used", maxSources)
 	}
 	if s.known == nil {
 		s.known = make(map[sourceKey]*source)
 	}
-	o := &source{turn: make(chan struct{}, 1)}
+	o := &source{sem: make(chan struct{}, 1)}
 	s.known[key] = o
 	return o, nil
 }
 
-// open opens a substituter.
+// open opens a substituter and applies the parameters of its URI.
 func (s *Sources) open(ctx context.Context, uri string) (Substituter, error) {
 	bare, params, err := splitParams(uri)
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *Sources) open(ctx context.Context, uri string) (Substituter, error) {
 	return sub, nil
 }
 
-// Close closes all that are open. Calls that use them fail.
+// Close closes all open substituters. Calls that still use them fail.
 func (s *Sources) Close() error {
 	s.mu.Lock()
 	known := s.known
@@ -167,24 +167,24 @@ func (s *Sources) Close() error {
 	s.mu.Unlock()
 	var errs []error
 	for _, o := range known {
-		o.turn <- struct{}{}
+		o.sem <- struct{}{}
 		if o.sub.Store != nil {
 			errs = append(errs, o.sub.Store.Close())
 		}
 		o.sub, o.err, o.until = Substituter{}, ErrClosed, time.Now().Add(time.Hour)
-		<-o.turn
+		<-o.sem
 	}
 	return errors.Join(errs...)
 }
 
-// params are those of a URI that say how a substituter is used.
+// params are the parameters of a URI that configure a substituter.
 type params struct {
 	priority      *int
 	wantMassQuery *bool
 	trusted       bool
 }
 
-// splitParams takes the parameters out of a URI that say how a substituter is used.
+// splitParams splits a URI into the URI of the store and the parameters that configure the substituter.
 func splitParams(uri string) (bare string, p params, err error) {
 	bare, query, ok := strings.Cut(uri, "?")
 	if !ok {
@@ -200,7 +200,7 @@ func splitParams(uri string) (bare string, p params, err error) {
 			}
 		}
 		if err != nil {
-			return "", p, fmt.Errorf("the parameter %s of a substituter: %w", name, err)
+			return "", p, fmt.Errorf("invalid parameter %s of a substituter: %w", name, err)
 		}
 	}
 	if len(others) > 0 {
@@ -209,7 +209,7 @@ func splitParams(uri string) (bare string, p params, err error) {
 	return bare, p, nil
 }
 
-// set takes in a parameter, if it is one of them.
+// set parses a parameter. It reports whether the parameter configures a substituter.
 func (p *params) set(name, value string) (known bool, err error) {
 	switch name {
 	case "priority":

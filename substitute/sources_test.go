@@ -15,7 +15,7 @@ import (
 	"pix/substitute"
 )
 
-// A closable store notes that it was closed.
+// A closable store records that it was closed.
 type closable struct {
 	store.Store
 	closed bool
@@ -23,7 +23,7 @@ type closable struct {
 
 func (c *closable) Close() error { c.closed = true; return nil }
 
-// A store is opened once, when it is needed, and one that cannot be opened is tried again later.
+// A store is opened once, when it is first needed. One that cannot be opened is tried again later.
 func TestSources(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opened := make(map[string]int)
@@ -40,9 +40,9 @@ func TestSources(t *testing.T) {
 			stores = append(stores, &closable{Store: memstore.New(nil)})
 			return stores[len(stores)-1], nil
 		}}
-		get := func(uris ...string) (names, told string) {
+		get := func(uris ...string) (names, events string) {
 			t.Helper()
-			ctx, l := listen(t)
+			ctx, l := record(t)
 			subs, err := s.Get(ctx, uris)
 			if err != nil {
 				t.Fatal(err)
@@ -53,25 +53,25 @@ func TestSources(t *testing.T) {
 			return names, l.lines()
 		}
 		for range 2 {
-			names, told := get("a", "b", "c?priority=7&x=%20&want-mass-query=true&trusted=1", "a")
-			if names != " a,0,false,false c?x=%20,7,true,true" || told != "warning: it is broken" {
-				t.Errorf("%s\n%s", names, told)
+			names, events := get("a", "b", "c?priority=7&x=%20&want-mass-query=true&trusted=1", "a")
+			if names != " a,0,false,false c?x=%20,7,true,true" || events != "warning: it is broken" {
+				t.Errorf("%s\n%s", names, events)
 			}
 		}
 		broken = false
-		if names, told := get("b"); names != "" || told != "warning: it is broken" {
-			t.Errorf("%s\n%s", names, told)
+		if names, events := get("b"); names != "" || events != "warning: it is broken" {
+			t.Errorf("%s\n%s", names, events)
 		}
 		time.Sleep(time.Minute)
-		if names, told := get("b"); names != " b,0,false,false" || told != "" {
-			t.Errorf("%s\n%s", names, told)
+		if names, events := get("b"); names != " b,0,false,false" || events != "" {
+			t.Errorf("%s\n%s", names, events)
 		}
 		if opened["a"] != 1 || opened["b"] != 2 || opened["c?x=%20"] != 1 {
 			t.Errorf("%v", opened)
 		}
 		for _, bad := range []string{"x?priority=low", "x?trusted=perhaps", "x?want-mass-query="} {
-			if names, told := get(bad); names != "" || !strings.HasPrefix(told, "warning: the parameter ") {
-				t.Errorf("%s: %s\n%s", bad, names, told)
+			if names, events := get(bad); names != "" || !strings.HasPrefix(events, "warning: invalid parameter ") {
+				t.Errorf("%s: %s\n%s", bad, names, events)
 			}
 		}
 		if err := s.Close(); err != nil {
@@ -79,7 +79,7 @@ func TestSources(t *testing.T) {
 		}
 		for _, c := range stores {
 			if !c.closed {
-				t.Error("one is still open")
+				t.Error("a store is still open")
 			}
 		}
 		if _, err := s.Get(t.Context(), []string{"a"}); err != substitute.ErrClosed {
@@ -88,8 +88,8 @@ func TestSources(t *testing.T) {
 	})
 }
 
-// Who waits for a store that another opens goes when his context ends, and tries himself when the
-// other's does.
+// A call that waits while another call opens a store ends with its own context. If the other call's
+// context ends, the waiting call opens the store itself.
 func TestSourcesWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tries := 0

@@ -10,11 +10,11 @@ import (
 	"pix/store"
 )
 
-// errStalled says that a substituter has sent nothing for too long.
+// errStalled is the error of a substituter that has sent nothing for too long.
 var errStalled = errors.New("the substituter does not answer")
 
 // A stallWatch ends a context when a substituter sends nothing for too long. Without it, calls that wait for a
-// daemon that hangs would keep the places of other calls, which may have better substituters.
+// hanging daemon would keep other calls, which may have better substituters, from copying.
 type stallWatch struct {
 	timeout time.Duration
 	timer   *time.Timer
@@ -33,7 +33,7 @@ func watchStall(ctx context.Context, sub store.Store, timeout time.Duration) (co
 	return ctx, w
 }
 
-// because returns err, or that the substituter has stalled if the watch has ended ctx.
+// because returns errStalled if the watch has ended ctx, or else err.
 func (w *stallWatch) because(ctx context.Context, err error) error {
 	if w != nil && err != nil && err != io.EOF && context.Cause(ctx) == errStalled {
 		return errStalled
@@ -41,21 +41,21 @@ func (w *stallWatch) because(ctx context.Context, err error) error {
 	return err
 }
 
-// wait begins to wait for something.
-func (w *stallWatch) wait() {
+// start starts the timer before a read.
+func (w *stallWatch) start() {
 	if w != nil {
 		w.timer.Reset(w.timeout)
 	}
 }
 
-// came says that it has come.
-func (w *stallWatch) came() {
+// pause stops the timer: the substituter has answered.
+func (w *stallWatch) pause() {
 	if w != nil {
 		w.timer.Stop()
 	}
 }
 
-// end releases the context.
+// end stops the watch and releases the context.
 func (w *stallWatch) end() {
 	if w != nil {
 		w.timer.Stop()

@@ -13,18 +13,18 @@ import (
 	"pix/storepath"
 )
 
-// A Store is another one, which gets what it lacks from substituters.
+// A Store wraps another store and substitutes the paths that it lacks.
 type Store struct {
 	store.Store
 	*shared
-	session bool // closing it leaves the others open
+	session bool // Close leaves the shared substituters open
 }
 
-// shared is what all sessions of a store have in common.
+// shared is the part of a store that all its sessions use.
 type shared struct {
 	opts   Options
 	claims claims
-	copies *semaphore.Weighted // calls that copy
+	copies *semaphore.Weighted // held by calls that copy
 }
 
 var (
@@ -38,22 +38,22 @@ var (
 	_ store.Limiter           = (*Store)(nil)
 )
 
-// maxCopies is how many calls copy at once. Each has some 32 MiB of archives in memory, and what it
-// takes to decompress them.
+// maxCopies is the number of calls that copy at once. Each holds up to about 32 MiB of archives, and
+// the buffers of its decompressors.
 const maxCopies = 16
 
-// New returns a store that gets what s lacks as the options say. All else it leaves to s, which it
-// closes together with itself. To get anything, s must be a [store.NARAdder] or a
-// [store.MultipleAdder], and leave it to us to look at signatures.
+// New returns a store that substitutes paths as the options say, and passes every other call to s.
+// Closing it closes s. To substitute anything, s must be a [store.NARAdder] or a
+// [store.MultipleAdder], and must accept unsigned paths: this package checks the signatures.
 func New(s store.Store, opts *Options) *Store {
 	return &Store{Store: s, shared: &shared{opts: *opts, copies: semaphore.NewWeighted(maxCopies)}}
 }
 
-// Unwrap returns the store to which things are added.
+// Unwrap returns the store to which paths are added.
 func (s *Store) Unwrap() store.Store { return s.Store }
 
 // Session returns the same store with temporary roots that end when the session is closed, if the
-// store below has sessions. What is substituted through it is kept as long.
+// underlying store has sessions. Paths that are substituted through the session are kept until then.
 func (s *Store) Session(ctx context.Context) (store.Store, error) {
 	below := s.Store
 	if sessions, ok := store.As[store.Sessioner](s.Store); ok {
@@ -67,7 +67,7 @@ func (s *Store) Session(ctx context.Context) (store.Store, error) {
 	return &Store{Store: below, shared: s.shared, session: true}, nil
 }
 
-// unclosed is a store that others go on using.
+// unclosed is a store that outlives the session that uses it.
 type unclosed struct{ store.Store }
 
 func (u *unclosed) Unwrap() store.Store { return u.Store }
@@ -76,11 +76,11 @@ func (*unclosed) Close() error          { return nil }
 // ClosureLimits implements [store.Limiter].
 func (u *unclosed) ClosureLimits() (store.Limits, store.Store) { return store.LimitsOf(u.Store), u }
 
-// ClosureLimits implements [store.Limiter]. It returns the limits of the store below, which has the valid
-// paths. For infos from substituters see [Options.Limits].
+// ClosureLimits implements [store.Limiter]. It returns the limits of the underlying store, which has the
+// valid paths. [Options.Limits] are the limits for infos from substituters.
 func (s *Store) ClosureLimits() (store.Limits, store.Store) { return store.LimitsOf(s.Store), s }
 
-// Close lets go of the store and its substituters, or of the session.
+// Close closes the store and its substituters, or the session.
 func (s *Store) Close() error {
 	err := s.Store.Close()
 	if !s.session && s.opts.Sources != nil {
@@ -89,9 +89,9 @@ func (s *Store) Close() error {
 	return err
 }
 
-// QueryValidPaths returns those of the paths that are valid, sorted, each once. With substitute it
-// tries to get the others first, but for derivations, as Nix does. What goes wrong with that is told
-// to the handler of the context, and no error.
+// QueryValidPaths returns the valid ones of the paths, sorted and without duplicates. With substitute it
+// first tries to substitute the others, except derivations, as Nix does. A failed substitution is
+// logged to the handler of the context, and is not an error.
 func (s *Store) QueryValidPaths(ctx context.Context, paths []storepath.Path, substitute bool) ([]storepath.Path, error) {
 	valid, err := s.Store.QueryValidPaths(ctx, paths, false)
 	if err != nil || !substitute {
@@ -111,40 +111,40 @@ func (s *Store) QueryValidPaths(ctx context.Context, paths []storepath.Path, sub
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		c.report.say(activity.LevelWarn, "warning: %v", err)
+		c.report.log(activity.LevelWarn, "warning: %v", err)
 	}
 	return s.Store.QueryValidPaths(ctx, paths, false)
 }
 
-// QuerySubstitutablePaths returns those of the paths that substituters have which want to be asked
-// about many, sorted. Whether they are to be believed is another question.
+// QuerySubstitutablePaths returns the paths that a substituter with [Substituter.WantMassQuery] has,
+// sorted. It does not check whether they are trusted.
 func (s *Store) QuerySubstitutablePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
 	c := s.newCall(ctx)
 	defer c.end()
-	search, err := c.searching()
+	search, err := c.openSearch()
 	if err != nil {
 		return nil, err
 	}
-	return search.mass(c.ctx, paths)
+	return search.queryMass(c.ctx, paths)
 }
 
-// QuerySubstitutablePathInfos returns what the first substituter of each path that has it says of
-// it, sorted by path. If the last that is asked about a path fails, that is the error, unless
-// [Settings.Fallback] says otherwise. A substituter with another store directory is asked about the paths
-// that have a content address.
+// QuerySubstitutablePathInfos returns, sorted by path, the info of the first substituter that has each
+// path. If the last substituter that is asked about a path fails, the call fails, unless
+// [Settings.Fallback] is set. A substituter with another store directory is asked only about paths
+// with a content address.
 func (s *Store) QuerySubstitutablePathInfos(ctx context.Context, paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
 	c := s.newCall(ctx)
 	defer c.end()
 	return c.querySubstitutable(paths)
 }
 
-// QueryMissing says what it would take to make paths valid: see [store.FindMissing].
+// QueryMissing returns what has to be built or fetched to make paths valid: see [store.FindMissing].
 func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*store.Missing, error) {
 	c := s.newCall(ctx)
 	defer c.end()
 	missing, err := store.FindMissing(c.ctx, s.Store, &missingQuerier{c}, paths)
 	if err != nil {
-		return nil, because(c.ctx, err)
+		return nil, causeOr(c.ctx, err)
 	}
 	return missing, nil
 }
@@ -154,7 +154,7 @@ type missingQuerier struct{ *call }
 
 // FindSubstitute implements [store.Substituters].
 func (q *missingQuerier) FindSubstitute(ctx context.Context, path storepath.Path, ca storepath.ContentAddress) (*store.Substitute, error) {
-	search, err := q.searching()
+	search, err := q.openSearch()
 	if err != nil {
 		return nil, err
 	}
@@ -168,17 +168,17 @@ func (q *missingQuerier) FindSubstitute(ctx context.Context, path storepath.Path
 // SubstitutableOutput implements [store.Substituters]. As in Nix, this query needs no signatures: they
 // are checked when the output is fetched.
 func (q *missingQuerier) SubstitutableOutput(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error) {
-	return q.locate(ctx, drv, output, false)
+	return q.findOutput(ctx, drv, output, false)
 }
 
 // ClosureLimits implements [store.Substituters].
 func (q *missingQuerier) ClosureLimits() store.Limits { return q.store.opts.limits() }
 
-// EnsurePath makes a path valid. The error is an [*Error] if it is not to be had.
+// EnsurePath makes a path valid. The error is an [*Error] if no substituter provides the path.
 func (s *Store) EnsurePath(ctx context.Context, path storepath.Path) error {
 	c := s.newCall(ctx)
 	defer c.end()
-	c.asked[path] = true
+	c.requested[path] = true
 	if err := c.substitute(c.ctx, []storepath.Path{path}); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ import (
 	"pix/substitute"
 )
 
-// A path is got with all that it refers to, and nothing else.
+// A path is fetched with its closure, and nothing else.
 func TestClosure(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	lib := sub.put(t, named(t, "lib"), &key)
@@ -32,7 +32,7 @@ func TestClosure(t *testing.T) {
 	other := sub.put(t, named(t, "xray"), &key)
 
 	s := local(t, from(key, sub))
-	ctx, told := listen(t)
+	ctx, events := record(t)
 	results := build(t, ctx, s, opaque(app, absent)[:1]...)
 	if len(results) != 1 || results[0].Status != store.Substituted || results[0].Message != "" {
 		t.Errorf("%+v", results)
@@ -46,8 +46,8 @@ func TestClosure(t *testing.T) {
 		if n := sub.times(p); n != 1 {
 			t.Errorf("%s was fetched %d times", p, n)
 		}
-		if line := "copying path '" + string(p) + "' from 'test://a'"; !strings.Contains(told.lines(), line) {
-			t.Errorf("not told: %s\n%s", line, told.lines())
+		if line := "copying path '" + string(p) + "' from 'test://a'"; !strings.Contains(events.lines(), line) {
+			t.Errorf("not logged: %s\n%s", line, events.lines())
 		}
 	}
 	info, err := s.QueryPathInfo(ctx, app)
@@ -56,23 +56,23 @@ func TestClosure(t *testing.T) {
 	}
 }
 
-// What is told adds up: what begins ends, and progress gets to where it was expected.
+// The events are consistent: every activity ends, and the progress reaches the expected values.
 func TestActivities(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	lib := sub.put(t, named(t, "lib"), &key)
 	app := sub.put(t, named(t, "app"), &key, lib)
-	ctx, told := listen(t)
+	ctx, events := record(t)
 	build(t, ctx, local(t, from(key, sub)), opaque(app)...)
 	types := make(map[activity.Type]int)
 	open := make(map[activity.ID]activity.Start)
 	var last activity.Result
-	for _, e := range told.told {
+	for _, e := range events.events {
 		switch e := e.(type) {
 		case activity.Start:
 			types[e.Type]++
 			open[e.ID] = e
 			if _, ok := open[e.Parent]; e.Parent != 0 && !ok {
-				t.Errorf("%+v is part of what is not there", e)
+				t.Errorf("%+v has an unknown parent", e)
 			}
 		case activity.Stop:
 			delete(open, e.ID)
@@ -84,20 +84,20 @@ func TestActivities(t *testing.T) {
 	}
 	want := map[activity.Type]int{activity.Realise: 1, activity.CopyPaths: 1, activity.Substitute: 2, activity.CopyPath: 2, activity.QueryPathInfo: 2}
 	if len(open) > 0 || !reflect.DeepEqual(types, want) {
-		t.Errorf("%v, still open: %v", types, open)
+		t.Errorf("%v, not stopped: %v", types, open)
 	}
 	two, zero := activity.Number(2), activity.Number(0)
 	if !slices.Equal(last.Fields, []activity.Field{two, two, zero, zero}) {
-		t.Errorf("at the end %v", last)
+		t.Errorf("the last progress is %v", last)
 	}
 }
 
-// Who fails is passed over for the next one, whatever is wrong.
+// After a substituter fails for any reason, the next one is asked.
 func TestNextSubstituter(t *testing.T) {
 	key, wrong := newKey(t, "k"), newKey(t, "k")
 	for name, c := range map[string]struct {
 		spoil func(t *testing.T, bad *substituter, path, lib storepath.Path)
-		says  string
+		log   string
 	}{
 		"lies about contents": {func(t *testing.T, bad *substituter, path, lib storepath.Path) {
 			bad.put(t, path, &key, lib)
@@ -107,7 +107,7 @@ func TestNextSubstituter(t *testing.T) {
 			bad.put(t, path, &key, lib)
 			bad.alter = func(b []byte) []byte { return b[:len(b)-20] }
 		}, "error: "},
-		"goes on": {func(t *testing.T, bad *substituter, path, lib storepath.Path) {
+		"too long": {func(t *testing.T, bad *substituter, path, lib storepath.Path) {
 			bad.put(t, path, &key, lib)
 			bad.alter = func(b []byte) []byte { return append(b, make([]byte, 1000)...) }
 		}, "error: "},
@@ -136,20 +136,20 @@ func TestNextSubstituter(t *testing.T) {
 			}
 			c.spoil(t, bad, app, lib)
 			s := local(t, from(key, bad, good))
-			ctx, told := listen(t)
+			ctx, events := record(t)
 			results := build(t, ctx, s, opaque(app)...)
 			if len(results) != 1 || results[0].Status != store.Substituted {
 				t.Errorf("%+v", results)
 			}
 			checkValid(t, s, true, lib, app)
-			if !strings.Contains(told.lines(), c.says) {
-				t.Errorf("told:\n%s\nwant %q", told.lines(), c.says)
+			if !strings.Contains(events.lines(), c.log) {
+				t.Errorf("log:\n%s\nwant %q", events.lines(), c.log)
 			}
-			// And if there is no other, it says so, and leaves nothing behind.
+			// Without another substituter, the call reports the failure, and leaves nothing behind.
 			s = local(t, from(key, bad))
 			err := store.BuildPaths(t.Context(), s, opaque(app), store.BuildNormal)
 			if _, ok := errors.AsType[*store.BuildError](err); !ok {
-				t.Errorf("without another: %v", err)
+				t.Errorf("without another substituter: %v", err)
 			}
 			checkValid(t, s, false, app)
 		})
@@ -160,7 +160,7 @@ func bytesReplaced(b []byte, old, new string) []byte {
 	return []byte(strings.Replace(string(b), old, new, 1))
 }
 
-// Whom to believe is a matter of the settings.
+// The settings decide which paths are trusted.
 func TestTrust(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	path := sub.put(t, named(t, "app"), nil)
@@ -169,7 +169,7 @@ func TestTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	liar := newSubstituter()
-	liar.put(t, text, nil) // and does not follow from its contents
+	liar.put(t, text, nil) // its path does not follow from its contents
 	self := named(t, "self")
 	sub.put(t, self, nil, self)
 	made := make(map[store.Rules]storepath.Path)
@@ -207,8 +207,8 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// What cannot be had is said in the words of Nix.
-func TestNotToBeHad(t *testing.T) {
+// A path that is not available is reported with Nix's messages.
+func TestUnavailable(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	lib := sub.put(t, named(t, "lib"), &key)
 	gone := sub.put(t, named(t, "gone"), &key)
@@ -235,21 +235,21 @@ func TestNotToBeHad(t *testing.T) {
 	if len(results) != 2 || results[0].Status != store.NoSubstituters || results[0].Message != required || results[1].Status != store.Substituted {
 		t.Errorf("%+v", results)
 	}
-	ctx, told := listen(t)
+	ctx, events := record(t)
 	err = store.BuildPaths(ctx, s, opaque(absent, app), store.BuildNormal)
-	if err == nil || !strings.HasSuffix(err.Error(), ": build of '"+string(absent)+"', '"+string(app)+"' failed") {
+	if err == nil || !strings.HasSuffix(err.Error(), ": build of '"+string(app)+"', '"+string(absent)+"' failed") {
 		t.Errorf("%v", err)
 	}
 	for _, line := range []string{"error: " + required, "error: some references of path '" + string(app) + "' could not be realised"} {
-		if !strings.Contains(told.lines(), line) {
-			t.Errorf("not told %q:\n%s", line, told.lines())
+		if !strings.Contains(events.lines(), line) {
+			t.Errorf("not logged %q:\n%s", line, events.lines())
 		}
 	}
 	checkValid(t, s, true, fine)
 	checkValid(t, s, false, app)
 }
 
-// When a substituter fails, nothing else is tried, unless somebody wants it all the same.
+// After a substituter fails, other paths are tried only with keep-going.
 func TestKeepGoing(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	bad := sub.put(t, named(t, "bad"), &key)
@@ -261,22 +261,22 @@ func TestKeepGoing(t *testing.T) {
 			failed.Store(true)
 			return errBroken
 		}
-		for !failed.Load() { // the other archives come later
+		for !failed.Load() { // the other archives arrive later
 			time.Sleep(time.Millisecond)
 		}
 		return ctx.Err()
 	}
 	settings := from(key, sub)
 	s := local(t, settings)
-	ctx, told := listen(t)
+	ctx, events := record(t)
 	results := build(t, ctx, s, opaque(app, fine)...)
 	if len(results) != 2 || results[0].Status != store.DependencyFailed || results[1].Status != store.Substituted {
 		t.Errorf("%+v", results)
 	}
 	checkValid(t, s, false, app, bad)
-	checkValid(t, s, true, fine) // it had come when the other failed
-	if line := "error: path '" + string(bad) + "' is required, but there is no substituter that can build it"; strings.Count(told.lines(), line) != 1 {
-		t.Errorf("told:\n%s", told.lines())
+	checkValid(t, s, true, fine) // it had arrived before the failure
+	if line := "error: path '" + string(bad) + "' is required, but there is no substituter that can build it"; strings.Count(events.lines(), line) != 1 {
+		t.Errorf("log:\n%s", events.lines())
 	}
 	settings.KeepGoing = true
 	results = build(t, t.Context(), s, opaque(app, fine)...)
@@ -286,7 +286,7 @@ func TestKeepGoing(t *testing.T) {
 	checkValid(t, s, true, fine)
 }
 
-// A substituter that fails last fails the call, unless that is as good as having nothing.
+// If the last substituter fails, the call fails, except with fallback.
 func TestFallback(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	app := sub.put(t, named(t, "app"), &key)
@@ -301,12 +301,12 @@ func TestFallback(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	settings.Fallback = true
-	ctx, told := listen(t)
+	ctx, events := record(t)
 	if infos, err := s.QuerySubstitutablePathInfos(ctx, paths); len(infos) != 0 || err != nil {
 		t.Errorf("%v, %v", infos, err)
 	}
-	if told.lines() != "error: it is broken" {
-		t.Errorf("told:\n%s", told.lines())
+	if events.lines() != "error: it is broken" {
+		t.Errorf("log:\n%s", events.lines())
 	}
 	if r := build(t, t.Context(), s, opaque(app)...); r[0].Status != store.NoSubstituters {
 		t.Errorf("%+v", r)
@@ -317,7 +317,7 @@ func TestQueries(t *testing.T) {
 	key, first, second := newKey(t, "k"), newSubstituter(), newSubstituter()
 	lib := first.put(t, named(t, "lib"), &key)
 	second.put(t, lib, &key)
-	app := second.put(t, named(t, "app"), nil, lib) // whom nobody believes: Nix counts it, too
+	app := second.put(t, named(t, "app"), nil, lib) // unsigned: Nix lists it here, too
 	settings := from(key, first, second)
 	s := local(t, settings)
 	paths := []storepath.Path{app, absent, lib}
@@ -340,15 +340,15 @@ func TestQueries(t *testing.T) {
 	if err != nil || !slices.Equal(missing.WillSubstitute, []storepath.Path{app, lib}) || !slices.Equal(missing.Unknown, []storepath.Path{absent}) || missing.NARSize != infos[0].NARSize+infos[1].NARSize {
 		t.Errorf("%+v, %v", missing, err)
 	}
-	// Substituting, what is believed is got, and what is not is no error.
+	// With substitute, trusted paths are fetched, and the others are no error.
 	drv, _, _ := addDrv(t, first.Store, "app", nil)
-	ctx, told := listen(t)
+	ctx, events := record(t)
 	valid, err := s.QueryValidPaths(ctx, []storepath.Path{app, lib, drv, absent}, true)
 	if err != nil || !slices.Equal(valid, []storepath.Path{lib}) {
 		t.Errorf("%v, %v", valid, err)
 	}
-	if !strings.Contains(told.lines(), "warning: ignoring substitute for '"+string(app)) {
-		t.Errorf("told:\n%s", told.lines())
+	if !strings.Contains(events.lines(), "warning: ignoring substitute for '"+string(app)) {
+		t.Errorf("log:\n%s", events.lines())
 	}
 	settings.Substituters = nil
 	if got, err := s.QuerySubstitutablePaths(t.Context(), paths); err != nil || len(got) != 0 {
@@ -392,7 +392,7 @@ func outputsOf(drv storepath.Path, names ...string) derivation.DerivedPath {
 	return derivation.Built{Drv: derivation.Opaque{Path: drv}, Outputs: spec}
 }
 
-// Outputs of a derivation are got if all that are wanted can be.
+// Outputs of a derivation are substituted if all wanted ones are available.
 func TestOutputs(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	settings := from(key, sub)
@@ -452,8 +452,8 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
-// A derivation that is not there is got first.
-func TestDerivationFromElsewhere(t *testing.T) {
+// A derivation that the store lacks is substituted first.
+func TestSubstitutedDerivation(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	drv, out, _ := addDrv(t, sub.Store, "far", nil)
 	sub.put(t, out, &key)
@@ -468,7 +468,7 @@ func TestDerivationFromElsewhere(t *testing.T) {
 	}
 }
 
-// What is damaged is got again, if that is what is wanted.
+// A damaged object is fetched again in repair mode only.
 func TestRepair(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	app := sub.put(t, named(t, "app"), &key)
@@ -484,7 +484,7 @@ func TestRepair(t *testing.T) {
 	}
 }
 
-// Substituters of another store directory are of no use.
+// Substituters with another store directory provide nothing that has references.
 func TestOtherStoreDir(t *testing.T) {
 	key := newKey(t, "k")
 	settings := &substitute.Settings{TrustedKeys: signature.NewKeySet(key.Public()), Substituters: []substitute.Substituter{
@@ -495,7 +495,7 @@ func TestOtherStoreDir(t *testing.T) {
 	}
 }
 
-// What is substituted in a session stays until that is closed.
+// A path that is substituted in a session is kept until the session is closed.
 func TestSessionKeeps(t *testing.T) {
 	key, sub := newKey(t, "k"), newSubstituter()
 	lib := sub.put(t, named(t, "lib"), &key)
@@ -521,8 +521,7 @@ func TestSessionKeeps(t *testing.T) {
 	checkValid(t, s, false, app, lib)
 }
 
-// An output that is addressed by its contents is where a realisation says, if somebody vouches for
-// that.
+// A realisation gives the path of a content-addressed output, if it has a trusted signature.
 func TestRealisations(t *testing.T) {
 	key, wrong := newKey(t, "k"), newKey(t, "k")
 	for name, c := range map[string]struct {
@@ -566,21 +565,21 @@ func TestRealisations(t *testing.T) {
 				r.Signatures = []string{c.sign.Sign(fingerprint).String()}
 			}
 			if m, err := s.QueryMissing(t.Context(), []derivation.DerivedPath{outputsOf(drv)}); err != nil || !slices.Equal(m.WillBuild, []storepath.Path{drv}) {
-				t.Errorf("before anybody has it: %+v, %v", m, err)
+				t.Errorf("before any substituter has it: %+v, %v", m, err)
 			}
 			if err := sub.RegisterDrvOutput(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}
-			// The question is answered without a signature, as in every Nix.
-			ctx, told := listen(t)
+			// This query needs no signature, as in every Nix.
+			ctx, events := record(t)
 			m, err := s.QueryMissing(ctx, []derivation.DerivedPath{outputsOf(drv)})
-			if err != nil || !slices.Equal(m.WillSubstitute, []storepath.Path{out}) || told.lines() != "" {
-				t.Errorf("%+v, %v\n%s", m, err, told.lines())
+			if err != nil || !slices.Equal(m.WillSubstitute, []storepath.Path{out}) || events.lines() != "" {
+				t.Errorf("%+v, %v\n%s", m, err, events.lines())
 			}
 			results := build(t, ctx, s, outputsOf(drv))
 			if !c.realised {
-				if results[0].Status != store.MiscFailure || !strings.Contains(told.lines(), "warning: ignoring substitute for build trace") {
-					t.Errorf("%+v\n%s", results, told.lines())
+				if results[0].Status != store.MiscFailure || !strings.Contains(events.lines(), "warning: ignoring substitute for build trace") {
+					t.Errorf("%+v\n%s", results, events.lines())
 				}
 				return
 			}
@@ -594,7 +593,7 @@ func TestRealisations(t *testing.T) {
 	}
 }
 
-// Nix from 2.35 on has realisations of resolved derivations alone, by their paths.
+// Substituters of Nix 2.35 and later have realisations of resolved derivations only, by their paths.
 func TestBuildTraces(t *testing.T) {
 	key, wrong := newKey(t, "k"), newKey(t, "k")
 	for name, c := range map[string]struct {
@@ -649,20 +648,20 @@ func TestBuildTraces(t *testing.T) {
 			}
 			highOut := trace(c.high, drv, "high-out")
 
-			ctx, told := listen(t)
+			ctx, events := record(t)
 			m, err := s.QueryMissing(ctx, []derivation.DerivedPath{outputsOf(high)})
 			if err != nil || !slices.Equal(m.WillSubstitute, []storepath.Path{highOut}) {
-				t.Errorf("%+v, %v\n%s", m, err, told.lines())
+				t.Errorf("%+v, %v\n%s", m, err, events.lines())
 			}
 			results := build(t, ctx, s, outputsOf(high))
 			if !c.realised {
-				if results[0].Status != store.MiscFailure || !strings.Contains(told.lines(), "warning: ignoring substitute for build trace '") {
-					t.Errorf("%+v\n%s", results, told.lines())
+				if results[0].Status != store.MiscFailure || !strings.Contains(events.lines(), "warning: ignoring substitute for build trace '") {
+					t.Errorf("%+v\n%s", results, events.lines())
 				}
 				return
 			}
 			if results[0].Status != store.Substituted || results[0].Outputs["out"].OutPath != highOut {
-				t.Errorf("%+v\n%s", results, told.lines())
+				t.Errorf("%+v\n%s", results, events.lines())
 			}
 			if r, err := store.QueryRealisation(t.Context(), s, store.DrvOutput{Path: drv, Output: "out"}); err != nil || r.OutPath != highOut || len(r.Signatures) != 1 {
 				t.Errorf("%+v, %v", r, err)
@@ -671,8 +670,8 @@ func TestBuildTraces(t *testing.T) {
 	}
 }
 
-// As long as nothing is missing nobody need know what there is.
-func TestUnasked(t *testing.T) {
+// The settings are not requested, and no substituter is opened, as long as nothing is missing.
+func TestSettingsNotNeeded(t *testing.T) {
 	below := memstore.New(nil)
 	s := substitute.New(below, &substitute.Options{Settings: func(context.Context) (*substitute.Settings, error) { return nil, errBroken }})
 	drv, _, _ := addDrv(t, s, "there", nil)
@@ -685,18 +684,18 @@ func TestUnasked(t *testing.T) {
 	}
 	for i, err := range ask(drv) {
 		if err != nil {
-			t.Errorf("%d, where nothing is missing: %v", i, err)
+			t.Errorf("call %d with nothing missing: %v", i, err)
 		}
 	}
 	for i, err := range ask(absent) {
 		if i != 1 && !errors.Is(err, errBroken) {
-			t.Errorf("%d: %v", i, err)
+			t.Errorf("call %d: %v", i, err)
 		}
 	}
 }
 
-// An error that says nothing of a path is found by copying one object after the other.
-func TestUnknownCulprit(t *testing.T) {
+// If an error names no path, copying one object at a time finds the object that fails.
+func TestUnknownFailure(t *testing.T) {
 	key, bad, good := newKey(t, "k"), newSubstituter(), newSubstituter()
 	var paths []storepath.Path
 	for i := range 10 {
@@ -706,18 +705,18 @@ func TestUnknownCulprit(t *testing.T) {
 	}
 	below := &picky{Store: memstore.New(nil), refused: paths[7], refusals: 2}
 	s := over(t, below, from(key, bad, good))
-	ctx, told := listen(t)
+	ctx, events := record(t)
 	for _, r := range build(t, ctx, s, opaque(paths...)...) {
 		if r.Status != store.Substituted {
 			t.Errorf("%+v", r)
 		}
 	}
-	if strings.Count(told.lines(), "error: it is broken") != 1 || good.times(paths[7]) != 1 {
-		t.Errorf("told:\n%s", told.lines())
+	if strings.Count(events.lines(), "error: it is broken") != 1 || good.times(paths[7]) != 1 {
+		t.Errorf("log:\n%s", events.lines())
 	}
 }
 
-// A picky store refuses an object some times.
+// A picky store refuses an object a number of times.
 type picky struct {
 	*memstore.Store
 	refused  storepath.Path

@@ -23,15 +23,15 @@ import (
 
 const absent = storepath.Path("/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-absent")
 
-// A substituter is a store in memory that can be made to misbehave.
+// A substituter is a store in memory that tests can make misbehave.
 type substituter struct {
 	*memstore.Store
 
 	mu    sync.Mutex
-	hook  func(ctx context.Context, path storepath.Path) error // before an archive is given
-	query func(ctx context.Context, path storepath.Path) error // before a question is answered
+	hook  func(ctx context.Context, path storepath.Path) error // called before an archive is returned
+	query func(ctx context.Context, path storepath.Path) error // called before a query is answered
 	alter func(archive []byte) []byte
-	given map[storepath.Path]int // how often an archive was asked for
+	given map[storepath.Path]int // how often each archive was requested
 }
 
 func newSubstituter() *substituter {
@@ -70,7 +70,7 @@ func (s *substituter) times(path storepath.Path) int {
 	return s.given[path]
 }
 
-// newKey returns a key whose public half the stores of tests trust, if it is the first.
+// newKey returns a key. The stores of tests trust the first one of them.
 func newKey(t testing.TB, name string) signature.SecretKey {
 	t.Helper()
 	key, err := signature.GenerateKey(name)
@@ -80,7 +80,7 @@ func newKey(t testing.TB, name string) signature.SecretKey {
 	return key
 }
 
-// put gives an object to a substituter, whose path does not follow from its contents.
+// put adds an object whose path does not follow from its contents to a substituter.
 func (s *substituter) put(t testing.TB, path storepath.Path, key *signature.SecretKey, refs ...storepath.Path) storepath.Path {
 	t.Helper()
 	contents := "this is " + string(path)
@@ -106,7 +106,7 @@ func (s *substituter) put(t testing.TB, path storepath.Path, key *signature.Secr
 	return path
 }
 
-// named returns a store path for tests.
+// named returns a store path with a name.
 func named(t testing.TB, name string) storepath.Path {
 	t.Helper()
 	hash := strings.TrimPrefix(nixhash.Sum(nixhash.SHA256, []byte(name)).WithNix32(), "sha256:")
@@ -127,7 +127,7 @@ func local(t testing.TB, settings *substitute.Settings) *substitute.Store {
 	return over(t, below, settings)
 }
 
-// over returns a store with substituters.
+// over returns a store with substituters above another store.
 func over(t testing.TB, below store.Store, settings *substitute.Settings) *substitute.Store {
 	s := substitute.New(below, &substitute.Options{
 		Settings: func(context.Context) (*substitute.Settings, error) { return settings, nil },
@@ -136,7 +136,7 @@ func over(t testing.TB, below store.Store, settings *substitute.Settings) *subst
 	return s
 }
 
-// from returns settings with these substituters, in their order, and a trusted key.
+// from returns settings with these substituters, in this order, and a trusted key.
 func from(key signature.SecretKey, subs ...*substituter) *substitute.Settings {
 	settings := &substitute.Settings{TrustedKeys: signature.NewKeySet(key.Public())}
 	for i, s := range subs {
@@ -147,28 +147,28 @@ func from(key signature.SecretKey, subs ...*substituter) *substitute.Settings {
 	return settings
 }
 
-// A listener keeps what is told. It fails the test when it is told two things at once.
-type listener struct {
-	t    testing.TB
-	mu   sync.Mutex
-	told []activity.Event
+// A recorder keeps the events that it receives. It fails the test when it receives two at the same time.
+type recorder struct {
+	t      testing.TB
+	mu     sync.Mutex
+	events []activity.Event
 }
 
-func (l *listener) HandleEvent(e activity.Event) {
+func (l *recorder) HandleEvent(e activity.Event) {
 	if !l.mu.TryLock() {
 		l.t.Error("two events at once")
 		return
 	}
 	defer l.mu.Unlock()
-	l.told = append(l.told, e)
+	l.events = append(l.events, e)
 }
 
-// lines returns the lines that were told, those of activities too.
-func (l *listener) lines() string {
+// lines returns the log lines, and the texts of activities.
+func (l *recorder) lines() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var lines []string
-	for _, e := range l.told {
+	for _, e := range l.events {
 		switch e := e.(type) {
 		case activity.Log:
 			lines = append(lines, e.Text)
@@ -181,9 +181,9 @@ func (l *listener) lines() string {
 	return strings.Join(lines, "\n")
 }
 
-// listen returns a context whose handler listens.
-func listen(t testing.TB) (context.Context, *listener) {
-	l := &listener{t: t}
+// record returns a context and the recorder of its events.
+func record(t testing.TB) (context.Context, *recorder) {
+	l := &recorder{t: t}
 	return activity.WithHandler(t.Context(), l), l
 }
 
@@ -194,7 +194,7 @@ func opaque(paths ...storepath.Path) (derived []derivation.DerivedPath) {
 	return derived
 }
 
-// build builds paths and returns how each ended.
+// build builds paths and returns a result for each.
 func build(t testing.TB, ctx context.Context, s store.Store, paths ...derivation.DerivedPath) []store.KeyedBuildResult {
 	t.Helper()
 	results, err := store.BuildPathsWithResults(ctx, s, paths, store.BuildNormal)

@@ -6,11 +6,11 @@ import (
 	"io"
 )
 
-// An Error says what was wrong with a stream, and where.
+// An Error reports where and why a stream could not be decoded.
 type Error struct {
-	Offset int64 // of the number or string at fault, in bytes from the start of the stream
+	Offset int64 // offset of the number, string or byte in the stream
 	Reason string
-	Err    error // what the underlying reader said, if it was at fault; io.ErrUnexpectedEOF at a premature end
+	Err    error // the error of the underlying reader, if there was one; io.ErrUnexpectedEOF for a truncated stream
 }
 
 func (e *Error) Error() string {
@@ -22,33 +22,33 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// minReaderSize is the smallest buffer of a Reader: what Nix's archives have for
-// tags and names fits.
+// minReaderSize is the minimum buffer size of a Reader. The tags and names of archives
+// fit into it.
 const minReaderSize = 512
 
-// growStep is how far a string that does not fit the buffer grows before its bytes
-// have come.
+// growStep is the minimum number of bytes by which the memory of a long string grows
+// ahead of the bytes that arrived.
 const growStep = 64 << 10
 
 // A Reader decodes primitives from a stream. It reads ahead, up to the size of its
-// buffer, so the stream beneath is the Reader's alone.
+// buffer, so nothing else may read from the underlying stream.
 //
-// Every method returns an [*Error] for a stream that is not as it should be. The one
-// exception is a stream that ends exactly before a number or string: that is io.EOF,
-// which the caller knows to be an end or a truncation.
+// Every method returns an [*Error] for a malformed stream, with one exception: if the
+// stream ends exactly before a number or string, the error is io.EOF. Only the caller
+// knows whether the stream may end there.
 type Reader struct {
 	src    io.Reader
 	buf    []byte
-	r, w   int   // buf[r:w] is read from src and not yet decoded
-	offset int64 // of buf[r]
+	r, w   int   // buf[r:w] was read from src and is not decoded yet
+	offset int64 // offset of buf[r] in the stream
 }
 
-// NewReader returns a Reader of src with a buffer of at least that many bytes.
+// NewReader returns a Reader of src with a buffer of at least size bytes.
 func NewReader(src io.Reader, size int) *Reader {
 	return &Reader{src: src, buf: make([]byte, max(size, minReaderSize))}
 }
 
-// Reset makes r read another stream, from offset 0, with the buffer it has.
+// Reset makes r read src from offset 0. It reuses the buffer.
 func (r *Reader) Reset(src io.Reader) {
 	r.src, r.r, r.w, r.offset = src, 0, 0, 0
 }
@@ -56,10 +56,10 @@ func (r *Reader) Reset(src io.Reader) {
 // Offset returns the number of bytes decoded so far.
 func (r *Reader) Offset() int64 { return r.offset }
 
-// Buffered returns the number of bytes that were read ahead.
+// Buffered returns the number of bytes that were read ahead and not decoded yet.
 func (r *Reader) Buffered() int { return r.w - r.r }
 
-// fill reads until n bytes are in the buffer, which must be large enough.
+// fill reads until the buffer holds at least n bytes. n must not exceed its size.
 func (r *Reader) fill(n int) error {
 	if r.w-r.r >= n {
 		return nil
@@ -76,21 +76,21 @@ func (r *Reader) fill(n int) error {
 	if r.w == 0 && err == io.EOF {
 		return io.EOF
 	}
-	return r.broken(err)
+	return r.streamError(err)
 }
 
-// broken reports that the stream ended or failed within a value.
-func (r *Reader) broken(err error) error {
+// streamError returns the error for a stream that ended or failed within a value.
+func (r *Reader) streamError(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return &Error{r.offset + int64(r.Buffered()), "the stream ends too early", io.ErrUnexpectedEOF}
 	}
 	return &Error{r.offset + int64(r.Buffered()), "reading failed", err}
 }
 
-// inside turns the end of the stream into an error: a value has begun.
-func (r *Reader) inside(err error) error {
+// noEOF converts io.EOF to an error, because the stream ended within a value.
+func (r *Reader) noEOF(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return r.broken(err)
+		return r.streamError(err)
 	}
 	return err
 }
@@ -110,7 +110,7 @@ func (r *Reader) Uint64() (uint64, error) {
 	return n, nil
 }
 
-// Limited reads a number that must not exceed limit; what names it in the error.
+// Limited reads a number that must not exceed limit. The error describes it as what.
 func (r *Reader) Limited(what string, limit uint64) (uint64, error) {
 	at := r.offset
 	n, err := r.Uint64()
@@ -126,8 +126,8 @@ func (r *Reader) Bool() (bool, error) {
 	return n != 0, err
 }
 
-// Bytes reads a string of at most limit bytes. The slice is valid until the next
-// call of a method of r.
+// Bytes reads a string of at most limit bytes. The slice is valid until the next call
+// of a method of r.
 func (r *Reader) Bytes(limit int) ([]byte, error) {
 	n, err := r.Limited("the length of a string", uint64(limit))
 	if err != nil {
@@ -137,7 +137,7 @@ func (r *Reader) Bytes(limit int) ([]byte, error) {
 	if padded > len(r.buf) {
 		return r.longBytes(int(n))
 	}
-	if err := r.inside(r.fill(padded)); err != nil {
+	if err := r.noEOF(r.fill(padded)); err != nil {
 		return nil, err
 	}
 	s := r.buf[r.r : r.r+int(n) : r.r+int(n)]
@@ -148,9 +148,10 @@ func (r *Reader) Bytes(limit int) ([]byte, error) {
 	return s, nil
 }
 
-// longBytes reads the n bytes and the padding of a string that the buffer cannot
-// hold. Its memory grows with what has come, not with n. It is not kept for the next long
-// string: a server has many readers, and most of them wait.
+// longBytes reads the n bytes and the padding of a string that does not fit into the
+// buffer. A sender may announce any n, so memory grows with the bytes that arrived. The
+// memory is not kept for the next long string, because a server has many readers and most
+// are idle.
 func (r *Reader) longBytes(n int) ([]byte, error) {
 	var s []byte
 	for len(s) < n {
@@ -161,7 +162,7 @@ func (r *Reader) longBytes(n int) ([]byte, error) {
 		got, err := io.ReadFull(r, s[len(s):len(s)+step])
 		s = s[:len(s)+got]
 		if err != nil {
-			return nil, r.inside(err)
+			return nil, r.noEOF(err)
 		}
 	}
 	return s, r.SkipPadding(uint64(n))
@@ -173,10 +174,10 @@ func (r *Reader) String(limit int) (string, error) {
 	return string(b), err
 }
 
-// SkipPadding reads the padding that follows n bytes of a string, which must be zero.
+// SkipPadding reads the padding of a string of n bytes, which must be zero.
 func (r *Reader) SkipPadding(n uint64) error {
 	pad := PaddingLen(n)
-	if err := r.inside(r.fill(pad)); err != nil {
+	if err := r.noEOF(r.fill(pad)); err != nil {
 		return err
 	}
 	if err := checkPadding(r.buf[r.r:r.r+pad], r.offset); err != nil {
@@ -195,11 +196,10 @@ func checkPadding(pad []byte, offset int64) error {
 	return nil
 }
 
-// Read reads bytes as they come, without length or padding. It implements io.Reader;
-// at the end of the stream it returns io.EOF.
+// Read reads raw bytes, without length or padding. It implements io.Reader.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.r == r.w {
-		if len(p) >= len(r.buf) { // copying through the buffer would gain nothing
+		if len(p) >= len(r.buf) { // read directly, without copying through the buffer
 			n, err := r.src.Read(p)
 			r.offset += int64(n)
 			return n, r.readError(err)
@@ -219,29 +219,29 @@ func (r *Reader) readError(err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	return r.broken(err)
+	return r.streamError(err)
 }
 
-// A Skipper is a source that can pass over bytes without reading them.
+// A Skipper is a source that can skip bytes without reading them.
 type Skipper interface {
-	// Skip passes over n bytes. If they are not all there, it is io.ErrUnexpectedEOF.
+	// Skip skips n bytes. It returns io.ErrUnexpectedEOF if fewer are left.
 	Skip(n uint64) error
 }
 
-// Discard reads and forgets n bytes. If the source is a [Skipper], it skips those that
-// were not read ahead.
+// Discard skips n bytes. If the source is a [Skipper], it reads none of them except
+// those already in the buffer.
 func (r *Reader) Discard(n uint64) error {
 	for n > 0 {
 		if r.r == r.w {
 			if s, ok := r.src.(Skipper); ok {
 				if err := s.Skip(n); err != nil {
-					return r.broken(err)
+					return r.streamError(err)
 				}
 				r.offset += int64(n)
 				return nil
 			}
 			if err := r.fill(1); err != nil {
-				return r.inside(err)
+				return r.noEOF(err)
 			}
 		}
 		step := int(min(n, uint64(r.w-r.r)))
@@ -251,7 +251,7 @@ func (r *Reader) Discard(n uint64) error {
 	return nil
 }
 
-// Peek waits until a byte has come, which is still to be read. It returns io.EOF if the
-// stream ends here instead. When reading fails, such as at a deadline, reading may go on
-// afterwards.
+// Peek waits until at least one byte is in the buffer, without decoding it. It returns
+// io.EOF if the stream ends. After a failed read, for example at a deadline, the reader
+// can still be used.
 func (r *Reader) Peek() error { return r.fill(1) }

@@ -26,7 +26,7 @@ func Example() {
 	// Output: 293 nix-archive-1 2
 }
 
-// Whatever the size of the chunks in which the stream comes, the values are the same.
+// The decoded values do not depend on how the stream is split into reads.
 func TestRoundTrip(t *testing.T) {
 	var b []byte
 	lengths := []int{0, 1, 7, 8, 9, 500, 504, 511, 512, 513, 4096, 200_000}
@@ -64,9 +64,9 @@ func TestRoundTrip(t *testing.T) {
 
 func TestTruncated(t *testing.T) {
 	for _, s := range []string{"", "hello", strings.Repeat("x", 1000)} {
-		whole := wire.AppendString(nil, s)
-		for n := range whole {
-			r := wire.NewReader(bytes.NewReader(whole[:n]), 512)
+		encoded := wire.AppendString(nil, s)
+		for n := range encoded {
+			r := wire.NewReader(bytes.NewReader(encoded[:n]), 512)
 			_, err := r.Bytes(1 << 20)
 			if n == 0 {
 				if err != io.EOF {
@@ -76,13 +76,13 @@ func TestTruncated(t *testing.T) {
 			}
 			var e *wire.Error
 			if !errors.As(err, &e) || !errors.Is(err, io.ErrUnexpectedEOF) || e.Offset != int64(n) {
-				t.Errorf("%d bytes of %d: %v, want a premature end at %d", n, len(whole), err, n)
+				t.Errorf("%d bytes of %d: %v, want an unexpected EOF at %d", n, len(encoded), err, n)
 			}
 		}
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestBytesRejectsInvalid(t *testing.T) {
 	badPadding := wire.AppendString(nil, "hello")
 	badPadding[14] = 1
 	longBadPadding := wire.AppendString(nil, strings.Repeat("x", 1001))
@@ -94,8 +94,8 @@ func TestRefused(t *testing.T) {
 	}{
 		{"padding", badPadding, 14},
 		{"padding of a long string", longBadPadding, 8 + 1001},
-		{"one more than the limit", wire.AppendUint64(nil, 2001), 0},
-		{"an absurd length", wire.AppendUint64(nil, 1<<63), 0},
+		{"a length above the limit", wire.AppendUint64(nil, 2001), 0},
+		{"a negative length", wire.AppendUint64(nil, 1<<63), 0},
 	} {
 		_, err := wire.NewReader(bytes.NewReader(c.bytes), 512).Bytes(2000)
 		var e *wire.Error
@@ -105,18 +105,18 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A length that is allowed but never comes must not be allocated.
-func TestLengthSizesNoAllocation(t *testing.T) {
+// An announced length is not allocated before the bytes arrive.
+func TestLengthIsNotAllocated(t *testing.T) {
 	b := append(wire.AppendUint64(nil, 1<<30), "short"...)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, err := wire.NewReader(bytes.NewReader(b), 512).Bytes(1 << 30)
 	runtime.ReadMemStats(&after)
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("%v, want a premature end", err)
+		t.Errorf("%v, want an unexpected EOF", err)
 	}
 	if got := after.TotalAlloc - before.TotalAlloc; got > 1<<20 {
-		t.Errorf("%d bytes were allocated for 5 that came", got)
+		t.Errorf("%d bytes were allocated for 5 that arrived", got)
 	}
 }
 
@@ -143,7 +143,7 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
-// A skippingReader counts what it need not read.
+// A skippingReader counts the bytes that were skipped.
 type skippingReader struct {
 	*bytes.Reader
 	skipped uint64
@@ -199,16 +199,16 @@ func TestFrames(t *testing.T) {
 		t.Errorf("%d bytes, %v, want %d", len(got), err, len(want))
 	}
 	if _, err := f.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("after the end: %v, want io.EOF", err)
+		t.Errorf("after the last frame: %v, want io.EOF", err)
 	}
 	if n, err := r.Uint64(); n != 7 || err != nil {
-		t.Errorf("after the frames: %d, %v, want 7", n, err)
+		t.Errorf("after the last frame: %d, %v, want 7", n, err)
 	}
 
 	for _, n := range []int{0, 7, 8, 9, 17, len(framed) - 1} {
 		f := wire.NewFrameReader(wire.NewReader(bytes.NewReader(framed[:n]), 512))
 		if err := f.Drain(); !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("%d bytes of the frames: %v, want a premature end", n, err)
+			t.Errorf("%d bytes of the frames: %v, want an unexpected EOF", n, err)
 		}
 	}
 	f = wire.NewFrameReader(wire.NewReader(bytes.NewReader(wire.AppendUint64(nil, 1<<32)), 512))
@@ -218,7 +218,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// Decoding the same bytes through buffers of different sizes gives the same values
+// Decoding the same bytes through buffers of different sizes returns the same values
 // and the same errors.
 func FuzzReader(f *testing.F) {
 	f.Add(wire.AppendString(wire.AppendString(nil, "hello"), strings.Repeat("x", 600)))
@@ -236,7 +236,7 @@ func FuzzReader(f *testing.F) {
 				return
 			}
 			if got := wire.AppendString(nil, s1); !bytes.Equal(got, b[:len(got)]) {
-				t.Fatalf("%q encodes to %x, not to what it came from", s1, got)
+				t.Fatalf("%q encodes to %x, not to its input", s1, got)
 			}
 			b = b[len(wire.AppendString(nil, s1)):]
 		}

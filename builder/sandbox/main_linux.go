@@ -22,6 +22,8 @@ func Main() {
 			os.Exit(setUp())
 		case roleBuiltin:
 			os.Exit(builtinMain())
+		case roleView:
+			os.Exit(viewMain())
 		case roleKill:
 			os.Exit(killMain())
 		case roleNothing:

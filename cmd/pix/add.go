@@ -18,27 +18,32 @@ import (
 	"pix/storepath"
 )
 
+// addOptions are the flags of add.
+type addOptions struct {
+	name, method, algorithm string
+}
+
 func newAdd(a *app) *cobra.Command {
-	var name, method, algo string
+	var o addOptions
 	cmd := &cobra.Command{
 		Use:   "add PATH...",
 		Short: "Add files and directories to the store",
-		Long: `Add files and directories to the store, and print their store paths. By default they are addressed
-by the SHA-256 of their archives, as sources are.`,
+		Long: `Add files and directories to the store, and print their store paths. By default the paths
+follow from the SHA-256 of the archives, as those of sources do.`,
 		Example: "  pix add ./src --name my-source",
 		GroupID: groupStore,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if name != "" && len(args) > 1 {
-				return wrongUse(cmd, fmt.Errorf("--name is for one PATH"))
+			if o.name != "" && len(args) > 1 {
+				return wrongUse(cmd, errors.New("--name is for one PATH"))
 			}
-			how, err := parseHow(method, algo)
+			address, err := o.parseAddressing()
 			if err != nil {
 				return wrongUse(cmd, err)
 			}
 			return a.withStore(cmd.Context(), toCreate, func(ctx context.Context, s store.Store) error {
 				for _, arg := range args {
-					path, err := addFile(ctx, s, arg, name, how)
+					path, err := addFile(ctx, s, arg, o.name, address)
 					if err != nil {
 						return err
 					}
@@ -51,48 +56,49 @@ by the SHA-256 of their archives, as sources are.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&name, "name", "", "the `name` of the store object (default the last part of PATH)")
-	flags.StringVar(&method, "method", storepath.NAR.String(), "the `method`, what is hashed: nar, flat (the bytes of a file), text or git")
-	flags.StringVar(&algo, "algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
+	flags.StringVar(&o.name, "name", "", "the `name` of the store object (default the last part of PATH)")
+	flags.StringVar(&o.method, "method", storepath.NAR.String(), "the `method`, which says what is hashed: nar, flat (the bytes of a file), text or git")
+	flags.StringVar(&o.algorithm, "algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
 	freeValue(cmd, "name")
 	valuesOf(cmd, "method", "nar", "flat", "text", "git")
-	valuesOf(cmd, "algo", algorithms...)
+	valuesOf(cmd, "algo", hashAlgorithms...)
 	return cmd
 }
 
-// A how says how an object is addressed.
-type how struct {
+// An addressing says how the content address of an object is computed.
+type addressing struct {
 	method    storepath.Method
 	algorithm nixhash.Algorithm
 }
 
-func parseHow(method, algo string) (h how, err error) {
-	if h.method, err = storepath.ParseMethod(method); err != nil {
-		return h, err
+func (o *addOptions) parseAddressing() (address addressing, err error) {
+	if address.method, err = storepath.ParseMethod(o.method); err != nil {
+		return address, err
 	}
-	h.algorithm, err = nixhash.ParseAlgorithm(algo)
-	return h, err
+	address.algorithm, err = nixhash.ParseAlgorithm(o.algorithm)
+	return address, err
 }
 
-func addFile(ctx context.Context, s store.Store, file, name string, h how) (storepath.Path, error) {
-	own, err := sourceName(file)
+// addFile adds a file or directory under a name; "" is the name of the file.
+func addFile(ctx context.Context, s store.Store, file, name string, address addressing) (storepath.Path, error) {
+	fileName, err := sourceName(file)
 	if err != nil {
 		return "", err
 	}
-	name = cmp.Or(name, own)
+	name = cmp.Or(name, fileName)
 	if err := storepath.CheckName(name); err != nil {
 		return "", &usageError{fmt.Errorf("%w; give the store object a name with --name", err)}
 	}
-	contents, err := h.contents(ctx, file)
+	contents, err := address.open(ctx, file)
 	if err != nil {
 		return "", err
 	}
 	defer contents.Close()
-	sent, told := reportAdding(ctx, file, contents)
-	defer told()
-	info, err := store.Add(ctx, s, name, h.method, h.algorithm, nil, sent, nil)
-	if unread, ok := errors.AsType[*fs.PathError](err); ok && unread.Op == "dump" {
-		return "", unread // which is no matter of the archive that it was to become
+	reader, done := reportAdding(ctx, file, contents)
+	defer done()
+	info, err := store.Add(ctx, s, name, address.method, address.algorithm, nil, reader, nil)
+	if readErr, ok := errors.AsType[*fs.PathError](err); ok && readErr.Op == "dump" {
+		return "", readErr // it names the file that cannot be read
 	}
 	if err != nil {
 		return "", fmt.Errorf("adding '%s': %w", file, err)
@@ -100,9 +106,9 @@ func addFile(ctx context.Context, s store.Store, file, name string, h how) (stor
 	return info.Path, nil
 }
 
-// contents returns what is sent of a file: itself, or its archive.
-func (h how) contents(ctx context.Context, file string) (io.ReadCloser, error) {
-	if h.method == storepath.Flat || h.method == storepath.Text {
+// open returns the contents of a file, or its archive, as the method requires.
+func (address addressing) open(ctx context.Context, file string) (io.ReadCloser, error) {
+	if address.method == storepath.Flat || address.method == storepath.Text {
 		f, err := os.Open(file)
 		if err != nil {
 			return nil, err // a nil *os.File in an interface is not nil
@@ -113,13 +119,13 @@ func (h how) contents(ctx context.Context, file string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(nar.Dump(ctx, w, file, nil)) }() // ends when r is closed
+	go func() { w.CloseWithError(nar.Dump(ctx, w, file, nil)) }() // ends at the latest when r is closed
 	return r, nil
 }
 
-// reportAdding tells the handler of ctx that a file is added, and with the reader that it
-// returns how much of it was sent. What it returns besides tells that this has ended.
-func reportAdding(ctx context.Context, file string, contents io.Reader) (io.Reader, func()) {
+// reportAdding reports an activity for adding a file to the handler of ctx. The reader that it returns reports how much of
+// contents was read. The caller must call done at the end.
+func reportAdding(ctx context.Context, file string, contents io.Reader) (reader io.Reader, done func()) {
 	h := activity.HandlerOf(ctx)
 	if h == nil {
 		return contents, func() {}

@@ -15,9 +15,9 @@ func newAddRoot(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "add-root LINK PATH",
 		Short: "Make a symlink to a path that keeps it from being collected",
-		Long: `Make a symlink to a path that keeps it, and all that it refers to, from being collected: as long as
-the symlink is there. Prints the absolute name of the symlink. One that points into the store is
-replaced at once; anything else that has that name stays, and is an error.`,
+		Long: `Make a symlink to a path. As long as the symlink exists, the path and its closure are not collected.
+Prints the absolute name of the symlink. An existing symlink into the store is replaced atomically;
+any other file with that name is an error.`,
 		Example: "  pix add-root ./keep /nix/store/...-hello",
 		GroupID: groupKeeping,
 		Args:    cobra.ExactArgs(2),
@@ -50,8 +50,7 @@ replaced at once; anything else that has that name stays, and is an error.`,
 	}
 }
 
-// onThisMachine returns an error if s is the store of another machine; because says why that
-// matters.
+// onThisMachine returns an error if s is the store of another machine. because is the reason for the message.
 func onThisMachine(ctx context.Context, s store.Store, because string) error {
 	pool, ok := store.As[*daemon.Pool](s)
 	if !ok {

@@ -13,7 +13,7 @@ func newAddText(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "add-text NAME [CONTENT]",
 		Short:             "Add a text to the store, as builtins.toFile does",
-		Long:              "Add a text to the store, as builtins.toFile does, and print its path. The content is read\nfrom standard input if it is - or left out. What it refers to is not looked for in it, and\nmust be said.",
+		Long:              "Add a text to the store, as builtins.toFile does, and print its path. The content is read\nfrom standard input if it is - or left out. The text is not scanned for references; name them\nwith --reference.",
 		Example:           "  pix add-text hello.txt \"hello world\"\n  pix add-text list \"/nix/store/...-hello.txt\" --reference /nix/store/...-hello.txt",
 		GroupID:           groupStore,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -40,12 +40,12 @@ func newAddText(a *app) *cobra.Command {
 			return a.print(string(path) + "\n")
 		},
 	}
-	cmd.Flags().StringArrayVar(&references, "reference", nil, "a `path` that the text refers to, and that must be valid; may be said again")
+	cmd.Flags().StringArrayVar(&references, "reference", nil, "a valid `path` that the text refers to; may be repeated")
 	completeFlag(cmd, "reference", a.completePaths)
 	return cmd
 }
 
-// content returns the content that was given, or standard input.
+// content returns the content given as an argument, or else standard input.
 func (a *app) content(args []string) (string, error) {
 	if len(args) == 1 && args[0] != "-" {
 		return args[0], nil

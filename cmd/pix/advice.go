@@ -6,11 +6,11 @@ import (
 	"pix/activity"
 )
 
-// ownAdvice returns a message of a store in which it replaces the commands of Nix that the message advises with those
-// of pix. Daemons and stores in a directory use the words of Nix for all clients.
+// ownAdvice returns a message of a store with the commands of pix in place of the commands of Nix that it advises. A store
+// cannot do that itself: its messages are Nix's for all clients.
 func ownAdvice(message string) string {
 	message = nixAdvice.Replace(message)
-	// A derivation follows "nix log", sometimes in the next line. Other mentions are the words of a builder.
+	// A derivation follows "nix log", sometimes on the next line. Any other mention is output of a builder.
 	const logs = "For full logs, run"
 	if before, after, ok := strings.Cut(message, logs); ok {
 		message = before + logs + nixLogs.Replace(after)
@@ -27,7 +27,7 @@ var (
 	nixLogs = strings.NewReplacer("nix log /", "pix log /", "nix-store -l /", "pix log /")
 )
 
-// withOwnAdvice returns a handler that passes events on to h, with log lines as [ownAdvice] returns them.
+// withOwnAdvice returns a handler that calls [ownAdvice] on log lines before h handles them.
 func withOwnAdvice(h activity.Handler) activity.Handler {
 	return activity.HandlerFunc(func(e activity.Event) {
 		if l, ok := e.(activity.Log); ok {

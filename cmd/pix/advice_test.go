@@ -16,7 +16,7 @@ func TestOwnAdvice(t *testing.T) {
 		"nothing of this kind: nix log /nix/store/x.drv, nix-store --query --roots":                    "nothing of this kind: nix log /nix/store/x.drv, nix-store --query --roots",
 	} {
 		if got := ownAdvice(message); got != want {
-			t.Errorf("%q\n%q, want\n%q", message, got, want)
+			t.Errorf("ownAdvice(%q) =\n%q, want\n%q", message, got, want)
 		}
 	}
 }

@@ -20,8 +20,8 @@ import (
 	"pix/wire"
 )
 
-// narOf FILE TOKEN... writes an archive, valid or not: each token as a string, and one
-// that begins with = as a number. Contents of a file are spelled like a string.
+// narOf implements the script command "nar FILE TOKEN...", which writes an archive, valid or not. A token that begins with
+// = is written as a number, any other as a string, also the contents of a file.
 func narOf(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: nar FILE TOKEN...")
@@ -40,8 +40,8 @@ func narOf(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o666))
 }
 
-// oddTree DIR makes a tree of everything that an archive can hold and that may go wrong.
-// With -utf8 all names are text.
+// oddTree implements the script command "oddtree [-utf8] DIR", which creates a directory with all kinds of nodes and with
+// unusual names. With -utf8 all names are valid UTF-8.
 func oddTree(ts *testscript.TestScript, neg bool, args []string) {
 	utf8 := len(args) == 2 && args[0] == "-utf8"
 	if utf8 {
@@ -76,8 +76,8 @@ func oddTree(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(sparse.Close())
 }
 
-// nixCommand returns the command "nix [< FILE] COMMAND...", which runs a command of the
-// daemon's suite. Its /tmp is $NIXTMP.
+// nixCommand implements the script command "nix [< FILE] COMMAND...", which runs a command in the world of the daemon. Its
+// /tmp is $NIXTMP.
 func nixCommand(ts *testscript.TestScript, neg bool, args []string) {
 	var stdin io.Reader
 	if len(args) > 2 && args[0] == "<" {
@@ -95,19 +95,18 @@ func nixCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// halfAnArchive is the beginning of a directory with a file of that size, of which some
-// bytes are there.
-func halfAnArchive(size uint64, there int) []byte {
+// halfAnArchive returns the beginning of the archive of a directory with a file of this size. The archive ends after some
+// bytes of the file.
+func halfAnArchive(size uint64, present int) []byte {
 	var b []byte
 	for _, s := range strings.Fields("nix-archive-1 ( type directory entry ( name file node ( type regular contents") {
 		b = wire.AppendString(b, s)
 	}
-	return append(binary.LittleEndian.AppendUint64(b, size), make([]byte, there)...)
+	return append(binary.LittleEndian.AppendUint64(b, size), make([]byte, present)...)
 }
 
-// interrupted starts pix, waits until ready returns true, interrupts it, and wants it to
-// end with 130.
-func interrupted(t *testing.T, ready func() bool, cmd *exec.Cmd) {
+// checkInterrupt starts pix, waits until ready returns true, interrupts pix, and checks that it exits with 130.
+func checkInterrupt(t *testing.T, ready func() bool, cmd *exec.Cmd) {
 	t.Helper()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -117,7 +116,7 @@ func interrupted(t *testing.T, ready func() bool, cmd *exec.Cmd) {
 	defer cmd.Process.Kill()
 	for deadline := time.Now().Add(20 * time.Second); !ready(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("it did not start to work: %s", stderr.Bytes())
+			t.Fatalf("pix did not start to work: %s", stderr.Bytes())
 		}
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
@@ -128,14 +127,14 @@ func interrupted(t *testing.T, ready func() bool, cmd *exec.Cmd) {
 	select {
 	case <-ended:
 	case <-time.After(20 * time.Second):
-		t.Fatal("it did not end")
+		t.Fatal("pix did not exit")
 	}
 	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || stderr.String() != "pix: interrupted\n" {
-		t.Errorf("exit code %d, and it says: %s", code, stderr.Bytes())
+		t.Errorf("exit code %d, standard error: %s", code, stderr.Bytes())
 	}
 }
 
-// A restore is interrupted half-way, while standard input is stuck. Nothing is left.
+// A restore that is interrupted while it waits for standard input leaves nothing behind.
 func TestRestoreInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	stdin, feed := pipe(t)
@@ -145,13 +144,13 @@ func TestRestoreInterrupted(t *testing.T) {
 	cmd := exec.Command("pix", "nar-restore", filepath.Join(dir, "it"))
 	cmd.Stdin = stdin
 	half := func() bool { all, _ := filepath.Glob(filepath.Join(dir, ".nar-*", "file")); return len(all) > 0 }
-	interrupted(t, half, cmd)
+	checkInterrupt(t, half, cmd)
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("%v is left, %v", left, err)
+		t.Errorf("left behind: %v, error %v", left, err)
 	}
 }
 
-// Verbs that are stuck in a write to a pipe that nobody reads, or in a read, are interrupted.
+// Verbs can be interrupted while they are blocked in a write to a full pipe or in a read.
 func TestStuckInterrupted(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "large")
 	if err := os.WriteFile(file, make([]byte, 4<<20), 0o666); err != nil {
@@ -169,16 +168,16 @@ func TestStuckInterrupted(t *testing.T) {
 			out, stdout := pipe(t)
 			cmd := exec.Command("pix", args...)
 			cmd.Stdin, cmd.Stdout = stdin, stdout
-			var begun atomic.Bool
+			var started atomic.Bool
 			go func() {
 				if args[0] == "nar-dump" {
 					out.Read(make([]byte, 1))
 				} else {
-					feed.Write(halfAnArchive(1<<20, 200<<10)) // more than a pipe holds
+					feed.Write(halfAnArchive(1<<20, 200<<10)) // more than a pipe buffers
 				}
-				begun.Store(true)
+				started.Store(true)
 			}()
-			interrupted(t, begun.Load, cmd)
+			checkInterrupt(t, started.Load, cmd)
 		})
 	}
 }
@@ -193,10 +192,10 @@ func pipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-// Where nothing may be made, a restore says so.
+// A restore into a directory without write permission is an error.
 func TestRestoreReadOnly(t *testing.T) {
 	if os.Geteuid() == 0 {
-		t.Skip("root may write everywhere")
+		t.Skip("root may write to every directory")
 	}
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o555); err != nil {
@@ -207,6 +206,6 @@ func TestRestoreReadOnly(t *testing.T) {
 	cmd.Stdin = bytes.NewReader(halfAnArchive(1000, 500))
 	out, err := cmd.CombinedOutput()
 	if want := "pix: restore " + filepath.Join(dir, "it") + ": permission denied\n"; err == nil || string(out) != want {
-		t.Errorf("%v, and it says: %s", err, out)
+		t.Errorf("error %v, output: %s", err, out)
 	}
 }

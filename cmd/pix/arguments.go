@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// wrongArguments says that err is wrong with the arguments of a verb. If it is their number,
-// it says what to type instead.
+// wrongArguments returns a usage error for the arguments of a verb. If their number is wrong, the error shows the usage
+// line instead of err.
 func wrongArguments(cmd *cobra.Command, given []string, err error) error {
 	words, needed := argumentWords(cmd.Use)
 	usage := cmd.CommandPath() + strings.TrimPrefix(cmd.Use, cmd.Name())
@@ -19,15 +19,15 @@ func wrongArguments(cmd *cobra.Command, given []string, err error) error {
 	case len(given) < needed:
 		err = fmt.Errorf("%s is missing: %s", strings.Trim(words[len(given)], "[.]"), usage)
 	case len(words) == 0 && len(given) > 0:
-		err = fmt.Errorf("there is no argument to give, and '%s' is one: %s", given[0], usage)
+		err = fmt.Errorf("this verb takes no arguments, but got '%s': %s", given[0], usage)
 	case len(given) > len(words) && !strings.Contains(cmd.Use, "..."):
-		err = fmt.Errorf("'%s' is one argument too many: %s", given[len(words)], usage)
+		err = fmt.Errorf("unexpected argument '%s': %s", given[len(words)], usage)
 	}
 	return wrongUse(cmd, err)
 }
 
-// argumentWords returns the words of a usage that stand for arguments, and how many of them
-// are needed: those that are not in brackets. A word after a flag is its value.
+// argumentWords returns the words of a usage line that stand for arguments, and how many arguments are needed: all up to
+// the last word without brackets. A word after a flag is the value of the flag.
 func argumentWords(use string) (words []string, needed int) {
 	isValue := false
 	for _, word := range strings.Fields(use)[1:] {

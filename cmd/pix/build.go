@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,22 +9,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"pix/activity"
-	"pix/daemon"
 	"pix/derivation"
+	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
 
-// A buildForm says what build does besides building, and what it prints.
-type buildForm struct {
+// buildOptions are the flags of build.
+type buildOptions struct {
 	printOutPaths, asJSON, dryRun bool
-	check, repair, keepGoing      bool
-	outLink                       string // where symlinks to the outputs are made; "" for none
-	maxJobs                       uint32
+	check, repair                 bool
+	outLink                       string // the name of symlinks to the outputs; "" for none
+
+	settings []nixconf.Assignment // the flags that stand for a setting
 }
 
 func newBuild(a *app) *cobra.Command {
-	var form buildForm
+	var o buildOptions
 	var stdin, rebuild bool
 	cmd := &cobra.Command{
 		Use:   "build INSTALLABLE...",
@@ -33,113 +33,111 @@ func newBuild(a *app) *cobra.Command {
 		Long: `Build outputs of derivations, or substitute paths. An installable is a store path, or a
 derivation, ^ and its outputs: /nix/store/...-hello.drv^out, ^out,dev or ^* for all. Standard
 error gets the lines of build logs or, on a terminal, a view of what is built and what is to
-come. With --json how each build ended is printed, also if it failed.
+come. With --json the result of each build is printed, even if a build failed.
 
-With --out-link symlinks to what was built are made, which keep it from being collected: NAME,
+With --out-link symlinks to the outputs are made, which keep them from being collected: NAME,
 NAME-dev for an output other than out, NAME-2 for the second installable.`,
 		Example:           "  pix build --print-out-paths '/nix/store/...-hello.drv^*'",
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completeInstallables,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			form.check = form.check || rebuild
-			if form.check && form.repair {
+			o.check = o.check || rebuild
+			if o.check && o.repair {
 				return wrongUse(cmd, errors.New("--check and --repair exclude each other"))
 			}
-			if form.outLink == "" && cmd.Flags().Changed("out-link") {
+			if o.outLink == "" && cmd.Flags().Changed("out-link") {
 				return wrongUse(cmd, errors.New("the name of --out-link is empty"))
 			}
 			args, err := a.withStdin(cmd, args, stdin)
 			if err != nil {
 				return err
 			}
-			return a.runBuild(cmd.Context(), args, form)
+			return a.runBuild(cmd.Context(), args, o)
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&form.printOutPaths, "print-out-paths", false, "print the paths that were built, a line each")
-	flags.BoolVar(&form.asJSON, "json", false, "print how each build ended, as a list of objects; with --dry-run what it would take")
-	flags.BoolVar(&form.dryRun, "dry-run", false, "print what would be built and substituted, and do nothing")
-	flags.StringVarP(&form.outLink, "out-link", "o", "", "make symlinks to what was built under this `name`")
-	flags.BoolVar(&form.check, "check", false, "build again what is valid, and compare; what is not valid is an error")
+	flags.BoolVar(&o.printOutPaths, "print-out-paths", false, "print the output paths, a line each")
+	flags.BoolVar(&o.asJSON, "json", false, "print the result of each build, as a list of objects; with --dry-run the plan")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "print what would be built and substituted, and do nothing")
+	flags.StringVarP(&o.outLink, "out-link", "o", "", "make symlinks to the outputs under this `name`")
+	flags.BoolVar(&o.check, "check", false, "build valid outputs again, and compare; an output that is not valid is an error")
 	flags.BoolVar(&rebuild, "rebuild", false, "the same as --check")
-	flags.BoolVar(&form.repair, "repair", false, "build or fetch again what is damaged; needs a trusted user")
-	flags.BoolVarP(&form.keepGoing, "keep-going", "k", false, "after a failure build all that does not need what failed")
-	flags.Uint32VarP(&form.maxJobs, "max-jobs", "j", 1, "the `number` of derivations to build at once")
-	freeValue(cmd, "max-jobs")
+	flags.BoolVar(&o.repair, "repair", false, "build or fetch damaged paths again; needs a trusted user")
+	o.addSettingFlags(cmd)
 	addStdinFlag(cmd, &stdin)
 	return cmd
 }
 
-// runBuild opens the store and builds the installables of the arguments.
-func (a *app) runBuild(ctx context.Context, args []string, form buildForm) error {
+// runBuild opens the store and builds the installables named by the arguments.
+func (a *app) runBuild(ctx context.Context, args []string, o buildOptions) error {
 	installables, err := a.installables(args)
 	if err != nil {
 		return err
 	}
 	a.explainPlainDerivations(installables)
-	if form.keepGoing || form.maxJobs > 0 {
-		a.settings = daemon.DefaultSettings()
-		a.settings.KeepGoing = form.keepGoing
-		a.settings.MaxBuildJobs = cmp.Or(form.maxJobs, 1)
+	settings, err := a.flagSettings(o.settings)
+	if err != nil {
+		return err
 	}
-	access := toCreate
-	if form.dryRun {
-		access = toRead
+	open := openOptions{access: toCreate, settings: settings}
+	if o.dryRun {
+		open.access = toRead
 	}
-	return a.withStore(ctx, access, func(ctx context.Context, s store.Store) error {
-		if form.outLink != "" {
+	return a.withStoreOpened(ctx, open, func(ctx context.Context, s store.Store) error {
+		if o.outLink != "" {
 			if err := onThisMachine(ctx, s, "a root is a symlink there"); err != nil {
 				return err
 			}
 		}
-		if !form.dryRun {
-			defer a.showPlan(ctx, s, installables)() // on connections of its own
+		if !o.dryRun {
+			stop := a.startPlan(ctx, s, installables) // on connections of its own, beside the session
+			defer stop()
 		}
 		return store.InSession(ctx, s, func(s store.Store) error {
-			return a.build(ctx, s, installables, form)
+			return a.build(ctx, s, installables, o)
 		})
 	})
 }
 
-func (a *app) build(ctx context.Context, s store.Store, installables []derivation.DerivedPath, form buildForm) error {
-	mode := buildMode(form.check, form.repair)
+// build builds the installables, and prints and links the outputs.
+func (a *app) build(ctx context.Context, s store.Store, installables []derivation.DerivedPath, o buildOptions) error {
 	switch {
-	case form.dryRun:
-		return a.printMissing(ctx, s, installables, form.asJSON)
-	case form.asJSON:
-		if err := a.buildWithResults(ctx, s, installables, mode); err != nil {
+	case o.dryRun:
+		return a.printMissing(ctx, s, installables, o.asJSON)
+	case o.asJSON:
+		if err := a.buildWithResults(ctx, s, installables, o.mode()); err != nil {
 			return err
 		}
-		return linkOutputs(ctx, s, installables, form.outLink)
+		return linkOutputs(ctx, s, installables, o.outLink)
 	}
-	err := store.BuildPaths(ctx, s, installables, mode)
+	err := store.BuildPaths(ctx, s, installables, o.mode())
 	if err = a.progress.end(err); err != nil {
 		return err
 	}
-	if err := linkOutputs(ctx, s, installables, form.outLink); err != nil {
+	if err := linkOutputs(ctx, s, installables, o.outLink); err != nil {
 		return err
 	}
-	if !form.printOutPaths {
+	if !o.printOutPaths {
 		return a.print("build succeeded\n")
 	}
-	paths, err := outPaths(ctx, s, installables)
+	paths, err := outputLines(ctx, s, installables)
 	if err != nil {
 		return err
 	}
 	return a.print(paths)
 }
 
-func buildMode(check, repair bool) store.BuildMode {
+func (o *buildOptions) mode() store.BuildMode {
 	switch {
-	case check:
+	case o.check:
 		return store.BuildCheck
-	case repair:
+	case o.repair:
 		return store.BuildRepair
 	}
 	return store.BuildNormal
 }
 
-// printMissing prints what it would take to build.
+// printMissing prints which paths a build would build and substitute.
 func (a *app) printMissing(ctx context.Context, s store.Store, installables []derivation.DerivedPath, asJSON bool) error {
 	missing, err := store.QueryMissing(ctx, s, installables)
 	if err != nil {
@@ -155,30 +153,30 @@ func (a *app) printMissing(ctx context.Context, s store.Store, installables []de
 	}
 	var b strings.Builder
 	for _, part := range []struct {
-		what  string
+		label string
 		paths []storepath.Path
 	}{
 		{"would be built", missing.WillBuild},
 		{"would be substituted", missing.WillSubstitute},
-		{"cannot be had", missing.Unknown},
+		{"not available", missing.Unknown},
 	} {
 		for _, p := range part.paths {
-			fmt.Fprintf(&b, "%s: %s\n", part.what, p)
+			fmt.Fprintf(&b, "%s: %s\n", part.label, p)
 		}
 	}
 	return a.print(b.String())
 }
 
-// A missingJSON is what it would take to build, as build --dry-run --json prints it.
+// A missingJSON is the output of build --dry-run --json.
 type missingJSON struct {
 	WillBuild      []storepath.Path `json:"willBuild"`
 	WillSubstitute []storepath.Path `json:"willSubstitute"`
 	Unknown        []storepath.Path `json:"unknown"`      // can neither be built nor substituted
-	DownloadSize   uint64           `json:"downloadSize"` // in bytes, compressed, as far as it is known
-	NARSize        uint64           `json:"narSize"`      // in bytes, of what is substituted
+	DownloadSize   uint64           `json:"downloadSize"` // in bytes, compressed; without paths of unknown size
+	NARSize        uint64           `json:"narSize"`      // the archives of the substituted paths, in bytes
 }
 
-// A buildJSON is how a build ended, as build --json prints it.
+// A buildJSON is the result of one build in the output of build --json.
 type buildJSON struct {
 	Path      string            `json:"path"` // the installable
 	Success   bool              `json:"success"`
@@ -219,8 +217,8 @@ func (a *app) buildWithResults(ctx context.Context, s store.Store, installables 
 	return nil
 }
 
-// explainPlainDerivations says of each derivation without outputs that nothing is built: people
-// expect something else, and in old versions of Nix it was.
+// explainPlainDerivations prints a note for each derivation without outputs, which only makes the .drv file
+// valid. Old versions of Nix built its outputs, and users still expect that.
 func (a *app) explainPlainDerivations(installables []derivation.DerivedPath) {
 	for _, i := range installables {
 		if plain, ok := i.(derivation.Opaque); ok && plain.Path.IsDerivation() {
@@ -229,7 +227,7 @@ func (a *app) explainPlainDerivations(installables []derivation.DerivedPath) {
 	}
 }
 
-// installables parses what is to be built.
+// installables parses the installables named by arguments.
 func (a *app) installables(args []string) ([]derivation.DerivedPath, error) {
 	dir, err := a.dir()
 	if err != nil {
@@ -238,7 +236,7 @@ func (a *app) installables(args []string) ([]derivation.DerivedPath, error) {
 	installables := make([]derivation.DerivedPath, len(args))
 	for i, arg := range args {
 		parse := derivation.ParseDerivedPath
-		if strings.Contains(arg, "!") { // as older versions of Nix have it
+		if strings.Contains(arg, "!") { // the spelling of older versions of Nix
 			parse = derivation.ParseLegacyDerivedPath
 		}
 		if installables[i], err = parse(dir, arg); err != nil {

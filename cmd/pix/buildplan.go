@@ -11,10 +11,10 @@ import (
 	"pix/storepath"
 )
 
-// showPlan finds out what is going to be built, and tells the live view, if there is one,
-// while the build goes on already. What it returns ends that, and waits until it has ended.
-// Without the plan the view shows less, so what goes wrong here is nobody's concern.
-func (a *app) showPlan(ctx context.Context, s store.Store, installables []derivation.DerivedPath) (end func()) {
+// startPlan computes the plan of a build on a goroutine and passes it to the live view, if there is one. The
+// build runs meanwhile. The caller must call stop, which cancels the computation and waits for it. Errors
+// are ignored: without the plan the view shows only the builds that the store reports.
+func (a *app) startPlan(ctx context.Context, s store.Store, installables []derivation.DerivedPath) (stop func()) {
 	view := a.progress.view.Load()
 	if view == nil {
 		return func() {}
@@ -30,7 +30,7 @@ func (a *app) showPlan(ctx context.Context, s store.Store, installables []deriva
 	return func() { cancel(); <-done }
 }
 
-// buildPlan returns what is going to be built, and which of it needs which.
+// buildPlan returns the derivations that a build will build, with their inputs among each other.
 func buildPlan(ctx context.Context, s store.Store, installables []derivation.DerivedPath) (live.Plan, error) {
 	missing, err := store.QueryMissing(ctx, s, installables)
 	if err != nil {
@@ -51,8 +51,8 @@ func buildPlan(ctx context.Context, s store.Store, installables []derivation.Der
 	return plan, err
 }
 
-// inputsAmong returns those inputs of a derivation that are among others, which are sorted.
-func inputsAmong(ctx context.Context, l derivation.Loader, drv storepath.Path, others []storepath.Path) ([]string, error) {
+// inputsAmong returns the inputs of a derivation that are in the sorted list drvs.
+func inputsAmong(ctx context.Context, l derivation.Loader, drv storepath.Path, drvs []storepath.Path) ([]string, error) {
 	text, err := l.LoadDerivation(ctx, drv)
 	if err != nil {
 		return nil, err
@@ -63,8 +63,8 @@ func inputsAmong(ctx context.Context, l derivation.Loader, drv storepath.Path, o
 	}
 	var among []string
 	for input := range d.InputDerivations.All() {
-		if i, ok := slices.BinarySearch(others, input); ok {
-			among = append(among, string(others[i])) // not input, which would hold all of text
+		if i, ok := slices.BinarySearch(drvs, input); ok {
+			among = append(among, string(drvs[i])) // not input, a substring that would keep all of text in memory
 		}
 	}
 	return among, nil

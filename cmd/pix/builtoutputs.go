@@ -12,16 +12,16 @@ import (
 	"pix/storepath"
 )
 
-// An output is a path that was built, or substituted.
-type output struct {
-	name string // "out" if it was asked for by its path
+// A builtOutput is an output of a derivation, or a path that was substituted.
+type builtOutput struct {
+	name string // defaultOutput for a path that was named itself
 	path storepath.Path
 }
 
 const defaultOutput = "out"
 
-// outPaths returns the store paths of what was built, a line each.
-func outPaths(ctx context.Context, s store.Store, built []derivation.DerivedPath) (string, error) {
+// outputLines returns the store paths of the outputs that a build made valid, a line each.
+func outputLines(ctx context.Context, s store.Store, built []derivation.DerivedPath) (string, error) {
 	var b strings.Builder
 	for _, p := range built {
 		outputs, err := builtOutputs(ctx, s, p)
@@ -35,8 +35,8 @@ func outPaths(ctx context.Context, s store.Store, built []derivation.DerivedPath
 	return b.String(), nil
 }
 
-// linkOutputs makes roots of what was built, named as nix-store --realise --add-root names them.
-// The store must be the session in which it was built.
+// linkOutputs makes symlinks to the outputs and registers them as roots, with the names that nix-store --realise
+// --add-root uses. The store must be the session of the build: its temporary roots keep the outputs until then.
 func linkOutputs(ctx context.Context, s store.Store, built []derivation.DerivedPath, link string) error {
 	if link == "" {
 		return nil
@@ -62,56 +62,57 @@ func linkOutputs(ctx context.Context, s store.Store, built []derivation.DerivedP
 	return nil
 }
 
-// builtOutputs returns the outputs that were built, by name.
-func builtOutputs(ctx context.Context, s store.Store, built derivation.DerivedPath) ([]output, error) {
+// builtOutputs returns the outputs of an installable that was built, sorted by name.
+func builtOutputs(ctx context.Context, s store.Store, built derivation.DerivedPath) ([]builtOutput, error) {
 	switch built := built.(type) {
 	case derivation.Opaque:
-		return []output{{defaultOutput, built.Path}}, nil
+		return []builtOutput{{defaultOutput, built.Path}}, nil
 	case derivation.Built:
-		drv, err := resolve(ctx, s, built.Drv)
+		drv, err := resolveDerivation(ctx, s, built.Drv)
 		if err != nil {
 			return nil, err
 		}
-		return outputsOf(ctx, s, drv, built.Outputs)
+		return derivationOutputs(ctx, s, drv, built.Outputs)
 	}
 	panic(fmt.Sprintf("a derived path of type %T", built))
 }
 
-// resolve returns the store path of a derivation, which may be the output of another.
-func resolve(ctx context.Context, s store.Store, drv derivation.SingleDerivedPath) (storepath.Path, error) {
+// resolveDerivation returns the store path of a derivation, which may itself be the output of another derivation.
+func resolveDerivation(ctx context.Context, s store.Store, drv derivation.SingleDerivedPath) (storepath.Path, error) {
 	built, ok := drv.(derivation.SingleBuilt)
 	if !ok {
 		return drv.Base(), nil
 	}
-	above, err := resolve(ctx, s, built.Drv)
+	outer, err := resolveDerivation(ctx, s, built.Drv)
 	if err != nil {
 		return "", err
 	}
-	outputs, err := outputsOf(ctx, s, above, derivation.NamedOutputs(built.Output))
+	outputs, err := derivationOutputs(ctx, s, outer, derivation.NamedOutputs(built.Output))
 	if err != nil {
 		return "", err
 	}
 	return outputs[0].path, nil
 }
 
-// outputsOf returns outputs of a derivation, by name.
-func outputsOf(ctx context.Context, s store.Store, drv storepath.Path, which derivation.OutputsSpec) ([]output, error) {
+// derivationOutputs returns the selected outputs of a derivation, sorted by name. It is an error if the derivation
+// does not have one of them, or if the store does not know its path.
+func derivationOutputs(ctx context.Context, s store.Store, drv storepath.Path, selected derivation.OutputsSpec) ([]builtOutput, error) {
 	paths, err := store.OutputMap(ctx, s, drv)
 	if err != nil {
 		return nil, err
 	}
-	var outputs []output
+	var outputs []builtOutput
 	for _, name := range slices.Sorted(maps.Keys(paths)) {
-		if !which.Contains(name) {
+		if !selected.Contains(name) {
 			continue
 		}
 		if paths[name] == "" {
 			return nil, fmt.Errorf("the store does not know the path of output '%s' of '%s'", name, drv)
 		}
-		outputs = append(outputs, output{name, paths[name]})
+		outputs = append(outputs, builtOutput{name, paths[name]})
 	}
-	if !which.All() && len(outputs) < which.Names().Len() {
-		return nil, fmt.Errorf("derivation '%s' does not have all of the outputs %s", drv, which)
+	if !selected.All() && len(outputs) < selected.Names().Len() {
+		return nil, fmt.Errorf("derivation '%s' does not have all of the outputs %s", drv, selected)
 	}
 	return outputs, nil
 }

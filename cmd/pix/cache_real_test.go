@@ -13,9 +13,8 @@ import (
 	"pix/signature"
 )
 
-// A closure is fetched from a binary cache behind HTTP into a new store, by pix and by Nix, which
-// both look at signatures: 300 paths, or 2,000 with PIX_LONG=1. Which takes how long is only
-// logged, since other tests run beside.
+// pix and Nix fetch a closure from a binary cache over HTTP into a new store, and both check signatures: 300 paths, or 2,000
+// with PIX_LONG=1. The times are only logged, because other tests run at the same time.
 func TestRealFetchSpeed(t *testing.T) {
 	n := 300
 	if os.Getenv("PIX_LONG") == "1" {

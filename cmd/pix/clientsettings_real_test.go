@@ -10,17 +10,17 @@ import (
 	"pix/internal/realnix"
 )
 
-// A stock client of pix daemon has its settings obeyed as by Nix: keys for what a trusted client uploads, and
-// require-sigs for what caches say of the outputs of derivations.
+// pix daemon obeys the settings of stock clients as Nix does: the trusted keys for uploads of a trusted client, and
+// require-sigs for the realisations of caches.
 func TestStockClientSettings(t *testing.T) {
 	_, floating, cache := makeCacheWorld(t)
-	// The outputs are addressed by their contents. Only the claim whose outputs they are has a signature.
-	claims, err := filepath.Glob(filepath.Join(cache, "realisations", "*.doi"))
-	if err != nil || len(claims) == 0 {
-		t.Fatal(claims, err)
+	// Content-addressed outputs need no signatures, but their realisations do. Remove those.
+	realisations, err := filepath.Glob(filepath.Join(cache, "realisations", "*.doi"))
+	if err != nil || len(realisations) == 0 {
+		t.Fatal(realisations, err)
 	}
-	for _, claim := range claims {
-		if out, err := exec.Command("sed", "-i", `s/"signatures":\[[^]]*\]/"signatures":[]/`, claim).CombinedOutput(); err != nil {
+	for _, realisation := range realisations {
+		if out, err := exec.Command("sed", "-i", `s/"signatures":\[[^]]*\]/"signatures":[]/`, realisation).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
@@ -45,11 +45,11 @@ func TestStockClientSettings(t *testing.T) {
 			t.Errorf("QueryMissing without signatures:\n%s", out)
 		}
 		if out, err := d.Command(t.Context(), "sh", "-c", realise).CombinedOutput(); err == nil {
-			t.Errorf("a claim without a signature counts:\n%s", out)
+			t.Errorf("a realisation without a signature is accepted:\n%s", out)
 		}
 		d.MustRun(t, "sh", "-c", realise+" --option require-sigs false")
 		if out, err := d.Command(t.Context(), "sh", "-c", copied).CombinedOutput(); err == nil {
-			t.Errorf("a key of no one counts:\n%s", out)
+			t.Errorf("a path signed by an untrusted key is accepted:\n%s", out)
 		}
 		d.MustRun(t, "sh", "-c", copied+" --trusted-public-keys '"+key+"'")
 	})
@@ -57,7 +57,7 @@ func TestStockClientSettings(t *testing.T) {
 		d := start(t, map[string]string{"substituters": "file:///root/cache", "trusted-users": ""})
 		for _, command := range []string{realise + " --option require-sigs false", copied + " --trusted-public-keys '" + key + "'"} {
 			if out, err := d.Command(t.Context(), "sh", "-c", command).CombinedOutput(); err == nil {
-				t.Errorf("%s of an untrusted client:\n%s", command, out)
+				t.Errorf("%s succeeds for an untrusted client:\n%s", command, out)
 			}
 		}
 	})

@@ -16,7 +16,7 @@ import (
 	"pix/storepath"
 )
 
-// A settingsDaemon is a daemon with a store in a directory that substitutes from a cache, in this process.
+// A settingsDaemon is a daemon in this process. Its store in a directory substitutes from a cache.
 type settingsDaemon struct {
 	t      *testing.T
 	socket string
@@ -27,10 +27,8 @@ func startSettingsDaemon(t *testing.T, config string, trusted bool) *settingsDae
 	t.Helper()
 	dir := t.TempDir()
 	env := map[string]string{"NIX_CONF_DIR": dir, "NIX_USER_CONF_FILES": dir + "/none", "NIX_CONFIG": config}
-	a := &app{stderr: io.Discard, getenv: func(name string) string { return env[name] }, serves: true, isDaemon: true}
-	newRoot(a)
-	a.storeURI = dir + "/store" // the flag has set its default
-	s, err := a.open(t.Context(), toCreate)
+	a := newApp(nil, nil, io.Discard, func(name string) string { return env[name] })
+	s, err := a.openWith(t.Context(), openOptions{uri: dir + "/store", access: toCreate, serving: servingSockets})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +55,7 @@ func startSettingsDaemon(t *testing.T, config string, trusted bool) *settingsDae
 	return d
 }
 
-// ensure makes a client with settings ask for a path, and returns the error and how long it took.
+// ensure calls EnsurePath as a client with these settings, and returns the error and the time that it took.
 func (d *settingsDaemon) ensure(path storepath.Path, overrides map[string]string) (error, time.Duration) {
 	d.t.Helper()
 	settings := daemon.DefaultSettings()
@@ -72,7 +70,7 @@ func (d *settingsDaemon) ensure(path storepath.Path, overrides map[string]string
 	return err, time.Since(start)
 }
 
-// makeCache returns a directory with a cache that has one path.
+// makeCache creates a binary cache with one path in a new directory.
 func makeCache(t *testing.T) (dir string, path storepath.Path) {
 	t.Helper()
 	dir = t.TempDir()
@@ -84,13 +82,13 @@ func makeCache(t *testing.T) (dir string, path storepath.Path) {
 	return dir, storepath.Path(strings.TrimSpace(stdout.String()))
 }
 
-// The logins of a trusted client count for its calls alone, and those of an untrusted one never.
+// The netrc-file of a trusted client is used for its own calls only. The one of an untrusted client is ignored.
 func TestClientNetrc(t *testing.T) {
 	dir, path := makeCache(t)
 	files := http.FileServer(http.Dir(dir))
 	cache := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
-			w.WriteHeader(http.StatusForbidden) // as where nothing may be listed
+			w.WriteHeader(http.StatusForbidden) // as caches do that do not allow listing
 			return
 		}
 		files.ServeHTTP(w, r)
@@ -103,19 +101,19 @@ func TestClientNetrc(t *testing.T) {
 	login := map[string]string{"netrc-file": netrc}
 	config := "require-sigs = false\nnarinfo-cache-negative-ttl = 3600\nsubstituters = " + cache.URL
 	if err, _ := startSettingsDaemon(t, config, false).ensure(path, login); err == nil {
-		t.Error("the login of an untrusted client counts")
+		t.Error("the login of an untrusted client is used")
 	}
 	d := startSettingsDaemon(t, config, true)
 	if err, _ := d.ensure(path, nil); err == nil {
-		t.Error("the cache needs no login")
+		t.Error("the login of another client is used")
 	}
 	if err, _ := d.ensure(path, login); err != nil {
 		t.Error(err)
 	}
 }
 
-// A client's timeouts and numbers of tries count for its calls: all clients may set connect-timeout, and trusted
-// ones the others.
+// The timeouts and numbers of attempts of a client are used for its calls. All clients may set connect-timeout, and only
+// trusted clients the others.
 func TestClientTimeouts(t *testing.T) {
 	dir, path := makeCache(t)
 	files := http.FileServer(http.Dir(dir))
@@ -137,11 +135,11 @@ func TestClientTimeouts(t *testing.T) {
 	d := startSettingsDaemon(t, "require-sigs = false\nsubstituters = "+cache.URL, true)
 	err, took := d.ensure(path, map[string]string{"stalled-download-timeout": "1", "download-attempts": "1"})
 	if err == nil || took > 20*time.Second {
-		t.Errorf("%v after %v", err, took)
+		t.Errorf("error %v after %v, want one within 20s", err, took)
 	}
 }
 
-// A path that was missing a moment ago is asked for again, if the client sets that.
+// A client can set the TTL of negative answers to 0. The daemon then queries the cache again for a path that was missing.
 func TestClientTTL(t *testing.T) {
 	dir, path := makeCache(t)
 	cache := httptest.NewServer(http.FileServer(http.Dir(dir)))
@@ -152,13 +150,13 @@ func TestClientTTL(t *testing.T) {
 	}
 	d := startSettingsDaemon(t, "require-sigs = false\nsubstituters = "+cache.URL, true)
 	if err, _ := d.ensure(path, nil); err == nil {
-		t.Error("the path is not in the cache")
+		t.Error("EnsurePath succeeds for a path that is not in the cache")
 	}
 	if err := os.Rename(narinfo+"-", narinfo); err != nil {
 		t.Fatal(err)
 	}
 	if err, _ := d.ensure(path, nil); err == nil {
-		t.Error("the daemon does not remember what the cache lacks")
+		t.Error("the daemon did not cache the negative answer")
 	}
 	if err, _ := d.ensure(path, map[string]string{"narinfo-cache-negative-ttl": "0"}); err != nil {
 		t.Error(err)

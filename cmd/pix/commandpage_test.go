@@ -11,10 +11,9 @@ import (
 
 const commandPage = "../../docs/command.md"
 
-// TestCommandPage compares the page of the verbs with what the command says of itself. With
-// -update it writes the page.
+// TestCommandPage compares docs/command.md with the help of the verbs. With -update it writes the page.
 func TestCommandPage(t *testing.T) {
-	want := renderCommandPage(newRoot(&app{}))
+	want := renderCommandPage(newRoot(newApp(nil, nil, nil, nil)))
 	if *update {
 		if err := os.WriteFile(commandPage, []byte(want), 0o666); err != nil {
 			t.Fatal(err)
@@ -25,16 +24,16 @@ func TestCommandPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Errorf("docs/command.md is not what the command says of itself; go test ./cmd/pix -run TestCommandPage -update writes it anew")
+		t.Errorf("docs/command.md differs from the help; go test ./cmd/pix -run TestCommandPage -update writes it again")
 	}
 }
 
-// marks are the characters that mean something in Markdown.
-var marks = strings.NewReplacer(`\`, `\\`, "*", `\*`, "_", `\_`, "<", `\<`, "[", `\[`, "`", "\\`", "|", `\|`)
+// markdownEscapes escapes the characters that Markdown interprets.
+var markdownEscapes = strings.NewReplacer(`\`, `\\`, "*", `\*`, "_", `\_`, "<", `\<`, "[", `\[`, "`", "\\`", "|", `\|`)
 
 func renderCommandPage(root *cobra.Command) string {
 	var b strings.Builder
-	b.WriteString("# The verbs of pix\n\n<!-- Made from the help by go test ./cmd/pix -run TestCommandPage -update: do not edit. -->\n\n")
+	b.WriteString("# The verbs of pix\n\n<!-- Generated from the help by go test ./cmd/pix -run TestCommandPage -update: do not edit. -->\n\n")
 	writeParagraphs(&b, describe(root))
 	groups := verbGroups(root)
 	for _, group := range groups {
@@ -64,13 +63,13 @@ func writeVerb(b *strings.Builder, verb *cobra.Command) {
 	writeParagraphs(b, describe(verb))
 	writeFlags(b, verb.LocalFlags().FlagUsages())
 	if len(verb.Aliases) > 0 {
-		fmt.Fprintf(b, "Also called `%s`.\n\n", strings.Join(verb.Aliases, "`, `"))
+		fmt.Fprintf(b, "Alias: `%s`.\n\n", strings.Join(verb.Aliases, "`, `"))
 	}
 	if verb.LocalFlags().Lookup("json") != nil {
-		fmt.Fprintf(b, "What `--json` prints: [json.md](json.md#%s).\n\n", verb.Name())
+		fmt.Fprintf(b, "The output of `--json`: [json.md](json.md#%s).\n\n", verb.Name())
 	}
 	if verb.Example != "" {
-		fmt.Fprintf(b, "For example:\n\n```sh\n%s\n```\n\n", unindent(verb.Example))
+		fmt.Fprintf(b, "Example:\n\n```sh\n%s\n```\n\n", unindent(verb.Example))
 	}
 }
 
@@ -79,21 +78,21 @@ func writeParagraphs(b *strings.Builder, all []string) {
 		if strings.HasPrefix(text, " ") {
 			fmt.Fprintf(b, "```text\n%s\n```\n\n", unindent(text))
 		} else {
-			b.WriteString(marks.Replace(text) + "\n\n")
+			b.WriteString(markdownEscapes.Replace(text) + "\n\n")
 		}
 	}
 }
 
 func writeFlags(b *strings.Builder, usages string) {
 	for _, f := range flagHelps(usages) {
-		fmt.Fprintf(b, "- `%s`: %s\n", strings.TrimSpace(f.Spelling+" "+f.Value), marks.Replace(f.Usage))
+		fmt.Fprintf(b, "- `%s`: %s\n", strings.TrimSpace(f.Name+" "+f.Value), markdownEscapes.Replace(f.Usage))
 	}
 	if len(flagHelps(usages)) > 0 {
 		b.WriteString("\n")
 	}
 }
 
-// unindent takes two spaces from the beginning of each line.
+// unindent removes two spaces at the beginning of each line.
 func unindent(text string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(text, "  "), "\n  ", "\n")
 }

@@ -12,23 +12,22 @@ import (
 	"pix/storepath"
 )
 
-// What a shell waits for when somebody presses the key, and how many words it is given.
+// The user waits for the shell while it completes, so a completion has a time limit and a maximum number of words.
 const (
-	completeTime = time.Second
-	completeMost = 1000
+	completeTimeout = time.Second
+	maxCompletions  = 1000
 )
 
-// A completer says what the word can become that somebody has begun to type.
+// A completer returns the words that begin with a prefix and fit at the cursor.
 type completer = cobra.CompletionFunc
 
-// noFiles and files are what a completer returns beside words: whether the shell may
-// propose files too.
+// A completer also returns whether the shell may complete file names.
 const (
 	noFiles = cobra.ShellCompDirectiveNoFileComp
 	files   = cobra.ShellCompDirectiveDefault
 )
 
-// atMost makes a completer for the first n arguments alone.
+// atMost returns a completer that completes only the first n arguments.
 func atMost(n int, complete completer) completer {
 	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		if len(args) >= n {
@@ -38,27 +37,36 @@ func atMost(n int, complete completer) completer {
 	}
 }
 
-// valuesOf lets a flag complete to these values alone.
+// valuesOf completes a flag to a fixed list of values.
 func valuesOf(cmd *cobra.Command, flag string, values ...string) {
 	completeFlag(cmd, flag, cobra.FixedCompletions(values, noFiles|cobra.ShellCompDirectiveKeepOrder))
 }
 
-// freeValue says that nobody can know the value of a flag.
+// freeValue declares that the values of a flag cannot be completed. Without it the shell completes file names.
 func freeValue(cmd *cobra.Command, flag string) { completeFlag(cmd, flag, cobra.NoFileCompletions) }
 
-// completeFlag says what the value of a flag can be. Flags without it have files.
+// completeFlag sets the completer of a flag.
 func completeFlag(cmd *cobra.Command, flag string, complete completer) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
-		panic(err) // there is no such flag, or it was said before
+		panic(err) // the flag does not exist, or has a completer already
 	}
 }
 
 // completePaths completes store paths, and symlinks to them.
 func (a *app) completePaths(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-	return a.completeStore(cmd.Context(), word, func(storepath.Path) bool { return true })
+	return a.completeStore(cmd.Context(), "", word, anyPath)
 }
 
-// completeInside completes store paths, and files in those that lie on this machine.
+// completePathsOf is like completePaths for the store that the flag --from names.
+func (a *app) completePathsOf(from *string) completer {
+	return func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		return a.completeStore(cmd.Context(), *from, word, anyPath)
+	}
+}
+
+func anyPath(storepath.Path) bool { return true }
+
+// completeInside completes store paths, and files inside store objects of this machine.
 func (a *app) completeInside(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if dir, err := a.dir(); err == nil && strings.Contains(strings.TrimPrefix(word, string(dir)+"/"), "/") {
 		return nil, files
@@ -68,7 +76,7 @@ func (a *app) completeInside(cmd *cobra.Command, args []string, word string) ([]
 
 // completeDerivations completes the store paths of derivations.
 func (a *app) completeDerivations(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-	return a.completeStore(cmd.Context(), word, storepath.Path.IsDerivation)
+	return a.completeStore(cmd.Context(), "", word, storepath.Path.IsDerivation)
 }
 
 // completeDrvFiles completes the names of .drv files, in the store or elsewhere.
@@ -79,7 +87,7 @@ func (a *app) completeDrvFiles(cmd *cobra.Command, args []string, word string) (
 	return []string{strings.TrimPrefix(storepath.DerivationExt, ".")}, cobra.ShellCompDirectiveFilterFileExt
 }
 
-// completeInstallables completes store paths, and after a derivation its outputs.
+// completeInstallables completes store paths, and the names of outputs after a derivation and ^.
 func (a *app) completeInstallables(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if drv, outputs, ok := strings.Cut(word, "^"); ok {
 		return a.completeOutputs(cmd.Context(), drv, outputs), noFiles
@@ -91,9 +99,9 @@ func (a *app) completeInstallables(cmd *cobra.Command, args []string, word strin
 	return words, directive
 }
 
-// completeOutputs completes the outputs of a derivation, of which some are named already.
+// completeOutputs completes the next name in a list of outputs, such as "out,dev".
 func (a *app) completeOutputs(ctx context.Context, drv, outputs string) []string {
-	ctx, cancel := context.WithTimeout(ctx, completeTime)
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
 	paths, err := a.paths([]string{drv})
 	if err != nil || !paths[0].IsDerivation() {
@@ -112,7 +120,7 @@ func (a *app) completeOutputs(ctx context.Context, drv, outputs string) []string
 	return words
 }
 
-// cutLast cuts s behind the last separator.
+// cutLast splits s after the last separator.
 func cutLast(s, separator string) (before, after string) {
 	i := strings.LastIndex(s, separator) + len(separator)
 	if i < len(separator) {
@@ -121,53 +129,51 @@ func cutLast(s, separator string) (before, after string) {
 	return s[:i], s[i:]
 }
 
-// completeStore completes the paths of the store that the flags and the environment name.
-func (a *app) completeStore(ctx context.Context, word string, wanted func(storepath.Path) bool) ([]string, cobra.ShellCompDirective) {
+// completeStore completes the paths of a store for which include returns true. The URI is as in openOptions.
+func (a *app) completeStore(ctx context.Context, uri, word string, include func(storepath.Path) bool) ([]string, cobra.ShellCompDirective) {
 	dir, err := a.dir()
 	if err != nil {
 		return nil, noFiles
 	}
-	begin := string(dir) + "/"
+	prefix := string(dir) + "/"
 	switch {
-	case strings.HasPrefix(begin, word):
-		if word == begin {
-			break
-		}
-		return []string{begin}, cobra.ShellCompDirectiveNoSpace
-	case !strings.HasPrefix(word, begin):
+	case word == prefix:
+	case strings.HasPrefix(prefix, word):
+		return []string{prefix}, cobra.ShellCompDirectiveNoSpace
+	case !strings.HasPrefix(word, prefix):
 		return nil, files // it may be a symlink to a store path
 	}
-	ctx, cancel := context.WithTimeout(ctx, completeTime)
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
 	var found []string
-	for _, p := range a.storePaths(ctx, dir) {
-		if strings.HasPrefix(string(p), word) && wanted(p) {
+	for _, p := range a.storePaths(ctx, uri, dir) {
+		if strings.HasPrefix(string(p), word) && include(p) {
 			found = append(found, string(p))
 		}
 	}
-	if len(found) > completeMost {
-		return beginnings(found, len(word)), noFiles | cobra.ShellCompDirectiveNoSpace
+	if len(found) > maxCompletions {
+		return prefixes(found, len(word)), noFiles | cobra.ShellCompDirectiveNoSpace
 	}
 	slices.Sort(found)
 	return found, noFiles
 }
 
-// beginnings returns what the words begin with: as few letters more than n as it takes for
-// them to differ.
-func beginnings(words []string, n int) (all []string) {
-	for len(all) < 2 {
+// prefixes returns the different prefixes of the words, with the smallest length greater than n at which there
+// are at least two.
+func prefixes(words []string, n int) (different []string) {
+	for len(different) < 2 {
 		n++
-		all = all[:0]
+		different = different[:0]
 		for _, word := range words {
-			all = append(all, word[:min(n, len(word))])
+			different = append(different, word[:min(n, len(word))])
 		}
-		slices.Sort(all)
-		all = slices.Compact(all)
+		slices.Sort(different)
+		different = slices.Compact(different)
 	}
-	return all
+	return different
 }
 
-// completeURIs completes what a store can be named by.
+// completeURIs completes store URIs.
 func completeURIs(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 	const unix, file = "unix://", "file://"
 	if path, ok := strings.CutPrefix(word, unix); ok {

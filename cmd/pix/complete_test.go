@@ -16,7 +16,7 @@ import (
 	"pix/nixbase32"
 )
 
-// complete returns what a shell is told that a line can become, and the directive.
+// complete returns the completions of a command line, and as the last element the directive for the shell.
 func complete(t *testing.T, env map[string]string, args ...string) []string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -27,8 +27,8 @@ func complete(t *testing.T, env map[string]string, args ...string) []string {
 	return strings.Split(strings.TrimSuffix(stdout.String(), "\n"), "\n")
 }
 
-// A daemon that says nothing does not keep a shell waiting, whenever it falls silent.
-func TestCompleteIsNeverStuck(t *testing.T) {
+// A daemon that does not answer does not block the shell, before or after the handshake.
+func TestCompleteTimeout(t *testing.T) {
 	stuck, err := net.Listen("unix", filepath.Join(t.TempDir(), "stuck"))
 	if err != nil {
 		t.Fatal(err)
@@ -36,30 +36,30 @@ func TestCompleteIsNeverStuck(t *testing.T) {
 	defer stuck.Close()
 	for name, socket := range map[string]string{
 		"before the handshake": stuck.Addr().String(),
-		"after it":             daemontest.New(t, &daemontest.Options{Faults: daemontest.Faults{Delay: time.Minute}}).Socket(),
+		"after the handshake":  daemontest.New(t, &daemontest.Options{Faults: daemontest.Faults{Delay: time.Minute}}).Socket(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			begin := time.Now()
+			start := time.Now()
 			got := complete(t, map[string]string{"NIX_DAEMON_SOCKET_PATH": socket}, "path-info", "/nix/store/")
 			if !slices.Equal(got, []string{":4"}) {
 				t.Errorf("got %q", got)
 			}
-			if took := time.Since(begin); took > 4*completeTime {
-				t.Errorf("it took %v", took)
+			if took := time.Since(start); took > 4*completeTimeout {
+				t.Errorf("completion took %v", took)
 			}
 		})
 	}
 }
 
-// Of very many paths only what they begin with is proposed, until few are left.
+// If very many paths match, only their common prefixes are completed, until few are left.
 func TestCompleteManyPaths(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	digest := make([]byte, 20)
-	for i := range 2 * completeMost {
+	for i := range 2 * maxCompletions {
 		digest[19], digest[18] = byte(i), byte(i>>8)
 		name := fmt.Sprintf("%s-%d", nixbase32.EncodeToString(digest), i)
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o666); err != nil {
@@ -67,18 +67,18 @@ func TestCompleteManyPaths(t *testing.T) {
 		}
 	}
 	paths := func(word string) []string { return complete(t, nil, "--store-dir", dir, "path-info", word) }
-	begin := dir + "/"
-	got := paths(begin)
-	if len(got) != 33 || got[0] != begin+"0" || got[31] != begin+"z" || got[32] != ":6" {
+	prefix := dir + "/"
+	got := paths(prefix)
+	if len(got) != 33 || got[0] != prefix+"0" || got[31] != prefix+"z" || got[32] != ":6" {
 		t.Errorf("got %q", got)
 	}
-	got = paths(begin + "0")
-	if len(got) < 50 || !strings.HasPrefix(got[0], begin+"00000") || got[len(got)-1] != ":4" {
+	got = paths(prefix + "0")
+	if len(got) < 50 || !strings.HasPrefix(got[0], prefix+"00000") || got[len(got)-1] != ":4" {
 		t.Errorf("got %q", got)
 	}
 }
 
-func TestBeginnings(t *testing.T) {
+func TestPrefixes(t *testing.T) {
 	for _, test := range []struct {
 		words []string
 		n     int
@@ -88,21 +88,21 @@ func TestBeginnings(t *testing.T) {
 		{[]string{"abcde", "abcxy"}, 1, []string{"abcd", "abcx"}},
 		{[]string{"ab", "abc"}, 0, []string{"ab", "abc"}},
 	} {
-		if got := beginnings(test.words, test.n); !slices.Equal(got, test.want) {
-			t.Errorf("beginnings(%q, %d) = %q, want %q", test.words, test.n, got, test.want)
+		if got := prefixes(test.words, test.n); !slices.Equal(got, test.want) {
+			t.Errorf("prefixes(%q, %d) = %q, want %q", test.words, test.n, got, test.want)
 		}
 	}
 }
 
-// Each flag with a value says what it can be, or has files.
+// Each flag with a value has a completer, or its value is a file.
 func TestFlagValues(t *testing.T) {
 	files := []string{"trace", "key-file", "socket", "out-link"}
-	root := newRoot(&app{stdout: io.Discard})
+	root := newRoot(newApp(nil, io.Discard, nil, nil))
 	for _, cmd := range append(allVerbs(root), root) {
 		for _, f := range append(flagHelps(cmd.LocalFlags().FlagUsages()), flagHelps(cmd.PersistentFlags().FlagUsages())...) {
-			_, name, _ := strings.Cut(f.Spelling, "--")
+			_, name, _ := strings.Cut(f.Name, "--")
 			if _, ok := cmd.GetFlagCompletionFunc(name); !ok && f.Value != "" && !slices.Contains(files, name) {
-				t.Errorf("pix %s --%s: nobody said what its value can be; see completeFlag", cmd.Name(), name)
+				t.Errorf("pix %s --%s: it has no completer; see completeFlag", cmd.Name(), name)
 			}
 			if f.Value == "string" || f.Value == "int" {
 				t.Errorf("pix %s --%s: its value has no name; put it in backquotes in the usage", cmd.Name(), name)

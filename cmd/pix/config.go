@@ -14,12 +14,12 @@ func newConfig(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config [NAME]",
 		Short: "Print the settings of Nix, and where their values come from",
-		Long: `Print every setting of Nix with its value, in the form of nix.conf. The comment behind it says
-where the value comes from (a line of a file or of NIX_CONFIG, a variable, a flag, or the
-default) and whether pix does not obey the setting; --json and docs/settings.md say why not.
-With NAME, print the value alone.
+		Long: `Print every setting of Nix with its value, in the format of nix.conf. The comment after it says
+where the value comes from (a line of a file or of NIX_CONFIG, a variable, a flag, or the default)
+and whether pix ignores the setting; --json and docs/settings.md have the reason. With NAME, print
+only the value.
 
-Exit code 1 if the configuration has an invalid value.`,
+The exit code is 1 if the configuration has an invalid value.`,
 		Example: "  pix config substituters\n  pix config --json",
 		GroupID: groupOther,
 		Args:    cobra.MaximumNArgs(1),
@@ -45,7 +45,7 @@ Exit code 1 if the configuration has an invalid value.`,
 	return cmd
 }
 
-// fullConfiguration returns the configuration with what flags and the environment of pix set.
+// fullConfiguration returns the configuration with the flags and variables of pix applied.
 func (a *app) fullConfiguration() (*nixconf.Conf, error) {
 	conf, err := a.configuration()
 	if err != nil {
@@ -53,8 +53,8 @@ func (a *app) fullConfiguration() (*nixconf.Conf, error) {
 	}
 	a.warnOfConfiguration()
 	conf = conf.Clone()
-	store := nixconf.Assignment{Name: "store", Value: a.storeURI, File: "--store", Source: nixconf.FromCommandLine}
-	if a.storeURI == "" {
+	store := nixconf.Assignment{Name: "store", Value: a.flags.storeURI, File: "--store", Source: nixconf.FromCommandLine}
+	if a.flags.storeURI == "" {
 		store = nixconf.Assignment{Name: "store", Value: a.getenv("PIX_STORE"), File: "PIX_STORE", Source: nixconf.FromEnvironment}
 	}
 	if store.Value != "" {
@@ -75,16 +75,16 @@ func (a *app) printSetting(cmd *cobra.Command, conf *nixconf.Conf, name string, 
 	if v.Err != nil {
 		return &usageError{v.Err}
 	}
-	return a.printEither(v.Text+"\n", map[string]setting{s.Name: describeSetting(s, v)}, asJSON)
+	return a.printEither(v.Text+"\n", map[string]settingJSON{s.Name: newSettingJSON(s, v)}, asJSON)
 }
 
 // printSettings prints all settings. An invalid value is reported after them.
 func (a *app) printSettings(conf *nixconf.Conf, asJSON bool) error {
-	all := make(map[string]setting)
+	all := make(map[string]settingJSON)
 	var lines strings.Builder
 	for _, s := range nixconf.Settings() {
 		v := conf.Get(s.Name)
-		all[s.Name] = describeSetting(&s, v)
+		all[s.Name] = newSettingJSON(&s, v)
 		comment := v.Origin.String()
 		if v.Err != nil {
 			comment = "invalid: " + v.Err.Error()
@@ -104,30 +104,30 @@ func (a *app) printSettings(conf *nixconf.Conf, asJSON bool) error {
 	return nil
 }
 
-// A setting is what config --json prints of one.
-type setting struct {
-	Value        any           `json:"value"`
-	Default      any           `json:"defaultValue"`
-	Origin       settingOrigin `json:"origin"`
-	Error        *string       `json:"error"`
-	Type         string        `json:"type"`
-	Aliases      []string      `json:"aliases"`
-	Experimental *string       `json:"experimentalFeature"`
-	MaySet       string        `json:"maySet"`
-	ObeyedBy     []string      `json:"obeyedBy"`
-	Reason       *string       `json:"notObeyedBecause"`
+// A settingJSON is a setting in the output of config --json.
+type settingJSON struct {
+	Value        any               `json:"value"`
+	Default      any               `json:"defaultValue"`
+	Origin       settingOriginJSON `json:"origin"`
+	Error        *string           `json:"error"`
+	Type         string            `json:"type"`
+	Aliases      []string          `json:"aliases"`
+	Experimental *string           `json:"experimentalFeature"`
+	MaySet       string            `json:"maySet"`
+	ObeyedBy     []string          `json:"obeyedBy"`
+	Reason       *string           `json:"notObeyedBecause"`
 }
 
-type settingOrigin struct {
+type settingOriginJSON struct {
 	Source string  `json:"source"`
 	Name   *string `json:"name"`
 	Line   *int    `json:"line"`
 }
 
-func describeSetting(s *nixconf.Setting, v nixconf.Value) setting {
-	d := setting{
+func newSettingJSON(s *nixconf.Setting, v nixconf.Value) settingJSON {
+	d := settingJSON{
 		Value: s.Decode(v.Text), Default: s.Decode(s.Default),
-		Origin:       settingOrigin{Source: v.Origin.Source.String(), Name: orNull(v.Origin.Name)},
+		Origin:       settingOriginJSON{Source: v.Origin.Source.String(), Name: orNull(v.Origin.Name)},
 		Type:         s.Type.String(),
 		Aliases:      append([]string{}, s.Aliases...),
 		Experimental: orNull(s.Feature),

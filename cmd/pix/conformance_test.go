@@ -18,7 +18,7 @@ import (
 	"pix/internal/realnix"
 )
 
-// staticPix returns the file of a pix command that runs in any root.
+// staticPix builds a pix that runs in any root directory, and returns its file.
 var staticPix = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "pix-static")
 	if err != nil {
@@ -33,10 +33,9 @@ var staticPix = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
-// bringPix makes that command a file in the world of a real Nix. Another process copies it: while this one
-// has the file open for writing, a test that starts a process at the same time keeps it open, and then
-// it cannot be run.
-func bringPix(t *testing.T, d *realnix.Daemon, name string) {
+// installPix copies a static pix into the world of a real Nix. Another process copies it: a file that this process has open
+// for writing can be inherited by a process that another test starts, and then it cannot be executed.
+func installPix(t *testing.T, d *realnix.Daemon, name string) {
 	t.Helper()
 	program, err := staticPix()
 	if err != nil {
@@ -47,7 +46,7 @@ func bringPix(t *testing.T, d *realnix.Daemon, name string) {
 	}
 }
 
-// startPix starts pix daemon in the world of a real Nix, on a store of its own.
+// startPix starts pix daemon in the world of a real Nix, with its own store.
 func startPix(t *testing.T, config map[string]string) *realnix.Daemon {
 	t.Helper()
 	program, err := staticPix()
@@ -57,15 +56,14 @@ func startPix(t *testing.T, config map[string]string) *realnix.Daemon {
 	return realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Program: program, Args: []string{"daemon"}, Config: config, Env: []string{"NIX_STATE_DIR=/nix/var/nix"}})
 }
 
-// An answer is what a command said.
+// An answer is the result of a command.
 type answer struct {
 	Command, Stdout, Stderr string
 	Code                    int
 }
 
-// Stock clients get the same answers from pix daemon as from the daemon of 2.34: the same
-// results and exit codes. Those of 2.34 are told the same things, too; of older ones a daemon of
-// 2.34 is not quite understood.
+// Stock clients get the same results and exit codes from pix daemon as from the daemon of Nix 2.34. Clients of 2.34 get the
+// same messages, too. Older clients do not understand all messages of a daemon of 2.34.
 func TestDaemonAnswersAsNix(t *testing.T) {
 	world := makeWorld(t)
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
@@ -80,12 +78,12 @@ func TestDaemonAnswersAsNix(t *testing.T) {
 		got := converse(t, pix, pix.ClientOf(t, s), world, conversation)
 		compareAnswers(t, s, want, got)
 		if t.Failed() {
-			t.Logf("pix said:\n%s", regexp.MustCompile("accepted connection.*\n").ReplaceAllString(pix.Stderr(), ""))
+			t.Logf("messages of pix:\n%s", regexp.MustCompile("accepted connection.*\n").ReplaceAllString(pix.Stderr(), ""))
 		}
 	})
 }
 
-// Dynamic derivations are passed over with Nix's warning where a question about them has no answer yet.
+// QueryMissing skips dynamic derivations that are not built yet, with the warning of Nix.
 func TestDynamicDerivationsAsNix(t *testing.T) {
 	world := makeWorld(t)
 	config := map[string]string{"experimental-features": "nix-command ca-derivations dynamic-derivations"}
@@ -99,14 +97,14 @@ nix build --dry-run "$drv^out^out" "$drv^out"
 	compareAnswers(t, s, converse(t, nix, &nix.Client, world, conversation), converse(t, pix, &pix.Client, world, conversation))
 }
 
-// compareAnswers compares what clients of a version were answered by Nix and by pix.
+// compareAnswers compares the answers of Nix and of pix to clients of a version.
 func compareAnswers(t *testing.T, s realnix.Suite, want, got []answer) {
 	t.Helper()
 	for i := range want {
 		if s.Name != "sid" {
 			want[i].Stderr, got[i].Stderr = "", ""
 		}
-		// Nix 2.8 makes content addresses with the positions of self-references. pix reads these, Nix 2.34 does not.
+		// Nix 2.8 computes content addresses with the positions of self-references. pix accepts these, Nix 2.34 does not.
 		if s.Name == "bookworm" && strings.HasPrefix(want[i].Command, "nix store make-content-addressed") && want[i].Code == 1 && got[i].Code == 0 {
 			continue
 		}
@@ -116,14 +114,14 @@ func compareAnswers(t *testing.T, s realnix.Suite, want, got []answer) {
 	}
 }
 
-// A world is what a conversation is about.
+// A world is the data of a conversation.
 type world struct {
-	export []byte            // what it built, and the derivations
-	key    []byte            // a secret one
-	paths  map[string]string // by the names of variables
+	export []byte            // an export of derivations and their outputs
+	key    []byte            // a secret key
+	paths  map[string]string // values of variables, by name
 }
 
-// makeWorld builds something with a real Nix.
+// makeWorld builds derivations with a real Nix.
 func makeWorld(t *testing.T) *world {
 	t.Helper()
 	d := realnix.Start(t, realnix.Get(t, "sid"), nil)
@@ -151,8 +149,8 @@ let
 in [ top top.doc ]
 `
 
-// conversation are the commands that clients run. Each ends with its own exit code. A line
-// that begins with @ has lines whose order means nothing.
+// conversation is the list of commands that clients run. A command that begins with @ prints lines in any order, and one that
+// begins with ! has messages that are not compared.
 const conversation = `
 nix-store --version
 nix-store --add hello
@@ -402,8 +400,8 @@ nix why-depends $doc $top
 nix-store --delete $(nix-store --add hello)
 `
 
-// mistakes are commands that fail, or that Nix answers with a warning. Only the words matter, so the
-// clients of 2.34 run them.
+// mistakes are commands that fail, or for which Nix prints a warning. Their messages matter, so only clients of 2.34 run
+// them.
 const mistakes = `
 nix-store --import < export > /dev/null
 nix store add --mode text --name x.drv drvs/wrong.drv
@@ -500,7 +498,7 @@ nix-prefetch-url --type sha256 file:///root/try/nonexistent
 nix-prefetch-url file:///root/try/hello 0000000000000000000000000000000000000000000000000000
 `
 
-// prepare makes the files of the conversation.
+// prepare is the script that creates the files of the conversation.
 const prepare = `
 mkdir -p /root/try/roots /root/logs && cd /root/try
 printf 'hello world' > hello
@@ -527,7 +525,7 @@ sed 's#^Derive(\[([^)]*)\]#Derive([]#' right.drv > none.drv
 : > empty; echo 'Derive(nonsense' > nonsense; printf De > De; printf Dx > Dx; head -c 90 right.drv > cut
 `
 
-// largeNix has many derivations that depend on each other.
+// largeNix is an expression with many derivations that depend on each other.
 const largeNix = `
 let
   make = n: derivation {
@@ -541,22 +539,22 @@ let
 in [ (make' 149) ]
 `
 
-// aboutRemains are the commands that wait for what those before them started: Nix's daemon has a
-// process for each client, which may still be there, with temporary roots and lock files, when
-// the client has gone. Ours has none; it gets a moment.
-var aboutRemains = regexp.MustCompile(`--gc|--delete|--roots|nix-collect-garbage|nix store (gc|delete)|\.lock`)
+// quietCommands matches the commands that must wait until the daemon serves no client. Nix's daemon has a process for each
+// client, which may exist for a moment after the client has ended, with temporary roots and lock files. For pix daemon,
+// which has no such processes, a short delay is enough.
+var quietCommands = regexp.MustCompile(`--gc|--delete|--roots|nix-collect-garbage|nix store (gc|delete)|\.lock`)
 
-// quiet waits until the daemon serves no client, and has no more than that many processes.
-func quiet(t *testing.T, d *realnix.Daemon, processes int) {
+// waitQuiet waits until the daemon has at most this number of processes.
+func waitQuiet(t *testing.T, d *realnix.Daemon, processes int) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); len(d.Processes()) > processes; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("the daemon still has processes for clients that are gone: %v", d.Processes())
+			t.Fatalf("the daemon still has processes of clients that have ended: %v", d.Processes())
 		}
 	}
 }
 
-// converse runs a conversation. The first words of an answer are its command.
+// converse runs the commands of a conversation, and returns their results.
 func converse(t *testing.T, d *realnix.Daemon, client *realnix.Client, w *world, conversation string) []answer {
 	t.Helper()
 	must := func(err error) {
@@ -576,12 +574,12 @@ func converse(t *testing.T, d *realnix.Daemon, client *realnix.Client, w *world,
 	for line := range strings.Lines(conversation) {
 		line = strings.TrimSpace(line)
 		command, unordered := strings.CutPrefix(line, "@")
-		command, otherWords := strings.CutPrefix(command, "!")
+		command, ignoreStderr := strings.CutPrefix(command, "!")
 		if command == "" {
 			continue
 		}
-		if aboutRemains.MatchString(command) {
-			quiet(t, d, processes)
+		if quietCommands.MatchString(command) {
+			waitQuiet(t, d, processes)
 			time.Sleep(200 * time.Millisecond)
 		}
 		cmd := client.Command(context.Background(), "bash", "-c", "cd /root/try; set -o pipefail; "+command)
@@ -598,19 +596,19 @@ func converse(t *testing.T, d *realnix.Daemon, client *realnix.Client, w *world,
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		a.Stdout = normal(stdout.String(), unordered)
-		if !otherWords {
-			a.Stderr = normal(stderr.String(), true)
+		a.Stdout = normalize(stdout.String(), unordered)
+		if !ignoreStderr {
+			a.Stderr = normalize(stderr.String(), true)
 		}
 		answers = append(answers, a)
 	}
 	return answers
 }
 
-// passing are what is of the moment: times, process ids, versions, colours.
-var passing = []struct {
-	pattern *regexp.Regexp
-	instead string
+// volatile are the parts of output that differ between runs: times, process ids, versions and colours.
+var volatile = []struct {
+	pattern     *regexp.Regexp
+	replacement string
 }{
 	{regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]`), ""},
 	{regexp.MustCompile(`"(registration|start|stop)Time": ?[0-9]+`), `"${1}Time":0`},
@@ -623,11 +621,10 @@ var passing = []struct {
 	{regexp.MustCompile(`nix-build-[0-9]+-[0-9]+|nix-[0-9]+-[0-9]+`), "nix-0-0"},
 }
 
-// normal returns what was said without what is of the moment, and in order if that means
-// nothing.
-func normal(text string, unordered bool) string {
-	for _, p := range passing {
-		text = p.pattern.ReplaceAllString(text, p.instead)
+// normalize returns output without its volatile parts. It sorts the lines if their order does not matter.
+func normalize(text string, unordered bool) string {
+	for _, p := range volatile {
+		text = p.pattern.ReplaceAllString(text, p.replacement)
 	}
 	if unordered {
 		lines := strings.SplitAfter(text, "\n")
@@ -637,7 +634,7 @@ func normal(text string, unordered bool) string {
 	return text
 }
 
-// diffAnswers says how two answers differ; "" if they do not.
+// diffAnswers returns the differences between two answers, or "".
 func diffAnswers(want, got answer) string {
 	var b strings.Builder
 	if want.Code != got.Code {

@@ -21,9 +21,8 @@ import (
 	"pix/storepath"
 )
 
-// layers returns n objects in the shape of the closure of a system, the last of them its root:
-// at most forty layers, each of which refers to those below, and among many small objects a few
-// large ones.
+// layers returns n objects in the shape of the closure of a system, with the root at the end. There are at most forty layers;
+// objects refer to objects in lower layers. Most objects are small, and a few are large.
 func layers(n int) iter.Seq2[store.Import, error] {
 	return func(yield func(store.Import, error) bool) {
 		random := rand.New(rand.NewPCG(3, 4))
@@ -35,10 +34,10 @@ func layers(n int) iter.Seq2[store.Import, error] {
 				size = 2_000_000
 			}
 			var refs []storepath.Path
-			if below := i - i%width; below > 0 {
-				refs = append(refs, all[below-1-random.IntN(width)])
+			if lower := i - i%width; lower > 0 {
+				refs = append(refs, all[lower-1-random.IntN(width)])
 				for range random.IntN(8) {
-					refs = append(refs, all[random.IntN(below)])
+					refs = append(refs, all[random.IntN(lower)])
 				}
 			}
 			if i == n-1 {
@@ -58,7 +57,7 @@ func layers(n int) iter.Seq2[store.Import, error] {
 	}
 }
 
-// addLayers adds them to a daemon's store, and returns the root.
+// addLayers adds the objects of layers to the store of a daemon, and returns the root.
 func addLayers(t testing.TB, d *realnix.Daemon, n int) storepath.Path {
 	t.Helper()
 	c, err := daemon.Dial(t.Context(), d.Socket, nil)
@@ -80,14 +79,13 @@ func addLayers(t testing.TB, d *realnix.Daemon, n int) storepath.Path {
 	return root
 }
 
-// A closure is copied between two daemons that are 10 ms away in each direction, by pix and by
-// Nix: 300 paths, of which the ratio is only logged, since other tests run beside, and 2,000 with
-// PIX_LONG=1, which takes a minute. Nix is at an advantage: it reads the archives of a daemon on a Unix socket from the store
-// directory, and asks for path infos alone.
+// pix and Nix copy a closure between two daemons with a latency of 10 ms in each direction. With 300 paths the ratio is only
+// logged, because other tests run at the same time; with PIX_LONG=1 it is checked for 2,000 paths, which takes a
+// minute. Nix has an advantage: it reads archives from the store directory, and only queries the daemon for infos.
 func TestRealCopySpeed(t *testing.T) {
-	const most = 0.2
-	n, judged := 300, os.Getenv("PIX_LONG") == "1"
-	if judged {
+	const maxRatio = 0.2
+	n, checked := 300, os.Getenv("PIX_LONG") == "1"
+	if checked {
 		n = 2000
 	}
 	sid := realnix.Get(t, "sid")
@@ -106,7 +104,7 @@ func TestRealCopySpeed(t *testing.T) {
 	pix := time.Since(start)
 	memory := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10 // MiB
 
-	limit := 5 * pix // after which it is known that Nix takes long enough
+	limit := 5 * pix // more is not needed to know that the ratio is low enough
 	if testing.Verbose() {
 		limit = time.Hour
 	}
@@ -120,10 +118,10 @@ func TestRealCopySpeed(t *testing.T) {
 	}
 	ratio := pix.Seconds() / time.Since(start).Seconds()
 	t.Logf("%d paths: pix %v, Nix %v, ratio %.3f; pix takes %d MiB", n, pix, time.Since(start), ratio, memory)
-	if judged && ratio > most {
-		t.Errorf("pix takes %.2f of the time of Nix", ratio)
+	if checked && ratio > maxRatio {
+		t.Errorf("pix takes %.2f times as long as Nix", ratio)
 	}
-	if judged && memory >= 100 {
+	if checked && memory >= 100 {
 		t.Errorf("pix takes %d MiB", memory)
 	}
 	got := ours.MustRun(t, "nix-store", "--query", "--requisites", string(root))

@@ -23,88 +23,88 @@ import (
 	"pix/store"
 )
 
+// daemonOptions are the flags of daemon.
+type daemonOptions struct {
+	socket string
+	stdio  bool
+	grace  time.Duration // for running operations when the daemon is stopped
+	idle   time.Duration // until an idle client is disconnected; 0 is never
+	memory int64         // the memory budget in bytes; 0 is the default
+
+	clients, clientsPerUser int // the largest numbers; 0 is the default
+
+	trust      protocol.Trust // of all clients; TrustUnknown leaves it to nix.conf
+	processOps bool
+}
+
 func newDaemon(a *app) *cobra.Command {
-	var d daemonOptions
+	var o daemonOptions
 	cmd := &cobra.Command{
 		Use:   "daemon",
 		Short: "Serve a store to Nix clients",
 		Long: `Serve a store to clients that speak the protocol of Nix's daemon: pix and stock Nix. It
 listens on a Unix socket, or on those that systemd passes to it, or serves one client on its
-standard input and output (--stdio), as ssh-ng:// wants it. It takes the flags of nix-daemon.
+standard input and output (--stdio), as ssh-ng:// wants it. It accepts the flags of nix-daemon.
 
 Without --socket, the socket is $NIX_DAEMON_SOCKET_PATH, or daemon-socket/socket in the state
 directory of the store: DIR/nix/var/nix/daemon-socket/socket for --store DIR.
 
-nix.conf names the users that may connect and those that are trusted, unless --force-trusted or
---force-untrusted decides it for everyone. The first SIGTERM or interrupt lets running operations
-end; the second kills.`,
+nix.conf names the users that may connect and the trusted ones, unless --force-trusted or
+--force-untrusted decides it for everyone. After the first SIGTERM or interrupt the daemon waits for
+running operations to end; the second kills it.`,
 		Example: "  pix daemon --socket /run/user/1000/pix/socket\n" +
 			"  pix daemon --store /srv/store\n" +
 			"  pix daemon --store unix:///nix/var/nix/daemon-socket/socket --stdio",
 		GroupID: groupKeeping,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if d.stdio && d.socket != "" {
+			if o.stdio && o.socket != "" {
 				return wrongUse(cmd, errors.New("--socket and --stdio exclude each other"))
 			}
-			if d.clients < 0 || d.clientsPerUser < 0 || d.grace < 0 || d.idle < 0 {
+			if o.clients < 0 || o.clientsPerUser < 0 || o.grace < 0 || o.idle < 0 {
 				return wrongUse(cmd, errors.New("--max-clients, --max-clients-per-user, --idle-timeout and --grace must not be negative"))
 			}
-			return a.serve(cmd.Context(), d)
+			return a.serve(cmd.Context(), o)
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&d.socket, "socket", "", "the `path` of the socket to listen on, also called --socket-path (default $NIX_DAEMON_SOCKET_PATH, then the socket of the store)")
-	flags.StringVar(&d.socket, "socket-path", "", "the name that --socket has in nix daemon")
+	flags.StringVar(&o.socket, "socket", "", "the `path` of the socket to listen on, also called --socket-path (default $NIX_DAEMON_SOCKET_PATH, then the socket of the store)")
+	flags.StringVar(&o.socket, "socket-path", "", "the same as --socket, as in nix daemon")
 	flags.MarkHidden("socket-path")
-	flags.BoolVar(&d.stdio, "stdio", false, "serve one client on standard input and output")
-	flags.BoolFunc("force-trusted", "trust every client, and let everyone connect", d.trustAll(protocol.Trusted))
-	flags.BoolFunc("force-untrusted", "trust no client, and let everyone connect", d.trustAll(protocol.NotTrusted))
-	flags.BoolFunc("default-trust", "trust clients as nix.conf says, or the client of --stdio (default)", d.trustAll(protocol.TrustUnknown))
-	flags.BoolVar(&d.processOps, "process-ops", false, "in front of another daemon: make permanent roots as the user of this process")
+	flags.BoolVar(&o.stdio, "stdio", false, "serve one client on standard input and output")
+	flags.BoolFunc("force-trusted", "trust every client, and let everyone connect", o.trustAll(protocol.Trusted))
+	flags.BoolFunc("force-untrusted", "trust no client, and let everyone connect", o.trustAll(protocol.NotTrusted))
+	flags.BoolFunc("default-trust", "trust clients as nix.conf says, or the client of --stdio (default)", o.trustAll(protocol.TrustUnknown))
+	flags.BoolVar(&o.processOps, "process-ops", false, "in front of another daemon: make permanent roots as the user of this process")
 	flags.Bool("daemon", false, "does nothing, as in nix-daemon")
 	flags.MarkHidden("daemon")
-	flags.DurationVar(&d.grace, "grace", 30*time.Second, "the `time` that running operations have to end when the daemon is stopped")
-	flags.IntVar(&d.clients, "max-clients", 0, "the largest `number` of clients at once (default 4096, or half of the limit of open files if that is less)")
-	flags.IntVar(&d.clientsPerUser, "max-clients-per-user", 0, "the largest `number` of clients of one untrusted user (default half of --max-clients)")
-	flags.Func("memory", "the `size` of the memory that requests, replies and the work on them may take, with K, M, G or T (default 128M)", d.setMemory)
-	flags.DurationVar(&d.idle, "idle-timeout", 0, "the `time` after which a client is disconnected that sends no request (default never)")
+	flags.DurationVar(&o.grace, "grace", 30*time.Second, "the `time` that running operations have to end after the daemon is stopped")
+	flags.IntVar(&o.clients, "max-clients", 0, "the largest `number` of clients at once (default 4096, or half of the limit of open files if that is less)")
+	flags.IntVar(&o.clientsPerUser, "max-clients-per-user", 0, "the largest `number` of clients of one untrusted user (default half of --max-clients)")
+	flags.Func("memory", "the `size` of the memory that requests, replies and the work on them may take, with K, M, G or T (default 128M)", o.setMemory)
+	flags.DurationVar(&o.idle, "idle-timeout", 0, "disconnect a client that sends no request for this `time` (default never)")
 	for _, name := range []string{"grace", "max-clients", "max-clients-per-user", "memory", "idle-timeout"} {
 		freeValue(cmd, name)
 	}
 	return cmd
 }
 
-// daemonOptions are the flags of daemon.
-type daemonOptions struct {
-	socket string
-	stdio  bool
-	grace  time.Duration
-	idle   time.Duration // 0 is no timeout
-	memory int64         // bytes; 0 is the default
-
-	clients, clientsPerUser int // 0 is the default
-
-	trust      protocol.Trust // of all clients; unknown leaves it to nix.conf
-	processOps bool
-}
-
-// trustAll returns the setter of a flag without a value. Of several flags the last one counts, as in
-// nix-daemon.
-func (d *daemonOptions) trustAll(trust protocol.Trust) func(string) error {
+// trustAll returns the setter of a flag without a value, which sets the trust of all clients. The last such flag
+// counts, as in nix-daemon.
+func (o *daemonOptions) trustAll(trust protocol.Trust) func(string) error {
 	return func(value string) error {
 		if value != "true" {
 			return errors.New("it takes no value")
 		}
-		d.trust = trust
+		o.trust = trust
 		return nil
 	}
 }
 
-// minMemory is the smallest memory budget in bytes with which any upload is possible.
+// minMemory is the smallest memory budget, in bytes, with which the server accepts every upload.
 const minMemory = 16 << 20
 
-func (d *daemonOptions) setMemory(value string) error {
+func (o *daemonOptions) setMemory(value string) error {
 	n, err := nixconf.ParseSize(value)
 	switch {
 	case err != nil:
@@ -112,63 +112,85 @@ func (d *daemonOptions) setMemory(value string) error {
 	case n < minMemory || n > math.MaxInt64/4:
 		return errors.New("it must be at least 16M")
 	}
-	d.memory = int64(n)
+	o.memory = int64(n)
 	return nil
 }
 
-// serve serves the store as the options say, until the context ends.
-func (a *app) serve(ctx context.Context, d daemonOptions) error {
+// serve opens the store and serves it until the context ends.
+func (a *app) serve(ctx context.Context, o daemonOptions) error {
 	conf, err := a.configuration()
 	if err != nil {
 		return err
 	}
-	if !d.stdio { // a client of ssh-ng would see the warnings on every connection
+	serving := servingStdio
+	if !o.stdio { // a client of ssh-ng would see the warnings on every connection
+		serving = servingSockets
 		a.warnOfConfiguration()
-		a.warnOfIdleSettings(conf)
+		a.warnOfIgnoredSettings(conf)
 	}
-	a.serves, a.isDaemon = true, !d.stdio
-	s, err := a.open(ctx, toCreate)
+	choice, err := a.choose(openOptions{access: toCreate, serving: serving})
+	if err != nil {
+		return err
+	}
+	s, err := a.openChosen(ctx, choice)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	opts, err := serverOptions(conf, choice, o)
+	if err != nil {
+		return err
+	}
+	if o.stdio {
+		opts.Trusted = o.trust != protocol.NotTrusted
+		return a.serveStdio(ctx, s, opts)
+	}
+	srv, err := newServer(s, conf, o, opts)
+	if err != nil {
+		return err
+	}
+	listeners, err := a.listen(choice, o.socket)
+	if err != nil {
+		return err
+	}
+	return a.serveSockets(ctx, srv, listeners, o.grace)
+}
+
+// serverOptions returns the options of every connection.
+func serverOptions(conf *nixconf.Conf, choice *storeChoice, o daemonOptions) (*server.Options, error) {
 	r := conf.Reader()
-	if pix.IsLocal(a.resolved) {
-		checkObeyed(r) // calls of clients need settings that opening the store did not
+	if pix.IsLocal(choice.uri) {
+		readObeyedSettings(r) // calls of clients need settings that opening the store did not read
 	}
 	opts := &server.Options{
-		IdleTimeout:  d.idle,
+		IdleTimeout:  o.idle,
 		Substituters: slices.Concat(r.Words("substituters"), r.Words("trusted-substituters")),
-		LocalRoots:   d.processOps && a.isMachineDaemon(),
+		LocalRoots:   o.processOps && choice.isMachineDaemon(),
 		TrustedKeys: func(set *protocol.SetOptionsRequest) (signature.KeySet, error) {
 			return clientKeys(conf, set)
 		},
 	}
 	if err := r.Err(); err != nil {
-		return &usageError{err}
+		return nil, &usageError{err}
 	}
-	if d.stdio {
-		opts.Trusted = d.trust != protocol.NotTrusted
-		return a.serveStdio(ctx, s, opts)
-	}
-	return a.serveSockets(ctx, s, conf, d, opts)
+	return opts, nil
 }
 
-// warnOfIdleSettings warns of settings that the configuration has and pix does not obey.
-func (a *app) warnOfIdleSettings(conf *nixconf.Conf) {
-	var idle []string
+// warnOfIgnoredSettings warns about settings in the configuration that pix does not obey.
+func (a *app) warnOfIgnoredSettings(conf *nixconf.Conf) {
+	var ignored []string
 	for _, s := range nixconf.Settings() {
 		if s.By == "" && conf.Get(s.Name).Origin.Source != nixconf.FromDefault {
-			idle = append(idle, s.Name)
+			ignored = append(ignored, s.Name)
 		}
 	}
-	if len(idle) > 0 {
-		a.warn("pix does not obey these settings; 'pix config' says why: " + strings.Join(idle, " "))
+	if len(ignored) > 0 {
+		a.warn("pix does not obey these settings; 'pix config' says why: " + strings.Join(ignored, " "))
 	}
 }
 
-// checkObeyed reads all settings that pix obeys.
-func checkObeyed(r *nixconf.Reader) {
+// readObeyedSettings reads all settings that pix obeys, so that r has the error of an invalid one.
+func readObeyedSettings(r *nixconf.Reader) {
 	for _, s := range nixconf.Settings() {
 		if s.By != "" {
 			r.Text(s.Name)
@@ -177,12 +199,12 @@ func checkObeyed(r *nixconf.Reader) {
 }
 
 // isMachineDaemon reports whether the store is another daemon on this machine.
-func (a *app) isMachineDaemon() bool {
-	return strings.HasPrefix(a.resolved, "daemon") || strings.HasPrefix(a.resolved, "unix://")
+func (c *storeChoice) isMachineDaemon() bool {
+	return strings.HasPrefix(c.uri, "daemon") || strings.HasPrefix(c.uri, "unix://")
 }
 
-// serveStdio serves the client at the other end of the standard streams. The system does not tell which
-// user the client is, and nix-daemon trusts it by default.
+// serveStdio serves the client at the other end of the standard streams. The system does not report the user of
+// that client; nix-daemon trusts it by default.
 func (a *app) serveStdio(ctx context.Context, s store.Store, opts *server.Options) error {
 	in, ok := a.stdin.(*os.File)
 	out, isFile := a.stdout.(*os.File)
@@ -196,27 +218,30 @@ func (a *app) serveStdio(ctx context.Context, s store.Store, opts *server.Option
 	return server.Serve(ctx, nc, s, opts)
 }
 
-// serveSockets serves everybody who connects.
-func (a *app) serveSockets(ctx context.Context, s store.Store, conf *nixconf.Conf, d daemonOptions, opts *server.Options) error {
-	listeners, err := a.listen(d)
-	if err != nil {
-		return err
-	}
+// newServer returns a server with the limits of the flags. It admits the users that nix.conf names, unless a flag sets
+// the trust of all clients.
+func newServer(s store.Store, conf *nixconf.Conf, o daemonOptions, opts *server.Options) (*server.Server, error) {
 	r := conf.Reader()
 	access := &server.Access{Trusted: r.Words("trusted-users"), Allowed: r.Words("allowed-users"), Refused: r.Text("build-users-group")}
 	if err := r.Err(); err != nil {
-		return &usageError{err}
+		return nil, &usageError{err}
 	}
 	srv := &server.Server{
 		Store:      s,
 		Access:     access,
 		Options:    opts,
-		MaxClients: d.clients, MaxClientsPerUser: d.clientsPerUser,
-		MemoryBudget: d.memory,
+		MaxClients: o.clients, MaxClientsPerUser: o.clientsPerUser,
+		MemoryBudget: o.memory,
 	}
-	if d.trust != protocol.TrustUnknown {
-		srv.Access, opts.Trusted = nil, d.trust == protocol.Trusted
+	if o.trust != protocol.TrustUnknown {
+		srv.Access, opts.Trusted = nil, o.trust == protocol.Trusted
 	}
+	return srv, nil
+}
+
+// serveSockets serves clients of the listeners until a listener fails or the context ends. Then running operations
+// have the grace period to end.
+func (a *app) serveSockets(ctx context.Context, srv *server.Server, listeners []net.Listener, grace time.Duration) (err error) {
 	serving := a.follow(context.WithoutCancel(ctx))
 	failed := make(chan error, len(listeners))
 	var accepting sync.WaitGroup
@@ -229,28 +254,24 @@ func (a *app) serveSockets(ctx context.Context, s store.Store, conf *nixconf.Con
 	case <-ctx.Done():
 	}
 	fmt.Fprintln(a.stderr, "pix: shutting down")
-	patient, cancel := context.WithTimeout(serving, d.grace)
+	graceful, cancel := context.WithTimeout(serving, grace)
 	defer cancel()
-	if late := srv.Shutdown(patient); late != nil {
-		fmt.Fprintf(a.stderr, "pix: what was not done after %v was cut off\n", d.grace)
+	if shutdownErr := srv.Shutdown(graceful); shutdownErr != nil {
+		fmt.Fprintf(a.stderr, "pix: operations that did not end within %v were interrupted\n", grace)
 	}
 	accepting.Wait()
 	return err
 }
 
-// listen returns the listeners that this process was given, or one of its own.
-func (a *app) listen(d daemonOptions) ([]net.Listener, error) {
-	socket := d.socket
+// listen returns the listeners that systemd passed to this process, or one on the socket: the given one, or the
+// default of the store.
+func (a *app) listen(choice *storeChoice, socket string) ([]net.Listener, error) {
 	if socket == "" {
 		inherited, err := server.Inherited(a.getenv)
 		if err != nil || len(inherited) > 0 {
 			return inherited, err
 		}
-		opts, err := a.options()
-		if err != nil {
-			return nil, err
-		}
-		if socket, err = pix.SocketPath(a.resolved, opts); err != nil {
+		if socket, err = pix.SocketPath(choice.uri, choice.options); err != nil {
 			return nil, err
 		}
 	}

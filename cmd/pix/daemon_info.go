@@ -29,27 +29,31 @@ Of a store in a directory, which is opened without a daemon, it prints where its
 		GroupID: groupStore,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.open(cmd.Context(), toRead)
+			choice, err := a.choose(openOptions{access: toRead})
+			if err != nil {
+				return err
+			}
+			s, err := a.openChosen(cmd.Context(), choice)
 			if none, ok := errors.AsType[*localstore.NoStoreError](err); ok {
-				return a.localInfo(none.Info, false, asJSON)
+				return a.printLocalInfo(choice, none.Info, false, asJSON)
 			}
 			if err != nil {
 				return err
 			}
 			defer s.Close()
 			if local, ok := store.As[*localstore.Store](s); ok {
-				return a.localInfo(local.Info(), true, asJSON)
+				return a.printLocalInfo(choice, local.Info(), true, asJSON)
 			}
 			d, ok := store.As[*daemon.Pool](s)
 			if !ok {
-				return a.otherInfo(s, asJSON)
+				return a.printOtherInfo(choice, s, asJSON)
 			}
 			info, err := d.Info(cmd.Context())
 			if err != nil {
 				return err
 			}
 			described := describeDaemon(info)
-			described.chosen = a.chosen()
+			described.chosenJSON = choice.json()
 			return a.printEither(described.text(), described, asJSON)
 		},
 	}
@@ -57,28 +61,28 @@ Of a store in a directory, which is opened without a daemon, it prints where its
 	return cmd
 }
 
-// daemonInfo is what daemon-info prints.
-type daemonInfo struct {
-	chosen
-	Address         string            `json:"address"`
-	NixVersion      *string           `json:"nixVersion"` // null before protocol 1.33
-	ProtocolVersion string            `json:"protocolVersion"`
-	Negotiated      string            `json:"negotiatedVersion"`
-	Trust           string            `json:"trust"`
-	Features        []string          `json:"features"`
-	StoreDir        string            `json:"storeDir"`
-	Operations      []daemonOperation `json:"operations"`
+// daemonInfoJSON is the output of daemon-info for a daemon.
+type daemonInfoJSON struct {
+	chosenJSON
+	Address         string                `json:"address"`
+	NixVersion      *string               `json:"nixVersion"` // null before protocol 1.33
+	ProtocolVersion string                `json:"protocolVersion"`
+	Negotiated      string                `json:"negotiatedVersion"`
+	Trust           string                `json:"trust"`
+	Features        []string              `json:"features"`
+	StoreDir        string                `json:"storeDir"`
+	Operations      []daemonOperationJSON `json:"operations"`
 }
 
-type daemonOperation struct {
+type daemonOperationJSON struct {
 	Name      string  `json:"name"`
 	Number    uint64  `json:"number"`
 	Available string  `json:"available"` // yes, in part, or no
 	Reason    *string `json:"reason"`
 }
 
-func describeDaemon(info daemon.Info) daemonInfo {
-	d := daemonInfo{
+func describeDaemon(info daemon.Info) daemonInfoJSON {
+	d := daemonInfoJSON{
 		Address:         info.Addr,
 		NixVersion:      orNull(info.NixVersion),
 		ProtocolVersion: info.DaemonVersion.String(),
@@ -88,7 +92,7 @@ func describeDaemon(info daemon.Info) daemonInfo {
 		StoreDir:        string(info.Dir),
 	}
 	for _, row := range protocol.Operations() {
-		o := daemonOperation{Name: row.Name, Number: uint64(row.Op)}
+		o := daemonOperationJSON{Name: row.Name, Number: uint64(row.Op)}
 		answer, reason := available(info, row)
 		o.Available, o.Reason = answer, orNull(reason)
 		d.Operations = append(d.Operations, o)
@@ -96,7 +100,8 @@ func describeDaemon(info daemon.Info) daemonInfo {
 	return d
 }
 
-// available says whether the daemon has an operation for us, and if not, why.
+// available returns whether this client can use an operation of the daemon ("yes", "in part" or "no"), and the
+// reason if the answer is not plain yes.
 func available(info daemon.Info, row protocol.Operation) (answer, reason string) {
 	var unsupported *protocol.UnsupportedError
 	if errors.As(info.Check(row.Op), &unsupported) {
@@ -121,19 +126,19 @@ func available(info daemon.Info, row protocol.Operation) (answer, reason string)
 
 const needsTrust = "it needs a trusted user"
 
-// isPix reports whether a version is one of [server.NixVersion].
+// isPix reports whether the daemon is pix: its version has the suffix of [server.NixVersion].
 func isPix(version string) bool {
 	own := server.NixVersion[strings.LastIndexByte(server.NixVersion, '-'):]
 	return strings.HasSuffix(version, own)
 }
 
-func (d daemonInfo) text() string {
+func (d daemonInfoJSON) text() string {
 	nix := "unknown"
 	if d.NixVersion != nil {
 		nix = *d.NixVersion
 	}
 	var b strings.Builder
-	b.WriteString(d.chosen.text())
+	b.WriteString(d.chosenJSON.text())
 	fmt.Fprintf(&b, "address: %s\n", d.Address)
 	fmt.Fprintf(&b, "nix: %s\n", nix)
 	fmt.Fprintf(&b, "protocol: %s, %s is spoken\n", d.ProtocolVersion, d.Negotiated)

@@ -7,7 +7,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// await FILE waits until there is such a file.
+// await implements the script command "await FILE", which waits until the file exists.
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: await FILE")
@@ -17,5 +17,5 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 			return
 		}
 	}
-	ts.Fatalf("there is no %s", args[0])
+	ts.Fatalf("%s does not exist after 20s", args[0])
 }

@@ -3,9 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -21,12 +20,11 @@ func newDrvAdd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drv-add [FILE]",
 		Short: "Add a derivation to the store, from JSON or a .drv file",
-		Long: `Add a derivation to the store, and print its path. FILE is JSON in any of the forms that Nix
-has had, or a .drv file; standard input is read if it is - or left out.
+		Long: `Add a derivation to the store, and print its path. FILE is JSON in any version of
+Nix's format, or a .drv file; standard input is read if it is - or left out.
 
-From JSON, output paths that are missing are computed, and the variables of outputs are set.
-A .drv file is never changed: if its paths are not those that follow from it, it is refused.
-All inputs must be in the store.`,
+For JSON, missing output paths are computed, and the variables of the outputs are set. A .drv file
+is added unchanged; wrong output paths in it are an error. All inputs must be in the store.`,
 		Example: "  pix drv-show --json-version 4 hello.drv | pix drv-add",
 		GroupID: groupDerivations,
 		Args:    cobra.MaximumNArgs(1),
@@ -43,7 +41,7 @@ All inputs must be in the store.`,
 			if err != nil {
 				return err
 			}
-			n, err := parseNew(dir, text, cmp.Or(name, nameOfFile(dir, file)))
+			n, err := parseNew(dir, text, cmp.Or(name, derivationName(dir, file)))
 			if err != nil {
 				return fmt.Errorf("'%s': %w", file, err)
 			}
@@ -60,24 +58,14 @@ All inputs must be in the store.`,
 			return a.print(string(path) + "\n")
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "the `name` of the derivation (default the one that FILE or what is in it says)")
+	cmd.Flags().StringVar(&name, "name", "", "the `name` of the derivation (default the name in JSON or in the name of FILE, then the variable name)")
 	freeValue(cmd, "name")
 	return cmd
 }
 
-// readFile reads a file, or standard input if its name is "-".
-func (a *app) readFile(file string) (string, error) {
-	if file == "-" {
-		b, err := io.ReadAll(a.stdin)
-		return string(b), err
-	}
-	b, err := os.ReadFile(file)
-	return string(b), err
-}
-
-// nameOfFile returns the name of the derivation in a .drv file as the file's name has it,
-// with or without a hash part before it; "" if it has none.
-func nameOfFile(dir storepath.Dir, file string) string {
+// derivationName returns the name of a derivation from the name of its .drv file, with or without a hash part; "" if it is
+// not the name of a .drv file.
+func derivationName(dir storepath.Dir, file string) string {
 	base := filepath.Base(file)
 	if path, err := dir.ParseBase(base); err == nil {
 		base = path.Name()
@@ -89,13 +77,13 @@ func nameOfFile(dir storepath.Dir, file string) string {
 	return name
 }
 
-// A newDerivation is a derivation that is to be added.
+// A newDerivation is a derivation that a verb adds.
 type newDerivation struct {
 	*derivation.Derivation
-	text string // of the .drv file that it was read from; "" if it was JSON
+	text string // the .drv file; "" for JSON
 }
 
-// parseNew reads JSON or the text of a .drv file.
+// parseNew parses JSON or the text of a .drv file. name is the name of the derivation, or "" if the text has it.
 func parseNew(dir storepath.Dir, text, name string) (*newDerivation, error) {
 	if strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") {
 		d, err := derivation.ParseJSON(text, &derivation.JSONOptions{Dir: dir, Name: name})
@@ -107,16 +95,16 @@ func parseNew(dir storepath.Dir, text, name string) (*newDerivation, error) {
 	}
 	if d.Name = name; name == "" {
 		if d.Name, _ = d.Env.Get("name"); d.Name == "" {
-			return nil, &usageError{fmt.Errorf("what is its name? give it with --name")}
+			return nil, &usageError{errors.New("the derivation has no name; give it one with --name")}
 		}
 	}
 	d.Dir = dir
 	return &newDerivation{Derivation: d, text: text}, nil
 }
 
-// add checks the derivation, fills in what JSON may leave out, and adds it to s.
+// add checks the derivation, computes the output paths that JSON may leave out, and adds it to s.
 func (n *newDerivation) add(ctx context.Context, s store.Store) (storepath.Path, error) {
-	inputs, err := hashInputs(ctx, store.Derivations(s), n.Derivation)
+	inputs, err := derivation.LoadInputHashes(ctx, store.Derivations(s), n.Derivation)
 	if err != nil {
 		return "", err
 	}

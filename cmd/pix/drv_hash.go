@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"pix/derivation"
-	"pix/storepath"
 )
 
 func newDrvHash(a *app) *cobra.Command {
@@ -15,10 +14,10 @@ func newDrvHash(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drv-hash DRV",
 		Short: "Print the modulo hash of a .drv file, in hex",
-		Long: `Print the modulo hash of a .drv file, in hex: the one from which its own output paths are
-computed, or with --as-input the one that stands for it in the derivations that depend on it.
-Inputs are looked for in the directory that the file lies in, or in the store if DRV is a store path
-that is no file here.`,
+		Long: `Print the modulo hash of a .drv file, in hex: the hash from which its own output paths are computed,
+or with --as-input the hash that replaces its path in derivations that depend on it. Inputs are
+looked for in the directory of the file, or in the store if DRV is a store path that is not a file
+on this machine.`,
 		Example:           "  pix drv-hash /nix/store/...-hello.drv",
 		GroupID:           groupDerivations,
 		Args:              cobra.ExactArgs(1),
@@ -37,17 +36,17 @@ that is no file here.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&asInput, "as-input", false, "the hash that stands for it in those that depend on it")
+	cmd.Flags().BoolVar(&asInput, "as-input", false, "print the hash that replaces its path in derivations that depend on it")
 	return cmd
 }
 
-// moduloHash returns the modulo hash of the derivation in a file.
+// moduloHash returns the modulo hash of the derivation in a file, or in the store.
 func moduloHash(ctx context.Context, src *drvSource, file string, mode derivation.HashMode) (h derivation.ModuloHash, err error) {
 	d, err := src.readNamed(ctx, file)
 	if err != nil {
 		return h, err
 	}
-	inputs, err := hashInputs(ctx, d.inputs, d.Derivation)
+	inputs, err := derivation.LoadInputHashes(ctx, d.inputs, d.Derivation)
 	if err != nil {
 		return h, err
 	}
@@ -55,21 +54,4 @@ func moduloHash(ctx context.Context, src *drvSource, file string, mode derivatio
 		return h, fmt.Errorf("'%s': %w", file, err)
 	}
 	return h, nil
-}
-
-// hashInputs loads what the hash of d depends on, and returns the hashes of its inputs.
-// That of a fixed output depends on none.
-func hashInputs(ctx context.Context, l derivation.Loader, d *derivation.Derivation) (derivation.InputHashes, error) {
-	if kind, err := d.Kind(); err != nil || kind == derivation.Fixed {
-		return nil, err
-	}
-	var roots []storepath.Path
-	for path := range d.InputDerivations.Keys() {
-		roots = append(roots, path)
-	}
-	closure, err := derivation.LoadClosure(ctx, l, roots, &derivation.ClosureOptions{ForHashes: true})
-	if err != nil {
-		return nil, err
-	}
-	return closure.InputHashes(ctx)
 }

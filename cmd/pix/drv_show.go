@@ -13,40 +13,44 @@ import (
 	"pix/storepath"
 )
 
+// drvShowOptions are the flags of drv-show.
+type drvShowOptions struct {
+	version   int
+	recursive bool
+}
+
 func newDrvShow(a *app) *cobra.Command {
-	var version int
-	var recursive bool
+	var o drvShowOptions
 	cmd := &cobra.Command{
 		Use:   "drv-show DRV...",
 		Short: "Print .drv files as JSON",
-		Long: `Print .drv files as JSON: for one an object with outputs, inputDrvs, inputSrcs, platform,
-builder, args and env, as they stand in the file; for several an object of these, keyed by path.
-Bytes that are not UTF-8 are printed as they are. A store path that is no file on this machine is
-asked of the store.
+		Long: `Print .drv files as JSON: for one file an object with outputs, inputDrvs, inputSrcs, platform,
+builder, args and env, unchanged; for several files an object of such objects, keyed by path. Bytes
+that are not UTF-8 are printed as they are. A store path that is not a file on this machine is read
+from the store.
 
-With --json-version it is one of the forms that Nix itself has had: 1 up to Nix 2.22, 2 up to
-2.31, 3 in 2.32, 4 since 2.33.`,
+With --json-version the output is in a version of Nix's own format: 1 up to Nix 2.22, 2 up to 2.31,
+3 in 2.32, 4 since 2.33.`,
 		Example:           "  pix drv-show /nix/store/...-hello.drv",
 		GroupID:           groupDerivations,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeDrvFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withDerivations(func(src *drvSource) error {
-				if cmd.Flags().Changed("json-version") || recursive {
-					return a.showDocument(cmd.Context(), src, args, derivation.JSONVersion(version), recursive)
+				if cmd.Flags().Changed("json-version") || o.recursive {
+					return a.showDocument(cmd.Context(), src, args, o)
 				}
 				return a.showFiles(cmd.Context(), src, args)
 			})
 		},
 	}
-	cmd.Flags().IntVar(&version, "json-version", int(derivation.NewestJSONVersion), "print Nix's own form of that `version`, 1 to 4")
-	cmd.Flags().BoolVar(&recursive, "recursive", false, "with all their inputs, in Nix's own form")
+	cmd.Flags().IntVar(&o.version, "json-version", int(derivation.NewestJSONVersion), "print this `version` of Nix's own format, 1 to 4")
+	cmd.Flags().BoolVar(&o.recursive, "recursive", false, "with all their inputs, in Nix's own format")
 	valuesOf(cmd, "json-version", "1", "2", "3", "4")
 	return cmd
 }
 
-// showFiles prints derivations as they stand in the files, one alone or several by the
-// names that they were given by.
+// showFiles prints derivations as they are in the files: the only one alone, several in an object keyed by argument.
 func (a *app) showFiles(ctx context.Context, src *drvSource, files []string) error {
 	var compact []byte
 	for i, file := range files {
@@ -71,12 +75,13 @@ func (a *app) showFiles(ctx context.Context, src *drvSource, files []string) err
 }
 
 func quoteJSON(s string) string {
-	text, _ := marshalJSON(s) // a string can always be marshalled
+	text, _ := marshalJSON(s) // marshalling a string cannot fail
 	return strings.TrimSuffix(text, "\n")
 }
 
-// showDocument prints derivations in one of Nix's own forms.
-func (a *app) showDocument(ctx context.Context, src *drvSource, files []string, version derivation.JSONVersion, recursive bool) error {
+// showDocument prints derivations in a version of Nix's own format.
+func (a *app) showDocument(ctx context.Context, src *drvSource, files []string, o drvShowOptions) error {
+	version := derivation.JSONVersion(o.version)
 	if version < derivation.JSONVersion1 || version > derivation.NewestJSONVersion {
 		return &usageError{fmt.Errorf("no JSON version %d; expected 1 to %d", version, derivation.NewestJSONVersion)}
 	}
@@ -87,10 +92,10 @@ func (a *app) showDocument(ctx context.Context, src *drvSource, files []string, 
 			return err
 		}
 		shown.Set(d.path, d.Derivation)
-		if !recursive {
+		if !o.recursive {
 			continue
 		}
-		inputs, err := inputsOf(ctx, d)
+		inputs, err := loadInputs(ctx, d)
 		if err != nil {
 			return err
 		}
@@ -105,8 +110,8 @@ func (a *app) showDocument(ctx context.Context, src *drvSource, files []string, 
 	return a.print(string(text) + "\n")
 }
 
-// inputsOf loads all that d is built from.
-func inputsOf(ctx context.Context, d *sourceDrv) (*derivation.Closure, error) {
+// loadInputs loads the closure of the inputs of d.
+func loadInputs(ctx context.Context, d *sourceDrv) (*derivation.Closure, error) {
 	var roots []storepath.Path
 	for path := range d.InputDerivations.Keys() {
 		roots = append(roots, path)

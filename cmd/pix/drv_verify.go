@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,29 +17,31 @@ import (
 	"pix/store"
 )
 
+// drvVerifyOptions are the flags of drv-verify.
+type drvVerifyOptions struct {
+	stdin, asJSON, strict bool
+}
+
 func newDrvVerify(a *app) *cobra.Command {
-	var stdin, asJSON, strict bool
+	var o drvVerifyOptions
 	cmd := &cobra.Command{
 		Use:   "drv-verify PATH...",
 		Short: "Check .drv files: syntax, canonical form, store path, output paths",
-		Long: `Check .drv files, and directories of them: that each can be read, that it is what Nix would
-have written, that its own store path follows from its content and references, and that
-its output paths follow from its closure. Inputs are looked for in the directory that a file
-lies in. A derivation is skipped if an input is missing that is needed. A store path that is no
-file on this machine is looked for in the store, if that is one in a directory.
+		Long: `Check .drv files, and directories of them: that each can be parsed, that its text is what Nix would
+write, that its store path follows from its contents and references, and that its output paths
+follow from its closure. Inputs are looked for in the directory of the file. A derivation is skipped
+if an input that is needed is missing. A store path that is not a file on this machine is looked for
+in the store, if that is a store in a directory.
 
-A line for each problem, and a last one: N verified, N failed, N skipped. The exit code is 1
-if one failed.`,
+Prints a line for each problem, and a last one: N verified, N failed, N skipped. The exit code is 1
+if a file failed.`,
 		Example:           "  pix drv-verify /nix/store",
 		GroupID:           groupDerivations,
 		ValidArgsFunction: a.completeDrvFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if stdin {
-				lines, err := readLines(a.stdin)
-				if err != nil {
-					return err
-				}
-				args = append(args, lines...)
+			args, err := a.withStdin(cmd, args, o.stdin)
+			if err != nil {
+				return err
 			}
 			if len(args) == 0 {
 				return wrongArguments(cmd, args, nil)
@@ -51,45 +50,23 @@ if one failed.`,
 			if err != nil {
 				return err
 			}
-			if err := a.printSummary(sum, asJSON, strict); err != nil {
+			if err := a.printVerifySummary(sum, o); err != nil {
 				return err
 			}
-			if sum.Failed > 0 || strict && sum.Skipped > 0 {
+			if sum.Failed > 0 || o.strict && sum.Skipped > 0 {
 				return &silentError{exitNo}
 			}
 			return nil
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&stdin, "stdin", false, "read more paths from standard input, one per line")
-	flags.BoolVar(&asJSON, "json", false, "print the numbers, and all problems, as JSON")
-	flags.BoolVar(&strict, "strict", false, "also name what was skipped, and fail if anything was")
+	flags.BoolVar(&o.stdin, "stdin", false, "read more paths from standard input, one per line")
+	flags.BoolVar(&o.asJSON, "json", false, "print the numbers and all problems as JSON")
+	flags.BoolVar(&o.strict, "strict", false, "also print skipped files, and fail if there are any")
 	return cmd
 }
 
-// longestLine is how many bytes a line of standard input may have. Names of files have at most
-// 4,096.
-const longestLine = 1 << 20
-
-// readLines returns the lines of r that are not empty.
-func readLines(r io.Reader) ([]string, error) {
-	var lines []string
-	scanner := bufio.NewScanner(r)
-	scanner.Buffer(nil, longestLine)
-	for scanner.Scan() {
-		if line := strings.TrimRight(scanner.Text(), "\r"); line != "" {
-			lines = append(lines, line)
-		}
-	}
-	if err := scanner.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return nil, fmt.Errorf("line %d has more than %d bytes", len(lines)+1, longestLine)
-	} else if err != nil {
-		return nil, err
-	}
-	return lines, nil
-}
-
-// A verifySummary is what drv-verify has found out, and what --json prints of it.
+// A verifySummary is the result of drv-verify, and its output with --json.
 type verifySummary struct {
 	Verified int             `json:"verified"`
 	Failed   int             `json:"failed"`
@@ -105,10 +82,10 @@ type verifyProblem struct {
 	Want   *string `json:"want"`
 	Got    *string `json:"got"`
 
-	text string // check, reason, want and got in a line
+	text string // check, reason, want and got in one line
 }
 
-// verifyAll verifies files and directories, one directory after the other.
+// verifyAll verifies files and directories, grouped by directory.
 func (a *app) verifyAll(ctx context.Context, args []string) (*verifySummary, error) {
 	options, err := a.verifyOptions()
 	if err != nil {
@@ -139,7 +116,7 @@ func (a *app) verifyAll(ctx context.Context, args []string) (*verifySummary, err
 
 func (a *app) verifyOptions() (*derivation.VerifyOptions, error) {
 	o := &derivation.VerifyOptions{}
-	if a.storeDir != "" { // else each file says it; $NIX_STORE_DIR is the store's of this machine
+	if a.flags.storeDir != "" { // else each file has its own, whatever $NIX_STORE_DIR is on this machine
 		dir, err := a.dir()
 		if err != nil {
 			return nil, err
@@ -174,17 +151,13 @@ func (s *verifySummary) add(file string, r derivation.VerifyResult) {
 	}
 }
 
-func (a *app) printSummary(s *verifySummary, asJSON, strict bool) error {
-	if asJSON {
-		text, err := marshalJSON(s)
-		if err != nil {
-			return err
-		}
-		return a.print(text)
+func (a *app) printVerifySummary(s *verifySummary, o drvVerifyOptions) error {
+	if o.asJSON {
+		return a.printJSON(s)
 	}
 	var b strings.Builder
 	for _, p := range s.Problems {
-		if p.Status == derivation.Failed.String() || strict {
+		if p.Status == derivation.Failed.String() || o.strict {
 			fmt.Fprintf(&b, "%s %s: %s\n", p.Status, p.File, oneLine(p.text))
 		}
 	}
@@ -192,11 +165,8 @@ func (a *app) printSummary(s *verifySummary, asJSON, strict bool) error {
 	return a.print(b.String())
 }
 
-// oneLine makes line feeds visible.
-func oneLine(s string) string { return strings.ReplaceAll(s, "\n", `\n`) }
-
-// objectFiles returns where the files are that args name. A store path that is no file on this
-// machine is looked for where a store in a directory has its objects.
+// objectFiles returns args with store paths that are not files on this machine replaced by their files in the object
+// directory of the store.
 func (a *app) objectFiles(ctx context.Context, args []string) ([]string, error) {
 	dir, err := a.dir()
 	if err != nil {
@@ -219,7 +189,7 @@ func (a *app) objectFiles(ctx context.Context, args []string) ([]string, error) 
 	return files, nil
 }
 
-// objectDir returns the directory in which the objects of the store are.
+// objectDir returns the directory that contains the objects of the store.
 func (a *app) objectDir(ctx context.Context) (string, error) {
 	s, err := a.open(ctx, toRead)
 	if err != nil {
@@ -232,14 +202,14 @@ func (a *app) objectDir(ctx context.Context) (string, error) {
 	return string(s.Dir()), nil
 }
 
-// A drvDir is a directory, and the files in it that are to be verified.
+// A drvDir is a directory with the names of files in it.
 type drvDir struct {
 	dir   derivation.Directory
 	files []string
 }
 
-// derivationFiles groups the files that args name by directory, in the order in which
-// they are named. A directory stands for all .drv files in it.
+// derivationFiles groups the files that args name by directory, in the order of args. A directory stands for all .drv files
+// in it.
 func derivationFiles(args []string) ([]*drvDir, error) {
 	var dirs []*drvDir
 	byDir := make(map[derivation.Directory]*drvDir)
@@ -259,7 +229,7 @@ func derivationFiles(args []string) ([]*drvDir, error) {
 	return dirs, nil
 }
 
-// filesOf returns the directory and the files that an argument names.
+// filesOf returns the directory and the names of the files that an argument names.
 func filesOf(arg string) (derivation.Directory, []string, error) {
 	info, err := os.Stat(arg)
 	if err != nil {

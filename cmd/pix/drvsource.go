@@ -14,14 +14,13 @@ import (
 	"pix/storepath"
 )
 
-// A drvSource reads derivations: files, and where a store path is given that is no file on this
-// machine, derivations of the store, which is then opened.
+// A drvSource reads derivations from files, and from the store for a store path that is not a file on this machine.
 type drvSource struct {
 	app   *app
 	store store.Store // nil until it is needed
 }
 
-// withDerivations lets work read derivations.
+// withDerivations calls work with a source, and closes the store afterwards.
 func (a *app) withDerivations(work func(src *drvSource) error) error {
 	src := &drvSource{app: a}
 	defer func() {
@@ -32,15 +31,14 @@ func (a *app) withDerivations(work func(src *drvSource) error) error {
 	return work(src)
 }
 
-// A sourceDrv is a derivation that was read, and where its inputs are: beside the file, or in
-// the store.
+// A sourceDrv is a derivation from a drvSource.
 type sourceDrv struct {
 	*derivation.Derivation
-	inputs derivation.Loader
-	path   storepath.Path // if it was read by readNamed
+	inputs derivation.Loader // of its inputs: the directory of the file, or the store
+	path   storepath.Path    // only set by readNamed
 }
 
-// read reads a derivation. Its errors name the file.
+// read reads a derivation, without its name. Errors name the file.
 func (src *drvSource) read(ctx context.Context, file string) (*sourceDrv, error) {
 	text, inputs, err := src.text(ctx, file)
 	if err != nil {
@@ -53,6 +51,7 @@ func (src *drvSource) read(ctx context.Context, file string) (*sourceDrv, error)
 	return &sourceDrv{Derivation: d, inputs: inputs}, nil
 }
 
+// text returns the text of a derivation and a loader of its inputs.
 func (src *drvSource) text(ctx context.Context, file string) (text string, inputs derivation.Loader, err error) {
 	b, err := os.ReadFile(file)
 	if err == nil {
@@ -73,7 +72,7 @@ func (src *drvSource) text(ctx context.Context, file string) (text string, input
 	return text, inputs, err
 }
 
-// storePath returns the store path of a derivation that was given as file, if it is one.
+// storePath returns file as the store path of a derivation, if it is one.
 func (src *drvSource) storePath(file string) (storepath.Path, bool) {
 	dir, err := src.app.dir()
 	if err != nil {
@@ -83,14 +82,14 @@ func (src *drvSource) storePath(file string) (storepath.Path, bool) {
 	return path, err == nil && path.IsDerivation()
 }
 
-// readNamed reads a .drv file, and says which store path it has: that of its name, or, if
-// that is no more than a name, the one that follows from its contents.
+// readNamed reads a derivation with its name and store path. A file name without a hash part has only the name; the store
+// path then follows from the contents.
 func (src *drvSource) readNamed(ctx context.Context, file string) (*sourceDrv, error) {
 	d, err := src.read(ctx, file)
 	if err != nil {
 		return nil, err
 	}
-	if d.Dir == "" || src.app.storeDir != "" {
+	if d.Dir == "" || src.app.flags.storeDir != "" {
 		if d.Dir, err = src.app.dir(); err != nil {
 			return nil, err
 		}

@@ -10,7 +10,7 @@ import (
 	"pix/store/memstore"
 )
 
-// On a full disk, a store in a directory can be collected; other stores get no such advice.
+// An error of a full disk gets advice for a store in a directory, and no other error does.
 func TestAdviceOnFullDisk(t *testing.T) {
 	s, err := localstore.Open(t.Context(), &localstore.Options{Root: t.TempDir()})
 	if err != nil {
@@ -18,7 +18,7 @@ func TestAdviceOnFullDisk(t *testing.T) {
 	}
 	defer s.Close()
 	full := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
-	if got := adviceOnFullDisk(s, full); !strings.HasSuffix(got.Error(), "no space left on device; 'pix gc' deletes the paths that no root needs, also on a full disk") {
+	if got := adviceOnFullDisk(s, full); !strings.HasSuffix(got.Error(), "no space left on device; 'pix gc' deletes paths that no root needs, and works on a full disk") {
 		t.Error(got)
 	}
 	if got := adviceOnFullDisk(memstore.New(nil), full); got != error(full) {

@@ -9,7 +9,7 @@ import (
 	"pix/storepath"
 )
 
-// explainLiveness prints why paths are no garbage.
+// explainLiveness prints for each path the root that keeps it.
 func (a *app) explainLiveness(ctx context.Context, args []string, asJSON bool) error {
 	paths, err := a.paths(args)
 	if err != nil {
@@ -38,7 +38,7 @@ func (a *app) explainLiveness(ctx context.Context, args []string, asJSON bool) e
 	})
 }
 
-// writeLiveness writes the root, and below it the paths that lead from it to p.
+// writeLiveness writes the root, and below it the chain of paths from the root to p.
 func writeLiveness(b *strings.Builder, p storepath.Path, l *store.Liveness) {
 	if l == nil {
 		fmt.Fprintf(b, "%s is garbage: no root needs it\n", p)
@@ -57,26 +57,26 @@ func writeLiveness(b *strings.Builder, p storepath.Path, l *store.Liveness) {
 	}
 }
 
-// A livenessJSON is what --json prints for a path.
+// A livenessJSON is a path in the output of gc --explain --json.
 type livenessJSON struct {
-	Path  storepath.Path `json:"path"`
-	Root  *string        `json:"root"` // null if it is garbage
-	Chain []livenessStep `json:"chain"`
+	Path  storepath.Path     `json:"path"`
+	Root  *string            `json:"root"` // null for garbage
+	Chain []livenessStepJSON `json:"chain"`
 }
 
-type livenessStep struct {
+type livenessStepJSON struct {
 	Path   storepath.Path `json:"path"`
 	Needed string         `json:"needed"`
 }
 
 func newLivenessJSON(p storepath.Path, l *store.Liveness) livenessJSON {
-	object := livenessJSON{Path: p, Chain: []livenessStep{}}
+	object := livenessJSON{Path: p, Chain: []livenessStepJSON{}}
 	if l == nil {
 		return object
 	}
 	object.Root = &l.Root.Link
 	for _, step := range l.Chain {
-		object.Chain = append(object.Chain, livenessStep{step.Path, step.Needed.String()})
+		object.Chain = append(object.Chain, livenessStepJSON{step.Path, step.Needed.String()})
 	}
 	return object
 }

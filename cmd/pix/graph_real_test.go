@@ -14,8 +14,8 @@ import (
 	"pix/storepath"
 )
 
-// addGraph adds n texts, each of which refers to up to five of those before it, always the same
-// ones, and returns the one that refers to all that nothing else refers to.
+// addGraph adds n texts that refer to up to five random texts before them, with the same random numbers each time. The root
+// refers to all texts that no other text refers to.
 func addGraph(t testing.TB, d *realnix.Daemon, n int) (root storepath.Path, all []storepath.Path) {
 	t.Helper()
 	c, err := daemon.Dial(t.Context(), d.Socket, nil)
@@ -24,7 +24,7 @@ func addGraph(t testing.TB, d *realnix.Daemon, n int) (root storepath.Path, all 
 	}
 	defer c.Close()
 	random := rand.New(rand.NewPCG(1, 2))
-	alone := make(map[storepath.Path]bool)
+	unreferenced := make(map[storepath.Path]bool)
 	add := func(refs []storepath.Path) storepath.Path {
 		slices.Sort(refs)
 		refs = slices.Compact(refs)
@@ -33,9 +33,9 @@ func addGraph(t testing.TB, d *realnix.Daemon, n int) (root storepath.Path, all 
 			t.Fatal(err)
 		}
 		for _, ref := range refs {
-			delete(alone, ref)
+			delete(unreferenced, ref)
 		}
-		alone[path] = true
+		unreferenced[path] = true
 		all = append(all, path)
 		return path
 	}
@@ -48,11 +48,10 @@ func addGraph(t testing.TB, d *realnix.Daemon, n int) (root storepath.Path, all 
 		}
 		add(refs)
 	}
-	return add(slices.Collect(maps.Keys(alone))), all
+	return add(slices.Collect(maps.Keys(unreferenced))), all
 }
 
-// The orders in which Nix prints trees and exports paths follow from the graph; those of pix
-// are the same.
+// pix prints trees and exports paths in the same order as Nix.
 func TestRealOrders(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
@@ -66,19 +65,19 @@ func TestRealOrders(t *testing.T) {
 			return string(out)
 		}
 		tree := pix("tree", string(root))
-		if s.Name == "bullseye" { // which draws it in another way
+		if s.Name == "bullseye" { // Nix 2.3 draws trees in ASCII
 			tree = strings.NewReplacer("├───", "+---", "└───", "+---", "│", "|").Replace(tree)
 		}
-		sameText(t, "tree", tree, d.MustRun(t, "nix-store", "--query", "--tree", string(root)))
+		compareText(t, "tree", tree, d.MustRun(t, "nix-store", "--query", "--tree", string(root)))
 		args := []string{"nix-store", "--export"}
 		for _, p := range all {
 			args = append(args, string(p))
 		}
-		sameText(t, "export", pix("export", "--closure", string(root)), d.MustRun(t, args...))
+		compareText(t, "export", pix("export", "--closure", string(root)), d.MustRun(t, args...))
 	})
 }
 
-func sameText(t *testing.T, what, got, want string) {
+func compareText(t *testing.T, name, got, want string) {
 	t.Helper()
 	if got == want {
 		return
@@ -86,9 +85,9 @@ func sameText(t *testing.T, what, got, want string) {
 	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
 	for i := range g {
 		if i >= len(w) || g[i] != w[i] {
-			t.Errorf("%s: line %d is\n%q, Nix has\n%q", what, i+1, g[i], w[min(i, len(w)-1)])
+			t.Errorf("%s: line %d is\n%q, Nix has\n%q", name, i+1, g[i], w[min(i, len(w)-1)])
 			return
 		}
 	}
-	t.Errorf("%s: %d lines, Nix has %d", what, len(g), len(w))
+	t.Errorf("%s: %d lines, Nix has %d", name, len(g), len(w))
 }

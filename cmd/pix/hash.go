@@ -30,93 +30,88 @@ func newHashFile(a *app) *cobra.Command {
 	}, "size", hashFile)
 }
 
-// algorithms are what a hash algorithm can be called on the command line.
-var algorithms = []string{"sha256", "sha512", "sha1", "md5", "blake3"}
+// hashAlgorithms are the names of hash algorithms on the command line.
+var hashAlgorithms = []string{"sha256", "sha512", "sha1", "md5", "blake3"}
 
-// A hashForm says what the hash verbs compute, and how they print it.
-type hashForm struct {
-	typ                        string
+// hashOptions are the flags of hash-path and hash-file.
+type hashOptions struct {
+	algorithm                  string
 	base32, sri, stdin, asJSON bool
-
-	sizeName string // what the number of bytes is called that are hashed
-	hash     func(context.Context, string, nixhash.Algorithm) (nixhash.Hash, uint64, error)
 }
 
-// newHashVerb completes a verb that prints hashes, a line for each path.
-func (a *app) newHashVerb(cmd *cobra.Command, sizeName string, hash func(context.Context, string, nixhash.Algorithm) (nixhash.Hash, uint64, error)) *cobra.Command {
-	f := &hashForm{sizeName: sizeName, hash: hash}
+// A hashFunc returns the hash of a file, and the number of hashed bytes.
+type hashFunc func(ctx context.Context, path string, algo nixhash.Algorithm) (nixhash.Hash, uint64, error)
+
+// newHashVerb adds to cmd what the hash verbs have in common. sizeName is the JSON member for the number of hashed bytes.
+func (a *app) newHashVerb(cmd *cobra.Command, sizeName string, hash hashFunc) *cobra.Command {
+	var o hashOptions
 	cmd.GroupID = groupFiles
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		algo, err := nixhash.ParseAlgorithm(f.typ)
+		algo, err := nixhash.ParseAlgorithm(o.algorithm)
 		if err != nil {
 			return wrongUse(cmd, err)
 		}
-		if f.base32 && f.sri {
+		if o.base32 && o.sri {
 			return wrongUse(cmd, errors.New("--base32 and --sri exclude each other"))
 		}
-		if args, err = a.withStdin(cmd, args, f.stdin); err != nil {
+		if args, err = a.withStdin(cmd, args, o.stdin); err != nil {
 			return err
 		}
-		frugal()
-		return orInterrupted(cmd.Context(), func() error { return a.printHashes(cmd.Context(), args, algo, f) })
+		limitMemory()
+		return orInterrupted(cmd.Context(), func() error {
+			if o.asJSON {
+				return a.printHashesJSON(cmd.Context(), args, algo, o, sizeName, hash)
+			}
+			return a.printHashes(cmd.Context(), args, algo, o, hash)
+		})
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.typ, "type", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
-	flags.BoolVar(&f.base32, "base32", false, "in Nix's base 32 instead of base 16")
-	flags.BoolVar(&f.sri, "sri", false, "in the form of Subresource Integrity, sha256-<base 64>")
-	flags.BoolVar(&f.stdin, "stdin", false, "read more paths from standard input, one per line")
-	flags.BoolVar(&f.asJSON, "json", false, "as JSON, with the size; hashes are those of --sri unless --base32 is given")
-	valuesOf(cmd, "type", algorithms...)
+	flags.StringVar(&o.algorithm, "type", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
+	flags.BoolVar(&o.base32, "base32", false, "in Nix's base 32 instead of base 16")
+	flags.BoolVar(&o.sri, "sri", false, "in SRI form (Subresource Integrity), sha256-<base 64>")
+	flags.BoolVar(&o.stdin, "stdin", false, "read more paths from standard input, one per line")
+	flags.BoolVar(&o.asJSON, "json", false, "as JSON, with the size; hashes are in SRI form unless --base32 is given")
+	valuesOf(cmd, "type", hashAlgorithms...)
 	return cmd
 }
 
-func (f *hashForm) spell(h nixhash.Hash) string {
+func (o *hashOptions) format(h nixhash.Hash) string {
 	switch {
-	case f.base32:
+	case o.base32:
 		return h.WithNix32()
-	case f.sri || f.asJSON:
+	case o.sri || o.asJSON:
 		return h.SRI()
 	}
 	return h.WithBase16()
 }
 
-// printHashes prints the hash of each path, until there is none of one.
-func (a *app) printHashes(ctx context.Context, paths []string, algo nixhash.Algorithm, f *hashForm) error {
-	facts := []map[string]any{}
+// printHashes prints a line for each path, and stops at the first error.
+func (a *app) printHashes(ctx context.Context, paths []string, algo nixhash.Algorithm, o hashOptions, hash hashFunc) error {
 	for _, path := range paths {
-		h, size, err := f.hash(ctx, path, algo)
-		if err == nil && !f.asJSON {
-			err = a.print(f.spell(h) + "\n")
-		}
+		h, _, err := hash(ctx, path, algo)
 		if err != nil {
 			return err
 		}
-		if f.asJSON {
-			facts = append(facts, map[string]any{"path": path, "hash": f.spell(h), f.sizeName: size})
+		if err := a.print(o.format(h) + "\n"); err != nil {
+			return err
 		}
 	}
-	if !f.asJSON {
-		return nil
-	}
-	return a.printJSON(facts)
+	return nil
 }
 
-// withStdin returns the arguments, with the lines of standard input behind them if asked
-// for. There must be one.
-func (a *app) withStdin(cmd *cobra.Command, args []string, stdin bool) ([]string, error) {
-	if stdin {
-		in := readAhead(cmd.Context(), a.stdin)
-		defer in.Close()
-		lines, err := readLines(in)
-		return append(args, lines...), err
+func (a *app) printHashesJSON(ctx context.Context, paths []string, algo nixhash.Algorithm, o hashOptions, sizeName string, hash hashFunc) error {
+	objects := []map[string]any{}
+	for _, path := range paths {
+		h, size, err := hash(ctx, path, algo)
+		if err != nil {
+			return err
+		}
+		objects = append(objects, map[string]any{"path": path, "hash": o.format(h), sizeName: size})
 	}
-	if err := cobra.MinimumNArgs(1)(cmd, args); err != nil {
-		return nil, wrongArguments(cmd, args, err)
-	}
-	return args, nil
+	return a.printJSON(objects)
 }
 
-// hashFile hashes the bytes of a file, until ctx ends.
+// hashFile returns the hash of the bytes of a file, and their number.
 func hashFile(ctx context.Context, path string, algo nixhash.Algorithm) (h nixhash.Hash, size uint64, err error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"pix/nixhash"
 )
 
-// A hashFormat is one of the ways in which hash-convert spells digests.
+// A hashFormat is a format of hashes on the command line.
 type hashFormat string
 
 const (
@@ -21,8 +21,8 @@ const (
 	sri    hashFormat = "sri"
 )
 
-// spell returns a hash in a format. All but sri leave the algorithm out, as Nix does.
-func (f hashFormat) spell(h nixhash.Hash) string {
+// format returns a hash in a format. Only sri has the name of the algorithm, as in Nix.
+func (f hashFormat) format(h nixhash.Hash) string {
 	switch f {
 	case base16:
 		return h.Base16()
@@ -42,82 +42,82 @@ func parseHashFormat(s string) (hashFormat, error) {
 	return "", fmt.Errorf("unknown hash format %q; expected base16, nix32, base64 or sri", s)
 }
 
+// hashConvertOptions are the flags of hash-convert.
+type hashConvertOptions struct {
+	algo  nixhash.Algorithm // 0 if each hash names its own
+	from  hashFormat        // "" for any
+	to    hashFormat
+	stdin bool
+}
+
 func newHashConvert(a *app) *cobra.Command {
-	var c hashConversion
-	var from, to, typ string
-	var stdin bool
+	var o hashConvertOptions
+	var from, to, algo string
 	cmd := &cobra.Command{
 		Use:   "hash-convert HASH...",
-		Short: "Print hashes in another spelling",
-		Long: `Print hashes in another spelling, a line for each. What is read is told by its length: base 16,
-Nix's base 32 or base 64, with the name of the algorithm and a colon before it, or alone if
---type is given; or the form of Subresource Integrity, sha256-<base 64>.`,
+		Short: "Print hashes in another format",
+		Long: `Print hashes in another format, a line for each. The format of a HASH is recognised by its length:
+base 16, Nix's base 32 or base 64, after the name of the algorithm and a colon, or alone with
+--type; or SRI form (Subresource Integrity), sha256-<base 64>.`,
 		Example:           "  pix hash-convert --type sha1 --to nix32 800d59cfcd3c05e900cb4e214be48f6b886a08df",
 		GroupID:           groupFiles,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if c.to, err = parseHashFormat(to); err != nil {
+			if o.to, err = parseHashFormat(to); err != nil {
 				return wrongUse(cmd, err)
 			}
 			if from != "" {
-				if c.from, err = parseHashFormat(from); err != nil {
+				if o.from, err = parseHashFormat(from); err != nil {
 					return wrongUse(cmd, err)
 				}
 			}
-			if typ != "" {
-				if c.algo, err = nixhash.ParseAlgorithm(typ); err != nil {
+			if algo != "" {
+				if o.algo, err = nixhash.ParseAlgorithm(algo); err != nil {
 					return wrongUse(cmd, err)
 				}
 			}
-			if args, err = a.withStdin(cmd, args, stdin); err != nil {
+			if args, err = a.withStdin(cmd, args, o.stdin); err != nil {
 				return err
 			}
-			return a.convert(args, &c)
+			return a.convertHashes(args, &o)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&to, "to", string(sri), "the `format` to print: base16, nix32, base64 or sri")
-	flags.StringVar(&from, "from", "", "refuse hashes that are not in this `format`")
-	flags.StringVar(&typ, "type", "", "the hash `algorithm` of hashes that do not name it: md5, sha1, sha256, sha512 or blake3")
-	flags.BoolVar(&stdin, "stdin", false, "read more hashes from standard input, one per line")
+	flags.StringVar(&from, "from", "", "the `format` of the hashes; any other is an error")
+	flags.StringVar(&algo, "type", "", "the hash `algorithm` of hashes without its name: md5, sha1, sha256, sha512 or blake3")
+	flags.BoolVar(&o.stdin, "stdin", false, "read more hashes from standard input, one per line")
 	valuesOf(cmd, "to", "sri", "nix32", "base16", "base64")
 	valuesOf(cmd, "from", "sri", "nix32", "base16", "base64")
-	valuesOf(cmd, "type", algorithms...)
+	valuesOf(cmd, "type", hashAlgorithms...)
 	return cmd
 }
 
-// A hashConversion says what hash-convert reads and prints.
-type hashConversion struct {
-	algo nixhash.Algorithm // 0 for any that is named
-	from hashFormat        // "" for any
-	to   hashFormat
-}
-
-// convert prints hashes in another spelling, until one is none.
-func (a *app) convert(hashes []string, c *hashConversion) error {
+// convertHashes prints hashes in another format, up to the first invalid one.
+func (a *app) convertHashes(hashes []string, o *hashConvertOptions) error {
 	out := bufio.NewWriter(a.stdout)
 	for _, s := range hashes {
-		h, err := nixhash.ParseAny(s, c.algo)
-		if err == nil && c.from != "" {
-			err = c.checkFrom(s, h)
+		h, err := nixhash.ParseAny(s, o.algo)
+		if err == nil && o.from != "" {
+			err = o.checkFrom(s, h)
 		}
 		if err != nil {
 			return errors.Join(out.Flush(), err)
 		}
-		out.WriteString(c.to.spell(h) + "\n")
+		out.WriteString(o.to.format(h) + "\n")
 	}
 	return out.Flush()
 }
 
-// checkFrom returns an error if s, which spells h, does so in another format than asked for.
-func (c *hashConversion) checkFrom(s string, h nixhash.Hash) error {
-	if is := formatOf(s, h); is != c.from {
-		return fmt.Errorf("hash %q has the format %s, and not %s", s, is, c.from)
+// checkFrom returns an error if s, which is the hash h, is not in the format of --from.
+func (o *hashConvertOptions) checkFrom(s string, h nixhash.Hash) error {
+	if format := formatOf(s, h); format != o.from {
+		return fmt.Errorf("hash %q has the format %s, and not %s", s, format, o.from)
 	}
 	return nil
 }
 
-// formatOf returns the format in which s spells h.
+// formatOf returns the format of s, which is the hash h.
 func formatOf(s string, h nixhash.Hash) hashFormat {
 	_, digest, named := strings.Cut(s, ":")
 	if !named {

@@ -7,14 +7,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A flagHelp is what the help says of a flag.
+// A flagHelp is a flag in the help.
 type flagHelp struct {
-	Spelling string // "-k, --keep-going"
-	Value    string // the word for its value, or ""
-	Usage    string
+	Name  string // "-k, --keep-going"
+	Value string // the word for its value, or ""
+	Usage string
 }
 
-// flagHelps takes the flags out of a text that the help prints.
+// flagHelps parses the flags in the text that the help prints for them.
 func flagHelps(usages string) (all []flagHelp) {
 	flagLine := regexp.MustCompile(`^ {2,6}((?:-\w, )?--[\w-]+)(?: (\S+))? {3,}(.*)$`)
 	for line := range strings.Lines(usages) {
@@ -26,8 +26,7 @@ func flagHelps(usages string) (all []flagHelp) {
 	return all
 }
 
-// describe returns the long description of a verb in paragraphs; one that is to be printed
-// as it stands begins with a space.
+// describe returns the paragraphs of the description of a verb. A preformatted paragraph begins with a space.
 func describe(cmd *cobra.Command) []string {
 	if cmd.Long == "" {
 		return []string{cmd.Short + "."}
@@ -41,7 +40,7 @@ type verbGroup struct {
 	Verbs []*cobra.Command
 }
 
-// verbGroups returns the verbs as the help shows them, but for help itself.
+// verbGroups returns the verbs in the groups of the help, without the verb help.
 func verbGroups(root *cobra.Command) []verbGroup {
 	groups := make([]verbGroup, len(root.Groups()))
 	for i, g := range root.Groups() {
@@ -55,7 +54,7 @@ func verbGroups(root *cobra.Command) []verbGroup {
 	return groups
 }
 
-// topics returns what the help has beside verbs.
+// topics returns the help topics that are not verbs.
 func topics(root *cobra.Command) (all []*cobra.Command) {
 	for _, cmd := range root.Commands() {
 		if cmd.IsAdditionalHelpTopicCommand() {

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// allVerbs returns all verbs that the help shows.
+// allVerbs returns all verbs in the help.
 func allVerbs(root *cobra.Command) (all []*cobra.Command) {
 	for _, group := range verbGroups(root) {
 		all = append(all, group.Verbs...)
@@ -20,10 +20,10 @@ func allVerbs(root *cobra.Command) (all []*cobra.Command) {
 	return all
 }
 
-// Each verb tells what a new user needs to know, in a form that fits a terminal.
+// The help of each verb has a short text, an example and lines that fit a terminal.
 func TestHelp(t *testing.T) {
-	const shortest, widest = 72, 100
-	root := newRoot(&app{})
+	const maxShort, maxColumns = 72, 100
+	root := newRoot(newApp(nil, nil, nil, nil))
 	for _, cmd := range root.Commands() {
 		if cmd.GroupID == "" && !cmd.IsAdditionalHelpTopicCommand() {
 			t.Errorf("%s is in no group", cmd.Name())
@@ -34,20 +34,20 @@ func TestHelp(t *testing.T) {
 		if verb.HasParent() && !strings.Contains(verb.Example, "  pix "+name) && !strings.Contains(verb.Example, "pix "+name) {
 			t.Errorf("%s has no example that calls it", name)
 		}
-		if n := len(verb.Short); n == 0 || n > shortest {
-			t.Errorf("%s: the short text has %d bytes, and may have %d: %s", name, n, shortest, verb.Short)
+		if n := len(verb.Short); n == 0 || n > maxShort {
+			t.Errorf("%s: the short text has %d bytes, more than %d: %s", name, n, maxShort, verb.Short)
 		}
 		if strings.HasSuffix(verb.Short, ".") {
 			t.Errorf("%s: the short text ends with a full stop", name)
 		}
 		for line := range strings.Lines(verb.Long + "\n" + verb.Example) {
-			if n := len([]rune(strings.TrimRight(line, "\n"))); n > widest {
-				t.Errorf("%s: a line has %d columns, and may have %d: %s", name, n, widest, line)
+			if n := len([]rune(strings.TrimRight(line, "\n"))); n > maxColumns {
+				t.Errorf("%s: a line has %d columns, more than %d: %s", name, n, maxColumns, line)
 			}
 		}
 		usages := verb.LocalFlags().FlagUsages()
 		if got, want := len(flagHelps(usages)), strings.Count(usages, "\n"); got != want && got != want-1 { // --help
-			t.Errorf("%s: %d flags of %d are understood:\n%s", name, got, want, usages)
+			t.Errorf("%s: flagHelps parses %d flags of %d:\n%s", name, got, want, usages)
 		}
 		if strings.Contains(usages, "(default )") {
 			t.Errorf("%s: a flag has an empty default:\n%s", name, usages)
@@ -61,15 +61,15 @@ func TestReadmeNamesVerbs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, verb := range allVerbs(newRoot(&app{})) {
+	for _, verb := range allVerbs(newRoot(newApp(nil, nil, nil, nil))) {
 		if !strings.Contains(string(text), "`"+verb.Name()+"`") {
 			t.Errorf("the README does not name %s", verb.Name())
 		}
 	}
 }
 
-// The help tells of each variable that the command looks at.
-func TestEnvironmentIsTold(t *testing.T) {
+// The help about the environment has each variable that the command reads.
+func TestEnvironmentHelp(t *testing.T) {
 	var sources []string
 	for _, pattern := range []string{"*.go", "../../*.go", "../../nixconf/*.go", "../../server/*.go"} {
 		found, err := filepath.Glob(pattern)
@@ -78,7 +78,7 @@ func TestEnvironmentIsTold(t *testing.T) {
 		}
 		sources = append(sources, found...)
 	}
-	told := newEnvironment().Long
+	help := newEnvironment().Long
 	read := regexp.MustCompile(`getenv\("([A-Z_]+)"\)`)
 	for _, file := range sources {
 		text, err := os.ReadFile(file)
@@ -86,17 +86,17 @@ func TestEnvironmentIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range read.FindAllSubmatch(text, -1) {
-			if !strings.HasSuffix(file, "_test.go") && !strings.Contains(told, string(m[1])) {
-				t.Errorf("%s looks at %s, and the help does not tell of it", file, m[1])
+			if !strings.HasSuffix(file, "_test.go") && !strings.Contains(help, string(m[1])) {
+				t.Errorf("%s reads %s, which is not in the help", file, m[1])
 			}
 		}
 	}
 }
 
-// The manual pages are what two programs that print them find good.
+// groff and mandoc have no warnings about the manual pages.
 func TestMan(t *testing.T) {
 	dir := t.TempDir()
-	root := newRoot(&app{})
+	root := newRoot(newApp(nil, nil, nil, nil))
 	if err := writeMan(root, dir, time.Unix(0, 0)); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestMan(t *testing.T) {
 	} {
 		t.Run(checker[0], func(t *testing.T) {
 			if _, err := exec.LookPath(checker[0]); err != nil {
-				t.Skipf("there is no %s here", checker[0])
+				t.Skipf("%s is not installed", checker[0])
 			}
 			out, err := exec.Command(checker[0], append(checker[1:], pages...)...).CombinedOutput()
 			if err != nil || len(out) > 0 {

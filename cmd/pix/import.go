@@ -17,10 +17,10 @@ func newImport(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "import",
-		Short: "Add the paths in the stream of export on standard input to the store",
-		Long: `Add the paths in the stream on standard input, as 'pix export' and 'nix-store --export' write it, to
-the store, and print them in the order in which they came. The stream has no signatures, so the
-store must trust you. After an error, paths that were added before it stay.`,
+		Short: "Add the paths of an export on standard input to the store",
+		Long: `Add the paths of an export on standard input to the store, and print them in the order of the
+stream. 'pix export' and 'nix-store --export' write such streams. A stream has no signatures, so the
+store must trust you. Paths that were added before an error stay.`,
 		Example: "  pix import < hello.export",
 		GroupID: groupStore,
 		Args:    cobra.NoArgs,
@@ -40,7 +40,7 @@ store must trust you. After an error, paths that were added before it stay.`,
 
 func (a *app) importPaths(ctx context.Context, s store.Store) (paths []storepath.Path, err error) {
 	if isTerminal(a.stdin) {
-		return nil, &usageError{errors.New("standard input is a terminal: redirect the stream of an export to it")}
+		return nil, &usageError{errors.New("standard input is a terminal: redirect an export to it")}
 	}
 	in := readAhead(ctx, a.stdin)
 	defer in.Close()
@@ -56,20 +56,19 @@ func (a *app) importPaths(ctx context.Context, s store.Store) (paths []storepath
 	return paths, err
 }
 
-// lacksSignature reports whether a daemon has refused an object because nobody whom it trusts
-// has signed it. All versions of Nix say it in words only.
+// lacksSignature reports whether a store refused an object that no trusted key has signed. Daemons report that only in
+// the text of the message.
 func lacksSignature(err error) bool {
-	var said *activity.Error
-	var untrusted *store.UntrustedError
-	return errors.As(err, &untrusted) ||
-		errors.As(err, &said) && strings.Contains(said.Message, "lacks a ") && strings.Contains(said.Message, "signature")
+	var reported *activity.Error
+	return errors.As(err, new(*store.UntrustedError)) ||
+		errors.As(err, &reported) && strings.Contains(reported.Message, "lacks a ") && strings.Contains(reported.Message, "signature")
 }
 
-// hasOtherAddress reports whether a daemon computed another content address for an object. It does so
-// if the object mentions its own path and was made by a Nix that has the other form of the address.
+// hasOtherAddress reports whether a daemon computed another content address for an object. That happens if the object
+// refers to itself and was made by a Nix with the other rules for such addresses.
 func hasOtherAddress(err error) bool {
-	var said *activity.Error
-	return errors.As(err, &said) && strings.Contains(said.Message, "ca hash mismatch importing path")
+	var reported *activity.Error
+	return errors.As(err, &reported) && strings.Contains(reported.Message, "ca hash mismatch importing path")
 }
 
-const otherAddressAdvice = `If the object mentions its own path: Nix 2.17 to 2.34 refuses what all other versions have made, and they refuse what it has made. 'pix make-content-addressed --rules 2.34' or '--rules 2.36' makes it again for such a store.`
+const otherAddressAdvice = `If the object refers to itself: Nix 2.17 to 2.34 and all other versions refuse each other's content addresses of such objects. 'pix make-content-addressed --rules 2.34' or '--rules 2.36' makes a copy for such a store.`

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
 
-// isTerminal reports whether a stream is a terminal, or a way to one.
+// isTerminal reports whether a stream is a terminal, or a writer that wraps one.
 func isTerminal(stream any) bool {
 	if w, ok := stream.(interface{ Unwrap() io.Writer }); ok {
 		stream = w.Unwrap()
@@ -20,11 +23,11 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// stdinName is what messages call standard input.
+// stdinName is how messages name standard input.
 const stdinName = "standard input"
 
-// orInterrupted does work that leaves nothing to clean up, until ctx ends, even if it is
-// stuck: in a read of a terminal, or in a write to a pipe that nobody reads.
+// orInterrupted calls work and waits until it returns or ctx ends. work may block for ever in a read from a terminal or in
+// a write to a pipe without a reader, so it must leave nothing to clean up.
 func orInterrupted(ctx context.Context, work func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- work() }()
@@ -36,10 +39,9 @@ func orInterrupted(ctx context.Context, work func() error) error {
 	}
 }
 
-// frugal makes the garbage collector work as soon as 24 MiB are in use, so that dumping a
-// directory of a million files takes no more than 40 MB, instead of 65. It costs nothing
-// where less is in use, and is not for verbs that hold much.
-func frugal() { debug.SetMemoryLimit(24 << 20) }
+// limitMemory makes the garbage collector run when 24 MiB are in use. Dumping a directory of a million files then takes
+// 40 MB instead of 65. Verbs that hold much data must not use it: the collector would run all the time.
+func limitMemory() { debug.SetMemoryLimit(24 << 20) }
 
 // The sizes of an aheadReader.
 const (
@@ -47,17 +49,16 @@ const (
 	aheadPieces = 4
 )
 
-// An aheadReader reads a stream ahead in a goroutine of its own, so that reading (and
-// decoding, if the stream does that) goes on while its bytes are used. A Read of it ends
-// when its context does, also if the stream is stuck.
+// An aheadReader reads a stream ahead on its own goroutine, so the stream is read (and decompressed) while the
+// caller uses the bytes. Read returns when the context ends, even if the stream blocks.
 type aheadReader struct {
 	ctx   context.Context
 	stop  context.CancelFunc
 	full  chan []byte
 	free  chan []byte
-	piece []byte // what is being used
-	rest  []byte // of piece
-	err   error  // of the stream; set before full is closed
+	piece []byte // the piece that the caller uses
+	rest  []byte // the unread part of piece
+	err   error  // of the stream; written before full is closed
 }
 
 func readAhead(ctx context.Context, src io.Reader) *aheadReader {
@@ -85,7 +86,7 @@ func (r *aheadReader) fill(src io.Reader) {
 		}
 		var n int
 		n, r.err = src.Read(piece[:aheadPiece])
-		r.full <- piece[:n] // never waits: there are no more pieces
+		r.full <- piece[:n] // never blocks: full has room for all pieces
 	}
 }
 
@@ -102,7 +103,7 @@ func (r *aheadReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next returns what comes next, which is valid until it is called again.
+// next returns the next piece of the stream, which is valid until the next call.
 func (r *aheadReader) next() ([]byte, error) {
 	if r.piece != nil {
 		r.free <- r.piece
@@ -120,13 +121,13 @@ func (r *aheadReader) next() ([]byte, error) {
 	}
 }
 
-// Close ends the goroutine, once a read of the stream that is under way has ended.
+// Close stops the goroutine after the current read of the stream.
 func (r *aheadReader) Close() error {
 	r.stop()
 	return nil
 }
 
-// readSmall reads a whole file, or standard input for "-", of no more than limit bytes.
+// readSmall returns the contents of a file, or of standard input for "-". More than limit bytes are an error.
 func (a *app) readSmall(ctx context.Context, file string, limit int64) ([]byte, error) {
 	src := a.stdin
 	if file != "-" {
@@ -150,10 +151,60 @@ func (a *app) readSmall(ctx context.Context, file string, limit int64) ([]byte, 
 	return b, err
 }
 
-// inputName is what messages call a file, or standard input for "-".
+// inputName returns how messages name a file, or standard input for "-".
 func inputName(file string) string {
 	if file == "-" {
 		return stdinName
 	}
 	return "'" + file + "'"
+}
+
+// readFile returns the contents of a file, or of standard input for "-".
+func (a *app) readFile(file string) (string, error) {
+	if file == "-" {
+		b, err := io.ReadAll(a.stdin)
+		return string(b), err
+	}
+	b, err := os.ReadFile(file)
+	return string(b), err
+}
+
+func addStdinFlag(cmd *cobra.Command, stdin *bool) {
+	cmd.Flags().BoolVar(stdin, "stdin", false, "take more from standard input, one per line")
+}
+
+// withStdin returns the arguments, followed by the lines of standard input if stdin is true. Without stdin, no argument is a
+// usage error.
+func (a *app) withStdin(cmd *cobra.Command, args []string, stdin bool) ([]string, error) {
+	if stdin {
+		in := readAhead(cmd.Context(), a.stdin)
+		defer in.Close()
+		lines, err := readLines(in)
+		return append(args, lines...), err
+	}
+	if err := cobra.MinimumNArgs(1)(cmd, args); err != nil {
+		return nil, wrongArguments(cmd, args, err)
+	}
+	return args, nil
+}
+
+// maxLine is the largest length in bytes of a line on standard input. Names of files have at most 4,096.
+const maxLine = 1 << 20
+
+// readLines returns the lines of r, without empty ones.
+func readLines(r io.Reader) ([]string, error) {
+	var lines []string
+	scanner := bufio.NewScanner(r)
+	scanner.Buffer(nil, maxLine)
+	for scanner.Scan() {
+		if line := strings.TrimRight(scanner.Text(), "\r"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if err := scanner.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return nil, fmt.Errorf("line %d has more than %d bytes", len(lines)+1, maxLine)
+	} else if err != nil {
+		return nil, err
+	}
+	return lines, nil
 }

@@ -24,18 +24,17 @@ import (
 
 const jsonPage = "../../docs/json.md"
 
-// exampleKey is the secret key that Nix's manual has as an example.
+// exampleKey is the secret key in the example of Nix's manual.
 const exampleKey = "cache.example.org-0:E7lAO+MsPwTFfPXsdPtW8GKui/5ho4KQHVcAGnX+Tti1V4dUxoVoqLyWJ4YESuZJwQ67GVIksDt47og+tPVUZw=="
 
-// What lies in the store of the examples.
+// Paths in the store of the examples.
 const (
 	exampleDrv    storepath.Path = "/nix/store/acxzy3nc993rxfcmisqxip072179gjfp-greeting.drv"
 	exampleOutput storepath.Path = "/nix/store/bi0l335fv146bda2c22180y58dspds10-greeting"
 	unbuiltDrv    storepath.Path = "/nix/store/00000000000000000000000000000000-unbuilt.drv"
 )
 
-// An exampleStore is a daemon whose store always has the same contents, and a directory with
-// files, in which the test works.
+// An exampleStore is a daemon with a store that always has the same contents. The test works in a new directory with files.
 type exampleStore struct {
 	t        *testing.T
 	daemon   *daemontest.Daemon
@@ -47,7 +46,7 @@ func newExampleStore(t *testing.T) *exampleStore {
 	x := &exampleStore{t: t, daemon: daemontest.New(t, &daemontest.Options{Store: mem, NixVersion: "2.34.8", NoFeatures: true})}
 	ctx := t.Context()
 
-	session, err := mem.Session(ctx) // its temporary roots end with it
+	session, err := mem.Session(ctx) // its temporary roots end with the session
 	x.check(err)
 	s := session.(*memstore.Store)
 	drv, err := os.ReadFile("../../testdata/greeting.drv")
@@ -90,7 +89,7 @@ func (x *exampleStore) check(err error) {
 	}
 }
 
-// addOutput adds what greeting.drv builds, signed.
+// addOutput adds the output of greeting.drv, signed.
 func (x *exampleStore) addOutput(ctx context.Context, s *memstore.Store) {
 	file := filepath.Join(x.t.TempDir(), "greeting")
 	x.check(os.WriteFile(file, []byte("hello from a build\n"), 0o666))
@@ -106,7 +105,7 @@ func (x *exampleStore) addOutput(ctx context.Context, s *memstore.Store) {
 	x.check(s.AddToStoreNAR(ctx, info, &archive, &store.AddOptions{NoSignatures: true}))
 }
 
-// addPackage adds a directory with a file, and a symlink to the output.
+// addPackage adds a directory with a file and a symlink to the output.
 func (x *exampleStore) addPackage(ctx context.Context, s *memstore.Store, name, text string) storepath.Path {
 	dir := x.t.TempDir()
 	x.check(os.WriteFile(filepath.Join(dir, "see"), []byte(text), 0o666))
@@ -118,7 +117,7 @@ func (x *exampleStore) addPackage(ctx context.Context, s *memstore.Store, name, 
 	return info.Path
 }
 
-// pix runs the command and returns what it prints.
+// pix runs the command and returns its output.
 func (x *exampleStore) pix(args ...string) string {
 	x.t.Helper()
 	env := map[string]string{"NIX_DAEMON_SOCKET_PATH": x.daemon.Socket()}
@@ -130,8 +129,8 @@ func (x *exampleStore) pix(args ...string) string {
 	return stdout.String()
 }
 
-// TestJSONPage compares the page about JSON with what the verbs print, and looks whether it
-// tells of each member. With -update it renews the examples.
+// TestJSONPage compares the examples in docs/json.md with the output of the verbs, and checks that the page describes each
+// member. With -update it writes the examples.
 func TestJSONPage(t *testing.T) {
 	page, err := filepath.Abs(jsonPage)
 	if err != nil {
@@ -177,21 +176,20 @@ func TestJSONPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkMembers(t, string(text), produced)
-	for _, verb := range allVerbs(newRoot(&app{})) {
+	for _, verb := range allVerbs(newRoot(newApp(nil, nil, nil, nil))) {
 		if verb.LocalFlags().Lookup("json") != nil && !strings.Contains(string(text), "\n### "+verb.Name()+"\n") {
 			t.Errorf("docs/json.md has no section on %s --json", verb.Name())
 		}
 	}
 }
 
-// firstOperations leaves only some operations of what daemon-info prints, and gives the
-// daemon its usual address.
+// firstOperations returns the output of daemon-info with only some operations and the default address.
 func firstOperations(t *testing.T, text, socket string) string {
-	var info daemonInfo
+	var info daemonInfoJSON
 	if err := json.Unmarshal([]byte(text), &info); err != nil {
 		t.Fatal(err)
 	}
-	info.Operations = slices.DeleteFunc(info.Operations, func(o daemonOperation) bool {
+	info.Operations = slices.DeleteFunc(info.Operations, func(o daemonOperationJSON) bool {
 		return o.Name != "IsValidPath" && o.Name != "CollectGarbage" && o.Reason == nil
 	})[:3]
 	text, err := marshalJSON(info)
@@ -201,10 +199,10 @@ func firstOperations(t *testing.T, text, socket string) string {
 	return strings.ReplaceAll(text, socket, "/nix/var/nix/daemon-socket/socket")
 }
 
-// exampleLocalInfo returns what daemon-info prints of a store in a directory.
+// exampleLocalInfo returns the output of daemon-info for a store in a directory.
 func exampleLocalInfo(t *testing.T) string {
-	text, err := marshalJSON(localInfo{
-		chosen{Store: "/srv/store"}, "/nix/store", "/srv/store/nix/store", "/srv/store/nix/var/nix", "/srv/store/nix/var/log/nix", new(10), false,
+	text, err := marshalJSON(localInfoJSON{
+		chosenJSON{Store: "/srv/store"}, "/nix/store", "/srv/store/nix/store", "/srv/store/nix/var/nix", "/srv/store/nix/var/log/nix", new(10), false,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -212,7 +210,7 @@ func exampleLocalInfo(t *testing.T) string {
 	return text
 }
 
-// exampleLiveness returns what gc --explain prints, which no daemon can answer.
+// exampleLiveness returns the output of gc --explain, which no daemon supports.
 func exampleLiveness(t *testing.T, live storepath.Path) string {
 	text, err := marshalJSON([]livenessJSON{
 		newLivenessJSON(exampleOutput, &store.Liveness{
@@ -229,23 +227,23 @@ func exampleLiveness(t *testing.T, live storepath.Path) string {
 	return text
 }
 
-// exampleSetting returns what config prints of a setting of nix.conf.
+// exampleSetting returns the output of config for a setting from nix.conf.
 func exampleSetting(t *testing.T) string {
 	conf := nixconf.Default()
 	if err := conf.Set(nixconf.Assignment{Name: "connect-timeout", Value: "2", File: "/etc/nix/nix.conf", Line: 7, Source: nixconf.FromFile}); err != nil {
 		t.Fatal(err)
 	}
-	text, err := marshalJSON(map[string]setting{"connect-timeout": describeSetting(nixconf.Find("connect-timeout"), conf.Get("connect-timeout"))})
+	text, err := marshalJSON(map[string]settingJSON{"connect-timeout": newSettingJSON(nixconf.Find("connect-timeout"), conf.Get("connect-timeout"))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return text
 }
 
-// exampleVersion returns what version prints, of a build that does not change.
+// exampleVersion returns the output of version for a fixed build.
 func exampleVersion(t *testing.T) string {
 	commit, at := "4d1b9c2fd40f2d9c3f0e8bb9d2b9a1c3e5f70812", int64(1700000000)
-	text, err := marshalJSON(build{
+	text, err := marshalJSON(buildInfo{
 		Version: "v0.1.0", Commit: &commit, CommitTime: &at, Go: "go1.26.0", Platform: "linux/amd64", JSONFormat: jsonFormat,
 	})
 	if err != nil {
@@ -254,7 +252,7 @@ func exampleVersion(t *testing.T) string {
 	return text
 }
 
-// checkMembers looks whether each section tells of the members in its examples.
+// checkMembers checks that each section describes the members in its examples.
 func checkMembers(t *testing.T, page string, produced map[string]string) {
 	data := []string{"out", "link", "see", "name"} // names of outputs, files and variables
 	for section := range strings.SplitSeq(page, "\n### ") {
@@ -269,7 +267,7 @@ func checkMembers(t *testing.T, page string, produced map[string]string) {
 			}
 			for member := range memberNames(value) {
 				if !strings.Contains(text, "`"+member+"`") && !strings.Contains(member, "-") && !slices.Contains(data, member) {
-					t.Errorf("the section %s does not tell of the member %s", title, member)
+					t.Errorf("the section %s does not describe the member %s", title, member)
 				}
 			}
 		}
@@ -286,9 +284,9 @@ func memberNames(value any) map[string]bool {
 		case []any:
 			todo = append(todo, v...)
 		case map[string]any:
-			for name, below := range v {
+			for name, member := range v {
 				names[name] = true
-				todo = append(todo, below)
+				todo = append(todo, member)
 			}
 		}
 	}

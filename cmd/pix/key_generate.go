@@ -16,9 +16,9 @@ func newKeyGenerate(a *app) *cobra.Command {
 		Use:   "key-generate --key-name NAME",
 		Short: "Print a new secret key for signing store objects",
 		Long: `Print a new secret key for signing store objects, as 'nix key generate-secret' does. Its name
-should say who signs with it, and which of their keys it is: keys are replaced some day. Keep it
-where no other user can read it. If standard output is a file, only its owner can read that
-afterwards. The umask of the example keeps others from opening it before.`,
+should tell who signs with it, and have a number, because keys are replaced from time to time. Keep
+the key where no other user can read it. If standard output is a file, its mode becomes 0600. The
+umask of the example keeps other users from opening the file before.`,
 		Example: "  (umask 077; pix key-generate --key-name cache.example.org-1 > secret-key)",
 		GroupID: groupKeys,
 		Args:    cobra.NoArgs,
@@ -30,7 +30,7 @@ afterwards. The umask of the example keeps others from opening it before.`,
 			if err != nil {
 				return wrongUse(cmd, err)
 			}
-			a.keepPrivate()
+			a.makeStdoutPrivate()
 			return a.print(key.Reveal() + "\n")
 		},
 	}
@@ -39,9 +39,9 @@ afterwards. The umask of the example keeps others from opening it before.`,
 	return cmd
 }
 
-// keepPrivate makes the file that standard output goes to its owner's alone, before a secret is
-// written to it. A shell makes files that others can read.
-func (a *app) keepPrivate() {
+// makeStdoutPrivate changes the mode of a file on standard output to 0600, before a secret key is written to it. A shell
+// creates files that other users can read.
+func (a *app) makeStdoutPrivate() {
 	f, ok := a.stdout.(*os.File)
 	if !ok {
 		return

@@ -9,7 +9,7 @@ import (
 	"pix/signature"
 )
 
-// maxKeyFile is more than a file with a key has bytes.
+// maxKeyFile is the largest size of a key file in bytes, far more than a key has.
 const maxKeyFile = 64 << 10
 
 func newKeyPublic(a *app) *cobra.Command {
@@ -29,8 +29,7 @@ func newKeyPublic(a *app) *cobra.Command {
 	}
 }
 
-// readSecretKey reads a file that holds a secret key. Its errors name the file, and never
-// show what is in it.
+// readSecretKey reads a secret key from a file. Errors name the file and never have any of its contents.
 func (a *app) readSecretKey(ctx context.Context, file string) (signature.SecretKey, error) {
 	text, err := a.readSmall(ctx, file, maxKeyFile)
 	if err != nil {

@@ -21,16 +21,16 @@ import (
 	"pix/storepath"
 )
 
-// A scriptedBuild is a daemon with derivations, whose build the test directs.
+// A scriptedBuild is a daemon with derivations. The test decides what happens in a build.
 type scriptedBuild struct {
 	t      *testing.T
 	socket string
 	drvs   map[string]storepath.Path
-	steps  chan func(activity.Handler) // what happens next; closed when the build has ended
-	ended  chan error                  // why the build ended: its context
+	steps  chan func(activity.Handler) // the next events of the build; closed at the end of the build
+	ended  chan error                  // the error of the context that ended the build
 }
 
-// newScriptedBuild adds derivations of these names, each an input of the next.
+// newScriptedBuild adds derivations with these names. Each is an input of the next.
 func newScriptedBuild(t *testing.T, names ...string) *scriptedBuild {
 	t.Helper()
 	b := &scriptedBuild{t: t, drvs: make(map[string]storepath.Path), steps: make(chan func(activity.Handler)), ended: make(chan error, 1)}
@@ -52,14 +52,14 @@ func newScriptedBuild(t *testing.T, names ...string) *scriptedBuild {
 	return b
 }
 
-// build is what the daemon does when it is asked to build.
+// build builds a derivation for the daemon: it runs the steps of the test.
 func (b *scriptedBuild) build(ctx context.Context, s *memstore.Store, path storepath.Path, d *derivation.Derivation) error {
 	h := activity.HandlerOf(ctx)
 	for {
 		select {
 		case step, more := <-b.steps:
 			if !more {
-				return errors.New("it was not to be")
+				return errors.New("the script ended")
 			}
 			step(h)
 		case <-ctx.Done():
@@ -69,7 +69,7 @@ func (b *scriptedBuild) build(ctx context.Context, s *memstore.Store, path store
 	}
 }
 
-// says makes the daemon say something.
+// says makes the daemon send events.
 func (b *scriptedBuild) says(events ...activity.Event) {
 	b.t.Helper()
 	select {
@@ -79,7 +79,7 @@ func (b *scriptedBuild) says(events ...activity.Event) {
 		}
 	}:
 	case <-time.After(20 * time.Second):
-		b.t.Fatal("nothing is being built")
+		b.t.Fatal("no build is running")
 	}
 }
 
@@ -110,8 +110,8 @@ func (b *scriptedBuild) onTerminal(columns, rows int, env []string, command stri
 	return termtest.Start(b.t, columns, rows, cmd)
 }
 
-// shows waits until the terminal shows that, with any number of seconds for Ns.
-func shows(t *testing.T, term *termtest.Terminal, want ...string) {
+// waitForLines waits until the terminal shows these lines. Ns stands for any number of seconds.
+func waitForLines(t *testing.T, term *termtest.Terminal, want ...string) {
 	t.Helper()
 	var got []string
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
@@ -124,13 +124,14 @@ func shows(t *testing.T, term *termtest.Terminal, want ...string) {
 
 var seconds = regexp.MustCompile(`(^| )\d+s`)
 
-// inOrder fails unless the terminal is as a shell wants it.
-func inOrder(t *testing.T, term *termtest.Terminal) {
+// checkTerminal checks that the terminal is in a normal state: the cursor is visible at the beginning of a line, and long
+// lines wrap.
+func checkTerminal(t *testing.T, term *termtest.Terminal) {
 	t.Helper()
 	term.Look(func(s *termtest.Screen) {
 		x, _, shown := s.Cursor()
-		if x != 0 || !shown || !s.Wraps() || s.Wrong() != nil {
-			t.Errorf("the cursor is in column %d and shown: %v; it wraps: %v; it was sent %q", x, shown, s.Wraps(), s.Wrong())
+		if x != 0 || !shown || !s.Wraps() || s.Unsupported() != nil {
+			t.Errorf("cursor in column %d, visible %v; wraps %v; unsupported output %q", x, shown, s.Wraps(), s.Unsupported())
 		}
 	})
 }
@@ -148,26 +149,26 @@ func TestLiveBuild(t *testing.T) {
 	term := b.onTerminal(80, 24, nil, "pix", "build", string(b.drvs["app"])+"^out")
 	b.says(b.starts(1, "lib"), says(1, "unpacking \x1b[2J\x1b[31mred"), activity.Log{Text: "warning: beware"})
 	b.says(activity.Result{ID: 1, Type: activity.SetPhase, Fields: []activity.Field{activity.Text("unpackPhase")}})
-	shows(t, term,
+	waitForLines(t, term,
 		"warning: beware",
 		"○ app waits for 1",
 		"└─ ○ tool waits for 1",
 		"   └─ ● lib unpackPhase Ns  unpacking red",
 		"1 running · 0 of 3 built · Ns · 2 to come")
 	b.says(activity.Stop{ID: 1}, b.starts(2, "tool"), says(2, "日本語日本語日本語日本語日本語日本語"))
-	shows(t, term,
+	waitForLines(t, term,
 		"warning: beware",
 		"○ app waits for 1",
 		"└─ ● tool Ns  日本語日本語日本語日本語日本語日本語",
 		"   └─ ✓ lib Ns",
 		"1 running · 1 of 3 built · Ns · 1 to come")
 	term.Resize(80, 4)
-	shows(t, term,
+	waitForLines(t, term,
 		"○ app waits for 1",
 		"└─ ● tool Ns  日本語日本語日本語日本語日本語日本語",
 		"1 running · 1 of 3 built · Ns · 1 to come")
 	term.Resize(80, 24)
-	shows(t, term,
+	waitForLines(t, term,
 		"warning: beware",
 		"○ app waits for 1",
 		"└─ ● tool Ns  日本語日本語日本語日本語日本語日本語",
@@ -178,55 +179,55 @@ func TestLiveBuild(t *testing.T) {
 	if status := exitStatus(term.Wait()); status != 1 {
 		t.Errorf("exit status %d", status)
 	}
-	message := "pix: building '" + string(b.drvs["app"]) + "^out' failed: it was not to be"
-	shows(t, term,
+	message := "pix: building '" + string(b.drvs["app"]) + "^out' failed: the script ended"
+	waitForLines(t, term,
 		"warning: beware",
 		"✗ tool failed after Ns",
 		"  "+string(b.drvs["tool"]),
 		"  builder failed with exit code 3",
 		"  the last lines of its log:",
 		"  │ 日本語日本語日本語日本語日本語日本語",
-		"1 of 3 built, 1 failed, 1 need what failed in Ns",
+		"1 of 3 built, 1 failed, 1 need a failed build in Ns",
 		strings.TrimSpace(message[:80]), message[80:])
-	inOrder(t, term)
+	checkTerminal(t, term)
 }
 
-// It fits whatever size the terminal has, and gets.
+// The view fits terminals of all sizes, and adapts when the size changes.
 func TestLiveNarrow(t *testing.T) {
 	b := newScriptedBuild(t, "lib", "tool", "app")
 	term := b.onTerminal(40, 10, nil, "pix", "build", string(b.drvs["app"])+"^out")
 	b.says(b.starts(1, "lib"), says(1, "checking whether the compiler works"))
-	shows(t, term,
+	waitForLines(t, term,
 		"○ app waits for 1",
 		"└─ ○ tool waits for 1",
 		"   └─ ● lib Ns  checking whether the c…",
 		"●1 ✓0/3 Ns ○2")
 	term.Resize(20, 5)
-	shows(t, term,
+	waitForLines(t, term,
 		"○ app waits for 1",
 		"└─ ○ tool waits fo…",
 		"   └─ ● lib Ns  ch…",
 		"●1 ✓0/3 Ns ○2")
 	term.Resize(12, 2)
-	shows(t, term, "●1 ✓0/3 Ns")
+	waitForLines(t, term, "●1 ✓0/3 Ns")
 	term.Resize(60, 10)
 	b.says(activity.Stop{ID: 1})
 	close(b.steps)
 	term.Wait()
-	inOrder(t, term)
+	checkTerminal(t, term)
 	term.Look(func(s *termtest.Screen) {
-		if !slices.ContainsFunc(s.Lines(), func(l string) bool { return strings.HasPrefix(l, "1 of 3 built, 2 not begun in ") }) {
+		if !slices.ContainsFunc(s.Lines(), func(l string) bool { return strings.HasPrefix(l, "1 of 3 built, 2 not started in ") }) {
 			t.Errorf("the summary is not in\n%s", s)
 		}
 	})
 }
 
-// The first Ctrl-C stops the build, and the view says so.
+// The first Ctrl-C stops the build, and the view shows that.
 func TestLiveInterrupt(t *testing.T) {
 	b := newScriptedBuild(t, "lib", "app")
 	term := b.onTerminal(80, 24, nil, "pix", "build", string(b.drvs["app"])+"^out")
 	b.says(b.starts(1, "lib"))
-	shows(t, term, "○ app waits for 1", "└─ ● lib Ns", "1 running · 0 of 2 built · Ns · 1 to come")
+	waitForLines(t, term, "○ app waits for 1", "└─ ● lib Ns", "1 running · 0 of 2 built · Ns · 1 to come")
 	term.Type("\x03")
 	if status := exitStatus(term.Wait()); status != exitInterrupted {
 		t.Errorf("exit status %d", status)
@@ -234,54 +235,53 @@ func TestLiveInterrupt(t *testing.T) {
 	select {
 	case <-b.ended:
 	case <-time.After(20 * time.Second):
-		t.Error("the daemon builds on")
+		t.Error("the daemon continues the build")
 	}
-	shows(t, term, "interrupted: 0 of 2 built, 1 stopped, 1 not begun in Ns", "pix: interrupted")
-	inOrder(t, term)
+	waitForLines(t, term, "interrupted: 0 of 2 built, 1 stopped, 1 not started in Ns", "pix: interrupted")
+	checkTerminal(t, term)
 }
 
-// The second one kills, and nothing else can be relied on. The terminal is in order.
+// The second Ctrl-C kills the process, but resets the terminal first.
 func TestLiveKill(t *testing.T) {
 	b := newScriptedBuild(t, "lib")
 	term := b.onTerminal(80, 24, nil, "pixstuck")
-	shows(t, term, "· stuck Ns", "Ns")
+	waitForLines(t, term, "· stuck Ns", "Ns")
 	term.Type("\x03")
-	shows(t, term, "· stuck Ns", "stopping Ns")
+	waitForLines(t, term, "· stuck Ns", "stopping Ns")
 	term.Type("\x03")
 	err := term.Wait()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGINT {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("pix exited with %v, want SIGINT", err)
 	}
-	inOrder(t, term)
+	checkTerminal(t, term)
 }
 
-// What panics, or is told to quit, leaves the terminal in order too.
+// A panic and SIGQUIT reset the terminal, too.
 func TestLiveCrash(t *testing.T) {
 	b := newScriptedBuild(t, "lib")
 	term := b.onTerminal(80, 24, []string{"PANIC=1"}, "pixstuck")
 	term.Wait()
-	inOrder(t, term)
+	checkTerminal(t, term)
 	term = b.onTerminal(80, 24, nil, "pixstuck")
-	shows(t, term, "· stuck Ns", "Ns")
+	waitForLines(t, term, "· stuck Ns", "Ns")
 	term.Type("\x1c") // Ctrl-\
 	term.Wait()
 	term.Look(func(s *termtest.Screen) {
 		if _, _, shown := s.Cursor(); !shown || !s.Wraps() {
-			t.Errorf("the terminal is not in order:\n%s", s)
+			t.Errorf("the terminal was not reset:\n%s", s)
 		}
 	})
 }
 
 func init() { commands["pixstuck"] = stuck }
 
-// stuck is a command that listens to nothing.
+// stuck is a command that blocks and ignores its context.
 func stuck() {
-	shown := new(progress)
-	defer shown.end(nil)
-	ctx, stop := interruptible(shown.restore)
+	a := newApp(os.Stdin, os.Stdout, os.Stderr, os.Getenv)
+	defer a.progress.end(nil)
+	ctx, stop := interruptible(a.progress.restore)
 	defer stop()
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, progress: shown}
 	h := activity.HandlerOf(a.follow(ctx))
 	h.HandleEvent(activity.Start{ID: 1, Text: "stuck"})
 	if os.Getenv("PANIC") != "" {
@@ -291,8 +291,8 @@ func stuck() {
 	select {}
 }
 
-// Where there is no terminal that could do it, or on request, there are plain lines.
-func TestLiveNot(t *testing.T) {
+// Plain lines are printed instead of the view on a simple terminal or on request.
+func TestPlainProgress(t *testing.T) {
 	for _, c := range []struct {
 		env  []string
 		args []string
@@ -318,7 +318,7 @@ func TestLiveNot(t *testing.T) {
 			if !slices.Equal(got, c.want) {
 				t.Errorf("the terminal shows\n%s\nnot %q", strings.Join(screenLines(term), "\n"), c.want)
 			}
-			inOrder(t, term)
+			checkTerminal(t, term)
 		})
 	}
 }

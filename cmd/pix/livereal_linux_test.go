@@ -15,8 +15,8 @@ import (
 	"pix/storepath"
 )
 
-// realBuilds adds derivations to a daemon: top needs good and mid, mid needs bad, which
-// fails when the file /tmp/go is there.
+// realBuilds adds derivations to a daemon: top needs good and mid, mid needs bad. good and bad wait for the file /tmp/go;
+// then bad fails.
 func realBuilds(t *testing.T, d *realnix.Daemon) map[string]storepath.Path {
 	t.Helper()
 	s, err := daemon.Open(context.Background(), daemon.Unix{Path: d.Socket}, nil)
@@ -47,14 +47,14 @@ func realBuilds(t *testing.T, d *realnix.Daemon) map[string]storepath.Path {
 	return drvs
 }
 
-// The view of a real build is the same, whichever daemon builds.
+// The view of a real build is the same for each daemon.
 func TestLiveRealBuild(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)
 		drvs := realBuilds(t, d)
 		b := &scriptedBuild{t: t, socket: d.Socket}
 		term := b.onTerminal(80, 24, nil, "pix", "build", "-k", "-j", "2", string(drvs["top"])+"^out")
-		waitFor(t, term,
+		waitForLinesInAnyOrder(t, term,
 			"○ top waits for 2",
 			"├─ ● good Ns",
 			"└─ ○ mid waits for 1",
@@ -66,7 +66,7 @@ func TestLiveRealBuild(t *testing.T) {
 		if status := exitStatus(term.Wait()); status != 1 {
 			t.Errorf("exit status %d", status)
 		}
-		inOrder(t, term)
+		checkTerminal(t, term)
 		want := []string{
 			"✗ bad failed after Ns",
 			"  " + string(drvs["bad"]),
@@ -74,7 +74,7 @@ func TestLiveRealBuild(t *testing.T) {
 			"  the last lines of its log:",
 			"  │ trying",
 			"  │ oh no",
-			"1 of 4 built, 1 failed, 2 need what failed in Ns",
+			"1 of 4 built, 1 failed, 2 need a failed build in Ns",
 		}
 		got := screenLines(term)
 		if len(got) < len(want) || !slices.Equal(got[:len(want)], want) || !strings.HasPrefix(got[len(want)], "pix: building ") {
@@ -91,7 +91,7 @@ func TestLiveRealInterrupt(t *testing.T) {
 		before := len(d.Processes())
 		b := &scriptedBuild{t: t, socket: d.Socket}
 		term := b.onTerminal(80, 24, nil, "pix", "build", "-j", "2", string(drvs["top"])+"^out")
-		waitFor(t, term,
+		waitForLinesInAnyOrder(t, term,
 			"○ top waits for 2",
 			"├─ ● good Ns",
 			"└─ ○ mid waits for 1",
@@ -101,31 +101,31 @@ func TestLiveRealInterrupt(t *testing.T) {
 		if status := exitStatus(term.Wait()); status != exitInterrupted {
 			t.Errorf("exit status %d", status)
 		}
-		shows(t, term, "interrupted: 0 of 4 built, 2 stopped, 2 not begun in Ns", "pix: interrupted")
-		inOrder(t, term)
+		waitForLines(t, term, "interrupted: 0 of 4 built, 2 stopped, 2 not started in Ns", "pix: interrupted")
+		checkTerminal(t, term)
 		for deadline := time.Now().Add(20 * time.Second); len(d.Processes()) > before; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("%d processes are left, %d were before", len(d.Processes()), before)
+				t.Fatalf("%d processes remain, there were %d before", len(d.Processes()), before)
 			}
 		}
 	})
 }
 
-// waitFor waits until the terminal shows these lines, in any order and with any drawings
-// before them: daemons differ in what they build first.
-func waitFor(t *testing.T, term *termtest.Terminal, want ...string) {
+// waitForLinesInAnyOrder waits until the terminal shows these lines, in any order and with any tree drawing before them,
+// because daemons start builds in different orders.
+func waitForLinesInAnyOrder(t *testing.T, term *termtest.Terminal, want ...string) {
 	t.Helper()
 	var got []string
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		got = screenLines(term)
-		if slices.Equal(undrawn(got), undrawn(want)) {
+		if slices.Equal(sortedWithoutDrawing(got), sortedWithoutDrawing(want)) {
 			return
 		}
 	}
 	t.Fatalf("the terminal shows\n%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 }
 
-func undrawn(lines []string) []string {
+func sortedWithoutDrawing(lines []string) []string {
 	plain := make([]string, len(lines))
 	for i, l := range lines {
 		plain[i] = drawing.ReplaceAllString(l, "")
@@ -136,7 +136,7 @@ func undrawn(lines []string) []string {
 
 var drawing = regexp.MustCompile(`^[ │├└─]+`)
 
-// screenLines returns what a terminal shows, with Ns for any number of seconds.
+// screenLines returns the lines of a terminal, with each number of seconds replaced by Ns.
 func screenLines(term *termtest.Terminal) (lines []string) {
 	term.Look(func(s *termtest.Screen) { lines = s.Lines() })
 	for i := range lines {

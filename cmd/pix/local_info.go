@@ -12,16 +12,15 @@ import (
 	"pix/store"
 )
 
-// chosen is what daemon-info prints of every store.
-type chosen struct {
+// chosenJSON is the part of the output of daemon-info that every kind of store has.
+type chosenJSON struct {
 	Store  string  `json:"store"`  // its URI
-	Reason *string `json:"reason"` // why it is that one; null if it was named
+	Reason *string `json:"reason"` // why this store was chosen; null if the user named it
 }
 
-// chosen says which store was opened last, and why.
-func (a *app) chosen() chosen { return chosen{redact.URL(a.resolved), orNull(a.reason)} }
+func (c *storeChoice) json() chosenJSON { return chosenJSON{redact.URL(c.uri), orNull(c.reason)} }
 
-func (c chosen) text() string {
+func (c chosenJSON) text() string {
 	reason := "it was named"
 	if c.Reason != nil {
 		reason = *c.Reason
@@ -29,20 +28,20 @@ func (c chosen) text() string {
 	return fmt.Sprintf("store: %s\nreason: %s\n", c.Store, reason)
 }
 
-// localInfo is what daemon-info prints of a store that is opened without a daemon.
-type localInfo struct {
-	chosen
+// localInfoJSON is the output of daemon-info for a store in a directory.
+type localInfoJSON struct {
+	chosenJSON
 	StoreDir string `json:"storeDir"`
-	Objects  string `json:"objectDir"` // where what is in StoreDir is
+	Objects  string `json:"objectDir"` // the directory on this machine that holds the objects of StoreDir
 	StateDir string `json:"stateDir"`
 	LogDir   string `json:"logDir"`
 	Schema   *int   `json:"schema"` // of the database; null if the store does not exist yet
 	ReadOnly bool   `json:"readOnly"`
 }
 
-// localInfo prints where a store is. It may not exist yet.
-func (a *app) localInfo(i localstore.Info, exists, asJSON bool) error {
-	info := localInfo{a.chosen(), string(i.Dir), i.StoreDir, i.StateDir, i.LogDir, nil, a.isReadOnly()}
+// printLocalInfo prints where the parts of a store in a directory are. The store may not exist yet.
+func (a *app) printLocalInfo(c *storeChoice, i localstore.Info, exists, asJSON bool) error {
+	info := localInfoJSON{c.json(), string(i.Dir), i.StoreDir, i.StateDir, i.LogDir, nil, c.isReadOnly()}
 	schema := "none, since nothing was added yet"
 	if exists {
 		info.Schema, schema = &i.Schema, strconv.Itoa(i.Schema)
@@ -53,19 +52,18 @@ func (a *app) localInfo(i localstore.Info, exists, asJSON bool) error {
 	return a.printEither(text, info, asJSON)
 }
 
-// isReadOnly reports whether the URI of the store that was opened last says that nothing may be written to it.
-func (a *app) isReadOnly() bool {
-	_, query, _ := strings.Cut(a.resolved, "?")
-	values, _ := url.ParseQuery(query) // the store was opened, so there is no error
+// isReadOnly reports whether the URI has the parameter read-only=true.
+func (c *storeChoice) isReadOnly() bool {
+	_, query, _ := strings.Cut(c.uri, "?")
+	values, _ := url.ParseQuery(query) // opening the store has parsed the URI without an error
 	return slices.Contains([]string{"true", "yes", "1"}, values.Get("read-only"))
 }
 
-// otherInfo prints what there is to say of a store that is neither a daemon nor in a directory,
-// such as a binary cache.
-func (a *app) otherInfo(s store.Store, asJSON bool) error {
+// printOtherInfo prints the URI and the store directory of any other store, such as a binary cache.
+func (a *app) printOtherInfo(c *storeChoice, s store.Store, asJSON bool) error {
 	info := struct {
-		chosen
+		chosenJSON
 		StoreDir string `json:"storeDir"`
-	}{a.chosen(), string(s.Dir())}
+	}{c.json(), string(s.Dir())}
 	return a.printEither(info.text()+fmt.Sprintf("store-dir: %s\n", info.StoreDir), info, asJSON)
 }

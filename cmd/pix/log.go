@@ -24,12 +24,11 @@ func newLog(a *app) *cobra.Command {
 	var stdin bool
 	cmd := &cobra.Command{
 		Use:   "log PATH...",
-		Short: "Print the logs of builds",
-		Long: `Print the log of the build of each path, a derivation or an output of one. Binary caches and
-stores in a directory have logs. A daemon cannot be asked for them: they are read where the daemon
-of this machine writes them, in $NIX_LOG_DIR, by default /nix/var/log/nix. On a terminal what
-could take it over is left out; elsewhere logs are as they were written. The exit code is 1 if
-there is no log.`,
+		Short: "Print build logs",
+		Long: `Print the build log of each path, which is a derivation or an output of one. Binary caches and
+stores in a directory have logs. The protocol of daemons has none, so the logs of the daemon of this
+machine are read from $NIX_LOG_DIR, by default /nix/var/log/nix. On a terminal control characters
+are left out; elsewhere logs are unchanged. The exit code is 1 if there is no log.`,
 		Example:           "  pix log /nix/store/...-hello",
 		ValidArgsFunction: a.completePaths,
 		GroupID:           groupStore,
@@ -56,7 +55,7 @@ there is no log.`,
 	return cmd
 }
 
-// printLog prints the log of what was built.
+// printLog prints the build log of an installable.
 func (a *app) printLog(ctx context.Context, s store.Store, built derivation.DerivedPath) error {
 	drv, err := derivationOf(ctx, s, built)
 	if err != nil {
@@ -76,8 +75,7 @@ func (a *app) printLog(ctx context.Context, s store.Store, built derivation.Deri
 	})
 }
 
-// openLog opens the log of a derivation: that which the store has, or for a daemon, which
-// cannot be asked, that which it has written.
+// openLog opens the build log of a derivation, from the store or, for a daemon, from the log directory of this machine.
 func (a *app) openLog(ctx context.Context, s store.Store, drv storepath.Path) (io.ReadCloser, error) {
 	if r, ok := store.As[store.LogReader](s); ok {
 		log, err := r.BuildLog(ctx, drv)
@@ -86,11 +84,11 @@ func (a *app) openLog(ctx context.Context, s store.Store, drv storepath.Path) (i
 		}
 		return log, err
 	}
-	if err := onThisMachine(ctx, s, "the protocol has no logs of builds"); err != nil {
+	if err := onThisMachine(ctx, s, "the protocol has no build logs"); err != nil {
 		return nil, err
 	}
 	dir := cmp.Or(a.getenv("NIX_LOG_DIR"), "/nix/var/log/nix")
-	log, err := openLog(dir, drv)
+	log, err := openLogFile(dir, drv)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("there is no log of '%s' in %s: it was not built on this machine, or its log is elsewhere (NIX_LOG_DIR)", drv, dir)
 	}
@@ -100,10 +98,10 @@ func (a *app) openLog(ctx context.Context, s store.Store, drv storepath.Path) (i
 	return log, nil
 }
 
-// derivationOf returns the derivation by which something was built.
+// derivationOf returns the derivation of an installable: of an output its deriver.
 func derivationOf(ctx context.Context, s store.Store, built derivation.DerivedPath) (storepath.Path, error) {
 	if built, ok := built.(derivation.Built); ok {
-		return resolve(ctx, s, built.Drv)
+		return resolveDerivation(ctx, s, built.Drv)
 	}
 	path := built.(derivation.Opaque).Path
 	if path.IsDerivation() {
@@ -114,23 +112,23 @@ func derivationOf(ctx context.Context, s store.Store, built derivation.DerivedPa
 		return "", err
 	}
 	if info.Deriver == "" {
-		return "", fmt.Errorf("by which derivation '%s' was built is not known, so there is no log of it", path)
+		return "", fmt.Errorf("'%s' has no known deriver, so there is no build log", path)
 	}
 	return info.Deriver, nil
 }
 
-// A buildLog is the log of a build, decoded.
+// A buildLog is an open build log, decompressed.
 type buildLog struct {
 	io.Reader
 	io.Closer
 }
 
-// openLog opens the log of a derivation in a log directory: dir/drvs/xx/rest, where the base
-// of the derivation is xxrest, or, from long ago, dir/drvs/xxrest. Nix compresses it with bzip2
-// unless it is told not to. The error is [fs.ErrNotExist] if there is none.
+// openLogFile opens the log of a derivation in a log directory: dir/drvs/xx/rest, where xxrest is the base name of the
+// derivation, or dir/drvs/xxrest, the name in very old versions. Nix compresses logs with bzip2 by default.
+// The error is [fs.ErrNotExist] if there is no log.
 //
 // Source: LocalFSStore::getBuildLogExact in local-fs-store.cc.
-func openLog(dir string, drv storepath.Path) (*buildLog, error) {
+func openLogFile(dir string, drv storepath.Path) (*buildLog, error) {
 	base := drv.Base()
 	for _, name := range []string{filepath.Join(base[:2], base[2:]), base} {
 		for _, ext := range []string{"", ".bz2", ".zst", ".xz"} {
@@ -152,8 +150,7 @@ func openLog(dir string, drv storepath.Path) (*buildLog, error) {
 	return nil, fs.ErrNotExist
 }
 
-// copyPlain copies lines without what could take over a terminal. A line that is very long is
-// looked at in pieces.
+// copyPlain copies lines without control sequences. It handles a very long line in pieces.
 func copyPlain(dst io.Writer, src io.Reader) error {
 	lines := bufio.NewReaderSize(src, 64<<10)
 	for {

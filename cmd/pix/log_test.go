@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A log can neither take over a terminal nor be held in memory because of one long line.
+// copyPlain removes control sequences, and handles long lines in pieces.
 func TestCopyPlain(t *testing.T) {
 	long := strings.Repeat("x", 200<<10)
 	var b strings.Builder
@@ -13,6 +13,6 @@ func TestCopyPlain(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := "red\n" + long + "\nend"; b.String() != want {
-		t.Errorf("%d bytes instead of %d, beginning with %q", b.Len(), len(want), b.String()[:10])
+		t.Errorf("got %d bytes, want %d; they begin with %q", b.Len(), len(want), b.String()[:10])
 	}
 }

@@ -13,23 +13,27 @@ import (
 	"syscall"
 
 	"pix/activity"
+	"pix/builder/sandbox"
 	"pix/store"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)) }
+func main() {
+	sandbox.Main() // this program is also the one that makes sandboxes
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+}
 
 // run runs the command with these arguments and returns its exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
-	shown := new(progress)
-	defer shown.end(nil) // also when something panics
-	ctx, stop := interruptible(shown.restore)
+	a := newApp(stdin, stdout, stderr, getenv)
+	defer a.progress.end(nil) // a panic must not leave the terminal in the state of the live view
+	ctx, stop := interruptible(a.progress.restore)
 	defer stop()
-	root := newRoot(&app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv, progress: shown})
+	root := newRoot(a)
 	root.SetArgs(args)
-	help := &attentive{Writer: stdout}
+	help := &errorKeeper{Writer: stdout}
 	root.SetOut(help)
 	root.SetErr(stderr)
-	err := shown.end(root.ExecuteContext(ctx))
+	err := a.progress.end(root.ExecuteContext(ctx))
 	if err == nil {
 		err = help.err
 	}
@@ -40,14 +44,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 	return code
 }
 
-// An attentive writer remembers an error for those who do not look, as cobra does when it prints
-// help.
-type attentive struct {
+// An errorKeeper keeps the first error of its writer. Cobra ignores errors when it prints help.
+type errorKeeper struct {
 	io.Writer
 	err error
 }
 
-func (w *attentive) Write(p []byte) (int, error) {
+func (w *errorKeeper) Write(p []byte) (int, error) {
 	n, err := w.Writer.Write(p)
 	if err != nil && w.err == nil {
 		w.err = err
@@ -55,12 +58,12 @@ func (w *attentive) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// errInterrupted is the cause of a context that a signal ended.
+// errInterrupted is the cause of a context that was cancelled by a signal.
 var errInterrupted = errors.New("interrupted")
 
-// interruptible returns a context that ends with the first interrupt. The second kills, as
-// if nobody had listened, after a last call.
-func interruptible(last func()) (context.Context, func()) {
+// interruptible returns a context that the first interrupt or SIGTERM cancels. The second one kills the process
+// as if it had no handler, after a call of beforeKill. stop restores the default handlers.
+func interruptible(beforeKill func()) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -73,7 +76,7 @@ func interruptible(last func()) (context.Context, func()) {
 					cancel(errInterrupted)
 					continue
 				}
-				last()
+				beforeKill()
 				signal.Stop(signals)
 				kill(sig)
 			case <-stopped:
@@ -88,19 +91,19 @@ func interruptible(last func()) (context.Context, func()) {
 	}
 }
 
-// kill ends the process by a signal.
+// kill ends this process with a signal, so that its parent sees the signal as the cause.
 func kill(sig os.Signal) {
 	self, err := os.FindProcess(os.Getpid())
 	if err == nil {
 		err = self.Signal(sig)
 	}
-	if err != nil { // not everywhere can a process do that
+	if err != nil { // not supported on every system
 		os.Exit(exitInterrupted)
 	}
 }
 
-// errorMessage returns what is said of an error, or "". It is one line, but for what a
-// daemon said in several: those that follow the first are indented.
+// errorMessage returns the message that is printed for an error, or "" for none. A message of several lines comes
+// from a daemon; all lines after the first are indented.
 func errorMessage(err error, code int) string {
 	var silent *silentError
 	if err == nil || errors.As(err, &silent) {
@@ -109,7 +112,7 @@ func errorMessage(err error, code int) string {
 	if code == exitInterrupted {
 		return errInterrupted.Error()
 	}
-	if cannot, ok := errors.AsType[*store.UnsupportedError](err); ok { // people know no types
+	if cannot, ok := errors.AsType[*store.UnsupportedError](err); ok {
 		err = fmt.Errorf("this store cannot %s; name one that can with --store", cannot.What)
 	}
 	if _, ok := errors.AsType[*store.LimitError](err); ok {

@@ -33,14 +33,14 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, commands)
 }
 
-// ssh stands for OpenSSH in scripts: whatever the host, the daemon there is that of the script.
+// ssh replaces OpenSSH in scripts. It connects every host to the daemon of the script.
 func ssh() {
 	nc, err := net.Dial("unix", os.Getenv("NIX_DAEMON_SOCKET_PATH"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(255)
 	}
-	fmt.Println("started") // which ssh is told to say when the connection stands
+	fmt.Println("started") // pix makes ssh print this when the connection is established
 	go func() {
 		io.Copy(nc, os.Stdin)
 		nc.(*net.UnixConn).CloseWrite()
@@ -48,7 +48,7 @@ func ssh() {
 	io.Copy(os.Stdout, nc)
 }
 
-// commands are those that tests run in processes of their own.
+// commands are the programs that tests run in processes of their own.
 var commands = map[string]func(){"pix": main, "ssh": ssh}
 
 // TestScripts runs the scripts that need no daemon.
@@ -64,9 +64,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, p)
 }
 
-// TestDaemonScripts runs the scripts that need a daemon, with one in process. At $UNTRUSTED it
-// serves the same store, and trusts nobody. A derivation whose environment has "contents" is
-// built by writing that, and fails if it is "fail".
+// TestDaemonScripts runs the scripts that need a daemon, with a daemon in this process. The daemon at $UNTRUSTED serves the
+// same store and trusts no client. To build a derivation, the daemon writes the variable "contents" into each output;
+// with the value "fail" the build fails.
 func TestDaemonScripts(t *testing.T) {
 	p := params("testdata/daemonscript", "")
 	p.Setup = func(env *testscript.Env) error {
@@ -100,7 +100,7 @@ func buildContents(ctx context.Context, s *memstore.Store, path storepath.Path, 
 	return nil
 }
 
-// fileArchive returns the archive of a file, and its hash and size.
+// fileArchive returns the archive of a file, and an info with its hash and size.
 func fileArchive(contents string) (io.Reader, *store.PathInfo, error) {
 	var b bytes.Buffer
 	hasher := nar.NewHasher(nixhash.SHA256)
@@ -115,16 +115,15 @@ func fileArchive(contents string) (io.Reader, *store.PathInfo, error) {
 	return &b, &store.PathInfo{NARHash: hasher.Hash(), NARSize: hasher.Size()}, err
 }
 
-// TestRealScripts runs the scripts that need a daemon with each of the real ones. Each
-// script has a daemon of its own.
+// TestRealScripts runs the scripts that need a real daemon with each version of Nix. Each script has a daemon of its own.
 func TestRealScripts(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		p := params("testdata/realscript", "")
 		p.Condition = func(cond string) (bool, error) {
 			switch cond {
-			case "old": // from before 1.30, when nobody looked at the names of outputs
+			case "old": // protocol versions before 1.30, which do not check the names of outputs
 				return s.Name == "bullseye", nil
-			case "new": // 2.26 and later, with the verbs as they are today
+			case "new": // 2.26 and later, which have the current verbs
 				return s.Name == "trixie" || s.Name == "sid", nil
 			}
 			return false, fmt.Errorf("unknown condition %s", cond)
@@ -140,7 +139,7 @@ func TestRealScripts(t *testing.T) {
 	})
 }
 
-// daemonKey is the key of a script's daemon among its values.
+// daemonKey is the key of the daemon in the values of a script.
 type daemonKey struct{}
 
 func params(dir, socket string) testscript.Params {
@@ -157,7 +156,7 @@ func params(dir, socket string) testscript.Params {
 	}
 }
 
-// exitcode N COMMAND... runs a command that must end with that code.
+// exitcode implements the script command "exitcode N COMMAND...", which fails unless the command exits with N.
 func exitcode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exitcode N COMMAND...")
@@ -175,7 +174,7 @@ func exitcode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// serve DIR serves a directory over HTTP until the script ends, at $URL.
+// serveDir implements the script command "serve DIR", which serves a directory over HTTP at $URL until the script ends.
 func serveDir(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: serve DIR")
@@ -185,8 +184,8 @@ func serveDir(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("URL", server.URL)
 }
 
-// setup gives a script the repository's testdata, and the socket of a daemon. Without one
-// there is none: the default socket of the machine is never asked.
+// setup sets the environment of a script: the repository's testdata and the socket of a daemon. Without a socket the script
+// has no daemon, so it never connects to the daemon of the machine.
 func setup(socket string) func(*testscript.Env) error {
 	return func(env *testscript.Env) error {
 		testdata, err := filepath.Abs("../../testdata")
@@ -200,7 +199,7 @@ func setup(socket string) func(*testscript.Env) error {
 		for _, name := range []string{"PIX_STORE", "NIX_REMOTE", "NIX_STORE_DIR", "NIX_LOG_DIR", "NIX_CONFIG", "NIX_USER_CONF_FILES"} {
 			env.Setenv(name, "")
 		}
-		for _, name := range []string{"NIX_STATE_DIR", "NIX_CONF_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME"} { // not the machine's own
+		for _, name := range []string{"NIX_STATE_DIR", "NIX_CONF_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME"} { // not the directories of the machine
 			env.Setenv(name, filepath.Join(env.WorkDir, strings.ToLower(name)))
 		}
 		for name, contents := range map[string]string{"abc": "abc", "hello": "hello world"} { // without a line feed

@@ -10,28 +10,26 @@ import (
 	"pix/storepath"
 )
 
-// A makeOptions are the flags of make-content-addressed.
-type makeOptions struct {
+// makeContentAddressedOptions are the flags of make-content-addressed.
+type makeContentAddressedOptions struct {
 	from, to, rules string
 	stdin, asJSON   bool
 }
 
 func newMakeContentAddressed(a *app) *cobra.Command {
-	var o makeOptions
+	var o makeContentAddressedOptions
 	cmd := &cobra.Command{
 		Use:   "make-content-addressed PATH...",
 		Short: "Make copies of paths whose names follow from their contents",
 		Long: `Make a copy of each path and of everything in its closure, under names that follow from the
-contents, as 'nix store make-content-addressed' does. In the copies the old paths are replaced by
-the new ones. Such paths need no signature. Prints the new path of each path given.
+contents, as 'nix store make-content-addressed' does. In the copies the new paths replace the
+old ones. Such paths need no signature. Prints the new path of each path given.
 
-Nix 2.17 to 2.34 and all other versions make different names for objects that mention their own
-path, and refuse each other's. --rules says which of them to follow: 2.34 or 2.36.`,
-		Example: "  pix make-content-addressed --to ssh-ng://builder --rules 2.36 /nix/store/...-hello",
-		GroupID: groupStore,
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-			return a.named(o.from).completePaths(cmd, args, word)
-		},
+Nix 2.17 to 2.34 and all other versions compute different names for objects that refer to
+themselves, and refuse each other's. --rules selects the rules: 2.34 or 2.36.`,
+		Example:           "  pix make-content-addressed --to ssh-ng://builder --rules 2.36 /nix/store/...-hello",
+		GroupID:           groupStore,
+		ValidArgsFunction: a.completePathsOf(&o.from),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args, err := a.withStdin(cmd, args, o.stdin)
 			if err != nil {
@@ -56,25 +54,25 @@ path, and refuse each other's. --rules says which of them to follow: 2.34 or 2.3
 	return cmd
 }
 
-func (a *app) makeContentAddressed(cmd *cobra.Command, paths []storepath.Path, o makeOptions) error {
+func (a *app) makeContentAddressed(cmd *cobra.Command, paths []storepath.Path, o makeContentAddressedOptions) error {
 	if o.rules != "" {
 		if _, err := store.ParseRules(o.rules); err != nil {
 			return wrongUse(cmd, err)
 		}
 	}
-	made, err := a.copyContentAddressed(cmd.Context(), paths, o)
+	copies, err := a.copyContentAddressed(cmd.Context(), paths, o)
 	if err != nil {
 		return err
 	}
 	if o.asJSON {
 		rewrites := make(map[storepath.Path]storepath.Path, len(paths))
 		for _, p := range paths {
-			rewrites[p] = made[p]
+			rewrites[p] = copies[p]
 		}
 		return a.printJSON(map[string]any{"rewrites": rewrites})
 	}
 	for _, p := range paths {
-		if err := a.print(string(made[p]) + "\n"); err != nil {
+		if err := a.print(string(copies[p]) + "\n"); err != nil {
 			return err
 		}
 	}
@@ -82,17 +80,14 @@ func (a *app) makeContentAddressed(cmd *cobra.Command, paths []storepath.Path, o
 }
 
 // copyContentAddressed returns the new path of each path in the closure.
-func (a *app) copyContentAddressed(ctx context.Context, paths []storepath.Path, o makeOptions) (map[storepath.Path]storepath.Path, error) {
+func (a *app) copyContentAddressed(ctx context.Context, paths []storepath.Path, o makeContentAddressedOptions) (map[storepath.Path]storepath.Path, error) {
 	ctx = a.follow(ctx)
-	if err := a.startTrace(); err != nil {
-		return nil, err
-	}
-	src, err := a.named(o.from).open(ctx, toRead)
+	src, err := a.openWith(ctx, openOptions{uri: o.from, access: toRead})
 	if err != nil {
 		return nil, err
 	}
 	defer src.Close()
-	dst, err := a.named(o.to).open(ctx, toCreate)
+	dst, err := a.openWith(ctx, openOptions{uri: o.to, access: toCreate})
 	if err != nil {
 		return nil, err
 	}
@@ -103,13 +98,13 @@ func (a *app) copyContentAddressed(ctx context.Context, paths []storepath.Path, 
 			return nil, err
 		}
 	}
-	var made map[storepath.Path]storepath.Path
+	var copies map[storepath.Path]storepath.Path
 	err = store.InSession(ctx, dst, func(dst store.Store) (err error) {
-		made, err = store.MakeContentAddressed(ctx, dst, src, paths, rules)
+		copies, err = store.MakeContentAddressed(ctx, dst, src, paths, rules)
 		return err
 	})
 	if hasOtherAddress(err) {
 		err = fmt.Errorf("%w\n%s", err, otherAddressAdvice)
 	}
-	return made, err
+	return copies, err
 }

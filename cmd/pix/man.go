@@ -16,9 +16,9 @@ func newMan(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "man DIR",
 		Short: "Write the manual pages of pix into a directory",
-		Long: `Write the manual pages of pix into a directory, which is made if it is not there: pix.1, and
-pix-VERB.1 for each verb. Their date is that of $SOURCE_DATE_EPOCH, else that of the commit that
-pix was built from, else today.`,
+		Long: `Write the manual pages of pix into a directory, which is created if it does not exist: pix.1, and
+pix-VERB.1 for each verb. Their date is $SOURCE_DATE_EPOCH, else the date of the commit that pix was
+built from, else today.`,
 		Example: "  pix man ~/.local/share/man/man1",
 		GroupID: groupOther,
 		Args:    cobra.ExactArgs(1),
@@ -37,17 +37,17 @@ func (a *app) manDate() (time.Time, error) {
 	if s := a.getenv("SOURCE_DATE_EPOCH"); s != "" {
 		seconds, err := strconv.ParseInt(s, 10, 64)
 		if err != nil {
-			return time.Time{}, &usageError{errors.New("SOURCE_DATE_EPOCH is no number of seconds")}
+			return time.Time{}, &usageError{errors.New("SOURCE_DATE_EPOCH is not a number of seconds")}
 		}
 		return time.Unix(seconds, 0).UTC(), nil
 	}
-	if t := readBuild().CommitTime; t != nil {
+	if t := readBuildInfo().CommitTime; t != nil {
 		return time.Unix(*t, 0).UTC(), nil
 	}
 	return time.Now().UTC(), nil
 }
 
-// writeMan writes a page for pix, and one for each verb.
+// writeMan writes the page of pix and the page of each verb.
 func writeMan(root *cobra.Command, dir string, date time.Time) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
@@ -66,7 +66,7 @@ func writeMan(root *cobra.Command, dir string, date time.Time) error {
 	return nil
 }
 
-// A manPage is a manual page in the language of man(7).
+// A manPage is a manual page in the format of man(7).
 type manPage struct{ strings.Builder }
 
 func newManPage(name string, date time.Time) *manPage {
@@ -75,18 +75,18 @@ func newManPage(name string, date time.Time) *manPage {
 	return p
 }
 
-// roffs spells what would mean something else to roff, or be shown as another character.
-var roffs = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`)
+// roffEscapes escapes characters that roff interprets or replaces.
+var roffEscapes = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`)
 
-// roff spells a line.
+// roff returns a line of text with roff characters escaped.
 func roff(line string) string {
 	if strings.HasPrefix(line, ".") {
-		return `\&` + roffs.Replace(line) // else it would be a request
+		return `\&` + roffEscapes.Replace(line) // a dot at the beginning of a line is a request
 	}
-	return roffs.Replace(line)
+	return roffEscapes.Replace(line)
 }
 
-// text writes a text that roff may fill, in lines that people can read too.
+// text writes a paragraph that roff fills. The lines of the source are wrapped, too.
 func (p *manPage) text(s string) {
 	const width = 72
 	line := ""
@@ -102,7 +102,7 @@ func (p *manPage) text(s string) {
 
 func (p *manPage) section(title string) { p.WriteString(".SH " + title + "\n") }
 
-// paragraphs writes paragraphs, and as they stand those that begin with a space.
+// paragraphs writes paragraphs. Those that begin with a space are preformatted.
 func (p *manPage) paragraphs(all []string) {
 	for i, text := range all {
 		if i > 0 {
@@ -116,7 +116,7 @@ func (p *manPage) paragraphs(all []string) {
 	}
 }
 
-// literal writes a text as it stands, indented once.
+// literal writes a preformatted text, indented.
 func (p *manPage) literal(text string) {
 	p.WriteString(".RS 4\n.EX\n")
 	for line := range strings.Lines(text) {
@@ -132,7 +132,7 @@ func (p *manPage) flags(title, usages string) {
 	}
 	p.section(title)
 	for _, f := range all {
-		p.WriteString(".TP\n\\fB" + roff(f.Spelling) + "\\fR")
+		p.WriteString(".TP\n\\fB" + roff(f.Name) + "\\fR")
 		if f.Value != "" {
 			p.WriteString(" \\fI" + roff(f.Value) + "\\fR")
 		}
@@ -157,7 +157,7 @@ func manOfVerb(verb *cobra.Command, date time.Time) string {
 		p.literal(verb.Example)
 	}
 	p.section("SEE ALSO")
-	p.WriteString(".BR pix (1),\nwhich has the options that all verbs have, the environment and the exit codes.\n")
+	p.WriteString(".BR pix (1),\nfor the options of all verbs, the environment and the exit codes.\n")
 	return p.String()
 }
 

@@ -18,8 +18,8 @@ func newNARCat(a *app) *cobra.Command {
 bzip2, lzma, lz4 or brotli; - is standard input. PATH begins at the root of the archive; symlinks
 are not followed.
 
-The archive is checked to its end. Where it is a file that is not compressed, nothing is
-written unless it is valid, and no contents are read but those of the file.`,
+The archive is checked to its end. If it is an uncompressed file, nothing is written unless the
+archive is valid, and only the contents of the one file are read.`,
 		Example: "  pix nar-cat hello.nar.xz /share/info/hello.info",
 		GroupID: groupArchives,
 		Args:    cobra.ExactArgs(2),
@@ -38,30 +38,29 @@ func (a *app) catArchive(ctx context.Context, file, path string) error {
 	return a.catIn(ar, path)
 }
 
-// catIn writes the file at path in an archive.
-func (a *app) catIn(ar *archive, path string) error {
-	wanted := seek(path)
+// catIn writes the file at path in an archive to standard output.
+func (a *app) catIn(ar *archiveInput, path string) error {
+	finder := nar.NewFinder(path)
 	var found nar.Entry
 	for e, err := range ar.All() {
 		if err != nil {
-			return ar.failed(err)
+			return ar.wrap(err)
 		}
-		if wanted.place(e) != there {
+		if finder.Match(e) != nar.IsNode {
 			continue
 		}
 		found = e
-		if ar.file == nil {
-			// There is no way back in a stream.
-			if _, err := io.CopyBuffer(onlyWriter{a.stdout}, ar, make([]byte, aheadPiece)); err != nil {
-				return ar.failedReading(err)
+		if ar.file == nil { // a stream cannot be read again
+			if _, err := io.CopyBuffer(plainWriter{a.stdout}, ar, make([]byte, aheadPiece)); err != nil {
+				return ar.wrapReading(err)
 			}
 		}
 	}
 	if err := ar.finish(); err != nil {
-		return ar.failed(err)
+		return ar.wrap(err)
 	}
 	if found.Kind != nar.Regular {
-		return ar.failed(noFile(path, found))
+		return ar.wrap(notAFile(path, found))
 	}
 	if ar.file == nil {
 		return nil
@@ -69,24 +68,25 @@ func (a *app) catIn(ar *archive, path string) error {
 	if _, err := ar.file.Seek(ar.base+found.Offset, io.SeekStart); err != nil {
 		return err
 	}
-	_, err := io.CopyN(a.stdout, ar.file, int64(found.Size)) // the kernel does it, if it can
+	_, err := io.CopyN(a.stdout, ar.file, int64(found.Size)) // the kernel copies the bytes, where it can
 	return err
 }
 
-// onlyWriter hides how else a writer could be written to, so that a buffer is used.
-type onlyWriter struct{ io.Writer }
+// A plainWriter hides the method ReadFrom of a writer, so that io.CopyBuffer uses the given buffer.
+type plainWriter struct{ io.Writer }
 
-// failedReading says which archive an error of the archive is about. Those of standard
-// output are passed on.
-func (ar *archive) failedReading(err error) error {
+// wrapReading adds the name of the archive to an error of the archive. Errors of writing to standard output stay as they
+// are.
+func (ar *archiveInput) wrapReading(err error) error {
 	if _, inArchive := err.(*nar.Error); inArchive {
-		return ar.failed(err)
+		return ar.wrap(err)
 	}
 	return err
 }
 
-// noFile says why what was found at a path cannot be written.
-func noFile(path string, found nar.Entry) error {
+// notAFile returns the error for a path at which there is no file in an archive. found is the entry at the path, if
+// there is one.
+func notAFile(path string, found nar.Entry) error {
 	switch found.Kind {
 	case nar.Directory:
 		return fmt.Errorf("'%s' is a directory", path)

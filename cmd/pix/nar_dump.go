@@ -17,9 +17,9 @@ func newNARDump(a *app) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if isTerminal(a.stdout) {
-				return wrongUse(cmd, errors.New("standard output is a terminal, and an archive is no text: redirect it"))
+				return wrongUse(cmd, errors.New("standard output is a terminal, and an archive is not text: redirect it"))
 			}
-			frugal()
+			limitMemory()
 			return orInterrupted(cmd.Context(), func() error { return nar.Dump(cmd.Context(), a.stdout, args[0], nil) })
 		},
 	}

@@ -16,13 +16,11 @@ import (
 func newNARRestore(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "nar-restore DIR",
-		Short: "Make what is in the archive on standard input, under the name DIR",
-		Long: `Make the file, directory or symlink that is in the archive on standard input, under the name
-DIR, where nothing may be yet. The archive may be compressed with zstd, xz, gzip,
-bzip2, lzma, lz4 or brotli.
+		Short: "Unpack the archive on standard input as DIR",
+		Long: `Unpack the file, directory or symlink in the archive on standard input as DIR, which must not exist.
+The archive may be compressed with zstd, xz, gzip, bzip2, lzma, lz4 or brotli.
 
-Nothing is to be seen under the name before the archive was read to its end. After an error,
-or Ctrl-C, nothing is left.`,
+DIR appears only when the whole archive has been read. After an error or Ctrl-C nothing is left.`,
 		Example: "  pix nar-restore ./src < src.nar.xz",
 		GroupID: groupArchives,
 		Args:    cobra.ExactArgs(1),
@@ -32,7 +30,7 @@ or Ctrl-C, nothing is left.`,
 	}
 }
 
-// restore makes what is in the archive on standard input under the name path.
+// restore unpacks the archive on standard input as path.
 func (a *app) restore(ctx context.Context, path string) error {
 	path = filepath.Clean(path)
 	if _, err := os.Lstat(path); err == nil {

@@ -20,11 +20,11 @@ func newNARInfoSign(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "narinfo-sign --key-file FILE NARINFO...",
 		Short: "Sign .narinfo files",
-		Long: `Sign .narinfo files with the secret key in a file. What is signed is the store path, the hash
-and size of its archive, and its references; signatures that are there already stay.
+		Long: `Sign .narinfo files with the secret key in a file. A signature covers the store path, the hash and
+size of its archive, and its references. Existing signatures stay.
 
-One file is printed, with the signature; - is standard input. With --in-place files are
-replaced, each at once and as a whole.`,
+A single file is printed with the signature; - is standard input. With --in-place the files are
+replaced, each atomically.`,
 		Example: "  pix narinfo-sign --key-file secret-key --in-place cache/*.narinfo",
 		GroupID: groupKeys,
 		Args:    cobra.MinimumNArgs(1),
@@ -54,7 +54,7 @@ replaced, each at once and as a whole.`,
 	return cmd
 }
 
-// signFile signs a file, and prints or replaces it.
+// signFile signs a .narinfo file, and prints or replaces it.
 func (a *app) signFile(ctx context.Context, file string, key signature.SecretKey, inPlace bool) error {
 	info, err := a.readNARInfo(ctx, file)
 	if err != nil {
@@ -73,7 +73,7 @@ func (a *app) signFile(ctx context.Context, file string, key signature.SecretKey
 	return a.print(string(text))
 }
 
-// readNARInfo reads a .narinfo file. Its errors name the file.
+// readNARInfo reads a .narinfo file. Errors name the file.
 func (a *app) readNARInfo(ctx context.Context, file string) (*narinfo.NarInfo, error) {
 	dir, err := a.dir()
 	if err != nil {
@@ -90,7 +90,7 @@ func (a *app) readNARInfo(ctx context.Context, file string) (*narinfo.NarInfo, e
 	return info, nil
 }
 
-// replaceFile gives a file other contents, all at once. Its mode stays.
+// replaceFile replaces the contents of a file atomically, and keeps its mode.
 func replaceFile(file string, contents []byte) (err error) {
 	if file, err = filepath.EvalSymlinks(file); err != nil {
 		return err
@@ -103,13 +103,13 @@ func replaceFile(file string, contents []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // unless it has been renamed
+	defer os.Remove(f.Name()) // fails after the rename
 	_, err = f.Write(contents)
 	if err == nil {
 		err = f.Chmod(info.Mode())
 	}
-	if closing := f.Close(); err == nil {
-		err = closing
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
 	}
 	if err != nil {
 		return err

@@ -20,9 +20,9 @@ func newNARInfoVerify(a *app) *cobra.Command {
 		Use:   "narinfo-verify --trusted-public-keys KEYS NARINFO...",
 		Short: "Check that .narinfo files are signed by a trusted key",
 		Long: `Check that .narinfo files are signed by a trusted key: a line for each file, "verified" with the
-names of the keys whose signatures hold, or "failed" with the reason. As in Nix, an object
-whose path follows from its contents needs no signature, unless it refers to itself: Nix 2.17 to
-2.34 give different objects the same path then. The exit code is 1 if one failed.`,
+names of the keys whose signatures are valid, or "failed" with the reason. As in Nix, a
+content-addressed object needs no signature, unless it refers to itself: in Nix 2.17 to 2.34
+different objects can then have the same path. The exit code is 1 if a file failed.`,
 		Example: "  pix narinfo-verify --trusted-public-keys \"$(pix key-public < secret-key)\" cache/*.narinfo",
 		GroupID: groupKeys,
 		Args:    cobra.MinimumNArgs(1),
@@ -43,17 +43,17 @@ whose path follows from its contents needs no signature, unless it refers to its
 	return cmd
 }
 
-// A narinfoVerdict is what narinfo-verify says of a file.
+// A narinfoVerdict is the result of narinfo-verify for a file.
 type narinfoVerdict struct {
 	File             string   `json:"file"`
 	Path             *string  `json:"path"`
 	Verified         bool     `json:"verified"`
 	Keys             []string `json:"keys"`
 	ContentAddressed bool     `json:"contentAddressed"`
-	Reason           *string  `json:"reason"` // why it is not verified
+	Reason           *string  `json:"reason"` // why it failed
 }
 
-// verifyNARInfos prints a verdict on each file.
+// verifyNARInfos prints a verdict for each file.
 func (a *app) verifyNARInfos(ctx context.Context, files []string, trusted signature.KeySet, asJSON bool) error {
 	verdicts := []narinfoVerdict{}
 	good := true
@@ -81,7 +81,7 @@ func (a *app) verifyNARInfos(ctx context.Context, files []string, trusted signat
 	return nil
 }
 
-// verifyNARInfo checks one file. The error is that of reading it.
+// verifyNARInfo verifies one file. The error says why the file cannot be read; an invalid file is a failed one.
 func (a *app) verifyNARInfo(ctx context.Context, file string, trusted signature.KeySet) (narinfoVerdict, error) {
 	v := narinfoVerdict{File: file, Keys: []string{}}
 	info, err := a.readNARInfo(ctx, file)
@@ -97,6 +97,7 @@ func (a *app) verifyNARInfo(ctx context.Context, file string, trusted signature.
 	return v, nil
 }
 
+// judge sets the verdict from the signatures and the content address.
 func (v *narinfoVerdict) judge(info *narinfo.NarInfo, trusted signature.KeySet) {
 	v.Path = orNull(string(info.Path))
 	v.ContentAddressed = info.IsContentAddressed()
@@ -109,17 +110,17 @@ func (v *narinfoVerdict) judge(info *narinfo.NarInfo, trusted signature.KeySet) 
 	switch {
 	case v.Verified:
 	case v.ContentAddressed:
-		v.Reason = orNull("it refers to itself, so other contents may have the same content address, and no signature by a trusted key holds")
+		v.Reason = orNull("it refers to itself, so other contents may have the same content address, and it has no valid signature by a trusted key")
 	case err != nil:
 		v.Reason = orNull(err.Error())
 	case len(info.Signatures) == 0:
 		v.Reason = orNull("it is not signed")
 	default:
-		v.Reason = orNull("no signature by a trusted key holds")
+		v.Reason = orNull("it has no valid signature by a trusted key")
 	}
 }
 
-// line returns the verdict in a line.
+// line returns the verdict as a line of text.
 func (v *narinfoVerdict) line() string {
 	switch {
 	case !v.Verified:

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Passwords of caches come from the netrc file of the configuration, or the one that nix.conf names.
-// None is printed.
+// Passwords of caches come from the netrc file in the configuration directory, or from the one that nix.conf names. They are
+// never printed.
 func TestNetrcFile(t *testing.T) {
 	var login string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

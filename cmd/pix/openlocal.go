@@ -11,30 +11,32 @@ import (
 	"pix/store"
 )
 
-// openLocal opens a store in a directory, which behaves as nix.conf says.
-func (a *app) openLocal(ctx context.Context, uri string, access storeAccess, opts *pix.Options) (store.Store, error) {
+// openLocal opens a store in a directory with the settings of nix.conf.
+func (a *app) openLocal(ctx context.Context, c *storeChoice) (store.Store, error) {
 	conf, err := a.configuration()
 	if err != nil {
 		return nil, err
 	}
-	if !a.serves || a.isDaemon { // else a client would see the warnings on every connection by ssh
+	if c.open.serving != servingStdio { // a client of ssh-ng would see the warnings on every connection
 		a.warnOfConfiguration()
 	}
+	opts, access := c.options, c.open.access
 	if err := setLocal(opts.Local, conf); err != nil && access != toRead {
 		return nil, err
 	}
-	var wrong []error
-	opts.Local.TrustedKeys, wrong = trustedKeys(conf)
-	for _, err := range wrong {
+	var keyErrs []error
+	opts.Local.TrustedKeys, keyErrs = trustedKeys(conf)
+	for _, err := range keyErrs {
 		a.warn(err.Error())
 	}
 	opts.Local.ReadOnly, opts.Local.NoCreate = access == toRead, access != toCreate
-	opts.Substitution = a.substitution(conf, opts)
-	s, err := pix.Open(ctx, uri, opts)
-	if isForbidden(err) && access != toRead && !a.isDaemon {
-		// Questions can be answered all the same.
+	opts.Substitution = a.substitution(conf, c)
+	opts.BuildSettings, opts.MaxJobs = a.buildSettings(conf, c), jobs(conf.Reader())
+	s, err := pix.Open(ctx, c.uri, opts)
+	if isForbidden(err) && access != toRead && c.open.serving != servingSockets {
+		// A verb may still succeed if it finds nothing to write, such as a build of valid outputs.
 		opts.Local.ReadOnly = true
-		if readOnly, readErr := pix.Open(ctx, uri, opts); readErr == nil {
+		if readOnly, readErr := pix.Open(ctx, c.uri, opts); readErr == nil {
 			fmt.Fprintf(a.stderr, "pix: note: the store can only be read: %s\n", errorText(err))
 			return readOnly, nil
 		}
@@ -45,7 +47,7 @@ func (a *app) openLocal(ctx context.Context, uri string, access storeAccess, opt
 	return s, nil
 }
 
-// isForbidden reports whether err says that something may not be written to.
+// isForbidden reports whether the user may not write to a file, or its file system is read-only.
 func isForbidden(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }

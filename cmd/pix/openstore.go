@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -19,9 +17,9 @@ import (
 	"pix/storepath"
 )
 
-// dir returns the store directory.
+// dir returns the store directory that the flags and the environment name.
 func (a *app) dir() (storepath.Dir, error) {
-	s := cmp.Or(a.storeDir, a.getenv("NIX_STORE_DIR"))
+	s := cmp.Or(a.flags.storeDir, a.getenv("NIX_STORE_DIR"))
 	if s == "" {
 		return storepath.DefaultDir, nil
 	}
@@ -32,11 +30,82 @@ func (a *app) dir() (storepath.Dir, error) {
 	return dir, nil
 }
 
-// options returns what the flags and the environment say of stores.
-func (a *app) options() (*pix.Options, error) {
+// A storeAccess says what a verb does with a store in a directory. Only verbs that add paths create a missing
+// store, so a mistyped directory is an error in all other verbs.
+type storeAccess uint8
+
+const (
+	toRead   storeAccess = iota // write nothing
+	toChange                    // change an existing store
+	toCreate                    // change the store, and create it if it does not exist
+)
+
+// A servingMode says whether a store is opened for clients of 'pix daemon'. Such clients have settings of their own.
+type servingMode uint8
+
+const (
+	notServing     servingMode = iota
+	servingStdio               // for the one client on the standard streams
+	servingSockets             // as the daemon of this machine, which must not connect to itself
+)
+
+// openOptions says which store a verb opens, and how.
+type openOptions struct {
+	uri      string // "" for the store that the flags and the environment name
+	access   storeAccess
+	serving  servingMode
+	settings *daemon.Settings // sent to a daemon; nil for the default
+}
+
+// A storeChoice is the store that [app.choose] found.
+type storeChoice struct {
+	uri    string
+	reason string // why this store was chosen; "" if the user named it
+
+	open    openOptions
+	options *pix.Options
+}
+
+// open opens the store that the flags and the environment name.
+func (a *app) open(ctx context.Context, access storeAccess) (store.Store, error) {
+	return a.openWith(ctx, openOptions{access: access})
+}
+
+// openWith opens a store.
+func (a *app) openWith(ctx context.Context, o openOptions) (store.Store, error) {
+	choice, err := a.choose(o)
+	if err != nil {
+		return nil, err
+	}
+	return a.openChosen(ctx, choice)
+}
+
+// choose finds the store that the options, the flags and the environment name, without opening it.
+func (a *app) choose(o openOptions) (*storeChoice, error) {
+	opts, err := a.storeOptions()
+	if err != nil {
+		return nil, err
+	}
+	trace, err := a.trace.open()
+	if err != nil {
+		return nil, err
+	}
+	opts.NoDaemon = o.serving == servingSockets
+	opts.Daemon = &daemon.Options{Trace: trace, TraceBody: a.trace.bodyLimit(), Settings: o.settings}
+	uri, err := a.storeURI(o)
+	if err != nil {
+		return nil, err
+	}
+	c := &storeChoice{open: o, options: opts}
+	c.uri, c.reason = pix.Resolve(uri, opts)
+	return c, nil
+}
+
+// storeOptions returns the options of stores that the flags and the environment give.
+func (a *app) storeOptions() (*pix.Options, error) {
 	opts, err := pix.FromEnvironment(func(name string) string {
-		if name == "NIX_STORE_DIR" && a.storeDir != "" {
-			return a.storeDir
+		if name == "NIX_STORE_DIR" && a.flags.storeDir != "" {
+			return a.flags.storeDir
 		}
 		return a.getenv(name)
 	})
@@ -46,81 +115,10 @@ func (a *app) options() (*pix.Options, error) {
 	return opts, nil
 }
 
-// A storeAccess says what a verb does with a store in a directory. Only verbs that add make a store that does
-// not exist: a mistyped name is then an error, and not an empty store.
-type storeAccess uint8
-
-const (
-	toRead   storeAccess = iota // writes nothing
-	toChange                    // changes an existing store
-	toCreate                    // makes the store if it does not exist
-)
-
-// open opens the store that the flags and the environment name.
-func (a *app) open(ctx context.Context, access storeAccess) (store.Store, error) {
-	opts, err := a.options()
-	if err != nil {
-		return nil, err
-	}
-	if err := a.startTrace(); err != nil {
-		return nil, err
-	}
-	opts.NoDaemon = a.isDaemon
-	opts.Daemon = &daemon.Options{Trace: a.trace, TraceBody: a.traceBody(), Settings: a.settings}
-	uri, err := a.uri()
-	if err != nil {
-		return nil, err
-	}
-	uri, reason := pix.Resolve(uri, opts)
-	a.resolved, a.reason = uri, reason
-	s, err := a.openURI(a.withWarnings(ctx), uri, access, opts)
-	if errors.As(err, new(*localstore.NoStoreError)) && reason != "" {
-		err = fmt.Errorf("%w (this store was chosen since %s)", err, reason)
-	}
-	if err != nil && reason != "" && opts.DataDir == "" && ctx.Err() == nil {
-		err = fmt.Errorf("%w; pix has no store of its own without HOME or XDG_DATA_HOME: set one of them, or name a store with --store", err)
-	}
-	return s, err
-}
-
-// withWarnings returns a context in which the warnings of opening a store are printed.
-func (a *app) withWarnings(ctx context.Context) context.Context {
-	if mode, err := a.progressMode(); err != nil || mode == progressNone || activity.HandlerOf(ctx) != nil {
-		return ctx
-	}
-	return activity.WithHandler(ctx, &logPrinter{app: a})
-}
-
-// openURI opens the store that a URI names.
-func (a *app) openURI(ctx context.Context, uri string, access storeAccess, opts *pix.Options) (store.Store, error) {
-	if pix.IsLocal(uri) {
-		return a.openLocal(ctx, uri, access, opts)
-	}
-	if strings.HasPrefix(uri, "http") {
-		a.warnOfConfiguration()
-		var err error
-		if opts.Cache, err = a.cacheOptions(); err != nil {
-			return nil, err
-		}
-	}
-	s, err := pix.Open(ctx, uri, opts)
-	var dial *daemon.DialError
-	if errors.As(err, &dial) && strings.HasPrefix(dial.Addr, "/") && (a.reason == "" || opts.DataDir != "") && ctx.Err() == nil {
-		if errors.Is(err, fs.ErrPermission) {
-			return nil, fmt.Errorf("%w; this user may not open the socket", err)
-		}
-		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, fmt.Errorf("%w; does a Nix daemon listen there? name another socket with --store unix://PATH", err)
-		}
-		return nil, fmt.Errorf("%w; is a Nix daemon running? name its socket with --store unix://PATH", err)
-	}
-	return s, err
-}
-
-// uri returns the URI of the store that is asked for, or "". That clients shall use the daemon
-// does not mean the daemon.
-func (a *app) uri() (string, error) {
-	if uri := cmp.Or(a.storeURI, a.getenv("PIX_STORE")); uri != "" {
+// storeURI returns the URI of the store to open, or "" if nothing names one. The setting store = daemon is for
+// clients, so the daemon itself ignores it.
+func (a *app) storeURI(o openOptions) (string, error) {
+	if uri := cmp.Or(o.uri, a.flags.storeURI, a.getenv("PIX_STORE")); uri != "" {
 		return uri, nil
 	}
 	conf, err := a.configuration()
@@ -132,66 +130,59 @@ func (a *app) uri() (string, error) {
 	if err := r.Err(); err != nil {
 		return "", &usageError{err}
 	}
-	if a.isDaemon && uri == "daemon" {
+	if o.serving == servingSockets && uri == "daemon" {
 		uri = ""
 	}
 	return uri, nil
 }
 
-// startTrace opens the file of --trace, once. What daemons say may be secret, so it is for
-// nobody else to read.
-func (a *app) startTrace() error {
-	if a.traceBodies && a.traceFile == "" {
-		return &usageError{errors.New("--trace-bodies is about the file of --trace, and there is none")}
+// openChosen opens the store that choose found. Its errors add advice for users who have no store yet.
+func (a *app) openChosen(ctx context.Context, c *storeChoice) (store.Store, error) {
+	s, err := a.openByKind(a.withWarnings(ctx), c)
+	if errors.As(err, new(*localstore.NoStoreError)) && c.reason != "" {
+		err = fmt.Errorf("%w (this store was chosen since %s)", err, c.reason)
 	}
-	if a.traceFile == "" || a.trace != nil {
-		return nil
+	if err != nil && c.reason != "" && c.options.DataDir == "" && ctx.Err() == nil {
+		err = fmt.Errorf("%w; pix has no store of its own without HOME or XDG_DATA_HOME: set one of them, or name a store with --store", err)
 	}
-	f, err := os.OpenFile(a.traceFile, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return &usageError{fmt.Errorf("--trace: %w", err)}
-	}
-	a.trace = f // open until the process ends
-	return nil
+	return s, err
 }
 
-// traceBody returns how many bytes of a body a trace shows: all of them, or as many as usual.
-func (a *app) traceBody() int {
-	if a.traceBodies {
-		return -1
+// withWarnings returns a context in which warnings about opening a store are printed.
+func (a *app) withWarnings(ctx context.Context) context.Context {
+	if mode, err := a.progressMode(); err != nil || mode == progressNone || activity.HandlerOf(ctx) != nil {
+		return ctx
 	}
-	return 0
+	return activity.WithHandler(ctx, &logPrinter{app: a})
 }
 
-// paths parses store paths given as arguments, or symlinks to them.
-func (a *app) paths(args []string) ([]storepath.Path, error) {
-	dir, err := a.dir()
-	if err != nil {
-		return nil, err
+// openByKind opens a store in a directory, a binary cache or the store of a daemon.
+func (a *app) openByKind(ctx context.Context, c *storeChoice) (store.Store, error) {
+	if pix.IsLocal(c.uri) {
+		return a.openLocal(ctx, c)
 	}
-	paths := make([]storepath.Path, len(args))
-	for i, arg := range args {
-		if paths[i], err = dir.Parse(arg); err == nil {
-			continue
-		}
-		var ok bool
-		if paths[i], ok = followToStore(dir, arg); !ok {
-			return nil, &usageError{noPath(dir, arg, err)}
+	if strings.HasPrefix(c.uri, "http") {
+		a.warnOfConfiguration()
+		var err error
+		if c.options.Cache, err = a.cacheOptions(c.open.serving); err != nil {
+			return nil, err
 		}
 	}
-	return paths, nil
-}
-
-// noPath explains err, which says why an argument is no store path: people try names, too.
-func noPath(dir storepath.Dir, arg string, err error) error {
-	if strings.HasPrefix(arg, "/") {
-		return err
+	s, err := pix.Open(ctx, c.uri, c.options)
+	var dial *daemon.DialError
+	if errors.As(err, &dial) && strings.HasPrefix(dial.Addr, "/") && (c.reason == "" || c.options.DataDir != "") && ctx.Err() == nil {
+		return nil, adviseOnSocket(err)
 	}
-	return fmt.Errorf("'%s' is neither a store path, which begins with %s/, nor a symlink to one", arg, dir)
+	return s, err
 }
 
-// print writes a result.
-func (a *app) print(result string) error {
-	_, err := io.WriteString(a.stdout, result)
-	return err
+// adviseOnSocket adds to an error of connecting to a daemon's socket what the user can do.
+func adviseOnSocket(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; this user may not open the socket", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w; does a Nix daemon listen there? name another socket with --store unix://PATH", err)
+	}
+	return fmt.Errorf("%w; is a Nix daemon running? name its socket with --store unix://PATH", err)
 }

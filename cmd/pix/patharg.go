@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -15,27 +13,24 @@ import (
 	"pix/storepath"
 )
 
-// A pathVerb is a verb that asks a store about paths: those given as arguments, and with
-// --stdin those on standard input, one per line.
+// A pathVerb is a verb that works on paths of a store, which are arguments or, with --stdin, lines of standard input.
 type pathVerb struct {
 	use, short, long, example string
 
-	// check, if there is one, says what is wrong with the flags.
-	check func() error
+	check func() error // checks the flags; may be nil
 
 	complete completer // nil completes store paths
 
-	// access, if there is one, returns what the verb does with the store. Without it the verb reads.
-	access func() storeAccess
+	access func() storeAccess // nil is toRead
 
-	// run asks, and prints. The paths are parsed, and there is at least one.
+	// run does the work with at least one path.
 	run func(ctx context.Context, s store.Store, paths []storepath.Path) error
 
-	// list, in the place of run, asks and returns paths, which are printed as asked for.
+	// list is an alternative to run for verbs that print paths. It adds the flag --json.
 	list func(ctx context.Context, s store.Store, paths []storepath.Path) ([]storepath.Path, error)
 }
 
-// newPathVerb makes a verb of v.
+// newPathVerb returns the command for v.
 func newPathVerb(a *app, v pathVerb) *cobra.Command {
 	var stdin, asJSON bool
 	cmd := &cobra.Command{
@@ -85,15 +80,16 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 	return cmd
 }
 
-func addStdinFlag(cmd *cobra.Command, stdin *bool) {
-	cmd.Flags().BoolVar(stdin, "stdin", false, "take more from standard input, one per line")
-}
-
-// withStore opens the store, and closes it when work is done. Log lines of the store go to
+// withStore calls work with the opened store and closes it afterwards. The context shows what the store does on
 // standard error.
 func (a *app) withStore(ctx context.Context, access storeAccess, work func(context.Context, store.Store) error) error {
+	return a.withStoreOpened(ctx, openOptions{access: access}, work)
+}
+
+// withStoreOpened is withStore with more options.
+func (a *app) withStoreOpened(ctx context.Context, o openOptions, work func(context.Context, store.Store) error) error {
 	ctx = a.follow(ctx)
-	s, err := a.open(ctx, access)
+	s, err := a.openWith(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -101,34 +97,10 @@ func (a *app) withStore(ctx context.Context, access storeAccess, work func(conte
 	return adviceOnFullDisk(s, work(ctx, s))
 }
 
-// adviceOnFullDisk adds to an error of a store in a directory what to do if its disk is full.
+// adviceOnFullDisk adds advice to an error of a store in a directory if its disk is full.
 func adviceOnFullDisk(s store.Store, err error) error {
 	if _, local := store.As[*localstore.Store](s); local && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
-		return fmt.Errorf("%w; 'pix gc' deletes the paths that no root needs, also on a full disk", err)
+		return fmt.Errorf("%w; 'pix gc' deletes paths that no root needs, and works on a full disk", err)
 	}
 	return err
-}
-
-func addPathsJSONFlag(cmd *cobra.Command, asJSON *bool) {
-	cmd.Flags().BoolVar(asJSON, "json", false, "print a list of paths, as JSON")
-}
-
-// printPaths prints paths, a line each or as JSON.
-func (a *app) printPaths(paths []storepath.Path, asJSON bool) error {
-	if asJSON {
-		return a.printJSON(append([]storepath.Path{}, paths...))
-	}
-	var b strings.Builder
-	for _, p := range paths {
-		b.WriteString(string(p))
-		b.WriteByte('\n')
-	}
-	return a.print(b.String())
-}
-
-// union returns the paths of all lists, sorted, each once.
-func union(lists [][]storepath.Path) []storepath.Path {
-	all := slices.Concat(lists...)
-	slices.Sort(all)
-	return slices.Compact(all)
 }

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// errorText returns the text of an error without the words of Go and the names of system calls.
+// errorText returns the text of an error without Go terms and names of system calls.
 func errorText(err error) string {
 	text := err.Error()
 	for _, e := range unwrapAll(err) {
@@ -38,27 +38,27 @@ func unwrapAll(err error) []error {
 	return all
 }
 
-// plainText returns the text of one error of Go's library in plain words, or "" for any other error.
+// plainText returns a plain text for an error of the standard library, or "" for any other error.
 func plainText(err error) string {
 	switch e := err.(type) {
 	case *fs.PathError:
-		return fmt.Sprintf("%s '%s': %s", doing(e.Op), e.Path, errorText(e.Err))
+		return fmt.Sprintf("%s '%s': %s", verbForm(e.Op), e.Path, errorText(e.Err))
 	case *os.LinkError:
-		return fmt.Sprintf("%s '%s' as '%s': %s", doing(e.Op), e.Old, e.New, errorText(e.Err))
+		return fmt.Sprintf("%s '%s' as '%s': %s", verbForm(e.Op), e.Old, e.New, errorText(e.Err))
 	case *os.SyscallError:
 		return errorText(e.Err)
 	case *exec.Error:
 		if errors.Is(e.Err, exec.ErrNotFound) {
-			return fmt.Sprintf("there is no program '%s' in PATH", e.Name)
+			return fmt.Sprintf("the program '%s' is not in PATH", e.Name)
 		}
 	case *net.DNSError:
 		if e.IsNotFound {
-			return fmt.Sprintf("there is no host '%s'", e.Name)
+			return fmt.Sprintf("host '%s' not found", e.Name)
 		}
 	case *net.OpError:
 		switch {
 		case e.Op != "dial" || e.Err == nil:
-		case e.Addr == nil: // the host was not found
+		case e.Addr == nil: // the lookup of the host failed
 			return errorText(e.Err)
 		default:
 			return fmt.Sprintf("connecting to %s: %s", e.Addr, errorText(e.Err))
@@ -70,15 +70,15 @@ func plainText(err error) string {
 	return ""
 }
 
-// doing returns what an operation of package os does.
-func doing(op string) string {
-	if word, ok := doings[op]; ok {
+// verbForm returns the -ing form for the Op of an error of package os.
+func verbForm(op string) string {
+	if word, ok := verbForms[op]; ok {
 		return word
 	}
-	return op // "write" and others that are words
+	return op
 }
 
-var doings = map[string]string{
+var verbForms = map[string]string{
 	"open": "opening", "openat": "opening", "openfdat": "opening", "dump": "reading", "read": "reading", "write": "writing",
 	"lstat": "reading", "stat": "reading", "statat": "reading", "fstatat": "reading", "lstatat": "reading", "readlink": "reading",
 	"readlinkat": "reading", "readdirent": "reading", "fdopendir": "reading", "readdir": "reading", "getdents64": "reading", "statfs": "reading",

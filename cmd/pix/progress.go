@@ -9,22 +9,24 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/spf13/cobra"
+
 	"pix/activity"
 	"pix/cmd/pix/internal/live"
 )
 
-// A progressMode says how the command shows what goes on. It is the value of a flag.
+// A progressMode says how the command shows progress. It is the value of the flag --progress.
 type progressMode string
 
 const (
 	progressAuto  progressMode = "auto"  // live on a terminal that can move its cursor
 	progressLive  progressMode = "live"  // live on any terminal
-	progressPlain progressMode = "plain" // the lines of logs
+	progressPlain progressMode = "plain" // log lines
 	progressNone  progressMode = "none"  // nothing
 )
 
 func (m *progressMode) String() string { return string(*m) }
-func (m *progressMode) Type() string   { return "how" }
+func (m *progressMode) Type() string   { return "mode" }
 
 // Set implements pflag.Value.
 func (m *progressMode) Set(s string) error {
@@ -36,14 +38,21 @@ func (m *progressMode) Set(s string) error {
 	return fmt.Errorf("%q is not auto, live, plain or none", s)
 }
 
-// A progress shows what goes on, in one way or another.
+// A progress is the state of showing progress on standard error.
 type progress struct {
-	mode progressMode // --progress; "" is what the environment says
-	logs bool         // --print-build-logs
-	view atomic.Pointer[live.View]
+	mode progressMode              // --progress; "" for the environment
+	logs bool                      // --print-build-logs
+	view atomic.Pointer[live.View] // nil until it is started
 }
 
-// progressMode returns how to show what goes on.
+func (p *progress) addFlags(root *cobra.Command) {
+	flags := root.PersistentFlags()
+	flags.Var(&p.mode, "progress", "`what` to show on standard error: auto (live on a terminal), live, plain (log lines) or none (default $PIX_PROGRESS, then auto)")
+	flags.BoolVarP(&p.logs, "print-build-logs", "L", false, "in the live view, also print the lines of build logs")
+	valuesOf(root, "progress", "auto", "live", "plain", "none")
+}
+
+// progressMode returns the mode that the flags, the environment and the terminal give.
 func (a *app) progressMode() (progressMode, error) {
 	mode := a.progress.mode
 	if mode == "" {
@@ -64,14 +73,14 @@ func (a *app) progressMode() (progressMode, error) {
 	return mode, nil
 }
 
-// checkProgress refuses an environment that nobody understands.
+// checkProgress returns an error for an invalid value of PIX_PROGRESS.
 func (a *app) checkProgress() error {
 	_, err := a.progressMode()
 	return err
 }
 
-// follow returns a context whose calls show what they do on standard error: in a live view
-// on a terminal, else by their log lines.
+// follow returns a context in which calls of a store show progress on standard error: in a live view on a terminal, else as
+// log lines.
 func (a *app) follow(ctx context.Context) context.Context {
 	mode, err := a.progressMode()
 	switch {
@@ -83,7 +92,7 @@ func (a *app) follow(ctx context.Context) context.Context {
 	return activity.WithHandler(ctx, withOwnAdvice(&logPrinter{app: a}))
 }
 
-// startView starts the live view, once. What is printed from now on stays above it.
+// startView starts the live view, once, and redirects the output of the command, which then appears above the view.
 func (a *app) startView(ctx context.Context) activity.Handler {
 	if view := a.progress.view.Load(); view != nil {
 		return view
@@ -101,44 +110,44 @@ func (a *app) startView(ctx context.Context) activity.Handler {
 	return view
 }
 
-// isUTF8 reports whether the terminal shows UTF-8, by the locale.
+// isUTF8 reports whether the locale has UTF-8.
 func (a *app) isUTF8() bool {
 	locale := strings.ToUpper(cmp.Or(a.getenv("LC_ALL"), a.getenv("LC_CTYPE"), a.getenv("LANG")))
 	return strings.Contains(locale, "UTF-8") || strings.Contains(locale, "UTF8")
 }
 
-// end ends the live view, if there is one, and says what came of the work, which ended with
-// err. It returns the error that is left to be said: the first line, if the rest was.
+// end ends the live view, which prints a summary. err is the result of the verb. It returns the error that the command
+// still has to print: only its first line, if the view has printed the rest.
 func (p *progress) end(err error) error {
 	view := p.view.Load()
 	if view == nil || !view.End(err) || err == nil {
 		return err
 	}
-	return &toldError{err}
+	return &firstLineError{err}
 }
 
-// A toldError is an error of which all but the first line has been said.
-type toldError struct{ err error }
+// A firstLineError is an error with the text of its first line alone.
+type firstLineError struct{ err error }
 
-func (e *toldError) Unwrap() error { return e.err }
+func (e *firstLineError) Unwrap() error { return e.err }
 
-func (e *toldError) Error() string {
+func (e *firstLineError) Error() string {
 	first, _, _ := strings.Cut(activity.Plain(e.err.Error()), "\n")
 	return strings.TrimRight(first, " ;:")
 }
 
-// restore puts the terminal in order, when the process is about to be killed.
+// restore resets the terminal before the process is killed.
 func (p *progress) restore() {
 	if view := p.view.Load(); view != nil {
 		view.Restore()
 	}
 }
 
-// A logPrinter prints log lines, free of what could take over a terminal.
+// A logPrinter prints log lines without control sequences.
 type logPrinter struct {
 	app *app
 
-	mu   sync.Mutex // queries are asked many at once
+	mu   sync.Mutex // verbs run many queries at once
 	last activity.Event
 }
 
@@ -153,8 +162,8 @@ func (p *logPrinter) HandleEvent(e activity.Event) {
 	p.last = e
 }
 
-// repeats reports whether e is a line of a build log that came just before as a log line:
-// Nix 2.3 says everything twice.
+// repeats reports whether e is a line of a build log that the previous event had as a log line: Nix 2.3 sends each line
+// twice.
 func repeats(e, last activity.Event) bool {
 	_, isResult := e.(activity.Result)
 	_, wasLog := last.(activity.Log)

@@ -10,36 +10,36 @@ import (
 	"pix/internal/realnix"
 )
 
-// proxySocket is where a proxy listens, inside.
+// proxySocket is the socket of the proxy, in the world of the daemon.
 const proxySocket = "/nix/var/nix/proxy/socket"
 
-// startProxy starts pix daemon in front of a real daemon, in its world. It ends with the test.
+// startProxy starts pix daemon in front of a real daemon, in its world, until the test ends.
 func startProxy(t *testing.T, d *realnix.Daemon, args ...string) {
 	t.Helper()
-	bringPix(t, d, "/root/pix")
-	// OpenSSH without a network between.
+	installPix(t, d, "/root/pix")
+	// A replacement for OpenSSH that runs the command on this machine.
 	const ssh = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done; shift; echo started; exec sh -c \"$*\"\n"
 	if err := os.WriteFile(d.HostPath("/root/ssh"), []byte(ssh), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	said, err := os.Create(d.HostPath("/root/proxy.log"))
+	log, err := os.Create(d.HostPath("/root/proxy.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := d.Command(ctx, append([]string{"/root/pix", "daemon", "--socket", proxySocket}, args...)...)
 	cmd.Env = append(cmd.Env, "PATH=/root:/usr/sbin:/usr/bin")
-	cmd.Stdout, cmd.Stderr = said, said
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		cancel()
 		cmd.Wait()
-		said.Close()
+		log.Close()
 		if t.Failed() {
-			text, _ := os.ReadFile(said.Name())
-			t.Logf("the proxy said:\n%s", text)
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("messages of the proxy:\n%s", text)
 		}
 	})
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
@@ -52,9 +52,9 @@ func startProxy(t *testing.T, d *realnix.Daemon, args ...string) {
 	}
 }
 
-// Stock clients of all ages get the same results from pix daemon in front of a daemon, of any age, as from
-// the daemon itself, and clients of the same version the same words. The daemon behind is reached by its
-// socket and by ssh-ng. With PIX_LONG=1 every version meets every other.
+// Stock clients of all versions get the same results from pix daemon in front of a daemon of any version as from the daemon
+// itself. Clients of the same version as the daemon get the same messages. pix connects to the daemon by its socket and
+// by ssh-ng. With PIX_LONG=1 all combinations of versions are tested.
 func TestProxyAnswersAsNix(t *testing.T) {
 	world := makeWorld(t)
 	const upstream = "unix:///nix/var/nix/daemon-socket/socket"
@@ -85,7 +85,7 @@ func TestProxyAnswersAsNix(t *testing.T) {
 					want, got := want[i], got[i]
 					if behind.Name != s.Name {
 						want.Stderr, got.Stderr = "", ""
-						want.Code = min(want.Code, 1) // from 1.26 on the protocol has no exit statuses
+						want.Code = min(want.Code, 1) // the protocol has no exit statuses since 1.26
 						got.Code = min(got.Code, 1)
 					}
 					if diff := diffAnswers(want, got); diff != "" {
@@ -97,8 +97,7 @@ func TestProxyAnswersAsNix(t *testing.T) {
 	})
 }
 
-// proxyConversation is about everything that a proxy passes on. Unlike pix itself the daemon behind
-// it builds.
+// proxyConversation uses everything that a proxy passes on. It builds, which the daemon behind the proxy can and pix cannot.
 const proxyConversation = `
 nix-store --import < export
 nix-store --add tree
@@ -188,7 +187,7 @@ nix-collect-garbage > /dev/null 2>&1
 @nix-store --gc --print-live | grep -v lock
 `
 
-// buildsNix has builds of all kinds.
+// buildsNix is an expression with builds of all kinds.
 const buildsNix = `
 let
   make = name: more: script: derivation ({ inherit name; system = "x86_64-linux"; builder = "/bin/sh"; PATH = "/usr/bin:/bin"; args = [ "-c" script ]; } // more);

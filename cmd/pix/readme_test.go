@@ -12,17 +12,17 @@ import (
 	"pix/internal/realnix"
 )
 
-var update = flag.Bool("update", false, "write what the commands of the README print into it")
+var update = flag.Bool("update", false, "write the output of commands into the README and the generated pages")
 
 const readme = "../../README.md"
 
-// A session is a command of the README, and what stands below it.
-type session struct {
+// A readmeCommand is a command in a console block of the README, with the output below it.
+type readmeCommand struct {
 	command, output string
 }
 
-// sessions returns the commands in the README's console blocks.
-func sessions(text string) (all []session) {
+// readmeCommands returns the commands in the console blocks of the README.
+func readmeCommands(text string) (all []readmeCommand) {
 	inside := false
 	for line := range strings.Lines(text) {
 		switch {
@@ -31,7 +31,7 @@ func sessions(text string) (all []session) {
 		case line == "```\n":
 			inside = false
 		case inside && strings.HasPrefix(line, "$ "):
-			all = append(all, session{command: strings.TrimSpace(line[2:])})
+			all = append(all, readmeCommand{command: strings.TrimSpace(line[2:])})
 		case inside:
 			all[len(all)-1].output += line
 		}
@@ -39,8 +39,8 @@ func sessions(text string) (all []session) {
 	return all
 }
 
-// TestReadme runs the commands of the README in their order, with a real daemon, and
-// compares what they print. With -update it writes that into the README.
+// TestReadme runs the commands of the README in order, with a real daemon, and compares the output. With -update it writes
+// the output into the README.
 func TestReadme(t *testing.T) {
 	d := realnix.Start(t, realnix.Get(t, "bookworm"), nil)
 	bin, data := t.TempDir(), t.TempDir()
@@ -51,9 +51,9 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := sessions(string(text))
+	all := readmeCommands(string(text))
 	if len(all) < 10 {
-		t.Fatalf("the README has %d commands only", len(all))
+		t.Fatalf("the README has only %d commands", len(all))
 	}
 	for _, s := range all {
 		cmd := exec.Command("sh", "-c", s.command)
@@ -68,7 +68,7 @@ func TestReadme(t *testing.T) {
 		if *update {
 			text = bytes.Replace(text, []byte("$ "+s.command+"\n"+s.output), []byte("$ "+s.command+"\n"+stdout.String()), 1)
 		} else if stdout.String() != s.output {
-			t.Errorf("$ %s\nprints\n%sand in the README stands\n%s", s.command, stdout.String(), s.output)
+			t.Errorf("$ %s\nprints\n%sbut the README has\n%s", s.command, stdout.String(), s.output)
 		}
 	}
 	if *update {

@@ -13,23 +13,23 @@ import (
 	"pix/internal/testenv"
 )
 
-// The release of a commit is the same bytes, wherever it is made, and what is in it works.
+// The release of a commit has the same bytes wherever it is built, and its program and files work.
 func TestRelease(t *testing.T) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
-		t.Skip("the test runs what it makes, and so is for Linux")
+		t.Skip("the test runs the program that it builds, for Linux")
 	}
 	if !testenv.Requires("release") && os.Getenv("PIX_LONG") == "" {
-		t.Skip("it builds pix twice, which takes a while: PIX_TEST_REQUIRE=release asks for it")
+		t.Skip("building pix twice takes long; PIX_TEST_REQUIRE=release enables the test")
 	}
 	target := runtime.GOOS + "/" + runtime.GOARCH
 	first, second := t.TempDir(), filepath.Join(t.TempDir(), "elsewhere")
 	for i, clone := range []string{first, second} {
 		if out, err := exec.Command("git", "clone", "--quiet", "../..", clone+"/pix").CombinedOutput(); err != nil {
-			t.Skipf("no clone can be made here, and a release is made of one: %s", out)
+			t.Skipf("the test builds the release from a clone, and cloning failed: %s", out)
 		}
 		release := exec.Command(clone+"/pix/scripts/release", clone+"/out", target)
 		release.Env = os.Environ()
-		if i == 1 && os.Getenv("PIX_LONG") != "" { // else what was compiled for the first clone is used again
+		if i == 1 && os.Getenv("PIX_LONG") != "" { // otherwise the build cache has the packages of the first release
 			release.Env = append(release.Env, "GOCACHE="+t.TempDir())
 		}
 		if out, err := release.CombinedOutput(); err != nil {
@@ -66,7 +66,7 @@ func checkRelease(t *testing.T, dir string) {
 	}
 	defer binary.Close()
 	if libraries, err := binary.ImportedLibraries(); err != nil || len(libraries) > 0 {
-		t.Errorf("pix needs the libraries %q, %v", libraries, err)
+		t.Errorf("pix is not static: it needs the libraries %q, %v", libraries, err)
 	}
 	version := strings.Fields(sh("root/bin/pix --version"))
 	if commit := strings.TrimSpace(sh("git -C ../pix rev-parse --short=12 HEAD")); len(version) != 3 || !strings.Contains(version[1], commit) && !strings.HasPrefix(version[1], "v") {
@@ -82,7 +82,7 @@ func checkRelease(t *testing.T, dir string) {
 		t.Errorf("pix --version takes %v at best", fastest)
 	}
 	if name := sh("ls pix-*.tar.gz"); !strings.HasPrefix(name, "pix-"+version[1]+"-linux-") {
-		t.Errorf("the archive of %s is called %s", version[1], name)
+		t.Errorf("the archive of %s has the name %s", version[1], name)
 	}
 	for _, file := range []string{
 		"man/man1/pix.1", "man/man1/pix-closure.1", "bash-completion/completions/pix", "zsh/site-functions/_pix",
@@ -90,7 +90,7 @@ func checkRelease(t *testing.T, dir string) {
 		"doc/pix/licences/github.com/spf13/cobra/LICENSE.txt", "doc/pix/licences/go/LICENSE",
 	} {
 		if info, err := os.Stat(filepath.Join(dir, "root/share", file)); err != nil || info.Size() == 0 {
-			t.Errorf("%s is not there, or empty: %v", file, err)
+			t.Errorf("%s is missing or empty: %v", file, err)
 		}
 	}
 }

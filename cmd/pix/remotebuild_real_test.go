@@ -15,16 +15,16 @@ import (
 	"pix/storepath"
 )
 
-// A stock Nix builds derivations with content-addressed outputs on a remote builder behind pix
-// daemon --stdio. It registers the realisations that come back, so they must have their real ids,
-// whether another Nix has written them or pix has computed them.
+// A stock Nix builds derivations with content-addressed outputs on a remote builder behind pix daemon --stdio. It registers
+// the realisations in the replies, so these must have the ids that Nix computes, both for a builder that is Nix and for
+// one whose ids pix computes.
 func TestRemoteBuild(t *testing.T) {
 	const features = "nix-command ca-derivations"
 	builders := map[string]func(t *testing.T) (socket string){
 		"nix": func(t *testing.T) string {
 			return realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: map[string]string{"experimental-features": features}}).Socket
 		},
-		"pix": func(t *testing.T) string { // knows derivations by their paths, as Nix 2.35 does
+		"pix": func(t *testing.T) string { // identifies derivations by path, as Nix 2.35 does
 			return daemontest.New(t, &daemontest.Options{Store: memstore.New(&memstore.Options{Build: buildFloating})}).Socket()
 		},
 	}
@@ -40,7 +40,7 @@ func TestRemoteBuild(t *testing.T) {
 					"builders": "ssh-ng://localhost?remote-program=/tmp/pix%20daemon&remote-store=unix:///tmp/builder x86_64-linux - 1 1 ca-derivations",
 				}})
 				latency.Proxy(t, d.HostPath("/tmp/builder"), start(t), 0)
-				bringPix(t, d, "/tmp/pix")
+				installPix(t, d, "/tmp/pix")
 				if err := os.WriteFile(d.HostPath("/tmp/floating.nix"), []byte(floatingNix), 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -48,7 +48,7 @@ func TestRemoteBuild(t *testing.T) {
 				if contents := d.MustRun(t, "cat", built[0]); !strings.HasPrefix(contents, "top") {
 					t.Errorf("built %q", contents)
 				}
-				// The local Nix knows the realisations now, and builds nothing.
+				// The local Nix has the realisations now, so it builds nothing.
 				again := d.MustRun(t, "nix-build", "--no-out-link", "--option", "builders", "", "/tmp/floating.nix", "-A", "top")
 				if strings.TrimSpace(again) != built[0] {
 					t.Errorf("built %s, then %s", built[0], again)

@@ -9,35 +9,33 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pix/daemon"
 	"pix/storepath"
 )
 
-// An app is what the verbs share: the streams, the environment, the global flags.
+// An app holds what all verbs share: the streams, the environment and the global flags.
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
 
+	flags    globalFlags
+	conf     *configuration
+	trace    *traceFile
+	progress *progress
+}
+
+// globalFlags are the flags that select a store.
+type globalFlags struct {
 	storeURI string // --store
 	storeDir string // --store-dir
+}
 
-	resolved string // the URI of the store that was opened last
-	reason   string // why it is that one; "" if it was named
-
-	conf *configured // nix.conf; made by newRoot where it is nil
-	verb string      // the name of the verb that runs
-
-	serves   bool // a store is opened for others, who have settings of their own
-	isDaemon bool // we are the daemon of this machine, and do not ask it
-
-	settings *daemon.Settings // for the daemon, where a verb wants others than its own
-
-	traceFile   string    // --trace
-	traceBodies bool      // --trace-bodies
-	trace       io.Writer // the file, once it is open
-
-	progress *progress // --progress, --print-build-logs; made by newRoot where it is nil
+// newApp returns the app of one run of the command.
+func newApp(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *app {
+	return &app{
+		stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv,
+		conf: new(configuration), trace: new(traceFile), progress: new(progress),
+	}
 }
 
 // The groups of verbs in the help.
@@ -51,13 +49,8 @@ const (
 	groupOther       = "other"
 )
 
+// newRoot returns the command pix with all verbs.
 func newRoot(a *app) *cobra.Command {
-	if a.progress == nil {
-		a.progress = new(progress)
-	}
-	if a.conf == nil {
-		a.conf = new(configured)
-	}
 	var version bool
 	root := &cobra.Command{
 		Use:   "pix",
@@ -66,7 +59,7 @@ func newRoot(a *app) *cobra.Command {
 nix command. Where there is no Nix, it has a store of its own.
 
 Results go to standard output and nothing else does. Exit codes: 0 yes or done, 1 no or
-failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
+failed, 2 usage error, 3 could not be determined (no store, connection lost),
 130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -77,25 +70,10 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 			}
 			return cmd.Help()
 		},
-
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			a.verb = cmd.Name()
-			return a.checkProgress()
-		},
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkProgress() },
 	}
-	// Not cobra's own flag: what it prints would need a template, and a linker that finds one
-	// in a program keeps every method of every type.
-	root.Flags().BoolVarP(&version, "version", "v", false, "print which pix this is")
-	flags := root.PersistentFlags()
-	flags.StringVar(&a.storeURI, "store", "", "the `URI` of the store: auto, daemon, local, /DIR, ./DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then store in nix.conf, then $NIX_REMOTE)")
-	flags.StringVar(&a.storeDir, "store-dir", "", "the store `directory` (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
-	flags.StringVar(&a.traceFile, "trace", "", "write what is said to daemons, and by them, to this `file`")
-	flags.BoolVar(&a.traceBodies, "trace-bodies", false, "with --trace: write contents and log lines in full, so that a test can replay the file")
-	completeFlag(root, "store", completeURIs)
-	completeFlag(root, "store-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
-	flags.Var(&a.progress.mode, "progress", "`what` to show on standard error: auto (live on a terminal), live, plain (log lines) or none (default $PIX_PROGRESS, then auto)")
-	flags.BoolVarP(&a.progress.logs, "print-build-logs", "L", false, "in the live view, also print the lines of build logs")
-	valuesOf(root, "progress", "auto", "live", "plain", "none")
+	root.Flags().BoolVarP(&version, "version", "v", false, "print the version of pix")
+	a.addGlobalFlags(root)
 	root.AddGroup(
 		&cobra.Group{ID: groupFiles, Title: "Files:"},
 		&cobra.Group{ID: groupArchives, Title: "Archives:"},
@@ -107,7 +85,31 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 	)
 	root.SetHelpCommandGroupID(groupOther)
 	root.CompletionOptions.DisableDefaultCmd = true // ours says how to install it
-	for _, verb := range []*cobra.Command{
+	for _, verb := range newVerbs(a) {
+		checkUsage(verb)
+		if words, _ := argumentWords(verb.Use); len(words) == 0 {
+			verb.ValidArgsFunction = cobra.NoFileCompletions
+		}
+		root.AddCommand(verb)
+	}
+	root.SetFlagErrorFunc(wrongFlag)
+	checkHelp(root)
+	return root
+}
+
+func (a *app) addGlobalFlags(root *cobra.Command) {
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.flags.storeURI, "store", "", "the `URI` of the store: auto, daemon, local, /DIR, ./DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then store in nix.conf, then $NIX_REMOTE)")
+	flags.StringVar(&a.flags.storeDir, "store-dir", "", "the store `directory` (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
+	completeFlag(root, "store", completeURIs)
+	completeFlag(root, "store-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
+	a.trace.addFlags(root)
+	a.progress.addFlags(root)
+}
+
+// newVerbs returns the verbs, and the help topics.
+func newVerbs(a *app) []*cobra.Command {
+	return []*cobra.Command{
 		newHashPath(a),
 		newHashFile(a),
 		newHashConvert(a),
@@ -161,19 +163,10 @@ failed, 2 called wrongly, 3 could not be found out (no store, connection lost),
 		newCompletion(a),
 		newMan(a),
 		newEnvironment(),
-	} {
-		checkUsage(verb)
-		if words, _ := argumentWords(verb.Use); len(words) == 0 {
-			verb.ValidArgsFunction = cobra.NoFileCompletions
-		}
-		root.AddCommand(verb)
 	}
-	root.SetFlagErrorFunc(wrongFlag)
-	checkHelp(root)
-	return root
 }
 
-// checkHelp makes help refuse what it has nothing about, instead of helping with everything.
+// checkHelp makes 'pix help WORD' fail for an unknown word. Cobra would print the help of the root instead.
 func checkHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"})
@@ -185,7 +178,7 @@ func checkHelp(root *cobra.Command) {
 	}
 }
 
-// noSuchVerb refuses what is no verb, and names those that were perhaps meant.
+// noSuchVerb returns a usage error for an unknown verb, with suggestions.
 func noSuchVerb(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -200,7 +193,7 @@ func noSuchVerb(cmd *cobra.Command, args []string) error {
 	return wrongUse(cmd, err)
 }
 
-// checkUsage makes what is wrong with flags and arguments a [usageError].
+// checkUsage turns errors about the flags and arguments of a verb into a [usageError].
 func checkUsage(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(wrongFlag)
 	if args := cmd.Args; args != nil {
@@ -213,8 +206,8 @@ func checkUsage(cmd *cobra.Command) {
 	}
 }
 
-// wrongFlag returns a usage error for a flag. The errors of package strconv and of
-// time.ParseDuration name functions of Go, so it replaces them by what the flag expects.
+// wrongFlag returns a usage error for a flag. Errors of package strconv and of time.ParseDuration name
+// Go functions, so it replaces them with the value that the flag expects.
 func wrongFlag(cmd *cobra.Command, err error) error {
 	cause := errors.Unwrap(err)
 	if cause == nil {
@@ -239,6 +232,7 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 	return wrongUse(cmd, errors.New(strings.TrimSuffix(err.Error(), cause.Error())+reason))
 }
 
+// wrongUse returns a usage error that refers to the help of the verb.
 func wrongUse(cmd *cobra.Command, err error) error {
 	return &usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 }

@@ -14,19 +14,16 @@ import (
 	"pix/server"
 )
 
-// A configured has nix.conf, which is read once, when it is first needed. All copies of an app share it.
-type configured struct {
+// A configuration is nix.conf. It is read once, when it is first needed.
+type configuration struct {
 	conf   *nixconf.Conf
 	err    error
 	warned bool
 }
 
-// configuration returns the configuration. After an error, which is a usage error about a line that is no setting, it has
-// only what variables set.
+// configuration returns the settings of nix.conf. The error is a usage error about a line that cannot be parsed;
+// only environment variables count then.
 func (a *app) configuration() (*nixconf.Conf, error) {
-	if a.conf == nil {
-		a.conf = new(configured)
-	}
 	c := a.conf
 	if c.conf != nil {
 		return c.conf, c.err
@@ -60,9 +57,9 @@ func (a *app) warn(text string) {
 	}
 }
 
-// cacheOptions returns the options of binary caches: what the configuration says, and the proxy of the
-// environment. The error is about an invalid value, for which the options have the default.
-func (a *app) cacheOptions() (*binarycache.Options, error) {
+// cacheOptions returns the options of binary caches from the configuration, with the proxy of the
+// environment. The error is about an invalid value; the options have its default instead.
+func (a *app) cacheOptions(serving servingMode) (*binarycache.Options, error) {
 	conf, _ := a.configuration() // an error is a warning: logins do not depend on it
 	r := conf.Reader()
 	o := new(binarycache.Options)
@@ -70,16 +67,16 @@ func (a *app) cacheOptions() (*binarycache.Options, error) {
 	h.Proxy = http.ProxyFromEnvironment
 	h.NoHTTP2 = !r.Bool("http2")
 	h.DownloadSpeed = 1024 * int64(r.Uint("download-speed"))
-	h.Parallel = cmp.Or(min(r.Int("http-connections"), mostConnections), mostConnections)
+	h.Parallel = cmp.Or(min(r.Int("http-connections"), maxRequests), maxRequests)
 	h.UserAgent = "pix"
 	if suffix := r.Text("user-agent-suffix"); suffix != "" {
 		h.UserAgent += " " + suffix
 	}
-	setOfClients(h, conf, r)
-	if a.serves {
+	applyClientSettings(h, conf, r)
+	if serving != notServing {
 		h.Override = func(ctx context.Context, h *binarycache.HTTPOptions) {
-			if conf := clientConfiguration(ctx, conf, ofClients...); conf != nil {
-				setOfClients(h, conf, conf.Reader())
+			if conf := clientConfiguration(ctx, conf, clientSettings...); conf != nil {
+				applyClientSettings(h, conf, conf.Reader())
 			}
 		}
 	}
@@ -89,25 +86,25 @@ func (a *app) cacheOptions() (*binarycache.Options, error) {
 	return o, nil
 }
 
-// mostConnections is the largest number of requests to a cache at once, for 0, which means no limit.
-const mostConnections = 1024
+// maxRequests is the number of simultaneous requests to a cache if http-connections is 0, which means no limit.
+const maxRequests = 1024
 
-// ofClients are the settings that setOfClients reads.
-var ofClients = []string{
+// clientSettings are the settings that applyClientSettings reads.
+var clientSettings = []string{
 	"netrc-file", "ssl-cert-file", "connect-timeout", "stalled-download-timeout", "download-attempts", "narinfo-cache-positive-ttl", "narinfo-cache-negative-ttl",
 	"filetransfer-retry-delay", "filetransfer-retry-delay-rate-limited", "filetransfer-retry-max-delay", "filetransfer-retry-jitter",
 }
 
-// setOfClients sets the options of caches that clients of a daemon can change: logins, certificate authorities,
-// how long caches may take, and how long their answers count.
-func setOfClients(h *binarycache.HTTPOptions, conf *nixconf.Conf, r *nixconf.Reader) {
+// applyClientSettings sets the options of caches that clients of a daemon can change: logins, certificate
+// authorities, timeouts, retries and the lifetime of cached narinfos.
+func applyClientSettings(h *binarycache.HTTPOptions, conf *nixconf.Conf, r *nixconf.Reader) {
 	h.Netrc = r.Text("netrc-file")
 	h.CAFile = r.Text("ssl-cert-file")
 	if conf.Get("ssl-cert-file").Origin.Source == nixconf.FromDefault {
-		h.CAFile = "" // the authorities of the system, which Go finds in more places
+		h.CAFile = "" // the authorities of the system, which Go finds in more places than Nix
 	}
-	const curls = 5 * time.Minute // where connect-timeout is 0
-	h.ConnectTimeout = cmp.Or(r.Seconds("connect-timeout"), curls)
+	const curlDefault = 5 * time.Minute // curl's timeout if connect-timeout is 0
+	h.ConnectTimeout = cmp.Or(r.Seconds("connect-timeout"), curlDefault)
 	h.StallTimeout = cmp.Or(r.Seconds("stalled-download-timeout"), -1)
 	h.ResponseTimeout = h.StallTimeout
 	h.Tries = max(min(r.Int("download-attempts"), math.MaxInt32), 1)
@@ -119,8 +116,8 @@ func setOfClients(h *binarycache.HTTPOptions, conf *nixconf.Conf, r *nixconf.Rea
 	h.NoJitter = !r.Bool("filetransfer-retry-jitter")
 }
 
-// clientConfiguration returns the configuration with the settings of the client whose call has this context, or
-// nil if the client has set none of those with the names.
+// clientConfiguration returns conf with the settings of the client whose call has this context, or nil if the
+// client has set none of the named settings.
 func clientConfiguration(ctx context.Context, conf *nixconf.Conf, names ...string) *nixconf.Conf {
 	set := server.SettingsOf(ctx)
 	if set == nil {
@@ -137,8 +134,8 @@ func clientConfiguration(ctx context.Context, conf *nixconf.Conf, names ...strin
 	return nil
 }
 
-// setLocal sets the options of a store in a directory. The error is about an invalid value, for which
-// the options have the default.
+// setLocal sets the options of a store in a directory from the configuration. The error is about an invalid
+// value; the options have its default instead.
 func setLocal(l *localstore.Options, conf *nixconf.Conf) error {
 	r := conf.Reader()
 	l.NoSignatures = !r.Bool("require-sigs")
@@ -146,8 +143,8 @@ func setLocal(l *localstore.Options, conf *nixconf.Conf) error {
 	l.AutoOptimise = r.Bool("auto-optimise-store")
 	l.NoWAL = !r.Bool("use-sqlite-wal")
 	l.NoSync, l.SyncObjects = !r.Bool("fsync-metadata"), r.Bool("fsync-store-paths")
-	if most := r.Uint("max-free"); most > 0 { // so much is always free
-		l.MinFree, l.MaxFree = r.Uint("min-free"), most
+	if maxFree := r.Uint("max-free"); maxFree > 0 { // 0: at least 0 bytes are always free
+		l.MinFree, l.MaxFree = r.Uint("min-free"), maxFree
 	}
 	l.MinFreeInterval = r.Seconds("min-free-check-interval")
 	l.ReservedSpace = reserved(r.Uint("gc-reserved-space"))
@@ -158,7 +155,8 @@ func setLocal(l *localstore.Options, conf *nixconf.Conf) error {
 	return nil
 }
 
-// reserved returns how much space to reserve, where 0 means the default.
+// reserved returns the bytes of the file that a full disk's collection frees first. In the options of
+// package localstore -1 means none and 0 the default.
 func reserved(size uint64) int64 {
 	if size == 0 {
 		return -1

@@ -52,28 +52,28 @@ func TestObeyedSettingsAreRead(t *testing.T) {
 	}
 	for _, s := range nixconf.Settings() {
 		if read[s.Name] != (s.By != "") {
-			t.Errorf("%s: read: %v, obeyed by %q", s.Name, read[s.Name], s.By)
+			t.Errorf("%s: read by the command: %v, obeyed by %q in the table", s.Name, read[s.Name], s.By)
 		}
 	}
-	for _, name := range ofClients {
+	for _, name := range clientSettings {
 		if who := nixconf.Find(name).Who; who == nixconf.ConfOnly || !read[name] {
-			t.Errorf("%s is no setting of clients: %v", name, who)
+			t.Errorf("clients cannot set %s: %v", name, who)
 		}
 	}
 }
 
 const settingsIntro = `# Settings
 
-<!-- Made from the table of package nixconf by go test ./cmd/pix -run TestSettingsPage -update: do not edit. -->
+<!-- Generated from the table of package nixconf by go test ./cmd/pix -run TestSettingsPage -update: do not edit. -->
 
-pix reads the same configuration as Nix: nix.conf of the system, those of the user, and NIX_CONFIG, with the same grammar. It
-knows every setting of Nix 2.34, and those that 2.35 and 2.36 add. An unknown setting is a warning. An invalid value is
-an error of the verbs that need the setting, and of no others. "pix config" prints all settings with the values that they
-have here, and where each value comes from.
+pix reads the same configuration as Nix: nix.conf of the system and of the user, and NIX_CONFIG, with the same grammar. It
+knows every setting of Nix 2.34, and the new ones of 2.35 and 2.36. An unknown setting causes a warning. An invalid value is
+an error only in the verbs that need the setting. "pix config" prints all settings with their values on this machine, and where
+each value comes from.
 
-A client of "pix daemon" can change settings for its calls: "all clients" are its untrusted clients too, "trusted clients"
-those that trusted-users names. The other settings are those of the daemon: it opens its store and its caches once, for all
-clients.
+A client of "pix daemon" can change settings for its calls. "All clients" includes untrusted clients; "trusted clients" are
+the clients of the users in trusted-users. Clients cannot change the other settings, because the daemon opens its store and its
+caches once for all clients.
 
 `
 

@@ -15,28 +15,33 @@ import (
 	"pix/storepath"
 )
 
+// signOptions are the flags of sign.
+type signOptions struct {
+	keyFile string
+	closure bool
+}
+
 func newSign(a *app) *cobra.Command {
-	var keyFile string
-	var closure bool
+	var o signOptions
 	cmd := newPathVerb(a, pathVerb{
 		access: func() storeAccess { return toChange },
 		use:    "sign --key-file FILE PATH...",
 		short:  "Sign paths in the store",
-		long: `Sign paths in the store with the secret key in a file, as 'nix store sign' does. Signatures that are
-there already stay. Says on standard error how many were added.`,
+		long: `Sign paths in the store with the secret key in a file, as 'nix store sign' does. Existing signatures
+stay. Prints on standard error how many signatures were added.`,
 		example: "  pix sign --key-file secret-key --closure /nix/store/...-hello",
 		check: func() error {
-			if keyFile == "" {
+			if o.keyFile == "" {
 				return errors.New("no --key-file is given")
 			}
 			return nil
 		},
 		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
-			key, err := a.readSecretKey(ctx, keyFile)
+			key, err := a.readSecretKey(ctx, o.keyFile)
 			if err != nil {
 				return err
 			}
-			infos, err := pathInfos(ctx, s, paths, closure)
+			infos, err := pathInfos(ctx, s, paths, o.closure)
 			if err != nil {
 				return err
 			}
@@ -49,17 +54,17 @@ there already stay. Says on standard error how many were added.`,
 		},
 	})
 	cmd.GroupID = groupKeys
-	cmd.Flags().StringVarP(&keyFile, "key-file", "k", "", "the `file` with the secret key")
-	cmd.Flags().BoolVarP(&closure, "closure", "r", false, "also all that the paths refer to, and so on")
+	cmd.Flags().StringVarP(&o.keyFile, "key-file", "k", "", "the `file` with the secret key")
+	cmd.Flags().BoolVarP(&o.closure, "closure", "r", false, "sign the closure of the paths")
 	return cmd
 }
 
-// signPaths gives the paths signatures that they have not, and returns how many.
+// signPaths adds the signatures that the paths do not have yet, and returns how many it added.
 func signPaths(ctx context.Context, s store.Store, infos []*store.PathInfo, key signature.SecretKey) (int64, error) {
-	const atOnce = 8 // each needs a connection for itself
+	const maxCalls = 8 // each needs a connection of its own
 	var added atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
+	group.SetLimit(maxCalls)
 	for _, info := range infos {
 		fingerprint, err := info.Fingerprint()
 		if err != nil {

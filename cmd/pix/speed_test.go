@@ -21,31 +21,31 @@ import (
 	"pix/wire"
 )
 
-// A speaker is a client that does as little as possible beside speaking.
-type speaker struct {
+// A rawClient is a client of the protocol with as little overhead as possible.
+type rawClient struct {
 	t      testing.TB
 	nc     net.Conn
 	in     *wire.Reader
 	params protocol.Params
 }
 
-func speak(t testing.TB, socket string) *speaker {
+func dialRaw(t testing.TB, socket string) *rawClient {
 	t.Helper()
 	nc, err := net.Dial("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	c := &speaker{t: t, nc: nc, in: wire.NewReader(nc, 64<<10)}
+	c := &rawClient{t: t, nc: nc, in: wire.NewReader(nc, 64<<10)}
 	if c.params, _, err = protocol.ClientHandshake(c.in, nc, storepath.DefaultDir); err != nil {
 		t.Fatal(err)
 	}
-	c.last()
+	c.readMessages()
 	return c
 }
 
-// last reads messages up to the end of the work.
-func (c *speaker) last() {
+// readMessages reads messages up to the last one of a call.
+func (c *rawClient) readMessages() {
 	for {
 		m, err := c.params.ReadMessage(c.in)
 		if err != nil {
@@ -61,7 +61,8 @@ func (c *speaker) last() {
 	}
 }
 
-func (c *speaker) ask(req protocol.Request, body []byte) protocol.Reply {
+// call sends a request with a framed body, and returns the reply.
+func (c *rawClient) call(req protocol.Request, body []byte) protocol.Reply {
 	p, err := c.params.AppendRequest(nil, req)
 	if err != nil {
 		panic(err)
@@ -77,7 +78,7 @@ func (c *speaker) ask(req protocol.Request, body []byte) protocol.Reply {
 	if _, err := c.nc.Write(p); err != nil {
 		panic(err)
 	}
-	c.last()
+	c.readMessages()
 	reply := protocol.NewReply(req.Op())
 	if err := c.params.ReadReply(c.in, req.Op(), reply); err != nil {
 		panic(err)
@@ -85,21 +86,21 @@ func (c *speaker) ask(req protocol.Request, body []byte) protocol.Reply {
 	return reply
 }
 
-func (c *speaker) addText(name, text string, refs ...storepath.Path) storepath.Path {
-	return c.ask(&protocol.AddToStoreRequest{Name: name, Method: storepath.Text, Algorithm: nixhash.SHA256, References: refs}, []byte(text)).(*protocol.AddToStoreReply).Info.Path
+func (c *rawClient) addText(name, text string, refs ...storepath.Path) storepath.Path {
+	return c.call(&protocol.AddToStoreRequest{Name: name, Method: storepath.Text, Algorithm: nixhash.SHA256, References: refs}, []byte(text)).(*protocol.AddToStoreReply).Info.Path
 }
 
-// TestDaemonSpeed compares pix daemon with Nix's, both asked by the same client, in turn.
+// TestDaemonSpeed compares the speed of pix daemon and Nix's daemon with the same client, in turn.
 func TestDaemonSpeed(t *testing.T) {
 	if os.Getenv("PIX_LONG") == "" {
-		t.Skip("it takes long; set PIX_LONG=1")
+		t.Skip("takes long; set PIX_LONG=1 to run it")
 	}
 	nix := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: map[string]string{"fsync-metadata": "true"}})
 	pix := startPix(t, nil)
 	sockets := []string{nix.Socket, pix.Socket}
 	var paths []storepath.Path
 	for _, socket := range sockets {
-		c := speak(t, socket)
+		c := dialRaw(t, socket)
 		paths = nil
 		for i := range 1000 {
 			paths = append(paths, c.addText(fmt.Sprint("p", i), fmt.Sprint("text ", i), paths[max(0, i-5):]...))
@@ -109,9 +110,9 @@ func TestDaemonSpeed(t *testing.T) {
 		took := make([][]time.Duration, len(sockets))
 		for round := range 5 {
 			for i, socket := range sockets {
-				begin := time.Now()
+				start := time.Now()
 				run(socket, round)
-				took[i] = append(took[i], time.Since(begin))
+				took[i] = append(took[i], time.Since(start))
 			}
 		}
 		for i := range took {
@@ -119,15 +120,15 @@ func TestDaemonSpeed(t *testing.T) {
 		}
 		t.Logf("%s: nix %v, pix %v: %.2f×", name, took[0][2], took[1][2], float64(took[0][2])/float64(took[1][2]))
 	}
-	conns := make(map[string][]*speaker)
+	conns := make(map[string][]*rawClient)
 	for _, socket := range sockets {
 		for range 16 {
-			conns[socket] = append(conns[socket], speak(t, socket))
+			conns[socket] = append(conns[socket], dialRaw(t, socket))
 		}
 	}
-	infos := func(c *speaker) {
+	infos := func(c *rawClient) {
 		for _, p := range paths {
-			c.ask(&protocol.QueryPathInfoRequest{Path: p}, nil)
+			c.call(&protocol.QueryPathInfoRequest{Path: p}, nil)
 		}
 	}
 	race("path infos, 1 client", func(socket string, _ int) {
@@ -175,11 +176,11 @@ func TestDaemonSpeed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := &speaker{t: t, nc: nc, in: wire.NewReader(nc, 4096)}
+			c := &rawClient{t: t, nc: nc, in: wire.NewReader(nc, 4096)}
 			if c.params, _, err = protocol.ClientHandshake(c.in, nc, storepath.DefaultDir); err != nil {
 				t.Fatal(err)
 			}
-			c.last()
+			c.readMessages()
 			nc.Close()
 		}
 	})
@@ -191,7 +192,7 @@ func TestDaemonSpeed(t *testing.T) {
 	var big = bigPath("big-0")
 	race("a large NAR, out", func(socket string, round int) {
 		c := conns[socket][0]
-		c.ask(&protocol.NarFromPathRequest{Path: big}, nil)
+		c.call(&protocol.NarFromPathRequest{Path: big}, nil)
 		if _, err := io.CopyN(io.Discard, c.in, int64(len(archive))); err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +203,7 @@ type appender struct{ b []byte }
 
 func (a *appender) Write(p []byte) (int, error) { a.b = append(a.b, p...); return len(p), nil }
 
-// bigArchive is the archive of a file of that size.
+// bigArchive returns the archive of a file with this size.
 func bigArchive(size int) []byte {
 	a := &appender{make([]byte, 0, size+1000)}
 	w := nar.NewWriter(a)
@@ -227,7 +228,7 @@ func bigPath(name string) storepath.Path {
 
 var bigHash nixhash.Hash
 
-func (c *speaker) addNAR(name string, archive []byte) {
+func (c *rawClient) addNAR(name string, archive []byte) {
 	if bigHash == (nixhash.Hash{}) {
 		bigHash = nixhash.Sum(nixhash.SHA256, archive)
 	}
@@ -244,5 +245,5 @@ func (c *speaker) addNAR(name string, archive []byte) {
 		left = left[n:]
 	}
 	c.nc.Write(wire.AppendUint64(nil, 0))
-	c.last()
+	c.readMessages()
 }

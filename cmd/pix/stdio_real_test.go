@@ -7,8 +7,8 @@ import (
 	"pix/internal/realnix"
 )
 
-// Stock clients of ssh-ng get the same answers from pix daemon --stdio as from nix-daemon --stdio,
-// with the flags and the parameters of the store that they pass.
+// Stock clients of ssh-ng get the same results from pix daemon --stdio as from nix-daemon --stdio, with the flags and store
+// parameters that they pass.
 func TestStdioAnswersAsNix(t *testing.T) {
 	world := makeWorld(t)
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
@@ -24,7 +24,7 @@ func TestStdioAnswersAsNix(t *testing.T) {
 		var answers [2][]answer
 		for i, program := range []string{"nix-daemon", "/tmp/pix%20daemon"} {
 			d := realnix.Start(t, s, opts)
-			bringPix(t, d, "/tmp/pix")
+			installPix(t, d, "/tmp/pix")
 			w := *world
 			w.paths = map[string]string{
 				"remote":  "ssh-ng://localhost?remote-program=" + program + "&remote-store=" + remoteStore,
@@ -45,7 +45,7 @@ func TestStdioAnswersAsNix(t *testing.T) {
 	})
 }
 
-// olderThan reports whether a suite has an older Nix than that, such as 2.8.
+// olderThan reports whether the Nix of a suite is older than a version such as 2.8.
 func olderThan(s realnix.Suite, version string) bool {
 	minor := func(v string) string {
 		fields := strings.Split(v, ".")
@@ -54,7 +54,7 @@ func olderThan(s realnix.Suite, version string) bool {
 	return minor(s.Version) < minor(version)
 }
 
-// remoteStore is a store with parameters, encoded once for the URI that it stands in.
+// remoteStore is a store URI with parameters, encoded as a parameter of another URI.
 const remoteStore = "local%3Froot%3D/root/remote%26store%3D/nix/store%26system-features%3Dkvm%2520big%26path-info-cache-size%3D0"
 
 const sshConversation = `
@@ -86,7 +86,7 @@ nix copy --no-check-sigs --from "$proxy" --to "$remote" $top
 nix path-info --store "$remote" -r $top
 `
 
-// mountedConversation is for a client that sees the files of the store. It passes --process-ops.
+// mountedConversation is for a client that can read the files of the store. Such a client passes --process-ops.
 const mountedConversation = `
 nix path-info --store "$mounted" -r $top
 nix store cat --store "$mounted" $top

@@ -48,9 +48,9 @@ func newStorePath(a *app) *cobra.Command {
 	return cmd
 }
 
-// sourceName returns the name that the file at path has in a store.
+// sourceName returns the name of the file at path as a store object.
 func sourceName(path string) (string, error) {
-	abs, err := filepath.Abs(path) // so that "." has a name
+	abs, err := filepath.Abs(path) // "." has no name
 	if err != nil {
 		return "", err
 	}

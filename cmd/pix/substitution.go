@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"pix"
 	"pix/nixconf"
 	"pix/protocol"
 	"pix/server"
@@ -17,16 +16,17 @@ import (
 	"pix/substitute"
 )
 
-// substitution returns a function that returns the settings of one call for substitution: the configuration, changed in
-// a daemon by the settings of the client. The function is nil if nothing is ever substituted.
-func (a *app) substitution(conf *nixconf.Conf, opts *pix.Options) func(context.Context, *substitute.Sources) (*substitute.Settings, error) {
-	if !a.serves && conf.Get("substitute").Text == "false" || !a.serves && conf.Get("substituters").Text == "" && conf.Get("substituters").Err == nil {
+// substitution returns a function that returns the substitution settings of one call: the configuration, changed in a
+// daemon by the settings of the client. It returns nil if no call can substitute.
+func (a *app) substitution(conf *nixconf.Conf, c *storeChoice) func(context.Context, *substitute.Sources) (*substitute.Settings, error) {
+	if c.open.serving == notServing && !substitutes(conf) {
 		return nil
 	}
-	cache, cacheErr := a.cacheOptions()
-	opts.Cache = cache
+	cache, cacheErr := a.cacheOptions(c.open.serving)
+	c.options.Cache = cache
+	keepGoing := c.open.settings != nil && c.open.settings.KeepGoing
 	return func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error) {
-		requireSigs := conf.Reader().Bool("require-sigs") // of paths: it is a setting of the store in Nix
+		requireSigs := conf.Reader().Bool("require-sigs") // for paths, a setting of the store in Nix: clients cannot change it
 		conf := conf
 		if set := server.SettingsOf(ctx); set != nil {
 			conf = withClientSettings(conf, set)
@@ -36,7 +36,7 @@ func (a *app) substitution(conf *nixconf.Conf, opts *pix.Options) func(context.C
 			NoSignatures:         !requireSigs,
 			UnsignedRealisations: !r.Bool("require-sigs"),
 			Fallback:             r.Bool("fallback"),
-			KeepGoing:            r.Bool("keep-going") || a.settings != nil && a.settings.KeepGoing,
+			KeepGoing:            r.Bool("keep-going") || keepGoing,
 		}
 		uris := r.Words("substituters")
 		if !r.Bool("substitute") {
@@ -51,14 +51,20 @@ func (a *app) substitution(conf *nixconf.Conf, opts *pix.Options) func(context.C
 		if cacheErr != nil {
 			return nil, cacheErr
 		}
-		settings.TrustedKeys, _ = trustedKeys(conf) // the store has warned of the others
+		settings.TrustedKeys, _ = trustedKeys(conf) // opening the store has warned about invalid keys
 		var err error
 		settings.Substituters, err = sources.Get(ctx, uris)
 		return settings, err
 	}
 }
 
-// withClientSettings returns a configuration with the settings of a client, except settings that no client may change. The
+// substitutes reports whether the configuration lets a store substitute at all.
+func substitutes(conf *nixconf.Conf) bool {
+	substituters := conf.Get("substituters")
+	return conf.Get("substitute").Text != "false" && (substituters.Text != "" || substituters.Err != nil)
+}
+
+// withClientSettings returns conf with the settings of a client, except settings that no client may change. The
 // server has already removed those that an untrusted client may not change. Invalid values are ignored.
 func withClientSettings(conf *nixconf.Conf, set *protocol.SetOptionsRequest) *nixconf.Conf {
 	changed := conf.Clone()
@@ -71,13 +77,17 @@ func withClientSettings(conf *nixconf.Conf, set *protocol.SetOptionsRequest) *ni
 	put("substitute", strconv.FormatBool(set.UseSubstitutes))
 	put("fallback", strconv.FormatBool(set.TryFallback))
 	put("keep-going", strconv.FormatBool(set.KeepGoing))
+	put("keep-failed", strconv.FormatBool(set.KeepFailed))
+	put("max-jobs", strconv.FormatUint(uint64(set.MaxBuildJobs), 10))
+	put("max-silent-time", strconv.FormatUint(uint64(set.MaxSilentTime), 10))
+	put("cores", strconv.FormatUint(uint64(set.BuildCores), 10))
 	for _, name := range slices.Sorted(maps.Keys(set.Overrides)) {
 		put(name, set.Overrides[name])
 	}
 	return changed
 }
 
-// clientKeys returns the trusted keys for the uploads of a trusted client with these settings, or nil if
+// clientKeys returns the keys that must sign the uploads of a trusted client with these settings, or nil if
 // the client has set none.
 func clientKeys(conf *nixconf.Conf, set *protocol.SetOptionsRequest) (signature.KeySet, error) {
 	for _, name := range []string{"trusted-public-keys", "extra-trusted-public-keys", "binary-cache-public-keys"} {
@@ -89,19 +99,18 @@ func clientKeys(conf *nixconf.Conf, set *protocol.SetOptionsRequest) (signature.
 	return nil, nil
 }
 
-// trustedKeys returns the trusted keys of the configuration, and an error for each word that is no key. Such a word is
-// ignored.
+// trustedKeys returns the valid trusted keys of the configuration, and an error for each invalid one.
 func trustedKeys(conf *nixconf.Conf) (signature.KeySet, []error) {
 	keys := signature.NewKeySet()
-	var wrong []error
+	var errs []error
 	for _, word := range conf.Reader().Words("trusted-public-keys") {
 		key, err := signature.ParsePublicKey(word)
 		if err != nil {
 			origin := conf.Get("trusted-public-keys").Origin
-			wrong = append(wrong, fmt.Errorf("%s: trusted-public-keys: ignoring '%s': %w", origin, word, err))
+			errs = append(errs, fmt.Errorf("%s: trusted-public-keys: ignoring '%s': %w", origin, word, err))
 			continue
 		}
 		maps.Copy(keys, signature.NewKeySet(key))
 	}
-	return keys, wrong
+	return keys, errs
 }

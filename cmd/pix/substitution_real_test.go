@@ -13,8 +13,8 @@ import (
 	"pix/internal/realnix"
 )
 
-// Stock clients substitute by way of pix daemon as by way of the daemon of 2.34, from the same
-// cache: with the same results and exit codes.
+// Stock clients that substitute from the same cache get the same results and exit codes from pix daemon as from the daemon
+// of Nix 2.34.
 func TestDaemonSubstitutesAsNix(t *testing.T) {
 	usual, floating, cache := makeCacheWorld(t)
 	server := httptest.NewServer(http.FileServer(http.Dir(cache)))
@@ -46,19 +46,19 @@ func TestDaemonSubstitutesAsNix(t *testing.T) {
 				}
 				compareAnswers(t, s, answers[0], answers[1])
 				if t.Failed() {
-					t.Logf("pix said:\n%s", regexp.MustCompile("accepted connection.*\n").ReplaceAllString(pix.Stderr(), ""))
+					t.Logf("messages of pix:\n%s", regexp.MustCompile("accepted connection.*\n").ReplaceAllString(pix.Stderr(), ""))
 				}
 			})
 		}
 	})
 }
 
-// makeCacheWorld builds something with a real Nix, and makes a cache of it, in which some things
-// are not as they should be. What it takes experimental features for is in a world of its own.
+// makeCacheWorld builds derivations with a real Nix and copies them to a cache, which has some defects. The world floating has
+// what needs experimental features.
 func makeCacheWorld(t *testing.T) (w, floating *world, cache string) {
 	t.Helper()
 	d := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: map[string]string{
-		"experimental-features": features, "secret-key-files": "/root/key", // realisations are signed when they are made
+		"experimental-features": features, "secret-key-files": "/root/key", // realisations are signed when they are registered
 	}})
 	if err := os.WriteFile(d.HostPath("/tmp/cached.nix"), []byte(cachedNix), 0o666); err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func makeCacheWorld(t *testing.T) (w, floating *world, cache string) {
 	return w, floating, cache
 }
 
-// features are what it takes to have outputs that are addressed by their contents.
+// features are the experimental features for content-addressed outputs.
 const features = "nix-command ca-derivations"
 
 const cachedNix = `
@@ -126,9 +126,8 @@ in {
 }
 `
 
-// substitution are the commands that clients run who want something substituted. Nothing is built: a
-// real daemon would do that. A line that begins with ! has other words on standard error: of who
-// decompresses, and of what was begun besides.
+// substitution is the conversation of clients that substitute. Nothing is built, because pix cannot build. Commands that begin
+// with ! have other messages in pix, about decompression and about transfers that were started in parallel.
 const substitution = `
 nix-store --import < export | wc -l
 nix-store -q --outputs $topDrv
@@ -183,7 +182,7 @@ nix-store --verify --check-contents
 @nix-store --gc --print-dead | grep -v lock
 `
 
-// untrustedSubstitution are those of clients who are not trusted.
+// untrustedSubstitution is the conversation of untrusted clients.
 const untrustedSubstitution = `
 nix-store --import < export | wc -l
 nix-store --option substituters file:///root/evil --realise $later
@@ -203,7 +202,7 @@ nix build --no-link --json $topDrv^*
 @nix-store --gc --print-dead | grep -v lock
 `
 
-// floatingSubstitution are about outputs whose paths are not known before they are there.
+// floatingSubstitution is the conversation about content-addressed outputs, whose paths are not known in advance.
 const floatingSubstitution = `
 nix-store --import < export | wc -l
 nix-store --realise --dry-run $floatingDrv
@@ -214,7 +213,7 @@ nix build --no-link --print-out-paths $floatingDrv^*
 nix path-info --json $(nix build --no-link --print-out-paths $floatingDrv^out)
 `
 
-// httpSubstitution are about a cache behind HTTP.
+// httpSubstitution is the conversation with a cache over HTTP.
 const httpSubstitution = `
 nix-store --import < export | wc -l
 nix-store --realise --dry-run $topDrv

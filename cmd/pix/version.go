@@ -8,18 +8,18 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// jsonFormat is the version of what --json prints, as docs/json.md describes it. Within a
-// version members are only added; when one changes its meaning or goes, it is counted up.
+// jsonFormat is the version of the output of --json, which docs/json.md describes. It is incremented when a member is removed
+// or changes its meaning, and not when a member is added.
 const jsonFormat = 1
 
 func newVersion(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print which pix this is",
-		Long: `Print which pix this is: the version, or the commit that it was built from, and the Go that
-built it. With --json also which format the JSON of all verbs has: within one, members are
-only ever added.`,
+		Short: "Print the version of pix",
+		Long: `Print the version of pix, or the commit that it was built from, and the version of Go that built it.
+With --json also the version of the JSON output of all verbs: within a version members are only
+added.`,
 		Example: "  pix version --json",
 		GroupID: groupOther,
 		Args:    cobra.NoArgs,
@@ -30,24 +30,24 @@ only ever added.`,
 }
 
 func (a *app) printVersion(asJSON bool) error {
-	b := readBuild()
+	b := readBuildInfo()
 	return a.printEither("pix "+b.String()+"\n", b, asJSON)
 }
 
-// A build is what a binary knows of how it was made.
-type build struct {
-	Version    string  `json:"version"`    // of the module; (devel) if the build did not say
-	Commit     *string `json:"commit"`     // in full; null if the build did not say
-	Modified   bool    `json:"modified"`   // whether there were changes that were not committed
+// A buildInfo is the information about its build in a binary.
+type buildInfo struct {
+	Version    string  `json:"version"`    // of the module; (devel) if unknown
+	Commit     *string `json:"commit"`     // in full; null if unknown
+	Modified   bool    `json:"modified"`   // whether there were uncommitted changes
 	CommitTime *int64  `json:"commitTime"` // in seconds since 1970
 	Go         string  `json:"go"`
 	Platform   string  `json:"platform"` // GOOS/GOARCH
 	JSONFormat int     `json:"jsonFormat"`
 }
 
-// readBuild returns what the build has left in the binary.
-func readBuild() build {
-	b := build{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, JSONFormat: jsonFormat}
+// readBuildInfo returns the build information of this binary.
+func readBuildInfo() buildInfo {
+	b := buildInfo{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, JSONFormat: jsonFormat}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
@@ -71,8 +71,8 @@ func readBuild() build {
 	return b
 }
 
-// String names the build for people. A version that Go made up has the commit in it.
-func (b build) String() string {
+// String returns the version, the commit if the version does not contain it, and the version of Go.
+func (b buildInfo) String() string {
 	s := b.Version
 	if s == "(devel)" && b.Commit != nil {
 		s += " " + (*b.Commit)[:min(12, len(*b.Commit))]

@@ -4,32 +4,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
-	"sort"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"pix/nar"
+	"pix/closure"
 	"pix/store"
 	"pix/storepath"
 )
 
+// whyDependsOptions are the flags of why-depends.
+type whyDependsOptions struct {
+	all, dot, asJSON bool
+}
+
 func newWhyDepends(a *app) *cobra.Command {
-	var all, dot, asJSON bool
+	var o whyDependsOptions
 	cmd := &cobra.Command{
 		Use:   "why-depends A B",
 		Short: "Print by which references A needs B",
-		Long: `Print by which references A needs B: the shortest chain of paths, and below each the files in which
-the reference to the next stands. With --all, all references that lie between, a line each.
-The exit code is 1 if A does not need B.`,
+		Long: `Print by which references A needs B: the shortest chain of paths, and below each path the files that
+contain the reference to the next. With --all, all references on all chains from A to B, a line
+each. The exit code is 1 if A does not need B.`,
 		Example:           "  pix why-depends /nix/store/...-hello /nix/store/...-glibc-2.40",
 		GroupID:           groupStore,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: atMost(2, a.completePaths),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if dot && asJSON {
+			if o.dot && o.asJSON {
 				return wrongUse(cmd, errors.New("--dot and --json exclude each other"))
 			}
 			paths, err := a.paths(args)
@@ -37,139 +39,81 @@ The exit code is 1 if A does not need B.`,
 				return err
 			}
 			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
-				known, err := loadClosure(ctx, s, paths[0])
-				if err != nil {
-					return err
-				}
-				if known[paths[1]] == nil {
-					return fmt.Errorf("'%s' does not need '%s'", paths[0], paths[1])
-				}
-				if all || dot {
-					return a.printBetween(edgesBetween(known, paths[0], paths[1]), dot, asJSON)
-				}
-				links, err := chainLinks(ctx, s, shortestChain(known, paths[0], paths[1]))
-				if err != nil {
-					return err
-				}
-				return a.printEither(chainText(links), links, asJSON)
+				return a.printWhy(ctx, s, paths[0], paths[1], o)
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "print all references that lie between, not only the shortest chain")
-	cmd.Flags().BoolVar(&dot, "dot", false, "print these as a graph in the language of Graphviz")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a list of objects")
+	cmd.Flags().BoolVar(&o.all, "all", false, "print all references on all chains, not only the shortest chain")
+	cmd.Flags().BoolVar(&o.dot, "dot", false, "print these as a graph in the language of Graphviz")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print a list of objects")
 	return cmd
 }
 
-// shortestChain returns the paths on a shortest way from one path to another, which must be
-// in its closure.
-func shortestChain(known map[storepath.Path]*store.PathInfo, from, to storepath.Path) []storepath.Path {
-	comesFrom := map[storepath.Path]storepath.Path{from: ""}
-	for level := []storepath.Path{from}; comesFrom[to] == "" && to != from; {
-		var next []storepath.Path
-		for _, p := range level {
-			for _, ref := range known[p].References {
-				if _, seen := comesFrom[ref]; !seen {
-					comesFrom[ref] = p
-					next = append(next, ref)
-				}
-			}
-		}
-		level = next
+func (a *app) printWhy(ctx context.Context, s store.Store, from, to storepath.Path, o whyDependsOptions) error {
+	c, err := closure.Load(ctx, s, from)
+	if err != nil {
+		return err
 	}
-	var chain []storepath.Path
-	for p := to; p != ""; p = comesFrom[p] {
-		chain = append(chain, p)
+	chain := c.Why(from, to)
+	if chain == nil {
+		return fmt.Errorf("'%s' does not need '%s'", from, to)
 	}
-	slices.Reverse(chain)
-	return chain
+	switch {
+	case o.dot:
+		return closure.WriteDOT(a.stdout, c.Between(from, to))
+	case o.all:
+		return a.printEdges(c.Between(from, to), o.asJSON)
+	}
+	links, err := chainLinks(ctx, s, chain)
+	if err != nil {
+		return err
+	}
+	return a.printEither(chainText(links), links, o.asJSON)
 }
 
-// An edge is a reference.
-type edge struct {
+// A graphEdgeJSON is a reference in the output of why-depends --all --json.
+type graphEdgeJSON struct {
 	From storepath.Path `json:"from"`
 	To   storepath.Path `json:"to"`
 }
 
-// edgesBetween returns the references that lie on any way from one path to another, sorted.
-func edgesBetween(known map[storepath.Path]*store.PathInfo, from, to storepath.Path) []edge {
-	referrers := make(map[storepath.Path][]storepath.Path)
-	for p, info := range known {
-		for _, ref := range info.References {
-			if ref != p {
-				referrers[ref] = append(referrers[ref], p)
-			}
-		}
-	}
-	var edges []edge
-	seen := map[storepath.Path]bool{to: true}
-	for todo := []storepath.Path{to}; len(todo) > 0; {
-		p := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if p == from {
-			continue
-		}
-		for _, r := range referrers[p] {
-			edges = append(edges, edge{r, p})
-			if !seen[r] {
-				seen[r] = true
-				todo = append(todo, r)
-			}
-		}
-	}
-	sort.Slice(edges, func(i, j int) bool {
-		a, b := edges[i], edges[j]
-		return a.From < b.From || a.From == b.From && a.To < b.To
-	})
-	return edges
-}
-
-func (a *app) printBetween(edges []edge, dot, asJSON bool) error {
-	if asJSON {
-		return a.printJSON(append([]edge{}, edges...))
-	}
+func (a *app) printEdges(edges []closure.Edge, asJSON bool) error {
+	objects := make([]graphEdgeJSON, len(edges))
 	var b strings.Builder
-	if dot {
-		b.WriteString("digraph {\n")
+	for i, e := range edges {
+		objects[i] = graphEdgeJSON(e)
+		fmt.Fprintf(&b, "%s -> %s\n", e.From, e.To)
 	}
-	for _, e := range edges {
-		if dot {
-			fmt.Fprintf(&b, "  %q -> %q;\n", e.From.Base(), e.To.Base())
-		} else {
-			fmt.Fprintf(&b, "%s -> %s\n", e.From, e.To)
-		}
-	}
-	if dot {
-		b.WriteString("}\n")
-	}
-	return a.print(b.String())
+	return a.printEither(b.String(), objects, asJSON)
 }
 
-// A link is a path of a chain, and in which of its files the next stands.
-type link struct {
+// A chainLink is a path of a chain, with its files that contain the reference to the next path.
+type chainLink struct {
 	Path  storepath.Path `json:"path"`
 	Files []string       `json:"files"`
 }
 
-// chainLinks finds the files of each path of a chain.
-func chainLinks(ctx context.Context, s store.Store, chain []storepath.Path) (links []link, err error) {
-	links = make([]link, len(chain))
+// chainLinks reads the archive of each path of a chain except the last.
+func chainLinks(ctx context.Context, s store.Store, chain []storepath.Path) ([]chainLink, error) {
+	links := make([]chainLink, len(chain))
 	for i, p := range chain {
-		links[i] = link{p, []string{}}
+		links[i] = chainLink{p, []string{}}
 		if i == len(chain)-1 {
 			break
 		}
-		files, err := filesWith(ctx, s, p, chain[i+1])
+		mentions, err := closure.FindReferences(ctx, s, p, chain[i+1])
 		if err != nil {
 			return nil, err
 		}
-		links[i].Files = append(links[i].Files, files...)
+		for _, m := range mentions {
+			links[i].Files = append(links[i].Files, mentionText(m))
+		}
 	}
 	return links, nil
 }
 
-// chainText spells a chain, each path deeper than the one before.
-func chainText(links []link) string {
+// chainText returns the chain as text, in which each path is indented more than the one before.
+func chainText(links []chainLink) string {
 	var b strings.Builder
 	for i, l := range links {
 		indent := strings.Repeat("  ", i)
@@ -181,42 +125,11 @@ func chainText(links []link) string {
 	return b.String()
 }
 
-// filesWith returns the files of an object in which a reference stands, and the symlinks
-// that point to it.
-func filesWith(ctx context.Context, s store.Store, object, ref storepath.Path) ([]string, error) {
-	archive, err := store.ReadNAR(ctx, s, object)
-	if err != nil {
-		return nil, err
+// mentionText returns the name of a file in an object, which begins with a slash, and the target of a symlink.
+func mentionText(m closure.Mention) string {
+	name := "/" + m.File
+	if m.Target != "" {
+		name += " -> " + m.Target
 	}
-	defer archive.Close()
-	r := nar.NewReader(archive)
-	var files []string
-	for entry, err := range r.All() {
-		if err != nil {
-			return nil, err
-		}
-		scanner := nar.NewRefScanner([]storepath.Path{ref})
-		switch entry.Kind {
-		case nar.Regular:
-			if _, err := io.Copy(scanner, r); err != nil {
-				return nil, err
-			}
-		case nar.Symlink:
-			io.WriteString(scanner, entry.Target)
-		}
-		if len(scanner.Found()) > 0 {
-			files = append(files, fileName(r.Path(), entry))
-		}
-	}
-	_, err = io.Copy(io.Discard, archive) // to its end, where it is known whether it was the right one
-	return files, err
-}
-
-// fileName names a node of an object for people: a slash is the object itself.
-func fileName(path string, entry nar.Entry) string {
-	name := "/" + path
-	if entry.Kind == nar.Symlink {
-		name += " -> " + entry.Target
-	}
-	return strings.ReplaceAll(name, "\n", `\n`)
+	return oneLine(name)
 }

@@ -1,11 +1,9 @@
-// Command bootstrap builds a compiler with itself, in stages, each an overlay on the one
-// before.
+// Command bootstrap builds a compiler with itself, in stages. Each stage is an overlay on the previous one.
 //
-// The language is that of the shell, and all that the compiler does is to remove comments.
-// The seed, which somebody else made, cannot even do that: it copies. So stage 1, built with
-// the seed, is a compiler that still has its comments. Stage 2, built with stage 1, has
-// none. Stage 3, built with stage 2, is stage 2 again, byte for byte, and that is how one
-// sees that the bootstrap has come to its end.
+// The compiler compiles shell scripts to shell scripts by removing comments. The seed compiler, which exists before the
+// bootstrap, only copies. So stage 1, which is built with the seed, still has its comments. Stage 2, which is built
+// with stage 1, has none. Stage 3, which is built with stage 2, equals stage 2, and that shows that the bootstrap is
+// complete.
 package main
 
 import (
@@ -20,10 +18,10 @@ import (
 //go:embed src
 var src embed.FS
 
-// Toolchain is the set: the compiler, and a program that is built with it.
+// Toolchain is the package set: a compiler, and a program that is built with it.
 type Toolchain struct{ Compiler, Program *pixpkgs.Lazy }
 
-// sources are the files that are compiled.
+// sources are the source files.
 type sources struct{ seed, compiler, program *pixpkgs.Object }
 
 func readSources(ctx context.Context) (s sources, err error) {
@@ -38,7 +36,7 @@ func readSources(ctx context.Context) (s sources, err error) {
 	return s, nil
 }
 
-// compile declares what a compiler makes of a source.
+// compile declares the output of a compiler for a source file.
 func compile(name string, compiler, source any) pixpkgs.Spec {
 	return pixpkgs.Spec{
 		Name:    name,
@@ -48,7 +46,7 @@ func compile(name string, compiler, source any) pixpkgs.Spec {
 	}
 }
 
-// base is the set with the seed as its compiler, which has been made with itself.
+// base returns the set with the seed as its compiler. The seed is built with itself.
 func (s sources) base(final *Toolchain) Toolchain {
 	return Toolchain{
 		Compiler: pixpkgs.Define(func() pixpkgs.Spec { return compile("seed", s.seed, s.seed) }),
@@ -56,9 +54,9 @@ func (s sources) base(final *Toolchain) Toolchain {
 	}
 }
 
-// stage is an overlay: the compiler, built with the compiler below. That is prev: final
-// would be the compiler that is being built. The program is not mentioned here, but it
-// uses the final compiler, and so it changes with each stage.
+// stage returns an overlay that builds the compiler with the compiler of the previous stage. That is prev: final is the
+// compiler that is being built. The overlay does not mention the program, but the program uses the final compiler,
+// so it changes with each stage.
 func (s sources) stage(n int) func(final, prev *Toolchain) Toolchain {
 	return func(final, prev *Toolchain) Toolchain {
 		next := *prev
@@ -69,7 +67,7 @@ func (s sources) stage(n int) func(final, prev *Toolchain) Toolchain {
 	}
 }
 
-// declare returns the compilers of three stages, and the program that the last one makes.
+// declare returns the compilers of three stages, and the program built with the last one.
 func declare(ctx context.Context) (packages []*pixpkgs.Package, err error) {
 	s, err := readSources(ctx)
 	if err != nil {

@@ -16,7 +16,7 @@ func Example() {
 	// /nix/store/pni5x8aalas0q32vgbhbhy0bmwd5xfsz-program
 }
 
-// The bootstrap comes to its end: a compiler that is built with itself is itself.
+// The bootstrap is complete: stage 3 equals stage 2.
 func TestBuild(t *testing.T) {
 	realtest.Build(t, realtest.Packages(declare(t.Context())), func(t *testing.T, contents []string) {
 		stage1, stage2, stage3, program := contents[0], contents[1], contents[2], contents[3]

@@ -1,14 +1,14 @@
-// Command embedded works where there is no Nix. It verifies the derivations of a real package
-// set, puts them into a store of its own, asks that store what it has, checks all of it, and
-// says why it stays when garbage is collected.
+// Command embedded works without Nix. It verifies the derivations of a real package set, adds them to a store in a
+// directory, prints their closure, verifies the store, and prints which root keeps the derivations from being collected.
 //
-// The store is the one that the command pix uses on such a machine, below the user's data
-// directory, or with -root another. Nix can open it too.
+// The store is the one that the command pix uses on a machine without Nix, in the data directory of the user, or the
+// directory of -root. Nix can open it, too.
 package main
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -38,9 +38,9 @@ func main() {
 		log.Fatal(err)
 	}
 	if *root == "" && opts.DataDir == "" {
-		log.Fatal("neither HOME nor XDG_DATA_HOME is set: say with -root where the store is to be")
+		log.Fatal("neither HOME nor XDG_DATA_HOME is set: name the directory of the store with -root")
 	}
-	// The command has its store there.
+	// The command pix uses the same directory.
 	if err := run(context.Background(), cmp.Or(*root, filepath.Join(opts.DataDir, "pix")), *source, os.Stdout); err != nil {
 		log.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func run(ctx context.Context, root, source string, out io.Writer) error {
 	}
 	defer s.Close()
 	var list storepath.Path
-	// What is added is kept from collection as long as the session lasts; then the root does that.
+	// The session keeps added paths from being collected until it ends. Then the root does.
 	err = store.InSession(ctx, s, func(s store.Store) error {
 		if list, err = add(ctx, s, source); err != nil {
 			return err
@@ -71,10 +71,10 @@ func run(ctx context.Context, root, source string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return tell(ctx, s, list, out)
+	return report(ctx, s, list, out)
 }
 
-// verifyDerivations checks that all paths in the derivations follow from what stands in them.
+// verifyDerivations checks that the paths in the derivations follow from their contents.
 func verifyDerivations(ctx context.Context, source string, out io.Writer) error {
 	dir := derivation.Directory(source)
 	files, err := dir.Files()
@@ -87,15 +87,14 @@ func verifyDerivations(ctx context.Context, source string, out io.Writer) error 
 	}
 	for _, r := range results {
 		if r.Status != derivation.Verified {
-			return fmt.Errorf("%s is not what it should be: %v", r.File, r.Problems)
+			return fmt.Errorf("%s is invalid: %v", r.File, r.Problems)
 		}
 	}
 	fmt.Fprintf(out, "verified %d derivations\n", len(results))
 	return nil
 }
 
-// add adds a directory, and a file that lists it and so refers to it. It returns the path of
-// the latter.
+// add adds a directory, and a file that lists its entries and so refers to it. It returns the path of the file.
 func add(ctx context.Context, s store.Store, source string) (storepath.Path, error) {
 	archive, w := io.Pipe()
 	go func() { w.CloseWithError(nar.Dump(ctx, w, source, nil)) }()
@@ -116,8 +115,8 @@ func add(ctx context.Context, s store.Store, source string) (storepath.Path, err
 	return store.AddText(ctx, s, "list", list.String(), []storepath.Path{info.Path})
 }
 
-// tell prints what the store says of a path and its closure.
-func tell(ctx context.Context, s store.Store, path storepath.Path, out io.Writer) error {
+// report prints the closure of a path, verifies the store, and prints what keeps the closure alive.
+func report(ctx context.Context, s store.Store, path storepath.Path, out io.Writer) error {
 	var last storepath.Path
 	for info, err := range store.Closure(ctx, s, path) {
 		if err != nil {
@@ -133,13 +132,13 @@ func tell(ctx context.Context, s store.Store, path storepath.Path, out io.Writer
 		return err
 	}
 	if damaged {
-		return fmt.Errorf("the store is damaged")
+		return errors.New("the store is damaged")
 	}
-	fmt.Fprintln(out, "checked the contents of the store: all is as it was added")
+	fmt.Fprintln(out, "verified the contents of the store")
 	why, err := store.ExplainLiveness(ctx, s, last)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s stays, for it is needed by %s, to which the root %q leads\n", last.Name(), why.Chain[0].Path.Name(), filepath.Base(why.Root.Link))
+	fmt.Fprintf(out, "%s is alive: %s refers to it, and the root %q points there\n", last.Name(), why.Chain[0].Path.Name(), filepath.Base(why.Root.Link))
 	return nil
 }

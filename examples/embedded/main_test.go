@@ -14,8 +14,8 @@ import (
 const output = `verified 12 derivations
 added /nix/store/p336jzwqmljr1n579nrsx4narbgw6az9-list, 1544 bytes
 added /nix/store/j48maqbqr8czzbrp09929lz6y79hpwnr-derivations, 36536 bytes
-checked the contents of the store: all is as it was added
-derivations stays, for it is needed by list, to which the root "derivations" leads
+verified the contents of the store
+derivations is alive: list refers to it, and the root "derivations" points there
 `
 
 const derivations = "../../testdata/corepkgs"
@@ -23,7 +23,7 @@ const derivations = "../../testdata/corepkgs"
 func TestRun(t *testing.T) {
 	root := t.TempDir()
 	testenv.RemoveStore(t, root)
-	for range 2 { // the second time all is there
+	for range 2 { // the second run finds the paths in the store
 		var out bytes.Buffer
 		if err := run(t.Context(), root, derivations, &out); err != nil {
 			t.Fatal(err)
@@ -34,14 +34,14 @@ func TestRun(t *testing.T) {
 	}
 
 	file := filepath.Join(root, "nix/store/p336jzwqmljr1n579nrsx4narbgw6az9-list")
-	if err := os.WriteFile(file, []byte("something else\n"), 0o666); err == nil { // only root may
+	if err := os.WriteFile(file, []byte("something else\n"), 0o666); err == nil { // fails unless the user is root
 		if err := run(t.Context(), root, derivations, new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "damaged") {
-			t.Errorf("a file was changed, and the error is %v", err)
+			t.Errorf("after a file was changed: error %v", err)
 		}
 	}
 }
 
-// Nix opens the store, finds nothing wrong, and the same things.
+// Nix opens the store, verifies it, and finds the same paths.
 func TestNixOpensIt(t *testing.T) {
 	for _, name := range []string{"bookworm", "sid"} {
 		t.Run(name, func(t *testing.T) {

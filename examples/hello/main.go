@@ -1,5 +1,5 @@
-// Command hello declares two packages, one on top of the other, and prints where they
-// will be. With -build it builds them, on the Nix daemon of this machine.
+// Command hello declares two packages, and prints the path of the second one, which needs the first one. With -build it
+// builds them with the Nix daemon of this machine.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 	"pix/pixpkgs"
 )
 
-// declare returns a package that says hello to whom another package names.
+// declare returns a package that greets the name in another package.
 func declare() (*pixpkgs.Package, error) {
 	who, err := pixpkgs.Derive(pixpkgs.Spec{
 		Name:    "who",

@@ -1,9 +1,8 @@
-// Command npmlock generates packages from a lock file, here npm's: one download for each
-// dependency, with the hash that the lock file has for it, and one build that uses all of
-// them. A new version of one dependency is one new download and one new build.
+// Command npmlock generates packages from a lock file of npm: a download for each dependency, with its hash from the lock
+// file, and a build that uses all downloads. A new version of one dependency causes one new download and one new build.
 //
-// (The lock file of Go modules, go.sum, has hashes too, but of a list of hashes of files and
-// not of what is downloaded. So a store could not verify them.)
+// (The hashes in go.sum, the lock file of Go modules, are hashes of lists of file hashes and not of the downloaded
+// files. So a store cannot verify them.)
 package main
 
 import (
@@ -23,14 +22,14 @@ import (
 //go:embed testdata/package-lock.json
 var lockFile []byte
 
-// A lock is what is used of package-lock.json.
+// A lock has the used parts of package-lock.json.
 type lock struct {
 	Name     string
 	Version  string
 	Packages map[string]struct{ Version, Resolved, Integrity string }
 }
 
-// fetch declares the downloads, by the names under which the dependencies are imported.
+// fetch declares the downloads, by the names of the dependencies in imports.
 func (l *lock) fetch() (map[string]*pixpkgs.Package, error) {
 	downloads := map[string]*pixpkgs.Package{}
 	for folder, locked := range l.Packages {
@@ -46,7 +45,7 @@ func (l *lock) fetch() (map[string]*pixpkgs.Package, error) {
 	return downloads, nil
 }
 
-// generate declares the build: an index of all that is needed, and where it lies.
+// generate declares the build, which writes an index of the dependencies and their paths.
 func generate(lockFile []byte) (*pixpkgs.Package, error) {
 	var l lock
 	if err := json.Unmarshal(lockFile, &l); err != nil {

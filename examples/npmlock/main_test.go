@@ -20,7 +20,7 @@ func Example() {
 	// /nix/store/db3nmbapjvkidx67742mas5mlckji0nd-site-1.0.0
 }
 
-// The downloads of this test lie on the machine, so that it needs no network.
+// The downloads of this test are local files, so it needs no network.
 func TestBuild(t *testing.T) {
 	declare := func(t *testing.T, d *realnix.Daemon) []*pixpkgs.Package {
 		packages := map[string]any{"": map[string]string{}}
@@ -52,7 +52,7 @@ func TestBuild(t *testing.T) {
 	})
 }
 
-// A lock file with a hash that is none is an error that names the dependency.
+// The error for an invalid hash in the lock file names the dependency.
 func TestBadLock(t *testing.T) {
 	_, err := generate([]byte(`{"name":"x","version":"1","packages":{"node_modules/bad":{"resolved":"https://example.org/bad.tgz","integrity":"sha512-abc"}}}`))
 	if err == nil || !strings.Contains(err.Error(), "node_modules/bad") {

@@ -1,5 +1,5 @@
-// Command packageset declares a set of packages that know each other, and an overlay that
-// changes one of them: everything that is built with it changes too, and nothing else.
+// Command packageset declares a set of packages that use each other, and an overlay that changes one of them. Exactly the
+// packages that are built with it change, too.
 package main
 
 import (
@@ -11,14 +11,13 @@ import (
 
 // Tools is a set of packages.
 type Tools struct {
-	Phrases *pixpkgs.Lazy // a library: functions of the shell
+	Phrases *pixpkgs.Lazy // a library of shell functions
 	Greet   *pixpkgs.Lazy // a program that uses it
-	Manual  *pixpkgs.Lazy // something that does not
+	Manual  *pixpkgs.Lazy // a package that does not use it
 	Version string
 }
 
-// tools declares the packages. They use each other through final, which is the set as it
-// is when all overlays are applied.
+// tools declares the packages. They use each other through final, which is the set after all overlays.
 func tools(final *Tools) Tools {
 	return Tools{
 		Version: "1.0",
@@ -30,8 +29,8 @@ func tools(final *Tools) Tools {
 	}
 }
 
-// greet declares the program. It could stand in a package of its own, for it says what it
-// needs, and any set that has these can call it.
+// greet declares the program. Its parameter names the packages that it needs, so any set that has these can call it, and it
+// could be in a Go package of its own.
 func greet(in struct {
 	Phrases *pixpkgs.Lazy
 	Version string
@@ -41,12 +40,12 @@ func greet(in struct {
 	return s
 }
 
-// script is a function of our own: what all packages of this set have in common.
+// script returns what all packages of this set have in common.
 func script(name, text string) pixpkgs.Spec {
 	return pixpkgs.Spec{Name: name, System: "x86_64-linux", Builder: "/bin/sh", Args: []any{"-e", "-c", text}}
 }
 
-// loud is an overlay. It wraps the library that lies below it.
+// loud is an overlay that wraps the library of the set below it.
 func loud(final, prev *Tools) Tools {
 	next := *prev
 	next.Phrases = pixpkgs.Define(func() pixpkgs.Spec {
@@ -57,7 +56,7 @@ func loud(final, prev *Tools) Tools {
 	return next
 }
 
-// declare returns the program and the manual, without the overlay and with it.
+// declare returns the program and the manual, first without the overlay and then with it.
 func declare(context.Context) (packages []*pixpkgs.Package, err error) {
 	quiet, err := pixpkgs.Fix(tools)
 	if err != nil {

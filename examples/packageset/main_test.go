@@ -20,7 +20,7 @@ func TestBuild(t *testing.T) {
 	realtest.Build(t, realtest.Packages(declare(t.Context())), func(t *testing.T, contents []string) {
 		want := []string{"good day, gopher\n", "greet: greets\n", "good day!!, gopher\n", "greet: greets\n"}
 		if !slices.Equal(contents, want) {
-			t.Errorf("%q was built", contents)
+			t.Errorf("built %q, want %q", contents, want)
 		}
 	})
 }

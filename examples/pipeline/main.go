@@ -1,6 +1,5 @@
-// Command pipeline declares a chain of steps, each of which works on what the one before
-// it has made. Change one step, and only that and those after it get new paths and are
-// built again; all else is there already.
+// Command pipeline declares a chain of steps. The input of each step is the output of the previous one. If a step changes,
+// only that step and the steps after it get new paths and are built again.
 package main
 
 import (
@@ -17,7 +16,7 @@ var words embed.FS
 // A step is one stage of the pipeline: a script that reads $input and writes $out.
 type step struct{ name, script string }
 
-// steps make a report of a list of words. They use nothing but what the shell itself has.
+// steps turn a list of words into a report. They use only builtins of the shell.
 var steps = []step{
 	{"upper", `while read word; do case $word in store) echo STORE;; *) echo $word;; esac; done < $input > $out`},
 	{"count", `n=0; while read word; do n=$((n+1)); done < $input; { echo $n words; while read word; do echo $word; done < $input; } > $out`},

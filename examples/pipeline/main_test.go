@@ -23,7 +23,7 @@ func TestBuild(t *testing.T) {
 	})
 }
 
-// A changed step changes those that come after it, and not those before.
+// A changed step changes the steps after it, and not the steps before it.
 func TestChange(t *testing.T) {
 	before, err := declare(t.Context())
 	if err != nil {
@@ -38,7 +38,7 @@ func TestChange(t *testing.T) {
 	}
 	for i := range before {
 		if same := before[i].String() == after[i].String(); same != (i == 0) {
-			t.Errorf("step %d is %s, and was %s", i, after[i], before[i])
+			t.Errorf("step %d is %s now, and was %s before", i, after[i], before[i])
 		}
 	}
 }

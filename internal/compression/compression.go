@@ -10,14 +10,14 @@ import (
 	"github.com/andybalholm/brotli"
 )
 
-// MaxWindow is how many bytes back a stream may refer, and so what decoding it needs.
+// MaxWindow is the largest window of a stream, in bytes: the distance of back-references, and about the memory that
+// decoding needs.
 const MaxWindow = 128 << 20
 
-// ErrUnknown is why a stream cannot be read: it is neither plain, nor compressed in a way
-// that is known.
-var ErrUnknown = errors.New("it is not compressed in any known way (zstd, xz, gzip, bzip2, lzma, lz4, brotli), and does not begin as it should")
+// ErrUnknown is the error of a stream that is neither plain nor compressed by a supported method.
+var ErrUnknown = errors.New("it is not compressed with a supported method (zstd, xz, gzip, bzip2, lzma, lz4, brotli), and does not begin as expected")
 
-// formats are the ways that are recognised by their first bytes. A stream of lzma has no magic number, but
+// formats are the methods that are recognised by their first bytes. A stream of lzma has no magic number, but
 // nearly all programs write these properties, and a dictionary that is a multiple of 64 KiB.
 var formats = []struct {
 	magic, ext, method string
@@ -34,9 +34,8 @@ var formats = []struct {
 // unlimited is the size of a stream of unknown size.
 const unlimited = math.MaxUint64
 
-// ByExtension returns what is in src, which is a file whose name has that extension: one of
-// .zst, .xz, .gz, .bz2, .lzma and .lz4; with any other it is [ErrUnknown]. The empty extension is that of a
-// file that is not compressed.
+// ByExtension decodes src by the extension of its file name: .zst, .xz, .gz, .bz2, .lzma or .lz4. The error is
+// [ErrUnknown] for any other. Without an extension it returns src.
 func ByExtension(ext string, src io.Reader) (io.Reader, error) {
 	if ext == "" {
 		return src, nil
@@ -59,23 +58,23 @@ func orNil[I any](v I, err error) (I, error) {
 	return v, nil
 }
 
-const longestMagic = 6
+const maxMagic = 6 // bytes
 
-// A Reader reads a stream, decoded if it is compressed. There is nothing to close.
+// A Reader reads a stream, and decodes it if it is compressed. It need not be closed.
 type Reader struct {
 	src     io.Reader
 	plain   string
-	decoded io.Reader // nil until something was read
+	decoded io.Reader // nil before the first Read
 	isPlain bool
 	err     error
 }
 
-// NewReader returns a Reader of src. Without compression the stream begins with plain.
+// NewReader returns a Reader of src. The decompressed stream must begin with plain.
 // Nothing is read from src before the first Read.
 func NewReader(src io.Reader, plain string) *Reader { return &Reader{src: src, plain: plain} }
 
-// Read implements io.Reader. A stream that ends too early is io.ErrUnexpectedEOF, and one
-// that is not recognised [ErrUnknown].
+// Read implements io.Reader. The error is io.ErrUnexpectedEOF for a truncated stream, and [ErrUnknown] for one
+// that is not recognised.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.decoded == nil && r.err == nil {
 		r.decoded, r.err = r.open()
@@ -88,17 +87,16 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// IsPlain reports whether the stream is not compressed. That is known when something was
-// read.
+// IsPlain reports whether the stream is not compressed. The result is valid after the first Read.
 func (r *Reader) IsPlain() bool { return r.isPlain }
 
 func (r *Reader) open() (io.Reader, error) {
-	head, err := readHead(r.src, max(len(r.plain), longestMagic))
+	head, err := readHead(r.src, max(len(r.plain), maxMagic))
 	if err != nil {
 		return nil, err
 	}
 	whole := io.MultiReader(bytes.NewReader(head), r.src)
-	// Plain is also what is too short to be told: whoever reads it finds that it is.
+	// A stream that is shorter than plain counts as plain: its reader finds that it is truncated.
 	if strings.HasPrefix(string(head), r.plain) || strings.HasPrefix(r.plain, string(head)) {
 		r.isPlain = true
 		return whole, nil
@@ -111,7 +109,7 @@ func (r *Reader) open() (io.Reader, error) {
 	return r.openBrotli(whole)
 }
 
-// openBrotli decodes src as far as it takes to tell that it is brotli.
+// openBrotli checks that src is brotli, by decoding the beginning.
 func (r *Reader) openBrotli(src io.Reader) (io.Reader, error) {
 	decoder := brotli.NewReader(src)
 	head, err := readHead(decoder, len(r.plain))
@@ -121,7 +119,7 @@ func (r *Reader) openBrotli(src io.Reader) (io.Reader, error) {
 	return io.MultiReader(bytes.NewReader(head), decoder), nil
 }
 
-// readHead reads the first n bytes, or all if there are fewer.
+// readHead reads the first n bytes, or all bytes if there are fewer.
 func readHead(src io.Reader, n int) ([]byte, error) {
 	head := make([]byte, n)
 	n, err := io.ReadFull(src, head)

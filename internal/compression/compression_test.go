@@ -33,7 +33,7 @@ func ExampleNewReader() {
 // text is larger than all buffers.
 var text = begins + strings.Repeat("lorem ipsum, dolor sit amet\n", 20_000)
 
-// writers compress.
+// writers returns a compressor for each method.
 var writers = map[string]func(io.Writer) io.WriteCloser{
 	"zstd":   func(w io.Writer) io.WriteCloser { z, _ := zstd.NewWriter(w); return z },
 	"gzip":   func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) },
@@ -71,7 +71,7 @@ func TestReader(t *testing.T) {
 			if err != nil || string(got) != text || r.IsPlain() {
 				t.Fatalf("%d bytes, %v, plain: %v", len(got), err, r.IsPlain())
 			}
-			// Byte by byte, and its end together with an error.
+			// One byte per Read, and the last byte together with io.EOF.
 			got, err = io.ReadAll(compression.NewReader(iotest.DataErrReader(iotest.OneByteReader(bytes.NewReader(b))), begins))
 			if err != nil || string(got) != text {
 				t.Fatalf("byte by byte: %d bytes, %v", len(got), err)
@@ -102,7 +102,7 @@ func TestBzip2(t *testing.T) {
 	}
 }
 
-// Whatever was cut off, the reader says so.
+// A stream that is cut off anywhere is an error.
 func TestTruncated(t *testing.T) {
 	short := begins + strings.Repeat("abcdefgh", 40)
 	for name := range writers {
@@ -110,13 +110,13 @@ func TestTruncated(t *testing.T) {
 		for n := 1; n < len(b); n++ {
 			_, err := io.ReadAll(compression.NewReader(bytes.NewReader(b[:n]), begins))
 			if err == nil {
-				t.Errorf("%s: %d bytes of %d are taken for the whole", name, n, len(b))
+				t.Errorf("%s: %d of %d bytes are accepted as a complete stream", name, n, len(b))
 			}
 		}
 	}
 }
 
-// Streams one after the other are one, with zeros in between in the case of xz.
+// Concatenated streams are decoded as one, for xz also with zeros in between.
 func TestSeveralStreams(t *testing.T) {
 	for _, name := range []string{"zstd", "gzip", "xz", "xz of many blocks, without a check"} {
 		first, second := compressed(t, name, text), compressed(t, name, "the end")
@@ -140,12 +140,12 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
-// A stream that says it needs gigabytes gets none.
+// A stream that asks for a window of gigabytes is refused.
 func TestWindow(t *testing.T) {
 	b := compressed(t, "xz", text)
-	const windowAt = 12 + 4 // header of the stream; size, flags and filter of the block
+	const windowAt = 12 + 4 // the header of the stream; size, flags and filter of the block
 	if b[windowAt] > 40 || b[windowAt-2] != 0x21 {
-		t.Fatalf("the window's size is not where it was: % x", b[:20])
+		t.Fatalf("the size of the window has another offset: % x", b[:20])
 	}
 	b[windowAt] = 40
 	_, err := io.ReadAll(compression.NewReader(bytes.NewReader(b), begins))

@@ -13,7 +13,7 @@ import (
 	"pix/internal/compression"
 )
 
-// filterFiles returns the files of testdata that xz and lz4 have written, by their names, and their contents.
+// filterFiles returns the files in testdata that xz and lz4 have written, by their names, and their contents.
 func filterFiles(t testing.TB) (files map[string][]byte, plain string) {
 	t.Helper()
 	entries, err := os.ReadDir("testdata/filters")
@@ -35,8 +35,8 @@ func filterFiles(t testing.TB) (files map[string][]byte, plain string) {
 	return files, plain
 }
 
-// What other programs write can be read: filters for machine code, the old format of lzma, frames of lz4. The
-// name of the method does not matter then.
+// Streams of other programs are decoded: filters for machine code, the old format of lzma, frames of lz4. Decode goes by
+// their first bytes, whatever method it is given.
 func TestFilters(t *testing.T) {
 	files, plain := filterFiles(t)
 	for name, b := range files {
@@ -60,9 +60,9 @@ func TestFilters(t *testing.T) {
 		}
 		for n := 0; n < len(b); n += 1 + len(b)/40 {
 			if got, err := decode(strings.TrimPrefix(ext, "."), bytes.NewReader(b[:n]), len(plain)); err == nil && got == plain && n < len(b)-20 {
-				t.Errorf("%s: %d bytes of %d are as good as all", name, n, len(b))
+				t.Errorf("%s: %d of %d bytes are accepted as a complete stream", name, n, len(b))
 			} else if err == nil && got != plain {
-				t.Errorf("%s: of %d bytes come %d, and no error", name, n, len(got))
+				t.Errorf("%s: %d bytes decode to %d without an error", name, n, len(got))
 			}
 		}
 	}
@@ -70,14 +70,14 @@ func TestFilters(t *testing.T) {
 	if got, err := decode("lz4", bytes.NewReader(two), 2*len(plain)); err != nil || got != plain+plain {
 		t.Errorf("two frames: %d bytes, %v", len(got), err)
 	}
-	// ARM64 came after the decoder.
+	// The decoder is older than the ARM64 filter.
 	arm64 := bytes.Replace(files["x86.xz"], []byte{0x04, 0x00, 0x21, 0x01}, []byte{0x0a, 0x00, 0x21, 0x01}, 1)
 	if _, err := decode("xz", bytes.NewReader(arm64), len(plain)); err == nil || !strings.Contains(err.Error(), "filter 0xa is not supported") {
 		t.Errorf("%v", err)
 	}
 }
 
-// A header that asks for gigabytes gets no more than comes out.
+// A header that asks for gigabytes gets no larger window than the contents need.
 func TestLzmaWindow(t *testing.T) {
 	files, plain := filterFiles(t)
 	b := bytes.Clone(files["alone.lzma"])
@@ -93,11 +93,11 @@ func TestLzmaWindow(t *testing.T) {
 		t.Errorf("%d bytes were allocated", n)
 	}
 	if _, err := decode("lzma", bytes.NewReader(b), 1<<30); err == nil {
-		t.Error("a window of 1 GiB is granted")
+		t.Error("a window of 1 GiB is accepted")
 	}
 }
 
-// No bytes make a decoder crash, or take much memory.
+// No input makes a decoder crash, or take much memory.
 func FuzzDecodeFiltered(f *testing.F) {
 	files, plain := filterFiles(f)
 	for name, b := range files {

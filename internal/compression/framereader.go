@@ -2,13 +2,13 @@ package compression
 
 import "bufio"
 
-// A frameReader passes on a stream of frames, part by part. A guard examines the beginning of each part, which it
-// may change in the buffer, before the decoder gets it.
+// A frameReader reads a stream of frames, part by part. A guard examines the beginning of each part, and may change
+// it in the buffer, before the decoder reads it.
 type frameReader struct {
 	src   *bufio.Reader
 	step  func() error          // examines the next part, and sets its length
-	pass  int64                 // bytes of the part to be passed on
-	short func(err error) error // makes the end of the file an error of the format
+	pass  int64                 // remaining bytes of the part
+	short func(err error) error // replaces io.EOF by an error of the format
 }
 
 func (r *frameReader) Read(p []byte) (int, error) {

@@ -11,17 +11,17 @@ import (
 // The decoder of lz4 allocates two buffers of the largest block that the header of a frame allows, up to 4 MiB each.
 // No block is larger than the decompressed contents, so the decoder can get a header with smaller blocks.
 //
-// A stream is frames one after the other. A frame is a magic number, two bytes of flags, maybe the size of the
-// contents, maybe the number of a dictionary, a check of these, blocks, a zero of 4 bytes, and maybe a check. A
-// block is its length, its bytes, and maybe a check. Frames of another kind are to be skipped. Source:
+// A stream is a sequence of frames. A frame has a magic number, two bytes of flags, optionally the size of the
+// contents, optionally the number of a dictionary, a checksum of these fields, blocks, 4 zero bytes, and optionally a
+// checksum. A block has its length, its bytes, and optionally a checksum. Skippable frames are passed through. Source:
 // lz4_Frame_format.md, 1.6.
 
-// An lz4Guard passes a stream of lz4 on, with blocks no larger than size needs.
+// An lz4Guard reads a stream of lz4, and reduces its blocks to the size that the contents need.
 type lz4Guard struct {
 	frameReader
 	size uint64
 
-	blockCheck, check int64 // bytes of the checks after each block and after all
+	blockCheck, check int64 // bytes of the checksums after each block and after all blocks
 }
 
 var errLz4 = errors.New("lz4: the stream is not valid")
@@ -32,7 +32,7 @@ func newLz4Guard(src *bufio.Reader, size uint64) *lz4Guard {
 	return g
 }
 
-// header stands before a frame, or at the end.
+// header examines the header of a frame, or the end of the stream.
 func (g *lz4Guard) header() error {
 	const magic, legacy, skippable, skippableMask = 0x184d2204, 0x184c2102, 0x184d2a50, 0xfffffff0
 	if _, err := g.src.Peek(1); err != nil {
@@ -54,7 +54,7 @@ func (g *lz4Guard) header() error {
 	return errLz4
 }
 
-// frameHeader shrinks the blocks of a frame. The header is in the buffer that is read next.
+// frameHeader reduces the size of the blocks in the header of a frame, which is still in the buffer.
 func (g *lz4Guard) frameHeader() error {
 	const blockCheck, hasSize, check, dictionary = 0x10, 0x08, 0x04, 0x01
 	const flagsAt, blocksAt = 4, 5
@@ -75,7 +75,7 @@ func (g *lz4Guard) frameHeader() error {
 	described := b[flagsAt:length]
 	sound := b[length] == lz4HeaderCheck(described)
 	b[blocksAt] = smallerLz4Blocks(b[blocksAt], g.size)
-	if sound { // otherwise the decoder reports it
+	if sound { // otherwise the decoder reports the wrong checksum
 		b[length] = lz4HeaderCheck(described)
 	}
 	g.blockCheck, g.check = 0, 0
@@ -101,7 +101,7 @@ func smallerLz4Blocks(descriptor byte, size uint64) byte {
 	return descriptor
 }
 
-// block stands before a block, or before the end of the frame.
+// block examines the length of a block, or the end of the frame.
 func (g *lz4Guard) block() error {
 	const stored = 1 << 31
 	b, err := g.peek(4)
@@ -117,7 +117,7 @@ func (g *lz4Guard) block() error {
 	return nil
 }
 
-// lz4HeaderCheck returns the check of the header of a frame: the second byte of its XXH32. The header must have
+// lz4HeaderCheck returns the checksum of the header of a frame: the second byte of its XXH32. The header must have
 // less than 16 bytes.
 func lz4HeaderCheck(b []byte) byte {
 	const prime1, prime2, prime3, prime4, prime5 = 2654435761, 2246822519, 3266489917, 668265263, 374761393

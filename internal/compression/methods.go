@@ -14,11 +14,11 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// A MethodError says that a way of compressing is not known here. It is
+// A MethodError reports that a compression method is not supported. It is
 // [errors.ErrUnsupported].
 type MethodError struct {
 	Method string
-	What   string // what cannot be done with it
+	What   string // "compressing" or "decompressing"
 }
 
 func (e *MethodError) Error() string {
@@ -28,16 +28,14 @@ func (e *MethodError) Error() string {
 // Is reports whether target is [errors.ErrUnsupported].
 func (e *MethodError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// Decode returns a reader of what comes out of src, which was compressed by the method of that name, as
-// Nix has it: none, xz, zstd, bzip2, gzip, lzma, lz4 or br. There is nothing to close. If a stream begins
-// as a stream of another of these methods, except none and br, the beginning counts, as in Nix.
+// Decode returns a reader of the decompressed contents of src. The method has the name that Nix uses: none, xz,
+// zstd, bzip2, gzip, lzma, lz4 or br. The reader need not be closed. If a stream begins like another of these
+// methods, except none and br, it is decoded as that, as in Nix.
 //
-// No more than size bytes should come out. Whatever the stream says that it needs, no
-// memory is taken for more than these; a stream that goes further back is an error, but
-// one that is longer is not.
+// The contents should have at most size bytes. The decoder allocates no larger window than that, even if the stream
+// asks for it. A back-reference beyond it is an error, but longer contents are not.
 //
-// The error is a [*MethodError], or what is wrong with the beginning of the stream, which
-// some methods read at once.
+// The error is a [*MethodError], or an error in the header of the stream, which some decoders read immediately.
 func Decode(method string, src io.Reader, size uint64) (io.Reader, error) {
 	switch method {
 	case "none", "", "identity":
@@ -50,7 +48,7 @@ func Decode(method string, src io.Reader, size uint64) (io.Reader, error) {
 			continue
 		}
 		buffered := bufio.NewReaderSize(src, guardBuffer)
-		head, _ := buffered.Peek(longestMagic) // an error comes again
+		head, _ := buffered.Peek(maxMagic) // the next read returns the error again
 		for _, f := range formats {
 			if bytes.HasPrefix(head, []byte(f.magic)) {
 				return f.open(buffered, size)
@@ -61,17 +59,16 @@ func Decode(method string, src io.Reader, size uint64) (io.Reader, error) {
 	return nil, &MethodError{method, "decompressing"}
 }
 
-// Encode returns a writer that compresses into dst by the method of that name: none, xz,
-// zstd, gzip or br. Level 0 is the usual one of each method; xz has no others here. The
-// stream is complete when the writer was closed; dst is not closed. The same bytes are
-// always compressed to the same.
+// Encode returns a writer that compresses to dst by a method: none, xz, zstd, gzip or br. Level 0 is the default of
+// the method; xz has no others. The stream is complete after the writer was closed, which does not close dst. Equal
+// contents give equal streams.
 func Encode(method string, dst io.Writer, level int) (io.WriteCloser, error) {
 	switch method {
 	case "none", "", "identity":
 		return plainWriter{dst}, nil
 	case "xz":
 		if level != 0 {
-			return nil, errors.New("compressing with xz has no levels here")
+			return nil, errors.New("compression levels are not supported with the method \"xz\"")
 		}
 		return orNil[io.WriteCloser](xz.NewWriter(dst))
 	case "zstd":
@@ -90,17 +87,17 @@ func Encode(method string, dst io.Writer, level int) (io.WriteCloser, error) {
 	return nil, &MethodError{method, "compressing"}
 }
 
-// CanEncode reports whether [Encode] knows the method.
+// CanEncode reports whether [Encode] supports the method.
 func CanEncode(method string) bool {
 	_, err := Encode(method, io.Discard, 0)
 	return err == nil
 }
 
-// encoders are those of zstd that are not in use, by their level. They need megabytes,
-// which is much for a small archive.
+// encoders are idle zstd encoders, by level. An encoder has megabytes of buffers, which are expensive to
+// allocate for each small archive.
 var encoders [zstd.SpeedBestCompression + 1]sync.Pool
 
-// A zstdWriter gives its encoder back when it is closed.
+// A zstdWriter returns its encoder to the pool when it is closed.
 type zstdWriter struct {
 	*zstd.Encoder
 	level zstd.EncoderLevel
@@ -119,7 +116,7 @@ func newZstdWriter(dst io.Writer, level int) (*zstdWriter, error) {
 	return &zstdWriter{e, speed}, err
 }
 
-// Close completes the stream. It may be called once.
+// Close completes the stream. It must be called only once.
 func (w *zstdWriter) Close() error {
 	err := w.Encoder.Close()
 	w.Encoder.Reset(nil)

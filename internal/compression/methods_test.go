@@ -45,7 +45,7 @@ func decode(method string, src io.Reader, size int) (string, error) {
 	return string(b), err
 }
 
-// noise is what cannot be compressed, but for that it comes twice, far apart.
+// noise is incompressible, except that it is repeated at a large distance.
 func noise(n int) string {
 	var b strings.Builder
 	source := rand.NewChaCha8([32]byte{1})
@@ -62,7 +62,7 @@ func TestMethods(t *testing.T) {
 		for _, text := range []string{"", "x", text, noise(3 << 20)} {
 			b := encode(t, method, text, 0)
 			if again := encode(t, method, text, 0); !bytes.Equal(b, again) {
-				t.Errorf("%s: %d bytes are compressed to something else the second time", method, len(text))
+				t.Errorf("%s: %d bytes are compressed differently the second time", method, len(text))
 			}
 			for what, src := range map[string]io.Reader{
 				"at once":      bytes.NewReader(b),
@@ -81,12 +81,12 @@ func TestMethods(t *testing.T) {
 			}
 			for _, cut := range []int{1, len(b) / 2, len(b) - 1} {
 				if got, err := decode(method, bytes.NewReader(b[:cut]), len(text)); err == nil {
-					t.Errorf("%s: cut after %d of %d bytes, there are %d and no error", method, cut, len(b), len(got))
+					t.Errorf("%s: cut after %d of %d bytes, it decodes to %d without an error", method, cut, len(b), len(got))
 				}
 			}
 		}
 	}
-	// Several streams one after the other, as parallel compressors write them.
+	// Concatenated streams, as parallel compressors write them.
 	for _, method := range []string{"xz", "zstd", "gzip"} {
 		both := append(encode(t, method, text, 0), encode(t, method, text, 0)...)
 		if got, err := decode(method, bytes.NewReader(both), 2*len(text)); err != nil || got != text+text {
@@ -119,15 +119,15 @@ func TestUnknownMethod(t *testing.T) {
 	}
 }
 
-// What a stream says that it needs costs nothing if less comes out.
-func TestWindowsOfTheirSize(t *testing.T) {
+// A window that a stream asks for takes no memory if the contents are smaller.
+func TestWindowOfContents(t *testing.T) {
 	var z bytes.Buffer
 	w, err := zstd.NewWriter(&z, zstd.WithWindowSize(128<<20), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	io.WriteString(w, text[:1000])
-	w.Flush() // or else the size is known, and the window is left out
+	w.Flush() // otherwise the header has the size of the contents instead of a window
 	io.WriteString(w, text[1000:])
 	w.Close()
 	var x bytes.Buffer
@@ -137,12 +137,12 @@ func TestWindowsOfTheirSize(t *testing.T) {
 	}
 	io.WriteString(xw, text)
 	xw.Close()
-	// A header of blocks of 4 MiB with its check, one stored block, and the end of the frame.
+	// A header with blocks of 4 MiB and its checksum, one stored block, and the end of the frame.
 	l := []byte("\x04\x22\x4d\x18\x60\x70\x73")
 	l = binary.LittleEndian.AppendUint32(l, 1<<31|uint32(len(text)))
 	l = append(append(l, text...), 0, 0, 0, 0)
 	for method, b := range map[string][]byte{"zstd": z.Bytes(), "xz": x.Bytes(), "lz4": l} {
-		const limit = 5_600_000 // the race detector makes pools forget buffers
+		const limit = 5_600_000 // under the race detector, pools drop buffers
 		took := allocated(func() {
 			if got, err := decode(method, bytes.NewReader(b), len(text)); err != nil || got != text {
 				t.Errorf("%s: %d bytes, %v", method, len(got), err)
@@ -153,14 +153,14 @@ func TestWindowsOfTheirSize(t *testing.T) {
 		}
 		whole := allocated(func() { decode(method, bytes.NewReader(b), math.MaxInt) })
 		if whole < 6<<20 {
-			t.Errorf("%s: the test tests nothing: only %d bytes are allocated without a size", method, whole)
+			t.Errorf("%s: the test has no effect: only %d bytes are allocated without a size", method, whole)
 		}
 	}
 	// A frame that is one segment of 100 MB.
 	lie := append([]byte("\x28\xb5\x2f\xfd\xa0"), 0, 0, 0, 6, 1, 0, 0)
 	if took := allocated(func() {
 		if _, err := decode("zstd", bytes.NewReader(lie), 1000); err == nil {
-			t.Error("a frame of 100 MB was taken where 1000 bytes should come out")
+			t.Error("a frame of 100 MB was accepted for 1000 bytes of contents")
 		}
 	}); took > 8<<20 {
 		t.Errorf("%d bytes were allocated", took)

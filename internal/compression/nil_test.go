@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What fails returns no reader and no writer: a nil pointer in an interface would not be nil.
+// Failed constructors return nil interfaces, and not interfaces with a nil pointer.
 func TestNilAfterErrors(t *testing.T) {
 	for _, method := range []string{"xz", "zstd", "gzip", "bzip2", "br", "none"} {
 		if r, err := Decode(method, strings.NewReader(""), 1); err != nil && r != nil {

@@ -7,55 +7,34 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
 )
 
-// The decoder of xz allocates what a block says that it needs, up to 4 GiB, before it has
-// decoded a byte. So somebody has to look at what blocks say, and for that to know where
-// they begin.
+// The decoder of xz allocates the window that the header of a block asks for, up to 4 GiB, before it has decoded a
+// byte. So a guard has to find these headers in the stream.
 //
-// A stream is a header of 12 bytes, blocks, an index and a footer of 12 bytes; several
-// may follow each other, with zeros in between. A block is a header, chunks, zeros up to
-// a multiple of 4, and a check. Source: "The .xz File Format", 1.2.
+// A stream has a header of 12 bytes, blocks, an index and a footer of 12 bytes. Several streams may follow each other,
+// with zeros in between. A block has a header, chunks, zeros up to a multiple of 4, and a checksum. Source: "The .xz
+// File Format", 1.2.
 
-// An xzGuard passes an xz stream on, and refuses blocks that need too much. It looks only
-// at what it has to, and leaves all else to the decoder.
+// An xzGuard reads an xz stream, and refuses blocks whose window is too large. It parses only as much as it needs, and
+// leaves other errors to the decoder.
 type xzGuard struct {
-	src   *bufio.Reader
-	step  func() error // looks at what comes next, and says how much of it is to be passed on
-	pass  int          // bytes to be passed on
-	size  uint64       // how much comes out at most
-	check int          // bytes of the check at the end of a block
-	block int          // bytes of the current block so far
+	frameReader
+	size  uint64 // an upper bound for the size of the contents
+	check int64  // bytes of the checksum at the end of a block
+	block int64  // bytes of the current block so far, modulo 4
 }
 
 var errXz = errors.New("xz: the stream is not valid")
 
-func newXzGuard(src io.Reader) *xzGuard {
-	g := &xzGuard{src: bufio.NewReaderSize(src, 64<<10), size: math.MaxUint64}
+func newXzGuard(src io.Reader, size uint64) *xzGuard {
+	g := &xzGuard{frameReader: frameReader{src: bufio.NewReaderSize(src, guardBuffer), short: unexpected}, size: size}
 	g.step = g.header
 	return g
 }
 
-func (g *xzGuard) Read(p []byte) (int, error) {
-	for g.pass == 0 {
-		if err := g.step(); err != nil {
-			return 0, err
-		}
-	}
-	n, err := g.src.Read(p[:min(len(p), g.pass)])
-	g.pass -= n
-	return n, unexpected(err)
-}
-
-// peek returns the next n bytes.
-func (g *xzGuard) peek(n int) ([]byte, error) {
-	b, err := g.src.Peek(n)
-	return b, unexpected(err)
-}
-
-// unexpected makes the end of the file an error. The decoder takes a file that ends
-// between two blocks for a whole one.
+// unexpected replaces io.EOF by io.ErrUnexpectedEOF: the decoder would accept a file that ends between two
+// blocks.
 func unexpected(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -63,7 +42,7 @@ func unexpected(err error) error {
 	return err
 }
 
-// header stands before the header of a stream, or the zeros before it, or at the end.
+// header examines the header of a stream, zeros before it, or the end.
 func (g *xzGuard) header() error {
 	const headerSize, flagsAt = 12, 7
 	if _, err := g.src.Peek(1); err != nil {
@@ -80,12 +59,12 @@ func (g *xzGuard) header() error {
 	if b, err = g.peek(headerSize); err != nil {
 		return err
 	}
-	g.check = [16]int{0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64}[b[flagsAt]&0xf]
+	g.check = [16]int64{0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64}[b[flagsAt]&0xf]
 	g.pass, g.step = headerSize, g.blockHeader
 	return nil
 }
 
-// blockHeader stands before a block, or before the index, which begins with zero.
+// blockHeader examines the header of a block, or the index, which begins with a zero.
 func (g *xzGuard) blockHeader() error {
 	b, err := g.peek(1)
 	if err != nil {
@@ -106,20 +85,19 @@ func (g *xzGuard) blockHeader() error {
 	if window := xzWindowOf(b[bits]); window > MaxWindow {
 		return fmt.Errorf("xz: decoding takes %d MiB, more than %d", window>>20, MaxWindow>>20)
 	}
-	g.pass, g.block, g.step = size, 0, g.chunk
+	g.pass, g.block, g.step = int64(size), 0, g.chunk
 	return nil
 }
 
-// shrink makes the window that the header of a block asks for no larger than what comes
-// out at most: no reference goes back further. The header is in the buffer that is read
-// next.
+// shrink reduces the window in the header of a block, which is still in the buffer, to the size of the contents: no
+// back-reference is longer.
 func (g *xzGuard) shrink(header []byte, at int) {
 	for bits := byte(0); bits < header[at]; bits++ {
 		if xzWindowOf(bits) >= g.size {
 			check := header[len(header)-4:]
 			sound := binary.LittleEndian.Uint32(check) == crc32.ChecksumIEEE(header[:len(header)-4])
 			header[at] = bits
-			if sound { // or else the decoder shall find out
+			if sound { // otherwise the decoder reports the wrong checksum
 				binary.LittleEndian.PutUint32(check, crc32.ChecksumIEEE(header[:len(header)-4]))
 			}
 			return
@@ -136,7 +114,7 @@ const (
 	xzLZMA2 = 0x21
 )
 
-// xzWindow returns where the header of a block says how large its window is.
+// xzWindow returns the offset in the header of a block of the byte that encodes the size of the window.
 func xzWindow(b []byte) (at int, err error) {
 	const filters, hasCompressedSize, hasSize = 0x03, 0x40, 0x80
 	flags, rest := b[1], b[2:]
@@ -171,7 +149,7 @@ func xzWindow(b []byte) (at int, err error) {
 	return 0, errXz
 }
 
-// xzNumber reads a number.
+// xzNumber parses a variable-length number.
 func xzNumber(b []byte) (rest []byte, n uint64, err error) {
 	n, size := binary.Uvarint(b)
 	if size <= 0 {
@@ -180,13 +158,13 @@ func xzNumber(b []byte) (rest []byte, n uint64, err error) {
 	return b[size:], n, nil
 }
 
-// xzWindowOf returns the size that is spelled so: 2 or 3 times a power of two, but for the
-// largest.
+// xzWindowOf decodes the size of a window: 2 or 3 times a power of two. The largest value, which means 4 GiB - 1,
+// is decoded as more.
 func xzWindowOf(bits byte) uint64 { return uint64(2|bits&1) << (bits/2 + 11) }
 
-// chunk stands before a chunk of LZMA2: a byte that says what it is, 2 with the rest of
-// its length less one; if it is compressed, 2 with the length of that, less one, and
-// maybe a byte of properties. A zero ends the block.
+// chunk examines the header of an LZMA2 chunk: a control byte; 2 bytes with the rest of its length less one; for
+// compressed chunks, 2 bytes with the compressed length less one, and optionally a byte of properties. A zero ends
+// the block.
 func (g *xzGuard) chunk() error {
 	const stored, compressed, newProperties = 0x03, 0x80, 0xc0
 	b, err := g.peek(1)
@@ -204,12 +182,12 @@ func (g *xzGuard) chunk() error {
 		if b, err = g.peek(3); err != nil {
 			return err
 		}
-		g.pass = 3 + int(binary.BigEndian.Uint16(b[1:])) + 1
+		g.pass = 3 + int64(binary.BigEndian.Uint16(b[1:])) + 1
 	case control >= compressed:
 		if b, err = g.peek(5); err != nil {
 			return err
 		}
-		g.pass = 5 + int(binary.BigEndian.Uint16(b[3:])) + 1
+		g.pass = 5 + int64(binary.BigEndian.Uint16(b[3:])) + 1
 		if control >= newProperties {
 			g.pass++
 		}
@@ -220,15 +198,15 @@ func (g *xzGuard) chunk() error {
 	return nil
 }
 
-// index stands before the index: a zero, the number of its records, and two numbers for
-// each of them; zeros up to a multiple of 4, and a check of 4 bytes. The footer follows.
+// index examines the index: a zero, the number of records, two numbers for each record, zeros up to a multiple of 4,
+// and a checksum of 4 bytes. The footer follows.
 func (g *xzGuard) index() error {
 	const footerSize = 12
-	length := 1
+	length := int64(1)
 	var numbers uint64
 	started := false
 	g.pass = 1
-	g.step = func() error { // after the zero, and then after each number
+	g.step = func() error { // called after the zero and after each number
 		if started && numbers == 0 {
 			g.pass, g.step = (4-length%4)%4+4+footerSize, g.header
 			return nil
@@ -248,10 +226,10 @@ func (g *xzGuard) index() error {
 	return nil
 }
 
-// number returns the number that comes next, and in how many bytes.
-func (g *xzGuard) number() (n uint64, size int, err error) {
+// number returns the next number and its length in bytes.
+func (g *xzGuard) number() (n uint64, size int64, err error) {
 	for size = 1; size <= binary.MaxVarintLen64; size++ {
-		b, err := g.peek(size)
+		b, err := g.peek(int(size))
 		if err != nil {
 			return 0, 0, err
 		}

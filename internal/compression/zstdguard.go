@@ -8,19 +8,18 @@ import (
 	"io"
 )
 
-// The decoder of zstd allocates the window that a frame says that it needs before it has
-// decoded a byte. Who knows how much comes out in all knows that no reference goes back
-// further than that, and may tell the decoder of a smaller window.
+// The decoder of zstd allocates the window that a frame asks for before it has decoded a byte. No back-reference is
+// longer than the contents, so the decoder can get a header with a smaller window if the size of the contents is known.
 //
-// A stream is frames one after the other. A frame is a magic number, a byte of flags, maybe
-// the window, maybe the number of a dictionary, maybe the size of the contents, blocks, and
-// maybe a check. Frames of another kind are to be skipped. Source: RFC 8878.
+// A stream is a sequence of frames. A frame has a magic number, a byte of flags, optionally the window, optionally the
+// number of a dictionary, optionally the size of the contents, blocks, and optionally a checksum. Skippable frames are
+// passed through. Source: RFC 8878.
 
-// A zstdGuard passes a zstd stream on, with windows no larger than size needs.
+// A zstdGuard reads a zstd stream, and reduces its windows to the size that the contents need.
 type zstdGuard struct {
 	frameReader
 	size  uint64
-	check int64 // bytes of the check at the end of the frame
+	check int64 // bytes of the checksum at the end of the frame
 }
 
 var (
@@ -29,21 +28,21 @@ var (
 )
 
 func newZstdGuard(src io.Reader, size uint64) *zstdGuard {
-	g := &zstdGuard{frameReader: frameReader{src: bufio.NewReaderSize(src, 64<<10), short: tooShort}, size: size}
+	g := &zstdGuard{frameReader: frameReader{src: bufio.NewReaderSize(src, 64<<10), short: zstdUnexpected}, size: size}
 	g.step = g.header
 	return g
 }
 
-// tooShort makes the end of the file an error, and not one that the decoder takes for the
-// end of the stream.
-func tooShort(err error) error {
+// zstdUnexpected replaces io.EOF by an error that the decoder does not take for the end of the
+// stream.
+func zstdUnexpected(err error) error {
 	if err == io.EOF {
 		return errZstdShort
 	}
 	return err
 }
 
-// header stands before a frame, or at the end.
+// header examines the header of a frame, or the end of the stream.
 func (g *zstdGuard) header() error {
 	const magic, skippable, skippableMask = 0xfd2fb528, 0x184d2a50, 0xfffffff0
 	if _, err := g.src.Peek(1); err != nil {
@@ -73,7 +72,7 @@ func (g *zstdGuard) frameHeader() error {
 		return err
 	}
 	flags := b[4]
-	window := 5 // where it is
+	window := 5 // its offset
 	after := window + 1
 	if flags&singleSegment != 0 {
 		after = window
@@ -91,7 +90,7 @@ func (g *zstdGuard) frameHeader() error {
 			return err
 		}
 	} else {
-		b[window] = smallerWindow(b[window], g.size) // in the buffer, which is read next
+		b[window] = smallerWindow(b[window], g.size) // changes the buffer, which is read next
 	}
 	g.check = 0
 	if flags&hasCheck != 0 {
@@ -101,8 +100,8 @@ func (g *zstdGuard) frameHeader() error {
 	return nil
 }
 
-// checkContents refuses a frame whose window is the whole of its contents, if there are
-// more of them than should come out.
+// checkContents checks the size of the contents of a frame whose window is the whole contents. It must not be larger
+// than the expected size.
 func (g *zstdGuard) checkContents(field []byte) error {
 	var b [8]byte
 	copy(b[:], field)
@@ -111,13 +110,13 @@ func (g *zstdGuard) checkContents(field []byte) error {
 		size += 256
 	}
 	if size > max(g.size, 1<<10) || size > MaxWindow {
-		return fmt.Errorf("zstd: decoding takes %d bytes at once, more than should come out, or than %d", size, MaxWindow)
+		return fmt.Errorf("zstd: decoding needs a window of %d bytes, more than the contents should have or than %d", size, MaxWindow)
 	}
 	return nil
 }
 
-// smallerWindow returns the descriptor of the smallest window that is enough for size
-// bytes and for a block, or the one that is given if that is smaller.
+// smallerWindow returns the descriptor of the smallest window that is large enough for size bytes and for a block,
+// or the given one if it is smaller.
 func smallerWindow(descriptor byte, size uint64) byte {
 	const block = 128 << 10
 	for d := byte(0); d < descriptor; d++ {
@@ -133,8 +132,8 @@ func windowOf(descriptor byte) uint64 {
 	return base + base/8*uint64(descriptor&7)
 }
 
-// block stands before a block: three bytes that say whether it is the last, of which kind,
-// and how long.
+// block examines the header of a block: three bytes with a flag for the last block, its kind and its
+// length.
 func (g *zstdGuard) block() error {
 	const last, repeated = 1, 1
 	b, err := g.peek(3)

@@ -2,4 +2,4 @@
 
 package descriptors
 
-func limit() int { return most }
+func limit() int { return maxLimit }

@@ -8,7 +8,7 @@ import "golang.org/x/sys/unix"
 func limit() int {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return most
+		return maxLimit
 	}
-	return int(min(uint64(limit.Cur), most))
+	return int(min(uint64(limit.Cur), maxLimit))
 }

@@ -24,7 +24,7 @@ func Object(text []byte) (map[string]json.RawMessage, error) {
 	members := make(map[string]json.RawMessage)
 	err := Members(d, func(name string) error {
 		if _, twice := members[name]; twice {
-			return fmt.Errorf("the member %q is there twice", name)
+			return fmt.Errorf("the member %q is duplicated", name)
 		}
 		var value json.RawMessage
 		err := d.Decode(&value)
@@ -33,7 +33,7 @@ func Object(text []byte) (map[string]json.RawMessage, error) {
 	})
 	if err == nil {
 		if _, more := d.Token(); more != io.EOF {
-			err = errors.New("something follows the object")
+			err = errors.New("the object is followed by other text")
 		}
 	}
 	if err != nil {
@@ -42,7 +42,7 @@ func Object(text []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// Members reads the next object from d. For each member it calls read with the name, and read reads the
+// Members reads the next object from d. For each member it calls read with the name; read must read the
 // value from d. Duplicate names are not detected.
 func Members(d *json.Decoder, read func(name string) error) error {
 	begin, err := d.Token()
@@ -50,7 +50,7 @@ func Members(d *json.Decoder, read func(name string) error) error {
 		return noEOF(err)
 	}
 	if begin != json.Delim('{') {
-		return fmt.Errorf("there is %v instead of an object", begin)
+		return fmt.Errorf("expected an object, but got %v", begin)
 	}
 	for d.More() {
 		name, err := d.Token()

@@ -1,5 +1,5 @@
-// Package latency makes connections and stores slow, for tests and measurements: whatever is
-// said over them, or read from them, comes later, however much it is.
+// Package latency makes connections and stores slow, for tests and measurements: data arrives with a
+// delay, however much of it there is.
 package latency
 
 import (
@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Conn returns a connection to nc over which every byte takes that long, in each direction,
-// however many follow it. It ends when either end does.
+// Conn returns a connection to nc that delays every byte in each direction. The delay is not a limit of
+// the bandwidth. The connection ends when either end is closed.
 func Conn(nc net.Conn, delay time.Duration) net.Conn {
 	ours, theirs := net.Pipe()
 	go pump(nc, theirs, delay)
@@ -17,8 +17,8 @@ func Conn(nc net.Conn, delay time.Duration) net.Conn {
 	return ours
 }
 
-// Proxy listens on a Unix socket until the test ends, and connects whoever comes to the socket
-// at target, over a connection on which every byte takes that long in each direction.
+// Proxy listens on a Unix socket until the test ends. It connects each client to the socket at target, and
+// delays every byte in each direction.
 func Proxy(t testing.TB, socket, target string, delay time.Duration) {
 	t.Helper()
 	l, err := net.Listen("unix", socket)
@@ -43,11 +43,10 @@ func Proxy(t testing.TB, socket, target string, delay time.Duration) {
 	}()
 }
 
-// inFlight is how many pieces of a stream are on their way at most, so that whoever sends more
-// is held up.
+// inFlight is the maximal number of delayed pieces of a stream. Beyond it the sender blocks.
 const inFlight = 1 << 16
 
-// pump moves bytes from src to dst, each that long after it came, and closes dst after the last.
+// pump copies bytes from src to dst, each after the delay, and closes dst after the last one.
 func pump(dst, src net.Conn, delay time.Duration) {
 	type piece struct {
 		due time.Time

@@ -15,11 +15,11 @@ import (
 	"pix/storepath"
 )
 
-// A Store is a store in memory whose archives come late.
+// A Store is a store in memory whose archives are delayed.
 type Store struct {
 	*memstore.Store
 
-	// Wait is called before the first byte of an archive comes. Its error is that of the archive.
+	// Wait is called before the first byte of an archive is read. The reader returns its error.
 	Wait func(ctx context.Context, path storepath.Path) error
 }
 
@@ -39,8 +39,8 @@ func LargeObjects(t testing.TB, n int) (*Store, []storepath.Path) {
 	return s, paths
 }
 
-// InPairs returns what may be a store's Wait: each archive begins together with another one, and
-// fails if no other is read meanwhile.
+// InPairs returns a function for [Store.Wait]: each archive begins together with another one, and
+// fails if no other archive is read within 10 seconds.
 func InPairs() func(context.Context, storepath.Path) error {
 	pairs := make(chan struct{})
 	return func(context.Context, storepath.Path) error {
@@ -48,15 +48,15 @@ func InPairs() func(context.Context, storepath.Path) error {
 		case pairs <- struct{}{}:
 		case <-pairs:
 		case <-time.After(10 * time.Second):
-			return errors.New("no other archive is read meanwhile")
+			return errors.New("no other archive is read at the same time")
 		}
 		return nil
 	}
 }
 
-// MustCopyOthers fails the test unless a copy of paths ends soon with that error, of one path, and the others
-// are valid then.
-func MustCopyOthers(t testing.TB, want error, dst, src store.Store, paths []storepath.Path) {
+// CheckCopyOthers copies paths. One of them must fail with the error want. It checks that the copy returns that error soon,
+// and that the other paths are valid.
+func CheckCopyOthers(t testing.TB, want error, dst, src store.Store, paths []storepath.Path) {
 	t.Helper()
 	ended := make(chan error, 1)
 	var copied []*store.PathInfo
@@ -71,7 +71,7 @@ func MustCopyOthers(t testing.TB, want error, dst, src store.Store, paths []stor
 			t.Error(err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("it waits for what does not come")
+		t.Fatal("the copy does not end")
 	}
 	valid, err := dst.QueryValidPaths(t.Context(), paths, false)
 	if err != nil || len(valid) != len(paths)-1 || len(copied) != len(valid) {
@@ -81,7 +81,7 @@ func MustCopyOthers(t testing.TB, want error, dst, src store.Store, paths []stor
 
 var _ store.NARReader = (*Store)(nil)
 
-// NARFromPath returns the archive of an object, which begins late.
+// NARFromPath returns the archive of an object, which begins after Wait has returned.
 func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
 	archive, err := s.Store.NARFromPath(ctx, path)
 	return &lateArchive{archive, func() error { return s.Wait(ctx, path) }}, err
@@ -89,7 +89,7 @@ func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCl
 
 type lateArchive struct {
 	io.ReadCloser
-	wait func() error // nil when it was called
+	wait func() error // nil after it was called
 }
 
 func (a *lateArchive) Read(p []byte) (int, error) {

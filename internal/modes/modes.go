@@ -1,4 +1,4 @@
-// Package modes makes directories that all users can read, independently of the umask of the process.
+// Package modes creates directories that all users can read, independently of the umask of the process.
 //
 // Other users and processes read stores, caches and links to build results, too. Nix sets its
 // umask to 022 when it starts. A library must not do that, because the umask belongs to the whole
@@ -21,7 +21,7 @@ const (
 	File fs.FileMode = 0o644
 )
 
-// MkdirAll makes a directory and the missing ones above it, each with the mode [Directory].
+// MkdirAll creates a directory and its missing parents, each with the mode [Directory].
 // Existing directories keep their modes.
 func MkdirAll(dir string) error {
 	info, err := os.Stat(dir)
@@ -40,7 +40,7 @@ func MkdirAll(dir string) error {
 	return mkdir(dir)
 }
 
-// mkdir makes one directory, unless another process makes it first.
+// mkdir creates one directory, unless another process creates it first.
 func mkdir(dir string) error {
 	// The umask removes permissions and never adds any. So other users can never write to the
 	// directory, and with most umasks it already has the right mode.

@@ -1,11 +1,11 @@
-// Package pages checks the pages under docs: a fenced block that has a name after its
-// language is what a test produces.
+// Package pages checks the pages under docs: a fenced block with a name after its language must contain
+// the output that a test produces under that name.
 //
 //	```text fingerprint
 //	text:sha256:…
 //	```
 //
-// Both are shown to nobody who reads the page as Markdown; the name is for the test alone.
+// Markdown renderers do not show the language and the name.
 package pages
 
 import (
@@ -17,9 +17,9 @@ import (
 
 const fence = "```"
 
-// Check compares the blocks of a page with what is produced under their names. With update
-// it writes that into the page. A block without a name, a name that nobody produces, and
-// what is produced for no block, are failures.
+// Check compares the blocks of a page with the produced texts of the same names. With update it writes
+// the texts into the page. A block without a name, a block without a produced text, and a produced text
+// without a block fail the test.
 func Check(t *testing.T, page string, produced map[string]string, update bool) {
 	t.Helper()
 	b, err := os.ReadFile(page)
@@ -37,7 +37,7 @@ func Check(t *testing.T, page string, produced map[string]string, update bool) {
 		return
 	}
 	if !update {
-		t.Errorf("%s is not what is produced; the flag -update renews it:\n%s", page, firstDifference(before, after))
+		t.Errorf("%s differs from the produced text; the flag -update renews it:\n%s", page, firstDifference(before, after))
 		return
 	}
 	if err := os.WriteFile(page, []byte(after), 0o666); err != nil {
@@ -45,7 +45,7 @@ func Check(t *testing.T, page string, produced map[string]string, update bool) {
 	}
 }
 
-// replace returns the page with what is produced in its blocks, and their names.
+// replace returns the page with the produced texts in its blocks, and the names of the blocks.
 func replace(t *testing.T, page string, produced map[string]string) (after string, used []string) {
 	t.Helper()
 	var out strings.Builder
@@ -65,7 +65,7 @@ func replace(t *testing.T, page string, produced map[string]string) (after strin
 			language, name, _ := strings.Cut(strings.TrimSpace(line[len(fence):]), " ")
 			text, ok := produced[name]
 			if !ok {
-				t.Errorf("nobody produces the block %q (%s)", name, language)
+				t.Errorf("no text is produced for the block %q (%s)", name, language)
 				kept = true
 				break
 			}

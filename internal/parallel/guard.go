@@ -26,12 +26,12 @@ func (e *PanicError) Unwrap() error {
 // ErrEnded is the error of calls after [Guard.End].
 var ErrEnded = errors.New("the call that this belongs to has returned")
 
-// errExited is the error of a call that ended its goroutine. It is never returned, since that
-// goroutine does not go on.
+// errExited is the error of a call that ended its goroutine. It is never returned, because that
+// goroutine does not continue.
 var errExited = errors.New("runtime.Goexit was called")
 
 // A Guard runs code of a caller on other goroutines. The caller cannot recover a panic there, so the
-// panic would end the program. And no code of the caller may run after the function that the caller
+// panic would end the program. Also, no code of the caller may run after the library function that it
 // called has returned. So this function calls End and then Repanic, on the goroutine of the caller,
 // before it returns.
 //
@@ -88,7 +88,7 @@ func (g *Guard) enter() bool {
 	return true
 }
 
-// leave notes that a call has ended, and why if it has not returned.
+// leave records the end of a call, and the reason if the call has not returned.
 func (g *Guard) leave(why error) {
 	g.mu.Lock()
 	first := why != nil && g.panicked == nil && !g.exited

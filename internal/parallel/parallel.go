@@ -13,7 +13,7 @@ func Do(first, second func() error) error {
 	var firstErr error
 	running.Go(func() { firstErr = guard.Call(first) })
 	secondErr := func() error {
-		defer running.Wait() // also if it panics
+		defer running.Wait() // even if second panics
 		return second()
 	}()
 	guard.Repanic()

@@ -30,7 +30,7 @@ func TestDo(t *testing.T) {
 	}
 }
 
-// ended calls f on a goroutine of its own, and returns what it panicked with. exited says that
+// ended calls f on a separate goroutine, and returns the value of its panic. exited reports whether
 // it called runtime.Goexit.
 func ended(f func()) (value any, exited bool) {
 	done := make(chan bool)
@@ -65,7 +65,7 @@ func TestDoPanics(t *testing.T) {
 	value, _ = ended(func() { parallel.Do(panics, nothing) })
 	checkPanic(t, value)
 	if _, exited := ended(func() { parallel.Do(exits, nothing) }); !exited {
-		t.Error("a call of Goexit is forgotten")
+		t.Error("a call of Goexit is lost")
 	}
 }
 
@@ -110,7 +110,7 @@ func TestGroupPanics(t *testing.T) {
 	value, _ = ended(run(func() error { run(panics)(); return nil })) // a group in a group
 	checkPanic(t, value)
 	if value, exited := ended(run(exits)); !exited {
-		t.Errorf("a call of Goexit is forgotten: %v", value)
+		t.Errorf("a call of Goexit is lost: %v", value)
 	}
 	failure := errors.New("an error")
 	value, _ = ended(run(func() error { panic(failure) }))

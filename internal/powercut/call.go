@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// A call is a system call that has returned. began and ended are lines of the trace.
+// A call is a system call that has returned. began and ended are line numbers of the trace.
 type call struct {
 	name         string
 	args         []string
@@ -17,7 +17,7 @@ type call struct {
 	began, ended int
 }
 
-// parseTrace returns the calls of a trace by strace -f in the order in which they returned.
+// parseTrace returns the calls in a trace by strace -f, in the order in which they returned.
 func parseTrace(text string) ([]call, error) {
 	var calls []call
 	unfinished := make(map[string]call) // by thread; the arguments so far are args[0]
@@ -50,7 +50,7 @@ func parseTrace(text string) ([]call, error) {
 		}
 		c.ended = n
 		if c.name == "close" {
-			c.ended = c.began // another thread may get the number before the call returns
+			c.ended = c.began // another thread may get the descriptor before the call returns
 		}
 		equals := strings.LastIndex(rest, " = ")
 		if equals < 0 {
@@ -65,13 +65,13 @@ func parseTrace(text string) ([]call, error) {
 	return calls, nil
 }
 
-// splitArgs cuts arguments at commas that are in no string and no struct.
+// splitArgs splits arguments at commas outside of strings and structs.
 func splitArgs(text string) (args []string) {
 	depth, quoted, start := 0, false, 0
 	for i := range len(text) {
 		switch c := text[i]; {
 		case c == '"':
-			quoted = !quoted // in a string every byte is \xNN
+			quoted = !quoted // strings contain no quotes: strace prints every byte as \xNN
 		case quoted:
 		case c == '{' || c == '[':
 			depth++
@@ -88,10 +88,10 @@ func splitArgs(text string) (args []string) {
 // ok reports whether the call succeeded.
 func (c *call) ok() bool { return c.result != "?" && !strings.HasPrefix(c.result, "-") }
 
-// returned is the result of the call.
+// returned returns the result of the call.
 func (c *call) returned() int { return number(c.result) }
 
-// arg returns an argument that is a number.
+// arg returns a numeric argument.
 func (c *call) arg(i int) int { return number(c.args[i]) }
 
 // has reports whether an argument contains a flag.
@@ -107,14 +107,14 @@ func number(text string) int {
 	return int(n)
 }
 
-// unquote returns the bytes of a string.
+// unquote returns the bytes of a string argument.
 func unquote(arg string) ([]byte, error) {
 	text, ok := strings.CutPrefix(arg, `"`)
 	if ok {
 		text, ok = strings.CutSuffix(text, `"`)
 	}
 	if !ok {
-		return nil, fmt.Errorf("no whole string: %s", shorten(arg))
+		return nil, fmt.Errorf("not a complete string: %s", shorten(arg))
 	}
 	return hex.DecodeString(strings.ReplaceAll(text, `\x`, ""))
 }

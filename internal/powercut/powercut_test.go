@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// childDir is set for the process that is recorded.
+// childDir is the environment variable of the recorded process.
 const childDir = "PIX_TEST_POWERCUT"
 
-// change does something with each kind of operation.
+// change performs each kind of operation.
 func change(t *testing.T, dir string) {
 	check := func(err error) {
 		t.Helper()
@@ -104,10 +104,10 @@ func TestRecord(t *testing.T) {
 			switch got, err := os.ReadFile(filepath.Join(to, name)); {
 			case want == "dir":
 				if info, err := os.Stat(filepath.Join(to, name)); err != nil || !info.IsDir() {
-					t.Errorf("%s, %v: '%s' is no directory: %v", c.mark, c.drop, name, err)
+					t.Errorf("%s, %v: '%s' is not a directory: %v", c.mark, c.drop, name, err)
 				}
 			case want == "" && !errors.Is(err, fs.ErrNotExist):
-				t.Errorf("%s, %v: '%s' is there: %q, %v", c.mark, c.drop, name, got, err)
+				t.Errorf("%s, %v: '%s' exists: %q, %v", c.mark, c.drop, name, got, err)
 			case string(got) != want:
 				t.Errorf("%s, %v: '%s' has %q, want %q (%v)", c.mark, c.drop, name, got, want, err)
 			}

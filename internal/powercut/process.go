@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A process follows the calls of a program: what its descriptors are, and what it does to the tree.
+// A process applies the calls of a program to a tree, and keeps track of its descriptors.
 type process struct {
 	dir     string
 	tree    *tree // as the program sees it
@@ -25,15 +25,15 @@ type openFile struct {
 	appends  bool
 }
 
-// A place is a name that a call was given. parent is -1 if it is not in the tree.
-type place struct {
+// A location is the result of looking up a name. parent is -1 if the name is not in the tree.
+type location struct {
 	parent int
 	name   string
 	inode  int // or -1
 }
 
-// run follows all calls. strace may report the end of a call late, after a call of another thread that needs
-// its result, so a call is tried again after each of those that were under way when it ended.
+// run applies all calls. strace may report the end of a call late, after a call of another thread that needs
+// its result. So a call that fails is tried again after each call that was running when it ended.
 func (p *process) run(calls []call) error {
 	done := make([]bool, len(calls))
 	for i, c := range calls {
@@ -56,11 +56,11 @@ func (p *process) run(calls []call) error {
 }
 
 var (
-	errUnknownCall = errors.New("the model has no such operation")
-	errMissing     = errors.New("the model has no such file")
+	errUnknownCall = errors.New("the model does not have this operation")
+	errMissing     = errors.New("the model does not have this file")
 )
 
-// do follows one call.
+// do applies one call.
 func (p *process) do(c call) error {
 	if strings.HasPrefix(c.name, "faccessat") {
 		return p.mark(c)
@@ -85,12 +85,12 @@ func (p *process) do(c call) error {
 	case "mmap":
 		return p.mmap(c)
 	case "ioctl", "sync_file_range", "sync", "syncfs", "msync":
-		return nil // terminals, and syncs that promise nothing that the model has
+		return nil // calls on terminals, and syncs that the model does not rely on
 	}
 	return p.names(c)
 }
 
-// mark notes a mark of the program.
+// mark records a mark of the program.
 func (p *process) mark(c call) error {
 	name, err := unquote(c.args[1])
 	if err != nil {
@@ -102,34 +102,35 @@ func (p *process) mark(c call) error {
 	return nil
 }
 
-// place finds the name in argument i, relative to the directory in argument i-1, or to nothing if at is false.
-func (p *process) place(c call, i int, at bool) (place, error) {
+// lookUp looks up the name in argument i, relative to the directory in argument i-1, or, if at is false, to no
+// directory.
+func (p *process) lookUp(c call, i int, at bool) (location, error) {
 	text, err := unquote(c.args[i])
 	if err != nil {
-		return place{}, err
+		return location{}, err
 	}
 	name, dir := string(text), 0
 	switch {
 	case strings.HasPrefix(name, "/"):
 		rest, ok := within(p.dir, name)
 		if !ok {
-			return place{parent: -1, inode: -1}, nil
+			return location{parent: -1, inode: -1}, nil
 		}
 		name = rest
 	case at && c.args[i-1] != "AT_FDCWD":
 		f := p.files[c.arg(i-1)]
 		if f == nil {
-			return place{parent: -1, inode: -1}, nil
+			return location{parent: -1, inode: -1}, nil
 		}
 		dir = f.inode
 	default:
-		return place{parent: -1, inode: -1}, nil // the working directory is elsewhere
+		return location{parent: -1, inode: -1}, nil // the working directory is outside
 	}
 	parent, last, n := p.tree.lookup(dir, name)
-	return place{parent, last, n}, nil
+	return location{parent, last, n}, nil
 }
 
-// descriptor follows what makes, moves and closes descriptors.
+// descriptor applies calls that create, duplicate and close descriptors.
 func (p *process) descriptor(c call) error {
 	switch c.name {
 	case "close":
@@ -167,7 +168,7 @@ func (p *process) open(c call) error {
 		name = 1
 	}
 	delete(p.files, c.returned())
-	where, err := p.place(c, name, at)
+	where, err := p.lookUp(c, name, at)
 	if err != nil || where.parent < 0 {
 		return err
 	}
@@ -181,22 +182,22 @@ func (p *process) open(c call) error {
 			return fmt.Errorf("%w: '%s'", errMissing, where.name)
 		}
 		where.inode = p.create(inode{mode: fs.FileMode(c.arg(mode)) &^ 0o022})
-		p.changed(c, operation{kind: opLink, inode: where.parent, name: where.name, named: where.inode})
+		p.record(c, operation{kind: opLink, inode: where.parent, name: where.name, named: where.inode})
 	} else if c.has(flags, "O_TRUNC") && len(p.tree.inodes[where.inode].contents) > 0 {
-		p.changed(c, operation{kind: opResize, inode: where.inode})
+		p.record(c, operation{kind: opResize, inode: where.inode})
 	}
 	p.files[c.returned()] = &openFile{inode: where.inode, appends: c.has(flags, "O_APPEND")}
 	return nil
 }
 
-// create adds an inode that has no name yet.
+// create adds an inode without a name.
 func (p *process) create(n inode) int {
 	p.created = append(p.created, n)
 	return p.tree.add(n)
 }
 
-// changed notes an operation, and makes its change.
-func (p *process) changed(c call, op operation) {
+// record records an operation, and applies it.
+func (p *process) record(c call, op operation) {
 	op.began, op.ended = c.began, c.ended
 	op.text = c.name + " " + p.nameOf(op.inode)
 	switch op.kind {
@@ -235,12 +236,12 @@ func (p *process) nameOf(i int) string {
 	return fmt.Sprintf("(inode %d)", i)
 }
 
-// contents follows what changes the contents of a file.
+// contents applies calls that change the contents of a file.
 func (p *process) contents(c call) error {
 	if c.name == "truncate" {
-		where, err := p.place(c, 0, false)
+		where, err := p.lookUp(c, 0, false)
 		if err == nil && where.inode >= 0 {
-			p.changed(c, operation{kind: opResize, inode: where.inode, offset: c.arg(1)})
+			p.record(c, operation{kind: opResize, inode: where.inode, offset: c.arg(1)})
 		}
 		return err
 	}
@@ -251,11 +252,11 @@ func (p *process) contents(c call) error {
 	size := len(p.tree.inodes[f.inode].contents)
 	switch c.name {
 	case "ftruncate":
-		p.changed(c, operation{kind: opResize, inode: f.inode, offset: c.arg(1)})
+		p.record(c, operation{kind: opResize, inode: f.inode, offset: c.arg(1)})
 		return nil
 	case "fallocate":
 		if end := c.arg(2) + c.arg(3); c.args[1] == "0" && end > size {
-			p.changed(c, operation{kind: opResize, inode: f.inode, offset: end})
+			p.record(c, operation{kind: opResize, inode: f.inode, offset: end})
 		} else if c.args[1] != "0" && c.args[1] != "FALLOC_FL_KEEP_SIZE" {
 			return errUnknownCall
 		}
@@ -276,12 +277,12 @@ func (p *process) contents(c call) error {
 		op.offset = f.position
 		f.position += len(op.p)
 	}
-	p.changed(c, op)
+	p.record(c, op)
 	return nil
 }
 
-// mmap refuses mappings through which a file is written. Those of SQLite's index of the log, which it makes again
-// after a power cut, do not count.
+// mmap refuses mappings through which a file is written. The mappings of SQLite's index of the log do not count:
+// after a power cut SQLite rebuilds that file.
 func (p *process) mmap(c call) error {
 	f := p.files[c.arg(4)]
 	if f != nil && c.has(2, "PROT_WRITE") && c.has(3, "MAP_SHARED") && !strings.HasSuffix(p.nameOf(f.inode), "-shm") {
@@ -301,19 +302,19 @@ func (p *process) chmod(c call) error {
 		if strings.HasPrefix(c.name, "fchmodat") {
 			name, mode = 1, 2
 		}
-		where, err := p.place(c, name, name == 1)
+		where, err := p.lookUp(c, name, name == 1)
 		if err != nil {
 			return err
 		}
 		i = where.inode
 	}
 	if i >= 0 {
-		p.changed(c, operation{kind: opMode, inode: i, mode: fs.FileMode(c.arg(mode)) & os.ModePerm})
+		p.record(c, operation{kind: opMode, inode: i, mode: fs.FileMode(c.arg(mode)) & os.ModePerm})
 	}
 	return nil
 }
 
-// names follows what changes names.
+// names applies calls that change names.
 func (p *process) names(c call) error {
 	at := strings.HasSuffix(c.name, "at") || strings.HasSuffix(c.name, "at2")
 	first := 0 // the argument that is the first name
@@ -322,19 +323,19 @@ func (p *process) names(c call) error {
 	}
 	switch strings.TrimSuffix(strings.TrimSuffix(c.name, "2"), "at") {
 	case "unlink", "rmdir":
-		where, err := p.place(c, first, at)
+		where, err := p.lookUp(c, first, at)
 		if err == nil && where.inode >= 0 {
-			p.changed(c, operation{kind: opUnlink, inode: where.parent, name: where.name, named: where.inode})
+			p.record(c, operation{kind: opUnlink, inode: where.parent, name: where.name, named: where.inode})
 		}
 		return err
 	case "mkdir", "mknod":
-		where, err := p.place(c, first, at)
+		where, err := p.lookUp(c, first, at)
 		if err == nil && where.parent >= 0 {
 			mode := fs.FileMode(c.arg(first+1))&os.ModePerm | fs.ModeDir
 			if strings.HasPrefix(c.name, "mknod") {
 				mode = fs.ModeSocket
 			}
-			p.changed(c, operation{kind: opLink, inode: where.parent, name: where.name, named: p.create(inode{mode: mode})})
+			p.record(c, operation{kind: opLink, inode: where.parent, name: where.name, named: p.create(inode{mode: mode})})
 		}
 		return err
 	case "symlink":
@@ -342,10 +343,10 @@ func (p *process) names(c call) error {
 		if err != nil {
 			return err
 		}
-		where, err := p.place(c, len(c.args)-1, at)
+		where, err := p.lookUp(c, len(c.args)-1, at)
 		if err == nil && where.parent >= 0 {
 			link := p.create(inode{mode: fs.ModeSymlink | 0o777, contents: target})
-			p.changed(c, operation{kind: opLink, inode: where.parent, name: where.name, named: link})
+			p.record(c, operation{kind: opLink, inode: where.parent, name: where.name, named: link})
 		}
 		return err
 	case "link", "rename":
@@ -354,25 +355,25 @@ func (p *process) names(c call) error {
 	return p.unknown(c)
 }
 
-// move follows link and rename.
+// move applies link and rename.
 func (p *process) move(c call, first int, at bool) error {
 	second := first + 1
 	if at {
 		second++
 	}
-	from, err := p.place(c, first, at)
+	from, err := p.lookUp(c, first, at)
 	if err != nil {
 		return err
 	}
-	to, err := p.place(c, second, at)
+	to, err := p.lookUp(c, second, at)
 	if err != nil {
 		return err
 	}
 	if from.inode < 0 && (from.parent >= 0 || to.parent < 0) {
-		return nil // a socket, or nothing of the tree
+		return nil // a socket, or a file outside of the tree
 	}
 	if from.inode < 0 || to.parent < 0 {
-		return errUnknownCall // it comes from elsewhere, or goes there
+		return errUnknownCall // a move into or out of the tree
 	}
 	op := operation{inode: to.parent, name: to.name, named: from.inode, from: from.parent, fromName: from.name, other: to.inode}
 	switch {
@@ -385,11 +386,11 @@ func (p *process) move(c call, first int, at bool) error {
 	default:
 		op.kind = opRename
 	}
-	p.changed(c, op)
+	p.record(c, op)
 	return nil
 }
 
-// unknown refuses a call that the model does not have, if it changes a file of the tree.
+// unknown returns an error for a call that the model does not have, if it changes a file of the tree.
 func (p *process) unknown(c call) error {
 	target := 0 // the argument that is the file
 	switch c.name {

@@ -13,21 +13,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// traced are the system calls that change files, sync them, or say which file a descriptor is. Those that
-// the model does not know are an error if they touch a file below the directory.
+// traced are the system calls that change files, sync them, or create descriptors. A call that the model does not
+// have is an error if it changes a file below the directory.
 const traced = "open,openat,?openat2,creat,close,dup,dup2,dup3,fcntl,lseek,read,write,writev,pwrite64,pwritev,pwritev2," +
 	"truncate,ftruncate,fallocate,copy_file_range,sendfile,splice,ioctl,mmap,rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir," +
 	"mkdir,mkdirat,mknod,mknodat,symlink,symlinkat,chmod,fchmod,fchmodat,?fchmodat2,fsync,fdatasync,sync_file_range,msync,sync,syncfs,faccessat,chdir,fchdir"
 
-// A Recording is what a program did to the files below a directory.
+// A Recording contains the operations of a program on the files below a directory.
 type Recording struct {
 	base    *tree
 	ops     []operation
-	durable []int // for each operation, how many operations make it durable
+	durable []int // for each operation, the number of operations after which it is durable
 	marks   map[string]int
 }
 
-// Available returns why nothing can be recorded here, or nil.
+// Available returns an error if recording is not possible on this machine.
 func Available() error {
 	if _, err := exec.LookPath("strace"); err != nil {
 		return err
@@ -38,8 +38,8 @@ func Available() error {
 	return nil
 }
 
-// Record runs the command to its end and records what it does to the files below dir, an absolute
-// name without symlinks. Files that exist before count as synced. The program must not start others that change
+// Record runs a command to its end and records its operations on the files below dir, an absolute
+// name without symlinks. Existing files count as synced. The program must not start other programs that change
 // files there.
 func Record(cmd *exec.Cmd, dir string) (*Recording, error) {
 	base, err := readTree(dir)
@@ -84,10 +84,10 @@ func Record(cmd *exec.Cmd, dir string) (*Recording, error) {
 	return &Recording{base, p.ops, durable(p.ops), p.marks}, nil
 }
 
-// markPrefix begins the names that Mark asks for. None of them exists.
+// markPrefix is the prefix of the file names by which Mark puts marks into the trace. No such file exists.
 const markPrefix = "/dev/null/powercut/"
 
-// Mark notes a moment in the recording of this program, under a name.
+// Mark marks a moment in the recording of this program with a name.
 func Mark(name string) {
 	unix.Access(markPrefix+name, unix.F_OK)
 }
@@ -95,13 +95,13 @@ func Mark(name string) {
 // Len returns the number of operations.
 func (r *Recording) Len() int { return len(r.ops) }
 
-// Marked returns how many operations preceded a mark.
+// Marked returns the number of operations before a mark.
 func (r *Recording) Marked(name string) (n int, ok bool) {
 	n, ok = r.marks[name]
 	return n, ok
 }
 
-// Pending returns which of the first n operations may be lost in a power cut right after them.
+// Pending returns which of the first n operations a power cut right after them may lose.
 func (r *Recording) Pending(n int) []int {
 	var pending []int
 	for i, op := range r.ops[:n] {
@@ -112,8 +112,8 @@ func (r *Recording) Pending(n int) []int {
 	return pending
 }
 
-// durable returns, for each operation, how many operations there are with the first sync that
-// makes it durable. A sync counts for the operations that had ended when it began.
+// durable returns, for each operation, the number of operations up to the first sync that makes it
+// durable. A sync covers the operations that had ended when it began.
 func durable(ops []operation) []int {
 	until := make([]int, len(ops))
 	for i := range ops {
@@ -128,8 +128,8 @@ func durable(ops []operation) []int {
 	return until
 }
 
-// Restore makes dir, which must not exist, as the recorded directory is after a power cut right after the
-// first n operations, if the lost ones were not written.
+// Restore creates dir, which must not exist, as a power cut right after the first n operations leaves the recorded
+// directory, if the lost operations were not written.
 func (r *Recording) Restore(dir string, n int, lost ...int) error {
 	t := r.base.clone()
 	for i, op := range r.ops[:n] {
@@ -140,8 +140,8 @@ func (r *Recording) Restore(dir string, n int, lost ...int) error {
 	return t.write(dir)
 }
 
-// TempDir returns a new directory for [Recording.Restore], in memory if there is such a place, because tests try many
-// power cuts, and a function that removes it.
+// TempDir returns a new directory for [Recording.Restore], and a function that removes it. The directory is in
+// memory if possible, because tests try many power cuts.
 func TempDir() (dir string, remove func(), err error) {
 	parent := ""
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
@@ -151,7 +151,7 @@ func TempDir() (dir string, remove func(), err error) {
 	return dir, func() { os.RemoveAll(dir) }, err
 }
 
-// Describe returns operations in words, for the message of a test that fails.
+// Describe returns a description of operations for error messages.
 func (r *Recording) Describe(ops ...int) string {
 	var lines []string
 	for _, i := range ops {
@@ -160,7 +160,7 @@ func (r *Recording) Describe(ops ...int) string {
 	return strings.Join(lines, "\n")
 }
 
-// shorten keeps messages readable: arguments have the contents that were written.
+// shorten shortens arguments, which contain all written bytes, for error messages.
 func shorten(text string) string {
 	if len(text) > 300 {
 		return text[:300] + "…"
@@ -168,7 +168,7 @@ func shorten(text string) string {
 	return text
 }
 
-// within returns the part of an absolute name below dir, with slashes, and whether it is there.
+// within returns the name relative to dir, with slashes, of an absolute name, and whether it is below dir.
 func within(dir, name string) (rest string, ok bool) {
 	rest, err := filepath.Rel(dir, name)
 	if err != nil || rest == ".." || strings.HasPrefix(rest, "../") {

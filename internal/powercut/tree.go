@@ -12,10 +12,10 @@ import (
 	"syscall"
 )
 
-// A tree is the files below a directory. Inode 0 is the directory.
+// A tree contains the files below a directory. Inode 0 is the directory.
 type tree struct{ inodes []inode }
 
-// An inode is a file, a directory, or a symlink. contents and names are never changed, but replaced.
+// An inode is a file, a directory, or a symlink. Trees share contents and names, so they are replaced, never changed.
 type inode struct {
 	mode     fs.FileMode // type and permissions
 	contents []byte      // of a file; the target of a symlink
@@ -71,7 +71,7 @@ func readTree(dir string) (*tree, error) {
 	return t, err
 }
 
-// write makes the directory, with all files.
+// write creates the directory with all files.
 func (t *tree) write(dir string) error {
 	first := make(map[int]string)
 	var write func(name string, i int) error
@@ -87,7 +87,7 @@ func (t *tree) write(dir string) error {
 					return err
 				}
 			}
-			return os.Chmod(name, n.mode.Perm()|0o700) // which tests must be able to delete
+			return os.Chmod(name, n.mode.Perm()|0o700) // tests must be able to delete it
 		case fs.ModeSymlink:
 			return os.Symlink(string(n.contents), name)
 		case 0:
@@ -102,7 +102,7 @@ func (t *tree) write(dir string) error {
 	return write(dir, 0)
 }
 
-// writeFile writes a file, and leaves a hole for the zeros at its end.
+// writeFile writes a file. Zeros at its end become a hole.
 func writeFile(name string, contents []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -112,7 +112,7 @@ func writeFile(name string, contents []byte, mode fs.FileMode) error {
 	return errors.Join(err, f.Truncate(int64(len(contents))), f.Chmod(mode), f.Close())
 }
 
-// lookup returns the directory of a name, the last part of it, and its inode, or -1.
+// lookup returns the parent directory and the last element of a name, and its inode, or -1.
 func (t *tree) lookup(dir int, name string) (parent int, last string, i int) {
 	parts := strings.Split(filepath.Clean(name), "/")
 	for n, part := range parts {
@@ -141,7 +141,7 @@ func (t *tree) link(dir int, name string, i int) {
 	t.inodes[dir].names = names
 }
 
-// unlink removes a name, if it still refers to the inode.
+// unlink removes a name if it still refers to the inode.
 func (t *tree) unlink(dir int, name string, i int) {
 	if t.inodes[dir].names[name] == i {
 		names := maps.Clone(t.inodes[dir].names)

@@ -19,22 +19,22 @@ import (
 	"time"
 )
 
-// Where things are inside. All other directories follow from them.
+// The layout inside of the namespaces. All other directories follow from it.
 const (
 	confDir    = "/nix/etc"
 	socketPath = "/nix/var/nix/daemon-socket/socket"
 )
 
-// startLimit is how long a daemon may take until it answers. It takes 20 ms; a loaded machine may take long.
+// startLimit is the time in which a daemon must answer. It usually takes 20 ms, but a loaded machine may be slow.
 const startLimit = 60 * time.Second
 
-// Options say how a daemon differs from the usual one. Nil means that it does not.
+// Options configure a daemon. Nil is the default configuration.
 type Options struct {
-	// Config are settings for nix.conf, which clients run by [Client.Command] read too. They replace the defaults, which are:
-	// no build users, no substituters, no sandbox, no fsync, and the experimental feature nix-command where there is one.
+	// Config are settings for nix.conf, which clients run by [Client.Command] read too. They override the defaults: no
+	// build users, no substituters, no sandbox, no fsync, and the experimental feature nix-command if there is one.
 	Config map[string]string
 
-	// Untrusted makes the daemon trust nobody, not even root.
+	// Untrusted makes the daemon trust no user, not even root.
 	Untrusted bool
 
 	// Args are arguments for nix-daemon.
@@ -43,34 +43,34 @@ type Options struct {
 	// Env is added to the daemon's environment, as "KEY=value".
 	Env []string
 
-	// Program is run instead of nix-daemon, with Args: a file from outside, which must be
-	// linked statically. It has to listen where nix-daemon does.
+	// Program is run instead of nix-daemon, with Args: a statically linked file of the host. It must listen on
+	// the socket of nix-daemon.
 	Program string
 }
 
-// A Daemon is a running nix-daemon with a store of its own. [Daemon.Kill] and [Daemon.Restart] are for one goroutine at a time,
-// that of the test; everything else is for any number.
+// A Daemon is a running nix-daemon with its own store. [Daemon.Kill] and [Daemon.Restart] must be called on the goroutine
+// of the test; all other methods may be called concurrently.
 type Daemon struct {
 	Client
 
-	// Dir is the daemon's /nix as seen from outside.
+	// Dir is the daemon's /nix as a path of the host.
 	Dir string
 
-	// Socket is where the daemon listens, as seen from outside.
+	// Socket is the daemon's socket as a path of the host.
 	Socket string
 
-	// Protocol is the worker protocol's version that the daemon speaks, as it is on the wire: 1.38 is 1<<8 | 38.
+	// Protocol is the version of the worker protocol that the daemon speaks, as on the wire: 1.38 is 1<<8 | 38.
 	Protocol uint64
 
 	t     testing.TB
 	opts  Options
-	tmp   string // holds Dir, and all else that is private
+	tmp   string // contains Dir and the other private directories
 	log   *os.File
-	ended chan struct{} // closed when the daemon that was started last has ended
+	ended chan struct{} // closed when the most recent daemon process has ended
 }
 
-// Start starts a daemon with an empty store, and waits until it answers. It and all its processes end with the test. Where
-// the system does not allow a daemon to be started (no namespaces), the test skips, or, if the suite is required, fails.
+// Start starts a daemon with an empty store, and waits until it answers. The daemon and all its processes end with the test.
+// If the system does not support the necessary namespaces, the test is skipped, or, if the suite is required, fails.
 func Start(t testing.TB, s Suite, opts *Options) *Daemon {
 	t.Helper()
 	if opts == nil {
@@ -90,9 +90,9 @@ func Start(t testing.TB, s Suite, opts *Options) *Daemon {
 	return d
 }
 
-// makeDirs makes the private directories and nix.conf.
+// makeDirs creates the private directories and nix.conf.
 func (d *Daemon) makeDirs() error {
-	// A socket's path has at most 107 bytes.
+	// The path of a socket has at most 107 bytes, so it must be short.
 	base := os.TempDir()
 	if len(base) > 50 {
 		base = "/tmp"
@@ -117,12 +117,12 @@ func (d *Daemon) makeDirs() error {
 	return os.WriteFile(d.HostPath(confDir+"/nix.conf"), []byte(d.config()), 0o644)
 }
 
-// config is the text of nix.conf.
+// config returns the text of nix.conf.
 func (d *Daemon) config() string {
 	config := map[string]string{
 		"build-users-group": "",
 		"substituters":      "",
-		"hashed-mirrors":    "", // 2.3 asks one on the Internet
+		"hashed-mirrors":    "", // 2.3 would ask one on the Internet
 		"sandbox":           "false",
 		"fsync-metadata":    "false",
 		"trusted-users":     "root",
@@ -142,7 +142,7 @@ func (d *Daemon) config() string {
 	return text.String()
 }
 
-// start starts nix-daemon in the namespaces that are there, and waits until it answers.
+// start starts nix-daemon in the existing namespaces, and waits until it answers.
 func (d *Daemon) start() {
 	d.t.Helper()
 	program := "nix-daemon"
@@ -151,7 +151,7 @@ func (d *Daemon) start() {
 	}
 	args := append([]string{program}, d.opts.Args...)
 	cmd := d.Command(context.Background(), args...)
-	// Without this the daemon may take itself for a client, connect to itself, and fork without end.
+	// Otherwise the daemon may act as a client, connect to itself, and fork without end.
 	cmd.Env = append(append(cmd.Env, "NIX_REMOTE=local"), d.opts.Env...)
 	cmd.Stdout, cmd.Stderr = d.log, d.log
 	if err := cmd.Start(); err != nil {
@@ -172,20 +172,20 @@ func (d *Daemon) start() {
 		}
 		select {
 		case <-ended:
-			d.t.Fatalf("Nix %s: nix-daemon ended at once:\n%s", d.Version, d.Stderr())
+			d.t.Fatalf("Nix %s: nix-daemon ended immediately:\n%s", d.Version, d.Stderr())
 		case <-time.After(2 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
 			d.t.Fatalf("Nix %s: nix-daemon does not answer after %v: %v\n%s", d.Version, startLimit, err, d.Stderr())
 		}
 	}
-	// A test that counts processes wants to find those of its own connections, not that of ours.
+	// A test that counts processes should not find the worker of this connection.
 	for len(d.Processes()) > 1 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// bring copies a program inside, and returns its name there.
+// bring copies a program into the namespaces, and returns its path there.
 func (d *Daemon) bring(program string) string {
 	d.t.Helper()
 	name := "/root/" + filepath.Base(program)
@@ -193,13 +193,13 @@ func (d *Daemon) bring(program string) string {
 	if err == nil {
 		err = os.WriteFile(d.HostPath(name), text, 0o755)
 	}
-	if err != nil && !errors.Is(err, syscall.ETXTBSY) { // it is there, and runs
+	if err != nil && !errors.Is(err, syscall.ETXTBSY) { // it was copied before, and is running
 		d.t.Fatal(err)
 	}
 	return name
 }
 
-// handshake exchanges the first words of the worker protocol, and learns the daemon's version.
+// handshake exchanges the first words of the worker protocol, and stores the daemon's version.
 func (d *Daemon) handshake(deadline time.Time) error {
 	const clientMagic, serverMagic = 0x6e697863, 0x6478696f
 	conn, err := net.Dial("unix", d.Socket)
@@ -216,14 +216,14 @@ func (d *Daemon) handshake(deadline time.Time) error {
 		return err
 	}
 	if magic := binary.LittleEndian.Uint64(reply[:8]); magic != serverMagic {
-		return fmt.Errorf("the daemon greets with %#x, not %#x", magic, serverMagic)
+		return fmt.Errorf("the daemon answers with the magic number %#x, not %#x", magic, serverMagic)
 	}
 	d.Protocol = binary.LittleEndian.Uint64(reply[8:])
 	return nil
 }
 
-// Kill kills the daemon and everything that runs inside, at once and without warning, as a crash would. The store stays as
-// it is, and commands may still be run on it, say with NIX_REMOTE=local.
+// Kill kills the daemon and all processes inside with SIGKILL, as a crash would. The store is left as it is, and commands can
+// still use it, for example with NIX_REMOTE=local.
 func (d *Daemon) Kill() {
 	d.t.Helper()
 	d.holder.killOthers()
@@ -237,11 +237,11 @@ func (d *Daemon) Restart() {
 	d.start()
 }
 
-// Processes returns the processes that run inside, by their ids outside: the daemon, a worker for each connection, builders,
+// Processes returns the processes inside, by their ids on the host: the daemon, a worker for each connection, builders, and
 // commands.
 func (d *Daemon) Processes() []int { return d.holder.others() }
 
-// Stderr returns what the daemon has said so far.
+// Stderr returns everything that the daemon has written to its standard error.
 func (d *Daemon) Stderr() string {
 	text, err := os.ReadFile(filepath.Join(d.tmp, "log"))
 	if err != nil {
@@ -250,11 +250,11 @@ func (d *Daemon) Stderr() string {
 	return string(text)
 }
 
-// HostPath returns where a path inside is to be found outside: a store path, or one below /nix, /tmp (the place to hand files
-// to a command) or /root (the home directory).
+// HostPath returns the path on the host of a path inside: a store path, or a path below /nix, /tmp (for passing files to a
+// command) or /root (the home directory).
 func (d *Daemon) HostPath(path string) string { return filepath.Join(d.tmp, path) }
 
-// stop ends everything and removes all files.
+// stop ends all processes and removes all files.
 func (d *Daemon) stop() {
 	if d.holder != nil {
 		d.holder.end()
@@ -268,7 +268,7 @@ func (d *Daemon) stop() {
 	}
 }
 
-// removeAll is os.RemoveAll for store paths too, in which directories are read-only, which stops anybody but root.
+// removeAll is os.RemoveAll, but first makes directories writable: the ones of store paths are read-only, also for their owner.
 func removeAll(dir string) error {
 	err := os.RemoveAll(dir)
 	if !errors.Is(err, fs.ErrPermission) {
@@ -283,15 +283,15 @@ func removeAll(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// A Client runs commands of one version of Nix inside, where a daemon is. The Nix of the
-// daemon itself is one; [Daemon.ClientOf] makes others.
+// A Client runs commands of one version of Nix inside the namespaces of a daemon. A Daemon is a client of its own version;
+// [Daemon.ClientOf] returns clients of other versions.
 type Client struct {
 	Suite
 	holder *holder
 }
 
-// ClientOf returns a client of another version that sees the daemon's files where the daemon
-// sees them. It ends with the test, or with its daemon's.
+// ClientOf returns a client of another version that sees the daemon's files under the same paths. It ends with the test, or
+// with the test of its daemon.
 func (d *Daemon) ClientOf(t testing.TB, s Suite) *Client {
 	t.Helper()
 	h, err := hold(s.Root, d.tmp, d.log)
@@ -302,9 +302,9 @@ func (d *Daemon) ClientOf(t testing.TB, s Suite) *Client {
 	return &Client{s, h}
 }
 
-// Command returns a command that will run inside, with the daemon's own version of Nix, as a client of the daemon. Before it is
-// started, the caller may set its standard streams and append to its Env (NIX_REMOTE=local makes it work on the store
-// itself). When ctx is done, it is killed with all its children; killing its Process instead would leave them.
+// Command returns a command that runs inside, with this version of Nix, as a client of the daemon. Before starting it, the
+// caller may set its standard streams and append to its Env (NIX_REMOTE=local makes it use the store directly). When ctx ends,
+// the command is killed with all its children; killing only its Process would leave them running.
 func (c *Client) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := c.holder.command(ctx, args)
 	cmd.Env = []string{
@@ -318,7 +318,7 @@ func (c *Client) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Run runs a command as [Client.Command] describes it, and returns what it said.
+// Run runs a command as [Client.Command] does, and returns its output.
 func (c *Client) Run(args ...string) (stdout, stderr string, err error) {
 	var out, errs strings.Builder
 	cmd := c.Command(context.Background(), args...)
@@ -327,7 +327,7 @@ func (c *Client) Run(args ...string) (stdout, stderr string, err error) {
 	return out.String(), errs.String(), err
 }
 
-// MustRun is [Client.Run] for a command that has to succeed. It returns the standard output.
+// MustRun is like [Client.Run], but fails the test if the command fails. It returns the standard output.
 func (c *Client) MustRun(t testing.TB, args ...string) string {
 	t.Helper()
 	stdout, stderr, err := c.Run(args...)

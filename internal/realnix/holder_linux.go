@@ -17,11 +17,11 @@ import (
 // private are the directories inside that each daemon has for itself. The rest is the suite's, and read-only.
 var private = []string{"/nix", "/tmp", "/root"}
 
-// holderScript turns the new namespaces into the daemon's world, and then stays, as their process 1. $1 is the suite's root, $2
-// the directory of the private directories.
+// holderScript sets up the mounts of the new namespaces, and then sleeps as their process 1. $1 is the suite's root, $2 the
+// directory of the private directories.
 //
-// The root is changed by pivot_root and not by chroot, because within a chroot there is no user namespace and no second
-// pivot_root, and so no sandbox for builds.
+// It changes the root by pivot_root instead of chroot: inside a chroot, user namespaces and another pivot_root are not
+// allowed, and both are needed for sandboxed builds.
 const holderScript = `
 set -e
 mount --make-rprivate /
@@ -41,14 +41,14 @@ echo ready
 exec env --ignore-signal=CHLD sleep infinity
 `
 
-// A holder is the process that holds a daemon's namespaces.
+// A holder is the process that holds the namespaces of a daemon.
 type holder struct {
 	cmd   *exec.Cmd
 	pidNS string // names the process namespace
 	ended chan struct{}
 }
 
-// hold makes the namespaces: the suite's root, with the private directories from tmp on it. What goes wrong is said in log.
+// hold creates the namespaces: the suite's root, with private directories from tmp. Errors of the mounts are written to log.
 func hold(root, tmp string, log *os.File) (*holder, error) {
 	ready, stdout, err := os.Pipe()
 	if err != nil {
@@ -61,7 +61,7 @@ func hold(root, tmp string, log *os.File) (*holder, error) {
 	cmd.Stdout, cmd.Stderr = stdout, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,
-		Setpgid:    true, // Ctrl-C is for the test, which then ends us
+		Setpgid:    true, // Ctrl-C must reach only the test, which then ends the holder
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	if os.Geteuid() != 0 {
@@ -73,19 +73,19 @@ func hold(root, tmp string, log *os.File) (*holder, error) {
 	h := &holder{cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// Pdeathsig is sent when the thread that started the process ends, so that thread has to stay.
+		// Pdeathsig is sent when the thread that started the process ends, so this thread must not end.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		stdout.Close()
 		started <- err
 		if err == nil {
-			cmd.Wait() // it is always killed
+			cmd.Wait() // the holder is always killed
 		}
 		close(h.ended)
 	}()
 	if err := <-started; err != nil {
-		return nil, fmt.Errorf("making namespaces: %w", err)
+		return nil, fmt.Errorf("creating namespaces: %w", err)
 	}
 	if _, err := bufio.NewReader(ready).ReadString('\n'); err != nil {
 		h.end()
@@ -102,19 +102,19 @@ func hold(root, tmp string, log *os.File) (*holder, error) {
 	return h, nil
 }
 
-// command returns a command that will run inside.
+// command returns a command that runs inside.
 func (h *holder) command(ctx context.Context, args []string) *exec.Cmd {
 	enter := []string{"--target", strconv.Itoa(h.cmd.Process.Pid), "--mount", "--pid"}
 	if os.Geteuid() != 0 {
 		enter = append(enter, "--user", "--preserve-credentials")
 	}
 	cmd := exec.CommandContext(ctx, "nsenter", append(append(enter, "--"), args...)...)
-	// A group of its own marks all that the command starts inside.
+	// Its own process group identifies everything that the command starts inside.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error {
-		// What is killed is the command and not nsenter, which then ends by itself. Without nsenter the command's remains
-		// would go to the machine's process 1, which in a container may never reap; and until they are reaped, the
-		// namespace cannot end, nor can its holder.
+		// Kill the command, and not nsenter, which then ends by itself. Without nsenter, the command would become a
+		// child of the machine's process 1, which in a container may never reap it; until then, neither the namespace
+		// nor its holder can end.
 		for cmd.Process.Signal(syscall.Signal(0)) == nil {
 			for _, pid := range h.others() {
 				if group, err := syscall.Getpgid(pid); err == nil && group == cmd.Process.Pid {
@@ -128,7 +128,7 @@ func (h *holder) command(ctx context.Context, args []string) *exec.Cmd {
 	return cmd
 }
 
-// others returns all processes inside, but the holder itself.
+// others returns all processes inside, except the holder.
 func (h *holder) others() []int {
 	proc, err := os.Open("/proc")
 	if err != nil {
@@ -149,7 +149,7 @@ func (h *holder) others() []int {
 	return pids
 }
 
-// killOthers kills all processes inside, but the holder itself, and waits until they are gone.
+// killOthers kills all processes inside, except the holder, and waits until they have ended.
 func (h *holder) killOthers() {
 	for pids := h.others(); len(pids) > 0; pids = h.others() {
 		for _, pid := range pids {
@@ -159,7 +159,7 @@ func (h *holder) killOthers() {
 	}
 }
 
-// end kills the holder, and the kernel everything inside with it; the holder is gone when all the others are.
+// end kills the holder, and with it the kernel kills everything inside. The holder ends after all other processes.
 func (h *holder) end() {
 	h.cmd.Process.Kill()
 	<-h.ended

@@ -11,7 +11,7 @@ import (
 
 var private []string
 
-// A holder cannot be made without Linux's namespaces.
+// A holder requires the namespaces of Linux.
 type holder struct{}
 
 func hold(root, tmp string, log *os.File) (*holder, error) {

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// settle waits until there are as many processes inside as there should be: a worker outlives its connection by a moment.
+// settle waits until there are want processes inside: a worker outlives its connection by a moment.
 func settle(t *testing.T, d *Daemon, want int) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); len(d.Processes()) != want; time.Sleep(time.Millisecond) {
@@ -27,10 +27,11 @@ func settle(t *testing.T, d *Daemon, want int) {
 	}
 }
 
-// oldest says the least that a suite's daemon has to speak. Suites move, so tests look at what is negotiated.
+// oldest maps suites to the oldest protocol that their daemons may speak. The packages of a suite change, so tests look at
+// the negotiated version.
 var oldest = map[string]uint64{"bullseye": 1<<8 | 21, "bookworm": 1<<8 | 34, "trixie": 1<<8 | 38, "sid": 1<<8 | 38}
 
-// greet connects and exchanges magics and versions, written out once more, independently of Start.
+// greet connects and exchanges magic numbers and versions, independently of the code of Start.
 func greet(t *testing.T, d *Daemon) (net.Conn, uint64) {
 	t.Helper()
 	conn, err := net.Dial("unix", d.Socket)
@@ -46,7 +47,7 @@ func greet(t *testing.T, d *Daemon) (net.Conn, uint64) {
 		t.Fatal(err)
 	}
 	if magic := string(reply[:8]); magic != "oixd\x00\x00\x00\x00" {
-		t.Fatalf("the daemon greets with %q", magic)
+		t.Fatalf("the daemon answers with %q", magic)
 	}
 	return conn, binary.LittleEndian.Uint64(reply[8:])
 }
@@ -61,14 +62,14 @@ func TestDaemon(t *testing.T) {
 		_, version := greet(t, d)
 		t.Logf("Nix %s speaks 1.%d", d.Version, version&0xff)
 		if version != d.Protocol || version < oldest[s.Name] {
-			t.Errorf("the daemon speaks %#x, Start says %#x, and %#x is the least", version, d.Protocol, oldest[s.Name])
+			t.Errorf("the daemon speaks %#x, Start returned %#x, and %#x is the minimum", version, d.Protocol, oldest[s.Name])
 		}
 
 		if got, want := d.MustRun(t, "nix-store", "--version"), "nix-store (Nix) "+s.Version+"\n"; got != want {
 			t.Errorf("nix-store --version says %q, want %q", got, want)
 		}
 
-		// A file that comes from outside.
+		// A file of the host.
 		if err := os.WriteFile(d.HostPath("/tmp/hello"), []byte("hello\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -78,41 +79,41 @@ func TestDaemon(t *testing.T) {
 			t.Errorf("outside, %s is %q, %v", path, text, err)
 		}
 
-		// What fails says so.
+		// A failing command prints its error.
 		absent := strings.Replace(path, "/nix/store/", "/nix/store/0", 1)
 		absent = absent[:len("/nix/store/")+32] + "-absent"
 		if _, stderr, err := d.Run("nix-store", "--check-validity", absent); err == nil || !strings.Contains(stderr, "not valid") {
 			t.Errorf("checking %s: %v, %q", absent, err, stderr)
 		}
 
-		// It really is the daemon that commands talk to.
+		// Commands connect to the daemon.
 		cmd := d.Command(t.Context(), "nix-store", "--check-validity", path)
 		cmd.Env = append(cmd.Env, "NIX_REMOTE=unix:///nix/nowhere")
 		if err := cmd.Run(); err == nil {
-			t.Error("nix-store found a daemon where none is")
+			t.Error("nix-store found a daemon on a socket that does not exist")
 		}
 
-		// And through another input.
+		// A command with a standard input.
 		cmd = d.Command(t.Context(), "sh", "-c", "cat; pwd; echo $NIX_REMOTE; ls -d /proc/self /dev/null /nix/store")
 		cmd.Stdin = strings.NewReader("from stdin\n")
 		if out, err := cmd.CombinedOutput(); err != nil || string(out) != "from stdin\n/\ndaemon\n/dev/null\n/nix/store\n/proc/self\n" {
 			t.Errorf("sh said %q, %v", out, err)
 		}
 
-		// The root is the suite's, and nobody changes it.
+		// The root belongs to the suite, and is read-only.
 		if stdout, _, err := d.Run("touch", "/usr/touched"); err == nil {
 			t.Error("the suite's root is writable", stdout)
 		}
 	})
 }
 
-// build is a derivation in the language of Nix, without any input.
+// build is a Nix expression of a derivation without inputs.
 const build = `derivation { name = "built"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "%s" ]; }`
 
 func TestBuild(t *testing.T) {
 	Each(t, func(t *testing.T, s Suite) {
 		t.Parallel()
-		// Without a sandbox; and as builds usually are, with one and with build users.
+		// Without a sandbox; and, as usual, with a sandbox and build users.
 		configs := map[string]map[string]string{"plain": nil}
 		if os.Geteuid() == 0 {
 			configs["sandbox"] = map[string]string{
@@ -141,7 +142,7 @@ func TestBuild(t *testing.T) {
 func TestUntrusted(t *testing.T) {
 	Each(t, func(t *testing.T, s Suite) {
 		t.Parallel()
-		// Only the trusted may bring what is not signed.
+		// Only trusted users may import unsigned paths.
 		for _, untrusted := range []bool{false, true} {
 			d := Start(t, s, &Options{Untrusted: untrusted})
 			path := strings.TrimSpace(d.MustRun(t, "nix-build", "--no-out-link", "--expr", fmt.Sprintf(build, "echo > $out")))
@@ -180,10 +181,10 @@ func TestKillAndRestart(t *testing.T) {
 		}
 		conn.SetDeadline(time.Now().Add(10 * time.Second))
 		if _, err := io.ReadAll(conn); errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Error("killed, but its connection is open")
+			t.Error("killed, but the connection is open")
 		}
 		if _, err := net.Dial("unix", d.Socket); err == nil {
-			t.Error("killed, but it accepts")
+			t.Error("killed, but it accepts connections")
 		}
 		cmd := d.Command(t.Context(), "nix-store", "--check-validity", path)
 		cmd.Env = append(cmd.Env, "NIX_REMOTE=local")
@@ -234,11 +235,11 @@ func TestNothingIsLeft(t *testing.T) {
 		mark := fmt.Sprintf("REALNIX_TEST_MARK=%d-%d", os.Getpid(), time.Now().UnixNano())
 		t.Run("inner", func(t *testing.T) {
 			d = Start(t, s, &Options{Env: []string{mark}})
-			greet(t, d) // and leave the connection open
+			greet(t, d) // the connection stays open
 			d.MustRun(t, "nix-store", "--add", "/usr/share/common-licenses")
 			d.MustRun(t, "sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 </dev/null &")
 			if len(mentions(t, mark)) == 0 {
-				t.Error("the mark does not mark")
+				t.Error("no process has the mark")
 			}
 		})
 		if pids := mentions(t, mark); len(pids) != 0 {
@@ -250,7 +251,7 @@ func TestNothingIsLeft(t *testing.T) {
 	})
 }
 
-// TestDeathOfTheTest runs this test again as a process of its own, which starts a daemon and is then killed.
+// TestDeathOfTheTest runs this test again in a separate process, which starts a daemon and is then killed.
 func TestDeathOfTheTest(t *testing.T) {
 	const role = "REALNIX_TEST_VICTIM"
 	if name := os.Getenv(role); name != "" {
@@ -311,7 +312,7 @@ func TestSuites(t *testing.T) {
 	}
 }
 
-// ender is a test that records how it ends.
+// ender is a testing.TB that records how the test ends.
 type ender struct {
 	testing.TB
 	how string

@@ -11,17 +11,17 @@ import (
 	"pix/internal/testenv"
 )
 
-// A Suite is one installed Nix.
+// A Suite is an installed version of Nix.
 type Suite struct {
 	Name    string // of the Debian release: "bookworm"
 	Version string // of Nix: "2.8.0"
-	Root    string // the directory that scripts/nix-daemons made for it
+	Root    string // the directory that scripts/nix-daemons created
 }
 
-// names are all suites there are, oldest Nix first.
+// names are all suites, oldest Nix first.
 var names = []string{"bullseye", "bookworm", "trixie", "sid"}
 
-// required reports whether CI must have the suite.
+// required reports whether the suite must be installed in CI.
 func (s Suite) required() bool { return s.Name == "bookworm" || s.Name == "trixie" }
 
 // Suites returns the suites that are installed, oldest Nix first.
@@ -35,8 +35,8 @@ func Suites() []Suite {
 	return found
 }
 
-// Each runs f once for each suite, as a subtest of its name. The subtest of a suite that is not installed skips or fails, as
-// [Get] does.
+// Each runs f for each suite, as a subtest with its name. The subtest of a suite that is not installed is skipped or fails,
+// as in [Get].
 func Each(t *testing.T, f func(t *testing.T, s Suite)) {
 	t.Helper()
 	for _, name := range names {
@@ -44,7 +44,7 @@ func Each(t *testing.T, f func(t *testing.T, s Suite)) {
 	}
 }
 
-// Get returns the suite of that name. Where it is not installed, the test skips, or, if it is required, fails.
+// Get returns the suite with a name. If it is not installed, the test is skipped, or, if the suite is required, fails.
 func Get(t testing.TB, name string) Suite {
 	t.Helper()
 	s, err := find(name)
@@ -54,23 +54,23 @@ func Get(t testing.TB, name string) Suite {
 	return s
 }
 
-// find looks a suite up below $PIX_NIX_DAEMONS.
+// find looks up a suite in $PIX_NIX_DAEMONS.
 func find(name string) (Suite, error) {
 	if !slices.Contains(names, name) {
-		return Suite{}, fmt.Errorf("there is no suite %q, only %s", name, strings.Join(names, ", "))
+		return Suite{}, fmt.Errorf("unknown suite %q; the suites are %s", name, strings.Join(names, ", "))
 	}
 	dir := os.Getenv("PIX_NIX_DAEMONS")
 	if dir == "" {
-		return Suite{}, fmt.Errorf("no real Nix here: run scripts/nix-daemons DIR and set PIX_NIX_DAEMONS=DIR")
+		return Suite{}, fmt.Errorf("real Nix is not installed: run scripts/nix-daemons DIR and set PIX_NIX_DAEMONS=DIR")
 	}
 	if !filepath.IsAbs(dir) {
-		// A test runs in the directory of its package, so this would mean another place in each.
+		// Tests run in the directories of their packages, where a relative path would have different meanings.
 		return Suite{}, fmt.Errorf("PIX_NIX_DAEMONS=%s is not an absolute path", dir)
 	}
 	s := Suite{Name: name, Root: filepath.Join(dir, name)}
 	stamp, err := os.ReadFile(filepath.Join(s.Root, ".nix-daemons"))
 	if err != nil {
-		return Suite{}, fmt.Errorf("no real Nix of %s here: run scripts/nix-daemons %s %s (%w)", name, dir, name, err)
+		return Suite{}, fmt.Errorf("the real Nix of %s is not installed: run scripts/nix-daemons %s %s (%w)", name, dir, name, err)
 	}
 	for line := range strings.Lines(string(stamp)) {
 		if version, ok := strings.CutPrefix(line, "nix "); ok {
@@ -78,11 +78,11 @@ func find(name string) (Suite, error) {
 			return s, nil
 		}
 	}
-	return Suite{}, fmt.Errorf("%s does not say which Nix it is: remove it and run scripts/nix-daemons again", s.Root)
+	return Suite{}, fmt.Errorf("the version of Nix in %s is unknown: remove it and run scripts/nix-daemons again", s.Root)
 }
 
-// unavailable ends a test that cannot have its daemon: it fails where $PIX_TEST_REQUIRE asks for it and the suite is a required
-// one, and skips elsewhere.
+// unavailable ends a test whose daemon is not available. The test fails if $PIX_TEST_REQUIRE contains "daemons" and the suite
+// is a required one, and is skipped otherwise.
 func unavailable(t testing.TB, s Suite, err error) {
 	t.Helper()
 	if !testenv.Requires("daemons") {

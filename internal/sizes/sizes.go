@@ -1,4 +1,4 @@
-// Package sizes spells numbers of bytes as Nix does.
+// Package sizes formats numbers of bytes as Nix does.
 package sizes
 
 import "fmt"

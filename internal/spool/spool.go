@@ -1,4 +1,4 @@
-// Package spool keeps a stream whose size must be known before it is sent on.
+// Package spool stores a stream whose size must be known before it can be sent.
 package spool
 
 import (
@@ -7,18 +7,18 @@ import (
 	"os"
 )
 
-// memory is the size in bytes up to which a File needs no file on disk.
+// memory is the size in bytes up to which the contents stay in memory.
 const memory = 1 << 20
 
 // A File is written once, and then read once. A large one is a temporary file without a name. The zero value
 // is ready to use, and so is a File after Close.
 type File struct {
 	buf  bytes.Buffer
-	file *os.File // nil as long as the contents are few
+	file *os.File // nil as long as the contents fit in memory
 	size int64
 }
 
-// Size returns how many bytes were written.
+// Size returns the number of bytes written.
 func (f *File) Size() int64 { return f.size }
 
 // Write implements io.Writer.
@@ -35,7 +35,7 @@ func (f *File) Write(p []byte) (n int, err error) {
 	return f.file.Write(p)
 }
 
-// create moves the contents to a temporary file. It has no name, so that nothing is left of it
+// create moves the contents to a temporary file, and removes its name, so that the file does not remain
 // even if the process is killed.
 func (f *File) create() error {
 	file, err := os.CreateTemp("", "pix-spool-*")
@@ -43,13 +43,13 @@ func (f *File) create() error {
 		return err
 	}
 	f.file = file
-	os.Remove(file.Name()) // Close tries again where an open file cannot be removed
+	os.Remove(file.Name()) // some systems cannot remove an open file: Close tries again
 	_, err = f.buf.WriteTo(file)
 	f.buf = bytes.Buffer{}
 	return err
 }
 
-// Rewind ends writing. What is read next is the beginning.
+// Rewind ends writing. The next Read begins at the first byte.
 func (f *File) Rewind() error {
 	if f.file == nil {
 		return nil

@@ -1,3 +1,3 @@
-// Package termtest is a terminal for tests: a [Screen] that understands the escape
-// sequences that pix writes, and no others, and a pseudo-terminal to run commands on.
+// Package termtest provides terminals for tests: a [Screen] that supports exactly the escape sequences that pix writes, and a
+// [Terminal] that runs a command on a pseudo-terminal.
 package termtest

@@ -13,26 +13,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Terminal is a pseudo-terminal with a command on it, and the screen that shows it.
+// A Terminal is a pseudo-terminal with a running command and a screen.
 type Terminal struct {
-	Command *exec.Cmd // which runs
+	Command *exec.Cmd // the running command
 
 	t       testing.TB
-	control *os.File // our end
+	control *os.File // the end of the test
 	done    chan struct{}
 
 	mu     sync.Mutex
 	screen *Screen
 }
 
-// Start runs a command in a session of its own, on a terminal of that size that is its
-// standard output and error, and its standard input if it has none. It is killed at the end
-// of the test, if it still runs.
+// Start runs a command in a new session on a terminal with this size. The terminal is the standard output and error of the
+// command, and the standard input if cmd.Stdin is nil. The command is killed at the end of the test.
 func Start(t testing.TB, columns, rows int, cmd *exec.Cmd) *Terminal {
 	t.Helper()
 	control, end, err := open()
 	if err != nil {
-		t.Skipf("there is no pseudo-terminal: %v", err)
+		t.Skipf("no pseudo-terminal: %v", err)
 	}
 	defer end.Close()
 	term := &Terminal{Command: cmd, t: t, control: control, done: make(chan struct{}), screen: NewScreen(columns, rows)}
@@ -48,14 +47,14 @@ func Start(t testing.TB, columns, rows int, cmd *exec.Cmd) *Terminal {
 	}
 	go term.read()
 	t.Cleanup(func() {
-		cmd.Process.Kill() // no matter if it has ended
+		cmd.Process.Kill() // fails if it has ended
 		<-term.done
 		control.Close()
 	})
 	return term
 }
 
-// open opens a new pseudo-terminal, both ends.
+// open opens both ends of a new pseudo-terminal.
 func open() (control, end *os.File, err error) {
 	control, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -75,7 +74,7 @@ func open() (control, end *os.File, err error) {
 	return control, end, nil
 }
 
-// read shows what is written, until nobody has the other end any more.
+// read writes the output to the screen until all processes have closed the other end.
 func (t *Terminal) read() {
 	defer close(t.done)
 	buf := make([]byte, 64<<10)
@@ -84,7 +83,7 @@ func (t *Terminal) read() {
 		if _, err := unix.Poll(wait, -1); err == unix.EINTR {
 			continue
 		}
-		// What has been read is on the screen when the lock is free again.
+		// The lock is held from the read to the write, so Look never sees a screen without output that was read.
 		t.mu.Lock()
 		n, err := t.control.Read(buf)
 		t.screen.Write(buf[:n])
@@ -95,14 +94,14 @@ func (t *Terminal) read() {
 	}
 }
 
-// Look calls f with the screen, which does not change meanwhile.
+// Look calls f with the screen, which does not change during the call.
 func (t *Terminal) Look(f func(*Screen)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f(t.screen)
 }
 
-// Type types on the keyboard; "\x03" is Ctrl-C.
+// Type sends keys to the command; "\x03" is Ctrl-C.
 func (t *Terminal) Type(keys string) {
 	t.t.Helper()
 	if _, err := t.control.WriteString(keys); err != nil {
@@ -110,13 +109,13 @@ func (t *Terminal) Type(keys string) {
 	}
 }
 
-// Resize gives the terminal another size, and tells the command. It does so when all that
-// the command has written for the old size is on the screen.
+// Resize changes the size of the terminal, which sends SIGWINCH to the command. Before, it waits until all output for the old
+// size is on the screen.
 func (t *Terminal) Resize(columns, rows int) {
 	t.t.Helper()
 	t.pause()
 	defer t.Command.Process.Signal(unix.SIGCONT)
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(time.Millisecond) {
 		t.mu.Lock()
 		waiting, err := unix.IoctlGetInt(int(t.control.Fd()), unix.TIOCINQ)
 		if err == nil && waiting == 0 || time.Now().After(deadline) {
@@ -129,15 +128,15 @@ func (t *Terminal) Resize(columns, rows int) {
 	t.setSize(columns, rows)
 }
 
-// patience is how long anything may take on a machine that is busy with other things.
-const patience = 20 * time.Second
+// timeout is the largest time for an operation. It is long, because the machine may be busy.
+const timeout = 20 * time.Second
 
-// pause stops the command, and returns when it has stopped.
+// pause stops the command, and waits until it has stopped.
 func (t *Terminal) pause() {
 	t.t.Helper()
 	pid := t.Command.Process.Pid
 	t.Command.Process.Signal(unix.SIGSTOP)
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(timeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			t.t.Fatal(err)
@@ -146,7 +145,7 @@ func (t *Terminal) pause() {
 			return
 		}
 	}
-	t.t.Fatal("the command does not stop")
+	t.t.Fatal("the command did not stop")
 }
 
 func (t *Terminal) setSize(columns, rows int) {
@@ -156,8 +155,7 @@ func (t *Terminal) setSize(columns, rows int) {
 	}
 }
 
-// Wait waits until the command has ended and all that it has written is on the screen. The
-// error is that of [exec.Cmd.Wait].
+// Wait waits until the command has ended and its whole output is on the screen. It returns the error of [exec.Cmd.Wait].
 func (t *Terminal) Wait() error {
 	err := t.Command.Wait()
 	<-t.done

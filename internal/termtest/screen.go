@@ -9,24 +9,24 @@ import (
 	"unicode/utf8"
 )
 
-// A Screen is what a terminal shows. It behaves as tmux does where terminals differ: it
-// wraps lines anew when it is resized, takes lines back from its history when it becomes
-// higher, and a character at the margin leaves the cursor there until the next one comes.
+// A Screen is the screen of a terminal. Where terminals differ, it behaves like tmux: it wraps lines again when its size
+// changes, takes lines back from its history when it becomes higher, and leaves the cursor at the margin after a
+// character there until the next character.
 type Screen struct {
 	columns, rows int
 	grid          []row
 	history       []row
-	x, y          int // of the cursor; x is columns if it waits at the margin
+	x, y          int // the cursor; x equals columns after a character at the margin
 	noWrap        bool
-	hidden        bool   // the cursor is
-	rest          []byte // of what was written, not yet understood
-	wrong         []string
+	hidden        bool   // the cursor is hidden
+	rest          []byte // an incomplete character or sequence
+	unsupported   []string
 }
 
-// A row is a row of cells. A wide character has two, of which the second is "".
+// A row is a row of cells. A wide character has two cells; the second one is "".
 type row struct {
 	cells   []string
-	wrapped bool // goes on in the next row
+	wrapped bool // continues in the next row
 }
 
 // NewScreen returns an empty screen.
@@ -34,20 +34,20 @@ func NewScreen(columns, rows int) *Screen {
 	return &Screen{columns: columns, rows: rows, grid: make([]row, rows)}
 }
 
-// Lines returns what is shown, without blanks at the ends of lines and empty lines at the end.
+// Lines returns the lines on the screen, without spaces at their ends and without empty lines at the end.
 func (s *Screen) Lines() []string { return textOf(s.grid) }
 
-// History returns what has left the screen at its top.
+// History returns the lines that have left the screen at its top.
 func (s *Screen) History() []string { return textOf(s.history) }
 
-// Cursor returns where the cursor is, from 0, and whether it is shown.
+// Cursor returns the position of the cursor, which begins at 0, and whether it is visible.
 func (s *Screen) Cursor() (x, y int, shown bool) { return s.x, s.y, !s.hidden }
 
-// Wraps reports whether what is too long goes on in the next line, as is usual.
+// Wraps reports whether long lines continue in the next row, which is the default.
 func (s *Screen) Wraps() bool { return !s.noWrap }
 
-// Wrong returns what was written that a terminal may not understand.
-func (s *Screen) Wrong() []string { return s.wrong }
+// Unsupported returns the control characters and escape sequences in the output that a terminal may not support.
+func (s *Screen) Unsupported() []string { return s.unsupported }
 
 func textOf(rows []row) []string {
 	lines := make([]string, len(rows))
@@ -60,21 +60,21 @@ func textOf(rows []row) []string {
 	return lines
 }
 
-// Write takes in what is written to the terminal. It never fails.
+// Write writes output to the screen. It never returns an error.
 func (s *Screen) Write(p []byte) (int, error) {
 	s.rest = append(s.rest, p...)
 	for len(s.rest) > 0 {
-		n := s.take(s.rest)
+		n := s.interpret(s.rest)
 		if n == 0 {
-			break // more has to come
+			break // incomplete
 		}
 		s.rest = s.rest[n:]
 	}
 	return len(p), nil
 }
 
-// take does what the next character or sequence says, and returns its length.
-func (s *Screen) take(b []byte) int {
+// interpret interprets the next character or sequence, and returns its length; 0 if it is incomplete.
+func (s *Screen) interpret(b []byte) int {
 	switch c := b[0]; {
 	case c == 0x1b:
 		return s.escape(b)
@@ -88,7 +88,7 @@ func (s *Screen) take(b []byte) int {
 		s.x = min(s.x/8*8+8, s.columns-1)
 	case c == 0x07:
 	case c < 0x20 || c == 0x7f:
-		s.wrong = append(s.wrong, strconv.Quote(string(c)))
+		s.unsupported = append(s.unsupported, strconv.Quote(string(c)))
 	case !utf8.FullRune(b):
 		return 0
 	default:
@@ -99,13 +99,13 @@ func (s *Screen) take(b []byte) int {
 	return 1
 }
 
-// escape does what a sequence says: ESC [ parameters letter.
+// escape interprets an escape sequence: ESC [ parameters letter.
 func (s *Screen) escape(b []byte) int {
 	if len(b) < 2 {
 		return 0
 	}
 	if b[1] != '[' {
-		s.wrong = append(s.wrong, strconv.Quote(string(b[:2])))
+		s.unsupported = append(s.unsupported, strconv.Quote(string(b[:2])))
 		return 2
 	}
 	end := slices.IndexFunc(b[2:], func(c byte) bool { return 0x40 <= c && c <= 0x7e })
@@ -141,7 +141,7 @@ func (s *Screen) escape(b []byte) int {
 		s.hidden = letter == 'l'
 	case parameters == "?2026" && (letter == 'h' || letter == 'l'):
 	default:
-		s.wrong = append(s.wrong, strconv.Quote(string(b[:3+end])))
+		s.unsupported = append(s.unsupported, strconv.Quote(string(b[:3+end])))
 	}
 	return 3 + end
 }
@@ -161,7 +161,7 @@ func (s *Screen) lineFeed(wrapped bool) {
 	}
 }
 
-// put writes a character.
+// put writes a character at the cursor.
 func (s *Screen) put(r rune) {
 	w := runeWidth(r)
 	if w == 0 {
@@ -192,7 +192,7 @@ func (s *Screen) put(r rune) {
 	}
 }
 
-// runeWidth returns how many columns a terminal gives a character.
+// runeWidth returns the number of columns of a character.
 func runeWidth(r rune) int {
 	switch {
 	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
@@ -205,10 +205,10 @@ func runeWidth(r rune) int {
 	return 1
 }
 
-// Resize gives the screen another size, first in height.
+// Resize changes the size of the screen, first the height.
 func (s *Screen) Resize(columns, rows int) {
 	for ; s.rows > rows; s.rows-- {
-		if s.y < s.rows-1 { // what is below the cursor goes first
+		if s.y < s.rows-1 { // remove rows below the cursor first
 			s.grid = s.grid[:s.rows-1]
 			continue
 		}
@@ -230,7 +230,7 @@ func (s *Screen) Resize(columns, rows int) {
 	}
 }
 
-// reflow wraps all lines anew. The cursor stays at its character.
+// reflow wraps all lines again. The cursor stays at its character.
 func (s *Screen) reflow(columns int) {
 	var all []row
 	cursor := len(s.history) + s.y

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LetAllWrite gives a directory a default access control list that lets every user write to files
-// made in it, whatever the umask. It skips the test if the file system has no such lists.
+// LetAllWrite gives a directory a default access control list that makes new files in it writable for
+// every user, whatever the umask. It skips the test if the file system does not support such lists.
 func LetAllWrite(t testing.TB, dir string) {
 	t.Helper()
 	const all, noID = 7, 0xffffffff
@@ -23,11 +23,11 @@ func LetAllWrite(t testing.TB, dir string) {
 		list = binary.LittleEndian.AppendUint32(list, entry.id)
 	}
 	if err := unix.Setxattr(dir, "system.posix_acl_default", list, 0); err == unix.ENOTSUP {
-		t.Skip("the file system has no access control lists")
+		t.Skip("the file system does not support access control lists")
 	} else if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Nobody is the id of a user and of a group without rights.
+// Nobody is the id of an unprivileged user and group.
 const Nobody = 65534

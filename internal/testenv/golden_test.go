@@ -10,8 +10,8 @@ import (
 	"pix/internal/testenv"
 )
 
-// consumers says which package's tests read the files of each folder of golden data, each of
-// them, and why nobody reads some.
+// consumers maps each folder of golden data to the packages whose tests read all its files, or to the reason
+// why no test reads them.
 var consumers = map[string]string{
 	"store/build-result":                     "not yet: pix does not write build results as JSON",
 	"store/common-protocol":                  "protocol",
@@ -31,17 +31,17 @@ var consumers = map[string]string{
 	"store/path-info/json-2":                 "store",
 	"store/path-info/json-3":                 "store",
 	"store/realisation":                      "signature, the fingerprints and signatures; store, the realisations",
-	"store/serve-protocol":                   "nobody: the protocol of nix-store --serve is not spoken by pix",
+	"store/serve-protocol":                   "unused: pix does not speak the protocol of nix-store --serve",
 	"store/store-path":                       "storepath",
 	"store/store-reference":                  "not yet: pix opens few kinds of stores",
 	"store/worker-protocol":                  "protocol",
 	"util/hash":                              "nixhash",
-	"util/memory-source-accessor":            "nobody: a file tree in Nix's memory, which pix has no use for",
+	"util/memory-source-accessor":            "unused: file trees in the memory of Nix, for which pix has no use",
 	"util/nar-listing":                       "nar",
 	"util/nars":                              "nar",
 }
 
-// A folder of golden data that nobody reads, and that has no reason for it, is a failure.
+// Every folder of golden data is read by a test, or listed with a reason.
 func TestGoldenDataIsConsumed(t *testing.T) {
 	root := testenv.NixData(t, "")
 	seen := make(map[string]bool)
@@ -51,7 +51,7 @@ func TestGoldenDataIsConsumed(t *testing.T) {
 		}
 		folder := path.Dir(name)
 		if consumers[folder] == "" && !seen[folder] {
-			t.Errorf("nobody consumes %s", filepath.FromSlash(folder))
+			t.Errorf("no test reads %s", filepath.FromSlash(folder))
 		}
 		seen[folder] = true
 		return nil
@@ -61,7 +61,7 @@ func TestGoldenDataIsConsumed(t *testing.T) {
 	}
 	for folder := range consumers {
 		if !seen[folder] {
-			t.Errorf("%s is gone from the golden data", folder)
+			t.Errorf("%s is missing from the golden data", folder)
 		}
 	}
 }

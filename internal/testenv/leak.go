@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// NoLeak fails the test if goroutines are left at its end. It is to be called before any are
-// started.
+// NoLeak fails the test if it leaves goroutines behind. Call it before the test starts any.
 func NoLeak(t *testing.T) {
 	t.Helper()
 	before := runtime.NumGoroutine()
@@ -19,6 +18,6 @@ func NoLeak(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 		buf := make([]byte, 64<<10)
-		t.Errorf("%d goroutines are left of %d:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
+		t.Errorf("there are %d goroutines, and were %d:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
 	})
 }

@@ -9,21 +9,21 @@ import (
 	"testing"
 )
 
-// childVariable names, in the environment of a child process, the test that it is for.
+// childVariable is the environment variable of a child process that contains the name of its test.
 const childVariable = "PIX_TEST_CHILD"
 
-// MaxResident runs a scene in a process of its own, and fails the test if that fails, or if more than
-// limit bytes of the process were resident at any time. It skips where no /proc says how much that
-// was, and with the race detector, which needs several times as much.
-func MaxResident(t *testing.T, limit int64, scene func(t *testing.T)) {
+// MaxResident runs body in a separate process. It fails the test if that process fails, or if more than
+// limit bytes of it were resident at any time. It skips the test if /proc does not report the peak, and
+// under the race detector, which needs several times as much memory.
+func MaxResident(t *testing.T, limit int64, body func(t *testing.T)) {
 	t.Helper()
 	if os.Getenv(childVariable) == t.Name() {
-		scene(t)
+		body(t)
 		fmt.Printf("\npeak %d\n", peak(t))
 		return
 	}
 	if _, err := os.Stat("/proc/self/status"); err != nil || RaceEnabled {
-		t.Skip("how much memory a process takes cannot be measured here")
+		t.Skip("the memory of a process cannot be measured here")
 	}
 	var pattern []string
 	for part := range strings.SplitSeq(t.Name(), "/") {
@@ -33,14 +33,14 @@ func MaxResident(t *testing.T, limit int64, scene func(t *testing.T)) {
 	cmd.Env = append(os.Environ(), childVariable+"="+t.Name())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("the process of the scene: %v\n%s", err, out)
+		t.Fatalf("the child process: %v\n%s", err, out)
 	}
 	var got int64
 	if _, after, ok := strings.Cut(string(out), "\npeak "); ok {
 		fmt.Sscan(after, &got)
 	}
 	if got == 0 {
-		t.Fatalf("the process of the scene did not say how much memory it took:\n%s", out)
+		t.Fatalf("the child process did not print its peak memory:\n%s", out)
 	}
 	t.Logf("%d MiB were resident at most", got>>20)
 	if got > limit {
@@ -48,7 +48,7 @@ func MaxResident(t *testing.T, limit int64, scene func(t *testing.T)) {
 	}
 }
 
-// peak returns how many bytes of this process were resident at most.
+// peak returns the largest number of resident bytes of this process so far.
 func peak(t *testing.T) int64 {
 	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")

@@ -10,7 +10,7 @@ import (
 // ErrPanic is the value of the panics of [Fault].
 var ErrPanic = errors.New("a panic of the test")
 
-// Fault panics with [ErrPanic], or with goexit ends the goroutine.
+// Fault panics with [ErrPanic], or, with goexit, ends the goroutine.
 func Fault(goexit bool) {
 	if goexit {
 		runtime.Goexit()
@@ -39,7 +39,7 @@ func Outcome(t testing.TB, f func()) any {
 		return how
 	case <-time.After(20 * time.Second):
 		buf := make([]byte, 1<<20)
-		t.Fatalf("it hangs:\n%s", buf[:runtime.Stack(buf, true)])
+		t.Fatalf("the function hangs:\n%s", buf[:runtime.Stack(buf, true)])
 		return nil
 	}
 }

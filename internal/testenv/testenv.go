@@ -1,12 +1,12 @@
-// Package testenv finds what some tests need beside Go, through the environment:
+// Package testenv finds the external data that some tests need, through environment variables:
 //
-//	PIX_NIX_DATA      Nix's own golden data: the folder with "store" and "util" in it
-//	PIX_CORPUS        collections of real derivations, with answers
-//	PIX_TEST_REQUIRE  a list with commas of what must be there: daemons, data, corpus; and
-//	                  release, which asks for a test that takes long
+//	PIX_NIX_DATA      Nix's own golden data: the folder that contains "store" and "util"
+//	PIX_CORPUS        collections of real derivations, with expected results
+//	PIX_TEST_REQUIRE  a comma-separated list of required data: daemons, data, corpus; and
+//	                  release, which enables a slow test
 //
-// A test that does not find what it needs skips, and says so; if that is required, as it is
-// in the project's own check, it fails.
+// A test without its data is skipped with a message. If the data is required, as in the project's
+// own check, the test fails.
 package testenv
 
 import (
@@ -17,12 +17,12 @@ import (
 	"testing"
 )
 
-// Requires reports whether what, one of "daemons", "data", "corpus" and "release", is required.
+// Requires reports whether something is required: "daemons", "data", "corpus" or "release".
 func Requires(what string) bool {
 	return slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), what)
 }
 
-// Missing skips the test because of what is missing, or fails it if that is required.
+// Missing skips the test because data is missing, or fails it if the data is required.
 func Missing(t testing.TB, what, why string) {
 	t.Helper()
 	if Requires(what) {
@@ -41,18 +41,18 @@ func NixData(t testing.TB, folder string) string {
 	return filepath.Join(root, filepath.FromSlash(folder))
 }
 
-// MoreNixData returns a folder of the golden data that is kept beside the rest, in a folder of the
-// same name and "-more".
+// MoreNixData returns a folder of the additional golden data, which is in a folder of the same name with
+// "-more" appended.
 func MoreNixData(t testing.TB, folder string) string {
 	t.Helper()
 	name := filepath.Join(NixData(t, "")+"-more", filepath.FromSlash(folder))
 	if _, err := os.Stat(name); err != nil {
-		t.Skip("there is no such golden data: ", err)
+		t.Skip("the golden data does not have this folder: ", err)
 	}
 	return name
 }
 
-// Corpus returns the folder of corpora.
+// Corpus returns the folder with the collections of derivations.
 func Corpus(t testing.TB) string {
 	t.Helper()
 	folder := os.Getenv("PIX_CORPUS")

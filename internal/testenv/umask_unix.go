@@ -13,12 +13,11 @@ import (
 	"testing"
 )
 
-// umaskVariable tells a test that runs in a process of its own which umask it has.
+// umaskVariable is the environment variable of a child process that contains its umask.
 const umaskVariable = "PIX_TEST_UMASK"
 
-// UnderUmasks runs the rest of a test under the umasks 0, 002, 022 and 077, each in a process of
-// its own, since the umask belongs to the process. It calls body there, and reports in the calling
-// process what failed.
+// UnderUmasks runs body under the umasks 0, 002, 022 and 077, each in a separate process, because the umask
+// belongs to the process. Failures are reported in the calling process.
 func UnderUmasks(t *testing.T, body func(t *testing.T)) {
 	t.Helper()
 	if text := os.Getenv(umaskVariable); text != "" {
@@ -42,7 +41,7 @@ func UnderUmasks(t *testing.T, body func(t *testing.T)) {
 	}
 }
 
-// Modes returns the permissions of what lies below dir, and of dir itself under the name ".", as
+// Modes returns the permissions of the files below dir, and of dir itself under the name ".", as
 // text: "d0755" for a directory, "f0644" for a file, "s0600" for a socket. Symlinks are left out.
 func Modes(t testing.TB, dir string) map[string]string {
 	t.Helper()

@@ -7,17 +7,17 @@ import (
 	"testing"
 )
 
-// RemoveStore lets the test remove a temporary directory in which there is a store: whoever is
-// not root cannot remove what lies in directories that nobody may write to.
+// RemoveStore makes a temporary directory with a store removable when the test ends: its directories are
+// read-only, so only root could remove the files in them.
 func RemoveStore(t testing.TB, dir string) {
 	t.Cleanup(func() { MakeWritable(dir) })
 }
 
-// MakeWritable lets whoever is not root remove what lies in a directory.
+// MakeWritable makes all directories below a directory writable, so that an ordinary user can remove them.
 func MakeWritable(dir string) {
 	filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
-			os.Chmod(name, 0o755) // if it cannot be, removing it will fail and say so
+			os.Chmod(name, 0o755) // after a failure the removal reports an error
 		}
 		return nil
 	})

@@ -10,8 +10,8 @@ import (
 	"pix/pixpkgs"
 )
 
-// Build builds packages on each daemon that there is, and calls check with the contents of
-// their default outputs, which must be files. Where there is no daemon, the test skips.
+// Build builds packages with each available version of Nix, and calls check with the contents of their default outputs,
+// which must be files. Without any Nix, the test is skipped.
 func Build(t *testing.T, declare func(t *testing.T, d *realnix.Daemon) []*pixpkgs.Package, check func(t *testing.T, contents []string)) {
 	t.Helper()
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
@@ -39,7 +39,7 @@ func Build(t *testing.T, declare func(t *testing.T, d *realnix.Daemon) []*pixpkg
 	})
 }
 
-// Packages makes of what an example declares what [Build] takes.
+// Packages returns the result of an example's declare as an argument for [Build].
 func Packages(declared []*pixpkgs.Package, err error) func(*testing.T, *realnix.Daemon) []*pixpkgs.Package {
 	return func(t *testing.T, _ *realnix.Daemon) []*pixpkgs.Package {
 		t.Helper()

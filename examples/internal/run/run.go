@@ -1,5 +1,4 @@
-// Package run is what the examples have in common: they print the paths of their packages,
-// and build them if they are told to.
+// Package run is the common main function of the examples: it prints the paths of packages, and builds them with -build.
 package run
 
 import (
@@ -15,11 +14,11 @@ import (
 )
 
 var (
-	build = flag.Bool("build", false, "build the packages on the store that -store names")
-	uri   = flag.String("store", "daemon", "where to build: daemon, unix://SOCKET, ssh-ng://HOST")
+	build = flag.Bool("build", false, "build the packages with the store of -store")
+	uri   = flag.String("store", "daemon", "the store that builds: daemon, unix://SOCKET or ssh-ng://HOST")
 )
 
-// Main is the main function of an example, whose packages declare returns.
+// Main is the main function of an example. declare returns its packages.
 func Main(declare func(context.Context) ([]*pixpkgs.Package, error)) {
 	log.SetFlags(0)
 	flag.Parse()
@@ -39,7 +38,7 @@ func Main(declare func(context.Context) ([]*pixpkgs.Package, error)) {
 	}
 }
 
-// realize builds the packages and shows the lines of the build log.
+// realize builds the packages and prints the lines of their logs.
 func realize(ctx context.Context, uri string, packages []*pixpkgs.Package) error {
 	store, err := pix.Open(ctx, uri, &pix.Options{StoreDir: storepath.DefaultDir})
 	if err != nil {

@@ -7,44 +7,44 @@ import (
 	"pix/activity"
 )
 
-// A buildState says how far a build is.
+// A buildState is the state of a build.
 type buildState uint8
 
 const (
-	waiting buildState = iota // planned, and not begun
+	waiting buildState = iota // planned and not started
 	running
 	built
 	failed
-	blocked // needs what failed
-	stopped // ran when all ended
+	blocked // depends on a failed build
+	stopped // still running when the work ended
 )
 
-// tailLines is how many lines of a log are kept, and shown of a build that failed.
+// tailLines is the number of log lines that are kept, and printed if the build fails.
 const tailLines = 10
 
-// A build is a derivation that is built, was built or will be.
+// A build is a derivation that the store builds, has built or will build.
 type build struct {
-	drv    string // as the store says it
+	drv    string // the path in the words of the store
 	name   string
 	state  buildState
-	serial int // in the order in which they began; 0 before
+	serial int // increases in the order of starts; 0 before the start
 
-	counted bool // in State.inState
+	counted bool // included in State.inState
 
 	start, stop time.Time
-	machine     string // "" for that of the store
+	machine     string // "" for the machine of the store
 	phase       string
-	post        bool // the lines are those of the hook that runs after it
+	postBuild   bool // log lines come from the post-build hook
 
-	tail   []string // the last lines of its log
-	reason []string // why it failed
+	tail   []string // the last lines of the log
+	reason []string // of the failure
 
-	// From the plan; see plan.go.
+	// The plan; see plan.go.
 	isPlanned          bool
 	inputs, dependents []*build
-	unready            int    // inputs that are not built
-	up                 *build // under which it stands in the tree
-	depth              int    // the longest way from a root
+	missingInputs      int    // the number of inputs that are not built
+	parent             *build // in the tree
+	depth              int    // the length of the longest chain from a root
 }
 
 func (b *build) lastLine() string {
@@ -61,10 +61,10 @@ func (b *build) log(text string) {
 	b.tail = append(b.tail, text)
 }
 
-// maxBuilds is how many builds are remembered that are not in the plan.
+// maxBuilds is the largest number of builds that are kept, apart from the plan.
 const maxBuilds = 1 << 16
 
-// buildOf returns the build of a derivation, which is a new one if nobody knew of it.
+// buildOf returns the build of a derivation, and creates it if needed.
 func (s *State) buildOf(drv string) *build {
 	b := s.builds[drv]
 	if b == nil {
@@ -76,11 +76,11 @@ func (s *State) buildOf(drv string) *build {
 	return b
 }
 
-// lastBuilt is how many of those that were built last are remembered in their order.
-const lastBuilt = 16
+// maxLastBuilt is how many of the latest successful builds are kept in order.
+const maxLastBuilt = 16
 
-// move changes the state of a build, and of those that wait for it.
-func (s *State) move(b *build, to buildState) {
+// setState changes the state of a build, and updates its dependents.
+func (s *State) setState(b *build, to buildState) {
 	from := b.state
 	if from == to {
 		return
@@ -93,11 +93,11 @@ func (s *State) move(b *build, to buildState) {
 	s.inState[to]++
 	switch {
 	case to == built:
-		if s.lastBuilt = append(s.lastBuilt, b); len(s.lastBuilt) > lastBuilt {
+		if s.lastBuilt = append(s.lastBuilt, b); len(s.lastBuilt) > maxLastBuilt {
 			s.lastBuilt = s.lastBuilt[1:]
 		}
 		for _, d := range b.dependents {
-			d.unready--
+			d.missingInputs--
 		}
 	case to == failed:
 		s.failed = append(s.failed, b)
@@ -105,112 +105,116 @@ func (s *State) move(b *build, to buildState) {
 	}
 }
 
-// block marks all that cannot be built without b.
+// block marks all builds that depend on b, directly or indirectly.
 func (s *State) block(b *build) {
 	todo := []*build{b}
 	for len(todo) > 0 {
 		b, todo = todo[len(todo)-1], todo[:len(todo)-1]
 		for _, d := range b.dependents {
 			if d.state == waiting {
-				s.move(d, blocked)
+				s.setState(d, blocked)
 				todo = append(todo, d)
 			}
 		}
 	}
 }
 
-// begin is called when a build begins.
-func (s *State) begin(n *node, now time.Time) {
+// startBuild updates the state when a build starts.
+func (s *State) startBuild(n *node, now time.Time) {
 	drv := n.text(0)
 	if drv == "" {
 		return
 	}
 	b := s.buildOf(drv)
 	switch b.state {
-	case built: // it is built once more, to compare
+	case built: // built again, to compare the outputs
 		s.lastBuilt = remove(s.lastBuilt, b)
 		for _, d := range b.dependents {
-			d.unready++
+			d.missingInputs++
 		}
 	case failed:
 		s.failed = remove(s.failed, b)
 	}
 	n.build = b
 	b.serial, b.start, b.stop = n.serial, now, time.Time{}
-	b.machine, b.phase, b.post = oneLine(n.text(1)), "", false
+	b.machine, b.phase, b.postBuild = safeLine(n.text(1)), "", false
 	b.tail, b.reason = nil, nil
-	s.move(b, running)
+	s.setState(b, running)
 }
 
-// end is called when a build ends. The daemon does not say how, so it must be concluded
-// from what it counts; see [count]. One that does not count ends well.
-func (s *State) end(b *build, now time.Time) {
+// endBuild updates the state when a build ends. The daemon does not report whether the build succeeded, so endBuild infers it
+// from the numbers that the daemon reports; see [daemonCount]. If it reports none, the build counts as built.
+func (s *State) endBuild(b *build, now time.Time) {
 	b.stop = now
-	others := uint64(s.inState[running] - 1)
+	others := uint64(s.inState[running] - 1) // running builds beside b
 	c := &s.count
 	switch {
 	case c.failed > 0:
 		c.failed--
-		s.move(b, failed)
-	case b.state != running: // it was said already that it failed
+		s.setState(b, failed)
+	case b.state != running: // a message has reported the failure already
 	case c.built > 0:
 		c.built--
-		s.move(b, built)
-	case !c.counts:
-		s.move(b, built)
+		s.setState(b, built)
+	case !c.reports:
+		s.setState(b, built)
 	case others < c.lateFailed:
 		c.lateFailed--
-		s.move(b, failed)
+		s.setState(b, failed)
 	case others < c.lateFailed+c.lateBuilt:
 		c.lateBuilt--
-		s.move(b, built)
+		s.setState(b, built)
 	default:
-		s.move(b, stopped)
+		s.setState(b, stopped)
 	}
 	if s.inState[running] == 0 {
-		*c = count{counts: c.counts}
+		*c = daemonCount{reports: c.reports}
 	}
 }
 
-// A count is what the daemon has counted of builds that have not ended yet. It counts one
-// more that is done or has failed just before that ends; what it stops it does not count.
-// But Nix 2.3 ends last, all at once, those builds that it was asked for: so what was counted
-// when the next is counted is late, and is only used if it is enough for all that still run.
-type count struct {
-	counts                bool // the daemon does
+// A daemonCount has the numbers of successful and failed builds that the daemon has reported and that are not assigned to
+// a build yet.
+//
+// The daemon increments a number just before the build ends. It does not count builds that it stops. But Nix 2.3 ends
+// the requested builds last, all at once, after their numbers. So when a number is incremented again, the earlier
+// increment is late: it belongs to a build that ends later. A late increment is only used if there are enough of them
+// for all builds that still run.
+type daemonCount struct {
+	reports               bool // the daemon reports numbers
 	built, failed         uint64
 	lateBuilt, lateFailed uint64
-	told                  uint64 // failures that were said, and will be counted
+	announced             uint64 // failures reported by messages, which the daemon will count later
 }
 
-// countBuilds compares what a daemon has counted with what it had counted before.
+// countBuilds updates the count with the numbers that the daemon reports now and had reported before.
 func (s *State) countBuilds(before, after *node) {
 	c := &s.count
-	c.counts = true
+	c.reports = true
 	c.lateBuilt, c.lateFailed = c.lateBuilt+c.built, c.lateFailed+c.failed
-	c.built, c.failed = grown(before.done, after.done), grown(before.failed, after.failed)
-	told := min(c.failed, c.told)
-	c.failed, c.told = c.failed-told, c.told-told
+	c.built, c.failed = increase(before.done, after.done), increase(before.failed, after.failed)
+	announced := min(c.failed, c.announced)
+	c.failed, c.announced = c.failed-announced, c.announced-announced
 }
 
-func grown(before, after uint64) uint64 {
+// increase returns after-before, or 0 if that is negative.
+func increase(before, after uint64) uint64 {
 	if after < before {
 		return 0
 	}
 	return after - before
 }
 
-// buildResult takes in what is said of a build.
+// buildResult stores a phase or a log line of a build.
 func (s *State) buildResult(b *build, r activity.Result) {
 	if len(r.Fields) == 0 {
 		return
 	}
 	text, _ := r.Fields[0].Text()
-	switch text = oneLine(text); r.Type {
+	switch text = safeLine(text); r.Type {
 	case activity.SetPhase:
 		b.phase = text
 	case activity.BuildLogLine, activity.PostBuildLogLine:
-		b.post = r.Type == activity.PostBuildLogLine
+		b.postBuild = r.Type == activity.PostBuildLogLine
 		b.log(text)
 	}
 }

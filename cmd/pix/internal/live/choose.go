@@ -7,54 +7,53 @@ import (
 	"pix/activity"
 )
 
-// An item is a build or another activity that has a row.
-type item struct {
+// A treeItem is a build or another activity with a row in the view.
+type treeItem struct {
 	build *build
 	node  *node
 
-	up       *item // under which it stands
-	children []*item
-	first    int // the serial of the first below it, which orders the rows
+	parent   *treeItem
+	children []*treeItem
+	first    int // the smallest serial of the item and everything below it, by which rows are sorted
 }
 
-// choose returns what has a row when there are so many: what runs, what failed, what is
-// fetched; and where there is room, what the builds that run are for, and what was built last.
-func (s *State) choose(rows int) []*item {
+// choose returns the items for a number of rows: running builds, failed builds and other activities. If there are rows left,
+// the dependents of running builds and the latest successful builds are added.
+func (s *State) choose(rows int) []*treeItem {
 	if rows <= 0 {
 		return nil
 	}
-	run, bad, done := s.buildsToShow()
-	rest := s.othersToShow()
-	bad = bad[:min(len(bad), max(rows/4, rows-len(run)-len(rest)))]
-	rest = rest[:min(len(rest), max(rows/3, rows-len(run)-len(bad)))]
-	run = run[:min(len(run), max(rows-len(bad)-len(rest), 0))]
-	items := slices.Concat(run, bad, rest)
+	run, failed, built := s.chooseBuilds()
+	others := s.chooseOthers()
+	failed = failed[:min(len(failed), max(rows/4, rows-len(run)-len(others)))]
+	others = others[:min(len(others), max(rows/3, rows-len(run)-len(failed)))]
+	run = run[:min(len(run), max(rows-len(failed)-len(others), 0))]
+	items := slices.Concat(run, failed, others)
 	items = items[:min(len(items), rows)]
-	items = append(items, ancestors(items, rows-len(items))...)
-	return append(items, done[:min(len(done), rows/6, rows-len(items))]...)
+	items = append(items, waitingAncestors(items, rows-len(items))...)
+	return append(items, built[:min(len(built), rows/6, rows-len(items))]...)
 }
 
-// buildsToShow returns builds: those that run, the oldest first, those that failed and
-// those that were built, the last first.
-func (s *State) buildsToShow() (run, bad, done []*item) {
+// chooseBuilds returns the running builds, the oldest first, and the failed and the successful builds, the latest first.
+func (s *State) chooseBuilds() (run, failed, built []*treeItem) {
 	for _, n := range s.nodes {
 		if b := n.build; b != nil && b.state == running && n.start.Type == activity.Build {
-			run = append(run, &item{build: b})
+			run = append(run, &treeItem{build: b})
 		}
 	}
-	slices.SortFunc(run, func(a, b *item) int { return cmp.Compare(a.build.serial, b.build.serial) })
+	slices.SortFunc(run, func(a, b *treeItem) int { return cmp.Compare(a.build.serial, b.build.serial) })
 	for _, b := range slices.Backward(s.failed) {
-		bad = append(bad, &item{build: b})
+		failed = append(failed, &treeItem{build: b})
 	}
 	for _, b := range slices.Backward(s.lastBuilt) {
-		done = append(done, &item{build: b})
+		built = append(built, &treeItem{build: b})
 	}
-	return run, bad, done
+	return run, failed, built
 }
 
-// ancestors returns up to n builds that wait for those that are chosen: first those in which
-// branches meet, then those that are wanted in the end, then those that are next.
-func ancestors(chosen []*item, n int) []*item {
+// waitingAncestors returns up to n builds that wait for the chosen ones: first the roots, which the user has requested, then
+// the builds in which branches of the tree meet, then the direct parents.
+func waitingAncestors(chosen []*treeItem, n int) []*treeItem {
 	if n <= 0 {
 		return nil
 	}
@@ -62,18 +61,18 @@ func ancestors(chosen []*item, n int) []*item {
 	for _, it := range chosen {
 		has[it.build] = it.build != nil
 	}
-	branches := make(map[*build]int) // below each that waits
-	next := make(map[*build]bool)
+	branches := make(map[*build]int) // the number of branches below each ancestor
+	isParent := make(map[*build]bool)
 	for _, it := range chosen {
 		if it.build == nil {
 			continue
 		}
-		for b := it.build; b.up != nil; b = b.up {
+		for b := it.build; b.parent != nil; b = b.parent {
 			if b == it.build {
-				next[b.up] = true
+				isParent[b.parent] = true
 			}
-			if branches[b.up]++; branches[b.up] > 1 {
-				break // the rest was counted
+			if branches[b.parent]++; branches[b.parent] > 1 {
+				break // the ancestors above were counted for another branch
 			}
 		}
 	}
@@ -85,11 +84,11 @@ func ancestors(chosen []*item, n int) []*item {
 	}
 	rank := func(b *build) int {
 		switch {
-		case b.up == nil:
+		case b.parent == nil:
 			return 0
 		case branches[b] > 1:
 			return 1
-		case next[b]:
+		case isParent[b]:
 			return 2
 		}
 		return 3
@@ -97,28 +96,27 @@ func ancestors(chosen []*item, n int) []*item {
 	slices.SortFunc(waiting, func(a, b *build) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(branches[b], branches[a]), cmp.Compare(a.depth, b.depth), byName(a, b))
 	})
-	var items []*item
+	var items []*treeItem
 	for _, b := range waiting[:min(n, len(waiting))] {
-		items = append(items, &item{build: b})
+		items = append(items, &treeItem{build: b})
 	}
 	return items
 }
 
-// othersToShow returns the activities that are neither builds nor parts of what is shown
-// already, the oldest first.
-func (s *State) othersToShow() []*item {
-	var items []*item
+// chooseOthers returns the activities with a row that are not builds, the oldest first.
+func (s *State) chooseOthers() []*treeItem {
+	var items []*treeItem
 	for _, n := range s.nodes {
 		if s.hasRow(n) {
-			items = append(items, &item{node: n})
+			items = append(items, &treeItem{node: n})
 		}
 	}
-	slices.SortFunc(items, func(a, b *item) int { return cmp.Compare(a.node.serial, b.node.serial) })
+	slices.SortFunc(items, func(a, b *treeItem) int { return cmp.Compare(a.node.serial, b.node.serial) })
 	return items
 }
 
-// hasRow reports whether an activity is shown by itself. Some only hold others and count
-// them, and some are how another is done.
+// hasRow reports whether an activity has a row. Activities that only contain and count others have none, and neither do
+// activities that are a step of another one.
 func (s *State) hasRow(n *node) bool {
 	switch n.start.Type {
 	case activity.Build, activity.Realise, activity.CopyPaths, activity.Builds:
@@ -133,19 +131,18 @@ func (s *State) hasRow(n *node) bool {
 	return n.start.Text != "" || len(n.start.Fields) > 0
 }
 
-// isBelow reports whether an activity is part of one of these types.
+// isBelow reports whether an activity is below one of these types.
 func (s *State) isBelow(n *node, types ...activity.Type) bool {
 	found := false
-	s.ancestor(n, func(n *node) bool { found = slices.Contains(types, n.start.Type); return found })
+	s.walkParents(n, func(n *node) (stop bool) { found = slices.Contains(types, n.start.Type); return found })
 	return found
 }
 
-// ancestor calls is for what an activity is part of, what that is part of, and so on, until
-// it says yes.
-func (s *State) ancestor(n *node, is func(*node) bool) {
-	const deepest = 64 // a daemon that lies may name a circle
-	for range deepest {
-		if n = s.nodes[n.start.Parent]; n == nil || is(n) {
+// walkParents calls visit with the parent of an activity, its parent and so on, until visit returns true.
+func (s *State) walkParents(n *node, visit func(*node) (stop bool)) {
+	const maxDepth = 64 // a hostile daemon may report a cycle
+	for range maxDepth {
+		if n = s.nodes[n.start.Parent]; n == nil || visit(n) {
 			return
 		}
 	}

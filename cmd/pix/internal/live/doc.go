@@ -1,19 +1,16 @@
-// Package live shows on a terminal what a store is doing: what is built, fetched and
-// copied, since when, in which phase, its last log line; how much is done and how much
-// is to come; at the end what failed, with the last lines of its log.
+// Package live shows the progress of a store on a terminal: which derivations are built and which paths are
+// copied, for how long, the phase and the last log line of each build, and totals. At the end it prints which builds
+// failed, with the last lines of their logs.
 //
-// All that it knows it learns from activity events and, where the command knows what it
-// is about to build, from a [Plan].
+// It gets its data from activity events, and from a [Plan] where the command knows what it will build.
 //
-//   - A [State] is the model. Events go in, each with the time at which it came, and lines
-//     come out, for a given size and time. It knows no clock, no terminal and no lock, so
-//     a test is a table.
-//   - A screen turns lines into the bytes that make a terminal show them, in place of
-//     those that it shows already.
-//   - A [View] joins the two with a clock, signals and a terminal. Its handler only
-//     changes the state; a goroutine draws, a dozen times in a second at most.
+//   - A [State] is the model. It takes events with their times, and returns lines for a given size and time. It uses
+//     no clock, terminal or lock, so tests of it are tables.
+//   - A screen returns the bytes that replace the lines on the terminal with new ones.
+//   - A [View] connects a State to a clock, signals and a terminal. Its handler only changes the State; a goroutine
+//     draws, at most a dozen times a second.
 //
-// Reading order: state.go, node.go, builds.go, failure.go, bytes.go, plan.go; what is seen
-// of it: lines.go, choose.go, tree.go, status.go, summary.go, span.go, text.go, spell.go;
-// how it gets to the terminal: screen.go, view.go, output.go, signals_unix.go.
+// Read the model first: state.go, node.go, builds.go, failure.go, totals.go and plan.go; then its lines: lines.go,
+// choose.go, tree.go, status.go, summary.go, span.go, text.go and format.go; then the terminal: screen.go, view.go,
+// output.go and signals_unix.go.
 package live

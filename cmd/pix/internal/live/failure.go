@@ -7,18 +7,19 @@ import (
 	"pix/activity"
 )
 
-// A failure is what a message says of a build that failed.
+// A failure is a failed build, as a message of a daemon describes it.
 type failure struct {
 	drv        string
-	reason     []string // lines; never none
-	dependency bool     // it was not even tried
+	reason     []string // lines; at least one
+	dependency bool     // a dependency failed, and the build was not tried
 }
 
-// maxReason is how many lines of a reason are kept.
-const maxReason = 12
+// maxReasonLines is the number of lines of a reason that are kept.
+const maxReasonLines = 12
 
-// failureIn returns what a message of a daemon says of a failed build, and whether it
-// does. These are the forms, the first two from before 2.4, the last from 2.30 on:
+// parseFailure parses a message of a daemon about a failed build. isError says that the message is known to be an error;
+// else it must begin with "error: " or have one of the first two forms, which are from before 2.4. The last form is
+// used since 2.30:
 //
 //	builder for '/nix/store/….drv' failed with exit code 3
 //	cannot build derivation '/nix/store/….drv': 2 dependencies couldn't be built
@@ -27,27 +28,22 @@ const maxReason = 12
 //	error: Cannot build '/nix/store/….drv'.
 //	       Reason: builder failed with exit code 3.
 //
-// and others in which an error names a derivation, such as a hash mismatch.
-func failureIn(message string) (f failure, ok bool) {
-	return failureOf(message, false)
-}
-
-// failureOf does what failureIn does for a message that may be known to be an error.
-func failureOf(message string, isError bool) (f failure, ok bool) {
-	lines := paragraph(message)
+// Any other error that names a derivation, such as a hash mismatch, is a failure of that derivation, too.
+func parseFailure(message string, isError bool) (f failure, ok bool) {
+	lines := safeLines(message)
 	if len(lines) == 0 {
 		return f, false
 	}
-	first, says := strings.CutPrefix(lines[0], "error: ")
-	isError = isError || says
+	first, hasPrefix := strings.CutPrefix(lines[0], "error: ")
+	isError = isError || hasPrefix
 	if f.drv = quotedDerivation(first); f.drv == "" {
 		return f, false
 	}
 	if !isError && !strings.HasPrefix(first, "builder for '") && !strings.HasPrefix(first, "cannot build derivation '") {
 		return f, false
 	}
-	lines[0] = strings.TrimRight(shortQuote(first, f.drv), ";:.")
-	if lines[0] = strings.TrimPrefix(lines[0], "build failed: "); lines[0] == "build failed" { // as 2.3 says of all that were asked for
+	lines[0] = strings.TrimRight(withoutDerivation(first, f.drv), ";:.")
+	if lines[0] = strings.TrimPrefix(lines[0], "build failed: "); lines[0] == "build failed" { // Nix 2.3 says that about all requested builds
 		return f, false
 	}
 	f.reason = reasonOf(lines)
@@ -55,7 +51,7 @@ func failureOf(message string, isError bool) (f failure, ok bool) {
 	return f, true
 }
 
-// quotedDerivation returns the first derivation between quotes in a text, or "".
+// quotedDerivation returns the first derivation in quotes, or "".
 func quotedDerivation(text string) string {
 	for {
 		_, after, ok := strings.Cut(text, "'")
@@ -73,17 +69,16 @@ func quotedDerivation(text string) string {
 	}
 }
 
-// shortQuote leaves out of a text which derivation it is about, as that is said elsewhere.
-func shortQuote(text, drv string) string {
+// withoutDerivation removes the derivation from a message, because the view shows its name beside the message.
+func withoutDerivation(text, drv string) string {
 	text = strings.TrimPrefix(text, "cannot build derivation '"+drv+"': ")
-	for _, before := range []string{" for ", " of derivation ", " of ", " "} {
-		text = strings.Replace(text, before+"'"+drv+"'", "", 1)
+	for _, preposition := range []string{" for ", " of derivation ", " of ", " "} {
+		text = strings.Replace(text, preposition+"'"+drv+"'", "", 1)
 	}
 	return text
 }
 
-// reasonOf returns those lines of a message that say why. Log lines are left out: they
-// are known.
+// reasonOf returns the lines of a message that have the reason, without the log lines, which the view has already.
 func reasonOf(lines []string) []string {
 	for i, l := range lines {
 		text := strings.TrimSpace(l)
@@ -95,14 +90,14 @@ func reasonOf(lines []string) []string {
 			break
 		}
 	}
-	if len(lines) > maxReason {
-		lines = lines[:maxReason]
+	if len(lines) > maxReasonLines {
+		lines = lines[:maxReasonLines]
 	}
 	return lines
 }
 
-// fail takes in a failure that was said, and reports whether it is of a build that is known.
-func (s *State) fail(f failure) bool {
+// recordFailure stores a failure that a message has reported. It returns false if the build is unknown or has not run.
+func (s *State) recordFailure(f failure) bool {
 	b := s.builds[f.drv]
 	if b == nil {
 		return false
@@ -110,18 +105,18 @@ func (s *State) fail(f failure) bool {
 	switch {
 	case f.dependency:
 		if b.state == waiting {
-			s.move(b, blocked)
+			s.setState(b, blocked)
 		}
 		return true
 	case b.state == running || b.state == stopped:
-		s.move(b, failed)
+		s.setState(b, failed)
 		switch c := &s.count; {
 		case c.failed > 0:
 			c.failed--
 		case c.lateFailed > 0:
 			c.lateFailed--
 		default:
-			c.told++
+			c.announced++
 		}
 	case b.state != failed:
 		return false
@@ -130,18 +125,18 @@ func (s *State) fail(f failure) bool {
 	return true
 }
 
-// fault takes in the error with which the work ended. It is the only one to say why, if
-// there was one thing to build, and that failed.
-func (s *State) fault(err error) {
+// recordError looks for the reason of a failed build in the error with which the work ended. If only one derivation was
+// requested, no message has the reason.
+func (s *State) recordError(err error) {
 	texts := []string{": " + err.Error()}
-	var said *activity.Error
-	if errors.As(err, &said) {
-		texts = []string{": " + said.Message, ": " + err.Error()}
+	var reported *activity.Error
+	if errors.As(err, &reported) {
+		texts = []string{": " + reported.Message, ": " + err.Error()}
 	}
 	for _, text := range texts {
-		for i := len(text); i >= 0; i = strings.LastIndex(text[:i], ": ") { // before it stands what was being done
-			f, ok := failureOf(strings.TrimPrefix(text[i:], ": "), true)
-			if b := s.builds[f.drv]; ok && b != nil && b.reason == nil && s.fail(f) {
+		for i := len(text); i >= 0; i = strings.LastIndex(text[:i], ": ") { // context comes before a colon
+			f, ok := parseFailure(strings.TrimPrefix(text[i:], ": "), true)
+			if b := s.builds[f.drv]; ok && b != nil && b.reason == nil && s.recordFailure(f) {
 				return
 			}
 		}

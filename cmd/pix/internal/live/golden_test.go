@@ -14,13 +14,12 @@ import (
 	"pix/internal/termtest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files")
 
-// scenes are what happens, up to the instant at which it is looked at; and then, how it
-// goes on, up to the end.
-var scenes = []struct {
+// goldenTests compare the view after begin, and the summary after end and an error.
+var goldenTests = []struct {
 	name  string
-	until func(s *script)
+	begin func(s *script)
 	end   func(s *script)
 	err   error
 }{
@@ -31,11 +30,11 @@ var scenes = []struct {
 	{"copy", copying, func(s *script) { s.stop("all") }, nil},
 	{"others", others, func(s *script) {}, nil},
 	{"odd", odd, func(s *script) {}, nil},
-	{"quiet", func(s *script) { s.begin() }, func(s *script) {}, nil},
+	{"quiet", func(s *script) { s.startRequest() }, func(s *script) {}, nil},
 }
 
 func builds(s *script) {
-	s.begin()
+	s.startRequest()
 	s.progress("builds", 0, 14, 0, 0)
 	s.Plan(planOf(
 		"system: web mail docs", "web: openssl zlib nginx-module", "mail: openssl sieve", "docs: pandoc",
@@ -46,7 +45,7 @@ func builds(s *script) {
 }
 
 func noPlan(s *script) {
-	s.begin()
+	s.startRequest()
 	s.progress("builds", 0, 14, 0, 0)
 	manyBuilds(s)
 }
@@ -66,7 +65,7 @@ func manyBuilds(s *script) {
 	s.logs("broken", "running the tests", "FAIL: one of them", "1 of 12 failed")
 	s.progress("builds", 1, 13, 3, 1)
 	s.stop("broken")
-	s.says("error: Cannot build '" + drvOf("broken") + "'.\nReason: builder failed with exit code 2.")
+	s.log("error: Cannot build '" + drvOf("broken") + "'.\nReason: builder failed with exit code 2.")
 	s.progress("builds", 2, 13, 2, 1)
 	s.stop("zlib")
 	s.start("web-sources", activity.Build, "", "", drvOf("web-sources"), "ssh-ng://builder", 1, 1)
@@ -84,7 +83,7 @@ func buildsEnd(s *script) {
 }
 
 func fetch(s *script) {
-	s.begin()
+	s.startRequest()
 	s.start("ask", activity.Unknown, "", "querying info about missing paths")
 	s.stop("ask")
 	s.progress("copies", 0, 3, 2, 0)
@@ -152,33 +151,33 @@ func odd(s *script) {
 }
 
 func TestGolden(t *testing.T) {
-	for _, c := range scenes {
+	for _, c := range goldenTests {
 		t.Run(c.name, func(t *testing.T) {
 			s := newScript()
-			c.until(s)
+			c.begin(s)
 			var b strings.Builder
 			for _, size := range []struct{ columns, rows int }{{80, 24}, {40, 10}, {20, 5}} {
-				fmt.Fprintf(&b, "-- %d×%d --\n%s", size.columns, size.rows, shownOn(t, s, size.columns, size.rows))
+				fmt.Fprintf(&b, "-- %d×%d --\n%s", size.columns, size.rows, renderOn(t, s, size.columns, size.rows))
 			}
 			ascii := s.Lines(s.now, 79, 23, Style{})
 			fmt.Fprintf(&b, "-- in ASCII --\n%s\n", strings.Join(ascii, "\n"))
 			c.end(s)
 			s.Finish(c.err, s.now)
 			fmt.Fprintf(&b, "-- at the end --\n%s\n", strings.Join(append(s.Messages(s.now), s.Summary(s.now, Style{Unicode: true})...), "\n"))
-			compare(t, filepath.Join("testdata", c.name+".golden"), b.String())
+			compareGolden(t, filepath.Join("testdata", c.name+".golden"), b.String())
 		})
 	}
 }
 
-// shownOn returns what a terminal of that size shows, with a bar where it ends.
-func shownOn(t *testing.T, s *script, columns, rows int) string {
+// renderOn returns what a terminal of a size shows.
+func renderOn(t *testing.T, s *script, columns, rows int) string {
 	t.Helper()
 	term := termtest.NewScreen(columns, rows)
 	var sc screen
 	lines := s.Lines(s.now, columns-1, rows-1, Style{Unicode: true, Color: true})
 	term.Write([]byte(sc.frame(nil, lines, columns, rows)))
-	if wrong := term.Wrong(); wrong != nil {
-		t.Errorf("the terminal is sent %q", wrong)
+	if wrong := term.Unsupported(); wrong != nil {
+		t.Errorf("unsupported output %q", wrong)
 	}
 	if got := len(term.Lines()); got != len(lines) {
 		t.Errorf("%d lines take %d rows", len(lines), got)
@@ -186,7 +185,7 @@ func shownOn(t *testing.T, s *script, columns, rows int) string {
 	return strings.Join(term.Lines(), "\n") + "\n"
 }
 
-func compare(t *testing.T, file, got string) {
+func compareGolden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o666); err != nil {

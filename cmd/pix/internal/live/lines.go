@@ -8,19 +8,19 @@ import (
 	"pix/activity"
 )
 
-// Lines returns what is to be seen at a time: no more than so many rows, none of them wider
-// than so many columns. There are none as long as nothing happens.
+// Lines returns the lines of the view at time now. They fit into the columns and rows. There are no lines while nothing
+// runs.
 func (s *State) Lines(now time.Time, columns, rows int, st Style) []string {
 	if rows <= 0 || columns <= 0 {
 		return nil
 	}
-	below := s.statusLines(now, columns, st)
-	below = below[:min(len(below), max(rows-1, 1))]
-	items := s.choose(rows - len(below))
-	if len(items) == 0 && len(below) == 0 {
+	status := s.statusLines(now, columns, st)
+	status = status[:min(len(status), max(rows-1, 1))]
+	items := s.choose(rows - len(status))
+	if len(items) == 0 && len(status) == 0 {
 		return nil
 	}
-	all := append(s.rows(s.arrange(items), "", 0, st, now, columns), below...)
+	all := append(s.rows(s.arrange(items), "", 0, st, now, columns), status...)
 	lines := make([]string, len(all))
 	for i, l := range all {
 		lines[i] = st.render(l, columns)
@@ -29,7 +29,7 @@ func (s *State) Lines(now time.Time, columns, rows int, st Style) []string {
 }
 
 // row returns the line of an item.
-func (s *State) row(it *item, st Style, now time.Time) line {
+func (s *State) row(it *treeItem, st Style, now time.Time) line {
 	if it.build != nil {
 		return s.buildRow(it.build, st, now)
 	}
@@ -47,8 +47,8 @@ func (s *State) buildRow(b *build, st Style, now time.Time) line {
 		if b.phase != "" {
 			l = append(l, span{" " + b.phase, yellow})
 		}
-		l = append(l, span{" " + spellTime(now.Sub(b.start)), plain})
-		if b.post {
+		l = append(l, span{" " + formatDuration(now.Sub(b.start)), plain})
+		if b.postBuild {
 			l = append(l, span{" post-build hook", yellow})
 		}
 		if last := b.lastLine(); last != "" {
@@ -56,26 +56,26 @@ func (s *State) buildRow(b *build, st Style, now time.Time) line {
 		}
 		return l
 	case built:
-		return line{{m.built, green}, {" " + b.name, plain}, {" " + spellTime(b.stop.Sub(b.start)), faint}}
+		return line{{m.built, green}, {" " + b.name, plain}, {" " + formatDuration(b.stop.Sub(b.start)), faint}}
 	case failed:
-		l := line{{m.failed, red}, {" " + b.name, bold}, {" failed", red}, {" after " + spellTime(b.stop.Sub(b.start)), plain}}
+		l := line{{m.failed, red}, {" " + b.name, bold}, {" failed", red}, {" after " + formatDuration(b.stop.Sub(b.start)), plain}}
 		if len(b.reason) > 0 {
 			l = append(l, span{"  " + strings.TrimSpace(b.reason[0]), faint})
 		}
 		return l
 	case blocked:
-		return line{{m.blocked, red}, {" " + b.name, plain}, {" needs what failed", faint}}
+		return line{{m.blocked, red}, {" " + b.name, plain}, {" needs a failed build", faint}}
 	case stopped:
 		return line{{m.blocked, faint}, {" " + b.name, plain}, {" stopped", faint}}
 	}
 	l := line{{m.waiting, faint}, {" " + b.name, plain}}
-	if b.unready > 0 {
-		l = append(l, span{" waits for " + fmt.Sprint(b.unready), faint})
+	if b.missingInputs > 0 {
+		l = append(l, span{" waits for " + fmt.Sprint(b.missingInputs), faint})
 	}
 	return l
 }
 
-// nodeRow returns the line of an activity that is no build.
+// nodeRow returns the line of an activity that is not a build.
 func (s *State) nodeRow(n *node, st Style, now time.Time) line {
 	m := st.marks()
 	var l line
@@ -83,9 +83,9 @@ func (s *State) nodeRow(n *node, st Style, now time.Time) line {
 	switch n.start.Type {
 	case activity.Substitute:
 		l = line{{m.fetch, blue}, {" " + nameOf(n.text(0)), bold}}
-		amount = s.fetched(n)
+		amount = s.substituted(n)
 		if from := n.text(1); from != "" {
-			amount = append(amount, "from "+oneLine(from))
+			amount = append(amount, "from "+safeLine(from))
 		}
 	case activity.CopyPath:
 		l = line{{m.send, blue}, {" " + n.title(), bold}}
@@ -94,7 +94,7 @@ func (s *State) nodeRow(n *node, st Style, now time.Time) line {
 	default:
 		l = line{{m.other, blue}, {" " + n.title(), plain}}
 	}
-	l = append(l, span{" " + spellTime(now.Sub(n.since)), plain})
+	l = append(l, span{" " + formatDuration(now.Sub(n.since)), plain})
 	if len(amount) > 0 {
 		l = append(l, span{"  " + strings.Join(amount, st.marks().dot), plain})
 	}
@@ -104,28 +104,28 @@ func (s *State) nodeRow(n *node, st Style, now time.Time) line {
 	return l
 }
 
-// title returns what an activity is called.
+// title returns the title of an activity: the name of the path, its text, or its type.
 func (n *node) title() string {
 	if n.start.Type == activity.CopyPath && n.text(0) != "" {
 		return nameOf(n.text(0))
 	}
-	if text := shortPaths(oneLine(n.start.Text)); text != "" {
+	if text := shortPaths(safeLine(n.start.Text)); text != "" {
 		return strings.TrimSuffix(text, "...")
 	}
 	if text := n.text(0); text != "" {
-		return shortPaths(oneLine(text))
+		return shortPaths(safeLine(text))
 	}
 	return n.start.Type.String()
 }
 
-// amount says how far an activity is, and what it has found.
+// amount returns the progress of an activity and what it has found.
 func (n *node) amount() (parts []string) {
 	switch {
-	case !n.counted:
+	case !n.hasProgress:
 	case n.countsBytes():
-		parts = append(parts, spellPart(n.done, n.whole))
-	case n.whole > 0 || n.done > 0:
-		parts = append(parts, fmt.Sprintf("%d of %d", n.done, max(n.whole, n.done)))
+		parts = append(parts, formatProgress(n.done, n.expected))
+	case n.expected > 0 || n.done > 0:
+		parts = append(parts, fmt.Sprintf("%d of %d", n.done, max(n.expected, n.done)))
 	}
 	for _, f := range []struct {
 		result activity.ResultType
@@ -140,7 +140,7 @@ func (n *node) amount() (parts []string) {
 		}
 	}
 	if n.saved > 0 {
-		parts = append(parts, spellBytes(n.saved)+" saved")
+		parts = append(parts, formatBytes(n.saved)+" saved")
 	}
 	return parts
 }
@@ -149,18 +149,18 @@ func (n *node) countsBytes() bool {
 	return n.start.Type == activity.CopyPath || n.start.Type == activity.FileTransfer
 }
 
-// fetched says how far the copy or the download is that is part of a substitution.
-func (s *State) fetched(sub *node) []string {
+// substituted returns the progress of a substitution: of its copy or, before that has started, of its download.
+func (s *State) substituted(sub *node) []string {
 	var best *node
 	for _, n := range s.nodes {
 		if !n.countsBytes() || n.done == 0 || best != nil && best.start.Type == activity.CopyPath {
 			continue
 		}
-		s.ancestor(n, func(above *node) bool {
-			if above == sub {
+		s.walkParents(n, func(parent *node) (stop bool) {
+			if parent == sub {
 				best = n
 			}
-			return above == sub
+			return parent == sub
 		})
 	}
 	if best == nil {

@@ -6,25 +6,25 @@ import (
 	"pix/activity"
 )
 
-// A node is an activity that has begun and not ended.
+// A node is a running activity.
 type node struct {
 	start  activity.Start
-	serial int // in the order in which they began
+	serial int // increases in the order of starts
 	since  time.Time
-	build  *build // that this is, or nil
+	build  *build // of this activity, or nil
 
-	status  string // what it said last
-	counted bool   // said how far it is
-	done    uint64
-	whole   uint64 // 0 if it does not say
-	failed  uint64
+	status      string // of a fetch
+	hasProgress bool
+	done        uint64
+	expected    uint64 // 0 if unknown
+	failed      uint64
 
-	expects map[activity.Type]uint64 // of activities of other types, below it
+	expects map[activity.Type]uint64 // the expected progress of activities of other types below it
 	found   map[activity.ResultType]uint64
-	saved   uint64 // bytes, by links
+	saved   uint64 // bytes, by hard links
 }
 
-// text returns a field of the activity that is a text, or "".
+// text returns a text field of the activity, or "".
 func (n *node) text(i int) string {
 	if i >= len(n.start.Fields) {
 		return ""
@@ -33,7 +33,7 @@ func (n *node) text(i int) string {
 	return s
 }
 
-// number returns a field of a result that is a number, or 0.
+// number returns a number field of a result, or 0.
 func number(fields []activity.Field, i int) uint64 {
 	if i >= len(fields) {
 		return 0
@@ -42,33 +42,34 @@ func number(fields []activity.Field, i int) uint64 {
 	return n
 }
 
-// result takes in what an activity has come to, but for what is only said of builds.
-func (n *node) result(r activity.Result) {
+// update stores a result of the activity, except phases and log lines.
+func (n *node) update(r activity.Result) {
 	switch r.Type {
 	case activity.Progress:
-		n.counted = true
-		n.done, n.whole, n.failed = number(r.Fields, 0), number(r.Fields, 1), number(r.Fields, 3)
+		n.hasProgress = true
+		n.done, n.expected, n.failed = number(r.Fields, 0), number(r.Fields, 1), number(r.Fields, 3)
 	case activity.SetExpected:
 		if len(n.expects) < maxTypes {
-			setIn(&n.expects, activity.Type(number(r.Fields, 0)), number(r.Fields, 1))
+			setKey(&n.expects, activity.Type(number(r.Fields, 0)), number(r.Fields, 1))
 		}
 	case activity.FetchStatus:
 		if len(r.Fields) > 0 {
 			s, _ := r.Fields[0].Text()
-			n.status = oneLine(s)
+			n.status = safeLine(s)
 		}
 	case activity.FileLinked, activity.UntrustedPath, activity.CorruptedPath:
-		setIn(&n.found, r.Type, n.found[r.Type]+1)
+		setKey(&n.found, r.Type, n.found[r.Type]+1)
 		if r.Type == activity.FileLinked {
 			n.saved += number(r.Fields, 0)
 		}
 	}
 }
 
-// maxTypes is how many types an activity may say expectations of.
+// maxTypes is the largest number of types in the expectations of an activity.
 const maxTypes = 64
 
-func setIn[K comparable, V any](m *map[K]V, k K, v V) {
+// setKey sets (*m)[k], and creates the map if it is nil.
+func setKey[K comparable, V any](m *map[K]V, k K, v V) {
 	if *m == nil {
 		*m = make(map[K]V)
 	}

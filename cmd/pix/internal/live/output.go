@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Output returns a writer to w, another way to the same terminal. What is written to it
-// stays above the view, which waits with drawing until a line is at its end.
+// Output returns a writer to w, which must be the same terminal. The output appears above the view. While a line of the
+// output is incomplete, the view is not drawn.
 func (v *View) Output(w io.Writer) io.Writer { return &output{v, w} }
 
 type output struct {
@@ -29,15 +29,15 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap returns what is written to.
+// Unwrap returns the underlying writer.
 func (o *output) Unwrap() io.Writer { return o.w }
 
-// clear takes the view off the terminal, and shows the messages that came before.
+// clear removes the view from the terminal, and writes the messages that are older than the output.
 func (v *View) clear() {
 	columns, rows := v.size()
 	if !v.midLine {
 		v.mu.Lock()
-		messages := v.messages(time.Now().Add(pendingFor)) // also what was held back
+		messages := v.takeMessages(time.Now().Add(pendingTime)) // with the pending one
 		v.mu.Unlock()
 		v.write(v.screen.frame(messages, nil, columns, rows))
 	}

@@ -1,13 +1,14 @@
 package live
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
-// A Plan says what is going to be built: each derivation, and which of the others are
-// among its inputs.
+// A Plan has the derivations that will be built, and for each its inputs. Inputs that are not in the plan are ignored.
 type Plan map[string][]string
 
-// Plan takes in what is going to be built. Without it there is no tree, and what is to
-// come is only known as a number.
+// Plan sets the plan. Without a plan the view has no tree, and of builds that have not started it has only the number.
 func (s *State) Plan(p Plan) {
 	for drv, inputs := range p {
 		b := s.planBuild(drv)
@@ -21,14 +22,14 @@ func (s *State) Plan(p Plan) {
 	slices.SortFunc(s.planned, byName)
 	for _, b := range s.planned {
 		slices.SortFunc(b.dependents, byName)
-		b.unready = 0
+		b.missingInputs = 0
 		for _, in := range b.inputs {
 			if in.state != built {
-				b.unready++
+				b.missingInputs++
 			}
 		}
 	}
-	s.plant()
+	s.buildTree()
 	for _, b := range s.planned {
 		if b.state == failed {
 			s.block(b)
@@ -36,12 +37,12 @@ func (s *State) Plan(p Plan) {
 	}
 }
 
-// planBuild returns the build of a derivation that is in the plan.
+// planBuild returns the build of a derivation of the plan, and creates it if needed.
 func (s *State) planBuild(drv string) *build {
 	b := s.builds[drv]
 	if b == nil {
 		b = &build{drv: drv, name: nameOf(drv)}
-		s.builds[drv] = b // as many as the command could hold
+		s.builds[drv] = b // without a limit: the command holds the whole plan in any case
 	}
 	if !b.counted {
 		b.counted = true
@@ -54,30 +55,22 @@ func (s *State) planBuild(drv string) *build {
 	return b
 }
 
+// byName compares two builds by name and derivation. A nil build equals every other.
 func byName(a, b *build) int {
-	if a == b || a == nil || b == nil {
+	if a == nil || b == nil {
 		return 0
 	}
-	if a.name != b.name {
-		if a.name < b.name {
-			return -1
-		}
-		return 1
-	}
-	if a.drv < b.drv {
-		return -1
-	}
-	return 1
+	return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.drv, b.drv))
 }
 
-// plant makes a tree of the plan: each build stands under that dependent which is farthest
-// from the root, so that what has to wait longest for others is on top of most. A daemon that
-// lies may name a circle; the builds in it stand nowhere.
-func (s *State) plant() {
-	missing := make(map[*build]int) // dependents that have no place yet
+// buildTree gives each build of the plan a parent: of its dependents the one with the longest chain from a root, so the
+// children of a build are the inputs that it waits for longest. A hostile daemon may report a cycle; the builds in it get
+// no parent.
+func (s *State) buildTree() {
+	missing := make(map[*build]int) // the number of dependents without a depth
 	var ready []*build
 	for _, b := range s.planned {
-		b.up, b.depth = nil, 0
+		b.parent, b.depth = nil, 0
 		if missing[b] = len(b.dependents); missing[b] == 0 {
 			ready = append(ready, b)
 		}
@@ -86,8 +79,8 @@ func (s *State) plant() {
 		b := ready[0]
 		ready = ready[1:]
 		for _, in := range b.inputs {
-			if in.up == nil || in.depth <= b.depth {
-				in.up, in.depth = b, b.depth+1
+			if in.parent == nil || in.depth <= b.depth {
+				in.parent, in.depth = b, b.depth+1
 			}
 			if missing[in]--; missing[in] == 0 {
 				ready = append(ready, in)
@@ -96,7 +89,7 @@ func (s *State) plant() {
 	}
 	for b, n := range missing {
 		if n > 0 {
-			b.up = nil
+			b.parent = nil
 		}
 	}
 }

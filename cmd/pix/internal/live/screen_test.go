@@ -10,27 +10,27 @@ import (
 	"pix/internal/termtest"
 )
 
-// show draws on a terminal, and checks that it is as it should be.
-func show(t *testing.T, term *termtest.Screen, s *screen, messages, lines []string, columns, rows int) {
+// drawFrame draws a frame on a terminal, and checks that its last lines are the view.
+func drawFrame(t *testing.T, term *termtest.Screen, s *screen, messages, lines []string, columns, rows int) {
 	t.Helper()
 	term.Write([]byte(s.frame(messages, lines, columns, rows)))
 	got := term.Lines()
 	if len(got) < len(lines) || !slices.Equal(got[len(got)-len(lines):], lines) {
 		t.Fatalf("the view\n%s\nis not at the end of\n%s", strings.Join(lines, "\n"), term)
 	}
-	if wrong := term.Wrong(); wrong != nil || !term.Wraps() {
-		t.Fatalf("the terminal is sent %q, and wraps: %v", wrong, term.Wraps())
+	if wrong := term.Unsupported(); wrong != nil || !term.Wraps() {
+		t.Fatalf("unsupported output %q, wraps %v", wrong, term.Wraps())
 	}
 }
 
-// Whatever is drawn, the view is at the bottom, and all messages stay above it, once.
+// After each frame the view is at the bottom, and all messages are above it, each once.
 func TestScreen(t *testing.T) {
 	for seed := range uint64(30) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		columns, rows := 10+random.IntN(60), 3+random.IntN(20)
 		term := termtest.NewScreen(columns, rows)
 		term.Write([]byte("$ pix\r\n"))
-		said := []string{"$ pix"}
+		messagesSoFar := []string{"$ pix"}
 		var s screen
 		for i := range 50 {
 			var messages, lines []string
@@ -41,26 +41,26 @@ func TestScreen(t *testing.T) {
 				l := fmt.Sprintf("v%d.%d%s", i, j, strings.Repeat("-", random.IntN(columns)))
 				lines = append(lines, l[:min(len(l), columns-1)])
 			}
-			show(t, term, &s, messages, lines, columns, rows)
-			said = append(said, messages...)
-			if got := strings.Join(append(term.History(), term.Lines()...), ""); joined(got) != joined(strings.Join(said, "")+strings.Join(lines, "")) {
-				t.Fatalf("seed %d: got\n%s\nwant\n%s", seed, got, strings.Join(said, "\n"))
+			drawFrame(t, term, &s, messages, lines, columns, rows)
+			messagesSoFar = append(messagesSoFar, messages...)
+			if got := strings.Join(append(term.History(), term.Lines()...), ""); withoutSpaces(got) != withoutSpaces(strings.Join(messagesSoFar, "")+strings.Join(lines, "")) {
+				t.Fatalf("seed %d: got\n%s\nwant\n%s", seed, got, strings.Join(messagesSoFar, "\n"))
 			}
 		}
 		term.Write([]byte(s.leave(columns, rows)))
 		if _, _, shown := term.Cursor(); !shown {
 			t.Error("the cursor is hidden")
 		}
-		if got := strings.Join(append(term.History(), term.Lines()...), ""); joined(got) != joined(strings.Join(said, "")) {
+		if got := strings.Join(append(term.History(), term.Lines()...), ""); withoutSpaces(got) != withoutSpaces(strings.Join(messagesSoFar, "")) {
 			t.Fatalf("seed %d: at the end got\n%s", seed, got)
 		}
 	}
 }
 
-// joined leaves out where lines were wrapped, and blanks, which are lost there.
-func joined(s string) string { return strings.ReplaceAll(s, " ", "") }
+// withoutSpaces removes spaces, because those at the end of a wrapped line are lost.
+func withoutSpaces(s string) string { return strings.ReplaceAll(s, " ", "") }
 
-// When the terminal is resized, nothing of an older view remains to be seen.
+// After the terminal is resized, no part of an older view remains.
 func TestScreenResized(t *testing.T) {
 	view := func(mark string, columns, rows int) []string {
 		var lines []string
@@ -88,19 +88,19 @@ func TestScreenResized(t *testing.T) {
 					term.Resize(size[0], size[1])
 				}
 				mark := fmt.Sprint("view", i)
-				for n := range 3 { // as also later frames must fit
-					show(t, term, &s, nil, view(fmt.Sprint(mark, ".", n), size[0], size[1]), size[0], size[1])
+				for n := range 3 { // later frames must fit, too
+					drawFrame(t, term, &s, nil, view(fmt.Sprint(mark, ".", n), size[0], size[1]), size[0], size[1])
 				}
 				for _, l := range term.Lines() {
 					if strings.Contains(l, "line") && !strings.HasPrefix(l, mark) {
-						t.Errorf("at %v something is left:\n%s", size, term)
+						t.Errorf("at %v a part of an older view is left:\n%s", size, term)
 						break
 					}
 				}
 			}
 			all := append(term.History(), term.Lines()...)
 			if !slices.Contains(all, "$ before") || !slices.Contains(all, "$ pix") {
-				t.Errorf("what was there before is gone:\n%s", strings.Join(all, "\n"))
+				t.Errorf("earlier output is lost:\n%s", strings.Join(all, "\n"))
 			}
 		})
 	}
@@ -111,6 +111,6 @@ func TestScreenUnchanged(t *testing.T) {
 	lines := []string{"a", "b"}
 	s.frame(nil, lines, 80, 24)
 	if got := s.frame(nil, []string{"a", "b"}, 80, 24); got != "" {
-		t.Errorf("what is the same is drawn again: %q", got)
+		t.Errorf("an unchanged view is drawn again: %q", got)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"pix/activity"
 )
 
-// A script is a state to which things happen at times of its own.
+// A script is a state with a clock and named activities.
 type script struct {
 	*State
 	now time.Time
@@ -20,12 +20,12 @@ func newScript() *script {
 	return &script{NewState(), time.Unix(1_000_000, 0), make(map[string]activity.ID)}
 }
 
-// wait lets time pass.
+// wait advances the clock.
 func (s *script) wait(d time.Duration) { s.now = s.now.Add(d) }
 
-func (s *script) is(e activity.Event) { s.Handle(e, s.now) }
+func (s *script) handle(e activity.Event) { s.Handle(e, s.now) }
 
-// id is the number of an activity, by a name that the test gives it.
+// id returns the id of an activity with a name.
 func (s *script) id(name string) activity.ID {
 	if s.ids[name] == 0 && name != "" {
 		s.ids[name] = activity.ID(len(s.ids) + 1)
@@ -34,35 +34,36 @@ func (s *script) id(name string) activity.ID {
 }
 
 func (s *script) start(name string, typ activity.Type, parent, text string, fields ...any) {
-	s.is(activity.Start{ID: s.id(name), Level: activity.LevelInfo, Type: typ, Text: text, Parent: s.id(parent), Fields: fieldsOf(fields)})
+	s.handle(activity.Start{ID: s.id(name), Level: activity.LevelInfo, Type: typ, Text: text, Parent: s.id(parent), Fields: fieldsOf(fields)})
 }
 
-func (s *script) stop(name string) { s.is(activity.Stop{ID: s.id(name)}) }
+func (s *script) stop(name string) { s.handle(activity.Stop{ID: s.id(name)}) }
 
 func (s *script) result(name string, typ activity.ResultType, fields ...any) {
-	s.is(activity.Result{ID: s.id(name), Type: typ, Fields: fieldsOf(fields)})
+	s.handle(activity.Result{ID: s.id(name), Type: typ, Fields: fieldsOf(fields)})
 }
 
 func (s *script) progress(name string, done, expected, running, failed int) {
 	s.result(name, activity.Progress, done, expected, running, failed)
 }
 
-func (s *script) says(text string) { s.is(activity.Log{Text: text}) }
+// log sends a log line.
+func (s *script) log(text string) { s.handle(activity.Log{Text: text}) }
 
-// build begins a build, as a daemon does.
+// build starts a build as a daemon does.
 func (s *script) build(name string) {
 	s.start(name, activity.Build, "", fmt.Sprintf("building '%s'", drvOf(name)), drvOf(name), "", 1, 1)
 }
 
-// logs says lines of a build log.
+// logs sends lines of a build log.
 func (s *script) logs(name string, lines ...string) {
 	for _, l := range lines {
 		s.result(name, activity.BuildLogLine, l)
 	}
 }
 
-// begin begins what a daemon begins every build with.
-func (s *script) begin() {
+// startRequest starts the activities with which a daemon begins to handle a build request.
+func (s *script) startRequest() {
 	s.start("realise", activity.Realise, "", "")
 	s.start("builds", activity.Builds, "", "")
 	s.start("copies", activity.CopyPaths, "", "")
@@ -80,7 +81,7 @@ func fieldsOf(values []any) (fields []activity.Field) {
 	return fields
 }
 
-// drvOf is the path of a derivation of that name.
+// drvOf returns the path of a derivation with a name.
 func drvOf(name string) string {
 	hash := strings.Repeat("abcdfghijklmnpqrsvwxyz0123456789", 2)
 	n := 0
@@ -90,7 +91,7 @@ func drvOf(name string) string {
 	return "/nix/store/" + hash[n%32:n%32+32] + "-" + name + ".drv"
 }
 
-// planOf makes a plan of "a: b c" for each derivation and its inputs.
+// planOf returns a plan from lines such as "a: b c", a derivation and its inputs.
 func planOf(lines ...string) Plan {
 	p := make(Plan)
 	for _, l := range lines {
@@ -103,7 +104,7 @@ func planOf(lines ...string) Plan {
 	return p
 }
 
-// states says how far builds are, by name.
+// states returns the states of builds, by name.
 func (s *script) states() map[string]string {
 	m := make(map[string]string)
 	for _, b := range s.builds {

@@ -4,7 +4,7 @@ package live
 
 import "os"
 
-// signals are those that concern a terminal; here there are none.
+// signals are the signals about a terminal. This system has none.
 type signals struct {
 	resized, suspend, quit chan os.Signal
 }

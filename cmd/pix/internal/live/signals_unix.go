@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// signals are those that concern a terminal.
+// signals are the signals about a terminal.
 type signals struct {
 	resized chan os.Signal
 	suspend chan os.Signal
@@ -32,23 +32,23 @@ func (s *signals) stop() {
 	signal.Stop(s.quit)
 }
 
-// stopSelf stops the process, as the signal would have done if nobody had listened, and
-// returns when it goes on. Where there is no shell that could make it go on, it does nothing.
+// stopSelf stops the process, as SIGTSTP would without a handler, and returns when the process continues. It does nothing if
+// there is no shell that could continue the process.
 func (s *signals) stopSelf() {
 	if session, err := unix.Getsid(0); err != nil || session == unix.Getpgrp() {
-		return // the group is that of the session's leader, not one that a shell has made
+		return // the session leader is in this process group, so no shell made the group
 	}
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, unix.SIGCONT)
 	defer signal.Stop(continued)
-	unix.Kill(unix.Getpid(), unix.SIGSTOP) // Go ignores SIGTSTP for ever, once somebody has listened
+	unix.Kill(unix.Getpid(), unix.SIGSTOP) // SIGTSTP is useless: Go ignores it once it had a handler
 	select {
 	case <-continued:
 	case <-time.After(time.Second):
 	}
 }
 
-// die ends the process as if nobody had listened.
+// die kills the process with a signal, as if it had no handler.
 func (s *signals) die(sig os.Signal) {
 	signal.Stop(s.quit)
 	if n, ok := sig.(syscall.Signal); ok {

@@ -2,14 +2,13 @@ package live
 
 import "strings"
 
-// A Style says how lines look. The zero value has neither colours nor characters that are
-// not ASCII.
+// A Style says how lines look. The zero value is ASCII without colours.
 type Style struct {
 	Color   bool
 	Unicode bool
 }
 
-// A color is what stands between ESC [ and m; "" is none.
+// A color is the parameter of the escape sequence ESC [ m; "" is no color.
 type color string
 
 const (
@@ -28,10 +27,10 @@ type span struct {
 	color color
 }
 
-// A line is what is on one row of the terminal. Its texts are safe.
+// A line is a row of the terminal. Its texts contain no control characters.
 type line []span
 
-// Width returns how many columns a line takes.
+// width returns the number of columns of a line.
 func (l line) width() int {
 	n := 0
 	for _, s := range l {
@@ -40,7 +39,7 @@ func (l line) width() int {
 	return n
 }
 
-// render returns the bytes that show a line in no more than so many columns.
+// render returns the bytes of a line, cut to a number of columns.
 func (s Style) render(l line, columns int) string {
 	var b strings.Builder
 	for _, part := range s.fit(l, columns) {
@@ -53,25 +52,25 @@ func (s Style) render(l line, columns int) string {
 	return b.String()
 }
 
-// fit returns what of a line fits, and if that is not all, a mark at its end that says so.
+// fit cuts a line to a number of columns. A line that is cut ends with a mark.
 func (s Style) fit(l line, columns int) line {
 	if l.width() <= columns {
 		return l
 	}
 	more := s.marks().more
-	room := columns - width(more)
+	left := columns - width(more)
 	for i, part := range l {
-		if w := width(part.text); w <= room {
-			room -= w
+		if w := width(part.text); w <= left {
+			left -= w
 			continue
 		}
-		part.text = strings.TrimRight(prefix(part.text, room), " ") + more
+		part.text = strings.TrimRight(prefix(part.text, left), " ") + more
 		return append(l[:i:i], part)
 	}
 	return l
 }
 
-// The marks of a style.
+// marks are the special characters of a style.
 type marks struct {
 	running, built, failed, blocked, waiting, fetch, send, other string
 	child, last, bar, gap, quote, dot, more                      string

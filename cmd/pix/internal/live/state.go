@@ -7,45 +7,45 @@ import (
 	"pix/activity"
 )
 
-// maxNodes is how many activities may run at once; of more nothing is seen.
+// maxNodes is the largest number of running activities. More are ignored.
 const maxNodes = 1 << 12
 
-// A State is what there is to see. It is not safe for several goroutines at once.
+// A State is the model of a view. Methods must not be called concurrently.
 type State struct {
-	// Logs says that the lines of build logs are messages, as well as in the view.
+	// Logs makes the lines of build logs messages, too.
 	Logs bool
 
 	nodes   map[activity.ID]*node
-	serial  int
-	begun   time.Time // when the first event came
-	tallies map[activity.Type]*tally
-	samples []sample
+	serial  int       // of the last node
+	begun   time.Time // the time of the first event
+	totals  map[activity.Type]*typeTotal
+	samples []rateSample
 
 	builds  map[string]*build // by derivation
-	planned []*build          // those of the plan; none without one
-	inState [stopped + 1]int  // how many builds
+	planned []*build          // the builds of the plan
+	inState [stopped + 1]int  // the number of builds in each state
 
-	failed, lastBuilt []*build // in the order in which they ended
+	failed, lastBuilt []*build // in the order of their ends
 
-	count count
+	count daemonCount
 
-	pending     string // a log line that may come again as that of a build
-	hasPending  bool
-	pendingFrom time.Time
-	messages    []string
-	interrupted bool
+	pending      string // a log line that may be repeated as a line of a build log
+	hasPending   bool
+	pendingSince time.Time
+	messages     []string
+	interrupted  bool
 }
 
-// NewState returns a state in which nothing has happened.
+// NewState returns an empty state.
 func NewState() *State {
 	return &State{
-		nodes:   make(map[activity.ID]*node),
-		tallies: make(map[activity.Type]*tally),
-		builds:  make(map[string]*build),
+		nodes:  make(map[activity.ID]*node),
+		totals: make(map[activity.Type]*typeTotal),
+		builds: make(map[string]*build),
 	}
 }
 
-// Handle takes in an event that came at a time.
+// Handle updates the state with an event that happened at time now.
 func (s *State) Handle(e activity.Event, now time.Time) {
 	if s.begun.IsZero() {
 		s.begun = now
@@ -56,7 +56,7 @@ func (s *State) Handle(e activity.Event, now time.Time) {
 	s.hasPending = false
 	switch e := e.(type) {
 	case activity.Log:
-		s.pending, s.hasPending, s.pendingFrom = e.Text, true, now
+		s.pending, s.hasPending, s.pendingSince = e.Text, true, now
 	case activity.Start:
 		s.start(e, now)
 	case activity.Result:
@@ -66,8 +66,8 @@ func (s *State) Handle(e activity.Event, now time.Time) {
 	}
 }
 
-// repeats reports whether e says again what is pending: Nix 2.3 says each line of a build
-// log twice, first as a log line.
+// repeats reports whether e is the pending log line again. Nix 2.3 sends each line of a build log twice, first as a log
+// line.
 func (s *State) repeats(e activity.Event) bool {
 	r, ok := e.(activity.Result)
 	if !ok {
@@ -77,19 +77,19 @@ func (s *State) repeats(e activity.Event) bool {
 	return ok && text == s.pending
 }
 
-// flush makes a message of what is pending, unless it says only why a build failed: that
-// is in the view, and in the summary.
+// flush turns the pending log line into a message. If the line is the reason of a failed build, it is stored with the
+// build instead, because the view and the summary show it.
 func (s *State) flush() {
 	text := s.pending
 	s.pending, s.hasPending = "", false
-	if f, ok := failureIn(text); ok && s.fail(f) {
+	if f, ok := parseFailure(text, false); ok && s.recordFailure(f) {
 		return
 	}
-	s.messages = append(s.messages, paragraph(text)...)
+	s.messages = append(s.messages, safeLines(text)...)
 }
 
 func (s *State) start(e activity.Start, now time.Time) {
-	if s.nodes[e.ID] != nil { // two daemons may have the same numbers
+	if s.nodes[e.ID] != nil { // two daemons may use the same id
 		s.stop(e.ID, now)
 	}
 	if len(s.nodes) >= maxNodes {
@@ -100,9 +100,9 @@ func (s *State) start(e activity.Start, now time.Time) {
 	s.nodes[e.ID] = n
 	s.countStart(n)
 	if e.Type == activity.Build {
-		s.begin(n, now)
+		s.startBuild(n, now)
 	}
-	s.sample(now)
+	s.addSample(now)
 }
 
 func (s *State) result(r activity.Result, now time.Time) {
@@ -111,18 +111,19 @@ func (s *State) result(r activity.Result, now time.Time) {
 		return
 	}
 	s.countResult(n, r)
-	s.sample(now)
+	s.addSample(now)
 	b := s.buildFor(n)
 	if b == nil {
 		return
 	}
 	s.buildResult(b, r)
 	if text, ok := activity.Line(r); ok && s.Logs {
-		s.messages = append(s.messages, b.name+"> "+strings.TrimRight(oneLine(text), " "))
+		s.messages = append(s.messages, b.name+"> "+strings.TrimRight(safeLine(text), " "))
 	}
 }
 
-// buildFor returns the build that an activity is about: itself, or that of its hook.
+// buildFor returns the build of an activity: the activity is the build or its post-build hook. It returns nil for other
+// activities.
 func (s *State) buildFor(n *node) *build {
 	if n.build == nil && n.start.Type == activity.PostBuildHook {
 		n.build = s.builds[n.text(0)]
@@ -138,37 +139,37 @@ func (s *State) stop(id activity.ID, now time.Time) {
 	delete(s.nodes, id)
 	s.countStop(n)
 	if n.build != nil && n.start.Type == activity.Build {
-		s.end(n.build, now)
+		s.endBuild(n.build, now)
 	}
 }
 
-// Interrupt says that the work is being stopped.
+// Interrupt records that the user has stopped the work.
 func (s *State) Interrupt() { s.interrupted = true }
 
-// Finish says that the work has ended, with err. What runs still has been stopped.
+// Finish records that the work has ended with err. Builds that still run count as stopped.
 func (s *State) Finish(err error, now time.Time) {
 	if s.hasPending {
 		s.flush()
 	}
 	if err != nil {
-		s.fault(err)
+		s.recordError(err)
 	}
 	for _, b := range s.builds {
 		if b.state == running {
 			b.stop = now
-			s.move(b, stopped)
+			s.setState(b, stopped)
 		}
 	}
 	clear(s.nodes)
 }
 
-// pendingFor is how long a log line is held back in case that it comes again.
-const pendingFor = 50 * time.Millisecond
+// pendingTime is how long a log line is held back because it may be repeated.
+const pendingTime = 50 * time.Millisecond
 
-// Messages returns the lines that are to be shown above the view at a time, and forgets
-// them. They are safe on a terminal.
+// Messages returns and removes the lines that must appear above the view at time now. They contain no control
+// characters.
 func (s *State) Messages(now time.Time) []string {
-	if s.hasPending && now.Sub(s.pendingFrom) >= pendingFor {
+	if s.hasPending && now.Sub(s.pendingSince) >= pendingTime {
 		s.flush()
 	}
 	messages := s.messages

@@ -7,8 +7,7 @@ import (
 	"pix/activity"
 )
 
-// statusLines returns the lines below the others that say how much is done: of builds,
-// and of copies.
+// statusLines returns the last lines of the view, with the totals of builds and copies.
 func (s *State) statusLines(now time.Time, columns int, st Style) []line {
 	var lines []line
 	if l := s.buildStatus(now, columns, st); l != nil {
@@ -28,23 +27,23 @@ func (s *State) statusLines(now time.Time, columns int, st Style) []line {
 	return nil
 }
 
+// elapsed returns the time since the first event.
 func (s *State) elapsed(now time.Time) line {
-	l := line{{spellTime(now.Sub(s.begun)), plain}}
+	l := line{{formatDuration(now.Sub(s.begun)), plain}}
 	if s.interrupted {
 		l = append(line{{"stopping ", yellow}}, l...)
 	}
 	return l
 }
 
-// A part is a piece of a status line, in a long and a short form.
-type part struct {
+// A statusPart is a part of a status line, in a long and a short form.
+type statusPart struct {
 	long, short string
 	color       color
 }
 
-// join returns the parts in a line: in their long forms if these fit, else as many of
-// the short forms as do.
-func join(parts []part, columns int, separator string) line {
+// joinParts joins parts to a line, in their long forms if these fit, else as many short forms as fit.
+func joinParts(parts []statusPart, columns int, separator string) line {
 	var long, short line
 	for i, p := range parts {
 		if i > 0 {
@@ -61,46 +60,46 @@ func join(parts []part, columns int, separator string) line {
 	return short
 }
 
-// buildStatus counts builds.
+// buildStatus returns the status line of builds, or nil if there are none.
 func (s *State) buildStatus(now time.Time, columns int, st Style) line {
-	c := s.countedBuilds()
+	c := s.countStates()
 	if c.all == 0 {
 		return nil
 	}
 	m := st.marks()
-	parts := []part{
+	parts := []statusPart{
 		{fmt.Sprintf("%d running", c.running), fmt.Sprintf("%s%d", m.running, c.running), blue},
 		{fmt.Sprintf("%d of %d built", c.built, c.all), fmt.Sprintf("%s%d/%d", m.built, c.built, c.all), green},
 	}
 	if s.interrupted {
-		parts = append([]part{{"stopping", "stopping", yellow}}, parts...)
+		parts = append([]statusPart{{"stopping", "stopping", yellow}}, parts...)
 	}
 	if c.failed > 0 {
-		parts = append(parts, part{fmt.Sprintf("%d failed", c.failed), fmt.Sprintf("%s%d", m.failed, c.failed), red})
+		parts = append(parts, statusPart{fmt.Sprintf("%d failed", c.failed), fmt.Sprintf("%s%d", m.failed, c.failed), red})
 	}
-	passed := spellTime(now.Sub(s.begun))
-	parts = append(parts, part{passed, passed, plain})
+	elapsed := formatDuration(now.Sub(s.begun))
+	parts = append(parts, statusPart{elapsed, elapsed, plain})
 	if c.blocked > 0 {
-		parts = append(parts, part{fmt.Sprintf("%d cannot be built", c.blocked), fmt.Sprintf("%s%d", m.blocked, c.blocked), red})
+		parts = append(parts, statusPart{fmt.Sprintf("%d cannot be built", c.blocked), fmt.Sprintf("%s%d", m.blocked, c.blocked), red})
 	}
 	if c.waiting > 0 {
-		parts = append(parts, part{fmt.Sprintf("%d to come", c.waiting), fmt.Sprintf("%s%d", m.waiting, c.waiting), plain})
+		parts = append(parts, statusPart{fmt.Sprintf("%d to come", c.waiting), fmt.Sprintf("%s%d", m.waiting, c.waiting), plain})
 	}
-	return join(parts, columns, m.dot)
+	return joinParts(parts, columns, m.dot)
 }
 
-// A buildCount says how many builds there are of each kind.
-type buildCount struct{ running, built, failed, blocked, waiting, all int }
+// buildNumbers are the numbers of builds in each state.
+type buildNumbers struct{ running, built, failed, blocked, waiting, all int }
 
-// countedBuilds counts builds, by the plan, or, if there is none, by what the store has counted.
-func (s *State) countedBuilds() buildCount {
-	c := buildCount{
+// countStates returns the numbers of builds. Without a plan, the number of waiting builds is the one that the store reports.
+func (s *State) countStates() buildNumbers {
+	c := buildNumbers{
 		running: s.inState[running], built: s.inState[built], failed: s.inState[failed],
 		blocked: s.inState[blocked], waiting: s.inState[waiting] + s.inState[stopped],
 	}
 	if len(s.planned) == 0 {
-		done, whole := s.doneOf(activity.Builds)
-		if left := int64(whole) - int64(done) - int64(c.running); left > 0 && whole < 1<<31 {
+		done, expected := s.progressOf(activity.Builds)
+		if left := int64(expected) - int64(done) - int64(c.running); left > 0 && expected < 1<<31 {
 			c.waiting += int(left)
 		}
 	}
@@ -108,30 +107,30 @@ func (s *State) countedBuilds() buildCount {
 	return c
 }
 
-// copyStatus counts what is copied and fetched.
+// copyStatus returns the status line of copies and downloads, or nil if there are none.
 func (s *State) copyStatus(now time.Time, columns int, st Style) line {
-	done, whole := s.moved()
-	paths, ofPaths := s.doneOf(activity.CopyPaths)
-	if done == 0 && ofPaths == 0 {
+	done, expected := s.copiedBytes()
+	paths, allPaths := s.progressOf(activity.CopyPaths)
+	if done == 0 && allPaths == 0 {
 		return nil
 	}
 	m := st.marks()
-	var parts []part
-	if ofPaths > 0 {
-		parts = append(parts, part{fmt.Sprintf("%d of %d paths", paths, ofPaths), fmt.Sprintf("%s%d/%d", m.fetch, paths, ofPaths), green})
+	var parts []statusPart
+	if allPaths > 0 {
+		parts = append(parts, statusPart{fmt.Sprintf("%d of %d paths", paths, allPaths), fmt.Sprintf("%s%d/%d", m.fetch, paths, allPaths), green})
 	}
-	parts = append(parts, part{spellPart(done, whole), spellBytes(done), plain})
-	if s.countedBuilds().all == 0 { // else it is said above
+	parts = append(parts, statusPart{formatProgress(done, expected), formatBytes(done), plain})
+	if s.countStates().all == 0 { // else the line of builds has the time
 		for _, p := range s.elapsed(now) {
-			parts = append(parts, part{p.text, p.text, p.color})
+			parts = append(parts, statusPart{p.text, p.text, p.color})
 		}
 	}
 	if rate := s.rate(now); rate > 0 {
-		parts = append(parts, part{spellBytes(rate) + "/s", spellBytes(rate) + "/s", blue})
-		if left := (whole - done) / rate; left > 0 {
-			time := spellTime(time.Duration(min(left, 1<<20)) * time.Second)
-			parts = append(parts, part{time + " left", "-" + time, plain})
+		parts = append(parts, statusPart{formatBytes(rate) + "/s", formatBytes(rate) + "/s", blue})
+		if left := (expected - done) / rate; left > 0 {
+			time := formatDuration(time.Duration(min(left, 1<<20)) * time.Second)
+			parts = append(parts, statusPart{time + " left", "-" + time, plain})
 		}
 	}
-	return join(parts, columns, m.dot)
+	return joinParts(parts, columns, m.dot)
 }

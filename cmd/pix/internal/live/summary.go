@@ -8,12 +8,11 @@ import (
 	"pix/activity"
 )
 
-// summaryAfter is how long copies take at least that are worth a summary.
-const summaryAfter = time.Second
+// minCopySummary is the time from which on copies have a line in the summary.
+const minCopySummary = time.Second
 
-// Summary returns what is to be said at the end: each build that failed, why, and the last
-// lines of its log; then how many were built, and how much was copied. Its lines are not
-// cut. There are none if there is nothing to say.
+// Summary returns the lines to print at the end: each failed build with its reason and the last lines of its log, then the
+// number of builds and the copied bytes. The lines may be longer than the terminal is wide.
 func (s *State) Summary(now time.Time, st Style) []string {
 	var lines []line
 	for _, b := range s.failed {
@@ -32,17 +31,17 @@ func (s *State) Summary(now time.Time, st Style) []string {
 	return texts
 }
 
-// Failed reports whether the summary says why builds failed.
+// Failed reports whether the summary has failed builds.
 func (s *State) Failed() bool { return len(s.failed) > 0 }
 
 func failureLines(b *build, st Style) []line {
 	m := st.marks()
 	head := line{{m.failed + " " + b.name, red}}
-	where := " after " + spellTime(b.stop.Sub(b.start))
+	where := " after " + formatDuration(b.stop.Sub(b.start))
 	if b.phase != "" {
 		where = " in " + b.phase + where
 	}
-	lines := []line{append(head, span{" failed" + where, plain}), {{"  " + oneLine(b.drv), faint}}}
+	lines := []line{append(head, span{" failed" + where, plain}), {{"  " + safeLine(b.drv), faint}}}
 	for _, reason := range b.reason {
 		lines = append(lines, line{{"  " + strings.TrimSpace(reason), plain}})
 	}
@@ -55,9 +54,9 @@ func failureLines(b *build, st Style) []line {
 	return lines
 }
 
-// buildTotal says how many builds ended how.
+// buildTotal returns the line with the numbers of builds, or nil if there were none.
 func (s *State) buildTotal(now time.Time, st Style) line {
-	c := s.countedBuilds()
+	c := s.countStates()
 	if c.all == 0 {
 		return nil
 	}
@@ -70,28 +69,28 @@ func (s *State) buildTotal(now time.Time, st Style) line {
 		l = append(l, span{fmt.Sprintf(", %d failed", c.failed), red})
 	}
 	if c.blocked > 0 {
-		l = append(l, span{fmt.Sprintf(", %d need what failed", c.blocked), plain})
+		l = append(l, span{fmt.Sprintf(", %d need a failed build", c.blocked), plain})
 	}
 	if n := s.inState[stopped]; n > 0 {
 		l = append(l, span{fmt.Sprintf(", %d stopped", n), plain})
 	}
 	if n := c.waiting - s.inState[stopped]; n > 0 {
-		l = append(l, span{fmt.Sprintf(", %d not begun", n), plain})
+		l = append(l, span{fmt.Sprintf(", %d not started", n), plain})
 	}
-	return append(l, span{" in " + spellTime(now.Sub(s.begun)), plain})
+	return append(l, span{" in " + formatDuration(now.Sub(s.begun)), plain})
 }
 
-// copyTotal says how much was copied, if that took a while.
+// copyTotal returns the line with the copied bytes, or nil if copying took less than a second.
 func (s *State) copyTotal(now time.Time, st Style) line {
-	passed := now.Sub(s.begun)
-	done, _ := s.moved()
-	if done == 0 || passed < summaryAfter {
+	elapsed := now.Sub(s.begun)
+	done, _ := s.copiedBytes()
+	if done == 0 || elapsed < minCopySummary {
 		return nil
 	}
-	text := spellBytes(done)
-	if paths, _ := s.doneOf(activity.CopyPaths); paths > 0 {
+	text := formatBytes(done)
+	if paths, _ := s.progressOf(activity.CopyPaths); paths > 0 {
 		text = plural(int(paths), "path", "paths") + st.marks().dot + text
 	}
-	text += fmt.Sprintf(" copied in %s, %s/s", spellTime(passed), spellBytes(uint64(float64(done)/passed.Seconds())))
+	text += fmt.Sprintf(" copied in %s, %s/s", formatDuration(elapsed), formatBytes(uint64(float64(done)/elapsed.Seconds())))
 	return line{{text, plain}}
 }

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/term"
 )
 
-// A FileTerminal is the terminal that a file is.
+// A FileTerminal is a file that is a terminal.
 type FileTerminal struct{ *os.File }
 
 // Size implements [Terminal].

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/term"
 )
 
-// A FileTerminal is the terminal that a file is.
+// A FileTerminal is a file that is a terminal.
 type FileTerminal struct{ *os.File }
 
 // Size implements [Terminal].
@@ -21,5 +21,5 @@ func (t FileTerminal) Size() (columns, rows int) {
 // Foreground implements [Terminal].
 func (t FileTerminal) Foreground() bool {
 	group, err := unix.IoctlGetInt(int(t.Fd()), unix.TIOCGPGRP)
-	return err != nil || group == unix.Getpgrp() // where it is an error, no shell cares
+	return err != nil || group == unix.Getpgrp() // an error means that no shell controls the terminal
 }

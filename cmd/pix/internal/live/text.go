@@ -10,17 +10,16 @@ import (
 )
 
 const (
-	// maxText is how many bytes are kept of a text from elsewhere.
+	// maxText is the number of bytes that are kept of an untrusted text.
 	maxText = 4 << 10
-	// maxMarks is how many combining marks may follow each other: more are no language.
+	// maxMarks is the largest number of combining marks in a row. No language has more.
 	maxMarks = 3
 )
 
-// oneLine makes a line that is safe on a terminal out of a text from elsewhere: no control
-// characters, no characters that turn the direction of others or join them, no more than
-// maxText bytes, and a space for each tab and line feed. Of what overwrites itself, as
-// bars of progress do, it is the last.
-func oneLine(s string) string {
+// safeLine returns an untrusted text as one line that is safe on a terminal: without control characters and characters that
+// change the direction of others or join them, with at most maxText bytes, and with a space for each tab and line feed.
+// Of a text that overwrites itself with carriage returns, such as a progress bar, it returns the last part.
+func safeLine(s string) string {
 	s = strings.TrimRight(s, "\r\n")
 	s = s[strings.LastIndexByte(s, '\r')+1:]
 	s = activity.Plain(s[:min(len(s), maxText)])
@@ -43,19 +42,19 @@ func oneLine(s string) string {
 	return b.String()
 }
 
-// paragraph makes several lines of a text from elsewhere, safe as those of oneLine are.
-func paragraph(s string) []string {
+// safeLines returns the lines of an untrusted text, each made safe by safeLine.
+func safeLines(s string) []string {
 	var lines []string
 	for line := range strings.Lines(strings.TrimRight(s, " \r\n")) {
-		lines = append(lines, strings.TrimRight(oneLine(line), " "))
+		lines = append(lines, strings.TrimRight(safeLine(line), " "))
 	}
 	return lines
 }
 
-// width returns how many columns a line takes.
+// width returns the number of columns of a text on a terminal.
 func width(s string) int { return uniseg.StringWidth(s) }
 
-// prefix returns the longest beginning of a line that fits into so many columns.
+// prefix returns the longest prefix of a text that fits into a number of columns.
 func prefix(s string, columns int) string {
 	used := 0
 	rest, state := s, -1
@@ -69,7 +68,7 @@ func prefix(s string, columns int) string {
 	return s
 }
 
-// shortPaths leaves out of a text the directories and hash parts of store paths.
+// shortPaths replaces store paths in a text with their names.
 func shortPaths(s string) string {
 	const hashLen = 32
 	var b strings.Builder
@@ -89,12 +88,11 @@ func shortPaths(s string) string {
 	}
 }
 
-// nameOf returns what people call a store path, or the output of a derivation: its name
-// without the hash part and .drv.
+// nameOf returns the name of a store path without .drv.
 func nameOf(path string) string {
 	base := path[strings.LastIndexByte(path, '/')+1:]
 	if _, name, ok := strings.Cut(base, "-"); ok {
 		base = name
 	}
-	return oneLine(strings.TrimSuffix(base, ".drv"))
+	return safeLine(strings.TrimSuffix(base, ".drv"))
 }

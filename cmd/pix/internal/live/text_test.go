@@ -10,7 +10,7 @@ import (
 	"pix/internal/termtest"
 )
 
-func TestOneLine(t *testing.T) {
+func TestSafeLine(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain":                           "plain",
 		"a\tb\nc":                         "a b c",
@@ -26,12 +26,12 @@ func TestOneLine(t *testing.T) {
 		"bad\xffbyte":                     "bad\ufffdbyte",
 		"日本":                              "日本",
 	} {
-		if got := oneLine(in); got != want {
-			t.Errorf("oneLine(%q) = %q, want %q", in, got, want)
+		if got := safeLine(in); got != want {
+			t.Errorf("safeLine(%q) = %q, want %q", in, got, want)
 		}
 	}
-	if got := oneLine(strings.Repeat("x", 1<<20)); len(got) != maxText {
-		t.Errorf("%d bytes are left of a long line", len(got))
+	if got := safeLine(strings.Repeat("x", 1<<20)); len(got) != maxText {
+		t.Errorf("a long line has %d bytes", len(got))
 	}
 }
 
@@ -75,22 +75,22 @@ func TestShortPaths(t *testing.T) {
 	}
 }
 
-func TestSpell(t *testing.T) {
+func TestFormat(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Second: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m01s", 3*time.Hour + 5*time.Minute: "3h05m", 100 * time.Hour: "100h00m",
 	} {
-		if got := spellTime(d); got != want {
+		if got := formatDuration(d); got != want {
 			t.Errorf("%v is %q, want %q", d, got, want)
 		}
 	}
 	for n, want := range map[uint64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1<<20 - 1: "1.0 MiB", 1<<64 - 1: "16.0 EiB"} {
-		if got := spellBytes(n); got != want {
+		if got := formatBytes(n); got != want {
 			t.Errorf("%d is %q, want %q", n, got, want)
 		}
 	}
 }
 
-func TestFailureIn(t *testing.T) {
+func TestParseFailure(t *testing.T) {
 	drv := drvOf("x")
 	for in, want := range map[string][]string{
 		"":                               nil,
@@ -104,14 +104,14 @@ func TestFailureIn(t *testing.T) {
 		"error: building of '" + drv + "' timed out":                                               {"building timed out"},
 		"error: " + strings.Repeat("x\n", 50):                                                      nil,
 	} {
-		f, ok := failureIn(in)
+		f, ok := parseFailure(in, false)
 		if ok != (want != nil) || ok && !reflect.DeepEqual(f.reason, want) {
-			t.Errorf("failureIn(%q) = %q, %v", in, f.reason, ok)
+			t.Errorf("parseFailure(%q) = %q, %v", in, f.reason, ok)
 		}
 	}
 }
 
-// Whatever a log line has in it, a terminal shows the view as it should.
+// No text in a log line, phase or message breaks the view on a terminal.
 func FuzzLines(f *testing.F) {
 	f.Add("plain", "phase", uint8(80), uint8(24))
 	f.Add("\x1b[2J\x1b[?1049h\u202e日本語\u0301\u200d🇩🇪", "\r\n\t", uint8(9), uint8(4))
@@ -123,17 +123,17 @@ func FuzzLines(f *testing.F) {
 		s.result("a"+text, activity.SetPhase, phase)
 		s.logs("a"+text, text)
 		s.start("other", activity.Unknown, "", text)
-		s.says(text)
+		s.log(text)
 		s.build("b")
 		lines := s.Lines(s.now, w-1, h-1, Style{Unicode: true, Color: true})
 		term := termtest.NewScreen(w, h)
 		var sc screen
 		term.Write([]byte(sc.frame(s.Messages(s.now), lines, w, h)))
-		if wrong := term.Wrong(); wrong != nil {
-			t.Fatalf("the terminal is sent %q", wrong)
+		if wrong := term.Unsupported(); wrong != nil {
+			t.Fatalf("unsupported output %q", wrong)
 		}
 		if _, y, _ := term.Cursor(); len(lines) > 0 && y < len(lines)-1 {
-			t.Fatalf("the cursor is in row %d, below %d lines", y, len(lines))
+			t.Fatalf("the cursor is in row %d after %d lines", y, len(lines))
 		}
 		s.Finish(nil, s.now)
 		s.Summary(s.now, Style{})

@@ -7,15 +7,14 @@ import (
 	"time"
 )
 
-// maxIndent is how deep rows stand under each other; what is deeper stands as deep as
-// its parent.
+// maxIndent is the largest indentation in levels. Deeper rows are not indented more.
 const maxIndent = 8
 
-// arrange puts each item under the nearest one above it that is there too, and returns
-// those that are under none, in their order.
-func (s *State) arrange(items []*item) []*item {
-	ofBuild := make(map[*build]*item)
-	ofNode := make(map[*node]*item)
+// arrange makes a tree of the items: the parent of an item is its nearest ancestor that is an item, too. It returns the
+// items without a parent, sorted.
+func (s *State) arrange(items []*treeItem) []*treeItem {
+	ofBuild := make(map[*build]*treeItem)
+	ofNode := make(map[*node]*treeItem)
 	for _, it := range items {
 		if it.build != nil {
 			ofBuild[it.build] = it
@@ -23,28 +22,28 @@ func (s *State) arrange(items []*item) []*item {
 			ofNode[it.node] = it
 		}
 	}
-	var roots []*item
+	var roots []*treeItem
 	for _, it := range items {
 		if it.build != nil {
-			for b := it.build.up; b != nil && it.up == nil; b = b.up {
-				it.up = ofBuild[b]
+			for b := it.build.parent; b != nil && it.parent == nil; b = b.parent {
+				it.parent = ofBuild[b]
 			}
 		} else {
-			s.ancestor(it.node, func(n *node) bool { it.up = ofNode[n]; return it.up != nil })
+			s.walkParents(it.node, func(n *node) (stop bool) { it.parent = ofNode[n]; return it.parent != nil })
 		}
-		if it.up == nil {
+		if it.parent == nil {
 			roots = append(roots, it)
 		} else {
-			it.up.children = append(it.up.children, it)
+			it.parent.children = append(it.parent.children, it)
 		}
 	}
 	sortItems(roots)
 	return roots
 }
 
-// sortItems sorts items, and those below them, by when the first of each family began, so
-// that what is there stays where it is.
-func sortItems(items []*item) {
+// sortItems sorts items and their descendants by the smallest serial in each subtree, so that a row keeps its place when
+// new rows appear.
+func sortItems(items []*treeItem) {
 	for _, it := range items {
 		sortItems(it.children)
 		it.first = math.MaxInt
@@ -57,29 +56,29 @@ func sortItems(items []*item) {
 			it.first = min(it.first, it.children[0].first)
 		}
 	}
-	slices.SortFunc(items, func(a, b *item) int {
+	slices.SortFunc(items, func(a, b *treeItem) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), byName(a.build, b.build))
 	})
 }
 
-// rows returns the lines of items and of those below them.
-func (s *State) rows(items []*item, indent string, depth int, st Style, now time.Time, columns int) []line {
+// rows returns the lines of items and their descendants.
+func (s *State) rows(items []*treeItem, indent string, depth int, st Style, now time.Time, columns int) []line {
 	var lines []line
 	m := st.marks()
 	for i, it := range items {
-		own, below := m.child, m.bar
+		branch, below := m.child, m.bar
 		if i == len(items)-1 {
-			own, below = m.last, m.gap
+			branch, below = m.last, m.gap
 		}
 		if depth == 0 {
-			own, below = "", ""
+			branch, below = "", ""
 		}
-		if depth > maxIndent || width(indent+own) > columns/3 {
-			own, below = "", ""
+		if depth > maxIndent || width(indent+branch) > columns/3 {
+			branch, below = "", ""
 		}
 		l := s.row(it, st, now)
-		if indent+own != "" {
-			l = append(line{{indent + own, faint}}, l...)
+		if indent+branch != "" {
+			l = append(line{{indent + branch, faint}}, l...)
 		}
 		lines = append(lines, l)
 		lines = append(lines, s.rows(it.children, indent+below, depth+1, st, now, columns)...)

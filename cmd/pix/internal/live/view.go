@@ -10,65 +10,64 @@ import (
 )
 
 const (
-	// drawEvery is how often the view is drawn at most.
-	drawEvery = 80 * time.Millisecond
-	// drawFirst is when it is drawn first: what takes less time does not flash.
-	drawFirst = 200 * time.Millisecond
-	// maxMessages is how many bytes of messages wait for a terminal that is slow, or
-	// stopped. Whoever has more to say waits too.
+	// drawInterval is the shortest time between two frames.
+	drawInterval = 80 * time.Millisecond
+	// firstDraw is the delay of the first frame. Shorter work shows no view.
+	firstDraw = 200 * time.Millisecond
+	// maxMessages is how many bytes of messages wait for a slow or stopped terminal. When there are more, HandleEvent
+	// blocks.
 	maxMessages = 1 << 20
 )
 
-// Options say how a view looks, and where.
+// Options are the options of a view.
 type Options struct {
-	// Terminal is written to.
+	// Terminal shows the view.
 	Terminal Terminal
 
 	Style Style
 
-	// Logs makes the lines of build logs messages, which stay above the view.
+	// Logs makes the lines of build logs messages, which appear above the view.
 	Logs bool
 }
 
-// A Terminal is where a view is shown.
+// A Terminal is a terminal that shows a view.
 type Terminal interface {
 	io.Writer
 
-	// Size returns how many columns and rows there are, or zeros if that is not known.
+	// Size returns the number of columns and rows, or zeros if they are unknown.
 	Size() (columns, rows int)
 
-	// Foreground reports whether it is ours to draw on; if not, the shell has put us aside.
+	// Foreground reports whether the process is in the foreground, and may draw.
 	Foreground() bool
 }
 
-// A View shows on a terminal what happens, until it is ended. Its methods may be called
-// by any number of goroutines.
+// A View shows progress on a terminal until it is ended. Its methods can be called concurrently.
 type View struct {
 	opts Options
 
-	mu       sync.Mutex // of state, finished and waiting
+	mu       sync.Mutex // guards state, finished and waiting
 	state    *State
 	finished bool
-	waiting  int           // bytes of messages
-	room     chan struct{} // has an element when there is room again
+	waiting  int           // bytes of messages that the terminal has not shown
+	drained  chan struct{} // has an element after messages were shown
 
-	screenMu sync.Mutex // of the terminal, screen and midLine
+	screenMu sync.Mutex // guards the terminal and the fields below; locked before mu
 	screen   screen
-	midLine  bool // someone else has begun a line
-	gone     bool // the terminal is
+	midLine  bool // the last line of the output is incomplete
+	gone     bool // the terminal cannot be written to any more
 
 	quit  chan struct{} // closed by End
-	ended chan struct{} // closed when nothing more is drawn
+	ended chan struct{} // closed when run returns
 	once  sync.Once
 }
 
-// Start returns a view that has begun to look. When ctx ends, it says that the work is being
-// stopped, and shows the cursor again. It must be ended.
+// Start starts a view. When ctx ends, the view shows that the work is being stopped, and shows the cursor again. The caller
+// must call [View.End].
 func Start(ctx context.Context, opts Options) *View { return start(ctx, opts, listen()) }
 
 func start(ctx context.Context, opts Options, signals *signals) *View {
 	v := &View{
-		opts: opts, state: NewState(), room: make(chan struct{}, 1),
+		opts: opts, state: NewState(), drained: make(chan struct{}, 1),
 		quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 	v.state.Logs = opts.Logs
@@ -76,22 +75,21 @@ func start(ctx context.Context, opts Options, signals *signals) *View {
 	return v
 }
 
-// HandleEvent takes in an event. It does not wait for the terminal, unless that has more
-// than a megabyte of messages to show.
+// HandleEvent implements [activity.Handler]. It blocks only while more than a megabyte of messages wait for the terminal.
 func (v *View) HandleEvent(e activity.Event) {
 	text, _ := activity.Line(e)
 	size := len(text)
-	for !v.take(e, size) {
+	for !v.tryHandle(e, size) {
 		select {
-		case <-v.room:
+		case <-v.drained:
 		case <-v.quit:
 			size = 0
 		}
 	}
 }
 
-// take takes in an event, or returns false if there is no room for what it says.
-func (v *View) take(e activity.Event, size int) bool {
+// tryHandle handles an event, or returns false if too many messages are waiting.
+func (v *View) tryHandle(e activity.Event, size int) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.finished {
@@ -108,7 +106,7 @@ func (v *View) take(e activity.Event, size int) bool {
 	return true
 }
 
-// Plan takes in what is going to be built.
+// Plan sets the plan of the builds.
 func (v *View) Plan(p Plan) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -117,11 +115,9 @@ func (v *View) Plan(p Plan) {
 	}
 }
 
-// End takes the view off the terminal and says there what came of it all; err is the error
-// that the work ended with, if it did. It reports whether it has said why builds failed.
-// Only the first call does anything.
-func (v *View) End(err error) bool {
-	said := false
+// End removes the view from the terminal and prints the summary. err is the error with which the work ended, or nil. It
+// reports whether the summary has failed builds. Only the first call has an effect.
+func (v *View) End(err error) (printedFailures bool) {
 	v.once.Do(func() {
 		close(v.quit)
 		<-v.ended
@@ -138,33 +134,32 @@ func (v *View) End(err error) bool {
 			text += l + "\r\n"
 		}
 		v.write(text)
-		said = v.state.Failed()
+		printedFailures = v.state.Failed()
 	})
-	return said
+	return printedFailures
 }
 
-// Restore puts the terminal in order at once, whatever is being drawn. It is for when the
-// process is about to be killed.
+// Restore resets the terminal at once, even in the middle of a frame. It is for a process that is about to be killed.
 func (v *View) Restore() { io.WriteString(v.opts.Terminal, restore+"\r\n") }
 
 // run draws until the view is ended.
 func (v *View) run(ctx context.Context, signals *signals) {
 	defer close(v.ended)
 	defer signals.stop()
-	ticker := time.NewTicker(drawFirst)
+	ticker := time.NewTicker(firstDraw)
 	defer ticker.Stop()
 	cancelled := ctx.Done()
 	for {
 		select {
 		case <-ticker.C:
-			ticker.Reset(drawEvery)
+			ticker.Reset(drawInterval)
 		case <-signals.resized:
 		case <-signals.suspend:
 			v.suspend(signals)
 		case sig := <-signals.quit:
 			v.leave()
 			signals.die(sig)
-			return // it takes a while
+			return // the signal arrives a moment later
 		case <-cancelled:
 			cancelled = nil
 			v.interrupt()
@@ -175,7 +170,7 @@ func (v *View) run(ctx context.Context, signals *signals) {
 	}
 }
 
-// draw brings the terminal up to date.
+// draw draws a frame.
 func (v *View) draw() {
 	v.screenMu.Lock()
 	defer v.screenMu.Unlock()
@@ -183,9 +178,9 @@ func (v *View) draw() {
 		return
 	}
 	columns, rows := v.size()
-	ours := v.opts.Terminal.Foreground()
-	messages, lines := v.look(columns, rows)
-	if !ours {
+	foreground := v.opts.Terminal.Foreground()
+	messages, lines := v.content(columns, rows)
+	if !foreground {
 		v.screen.forget()
 		lines = nil
 		if len(messages) == 0 {
@@ -195,28 +190,28 @@ func (v *View) draw() {
 	v.write(v.screen.frame(messages, lines, columns, rows))
 }
 
-// look returns what there is to show. The last column stays free, as some terminals wrap
-// there whatever they are told, and the first row, so that something of before is seen.
-func (v *View) look(columns, rows int) (messages, lines []string) {
+// content returns the messages and lines of the next frame. It leaves the last column free, because some terminals wrap
+// there in any mode, and one row, so that the line before the view stays visible.
+func (v *View) content(columns, rows int) (messages, lines []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := time.Now()
-	return v.messages(now), v.state.Lines(now, max(columns-1, 1), max(rows-1, 1), v.opts.Style)
+	return v.takeMessages(now), v.state.Lines(now, max(columns-1, 1), max(rows-1, 1), v.opts.Style)
 }
 
-// messages takes the messages that wait. The lock is held.
-func (v *View) messages(now time.Time) []string {
+// takeMessages removes and returns the waiting messages. The caller holds mu.
+func (v *View) takeMessages(now time.Time) []string {
 	if v.waiting > 0 {
 		v.waiting = 0
 		select {
-		case v.room <- struct{}{}:
+		case v.drained <- struct{}{}:
 		default:
 		}
 	}
 	return v.state.Messages(now)
 }
 
-// size returns the size of the terminal, or the usual one.
+// size returns the size of the terminal, or 80×24 if it is unknown.
 func (v *View) size() (columns, rows int) {
 	columns, rows = v.opts.Terminal.Size()
 	if columns <= 0 || rows <= 0 {
@@ -225,7 +220,7 @@ func (v *View) size() (columns, rows int) {
 	return columns, rows
 }
 
-// write writes to the terminal. When that fails it is gone, and so is the view.
+// write writes to the terminal. After an error nothing is written any more.
 func (v *View) write(text string) {
 	if text == "" || v.gone {
 		return
@@ -235,8 +230,7 @@ func (v *View) write(text string) {
 	}
 }
 
-// interrupt says that the work is being stopped. From now on the cursor is shown, as a second
-// signal kills.
+// interrupt shows that the work is being stopped. It shows the cursor from now on, because a second signal kills the process.
 func (v *View) interrupt() {
 	v.mu.Lock()
 	v.state.Interrupt()
@@ -247,15 +241,14 @@ func (v *View) interrupt() {
 	v.write(showCursor)
 }
 
-// leave takes the view off the terminal.
+// leave removes the view from the terminal.
 func (v *View) leave() {
 	v.screenMu.Lock()
 	defer v.screenMu.Unlock()
 	v.write(v.screen.leave(v.size()))
 }
 
-// suspend stops the process, as the signal would have done, but leaves the terminal in
-// order. It returns when the process goes on.
+// suspend resets the terminal and stops the process. It returns when the process continues.
 func (v *View) suspend(signals *signals) {
 	v.leave()
 	signals.stopSelf()

@@ -1,0 +1,161 @@
+package binarycache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"runtime"
+
+	"pix/internal/parallel"
+	"pix/store"
+	"pix/storepath"
+)
+
+// smallArchive is the largest size in bytes of an archive that is read into memory. Other objects are read
+// while it is compressed and written.
+const smallArchive = 1 << 20
+
+// parallelAdds returns how many small archives are compressed and written at once. Each compression takes up to
+// 10 MiB. There are more of them than processors, because they often wait for the disk.
+func parallelAdds() int { return min(2*runtime.GOMAXPROCS(0), 8) }
+
+// A batch adds objects together. Each object waits for its references, which come before it, so one of them
+// can always proceed.
+type batch struct {
+	store    *Store
+	ctx      context.Context
+	group    *parallel.Group
+	repair   bool
+	done     map[storepath.Path]chan struct{} // closed when the path was added or has failed
+	failures store.Failures
+}
+
+// AddMultipleToStore adds n objects like [Store.AddToStoreNAR], several at once if they are small or can be
+// kept ([store.Keepable]). Each object must come after its references. Objects that were added before an error
+// remain.
+//
+// If the archive of an object is bad, the others are added, except those that refer to it; then the error is
+// a [*store.AddError].
+func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
+	if err := s.prepareAdd(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	group, groupCtx := parallel.WithContext(ctx, parallelAdds())
+	defer group.Join() // even if the sequence panics
+	defer cancel()
+	b := &batch{store: s, ctx: groupCtx, group: group, repair: opts != nil && opts.Repair, done: make(map[storepath.Path]chan struct{})}
+	err := b.addAll(n, objects)
+	if err != nil {
+		cancel()
+	}
+	// After a failure the other additions are cancelled. Return the first error, not a cancellation.
+	if failed := group.Wait(); failed != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		err = failed
+	}
+	return b.failures.Err(err)
+}
+
+// addAll adds the objects of a sequence.
+func (b *batch) addAll(n int, objects iter.Seq2[store.Import, error]) error {
+	got := 0
+	for object, err := range objects {
+		if err == nil {
+			got++
+			err = b.add(object)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if got != n {
+		return fmt.Errorf("expected %d objects, but got %d", n, got)
+	}
+	return nil
+}
+
+// An addition adds one object.
+type addition struct {
+	batch      *batch
+	info       store.PathInfo
+	references []chan struct{} // closed when its references were added
+	done       chan struct{}
+	src        *store.ObjectReader
+}
+
+// add adds an object. It returns before the object was added if the archive is small or can be kept;
+// other archives must be read before the sequence continues.
+func (b *batch) add(object store.Import) error {
+	a := &addition{batch: b, info: *object.Info, done: make(chan struct{})}
+	wanted, err := b.store.needsArchive(b.ctx, &a.info, b.repair)
+	if _, refused := errors.AsType[*store.InfoError](err); refused {
+		return b.failures.Fail(a.info.Path, err)
+	}
+	if err != nil || !wanted {
+		return err
+	}
+	for _, ref := range a.info.References {
+		if ended := b.done[ref]; ended != nil && ref != a.info.Path {
+			a.references = append(a.references, ended)
+		}
+	}
+	b.done[a.info.Path] = a.done
+	if archive, ok := object.NAR.(store.Keepable); ok {
+		read := store.ReadKept(b.ctx, archive, a.read)
+		b.group.Go(func() error { return a.finish(read()) })
+		return nil
+	}
+	if a.info.NARSize == 0 || a.info.NARSize > smallArchive {
+		return a.finish(a.read(object.NAR))
+	}
+	archive := bytes.NewBuffer(make([]byte, 0, a.info.NARSize+bytes.MinRead))
+	if _, err := archive.ReadFrom(io.LimitReader(&contextReader{b.ctx, object.NAR}, int64(a.info.NARSize)+1)); err != nil {
+		if b.ctx.Err() != nil {
+			return contextError(b.ctx)
+		}
+		close(a.done)
+		return b.failures.Fail(a.info.Path, fmt.Errorf("adding '%s' to the binary cache: %w", a.info.Path, err))
+	}
+	b.group.Go(func() error { return a.finish(a.read(archive)) })
+	return nil
+}
+
+// read adds the object from its archive. It may be called again after a failure.
+func (a *addition) read(archive io.Reader) error {
+	a.src = &store.ObjectReader{Archive: archive}
+	return a.batch.store.add(a.batch.ctx, &a.info, a.src, a.batch.repair, a.wait)
+}
+
+// finish records the result of adding the object. An error it returns ends the whole batch.
+func (a *addition) finish(err error) error {
+	b := a.batch
+	_, dependent := errors.AsType[*store.MissingReferenceError](err)
+	switch {
+	case err == nil:
+		b.failures.Succeed()
+	case b.ctx.Err() == nil && (dependent || a.src.IsFault(err)):
+		err = b.failures.Fail(a.info.Path, err)
+	}
+	if err == nil {
+		close(a.done)
+	}
+	return err
+}
+
+// wait waits until the references of the object have been added or have failed.
+func (a *addition) wait() error {
+	for _, done := range a.references {
+		select {
+		case <-done:
+		case <-a.batch.ctx.Done():
+			return contextError(a.batch.ctx)
+		}
+	}
+	if a.batch.repair { // a reference that could not be repaired still exists
+		return nil
+	}
+	return a.batch.failures.CheckReferences(&a.info)
+}

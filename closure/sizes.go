@@ -1,0 +1,101 @@
+package closure
+
+import (
+	"math/bits"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// Size returns the size of all archives of the closure together, in bytes.
+func (c *Closure) Size() (size uint64) {
+	for _, info := range c.infos {
+		size += info.NARSize
+	}
+	return size
+}
+
+// ClosureSize returns the size of the archives of a path and of everything that it refers to, directly or
+// indirectly, in bytes; 0 if the path is not in c.
+func (c *Closure) ClosureSize(path storepath.Path) (size uint64) {
+	for i, reached := range c.reach(path) {
+		if reached {
+			size += c.infos[i].NARSize
+		}
+	}
+	return size
+}
+
+// manyPaths is the number of paths from which on it is faster to compute the sizes of all closures together.
+const manyPaths = 64
+
+// ClosureSizes returns [Closure.ClosureSize] of each of the paths. The error is a [*store.ReferenceCycleError];
+// for fewer than 64 paths there is none.
+func (c *Closure) ClosureSizes(paths ...storepath.Path) (map[storepath.Path]uint64, error) {
+	sizes := make(map[storepath.Path]uint64, len(paths))
+	if len(paths) < manyPaths {
+		for _, path := range paths {
+			sizes[path] = c.ClosureSize(path)
+		}
+		return sizes, nil
+	}
+	all, err := c.allClosureSizes()
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		if i, ok := c.index[path]; ok {
+			sizes[path] = all[i]
+		}
+	}
+	return sizes, nil
+}
+
+// allClosureSizes returns the closure sizes of all paths, by index.
+//
+// A walk from each path would take quadratic time. Instead a set of paths is a bit set, and the closure of a path is the
+// union of the closures of its references, 64 paths in one operation. Bit sets for all pairs would not fit
+// into memory, so each pass computes, for a range of paths, in whose closures they are.
+func (c *Closure) allClosureSizes() ([]uint64, error) {
+	const memory = 8 << 20 / 8 // the size of all bit sets, in words
+	infos, err := c.Sorted()
+	if err != nil {
+		return nil, err
+	}
+	rank := make([]int32, len(infos)) // the place in infos of each index
+	for i, info := range infos {
+		rank[c.index[info.Path]] = int32(i)
+	}
+	sums := make([]uint64, len(infos))
+	words := max(1, memory/max(1, len(infos))) // of one bit set
+	sets := make([]uint64, words*len(infos))
+	for first := 0; first < len(infos); first += 64 * words {
+		clear(sets)
+		members := infos[first:min(first+64*words, len(infos))]
+		for i := first; i < len(infos); i++ { // infos before first refer to none of the members
+			set := sets[i*words : (i+1)*words]
+			if at := i - first; at < len(members) {
+				set[at/64] |= 1 << (at % 64)
+			}
+			index := c.index[infos[i].Path]
+			for _, ref := range c.refs[index] {
+				from := int(rank[ref]) * words
+				for w, word := range sets[from : from+words] {
+					set[w] |= word
+				}
+			}
+			sums[index] += sumSizes(set, members)
+		}
+	}
+	return sums, nil
+}
+
+// sumSizes returns the size of the members whose bits are set.
+func sumSizes(set []uint64, members []*store.PathInfo) (sum uint64) {
+	for w, word := range set {
+		for ; word != 0; word &= word - 1 {
+			sum += members[64*w+bits.TrailingZeros64(word)].NARSize
+		}
+	}
+	return sum
+}

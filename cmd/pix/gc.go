@@ -1,0 +1,141 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pix/internal/sizes"
+	"pix/localstore"
+	"pix/nixconf"
+	"pix/store"
+)
+
+// gcOptions are the flags of gc.
+type gcOptions struct {
+	dryRun, explain, asJSON, stdin bool
+	maxFreed                       string
+}
+
+func newGC(a *app) *cobra.Command {
+	var o gcOptions
+	cmd := &cobra.Command{
+		Use:   "gc [PATH...]",
+		Short: "Collect garbage",
+		Long: `Collect garbage: delete the paths that no root needs, or only the given ones of them. It is an error
+if a given path is needed. Prints the deleted paths, and the freed size on standard error. If a path
+cannot be deleted, gc prints its name, deletes the others, and exits with 1.
+
+With --explain nothing is collected: for each path a root that keeps it is printed, and the chain
+from the root to the path. The exit code is 1 if one of the paths is garbage.`,
+		Example:           "  pix gc --max-freed 10G\n  pix gc --explain /nix/store/...-hello",
+		GroupID:           groupKeeping,
+		ValidArgsFunction: a.completePaths,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.gc(cmd, args, o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.dryRun, "dry-run", false, "print what would be deleted, and delete nothing")
+	flags.BoolVar(&o.explain, "explain", false, "collect nothing, and print why the paths are not garbage")
+	flags.StringVar(&o.maxFreed, "max-freed", "", "stop when that many `bytes` are freed; K, M, G and T may follow")
+	flags.BoolVar(&o.asJSON, "json", false, "print an object with paths and bytesFreed, or with --explain a list of objects")
+	freeValue(cmd, "max-freed")
+	addStdinFlag(cmd, &o.stdin)
+	return cmd
+}
+
+func (a *app) gc(cmd *cobra.Command, args []string, o gcOptions) error {
+	if o.stdin {
+		var err error
+		if args, err = a.withStdin(cmd, args, o.stdin); err != nil {
+			return err
+		}
+		if len(args) == 0 && !o.explain { // an empty list of paths must not collect the whole store
+			return a.printCollected(new(store.GCResult), o)
+		}
+	}
+	if o.explain {
+		if o.dryRun || o.maxFreed != "" || len(args) == 0 {
+			return &usageError{errors.New("--explain takes paths, and no other flag but --json")}
+		}
+		return a.explainLiveness(cmd.Context(), args, o.asJSON)
+	}
+	opts, err := a.gcStoreOptions(args, o)
+	if err != nil {
+		return err
+	}
+	return a.withStore(cmd.Context(), toChange, func(ctx context.Context, s store.Store) error {
+		result, err := store.CollectGarbage(ctx, s, opts)
+		if result != nil { // after an error it has the paths that were deleted before
+			err = cmp.Or(a.printCollected(result, o), err)
+		}
+		return gcError(err)
+	})
+}
+
+// gcError returns an error of a collection in which commands of pix replace the commands of Nix.
+func gcError(err error) error {
+	alive, ok := errors.AsType[*localstore.AliveError](err)
+	switch {
+	case !ok:
+		return err
+	case strings.HasPrefix(alive.Root.Link, "/proc/"):
+		return fmt.Errorf("cannot delete '%s', since it is still alive: a running process uses it (%s)", alive.Path, alive.Root.Link)
+	}
+	return fmt.Errorf("cannot delete '%s', since it is still alive; 'pix gc --explain %[1]s' says why", alive.Path)
+}
+
+// gcStoreOptions returns the options of a collection for the store.
+func (a *app) gcStoreOptions(args []string, o gcOptions) (store.GCOptions, error) {
+	opts := store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}
+	if o.maxFreed != "" {
+		n, err := nixconf.ParseSize(o.maxFreed)
+		if err != nil {
+			return opts, &usageError{err}
+		}
+		opts.MaxFreed = n
+	}
+	if len(args) > 0 {
+		paths, err := a.paths(args)
+		if err != nil {
+			return opts, err
+		}
+		opts.Action, opts.Paths = store.GCDeleteSpecific, paths
+	}
+	if o.dryRun {
+		if len(args) > 0 {
+			return opts, &usageError{errors.New("--dry-run is about the whole store, and takes no paths")}
+		}
+		opts.Action = store.GCReturnDead
+	}
+	return opts, nil
+}
+
+// printCollected prints the deleted paths, and a line with the totals on standard error.
+func (a *app) printCollected(result *store.GCResult, o gcOptions) error {
+	if o.asJSON {
+		return a.printJSON(struct {
+			Paths      []string `json:"paths"`
+			BytesFreed uint64   `json:"bytesFreed"`
+		}{append([]string{}, result.Paths...), result.BytesFreed})
+	}
+	var b strings.Builder
+	for _, p := range result.Paths {
+		b.WriteString(p + "\n")
+	}
+	if err := a.print(b.String()); err != nil {
+		return err
+	}
+	if o.dryRun {
+		fmt.Fprintf(a.stderr, "%d store paths would be deleted\n", len(result.Paths)) // the store reports no size
+	} else {
+		fmt.Fprintf(a.stderr, "%d store paths deleted, %s freed\n", len(result.Paths), sizes.Spell(int64(result.BytesFreed)))
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pix/internal/sizes"
+	"pix/storepath"
+)
+
+// print writes a result to standard output.
+func (a *app) print(result string) error {
+	_, err := io.WriteString(a.stdout, result)
+	return err
+}
+
+// printJSON prints v as marshalJSON returns it.
+func (a *app) printJSON(v any) error {
+	text, err := marshalJSON(v)
+	if err != nil {
+		return err
+	}
+	return a.print(text)
+}
+
+// printEither prints the object as JSON, or the text.
+func (a *app) printEither(text string, object any, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(object)
+	}
+	return a.print(text)
+}
+
+// marshalJSON returns v as JSON, indented by two spaces, with a line feed at the end. It does not escape <, > and &.
+func marshalJSON(v any) (string, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	err := enc.Encode(v)
+	return b.String(), err
+}
+
+// orNull returns nil for an empty string, which is null in JSON.
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func addPathsJSONFlag(cmd *cobra.Command, asJSON *bool) {
+	cmd.Flags().BoolVar(asJSON, "json", false, "print a list of paths, as JSON")
+}
+
+// printPaths prints paths, a line each or as JSON.
+func (a *app) printPaths(paths []storepath.Path, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(append([]storepath.Path{}, paths...))
+	}
+	var b strings.Builder
+	for _, p := range paths {
+		b.WriteString(string(p))
+		b.WriteByte('\n')
+	}
+	return a.print(b.String())
+}
+
+// formatSize formats a number of bytes, with a unit if human is true.
+func formatSize(n uint64, human bool) string {
+	if human {
+		return sizes.Human(n)
+	}
+	return strconv.FormatUint(n, 10)
+}
+
+// oneLine replaces line feeds with \n.
+func oneLine(s string) string { return strings.ReplaceAll(s, "\n", `\n`) }
