@@ -105,7 +105,8 @@ func TestInputsStay(t *testing.T) {
 	}
 }
 
-// Root without a build user owns the files that configure the kernel and the devices, and needs no capability to change them.
+// Root without a build user owns the files that configure the kernel and the devices, and needs no capability to
+// change them.
 func TestKernelStays(t *testing.T) {
 	forUsers(t, func(t *testing.T, req *Request) {
 		_, log := run(t, req)
@@ -207,7 +208,7 @@ func TestSetuid(t *testing.T) {
 	}
 }
 
-// The groups of the caller are not those of a builder.
+// A builder does not get the groups of the caller.
 func TestGroups(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("an ordinary user cannot give up groups")

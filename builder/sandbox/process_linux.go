@@ -101,8 +101,8 @@ func (p *process) event() (*event, []*os.File, error) {
 	return e, files, decode(data, e)
 }
 
-// endTime bounds how long a killed process may take to end. One in an uninterruptible system call takes longer, and so does
-// a supervisor that was stopped.
+// endTime bounds how long a killed process may take to end. One in an uninterruptible system call takes longer, and
+// so does a supervisor that was stopped.
 const endTime = 2 * killTime
 
 // kill kills the process and its descendants. It returns at once, and can be called more than once.
@@ -236,7 +236,7 @@ func (p *process) supervisorEnded() bool {
 	return n > 0 && err == nil
 }
 
-// copyLog copies what the process writes, until all that hold the terminal have ended.
+// copyLog copies the output until all processes that hold the terminal have ended.
 func (p *process) copyLog(log io.Writer) error {
 	buf := make([]byte, 64<<10)
 	for {

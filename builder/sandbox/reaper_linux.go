@@ -12,9 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reap is the reaper of a process without namespaces. It starts the set-up process with its own socket, waits for its end, or for the end of the
-// socket, and then kills all its descendants: they become its children when their own parents end. A background
-// process would otherwise hold the terminal, and the caller would wait for its output for ever.
+// reap is the reaper of a process without namespaces. It starts the set-up process with its own socket, waits for its
+// end, or for the end of the socket, and then kills all its descendants: they become its children when their own
+// parents end. A background process would otherwise hold the terminal, and the caller would wait for its output for
+// ever.
 func reap() int {
 	runtime.LockOSThread() // the thread that forks: see supervise
 	syscall.CloseOnExec(socketFD)
@@ -71,7 +72,7 @@ func waitFor(child *os.Process) *event {
 			break
 		}
 	}
-	_ = unix.Kill(-child.Pid, unix.SIGKILL) // while the number is still that of the child
+	_ = unix.Kill(-child.Pid, unix.SIGKILL) // before its number can belong to another process
 	state, err := child.Wait()
 	if err != nil {
 		return failure("waiting for a process", err)

@@ -30,9 +30,9 @@ type Request struct {
 	// RootWritable leaves all of Root writable.
 	RootWritable bool
 
-	// UID and GID are the user and the group that the process sees as its own, HostUID and HostGID those that it is on this
-	// machine. HostUID and HostGID are those of the calling process if it is not root. Without Root, only HostUID and
-	// HostGID count.
+	// UID and GID are the user and the group that the process sees as its own, HostUID and HostGID those that it is
+	// on this machine. HostUID and HostGID are ignored unless the caller is root: the process then has the user of
+	// the caller. Without Root, only HostUID and HostGID count.
 	UID, GID         int
 	HostUID, HostGID int
 

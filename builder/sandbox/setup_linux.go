@@ -45,10 +45,12 @@ type stepError struct {
 func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
 func (e *stepError) Unwrap() error { return e.err }
 
-// setUp is the set-up process. It reports a failed step on its socket; otherwise it reports that it is ready, waits for a byte, and
-// executes the program. The end of the socket before that byte means that the caller, or the supervisor, has ended.
+// setUp is the set-up process. It reports a failed step on its socket; otherwise it reports that it is ready, waits
+// for a byte, and executes the program. The end of the socket before that byte means that the caller, or the
+// supervisor, has ended.
 func setUp() int {
-	// Users, capabilities, filters and personality belong to a thread. This one executes the program, and all others end then.
+	// Users, capabilities, filters and personality belong to a thread. This one executes the program, and all others
+	// end then.
 	runtime.LockOSThread()
 	socket := os.NewFile(socketFD, "socket")
 	s := &setup{socket: socket, executable: os.NewFile(executableFD, "executable")}
@@ -221,7 +223,8 @@ func is32Bit(goarch, system string) bool {
 	return false
 }
 
-// becomeUser becomes the user of the process: inside a namespace the one that is mapped, outside another user of this machine.
+// becomeUser becomes the user of the process: inside a namespace the one that is mapped, outside another user of this
+// machine.
 func (s *setup) becomeUser() error {
 	if s.req.Root != "" {
 		return setIDs(s.req.UID, s.req.GID)
