@@ -531,3 +531,28 @@ func TestNoHelper(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A slow log gets all output, also after the process has ended.
+func TestSlowLog(t *testing.T) {
+	const size = 40000
+	req := testRequest(t, "flood", strconv.Itoa(size))
+	r := newRunner(t)
+	log := &slowWriter{delay: 200 * time.Millisecond}
+	if result, err := r.Run(t.Context(), req, log); err != nil || result.ExitCode != 0 {
+		t.Error(result, err)
+	}
+	if log.n != size {
+		t.Errorf("got %d bytes of %d", log.n, size)
+	}
+}
+
+type slowWriter struct {
+	delay time.Duration
+	n     int
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	time.Sleep(w.delay)
+	w.n += len(p)
+	return len(p), nil
+}
