@@ -534,10 +534,10 @@ func TestNoHelper(t *testing.T) {
 
 // A slow log gets all output, also after the process has ended.
 func TestSlowLog(t *testing.T) {
-	const size = 40000
+	const size = 20000
 	req := testRequest(t, "flood", strconv.Itoa(size))
 	r := newRunner(t)
-	log := &slowWriter{delay: 200 * time.Millisecond}
+	log := &slowWriter{delay: 350 * time.Millisecond}
 	if result, err := r.Run(t.Context(), req, log); err != nil || result.ExitCode != 0 {
 		t.Error(result, err)
 	}
