@@ -2,6 +2,7 @@
 //
 //	PIX_NIX_DATA      Nix's own golden data: the folder with "store" and "util" in it
 //	PIX_CORPUS        collections of real derivations, with answers
+//	PIX_BUILDER_DATA  outcomes of Nix's builds
 //	PIX_TEST_REQUIRE  a list with commas of what must be there: daemons, data, corpus; and
 //	                  release, which asks for a test that takes long
 //
