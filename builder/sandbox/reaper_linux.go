@@ -94,16 +94,13 @@ func awaitHangup(fd int) {
 // killTime bounds the time for which a reaper kills processes that make new ones as fast as they are killed.
 const killTime = 5 * time.Second
 
-// killDescendants kills all descendants of this process, which is a subreaper, and waits for their end.
+// killDescendants kills all descendants of this process, which is a subreaper, and waits for their end. Without
+// children there are no descendants.
 func killDescendants() {
-	for deadline := time.Now().Add(killTime); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(killTime); reapChildren() && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		for _, pid := range descendants(os.Getpid()) {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
-		if !reapChildren() {
-			return
-		}
-		time.Sleep(time.Millisecond)
 	}
 }
 

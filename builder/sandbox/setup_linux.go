@@ -14,8 +14,9 @@ import (
 
 // A setup is the work of a set-up process: it makes the sandbox around itself and then becomes the program.
 type setup struct {
-	req  Request
-	root *tree // nil without namespaces
+	req    Request
+	root   *tree // nil without namespaces
+	parent int   // 0 with namespaces
 
 	socket, executable *os.File
 
@@ -53,7 +54,7 @@ func setUp() int {
 	// end then.
 	runtime.LockOSThread()
 	socket := os.NewFile(socketFD, "socket")
-	s := &setup{socket: socket, executable: os.NewFile(executableFD, "executable")}
+	s := &setup{socket: socket, executable: os.NewFile(executableFD, "executable"), parent: unix.Getppid()}
 	if _, err := socket.WriteString(greeting); err != nil {
 		return 1
 	}
@@ -105,13 +106,22 @@ func (s *setup) steps() []step {
 	}
 	return append(steps, []step{
 		{"becoming the user of the process", s.becomeUser},
-		{"setting the death signal", func() error {
-			// Becoming another user cleared it.
-			return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
-		}},
+		{"setting the death signal", s.setDeathSignal},
 		{"changing to the directory " + s.req.Dir, func() error { return unix.Chdir(s.req.Dir) }},
 		{"dropping capabilities", s.dropCapabilities},
 	}...)
+}
+
+// setDeathSignal sets the death signal again: becoming another user cleared it. The parent may have died in between.
+// Without namespaces, the process then has another parent. With them, the caller sees the end of the supervisor.
+func (s *setup) setDeathSignal() error {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return err
+	}
+	if unix.Getppid() != s.parent {
+		return errors.New("the parent has ended")
+	}
+	return nil
 }
 
 // isolation returns the steps that only a process with namespaces needs, except the change to its root directory.
