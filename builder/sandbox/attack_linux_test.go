@@ -281,3 +281,47 @@ func TestKeyring(t *testing.T) {
 		t.Errorf("processes share keyrings: %v", seen)
 	}
 }
+
+// Mounts below an input are read-only too. The test program mounts one in a namespace of its own.
+func TestMountsBelowInputs(t *testing.T) {
+	testRequest(t)
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), "PIX_TEST_CALLER=mounts", "PIX_TEST_PROBE="+probe(t), "PIX_TEST_ROOT="+t.TempDir())
+	c.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+	}
+	out, err := c.CombinedOutput()
+	if want := strings.Repeat("/store/input/a b/x: EROFS\n", 2); err != nil || string(out) != want {
+		t.Errorf("got %q, %v, want %q", out, err, want)
+	}
+}
+
+// mounter runs the test program with an input that has a mount below it.
+func mounter() int {
+	dir := os.Getenv("PIX_TEST_ROOT")
+	for _, old := range []bool{false, true} {
+		root, input := filepath.Join(dir, fmt.Sprint("root", old)), filepath.Join(dir, fmt.Sprint("input", old))
+		for _, d := range []string{root, root + "/store", root + "/tmp", input, input + "/a b"} {
+			if err := os.Mkdir(d, 0o755); err != nil {
+				fmt.Println(err)
+				return 1
+			}
+		}
+		if err := unix.Mount("none", input+"/a b", "tmpfs", 0, ""); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		_, err := Run(context.Background(), &Request{
+			Program: "/probe", Args: []string{"probe", "write", "/store/input/a b/x"}, Dir: "/", Root: root, Writable: []string{"/store"},
+			Mounts:    []Mount{{Source: os.Getenv("PIX_TEST_PROBE"), Target: "/probe", ReadOnly: true}, {Source: input, Target: "/store/input", ReadOnly: true}},
+			oldMounts: old,
+		}, os.Stdout)
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	}
+	return 0
+}
