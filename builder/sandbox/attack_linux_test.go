@@ -105,7 +105,8 @@ func TestInputsStay(t *testing.T) {
 	}
 }
 
-// Root without a build user owns the files that configure the kernel and the devices, and needs no capability to change them.
+// Root without a build user owns the files that configure the kernel and the devices, and needs no capability to
+// change them.
 func TestKernelStays(t *testing.T) {
 	forUsers(t, func(t *testing.T, req *Request) {
 		_, log := run(t, req)
@@ -207,7 +208,7 @@ func TestSetuid(t *testing.T) {
 	}
 }
 
-// The groups of the caller are not those of a builder.
+// A builder does not get the groups of the caller.
 func TestGroups(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("an ordinary user cannot give up groups")
@@ -279,4 +280,48 @@ func TestKeyring(t *testing.T) {
 	if len(seen) < 4 {
 		t.Errorf("processes share keyrings: %v", seen)
 	}
+}
+
+// Mounts below an input are read-only too. The test program mounts one in a namespace of its own.
+func TestMountsBelowInputs(t *testing.T) {
+	testRequest(t)
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), "PIX_TEST_CALLER=mounts", "PIX_TEST_PROBE="+probe(t), "PIX_TEST_ROOT="+t.TempDir())
+	c.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+	}
+	out, err := c.CombinedOutput()
+	if want := strings.Repeat("/store/input/a b/x: EROFS\n", 2); err != nil || string(out) != want {
+		t.Errorf("got %q, %v, want %q", out, err, want)
+	}
+}
+
+// mounter runs the test program with an input that has a mount below it.
+func mounter() int {
+	dir := os.Getenv("PIX_TEST_ROOT")
+	for _, old := range []bool{false, true} {
+		root, input := filepath.Join(dir, fmt.Sprint("root", old)), filepath.Join(dir, fmt.Sprint("input", old))
+		for _, d := range []string{root, root + "/store", root + "/tmp", input, input + "/a b"} {
+			if err := os.Mkdir(d, 0o755); err != nil {
+				fmt.Println(err)
+				return 1
+			}
+		}
+		if err := unix.Mount("none", input+"/a b", "tmpfs", 0, ""); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		_, err := Run(context.Background(), &Request{
+			Program: "/probe", Args: []string{"probe", "write", "/store/input/a b/x"}, Dir: "/", Root: root, Writable: []string{"/store"},
+			Mounts:    []Mount{{Source: os.Getenv("PIX_TEST_PROBE"), Target: "/probe", ReadOnly: true}, {Source: input, Target: "/store/input", ReadOnly: true}},
+			oldMounts: old,
+		}, os.Stdout)
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	}
+	return 0
 }

@@ -76,6 +76,9 @@ func TestInvalidRequests(t *testing.T) {
 		"relative root":      func(r *Request) { r.Root = "root" },
 		"no directory":       func(r *Request) { r.Dir = "" },
 		"mount options":      func(r *Request) { r.SharedMemory = "1,exec" },
+		"NUL in a directory": func(r *Request) { r.Writable = []string{"/a\x00"} },
+		"the real root":      func(r *Request) { r.Root = "//" },
+		"mount at the root":  func(r *Request) { r.Mounts[0].Target = "/store/.." },
 		"negative user":      func(r *Request) { r.UID = -1 },
 	} {
 		req := testRequest(t, "echo", "x")

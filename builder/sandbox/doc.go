@@ -43,7 +43,8 @@
 // A process ends when its first process ends. If it closes its output before, it is killed, as in Nix. A process in
 // the background does not keep [Run] from returning, also without namespaces.
 //
-// Every process, with namespaces or without, has no_new_privs set, belongs to a new session keyring, cannot reach abstract
-// sockets of other processes (Linux 6.12 and later), and has a system call filter. The filter denies set-user-ID modes (EPERM), extended
-// attributes (ENOTSUP) and io_uring (ENOSYS), which could set both, for each system call interface of the machine.
+// Every process, with namespaces or without, has no_new_privs set, belongs to a new session keyring, cannot reach
+// abstract sockets of other processes (Linux 6.12 and later), and has a system call filter. The filter denies
+// set-user-ID modes (EPERM), extended attributes (ENOTSUP) and io_uring (ENOSYS), which could set both, for each
+// system call interface of the machine.
 package sandbox

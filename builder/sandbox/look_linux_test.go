@@ -16,8 +16,8 @@ import (
 	"pix/internal/testenv"
 )
 
-// These are the lines in which a builder sees something else than in Nix's sandbox, by section, and why. Lines with "-" are
-// Nix's, lines with "+" are ours.
+// These are the lines in which a builder sees something else than in Nix's sandbox, by section, and why. Lines with
+// "-" are Nix's, lines with "+" are ours.
 var always = map[string]string{
 	"mountinfo -/ rw,relatime":                                "the root directory is read-only",
 	"mountinfo +/ ro,nosuid,nodev,relatime":                   "the root directory is read-only",
@@ -137,7 +137,8 @@ func lookLines(text string) []string {
 	return lines
 }
 
-// owner is one of the users that files in a sandbox have. Without a build user, its files belong to the builder, in Nix too.
+// owner is one of the users that files in a sandbox have. Without a build user, its files belong to the builder, in
+// Nix too.
 var owner = regexp.MustCompile(`\b(65534:65534|65534:100|1000:100)\b`)
 
 // compareLook compares what a builder saw with what one saw in Nix's sandbox, except known differences.

@@ -101,8 +101,8 @@ func (p *process) event() (*event, []*os.File, error) {
 	return e, files, decode(data, e)
 }
 
-// endTime bounds how long a killed process may take to end. One in an uninterruptible system call takes longer, and so does
-// a supervisor that was stopped.
+// endTime bounds how long a killed process may take to end. One in an uninterruptible system call takes longer, and
+// so does a supervisor that was stopped.
 const endTime = 2 * killTime
 
 // kill kills the process and its descendants. It returns at once, and can be called more than once.
@@ -236,7 +236,7 @@ func (p *process) supervisorEnded() bool {
 	return n > 0 && err == nil
 }
 
-// copyLog copies what the process writes, until all that hold the terminal have ended.
+// copyLog copies the output until all processes that hold the terminal have ended, or the deadline has passed.
 func (p *process) copyLog(log io.Writer) error {
 	buf := make([]byte, 64<<10)
 	for {
@@ -248,12 +248,44 @@ func (p *process) copyLog(log io.Writer) error {
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, unix.EIO), errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, unix.EIO), errors.Is(err, io.EOF):
 			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return p.drain(log, buf)
 		default:
 			return err
 		}
 	}
+}
+
+// maxBuffered is more than the kernel buffers for a terminal.
+const maxBuffered = 1 << 20
+
+// drain copies the rest of the output that the kernel has buffered. After a deadline, Read would no longer return it,
+// and a slow log may have reached the deadline.
+func (p *process) drain(log io.Writer, buf []byte) error {
+	conn, err := p.log.SyscallConn()
+	if err != nil {
+		return err
+	}
+	for total := 0; total < maxBuffered; {
+		var n int
+		var readErr error
+		if err := conn.Control(func(fd uintptr) { n, readErr = unix.Read(int(fd), buf) }); err != nil {
+			return err
+		}
+		if readErr == unix.EINTR {
+			continue
+		}
+		if readErr != nil || n <= 0 { // EAGAIN if a process still holds the terminal, otherwise EIO
+			return nil
+		}
+		if _, err := log.Write(buf[:n]); err != nil {
+			return err
+		}
+		total += n
+	}
+	return nil
 }
 
 // result returns the result of a process that has ended.

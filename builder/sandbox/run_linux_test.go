@@ -19,7 +19,7 @@ func probe(t testing.TB) string {
 	return testProgram(t, "probe", "")
 }
 
-// testProgram returns a static program of testdata for a GOARCH, "" for that of this machine.
+// testProgram returns a static program of testdata for a GOARCH; "" is this machine.
 func testProgram(t testing.TB, name, goarch string) string {
 	t.Helper()
 	programs.Lock()

@@ -182,7 +182,7 @@ func closeOutput([]string) {
 	time.Sleep(time.Hour)
 }
 
-// files prints the open descriptors, except those of Go's runtime and of the listing itself.
+// files prints the open descriptors, except descriptors of Go's runtime and of the listing itself.
 func files([]string) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
