@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// accounts are the users and groups of this machine. They are read from the files passwd and group, as by the Go
-// libraries without cgo; Nix also knows those of a directory service.
+// accounts are the users and groups of this machine. They are read from the files passwd and group. Nix
+// also asks directory services, which only the C library knows.
 type accounts struct {
 	users  map[string]account
 	groups map[string]group

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -35,7 +36,7 @@ type buildDir struct {
 const tmpDirName = "build"
 
 // makeBuildDir makes the directory, owned by the builder.
-func (b *build) makeBuildDir() (d *buildDir, err error) {
+func (b *build) makeBuildDir() (*buildDir, error) {
 	base := b.buildDirs()
 	if err := modes.MkdirAll(base); err != nil {
 		return nil, err
@@ -45,27 +46,31 @@ func (b *build) makeBuildDir() (d *buildDir, err error) {
 			return nil, err
 		}
 	}
-	d = &buildDir{base: base}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.remove())
-		}
-	}()
-	if err := d.makeTop(b.markText()); err != nil {
-		return d, err
+	d := &buildDir{base: base}
+	err := d.makeTop(b.markText())
+	if err == nil {
+		err = d.open(b.sandboxed)
 	}
+	if err == nil {
+		err = b.giveToBuilder(d.dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.remove())
+	}
+	return d, nil
+}
+
+// open opens the builder's directory. In a sandbox it is one below top.
+func (d *buildDir) open(sandboxed bool) (err error) {
 	d.path = d.top
-	if b.sandboxed {
+	if sandboxed {
 		d.path = filepath.Join(d.top, tmpDirName)
 		if err := os.Mkdir(d.path, 0o700); err != nil {
-			return d, err
+			return err
 		}
 	}
 	d.dir, err = os.OpenFile(d.path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return d, err
-	}
-	return d, b.giveToBuilder(d.dir)
+	return err
 }
 
 // makeTop makes the mark and the directory of a name that is free.
@@ -141,6 +146,26 @@ func (b *build) writeBuilderFile(name, text string) error {
 		err = b.giveToBuilder(f)
 	}
 	return errors.Join(err, f.Close())
+}
+
+// countKept returns how many directories of ended builds are kept beside this one: they have no mark.
+func (d *buildDir) countKept() (kept int) {
+	entries, err := os.ReadDir(d.base)
+	if err != nil {
+		return 0
+	}
+	marked := map[string]bool{}
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), markExt); ok {
+			marked[name] = true
+		}
+	}
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), "nix-") && !marked[e.Name()] {
+			kept++
+		}
+	}
+	return kept
 }
 
 // keep leaves the directory for people to look at.

@@ -3,7 +3,8 @@ package builder
 import (
 	"context"
 	"errors"
-	"sync"
+	"fmt"
+	"sync/atomic"
 
 	"pix/store"
 )
@@ -12,7 +13,7 @@ import (
 type Builder struct {
 	store Store
 	opts  Options
-	clean sync.Once // of the directories that killed processes have left
+	clean atomic.Bool // the directories that killed processes have left are removed
 }
 
 // New returns a builder for a store. It starts nothing, and is cheap enough to be called for each client. The options
@@ -33,15 +34,27 @@ func New(s Store, o *Options) *Builder {
 // Build returns, no process of the build is left.
 func (r *Builder) Build(ctx context.Context, req *Request) (*store.BuildResult, error) {
 	b, err := newBuild(r.store, &r.opts, req)
-	if err == nil {
-		b.report(ctx)
-		r.clean.Do(func() { err = b.removeDead(ctx) })
-	}
 	if err != nil {
 		return nil, err
 	}
+	b.report(ctx)
+	r.removeDead(ctx, b)
 	status, outputs, err := b.run(ctx)
+	r.removeDead(context.WithoutCancel(ctx), b)
 	return b.result(status, outputs, err)
+}
+
+// removeDead removes what killed processes have left, until that is done once. What cannot be removed is no reason not to
+// build.
+func (r *Builder) removeDead(ctx context.Context, b *build) {
+	if r.clean.Load() {
+		return
+	}
+	done, err := b.removeDead(ctx)
+	if err != nil {
+		b.warn(fmt.Sprintf("removing what builds have left that were killed: %v", err))
+	}
+	r.clean.Store(done)
 }
 
 // result returns how the build ended. A failure is a result, too.
@@ -62,7 +75,7 @@ func (b *build) result(status store.BuildStatus, outputs map[string]store.Realis
 	return r, nil
 }
 
-// wanted returns those of the outputs that the caller wants.
+// wanted returns the outputs that the caller wants.
 func (b *build) wanted(outputs map[string]store.Realisation) map[string]store.Realisation {
 	if b.req.Wanted == nil {
 		return outputs

@@ -39,7 +39,7 @@ func (b *build) useBuiltin(req *sandbox.Request) (err error) {
 	return err
 }
 
-// proxyVariables are the variables of which a download asks.
+// proxyVariables are the variables with the proxies of downloads.
 var proxyVariables = []string{"http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
 // addNetwork adds what a builtin needs for downloads. It runs as another user in the sandbox, where it could not read the files

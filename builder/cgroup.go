@@ -20,7 +20,7 @@ const cgroupPrefix = "nix-build-pid-"
 
 var cgroupCount atomic.Uint64
 
-// makeCgroup makes a cgroup for the build below that of this process, if the options or the derivation ask for it. The builder
+// makeCgroup makes a cgroup for the build below the cgroup of this process, if the options or the derivation ask for it. The builder
 // owns it, and may make others in it. A service manager has to delegate the cgroup of this process to it. If it does
 // not, a build without a cgroup is no worse than one that does not ask for it.
 func (b *build) makeCgroup() (dir string, err error) {
@@ -41,7 +41,7 @@ func (b *build) makeCgroup() (dir string, err error) {
 		}
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		b.warn(fmt.Sprintf("builds do not get cgroups, since that of this process is not delegated to it: %v", err))
+		b.warn(fmt.Sprintf("builds do not get cgroups, since the cgroup of this process is not delegated to it: %v", err))
 		return "", nil
 	}
 	if b.user == nil {

@@ -3,7 +3,6 @@ package builder
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -53,28 +52,44 @@ func (b *build) makeChroot(ctx context.Context) (*chroot, error) {
 
 // makeTop makes the directory, and removes one that a killed process has left. A build without a sandbox needs it for copies of
 // its outputs.
-func (b *build) makeTop(ctx context.Context) (c *chroot, err error) {
+func (b *build) makeTop(ctx context.Context) (*chroot, error) {
 	if err := b.store.AddTempRoots(ctx, []storepath.Path{b.req.Path}); err != nil {
 		return nil, err
 	}
-	c = &chroot{top: b.store.ObjectFile(b.req.Path) + chrootExt}
-	if err := removeChroot(ctx, c.top); err != nil {
-		return nil, err
-	}
-	if err := os.Mkdir(c.top, 0o700); err != nil {
-		return nil, err
-	}
-	c.lock, err = os.OpenFile(c.top, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	if err == nil {
-		var locked bool
-		if locked, err = tryLock(c.lock); err == nil && !locked {
-			err = fmt.Errorf("'%s' is locked by another process", c.top)
+	top := b.store.ObjectFile(b.req.Path) + chrootExt
+	for {
+		if err := removeChroot(ctx, top); err != nil {
+			return nil, err
+		}
+		lock, err := makeLockedDir(top)
+		if err != nil {
+			return nil, err
+		}
+		if lock != nil {
+			return &chroot{top: top, lock: lock}, nil
 		}
 	}
-	if err != nil {
-		return nil, errors.Join(err, c.remove())
+}
+
+// makeLockedDir makes a directory, and locks it; nil if another process has made it, or takes the new directory for a dead
+// one's.
+func makeLockedDir(name string) (lock *os.File, err error) {
+	if err := os.Mkdir(name, 0o700); errors.Is(err, fs.ErrExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
 	}
-	return c, nil
+	dir, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if locked, err := tryLock(dir); err != nil || !locked || !hasName(dir, name) {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return dir, nil
 }
 
 // remove removes the directory with everything in it.

@@ -19,13 +19,25 @@ import (
 func (b *build) cleanUp(ctx context.Context, succeeded bool) error {
 	ctx = context.WithoutCancel(ctx)
 	var err error
-	if !succeeded && b.opts.KeepFailed && !b.isBuiltin() && b.dir != nil { // builtins may have passwords there
+	if !succeeded && b.dir != nil && b.mayKeep() {
 		err = b.keepBuildDir()
 	}
 	if !b.sandboxed && b.dir != nil {
 		err = errors.Join(err, b.removeScratch(ctx))
 	}
 	return errors.Join(err, b.removeCgroup(), b.chroot.remove(), b.dir.remove(), b.user.release())
+}
+
+// mayKeep reports whether the build directory of the failed build is to be kept. Builtins may have passwords there.
+func (b *build) mayKeep() bool {
+	if !b.opts.KeepFailed || b.isBuiltin() {
+		return false
+	}
+	if kept := b.dir.countKept(); b.opts.MaxKept > 0 && kept >= b.opts.MaxKept {
+		b.warn(fmt.Sprintf("the build directory of '%s' is not kept, since %d in '%s' are kept already", b.req.Path, kept, b.dir.base))
+		return false
+	}
+	return true
 }
 
 // keepBuildDir leaves the build directory, and puts the outputs beside it.

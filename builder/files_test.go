@@ -53,6 +53,11 @@ func TestKeepFailed(t *testing.T) {
 		if _, err := os.Stat(dir); err != nil {
 			t.Error(err)
 		}
+		p.opts.MaxKept = 1
+		p.mustFail(p.script("second", "exit 1", nil), store.PermanentFailure, "Cannot build 'DRV'.\nReason: builder failed with exit code 1.\nOutput paths:\n  OUT")
+		if dirs, err := filepath.Glob(filepath.Join(p.opts.BuildDir, "*")); err != nil || len(dirs) != 1 {
+			t.Errorf("%q, %v", dirs, err)
+		}
 	})
 }
 
@@ -197,7 +202,7 @@ func TestMarks(t *testing.T) {
 	make("nix-1-3", strings.Replace(own, b.storeDir(), "/x", 1), 0o600) // of another store
 	make("nix-1-4", own, 0o644)                                         // not made by pix
 	make("nix-1-5", own, 0o600)                                         // of a live process
-	make("nix-1-6", "incomplete", 0o600)                                // its process is about to write it
+	make("nix-1-6", "incomplete", 0o600)                                // killed before it made the directory
 	live, err := os.Open(filepath.Join(base, "nix-1-5"+markExt))
 	if err != nil {
 		t.Fatal(err)
@@ -207,10 +212,10 @@ func TestMarks(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.write(p.store.ObjectFile(outOf(b.req)), "half of an output")
-	if err := b.removeDead(t.Context()); err != nil {
+	if _, err := b.removeDead(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{"nix-1-1": false, "nix-1-1.lock": false, "nix-1-2": true, "nix-1-3": true, "nix-1-4": true, "nix-1-5": true, "nix-1-6": true} {
+	for name, want := range map[string]bool{"nix-1-1": false, "nix-1-1.lock": false, "nix-1-2": true, "nix-1-3": true, "nix-1-4": true, "nix-1-5": true, "nix-1-6": true, "nix-1-6.lock": false} {
 		if _, err := os.Lstat(filepath.Join(base, name)); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -85,7 +85,7 @@ func (b *build) resolve(p derivation.SingleDerivedPath) (storepath.Path, error) 
 	return "", fmt.Errorf("the path of input '%s' of derivation '%s' is not known", p, b.req.Path)
 }
 
-// addClosure adds what is known of the closure of roots.
+// addClosure adds the path infos of the closure of roots.
 func (b *build) addClosure(ctx context.Context, found map[storepath.Path]*store.PathInfo, roots []storepath.Path) error {
 	for info, err := range store.Closure(ctx, b.store, roots...) {
 		if err != nil {

@@ -128,7 +128,7 @@ func (p *place) checkMounts() {
 	}
 }
 
-// A process can be killed while it copies, places and registers outputs: what is valid is whole, the outputs of a derivation
+// A process can be killed while it copies, places and registers outputs: every valid path is whole, the outputs of a derivation
 // that are input-addressed become valid together, and the next build succeeds.
 func TestKilledWhileRegistering(t *testing.T) {
 	rounds := 6

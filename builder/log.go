@@ -21,8 +21,8 @@ const (
 // A buildLog gets what a builder prints. It writes the bytes to the log file, splits them into lines, and reports these as
 // results of the activity of the build.
 //
-// Like a terminal, it writes over the line after a carriage return, so that of a progress bar the last state is
-// left. A carriage return before a line feed is part of the line end; Nix 2.34 reports such lines as empty.
+// Like a terminal, it overwrites the line after a carriage return, so that a progress bar leaves its last
+// state. A carriage return before a line feed is part of the line end; Nix 2.34 reports such lines as empty.
 type buildLog struct {
 	file    io.Writer // nil if no log is kept
 	events  activity.Handler
@@ -124,4 +124,15 @@ func (l *buildLog) end() {
 		l.endLine()
 	}
 	l.nested.end(l.events)
+}
+
+// logLines returns how many lines of the log the message of a failed build has.
+func (o *Options) logLines() int {
+	switch {
+	case o.LogLines == 0:
+		return 25
+	case o.LogLines < 0:
+		return 0
+	}
+	return o.LogLines
 }

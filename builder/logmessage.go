@@ -68,7 +68,7 @@ func (l *buildLog) warn(level activity.Verbosity, text string) {
 	l.events.HandleEvent(activity.Log{Level: level, Text: text})
 }
 
-// handle handles a message. The error says what is wrong with its form. Unknown actions are ignored.
+// handle handles a message. The error says why its form is wrong. Unknown actions are ignored.
 func (l *buildLog) handle(m message) error {
 	r := messageReader{m: m}
 	switch r.text("action") {

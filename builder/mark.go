@@ -7,8 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,8 +23,8 @@ const markExt = ".lock"
 const maxMark = 8192
 
 // A mark is a locked file that says which directories belong to a build. Its text is lines: the store directory on this
-// machine, the base name of the derivation, beside which the sandbox is (see [chroot]), those of the scratch paths if they are in the
-// store, and an empty one.
+// machine, the base name of the derivation, beside which the sandbox is (see [chroot]), the base names of the scratch paths if these
+// are in the store, and an empty line.
 type mark struct{ file *os.File }
 
 func (b *build) markText() string {
@@ -40,7 +40,8 @@ func (b *build) markText() string {
 // storeDir returns the store directory on this machine.
 func (b *build) storeDir() string { return filepath.Dir(b.store.ObjectFile(b.req.Path)) }
 
-// makeMark makes a mark; nil if another process has one of that name, or removes it.
+// makeMark makes a mark; nil if the name is taken, or another process has taken the new mark for a dead one's. The text is written
+// under the lock, and the directories are made afterwards: a mark without the whole text has none.
 func makeMark(name, text string) (*mark, error) {
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if errors.Is(err, os.ErrExist) {
@@ -49,15 +50,15 @@ func makeMark(name, text string) (*mark, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mark{file}
 	locked, err := tryLock(file)
-	if err == nil && locked {
-		_, err = file.WriteString(text)
+	if err != nil || !locked || !hasName(file, name) {
+		return nil, errors.Join(err, file.Close())
 	}
-	if err == nil && locked {
-		return m, nil
+	m := &mark{file}
+	if _, err := file.WriteString(text); err != nil {
+		return nil, errors.Join(err, m.remove())
 	}
-	return nil, errors.Join(err, m.remove())
+	return m, nil
 }
 
 // remove deletes the mark.
@@ -105,19 +106,40 @@ func lockUser(name string) (*os.File, error) {
 }
 
 // removeDead removes what builds have left whose process was killed. It leaves directories without a mark, such as Nix's and kept
-// ones, and those of other users and of other stores. After an error it goes on, and returns the first.
-func (b *build) removeDead(ctx context.Context) error {
+// ones, and directories of other users and other stores. After an error it goes on, and returns the first.
+//
+// A process that was just killed may have a child that holds the lock until it executes a program. Then removeDead is not
+// done, and should be called again later.
+func (b *build) removeDead(ctx context.Context) (done bool, err error) {
 	base := b.buildDirs()
 	entries, first := os.ReadDir(base)
 	if errors.Is(first, os.ErrNotExist) {
-		return nil
+		return true, nil
 	}
+	done = true
 	for _, e := range entries {
-		if name := e.Name(); strings.HasPrefix(name, "nix-") && strings.HasSuffix(name, markExt) {
-			first = cmp.Or(first, b.removeDeadBuild(ctx, filepath.Join(base, name)))
+		name := e.Name()
+		if !strings.HasPrefix(name, "nix-") || !strings.HasSuffix(name, markExt) {
+			continue
 		}
+		err := b.removeDeadBuild(ctx, filepath.Join(base, name))
+		if errors.Is(err, errLocked) {
+			done = done && isAlive(name)
+			continue
+		}
+		first = cmp.Or(first, err)
 	}
-	return first
+	return done, first
+}
+
+// errLocked says that the mark of a build is locked.
+var errLocked = errors.New("the build has not ended")
+
+// isAlive reports whether the process that has made a mark is running. It has its id in the name.
+func isAlive(mark string) bool {
+	id, _, _ := strings.Cut(strings.TrimPrefix(mark, "nix-"), "-")
+	pid, err := strconv.Atoi(id)
+	return err == nil && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
 func (b *build) removeDeadBuild(ctx context.Context, name string) error {
@@ -133,7 +155,7 @@ func (b *build) removeDeadBuild(ctx context.Context, name string) error {
 		return nil
 	}
 	if locked, err := tryLock(file); err != nil || !locked {
-		return err
+		return cmp.Or(err, errLocked)
 	}
 	if !hasName(file, name) {
 		return nil
@@ -147,11 +169,8 @@ func (b *build) removeDeadBuild(ctx context.Context, name string) error {
 		if lines[0] != b.storeDir() {
 			return nil
 		}
-		err = b.removeDeadPaths(ctx, lines[1:])
-	} else if info, statErr := file.Stat(); statErr != nil || time.Since(info.ModTime()) < time.Minute {
-		return statErr // its process has not written the text yet
+		err = errors.Join(b.removeDeadPaths(ctx, lines[1:]), removetree.RemovePath(strings.TrimSuffix(name, markExt)))
 	}
-	err = errors.Join(err, removetree.RemovePath(strings.TrimSuffix(name, markExt)))
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,10 @@ type Options struct {
 	// KeepFailed keeps the build directory of a failed build.
 	KeepFailed bool
 
+	// MaxKept is how many build directories may be kept in BuildDir, by this builder and others; 0 is no limit. Untrusted
+	// clients need one, or they fill the disk.
+	MaxKept int
+
 	// DiscardLog keeps no log of builds in the store.
 	DiscardLog bool
 
@@ -127,7 +131,7 @@ type Options struct {
 	// PollInterval is the time between two looks whether another build has released its user id; 0 is 5 seconds.
 	PollInterval time.Duration
 
-	etc string // instead of /etc, for tests
+	etc, machineUsers string // instead of /etc and machineUsers, for tests
 }
 
 // A SandboxMode says which derivations are built in a sandbox.

@@ -26,7 +26,7 @@ import (
 //   - outputs_check.go applies the conditions of the derivation, check.go compares with valid outputs.
 //   - outputs_place.go moves the outputs to the store and registers them.
 
-// A made output is one that the builder has made and that is to be registered or compared.
+// A made output is an output that the builder has created and that this build registers or compares.
 type made struct {
 	*output
 
@@ -44,7 +44,7 @@ type made struct {
 	info store.PathInfo
 }
 
-// refersTo reports whether the output refers to a path, a scratch path if it is that of an output.
+// refersTo reports whether the output refers to a path. Outputs are named by their scratch paths.
 func (m *made) refersTo(path storepath.Path) bool {
 	_, found := slices.BinarySearch(m.references, path)
 	return found
@@ -77,7 +77,9 @@ type finisher struct {
 func (b *build) finishOutputs(ctx context.Context) (outputs map[string]store.Realisation, err error) {
 	f := b.newFinisher()
 	defer func() {
-		err = errors.Join(err, f.removeCopies())
+		if removing := f.removeCopies(); removing != nil { // the next start removes them
+			b.warn(fmt.Sprintf("cannot remove the copies of the outputs of '%s': %v", b.req.Path, removing))
+		}
 	}()
 	if err := f.takeAll(ctx); err != nil {
 		return nil, err
@@ -135,7 +137,7 @@ func (b *build) outputFile(o *output) string {
 	return filepath.Join(b.root, string(o.scratch))
 }
 
-// isWanted reports whether an output is to be registered or compared.
+// isWanted reports whether this build registers an output, or compares it with the valid one.
 func (b *build) isWanted(o *output) bool {
 	return b.req.Mode == store.BuildCheck || !o.valid
 }

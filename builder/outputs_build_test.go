@@ -39,7 +39,7 @@ func (p *place) verify() {
 	}
 }
 
-// stray lists what is in the store directory and no valid path.
+// stray lists the files in the store directory that are no objects of valid paths.
 func (p *place) stray() (names []string) {
 	p.t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(p.store.ObjectFile(p.anyPath())))

@@ -106,7 +106,7 @@ func TestPartlyValid(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !sandboxed { // the caller removes what was redirected
+			if !sandboxed { // the caller removes redirected outputs
 				for _, o := range f.outputs {
 					if o.valid {
 						if err := s.RemoveObject(t.Context(), o.scratch); err != nil {

@@ -17,12 +17,12 @@ import (
 // copyName is the name of a copy in its directory. It is Nix's, and stands in messages.
 const copyName = "x"
 
-// read computes the hash of an output that stays in its place, and finds out what is mentioned in it.
+// read computes the hash of an output that stays in its place, and finds its references.
 func (f *finisher) read(ctx context.Context, m *made) error {
 	return f.learn(m, func(w io.Writer) error { return nar.Dump(ctx, w, m.file, nil) })
 }
 
-// copy replaces an output by a private copy, in which hash parts are replaced. Nobody else has a descriptor of the copy,
+// copy replaces an output by a private copy, in which hash parts are replaced. No other process has a descriptor of the copy,
 // and it is read and written as an archive, so no name in it can lead elsewhere. It is canonical.
 func (f *finisher) copy(ctx context.Context, m *made, rewrites map[string]string) error {
 	dir, err := f.makeCopyDir(ctx)
@@ -71,7 +71,7 @@ func (f *finisher) removeCopies() (err error) {
 	return errors.Join(err, f.top.remove())
 }
 
-// learn notes the hash and the size of an archive, and what is mentioned in it, while dump writes it.
+// learn notes the hash, the size and the references of an archive while dump writes it.
 func (f *finisher) learn(m *made, dump func(w io.Writer) error) error {
 	hasher := nar.NewHasher(nixhash.SHA256)
 	mentions := nar.NewRefScanner(f.candidates)
@@ -132,8 +132,8 @@ func (f *finisher) rewrite(ctx context.Context, m *made, rewrites map[string]str
 	return f.copy(ctx, m, rewrites)
 }
 
-// rewritesOf returns the hash parts of scratch paths that occur in an output and of which the final path is known and another,
-// with the final hash parts.
+// rewritesOf maps hash parts of scratch paths that occur in an output to the hash parts of the final paths, where these are known and
+// different.
 func (f *finisher) rewritesOf(m *made) map[string]string {
 	rewrites := make(map[string]string)
 	for _, p := range m.mentions {

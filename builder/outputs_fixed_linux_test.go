@@ -275,7 +275,7 @@ func TestPlantedNames(t *testing.T) {
 	}
 }
 
-// tree lists what is below a directory, except one file.
+// tree lists the files below a directory, except one.
 func tree(t *testing.T, root, except string) (list []string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(name string, d os.DirEntry, err error) error {

@@ -19,7 +19,7 @@ import (
 	"pix/storepath"
 )
 
-// An output is canonical, and refers to what is mentioned in it.
+// An output is canonical, and refers to the paths whose hash parts occur in it.
 func TestInputAddressed(t *testing.T) {
 	s := newStore(t)
 	input, err := s.AddTextToStore(t.Context(), "input", "text", nil)
@@ -111,7 +111,7 @@ func addValid(t *testing.T, s *localstore.Store, path storepath.Path, text strin
 	}
 }
 
-// The texts and statuses of outputs that are not accepted are those of Nix 2.34. Nothing becomes valid then.
+// Rejected outputs have the statuses and texts of Nix 2.34, and do not become valid.
 func TestRejected(t *testing.T) {
 	s := newStore(t)
 	single := func(t *testing.T, name string) *fixture {

@@ -42,7 +42,7 @@ func (f *finisher) placeContentAddressed(ctx context.Context, m *made) error {
 }
 
 // lockFinal locks the path of an output whose path was not known. If it is a fixed output with another hash than demanded,
-// another build that demands this hash may hold the lock, and wait for that of this build: lockFinal does not wait then,
+// another build that demands this hash may hold the lock, and wait for a lock of this build: lockFinal does not wait then,
 // and returns nil.
 func (f *finisher) lockFinal(ctx context.Context, m *made) (Locks, error) {
 	if f.kind != derivation.Fixed {

@@ -69,7 +69,8 @@ func (b *build) report(ctx context.Context) {
 	}
 }
 
-// decideSandbox decides whether the builder runs in a sandbox. What is asked for decides, and not what is possible.
+// decideSandbox decides whether the builder runs in a sandbox. It follows the options and the derivation alone: a machine that
+// cannot make a sandbox is no reason to build without one.
 func (b *build) decideSandbox() error {
 	switch b.opts.Sandbox {
 	case SandboxAll:
@@ -158,7 +159,26 @@ func (b *build) isWhole(ctx context.Context, path storepath.Path) (bool, error) 
 	return err == nil && hash == info.NARHash, nil
 }
 
-// removeInvalid deletes what is at the paths of outputs that are not valid.
+// checkCheckable refuses to check outputs that are not valid. A caller that does not say what it wants needs one
+// valid output.
+func (b *build) checkCheckable() error {
+	if b.req.Mode != store.BuildCheck {
+		return nil
+	}
+	valid, missing := false, false
+	for _, o := range b.outputs {
+		valid = valid || o.valid
+		missing = missing || !o.valid && slices.Contains(b.req.Wanted, o.name)
+	}
+	if valid && !missing {
+		return nil
+	}
+	return fmt.Errorf("some outputs of '%s' are not valid, so checking is not possible\n"+
+		"Hint: --rebuild and --check error if the derivation was not previously built and cannot be substituted.\n"+
+		"      Remove it to perform a fresh build, or use --repair to rewrite missing or corrupted builds in the store.", b.req.Path)
+}
+
+// removeInvalid deletes the objects at the paths of outputs that are not valid.
 func (b *build) removeInvalid(ctx context.Context) error {
 	for _, o := range b.outputs {
 		if o.path == "" || o.valid || o.corrupt {

@@ -14,7 +14,7 @@ type Request struct {
 	Derivation *derivation.Derivation
 
 	// Inputs are the outputs of input derivations that the derivation uses, by derivation and output name.
-	// Their closures and those of the input sources are the input closure.
+	// Together with the input sources, they are the roots of the input closure.
 	Inputs map[storepath.Path]map[string]storepath.Path
 
 	// Wanted are the names of the outputs that the caller wants. Nil is all.

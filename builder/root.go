@@ -163,7 +163,7 @@ func makeTarget(root *os.Root, source, name string) (link bool, err error) {
 	return false, f.Close()
 }
 
-// sortedTargets returns the keys of paths, those of directories before those of the files in them.
+// sortedTargets returns the keys of paths, each directory before the files in it.
 func sortedTargets(paths map[string]SandboxPath) []string {
 	targets := make([]string, 0, len(paths))
 	for target := range paths {

@@ -23,8 +23,8 @@ type Store interface {
 	// AddTempRoots keeps collectors from deleting what has the hash parts of paths, valid or not.
 	AddTempRoots(ctx context.Context, paths []storepath.Path) error
 
-	// LockObjects takes Nix's locks of objects, all or none. A name is the base name of a store path, or that of a
-	// derivation, a dot and the name of an output without a known path: the names of lock files without ".lock". Paths
+	// LockObjects takes Nix's locks of objects, all or none. A name is the base name of a store path or, for an output
+	// without a known path, the base name of the derivation, a dot and the name of the output: the names of lock files without ".lock". Paths
 	// become temporary roots. It waits while another process holds one of them, and reports that.
 	LockObjects(ctx context.Context, names ...string) (Locks, error)
 

@@ -19,7 +19,8 @@ import (
 
 // Build users keep builders from reading and changing what belongs to other users, and keep two builds apart. Root takes
 // a user for each build: a member of a group, or ids that need no accounts. A lock file in the state directory of
-// the store, the same as Nix's, says which are taken, so that daemons of both kinds can share them.
+// the store, the same as Nix's, says which are taken, so that daemons of both kinds can share them. Builds of two stores would
+// kill each other's processes, so a second lock file counts for all stores of the machine.
 
 // uidsPerSlot is how many ids a build has at most, and how far apart the ids of two builds are.
 const uidsPerSlot = 65536
@@ -33,7 +34,7 @@ const (
 type userLock struct {
 	ids
 	groups []int // supplementary groups, which a builder without a sandbox keeps
-	file   *os.File
+	files  []*os.File
 }
 
 // release gives the user to other builds. Its processes must be gone.
@@ -41,7 +42,37 @@ func (u *userLock) release() error {
 	if u == nil {
 		return nil
 	}
-	return u.file.Close()
+	return closeAll(u.files)
+}
+
+func closeAll(files []*os.File) error {
+	var errs error
+	for _, f := range files {
+		errs = errors.Join(errs, f.Close())
+	}
+	return errs
+}
+
+// machineUsers is the directory with the lock files of build users for all stores of this machine.
+const machineUsers = "/run/pix/build-users"
+
+// lockUser takes the locks of a build user: a file of the store, and one of the machine if there can be one. It returns nothing
+// if another build holds one of them.
+func (b *build) lockUser(name string, uid int) ([]*os.File, error) {
+	names := []string{name}
+	dir := cmp.Or(b.opts.machineUsers, machineUsers)
+	if err := modes.MkdirAll(dir); err == nil { // else /run is read-only: only the builds of this store are kept apart
+		names = append(names, filepath.Join(dir, strconv.Itoa(uid)))
+	}
+	var files []*os.File
+	for _, name := range names {
+		file, err := lockUser(name)
+		if err != nil || file == nil {
+			return nil, errors.Join(err, closeAll(files))
+		}
+		files = append(files, file)
+	}
+	return files, nil
 }
 
 // useBuildUsers reports whether builds run as other users.
@@ -130,17 +161,16 @@ func (b *build) tryMember() (*userLock, error) {
 		if !ok {
 			return nil, fmt.Errorf("the user '%s' in the group '%s' does not exist", member, name)
 		}
-		file, err := lockUser(filepath.Join(pool, strconv.Itoa(account.uid)))
+		if account.uid == os.Getuid() || account.uid == os.Geteuid() {
+			return nil, fmt.Errorf("the Nix user should not be a member of '%s'", name)
+		}
+		files, err := b.lockUser(filepath.Join(pool, strconv.Itoa(account.uid)), account.uid)
 		if err != nil {
 			return nil, err
 		}
-		if file == nil {
-			continue
+		if files != nil {
+			return &userLock{ids{account.uid, group.gid, 1}, accounts.otherGroups(member, account, group.gid), files}, nil
 		}
-		if account.uid == os.Getuid() || account.uid == os.Geteuid() {
-			return nil, errors.Join(fmt.Errorf("the Nix user should not be a member of '%s'", name), file.Close())
-		}
-		return &userLock{ids{account.uid, group.gid, 1}, accounts.otherGroups(member, account, group.gid), file}, nil
 	}
 	return nil, nil
 }
@@ -153,16 +183,17 @@ func (b *build) tryAutomaticUser() (*userLock, error) {
 	}
 	first, count := b.opts.idRange()
 	for slot := range int(count / uidsPerSlot) {
-		file, err := lockUser(filepath.Join(pool, fmt.Sprintf("slot-%d", slot)))
+		id := int(first) + slot*uidsPerSlot
+		files, err := b.lockUser(filepath.Join(pool, fmt.Sprintf("slot-%d", slot)), id)
 		if err != nil {
 			return nil, err
 		}
-		if file == nil {
+		if files == nil {
 			continue
 		}
-		user := &userLock{ids{int(first) + slot*uidsPerSlot, int(first) + slot*uidsPerSlot, 1}, nil, file}
+		user := &userLock{ids{id, id, 1}, nil, files}
 		if err := b.checkAutomaticUser(user); err != nil {
-			return nil, errors.Join(err, file.Close())
+			return nil, errors.Join(err, user.release())
 		}
 		return user, nil
 	}

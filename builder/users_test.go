@@ -25,7 +25,7 @@ func (p *place) withUsers(n int) {
 	if os.Geteuid() != 0 {
 		p.t.Skip("only root has build users")
 	}
-	p.opts.etc = p.t.TempDir()
+	p.opts.etc, p.opts.machineUsers = p.t.TempDir(), filepath.Join(p.t.TempDir(), "users")
 	p.opts.BuildUsersGroup = "builders"
 	p.opts.PollInterval = 10 * time.Millisecond
 	passwd := "root:x:0:0:root:/root:/bin/sh\n"
@@ -39,7 +39,11 @@ func (p *place) withUsers(n int) {
 	p.letOthersEnter()
 }
 
-const firstBuildUser = 3_000_000
+// firstBuildUser is not a build user of another process that tests.
+var firstBuildUser = 3_000_000 + 10*os.Getpid()
+
+// automaticUsers are the first of the ids without accounts.
+var automaticUsers = 0x50000000 + os.Getpid()%1000*uidsPerSlot
 
 func (p *place) write(name, text string) {
 	p.t.Helper()
@@ -141,16 +145,16 @@ func TestBuildUserWaits(t *testing.T) {
 func TestAutomaticUsers(t *testing.T) {
 	both(t, func(t *testing.T, p *place) {
 		p.withUsers(1)
-		p.opts.AutoAllocateUIDs = true
+		p.opts.AutoAllocateUIDs, p.opts.StartID = true, uint32(automaticUsers)
 		p.opts.SystemFeatures = []string{"uid-range"}
 		out := p.mustBuild(p.script("ids", "(id -u; cat /proc/self/uid_map) > $out", nil))
 		text, err := os.ReadFile(out)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := "1000 1000 872415232 1"
+		want := fmt.Sprintf("1000 1000 %d 1", automaticUsers)
 		if len(p.opts.SandboxPaths) == 0 {
-			want = "872415232 0 0 4294967295"
+			want = fmt.Sprintf("%d 0 0 4294967295", automaticUsers)
 		}
 		if got := strings.Join(strings.Fields(string(text)), " "); got != want {
 			t.Errorf("the builder is %s, not %s", got, want)
@@ -167,7 +171,7 @@ func TestLeftoversAreKilled(t *testing.T) {
 		p.withUsers(1)
 		sleep := sleeper()
 		cmd := exec.Command("sleep", sleep)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: firstBuildUser, Gid: firstBuildUser}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(firstBuildUser), Gid: uint32(firstBuildUser)}}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +206,7 @@ func TestBuildUserErrors(t *testing.T) {
 	if _, _, err := p.build(p.script("x", "", nil)); err == nil || err.Error() != "the user 'gone' in the group 'builders' does not exist" {
 		t.Error(err)
 	}
-	p.opts.AutoAllocateUIDs, p.opts.StartID = true, firstBuildUser
+	p.opts.AutoAllocateUIDs, p.opts.StartID = true, uint32(firstBuildUser)
 	if _, _, err := p.build(p.script("x", "", nil)); err == nil || err.Error() != fmt.Sprintf("auto-allocated UID %d clashes with existing user account 'builder0'", firstBuildUser) {
 		t.Error(err)
 	}
@@ -275,7 +279,7 @@ func TestCgroup(t *testing.T) {
 func TestUIDRange(t *testing.T) {
 	p := sandboxedPlace(t)
 	p.withUsers(1)
-	p.opts.AutoAllocateUIDs = true
+	p.opts.AutoAllocateUIDs, p.opts.StartID = true, uint32(automaticUsers)
 	p.opts.SystemFeatures = []string{"uid-range"}
 	out := p.mustBuild(p.script("range", "mkdir $out; (id -u; cat /proc/self/uid_map; stat -c %u / /etc) > $out/ids; echo x > $out/other; chown 1000:1000 $out/other", func(d *derivation.Derivation) {
 		d.Env.Set("requiredSystemFeatures", "uid-range")
@@ -284,7 +288,7 @@ func TestUIDRange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(strings.Fields(string(text)), " "); got != "0 0 872415232 65536 0 0" {
+	if got := strings.Join(strings.Fields(string(text)), " "); got != fmt.Sprintf("0 0 %d 65536 0 0", automaticUsers) {
 		t.Errorf("the builder is %s", got)
 	}
 	var st unix.Stat_t
@@ -295,5 +299,31 @@ func TestUIDRange(t *testing.T) {
 	_, _, err = p.build(p.script("range", "", func(d *derivation.Derivation) { d.Env.Set("requiredSystemFeatures", "uid-range") }))
 	if err == nil || err.Error() != "feature 'uid-range' requires the setting 'auto-allocate-uids' to be enabled" {
 		t.Error(err)
+	}
+}
+
+// Two stores do not use one build user at the same time.
+func TestMachineUsers(t *testing.T) {
+	p, other := sandboxedPlace(t), sandboxedPlace(t)
+	p.withUsers(2)
+	other.withUsers(2)
+	other.opts.machineUsers = p.opts.machineUsers
+	var users []int
+	for _, place := range []*place{p, other, p} {
+		b, err := newBuild(place.store, &place.opts, place.script("x", "", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		user, err := b.tryUser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if user != nil {
+			users = append(users, user.uid-firstBuildUser)
+			defer user.release()
+		}
+	}
+	if !slices.Equal(users, []int{0, 1}) {
+		t.Errorf("the users are %v", users)
 	}
 }

@@ -124,7 +124,7 @@ func (s *Store) KeepCheck(_ context.Context, from string, path storepath.Path) (
 	return s.displayName(file), objects.Move(from, file)
 }
 
-// isBaseName reports whether a name can be that of a file in the store directory with a suffix of some bytes.
+// isBaseName reports whether a file in the store directory can have a name, with a suffix of some bytes.
 func isBaseName(name string) bool {
 	return name != "" && name == filepath.Base(name) && name != "." && name != ".." && len(name) <= 240
 }

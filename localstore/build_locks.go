@@ -47,8 +47,8 @@ func (l *outputLocks) Release() {
 	l.locks = nil
 }
 
-// LockObjects takes the locks of objects, all or none. A name is the base name of a store path, or that of a derivation, a
-// dot and the name of an output whose path is not known: those are the names of Nix's lock files, without ".lock".
+// LockObjects takes the locks of objects, all or none. A name is the base name of a store path. For an output whose path is not
+// known, it is the base name of the derivation, a dot, and the name of the output. Nix's lock files have these names, with ".lock".
 // The names that are store paths become temporary roots.
 //
 // While another process holds one of the locks, LockObjects reports an activity of type [activity.BuildWaiting], and waits

@@ -216,7 +216,7 @@ func TestAddOutput(t *testing.T) {
 	}
 }
 
-// An update changes what is known of a path, and nothing else.
+// UpdateInfo changes the given fields of a path info, and nothing else.
 func TestUpdateInfo(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	ctx, a, b := t.Context(), somePath(t, 1), somePath(t, 2)

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withAdvice adds to a failed step what to enable on this machine. It looks at settings of the kernel only after the failure: they
-// do not say whether a sandbox works.
+// withAdvice adds to a failed step what to enable on this machine. It looks at settings of the kernel only after the
+// failure: they do not say whether a sandbox works.
 func withAdvice(err error) error {
 	if e, ok := errors.AsType[*SetupError](err); ok && e.Advice == "" {
 		e.Advice = advice(e)
@@ -90,7 +90,7 @@ func emulator() string {
 	return ""
 }
 
-// inChroot reports whether the root directory of this process is not that of its mount namespace.
+// inChroot reports whether this process runs in a chroot, whose root directory is not the root of the mount namespace.
 func inChroot() bool {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A builtin needs the rights of a program, which Go cannot give to all threads of a process, so it is a process that executes
-// this program again. If this program is linked dynamically, its loader needs the machine's libraries. So the builtin
-// is loaded before the set-up process changes the root directory: that changes the root directory of all processes
-// in the mount namespace.
+// A builtin needs the rights of a program, which Go cannot give to all threads of a process, so it is a process that
+// executes this program again. If this program is linked dynamically, its loader needs the machine's libraries. So
+// the builtin is loaded before the set-up process changes the root directory: that changes the root directory of all
+// processes in the mount namespace.
 
 // startBuiltin starts the builtin's process and waits until it is loaded.
 func (s *setup) startBuiltin() error {
@@ -40,7 +40,7 @@ func (s *setup) startBuiltin() error {
 	return err
 }
 
-// credential returns the user of the process, or nil if it is that of this process.
+// credential returns the user of the process, or nil if this process has it already.
 func (s *setup) credential() *syscall.Credential {
 	switch {
 	case s.req.Root != "":

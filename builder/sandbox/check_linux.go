@@ -60,7 +60,7 @@ func (r *Runner) try(ctx context.Context, req *Request, namespaces bool) error {
 	return nil
 }
 
-// A limitedBuffer keeps the beginning of what is written.
+// A limitedBuffer keeps the first 4096 bytes.
 type limitedBuffer struct{ bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
@@ -110,7 +110,7 @@ func tryKVM() error {
 	return f.Close()
 }
 
-// tryCgroup makes a cgroup below that of this process and removes it. It returns the directory of that of this process.
+// tryCgroup makes a cgroup below the cgroup of this process and removes it. It returns the directory of the latter.
 func tryCgroup() (string, error) {
 	dir, err := cgroupDir()
 	if err != nil {

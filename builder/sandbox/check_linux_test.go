@@ -25,7 +25,8 @@ func TestExamine(t *testing.T) {
 	if f.Kernel == "" || f.Namespaces != nil && f.Namespaces.Error() == "" {
 		t.Errorf("got %+v", f)
 	}
-	if os.Geteuid() == 0 && f.Namespaces == nil && (f.BuildUsers != nil || f.Ranges != nil) {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	if os.Geteuid() == 0 && err == nil && strings.Contains(string(b), "4294967295") && f.Namespaces == nil && (f.BuildUsers != nil || f.Ranges != nil) {
 		t.Errorf("got %v and %v", f.BuildUsers, f.Ranges)
 	}
 	if f.Filter != nil {
@@ -53,6 +54,9 @@ func TestSetupErrors(t *testing.T) {
 			test.change(req)
 			_, err := r.Run(t.Context(), req, io.Discard)
 			e, ok := errors.AsType[*SetupError](err)
+			if ok && name == "users" && e.Step == "opening a pseudo terminal" {
+				return // this is a user namespace itself
+			}
 			if !ok || e.Step != test.step || !errors.Is(err, test.errno) && name != "users" {
 				t.Errorf("got %v", err)
 			}
@@ -72,6 +76,9 @@ func TestInvalidRequests(t *testing.T) {
 		"relative root":      func(r *Request) { r.Root = "root" },
 		"no directory":       func(r *Request) { r.Dir = "" },
 		"mount options":      func(r *Request) { r.SharedMemory = "1,exec" },
+		"NUL in a directory": func(r *Request) { r.Writable = []string{"/a\x00"} },
+		"the real root":      func(r *Request) { r.Root = "//" },
+		"mount at the root":  func(r *Request) { r.Mounts[0].Target = "/store/.." },
 		"negative user":      func(r *Request) { r.UID = -1 },
 	} {
 		req := testRequest(t, "echo", "x")
@@ -141,7 +148,7 @@ func TestRange(t *testing.T) {
 	req := testRequest(t, "look")
 	setUser(t, req, trialUser)
 	req.UID, req.GID, req.IDs, req.RootWritable = 0, 0, 1<<16, true
-	if err := os.Chown(req.Root, trialUser, trialUser); err != nil {
+	if err := os.Chown(req.Root, trialUser, trialUser); err != nil { // setUser has found that user
 		t.Fatal(err)
 	}
 	_, log := run(t, req)

@@ -6,7 +6,8 @@ import (
 )
 
 // A coder writes values to data, or reads them from it. One function lists the fields of a message for both
-// directions, so that they cannot differ. Writing changes no value: requests may be shared. Strings are bytes: names of files and environments need not be UTF-8.
+// directions, so that they cannot differ. Writing changes no value: requests may be shared. Strings are bytes: names
+// of files and environments need not be UTF-8.
 type coder struct {
 	data    []byte
 	reading bool

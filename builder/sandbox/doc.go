@@ -31,7 +31,20 @@
 // namespace unless [Request.Network] is set. An ordinary user can run it without the help of other programs,
 // if the kernel allows user namespaces; [Check] tries and says what to enable.
 //
-// Every process, with namespaces or without, has no_new_privs set, belongs to a new session keyring, cannot reach abstract
-// sockets of other processes (Linux 6.12 and later), and has a system call filter. The filter denies set-user-ID modes (EPERM), extended
-// attributes (ENOTSUP) and io_uring (ENOSYS), which could set both, for each system call interface of the machine.
+// A process sees what it sees in the sandbox of Nix 2.34, except where it could harm its inputs or the machine:
+//
+//   - Read-only mounts, and the root directory, are read-only. In Nix, a builder without a build user can change its inputs.
+//   - A process that is root on the machine, since root runs it without a build user, sees /proc/sys and the like read-only, and
+//     devices too, which can be used but not changed. Their files belong to root: it could write to
+//     /proc/sys/kernel/core_pattern without any capability.
+//   - More system calls are denied, see below.
+//   - It has a session keyring and a cgroup namespace of its own.
+//
+// A process ends when its first process ends. If it closes its output before, it is killed, as in Nix. A process in
+// the background does not keep [Run] from returning, also without namespaces.
+//
+// Every process, with namespaces or without, has no_new_privs set, belongs to a new session keyring, cannot reach
+// abstract sockets of other processes (Linux 6.12 and later), and has a system call filter. The filter denies
+// set-user-ID modes (EPERM), extended attributes (ENOTSUP) and io_uring (ENOSYS), which could set both, for each
+// system call interface of the machine.
 package sandbox

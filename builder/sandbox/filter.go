@@ -23,7 +23,7 @@ const (
 	offsetArgs   = 16
 )
 
-// x32Bit marks the system calls of the x32 interface, which has its numbers in common with that of x86_64.
+// x32Bit marks the system calls of the x32 interface, which shares the numbers of x86_64.
 const x32Bit = 0x40000000
 
 // An instruction is one of a filter program.

@@ -2,8 +2,8 @@ package sandbox
 
 import "context"
 
-// Findings say what this machine can do for sandboxes. Each error is that of a trial, nil if it succeeded, and may have advice: see
-// [SetupError].
+// Findings say what this machine can do for sandboxes. Each error is the outcome of a trial: nil if it succeeded, and
+// often a [SetupError] with advice.
 type Findings struct {
 	// Namespaces is the outcome of a process with namespaces that runs as the user of this process.
 	Namespaces error
@@ -13,13 +13,13 @@ type Findings struct {
 	Ranges error
 	// Filter is the outcome of a process without namespaces, which needs only the system call filter.
 	Filter error
-	// Cgroups is the outcome of making a cgroup below that of this process; CgroupDir is the latter's directory.
+	// Cgroups is the outcome of making a cgroup below CgroupDir, the cgroup of this process.
 	Cgroups   error
 	CgroupDir string
 	// KVM is the outcome of opening /dev/kvm.
 	KVM error
-	// Landlock is the version of the kernel's Landlock, 0 for none. From 6 on, processes with the network cannot reach the
-	// machine's abstract sockets.
+	// Landlock is the version of the kernel's Landlock, 0 for none. From 6 on, processes with the network cannot
+	// reach the machine's abstract sockets.
 	Landlock int
 	// Kernel is the kernel's release.
 	Kernel string

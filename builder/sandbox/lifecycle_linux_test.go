@@ -30,11 +30,8 @@ func newRunner(t *testing.T) *Runner {
 	testenv.NoLeak(t)
 	mounts := readFile(t, "/proc/self/mountinfo")
 	before := openFiles(t, os.Getpid())
-	r := new(Runner)
-	if testenv.RaceEnabled { // a fork of a program with the race detector is slow
-		r.Helper = testProgram(t, "../../../cmd/pix-sandbox", "")
-	}
-	if err := r.Check(t.Context()); err != nil {
+	r := &Runner{Helper: raceHelper(t)}
+	if _, err := r.Run(t.Context(), testRequest(t, "exit", "0"), io.Discard); err != nil {
 		t.Skip("this machine has no sandbox: ", err)
 	}
 	supervisor := r.supervisor
@@ -60,6 +57,15 @@ func newRunner(t *testing.T) *Runner {
 		}
 	})
 	return r
+}
+
+// raceHelper returns a helper without the race detector, if this program has it: a fork and an exit of such a
+// program take a second.
+func raceHelper(t *testing.T) string {
+	if !testenv.RaceEnabled {
+		return ""
+	}
+	return testProgram(t, "../../../cmd/pix-sandbox", "")
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -233,7 +239,7 @@ func TestCancel(t *testing.T) {
 	}, "sleep")
 }
 
-// Output arrives whole, also what is written just before the end.
+// Output arrives whole, up to its last byte before the end of the process.
 func TestOutput(t *testing.T) {
 	const size = 5 << 20
 	bothKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
@@ -280,7 +286,7 @@ func separate(t *testing.T, req *Request) *Request {
 	return &own
 }
 
-// runMany calls f n times, in goroutines of which so many run at once.
+// runMany calls f n times, in goroutines; at most parallel of them run at once.
 func runMany(t *testing.T, n, parallel int, f func(i int)) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, parallel)
@@ -372,7 +378,7 @@ func TestSupervisorDies(t *testing.T) {
 	}, "sleep")
 }
 
-// The death signal belongs to a thread: those of the caller come and go.
+// The death signal belongs to a thread, and threads of the caller end at any time.
 func TestThreadsEnd(t *testing.T) {
 	r := newRunner(t)
 	n := 30
@@ -414,7 +420,7 @@ func TestThreadsEnd(t *testing.T) {
 	}
 }
 
-// caller is this test program as a program that runs a process. Its output is that of the process.
+// caller is this test program as a program that runs a process and copies its output.
 func caller() int {
 	req := &Request{Program: os.Args[1], Args: append([]string{"probe"}, os.Args[2:]...), Dir: "/"}
 	if root := os.Getenv("PIX_TEST_ROOT"); root != "" {
@@ -524,4 +530,29 @@ func TestNoHelper(t *testing.T) {
 	if _, err := new(Runner).Run(t.Context(), testRequest(t, "echo", "x"), io.Discard); err != ErrNoMain {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A slow log gets all output, also after the process has ended.
+func TestSlowLog(t *testing.T) {
+	const size = 20000
+	req := testRequest(t, "flood", strconv.Itoa(size))
+	r := newRunner(t)
+	log := &slowWriter{delay: 350 * time.Millisecond}
+	if result, err := r.Run(t.Context(), req, log); err != nil || result.ExitCode != 0 {
+		t.Error(result, err)
+	}
+	if log.n != size {
+		t.Errorf("got %d bytes of %d", log.n, size)
+	}
+}
+
+type slowWriter struct {
+	delay time.Duration
+	n     int
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	time.Sleep(w.delay)
+	w.n += len(p)
+	return len(p), nil
 }

@@ -12,6 +12,8 @@ func TestMain(m *testing.M) {
 		os.Exit(caller())
 	case "advice":
 		os.Exit(adviser())
+	case "mounts":
+		os.Exit(mounter())
 	}
 	code := m.Run()
 	standard.Close()

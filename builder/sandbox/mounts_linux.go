@@ -57,8 +57,9 @@ func (s *setup) pivotSteps() []step {
 
 func (s *setup) inRoot(f func(*tree) error) func() error { return func() error { return f(s.root) } }
 
-// A tree is the root directory of a sandbox while it is made. All names in it are resolved from its descriptor, component by
-// component and without symbolic links: a link in a mounted object would otherwise lead to files of the machine.
+// A tree is the root directory of a sandbox while it is made. All names in it are resolved from its descriptor,
+// component by component and without symbolic links: a link in a mounted object would otherwise lead to files of the
+// machine.
 type tree struct {
 	fd   int    // opened with O_PATH
 	path string // without symbolic links
@@ -269,7 +270,7 @@ func (t *tree) setFlags(fd int, name string, recursive bool, flags uintptr) erro
 	return nil
 }
 
-// remount adds flags to those of one mount. It keeps those that it has: a user namespace may not clear them.
+// remount adds flags to one mount. It keeps the existing flags: a user namespace may not clear them.
 func remount(name string, flags uintptr) error {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(name, &stat); err != nil {
@@ -336,8 +337,8 @@ func makeDevices(t *tree) error {
 	return nil
 }
 
-// rootOnly are the parts of /proc that configure the kernel. Their files belong to root and need no capabilities, so that a process
-// that is root on the machine could write to them.
+// rootOnly are the parts of /proc that configure the kernel. Their files belong to root and need no capabilities, so
+// that a process that is root on the machine could write to them.
 var rootOnly = []string{"acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger"}
 
 func (s *setup) mountProc() error {
@@ -378,7 +379,7 @@ func (s *setup) mountShm() error {
 	return s.root.mountNew("/dev/shm", "tmpfs", "size="+size)
 }
 
-// mountPts mounts an instance of pseudo terminals of the process's own, or that of the machine if the kernel has only one.
+// mountPts mounts a new instance of pseudo terminals, or the machine's if the kernel has only one.
 func mountPts(t *tree) error {
 	err := t.mountNew("/dev/pts", "devpts", "newinstance,mode=0620")
 	if err == unix.EINVAL {

@@ -28,34 +28,37 @@ type process struct {
 }
 
 // newProcess returns a process that is not started, and the files that the supervisor gets.
-func newProcess(l *launch, cgroup string) (p *process, theirs []*os.File, err error) {
-	p = &process{reaper: l.role == roleReaper}
-	defer func() {
-		if err != nil {
-			closeFiles(theirs)
-			p.close()
-		}
-	}()
+func newProcess(l *launch, cgroup string) (*process, []*os.File, error) {
+	p := &process{reaper: l.role == roleReaper}
+	theirs, err := p.open(l, cgroup)
+	if err != nil {
+		closeFiles(theirs)
+		p.close()
+		return nil, nil, err
+	}
+	l.cgroup = p.cgroup != nil
+	return p, theirs, nil
+}
+
+// open opens the files of a process and returns those that the supervisor gets, also if it fails.
+func (p *process) open(l *launch, cgroup string) (theirs []*os.File, err error) {
 	var f *os.File
 	if p.conn, f, err = socketPair(unix.SOCK_SEQPACKET); err != nil {
-		return nil, nil, err
+		return theirs, err
 	}
 	theirs = append(theirs, f)
 	if p.socket, f, err = socketPair(unix.SOCK_STREAM); err != nil {
-		return nil, nil, err
+		return theirs, err
 	}
 	theirs = append(theirs, f)
 	if p.log, f, err = openTerminal(l.hostUID, l.hostGID); err != nil {
-		return nil, nil, err
+		return theirs, &SetupError{Step: "opening a pseudo terminal", Err: err}
 	}
 	theirs = append(theirs, f)
 	if cgroup != "" {
-		if p.cgroup, err = os.OpenFile(cgroup, unix.O_DIRECTORY, 0); err != nil {
-			return nil, nil, err
-		}
-		l.cgroup = true
+		p.cgroup, err = os.OpenFile(cgroup, unix.O_DIRECTORY, 0)
 	}
-	return p, theirs, nil
+	return theirs, err
 }
 
 func (p *process) close() {
@@ -98,8 +101,8 @@ func (p *process) event() (*event, []*os.File, error) {
 	return e, files, decode(data, e)
 }
 
-// endTime bounds how long a killed process may take to end. One in an uninterruptible system call takes longer, and so does
-// a supervisor that was stopped.
+// endTime bounds how long a killed process may take to end. One in an uninterruptible system call takes longer, and
+// so does a supervisor that was stopped.
 const endTime = 2 * killTime
 
 // kill kills the process and its descendants. It returns at once, and can be called more than once.
@@ -233,7 +236,7 @@ func (p *process) supervisorEnded() bool {
 	return n > 0 && err == nil
 }
 
-// copyLog copies what the process writes, until all that hold the terminal have ended.
+// copyLog copies the output until all processes that hold the terminal have ended, or the deadline has passed.
 func (p *process) copyLog(log io.Writer) error {
 	buf := make([]byte, 64<<10)
 	for {
@@ -245,12 +248,44 @@ func (p *process) copyLog(log io.Writer) error {
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, unix.EIO), errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, unix.EIO), errors.Is(err, io.EOF):
 			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return p.drain(log, buf)
 		default:
 			return err
 		}
 	}
+}
+
+// maxBuffered is more than the kernel buffers for a terminal.
+const maxBuffered = 1 << 20
+
+// drain copies the rest of the output that the kernel has buffered. After a deadline, Read would no longer return it,
+// and a slow log may have reached the deadline.
+func (p *process) drain(log io.Writer, buf []byte) error {
+	conn, err := p.log.SyscallConn()
+	if err != nil {
+		return err
+	}
+	for total := 0; total < maxBuffered; {
+		var n int
+		var readErr error
+		if err := conn.Control(func(fd uintptr) { n, readErr = unix.Read(int(fd), buf) }); err != nil {
+			return err
+		}
+		if readErr == unix.EINTR {
+			continue
+		}
+		if readErr != nil || n <= 0 { // EAGAIN if a process still holds the terminal, otherwise EIO
+			return nil
+		}
+		if _, err := log.Write(buf[:n]); err != nil {
+			return err
+		}
+		total += n
+	}
+	return nil
 }
 
 // result returns the result of a process that has ended.

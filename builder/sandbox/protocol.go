@@ -86,8 +86,8 @@ func (b *builtinCall) code(c *coder) {
 	c.bytes(&b.input)
 }
 
-// maxMessage bounds what one of our processes accepts from another. A request has at most the environment and the mounts of
-// one process.
+// maxMessage bounds what one of our processes accepts from another. A request has at most the environment and the
+// mounts of one process.
 const maxMessage = 1 << 30
 
 // writeMessage sends a message on a stream, with its length.

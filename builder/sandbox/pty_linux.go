@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal returns the two sides of a new pseudo terminal in raw mode: what is written to terminal is
-// read from log unchanged. The terminal belongs to the user, so that a process can open /dev/stderr again.
+// openTerminal returns the two sides of a new pseudo terminal in raw mode: log reads unchanged bytes that processes
+// write to terminal. The terminal belongs to the user, so that a process can open /dev/stderr again.
 func openTerminal(uid, gid int) (log, terminal *os.File, err error) {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -25,12 +25,12 @@ func openTerminal(uid, gid int) (log, terminal *os.File, err error) {
 		if terminal != nil {
 			terminal.Close()
 		}
-		return nil, nil, fmt.Errorf("opening a pseudo terminal: %w", err)
+		return nil, nil, err
 	}
 	return log, terminal, nil
 }
 
-// openPeer opens the other side of a pseudo terminal. The name /dev/pts/N would be that of another terminal if
+// openPeer opens the other side of a pseudo terminal. The name /dev/pts/N is another terminal if
 // /dev/pts is another instance than /dev/ptmx, so it is used on kernels before 4.13 only.
 func openPeer(fd int) (*os.File, error) {
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
@@ -64,7 +64,11 @@ func prepareTerminal(fd, uid, gid int) error {
 		return os.NewSyscallError("fchmod", err)
 	}
 	if unix.Geteuid() == 0 {
-		return os.NewSyscallError("fchown", unix.Fchown(fd, uid, gid))
+		err := unix.Fchown(fd, uid, gid)
+		if err == unix.EINVAL {
+			return fmt.Errorf("the user namespace of this process does not have user %d and group %d: %w", uid, gid, err)
+		}
+		return os.NewSyscallError("fchown", err)
 	}
 	return nil
 }

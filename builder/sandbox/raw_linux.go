@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file has the system calls with pointers that golang.org/x/sys/unix does not wrap, or wraps for all threads: a set-up process
-// changes its one locked thread and then executes a program from it.
+// This file has the system calls with pointers that golang.org/x/sys/unix does not wrap, or wraps for all threads: a
+// set-up process changes its one locked thread and then executes a program from it.
 
 // loadFilter loads a system call filter for this thread and what it executes.
 func loadFilter(program []instruction) error {
@@ -52,7 +52,7 @@ func resetSignals() error {
 	var action [4]uint64 // struct sigaction: all zero is SIG_DFL, no flags, an empty mask
 	for sig := uintptr(1); sig <= 64; sig++ {
 		if sig == uintptr(unix.SIGKILL) || sig == uintptr(unix.SIGSTOP) || sig == uintptr(unix.SIGURG) {
-			continue // Go preempts with SIGURG; exec resets its handler, and its default is to be ignored
+			continue // Go preempts threads with SIGURG, and exec resets its handler
 		}
 		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
 		if errno != 0 {

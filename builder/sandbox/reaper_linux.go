@@ -12,9 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reap is the reaper of a process without namespaces. It starts the set-up process with its own socket, waits for its end, or for the end of the
-// socket, and then kills all its descendants: they become its children when their own parents end. A background
-// process would otherwise hold the terminal, and the caller would wait for its output for ever.
+// reap is the reaper of a process without namespaces. It starts the set-up process with its own socket, waits for its
+// end, or for the end of the socket, and then kills all its descendants: they become its children when their own
+// parents end. A background process would otherwise hold the terminal, and the caller would wait for its output for
+// ever.
 func reap() int {
 	runtime.LockOSThread() // the thread that forks: see supervise
 	syscall.CloseOnExec(socketFD)
@@ -71,7 +72,7 @@ func waitFor(child *os.Process) *event {
 			break
 		}
 	}
-	_ = unix.Kill(-child.Pid, unix.SIGKILL) // while the number is still that of the child
+	_ = unix.Kill(-child.Pid, unix.SIGKILL) // before its number can belong to another process
 	state, err := child.Wait()
 	if err != nil {
 		return failure("waiting for a process", err)
@@ -93,16 +94,13 @@ func awaitHangup(fd int) {
 // killTime bounds the time for which a reaper kills processes that make new ones as fast as they are killed.
 const killTime = 5 * time.Second
 
-// killDescendants kills all descendants of this process, which is a subreaper, and waits for their end.
+// killDescendants kills all descendants of this process, which is a subreaper, and waits for their end. Without
+// children there are no descendants.
 func killDescendants() {
-	for deadline := time.Now().Add(killTime); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(killTime); reapChildren() && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		for _, pid := range descendants(os.Getpid()) {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
-		if !reapChildren() {
-			return
-		}
-		time.Sleep(time.Millisecond)
 	}
 }
 

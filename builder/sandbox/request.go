@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -30,9 +31,9 @@ type Request struct {
 	// RootWritable leaves all of Root writable.
 	RootWritable bool
 
-	// UID and GID are the user and the group that the process sees as its own, HostUID and HostGID those that it is on this
-	// machine. HostUID and HostGID are those of the calling process if it is not root. Without Root, only HostUID and
-	// HostGID count.
+	// UID and GID are the user and the group that the process sees as its own, HostUID and HostGID those that it is
+	// on this machine. HostUID and HostGID are ignored unless the caller is root: the process then has the user of
+	// the caller. Without Root, only HostUID and HostGID count.
 	UID, GID         int
 	HostUID, HostGID int
 
@@ -94,7 +95,7 @@ type Result struct {
 // check returns an error if a request cannot be run on any machine.
 func (r *Request) check() error {
 	texts := append([]string{r.Program, r.Dir, r.Root, r.System, r.SharedMemory, r.Cgroup, r.Builtin}, r.Args...)
-	texts = append(texts, r.Env...)
+	texts = slices.Concat(texts, r.Env, r.Writable)
 	paths := append([]string{r.Dir}, r.Writable...)
 	if r.Root != "" {
 		paths = append(paths, r.Root)
@@ -115,6 +116,14 @@ func (r *Request) check() error {
 		if !path.IsAbs(p) {
 			return fmt.Errorf("sandbox: the path %q is not absolute", p)
 		}
+	}
+	for _, m := range r.Mounts {
+		if path.Clean(m.Target) == "/" {
+			return fmt.Errorf("sandbox: %q cannot be mounted at the root directory", m.Source)
+		}
+	}
+	if path.Clean(r.Root) == "/" {
+		return fmt.Errorf("sandbox: the root directory of this machine cannot be that of a sandbox: files are made in it")
 	}
 	if r.IDs < 0 || r.UID < 0 || r.GID < 0 || r.HostUID < 0 || r.HostGID < 0 {
 		return fmt.Errorf("sandbox: the request has a negative user, group or number of them")

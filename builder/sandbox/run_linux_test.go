@@ -19,7 +19,7 @@ func probe(t testing.TB) string {
 	return testProgram(t, "probe", "")
 }
 
-// testProgram returns a static program of testdata for a GOARCH, "" for that of this machine.
+// testProgram returns a static program of testdata for a GOARCH; "" is this machine.
 func testProgram(t testing.TB, name, goarch string) string {
 	t.Helper()
 	programs.Lock()
@@ -59,6 +59,9 @@ var programs struct {
 // testRequest returns a request that runs the test program with these arguments in a new root directory.
 func testRequest(t testing.TB, args ...string) *Request {
 	t.Helper()
+	if err := Check(t.Context()); err != nil {
+		t.Skip("this machine has no sandbox: ", err)
+	}
 	root := filepath.Join(t.TempDir(), "root")
 	for _, dir := range []string{"", "/tmp", "/etc", "/store"} {
 		if err := os.Mkdir(root+dir, 0o755); err != nil {
@@ -136,7 +139,10 @@ func TestBuiltin(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	if err := Check(t.Context()); err != nil {
+	testRequest(t)
+	r := new(Runner)
+	defer r.Close()
+	if err := r.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -12,8 +12,8 @@ import (
 // A Runner runs processes through one supervisor, which it starts when the first process runs and keeps
 // until Close. Most programs need no Runner of their own and call [Run].
 type Runner struct {
-	// Helper is the file of an installed pix-sandbox, which then is the supervisor and sets processes up. "" is this program,
-	// which must have called [Main]. Builtins always run in this program if it has called Main.
+	// Helper is the file of an installed pix-sandbox, which then is the supervisor and sets processes up. "" is this
+	// program, which must have called [Main]. Builtins always run in this program if it has called Main.
 	Helper string
 
 	runner
@@ -32,15 +32,15 @@ func Run(ctx context.Context, req *Request, log io.Writer) (*Result, error) {
 	return standard.Run(ctx, req, log)
 }
 
-// Check runs a process that does nothing, with namespaces, as the user of this process. Its error names the step that this
-// machine refuses and what to enable. The first answer is kept until the program ends.
+// Check runs a process that does nothing, with namespaces, as the user of this process. Its error names the step that
+// this machine refuses and what to enable. The first answer is kept until the program ends.
 func Check(ctx context.Context) error { return standard.Check(ctx) }
 
 // UseHelper sets the Helper of the Runner that [Run] and [Check] use. It has no effect on a supervisor that runs.
 func UseHelper(file string) { standard.setHelper(file) }
 
-// HelperBeside returns the pix-sandbox in the directory of this program, or "" if there is none that only root and the user
-// of this process can change.
+// HelperBeside returns the pix-sandbox in the directory of this program, or "" if there is none that only root and
+// the user of this process can change.
 func HelperBeside() string {
 	program, err := os.Executable()
 	if err != nil {

@@ -14,8 +14,9 @@ import (
 
 // A setup is the work of a set-up process: it makes the sandbox around itself and then becomes the program.
 type setup struct {
-	req  Request
-	root *tree // nil without namespaces
+	req    Request
+	root   *tree // nil without namespaces
+	parent int   // 0 with namespaces
 
 	socket, executable *os.File
 
@@ -45,13 +46,15 @@ type stepError struct {
 func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
 func (e *stepError) Unwrap() error { return e.err }
 
-// setUp is the set-up process. It reports a failed step on its socket; otherwise it reports that it is ready, waits for a byte, and
-// executes the program. The end of the socket before that byte means that the caller, or the supervisor, has ended.
+// setUp is the set-up process. It reports a failed step on its socket; otherwise it reports that it is ready, waits
+// for a byte, and executes the program. The end of the socket before that byte means that the caller, or the
+// supervisor, has ended.
 func setUp() int {
-	// Users, capabilities, filters and personality belong to a thread. This one executes the program, and all others end then.
+	// Users, capabilities, filters and personality belong to a thread. This one executes the program, and all others
+	// end then.
 	runtime.LockOSThread()
 	socket := os.NewFile(socketFD, "socket")
-	s := &setup{socket: socket, executable: os.NewFile(executableFD, "executable")}
+	s := &setup{socket: socket, executable: os.NewFile(executableFD, "executable"), parent: unix.Getppid()}
 	if _, err := socket.WriteString(greeting); err != nil {
 		return 1
 	}
@@ -103,13 +106,22 @@ func (s *setup) steps() []step {
 	}
 	return append(steps, []step{
 		{"becoming the user of the process", s.becomeUser},
-		{"setting the death signal", func() error {
-			// Becoming another user cleared it.
-			return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
-		}},
+		{"setting the death signal", s.setDeathSignal},
 		{"changing to the directory " + s.req.Dir, func() error { return unix.Chdir(s.req.Dir) }},
 		{"dropping capabilities", s.dropCapabilities},
 	}...)
+}
+
+// setDeathSignal sets the death signal again: becoming another user cleared it. The parent may have died in between.
+// Without namespaces, the process then has another parent. With them, the caller sees the end of the supervisor.
+func (s *setup) setDeathSignal() error {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return err
+	}
+	if unix.Getppid() != s.parent {
+		return errors.New("the parent has ended")
+	}
+	return nil
 }
 
 // isolation returns the steps that only a process with namespaces needs, except the change to its root directory.
@@ -221,7 +233,8 @@ func is32Bit(goarch, system string) bool {
 	return false
 }
 
-// becomeUser becomes the user of the process: inside a namespace the one that is mapped, outside another user of this machine.
+// becomeUser becomes the user of the process: inside a namespace the one that is mapped, outside another user of this
+// machine.
 func (s *setup) becomeUser() error {
 	if s.req.Root != "" {
 		return setIDs(s.req.UID, s.req.GID)

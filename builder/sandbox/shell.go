@@ -15,7 +15,7 @@ var shells = []string{
 }
 
 // FindShell returns a program of this machine that can be /bin/sh in a sandbox, or "". It is a busybox or a shell without
-// shared libraries: those of the machine are not in the sandbox.
+// shared libraries, since the sandbox does not have the libraries of the machine.
 func FindShell() string {
 	for _, file := range shells {
 		if CheckStatic(file) == nil {

@@ -46,8 +46,8 @@ func sendFiles(socket *os.File, data []byte, files ...*os.File) error {
 	return errors.Join(writeErr, err)
 }
 
-// receiveFiles receives a message of at most size bytes with at most n descriptors. io.EOF says that the other side closed its
-// socket.
+// receiveFiles receives a message of at most size bytes with at most n descriptors. io.EOF says that the other side
+// closed its socket.
 func receiveFiles(socket *os.File, size, n int) ([]byte, []*os.File, error) {
 	conn, err := socket.SyscallConn()
 	if err != nil {

@@ -85,8 +85,8 @@ func closeInherited(first int) {
 	}
 }
 
-// leaveCaller gives up what children would inherit from the caller. What fails here is tried again by the set-up process, which
-// reports it.
+// leaveCaller gives up what children would inherit from the caller. What fails here is tried again by the set-up
+// process, which reports it.
 func leaveCaller() {
 	if unix.Geteuid() == 0 {
 		_ = unix.Setgroups(nil)
@@ -162,8 +162,8 @@ func (s *supervisor) start(j *job) {
 	go watch(j, process)
 }
 
-// closePipes closes the pipes that package syscall leaves open if clone fails with users to map. The supervisor has no other pipes, and
-// only this goroutine forks.
+// closePipes closes the pipes that package syscall leaves open if clone fails with users to map. The supervisor has
+// no other pipes, and only this goroutine forks.
 func closePipes() {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -258,8 +258,8 @@ func (s *supervisor) attributes(j *job) *syscall.SysProcAttr {
 	return attr
 }
 
-// watch waits for the end of a process and reports it. If the caller closes the connection before, a process with namespaces is
-// killed; a reaper sees the end of its own socket, and kills its descendants before it ends.
+// watch waits for the end of a process and reports it. If the caller closes the connection before, a process with
+// namespaces is killed; a reaper sees the end of its own socket, and kills its descendants before it ends.
 func watch(j *job, process *os.Process) {
 	defer j.conn.Close()
 	if j.role != roleReaper {

@@ -1,5 +1,5 @@
-// The pix-sandbox command is the helper of pix that sets up sandboxes. It is small, so that it starts faster than pix. Build it with
-// CGO_ENABLED=0 and install it beside pix, which finds it there; pix does without it too.
+// The pix-sandbox command is the helper of pix that sets up sandboxes. It is small, so that it starts faster than
+// pix. Build it with CGO_ENABLED=0 and install it beside pix, which finds it there; pix does without it too.
 package main
 
 import (

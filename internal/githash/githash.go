@@ -1,6 +1,6 @@
 // Package githash computes the hashes that git has for files and directories, by which Nix can address objects.
 //
-// The hash of a file is that of a git object: a header with the kind and the size, and then the contents. A directory is
+// A file is hashed as a git object: a header with the kind and the size, and then the contents. A directory is
 // the object "tree", the list of its entries. Owners, times and all bits of the mode but one are not in it, as in a Nix
 // archive, and an empty directory is one like any other.
 //

@@ -47,8 +47,8 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// Another process moves directories out of the tree, and puts symlinks into their places, while the tree is removed. What is
-// outside stays.
+// Another process moves directories out of the tree, and puts symlinks into their places, while the tree is removed. The
+// files outside stay.
 func TestRemoveWhileRenamed(t *testing.T) {
 	dir := t.TempDir()
 	canary := filepath.Join(dir, "canary")

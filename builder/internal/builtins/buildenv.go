@@ -18,7 +18,7 @@ import (
 // buildenv makes a user environment: a directory with links to the files of packages.
 //
 // A directory that only one package has is a link to it. When a second package has it too, the link becomes a directory, and
-// the files in it become links. A file that two packages have is that of the package with the lower priority.
+// the files in it become links. If two packages have the same file, the link leads to the package with the lower priority number.
 //
 // Source: src/libstore/builtins/buildenv.cc in Nix.
 func buildenv(ctx context.Context, in *Input, log *logger) error {
@@ -212,7 +212,7 @@ func (p *profile) linkOne(src, dst string, isDir bool, priority int) error {
 	return nil
 }
 
-// merge replaces a link to a directory with a directory, whose files are those of both.
+// merge replaces a link to a directory with a directory that has the files of both.
 func (p *profile) merge(src, dst string, priority int) error {
 	target, err := filepath.EvalSymlinks(dst)
 	if err != nil {

@@ -35,7 +35,7 @@ type Input struct {
 	// HashedMirrors are URLs below which a file is found by its FileHash.
 	HashedMirrors []string
 
-	// Netrc has the logins for hosts, and Certificates those of authorities in PEM form: "" is the list of the system.
+	// Netrc has logins for hosts. Certificates are the trusted authorities in PEM form; nil is the list of the system.
 	// Proxies are the variables http_proxy, https_proxy, all_proxy and no_proxy.
 	Netrc, Certificates []byte
 	Proxies             map[string]string
@@ -86,7 +86,7 @@ func (in *Input) output(builtin string) (string, error) {
 	return out, nil
 }
 
-// A traceError is an error with a line that says what was done.
+// A traceError is an error with a line that says during which action it happened.
 type traceError struct {
 	trace string
 	err   error
@@ -98,8 +98,8 @@ func (e *traceError) Error() string {
 
 func (e *traceError) Unwrap() error { return e.err }
 
-// indented returns an error with the text as Nix prints it after "error: ": the following lines are indented as far as
-// the first.
+// indented returns an error with the text as Nix prints it after "error: ": all following lines have the indentation of the
+// first.
 func indented(err error) error {
 	if err == nil {
 		return nil

@@ -38,7 +38,7 @@ func link(t *testing.T, target, name string) {
 	}
 }
 
-// list lists what is below a directory, with the targets of links and T for dir.
+// list lists the files below a directory, with the targets of links. T stands for the directory tmp.
 func list(t *testing.T, dir, tmp string) string {
 	t.Helper()
 	var b strings.Builder

@@ -119,8 +119,8 @@ type downloadError struct {
 
 func (e *downloadError) Error() string { return e.text }
 
-// download writes what is at a URL to dst. It tries again after errors that may pass, from where it stopped if the server can do
-// that.
+// download writes the file at a URL to dst. After transient errors it tries again. If the server supports ranges, the next attempt
+// continues at the offset where the last one has stopped.
 func (d *downloader) download(ctx context.Context, address string, dst io.Writer) error {
 	if name, ok := strings.CutPrefix(address, "file://"); ok {
 		return copyLocal(ctx, address, name, dst)

@@ -53,7 +53,7 @@ type fetch struct {
 	unpack, xz, executable bool
 }
 
-// from makes the output with what is at a URL.
+// from makes the output from the file at a URL.
 func (f *fetch) from(ctx context.Context, url string) error {
 	var err error
 	if f.unpack {

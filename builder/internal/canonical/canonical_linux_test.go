@@ -25,7 +25,7 @@ func makeCanonical(t *testing.T, dir, name string, opts *Options) error {
 	return New(opts).Tree(t.Context(), d, name)
 }
 
-// Every mode becomes one of those of an object, also that of a directory without rights.
+// Every mode becomes a mode of store objects, even if a directory has no permissions.
 func TestModes(t *testing.T) {
 	dir := t.TempDir()
 	top := filepath.Join(dir, "top")

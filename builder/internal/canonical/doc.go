@@ -2,7 +2,7 @@
 //
 // A store object has no owners, times or permissions of its own: everything belongs to the owner of the store, files have
 // mode 0444 or 0555, directories 0555, the modification time is one second after 1970, and there are no extended
-// attributes. So equal objects are equal on every machine, and nobody but the owner of the store can change them.
+// attributes. So equal objects are equal on every machine, and only the owner of the store can change them.
 //
 // # Hazards
 //

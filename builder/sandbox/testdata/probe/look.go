@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// look prints all that a process sees, as lines "name = value", sorted by name; lines of lists are indented.
+// look prints everything that a process sees, as lines "name = value", sorted by name; lines of lists are indented.
 func look([]string) {
 	out := map[string][]string{}
 	one := func(name, value string) { out[name] = []string{value} }
@@ -140,7 +140,7 @@ func listing(dir string) (lines []string) {
 	return lines
 }
 
-// probes returns the outcomes of operations that are not those of the command calls.
+// probes returns the outcomes of operations that the command calls does not try.
 func probes() (lines []string) {
 	add := func(what, result string) { lines = append(lines, what+" : "+result) }
 	errno := func(what string, number uintptr, args ...uintptr) {

@@ -32,6 +32,7 @@ var commands = map[string]func(args []string){
 	"signals":    signals,
 	"ids":        ids,
 	"execfd":     execfd,
+	"keyring":    keyring,
 	"procsys":    procsys,
 	"write":      func(args []string) { report(args[0], os.WriteFile(args[0], nil, 0o644)) },
 	"flood":      flood,
@@ -181,7 +182,7 @@ func closeOutput([]string) {
 	time.Sleep(time.Hour)
 }
 
-// files prints the open descriptors, except those of Go's runtime and of the listing itself.
+// files prints the open descriptors, except descriptors of Go's runtime and of the listing itself.
 func files([]string) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -203,6 +204,11 @@ func signals([]string) {
 func ids([]string) {
 	groups, err := os.Getgroups()
 	fmt.Println(os.Getuid(), os.Geteuid(), os.Getgid(), os.Getegid(), groups, err)
+}
+
+// keyring prints the session keyring.
+func keyring([]string) {
+	fmt.Println(unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false))
 }
 
 // execfd executes a file that is open, as root if it is a set-user-ID program.
