@@ -18,7 +18,8 @@ import (
 )
 
 func main() {
-	sandbox.Main() // this program is also the one that makes sandboxes
+	sandbox.Main() // does not return in the processes that make sandboxes, which execute this program again
+	sandbox.UseHelper(sandbox.HelperBeside())
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 }
 
