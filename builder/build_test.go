@@ -102,6 +102,11 @@ func (p *place) build(req *Request) (*store.BuildResult, []activity.Event, error
 	defer cancel()
 	result, err := New(p.store, &p.opts).Build(ctx, req)
 	p.checkClean()
+	for _, e := range events {
+		if log, ok := e.(activity.Log); ok && (strings.HasPrefix(log.Text, "warning: removing") || strings.HasPrefix(log.Text, "warning: cleaning")) {
+			p.t.Error(log.Text)
+		}
+	}
 	return result, events, err
 }
 

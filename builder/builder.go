@@ -38,23 +38,24 @@ func (r *Builder) Build(ctx context.Context, req *Request) (*store.BuildResult, 
 		return nil, err
 	}
 	b.report(ctx)
-	r.removeDead(ctx, b)
+	r.removeDead(ctx, b, false)
 	status, outputs, err := b.run(ctx)
-	r.removeDead(context.WithoutCancel(ctx), b)
+	r.removeDead(context.WithoutCancel(ctx), b, true)
 	return b.result(status, outputs, err)
 }
 
-// removeDead removes what killed processes have left, until that is done once. What cannot be removed is no reason not to
-// build.
-func (r *Builder) removeDead(ctx context.Context, b *build) {
+// removeDead removes what killed processes have left, until that is done once. A builder of such a process may live, and write,
+// for a moment longer: so the first attempt is before a build, and the second one after it. What cannot be removed is no reason
+// not to build.
+func (r *Builder) removeDead(ctx context.Context, b *build, again bool) {
 	if r.clean.Load() {
 		return
 	}
 	done, err := b.removeDead(ctx)
-	if err != nil {
+	if err != nil && again {
 		b.warn(fmt.Sprintf("removing what builds have left that were killed: %v", err))
 	}
-	r.clean.Store(done)
+	r.clean.Store(done && (err == nil || again))
 }
 
 // result returns how the build ended. A failure is a result, too.
