@@ -1,4 +1,5 @@
-// Package realise makes derived paths valid: it decides what is built and what is substituted, and in which order.
+// Package realise makes derived paths valid. It decides which derivations are built, which paths are substituted, and in
+// which order.
 //
 // [New] adds building to a store that can query, add and perhaps substitute:
 //
@@ -20,7 +21,7 @@
 // # Failures
 //
 // A failure stops the call: running builds are killed, and nothing else starts. With [Settings.KeepGoing] the call
-// continues with everything that does not depend on the failure. The texts are those of Nix 2.34.
+// continues with everything that does not depend on the failure. Failures have the texts of Nix 2.34.
 //
 // # Concurrency
 //
