@@ -21,8 +21,8 @@ var order = []string{
 	"binarycache", "cacheserver",
 	"localstore/internal/flock", "localstore/internal/regular", "localstore/internal/pathlock", "localstore/internal/temproots",
 	"localstore/internal/filetime", "localstore/internal/objects", "localstore/internal/nixdb", "localstore",
-	"substitute", "builder/sandbox", "builder/internal/canonical", "builder", "realise",
-	"pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix",
+	"substitute", "builder/sandbox", "builder/internal/canonical", "builder/internal/builtins", "builder", "realise",
+	"pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix", "cmd/pix-sandbox",
 }
 
 // stores are the packages that builder and the packages below it must not import: builder declares the interface of

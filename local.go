@@ -114,7 +114,7 @@ func (o *Options) openLocal(ctx context.Context, u *storeURI) (store.Store, erro
 	if err != nil {
 		return nil, fmt.Errorf("opening the store '%s': %w", u.uri, err)
 	}
-	return o.withSubstituters(s, &local), nil
+	return o.withBuilds(o.withSubstituters(s, &local), &local), nil
 }
 
 // parseLocal returns the options of the store in a directory that a URI names.

@@ -42,6 +42,7 @@ import (
 	"pix/daemon"
 	"pix/internal/redact"
 	"pix/localstore"
+	"pix/realise"
 	"pix/store"
 	"pix/storepath"
 	"pix/substitute"
@@ -82,6 +83,15 @@ type Options struct {
 	// because its clients have settings of their own. It gets substituters from the sources, which open them like
 	// [Open]. If it is nil and there are no Substituters, nothing is substituted.
 	Substitution func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error)
+
+	// Builds say how a store in a directory builds derivations. If it is nil, and BuildSettings too, the store builds
+	// nothing. A program that builds calls [sandbox.Main] first.
+	Builds *Builds
+
+	// BuildSettings returns the settings of one call that builds in a store, for a program that serves the store to
+	// clients with their own settings. MaxJobs limits the builds of all calls together.
+	BuildSettings func(ctx context.Context, s store.Store) (*realise.Settings, error)
+	MaxJobs       int
 
 	// ClosureLimits are the limits for closures that caches, daemons and substituters report: see [store.Limits].
 	// Nil is [derivation.ForeignLimits]. A store in a directory has its own limits.

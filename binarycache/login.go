@@ -50,7 +50,7 @@ func (r *remote) login(ctx context.Context, u *url.URL) (user, password string) 
 		return user, password
 	}
 	if entry, ok := r.netrc.lookUp(ctx, u.Hostname(), user, !sameOrigin(u, r.base)); ok {
-		return entry.complete(user, password)
+		return complete(&entry, user, password)
 	}
 	return user, password
 }

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"sync"
 
 	"pix/activity"
+	netrcfile "pix/internal/netrc"
 )
 
 // A netrc is a netrc file, which has logins and passwords for hosts. It is read when it is first
@@ -23,14 +23,14 @@ type netrc struct {
 
 	mu      sync.Mutex
 	info    fs.FileInfo // of the file that was read; nil if none was read without an error
-	entries []netrcEntry
+	entries []netrcfile.Entry
 	warning string // the last one
 }
 
-// lookUp returns the first entry for a host and user: see [netrcEntry.isFor].
-func (n *netrc) lookUp(ctx context.Context, host, user string, strict bool) (netrcEntry, bool) {
+// lookUp returns the first entry for a host and user: see [netrcfile.Entry.IsFor].
+func (n *netrc) lookUp(ctx context.Context, host, user string, strict bool) (netrcfile.Entry, bool) {
 	if n.file == "" {
-		return netrcEntry{}, false
+		return netrcfile.Entry{}, false
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -38,11 +38,11 @@ func (n *netrc) lookUp(ctx context.Context, host, user string, strict bool) (net
 		n.warn(ctx, err)
 	}
 	for _, e := range n.entries {
-		if e.isFor(host, user, strict) {
+		if e.IsFor(host, user, strict) {
 			return e, true
 		}
 	}
-	return netrcEntry{}, false
+	return netrcfile.Entry{}, false
 }
 
 // update reads the file if it has changed. After an error there are no entries, except the entries
@@ -76,7 +76,7 @@ func (n *netrc) read() error {
 	if err != nil {
 		return err
 	}
-	if n.entries, err = parseNetrc(string(text)); err != nil {
+	if n.entries, err = netrcfile.Parse(string(text)); err != nil {
 		return err
 	}
 	n.info = info
@@ -95,37 +95,11 @@ func (n *netrc) warn(ctx context.Context, err error) {
 	}
 }
 
-// A netrcEntry is a login and a password for a host.
-type netrcEntry struct {
-	host      string
-	isDefault bool // for all hosts; host is ""
-
-	login, password       string
-	hasLogin, hasPassword bool
-}
-
-// isFor reports whether an entry is for a host and, unless user is "", for a user. host has no port, and
-// must equal the host of the entry, except for the case of letters.
-//
-// A server can name any other host, in a redirect or in a narinfo. This host must get only a password
-// that the user has stored for exactly this host. So strict ignores default and incomplete entries.
-func (e *netrcEntry) isFor(host, user string, strict bool) bool {
-	switch {
-	case !e.isDefault && !strings.EqualFold(e.host, host):
-		return false
-	case strict && (e.isDefault || !e.hasLogin || !e.hasPassword):
-		return false
-	case user != "" && e.hasLogin:
-		return e.login == user && e.hasPassword
-	}
-	return e.hasLogin || e.hasPassword
-}
-
-// complete returns the password of the entry, if it has one, or else password; and user, or the login
+// complete returns the password of an entry, if it has one, or else password; and user, or the login
 // of the entry if user is "".
-func (e *netrcEntry) complete(user, password string) (string, string) {
-	if e.hasPassword {
-		password = e.password
+func complete(e *netrcfile.Entry, user, password string) (string, string) {
+	if e.HasPassword {
+		password = e.Password
 	}
-	return cmp.Or(user, e.login), password
+	return cmp.Or(user, e.Login), password
 }

@@ -47,8 +47,8 @@ func TestOptionsRejectsInvalid(t *testing.T) {
 	}
 	attrs := func(json string) string { return env("__json", strings.ReplaceAll(json, `"`, `\"`)) }
 	for _, c := range []struct{ text, want string }{
-		{env("exportReferencesGraph", "a"), "last name has no path"},
-		{env("exportReferencesGraph", "1a %A"), "not a valid file name"},
+		{env("exportReferencesGraph", "a"), "odd number of tokens in 'exportReferencesGraph': 'a'"},
+		{env("exportReferencesGraph", "1a %A"), "invalid file name '1a' in 'exportReferencesGraph'"},
 		{env("exportReferencesGraph", "a x"), "is not in the store directory"},
 		{attrs(`{"preferLocalBuild":"1"}`), "expected a boolean, found a string"},
 		{attrs(`{"requiredSystemFeatures":"kvm"}`), "expected an array"},

@@ -218,12 +218,12 @@ func (r *optionReader) graph() (graph Map[string, []SingleDerivedPath]) {
 	const name = "exportReferencesGraph"
 	list := r.strings(name)
 	if len(list)%2 != 0 {
-		r.fail(name, "names and paths must alternate, but the last name has no path")
+		r.fail(name, fmt.Sprintf("odd number of tokens in 'exportReferencesGraph': '%s'", r.text(name)))
 		return graph
 	}
 	for i := 0; i < len(list); i += 2 {
 		if !isFileName(list[i]) {
-			r.fail(name, fmt.Sprintf("%q is not a valid file name", truncate(list[i])))
+			r.fail(name, fmt.Sprintf("invalid file name '%s' in 'exportReferencesGraph'", list[i]))
 			return graph
 		}
 		if p, ok := r.path(name, list[i+1]); ok {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pix/internal/githash"
 	"pix/localstore/internal/objects"
 	"pix/nar"
 	"pix/nixhash"
@@ -184,7 +185,7 @@ func (s *Store) addArchive(ctx context.Context, spec contentSpec, contents io.Re
 	}
 	hash := hasher.Hash()
 	if spec.method == storepath.Git {
-		if hash, err = objects.HashGit(ctx, d.root, tempObject, spec.algo); err != nil {
+		if hash, err = githash.Hash(ctx, d.root, tempObject, spec.algo); err != nil {
 			return nil, false, err
 		}
 	}

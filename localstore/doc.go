@@ -55,6 +55,7 @@
 //     infos.
 //   - add.go adds an object in four steps: add_prepare.go, add_create.go, add_place.go and add_register.go.
 //     add_multiple.go and add_multiple_finish.go do the same for many objects.
+//   - build.go, build_locks.go and build_log.go lock, place and register the outputs of builds, and write their logs.
 //   - internal/temproots and internal/pathlock protect an object from other processes until it is valid.
 //   - archive.go reads an object, and remembers which objects need no verification.
 //   - roots.go, roots_find.go and runtime_roots.go find the roots of the garbage collector. gc.go collects garbage:

@@ -265,6 +265,18 @@ func (r *Reader) Bool(name string) bool { return r.Text(name) == "true" }
 // Words returns the elements of a list or a set.
 func (r *Reader) Words(name string) []string { return words(r.Text(name)) }
 
+// SandboxPaths returns a list of sandbox paths, sorted by target.
+func (r *Reader) SandboxPaths(name string) []SandboxPath {
+	var list []SandboxPath
+	paths := parseSandboxPaths(r.Text(name))
+	for _, target := range slices.SortedFunc(maps.Keys(paths), comparePaths) {
+		p := paths[target]
+		p.Target = target
+		list = append(list, p)
+	}
+	return list
+}
+
 // Uint returns a number, or 0 if it is negative.
 func (r *Reader) Uint(name string) uint64 {
 	n, _ := strconv.ParseUint(r.Text(name), 10, 64) // the text is canonical

@@ -17,7 +17,7 @@ const (
 var obeyed = []Setting{
 	{Name: "allow-symlinked-store", Type: Bool, Default: "false", By: "localstore"},
 	{Name: "allowed-users", Type: Words, Default: "*", By: "server"},
-	{Name: "auto-optimise-store", Type: Bool, Default: "false", By: "localstore"},
+	{Name: "auto-optimise-store", Type: Bool, Default: "false", Who: TrustedClient, By: "localstore, builder"},
 	{Name: "build-users-group", Type: String, Default: "nixbld", By: "server"},
 	{Name: "connect-timeout", Type: Uint64, Default: "15", Who: AnyClient, By: "binarycache"},
 	{Name: "download-attempts", Aliases: []string{"filetransfer-retry-attempts"}, Type: Uint32, Default: "5", Who: TrustedClient, By: "binarycache"},

@@ -239,6 +239,7 @@ func joinMap(entries map[string]string) string {
 
 // A SandboxPath is a path in the sandbox of a build.
 type SandboxPath struct {
+	Target   string `json:"-"`        // the path in the sandbox; only [Reader.SandboxPaths] sets it
 	Source   string `json:"source"`   // the path on the host
 	Optional bool   `json:"optional"` // the path need not exist
 }
@@ -253,7 +254,7 @@ func parseSandboxPaths(text string) map[string]SandboxPath {
 		if !ok {
 			outside = inside
 		}
-		paths[inside] = SandboxPath{outside, optional}
+		paths[inside] = SandboxPath{Source: outside, Optional: optional}
 	}
 	return paths
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"pix/activity"
 	"pix/derivation"
 	"pix/nixhash"
 	"pix/storepath"
@@ -132,6 +134,40 @@ func (e *BuildError) Error() string {
 
 // Unwrap returns e.Err.
 func (e *BuildError) Unwrap() error { return e.Err }
+
+// ResultsError returns the error of a BuildPaths call that ended with these results, or nil if all succeeded. As in
+// Nix, the error of a single failure is its message. If there are several, the error names them all, also those without
+// a message, which were not tried, and the handler gets their messages. A nil handler gets nothing.
+func ResultsError(h activity.Handler, results []KeyedBuildResult) error {
+	var failed, messages []string
+	for _, r := range results {
+		if r.Status.Succeeded() {
+			continue
+		}
+		name := r.Path.String()
+		if built, ok := r.Path.(derivation.Built); ok {
+			name = built.Drv.String() // Nix names a derivation without its outputs
+		}
+		failed = append(failed, "'"+name+"'")
+		if r.Message != "" && !slices.Contains(messages, r.Message) {
+			messages = append(messages, r.Message)
+		}
+	}
+	slices.Sort(failed)
+	failed = slices.Compact(failed)
+	switch {
+	case len(failed) == 0:
+		return nil
+	case len(failed) == 1 && len(messages) > 0:
+		return errors.New(messages[0])
+	}
+	if h != nil && len(messages) > 0 {
+		for _, m := range append(messages[1:], messages[0]) { // the order of Nix
+			h.HandleEvent(activity.Log{Level: activity.LevelError, Text: "error: " + m})
+		}
+	}
+	return fmt.Errorf("build of %s failed", strings.Join(failed, ", "))
+}
 
 // PresentResult returns the result of building a path in a store that does not build. Existing
 // paths are AlreadyValid. Others have failed, with the text of Nix where Nix has one. The error

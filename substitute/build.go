@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"pix/activity"
 	"pix/derivation"
@@ -22,27 +21,8 @@ func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, 
 	if err != nil {
 		return buildError(ctx, paths, err)
 	}
-	var first string
-	var failed []string
-	for i := range results {
-		switch r := &results[i]; {
-		case r.Status.Succeeded():
-			continue
-		case first == "":
-			first = r.Message
-		case r.Message != "":
-			c.report.log(activity.LevelError, "error: %s", r.Message)
-		}
-		failed = append(failed, "'"+nameOf(paths[i])+"'")
-	}
-	if len(failed) > 1 && first != "" {
-		c.report.log(activity.LevelError, "error: %s", first)
-	}
-	if len(failed) > 1 || first == "" {
-		first = fmt.Sprintf("build of %s failed", strings.Join(failed, ", "))
-	}
-	if len(failed) > 0 {
-		return buildError(ctx, paths, errors.New(first))
+	if err := store.ResultsError(activity.HandlerOf(c.ctx), results); err != nil {
+		return buildError(ctx, paths, err)
 	}
 	return nil
 }
@@ -52,14 +32,6 @@ func buildError(ctx context.Context, paths []derivation.DerivedPath, err error) 
 		return err
 	}
 	return &store.BuildError{Paths: paths, Err: err}
-}
-
-// nameOf returns the name that Nix prints for a failed path: a derivation without its outputs.
-func nameOf(path derivation.DerivedPath) string {
-	if built, ok := path.(derivation.Built); ok {
-		return built.Drv.String()
-	}
-	return path.String()
 }
 
 // BuildPathsWithResults is like [Store.BuildPaths], but returns a result for each path. Paths that were

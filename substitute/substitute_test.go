@@ -237,7 +237,7 @@ func TestUnavailable(t *testing.T) {
 	}
 	ctx, events := record(t)
 	err = store.BuildPaths(ctx, s, opaque(absent, app), store.BuildNormal)
-	if err == nil || !strings.HasSuffix(err.Error(), ": build of '"+string(absent)+"', '"+string(app)+"' failed") {
+	if err == nil || !strings.HasSuffix(err.Error(), ": build of '"+string(app)+"', '"+string(absent)+"' failed") {
 		t.Errorf("%v", err)
 	}
 	for _, line := range []string{"error: " + required, "error: some references of path '" + string(app) + "' could not be realised"} {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"pix/activity"
-	"pix/daemon"
 	"pix/derivation"
+	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
@@ -19,9 +18,10 @@ import (
 // buildOptions are the flags of build.
 type buildOptions struct {
 	printOutPaths, asJSON, dryRun bool
-	check, repair, keepGoing      bool
+	check, repair                 bool
 	outLink                       string // the name of symlinks to the outputs; "" for none
-	maxJobs                       uint32
+
+	settings []nixconf.Assignment // the flags that stand for a setting
 }
 
 func newBuild(a *app) *cobra.Command {
@@ -63,9 +63,7 @@ NAME-dev for an output other than out, NAME-2 for the second installable.`,
 	flags.BoolVar(&o.check, "check", false, "build valid outputs again, and compare; an output that is not valid is an error")
 	flags.BoolVar(&rebuild, "rebuild", false, "the same as --check")
 	flags.BoolVar(&o.repair, "repair", false, "build or fetch damaged paths again; needs a trusted user")
-	flags.BoolVarP(&o.keepGoing, "keep-going", "k", false, "after a failure, keep building everything that does not depend on it")
-	flags.Uint32VarP(&o.maxJobs, "max-jobs", "j", 1, "the `number` of derivations to build at once")
-	freeValue(cmd, "max-jobs")
+	o.addSettingFlags(cmd)
 	addStdinFlag(cmd, &stdin)
 	return cmd
 }
@@ -77,7 +75,11 @@ func (a *app) runBuild(ctx context.Context, args []string, o buildOptions) error
 		return err
 	}
 	a.explainPlainDerivations(installables)
-	open := openOptions{access: toCreate, settings: o.daemonSettings()}
+	settings, err := a.flagSettings(o.settings)
+	if err != nil {
+		return err
+	}
+	open := openOptions{access: toCreate, settings: settings}
 	if o.dryRun {
 		open.access = toRead
 	}
@@ -95,17 +97,6 @@ func (a *app) runBuild(ctx context.Context, args []string, o buildOptions) error
 			return a.build(ctx, s, installables, o)
 		})
 	})
-}
-
-// daemonSettings returns the settings that the flags ask of a daemon, or nil for its own.
-func (o *buildOptions) daemonSettings() *daemon.Settings {
-	if !o.keepGoing && o.maxJobs == 0 {
-		return nil
-	}
-	settings := daemon.DefaultSettings()
-	settings.KeepGoing = o.keepGoing
-	settings.MaxBuildJobs = cmp.Or(o.maxJobs, 1)
-	return settings
 }
 
 // build builds the installables, and prints and links the outputs.

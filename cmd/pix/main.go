@@ -13,10 +13,15 @@ import (
 	"syscall"
 
 	"pix/activity"
+	"pix/builder/sandbox"
 	"pix/store"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)) }
+func main() {
+	sandbox.Main() // does not return in the processes that make sandboxes, which execute this program again
+	sandbox.UseHelper(sandbox.HelperBeside())
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+}
 
 // run runs the command with these arguments and returns its exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {

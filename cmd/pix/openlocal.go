@@ -31,6 +31,10 @@ func (a *app) openLocal(ctx context.Context, c *storeChoice) (store.Store, error
 	}
 	opts.Local.ReadOnly, opts.Local.NoCreate = access == toRead, access != toCreate
 	opts.Substitution = a.substitution(conf, c)
+	opts.BuildSettings = a.buildSettings(conf, c)
+	if c.open.serving != notServing { // the clients share the slots of the daemon
+		opts.MaxJobs = max(1, jobs(conf.Reader()))
+	}
 	s, err := pix.Open(ctx, c.uri, opts)
 	if isForbidden(err) && access != toRead && c.open.serving != servingSockets {
 		// A verb may still succeed if it finds nothing to write, such as a build of valid outputs.

@@ -77,6 +77,10 @@ func withClientSettings(conf *nixconf.Conf, set *protocol.SetOptionsRequest) *ni
 	put("substitute", strconv.FormatBool(set.UseSubstitutes))
 	put("fallback", strconv.FormatBool(set.TryFallback))
 	put("keep-going", strconv.FormatBool(set.KeepGoing))
+	put("keep-failed", strconv.FormatBool(set.KeepFailed))
+	put("max-jobs", strconv.FormatUint(uint64(set.MaxBuildJobs), 10))
+	put("max-silent-time", strconv.FormatUint(uint64(set.MaxSilentTime), 10))
+	put("cores", strconv.FormatUint(uint64(set.BuildCores), 10))
 	for _, name := range slices.Sorted(maps.Keys(set.Overrides)) {
 		put(name, set.Overrides[name])
 	}

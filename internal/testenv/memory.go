@@ -22,7 +22,7 @@ func MaxResident(t *testing.T, limit int64, body func(t *testing.T)) {
 		fmt.Printf("\npeak %d\n", peak(t))
 		return
 	}
-	if _, err := os.Stat("/proc/self/status"); err != nil || raceEnabled {
+	if _, err := os.Stat("/proc/self/status"); err != nil || RaceEnabled {
 		t.Skip("the memory of a process cannot be measured here")
 	}
 	var pattern []string

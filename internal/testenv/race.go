@@ -2,4 +2,5 @@
 
 package testenv
 
-const raceEnabled = true
+// RaceEnabled says whether the race detector is part of the program.
+const RaceEnabled = true

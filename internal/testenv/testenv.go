@@ -2,6 +2,7 @@
 //
 //	PIX_NIX_DATA      Nix's own golden data: the folder that contains "store" and "util"
 //	PIX_CORPUS        collections of real derivations, with expected results
+//	PIX_BUILDER_DATA  outcomes of builds by Nix
 //	PIX_TEST_REQUIRE  a comma-separated list of required data: daemons, data, corpus; and
 //	                  release, which enables a slow test
 //

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/internal/githash"
 	"pix/localstore/internal/filetime"
 	"pix/localstore/internal/regular"
 	"pix/nar"
@@ -38,7 +39,7 @@ func HashFileArchive(contents []byte) (hash nixhash.Hash, size uint64) {
 func HashContents(ctx context.Context, root *os.Root, name string, info *store.PathInfo) (nar.ContentHashes, error) {
 	method, algo := info.CA.Method(), info.CA.Hash().Algorithm()
 	if method == storepath.Git {
-		hash, err := HashGit(ctx, root, name, algo)
+		hash, err := githash.Hash(ctx, root, name, algo)
 		return nar.ContentHashes{Plain: hash, WithOffsets: hash}, err
 	}
 	h, err := nar.NewModuloHasher(algo, info.Path.HashPart())

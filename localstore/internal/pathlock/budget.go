@@ -8,6 +8,9 @@ type Budget struct{ slots chan struct{} }
 // NewBudget returns a budget of n locks, but at least one.
 func NewBudget(n int) *Budget { return &Budget{make(chan struct{}, max(1, n))} }
 
+// Size returns how many locks may be held at once.
+func (b *Budget) Size() int { return cap(b.slots) }
+
 // try reports whether another lock may be held, and reserves it.
 func (b *Budget) try() bool {
 	select {

@@ -1,4 +1,5 @@
-package binarycache
+// Package netrc reads netrc files, which have logins and passwords for hosts.
+package netrc
 
 import (
 	"errors"
@@ -6,7 +7,33 @@ import (
 	"strings"
 )
 
-// parseNetrc reads a netrc file as libcurl 8.23 does (lib/netrc.c), which Nix 2.34 uses in Debian:
+// An Entry is a login and a password for a host.
+type Entry struct {
+	Host      string
+	IsDefault bool // for all hosts; Host is ""
+
+	Login, Password       string
+	HasLogin, HasPassword bool
+}
+
+// IsFor reports whether an entry is for a host and, unless user is "", for a user. host has no port, and
+// must equal the host of the entry, except for the case of letters.
+//
+// A server can name any other host, in a redirect for instance. This host must get only a password
+// that the user has stored for exactly this host. So strict ignores default and incomplete entries.
+func (e *Entry) IsFor(host, user string, strict bool) bool {
+	switch {
+	case !e.IsDefault && !strings.EqualFold(e.Host, host):
+		return false
+	case strict && (e.IsDefault || !e.HasLogin || !e.HasPassword):
+		return false
+	case user != "" && e.HasLogin:
+		return e.Login == user && e.HasPassword
+	}
+	return e.HasLogin || e.HasPassword
+}
+
+// Parse reads a netrc file as libcurl 8.23 does (lib/netrc.c), which Nix 2.34 uses in Debian:
 //
 //	machine HOST login NAME password PASSWORD
 //	machine HOST login NAME password "PASS \"WORD\""
@@ -17,10 +44,10 @@ import (
 // The case of keywords does not matter. A line that begins with "#" is a comment. In quotes, \n, \r
 // and \t are control characters, and any other character after a backslash stands for itself. The
 // word after "account" and unknown words are ignored. A quotation mark that is not closed is an
-// error; parseNetrc then returns the entries before it.
-func parseNetrc(text string) ([]netrcEntry, error) {
+// error; Parse then returns the entries before it.
+func Parse(text string) ([]Entry, error) {
 	clean := withoutComments(text)
-	p := &netrcParser{text: clean}
+	p := &parser{text: clean}
 	if err := p.parse(); err != nil {
 		// The error has the number of the line without its text, which may be a password.
 		before := strings.Count(clean[:len(clean)-len(p.text)], "\n")
@@ -59,15 +86,15 @@ func withoutComments(text string) string {
 	return b.String()
 }
 
-// A netrcParser reads the words of a netrc file.
-type netrcParser struct {
+// A parser reads the words of a netrc file.
+type parser struct {
 	text    string // not yet parsed
-	entries []netrcEntry
-	entry   netrcEntry // the current one
-	inEntry bool       // false before the first machine, and after a macro
+	entries []Entry
+	entry   Entry // the current one
+	inEntry bool  // false before the first machine, and after a macro
 }
 
-func (p *netrcParser) parse() error {
+func (p *parser) parse() error {
 	for {
 		keyword, quoted, err := p.word()
 		if err != nil {
@@ -87,18 +114,18 @@ func (p *netrcParser) parse() error {
 }
 
 // keyword handles a keyword.
-func (p *netrcParser) keyword(keyword string) error {
+func (p *parser) keyword(keyword string) error {
 	switch keyword {
 	case "machine":
 		p.endEntry()
-		return p.value(&p.entry.host, &p.inEntry)
+		return p.value(&p.entry.Host, &p.inEntry)
 	case "default":
 		p.endEntry()
-		p.entry.isDefault, p.inEntry = true, true
+		p.entry.IsDefault, p.inEntry = true, true
 	case "login":
-		return p.value(&p.entry.login, &p.entry.hasLogin)
+		return p.value(&p.entry.Login, &p.entry.HasLogin)
 	case "password":
-		return p.value(&p.entry.password, &p.entry.hasPassword)
+		return p.value(&p.entry.Password, &p.entry.HasPassword)
 	case "account":
 		return p.value(new(string), new(bool))
 	case "macdef":
@@ -109,23 +136,23 @@ func (p *netrcParser) keyword(keyword string) error {
 }
 
 // endEntry ends the current entry.
-func (p *netrcParser) endEntry() {
+func (p *parser) endEntry() {
 	if p.inEntry {
 		p.entries = append(p.entries, p.entry)
 	}
-	p.entry, p.inEntry = netrcEntry{}, false
+	p.entry, p.inEntry = Entry{}, false
 }
 
-const netrcSpace = " \t\r\n"
+const space = " \t\r\n"
 
 // word returns the next word, and whether it is quoted. At the end of the file it is "".
-func (p *netrcParser) word() (word string, quoted bool, err error) {
-	p.text = strings.TrimLeft(p.text, netrcSpace)
+func (p *parser) word() (word string, quoted bool, err error) {
+	p.text = strings.TrimLeft(p.text, space)
 	if strings.HasPrefix(p.text, `"`) {
 		word, err = p.quoted()
 		return word, true, err
 	}
-	end := strings.IndexAny(p.text, netrcSpace)
+	end := strings.IndexAny(p.text, space)
 	if end < 0 {
 		end = len(p.text)
 	}
@@ -135,7 +162,7 @@ func (p *netrcParser) word() (word string, quoted bool, err error) {
 
 // value reads the next word into value, even if it is a keyword, and sets has. At the end of the file it
 // changes neither.
-func (p *netrcParser) value(value *string, has *bool) error {
+func (p *parser) value(value *string, has *bool) error {
 	word, quoted, err := p.word()
 	if err == nil && (quoted || word != "") {
 		*value, *has = word, true
@@ -146,7 +173,7 @@ func (p *netrcParser) value(value *string, has *bool) error {
 var errOpenQuote = errors.New("a quotation mark is not closed")
 
 // quoted returns a quoted word.
-func (p *netrcParser) quoted() (string, error) {
+func (p *parser) quoted() (string, error) {
 	var b strings.Builder
 	for i := 1; i < len(p.text); i++ {
 		c := p.text[i]
@@ -176,7 +203,7 @@ func unescape(c byte) byte {
 }
 
 // skipMacro skips a macro, which ends before an empty line.
-func (p *netrcParser) skipMacro() {
+func (p *parser) skipMacro() {
 	for p.text != "" {
 		_, p.text, _ = strings.Cut(p.text, "\n")
 		line := strings.TrimLeft(p.text, "\r")

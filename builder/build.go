@@ -1,0 +1,97 @@
+package builder
+
+import (
+	"context"
+	"time"
+
+	"pix/activity"
+	"pix/derivation"
+	"pix/store"
+	"pix/storepath"
+)
+
+// A build is one derivation that is being built.
+type build struct {
+	store   Store
+	opts    *Options
+	req     *Request
+	drv     *derivation.Derivation
+	options *derivation.Options // of the derivation
+	kind    derivation.OutputKind
+
+	// closure has the paths of the input closure.
+	closure map[storepath.Path]bool
+
+	// outputs are the outputs of the derivation, sorted by name.
+	outputs []*output
+
+	// sandboxed says that the builder runs in a sandbox, and pure that it has no network: its outputs are
+	// neither fixed nor impure.
+	sandboxed, pure bool
+
+	// root is the directory that the builder sees as /; "" without a sandbox.
+	root string
+
+	// owner are the user and the group, or the first ones of a range, that the files of the outputs must belong to.
+	owner ids
+
+	user     *userLock // nil without build users
+	dir      *buildDir
+	chroot   *chroot  // nil without a sandbox
+	cgroup   string   // directory of the builder's cgroup; "" for none
+	rewrites rewrites // of what the builder is given
+
+	handler activity.Handler // never nil
+	log     *buildLog
+
+	started, stopped   time.Time
+	cpuUser, cpuSystem time.Duration
+	timesBuilt         uint64
+
+	locks    Locks  // of the outputs
+	buildDir string // the directory in which the builder began, for the diff hook
+}
+
+// An output is one output of a build.
+type output struct {
+	name    string
+	path    storepath.Path // where it belongs; "" if that depends on the contents
+	scratch storepath.Path // the path that the builder gets to see
+	valid   bool           // path was valid before the build
+	corrupt bool           // path was valid, and its object damaged, when it was to be repaired
+}
+
+// redirected reports whether the builder gets another path than the final one, which is known.
+func (o *output) redirected() bool { return o.path != "" && o.path != o.scratch }
+
+// ids are users and groups of this machine: count of them from uid and gid on. A count of 0 is the user of this process, and no
+// build user.
+type ids struct{ uid, gid, count int }
+
+// A Failure says why a build failed, with the status and the text of Nix.
+type Failure struct {
+	Status  store.BuildStatus
+	Message string
+
+	// HashMismatch says that the contents of a fixed output have another hash than the derivation demands. Status is
+	// [store.OutputRejected] then.
+	HashMismatch bool
+}
+
+func (f *Failure) Error() string { return f.Message }
+
+// say reports a line for people.
+func (b *build) say(level activity.Verbosity, text string) {
+	b.handler.HandleEvent(activity.Log{Level: level, Text: text})
+}
+
+// warn reports a warning.
+func (b *build) warn(text string) { b.say(activity.LevelWarn, "warning: "+text) }
+
+// contextDone returns the error of a context that has ended, with its cause.
+func contextDone(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return context.Cause(ctx)
+}

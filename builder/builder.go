@@ -1,0 +1,91 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"pix/store"
+)
+
+// A Builder builds derivations into a store. Its methods may be called by any number of goroutines at once.
+type Builder struct {
+	store Store
+	opts  Options
+	clean atomic.Bool // the directories that killed processes have left are removed
+}
+
+// New returns a builder for a store. It starts nothing, and is cheap enough to be called for each client. The options
+// must not be changed afterwards.
+func New(s Store, o *Options) *Builder {
+	b := &Builder{store: s}
+	if o != nil {
+		b.opts = *o
+	}
+	return b
+}
+
+// Build builds one derivation, and registers its outputs. It waits while another process builds it, and then
+// returns [store.AlreadyValid].
+//
+// A build that failed is a result with its status and its message. An error ends the whole request of the client: a
+// derivation that asks for something impossible, a machine that cannot build, an error of the store, or the end of ctx. When
+// Build returns, no process of the build is left.
+func (r *Builder) Build(ctx context.Context, req *Request) (*store.BuildResult, error) {
+	b, err := newBuild(r.store, &r.opts, req)
+	if err != nil {
+		return nil, err
+	}
+	b.report(ctx)
+	r.removeDead(ctx, b, false)
+	status, outputs, err := b.run(ctx)
+	r.removeDead(context.WithoutCancel(ctx), b, true)
+	return b.result(status, outputs, err)
+}
+
+// removeDead removes what killed processes have left, until that is done once. A builder of such a process may live, and write,
+// for a moment longer: so the first attempt is before a build, and the second one after it. What cannot be removed is no reason
+// not to build.
+func (r *Builder) removeDead(ctx context.Context, b *build, again bool) {
+	if r.clean.Load() {
+		return
+	}
+	done, err := b.removeDead(ctx)
+	if err != nil && again {
+		b.warn(fmt.Sprintf("removing what builds have left that were killed: %v", err))
+	}
+	r.clean.Store(done && (err == nil || again))
+}
+
+// result returns how the build ended. A failure is a result, too.
+func (b *build) result(status store.BuildStatus, outputs map[string]store.Realisation, err error) (*store.BuildResult, error) {
+	r := &store.BuildResult{Status: status, TimesBuilt: b.timesBuilt, Start: b.started, Stop: b.stopped}
+	if b.timesBuilt > 0 {
+		r.CPUUser, r.CPUSystem = &b.cpuUser, &b.cpuSystem
+	}
+	if failure, ok := errors.AsType[*Failure](err); ok {
+		r.Status, r.Message = failure.Status, failure.Message
+		r.NonDeterministic = failure.Status == store.NotDeterministic
+		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Outputs = b.wanted(outputs)
+	return r, nil
+}
+
+// wanted returns the outputs that the caller wants.
+func (b *build) wanted(outputs map[string]store.Realisation) map[string]store.Realisation {
+	if b.req.Wanted == nil {
+		return outputs
+	}
+	wanted := make(map[string]store.Realisation, len(b.req.Wanted))
+	for _, name := range b.req.Wanted {
+		if r, ok := outputs[name]; ok {
+			wanted[name] = r
+		}
+	}
+	return wanted
+}

@@ -1,0 +1,69 @@
+package builder
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"pix/builder/internal/builtins"
+	"pix/builder/sandbox"
+	"pix/derivation"
+	"pix/storepath"
+)
+
+// builtinPrefix begins the builder of a derivation that a function of this program builds. The function runs where a
+// program would, in the sandbox and as the build user.
+const builtinPrefix = "builtin:"
+
+// isBuiltin reports whether the builder is a function of this program.
+func (b *build) isBuiltin() bool { return strings.HasPrefix(b.drv.Builder, builtinPrefix) }
+
+// useBuiltin lets a request run a builtin. The sandbox reports one that does not exist.
+func (b *build) useBuiltin(req *sandbox.Request) (err error) {
+	req.Program, req.Args = "", nil
+	req.Builtin = strings.TrimPrefix(b.drv.Builder, builtinPrefix)
+	in := &builtins.Input{Env: make(map[string]string), Outputs: make(map[string]string)}
+	for name, value := range b.drv.Env.All() {
+		in.Env[name] = value
+	}
+	for _, o := range b.outputs {
+		in.Outputs[o.name] = string(o.scratch)
+	}
+	if !b.pure {
+		if err := b.addNetwork(in); err != nil {
+			return err
+		}
+	}
+	req.Input, err = builtins.Encode(in)
+	return err
+}
+
+// proxyVariables are the variables with the proxies of downloads.
+var proxyVariables = []string{"http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+
+// addNetwork adds what a builtin needs for downloads. It runs as another user in the sandbox, where it could not read the files
+// of this one.
+func (b *build) addNetwork(in *builtins.Input) (err error) {
+	in.Networked, in.HashedMirrors, in.Netrc = true, b.opts.HashedMirrors, b.opts.Netrc
+	if spec, ok := b.drv.Outputs.Get("out"); ok && b.kind == derivation.Fixed && (spec.Method() == storepath.Flat || spec.Method() == storepath.Text) {
+		hash := spec.ContentAddress().Hash()
+		in.FileHash = hash.Algorithm().String() + "/" + hash.Base16()
+	}
+	if b.opts.CertFile != "" {
+		in.Certificates, err = os.ReadFile(b.opts.CertFile)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if b.opts.ImpureEnv == nil {
+		return err
+	}
+	in.Proxies = make(map[string]string)
+	for _, name := range proxyVariables {
+		if value, ok := b.opts.ImpureEnv(name); ok {
+			in.Proxies[name] = value
+		}
+	}
+	return err
+}

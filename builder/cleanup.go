@@ -1,0 +1,89 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"pix/activity"
+)
+
+// cleanUp removes what the build has made, except its outputs, and releases its user. A failed build may leave its build
+// directory. It also removes what a failed build has written to the places of its outputs: Nix leaves it there, owned by the
+// build user.
+func (b *build) cleanUp(ctx context.Context, succeeded bool) error {
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	if !succeeded && b.dir != nil && b.mayKeep() {
+		err = b.keepBuildDir()
+	}
+	if !b.sandboxed && b.dir != nil {
+		err = errors.Join(err, b.removeScratch(ctx))
+	}
+	return errors.Join(err, b.removeCgroup(), b.chroot.remove(), b.dir.remove(), b.user.release())
+}
+
+// mayKeep reports whether the build directory of the failed build is to be kept. Builtins may have passwords there.
+func (b *build) mayKeep() bool {
+	if !b.opts.KeepFailed || b.isBuiltin() {
+		return false
+	}
+	if kept := b.dir.countKept(); b.opts.MaxKept > 0 && kept >= b.opts.MaxKept {
+		b.warn(fmt.Sprintf("the build directory of '%s' is not kept, since %d in '%s' are kept already", b.req.Path, kept, b.dir.base))
+		return false
+	}
+	return true
+}
+
+// keepBuildDir leaves the build directory, and puts the outputs beside it.
+func (b *build) keepBuildDir() error {
+	if b.chroot != nil {
+		if err := b.keepOutputs(); err != nil {
+			b.warn(fmt.Sprintf("the outputs of '%s' are not kept: %v", b.req.Path, err))
+		}
+	}
+	b.say(activity.LevelError, fmt.Sprintf("note: keeping build directory %q", b.dir.path))
+	return b.dir.keep()
+}
+
+// keptOutputs is the directory with the outputs, beside the build directory.
+const keptOutputs = "outputs"
+
+// keepOutputs moves what the builder has made out of the sandbox.
+func (b *build) keepOutputs() error {
+	dir := filepath.Join(b.dir.top, keptOutputs)
+	if err := makeDir(dir, 0o755); err != nil {
+		return err
+	}
+	for _, o := range b.outputs {
+		err := os.Rename(b.actual(o.scratch), filepath.Join(dir, o.scratch.Base()))
+		if errors.Is(err, unix.EXDEV) {
+			return errors.New("build-dir is on another file system than the store")
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeScratch removes the scratch paths in the store whose contents did not become an output.
+func (b *build) removeScratch(ctx context.Context) error {
+	var errs error
+	for _, o := range b.outputs {
+		if o.scratch == "" {
+			continue
+		}
+		valid, err := b.store.IsValidPath(ctx, o.scratch)
+		if err == nil && !valid {
+			err = b.store.RemoveObject(ctx, o.scratch)
+		}
+		errs = errors.Join(errs, err)
+	}
+	return errs
+}

@@ -1,0 +1,76 @@
+package builder
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"pix/builder/sandbox"
+	"pix/derivation"
+	"pix/store"
+	"pix/storepath"
+)
+
+// exitFailure says how the builder failed.
+func (b *build) exitFailure(result *sandbox.Result) *Failure {
+	f := &Failure{Status: store.PermanentFailure}
+	diskFull := b.isDiskFull()
+	if !b.pure || diskFull {
+		f.Status = store.TransientFailure
+	}
+	var m strings.Builder
+	fmt.Fprintf(&m, "Cannot build '%s'.\nReason: builder %s.", b.req.Path, describeExit(result.ExitCode, result.Signal))
+	m.WriteString(b.knownOutputs())
+	if tail := b.log.tail; len(tail) > 0 {
+		fmt.Fprintf(&m, "\nLast %d log lines:\n", len(tail))
+		for _, line := range tail {
+			m.WriteString("> " + line + "\n")
+		}
+		fmt.Fprintf(&m, "For full logs, run:\n  %s %s", b.opts.logCommand(), b.req.Path)
+	}
+	if diskFull {
+		m.WriteString("\nnote: build failure may have been caused by lack of free disk space")
+	}
+	f.Message = m.String()
+	return f
+}
+
+// knownOutputs lists the output paths that are known before the build, for messages.
+func (b *build) knownOutputs() string {
+	var paths []storepath.Path
+	for _, o := range b.outputs {
+		if o.path != "" && b.kind != derivation.Impure {
+			paths = append(paths, o.path)
+		}
+	}
+	if len(paths) == 0 {
+		return ""
+	}
+	slices.Sort(paths)
+	var s strings.Builder
+	s.WriteString("\nOutput paths:")
+	for _, path := range slices.Compact(paths) {
+		s.WriteString("\n  " + string(path))
+	}
+	return s.String()
+}
+
+// minFree is how many bytes must be free for a failure not to be blamed on a full disk.
+const minFree = 8 << 20
+
+// isDiskFull reports whether a full disk may be why the builder failed.
+func (b *build) isDiskFull() bool {
+	for _, file := range []string{b.storeDir(), b.dir.path} {
+		var st unix.Statfs_t
+		if unix.Statfs(file, &st) == nil && uint64(st.Bavail)*uint64(st.Bsize) < minFree {
+			return true
+		}
+	}
+	return false
+}
+
+// logCommand returns the command that shows a log.
+func (o *Options) logCommand() string { return cmp.Or(o.LogCommand, "nix log") }

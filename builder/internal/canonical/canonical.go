@@ -1,0 +1,28 @@
+package canonical
+
+import "fmt"
+
+// Options say what a canonical tree may consist of.
+type Options struct {
+	// FirstUser and Users are the range of users that the files must belong to. Any user is allowed if Users is 0.
+	FirstUser, Users int
+
+	// IgnoredAttributes are extended attributes that stay, such as those that the system gives to all files.
+	IgnoredAttributes []string
+}
+
+// A Rejection says why a tree cannot become an object. It is the fault of the builder.
+type Rejection struct {
+	File   string // its name on this machine
+	Reason string // with %s for the quoted name
+}
+
+func (e *Rejection) Error() string { return fmt.Sprintf(e.Reason, `"`+e.File+`"`) }
+
+// The reasons of a [Rejection]. The first two are the words of Nix.
+const (
+	unsupportedType  = "file %s has an unsupported type"
+	invalidOwnership = "invalid ownership on file %s"
+	tooDeep          = "file %s is nested too deeply: an object has at most 64 levels"
+	replaced         = "file %s was replaced while the output was read"
+)

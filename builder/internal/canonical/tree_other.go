@@ -1,0 +1,18 @@
+//go:build !linux
+
+package canonical
+
+import (
+	"context"
+	"errors"
+	"os"
+)
+
+// A Canonicaliser makes the outputs of one build canonical, on Linux.
+type Canonicaliser struct{}
+
+// New returns a Canonicaliser.
+func New(*Options) *Canonicaliser { return new(Canonicaliser) }
+
+// Tree returns [errors.ErrUnsupported].
+func (c *Canonicaliser) Tree(context.Context, *os.File, string) error { return errors.ErrUnsupported }

@@ -1,0 +1,77 @@
+package builder
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"pix/activity"
+	"pix/builder/sandbox"
+	"pix/store"
+)
+
+// The limits that end a build.
+var (
+	errTimeout = errors.New("the build takes too long")
+	errSilent  = errors.New("the build prints nothing")
+)
+
+// runLimited runs the builder until it ends, or a limit is reached. The error is a [*Failure] for a limit.
+func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Writer, id activity.ID) (*sandbox.Result, error) {
+	limited, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	b.log = &buildLog{file: file, events: b.handler, id: id, most: b.opts.logLines(), maxSize: b.opts.MaxLogSize, onWrite: func() {}}
+	if limit := b.opts.Timeout; limit > 0 {
+		defer time.AfterFunc(limit, func() { end(errTimeout) }).Stop()
+	}
+	if limit := b.opts.MaxSilentTime; limit > 0 {
+		silent := time.AfterFunc(limit, func() { end(errSilent) })
+		defer silent.Stop()
+		b.log.onWrite = func() { silent.Reset(limit) }
+	}
+	b.started = time.Now().Truncate(time.Second)
+	result, err := b.opts.executor().Run(limited, req, b.log)
+	b.timesBuilt++
+	b.stopped = time.Now().Truncate(time.Second)
+	b.log.end()
+	if result != nil {
+		b.cpuUser, b.cpuSystem = result.CPUUser, result.CPUSystem
+	}
+	if killing := errors.Join(b.killLeftovers(ctx), b.removeCgroup()); killing != nil {
+		return nil, killing
+	}
+	return result, cmp.Or(b.limitReached(ctx, context.Cause(limited), result), b.runError(err))
+}
+
+// runError returns why the builder could not be run. If another attempt can succeed, that is a failure of this build alone.
+func (b *build) runError(err error) error {
+	if errors.Is(err, sandbox.ErrLost) {
+		return &Failure{Status: store.TransientFailure, Message: fmt.Sprintf("Cannot build '%s'.\nReason: %v.", b.req.Path, err)}
+	}
+	return err
+}
+
+// limitReached returns why the builder was ended, or nil. One that has succeeded has done so before its limit.
+func (b *build) limitReached(ctx context.Context, cause error, result *sandbox.Result) error {
+	ended := result == nil || result.ExitCode != 0
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(b.log.err, errLogLimit):
+		return &Failure{Status: store.LogLimitExceeded, Message: fmt.Sprintf("building derivation '%s' killed after writing more than %d bytes of log output", b.req.Path, b.opts.MaxLogSize)}
+	case b.log.err != nil:
+		return fmt.Errorf("writing the log of '%s': %w", b.req.Path, b.log.err)
+	case ended && errors.Is(cause, errTimeout):
+		return timedOut(b.opts.Timeout)
+	case ended && errors.Is(cause, errSilent):
+		return timedOut(b.opts.MaxSilentTime)
+	}
+	return nil
+}
+
+func timedOut(limit time.Duration) *Failure {
+	return &Failure{Status: store.TimedOut, Message: fmt.Sprintf("timed out after %d seconds", limit/time.Second)}
+}

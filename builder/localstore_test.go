@@ -1,0 +1,5 @@
+package builder
+
+import "pix/localstore"
+
+var _ Store = (*localstore.Store)(nil)

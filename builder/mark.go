@@ -1,0 +1,227 @@
+package builder
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"pix/internal/removetree"
+	"pix/storepath"
+)
+
+// markExt is what a mark has after the name of the build directory.
+const markExt = ".lock"
+
+// maxMark is how long the text of a mark is at most in bytes.
+const maxMark = 8192
+
+// A mark is a locked file that says which directories belong to a build. Its text is lines: the store directory on this
+// machine, the base name of the derivation, beside which the sandbox is (see [chroot]), the base names of the scratch paths if these
+// are in the store, and an empty line.
+type mark struct{ file *os.File }
+
+func (b *build) markText() string {
+	lines := []string{b.storeDir(), b.req.Path.Base()}
+	if !b.sandboxed {
+		for _, o := range b.outputs {
+			lines = append(lines, o.scratch.Base())
+		}
+	}
+	return strings.Join(lines, "\n") + "\n\n"
+}
+
+// storeDir returns the store directory on this machine.
+func (b *build) storeDir() string { return filepath.Dir(b.store.ObjectFile(b.req.Path)) }
+
+// makeMark makes a mark; nil if the name is taken, or another process has taken the new mark for a dead one's. The text is written
+// under the lock, and the directories are made afterwards: a mark without the whole text has none.
+func makeMark(name, text string) (*mark, error) {
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	locked, err := tryLock(file)
+	if err != nil || !locked || !hasName(file, name) {
+		return nil, errors.Join(err, file.Close())
+	}
+	m := &mark{file}
+	if _, err := file.WriteString(text); err != nil {
+		return nil, errors.Join(err, m.remove())
+	}
+	return m, nil
+}
+
+// remove deletes the mark.
+func (m *mark) remove() error {
+	if m == nil {
+		return nil
+	}
+	return errors.Join(os.Remove(m.file.Name()), m.file.Close())
+}
+
+// close releases the lock, and leaves the mark for the next process.
+func (m *mark) close() error {
+	if m == nil {
+		return nil
+	}
+	return m.file.Close()
+}
+
+// tryLock takes the lock of a file, and returns false if another process holds it. The lock ends with the descriptor.
+func tryLock(f *os.File) (bool, error) {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return true, nil
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return false, nil
+		case !errors.Is(err, unix.EINTR):
+			return false, &os.PathError{Op: "lock", Path: f.Name(), Err: err}
+		}
+	}
+}
+
+// lockUser takes the lock of a build user; nil if another build holds it.
+func lockUser(name string) (*os.File, error) {
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	locked, err := tryLock(file)
+	if err != nil || !locked {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// removeDead removes what builds have left whose process was killed. It leaves directories without a mark, such as Nix's and kept
+// ones, and directories of other users and other stores. After an error it goes on, and returns the first.
+//
+// A process that was just killed may have a child that holds the lock until it executes a program. Then removeDead is not
+// done, and should be called again later.
+func (b *build) removeDead(ctx context.Context) (done bool, err error) {
+	base := b.buildDirs()
+	entries, first := os.ReadDir(base)
+	if errors.Is(first, os.ErrNotExist) {
+		return true, nil
+	}
+	done = true
+	for _, e := range entries {
+		name := e.Name()
+		if !strings.HasPrefix(name, "nix-") || !strings.HasSuffix(name, markExt) {
+			continue
+		}
+		err := b.removeDeadBuild(ctx, filepath.Join(base, name))
+		if errors.Is(err, errLocked) {
+			done = done && isAlive(name)
+			continue
+		}
+		first = cmp.Or(first, err)
+	}
+	return done, first
+}
+
+// errLocked says that the mark of a build is locked.
+var errLocked = errors.New("the build has not ended")
+
+// isAlive reports whether the process that has made a mark is running. It has its id in the name.
+func isAlive(mark string) bool {
+	id, _, _ := strings.Cut(strings.TrimPrefix(mark, "nix-"), "-")
+	pid, err := strconv.Atoi(id)
+	return err == nil && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+}
+
+func (b *build) removeDeadBuild(ctx context.Context, name string) error {
+	file, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, unix.ELOOP) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if !isOwnMark(file) {
+		return nil
+	}
+	if locked, err := tryLock(file); err != nil || !locked {
+		return cmp.Or(err, errLocked)
+	}
+	if !hasName(file, name) {
+		return nil
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxMark))
+	if err != nil {
+		return err
+	}
+	if text, complete := strings.CutSuffix(string(text), "\n\n"); complete {
+		lines := strings.Split(text, "\n")
+		if lines[0] != b.storeDir() {
+			return nil
+		}
+		err = errors.Join(b.removeDeadPaths(ctx, lines[1:]), removetree.RemovePath(strings.TrimSuffix(name, markExt)))
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(name)
+}
+
+// removeDeadPaths removes the sandbox of a derivation, and its scratch paths in the store. Another process may build the derivation
+// again by now.
+func (b *build) removeDeadPaths(ctx context.Context, bases []string) error {
+	var errs error
+	for i, base := range bases {
+		path, err := b.store.Dir().ParseBase(base)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			errs = removeDeadChroot(b.store.ObjectFile(path) + chrootExt)
+			continue
+		}
+		errs = errors.Join(errs, b.removeDeadScratch(ctx, path))
+	}
+	return errs
+}
+
+func (b *build) removeDeadScratch(ctx context.Context, path storepath.Path) error {
+	locks, err := b.store.TryLockObjects(ctx, path.Base())
+	if err != nil || locks == nil {
+		return err
+	}
+	defer locks.Release()
+	valid, err := b.store.IsValidPath(ctx, path)
+	if err != nil || valid {
+		return err
+	}
+	return b.store.RemoveObject(ctx, path)
+}
+
+// isOwnMark reports whether this user has made a mark, which no other one could link or write to.
+func isOwnMark(file *os.File) bool {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		return false
+	}
+	return st.Mode == unix.S_IFREG|0o600 && st.Nlink == 1 && int(st.Uid) == os.Geteuid()
+}
+
+// hasName reports whether an open file has that name.
+func hasName(file *os.File, name string) bool {
+	var open, named unix.Stat_t
+	if unix.Fstat(int(file.Fd()), &open) != nil || unix.Lstat(name, &named) != nil {
+		return false
+	}
+	return open.Dev == named.Dev && open.Ino == named.Ino
+}

@@ -1,0 +1,76 @@
+package builder
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"pix/derivation"
+	"pix/store"
+)
+
+// reject refuses a derivation that this machine cannot build.
+func (b *build) reject() error {
+	var reasons string
+	if system := b.opts.system(); b.drv.Platform != system && !slices.Contains(b.opts.ExtraPlatforms, b.drv.Platform) && !b.isBuiltin() {
+		reasons += fmt.Sprintf("\nReason: platform mismatch\nRequired system: '%s'\nCurrent system: '%s'", b.drv.Platform, system)
+	}
+	required := b.requiredFeatures()
+	if slices.ContainsFunc(required, func(f string) bool { return !slices.Contains(b.opts.SystemFeatures, f) }) {
+		available := slices.Sorted(slices.Values(b.opts.SystemFeatures))
+		reasons += fmt.Sprintf("\nReason: missing system features\nRequired features: {%s}\nAvailable features: {%s}",
+			strings.Join(required, ", "), strings.Join(available, ", "))
+	}
+	if reasons == "" {
+		return nil
+	}
+	return &Failure{Status: store.InputRejected, Message: fmt.Sprintf("Cannot build '%s'.%s", b.req.Path, reasons)}
+}
+
+// requiredFeatures returns the features that the machine must have, sorted.
+func (b *build) requiredFeatures() []string {
+	features := b.options.RequiredSystemFeatures.Slice()
+	if b.kind == derivation.Floating || b.kind == derivation.Deferred || b.kind == derivation.Impure {
+		features = append(features, "ca-derivations")
+	}
+	slices.Sort(features)
+	return slices.Compact(features)
+}
+
+// uidRange reports whether the builder gets 65,536 user ids.
+func (b *build) uidRange() bool { return b.options.RequiredSystemFeatures.Has("uid-range") }
+
+// rejectNUL refuses texts with a NUL, which a process cannot be given: the rest would be lost. Nix before 2.36 loses it.
+func (b *build) rejectNUL(c *content) error {
+	reject := func(what string) error {
+		return &Failure{Status: store.InputRejected, Message: fmt.Sprintf("Cannot build '%s'.\nReason: %s contains a NUL byte.", b.req.Path, what)}
+	}
+	if strings.ContainsRune(b.drv.Builder, 0) {
+		return reject("the builder")
+	}
+	for i, arg := range b.drv.Args {
+		if strings.ContainsRune(arg, 0) {
+			return reject(fmt.Sprintf("argument %d", i+1))
+		}
+	}
+	for _, name := range sortedKeys(c.vars) {
+		if strings.ContainsRune(name, 0) {
+			return reject(fmt.Sprintf("the name of the environment variable %q", name))
+		}
+		if strings.ContainsRune(c.vars[name].value, 0) {
+			return reject(fmt.Sprintf("the environment variable '%s'", name))
+		}
+	}
+	return nil
+}
+
+// system returns the kind of machine that this is.
+func (o *Options) system() string {
+	if o.System != "" {
+		return o.System
+	}
+	return thisSystem
+}
+
+var thisSystem = map[string]string{"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "riscv64": "riscv64"}[runtime.GOARCH] + "-" + runtime.GOOS

@@ -1,0 +1,24 @@
+package builder
+
+import (
+	"pix/derivation"
+	"pix/store"
+	"pix/storepath"
+)
+
+// A Request asks for the outputs of one derivation. The paths that the derivation needs are valid, and roots
+// keep them.
+type Request struct {
+	// Path is the store path of the derivation, and Derivation its contents; all inputs are resolved.
+	Path       storepath.Path
+	Derivation *derivation.Derivation
+
+	// Inputs are the outputs of input derivations that the derivation uses, by derivation and output name.
+	// Together with the input sources, they are the roots of the input closure.
+	Inputs map[storepath.Path]map[string]storepath.Path
+
+	// Wanted are the names of the outputs that the caller wants. Nil is all.
+	Wanted []string
+
+	Mode store.BuildMode
+}

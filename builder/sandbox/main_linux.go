@@ -1,0 +1,40 @@
+package sandbox
+
+import (
+	"os"
+	"sync/atomic"
+	"syscall"
+)
+
+// mainCalled says that this program can be executed again as a supervisor.
+var mainCalled atomic.Bool
+
+// Main must be the first call of main in a program that runs processes, before it opens files or starts goroutines. In a
+// supervisor, or another process of this package, it does not return. Otherwise it has no effect.
+func Main() {
+	if len(os.Args) > 0 {
+		switch os.Args[0] {
+		case roleSupervisor:
+			os.Exit(supervise())
+		case roleReaper:
+			os.Exit(reap())
+		case roleSetup:
+			os.Exit(setUp())
+		case roleBuiltin:
+			os.Exit(builtinMain())
+		case roleView:
+			os.Exit(viewMain())
+		case roleKill:
+			os.Exit(killMain())
+		case roleNothing:
+			os.Exit(0)
+		}
+	}
+	mainCalled.Store(true)
+}
+
+// ownedByUs reports whether a file belongs to root or to the user of this process.
+func ownedByUs(info os.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (stat.Uid == 0 || int(stat.Uid) == os.Geteuid())
+}

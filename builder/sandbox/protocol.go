@@ -1,0 +1,131 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// greeting is the first thing that a supervisor and a set-up process send. It ends in the version of the messages: a
+// helper of another version is refused before it gets any of them.
+const greeting = "pix sandbox 1\n"
+
+// Roles are the names by which this program is executed again, as argv[0].
+const (
+	roleSupervisor = "pix-sandbox-supervisor"
+	roleReaper     = "pix-sandbox-reaper"
+	roleSetup      = "pix-sandbox-setup"
+	roleBuiltin    = "pix-sandbox-builtin"
+	roleKill       = "pix-sandbox-kill"
+	roleNothing    = "pix-sandbox-nothing" // ends at once
+)
+
+// The descriptors of these processes, after standard input, output and error.
+const (
+	socketFD     = 3 // of a supervisor its control socket; of the others the socket to the caller of Run
+	executableFD = 4 // the executable that runs builtins
+	syncFD       = 5 // of a builtin: to its set-up process
+)
+
+// A launch asks the supervisor to start a process in a role.
+type launch struct {
+	role                  string
+	namespaces, network   bool
+	cgroup                bool // a descriptor of the cgroup follows
+	uid, gid              int
+	hostUID, hostGID, ids int
+}
+
+func (l *launch) code(c *coder) {
+	c.string(&l.role)
+	c.bool(&l.namespaces)
+	c.bool(&l.network)
+	c.bool(&l.cgroup)
+	for _, p := range []*int{&l.uid, &l.gid, &l.hostUID, &l.hostGID, &l.ids} {
+		c.int(p)
+	}
+}
+
+// maxLaunch is more than a launch or an event takes.
+const maxLaunch = 4096
+
+// An event tells of a process: a failed step (of its start, or of its set-up), or its end.
+type event struct {
+	ok           bool
+	step         string
+	errno        int // 0 if the error is no system call's
+	text         string
+	status       int // as wait reports it
+	user, system time.Duration
+}
+
+func (e *event) code(c *coder) {
+	c.bool(&e.ok)
+	c.string(&e.step)
+	c.int(&e.errno)
+	c.string(&e.text)
+	c.int(&e.status)
+	for _, d := range []*time.Duration{&e.user, &e.system} {
+		n := uint64(*d)
+		c.uint(&n)
+		*d = time.Duration(n)
+	}
+}
+
+// A builtinCall is what a builtin gets.
+type builtinCall struct {
+	name, dir string
+	input     []byte
+}
+
+func (b *builtinCall) code(c *coder) {
+	c.string(&b.name)
+	c.string(&b.dir)
+	c.bytes(&b.input)
+}
+
+// maxMessage bounds what one of our processes accepts from another. A request has at most the environment and the
+// mounts of one process.
+const maxMessage = 1 << 30
+
+// writeMessage sends a message on a stream, with its length.
+func writeMessage(w io.Writer, m message) error {
+	data := encode(m)
+	framed := binary.LittleEndian.AppendUint64(make([]byte, 0, 8+len(data)), uint64(len(data)))
+	_, err := w.Write(append(framed, data...))
+	return err
+}
+
+// readMessage receives a message. io.EOF says that none comes.
+func readMessage(r io.Reader, m message) error {
+	var length [8]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return err
+	}
+	n := binary.LittleEndian.Uint64(length[:])
+	if n > maxMessage {
+		return errMalformed
+	}
+	data := make([]byte, n)
+	if _, err := io.ReadFull(r, data); err != nil {
+		return err
+	}
+	return decode(data, m)
+}
+
+// readGreeting returns an error if what comes is no greeting of this version.
+func readGreeting(r io.Reader) error {
+	got := make([]byte, len(greeting))
+	n, err := io.ReadFull(r, got)
+	switch {
+	case err == nil && string(got) == greeting:
+		return nil
+	case err == nil, errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("it sent %q", got[:n])
+	case errors.Is(err, io.EOF):
+		return errors.New("it gave no answer")
+	}
+	return err
+}

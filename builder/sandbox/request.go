@@ -1,0 +1,135 @@
+package sandbox
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Request describes one process and what it can see. It refers to nothing of the process that made it, and knows
+// nothing of Nix.
+type Request struct {
+	// Program is the program to execute, Args its arguments with argv[0], Env its environment (NAME=VALUE, in
+	// this order), and Dir its working directory. The names are those inside the sandbox.
+	Program string
+	Args    []string
+	Env     []string
+	Dir     string
+
+	// Root is the directory of this machine that the process sees as /. It is read-only in the sandbox, except Writable.
+	// The directories /dev and /proc are made in it. "" runs the process without namespaces: it sees the whole machine.
+	Root string
+
+	// Mounts are bound below Root, in this order. A mount at /dev replaces the usual devices.
+	Mounts []Mount
+
+	// Writable are directories in the sandbox, other than mounts, that stay writable: the store directory and /tmp.
+	Writable []string
+
+	// RootWritable leaves all of Root writable.
+	RootWritable bool
+
+	// UID and GID are the user and the group that the process sees as its own, HostUID and HostGID those that it is
+	// on this machine. HostUID and HostGID are ignored unless the caller is root: the process then has the user of
+	// the caller. Without Root, only HostUID and HostGID count.
+	UID, GID         int
+	HostUID, HostGID int
+
+	// IDs is how many users and groups the process has, from UID and HostUID on: 1, or 65,536 for a process that needs a
+	// range, which has all capabilities in its user namespace and sees /sys. 0 is 1.
+	IDs int
+
+	// Groups are the supplementary groups of a process without Root whose HostUID is another user. A process with
+	// Root has none if the caller is root; an ordinary user cannot give up groups, and the process sees them as 65534.
+	Groups []int
+
+	// KeepGroups accepts that root cannot give up its supplementary groups, as in some containers.
+	KeepGroups bool
+
+	// Network gives the process the network of this machine. Otherwise it has a loopback interface only.
+	Network bool
+
+	// System is the Nix name of the machine that the process sees, such as "i686-linux". "" is this machine.
+	System string
+	// Linux26 lets the kernel report a version 2.6.
+	Linux26 bool
+
+	// SharedMemory is the size of /dev/shm, as the option size of tmpfs. "" is 50%.
+	SharedMemory string
+
+	// Cgroup is the directory of a cgroup of version 2 that the process is put into; "" for none. Run kills all its
+	// processes at the end.
+	Cgroup string
+
+	// OptionalFilter runs the process without a system call filter where none can be loaded, as under an emulator.
+	OptionalFilter bool
+
+	// Builtin names a function that is registered with [Register] and runs instead of Program, in a
+	// process of its own, as the user and in the sandbox that Program would have. It gets Input.
+	Builtin string
+	Input   []byte
+
+	// oldMounts uses the mount calls of kernels before 5.12.
+	oldMounts bool
+}
+
+// A Mount is a file or directory of this machine that the process sees. A symbolic link is copied.
+type Mount struct {
+	Source   string // on this machine
+	Target   string // in the sandbox; it is created if it does not exist
+	ReadOnly bool   // and nosuid, nodev
+	Optional bool   // may be missing
+}
+
+// A Result is how a process ended.
+type Result struct {
+	ExitCode int // -1 if a signal ended the process
+	Signal   int // the signal that ended the process, or 0
+
+	// CPUUser and CPUSystem are the processor time of the process and its children.
+	CPUUser, CPUSystem time.Duration
+}
+
+// check returns an error if a request cannot be run on any machine.
+func (r *Request) check() error {
+	texts := append([]string{r.Program, r.Dir, r.Root, r.System, r.SharedMemory, r.Cgroup, r.Builtin}, r.Args...)
+	texts = slices.Concat(texts, r.Env, r.Writable)
+	paths := append([]string{r.Dir}, r.Writable...)
+	if r.Root != "" {
+		paths = append(paths, r.Root)
+	}
+	if r.Cgroup != "" {
+		paths = append(paths, r.Cgroup)
+	}
+	for _, m := range r.Mounts {
+		texts = append(texts, m.Source, m.Target)
+		paths = append(paths, m.Source, m.Target)
+	}
+	for _, text := range texts {
+		if strings.Contains(text, "\x00") {
+			return fmt.Errorf("sandbox: the request contains a NUL byte in %q", text)
+		}
+	}
+	for _, p := range paths {
+		if !path.IsAbs(p) {
+			return fmt.Errorf("sandbox: the path %q is not absolute", p)
+		}
+	}
+	for _, m := range r.Mounts {
+		if path.Clean(m.Target) == "/" {
+			return fmt.Errorf("sandbox: %q cannot be mounted at the root directory", m.Source)
+		}
+	}
+	if path.Clean(r.Root) == "/" {
+		return fmt.Errorf("sandbox: the root directory of this machine cannot be that of a sandbox: files are made in it")
+	}
+	if r.IDs < 0 || r.UID < 0 || r.GID < 0 || r.HostUID < 0 || r.HostGID < 0 {
+		return fmt.Errorf("sandbox: the request has a negative user, group or number of them")
+	}
+	if strings.Contains(r.SharedMemory, ",") {
+		return fmt.Errorf("sandbox: invalid size of /dev/shm %q", r.SharedMemory)
+	}
+	return nil
+}

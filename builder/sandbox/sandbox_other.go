@@ -1,0 +1,39 @@
+//go:build !linux
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+type runner struct{}
+
+var errSystem = fmt.Errorf("processes run in a sandbox on Linux only: %w", errors.ErrUnsupported)
+
+// Main must be the first call of main in a program that runs processes. It does not return in a supervisor.
+func Main() {}
+
+// Run returns an error: processes run on Linux only.
+func (r *Runner) Run(ctx context.Context, req *Request, log io.Writer) (*Result, error) {
+	return nil, errSystem
+}
+
+// Check returns an error: processes run on Linux only.
+func (r *Runner) Check(ctx context.Context) error { return errSystem }
+
+// KillUser returns an error: processes run on Linux only.
+func (r *Runner) KillUser(ctx context.Context, uid, gid int) error { return errSystem }
+
+// Examine returns an error: processes run on Linux only.
+func (r *Runner) Examine(ctx context.Context, uid, gid int) (*Findings, error) { return nil, errSystem }
+
+// Close has no effect.
+func (r *Runner) Close() error { return nil }
+
+func (r *Runner) setHelper(file string) { r.Helper = file }
+
+func ownedByUs(fs.FileInfo) bool { return false }

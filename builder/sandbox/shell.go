@@ -1,0 +1,54 @@
+package sandbox
+
+import (
+	"debug/elf"
+	"fmt"
+	"runtime"
+)
+
+// shells are where systems install a static shell, in the order of preference.
+var shells = []string{
+	"/bin/busybox", "/usr/bin/busybox", "/usr/local/bin/busybox", "/sbin/busybox",
+	"/bin/busybox.static", "/usr/bin/busybox.static", "/usr/lib/busybox/busybox-static",
+	"/bin/bash-static", "/usr/bin/bash-static", "/bin/bash.static",
+	"/bin/sash", "/usr/bin/dash.static", "/bin/sh.static", "/bin/sh",
+}
+
+// FindShell returns a program of this machine that can be /bin/sh in a sandbox, or "". It is a busybox or a shell without
+// shared libraries, since the sandbox does not have the libraries of the machine.
+func FindShell() string {
+	for _, file := range shells {
+		if CheckStatic(file) == nil {
+			return file
+		}
+	}
+	return ""
+}
+
+// machines are the ELF names of this program's machine.
+var machines = map[string]elf.Machine{
+	"amd64": elf.EM_X86_64, "386": elf.EM_386, "arm64": elf.EM_AARCH64, "arm": elf.EM_ARM, "riscv64": elf.EM_RISCV,
+	"ppc64le": elf.EM_PPC64, "s390x": elf.EM_S390, "loong64": elf.EM_LOONGARCH,
+}
+
+// CheckStatic returns an error if a program cannot run in a sandbox by itself: if it is no program of this machine, or
+// needs a loader, and thus shared libraries.
+func CheckStatic(file string) error {
+	f, err := elf.Open(file)
+	if err != nil {
+		return fmt.Errorf("%s is no program that runs by itself: %w", file, err)
+	}
+	defer f.Close()
+	if f.Machine != machines[runtime.GOARCH] {
+		return fmt.Errorf("%s is a program of another machine (%v)", file, f.Machine)
+	}
+	if f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN {
+		return fmt.Errorf("%s is no program (%v)", file, f.Type)
+	}
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return fmt.Errorf("%s needs shared libraries, which are not in the sandbox: use a static program (in Go, one built with CGO_ENABLED=0)", file)
+		}
+	}
+	return nil
+}

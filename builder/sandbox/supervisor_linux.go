@@ -1,0 +1,318 @@
+package sandbox
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A job is a process that the supervisor starts and watches.
+type job struct {
+	launch
+	conn   *os.File // to the caller: events; its end means that the process must end
+	socket *os.File // for the process itself
+	output *os.File
+	cgroup *os.File
+}
+
+// supervise is the supervisor. It starts processes until the caller closes the control socket, by its end at
+// the latest. Then it ends, and the death signal ends its children.
+func supervise() int {
+	// The death signal of a child belongs to the thread that forks it. All children are forked from
+	// this thread, which lives as long as the supervisor.
+	runtime.LockOSThread()
+	closeInherited(executableFD + 1)
+	if err := os.Chdir("/"); err != nil {
+		return 1
+	}
+	leaveCaller()
+	syscall.CloseOnExec(socketFD)
+	syscall.CloseOnExec(executableFD)
+	control := os.NewFile(socketFD, "control")
+	if _, err := control.WriteString(greeting); err != nil {
+		return 1
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 1
+	}
+	s := &supervisor{null: null, executable: os.NewFile(executableFD, "executable"), capabilities: allCapabilities()}
+	jobs := make(chan *job)
+	go func() {
+		defer close(jobs)
+		for {
+			data, files, err := receiveFiles(control, maxLaunch, 4)
+			if err != nil {
+				return
+			}
+			j, err := newJob(data, files)
+			if err != nil {
+				closeFiles(files)
+				return
+			}
+			jobs <- j
+		}
+	}()
+	for j := range jobs {
+		s.start(j)
+	}
+	return 0
+}
+
+// closeInherited closes the descriptors from first on that the caller's parent left open. Descriptors of Go's
+// runtime close on exec, so they are not those.
+func closeInherited(first int) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	last := 65536
+	if err == nil {
+		last = first
+		for _, e := range entries {
+			if n, err := strconv.Atoi(e.Name()); err == nil {
+				last = max(last, n)
+			}
+		}
+	}
+	for fd := first; fd <= last; fd++ {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// leaveCaller gives up what children would inherit from the caller. What fails here is tried again by the set-up
+// process, which reports it.
+func leaveCaller() {
+	if unix.Geteuid() == 0 {
+		_ = unix.Setgroups(nil)
+	}
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 0, Max: unix.RLIM_INFINITY})
+}
+
+// allCapabilities returns the capabilities that this kernel knows.
+func allCapabilities() []uintptr {
+	var all []uintptr
+	for c := uintptr(0); ; c++ {
+		if err := unix.Prctl(unix.PR_CAPBSET_READ, c, 0, 0, 0); err != nil {
+			return all
+		}
+		all = append(all, c)
+	}
+}
+
+func newJob(data []byte, files []*os.File) (*job, error) {
+	j := new(job)
+	if err := decode(data, &j.launch); err != nil {
+		return nil, err
+	}
+	want := 3
+	if j.launch.cgroup {
+		want = 4
+	}
+	if len(files) != want {
+		return nil, errMalformed
+	}
+	j.conn, j.socket, j.output = files[0], files[1], files[2]
+	if want == 4 {
+		j.cgroup = files[3]
+	}
+	return j, nil
+}
+
+// A supervisor has what all its children get.
+type supervisor struct {
+	null, executable *os.File
+	capabilities     []uintptr
+}
+
+// start starts a process and reports that. Afterwards only the process has its descriptors.
+func (s *supervisor) start(j *job) {
+	pidfd := -1
+	attr := s.attributes(j)
+	attr.PidFD = &pidfd
+	process, err := s.fork(j, attr)
+	step := stepStart
+	if err != nil && j.namespaces {
+		step, err = s.diagnose(j, err)
+		closePipes()
+	}
+	closeFiles([]*os.File{j.output, j.socket})
+	if j.cgroup != nil {
+		j.cgroup.Close()
+	}
+	if err != nil {
+		_ = sendFiles(j.conn, encode(failure(step, err)))
+		j.conn.Close()
+		return
+	}
+	var rights []*os.File
+	if pidfd >= 0 {
+		handle := os.NewFile(uintptr(pidfd), "process")
+		defer handle.Close()
+		rights = append(rights, handle)
+	}
+	if err := sendFiles(j.conn, encode(&event{ok: true}), rights...); err != nil {
+		_ = process.Kill()
+	}
+	go watch(j, process)
+}
+
+// closePipes closes the pipes that package syscall leaves open if clone fails with users to map. The supervisor has
+// no other pipes, and only this goroutine forks.
+func closePipes() {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		target, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if fd, numErr := strconv.Atoi(e.Name()); err == nil && numErr == nil && strings.HasPrefix(target, "pipe:") {
+			unix.Close(fd)
+		}
+	}
+}
+
+// fork starts the process of a job. Its error is without the name of this program.
+func (s *supervisor) fork(j *job, attr *syscall.SysProcAttr) (*os.Process, error) {
+	process, err := os.StartProcess("/proc/self/exe", j.arguments(), &os.ProcAttr{
+		Env:   []string{},
+		Files: []*os.File{s.null, j.output, j.output, j.socket, s.executable},
+		Sys:   attr,
+	})
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+		err = pathErr.Err
+	}
+	return process, err
+}
+
+// diagnose returns the step in which a process with namespaces cannot be started: Go reports only an error number. It
+// starts processes that end at once.
+func (s *supervisor) diagnose(j *job, err error) (string, error) {
+	whole := s.attributes(j)
+	user := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
+	mapped := &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: whole.UidMappings, GidMappings: whole.GidMappings, GidMappingsEnableSetgroups: whole.GidMappingsEnableSetgroups,
+	}
+	capable := *mapped
+	capable.AmbientCaps = whole.AmbientCaps
+	type trial struct {
+		what string
+		attr *syscall.SysProcAttr
+	}
+	trials := []trial{{"a user namespace", user}, {"mapping users and groups", mapped}, {"keeping capabilities", &capable}}
+	for what, flag := range map[string]uintptr{
+		"a mount namespace": syscall.CLONE_NEWNS, "a PID namespace": syscall.CLONE_NEWPID, "an IPC namespace": syscall.CLONE_NEWIPC,
+		"a UTS namespace": syscall.CLONE_NEWUTS, "a network namespace": whole.Cloneflags & syscall.CLONE_NEWNET,
+	} {
+		attr := *mapped
+		attr.Cloneflags |= flag
+		trials = append(trials, trial{what, &attr})
+	}
+	quick := *j
+	quick.role = roleNothing
+	for _, t := range trials {
+		process, trialErr := s.fork(&quick, t.attr)
+		if trialErr != nil {
+			return stepStart + ": " + t.what, trialErr
+		}
+		_, _ = process.Wait()
+	}
+	if j.cgroup != nil {
+		return stepStart + ": entering its cgroup", err
+	}
+	return stepStart, err
+}
+
+// arguments returns the arguments of the process.
+func (j *job) arguments() []string {
+	if j.role == roleKill {
+		return []string{j.role, strconv.Itoa(j.hostUID), strconv.Itoa(j.hostGID)}
+	}
+	return []string{j.role}
+}
+
+// attributes returns how the process is forked.
+func (s *supervisor) attributes(j *job) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setsid: true}
+	if j.namespaces {
+		attr.Pdeathsig = syscall.SIGKILL
+		attr.Cloneflags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS
+		if !j.network {
+			attr.Cloneflags |= syscall.CLONE_NEWNET
+		}
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: j.uid, HostID: j.hostUID, Size: j.ids}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: j.gid, HostID: j.hostGID, Size: j.ids}}
+		attr.GidMappingsEnableSetgroups = j.ids > 1
+		// The set-up process is not root in its namespace: without ambient capabilities its exec would drop all.
+		attr.AmbientCaps = s.capabilities
+	}
+	if j.cgroup != nil {
+		attr.UseCgroupFD, attr.CgroupFD = true, int(j.cgroup.Fd())
+	}
+	return attr
+}
+
+// watch waits for the end of a process and reports it. If the caller closes the connection before, a process with
+// namespaces is killed; a reaper sees the end of its own socket, and kills its descendants before it ends.
+func watch(j *job, process *os.Process) {
+	defer j.conn.Close()
+	if j.role != roleReaper {
+		go func() {
+			for {
+				if _, _, err := receiveFiles(j.conn, 1, 0); err != nil {
+					_ = process.Kill() // has no effect on a process that has ended
+					return
+				}
+			}
+		}()
+	}
+	state, err := process.Wait()
+	if err != nil {
+		_ = sendFiles(j.conn, encode(failure("waiting for a process", err)))
+		return
+	}
+	_ = sendFiles(j.conn, encode(ended(state)))
+}
+
+// ended returns the event of a process's end.
+func ended(state *os.ProcessState) *event {
+	e := &event{ok: true, status: int(state.Sys().(syscall.WaitStatus))}
+	if usage, ok := state.SysUsage().(*syscall.Rusage); ok {
+		e.user = time.Duration(usage.Utime.Nano())
+		e.system = time.Duration(usage.Stime.Nano())
+	}
+	return e
+}
+
+// failure returns the event of a failed step.
+func failure(step string, err error) *event {
+	e := &event{step: step, text: err.Error()}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		e.errno = int(errno)
+	}
+	return e
+}
+
+// error returns the error of an event of a failed step.
+func (e *event) error() error {
+	if e.ok {
+		return nil
+	}
+	return &SetupError{Step: e.step, Err: &remoteError{text: e.text, errno: syscall.Errno(e.errno)}}
+}
+
+// A remoteError is an error of another process.
+type remoteError struct {
+	text  string
+	errno syscall.Errno // or 0
+}
+
+func (e *remoteError) Error() string { return e.text }
+
+func (e *remoteError) Unwrap() error { return wrap(e.errno) }

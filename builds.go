@@ -1,0 +1,58 @@
+package pix
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"pix/builder"
+	"pix/localstore"
+	"pix/realise"
+	"pix/store"
+)
+
+// Builds say how a store in a directory builds derivations.
+type Builds struct {
+	// MaxJobs is how many derivations are built at once; 0 is one for each processor.
+	MaxJobs int
+
+	// KeepGoing continues after a failure with everything that does not depend on it.
+	KeepGoing bool
+
+	// Options are the options of each build.
+	Options builder.Options
+}
+
+// withBuilds returns a store that builds what s lacks, if the options say so.
+func (o *Options) withBuilds(s store.Store, local *localstore.Options) store.Store {
+	settings := o.BuildSettings
+	var slots *realise.Slots
+	if o.MaxJobs > 0 {
+		slots = realise.NewSlots(o.MaxJobs)
+	}
+	if local.ReadOnly || settings == nil && o.Builds == nil {
+		return s
+	}
+	if settings == nil {
+		b := *o.Builds
+		if b.MaxJobs == 0 {
+			b.MaxJobs = runtime.GOMAXPROCS(0)
+		}
+		slots = realise.NewSlots(b.MaxJobs)
+		settings = func(ctx context.Context, s store.Store) (*realise.Settings, error) {
+			executor, err := NewBuilder(s, &b.Options)
+			return &realise.Settings{MaxJobs: b.MaxJobs, KeepGoing: b.KeepGoing, Executor: executor}, err
+		}
+	}
+	return realise.New(s, &realise.Options{Settings: settings, Slots: slots})
+}
+
+// NewBuilder returns a builder for a store in a directory, or for one that wraps it. The error is a
+// [*store.UnsupportedError] for any other store.
+func NewBuilder(s store.Store, opts *builder.Options) (*builder.Builder, error) {
+	local, ok := store.As[builder.Store](s)
+	if !ok {
+		return nil, &store.UnsupportedError{Store: s, What: fmt.Sprintf("build in %s", s.Dir())}
+	}
+	return builder.New(local, opts), nil
+}

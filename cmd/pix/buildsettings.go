@@ -1,0 +1,259 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pix"
+	"pix/builder"
+	"pix/daemon"
+	"pix/nixconf"
+	"pix/realise"
+	"pix/server"
+	"pix/signature"
+	"pix/store"
+)
+
+// daemonSettings returns the settings of the configuration that a client sends to a daemon, as Nix does.
+func daemonSettings(r *nixconf.Reader) *daemon.Settings {
+	s := daemon.DefaultSettings()
+	s.KeepFailed, s.KeepGoing = r.Bool("keep-failed"), r.Bool("keep-going")
+	s.TryFallback, s.UseSubstitutes = r.Bool("fallback"), r.Bool("substitute")
+	s.MaxBuildJobs, s.BuildCores = uint32(jobs(r)), uint32(r.Uint("cores"))
+	s.MaxSilentTime = uint32(min(r.Uint("max-silent-time"), 1<<32-1))
+	return s
+}
+
+// addSettingFlags adds the flags that stand for settings of nix.conf.
+func (o *buildOptions) addSettingFlags(cmd *cobra.Command) {
+	add := func(flag, short, setting, usage, noValue string) {
+		cmd.Flags().VarPF(&settingFlag{&o.settings, flag, setting, noValue}, flag, short, usage).NoOptDefVal = noValue
+		if noValue == "" {
+			freeValue(cmd, flag)
+		}
+	}
+	add("keep-going", "k", "keep-going", "after a failure, keep building everything that does not depend on it", "true")
+	add("keep-failed", "K", "keep-failed", "keep the build directories of failed builds", "true")
+	add("max-jobs", "j", "max-jobs", "the `number` of derivations to build at once, or auto (default: max-jobs of nix.conf)", "")
+	add("cores", "", "cores", "the `number` of processors that each build may use; 0 is all (default: cores of nix.conf)", "")
+	add("timeout", "", "timeout", "the `seconds` after which a build is stopped; 0 is never", "")
+	add("max-silent-time", "", "max-silent-time", "the `seconds` after which a build is stopped that prints nothing; 0 is never", "")
+	add("log-lines", "", "log-lines", "the `number` of lines of the log that the message of a failed build has", "")
+}
+
+// A settingFlag is a flag that sets a setting.
+type settingFlag struct {
+	settings *[]nixconf.Assignment
+	flag     string
+	setting  string
+	noValue  string // the value of the flag alone; "" if it needs a value
+}
+
+func (f *settingFlag) String() string { return "" }
+
+func (f *settingFlag) Type() string {
+	if f.noValue != "" {
+		return "bool"
+	}
+	return "string"
+}
+
+func (f *settingFlag) Set(value string) error {
+	if err := nixconf.Find(f.setting).Check(value); err != nil {
+		return err
+	}
+	*f.settings = append(*f.settings, nixconf.Assignment{Name: f.setting, Value: value, File: "--" + f.flag, Source: nixconf.FromCommandLine})
+	return nil
+}
+
+// flagSettings returns the settings that a client sends to a daemon: those of the configuration, changed by flags.
+func (a *app) flagSettings(flags []nixconf.Assignment) (*daemon.Settings, error) {
+	conf, err := a.configuration()
+	if err != nil {
+		return nil, err
+	}
+	conf = conf.Clone()
+	overrides := make(map[string]string)
+	for _, f := range flags {
+		if err := conf.Set(f); err != nil {
+			return nil, &usageError{err}
+		}
+		if s := nixconf.Find(f.Name); s.Who != nixconf.AnyClientField { // the others have fields of their own
+			overrides[f.Name] = f.Value
+		}
+	}
+	r := conf.Reader()
+	settings := daemonSettings(r)
+	settings.Overrides = overrides
+	if err := r.Err(); err != nil {
+		return nil, &usageError{err}
+	}
+	return settings, nil
+}
+
+// jobs returns how many derivations are built at once.
+func jobs(r *nixconf.Reader) int {
+	if text := r.Text("max-jobs"); text == "auto" {
+		return runtime.NumCPU()
+	}
+	return r.Int("max-jobs")
+}
+
+// buildSettings returns a function that returns the settings of one call that builds: those of the configuration, changed
+// by the settings of the client, or by those of the flags.
+func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Context, store.Store) (*realise.Settings, error) {
+	return func(ctx context.Context, s store.Store) (*realise.Settings, error) {
+		conf := conf
+		if set := cmp.Or(server.SettingsOf(ctx), c.open.settings); set != nil {
+			conf = withClientSettings(conf, set)
+		}
+		r := conf.Reader()
+		o := a.builderOptions(conf, r, c)
+		settings := &realise.Settings{MaxJobs: jobs(r), KeepGoing: r.Bool("keep-going")}
+		err := r.Err()
+		if err != nil {
+			return nil, &usageError{err}
+		}
+		if o.SecretKeys, err = secretKeys(r.Words("secret-key-files")); err != nil {
+			return nil, err
+		}
+		settings.Executor, err = pix.NewBuilder(s, o)
+		return settings, err
+	}
+}
+
+// builderOptions returns the options of builds that the configuration sets.
+func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoice) *builder.Options {
+	o := &builder.Options{
+		Sandbox:         sandboxMode(r.Text("sandbox")),
+		SandboxPaths:    sandboxPaths(r),
+		SandboxBuildDir: r.Text("sandbox-build-dir"),
+		SharedMemory:    r.Text("sandbox-dev-shm-size"),
+		BuildDir:        r.Text("build-dir"),
+
+		BuildUsersGroup:  r.Text("build-users-group"),
+		AutoAllocateUIDs: r.Bool("auto-allocate-uids"),
+		StartID:          uint32(r.Uint("start-id")),
+		IDCount:          uint32(r.Uint("id-count")),
+
+		RequireDropSupplementaryGroups: r.Bool("require-drop-supplementary-groups"),
+
+		Cgroups: r.Bool("use-cgroups"),
+		Linux26: r.Bool("impersonate-linux-26"),
+
+		Cores:          r.Int("cores"),
+		System:         r.Text("system"),
+		ExtraPlatforms: r.Words("extra-platforms"),
+		SystemFeatures: r.Words("system-features"),
+
+		Timeout:       r.Seconds("timeout"),
+		MaxSilentTime: r.Seconds("max-silent-time"),
+		MaxLogSize:    r.Uint("max-build-log-size"),
+		AutoOptimise:  r.Bool("auto-optimise-store"),
+		KeepFailed:    r.Bool("keep-failed"),
+		DiscardLog:    !r.Bool("keep-build-log"),
+		LogLines:      cmp.Or(r.Int("log-lines"), -1),
+
+		PreBuildHook: r.Text("pre-build-hook"),
+		IgnoredACLs:  r.Words("ignored-acls"),
+
+		AllowedImpureHostDeps: r.Words("allowed-impure-host-deps"),
+
+		CertFile:      r.Text("ssl-cert-file"),
+		HashedMirrors: r.Words("hashed-mirrors"),
+		PollInterval:  r.Seconds("build-poll-interval"),
+		ImpureEnv:     a.impureEnv(conf, c.open.serving),
+	}
+	if r.Bool("run-diff-hook") {
+		o.DiffHook = r.Text("diff-hook")
+	}
+	if c.open.serving == notServing {
+		o.LogCommand = "pix log"
+	}
+	if netrc, err := os.ReadFile(r.Text("netrc-file")); err == nil {
+		o.Netrc = netrc
+	}
+	a.chooseBuildUsers(conf, o)
+	return o
+}
+
+// chooseBuildUsers lets builds of root run as users without accounts if the configuration names no group, and the default
+// group does not exist, as on a machine without Nix.
+func (a *app) chooseBuildUsers(conf *nixconf.Conf, o *builder.Options) {
+	if o.BuildUsersGroup == "" || conf.Get("build-users-group").Origin.Source != nixconf.FromDefault {
+		return
+	}
+	if _, err := user.LookupGroup(o.BuildUsersGroup); err != nil {
+		o.BuildUsersGroup = ""
+		o.AutoAllocateUIDs = o.Sandbox != builder.SandboxNone
+	}
+}
+
+func sandboxMode(text string) builder.SandboxMode {
+	switch text {
+	case "relaxed":
+		return builder.SandboxRelaxed
+	case "false":
+		return builder.SandboxNone
+	}
+	return builder.SandboxAll
+}
+
+// sandboxPaths returns the paths of sandbox-paths. A source that ends in :ro is mounted read-only.
+func sandboxPaths(r *nixconf.Reader) []builder.SandboxPath {
+	var paths []builder.SandboxPath
+	for _, p := range r.SandboxPaths("sandbox-paths") {
+		source, readOnly := strings.CutSuffix(p.Source, ":ro")
+		target := p.Target
+		if target == p.Source {
+			target = source
+		}
+		paths = append(paths, builder.SandboxPath{Target: target, Source: source, Optional: p.Optional, ReadOnly: readOnly})
+	}
+	return paths
+}
+
+// proxyVariables are the variables with which programs find a proxy.
+var proxyVariables = []string{"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "no_proxy", "NO_PROXY"}
+
+// impureEnv returns the function that returns the variables of impureEnvVars. A daemon gives its own environment, as Nix
+// does. A verb gives only proxy variables, so that no password in the environment of a user or a CI job gets into a
+// build. Both give the variables of impure-env.
+func (a *app) impureEnv(conf *nixconf.Conf, serving servingMode) func(name string) (string, bool) {
+	set, _ := nixconf.Find("impure-env").Decode(conf.Get("impure-env").Text).(map[string]string)
+	return func(name string) (string, bool) {
+		if value, ok := set[name]; ok {
+			return value, true
+		}
+		if serving == notServing && !slices.Contains(proxyVariables, name) {
+			return "", false
+		}
+		value := a.getenv(name)
+		return value, value != ""
+	}
+}
+
+// secretKeys reads the keys that sign the outputs of builds.
+func secretKeys(files []string) ([]signature.SecretKey, error) {
+	var keys []signature.SecretKey
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("secret-key-files: %w", err)
+		}
+		key, err := signature.ParseSecretKey(strings.TrimSpace(string(text)))
+		if err != nil {
+			return nil, fmt.Errorf("secret-key-files: %s: %w", file, err)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}

@@ -1,0 +1,273 @@
+package realise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"pix/activity"
+	"pix/derivation"
+	"pix/internal/parallel"
+	"pix/store"
+	"pix/storepath"
+)
+
+// A call makes paths valid for one call of a method.
+type call struct {
+	store  *Store
+	mode   store.BuildMode
+	ctx    context.Context // ends at the first failure, unless the settings have KeepGoing
+	stop   context.CancelCauseFunc
+	guard  parallel.Guard
+	report *report
+	turns  turns // the slots of this call
+
+	settings *Settings
+
+	mu    sync.Mutex
+	goals map[storepath.Path]*goal // by derivation
+	fatal error                    // ends the whole call
+	tasks sync.WaitGroup
+}
+
+// errStopped ends the goals of a call in which another goal has failed.
+var errStopped = errors.New("stopped, because another build failed")
+
+func (s *Store) newCall(ctx context.Context, mode store.BuildMode) *call {
+	c := &call{store: s, mode: mode, goals: make(map[storepath.Path]*goal)}
+	ctx, c.report = newReport(ctx, &c.guard)
+	c.ctx, c.stop = context.WithCancelCause(ctx)
+	c.guard.Stop = c.stop
+	return c
+}
+
+// end waits for the goals of the call and raises a panic of one of them again.
+func (c *call) end() {
+	c.stop(nil)
+	c.tasks.Wait()
+	c.report.end()
+	c.guard.End()
+	c.guard.Repanic()
+}
+
+// goDo runs f on a goroutine of the call. An error of f that is no failed build ends the call.
+func (c *call) goDo(f func() error) {
+	c.tasks.Go(func() {
+		if err := c.guard.Call(f); err != nil {
+			c.abort(err)
+		}
+	})
+}
+
+// abort ends the call with an error.
+func (c *call) abort(err error) {
+	c.mu.Lock()
+	if c.fatal == nil && c.ctx.Err() == nil {
+		c.fatal = err
+	}
+	c.mu.Unlock()
+	c.stop(err)
+}
+
+// why returns the error of the call: the first one, not the cancellation that follows from it.
+func (c *call) why(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fatal != nil {
+		return c.fatal
+	}
+	return err
+}
+
+// load reads the settings of the call once.
+func (c *call) load() (*Settings, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.settings != nil {
+		return c.settings, nil
+	}
+	settings, err := c.store.opts.Settings(c.ctx, c.store.Store)
+	if err != nil {
+		return nil, err
+	}
+	c.settings = settings
+	c.turns.add(max(0, settings.MaxJobs))
+	return settings, nil
+}
+
+// realise makes paths valid. A result that failed without a message was not tried.
+func (s *Store) realise(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
+	c := s.newCall(ctx, mode)
+	defer c.end()
+	results, err := c.realise(paths)
+	c.stop(nil)
+	c.tasks.Wait()
+	err = c.why(err)
+	untried := slices.ContainsFunc(results, func(r store.KeyedBuildResult) bool { return !r.Status.Succeeded() })
+	if ctx.Err() != nil && (err != nil || untried) {
+		return nil, context.Cause(ctx)
+	}
+	return results, err
+}
+
+func (c *call) realise(paths []derivation.DerivedPath) ([]store.KeyedBuildResult, error) {
+	if err := c.fetchDerivations(paths); err != nil {
+		return nil, err
+	}
+	build, err := c.plan(paths)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]store.KeyedBuildResult, len(paths))
+	var rest []int // the paths that need no build
+	c.turns.prepare()
+	for i, path := range paths {
+		results[i].Path, results[i].Status = path, store.MiscFailure
+		if built, ok := path.(derivation.Built); ok && (build[built.Base()] || c.mode != store.BuildNormal) {
+			c.collect(&results[i], built)
+		} else {
+			rest = append(rest, i)
+		}
+	}
+	c.turns.settle() // all goals that the caller wants have started
+	c.goDo(func() error { return c.present(paths, rest, results) })
+	c.tasks.Wait()
+	return results, nil
+}
+
+// fetchDerivations substitutes the derivations that are not valid. Failures come out again when the outputs are wanted.
+func (c *call) fetchDerivations(paths []derivation.DerivedPath) error {
+	var missing []derivation.DerivedPath
+	for _, path := range paths {
+		built, ok := path.(derivation.Built)
+		if !ok {
+			continue
+		}
+		drv, ok := built.Drv.(derivation.Opaque)
+		if !ok {
+			return &store.UnsupportedError{Store: c.store.Store, What: fmt.Sprintf("build '%s', which is an output of a dynamic derivation", built.Drv)}
+		}
+		if err := store.AddTempRoots(c.ctx, c.store.Store, []storepath.Path{drv.Path}); err != nil {
+			return err
+		}
+		valid, err := c.store.IsValidPath(c.ctx, drv.Path)
+		if err != nil {
+			return err
+		}
+		if !valid {
+			missing = append(missing, drv)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	_, err := store.BuildPathsWithResults(c.ctx, c.store.Store, missing, store.BuildNormal)
+	return err
+}
+
+// plan returns the derivations that have to be built.
+func (c *call) plan(paths []derivation.DerivedPath) (map[storepath.Path]bool, error) {
+	missing, err := store.QueryMissing(c.ctx, c.store.Store, paths)
+	if err != nil {
+		return nil, err
+	}
+	build := make(map[storepath.Path]bool, len(missing.WillBuild))
+	for _, drv := range missing.WillBuild {
+		build[drv] = true
+	}
+	c.report.expect(len(missing.WillBuild))
+	c.mu.Lock()
+	for drv := range build {
+		c.goals[drv] = &goal{drv: drv}
+	}
+	c.mu.Unlock()
+	return build, nil
+}
+
+// present makes the paths valid that need no build, all at once, and builds those for which that was wrong.
+func (c *call) present(paths []derivation.DerivedPath, which []int, results []store.KeyedBuildResult) error {
+	if len(which) == 0 {
+		return nil
+	}
+	asked := make([]derivation.DerivedPath, len(which))
+	for n, i := range which {
+		asked[n] = paths[i]
+	}
+	present, err := c.substitute(asked, c.mode)
+	if err != nil {
+		return err
+	}
+	for n, i := range which {
+		results[i] = present[n]
+		built, ok := paths[i].(derivation.Built)
+		switch {
+		case present[n].Status.Succeeded():
+		case ok && present[n].Status == store.MiscFailure:
+			c.collect(&results[i], built)
+		case present[n].Message != "":
+			c.failed()
+		}
+	}
+	return nil
+}
+
+// substitute has the store below make paths valid without building, and returns the results in the order of the
+// paths. The status MiscFailure says that a derivation must be built.
+func (c *call) substitute(paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
+	if err := c.rootOutputs(paths); err != nil {
+		return nil, err
+	}
+	some, err := store.BuildPathsWithResults(c.ctx, c.store.Store, paths, mode)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]store.KeyedBuildResult, len(paths))
+	for i, path := range paths {
+		results[i] = store.KeyedBuildResult{Path: path, BuildResult: store.BuildResult{Status: store.NoSubstituters}} // not tried
+		at := slices.IndexFunc(some, func(r store.KeyedBuildResult) bool { return r.Path.String() == path.String() })
+		if at >= 0 {
+			results[i] = some[at]
+		}
+	}
+	return results, nil
+}
+
+// rootOutputs makes temporary roots of paths and known outputs, so that no collector deletes them before they are used.
+func (c *call) rootOutputs(paths []derivation.DerivedPath) error {
+	var roots []storepath.Path
+	for _, path := range paths {
+		roots = append(roots, path.Base())
+		built, ok := path.(derivation.Built)
+		if !ok {
+			continue
+		}
+		outputs, err := store.OutputMap(c.ctx, c.store.Store, built.Base())
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, out := range outputs {
+			if out != "" {
+				roots = append(roots, out)
+			}
+		}
+	}
+	return store.AddTempRoots(c.ctx, c.store.Store, roots)
+}
+
+// failed stops the call after a failure, unless it keeps going.
+func (c *call) failed() {
+	settings, err := c.load()
+	if err != nil || !settings.KeepGoing {
+		c.stop(errStopped)
+	}
+}
+
+// logDependency reports the failure of a derivation that another one needs.
+func (c *call) logDependency(message string) {
+	logError(activity.HandlerOf(c.ctx), message)
+}

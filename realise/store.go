@@ -1,0 +1,152 @@
+package realise
+
+import (
+	"context"
+	"errors"
+
+	"pix/activity"
+	"pix/builder"
+	"pix/derivation"
+	"pix/store"
+	"pix/storepath"
+)
+
+// An Executor builds one derivation whose inputs are valid. A build that fails is a result, and an error ends the whole
+// call. The process of the build is gone when Build returns.
+type Executor interface {
+	Build(ctx context.Context, req *builder.Request) (*store.BuildResult, error)
+}
+
+// Settings are the settings of one call.
+type Settings struct {
+	// MaxJobs is how many derivations the call builds at once, Nix's max-jobs. 0 builds nothing.
+	MaxJobs int
+
+	// KeepGoing continues after a failure with everything that does not depend on it, Nix's keep-going.
+	KeepGoing bool
+
+	// Executor builds the derivations.
+	Executor Executor
+}
+
+// Options say how a store builds.
+type Options struct {
+	// Settings returns the settings of a call with that context, which builds in s: the store below, or its
+	// session. It is called when there is something to build.
+	Settings func(ctx context.Context, s store.Store) (*Settings, error)
+
+	// Slots limit the builds of all calls; nil limits each call by its own settings only.
+	Slots *Slots
+}
+
+// A Store builds what another store lacks.
+type Store struct {
+	store.Store
+	*shared
+	session bool // closing it leaves the others open
+}
+
+// shared is the state that all sessions of a store share.
+type shared struct {
+	opts    Options
+	running running
+}
+
+var (
+	_ store.Builder           = (*Store)(nil)
+	_ store.ResultBuilder     = (*Store)(nil)
+	_ store.DerivationBuilder = (*Store)(nil)
+	_ store.Sessioner         = (*Store)(nil)
+	_ store.Limiter           = (*Store)(nil)
+)
+
+// New returns a store that builds, as the options say, what s lacks and cannot substitute. It forwards everything else to
+// s, which it closes with itself. The store s must be a [store.MissingQuerier], a [store.OutputQuerier] and a
+// [store.NARReader].
+func New(s store.Store, opts *Options) *Store {
+	return &Store{Store: s, shared: &shared{opts: *opts}}
+}
+
+// Unwrap returns the store below.
+func (s *Store) Unwrap() store.Store { return s.Store }
+
+// ClosureLimits implements [store.Limiter] with the limits of the store below.
+func (s *Store) ClosureLimits() (store.Limits, store.Store) { return store.LimitsOf(s.Store), s }
+
+// Session returns the same store with temporary roots that end when the session is closed, if the store below has
+// sessions.
+func (s *Store) Session(ctx context.Context) (store.Store, error) {
+	sessions, ok := store.As[store.Sessioner](s.Store)
+	if !ok {
+		return &Store{Store: s.Store, shared: s.shared, session: true}, nil
+	}
+	below, err := sessions.Session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{Store: below, shared: s.shared, session: true}, nil
+}
+
+// Close closes the store below, or the session of it.
+func (s *Store) Close() error {
+	if _, has := store.As[store.Sessioner](s.Store); s.session && !has {
+		return nil
+	}
+	return s.Store.Close()
+}
+
+// BuildPaths makes paths valid by substituting or building. The error is a [*store.BuildError]: it has the text of Nix for
+// one failure, and names all failed paths if there are several, whose own errors go to the handler of ctx.
+func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) error {
+	results, err := s.realise(ctx, paths, mode)
+	if err != nil {
+		return buildError(ctx, paths, err)
+	}
+	if err := store.ResultsError(activity.HandlerOf(ctx), results); err != nil {
+		return buildError(ctx, paths, err)
+	}
+	return nil
+}
+
+// logError reports an error that is not the result of the call.
+func logError(h activity.Handler, message string) {
+	if h != nil {
+		h.HandleEvent(activity.Log{Level: activity.LevelError, Text: "error: " + message})
+	}
+}
+
+// buildError returns the error of a call. Cancellation and unsupported operations keep their own.
+func buildError(ctx context.Context, paths []derivation.DerivedPath, err error) error {
+	if ctx.Err() != nil || errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return &store.BuildError{Paths: paths, Err: err}
+}
+
+// BuildPathsWithResults does the same as [Store.BuildPaths] and returns how each path ended, in the order of the paths.
+// Paths that the call did not try, since another one failed, are left out.
+func (s *Store) BuildPathsWithResults(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
+	results, err := s.realise(ctx, paths, mode)
+	if err != nil {
+		return nil, buildError(ctx, paths, err)
+	}
+	tried := results[:0]
+	for _, r := range results {
+		if r.Status.Succeeded() || r.Message != "" {
+			tried = append(tried, r)
+		}
+	}
+	return tried, nil
+}
+
+// BuildDerivation builds a derivation whose inputs are valid; the derivation itself need not be. The result has the
+// times of the build.
+func (s *Store) BuildDerivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, mode store.BuildMode) (*store.BuildResult, error) {
+	c := s.newCall(ctx, mode)
+	defer c.end()
+	result, err := c.buildBasic(path, d)
+	if err != nil {
+		return nil, c.why(err)
+	}
+	return result, nil
+}
