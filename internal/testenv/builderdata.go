@@ -11,7 +11,7 @@ func BuilderData(t testing.TB, file string) string {
 	t.Helper()
 	root := os.Getenv("PIX_BUILDER_DATA")
 	if root == "" {
-		t.Skip("PIX_BUILDER_DATA does not name the folder of the outcomes of Nix's builds")
+		Missing(t, "builder", "PIX_BUILDER_DATA does not name the folder of the outcomes of Nix's builds")
 	}
 	return filepath.Join(root, file)
 }

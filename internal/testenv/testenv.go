@@ -18,7 +18,7 @@ import (
 	"testing"
 )
 
-// Requires reports whether something is required: "daemons", "data", "corpus" or "release".
+// Requires reports whether something is required: "daemons", "data", "corpus", "builder" or "release".
 func Requires(what string) bool {
 	return slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), what)
 }
