@@ -14,6 +14,7 @@ import (
 
 	"pix"
 	"pix/builder"
+	"pix/builder/sandbox"
 	"pix/daemon"
 	"pix/nixconf"
 	"pix/realise"
@@ -135,6 +136,7 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 	o := &builder.Options{
 		Sandbox:         sandboxMode(r.Text("sandbox")),
 		SandboxPaths:    sandboxPaths(r),
+		Shell:           sandbox.FindShell(),
 		SandboxBuildDir: r.Text("sandbox-build-dir"),
 		SharedMemory:    r.Text("sandbox-dev-shm-size"),
 		BuildDir:        r.Text("build-dir"),
