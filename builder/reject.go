@@ -28,8 +28,8 @@ func (b *build) reject() error {
 	return &Failure{Status: store.InputRejected, Message: fmt.Sprintf("Cannot build '%s'.%s", b.req.Path, reasons)}
 }
 
-// checkShell refuses a derivation whose builder is /bin/sh if the sandbox has none. The message says what to install; that of
-// the failed call of execve would not.
+// checkShell refuses a derivation whose builder is /bin/sh if the sandbox has none. The message names what to install, and the
+// error of execve would not.
 func (b *build) checkShell(paths map[string]SandboxPath) error {
 	const shell = "/bin/sh"
 	if b.drv.Builder != shell || paths[shell].Source != "" || paths["/bin"].Source != "" {

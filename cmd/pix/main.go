@@ -108,6 +108,9 @@ func kill(sig os.Signal) {
 	}
 }
 
+// sandboxFailed begins the message of a [sandbox.SetupError], which may come as the text of a failed build.
+const sandboxFailed = "setting up the sandbox: "
+
 // errorMessage returns the message that is printed for an error, or "" for none. A message of several lines comes
 // from a daemon; all lines after the first are indented.
 func errorMessage(err error, code int) string {
@@ -125,5 +128,8 @@ func errorMessage(err error, code int) string {
 		err = fmt.Errorf("%w; if you trust it, set PIX_CLOSURE_LIMIT to a larger size, such as 1G", err)
 	}
 	message := strings.TrimRight(ownAdvice(activity.Plain(errorText(err))), " \n")
+	if strings.Contains(message, sandboxFailed) {
+		message += "\n'pix doctor' prints what this machine can do for builds."
+	}
 	return strings.ReplaceAll(message, "\n", "\n  ")
 }
