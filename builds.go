@@ -1,11 +1,13 @@
 package pix
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
 
 	"pix/builder"
+	"pix/builder/sandbox"
 	"pix/localstore"
 	"pix/realise"
 	"pix/store"
@@ -19,7 +21,8 @@ type Builds struct {
 	// KeepGoing continues after a failure with everything that does not depend on it.
 	KeepGoing bool
 
-	// Options are the options of each build.
+	// Options are the options of each build. If their Shell is "", builders get a shell of this machine: see
+	// [sandbox.FindShell].
 	Options builder.Options
 }
 
@@ -38,6 +41,7 @@ func (o *Options) withBuilds(s store.Store, local *localstore.Options) store.Sto
 		if b.MaxJobs == 0 {
 			b.MaxJobs = runtime.GOMAXPROCS(0)
 		}
+		b.Options.Shell = cmp.Or(b.Options.Shell, sandbox.FindShell())
 		slots = realise.NewSlots(b.MaxJobs)
 		settings = func(ctx context.Context, s store.Store) (*realise.Settings, error) {
 			executor, err := NewBuilder(s, &b.Options)

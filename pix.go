@@ -22,6 +22,9 @@
 //   - [pix/binarycache]: binary caches;
 //   - [pix/localstore]: the embedded store, in a directory;
 //   - [pix/substitute]: a store that substitutes missing paths from other stores;
+//   - [pix/builder/sandbox]: one process, in namespaces or without;
+//   - [pix/builder]: the build of one derivation;
+//   - [pix/realise]: a store that builds or substitutes what it lacks;
 //   - [pix/pixpkgs]: packages declared in Go.
 //
 // This package has [Open], which opens a store by its URI, or the store that the command would use:

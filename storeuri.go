@@ -119,10 +119,10 @@ func (u *storeURI) takeMaxConns(conns *int) error {
 	return nil
 }
 
-// The parameters of Nix that pix accepts and ignores: for all stores, for stores in a directory and for daemons.
-// pix does not build, so it does not use system-features and build-dir. It does not cache path infos of daemons,
-// and does not close connections because of their age. A store that substitutes decides itself how to use its
-// substituters. A client of ssh-ng may pass any of them in remote-store.
+// The parameters of Nix that pix accepts and ignores: for all stores, for stores in a directory and for daemons. Builds take
+// system-features and build-dir from the settings. pix does not cache path infos of daemons, and does not
+// close connections because of their age. A store that substitutes decides itself how to use its substituters. A
+// client of ssh-ng may pass any of them in remote-store.
 var (
 	accepted      = []string{"path-info-cache-size", "priority", "system-features", "trusted", "want-mass-query"}
 	acceptedLocal = append([]string{"build-dir", "ignore-gc-delete-failure", "use-roots-daemon"}, accepted...)

@@ -28,6 +28,17 @@ func (b *build) reject() error {
 	return &Failure{Status: store.InputRejected, Message: fmt.Sprintf("Cannot build '%s'.%s", b.req.Path, reasons)}
 }
 
+// checkShell refuses a derivation whose builder is /bin/sh if the sandbox has none. The message names what to install, and the
+// error of execve would not.
+func (b *build) checkShell(paths map[string]SandboxPath) error {
+	const shell = "/bin/sh"
+	if b.drv.Builder != shell || paths[shell].Source != "" || paths["/bin"].Source != "" {
+		return nil
+	}
+	return &Failure{Status: store.MiscFailure, Message: fmt.Sprintf("Cannot build '%s'.\nReason: its builder is %[2]s, and this machine has no shell that runs in the sandbox.\n"+
+		"Install a statically linked one (on Debian and Ubuntu the package busybox-static, elsewhere busybox),\nor name one in nix.conf: sandbox-paths = %[2]s=/path/to/busybox", b.req.Path, shell)}
+}
+
 // requiredFeatures returns the features that the machine must have, sorted.
 func (b *build) requiredFeatures() []string {
 	features := b.options.RequiredSystemFeatures.Slice()

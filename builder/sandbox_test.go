@@ -189,3 +189,16 @@ func TestStoreElsewhere(t *testing.T) {
 	p.opts.Sandbox = SandboxNone
 	p.mustBuild(p.script("x", "test -d /build && echo > $out", nil))
 }
+
+// Where no shell can run in the sandbox, the failure says what to install.
+func TestNoShell(t *testing.T) {
+	p := sandboxedPlace(t)
+	p.opts.SandboxPaths = nil
+	result, _, err := p.build(p.script("no-shell", "echo > $out", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Status.String() != "MiscFailure" || !strings.Contains(result.Message, "busybox-static") || !strings.Contains(result.Message, "sandbox-paths = /bin/sh=") {
+		t.Errorf("status %v, message\n%s", result.Status, result.Message)
+	}
+}

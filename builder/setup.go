@@ -106,6 +106,9 @@ func (b *build) prepareSandbox(ctx context.Context, req *sandbox.Request) (err e
 	if err != nil {
 		return err
 	}
+	if err := b.checkShell(paths); err != nil {
+		return err
+	}
 	mounts, err := b.mounts(paths)
 	if err != nil {
 		return err

@@ -26,18 +26,21 @@ func wrongArguments(cmd *cobra.Command, given []string, err error) error {
 	return wrongUse(cmd, err)
 }
 
-// argumentWords returns the words of a usage line that stand for arguments, and how many arguments are needed: all
-// up to the last word without brackets. A word after a flag is the value of the flag.
+// argumentWords returns the words of a usage line that stand for arguments, and how many arguments are needed: all up to
+// the last word outside of brackets. A word after a flag is the value of the flag.
 func argumentWords(use string) (words []string, needed int) {
-	isValue := false
+	isValue, brackets := false, 0
 	for _, word := range strings.Fields(use)[1:] {
-		switch {
-		case strings.HasPrefix(word, "--"):
+		brackets += strings.Count(word, "[")
+		optional := brackets > 0
+		brackets -= strings.Count(word, "]")
+		if strings.HasPrefix(strings.TrimLeft(word, "["), "-") {
 			isValue = true
 			continue
-		case !isValue:
+		}
+		if !isValue {
 			words = append(words, word)
-			if !strings.HasPrefix(word, "[") {
+			if !optional {
 				needed = len(words)
 			}
 		}

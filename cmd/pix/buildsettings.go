@@ -14,6 +14,7 @@ import (
 
 	"pix"
 	"pix/builder"
+	"pix/builder/sandbox"
 	"pix/daemon"
 	"pix/nixconf"
 	"pix/realise"
@@ -135,6 +136,7 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 	o := &builder.Options{
 		Sandbox:         sandboxMode(r.Text("sandbox")),
 		SandboxPaths:    sandboxPaths(r),
+		Shell:           sandbox.FindShell(),
 		SandboxBuildDir: r.Text("sandbox-build-dir"),
 		SharedMemory:    r.Text("sandbox-dev-shm-size"),
 		BuildDir:        r.Text("build-dir"),
@@ -145,6 +147,8 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 		IDCount:          uint32(r.Uint("id-count")),
 
 		RequireDropSupplementaryGroups: r.Bool("require-drop-supplementary-groups"),
+
+		OptionalFilter: !r.Bool("filter-syscalls"),
 
 		Cgroups: r.Bool("use-cgroups"),
 		Linux26: r.Bool("impersonate-linux-26"),
@@ -186,15 +190,31 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 }
 
 // chooseBuildUsers lets builds of root run as users without accounts if the configuration names no group, and the default
-// group does not exist, as on a machine without Nix.
+// group does not exist, as on a machine without Nix. In a container without root, there are no such users, and builds run as
+// the user who is root there.
 func (a *app) chooseBuildUsers(conf *nixconf.Conf, o *builder.Options) {
 	if o.BuildUsersGroup == "" || conf.Get("build-users-group").Origin.Source != nixconf.FromDefault {
 		return
 	}
 	if _, err := user.LookupGroup(o.BuildUsersGroup); err != nil {
 		o.BuildUsersGroup = ""
-		o.AutoAllocateUIDs = o.Sandbox != builder.SandboxNone
+		o.AutoAllocateUIDs = o.Sandbox != builder.SandboxNone && hasUser(o.StartID)
 	}
+}
+
+// hasUser reports whether the user namespace of this process has a user.
+func hasUser(id uint32) bool {
+	ranges, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return true // not Linux
+	}
+	for line := range strings.Lines(string(ranges)) {
+		var first, outside, count uint64
+		if n, err := fmt.Sscan(line, &first, &outside, &count); n == 3 && err == nil && uint64(id) >= first && uint64(id)-first < count {
+			return true
+		}
+	}
+	return false
 }
 
 func sandboxMode(text string) builder.SandboxMode {

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"pix/builder/sandbox"
 	"pix/daemontest"
 	"pix/internal/pages"
 	"pix/nar"
@@ -164,6 +167,7 @@ func TestJSONPage(t *testing.T) {
 		"roots":                  x.pix("roots", "--json"),
 		"gc":                     x.pix("gc", "--json", old),
 		"gc-explain":             exampleLiveness(t, x.new),
+		"doctor":                 exampleDoctor(t),
 		"narinfo-verify":         x.pix("narinfo-verify", "--json", "--trusted-public-keys", "", "hello.narinfo"),
 		"config":                 exampleSetting(t),
 		"version":                exampleVersion(t),
@@ -226,6 +230,49 @@ func exampleLiveness(t *testing.T, live storepath.Path) string {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// exampleFindings are what a machine with another kernel setting answers.
+var exampleFindings = &sandbox.Findings{
+	Namespaces: &sandbox.SetupError{
+		Step: "starting a process in new namespaces: a user namespace", Err: syscall.ENOSPC,
+		Advice: "User namespaces are switched off. As root: sysctl -w user.max_user_namespaces=10000",
+	},
+	BuildUsers: errors.New("only root can run processes as other users"), Ranges: errors.New("only root can run processes as other users"),
+	CgroupDir: "/sys/fs/cgroup/user.slice", KVM: &os.PathError{Op: "open", Path: "/dev/kvm", Err: syscall.ENOENT},
+	Landlock: 7, Kernel: "6.12.0", Shell: "/usr/bin/busybox",
+}
+
+// exampleDoctor returns the output of doctor for exampleFindings.
+func exampleDoctor(t *testing.T) string {
+	text, err := marshalJSON(doctorJSON(factsOf(exampleFindings)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// Doctor prints a line for each fact, and then what to enable.
+func TestDoctorText(t *testing.T) {
+	want := `kernel: 6.12.0
+sandbox: no: starting a process in new namespaces: a user namespace: no space left on device
+build-users: no: only root can run processes as other users
+user-ranges: no: only root can run processes as other users
+filter: ok
+landlock: ok (version 7)
+cgroups: ok (/sys/fs/cgroup/user.slice)
+kvm: no: opening '/dev/kvm': no such file or directory
+shell: ok (/usr/bin/busybox)
+
+for sandbox:
+  User namespaces are switched off. As root: sysctl -w user.max_user_namespaces=10000
+`
+	if got := doctorText(factsOf(exampleFindings)); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if buildsWork(exampleFindings, true) == nil || buildsWork(exampleFindings, false) == nil || buildsWork(&sandbox.Findings{}, false) != nil {
+		t.Error("the exit code is wrong")
+	}
 }
 
 // exampleSetting returns the output of config for a setting from nix.conf.

@@ -280,7 +280,7 @@ func init() { commands["pixstuck"] = stuck }
 func stuck() {
 	a := newApp(os.Stdin, os.Stdout, os.Stderr, os.Getenv)
 	defer a.progress.end(nil)
-	ctx, stop := interruptible(a.progress.restore)
+	ctx, stop := interruptible(a.progress.restore, a.running.takes)
 	defer stop()
 	h := activity.HandlerOf(a.follow(ctx))
 	h.HandleEvent(activity.Start{ID: 1, Text: "stuck"})

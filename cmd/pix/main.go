@@ -27,10 +27,10 @@ func main() {
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
 	a := newApp(stdin, stdout, stderr, getenv)
 	defer a.progress.end(nil) // a panic must not leave the terminal in the state of the live view
-	ctx, stop := interruptible(a.progress.restore)
+	ctx, stop := interruptible(a.progress.restore, a.running.takes)
 	defer stop()
 	root := newRoot(a)
-	root.SetArgs(args)
+	root.SetArgs(endShellFlags(root, args))
 	help := &errorKeeper{Writer: stdout}
 	root.SetOut(help)
 	root.SetErr(stderr)
@@ -63,17 +63,23 @@ func (w *errorKeeper) Write(p []byte) (int, error) {
 var errInterrupted = errors.New("interrupted")
 
 // interruptible returns a context that the first interrupt or SIGTERM cancels. The second one kills the process
-// as if it had no handler, after a call of beforeKill. stop restores the default handlers.
-func interruptible(beforeKill func()) (ctx context.Context, stop func()) {
+// as if it had no handler, after a call of beforeKill. A signal for which takes returns true has no effect. stop restores
+// the default handlers.
+func interruptible(beforeKill func(), takes func(os.Signal) bool) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	stopped := make(chan struct{})
 	go func() {
-		for n := 1; ; n++ {
+		interrupted := false
+		for {
 			select {
 			case sig := <-signals:
-				if n == 1 {
+				if takes(sig) {
+					continue
+				}
+				if !interrupted {
+					interrupted = true
 					cancel(errInterrupted)
 					continue
 				}
@@ -103,6 +109,9 @@ func kill(sig os.Signal) {
 	}
 }
 
+// sandboxFailed begins the message of a [sandbox.SetupError], which may come as the text of a failed build.
+const sandboxFailed = "setting up the sandbox: "
+
 // errorMessage returns the message that is printed for an error, or "" for none. A message of several lines comes
 // from a daemon; all lines after the first are indented.
 func errorMessage(err error, code int) string {
@@ -120,5 +129,8 @@ func errorMessage(err error, code int) string {
 		err = fmt.Errorf("%w; if you trust it, set PIX_CLOSURE_LIMIT to a larger size, such as 1G", err)
 	}
 	message := strings.TrimRight(ownAdvice(activity.Plain(errorText(err))), " \n")
+	if strings.Contains(message, sandboxFailed) {
+		message += "\n'pix doctor' prints what this machine can do for builds."
+	}
 	return strings.ReplaceAll(message, "\n", "\n  ")
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"pix/builder/sandbox"
 	"pix/daemontest"
 	"pix/derivation"
 	"pix/internal/realnix"
@@ -30,6 +31,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	sandbox.Main()
 	testscript.Main(m, commands)
 }
 
@@ -55,9 +57,12 @@ var commands = map[string]func(){"pix": main, "ssh": ssh}
 func TestScripts(t *testing.T) {
 	p := params("testdata/script", "")
 	p.Condition = func(cond string) (bool, error) {
-		if cond == "bash-completion" {
+		switch cond {
+		case "bash-completion":
 			_, err := os.Stat("/usr/share/bash-completion/bash_completion")
 			return err == nil, nil
+		case "sandbox": // this machine runs sandboxed builds
+			return sandbox.Check(context.Background()) == nil, nil
 		}
 		return false, fmt.Errorf("unknown condition %s", cond)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/builder/sandbox"
 	"pix/localstore"
 	"pix/store"
 	"pix/storepath"
@@ -116,6 +117,9 @@ func (a *app) withTwoStores(ctx context.Context, from, to string, work func(ctx 
 
 // adviceOnFullDisk adds advice to an error of a store in a directory if its disk is full.
 func adviceOnFullDisk(s store.Store, err error) error {
+	if _, ok := errors.AsType[*sandbox.SetupError](err); ok {
+		return err // ENOSPC is a limit of namespaces
+	}
 	if _, local := store.As[*localstore.Store](s); local && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
 		return fmt.Errorf("%w; 'pix gc' deletes paths that no root needs, and works on a full disk", err)
 	}

@@ -22,6 +22,7 @@ type app struct {
 	conf     *configuration
 	trace    *traceFile
 	progress *progress
+	running  *runningProgram
 }
 
 // globalFlags are the flags that select a store.
@@ -35,6 +36,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) strin
 	return &app{
 		stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv,
 		conf: new(configuration), trace: new(traceFile), progress: new(progress),
+		running: new(runningProgram),
 	}
 }
 
@@ -126,6 +128,8 @@ func newVerbs(a *app) []*cobra.Command {
 		newIsValid(a),
 		newAddText(a),
 		newBuild(a),
+		newRun(a),
+		newShell(a),
 		newDaemonInfo(a),
 		newValidPaths(a),
 		newClosure(a),
@@ -148,6 +152,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newVerifyStore(a),
 		newOptimise(a),
 		newDaemon(a),
+		newDoctor(a),
 		newExport(a),
 		newImport(a),
 		newAddRoot(a),

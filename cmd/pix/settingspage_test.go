@@ -37,7 +37,7 @@ func TestObeyedSettingsAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reading := regexp.MustCompile(`\.(Bool|Words|Uint|Int|Text|Seconds|Milliseconds|Get)\("([a-z0-9-]+)"\)`)
+	reading := regexp.MustCompile(`\.(Bool|Words|Uint|Int|Text|Seconds|Milliseconds|SandboxPaths|Get)\("([a-z0-9-]+)"\)`)
 	for _, file := range append(files, "../../nixconf/conf.go") {
 		if strings.HasSuffix(file, "_test.go") {
 			continue

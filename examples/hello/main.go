@@ -1,5 +1,6 @@
-// Command hello declares two packages, and prints the path of the second one, which needs the first one. With
-// -build it builds them with the Nix daemon of this machine.
+// Command hello declares two packages, and prints the path of the second one, which needs the first one. With -build it
+// builds them in the store of this machine, or in the store of the user. Without a Nix daemon, the builds need a statically linked
+// shell: see pix doctor.
 package main
 
 import (
@@ -7,8 +8,10 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"os"
 
 	"pix"
+	"pix/builder/sandbox"
 	"pix/pixpkgs"
 )
 
@@ -35,6 +38,7 @@ func declare() (*pixpkgs.Package, error) {
 var build = flag.Bool("build", false, "build the packages")
 
 func main() {
+	sandbox.Main() // a program that builds is also the program that sets up sandboxes
 	flag.Parse()
 	hello, err := declare()
 	if err != nil {
@@ -45,7 +49,12 @@ func main() {
 		return
 	}
 	ctx := context.Background()
-	store, err := pix.Open(ctx, "daemon", nil)
+	opts, err := pix.FromEnvironment(os.Getenv)
+	if err != nil {
+		log.Fatal(err)
+	}
+	opts.Builds = &pix.Builds{}
+	store, err := pix.Open(ctx, "auto", opts)
 	if err != nil {
 		log.Fatal(err)
 	}

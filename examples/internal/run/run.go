@@ -7,20 +7,23 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"os"
 
 	"pix"
 	"pix/activity"
+	"pix/builder/sandbox"
 	"pix/pixpkgs"
 	"pix/storepath"
 )
 
 var (
 	build = flag.Bool("build", false, "build the packages with the store of -store")
-	uri   = flag.String("store", "daemon", "the store that builds: daemon, unix://SOCKET or ssh-ng://HOST")
+	uri   = flag.String("store", "auto", "the store that builds: auto, /DIR, unix://SOCKET or ssh-ng://HOST")
 )
 
 // Main is the main function of an example. declare returns its packages.
 func Main(declare func(context.Context) ([]*pixpkgs.Package, error)) {
+	sandbox.Main() // a program that builds is also the program that sets up sandboxes
 	log.SetFlags(0)
 	flag.Parse()
 	ctx := context.Background()
@@ -41,7 +44,12 @@ func Main(declare func(context.Context) ([]*pixpkgs.Package, error)) {
 
 // realize builds the packages and prints the lines of their logs.
 func realize(ctx context.Context, uri string, packages []*pixpkgs.Package) error {
-	store, err := pix.Open(ctx, uri, &pix.Options{StoreDir: storepath.DefaultDir})
+	opts, err := pix.FromEnvironment(os.Getenv)
+	if err != nil {
+		return err
+	}
+	opts.StoreDir, opts.Builds = storepath.DefaultDir, &pix.Builds{}
+	store, err := pix.Open(ctx, uri, opts)
 	if err != nil {
 		return err
 	}
