@@ -127,3 +127,18 @@ func TestCancel(t *testing.T) {
 		p.mustFail(p.script("again", "exit 3", nil), store.PermanentFailure, "Cannot build 'DRV'.\nReason: builder failed with exit code 3.\nOutput paths:\n  OUT")
 	})
 }
+
+// Many processes that make directories all the time end with the build, before its files are removed.
+func TestStorm(t *testing.T) {
+	both(t, func(t *testing.T, p *place) {
+		sleep := sleeper()
+		p.opts.Timeout = 300 * time.Millisecond
+		req := p.script("storm", `mkdir $out; n=0; while [ $n -lt 20 ]; do
+			sh -c 'i=0; while :; do mkdir -p $out/$1/$i d/$1/$i; i=$((i+1)); done; : `+sleep+`' sh $n & n=$((n+1)); done; wait`, nil)
+		p.mustFail(req, store.TimedOut, "timed out after 0 seconds")
+		p.checkGone(sleep)
+		if _, err := os.Lstat(p.store.ObjectFile(outOf(req))); !os.IsNotExist(err) {
+			t.Errorf("the output is left: %v", err)
+		}
+	})
+}
