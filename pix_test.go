@@ -35,7 +35,7 @@ func TestOpenNothing(t *testing.T) {
 		"unix:///a?max-connections=0":  "max-connections is \"0\"",
 		"unix:///a?store=relative":     "the parameter store",
 		"/a?require-sigs=2":            "true or false",
-		"/a?rules=2.35":                "no rules \"2.35\"",
+		"/a?rules=2.35":                "unknown rules \"2.35\"",
 		"local://a":                    "not absolute",
 		"local:///a?root=/b":           "it has two roots",
 		"daemon?root=b":                "root is not absolute",
