@@ -7,13 +7,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
-	"sync"
-	"testing"
 
 	"pix/daemon"
 	"pix/derivation"
@@ -366,41 +361,4 @@ func (op fakeOp) daemonVersion() protocol.Version {
 		return newest
 	}
 	return protocol.MakeVersion(op.version)
-}
-
-// fakeServe plays a daemon on one end of a connection.
-func fakeServe(nc net.Conn, version protocol.Version, serve func(*peer)) {
-	defer nc.Close()
-	p := &peer{nc: nc, in: wire.NewReader(nc, 0)}
-	var err error
-	p.params, err = protocol.ServerHandshake(p.in, nc, storepath.DefaultDir,
-		protocol.Greeting{DaemonVersion: version, NixVersion: "test", Trust: protocol.Trusted}, 0)
-	if err != nil {
-		return
-	}
-	p.say(protocol.Message{Kind: protocol.MessageLast})
-	serve(p)
-}
-
-// listening plays a daemon on each connection to a Unix socket, until the test ends.
-func listening(t *testing.T, serve func(*peer)) daemon.Unix {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "px") // the path of a socket must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "s")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conns sync.WaitGroup
-	conns.Go(func() {
-		for nc, err := l.Accept(); err == nil; nc, err = l.Accept() {
-			conns.Go(func() { fakeServe(nc, newest, serve) })
-		}
-	})
-	t.Cleanup(func() { l.Close(); conns.Wait() })
-	return daemon.Unix{Path: socket}
 }
