@@ -261,10 +261,15 @@ func (c *call) rootOutputs(paths []derivation.DerivedPath) error {
 
 // failed stops the call after a failure, unless it keeps going.
 func (c *call) failed() {
-	settings, err := c.load()
-	if err != nil || !settings.KeepGoing {
+	if !c.keepsGoing() {
 		c.stop(errStopped)
 	}
+}
+
+// keepsGoing reports whether the settings have KeepGoing.
+func (c *call) keepsGoing() bool {
+	settings, err := c.load()
+	return err == nil && settings.KeepGoing
 }
 
 // logDependency reports the failure of a derivation that another one needs.

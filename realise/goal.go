@@ -16,12 +16,14 @@ import (
 
 // A goal is a derivation that a call builds.
 type goal struct {
-	drv      storepath.Path
-	started  bool
-	wanted   bool          // a caller gets the result, so the call does not log it
-	done     chan struct{} // closed when result is set
-	result   store.BuildResult
-	wasTried bool
+	drv       storepath.Path
+	started   bool
+	wanted    bool          // a caller gets the result, so the call does not log it
+	done      chan struct{} // closed when result is set
+	result    store.BuildResult
+	wasTried  bool
+	hasFailed bool
+	waiting   []chan struct{} // of the goals that need this one, each of which gets a value when it fails
 }
 
 // start returns the goal of a derivation, which runs from now on.
@@ -89,12 +91,27 @@ func (c *call) run(g *goal) error {
 	}
 	c.mu.Lock()
 	wanted := g.wanted
+	g.hasFailed = true
 	c.mu.Unlock()
-	if !wanted {
-		c.logDependency(result.Message)
+	if wanted {
+		c.failed() // as in Nix, only the failure of what the caller wants stops the call
+		return nil
 	}
-	c.failed()
+	c.logDependency(result.Message)
+	c.mu.Lock()
+	for _, w := range g.waiting {
+		notify(w)
+	}
+	c.mu.Unlock()
 	return nil
+}
+
+// notify sends a value to a channel that holds one, unless it has one already.
+func notify(w chan struct{}) {
+	select {
+	case w <- struct{}{}:
+	default:
+	}
 }
 
 // runOnce makes the inputs of a derivation valid, and builds it. The goal is preparing when it is called.
@@ -130,12 +147,17 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 // modeOf returns the mode in which a derivation is built: what the caller wants is checked or repaired, and its inputs are
 // only made valid.
 func (c *call) modeOf(g *goal) store.BuildMode {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if g.wanted {
+	if c.isWanted(g) {
 		return c.mode
 	}
 	return store.BuildNormal
+}
+
+// isWanted reports whether a caller gets the result of a goal.
+func (c *call) isWanted(g *goal) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return g.wanted
 }
 
 // derivation reads a derivation of the store.
@@ -199,21 +221,44 @@ func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 			}
 		}
 	}
-	// Every goal ends soon after the call has stopped. So this goal always waits, and a failure reaches everything
-	// that depends on it.
-	for _, g := range goals {
-		<-g.done
-		if g.wasTried && !g.result.Status.Succeeded() {
-			failed++
-		}
-	}
+	failed += c.await(goals)
 	if c.ctx.Err() != nil && failed == 0 {
 		return 0, context.Cause(c.ctx)
 	}
-	if settings, err := c.load(); err == nil && !settings.KeepGoing {
+	if !c.keepsGoing() {
 		failed = min(failed, 1) // Nix stops counting at the first one
 	}
 	return failed, nil
+}
+
+// await waits for goals, and returns how many have failed. Without keep-going it returns at the first failure. Every goal
+// ends soon after the call has stopped.
+//
+// A wanted derivation that fails stops the call before its goal ends, so it does not count without keep-going.
+func (c *call) await(goals []*goal) (failed int) {
+	failure := make(chan struct{}, 1)
+	keepsGoing := c.keepsGoing()
+	if !keepsGoing {
+		c.mu.Lock()
+		for _, g := range goals {
+			g.waiting = append(g.waiting, failure)
+			if g.hasFailed && !g.wanted {
+				notify(failure)
+			}
+		}
+		c.mu.Unlock()
+	}
+	for _, g := range goals {
+		select {
+		case <-g.done:
+			if g.wasTried && !g.result.Status.Succeeded() && (keepsGoing || !c.isWanted(g)) {
+				failed++
+			}
+		case <-failure:
+			return failed + 1
+		}
+	}
+	return failed
 }
 
 // inputs returns the paths of the outputs that a derivation uses.

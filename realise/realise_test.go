@@ -259,6 +259,18 @@ func TestDependencyFails(t *testing.T) {
 	}
 }
 
+// Without keep-going a wanted derivation that fails stops the call, and what depends on it is not tried, as in Nix.
+func TestWantedDependencyFails(t *testing.T) {
+	w := newWorld(t)
+	w.build = failing("low")
+	low := w.derive("low")
+	top := w.derive("top", low)
+	results, err := w.store().BuildPathsWithResults(t.Context(), []derivation.DerivedPath{out(top), out(low)}, store.BuildNormal)
+	if err != nil || len(results) != 1 || results[0].Message != "low is broken" {
+		t.Errorf("%+v, %v", results, err)
+	}
+}
+
 // Without keep-going a failure still fails everything that depends on it, however far away.
 func TestFailureReachesDependents(t *testing.T) {
 	w := newWorld(t)
