@@ -22,6 +22,8 @@ var (
 	nixAdvice = strings.NewReplacer(
 		"To find out why, use: nix-store --query --roots and nix-store --query --referrers", "To find out why, use: pix roots and pix referrers",
 		"To find out why, use: nix-store --query --roots", "To find out why, use: pix roots",
+		"is world-writable or a symlink. That's not allowed for security.",
+		"is world-writable or a symlink. That's not allowed for security. Set build-dir in nix.conf to a directory that only root or this user can replace.",
 		"`nix-store --verify --check-contents --repair`", "`pix verify-store --check-contents --repair`",
 	)
 	nixLogs = strings.NewReplacer("nix log /", "pix log /", "nix-store -l /", "pix log /")

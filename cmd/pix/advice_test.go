@@ -13,6 +13,7 @@ func TestOwnAdvice(t *testing.T) {
 		"failed;\n       For full logs, run:\n         nix log /nix/store/x.drv":                       "failed;\n       For full logs, run:\n         pix log /nix/store/x.drv",
 		"failed;\nFor full logs, run:\n  nix-store -l /nix/store/x.drv":                                "failed;\nFor full logs, run:\n  pix log /nix/store/x.drv",
 		"You should run `nix-store --verify --check-contents --repair` to fix them all":                "You should run `pix verify-store --check-contents --repair` to fix them all",
+		"Path \"/tmp\" is world-writable or a symlink. That's not allowed for security.":               "Path \"/tmp\" is world-writable or a symlink. That's not allowed for security. Set build-dir in nix.conf to a directory that only root or this user can replace.",
 		"nothing of this kind: nix log /nix/store/x.drv, nix-store --query --roots":                    "nothing of this kind: nix log /nix/store/x.drv, nix-store --query --roots",
 	} {
 		if got := ownAdvice(message); got != want {

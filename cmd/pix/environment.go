@@ -28,7 +28,9 @@ func newEnvironment() *cobra.Command {
   XDG_DATA_HOME           the directory of pix/, the store on a machine without Nix; by default
                           $HOME/.local/share
   LISTEN_FDS, LISTEN_PID  sockets that systemd passes to 'pix daemon'
-  HTTP_PROXY, NO_PROXY    proxies for binary caches, also in lower case, and HTTPS_PROXY
+  HTTP_PROXY, NO_PROXY    proxies for binary caches and for builds with a fixed output hash, also in
+                          lower case, and HTTPS_PROXY
+  SHELL, PATH             the shell of 'pix shell', and where it finds commands
   SOURCE_DATE_EPOCH       the date of manual pages, in seconds since 1970
   NO_COLOR                if it is not empty, no colours are printed
   PIX_PROGRESS            the default of --progress; plain is for screen readers

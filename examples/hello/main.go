@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"pix"
+	"pix/activity"
 	"pix/builder/sandbox"
 	"pix/pixpkgs"
 )
@@ -48,7 +49,11 @@ func main() {
 	if !*build {
 		return
 	}
-	ctx := context.Background()
+	ctx := activity.WithHandler(context.Background(), activity.HandlerFunc(func(e activity.Event) {
+		if line, ok := activity.Line(e); ok {
+			log.Print(activity.Plain(line)) // the logs of the builders, and why one failed
+		}
+	}))
 	opts, err := pix.FromEnvironment(os.Getenv)
 	if err != nil {
 		log.Fatal(err)
