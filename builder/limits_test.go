@@ -87,6 +87,13 @@ func TestClosedLog(t *testing.T) {
 	})
 }
 
+// A builder that closes its output just before it exits has not failed. The tools of GNU do so.
+func TestClosedLogAtExit(t *testing.T) {
+	both(t, func(t *testing.T, p *place) {
+		p.mustBuild(p.script("closing", "echo > $out; exec >/dev/null 2>&1; sleep 0.2", nil))
+	})
+}
+
 // A process in the background that holds the log does not keep the build from ending.
 func TestBackgroundProcess(t *testing.T) {
 	both(t, func(t *testing.T, p *place) {

@@ -40,7 +40,8 @@
 //   - More system calls are denied, see below.
 //   - It has a session keyring and a cgroup namespace of its own.
 //
-// A process ends when its first process ends. If it closes its output before, it is killed, as in Nix. A process in
+// A process ends when its first process ends. If it closes its output and then runs for another second, it is
+// killed. Nix kills it at once, which can hit a program that closes its output just before it exits. A process in
 // the background does not keep [Run] from returning, also without namespaces.
 //
 // Every process, with namespaces or without, has no_new_privs set, belongs to a new session keyring, cannot reach

@@ -147,15 +147,18 @@ func (p *process) run(ctx context.Context, req *Request, log io.Writer) (*Result
 	stop := context.AfterFunc(ctx, p.kill)
 	defer stop()
 
+	ended := make(chan struct{})
 	copied := make(chan error, 1)
 	go func() {
 		err := p.copyLog(log)
-		p.kill() // the process has closed its output, or log failed
+		if err == nil {
+			awaitEnd(ended)
+		}
+		p.kill() // the process goes on without output, or log failed
 		copied <- err
 	}()
 	var end *event
 	var endErr error
-	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		end, endErr = p.end()
@@ -185,6 +188,21 @@ func (p *process) run(ctx context.Context, req *Request, log io.Writer) (*Result
 		return nil, setupErr
 	}
 	return end.result()
+}
+
+// closedTime is how long a process may run after it has closed its output. Many programs close it explicitly just before
+// they exit, to see write errors. On a busy machine they need some time for these last steps, and killing them then would
+// turn their success into a failure.
+const closedTime = time.Second
+
+// awaitEnd waits until a process that has closed its output has ended, for at most closedTime.
+func awaitEnd(ended <-chan struct{}) {
+	timer := time.NewTimer(closedTime)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	}
 }
 
 // setUp gives the set-up process the request and lets it execute the program. For a reaper, it returns the report of

@@ -26,7 +26,8 @@ var standard Runner
 // refuses a step of the set-up, and wraps [ErrLost] if another attempt can succeed.
 //
 // If ctx ends, or log returns an error, Run kills the process and all its descendants, and returns the cause of ctx, or
-// that error. It has the same effect that a process closes its output, but the Result then says that SIGKILL ended it.
+// that error. A process that closes its output and does not end within a second is killed too, and the Result then says
+// that SIGKILL ended it.
 // Run waits for each Write to log.
 func Run(ctx context.Context, req *Request, log io.Writer) (*Result, error) {
 	return standard.Run(ctx, req, log)
