@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -54,14 +53,20 @@ func (b *build) keepBuildDir() error {
 // keptOutputs is the directory with the outputs, beside the build directory.
 const keptOutputs = "outputs"
 
-// keepOutputs moves what the builder has made out of the sandbox.
+// keepOutputs moves what the builder has made out of the sandbox. Its store directory is opened as for a build that succeeds: a
+// path could lead through a symlink of the builder to an object of the store.
 func (b *build) keepOutputs() error {
 	dir := filepath.Join(b.dir.top, keptOutputs)
 	if err := makeDir(dir, 0o755); err != nil {
 		return err
 	}
+	made, err := b.openStoreDir()
+	if err != nil {
+		return err
+	}
+	defer made.Close()
 	for _, o := range b.outputs {
-		err := os.Rename(b.actual(o.scratch), filepath.Join(dir, o.scratch.Base()))
+		err := unix.Renameat(int(made.Fd()), o.scratch.Base(), unix.AT_FDCWD, filepath.Join(dir, o.scratch.Base()))
 		if errors.Is(err, unix.EXDEV) {
 			return errors.New("build-dir is on another file system than the store")
 		}

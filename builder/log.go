@@ -15,7 +15,7 @@ const (
 	maxLogLine = 1 << 20
 
 	// maxLogTail is how many bytes of the log the message of a failed build has at most.
-	maxLogTail = 2 << 20
+	maxLogTail = 3 << 20
 )
 
 // A buildLog gets what a builder prints. It writes the bytes to the log file, splits them into lines, and reports these as
@@ -109,12 +109,15 @@ func (l *buildLog) endLine() {
 // keep adds a line to the tail.
 func (l *buildLog) keep(line string) {
 	l.tail = append(l.tail, line)
-	l.tailBytes += len(line)
+	l.tailBytes += sizeInTail(line)
 	for len(l.tail) > l.most || len(l.tail) > 1 && l.tailBytes > maxLogTail {
-		l.tailBytes -= len(l.tail[0])
+		l.tailBytes -= sizeInTail(l.tail[0])
 		l.tail = l.tail[1:]
 	}
 }
+
+// sizeInTail returns how much memory a line takes in the tail. An empty one takes some, too.
+func sizeInTail(line string) int { return len(line) + 16 }
 
 // end reports a last line without a line feed, and ends the activities that the builder has not ended.
 func (l *buildLog) end() {

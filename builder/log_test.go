@@ -77,6 +77,14 @@ func TestLogTail(t *testing.T) {
 	if len(l.tail) != 2 {
 		t.Errorf("the tail has %d long lines", len(l.tail))
 	}
+	l, _ = logOf(t, "")
+	l.most = 1 << 30
+	for range 1 << 20 {
+		l.add('\n')
+	}
+	if len(l.tail) > maxLogTail/16 {
+		t.Errorf("the tail has %d empty lines", len(l.tail))
+	}
 }
 
 func TestLogMessages(t *testing.T) {

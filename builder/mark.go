@@ -19,8 +19,9 @@ import (
 // markExt is what a mark has after the name of the build directory.
 const markExt = ".lock"
 
-// maxMark is how long the text of a mark is at most in bytes.
-const maxMark = 8192
+// maxMark is how long the text of a mark is at most in bytes. A scratch path has up to 250, and a derivation may have
+// thousands of outputs.
+const maxMark = 64 << 20
 
 // A mark is a locked file that says which directories belong to a build. Its text is lines: the store directory on this
 // machine, the base name of the derivation, beside which the sandbox is (see [chroot]), the base names of the scratch paths if these

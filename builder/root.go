@@ -12,7 +12,6 @@ import (
 
 	"pix/builder/sandbox"
 	"pix/internal/modes"
-	"pix/storepath"
 )
 
 // The user and the group that a builder in a sandbox has, unless it has a range.
@@ -178,12 +177,4 @@ func (b *build) inputPaths(paths map[string]SandboxPath) {
 	for path := range b.closure {
 		paths[string(path)] = SandboxPath{Target: string(path), Source: b.store.ObjectFile(path), ReadOnly: true}
 	}
-}
-
-// actual returns where an output of the builder is on this machine.
-func (b *build) actual(path storepath.Path) string {
-	if b.chroot == nil {
-		return b.store.ObjectFile(path)
-	}
-	return b.chroot.file(string(path))
 }

@@ -93,7 +93,7 @@ func (c *call) load() (*Settings, error) {
 		return nil, err
 	}
 	c.settings = settings
-	c.turns.add(max(0, settings.MaxJobs))
+	c.turns.add(c.store.opts.Slots.most(settings.MaxJobs))
 	return settings, nil
 }
 

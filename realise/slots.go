@@ -36,7 +36,7 @@ func (s *Slots) acquire(ctx context.Context, maxJobs int) error {
 	if s == nil {
 		return nil
 	}
-	w := &slotWaiter{max(s.n, min(maxJobs, runtime.NumCPU())), make(chan struct{})}
+	w := &slotWaiter{s.limit(maxJobs), make(chan struct{})}
 	s.mu.Lock()
 	s.waiting = append(s.waiting, w)
 	s.dispatch()
@@ -55,6 +55,18 @@ func (s *Slots) acquire(ctx context.Context, maxJobs int) error {
 		s.dispatch()
 	}
 	return context.Cause(ctx)
+}
+
+// limit returns how many builds of all calls may run when one of a call with this max-jobs begins.
+func (s *Slots) limit(maxJobs int) int { return max(s.n, min(maxJobs, runtime.NumCPU())) }
+
+// most returns how many builds a call with this max-jobs runs or lets wait for a slot. A call with a thousand builds would
+// otherwise queue them all at once, before the only build of the next call.
+func (s *Slots) most(maxJobs int) int {
+	if s != nil {
+		maxJobs = min(maxJobs, s.limit(maxJobs))
+	}
+	return max(0, maxJobs)
 }
 
 func (s *Slots) release() {

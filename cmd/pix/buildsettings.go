@@ -131,6 +131,9 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 	}
 }
 
+// maxKept is how many build directories a daemon keeps. Every client may ask for that, and nothing else deletes them.
+const maxKept = 64
+
 // builderOptions returns the options of builds that the configuration sets.
 func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoice) *builder.Options {
 	o := &builder.Options{
@@ -181,6 +184,8 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 	}
 	if c.open.serving == notServing {
 		o.LogCommand = "pix log"
+	} else {
+		o.MaxKept = maxKept
 	}
 	if netrc, err := os.ReadFile(r.Text("netrc-file")); err == nil {
 		o.Netrc = netrc
