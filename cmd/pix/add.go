@@ -29,7 +29,7 @@ func newAdd(a *app) *cobra.Command {
 		Use:   "add PATH...",
 		Short: "Add files and directories to the store",
 		Long: `Add files and directories to the store, and print their store paths. By default the paths
-follow from the SHA-256 of the archives, as those of sources do.`,
+follow from the SHA-256 of the archives, like the paths of sources.`,
 		Example: "  pix add ./src --name my-source",
 		GroupID: groupStore,
 		Args:    cobra.MinimumNArgs(1),
@@ -57,7 +57,7 @@ follow from the SHA-256 of the archives, as those of sources do.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.name, "name", "", "the `name` of the store object (default the last part of PATH)")
-	flags.StringVar(&o.method, "method", storepath.NAR.String(), "the `method`, which says what is hashed: nar, flat (the bytes of a file), text or git")
+	flags.StringVar(&o.method, "method", storepath.NAR.String(), "the `method`, which selects the hashed bytes: nar, flat (the bytes of a file), text or git")
 	flags.StringVar(&o.algorithm, "algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
 	freeValue(cmd, "name")
 	valuesOf(cmd, "method", "nar", "flat", "text", "git")

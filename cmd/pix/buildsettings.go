@@ -75,7 +75,7 @@ func (f *settingFlag) Set(value string) error {
 	return nil
 }
 
-// flagSettings returns the settings that a client sends to a daemon: those of the configuration, changed by flags.
+// flagSettings returns the settings that a client sends to a daemon: the configuration, changed by flags.
 func (a *app) flagSettings(flags []nixconf.Assignment) (*daemon.Settings, error) {
 	conf, err := a.configuration()
 	if err != nil {
@@ -108,8 +108,8 @@ func jobs(r *nixconf.Reader) int {
 	return r.Int("max-jobs")
 }
 
-// buildSettings returns a function that returns the settings of one call that builds: those of the configuration, changed
-// by the settings of the client, or by those of the flags.
+// buildSettings returns a function that returns the settings of one call that builds: the configuration, changed by the
+// settings of the client or by the flags.
 func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Context, store.Store) (*realise.Settings, error) {
 	return func(ctx context.Context, s store.Store) (*realise.Settings, error) {
 		conf := conf

@@ -17,8 +17,8 @@ func newDiff(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "diff A B",
-		Short: "Print what changed from the closure of A to that of B",
-		Long: `Print what changed from the closure of A to that of B, by the names of packages: a line each with
+		Short: "Print how closure B differs from closure A",
+		Long: `Print how closure B differs from closure A, by the names of packages: a line each with
 the versions in A and in B and the change in size. A package with other paths but the same
 versions has the numbers of its paths instead. The last line has the totals. The exit code is 0,
 whether there are changes or not.`,

@@ -30,8 +30,8 @@ func newPathInfo(a *app) *cobra.Command {
 		short: "Print what the store knows of paths",
 		long: `Print what the store knows of paths: for one a few lines, for several blocks of lines that begin
 with the path. With --json everything, in one of the formats of Nix itself: an object keyed
-by path, with full paths in version 1, and from version 2 on inside an object that has what is
-common to all paths.`,
+by path, with full paths in version 1, and from version 2 on inside an object with the members
+that all paths share.`,
 		example: "  pix path-info --closure --size /nix/store/...-hello",
 		check: func() error {
 			if o.version < 1 || o.version > 3 {

@@ -21,10 +21,10 @@ its directory bin that has the name of the package, else the only one there.
 
 If the files of the store are not at the store directory, as in the store of a user, the program
 sees them there, and everything else of this machine as it is. That needs user namespaces (see
-pix doctor) and no root. The path is not collected while the program runs.
+pix doctor), but not root. The path is not collected while the program runs.
 
-Flags of pix come before INSTALLABLE; everything after it belongs to the program. The exit code
-is that of the program, or 128 and the signal that ended it.`,
+Flags of pix come before INSTALLABLE; everything after it belongs to the program. pix exits with
+the code of the program, or with 128 plus the number of the signal that ended it.`,
 		Example:           "  pix run '/nix/store/...-hello.drv^out' --greeting hi",
 		GroupID:           groupStore,
 		Args:              cobra.MinimumNArgs(1),

@@ -25,7 +25,7 @@ which are built or substituted if they are missing. The shell is $SHELL, by defa
 With -c a command is run instead, with all words after it.
 
 As with pix run, the store is seen at its store directory, its paths are not collected meanwhile,
-and the exit code is that of the shell or the command.`,
+and pix exits with the code of the shell or the command.`,
 		Example:           "  pix shell '/nix/store/...-hello.drv^out' -c hello --greeting hi",
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completeInstallables,
