@@ -33,7 +33,7 @@ func (f *finisher) compare(ctx context.Context, m *made) error {
 
 // differs returns the failure of a check. The output is kept beside the valid one if someone will look at it.
 func (f *finisher) differs(ctx context.Context, m *made) error {
-	object := f.store.ObjectFile(m.info.Path)
+	object := f.outside(f.store.ObjectFile(m.info.Path))
 	text := fmt.Sprintf("derivation '%s' may not be deterministic: output \"%s\" differs", f.req.Path, object)
 	if f.opts.KeepFailed || f.opts.DiffHook != "" {
 		kept, err := f.store.KeepCheck(ctx, m.file, m.info.Path)

@@ -63,7 +63,7 @@ const minFree = 8 << 20
 
 // isDiskFull reports whether a full disk may be why the builder failed.
 func (b *build) isDiskFull() bool {
-	for _, file := range []string{b.storeDir(), b.dir.path} {
+	for _, file := range []string{b.ownStoreDir(), b.dir.path} {
 		var st unix.Statfs_t
 		if unix.Statfs(file, &st) == nil && uint64(st.Bavail)*uint64(st.Bsize) < minFree {
 			return true

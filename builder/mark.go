@@ -38,8 +38,27 @@ func (b *build) markText() string {
 	return strings.Join(lines, "\n") + "\n\n"
 }
 
-// storeDir returns the store directory on this machine.
-func (b *build) storeDir() string { return filepath.Dir(b.store.ObjectFile(b.req.Path)) }
+// storeDir returns the store directory on this machine, as other processes see it.
+func (b *build) storeDir() string { return b.store.StoreDirName() }
+
+// ownStoreDir returns the store directory as this process reaches it.
+func (b *build) ownStoreDir() string { return filepath.Dir(b.store.ObjectFile(b.req.Path)) }
+
+// outside returns the name for other processes of a file of this process that may be in the store directory.
+func (b *build) outside(file string) string {
+	if rest, ok := strings.CutPrefix(file, b.ownStoreDir()+"/"); ok {
+		return filepath.Join(b.storeDir(), rest)
+	}
+	return file
+}
+
+// remount returns the store directory if it is mounted read-only for other processes.
+func (b *build) remount() string {
+	if b.ownStoreDir() == b.storeDir() {
+		return ""
+	}
+	return b.storeDir()
+}
 
 // makeMark makes a mark; nil if the name is taken, or another process has taken the new mark for a dead one's. The text is written
 // under the lock, and the directories are made afterwards: a mark without the whole text has none.

@@ -196,17 +196,18 @@ func openBelow(parent *os.File, name string) (*os.File, error) {
 func (f *finisher) take(ctx context.Context, dir *os.File, m *made) error {
 	info, err := os.Lstat(m.file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return rejected("builder for '%s' failed to produce output path for output '%s' at \"%s\"", f.req.Path, m.name, m.file)
+		return rejected("builder for '%s' failed to produce output path for output '%s' at \"%s\"", f.req.Path, m.name, f.outside(m.file))
 	}
 	if err != nil {
 		return err
 	}
 	m.mode = info.Mode()
 	if f.isSuspicious(info) {
-		return rejected("suspicious ownership or permission on \"%s\" for output '%s'; rejecting this build output", m.file, m.name)
+		return rejected("suspicious ownership or permission on \"%s\" for output '%s'; rejecting this build output", f.outside(m.file), m.name)
 	}
 	err = f.canonical.Tree(ctx, dir, filepath.Base(m.file))
 	if rejection, ok := errors.AsType[*canonical.Rejection](err); ok {
+		rejection.File = f.outside(rejection.File)
 		return &Failure{Status: store.OutputRejected, Message: rejection.Error()}
 	}
 	if err != nil {

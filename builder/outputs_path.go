@@ -67,7 +67,7 @@ func (f *finisher) setPath(m *made, path storepath.Path, refs storepath.Referenc
 // part of the output itself counts as zero bytes in the hash, and is replaced afterwards.
 func (f *finisher) contentAddressed(ctx context.Context, m *made, method storepath.Method, algo nixhash.Algorithm) error {
 	if isFile := m.mode.IsRegular() && m.mode&0o100 == 0; !isFile && (method == storepath.Flat || method == storepath.Text) {
-		return rejected("output path \"%s\" should be a non-executable regular file since recursive hashing is not enabled (one of outputHashMode={flat,text} is true)", m.file)
+		return rejected("output path \"%s\" should be a non-executable regular file since recursive hashing is not enabled (one of outputHashMode={flat,text} is true)", f.outside(m.file))
 	}
 	if err := f.rewrite(ctx, m, f.rewritesOf(m)); err != nil {
 		return err

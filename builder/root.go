@@ -106,7 +106,7 @@ func (b *build) mounts(paths map[string]SandboxPath) ([]sandbox.Mount, error) {
 		if err != nil {
 			return nil, fmt.Errorf("getting attributes of path %q: %w", p.Source, err)
 		}
-		mounts = append(mounts, sandbox.Mount{Source: p.Source, Target: target, ReadOnly: p.ReadOnly, Optional: p.Optional})
+		mounts = append(mounts, sandbox.Mount{Source: b.outside(p.Source), Target: target, ReadOnly: p.ReadOnly, Optional: p.Optional})
 	}
 	return mounts, nil
 }

@@ -106,7 +106,7 @@ func (b *build) addHookPaths(ctx context.Context, paths map[string]SandboxPath) 
 	if b.opts.PreBuildHook == "" {
 		return nil
 	}
-	args := []string{string(b.req.Path), b.chroot.root}
+	args := []string{string(b.req.Path), b.outside(b.chroot.root)}
 	output, err := b.runHook(ctx, &hook{program: b.opts.PreBuildHook, args: args})
 	if err != nil {
 		return err

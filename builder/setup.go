@@ -68,7 +68,7 @@ func (b *build) prepareUser(ctx context.Context) error {
 func (b *build) newRequest(c *content) *sandbox.Request {
 	req := &sandbox.Request{
 		Program: b.drv.Builder, Args: b.arguments(), Env: b.environment(c), Dir: b.dirInSandbox(),
-		HostUID: b.owner.uid, HostGID: b.owner.gid,
+		HostUID: b.owner.uid, HostGID: b.owner.gid, Remount: b.remount(),
 		Network: !b.pure, System: b.drv.Platform, Linux26: b.opts.Linux26, SharedMemory: b.opts.SharedMemory, Cgroup: b.cgroup,
 		KeepGroups: !b.opts.RequireDropSupplementaryGroups, OptionalFilter: b.opts.OptionalFilter,
 	}
@@ -116,7 +116,7 @@ func (b *build) prepareSandbox(ctx context.Context, req *sandbox.Request) (err e
 	if req.Mounts, err = b.sealEtc(mounts); err != nil {
 		return err
 	}
-	req.Root = b.root
+	req.Root = b.outside(b.root)
 	req.Writable = []string{string(b.store.Dir()), "/tmp"}
 	req.RootWritable = b.uidRange()
 	req.UID, req.GID = b.idsInSandbox()

@@ -14,8 +14,12 @@ type Store interface {
 	store.Store
 	Rules() store.Rules
 
-	// ObjectFile returns the file name of the object of a path on this machine, valid or not.
+	// ObjectFile returns the file name of the object of a path on this machine, valid or not. Only this process can use it.
 	ObjectFile(path storepath.Path) string
+
+	// StoreDirName returns the name of the store directory on this machine for all processes. It differs from the directory
+	// of ObjectFile if it is mounted read-only.
+	StoreDirName() string
 
 	// StateDir is the directory with the state of the store (/nix/var/nix).
 	StateDir() string

@@ -115,7 +115,7 @@ func (b *build) shareStoreDir() error {
 	if b.user == nil || b.sandboxed {
 		return nil
 	}
-	dir := b.storeDir()
+	dir := b.ownStoreDir()
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
 		return &os.PathError{Op: "stat", Path: dir, Err: err}

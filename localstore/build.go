@@ -16,6 +16,10 @@ import (
 // ObjectFile returns the name by which this process reaches the object of a path, valid or not.
 func (s *Store) ObjectFile(path storepath.Path) string { return s.object(path) }
 
+// StoreDirName returns the name of the store directory for all processes of this machine. [Store.ObjectFile] goes through a
+// descriptor of this process if the directory is mounted read-only, as on NixOS.
+func (s *Store) StoreDirName() string { return s.storeName }
+
 // StateDir returns the state directory of the store, Nix's NIX_STATE_DIR.
 func (s *Store) StateDir() string { return s.stateDir }
 

@@ -115,6 +115,7 @@ func (r *Request) code(c *coder) {
 	c.strings(&r.Env)
 	c.string(&r.Dir)
 	c.string(&r.Root)
+	c.string(&r.Remount)
 	list(c, &r.Mounts, func(c *coder, m *Mount) {
 		c.string(&m.Source)
 		c.string(&m.Target)

@@ -10,7 +10,7 @@ import (
 
 // greeting is the first thing that a supervisor and a set-up process send. It ends in the version of the messages: a
 // helper of another version is refused before it gets any of them.
-const greeting = "pix sandbox 1\n"
+const greeting = "pix sandbox 2\n"
 
 // Roles are the names by which this program is executed again, as argv[0].
 const (
@@ -36,6 +36,7 @@ type launch struct {
 	cgroup                bool // a descriptor of the cgroup follows
 	uid, gid              int
 	hostUID, hostGID, ids int
+	remount               string
 }
 
 func (l *launch) code(c *coder) {
@@ -46,10 +47,11 @@ func (l *launch) code(c *coder) {
 	for _, p := range []*int{&l.uid, &l.gid, &l.hostUID, &l.hostGID, &l.ids} {
 		c.int(p)
 	}
+	c.string(&l.remount)
 }
 
-// maxLaunch is more than a launch or an event takes.
-const maxLaunch = 4096
+// maxLaunch is more than a launch or an event takes. The names of files have at most 4096 bytes.
+const maxLaunch = 16 << 10
 
 // An event tells of a process: a failed step (of its start, or of its set-up), or its end.
 type event struct {

@@ -22,6 +22,10 @@ type Request struct {
 	// The directories /dev and /proc are made in it. "" runs the process without namespaces: it sees the whole machine.
 	Root string
 
+	// Remount is a directory of this machine that is mounted read-only, and that the process needs writable: the store
+	// directory of NixOS. It becomes writable for the supervisor and the processes that it starts. "" is none.
+	Remount string
+
 	// Mounts are bound below Root, in this order. A mount at /dev replaces the usual devices.
 	Mounts []Mount
 
@@ -94,11 +98,14 @@ type Result struct {
 
 // check returns an error if a request cannot be run on any machine.
 func (r *Request) check() error {
-	texts := append([]string{r.Program, r.Dir, r.Root, r.System, r.SharedMemory, r.Cgroup, r.Builtin}, r.Args...)
+	texts := append([]string{r.Program, r.Dir, r.Root, r.System, r.SharedMemory, r.Cgroup, r.Builtin, r.Remount}, r.Args...)
 	texts = slices.Concat(texts, r.Env, r.Writable)
 	paths := append([]string{r.Dir}, r.Writable...)
 	if r.Root != "" {
 		paths = append(paths, r.Root)
+	}
+	if r.Remount != "" {
+		paths = append(paths, r.Remount)
 	}
 	if r.Cgroup != "" {
 		paths = append(paths, r.Cgroup)

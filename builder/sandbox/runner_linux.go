@@ -45,7 +45,7 @@ func (r *Runner) Run(ctx context.Context, req *Request, log io.Writer) (*Result,
 	}
 	l := &launch{
 		role: roleReaper, network: own.Network,
-		uid: own.UID, gid: own.GID, hostUID: own.HostUID, hostGID: own.HostGID, ids: own.IDs,
+		uid: own.UID, gid: own.GID, hostUID: own.HostUID, hostGID: own.HostGID, ids: own.IDs, remount: own.Remount,
 	}
 	if own.Root != "" {
 		l.role, l.namespaces = roleSetup, true

@@ -128,6 +128,7 @@ func newJob(data []byte, files []*os.File) (*job, error) {
 type supervisor struct {
 	null, executable *os.File
 	capabilities     []uintptr
+	remounted        map[string]bool
 }
 
 // start starts a process and reports that. Afterwards only the process has its descriptors.
@@ -135,12 +136,7 @@ func (s *supervisor) start(j *job) {
 	pidfd := -1
 	attr := s.attributes(j)
 	attr.PidFD = &pidfd
-	process, err := s.fork(j, attr)
-	step := stepStart
-	if err != nil && j.namespaces {
-		step, err = s.diagnose(j, err)
-		closePipes()
-	}
+	step, process, err := s.startProcess(j, attr)
 	closeFiles([]*os.File{j.output, j.socket})
 	if j.cgroup != nil {
 		j.cgroup.Close()
@@ -160,6 +156,20 @@ func (s *supervisor) start(j *job) {
 		_ = process.Kill()
 	}
 	go watch(j, process)
+}
+
+// startProcess starts a process. If that fails, it returns the step that has failed.
+func (s *supervisor) startProcess(j *job, attr *syscall.SysProcAttr) (step string, process *os.Process, err error) {
+	if err := s.remount(j.launch.remount); err != nil {
+		return "making " + j.launch.remount + " writable", nil, err
+	}
+	process, err = s.fork(j, attr)
+	if err == nil || !j.namespaces {
+		return stepStart, process, err
+	}
+	step, err = s.diagnose(j, err)
+	closePipes()
+	return step, nil, err
 }
 
 // closePipes closes the pipes that package syscall leaves open if clone fails with users to map. The supervisor has
