@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 
+	"pix/internal/removetree"
 	"pix/localstore/internal/objects"
 	"pix/localstore/internal/temproots"
 	"pix/nar"
@@ -214,7 +215,7 @@ func (d *tempDir) remove() error {
 	}
 	dir, err := os.Open(d.s.storeDir)
 	if err == nil {
-		_, err = objects.RemoveIn(dir, d.path.Base())
+		_, err = removetree.Remove(dir, d.path.Base())
 		dir.Close()
 	}
 	if objects.IgnoreNotExist(err) == nil { // else files remain under this name
