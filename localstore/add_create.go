@@ -112,19 +112,6 @@ func sizeMismatch(info *store.PathInfo) error {
 	return &store.MismatchError{What: "size", Path: info.Path, Specified: fmt.Sprint(info.NARSize), Got: "more"}
 }
 
-// A contextReader returns the cause of its context from Read when the context is done.
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.Reader.Read(p)
-}
-
 // A tempDir is a directory in the store directory in which objects are created before they have their final names.
 //
 // Collectors must not delete it. A collector of Nix 2.12 or later keeps a locked directory whose name begins with

@@ -7,8 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/internal/flock"
 	"pix/internal/removetree"
-	"pix/localstore/internal/flock"
 )
 
 // Remove deletes the object with this name, which may be any kind of file. It returns nil if the object does not exist.
