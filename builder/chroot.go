@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/internal/flock"
 	"pix/internal/removetree"
 	"pix/storepath"
 )
@@ -86,7 +87,7 @@ func makeLockedDir(name string) (lock *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if locked, err := tryLock(dir); err != nil || !locked || !hasName(dir, name) {
+	if locked, err := flock.Try(dir, flock.Exclusive); err != nil || !locked || !hasName(dir, name) {
 		return nil, errors.Join(err, dir.Close())
 	}
 	return dir, nil
@@ -143,7 +144,7 @@ func tryRemoveChroot(top string) (gone bool, err error) {
 		return true, removetree.RemovePath(top)
 	}
 	defer dir.Close()
-	locked, err := tryLock(dir)
+	locked, err := flock.Try(dir, flock.Exclusive)
 	if err != nil || !locked || !hasName(dir, top) {
 		return false, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/internal/flock"
 	"pix/internal/removetree"
 	"pix/storepath"
 )
@@ -70,7 +71,7 @@ func makeMark(name, text string) (*mark, error) {
 	if err != nil {
 		return nil, err
 	}
-	locked, err := tryLock(file)
+	locked, err := flock.Try(file, flock.Exclusive)
 	if err != nil || !locked || !hasName(file, name) {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -97,28 +98,13 @@ func (m *mark) close() error {
 	return m.file.Close()
 }
 
-// tryLock takes the lock of a file, and returns false if another process holds it. The lock ends with the descriptor.
-func tryLock(f *os.File) (bool, error) {
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return true, nil
-		case errors.Is(err, unix.EWOULDBLOCK):
-			return false, nil
-		case !errors.Is(err, unix.EINTR):
-			return false, &os.PathError{Op: "lock", Path: f.Name(), Err: err}
-		}
-	}
-}
-
 // lockUser takes the lock of a build user; nil if another build holds it.
 func lockUser(name string) (*os.File, error) {
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	locked, err := tryLock(file)
+	locked, err := flock.Try(file, flock.Exclusive)
 	if err != nil || !locked {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -174,7 +160,7 @@ func (b *build) removeDeadBuild(ctx context.Context, name string) error {
 	if !isOwnMark(file) {
 		return nil
 	}
-	if locked, err := tryLock(file); err != nil || !locked {
+	if locked, err := flock.Try(file, flock.Exclusive); err != nil || !locked {
 		return cmp.Or(err, errLocked)
 	}
 	if !hasName(file, name) {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"pix/derivation"
+	"pix/internal/contextio"
 	"pix/internal/githash"
 	"pix/nar"
 	"pix/nixhash"
@@ -154,19 +155,6 @@ func readFile(ctx context.Context, dst io.Writer, name string) error {
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
 		return errors.Join(err, &fs.PathError{Op: "read", Path: name, Err: errors.New("it is no regular file")})
 	}
-	_, err = io.Copy(dst, &contextReader{ctx, file})
+	_, err = io.Copy(dst, contextio.NewReader(ctx, file))
 	return err
-}
-
-// A contextReader reads until the context ends.
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r *contextReader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.Reader.Read(p)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pix/internal/contextio"
 	"pix/internal/githash"
 	"pix/localstore/internal/objects"
 	"pix/nar"
@@ -153,7 +154,7 @@ func (s *Store) addContents(ctx context.Context, spec contentSpec, contents io.R
 	}
 	defer d.remove()
 	h := spec.algo.New()
-	if err := objects.WriteFile(d.root, tempObject, contextReader{ctx, io.MultiReader(&small, contents)}, h); err != nil {
+	if err := objects.WriteFile(d.root, tempObject, contextio.NewReader(ctx, io.MultiReader(&small, contents)), h); err != nil {
 		return nil, false, err
 	}
 	if info, err = s.computedInfo(spec, nixhash.FromHash(spec.algo, h)); err != nil {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 
+	"pix/internal/removetree"
 	"pix/localstore/internal/objects"
 	"pix/localstore/internal/temproots"
 	"pix/nar"
@@ -111,19 +112,6 @@ func sizeMismatch(info *store.PathInfo) error {
 	return &store.MismatchError{What: "size", Path: info.Path, Specified: fmt.Sprint(info.NARSize), Got: "more"}
 }
 
-// A contextReader returns the cause of its context from Read when the context is done.
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.Reader.Read(p)
-}
-
 // A tempDir is a directory in the store directory in which objects are created before they have their final names.
 //
 // Collectors must not delete it. A collector of Nix 2.12 or later keeps a locked directory whose name begins with
@@ -214,7 +202,7 @@ func (d *tempDir) remove() error {
 	}
 	dir, err := os.Open(d.s.storeDir)
 	if err == nil {
-		_, err = objects.RemoveIn(dir, d.path.Base())
+		_, err = removetree.Remove(dir, d.path.Base())
 		dir.Close()
 	}
 	if objects.IgnoreNotExist(err) == nil { // else files remain under this name

@@ -12,6 +12,7 @@ import (
 
 	"pix/internal/descriptors"
 	"pix/internal/parallel"
+	"pix/internal/removetree"
 	"pix/localstore/internal/objects"
 	"pix/store"
 )
@@ -82,7 +83,7 @@ func (d *deleter) deleteOneByOne(ctx context.Context) error {
 func (d *deleter) deleteInBatches(ctx context.Context) error {
 	group, ctx := parallel.WithContext(ctx, 0)
 	queue := make(chan victim, deleteBatch)
-	for range min(deleteWorkers, 1+descriptors.Limit()/256) { // each opens up to objects.MaxOpenDirs directories
+	for range min(deleteWorkers, 1+descriptors.Limit()/256) { // each opens up to removetree.MaxOpenDirs directories
 		group.Go(func() error {
 			for v := range queue {
 				d.remove(ctx, v)
@@ -317,6 +318,6 @@ func (d *deleter) removeTree(base string, foreign bool) (freed uint64, deleted b
 		}
 		defer unlock()
 	}
-	freed, err = objects.RemoveIn(d.dir, base)
+	freed, err = removetree.Remove(d.dir, base)
 	return freed, err == nil, err
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"pix/activity"
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 	"pix/store"
 	"pix/storepath"
 )

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pix/internal/contextio"
 	"pix/internal/modes"
 	"pix/localstore/internal/regular"
 	"pix/store"
@@ -38,7 +39,7 @@ func (s *Store) AddBuildLog(ctx context.Context, drv storepath.Path, log io.Read
 	if err := modes.MkdirAll(filepath.Dir(name)); err != nil {
 		return err
 	}
-	return writeFileAtomically(name, contextReader{ctx, log})
+	return writeFileAtomically(name, contextio.NewReader(ctx, log))
 }
 
 // BuildLog returns the build log of a derivation. It returns a [*store.NotFoundError] if the store has no log.

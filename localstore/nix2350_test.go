@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 	"pix/nixhash"
 	"pix/storepath"
 )

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
 
+	"pix/internal/flock"
 	"pix/internal/modes"
-	"pix/localstore/internal/flock"
 	"pix/localstore/internal/nixdb"
 	"pix/localstore/internal/objects"
 	"pix/localstore/internal/regular"

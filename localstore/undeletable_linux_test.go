@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pix/activity"
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 	"pix/localstore/internal/objects"
 	"pix/nixhash"
 	"pix/store"

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"pix/internal/flock"
 	"pix/internal/parallel"
-	"pix/localstore/internal/flock"
 	"pix/localstore/internal/nixdb"
 	"pix/localstore/internal/objects"
 	"pix/nar"

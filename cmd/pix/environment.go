@@ -37,6 +37,7 @@ func newEnvironment() *cobra.Command {
   PIX_CLOSURE_LIMIT       the memory limit for a closure that a cache or a daemon reports, such as 1G;
                           by default 256M
   TERM                    if it is dumb or empty, lines are printed instead of the live view
+  SHELL                   the shell that 'pix shell' starts, by default /bin/sh
   LC_ALL, LC_CTYPE, LANG  the first that is set decides whether the live view is drawn in UTF-8`,
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"syscall"
 
+	"pix/internal/contextio"
 	"pix/nar"
 	"pix/nixhash"
 )
@@ -82,24 +83,11 @@ func hashFile(ctx context.Context, root *os.Root, name string, size int64, a nix
 	defer f.Close()
 	h := a.New()
 	fmt.Fprintf(h, "blob %d\x00", size)
-	n, err := io.Copy(h, &contextReader{ctx, io.LimitReader(f, size+1)})
+	n, err := io.Copy(h, contextio.NewReader(ctx, io.LimitReader(f, size+1)))
 	if err == nil && n != size {
 		err = &fs.PathError{Op: "hash", Path: name, Err: nar.ErrFileChanged}
 	}
 	return nixhash.FromHash(a, h), err
-}
-
-// A contextReader reads until the context ends.
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r *contextReader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.Reader.Read(p)
 }
 
 func hashTree(ctx context.Context, root *os.Root, name string, a nixhash.Algorithm) (nixhash.Hash, error) {

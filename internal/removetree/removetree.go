@@ -1,4 +1,4 @@
-// Package removetree deletes directories whose owner may change them at the same time.
+// Package removetree deletes trees whose owner may change them at the same time.
 package removetree
 
 import (
@@ -10,42 +10,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Remove deletes a file, or a directory with everything in it, by its name in dir. It is no error if there is none. After an
-// error it goes on with the rest, and returns the first error.
+// Remove deletes a file, or a directory with all its contents, by its name in dir. It returns an estimate of the bytes
+// that this freed. If one file cannot be deleted, Remove deletes the others and returns the first error. It returns nil
+// if the name does not exist.
 //
-// It works relative to file descriptors and follows no symlink, so that another process that renames
-// directories at the same time cannot lead it out of the tree. It does not enter a directory that something is mounted on: the
-// mounted files belong to another place.
-func Remove(dir *os.File, name string) error {
+// It does not follow symlinks, and does not enter a directory on which another file system is mounted: that file system
+// may contain files that the caller does not own, such as a home directory. The owner of the tree may replace any file
+// during the call.
+//
+// As in Nix 2.34, the estimate counts a file with at most two names. The second name is usually the one in .links,
+// which a collection deletes when it is the last. See _deletePath in Nix's src/libutil/unix/file-system.cc.
+func Remove(dir *os.File, name string) (freed uint64, err error) {
 	r := remover{}
-	return ignoreMissing(r.remove(&openDir{File: dir}, name))
+	err = r.remove(&openDirectory{File: dir}, name)
+	return r.freed, ignoreNotExist(err)
 }
 
-// RemovePath deletes what path names. It follows symlinks in the directory part of path.
+// RemovePath deletes the file or tree at path like [Remove]. It follows symlinks in the directory part of path. It
+// returns nil if that directory does not exist.
 func RemovePath(path string) error {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
-		return ignoreMissing(err)
+		return ignoreNotExist(err)
 	}
-	return errors.Join(Remove(dir, filepath.Base(path)), dir.Close())
+	_, err = Remove(dir, filepath.Base(path))
+	return errors.Join(err, dir.Close())
 }
 
-// maxOpen is how many directories Remove has open at once. A tree may have any number of levels, and must not take all
-// descriptors of the process.
-const maxOpen = 32
+// MaxOpenDirs is how many directories one call of [Remove] opens at the same time. An object has at most 64 levels, but
+// what a failed build leaves can have any number of levels, and must not use up the file descriptors of the process.
+const MaxOpenDirs = 32
 
+// A remover is one call of Remove.
 type remover struct {
-	depth int // directories that are being removed
+	freed uint64 // bytes
+	depth int    // directories between the file that is being removed and the top
 }
 
-// An openDir is a directory that is being emptied.
-type openDir struct {
+// An openDirectory is a directory that is being emptied. It is closed while a directory far below it is emptied.
+type openDirectory struct {
 	*os.File             // nil while it is closed
-	identity unix.Stat_t // set while it is closed
+	identity unix.Stat_t // set when it is closed
 }
 
-// remove goes on after an error, and returns the first.
-func (r *remover) remove(parent *openDir, name string) error {
+// remove deletes a file or a tree. It returns the first error, and deletes everything else.
+func (r *remover) remove(parent *openDirectory, name string) error {
 	var st unix.Stat_t
 	fd := int(parent.Fd())
 	if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -54,16 +63,22 @@ func (r *remover) remove(parent *openDir, name string) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return r.removeDir(parent, name)
 	}
-	return pathError("remove", name, unix.Unlinkat(fd, name, 0))
+	if err := unix.Unlinkat(fd, name, 0); err != nil {
+		return pathError("remove", name, err)
+	}
+	if st.Nlink <= 2 {
+		r.freed += uint64(st.Size)
+	}
+	return nil
 }
 
-func (r *remover) removeDir(parent *openDir, name string) error {
-	file, err := openWritable(int(parent.Fd()), name)
+func (r *remover) removeDir(parent *openDirectory, name string) error {
+	file, err := openWritableDir(int(parent.Fd()), name)
 	if err != nil {
 		return err
 	}
-	dir := &openDir{File: file}
-	if r.depth++; r.depth > maxOpen {
+	dir := &openDirectory{File: file}
+	if r.depth++; r.depth > MaxOpenDirs {
 		err = parent.suspend()
 	}
 	if err == nil {
@@ -85,25 +100,25 @@ func (r *remover) removeDir(parent *openDir, name string) error {
 }
 
 // empty removes everything in a directory.
-func (r *remover) empty(dir *openDir, name string) error {
+func (r *remover) empty(dir *openDirectory, name string) error {
 	names, first := dir.Readdirnames(-1)
 	for _, child := range names {
 		err := r.remove(dir, child)
-		if ignoreMissing(err) != nil && first == nil {
+		if ignoreNotExist(err) != nil && first == nil {
 			first = err
 			if child, ok := errors.AsType[*os.PathError](err); ok {
 				child.Path = name + "/" + child.Path
 			}
 		}
-		if dir.File == nil { // it could not be opened again
+		if dir.File == nil { // resume failed
 			break
 		}
 	}
 	return first
 }
 
-// suspend closes a directory while one in it is removed.
-func (d *openDir) suspend() error {
+// suspend closes a directory and records its identity for resume.
+func (d *openDirectory) suspend() error {
 	if err := unix.Fstat(int(d.Fd()), &d.identity); err != nil {
 		return err
 	}
@@ -112,9 +127,9 @@ func (d *openDir) suspend() error {
 	return err
 }
 
-// resume opens a directory again, from one in it. Another process may have moved that to another place, whose
-// files must not be removed, so resume checks that it is the same directory.
-func (d *openDir) resume(child *openDir) error {
+// resume opens a directory again as the parent of child. The owner of the tree may have moved child to another
+// directory, whose files must not be removed. So resume compares the identities.
+func (d *openDirectory) resume(child *openDirectory) error {
 	if child.File == nil {
 		return errMoved
 	}
@@ -135,21 +150,16 @@ func (d *openDir) resume(child *openDir) error {
 	return nil
 }
 
-var (
-	errMoved   = errors.New("it was moved to another directory")
-	errMounted = errors.New("something is mounted on it")
-)
+var errMoved = errors.New("it was moved to another directory")
 
-const openFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-
-// openWritable opens a directory, and gives the owner all rights to it.
-func openWritable(parent int, name string) (*os.File, error) {
-	fd, err := openHere(parent, name)
+// openWritableDir opens a directory and gives its owner all permissions: directories of an object have no write bit.
+func openWritableDir(parent int, name string) (*os.File, error) {
+	fd, err := OpenDir(parent, name)
 	if errors.Is(err, unix.EACCES) {
-		if err := chmod(parent, name, 0o700); err != nil {
+		if err := ChmodDir(parent, name, 0o700); err != nil {
 			return nil, pathError("chmod", name, err)
 		}
-		fd, err = openHere(parent, name)
+		fd, err = OpenDir(parent, name)
 	}
 	if errors.Is(err, unix.EXDEV) {
 		err = errMounted
@@ -164,7 +174,11 @@ func openWritable(parent int, name string) (*os.File, error) {
 	return dir, nil
 }
 
-// pathError says which file an error is about; nil stays nil.
+var errMounted = errors.New("something is mounted on it")
+
+const openFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+
+// pathError returns err with the name of the file, or nil if err is nil.
 func pathError(op, name string, err error) error {
 	if err == nil {
 		return nil
@@ -172,7 +186,7 @@ func pathError(op, name string, err error) error {
 	return &os.PathError{Op: op, Path: name, Err: err}
 }
 
-func ignoreMissing(err error) error {
+func ignoreNotExist(err error) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

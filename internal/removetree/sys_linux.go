@@ -7,25 +7,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openHere opens a directory by its name in another one. The error is EXDEV if something is mounted on
-// it, except before Linux 5.6, which cannot tell.
-func openHere(parent int, name string) (fd int, err error) {
+// OpenDir opens a directory by its name in another one. It returns EXDEV if another file system is mounted on the
+// directory. Before Linux 5.6 it cannot detect that.
+func OpenDir(parent int, name string) (fd int, err error) {
 	fd, err = unix.Openat2(parent, name, &unix.OpenHow{Flags: openFlags, Resolve: unix.RESOLVE_NO_XDEV})
-	// Filters of system calls that do not know openat2 refuse it with EPERM.
+	// A seccomp filter that does not know openat2 makes it fail with EPERM.
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		fd, err = unix.Openat(parent, name, openFlags, 0)
 	}
 	return fd, err
 }
 
-// chmod changes the mode of a directory, by its name in another one. Another process may have put a symlink in
-// its place, which chmod does not follow.
-func chmod(parent int, name string, mode uint32) error {
+// ChmodDir changes the mode of a directory, by its name in another one. It does not follow a symlink, because the owner
+// of the tree may have replaced the directory by one.
+func ChmodDir(parent int, name string, mode uint32) error {
 	err := unix.Fchmodat(parent, name, mode, unix.AT_SYMLINK_NOFOLLOW)
 	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPERM) {
 		return err
 	}
-	// Linux before 6.6 has no fchmodat2, or a filter of system calls refuses it.
+	// Before Linux 6.6 there is no fchmodat2, and a seccomp filter may deny it.
 	fd, err := unix.Openat(parent, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"pix/internal/compression"
+	"pix/internal/contextio"
 )
 
 // unpackChannel unpacks the archive of a channel, which has one directory, and gives that the name of the channel.
@@ -72,7 +73,7 @@ func unpackFile(ctx context.Context, root *os.Root, name string) error {
 		return err
 	}
 	defer file.Close()
-	src, err := decompress(&contextReader{ctx, file})
+	src, err := decompress(contextio.NewReader(ctx, file))
 	if err == nil {
 		err = unpack(root, src)
 	}
@@ -193,17 +194,4 @@ func writeMember(root *os.Root, name string, header *tar.Header, contents io.Rea
 	}
 	_, err = io.Copy(f, contents)
 	return errors.Join(err, f.Close())
-}
-
-// A contextReader reads until the context ends.
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r *contextReader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.Reader.Read(p)
 }

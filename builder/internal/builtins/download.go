@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"pix/internal/contextio"
 	"pix/internal/netrc"
 )
 
@@ -161,7 +162,7 @@ func copyLocal(ctx context.Context, address, name string, dst io.Writer) error {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return &downloadError{text: fmt.Sprintf("unable to download '%s': Could not read a file:// file (37) %s is no regular file", address, name)}
 	}
-	_, err = io.Copy(dst, &contextReader{ctx, f})
+	_, err = io.Copy(dst, contextio.NewReader(ctx, f))
 	return err
 }
 

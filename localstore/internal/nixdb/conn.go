@@ -8,7 +8,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 	"pix/store"
 )
 

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/internal/flock"
 	"pix/localstore/internal/filetime"
-	"pix/localstore/internal/flock"
 	"pix/localstore/internal/regular"
 )
 

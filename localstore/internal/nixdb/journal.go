@@ -10,7 +10,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 )
 
 // journalMode returns the journal mode of the database: "wal" for a write-ahead log. Nix uses "truncate" for a rollback

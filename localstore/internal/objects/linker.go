@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/internal/removetree"
 	"pix/nar"
 	"pix/nixhash"
 )
@@ -262,11 +263,11 @@ func (l *Linker) makeWritable(dir string) (restore func() error, err error) {
 	if dir == l.StoreDir {
 		return func() error { return nil }, nil
 	}
-	if err := chmodDir(unix.AT_FDCWD, dir, 0o755); err != nil {
+	if err := removetree.ChmodDir(unix.AT_FDCWD, dir, 0o755); err != nil {
 		return nil, pathError("chmod", dir, err)
 	}
 	return func() error {
-		err := errors.Join(chmodDir(unix.AT_FDCWD, dir, 0o555), setTime(dir))
+		err := errors.Join(removetree.ChmodDir(unix.AT_FDCWD, dir, 0o555), setTime(dir))
 		if err != nil {
 			err = fmt.Errorf("%w: '%s': %w", ErrNotRestored, dir, err)
 		}

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/internal/flock"
 	"pix/internal/testenv"
-	"pix/localstore/internal/flock"
 	"pix/nixhash"
 )
 

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 )
 
 // suffix is the suffix of a lock file, after the name of the object.

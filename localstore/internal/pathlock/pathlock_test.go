@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 )
 
 // Lock calls waiting after a while, and does not accept a stale file.

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"pix/internal/flock"
 	"pix/internal/modes"
-	"pix/localstore/internal/flock"
 )
 
 // spares are locked files that are used as lock files of different paths, one after the other. This is faster than

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 )
 
 // inodeOf returns the inode number of a file.

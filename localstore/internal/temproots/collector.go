@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 	"pix/store"
 )
 

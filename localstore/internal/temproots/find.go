@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 	"pix/localstore/internal/regular"
 	"pix/store"
 )

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 	"pix/storepath"
 )
 

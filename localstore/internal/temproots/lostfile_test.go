@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 	"pix/storepath"
 )
 

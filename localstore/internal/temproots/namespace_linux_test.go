@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 )
 
 // inNamespace makes a process the first one of a PID namespace, as in a container.

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 	"pix/storepath"
 )
 

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 	"pix/storepath"
 )
 

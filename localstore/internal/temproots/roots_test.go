@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"pix/localstore/internal/flock"
+	"pix/internal/flock"
 	"pix/storepath"
 )
 

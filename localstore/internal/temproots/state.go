@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"pix/internal/flock"
 	"pix/internal/modes"
-	"pix/localstore/internal/flock"
 	"pix/storepath"
 )
 

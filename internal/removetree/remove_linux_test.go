@@ -1,4 +1,4 @@
-package objects
+package removetree
 
 import (
 	"errors"
@@ -17,13 +17,13 @@ func TestChmodDirOfSymlink(t *testing.T) {
 	if err := errors.Join(os.Mkdir(target, 0o755), os.Symlink("target", link)); err != nil {
 		t.Fatal(err)
 	}
-	if err := chmodDir(unix.AT_FDCWD, link, 0o700); err == nil {
+	if err := ChmodDir(unix.AT_FDCWD, link, 0o700); err == nil {
 		t.Error("the mode of a symlink was changed")
 	}
 	if info, err := os.Stat(target); err != nil || info.Mode().Perm() != 0o755 {
 		t.Error(info.Mode(), err)
 	}
-	if err := chmodDir(unix.AT_FDCWD, target, 0o700); err != nil {
+	if err := ChmodDir(unix.AT_FDCWD, target, 0o700); err != nil {
 		t.Error(err)
 	}
 }
@@ -73,7 +73,7 @@ func TestRemoveDeepTree(t *testing.T) {
 			}
 		}
 	})
-	err := Remove(name)
+	err := RemovePath(name)
 	close(stop)
 	watching.Wait()
 	if err != nil {
