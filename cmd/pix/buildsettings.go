@@ -179,6 +179,9 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 		PollInterval:  r.Seconds("build-poll-interval"),
 		ImpureEnv:     a.impureEnv(conf, c.open.serving),
 	}
+	if slices.Contains(r.Words("experimental-features"), "ca-derivations") {
+		o.SystemFeatures = append(o.SystemFeatures, "ca-derivations") // as in Nix
+	}
 	if r.Bool("run-diff-hook") {
 		o.DiffHook = r.Text("diff-hook")
 	}
