@@ -129,6 +129,9 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkPure(g.drv, d); err != nil {
+		return nil, err
+	}
 	failed, err := c.makeInputs(d)
 	if err != nil {
 		return nil, err
@@ -152,8 +155,8 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 	}
 	prepared = true
 	result, err := c.execute(req)
-	if err == nil && resolve && result.Status.Succeeded() {
-		err = c.registerResolved(g.drv, d, result)
+	if err == nil && result.Status.Succeeded() {
+		err = c.register(g.drv, d, resolve, result.Outputs)
 	}
 	return result, err
 }

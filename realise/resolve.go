@@ -1,6 +1,7 @@
 package realise
 
 import (
+	"errors"
 	"fmt"
 
 	"pix/activity"
@@ -56,20 +57,68 @@ func (c *call) resolve(req *builder.Request) (*builder.Request, error) {
 	return &builder.Request{Path: path, Derivation: resolved, Mode: req.Mode}, nil
 }
 
-// registerResolved registers the outputs of a resolved derivation as those of the derivation that was wanted. An impure
-// derivation has other outputs each time, so none is registered.
-func (c *call) registerResolved(drv storepath.Path, d *derivation.Derivation, result *store.BuildResult) error {
-	if kind, err := d.Kind(); err != nil || kind == derivation.Impure || kind == derivation.Fixed {
+// register registers the outputs of a derivation that this call has built as another one, or all outputs if the
+// settings ask for that. An impure derivation has other outputs each time, so none is registered.
+func (c *call) register(drv storepath.Path, d *derivation.Derivation, resolved bool, outputs map[string]store.Realisation) error {
+	kind, err := d.Kind()
+	if err != nil || kind == derivation.Impure {
+		return err
+	}
+	settings, err := c.load()
+	if err != nil || !settings.Realisations && (!resolved || kind == derivation.Fixed) {
 		return err
 	}
 	hash, err := store.DrvHash(c.ctx, c.store.Store, drv)
 	if err != nil {
 		return err
 	}
-	for name, out := range result.Outputs {
+	for name, out := range outputs {
 		r := store.KeyedRealisation{ID: store.DrvOutput{Path: drv, Hash: hash, Output: name}, Realisation: store.Realisation{OutPath: out.OutPath}}
+		known, err := store.QueryRealisation(c.ctx, c.store.Store, store.DrvOutput{Hash: hash, Output: name})
+		if err == nil && known.OutPath == out.OutPath {
+			continue
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
 		if err := store.RegisterRealisation(c.ctx, c.store.Store, r); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// registerPresent registers the outputs of a derivation that were valid or substituted.
+func (c *call) registerPresent(r *store.KeyedBuildResult) error {
+	built, ok := r.Path.(derivation.Built)
+	if !ok || !r.Status.Succeeded() {
+		return nil
+	}
+	settings, err := c.load()
+	if err != nil || !settings.Realisations {
+		return err
+	}
+	d, err := c.derivation(built.Base())
+	if err != nil {
+		return err
+	}
+	return c.register(built.Base(), d, false, r.Outputs)
+}
+
+// checkPure returns an error if a derivation needs an impure one, and is neither impure nor fixed itself: its
+// outputs would depend on the time of the build.
+func (c *call) checkPure(drv storepath.Path, d *derivation.Derivation) error {
+	kind, err := d.Kind()
+	if err != nil || kind == derivation.Impure || kind == derivation.Fixed {
+		return err
+	}
+	for input := range d.InputDerivations.All() {
+		needed, err := c.derivation(input)
+		if err != nil {
+			return err
+		}
+		if kind, err := needed.Kind(); err == nil && kind == derivation.Impure {
+			return fmt.Errorf("pure derivation '%s' depends on impure derivation '%s'", drv, input)
 		}
 	}
 	return nil
