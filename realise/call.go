@@ -204,6 +204,9 @@ func (c *call) present(paths []derivation.DerivedPath, which []int, results []st
 		built, ok := paths[i].(derivation.Built)
 		switch {
 		case present[n].Status.Succeeded():
+			if err := c.registerPresent(&results[i]); err != nil {
+				return err
+			}
 		case ok && present[n].Status == store.MiscFailure:
 			c.collect(&results[i], built)
 		case present[n].Message != "":

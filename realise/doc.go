@@ -18,6 +18,13 @@
 // If a substituter fails although the plan relied on it, the derivation fails with the status TransientFailure, or is
 // built too if [Settings.Fallback] is set.
 //
+// # Paths that depend on contents
+//
+// An output can be content-addressed, and then its path is known only after its build. A derivation that needs such an output is
+// resolved: its inputs are replaced by the paths of their outputs. The goal adds the resolved derivation to the store, builds that one, and
+// registers its outputs as those of the derivation that was wanted. Dynamic derivations, which are outputs themselves,
+// are not supported.
+//
 // # Failures
 //
 // A failure stops the call: running builds are killed, and nothing else starts. With [Settings.KeepGoing] the call

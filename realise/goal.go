@@ -129,6 +129,9 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkPure(g.drv, d); err != nil {
+		return nil, err
+	}
 	failed, err := c.makeInputs(d)
 	if err != nil {
 		return nil, err
@@ -140,8 +143,22 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	req := &builder.Request{Path: g.drv, Derivation: d, Inputs: inputs, Mode: c.modeOf(g)}
+	resolve, err := c.mustResolve(d)
+	if err != nil {
+		return nil, err
+	}
+	if resolve {
+		if req, err = c.resolve(req); err != nil {
+			return nil, err
+		}
+	}
 	prepared = true
-	return c.execute(&builder.Request{Path: g.drv, Derivation: d, Inputs: inputs, Mode: c.modeOf(g)})
+	result, err := c.execute(req)
+	if err == nil && result.Status.Succeeded() {
+		err = c.register(g.drv, d, resolve, result.Outputs)
+	}
+	return result, err
 }
 
 // modeOf returns the mode in which a derivation is built: what the caller wants is checked or repaired, and its inputs are
@@ -272,6 +289,9 @@ func (c *call) inputs(d *derivation.Derivation) (map[storepath.Path]map[string]s
 		paths := make(map[string]storepath.Path, used.Names.Len())
 		for _, name := range used.Names.Slice() {
 			out, has := outputs[name]
+			if built := c.builtOutput(input, name); built != "" {
+				out = built
+			}
 			if !has {
 				return nil, fmt.Errorf("derivation '%s' requires non-existent output '%s' from input derivation '%s'", d.Name, name, input)
 			}

@@ -25,6 +25,10 @@ type Settings struct {
 	// KeepGoing continues after a failure with everything that does not depend on it, Nix's keep-going.
 	KeepGoing bool
 
+	// Realisations registers the paths of all outputs, not only of those whose paths depend on contents. Nix does that with
+	// the experimental feature ca-derivations, and its clients then expect it.
+	Realisations bool
+
 	// Executor builds the derivations.
 	Executor Executor
 }

@@ -118,7 +118,7 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 		}
 		r := conf.Reader()
 		o := a.builderOptions(conf, r, c)
-		settings := &realise.Settings{MaxJobs: jobs(r), KeepGoing: r.Bool("keep-going")}
+		settings := &realise.Settings{MaxJobs: jobs(r), KeepGoing: r.Bool("keep-going"), Realisations: hasFeature(r, "ca-derivations")}
 		err := r.Err()
 		if err != nil {
 			return nil, &usageError{err}
@@ -179,6 +179,9 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 		PollInterval:  r.Seconds("build-poll-interval"),
 		ImpureEnv:     a.impureEnv(conf, c.open.serving),
 	}
+	if hasFeature(r, "ca-derivations") {
+		o.SystemFeatures = append(o.SystemFeatures, "ca-derivations") // as in Nix
+	}
 	if r.Bool("run-diff-hook") {
 		o.DiffHook = r.Text("diff-hook")
 	}
@@ -220,6 +223,11 @@ func hasUser(id uint32) bool {
 		}
 	}
 	return false
+}
+
+// hasFeature reports whether the configuration has an experimental feature.
+func hasFeature(r *nixconf.Reader, name string) bool {
+	return slices.Contains(r.Words("experimental-features"), name)
 }
 
 func sandboxMode(text string) builder.SandboxMode {
