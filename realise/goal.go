@@ -18,13 +18,14 @@ import (
 type goal struct {
 	drv      storepath.Path
 	started  bool
-	wanted   bool          // a caller gets the result, so the call does not log it
+	wanted   bool          // the caller gets the result
+	needed   bool          // another goal waits for it
 	done     chan struct{} // closed when result is set
 	result   store.BuildResult
 	wasTried bool
 }
 
-// start returns the goal of a derivation, which runs from now on.
+// start returns the goal of a derivation, which runs from now on. It is wanted by the caller, or needed by another goal.
 func (c *call) start(drv storepath.Path, wanted bool) *goal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -34,7 +35,7 @@ func (c *call) start(drv storepath.Path, wanted bool) *goal {
 		c.goals[drv] = g
 		c.report.expect(1)
 	}
-	g.wanted = g.wanted || wanted
+	g.wanted, g.needed = g.wanted || wanted, g.needed || !wanted
 	if !g.started {
 		g.started, g.done = true, make(chan struct{})
 		c.turns.prepare()
@@ -88,9 +89,9 @@ func (c *call) run(g *goal) error {
 		return nil
 	}
 	c.mu.Lock()
-	wanted := g.wanted
+	needed := g.needed
 	c.mu.Unlock()
-	if !wanted {
+	if needed { // as in Nix, also if the caller gets the result
 		c.logDependency(result.Message)
 	}
 	c.failed()
