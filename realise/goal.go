@@ -19,14 +19,15 @@ type goal struct {
 	drv      storepath.Path
 	started  bool
 	wanted   bool          // the caller gets the result
-	needed   bool          // another goal waits for it
+	waiters  []*goal       // need its outputs
+	doomed   bool          // something that it needs has failed, and the call does not keep going
 	done     chan struct{} // closed when result is set
 	result   store.BuildResult
 	wasTried bool
 }
 
-// start returns the goal of a derivation, which runs from now on. It is wanted by the caller, or needed by another goal.
-func (c *call) start(drv storepath.Path, wanted bool) *goal {
+// start returns the goal of a derivation, which runs from now on. The waiter needs its outputs; nil is the caller.
+func (c *call) start(drv storepath.Path, waiter *goal) *goal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g := c.goals[drv]
@@ -35,7 +36,11 @@ func (c *call) start(drv storepath.Path, wanted bool) *goal {
 		c.goals[drv] = g
 		c.report.expect(1)
 	}
-	g.wanted, g.needed = g.wanted || wanted, g.needed || !wanted
+	if waiter == nil {
+		g.wanted = true
+	} else {
+		g.waiters = append(g.waiters, waiter)
+	}
 	if !g.started {
 		g.started, g.done = true, make(chan struct{})
 		c.turns.prepare()
@@ -49,7 +54,7 @@ func (c *call) start(drv storepath.Path, wanted bool) *goal {
 
 // collect builds a derivation that the caller wants, and sets the result when its goal has ended.
 func (c *call) collect(r *store.KeyedBuildResult, built derivation.Built) {
-	g := c.start(built.Base(), true)
+	g := c.start(built.Base(), nil)
 	c.goDo(func() error {
 		<-g.done
 		if !g.wasTried {
@@ -88,14 +93,25 @@ func (c *call) run(g *goal) error {
 	if result.Status.Succeeded() {
 		return nil
 	}
-	c.mu.Lock()
-	needed := g.needed
-	c.mu.Unlock()
-	if needed { // as in Nix, also if the caller gets the result
+	if c.isAwaited(g) { // as in Nix, also if the caller gets the result
 		c.logDependency(result.Message)
 	}
 	c.failed()
 	return nil
+}
+
+// isAwaited reports whether another goal still waits for a goal that has failed. Unless the call keeps going, a goal waits
+// no longer after the first failure.
+func (c *call) isAwaited(g *goal) bool {
+	settings, err := c.load()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	awaited := false
+	for _, w := range g.waiters {
+		awaited = awaited || !w.doomed
+		w.doomed = err != nil || !settings.KeepGoing
+	}
+	return awaited
 }
 
 // runOnce makes the inputs of a derivation valid, and builds it. The goal is preparing when it is called.
@@ -113,7 +129,7 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	failed, err := c.makeInputs(d)
+	failed, err := c.makeInputs(g, d)
 	if err != nil {
 		return nil, err
 	}
@@ -160,8 +176,8 @@ func (c *call) derivation(drv storepath.Path) (*derivation.Derivation, error) {
 	return d, err
 }
 
-// makeInputs makes the inputs of a derivation valid, and returns how many of them could not be.
-func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
+// makeInputs makes the inputs of a derivation valid for its goal, and returns how many of them could not be.
+func (c *call) makeInputs(g *goal, d *derivation.Derivation) (failed int, err error) {
 	var goals []*goal
 	var others []derivation.DerivedPath
 	for input, used := range d.InputDerivations.All() {
@@ -172,7 +188,7 @@ func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 		_, planned := c.goals[input]
 		c.mu.Unlock()
 		if planned {
-			goals = append(goals, c.start(input, false))
+			goals = append(goals, c.start(input, g))
 		} else {
 			others = append(others, derivation.Built{Drv: derivation.Opaque{Path: input}, Outputs: derivation.NamedOutputs(used.Names.Slice()...)})
 		}
@@ -191,7 +207,7 @@ func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 			switch {
 			case r.Status.Succeeded():
 			case r.Status == store.MiscFailure: // its outputs were deleted, or could not be fetched
-				goals = append(goals, c.start(r.Path.Base(), false))
+				goals = append(goals, c.start(r.Path.Base(), g))
 			default:
 				failed++
 				if r.Message != "" {
@@ -202,9 +218,9 @@ func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 	}
 	// Every goal ends soon after the call has stopped. So this goal always waits, and a failure reaches everything
 	// that depends on it.
-	for _, g := range goals {
-		<-g.done
-		if g.wasTried && !g.result.Status.Succeeded() {
+	for _, needed := range goals {
+		<-needed.done
+		if needed.wasTried && !needed.result.Status.Succeeded() {
 			failed++
 		}
 	}
