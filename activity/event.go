@@ -1,6 +1,9 @@
 package activity
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // A Verbosity is the importance of an event, or the least importance that a client wants
 // to see.
@@ -138,6 +141,23 @@ type Log struct {
 	// came over the protocol, which does not transmit it. A server filters the lines by the
 	// client's verbosity before it sends them.
 	Level Verbosity
+}
+
+// ErrorLog returns the line for an error, in the form of Nix: "error: " and the text, whose further lines have the
+// indentation of the first.
+func ErrorLog(text string) Log {
+	return Log{Level: LevelError, Text: strings.TrimRight("error: "+Indent(text), " ")}
+}
+
+// Indent returns the text of an error as Nix prints it after "error: ": further lines have the indentation of the first.
+func Indent(text string) string {
+	lines := strings.Split(strings.TrimRight(text, " \t\r\n"), "\n")
+	for i := 1; i < len(lines); i++ {
+		if lines[i] = strings.TrimRight(lines[i], " \t\r"); lines[i] != "" {
+			lines[i] = "       " + lines[i]
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // A Start starts an activity.

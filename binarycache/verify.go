@@ -70,7 +70,7 @@ func (v *verifier) report(ctx context.Context, format string, args ...any) {
 	defer v.mu.Unlock()
 	v.errorsRemain = true
 	if h := activity.HandlerOf(ctx); h != nil {
-		h.HandleEvent(activity.Log{Level: activity.LevelError, Text: "error: " + fmt.Sprintf(format, args...)})
+		h.HandleEvent(activity.ErrorLog(fmt.Sprintf(format, args...)))
 	}
 }
 

@@ -184,3 +184,20 @@ func shellNumber(s string) (word string, ok bool) {
 	}
 	return strconv.Itoa(int(f)), true
 }
+
+// replacedAttributes are the attributes that the attribute outputChecks replaces in a derivation with structured attributes.
+var replacedAttributes = []string{"allowedReferences", "allowedRequisites", "disallowedRequisites", "disallowedReferences", "maxSize", "maxClosureSize"}
+
+// warnOfIgnored warns about conditions for outputs that have no effect. Nix does so each time when it reads the derivation.
+func (b *build) warnOfIgnored() error {
+	attrs, _, err := b.drv.StructuredAttrs()
+	if err != nil {
+		return err
+	}
+	for _, name := range replacedAttributes {
+		if _, ok := attrs.Get(name); ok {
+			b.warn("'structuredAttrs' disables the effect of the top-level attribute '" + name + "'; use 'outputChecks' instead")
+		}
+	}
+	return nil
+}

@@ -38,6 +38,9 @@ func (r *Builder) Build(ctx context.Context, req *Request) (*store.BuildResult, 
 		return nil, err
 	}
 	b.report(ctx)
+	if err := b.warnOfIgnored(); err != nil {
+		return nil, err
+	}
 	r.removeDead(ctx, b, false)
 	status, outputs, err := b.run(ctx)
 	r.removeDead(context.WithoutCancel(ctx), b, true)

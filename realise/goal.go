@@ -18,16 +18,18 @@ import (
 type goal struct {
 	drv       storepath.Path
 	started   bool
-	wanted    bool          // a caller gets the result, so the call does not log it
+	wanted    bool          // the caller gets the result
+	waiters   []*goal       // need its outputs
+	wake      chan struct{} // gets a value when something that it needs has failed, and the call does not keep going
+	doomed    bool          // it has got that value, or the call has stopped
 	done      chan struct{} // closed when result is set
 	result    store.BuildResult
 	wasTried  bool
 	hasFailed bool
-	waiting   []chan struct{} // of the goals that need this one, each of which gets a value when it fails
 }
 
-// start returns the goal of a derivation, which runs from now on.
-func (c *call) start(drv storepath.Path, wanted bool) *goal {
+// start returns the goal of a derivation, which runs from now on. The waiter needs its outputs; nil is the caller.
+func (c *call) start(drv storepath.Path, waiter *goal) *goal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g := c.goals[drv]
@@ -36,9 +38,13 @@ func (c *call) start(drv storepath.Path, wanted bool) *goal {
 		c.goals[drv] = g
 		c.report.expect(1)
 	}
-	g.wanted = g.wanted || wanted
+	if waiter == nil {
+		g.wanted = true
+	} else {
+		g.waiters = append(g.waiters, waiter)
+	}
 	if !g.started {
-		g.started, g.done = true, make(chan struct{})
+		g.started, g.done, g.wake = true, make(chan struct{}), make(chan struct{}, 1)
 		c.turns.prepare()
 		c.goDo(func() error {
 			defer close(g.done)
@@ -50,7 +56,7 @@ func (c *call) start(drv storepath.Path, wanted bool) *goal {
 
 // collect builds a derivation that the caller wants, and sets the result when its goal has ended.
 func (c *call) collect(r *store.KeyedBuildResult, built derivation.Built) {
-	g := c.start(built.Base(), true)
+	g := c.start(built.Base(), nil)
 	c.goDo(func() error {
 		<-g.done
 		if !g.wasTried {
@@ -89,27 +95,36 @@ func (c *call) run(g *goal) error {
 	if result.Status.Succeeded() {
 		return nil
 	}
+	keepsGoing := c.keepsGoing()
+	awaited := false // by a goal that has not failed yet; Nix then logs the failure, also if the caller gets the result
 	c.mu.Lock()
-	wanted := g.wanted
 	g.hasFailed = true
+	for _, w := range g.waiters {
+		awaited = awaited || !w.doomed
+		if !keepsGoing {
+			w.doomed = true
+			w.wakeUnless(g.wanted)
+		}
+	}
+	wanted := g.wanted
 	c.mu.Unlock()
+	if awaited {
+		c.logDependency(result.Message)
+	}
 	if wanted {
 		c.failed() // as in Nix, only the failure of what the caller wants stops the call
-		return nil
 	}
-	c.logDependency(result.Message)
-	c.mu.Lock()
-	for _, w := range g.waiting {
-		notify(w)
-	}
-	c.mu.Unlock()
 	return nil
 }
 
-// notify sends a value to a channel that holds one, unless it has one already.
-func notify(w chan struct{}) {
+// wakeUnless tells a goal that something that it needs has failed. If the caller wants that too, its failure stops the call,
+// and the goal counts as not tried.
+func (g *goal) wakeUnless(wanted bool) {
+	if wanted {
+		return
+	}
 	select {
-	case w <- struct{}{}:
+	case g.wake <- struct{}{}:
 	default:
 	}
 }
@@ -132,7 +147,7 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 	if err := c.checkPure(g.drv, d); err != nil {
 		return nil, err
 	}
-	failed, err := c.makeInputs(d)
+	failed, err := c.makeInputs(g, d)
 	if err != nil {
 		return nil, err
 	}
@@ -198,8 +213,8 @@ func (c *call) derivation(drv storepath.Path) (*derivation.Derivation, error) {
 	return d, err
 }
 
-// makeInputs makes the inputs of a derivation valid, and returns how many of them could not be.
-func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
+// makeInputs makes the inputs of a derivation valid for its goal, and returns how many of them could not be.
+func (c *call) makeInputs(g *goal, d *derivation.Derivation) (failed int, err error) {
 	var goals []*goal
 	var others []derivation.DerivedPath
 	for input, used := range d.InputDerivations.All() {
@@ -210,7 +225,7 @@ func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 		_, planned := c.goals[input]
 		c.mu.Unlock()
 		if planned {
-			goals = append(goals, c.start(input, false))
+			goals = append(goals, c.start(input, g))
 		} else {
 			others = append(others, derivation.Built{Drv: derivation.Opaque{Path: input}, Outputs: derivation.NamedOutputs(used.Names.Slice()...)})
 		}
@@ -229,7 +244,7 @@ func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 			switch {
 			case r.Status.Succeeded():
 			case r.Status == store.MiscFailure: // its outputs were deleted, or could not be fetched
-				goals = append(goals, c.start(r.Path.Base(), false))
+				goals = append(goals, c.start(r.Path.Base(), g))
 			default:
 				failed++
 				if r.Message != "" {
@@ -238,7 +253,7 @@ func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 			}
 		}
 	}
-	failed += c.await(goals)
+	failed += c.await(g, goals)
 	if c.ctx.Err() != nil && failed == 0 {
 		return 0, context.Cause(c.ctx)
 	}
@@ -252,26 +267,24 @@ func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 // ends soon after the call has stopped.
 //
 // A wanted derivation that fails stops the call before its goal ends, so it does not count without keep-going.
-func (c *call) await(goals []*goal) (failed int) {
-	failure := make(chan struct{}, 1)
+func (c *call) await(g *goal, goals []*goal) (failed int) {
 	keepsGoing := c.keepsGoing()
 	if !keepsGoing {
 		c.mu.Lock()
-		for _, g := range goals {
-			g.waiting = append(g.waiting, failure)
-			if g.hasFailed && !g.wanted {
-				notify(failure)
+		for _, needed := range goals { // it may have failed before this goal waited for it
+			if needed.hasFailed {
+				g.wakeUnless(needed.wanted)
 			}
 		}
 		c.mu.Unlock()
 	}
-	for _, g := range goals {
+	for _, needed := range goals {
 		select {
-		case <-g.done:
-			if g.wasTried && !g.result.Status.Succeeded() && (keepsGoing || !c.isWanted(g)) {
+		case <-needed.done:
+			if needed.wasTried && !needed.result.Status.Succeeded() && (keepsGoing || !c.isWanted(needed)) {
 				failed++
 			}
-		case <-failure:
+		case <-g.wake:
 			return failed + 1
 		}
 	}

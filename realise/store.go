@@ -115,7 +115,7 @@ func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, 
 // logError reports an error that is not the result of the call.
 func logError(h activity.Handler, message string) {
 	if h != nil {
-		h.HandleEvent(activity.Log{Level: activity.LevelError, Text: "error: " + message})
+		h.HandleEvent(activity.ErrorLog(message))
 	}
 }
 
@@ -124,7 +124,15 @@ func buildError(ctx context.Context, paths []derivation.DerivedPath, err error) 
 	if ctx.Err() != nil || errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	return &store.BuildError{Paths: paths, Err: err}
+	return &store.BuildError{Paths: paths, Err: withoutBuildError(err)}
+}
+
+// withoutBuildError removes the paths that the store below was asked for from an error. The caller did not choose them.
+func withoutBuildError(err error) error {
+	if failed, ok := errors.AsType[*store.BuildError](err); ok {
+		return failed.Err
+	}
+	return err
 }
 
 // BuildPathsWithResults does the same as [Store.BuildPaths] and returns how each path ended, in the order of the paths.
@@ -132,7 +140,7 @@ func buildError(ctx context.Context, paths []derivation.DerivedPath, err error) 
 func (s *Store) BuildPathsWithResults(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
 	results, err := s.realise(ctx, paths, mode)
 	if err != nil {
-		return nil, buildError(ctx, paths, err)
+		return nil, withoutBuildError(err)
 	}
 	tried := results[:0]
 	for _, r := range results {

@@ -163,7 +163,7 @@ func ResultsError(h activity.Handler, results []KeyedBuildResult) error {
 	}
 	if h != nil && len(messages) > 0 {
 		for _, m := range append(messages[1:], messages[0]) { // the order of Nix
-			h.HandleEvent(activity.Log{Level: activity.LevelError, Text: "error: " + m})
+			h.HandleEvent(activity.ErrorLog(m))
 		}
 	}
 	return fmt.Errorf("build of %s failed", strings.Join(failed, ", "))

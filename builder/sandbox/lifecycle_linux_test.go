@@ -156,7 +156,7 @@ func TestExit(t *testing.T) {
 			t.Errorf("got %+v", result)
 		}
 		req.Program = "/nope"
-		if result, log := run(t, req); result.ExitCode != 1 || log != "error: executing '/nope': No such file or directory\n" {
+		if result, log := run(t, req); result.ExitCode != 1 || log != "error: executing '/nope': No such file or directory" {
 			t.Errorf("got %+v, %q", result, log)
 		}
 		req.Builtin = "nope"

@@ -285,7 +285,7 @@ func (s *setup) loadFilter() error {
 	return err
 }
 
-// execute executes the program. Its errors are output of the process, as in Nix.
+// execute executes the program. Its errors are output of the process, without a line feed, as in Nix.
 func (s *setup) execute() int {
 	if s.builtin != nil {
 		return s.waitBuiltin()
@@ -296,7 +296,7 @@ func (s *setup) execute() int {
 	if err == nil {
 		err = syscall.Exec(s.req.Program, s.req.Args, s.req.Env)
 	}
-	fmt.Fprintf(os.Stderr, "error: executing '%s': %s\n", s.req.Program, systemText(err))
+	fmt.Fprintf(os.Stderr, "error: executing '%s': %s", s.req.Program, systemText(err))
 	return 1
 }
 

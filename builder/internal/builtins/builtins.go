@@ -16,8 +16,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
+	"pix/activity"
 	"pix/builder/sandbox"
 )
 
@@ -98,19 +98,12 @@ func (e *traceError) Error() string {
 
 func (e *traceError) Unwrap() error { return e.err }
 
-// indented returns an error with the text as Nix prints it after "error: ": all following lines have the indentation of the
-// first.
+// indented returns an error with the text as Nix prints it after "error: ".
 func indented(err error) error {
 	if err == nil {
 		return nil
 	}
-	lines := strings.Split(strings.TrimRight(err.Error(), " \t\r\n"), "\n")
-	for i := 1; i < len(lines); i++ {
-		if lines[i] = strings.TrimRight(lines[i], " \t\r"); lines[i] != "" {
-			lines[i] = "       " + lines[i]
-		}
-	}
-	return errors.New(strings.Join(lines, "\n"))
+	return errors.New(activity.Indent(err.Error()))
 }
 
 // A logger writes messages for the user as lines of the log, in the form in which Nix's own builders do.

@@ -70,7 +70,7 @@ func unpackChannel(ctx context.Context, in *Input, _ *logger) error {
 func unpackFile(ctx context.Context, root *os.Root, name string) error {
 	file, err := os.Open(name)
 	if err != nil {
-		return err
+		return fmt.Errorf("failed to open archive: Failed to open '%s'", name) // the text of libarchive
 	}
 	defer file.Close()
 	src, err := decompress(contextio.NewReader(ctx, file))
