@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	"pix/localstore/internal/objects"
 	"pix/store"
@@ -32,8 +34,22 @@ func (s *Store) RemoveObject(ctx context.Context, path storepath.Path) error {
 	if _, err := s.dir.Parse(string(path)); err != nil {
 		return err
 	}
-	return s.removeRemains(ctx, path)
+	for deadline := time.Now().Add(removeTime); ; {
+		err := s.removeRemains(ctx, path)
+		if !errors.Is(err, syscall.ENOTEMPTY) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
+
+// removeTime is how long RemoveObject tries again. The builder of a process that was killed may add files to its output
+// until its own death signal arrives.
+const removeTime = 2 * time.Second
 
 // AddOutput moves the file or directory at from to the place of info.Path. The caller holds the lock of the path, and
 // no other process changes from, which is canonical and on the file system of the store. If from is the place

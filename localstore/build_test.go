@@ -3,6 +3,7 @@ package localstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -316,4 +317,31 @@ func TestRealOutputs(t *testing.T) {
 			checkAgree(t, d, s)
 		}
 	})
+}
+
+// RemoveObject removes an output to which a builder adds files for a moment longer.
+func TestRemoveObjectInUse(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	dir := s.ObjectFile(somePath(t, 1))
+	for range 5 {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.Now().Add(100 * time.Millisecond)
+		var writers sync.WaitGroup
+		for w := range 4 {
+			writers.Go(func() {
+				for i := 0; time.Now().Before(deadline); i++ {
+					os.WriteFile(filepath.Join(dir, fmt.Sprint(w, "-", i)), nil, 0o644) // the directory may be gone
+				}
+			})
+		}
+		if err := s.RemoveObject(t.Context(), somePath(t, 1)); err != nil {
+			t.Error(err)
+		}
+		writers.Wait()
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the object is still there: %v", err)
+		}
+	}
 }
