@@ -278,10 +278,10 @@ func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 		return nil, err
 	}
 	defer leave()
-	if err := c.store.opts.Slots.acquire(c.ctx, settings.MaxJobs); err != nil {
+	if err := c.store.opts.Slots.acquire(c.ctx, settings.Client, settings.MaxJobs); err != nil {
 		return nil, err
 	}
-	defer c.store.opts.Slots.release()
+	defer c.store.opts.Slots.release(settings.Client)
 	c.report.began()
 	result, err := settings.Executor.Build(c.ctx, req)
 	c.report.ended(err == nil && result.Status.Succeeded())

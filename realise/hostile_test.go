@@ -315,3 +315,41 @@ func TestInputSourcesOfDerivation(t *testing.T) {
 	d.Env.Set("out", "")
 	build(store.DependencyFailed)
 }
+
+// Calls of one client, however many, leave slots to those of another one.
+func TestFairClients(t *testing.T) {
+	w := newWorld(t)
+	w.jobs, w.slots = 1, realise.NewSlots(2)
+	var ended atomic.Int32
+	w.build = func(ctx context.Context, name string) *store.BuildResult {
+		if strings.HasPrefix(name, "many") {
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			ended.Add(1)
+		}
+		return nil
+	}
+	var drvs []derivation.DerivedPath
+	for i := range 50 {
+		drvs = append(drvs, out(w.derive(fmt.Sprint("many", i))))
+	}
+	single := out(w.derive("single"))
+	s := w.store()
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), clientKey{}, "busy"))
+	var calls sync.WaitGroup
+	for _, drv := range drvs {
+		calls.Go(func() { _ = s.BuildPaths(ctx, []derivation.DerivedPath{drv}, store.BuildNormal) })
+	}
+	time.Sleep(100 * time.Millisecond)
+	before := ended.Load()
+	if err := s.BuildPaths(context.WithValue(t.Context(), clientKey{}, "other"), []derivation.DerivedPath{single}, store.BuildNormal); err != nil {
+		t.Error(err)
+	}
+	if n := ended.Load() - before; n > 10 {
+		t.Errorf("%d builds of another client ended before the only one of this client", n)
+	}
+	cancel()
+	calls.Wait()
+}

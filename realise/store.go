@@ -25,6 +25,9 @@ type Settings struct {
 	// KeepGoing continues after a failure with everything that does not depend on it, Nix's keep-going.
 	KeepGoing bool
 
+	// Client names who makes the call: slots are given to clients in turn.
+	Client string
+
 	// Executor builds the derivations.
 	Executor Executor
 }
