@@ -38,9 +38,10 @@ func (s *Store) CreateLog(_ context.Context, drv storepath.Path) (io.WriteCloser
 	return f, nil
 }
 
-// createAt makes an empty file, which takes the place of another in one step.
+// createAt makes an empty file, which takes the place of another in one step. The name may be as long as a name can be, so the
+// temporary one does not contain it.
 func createAt(name string) (*os.File, error) {
-	temp := name + ".tmp-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatUint(rand.Uint64(), 36)
+	temp := filepath.Join(filepath.Dir(name), ".tmp-"+strconv.Itoa(os.Getpid())+"-"+strconv.FormatUint(rand.Uint64(), 36))
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, modes.File)
 	if err != nil {
 		return nil, err

@@ -345,3 +345,22 @@ func TestRemoveObjectInUse(t *testing.T) {
 		}
 	}
 }
+
+// The log of a derivation can have the longest name, and nothing else is left beside it.
+func TestLogOfLongestName(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	drv, err := s.Dir().ParseBase(strings.Repeat("0", 32) + "-" + strings.Repeat("x", storepath.MaxNameLen-4) + ".drv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := s.CreateLog(t.Context(), drv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(s.log(drv))); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}

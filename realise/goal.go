@@ -56,6 +56,10 @@ func (c *call) start(drv storepath.Path, waiter *goal) *goal {
 
 // collect builds a derivation that the caller wants, and sets the result when its goal has ended.
 func (c *call) collect(r *store.KeyedBuildResult, built derivation.Built) {
+	if err := c.checkNames(built); err != nil {
+		c.abort(err)
+		return
+	}
 	g := c.start(built.Base(), nil)
 	c.goDo(func() error {
 		<-g.done
@@ -80,6 +84,24 @@ func (c *call) collect(r *store.KeyedBuildResult, built derivation.Built) {
 		r.Outputs = outputs
 		return nil
 	})
+}
+
+// checkNames returns an error for an output that the derivation does not have, before anything is built for it. The goal reports a
+// derivation that cannot be read.
+func (c *call) checkNames(built derivation.Built) error {
+	if built.Outputs.Names().Len() == 0 { // all outputs
+		return nil
+	}
+	d, err := c.derivation(built.Base())
+	if err != nil {
+		return nil
+	}
+	for _, name := range built.Outputs.Names().Slice() {
+		if _, has := d.Outputs.Get(name); !has {
+			return fmt.Errorf("derivation '%s' does not have output '%s'", built.Base(), name)
+		}
+	}
+	return nil
 }
 
 // run makes the inputs of a derivation valid, and builds it.
@@ -334,19 +356,60 @@ func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 		return nil, err
 	}
 	defer leave()
-	if err := c.store.opts.Slots.acquire(c.ctx, settings.MaxJobs); err != nil {
+	if err := c.store.opts.Slots.acquire(c.ctx, settings.Client, settings.MaxJobs); err != nil {
 		return nil, err
 	}
-	defer c.store.opts.Slots.release()
+	defer c.store.opts.Slots.release(settings.Client)
 	c.report.began()
 	result, err := settings.Executor.Build(c.ctx, req)
 	c.report.ended(err == nil && result.Status.Succeeded())
 	return result, err
 }
 
-// buildBasic builds a derivation whose inputs are all valid.
+// makeSources makes the input sources of a derivation valid that need not be in the store itself, and so does not keep them from
+// collectors. It returns how many of them could not be made.
+func (c *call) makeSources(d *derivation.Derivation) (failed int, err error) {
+	sources := d.InputSources.Slice()
+	if err := store.AddTempRoots(c.ctx, c.store.Store, sources); err != nil {
+		return 0, err
+	}
+	valid, err := c.store.QueryValidPaths(c.ctx, sources, false)
+	if err != nil || len(valid) == len(sources) {
+		return 0, err
+	}
+	present := make(map[storepath.Path]bool, len(valid))
+	for _, path := range valid {
+		present[path] = true
+	}
+	var missing []derivation.DerivedPath
+	for _, path := range sources {
+		if !present[path] {
+			missing = append(missing, derivation.Opaque{Path: path})
+		}
+	}
+	results, err := c.substitute(missing, store.BuildNormal)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range results {
+		if !r.Status.Succeeded() {
+			failed++
+			c.logDependency(r.Message)
+		}
+	}
+	return failed, nil
+}
+
+// buildBasic builds a derivation whose input derivations are built.
 func (c *call) buildBasic(path storepath.Path, d *derivation.Derivation) (*store.BuildResult, error) {
 	c.report.expect(1)
+	failed, err := c.makeSources(d)
+	if err != nil {
+		return nil, err
+	}
+	if failed > 0 {
+		return dependencyFailed(path, d, failed), nil
+	}
 	c.turns.prepare()
 	return c.execute(&builder.Request{Path: path, Derivation: d, Mode: c.mode})
 }

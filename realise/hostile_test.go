@@ -246,3 +246,110 @@ func TestSomeOutputsAreValid(t *testing.T) {
 		t.Errorf("all outputs: %+v, %v, built %q", results, err, w.built)
 	}
 }
+
+// An output that a derivation does not have is an error before anything is built.
+func TestUnknownOutput(t *testing.T) {
+	w := newWorld(t)
+	drv := w.derive("a", w.derive("low"))
+	for _, outputs := range [][]string{{"nope"}, {"out", "nope"}} {
+		_, err := w.store().BuildPathsWithResults(t.Context(), []derivation.DerivedPath{
+			derivation.Built{Drv: derivation.Opaque{Path: drv}, Outputs: derivation.NamedOutputs(outputs...)},
+		}, store.BuildNormal)
+		if err == nil || !strings.Contains(err.Error(), "does not have output 'nope'") || len(w.built) > 0 {
+			t.Errorf("%q: %v, built %q", outputs, err, w.built)
+		}
+	}
+}
+
+// The input sources of a derivation that is not in the store are kept from collectors. If they are missing, they are substituted, or
+// the build fails like one with a failed dependency.
+func TestInputSourcesOfDerivation(t *testing.T) {
+	w := newWorld(t)
+	source, err := w.local.AddTextToStore(t.Context(), "source", "text", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing, err := storepath.DefaultDir.ParseBase(strings.Repeat("0", 32) + "-missing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &derivation.Derivation{Name: "x", Dir: storepath.DefaultDir, Platform: "x86_64-linux", Builder: "/bin/sh"}
+	d.Outputs.Set("out", derivation.DeferredOutput())
+	d.Env.Set("out", "")
+	d.InputSources = derivation.SetOf(source)
+	build := func(want store.BuildStatus) {
+		t.Helper()
+		if err := d.FillOutputPaths(nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		path, err := d.Path()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := w.store().Session(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		w.build = func(ctx context.Context, _ string) *store.BuildResult {
+			gc := w.local
+			result, err := gc.CollectGarbage(ctx, store.GCOptions{Action: store.GCReturnDead})
+			if err != nil {
+				t.Error(err)
+			}
+			for _, p := range result.Paths {
+				if p == string(source) {
+					t.Error("a collector may delete an input source during the build")
+				}
+			}
+			return nil
+		}
+		result, err := s.(*realise.Store).BuildDerivation(t.Context(), path, d, store.BuildNormal)
+		if err != nil || result.Status != want {
+			t.Errorf("%+v, %v", result, err)
+		}
+	}
+	build(store.Built)
+	d.InputSources = derivation.SetOf(source, missing)
+	d.Outputs.Set("out", derivation.DeferredOutput())
+	d.Env.Set("out", "")
+	build(store.DependencyFailed)
+}
+
+// Calls of one client, however many, leave slots to those of another one.
+func TestFairClients(t *testing.T) {
+	w := newWorld(t)
+	w.jobs, w.slots = 1, realise.NewSlots(2)
+	var ended atomic.Int32
+	w.build = func(ctx context.Context, name string) *store.BuildResult {
+		if strings.HasPrefix(name, "many") {
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			ended.Add(1)
+		}
+		return nil
+	}
+	var drvs []derivation.DerivedPath
+	for i := range 50 {
+		drvs = append(drvs, out(w.derive(fmt.Sprint("many", i))))
+	}
+	single := out(w.derive("single"))
+	s := w.store()
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), clientKey{}, "busy"))
+	var calls sync.WaitGroup
+	for _, drv := range drvs {
+		calls.Go(func() { _ = s.BuildPaths(ctx, []derivation.DerivedPath{drv}, store.BuildNormal) })
+	}
+	time.Sleep(100 * time.Millisecond)
+	before := ended.Load()
+	if err := s.BuildPaths(context.WithValue(t.Context(), clientKey{}, "other"), []derivation.DerivedPath{single}, store.BuildNormal); err != nil {
+		t.Error(err)
+	}
+	if n := ended.Load() - before; n > 10 {
+		t.Errorf("%d builds of another client ended before the only one of this client", n)
+	}
+	cancel()
+	calls.Wait()
+}

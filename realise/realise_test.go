@@ -51,10 +51,14 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) store() *realise.Store {
-	return realise.New(w.local, &realise.Options{Slots: w.slots, Settings: func(_ context.Context, s store.Store) (*realise.Settings, error) {
-		return &realise.Settings{MaxJobs: w.jobs, KeepGoing: w.keep, Executor: &executor{w, s}}, nil
+	return realise.New(w.local, &realise.Options{Slots: w.slots, Settings: func(ctx context.Context, s store.Store) (*realise.Settings, error) {
+		client, _ := ctx.Value(clientKey{}).(string)
+		return &realise.Settings{Client: client, MaxJobs: w.jobs, KeepGoing: w.keep, Executor: &executor{w, s}}, nil
 	}})
 }
+
+// clientKey is the key of the name of the client in a context.
+type clientKey struct{}
 
 type executor struct {
 	*world

@@ -11,32 +11,35 @@ import (
 	"pix/storepath"
 )
 
-// Slots limit how many derivations all calls of a store build at once. Calls get them in the order in which they ask.
+// Slots limit how many derivations all calls of a store build at once. The client that has the fewest gets the next one, so that
+// no client keeps the others waiting with many calls. Calls of one client get them in the order in which they ask.
 type Slots struct {
 	n int
 
 	mu      sync.Mutex
 	used    int
+	clients map[string]int // how many each client uses
 	waiting []*slotWaiter
 }
 
 // A slotWaiter is a build that waits for a slot.
 type slotWaiter struct {
-	limit int           // it may begin while fewer builds than this run
-	ready chan struct{} // closed when it has a slot
+	client string
+	limit  int           // it may begin while fewer builds than this run
+	ready  chan struct{} // closed when it has a slot
 }
 
 // NewSlots returns n slots, at least one.
-func NewSlots(n int) *Slots { return &Slots{n: max(1, n)} }
+func NewSlots(n int) *Slots { return &Slots{n: max(1, n), clients: make(map[string]int)} }
 
 // acquire waits for a slot. A call that may build more at once than there are slots, and no more than the machine has
 // processors, can exceed their number by its own builds: builds of one call may wait for each other. A nil *Slots has any
 // number of slots.
-func (s *Slots) acquire(ctx context.Context, maxJobs int) error {
+func (s *Slots) acquire(ctx context.Context, client string, maxJobs int) error {
 	if s == nil {
 		return nil
 	}
-	w := &slotWaiter{s.limit(maxJobs), make(chan struct{})}
+	w := &slotWaiter{client, s.limit(maxJobs), make(chan struct{})}
 	s.mu.Lock()
 	s.waiting = append(s.waiting, w)
 	s.dispatch()
@@ -51,8 +54,7 @@ func (s *Slots) acquire(ctx context.Context, maxJobs int) error {
 	if i := slices.Index(s.waiting, w); i >= 0 {
 		s.waiting = slices.Delete(s.waiting, i, i+1)
 	} else { // it just got a slot
-		s.used--
-		s.dispatch()
+		s.giveBack(client)
 	}
 	return context.Cause(ctx)
 }
@@ -69,26 +71,42 @@ func (s *Slots) most(maxJobs int) int {
 	return max(0, maxJobs)
 }
 
-func (s *Slots) release() {
+func (s *Slots) release(client string) {
 	if s == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.giveBack(client)
+}
+
+// giveBack takes a slot back. Its caller holds the lock.
+func (s *Slots) giveBack(client string) {
 	s.used--
+	if s.clients[client]--; s.clients[client] == 0 {
+		delete(s.clients, client)
+	}
 	s.dispatch()
 }
 
 // dispatch gives free slots to the builds that wait. Its caller holds the lock.
 func (s *Slots) dispatch() {
-	s.waiting = slices.DeleteFunc(s.waiting, func(w *slotWaiter) bool {
-		if s.used >= w.limit {
-			return false
+	for {
+		next := -1
+		for i, w := range s.waiting {
+			if s.used < w.limit && (next < 0 || s.clients[w.client] < s.clients[s.waiting[next].client]) {
+				next = i
+			}
 		}
+		if next < 0 {
+			return
+		}
+		w := s.waiting[next]
+		s.waiting = slices.Delete(s.waiting, next, next+1)
 		s.used++
+		s.clients[w.client]++
 		close(w.ready)
-		return true
-	})
+	}
 }
 
 // turns are the build slots of one call. Goals that wait for one get it in the order of their derivations, by name as in Nix,

@@ -29,6 +29,9 @@ type Settings struct {
 	// the experimental feature ca-derivations, and its clients then expect it.
 	Realisations bool
 
+	// Client names who makes the call: slots are given to clients in turn.
+	Client string
+
 	// Executor builds the derivations.
 	Executor Executor
 }

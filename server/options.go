@@ -141,6 +141,16 @@ func SettingsOf(ctx context.Context) *protocol.SetOptionsRequest {
 	return h.current.Load()
 }
 
+// peerKey is the key of the process at the other end of a connection in the context of its operations.
+type peerKey struct{}
+
+// ClientOf returns the process at the other end of the connection that caused the call with this context, or nil if it
+// is unknown or there is no connection.
+func ClientOf(ctx context.Context) *Peer {
+	peer, _ := ctx.Value(peerKey{}).(*Peer)
+	return peer
+}
+
 // maxUnrestricted is the largest length in bytes of a setting that every client may set. Such
 // settings are numbers. The connection keeps the values until it ends.
 const maxUnrestricted = 64

@@ -175,7 +175,7 @@ func (s *Server) newConn(ctx context.Context, nc net.Conn, peer *Peer) *conn {
 	if peer != nil {
 		user.uid = peer.UID
 	}
-	c := newConn(ctx, nc, s.Store, &opts, s.memory, user)
+	c := newConn(context.WithValue(ctx, peerKey{}, peer), nc, s.Store, &opts, s.memory, user)
 	c.refused = refused
 	return c
 }

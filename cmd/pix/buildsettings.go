@@ -118,7 +118,10 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 		}
 		r := conf.Reader()
 		o := a.builderOptions(conf, r, c)
-		settings := &realise.Settings{MaxJobs: jobs(r), KeepGoing: r.Bool("keep-going"), Realisations: hasFeature(r, "ca-derivations")}
+		settings := &realise.Settings{
+			MaxJobs: jobs(r), KeepGoing: r.Bool("keep-going"), Realisations: hasFeature(r, "ca-derivations"),
+			Client: server.ClientOf(ctx).User(),
+		}
 		err := r.Err()
 		if err != nil {
 			return nil, &usageError{err}
