@@ -15,8 +15,8 @@
 //     for the goals of those that are built, and the store below substitutes the others. Then it waits for a build
 //     slot, and an [Executor] builds the derivation.
 //
-// If a substituter fails although the plan relied on it, the derivation fails with the status TransientFailure, or is
-// built too if [Settings.Fallback] is set.
+// A substituter may fail although the plan relied on it. Then the derivation fails with the status TransientFailure.
+// With the setting fallback, the store below reports MiscFailure instead, and the derivation is built.
 //
 // # Failures
 //
@@ -25,8 +25,8 @@
 //
 // # Concurrency
 //
-// All calls of a store share its build slots ([Slots]). A call takes at most as many as its own max-jobs, so a client with
-// many derivations does not keep others waiting for long. Two calls that need the same derivation build it once: the
+// All calls of a store share its build slots ([Slots]). A call takes at most max-jobs of them, so a client with many
+// derivations does not keep others waiting for long. Two calls that need the same derivation build it once: the
 // second call waits, without a slot, until the first one ends, and finds the outputs valid.
 //
 // Sources: src/libstore/build/worker.cc, derivation-goal.cc and derivation-building-goal.cc in Nix 2.34.8.

@@ -95,15 +95,15 @@ type turn struct {
 	ready chan struct{} // closed when the goal has a slot
 }
 
-// prepare says that a goal is preparing, until it calls settle or wait.
-func (t *turns) prepare() {
+// beginPreparing counts a goal as preparing until it calls endPreparing or wait.
+func (t *turns) beginPreparing() {
 	t.mu.Lock()
 	t.preparing++
 	t.mu.Unlock()
 }
 
-// settle says that a goal stops preparing.
-func (t *turns) settle() {
+// endPreparing ends the preparation of a goal that does not wait for a slot.
+func (t *turns) endPreparing() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.preparing--
