@@ -81,8 +81,8 @@ func (c *call) cause(err error) error {
 	return err
 }
 
-// loadSettings returns the settings of the call. It reads them once.
-func (c *call) loadSettings() (*Settings, error) {
+// load returns the settings of the call. It reads them once.
+func (c *call) load() (*Settings, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.settings != nil {
@@ -123,7 +123,7 @@ func (c *call) realise(paths []derivation.DerivedPath) ([]store.KeyedBuildResult
 	}
 	results := make([]store.KeyedBuildResult, len(paths))
 	var rest []int // the paths that need no build
-	c.turns.beginPreparing()
+	c.turns.prepare()
 	for i, path := range paths {
 		results[i].Path, results[i].Status = path, store.MiscFailure
 		if built, ok := path.(derivation.Built); ok && (build[built.Base()] || c.mode != store.BuildNormal) {
@@ -132,7 +132,7 @@ func (c *call) realise(paths []derivation.DerivedPath) ([]store.KeyedBuildResult
 			rest = append(rest, i)
 		}
 	}
-	c.turns.endPreparing() // all goals that the caller wants have started
+	c.turns.settle() // all goals that the caller wants have started
 	c.goDo(func() error { return c.provide(paths, rest, results) })
 	c.tasks.Wait()
 	return results, nil
@@ -210,7 +210,7 @@ func (c *call) provide(paths []derivation.DerivedPath, which []int, results []st
 		case ok && present[n].Status == store.MiscFailure:
 			c.collect(&results[i], built)
 		case present[n].Message != "":
-			c.stopAfterFailure()
+			c.failed()
 		}
 	}
 	return nil
@@ -263,9 +263,9 @@ func (c *call) rootOutputs(paths []derivation.DerivedPath) error {
 	return store.AddTempRoots(c.ctx, c.store.Store, roots)
 }
 
-// stopAfterFailure stops the call, unless its settings have KeepGoing.
-func (c *call) stopAfterFailure() {
-	settings, err := c.loadSettings()
+// failed stops the call, unless its settings have KeepGoing.
+func (c *call) failed() {
+	settings, err := c.load()
 	if err != nil || !settings.KeepGoing {
 		c.stop(errStopped)
 	}

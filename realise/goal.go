@@ -24,7 +24,7 @@ type goal struct {
 	wasTried bool
 }
 
-// start returns the goal of a derivation, and runs it on a goroutine unless it has started before.
+// start returns the goal of a derivation, which runs from now on.
 func (c *call) start(drv storepath.Path, wanted bool) *goal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -37,7 +37,7 @@ func (c *call) start(drv storepath.Path, wanted bool) *goal {
 	g.wanted = g.wanted || wanted
 	if !g.started {
 		g.started, g.done = true, make(chan struct{})
-		c.turns.beginPreparing()
+		c.turns.prepare()
 		c.goDo(func() error {
 			defer close(g.done)
 			return c.run(g)
@@ -74,9 +74,9 @@ func (c *call) collect(r *store.KeyedBuildResult, built derivation.Built) {
 	})
 }
 
-// run builds the derivation of a goal and records the result.
+// run makes the inputs of a derivation valid, and builds it.
 func (c *call) run(g *goal) error {
-	result, err := c.build(g)
+	result, err := c.runOnce(g)
 	if err != nil {
 		if c.ctx.Err() != nil {
 			return nil // another goal has failed, or the caller has cancelled
@@ -93,16 +93,16 @@ func (c *call) run(g *goal) error {
 	if !wanted {
 		c.logDependency(result.Message)
 	}
-	c.stopAfterFailure()
+	c.failed()
 	return nil
 }
 
-// build makes the inputs of a derivation valid, and builds it. The goal must be preparing: see turns.
-func (c *call) build(g *goal) (*store.BuildResult, error) {
+// runOnce makes the inputs of a derivation valid, and builds it. The goal is preparing when it is called.
+func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 	prepared := false
 	defer func() {
 		if !prepared {
-			c.turns.endPreparing()
+			c.turns.settle()
 		}
 	}()
 	d, err := c.derivation(g.drv)
@@ -127,8 +127,8 @@ func (c *call) build(g *goal) (*store.BuildResult, error) {
 	return c.execute(&builder.Request{Path: g.drv, Derivation: d, Inputs: inputs, Mode: c.modeOf(g)})
 }
 
-// modeOf returns the mode in which a derivation is built. The mode of the call applies to the derivations that the
-// caller wants. Their inputs are only made valid.
+// modeOf returns the mode in which a derivation is built: what the caller wants is checked or repaired, and its inputs are
+// only made valid.
 func (c *call) modeOf(g *goal) store.BuildMode {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -159,7 +159,7 @@ func (c *call) derivation(drv storepath.Path) (*derivation.Derivation, error) {
 	return d, err
 }
 
-// makeInputs makes the inputs of a derivation valid, and returns how many of them failed.
+// makeInputs makes the inputs of a derivation valid, and returns how many of them could not be.
 func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 	var goals []*goal
 	var others []derivation.DerivedPath
@@ -179,8 +179,8 @@ func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 	if len(goals)+len(others) == 0 {
 		return 0, nil
 	}
-	c.turns.endPreparing() // other goals can build while this one waits
-	defer c.turns.beginPreparing()
+	c.turns.settle() // other goals can build while this one waits
+	defer c.turns.prepare()
 	if len(others) > 0 {
 		results, err := c.substitute(others, store.BuildNormal)
 		if err != nil {
@@ -210,7 +210,7 @@ func (c *call) makeInputs(d *derivation.Derivation) (failed int, err error) {
 	if c.ctx.Err() != nil && failed == 0 {
 		return 0, context.Cause(c.ctx)
 	}
-	if settings, err := c.loadSettings(); err == nil && !settings.KeepGoing {
+	if settings, err := c.load(); err == nil && !settings.KeepGoing {
 		failed = min(failed, 1) // Nix stops counting at the first one
 	}
 	return failed, nil
@@ -237,11 +237,11 @@ func (c *call) inputs(d *derivation.Derivation) (map[storepath.Path]map[string]s
 	return inputs, nil
 }
 
-// execute waits for a slot, and builds. The goal must be preparing: see turns.
+// execute waits for a slot, and builds. The goal is preparing when it is called.
 func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
-	settings, err := c.loadSettings()
+	settings, err := c.load()
 	if err != nil || settings.MaxJobs < 1 {
-		c.turns.endPreparing()
+		c.turns.settle()
 		if err == nil {
 			return localBuildsDisabled(req), nil
 		}
@@ -269,12 +269,11 @@ func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 // buildBasic builds a derivation whose inputs are all valid.
 func (c *call) buildBasic(path storepath.Path, d *derivation.Derivation) (*store.BuildResult, error) {
 	c.report.expect(1)
-	c.turns.beginPreparing()
+	c.turns.prepare()
 	return c.execute(&builder.Request{Path: path, Derivation: d, Mode: c.mode})
 }
 
-// cannotBuild returns the result of a derivation that was not run, with the text of Nix. With outputs, the text lists
-// the known output paths.
+// cannotBuild returns the result of a derivation that was not run, in the words of Nix.
 func cannotBuild(status store.BuildStatus, drv storepath.Path, d *derivation.Derivation, reason string, outputs bool) *store.BuildResult {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Cannot build '%s'.\nReason: %s", drv, reason)

@@ -95,15 +95,15 @@ type turn struct {
 	ready chan struct{} // closed when the goal has a slot
 }
 
-// beginPreparing counts a goal as preparing until it calls endPreparing or wait.
-func (t *turns) beginPreparing() {
+// prepare counts a goal as preparing until it calls settle or wait.
+func (t *turns) prepare() {
 	t.mu.Lock()
 	t.preparing++
 	t.mu.Unlock()
 }
 
-// endPreparing ends the preparation of a goal that does not wait for a slot.
-func (t *turns) endPreparing() {
+// settle ends the preparation of a goal that does not wait for a slot.
+func (t *turns) settle() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.preparing--
