@@ -116,7 +116,7 @@ func (l *buildLog) keep(line string) {
 	}
 }
 
-// end reports an unfinished last line, and ends the activities that the builder has not ended.
+// end reports a last line without a line feed, and ends the activities that the builder has not ended.
 func (l *buildLog) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -194,7 +194,7 @@ func openBelow(parent *os.File, name string) (*os.File, error) {
 
 // take makes an output canonical, finds its references, and computes its hash. A builder with the network may have
 // passed a descriptor of a file to a process outside the sandbox. That process can change the file at any time, so
-// take copies such an output first.
+// take replaces such an output with a copy.
 func (f *finisher) take(ctx context.Context, dir *os.File, m *made) error {
 	info, err := os.Lstat(m.file)
 	if errors.Is(err, fs.ErrNotExist) {

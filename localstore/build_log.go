@@ -15,8 +15,8 @@ import (
 )
 
 // CreateLog returns a writer of the build log of a derivation, which need not be valid. The log is not compressed. It
-// replaces the log of an earlier build, even a compressed one; a program that reads the earlier log goes on reading
-// that. Each write is in the file when it returns, so a killed process leaves everything that it has written.
+// replaces the log of an earlier build, even a compressed one; a program that reads the earlier log continues to read
+// it. Writes are not buffered, so the log is complete even if the process is killed.
 func (s *Store) CreateLog(_ context.Context, drv storepath.Path) (io.WriteCloser, error) {
 	if s.opts.ReadOnly {
 		return nil, ErrReadOnly
@@ -38,7 +38,7 @@ func (s *Store) CreateLog(_ context.Context, drv storepath.Path) (io.WriteCloser
 	return f, nil
 }
 
-// createAt makes an empty file, which takes the place of another in one step.
+// createAt makes an empty file, and atomically replaces an existing one.
 func createAt(name string) (*os.File, error) {
 	temp := name + ".tmp-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatUint(rand.Uint64(), 36)
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, modes.File)

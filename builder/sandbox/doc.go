@@ -1,8 +1,8 @@
 // Package sandbox runs one process, isolated from the machine or not. It knows nothing of Nix.
 //
 // A [Request] describes the process: its program, arguments and environment, the directory that it sees as /, the
-// files and directories that are mounted there, and its user. [Run] starts it, copies its output to a writer, waits
-// for its end and leaves nothing behind: no process, mount or descriptor.
+// files and directories that are mounted there, and its user. [Run] starts it, copies its output to a writer and
+// waits for its end. When Run returns, no process, mount or descriptor is left.
 //
 // # Processes
 //

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// mainCalled says that this program can be executed again as a supervisor.
+// mainCalled is set if this program calls Main. Then it can be executed again as a supervisor.
 var mainCalled atomic.Bool
 
 // Main must be the first call of main in a program that runs processes, before it opens files or starts goroutines. In a

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// greeting is the first thing that a supervisor and a set-up process send. It ends in the version of the messages: a
-// helper of another version is refused before it gets any of them.
+// greeting is the first message of a supervisor or a set-up process. It ends with the version of the messages, so a
+// helper of another version is refused before it receives any.
 const greeting = "pix sandbox 1\n"
 
 // Roles are the names by which this program is executed again, as argv[0].
@@ -22,7 +22,7 @@ const (
 	roleNothing    = "pix-sandbox-nothing" // ends at once
 )
 
-// The descriptors of these processes, after standard input, output and error.
+// The descriptors that these processes inherit, after standard input, output and error.
 const (
 	socketFD     = 3 // of a supervisor its control socket; of the others the socket to the caller of Run
 	executableFD = 4 // the executable that runs builtins
@@ -48,14 +48,14 @@ func (l *launch) code(c *coder) {
 	}
 }
 
-// maxLaunch is more than a launch or an event takes.
+// maxLaunch is more than the size of a launch or an event in bytes.
 const maxLaunch = 4096
 
-// An event tells of a process: a failed step (of its start, or of its set-up), or its end.
+// An event reports the start of a process, a failed step of its start or set-up, or its end.
 type event struct {
 	ok           bool
 	step         string
-	errno        int // 0 if the error is no system call's
+	errno        int // 0 if the error does not come from a system call
 	text         string
 	status       int // as wait reports it
 	user, system time.Duration
@@ -74,7 +74,7 @@ func (e *event) code(c *coder) {
 	}
 }
 
-// A builtinCall is what a builtin gets.
+// A builtinCall names the builtin to run, with its working directory and input.
 type builtinCall struct {
 	name, dir string
 	input     []byte
@@ -86,8 +86,7 @@ func (b *builtinCall) code(c *coder) {
 	c.bytes(&b.input)
 }
 
-// maxMessage bounds what one of our processes accepts from another. A request has at most the environment and the
-// mounts of one process.
+// maxMessage limits the size of a message between processes of this package.
 const maxMessage = 1 << 30
 
 // writeMessage sends a message on a stream, with its length.
@@ -98,7 +97,7 @@ func writeMessage(w io.Writer, m message) error {
 	return err
 }
 
-// readMessage receives a message. io.EOF says that none comes.
+// readMessage receives a message. It returns io.EOF if the stream ends before a message.
 func readMessage(r io.Reader, m message) error {
 	var length [8]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {
@@ -115,7 +114,7 @@ func readMessage(r io.Reader, m message) error {
 	return decode(data, m)
 }
 
-// readGreeting returns an error if what comes is no greeting of this version.
+// readGreeting returns an error unless the next bytes are the greeting of this version.
 func readGreeting(r io.Reader) error {
 	got := make([]byte, len(greeting))
 	n, err := io.ReadFull(r, got)
