@@ -43,8 +43,8 @@ func (b *build) useBuiltin(req *sandbox.Request) (err error) {
 // proxyVariables name the proxies of downloads. HTTP_PROXY is not among them, as in libcurl.
 var proxyVariables = []string{"http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
-// addNetwork adds what a builtin needs for downloads. It runs as another user in the sandbox, where it could not read the files
-// of this one.
+// addNetwork adds what a builtin needs for downloads. It runs as another user in the sandbox, where it could not read
+// the files of this one.
 func (b *build) addNetwork(in *builtins.Input) (err error) {
 	in.Networked, in.HashedMirrors, in.Netrc = true, b.opts.HashedMirrors, b.opts.Netrc
 	if spec, ok := b.drv.Outputs.Get("out"); ok && b.kind == derivation.Fixed && (spec.Method() == storepath.Flat || spec.Method() == storepath.Text) {

@@ -12,18 +12,19 @@
 //  2. Lock the outputs. Another process may have built them meanwhile. Remove invalid leftovers at their paths.
 //  3. Find the input closure, and compute the variables, arguments and files for the builder (env.go, attrs.go,
 //     graph.go).
-//  4. Take a build user, make the build directory and the root of the sandbox, and choose a scratch path for each output (setup.go, users.go,
-//     builddir.go, chroot.go, root.go, sandboxpaths.go, scratch.go).
-//  5. Run the builder, and read its log, until it ends or a limit is reached (run.go, limits.go, log.go, logmessage.go, executor.go, failure.go).
+//  4. Take a build user, make the build directory and the root of the sandbox, and choose a scratch path for each
+//     output (setup.go, users.go, builddir.go, chroot.go, root.go, sandboxpaths.go, scratch.go).
+//  5. Run the builder, and read its log, until it ends or a limit is reached (run.go, limits.go, log.go,
+//     logmessage.go, executor.go, failure.go).
 //  6. Check, rewrite, move and register the outputs (outputs.go).
 //  7. Remove everything that the build has created, except the outputs (cleanup.go).
 //
 // # What a builder can do
 //
-// A builder is any program, and may be hostile. In a sandbox it sees its inputs, read-only, and its build directory, and has
-// no network unless the hash of its output is fixed. All its processes have ended before its outputs are read, and no file is written
-// below the root of the sandbox after the builder has started. What it prints is data: a line that looks
-// like a message of Nix reports a phase, a download or a text, and has no other effect.
+// A builder is any program, and may be hostile. In a sandbox it sees its inputs, read-only, and its build directory,
+// and has no network unless the hash of its output is fixed. All its processes have ended before its outputs are
+// read, and no file is written below the root of the sandbox after the builder has started. What it prints is data: a
+// line that looks like a message of Nix reports a phase, a download or a text, and has no other effect.
 //
 // Options can turn the sandbox off. Then the builder can read and change every file that its user can.
 //
@@ -40,7 +41,8 @@
 //   - Inputs are mounted read-only. Nix without build users lets builders change them.
 //   - A carriage return before a line feed in a log is part of the line end, as in Nix 2.36.
 //   - A builder, an argument or a variable with a NUL byte is rejected. Nix cuts it off.
-//   - Outputs of a failed build do not get into the store. With KeepFailed, the outputs of a sandboxed build are beside the build directory.
+//   - Outputs of a failed build do not get into the store. With KeepFailed, the outputs of a sandboxed build are
+//     beside the build directory.
 //   - Lock files do not stay after a failure.
 //   - Build directories that a killed process has left are removed.
 //   - A line of a log is at most 1 MiB long, and the lines in a message at most 2 MiB together.

@@ -49,8 +49,8 @@ func plainContent(d *derivation.Derivation, o *derivation.Options) *content {
 	return c
 }
 
-// environment returns the variables of the builder, sorted by name. Later assignments replace earlier ones: a derivation can
-// set PATH and HOME, but not TMPDIR.
+// environment returns the variables of the builder, sorted by name. Later assignments replace earlier ones: a
+// derivation can set PATH and HOME, but not TMPDIR.
 func (b *build) environment(c *content) []string {
 	dir := b.dirInSandbox()
 	env := map[string]string{

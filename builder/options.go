@@ -105,8 +105,8 @@ type Options struct {
 	// DiffHook is a program that shows how the outputs of a check differ from the valid ones; "" is none.
 	DiffHook string
 
-	// IgnoredACLs are the names of extended attributes that may stay on outputs. Nil is security.selinux, system.nfs4_acl
-	// and security.csm.
+	// IgnoredACLs are the names of extended attributes that may stay on outputs. Nil is security.selinux,
+	// system.nfs4_acl and security.csm.
 	IgnoredACLs []string
 
 	// AllowedImpureHostDeps are the files and directories of this machine that derivations may ask for

@@ -23,9 +23,10 @@ type Store interface {
 	// parts.
 	AddTempRoots(ctx context.Context, paths []storepath.Path) error
 
-	// LockObjects takes Nix's locks of objects, all or none. A name is the base name of a store path or, for an output
-	// without a known path, the base name of the derivation, a dot and the name of the output: the names of lock files without ".lock". Paths
-	// become temporary roots. It waits while another process holds one of them, and reports that.
+	// LockObjects takes Nix's locks of objects, all or none. A name is the base name of a store path or, for an
+	// output without a known path, the base name of the derivation, a dot and the name of the output: the names of
+	// lock files without ".lock". Paths become temporary roots. It waits while another process holds one of them, and
+	// reports that.
 	LockObjects(ctx context.Context, names ...string) (Locks, error)
 
 	// TryLockObjects returns nil if another process holds one of the locks. The caller may hold others.
@@ -34,9 +35,9 @@ type Store interface {
 	// RemoveObject deletes the object of an invalid path whose lock is held, if there is one.
 	RemoveObject(ctx context.Context, path storepath.Path) error
 
-	// AddOutput moves the file or directory at from, which is canonical and on the file system of the store, to the place of
-	// info.Path, whose lock is held. If replace is set, it takes the place of a valid object (repair). With optimise, its files become hard links to identical
-	// ones of the store. The path is not valid yet.
+	// AddOutput moves the file or directory at from, which is canonical and on the file system of the store, to the
+	// place of info.Path, whose lock is held. If replace is set, it takes the place of a valid object (repair). With
+	// optimise, its files become hard links to identical ones of the store. The path is not valid yet.
 	AddOutput(ctx context.Context, from string, info *store.PathInfo, replace, optimise bool) error
 
 	// RegisterOutputs makes paths valid in one transaction. AddOutput has placed their objects.

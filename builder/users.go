@@ -110,8 +110,8 @@ func (b *build) takeUser(ctx context.Context) error {
 	return nil
 }
 
-// shareStoreDir lets the group of build users make files in the store directory, where a builder without a sandbox puts its
-// outputs. The sticky bit keeps it from removing others. Nix does that when it opens a store.
+// shareStoreDir lets the group of build users make files in the store directory, where a builder without a sandbox
+// puts its outputs. The sticky bit keeps it from removing others. Nix does that when it opens a store.
 func (b *build) shareStoreDir() error {
 	if b.user == nil || b.sandboxed {
 		return nil

@@ -1,5 +1,5 @@
-// Package realise makes derived paths valid. It decides which derivations are built, which paths are substituted, and in
-// which order.
+// Package realise makes derived paths valid. It decides which derivations are built, which paths are substituted, and
+// in which order.
 //
 // [New] adds building to a store that can query, add and perhaps substitute:
 //
@@ -9,8 +9,8 @@
 // # What a call does
 //
 //  1. It substitutes the derivations that are not valid.
-//  2. It plans: [store.FindMissing] walks the derivations and says which of them must be built. The outputs of all others
-//     are valid, or substitutable.
+//  2. It plans: [store.FindMissing] walks the derivations and says which of them must be built. The outputs of all
+//     others are valid, or substitutable.
 //  3. It runs one goal for each derivation to build. A goal first makes the inputs of its derivation valid: it waits
 //     for the goals of those that are built, and the store below substitutes the others. Then it waits for a build
 //     slot, and an [Executor] builds the derivation.

@@ -17,8 +17,9 @@ type Request struct {
 	Env     []string
 	Dir     string
 
-	// Root is the directory of this machine that the process sees as /. It is read-only in the sandbox, except Writable.
-	// The directories /dev and /proc are made in it. "" runs the process without namespaces: it sees the whole machine.
+	// Root is the directory of this machine that the process sees as /. It is read-only in the sandbox, except
+	// Writable. The directories /dev and /proc are made in it. "" runs the process without namespaces: it sees the
+	// whole machine.
 	Root string
 
 	// Mounts are bound below Root, in this order. A mount at /dev replaces the usual devices.
@@ -36,8 +37,8 @@ type Request struct {
 	UID, GID         int
 	HostUID, HostGID int
 
-	// IDs is how many users and groups the process has, from UID and HostUID on: 1, or 65,536 for a process that needs a
-	// range, which has all capabilities in its user namespace and sees /sys. 0 is 1.
+	// IDs is how many users and groups the process has, from UID and HostUID on: 1, or 65,536 for a process that
+	// needs a range, which has all capabilities in its user namespace and sees /sys. 0 is 1.
 	IDs int
 
 	// Groups are the supplementary groups of a process without Root whose HostUID is another user. A process with

@@ -80,7 +80,8 @@ func (r *Runner) KillUser(ctx context.Context, uid, gid int) error {
 	return nil
 }
 
-// Close ends the supervisor, and with it all processes that it runs. The Runner starts another one when it is used again.
+// Close ends the supervisor, and with it all processes that it runs. The Runner starts another one when it is used
+// again.
 func (r *Runner) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

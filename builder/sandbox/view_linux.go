@@ -109,7 +109,8 @@ type view struct {
 	trees []viewTree
 }
 
-// A viewTree is an entry of the new root directory: the target of a symlink, or a copy of a mount and everything below it.
+// A viewTree is an entry of the new root directory: the target of a symlink, or a copy of a mount and everything
+// below it.
 type viewTree struct {
 	place string
 	link  string // of a symlink

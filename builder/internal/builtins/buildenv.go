@@ -56,8 +56,8 @@ type pkg struct {
 	priority int
 }
 
-// parsePackages reads the variable "derivations": for each derivation whether it is active, its priority, the number of its
-// paths, and the paths, separated by white space.
+// parsePackages reads the variable "derivations": for each derivation whether it is active, its priority, the number
+// of its paths, and the paths, separated by white space.
 func parsePackages(text string) (packages []pkg, err error) {
 	words := strings.FieldsFunc(text, func(c rune) bool { return strings.ContainsRune(" \t\n\r", c) })
 	for len(words) > 0 {
