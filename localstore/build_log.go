@@ -38,7 +38,7 @@ func (s *Store) CreateLog(_ context.Context, drv storepath.Path) (io.WriteCloser
 	return f, nil
 }
 
-// createAt makes an empty file, and atomically replaces an existing one.
+// createAt makes an empty file, which takes the place of another in one step.
 func createAt(name string) (*os.File, error) {
 	temp := name + ".tmp-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatUint(rand.Uint64(), 36)
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, modes.File)

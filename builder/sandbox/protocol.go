@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// greeting is the first message of a supervisor or a set-up process. It ends with the version of the messages, so a
-// helper of another version is refused before it receives any.
+// greeting is the first thing that a supervisor and a set-up process send. It ends in the version of the messages: a
+// helper of another version is refused before it gets any of them.
 const greeting = "pix sandbox 1\n"
 
 // Roles are the names by which this program is executed again, as argv[0].
@@ -48,7 +48,7 @@ func (l *launch) code(c *coder) {
 	}
 }
 
-// maxLaunch is more than the size of a launch or an event in bytes.
+// maxLaunch is more than a launch or an event takes.
 const maxLaunch = 4096
 
 // An event reports the start of a process, a failed step of its start or set-up, or its end.

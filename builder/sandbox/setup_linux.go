@@ -287,7 +287,7 @@ func (s *setup) loadFilter() error {
 	return err
 }
 
-// execute executes the program. If that fails, it prints the error as output of the process, as in Nix.
+// execute executes the program. Its errors are output of the process, as in Nix.
 func (s *setup) execute() int {
 	if s.builtin != nil {
 		return s.waitBuiltin()

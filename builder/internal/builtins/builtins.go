@@ -98,8 +98,8 @@ func (e *traceError) Error() string {
 
 func (e *traceError) Unwrap() error { return e.err }
 
-// indented returns an error whose text has the form that Nix prints after "error: ": all lines after the first are
-// indented like the first.
+// indented returns an error with the text as Nix prints it after "error: ": all following lines have the indentation of the
+// first.
 func indented(err error) error {
 	if err == nil {
 		return nil
