@@ -271,7 +271,7 @@ func (c *call) failed() {
 	}
 }
 
-// logDependency reports the failure of a derivation that another derivation needs.
+// logDependency reports the failure of a derivation that another one needs.
 func (c *call) logDependency(message string) {
 	logError(activity.HandlerOf(c.ctx), message)
 }
