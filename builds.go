@@ -13,7 +13,7 @@ import (
 	"pix/store"
 )
 
-// Builds say how a store in a directory builds derivations.
+// Builds are the settings with which a store in a directory builds derivations.
 type Builds struct {
 	// MaxJobs is how many derivations are built at once; 0 is one for each processor.
 	MaxJobs int

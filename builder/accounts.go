@@ -44,7 +44,7 @@ func readAccounts(etc string) (*accounts, error) {
 	return a, err
 }
 
-// readFields calls line with the fields of each line that has at least so many. A file that is missing has no lines.
+// readFields calls line with the fields of each line that has at least least fields. A missing file counts as empty.
 func readFields(file string, least int, line func(fields []string)) error {
 	text, err := os.ReadFile(file)
 	if err != nil && !os.IsNotExist(err) {
@@ -58,7 +58,7 @@ func readFields(file string, least int, line func(fields []string)) error {
 	return nil
 }
 
-// otherGroups returns the groups of a user without one, sorted.
+// otherGroups returns the groups of a user, sorted, except the group without.
 func (a *accounts) otherGroups(name string, user account, without int) []int {
 	all := []int{user.gid}
 	for _, g := range a.groups {

@@ -13,8 +13,9 @@ import (
 	"pix/storepath"
 )
 
-// structuredContent returns the content of a derivation with structured attributes: two files, and variables with their names. The
-// derivation's own variables are not passed on. graphs are the closures that the derivation asks for, as JSON.
+// structuredContent returns the content of a derivation with structured attributes: two files, and variables with
+// their names. The builder does not get the variables of the derivation. graphs are the closures that the derivation
+// asks for, as JSON.
 //
 // See prepareStructuredAttrs and writeShell in Nix's src/libstore/parsed-derivations.cc.
 func structuredContent(d *derivation.Derivation, graphs map[string]string) (*content, error) {
@@ -48,7 +49,8 @@ func outputsJSON(d *derivation.Derivation) string {
 	return "{" + strings.Join(members, ",") + "}"
 }
 
-// spelledByNix returns an object of members, given as JSON, as Nix writes it: the spelling matters, because builders hash it.
+// spelledByNix returns a JSON object with the members, whose values are JSON, exactly as Nix writes it. Builders may
+// hash the text.
 func spelledByNix(members map[string]string) (string, error) {
 	var b strings.Builder
 	b.WriteByte('{')
@@ -74,8 +76,8 @@ func quoteJSON(s string) string {
 	return string(quoted)
 }
 
-// shellVariables returns declarations of bash for the members of a JSON object. Members that the shell cannot hold are left
-// out.
+// shellVariables returns declarations of bash for the members of a JSON object. It leaves out members that bash
+// cannot represent.
 func shellVariables(text string) (string, error) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
@@ -162,9 +164,9 @@ func shellWord(value any) (word string, ok bool) {
 
 func quoteShell(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// shellNumber returns an integral number as Nix on x86 converts it, to a C int: only the lower 32 bits of
-// large integers are left, and large floating-point numbers become the smallest int. Builders see these values, so
-// they stay. Whether a number is integral is decided in single precision.
+// shellNumber returns an integral number as Nix on x86 converts it to a C int: it keeps only the lower 32 bits of
+// large integers, and large floating-point numbers become the smallest int. Builders see these values, so pix must
+// return the same. Nix checks in single precision whether a number is integral.
 func shellNumber(s string) (word string, ok bool) {
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil {

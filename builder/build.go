@@ -25,14 +25,14 @@ type build struct {
 	// outputs are the outputs of the derivation, sorted by name.
 	outputs []*output
 
-	// sandboxed says that the builder runs in a sandbox, and pure that it has no network: its outputs are
+	// sandboxed says that the builder runs in a sandbox. pure says that it has no network, because its outputs are
 	// neither fixed nor impure.
 	sandboxed, pure bool
 
 	// root is the directory that the builder sees as /; "" without a sandbox.
 	root string
 
-	// owner are the user and the group, or the first ones of a range, that the files of the outputs must belong to.
+	// owner has the users and groups that the files of the outputs must belong to.
 	owner ids
 
 	user     *userLock // nil without build users
@@ -55,17 +55,17 @@ type build struct {
 // An output is one output of a build.
 type output struct {
 	name    string
-	path    storepath.Path // where it belongs; "" if that depends on the contents
-	scratch storepath.Path // the path that the builder gets to see
+	path    storepath.Path // the final path; "" if it depends on the contents
+	scratch storepath.Path // the path that the builder writes to
 	valid   bool           // path was valid before the build
-	corrupt bool           // path was valid, and its object damaged, when it was to be repaired
+	corrupt bool           // in a repair: path is valid, but its object is damaged
 }
 
-// redirected reports whether the builder gets another path than the final one, which is known.
+// redirected reports whether the final path is known and the builder writes to another one.
 func (o *output) redirected() bool { return o.path != "" && o.path != o.scratch }
 
-// ids are users and groups of this machine: count of them from uid and gid on. A count of 0 is the user of this process, and no
-// build user.
+// ids are count users from uid on and count groups from gid on, on this machine. A count of 0 means that there is no
+// build user: uid and gid belong to this process.
 type ids struct{ uid, gid, count int }
 
 // A Failure says why a build failed, with the status and the text of Nix.
@@ -80,7 +80,7 @@ type Failure struct {
 
 func (f *Failure) Error() string { return f.Message }
 
-// say reports a line for people.
+// say reports a message to the handler.
 func (b *build) say(level activity.Verbosity, text string) {
 	b.handler.HandleEvent(activity.Log{Level: level, Text: text})
 }

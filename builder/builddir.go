@@ -16,11 +16,12 @@ import (
 	"pix/internal/removetree"
 )
 
-// A buildDir is the directory in which a builder works. In a sandbox its parent is one that only the user of this process
-// may enter, so that the modes that the builder gives its own directory let no other user in.
+// A buildDir is the directory in which a builder works. For a sandbox, only the user of this process may enter its
+// parent. So no other user can enter it, even if the builder changes its mode.
 //
-// A mark, the file NAME.lock beside it, says that the directory is a build's. It is locked while the build runs. If
-// this process is killed, the next one finds a mark that is not locked, and removes the directory: see removeDead.
+// The file NAME.lock beside it, the mark, shows that the directory belongs to a build. It is locked while the build
+// runs. If this process is killed, the next one finds a mark that is not locked, and removes the directory: see
+// removeDead.
 type buildDir struct {
 	base string
 	name string // in base
@@ -32,7 +33,7 @@ type buildDir struct {
 	kept bool
 }
 
-// tmpDirName is the name of the builder's directory below one that it may not enter.
+// tmpDirName is the name of the builder's directory in its private parent.
 const tmpDirName = "build"
 
 // makeBuildDir makes the directory, owned by the builder.
@@ -73,7 +74,7 @@ func (d *buildDir) open(sandboxed bool) (err error) {
 	return err
 }
 
-// makeTop makes the mark and the directory of a name that is free.
+// makeTop makes the mark and the directory, with a name that is free.
 func (d *buildDir) makeTop(text string) error {
 	for {
 		var random [4]byte
@@ -97,7 +98,7 @@ func (d *buildDir) makeTop(text string) error {
 	}
 }
 
-// buildDirs is the directory of all build directories.
+// buildDirs returns the directory that contains all build directories.
 func (b *build) buildDirs() string {
 	if b.opts.BuildDir != "" {
 		return b.opts.BuildDir
@@ -105,7 +106,7 @@ func (b *build) buildDirs() string {
 	return filepath.Join(b.store.StateDir(), "builds")
 }
 
-// checkNotWorldWritable refuses a directory that another user may replace, or one above it.
+// checkNotWorldWritable returns an error if other users may replace a directory or one of its parents.
 func checkNotWorldWritable(path string) error {
 	for {
 		info, err := os.Lstat(path)
@@ -148,7 +149,7 @@ func (b *build) writeBuilderFile(name, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// countKept returns how many directories of ended builds are kept beside this one: they have no mark.
+// countKept returns how many directories of ended builds are kept beside this one. They are those without a mark.
 func (d *buildDir) countKept() (kept int) {
 	entries, err := os.ReadDir(d.base)
 	if err != nil {
@@ -168,7 +169,7 @@ func (d *buildDir) countKept() (kept int) {
 	return kept
 }
 
-// keep leaves the directory for people to look at.
+// keep leaves the directory, and lets all users read it.
 func (d *buildDir) keep() error {
 	d.kept = true
 	err := d.dir.Chmod(0o755)
@@ -178,8 +179,8 @@ func (d *buildDir) keep() error {
 	return errors.Join(err, d.close())
 }
 
-// remove removes the directory. The mode is changed first, so that a process that has a descriptor of it cannot make files in
-// it any more.
+// remove removes the directory. It first removes all permissions, so that a process with a descriptor of the
+// directory can no longer create files in it.
 func (d *buildDir) remove() error {
 	if d == nil || d.kept {
 		return nil
@@ -198,7 +199,7 @@ func (d *buildDir) remove() error {
 	return d.close()
 }
 
-// close releases the descriptors, and removes the mark: the directory is gone, or kept.
+// close closes the descriptors and removes the mark. The directory must be removed already, or kept.
 func (d *buildDir) close() error { return errors.Join(d.closeDir(), d.mark.remove()) }
 
 func (d *buildDir) closeDir() error {

@@ -13,7 +13,7 @@ import (
 type Builder struct {
 	store Store
 	opts  Options
-	clean atomic.Bool // the directories that killed processes have left are removed
+	clean atomic.Bool // the directories of killed processes were removed
 }
 
 // New returns a builder for a store. It starts nothing, and is cheap enough to be called for each client. The options
@@ -29,9 +29,9 @@ func New(s Store, o *Options) *Builder {
 // Build builds one derivation, and registers its outputs. It waits while another process builds it, and then
 // returns [store.AlreadyValid].
 //
-// A build that failed is a result with its status and its message. An error ends the whole request of the client: a
-// derivation that asks for something impossible, a machine that cannot build, an error of the store, or the end of ctx. When
-// Build returns, no process of the build is left.
+// A failed build is a result with a status and a message. Build returns an error if the whole request of the client
+// must end: because the derivation asks for something impossible, the machine cannot build, the store failed, or ctx
+// is done. When Build returns, all processes of the build have ended.
 func (r *Builder) Build(ctx context.Context, req *Request) (*store.BuildResult, error) {
 	b, err := newBuild(r.store, &r.opts, req)
 	if err != nil {
@@ -47,9 +47,9 @@ func (r *Builder) Build(ctx context.Context, req *Request) (*store.BuildResult, 
 	return b.result(status, outputs, err)
 }
 
-// removeDead removes what killed processes have left, until that is done once. A builder of such a process may live, and write,
-// for a moment longer: so the first attempt is before a build, and the second one after it. What cannot be removed is no reason
-// not to build.
+// removeDead removes the directories of killed processes, until it has succeeded once. The builder of a killed
+// process may write for a moment longer, so there is one attempt before a build and one after it. A directory that
+// cannot be removed does not prevent the build.
 func (r *Builder) removeDead(ctx context.Context, b *build, again bool) {
 	if r.clean.Load() {
 		return
@@ -61,7 +61,7 @@ func (r *Builder) removeDead(ctx context.Context, b *build, again bool) {
 	r.clean.Store(done && (err == nil || again))
 }
 
-// result returns how the build ended. A failure is a result, too.
+// result returns the result of a build that ended with err. A failed build is a result, other errors are not.
 func (b *build) result(status store.BuildStatus, outputs map[string]store.Realisation, err error) (*store.BuildResult, error) {
 	r := &store.BuildResult{Status: status, TimesBuilt: b.timesBuilt, Start: b.started, Stop: b.stopped}
 	if b.timesBuilt > 0 {
@@ -79,7 +79,7 @@ func (b *build) result(status store.BuildStatus, outputs map[string]store.Realis
 	return r, nil
 }
 
-// wanted returns the outputs that the caller wants.
+// wanted returns those of the outputs that the caller wants.
 func (b *build) wanted(outputs map[string]store.Realisation) map[string]store.Realisation {
 	if b.req.Wanted == nil {
 		return outputs

@@ -12,14 +12,15 @@ import (
 	"pix/storepath"
 )
 
-// builtinPrefix begins the builder of a derivation that a function of this program builds. The function runs where a
-// program would, in the sandbox and as the build user.
+// builtinPrefix is the prefix of a builder that is a function of this program. The function runs like a program: in
+// the sandbox, and as the build user.
 const builtinPrefix = "builtin:"
 
 // isBuiltin reports whether the builder is a function of this program.
 func (b *build) isBuiltin() bool { return strings.HasPrefix(b.drv.Builder, builtinPrefix) }
 
-// useBuiltin lets a request run a builtin. The sandbox reports one that does not exist.
+// useBuiltin changes a request to run a builtin. If the builtin does not exist, the process in the sandbox reports
+// that.
 func (b *build) useBuiltin(req *sandbox.Request) (err error) {
 	req.Program, req.Args = "", nil
 	req.Builtin = strings.TrimPrefix(b.drv.Builder, builtinPrefix)
@@ -39,11 +40,11 @@ func (b *build) useBuiltin(req *sandbox.Request) (err error) {
 	return err
 }
 
-// proxyVariables are the variables with the proxies of downloads.
+// proxyVariables name the proxies of downloads. HTTP_PROXY is not among them, as in libcurl.
 var proxyVariables = []string{"http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
-// addNetwork adds what a builtin needs for downloads. It runs as another user in the sandbox, where it could not read the files
-// of this one.
+// addNetwork adds what a builtin needs for downloads. It runs as another user in the sandbox, where it could not read
+// the files of this one.
 func (b *build) addNetwork(in *builtins.Input) (err error) {
 	in.Networked, in.HashedMirrors, in.Netrc = true, b.opts.HashedMirrors, b.opts.Netrc
 	if spec, ok := b.drv.Outputs.Get("out"); ok && b.kind == derivation.Fixed && (spec.Method() == storepath.Flat || spec.Method() == storepath.Text) {

@@ -15,14 +15,15 @@ import (
 	"pix/internal/modes"
 )
 
-// cgroupPrefix begins the names of cgroups of builds without a build user; the id of this process and a number follow.
+// cgroupPrefix is the prefix of the names of cgroups of builds without a build user. The id of this process and a
+// number follow it.
 const cgroupPrefix = "nix-build-pid-"
 
 var cgroupCount atomic.Uint64
 
-// makeCgroup makes a cgroup for the build below the cgroup of this process, if the options or the derivation ask for it. The builder
-// owns it, and may make others in it. A service manager has to delegate the cgroup of this process to it. If it does
-// not, a build without a cgroup is no worse than one that does not ask for it.
+// makeCgroup makes a cgroup for the build below the cgroup of this process, if the options or the derivation ask for
+// it. The builder owns it, and may make others in it. A service manager must delegate the cgroup of this process to
+// it. Otherwise makeCgroup warns, and the build runs without a cgroup of its own.
 func (b *build) makeCgroup() (dir string, err error) {
 	if !b.opts.Cgroups && !b.uidRange() {
 		return "", nil
@@ -55,7 +56,8 @@ func (b *build) makeCgroup() (dir string, err error) {
 	return dir, nil
 }
 
-// replaceCgroup notes which cgroup the build user has, and removes the one that it had when a process was killed.
+// replaceCgroup records the cgroup of the build user in a file. It first removes the cgroup that the file names,
+// which a killed process may have left.
 func (b *build) replaceCgroup(dir string) error {
 	notes := filepath.Join(b.store.StateDir(), "cgroups")
 	if err := modes.MkdirAll(notes); err != nil {
@@ -73,8 +75,8 @@ func (b *build) replaceCgroup(dir string) error {
 	return os.WriteFile(note, []byte(dir), modes.File)
 }
 
-// removeDeadCgroups removes the empty cgroups of builds whose process was killed. Those with processes stay: the kernel
-// refuses to remove them.
+// removeDeadCgroups removes the empty cgroups of builds whose process was killed. The kernel refuses to remove a
+// cgroup that has processes.
 func removeDeadCgroups(parent string) {
 	dirs, err := filepath.Glob(filepath.Join(parent, cgroupPrefix+"*"))
 	if err != nil {
@@ -88,7 +90,7 @@ func removeDeadCgroups(parent string) {
 	}
 }
 
-// destroyCgroup kills the processes of a cgroup and of those in it, and removes them.
+// destroyCgroup kills the processes of a cgroup and of its descendants, and removes these cgroups.
 func destroyCgroup(dir string) error {
 	err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -104,7 +106,7 @@ func destroyCgroup(dir string) error {
 	}
 }
 
-// removeCgroups removes a cgroup and those in it, which have no processes.
+// removeCgroups removes a cgroup and its descendants, which must have no processes.
 func removeCgroups(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -123,7 +125,7 @@ func removeCgroups(dir string) error {
 	return os.Remove(dir)
 }
 
-// removeCgroup removes the cgroup of the build, and notes the processor time that its processes took.
+// removeCgroup removes the cgroup of the build, and records the processor time that its processes used.
 func (b *build) removeCgroup() error {
 	if b.cgroup == "" {
 		return nil

@@ -11,9 +11,9 @@ import (
 	"pix/store"
 )
 
-// compare compares an output of a check with the valid one. Equal ones show that this machine can make the path, so it is
-// marked as made here. A path that is not valid has nothing to be compared with: it is a fixed output with
-// another hash.
+// compare compares an output of a check with the valid one. If they are equal, this machine can build the path, so
+// compare marks the path as built here. If the path is not valid, the output is a fixed one with an unexpected hash,
+// and there is nothing to compare it with.
 func (f *finisher) compare(ctx context.Context, m *made) error {
 	known, err := f.store.QueryPathInfo(ctx, m.info.Path)
 	if errors.Is(err, store.ErrNotFound) {
@@ -31,7 +31,8 @@ func (f *finisher) compare(ctx context.Context, m *made) error {
 	return f.trust(ctx, m)
 }
 
-// differs returns the failure of a check. The output is kept beside the valid one if someone will look at it.
+// differs returns the failure of a check. It keeps the output beside the valid one if the options ask for that, or
+// have a diff hook.
 func (f *finisher) differs(ctx context.Context, m *made) error {
 	object := f.outside(f.store.ObjectFile(m.info.Path))
 	text := fmt.Sprintf("derivation '%s' may not be deterministic: output \"%s\" differs", f.req.Path, object)
@@ -48,11 +49,11 @@ func (f *finisher) differs(ctx context.Context, m *made) error {
 	return &Failure{Status: store.NotDeterministic, Message: text}
 }
 
-// diffHookLimit is how long a diff hook may take, since it keeps the locks of the outputs.
+// diffHookLimit is how long a diff hook may take. The outputs are locked while it runs.
 const diffHookLimit = 10 * time.Minute
 
-// runDiffHook runs the program that shows how two outputs differ, as the user of the build. What it prints is reported. Its
-// failure is reported, too, and changes nothing.
+// runDiffHook runs the program that shows how two outputs differ, as the user of the build. It reports the output of
+// the program. A failure of the program is only reported.
 func (f *finisher) runDiffHook(ctx context.Context, old, found string) {
 	ctx, cancel := context.WithTimeout(ctx, diffHookLimit)
 	defer cancel()

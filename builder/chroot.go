@@ -16,14 +16,14 @@ import (
 	"pix/storepath"
 )
 
-// chrootExt is what the directory of a sandbox has after the name of the derivation.
+// chrootExt is the extension of the directory of a sandbox. The name of the derivation precedes it.
 const chrootExt = ".chroot"
 
-// A chroot is the directory with the root of a sandbox. It is in the store directory, beside the derivation, so that outputs are moved
-// to their places by a rename. The temporary root of the derivation keeps a collector from deleting it.
+// A chroot is the directory with the root of a sandbox. It is in the store directory, beside the derivation, so that
+// a rename moves an output to its place. The temporary root of the derivation keeps a collector from deleting it.
 //
-// The directory is locked while it is used or removed. Only this user may enter it, so no process outside the sandbox
-// reaches the outputs before they are checked.
+// The directory is locked while it is used or removed. Only this user may enter it, so no other user can change the
+// outputs before they are checked.
 type chroot struct {
 	top  string // NAME.drv.chroot
 	root string // what the builder sees as /
@@ -51,8 +51,8 @@ func (b *build) makeChroot(ctx context.Context) (*chroot, error) {
 	return c, nil
 }
 
-// makeTop makes the directory, and removes one that a killed process has left. A build without a sandbox needs it for copies of
-// its outputs.
+// makeTop makes the directory. If a killed process has left one, makeTop removes that first. A build without a
+// sandbox needs the directory for copies of its outputs.
 func (b *build) makeTop(ctx context.Context) (*chroot, error) {
 	if err := b.store.AddTempRoots(ctx, []storepath.Path{b.req.Path}); err != nil {
 		return nil, err
@@ -72,8 +72,8 @@ func (b *build) makeTop(ctx context.Context) (*chroot, error) {
 	}
 }
 
-// makeLockedDir makes a directory, and locks it; nil if another process has made it, or takes the new directory for a dead
-// one's.
+// makeLockedDir makes a directory and locks it. It returns nil if the directory exists, or if another process locked
+// it first to remove it, because it took it for the directory of a killed process.
 func makeLockedDir(name string) (lock *os.File, err error) {
 	if err := os.Mkdir(name, 0o700); errors.Is(err, fs.ErrExist) {
 		return nil, nil
@@ -105,12 +105,12 @@ func (c *chroot) remove() error {
 	return err
 }
 
-// file returns the name on this machine of a file that the builder sees.
+// file returns the file on this machine that the builder sees as inside.
 func (c *chroot) file(inside string) string {
 	return filepath.Join(c.root, filepath.Clean("/"+inside))
 }
 
-// removeChroot removes the directory of a sandbox that no process uses. It waits while another process removes it.
+// removeChroot removes the directory of a sandbox. It waits while another process has locked it.
 func removeChroot(ctx context.Context, top string) error {
 	for {
 		gone, err := tryRemoveChroot(top)
@@ -134,7 +134,7 @@ func removeDeadChroot(top string) error {
 	return err
 }
 
-// tryRemoveChroot removes a directory that is not locked, and reports whether there is none now.
+// tryRemoveChroot removes the directory of a sandbox unless it is locked, and reports whether it is gone.
 func tryRemoveChroot(top string) (gone bool, err error) {
 	dir, err := os.OpenFile(top, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -151,7 +151,7 @@ func tryRemoveChroot(top string) (gone bool, err error) {
 	return true, removetree.RemovePath(top)
 }
 
-// makeDir makes a directory of a mode, whatever the umask.
+// makeDir makes a directory with exactly this mode, independent of the umask.
 func makeDir(path string, mode fs.FileMode) error {
 	if err := os.Mkdir(path, mode); err != nil {
 		return err

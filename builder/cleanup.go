@@ -12,9 +12,9 @@ import (
 	"pix/activity"
 )
 
-// cleanUp removes what the build has made, except its outputs, and releases its user. A failed build may leave its build
-// directory. It also removes what a failed build has written to the places of its outputs: Nix leaves it there, owned by the
-// build user.
+// cleanUp removes everything that the build has created, except its outputs, and releases its user. It may keep the
+// build directory of a failed build. It also removes the files that a failed build has written to the paths of its
+// outputs. Nix leaves them there, owned by the build user.
 func (b *build) cleanUp(ctx context.Context, succeeded bool) error {
 	ctx = context.WithoutCancel(ctx)
 	var err error
@@ -27,7 +27,7 @@ func (b *build) cleanUp(ctx context.Context, succeeded bool) error {
 	return errors.Join(err, b.removeCgroup(), b.chroot.remove(), b.dir.remove(), b.user.release())
 }
 
-// mayKeep reports whether the build directory of the failed build is to be kept. Builtins may have passwords there.
+// mayKeep reports whether to keep the build directory of the failed build. Builtins may have passwords there.
 func (b *build) mayKeep() bool {
 	if !b.opts.KeepFailed || b.isBuiltin() {
 		return false
@@ -39,7 +39,7 @@ func (b *build) mayKeep() bool {
 	return true
 }
 
-// keepBuildDir leaves the build directory, and puts the outputs beside it.
+// keepBuildDir keeps the build directory, and moves the outputs beside it.
 func (b *build) keepBuildDir() error {
 	if b.chroot != nil {
 		if err := b.keepOutputs(); err != nil {
@@ -77,7 +77,7 @@ func (b *build) keepOutputs() error {
 	return nil
 }
 
-// removeScratch removes the scratch paths in the store whose contents did not become an output.
+// removeScratch removes the scratch paths in the store that are not valid.
 func (b *build) removeScratch(ctx context.Context) error {
 	var errs error
 	for _, o := range b.outputs {

@@ -13,13 +13,13 @@ import (
 // homeDir is a directory that does not exist, so that programs find no configuration of the user.
 const homeDir = "/homeless-shelter"
 
-// A content is what the derivation gives the builder: variables, and files in the build directory.
+// A content has the variables, and the files in the build directory, that the builder gets from the derivation.
 type content struct {
 	vars  map[string]variable
 	files map[string]string // by name, before they are rewritten
 }
 
-// A variable is an environment variable. The value of a file is its name in the build directory.
+// A variable is an environment variable. If isFile is set, the value is the name of a file in the build directory.
 type variable struct {
 	value  string
 	isFile bool
@@ -29,14 +29,14 @@ func newContent() *content {
 	return &content{vars: map[string]variable{}, files: map[string]string{}}
 }
 
-// addFile gives the builder a file, and a variable with its name.
+// addFile adds a file, and a variable with its name.
 func (c *content) addFile(name, file, text string) {
 	c.vars[name] = variable{file, true}
 	c.files[file] = text
 }
 
-// plainContent returns the content of a derivation without structured attributes. A variable may have the name of the variable
-// of a file; the later one in the order of the derivation's variables counts.
+// plainContent returns the content of a derivation without structured attributes. If a variable has the same name as
+// the variable of a file, the later one in the order of the derivation wins.
 func plainContent(d *derivation.Derivation, o *derivation.Options) *content {
 	c := newContent()
 	for name, value := range d.Env.All() {
@@ -49,8 +49,8 @@ func plainContent(d *derivation.Derivation, o *derivation.Options) *content {
 	return c
 }
 
-// environment returns the variables of the builder, sorted by name. Later assignments replace earlier ones: a derivation can
-// set PATH and HOME, but not TMPDIR.
+// environment returns the variables of the builder, sorted by name. Later assignments replace earlier ones: a
+// derivation can set PATH and HOME, but not TMPDIR.
 func (b *build) environment(c *content) []string {
 	dir := b.dirInSandbox()
 	env := map[string]string{
@@ -86,7 +86,8 @@ func (b *build) environment(c *content) []string {
 	return list
 }
 
-// arguments returns the arguments of the builder. The first is the base name of the program, with the hash of a store path.
+// arguments returns the arguments of the builder. The first is the base name of the program, including the hash part
+// if it is a store path.
 func (b *build) arguments() []string {
 	args := []string{b.drv.Builder[strings.LastIndexByte(b.drv.Builder, '/')+1:]}
 	for _, arg := range b.drv.Args {

@@ -11,17 +11,17 @@ import (
 
 // An Executor runs the processes of builds.
 type Executor interface {
-	// Run runs a process, and writes what it prints to log as it comes. An error of log, or the end of ctx, ends
-	// the process. When Run returns, all processes that it started are gone. The error is not nil if the process
-	// could not be started.
+	// Run runs a process, and copies its output to log at once. It kills the process if log returns an error or ctx
+	// is done. When Run returns, all processes that it started have ended. It returns an error if the process could
+	// not be started.
 	Run(ctx context.Context, req *sandbox.Request, log io.Writer) (*sandbox.Result, error)
 }
 
 // A userKiller is an [Executor] that kills all processes of a user.
 //
-// A process of a build user could change the files of later builds of this user. In a sandbox all processes end with the
-// first one. Without one, a process may have left its process group, and another builder may have been killed before
-// it could clean up.
+// A process that outlives its build could change the files of later builds of the same user. In a sandbox, all
+// processes end with the first one. Without a sandbox, a process may have left its process group. If pix was killed,
+// a process of its builder may still run.
 type userKiller interface {
 	KillUser(ctx context.Context, uid, gid int) error
 }
@@ -29,7 +29,8 @@ type userKiller interface {
 // killLimit is how long killing may take.
 const killLimit = 10 * time.Second
 
-// killUser kills all processes of the build user. An executor that runs builds elsewhere has no such processes here.
+// killUser kills all processes of the build user. It does nothing for an executor that runs builds on another
+// machine.
 func (b *build) killUser(ctx context.Context) error {
 	killer, ok := b.opts.executor().(userKiller)
 	if !ok {
@@ -43,7 +44,7 @@ func (b *build) killUser(ctx context.Context) error {
 	return nil
 }
 
-// killLeftovers kills what a builder without a sandbox has left running.
+// killLeftovers kills the processes that a builder without a sandbox has left.
 func (b *build) killLeftovers(ctx context.Context) error {
 	if b.user == nil || b.sandboxed {
 		return nil
@@ -51,7 +52,7 @@ func (b *build) killLeftovers(ctx context.Context) error {
 	return b.killUser(context.WithoutCancel(ctx))
 }
 
-// executor returns what runs the processes of builds.
+// executor returns the executor of the options, or the default one.
 func (o *Options) executor() Executor {
 	if o.Executor != nil {
 		return o.Executor

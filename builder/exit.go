@@ -2,7 +2,7 @@ package builder
 
 import "fmt"
 
-// describeExit says how a process ended, in the words of Nix. code is -1 if a signal ended it.
+// describeExit returns how a process ended, with the text of Nix. code is -1 if a signal ended it.
 func describeExit(code, signal int) string {
 	switch {
 	case code > 0:

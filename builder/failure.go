@@ -14,7 +14,7 @@ import (
 	"pix/storepath"
 )
 
-// exitFailure says how the builder failed.
+// exitFailure returns the failure of a builder that did not exit with 0.
 func (b *build) exitFailure(result *sandbox.Result) *Failure {
 	f := &Failure{Status: store.PermanentFailure}
 	diskFull := b.isDiskFull()
@@ -38,7 +38,7 @@ func (b *build) exitFailure(result *sandbox.Result) *Failure {
 	return f
 }
 
-// knownOutputs lists the output paths that are known before the build, for messages.
+// knownOutputs returns the lines of a message with the output paths that are known before the build.
 func (b *build) knownOutputs() string {
 	var paths []storepath.Path
 	for _, o := range b.outputs {
@@ -58,10 +58,10 @@ func (b *build) knownOutputs() string {
 	return s.String()
 }
 
-// minFree is how many bytes must be free for a failure not to be blamed on a full disk.
+// minFree is the number of free bytes below which a message mentions the disk as a possible cause.
 const minFree = 8 << 20
 
-// isDiskFull reports whether a full disk may be why the builder failed.
+// isDiskFull reports whether the builder may have failed because a disk is full.
 func (b *build) isDiskFull() bool {
 	for _, file := range []string{b.ownStoreDir(), b.dir.path} {
 		var st unix.Statfs_t

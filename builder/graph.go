@@ -13,7 +13,7 @@ import (
 	"pix/storepath"
 )
 
-// contentFor returns what the derivation gives the builder.
+// contentFor returns the variables and files that the builder gets from the derivation.
 func (b *build) contentFor(ctx context.Context) (*content, error) {
 	graphs := map[string]string{}
 	_, structured := b.drv.Env.Get(derivation.StructuredAttrsKey)
@@ -36,8 +36,9 @@ func (b *build) contentFor(ctx context.Context) (*content, error) {
 	return c, nil
 }
 
-// exportGraph returns the closure of paths that the derivation asks for, sorted. A closure with derivations has the closures
-// of their outputs, too: with all of them a builder can make a medium from which everything can be built.
+// exportGraph returns the closure of paths that the derivation asks for, sorted. If the closure contains derivations,
+// it includes the closures of their outputs, as in Nix, so that a builder can make an installation medium from which
+// everything can be built.
 func (b *build) exportGraph(ctx context.Context, paths []derivation.SingleDerivedPath) ([]*store.PathInfo, error) {
 	var roots []storepath.Path
 	for _, p := range paths {
@@ -73,7 +74,7 @@ func (b *build) exportGraph(ctx context.Context, paths []derivation.SingleDerive
 	return infos, nil
 }
 
-// resolve returns the path that an input has.
+// resolve returns the store path of an input.
 func (b *build) resolve(p derivation.SingleDerivedPath) (storepath.Path, error) {
 	built, ok := p.(derivation.SingleBuilt)
 	if !ok {
@@ -120,7 +121,7 @@ func (b *build) outputsOf(drv storepath.Path) ([]storepath.Path, error) {
 	return paths, nil
 }
 
-// staticPath returns the path of an output that is known before the build; "" if there is none.
+// staticPath returns the path of an output if it follows from the derivation, or "".
 func staticPath(d *derivation.Derivation, name string, o derivation.Output) (storepath.Path, error) {
 	switch o.Kind() {
 	case derivation.InputAddressed:
@@ -163,7 +164,8 @@ func graphJSON(infos []*store.PathInfo) string {
 	return "[" + strings.Join(members, ",") + "]"
 }
 
-// closureSizes returns the size of the closure of each path in bytes of archives. The closures of all of them must be among infos.
+// closureSizes returns the size of the closure of each path, as the sum of the archive sizes in bytes. infos must
+// contain all of these closures.
 func closureSizes(infos []*store.PathInfo) []uint64 {
 	index := make(map[storepath.Path]int, len(infos))
 	for i, info := range infos {

@@ -13,19 +13,21 @@ import (
 	"pix/activity"
 )
 
-// A hook is a program of the administrator that a build runs. It inherits the environment of this process.
+// A hook is a program that the administrator configures and a build runs. It inherits the environment of this
+// process.
 type hook struct {
 	program string
 	args    []string
-	user    *ids   // nil is the user of this process
-	dir     string // "" is the working directory of this process
+	user    *ids   // nil means the user of this process
+	dir     string // "" means the working directory of this process
 }
 
-// hookGrace is how long the output of a hook stays open after it has ended, or was killed: its children may hold it.
+// hookGrace is how long pix reads the output of a hook after the hook has ended. A child of the hook may keep the
+// output open.
 const hookGrace = 500 * time.Millisecond
 
-// runHook runs a hook, and returns what it prints. Its error output is reported line by line. When ctx ends, the
-// hook and its process group are killed.
+// runHook runs a hook, and returns its standard output. It reports the standard error line by line. When ctx is done,
+// it kills the process group of the hook.
 func (b *build) runHook(ctx context.Context, h *hook) (output string, err error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, h.program, h.args...)

@@ -13,13 +13,13 @@ import (
 	"pix/store"
 )
 
-// The limits that end a build.
+// The causes with which a limit ends a build.
 var (
 	errTimeout = errors.New("the build takes too long")
 	errSilent  = errors.New("the build prints nothing")
 )
 
-// runLimited runs the builder until it ends, or a limit is reached. The error is a [*Failure] for a limit.
+// runLimited runs the builder until it ends or reaches a limit. For a limit, the error is a [*Failure].
 func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Writer, id activity.ID) (*sandbox.Result, error) {
 	limited, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -46,7 +46,8 @@ func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Wr
 	return result, cmp.Or(b.limitReached(ctx, context.Cause(limited), result), b.runError(err))
 }
 
-// runError returns why the builder could not be run. If another attempt can succeed, that is a failure of this build alone.
+// runError returns the error of an executor. If another attempt may succeed, it is a failure of this build alone, and
+// not of the whole request.
 func (b *build) runError(err error) error {
 	if errors.Is(err, sandbox.ErrLost) {
 		return &Failure{Status: store.TransientFailure, Message: fmt.Sprintf("Cannot build '%s'.\nReason: %v.", b.req.Path, err)}
@@ -54,7 +55,7 @@ func (b *build) runError(err error) error {
 	return err
 }
 
-// limitReached returns why the builder was ended, or nil. One that has succeeded has done so before its limit.
+// limitReached returns why the builder was killed, or nil. A builder that succeeded has ended before its limit.
 func (b *build) limitReached(ctx context.Context, cause error, result *sandbox.Result) error {
 	ended := result == nil || result.ExitCode != 0
 	switch {

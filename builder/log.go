@@ -18,16 +18,16 @@ const (
 	maxLogTail = 3 << 20
 )
 
-// A buildLog gets what a builder prints. It writes the bytes to the log file, splits them into lines, and reports these as
-// results of the activity of the build.
+// A buildLog receives the output of a builder. It writes the bytes to the log file, splits them into lines, and
+// reports each line as a result of the activity of the build.
 //
-// Like a terminal, it overwrites the line after a carriage return, so that a progress bar leaves its last
-// state. A carriage return before a line feed is part of the line end; Nix 2.34 reports such lines as empty.
+// Like a terminal, it overwrites the line after a carriage return, so only the last state of a progress bar stays. A
+// carriage return before a line feed belongs to the line end. Nix 2.34 reports such lines as empty.
 type buildLog struct {
 	file    io.Writer // nil if no log is kept
 	events  activity.Handler
 	id      activity.ID // of the build
-	most    int         // lines of the tail
+	most    int         // the number of lines in tail
 	maxSize uint64      // 0 is no limit
 	onWrite func()      // called for each write of the builder
 
@@ -36,7 +36,7 @@ type buildLog struct {
 	size    uint64
 	line    []byte
 	column  int
-	pending bool // a carriage return was the last byte
+	pending bool // the last byte was a carriage return
 
 	tail      []string
 	tailBytes int
@@ -44,10 +44,10 @@ type buildLog struct {
 	nested nestedActivities
 }
 
-// errLogLimit ends a build that has written too much to its log.
+// errLogLimit ends a build whose log exceeds the limit.
 var errLogLimit = errors.New("the log is too large")
 
-// Write takes what the builder prints. An error ends the build.
+// Write adds output of the builder. An error ends the build.
 func (l *buildLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -14,13 +14,13 @@ import (
 	"pix/activity"
 )
 
-// Builders can report activities and messages in lines that begin with "@nix ". A builder is not trusted: of its
-// activities only downloads are reported, under other ids.
+// A builder reports activities and messages in lines that begin with "@nix ". Builders are not trusted, so only their
+// downloads are reported as activities, and these get ids of this process.
 
-// maxNested is how many activities of a builder are under way at most; more are ignored.
+// maxNested is how many activities a builder can have at the same time. Further ones are ignored.
 const maxNested = 1000
 
-// nestedActivities are activities of a builder, by the id that it has given them.
+// nestedActivities are the running activities of a builder: their ids in this process, by the ids of the builder.
 type nestedActivities map[uint64]activity.ID
 
 // end ends all activities.
@@ -31,7 +31,8 @@ func (n nestedActivities) end(events activity.Handler) {
 	clear(n)
 }
 
-// handleMessage handles the JSON of a message. It returns false if it is none, so that the text counts as a line of the log.
+// handleMessage handles a message in JSON. It returns false if the text is not a valid message. The caller then
+// treats it as a line of the log.
 func (l *buildLog) handleMessage(text string) bool {
 	var value any
 	if !utf8.ValidString(text) {
@@ -68,7 +69,7 @@ func (l *buildLog) warn(level activity.Verbosity, text string) {
 	l.events.HandleEvent(activity.Log{Level: level, Text: text})
 }
 
-// handle handles a message. The error says why its form is wrong. Unknown actions are ignored.
+// handle handles a message. It returns an error for a message with a wrong form. It ignores unknown actions.
 func (l *buildLog) handle(m message) error {
 	r := messageReader{m: m}
 	switch r.text("action") {
@@ -127,7 +128,7 @@ func (l *buildLog) start(r *messageReader) error {
 // A message is a JSON object of a builder.
 type message map[string]any
 
-// A messageReader reads the members of a message. It keeps the first error.
+// A messageReader reads the members of a message. err is the first error.
 type messageReader struct {
 	m   message
 	err error

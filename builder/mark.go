@@ -17,16 +17,16 @@ import (
 	"pix/storepath"
 )
 
-// markExt is what a mark has after the name of the build directory.
+// markExt is the extension of a mark. The name of the build directory precedes it.
 const markExt = ".lock"
 
 // maxMark is how long the text of a mark is at most in bytes. A scratch path has up to 250, and a derivation may have
 // thousands of outputs.
 const maxMark = 64 << 20
 
-// A mark is a locked file that says which directories belong to a build. Its text is lines: the store directory on this
-// machine, the base name of the derivation, beside which the sandbox is (see [chroot]), the base names of the scratch paths if these
-// are in the store, and an empty line.
+// A mark is a locked file that names the directories of a build. It has these lines: the store directory on this
+// machine, the base name of the derivation (its sandbox is beside it, see [chroot]), the base names of the scratch
+// paths if these are in the store, and an empty line.
 type mark struct{ file *os.File }
 
 func (b *build) markText() string {
@@ -61,8 +61,9 @@ func (b *build) remount() string {
 	return b.storeDir()
 }
 
-// makeMark makes a mark; nil if the name is taken, or another process has taken the new mark for a dead one's. The text is written
-// under the lock, and the directories are made afterwards: a mark without the whole text has none.
+// makeMark makes a mark. It returns nil if the name exists, or if another process locked the new file first to remove
+// it, because it took it for the mark of a killed process. The text is written under the lock, and the directories
+// are made afterwards. So a mark with an incomplete text has no directories.
 func makeMark(name, text string) (*mark, error) {
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if errors.Is(err, os.ErrExist) {
@@ -90,7 +91,7 @@ func (m *mark) remove() error {
 	return errors.Join(os.Remove(m.file.Name()), m.file.Close())
 }
 
-// close releases the lock, and leaves the mark for the next process.
+// close releases the lock, and leaves the mark, so that the next process removes the directories.
 func (m *mark) close() error {
 	if m == nil {
 		return nil
@@ -98,7 +99,7 @@ func (m *mark) close() error {
 	return m.file.Close()
 }
 
-// lockUser takes the lock of a build user; nil if another build holds it.
+// lockUser takes the lock of a build user. It returns nil if another build holds it.
 func lockUser(name string) (*os.File, error) {
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -111,11 +112,12 @@ func lockUser(name string) (*os.File, error) {
 	return file, nil
 }
 
-// removeDead removes what builds have left whose process was killed. It leaves directories without a mark, such as Nix's and kept
-// ones, and directories of other users and other stores. After an error it goes on, and returns the first.
+// removeDead removes the directories of builds whose process was killed. It leaves directories without a mark, such
+// as kept ones and those of Nix, and directories of other users and other stores. After an error it continues with
+// the others, and returns the first error.
 //
-// A process that was just killed may have a child that holds the lock until it executes a program. Then removeDead is not
-// done, and should be called again later.
+// If a process was killed a moment ago, a child of it may hold the lock until the child executes a program. Then
+// removeDead returns false, and the caller should call it again later.
 func (b *build) removeDead(ctx context.Context) (done bool, err error) {
 	base := b.buildDirs()
 	entries, first := os.ReadDir(base)
@@ -138,10 +140,10 @@ func (b *build) removeDead(ctx context.Context) (done bool, err error) {
 	return done, first
 }
 
-// errLocked says that the mark of a build is locked.
+// errLocked means that the mark of a build is locked.
 var errLocked = errors.New("the build has not ended")
 
-// isAlive reports whether the process that has made a mark is running. It has its id in the name.
+// isAlive reports whether the process that has made a mark is running. The name of the mark contains its id.
 func isAlive(mark string) bool {
 	id, _, _ := strings.Cut(strings.TrimPrefix(mark, "nix-"), "-")
 	pid, err := strconv.Atoi(id)
@@ -183,8 +185,8 @@ func (b *build) removeDeadBuild(ctx context.Context, name string) error {
 	return os.Remove(name)
 }
 
-// removeDeadPaths removes the sandbox of a derivation, and its scratch paths in the store. Another process may build the derivation
-// again by now.
+// removeDeadPaths removes the sandbox of a derivation, and its scratch paths in the store. Another process may
+// already build the derivation again, so it removes only what it can lock.
 func (b *build) removeDeadPaths(ctx context.Context, bases []string) error {
 	var errs error
 	for i, base := range bases {
@@ -214,7 +216,7 @@ func (b *build) removeDeadScratch(ctx context.Context, path storepath.Path) erro
 	return b.store.RemoveObject(ctx, path)
 }
 
-// isOwnMark reports whether this user has made a mark, which no other one could link or write to.
+// isOwnMark reports whether this user has made a mark. Another user cannot have written to it, or made a link to it.
 func isOwnMark(file *os.File) bool {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
@@ -223,7 +225,7 @@ func isOwnMark(file *os.File) bool {
 	return st.Mode == unix.S_IFREG|0o600 && st.Nlink == 1 && int(st.Uid) == os.Geteuid()
 }
 
-// hasName reports whether an open file has that name.
+// hasName reports whether an open file still has this name.
 func hasName(file *os.File, name string) bool {
 	var open, named unix.Stat_t
 	if unix.Fstat(int(file.Fd()), &open) != nil || unix.Lstat(name, &named) != nil {

@@ -7,7 +7,7 @@ import (
 	"pix/signature"
 )
 
-// Options say how builds run on this machine. Nil and the zero value are useful: builds are sandboxed, as this user, and
+// Options say how builds run on this machine. With nil or the zero value, builds are sandboxed, run as this user, and
 // have no /bin/sh.
 type Options struct {
 	// Executor runs the processes of builds. Nil runs them on this machine, with [sandbox.Run].
@@ -21,8 +21,8 @@ type Options struct {
 	// brings its closure.
 	SandboxPaths []SandboxPath
 
-	// Shell is the file of this machine that sandboxed builders see as /bin/sh, read-only, unless SandboxPaths has
-	// another. It must be linked statically. "" is none.
+	// Shell is the file of this machine that sandboxed builders see as /bin/sh, read-only, unless SandboxPaths has a
+	// /bin/sh. It must be linked statically. "" means that there is no /bin/sh.
 	Shell string
 
 	// SandboxBuildDir is the build directory as sandboxed builders see it; "" is /build.
@@ -35,8 +35,8 @@ type Options struct {
 	// directory of the store.
 	BuildDir string
 
-	// BuildUsersGroup names a group. Each build of root runs as another member of it. "" runs builds as the
-	// user of this process.
+	// BuildUsersGroup names a group. Builds of root run as its members, each at the same time as a different one. ""
+	// runs builds as the user of this process.
 	BuildUsersGroup string
 
 	// AutoAllocateUIDs runs each build of root as one of IDCount user ids from StartID on, which need no
@@ -44,58 +44,59 @@ type Options struct {
 	AutoAllocateUIDs bool
 	StartID, IDCount uint32
 
-	// RequireDropSupplementaryGroups refuses to build where the supplementary groups of the calling user cannot be dropped. Only
-	// root can drop them.
+	// RequireDropSupplementaryGroups makes builds fail if the supplementary groups of the calling user cannot be
+	// dropped. Only root can drop them.
 	RequireDropSupplementaryGroups bool
 
-	// OptionalFilter builds without a filter of system calls where none can be loaded, as under an emulator. Otherwise such a
-	// machine builds nothing.
+	// OptionalFilter allows builds without a system call filter on a machine that cannot load one, for example under
+	// an emulator. Otherwise builds fail there.
 	OptionalFilter bool
 
 	// Cgroups runs each build in a cgroup of its own.
 	Cgroups bool
 
-	// Linux26 lets the kernel report a version 2.6.
+	// Linux26 makes the kernel report version 2.6 to builders.
 	Linux26 bool
 
-	// Cores is the value of NIX_BUILD_CORES. 0 is the number of processors, or what the cgroup of this
-	// process allows.
+	// Cores is the value of NIX_BUILD_CORES. 0 means the number of processors, or fewer if the cgroup of this process
+	// has a limit.
 	Cores int
 
-	// System is the kind of machine that this is, such as "x86_64-linux"; "" is found out. ExtraPlatforms are others
-	// that can run here.
+	// System is the system of this machine, such as "x86_64-linux"; "" detects it. ExtraPlatforms are other systems
+	// whose programs run here.
 	System         string
 	ExtraPlatforms []string
 
-	// SystemFeatures are what this machine offers to derivations that require features.
+	// SystemFeatures are the features that this machine offers. A derivation that requires another feature is
+	// rejected.
 	SystemFeatures []string
 
-	// Timeout and MaxSilentTime end a build that takes so long, or writes nothing to its log for so long. They are
-	// whole seconds; 0 is no limit.
+	// Timeout limits the duration of a build, and MaxSilentTime the time in which it writes nothing to its log. Both
+	// are whole seconds; 0 is no limit.
 	Timeout, MaxSilentTime time.Duration
 
-	// MaxLogSize is the number of bytes after which a build is ended that writes more to its log; 0 is no limit.
+	// MaxLogSize is the largest size of a log in bytes. A build that writes more is killed. 0 is no limit.
 	MaxLogSize uint64
 
 	// KeepFailed keeps the build directory of a failed build.
 	KeepFailed bool
 
-	// MaxKept is how many build directories may be kept in BuildDir, by this builder and others; 0 is no limit. Untrusted
-	// clients need one, or they fill the disk.
+	// MaxKept is how many build directories may be kept in BuildDir, by this builder and others; 0 is no limit. With
+	// untrusted clients, set a limit: they could fill the disk.
 	MaxKept int
 
 	// DiscardLog keeps no log of builds in the store.
 	DiscardLog bool
 
-	// LogLines is how many of the last lines of the log the message of a failed build has; 0 is 25, and a
-	// negative number is none.
+	// LogLines is the number of lines of the log in the message of a failed build. 0 means 25, and a negative number
+	// none.
 	LogLines int
 
 	// LogCommand is the command in the message of a failed build that shows the log; "" is "nix log".
 	LogCommand string
 
-	// ImpureEnv returns the value of a variable that a fixed or impure derivation asks for (impureEnvVars). Nil, and
-	// variables that are not known, give the builder an empty value.
+	// ImpureEnv returns the value of a variable that a fixed or impure derivation asks for (impureEnvVars). If it is
+	// nil or returns false, the builder gets an empty value.
 	ImpureEnv func(name string) (value string, ok bool)
 
 	// PreBuildHook is a program that prints more sandbox paths; "" is none.
@@ -104,16 +105,16 @@ type Options struct {
 	// DiffHook is a program that shows how the outputs of a check differ from the valid ones; "" is none.
 	DiffHook string
 
-	// IgnoredACLs are the names of extended attributes that may stay on outputs. Nil is security.selinux, system.nfs4_acl
-	// and security.csm.
+	// IgnoredACLs are the names of extended attributes that may stay on outputs. Nil is security.selinux,
+	// system.nfs4_acl and security.csm.
 	IgnoredACLs []string
 
 	// AllowedImpureHostDeps are the files and directories of this machine that derivations may ask for
 	// (__impureHostDeps).
 	AllowedImpureHostDeps []string
 
-	// AutoOptimise replaces files of outputs by hard links to identical files of the store, even if the store does not do
-	// that with everything.
+	// AutoOptimise replaces files of outputs with hard links to identical files of the store, even if the store does
+	// not do that with all objects.
 	AutoOptimise bool
 
 	// SecretKeys sign the outputs.
@@ -128,10 +129,10 @@ type Options struct {
 	// HashedMirrors are URLs at which builtin:fetchurl looks for a file by its hash first.
 	HashedMirrors []string
 
-	// PollInterval is the time between two looks whether another build has released its user id; 0 is 5 seconds.
+	// PollInterval is how often a build that waits for a build user tries again; 0 means 5 seconds.
 	PollInterval time.Duration
 
-	etc, machineUsers string // instead of /etc and machineUsers, for tests
+	etc, machineUsers string // replace /etc and machineUsers in tests
 }
 
 // A SandboxMode says which derivations are built in a sandbox.

@@ -19,28 +19,29 @@ import (
 	"pix/storepath"
 )
 
-// What happens after the builder has exited with success. The steps, and their files:
+// The steps after the builder has exited with success:
 //
 //   - outputs.go takes the files of the outputs from the builder, finds their references, and orders the outputs.
-//   - outputs_path.go gives each its final path, with the contents that belong there (outputs_copy.go).
-//   - outputs_check.go applies the conditions of the derivation, check.go compares with valid outputs.
+//   - outputs_path.go computes the final path of each output, and rewrites its contents for that path
+//     (outputs_copy.go).
+//   - outputs_check.go checks the conditions of the derivation. check.go compares outputs with valid ones.
 //   - outputs_place.go moves the outputs to the store and registers them.
 
 // A made output is an output that the builder has created and that this build registers or compares.
 type made struct {
 	*output
 
-	// file is where the contents are. It is first where the builder has put it, then perhaps a copy.
+	// file is the current place of the contents: first the file that the builder has created, later perhaps a copy.
 	file string
-	mode fs.FileMode // of the file or directory itself, when the builder had exited
+	mode fs.FileMode // of the file or directory itself, before it was made canonical
 
 	// mentions are the paths of the closure and the scratch paths that occur in the contents, sorted.
 	mentions []storepath.Path
 
-	// references are the mentions that count, with scratch paths: none if the derivation discards them.
+	// references are the same as mentions, or empty if the derivation discards references.
 	references []storepath.Path
 
-	// info describes the contents of file, first their hash and size alone.
+	// info describes the contents of file. At first only the hash and the size are set.
 	info store.PathInfo
 }
 
@@ -50,13 +51,13 @@ func (m *made) refersTo(path storepath.Path) bool {
 	return found
 }
 
-// contains reports whether the hash part of a path occurs in the output.
+// contains reports whether the hash part of a path occurs in the output, even if the derivation discards references.
 func (m *made) contains(path storepath.Path) bool {
 	_, found := slices.BinarySearch(m.mentions, path)
 	return found
 }
 
-// A finisher turns what the builder has left behind into outputs.
+// A finisher makes outputs from the files that the builder has created.
 type finisher struct {
 	*build
 	canonical  *canonical.Canonicaliser
@@ -65,15 +66,15 @@ type finisher struct {
 	made   []*made                           // sorted by name
 	finals map[storepath.Path]storepath.Path // of outputs, by scratch path
 	copies []string                          // directories with copies of outputs
-	top    *chroot                           // has them if the build has no sandbox
+	top    *chroot                           // contains copies if the build has no sandbox
 }
 
-// finishOutputs checks the outputs of a builder that has exited with success, and registers them. It returns
-// the paths of all outputs, also of those that were valid before and so were not made again; in the mode
-// [store.BuildCheck] it registers none.
+// finishOutputs checks the outputs of a builder that has exited with success, and registers them. It returns the
+// paths of all outputs, including those that were valid before. In the mode [store.BuildCheck] it registers nothing.
 //
-// All processes of the build have ended. The error is a [*Failure] if the build has failed; then nothing becomes valid
-// except a fixed output with another hash than the derivation demands, under the path that it has by its contents.
+// All processes of the build have ended. The error is a [*Failure] if the build has failed. Then no output becomes
+// valid, with one exception: a fixed output with an unexpected hash is registered under the path that follows from
+// its contents.
 func (b *build) finishOutputs(ctx context.Context) (outputs map[string]store.Realisation, err error) {
 	f := b.newFinisher()
 	defer func() {
@@ -108,7 +109,7 @@ func (b *build) newFinisher() *finisher {
 	}
 }
 
-// ignoredAttributes returns the extended attributes that stay.
+// ignoredAttributes returns the extended attributes that outputs may keep.
 func (b *build) ignoredAttributes() []string {
 	if b.opts.IgnoredACLs == nil {
 		return []string{"security.csm", "security.selinux", "system.nfs4_acl"}
@@ -116,8 +117,8 @@ func (b *build) ignoredAttributes() []string {
 	return b.opts.IgnoredACLs
 }
 
-// candidates returns the paths that the outputs may refer to: the builder knows the input closure and the
-// scratch paths.
+// candidates returns the paths that the outputs may refer to: the input closure and the scratch paths. The builder
+// knows no others.
 func (b *build) candidates() []storepath.Path {
 	paths := make([]storepath.Path, 0, len(b.closure)+len(b.outputs))
 	for p := range b.closure {
@@ -180,7 +181,7 @@ func (b *build) openStoreDir() (*os.File, error) {
 	return dir, err
 }
 
-// openBelow opens a directory in another one, which it closes.
+// openBelow opens a directory in parent, and closes parent.
 func openBelow(parent *os.File, name string) (*os.File, error) {
 	defer parent.Close()
 	fd, err := unix.Openat(int(parent.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -191,8 +192,9 @@ func openBelow(parent *os.File, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), file), nil
 }
 
-// take makes an output canonical, finds out what it refers to, and computes its hash. A builder with the network may have
-// passed a descriptor of a file to a process outside, which can change the file at any time: then the output is a copy.
+// take makes an output canonical, finds its references, and computes its hash. A builder with the network may have
+// passed a descriptor of a file to a process outside the sandbox. That process can change the file at any time, so
+// take replaces such an output with a copy.
 func (f *finisher) take(ctx context.Context, dir *os.File, m *made) error {
 	info, err := os.Lstat(m.file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -10,10 +10,10 @@ import (
 	"pix/storepath"
 )
 
-// checkOutputs applies the conditions that the derivation has for its outputs.
+// checkOutputs checks the conditions of the derivation for its outputs.
 //
-// Source: src/libstore/build/derivation-check.cc in Nix. Unlike Nix, the name of an output that was valid before counts as
-// an output.
+// Source: src/libstore/build/derivation-check.cc in Nix. Unlike Nix, conditions may also name outputs that were valid
+// before the build.
 func (f *finisher) checkOutputs(ctx context.Context) error {
 	byPath := make(map[storepath.Path]*made)
 	for _, m := range f.made {
@@ -39,7 +39,7 @@ func (f *finisher) checkOutputs(ctx context.Context) error {
 	return nil
 }
 
-// checkFixed compares a fixed output with what the derivation says of it.
+// checkFixed checks that a fixed output has the hash in the derivation, and no references.
 func (f *finisher) checkFixed(m *made) error {
 	spec, _ := f.drv.Outputs.Get(m.name)
 	if spec.Kind() != derivation.Fixed {
@@ -58,7 +58,7 @@ func (f *finisher) checkFixed(m *made) error {
 	return nil
 }
 
-// An outputCheck applies conditions to one output.
+// An outputCheck checks the conditions for one output.
 type outputCheck struct {
 	*finisher
 	checks *derivation.OutputChecks
@@ -102,8 +102,8 @@ func (c *outputCheck) apply(ctx context.Context) error {
 	return nil
 }
 
-// references returns a failure if the output refers to a path that is not among the allowed ones, or to one of the
-// others.
+// references returns a failure if the output refers to a path outside list, if allowed is set, or otherwise to a path
+// in list.
 func (c *outputCheck) references(ctx context.Context, list []derivation.Reference, allowed, recursive bool) error {
 	listed := make(map[storepath.Path]bool, len(list))
 	for _, ref := range list {
@@ -135,8 +135,8 @@ func (c *outputCheck) references(ctx context.Context, list []derivation.Referenc
 	return nil
 }
 
-// resolve returns the path that a condition means: an output of this derivation, an output of an input, or a
-// path.
+// resolve returns the path that a condition names: as an output of this derivation, as an output of an input, or as a
+// store path.
 func (c *outputCheck) resolve(ref derivation.Reference) (storepath.Path, error) {
 	switch p := ref.Path.(type) {
 	case derivation.Opaque:
@@ -155,7 +155,7 @@ func (c *outputCheck) resolve(ref derivation.Reference) (storepath.Path, error) 
 		c.req.Path, c.m.name, ref.Output, strings.Join(names, ", "))
 }
 
-// closure computes the closure of the output. Other outputs in it are perhaps not valid yet.
+// closure computes the closure of the output. It may contain other outputs of the build, which are not valid yet.
 func (c *outputCheck) closure(ctx context.Context) error {
 	if c.requisites != nil {
 		return nil

@@ -14,16 +14,16 @@ import (
 	"pix/storepath"
 )
 
-// copyName is the name of a copy in its directory. It is Nix's, and stands in messages.
+// copyName is the name of a copy in its directory. Messages contain it, so it is the name that Nix uses.
 const copyName = "x"
 
-// read computes the hash of an output that stays in its place, and finds its references.
+// read computes the hash of an output and finds its references, without copying it.
 func (f *finisher) read(ctx context.Context, m *made) error {
 	return f.learn(m, func(w io.Writer) error { return nar.Dump(ctx, w, m.file, nil) })
 }
 
-// copy replaces an output by a private copy, in which hash parts are replaced. No other process has a descriptor of the copy,
-// and it is read and written as an archive, so no name in it can lead elsewhere. It is canonical.
+// copy replaces an output by a private, canonical copy with rewritten hash parts. No other process has a descriptor
+// of the copy. It is read and written as an archive, so no symlink in it is followed.
 func (f *finisher) copy(ctx context.Context, m *made, rewrites map[string]string) error {
 	dir, err := f.makeCopyDir(ctx)
 	if err != nil {
@@ -36,15 +36,15 @@ func (f *finisher) copy(ctx context.Context, m *made, rewrites map[string]string
 	defer root.Close()
 	err = f.learn(m, func(w io.Writer) error { return copyTree(ctx, m.file, root, rewrites, w) })
 	if malformed, ok := errors.AsType[*nar.Error](err); ok && rewrites != nil {
-		// Names with hash parts in them may have another order afterwards, or be equal.
+		// If names contain hash parts, rewriting may change their order or make them equal.
 		return rejected("output '%s' cannot be rewritten to its final path: %v", m.name, malformed)
 	}
 	m.file = filepath.Join(dir, copyName)
 	return err
 }
 
-// makeCopyDir makes a private directory on the file system of the store. It is beside the root of the sandbox, where the builder
-// could not make it or look into it, and where it is removed after this process was killed.
+// makeCopyDir makes a private directory on the file system of the store. It is beside the root of the sandbox, where
+// the builder cannot see it. If this process is killed, the next one removes it with the sandbox.
 func (f *finisher) makeCopyDir(ctx context.Context) (string, error) {
 	top := f.chroot
 	if top == nil {
@@ -71,7 +71,7 @@ func (f *finisher) removeCopies() (err error) {
 	return errors.Join(err, f.top.remove())
 }
 
-// learn notes the hash, the size and the references of an archive while dump writes it.
+// learn sets the hash, the size and the references of an output from its archive, which dump writes.
 func (f *finisher) learn(m *made, dump func(w io.Writer) error) error {
 	hasher := nar.NewHasher(nixhash.SHA256)
 	mentions := nar.NewRefScanner(f.candidates)
@@ -79,13 +79,13 @@ func (f *finisher) learn(m *made, dump func(w io.Writer) error) error {
 		return err
 	}
 	m.info.NARHash, m.info.NARSize = hasher.Hash(), hasher.Size()
-	if m.mentions == nil { // a rewritten output has other mentions, which do not count
+	if m.mentions == nil { // a rewritten output contains final paths, not scratch paths
 		m.mentions = mentions.Found()
 	}
 	return nil
 }
 
-// errStopped ends the reading half of a copy after the writing half has failed.
+// errStopped ends the reading side of a copy after the writing side has failed.
 var errStopped = errors.New("the copy could not be written")
 
 // copyTree copies a file or directory to the name copyName in root, and writes the archive of the copy to tee.
@@ -124,7 +124,7 @@ func dumpRewritten(ctx context.Context, dst io.Writer, file string, rewrites map
 	return err
 }
 
-// rewrite replaces an output by a copy in which hash parts are replaced, if there are any to replace.
+// rewrite replaces an output by a copy with rewritten hash parts, unless rewrites is empty.
 func (f *finisher) rewrite(ctx context.Context, m *made, rewrites map[string]string) error {
 	if len(rewrites) == 0 {
 		return nil
@@ -132,8 +132,8 @@ func (f *finisher) rewrite(ctx context.Context, m *made, rewrites map[string]str
 	return f.copy(ctx, m, rewrites)
 }
 
-// rewritesOf maps hash parts of scratch paths that occur in an output to the hash parts of the final paths, where these are known and
-// different.
+// rewritesOf returns the hash parts of scratch paths to replace in an output, with the hash parts of the final paths.
+// It leaves out unknown and equal final paths.
 func (f *finisher) rewritesOf(m *made) map[string]string {
 	rewrites := make(map[string]string)
 	for _, p := range m.mentions {
@@ -144,7 +144,7 @@ func (f *finisher) rewritesOf(m *made) map[string]string {
 	return rewrites
 }
 
-// finalReferences returns what an output refers to, with final paths, and whether it refers to itself.
+// finalReferences returns the references of an output as final paths.
 func (f *finisher) finalReferences(m *made) storepath.References {
 	var refs storepath.References
 	for _, p := range m.references {

@@ -20,9 +20,9 @@ import (
 	"pix/storepath"
 )
 
-// finish gives an output its final path and contents. What it refers to has its final path already. A content-addressed output
-// is registered at once: even if it has another hash than the derivation demands, the next build that demands this one
-// need not fetch it again.
+// finish gives an output its final path and contents. The outputs to which it refers are finished already. A
+// content-addressed output is registered at once, even if its hash is not the one in the derivation: a later
+// derivation with this hash need not download the file again.
 func (f *finisher) finish(ctx context.Context, m *made) error {
 	spec, _ := f.drv.Outputs.Get(m.name)
 	var err error
@@ -44,7 +44,7 @@ func (f *finisher) finish(ctx context.Context, m *made) error {
 	return f.placeContentAddressed(ctx, m)
 }
 
-// inputAddressed gives an output the path that follows from the derivation.
+// inputAddressed finishes an output whose path follows from the derivation.
 func (f *finisher) inputAddressed(ctx context.Context, m *made) error {
 	f.finals[m.scratch] = m.path
 	if err := f.rewrite(ctx, m, f.rewritesOf(m)); err != nil {
@@ -54,7 +54,7 @@ func (f *finisher) inputAddressed(ctx context.Context, m *made) error {
 	return nil
 }
 
-// setPath notes the final path of an output.
+// setPath sets the final path and the references of an output.
 func (f *finisher) setPath(m *made, path storepath.Path, refs storepath.References) {
 	f.finals[m.scratch] = path
 	m.info.Path, m.info.References = path, refs.Others
@@ -64,8 +64,8 @@ func (f *finisher) setPath(m *made, path storepath.Path, refs storepath.Referenc
 	slices.Sort(m.info.References)
 }
 
-// contentAddressed gives an output the path that follows from its contents. The path depends on the hash, so the hash
-// part of the output itself counts as zero bytes in the hash, and is replaced afterwards.
+// contentAddressed finishes an output whose path follows from its contents. The contents may contain the hash part of
+// the output itself, which depends on the hash. So this hash part is hashed as zero bytes, and rewritten afterwards.
 func (f *finisher) contentAddressed(ctx context.Context, m *made, method storepath.Method, algo nixhash.Algorithm) error {
 	if isFile := m.mode.IsRegular() && m.mode&0o100 == 0; !isFile && (method == storepath.Flat || method == storepath.Text) {
 		return rejected("output path \"%s\" should be a non-executable regular file since recursive hashing is not enabled (one of outputHashMode={flat,text} is true)", f.outside(m.file))
@@ -98,8 +98,8 @@ func (f *finisher) contentAddressed(ctx context.Context, m *made, method storepa
 	return nil
 }
 
-// checkReferences returns why an object with this content address cannot have references, in the words of Nix. It is no
-// failure of the build, as in Nix.
+// checkReferences returns an error, with the text of Nix, if an object with this content address cannot have these
+// references. As in Nix, the error is not a [*Failure], so it ends the whole request.
 func checkReferences(name string, ca storepath.ContentAddress, refs storepath.References) error {
 	switch {
 	case ca.Method() == storepath.Text && refs.Self:
@@ -113,7 +113,7 @@ func checkReferences(name string, ca storepath.ContentAddress, refs storepath.Re
 	return nil
 }
 
-// contentHash returns the hash by which an output is addressed.
+// contentHash returns the hash in the content address of an output.
 func (f *finisher) contentHash(ctx context.Context, m *made, method storepath.Method, algo nixhash.Algorithm) (nixhash.Hash, error) {
 	if method == storepath.NAR && algo == nixhash.SHA256 && !m.contains(m.scratch) {
 		return m.info.NARHash, nil
@@ -153,7 +153,7 @@ func readFile(ctx context.Context, dst io.Writer, name string) error {
 	}
 	defer file.Close()
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, &fs.PathError{Op: "read", Path: name, Err: errors.New("it is no regular file")})
+		return errors.Join(err, &fs.PathError{Op: "read", Path: name, Err: errors.New("it is not a regular file")})
 	}
 	_, err = io.Copy(dst, contextio.NewReader(ctx, file))
 	return err

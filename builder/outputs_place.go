@@ -9,8 +9,8 @@ import (
 	"pix/store"
 )
 
-// placeContentAddressed makes an output valid whose path follows from its contents. Such a path may be valid already, since
-// others can make the same contents.
+// placeContentAddressed makes a content-addressed output valid. Its path may be valid already, because another
+// derivation can have the same output.
 func (f *finisher) placeContentAddressed(ctx context.Context, m *made) error {
 	if m.info.Path != m.path {
 		locks, err := f.lockFinal(ctx, m)
@@ -41,9 +41,9 @@ func (f *finisher) placeContentAddressed(ctx context.Context, m *made) error {
 	return f.registerAll(ctx, []*made{m})
 }
 
-// lockFinal locks the path of an output whose path was not known. If it is a fixed output with another hash than demanded,
-// another build that demands this hash may hold the lock, and wait for a lock of this build: lockFinal does not wait then,
-// and returns nil.
+// lockFinal locks the final path of an output whose path was not known before the build. For a fixed output with an
+// unexpected hash, another build that expects this hash may hold the lock, and wait for a lock of this build. So
+// lockFinal does not wait for the lock of a fixed output, and returns nil if it is not free.
 func (f *finisher) lockFinal(ctx context.Context, m *made) (Locks, error) {
 	if f.kind != derivation.Fixed {
 		return f.store.LockObjects(ctx, m.info.Path.Base())
@@ -51,7 +51,7 @@ func (f *finisher) lockFinal(ctx context.Context, m *made) (Locks, error) {
 	return f.store.TryLockObjects(ctx, m.info.Path.Base())
 }
 
-// trust notes that this machine has made a valid path, too. The object stays.
+// trust marks a valid path as built on this machine, and signs it. The object stays.
 func (f *finisher) trust(ctx context.Context, m *made) error {
 	known, err := f.store.QueryPathInfo(ctx, m.info.Path)
 	if err != nil {
@@ -75,7 +75,7 @@ func (f *finisher) place(ctx context.Context, m *made) error {
 	return f.store.AddOutput(ctx, m.file, &m.info, f.req.Mode == store.BuildRepair, f.opts.AutoOptimise)
 }
 
-// registerAll makes outputs valid that are in place, all or none.
+// registerAll makes placed outputs valid, all or none.
 func (f *finisher) registerAll(ctx context.Context, placed []*made) error {
 	if len(placed) == 0 {
 		return nil
@@ -94,7 +94,8 @@ func (f *finisher) registerAll(ctx context.Context, placed []*made) error {
 	return err
 }
 
-// register makes the outputs valid that are not yet, in one transaction, and returns the paths of all outputs.
+// register places the input-addressed outputs, makes them valid in one transaction, and returns the paths of all
+// outputs.
 func (f *finisher) register(ctx context.Context) (map[string]store.Realisation, error) {
 	var placed []*made
 	err := func() error {
@@ -131,7 +132,7 @@ func (f *finisher) register(ctx context.Context) (map[string]store.Realisation, 
 	return outputs, nil
 }
 
-// unplace deletes outputs that could not be registered, to free their space.
+// unplace deletes placed outputs that could not be registered.
 func (f *finisher) unplace(ctx context.Context, placed []*made) (err error) {
 	ctx = context.WithoutCancel(ctx)
 	for _, m := range placed {
@@ -144,7 +145,7 @@ func (f *finisher) unplace(ctx context.Context, placed []*made) (err error) {
 	return err
 }
 
-// registerRealisation notes which path an output has got, which does not follow from the derivation.
+// registerRealisation stores the path of a floating output, which does not follow from the derivation.
 func (f *finisher) registerRealisation(ctx context.Context, m *made) (store.Realisation, error) {
 	r := store.KeyedRealisation{ID: store.DrvOutput{Path: f.req.Path, Output: m.name}, Realisation: store.Realisation{OutPath: m.info.Path}}
 	if f.drv.InputDerivations.Len() == 0 {
@@ -160,8 +161,8 @@ func (f *finisher) registerRealisation(ctx context.Context, m *made) (store.Real
 	return r.Realisation, f.store.RegisterDrvOutput(ctx, r)
 }
 
-// signRealisation signs a realisation as the version of Nix does whose rules the store follows. The older form names the
-// derivation by its hash.
+// signRealisation signs a realisation by the rules of the store. Before Nix 2.36 the signed text names the derivation
+// by its hash.
 func (f *finisher) signRealisation(r *store.KeyedRealisation) (err error) {
 	if len(f.opts.SecretKeys) == 0 {
 		return nil

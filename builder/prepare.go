@@ -18,7 +18,7 @@ import (
 	"pix/storepath"
 )
 
-// newBuild reads what the derivation asks for.
+// newBuild returns the build of a request. It reads the options and outputs of the derivation.
 func newBuild(s Store, opts *Options, req *Request) (*build, error) {
 	b := &build{store: s, opts: opts, req: req, drv: req.Derivation}
 	var err error
@@ -39,7 +39,8 @@ func newBuild(s Store, opts *Options, req *Request) (*build, error) {
 	return b, nil
 }
 
-// optionsError returns the error of [derivation.Derivation.Options]. Where the reason is Nix's whole text, it stands alone.
+// optionsError returns the error of [derivation.Derivation.Options]. If the reason is the complete text of Nix, it
+// returns only that.
 func optionsError(err error) error {
 	if invalid, ok := errors.AsType[*derivation.InvalidError](err); ok && invalid.Field == "option exportReferencesGraph" {
 		return errors.New(invalid.Reason)
@@ -47,7 +48,8 @@ func optionsError(err error) error {
 	return err
 }
 
-// knownPath returns the path of an output if it is known before the build. Each build of an impure derivation has another one.
+// knownPath returns the path of an output if it is known before the build, or "". Each build of an impure derivation
+// gets a random path.
 func (b *build) knownPath(name string, o derivation.Output) (storepath.Path, error) {
 	switch o.Kind() {
 	case derivation.Impure:
@@ -61,7 +63,7 @@ func (b *build) knownPath(name string, o derivation.Output) (storepath.Path, err
 	return staticPath(b.drv, name, o)
 }
 
-// report prepares for reporting to the handler of ctx.
+// report sets the handler to which the build reports.
 func (b *build) report(ctx context.Context) {
 	b.handler = activity.HandlerOf(ctx)
 	if b.handler == nil {
@@ -69,8 +71,8 @@ func (b *build) report(ctx context.Context) {
 	}
 }
 
-// decideSandbox decides whether the builder runs in a sandbox. It follows the options and the derivation alone: a machine that
-// cannot make a sandbox is no reason to build without one.
+// decideSandbox decides whether the builder runs in a sandbox. Only the options and the derivation count. If the
+// machine cannot make a sandbox, the build fails.
 func (b *build) decideSandbox() error {
 	switch b.opts.Sandbox {
 	case SandboxAll:
@@ -82,7 +84,7 @@ func (b *build) decideSandbox() error {
 		b.sandboxed = b.pure && !b.options.NoChroot
 	case SandboxNone:
 	}
-	// The paths of a store elsewhere would not lead to it.
+	// Without a sandbox, the store paths would not lead to the files of this store.
 	if b.storeDir() != string(b.store.Dir()) {
 		b.sandboxed = true
 	}
@@ -98,8 +100,8 @@ func (b *build) decideSandbox() error {
 	return nil
 }
 
-// lock takes the locks of the outputs, and makes temporary roots of their paths. Without a sandbox, the scratch paths are
-// in the store, and need temporary roots too.
+// lock locks the outputs, and adds temporary roots for their paths. Without a sandbox, the scratch paths are in the
+// store, and need temporary roots too.
 func (b *build) lock(ctx context.Context) (Locks, error) {
 	var names []string
 	var fallbacks []storepath.Path
@@ -125,7 +127,7 @@ func (b *build) lock(ctx context.Context) (Locks, error) {
 	return b.store.LockObjects(ctx, names...)
 }
 
-// checkValid finds out which outputs are valid, and which of these are damaged if they are to be repaired.
+// checkValid sets which outputs are valid and, for a repair, which of the valid ones are damaged.
 func (b *build) checkValid(ctx context.Context) (allValid bool, err error) {
 	allValid = true
 	for _, o := range b.outputs {
@@ -146,7 +148,7 @@ func (b *build) checkValid(ctx context.Context) (allValid bool, err error) {
 	return allValid, nil
 }
 
-// isWhole reports whether the object of a valid path has the hash that the store knows.
+// isWhole reports whether the object of a valid path matches its hash in the store.
 func (b *build) isWhole(ctx context.Context, path storepath.Path) (bool, error) {
 	info, err := b.store.QueryPathInfo(ctx, path)
 	if err != nil {
@@ -159,8 +161,8 @@ func (b *build) isWhole(ctx context.Context, path storepath.Path) (bool, error) 
 	return err == nil && hash == info.NARHash, nil
 }
 
-// checkCheckable refuses to check outputs that are not valid. A caller that does not say what it wants needs one
-// valid output.
+// checkCheckable returns an error if a check has no valid outputs to compare with. If the caller names the outputs
+// that it wants, all of them must be valid; otherwise one is enough.
 func (b *build) checkCheckable() error {
 	if b.req.Mode != store.BuildCheck {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"pix/store"
 )
 
-// reject refuses a derivation that this machine cannot build.
+// reject returns a failure if this machine cannot build the derivation.
 func (b *build) reject() error {
 	var reasons string
 	if system := b.opts.system(); b.drv.Platform != system && !slices.Contains(b.opts.ExtraPlatforms, b.drv.Platform) && !b.isBuiltin() {
@@ -28,8 +28,8 @@ func (b *build) reject() error {
 	return &Failure{Status: store.InputRejected, Message: fmt.Sprintf("Cannot build '%s'.%s", b.req.Path, reasons)}
 }
 
-// checkShell refuses a derivation whose builder is /bin/sh if the sandbox has none. The message names what to install, and the
-// error of execve would not.
+// checkShell returns a failure if the builder is /bin/sh and the sandbox has none. Its message says what to install.
+// The error of execve would not.
 func (b *build) checkShell(paths map[string]SandboxPath) error {
 	const shell = "/bin/sh"
 	if b.drv.Builder != shell || paths[shell].Source != "" || paths["/bin"].Source != "" {
@@ -52,7 +52,8 @@ func (b *build) requiredFeatures() []string {
 // uidRange reports whether the builder gets 65,536 user ids.
 func (b *build) uidRange() bool { return b.options.RequiredSystemFeatures.Has("uid-range") }
 
-// rejectNUL refuses texts with a NUL, which a process cannot be given: the rest would be lost. Nix before 2.36 loses it.
+// rejectNUL returns a failure if an argument or a variable contains a NUL, at which the kernel would cut it off. Nix
+// before 2.36 lets that happen.
 func (b *build) rejectNUL(c *content) error {
 	reject := func(what string) error {
 		return &Failure{Status: store.InputRejected, Message: fmt.Sprintf("Cannot build '%s'.\nReason: %s contains a NUL byte.", b.req.Path, what)}
@@ -76,7 +77,7 @@ func (b *build) rejectNUL(c *content) error {
 	return nil
 }
 
-// system returns the kind of machine that this is.
+// system returns the system of this machine.
 func (o *Options) system() string {
 	if o.System != "" {
 		return o.System

@@ -6,8 +6,8 @@ import (
 	"pix/storepath"
 )
 
-// A Request asks for the outputs of one derivation. The paths that the derivation needs are valid, and roots
-// keep them.
+// A Request asks for the outputs of one derivation. The paths that the derivation needs must be valid, and roots must
+// protect them from collectors.
 type Request struct {
 	// Path is the store path of the derivation, and Derivation its contents; all inputs are resolved.
 	Path       storepath.Path

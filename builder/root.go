@@ -36,7 +36,7 @@ func (b *build) idsInSandbox() (uid, gid int) {
 	return sandboxUID, sandboxGID
 }
 
-// fillRoot makes the files of the sandbox that are not mounts. No builder runs yet.
+// fillRoot makes the files and directories of the sandbox that are not mounts. It runs before the builder starts.
 func (b *build) fillRoot() error {
 	if err := makeDir(b.chroot.file("tmp"), 0o777|fs.ModeSticky); err != nil {
 		return err
@@ -56,7 +56,7 @@ func (b *build) fillRoot() error {
 	return os.Chmod(storeDir, 0o775|fs.ModeSticky)
 }
 
-// fillEtc makes /etc. The files say what programs want to know of users, and of hosts unless there is a network.
+// fillEtc makes /etc with the files for lookups of users, and of hosts if there is no network.
 func (b *build) fillEtc() error {
 	uid, gid := b.idsInSandbox()
 	files := map[string]string{
@@ -83,7 +83,7 @@ func (b *build) fillEtc() error {
 	return nil
 }
 
-// writeReadable makes a file that everybody may read, whatever the umask.
+// writeReadable makes a file that all users may read, independent of the umask.
 func writeReadable(name, text string) error {
 	if err := os.WriteFile(name, []byte(text), modes.File); err != nil {
 		return err
@@ -91,13 +91,13 @@ func writeReadable(name, text string) error {
 	return os.Chmod(name, modes.File)
 }
 
-// mounts returns what the builder sees of this machine, a directory before the files in it.
+// mounts returns the mounts for paths, each directory before the files in it.
 func (b *build) mounts(paths map[string]SandboxPath) ([]sandbox.Mount, error) {
 	var mounts []sandbox.Mount
 	for _, target := range sortedTargets(paths) {
 		p := paths[target]
 		if p.Source == "/proc" {
-			continue // for old configurations; there is a new one anyway
+			continue // some old configurations have it; the sandbox mounts a /proc of its own
 		}
 		_, err := os.Lstat(p.Source)
 		if errors.Is(err, fs.ErrNotExist) && p.Optional {
@@ -111,8 +111,8 @@ func (b *build) mounts(paths map[string]SandboxPath) ([]sandbox.Mount, error) {
 	return mounts, nil
 }
 
-// sealEtc makes the files below /etc on which others are mounted, and makes the directory unwritable. It returns the mounts that
-// are left: of a symlink, the copy is enough.
+// sealEtc makes the mount points below /etc, and then makes the directory read-only. It copies symlinks instead of
+// mounting them, and returns the other mounts.
 func (b *build) sealEtc(mounts []sandbox.Mount) (rest []sandbox.Mount, err error) {
 	root, err := os.OpenRoot(b.chroot.root)
 	if err != nil {
@@ -172,7 +172,7 @@ func sortedTargets(paths map[string]SandboxPath) []string {
 	return targets
 }
 
-// inputPaths adds the inputs to what the builder sees.
+// inputPaths adds the input closure to paths.
 func (b *build) inputPaths(paths map[string]SandboxPath) {
 	for path := range b.closure {
 		paths[string(path)] = SandboxPath{Target: string(path), Source: b.store.ObjectFile(path), ReadOnly: true}

@@ -10,7 +10,7 @@ import (
 	"pix/store"
 )
 
-// run builds the derivation, unless it cannot or need not be built.
+// run builds the derivation unless its outputs are valid.
 func (b *build) run(ctx context.Context) (status store.BuildStatus, outputs map[string]store.Realisation, err error) {
 	if err := b.reject(); err != nil {
 		return 0, nil, err
@@ -44,7 +44,7 @@ func (b *build) run(ctx context.Context) (status store.BuildStatus, outputs map[
 	return store.Built, outputs, err
 }
 
-// buildLocked builds the derivation. The outputs are locked.
+// buildLocked builds the derivation. The caller has locked the outputs.
 func (b *build) buildLocked(ctx context.Context) (outputs map[string]store.Realisation, err error) {
 	if err := b.findClosure(ctx); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (b *build) buildLocked(ctx context.Context) (outputs map[string]store.Reali
 	}
 	defer func() {
 		if cleaning := b.cleanUp(ctx, err == nil); cleaning != nil {
-			// A registered output stays valid, and a failure has a reason of its own.
+			// Only warn: a registered output stays valid, and a failure has its own message.
 			b.warn(fmt.Sprintf("cleaning up after the build of '%s': %v", b.req.Path, cleaning))
 		}
 	}()

@@ -12,8 +12,8 @@ import (
 	"pix/storepath"
 )
 
-// sandboxPaths returns what the builder sees of this machine, by target: what the options, the derivation and the
-// pre-build hook name, and the inputs. Later ones replace earlier ones.
+// sandboxPaths returns the files of this machine that the builder sees, by target: from the options, the derivation
+// and the pre-build hook, and the inputs. Later ones replace earlier ones with the same target.
 func (b *build) sandboxPaths(ctx context.Context) (map[string]SandboxPath, error) {
 	dir := b.dirInSandbox()
 	if strings.HasPrefix(string(b.store.Dir()), dir) {
@@ -31,7 +31,7 @@ func (b *build) sandboxPaths(ctx context.Context) (map[string]SandboxPath, error
 		return nil, err
 	}
 	b.inputPaths(paths)
-	for _, o := range b.outputs { // one may be among them, such as a dependency of /bin/sh
+	for _, o := range b.outputs { // an output may be in the closure of a configured path, such as /bin/sh
 		delete(paths, string(o.path))
 	}
 	b.addKVM(paths)
@@ -79,8 +79,8 @@ func (b *build) eachOfClosure(ctx context.Context, root storepath.Path, visit fu
 	return nil
 }
 
-// addImpureHostDeps adds what the derivation asks for, if the options allow it. It does not resolve symlinks: the answer
-// must not tell a user which files exist.
+// addImpureHostDeps adds the files that the derivation asks for, if the options allow them. It does not resolve
+// symlinks: a user could learn from the result which files exist.
 func (b *build) addImpureHostDeps(paths map[string]SandboxPath) error {
 	for dep := range b.options.ImpureHostDeps.All() {
 		if !b.opts.allowsHostDep(filepath.Clean(dep)) {
@@ -133,8 +133,8 @@ func (b *build) addHookPaths(ctx context.Context, paths map[string]SandboxPath) 
 	return nil
 }
 
-// addNetworkFiles adds the files that say how to resolve names and whose certificates to trust, where they exist. Symlinks are
-// resolved, since their targets are not in the sandbox.
+// addNetworkFiles adds the configuration of name resolution and the trusted certificates, if these files exist. It
+// resolves symlinks, because their targets are not in the sandbox.
 func (b *build) addNetworkFiles(paths map[string]SandboxPath) {
 	add := func(target, source string) {
 		source, err := filepath.EvalSymlinks(source)
@@ -150,7 +150,7 @@ func (b *build) addNetworkFiles(paths map[string]SandboxPath) {
 	}
 }
 
-// addKVM adds the device for virtual machines, if the options promise it to derivations.
+// addKVM adds the device for virtual machines if the system features of the options include it.
 func (b *build) addKVM(paths map[string]SandboxPath) {
 	const device = "/dev/kvm"
 	if !slices.Contains(b.opts.SystemFeatures, "kvm") || paths["/dev"].Source != "" || paths[device].Source != "" {

@@ -9,14 +9,15 @@ import (
 	"pix/storepath"
 )
 
-// A builder gets a scratch path for each output, and writes there. It is the path of the output where that is known and
-// free. In a sandbox it is always free, because the builder does not see the valid object. Without one, a valid output must not
-// be touched, so the builder gets a fallback path. What it writes is rewritten afterwards: the fallback path has the length
-// of the final path, and each mention of the one becomes the other.
+// A builder writes each output to its scratch path. That is the path of the output if it is known and free. In a
+// sandbox it is always free, because the builder does not see the valid object. Without a sandbox, the builder must
+// not change a valid output, so it gets a fallback path. The fallback path is as long as the final path. After the
+// build, each occurrence of its hash part in the output is replaced with the final one.
 //
-// An output that is addressed by its contents has no path before the build, and gets a fallback path too.
+// The path of a content-addressed output is not known before the build, so the output gets a fallback path too.
 
-// assignScratch chooses the scratch paths, and collects what must be replaced in what the builder is given.
+// assignScratch chooses the scratch paths, and collects the rewrites for the variables, arguments and files of the
+// builder.
 func (b *build) assignScratch() error {
 	for _, o := range b.outputs {
 		var err error
@@ -55,20 +56,20 @@ func (b *build) fallbackForPath(path storepath.Path) (storepath.Path, error) {
 	return b.fallback(":"+path.Base(), path.Name())
 }
 
-// fallback computes a path that no other store object can have. Its fingerprint has a type of its own and a hash of
-// zeros. See makeFallbackPath in Nix.
+// fallback computes a path that no other store object can have, because its fingerprint begins with "rewrite" and
+// contains a hash of zeros. See makeFallbackPath in Nix.
 func (b *build) fallback(of, name string) (storepath.Path, error) {
 	zeros := nixhash.SHA256Hash([sha256.Size]byte{})
 	return b.store.Dir().MakePath("rewrite:"+b.req.Path.Base()+of, zeros, name)
 }
 
-// A rewrite replaces a text by another one.
+// A rewrite replaces one string with another.
 type rewrite struct{ from, to string }
 
-// rewrites are done one after the other, sorted.
+// rewrites are applied one after the other. They are sorted by the replaced string.
 type rewrites []rewrite
 
-// apply returns s with everything replaced.
+// apply returns s after all replacements.
 func (r rewrites) apply(s string) string {
 	for _, w := range r {
 		s = strings.ReplaceAll(s, w.from, w.to)

@@ -8,7 +8,7 @@ import (
 	"pix/builder/sandbox"
 )
 
-// prepare makes everything that the builder needs: a user, directories and files.
+// prepare takes a build user, makes the directories and files for the builder, and returns the request that runs it.
 func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, error) {
 	if err := b.prepareUser(ctx); err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 	return req, nil
 }
 
-// prepareUser takes a build user, if there are any.
+// prepareUser takes a build user if the options have them.
 func (b *build) prepareUser(ctx context.Context) error {
 	if err := b.takeUser(ctx); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (b *build) newRequest(c *content) *sandbox.Request {
 	return req
 }
 
-// clearScratch removes what an earlier build has left at scratch paths in the store.
+// clearScratch removes files that an earlier build has left at scratch paths in the store.
 func (b *build) clearScratch(ctx context.Context) error {
 	if b.sandboxed {
 		return nil
@@ -93,7 +93,7 @@ func (b *build) clearScratch(ctx context.Context) error {
 	return nil
 }
 
-// prepareSandbox makes the root of the sandbox.
+// prepareSandbox makes the root of the sandbox, and adds the sandbox to the request.
 func (b *build) prepareSandbox(ctx context.Context, req *sandbox.Request) (err error) {
 	if b.chroot, err = b.makeChroot(ctx); err != nil {
 		return err

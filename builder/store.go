@@ -8,8 +8,7 @@ import (
 	"pix/storepath"
 )
 
-// A Store is what a build needs of the store in which its inputs are and to which its outputs go. Its objects are
-// files of this machine.
+// A Store contains the inputs of a build and receives its outputs. Its objects are files of this machine.
 type Store interface {
 	store.Store
 	Rules() store.Rules
@@ -24,12 +23,14 @@ type Store interface {
 	// StateDir is the directory with the state of the store (/nix/var/nix).
 	StateDir() string
 
-	// AddTempRoots keeps collectors from deleting what has the hash parts of paths, valid or not.
+	// AddTempRoots keeps collectors from deleting the objects of paths, valid or not, and other files with their hash
+	// parts.
 	AddTempRoots(ctx context.Context, paths []storepath.Path) error
 
-	// LockObjects takes Nix's locks of objects, all or none. A name is the base name of a store path or, for an output
-	// without a known path, the base name of the derivation, a dot and the name of the output: the names of lock files without ".lock". Paths
-	// become temporary roots. It waits while another process holds one of them, and reports that.
+	// LockObjects takes Nix's locks of objects, all or none. A name is the base name of a store path or, for an
+	// output without a known path, the base name of the derivation, a dot and the name of the output: the names of
+	// lock files without ".lock". Paths become temporary roots. It waits while another process holds one of them, and
+	// reports that.
 	LockObjects(ctx context.Context, names ...string) (Locks, error)
 
 	// TryLockObjects returns nil if another process holds one of the locks. The caller may hold others.
@@ -38,22 +39,22 @@ type Store interface {
 	// RemoveObject deletes the object of an invalid path whose lock is held, if there is one.
 	RemoveObject(ctx context.Context, path storepath.Path) error
 
-	// AddOutput moves the file or directory at from, which is canonical and on the file system of the store, to the place of
-	// info.Path, whose lock is held. If replace is set, it takes the place of a valid object (repair). With optimise, its files become hard links to identical
-	// ones of the store. The path is not valid yet.
+	// AddOutput moves the file or directory at from, which is canonical and on the file system of the store, to the
+	// place of info.Path, whose lock is held. If replace is set, it takes the place of a valid object (repair). With
+	// optimise, its files become hard links to identical ones of the store. The path is not valid yet.
 	AddOutput(ctx context.Context, from string, info *store.PathInfo, replace, optimise bool) error
 
-	// RegisterOutputs makes paths valid, all in one transaction, whose objects AddOutput placed.
+	// RegisterOutputs makes paths valid in one transaction. AddOutput has placed their objects.
 	RegisterOutputs(ctx context.Context, infos []*store.PathInfo) error
 
 	// UpdateInfo replaces the ultimate flag and the signatures of a valid path.
 	UpdateInfo(ctx context.Context, info *store.PathInfo) error
 
-	// KeepCheck moves the file or directory at from, which a check has found different, beside the object of its path,
-	// and returns its new name.
+	// KeepCheck moves the file or directory at from beside the object of path, and returns its new name. A check has
+	// found that they differ.
 	KeepCheck(ctx context.Context, from string, path storepath.Path) (file string, err error)
 
-	// RegisterDrvOutput notes which path an output has.
+	// RegisterDrvOutput stores the path of an output of a derivation.
 	RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation) error
 
 	// CreateLog returns a writer of the build log of a derivation, which replaces an older log.

@@ -17,12 +17,13 @@ import (
 	"pix/internal/modes"
 )
 
-// Build users keep builders from reading and changing what belongs to other users, and keep two builds apart. Root takes
-// a user for each build: a member of a group, or ids that need no accounts. A lock file in the state directory of
-// the store, the same as Nix's, says which are taken, so that daemons of both kinds can share them. Builds of two stores would
-// kill each other's processes, so a second lock file counts for all stores of the machine.
+// Build users keep builders from reading and changing what belongs to other users, and keep two builds apart. Root
+// takes a user for each build: a member of a group, or ids that need no accounts. A user in use has a locked file in
+// the state directory of the store. Nix locks the same files, so pix and Nix can share the users. Two stores have
+// different state directories, and their builds would kill each other's processes. So a second lock file is shared by
+// all stores of the machine.
 
-// uidsPerSlot is how many ids a build has at most, and how far apart the ids of two builds are.
+// uidsPerSlot is the largest number of ids of a build, and the distance between the first ids of two builds.
 const uidsPerSlot = 65536
 
 const (
@@ -30,7 +31,7 @@ const (
 	defaultIDCount = 128 * uidsPerSlot
 )
 
-// A userLock is a build user that this build has taken.
+// A userLock is a build user that this build has locked.
 type userLock struct {
 	ids
 	groups []int // supplementary groups, which a builder without a sandbox keeps
@@ -56,8 +57,8 @@ func closeAll(files []*os.File) error {
 // machineUsers is the directory with the lock files of build users for all stores of this machine.
 const machineUsers = "/run/pix/build-users"
 
-// lockUser takes the locks of a build user: a file of the store, and one of the machine if there can be one. It returns nothing
-// if another build holds one of them.
+// lockUser takes the locks of a build user: a file of the store and, if possible, a file of the machine. It returns
+// nil if another build holds one of them.
 func (b *build) lockUser(name string, uid int) ([]*os.File, error) {
 	names := []string{name}
 	dir := cmp.Or(b.opts.machineUsers, machineUsers)
@@ -109,8 +110,8 @@ func (b *build) takeUser(ctx context.Context) error {
 	return nil
 }
 
-// shareStoreDir lets the group of build users make files in the store directory, where a builder without a sandbox puts its
-// outputs. The sticky bit keeps it from removing others. Nix does that when it opens a store.
+// shareStoreDir lets the group of build users make files in the store directory, where a builder without a sandbox
+// puts its outputs. The sticky bit keeps it from removing others. Nix does that when it opens a store.
 func (b *build) shareStoreDir() error {
 	if b.user == nil || b.sandboxed {
 		return nil
@@ -130,7 +131,7 @@ func (b *build) shareStoreDir() error {
 	return os.Chmod(dir, 0o775|fs.ModeSticky)
 }
 
-// tryUser takes a free build user; nil if there is none.
+// tryUser takes a free build user, or returns nil.
 func (b *build) tryUser() (*userLock, error) {
 	if b.opts.AutoAllocateUIDs {
 		return b.tryAutomaticUser()
@@ -200,7 +201,7 @@ func (b *build) tryAutomaticUser() (*userLock, error) {
 	return nil, nil
 }
 
-// checkAutomaticUser refuses ids of an account, and sets the group and the number of ids.
+// checkAutomaticUser returns an error if an account has the id. It sets the group and the number of ids of the user.
 func (b *build) checkAutomaticUser(user *userLock) error {
 	accounts, err := readAccounts(b.opts.accountsDir())
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"pix/storepath"
 )
 
-// The methods in build*.go are what package builder needs of a store: see builder.Store. A build holds the locks of
-// its outputs from its first look at them until they are registered.
+// The methods in build*.go implement builder.Store. A build holds the locks of its outputs from the check whether
+// they are valid until they are registered.
 
-// ObjectFile returns the name by which this process reaches the object of a path, valid or not.
+// ObjectFile returns the file name of the object of a path on this machine. The path need not be valid.
 func (s *Store) ObjectFile(path storepath.Path) string { return s.object(path) }
 
 // StoreDirName returns the name of the store directory for all processes of this machine. [Store.ObjectFile] goes through a
@@ -52,10 +52,10 @@ func (s *Store) RemoveObject(ctx context.Context, path storepath.Path) error {
 const removeTime = 2 * time.Second
 
 // AddOutput moves the file or directory at from to the place of info.Path. The caller holds the lock of the path, and
-// no other process changes from, which is canonical and on the file system of the store. If from is the place
-// of the path, it stays there. With replace, it takes the place of a valid object; without it, a valid path is an
-// error. With optimise, files are replaced by hard links as with [Options.AutoOptimise]. An invalid path is not valid afterwards
-// either: see [Store.RegisterOutputs].
+// no other process changes from, which is canonical and on the file system of the store. If from is the place of the
+// path, it stays there. With replace, it takes the place of a valid object; without it, a valid path is an error.
+// With optimise, files are replaced by hard links as with [Options.AutoOptimise]. It does not make the path valid:
+// see [Store.RegisterOutputs].
 func (s *Store) AddOutput(ctx context.Context, from string, info *store.PathInfo, replace, optimise bool) error {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
@@ -89,8 +89,9 @@ func (s *Store) AddOutput(ctx context.Context, from string, info *store.PathInfo
 	return err
 }
 
-// RegisterOutputs makes paths valid, all or none, whose objects [Store.AddOutput] has put in place, and replaces what
-// is known of paths that are valid already. The caller holds their locks. References must be valid, or among the paths.
+// RegisterOutputs makes paths valid, all or none. [Store.AddOutput] has placed their objects. It replaces the infos
+// of paths that are valid already. The caller holds the locks of the paths. References must be valid, or among the
+// paths.
 func (s *Store) RegisterOutputs(ctx context.Context, infos []*store.PathInfo) error {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
@@ -107,8 +108,8 @@ func (s *Store) RegisterOutputs(ctx context.Context, infos []*store.PathInfo) er
 	return err
 }
 
-// UpdateInfo replaces the ultimate flag, the signatures and the hash that are known of a valid path. The error is a
-// [*store.NotFoundError] if it is not valid.
+// UpdateInfo replaces the ultimate flag, the signatures and the hash of a valid path. The error is a
+// [*store.NotFoundError] if the path is not valid.
 func (s *Store) UpdateInfo(ctx context.Context, info *store.PathInfo) error {
 	if s.opts.ReadOnly {
 		return ErrReadOnly
@@ -128,8 +129,8 @@ func (s *Store) UpdateInfo(ctx context.Context, info *store.PathInfo) error {
 	})
 }
 
-// KeepCheck moves the file or directory at from beside the object of a path, to its name with ".check" after it, where
-// a later build of the same path replaces it. It is no object: a collector deletes it when the path is no root.
+// KeepCheck moves the file or directory at from beside the object of a path, to the name of the object with the
+// suffix ".check". The next check of the path replaces it. A collector deletes it unless a root protects the path.
 func (s *Store) KeepCheck(_ context.Context, from string, path storepath.Path) (file string, err error) {
 	if s.opts.ReadOnly {
 		return "", ErrReadOnly
@@ -144,9 +145,9 @@ func (s *Store) KeepCheck(_ context.Context, from string, path storepath.Path) (
 	return s.displayName(file), objects.Move(from, file)
 }
 
-// isBaseName reports whether a file in the store directory can have a name, with a suffix of some bytes.
+// isBaseName reports whether a file in the store directory can have this name with the suffix of a lock file.
 func isBaseName(name string) bool {
 	return name != "" && name == filepath.Base(name) && name != "." && name != ".." && len(name) <= 240
 }
 
-var errNoLockName = errors.New("it is no name of an object or an output")
+var errNoLockName = errors.New("it is not the name of an object or an output")

@@ -22,14 +22,14 @@ type heldLocks = interface {
 	Release()
 }
 
-// An outputLocks is the locks of the outputs of a build.
+// outputLocks are the locks of the outputs of a build.
 type outputLocks struct {
 	locks []*pathlock.Lock
 	roots temproots.Held
 }
 
-// Check returns an error if the locks were lost because the store was removed, or if a collector may have deleted what
-// has one of the names.
+// Check returns an error if the locks were lost because the store was removed, or if a collector may have deleted an
+// object with one of the names.
 func (l *outputLocks) Check() error {
 	for _, lock := range l.locks {
 		if err := lock.Check(); err != nil {
@@ -51,8 +51,8 @@ func (l *outputLocks) Release() {
 // known, it is the base name of the derivation, a dot, and the name of the output. Nix's lock files have these names, with ".lock".
 // The names that are store paths become temporary roots.
 //
-// While another process holds one of the locks, LockObjects reports an activity of type [activity.BuildWaiting], and waits
-// without holding any other. Nix waits in the same way, so builds with the same outputs take part in no deadlock.
+// While another process holds one of the locks, LockObjects reports an activity of type [activity.BuildWaiting], and
+// waits without holding any other. Nix waits in the same way, so builds with the same outputs cannot deadlock.
 func (s *Store) LockObjects(ctx context.Context, names ...string) (heldLocks, error) {
 	names, roots, err := s.rootNames(ctx, names)
 	if err != nil {
@@ -64,7 +64,7 @@ func (s *Store) LockObjects(ctx context.Context, names ...string) (heldLocks, er
 			waiting.stop()
 		}
 	}()
-	var first *pathlock.Lock // the lock that the last attempt has waited for
+	var first *pathlock.Lock // the lock for which the last attempt has waited
 	firstName := ""
 	for {
 		locks, missed, err := s.tryLocks(names, firstName, first)
@@ -87,8 +87,8 @@ func (s *Store) LockObjects(ctx context.Context, names ...string) (heldLocks, er
 	}
 }
 
-// TryLockObjects is LockObjects, but returns nil if another process holds one of the locks. The caller may hold
-// others.
+// TryLockObjects is like LockObjects, but returns nil if another process holds one of the locks. The caller may hold
+// other locks.
 func (s *Store) TryLockObjects(ctx context.Context, names ...string) (heldLocks, error) {
 	names, roots, err := s.rootNames(ctx, names)
 	if err != nil {
@@ -101,8 +101,8 @@ func (s *Store) TryLockObjects(ctx context.Context, names ...string) (heldLocks,
 	return &outputLocks{locks, roots}, nil
 }
 
-// rootNames checks the names of locks, sorts them, and makes temporary roots of those that are store paths. The lock file of
-// an output without a path is safe from collectors as long as the derivation is a root.
+// rootNames checks and sorts the names of locks, and adds temporary roots for those that are store paths. The lock
+// file of an output without a path is safe from collectors while the derivation is a root.
 func (s *Store) rootNames(ctx context.Context, names []string) ([]string, temproots.Held, error) {
 	var held temproots.Held
 	if s.opts.ReadOnly {
@@ -125,8 +125,8 @@ func (s *Store) rootNames(ctx context.Context, names []string) ([]string, tempro
 	return names, held, err
 }
 
-// tryLocks takes the locks of names, or none and returns the first name whose lock is not free. The lock of the name had is
-// held already, unless that is nil.
+// tryLocks takes the locks of all names. If one is not free, it takes none, and returns the first such name. had is
+// nil, or the lock of hadName, which the caller holds already.
 func (s *Store) tryLocks(names []string, hadName string, had *pathlock.Lock) (locks []*pathlock.Lock, missed string, err error) {
 	held := &outputLocks{}
 	if had != nil {
@@ -151,7 +151,7 @@ func (s *Store) tryLocks(names []string, hadName string, had *pathlock.Lock) (lo
 	return held.locks, "", nil
 }
 
-// lockNames spells the names of locks as Nix does.
+// lockNames returns the names of locks as in the messages of Nix.
 func (s *Store) lockNames(names []string) string {
 	files := make([]string, len(names))
 	for i, name := range names {
@@ -160,8 +160,8 @@ func (s *Store) lockNames(names []string) string {
 	return strings.Join(files, ", ")
 }
 
-// pause waits for a random time. Two processes that each hold the lock that the other one lacks could otherwise give up
-// and try again in step.
+// pause waits for a random time. Otherwise two processes, each with a lock that the other one needs, could release
+// their locks and try again at the same times.
 func pause(ctx context.Context) error {
 	select {
 	case <-ctx.Done():

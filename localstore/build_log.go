@@ -15,8 +15,8 @@ import (
 )
 
 // CreateLog returns a writer of the build log of a derivation, which need not be valid. The log is not compressed. It
-// replaces the log of an earlier build, even a compressed one; a program that reads the earlier log goes on reading
-// that. Each write is in the file when it returns, so a killed process leaves everything that it has written.
+// replaces the log of an earlier build, even a compressed one; a program that reads the earlier log continues to read
+// it. Writes are not buffered, so the log is complete even if the process is killed.
 func (s *Store) CreateLog(_ context.Context, drv storepath.Path) (io.WriteCloser, error) {
 	if s.opts.ReadOnly {
 		return nil, ErrReadOnly

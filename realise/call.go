@@ -14,7 +14,7 @@ import (
 	"pix/storepath"
 )
 
-// A call makes paths valid for one call of a method.
+// A call is one call of a method of a [Store], which makes paths valid.
 type call struct {
 	store  *Store
 	mode   store.BuildMode
@@ -52,7 +52,7 @@ func (c *call) end() {
 	c.guard.Repanic()
 }
 
-// goDo runs f on a goroutine of the call. An error of f that is no failed build ends the call.
+// goDo runs f on a goroutine of the call. An error of f ends the call. A failed build is a result, not an error.
 func (c *call) goDo(f func() error) {
 	c.tasks.Go(func() {
 		if err := c.guard.Call(f); err != nil {
@@ -71,8 +71,8 @@ func (c *call) abort(err error) {
 	c.stop(err)
 }
 
-// why returns the error of the call: the first one, not the cancellation that follows from it.
-func (c *call) why(err error) error {
+// cause returns the first error of the call instead of the cancellation that followed from it.
+func (c *call) cause(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fatal != nil {
@@ -81,7 +81,7 @@ func (c *call) why(err error) error {
 	return err
 }
 
-// load reads the settings of the call once.
+// load returns the settings of the call. It reads them once.
 func (c *call) load() (*Settings, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -97,14 +97,15 @@ func (c *call) load() (*Settings, error) {
 	return settings, nil
 }
 
-// realise makes paths valid. A result that failed without a message was not tried.
+// realise makes paths valid. A result that is neither a success nor has a message belongs to a path that the call did
+// not try.
 func (s *Store) realise(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
 	c := s.newCall(ctx, mode)
 	defer c.end()
 	results, err := c.realise(paths)
 	c.stop(nil)
 	c.tasks.Wait()
-	err = c.why(err)
+	err = c.cause(err)
 	untried := slices.ContainsFunc(results, func(r store.KeyedBuildResult) bool { return !r.Status.Succeeded() })
 	if ctx.Err() != nil && (err != nil || untried) {
 		return nil, context.Cause(ctx)
@@ -132,12 +133,13 @@ func (c *call) realise(paths []derivation.DerivedPath) ([]store.KeyedBuildResult
 		}
 	}
 	c.turns.settle() // all goals that the caller wants have started
-	c.goDo(func() error { return c.present(paths, rest, results) })
+	c.goDo(func() error { return c.provide(paths, rest, results) })
 	c.tasks.Wait()
 	return results, nil
 }
 
-// fetchDerivations substitutes the derivations that are not valid. Failures come out again when the outputs are wanted.
+// fetchDerivations substitutes the derivations that are not valid. It ignores failed substitutions: the goal of the
+// derivation reports them.
 func (c *call) fetchDerivations(paths []derivation.DerivedPath) error {
 	var missing []derivation.DerivedPath
 	for _, path := range paths {
@@ -167,7 +169,7 @@ func (c *call) fetchDerivations(paths []derivation.DerivedPath) error {
 	return err
 }
 
-// plan returns the derivations that have to be built.
+// plan returns the derivations that must be built, and adds a goal for each.
 func (c *call) plan(paths []derivation.DerivedPath) (map[storepath.Path]bool, error) {
 	missing, err := store.QueryMissing(c.ctx, c.store.Store, paths)
 	if err != nil {
@@ -186,8 +188,9 @@ func (c *call) plan(paths []derivation.DerivedPath) (map[storepath.Path]bool, er
 	return build, nil
 }
 
-// present makes the paths valid that need no build, all at once, and builds those for which that was wrong.
-func (c *call) present(paths []derivation.DerivedPath, which []int, results []store.KeyedBuildResult) error {
+// provide makes the paths valid that need no build according to the plan, all at once. If the store below cannot
+// provide one of them, the call builds its derivation.
+func (c *call) provide(paths []derivation.DerivedPath, which []int, results []store.KeyedBuildResult) error {
 	if len(which) == 0 {
 		return nil
 	}
@@ -216,8 +219,8 @@ func (c *call) present(paths []derivation.DerivedPath, which []int, results []st
 	return nil
 }
 
-// substitute has the store below make paths valid without building, and returns the results in the order of the
-// paths. The status MiscFailure says that a derivation must be built.
+// substitute makes paths valid through the store below, without building. It returns the results in the order of the
+// paths. The status MiscFailure means that a derivation must be built.
 func (c *call) substitute(paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
 	if err := c.rootOutputs(paths); err != nil {
 		return nil, err
@@ -237,7 +240,8 @@ func (c *call) substitute(paths []derivation.DerivedPath, mode store.BuildMode) 
 	return results, nil
 }
 
-// rootOutputs makes temporary roots of paths and known outputs, so that no collector deletes them before they are used.
+// rootOutputs adds temporary roots for paths and known outputs, so that no collector deletes them before they are
+// used.
 func (c *call) rootOutputs(paths []derivation.DerivedPath) error {
 	var roots []storepath.Path
 	for _, path := range paths {
@@ -262,7 +266,7 @@ func (c *call) rootOutputs(paths []derivation.DerivedPath) error {
 	return store.AddTempRoots(c.ctx, c.store.Store, roots)
 }
 
-// failed stops the call after a failure, unless it keeps going.
+// failed stops the call, unless its settings have KeepGoing.
 func (c *call) failed() {
 	if !c.keepsGoing() {
 		c.stop(errStopped)

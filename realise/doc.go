@@ -1,5 +1,5 @@
-// Package realise makes derived paths valid. It decides which derivations are built, which paths are substituted, and in
-// which order.
+// Package realise makes derived paths valid. It decides which derivations are built, which paths are substituted, and
+// in which order.
 //
 // [New] adds building to a store that can query, add and perhaps substitute:
 //
@@ -9,14 +9,14 @@
 // # What a call does
 //
 //  1. It substitutes the derivations that are not valid.
-//  2. It plans: [store.FindMissing] walks the derivations and says which of them must be built. The outputs of all others
-//     are valid, or substitutable.
+//  2. It plans: [store.FindMissing] walks the derivations and says which of them must be built. The outputs of all
+//     others are valid, or substitutable.
 //  3. It runs one goal for each derivation to build. A goal first makes the inputs of its derivation valid: it waits
 //     for the goals of those that are built, and the store below substitutes the others. Then it waits for a build
 //     slot, and an [Executor] builds the derivation.
 //
-// If a substituter fails although the plan relied on it, the derivation fails with the status TransientFailure, or is
-// built too if [Settings.Fallback] is set.
+// A substituter may fail although the plan relied on it. Then the derivation fails with the status TransientFailure.
+// With the setting fallback, the store below reports MiscFailure instead, and the derivation is built.
 //
 // # Paths that depend on contents
 //
@@ -32,8 +32,8 @@
 //
 // # Concurrency
 //
-// All calls of a store share its build slots ([Slots]). A call takes at most as many as its own max-jobs, so a client with
-// many derivations does not keep others waiting for long. Two calls that need the same derivation build it once: the
+// All calls of a store share its build slots ([Slots]). A call takes at most max-jobs of them, so a client with many
+// derivations does not keep others waiting for long. Two calls that need the same derivation build it once: the
 // second call waits, without a slot, until the first one ends, and finds the outputs valid.
 //
 // Sources: src/libstore/build/worker.cc, derivation-goal.cc and derivation-building-goal.cc in Nix 2.34.8.

@@ -7,8 +7,8 @@ import (
 	"pix/internal/parallel"
 )
 
-// A report sends the events of a call to the handler of its context: how many builds are expected, run and have ended.
-// Nil sends nothing.
+// A report sends the events of a call to the handler of its context: how many builds are expected, how many run, and
+// how many have ended. A nil report sends nothing.
 type report struct {
 	activity.Sequencer // its lock guards the rest
 
@@ -29,7 +29,7 @@ func newReport(ctx context.Context, guard *parallel.Guard) (context.Context, *re
 	return activity.WithHandler(ctx, r), r
 }
 
-// expect reports that so many more derivations will be built.
+// expect reports that n more derivations will be built.
 func (r *report) expect(n int) {
 	if r == nil || n == 0 {
 		return

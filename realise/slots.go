@@ -125,14 +125,14 @@ type turn struct {
 	ready chan struct{} // closed when the goal has a slot
 }
 
-// prepare says that a goal is preparing, until it calls settle or wait.
+// prepare counts a goal as preparing until it calls settle or wait.
 func (t *turns) prepare() {
 	t.mu.Lock()
 	t.preparing++
 	t.mu.Unlock()
 }
 
-// settle says that a goal stops preparing.
+// settle ends the preparation of a goal that does not wait for a slot.
 func (t *turns) settle() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"pix/storepath"
 )
 
-// An Executor builds one derivation whose inputs are valid. A build that fails is a result, and an error ends the whole
-// call. The process of the build is gone when Build returns.
+// An Executor builds one derivation whose inputs are valid. A failed build is a result; an error ends the whole call.
+// The processes of the build have ended when Build returns.
 type Executor interface {
 	Build(ctx context.Context, req *builder.Request) (*store.BuildResult, error)
 }
@@ -38,15 +38,15 @@ type Settings struct {
 
 // Options say how a store builds.
 type Options struct {
-	// Settings returns the settings of a call with that context, which builds in s: the store below, or its
-	// session. It is called when there is something to build.
+	// Settings returns the settings of one call. s is the store in which the call builds: the store below, or a
+	// session of it. Settings runs only if the call has a derivation to build.
 	Settings func(ctx context.Context, s store.Store) (*Settings, error)
 
 	// Slots limit the builds of all calls; nil limits each call by its own settings only.
 	Slots *Slots
 }
 
-// A Store builds what another store lacks.
+// A Store adds building to another store.
 type Store struct {
 	store.Store
 	*shared
@@ -67,9 +67,8 @@ var (
 	_ store.Limiter           = (*Store)(nil)
 )
 
-// New returns a store that builds, as the options say, what s lacks and cannot substitute. It forwards everything else to
-// s, which it closes with itself. The store s must be a [store.MissingQuerier], a [store.OutputQuerier] and a
-// [store.NARReader].
+// New returns a store that builds the paths that s lacks and cannot substitute. It forwards everything else to s. Its
+// Close closes s. The store s must be a [store.MissingQuerier], a [store.OutputQuerier] and a [store.NARReader].
 func New(s store.Store, opts *Options) *Store {
 	return &Store{Store: s, shared: &shared{opts: *opts}}
 }
@@ -80,8 +79,8 @@ func (s *Store) Unwrap() store.Store { return s.Store }
 // ClosureLimits implements [store.Limiter] with the limits of the store below.
 func (s *Store) ClosureLimits() (store.Limits, store.Store) { return store.LimitsOf(s.Store), s }
 
-// Session returns the same store with temporary roots that end when the session is closed, if the store below has
-// sessions.
+// Session returns a session of the store. If the store below has sessions, the temporary roots of the session end
+// when it is closed.
 func (s *Store) Session(ctx context.Context) (store.Store, error) {
 	sessions, ok := store.As[store.Sessioner](s.Store)
 	if !ok {
@@ -94,7 +93,7 @@ func (s *Store) Session(ctx context.Context) (store.Store, error) {
 	return &Store{Store: below, shared: s.shared, session: true}, nil
 }
 
-// Close closes the store below, or the session of it.
+// Close closes the store below, or its session.
 func (s *Store) Close() error {
 	if _, has := store.As[store.Sessioner](s.Store); s.session && !has {
 		return nil
@@ -102,8 +101,8 @@ func (s *Store) Close() error {
 	return s.Store.Close()
 }
 
-// BuildPaths makes paths valid by substituting or building. The error is a [*store.BuildError]: it has the text of Nix for
-// one failure, and names all failed paths if there are several, whose own errors go to the handler of ctx.
+// BuildPaths makes paths valid by substituting or building. The error is a [*store.BuildError]. For one failure it
+// has the text of Nix. For several it names all failed paths, and the handler of ctx receives the error of each.
 func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) error {
 	results, err := s.realise(ctx, paths, mode)
 	if err != nil {
@@ -122,7 +121,7 @@ func logError(h activity.Handler, message string) {
 	}
 }
 
-// buildError returns the error of a call. Cancellation and unsupported operations keep their own.
+// buildError returns the error of a call. It does not wrap cancellations and unsupported operations.
 func buildError(ctx context.Context, paths []derivation.DerivedPath, err error) error {
 	if ctx.Err() != nil || errors.Is(err, errors.ErrUnsupported) {
 		return err
@@ -138,8 +137,8 @@ func withoutBuildError(err error) error {
 	return err
 }
 
-// BuildPathsWithResults does the same as [Store.BuildPaths] and returns how each path ended, in the order of the paths.
-// Paths that the call did not try, since another one failed, are left out.
+// BuildPathsWithResults is [Store.BuildPaths] with a result for each path, in the order of the paths. It leaves out
+// paths that the call did not try because another one failed.
 func (s *Store) BuildPathsWithResults(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
 	results, err := s.realise(ctx, paths, mode)
 	if err != nil {
@@ -161,7 +160,7 @@ func (s *Store) BuildDerivation(ctx context.Context, path storepath.Path, d *der
 	defer c.end()
 	result, err := c.buildBasic(path, d)
 	if err != nil {
-		return nil, c.why(err)
+		return nil, c.cause(err)
 	}
 	return result, nil
 }

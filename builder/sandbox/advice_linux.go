@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withAdvice adds to a failed step what to enable on this machine. It looks at settings of the kernel only after the
-// failure: they do not say whether a sandbox works.
+// withAdvice adds advice to the error of a failed step: what to enable on this machine. It reads settings of the
+// kernel only after a failure, because they do not show whether a sandbox works.
 func withAdvice(err error) error {
 	if e, ok := errors.AsType[*SetupError](err); ok && e.Advice == "" {
 		e.Advice = advice(e)
@@ -39,7 +39,7 @@ func advice(e *SetupError) string {
 	case !errors.Is(e.Err, unix.EPERM) && !errors.Is(e.Err, unix.EACCES) && !errors.Is(e.Err, unix.ENOSPC) && !errors.Is(e.Err, unix.EUSERS) && !errors.Is(e.Err, unix.EINVAL):
 		return ""
 	}
-	// These settings refuse to make namespaces, or, with AppArmor, what a process may do in them.
+	// These settings deny namespaces. AppArmor allows the namespace, and then denies the rights in it.
 	switch {
 	case setting("user/max_user_namespaces") == "0":
 		return "User namespaces are switched off. As root: sysctl -w user.max_user_namespaces=10000"
@@ -60,7 +60,8 @@ func advice(e *SetupError) string {
 	return ""
 }
 
-// appArmorAdvice is for Ubuntu 23.10 and later: the kernel makes the namespace, and then denies all rights in it.
+// appArmorAdvice is for Ubuntu 23.10 and later, where the kernel makes the namespace and then denies all rights in
+// it.
 func appArmorAdvice() string {
 	program, err := os.Executable()
 	if err != nil {
@@ -73,7 +74,8 @@ func appArmorAdvice() string {
 		"  sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
 }
 
-// emulator returns the name of the emulator that runs this program, or "". The kernel describes the real processor.
+// emulator returns the name of the emulator that runs this program, or "". /proc/cpuinfo describes the real
+// processor.
 func emulator() string {
 	b, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
@@ -101,10 +103,10 @@ func inChroot() bool {
 			return false
 		}
 	}
-	return true // the root directory is no mount
+	return true // the root directory is not a mount
 }
 
-// inContainer reports whether a container manager says that it runs this process.
+// inContainer reports whether this process has the marks of a container.
 func inContainer() bool {
 	for _, file := range []string{"/.dockerenv", "/run/.containerenv", "/run/systemd/container"} {
 		if _, err := os.Stat(file); err == nil {

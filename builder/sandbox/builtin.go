@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// A Builtin is a function that runs in the place of a program. What it writes to log is the output of the process. If
-// it returns an error, "error: " and the error's text follow, and the exit code is 1.
+// A Builtin is a function that runs in place of a program. log is the output of the process. If the function returns
+// an error, the process prints "error: " and the text of the error, and exits with 1.
 type Builtin = func(ctx context.Context, input []byte, log io.Writer) error
 
 var (

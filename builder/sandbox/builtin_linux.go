@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A builtin needs the rights of a program, which Go cannot give to all threads of a process, so it is a process that
-// executes this program again. If this program is linked dynamically, its loader needs the machine's libraries. So
-// the builtin is loaded before the set-up process changes the root directory: that changes the root directory of all
-// processes in the mount namespace.
+// A builtin must run with the rights of a build. Go cannot set these for all threads of a process, so a builtin runs
+// in a new process that executes this program again. If this program is linked dynamically, its loader needs the
+// libraries of the machine. So the builtin's process starts before the set-up process calls pivot_root, which changes
+// the root directory of all processes in the mount namespace.
 
 // startBuiltin starts the builtin's process and waits until it is loaded.
 func (s *setup) startBuiltin() error {

@@ -33,7 +33,7 @@ func ownUser() *Request {
 	return &Request{UID: 1000, GID: 100, HostUID: unix.Geteuid(), HostGID: unix.Getegid()}
 }
 
-// try runs a process that does nothing. With namespaces, its root directory is an empty one.
+// try runs a process that does nothing. With namespaces, its root directory is empty.
 func (r *Runner) try(ctx context.Context, req *Request, namespaces bool) error {
 	req.Builtin, req.Dir = trial, "/"
 	if namespaces {

@@ -91,7 +91,7 @@ func list[T any](c *coder, p *[]T, element func(*coder, *T)) {
 	}
 }
 
-// A message is what a coder can write and read.
+// A message is a type that a coder can write and read.
 type message interface{ code(*coder) }
 
 func encode(m message) []byte {

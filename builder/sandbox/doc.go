@@ -1,14 +1,14 @@
 // Package sandbox runs one process, isolated from the machine or not. It knows nothing of Nix.
 //
 // A [Request] describes the process: its program, arguments and environment, the directory that it sees as /, the
-// files and directories that are mounted there, and its user. [Run] starts it, copies its output to a writer, waits
-// for its end and leaves nothing behind: no process, mount or descriptor.
+// files and directories that are mounted there, and its user. [Run] starts it, copies its output to a writer and
+// waits for its end. When Run returns, no process, mount or descriptor is left.
 //
 // # Processes
 //
-// Namespaces cannot be made in a program with many threads, and a fork of a large program is slow. So the first [Run] of
-// a program starts a small supervisor, which forks the processes. The supervisor and its children are the
-// program itself, executed again. Therefore
+// Namespaces cannot be made in a program with many threads, and a fork of a large program is slow. So the first [Run]
+// of a program starts a small supervisor, which forks the processes. The supervisor and its children are the program
+// itself, executed again. Therefore
 //
 //	func main() {
 //		sandbox.Main()
@@ -33,9 +33,10 @@
 //
 // A process sees what it sees in the sandbox of Nix 2.34, except where it could harm its inputs or the machine:
 //
-//   - Read-only mounts, and the root directory, are read-only. In Nix, a builder without a build user can change its inputs.
-//   - A process that is root on the machine, since root runs it without a build user, sees /proc/sys and the like read-only, and
-//     devices too, which can be used but not changed. Their files belong to root: it could write to
+//   - Read-only mounts, and the root directory, are read-only. In Nix, a builder without a build user can change its
+//     inputs.
+//   - A process that is root on the machine, since root runs it without a build user, sees /proc/sys and the like
+//     read-only, and devices too, which can be used but not changed. Their files belong to root: it could write to
 //     /proc/sys/kernel/core_pattern without any capability.
 //   - More system calls are denied, see below.
 //   - It has a session keyring and a cgroup namespace of its own.

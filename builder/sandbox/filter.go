@@ -26,7 +26,7 @@ const (
 // x32Bit marks the system calls of the x32 interface, which shares the numbers of x86_64.
 const x32Bit = 0x40000000
 
-// An instruction is one of a filter program.
+// An instruction is one instruction of a filter program.
 type instruction struct {
 	code   uint16
 	jt, jf uint8
@@ -36,12 +36,14 @@ type instruction struct {
 // An abi is one system call interface of a machine: its AUDIT_ARCH constant and its numbers.
 type abi struct {
 	arch uint32
-	// chmod have the file mode as their second argument, chmodat as their third. A set-user-ID or set-group-ID mode is
-	// denied with EPERM: a builder could otherwise leave a file with its user's rights to others.
+	// chmod and chmodat are system calls with the file mode as their second and third argument. A set-user-ID or
+	// set-group-ID mode is denied with EPERM: otherwise a builder could leave a program that gives other users the
+	// rights of the build user.
 	chmod, chmodat []uint32
 	// xattr read, list or set extended attributes; they are denied with ENOTSUP, as if the file system had none.
 	xattr []uint32
-	// masked are bits of a number that tell two interfaces of one table apart.
+	// masked are the bits of a number that are ignored, because they only distinguish two interfaces with the same
+	// table.
 	masked uint32
 }
 
@@ -90,8 +92,8 @@ var abis = map[string][]abi{
 	"riscv64": {abiRISCV64},
 }
 
-// filter returns the program that allows all system calls except those listed by the interfaces. A call of an unlisted
-// interface fails with ENOSYS.
+// filter returns the program that allows all system calls except the listed ones. A call through an interface that is
+// not listed fails with ENOSYS.
 func filter(interfaces []abi) []instruction {
 	program := []instruction{{code: bpfLoad, k: offsetArch}}
 	for _, a := range interfaces {

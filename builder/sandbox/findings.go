@@ -2,21 +2,21 @@ package sandbox
 
 import "context"
 
-// Findings say what this machine can do for sandboxes. Each error is the outcome of a trial: nil if it succeeded, and
-// often a [SetupError] with advice.
+// Findings are the abilities of this machine for sandboxes. Each error is the result of a trial: nil if it succeeded,
+// and often a [SetupError] with advice.
 type Findings struct {
-	// Namespaces is the outcome of a process with namespaces that runs as the user of this process.
+	// Namespaces is the result of a process with namespaces that runs as the user of this process.
 	Namespaces error
-	// BuildUsers is the outcome of one that runs as another user. Only root can do that.
+	// BuildUsers is the result of a process that runs as another user. Only root can do that.
 	BuildUsers error
-	// Ranges is the outcome of one that has 65,536 users.
+	// Ranges is the result of a process that has 65,536 users.
 	Ranges error
-	// Filter is the outcome of a process without namespaces, which needs only the system call filter.
+	// Filter is the result of a process without namespaces, which needs only the system call filter.
 	Filter error
-	// Cgroups is the outcome of making a cgroup below CgroupDir, the cgroup of this process.
+	// Cgroups is the result of making a cgroup below CgroupDir, the cgroup of this process.
 	Cgroups   error
 	CgroupDir string
-	// KVM is the outcome of opening /dev/kvm.
+	// KVM is the result of opening /dev/kvm.
 	KVM error
 	// Landlock is the version of the kernel's Landlock, 0 for none. From 6 on, processes with the network cannot
 	// reach the machine's abstract sockets.
@@ -27,7 +27,8 @@ type Findings struct {
 	Shell string
 }
 
-// Examine tries what this machine can do. It uses a build user and a group of this machine if uid is not 0.
+// Examine runs trials of all abilities in [Findings]. uid and gid are a build user and its group; 0 means ids without
+// an account.
 func Examine(ctx context.Context, uid, gid int) (*Findings, error) {
 	return standard.Examine(ctx, uid, gid)
 }

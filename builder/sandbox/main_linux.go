@@ -6,11 +6,11 @@ import (
 	"syscall"
 )
 
-// mainCalled says that this program can be executed again as a supervisor.
+// mainCalled is set if this program calls Main. Then it can be executed again as a supervisor.
 var mainCalled atomic.Bool
 
-// Main must be the first call of main in a program that runs processes, before it opens files or starts goroutines. In a
-// supervisor, or another process of this package, it does not return. Otherwise it has no effect.
+// Main must be the first call of main in a program that runs processes, before it opens files or starts goroutines.
+// In a supervisor, or another process of this package, it does not return. Otherwise it has no effect.
 func Main() {
 	if len(os.Args) > 0 {
 		switch os.Args[0] {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountSteps returns the steps that make what the process sees below /.
+// mountSteps returns the steps that make the file systems of the process.
 func (s *setup) mountSteps() []step {
 	steps := []step{
 		{"making mounts private", func() error { return unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, "") }},
@@ -47,8 +47,7 @@ func (s *setup) mountSteps() []step {
 func (s *setup) pivotSteps() []step {
 	return []step{
 		{"changing to the root directory", func() error { return unix.Fchdir(s.root.fd) }},
-		// Both places are the same directory: the old root is then mounted over the new one, and no directory is
-		// needed for it.
+		// With "." for both arguments, the old root is mounted over the new one, so it needs no directory.
 		{"changing the root directory (pivot_root)", func() error { return unix.PivotRoot(".", ".") }},
 		{"unmounting the old root directory", func() error { return unix.Unmount(".", unix.MNT_DETACH) }},
 		{"changing to the new root directory", func() error { return unix.Chdir("/") }},
@@ -57,19 +56,20 @@ func (s *setup) pivotSteps() []step {
 
 func (s *setup) inRoot(f func(*tree) error) func() error { return func() error { return f(s.root) } }
 
-// A tree is the root directory of a sandbox while it is made. All names in it are resolved from its descriptor,
-// component by component and without symbolic links: a link in a mounted object would otherwise lead to files of the
-// machine.
+// A tree is the root directory of a sandbox during the set-up. Names in it are resolved from its descriptor,
+// component by component, without following symbolic links. A link in a mounted object could otherwise lead to files
+// of the machine.
 type tree struct {
 	fd   int    // opened with O_PATH
 	path string // without symbolic links
 	old  bool   // use the mount calls of kernels before 5.12
-	// root says that the process is root on the machine: it owns the machine's devices, and could change
+	// root means that the process is root on the machine. It then owns the devices of the machine, and could change
 	// their modes.
 	root bool
 }
 
-// mountRoot mounts the root directory on itself: pivot_root needs a mount, and its flags are then its own.
+// mountRoot mounts the root directory on itself, because pivot_root needs a mount, and the read-only flag belongs to
+// a mount.
 func (s *setup) mountRoot() error {
 	root, err := filepath.EvalSymlinks(s.req.Root)
 	if err != nil {
@@ -86,8 +86,8 @@ func (s *setup) mountRoot() error {
 	return nil
 }
 
-// open opens a file or directory of the tree with O_PATH. Directories that do not exist are made. If create is not
-// nil, it makes the last component in its directory if that does not exist.
+// open opens a file or directory of the tree with O_PATH. It makes missing directories. If the last component is
+// missing and create is not nil, it calls create with the parent directory.
 func (t *tree) open(name string, create func(dir int, base string) error) (int, error) {
 	fd, err := unix.Openat(t.fd, ".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -194,7 +194,7 @@ func (t *tree) bind(m Mount) error {
 	return t.setFlags(mounted, m.Target, true, readOnly)
 }
 
-// symlink makes a symbolic link in the tree. An equal one may exist.
+// symlink makes a symbolic link in the tree, unless the same link exists.
 func (t *tree) symlink(link, name string) error {
 	dir, err := t.open(path.Dir(name), nil)
 	if err != nil {
@@ -213,8 +213,7 @@ func (t *tree) symlink(link, name string) error {
 	return nil
 }
 
-// attach mounts a file or directory, with the mounts below it, on target. The source is relative to a directory, or
-// that directory if it is "".
+// attach mounts source, with the mounts below it, on target. source is relative to dir; "" is dir itself.
 func (t *tree) attach(dir int, source string, target int) error {
 	if !t.old {
 		flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE | unix.AT_SYMLINK_NOFOLLOW)
@@ -237,7 +236,7 @@ func (t *tree) attach(dir int, source string, target int) error {
 	return unix.Mount(source, descriptorPath(target), "", unix.MS_BIND|unix.MS_REC, "")
 }
 
-// readOnly are the flags of mounts that cannot be changed: without devices and set-user-ID programs.
+// readOnly are the flags of read-only mounts, which also disable devices and set-user-ID programs.
 const readOnly = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV
 
 // setFlags sets flags of the mount at fd, which is at name in the tree, and of the mounts below it if recursive is set.
@@ -337,8 +336,8 @@ func makeDevices(t *tree) error {
 	return nil
 }
 
-// rootOnly are the parts of /proc that configure the kernel. Their files belong to root and need no capabilities, so
-// that a process that is root on the machine could write to them.
+// rootOnly are the parts of /proc that configure the kernel. A process that is root on the machine owns these files,
+// and could write to them without any capability.
 var rootOnly = []string{"acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger"}
 
 func (s *setup) mountProc() error {

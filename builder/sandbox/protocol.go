@@ -22,7 +22,7 @@ const (
 	roleNothing    = "pix-sandbox-nothing" // ends at once
 )
 
-// The descriptors of these processes, after standard input, output and error.
+// The descriptors that these processes inherit, after standard input, output and error.
 const (
 	socketFD     = 3 // of a supervisor its control socket; of the others the socket to the caller of Run
 	executableFD = 4 // the executable that runs builtins
@@ -53,11 +53,11 @@ func (l *launch) code(c *coder) {
 // maxLaunch is more than a launch or an event takes. The names of files have at most 4096 bytes.
 const maxLaunch = 16 << 10
 
-// An event tells of a process: a failed step (of its start, or of its set-up), or its end.
+// An event reports the start of a process, a failed step of its start or set-up, or its end.
 type event struct {
 	ok           bool
 	step         string
-	errno        int // 0 if the error is no system call's
+	errno        int // 0 if the error does not come from a system call
 	text         string
 	status       int // as wait reports it
 	user, system time.Duration
@@ -76,7 +76,7 @@ func (e *event) code(c *coder) {
 	}
 }
 
-// A builtinCall is what a builtin gets.
+// A builtinCall names the builtin to run, with its working directory and input.
 type builtinCall struct {
 	name, dir string
 	input     []byte
@@ -88,8 +88,7 @@ func (b *builtinCall) code(c *coder) {
 	c.bytes(&b.input)
 }
 
-// maxMessage bounds what one of our processes accepts from another. A request has at most the environment and the
-// mounts of one process.
+// maxMessage limits the size of a message between processes of this package.
 const maxMessage = 1 << 30
 
 // writeMessage sends a message on a stream, with its length.
@@ -100,7 +99,7 @@ func writeMessage(w io.Writer, m message) error {
 	return err
 }
 
-// readMessage receives a message. io.EOF says that none comes.
+// readMessage receives a message. It returns io.EOF if the stream ends before a message.
 func readMessage(r io.Reader, m message) error {
 	var length [8]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {
@@ -117,7 +116,7 @@ func readMessage(r io.Reader, m message) error {
 	return decode(data, m)
 }
 
-// readGreeting returns an error if what comes is no greeting of this version.
+// readGreeting returns an error unless the next bytes are the greeting of this version.
 func readGreeting(r io.Reader) error {
 	got := make([]byte, len(greeting))
 	n, err := io.ReadFull(r, got)

@@ -30,8 +30,8 @@ func openTerminal(uid, gid int) (log, terminal *os.File, err error) {
 	return log, terminal, nil
 }
 
-// openPeer opens the other side of a pseudo terminal. The name /dev/pts/N is another terminal if
-// /dev/pts is another instance than /dev/ptmx, so it is used on kernels before 4.13 only.
+// openPeer opens the other side of a pseudo terminal. It opens it by the name /dev/pts/N only on kernels before 4.13:
+// if /dev/pts and /dev/ptmx belong to different instances, that is another terminal.
 func openPeer(fd int) (*os.File, error) {
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		return nil, os.NewSyscallError("TIOCSPTLCK", err)

@@ -10,7 +10,7 @@ import (
 // This file has the system calls with pointers that golang.org/x/sys/unix does not wrap, or wraps for all threads: a
 // set-up process changes its one locked thread and then executes a program from it.
 
-// loadFilter loads a system call filter for this thread and what it executes.
+// loadFilter loads a system call filter for this thread and the program that it executes.
 func loadFilter(program []instruction) error {
 	code := make([]unix.SockFilter, len(program))
 	for i, in := range program {
@@ -31,8 +31,8 @@ func landlockABI() int {
 	return int(v)
 }
 
-// scopeAbstractSockets denies this thread, and what it executes, connections to abstract sockets of other processes. It
-// needs Landlock 6.
+// scopeAbstractSockets denies connections to abstract sockets of other processes, for this thread and the program
+// that it executes. It needs Landlock 6.
 func scopeAbstractSockets() error {
 	// struct landlock_ruleset_attr: handled_access_fs, handled_access_net, scoped.
 	attr := [3]uint64{0, 0, 1 /* LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET */}
@@ -45,9 +45,9 @@ func scopeAbstractSockets() error {
 	return wrap(errno)
 }
 
-// resetSignals gives all signals their default action. A signal that the caller's parent ignored, such as SIGHUP under
-// nohup or SIGPIPE, would be ignored by the program too. After it, this process may not run Go code for long: a
-// preemption or a fault is no longer handled.
+// resetSignals gives all signals their default action. A signal that the caller's parent ignored, such as SIGHUP
+// under nohup or SIGPIPE, would be ignored by the program too. Afterwards this process must execute the program soon:
+// the Go runtime no longer handles preemptions and faults.
 func resetSignals() error {
 	var action [4]uint64 // struct sigaction: all zero is SIG_DFL, no flags, an empty mask
 	for sig := uintptr(1); sig <= 64; sig++ {
@@ -62,7 +62,8 @@ func resetSignals() error {
 	return unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil)
 }
 
-// setIDs makes this thread another user. Go's functions would change all threads, which is of no use before an exec.
+// setIDs changes the user and group of this thread. The functions of package syscall would change all threads, which
+// is not needed before an exec.
 func setIDs(uid, gid int) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETGID, uintptr(gid), 0, 0); errno != 0 {
 		return errno
@@ -71,7 +72,7 @@ func setIDs(uid, gid int) error {
 	return wrap(errno)
 }
 
-// wrap returns an error that is nil for 0.
+// wrap returns errno as an error, or nil for 0.
 func wrap(errno unix.Errno) error {
 	if errno == 0 {
 		return nil

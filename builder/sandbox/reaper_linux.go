@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reap is the reaper of a process without namespaces. It starts the set-up process with its own socket, waits for its
-// end, or for the end of the socket, and then kills all its descendants: they become its children when their own
-// parents end. A background process would otherwise hold the terminal, and the caller would wait for its output for
-// ever.
+// reap is the reaper of a process without namespaces. It starts the set-up process, and waits until that process ends
+// or the caller closes the socket. Then it kills all its descendants, which become its children when their own
+// parents end. A background process would otherwise hold the terminal, and the caller would wait for its output
+// forever.
 func reap() int {
 	runtime.LockOSThread() // the thread that forks: see supervise
 	syscall.CloseOnExec(socketFD)
@@ -38,13 +38,13 @@ func reap() int {
 		_ = writeMessage(socket, failure("starting a process", err))
 		return 1
 	}
-	// A process that closes its outputs has ended: the reaper must not hold them.
+	// The caller treats the end of the output as the end of the process, so the reaper must not hold the output.
 	for _, fd := range []int{1, 2} {
 		if err := unix.Dup3(int(null.Fd()), fd, unix.O_CLOEXEC); err != nil {
 			return 1
 		}
 	}
-	// This side only writes the report: the set-up process reads what the caller sends.
+	// The reaper only writes its report to the socket. The set-up process reads the messages of the caller.
 	ended := make(chan *event, 1)
 	go func() { ended <- waitFor(child) }()
 	gone := make(chan struct{})
@@ -91,7 +91,7 @@ func awaitHangup(fd int) {
 	}
 }
 
-// killTime bounds the time for which a reaper kills processes that make new ones as fast as they are killed.
+// killTime limits how long a reaper tries to kill processes that fork as fast as they are killed.
 const killTime = 5 * time.Second
 
 // killDescendants kills all descendants of this process, which is a subreaper, and waits for their end. Without
@@ -160,8 +160,8 @@ func parentOf(pid string) (int, error) {
 	return strconv.Atoi(string(fields[1]))
 }
 
-// killMain kills all processes of the user and group in its arguments, at once: a user that forks all the time cannot
-// escape.
+// killMain kills all processes of the user and group in its arguments with one signal, so that processes that fork
+// all the time cannot escape.
 func killMain() int {
 	runtime.LockOSThread()
 	if len(os.Args) != 3 {

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// A Request describes one process and what it can see. It refers to nothing of the process that made it, and knows
-// nothing of Nix.
+// A Request describes one process and the files that it sees.
 type Request struct {
 	// Program is the program to execute, Args its arguments with argv[0], Env its environment (NAME=VALUE, in
 	// this order), and Dir its working directory. The names are those inside the sandbox.
@@ -18,8 +17,9 @@ type Request struct {
 	Env     []string
 	Dir     string
 
-	// Root is the directory of this machine that the process sees as /. It is read-only in the sandbox, except Writable.
-	// The directories /dev and /proc are made in it. "" runs the process without namespaces: it sees the whole machine.
+	// Root is the directory of this machine that the process sees as /. It is read-only in the sandbox, except
+	// Writable. The directories /dev and /proc are made in it. "" runs the process without namespaces: it sees the
+	// whole machine.
 	Root string
 
 	// Remount is a directory of this machine that is mounted read-only, and that the process needs writable: the store
@@ -35,14 +35,14 @@ type Request struct {
 	// RootWritable leaves all of Root writable.
 	RootWritable bool
 
-	// UID and GID are the user and the group that the process sees as its own, HostUID and HostGID those that it is
-	// on this machine. HostUID and HostGID are ignored unless the caller is root: the process then has the user of
-	// the caller. Without Root, only HostUID and HostGID count.
+	// UID and GID are the user and the group of the process in the sandbox. HostUID and HostGID are its user and
+	// group on this machine; they are ignored unless the caller is root, because other callers can only run processes
+	// as themselves. Without Root, only HostUID and HostGID count.
 	UID, GID         int
 	HostUID, HostGID int
 
-	// IDs is how many users and groups the process has, from UID and HostUID on: 1, or 65,536 for a process that needs a
-	// range, which has all capabilities in its user namespace and sees /sys. 0 is 1.
+	// IDs is how many users and groups the process has, from UID and HostUID on: 1, or 65,536 for a process that
+	// needs a range, which has all capabilities in its user namespace and sees /sys. 0 is 1.
 	IDs int
 
 	// Groups are the supplementary groups of a process without Root whose HostUID is another user. A process with
@@ -57,21 +57,22 @@ type Request struct {
 
 	// System is the Nix name of the machine that the process sees, such as "i686-linux". "" is this machine.
 	System string
-	// Linux26 lets the kernel report a version 2.6.
+	// Linux26 makes the kernel report version 2.6 to the process.
 	Linux26 bool
 
 	// SharedMemory is the size of /dev/shm, as the option size of tmpfs. "" is 50%.
 	SharedMemory string
 
-	// Cgroup is the directory of a cgroup of version 2 that the process is put into; "" for none. Run kills all its
-	// processes at the end.
+	// Cgroup is the directory of the cgroup (version 2) in which the process starts; "" for none. At the end Run
+	// kills all processes in it.
 	Cgroup string
 
-	// OptionalFilter runs the process without a system call filter where none can be loaded, as under an emulator.
+	// OptionalFilter allows the process to run without a system call filter if the machine cannot load one, for
+	// example under an emulator.
 	OptionalFilter bool
 
-	// Builtin names a function that is registered with [Register] and runs instead of Program, in a
-	// process of its own, as the user and in the sandbox that Program would have. It gets Input.
+	// Builtin names a function, registered with [Register], that runs instead of Program with Input as its input. It
+	// runs in a process of its own, as the same user and in the same sandbox as Program would.
 	Builtin string
 	Input   []byte
 
@@ -79,7 +80,7 @@ type Request struct {
 	oldMounts bool
 }
 
-// A Mount is a file or directory of this machine that the process sees. A symbolic link is copied.
+// A Mount is a file or directory of this machine that the process sees. If it is a symbolic link, the link is copied.
 type Mount struct {
 	Source   string // on this machine
 	Target   string // in the sandbox; it is created if it does not exist
@@ -87,7 +88,7 @@ type Mount struct {
 	Optional bool   // may be missing
 }
 
-// A Result is how a process ended.
+// A Result says how a process ended.
 type Result struct {
 	ExitCode int // -1 if a signal ended the process
 	Signal   int // the signal that ended the process, or 0

@@ -80,7 +80,8 @@ func (r *Runner) KillUser(ctx context.Context, uid, gid int) error {
 	return nil
 }
 
-// Close ends the supervisor, and with it all processes that it runs. The Runner starts another one when it is used again.
+// Close ends the supervisor, and with it all processes that it runs. The Runner starts another one when it is used
+// again.
 func (r *Runner) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -95,7 +96,7 @@ func (r *Runner) Close() error {
 // maxAttempts bounds how often a supervisor that has died is replaced for one process.
 const maxAttempts = 3
 
-// start starts a process in a role. If the supervisor has died since the last process, it starts another one.
+// start starts a process in a role. If the supervisor has ended, it starts another one.
 func (r *Runner) start(ctx context.Context, l *launch, cgroup string) (*process, error) {
 	p, theirs, err := newProcess(l, cgroup)
 	if err != nil {
@@ -176,8 +177,8 @@ type supervisorClient struct {
 	control *os.File
 }
 
-// answerTime is how long a program that was started as a supervisor may take to answer. A program
-// that did not call Main does something else, perhaps for ever.
+// answerTime is how long a supervisor may take to send its greeting. A program that does not call Main sends none,
+// and may run forever.
 const answerTime = 10 * time.Second
 
 // startSupervisor starts a supervisor and waits for its greeting.

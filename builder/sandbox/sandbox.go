@@ -21,9 +21,9 @@ type Runner struct {
 
 var standard Runner
 
-// Run runs a process, writes its output to log as it comes, and returns how it ended. A process that ends with an error
-// is a Result; Run returns an error if the process could not be started or watched. It is a [SetupError] if this machine
-// refuses a step of the set-up, and wraps [ErrLost] if another attempt can succeed.
+// Run runs a process, writes its output to log as it comes, and returns how it ended. A process that ends with an
+// error is a Result; Run returns an error if the process could not be started or watched. It is a [SetupError] if
+// this machine refuses a step of the set-up, and wraps [ErrLost] if another attempt can succeed.
 //
 // If ctx ends, or log returns an error, Run kills the process and all its descendants, and returns the cause of ctx, or
 // that error. A process that closes its output and does not end within a second is killed too, and the Result then says

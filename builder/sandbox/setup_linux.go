@@ -37,7 +37,7 @@ const (
 	stepGroups = "dropping supplementary groups"
 )
 
-// A stepError names a step better than its text does.
+// A stepError replaces the text of a step with a more precise one.
 type stepError struct {
 	step string
 	err  error
@@ -124,7 +124,7 @@ func (s *setup) setDeathSignal() error {
 	return nil
 }
 
-// isolation returns the steps that only a process with namespaces needs, except the change to its root directory.
+// isolation returns the steps that only a process with namespaces needs, up to the change of its root directory.
 func (s *setup) isolation() []step {
 	steps := []step{
 		{stepGroups, s.checkGroups},
@@ -138,8 +138,8 @@ func (s *setup) isolation() []step {
 	return append(steps, s.mountSteps()...)
 }
 
-// joinKeyring gives up the caller's session keyring: its keys would be readable. A machine without keyrings, and a
-// container that denies them to all its processes, needs no new one.
+// joinKeyring replaces the session keyring of the caller, whose keys the process could read. It ignores errors of
+// machines without keyrings, and of containers that deny them to all processes.
 func joinKeyring() error {
 	_, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
 	if err == unix.ENOSYS || err == unix.EPERM || err == unix.EACCES {
@@ -202,7 +202,8 @@ const (
 	perLinux32      = 0x0000008
 )
 
-// setPersonality makes addresses equal in each run, and the machine a 32-bit one if that is asked.
+// setPersonality disables address randomisation, so that runs are equal, and makes the machine a 32-bit one if the
+// request has such a system.
 func (s *setup) setPersonality() error {
 	p, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, 0xffffffff, 0, 0)
 	if errno != 0 {
@@ -233,8 +234,7 @@ func is32Bit(goarch, system string) bool {
 	return false
 }
 
-// becomeUser becomes the user of the process: inside a namespace the one that is mapped, outside another user of this
-// machine.
+// becomeUser changes to the user of the process: UID with namespaces, HostUID without.
 func (s *setup) becomeUser() error {
 	if s.req.Root != "" {
 		return setIDs(s.req.UID, s.req.GID)
@@ -248,8 +248,9 @@ func (s *setup) becomeUser() error {
 	return setIDs(s.req.HostUID, s.req.HostGID)
 }
 
-// dropCapabilities gives up the capabilities in the process's own namespace. Becoming another user did not: the
-// user before was not root there. A process with a range of users is root in its namespace, and keeps them.
+// dropCapabilities drops the capabilities in the user namespace of the process. The change of the user has not
+// dropped them, because the previous user was not root in the namespace. A process with a range of users is root
+// there, and keeps them.
 func (s *setup) dropCapabilities() error {
 	if s.req.Root == "" {
 		return nil
@@ -262,7 +263,8 @@ func (s *setup) dropCapabilities() error {
 	return unix.Capset(&header, &none[0])
 }
 
-// keepToSelf keeps the capabilities of this thread from what it executes, unless that runs as root.
+// keepToSelf makes the capabilities of this thread non-inheritable, so that a program that it executes does not get
+// them unless it runs as root.
 func keepToSelf() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

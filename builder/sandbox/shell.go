@@ -6,7 +6,7 @@ import (
 	"runtime"
 )
 
-// shells are where systems install a static shell, in the order of preference.
+// shells are the files of static shells on various systems, in the order of preference.
 var shells = []string{
 	"/bin/busybox", "/usr/bin/busybox", "/usr/local/bin/busybox", "/sbin/busybox",
 	"/bin/busybox.static", "/usr/bin/busybox.static", "/usr/lib/busybox/busybox-static",
@@ -14,8 +14,8 @@ var shells = []string{
 	"/bin/sash", "/usr/bin/dash.static", "/bin/sh.static", "/bin/sh",
 }
 
-// FindShell returns a program of this machine that can be /bin/sh in a sandbox, or "". It is a busybox or a shell without
-// shared libraries, since the sandbox does not have the libraries of the machine.
+// FindShell returns a program of this machine that can be /bin/sh in a sandbox, or "". It is busybox or a shell,
+// linked statically, because the sandbox does not have the libraries of the machine.
 func FindShell() string {
 	for _, file := range shells {
 		if CheckStatic(file) == nil {
@@ -25,25 +25,25 @@ func FindShell() string {
 	return ""
 }
 
-// machines are the ELF names of this program's machine.
+// machines are the ELF machines by GOARCH.
 var machines = map[string]elf.Machine{
 	"amd64": elf.EM_X86_64, "386": elf.EM_386, "arm64": elf.EM_AARCH64, "arm": elf.EM_ARM, "riscv64": elf.EM_RISCV,
 	"ppc64le": elf.EM_PPC64, "s390x": elf.EM_S390, "loong64": elf.EM_LOONGARCH,
 }
 
-// CheckStatic returns an error if a program cannot run in a sandbox by itself: if it is no program of this machine, or
-// needs a loader, and thus shared libraries.
+// CheckStatic returns an error if a file is not a program for this machine, or needs a loader and shared libraries,
+// which a sandbox does not have.
 func CheckStatic(file string) error {
 	f, err := elf.Open(file)
 	if err != nil {
-		return fmt.Errorf("%s is no program that runs by itself: %w", file, err)
+		return fmt.Errorf("%s is not a program that runs by itself: %w", file, err)
 	}
 	defer f.Close()
 	if f.Machine != machines[runtime.GOARCH] {
-		return fmt.Errorf("%s is a program of another machine (%v)", file, f.Machine)
+		return fmt.Errorf("%s is a program for another machine (%v)", file, f.Machine)
 	}
 	if f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN {
-		return fmt.Errorf("%s is no program (%v)", file, f.Type)
+		return fmt.Errorf("%s is not a program (%v)", file, f.Type)
 	}
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {

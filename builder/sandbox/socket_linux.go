@@ -17,7 +17,7 @@ func socketPair(typ int) (ours, theirs *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "socket"), os.NewFile(uintptr(fds[1]), "socket"), nil
 }
 
-// sendFiles sends a message with descriptors on a socket that keeps messages apart.
+// sendFiles sends a message with descriptors on a SOCK_SEQPACKET socket.
 func sendFiles(socket *os.File, data []byte, files ...*os.File) error {
 	fds := make([]int, len(files))
 	for i, f := range files {
@@ -46,8 +46,8 @@ func sendFiles(socket *os.File, data []byte, files ...*os.File) error {
 	return errors.Join(writeErr, err)
 }
 
-// receiveFiles receives a message of at most size bytes with at most n descriptors. io.EOF says that the other side
-// closed its socket.
+// receiveFiles receives a message of at most size bytes with at most n descriptors. It returns io.EOF if the other
+// side closed its socket.
 func receiveFiles(socket *os.File, size, n int) ([]byte, []*os.File, error) {
 	conn, err := socket.SyscallConn()
 	if err != nil {
@@ -109,7 +109,7 @@ func descriptor(f *os.File) (fd int, err error) {
 	return fd, err
 }
 
-// shutdown tells the other side that no more comes, but still receives.
+// shutdown closes the sending direction of a socket.
 func shutdown(socket *os.File) error {
 	fd, err := descriptor(socket)
 	if err != nil {

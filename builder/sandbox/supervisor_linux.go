@@ -15,14 +15,14 @@ import (
 // A job is a process that the supervisor starts and watches.
 type job struct {
 	launch
-	conn   *os.File // to the caller: events; its end means that the process must end
+	conn   *os.File // to the caller, for events; the process must end when the caller closes it
 	socket *os.File // for the process itself
 	output *os.File
 	cgroup *os.File
 }
 
-// supervise is the supervisor. It starts processes until the caller closes the control socket, by its end at
-// the latest. Then it ends, and the death signal ends its children.
+// supervise is the supervisor. It starts processes until the caller closes the control socket or ends. Then it ends,
+// and the death signal kills its children.
 func supervise() int {
 	// The death signal of a child belongs to the thread that forks it. All children are forked from
 	// this thread, which lives as long as the supervisor.
@@ -65,8 +65,8 @@ func supervise() int {
 	return 0
 }
 
-// closeInherited closes the descriptors from first on that the caller's parent left open. Descriptors of Go's
-// runtime close on exec, so they are not those.
+// closeInherited closes the descriptors from first on that the caller inherited from its parent and passed on. It
+// leaves descriptors with the close-on-exec flag, which belong to the Go runtime.
 func closeInherited(first int) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	last := 65536
@@ -85,8 +85,8 @@ func closeInherited(first int) {
 	}
 }
 
-// leaveCaller gives up what children would inherit from the caller. What fails here is tried again by the set-up
-// process, which reports it.
+// leaveCaller drops the groups and sets the limits that children would inherit from the caller. It ignores errors:
+// the set-up process checks both again, and reports them.
 func leaveCaller() {
 	if unix.Geteuid() == 0 {
 		_ = unix.Setgroups(nil)
@@ -124,14 +124,14 @@ func newJob(data []byte, files []*os.File) (*job, error) {
 	return j, nil
 }
 
-// A supervisor has what all its children get.
+// A supervisor has the files and capabilities that all its children get.
 type supervisor struct {
 	null, executable *os.File
 	capabilities     []uintptr
 	remounted        map[string]bool
 }
 
-// start starts a process and reports that. Afterwards only the process has its descriptors.
+// start starts a process and reports the result. It closes the descriptors that only the process needs.
 func (s *supervisor) start(j *job) {
 	pidfd := -1
 	attr := s.attributes(j)
@@ -187,7 +187,7 @@ func closePipes() {
 	}
 }
 
-// fork starts the process of a job. Its error is without the name of this program.
+// fork starts the process of a job. Its error does not contain the name of this program.
 func (s *supervisor) fork(j *job, attr *syscall.SysProcAttr) (*os.Process, error) {
 	process, err := os.StartProcess("/proc/self/exe", j.arguments(), &os.ProcAttr{
 		Env:   []string{},
@@ -247,7 +247,7 @@ func (j *job) arguments() []string {
 	return []string{j.role}
 }
 
-// attributes returns how the process is forked.
+// attributes returns the attributes with which the process is forked.
 func (s *supervisor) attributes(j *job) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if j.namespaces {

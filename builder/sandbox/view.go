@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// A View is what a program sees of this machine: everything, with some directories at other places. It isolates nothing.
+// A View is the view of a program on the files of this machine: all of them, with some directories at other places.
+// It does not isolate the program.
 type View struct {
-	// Dirs are directories of this machine by the absolute path at which the program sees them. They hide
-	// whatever is there.
+	// Dirs are directories of this machine, by the absolute path at which the program sees them. They hide the files
+	// that are there.
 	Dirs map[string]string
 }
 
@@ -19,7 +20,7 @@ func (v *View) targets() ([]string, error) {
 	var targets []string
 	for target := range v.Dirs {
 		if !path.IsAbs(target) || path.Clean(target) != target || target == "/" {
-			return nil, fmt.Errorf("'%s' is no place for a directory: it must be a clean absolute path", target)
+			return nil, fmt.Errorf("'%s' is not a valid place for a directory: it must be a clean absolute path", target)
 		}
 		targets = append(targets, target)
 	}

@@ -19,8 +19,8 @@ import (
 const roleView = "pix-view"
 
 // Command returns the command that executes a file as seen in the view, with arguments after the name of the file. As
-// with [exec.Command], the caller sets the streams, the environment and the directory, in which the program
-// starts as seen in the view. The program must have called [Main]. It needs no rights, where the kernel allows user namespaces.
+// with [exec.Command], the caller sets the streams, the environment and the directory, in which the program starts as
+// seen in the view. The program must have called [Main]. It does not need root if the kernel allows user namespaces.
 //
 // If a step fails, the process prints why on its standard error and ends with the exit code 125; 127 means that file
 // does not exist, and 126 that it cannot be executed.
@@ -102,14 +102,15 @@ func dropViewCapabilities() error {
 	return unix.Capset(&header, &none[0])
 }
 
-// A view is a new root directory while it is made: an empty file system in which the entries of the old root directory are
-// mounted, except those that lead to one of dirs. These are real directories, whose entries are mounted instead.
+// A view builds a new root directory. Its file system is empty, and the entries of the old root directory are mounted
+// in it. The parents of dirs are new directories, whose entries are mounted one by one.
 type view struct {
-	dirs  map[string]string // by place
+	dirs  map[string]string // the sources, by place
 	trees []viewTree
 }
 
-// A viewTree is an entry of the new root directory: the target of a symlink, or a copy of a mount and everything below it.
+// A viewTree is an entry of the new root directory: the target of a symlink, or a copy of a mount and everything
+// below it.
 type viewTree struct {
 	place string
 	link  string // of a symlink

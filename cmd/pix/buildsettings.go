@@ -100,7 +100,7 @@ func (a *app) flagSettings(flags []nixconf.Assignment) (*daemon.Settings, error)
 	return settings, nil
 }
 
-// jobs returns how many derivations are built at once.
+// jobs returns the setting max-jobs as a number.
 func jobs(r *nixconf.Reader) int {
 	if text := r.Text("max-jobs"); text == "auto" {
 		return runtime.NumCPU()
@@ -200,9 +200,9 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 	return o
 }
 
-// chooseBuildUsers lets builds of root run as users without accounts if the configuration names no group, and the default
-// group does not exist, as on a machine without Nix. In a container without root, there are no such users, and builds run as
-// the user who is root there.
+// chooseBuildUsers makes builds of root run as users without accounts if the configuration does not name a group, and
+// the default group does not exist, as on a machine without Nix. The user namespace of a rootless container may not
+// have these users. Then builds run as its root.
 func (a *app) chooseBuildUsers(conf *nixconf.Conf, o *builder.Options) {
 	if o.BuildUsersGroup == "" || conf.Get("build-users-group").Origin.Source != nixconf.FromDefault {
 		return
@@ -213,7 +213,7 @@ func (a *app) chooseBuildUsers(conf *nixconf.Conf, o *builder.Options) {
 	}
 }
 
-// hasUser reports whether the user namespace of this process has a user.
+// hasUser reports whether the user namespace of this process maps a user id.
 func hasUser(id uint32) bool {
 	ranges, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
@@ -257,12 +257,12 @@ func sandboxPaths(r *nixconf.Reader) []builder.SandboxPath {
 	return paths
 }
 
-// proxyVariables are the variables with which programs find a proxy.
+// proxyVariables are the variables from which programs read their proxies.
 var proxyVariables = []string{"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "no_proxy", "NO_PROXY"}
 
-// impureEnv returns the function that returns the variables of impureEnvVars. A daemon gives its own environment, as Nix
-// does. A verb gives only proxy variables, so that no password in the environment of a user or a CI job gets into a
-// build. Both give the variables of impure-env.
+// impureEnv returns a function that looks up the variables of impureEnvVars. A daemon uses its own environment, as in
+// Nix. A verb uses only the proxy variables of its environment, so that passwords of a user or a CI job do not get
+// into builds. Both use the setting impure-env.
 func (a *app) impureEnv(conf *nixconf.Conf, serving servingMode) func(name string) (string, bool) {
 	set, _ := nixconf.Find("impure-env").Decode(conf.Get("impure-env").Text).(map[string]string)
 	return func(name string) (string, bool) {

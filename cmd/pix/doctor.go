@@ -56,7 +56,7 @@ func buildsWork(f *sandbox.Findings, isRoot bool) error {
 	return f.Namespaces
 }
 
-// A fact is what this machine can do, or why not.
+// A fact is an ability of this machine, or the reason why the machine lacks it.
 type fact struct {
 	name   string
 	value  string // such as a version; may be ""
@@ -96,7 +96,7 @@ func factsOf(f *sandbox.Findings) []fact {
 	return facts
 }
 
-// explain sets the error of what has none, and the advice.
+// explain sets the errors that doctor finds itself, and the advice.
 func (c *fact) explain(f *sandbox.Findings) {
 	switch {
 	case c.name == "landlock" && f.Landlock == 0:

@@ -94,7 +94,7 @@ func (p *placement) program(path storepath.Path, bin string) (string, error) {
 	}
 	entries, err := os.ReadDir(file)
 	if err != nil {
-		return "", fmt.Errorf("'%s' is no program, and has none in bin", path)
+		return "", fmt.Errorf("'%s' is not a program, and has none in bin", path)
 	}
 	var names []string
 	for _, e := range entries {

@@ -17,7 +17,7 @@ func newRun(a *app) *cobra.Command {
 		Short: "Run a program of a store path, built first if it is missing",
 		Long: `Run a program of a store path, or of the output of a derivation, which is built or substituted
 if it is missing. The program is the path itself if that is an executable file, else the one in
-its directory bin that has the name of the package, else the only one there.
+its directory bin that has the name of the package, else the only program there.
 
 If the files of the store are not at the store directory, as in the store of a user, the program
 sees them there, and everything else of this machine as it is. That needs user namespaces (see

@@ -50,7 +50,8 @@ and pix exits with the code of the shell or the command.`,
 	return cmd
 }
 
-// endShellFlags returns the arguments of pix with -- after the flag -c of pix shell, because what follows is a command.
+// endShellFlags returns the arguments of pix with -- after the flag -c of pix shell, so that the flags of the command
+// are not taken for flags of pix.
 func endShellFlags(root *cobra.Command, args []string) []string {
 	cmd, _, err := root.Find(args)
 	if err != nil || cmd.Name() != "shell" {

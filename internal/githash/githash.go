@@ -1,8 +1,8 @@
-// Package githash computes the hashes that git has for files and directories, by which Nix can address objects.
+// Package githash computes git's hashes of files and directories. Nix can use them in content addresses.
 //
-// A file is hashed as a git object: a header with the kind and the size, and then the contents. A directory is
-// the object "tree", the list of its entries. Owners, times and all bits of the mode but one are not in it, as in a Nix
-// archive, and an empty directory is one like any other.
+// A file is hashed as a git object: a header with the kind and the size, and then the contents. A directory is hashed
+// as the list of its entries. As in a Nix archive, the hash does not depend on owners, times and modes, except the
+// executable bit. Unlike git, this package also hashes empty directories.
 //
 // Source: src/libutil/git.cc in Nix.
 package githash
@@ -39,8 +39,8 @@ type entry struct {
 	hash nixhash.Hash
 }
 
-// Hash returns the hash of the file, directory or symlink of that name in root. The error is an [*fs.PathError] for
-// a file that cannot be read, or the cause of the end of ctx.
+// Hash returns the hash of the file, directory or symlink with this name in root. The error is an [*fs.PathError] if
+// a file cannot be read, or the cause of ctx.
 func Hash(ctx context.Context, root *os.Root, name string, a nixhash.Algorithm) (nixhash.Hash, error) {
 	e, err := newEntry(ctx, root, name, a)
 	return e.hash, err

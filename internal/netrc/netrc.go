@@ -19,8 +19,8 @@ type Entry struct {
 // IsFor reports whether an entry is for a host and, unless user is "", for a user. host has no port, and
 // must equal the host of the entry, except for the case of letters.
 //
-// A server can name any other host, in a redirect for instance. This host must get only a password
-// that the user has stored for exactly this host. So strict ignores default and incomplete entries.
+// A server can redirect to any host. That host must only get a password that the user has stored for exactly this
+// host. So strict ignores default and incomplete entries.
 func (e *Entry) IsFor(host, user string, strict bool) bool {
 	switch {
 	case !e.IsDefault && !strings.EqualFold(e.Host, host):

@@ -17,8 +17,9 @@ import (
 
 // buildenv makes a user environment: a directory with links to the files of packages.
 //
-// A directory that only one package has is a link to it. When a second package has it too, the link becomes a directory, and
-// the files in it become links. If two packages have the same file, the link leads to the package with the lower priority number.
+// A directory that only one package has is a link to that directory. If a second package has the directory too, the
+// link is replaced with a directory of links. If two packages have the same file, the link leads to the package with
+// the lower priority number.
 //
 // Source: src/libstore/builtins/buildenv.cc in Nix.
 func buildenv(ctx context.Context, in *Input, log *logger) error {
@@ -55,8 +56,8 @@ type pkg struct {
 	priority int
 }
 
-// parsePackages reads the variable "derivations": for each derivation whether it is active, its priority, the number of its
-// paths, and the paths, separated by white space.
+// parsePackages reads the variable "derivations": for each derivation whether it is active, its priority, the number
+// of its paths, and the paths, separated by white space.
 func parsePackages(text string) (packages []pkg, err error) {
 	words := strings.FieldsFunc(text, func(c rune) bool { return strings.ContainsRune(" \t\n\r", c) })
 	for len(words) > 0 {
@@ -82,14 +83,14 @@ func parsePackages(text string) (packages []pkg, err error) {
 
 var errMalformed = errors.New("attribute 'derivations' is malformed: it has for each derivation whether it is active, a priority, the number of paths, and the paths")
 
-// A profile is a user environment that is being made.
+// A profile is a user environment during its creation.
 type profile struct {
 	ctx        context.Context
 	log        *logger
 	out        string
 	priorities map[string]int  // of links, by name
 	done       map[string]bool // packages
-	postponed  map[string]bool // packages that others have propagated
+	postponed  map[string]bool // packages that other packages propagate
 }
 
 // firstPropagated is the priority of the first package that another one propagates.
@@ -140,7 +141,8 @@ func (p *profile) add(path string, priority int) error {
 	return nil
 }
 
-// hidden are the ends of the names of files that are in no environment: they are of no use there, or each package has its own.
+// hidden are suffixes of the names of files that an environment does not contain, because they are useless there, or
+// because each package has its own.
 var hidden = []string{"/propagated-build-inputs", "/nix-support", "/perllocal.pod", "/info/dir", "/log", "/manifest.nix", "/manifest.json"}
 
 // link links the files in the directory src from the directory dst.
@@ -234,7 +236,7 @@ func (p *profile) merge(src, dst string, priority int) error {
 	return p.link(src, dst, priority)
 }
 
-// isMissing reports whether there is no file of a name.
+// isMissing reports whether an error means that the file does not exist.
 func isMissing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }

@@ -1,9 +1,9 @@
 // Package builtins has the builders that are functions of pix instead of programs: builtin:buildenv,
 // builtin:fetchurl and builtin:unpack-channel.
 //
-// A builtin runs in a process of its own, as the user of the build, and in the sandbox that a program would have: it
-// reads the files of a hostile input, and can be no way around the sandbox. In particular, a file:// URL is a file of
-// the sandbox. Its input comes over a pipe from the process that has started the build.
+// A builtin runs in a process of its own, as the user of the build, and in the same sandbox as a program. It reads
+// files of hostile inputs, which must not get it around the sandbox. For example, a file:// URL names a file of the
+// sandbox. Its input comes over a socket from the process that has started the build.
 //
 // Sources: src/libstore/builtins in Nix.
 package builtins
@@ -21,22 +21,22 @@ import (
 	"pix/builder/sandbox"
 )
 
-// An Input is what a builtin needs to know.
+// An Input is the input of a builtin.
 type Input struct {
 	// Env is the environment of the derivation, and Outputs has the paths at which the outputs are made.
 	Env     map[string]string
 	Outputs map[string]string
 
-	// Networked says that the derivation is fixed or impure. FileHash is the hash of a fixed output that is a file, as the
-	// algorithm, a slash and the digest in base 16.
+	// Networked is set if the derivation is fixed or impure. FileHash is the hash of a fixed output that is a file:
+	// the algorithm, a slash and the digest in base 16.
 	Networked bool
 	FileHash  string
 
-	// HashedMirrors are URLs below which a file is found by its FileHash.
+	// HashedMirrors are URLs. A mirror may have a file at the URL followed by a slash and the FileHash.
 	HashedMirrors []string
 
-	// Netrc has logins for hosts. Certificates are the trusted authorities in PEM form; nil is the list of the system.
-	// Proxies are the variables http_proxy, https_proxy, all_proxy and no_proxy.
+	// Netrc is a netrc file with logins for hosts. Certificates are the trusted authorities in PEM form; nil means
+	// the authorities of the system. Proxies are the variables http_proxy, https_proxy, all_proxy and no_proxy.
 	Netrc, Certificates []byte
 	Proxies             map[string]string
 }
@@ -48,7 +48,7 @@ func Encode(in *Input) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// A builtin makes the outputs. What it returns as an error becomes the last lines of the log.
+// A builtin makes the outputs. Its error becomes the last lines of the log.
 type builtin func(ctx context.Context, in *Input, log *logger) error
 
 var all = map[string]builtin{"buildenv": buildenv, "fetchurl": fetchurl, "unpack-channel": unpackChannel}
@@ -65,7 +65,7 @@ func init() {
 	}
 }
 
-// Has reports whether there is a builtin of that name, which is without "builtin:".
+// Has reports whether a builtin exists. name is without "builtin:".
 func Has(name string) bool { return all[name] != nil }
 
 // attribute returns a variable of the derivation, which must exist.
@@ -86,7 +86,7 @@ func (in *Input) output(builtin string) (string, error) {
 	return out, nil
 }
 
-// A traceError is an error with a line that says during which action it happened.
+// A traceError is an error with a line that names the action during which it happened.
 type traceError struct {
 	trace string
 	err   error
@@ -114,7 +114,7 @@ type logger struct {
 
 func (l *logger) event(fields map[string]any) {
 	line, err := json.Marshal(fields)
-	if err == nil { // there is nothing that cannot be written
+	if err == nil { // strings and numbers can always be marshalled
 		fmt.Fprintf(l.w, "@nix %s\n", line)
 	}
 }

@@ -329,7 +329,7 @@ func TestFetchurl(t *testing.T) {
 		{"loop", Input{Env: map[string]string{"url": server.URL + "/loop"}}, "", `Number of redirects hit maximum amount \(47\) Maximum \(10\) redirects followed$`},
 		{"gzip", Input{Env: map[string]string{"url": server.URL + "/gzip"}}, "unzipped", ""},
 		{"file", Input{Env: map[string]string{"url": "file://" + dir + "/local%20file"}}, "local", ""},
-		{"fifo", Input{Env: map[string]string{"url": "file://" + dir}}, "", "is no regular file$"},
+		{"fifo", Input{Env: map[string]string{"url": "file://" + dir}}, "", "is not a regular file$"},
 		{"nofile", Input{Env: map[string]string{"url": "file:///srv/files/f"}}, "",
 			`^\n       … writing file "OUT"\n\n       error: unable to download 'file:///srv/files/f': Could not read a file:// file \(37\) Could not open file /srv/files/f$`},
 		{"refused", Input{Env: map[string]string{"url": "http://127.0.0.1:1/nope"}}, "",

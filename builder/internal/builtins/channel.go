@@ -83,7 +83,7 @@ func unpackFile(ctx context.Context, root *os.Root, name string) error {
 	return nil
 }
 
-// decompress returns the tar archive in src, which is recognised by its first bytes.
+// decompress returns the tar archive in src. It detects the compression from the first bytes.
 func decompress(src io.Reader) (io.Reader, error) {
 	const block, magicAt = 512, 257
 	buffered := bufio.NewReaderSize(src, 64<<10)
@@ -95,7 +95,7 @@ func decompress(src io.Reader) (io.Reader, error) {
 	if isEmpty || len(head) == block && string(head[magicAt:magicAt+5]) == "ustar" {
 		return buffered, nil
 	}
-	// Each of the formats is recognised, whatever the name of the expected one is.
+	// Decode detects the format from the contents, so gzip is only the default.
 	return compression.Decode("gzip", buffered, math.MaxUint64)
 }
 
@@ -126,8 +126,8 @@ var (
 	errThrough = errors.New("the name leads through a symlink")
 )
 
-// memberName returns the name in root of a member, "" for root itself. An absolute name is one below root. The directories
-// above it must not be symlinks.
+// memberName returns the name of a member in root, or "" for root itself. An absolute name is taken relative to root.
+// The directories above it must not be symlinks.
 func memberName(root *os.Root, name string) (string, error) {
 	parts := strings.Split(name, "/")
 	for _, part := range parts {
@@ -145,8 +145,8 @@ func memberName(root *os.Root, name string) (string, error) {
 	return clean, nil
 }
 
-// unpackMember makes one file, directory or link. It replaces an earlier member of the same name, except a directory by a
-// directory.
+// unpackMember makes one file, directory or link. It replaces an earlier member with the same name, unless both are
+// directories.
 func unpackMember(root *os.Root, name string, header *tar.Header, contents io.Reader) error {
 	switch header.Typeflag {
 	case tar.TypeReg, tar.TypeDir, tar.TypeSymlink, tar.TypeLink:

@@ -31,8 +31,8 @@ const (
 	maxErrorBody   = 64 << 10 // bytes of the text that comes with an error
 )
 
-// retryAfter and retryAfterRefused are how long a download waits before its second attempt; each attempt doubles the time. A
-// server that answers "too many requests" gets more.
+// retryAfter is how long a download waits before its second attempt; each further attempt doubles the time.
+// retryAfterRefused is used instead if the server answers "too many requests".
 var (
 	retryAfter        = 250 * time.Millisecond
 	retryAfterRefused = 5 * time.Second
@@ -72,8 +72,8 @@ func newDownloader(in *Input, log *logger) (*downloader, error) {
 
 func (d *downloader) close() { d.client.CloseIdleConnections() }
 
-// checkRedirect limits the number of redirects, and lets none lead to another protocol than HTTP: a server must not choose
-// a file of this machine.
+// checkRedirect limits the number of redirects, and allows only HTTP and HTTPS. A server must not redirect to a file
+// of this machine.
 func checkRedirect(r *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return errTooManyRedirects
@@ -98,7 +98,7 @@ type authorizer struct {
 // RoundTrip implements [http.RoundTripper].
 func (a *authorizer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Header.Get("Authorization") == "" && r.URL.User == nil {
-		// A server that redirects names the host, so only an entry for this very host counts then.
+		// After a redirect, a server has chosen the host, so only an entry for exactly this host applies.
 		redirected := r.Response != nil
 		for _, e := range a.d.logins {
 			if e.IsFor(r.URL.Hostname(), "", redirected) {
@@ -120,8 +120,8 @@ type downloadError struct {
 
 func (e *downloadError) Error() string { return e.text }
 
-// download writes the file at a URL to dst. After transient errors it tries again. If the server supports ranges, the next attempt
-// continues at the offset where the last one has stopped.
+// download writes the file at a URL to dst. After a transient error it tries again. If the server supports ranges,
+// the next attempt resumes where the last one stopped.
 func (d *downloader) download(ctx context.Context, address string, dst io.Writer) error {
 	if name, ok := strings.CutPrefix(address, "file://"); ok {
 		return copyLocal(ctx, address, name, dst)
@@ -160,7 +160,7 @@ func copyLocal(ctx context.Context, address, name string, dst io.Writer) error {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return &downloadError{text: fmt.Sprintf("unable to download '%s': Could not read a file:// file (37) %s is no regular file", address, name)}
+		return &downloadError{text: fmt.Sprintf("unable to download '%s': Could not read a file:// file (37) %s is not a regular file", address, name)}
 	}
 	_, err = io.Copy(dst, contextio.NewReader(ctx, f))
 	return err
@@ -204,7 +204,7 @@ func (j *transferJob) try(ctx context.Context) error {
 	return j.copy(ctx, cancel, response)
 }
 
-// checkStatus returns an error unless the response has the file, or the rest of it.
+// checkStatus returns an error unless the body of the response is the file, or the missing part of it.
 func (j *transferJob) checkStatus(r *http.Response) error {
 	switch r.StatusCode {
 	case http.StatusOK, http.StatusCreated, http.StatusNoContent:
@@ -232,7 +232,7 @@ func (j *transferJob) checkStatus(r *http.Response) error {
 	return failure
 }
 
-// copy writes the body of a response to the destination. It ends the attempt if nothing comes for too long.
+// copy writes the body of a response to the destination. It ends the attempt if no data arrives for stalledTimeout.
 func (j *transferJob) copy(ctx context.Context, cancel context.CancelCauseFunc, r *http.Response) error {
 	stalled := time.AfterFunc(stalledTimeout, func() { cancel(errStalled) })
 	defer stalled.Stop()
@@ -266,7 +266,7 @@ func (j *transferJob) copy(ctx context.Context, cancel context.CancelCauseFunc, 
 
 var errStalled = errors.New("nothing was received for 300 seconds")
 
-// failed returns the error of a download with the words and the number that libcurl has for it.
+// failed returns the error of a download with the text and the number of the matching error of libcurl.
 func (j *transferJob) failed(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errStalled) {
 		return cause

@@ -80,9 +80,10 @@ func (f *fetch) write(ctx context.Context, url string) error {
 	return nil
 }
 
-// restore restores the archive at a URL. The download writes to a pipe, since it may be tried again in the middle.
+// restore restores the archive at a URL. The download runs on a goroutine and writes to a pipe, because it resumes
+// after transient errors.
 func (f *fetch) restore(ctx context.Context, url string) error {
-	if err := os.RemoveAll(f.out); err != nil { // the rest of an attempt with a mirror
+	if err := os.RemoveAll(f.out); err != nil { // an attempt with a mirror may have left files
 		return err
 	}
 	root, err := os.OpenRoot(filepath.Dir(f.out))

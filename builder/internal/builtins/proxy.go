@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// proxyFor returns the proxy for a URL by the variables http_proxy, https_proxy, all_proxy and no_proxy, as libcurl reads
-// them; nil is none. Variables in upper case count too, except HTTP_PROXY.
+// proxyFor returns the proxy for a URL, or nil. It reads the variables http_proxy, https_proxy, all_proxy and
+// no_proxy like libcurl, also in upper case, except HTTP_PROXY.
 func proxyFor(variables map[string]string, u *url.URL) (*url.URL, error) {
 	get := func(names ...string) string {
 		for _, name := range names {

@@ -2,16 +2,17 @@ package canonical
 
 import "fmt"
 
-// Options say what a canonical tree may consist of.
+// Options limit the files that a canonical tree may contain.
 type Options struct {
 	// FirstUser and Users are the range of users that the files must belong to. Any user is allowed if Users is 0.
 	FirstUser, Users int
 
-	// IgnoredAttributes are extended attributes that stay, such as those that the system gives to all files.
+	// IgnoredAttributes are the extended attributes that files may keep, for example because the system adds them to
+	// all files.
 	IgnoredAttributes []string
 }
 
-// A Rejection says why a tree cannot become an object. It is the fault of the builder.
+// A Rejection says why a tree cannot become an object. The builder has caused it, not the machine.
 type Rejection struct {
 	File   string // its name on this machine
 	Reason string // with %s for the quoted name

@@ -17,7 +17,7 @@ import (
 type Canonicaliser struct {
 	opts    Options
 	ignored map[string]bool
-	seen    map[inode]bool // files with several names that are canonical already
+	seen    map[inode]bool // canonical files with several names
 	user    int            // the owner of the store
 	group   int
 }
@@ -33,14 +33,14 @@ func New(opts *Options) *Canonicaliser {
 	return c
 }
 
-// Tree makes the file or directory of that name in a directory canonical, which no other user can rename. The error is a
-// [*Rejection] if the tree cannot become an object.
+// Tree makes the file or directory with this name in dir canonical. No other user may be able to rename dir. The
+// error is a [*Rejection] if the tree cannot become an object.
 func (c *Canonicaliser) Tree(ctx context.Context, dir *os.File, name string) error {
 	return c.node(ctx, int(dir.Fd()), name, dir.Name()+"/"+name, 1)
 }
 
-// node makes what has that name in the directory parent canonical. file is its name for messages, and depth the number of
-// levels down to it.
+// node makes one file or directory, by its name in parent, canonical. file is its name in messages, and depth the
+// number of levels above it, including itself.
 func (c *Canonicaliser) node(ctx context.Context, parent int, name, file string, depth int) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -150,7 +150,7 @@ func chmod(parent int, name string, mode uint32) error {
 	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOSYS) {
 		return err
 	}
-	// Linux before 6.6 has no fchmodat2, and filters of system calls refuse it.
+	// Linux before 6.6 does not have fchmodat2, and a system call filter may deny it.
 	fd, err := unix.Openat(parent, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -159,8 +159,8 @@ func chmod(parent int, name string, mode uint32) error {
 	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
 }
 
-// clearAttributes removes the extended attributes of a file, and reports whether there were any. No system call
-// before Linux 6.13 takes the name of a file in a directory, so the name leads through /proc to the descriptor.
+// clearAttributes removes the extended attributes of a file, and reports whether it had any. Before Linux 6.13 the
+// system calls for attributes do not accept a directory descriptor, so they get a name below /proc/self/fd.
 func (c *Canonicaliser) clearAttributes(parent int, name string, st *unix.Stat_t) (found bool, err error) {
 	file := "/proc/self/fd/" + strconv.Itoa(parent) + "/" + name
 	var buf [256]byte
@@ -181,7 +181,7 @@ func (c *Canonicaliser) clearAttributes(parent int, name string, st *unix.Stat_t
 		}
 		found = true
 		err := unix.Lremovexattr(file, attribute)
-		if errors.Is(err, unix.EACCES) && st.Mode&unix.S_IFMT != unix.S_IFLNK { // users need a writable file
+		if errors.Is(err, unix.EACCES) && st.Mode&unix.S_IFMT != unix.S_IFLNK { // ordinary users need write permission
 			if err = chmod(parent, name, 0o700); err == nil {
 				err = unix.Lremovexattr(file, attribute)
 			}
