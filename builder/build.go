@@ -35,6 +35,7 @@ type build struct {
 	// owner are the user and the group, or the first ones of a range, that the files of the outputs must belong to.
 	owner ids
 
+	users    userSource
 	user     *userLock // nil without build users
 	dir      *buildDir
 	chroot   *chroot  // nil without a sandbox

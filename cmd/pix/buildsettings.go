@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/user"
 	"runtime"
 	"slices"
 	"strings"
@@ -190,36 +189,12 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 	if netrc, err := os.ReadFile(r.Text("netrc-file")); err == nil {
 		o.Netrc = netrc
 	}
-	a.chooseBuildUsers(conf, o)
+	if conf.Get("build-users-group").Origin.Source == nixconf.FromDefault {
+		o.BuildUsersGroup = "" // the default of the builder, which does not need the group to exist
+	} else {
+		o.AsRoot = o.BuildUsersGroup == ""
+	}
 	return o
-}
-
-// chooseBuildUsers lets builds of root run as users without accounts if the configuration names no group, and the default
-// group does not exist, as on a machine without Nix. In a container without root, there are no such users, and builds run as
-// the user who is root there.
-func (a *app) chooseBuildUsers(conf *nixconf.Conf, o *builder.Options) {
-	if o.BuildUsersGroup == "" || conf.Get("build-users-group").Origin.Source != nixconf.FromDefault {
-		return
-	}
-	if _, err := user.LookupGroup(o.BuildUsersGroup); err != nil {
-		o.BuildUsersGroup = ""
-		o.AutoAllocateUIDs = o.Sandbox != builder.SandboxNone && hasUser(o.StartID)
-	}
-}
-
-// hasUser reports whether the user namespace of this process has a user.
-func hasUser(id uint32) bool {
-	ranges, err := os.ReadFile("/proc/self/uid_map")
-	if err != nil {
-		return true // not Linux
-	}
-	for line := range strings.Lines(string(ranges)) {
-		var first, outside, count uint64
-		if n, err := fmt.Sscan(line, &first, &outside, &count); n == 3 && err == nil && uint64(id) >= first && uint64(id)-first < count {
-			return true
-		}
-	}
-	return false
 }
 
 func sandboxMode(text string) builder.SandboxMode {
