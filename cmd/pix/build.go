@@ -36,7 +36,8 @@ error gets the lines of build logs or, on a terminal, a live view of the builds.
 result of each build is printed, even if a build failed.
 
 With --out-link symlinks to the outputs are made, which keep them from being collected: NAME,
-NAME-dev for an output other than out, NAME-2 for the second installable.`,
+NAME-dev for an output other than out, NAME-2 for the second installable. If the store is elsewhere
+than at its store directory, they lead nowhere, but pix ls, cat, run and shell accept them.`,
 		Example:           "  pix build --print-out-paths '/nix/store/...-hello.drv^*'",
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completeInstallables,

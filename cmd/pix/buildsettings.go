@@ -41,7 +41,7 @@ func (o *buildOptions) addSettingFlags(cmd *cobra.Command) {
 		}
 	}
 	add("keep-going", "k", "keep-going", "after a failure, keep building everything that does not depend on it", "true")
-	add("keep-failed", "K", "keep-failed", "keep the build directories of failed builds", "true")
+	add("keep-failed", "K", "keep-failed", "keep the build directories of failed builds; gc does not delete them", "true")
 	add("max-jobs", "j", "max-jobs", "the `number` of derivations to build at once, or auto (default: max-jobs of nix.conf)", "")
 	add("cores", "", "cores", "the `number` of processors that each build may use; 0 is all (default: cores of nix.conf)", "")
 	add("timeout", "", "timeout", "the `seconds` after which a build is stopped; 0 is never", "")
