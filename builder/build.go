@@ -35,6 +35,7 @@ type build struct {
 	// owner has the users and groups that the files of the outputs must belong to.
 	owner ids
 
+	users    userSource
 	user     *userLock // nil without build users
 	dir      *buildDir
 	chroot   *chroot  // nil without a sandbox

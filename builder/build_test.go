@@ -38,7 +38,7 @@ func sandboxedPlace(t *testing.T) *place {
 		t.Skipf("this machine has no sandbox: %v", err)
 	}
 	opts := localstore.Options{Root: t.TempDir()}
-	p := &place{t: t, store: openStore(t, opts), storeOpts: opts}
+	p := &place{t: t, store: openStore(t, opts), storeOpts: opts, opts: Options{AsRoot: true}}
 	for _, path := range hostPaths {
 		p.opts.SandboxPaths = append(p.opts.SandboxPaths, SandboxPath{Target: path, Optional: true, ReadOnly: true})
 	}
@@ -58,7 +58,7 @@ func openPlace(t *testing.T) *place {
 	}
 	opts := localstore.Options{Dir: dir, StoreDir: string(dir), StateDir: filepath.Join(root, "state"), LogDir: filepath.Join(root, "log")}
 	testenv.RemoveStore(t, root)
-	return &place{t: t, store: openStore(t, opts), storeOpts: opts, opts: Options{Sandbox: SandboxNone}}
+	return &place{t: t, store: openStore(t, opts), storeOpts: opts, opts: Options{Sandbox: SandboxNone, AsRoot: true}}
 }
 
 // both runs a test with and without a sandbox.

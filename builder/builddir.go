@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -106,22 +107,32 @@ func (b *build) buildDirs() string {
 	return filepath.Join(b.store.StateDir(), "builds")
 }
 
-// checkNotWorldWritable returns an error if other users may replace a directory or one of its parents.
+// checkNotWorldWritable refuses a directory that another user may replace, or one above it. Nix refuses everything below /tmp.
+// pix allows it: in a sticky directory, other users cannot rename or remove what belongs to root or this user.
 func checkNotWorldWritable(path string) error {
+	protected := false // the directory below belongs to root or this user
 	for {
 		info, err := os.Lstat(path)
 		if err != nil {
 			return err
 		}
-		if info.Mode()&fs.ModeSymlink != 0 || info.Mode().Perm()&0o002 != 0 {
+		trusted := ownedByTrusted(info)
+		sticky := protected && trusted && info.Mode()&fs.ModeSticky != 0
+		if info.Mode()&fs.ModeSymlink != 0 || info.Mode().Perm()&0o002 != 0 && !sticky {
 			return fmt.Errorf("Path %q is world-writable or a symlink. That's not allowed for security.", path) //nolint:staticcheck // Nix's words
 		}
 		parent := filepath.Dir(path)
 		if parent == path {
 			return nil
 		}
-		path = parent
+		path, protected = parent, trusted
 	}
+}
+
+// ownedByTrusted reports whether a file belongs to root or to the user of this process.
+func ownedByTrusted(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid())
 }
 
 // giveToBuilder makes the builder the owner of an open file.

@@ -7,8 +7,8 @@ import (
 	"pix/signature"
 )
 
-// Options say how builds run on this machine. With nil or the zero value, builds are sandboxed, run as this user, and
-// have no /bin/sh.
+// Options say how builds run on this machine. Nil and the zero value are useful: builds are sandboxed, have no /bin/sh, and
+// run as this user, or as build users if it is root.
 type Options struct {
 	// Executor runs the processes of builds. Nil runs them on this machine, with [sandbox.Run].
 	Executor Executor
@@ -35,14 +35,19 @@ type Options struct {
 	// directory of the store.
 	BuildDir string
 
-	// BuildUsersGroup names a group. Builds of root run as its members, each at the same time as a different one. ""
-	// runs builds as the user of this process.
+	// BuildUsersGroup names a group. Each build of root runs as another member of it. "" is nixbld, if the machine has
+	// that group. If it has not, each sandboxed build of root runs as an automatic user, as with AutoAllocateUIDs. Builds
+	// without a sandbox, and in a user namespace without such users, run as the user of this process then.
 	BuildUsersGroup string
 
 	// AutoAllocateUIDs runs each build of root as one of IDCount user ids from StartID on, which need no
 	// accounts, instead of a member of BuildUsersGroup. A build takes 65,536 of them. 0 is 0x34000000 and 128 * 65,536.
 	AutoAllocateUIDs bool
 	StartID, IDCount uint32
+
+	// AsRoot runs builds of root as root, if BuildUsersGroup is "" and AutoAllocateUIDs is not set. A builder that
+	// escapes from its sandbox is root then.
+	AsRoot bool
 
 	// RequireDropSupplementaryGroups makes builds fail if the supplementary groups of the calling user cannot be
 	// dropped. Only root can drop them.

@@ -88,10 +88,14 @@ func (b *build) decideSandbox() error {
 	if b.storeDir() != string(b.store.Dir()) {
 		b.sandboxed = true
 	}
+	var err error
+	if b.users, err = b.opts.chooseUsers(b.sandboxed); err != nil {
+		return err
+	}
 	if b.uidRange() && !b.sandboxed {
 		return errors.New("feature 'uid-range' is only supported in sandboxed builds")
 	}
-	if b.uidRange() && !(b.opts.useBuildUsers() && b.opts.AutoAllocateUIDs) {
+	if b.uidRange() && b.users != sourceIDs {
 		return errors.New("feature 'uid-range' requires the setting 'auto-allocate-uids' to be enabled")
 	}
 	if b.opts.RequireDropSupplementaryGroups && os.Geteuid() != 0 && b.sandboxed {

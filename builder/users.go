@@ -76,14 +76,9 @@ func (b *build) lockUser(name string, uid int) ([]*os.File, error) {
 	return files, nil
 }
 
-// useBuildUsers reports whether builds run as other users.
-func (o *Options) useBuildUsers() bool {
-	return os.Geteuid() == 0 && (o.BuildUsersGroup != "" || o.AutoAllocateUIDs)
-}
-
 // takeUser waits for a build user, and takes it.
 func (b *build) takeUser(ctx context.Context) error {
-	if !b.opts.useBuildUsers() {
+	if b.users == sourceSelf {
 		return nil
 	}
 	user, err := b.tryUser()
@@ -133,7 +128,7 @@ func (b *build) shareStoreDir() error {
 
 // tryUser takes a free build user, or returns nil.
 func (b *build) tryUser() (*userLock, error) {
-	if b.opts.AutoAllocateUIDs {
+	if b.users == sourceIDs {
 		return b.tryAutomaticUser()
 	}
 	return b.tryMember()
@@ -149,7 +144,7 @@ func (b *build) tryMember() (*userLock, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := b.opts.BuildUsersGroup
+	name := b.opts.usersGroup()
 	group, ok := accounts.groups[name]
 	if !ok {
 		return nil, fmt.Errorf("the group '%s' specified in 'build-users-group' does not exist", name)
@@ -218,9 +213,10 @@ func (b *build) checkAutomaticUser(user *userLock) error {
 	if b.sandboxed {
 		return nil
 	}
-	group, ok := accounts.groups[b.opts.BuildUsersGroup]
+	name := b.opts.usersGroup()
+	group, ok := accounts.groups[name]
 	if !ok {
-		return fmt.Errorf("the group '%s' specified in 'build-users-group' does not exist", b.opts.BuildUsersGroup)
+		return fmt.Errorf("the group '%s' specified in 'build-users-group' does not exist", name)
 	}
 	user.gid = group.gid
 	return nil

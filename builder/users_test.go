@@ -2,7 +2,9 @@ package builder
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -209,6 +211,77 @@ func TestBuildUserErrors(t *testing.T) {
 	p.opts.AutoAllocateUIDs, p.opts.StartID = true, uint32(firstBuildUser)
 	if _, _, err := p.build(p.script("x", "", nil)); err == nil || err.Error() != fmt.Sprintf("auto-allocated UID %d clashes with existing user account 'builder0'", firstBuildUser) {
 		t.Error(err)
+	}
+}
+
+// A build directory below /tmp is safe if no other user can replace it.
+func TestBuildDirBelowSticky(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make directories of other users")
+	}
+	sticky := filepath.Join(t.TempDir(), "tmp")
+	for _, test := range []struct {
+		top, below fs.FileMode
+		owner      int
+		ok         bool
+	}{
+		{fs.ModeSticky | 0o777, 0o755, 0, true},
+		{0o777, 0o755, 0, false},
+		{fs.ModeSticky | 0o777, 0o777, 0, false},
+		{fs.ModeSticky | 0o777, fs.ModeSticky | 0o777, 0, false},
+		{fs.ModeSticky | 0o777, 0o755, firstBuildUser, false},
+		{0o755, 0o755, 0, true},
+	} {
+		dir := filepath.Join(sticky, "dir")
+		err := errors.Join(os.RemoveAll(sticky), os.MkdirAll(dir, 0o755), os.Chmod(sticky, test.top), os.Chmod(dir, test.below), os.Chown(dir, test.owner, -1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkNotWorldWritable(dir); (err == nil) != test.ok {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
+}
+
+// Without options, builds of root are not root where that can be avoided.
+func TestDefaultUsers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root has build users")
+	}
+	without, with := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(with, "group"), []byte("nixbld:x:30000:\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	own := sourceIDs
+	if !namespaceHasUser(defaultStartID) {
+		own = sourceSelf
+	}
+	for _, test := range []struct {
+		opts            Options
+		sandboxed, open userSource
+	}{
+		{Options{etc: without}, own, sourceSelf},
+		{Options{etc: without, BuildUsersGroup: "builders"}, sourceGroup, sourceGroup},
+		{Options{etc: with}, sourceGroup, sourceGroup},
+		{Options{etc: with, AsRoot: true}, sourceSelf, sourceSelf},
+		{Options{etc: with, AsRoot: true, BuildUsersGroup: "builders"}, sourceGroup, sourceGroup},
+		{Options{etc: with, AsRoot: true, AutoAllocateUIDs: true}, sourceIDs, sourceIDs},
+	} {
+		for sandboxed, want := range map[bool]userSource{true: test.sandboxed, false: test.open} {
+			if got, err := test.opts.chooseUsers(sandboxed); got != want || err != nil {
+				t.Errorf("%+v, sandboxed %v: %v, %v; want %v", test.opts, sandboxed, got, err, want)
+			}
+		}
+	}
+	p := sandboxedPlace(t)
+	p.opts.AsRoot, p.opts.etc = false, without
+	out := p.mustBuild(p.script("ids", "cat /proc/self/uid_map > $out", nil))
+	text, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fields := strings.Fields(string(text)); own == sourceIDs && (len(fields) != 3 || fields[1] == "0") {
+		t.Errorf("the builder has the ids %q, and is root", text)
 	}
 }
 

@@ -115,6 +115,12 @@ func (d *Derivation) FillOutputPaths(inputs InputHashes, o *ModuloOptions) error
 	if err != nil {
 		return err
 	}
+	for name := range paths.All() {
+		output, _ := d.Outputs.Get(name)
+		if _, ok := d.Env.Get(name); !ok && output.kind == Deferred {
+			return &InvalidError{Name: d.Name, Field: envField(name), Reason: "the variable is missing; set it to \"\", and the path of the output replaces that"}
+		}
+	}
 	filled := *d
 	filled.Outputs, filled.Env = d.Outputs.Clone(), d.Env.Clone()
 	for name, path := range paths.All() {

@@ -36,7 +36,8 @@ error gets the lines of build logs or, on a terminal, a live view of the builds.
 result of each build is printed, even if a build failed.
 
 With --out-link symlinks to the outputs are made, which keep them from being collected: NAME,
-NAME-dev for an output other than out, NAME-2 for the second installable.`,
+NAME-dev for an output other than out, NAME-2 for the second installable. If the store is elsewhere
+than at its store directory, they lead nowhere, but pix ls, cat, run and shell accept them.`,
 		Example:           "  pix build --print-out-paths '/nix/store/...-hello.drv^*'",
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completeInstallables,
@@ -222,7 +223,7 @@ func (a *app) buildWithResults(ctx context.Context, s store.Store, installables 
 func (a *app) explainPlainDerivations(installables []derivation.DerivedPath) {
 	for _, i := range installables {
 		if plain, ok := i.(derivation.Opaque); ok && plain.Path.IsDerivation() {
-			fmt.Fprintf(a.stderr, "pix: note: %s is the file itself; its outputs are '%[1]s^*'\n", plain.Path)
+			fmt.Fprintf(a.stderr, "pix: note: %s names the .drv file, not its outputs, which are '%[1]s^*'\n", plain.Path)
 		}
 	}
 }
@@ -235,13 +236,36 @@ func (a *app) installables(args []string) ([]derivation.DerivedPath, error) {
 	}
 	installables := make([]derivation.DerivedPath, len(args))
 	for i, arg := range args {
-		parse := derivation.ParseDerivedPath
-		if strings.Contains(arg, "!") { // the syntax of older versions of Nix
-			parse = derivation.ParseLegacyDerivedPath
-		}
-		if installables[i], err = parse(dir, arg); err != nil {
-			return nil, &usageError{fmt.Errorf("%w; expected a store path, or a derivation, ^ and its outputs", err)}
+		if installables[i], err = parseInstallable(dir, arg); err != nil {
+			return nil, &usageError{err}
 		}
 	}
 	return installables, nil
+}
+
+// parseInstallable parses an installable. Like the paths of other verbs, it may be a symlink to a store path.
+func parseInstallable(dir storepath.Dir, arg string) (derivation.DerivedPath, error) {
+	parse := derivation.ParseDerivedPath
+	if strings.Contains(arg, "!") { // the syntax of older versions of Nix
+		parse = derivation.ParseLegacyDerivedPath
+	}
+	installable, err := parse(dir, arg)
+	if err == nil {
+		return installable, nil
+	}
+	if path, ok := followToStore(dir, arg); ok {
+		return derivation.Opaque{Path: path}, nil
+	}
+	if strings.HasPrefix(arg, "/") {
+		return nil, fmt.Errorf("%w; expected a store path, or a derivation, ^ and its outputs", err)
+	}
+	err = fmt.Errorf("'%s' is neither a store path, nor a symlink to one, nor a derivation in %s/, ^ and its outputs", arg, dir)
+	file, _, _ := strings.Cut(arg, "^")
+	if strings.HasSuffix(file, storepath.DerivationExt) {
+		return nil, fmt.Errorf("%w; 'pix drv-add %s' adds a .drv file to the store", err, file)
+	}
+	if strings.Contains(arg, "#") {
+		return nil, fmt.Errorf("%w; pix evaluates no flakes: evaluate it with Nix first, as with 'nix path-info --derivation %s'", err, arg)
+	}
+	return nil, err
 }

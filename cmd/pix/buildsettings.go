@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/user"
 	"runtime"
 	"slices"
 	"strings"
@@ -42,7 +41,7 @@ func (o *buildOptions) addSettingFlags(cmd *cobra.Command) {
 		}
 	}
 	add("keep-going", "k", "keep-going", "after a failure, keep building everything that does not depend on it", "true")
-	add("keep-failed", "K", "keep-failed", "keep the build directories of failed builds", "true")
+	add("keep-failed", "K", "keep-failed", "keep the build directories of failed builds; gc does not delete them", "true")
 	add("max-jobs", "j", "max-jobs", "the `number` of derivations to build at once, or auto (default: max-jobs of nix.conf)", "")
 	add("cores", "", "cores", "the `number` of processors that each build may use; 0 is all (default: cores of nix.conf)", "")
 	add("timeout", "", "timeout", "the `seconds` after which a build is stopped; 0 is never", "")
@@ -196,36 +195,12 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 	if netrc, err := os.ReadFile(r.Text("netrc-file")); err == nil {
 		o.Netrc = netrc
 	}
-	a.chooseBuildUsers(conf, o)
+	if conf.Get("build-users-group").Origin.Source == nixconf.FromDefault {
+		o.BuildUsersGroup = "" // the default of the builder, which does not need the group to exist
+	} else {
+		o.AsRoot = o.BuildUsersGroup == ""
+	}
 	return o
-}
-
-// chooseBuildUsers makes builds of root run as users without accounts if the configuration does not name a group, and
-// the default group does not exist, as on a machine without Nix. The user namespace of a rootless container may not
-// have these users. Then builds run as its root.
-func (a *app) chooseBuildUsers(conf *nixconf.Conf, o *builder.Options) {
-	if o.BuildUsersGroup == "" || conf.Get("build-users-group").Origin.Source != nixconf.FromDefault {
-		return
-	}
-	if _, err := user.LookupGroup(o.BuildUsersGroup); err != nil {
-		o.BuildUsersGroup = ""
-		o.AutoAllocateUIDs = o.Sandbox != builder.SandboxNone && hasUser(o.StartID)
-	}
-}
-
-// hasUser reports whether the user namespace of this process maps a user id.
-func hasUser(id uint32) bool {
-	ranges, err := os.ReadFile("/proc/self/uid_map")
-	if err != nil {
-		return true // not Linux
-	}
-	for line := range strings.Lines(string(ranges)) {
-		var first, outside, count uint64
-		if n, err := fmt.Sscan(line, &first, &outside, &count); n == 3 && err == nil && uint64(id) >= first && uint64(id)-first < count {
-			return true
-		}
-	}
-	return false
 }
 
 // hasFeature reports whether the configuration has an experimental feature.

@@ -23,8 +23,9 @@ func newDrvAdd(a *app) *cobra.Command {
 		Long: `Add a derivation to the store, and print its path. FILE is JSON in any version of
 Nix's format, or a .drv file; standard input is read if it is - or left out.
 
-For JSON, missing output paths are computed, and the variables of the outputs are set. A .drv file
-is added unchanged; wrong output paths in it are an error. All inputs must be in the store.`,
+For JSON, missing output paths are computed, and the variables of the outputs, which must exist and
+may be empty, are set to them. A .drv file is added unchanged; wrong output paths in it are an
+error. All inputs must be in the store.`,
 		Example: "  pix drv-show --json-version 4 hello.drv | pix drv-add",
 		GroupID: groupDerivations,
 		Args:    cobra.MaximumNArgs(1),
@@ -87,6 +88,9 @@ type newDerivation struct {
 func parseNew(dir storepath.Dir, text, name string) (*newDerivation, error) {
 	if strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") {
 		d, err := derivation.ParseJSON(text, &derivation.JSONOptions{Dir: dir, Name: name})
+		if err != nil && strings.Contains(text, `"platform":`) {
+			err = fmt.Errorf("%w; if this is from 'pix drv-show', print it with --json-version 4", err)
+		}
 		return &newDerivation{Derivation: d}, err
 	}
 	d, err := (&derivation.ParseOptions{Dir: dir, Canonical: true}).Parse(text)

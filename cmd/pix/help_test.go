@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,29 @@ func TestHelp(t *testing.T) {
 		}
 		if strings.Contains(usages, "(default )") {
 			t.Errorf("%s: a flag has an empty default:\n%s", name, usages)
+		}
+	}
+}
+
+// The help fits the columns of the terminal, and wrapping loses no word.
+func TestHelpFits(t *testing.T) {
+	root := newRoot(newApp(nil, nil, nil, nil))
+	for _, verb := range append(root.Commands(), root) {
+		wide := helpText(verb, 1000)
+		for _, columns := range []int{60, 80, 100} {
+			help := helpText(verb, columns)
+			if got, want := strings.Fields(help), strings.Fields(wide); !slices.Equal(got, want) {
+				t.Errorf("%s in %d columns has other words:\n%s", verb.Name(), columns, help)
+			}
+			if columns == 60 || verb.IsAdditionalHelpTopicCommand() {
+				continue // examples and tables are not wrapped
+			}
+			for line := range strings.Lines(help) {
+				line = strings.TrimRight(line, "\n")
+				if len([]rune(line)) > columns && !strings.Contains(verb.Example+verb.Long, line) {
+					t.Errorf("%s in %d columns: %q", verb.Name(), columns, line)
+				}
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"path/filepath"
 
 	"pix/nar"
 	"pix/store"
@@ -18,7 +19,7 @@ func (a *app) withInside(ctx context.Context, args []string, work func(ctx conte
 	}
 	objects, insides := make([]storepath.Path, len(args)), make([]string, len(args))
 	for i, arg := range args {
-		if objects[i], insides[i], err = dir.ParseInside(arg); err != nil {
+		if objects[i], insides[i], err = parseInside(dir, arg); err != nil {
 			return &usageError{err}
 		}
 	}
@@ -30,6 +31,22 @@ func (a *app) withInside(ctx context.Context, args []string, work func(ctx conte
 		}
 		return nil
 	})
+}
+
+// parseInside parses an argument that names a store object or a file in one. Like the paths of other verbs, the argument or a
+// directory in it may be a symlink to the store, such as ./result/bin/hello.
+func parseInside(dir storepath.Dir, arg string) (object storepath.Path, inside string, err error) {
+	if object, inside, err = dir.ParseInside(arg); err == nil {
+		return object, inside, nil
+	}
+	link, rest := filepath.Clean(arg), ""
+	for link != "." && link != "/" {
+		if object, inside, ok := followInside(dir, link); ok {
+			return object, inside + rest, nil
+		}
+		link, rest = filepath.Dir(link), "/"+filepath.Base(link)+rest
+	}
+	return "", "", notAPath(dir, arg, err)
 }
 
 // withArchives is like withInside, and passes the archive of each object to work.

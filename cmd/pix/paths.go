@@ -45,20 +45,26 @@ const maxLinks = 40
 // returns the store object of that target. So ./result is the output that was built, and a program of a profile is
 // the profile. Nix resolves its arguments in the same way.
 func followToStore(dir storepath.Dir, link string) (storepath.Path, bool) {
+	path, _, ok := followInside(dir, link)
+	return path, ok
+}
+
+// followInside follows symlinks like followToStore, and returns the target in the store object too.
+func followInside(dir storepath.Dir, link string) (object storepath.Path, inside string, ok bool) {
 	for range maxLinks {
 		target, err := os.Readlink(link)
 		if err != nil {
-			return "", false
+			return "", "", false
 		}
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(filepath.Dir(link), target)
 		}
 		link = filepath.Clean(target)
-		if path, _, err := dir.ParseInside(link); err == nil {
-			return path, true
+		if path, inside, err := dir.ParseInside(link); err == nil {
+			return path, inside, true
 		}
 	}
-	return "", false
+	return "", "", false
 }
 
 // union returns the paths of all lists, sorted, each once.

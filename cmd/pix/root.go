@@ -94,6 +94,7 @@ Only results go to standard output. Exit codes: 0 yes or done, 1 no or failed, 2
 		root.AddCommand(verb)
 	}
 	root.SetFlagErrorFunc(wrongFlag)
+	root.SetHelpFunc(printHelp)
 	checkHelp(root)
 	return root
 }
