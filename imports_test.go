@@ -22,7 +22,7 @@ var order = []string{
 	"localstore/internal/regular", "localstore/internal/pathlock", "localstore/internal/temproots",
 	"localstore/internal/filetime", "localstore/internal/objects", "localstore/internal/nixdb", "localstore",
 	"substitute", "builder/sandbox", "builder/internal/canonical", "builder/internal/builtins", "builder", "realise",
-	"pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix", "cmd/pix-sandbox",
+	"pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix", "cmd/pix-sandbox", "cmd/pix-sh",
 }
 
 // stores are the packages that builder and the packages below it must not import: builder declares the interface of
@@ -41,6 +41,8 @@ var dependencies = map[string][]string{
 	"":                      {"golang.org/x/sys", "golang.org/x/sync", "lukechampine.com/blake3", "github.com/klauspost/compress"},
 	"cmd/pix":               {"github.com/spf13/cobra", "golang.org/x/term"},
 	"cmd/pix/internal/live": {"github.com/rivo/uniseg"},
+
+	"cmd/pix-sh": {"mvdan.cc/sh"},
 
 	"localstore":                {"zombiezen.com/go/sqlite"},
 	"localstore/internal/nixdb": {"zombiezen.com/go/sqlite", "modernc.org/sqlite", "modernc.org/libc"},

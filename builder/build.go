@@ -42,8 +42,9 @@ type build struct {
 	cgroup   string   // directory of the builder's cgroup; "" for none
 	rewrites rewrites // of what the builder is given
 
-	handler activity.Handler // never nil
-	log     *buildLog
+	handler  activity.Handler // never nil
+	log      *buildLog
+	ownShell bool // /bin/sh in the sandbox is pix-sh
 
 	started, stopped   time.Time
 	cpuUser, cpuSystem time.Duration

@@ -24,6 +24,11 @@ func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Wr
 	limited, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	b.log = &buildLog{file: file, events: b.handler, id: id, most: b.opts.logLines(), maxSize: b.opts.MaxLogSize, onWrite: func() {}}
+	if b.ownShell {
+		if _, err := b.log.Write([]byte("/bin/sh is pix-sh, since this machine has no static busybox or bash\n")); err != nil {
+			return nil, fmt.Errorf("writing the log of '%s': %w", b.req.Path, err)
+		}
+	}
 	if limit := b.opts.Timeout; limit > 0 {
 		defer time.AfterFunc(limit, func() { end(errTimeout) }).Stop()
 	}

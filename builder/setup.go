@@ -109,6 +109,7 @@ func (b *build) prepareSandbox(ctx context.Context, req *sandbox.Request) (err e
 	if err := b.checkShell(paths); err != nil {
 		return err
 	}
+	b.ownShell = sandbox.IsOwnShell(paths["/bin/sh"].Source)
 	mounts, err := b.mounts(paths)
 	if err != nil {
 		return err

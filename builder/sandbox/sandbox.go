@@ -42,12 +42,16 @@ func UseHelper(file string) { standard.setHelper(file) }
 
 // HelperBeside returns the pix-sandbox in the directory of this program, or "" if there is none that only root and
 // the user of this process can change.
-func HelperBeside() string {
+func HelperBeside() string { return beside("pix-sandbox") }
+
+// beside returns a program in the directory of this program, or "" if there is none that only root and the user of this
+// process can change.
+func beside(name string) string {
 	program, err := os.Executable()
 	if err != nil {
 		return ""
 	}
-	file := filepath.Join(filepath.Dir(program), "pix-sandbox")
+	file := filepath.Join(filepath.Dir(program), name)
 	stat, err := os.Stat(file)
 	if err != nil || !stat.Mode().IsRegular() || stat.Mode()&0o022 != 0 || stat.Mode()&0o111 == 0 || !ownedByUs(stat) {
 		return ""

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"debug/elf"
 	"fmt"
+	"path/filepath"
 	"runtime"
 )
 
@@ -14,16 +15,26 @@ var shells = []string{
 	"/bin/sash", "/usr/bin/dash.static", "/bin/sh.static", "/bin/sh",
 }
 
-// FindShell returns a program of this machine that can be /bin/sh in a sandbox, or "". It is busybox or a shell,
-// linked statically, because the sandbox does not have the libraries of the machine.
+// ownShell is the name of pix's own shell.
+const ownShell = "pix-sh"
+
+// FindShell returns a program of this machine that can be /bin/sh in a sandbox, or "". It is a busybox or a shell without
+// shared libraries, since the sandbox does not have the libraries of the machine, or else the pix-sh in the directory of
+// this program.
 func FindShell() string {
 	for _, file := range shells {
 		if CheckStatic(file) == nil {
 			return file
 		}
 	}
+	if file := beside(ownShell); file != "" && CheckStatic(file) == nil {
+		return file
+	}
 	return ""
 }
+
+// IsOwnShell reports whether a file that FindShell has returned is pix-sh, which lacks some abilities of other shells.
+func IsOwnShell(file string) bool { return filepath.Base(file) == ownShell }
 
 // machines are the ELF machines by GOARCH.
 var machines = map[string]elf.Machine{

@@ -88,12 +88,20 @@ func factsOf(f *sandbox.Findings) []fact {
 		{name: "landlock", value: fmt.Sprintf("version %d", f.Landlock)},
 		{name: "cgroups", value: f.CgroupDir, err: f.Cgroups},
 		{name: "kvm", err: f.KVM},
-		{name: "shell", value: f.Shell},
+		{name: "shell", value: shellText(f.Shell)},
 	}
 	for i := range facts {
 		facts[i].explain(f)
 	}
 	return facts
+}
+
+// shellText names a shell, and says if it is that of pix.
+func shellText(file string) string {
+	if file != "" && sandbox.IsOwnShell(file) {
+		return file + ", pix's own, since there is no static busybox or bash"
+	}
+	return file
 }
 
 // explain sets the errors that doctor finds itself, and the advice.

@@ -68,6 +68,7 @@ func checkRelease(t *testing.T, dir string) {
 	if libraries, err := binary.ImportedLibraries(); err != nil || len(libraries) > 0 {
 		t.Errorf("pix is not static: it needs the libraries %q, %v", libraries, err)
 	}
+	sh(`test "$(root/bin/pix-sh -c 'echo $(echo works)')" = works; test -x root/bin/pix-sandbox`)
 	version := strings.Fields(sh("root/bin/pix --version"))
 	if commit := strings.TrimSpace(sh("git -C ../pix rev-parse --short=12 HEAD")); len(version) != 3 || !strings.Contains(version[1], commit) && !strings.HasPrefix(version[1], "v") {
 		t.Errorf("pix --version is %q, of commit %s", version, commit)

@@ -1,0 +1,1 @@
+f() { (false; echo no); }; set -e; if f; then echo yes; fi

@@ -1,0 +1,1 @@
+UID=5; echo $UID
