@@ -123,6 +123,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"-ec", "echo $0 $1; false; echo no", "name", "arg"}, "", "name arg\n"},
 		{[]string{"-s", "a"}, "echo $1", "a\n"},
 		{[]string{"-c", "echo $0"}, "", "sh\n"},
+		{[]string{"-c", "/bin/true\necho second"}, "", "second\n"},
 	} {
 		cmd := exec.Command(shell, test.args...)
 		cmd.Args[0], cmd.Stdin = "sh", strings.NewReader(test.input)

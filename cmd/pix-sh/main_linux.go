@@ -111,7 +111,10 @@ func runMain(args []string) int {
 	if err := s.setOptions(inv.flags, words); err != nil {
 		return fail(2, err)
 	}
-	s.isCommand = inv.isText
+	if inv.isText { // the text may have more lines, of which the last alone can replace this process
+		whole, err := newParser().Parse(strings.NewReader(inv.command), name)
+		s.isCommand = err == nil && len(whole.Stmts) == 1
+	}
 	return s.runScript(script)
 }
 

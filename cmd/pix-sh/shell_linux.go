@@ -34,7 +34,7 @@ type shell struct {
 	sources map[string]string // rewritten scripts that the builtin . reads
 	isPipe  map[*os.File]bool // named pipes that redirections have opened
 
-	isCommand bool   // the script is the argument of -c
+	isCommand bool   // the script is the argument of -c, and a single statement
 	tail      string // an external command that is the last of this process
 }
 
