@@ -34,7 +34,7 @@ func TestOwnShell(t *testing.T) {
 	}
 	own := filepath.Join(t.TempDir(), "pix-sh")
 	cmd := exec.Command("go", "build", "-o", own, "pix/cmd/pix-sh")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

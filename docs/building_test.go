@@ -38,7 +38,7 @@ func newWorkshop(t *testing.T) *workshop {
 	dir := t.TempDir()
 	look := filepath.Join(dir, "look")
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", look, "./testdata/look")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // there are no shared libraries in the sandbox
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=") // there are no shared libraries in the sandbox
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -39,7 +39,7 @@ func testProgram(t testing.TB, name, goarch string) string {
 	}
 	file := filepath.Join(programs.dir, filepath.Base(name)+goarch)
 	c := exec.Command("go", "build", "-o", file, "./testdata/"+name)
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if goarch != "" {
 		c.Env = append(c.Env, "GOARCH="+goarch)
 	}

@@ -24,7 +24,7 @@ func buildShell(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "pix-sh")
 	cmd := exec.Command("go", "build", "-o", file, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

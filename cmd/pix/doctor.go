@@ -96,7 +96,7 @@ func factsOf(f *sandbox.Findings) []fact {
 	return facts
 }
 
-// shellText names a shell, and says if it is that of pix.
+// shellText names a shell, and says if it is pix-sh.
 func shellText(file string) string {
 	if file != "" && sandbox.IsOwnShell(file) {
 		return file + ", pix's own, since there is no static busybox or bash"

@@ -52,7 +52,7 @@ func recordedOutcomes(t *testing.T, file string) map[string]outcome {
 	return outcomes
 }
 
-// otherOutcomes are outcomes that differ from those of Nix, and why.
+// otherOutcomes are outcomes that differ from Nix's, with reasons.
 var otherOutcomes = map[string]func(o *outcome){
 	// A carriage return before a line feed is part of the line end, as from Nix 2.36 on.
 	"crlog": func(o *outcome) { o.text = strings.Replace(o.text, "lines:\n> \n>", "lines:\n> bc\n>", 1) },

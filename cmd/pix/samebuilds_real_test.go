@@ -26,7 +26,7 @@ var buildWorlds = map[string]map[string]string{
 }
 
 // Stock clients of each version get the same outputs, references, logs, messages and exit codes from builds of pix daemon
-// as from those of the daemon of Nix 2.34.
+// as from builds of the daemon of Nix 2.34.
 func TestBuildsOfStockClients(t *testing.T) {
 	count, seed, clients := 16, uint64(1), map[string][]string{"boxed": {"sid"}}
 	if os.Getenv("PIX_LONG") != "" {
@@ -154,7 +154,7 @@ type generated struct {
 }
 
 // generateBuilds returns an expression of random derivations, and what each does. The trap keeps the shell alive to the
-// end: Nix may kill a program that closes its output before it exits, as those of GNU do.
+// end: Nix may kill a program that closes its output before it exits, as GNU's tools do.
 func generateBuilds(r *rand.Rand, count int) (expression string, kinds []string) {
 	var text strings.Builder
 	text.WriteString("let\n make = attrs: derivation ({ system = builtins.currentSystem; builder = \"/usr/bin/bash\"; PATH = \"/usr/bin\"; } // attrs);\n")
