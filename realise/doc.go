@@ -22,7 +22,7 @@
 //
 // An output can be content-addressed, and then its path is known only after its build. A derivation that needs such an output is
 // resolved: its inputs are replaced by the paths of their outputs. The goal adds the resolved derivation to the store, builds that one, and
-// registers its outputs as those of the derivation that was wanted. Dynamic derivations, which are outputs themselves,
+// registers its outputs for the wanted derivation, too. Dynamic derivations, which are outputs themselves,
 // are not supported.
 //
 // # Failures

@@ -316,7 +316,7 @@ func TestInputSourcesOfDerivation(t *testing.T) {
 	build(store.DependencyFailed)
 }
 
-// Calls of one client, however many, leave slots to those of another one.
+// Calls of one client, however many, leave slots to builds of another client.
 func TestFairClients(t *testing.T) {
 	w := newWorld(t)
 	w.jobs, w.slots = 1, realise.NewSlots(2)

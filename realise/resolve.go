@@ -12,7 +12,7 @@ import (
 )
 
 // mustResolve reports whether a derivation is built as another one, which has the output paths of its inputs in place of
-// the inputs: paths of outputs depend on contents, either its own or those of an input.
+// the inputs: paths of outputs depend on contents, of its own outputs or of an input.
 func (c *call) mustResolve(d *derivation.Derivation) (bool, error) {
 	if d.InputDerivations.Len() == 0 {
 		return false, nil

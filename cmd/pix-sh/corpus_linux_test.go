@@ -112,7 +112,7 @@ func TestGaps(t *testing.T) {
 	}
 }
 
-// A script on stdin shares its input with its commands, and the options, $0 and parameters are those of the command line.
+// A script on stdin shares its input with its commands, and takes options, $0 and parameters from the command line.
 func TestCommandLine(t *testing.T) {
 	shell := buildShell(t)
 	for _, test := range []struct {

@@ -17,7 +17,7 @@ import (
 	"mvdan.cc/sh/v3/interp"
 )
 
-// exec runs what is neither a function nor a builtin of the interpreter.
+// exec runs a command that is neither a function nor a builtin of the interpreter.
 func (s *shell) exec(ctx context.Context, args []string) error {
 	hc := interp.HandlerCtx(ctx)
 	name, isOurs := strings.CutPrefix(args[0], prefix)

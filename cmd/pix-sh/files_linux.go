@@ -185,7 +185,7 @@ func (s *shell) restore(hc interp.HandlerContext) error {
 	return exitStatus(hc.LastExitStatus)
 }
 
-// stdinIsOwn reports whether the input of a command is that of the shell.
+// stdinIsOwn reports whether a command has the same input as the shell.
 func (s *shell) stdinIsOwn(hc interp.HandlerContext) bool { return file(hc.Stdin) == os.Stdin }
 
 // inherit moves the files of a command to their descriptors in this process.

@@ -107,7 +107,7 @@ type child struct {
 	status int
 }
 
-// fork runs a text in a process of its own. The arguments are those of forkCall.
+// fork runs a text in a process of its own. It takes the same arguments as forkCall.
 func (s *shell) fork(hc interp.HandlerContext, args []string) error {
 	mode, text, flags, status, params := args[1], args[2], args[3], args[4], args[5:]
 	if strings.Contains(mode, "q") {

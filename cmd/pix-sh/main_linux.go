@@ -111,7 +111,7 @@ func runMain(args []string) int {
 	if err := s.setOptions(inv.flags, words); err != nil {
 		return fail(2, err)
 	}
-	if inv.isText { // the text may have more lines, of which the last alone can replace this process
+	if inv.isText { // the text may have more lines, and only the last one can replace this process
 		whole, err := newParser().Parse(strings.NewReader(inv.command), name)
 		s.isCommand = err == nil && len(whole.Stmts) == 1
 	}
@@ -191,7 +191,7 @@ func (s *shell) runRewritten(stmts []*syntax.Stmt) bool {
 	return exited
 }
 
-// exit runs the traps that are due and that of EXIT, and returns the exit code.
+// exit runs the traps that are due and the EXIT trap, and returns the exit code.
 func (s *shell) exit() int {
 	actions := s.pendingActions()
 	if action := s.traps["EXIT"]; action != "" {

@@ -143,7 +143,7 @@ func rewriteText(text, name string) (string, error) {
 func printNode(node syntax.Node) string {
 	var b strings.Builder
 	if err := syntax.NewPrinter().Print(&b, node); err != nil {
-		panic(err) // the tree is that of the parser
+		panic(err) // the parser made the tree
 	}
 	return b.String()
 }
@@ -162,7 +162,7 @@ func (e environ) Each(f func(string, expand.Variable) bool) {
 	}
 }
 
-// initialEnviron returns the variables of an environment. `$$` and `$PPID` are variables, since subshells have those of the shell.
+// initialEnviron returns the variables of an environment. `$$` and `$PPID` are variables, because subshells share the values of the shell.
 func initialEnviron(env []string, pid, parent string) environ {
 	e := environ{}
 	for _, text := range env {
