@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,11 +52,16 @@ func (r *Runner) try(ctx context.Context, req *Request, namespaces bool) error {
 	}
 	var log limitedBuffer
 	result, err := r.Run(ctx, req, &log)
-	if err != nil {
-		return err
+	if err == nil && result.Signal != 0 {
+		// Run kills a process that takes long to end after it has closed its output, as on a very busy machine.
+		result, err = r.Run(ctx, req, &log)
 	}
-	if result.ExitCode != 0 {
-		return &SetupError{Step: "running a program", Err: errors.New(strings.TrimSpace(log.String()))}
+	switch {
+	case err != nil:
+		return err
+	case result.ExitCode != 0:
+		reason := strings.TrimSpace(fmt.Sprintf("it ended with exit code %d and signal %d %s", result.ExitCode, result.Signal, strings.TrimSpace(log.String())))
+		return &SetupError{Step: "running a program", Err: errors.New(reason)}
 	}
 	return nil
 }
