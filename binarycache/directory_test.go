@@ -23,7 +23,7 @@ import (
 	"pix/storepath"
 )
 
-// chain adds n texts to a new store in memory, each of which refers to the previous one.
+// chain adds n texts to a new store in memory. Each text refers to the previous one.
 func chain(t *testing.T, n int) (*memstore.Store, []storepath.Path) {
 	t.Helper()
 	src := memstore.New(nil)

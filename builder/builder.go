@@ -79,7 +79,7 @@ func (b *build) result(status store.BuildStatus, outputs map[string]store.Realis
 	return r, nil
 }
 
-// wanted returns those of the outputs that the caller wants.
+// wanted returns the outputs that the caller wants.
 func (b *build) wanted(outputs map[string]store.Realisation) map[string]store.Realisation {
 	if b.req.Wanted == nil {
 		return outputs

@@ -47,7 +47,7 @@
 //   - Build directories that a killed process has left are removed.
 //   - A line of a log is at most 1 MiB long, and the lines in a message at most 2 MiB together.
 //   - A builder that closes its output has a second to exit. Nix kills it at once, so a builder whose last step is a tool that
-//     closes its output before it exits, as those of GNU do, fails at random on a busy machine.
+//     closes its output before it exits, as GNU's tools do, fails at random on a busy machine.
 //   - The reason why a line that begins with @nix is no message has other words.
 //   - Messages have no colours.
 //   - Builds into two stores of a machine never have the same build user at once.

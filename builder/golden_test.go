@@ -11,6 +11,7 @@ import (
 	"pix/activity"
 	"pix/derivation"
 	"pix/internal/realnix"
+	"pix/internal/testenv"
 	"pix/storepath"
 )
 
@@ -24,10 +25,7 @@ type outcome struct {
 // goldenOutcomes reads the outcomes of the derivations of cases.nix. It skips the test where there are none.
 func goldenOutcomes(t *testing.T) (outcomes map[string]outcome, expressions string) {
 	t.Helper()
-	dir := os.Getenv("PIX_BUILDER_DATA")
-	if dir == "" {
-		t.Skip("PIX_BUILDER_DATA does not name a directory with outcomes of real builds")
-	}
+	dir := testenv.BuilderData(t, "")
 	text, err := os.ReadFile(filepath.Join(dir, "nix-2.34.8-results-1.txt"))
 	if err != nil {
 		t.Fatal(err)

@@ -113,7 +113,7 @@ func lockUser(name string) (*os.File, error) {
 }
 
 // removeDead removes the directories of builds whose process was killed. It leaves directories without a mark, such
-// as kept ones and those of Nix, and directories of other users and other stores. After an error it continues with
+// as kept ones and directories of Nix, and directories of other users and other stores. After an error it continues with
 // the others, and returns the first error.
 //
 // If a process was killed a moment ago, a child of it may hold the lock until the child executes a program. Then

@@ -17,8 +17,8 @@ func (d *Derivation) Validate() error {
 	return nil
 }
 
-// Problems returns all reasons why Nix 2.34 would not write d to its store or build it, as far as they
-// can be found without the inputs:
+// Problems returns all reasons why Nix 2.34 would not write d to its store or build it, except reasons that
+// only the inputs show:
 //
 //   - an invalid name of the derivation or of an output's path;
 //   - outputs that [Derivation.Kind] rejects: none, different kinds, or an invalid combination;

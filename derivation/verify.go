@@ -183,7 +183,7 @@ func (v *verifier) add(file string) *subject {
 	return s
 }
 
-// readAll reads the files, then those of their inputs that were not read yet, and so on.
+// readAll reads the files, then the files of their inputs that were not read yet, and so on.
 func (v *verifier) readAll(ctx context.Context) error {
 	for from := 0; from < len(v.subjects); {
 		round := v.subjects[from:]

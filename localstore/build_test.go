@@ -143,7 +143,7 @@ func makePrivateDir(t *testing.T, s *Store) string {
 	return dir
 }
 
-// addOutputs adds two outputs, the first of which refers to the second, as a build does.
+// addOutputs adds two outputs, as a build does. The first one refers to the second one.
 func addOutputs(t *testing.T, s *Store, a, b storepath.Path) {
 	t.Helper()
 	ctx := t.Context()
@@ -264,7 +264,7 @@ func TestKeepCheck(t *testing.T) {
 	}
 }
 
-// A new log replaces an older one in any form, and has what was written to it so far.
+// A new log replaces an older one in any form, and contains everything written so far.
 func TestCreateLog(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	drv := somePath(t, 1)

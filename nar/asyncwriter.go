@@ -19,7 +19,7 @@ type asyncWriter struct {
 	panicked any
 }
 
-// A queuedPiece owns a piece, of which the first n bytes are used.
+// A queuedPiece owns a piece. Its first n bytes are used.
 type queuedPiece struct {
 	*restorePiece
 	n int

@@ -41,7 +41,7 @@ type fullChunk struct {
 type deferredRead struct {
 	src       io.ReaderAt
 	offset    int64
-	size      int64 // size of the file if the whole file is to be written; otherwise 0
+	size      int64 // size of the file if the whole file will be written; otherwise 0
 	pathError func(error) error
 	done      *sync.WaitGroup
 }

@@ -36,7 +36,7 @@ func FromDigest(a Algorithm, digest []byte) (Hash, error) {
 func FromHash(a Algorithm, running hash.Hash) Hash {
 	h := Hash{algo: a}
 	if sum := running.Sum(h.digest[:0]); len(sum) != a.Size() {
-		panic("nixhash: the size of the running hash is not that of a " + a.String())
+		panic("nixhash: the size of the running hash does not fit " + a.String())
 	}
 	return h
 }

@@ -10,7 +10,7 @@ import (
 	"pix/internal/realnix"
 )
 
-// outside is a program in another module. It builds two packages, one of which depends on the other.
+// outside is a program in another module. It builds two packages; one depends on the other.
 const outside = `package main
 
 import (

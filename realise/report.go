@@ -22,10 +22,7 @@ func newReport(ctx context.Context, guard *parallel.Guard) (context.Context, *re
 	if h == nil {
 		return ctx, nil
 	}
-	guarded := activity.HandlerFunc(func(e activity.Event) {
-		guard.Call(func() error { h.HandleEvent(e); return nil })
-	})
-	r := &report{Sequencer: activity.NewSequencer(guarded)}
+	r := &report{Sequencer: activity.NewSequencer(guard.Handler(h))}
 	return activity.WithHandler(ctx, r), r
 }
 

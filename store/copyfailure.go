@@ -240,10 +240,7 @@ func reportCopy(ctx context.Context, guard *parallel.Guard, infos []*PathInfo) (
 	if h == nil {
 		return ctx, nil
 	}
-	guarded := activity.HandlerFunc(func(e activity.Event) {
-		guard.Call(func() error { h.HandleEvent(e); return nil })
-	})
-	r := &copyReport{id: activity.NewID(), paths: uint64(len(infos)), Sequencer: activity.NewSequencer(guarded)}
+	r := &copyReport{id: activity.NewID(), paths: uint64(len(infos)), Sequencer: activity.NewSequencer(guard.Handler(h))}
 	var bytes uint64
 	for _, info := range infos {
 		bytes += info.NARSize

@@ -131,7 +131,7 @@ func (r *Request) check() error {
 		}
 	}
 	if path.Clean(r.Root) == "/" {
-		return fmt.Errorf("sandbox: the root directory of this machine cannot be that of a sandbox: files are made in it")
+		return fmt.Errorf("sandbox: a sandbox cannot have the root directory of this machine, because files are made in its root directory")
 	}
 	if r.IDs < 0 || r.UID < 0 || r.GID < 0 || r.HostUID < 0 || r.HostGID < 0 {
 		return fmt.Errorf("sandbox: the request has a negative user, group or number of them")

@@ -49,7 +49,7 @@ func TestView(t *testing.T) {
 	}
 }
 
-// The exit code of the program is that of the command.
+// The command ends with the exit code of the program.
 func TestViewExitCode(t *testing.T) {
 	v := &sandbox.View{Dirs: map[string]string{"/pix-view-test": t.TempDir()}}
 	_, err := runView(t, v, "exit 42")

@@ -31,7 +31,7 @@ type savedFile struct {
 	f      *os.File
 }
 
-// inheritedFiles returns the open descriptors from 3 on. Those of the Go runtime close on exec, and others do not.
+// inheritedFiles returns the open descriptors from 3 on. The descriptors of the Go runtime close on exec, and others do not.
 func inheritedFiles() map[int]*os.File {
 	files := map[int]*os.File{}
 	for fd := 3; fd <= maxInherited; fd++ {

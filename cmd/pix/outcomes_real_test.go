@@ -182,8 +182,8 @@ func TestOutcomesOfStockClients(t *testing.T) {
 	}
 }
 
-// decided are cases whose outcomes differ on purpose: see otherOutcomes. The log of toolong ends anywhere. Nix reads what is
-// wrong in graphname and graphodd already when it plans the build.
+// decided are cases whose outcomes differ on purpose: see otherOutcomes. The log of toolong ends anywhere. Nix rejects
+// graphname and graphodd already when it plans the build.
 var decided = []string{"crlog", "fifo", "toolong", "graphname", "graphodd"}
 
 // withoutBuilding removes the lines that say that a build begins. Nix begins another build after the first failure, and
