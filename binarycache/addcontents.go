@@ -79,12 +79,5 @@ func (s *Store) spool(archive io.Writer, m storepath.Method, a nixhash.Algorithm
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return nixhash.Hash{}, err
 	}
-	w := nar.NewWriter(archive)
-	if err := w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: h.Size()}); err != nil {
-		return nixhash.Hash{}, err
-	}
-	if _, err := io.Copy(w, file); err != nil {
-		return nixhash.Hash{}, err
-	}
-	return h.Hash(), w.Close()
+	return h.Hash(), nar.WriteFile(archive, file, h.Size())
 }

@@ -124,12 +124,7 @@ func readText(ctx context.Context, r io.Reader) (string, error) {
 // fileArchiveBody returns a body with the archive of a regular file.
 func fileArchiveBody(contents *spool.File) body {
 	return func(w io.Writer, over <-chan struct{}) error {
-		archive := nar.NewWriter(w)
-		archive.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(contents.Size())})
-		if _, err := io.Copy(archive, callerReader{contents, over}); err != nil {
-			return err
-		}
-		return archive.Close()
+		return nar.WriteFile(w, callerReader{contents, over}, uint64(contents.Size()))
 	}
 }
 

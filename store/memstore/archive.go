@@ -51,10 +51,7 @@ func (c *contents) readNAR(r io.Reader) ([]byte, nixhash.Hash, error) {
 // fileNAR returns the archive of a file.
 func fileNAR(contents []byte) []byte {
 	var b bytes.Buffer
-	w := nar.NewWriter(&b)
-	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(len(contents))})
-	w.Write(contents)
-	w.Close() // writing a valid entry to a buffer cannot fail
+	nar.WriteFile(&b, bytes.NewReader(contents), uint64(len(contents))) // a write to a buffer cannot fail
 	return b.Bytes()
 }
 

@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -26,10 +27,7 @@ import (
 // bit.
 func HashFileArchive(contents []byte) (hash nixhash.Hash, size uint64) {
 	h := nar.NewHasher(nixhash.SHA256)
-	w := nar.NewWriter(h)
-	w.WriteEntry(nar.Entry{Kind: nar.Regular, Size: uint64(len(contents))})
-	w.Write(contents)
-	w.Close() // a write to a hash cannot fail
+	nar.WriteFile(h, bytes.NewReader(contents), uint64(len(contents))) // a write to a hash cannot fail
 	return h.Hash(), h.Size()
 }
 
