@@ -4,13 +4,17 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"pix/activity"
 )
 
-// maxQueued is how many bytes of events a claim queues for its call. The build waits only while the queues of all its
-// claims are full. A call that reads more slowly than another one loses lines of the log.
+// maxQueued is how many bytes of events a claim queues for its call.
 const maxQueued = 256 << 10
+
+// stallTime is how long a build waits for a call that does not take the events from its full queue. Then the call loses
+// lines of the log, unless no other call takes them either.
+const stallTime = time.Second
 
 // A broadcast has what a call must know that joins a running build. The lock of the build guards it.
 type broadcast struct {
@@ -23,14 +27,43 @@ type broadcast struct {
 func (b *sharedBuild) HandleEvent(e activity.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for !b.closed && !slices.ContainsFunc(b.claims, func(cl *claim) bool { return !cl.queue.isFull() }) {
-		b.events.space.Wait()
+	if b.mustWait() {
+		stop := time.AfterFunc(stallTime, b.markStalled)
+		for b.mustWait() {
+			b.events.space.Wait()
+		}
+		stop.Stop()
 	}
 	b.events.note(e)
 	for _, cl := range b.claims {
 		cl.queue.add(e)
 		cl.wakeUp()
 	}
+}
+
+// mustWait reports whether the build waits for a call to take events. The lock of the build is held.
+func (b *sharedBuild) mustWait() bool {
+	if b.closed {
+		return false
+	}
+	allStalled := true
+	for _, cl := range b.claims {
+		if cl.queue.isFull() && !cl.queue.stalled {
+			return true
+		}
+		allStalled = allStalled && cl.queue.stalled
+	}
+	return allStalled
+}
+
+// markStalled marks the claims whose queues are full.
+func (b *sharedBuild) markStalled() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, cl := range b.claims {
+		cl.queue.stalled = cl.queue.isFull()
+	}
+	b.events.space.Broadcast()
 }
 
 // note records an event for calls that join later.
@@ -63,6 +96,7 @@ type eventQueue struct {
 	discard bool // the call has no handler
 	events  []activity.Event
 	size    int
+	stalled bool          // the build does not wait for the call
 	started []activity.ID // the activities that the call knows
 	lost    int           // events since the queue is full
 }
@@ -85,10 +119,7 @@ func (q *eventQueue) add(e activity.Event) {
 		q.lost++
 		return
 	}
-	if q.lost > 0 {
-		q.push(activity.Log{Level: activity.LevelWarn, Text: fmt.Sprintf("warning: %d lines of the log are missing here, because they were not read in time", q.lost)})
-		q.lost = 0
-	}
+	q.noteLost()
 	switch e := e.(type) {
 	case activity.Start:
 		q.started = append(q.started, e.ID)
@@ -98,6 +129,15 @@ func (q *eventQueue) add(e activity.Event) {
 		}
 	}
 	q.push(e)
+}
+
+// noteLost adds a line for the events that are missing.
+func (q *eventQueue) noteLost() {
+	if q.lost == 0 {
+		return
+	}
+	q.push(activity.Log{Level: activity.LevelWarn, Text: fmt.Sprintf("warning: %d lines of the log are missing here, because they were not read in time", q.lost)})
+	q.lost = 0
 }
 
 func (q *eventQueue) push(e activity.Event) {
@@ -127,6 +167,7 @@ func eventSize(e activity.Event) int {
 
 // stopAll ends the activities that are running for the call.
 func (q *eventQueue) stopAll() {
+	q.noteLost()
 	for _, id := range slices.Backward(q.started) {
 		q.push(activity.Stop{ID: id})
 	}
@@ -136,6 +177,6 @@ func (q *eventQueue) stopAll() {
 // take returns the events and empties the queue.
 func (q *eventQueue) take() []activity.Event {
 	events := q.events
-	q.events, q.size = nil, 0
+	q.events, q.size, q.stalled = nil, 0, false
 	return events
 }
