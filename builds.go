@@ -45,7 +45,7 @@ func (o *Options) withBuilds(s store.Store, local *localstore.Options) store.Sto
 		slots = realise.NewSlots(b.MaxJobs)
 		settings = func(ctx context.Context, s store.Store) (*realise.Settings, error) {
 			executor, err := NewBuilder(s, &b.Options)
-			return &realise.Settings{MaxJobs: b.MaxJobs, KeepGoing: b.KeepGoing, Executor: executor}, err
+			return &realise.Settings{MaxJobs: b.MaxJobs, KeepGoing: b.KeepGoing, Limits: b.Options.Limits(), Executor: executor}, err
 		}
 	}
 	return realise.New(s, &realise.Options{Settings: settings, Slots: slots})

@@ -23,22 +23,32 @@ var (
 func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Writer, id activity.ID) (*sandbox.Result, error) {
 	limited, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	b.log = &buildLog{file: file, events: b.handler, id: id, most: b.opts.logLines(), maxSize: b.opts.MaxLogSize, onWrite: func() {}}
+	limits, onWrite := b.opts.Limits(), func(uint64) error { return nil }
+	if b.req.Watcher != nil {
+		limits, onWrite = Limits{}, b.req.Watcher.Wrote
+	}
+	b.log = &buildLog{file: file, events: b.handler, id: id, most: b.opts.logLines(), maxSize: limits.MaxLogSize, onWrite: onWrite}
 	if b.ownShell {
 		if _, err := b.log.Write([]byte("/bin/sh is pix-sh, since this machine has no static busybox or bash\n")); err != nil {
 			return nil, fmt.Errorf("writing the log of '%s': %w", b.req.Path, err)
 		}
 	}
-	if limit := b.opts.Timeout; limit > 0 {
+	if limit := limits.Timeout; limit > 0 {
 		defer time.AfterFunc(limit, func() { end(errTimeout) }).Stop()
 	}
-	if limit := b.opts.MaxSilentTime; limit > 0 {
+	if limit := limits.MaxSilentTime; limit > 0 {
 		silent := time.AfterFunc(limit, func() { end(errSilent) })
 		defer silent.Stop()
-		b.log.onWrite = func() { silent.Reset(limit) }
+		b.log.onWrite = func(uint64) error { silent.Reset(limit); return nil }
+	}
+	if b.req.Watcher != nil {
+		b.req.Watcher.Started()
 	}
 	b.started = time.Now().Truncate(time.Second)
 	result, err := b.opts.executor().Run(limited, req, b.log)
+	if b.req.Watcher != nil {
+		b.req.Watcher.Ended()
+	}
 	b.timesBuilt++
 	b.stopped = time.Now().Truncate(time.Second)
 	b.log.end()
@@ -67,17 +77,13 @@ func (b *build) limitReached(ctx context.Context, cause error, result *sandbox.R
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(b.log.err, errLogLimit):
-		return &Failure{Status: store.LogLimitExceeded, Message: fmt.Sprintf("building derivation '%s' killed after writing more than %d bytes of log output", b.req.Path, b.opts.MaxLogSize)}
+		return LogTooLarge(b.req.Path, b.opts.MaxLogSize)
 	case b.log.err != nil:
 		return fmt.Errorf("writing the log of '%s': %w", b.req.Path, b.log.err)
 	case ended && errors.Is(cause, errTimeout):
-		return timedOut(b.opts.Timeout)
+		return TimedOut(b.opts.Timeout)
 	case ended && errors.Is(cause, errSilent):
-		return timedOut(b.opts.MaxSilentTime)
+		return TimedOut(b.opts.MaxSilentTime)
 	}
 	return nil
-}
-
-func timedOut(limit time.Duration) *Failure {
-	return &Failure{Status: store.TimedOut, Message: fmt.Sprintf("timed out after %d seconds", limit/time.Second)}
 }

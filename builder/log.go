@@ -26,10 +26,10 @@ const (
 type buildLog struct {
 	file    io.Writer // nil if no log is kept
 	events  activity.Handler
-	id      activity.ID // of the build
-	most    int         // the number of lines in tail
-	maxSize uint64      // 0 is no limit
-	onWrite func()      // called for each write of the builder
+	id      activity.ID             // of the build
+	most    int                     // the number of lines in tail
+	maxSize uint64                  // 0 is no limit
+	onWrite func(size uint64) error // called for each write of the builder, with the size of the log
 
 	mu      sync.Mutex
 	err     error // why the build was ended
@@ -54,8 +54,10 @@ func (l *buildLog) Write(p []byte) (int, error) {
 	if l.err != nil {
 		return 0, l.err
 	}
-	l.onWrite()
 	l.size += uint64(len(p))
+	if l.err = l.onWrite(l.size); l.err != nil {
+		return 0, l.err
+	}
 	if l.maxSize > 0 && l.size > l.maxSize {
 		l.err = errLogLimit
 		return 0, l.err

@@ -15,7 +15,7 @@ import (
 func logOf(t *testing.T, chunks ...string) (*buildLog, []activity.Event) {
 	t.Helper()
 	var events []activity.Event
-	l := &buildLog{file: &bytes.Buffer{}, id: 7, most: 3, onWrite: func() {}, events: activity.HandlerFunc(func(e activity.Event) { events = append(events, e) })}
+	l := &buildLog{file: &bytes.Buffer{}, id: 7, most: 3, onWrite: func(uint64) error { return nil }, events: activity.HandlerFunc(func(e activity.Event) { events = append(events, e) })}
 	for _, chunk := range chunks {
 		if n, err := l.Write([]byte(chunk)); err != nil || n != len(chunk) {
 			t.Fatal(n, err)
@@ -171,7 +171,7 @@ func TestNestedActivities(t *testing.T) {
 }
 
 func TestLogLimit(t *testing.T) {
-	l := &buildLog{events: activity.HandlerFunc(func(activity.Event) {}), maxSize: 10, onWrite: func() {}}
+	l := &buildLog{events: activity.HandlerFunc(func(activity.Event) {}), maxSize: 10, onWrite: func(uint64) error { return nil }}
 	if _, err := l.Write([]byte("0123456789")); err != nil {
 		t.Error(err)
 	}

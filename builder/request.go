@@ -1,6 +1,9 @@
 package builder
 
 import (
+	"fmt"
+	"time"
+
 	"pix/derivation"
 	"pix/store"
 	"pix/storepath"
@@ -21,4 +24,40 @@ type Request struct {
 	Wanted []string
 
 	Mode store.BuildMode
+
+	// Watcher observes the build instead of the limits of the options, and ends it by the context of [Builder.Build]. If the
+	// cause of that context is a [*Failure], it is the result. Nil means that the limits of the options apply.
+	Watcher Watcher
+}
+
+// A Watcher observes the process of a build. Its methods return at once.
+type Watcher interface {
+	// Started is called just before the builder is started.
+	Started()
+
+	// Wrote is called when the builder has written to its log, with the size of the log in bytes. An error ends the
+	// build, and the log does not get these bytes.
+	Wrote(size uint64) error
+
+	// Ended is called when the builder has ended. The outputs are checked and registered afterwards.
+	Ended()
+}
+
+// Limits end a build that takes too long or writes too much. 0 is no limit.
+type Limits struct {
+	Timeout, MaxSilentTime time.Duration // whole seconds
+	MaxLogSize             uint64        // in bytes
+}
+
+// Limits returns the limits of the options.
+func (o *Options) Limits() Limits { return Limits{o.Timeout, o.MaxSilentTime, o.MaxLogSize} }
+
+// TimedOut returns the failure of a build that has run, or was silent, for longer than the limit.
+func TimedOut(limit time.Duration) *Failure {
+	return &Failure{Status: store.TimedOut, Message: fmt.Sprintf("timed out after %d seconds", limit/time.Second)}
+}
+
+// LogTooLarge returns the failure of a build that has written more than limit bytes to its log.
+func LogTooLarge(drv storepath.Path, limit uint64) *Failure {
+	return &Failure{Status: store.LogLimitExceeded, Message: fmt.Sprintf("building derivation '%s' killed after writing more than %d bytes of log output", drv, limit)}
 }

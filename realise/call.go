@@ -25,6 +25,7 @@ type call struct {
 	turns  turns // the slots of this call
 
 	settings *Settings
+	session  *buildSession // nil before the settings are read
 
 	mu    sync.Mutex
 	goals map[storepath.Path]*goal // by derivation
@@ -47,6 +48,9 @@ func (s *Store) newCall(ctx context.Context, mode store.BuildMode) *call {
 func (c *call) end() {
 	c.stop(nil)
 	c.tasks.Wait()
+	if c.session != nil {
+		c.warnOf("closing the session of the builds", c.session.release())
+	}
 	c.report.end()
 	c.guard.End()
 	c.guard.Repanic()
@@ -88,11 +92,15 @@ func (c *call) load() (*Settings, error) {
 	if c.settings != nil {
 		return c.settings, nil
 	}
-	settings, err := c.store.opts.Settings(c.ctx, c.store.Store)
+	session, err := openBuildSession(c.ctx, c.store.Store)
 	if err != nil {
 		return nil, err
 	}
-	c.settings = settings
+	settings, err := c.store.opts.Settings(c.ctx, session.Store)
+	if err != nil {
+		return nil, errors.Join(err, session.release())
+	}
+	c.settings, c.session = settings, session
 	c.turns.add(c.store.opts.Slots.most(settings.MaxJobs))
 	return settings, nil
 }
@@ -277,6 +285,13 @@ func (c *call) failed() {
 func (c *call) keepsGoing() bool {
 	settings, err := c.load()
 	return err == nil && settings.KeepGoing
+}
+
+// warnOf reports an error that does not change the result of the call.
+func (c *call) warnOf(what string, err error) {
+	if h := activity.HandlerOf(c.ctx); h != nil && err != nil {
+		h.HandleEvent(activity.Log{Level: activity.LevelWarn, Text: fmt.Sprintf("warning: %s: %v", what, err)})
+	}
 }
 
 // logDependency reports the failure of a derivation that another one needs.

@@ -33,8 +33,12 @@
 // # Concurrency
 //
 // All calls of a store share its build slots ([Slots]). A call takes at most max-jobs of them, so a client with many
-// derivations does not keep others waiting for long. Two calls that need the same derivation build it once: the
-// second call waits, without a slot, until the first one ends, and finds the outputs valid.
+// derivations does not keep others waiting for long.
+//
+// Calls that need the same derivation share one build if their executors would build it in the same way. Each call has
+// its own limits, and each gets the log. A call that is cancelled, or reaches a limit, leaves the build to the others.
+// Successes and failures that follow from the derivation count for all of them. After any other failure, the calls
+// that it does not belong to build again.
 //
 // Sources: src/libstore/build/worker.cc, derivation-goal.cc and derivation-building-goal.cc in Nix 2.34.8.
 package realise

@@ -337,7 +337,7 @@ func (c *call) inputs(d *derivation.Derivation) (map[storepath.Path]map[string]s
 	return inputs, nil
 }
 
-// execute waits for a slot, and builds. The goal is preparing when it is called.
+// execute builds, or waits for another call that builds the same. The goal is preparing when it is called.
 func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 	settings, err := c.load()
 	if err != nil || settings.MaxJobs < 1 {
@@ -347,23 +347,58 @@ func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 		}
 		return nil, err
 	}
-	if err := c.turns.wait(c.ctx, req.Path); err != nil {
-		return nil, err
+	key := keyOf(req, settings)
+	for {
+		result, retry, err := c.executeOnce(key, req, settings)
+		if !retry {
+			return result, err
+		}
+		c.turns.prepare()
 	}
-	defer c.turns.add(1)
-	leave, err := c.store.running.enter(c.ctx, req.Path)
-	if err != nil {
-		return nil, err
+}
+
+// executeOnce begins a build, joins one, or waits until another one of the derivation has ended. The goal is no longer preparing
+// when it returns. With retry, it has no result yet.
+func (c *call) executeOnce(key buildKey, req *builder.Request, settings *Settings) (result *store.BuildResult, retry bool, err error) {
+	cl, other := c.store.running.claim(c, key, nil)
+	if cl != nil || other != nil {
+		c.turns.settle()
+	} else {
+		if err := c.turns.wait(c.ctx, req.Path); err != nil {
+			return nil, false, err
+		}
+		own := false
+		cl, other = c.store.running.claim(c, key, func() *sharedBuild { own = true; return c.newBuild(key, req, settings) })
+		if own {
+			defer c.turns.add(1)
+		} else { // another call was faster
+			c.turns.add(1)
+		}
 	}
-	defer leave()
-	if err := c.store.opts.Slots.acquire(c.ctx, settings.Client, settings.MaxJobs); err != nil {
-		return nil, err
+	if cl != nil {
+		return c.finish(cl)
 	}
-	defer c.store.opts.Slots.release(settings.Client)
-	c.report.began()
-	result, err := settings.Executor.Build(c.ctx, req)
-	c.report.ended(err == nil && result.Status.Succeeded())
-	return result, err
+	select {
+	case <-other:
+		return nil, true, nil
+	case <-c.ctx.Done():
+		return nil, false, context.Cause(c.ctx)
+	}
+}
+
+// finish waits for the result of a claim. It makes the outputs temporary roots of the call, before the session of the
+// build can end.
+func (c *call) finish(cl *claim) (result *store.BuildResult, retry bool, err error) {
+	defer func() { c.warnOf("closing the session of a build", cl.build.session.release()) }()
+	result, retry, err = cl.wait()
+	if err != nil || retry {
+		return nil, retry, err
+	}
+	outputs := make([]storepath.Path, 0, len(result.Outputs))
+	for _, out := range result.Outputs {
+		outputs = append(outputs, out.OutPath)
+	}
+	return result, false, store.AddTempRoots(c.ctx, c.store.Store, outputs)
 }
 
 // makeSources makes the input sources of a derivation valid that need not be in the store itself, and so does not keep them from

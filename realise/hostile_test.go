@@ -119,7 +119,7 @@ func TestSlotsAreGivenBack(t *testing.T) {
 	}
 }
 
-// A second call with the derivation of one that fails or is cancelled builds it.
+// A second call with the derivation of one that fails for another reason than the derivation, or is cancelled, builds it.
 func TestSecondCallBuilds(t *testing.T) {
 	for _, first := range []string{"fails", "is cancelled", "panics"} {
 		w := newWorld(t)
@@ -135,7 +135,7 @@ func TestSecondCallBuilds(t *testing.T) {
 			<-release
 			switch first {
 			case "fails":
-				return &store.BuildResult{Status: store.PermanentFailure, Message: "broken"}
+				return &store.BuildResult{Status: store.TransientFailure, Message: "broken"}
 			case "panics":
 				panic("executor")
 			}

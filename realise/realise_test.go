@@ -128,6 +128,12 @@ func addObject(t *testing.T, s store.Store, path storepath.Path, text string) {
 // derive adds a derivation with the outputs out and dev, which uses the output out of others.
 func (w *world) derive(name string, inputs ...storepath.Path) storepath.Path {
 	w.t.Helper()
+	return w.deriveIn(w.local, name, inputs...)
+}
+
+// deriveIn is [world.derive] for another store.
+func (w *world) deriveIn(s store.Store, name string, inputs ...storepath.Path) storepath.Path {
+	w.t.Helper()
 	d := &derivation.Derivation{Name: name, Dir: storepath.DefaultDir, Platform: "x86_64-linux", Builder: "/bin/sh"}
 	d.Outputs.Set("out", derivation.DeferredOutput())
 	d.Outputs.Set("dev", derivation.DeferredOutput())
@@ -136,7 +142,7 @@ func (w *world) derive(name string, inputs ...storepath.Path) storepath.Path {
 	for _, input := range inputs {
 		d.InputDerivations.Set(input, derivation.OutputsOf("out"))
 	}
-	loader := store.Derivations(w.local)
+	loader := store.Derivations(s)
 	closure, err := derivation.LoadClosure(w.t.Context(), loader, inputs, nil)
 	if err != nil {
 		w.t.Fatal(err)
@@ -148,7 +154,7 @@ func (w *world) derive(name string, inputs ...storepath.Path) storepath.Path {
 	if err := d.FillOutputPaths(hashes, nil); err != nil {
 		w.t.Fatal(err)
 	}
-	path, err := w.local.AddTextToStore(w.t.Context(), name+".drv", d.String(), d.References().Slice())
+	path, err := store.AddText(w.t.Context(), s, name+".drv", d.String(), d.References().Slice())
 	if err != nil {
 		w.t.Fatal(err)
 	}

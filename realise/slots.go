@@ -185,37 +185,3 @@ func (t *turns) dispatch() {
 func compareTurns(a, b *turn) int {
 	return cmp.Or(strings.Compare(a.drv.Name(), b.drv.Name()), strings.Compare(string(a.drv), string(b.drv)))
 }
-
-// running are the derivations that calls are building now. The zero value has none.
-type running struct {
-	mu   sync.Mutex
-	ends map[storepath.Path]chan struct{} // closed when the build ends
-}
-
-// enter waits until no other call builds the derivation, and marks it as being built until leave is called.
-func (r *running) enter(ctx context.Context, drv storepath.Path) (leave func(), err error) {
-	for {
-		r.mu.Lock()
-		other, busy := r.ends[drv]
-		if !busy {
-			if r.ends == nil {
-				r.ends = make(map[storepath.Path]chan struct{})
-			}
-			own := make(chan struct{})
-			r.ends[drv] = own
-			r.mu.Unlock()
-			return func() {
-				r.mu.Lock()
-				delete(r.ends, drv)
-				r.mu.Unlock()
-				close(own)
-			}, nil
-		}
-		r.mu.Unlock()
-		select {
-		case <-other:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}

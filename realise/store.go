@@ -32,14 +32,22 @@ type Settings struct {
 	// Client names who makes the call: slots are given to clients in turn.
 	Client string
 
-	// Executor builds the derivations.
+	// Limits end the builds of this call. A build that the call shares with others goes on for them. Executors obey the
+	// Watcher of a request instead of limits of their own.
+	Limits builder.Limits
+
+	// BuildKey is equal for two calls whose executors build a derivation in the same way, whatever their limits. Only
+	// such calls share a build: see [builder.Options.Key].
+	BuildKey string
+
+	// Executor builds the derivations. It must work until the session ends that [Options.Settings] got.
 	Executor Executor
 }
 
 // Options say how a store builds.
 type Options struct {
 	// Settings returns the settings of one call. s is the store in which the call builds: the store below, or a
-	// session of it. Settings runs only if the call has a derivation to build.
+	// session of it, which may end after the call. Settings runs only if the call has a derivation to build.
 	Settings func(ctx context.Context, s store.Store) (*Settings, error)
 
 	// Slots limit the builds of all calls; nil limits each call by its own settings only.

@@ -128,6 +128,7 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 		if o.SecretKeys, err = secretKeys(r.Words("secret-key-files")); err != nil {
 			return nil, err
 		}
+		settings.Limits, settings.BuildKey = o.Limits(), o.Key(conf.Get("impure-env").Text)
 		settings.Executor, err = pix.NewBuilder(s, o)
 		return settings, err
 	}

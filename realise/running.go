@@ -1,0 +1,202 @@
+package realise
+
+import (
+	"context"
+	"crypto/sha256"
+	"sync"
+
+	"pix/activity"
+	"pix/builder"
+	"pix/derivation"
+	"pix/internal/parallel"
+	"pix/store"
+	"pix/storepath"
+)
+
+// running is the table of the builds that run now. There is at most one for each derivation.
+//
+// A build belongs to all calls that have a claim on it, and runs on a goroutine of its own. A call that joins a running
+// build gets its log and its result, and needs no slot. A call that ends its claim, because it is cancelled or reaches
+// one of its limits, leaves the build to the others. The build is cancelled when its last claim ends.
+//
+// Calls share a result only if it follows from the derivation: a success, or a failure with the status PermanentFailure
+// or OutputRejected. Any other result, for example a lost supervisor, goes to the oldest claim, and the other calls try
+// again.
+type running struct {
+	mu     sync.Mutex
+	builds map[storepath.Path]*sharedBuild
+}
+
+// A buildKey has everything that must be equal in two requests that share a build. The contents count, too: a client
+// may build a derivation that is not in the store under the path of another one.
+type buildKey struct {
+	path     storepath.Path
+	contents [sha256.Size]byte
+	settings string
+	alone    bool // the build is never shared
+}
+
+func keyOf(req *builder.Request, settings *Settings) buildKey {
+	kind, err := req.Derivation.Kind()
+	return buildKey{
+		path: req.Path, contents: sha256.Sum256([]byte(req.Derivation.String())), settings: settings.BuildKey,
+		// Each build of an impure derivation can have another result.
+		alone: err != nil || kind == derivation.Impure || req.Mode != store.BuildNormal,
+	}
+}
+
+// claim returns a claim on the running build with this key. If another build of the derivation runs, claim returns a
+// channel that is closed when that build ends. If no build runs, claim begins the one that begin returns, unless begin
+// is nil.
+func (r *running) claim(c *call, key buildKey, begin func() *sharedBuild) (cl *claim, other <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b := r.builds[key.path]; b != nil {
+		if b.key == key && !key.alone {
+			cl = b.join(c)
+		}
+		return cl, b.done
+	}
+	if begin == nil {
+		return nil, nil
+	}
+	if r.builds == nil {
+		r.builds = make(map[storepath.Path]*sharedBuild)
+	}
+	b := begin()
+	r.builds[key.path] = b
+	cl = b.join(c)
+	go b.run(r)
+	return cl, nil
+}
+
+// A sharedBuild is a build of one or more calls.
+type sharedBuild struct {
+	key     buildKey
+	req     builder.Request
+	session *buildSession // in which the executor builds
+	build   func(context.Context, *builder.Request) (*store.BuildResult, error)
+	slots   *Slots
+	client  string // gets the slot
+	maxJobs int
+
+	ctx    context.Context // ends with the last claim
+	cancel context.CancelCauseFunc
+	begun  chan struct{} // closed when the build has a slot
+	done   chan struct{} // closed when result and err are set
+
+	mu     sync.Mutex
+	claims []*claim // in the order in which they joined
+	closed bool     // no call can join
+	active bool     // the builder runs
+	events broadcast
+
+	result *store.BuildResult
+	err    error
+}
+
+// newBuild returns a build for a request of a call. The build may outlive the call.
+func (c *call) newBuild(key buildKey, req *builder.Request, settings *Settings) *sharedBuild {
+	b := &sharedBuild{
+		key: key, req: *req, session: c.session, build: settings.Executor.Build,
+		slots: c.store.opts.Slots, client: settings.Client, maxJobs: settings.MaxJobs,
+		begun: make(chan struct{}), done: make(chan struct{}),
+	}
+	b.events.space.L = &b.mu
+	b.req.Watcher = b
+	ctx := activity.WithHandler(context.WithoutCancel(c.ctx), b)
+	b.ctx, b.cancel = context.WithCancelCause(store.WithClosureBudget(ctx, b))
+	return b
+}
+
+// run builds, and gives the result to the claims.
+func (b *sharedBuild) run(r *running) {
+	defer b.end(r) // also if the executor calls runtime.Goexit
+	var guard parallel.Guard
+	b.err = errExited
+	b.err = guard.Call(func() (err error) {
+		if err = b.slots.acquire(b.ctx, b.client, b.maxJobs); err != nil {
+			return err
+		}
+		defer b.slots.release(b.client)
+		close(b.begun)
+		b.result, err = b.build(b.ctx, &b.req)
+		return err
+	})
+}
+
+// end removes the build from the table, and gives the result to the claims.
+func (b *sharedBuild) end(r *running) {
+	r.mu.Lock()
+	delete(r.builds, b.key.path)
+	r.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for i, cl := range b.claims {
+		cl.over = true
+		cl.retry = i > 0 && !b.isShared()
+		cl.stop()
+		cl.queue.stopAll()
+	}
+	b.cancel(nil)
+	close(b.done)
+}
+
+// isShared reports whether all claims get the result.
+func (b *sharedBuild) isShared() bool {
+	if b.err != nil {
+		return false
+	}
+	return b.result.Status.Succeeded() || b.result.Status == store.PermanentFailure || b.result.Status == store.OutputRejected
+}
+
+// Started implements [builder.Watcher].
+func (b *sharedBuild) Started() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.active = true
+	for _, cl := range b.claims {
+		cl.startTimers()
+	}
+}
+
+// Wrote implements [builder.Watcher].
+func (b *sharedBuild) Wrote(size uint64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := len(b.claims) - 1; i >= 0; i-- { // a claim that ends is deleted
+		cl := b.claims[i]
+		if cl.silence != nil {
+			cl.silence.Reset(cl.limits.MaxSilentTime)
+		}
+		if limit := cl.limits.MaxLogSize; limit > 0 && size > limit {
+			b.leaveLocked(cl, builder.LogTooLarge(b.req.Path, limit))
+		}
+	}
+	return context.Cause(b.ctx)
+}
+
+// Ended implements [builder.Watcher]. The limits do not apply to the registration of outputs.
+func (b *sharedBuild) Ended() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.active = false
+	for _, cl := range b.claims {
+		cl.stopTimers()
+	}
+}
+
+// AcquireClosure implements [store.ClosureBudget] with the budget of the oldest claim. The budget of a call must not be
+// used after the call has returned.
+func (b *sharedBuild) AcquireClosure(n int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.claims) == 0 || b.claims[0].budget == nil {
+		return nil
+	}
+	return b.claims[0].budget.AcquireClosure(n)
+}
+
+// AskSource implements [store.ClosureBudget]. It limits nothing, because the closure of a build is in the store.
+func (b *sharedBuild) AskSource(_ context.Context, ask func() error) error { return ask() }

@@ -1,0 +1,152 @@
+package realise_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pix/activity"
+	"pix/builder"
+	"pix/derivation"
+	"pix/realise"
+	"pix/store"
+)
+
+// An executorFunc is an executor.
+type executorFunc func(context.Context, *builder.Request) (*store.BuildResult, error)
+
+func (f executorFunc) Build(ctx context.Context, req *builder.Request) (*store.BuildResult, error) {
+	return f(ctx, req)
+}
+
+// A call whose handler does not return does not delay another call with the same build, and gets the ends of all activities.
+func TestSlowClient(t *testing.T) {
+	w := newWorld(t)
+	drv := w.derive("noisy")
+	const lines = 2000
+	var joined atomic.Int32
+	build := func(ctx context.Context, req *builder.Request) (*store.BuildResult, error) {
+		for joined.Load() < 2 {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(20 * time.Millisecond)
+		h, id := activity.HandlerOf(ctx), activity.NewID()
+		h.HandleEvent(activity.Start{ID: id, Type: activity.Build})
+		for range lines {
+			h.HandleEvent(activity.Result{ID: id, Type: activity.BuildLogLine, Fields: []activity.Field{activity.Text(strings.Repeat("x", 1000))}})
+		}
+		h.HandleEvent(activity.Stop{ID: id})
+		return &store.BuildResult{Status: store.PermanentFailure, Message: "noisy is broken"}, nil
+	}
+	s := realise.New(w.local, &realise.Options{Settings: func(context.Context, store.Store) (*realise.Settings, error) {
+		joined.Add(1)
+		return &realise.Settings{MaxJobs: 1, Executor: executorFunc(build)}, nil
+	}})
+	release := make(chan struct{})
+	var got, missing, running [2]int
+	call := func(i int) <-chan error {
+		done := make(chan error, 1)
+		ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
+			switch e := e.(type) {
+			case activity.Start:
+				running[i]++
+				if i == 1 && e.Type == activity.Build {
+					<-release
+				}
+			case activity.Stop:
+				running[i]--
+			case activity.Result:
+				if e.Type == activity.BuildLogLine {
+					got[i]++
+				}
+			case activity.Log:
+				if strings.Contains(e.Text, "lines of the log are missing here") {
+					missing[i]++
+				}
+			}
+		}))
+		go func() { done <- s.BuildPaths(ctx, []derivation.DerivedPath{out(drv)}, store.BuildNormal) }()
+		return done
+	}
+	slow, quick := call(1), call(0)
+	select {
+	case err := <-quick:
+		if err == nil || !strings.Contains(err.Error(), "noisy is broken") {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the other call waits for the slow one")
+	}
+	close(release)
+	if err := <-slow; err == nil || !strings.Contains(err.Error(), "noisy is broken") {
+		t.Error(err)
+	}
+	if got[0] != lines || got[1] > lines/2 || missing != [2]int{0, 1} || running != [2]int{} {
+		t.Errorf("the calls got %d lines, and %d activities have not ended", got, running)
+	}
+}
+
+// Calls with different contents under one path, or different settings, share no build.
+func TestNotShared(t *testing.T) {
+	w := newWorld(t)
+	drv := w.derive("same")
+	text, err := store.Derivations(w.local).LoadDerivation(t.Context(), drv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := derivation.ParseAt(drv, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := d.Clone()
+	other.Env.Set("extra", "1")
+	for _, test := range []struct {
+		what   string
+		second *derivation.Derivation
+		keys   [2]string
+		mode   store.BuildMode
+		want   int32
+	}{
+		{"equal calls", d, [2]string{"a", "a"}, store.BuildNormal, 1},
+		{"other contents", other, [2]string{"a", "a"}, store.BuildNormal, 2},
+		{"other settings", d, [2]string{"a", "b"}, store.BuildNormal, 2},
+		{"a check", d, [2]string{"a", "a"}, store.BuildCheck, 2},
+	} {
+		var builds, now, calls atomic.Int32
+		build := func(context.Context, *builder.Request) (*store.BuildResult, error) {
+			builds.Add(1)
+			if now.Add(1) > 1 {
+				t.Errorf("%s: two builds at once", test.what)
+			}
+			defer now.Add(-1)
+			for calls.Load() < 2 {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(20 * time.Millisecond)
+			return &store.BuildResult{Status: store.PermanentFailure, Message: "broken"}, nil
+		}
+		s := realise.New(w.local, &realise.Options{Settings: func(context.Context, store.Store) (*realise.Settings, error) {
+			return &realise.Settings{MaxJobs: 1, BuildKey: test.keys[calls.Add(1)-1], Executor: executorFunc(build)}, nil
+		}})
+		done := make(chan error)
+		for _, d := range []*derivation.Derivation{d, test.second} {
+			go func() {
+				result, err := s.BuildDerivation(t.Context(), drv, d, test.mode)
+				if err == nil && result.Status != store.PermanentFailure {
+					t.Errorf("%s: %+v", test.what, result)
+				}
+				done <- err
+			}()
+		}
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Errorf("%s: %v", test.what, err)
+			}
+		}
+		if n := builds.Load(); n != test.want {
+			t.Errorf("%s: %d builds, want %d", test.what, n, test.want)
+		}
+	}
+}
