@@ -17,6 +17,9 @@ func (c *call) mustResolve(d *derivation.Derivation) (bool, error) {
 	if d.InputDerivations.Len() == 0 {
 		return false, nil
 	}
+	if d.IsDynamic() {
+		return true, nil
+	}
 	kind, err := d.Kind()
 	if err != nil || kind == derivation.InputAddressed {
 		return false, err
@@ -43,7 +46,7 @@ func (c *call) mustResolve(d *derivation.Derivation) (bool, error) {
 // resolve adds the resolved derivation of a request to the store, and returns the request for it.
 func (c *call) resolve(req *builder.Request) (*builder.Request, error) {
 	resolved, err := req.Derivation.Resolve(func(drv derivation.SingleDerivedPath, output string) (storepath.Path, bool) {
-		path := req.Inputs[drv.Base()][output]
+		path := c.inputPath(req, drv, output)
 		return path, path != ""
 	})
 	if err != nil {
@@ -55,6 +58,16 @@ func (c *call) resolve(req *builder.Request) (*builder.Request, error) {
 	}
 	c.report.resolved(req.Path, path)
 	return &builder.Request{Path: path, Derivation: resolved, Mode: req.Mode}, nil
+}
+
+// inputPath returns the path of an output that a derivation uses, or "" if it is not known.
+func (c *call) inputPath(req *builder.Request, drv derivation.SingleDerivedPath, output string) storepath.Path {
+	if path, ok := drv.(derivation.Opaque); ok {
+		return req.Inputs[path.Path][output]
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dynamic.paths[derivation.SingleBuilt{Drv: drv, Output: output}.String()]
 }
 
 // register registers the outputs of a derivation that this call has built as another one, or all outputs if the
