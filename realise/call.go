@@ -118,7 +118,7 @@ func (c *call) realise(paths []derivation.DerivedPath) ([]store.KeyedBuildResult
 	if err := c.fetchDerivations(paths); err != nil {
 		return nil, err
 	}
-	build, err := c.plan(withoutDynamic(paths))
+	build, err := c.plan(paths, true)
 	if err != nil {
 		return nil, err
 	}
@@ -170,8 +170,9 @@ func (c *call) fetchDerivations(paths []derivation.DerivedPath) error {
 	return err
 }
 
-// plan returns the derivations that must be built, and adds a goal for each.
-func (c *call) plan(paths []derivation.DerivedPath) (map[storepath.Path]bool, error) {
+// plan returns the derivations that must be built, and adds a goal for each. As Nix, the first plan of a call warns of
+// dynamic paths, which it ignores.
+func (c *call) plan(paths []derivation.DerivedPath, first bool) (map[storepath.Path]bool, error) {
 	missing, err := store.QueryMissing(c.ctx, c.store.Store, paths)
 	if err != nil {
 		return nil, err
@@ -179,6 +180,9 @@ func (c *call) plan(paths []derivation.DerivedPath) (map[storepath.Path]bool, er
 	build := make(map[storepath.Path]bool, len(missing.WillBuild))
 	for _, drv := range missing.WillBuild {
 		build[drv] = true
+	}
+	if first {
+		c.warnDynamic(missing.Dynamic)
 	}
 	added := 0
 	c.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"pix/activity"
 	"pix/derivation"
 	"pix/store"
 	"pix/storepath"
@@ -38,15 +39,15 @@ func isDynamic(path derivation.DerivedPath) bool {
 	return ok
 }
 
-// withoutDynamic returns the paths that are not dynamic.
-func withoutDynamic(paths []derivation.DerivedPath) []derivation.DerivedPath {
-	var static []derivation.DerivedPath
-	for _, path := range paths {
-		if !isDynamic(path) {
-			static = append(static, path)
-		}
+// warnDynamic reports the dynamic paths that the plan of the call ignores, as Nix does.
+func (c *call) warnDynamic(paths []derivation.Built) {
+	h := activity.HandlerOf(c.ctx)
+	if h == nil {
+		return
 	}
-	return static
+	for _, path := range paths {
+		h.HandleEvent(activity.Log{Text: fmt.Sprintf("warning: Ignoring dynamic derivation %s while querying missing paths; not yet implemented", path.Drv)})
+	}
 }
 
 // startDynamic returns the goal of a dynamic path, which runs from now on. The waiter needs its outputs; nil is the
@@ -115,8 +116,8 @@ func (c *call) runDynamic(g *goal) (*store.BuildResult, error) {
 	if failure != nil || err != nil {
 		return failure, err
 	}
-	if _, err := c.derivation(drv); err != nil {
-		return nil, err
+	if !drv.IsDerivation() {
+		return nil, fmt.Errorf("error parsing derivation '%s': store path '%s' is not a valid derivation path", drv, drv.Base())
 	}
 	built := derivation.Built{Drv: derivation.Opaque{Path: drv}, Outputs: g.built.Outputs}
 	if err := c.checkNames(built); err != nil {
@@ -212,7 +213,7 @@ func (c *call) makeOutputs(g *goal, built derivation.Built) (*store.BuildResult,
 	if g.forwards && c.isWanted(g) {
 		waiter, mode = nil, c.mode
 	}
-	build, err := c.plan([]derivation.DerivedPath{built})
+	build, err := c.plan([]derivation.DerivedPath{built}, false)
 	if err != nil {
 		return nil, err
 	}

@@ -204,14 +204,22 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	var result *store.BuildResult
 	if resolve {
-		if req, err = c.resolve(req); err != nil {
+		if req, result, err = c.resolve(req); err != nil {
 			return nil, err
 		}
 	}
-	prepared = true
-	result, err := c.execute(req)
-	if err == nil && result.Status.Succeeded() {
+	if result == nil {
+		prepared = true
+		if result, err = c.execute(req); err != nil {
+			return nil, err
+		}
+	}
+	if resolve {
+		result = c.resultOfResolved(req.Path, result)
+	}
+	if result.Status.Succeeded() {
 		err = c.register(g.drv, d, resolve, result.Outputs)
 	}
 	return result, err
