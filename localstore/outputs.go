@@ -199,6 +199,9 @@ func (o *outputReader) outputOf(ctx context.Context, drv derivation.SingleDerive
 			return "", err
 		}
 	}
+	if !path.IsDerivation() { // the output of a derivation need not be one
+		return "", nil
+	}
 	outputs, err := o.outputMap(ctx, path)
 	return outputs[output], err
 }

@@ -136,7 +136,11 @@ func (c *codec) spellBuilt(p derivation.Built) (string, error) {
 	return s, nil
 }
 
+// parseDerivedPath also parses a path as Nix 2.34 sends it, with '^' before all outputs except the last two.
 func (c *codec) parseDerivedPath(s string) (derivation.DerivedPath, error) {
+	if i := strings.LastIndexByte(s, '!'); i >= 0 {
+		s = strings.ReplaceAll(s[:i], "^", "!") + s[i:]
+	}
 	p, err := derivation.ParseLegacyDerivedPath(c.Dir, s)
 	if err != nil || c.Version >= derivedPaths {
 		return p, err

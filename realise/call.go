@@ -27,10 +27,11 @@ type call struct {
 	settings *Settings
 	session  *buildSession // nil before the settings are read
 
-	mu    sync.Mutex
-	goals map[storepath.Path]*goal // by derivation
-	fatal error                    // ends the whole call
-	tasks sync.WaitGroup
+	mu      sync.Mutex
+	goals   map[storepath.Path]*goal // by derivation
+	dynamic dynamicGoals
+	fatal   error // ends the whole call
+	tasks   sync.WaitGroup
 }
 
 // errStopped ends the goals of a call in which another goal has failed.
@@ -38,6 +39,7 @@ var errStopped = errors.New("stopped, because another build failed")
 
 func (s *Store) newCall(ctx context.Context, mode store.BuildMode) *call {
 	c := &call{store: s, mode: mode, goals: make(map[storepath.Path]*goal)}
+	c.dynamic.circle = make(chan struct{})
 	ctx, c.report = newReport(ctx, &c.guard)
 	c.ctx, c.stop = context.WithCancelCause(ctx)
 	c.guard.Stop = c.stop
@@ -125,7 +127,7 @@ func (c *call) realise(paths []derivation.DerivedPath) ([]store.KeyedBuildResult
 	if err := c.fetchDerivations(paths); err != nil {
 		return nil, err
 	}
-	build, err := c.plan(paths)
+	build, err := c.plan(paths, true)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +136,7 @@ func (c *call) realise(paths []derivation.DerivedPath) ([]store.KeyedBuildResult
 	c.turns.prepare()
 	for i, path := range paths {
 		results[i].Path, results[i].Status = path, store.MiscFailure
-		if built, ok := path.(derivation.Built); ok && (build[built.Base()] || c.mode != store.BuildNormal) {
+		if built, ok := path.(derivation.Built); ok && (build[built.Base()] || isDynamic(built) || c.mode != store.BuildNormal) {
 			c.collect(&results[i], built)
 		} else {
 			rest = append(rest, i)
@@ -155,10 +157,10 @@ func (c *call) fetchDerivations(paths []derivation.DerivedPath) error {
 		if !ok {
 			continue
 		}
-		drv, ok := built.Drv.(derivation.Opaque)
-		if !ok {
-			return &store.UnsupportedError{Store: c.store.Store, What: fmt.Sprintf("build '%s', which is an output of a dynamic derivation", built.Drv)}
+		if err := c.requireDynamic(built.Drv); err != nil {
+			return err
 		}
+		drv := derivation.Opaque{Path: built.Base()}
 		if err := store.AddTempRoots(c.ctx, c.store.Store, []storepath.Path{drv.Path}); err != nil {
 			return err
 		}
@@ -177,8 +179,9 @@ func (c *call) fetchDerivations(paths []derivation.DerivedPath) error {
 	return err
 }
 
-// plan returns the derivations that must be built, and adds a goal for each.
-func (c *call) plan(paths []derivation.DerivedPath) (map[storepath.Path]bool, error) {
+// plan returns the derivations that must be built, and adds a goal for each. As Nix, the first plan of a call warns of
+// dynamic paths, which it ignores.
+func (c *call) plan(paths []derivation.DerivedPath, first bool) (map[storepath.Path]bool, error) {
 	missing, err := store.QueryMissing(c.ctx, c.store.Store, paths)
 	if err != nil {
 		return nil, err
@@ -187,12 +190,19 @@ func (c *call) plan(paths []derivation.DerivedPath) (map[storepath.Path]bool, er
 	for _, drv := range missing.WillBuild {
 		build[drv] = true
 	}
-	c.report.expect(len(missing.WillBuild))
+	if first {
+		c.warnDynamic(missing.Dynamic)
+	}
+	added := 0
 	c.mu.Lock()
 	for drv := range build {
-		c.goals[drv] = &goal{drv: drv}
+		if c.goals[drv] == nil { // a dynamic goal plans later than the call
+			c.goals[drv] = &goal{drv: drv}
+			added++
+		}
 	}
 	c.mu.Unlock()
+	c.report.expect(added)
 	return build, nil
 }
 

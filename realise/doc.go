@@ -22,8 +22,10 @@
 //
 // An output can be content-addressed, and then its path is known only after its build. A derivation that needs such an output is
 // resolved: its inputs are replaced by the paths of their outputs. The goal adds the resolved derivation to the store, builds that one, and
-// registers its outputs for the wanted derivation, too. Dynamic derivations, which are outputs themselves,
-// are not supported.
+// registers its outputs for the wanted derivation, too.
+//
+// A derivation can be an output itself: a dynamic derivation. No plan knows what it needs. The call first makes that
+// output valid, and then plans its outputs and makes them valid, as if they had been wanted from the start.
 //
 // # Failures
 //

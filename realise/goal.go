@@ -14,9 +14,11 @@ import (
 	"pix/storepath"
 )
 
-// A goal is a derivation that a call builds.
+// A goal is a derivation that a call builds, or a dynamic path that it makes valid.
 type goal struct {
-	drv       storepath.Path
+	drv       storepath.Path   // "" for a dynamic goal
+	built     derivation.Built // of a dynamic goal
+	forwards  bool             // a dynamic goal that has the result of the goal it waits for, which logs no failure of its own
 	started   bool
 	wanted    bool          // the caller gets the result
 	waiters   []*goal       // need its outputs
@@ -38,9 +40,16 @@ func (c *call) start(drv storepath.Path, waiter *goal) *goal {
 		c.goals[drv] = g
 		c.report.expect(1)
 	}
+	c.launch(g, waiter, c.runOnce)
+	return g
+}
+
+// launch runs the work of a goal, unless it has started. Its caller holds the lock of the call.
+func (c *call) launch(g, waiter *goal, work func(*goal) (*store.BuildResult, error)) {
 	if waiter == nil {
 		g.wanted = true
 	} else {
+		c.breakCircle(g, waiter)
 		g.waiters = append(g.waiters, waiter)
 	}
 	if !g.started {
@@ -48,19 +57,18 @@ func (c *call) start(drv storepath.Path, waiter *goal) *goal {
 		c.turns.prepare()
 		c.goDo(func() error {
 			defer close(g.done)
-			return c.run(g)
+			return c.run(g, work)
 		})
 	}
-	return g
 }
 
 // collect builds a derivation that the caller wants, and sets the result when its goal has ended.
 func (c *call) collect(r *store.KeyedBuildResult, built derivation.Built) {
-	if err := c.checkNames(built); err != nil {
+	g, err := c.startWanted(built)
+	if err != nil {
 		c.abort(err)
 		return
 	}
-	g := c.start(built.Base(), nil)
 	c.goDo(func() error {
 		<-g.done
 		if !g.wasTried {
@@ -86,6 +94,17 @@ func (c *call) collect(r *store.KeyedBuildResult, built derivation.Built) {
 	})
 }
 
+// startWanted starts the goal of a path that the caller wants.
+func (c *call) startWanted(built derivation.Built) (*goal, error) {
+	if isDynamic(built) {
+		return c.startDynamic(built, nil)
+	}
+	if err := c.checkNames(built); err != nil {
+		return nil, err
+	}
+	return c.start(built.Base(), nil), nil
+}
+
 // checkNames returns an error for an output that the derivation does not have, before anything is built for it. The goal reports a
 // derivation that cannot be read.
 func (c *call) checkNames(built derivation.Built) error {
@@ -104,9 +123,9 @@ func (c *call) checkNames(built derivation.Built) error {
 	return nil
 }
 
-// run makes the inputs of a derivation valid, and builds it.
-func (c *call) run(g *goal) error {
-	result, err := c.runOnce(g)
+// run does the work of a goal, and records its result.
+func (c *call) run(g *goal, work func(*goal) (*store.BuildResult, error)) error {
+	result, err := work(g)
 	if err != nil {
 		if c.ctx.Err() != nil {
 			return nil // another goal has failed, or the caller has cancelled
@@ -122,7 +141,7 @@ func (c *call) run(g *goal) error {
 	c.mu.Lock()
 	g.hasFailed = true
 	for _, w := range g.waiters {
-		awaited = awaited || !w.doomed
+		awaited = awaited || !w.doomed && !w.forwards
 		if !keepsGoing {
 			w.doomed = true
 			w.wakeUnless(g.wanted)
@@ -185,14 +204,22 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	var result *store.BuildResult
 	if resolve {
-		if req, err = c.resolve(req); err != nil {
+		if req, result, err = c.resolve(req); err != nil {
 			return nil, err
 		}
 	}
-	prepared = true
-	result, err := c.execute(req)
-	if err == nil && result.Status.Succeeded() {
+	if result == nil {
+		prepared = true
+		if result, err = c.execute(req); err != nil {
+			return nil, err
+		}
+	}
+	if resolve {
+		result = c.resultOfResolved(req.Path, result)
+	}
+	if result.Status.Succeeded() {
 		err = c.register(g.drv, d, resolve, result.Outputs)
 	}
 	return result, err
@@ -228,11 +255,25 @@ func (c *call) derivation(drv storepath.Path) (*derivation.Derivation, error) {
 	}
 	// The path of a derivation follows from its text. So derivations cannot need each other in a circle, in which goals
 	// would wait for ever.
-	own, err := drv.Dir().TextPath(drv.Name(), nixhash.Sum(nixhash.SHA256, []byte(text)), d.References().Slice())
-	if err == nil && own != drv {
-		err = fmt.Errorf("'%s' is damaged: the path of its contents is '%s'", drv, own)
+	return d, c.checkText(drv, text, d.References().Slice())
+}
+
+// checkText returns an error unless the path of a derivation follows from its text. The references of a derivation that
+// a builder made are the paths that occur in it, which may be others than its inputs.
+func (c *call) checkText(drv storepath.Path, text string, inputs []storepath.Path) error {
+	hash := nixhash.Sum(nixhash.SHA256, []byte(text))
+	own, err := drv.Dir().TextPath(drv.Name(), hash, inputs)
+	if err != nil || own == drv {
+		return err
 	}
-	return d, err
+	info, err := c.store.QueryPathInfo(c.ctx, drv)
+	if err != nil {
+		return err
+	}
+	if other, err := drv.Dir().TextPath(drv.Name(), hash, info.References); err != nil || other != drv {
+		return fmt.Errorf("'%s' is damaged: the path of its contents is '%s'", drv, own)
+	}
+	return nil
 }
 
 // makeInputs makes the inputs of a derivation valid for its goal, and returns how many of them could not be.
@@ -240,8 +281,13 @@ func (c *call) makeInputs(g *goal, d *derivation.Derivation) (failed int, err er
 	var goals []*goal
 	var others []derivation.DerivedPath
 	for input, used := range d.InputDerivations.All() {
-		if used.Dynamic.Len() > 0 {
-			return 0, &store.UnsupportedError{Store: c.store.Store, What: fmt.Sprintf("build '%s', which uses outputs of dynamic derivations", d.Name)}
+		dynamic, err := c.startDynamicInputs(g, input, used)
+		if err != nil {
+			return 0, err
+		}
+		goals = append(goals, dynamic...)
+		if used.Names.Len() == 0 {
+			continue
 		}
 		c.mu.Lock()
 		_, planned := c.goals[input]
@@ -308,6 +354,8 @@ func (c *call) await(g *goal, goals []*goal) (failed int) {
 			}
 		case <-g.wake:
 			return failed + 1
+		case <-c.dynamic.circle:
+			return failed
 		}
 	}
 	return failed

@@ -17,6 +17,9 @@ func (c *call) mustResolve(d *derivation.Derivation) (bool, error) {
 	if d.InputDerivations.Len() == 0 {
 		return false, nil
 	}
+	if d.IsDynamic() {
+		return true, nil
+	}
 	kind, err := d.Kind()
 	if err != nil || kind == derivation.InputAddressed {
 		return false, err
@@ -40,21 +43,65 @@ func (c *call) mustResolve(d *derivation.Derivation) (bool, error) {
 	return false, nil
 }
 
-// resolve adds the resolved derivation of a request to the store, and returns the request for it.
-func (c *call) resolve(req *builder.Request) (*builder.Request, error) {
+// resolve adds the resolved derivation of a request to the store, and returns the request for it. The result is nil if it
+// must be built: its outputs are not valid, and no substituter provides them.
+func (c *call) resolve(req *builder.Request) (*builder.Request, *store.BuildResult, error) {
 	resolved, err := req.Derivation.Resolve(func(drv derivation.SingleDerivedPath, output string) (storepath.Path, bool) {
-		path := req.Inputs[drv.Base()][output]
+		path := c.inputPath(req, drv, output)
 		return path, path != ""
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	path, err := store.AddText(c.ctx, c.store.Store, resolved.Name+".drv", resolved.String(), resolved.References().Slice())
 	if err != nil {
-		return nil, fmt.Errorf("adding the resolved derivation of '%s': %w", req.Path, err)
+		return nil, nil, fmt.Errorf("adding the resolved derivation of '%s': %w", req.Path, err)
 	}
 	c.report.resolved(req.Path, path)
-	return &builder.Request{Path: path, Derivation: resolved, Mode: req.Mode}, nil
+	req = &builder.Request{Path: path, Derivation: resolved, Mode: req.Mode}
+	if req.Mode != store.BuildNormal {
+		return req, nil, nil
+	}
+	c.turns.settle() // other goals can build meanwhile
+	defer c.turns.prepare()
+	outputs := derivation.Built{Drv: derivation.Opaque{Path: path}, Outputs: derivation.AllOutputs()}
+	results, err := c.substitute([]derivation.DerivedPath{outputs}, store.BuildNormal)
+	if err != nil {
+		return nil, nil, err
+	}
+	result := &results[0].BuildResult
+	switch {
+	case result.Status == store.MiscFailure:
+		return req, nil, nil
+	case !result.Status.Succeeded() && result.Message == "": // not tried
+		return nil, nil, c.stopCause()
+	}
+	return req, result, nil
+}
+
+// resultOfResolved returns the result of a derivation that was built as another one, in the words of Nix. It reports the
+// failure of that one.
+func (c *call) resultOfResolved(resolved storepath.Path, result *store.BuildResult) *store.BuildResult {
+	if !result.Status.Succeeded() {
+		c.logDependency(result.Message)
+		return &store.BuildResult{Status: store.DependencyFailed, Message: fmt.Sprintf("build of resolved derivation '%s' failed", resolved)}
+	}
+	if result.Status == store.AlreadyValid {
+		same := *result
+		same.Status = store.ResolvesToAlreadyValid
+		return &same
+	}
+	return result
+}
+
+// inputPath returns the path of an output that a derivation uses, or "" if it is not known.
+func (c *call) inputPath(req *builder.Request, drv derivation.SingleDerivedPath, output string) storepath.Path {
+	if path, ok := drv.(derivation.Opaque); ok {
+		return req.Inputs[path.Path][output]
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dynamic.paths[derivation.SingleBuilt{Drv: drv, Output: output}.String()]
 }
 
 // register registers the outputs of a derivation that this call has built as another one, or all outputs if the

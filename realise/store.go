@@ -29,6 +29,10 @@ type Settings struct {
 	// the experimental feature ca-derivations, and its clients then expect it.
 	Realisations bool
 
+	// Require returns an error if an experimental feature of Nix is not enabled. The reason says what needs it, and may be
+	// "". If Require is nil, all features are enabled.
+	Require func(feature, reason string) error
+
 	// Client names who makes the call: slots are given to clients in turn.
 	Client string
 
@@ -47,7 +51,8 @@ type Settings struct {
 // Options say how a store builds.
 type Options struct {
 	// Settings returns the settings of one call. s is the store in which the call builds: the store below, or a
-	// session of it, which may end after the call. Settings runs only if the call has a derivation to build.
+	// session of it, which may end after the call. Settings runs only if the call has a derivation to build, or a
+	// dynamic path.
 	Settings func(ctx context.Context, s store.Store) (*Settings, error)
 
 	// Slots limit the builds of all calls; nil limits each call by its own settings only.

@@ -215,6 +215,9 @@ func (c *conn) queryMissing(ctx context.Context, req *protocol.QueryMissingReque
 	if err != nil {
 		return nil, err
 	}
+	for _, path := range missing.Dynamic {
+		c.warn(ctx, "Ignoring dynamic derivation %s while querying missing paths; not yet implemented", path.Drv)
+	}
 	return &protocol.QueryMissingReply{Missing: *missing}, nil
 }
 

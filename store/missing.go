@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"pix/activity"
 	"pix/derivation"
 	"pix/storepath"
 )
@@ -85,6 +84,7 @@ func FindMissing(ctx context.Context, s Store, substituters Substituters, paths 
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}
+	slices.SortFunc(m.missing.Dynamic, func(a, b derivation.Built) int { return strings.Compare(a.String(), b.String()) })
 	return m.missing, nil
 }
 
@@ -129,9 +129,7 @@ func (m *missingFinder) inspect(ctx context.Context, path derivation.DerivedPath
 	}
 	drv, ok := built.Drv.(derivation.Opaque)
 	if !ok {
-		if h := activity.HandlerOf(ctx); h != nil {
-			h.HandleEvent(activity.Log{Text: fmt.Sprintf("warning: Ignoring dynamic derivation %s while querying missing paths; not yet implemented", built.Drv)})
-		}
+		m.missing.Dynamic = append(m.missing.Dynamic, built)
 		return nil
 	}
 	outputs, err := OutputMap(ctx, m.s, drv.Path)
@@ -155,7 +153,10 @@ func (m *missingFinder) inspect(ctx context.Context, path derivation.DerivedPath
 			m.contentAddresses[path] = output.ContentAddress()
 		}
 	}
-	u := unbuiltDrv{drv.Path, lacking, inputsOf(d)}
+	u := unbuiltDrv{path: drv.Path, outputs: lacking}
+	if u.needs, err = inputsOf(d); err != nil {
+		return fmt.Errorf("derivation '%s': %w", drv.Path, err)
+	}
 	kind, err := d.Kind()
 	if err != nil {
 		return err
@@ -247,17 +248,17 @@ func (m *missingFinder) load(ctx context.Context, path storepath.Path) (*derivat
 }
 
 // inputsOf returns the input outputs of a derivation. They do not keep its text in memory.
-func inputsOf(d *derivation.Derivation) (needs []derivation.DerivedPath) {
+func inputsOf(d *derivation.Derivation) (needs []derivation.DerivedPath, err error) {
 	for input, outputs := range d.InputDerivations.All() {
-		names := outputs.Names.Slice()
-		for i := range names {
-			names[i] = strings.Clone(names[i])
+		paths, err := outputs.Clone().DerivedPaths(derivation.Opaque{Path: input.Clone()})
+		if err != nil {
+			return nil, err
 		}
-		if len(names) > 0 {
-			needs = append(needs, derivation.Built{Drv: derivation.Opaque{Path: input.Clone()}, Outputs: derivation.NamedOutputs(names...)})
+		for _, path := range paths {
+			needs = append(needs, path)
 		}
 	}
-	return needs
+	return needs, nil
 }
 
 // querySubstituters queries the substituters for the recorded paths, and records their
@@ -351,6 +352,10 @@ type Missing struct {
 	WillBuild      []storepath.Path // derivations
 	WillSubstitute []storepath.Path
 	Unknown        []storepath.Path // neither valid nor available
+
+	// Dynamic are wanted or used outputs of derivations that are outputs themselves. What they need is known only after
+	// the builds of those derivations. Daemons of Nix log them and do not return them.
+	Dynamic []derivation.Built
 
 	DownloadSize uint64 // total of WillSubstitute in bytes, compressed
 	NARSize      uint64 // total of WillSubstitute in bytes

@@ -106,7 +106,7 @@ func (l *locator) outputOf(ctx context.Context, built derivation.SingleBuilt) (p
 	}
 	drv := built.Drv.Base()
 	if inner, ok := built.Drv.(derivation.SingleBuilt); ok {
-		if drv, err = l.outputOf(ctx, inner); err != nil || drv == "" {
+		if drv, err = l.outputOf(ctx, inner); err != nil || !drv.IsDerivation() {
 			return "", err
 		}
 	}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"pix/internal/realnix"
+)
+
+// dynamicConfig are the settings of the daemons of the tests of dynamic derivations.
+var dynamicConfig = map[string]string{
+	"experimental-features": "nix-command ca-derivations dynamic-derivations impure-derivations",
+	"sandbox":               "false",
+}
+
+// dynamicNix are derivations that yield derivations, and such as use the outputs of those.
+const dynamicNix = `
+let
+  make = name: script: attrs: derivation ({
+    inherit name; system = builtins.currentSystem; builder = "/usr/bin/bash"; PATH = "/usr/bin";
+    args = [ "-c" "trap : EXIT; ${script}" ];
+  } // attrs);
+  text = { __contentAddressed = true; outputHashMode = "text"; outputHashAlgo = "sha256"; };
+  floating = { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
+  copy = d: make "${d.name}.drv" "cp ${builtins.unsafeDiscardOutputDependency d.drvPath} $out" text;
+  use = d: builtins.outputOf d.outPath "out";
+in rec {
+  hello = make "hello" "echo hello > $out; echo dev > $dev" { outputs = [ "out" "dev" ]; };
+  helloCA = make "hello-ca" "echo hello > $out" floating;
+  broken = make "broken" "echo this is broken; exit 1" { };
+  changing = make "changing" "date +%s%N > $out" { __impure = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
+
+  producer = copy hello;
+  producerCA = copy helloCA;
+  producer2 = copy producer;
+  ofBroken = copy broken;
+  ofChanging = copy changing;
+  failing = make "failing.drv" "echo this fails; exit 3" text;
+  garbage = make "garbage.drv" "echo this is no derivation > $out" text;
+  empty = make "empty.drv" ": > $out" text;
+  plain = make "plain" "echo text > $out" text;
+  impure = make "impure.drv" "cp ${builtins.unsafeDiscardOutputDependency hello.drvPath} $out" { __impure = true; outputHashMode = "text"; outputHashAlgo = "sha256"; };
+  extra = make "extra.drv" "sed 's|\\[(\"dev\"|[(\"dev\"|' ${builtins.unsafeDiscardOutputDependency hello.drvPath} > $out" (text // { inherit hello; });
+
+  wrapper = make "wrapper" "cat ${use producer} > $out; echo ${use producer} >> $out" { };
+  wrapperCA = make "wrapper-ca" "cat ${use producerCA} > $out; echo ${use producerCA} >> $out" floating;
+  wrapper2 = make "wrapper-2" "cat ${builtins.outputOf (use producer2) "out"} > $out" { };
+  both = make "both" "cat ${use producer} ${use producerCA} ${builtins.outputOf producer.outPath "dev"} > $out" { };
+  inDependent = make "in-dependent" "cat ${wrapper} > $out" { };
+  fixed = make "fixed" "cat ${use producer} > $out" { outputHashMode = "flat"; outputHashAlgo = "sha256"; outputHash = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"; };
+  wrapperFails = make "wrapper-fails" "echo in wrapper; exit 2; # ${use producer}" { };
+  wrapperFailsLow = make "wrapper-fails-low" "cat ${wrapperFails} > $out" { };
+  wrapperOfBroken = make "wrapper-of-broken" "cat ${use ofBroken} > $out" { };
+  wrapperOfFailing = make "wrapper-of-failing" "cat ${use failing} > $out" { };
+  wrapperOfGarbage = make "wrapper-of-garbage" "cat ${use garbage} > $out" { };
+  wrapperOfPlain = make "wrapper-of-plain" "cat ${use plain} > $out" { };
+  wrapperOfImpure = make "wrapper-of-impure" "cat ${use ofChanging} > $out" { };
+  noSuchOutput = make "no-such-output" "cat ${builtins.outputOf producer.outPath "nope"} > $out" { };
+}
+`
+
+// dynamicConversation builds dynamic derivations in every form of a path. $NAME is the derivation of that attribute.
+const dynamicConversation = `
+nix build --no-link --print-out-paths --dry-run "$producer^out^out"
+nix build --no-link --print-out-paths --dry-run -f dynamic.nix wrapper both
+nix build --no-link --print-out-paths "$producer^out^out"
+nix build --no-link --json "$producer^out^out"
+nix build --no-link --json "$producer^out^dev,out"
+nix build --no-link --json "$producer^out^*"
+nix build --no-link --json "$producer^out"
+nix build --no-link --json --rebuild "$producer^out^out"
+nix build --no-link --json "$producer^out^nope"
+nix build --no-link --json "$producer^nope^out"
+nix build --no-link --json "$ofBroken^nope^out"
+nix build --no-link --json "$producerCA^out" "$producerCA^out^out" "$producerCA^out^out"
+nix build --no-link --json --rebuild "$producerCA^out^out"
+nix build --no-link --json "$producer2^out^out"
+nix build --no-link --json "$failing^out^out"
+nix build --no-link --json "$failing^out^out" "$failing^out"
+nix build --no-link --json --keep-going "$failing^out^out" "$failing^out" "$producer^out^out"
+nix build --no-link --json "$ofBroken^out^out"
+nix build --no-link --json --keep-going "$ofBroken^out^out" "$failing^out^out"
+nix build --no-link --json "$garbage^out^out"
+nix build --no-link --json "$empty^out^out"
+nix build --no-link --json "$plain^out^out"
+nix build --no-link --json "$hello^out^out"
+nix build --no-link --json "$impure^out^out"
+nix build --no-link "$ofChanging^out^out"
+nix build --no-link --json "$extra^out^out"
+nix-store --realise "$producer!out"
+nix-store --realise $wrapper
+nix-store --realise $wrapper
+nix-store --query --references $(nix-store --realise $wrapper)
+nix-store --realise $wrapperCA
+nix-store --query --references $(nix-store --realise $wrapperCA)
+nix-store --realise $wrapper2
+nix-store --realise $both $inDependent
+nix-store --realise $fixed
+nix-store --realise $wrapperFails
+nix-store --realise $wrapperFailsLow
+nix-store --realise $wrapperOfBroken
+nix-store --realise --keep-going $wrapperOfBroken $wrapperOfFailing $both
+nix-store --realise $wrapperOfFailing
+nix-store --realise $wrapperOfGarbage
+nix-store --realise $wrapperOfPlain
+nix-store --realise $wrapperOfImpure > /dev/null 2>&1
+nix-store --realise $noSuchOutput
+nix-build --no-out-link dynamic.nix -A both
+nix-build --no-out-link dynamic.nix -A wrapperFails
+nix build --no-link --print-out-paths -f dynamic.nix wrapperOfFailing
+`
+
+var buildTimes = regexp.MustCompile(`"(cpuSystem|cpuUser|startTime|stopTime)":[0-9.]+,?|,"(cpuSystem|cpuUser|startTime|stopTime)":[0-9.]+`)
+
+// Stock clients get the same results, messages and exit codes for dynamic derivations from pix daemon as from the daemon
+// of Nix 2.34, and the stores have the same paths afterwards.
+func TestDynamicBuildsAsNix(t *testing.T) {
+	s := realnix.Get(t, "sid")
+	nix, pix := realnix.Start(t, s, &realnix.Options{Config: dynamicConfig}), startPix(t, dynamicConfig)
+	want, got := converseDynamic(t, nix), converseDynamic(t, pix)
+	for i := range got {
+		got[i].Stdout = buildTimes.ReplaceAllString(got[i].Stdout, "") // Nix 2.34 does not return them for these calls
+	}
+	compareAnswers(t, s, want, got)
+	for i, a := range want {
+		if os.Getenv("DYN_LOG") != "" {
+			t.Logf("%s: %d\n%s\n%s\n---- pix %d\n%s", a.Command, a.Code, a.Stdout, a.Stderr, got[i].Code, got[i].Stderr)
+		}
+	}
+}
+
+// converseDynamic returns the answers of a daemon to the conversation about dynamic derivations.
+func converseDynamic(t *testing.T, d *realnix.Daemon) []answer {
+	t.Helper()
+	w := &world{paths: make(map[string]string)}
+	if err := os.WriteFile(d.HostPath("/tmp/dynamic.nix"), []byte(dynamicNix), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range strings.Fields(d.MustRun(t, "nix", "eval", "--raw", "-f", "/tmp/dynamic.nix", "--apply", `a: toString (builtins.attrNames a)`)) {
+		w.paths[name] = strings.TrimSpace(d.MustRun(t, "nix-instantiate", "/tmp/dynamic.nix", "-A", name))
+	}
+	return converse(t, d, &d.Client, w, strings.ReplaceAll(dynamicConversation, "dynamic.nix", "/tmp/dynamic.nix"))
+}
