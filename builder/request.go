@@ -1,6 +1,9 @@
 package builder
 
 import (
+	"context"
+	"net"
+
 	"pix/derivation"
 	"pix/store"
 	"pix/storepath"
@@ -21,4 +24,9 @@ type Request struct {
 	Wanted []string
 
 	Mode store.BuildMode
+
+	// Serve serves a store to a builder with the feature recursive-nix, until ctx ends, and closes the listener. The
+	// store knows the paths of the scope. Everything that the clients have started ends before Serve returns. Nil makes
+	// such a derivation an error.
+	Serve func(ctx context.Context, l net.Listener, scope *Scope) error
 }

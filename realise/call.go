@@ -88,7 +88,7 @@ func (c *call) load() (*Settings, error) {
 	if c.settings != nil {
 		return c.settings, nil
 	}
-	settings, err := c.store.opts.Settings(c.ctx, c.store.Store)
+	settings, err := c.store.callSettings(c.ctx)
 	if err != nil {
 		return nil, err
 	}

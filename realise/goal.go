@@ -347,6 +347,10 @@ func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 		}
 		return nil, err
 	}
+	if rejected := c.store.outer.reject(req); rejected != nil {
+		c.turns.settle()
+		return rejected, nil
+	}
 	if err := c.turns.wait(c.ctx, req.Path); err != nil {
 		return nil, err
 	}
@@ -356,10 +360,12 @@ func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 		return nil, err
 	}
 	defer leave()
-	if err := c.store.opts.Slots.acquire(c.ctx, settings.Client, settings.MaxJobs); err != nil {
+	release, err := c.acquireSlot(settings)
+	if err != nil {
 		return nil, err
 	}
-	defer c.store.opts.Slots.release(settings.Client)
+	defer release()
+	req.Serve = c.serveStore(req, settings)
 	c.report.began()
 	result, err := settings.Executor.Build(c.ctx, req)
 	c.report.ended(err == nil && result.Status.Succeeded())

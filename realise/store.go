@@ -3,6 +3,7 @@ package realise
 import (
 	"context"
 	"errors"
+	"net"
 
 	"pix/activity"
 	"pix/builder"
@@ -34,6 +35,10 @@ type Settings struct {
 
 	// Executor builds the derivations.
 	Executor Executor
+
+	// Serve serves s to the clients of a builder with the feature recursive-nix, until ctx ends, and closes the
+	// listener. All calls of s have ended when it returns. Nil is an error for such a builder.
+	Serve func(ctx context.Context, l net.Listener, s store.Store) error
 }
 
 // Options say how a store builds.
@@ -50,7 +55,8 @@ type Options struct {
 type Store struct {
 	store.Store
 	*shared
-	session bool // closing it leaves the others open
+	session bool     // closing it leaves the others open
+	outer   *nesting // the build whose builder uses the store; nil for other callers
 }
 
 // shared is the state that all sessions of a store share.
@@ -90,7 +96,7 @@ func (s *Store) Session(ctx context.Context) (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{Store: below, shared: s.shared, session: true}, nil
+	return &Store{Store: below, shared: s.shared, session: true, outer: s.outer}, nil
 }
 
 // Close closes the store below, or its session.

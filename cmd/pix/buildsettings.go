@@ -128,6 +128,9 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 		if o.SecretKeys, err = secretKeys(r.Words("secret-key-files")); err != nil {
 			return nil, err
 		}
+		if hasFeature(r, "recursive-nix") {
+			settings.Serve = pix.ServeBuilder
+		}
 		settings.Executor, err = pix.NewBuilder(s, o)
 		return settings, err
 	}
@@ -181,8 +184,10 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 		PollInterval:  r.Seconds("build-poll-interval"),
 		ImpureEnv:     a.impureEnv(conf, c.open.serving),
 	}
-	if hasFeature(r, "ca-derivations") {
-		o.SystemFeatures = append(o.SystemFeatures, "ca-derivations") // as in Nix
+	for _, feature := range []string{"ca-derivations", "recursive-nix"} { // as in Nix
+		if hasFeature(r, feature) {
+			o.SystemFeatures = append(o.SystemFeatures, feature)
+		}
 	}
 	if r.Bool("run-diff-hook") {
 		o.DiffHook = r.Text("diff-hook")
