@@ -146,7 +146,7 @@ func secret(ctx context.Context) error {
 		return err
 	}
 	hash := nixhash.Sum(nixhash.SHA256, archive.Bytes())
-	ca, err := storepath.NewContentAddress(storepath.Text, nixhash.Sum(nixhash.SHA256, []byte("guess")))
+	ca, err := storepath.NewContentAddress(storepath.Text, nixhash.Sum(nixhash.SHA256, []byte("secret"))) // the builder knows the hash, and not the text
 	if err != nil {
 		return err
 	}
