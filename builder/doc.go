@@ -16,7 +16,7 @@
 //     output (setup.go, users.go, builddir.go, chroot.go, root.go, sandboxpaths.go, scratch.go).
 //  5. Run the builder, and read its log, until it ends or a limit is reached (run.go, limits.go, log.go,
 //     logmessage.go, executor.go, failure.go). Meanwhile a builder with the feature recursive-nix uses the store
-//     (recursive.go, scope.go).
+//     (recursive.go, scope.go), or submits its outputs (submit.go).
 //  6. Check, rewrite, move and register the outputs (outputs.go).
 //  7. Remove everything that the build has created, except the outputs (cleanup.go).
 //

@@ -27,7 +27,7 @@ const socketName = ".nix-socket"
 
 // usesStore reports whether the builder gets a socket. A builtin has no use for one.
 func (b *build) usesStore() bool {
-	return b.options.RequiredSystemFeatures.Has(recursiveFeature) && !b.isBuiltin()
+	return b.options.RequiredSystemFeatures.Has(recursiveFeature) && !b.isBuiltin() || b.submits()
 }
 
 // listen opens the socket, and sets the scope of its clients.
@@ -35,8 +35,15 @@ func (b *build) listen() error {
 	if !b.usesStore() {
 		return nil
 	}
+	feature := recursiveFeature
+	if b.submits() {
+		if err := b.checkSubmits(); err != nil {
+			return err
+		}
+		feature = "dynamic-derivations"
+	}
 	if b.req.Serve == nil {
-		return errors.New("experimental Nix feature 'recursive-nix' is disabled; add '--extra-experimental-features recursive-nix' to enable it")
+		return fmt.Errorf("experimental Nix feature '%[1]s' is disabled; add '--extra-experimental-features %[1]s' to enable it", feature)
 	}
 	// The name of a socket has at most 107 bytes, and that of the build directory may be longer.
 	name := fmt.Sprintf("/proc/self/fd/%d/%s", b.dir.dir.Fd(), socketName)
@@ -57,7 +64,7 @@ func (b *build) listen() error {
 
 // shareStore makes paths appear in the sandbox that are added to the scope.
 func (b *build) shareStore(req *sandbox.Request, paths map[string]SandboxPath) {
-	if b.scope == nil {
+	if b.scope == nil || b.submits() { // which shows nothing that was added
 		return
 	}
 	req.Live = sandbox.NewLive(string(b.store.Dir()))

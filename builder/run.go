@@ -87,6 +87,9 @@ func (b *build) execute(ctx context.Context, req *sandbox.Request) (map[string]s
 	if result.ExitCode != 0 {
 		return nil, b.exitFailure(result)
 	}
+	if b.submits() {
+		return b.finishSubmitted(ctx)
+	}
 	return b.finishOutputs(ctx)
 }
 

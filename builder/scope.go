@@ -23,10 +23,12 @@ type Scope struct {
 	adding sync.Mutex // held while a path is mounted
 	mu     sync.RWMutex
 	added  map[storepath.Path]bool
+
+	submitted map[string]storepath.Path // by output
 }
 
 func newScope(b *build) *Scope {
-	return &Scope{build: b, mounted: make(map[string]bool), added: make(map[storepath.Path]bool)}
+	return &Scope{build: b, mounted: make(map[string]bool), added: make(map[storepath.Path]bool), submitted: make(map[string]storepath.Path)}
 }
 
 // Has reports whether the builder may know a path.

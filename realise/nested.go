@@ -38,7 +38,11 @@ func (c *call) serveStore(req *builder.Request, settings *Settings) func(context
 	n.slot <- struct{}{}
 	return func(ctx context.Context, l net.Listener, scope *builder.Scope) error {
 		inner := &Store{Store: c.store.Store, shared: c.store.shared, outer: n}
-		return settings.Serve(ctx, l, &restricted{inner: inner, scope: scope, ctx: ctx})
+		r := &restricted{inner: inner, scope: scope, ctx: ctx}
+		if scope.Submits() {
+			return settings.Serve(ctx, l, submitting{r})
+		}
+		return settings.Serve(ctx, l, r)
 	}
 }
 

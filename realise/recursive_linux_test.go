@@ -57,7 +57,8 @@ func inEachWay(t *testing.T, f func(t *testing.T, r *recursion)) {
 	}
 }
 
-func newRecursion(t *testing.T, way string) *recursion {
+// newRecursion returns a store for builds in one way. params are parameters of its URI.
+func newRecursion(t *testing.T, way string, params ...string) *recursion {
 	t.Helper()
 	r := &recursion{t: t, sandboxed: way != "open"}
 	if way == "build user" && os.Geteuid() != 0 {
@@ -71,7 +72,7 @@ func newRecursion(t *testing.T, way string) *recursion {
 	opts := &pix.Options{Builds: &pix.Builds{MaxJobs: 1}}
 	o := &opts.Builds.Options
 	ways[way](o)
-	o.SystemFeatures = []string{"recursive-nix"}
+	o.SystemFeatures = []string{"recursive-nix", "builder-rpc-v0", "ca-derivations"}
 	uri := root
 	if r.sandboxed {
 		o.SandboxPaths = []builder.SandboxPath{{Target: "/program", Source: testProgram(t), ReadOnly: true}}
@@ -86,6 +87,9 @@ func newRecursion(t *testing.T, way string) *recursion {
 		}
 		r.program, uri, opts.StoreDir = testProgram(t), "local", r.dir
 		opts.Local = &localstore.Options{StoreDir: string(r.dir), StateDir: filepath.Join(root, "state"), LogDir: filepath.Join(root, "log")}
+	}
+	if len(params) > 0 {
+		uri += "?" + strings.Join(params, "&")
 	}
 	var err error
 	if r.store, err = pix.Open(t.Context(), uri, opts); err != nil {

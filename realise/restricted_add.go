@@ -52,6 +52,11 @@ func (r *restricted) AddToStore(ctx context.Context, name string, m storepath.Me
 	if err != nil {
 		return nil, err
 	}
+	return r.addContents(ctx, info)
+}
+
+// addContents adds the path of added contents to the scope, and returns its info for the builder.
+func (r *restricted) addContents(ctx context.Context, info *store.PathInfo) (*store.PathInfo, error) {
 	if err := r.scope.Add(ctx, info.Path); err != nil {
 		return nil, err
 	}

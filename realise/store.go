@@ -37,7 +37,8 @@ type Settings struct {
 	Executor Executor
 
 	// Serve serves s to the clients of a builder with the feature recursive-nix, until ctx ends, and closes the
-	// listener. All calls of s have ended when it returns. Nil is an error for such a builder.
+	// listener. All calls of s have ended when it returns. A builder with the feature builder-rpc-v0 gets a
+	// [store.OutputSubmitter]. Nil is an error for such builders.
 	Serve func(ctx context.Context, l net.Listener, s store.Store) error
 }
 

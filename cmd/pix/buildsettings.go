@@ -128,7 +128,11 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 		if o.SecretKeys, err = secretKeys(r.Words("secret-key-files")); err != nil {
 			return nil, err
 		}
-		if hasFeature(r, "recursive-nix") {
+		submits := hasFeature(r, "dynamic-derivations") && store.RulesOf(s) == store.Rules236
+		if submits {
+			o.SystemFeatures = append(o.SystemFeatures, "builder-rpc-v0") // as in Nix 2.36
+		}
+		if submits || hasFeature(r, "recursive-nix") {
 			settings.Serve = pix.ServeBuilder
 		}
 		settings.Executor, err = pix.NewBuilder(s, o)
