@@ -22,7 +22,7 @@ type Builds struct {
 	KeepGoing bool
 
 	// Options are the options of each build. If their Shell is "", builders get a shell of this machine: see
-	// [sandbox.FindShell].
+	// [sandbox.FindShell]. With recursive-nix among their SystemFeatures, builders that require it can use the store.
 	Options builder.Options
 }
 
@@ -45,7 +45,9 @@ func (o *Options) withBuilds(s store.Store, local *localstore.Options) store.Sto
 		slots = realise.NewSlots(b.MaxJobs)
 		settings = func(ctx context.Context, s store.Store) (*realise.Settings, error) {
 			executor, err := NewBuilder(s, &b.Options)
-			return &realise.Settings{MaxJobs: b.MaxJobs, KeepGoing: b.KeepGoing, Limits: b.Options.Limits(), Executor: executor}, err
+			return &realise.Settings{
+				MaxJobs: b.MaxJobs, KeepGoing: b.KeepGoing, Limits: b.Options.Limits(), Executor: executor, Serve: ServeBuilder,
+			}, err
 		}
 	}
 	return realise.New(s, &realise.Options{Settings: settings, Slots: slots})

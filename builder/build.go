@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"pix/activity"
@@ -41,6 +42,10 @@ type build struct {
 	chroot   *chroot  // nil without a sandbox
 	cgroup   string   // directory of the builder's cgroup; "" for none
 	rewrites rewrites // of what the builder is given
+
+	// scope and socket are nil unless the builder uses the store.
+	scope  *Scope
+	socket net.Listener
 
 	handler  activity.Handler // never nil
 	log      *buildLog

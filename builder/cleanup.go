@@ -17,6 +17,7 @@ import (
 // outputs. Nix leaves them there, owned by the build user.
 func (b *build) cleanUp(ctx context.Context, succeeded bool) error {
 	ctx = context.WithoutCancel(ctx)
+	b.closeSocket()
 	var err error
 	if !succeeded && b.dir != nil && b.mayKeep() {
 		err = b.keepBuildDir()

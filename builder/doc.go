@@ -15,7 +15,8 @@
 //  4. Take a build user, make the build directory and the root of the sandbox, and choose a scratch path for each
 //     output (setup.go, users.go, builddir.go, chroot.go, root.go, sandboxpaths.go, scratch.go).
 //  5. Run the builder, and read its log, until it ends or a limit is reached (run.go, limits.go, log.go,
-//     logmessage.go, executor.go, failure.go).
+//     logmessage.go, executor.go, failure.go). Meanwhile a builder with the feature recursive-nix uses the store
+//     (recursive.go, scope.go), or submits its outputs (submit.go).
 //  6. Check, rewrite, move and register the outputs (outputs.go).
 //  7. Remove everything that the build has created, except the outputs (cleanup.go).
 //
@@ -23,7 +24,8 @@
 //
 // A builder is any program, and may be hostile. In a sandbox it sees its inputs, read-only, and its build directory,
 // and has no network unless the hash of its output is fixed. All its processes have ended before its outputs are
-// read, and no file is written below the root of the sandbox after the builder has started. What it prints is data: a
+// read, and no file is written below the root of the sandbox after the builder has started, except the places for
+// paths that a builder adds with recursive-nix. What it prints is data: a
 // line that looks like a message of Nix reports a phase, a download or a text, and has no other effect.
 //
 // Options can turn the sandbox off. Then the builder can read and change every file that its user can.

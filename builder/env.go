@@ -76,6 +76,9 @@ func (b *build) environment(c *content) []string {
 			env[name] = b.opts.impureEnv(name)
 		}
 	}
+	if b.scope != nil {
+		env["NIX_REMOTE"] = "unix://" + dir + "/" + socketName
+	}
 	env["NIX_LOG_FD"] = "2"
 	env["TERM"] = "xterm-256color"
 

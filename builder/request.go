@@ -1,7 +1,9 @@
 package builder
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"pix/derivation"
@@ -28,6 +30,11 @@ type Request struct {
 	// Watcher observes the build instead of the limits of the options, and ends it by the context of [Builder.Build]. If the
 	// cause of that context is a [*Failure], it is the result. Nil means that the limits of the options apply.
 	Watcher Watcher
+
+	// Serve serves a store to a builder with the feature recursive-nix, until ctx ends, and closes the listener. The
+	// store knows the paths of the scope. Everything that the clients have started ends before Serve returns. Nil makes
+	// such a derivation an error.
+	Serve func(ctx context.Context, l net.Listener, scope *Scope) error
 }
 
 // A Watcher observes the process of a build. Its methods return at once.

@@ -80,12 +80,15 @@ func (b *build) execute(ctx context.Context, req *sandbox.Request) (map[string]s
 	}
 	start := b.startActivity()
 	defer func() { b.handler.HandleEvent(activity.Stop{ID: start}) }()
-	result, err := b.runLimited(ctx, req, file, start)
+	result, err := b.runServed(ctx, req, file, start)
 	if err != nil {
 		return nil, err
 	}
 	if result.ExitCode != 0 {
 		return nil, b.exitFailure(result)
+	}
+	if b.submits() {
+		return b.finishSubmitted(ctx)
 	}
 	return b.finishOutputs(ctx)
 }

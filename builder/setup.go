@@ -27,6 +27,9 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 	if err := b.clearScratch(ctx); err != nil {
 		return nil, err
 	}
+	if err := b.listen(); err != nil {
+		return nil, err
+	}
 	req := b.newRequest(c)
 	for _, name := range sortedKeys(c.files) {
 		if err := b.writeBuilderFile(name, b.rewrites.apply(c.files[name])); err != nil {
@@ -109,6 +112,7 @@ func (b *build) prepareSandbox(ctx context.Context, req *sandbox.Request) (err e
 	if err := b.checkShell(paths); err != nil {
 		return err
 	}
+	b.shareStore(req, paths)
 	b.ownShell = sandbox.IsOwnShell(paths["/bin/sh"].Source)
 	mounts, err := b.mounts(paths)
 	if err != nil {

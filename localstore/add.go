@@ -29,7 +29,7 @@ import (
 
 // AddTextToStore adds a file with the given contents and references, and returns its path.
 func (s *Store) AddTextToStore(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error) {
-	info, err := s.fileInfo(contentSpec{name, storepath.Text, nixhash.SHA256, references}, []byte(contents))
+	info, err := s.fileInfo(contentSpec{name: name, method: storepath.Text, algo: nixhash.SHA256, references: references}, []byte(contents))
 	if err != nil {
 		return "", err
 	}
@@ -40,13 +40,23 @@ func (s *Store) AddTextToStore(ctx context.Context, name, contents string, refer
 // AddToStore adds an object whose path follows from its contents. contents is the file itself for the methods Text and
 // Flat, and a NAR for NAR and Git. AddToStore does not read beyond the end of the NAR.
 func (s *Store) AddToStore(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
-	spec := contentSpec{name, m, a, references}
+	return s.addSpec(ctx, contentSpec{name: name, method: m, algo: a, references: references}, contents, opts)
+}
+
+// AddScanned is [Store.AddToStore] with the references that occur in the contents, among the candidates. A reference is the
+// hash part of a path.
+func (s *Store) AddScanned(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, candidates []storepath.Path, contents io.Reader) (*store.PathInfo, error) {
+	scan := nar.NewRefScanner(candidates)
+	return s.addSpec(ctx, contentSpec{name: name, method: m, algo: a, scan: scan}, io.TeeReader(contents, scan), nil)
+}
+
+func (s *Store) addSpec(ctx context.Context, spec contentSpec, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
 	if err := s.checkSpec(spec); err != nil {
 		return nil, err
 	}
 	repair := opts != nil && opts.Repair
 	add := s.addArchive
-	if m == storepath.Text || m == storepath.Flat {
+	if spec.method == storepath.Text || spec.method == storepath.Flat {
 		add = s.addContents
 	}
 	info, added, err := add(ctx, spec, contents, repair)

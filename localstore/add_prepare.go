@@ -10,6 +10,7 @@ import (
 
 	"pix/localstore/internal/objects"
 	"pix/localstore/internal/temproots"
+	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -24,6 +25,7 @@ type contentSpec struct {
 	method     storepath.Method
 	algo       nixhash.Algorithm
 	references []storepath.Path
+	scan       *nar.RefScanner // if not nil, it has read the contents, and knows the references
 }
 
 // checkSpec returns an error if no object can have such a content address, so that the caller need not read the contents.
@@ -43,14 +45,17 @@ func (s *Store) computedInfo(spec contentSpec, hash nixhash.Hash) (*store.PathIn
 	if err != nil {
 		return nil, err
 	}
-	path, err := s.dir.FixedOutputPath(spec.name, ca, storepath.References{Others: spec.references})
+	references := slices.Clone(spec.references)
+	if spec.scan != nil {
+		references = spec.scan.Found()
+	}
+	path, err := s.dir.FixedOutputPath(spec.name, ca, storepath.References{Others: references})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkPaths(spec.references); err != nil {
+	if err := s.checkPaths(references); err != nil {
 		return nil, err
 	}
-	references := slices.Clone(spec.references)
 	slices.Sort(references)
 	return &store.PathInfo{
 		Path: path, CA: ca, References: slices.Compact(references),

@@ -120,7 +120,7 @@ func (n *nix2350) round(t *testing.T, s *Store, name string) error {
 	rootless := &Store{shared: s.shared}
 	a := &adder{s: rootless}
 	add := func(name, text string, references ...storepath.Path) (storepath.Path, error) {
-		info, err := rootless.fileInfo(contentSpec{name, storepath.Text, nixhash.SHA256, references}, []byte(text))
+		info, err := rootless.fileInfo(contentSpec{name: name, method: storepath.Text, algo: nixhash.SHA256, references: references}, []byte(text))
 		if err != nil {
 			return "", err
 		}

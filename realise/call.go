@@ -94,13 +94,9 @@ func (c *call) load() (*Settings, error) {
 	if c.settings != nil {
 		return c.settings, nil
 	}
-	session, err := openBuildSession(c.ctx, c.store.Store)
+	settings, session, err := c.store.callSettings(c.ctx)
 	if err != nil {
 		return nil, err
-	}
-	settings, err := c.store.opts.Settings(c.ctx, session.Store)
-	if err != nil {
-		return nil, errors.Join(err, session.release())
 	}
 	c.settings, c.session = settings, session
 	c.turns.add(c.store.opts.Slots.most(settings.MaxJobs))

@@ -273,7 +273,7 @@ func (c *call) checkText(drv storepath.Path, text string, inputs []storepath.Pat
 	if other, err := drv.Dir().TextPath(drv.Name(), hash, info.References); err != nil || other != drv {
 		return fmt.Errorf("'%s' is damaged: the path of its contents is '%s'", drv, own)
 	}
-	return nil
+	return c.store.outer.checkInputs(drv, inputs)
 }
 
 // makeInputs makes the inputs of a derivation valid for its goal, and returns how many of them could not be.
@@ -395,6 +395,10 @@ func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 		}
 		return nil, err
 	}
+	if rejected := c.store.outer.reject(req); rejected != nil {
+		c.turns.settle()
+		return rejected, nil
+	}
 	key := keyOf(req, settings)
 	for {
 		result, retry, err := c.executeOnce(key, req, settings)
@@ -408,26 +412,31 @@ func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 // executeOnce begins a build, joins one, or waits until another one of the derivation has ended. The goal is no longer preparing
 // when it returns. With retry, it has no result yet.
 func (c *call) executeOnce(key buildKey, req *builder.Request, settings *Settings) (result *store.BuildResult, retry bool, err error) {
-	cl, other := c.store.running.claim(c, key, nil)
-	if cl != nil || other != nil {
+	b, cl, err := c.store.running.claim(c, key, nil)
+	if b != nil || err != nil {
 		c.turns.settle()
 	} else {
 		if err := c.turns.wait(c.ctx, req.Path); err != nil {
 			return nil, false, err
 		}
 		own := false
-		cl, other = c.store.running.claim(c, key, func() *sharedBuild { own = true; return c.newBuild(key, req, settings) })
+		b, cl, err = c.store.running.claim(c, key, func() *sharedBuild { own = true; return c.newBuild(key, req, settings) })
 		if own {
 			defer c.turns.add(1)
 		} else { // another call was faster
 			c.turns.add(1)
 		}
 	}
+	if err != nil {
+		return cannotBuild(store.InputRejected, req.Path, req.Derivation, err.Error(), false), false, nil
+	}
+	defer c.store.running.leave(c, b)
+	defer c.store.outer.lend(b)()
 	if cl != nil {
 		return c.finish(cl)
 	}
 	select {
-	case <-other:
+	case <-b.done:
 		return nil, true, nil
 	case <-c.ctx.Done():
 		return nil, false, context.Cause(c.ctx)

@@ -45,29 +45,48 @@ func keyOf(req *builder.Request, settings *Settings) buildKey {
 	}
 }
 
-// claim returns a claim on the running build with this key. If another build of the derivation runs, claim returns a
-// channel that is closed when that build ends. If no build runs, claim begins the one that begin returns, unless begin
-// is nil.
-func (r *running) claim(c *call, key buildKey, begin func() *sharedBuild) (cl *claim, other <-chan struct{}) {
+// claim returns the running build of a derivation, and a claim on it unless its key differs or it is ending. If no build
+// runs, claim begins the one that begin returns, unless begin is nil. The caller calls leave when it no longer waits for
+// the build. The error is for a builder that would wait for itself.
+func (r *running) claim(c *call, key buildKey, begin func() *sharedBuild) (b *sharedBuild, cl *claim, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if b := r.builds[key.path]; b != nil {
+	b = r.builds[key.path]
+	switch {
+	case b != nil && c.store.outer.isNeededBy(b):
+		return nil, nil, errNeedsItself
+	case b != nil:
 		if b.key == key && !key.alone {
 			cl = b.join(c)
 		}
-		return cl, b.done
+	case begin == nil:
+		return nil, nil, nil
+	default:
+		if r.builds == nil {
+			r.builds = make(map[storepath.Path]*sharedBuild)
+		}
+		b = begin()
+		r.builds[key.path] = b
+		cl = b.join(c)
+		go b.run(r)
 	}
-	if begin == nil {
-		return nil, nil
+	if n := c.store.outer; n != nil {
+		n.build.inner[b]++
 	}
-	if r.builds == nil {
-		r.builds = make(map[storepath.Path]*sharedBuild)
+	return b, cl, nil
+}
+
+// leave ends what claim has begun.
+func (r *running) leave(c *call, b *sharedBuild) {
+	n := c.store.outer
+	if n == nil {
+		return
 	}
-	b := begin()
-	r.builds[key.path] = b
-	cl = b.join(c)
-	go b.run(r)
-	return cl, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n.build.inner[b]--; n.build.inner[b] == 0 {
+		delete(n.build.inner, b)
+	}
 }
 
 // A sharedBuild is a build of one or more calls.
@@ -79,6 +98,10 @@ type sharedBuild struct {
 	slots   *Slots
 	client  string // gets the slot
 	maxJobs int
+
+	outer *nesting             // the build whose builder began this one, or nil
+	lent  chan *nesting        // builds that wait for this one and lend it their slots
+	inner map[*sharedBuild]int // builds for which the builder waits, with the number of its calls; guarded by running.mu
 
 	ctx    context.Context // ends with the last claim
 	cancel context.CancelCauseFunc
@@ -100,10 +123,11 @@ func (c *call) newBuild(key buildKey, req *builder.Request, settings *Settings) 
 	b := &sharedBuild{
 		key: key, req: *req, session: c.session, build: settings.Executor.Build,
 		slots: c.store.opts.Slots, client: settings.Client, maxJobs: settings.MaxJobs,
+		outer: c.store.outer, lent: make(chan *nesting), inner: make(map[*sharedBuild]int),
 		begun: make(chan struct{}), done: make(chan struct{}),
 	}
 	b.events.space.L = &b.mu
-	b.req.Watcher = b
+	b.req.Watcher, b.req.Serve = b, b.serveStore(c.store.shared, settings)
 	ctx := activity.WithHandler(context.WithoutCancel(c.ctx), b)
 	b.ctx, b.cancel = context.WithCancelCause(store.WithClosureBudget(ctx, b))
 	return b
@@ -115,10 +139,11 @@ func (b *sharedBuild) run(r *running) {
 	var guard parallel.Guard
 	b.err = errExited
 	b.err = guard.Call(func() (err error) {
-		if err = b.slots.acquire(b.ctx, b.client, b.maxJobs); err != nil {
+		release, err := b.acquireSlot()
+		if err != nil {
 			return err
 		}
-		defer b.slots.release(b.client)
+		defer release()
 		close(b.begun)
 		b.result, err = b.build(b.ctx, &b.req)
 		return err

@@ -3,6 +3,7 @@ package realise
 import (
 	"context"
 	"errors"
+	"net"
 
 	"pix/activity"
 	"pix/builder"
@@ -46,6 +47,11 @@ type Settings struct {
 
 	// Executor builds the derivations. It must work until the session ends that [Options.Settings] got.
 	Executor Executor
+
+	// Serve serves s to the clients of a builder with the feature recursive-nix, until ctx ends, and closes the
+	// listener. All calls of s have ended when it returns. A builder with the feature builder-rpc-v0 gets a
+	// [store.OutputSubmitter]. Nil is an error for such builders.
+	Serve func(ctx context.Context, l net.Listener, s store.Store) error
 }
 
 // Options say how a store builds.
@@ -63,7 +69,8 @@ type Options struct {
 type Store struct {
 	store.Store
 	*shared
-	session bool // closing it leaves the others open
+	session bool     // closing it leaves the others open
+	outer   *nesting // the build whose builder uses the store; nil for other callers
 }
 
 // shared is the state that all sessions of a store share.
@@ -103,7 +110,7 @@ func (s *Store) Session(ctx context.Context) (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{Store: below, shared: s.shared, session: true}, nil
+	return &Store{Store: below, shared: s.shared, session: true, outer: s.outer}, nil
 }
 
 // Close closes the store below, or its session.

@@ -47,7 +47,8 @@ type Options struct {
 	NoFeatures bool
 
 	// BuildFeatures are features of [protocol.BuildFeatures] that the server offers in
-	// addition, to a client that is a running build. [protocol.Scanning] needs a
+	// addition, to a client that is a running build. With NoFeatures, [protocol.RealisationWithPath] may be among
+	// them. [protocol.Scanning] needs a
 	// [store.ScanningAdder], and [protocol.OutputSubmission] a [store.OutputSubmitter]. If the
 	// store is not one, the server does not offer the feature. With [protocol.NoSetOptions] the
 	// client has no settings.
@@ -106,7 +107,7 @@ func (o *Options) withDefaults() Options {
 // features returns the features to offer. Build features need a store with the capability. If
 // the store belongs to another daemon, that daemon must have every feature.
 func (c *conn) features() protocol.Features {
-	f := c.opts.BuildFeatures & protocol.BuildFeatures
+	f := c.opts.BuildFeatures & (protocol.BuildFeatures | protocol.RealisationWithPath)
 	if _, ok := store.As[store.ScanningAdder](c.store); !ok {
 		f &^= protocol.Scanning
 	}

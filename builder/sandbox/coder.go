@@ -137,5 +137,6 @@ func (r *Request) code(c *coder) {
 	c.bool(&r.OptionalFilter)
 	c.string(&r.Builtin)
 	c.bytes(&r.Input)
+	c.string(&r.shared)
 	c.bool(&r.oldMounts)
 }

@@ -23,7 +23,8 @@
 //
 // The set-up process makes what the process sees: mounts, /dev, /proc, a loopback interface. It gives up all
 // rights, loads the system call filter and executes the program. A process without namespaces has a reaper
-// as its parent, which kills its descendants when it ends.
+// as its parent, which kills its descendants when it ends. A process with [Request.Live] has a keeper as its parent, which
+// adds mounts while it runs.
 //
 // # Isolation
 //

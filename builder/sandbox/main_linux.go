@@ -18,6 +18,8 @@ func Main() {
 			os.Exit(supervise())
 		case roleReaper:
 			os.Exit(reap())
+		case roleKeeper:
+			os.Exit(keep())
 		case roleSetup:
 			os.Exit(setUp())
 		case roleBuiltin:

@@ -13,12 +13,15 @@ import (
 
 // mountSteps returns the steps that make the file systems of the process.
 func (s *setup) mountSteps() []step {
-	steps := []step{
-		{"making mounts private", func() error { return unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, "") }},
-		{"mounting the root directory " + s.req.Root, s.mountRoot},
+	steps := []step{{"making mounts private", makePrivate}, {"mounting the root directory " + s.req.Root, s.mountRoot}}
+	if s.req.shared != "" { // the keeper has done both, and mounted the shared directory
+		steps = []step{{"opening the root directory " + s.req.Root, s.openRoot}}
 	}
 	ownDev := false
 	for _, dir := range s.req.Writable {
+		if dir == s.req.shared {
+			continue
+		}
 		steps = append(steps, step{"mounting " + dir, func() error { return s.root.bindSelf(dir) }})
 	}
 	for _, m := range s.req.Mounts {
@@ -42,6 +45,8 @@ func (s *setup) mountSteps() []step {
 	}
 	return steps
 }
+
+func makePrivate() error { return unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, "") }
 
 // pivotSteps returns the steps that change to the root directory.
 func (s *setup) pivotSteps() []step {
@@ -76,6 +81,15 @@ func (s *setup) mountRoot() error {
 		return err
 	}
 	if err := unix.Mount(root, root, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return err
+	}
+	return s.openRoot()
+}
+
+// openRoot opens the root directory.
+func (s *setup) openRoot() error {
+	root, err := filepath.EvalSymlinks(s.req.Root)
+	if err != nil {
 		return err
 	}
 	fd, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -21,15 +21,16 @@ type process struct {
 	conn   *os.File // to the supervisor: events; shut down means kill
 	socket *os.File // to the set-up process, or to the reaper
 	log    *os.File // what the process writes
+	mounts *os.File // to the keeper, or nil
 	cgroup *os.File // or nil
-	reaper bool     // it is a reaper, which must end by itself
+	reaper bool     // it is a reaper or a keeper, which must end by itself
 
 	handle atomic.Pointer[os.File] // a pidfd; nil before the start, and on kernels before 5.3
 }
 
 // newProcess returns a process that is not started, and the files that the supervisor gets.
 func newProcess(l *launch, cgroup string) (*process, []*os.File, error) {
-	p := &process{reaper: l.role == roleReaper}
+	p := &process{reaper: l.role == roleReaper || l.role == roleKeeper}
 	theirs, err := p.open(l, cgroup)
 	if err != nil {
 		closeFiles(theirs)
@@ -55,6 +56,12 @@ func (p *process) open(l *launch, cgroup string) (theirs []*os.File, err error) 
 		return theirs, &SetupError{Step: "opening a pseudo terminal", Err: err}
 	}
 	theirs = append(theirs, f)
+	if l.mounts {
+		if p.mounts, f, err = socketPair(unix.SOCK_STREAM); err != nil {
+			return theirs, err
+		}
+		theirs = append(theirs, f)
+	}
 	if cgroup != "" {
 		p.cgroup, err = os.OpenFile(cgroup, unix.O_DIRECTORY, 0)
 	}
@@ -62,7 +69,7 @@ func (p *process) open(l *launch, cgroup string) (theirs []*os.File, err error) 
 }
 
 func (p *process) close() {
-	for _, f := range []*os.File{p.conn, p.socket, p.log, p.cgroup, p.handle.Load()} {
+	for _, f := range []*os.File{p.conn, p.socket, p.log, p.mounts, p.cgroup, p.handle.Load()} {
 		if f != nil {
 			f.Close()
 		}
@@ -208,6 +215,9 @@ func awaitEnd(ended <-chan struct{}) {
 // setUp gives the set-up process the request and lets it execute the program. For a reaper, it returns the report of
 // the program's end.
 func (p *process) setUp(req *Request) (report *event, err error) {
+	if p.mounts != nil {
+		_ = writeMessage(p.mounts, &keeperStart{root: req.Root, dir: req.shared, hostUID: req.HostUID}) // the keeper that has ended sends no greeting
+	}
 	if err := readGreeting(p.socket); err != nil {
 		return nil, fmt.Errorf("%w: the set-up process: %w", ErrLost, err)
 	}
@@ -225,6 +235,9 @@ func (p *process) setUp(req *Request) (report *event, err error) {
 	// none, so the process does not get the byte that it waits for.
 	if p.supervisorEnded() {
 		return nil, ErrLost
+	}
+	if req.Live != nil {
+		defer req.Live.attach(p.mounts)()
 	}
 	if _, err := p.socket.Write([]byte{1}); err != nil {
 		return nil, fmt.Errorf("%w: the set-up process: %w", ErrLost, err)

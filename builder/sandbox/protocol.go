@@ -10,12 +10,13 @@ import (
 
 // greeting is the first thing that a supervisor and a set-up process send. It ends in the version of the messages: a
 // helper of another version is refused before it gets any of them.
-const greeting = "pix sandbox 2\n"
+const greeting = "pix sandbox 3\n"
 
 // Roles are the names by which this program is executed again, as argv[0].
 const (
 	roleSupervisor = "pix-sandbox-supervisor"
 	roleReaper     = "pix-sandbox-reaper"
+	roleKeeper     = "pix-sandbox-keeper"
 	roleSetup      = "pix-sandbox-setup"
 	roleBuiltin    = "pix-sandbox-builtin"
 	roleKill       = "pix-sandbox-kill"
@@ -27,13 +28,14 @@ const (
 	socketFD     = 3 // of a supervisor its control socket; of the others the socket to the caller of Run
 	executableFD = 4 // the executable that runs builtins
 	syncFD       = 5 // of a builtin: to its set-up process
+	mountsFD     = 5 // of a keeper: to the caller of Run, for mounts
 )
 
 // A launch asks the supervisor to start a process in a role.
 type launch struct {
 	role                  string
 	namespaces, network   bool
-	cgroup                bool // a descriptor of the cgroup follows
+	mounts, cgroup        bool // a descriptor for mounts, or of the cgroup, follows
 	uid, gid              int
 	hostUID, hostGID, ids int
 	remount               string
@@ -43,6 +45,7 @@ func (l *launch) code(c *coder) {
 	c.string(&l.role)
 	c.bool(&l.namespaces)
 	c.bool(&l.network)
+	c.bool(&l.mounts)
 	c.bool(&l.cgroup)
 	for _, p := range []*int{&l.uid, &l.gid, &l.hostUID, &l.hostGID, &l.ids} {
 		c.int(p)

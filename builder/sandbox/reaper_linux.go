@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"runtime"
@@ -18,10 +19,16 @@ import (
 // forever.
 func reap() int {
 	runtime.LockOSThread() // the thread that forks: see supervise
+	return reapSetUp(nil, 0)
+}
+
+// reapSetUp starts a set-up process with new namespaces and reaps it, or reports an error that has happened before.
+func reapSetUp(before error, namespaces uintptr) int {
 	syscall.CloseOnExec(socketFD)
 	syscall.CloseOnExec(executableFD)
 	socket := os.NewFile(socketFD, "socket")
 	null, err := os.Open(os.DevNull)
+	err = errors.Join(before, err)
 	if err == nil {
 		err = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	}
@@ -30,12 +37,16 @@ func reap() int {
 		child, err = os.StartProcess("/proc/self/exe", []string{roleSetup}, &os.ProcAttr{
 			Env:   []string{},
 			Files: []*os.File{null, os.Stdout, os.Stderr, socket, os.NewFile(executableFD, "executable")},
-			Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+			Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: namespaces},
 		})
 	}
 	if err != nil {
 		_, _ = io.WriteString(socket, greeting)
-		_ = writeMessage(socket, failure("starting a process", err))
+		step := "starting a process"
+		if e, ok := errors.AsType[*stepError](err); ok {
+			step, err = e.step, e.err
+		}
+		_ = writeMessage(socket, failure(step, err))
 		return 1
 	}
 	// The caller treats the end of the output as the end of the process, so the reaper must not hold the output.

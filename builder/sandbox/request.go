@@ -76,6 +76,11 @@ type Request struct {
 	Builtin string
 	Input   []byte
 
+	// Live adds mounts while the process runs. It needs Root, and Linux 5.12; nil is none.
+	Live *Live
+
+	shared string // the directory of Live
+
 	// oldMounts uses the mount calls of kernels before 5.12.
 	oldMounts bool
 }
@@ -129,6 +134,9 @@ func (r *Request) check() error {
 		if path.Clean(m.Target) == "/" {
 			return fmt.Errorf("sandbox: %q cannot be mounted at the root directory", m.Source)
 		}
+	}
+	if r.Live != nil && (r.Root == "" || r.Builtin != "" || !slices.Contains(r.Writable, r.Live.dir)) {
+		return fmt.Errorf("sandbox: mounts can be added only below a writable directory of a program with namespaces")
 	}
 	if path.Clean(r.Root) == "/" {
 		return fmt.Errorf("sandbox: a sandbox cannot have the root directory of this machine, because files are made in its root directory")

@@ -50,6 +50,9 @@ func (r *Runner) Run(ctx context.Context, req *Request, log io.Writer) (*Result,
 	if own.Root != "" {
 		l.role, l.namespaces = roleSetup, true
 	}
+	if own.Live != nil {
+		l.role, l.mounts, own.shared = roleKeeper, true, own.Live.dir
+	}
 	p, err := r.start(ctx, l, own.Cgroup)
 	if err != nil {
 		return nil, withAdvice(err)

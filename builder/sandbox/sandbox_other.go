@@ -31,6 +31,9 @@ func (r *Runner) KillUser(ctx context.Context, uid, gid int) error { return errS
 // Examine returns an error: processes run on Linux only.
 func (r *Runner) Examine(ctx context.Context, uid, gid int) (*Findings, error) { return nil, errSystem }
 
+// Mount returns an error: processes run on Linux only.
+func (l *Live) Mount(ctx context.Context, source, target string) error { return errSystem }
+
 // Close has no effect.
 func (r *Runner) Close() error { return nil }
 

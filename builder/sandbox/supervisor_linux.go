@@ -18,6 +18,7 @@ type job struct {
 	conn   *os.File // to the caller, for events; the process must end when the caller closes it
 	socket *os.File // for the process itself
 	output *os.File
+	mounts *os.File // for mounts of a keeper, or nil
 	cgroup *os.File
 }
 
@@ -47,7 +48,7 @@ func supervise() int {
 	go func() {
 		defer close(jobs)
 		for {
-			data, files, err := receiveFiles(control, maxLaunch, 4)
+			data, files, err := receiveFiles(control, maxLaunch, 5)
 			if err != nil {
 				return
 			}
@@ -110,16 +111,18 @@ func newJob(data []byte, files []*os.File) (*job, error) {
 	if err := decode(data, &j.launch); err != nil {
 		return nil, err
 	}
-	want := 3
-	if j.launch.cgroup {
-		want = 4
+	wanted := []**os.File{&j.conn, &j.socket, &j.output}
+	if j.launch.mounts {
+		wanted = append(wanted, &j.mounts)
 	}
-	if len(files) != want {
+	if j.launch.cgroup {
+		wanted = append(wanted, &j.cgroup)
+	}
+	if len(files) != len(wanted) {
 		return nil, errMalformed
 	}
-	j.conn, j.socket, j.output = files[0], files[1], files[2]
-	if want == 4 {
-		j.cgroup = files[3]
+	for i, f := range files {
+		*wanted[i] = f
 	}
 	return j, nil
 }
@@ -137,9 +140,10 @@ func (s *supervisor) start(j *job) {
 	attr := s.attributes(j)
 	attr.PidFD = &pidfd
 	step, process, err := s.startProcess(j, attr)
-	closeFiles([]*os.File{j.output, j.socket})
-	if j.cgroup != nil {
-		j.cgroup.Close()
+	for _, f := range []*os.File{j.output, j.socket, j.mounts, j.cgroup} {
+		if f != nil {
+			f.Close()
+		}
 	}
 	if err != nil {
 		_ = sendFiles(j.conn, encode(failure(step, err)))
@@ -189,11 +193,11 @@ func closePipes() {
 
 // fork starts the process of a job. Its error does not contain the name of this program.
 func (s *supervisor) fork(j *job, attr *syscall.SysProcAttr) (*os.Process, error) {
-	process, err := os.StartProcess("/proc/self/exe", j.arguments(), &os.ProcAttr{
-		Env:   []string{},
-		Files: []*os.File{s.null, j.output, j.output, j.socket, s.executable},
-		Sys:   attr,
-	})
+	files := []*os.File{s.null, j.output, j.output, j.socket, s.executable}
+	if j.mounts != nil {
+		files = append(files, j.mounts)
+	}
+	process, err := os.StartProcess("/proc/self/exe", j.arguments(), &os.ProcAttr{Env: []string{}, Files: files, Sys: attr})
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		err = pathErr.Err
 	}
@@ -218,7 +222,7 @@ func (s *supervisor) diagnose(j *job, err error) (string, error) {
 	trials := []trial{{"a user namespace", user}, {"mapping users and groups", mapped}, {"keeping capabilities", &capable}}
 	for what, flag := range map[string]uintptr{
 		"a mount namespace": syscall.CLONE_NEWNS, "a PID namespace": syscall.CLONE_NEWPID, "an IPC namespace": syscall.CLONE_NEWIPC,
-		"a UTS namespace": syscall.CLONE_NEWUTS, "a network namespace": whole.Cloneflags & syscall.CLONE_NEWNET,
+		"a UTS namespace": syscall.CLONE_NEWUTS, "a network namespace": innerNamespaces(j.network) & syscall.CLONE_NEWNET,
 	} {
 		attr := *mapped
 		attr.Cloneflags |= flag
@@ -241,8 +245,11 @@ func (s *supervisor) diagnose(j *job, err error) (string, error) {
 
 // arguments returns the arguments of the process.
 func (j *job) arguments() []string {
-	if j.role == roleKill {
+	switch j.role {
+	case roleKill:
 		return []string{j.role, strconv.Itoa(j.hostUID), strconv.Itoa(j.hostGID)}
+	case roleKeeper:
+		return []string{j.role, strconv.FormatBool(j.network)}
 	}
 	return []string{j.role}
 }
@@ -252,9 +259,9 @@ func (s *supervisor) attributes(j *job) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if j.namespaces {
 		attr.Pdeathsig = syscall.SIGKILL
-		attr.Cloneflags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS
-		if !j.network {
-			attr.Cloneflags |= syscall.CLONE_NEWNET
+		attr.Cloneflags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS
+		if j.role != roleKeeper { // its child gets them
+			attr.Cloneflags |= innerNamespaces(j.network)
 		}
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: j.uid, HostID: j.hostUID, Size: j.ids}}
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: j.gid, HostID: j.hostGID, Size: j.ids}}
@@ -268,11 +275,20 @@ func (s *supervisor) attributes(j *job) *syscall.SysProcAttr {
 	return attr
 }
 
+// innerNamespaces returns the flags of the namespaces that a keeper does not share with its process.
+func innerNamespaces(network bool) uintptr {
+	flags := uintptr(syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS)
+	if !network {
+		flags |= syscall.CLONE_NEWNET
+	}
+	return flags
+}
+
 // watch waits for the end of a process and reports it. If the caller closes the connection before, a process with
-// namespaces is killed; a reaper sees the end of its own socket, and kills its descendants before it ends.
+// namespaces is killed; a reaper, or a keeper, sees the end of its own socket, and kills its descendants before it ends.
 func watch(j *job, process *os.Process) {
 	defer j.conn.Close()
-	if j.role != roleReaper {
+	if j.role != roleReaper && j.role != roleKeeper {
 		go func() {
 			for {
 				if _, _, err := receiveFiles(j.conn, 1, 0); err != nil {

@@ -128,6 +128,13 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 		if o.SecretKeys, err = secretKeys(r.Words("secret-key-files")); err != nil {
 			return nil, err
 		}
+		submits := hasFeature(r, "dynamic-derivations") && store.RulesOf(s) == store.Rules236
+		if submits {
+			o.SystemFeatures = append(o.SystemFeatures, "builder-rpc-v0") // as in Nix 2.36
+		}
+		if submits || hasFeature(r, "recursive-nix") {
+			settings.Serve = pix.ServeBuilder
+		}
 		settings.Limits, settings.BuildKey = o.Limits(), o.Key(conf.Get("impure-env").Text)
 		settings.Executor, err = pix.NewBuilder(s, o)
 		return settings, err
@@ -182,8 +189,10 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 		PollInterval:  r.Seconds("build-poll-interval"),
 		ImpureEnv:     a.impureEnv(conf, c.open.serving),
 	}
-	if hasFeature(r, "ca-derivations") {
-		o.SystemFeatures = append(o.SystemFeatures, "ca-derivations") // as in Nix
+	for _, feature := range []string{"ca-derivations", "recursive-nix"} { // as in Nix
+		if hasFeature(r, feature) {
+			o.SystemFeatures = append(o.SystemFeatures, feature)
+		}
 	}
 	if r.Bool("run-diff-hook") {
 		o.DiffHook = r.Text("diff-hook")

@@ -36,6 +36,7 @@ var commands = map[string]func(args []string){
 	"procsys":    procsys,
 	"write":      func(args []string) { report(args[0], os.WriteFile(args[0], nil, 0o644)) },
 	"flood":      flood,
+	"await":      await,
 	"drain":      func([]string) { io.Copy(io.Discard, os.Stdin) },
 }
 
@@ -107,6 +108,29 @@ func inputs(args []string) {
 	if err := c.Run(); err != nil {
 		report("nested", err)
 	}
+}
+
+// await waits until args[0] and args[1] appear. It prints the second one and the processes, and then tries to change the first.
+func await(args []string) {
+	fmt.Println("ready")
+	for range 1000 {
+		_, err := os.Lstat(args[1])
+		if _, dir := os.Lstat(args[0] + "/file"); dir == nil && err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	text, err := os.ReadFile(args[1])
+	report("read "+string(text), err)
+	processes, _ := os.ReadDir("/proc")
+	n := 0
+	for _, p := range processes {
+		if _, err := strconv.Atoi(p.Name()); err == nil {
+			n++
+		}
+	}
+	fmt.Printf("processes: %d\n", n)
+	inputs(args)
 }
 
 // nested does the same in a user namespace, as its root.
