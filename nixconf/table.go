@@ -61,6 +61,7 @@ var obeyed = []Setting{
 	{Name: "narinfo-cache-negative-ttl", Type: Uint32, Default: "3600", Who: TrustedClient, By: "binarycache"},
 	{Name: "narinfo-cache-positive-ttl", Type: Uint32, Default: "2592000", Who: TrustedClient, By: "binarycache"},
 	{Name: "netrc-file", Type: Path, Default: "/etc/nix/netrc", Who: TrustedClient, By: "binarycache, builder"},
+	{Name: "post-build-hook", Type: String, Who: TrustedClient, By: "builder"},
 	{Name: "pre-build-hook", Type: String, Who: TrustedClient, By: "builder"},
 	{Name: "require-drop-supplementary-groups", Type: Bool, Default: "true", Who: TrustedClient, By: "builder"},
 	{Name: "require-sigs", Type: Bool, Default: "true", Who: TrustedClient, By: "localstore, substitute"},
@@ -97,7 +98,6 @@ var ofBuilds = []Setting{
 	{Name: "builders-use-substitutes", Type: Bool, Default: "false", Who: TrustedClient, Reason: noRemote},
 	{Name: "compress-build-log", Aliases: []string{"build-compress-log"}, Type: Bool, Default: "true", Who: TrustedClient, Reason: "pix writes build logs uncompressed, and reads all forms"},
 	{Name: "external-builders", Type: ExternalBuilders, Default: "[]", Who: TrustedClient, Reason: "pix runs each builder itself, in its sandbox"},
-	{Name: "post-build-hook", Type: String, Who: TrustedClient, Reason: "pix runs no program after a build; pix copy uploads paths"},
 	{Name: "sandbox-fallback", Type: Bool, Default: "true", Who: TrustedClient, Reason: "sandbox alone decides: a build that needs a sandbox fails where there is none"},
 }
 

@@ -36,5 +36,7 @@
 // derivations does not keep others waiting for long. Two calls that need the same derivation build it once: the
 // second call waits, without a slot, until the first one ends, and finds the outputs valid.
 //
+// [Settings.AfterBuild] runs after each build, outside its slot, so a slow hook delays only what needs the outputs.
+//
 // Sources: src/libstore/build/worker.cc, derivation-goal.cc and derivation-building-goal.cc in Nix 2.34.8.
 package realise

@@ -195,6 +195,9 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 	if err == nil && result.Status.Succeeded() {
 		err = c.register(g.drv, d, resolve, result.Outputs)
 	}
+	if err == nil {
+		err = c.afterBuild(req.Path, result)
+	}
 	return result, err
 }
 
@@ -411,7 +414,11 @@ func (c *call) buildBasic(path storepath.Path, d *derivation.Derivation) (*store
 		return dependencyFailed(path, d, failed), nil
 	}
 	c.turns.prepare()
-	return c.execute(&builder.Request{Path: path, Derivation: d, Mode: c.mode})
+	result, err := c.execute(&builder.Request{Path: path, Derivation: d, Mode: c.mode})
+	if err == nil {
+		err = c.afterBuild(path, result)
+	}
+	return result, err
 }
 
 // cannotBuild returns the result of a derivation that was not run, in the words of Nix.

@@ -39,6 +39,8 @@ type world struct {
 	now, most atomic.Int32 // builds that run now, and the largest number of those
 	build     func(ctx context.Context, name string) *store.BuildResult
 	inspect   func(*derivation.Derivation) // gets each derivation that is built
+
+	after func(ctx context.Context, drv storepath.Path, outputs []storepath.Path) error
 }
 
 func newWorld(t *testing.T) *world {
@@ -53,7 +55,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) store() *realise.Store {
 	return realise.New(w.local, &realise.Options{Slots: w.slots, Settings: func(ctx context.Context, s store.Store) (*realise.Settings, error) {
 		client, _ := ctx.Value(clientKey{}).(string)
-		return &realise.Settings{Client: client, MaxJobs: w.jobs, KeepGoing: w.keep, Executor: &executor{w, s}}, nil
+		return &realise.Settings{Client: client, MaxJobs: w.jobs, KeepGoing: w.keep, Executor: &executor{w, s}, AfterBuild: w.after}, nil
 	}})
 }
 

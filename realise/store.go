@@ -34,6 +34,11 @@ type Settings struct {
 
 	// Executor builds the derivations.
 	Executor Executor
+
+	// AfterBuild is called after each build with the derivation that was built, and all of its outputs, which are valid. It
+	// runs without a slot, on a goroutine of its own. Everything that needs the outputs waits for it. Its error ends the
+	// call, also with KeepGoing. Nil does nothing. [builder.PostBuildHook] is Nix's hook.
+	AfterBuild func(ctx context.Context, drv storepath.Path, outputs []storepath.Path) error
 }
 
 // Options say how a store builds.

@@ -128,6 +128,9 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 		if o.SecretKeys, err = secretKeys(r.Words("secret-key-files")); err != nil {
 			return nil, err
 		}
+		if hook := a.postBuildHook(conf, r); hook != nil {
+			settings.AfterBuild = hook.Run
+		}
 		settings.Executor, err = pix.NewBuilder(s, o)
 		return settings, err
 	}
