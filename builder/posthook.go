@@ -71,7 +71,7 @@ func (h *PostBuildHook) run(ctx context.Context, drv storepath.Path, outputs []s
 	w.Close()
 	if err != nil {
 		// As in Nix, where the new process prints the reason and exits with 1.
-		fmt.Fprintf(lines, "error: executing '%s': %s\n", h.Program, startReason(err))
+		fmt.Fprintf(lines, "error: executing %q: %s\n", h.Program, startReason(err))
 		return fmt.Errorf("program %q %s", h.Program, describeExit(1, 0))
 	}
 	ended := make(chan struct{})

@@ -98,7 +98,7 @@ func TestPostBuildHookMissing(t *testing.T) {
 	if text := errorText(err); text != `program "/nonexistent/hook" failed with exit code 1` {
 		t.Error(text)
 	}
-	if !slices.Equal(lines, []string{"error: executing '/nonexistent/hook': No such file or directory"}) {
+	if !slices.Equal(lines, []string{"error: executing \"/nonexistent/hook\": No such file or directory"}) {
 		t.Errorf("%q", lines)
 	}
 }
