@@ -18,6 +18,9 @@
 // A substituter may fail although the plan relied on it. Then the derivation fails with the status TransientFailure.
 // With the setting fallback, the store below reports MiscFailure instead, and the derivation is built.
 //
+// If the store below collects garbage when its disk is nearly full (CollectIfFull of package localstore), it gets the
+// opportunity before and during each build. Temporary roots protect what the call needs.
+//
 // # Paths that depend on contents
 //
 // An output can be content-addressed, and then its path is known only after its build. A derivation that needs such an output is

@@ -364,7 +364,7 @@ func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 	}
 	defer c.store.opts.Slots.release(settings.Client)
 	c.report.began()
-	result, err := settings.Executor.Build(c.ctx, req)
+	result, err := c.build(settings.Executor, req)
 	c.report.ended(err == nil && result.Status.Succeeded())
 	return result, err
 }
