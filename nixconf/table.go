@@ -10,7 +10,7 @@ const (
 	noEvaluation = "pix does not evaluate the Nix language"
 	noFlakes     = "pix does not fetch flakes and their inputs"
 	noNix        = "it configures a Nix command that pix does not have"
-	noRemote     = "pix builds on this machine only"
+	noHook       = "pix connects to the machines of builders itself"
 )
 
 // obeyed are the settings that pix implements.
@@ -24,6 +24,8 @@ var obeyed = []Setting{
 	{Name: "build-dir", Type: OptionalPath, Who: TrustedClient, By: "builder"},
 	{Name: "build-poll-interval", Type: Uint32, Default: "5", Who: AnyClient, By: "builder"},
 	{Name: "build-users-group", Type: String, Default: "nixbld", By: "builder, server"},
+	{Name: "builders", Type: String, Default: "@/etc/nix/machines", Who: TrustedClient, By: "realise"},
+	{Name: "builders-use-substitutes", Type: Bool, Default: "false", Who: TrustedClient, By: "realise"},
 	{Name: "connect-timeout", Type: Uint64, Default: "15", Who: AnyClient, By: "binarycache"},
 	{Name: "cores", Aliases: []string{"build-cores"}, Type: Uint32, Default: "0", Who: AnyClientField, By: "builder"},
 	{Name: "diff-hook", Type: OptionalPath, Who: TrustedClient, By: "builder"},
@@ -92,10 +94,8 @@ var obeyed = []Setting{
 // ofBuilds are settings for builds that pix does not need.
 var ofBuilds = []Setting{
 	{Name: "allow-new-privileges", Type: Bool, Default: "false", Who: TrustedClient, Reason: "a builder never gets rights that the caller lacks"},
-	{Name: "build-hook", Type: Words, Default: "nix __build-remote", Who: TrustedClient, Reason: noRemote},
-	{Name: "build-hook-kill-timeout", Type: Uint32, Default: "500", Who: TrustedClient, Reason: noRemote},
-	{Name: "builders", Type: String, Default: "@/etc/nix/machines", Who: TrustedClient, Reason: noRemote},
-	{Name: "builders-use-substitutes", Type: Bool, Default: "false", Who: TrustedClient, Reason: noRemote},
+	{Name: "build-hook", Type: Words, Default: "nix __build-remote", Who: TrustedClient, Reason: noHook},
+	{Name: "build-hook-kill-timeout", Type: Uint32, Default: "500", Who: TrustedClient, Reason: noHook},
 	{Name: "compress-build-log", Aliases: []string{"build-compress-log"}, Type: Bool, Default: "true", Who: TrustedClient, Reason: "pix writes build logs uncompressed, and reads all forms"},
 	{Name: "external-builders", Type: ExternalBuilders, Default: "[]", Who: TrustedClient, Reason: "pix runs each builder itself, in its sandbox"},
 	{Name: "sandbox-fallback", Type: Bool, Default: "true", Who: TrustedClient, Reason: "sandbox alone decides: a build that needs a sandbox fails where there is none"},

@@ -340,8 +340,8 @@ func (c *call) inputs(d *derivation.Derivation) (map[storepath.Path]map[string]s
 	return inputs, nil
 }
 
-// execute waits for a slot, and builds. The goal is preparing when it is called.
-func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
+// executeHere waits for a slot of this machine, and builds. The goal is preparing when it is called.
+func (c *call) executeHere(req *builder.Request) (*store.BuildResult, error) {
 	settings, err := c.load()
 	if err != nil || settings.MaxJobs < 1 {
 		c.turns.settle()

@@ -7,6 +7,7 @@ import (
 	"pix/activity"
 	"pix/builder"
 	"pix/derivation"
+	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
@@ -35,6 +36,9 @@ type Settings struct {
 	// Executor builds the derivations.
 	Executor Executor
 
+	// Remote are the settings for builds on other machines; nil builds everything here. Builds on other machines take no slot.
+	Remote *Remote
+
 	// AfterBuild is called after each build with the derivation that was built, and all of its outputs, which are valid. It
 	// runs without a slot, on a goroutine of its own. Everything that needs the outputs waits for it. Its error ends the
 	// call, also with KeepGoing. Nil does nothing. [builder.PostBuildHook] is Nix's hook.
@@ -47,7 +51,10 @@ type Options struct {
 	// session of it. Settings runs only if the call has a derivation to build.
 	Settings func(ctx context.Context, s store.Store) (*Settings, error)
 
-	// Slots limit the builds of all calls; nil limits each call by its own settings only.
+	// OpenMachine opens the store of a machine of [Settings.Remote]. The store builds derivations.
+	OpenMachine func(ctx context.Context, m *nixconf.Machine) (store.Store, error)
+
+	// Slots limit the builds of all calls on this machine; nil limits each call by its own settings only.
 	Slots *Slots
 }
 
@@ -60,8 +67,9 @@ type Store struct {
 
 // shared is the state that all sessions of a store share.
 type shared struct {
-	opts    Options
-	running running
+	opts     Options
+	running  running
+	machines machines
 }
 
 var (
@@ -103,7 +111,10 @@ func (s *Store) Close() error {
 	if _, has := store.As[store.Sessioner](s.Store); s.session && !has {
 		return nil
 	}
-	return s.Store.Close()
+	if s.session {
+		return s.Store.Close()
+	}
+	return errors.Join(s.machines.close(), s.Store.Close())
 }
 
 // BuildPaths makes paths valid by substituting or building. The error is a [*store.BuildError]. For one failure it

@@ -131,6 +131,9 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 		if hook := a.postBuildHook(conf, r); hook != nil {
 			settings.AfterBuild = hook.Run
 		}
+		if settings.Remote, err = remoteSettings(r); err != nil {
+			return nil, &usageError{err}
+		}
 		settings.Executor, err = pix.NewBuilder(s, o)
 		return settings, err
 	}
