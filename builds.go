@@ -21,6 +21,9 @@ type Builds struct {
 	// KeepGoing continues after a failure with everything that does not depend on it.
 	KeepGoing bool
 
+	// Remote are the settings for builds on other machines; nil builds everything on this one.
+	Remote *realise.Remote
+
 	// Options are the options of each build. If their Shell is "", builders get a shell of this machine: see
 	// [sandbox.FindShell]. With recursive-nix among their SystemFeatures, builders that require it can use the store.
 	Options builder.Options
@@ -46,11 +49,12 @@ func (o *Options) withBuilds(s store.Store, local *localstore.Options) store.Sto
 		settings = func(ctx context.Context, s store.Store) (*realise.Settings, error) {
 			executor, err := NewBuilder(s, &b.Options)
 			return &realise.Settings{
-				MaxJobs: b.MaxJobs, KeepGoing: b.KeepGoing, Limits: b.Options.Limits(), Executor: executor, Serve: ServeBuilder,
+				MaxJobs: b.MaxJobs, KeepGoing: b.KeepGoing, Remote: b.Remote, Limits: b.Options.Limits(),
+				Executor: executor, Serve: ServeBuilder,
 			}, err
 		}
 	}
-	return realise.New(s, &realise.Options{Settings: settings, Slots: slots})
+	return realise.New(s, &realise.Options{Settings: settings, Slots: slots, OpenMachine: o.openMachine})
 }
 
 // NewBuilder returns a builder for a store in a directory, or for one that wraps it. The error is a

@@ -64,7 +64,8 @@ type output struct {
 	name    string
 	path    storepath.Path // the final path; "" if it depends on the contents
 	scratch storepath.Path // the path that the builder writes to
-	valid   bool           // path was valid before the build
+	known   storepath.Path // the path that an earlier build has registered, if path is ""
+	valid   bool           // path or known was valid before the build
 	corrupt bool           // in a repair: path is valid, but its object is damaged
 }
 

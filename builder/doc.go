@@ -48,6 +48,8 @@
 //   - Lock files do not stay after a failure.
 //   - Build directories that a killed process has left are removed.
 //   - A line of a log is at most 1 MiB long, and the lines in a message at most 2 MiB together.
+//   - A pre-build hook or a diff hook may write 4 MiB to each of its outputs. A post-build hook ends with its own process:
+//     Nix waits until all its background processes have closed its output.
 //   - A builder that closes its output has a second to exit. Nix kills it at once, so a builder whose last step is a tool that
 //     closes its output before it exits, as GNU's tools do, fails at random on a busy machine.
 //   - The reason why a line that begins with @nix is no message has other words.

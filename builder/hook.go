@@ -3,9 +3,7 @@ package builder
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
 	"syscall"
 	"time"
@@ -26,19 +24,24 @@ type hook struct {
 // output open.
 const hookGrace = 500 * time.Millisecond
 
+// maxHookOutput is how many bytes a hook may write to each of its outputs. They are kept in memory until it ends.
+const maxHookOutput = 4 << 20
+
 // runHook runs a hook, and returns its standard output. It reports the standard error line by line. When ctx is done,
 // it kills the process group of the hook.
 func (b *build) runHook(ctx context.Context, h *hook) (output string, err error) {
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, h.program, h.args...)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	exceeded := func() {
+		stop(fmt.Errorf("program %q killed after writing more than %d bytes of output", h.program, maxHookOutput))
+	}
+	stdout, stderr := &boundedBuffer{exceeded: exceeded}, &boundedBuffer{exceeded: exceeded}
+	cmd := groupCommand(ctx, h.program, h.args...)
 	cmd.Dir = h.dir
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = hookGrace
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if h.user != nil {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(h.user.uid), Gid: uint32(h.user.gid)}
 	}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err = cmd.Run()
 	for line := range strings.Lines(stderr.String()) {
 		b.say(activity.LevelError, strings.TrimSuffix(line, "\n"))
@@ -46,12 +49,57 @@ func (b *build) runHook(ctx context.Context, h *hook) (output string, err error)
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
 	}
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		status, _ := exit.Sys().(syscall.WaitStatus)
-		return stdout.String(), fmt.Errorf("program %q %s", h.program, describeExit(status.ExitStatus(), int(status.Signal())))
+	return stdout.String(), exitError(h.program, err)
+}
+
+// A boundedBuffer keeps the first maxHookOutput bytes, and calls exceeded when more are written.
+type boundedBuffer struct {
+	strings.Builder
+	exceeded func()
+}
+
+func (b *boundedBuffer) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxHookOutput {
+		b.exceeded()
+		return len(p), nil // an error would end the copying, and the hook would get a signal before it is killed
 	}
-	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil
+	return b.Builder.Write(p)
+}
+
+// A lineWriter reports the lines of a text. A line that is longer than maxLogLine is reported as several ones.
+type lineWriter struct {
+	report func(line string)
+	line   []byte
+}
+
+func (w *lineWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		part := p[:min(len(p), maxLogLine-len(w.line))]
+		end := bytes.IndexByte(part, '\n')
+		if end >= 0 {
+			part = part[:end]
+		}
+		w.line = append(w.line, part...)
+		p = p[len(part):]
+		if end >= 0 {
+			p = p[1:]
+		}
+		if end >= 0 || len(w.line) == maxLogLine {
+			w.flush()
+		}
 	}
-	return stdout.String(), err
+	return n, nil
+}
+
+func (w *lineWriter) flush() {
+	w.report(string(w.line))
+	w.line = w.line[:0]
+}
+
+// end reports a last line without a line feed.
+func (w *lineWriter) end() {
+	if len(w.line) > 0 {
+		w.flush()
+	}
 }

@@ -152,7 +152,7 @@ func (f *finisher) takeAll(ctx context.Context) error {
 	defer dir.Close()
 	for _, o := range f.outputs {
 		if !f.isWanted(o) {
-			f.finals[o.scratch] = o.path
+			f.finals[o.scratch] = o.lastPath()
 			continue
 		}
 		m := &made{output: o, file: f.outputFile(o)}

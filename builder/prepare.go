@@ -133,15 +133,19 @@ func (b *build) lock(ctx context.Context) (Locks, error) {
 
 // checkValid sets which outputs are valid and, for a repair, which of the valid ones are damaged.
 func (b *build) checkValid(ctx context.Context) (allValid bool, err error) {
+	if err := b.findKnown(ctx); err != nil {
+		return false, err
+	}
 	allValid = true
 	for _, o := range b.outputs {
-		if o.path != "" && b.kind != derivation.Impure {
-			if o.valid, err = b.store.IsValidPath(ctx, o.path); err != nil {
+		path := o.lastPath()
+		if path != "" && b.kind != derivation.Impure {
+			if o.valid, err = b.store.IsValidPath(ctx, path); err != nil {
 				return false, err
 			}
 		}
 		if o.valid && b.req.Mode == store.BuildRepair {
-			o.valid, err = b.isWhole(ctx, o.path)
+			o.valid, err = b.isWhole(ctx, path)
 			o.corrupt = !o.valid
 			if err != nil {
 				return false, err
@@ -202,7 +206,7 @@ func (b *build) validOutputs() map[string]store.Realisation {
 	outputs := map[string]store.Realisation{}
 	for _, o := range b.outputs {
 		if o.valid {
-			outputs[o.name] = store.Realisation{OutPath: o.path}
+			outputs[o.name] = store.Realisation{OutPath: o.lastPath()}
 		}
 	}
 	return outputs

@@ -126,6 +126,8 @@ func TestPreBuildHook(t *testing.T) {
 		"exit 3":             fmt.Sprintf("program %q failed with exit code 3", hook),
 		"kill -9 $$":         fmt.Sprintf("program %q failed due to signal 9 (Killed)", hook),
 		"sleep 100 & exit 3": fmt.Sprintf("program %q failed with exit code 3", hook),
+		"yes":                fmt.Sprintf("program %q killed after writing more than 4194304 bytes of output", hook),
+		"yes >&2":            fmt.Sprintf("program %q killed after writing more than 4194304 bytes of output", hook),
 	} {
 		script(text)
 		if _, _, err := p.build(p.script("y", "", nil)); err == nil || err.Error() != want {

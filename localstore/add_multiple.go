@@ -34,7 +34,7 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 		opts = new(store.AddOptions)
 	}
 	ctx = forGoroutines(ctx)
-	if err := s.collectIfFull(ctx); err != nil {
+	if err := s.CollectIfFull(ctx); err != nil {
 		return err
 	}
 	failures := new(store.Failures)
@@ -55,7 +55,7 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 			}
 			b.cleanUp() // removes an empty directory
 			b = s.newBatch(ctx, opts, failures)
-			err = s.collectIfFull(ctx)
+			err = s.CollectIfFull(ctx)
 		}
 		if err != nil {
 			return failures.Err(b.finishEarly(err))

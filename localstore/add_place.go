@@ -24,7 +24,7 @@ import (
 // exists, it changes nothing and returns [fs.ErrExist].
 func (s *Store) placeAndRegister(ctx context.Context, roots temproots.Held, info *store.PathInfo, repair bool, create func(name string) error) (added bool, err error) {
 	if !repair { // a repair runs while VerifyStore keeps collectors out, so a collection would wait forever
-		if err := s.collectIfFull(ctx); err != nil {
+		if err := s.CollectIfFull(ctx); err != nil {
 			return false, err
 		}
 	}

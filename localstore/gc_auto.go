@@ -10,7 +10,7 @@ import (
 	"pix/store"
 )
 
-// An autoGC collects garbage before an object is added, if the disk is nearly full. See LocalStore::autoGC in Nix's
+// An autoGC collects garbage before an object is added and while derivations are built, if the disk is nearly full. See LocalStore::autoGC in Nix's
 // src/libstore/gc.cc.
 type autoGC struct {
 	sem     chan struct{} // of capacity 1: a mutex whose Lock a context can interrupt
@@ -23,10 +23,10 @@ func newAutoGC() autoGC {
 	return autoGC{sem: make(chan struct{}, 1), free: freeSpace, left: math.MaxUint64}
 }
 
-// collectIfFull collects garbage if less than [Options.MinFree] is free. A call during a collection waits for the
-// collection. If the collection fails, collectIfFull logs a warning and returns nil, because the disk may still have
+// CollectIfFull collects garbage if less than [Options.MinFree] is free. A call during a collection waits for the
+// collection. If the collection fails, CollectIfFull logs a warning and returns nil, because the disk may still have
 // enough space. The caller must not hold a lock that a collector waits for.
-func (s *Store) collectIfFull(ctx context.Context) error {
+func (s *Store) CollectIfFull(ctx context.Context) error {
 	if s.opts.MinFree == 0 {
 		return nil
 	}

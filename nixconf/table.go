@@ -10,7 +10,7 @@ const (
 	noEvaluation = "pix does not evaluate the Nix language"
 	noFlakes     = "pix does not fetch flakes and their inputs"
 	noNix        = "it configures a Nix command that pix does not have"
-	noRemote     = "pix builds on this machine only"
+	noHook       = "pix connects to the machines of builders itself"
 )
 
 // obeyed are the settings that pix implements.
@@ -18,11 +18,14 @@ var obeyed = []Setting{
 	{Name: "allow-symlinked-store", Type: Bool, Default: "false", By: "localstore"},
 	{Name: "allowed-impure-host-deps", Type: FixedSet, Who: TrustedClient, By: "builder"},
 	{Name: "allowed-users", Type: Words, Default: "*", By: "server"},
+	{Name: "always-allow-substitutes", Type: Bool, Default: "false", Who: TrustedClient, By: "substitute"},
 	{Name: "auto-allocate-uids", Type: Bool, Default: "false", Feature: "auto-allocate-uids", Who: TrustedClient, By: "builder"},
 	{Name: "auto-optimise-store", Type: Bool, Default: "false", Who: TrustedClient, By: "localstore, builder"},
 	{Name: "build-dir", Type: OptionalPath, Who: TrustedClient, By: "builder"},
 	{Name: "build-poll-interval", Type: Uint32, Default: "5", Who: AnyClient, By: "builder"},
 	{Name: "build-users-group", Type: String, Default: "nixbld", By: "builder, server"},
+	{Name: "builders", Type: String, Default: "@/etc/nix/machines", Who: TrustedClient, By: "realise"},
+	{Name: "builders-use-substitutes", Type: Bool, Default: "false", Who: TrustedClient, By: "realise"},
 	{Name: "connect-timeout", Type: Uint64, Default: "15", Who: AnyClient, By: "binarycache"},
 	{Name: "cores", Aliases: []string{"build-cores"}, Type: Uint32, Default: "0", Who: AnyClientField, By: "builder"},
 	{Name: "diff-hook", Type: OptionalPath, Who: TrustedClient, By: "builder"},
@@ -53,14 +56,15 @@ var obeyed = []Setting{
 	{Name: "keep-outputs", Aliases: []string{"gc-keep-outputs"}, Type: Bool, Default: "false", By: "localstore"},
 	{Name: "log-lines", Type: Uint64, Default: "25", Who: TrustedClient, By: "builder"},
 	{Name: "max-build-log-size", Aliases: []string{"build-max-log-size"}, Type: Uint64, Default: "0", Who: TrustedClient, By: "builder"},
-	{Name: "max-free", Type: Uint64, Default: "9223372036854775807", By: "localstore"},
+	{Name: "max-free", Type: Uint64, Default: "9223372036854775807", By: "localstore, realise"},
 	{Name: "max-jobs", Aliases: []string{"build-max-jobs"}, Type: Jobs, Default: "1", Who: AnyClientField, By: "realise"},
 	{Name: "max-silent-time", Aliases: []string{"build-max-silent-time"}, Type: Int64, Default: "0", Who: AnyClient, By: "builder"},
-	{Name: "min-free", Type: Uint64, Default: "0", By: "localstore"},
-	{Name: "min-free-check-interval", Type: Uint64, Default: "5", By: "localstore"},
+	{Name: "min-free", Type: Uint64, Default: "0", By: "localstore, realise"},
+	{Name: "min-free-check-interval", Type: Uint64, Default: "5", By: "localstore, realise"},
 	{Name: "narinfo-cache-negative-ttl", Type: Uint32, Default: "3600", Who: TrustedClient, By: "binarycache"},
 	{Name: "narinfo-cache-positive-ttl", Type: Uint32, Default: "2592000", Who: TrustedClient, By: "binarycache"},
 	{Name: "netrc-file", Type: Path, Default: "/etc/nix/netrc", Who: TrustedClient, By: "binarycache, builder"},
+	{Name: "post-build-hook", Type: String, Who: TrustedClient, By: "builder"},
 	{Name: "pre-build-hook", Type: String, Who: TrustedClient, By: "builder"},
 	{Name: "require-drop-supplementary-groups", Type: Bool, Default: "true", Who: TrustedClient, By: "builder"},
 	{Name: "require-sigs", Type: Bool, Default: "true", Who: TrustedClient, By: "localstore, substitute"},
@@ -90,14 +94,10 @@ var obeyed = []Setting{
 // ofBuilds are settings for builds that pix does not need.
 var ofBuilds = []Setting{
 	{Name: "allow-new-privileges", Type: Bool, Default: "false", Who: TrustedClient, Reason: "a builder never gets rights that the caller lacks"},
-	{Name: "always-allow-substitutes", Type: Bool, Default: "false", Who: TrustedClient, Reason: "substitution does not ask whether a derivation allows it"},
-	{Name: "build-hook", Type: Words, Default: "nix __build-remote", Who: TrustedClient, Reason: noRemote},
-	{Name: "build-hook-kill-timeout", Type: Uint32, Default: "500", Who: TrustedClient, Reason: noRemote},
-	{Name: "builders", Type: String, Default: "@/etc/nix/machines", Who: TrustedClient, Reason: noRemote},
-	{Name: "builders-use-substitutes", Type: Bool, Default: "false", Who: TrustedClient, Reason: noRemote},
+	{Name: "build-hook", Type: Words, Default: "nix __build-remote", Who: TrustedClient, Reason: noHook},
+	{Name: "build-hook-kill-timeout", Type: Uint32, Default: "500", Who: TrustedClient, Reason: noHook},
 	{Name: "compress-build-log", Aliases: []string{"build-compress-log"}, Type: Bool, Default: "true", Who: TrustedClient, Reason: "pix writes build logs uncompressed, and reads all forms"},
 	{Name: "external-builders", Type: ExternalBuilders, Default: "[]", Who: TrustedClient, Reason: "pix runs each builder itself, in its sandbox"},
-	{Name: "post-build-hook", Type: String, Who: TrustedClient, Reason: "pix runs no program after a build; pix copy uploads paths"},
 	{Name: "sandbox-fallback", Type: Bool, Default: "true", Who: TrustedClient, Reason: "sandbox alone decides: a build that needs a sandbox fails where there is none"},
 }
 

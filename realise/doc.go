@@ -18,6 +18,9 @@
 // A substituter may fail although the plan relied on it. Then the derivation fails with the status TransientFailure.
 // With the setting fallback, the store below reports MiscFailure instead, and the derivation is built.
 //
+// If the store below collects garbage when its disk is nearly full (CollectIfFull of package localstore), it gets the
+// opportunity before and during each build. Temporary roots protect what the call needs.
+//
 // # Paths that depend on contents
 //
 // An output can be content-addressed, and then its path is known only after its build. A derivation that needs such an output is
@@ -41,6 +44,8 @@
 // its own limits, and each gets the log. A call that is cancelled, or reaches a limit, leaves the build to the others.
 // Successes and failures that follow from the derivation count for all of them. After any other failure, the calls
 // that it does not belong to build again.
+//
+// [Settings.AfterBuild] runs after each build, outside its slot, so a slow hook delays only what needs the outputs.
 //
 // Sources: src/libstore/build/worker.cc, derivation-goal.cc and derivation-building-goal.cc in Nix 2.34.8.
 package realise

@@ -222,6 +222,9 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 	if result.Status.Succeeded() {
 		err = c.register(g.drv, d, resolve, result.Outputs)
 	}
+	if err == nil {
+		err = c.afterBuild(req.Path, result)
+	}
 	return result, err
 }
 
@@ -385,8 +388,8 @@ func (c *call) inputs(d *derivation.Derivation) (map[storepath.Path]map[string]s
 	return inputs, nil
 }
 
-// execute builds, or waits for another call that builds the same. The goal is preparing when it is called.
-func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
+// executeHere builds, or waits for another call that builds the same. The goal is preparing when it is called.
+func (c *call) executeHere(req *builder.Request) (*store.BuildResult, error) {
 	settings, err := c.load()
 	if err != nil || settings.MaxJobs < 1 {
 		c.turns.settle()
@@ -503,7 +506,11 @@ func (c *call) buildBasic(path storepath.Path, d *derivation.Derivation) (*store
 		return dependencyFailed(path, d, failed), nil
 	}
 	c.turns.prepare()
-	return c.execute(&builder.Request{Path: path, Derivation: d, Mode: c.mode})
+	result, err := c.execute(&builder.Request{Path: path, Derivation: d, Mode: c.mode})
+	if err == nil {
+		err = c.afterBuild(path, result)
+	}
+	return result, err
 }
 
 // cannotBuild returns the result of a derivation that was not run, in the words of Nix.

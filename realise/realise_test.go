@@ -39,6 +39,8 @@ type world struct {
 	now, most atomic.Int32 // builds that run now, and the largest number of those
 	build     func(ctx context.Context, name string) *store.BuildResult
 	inspect   func(*derivation.Derivation) // gets each derivation that is built
+
+	after func(ctx context.Context, drv storepath.Path, outputs []storepath.Path) error
 }
 
 func newWorld(t *testing.T) *world {
@@ -50,10 +52,13 @@ func newWorld(t *testing.T) *world {
 	return &world{t: t, local: local, jobs: 4}
 }
 
-func (w *world) store() *realise.Store {
-	return realise.New(w.local, &realise.Options{Slots: w.slots, Settings: func(ctx context.Context, s store.Store) (*realise.Settings, error) {
+func (w *world) store() *realise.Store { return w.storeOver(w.local) }
+
+// storeOver is store over another store, which wraps w.local.
+func (w *world) storeOver(s store.Store) *realise.Store {
+	return realise.New(s, &realise.Options{Slots: w.slots, Settings: func(ctx context.Context, s store.Store) (*realise.Settings, error) {
 		client, _ := ctx.Value(clientKey{}).(string)
-		return &realise.Settings{Client: client, MaxJobs: w.jobs, KeepGoing: w.keep, Executor: &executor{w, s}}, nil
+		return &realise.Settings{Client: client, MaxJobs: w.jobs, KeepGoing: w.keep, Executor: &executor{w, s}, AfterBuild: w.after}, nil
 	}})
 }
 

@@ -91,13 +91,14 @@ func (r *running) leave(c *call, b *sharedBuild) {
 
 // A sharedBuild is a build of one or more calls.
 type sharedBuild struct {
-	key     buildKey
-	req     builder.Request
-	session *buildSession // in which the executor builds
-	build   func(context.Context, *builder.Request) (*store.BuildResult, error)
-	slots   *Slots
-	client  string // gets the slot
-	maxJobs int
+	key      buildKey
+	req      builder.Request
+	session  *buildSession // in which the executor builds
+	executor Executor
+	mode     store.BuildMode // of the call that has begun the build
+	slots    *Slots
+	client   string // gets the slot
+	maxJobs  int
 
 	outer *nesting             // the build whose builder began this one, or nil
 	lent  chan *nesting        // builds that wait for this one and lend it their slots
@@ -121,7 +122,7 @@ type sharedBuild struct {
 // newBuild returns a build for a request of a call. The build may outlive the call.
 func (c *call) newBuild(key buildKey, req *builder.Request, settings *Settings) *sharedBuild {
 	b := &sharedBuild{
-		key: key, req: *req, session: c.session, build: settings.Executor.Build,
+		key: key, req: *req, session: c.session, executor: settings.Executor, mode: c.mode,
 		slots: c.store.opts.Slots, client: settings.Client, maxJobs: settings.MaxJobs,
 		outer: c.store.outer, lent: make(chan *nesting), inner: make(map[*sharedBuild]int),
 		begun: make(chan struct{}), done: make(chan struct{}),
@@ -145,7 +146,11 @@ func (b *sharedBuild) run(r *running) {
 		}
 		defer release()
 		close(b.begun)
-		b.result, err = b.build(b.ctx, &b.req)
+		if b.mode == store.BuildRepair {
+			b.result, err = b.executor.Build(b.ctx, &b.req)
+		} else {
+			b.result, err = buildCollecting(b.ctx, b.session.Store, b.executor, &b.req)
+		}
 		return err
 	})
 }

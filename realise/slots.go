@@ -117,6 +117,8 @@ type turns struct {
 	preparing int // goals that will soon wait for a slot, or for something else
 	free      int
 	waiting   []*turn // sorted
+	reserved  map[storepath.Path]bool
+	freed     chan struct{} // closed when a slot becomes free, or nil
 }
 
 // A turn is a goal that waits for a slot.
@@ -152,6 +154,12 @@ func (t *turns) add(n int) {
 func (t *turns) wait(ctx context.Context, drv storepath.Path) error {
 	own := &turn{drv, make(chan struct{})}
 	t.mu.Lock()
+	if t.takeReserved(drv) {
+		t.preparing--
+		t.dispatch()
+		t.mu.Unlock()
+		return nil
+	}
 	i, _ := slices.BinarySearchFunc(t.waiting, own, compareTurns)
 	t.waiting = slices.Insert(t.waiting, i, own)
 	t.preparing--
@@ -180,6 +188,7 @@ func (t *turns) dispatch() {
 		close(t.waiting[0].ready)
 		t.waiting = t.waiting[1:]
 	}
+	t.wakeReservers()
 }
 
 func compareTurns(a, b *turn) int {

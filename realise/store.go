@@ -8,6 +8,7 @@ import (
 	"pix/activity"
 	"pix/builder"
 	"pix/derivation"
+	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
@@ -52,6 +53,14 @@ type Settings struct {
 	// listener. All calls of s have ended when it returns. A builder with the feature builder-rpc-v0 gets a
 	// [store.OutputSubmitter]. Nil is an error for such builders.
 	Serve func(ctx context.Context, l net.Listener, s store.Store) error
+
+	// Remote are the settings for builds on other machines; nil builds everything here. Builds on other machines take no slot.
+	Remote *Remote
+
+	// AfterBuild is called after each build with the derivation that was built, and all of its outputs, which are valid. It
+	// runs without a slot, on a goroutine of its own. Everything that needs the outputs waits for it. Its error ends the
+	// call, also with KeepGoing. Nil does nothing. [builder.PostBuildHook] is Nix's hook.
+	AfterBuild func(ctx context.Context, drv storepath.Path, outputs []storepath.Path) error
 }
 
 // Options say how a store builds.
@@ -61,7 +70,10 @@ type Options struct {
 	// dynamic path.
 	Settings func(ctx context.Context, s store.Store) (*Settings, error)
 
-	// Slots limit the builds of all calls; nil limits each call by its own settings only.
+	// OpenMachine opens the store of a machine of [Settings.Remote]. The store builds derivations.
+	OpenMachine func(ctx context.Context, m *nixconf.Machine) (store.Store, error)
+
+	// Slots limit the builds of all calls on this machine; nil limits each call by its own settings only.
 	Slots *Slots
 }
 
@@ -75,8 +87,9 @@ type Store struct {
 
 // shared is the state that all sessions of a store share.
 type shared struct {
-	opts    Options
-	running running
+	opts     Options
+	running  running
+	machines machines
 }
 
 var (
@@ -118,7 +131,10 @@ func (s *Store) Close() error {
 	if _, has := store.As[store.Sessioner](s.Store); s.session && !has {
 		return nil
 	}
-	return s.Store.Close()
+	if s.session {
+		return s.Store.Close()
+	}
+	return errors.Join(s.machines.close(), s.Store.Close())
 }
 
 // BuildPaths makes paths valid by substituting or building. The error is a [*store.BuildError]. For one failure it

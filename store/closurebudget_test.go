@@ -52,6 +52,8 @@ func (s inventedSubstitutes) FindSubstitute(ctx context.Context, path storepath.
 	return &store.Substitute{Info: info}, err
 }
 
+func (inventedSubstitutes) AlwaysAllowed(context.Context) (bool, error) { return false, nil }
+
 func (inventedSubstitutes) SubstitutableOutput(context.Context, storepath.Path, string) (storepath.Path, error) {
 	return "", nil
 }

@@ -31,6 +31,9 @@ type Substituters interface {
 	// derivation, or "" if it is unknown.
 	SubstitutableOutput(ctx context.Context, drv storepath.Path, output string) (storepath.Path, error)
 
+	// AlwaysAllowed reports whether outputs are substituted even if their derivation does not allow it.
+	AlwaysAllowed(ctx context.Context) (bool, error)
+
 	// ClosureLimits returns the limits for the infos from substituters.
 	ClosureLimits() Limits
 }
@@ -163,7 +166,11 @@ func (m *missingFinder) inspect(ctx context.Context, path derivation.DerivedPath
 	}
 	substitutable := m.substituters != nil && kind != derivation.Impure
 	if substitutable {
-		if substitutable, err = d.AllowsSubstitutes(); err != nil {
+		substitutable, err = d.AllowsSubstitutes()
+		if err == nil && !substitutable {
+			substitutable, err = m.substituters.AlwaysAllowed(ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -239,7 +239,8 @@ func (c *call) outputsResult(ctx context.Context, built derivation.Built, wanted
 	return r, nil
 }
 
-// allowsSubstitutes reports whether the outputs of a valid derivation may be substituted. It records the
+// allowsSubstitutes reports whether the outputs of a valid derivation may be substituted, by its options or by the
+// settings of the call. It records the
 // content addresses of fixed outputs, by which substituters with another store directory are asked.
 func (c *call) allowsSubstitutes(ctx context.Context, drv storepath.Path) (bool, error) {
 	s := c.store.Store
@@ -261,5 +262,10 @@ func (c *call) allowsSubstitutes(ctx context.Context, drv storepath.Path) (bool,
 			c.cas[path] = ca
 		}
 	}
-	return d.AllowsSubstitutes()
+	allowed, err := d.AllowsSubstitutes()
+	if err != nil || allowed {
+		return allowed, err
+	}
+	_, err = c.openSearch()
+	return c.settings.AlwaysAllowed, err
 }

@@ -79,6 +79,10 @@ type Settings struct {
 	// Fallback treats a substituter that fails like one that does not have the path: Nix's fallback.
 	Fallback bool
 
+	// AlwaysAllowed substitutes outputs even if their derivation has allowSubstitutes = false: Nix's
+	// always-allow-substitutes.
+	AlwaysAllowed bool
+
 	// KeepGoing continues with the other paths after one is not available: Nix's keep-going.
 	KeepGoing bool
 }

@@ -171,6 +171,12 @@ func (q *missingQuerier) SubstitutableOutput(ctx context.Context, drv storepath.
 	return q.findOutput(ctx, drv, output, false)
 }
 
+// AlwaysAllowed implements [store.Substituters].
+func (q *missingQuerier) AlwaysAllowed(context.Context) (bool, error) {
+	_, err := q.openSearch()
+	return q.settings.AlwaysAllowed, err
+}
+
 // ClosureLimits implements [store.Substituters].
 func (q *missingQuerier) ClosureLimits() store.Limits { return q.store.opts.limits() }
 

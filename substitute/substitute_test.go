@@ -450,6 +450,13 @@ func TestOutputs(t *testing.T) {
 	if r := build(t, t.Context(), s, outputsOf(own, "out")); r[0].Status != store.MiscFailure {
 		t.Errorf("%+v", r)
 	}
+	settings.AlwaysAllowed = true
+	if m := missing(outputsOf(own, "out")); len(m.WillBuild) != 0 || !slices.Equal(m.WillSubstitute, []storepath.Path{out}) {
+		t.Errorf("always allowed: %+v", m)
+	}
+	if r := build(t, t.Context(), s, outputsOf(own, "out")); r[0].Status != store.Substituted {
+		t.Errorf("always allowed: %+v", r)
+	}
 }
 
 // A derivation that the store lacks is substituted first.

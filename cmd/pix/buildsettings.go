@@ -136,6 +136,12 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 			settings.Serve = pix.ServeBuilder
 		}
 		settings.Limits, settings.BuildKey = o.Limits(), o.Key(conf.Get("impure-env").Text)
+		if hook := a.postBuildHook(conf, r); hook != nil {
+			settings.AfterBuild = hook.Run
+		}
+		if settings.Remote, err = remoteSettings(r); err != nil {
+			return nil, &usageError{err}
+		}
 		settings.Executor, err = pix.NewBuilder(s, o)
 		return settings, err
 	}

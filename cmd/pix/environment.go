@@ -20,7 +20,8 @@ func newEnvironment() *cobra.Command {
   NIX_SSL_CERT_FILE       the file of trusted certificate authorities, like ssl-cert-file; then
                           SSL_CERT_FILE
   NIX_IGNORE_SYMLINK_STORE  1 means allow-symlinked-store = true
-  NIX_REMOTE_SYSTEMS, NIX_PATH  set builders and nix-path, which pix prints and ignores
+  NIX_REMOTE_SYSTEMS      files with builders
+  NIX_PATH                sets nix-path, which pix prints and ignores
   NIX_CONF_DIR            the directory of nix.conf and netrc, by default /etc/nix
   NIX_CONFIG              settings, as in nix.conf
   NIX_USER_CONF_FILES     the user's nix.conf files, separated by colons; by default in

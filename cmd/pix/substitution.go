@@ -37,6 +37,7 @@ func (a *app) substitution(conf *nixconf.Conf, c *storeChoice) func(context.Cont
 			UnsignedRealisations: !r.Bool("require-sigs"),
 			Fallback:             r.Bool("fallback"),
 			KeepGoing:            r.Bool("keep-going") || keepGoing,
+			AlwaysAllowed:        r.Bool("always-allow-substitutes"),
 		}
 		uris := r.Words("substituters")
 		if !r.Bool("substitute") {

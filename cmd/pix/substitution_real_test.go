@@ -139,6 +139,7 @@ nix-store --realise --dry-run $top $later $absent $unsigned
 nix build --dry-run $topDrv^*
 nix build --dry-run $ownDrv^*
 nix-store --realise --dry-run $ownDrv
+nix-store --realise --dry-run $ownDrv --option always-allow-substitutes true
 nix build --dry-run --json $top
 nix-store --realise $top
 nix-store --check-validity $top $doc
