@@ -41,6 +41,7 @@
 //   - Inputs are mounted read-only. Nix without build users lets builders change them.
 //   - A carriage return before a line feed in a log is part of the line end, as in Nix 2.36.
 //   - A builder, an argument or a variable with a NUL byte is rejected. Nix cuts it off.
+//   - A log that cannot be written fails the build. In Nix it ends the whole request, with all its builds.
 //   - Outputs of a failed build do not get into the store. With KeepFailed, the outputs of a sandboxed build are
 //     beside the build directory.
 //   - Lock files do not stay after a failure.

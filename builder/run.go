@@ -73,7 +73,7 @@ func (b *build) buildLocked(ctx context.Context) (outputs map[string]store.Reali
 func (b *build) execute(ctx context.Context, req *sandbox.Request) (map[string]store.Realisation, error) {
 	file, err := b.openLog(ctx)
 	if err != nil {
-		return nil, err
+		return nil, b.logFailure(err)
 	}
 	if file != nil {
 		defer file.Close()
