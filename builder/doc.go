@@ -43,7 +43,7 @@
 //   - A builder, an argument or a variable with a NUL byte is rejected. Nix cuts it off.
 //   - A log that cannot be written fails the build. In Nix it ends the whole request, with all its builds.
 //   - Outputs of a failed build do not get into the store. With KeepFailed, the outputs of a sandboxed build are
-//     beside the build directory.
+//     beside the build directory. Files in both lose their setuid and setgid bits.
 //   - Lock files do not stay after a failure.
 //   - Build directories that a killed process has left are removed.
 //   - A line of a log is at most 1 MiB long, and the lines in a message at most 2 MiB together.
