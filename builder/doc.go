@@ -30,9 +30,10 @@
 //
 // # When this process is killed
 //
-// The processes of a build end with this process. Its directories stay. A file beside the build directory, the mark,
-// names them, and is locked while the build runs. The first build of another process removes the directories whose
-// mark is not locked (mark.go). An output is valid only when it is complete.
+// The processes of a build end with this process, a moment later. Until then, the supervisor keeps one lock of the
+// outputs, so the next build of the derivation, by pix or by Nix, waits for their end. The directories of the build
+// stay. A file beside the build directory, the mark, names them, and is locked in the same way. The first build of another
+// process removes the directories whose mark is not locked (mark.go). An output is valid only when it is complete.
 //
 // # Differences to Nix 2.34
 //

@@ -78,6 +78,7 @@ func (b *build) execute(ctx context.Context, req *sandbox.Request) (map[string]s
 	if file != nil {
 		defer file.Close()
 	}
+	req.Locks = b.heldLocks()
 	start := b.startActivity()
 	defer func() { b.handler.HandleEvent(activity.Stop{ID: start}) }()
 	result, err := b.runLimited(ctx, req, file, start)

@@ -3,6 +3,7 @@ package builder
 import (
 	"context"
 	"io"
+	"os"
 
 	"pix/store"
 	"pix/storepath"
@@ -68,4 +69,8 @@ type Locks = interface {
 	// Check returns an error if the locks were lost, because the store was removed.
 	Check() error
 	Release()
+
+	// File returns an open file that has one of the locks, or nil. The lock lasts until the last copy of the descriptor is
+	// closed. A process that has one keeps it locked after this process was killed.
+	File() *os.File
 }

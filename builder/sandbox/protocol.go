@@ -10,7 +10,7 @@ import (
 
 // greeting is the first thing that a supervisor and a set-up process send. It ends in the version of the messages: a
 // helper of another version is refused before it gets any of them.
-const greeting = "pix sandbox 2\n"
+const greeting = "pix sandbox 3\n"
 
 // Roles are the names by which this program is executed again, as argv[0].
 const (
@@ -34,6 +34,7 @@ type launch struct {
 	role                  string
 	namespaces, network   bool
 	cgroup                bool // a descriptor of the cgroup follows
+	locks                 int  // descriptors of so many locks follow
 	uid, gid              int
 	hostUID, hostGID, ids int
 	remount               string
@@ -44,11 +45,17 @@ func (l *launch) code(c *coder) {
 	c.bool(&l.namespaces)
 	c.bool(&l.network)
 	c.bool(&l.cgroup)
-	for _, p := range []*int{&l.uid, &l.gid, &l.hostUID, &l.hostGID, &l.ids} {
+	for _, p := range []*int{&l.locks, &l.uid, &l.gid, &l.hostUID, &l.hostGID, &l.ids} {
 		c.int(p)
 	}
 	c.string(&l.remount)
 }
+
+// maxLocks is how many locks a request can have.
+const maxLocks = 8
+
+// maxDescriptors is how many descriptors a launch has at most: see newJob.
+const maxDescriptors = 4 + maxLocks
 
 // maxLaunch is more than a launch or an event takes. The names of files have at most 4096 bytes.
 const maxLaunch = 16 << 10

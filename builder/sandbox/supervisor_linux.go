@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -18,11 +19,12 @@ type job struct {
 	conn   *os.File // to the caller, for events; the process must end when the caller closes it
 	socket *os.File // for the process itself
 	output *os.File
-	cgroup *os.File
+	cgroup *os.File   // or nil
+	locks  []*os.File // closed when the process and its descendants have ended
 }
 
-// supervise is the supervisor. It starts processes until the caller closes the control socket or ends. Then it ends,
-// and the death signal kills its children.
+// supervise is the supervisor. It starts processes until the caller closes the control socket or ends. Then it waits
+// for the end of its children, which also lose their caller, and ends. The death signal kills children that remain.
 func supervise() int {
 	// The death signal of a child belongs to the thread that forks it. All children are forked from
 	// this thread, which lives as long as the supervisor.
@@ -47,7 +49,7 @@ func supervise() int {
 	go func() {
 		defer close(jobs)
 		for {
-			data, files, err := receiveFiles(control, maxLaunch, 4)
+			data, files, err := receiveFiles(control, maxLaunch, maxDescriptors)
 			if err != nil {
 				return
 			}
@@ -62,6 +64,7 @@ func supervise() int {
 	for j := range jobs {
 		s.start(j)
 	}
+	s.await()
 	return 0
 }
 
@@ -110,17 +113,18 @@ func newJob(data []byte, files []*os.File) (*job, error) {
 	if err := decode(data, &j.launch); err != nil {
 		return nil, err
 	}
-	want := 3
+	want := 3 + j.launch.locks
 	if j.launch.cgroup {
-		want = 4
+		want++
 	}
-	if len(files) != want {
+	if len(files) != want || j.launch.locks < 0 {
 		return nil, errMalformed
 	}
-	j.conn, j.socket, j.output = files[0], files[1], files[2]
-	if want == 4 {
-		j.cgroup = files[3]
+	j.conn, j.socket, j.output, files = files[0], files[1], files[2], files[3:]
+	if j.launch.cgroup {
+		j.cgroup, files = files[0], files[1:]
 	}
+	j.locks = files
 	return j, nil
 }
 
@@ -129,6 +133,21 @@ type supervisor struct {
 	null, executable *os.File
 	capabilities     []uintptr
 	remounted        map[string]bool
+	watching         sync.WaitGroup // for the ends of processes
+}
+
+// await waits until all processes have ended. A process in an uninterruptible system call does not keep it longer than
+// the caller would wait.
+func (s *supervisor) await() {
+	ended := make(chan struct{})
+	go func() {
+		s.watching.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(endTime):
+	}
 }
 
 // start starts a process and reports the result. It closes the descriptors that only the process needs.
@@ -144,6 +163,7 @@ func (s *supervisor) start(j *job) {
 	if err != nil {
 		_ = sendFiles(j.conn, encode(failure(step, err)))
 		j.conn.Close()
+		closeFiles(j.locks)
 		return
 	}
 	var rights []*os.File
@@ -155,7 +175,7 @@ func (s *supervisor) start(j *job) {
 	if err := sendFiles(j.conn, encode(&event{ok: true}), rights...); err != nil {
 		_ = process.Kill()
 	}
-	go watch(j, process)
+	s.watching.Go(func() { watch(j, process) })
 }
 
 // startProcess starts a process. If that fails, it returns the step that has failed.
@@ -283,6 +303,7 @@ func watch(j *job, process *os.Process) {
 		}()
 	}
 	state, err := process.Wait()
+	closeFiles(j.locks) // before the caller learns of the end, and uses the locks for something else
 	if err != nil {
 		_ = sendFiles(j.conn, encode(failure("waiting for a process", err)))
 		return
