@@ -73,6 +73,9 @@ func makeMark(name, text string) (*mark, error) {
 		return nil, err
 	}
 	locked, err := flock.Try(file, flock.Exclusive)
+	if err == nil {
+		err = file.Chmod(0o600) // isOwnMark checks it, and the umask may have changed it
+	}
 	if err != nil || !locked || !hasName(file, name) {
 		return nil, errors.Join(err, file.Close())
 	}

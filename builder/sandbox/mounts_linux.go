@@ -73,7 +73,7 @@ type tree struct {
 func (s *setup) mountRoot() error {
 	root, err := filepath.EvalSymlinks(s.req.Root)
 	if err != nil {
-		return err
+		return &stepError{stepRoot + " " + s.req.Root, err}
 	}
 	if err := unix.Mount(root, root, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return err
