@@ -67,7 +67,7 @@ func (d *buildDir) open(sandboxed bool) (err error) {
 	d.path = d.top
 	if sandboxed {
 		d.path = filepath.Join(d.top, tmpDirName)
-		if err := os.Mkdir(d.path, 0o700); err != nil {
+		if err := makeDir(d.path, 0o700); err != nil {
 			return err
 		}
 	}
@@ -89,7 +89,7 @@ func (d *buildDir) makeTop(text string) error {
 		if d.mark == nil {
 			continue
 		}
-		err = os.Mkdir(d.top, 0o700)
+		err = makeDir(d.top, 0o700)
 		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}

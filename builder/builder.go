@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"pix/store"
 )
@@ -47,14 +48,22 @@ func (r *Builder) Build(ctx context.Context, req *Request) (*store.BuildResult, 
 	return b.result(status, outputs, err)
 }
 
+// deadTime is how long a build waits for the builders of a process that was killed just before. They usually end within
+// milliseconds.
+const deadTime = 200 * time.Millisecond
+
 // removeDead removes the directories of killed processes, until it has succeeded once. The builder of a killed
-// process may write for a moment longer, so there is one attempt before a build and one after it. A directory that
+// process may live for a moment longer, so there is one attempt before a build and one after it. A directory that
 // cannot be removed does not prevent the build.
 func (r *Builder) removeDead(ctx context.Context, b *build, again bool) {
 	if r.clean.Load() {
 		return
 	}
 	done, err := b.removeDead(ctx)
+	for deadline := time.Now().Add(deadTime); !done && err == nil && !again && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+		done, err = b.removeDead(ctx)
+	}
 	if err != nil && again {
 		b.warn(fmt.Sprintf("removing what builds have left that were killed: %v", err))
 	}

@@ -80,7 +80,12 @@ func makeLockedDir(name string) (lock *os.File, err error) {
 	} else if err != nil {
 		return nil, err
 	}
-	dir, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	// With some umasks, the owner could not enter it: the set-up process is root without the capabilities of root.
+	err = os.Chmod(name, 0o700)
+	var dir *os.File
+	if err == nil {
+		dir, err = os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

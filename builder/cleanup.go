@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"pix/activity"
+	"pix/builder/internal/canonical"
 )
 
 // cleanUp removes everything that the build has created, except its outputs, and releases its user. It may keep the
@@ -47,8 +49,25 @@ func (b *build) keepBuildDir() error {
 			b.warn(fmt.Sprintf("the outputs of '%s' are not kept: %v", b.req.Path, err))
 		}
 	}
+	if err := b.clearSetID(); err != nil {
+		return fmt.Errorf("the build directory is not kept: %w", err)
+	}
 	b.say(activity.LevelError, fmt.Sprintf("note: keeping build directory %q", b.dir.path))
 	return b.dir.keep()
+}
+
+// clearSetID clears the setuid and setgid bits of what the builder has made. The system call filter denies chmod with these bits, but
+// a file can also be created with them. A builder without a sandbox and without a build user could make such files anywhere.
+func (b *build) clearSetID() error {
+	if !b.sandboxed && b.user == nil {
+		return nil
+	}
+	dir, err := os.OpenFile(b.dir.top, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return canonical.New(&canonical.Options{FirstUser: b.owner.uid, Users: b.owner.count}).ClearSetID(dir)
 }
 
 // keptOutputs is the directory with the outputs, beside the build directory.

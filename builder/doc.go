@@ -32,9 +32,10 @@
 //
 // # When this process is killed
 //
-// The processes of a build end with this process. Its directories stay. A file beside the build directory, the mark,
-// names them, and is locked while the build runs. The first build of another process removes the directories whose
-// mark is not locked (mark.go). An output is valid only when it is complete.
+// The processes of a build end with this process, a moment later. Until then, the supervisor keeps one lock of the
+// outputs, so the next build of the derivation, by pix or by Nix, waits for their end. The directories of the build
+// stay. A file beside the build directory, the mark, names them, and is locked in the same way. The first build of another
+// process removes the directories whose mark is not locked (mark.go). An output is valid only when it is complete.
 //
 // # Differences to Nix 2.34
 //
@@ -43,8 +44,9 @@
 //   - Inputs are mounted read-only. Nix without build users lets builders change them.
 //   - A carriage return before a line feed in a log is part of the line end, as in Nix 2.36.
 //   - A builder, an argument or a variable with a NUL byte is rejected. Nix cuts it off.
+//   - A log that cannot be written fails the build. In Nix it ends the whole request, with all its builds.
 //   - Outputs of a failed build do not get into the store. With KeepFailed, the outputs of a sandboxed build are
-//     beside the build directory.
+//     beside the build directory. Files in both lose their setuid and setgid bits.
 //   - Lock files do not stay after a failure.
 //   - Build directories that a killed process has left are removed.
 //   - A line of a log is at most 1 MiB long, and the lines in a message at most 2 MiB together.

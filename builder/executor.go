@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -38,7 +39,11 @@ func (b *build) killUser(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, killLimit)
 	defer cancel()
-	if err := killer.KillUser(ctx, b.user.uid, b.user.gid); err != nil {
+	err := killer.KillUser(ctx, b.user.uid, b.user.gid)
+	if _, ok := errors.AsType[*sandbox.HelperError](err); ok || errors.Is(err, sandbox.ErrNoMain) {
+		return err // says what the program lacks to run any process
+	}
+	if err != nil {
 		return fmt.Errorf("cannot kill processes for uid '%d': %w", b.user.uid, err)
 	}
 	return nil

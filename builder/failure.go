@@ -38,6 +38,13 @@ func (b *build) exitFailure(result *sandbox.Result) *Failure {
 	return f
 }
 
+// logFailure returns the failure of a build whose log cannot be written. The log may be the only record of what a builder did, so the
+// build does not continue without it. Another attempt may succeed.
+func (b *build) logFailure(err error) *Failure {
+	return &Failure{Status: store.TransientFailure, Message: fmt.Sprintf("Cannot build '%s'.\nReason: its log cannot be written: %v%s"+
+		"\nHint: make room or give permission there, or set 'keep-build-log' to false", b.req.Path, err, b.knownOutputs())}
+}
+
 // knownOutputs returns the lines of a message with the output paths that are known before the build.
 func (b *build) knownOutputs() string {
 	var paths []storepath.Path

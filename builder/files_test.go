@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,10 +80,21 @@ func TestHostileBuildDir(t *testing.T) {
 // The umask of the caller has no effect on builders and their files.
 func TestUmask(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
+	t.Run("users", func(t *testing.T) {
+		p := sandboxedPlace(t)
+		p.withUsers(1)
+		syscall.Umask(0o777)
+		defer syscall.Umask(0)
+		p.mustBuild(p.script("users", "echo > $out", nil))
+	})
 	both(t, func(t *testing.T, p *place) {
-		for _, mask := range []int{0o002, 0o077, 0} {
+		masks := []int{0o002, 0o077, 0}
+		if os.Geteuid() == 0 { // others cannot even open the store
+			masks = append(masks, 0o777)
+		}
+		for _, mask := range masks {
 			syscall.Umask(mask)
-			name := "umask" + strings.Repeat("x", mask)
+			name := fmt.Sprintf("umask%o", mask)
 			out := p.mustBuild(p.script(name, "(umask; stat -c %a .attr-*; stat -c %a /etc /etc/passwd $(dirname $out) /tmp; mkdir d; stat -c %a d) > $out", func(d *derivation.Derivation) {
 				d.Env.Set("passAsFile", "big")
 				d.Env.Set("big", "x")

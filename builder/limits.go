@@ -30,7 +30,7 @@ func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Wr
 	b.log = &buildLog{file: file, events: b.handler, id: id, most: b.opts.logLines(), maxSize: limits.MaxLogSize, onWrite: onWrite}
 	if b.ownShell {
 		if _, err := b.log.Write([]byte("/bin/sh is pix-sh, since this machine has no static busybox or bash\n")); err != nil {
-			return nil, fmt.Errorf("writing the log of '%s': %w", b.req.Path, err)
+			return nil, b.limitReached(ctx, nil, nil)
 		}
 	}
 	if limit := limits.Timeout; limit > 0 {
@@ -79,7 +79,7 @@ func (b *build) limitReached(ctx context.Context, cause error, result *sandbox.R
 	case errors.Is(b.log.err, errLogLimit):
 		return LogTooLarge(b.req.Path, b.opts.MaxLogSize)
 	case b.log.err != nil:
-		return fmt.Errorf("writing the log of '%s': %w", b.req.Path, b.log.err)
+		return b.logFailure(b.log.err)
 	case ended && errors.Is(cause, errTimeout):
 		return TimedOut(b.opts.Timeout)
 	case ended && errors.Is(cause, errSilent):

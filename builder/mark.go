@@ -73,6 +73,9 @@ func makeMark(name, text string) (*mark, error) {
 		return nil, err
 	}
 	locked, err := flock.Try(file, flock.Exclusive)
+	if err == nil {
+		err = file.Chmod(0o600) // isOwnMark checks it, and the umask may have changed it
+	}
 	if err != nil || !locked || !hasName(file, name) {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -116,8 +119,8 @@ func lockUser(name string) (*os.File, error) {
 // as kept ones and directories of Nix, and directories of other users and other stores. After an error it continues with
 // the others, and returns the first error.
 //
-// If a process was killed a moment ago, a child of it may hold the lock until the child executes a program. Then
-// removeDead returns false, and the caller should call it again later.
+// If a process was killed a moment ago, its supervisor holds the lock until the builder has ended. Then removeDead returns
+// false, and the caller should call it again later.
 func (b *build) removeDead(ctx context.Context) (done bool, err error) {
 	base := b.buildDirs()
 	entries, first := os.ReadDir(base)

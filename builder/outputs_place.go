@@ -35,10 +35,14 @@ func (f *finisher) placeContentAddressed(ctx context.Context, m *made) error {
 	if valid && f.req.Mode != store.BuildRepair {
 		return f.trust(ctx, m)
 	}
-	if err := f.place(ctx, m); err != nil {
-		return err
+	placed := []*made{m}
+	if err = f.place(ctx, m); err == nil {
+		err = f.registerAll(ctx, placed)
 	}
-	return f.registerAll(ctx, []*made{m})
+	if err != nil {
+		return errors.Join(err, f.unplace(ctx, placed))
+	}
+	return nil
 }
 
 // lockFinal locks the final path of an output whose path was not known before the build. For a fixed output with an

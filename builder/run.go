@@ -73,11 +73,12 @@ func (b *build) buildLocked(ctx context.Context) (outputs map[string]store.Reali
 func (b *build) execute(ctx context.Context, req *sandbox.Request) (map[string]store.Realisation, error) {
 	file, err := b.openLog(ctx)
 	if err != nil {
-		return nil, err
+		return nil, b.logFailure(err)
 	}
 	if file != nil {
 		defer file.Close()
 	}
+	req.Locks = b.heldLocks()
 	start := b.startActivity()
 	defer func() { b.handler.HandleEvent(activity.Stop{ID: start}) }()
 	result, err := b.runServed(ctx, req, file, start)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"pix/builder/sandbox"
 )
@@ -79,6 +80,18 @@ func (b *build) newRequest(c *content) *sandbox.Request {
 		req.Groups = b.user.groups
 	}
 	return req
+}
+
+// heldLocks returns the locks that last until all processes of the build have ended, even if this process is killed.
+// Without them, the next build of the derivation could meet the old builder, which would write to the new output, or to
+// files that are being removed. The locks of outputs are taken all or none, so one of them excludes other builds. A
+// build user needs no such lock: the next build that takes it kills its processes.
+func (b *build) heldLocks() []*os.File {
+	locks := []*os.File{b.locks.File(), b.dir.mark.file}
+	if b.chroot != nil {
+		locks = append(locks, b.chroot.lock)
+	}
+	return slices.DeleteFunc(locks, func(f *os.File) bool { return f == nil })
 }
 
 // clearScratch removes files that an earlier build has left at scratch paths in the store.

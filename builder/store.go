@@ -3,6 +3,7 @@ package builder
 import (
 	"context"
 	"io"
+	"os"
 
 	"pix/store"
 	"pix/storepath"
@@ -54,8 +55,8 @@ type Store interface {
 	// found that they differ.
 	KeepCheck(ctx context.Context, from string, path storepath.Path) (file string, err error)
 
-	// RegisterDrvOutput stores the path of an output of a derivation.
-	RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation) error
+	// The paths of outputs that are known only after a build.
+	store.RealisationStore
 
 	// CreateLog returns a writer of the build log of a derivation, which replaces an older log.
 	CreateLog(ctx context.Context, drv storepath.Path) (io.WriteCloser, error)
@@ -68,4 +69,8 @@ type Locks = interface {
 	// Check returns an error if the locks were lost, because the store was removed.
 	Check() error
 	Release()
+
+	// File returns an open file that has one of the locks, or nil. The lock lasts until the last copy of the descriptor is
+	// closed. A process that has one keeps it locked after this process was killed.
+	File() *os.File
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 type heldLocks = interface {
 	Check() error
 	Release()
+	File() *os.File
 }
 
 // outputLocks are the locks of the outputs of a build.
@@ -45,6 +47,14 @@ func (l *outputLocks) Release() {
 		lock.Release()
 	}
 	l.locks = nil
+}
+
+// File returns the open lock file of one object, or nil without locks.
+func (l *outputLocks) File() *os.File {
+	if len(l.locks) == 0 {
+		return nil
+	}
+	return l.locks[0].File()
 }
 
 // LockObjects takes the locks of objects, all or none. A name is the base name of a store path. For an output whose path is not

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pix/activity"
+	"pix/nixhash"
 	"pix/protocol"
 	"pix/server"
 	"pix/store"
@@ -314,4 +315,14 @@ func TestClientThatIsGoneDuringArchive(t *testing.T) {
 			}
 		})
 	}
+}
+
+// addFlat returns a request to add a file.
+func addFlat() []byte {
+	p := protocol.Params{Version: protocol.MaxVersion, Features: protocol.AllFeatures, Dir: storepath.DefaultDir}
+	b, err := p.AppendRequest(nil, &protocol.AddToStoreRequest{Name: "x", Method: storepath.Flat, Algorithm: nixhash.SHA256})
+	if err != nil {
+		panic(err)
+	}
+	return b
 }

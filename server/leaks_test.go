@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -9,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"pix/nixhash"
 	"pix/protocol"
 	"pix/server"
+	"pix/storepath"
 )
 
 // resources returns the number of goroutines and open files of the process.
@@ -122,4 +125,17 @@ func (c *client) encode(req protocol.Request) []byte {
 		c.t.Fatal(err)
 	}
 	return p
+}
+
+// manyPaths returns n invalid paths.
+func manyPaths(t testing.TB, n int) []storepath.Path {
+	t.Helper()
+	paths := make([]storepath.Path, n)
+	for i := range paths {
+		var err error
+		if paths[i], err = storepath.DefaultDir.MakePath("text", nixhash.Sum(nixhash.SHA256, fmt.Append(nil, i)), "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return paths
 }

@@ -14,6 +14,8 @@ const (
 	// heldSize is the number of bytes of small replies that may be held back until the reply to
 	// the next request. It is enough for the replies to 8 KiB of requests for path infos.
 	heldSize = 64 << 10
+	// logTime is how long the store waits for space for an event. Nix's daemon waits for ever.
+	logTime = 30 * time.Second
 	// writeSize is the largest number of bytes of one write. The client has StallTimeout to
 	// read them.
 	writeSize = 128 << 10
@@ -108,6 +110,28 @@ func (o *outbox) Write(p []byte) (int, error) {
 	}
 	o.queueLocked(p)
 	return len(p), nil
+}
+
+// queueWithin waits for space for at most that time and queues p. It reports false if there is no space.
+func (o *outbox) queueWithin(p []byte, limit time.Duration) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	expired := false
+	timer := time.AfterFunc(limit, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		expired = true
+		o.progress.Broadcast()
+	})
+	defer timer.Stop()
+	for len(o.buf) > 0 && len(o.buf)+len(p) > queueSize && !o.closed {
+		if expired {
+			return false
+		}
+		o.progress.Wait()
+	}
+	o.queueLocked(p)
+	return true
 }
 
 // tryQueue queues p if there is space.

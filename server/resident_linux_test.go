@@ -182,16 +182,6 @@ func spelled(n int, end string) (b []byte) {
 	return b
 }
 
-// addFlat returns a request to add a file.
-func addFlat() []byte {
-	p := protocol.Params{Version: protocol.MaxVersion, Features: protocol.AllFeatures, Dir: storepath.DefaultDir}
-	b, err := p.AppendRequest(nil, &protocol.AddToStoreRequest{Name: "x", Method: storepath.Flat, Algorithm: nixhash.SHA256})
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
 // 200 clients request large replies and do not read them.
 func TestResidentUnreadReplies(t *testing.T) {
 	p := protocol.Params{Version: protocol.MaxVersion, Features: protocol.AllFeatures, Dir: storepath.DefaultDir}

@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -14,19 +13,6 @@ import (
 	"pix/storepath"
 	"pix/wire"
 )
-
-// manyPaths returns n invalid paths.
-func manyPaths(t testing.TB, n int) []storepath.Path {
-	t.Helper()
-	paths := make([]storepath.Path, n)
-	for i := range paths {
-		var err error
-		if paths[i], err = storepath.DefaultDir.MakePath("text", nixhash.Sum(nixhash.SHA256, fmt.Append(nil, i)), "x"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return paths
-}
 
 // importWith returns the start of an upload of objects. The info of the first object ends with
 // the given bytes.

@@ -16,9 +16,13 @@ import (
 // event handler in the context of every operation.
 //
 // If the client reads more slowly than the store reports, the store waits, so that the log of a build
-// does not fill the memory. An upload is an exception. A client may send all of it before it
-// reads anything, so a store that waited for the client would wait forever. During an upload, messages
-// that do not fit into the outbox are dropped, and the client gets their number.
+// does not fill the memory. There are two exceptions. In both, messages that do not fit into the outbox are
+// dropped, and the client gets their number:
+//
+//   - A client may send all of an upload before it reads anything, so a store that waited for the client would wait
+//     forever.
+//   - A client that reads nothing for logTime, for example because it was stopped, would hold its build slots until
+//     the connection stalls, and keep other clients waiting. So its builds continue. Their log files are complete.
 type tunnel struct {
 	params   protocol.Params
 	out      *outbox
@@ -30,6 +34,7 @@ type tunnel struct {
 
 	mu      sync.Mutex
 	working bool // between the request and the end of the work
+	behind  bool // the client has read nothing for logTime, and nothing since
 	dropped int
 }
 
@@ -57,10 +62,10 @@ func (t *tunnel) HandleEvent(e activity.Event) {
 	switch {
 	case err != nil: // too long for the protocol
 	case t.out.tryQueue(p):
-	case t.uploading.Load():
+		t.behind = false
+	case t.behind || t.uploading.Load() || !t.out.queueWithin(p, logTime):
+		t.behind = !t.uploading.Load()
 		t.dropped++
-	default:
-		t.out.Write(p) // if that fails, the work is cancelled already
 	}
 }
 
@@ -131,7 +136,7 @@ func (t *tunnel) stopWork() []byte {
 	if t.dropped == 0 {
 		return nil
 	}
-	text := fmt.Sprintf("%d messages were dropped, since they were not read during the upload", t.dropped)
+	text := fmt.Sprintf("%d messages were dropped, since they were not read in time", t.dropped)
 	t.dropped = 0
 	p, _ := t.params.AppendMessage(nil, protocol.Message{Kind: protocol.MessageLog, Event: activity.Log{Text: text}})
 	return p

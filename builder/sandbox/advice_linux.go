@@ -36,6 +36,8 @@ func advice(e *SetupError) string {
 		return "This kernel has no system call filters for this machine (CONFIG_SECCOMP_FILTER)."
 	case e.Step == stepGroups:
 		return "Root may not give up its groups here. Set require-drop-supplementary-groups = false to keep them."
+	case strings.HasPrefix(e.Step, stepRoot) && errors.Is(e.Err, unix.EACCES):
+		return "A process in a user namespace has no right of root to enter all directories. Let all users enter each directory above it (chmod o+x)."
 	case !errors.Is(e.Err, unix.EPERM) && !errors.Is(e.Err, unix.EACCES) && !errors.Is(e.Err, unix.ENOSPC) && !errors.Is(e.Err, unix.EUSERS) && !errors.Is(e.Err, unix.EINVAL):
 		return ""
 	}

@@ -238,8 +238,8 @@ func TestGroups(t *testing.T) {
 			req.Program, req.Root, req.Dir, req.Mounts, req.Writable = probe(t), "", "/", nil, nil
 		}
 		var log bytes.Buffer
-		if _, err := r.Run(context.Background(), req, &log); err != nil || log.String() != test.want {
-			t.Errorf("root %v: got %q, %v", test.root, log.String(), err)
+		if result, err := r.Run(context.Background(), req, &log); err != nil || log.String() != test.want {
+			t.Errorf("root %v: got %q, %+v, %v", test.root, log.String(), result, err)
 		}
 	}
 }

@@ -269,3 +269,21 @@ func TestHelperBeside(t *testing.T) {
 		t.Error("a helper that others can change is used")
 	}
 }
+
+// Root, whose rights do not count in a user namespace, cannot enter a directory of another user. The error says so, and does not
+// blame the machine.
+func TestRootBelowPrivateDirectory(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root has directories of another user")
+	}
+	req := testRequest(t, "exit", "0")
+	private := filepath.Dir(req.Root)
+	if err := errors.Join(os.Chown(private, 12345, 12345), os.Chmod(private, 0o700)); err != nil {
+		t.Skip(err)
+	}
+	_, err := Run(t.Context(), req, io.Discard)
+	setup, ok := errors.AsType[*SetupError](err)
+	if !ok || !errors.Is(err, unix.EACCES) || setup.Step != stepRoot+" "+req.Root || !strings.Contains(setup.Advice, "chmod o+x") {
+		t.Errorf("%v", err)
+	}
+}

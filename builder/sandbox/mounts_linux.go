@@ -78,6 +78,9 @@ type tree struct {
 func (s *setup) mountRoot() error {
 	root, err := filepath.EvalSymlinks(s.req.Root)
 	if err != nil {
+		if errors.Is(err, unix.EACCES) { // only a user namespace without rights to the directories above
+			return &stepError{stepRoot + " " + s.req.Root, err}
+		}
 		return err
 	}
 	if err := unix.Mount(root, root, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {

@@ -36,6 +36,7 @@ type launch struct {
 	role                  string
 	namespaces, network   bool
 	mounts, cgroup        bool // a descriptor for mounts, or of the cgroup, follows
+	locks                 int  // descriptors of so many locks follow
 	uid, gid              int
 	hostUID, hostGID, ids int
 	remount               string
@@ -47,11 +48,17 @@ func (l *launch) code(c *coder) {
 	c.bool(&l.network)
 	c.bool(&l.mounts)
 	c.bool(&l.cgroup)
-	for _, p := range []*int{&l.uid, &l.gid, &l.hostUID, &l.hostGID, &l.ids} {
+	for _, p := range []*int{&l.locks, &l.uid, &l.gid, &l.hostUID, &l.hostGID, &l.ids} {
 		c.int(p)
 	}
 	c.string(&l.remount)
 }
+
+// maxLocks is how many locks a request can have.
+const maxLocks = 8
+
+// maxDescriptors is how many descriptors a launch has at most: see newJob.
+const maxDescriptors = 5 + maxLocks
 
 // maxLaunch is more than a launch or an event takes. The names of files have at most 4096 bytes.
 const maxLaunch = 16 << 10

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -66,6 +67,11 @@ type Request struct {
 	// Cgroup is the directory of the cgroup (version 2) in which the process starts; "" for none. At the end Run
 	// kills all processes in it.
 	Cgroup string
+
+	// Locks are files with locks that must not end before all processes have, even if the caller is killed: another
+	// program that takes the locks could otherwise meet these processes. The process itself does not get the files.
+	// At most 8 are allowed.
+	Locks []*os.File
 
 	// OptionalFilter allows the process to run without a system call filter if the machine cannot load one, for
 	// example under an emulator.
@@ -143,6 +149,9 @@ func (r *Request) check() error {
 	}
 	if r.IDs < 0 || r.UID < 0 || r.GID < 0 || r.HostUID < 0 || r.HostGID < 0 {
 		return fmt.Errorf("sandbox: the request has a negative user, group or number of them")
+	}
+	if len(r.Locks) > maxLocks {
+		return fmt.Errorf("sandbox: the request has more than %d locks", maxLocks)
 	}
 	if strings.Contains(r.SharedMemory, ",") {
 		return fmt.Errorf("sandbox: invalid size of /dev/shm %q", r.SharedMemory)

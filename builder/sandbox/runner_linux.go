@@ -53,7 +53,7 @@ func (r *Runner) Run(ctx context.Context, req *Request, log io.Writer) (*Result,
 	if own.Live != nil {
 		l.role, l.mounts, own.shared = roleKeeper, true, own.Live.dir
 	}
-	p, err := r.start(ctx, l, own.Cgroup)
+	p, err := r.start(ctx, l, own.Cgroup, own.Locks...)
 	if err != nil {
 		return nil, withAdvice(err)
 	}
@@ -99,8 +99,9 @@ func (r *Runner) Close() error {
 // maxAttempts bounds how often a supervisor that has died is replaced for one process.
 const maxAttempts = 3
 
-// start starts a process in a role. If the supervisor has ended, it starts another one.
-func (r *Runner) start(ctx context.Context, l *launch, cgroup string) (*process, error) {
+// start starts a process in a role. The supervisor keeps the locks until the process has ended. If the supervisor has
+// ended, start starts another one.
+func (r *Runner) start(ctx context.Context, l *launch, cgroup string, locks ...*os.File) (*process, error) {
 	p, theirs, err := newProcess(l, cgroup)
 	if err != nil {
 		return nil, err
@@ -110,6 +111,8 @@ func (r *Runner) start(ctx context.Context, l *launch, cgroup string) (*process,
 	if p.cgroup != nil {
 		sent = append(sent, p.cgroup)
 	}
+	l.locks = len(locks)
+	sent = append(sent, locks...)
 	for attempt := 0; ; attempt++ {
 		s, err := r.connect(ctx)
 		if err == nil {

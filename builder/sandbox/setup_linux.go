@@ -35,6 +35,7 @@ const (
 	stepStart  = "starting a process in new namespaces"
 	stepFilter = "loading the system call filter"
 	stepGroups = "dropping supplementary groups"
+	stepRoot   = "entering the root directory"
 )
 
 // A stepError replaces the text of a step with a more precise one.

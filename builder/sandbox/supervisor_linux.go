@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -18,12 +19,13 @@ type job struct {
 	conn   *os.File // to the caller, for events; the process must end when the caller closes it
 	socket *os.File // for the process itself
 	output *os.File
-	mounts *os.File // for mounts of a keeper, or nil
-	cgroup *os.File
+	mounts *os.File   // for mounts of a keeper, or nil
+	cgroup *os.File   // or nil
+	locks  []*os.File // closed when the process and its descendants have ended
 }
 
-// supervise is the supervisor. It starts processes until the caller closes the control socket or ends. Then it ends,
-// and the death signal kills its children.
+// supervise is the supervisor. It starts processes until the caller closes the control socket or ends. Then it waits
+// for the end of its children, which also lose their caller, and ends. The death signal kills children that remain.
 func supervise() int {
 	// The death signal of a child belongs to the thread that forks it. All children are forked from
 	// this thread, which lives as long as the supervisor.
@@ -48,7 +50,7 @@ func supervise() int {
 	go func() {
 		defer close(jobs)
 		for {
-			data, files, err := receiveFiles(control, maxLaunch, 5)
+			data, files, err := receiveFiles(control, maxLaunch, maxDescriptors)
 			if err != nil {
 				return
 			}
@@ -63,6 +65,7 @@ func supervise() int {
 	for j := range jobs {
 		s.start(j)
 	}
+	s.await()
 	return 0
 }
 
@@ -118,12 +121,13 @@ func newJob(data []byte, files []*os.File) (*job, error) {
 	if j.launch.cgroup {
 		wanted = append(wanted, &j.cgroup)
 	}
-	if len(files) != len(wanted) {
+	if j.launch.locks < 0 || len(files) != len(wanted)+j.launch.locks {
 		return nil, errMalformed
 	}
-	for i, f := range files {
-		*wanted[i] = f
+	for i, f := range wanted {
+		*f = files[i]
 	}
+	j.locks = files[len(wanted):]
 	return j, nil
 }
 
@@ -132,6 +136,21 @@ type supervisor struct {
 	null, executable *os.File
 	capabilities     []uintptr
 	remounted        map[string]bool
+	watching         sync.WaitGroup // for the ends of processes
+}
+
+// await waits until all processes have ended. A process in an uninterruptible system call does not keep it longer than
+// the caller would wait.
+func (s *supervisor) await() {
+	ended := make(chan struct{})
+	go func() {
+		s.watching.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(endTime):
+	}
 }
 
 // start starts a process and reports the result. It closes the descriptors that only the process needs.
@@ -148,6 +167,7 @@ func (s *supervisor) start(j *job) {
 	if err != nil {
 		_ = sendFiles(j.conn, encode(failure(step, err)))
 		j.conn.Close()
+		closeFiles(j.locks)
 		return
 	}
 	var rights []*os.File
@@ -159,7 +179,7 @@ func (s *supervisor) start(j *job) {
 	if err := sendFiles(j.conn, encode(&event{ok: true}), rights...); err != nil {
 		_ = process.Kill()
 	}
-	go watch(j, process)
+	s.watching.Go(func() { watch(j, process) })
 }
 
 // startProcess starts a process. If that fails, it returns the step that has failed.
@@ -299,6 +319,7 @@ func watch(j *job, process *os.Process) {
 		}()
 	}
 	state, err := process.Wait()
+	closeFiles(j.locks) // before the caller learns of the end, and uses the locks for something else
 	if err != nil {
 		_ = sendFiles(j.conn, encode(failure("waiting for a process", err)))
 		return

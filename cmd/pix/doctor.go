@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"pix/builder/sandbox"
+	"pix/nixconf"
+	"pix/storepath"
 )
 
 func newDoctor(a *app) *cobra.Command {
@@ -25,7 +28,7 @@ sandbox is a process in namespaces of its own; without it only sandbox = false b
 build-users and user-ranges are sandboxes that run as other users, which only root can make.
 filter is the filter of system calls. landlock keeps fixed-output builds from the machine's
 abstract sockets. cgroups are for use-cgroups, kvm for the system feature kvm. shell is the
-/bin/sh of sandboxed builds.`,
+/bin/sh of sandboxed builds: the one of the setting sandbox-paths, or one of this machine.`,
 		Example: "  pix doctor",
 		GroupID: groupKeeping,
 		Args:    cobra.NoArgs,
@@ -35,6 +38,11 @@ abstract sockets. cgroups are for use-cgroups, kvm for the system feature kvm. s
 				return &unknownError{err}
 			}
 			facts := factsOf(found)
+			conf, err := a.configuration()
+			if err != nil {
+				return err
+			}
+			setShell(facts, conf)
 			if err := a.printEither(doctorText(facts), doctorJSON(facts), asJSON); err != nil {
 				return err
 			}
@@ -102,6 +110,24 @@ func shellText(file string) string {
 		return file + ", pix's own, since there is no static busybox or bash"
 	}
 	return file
+}
+
+// setShell sets the fact of the shell if sandbox-paths names one.
+func setShell(facts []fact, conf *nixconf.Conf) {
+	const target = "/bin/sh"
+	for _, p := range sandboxPaths(conf.Reader()) {
+		if p.Target != target {
+			continue
+		}
+		shell := fact{name: "shell", value: p.Source + ", from sandbox-paths"}
+		if _, _, err := storepath.DefaultDir.ParseInside(p.Source); err != nil { // not in a store, which may be elsewhere
+			_, shell.err = os.Stat(p.Source)
+		}
+		if shell.err != nil && p.Optional {
+			continue // as in a build
+		}
+		facts[slices.IndexFunc(facts, func(f fact) bool { return f.name == shell.name })] = shell
+	}
 }
 
 // explain sets the errors that doctor finds itself, and the advice.

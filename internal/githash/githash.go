@@ -17,7 +17,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"syscall"
 
 	"pix/internal/contextio"
 	"pix/nar"
@@ -76,7 +75,7 @@ func newEntry(ctx context.Context, root *os.Root, name string, a nixhash.Algorit
 }
 
 func hashFile(ctx context.Context, root *os.Root, name string, size int64, a nixhash.Algorithm) (nixhash.Hash, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := root.OpenFile(name, os.O_RDONLY|noFollow, 0)
 	if err != nil {
 		return nixhash.Hash{}, err
 	}

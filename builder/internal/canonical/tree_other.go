@@ -16,3 +16,6 @@ func New(*Options) *Canonicaliser { return new(Canonicaliser) }
 
 // Tree returns [errors.ErrUnsupported].
 func (c *Canonicaliser) Tree(context.Context, *os.File, string) error { return errors.ErrUnsupported }
+
+// ClearSetID returns [errors.ErrUnsupported].
+func (c *Canonicaliser) ClearSetID(*os.File) error { return errors.ErrUnsupported }

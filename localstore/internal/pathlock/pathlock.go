@@ -133,6 +133,9 @@ func (l *Lock) Check() error {
 	return err
 }
 
+// File returns the open lock file. The lock lasts until the last copy of its descriptor is closed.
+func (l *Lock) File() *os.File { return l.file.File }
+
 // Release releases the lock. It ignores an error of deleting the lock file, because a remaining file does no harm.
 func (l *Lock) Release() {
 	removed := l.Check() == nil && os.Remove(l.name) == nil
