@@ -48,7 +48,7 @@
 // # Reading order
 //
 // Declarations: spec.go, string.go, coerce.go, attrs.go; their errors: errors.go. Derivations:
-// normal.go, mention.go, inputs.go, outputs.go, derive.go, package.go. Sources: object.go, source.go,
+// normal.go, mention.go, inputs.go, outputs.go, derive.go, package.go, dynamic.go. Sources: object.go, source.go,
 // fetchurl.go. Sets: lazy.go, fix.go. Changes: override.go, fromderivations.go. Builds: register.go,
 // realize.go. The directory examples has complete programs.
 //

@@ -82,8 +82,8 @@ func specOf(d *derivation.Derivation, packages map[storepath.Path]*Package) (Spe
 		for name := range used.Names.All() {
 			s.Deps = append(s.Deps, pkg.Out(name))
 		}
-		if used.Dynamic.Len() > 0 {
-			s.dynamic = append(s.dynamic, dynamicInput{pkg, used.Dynamic})
+		for _, p := range dynamicParts(pkg, used.Dynamic) {
+			s.Deps = append(s.Deps, String{parts: []part{p}})
 		}
 	}
 	for path := range d.InputSources.All() {

@@ -1,7 +1,6 @@
 package pixpkgs
 
 import (
-	"pix/derivation"
 	"pix/nixconf"
 	"pix/storepath"
 )
@@ -65,15 +64,6 @@ type Spec struct {
 	// lenient accepts undeclared paths in plain strings as text, because files that Nix wrote
 	// contain them.
 	lenient *leniency
-	// dynamic are inputs whose outputs are derivations with outputs that are used.
-	dynamic []dynamicInput
-}
-
-// A dynamicInput is a package that builds derivations, and the used outputs of these. Only packages
-// from files that Nix wrote have one.
-type dynamicInput struct {
-	pkg  *Package
-	used derivation.Map[string, derivation.InputOutputs]
 }
 
 // HostSystem returns the [Spec.System] of this machine, such as "x86_64-linux" or "aarch64-darwin".
