@@ -136,7 +136,7 @@ func (n *normalSpec) json() (string, error) {
 			all[v.name] = v.value
 		}
 		if n.named {
-			list, err := treeOf(n.outputs, 0)
+			list, err := treeOf(n.outputs)
 			if err != nil {
 				return "", n.fail("Outputs", err)
 			}

@@ -47,10 +47,10 @@
 //
 // # Reading order
 //
-// Declarations: spec.go, string.go, coerce.go, attrs.go; their errors: errors.go. Derivations:
-// normal.go, mention.go, inputs.go, outputs.go, derive.go, package.go, dynamic.go. Sources: object.go, source.go,
-// fetchurl.go. Sets: lazy.go, fix.go. Changes: override.go, fromderivations.go. Builds: register.go,
-// realize.go. The directory examples has complete programs.
+// Declarations: spec.go, string.go, coerce.go, treeof.go, structtree.go, attrs.go; their errors:
+// errors.go. Derivations: normal.go, mention.go, inputs.go, outputs.go, derive.go, package.go,
+// dynamic.go. Sources: object.go, source.go, fetchurl.go. Sets: lazy.go, fix.go. Changes: override.go,
+// fromderivations.go. Builds: register.go, realize.go. The directory examples has complete programs.
 //
 // Rules: derivationStrictInternal and coerceToString in src/libexpr of Nix 2.34, and "Derivations" in
 // its manual.

@@ -29,7 +29,8 @@ type Spec struct {
 	Env map[string]any
 	// Attrs are structured attributes: a map or struct that the builder receives as JSON instead of
 	// variables. Env must then be empty. Strings in it may be any of the values above, at any depth.
-	// Structs follow the rules of encoding/json. The JSON has the format of Nix.
+	// All other Go values follow the rules of encoding/json: a nil slice or map is null, and a []byte
+	// is base 64. The JSON has the format of Nix, in which the float 1 is 1.0.
 	Attrs any
 	// Outputs are the names of the outputs; the first is the default output. Nil means one output,
 	// "out".
