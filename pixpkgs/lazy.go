@@ -286,6 +286,7 @@ func (n *normalSpec) substitute() (*normalSpec, error) {
 				return out, false, err
 			}
 			p.lazy = nil
+			p.applyChoice()
 		}
 		return out, true, nil
 	})

@@ -35,6 +35,7 @@ const (
 type part struct {
 	kind     partKind
 	textOnly bool           // the part is not a dependency
+	choice   choice         // how to mention lazy when it is derived
 	text     string         // text of literal and raw parts; name of the output, "" for the default output
 	nested   []string       // outputs of the derivation in that output, and so on; see OutputOf
 	pkg      *Package       // for output and drv parts, after the package was derived
