@@ -215,27 +215,20 @@ func (m *mkDerivation) setHardening() error {
 	return nil
 }
 
-// setEnv sets the environment variables. They are attributes too, unless the attributes are structured.
+// setEnv sets the environment variables. They are attributes, and with structured attributes also in "env".
 func (m *mkDerivation) setEnv() error {
-	env := maps.Clone(m.Env)
+	env := map[string]any{}
+	maps.Copy(env, m.Env)
 	if m.MainProgram != "" {
-		if env == nil {
-			env = map[string]any{}
-		}
 		env["NIX_MAIN_PROGRAM"] = m.MainProgram
 	}
-	for name, value := range env {
+	for name := range env {
 		if _, ok := m.attrs[name]; ok || stdenvFields[name] != "" {
 			return m.failf(fmt.Sprintf("Env %q", name), "it is an attribute already")
 		}
-		if !m.structured {
-			m.attrs[name] = value
-		}
 	}
+	maps.Copy(m.attrs, env)
 	if m.structured {
-		if env == nil {
-			env = map[string]any{}
-		}
 		m.attrs["env"] = env
 	}
 	return nil

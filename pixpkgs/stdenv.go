@@ -50,23 +50,21 @@ type Stdenv struct {
 }
 
 // StdenvOf returns the stdenv of a package that mkDerivation of nixpkgs declared, for example one from
-// [FromDerivations]. It must not have structured attributes or a build script of its own. Defaults from the
-// configuration of nixpkgs are not set, because they do not differ from values of the package.
+// [FromDerivations]. The package must not have a build script of its own. Defaults from the configuration of
+// nixpkgs are not set, because a package does not show them.
 //
 // The error is an [*Error] that says why the package does not show its stdenv.
 func StdenvOf(p *Package) (*Stdenv, error) {
 	n := p.normal
-	stdenv, ok := n.variable("stdenv")
+	stdenv, _ := n.attribute("stdenv").(String)
 	switch {
-	case n.attrs != nil || n.hasVariable("__json"):
-		return nil, n.failf("", "its stdenv is unknown, because it has structured attributes: use another package")
-	case !ok || len(stdenv.parts) != 1 || stdenv.parts[0].kind != outputPart:
+	case len(stdenv.parts) != 1 || stdenv.parts[0].kind != outputPart:
 		return nil, n.failf("", "it was not built with a stdenv")
 	case len(n.args) < 2 || n.args[0].String() != "-e":
 		return nil, n.failf("", "its arguments are not those of a stdenv")
 	}
 	last := len(n.args) - 1
-	if base := path.Base(n.args[last].String()); !strings.HasSuffix(base, "default-builder.sh") {
+	if base := path.Base(n.args[last].String()); !strings.HasSuffix(base, "-default-builder.sh") {
 		return nil, n.failf("", "its default build script is unknown, because it has its own, %s: use another package", base)
 	}
 	e := &Stdenv{
@@ -77,7 +75,7 @@ func StdenvOf(p *Package) (*Stdenv, error) {
 		e.Scripts = append(e.Scripts, script)
 	}
 	for _, name := range usuallySet {
-		if !n.hasVariable(name) {
+		if !n.hasAttribute(name) && (n.attrs == nil || name != "__structuredAttrs") {
 			e.Omitted = append(e.Omitted, name)
 		}
 	}
@@ -93,25 +91,35 @@ var usuallySet = slices.Concat([]string{
 // compiler's wrapper.
 func hardeningFlagsOf(stdenv *Package) []string {
 	for _, dep := range stdenv.deps {
-		if flags, ok := dep.normal.variable("default_hardening_flags_str"); ok {
+		if flags, ok := dep.normal.attribute("default_hardening_flags_str").(String); ok {
 			return strings.Fields(flags.String())
 		}
 	}
 	return nil
 }
 
-// variable returns a variable in Env.
-func (n *normalSpec) variable(name string) (String, bool) {
-	i, ok := slices.BinarySearchFunc(n.env, name, func(v variable, name string) int { return strings.Compare(v.name, name) })
-	if !ok {
-		return String{}, false
+// attribute returns a variable or a structured attribute, or nil.
+func (n *normalSpec) attribute(name string) tree {
+	if n.attrs != nil {
+		return n.attrs[name]
 	}
-	return n.env[i].value, true
+	if i, ok := n.findVariable(name); ok {
+		return n.env[i].value
+	}
+	return nil
 }
 
-func (n *normalSpec) hasVariable(name string) bool {
-	_, ok := n.variable(name)
+// hasAttribute reports whether a variable or a structured attribute exists.
+func (n *normalSpec) hasAttribute(name string) bool {
+	_, ok := n.attrs[name]
+	if n.attrs == nil {
+		_, ok = n.findVariable(name)
+	}
 	return ok
+}
+
+func (n *normalSpec) findVariable(name string) (i int, ok bool) {
+	return slices.BinarySearchFunc(n.env, name, func(v variable, name string) int { return strings.Compare(v.name, name) })
 }
 
 // MkDerivation declares a package as stdenv.mkDerivation of nixpkgs does, and derives it. The error is an

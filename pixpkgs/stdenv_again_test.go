@@ -12,8 +12,11 @@ import (
 // textOf returns the text of a value in the Env of a Spec.
 func textOf(v any) string { return pixpkgs.Join("", v).String() }
 
-// listOf returns a list whose text is v.
+// listOf returns v, or a list whose text is v.
 func listOf(v any) list {
+	if values, ok := v.(list); ok {
+		return values
+	}
 	if textOf(v) == "" {
 		return nil
 	}
@@ -27,20 +30,22 @@ func declarationOf(p *pixpkgs.Package) (_ stdenvSpec, ok bool) {
 	if _, err := p.Override(func(spec *pixpkgs.Spec) { s = *spec }); err != nil {
 		return stdenvSpec{}, false
 	}
-	if s.Env["stdenv"] == nil || textOf(s.Env["configurePlatforms"]) != "" || textOf(s.Env["separateDebugInfo"]) != "" {
+	attrs, structured := s.Attrs.(env)
+	if !structured {
+		attrs = s.Env
+	}
+	if attrs["stdenv"] == nil || textOf(attrs["configurePlatforms"]) != "" || textOf(attrs["separateDebugInfo"]) != "" {
 		return stdenvSpec{}, false
 	}
-	attrs := s.Env
 	take := func(name string) any {
 		v := attrs[name]
 		delete(attrs, name)
 		return v
 	}
 	d := stdenvSpec{
-		Name: s.Name, Outputs: s.Outputs, Attrs: attrs, Builder: s.Args[len(s.Args)-1],
+		Name: s.Name, StructuredAttrs: structured, Outputs: s.Outputs, Attrs: attrs, Builder: s.Args[len(s.Args)-1],
 		OutputHash: s.OutputHash, OutputHashAlgo: s.OutputHashAlgo, OutputHashMode: s.OutputHashMode,
-		MainProgram: textOf(take("NIX_MAIN_PROGRAM")),
-		Src:         take("src"), Patches: listOf(take("patches")),
+		Src: take("src"), Patches: listOf(take("patches")),
 		NativeBuildInputs: listOf(take("nativeBuildInputs")), BuildInputs: listOf(take("buildInputs")),
 		DepsBuildBuild: listOf(take("depsBuildBuild")), DepsBuildTarget: listOf(take("depsBuildTarget")),
 		DepsHostHost: listOf(take("depsHostHost")), DepsTargetTarget: listOf(take("depsTargetTarget")),
@@ -49,6 +54,18 @@ func declarationOf(p *pixpkgs.Package) (_ stdenvSpec, ok bool) {
 		DepsHostHostPropagated: listOf(take("depsHostHostPropagated")), DepsTargetTargetPropagated: listOf(take("depsTargetTargetPropagated")),
 		ConfigureFlags: listOf(take("configureFlags")), CMakeFlags: listOf(take("cmakeFlags")), MesonFlags: listOf(take("mesonFlags")),
 		DoCheck: textOf(take("doCheck")) != "", DoInstallCheck: textOf(take("doInstallCheck")) != "", StrictDeps: textOf(take("strictDeps")) != "",
+	}
+	if structured {
+		d.Env, _ = take("env").(env)
+		for name := range d.Env {
+			delete(attrs, name)
+		}
+		d.OutputChecks = map[string]pixpkgs.OutputReferences{}
+		for output, checks := range take("outputChecks").(env) {
+			d.OutputChecks[output] = referencesOf(checks.(env))
+		}
+	} else {
+		d.OutputReferences = referencesOf(attrs)
 	}
 	for name, field := range map[string]*string{"pname": &d.Pname, "version": &d.Version} {
 		if *field = textOf(attrs[name]); *field != "" {
@@ -66,14 +83,9 @@ func declarationOf(p *pixpkgs.Package) (_ stdenvSpec, ok bool) {
 			delete(attrs, name)
 		}
 	}
-	for name, field := range map[string]*list{
-		"srcs": &d.Srcs, "allowedReferences": &d.AllowedReferences, "allowedRequisites": &d.AllowedRequisites,
-		"disallowedReferences": &d.DisallowedReferences, "disallowedRequisites": &d.DisallowedRequisites,
-	} {
-		if v, ok := attrs[name]; ok {
-			*field = append(list{}, listOf(v)...)
-			delete(attrs, name)
-		}
+	if v, ok := attrs["srcs"]; ok {
+		d.Srcs = append(list{}, listOf(v)...)
+		delete(attrs, "srcs")
 	}
 	if v, ok := attrs["enableParallelBuilding"]; ok {
 		attrs["enableParallelBuilding"] = false
@@ -82,6 +94,20 @@ func declarationOf(p *pixpkgs.Package) (_ stdenvSpec, ok bool) {
 		}
 	}
 	return d, true
+}
+
+// referencesOf moves the checks of references out of attrs.
+func referencesOf(attrs env) (r pixpkgs.OutputReferences) {
+	for name, field := range map[string]*list{
+		"allowedReferences": &r.AllowedReferences, "allowedRequisites": &r.AllowedRequisites,
+		"disallowedReferences": &r.DisallowedReferences, "disallowedRequisites": &r.DisallowedRequisites,
+	} {
+		if v, ok := attrs[name]; ok {
+			*field = append(list{}, listOf(v)...)
+			delete(attrs, name)
+		}
+	}
+	return r
 }
 
 // Every package of nixpkgs is the same package when it is declared again with the stdenv of another one.
@@ -122,6 +148,11 @@ func TestDeclareAgain(t *testing.T) {
 // stdenvOf returns the stdenv among the dependencies of a package.
 func stdenvOf(p *pixpkgs.Package) *pixpkgs.Package {
 	text, _ := p.Derivation().Env.Get("stdenv")
+	p.Override(func(s *pixpkgs.Spec) {
+		if attrs, ok := s.Attrs.(env); ok {
+			text = textOf(attrs["stdenv"])
+		}
+	})
 	deps := p.Dependencies()
 	i := slices.IndexFunc(deps, func(dep *pixpkgs.Package) bool { return dep.String() == text })
 	if i < 0 {

@@ -32,7 +32,7 @@ func (m *mkDerivation) outputChecks() map[string]any {
 		all, own := m.OutputReferences.attributes(), m.OutputChecks[output]
 		for name, references := range own.attributes() {
 			common, _ := all[name].([]any)
-			all[name] = slices.Concat([]any{}, common, references.([]any))
+			all[name] = listOf(slices.Concat(common, references.([]any)))
 		}
 		checks[output] = all
 	}

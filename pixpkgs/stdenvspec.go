@@ -45,8 +45,7 @@ type StdenvSpec struct {
 	Args        []any
 	Builder     any
 
-	// Env are environment variables. In the declaration of a package with StructuredAttrs they are
-	// apart from the attributes, and otherwise the same.
+	// Env are attributes that the builder receives as environment variables also with StructuredAttrs.
 	Env map[string]any
 	// MainProgram is meta.mainProgram, which the builder sees as the variable NIX_MAIN_PROGRAM.
 	MainProgram string
