@@ -2,6 +2,7 @@ package pixpkgs
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 )
@@ -55,12 +56,27 @@ func coerce(v any) String {
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return literal(strconv.FormatUint(r.Uint(), 10))
 	case reflect.Float32, reflect.Float64:
-		return literal(strconv.FormatFloat(r.Float(), 'f', 6, 64))
+		return literal(floatText(r.Float()))
 	case reflect.Slice, reflect.Array:
 		return coerceList(r)
 	default:
 		return String{err: fmt.Errorf("cannot convert a value of type %T to text: only strings, packages, outputs, sources, numbers, booleans and slices are allowed", v)}
 	}
+}
+
+// floatText returns the text of a float as std::to_string does.
+func floatText(f float64) string {
+	switch {
+	case math.IsInf(f, 1):
+		return "inf"
+	case math.IsInf(f, -1):
+		return "-inf"
+	case math.IsNaN(f) && math.Signbit(f):
+		return "-nan"
+	case math.IsNaN(f):
+		return "nan"
+	}
+	return strconv.FormatFloat(f, 'f', 6, 64)
 }
 
 // coerceList joins the elements with spaces. As in Nix, no space follows an element that is an empty

@@ -1,6 +1,7 @@
 package pixpkgs_test
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -12,15 +13,37 @@ import (
 	"pix/storepath"
 )
 
-// unpack unpacks a corpus and returns its directory.
+// unpackedCorpora has the corpora that tests have unpacked. TestMain removes it.
+var unpackedCorpora string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if unpackedCorpora != "" {
+		os.RemoveAll(unpackedCorpora)
+	}
+	os.Exit(code)
+}
+
+// unpack unpacks a corpus, if no other test did, and returns its directory. Tests that run in parallel must
+// not call it.
 func unpack(t testing.TB, name string) string {
 	t.Helper()
 	archive := filepath.Join(testenv.Corpus(t), name+".tar.zst")
-	dir := t.TempDir()
-	if out, err := exec.Command("tar", "--zstd", "-xf", archive, "-C", dir).CombinedOutput(); err != nil {
+	if unpackedCorpora == "" {
+		dir, err := os.MkdirTemp("", "corpora")
+		if err != nil {
+			t.Fatal(err)
+		}
+		unpackedCorpora = dir
+	}
+	folder := filepath.Join(unpackedCorpora, name)
+	if _, err := os.Stat(folder); err == nil {
+		return folder
+	}
+	if out, err := exec.Command("tar", "--zstd", "-xf", archive, "-C", unpackedCorpora).CombinedOutput(); err != nil {
 		t.Fatalf("tar: %v: %s", err, out)
 	}
-	return filepath.Join(dir, name)
+	return folder
 }
 
 // loadAll returns the closure of all derivations in a folder.

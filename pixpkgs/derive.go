@@ -85,7 +85,7 @@ func (n *normalSpec) environment(kind derivation.Output) (derivation.Map[string,
 	}
 	for i := range n.env {
 		name := n.env[i].name
-		if err := n.checkReserved("Env", name); err != nil && !n.spec.Bare {
+		if err := n.checkReserved("Env", name, n.env[i].value); err != nil && !n.spec.Bare {
 			return none, err
 		}
 		set(name, n.env[i].value.String())
@@ -126,7 +126,7 @@ func outputVariable(kind derivation.Output, name string) string {
 func (n *normalSpec) json() (string, error) {
 	all := make(map[string]any, len(n.attrs)+8)
 	for name, value := range n.attrs {
-		if err := n.checkReserved("Attrs", name); err != nil && !n.spec.Bare {
+		if err := n.checkReserved("Attrs", name, value); err != nil && !n.spec.Bare {
 			return "", err
 		}
 		all[name] = value
@@ -136,7 +136,7 @@ func (n *normalSpec) json() (string, error) {
 			all[v.name] = v.value
 		}
 		if n.named {
-			list, err := treeOf(n.outputs, 0)
+			list, err := treeOf(n.outputs)
 			if err != nil {
 				return "", n.fail("Outputs", err)
 			}

@@ -45,12 +45,30 @@
 // the same for existing packages, including packages that [FromDerivations] creates from files that
 // Nix wrote.
 //
+// # Packages of nixpkgs
+//
+// A [Stdenv] declares packages as stdenv.mkDerivation of nixpkgs does. [StdenvOf] takes it from a package
+// that nixpkgs created, and its dependencies are such packages too:
+//
+//	closure, err := derivation.LoadClosure(ctx, derivation.Directory("/nix/store"), roots, nil)
+//	packages, err := pixpkgs.FromDerivations(closure)
+//	stdenv, err := pixpkgs.StdenvOf(packages[bzip2])
+//	attr, err := stdenv.MkDerivation(pixpkgs.StdenvSpec{
+//		Pname: "attr", Version: "2.5.2", Src: src,
+//		Outputs:           []string{"bin", "dev", "out"},
+//		NativeBuildInputs: []any{packages[gettext]},
+//	})
+//
+// The package has the very path that nixpkgs computes for the same declaration. buildPythonPackage,
+// buildPerlPackage and so on are functions that complete a [StdenvSpec].
+//
 // # Reading order
 //
-// Declarations: spec.go, string.go, coerce.go, attrs.go; their errors: errors.go. Derivations:
-// normal.go, mention.go, inputs.go, outputs.go, derive.go, package.go. Sources: object.go, source.go,
-// fetchurl.go. Sets: lazy.go, fix.go. Changes: override.go, fromderivations.go. Builds: register.go,
-// realize.go. The directory examples has complete programs.
+// Declarations: spec.go, string.go, coerce.go, treeof.go, structtree.go, attrs.go; their errors:
+// errors.go. Derivations: normal.go, mention.go, inputs.go, outputs.go, derive.go, package.go,
+// dynamic.go. Sources: object.go, source.go, fetchurl.go. Sets: lazy.go, fix.go. Changes: override.go,
+// fromderivations.go. Packages of nixpkgs: stdenv.go, stdenvspec.go, mkderivation.go, stdenvchecks.go.
+// Builds: register.go, realize.go. The directory examples has complete programs.
 //
 // Rules: derivationStrictInternal and coerceToString in src/libexpr of Nix 2.34, and "Derivations" in
 // its manual.

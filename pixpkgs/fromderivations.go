@@ -1,6 +1,7 @@
 package pixpkgs
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,8 +83,8 @@ func specOf(d *derivation.Derivation, packages map[storepath.Path]*Package) (Spe
 		for name := range used.Names.All() {
 			s.Deps = append(s.Deps, pkg.Out(name))
 		}
-		if used.Dynamic.Len() > 0 {
-			s.dynamic = append(s.dynamic, dynamicInput{pkg, used.Dynamic})
+		for _, p := range dynamicParts(pkg, used.Dynamic) {
+			s.Deps = append(s.Deps, String{parts: []part{p}})
 		}
 	}
 	for path := range d.InputSources.All() {
@@ -98,11 +99,16 @@ func specOf(d *derivation.Derivation, packages map[storepath.Path]*Package) (Spe
 }
 
 // outputOrder returns the names of the outputs, with the default output first. If the
-// variable outputs lists them, it determines the order. Otherwise "out" is first.
+// attribute outputs lists them, it determines the order. Otherwise "out" is first.
 func outputOrder(d *derivation.Derivation) []string {
 	names := slices.Collect(d.Outputs.Keys())
 	declared, _ := d.Env.Get("outputs")
-	if order := strings.Fields(declared); slices.Equal(slices.Sorted(slices.Values(order)), names) {
+	order := strings.Fields(declared)
+	if text, ok := d.Env.Get(derivation.StructuredAttrsKey); ok {
+		attrs, _ := structuredAttrs(text)
+		order, _ = stringList(attrs["outputs"])
+	}
+	if slices.Equal(slices.Sorted(slices.Values(order)), names) {
 		return order
 	}
 	if i := slices.Index(names, "out"); i > 0 {
@@ -133,26 +139,53 @@ func setKind(s *Spec, d *derivation.Derivation) error {
 // fullSpec returns a Spec that is not Bare and may be equivalent to the bare Spec s. ok is false if
 // there is none.
 func fullSpec(s Spec) (_ Spec, ok bool) {
+	attrs, structured := s.Env, s.Env[derivation.StructuredAttrsKey]
+	if structured != nil {
+		if attrs, ok = structuredAttrs(structured.(string)); !ok || len(s.Env) != 1 {
+			return s, false
+		}
+	}
 	text := func(name string) string {
-		value, _ := s.Env[name].(string)
+		value, _ := attrs[name].(string)
 		return value
 	}
-	if text("name") != s.Name || text("system") != s.System || text("builder") != s.Builder || s.Env[derivation.StructuredAttrsKey] != nil {
+	if text("name") != s.Name || text("system") != s.System || text("builder") != s.Builder {
 		return s, false
 	}
 	s.Bare = false
 	s.OutputHash, s.OutputHashAlgo, s.OutputHashMode = text("outputHash"), text("outputHashAlgo"), text("outputHashMode")
-	if s.Env["outputs"] == nil {
+	if attrs["outputs"] == nil {
 		s.Outputs = nil
 	}
-	env := make(map[string]any, len(s.Env))
-	for name, value := range s.Env {
+	others := make(map[string]any, len(attrs))
+	for name, value := range attrs {
 		switch name {
 		case "name", "system", "builder", "outputs", "outputHash", "outputHashAlgo", "outputHashMode":
 		default:
-			env[name] = value
+			others[name] = value
 		}
 	}
-	s.Env = env
+	if s.Env = others; structured != nil {
+		s.Env, s.Attrs = nil, others
+	}
 	return s, true
+}
+
+// structuredAttrs decodes structured attributes. Numbers are of type json.Number.
+func structuredAttrs(text string) (attrs map[string]any, ok bool) {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	err := d.Decode(&attrs)
+	return attrs, err == nil && attrs != nil
+}
+
+// stringList returns a list of strings in decoded JSON.
+func stringList(v any) (list []string, ok bool) {
+	values, ok := v.([]any)
+	for _, value := range values {
+		s, isString := value.(string)
+		ok = ok && isString
+		list = append(list, s)
+	}
+	return list, ok
 }

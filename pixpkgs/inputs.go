@@ -40,9 +40,6 @@ func (n *normalSpec) collect() (*inputSet, error) {
 		}
 		return s.err
 	})
-	for _, dynamic := range n.spec.dynamic {
-		in.at(dynamic.pkg).dynamic = dynamic.used
-	}
 	in.seal()
 	return in, err
 }
@@ -56,7 +53,7 @@ func (in *inputSet) add(p *part) error {
 	case literalPart, rawPart, ownPart:
 		return nil
 	case outputPart:
-		return in.addOutput(p.pkg, p.text)
+		return in.addOutput(p)
 	case drvPart:
 		if in.drvs == nil {
 			in.drvs = map[storepath.Path]*Package{}
@@ -83,8 +80,9 @@ func (in *inputSet) addPath(path storepath.Path) error {
 	return nil
 }
 
-func (in *inputSet) addOutput(pkg *Package, output string) error {
-	o, err := pkg.output(output)
+func (in *inputSet) addOutput(p *part) error {
+	pkg := p.pkg
+	o, err := pkg.output(p.text)
 	if err != nil {
 		return err
 	}
@@ -92,6 +90,10 @@ func (in *inputSet) addOutput(pkg *Package, output string) error {
 		return fmt.Errorf("package %q is in the store directory %s, not in %s", pkg.Name(), pkg.drv.Dir, in.dir)
 	}
 	used := in.at(pkg)
+	if len(p.nested) > 0 {
+		addDynamic(&used.dynamic, o.name, p.nested)
+		return nil
+	}
 	used.outputs = append(used.outputs, o.name)
 	return nil
 }
@@ -165,6 +167,9 @@ func (in *inputSet) lookup(key string) (part, bool) {
 		in.known = map[string]part{}
 		for i := range in.packages {
 			in.addKnown(in.packages[i].pkg)
+			for _, p := range dynamicParts(in.packages[i].pkg, in.packages[i].dynamic) {
+				in.known[p.String()] = p
+			}
 		}
 		for _, path := range in.paths {
 			in.known[path.HashPart()] = part{kind: pathPart, path: path}
@@ -297,7 +302,7 @@ func (n *normalSpec) split(out *String, text string, in *inputSet) error {
 func (n *normalSpec) partAt(text string, f textMention, in *inputSet) (p part, ok bool, err error) {
 	p, ok = in.lookup(f.key)
 	switch {
-	case ok && p.kind == outputPart && !in.declares(p.pkg, p.text):
+	case ok && p.kind == outputPart && len(p.nested) == 0 && !in.declares(p.pkg, p.text):
 		if n.spec.lenient == nil {
 			return p, false, &UndeclaredError{Path: p.pkg.knownPath(p.text), Text: text[f.start:f.end], Name: p.pkg.Name(), Output: p.text}
 		}

@@ -116,6 +116,14 @@ func (l *Lazy) Out(name string) String {
 // Path returns the path of a file in the default output, as [Package.Path] does.
 func (l *Lazy) Path(elem ...string) String { return l.Out("").Path(elem...) }
 
+// Drv returns the path of the .drv file, as [Package.Drv] does.
+func (l *Lazy) Drv() String {
+	if l == nil {
+		return String{err: errNilLazy}
+	}
+	return String{parts: []part{{kind: drvPart, lazy: l}}}
+}
+
 // String does not return a path, because the package may not be derived yet. It returns a text that
 // makes every package that contains it fail with an error. Use [Sprintf] instead.
 func (l *Lazy) String() string {
@@ -278,6 +286,7 @@ func (n *normalSpec) substitute() (*normalSpec, error) {
 				return out, false, err
 			}
 			p.lazy = nil
+			p.applyChoice()
 		}
 		return out, true, nil
 	})

@@ -75,6 +75,8 @@ const preamble = `let
   dep = mk { name = "dep"; };
   multi = mk { name = "multi"; outputs = [ "bin" "out" "dev" ]; };
   floating = mk { name = "floating"; outputs = [ "out" "lib" ]; __contentAddressed = true; };
+  impure = mk { name = "impure"; outputs = [ "lib" "out" ]; __impure = true; };
+  drvText = mk { name = "made.drv"; __contentAddressed = true; outputHashMode = "text"; outputHashAlgo = "sha256"; };
 in builtins.mapAttrs (_: p: p.drvPath) {
 `
 
@@ -183,6 +185,65 @@ var floatingCases = []declared{
 	}},
 }
 
+// drvText is a package whose output is the text of a derivation.
+func drvText(t *testing.T) *pixpkgs.Package {
+	return mk(t, spec{Name: "made.drv", ContentAddressed: true, OutputHashMode: "text", OutputHashAlgo: "sha256"})
+}
+
+var impureCases = []declared{
+	{name: "impureOutputs", nix: `impure`, only234: true, is: impure},
+	{name: "impureInput", nix: `mk { name = "i2"; __impure = true; i = "${impure.lib}/x"; }`, only234: true, is: func(t *testing.T) *pixpkgs.Package {
+		return mk(t, spec{Name: "i2", Impure: true, Env: env{"i": impure(t).Out("lib").Path("x")}})
+	}},
+	{name: "impureFixed", nix: `mk { name = "if"; outputHash = "` + emptySRI + `"; i = impure; }`, only234: true, is: func(t *testing.T) *pixpkgs.Package {
+		return mk(t, spec{Name: "if", OutputHash: emptySRI, Env: env{"i": impure(t)}})
+	}},
+	{name: "impureStructured", nix: `mk { name = "is"; __structuredAttrs = true; __impure = true; outputHashMode = "flat"; outputHashAlgo = "sha512"; i = [ impure.lib floating ]; }`, only234: true,
+		is: func(t *testing.T) *pixpkgs.Package {
+			return mk(t, spec{Name: "is", Impure: true, OutputHashMode: "flat", OutputHashAlgo: "sha512", Attrs: env{"i": list{impure(t).Out("lib"), floating(t)}}})
+		}},
+}
+
+func impure(t *testing.T) *pixpkgs.Package {
+	return mk(t, spec{Name: "impure", Impure: true, Outputs: []string{"lib", "out"}})
+}
+
+var dynamicCases = []declared{
+	{name: "textDrv", only234: true, nix: `drvText`, is: drvText},
+	{name: "textDrvFixed", only234: true, nix: `mk { name = "f.drv"; outputHashMode = "text"; outputHash = "` + emptySRI + `"; }`,
+		is: of(spec{Name: "f.drv", OutputHashMode: "text", OutputHash: emptySRI})},
+	{name: "drvInput", only234: true, nix: `mk { name = "copies.drv"; __contentAddressed = true; outputHashMode = "text"; d = builtins.unsafeDiscardOutputDependency multi.drvPath; }`, is: func(t *testing.T) *pixpkgs.Package {
+		return mk(t, spec{Name: "copies.drv", ContentAddressed: true, OutputHashMode: "text", Env: env{"d": multi(t).Drv()}})
+	}},
+	{name: "outputOf", only234: true, nix: `mk { name = "dyn"; o = builtins.outputOf drvText.outPath "out"; }`, is: func(t *testing.T) *pixpkgs.Package {
+		return mk(t, spec{Name: "dyn", Env: env{"o": pixpkgs.OutputOf(drvText(t), "out")}})
+	}},
+	{name: "outputOfSeveral", only234: true, nix: `mk { name = "dyn"; args = [ "${builtins.outputOf drvText.outPath "out"}:${builtins.outputOf drvText.outPath "dev"}/include" ]; self = drvText; dep = dep; }`, is: func(t *testing.T) *pixpkgs.Package {
+		d := drvText(t)
+		return mk(t, spec{Name: "dyn", Args: list{pixpkgs.Sprintf("%s:%s", pixpkgs.OutputOf(d, "out"), pixpkgs.OutputOf(d.Out("out"), "dev").Path("include"))}, Env: env{"self": d, "dep": dep(t)}})
+	}},
+	{name: "outputOfOutputOf", only234: true, nix: `mk { name = "dyn3"; o = builtins.outputOf (builtins.outputOf drvText.outPath "out") "lib"; p = builtins.outputOf drvText.outPath "out"; }`, is: func(t *testing.T) *pixpkgs.Package {
+		inner := pixpkgs.OutputOf(drvText(t), "out")
+		return mk(t, spec{Name: "dyn3", Env: env{"o": pixpkgs.OutputOf(inner, "lib"), "p": inner}})
+	}},
+	{name: "outputOfDrv", only234: true, nix: `mk { name = "plain"; o = builtins.outputOf (builtins.unsafeDiscardOutputDependency multi.drvPath) "dev"; f = builtins.outputOf (builtins.unsafeDiscardOutputDependency floating.drvPath) "lib"; }`, is: func(t *testing.T) *pixpkgs.Package {
+		return mk(t, spec{Name: "plain", Env: env{"o": pixpkgs.OutputOf(multi(t).Drv(), "dev"), "f": pixpkgs.OutputOf(floating(t).Drv(), "lib")}})
+	}},
+	{name: "outputOfStructured", only234: true, nix: `mk { name = "dyn"; __structuredAttrs = true; __contentAddressed = true; deep.list = [ (builtins.outputOf drvText.outPath "out") ]; }`, is: func(t *testing.T) *pixpkgs.Package {
+		return mk(t, spec{Name: "dyn", ContentAddressed: true, Attrs: env{"deep": env{"list": list{pixpkgs.OutputOf(drvText(t), "out")}}}})
+	}},
+	{name: "outputOfFixed", only234: true, nix: `mk { name = "dyn"; o = builtins.outputOf (mk { name = "f.drv"; outputHashMode = "text"; outputHash = "` + emptySRI + `"; }).outPath "out"; }`, is: func(t *testing.T) *pixpkgs.Package {
+		f := mk(t, spec{Name: "f.drv", OutputHashMode: "text", OutputHash: emptySRI})
+		return mk(t, spec{Name: "dyn", Env: env{"o": pixpkgs.OutputOf(f, "out")}})
+	}},
+	{name: "outputOfImpure", only234: true, nix: `mk { name = "dyn"; o = builtins.outputOf impure.lib.outPath "out"; }`, is: func(t *testing.T) *pixpkgs.Package {
+		return mk(t, spec{Name: "dyn", Env: env{"o": pixpkgs.OutputOf(impure(t), "out")}})
+	}},
+	{name: "aboveDynamic", only234: true, nix: `mk { name = "above"; d = mk { name = "dyn"; o = builtins.outputOf drvText.outPath "out"; }; }`, is: func(t *testing.T) *pixpkgs.Package {
+		return mk(t, spec{Name: "above", Env: env{"d": mk(t, spec{Name: "dyn", Env: env{"o": pixpkgs.OutputOf(drvText(t), "out")}})}})
+	}},
+}
+
 var structuredCases = []declared{
 	{name: "structured", nix: `mk { name = "s"; __structuredAttrs = true; outputs = [ "out" "dev" ]; list = [ dep multi.dev "x" 1 [ ] { } ]; a.b.c = "${dep}/bin"; n = null; t = true; "é" = -5; Z = ""; }`, is: func(t *testing.T) *pixpkgs.Package {
 		return mk(t, spec{Name: "s", Outputs: []string{"out", "dev"}, Attrs: map[string]any{
@@ -278,7 +339,7 @@ func text(t *testing.T, name string, contents any) *pixpkgs.Object {
 const goldenFile = "testdata/nix-2.34.json"
 
 func allCases() []declared {
-	return slices.Concat(plainCases, contextCases, fixedCases, floatingCases, structuredCases, sourceCases)
+	return slices.Concat(plainCases, contextCases, fixedCases, floatingCases, impureCases, dynamicCases, structuredCases, sourceCases)
 }
 
 // compare derives each case and compares the path of its derivation.
@@ -310,8 +371,9 @@ func TestAgainstNix(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := realnix.Get(t, name)
 			cases := slices.DeleteFunc(allCases(), func(c declared) bool { return c.only234 && strings.HasPrefix(s.Version, "2.8.") })
-			want := instantiate(t, s, cases)
+			want, d := instantiate(t, s, cases)
 			compare(t, want, cases)
+			compareFiles(t, d, cases)
 			if os.Getenv("PIX_UPDATE") != "" && s.Name == "sid" {
 				writeGolden(t, want)
 			}
@@ -319,8 +381,19 @@ func TestAgainstNix(t *testing.T) {
 	}
 }
 
+// compareFiles compares the text of each derivation with the file that Nix wrote.
+func compareFiles(t *testing.T, d *realnix.Daemon, cases []declared) {
+	for _, c := range cases {
+		p := c.is(t)
+		text, err := os.ReadFile(d.HostPath(string(p.DrvPath())))
+		if err != nil || string(text) != p.Derivation().String() {
+			t.Errorf("%s: %s instead of %s, %v", c.name, p.Derivation(), text, err)
+		}
+	}
+}
+
 // instantiate derives the cases with Nix.
-func instantiate(t *testing.T, s realnix.Suite, cases []declared) map[string]string {
+func instantiate(t *testing.T, s realnix.Suite, cases []declared) (map[string]string, *realnix.Daemon) {
 	t.Helper()
 	d := realnix.Start(t, s, &realnix.Options{Config: map[string]string{
 		"experimental-features": "nix-command ca-derivations dynamic-derivations impure-derivations git-hashing blake3-hashes",
@@ -341,7 +414,7 @@ func instantiate(t *testing.T, s realnix.Suite, cases []declared) map[string]str
 	if len(answers) != len(cases) {
 		t.Fatalf("Nix derived %d of %d cases", len(answers), len(cases))
 	}
-	return answers
+	return answers, d
 }
 
 // writeGolden writes the answers of Nix to the golden file.

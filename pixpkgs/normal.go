@@ -81,13 +81,13 @@ func (n *normalSpec) setAttrs(s *Spec) error {
 	if len(s.Env) > 0 {
 		return n.failf("Env", "it must be empty with Attrs, because the builder receives the attributes as JSON")
 	}
-	t, err := treeOf(s.Attrs, 0)
+	t, err := treeOf(s.Attrs)
 	if err != nil {
 		return n.fail("Attrs", err)
 	}
 	attrs, ok := t.(map[string]any)
 	if !ok {
-		return n.failf("Attrs", "a %T is not a set of attributes: it must be a map or a struct", s.Attrs)
+		return n.failf("Attrs", "a %T is not a set of attributes: it must be a struct, or a map that is not nil", s.Attrs)
 	}
 	n.attrs = attrs
 	return nil

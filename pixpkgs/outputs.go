@@ -101,7 +101,10 @@ var fieldOf = map[string]string{
 }
 
 // checkReserved returns an error if a field or an output determines the variable or attribute.
-func (n *normalSpec) checkReserved(field, name string) error {
+func (n *normalSpec) checkReserved(field, name string, value any) error {
+	if text, ok := value.(String); ok && name == "__structuredAttrs" && text.String() == "" {
+		return nil // an explicit false
+	}
 	if f := fieldOf[name]; f != "" {
 		return n.failf(fmt.Sprintf("%s %q", field, name), "set the field %s instead", f)
 	}

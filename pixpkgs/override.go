@@ -53,11 +53,6 @@ func (p *Package) with(derived map[storepath.Path]*Package) (*Package, error) {
 	if same {
 		return p, nil
 	}
-	for _, dynamic := range p.normal.spec.dynamic {
-		if derived[dynamic.pkg.path].path != dynamic.pkg.path {
-			return nil, p.normal.failf("", "it uses derivations that package %q builds, so this package cannot be replaced", dynamic.pkg.Name())
-		}
-	}
 	n, err := p.normal.mapStrings(func(s *String) (String, bool, error) {
 		out := String{text: s.text, parts: slices.Clone(s.parts)}
 		for i := range out.parts {

@@ -63,15 +63,18 @@ const versions = `let
     floating = mk { name = "floating"; __contentAddressed = true; src = plain; };
     deferred = mk { name = "deferred"; from = "${floating}/x"; inherit structured; };
     mentions = mk { name = "mentions"; text = builtins.unsafeDiscardStringContext "${leaf}"; inherit plain; drv = builtins.unsafeDiscardOutputDependency leaf.drvPath; };
-    top = mk { name = "top"; builder = "${mentions}/bin/x"; all = [ fixed deferred ]; };
-  in { inherit leaf aside fixed plain structured floating deferred mentions top; };
+    impure = mk { name = "impure"; __impure = true; inherit leaf; };
+    made = mk { name = "made.drv"; __contentAddressed = true; outputHashMode = "text"; inherit leaf; };
+    dynamic = mk { name = "dynamic"; args = [ "${builtins.outputOf made.outPath "out"}/bin" (builtins.outputOf (builtins.outputOf made.outPath "out") "dev") impure ]; };
+    top = mk { name = "top"; builder = "${mentions}/bin/x"; all = [ fixed deferred dynamic ]; };
+  in { inherit leaf aside fixed plain structured floating deferred mentions impure made dynamic top; };
 in builtins.mapAttrs (_: version: builtins.mapAttrs (_: p: p.drvPath) (at version)) { one = "1"; two = "2"; }
 `
 
 // Overriding a leaf of a closure that Nix wrote results in the same paths as in Nix, and does not derive
 // other packages again.
 func TestReplaceAsNix(t *testing.T) {
-	d := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: map[string]string{"experimental-features": "nix-command ca-derivations"}})
+	d := realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: map[string]string{"experimental-features": "nix-command ca-derivations dynamic-derivations impure-derivations"}})
 	var want map[string]map[string]storepath.Path
 	evaluate(t, d, versions, &want)
 	c, err := derivation.LoadClosure(t.Context(), derivation.Directory(d.HostPath("/nix/store")), []storepath.Path{want["one"]["top"]}, nil)

@@ -3,7 +3,9 @@ package pixpkgs
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"pix/activity"
 	"pix/derivation"
 	"pix/store"
 	"pix/storepath"
@@ -12,7 +14,7 @@ import (
 // A Realized is the result of building a package.
 type Realized struct {
 	Package *Package
-	// Outputs are the paths of all outputs by name, including those that were unknown before the
+	// Outputs are the paths of all outputs by name, including paths that were unknown before the
 	// build.
 	Outputs map[string]storepath.Path
 }
@@ -47,12 +49,13 @@ func Realize(ctx context.Context, s store.Store, packages ...*Package) ([]Realiz
 	if err := register(ctx, s, packages); err != nil {
 		return nil, err
 	}
-	if err := build(ctx, s, packages); err != nil {
+	results, err := build(ctx, s, packages)
+	if err != nil {
 		return nil, err
 	}
 	all := make([]Realized, len(packages))
 	for i, p := range packages {
-		outputs, err := builtOutputs(ctx, s, p)
+		outputs, err := builtOutputs(ctx, s, p, results)
 		if err != nil {
 			return nil, err
 		}
@@ -61,23 +64,56 @@ func Realize(ctx context.Context, s store.Store, packages ...*Package) ([]Realiz
 	return all, nil
 }
 
-func build(ctx context.Context, s store.Store, packages []*Package) error {
+// build builds the packages. It returns the results of the builds if the path of an output is unknown: a
+// store does not record the outputs of impure packages, so only the result has their paths.
+func build(ctx context.Context, s store.Store, packages []*Package) ([]store.KeyedBuildResult, error) {
 	wanted := make([]derivation.DerivedPath, len(packages))
+	known := true
 	for i, p := range packages {
 		wanted[i] = derivation.Built{Drv: derivation.Opaque{Path: p.path}, Outputs: derivation.AllOutputs()}
+		known = known && p.knowsOutputs()
 	}
-	return store.BuildPaths(ctx, s, wanted, store.BuildNormal)
+	if _, ok := store.As[store.ResultBuilder](s); known || !ok {
+		return nil, store.BuildPaths(ctx, s, wanted, store.BuildNormal)
+	}
+	results, err := store.BuildPathsWithResults(ctx, s, wanted, store.BuildNormal)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.ResultsError(activity.HandlerOf(ctx), results); err != nil {
+		return nil, &store.BuildError{Paths: wanted, Err: err}
+	}
+	return results, nil
 }
 
-// builtOutputs returns the paths of the outputs. It asks the store for paths that are known only after
-// the build.
-func builtOutputs(ctx context.Context, s store.Store, p *Package) (map[string]storepath.Path, error) {
+// knowsOutputs reports whether the paths of all outputs are known before the build.
+func (p *Package) knowsOutputs() bool {
+	return !slices.ContainsFunc(p.outputs, func(o output) bool { return o.path == "" })
+}
+
+// builtOutputs returns the paths of the outputs. Paths that are known only after the build are in the
+// results, or the store has recorded them.
+func builtOutputs(ctx context.Context, s store.Store, p *Package, results []store.KeyedBuildResult) (map[string]storepath.Path, error) {
 	paths := make(map[string]storepath.Path, len(p.outputs))
-	for i := range p.outputs {
-		if p.outputs[i].path == "" {
-			return store.OutputMap(ctx, s, p.path)
+	if p.knowsOutputs() {
+		for i := range p.outputs {
+			paths[p.outputs[i].name] = p.outputs[i].path
 		}
-		paths[p.outputs[i].name] = p.outputs[i].path
+		return paths, nil
 	}
-	return paths, nil
+	for i := range results {
+		if results[i].Path.Base() == p.path && len(results[i].Outputs) == len(p.outputs) {
+			for name, built := range results[i].Outputs {
+				paths[name] = built.OutPath
+			}
+			return paths, nil
+		}
+	}
+	paths, err := store.OutputMap(ctx, s, p.path)
+	for name, path := range paths {
+		if path == "" {
+			return nil, p.normal.failf("", "the store has built it, but does not know the path of output %q", name)
+		}
+	}
+	return paths, err
 }

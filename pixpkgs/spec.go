@@ -1,7 +1,6 @@
 package pixpkgs
 
 import (
-	"pix/derivation"
 	"pix/nixconf"
 	"pix/storepath"
 )
@@ -30,7 +29,8 @@ type Spec struct {
 	Env map[string]any
 	// Attrs are structured attributes: a map or struct that the builder receives as JSON instead of
 	// variables. Env must then be empty. Strings in it may be any of the values above, at any depth.
-	// Structs follow the rules of encoding/json. The JSON has the format of Nix.
+	// All other Go values follow the rules of encoding/json: a nil slice or map is null, and a []byte
+	// is base 64. The JSON has the format of Nix, in which the float 1 is 1.0.
 	Attrs any
 	// Outputs are the names of the outputs; the first is the default output. Nil means one output,
 	// "out".
@@ -65,15 +65,6 @@ type Spec struct {
 	// lenient accepts undeclared paths in plain strings as text, because files that Nix wrote
 	// contain them.
 	lenient *leniency
-	// dynamic are inputs whose outputs are derivations with outputs that are used.
-	dynamic []dynamicInput
-}
-
-// A dynamicInput is a package that builds derivations, and the used outputs of these. Only packages
-// from files that Nix wrote have one.
-type dynamicInput struct {
-	pkg  *Package
-	used derivation.Map[string, derivation.InputOutputs]
 }
 
 // HostSystem returns the [Spec.System] of this machine, such as "x86_64-linux" or "aarch64-darwin".

@@ -35,9 +35,11 @@ const (
 type part struct {
 	kind     partKind
 	textOnly bool           // the part is not a dependency
+	choice   choice         // how to mention lazy when it is derived
 	text     string         // text of literal and raw parts; name of the output, "" for the default output
+	nested   []string       // outputs of the derivation in that output, and so on; see OutputOf
 	pkg      *Package       // for output and drv parts, after the package was derived
-	lazy     *Lazy          // for output parts, before the package was derived
+	lazy     *Lazy          // for output and drv parts, before the package was derived
 	object   *Object        // for object parts
 	path     storepath.Path // for path parts
 }
@@ -61,12 +63,15 @@ func (s String) String() string {
 }
 
 func (p *part) String() string {
+	if p.lazy != nil {
+		return p.lazy.String()
+	}
 	switch p.kind {
 	case literalPart, rawPart:
 		return p.text
 	case outputPart:
-		if p.lazy != nil {
-			return p.lazy.String()
+		if len(p.nested) > 0 {
+			return p.pkg.nestedText(p.text, p.nested)
 		}
 		return p.pkg.outputText(p.text)
 	case drvPart:
