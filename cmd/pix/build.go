@@ -95,6 +95,11 @@ func (a *app) runBuild(ctx context.Context, args []string, o buildOptions) error
 			defer stop()
 		}
 		return store.InSession(ctx, s, func(s store.Store) error {
+			if a.progress.json != nil && !o.dryRun {
+				if err := a.announce(ctx, s, installables); err != nil {
+					return err
+				}
+			}
 			return a.build(ctx, s, installables, o)
 		})
 	})
@@ -111,7 +116,7 @@ func (a *app) build(ctx context.Context, s store.Store, installables []derivatio
 		}
 		return linkOutputs(ctx, s, installables, o.outLink)
 	}
-	err := store.BuildPaths(ctx, s, installables, o.mode())
+	err := a.buildPaths(ctx, s, installables, o.mode())
 	if err = a.progress.end(err); err != nil {
 		return err
 	}
