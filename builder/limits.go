@@ -23,7 +23,7 @@ var (
 func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Writer, id activity.ID) (*sandbox.Result, error) {
 	limited, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	b.log = &buildLog{file: file, events: b.handler, id: id, most: b.opts.logLines(), maxSize: b.opts.MaxLogSize, onWrite: func() {}}
+	b.log = &buildLog{file: file, events: b.handler, id: id, most: b.opts.logLines(), maxSize: b.opts.MaxLogSize, onWrite: func() {}, onPhase: b.setPhase}
 	if b.ownShell {
 		if _, err := b.log.Write([]byte("/bin/sh is pix-sh, since this machine has no static busybox or bash\n")); err != nil {
 			return nil, fmt.Errorf("writing the log of '%s': %w", b.req.Path, err)
@@ -38,7 +38,8 @@ func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Wr
 		b.log.onWrite = func() { silent.Reset(limit) }
 	}
 	b.started = time.Now().Truncate(time.Second)
-	result, err := b.opts.executor().Run(limited, req, b.log)
+	result, err := b.opts.executor().Run(limited, req, trackedLog{b.log, b})
+	b.untrack()
 	b.timesBuilt++
 	b.stopped = time.Now().Truncate(time.Second)
 	b.log.end()

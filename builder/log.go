@@ -30,6 +30,7 @@ type buildLog struct {
 	most    int         // the number of lines in tail
 	maxSize uint64      // 0 is no limit
 	onWrite func()      // called for each write of the builder
+	onPhase func(phase string)
 
 	mu      sync.Mutex
 	err     error // why the build was ended

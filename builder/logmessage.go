@@ -57,8 +57,11 @@ func (l *buildLog) handle(e activity.Event) {
 		}
 	case activity.Result:
 		own, ok := l.nested[e.ID]
-		if isPhase(e) {
+		if phase, is := phaseOf(e); is {
 			own, ok = l.id, true
+			if l.onPhase != nil {
+				l.onPhase(phase)
+			}
 		}
 		if ok {
 			e.ID = own
@@ -69,14 +72,13 @@ func (l *buildLog) handle(e activity.Event) {
 	}
 }
 
-// isPhase reports whether a result sets the phase of the build. It checks the fields, because a client of Nix aborts on
-// a phase that is not a string.
-func isPhase(r activity.Result) bool {
+// phaseOf returns the phase of the build that a result sets. It checks the fields, because a client of Nix aborts on a
+// phase that is not a string.
+func phaseOf(r activity.Result) (phase string, ok bool) {
 	if r.ID != 0 || r.Type != activity.SetPhase || len(r.Fields) != 1 {
-		return false
+		return "", false
 	}
-	_, ok := r.Fields[0].Text()
-	return ok
+	return r.Fields[0].Text()
 }
 
 // start begins an activity of the builder.
