@@ -163,6 +163,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newNARInfoVerify(a),
 		newSign(a),
 		newLog(a),
+		newPs(a),
 		newConfig(a),
 		newVersion(a),
 		newCompletion(a),
