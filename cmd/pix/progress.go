@@ -110,7 +110,7 @@ func (a *app) startView(ctx context.Context) activity.Handler {
 	}
 	view := live.Start(ctx, live.Options{
 		Terminal: live.FileTerminal{File: a.stderr.(*os.File)},
-		Style:    live.Style{Color: a.getenv("NO_COLOR") == "", Unicode: a.isUTF8()},
+		Style:    live.Style{Color: a.color.on(a.stderr, a.getenv), Unicode: a.isUTF8()},
 		Logs:     a.progress.logs,
 	})
 	a.progress.view.Store(view)
