@@ -137,6 +137,12 @@ func (p *progress) end(err error) error {
 	return &firstLineError{err}
 }
 
+// failed reports whether the live view shows a failed build.
+func (p *progress) failed() bool {
+	view := p.view.Load()
+	return view != nil && view.Failed()
+}
+
 // A firstLineError is an error with the text of its first line alone.
 type firstLineError struct{ err error }
 

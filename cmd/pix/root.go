@@ -167,6 +167,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newSign(a),
 		newLog(a),
 		newPs(a),
+		newWatch(a),
 		newConfig(a),
 		newVersion(a),
 		newCompletion(a),
