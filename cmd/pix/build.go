@@ -91,6 +91,9 @@ func (a *app) runBuild(ctx context.Context, args []string, o buildOptions) error
 			}
 		}
 		if !o.dryRun {
+			var saveTimes func()
+			ctx, saveTimes = a.useBuildTimes(ctx, s)
+			defer saveTimes()
 			stop := a.startPlan(ctx, s, installables) // on connections of its own, beside the session
 			defer stop()
 		}

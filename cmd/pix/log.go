@@ -124,8 +124,11 @@ func (a *app) logDir(ctx context.Context, s store.Store) (string, error) {
 		}
 		return "", nil
 	}
-	return cmp.Or(a.getenv("NIX_LOG_DIR"), "/nix/var/log/nix"), nil
+	return a.nixLogDir(), nil
 }
+
+// nixLogDir returns the log directory of the daemon of this machine.
+func (a *app) nixLogDir() string { return cmp.Or(a.getenv("NIX_LOG_DIR"), "/nix/var/log/nix") }
 
 // openRemoteLog opens a log of a binary cache, or of a substituter if the store is a daemon of another machine.
 func (a *app) openRemoteLog(ctx context.Context, s store.Store, drv storepath.Path) (io.ReadCloser, error) {

@@ -43,6 +43,11 @@ func (a *app) watch(ctx context.Context) error {
 		handler = activity.HandlerFunc(func(activity.Event) {})
 	}
 	w := &watcher{app: a, handler: handler, builds: make(map[activity.ID]bool)}
+	if view := a.progress.view.Load(); view != nil {
+		times := loadBuildTimes(a.buildTimesFiles(a.nixLogDir()))
+		view.UseEstimates(times)
+		defer times.save()
+	}
 	plan := a.watchPlan(ctx)
 	defer plan.stop()
 	w.plan = plan

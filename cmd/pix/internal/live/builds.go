@@ -28,11 +28,13 @@ type build struct {
 	name   string
 	state  buildState
 	serial int // increases in the order of starts; 0 before the start
+	first  int // the smallest serial in the subtree of the build so far; 0 before a start there
 
 	counted bool // included in State.inState
 
 	start, stop time.Time
-	machine     string // "" for the machine of the store
+	estimate    time.Duration // how long the build will take; 0 is unknown
+	machine     string        // "" for the machine of the store
 	phase       string
 	postBuild   bool // log lines come from the post-build hook
 
@@ -68,10 +70,19 @@ const maxBuilds = 1 << 16
 func (s *State) buildOf(drv string) *build {
 	b := s.builds[drv]
 	if b == nil {
-		b = &build{drv: drv, name: nameOf(drv)}
+		b = s.newBuild(drv)
 		if len(s.builds) < maxBuilds {
 			s.builds[drv] = b
 		}
+	}
+	return b
+}
+
+// newBuild returns a build that has not started.
+func (s *State) newBuild(drv string) *build {
+	b := &build{drv: drv, name: nameOf(drv)}
+	if s.estimator != nil {
+		b.estimate = s.estimator.Estimate(b.name)
 	}
 	return b
 }
@@ -139,6 +150,7 @@ func (s *State) startBuild(n *node, now time.Time) {
 	b.serial, b.start, b.stop = n.serial, now, time.Time{}
 	b.machine, b.phase, b.postBuild = safeLine(n.text(1)), "", false
 	b.tail, b.reason = nil, nil
+	b.setFirst()
 	s.setState(b, running)
 }
 
@@ -147,6 +159,7 @@ func (s *State) startBuild(n *node, now time.Time) {
 // built.
 func (s *State) endBuild(b *build, now time.Time) {
 	b.stop = now
+	defer s.record(b)
 	others := uint64(s.inState[running] - 1) // running builds beside b
 	c := &s.count
 	switch {

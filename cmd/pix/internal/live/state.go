@@ -29,6 +29,11 @@ type State struct {
 
 	count daemonCount
 
+	estimator Estimator // or nil
+	leftAt    time.Time // when leftTime was computed
+	leftTime  time.Duration
+	leftKnown bool
+
 	pending      string // a log line that may be repeated as a line of a build log
 	hasPending   bool
 	pendingSince time.Time

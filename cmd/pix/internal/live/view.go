@@ -116,6 +116,15 @@ func (v *View) Plan(p Plan) {
 	}
 }
 
+// UseEstimates sets the estimator of the view. The view calls it from one goroutine at a time, until [View.End] returns.
+func (v *View) UseEstimates(e Estimator) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.finished {
+		v.state.UseEstimates(e)
+	}
+}
+
 // Failed reports whether a build has failed.
 func (v *View) Failed() bool {
 	v.mu.Lock()
