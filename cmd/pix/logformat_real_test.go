@@ -52,6 +52,9 @@ func TestRealLogFormat(t *testing.T) {
 				code := run(args, strings.NewReader(""), &stdout, &got, func(name string) string {
 					return map[string]string{"PIX_STORE": "unix://" + pix.Socket}[name]
 				})
+				if _, _, watched := watchText(want); watched != code {
+					t.Errorf("%v: pix watch exits with %d, not %d", args, watched, code)
+				}
 				if (code == exitYes) != (wantErr == nil) {
 					t.Errorf("%v: exit code %d, Nix: %v", args, code, wantErr)
 				}

@@ -180,6 +180,9 @@ func (s *State) endBuild(b *build, now time.Time) {
 		s.setState(b, built)
 	default:
 		s.setState(b, stopped)
+		if len(s.uncounted) < maxNodes {
+			s.uncounted = append(s.uncounted, b)
+		}
 	}
 	if s.inState[running] == 0 {
 		*c = daemonCount{reports: c.reports}
@@ -208,6 +211,27 @@ func (s *State) countBuilds(before, after *node) {
 	c.built, c.failed = increase(before.done, after.done), increase(before.failed, after.failed)
 	announced := min(c.failed, c.announced)
 	c.failed, c.announced = c.failed-announced, c.announced-announced
+	s.countEnded()
+}
+
+// countEnded assigns the numbers to builds that have ended without one. The daemon of pix increments a number just after
+// the build ends, where Nix does it just before.
+func (s *State) countEnded() {
+	c := &s.count
+	for c.built+c.failed > 0 && len(s.uncounted) > 0 {
+		b := s.uncounted[0]
+		s.uncounted = s.uncounted[1:]
+		switch {
+		case b.state != stopped: // a message has reported its failure
+		case c.failed > 0:
+			c.failed--
+			s.setState(b, failed)
+		default:
+			c.built--
+			s.setState(b, built)
+			s.record(b)
+		}
+	}
 }
 
 // increase returns after-before, or 0 if that is negative.

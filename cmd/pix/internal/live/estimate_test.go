@@ -113,3 +113,27 @@ func TestLatePlan(t *testing.T) {
 		t.Errorf("got\n%s", lines)
 	}
 }
+
+// The daemon of pix counts a build just after its end.
+func TestCountAfterEnd(t *testing.T) {
+	s := newScript()
+	e := times{}
+	s.UseEstimates(e)
+	s.startRequest()
+	s.progress("builds", 0, 3, 0, 0)
+	for i, name := range []string{"a", "b", "c"} {
+		s.progress("builds", i, 3, 1, 0)
+		s.build(name)
+		s.wait(time.Second)
+		s.stop(name)
+		if name == "c" {
+			s.progress("builds", 2, 3, 0, 1)
+		} else {
+			s.progress("builds", i+1, 3, 0, 0)
+		}
+	}
+	s.check(t, map[string]string{"a": "built", "b": "built", "c": "failed"})
+	if e["recorded a"] != time.Second || e["recorded c"] != 0 {
+		t.Errorf("got %v", e)
+	}
+}
