@@ -103,17 +103,24 @@ func inputsFirst(ctx context.Context, s store.Store, drvs []storepath.Path) ([]s
 	if err != nil {
 		return nil, err
 	}
-	return postorder(plan), nil
+	byName := make(map[string]storepath.Path, len(drvs))
+	for _, drv := range drvs {
+		byName[string(drv)] = drv
+	}
+	sorted := make([]storepath.Path, 0, len(drvs))
+	for _, name := range postorder(plan) {
+		sorted = append(sorted, byName[name])
+	}
+	return sorted, nil
 }
 
 // postorder returns the derivations of a plan, each after its inputs. It uses a stack of its own, because a chain of
 // inputs may be long.
-func postorder(plan live.Plan) []storepath.Path {
+func postorder(plan live.Plan) (sorted []string) {
 	type visit struct {
 		drv  string
 		next int // the input to visit next
 	}
-	var sorted []storepath.Path
 	seen := make(map[string]bool, len(plan))
 	for _, root := range slices.Sorted(maps.Keys(plan)) {
 		for stack := []visit{{drv: root}}; len(stack) > 0; {
@@ -128,7 +135,7 @@ func postorder(plan live.Plan) []storepath.Path {
 				stack = append(stack, visit{drv: plan[top.drv][top.next-1]})
 				continue
 			}
-			sorted = append(sorted, storepath.Path(top.drv))
+			sorted = append(sorted, top.drv)
 			stack = stack[:len(stack)-1]
 		}
 	}

@@ -1,4 +1,4 @@
-// Package buildlogs reads the build logs in the log directory of a store, also those of builds that run.
+// Package buildlogs reads the build logs in the log directory of a store, also of builds that run.
 //
 // The log of a derivation is the file drvs/xx/rest, where xxrest is its base name, or drvs/xxrest, the name in very old
 // versions of Nix. Nix compresses logs with bzip2 by default, and the extension of the file shows that.
