@@ -75,3 +75,34 @@ func escapeLen(s string) int {
 	}
 	return len(s)
 }
+
+// Colored is [Plain], but it keeps colours: the escape sequences ESC [ … m. It resets them at the end of the text.
+func Colored(s string) string {
+	var b strings.Builder
+	start, colored := 0, false // start is the end of the last colour
+	for at := 0; ; {
+		i := strings.Index(s[at:], "\x1b[")
+		if i < 0 {
+			break
+		}
+		i += at
+		at = i + escapeLen(s[i:])
+		if sequence := s[i:at]; isColor(sequence) {
+			// Text between colours is made safe as a whole: without a sequence in the middle, the bytes around it could
+			// be a control character.
+			b.WriteString(Plain(s[start:i]) + sequence)
+			start, colored = at, true
+		}
+	}
+	b.WriteString(Plain(s[start:]))
+	if colored {
+		b.WriteString("\x1b[0m")
+	}
+	return b.String()
+}
+
+// isColor reports whether an escape sequence only sets the colours of the text after it.
+func isColor(sequence string) bool {
+	parameters, ok := strings.CutSuffix(sequence[2:], "m")
+	return ok && strings.Trim(parameters, "0123456789;:") == ""
+}

@@ -7,6 +7,7 @@ import (
 
 	"pix/activity"
 	"pix/derivation"
+	"pix/internal/activebuilds"
 	"pix/store"
 	"pix/storepath"
 )
@@ -49,7 +50,8 @@ type build struct {
 
 	handler  activity.Handler // never nil
 	log      *buildLog
-	ownShell bool // /bin/sh in the sandbox is pix-sh
+	tracked  *activebuilds.Tracked // nil before the process runs
+	ownShell bool                  // /bin/sh in the sandbox is pix-sh
 
 	started, stopped   time.Time
 	cpuUser, cpuSystem time.Duration

@@ -27,7 +27,7 @@ func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Wr
 	if b.req.Watcher != nil {
 		limits, onWrite = Limits{}, b.req.Watcher.Wrote
 	}
-	b.log = &buildLog{file: file, events: b.handler, id: id, most: b.opts.logLines(), maxSize: limits.MaxLogSize, onWrite: onWrite}
+	b.log = &buildLog{file: file, events: b.handler, id: id, most: b.opts.logLines(), maxSize: limits.MaxLogSize, onWrite: onWrite, onPhase: b.setPhase}
 	if b.ownShell {
 		if _, err := b.log.Write([]byte("/bin/sh is pix-sh, since this machine has no static busybox or bash\n")); err != nil {
 			return nil, b.limitReached(ctx, nil, nil)
@@ -45,7 +45,8 @@ func (b *build) runLimited(ctx context.Context, req *sandbox.Request, file io.Wr
 		b.req.Watcher.Started()
 	}
 	b.started = time.Now().Truncate(time.Second)
-	result, err := b.opts.executor().Run(limited, req, b.log)
+	result, err := b.opts.executor().Run(limited, req, trackedLog{b.log, b})
+	b.untrack()
 	if b.req.Watcher != nil {
 		b.req.Watcher.Ended()
 	}

@@ -30,6 +30,7 @@ type buildLog struct {
 	most    int                     // the number of lines in tail
 	maxSize uint64                  // 0 is no limit
 	onWrite func(size uint64) error // called for each write of the builder, with the size of the log
+	onPhase func(phase string)
 
 	mu      sync.Mutex
 	err     error // why the build was ended

@@ -241,6 +241,10 @@ var operations = []struct {
 		}
 		return wrongUnless(m.hasRoot(func(r store.Root) bool { return r.Path == helloPath }), nil)
 	}},
+	{"QueryActiveBuilds", func(m *matrix) error {
+		builds, err := m.c.QueryActiveBuilds(m.ctx)
+		return wrongUnless(len(builds) == 0, err)
+	}},
 	{"QueryPathInfos", func(m *matrix) error {
 		for info, err := range m.c.QueryPathInfos(m.ctx, []storepath.Path{helloPath}) {
 			if err != nil || info.Path != helloPath {

@@ -1,17 +1,15 @@
 package localstore
 
 import (
-	"compress/bzip2"
 	"context"
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
+	"pix/internal/buildlogs"
 	"pix/internal/contextio"
 	"pix/internal/modes"
-	"pix/localstore/internal/regular"
 	"pix/store"
 	"pix/storepath"
 )
@@ -30,12 +28,10 @@ func (s *Store) AddBuildLog(ctx context.Context, drv storepath.Path, log io.Read
 	if _, err := s.dir.Parse(string(drv)); err != nil {
 		return err
 	}
-	name := s.log(drv)
-	for _, existing := range []string{name, name + ".bz2"} {
-		if _, err := os.Lstat(existing); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	if exists, err := buildlogs.Exists(s.logDir, drv); exists || err != nil {
+		return err
 	}
+	name := s.log(drv)
 	if err := modes.MkdirAll(filepath.Dir(name)); err != nil {
 		return err
 	}
@@ -47,19 +43,12 @@ func (s *Store) BuildLog(_ context.Context, drv storepath.Path) (io.ReadCloser, 
 	if _, err := s.dir.Parse(string(drv)); err != nil {
 		return nil, err
 	}
-	f, err := regular.Open(s.log(drv), os.O_RDONLY)
-	if err == nil {
-		return f, nil
-	}
-	f, err = regular.Open(s.log(drv)+".bz2", os.O_RDONLY)
+	log, err := buildlogs.Open(s.logDir, drv)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &store.NotFoundError{Path: drv}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{bzip2.NewReader(f), f}, nil
+	return log, nil
 }

@@ -254,7 +254,7 @@ func testOperations(t *testing.T, s realnix.Suite, offer Version) {
 			checkReply(t, hello, reply)
 		}
 	}
-	done[AddTempRoots], done[QueryPathInfos] = true, true // operations of Determinate Nix
+	done[AddTempRoots], done[QueryPathInfos], done[QueryActiveBuilds] = true, true, true // operations of Determinate Nix
 	for _, row := range Operations() {
 		if !done[row.Op] {
 			t.Errorf("%s was not called", row.Name)

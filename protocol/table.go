@@ -7,8 +7,8 @@ import (
 // An Op is the number of an operation.
 type Op uint64
 
-// The operations of Nix, numbered as on the wire. The missing numbers were removed from Nix,
-// except 48, which is QueryActiveBuilds of Determinate Nix. Nix has reserved 48 to 50.
+// The operations of Nix, numbered as on the wire. The missing numbers were removed from Nix.
+// Nix has reserved 48 to 50.
 const (
 	IsValidPath                 Op = 1
 	QueryReferrers              Op = 6
@@ -49,8 +49,9 @@ const (
 	AddPermRoot                 Op = 47
 
 	// Operations of Determinate Nix.
-	AddTempRoots   Op = 49
-	QueryPathInfos Op = 50
+	QueryActiveBuilds Op = 48
+	AddTempRoots      Op = 49
+	QueryPathInfos    Op = 50
 
 	// Operations of the daemon for running builds.
 	SubmitOutput       Op = 1000
@@ -216,6 +217,8 @@ var table = complete([]Operation{
 		request: request[BuildPathsWithResultsRequest], reply: reply[BuildPathsWithResultsReply]},
 	{Op: AddPermRoot, Name: "AddPermRoot", Since: permRootVersion, Access: TrustedOnly,
 		request: request[AddPermRootRequest], reply: reply[AddPermRootReply]},
+	{Op: QueryActiveBuilds, Name: "QueryActiveBuilds", Since: featureVersion, Feature: ActiveBuilds,
+		request: request[QueryActiveBuildsRequest], reply: reply[QueryActiveBuildsReply]},
 	{Op: AddTempRoots, Name: "AddTempRoots", Since: featureVersion, Feature: TempRoots,
 		request: request[AddTempRootsRequest], reply: reply[Ack]},
 	{Op: QueryPathInfos, Name: "QueryPathInfos", Since: featureVersion, Feature: PathInfos, Query: true,

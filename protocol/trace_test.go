@@ -50,7 +50,7 @@ func TestTrace(t *testing.T) {
 		{p.TraceRequest(&SubmitOutputRequest{Path: derivation.SingleBuilt{Drv: derivation.Opaque{Path: testPath + ".drv"}, Output: "a^b"}, Output: "out"}, TraceBody),
 			"SubmitOutput path=" + string(testPath) + `.drv outputs-of-it=[a^b] output=out (the daemon does not support operation SubmitOutput: it lacks the feature submit-output)`},
 		{p.TraceGreeting(Greeting{DaemonVersion: MaxVersion, NixVersion: "2.34.8", Trust: NotTrusted}),
-			`greeting version=1.38 negotiated=1.38 features=[addTempRoots, delete-dead-specific-referrers, queryPathInfos, realisation-with-path-not-hash] store-dir=/nix/store nix=2.34.8 trust="not trusted"`},
+			`greeting version=1.38 negotiated=1.38 features=[addTempRoots, delete-dead-specific-referrers, queryActiveBuilds, queryPathInfos, realisation-with-path-not-hash] store-dir=/nix/store nix=2.34.8 trust="not trusted"`},
 		{TraceClosed(true, "it has\nended"), `closed by=daemon why="it has\nended"`},
 		{TraceData([]byte("\x00x "), 2), `body data="\x00x"…(3 bytes)`},
 		{p.TraceMessage(Message{Kind: MessageError, Err: &activity.Error{Message: "no", Traces: []string{"while"}}}, TraceBody),
@@ -64,7 +64,7 @@ func TestTrace(t *testing.T) {
 
 // The trace of every value is a single line.
 func TestTraceAll(t *testing.T) {
-	p := Params{Version: MaxVersion, Features: RealisationWithPath | OutputSubmission | Scanning | TempRoots | PathInfos, Dir: testDir}
+	p := Params{Version: MaxVersion, Features: RealisationWithPath | OutputSubmission | Scanning | TempRoots | PathInfos | ActiveBuilds, Dir: testDir}
 	for _, row := range Operations() {
 		for seed := range uint64(4) {
 			req, reply := row.request(), row.reply()

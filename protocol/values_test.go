@@ -131,7 +131,7 @@ func TestNames(t *testing.T) {
 		{Everybody.String(), "everybody"}, {TrustedInPart.String(), "trusted in part"}, {TrustedOnly.String(), "trusted only"}, {Access(9).String(), "Access(9)"},
 		{Trusted.String(), "trusted"}, {NotTrusted.String(), "not trusted"}, {TrustUnknown.String(), "unknown"},
 		{MessageKind(1).String(), "MessageKind(0x1)"}, {Op(2).String(), "Op(2)"},
-		{AllFeatures.String(), "addTempRoots delete-dead-specific-referrers queryPathInfos realisation-with-path-not-hash"},
+		{AllFeatures.String(), "addTempRoots delete-dead-specific-referrers queryActiveBuilds queryPathInfos realisation-with-path-not-hash"},
 		{BuildFeatures.String(), "add-to-store-scanning disable-set-options submit-output"},
 		{MakeVersion(38).String(), "1.38"},
 		{store.GCReturnLive.String() + store.GCReturnDead.String() + store.GCDeleteDead.String() + store.GCDeleteSpecific.String() + store.GCAction(4).String(), "return-livereturn-deaddelete-deaddelete-specificGCAction(4)"},

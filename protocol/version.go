@@ -33,9 +33,9 @@ func (v Version) Minor() int { return int(v & 0xff) }
 func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major(), v.Minor()) }
 
 // Features is a set of the features of this package. The zero value is empty.
-type Features uint8
+type Features uint16
 
-// The features of Nix 2.36, and two of Determinate Nix 3.22. They are negotiated from 1.38 on.
+// The features of Nix 2.36, and three of Determinate Nix 3.22. They are negotiated from 1.38 on.
 const (
 	// RealisationWithPath is "realisation-with-path-not-hash": the key of a realisation is a
 	// derivation path and an output name, and realisations are not JSON any more.
@@ -54,12 +54,14 @@ const (
 	TempRoots
 	// PathInfos is "queryPathInfos": the operation [QueryPathInfos] exists.
 	PathInfos
+	// ActiveBuilds is "queryActiveBuilds": the operation [QueryActiveBuilds] exists.
+	ActiveBuilds
 	numFeatures = iota
 )
 
 const (
 	// AllFeatures are the features of daemons that serve users.
-	AllFeatures = RealisationWithPath | DeleteDeadSpecificReferrers | TempRoots | PathInfos
+	AllFeatures = RealisationWithPath | DeleteDeadSpecificReferrers | TempRoots | PathInfos | ActiveBuilds
 	// BuildFeatures are the features that only the daemon for running builds has.
 	BuildFeatures = NoSetOptions | Scanning | OutputSubmission
 )
@@ -67,7 +69,7 @@ const (
 var featureNames = [numFeatures]string{
 	"realisation-with-path-not-hash", "delete-dead-specific-referrers",
 	"disable-set-options", "add-to-store-scanning", "submit-output",
-	"addTempRoots", "queryPathInfos",
+	"addTempRoots", "queryPathInfos", "queryActiveBuilds",
 }
 
 // Has reports whether f contains all features of g.

@@ -184,7 +184,7 @@ func attacks(t testing.TB, text, drv storepath.Path, link string) []attack {
 		&protocol.QueryDerivationOutputsRequest{Path: drv}, &protocol.QueryDerivationOutputNamesRequest{Path: drv}, &protocol.QueryDerivationOutputMapRequest{Path: drv},
 		&protocol.QueryValidDeriversRequest{Path: text}, &protocol.QueryMissingRequest{Paths: all}, &protocol.QueryRealisationRequest{ID: id},
 		&protocol.AddTempRootRequest{Path: text}, &protocol.AddTempRootsRequest{Paths: []storepath.Path{text}},
-		&protocol.QueryPathInfosRequest{Paths: []storepath.Path{text, evil.Path}}, &protocol.AddIndirectRootRequest{Link: "/nowhere/good-root"}, &protocol.SyncWithGCRequest{},
+		new(protocol.QueryActiveBuildsRequest), &protocol.QueryPathInfosRequest{Paths: []storepath.Path{text, evil.Path}}, &protocol.AddIndirectRootRequest{Link: "/nowhere/good-root"}, &protocol.SyncWithGCRequest{},
 		&protocol.FindRootsRequest{}, &protocol.OptimiseStoreRequest{}, &protocol.VerifyStoreRequest{CheckContents: true},
 		&protocol.CollectGarbageRequest{GCOptions: store.GCOptions{Action: store.GCReturnDead, MaxFreed: 1}},
 		&protocol.AddSignaturesRequest{Path: text, Signatures: evil.Signatures},

@@ -35,6 +35,7 @@ var handlers = map[protocol.Op]handler{
 	protocol.QuerySubstitutablePathInfos: query((*conn).querySubstitutablePathInfos),
 	protocol.QueryMissing:                query((*conn).queryMissing),
 	protocol.QueryRealisation:            query((*conn).queryRealisation),
+	protocol.QueryActiveBuilds:           query((*conn).queryActiveBuilds),
 
 	protocol.AddToStore:         upload((*conn).addToStore),
 	protocol.AddTextToStore:     query((*conn).addTextToStore),

@@ -203,6 +203,7 @@ func (w *world) questions(t testing.TB, p protocol.Params) []question {
 		{req: &protocol.AddTempRootRequest{Path: w.text}, judge: ack},
 		{req: &protocol.AddTempRootsRequest{Paths: []storepath.Path{absent, w.text}}, judge: ack},
 		{req: &protocol.AddTempRootsRequest{}, judge: ack},
+		{req: new(protocol.QueryActiveBuildsRequest), judge: want(&protocol.QueryActiveBuildsReply{JSON: "[]"})},
 		{req: &protocol.AddIndirectRootRequest{Link: "/home/me/result"}, judge: ack},
 		{req: &protocol.AddIndirectRootRequest{Link: "result"}, fails: "the name of a root must be absolute, but 'result' is not"},
 		{req: &protocol.AddPermRootRequest{Path: w.text, Link: "/roots/../roots/a"}, judge: want(&protocol.AddPermRootReply{Link: "/roots/a"})},

@@ -143,6 +143,7 @@ var costs = map[protocol.Op]cost{
 	protocol.QueryAllValidPaths:         {bytes: 2 << 20},
 	protocol.QueryReferrers:             {bytes: 2 << 20},
 	protocol.QueryPathInfos:             {bytes: 2 << 20},
+	protocol.QueryActiveBuilds:          {bytes: 2 << 20},
 	protocol.QueryValidDerivers:         {bytes: 2 << 20},
 	protocol.QueryDerivationOutputMap:   {bytes: 2 << 20},
 	protocol.QueryDerivationOutputs:     {bytes: 2 << 20},

@@ -104,7 +104,7 @@ func (o *Options) withDefaults() Options {
 	return full
 }
 
-// features returns the features to offer. Build features need a store with the capability. If
+// features returns the features to offer. Those for builds need a store with the capability. If
 // the store belongs to another daemon, that daemon must have every feature.
 func (c *conn) features() protocol.Features {
 	f := c.opts.BuildFeatures & (protocol.BuildFeatures | protocol.RealisationWithPath)
@@ -116,6 +116,9 @@ func (c *conn) features() protocol.Features {
 	}
 	if !c.opts.NoFeatures {
 		f |= protocol.AllFeatures
+	}
+	if _, ok := store.As[store.ActiveBuildQuerier](c.store); !ok {
+		f &^= protocol.ActiveBuilds
 	}
 	if c.upstream != nil {
 		f &= c.upstream.Features()

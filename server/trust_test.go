@@ -201,6 +201,7 @@ func (w *world) reachable(t *testing.T, p protocol.Params) []reached {
 		{req: &protocol.AddTempRootRequest{Path: absent}, store: "AddTempRoot"},
 		{req: &protocol.AddTempRootsRequest{Paths: []storepath.Path{absent}}, store: "AddTempRoot"},
 		{req: &protocol.QueryPathInfosRequest{Paths: []storepath.Path{absent}}},
+		{req: new(protocol.QueryActiveBuildsRequest)},
 		{req: &protocol.AddIndirectRootRequest{Link: "/x/../y"}, store: "AddIndirectRoot /y"},
 		{req: &protocol.SyncWithGCRequest{}},
 		{req: &protocol.FindRootsRequest{}},

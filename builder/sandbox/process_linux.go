@@ -153,6 +153,7 @@ func (p *process) run(ctx context.Context, req *Request, log io.Writer) (*Result
 	defer p.close()
 	stop := context.AfterFunc(ctx, p.kill)
 	defer stop()
+	p.reportStart(log)
 
 	ended := make(chan struct{})
 	copied := make(chan error, 1)

@@ -91,10 +91,18 @@ func (a *app) runBuild(ctx context.Context, args []string, o buildOptions) error
 			}
 		}
 		if !o.dryRun {
+			var saveTimes func()
+			ctx, saveTimes = a.useBuildTimes(ctx, s)
+			defer saveTimes()
 			stop := a.startPlan(ctx, s, installables) // on connections of its own, beside the session
 			defer stop()
 		}
 		return store.InSession(ctx, s, func(s store.Store) error {
+			if a.progress.json != nil && !o.dryRun {
+				if err := a.announce(ctx, s, installables); err != nil {
+					return err
+				}
+			}
 			return a.build(ctx, s, installables, o)
 		})
 	})
@@ -111,7 +119,7 @@ func (a *app) build(ctx context.Context, s store.Store, installables []derivatio
 		}
 		return linkOutputs(ctx, s, installables, o.outLink)
 	}
-	err := store.BuildPaths(ctx, s, installables, o.mode())
+	err := a.buildPaths(ctx, s, installables, o.mode())
 	if err = a.progress.end(err); err != nil {
 		return err
 	}

@@ -36,11 +36,15 @@ func buildPlan(ctx context.Context, s store.Store, installables []derivation.Der
 	if err != nil {
 		return nil, err
 	}
-	drvs := missing.WillBuild
+	return planOf(ctx, s, missing.WillBuild)
+}
+
+// planOf returns the plan of building these derivations, which it sorts.
+func planOf(ctx context.Context, s store.Store, drvs []storepath.Path) (live.Plan, error) {
 	slices.Sort(drvs)
 	inputs := make([][]string, len(drvs))
 	loader := store.Derivations(s)
-	err = forEach(ctx, drvs, func(ctx context.Context, i int) (err error) {
+	err := forEach(ctx, drvs, func(ctx context.Context, i int) (err error) {
 		inputs[i], err = inputsAmong(ctx, loader, drvs[i], drvs)
 		return err
 	})

@@ -32,7 +32,7 @@ exit code is 0 if nothing differs, else 1.`,
 			if err != nil {
 				return err
 			}
-			text := drvDiffText(d, isTerminal(a.stdout) && a.getenv("NO_COLOR") == "")
+			text := drvDiffText(d, a.color.on(a.stdout, a.getenv))
 			if o.asJSON {
 				if text, err = drvDiffJSON(d); err != nil {
 					return err

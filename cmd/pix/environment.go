@@ -28,6 +28,9 @@ func newEnvironment() *cobra.Command {
                           NIX_CONFIG_HOME, XDG_CONFIG_HOME, XDG_CONFIG_DIRS and HOME
   XDG_DATA_HOME           the directory of pix/, the store on a machine without Nix; by default
                           $HOME/.local/share
+  XDG_STATE_HOME          the directory of pix/build-times, the durations of builds for estimates, for
+                          users who may not write to the log directory; by default
+                          $HOME/.local/state
   LISTEN_FDS, LISTEN_PID  sockets that systemd passes to 'pix daemon'
   HTTP_PROXY, NO_PROXY    proxies for binary caches and for builds with a fixed output hash, also in
                           lower case, and HTTPS_PROXY

@@ -164,6 +164,7 @@ func TestJSONPage(t *testing.T) {
 		"build-dry-run":          x.pix("build", "--json", "--dry-run", string(exampleDrv)+"^out", string(unbuiltDrv)+"^*"),
 		"daemon-info":            firstOperations(t, x.pix("daemon-info", "--json"), x.daemon.Socket()),
 		"daemon-info-dir":        exampleLocalInfo(t),
+		"ps":                     exampleActiveBuilds(t),
 		"roots":                  x.pix("roots", "--json"),
 		"gc":                     x.pix("gc", "--json", old),
 		"gc-explain":             exampleLiveness(t, x.new),

@@ -40,9 +40,18 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 	}
 	code := exitCode(ctx, err)
 	if message := errorMessage(err, code); message != "" {
-		fmt.Fprintln(stderr, "pix: "+message)
+		a.printError(stderr, err, message)
 	}
 	return code
+}
+
+// printError prints the error with which the command ends.
+func (a *app) printError(stderr io.Writer, err error, message string) {
+	if j := a.progress.json; j != nil {
+		j.error(finalError(err, message))
+		return
+	}
+	fmt.Fprintln(stderr, "pix: "+message)
 }
 
 // An errorKeeper keeps the first error of its writer. Cobra ignores errors when it prints help.

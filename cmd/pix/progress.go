@@ -40,15 +40,19 @@ func (m *progressMode) Set(s string) error {
 
 // A progress is the state of showing progress on standard error.
 type progress struct {
-	mode progressMode              // --progress; "" for the environment
-	logs bool                      // --print-build-logs
-	view atomic.Pointer[live.View] // nil until it is started
+	mode   progressMode              // --progress; "" for the environment
+	logs   bool                      // --print-build-logs
+	format logFormat                 // --log-format; "" if it is not given
+	json   *jsonLog                  // nil without --log-format internal-json
+	view   atomic.Pointer[live.View] // nil until it is started
 }
 
 func (p *progress) addFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.Var(&p.mode, "progress", "`what` to show on standard error: auto (live on a terminal), live, plain (log lines) or none (default $PIX_PROGRESS, then auto)")
 	flags.BoolVarP(&p.logs, "print-build-logs", "L", false, "in the live view, also print the lines of build logs")
+	flags.Var(&p.format, "log-format", "the `format` of standard error, with the names of Nix: raw, raw-with-logs, internal-json, bar or bar-with-logs")
+	valuesOf(root, "log-format", logFormats...)
 	valuesOf(root, "progress", "auto", "live", "plain", "none")
 }
 
@@ -73,8 +77,11 @@ func (a *app) progressMode() (progressMode, error) {
 	return mode, nil
 }
 
-// checkProgress returns an error for an invalid value of PIX_PROGRESS.
+// checkProgress returns an error for an invalid value of PIX_PROGRESS, and applies --log-format.
 func (a *app) checkProgress() error {
+	if err := a.useLogFormat(); err != nil {
+		return err
+	}
 	_, err := a.progressMode()
 	return err
 }
@@ -86,6 +93,10 @@ func (a *app) follow(ctx context.Context) context.Context {
 	switch {
 	case err != nil || mode == progressNone:
 		return ctx
+	case a.progress.json != nil:
+		return activity.WithHandler(ctx, a.progress.json)
+	case a.progress.format == formatRaw:
+		return activity.WithHandler(ctx, withOwnAdvice(withoutBuildLogs(&logPrinter{app: a})))
 	case mode == progressLive:
 		return activity.WithHandler(ctx, withOwnAdvice(a.startView(ctx)))
 	}
@@ -99,7 +110,7 @@ func (a *app) startView(ctx context.Context) activity.Handler {
 	}
 	view := live.Start(ctx, live.Options{
 		Terminal: live.FileTerminal{File: a.stderr.(*os.File)},
-		Style:    live.Style{Color: a.getenv("NO_COLOR") == "", Unicode: a.isUTF8()},
+		Style:    live.Style{Color: a.color.on(a.stderr, a.getenv), Unicode: a.isUTF8()},
 		Logs:     a.progress.logs,
 	})
 	a.progress.view.Store(view)
@@ -124,6 +135,12 @@ func (p *progress) end(err error) error {
 		return err
 	}
 	return &firstLineError{err}
+}
+
+// failed reports whether the live view shows a failed build.
+func (p *progress) failed() bool {
+	view := p.view.Load()
+	return view != nil && view.Failed()
 }
 
 // A firstLineError is an error with the text of its first line alone.

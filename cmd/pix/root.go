@@ -19,6 +19,7 @@ type app struct {
 	getenv         func(string) string
 
 	flags    globalFlags
+	color    colorMode // --color
 	conf     *configuration
 	trace    *traceFile
 	progress *progress
@@ -107,6 +108,8 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	completeFlag(root, "store-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
 	a.trace.addFlags(root)
 	a.progress.addFlags(root)
+	flags.Var(&a.color, "color", "`when` to print colours: auto (on a terminal, unless $NO_COLOR is set), always or never")
+	valuesOf(root, "color", colorModes...)
 }
 
 // newVerbs returns the verbs, and the help topics.
@@ -163,6 +166,8 @@ func newVerbs(a *app) []*cobra.Command {
 		newNARInfoVerify(a),
 		newSign(a),
 		newLog(a),
+		newPs(a),
+		newWatch(a),
 		newConfig(a),
 		newVersion(a),
 		newCompletion(a),

@@ -83,13 +83,19 @@ func (s *Store) build(ctx context.Context, path storepath.Path, info *drvInfo, w
 	if s.opts.Build == nil {
 		return failed(fmt.Sprintf("cannot build '%s': %v", path, errNoBuilder))
 	}
-	if err := s.opts.Build(ctx, s, path, info.drv); err != nil {
+	if err := s.runBuild(ctx, path, info.drv); err != nil {
 		return &store.BuildResult{Status: store.PermanentFailure, Message: err.Error()}
 	}
 	if outputs, all = valid(); !all {
 		return &store.BuildResult{Status: store.OutputRejected, Message: fmt.Sprintf("builder for '%s' failed to produce all outputs", path)}
 	}
 	return &store.BuildResult{Status: store.Built, TimesBuilt: 1, Outputs: outputs}
+}
+
+// runBuild calls the build function.
+func (s *Store) runBuild(ctx context.Context, path storepath.Path, d *derivation.Derivation) error {
+	defer s.active.track(path)() // the function may panic
+	return s.opts.Build(ctx, s, path, d)
 }
 
 // validOutputs returns the wanted outputs that are valid, and whether they all are.

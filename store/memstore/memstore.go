@@ -49,7 +49,8 @@ type Store struct {
 
 // contents is the state that a store and all its sessions share.
 type contents struct {
-	opts Options
+	opts   Options
+	active activeBuilds
 
 	mu           sync.RWMutex
 	objects      map[storepath.Path]*object

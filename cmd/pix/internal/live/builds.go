@@ -28,11 +28,13 @@ type build struct {
 	name   string
 	state  buildState
 	serial int // increases in the order of starts; 0 before the start
+	first  int // the smallest serial in the subtree of the build so far; 0 before a start there
 
 	counted bool // included in State.inState
 
 	start, stop time.Time
-	machine     string // "" for the machine of the store
+	estimate    time.Duration // how long the build will take; 0 is unknown
+	machine     string        // "" for the machine of the store
 	phase       string
 	postBuild   bool // log lines come from the post-build hook
 
@@ -68,10 +70,19 @@ const maxBuilds = 1 << 16
 func (s *State) buildOf(drv string) *build {
 	b := s.builds[drv]
 	if b == nil {
-		b = &build{drv: drv, name: nameOf(drv)}
+		b = s.newBuild(drv)
 		if len(s.builds) < maxBuilds {
 			s.builds[drv] = b
 		}
+	}
+	return b
+}
+
+// newBuild returns a build that has not started.
+func (s *State) newBuild(drv string) *build {
+	b := &build{drv: drv, name: nameOf(drv)}
+	if s.estimator != nil {
+		b.estimate = s.estimator.Estimate(b.name)
 	}
 	return b
 }
@@ -139,6 +150,7 @@ func (s *State) startBuild(n *node, now time.Time) {
 	b.serial, b.start, b.stop = n.serial, now, time.Time{}
 	b.machine, b.phase, b.postBuild = safeLine(n.text(1)), "", false
 	b.tail, b.reason = nil, nil
+	b.setFirst()
 	s.setState(b, running)
 }
 
@@ -147,6 +159,7 @@ func (s *State) startBuild(n *node, now time.Time) {
 // built.
 func (s *State) endBuild(b *build, now time.Time) {
 	b.stop = now
+	defer s.record(b)
 	others := uint64(s.inState[running] - 1) // running builds beside b
 	c := &s.count
 	switch {
@@ -167,6 +180,9 @@ func (s *State) endBuild(b *build, now time.Time) {
 		s.setState(b, built)
 	default:
 		s.setState(b, stopped)
+		if len(s.uncounted) < maxNodes {
+			s.uncounted = append(s.uncounted, b)
+		}
 	}
 	if s.inState[running] == 0 {
 		*c = daemonCount{reports: c.reports}
@@ -195,6 +211,27 @@ func (s *State) countBuilds(before, after *node) {
 	c.built, c.failed = increase(before.done, after.done), increase(before.failed, after.failed)
 	announced := min(c.failed, c.announced)
 	c.failed, c.announced = c.failed-announced, c.announced-announced
+	s.countEnded()
+}
+
+// countEnded assigns the numbers to builds that have ended without one. The daemon of pix increments a number just after
+// the build ends, where Nix does it just before.
+func (s *State) countEnded() {
+	c := &s.count
+	for c.built+c.failed > 0 && len(s.uncounted) > 0 {
+		b := s.uncounted[0]
+		s.uncounted = s.uncounted[1:]
+		switch {
+		case b.state != stopped: // a message has reported its failure
+		case c.failed > 0:
+			c.failed--
+			s.setState(b, failed)
+		default:
+			c.built--
+			s.setState(b, built)
+			s.record(b)
+		}
+	}
 }
 
 // increase returns after-before, or 0 if that is negative.

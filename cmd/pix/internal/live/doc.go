@@ -10,7 +10,7 @@
 //   - A [View] connects a State to a clock, signals and a terminal. Its handler only changes the State; a goroutine
 //     draws, at most a dozen times a second.
 //
-// Read the model first: state.go, node.go, builds.go, failure.go, totals.go and plan.go; then its lines: lines.go,
+// Read the model first: state.go, node.go, builds.go, failure.go, totals.go, plan.go and estimate.go; then its lines: lines.go,
 // choose.go, tree.go, status.go, summary.go, span.go, text.go and format.go; then the terminal: screen.go, view.go,
 // output.go and signals_unix.go.
 package live

@@ -47,7 +47,7 @@ func (s *State) buildRow(b *build, st Style, now time.Time) line {
 		if b.phase != "" {
 			l = append(l, span{" " + b.phase, yellow})
 		}
-		l = append(l, span{" " + formatDuration(now.Sub(b.start)), plain})
+		l = append(l, span{" " + formatDuration(now.Sub(b.start)), plain}, span{b.estimateText(), faint})
 		if b.postBuild {
 			l = append(l, span{" post-build hook", yellow})
 		}

@@ -32,6 +32,7 @@ func (s *State) Plan(p Plan) {
 		}
 	}
 	s.buildTree()
+	s.setFirsts()
 	for _, b := range s.planned {
 		if b.state == failed {
 			s.block(b)
@@ -43,7 +44,7 @@ func (s *State) Plan(p Plan) {
 func (s *State) planBuild(drv string) *build {
 	b := s.builds[drv]
 	if b == nil {
-		b = &build{drv: drv, name: nameOf(drv)}
+		b = s.newBuild(drv)
 		s.builds[drv] = b // without a limit: the command holds the whole plan in any case
 	}
 	if !b.counted {
@@ -55,6 +56,29 @@ func (s *State) planBuild(drv string) *build {
 		s.planned = append(s.planned, b)
 	}
 	return b
+}
+
+// setFirst sets the first serial of a build that has started, and of the builds above it in the tree. Rows are sorted by
+// it. It never changes again, so a row keeps its place when the rows below it disappear.
+func (b *build) setFirst() {
+	for up := b; up != nil && up.first == 0; up = up.parent {
+		up.first = b.serial
+	}
+}
+
+// setFirsts sets the first serials again for another tree.
+func (s *State) setFirsts() {
+	var started []*build
+	for _, b := range s.planned {
+		b.first = 0
+		if b.serial > 0 {
+			started = append(started, b)
+		}
+	}
+	slices.SortFunc(started, func(a, b *build) int { return cmp.Compare(a.serial, b.serial) })
+	for _, b := range started {
+		b.setFirst()
+	}
 }
 
 // byName compares two builds by name and derivation. A nil build equals every other.

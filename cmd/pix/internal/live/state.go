@@ -27,7 +27,13 @@ type State struct {
 
 	failed, lastBuilt []*build // in the order of their ends
 
-	count daemonCount
+	count     daemonCount
+	uncounted []*build // have ended, and no number was left for them
+
+	estimator Estimator // or nil
+	leftAt    time.Time // when leftTime was computed
+	leftTime  time.Duration
+	leftKnown bool
 
 	pending      string // a log line that may be repeated as a line of a build log
 	hasPending   bool

@@ -85,6 +85,10 @@ func (s *State) buildStatus(now time.Time, columns int, st Style) line {
 	if c.waiting > 0 {
 		parts = append(parts, statusPart{fmt.Sprintf("%d waiting", c.waiting), fmt.Sprintf("%s%d", m.waiting, c.waiting), plain})
 	}
+	if left, ok := s.left(now); ok && left >= minEstimate {
+		text := "~" + formatDuration(left)
+		parts = append(parts, statusPart{text + " left", "-" + text, plain})
+	}
 	return joinParts(parts, columns, m.dot)
 }
 

@@ -42,13 +42,13 @@ func (s *State) arrange(items []*treeItem) []*treeItem {
 }
 
 // sortItems sorts items and their descendants by the smallest serial in each subtree, so that a row keeps its place
-// when new rows appear.
+// when rows appear and disappear.
 func sortItems(items []*treeItem) {
 	for _, it := range items {
 		sortItems(it.children)
 		it.first = math.MaxInt
-		if it.build != nil && it.build.serial > 0 {
-			it.first = it.build.serial
+		if it.build != nil && it.build.first > 0 {
+			it.first = it.build.first
 		} else if it.node != nil {
 			it.first = it.node.serial
 		}

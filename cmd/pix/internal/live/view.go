@@ -116,6 +116,22 @@ func (v *View) Plan(p Plan) {
 	}
 }
 
+// UseEstimates sets the estimator of the view. The view calls it from one goroutine at a time, until [View.End] returns.
+func (v *View) UseEstimates(e Estimator) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.finished {
+		v.state.UseEstimates(e)
+	}
+}
+
+// Failed reports whether a build has failed.
+func (v *View) Failed() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state.Failed()
+}
+
 // End removes the view from the terminal and prints the summary. err is the error with which the work ended, or
 // nil. It reports whether the summary has failed builds. Only the first call has an effect.
 func (v *View) End(err error) (printedFailures bool) {
