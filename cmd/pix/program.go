@@ -23,7 +23,7 @@ func (a *app) withBuilt(ctx context.Context, args []string, work func(ctx contex
 		return err
 	}
 	a.explainPlainDerivations(installables)
-	return a.withStoreOpened(ctx, openOptions{access: toCreate}, func(ctx context.Context, s store.Store) error {
+	return a.withStoreOpened(ctx, openOptions{access: toCreate, building: true}, func(ctx context.Context, s store.Store) error {
 		return store.InSession(ctx, s, func(s store.Store) error {
 			err := store.BuildPaths(ctx, s, installables, store.BuildNormal)
 			if err = a.progress.end(err); err != nil {

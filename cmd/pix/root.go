@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/nixconf"
 	"pix/storepath"
 )
 
@@ -25,10 +26,11 @@ type app struct {
 	running  *runningProgram
 }
 
-// globalFlags are the flags that select a store.
+// globalFlags are the flags that select a store, and set settings.
 type globalFlags struct {
-	storeURI string // --store
-	storeDir string // --store-dir
+	storeURI string               // --store
+	storeDir string               // --store-dir
+	options  []nixconf.Assignment // --option
 }
 
 // newApp returns the app of one run of the command.
@@ -105,6 +107,8 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	flags.StringVar(&a.flags.storeDir, "store-dir", "", "the store `directory` (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
 	completeFlag(root, "store", completeURIs)
 	completeFlag(root, "store-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
+	flags.Var(optionFlag{&a.flags.options}, "option", "set a setting of nix.conf: `NAME VALUE`")
+	freeValue(root, "option")
 	a.trace.addFlags(root)
 	a.progress.addFlags(root)
 }
