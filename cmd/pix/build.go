@@ -74,11 +74,10 @@ than at its store directory, they lead nowhere, but pix ls, cat, run and shell a
 
 // runBuild opens the store and builds the installables named by the arguments.
 func (a *app) runBuild(ctx context.Context, args []string, o buildOptions) error {
-	installables, err := a.installables(args)
+	names, err := a.names(args)
 	if err != nil {
 		return err
 	}
-	a.explainPlainDerivations(installables)
 	open := openOptions{access: toCreate, building: true}
 	if o.dryRun {
 		open.access = toRead
@@ -89,6 +88,11 @@ func (a *app) runBuild(ctx context.Context, args []string, o buildOptions) error
 				return err
 			}
 		}
+		installables, err := derivedPathsOf(ctx, s, names)
+		if err != nil {
+			return err
+		}
+		a.explainPlainDerivations(installables)
 		if !o.dryRun {
 			stop := a.startPlan(ctx, s, installables) // on connections of its own, beside the session
 			defer stop()
@@ -225,46 +229,4 @@ func (a *app) explainPlainDerivations(installables []derivation.DerivedPath) {
 			fmt.Fprintf(a.stderr, "pix: note: %s names the .drv file, not its outputs, which are '%[1]s^*'\n", plain.Path)
 		}
 	}
-}
-
-// installables parses the installables named by arguments.
-func (a *app) installables(args []string) ([]derivation.DerivedPath, error) {
-	dir, err := a.dir()
-	if err != nil {
-		return nil, err
-	}
-	installables := make([]derivation.DerivedPath, len(args))
-	for i, arg := range args {
-		if installables[i], err = parseInstallable(dir, arg); err != nil {
-			return nil, &usageError{err}
-		}
-	}
-	return installables, nil
-}
-
-// parseInstallable parses an installable. Like the paths of other verbs, it may be a symlink to a store path.
-func parseInstallable(dir storepath.Dir, arg string) (derivation.DerivedPath, error) {
-	parse := derivation.ParseDerivedPath
-	if strings.Contains(arg, "!") { // the syntax of older versions of Nix
-		parse = derivation.ParseLegacyDerivedPath
-	}
-	installable, err := parse(dir, arg)
-	if err == nil {
-		return installable, nil
-	}
-	if path, ok := followToStore(dir, arg); ok {
-		return derivation.Opaque{Path: path}, nil
-	}
-	if strings.HasPrefix(arg, "/") {
-		return nil, fmt.Errorf("%w; expected a store path, or a derivation, ^ and its outputs", err)
-	}
-	err = fmt.Errorf("'%s' is neither a store path, nor a symlink to one, nor a derivation in %s/, ^ and its outputs", arg, dir)
-	file, _, _ := strings.Cut(arg, "^")
-	if strings.HasSuffix(file, storepath.DerivationExt) {
-		return nil, fmt.Errorf("%w; 'pix drv-add %s' adds a .drv file to the store", err, file)
-	}
-	if strings.Contains(arg, "#") {
-		return nil, fmt.Errorf("%w; pix evaluates no flakes: evaluate it with Nix first, as with 'nix path-info --derivation %s'", err, arg)
-	}
-	return nil, err
 }

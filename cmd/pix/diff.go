@@ -27,12 +27,16 @@ whether there are changes or not.`,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: atMost(2, a.completePaths),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			paths, err := a.paths(args)
+			names, err := a.names(args)
 			if err != nil {
 				return err
 			}
 			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
-				both, err := closure.Load(ctx, s, paths...) // in one pass, because they usually share most paths
+				paths, err := twoObjects(ctx, s, names)
+				if err != nil {
+					return err
+				}
+				both, err := closure.Load(ctx, s, paths[:]...) // in one pass, because they usually share most paths
 				if err != nil {
 					return err
 				}

@@ -66,11 +66,20 @@ func (a *app) gc(cmd *cobra.Command, args []string, o gcOptions) error {
 		}
 		return a.explainLiveness(cmd.Context(), args, o.asJSON)
 	}
-	opts, err := a.gcStoreOptions(args, o)
+	opts, err := gcStoreOptions(args, o)
+	if err != nil {
+		return err
+	}
+	names, err := a.names(args)
 	if err != nil {
 		return err
 	}
 	return a.withStore(cmd.Context(), toChange, func(ctx context.Context, s store.Store) error {
+		if opts.Action == store.GCDeleteSpecific {
+			if opts.Paths, err = objectsOf(ctx, s, names); err != nil {
+				return err
+			}
+		}
 		result, err := store.CollectGarbage(ctx, s, opts)
 		if result != nil { // after an error it has the paths that were deleted before
 			err = cmp.Or(a.printCollected(result, o), err)
@@ -92,7 +101,7 @@ func gcError(err error) error {
 }
 
 // gcStoreOptions returns the options of a collection for the store.
-func (a *app) gcStoreOptions(args []string, o gcOptions) (store.GCOptions, error) {
+func gcStoreOptions(args []string, o gcOptions) (store.GCOptions, error) {
 	opts := store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}
 	if o.maxFreed != "" {
 		n, err := nixconf.ParseSize(o.maxFreed)
@@ -102,11 +111,7 @@ func (a *app) gcStoreOptions(args []string, o gcOptions) (store.GCOptions, error
 		opts.MaxFreed = n
 	}
 	if len(args) > 0 {
-		paths, err := a.paths(args)
-		if err != nil {
-			return opts, err
-		}
-		opts.Action, opts.Paths = store.GCDeleteSpecific, paths
+		opts.Action = store.GCDeleteSpecific
 	}
 	if o.dryRun {
 		if len(args) > 0 {

@@ -11,11 +11,15 @@ import (
 
 // explainLiveness prints for each path the root that keeps it.
 func (a *app) explainLiveness(ctx context.Context, args []string, asJSON bool) error {
-	paths, err := a.paths(args)
+	names, err := a.names(args)
 	if err != nil {
 		return err
 	}
 	return a.withStore(ctx, toRead, func(ctx context.Context, s store.Store) error {
+		paths, err := objectsOf(ctx, s, names)
+		if err != nil {
+			return err
+		}
 		var b strings.Builder
 		objects := make([]livenessJSON, len(paths))
 		garbage := false

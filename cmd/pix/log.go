@@ -37,11 +37,15 @@ are left out; elsewhere logs are unchanged. The exit code is 1 if there is no lo
 			if err != nil {
 				return err
 			}
-			built, err := a.installables(args)
+			names, err := a.names(args)
 			if err != nil {
 				return err
 			}
 			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
+				built, err := derivedPathsOf(ctx, s, names)
+				if err != nil {
+					return err
+				}
 				for _, p := range built {
 					if err := a.printLog(ctx, s, p); err != nil {
 						return err

@@ -172,6 +172,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newCompletion(a),
 		newMan(a),
 		newEnvironment(),
+		newNameTopic(),
 	}
 }
 

@@ -34,11 +34,15 @@ each. The exit code is 1 if A does not need B.`,
 			if o.dot && o.asJSON {
 				return wrongUse(cmd, errors.New("--dot and --json exclude each other"))
 			}
-			paths, err := a.paths(args)
+			names, err := a.names(args)
 			if err != nil {
 				return err
 			}
 			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
+				paths, err := twoObjects(ctx, s, names)
+				if err != nil {
+					return err
+				}
 				return a.printWhy(ctx, s, paths[0], paths[1], o)
 			})
 		},
