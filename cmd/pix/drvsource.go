@@ -18,6 +18,7 @@ import (
 type drvSource struct {
 	app   *app
 	store store.Store // nil until it is needed
+	dirs  []string    // of the .drv files outside of the store that were read
 }
 
 // withDerivations calls work with a source, and closes the store afterwards.
@@ -98,6 +99,7 @@ func (src *drvSource) text(ctx context.Context, arg string) (t drvText, err erro
 	if !isName || isDerivation {
 		b, err := os.ReadFile(file)
 		if err == nil {
+			src.dirs = append(src.dirs, filepath.Dir(file))
 			return drvText{string(b), filepath.Base(file), derivation.Directory(filepath.Dir(file))}, nil
 		}
 		if !isName || !errors.Is(err, fs.ErrNotExist) {
@@ -119,19 +121,27 @@ func (src *drvSource) name(arg string) (storeName, bool) {
 	return names[0], true
 }
 
+// open returns the store, which it opens at the first call.
+func (src *drvSource) open(ctx context.Context) (store.Store, error) {
+	var err error
+	if src.store == nil {
+		src.store, err = src.app.open(ctx, toRead)
+	}
+	return src.store, err
+}
+
 // fromStore reads a derivation from the store.
 func (src *drvSource) fromStore(ctx context.Context, n storeName) (t drvText, err error) {
 	ctx = src.app.follow(ctx)
-	if src.store == nil {
-		if src.store, err = src.app.open(ctx, toRead); err != nil {
-			return t, err
-		}
-	}
-	path, err := n.derivation(ctx, src.store)
+	s, err := src.open(ctx)
 	if err != nil {
 		return t, err
 	}
-	t.base, t.inputs = path.Base(), store.Derivations(src.store)
+	path, err := n.derivation(ctx, s)
+	if err != nil {
+		return t, err
+	}
+	t.base, t.inputs = path.Base(), store.Derivations(s)
 	t.text, err = t.inputs.LoadDerivation(ctx, path)
 	return t, err
 }
