@@ -57,11 +57,12 @@ follow from the SHA-256 of the archives, like the paths of sources.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.name, "name", "", "the `name` of the store object (default the last part of PATH)")
-	flags.StringVar(&o.method, "method", storepath.NAR.String(), "the `method`, which selects the hashed bytes: nar, flat (the bytes of a file), text or git")
-	flags.StringVar(&o.algorithm, "algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
+	flags.StringVar(&o.method, "mode", storepath.NAR.String(), "the `mode`, which selects the hashed bytes: nar, flat (the bytes of a file), text or git")
+	flags.StringVar(&o.algorithm, "hash-algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
+	otherNames(cmd, map[string]string{"method": "mode", "algo": "hash-algo"})
 	freeValue(cmd, "name")
-	valuesOf(cmd, "method", "nar", "flat", "text", "git")
-	valuesOf(cmd, "algo", hashAlgorithms...)
+	valuesOf(cmd, "mode", "nar", "flat", "text", "git")
+	valuesOf(cmd, "hash-algo", hashAlgorithms...)
 	return cmd
 }
 

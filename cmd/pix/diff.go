@@ -59,7 +59,7 @@ func closureDiffText(d *closure.Diff) string {
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "%d paths added, %d removed; %s -> %s, %s\n", d.Added, d.Removed,
+	fmt.Fprintf(&b, "%s added, %d removed; %s -> %s, %s\n", counted(d.Added, "path"), d.Removed,
 		sizes.Human(d.SizeBefore), sizes.Human(d.SizeAfter), signedSize(int64(d.SizeAfter)-int64(d.SizeBefore)))
 	return b.String()
 }
@@ -74,7 +74,7 @@ func packageChange(p *closure.PackageDiff) string {
 	case p.IsRebuild():
 		return versionList(p.After) + ", rebuilt"
 	case slices.Equal(p.Before, p.After):
-		return fmt.Sprintf("%s, %d -> %d paths", versionList(p.After), p.PathsBefore, p.PathsAfter)
+		return fmt.Sprintf("%s, %d -> %s", versionList(p.After), p.PathsBefore, counted(p.PathsAfter, "path"))
 	}
 	return versionList(p.Before) + " -> " + versionList(p.After)
 }

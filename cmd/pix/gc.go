@@ -132,15 +132,15 @@ func (a *app) printCollected(result *store.GCResult, o gcOptions) error {
 	}
 	var b strings.Builder
 	for _, p := range result.Paths {
-		b.WriteString(p + "\n")
+		b.WriteString(a.shown(p) + "\n")
 	}
 	if err := a.print(b.String()); err != nil {
 		return err
 	}
 	if o.dryRun {
-		fmt.Fprintf(a.stderr, "%d store paths would be deleted\n", len(result.Paths)) // the store reports no size
+		fmt.Fprintf(a.stderr, "%s would be deleted\n", counted(len(result.Paths), "store path")) // the store reports no size
 	} else {
-		fmt.Fprintf(a.stderr, "%d store paths deleted, %s freed\n", len(result.Paths), sizes.Spell(int64(result.BytesFreed)))
+		fmt.Fprintf(a.stderr, "%s deleted, %s freed\n", counted(len(result.Paths), "store path"), sizes.Spell(int64(result.BytesFreed)))
 	}
 	return nil
 }

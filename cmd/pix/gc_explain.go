@@ -30,7 +30,7 @@ func (a *app) explainLiveness(ctx context.Context, args []string, asJSON bool) e
 			}
 			objects[i] = newLivenessJSON(p, l)
 			garbage = garbage || l == nil
-			writeLiveness(&b, p, l)
+			a.writeLiveness(&b, p, l)
 		}
 		if err := a.printEither(b.String(), objects, asJSON); err != nil {
 			return err
@@ -43,12 +43,12 @@ func (a *app) explainLiveness(ctx context.Context, args []string, asJSON bool) e
 }
 
 // writeLiveness writes the root, and below it the chain of paths from the root to p.
-func writeLiveness(b *strings.Builder, p storepath.Path, l *store.Liveness) {
+func (a *app) writeLiveness(b *strings.Builder, p storepath.Path, l *store.Liveness) {
 	if l == nil {
 		fmt.Fprintf(b, "%s is garbage: no root needs it\n", p)
 		return
 	}
-	fmt.Fprintln(b, l.Root.Link)
+	fmt.Fprintln(b, a.shown(l.Root.Link))
 	for i, step := range l.Chain {
 		fmt.Fprintf(b, "%s%s", strings.Repeat("  ", i+1), step.Path)
 		switch step.Needed {

@@ -67,12 +67,13 @@ func (a *app) newHashVerb(cmd *cobra.Command, sizeName string, hash hashFunc) *c
 		})
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.algorithm, "type", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
+	flags.StringVar(&o.algorithm, "hash-algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
 	flags.BoolVar(&o.base32, "base32", false, "in Nix's base 32 instead of base 16")
 	flags.BoolVar(&o.sri, "sri", false, "in SRI form (Subresource Integrity), sha256-<base 64>")
 	flags.BoolVar(&o.stdin, "stdin", false, "read more paths from standard input, one per line")
 	flags.BoolVar(&o.asJSON, "json", false, "as JSON, with the size; hashes are in SRI form unless --base32 is given")
-	valuesOf(cmd, "type", hashAlgorithms...)
+	otherNames(cmd, map[string]string{"type": "hash-algo", "nix32": "base32"})
+	valuesOf(cmd, "hash-algo", hashAlgorithms...)
 	return cmd
 }
 

@@ -223,6 +223,9 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 	if cause == nil {
 		return wrongUse(cmd, err)
 	}
+	if refused, ok := errors.AsType[*refusedFlag](err); ok {
+		return wrongUse(cmd, refused)
+	}
 	reason := ""
 	var number *strconv.NumError
 	switch {
