@@ -62,8 +62,8 @@ func (d *Difference) Causes() (causes []Cause) {
 }
 
 // explain marks the changes that follow from others. outputs returns the texts that stand for the outputs of an input of a
-// side, by the name of the output; it may be nil.
-func (d *Difference) explain(a, b *Derivation, outputs func(side int, path storepath.Path) map[string]string) {
+// side by the names of the outputs; it may be nil.
+func (d *Difference) explain(a, b *Derivation, outputs func(side int, path storepath.Path) []Entry[string, string]) {
 	same := d.replacers(a, b, outputs)
 	hasOtherPaths := len(d.Inputs) > 0 || slices.ContainsFunc(d.Changes, func(c Change) bool { return c.Field == DiffSource })
 	for i := range d.Changes {
@@ -81,7 +81,7 @@ func (d *Difference) explain(a, b *Derivation, outputs func(side int, path store
 }
 
 // replacers return for each side a replacer of the paths that differ between the two by tokens that do not.
-func (d *Difference) replacers(a, b *Derivation, outputs func(side int, path storepath.Path) map[string]string) (same [2]*strings.Replacer) {
+func (d *Difference) replacers(a, b *Derivation, outputs func(side int, path storepath.Path) []Entry[string, string]) (same [2]*strings.Replacer) {
 	var pairs [2][]string
 	add := func(side int, text, token string) {
 		if text != "" {
@@ -104,8 +104,8 @@ func (d *Difference) replacers(a, b *Derivation, outputs func(side int, path sto
 			if outputs == nil {
 				continue
 			}
-			for name, text := range outputs(side, path) {
-				add(side, text, token+" "+name)
+			for _, o := range outputs(side, path) {
+				add(side, o.Value, token+" "+o.Key)
 			}
 		}
 	}

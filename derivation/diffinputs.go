@@ -70,7 +70,7 @@ func DiffClosure(ctx context.Context, a *Derivation, loaderA Loader, b *Derivati
 					next = append(next, *first)
 				}
 			}
-			d.explain(d.a, d.b, func(side int, path storepath.Path) map[string]string { return c.sides()[side].outputs[path] })
+			d.explain(d.a, d.b, func(side int, path storepath.Path) []Entry[string, string] { return c.sides()[side].outputs[path] })
 		}
 		level = next
 	}
@@ -93,11 +93,11 @@ type closureDiffer struct {
 type diffSide struct {
 	loader  Loader
 	meter   *meter
-	outputs map[storepath.Path]map[string]string // of each compared derivation, the texts that stand for its outputs
+	outputs map[storepath.Path][]Entry[string, string] // of each compared derivation, the texts that stand for its outputs
 }
 
 func newDiffSide(l Loader, limits *Limits) diffSide {
-	return diffSide{l, newMeter(l, limits), map[storepath.Path]map[string]string{}}
+	return diffSide{l, newMeter(l, limits), map[storepath.Path][]Entry[string, string]{}}
 }
 
 func (c *closureDiffer) sides() [2]diffSide { return [2]diffSide{c.a, c.b} }
@@ -140,12 +140,15 @@ func (c *closureDiffer) compare(ctx context.Context, in *InputDifference) (*comp
 
 // keepOutputs keeps the texts that stand for the outputs of a derivation.
 func (s diffSide) keepOutputs(path storepath.Path, d *Derivation) {
-	texts := make(map[string]string, d.Outputs.Len())
+	texts := make([]Entry[string, string], 0, d.Outputs.Len())
 	for name, o := range d.Outputs.All() {
-		if texts[name] = string(o.path); o.path == "" {
+		text := string(o.path)
+		if text == "" {
 			placeholder, _ := storepath.OutputPlaceholder(path, name) // only a path that is no derivation has none
-			texts[name] = string(placeholder)
+			text = string(placeholder)
 		}
+		// A copy, because the text of the whole derivation would stay in memory.
+		texts = append(texts, Entry[string, string]{strings.Clone(name), strings.Clone(text)})
 	}
 	s.outputs[path] = texts
 }
