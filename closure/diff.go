@@ -3,7 +3,9 @@ package closure
 import (
 	"maps"
 	"slices"
+	"strings"
 
+	"pix/store"
 	"pix/storepath"
 )
 
@@ -15,53 +17,82 @@ type Diff struct {
 }
 
 // A PackageDiff lists the differences in the paths of one package, the paths with the same name up to the version.
-// Paths that are in both closures do not count.
 type PackageDiff struct {
-	Name           string
-	Before, After  []string // the versions, sorted, each once; "" for a path without a version
-	Removed, Added int      // paths
-	SizeDelta      int64    // by how much the package grew
+	Name                    string
+	Before, After           []string // all versions of the package in each closure, sorted, each once; "" for a path without a version
+	PathsBefore, PathsAfter int      // its paths in each closure
+	Removed, Added          int      // the paths that only one of the closures has
+	SizeDelta               int64    // by how much the package grew
+}
+
+// IsRebuild reports whether the package has other paths, but as many and of the same versions.
+func (p *PackageDiff) IsRebuild() bool {
+	return slices.Equal(p.Before, p.After) && p.PathsBefore == p.PathsAfter
 }
 
 // Compare returns what changed from one closure to another, by package.
 func Compare(before, after *Closure) *Diff {
 	d := &Diff{SizeBefore: before.Size(), SizeAfter: after.Size()}
 	byName := make(map[string]*PackageDiff)
-	add := func(p storepath.Path) (*PackageDiff, string) {
-		name, version := SplitName(p.Name())
+	add := func(info *store.PathInfo) (*PackageDiff, string) {
+		name, version := packageOf(info)
 		if byName[name] == nil {
 			byName[name] = &PackageDiff{Name: name}
 		}
 		return byName[name], version
 	}
 	for p, info := range before.All() {
-		if _, kept := after.index[p]; kept {
-			continue
-		}
-		pkg, version := add(p)
+		pkg, version := add(info)
 		pkg.Before = append(pkg.Before, version)
-		pkg.Removed++
-		pkg.SizeDelta -= int64(info.NARSize)
-		d.Removed++
+		if _, kept := after.index[p]; !kept {
+			pkg.Removed++
+			pkg.SizeDelta -= int64(info.NARSize)
+			d.Removed++
+		}
 	}
 	for p, info := range after.All() {
-		if _, kept := before.index[p]; kept {
-			continue
-		}
-		pkg, version := add(p)
+		pkg, version := add(info)
 		pkg.After = append(pkg.After, version)
-		pkg.Added++
-		pkg.SizeDelta += int64(info.NARSize)
-		d.Added++
+		if _, kept := before.index[p]; !kept {
+			pkg.Added++
+			pkg.SizeDelta += int64(info.NARSize)
+			d.Added++
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		pkg := byName[name]
+		if pkg.Added+pkg.Removed == 0 {
+			continue
+		}
+		pkg.PathsBefore, pkg.PathsAfter = len(pkg.Before), len(pkg.After)
 		slices.Sort(pkg.Before)
 		slices.Sort(pkg.After)
 		pkg.Before, pkg.After = slices.Compact(pkg.Before), slices.Compact(pkg.After)
 		d.Packages = append(d.Packages, *pkg)
 	}
 	return d
+}
+
+// packageOf returns the package and the version of a path, without the name of the output. The deriver tells the name of the
+// output. Without a deriver it is a last part of the version in lower case, as in Nix.
+func packageOf(info *store.PathInfo) (pkg, version string) {
+	name := info.Path.Name()
+	if drv, ok := strings.CutSuffix(info.Deriver.Name(), storepath.DerivationExt); ok && info.Deriver != "" {
+		if strings.HasPrefix(name, drv+"-") {
+			name = drv
+		}
+		return SplitName(name)
+	}
+	pkg, version = SplitName(name)
+	if i := strings.LastIndexByte(version, '-'); i > 0 && isOutputName(version[i+1:]) {
+		version = version[:i]
+	}
+	return pkg, version
+}
+
+// isOutputName reports whether Nix's diff-closures takes the last part of a version for the name of an output.
+func isOutputName(s string) bool {
+	return s == "lib32" || s == "lib64" || s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == ""
 }
 
 // SplitName splits the name of a store path into package and version as Nix does: the version begins after the

@@ -75,8 +75,11 @@ type Options struct {
 // Settings are the settings that a client can send to a daemon.
 type Settings = protocol.SetOptionsRequest
 
-// DefaultSettings returns the default settings of Nix's own client. All fields are sent, so
-// start with these: the zero value would disable all builds.
+// DefaultSettings returns the default settings of Nix's own client. The message has all fields, so
+// each replaces the daemon's own setting: max-jobs becomes 1 and cores all processors, whatever
+// the daemon's configuration says. To keep the daemon's settings, leave [Options.Settings] nil.
+// To change some of them, begin with these, and set MaxBuildJobs and BuildCores too. The zero
+// value would disable all builds.
 func DefaultSettings() *Settings {
 	return &Settings{Verbosity: activity.LevelInfo, MaxBuildJobs: 1, VerboseBuild: true, UseSubstitutes: true}
 }

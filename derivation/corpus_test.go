@@ -327,3 +327,28 @@ func TestCorpusJSON(t *testing.T) {
 		}
 	}
 }
+
+// The format of AppendShow represents every derivation, with its name.
+func TestCorpusShow(t *testing.T) {
+	names := []string{"corepkgs-aiohttp", "guix-hello", "nix-features"}
+	if os.Getenv("PIX_LONG") != "" {
+		names = corpora
+	}
+	for _, name := range names {
+		for _, folder := range drvFolders(t, name) {
+			for file, text := range files(t, folder) {
+				path := pathOf(t, file, text)
+				d, err := derivation.ParseAt(path, text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				again, err := derivation.ParseJSON(string(d.AppendShow(nil, " ")), &derivation.JSONOptions{Dir: path.Dir()})
+				if err != nil {
+					t.Errorf("%s: %v", file, err)
+				} else if got, err := again.Path(); err != nil || got != path || again.String() != text {
+					t.Errorf("%s: %s, %v: %s", file, got, err, again)
+				}
+			}
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"pix/nixbase32"
+	"pix/nixhash"
 	"pix/storepath"
 )
 
@@ -48,9 +49,11 @@ type Change struct {
 	// InA and InB report which of the derivations has a value.
 	InA, InB bool
 	// HashesOnly reports that A and B differ only in the hash parts of store paths, usually of the
-	// derivation's own outputs or of outputs of its inputs. Such a change is the consequence of
-	// another.
+	// derivation's own outputs or of outputs of its inputs.
 	HashesOnly bool
+	// Consequence reports that the change follows from others: A and B differ only in the paths of
+	// the derivation's own outputs, of outputs of inputs that differ, or of sources that differ.
+	Consequence bool
 }
 
 // Edits returns the edits from A to B, word by word; see [DiffText].
@@ -87,7 +90,19 @@ type InputDifference struct {
 
 // Diff compares two derivations. It compares their fields and the paths of their inputs. [DiffClosure]
 // compares the inputs too.
+//
+// A variable that repeats another field of both derivations (name, system, builder, the path of an
+// output or its hash) is not compared.
+//
+// Inputs are paired by name. If several inputs have one name, they are paired by the variables that
+// mention them. Inputs that remain are not paired. [DiffClosure] pairs them by their contents.
 func Diff(a, b *Derivation) *Difference {
+	d, _ := diff(a, b, nil) // only the loader can fail
+	return d
+}
+
+// diff is Diff with a loader of the inputs, which may be nil.
+func diff(a, b *Derivation, load inputLoader) (*Difference, error) {
 	d := &differ{a: a, b: b}
 	d.text(DiffName, "", a.Name, b.Name)
 	d.text(DiffDir, "", string(a.Dir), string(b.Dir))
@@ -95,9 +110,15 @@ func Diff(a, b *Derivation) *Difference {
 	d.text(DiffPlatform, "", a.Platform, b.Platform)
 	d.text(DiffBuilder, "", a.Builder, b.Builder)
 	d.arguments()
-	diffMaps(d, DiffVariable, a.Env, b.Env)
+	d.variables()
 	d.sources()
-	return &Difference{Changes: d.changes, Inputs: diffInputs(a, b)}
+	inputs, err := diffInputs(a, b, load)
+	if err != nil {
+		return nil, err
+	}
+	all := &Difference{Changes: d.changes, Inputs: inputs}
+	all.explain(a, b, nil)
+	return all, nil
 }
 
 // A differ is one run of [Diff].
@@ -157,6 +178,40 @@ func outputTexts(d *Derivation) (texts Map[string, string]) {
 		texts.Set(name, strings.Join(fields, " "))
 	}
 	return texts
+}
+
+// variables compares the environment variables, except those that repeat another field.
+func (d *differ) variables() {
+	begin := len(d.changes)
+	diffMaps(d, DiffVariable, d.a.Env, d.b.Env)
+	kept := slices.DeleteFunc(d.changes[begin:], func(c Change) bool {
+		return c.InA && c.InB && d.a.repeats(c.Key, c.A) && d.b.repeats(c.Key, c.B)
+	})
+	d.changes = d.changes[:begin+len(kept)]
+}
+
+// repeats reports whether a variable with this value repeats another field of the derivation.
+func (d *Derivation) repeats(variable, value string) bool {
+	switch variable {
+	case "name":
+		return d.Name == value
+	case "system":
+		return d.Platform == value
+	case "builder":
+		return d.Builder == value
+	case "outputHash":
+		if d.Outputs.Len() != 1 {
+			return false
+		}
+		_, o := d.Outputs.At(0)
+		if o.kind != Fixed {
+			return false
+		}
+		h, err := nixhash.ParseAny(value, o.algo)
+		return err == nil && h.Base16() == o.digest
+	}
+	o, ok := d.Outputs.Get(variable)
+	return ok && string(o.path) == value
 }
 
 // arguments compares the arguments. Between the common parts of the two lists, it pairs the arguments in

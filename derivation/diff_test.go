@@ -214,5 +214,5 @@ func ExampleDiff() {
 	for _, change := range derivation.Diff(a, b).Changes {
 		fmt.Println(change.Field, change.Key, change.Edits())
 	}
-	// Output: variable version [{same 2.} {removed 10} {added 12}]
+	// Output: variable version [{removed 2.10} {added 2.12}]
 }

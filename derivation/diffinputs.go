@@ -1,86 +1,11 @@
 package derivation
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"strings"
 
 	"pix/storepath"
 )
-
-// diffInputs returns the input derivations in which a and b differ.
-//
-// Nothing in the derivations says which input of b replaces which input of a. diffInputs pairs inputs in
-// three rounds: those with the same name and the same used outputs, then those with the same name, then
-// those with the same name except for the version.
-func diffInputs(a, b *Derivation) []InputDifference {
-	m := &inputMatcher{}
-	for path, used := range a.InputDerivations.All() {
-		other, ok := b.InputDerivations.Get(path)
-		switch {
-		case !ok:
-			m.a = append(m.a, inputUse{path, used})
-		case !used.Equal(other):
-			m.pair(inputUse{path, used}, inputUse{path, other})
-		}
-	}
-	for path, used := range b.InputDerivations.All() {
-		if !a.InputDerivations.Has(path) {
-			m.b = append(m.b, inputUse{path, used})
-		}
-	}
-	m.match(func(in inputUse) string { return nameOf(in.path) + "\n" + string(in.used.append(nil)) })
-	m.match(func(in inputUse) string { return nameOf(in.path) })
-	m.match(func(in inputUse) string { return trimVersion(nameOf(in.path)) })
-	for _, in := range m.a {
-		m.pair(in, inputUse{})
-	}
-	for _, in := range m.b {
-		m.pair(inputUse{}, in)
-	}
-	slices.SortStableFunc(m.pairs, func(x, y InputDifference) int { return cmp.Compare(x.Name, y.Name) })
-	return m.pairs
-}
-
-// An inputUse is an input derivation and its used outputs.
-type inputUse struct {
-	path storepath.Path
-	used InputOutputs
-}
-
-// An inputMatcher pairs the inputs of two derivations.
-type inputMatcher struct {
-	a, b  []inputUse // inputs that are not paired yet
-	pairs []InputDifference
-}
-
-func (m *inputMatcher) pair(a, b inputUse) {
-	name := nameOf(a.path)
-	if a.path == "" {
-		name = nameOf(b.path)
-	}
-	m.pairs = append(m.pairs, InputDifference{Name: name, A: a.path, B: b.path, OutputsA: a.used, OutputsB: b.used})
-}
-
-// match pairs inputs for which key returns the same, in order.
-func (m *inputMatcher) match(key func(inputUse) string) {
-	byKey := map[string][]inputUse{}
-	for _, in := range m.b {
-		byKey[key(in)] = append(byKey[key(in)], in)
-	}
-	taken := map[storepath.Path]bool{}
-	m.a = slices.DeleteFunc(m.a, func(in inputUse) bool {
-		others := byKey[key(in)]
-		if len(others) == 0 {
-			return false
-		}
-		byKey[key(in)], taken[others[0].path] = others[1:], true
-		m.pair(in, others[0])
-		return true
-	})
-	m.b = slices.DeleteFunc(m.b, func(in inputUse) bool { return taken[in.path] })
-}
 
 // nameOf returns the name of a derivation without ".drv".
 func nameOf(path storepath.Path) string {
@@ -112,6 +37,9 @@ type DiffOptions struct {
 // each pair once; if a pair occurs again, it has the same [Difference]. It proceeds level by level, so a
 // pair that occurs on several levels is compared if any of them is within the depth.
 //
+// Several inputs with one name are paired by the variables that mention them, then by their contents. Inputs for which
+// neither tells them apart are not paired.
+//
 // It loads the inputs of a with loaderA and the inputs of b with loaderB, which may be the same. If an input
 // is missing or cannot be parsed, [InputDifference.Err] has the error. DiffClosure itself returns only the
 // cause of the cancellation of ctx or a [*LimitError].
@@ -120,12 +48,15 @@ func DiffClosure(ctx context.Context, a *Derivation, loaderA Loader, b *Derivati
 		o = &DiffOptions{}
 	}
 	c := &closureDiffer{
-		a: diffSide{loaderA, newMeter(loaderA, o.Limits)}, b: diffSide{loaderB, newMeter(loaderB, o.Limits)},
+		a: newDiffSide(loaderA, o.Limits), b: newDiffSide(loaderB, o.Limits),
 		known: map[[2]storepath.Path]*InputDifference{},
 	}
-	root := Diff(a, b)
-	for depth, level := 1, []*Difference{root}; len(level) > 0 && (o.Depth == 0 || depth <= o.Depth); depth++ {
-		var next []*Difference
+	root, err := diff(a, b, c.loader(ctx))
+	if err != nil {
+		return nil, err
+	}
+	for depth, level := 1, []comparison{{root, a, b}}; len(level) > 0 && (o.Depth == 0 || depth <= o.Depth); depth++ {
+		var next []comparison
 		for _, d := range level {
 			for i := range d.Inputs {
 				if err := ctx.Err(); err != nil {
@@ -135,14 +66,21 @@ func DiffClosure(ctx context.Context, a *Derivation, loaderA Loader, b *Derivati
 				if err != nil {
 					return nil, err
 				}
-				if first {
-					next = append(next, d.Inputs[i].Difference)
+				if first != nil {
+					next = append(next, *first)
 				}
 			}
+			d.explain(d.a, d.b, func(side int, path storepath.Path) []Entry[string, string] { return c.sides()[side].outputs[path] })
 		}
 		level = next
 	}
 	return root, nil
+}
+
+// A comparison is a difference with its two derivations.
+type comparison struct {
+	*Difference
+	a, b *Derivation
 }
 
 // A closureDiffer is one run of [DiffClosure].
@@ -153,33 +91,66 @@ type closureDiffer struct {
 
 // A diffSide loads the derivations of one side.
 type diffSide struct {
-	loader Loader
-	meter  *meter
+	loader  Loader
+	meter   *meter
+	outputs map[storepath.Path][]Entry[string, string] // of each compared derivation, the texts that stand for its outputs
 }
 
-// compare compares the two derivations of a pair. first is false if the pair was compared before or cannot be
+func newDiffSide(l Loader, limits *Limits) diffSide {
+	return diffSide{l, newMeter(l, limits), map[storepath.Path][]Entry[string, string]{}}
+}
+
+func (c *closureDiffer) sides() [2]diffSide { return [2]diffSide{c.a, c.b} }
+
+// loader returns a loader for pairing inputs.
+func (c *closureDiffer) loader(ctx context.Context) inputLoader {
+	return func(side int, path storepath.Path) (*Derivation, error) {
+		return c.sides()[side].load(ctx, new(InputDifference), path)
+	}
+}
+
+// compare compares the two derivations of a pair. The comparison is nil if the pair was compared before or cannot be
 // compared. The error is a [*LimitError].
-func (c *closureDiffer) compare(ctx context.Context, in *InputDifference) (first bool, err error) {
+func (c *closureDiffer) compare(ctx context.Context, in *InputDifference) (*comparison, error) {
 	if in.A == "" || in.B == "" || in.A == in.B {
-		return false, nil
+		return nil, nil
 	}
 	pair := [2]storepath.Path{in.A, in.B}
 	if known, ok := c.known[pair]; ok {
 		in.Difference, in.Err = known.Difference, known.Err
-		return false, nil
+		return nil, nil
 	}
 	c.known[pair] = in
 	a, err := c.a.load(ctx, in, in.A)
 	if a == nil {
-		return false, err
+		return nil, err
 	}
 	b, err := c.b.load(ctx, in, in.B)
 	if b == nil {
-		return false, err
+		return nil, err
 	}
-	in.Difference = Diff(a, b)
+	c.a.keepOutputs(in.A, a)
+	c.b.keepOutputs(in.B, b)
+	if in.Difference, err = diff(a, b, c.loader(ctx)); err != nil {
+		return nil, err
+	}
 	in.Difference.A, in.Difference.B = in.A, in.B
-	return true, nil
+	return &comparison{in.Difference, a, b}, nil
+}
+
+// keepOutputs keeps the texts that stand for the outputs of a derivation.
+func (s diffSide) keepOutputs(path storepath.Path, d *Derivation) {
+	texts := make([]Entry[string, string], 0, d.Outputs.Len())
+	for name, o := range d.Outputs.All() {
+		text := string(o.path)
+		if text == "" {
+			placeholder, _ := storepath.OutputPlaceholder(path, name) // only a path that is no derivation has none
+			text = string(placeholder)
+		}
+		// A copy, because the text of the whole derivation would stay in memory.
+		texts = append(texts, Entry[string, string]{strings.Clone(name), strings.Clone(text)})
+	}
+	s.outputs[path] = texts
 }
 
 // load returns a derivation of an input, or nil, after setting the error of the input. The error is a

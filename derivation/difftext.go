@@ -3,6 +3,9 @@ package derivation
 import (
 	"slices"
 	"strings"
+
+	"pix/nixbase32"
+	"pix/storepath"
 )
 
 // An EditKind is the kind of an [Edit].
@@ -85,12 +88,17 @@ func concat(parts []string) string { return strings.Join(parts, "") }
 // splitLines returns the lines of s, each with its line feed.
 func splitLines(s string) []string { return strings.SplitAfter(s, "\n") }
 
-// splitWords returns the words of s: runs of letters, digits and underscores, runs of spaces, and single other
-// bytes. Bytes that are not ASCII count as letters.
+// splitWords returns the words of s: store paths, numbers with dots such as versions, runs of letters, digits and underscores,
+// runs of spaces, and single other bytes. Bytes that are not ASCII count as letters.
 func splitWords(s string) (words []string) {
 	for len(s) > 0 {
-		n := 1
-		if class := wordClass(s[0]); class != otherByte {
+		n := max(1, storePathLen(s))
+		if n > 1 {
+		} else if '0' <= s[0] && s[0] <= '9' {
+			for n < len(s) && (wordClass(s[n]) == wordByte || s[n] == '.' && n+1 < len(s) && wordClass(s[n+1]) == wordByte) {
+				n++
+			}
+		} else if class := wordClass(s[0]); class != otherByte {
 			for n < len(s) && wordClass(s[n]) == class {
 				n++
 			}
@@ -98,6 +106,33 @@ func splitWords(s string) (words []string) {
 		words, s = append(words, s[:n]), s[n:]
 	}
 	return words
+}
+
+// storePathLen returns the length of the store path with which s begins, in any store directory of at most three parts; 0 if
+// there is none.
+func storePathLen(s string) int {
+	const most = 3 // parts
+	at := 0
+	for parts := 0; parts <= most && at < len(s) && s[at] == '/'; parts++ {
+		base := s[at+1:]
+		if n := storepath.HashPartLen; len(base) > n && base[n] == '-' && nixbase32.IsDigits(base[:n]) {
+			for n < len(base) && isNameByte(base[n]) {
+				n++
+			}
+			return at + 1 + n
+		}
+		next := 0
+		for next < len(base) && isNameByte(base[next]) {
+			next++
+		}
+		at += 1 + next
+	}
+	return 0
+}
+
+// isNameByte reports whether the name of a store path may contain c.
+func isNameByte(c byte) bool {
+	return c < 0x80 && wordClass(c) == wordByte || strings.IndexByte("+-.?=", c) >= 0
 }
 
 const (

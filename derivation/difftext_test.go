@@ -38,7 +38,7 @@ func TestDiffText(t *testing.T) {
 		{"", "a b", "+a b|"},
 		{"a b", "", "-a b|"},
 		{"a", "b", "-a|+b|"},
-		{"hello-2.10", "hello-2.12.1", "=hello-2.|-10|+12.1|"},
+		{"hello-2.10", "hello-2.12.1", "=hello-|-2.10|+2.12.1|"},
 		{"one two three", "one 2 three", "=one |-two|+2|= three|"},
 		{"a\nb\nc\n", "a\nc\n", "=a\n|-b\n|=c\n|"},
 		{"a b\nc d\ne f", "a b\nc D\ne f", "=a b\nc |-d|+D|=\ne f|"},

@@ -42,7 +42,7 @@ func ExampleDerivation_AppendShow() {
 
 func TestShow(t *testing.T) {
 	d := parse(t, "x", `DrvWithVersion("xp-dyn-drv",[("out","%A","sha256","`+zeros+`")],[("%A.drv",["dev","out"]),("%B.drv",(["out"],[("x",["y"])]))],["%C"],"p","b",[],[("é","`+"\xff"+`")])`)
-	want := `{"outputs":{"out":{"path":"%A","hashAlgo":"sha256","hash":"` + zeros + `"}},"inputDrvs":{"%A.drv":["dev","out"],"%B.drv":{"dynamicOutputs":{"x":{"dynamicOutputs":{},"outputs":["y"]}},"outputs":["out"]}},"inputSrcs":["%C"],"platform":"p","builder":"b","args":[],"env":{"é":"` + "\xff" + `"}}`
+	want := `{"name":"x","outputs":{"out":{"path":"%A","hashAlgo":"sha256","hash":"` + zeros + `"}},"inputDrvs":{"%A.drv":["dev","out"],"%B.drv":{"dynamicOutputs":{"x":{"dynamicOutputs":{},"outputs":["y"]}},"outputs":["out"]}},"inputSrcs":["%C"],"platform":"p","builder":"b","args":[],"env":{"é":"` + "\xff" + `"}}`
 	if got := string(d.AppendShow(nil, "")); got != text(want) {
 		t.Errorf("%s\nwant\n%s", got, text(want))
 	}

@@ -13,14 +13,16 @@ type JSONOptions struct {
 	// Dir is the store directory; "" means [storepath.DefaultDir]. Versions 3 and 4 do not contain
 	// it. Full paths must lie in it.
 	Dir storepath.Dir
-	// Name is the name of a derivation whose JSON does not contain it.
+	// Name is the name of a derivation whose JSON does not contain it. The default is the variable
+	// "name", then the name in the path of an output.
 	Name string
 }
 
 // ParseJSON parses one derivation: an object in any version of Nix's JSON, or a document (see
 // [ParseJSONDocument]) that contains one derivation.
 //
-// It accepts more than any Nix: an object may mix versions, for example use full paths in version 4.
+// It accepts more than any Nix: an object may mix versions, for example use full paths in version 4, and
+// it may have the format of [Derivation.AppendShow], in which an empty text is a missing member.
 // It rejects members that no version has. The path of a fixed output is computed, if the name is
 // known. As in Nix, a different path in the JSON is an error.
 //
@@ -106,17 +108,40 @@ func (o *JSONOptions) derivation(field string, value *jsonValue) (*Derivation, e
 		r.member(d, name, &member)
 	}
 	for _, name := range []string{"outputs", "system", "builder", "args", "env"} {
-		if !members.Has(name) {
+		if !members.Has(name) && !(name == "system" && members.Has("platform")) {
 			r.fail(name, "it is missing")
 		}
 	}
 	if !members.Has("inputs") && !(members.Has("inputDrvs") && members.Has("inputSrcs")) {
 		r.fail("inputs", "it is missing, and so are inputDrvs and inputSrcs")
 	}
+	if d.Name == "" {
+		d.Name = impliedName(d)
+	}
 	if r.err == nil && d.Name != "" {
 		r.setFixedPaths(d)
 	}
 	return d, r.error()
+}
+
+// impliedName returns the name that follows from the variable name, or else from the path of an output; "" if none does.
+func impliedName(d *Derivation) string {
+	if name, _ := d.Env.Get("name"); name != "" {
+		return name
+	}
+	for output, o := range d.Outputs.All() {
+		if o.path == "" {
+			continue
+		}
+		name, ok := o.path.Name(), output == "out"
+		if !ok {
+			name, ok = strings.CutSuffix(name, "-"+output)
+		}
+		if ok {
+			return name
+		}
+	}
+	return ""
 }
 
 // A jsonReader converts JSON values to derivations. It keeps the first error.
@@ -217,7 +242,7 @@ func (r *jsonReader) member(d *Derivation, name string, v *jsonValue) {
 		r.inputDerivations(d, name, v)
 	case "inputSrcs":
 		r.inputSources(d, name, v)
-	case "system":
+	case "system", "platform":
 		d.Platform = r.stringOf(name, v)
 	case "builder":
 		d.Builder = r.stringOf(name, v)
@@ -317,17 +342,21 @@ func (r *jsonReader) output(field string, v *jsonValue) Output {
 		switch name {
 		case "path":
 			// Version 3 has no path for fixed outputs. Older versions have null for other kinds.
-			if o.hasPath = member.kind() != jsonNull; o.hasPath {
+			if member.kind() != jsonNull {
 				o.path = r.stringOf(at, &member)
 			}
+			o.hasPath = o.path != ""
 		case "method":
 			o.method = r.stringOf(at, &member)
 		case "hashAlgo":
-			o.algo, o.hasAlgo = r.stringOf(at, &member), true
+			o.algo = r.stringOf(at, &member)
+			o.hasAlgo = o.algo != ""
 		case "hash":
-			o.hash, o.hasHash = r.stringOf(at, &member), true
+			o.hash = r.stringOf(at, &member)
+			o.impure = o.impure || o.hash == "impure"
+			o.hasHash = o.hash != "" && o.hash != "impure"
 		case "impure":
-			o.impure = r.expect(at, &member, jsonBool) && member.raw == "true"
+			o.impure = r.expect(at, &member, jsonBool) && member.raw == "true" || o.impure
 		default:
 			r.fail(at, "unknown member")
 		}

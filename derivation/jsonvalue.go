@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"pix/internal/firstchar"
 )
 
 // A derivation contains bytes that need not be UTF-8. encoding/json replaces invalid UTF-8, rounds
@@ -166,7 +168,7 @@ func (p *jsonParser) word() error {
 			return nil
 		}
 	}
-	return p.fail(fmt.Sprintf("found %q where a value is expected", p.text[p.pos]))
+	return p.fail("found " + firstchar.Quote(p.text[p.pos:]) + " where a value is expected")
 }
 
 func (p *jsonParser) array(depth int) (*jsonInner, error) {

@@ -272,7 +272,8 @@ func (d *Derivation) checkText() error {
 // AppendShow appends d as JSON in the format of "pix drv-show", which follows the .drv file and not Nix's
 // JSON: an object with "outputs" (each with "path", "hashAlgo" and "hash" as in the file), "inputDrvs"
 // (each with the list of its used outputs), "inputSrcs", "platform", "builder", "args" and "env". Bytes
-// that are not UTF-8 are written unchanged.
+// that are not UTF-8 are written unchanged. "name" comes first if it does not follow from the variable
+// "name" or the path of an output. [ParseJSON] reads this format too.
 //
 // An input with used outputs of dynamic derivations has an object with "outputs" and "dynamicOutputs"
 // instead of the list.
@@ -297,6 +298,9 @@ func AppendShowDocument(dst []byte, derivations Map[storepath.Path, *Derivation]
 
 func (d *Derivation) show(w *jsonWriter) {
 	w.open('{')
+	if d.Name != impliedName(d) && d.Name != "" {
+		w.member("name", d.Name)
+	}
 	w.key("outputs")
 	w.open('{')
 	for name, output := range d.Outputs.All() {

@@ -35,7 +35,8 @@ const (
 	AsInput
 )
 
-// InputHashes returns the modulo hash [AsInput] of an input derivation, and whether it is known.
+// InputHashes returns the modulo hash [AsInput] of an input derivation, and whether it is known. A nil
+// function knows none.
 type InputHashes func(storepath.Path) (ModuloHash, bool)
 
 // ModuloOptions are the rules for computing a modulo hash. A nil pointer means the rules of Nix 2.34.
@@ -145,6 +146,9 @@ func (b *hashBuffers) release() {
 func (b *hashBuffers) collect(d *Derivation, inputs InputHashes) (deferred bool, err error) {
 	b.inputs = b.inputs[:0]
 	for input, used := range d.InputDerivations.All() {
+		if inputs == nil {
+			return false, &MissingInputError{d.Name, input}
+		}
 		hash, ok := inputs(input)
 		if !ok || hash.Hash.Algorithm() != nixhash.SHA256 {
 			return false, &MissingInputError{d.Name, input}

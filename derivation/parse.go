@@ -145,11 +145,22 @@ func (p *parser) derivation(d *Derivation) bool {
 	return true
 }
 
+// damage says how a power cut may have damaged a file with this text; "" if nothing suggests that.
+func damage(text string) string {
+	switch {
+	case text == "":
+		return ", since it is empty, perhaps after a power cut"
+	case strings.Trim(text, "\x00") == "":
+		return ", since it consists of zero bytes, as after a power cut"
+	}
+	return ""
+}
+
 // header reads the text before the outputs. dynamic reports whether dynamic outputs may follow.
 func (p *parser) header() (dynamic, ok bool) {
 	if !strings.HasPrefix(p.text, "Dr") {
 		if !strings.HasPrefix(p.text, "De") {
-			return false, p.fail(0, "`Derive(` or `DrvWithVersion(`", "this is not the text of a derivation")
+			return false, p.fail(0, "`Derive(` or `DrvWithVersion(`", "this is not the text of a derivation"+damage(p.text))
 		}
 		return false, p.expect("Derive([")
 	}

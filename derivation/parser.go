@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"pix/internal/firstchar"
 	"pix/storepath"
 )
 
@@ -61,7 +62,7 @@ func (p *parser) unexpected(token string) bool {
 	if p.pos+i == len(p.text) {
 		return p.fail(p.pos+i, "`"+token[i:]+"`", "the text ends")
 	}
-	return p.fail(p.pos+i, "`"+token[i:]+"`", fmt.Sprintf("found %q", p.text[p.pos+i]))
+	return p.fail(p.pos+i, "`"+token[i:]+"`", "found "+firstchar.Quote(p.text[p.pos+i:]))
 }
 
 // more reads the separator before an element of a list, or the end of the list, for which it

@@ -103,26 +103,24 @@ func (d *Derivation) fixedPath(name string, o Output) (storepath.Path, error) {
 // FillOutputPaths computes the output paths and sets those that are missing, as "nix derivation
 // add" does: deferred outputs become input-addressed if they need not be deferred, fixed outputs get
 // their paths, and so do the variables of these outputs if they are missing or empty. All paths that
-// exist already must be correct.
-//
-// Like Nix 2.34, it rejects a derivation with a deferred output whose variable is missing, not
-// empty: adding the variable changes the hash.
+// exist already must be correct. Nix 2.34 rejects a derivation in which the variable of a deferred
+// output is missing. FillOutputPaths adds the variable before it computes the paths, because the
+// variable is part of the hash.
 //
 // It returns the same errors as [Derivation.HashModulo] and [Derivation.CheckOutputPaths]. After an
 // error, d is unchanged.
 func (d *Derivation) FillOutputPaths(inputs InputHashes, o *ModuloOptions) error {
-	paths, err := d.OutputPaths(inputs, o)
+	filled := *d
+	filled.Outputs, filled.Env = d.Outputs.Clone(), d.Env.Clone()
+	for name, output := range d.Outputs.All() {
+		if output.kind == Deferred && !d.Env.Has(name) {
+			filled.Env.Set(name, "")
+		}
+	}
+	paths, err := filled.OutputPaths(inputs, o)
 	if err != nil {
 		return err
 	}
-	for name := range paths.All() {
-		output, _ := d.Outputs.Get(name)
-		if _, ok := d.Env.Get(name); !ok && output.kind == Deferred {
-			return &InvalidError{Name: d.Name, Field: envField(name), Reason: "the variable is missing; set it to \"\", and the path of the output replaces that"}
-		}
-	}
-	filled := *d
-	filled.Outputs, filled.Env = d.Outputs.Clone(), d.Env.Clone()
 	for name, path := range paths.All() {
 		output, _ := filled.Outputs.Get(name)
 		switch {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"pix/internal/firstchar"
 	"pix/nixhash"
 	"pix/storepath"
 )
@@ -36,7 +37,7 @@ func (d *Derivation) Problems() []*InvalidError {
 	v.outputs()
 	v.inputs()
 	if i := strings.IndexAny(d.Platform, "\"\\"); i >= 0 {
-		v.add("platform", fmt.Sprintf("it contains %q, which Nix does not escape here, so the text could not be parsed again", d.Platform[i]))
+		v.add("platform", "it contains "+firstchar.Quote(d.Platform[i:])+", which Nix does not escape here, so the text could not be parsed again")
 	}
 	if _, _, err := d.structured(); err != nil {
 		v.problems = append(v.problems, err.(*InvalidError))

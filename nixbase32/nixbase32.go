@@ -1,6 +1,10 @@
 package nixbase32
 
-import "fmt"
+import (
+	"fmt"
+
+	"pix/internal/firstchar"
+)
 
 // Alphabet holds the 32 digits in the order of their values.
 const Alphabet = "0123456789abcdfghijklmnpqrsvwxyz"
@@ -90,7 +94,7 @@ func Decode(dst []byte, s string) error {
 		at := len(s) - 1 - n
 		digit := digitValues[s[at]]
 		if digit == invalid {
-			return &SyntaxError{at, fmt.Sprintf("character %q is not in the alphabet", s[at])}
+			return &SyntaxError{at, fmt.Sprintf("character %s is not in the alphabet", firstchar.Quote(s[at:]))}
 		}
 		i, shift := n*5/8, uint(n*5%8)
 		if i < len(dst) {

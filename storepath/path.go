@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 
+	"pix/internal/firstchar"
 	"pix/nixbase32"
 )
 
@@ -117,7 +118,7 @@ func checkBase(base string) (reason string) {
 	}
 	for i := range HashPartLen {
 		if !nixbase32.IsDigit(base[i]) {
-			return fmt.Sprintf("its hash part has the illegal base-32 character %q", base[i])
+			return fmt.Sprintf("its hash part has the illegal base-32 character %s", firstchar.Quote(base[i:]))
 		}
 	}
 	if base[HashPartLen] != '-' {
@@ -136,7 +137,7 @@ func checkName(name string) (reason string) {
 	}
 	for i := range len(name) {
 		if !nameBytes[name[i]] {
-			return fmt.Sprintf("its name has the illegal character %q", name[i])
+			return fmt.Sprintf("its name has the illegal character %s", firstchar.Quote(name[i:]))
 		}
 	}
 	if first, _, _ := strings.Cut(name, "-"); first == "." || first == ".." {

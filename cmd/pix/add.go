@@ -1,17 +1,19 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"pix/activity"
+	"pix/localstore"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -29,7 +31,9 @@ func newAdd(a *app) *cobra.Command {
 		Use:   "add PATH...",
 		Short: "Add files and directories to the store",
 		Long: `Add files and directories to the store, and print their store paths. By default the paths
-follow from the SHA-256 of the archives, like the paths of sources.`,
+follow from the SHA-256 of the archives, like the paths of sources. PATH may be - for standard
+input, or a pipe such as <(command); it then needs --name. If the store itself is in a directory
+that is added, it is left out.`,
 		Example: "  pix add ./src --name my-source",
 		GroupID: groupStore,
 		Args:    cobra.MinimumNArgs(1),
@@ -43,7 +47,7 @@ follow from the SHA-256 of the archives, like the paths of sources.`,
 			}
 			return a.withStore(cmd.Context(), toCreate, func(ctx context.Context, s store.Store) error {
 				for _, arg := range args {
-					path, err := addFile(ctx, s, arg, o.name, address)
+					path, err := a.addFile(ctx, s, arg, o.name, address)
 					if err != nil {
 						return err
 					}
@@ -57,11 +61,12 @@ follow from the SHA-256 of the archives, like the paths of sources.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.name, "name", "", "the `name` of the store object (default the last part of PATH)")
-	flags.StringVar(&o.method, "method", storepath.NAR.String(), "the `method`, which selects the hashed bytes: nar, flat (the bytes of a file), text or git")
-	flags.StringVar(&o.algorithm, "algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
+	flags.StringVar(&o.method, "mode", storepath.NAR.String(), "the `mode`, which selects the hashed bytes: nar, flat (the bytes of a file), text or git")
+	flags.StringVar(&o.algorithm, "hash-algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
+	otherNames(cmd, map[string]string{"method": "mode", "algo": "hash-algo"})
 	freeValue(cmd, "name")
-	valuesOf(cmd, "method", "nar", "flat", "text", "git")
-	valuesOf(cmd, "algo", hashAlgorithms...)
+	valuesOf(cmd, "mode", "nar", "flat", "text", "git")
+	valuesOf(cmd, "hash-algo", hashAlgorithms...)
 	return cmd
 }
 
@@ -80,16 +85,17 @@ func (o *addOptions) parseAddressing() (address addressing, err error) {
 }
 
 // addFile adds a file or directory under a name; "" is the name of the file.
-func addFile(ctx context.Context, s store.Store, file, name string, address addressing) (storepath.Path, error) {
-	fileName, err := sourceName(file)
-	if err != nil {
-		return "", err
+func (a *app) addFile(ctx context.Context, s store.Store, file, name string, address addressing) (storepath.Path, error) {
+	if name == "" {
+		var err error
+		if name, err = sourceName(file); err != nil {
+			return "", err
+		}
 	}
-	name = cmp.Or(name, fileName)
 	if err := storepath.CheckName(name); err != nil {
 		return "", &usageError{fmt.Errorf("%w; give the store object a name with --name", err)}
 	}
-	contents, err := address.open(ctx, file)
+	contents, err := a.openAdded(ctx, s, file, address)
 	if err != nil {
 		return "", err
 	}
@@ -106,21 +112,55 @@ func addFile(ctx context.Context, s store.Store, file, name string, address addr
 	return info.Path, nil
 }
 
-// open returns the contents of a file, or its archive, as the method requires.
-func (address addressing) open(ctx context.Context, file string) (io.ReadCloser, error) {
+// openAdded returns the contents of a file, or its archive, as the method requires.
+func (a *app) openAdded(ctx context.Context, s store.Store, arg string, address addressing) (io.ReadCloser, error) {
 	if address.method == storepath.Flat || address.method == storepath.Text {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, err // a nil *os.File in an interface is not nil
-		}
-		return f, nil
+		return a.openContents(ctx, arg)
+	}
+	file, remove, err := a.asFile(ctx, arg)
+	if err != nil {
+		return nil, err
 	}
 	if _, err := os.Lstat(file); err != nil {
 		return nil, err
 	}
+	options := &nar.DumpOptions{Filter: a.withoutStore(s, file)}
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(nar.Dump(ctx, w, file, nil)) }() // ends at the latest when r is closed
+	go func() { // ends at the latest when r is closed
+		defer remove()
+		w.CloseWithError(nar.Dump(ctx, w, file, options))
+	}()
 	return r, nil
+}
+
+// withoutStore returns a filter that leaves out the store, or nil if it is not inside a directory. A copy of a directory with
+// the store would contain itself.
+func (a *app) withoutStore(s store.Store, dir string) func(path string, kind nar.Kind) bool {
+	local, ok := store.As[*localstore.Store](s)
+	if !ok {
+		return nil
+	}
+	info := local.Info()
+	top, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		top, err = filepath.Abs(top)
+	}
+	if err != nil {
+		return nil
+	}
+	left := make(map[string]bool)
+	for _, own := range []string{info.StoreDir, info.StateDir} {
+		if real, err := filepath.EvalSymlinks(own); err == nil {
+			if inside, ok := strings.CutPrefix(real, strings.TrimSuffix(top, "/")+"/"); ok {
+				left[inside] = true
+			}
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	a.warn(fmt.Sprintf("the store is in '%s' and is left out", dir))
+	return func(path string, _ nar.Kind) bool { return !left[path] }
 }
 
 // reportAdding reports an activity for adding a file to the handler of ctx. The reader that it returns reports how

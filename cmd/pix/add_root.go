@@ -28,7 +28,7 @@ any other file with that name is an error.`,
 			return atMost(2, a.completePaths)(cmd, args, word)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			paths, err := a.paths(args[1:])
+			names, err := a.names(args[1:])
 			if err != nil {
 				return err
 			}
@@ -36,9 +36,13 @@ any other file with that name is an error.`,
 				if err := onThisMachine(ctx, s, "roots are symlinks on that machine"); err != nil {
 					return err
 				}
+				path, err := objectOf(ctx, s, names[0])
+				if err != nil {
+					return err
+				}
 				var link string
-				err := store.InSession(ctx, s, func(s store.Store) (err error) {
-					link, err = store.AddRoot(ctx, s, args[0], paths[0])
+				err = store.InSession(ctx, s, func(s store.Store) (err error) {
+					link, err = store.AddRoot(ctx, s, args[0], path)
 					return err
 				})
 				if err != nil {

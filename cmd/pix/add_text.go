@@ -20,7 +20,7 @@ func newAddText(a *app) *cobra.Command {
 		Args:              cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := a.follow(cmd.Context())
-			refs, err := a.paths(references)
+			names, err := a.names(references)
 			if err != nil {
 				return err
 			}
@@ -33,6 +33,10 @@ func newAddText(a *app) *cobra.Command {
 				return err
 			}
 			defer s.Close()
+			refs, err := objectsOf(ctx, s, names)
+			if err != nil {
+				return err
+			}
 			path, err := store.AddText(ctx, s, args[0], content, refs)
 			if err != nil {
 				return err

@@ -10,35 +10,36 @@ import (
 
 	"pix/activity"
 	"pix/derivation"
-	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
 
 // buildOptions are the flags of build.
 type buildOptions struct {
-	printOutPaths, asJSON, dryRun bool
-	check, repair                 bool
-	outLink                       string // the name of symlinks to the outputs; "" for none
-
-	settings []nixconf.Assignment // the flags that stand for a setting
+	noOutPaths, asJSON, dryRun bool
+	check, repair              bool
+	outLink                    string // the name of symlinks to the outputs; "" for none
 }
 
 func newBuild(a *app) *cobra.Command {
 	var o buildOptions
-	var stdin, rebuild bool
+	var stdin, rebuild, printOutPaths bool
 	cmd := &cobra.Command{
 		Use:   "build INSTALLABLE...",
 		Short: "Build outputs of derivations, or substitute paths",
 		Long: `Build outputs of derivations, or substitute paths. An installable is a store path, or a
-derivation, ^ and its outputs: /nix/store/...-hello.drv^out, ^out,dev or ^* for all. Standard
-error gets the lines of build logs or, on a terminal, a live view of the builds. With --json the
-result of each build is printed, even if a build failed.
+derivation, ^ and its outputs: /nix/store/...-hello.drv^out, ^out,dev or ^* for all. Prints the
+output paths, a line each. Standard error gets the lines of build logs or, on a terminal, a live
+view of the builds. With --json the result of each build is printed, even if a build failed.
+
+A daemon uses its own settings. If flags, NIX_CONFIG or the user's nix.conf set some, all of
+--max-jobs, --cores, --keep-going, --keep-failed, --fallback, --max-silent-time and the setting
+substitute are sent to it, with the values of this machine for those that are not set.
 
 With --out-link symlinks to the outputs are made, which keep them from being collected: NAME,
 NAME-dev for an output other than out, NAME-2 for the second installable. If the store is elsewhere
 than at its store directory, they lead nowhere, but pix ls, cat, run and shell accept them.`,
-		Example:           "  pix build --print-out-paths '/nix/store/...-hello.drv^*'",
+		Example:           "  pix build '/nix/store/...-hello.drv^*'",
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completeInstallables,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,30 +58,27 @@ than at its store directory, they lead nowhere, but pix ls, cat, run and shell a
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&o.printOutPaths, "print-out-paths", false, "print the output paths, a line each")
+	flags.BoolVar(&o.noOutPaths, "no-out-paths", false, "do not print the output paths")
+	flags.BoolVar(&printOutPaths, "print-out-paths", false, "")
+	flags.MarkHidden("print-out-paths") //nolint:errcheck // Nix's name for what build does by default
 	flags.BoolVar(&o.asJSON, "json", false, "print the result of each build, as a list of objects; with --dry-run the plan")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print what would be built and substituted, and do nothing")
 	flags.StringVarP(&o.outLink, "out-link", "o", "", "make symlinks to the outputs under this `name`")
 	flags.BoolVar(&o.check, "check", false, "build valid outputs again, and compare; an output that is not valid is an error")
 	flags.BoolVar(&rebuild, "rebuild", false, "the same as --check")
 	flags.BoolVar(&o.repair, "repair", false, "build or fetch damaged paths again; needs a trusted user")
-	o.addSettingFlags(cmd)
+	a.addSettingFlags(cmd)
 	addStdinFlag(cmd, &stdin)
 	return cmd
 }
 
 // runBuild opens the store and builds the installables named by the arguments.
 func (a *app) runBuild(ctx context.Context, args []string, o buildOptions) error {
-	installables, err := a.installables(args)
+	names, err := a.names(args)
 	if err != nil {
 		return err
 	}
-	a.explainPlainDerivations(installables)
-	settings, err := a.flagSettings(o.settings)
-	if err != nil {
-		return err
-	}
-	open := openOptions{access: toCreate, settings: settings}
+	open := openOptions{access: toCreate, building: true}
 	if o.dryRun {
 		open.access = toRead
 	}
@@ -90,6 +88,11 @@ func (a *app) runBuild(ctx context.Context, args []string, o buildOptions) error
 				return err
 			}
 		}
+		installables, err := derivedPathsOf(ctx, s, names)
+		if err != nil {
+			return err
+		}
+		a.explainPlainDerivations(installables)
 		if !o.dryRun {
 			var saveTimes func()
 			ctx, saveTimes = a.useBuildTimes(ctx, s)
@@ -126,8 +129,8 @@ func (a *app) build(ctx context.Context, s store.Store, installables []derivatio
 	if err := linkOutputs(ctx, s, installables, o.outLink); err != nil {
 		return err
 	}
-	if !o.printOutPaths {
-		return a.print("build succeeded\n")
+	if o.noOutPaths {
+		return nil
 	}
 	paths, err := outputLines(ctx, s, installables)
 	if err != nil {
@@ -234,46 +237,4 @@ func (a *app) explainPlainDerivations(installables []derivation.DerivedPath) {
 			fmt.Fprintf(a.stderr, "pix: note: %s names the .drv file, not its outputs, which are '%[1]s^*'\n", plain.Path)
 		}
 	}
-}
-
-// installables parses the installables named by arguments.
-func (a *app) installables(args []string) ([]derivation.DerivedPath, error) {
-	dir, err := a.dir()
-	if err != nil {
-		return nil, err
-	}
-	installables := make([]derivation.DerivedPath, len(args))
-	for i, arg := range args {
-		if installables[i], err = parseInstallable(dir, arg); err != nil {
-			return nil, &usageError{err}
-		}
-	}
-	return installables, nil
-}
-
-// parseInstallable parses an installable. Like the paths of other verbs, it may be a symlink to a store path.
-func parseInstallable(dir storepath.Dir, arg string) (derivation.DerivedPath, error) {
-	parse := derivation.ParseDerivedPath
-	if strings.Contains(arg, "!") { // the syntax of older versions of Nix
-		parse = derivation.ParseLegacyDerivedPath
-	}
-	installable, err := parse(dir, arg)
-	if err == nil {
-		return installable, nil
-	}
-	if path, ok := followToStore(dir, arg); ok {
-		return derivation.Opaque{Path: path}, nil
-	}
-	if strings.HasPrefix(arg, "/") {
-		return nil, fmt.Errorf("%w; expected a store path, or a derivation, ^ and its outputs", err)
-	}
-	err = fmt.Errorf("'%s' is neither a store path, nor a symlink to one, nor a derivation in %s/, ^ and its outputs", arg, dir)
-	file, _, _ := strings.Cut(arg, "^")
-	if strings.HasSuffix(file, storepath.DerivationExt) {
-		return nil, fmt.Errorf("%w; 'pix drv-add %s' adds a .drv file to the store", err, file)
-	}
-	if strings.Contains(arg, "#") {
-		return nil, fmt.Errorf("%w; pix evaluates no flakes: evaluate it with Nix first, as with 'nix path-info --derivation %s'", err, arg)
-	}
-	return nil, err
 }

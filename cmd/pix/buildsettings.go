@@ -14,7 +14,6 @@ import (
 	"pix"
 	"pix/builder"
 	"pix/builder/sandbox"
-	"pix/daemon"
 	"pix/nixconf"
 	"pix/realise"
 	"pix/server"
@@ -22,30 +21,21 @@ import (
 	"pix/store"
 )
 
-// daemonSettings returns the settings of the configuration that a client sends to a daemon, as Nix does.
-func daemonSettings(r *nixconf.Reader) *daemon.Settings {
-	s := daemon.DefaultSettings()
-	s.KeepFailed, s.KeepGoing = r.Bool("keep-failed"), r.Bool("keep-going")
-	s.TryFallback, s.UseSubstitutes = r.Bool("fallback"), r.Bool("substitute")
-	s.MaxBuildJobs, s.BuildCores = uint32(jobs(r)), uint32(r.Uint("cores"))
-	s.MaxSilentTime = uint32(min(r.Uint("max-silent-time"), 1<<32-1))
-	return s
-}
-
 // addSettingFlags adds the flags that stand for settings of nix.conf.
-func (o *buildOptions) addSettingFlags(cmd *cobra.Command) {
+func (a *app) addSettingFlags(cmd *cobra.Command) {
 	add := func(flag, short, setting, usage, noValue string) {
-		cmd.Flags().VarPF(&settingFlag{&o.settings, flag, setting, noValue}, flag, short, usage).NoOptDefVal = noValue
+		cmd.Flags().VarPF(&settingFlag{&a.flags.options, flag, setting, noValue}, flag, short, usage).NoOptDefVal = noValue
 		if noValue == "" {
 			freeValue(cmd, flag)
 		}
 	}
 	add("keep-going", "k", "keep-going", "after a failure, keep building everything that does not depend on it", "true")
 	add("keep-failed", "K", "keep-failed", "keep the build directories of failed builds; gc does not delete them", "true")
-	add("max-jobs", "j", "max-jobs", "the `number` of derivations to build at once, or auto (default: max-jobs of nix.conf)", "")
-	add("cores", "", "cores", "the `number` of processors that each build may use; 0 is all (default: cores of nix.conf)", "")
+	add("max-jobs", "j", "max-jobs", "the `number` of derivations to build at once, or auto; 0 builds only on other machines", "")
+	add("cores", "", "cores", "the `number` of processors that each build may use; 0 is all", "")
 	add("timeout", "", "timeout", "the `seconds` after which a build is stopped; 0 is never", "")
 	add("max-silent-time", "", "max-silent-time", "the `seconds` after which a build is stopped that prints nothing; 0 is never", "")
+	add("fallback", "", "fallback", "build what cannot be substituted", "true")
 	add("log-lines", "", "log-lines", "the `number` of lines of the log that the message of a failed build has", "")
 }
 
@@ -74,31 +64,6 @@ func (f *settingFlag) Set(value string) error {
 	return nil
 }
 
-// flagSettings returns the settings that a client sends to a daemon: the configuration, changed by flags.
-func (a *app) flagSettings(flags []nixconf.Assignment) (*daemon.Settings, error) {
-	conf, err := a.configuration()
-	if err != nil {
-		return nil, err
-	}
-	conf = conf.Clone()
-	overrides := make(map[string]string)
-	for _, f := range flags {
-		if err := conf.Set(f); err != nil {
-			return nil, &usageError{err}
-		}
-		if s := nixconf.Find(f.Name); s.Who != nixconf.AnyClientField { // the others have fields of their own
-			overrides[f.Name] = f.Value
-		}
-	}
-	r := conf.Reader()
-	settings := daemonSettings(r)
-	settings.Overrides = overrides
-	if err := r.Err(); err != nil {
-		return nil, &usageError{err}
-	}
-	return settings, nil
-}
-
 // jobs returns the setting max-jobs as a number.
 func jobs(r *nixconf.Reader) int {
 	if text := r.Text("max-jobs"); text == "auto" {
@@ -112,7 +77,7 @@ func jobs(r *nixconf.Reader) int {
 func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Context, store.Store) (*realise.Settings, error) {
 	return func(ctx context.Context, s store.Store) (*realise.Settings, error) {
 		conf := conf
-		if set := cmp.Or(server.SettingsOf(ctx), c.open.settings); set != nil {
+		if set := server.SettingsOf(ctx); set != nil {
 			conf = withClientSettings(conf, set)
 		}
 		r := conf.Reader()

@@ -17,7 +17,7 @@ func newCat(a *app) *cobra.Command {
 if it comes from a binary cache.`,
 		Example:           "  pix cat /nix/store/...-hello/share/info/hello.info",
 		GroupID:           groupStore,
-		ValidArgsFunction: a.completeInside,
+		ValidArgsFunction: a.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args, err := a.withStdin(cmd, args, stdin)
 			if err != nil {

@@ -37,7 +37,7 @@ func TestRealClosureSpeed(t *testing.T) {
 		{"why-depends", "--all", string(root), leaf},
 		{"diff", other, string(root)},
 		{"graph", string(root)},
-		{"path-info", "--closure", "--size", string(root)},
+		{"path-info", "--closure", "--closure-size", string(root)},
 	}
 	ours := make([][]time.Duration, len(verbs))
 	var theirs []time.Duration

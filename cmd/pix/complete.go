@@ -52,8 +52,17 @@ func completeFlag(cmd *cobra.Command, flag string, complete completer) {
 	}
 }
 
-// completePaths completes store paths, and symlinks to them.
+// completePaths completes store paths, symlinks to them, files in store objects of this machine, and the names of outputs
+// after a derivation and ^.
 func (a *app) completePaths(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	if dir, err := a.dir(); err == nil {
+		if base, ok := strings.CutPrefix(word, string(dir)+"/"); ok && strings.Contains(base, "/") {
+			return nil, files
+		}
+	}
+	if drv, outputs, ok := strings.Cut(word, "^"); ok {
+		return a.completeOutputs(cmd.Context(), drv, outputs), noFiles
+	}
 	return a.completeStore(cmd.Context(), "", word, anyPath)
 }
 
@@ -65,14 +74,6 @@ func (a *app) completePathsOf(from *string) completer {
 }
 
 func anyPath(storepath.Path) bool { return true }
-
-// completeInside completes store paths, and files inside store objects of this machine.
-func (a *app) completeInside(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	if dir, err := a.dir(); err == nil && strings.Contains(strings.TrimPrefix(word, string(dir)+"/"), "/") {
-		return nil, files
-	}
-	return a.completePaths(cmd, args, word)
-}
 
 // completeDerivations completes the store paths of derivations.
 func (a *app) completeDerivations(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
@@ -87,11 +88,8 @@ func (a *app) completeDrvFiles(cmd *cobra.Command, args []string, word string) (
 	return []string{strings.TrimPrefix(storepath.DerivationExt, ".")}, cobra.ShellCompDirectiveFilterFileExt
 }
 
-// completeInstallables completes store paths, and the names of outputs after a derivation and ^.
+// completeInstallables is like completePaths, and proposes the outputs of a derivation beside it.
 func (a *app) completeInstallables(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	if drv, outputs, ok := strings.Cut(word, "^"); ok {
-		return a.completeOutputs(cmd.Context(), drv, outputs), noFiles
-	}
 	words, directive := a.completePaths(cmd, args, word)
 	if len(words) == 1 && strings.HasSuffix(words[0], storepath.DerivationExt) {
 		words = append(words, a.completeOutputs(cmd.Context(), words[0], "")...)
@@ -103,8 +101,8 @@ func (a *app) completeInstallables(cmd *cobra.Command, args []string, word strin
 func (a *app) completeOutputs(ctx context.Context, drv, outputs string) []string {
 	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
-	paths, err := a.paths([]string{drv})
-	if err != nil || !paths[0].IsDerivation() {
+	names, err := a.names([]string{drv})
+	if err != nil || !names[0].path.IsDerivation() {
 		return nil
 	}
 	before, _ := cutLast(outputs, ",")
@@ -112,7 +110,7 @@ func (a *app) completeOutputs(ctx context.Context, drv, outputs string) []string
 	if before == "" {
 		words = append(words, drv+"^*")
 	}
-	for _, name := range a.outputNames(ctx, paths[0]) {
+	for _, name := range a.outputNames(ctx, names[0].path) {
 		if !slices.Contains(strings.Split(before, ","), name) {
 			words = append(words, drv+"^"+before+name)
 		}

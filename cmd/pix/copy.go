@@ -39,11 +39,11 @@ paths that it refers to. If a path cannot be copied, all paths are copied that d
 			if err != nil {
 				return err
 			}
-			paths, err := a.paths(args)
+			names, err := a.names(args)
 			if err != nil {
 				return err
 			}
-			copied, err := a.copy(cmd.Context(), paths, o)
+			copied, err := a.copy(cmd.Context(), names, o)
 			if err != nil && len(copied) == 0 {
 				return err
 			}
@@ -66,8 +66,12 @@ paths that it refers to. If a path cannot be copied, all paths are copied that d
 }
 
 // copy copies paths and returns the copied ones. After an error it returns the paths that were copied before it.
-func (a *app) copy(ctx context.Context, paths []storepath.Path, o copyOptions) (copied []storepath.Path, err error) {
+func (a *app) copy(ctx context.Context, names []storeName, o copyOptions) (copied []storepath.Path, err error) {
 	err = a.withTwoStores(ctx, o.from, o.to, func(ctx context.Context, src, dst store.Store) error {
+		paths, err := objectsOf(ctx, src, names)
+		if err != nil {
+			return err
+		}
 		infos, err := store.Copy(ctx, dst, src, paths, &store.CopyOptions{
 			AddOptions: store.AddOptions{NoSignatures: o.noSignatures},
 			Substitute: o.substitute,

@@ -18,21 +18,25 @@ func newDiff(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff A B",
 		Short: "Print how closure B differs from closure A",
-		Long: `Print how closure B differs from closure A, by the names of packages: a line each with
-the versions in A and in B and the change in size. A package with other paths but the same
-versions has the numbers of its paths instead. The last line has the totals. The exit code is 0,
-whether there are changes or not.`,
+		Long: `Print how closure B differs from closure A, by the names of packages: a line each with all its
+versions in A and in B, and the change in size. Outputs such as dev belong to the version of their
+package. A package with other paths of the same versions is rebuilt, or has the numbers of its paths
+if they differ. The last line has the totals. The exit code is 0, whether there are changes or not.`,
 		Example:           "  pix diff /run/booted-system /run/current-system",
 		GroupID:           groupStore,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: atMost(2, a.completePaths),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			paths, err := a.paths(args)
+			names, err := a.names(args)
 			if err != nil {
 				return err
 			}
 			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
-				both, err := closure.Load(ctx, s, paths...) // in one pass, because they usually share most paths
+				paths, err := twoObjects(ctx, s, names)
+				if err != nil {
+					return err
+				}
+				both, err := closure.Load(ctx, s, paths[:]...) // in one pass, because they usually share most paths
 				if err != nil {
 					return err
 				}
@@ -55,7 +59,7 @@ func closureDiffText(d *closure.Diff) string {
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "%d paths added, %d removed; %s -> %s, %s\n", d.Added, d.Removed,
+	fmt.Fprintf(&b, "%s added, %d removed; %s -> %s, %s\n", counted(d.Added, "path"), d.Removed,
 		sizes.Human(d.SizeBefore), sizes.Human(d.SizeAfter), signedSize(int64(d.SizeAfter)-int64(d.SizeBefore)))
 	return b.String()
 }
@@ -63,14 +67,16 @@ func closureDiffText(d *closure.Diff) string {
 // packageChange describes the change in the versions of a package.
 func packageChange(p *closure.PackageDiff) string {
 	switch {
-	case p.Removed == 0:
-		return strings.TrimSpace("added " + versionList(p.After))
-	case p.Added == 0:
-		return strings.TrimSpace("removed " + versionList(p.Before))
-	case !slices.Equal(p.Before, p.After):
-		return versionList(p.Before) + " -> " + versionList(p.After)
+	case p.PathsBefore == 0:
+		return "added " + versionList(p.After)
+	case p.PathsAfter == 0:
+		return "removed " + versionList(p.Before)
+	case p.IsRebuild():
+		return versionList(p.After) + ", rebuilt"
+	case slices.Equal(p.Before, p.After):
+		return fmt.Sprintf("%s, %d -> %s", versionList(p.After), p.PathsBefore, counted(p.PathsAfter, "path"))
 	}
-	return fmt.Sprintf("%s, %d -> %d paths", versionList(p.After), p.Removed, p.Added)
+	return versionList(p.Before) + " -> " + versionList(p.After)
 }
 
 func versionList(versions []string) string {

@@ -21,12 +21,14 @@ func newDrvAdd(a *app) *cobra.Command {
 		Use:   "drv-add [FILE]",
 		Short: "Add a derivation to the store, from JSON or a .drv file",
 		Long: `Add a derivation to the store, and print its path. FILE is JSON in any version of
-Nix's format, or a .drv file; standard input is read if it is - or left out.
+Nix's format or in that of 'pix drv-show', or a .drv file; standard input is read if it is - or left
+out.
 
-For JSON, missing output paths are computed, and the variables of the outputs, which must exist and
-may be empty, are set to them. A .drv file is added unchanged; wrong output paths in it are an
-error. All inputs must be in the store.`,
-		Example: "  pix drv-show --json-version 4 hello.drv | pix drv-add",
+For JSON, missing output paths are computed, and the variables of the outputs are set to them if
+they are missing or empty. Several derivations in a JSON object keyed by path are added in the order
+of their inputs. A .drv file is added unchanged; wrong output paths in it are an error. All inputs
+must be in the store.`,
+		Example: "  pix drv-show hello.drv | pix drv-add\n  pix drv-show -r hello.drv | pix drv-add",
 		GroupID: groupDerivations,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,9 +44,9 @@ error. All inputs must be in the store.`,
 			if err != nil {
 				return err
 			}
-			n, err := parseNew(dir, text, cmp.Or(name, derivationName(dir, file)))
+			news, err := parseNews(dir, text, cmp.Or(name, derivationName(dir, file)))
 			if err != nil {
-				return fmt.Errorf("'%s': %w", file, err)
+				return fmt.Errorf("%s: %w", inputName(file), err)
 			}
 			ctx := a.follow(cmd.Context())
 			s, err := a.open(ctx, toCreate)
@@ -52,11 +54,16 @@ error. All inputs must be in the store.`,
 				return err
 			}
 			defer s.Close()
-			path, err := n.add(ctx, s)
-			if err != nil {
-				return fmt.Errorf("'%s': %w", file, err)
+			for _, n := range news {
+				path, err := n.add(ctx, s)
+				if err != nil {
+					return fmt.Errorf("%s: %w", inputName(file), err)
+				}
+				if err := a.print(string(path) + "\n"); err != nil {
+					return err
+				}
 			}
-			return a.print(string(path) + "\n")
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "the `name` of the derivation (default the name in JSON or in the name of FILE, then the variable name)")
@@ -81,18 +88,50 @@ func derivationName(dir storepath.Dir, file string) string {
 // A newDerivation is a derivation that a verb adds.
 type newDerivation struct {
 	*derivation.Derivation
-	text string // the .drv file; "" for JSON
+	text string         // the .drv file; "" for JSON
+	path storepath.Path // the path that it must get; "" for any
 }
 
-// parseNew parses JSON or the text of a .drv file. name is the name of the derivation, or "" if the text has it.
-func parseNew(dir storepath.Dir, text, name string) (*newDerivation, error) {
-	if strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") {
-		d, err := derivation.ParseJSON(text, &derivation.JSONOptions{Dir: dir, Name: name})
-		if err != nil && strings.Contains(text, `"platform":`) {
-			err = fmt.Errorf("%w; if this is from 'pix drv-show', print it with --json-version 4", err)
-		}
-		return &newDerivation{Derivation: d}, err
+// parseNews parses JSON or the text of a .drv file. The derivations of a JSON object keyed by path come in the order of their
+// inputs.
+func parseNews(dir storepath.Dir, text, name string) ([]*newDerivation, error) {
+	if !isJSON(text) {
+		n, err := parseNew(dir, text, name)
+		return []*newDerivation{n}, err
 	}
+	d, err := derivation.ParseJSON(text, &derivation.JSONOptions{Dir: dir, Name: name})
+	if err == nil {
+		return []*newDerivation{{Derivation: d}}, nil
+	}
+	all, documentErr := derivation.ParseJSONDocument(text, &derivation.JSONOptions{Dir: dir})
+	if documentErr != nil || all.Len() < 2 {
+		return nil, err
+	}
+	var news []*newDerivation
+	visited := make(map[storepath.Path]bool, all.Len())
+	var visit func(path storepath.Path)
+	visit = func(path storepath.Path) {
+		d, ok := all.Get(path)
+		if !ok || visited[path] {
+			return
+		}
+		visited[path] = true // a cycle ends here, and the path of one member is wrong
+		for input := range d.InputDerivations.Keys() {
+			visit(input)
+		}
+		news = append(news, &newDerivation{Derivation: d, path: path})
+	}
+	for path := range all.Keys() {
+		visit(path)
+	}
+	return news, nil
+}
+
+// isJSON reports whether a text is JSON, and not that of a .drv file.
+func isJSON(text string) bool { return strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") }
+
+// parseNew parses the text of a .drv file. name is the name of the derivation, or "" for the variable "name".
+func parseNew(dir storepath.Dir, text, name string) (*newDerivation, error) {
 	d, err := (&derivation.ParseOptions{Dir: dir, Canonical: true}).Parse(text)
 	if err != nil {
 		return nil, err
@@ -121,6 +160,9 @@ func (n *newDerivation) add(ctx context.Context, s store.Store) (storepath.Path,
 	}
 	if err := n.Validate(); err != nil {
 		return "", err
+	}
+	if path, err := n.Path(); err == nil && n.path != "" && path != n.path {
+		return "", fmt.Errorf("'%s' has been changed and would get the path '%s'; add it alone, and then the derivations that need it", n.path, path)
 	}
 	return store.AddText(ctx, s, n.Name+storepath.DerivationExt, n.String(), n.References().Slice())
 }

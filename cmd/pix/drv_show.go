@@ -25,9 +25,10 @@ func newDrvShow(a *app) *cobra.Command {
 		Use:   "drv-show DRV...",
 		Short: "Print .drv files as JSON",
 		Long: `Print .drv files as JSON: for one file an object with outputs, inputDrvs, inputSrcs, platform,
-builder, args and env, unchanged; for several files an object of such objects, keyed by path. Bytes
-that are not UTF-8 are printed as they are. A store path that is not a file on this machine is read
-from the store.
+builder, args and env, unchanged, and name if it does not follow from them; for several files an
+object of such objects, keyed by path. Bytes that are not UTF-8 are printed as they are. DRV may be
+any name of a store object (see 'pix help names'): an output stands for its deriver. What is not a
+file on this machine is read from the store.
 
 With --json-version the output is in a version of Nix's own format: 1 up to Nix 2.22, 2 up to 2.31,
 3 in 2.32, 4 since 2.33.`,
@@ -45,7 +46,7 @@ With --json-version the output is in a version of Nix's own format: 1 up to Nix 
 		},
 	}
 	cmd.Flags().IntVar(&o.version, "json-version", int(derivation.NewestJSONVersion), "print this `version` of Nix's own format, 1 to 4")
-	cmd.Flags().BoolVar(&o.recursive, "recursive", false, "with all their inputs, in Nix's own format")
+	cmd.Flags().BoolVarP(&o.recursive, "recursive", "r", false, "with all their inputs, in Nix's own format")
 	valuesOf(cmd, "json-version", "1", "2", "3", "4")
 	return cmd
 }
@@ -55,7 +56,7 @@ With --json-version the output is in a version of Nix's own format: 1 up to Nix 
 func (a *app) showFiles(ctx context.Context, src *drvSource, files []string) error {
 	var compact []byte
 	for i, file := range files {
-		d, err := src.read(ctx, file)
+		d, err := src.readNamed(ctx, file)
 		if err != nil {
 			return err
 		}

@@ -175,8 +175,13 @@ func (a *app) objectFiles(ctx context.Context, args []string) ([]string, error) 
 	files := slices.Clone(args)
 	objects := ""
 	for i, arg := range args {
-		path, err := dir.Parse(arg)
-		if _, statErr := os.Stat(arg); err != nil || statErr == nil {
+		n, err := parseStoreName(dir, arg)
+		if _, statErr := os.Stat(arg); err != nil || statErr == nil || n.hashPart != "" {
+			continue
+		}
+		path := n.path // also of DRV^out
+		if _, err := os.Stat(string(path)); err == nil {
+			files[i] = string(path)
 			continue
 		}
 		if objects == "" {

@@ -9,6 +9,7 @@ import (
 type (
 	drvDocumentJSON struct {
 		Equal       bool                `json:"equal"`
+		Because     []string            `json:"because"`
 		Comparisons []drvComparisonJSON `json:"comparisons"`
 	}
 	drvComparisonJSON struct {
@@ -23,6 +24,7 @@ type (
 		A          *string     `json:"a"`
 		B          *string     `json:"b"`
 		HashesOnly bool        `json:"hashesOnly"`
+		Follows    bool        `json:"consequence"`
 		Edits      [][2]string `json:"edits"`
 	}
 	drvInputJSON struct {
@@ -40,7 +42,10 @@ type (
 
 // drvDiffJSON returns all comparisons in breadth-first order.
 func drvDiffJSON(root *derivation.Difference) (string, error) {
-	document := drvDocumentJSON{Equal: root.IsEmpty()}
+	document := drvDocumentJSON{Equal: root.IsEmpty(), Because: []string{}}
+	for _, c := range root.Causes() {
+		document.Because = append(document.Because, c.String())
+	}
 	seen := map[*derivation.Difference]bool{root: true}
 	for todo := []*derivation.Difference{root}; len(todo) > 0; todo = todo[1:] {
 		d := todo[0]
@@ -72,7 +77,7 @@ func newDrvComparisonJSON(d *derivation.Difference) drvComparisonJSON {
 }
 
 func newDrvChangeJSON(c *derivation.Change) drvChangeJSON {
-	j := drvChangeJSON{Field: c.Field.String(), Key: c.Key, HashesOnly: c.HashesOnly, Edits: [][2]string{}}
+	j := drvChangeJSON{Field: c.Field.String(), Key: c.Key, HashesOnly: c.HashesOnly, Follows: c.Consequence, Edits: [][2]string{}}
 	if c.InA {
 		j.A = &c.A
 	}

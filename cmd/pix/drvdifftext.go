@@ -9,15 +9,35 @@ import (
 	"pix/storepath"
 )
 
-// drvDiffText returns a difference as text; "" if there is none.
-func drvDiffText(d *derivation.Difference, colour bool) string {
+// drvDiffText returns a difference as text; "" if there is none. sources may be nil.
+func drvDiffText(d *derivation.Difference, sources *sourceComparer, colour bool) string {
 	if d.IsEmpty() {
 		return ""
 	}
-	p := &drvDiffPrinter{colour: colour, printed: map[*derivation.Difference]bool{}}
+	p := &drvDiffPrinter{colour: colour, sources: sources, printed: map[*derivation.Difference]bool{}}
 	p.pair(string(d.A), string(d.B))
+	if causes := d.Causes(); len(causes) > 0 {
+		p.line("because: " + causeText(causes))
+	}
 	p.difference(d)
 	return p.b.String()
+}
+
+// causeText returns the causes on one line.
+func causeText(causes []derivation.Cause) string {
+	const most = 8
+	var texts []string
+	for _, c := range causes[:min(most, len(causes))] {
+		text := c.String()
+		if c.Input != nil && c.Input.Err != nil {
+			text += " (not compared)"
+		}
+		texts = append(texts, oneLine(visible(text)))
+	}
+	if n := len(causes) - most; n > 0 {
+		texts = append(texts, fmt.Sprintf("%d more", n))
+	}
+	return strings.Join(texts, "; ")
 }
 
 // A drvDiffPrinter prints differences, each once. The differences of inputs are indented.
@@ -25,6 +45,7 @@ type drvDiffPrinter struct {
 	b       strings.Builder
 	depth   int
 	colour  bool
+	sources *sourceComparer
 	printed map[*derivation.Difference]bool
 }
 
@@ -84,26 +105,26 @@ func (p *drvDiffPrinter) difference(root *derivation.Difference) {
 	}
 }
 
-// changes prints the fields that differ, and the names of fields that differ only in hash parts.
+// changes prints the fields that differ, and the names of fields that differ in consequence.
 func (p *drvDiffPrinter) changes(d *derivation.Difference) {
 	p.printed[d] = true
-	var hashesOnly []string
+	var consequences []string
 	for i := range d.Changes {
 		c := &d.Changes[i]
-		if c.HashesOnly {
-			hashesOnly = append(hashesOnly, changeName(c))
+		if c.Consequence {
+			consequences = append(consequences, changeName(c))
 			continue
 		}
 		p.change(c)
 	}
-	if len(hashesOnly) > 0 {
-		p.line("• Only hash parts of store paths differ in: " + strings.Join(hashesOnly, ", "))
+	if len(consequences) > 0 {
+		p.line("• In consequence differ: " + strings.Join(consequences, ", "))
 	}
 }
 
 // changeName returns the name of a changed field, such as "variable src".
 func changeName(c *derivation.Change) string {
-	return strings.TrimSuffix(c.Field.String()+" "+visible(c.Key), " ")
+	return strings.TrimSuffix(c.Field.String()+" "+oneLine(visible(c.Key)), " ")
 }
 
 func (p *drvDiffPrinter) change(c *derivation.Change) {
@@ -128,6 +149,9 @@ func (p *drvDiffPrinter) change(c *derivation.Change) {
 	}
 	if c.InB {
 		p.line(p.paint(derivation.EditAdded, "+ "+quoteEmpty(c.B)))
+	}
+	if c.Field == derivation.DiffSource {
+		p.source(c)
 	}
 }
 

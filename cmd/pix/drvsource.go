@@ -14,10 +14,11 @@ import (
 	"pix/storepath"
 )
 
-// A drvSource reads derivations from files, and from the store for a store path that is not a file on this machine.
+// A drvSource reads derivations from files, and from the store for objects that are not files on this machine.
 type drvSource struct {
 	app   *app
 	store store.Store // nil until it is needed
+	dirs  []string    // of the .drv files outside of the store that were read
 }
 
 // withDerivations calls work with a source, and closes the store afterwards.
@@ -35,74 +36,112 @@ func (a *app) withDerivations(work func(src *drvSource) error) error {
 type sourceDrv struct {
 	*derivation.Derivation
 	inputs derivation.Loader // of its inputs: the directory of the file, or the store
-	path   storepath.Path    // only set by readNamed
+	path   storepath.Path
 }
 
-// read reads a derivation, without its name. Errors name the file.
-func (src *drvSource) read(ctx context.Context, file string) (*sourceDrv, error) {
-	text, inputs, err := src.text(ctx, file)
+// readNamed reads a derivation with its name and store path. The argument is a .drv file, - for standard input, or a name
+// of a store object: a derivation, outputs of one, or an object with a deriver. A file whose name has no hash part has only
+// a name; the store path then follows from the contents. Errors name the argument.
+func (src *drvSource) readNamed(ctx context.Context, arg string) (*sourceDrv, error) {
+	t, err := src.text(ctx, arg)
 	if err != nil {
 		return nil, err
 	}
-	d, err := derivation.Parse(text)
+	parsed, err := derivation.Parse(t.text)
 	if err != nil {
-		return nil, fmt.Errorf("'%s': %w", file, err)
+		return nil, fmt.Errorf("%s: %w", inputName(arg), err)
 	}
-	return &sourceDrv{Derivation: d, inputs: inputs}, nil
-}
-
-// text returns the text of a derivation and a loader of its inputs.
-func (src *drvSource) text(ctx context.Context, file string) (text string, inputs derivation.Loader, err error) {
-	b, err := os.ReadFile(file)
-	if err == nil {
-		return string(b), derivation.Directory(filepath.Dir(file)), nil
-	}
-	path, ok := src.storePath(file)
-	if !errors.Is(err, fs.ErrNotExist) || !ok {
-		return "", nil, err
-	}
-	ctx = src.app.follow(ctx)
-	if src.store == nil {
-		if src.store, err = src.app.open(ctx, toRead); err != nil {
-			return "", nil, err
-		}
-	}
-	inputs = store.Derivations(src.store)
-	text, err = inputs.LoadDerivation(ctx, path)
-	return text, inputs, err
-}
-
-// storePath returns file as the store path of a derivation, if it is one.
-func (src *drvSource) storePath(file string) (storepath.Path, bool) {
-	dir, err := src.app.dir()
-	if err != nil {
-		return "", false
-	}
-	path, err := dir.Parse(file)
-	return path, err == nil && path.IsDerivation()
-}
-
-// readNamed reads a derivation with its name and store path. A file name without a hash part has only the name; the
-// store path then follows from the contents.
-func (src *drvSource) readNamed(ctx context.Context, file string) (*sourceDrv, error) {
-	d, err := src.read(ctx, file)
-	if err != nil {
-		return nil, err
-	}
+	d := &sourceDrv{Derivation: parsed, inputs: t.inputs}
 	if d.Dir == "" || src.app.flags.storeDir != "" {
 		if d.Dir, err = src.app.dir(); err != nil {
 			return nil, err
 		}
 	}
-	base := filepath.Base(file)
-	if path, err := d.Dir.ParseBase(base); err == nil && path.IsDerivation() {
+	if path, err := d.Dir.ParseBase(t.base); err == nil && path.IsDerivation() {
 		d.path = path
 		d.Name, err = derivation.NameOf(path)
 		return d, err
 	}
-	d.Name = strings.TrimSuffix(base, storepath.DerivationExt)
+	if d.Name = strings.TrimSuffix(t.base, storepath.DerivationExt); arg == "-" {
+		d.Name, _ = d.Env.Get("name")
+	}
 	if d.path, err = d.Path(); err != nil {
-		return nil, fmt.Errorf("'%s': %w", file, err)
+		return nil, fmt.Errorf("%s: %w", inputName(arg), err)
 	}
 	return d, nil
+}
+
+// A drvText is the text of a derivation, with its base name and a loader of its inputs.
+type drvText struct {
+	text, base string
+	inputs     derivation.Loader
+}
+
+// text returns the text of the derivation that an argument names.
+func (src *drvSource) text(ctx context.Context, arg string) (t drvText, err error) {
+	if arg == "-" {
+		dir, err := src.app.dir()
+		if err != nil {
+			return t, err
+		}
+		t.text, err = src.app.readFile(arg)
+		t.inputs = derivation.Directory(dir)
+		return t, err
+	}
+	n, isName := src.name(arg)
+	file := arg
+	isDerivation := isName && n.isDerivation()
+	if isDerivation {
+		file = string(n.path)
+	} else if base, _, _, ok := cutOutputs(arg); ok && !isName && strings.HasSuffix(base, storepath.DerivationExt) {
+		file = base // a .drv file outside of the store
+	}
+	if !isName || isDerivation {
+		b, err := os.ReadFile(file)
+		if err == nil {
+			src.dirs = append(src.dirs, filepath.Dir(file))
+			return drvText{string(b), filepath.Base(file), derivation.Directory(filepath.Dir(file))}, nil
+		}
+		if !isName || !errors.Is(err, fs.ErrNotExist) {
+			return t, err
+		}
+	}
+	return src.fromStore(ctx, n)
+}
+
+// name returns an argument as the name of a store object, if it is one.
+func (src *drvSource) name(arg string) (storeName, bool) {
+	names, err := src.app.names([]string{arg})
+	if err != nil {
+		return storeName{}, false
+	}
+	if _, err := os.Stat(arg); err == nil && names[0].hashPart != "" {
+		return storeName{}, false // a file with such a name
+	}
+	return names[0], true
+}
+
+// open returns the store, which it opens at the first call.
+func (src *drvSource) open(ctx context.Context) (store.Store, error) {
+	var err error
+	if src.store == nil {
+		src.store, err = src.app.open(ctx, toRead)
+	}
+	return src.store, err
+}
+
+// fromStore reads a derivation from the store.
+func (src *drvSource) fromStore(ctx context.Context, n storeName) (t drvText, err error) {
+	ctx = src.app.follow(ctx)
+	s, err := src.open(ctx)
+	if err != nil {
+		return t, err
+	}
+	path, err := n.derivation(ctx, s)
+	if err != nil {
+		return t, err
+	}
+	t.base, t.inputs = path.Base(), store.Derivations(s)
+	t.text, err = t.inputs.LoadDerivation(ctx, path)
+	return t, err
 }

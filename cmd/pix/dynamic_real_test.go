@@ -112,7 +112,7 @@ nix-build --no-out-link dynamic.nix -A wrapperFails
 nix build --no-link --print-out-paths -f dynamic.nix wrapperOfFailing
 `
 
-var buildTimes = regexp.MustCompile(`"(cpuSystem|cpuUser|startTime|stopTime)":[0-9.]+,?|,"(cpuSystem|cpuUser|startTime|stopTime)":[0-9.]+`)
+var timesOf = regexp.MustCompile(`"(cpuSystem|cpuUser|startTime|stopTime)":[0-9.]+,?|,"(cpuSystem|cpuUser|startTime|stopTime)":[0-9.]+`)
 
 // Stock clients get the same results, messages and exit codes for dynamic derivations from pix daemon as from the daemon
 // of Nix 2.34, and the stores have the same paths afterwards.
@@ -121,7 +121,7 @@ func TestDynamicBuildsAsNix(t *testing.T) {
 	nix, pix := realnix.Start(t, s, &realnix.Options{Config: dynamicConfig}), startPix(t, dynamicConfig)
 	want, got := converseDynamic(t, nix), converseDynamic(t, pix)
 	for i := range got {
-		got[i].Stdout = buildTimes.ReplaceAllString(got[i].Stdout, "") // Nix 2.34 does not return them for these calls
+		got[i].Stdout = timesOf.ReplaceAllString(got[i].Stdout, "") // Nix 2.34 does not return them for these calls
 	}
 	compareAnswers(t, s, want, got)
 	for i, a := range want {

@@ -66,11 +66,20 @@ func (a *app) gc(cmd *cobra.Command, args []string, o gcOptions) error {
 		}
 		return a.explainLiveness(cmd.Context(), args, o.asJSON)
 	}
-	opts, err := a.gcStoreOptions(args, o)
+	opts, err := gcStoreOptions(args, o)
+	if err != nil {
+		return err
+	}
+	names, err := a.names(args)
 	if err != nil {
 		return err
 	}
 	return a.withStore(cmd.Context(), toChange, func(ctx context.Context, s store.Store) error {
+		if opts.Action == store.GCDeleteSpecific {
+			if opts.Paths, err = objectsOf(ctx, s, names); err != nil {
+				return err
+			}
+		}
 		result, err := store.CollectGarbage(ctx, s, opts)
 		if result != nil { // after an error it has the paths that were deleted before
 			err = cmp.Or(a.printCollected(result, o), err)
@@ -92,7 +101,7 @@ func gcError(err error) error {
 }
 
 // gcStoreOptions returns the options of a collection for the store.
-func (a *app) gcStoreOptions(args []string, o gcOptions) (store.GCOptions, error) {
+func gcStoreOptions(args []string, o gcOptions) (store.GCOptions, error) {
 	opts := store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}
 	if o.maxFreed != "" {
 		n, err := nixconf.ParseSize(o.maxFreed)
@@ -102,11 +111,7 @@ func (a *app) gcStoreOptions(args []string, o gcOptions) (store.GCOptions, error
 		opts.MaxFreed = n
 	}
 	if len(args) > 0 {
-		paths, err := a.paths(args)
-		if err != nil {
-			return opts, err
-		}
-		opts.Action, opts.Paths = store.GCDeleteSpecific, paths
+		opts.Action = store.GCDeleteSpecific
 	}
 	if o.dryRun {
 		if len(args) > 0 {
@@ -127,15 +132,15 @@ func (a *app) printCollected(result *store.GCResult, o gcOptions) error {
 	}
 	var b strings.Builder
 	for _, p := range result.Paths {
-		b.WriteString(p + "\n")
+		b.WriteString(a.shown(p) + "\n")
 	}
 	if err := a.print(b.String()); err != nil {
 		return err
 	}
 	if o.dryRun {
-		fmt.Fprintf(a.stderr, "%d store paths would be deleted\n", len(result.Paths)) // the store reports no size
+		fmt.Fprintf(a.stderr, "%s would be deleted\n", counted(len(result.Paths), "store path")) // the store reports no size
 	} else {
-		fmt.Fprintf(a.stderr, "%d store paths deleted, %s freed\n", len(result.Paths), sizes.Spell(int64(result.BytesFreed)))
+		fmt.Fprintf(a.stderr, "%s deleted, %s freed\n", counted(len(result.Paths), "store path"), sizes.Spell(int64(result.BytesFreed)))
 	}
 	return nil
 }

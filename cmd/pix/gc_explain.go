@@ -11,11 +11,15 @@ import (
 
 // explainLiveness prints for each path the root that keeps it.
 func (a *app) explainLiveness(ctx context.Context, args []string, asJSON bool) error {
-	paths, err := a.paths(args)
+	names, err := a.names(args)
 	if err != nil {
 		return err
 	}
 	return a.withStore(ctx, toRead, func(ctx context.Context, s store.Store) error {
+		paths, err := objectsOf(ctx, s, names)
+		if err != nil {
+			return err
+		}
 		var b strings.Builder
 		objects := make([]livenessJSON, len(paths))
 		garbage := false
@@ -26,7 +30,7 @@ func (a *app) explainLiveness(ctx context.Context, args []string, asJSON bool) e
 			}
 			objects[i] = newLivenessJSON(p, l)
 			garbage = garbage || l == nil
-			writeLiveness(&b, p, l)
+			a.writeLiveness(&b, p, l)
 		}
 		if err := a.printEither(b.String(), objects, asJSON); err != nil {
 			return err
@@ -39,12 +43,12 @@ func (a *app) explainLiveness(ctx context.Context, args []string, asJSON bool) e
 }
 
 // writeLiveness writes the root, and below it the chain of paths from the root to p.
-func writeLiveness(b *strings.Builder, p storepath.Path, l *store.Liveness) {
+func (a *app) writeLiveness(b *strings.Builder, p storepath.Path, l *store.Liveness) {
 	if l == nil {
 		fmt.Fprintf(b, "%s is garbage: no root needs it\n", p)
 		return
 	}
-	fmt.Fprintln(b, l.Root.Link)
+	fmt.Fprintln(b, a.shown(l.Root.Link))
 	for i, step := range l.Chain {
 		fmt.Fprintf(b, "%s%s", strings.Repeat("  ", i+1), step.Path)
 		switch step.Needed {

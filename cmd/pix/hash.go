@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +17,12 @@ func newHashPath(a *app) *cobra.Command {
 		Short:   "Print the NAR hash of files, directories or symlinks",
 		Example: "  pix hash-path ./src --base32",
 	}, "narSize", func(ctx context.Context, path string, algo nixhash.Algorithm) (nixhash.Hash, uint64, error) {
-		return nar.HashPath(ctx, path, algo, nil)
+		file, remove, err := a.asFile(ctx, path)
+		if err != nil {
+			return nixhash.Hash{}, 0, err
+		}
+		defer remove()
+		return nar.HashPath(ctx, file, algo, nil)
 	})
 }
 
@@ -27,7 +31,7 @@ func newHashFile(a *app) *cobra.Command {
 		Use:     "hash-file PATH...",
 		Short:   "Print the hash of the bytes of files",
 		Example: "  pix hash-file hello-2.12.2.tar.gz --sri",
-	}, "size", hashFile)
+	}, "size", a.hashFile)
 }
 
 // hashAlgorithms are the names of hash algorithms on the command line.
@@ -67,12 +71,13 @@ func (a *app) newHashVerb(cmd *cobra.Command, sizeName string, hash hashFunc) *c
 		})
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.algorithm, "type", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
+	flags.StringVar(&o.algorithm, "hash-algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
 	flags.BoolVar(&o.base32, "base32", false, "in Nix's base 32 instead of base 16")
 	flags.BoolVar(&o.sri, "sri", false, "in SRI form (Subresource Integrity), sha256-<base 64>")
 	flags.BoolVar(&o.stdin, "stdin", false, "read more paths from standard input, one per line")
 	flags.BoolVar(&o.asJSON, "json", false, "as JSON, with the size; hashes are in SRI form unless --base32 is given")
-	valuesOf(cmd, "type", hashAlgorithms...)
+	otherNames(cmd, map[string]string{"type": "hash-algo", "nix32": "base32"})
+	valuesOf(cmd, "hash-algo", hashAlgorithms...)
 	return cmd
 }
 
@@ -113,8 +118,8 @@ func (a *app) printHashesJSON(ctx context.Context, paths []string, algo nixhash.
 }
 
 // hashFile returns the hash of the bytes of a file, and their number.
-func hashFile(ctx context.Context, path string, algo nixhash.Algorithm) (h nixhash.Hash, size uint64, err error) {
-	f, err := os.Open(path)
+func (a *app) hashFile(ctx context.Context, path string, algo nixhash.Algorithm) (h nixhash.Hash, size uint64, err error) {
+	f, err := a.openContents(ctx, path)
 	if err != nil {
 		return nixhash.Hash{}, 0, err
 	}

@@ -38,6 +38,8 @@ func parseHashFormat(s string) (hashFormat, error) {
 	switch f := hashFormat(s); f {
 	case base16, nix32, base64, sri:
 		return f, nil
+	case "base32": // the older name
+		return nix32, nil
 	}
 	return "", fmt.Errorf("unknown hash format %q; expected base16, nix32, base64 or sri", s)
 }
@@ -58,8 +60,8 @@ func newHashConvert(a *app) *cobra.Command {
 		Short: "Print hashes in another format",
 		Long: `Print hashes in another format, a line for each. The format of a HASH is recognised by its length:
 base 16, Nix's base 32 or base 64, after the name of the algorithm and a colon, or alone with
---type; or SRI form (Subresource Integrity), sha256-<base 64>.`,
-		Example:           "  pix hash-convert --type sha1 --to nix32 800d59cfcd3c05e900cb4e214be48f6b886a08df",
+--hash-algo; or SRI form (Subresource Integrity), sha256-<base 64>.`,
+		Example:           "  pix hash-convert --hash-algo sha1 --to nix32 800d59cfcd3c05e900cb4e214be48f6b886a08df",
 		GroupID:           groupFiles,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -85,11 +87,12 @@ base 16, Nix's base 32 or base 64, after the name of the algorithm and a colon, 
 	flags := cmd.Flags()
 	flags.StringVar(&to, "to", string(sri), "the `format` to print: base16, nix32, base64 or sri")
 	flags.StringVar(&from, "from", "", "the `format` of the hashes; any other is an error")
-	flags.StringVar(&algo, "type", "", "the hash `algorithm` of hashes without its name: md5, sha1, sha256, sha512 or blake3")
+	flags.StringVar(&algo, "hash-algo", "", "the hash `algorithm` of hashes without its name: md5, sha1, sha256, sha512 or blake3")
 	flags.BoolVar(&o.stdin, "stdin", false, "read more hashes from standard input, one per line")
 	valuesOf(cmd, "to", "sri", "nix32", "base16", "base64")
 	valuesOf(cmd, "from", "sri", "nix32", "base16", "base64")
-	valuesOf(cmd, "type", hashAlgorithms...)
+	otherNames(cmd, map[string]string{"type": "hash-algo"})
+	valuesOf(cmd, "hash-algo", hashAlgorithms...)
 	return cmd
 }
 

@@ -149,7 +149,7 @@ func TestMan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{".TH PIX\\-BUILD 1 1970-01-01 pix\n", "\\-\\-keep\\-going", "pix build \\-\\-print"} {
+	for _, part := range []string{".TH PIX\\-BUILD 1 1970-01-01 pix\n", "\\-\\-keep\\-going", "pix build \\(aq"} {
 		if !strings.Contains(string(text), part) {
 			t.Errorf("pix-build.1 has no %q:\n%s", part, text)
 		}

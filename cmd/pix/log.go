@@ -45,11 +45,15 @@ but without colours if NO_COLOR is set or with --color never. The exit code is 1
 			if err != nil {
 				return err
 			}
-			built, err := a.installables(args)
+			names, err := a.names(args)
 			if err != nil {
 				return err
 			}
 			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
+				built, err := derivedPathsOf(ctx, s, names)
+				if err != nil {
+					return err
+				}
 				for _, p := range built {
 					if err := a.printLog(ctx, s, p, o); err != nil {
 						return err

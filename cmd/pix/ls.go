@@ -27,7 +27,7 @@ Some binary caches have a listing beside each archive, which is printed without 
 archive. No signature covers it: to be sure, pipe 'pix dump PATH' into 'pix nar-ls -'.`,
 		Example:           "  pix ls --long /nix/store/...-hello/bin",
 		GroupID:           groupStore,
-		ValidArgsFunction: a.completeInside,
+		ValidArgsFunction: a.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args, err := a.withStdin(cmd, args, stdin)
 			if err != nil {

@@ -30,7 +30,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 	ctx, stop := interruptible(a.progress.restore, a.running.takes)
 	defer stop()
 	root := newRoot(a)
-	root.SetArgs(endShellFlags(root, args))
+	root.SetArgs(joinOptions(root, endShellFlags(root, args)))
 	help := &errorKeeper{Writer: stdout}
 	root.SetOut(help)
 	root.SetErr(stderr)

@@ -35,11 +35,11 @@ themselves, and refuse each other's. --rules selects the rules: 2.34 or 2.36.`,
 			if err != nil {
 				return err
 			}
-			paths, err := a.paths(args)
+			names, err := a.names(args)
 			if err != nil {
 				return err
 			}
-			return a.makeContentAddressed(cmd, paths, o)
+			return a.makeContentAddressed(cmd, names, o)
 		},
 	}
 	flags := cmd.Flags()
@@ -54,13 +54,13 @@ themselves, and refuse each other's. --rules selects the rules: 2.34 or 2.36.`,
 	return cmd
 }
 
-func (a *app) makeContentAddressed(cmd *cobra.Command, paths []storepath.Path, o makeContentAddressedOptions) error {
+func (a *app) makeContentAddressed(cmd *cobra.Command, names []storeName, o makeContentAddressedOptions) error {
 	if o.rules != "" {
 		if _, err := store.ParseRules(o.rules); err != nil {
 			return wrongUse(cmd, err)
 		}
 	}
-	copies, err := a.copyContentAddressed(cmd.Context(), paths, o)
+	paths, copies, err := a.copyContentAddressed(cmd.Context(), names, o)
 	if err != nil {
 		return err
 	}
@@ -79,9 +79,12 @@ func (a *app) makeContentAddressed(cmd *cobra.Command, paths []storepath.Path, o
 	return nil
 }
 
-// copyContentAddressed returns the new path of each path in the closure.
-func (a *app) copyContentAddressed(ctx context.Context, paths []storepath.Path, o makeContentAddressedOptions) (copies map[storepath.Path]storepath.Path, err error) {
+// copyContentAddressed returns the named paths, and the new path of each path in their closure.
+func (a *app) copyContentAddressed(ctx context.Context, names []storeName, o makeContentAddressedOptions) (paths []storepath.Path, copies map[storepath.Path]storepath.Path, err error) {
 	err = a.withTwoStores(ctx, o.from, o.to, func(ctx context.Context, src, dst store.Store) error {
+		if paths, err = objectsOf(ctx, src, names); err != nil {
+			return err
+		}
 		rules := store.RulesOf(dst)
 		if o.rules != "" {
 			var err error
@@ -98,5 +101,5 @@ func (a *app) copyContentAddressed(ctx context.Context, paths []storepath.Path, 
 		}
 		return err
 	})
-	return copies, err
+	return paths, copies, err
 }

@@ -20,7 +20,12 @@ func newNARDump(a *app) *cobra.Command {
 				return wrongUse(cmd, errors.New("standard output is a terminal, and an archive is not text: redirect it"))
 			}
 			limitMemory()
-			return orInterrupted(cmd.Context(), func() error { return nar.Dump(cmd.Context(), a.stdout, args[0], nil) })
+			file, remove, err := a.asFile(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			defer remove()
+			return orInterrupted(cmd.Context(), func() error { return nar.Dump(cmd.Context(), a.stdout, file, nil) })
 		},
 	}
 }

@@ -3,50 +3,33 @@ package main
 import (
 	"context"
 	"io"
-	"path/filepath"
 
 	"pix/nar"
 	"pix/store"
 	"pix/storepath"
 )
 
-// withInside opens the store and calls work for each argument, which names a store object or a file in one. inside
-// is the path of the file in the object, or "" for the object itself.
+// withInside opens the store and calls work for each object that the arguments name, or file in one. i is the index of the
+// argument, and inside the path of the file in the object, or "" for the object itself.
 func (a *app) withInside(ctx context.Context, args []string, work func(ctx context.Context, s store.Store, i int, object storepath.Path, inside string) error) error {
-	dir, err := a.dir()
+	names, err := a.names(args)
 	if err != nil {
 		return err
 	}
-	objects, insides := make([]storepath.Path, len(args)), make([]string, len(args))
-	for i, arg := range args {
-		if objects[i], insides[i], err = parseInside(dir, arg); err != nil {
-			return &usageError{err}
-		}
-	}
 	return a.withStore(ctx, toRead, func(ctx context.Context, s store.Store) error {
-		for i, object := range objects {
-			if err := work(ctx, s, i, object, insides[i]); err != nil {
+		for i := range names {
+			objects, err := names[i].objects(ctx, s)
+			if err != nil {
 				return err
+			}
+			for _, object := range objects {
+				if err := work(ctx, s, i, object, names[i].inside); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
-}
-
-// parseInside parses an argument that names a store object or a file in one. Like the paths of other verbs, the argument or a
-// directory in it may be a symlink to the store, such as ./result/bin/hello.
-func parseInside(dir storepath.Dir, arg string) (object storepath.Path, inside string, err error) {
-	if object, inside, err = dir.ParseInside(arg); err == nil {
-		return object, inside, nil
-	}
-	link, rest := filepath.Clean(arg), ""
-	for link != "." && link != "/" {
-		if object, inside, ok := followInside(dir, link); ok {
-			return object, inside + rest, nil
-		}
-		link, rest = filepath.Dir(link), "/"+filepath.Base(link)+rest
-	}
-	return "", "", notAPath(dir, arg, err)
 }
 
 // withArchives is like withInside, and passes the archive of each object to work.

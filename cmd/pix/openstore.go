@@ -55,7 +55,7 @@ type openOptions struct {
 	uri      string // "" for the store that the flags and the environment name
 	access   storeAccess
 	serving  servingMode
-	settings *daemon.Settings // sent to a daemon; nil for the default
+	building bool // the verb builds, so a daemon gets the settings of the user
 }
 
 // A storeChoice is the store that [app.choose] found.
@@ -92,7 +92,12 @@ func (a *app) choose(o openOptions) (*storeChoice, error) {
 		return nil, err
 	}
 	opts.NoDaemon = o.serving == servingSockets
-	opts.Daemon = &daemon.Options{Trace: trace, TraceBody: a.trace.bodyLimit(), Settings: o.settings}
+	opts.Daemon = &daemon.Options{Trace: trace, TraceBody: a.trace.bodyLimit()}
+	if o.building || len(a.flags.options) > 0 && o.serving == notServing {
+		if opts.Daemon.Settings, err = a.sentSettings(); err != nil {
+			return nil, err
+		}
+	}
 	uri, err := a.storeURI(o)
 	if err != nil {
 		return nil, err

@@ -80,5 +80,22 @@ func formatSize(n uint64, human bool) string {
 	return strconv.FormatUint(n, 10)
 }
 
+// counted returns a number and a noun, with an s unless the number is 1.
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// shown returns untrusted text as it is printed. On a terminal control characters and bytes that are not UTF-8 are escaped,
+// because a terminal would obey them. Elsewhere a program may need the text itself.
+func (a *app) shown(s string) string {
+	if !isTerminal(a.stdout) {
+		return s
+	}
+	return oneLine(visible(s))
+}
+
 // oneLine replaces line feeds with \n.
 func oneLine(s string) string { return strings.ReplaceAll(s, "\n", `\n`) }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -19,7 +18,7 @@ func newOutputs(a *app) *cobra.Command {
 		short:    "Print the output paths of derivations",
 		long:     "Print the output paths of derivations, a line each. Paths that are not known before the build\nare left out; with --json they are null.",
 		example:  "  pix outputs /nix/store/...-hello.drv",
-		complete: a.completeDerivations,
+		complete: a.completeDerivations, ofDerivations: true,
 		run: func(ctx context.Context, s store.Store, drvs []storepath.Path) error {
 			outputs, err := queryOutputs(ctx, s, drvs)
 			if err != nil {
@@ -37,11 +36,6 @@ func newOutputs(a *app) *cobra.Command {
 
 // queryOutputs returns the outputs of each derivation by name.
 func queryOutputs(ctx context.Context, s store.Store, drvs []storepath.Path) ([]map[string]storepath.Path, error) {
-	for _, drv := range drvs {
-		if !drv.IsDerivation() {
-			return nil, &usageError{fmt.Errorf("'%s' is not a derivation, so it has no outputs", drv)}
-		}
-	}
 	outputs := make([]map[string]storepath.Path, len(drvs))
 	err := forEach(ctx, drvs, func(ctx context.Context, i int) (err error) {
 		outputs[i], err = store.OutputMap(ctx, s, drvs[i])

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -16,11 +17,13 @@ import (
 
 // pathInfoOptions are the flags of path-info.
 type pathInfoOptions struct {
-	asJSON  bool
-	version int // of Nix's format of path infos in JSON
-	closure bool
-	size    bool
-	human   bool
+	asJSON      bool
+	version     int // of Nix's format of path infos in JSON
+	recursive   bool
+	size        bool // of the archive
+	closureSize bool
+	sigs        bool
+	human       bool
 }
 
 func newPathInfo(a *app) *cobra.Command {
@@ -29,10 +32,13 @@ func newPathInfo(a *app) *cobra.Command {
 		use:   "path-info PATH...",
 		short: "Print what the store knows of paths",
 		long: `Print what the store knows of paths: for one a few lines, for several blocks of lines that begin
-with the path. With --json everything, in one of the formats of Nix itself: an object keyed
-by path, with full paths in version 1, and from version 2 on inside an object with the members
-that all paths share.`,
-		example: "  pix path-info --closure --size /nix/store/...-hello",
+with the path. With -s, -S or --sigs a line for each path instead, with these columns. With --json
+everything, in one of the formats of Nix itself: an object keyed by path, with full paths in version
+1, and from version 2 on inside an object with the members that all paths share.
+
+A path that is not valid is null in JSON. Otherwise the exit code is 1 then, after the other paths
+have been printed.`,
+		example: "  pix path-info -rsSh /nix/store/...-hello",
 		check: func() error {
 			if o.version < 1 || o.version > 3 {
 				return fmt.Errorf("--json-format is %d, expected 1 to 3", o.version)
@@ -40,31 +46,70 @@ that all paths share.`,
 			return nil
 		},
 		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
-			infos, err := pathInfos(ctx, s, paths, o.closure)
+			infos, invalid, err := pathInfos(ctx, s, paths, o.recursive)
 			if err != nil {
 				return err
 			}
 			var sizes map[storepath.Path]uint64
-			if o.size {
-				if sizes, err = closureSizes(ctx, s, infos, o.closure); err != nil {
+			if o.closureSize {
+				if sizes, err = closureSizes(ctx, s, infos, o.recursive); err != nil {
 					return err
 				}
 			}
-			return a.printPathInfos(s.Dir(), infos, sizes, o)
+			return a.printPathInfos(s.Dir(), infos, invalid, sizes, o)
 		},
 	})
 	flags := cmd.Flags()
+	flags.Bool("help", false, "") // without -h, which is Nix's --human-readable here
+	hideFlag(cmd, "help")
 	flags.BoolVar(&o.asJSON, "json", false, "everything, as JSON")
 	flags.IntVar(&o.version, "json-format", 1, "the `version` of Nix's JSON format, 1 to 3")
-	flags.BoolVar(&o.closure, "closure", false, "print the closure of the paths")
-	flags.BoolVar(&o.size, "size", false, "also print the size of the closure of each path")
-	flags.BoolVar(&o.human, "human", false, "print sizes with units")
+	flags.BoolVarP(&o.recursive, "recursive", "r", false, "print the closure of the paths")
+	flags.BoolVarP(&o.size, "nar-size", "s", false, "print the size of the archive of each path")
+	flags.BoolVarP(&o.closureSize, "closure-size", "S", false, "print the size of the closure of each path")
+	flags.BoolVar(&o.sigs, "sigs", false, "print the signatures of each path")
+	flags.BoolVarP(&o.human, "human-readable", "h", false, "print sizes with units")
+	otherNames(cmd, map[string]string{"closure": "recursive", "human": "human-readable"})
+	renamedFlag(cmd, "size", "it was the size of the closure, which is -S or --closure-size now; the size of the archive is -s or --nar-size")
 	valuesOf(cmd, "json-format", "1", "2", "3")
 	return cmd
 }
 
-// pathInfos returns the infos of paths, or of their closure in the order of [store.Closure].
-func pathInfos(ctx context.Context, s store.Store, paths []storepath.Path, whole bool) ([]*store.PathInfo, error) {
+// invalidPaths are the paths of path-info that are not valid, and the error for the first.
+type invalidPaths struct {
+	paths []storepath.Path
+	err   error
+}
+
+// pathInfos returns the infos of paths, or of their closure in the order of [store.Closure], and the paths that are not
+// valid.
+func pathInfos(ctx context.Context, s store.Store, paths []storepath.Path, whole bool) (infos []*store.PathInfo, invalid invalidPaths, err error) {
+	infos, err = validInfos(ctx, s, paths, whole)
+	if err == nil || !errors.Is(err, store.ErrNotFound) {
+		return infos, invalid, err
+	}
+	invalid.err = err
+	valid, validErr := areValid(ctx, s, paths, false)
+	if validErr != nil {
+		return nil, invalid, validErr
+	}
+	var rest []storepath.Path
+	for i, p := range paths {
+		if valid[i] {
+			rest = append(rest, p)
+		} else {
+			invalid.paths = append(invalid.paths, p)
+		}
+	}
+	if len(invalid.paths) == 0 {
+		return nil, invalid, err // a reference is missing
+	}
+	infos, err = validInfos(ctx, s, rest, whole)
+	return infos, invalid, err
+}
+
+// validInfos returns the infos of valid paths, or of their closure.
+func validInfos(ctx context.Context, s store.Store, paths []storepath.Path, whole bool) ([]*store.PathInfo, error) {
 	if !whole {
 		return store.PathInfos(ctx, s, paths) // in one round trip
 	}
@@ -98,18 +143,68 @@ func closureSizes(ctx context.Context, s store.Store, infos []*store.PathInfo, w
 	return c.ClosureSizes(paths...)
 }
 
-func (a *app) printPathInfos(dir storepath.Dir, infos []*store.PathInfo, sizes map[storepath.Path]uint64, o pathInfoOptions) error {
-	if !o.asJSON {
-		return a.print(pathInfosText(infos, sizes, o.human))
+func (a *app) printPathInfos(dir storepath.Dir, infos []*store.PathInfo, invalid invalidPaths, sizes map[storepath.Path]uint64, o pathInfoOptions) error {
+	if o.asJSON {
+		text, err := pathInfosJSON(dir, infos, invalid.paths, sizes, o.version)
+		if err != nil {
+			return err
+		}
+		return a.print(text)
 	}
-	text, err := pathInfosJSON(dir, infos, sizes, o.version)
-	if err != nil {
+	text := ""
+	if o.size || o.closureSize || o.sigs {
+		text = a.pathInfosTable(infos, sizes, o)
+	} else {
+		text = a.pathInfosText(infos, o.human)
+	}
+	if err := a.print(text); err != nil {
 		return err
 	}
-	return a.print(text)
+	return invalid.err
 }
 
-func pathInfosText(infos []*store.PathInfo, sizes map[storepath.Path]uint64, human bool) string {
+// pathInfosTable returns a line for each path with the columns that are asked for, as Nix prints it.
+func (a *app) pathInfosTable(infos []*store.PathInfo, closures map[storepath.Path]uint64, o pathInfoOptions) string {
+	longest := 0
+	for _, info := range infos {
+		longest = max(longest, len(info.Path))
+	}
+	var b strings.Builder
+	for _, info := range infos {
+		fmt.Fprintf(&b, "%-*s", longest, info.Path)
+		if o.size {
+			b.WriteString("\t" + sizeColumn(info.NARSize, o.human))
+		}
+		if o.closureSize {
+			b.WriteString("\t" + sizeColumn(closures[info.Path], o.human))
+		}
+		if o.sigs {
+			b.WriteString("\t" + strings.Join(a.trustWords(info), " "))
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func sizeColumn(n uint64, human bool) string {
+	return fmt.Sprintf("%11s", formatSize(n, human))
+}
+
+// trustWords returns why a path may be trusted: that the store built it, its content address, and its signatures.
+func (a *app) trustWords(info *store.PathInfo) (words []string) {
+	if info.Ultimate {
+		words = append(words, "ultimate")
+	}
+	if !info.CA.IsZero() {
+		words = append(words, "ca:"+info.CA.String())
+	}
+	for _, sig := range info.Signatures {
+		words = append(words, a.shown(sig))
+	}
+	return words
+}
+
+func (a *app) pathInfosText(infos []*store.PathInfo, human bool) string {
 	var b strings.Builder
 	for i, info := range infos {
 		if len(infos) > 1 {
@@ -121,11 +216,8 @@ func pathInfosText(infos []*store.PathInfo, sizes map[storepath.Path]uint64, hum
 		fmt.Fprintf(&b, "deriver: %s\n", info.Deriver)
 		fmt.Fprintf(&b, "nar-hash: %s\n", info.NARHash.WithBase16())
 		fmt.Fprintf(&b, "nar-size: %s\n", formatSize(info.NARSize, human))
-		if sizes != nil {
-			fmt.Fprintf(&b, "closure-size: %s\n", formatSize(sizes[info.Path], human))
-		}
 		fmt.Fprintf(&b, "references: %s\n", joinPaths(info.References))
-		fmt.Fprintf(&b, "sigs: %s\n", strings.Join(info.Signatures, " "))
+		fmt.Fprintf(&b, "sigs: %s\n", a.shown(strings.Join(info.Signatures, " ")))
 	}
 	return b.String()
 }
@@ -138,11 +230,15 @@ func joinPaths(paths []storepath.Path) string {
 	return strings.Join(words, " ")
 }
 
-// pathInfosJSON returns path infos in a version of Nix's JSON format, with closureSize if sizes is not nil.
-func pathInfosJSON(dir storepath.Dir, infos []*store.PathInfo, sizes map[storepath.Path]uint64, version int) (string, error) {
+// pathInfosJSON returns path infos in a version of Nix's JSON format, with closureSize if sizes is not nil, and null for
+// invalid paths.
+func pathInfosJSON(dir storepath.Dir, infos []*store.PathInfo, invalid []storepath.Path, sizes map[storepath.Path]uint64, version int) (string, error) {
 	byPath := make(map[storepath.Path]*store.PathInfo, len(infos))
 	for _, info := range infos {
 		byPath[info.Path] = info
+	}
+	for _, p := range invalid {
+		byPath[p] = nil
 	}
 	format := store.PathInfoJSON{Version: version}
 	text, err := format.MarshalAllWith(dir, byPath, func(info *store.PathInfo, members map[string]any) {

@@ -23,6 +23,8 @@ type pathVerb struct {
 
 	complete completer // nil completes store paths
 
+	ofDerivations bool // the paths are derivations, also those of outputs
+
 	access func() storeAccess // nil is toRead
 
 	// run does the work with at least one path.
@@ -51,7 +53,7 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			paths, err := a.paths(args)
+			names, err := a.names(args)
 			if err != nil {
 				return err
 			}
@@ -60,6 +62,14 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 				access = v.access()
 			}
 			return a.withStore(cmd.Context(), access, func(ctx context.Context, s store.Store) error {
+				resolve := objectsOf
+				if v.ofDerivations {
+					resolve = derivationsOf
+				}
+				paths, err := resolve(ctx, s, names)
+				if err != nil {
+					return err
+				}
 				if v.list == nil {
 					return v.run(ctx, s, paths)
 				}
@@ -73,7 +83,7 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 		ValidArgsFunction: v.complete,
 	}
 	if v.complete == nil {
-		cmd.ValidArgsFunction = a.completePaths
+		cmd.ValidArgsFunction = a.completeInstallables
 	}
 	addStdinFlag(cmd, &stdin)
 	if v.list != nil {

@@ -10,46 +10,29 @@ import (
 	"pix/storepath"
 )
 
-// paths parses arguments that are store paths, or symlinks to store objects.
-func (a *app) paths(args []string) ([]storepath.Path, error) {
-	dir, err := a.dir()
-	if err != nil {
-		return nil, err
-	}
-	paths := make([]storepath.Path, len(args))
-	for i, arg := range args {
-		if paths[i], err = dir.Parse(arg); err == nil {
-			continue
-		}
-		var ok bool
-		if paths[i], ok = followToStore(dir, arg); !ok {
-			return nil, &usageError{notAPath(dir, arg, err)}
-		}
-	}
-	return paths, nil
-}
-
-// notAPath returns the error for an argument that is not a store path. For a relative one, such as the name of a
+// notAPath returns the error for an argument that does not name a store object. For a relative one, such as the name of a
 // package, it replaces the parser's error.
 func notAPath(dir storepath.Dir, arg string, err error) error {
 	if strings.HasPrefix(arg, "/") {
 		return err
 	}
-	return fmt.Errorf("'%s' is neither a store path, which begins with %s/, nor a symlink to one", arg, dir)
+	err = fmt.Errorf("'%s' is neither a store path, which begins with %s/, nor a symlink to one", arg, dir)
+	file, _, _, _ := cutOutputs(arg)
+	if strings.HasSuffix(file, storepath.DerivationExt) {
+		return fmt.Errorf("%w; 'pix drv-add %s' adds a .drv file to the store", err, file)
+	}
+	if strings.Contains(arg, "#") {
+		return fmt.Errorf("%w; pix evaluates no flakes: evaluate it with Nix first, as with 'nix path-info --derivation %s'", err, arg)
+	}
+	return err
 }
 
 // maxLinks is the number of symlinks that are followed, as in the kernel.
 const maxLinks = 40
 
-// followToStore follows symlinks, beginning with one outside the store, until the target is in the store, and
-// returns the store object of that target. So ./result is the output that was built, and a program of a profile is
-// the profile. Nix resolves its arguments in the same way.
-func followToStore(dir storepath.Dir, link string) (storepath.Path, bool) {
-	path, _, ok := followInside(dir, link)
-	return path, ok
-}
-
-// followInside follows symlinks like followToStore, and returns the target in the store object too.
+// followInside follows symlinks, beginning with one outside the store, until the target is in the store, and returns
+// the store object of that target and the file in it. So ./result is the output that was built, and a program of a profile
+// is the profile. Nix resolves its arguments in the same way.
 func followInside(dir storepath.Dir, link string) (object storepath.Path, inside string, ok bool) {
 	for range maxLinks {
 		target, err := os.Readlink(link)

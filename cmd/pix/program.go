@@ -18,12 +18,16 @@ import (
 // withBuilt makes installables valid and calls work with the paths of each, the default output first. The session of
 // the store, which is open until work returns, keeps them from being collected.
 func (a *app) withBuilt(ctx context.Context, args []string, work func(ctx context.Context, s store.Store, paths [][]storepath.Path) error) error {
-	installables, err := a.installables(args)
+	names, err := a.names(args)
 	if err != nil {
 		return err
 	}
-	a.explainPlainDerivations(installables)
-	return a.withStoreOpened(ctx, openOptions{access: toCreate}, func(ctx context.Context, s store.Store) error {
+	return a.withStoreOpened(ctx, openOptions{access: toCreate, building: true}, func(ctx context.Context, s store.Store) error {
+		installables, err := derivedPathsOf(ctx, s, names)
+		if err != nil {
+			return err
+		}
+		a.explainPlainDerivations(installables)
 		return store.InSession(ctx, s, func(s store.Store) error {
 			err := store.BuildPaths(ctx, s, installables, store.BuildNormal)
 			if err = a.progress.end(err); err != nil {

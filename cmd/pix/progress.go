@@ -164,15 +164,16 @@ func (p *progress) restore() {
 type logPrinter struct {
 	app *app
 
-	mu   sync.Mutex // verbs run many queries at once
-	last activity.Event
+	mu     sync.Mutex // verbs run many queries at once
+	last   activity.Event
+	prefix logPrefixer
 }
 
 // HandleEvent implements [activity.Handler].
 func (p *logPrinter) HandleEvent(e activity.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	line, ok := activity.Line(e)
+	line, ok := p.prefix.line(e)
 	if ok && !repeats(e, p.last) {
 		fmt.Fprintln(p.app.stderr, strings.TrimRight(activity.Plain(line), "\n"))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/nixconf"
 	"pix/storepath"
 )
 
@@ -26,10 +27,11 @@ type app struct {
 	running  *runningProgram
 }
 
-// globalFlags are the flags that select a store.
+// globalFlags are the flags that select a store, and set settings.
 type globalFlags struct {
-	storeURI string // --store
-	storeDir string // --store-dir
+	storeURI string               // --store
+	storeDir string               // --store-dir
+	options  []nixconf.Assignment // --option
 }
 
 // newApp returns the app of one run of the command.
@@ -106,6 +108,8 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	flags.StringVar(&a.flags.storeDir, "store-dir", "", "the store `directory` (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
 	completeFlag(root, "store", completeURIs)
 	completeFlag(root, "store-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
+	flags.Var(optionFlag{&a.flags.options}, "option", "set a setting of nix.conf: `NAME VALUE`")
+	freeValue(root, "option")
 	a.trace.addFlags(root)
 	a.progress.addFlags(root)
 	flags.Var(&a.color, "color", "`when` to print colours: auto (on a terminal, unless $NO_COLOR is set), always or never")
@@ -173,6 +177,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newCompletion(a),
 		newMan(a),
 		newEnvironment(),
+		newNameTopic(),
 	}
 }
 
@@ -222,6 +227,9 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 	cause := errors.Unwrap(err)
 	if cause == nil {
 		return wrongUse(cmd, err)
+	}
+	if refused, ok := errors.AsType[*refusedFlag](err); ok {
+		return wrongUse(cmd, refused)
 	}
 	reason := ""
 	var number *strconv.NumError

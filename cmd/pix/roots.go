@@ -50,7 +50,7 @@ func (a *app) printRoots(roots []store.Root, asJSON bool) error {
 	var b strings.Builder
 	for i, r := range roots {
 		objects[i] = rootJSON{r.Link, r.Path}
-		fmt.Fprintf(&b, "%s -> %s\n", r.Link, r.Path)
+		fmt.Fprintf(&b, "%s -> %s\n", a.shown(r.Link), r.Path)
 	}
 	return a.printEither(b.String(), objects, asJSON)
 }

@@ -32,6 +32,11 @@ func (a *app) configuration() (*nixconf.Conf, error) {
 	if c.conf, err = nixconf.Load(a.getenv); err != nil {
 		c.conf, c.err = nixconf.FromVariables(a.getenv), &usageError{err}
 	}
+	for _, o := range a.flags.options { // their values were checked when the flag was parsed
+		if err := c.conf.Set(o); err != nil && c.err == nil {
+			c.err = &usageError{err}
+		}
+	}
 	return c.conf, c.err
 }
 

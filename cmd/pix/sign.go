@@ -41,7 +41,7 @@ stay. Prints on standard error how many signatures were added.`,
 			if err != nil {
 				return err
 			}
-			infos, err := pathInfos(ctx, s, paths, o.closure)
+			infos, err := validInfos(ctx, s, paths, o.closure)
 			if err != nil {
 				return err
 			}
@@ -49,7 +49,7 @@ stay. Prints on standard error how many signatures were added.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.stderr, "added %d signatures\n", n)
+			fmt.Fprintf(a.stderr, "added %s\n", counted(int(n), "signature"))
 			return nil
 		},
 	})

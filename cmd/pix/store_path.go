@@ -32,7 +32,12 @@ func newStorePath(a *app) *cobra.Command {
 			if err := storepath.CheckName(name); err != nil {
 				return &usageError{fmt.Errorf("%w; give the store object a name with --name", err)}
 			}
-			h, _, err := nar.HashPath(cmd.Context(), args[0], nixhash.SHA256, nil)
+			file, remove, err := a.asFile(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			defer remove()
+			h, _, err := nar.HashPath(cmd.Context(), file, nixhash.SHA256, nil)
 			if err != nil {
 				return err
 			}
@@ -50,6 +55,9 @@ func newStorePath(a *app) *cobra.Command {
 
 // sourceName returns the name of the file at path as a store object.
 func sourceName(path string) (string, error) {
+	if isStream(path) {
+		return "", &usageError{fmt.Errorf("%s has no name; give the store object one with --name", inputName(path))}
+	}
 	abs, err := filepath.Abs(path) // "." has no name
 	if err != nil {
 		return "", err

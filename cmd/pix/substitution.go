@@ -24,7 +24,6 @@ func (a *app) substitution(conf *nixconf.Conf, c *storeChoice) func(context.Cont
 	}
 	cache, cacheErr := a.cacheOptions(c.open.serving)
 	c.options.Cache = cache
-	keepGoing := c.open.settings != nil && c.open.settings.KeepGoing
 	return func(ctx context.Context, sources *substitute.Sources) (*substitute.Settings, error) {
 		requireSigs := conf.Reader().Bool("require-sigs") // for paths, a setting of the store in Nix: clients cannot change it
 		conf := conf
@@ -36,7 +35,7 @@ func (a *app) substitution(conf *nixconf.Conf, c *storeChoice) func(context.Cont
 			NoSignatures:         !requireSigs,
 			UnsignedRealisations: !r.Bool("require-sigs"),
 			Fallback:             r.Bool("fallback"),
-			KeepGoing:            r.Bool("keep-going") || keepGoing,
+			KeepGoing:            r.Bool("keep-going"),
 			AlwaysAllowed:        r.Bool("always-allow-substitutes"),
 		}
 		uris := r.Words("substituters")

@@ -34,11 +34,15 @@ each. The exit code is 1 if A does not need B.`,
 			if o.dot && o.asJSON {
 				return wrongUse(cmd, errors.New("--dot and --json exclude each other"))
 			}
-			paths, err := a.paths(args)
+			names, err := a.names(args)
 			if err != nil {
 				return err
 			}
 			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
+				paths, err := twoObjects(ctx, s, names)
+				if err != nil {
+					return err
+				}
 				return a.printWhy(ctx, s, paths[0], paths[1], o)
 			})
 		},
@@ -68,7 +72,7 @@ func (a *app) printWhy(ctx context.Context, s store.Store, from, to storepath.Pa
 	if err != nil {
 		return err
 	}
-	return a.printEither(chainText(links), links, o.asJSON)
+	return a.printEither(a.chainText(links), links, o.asJSON)
 }
 
 // A graphEdgeJSON is a reference in the output of why-depends --all --json.
@@ -113,13 +117,13 @@ func chainLinks(ctx context.Context, s store.Store, chain []storepath.Path) ([]c
 }
 
 // chainText returns the chain as text, in which each path is indented more than the one before.
-func chainText(links []chainLink) string {
+func (a *app) chainText(links []chainLink) string {
 	var b strings.Builder
 	for i, l := range links {
 		indent := strings.Repeat("  ", i)
 		fmt.Fprintf(&b, "%s%s\n", indent, l.Path)
 		for _, f := range l.Files {
-			fmt.Fprintf(&b, "%s  %s\n", indent, f)
+			fmt.Fprintf(&b, "%s  %s\n", indent, a.shown(f))
 		}
 	}
 	return b.String()
