@@ -338,7 +338,7 @@ func makeDevices(t *tree) error {
 
 // rootOnly are the parts of /proc that configure the kernel. A process that is root on the machine owns these files,
 // and could write to them without any capability.
-var rootOnly = []string{"acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger"}
+var rootOnly = []string{"acpi", "asound", "bus", "driver", "dynamic_debug", "fs", "irq", "mtrr", "scsi", "sys", "sysrq-trigger"}
 
 func (s *setup) mountProc() error {
 	err := s.root.mountNew("/proc", "proc", "")
