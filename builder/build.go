@@ -31,6 +31,9 @@ type build struct {
 	// neither fixed nor impure.
 	sandboxed, pure bool
 
+	// seesSockets says that the builder may reach sockets of processes outside its sandbox through the file system.
+	seesSockets bool
+
 	// root is the directory that the builder sees as /; "" without a sandbox.
 	root string
 

@@ -45,6 +45,7 @@
 //   - A carriage return before a line feed in a log is part of the line end, as in Nix 2.36.
 //   - A builder, an argument or a variable with a NUL byte is rejected. Nix cuts it off.
 //   - A log that cannot be written fails the build. In Nix it ends the whole request, with all its builds.
+//   - An output is copied if another process has opened one of its files for writing. Nix copies only fixed outputs.
 //   - Outputs of a failed build do not get into the store. With KeepFailed, the outputs of a sandboxed build are
 //     beside the build directory. Files in both lose their setuid and setgid bits.
 //   - Lock files do not stay after a failure.

@@ -12,5 +12,8 @@ func TestMain(m *testing.M) {
 	if victim := os.Getenv(victimVariable); victim != "" {
 		runVictim(victim)
 	}
+	if address := os.Getenv(senderVariable); address != "" {
+		runSender(address)
+	}
 	os.Exit(m.Run())
 }

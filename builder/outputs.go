@@ -103,7 +103,7 @@ func (b *build) finishOutputs(ctx context.Context) (outputs map[string]store.Rea
 func (b *build) newFinisher() *finisher {
 	return &finisher{
 		build:      b,
-		canonical:  canonical.New(&canonical.Options{FirstUser: b.owner.uid, Users: b.owner.count, IgnoredAttributes: b.ignoredAttributes()}),
+		canonical:  canonical.New(&canonical.Options{FirstUser: b.owner.uid, Users: b.owner.count, IgnoredAttributes: b.ignoredAttributes(), FindWriters: b.seesSockets}),
 		candidates: b.candidates(),
 		finals:     make(map[storepath.Path]storepath.Path),
 	}
@@ -194,7 +194,8 @@ func openBelow(parent *os.File, name string) (*os.File, error) {
 
 // take makes an output canonical, finds its references, and computes its hash. A builder with the network may have
 // passed a descriptor of a file to a process outside the sandbox. That process can change the file at any time, so
-// take replaces such an output with a copy.
+// take replaces such an output with a copy. Other builders can pass descriptors only through a socket in a directory of
+// the machine that they see. Then take replaces an output if another process has opened one of its files for writing.
 func (f *finisher) take(ctx context.Context, dir *os.File, m *made) error {
 	info, err := os.Lstat(m.file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -215,7 +216,7 @@ func (f *finisher) take(ctx context.Context, dir *os.File, m *made) error {
 	if err != nil {
 		return err
 	}
-	if f.kind == derivation.Fixed || f.kind == derivation.Impure {
+	if f.kind == derivation.Fixed || f.kind == derivation.Impure || f.canonical.Written() {
 		err = f.copy(ctx, m, nil)
 	} else {
 		err = f.read(ctx, m)

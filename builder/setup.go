@@ -3,10 +3,12 @@ package builder
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 
 	"pix/builder/sandbox"
+	"pix/storepath"
 )
 
 // prepare takes a build user, makes the directories and files for the builder, and returns the request that runs it.
@@ -45,6 +47,7 @@ func (b *build) prepare(ctx context.Context, c *content) (*sandbox.Request, erro
 	if b.sandboxed {
 		return req, b.prepareSandbox(ctx, req)
 	}
+	b.seesSockets = true
 	if _, err := os.Lstat(homeDir); err == nil {
 		return nil, fmt.Errorf("home directory %q exists; please remove it to assure purity of builds without sandboxing", homeDir)
 	}
@@ -80,6 +83,21 @@ func (b *build) newRequest(c *content) *sandbox.Request {
 		req.Groups = b.user.groups
 	}
 	return req
+}
+
+// haveSockets reports whether there may be sockets among paths. Directories of the machine may contain sockets, and
+// also in a read-only one a process can connect to them. Inputs have none.
+func (b *build) haveSockets(paths map[string]SandboxPath) bool {
+	for target, p := range paths {
+		if b.closure[storepath.Path(target)] || p.Source == b.dir.path {
+			continue
+		}
+		info, err := os.Stat(p.Source)
+		if err == nil && (info.IsDir() || info.Mode()&fs.ModeSocket != 0) {
+			return true
+		}
+	}
+	return false
 }
 
 // heldLocks returns the locks that last until all processes of the build have ended, even if this process is killed.
@@ -126,6 +144,7 @@ func (b *build) prepareSandbox(ctx context.Context, req *sandbox.Request) (err e
 		return err
 	}
 	b.shareStore(req, paths)
+	b.seesSockets = b.haveSockets(paths)
 	b.ownShell = sandbox.IsOwnShell(paths["/bin/sh"].Source)
 	mounts, err := b.mounts(paths)
 	if err != nil {

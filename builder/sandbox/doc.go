@@ -40,7 +40,8 @@
 //     read-only, and devices too, which can be used but not changed. Their files belong to root: it could write to
 //     /proc/sys/kernel/core_pattern without any capability.
 //   - More system calls are denied, see below.
-//   - It has a session keyring and a cgroup namespace of its own.
+//   - It has a session keyring and a cgroup namespace of its own. It cannot make another cgroup namespace, in which it could
+//     mount the cgroup of the caller, unless it has a cgroup or a range of users of its own.
 //
 // A process ends when its first process ends. If it closes its output and then runs for another second, it is
 // killed. Nix kills it at once, which can hit a program that closes its output just before it exits. A process in

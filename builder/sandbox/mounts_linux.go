@@ -355,10 +355,14 @@ func makeDevices(t *tree) error {
 
 // rootOnly are the parts of /proc that configure the kernel. A process that is root on the machine owns these files,
 // and could write to them without any capability.
-var rootOnly = []string{"acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger"}
+var rootOnly = []string{"acpi", "asound", "bus", "driver", "dynamic_debug", "fs", "irq", "mtrr", "scsi", "sys", "sysrq-trigger"}
 
 func (s *setup) mountProc() error {
-	if err := s.root.mountNew("/proc", "proc", ""); err != nil || s.req.HostUID != 0 {
+	err := s.root.mountNew("/proc", "proc", "")
+	if err == nil {
+		err = s.limitCgroups()
+	}
+	if err != nil || s.req.HostUID != 0 {
 		return err
 	}
 	for _, name := range rootOnly {
@@ -383,6 +387,29 @@ func (s *setup) mountProc() error {
 		if err != nil {
 			return &stepError{"making " + name + " read-only", err}
 		}
+	}
+	return nil
+}
+
+// limitCgroups denies further cgroup namespaces. With a user namespace of its own, a process can always make one, and mount
+// the cgroup of this process, which the process is in, too. If the user of the process owns its files, as an ordinary user may and root
+// does, the process could freeze or kill its caller. A process with its own cgroup sees only that one, and one with a range of
+// users may run containers, but does not own the cgroup.
+func (s *setup) limitCgroups() error {
+	if s.req.Cgroup != "" || s.req.IDs > 1 {
+		return nil
+	}
+	const limit = "/proc/sys/user/max_cgroup_namespaces"
+	fd, err := s.root.open(limit, func(int, string) error { return unix.ENOENT })
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := os.WriteFile(descriptorPath(fd), []byte("0"), 0); err != nil {
+		return &stepError{"limiting cgroup namespaces", err}
 	}
 	return nil
 }

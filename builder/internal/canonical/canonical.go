@@ -10,6 +10,9 @@ type Options struct {
 	// IgnoredAttributes are the extended attributes that files may keep, for example because the system adds them to
 	// all files.
 	IgnoredAttributes []string
+
+	// FindWriters lets Written report whether files are open for writing.
+	FindWriters bool
 }
 
 // A Rejection says why a tree cannot become an object. The builder has caused it, not the machine.

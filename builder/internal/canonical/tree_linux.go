@@ -18,6 +18,7 @@ type Canonicaliser struct {
 	opts    Options
 	ignored map[string]bool
 	seen    map[inode]bool // canonical files with several names
+	written bool           // another process has a file open for writing
 	user    int            // the owner of the store
 	group   int
 }
@@ -31,6 +32,22 @@ func New(opts *Options) *Canonicaliser {
 		c.ignored[name] = true
 	}
 	return c
+}
+
+// Written reports whether another process had a canonical file open for writing. It needs the option FindWriters.
+func (c *Canonicaliser) Written() bool { return c.written }
+
+// isWritten reports whether a file of this user is open for writing, mapped for writing, or under way to another process
+// that may write to it. Only if none is the case, the system grants a read lease; see fcntl(2). A file on a file system
+// without leases may be open.
+func isWritten(parent int, name string) bool {
+	fd, err := unix.Openat(parent, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return true
+	}
+	defer unix.Close(fd) // releases the lease
+	_, err = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
+	return err != nil
 }
 
 // Tree makes the file or directory with this name in dir canonical. No other user may be able to rename dir. The
@@ -66,6 +83,9 @@ func (c *Canonicaliser) node(ctx context.Context, parent int, name, file string,
 	}
 	if err := c.metadata(parent, name, &st); err != nil {
 		return &os.PathError{Op: "canonicalise", Path: file, Err: err}
+	}
+	if kind == unix.S_IFREG && c.opts.FindWriters && !c.written {
+		c.written = isWritten(parent, name)
 	}
 	if kind != unix.S_IFDIR {
 		return nil
