@@ -1,11 +1,41 @@
 package realise
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"pix/derivation"
+	"pix/store"
 	"pix/storepath"
 )
+
+var _ store.MissingQuerier = (*Store)(nil)
+
+// QueryMissing returns what the store below returns. Like a build, it refuses dynamic paths if they are not enabled.
+func (s *Store) QueryMissing(ctx context.Context, paths []derivation.DerivedPath) (*store.Missing, error) {
+	if err := s.requireDynamic(ctx, paths); err != nil {
+		return nil, err
+	}
+	return store.QueryMissing(ctx, s.Store, paths)
+}
+
+// requireDynamic returns an error if one of the paths is dynamic, and dynamic derivations are not enabled.
+func (s *Store) requireDynamic(ctx context.Context, paths []derivation.DerivedPath) error {
+	if !slices.ContainsFunc(paths, isDynamic) {
+		return nil
+	}
+	c := s.newCall(ctx, store.BuildNormal)
+	defer c.end()
+	for _, path := range paths {
+		if built, ok := path.(derivation.Built); ok {
+			if err := c.requireDynamic(built.Drv); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // The experimental features of Nix that a derivation can need.
 const (

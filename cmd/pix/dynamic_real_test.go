@@ -121,10 +121,13 @@ nix-store --realise $wrapperOfChanging > /dev/null 2>&1
 
 // substitutedConversation builds paths whose derivations and outputs are in a cache.
 const substitutedConversation = `
-nix copy --to file:///root/try/cache "$producerCA^out" "$helloCA^out" "$wrapperCA^out" $producerCA $wrapperCA > /dev/null 2>&1
+nix copy --to file:///root/try/cache "$producerCA^out" "$helloCA^out" "$wrapperCA^out" "$extra^out" $producerCA $wrapperCA > /dev/null 2>&1
 nix-store --gc > /dev/null 2>&1
 nix-instantiate dynamic.nix -A producerCA
 nix build --no-link --json --substituters file:///root/try/cache --option require-sigs false "$producerCA^out^out"
+nix-store --gc > /dev/null 2>&1
+nix-store --realise $(nix-instantiate dynamic.nix -A extra -A hello | tail -1) > /dev/null 2>&1
+nix build --no-link --json --substituters file:///root/try/cache --option require-sigs false "$extra^out^out"
 nix-store --gc > /dev/null 2>&1
 nix-instantiate dynamic.nix -A wrapperCA
 nix-store --realise --option substituters file:///root/try/cache --option require-sigs false "$wrapperCA"
@@ -132,6 +135,20 @@ nix-store --gc > /dev/null 2>&1
 nix build --no-link --json --substituters file:///root/try/cache --option require-sigs false "$producerCA^out^out"
 nix build --no-link --json --substituters file:///root/try/cache --option require-sigs false "$producer2^out^out"
 `
+
+// Without the experimental feature the daemons refuse dynamic derivations, whatever the client enables. Nix refuses to add
+// some of the derivations, too.
+func TestDynamicFeatureAsNix(t *testing.T) {
+	s := realnix.Get(t, "sid")
+	without := map[string]string{"sandbox": "false", "experimental-features": "nix-command ca-derivations"}
+	nix, pix := realnix.Start(t, s, &realnix.Options{Config: without}), startPix(t, without)
+	worlds := []*world{dynamicWorld(t, nix), dynamicWorld(t, pix)}
+	const conversation = `
+nix build --extra-experimental-features dynamic-derivations --no-link "$hello^out^out"
+nix build --extra-experimental-features dynamic-derivations --dry-run "$hello^out^out"
+`
+	compareAnswers(t, s, converse(t, nix, &nix.Client, worlds[0], conversation), converse(t, pix, &pix.Client, worlds[1], conversation))
+}
 
 // Stock clients get the same results, messages and exit codes for dynamic derivations from pix daemon as from the daemon
 // of Nix 2.34, and the stores have the same paths afterwards.
@@ -163,7 +180,7 @@ func dynamicWorld(t *testing.T, d *realnix.Daemon) *world {
 	if err := os.WriteFile(d.HostPath("/tmp/dynamic.nix"), []byte(dynamicNix), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range strings.Fields(d.MustRun(t, "nix", "eval", "--raw", "-f", "/tmp/dynamic.nix", "--apply", `a: toString (builtins.attrNames a)`)) {
+	for _, name := range strings.Fields(d.MustRun(t, "nix", "eval", "--raw", "-f", "/tmp/dynamic.nix", "--apply", `a: if builtins ? outputOf then toString (builtins.attrNames a) else "hello"`)) {
 		w.paths[name] = strings.TrimSpace(d.MustRun(t, "nix-instantiate", "/tmp/dynamic.nix", "-A", name))
 	}
 	return w
