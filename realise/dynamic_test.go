@@ -126,7 +126,7 @@ func (y *yielder) addDerivation(d *derivation.Derivation) {
 	}
 }
 
-// usesOut returns the used outputs of an input whose output is a derivation, depth times, of which out is used.
+// usesOut returns the used outputs of an input that use the output out of a derivation that is an output, depth times.
 func usesOut(depth int) derivation.InputOutputs {
 	used := derivation.OutputsOf("out")
 	for range depth {
@@ -158,7 +158,7 @@ func (y *yielder) buildResults(paths ...derivation.DerivedPath) ([]store.KeyedBu
 	return results, err
 }
 
-// An output that is a derivation is built, then the outputs of that one. What is valid is not built again.
+// An output that is a derivation is built, and then its outputs. A second call builds nothing.
 func TestDynamic(t *testing.T) {
 	y := newYielder(t)
 	inner := y.derive("inner", y.derive("low"))
