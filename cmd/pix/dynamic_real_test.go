@@ -171,6 +171,11 @@ func TestDynamicBuildsAsNix(t *testing.T) {
 	compare(impureConversation)
 	compare(substitutedConversation)
 	compareContents(t, nix, pix)
+	// The client of Nix 2.34 sends such a path in a form that its own daemon does not parse.
+	a := converse(t, pix, &pix.Client, worlds[1], `nix build --no-link --print-out-paths "$producer2^out^out^out"`)[0]
+	if !strings.HasSuffix(a.Stdout, "-hello\n") || a.Code != 0 {
+		t.Errorf("a path with three outputs: %+v", a)
+	}
 }
 
 // dynamicWorld instantiates the derivations of dynamicNix.
