@@ -109,6 +109,6 @@ func TestDerivationsPage(t *testing.T) {
 		"fixed":     fixed.String(),
 		"fixed-in":  table("inner text\t"+inner, "modulo hash\t"+fixedModulo),
 		"floating":  floating.String(),
-		"installed": table("<drv>^out\tone output", "<drv>^out,dev\ttwo outputs", "<drv>^*\tall outputs", "<drv>!out\tthe same in older versions, and in the worker protocol"),
+		"installed": table("<drv>^out\tone output", "<drv>^out,dev\ttwo outputs", "<drv>^*\tall outputs", "<drv>^out^dev\tthe output dev of a derivation that is the output out of another one", "<drv>!out\tthe same in older versions, and in the worker protocol"),
 	})
 }

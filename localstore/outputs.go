@@ -25,7 +25,8 @@ type outputReader struct {
 	outputs map[storepath.Path]map[string]storepath.Path // by derivation: the results so far
 	traced  bool                                         // the store has a build trace
 
-	depth, bytes int // of the derivations that are being resolved
+	resolving    map[storepath.Path]bool // derivations
+	depth, bytes int                     // of them
 }
 
 // A loaded derivation is a derivation with its path and size.
@@ -36,7 +37,7 @@ type loaded struct {
 }
 
 func (s *Store) newOutputReader() *outputReader {
-	o := &outputReader{own: drvReader{s: s}, outputs: make(map[storepath.Path]map[string]storepath.Path)}
+	o := &outputReader{own: drvReader{s: s}, outputs: make(map[storepath.Path]map[string]storepath.Path), resolving: make(map[storepath.Path]bool)}
 	o.drvReader = &o.own
 	return o
 }
@@ -175,12 +176,18 @@ func (o *outputReader) realisation(ctx context.Context, d *loaded, output string
 
 // resolved returns the path of the resolved derivation, in which inputs are replaced by their output paths. Nix from
 // 2.35 on stores realisations under this path. It is "" if the path of an input's output is not known.
+//
+// A derivation can use the outputs of a derivation that a builder made. Then derivations can need each other in a circle,
+// and the outputs are not known.
 func (o *outputReader) resolved(ctx context.Context, d *loaded) (storepath.Path, error) {
 	if d.InputDerivations.Len() == 0 {
 		return d.path, nil
 	}
-	o.depth, o.bytes = o.depth+1, o.bytes+d.size
-	defer func() { o.depth, o.bytes = o.depth-1, o.bytes-d.size }()
+	if o.resolving[d.path] {
+		return "", nil
+	}
+	o.resolving[d.path], o.depth, o.bytes = true, o.depth+1, o.bytes+d.size
+	defer func() { o.depth, o.bytes = o.depth-1, o.bytes-d.size; delete(o.resolving, d.path) }()
 	if o.depth > maxResolving || o.depth > 1 && o.bytes > maxResolvingBytes {
 		return "", fmt.Errorf("derivation '%s' cannot be resolved: its inputs are more than %d levels deep, or larger than %d bytes", d.path, maxResolving, maxResolvingBytes)
 	}

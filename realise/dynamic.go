@@ -74,19 +74,6 @@ func (c *call) startDynamic(built derivation.Built, waiter *goal) (*goal, error)
 	return g, nil
 }
 
-// requireDynamic returns an error if the settings do not allow dynamic derivations.
-func (c *call) requireDynamic(drv derivation.SingleDerivedPath) error {
-	built, ok := drv.(derivation.SingleBuilt)
-	if !ok {
-		return nil
-	}
-	settings, err := c.load()
-	if err != nil || settings.Require == nil {
-		return err
-	}
-	return settings.Require("dynamic-derivations", fmt.Sprintf("building output '%s' of '%s'", built.Output, built.Base().Base()))
-}
-
 // startDynamicInputs starts the goals of the dynamic paths that a derivation uses of an input.
 func (c *call) startDynamicInputs(g *goal, input storepath.Path, used derivation.InputOutputs) (goals []*goal, err error) {
 	if used.Dynamic.Len() == 0 {
@@ -209,9 +196,9 @@ func (c *call) validDerivation(single derivation.SingleBuilt) (storepath.Path, e
 // makeOutputs makes outputs of a derivation valid for a dynamic goal, by substituting or building, and returns the
 // result. A wanted goal that forwards the result builds in the mode of the call.
 func (c *call) makeOutputs(g *goal, built derivation.Built) (*store.BuildResult, error) {
-	waiter, mode := g, store.BuildNormal
-	if g.forwards && c.isWanted(g) {
-		waiter, mode = nil, c.mode
+	mode := store.BuildNormal
+	if g.forwards {
+		mode = c.modeOf(g)
 	}
 	build, err := c.plan([]derivation.DerivedPath{built}, false)
 	if err != nil {
@@ -235,7 +222,7 @@ func (c *call) makeOutputs(g *goal, built derivation.Built) (*store.BuildResult,
 			return &r.BuildResult, nil
 		}
 	}
-	return c.resultOf(g, c.start(built.Base(), waiter))
+	return c.resultOf(g, c.start(built.Base(), g))
 }
 
 // resultOf waits for a goal that a dynamic goal needs, and returns its result. Every goal ends soon after the call has

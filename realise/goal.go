@@ -46,9 +46,10 @@ func (c *call) start(drv storepath.Path, waiter *goal) *goal {
 
 // launch runs the work of a goal, unless it has started. Its caller holds the lock of the call.
 func (c *call) launch(g, waiter *goal, work func(*goal) (*store.BuildResult, error)) {
-	if waiter == nil {
+	if waiter == nil || waiter.forwards && waiter.wanted {
 		g.wanted = true
-	} else {
+	}
+	if waiter != nil {
 		c.breakCircle(g, waiter)
 		g.waiters = append(g.waiters, waiter)
 	}
@@ -183,6 +184,9 @@ func (c *call) runOnce(g *goal) (*store.BuildResult, error) {
 		return &store.BuildResult{Status: store.DependencyFailed, Message: fmt.Sprintf("failed to obtain derivation of '%s'", g.drv)}, nil
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := c.requireFeatures(d); err != nil {
 		return nil, err
 	}
 	if err := c.checkPure(g.drv, d); err != nil {

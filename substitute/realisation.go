@@ -22,7 +22,7 @@ func (c *call) findOutput(ctx context.Context, drv storepath.Path, output string
 	if err != nil {
 		return "", err
 	}
-	l := &locator{call: c, search: search, signed: signed, known: make(map[derivation.SingleBuilt]storepath.Path)}
+	l := &locator{call: c, search: search, signed: signed, known: make(map[derivation.SingleBuilt]storepath.Path), resolving: make(map[storepath.Path]bool)}
 	r, err := l.realisation(ctx, drv, output)
 	if err != nil || r == nil {
 		return "", err
@@ -42,7 +42,8 @@ type locator struct {
 	signed bool
 	known  map[derivation.SingleBuilt]storepath.Path // outputs of inputs; "" is unknown
 
-	depth, bytes int // of the derivations in memory
+	resolving    map[storepath.Path]bool // derivations
+	depth, bytes int                     // of them
 }
 
 // Resolving a derivation resolves its inputs first, with the whole chain in memory. Clients can add long
@@ -75,7 +76,7 @@ func (l *locator) realisation(ctx context.Context, drv storepath.Path, output st
 	}
 	r, err := l.search.realisation(ctx, id, l.signed)
 	if r == nil && err == nil && id.Path == "" {
-		if id.Path, err = l.resolved(ctx, d, len(text)); id.Path == "" || err != nil {
+		if id.Path, err = l.resolved(ctx, drv, d, len(text)); id.Path == "" || err != nil {
 			return nil, err
 		}
 		r, err = l.search.realisation(ctx, store.DrvOutput{Path: id.Path, Output: output}, l.signed)
@@ -87,10 +88,13 @@ func (l *locator) realisation(ctx context.Context, drv storepath.Path, output st
 }
 
 // resolved returns the path of a derivation with its inputs replaced by the paths of their outputs, or "" if
-// one of these is not known.
-func (l *locator) resolved(ctx context.Context, d *derivation.Derivation, size int) (storepath.Path, error) {
-	l.depth, l.bytes = l.depth+1, l.bytes+size
-	defer func() { l.depth, l.bytes = l.depth-1, l.bytes-size }()
+// one of these is not known. A derivation that a builder made can need itself, so that its outputs are not known.
+func (l *locator) resolved(ctx context.Context, drv storepath.Path, d *derivation.Derivation, size int) (storepath.Path, error) {
+	if l.resolving[drv] {
+		return "", nil
+	}
+	l.resolving[drv], l.depth, l.bytes = true, l.depth+1, l.bytes+size
+	defer func() { l.depth, l.bytes = l.depth-1, l.bytes-size; delete(l.resolving, drv) }()
 	if l.depth > maxResolving || l.depth > 1 && l.bytes > maxResolvingBytes {
 		return "", nil
 	}

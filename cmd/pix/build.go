@@ -160,6 +160,7 @@ func (a *app) printMissing(ctx context.Context, s store.Store, installables []de
 			WillBuild:      append([]storepath.Path{}, missing.WillBuild...),
 			WillSubstitute: append([]storepath.Path{}, missing.WillSubstitute...),
 			Unknown:        append([]storepath.Path{}, missing.Unknown...),
+			Dynamic:        derivedPathTexts(missing.Dynamic),
 			DownloadSize:   missing.DownloadSize, NARSize: missing.NARSize,
 		})
 	}
@@ -176,7 +177,19 @@ func (a *app) printMissing(ctx context.Context, s store.Store, installables []de
 			fmt.Fprintf(&b, "%s: %s\n", part.label, p)
 		}
 	}
+	for _, p := range missing.Dynamic {
+		fmt.Fprintf(&b, "known only after a build: %s\n", p)
+	}
 	return a.print(b.String())
+}
+
+// derivedPathTexts returns the texts of derived paths.
+func derivedPathTexts(paths []derivation.Built) []string {
+	texts := make([]string, len(paths))
+	for i, p := range paths {
+		texts[i] = p.String()
+	}
+	return texts
 }
 
 // A missingJSON is the output of build --dry-run --json.
@@ -184,6 +197,7 @@ type missingJSON struct {
 	WillBuild      []storepath.Path `json:"willBuild"`
 	WillSubstitute []storepath.Path `json:"willSubstitute"`
 	Unknown        []storepath.Path `json:"unknown"`      // can neither be built nor substituted
+	Dynamic        []string         `json:"dynamic"`      // outputs of derivations that are outputs themselves, whose needs are known only after a build
 	DownloadSize   uint64           `json:"downloadSize"` // in bytes, compressed; without paths of unknown size
 	NARSize        uint64           `json:"narSize"`      // the archives of the substituted paths, in bytes
 }

@@ -84,7 +84,8 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 		o := a.builderOptions(conf, r, c)
 		settings := &realise.Settings{
 			MaxJobs: jobs(r), KeepGoing: r.Bool("keep-going"), Realisations: hasFeature(r, "ca-derivations"),
-			Client: server.ClientOf(ctx).User(),
+			Client:  server.ClientOf(ctx).User(),
+			Require: requireFeature(r, c.open.serving),
 		}
 		err := r.Err()
 		if err != nil {
@@ -187,6 +188,25 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 // hasFeature reports whether the configuration has an experimental feature.
 func hasFeature(r *nixconf.Reader, name string) bool {
 	return slices.Contains(r.Words("experimental-features"), name)
+}
+
+// requireFeature returns a function that returns an error if the configuration lacks an experimental feature. A client of
+// a daemon gets the text of Nix. The command has no flag that enables a feature.
+func requireFeature(r *nixconf.Reader, serving servingMode) func(feature, reason string) error {
+	enabled := r.Words("experimental-features")
+	return func(feature, reason string) error {
+		if slices.Contains(enabled, feature) {
+			return nil
+		}
+		if reason != "" {
+			reason = " (" + reason + ")"
+		}
+		advice := "add '--extra-experimental-features " + feature + "'"
+		if serving == notServing {
+			advice = "add 'extra-experimental-features = " + feature + "' to nix.conf or NIX_CONFIG"
+		}
+		return fmt.Errorf("experimental Nix feature '%s' is disabled%s; %s to enable it", feature, reason, advice)
+	}
 }
 
 func sandboxMode(text string) builder.SandboxMode {
