@@ -223,12 +223,18 @@ func WithClosureBudget(ctx context.Context, b ClosureBudget) context.Context {
 	return context.WithValue(ctx, closureBudgetKey{}, b)
 }
 
+// ClosureBudgetOf returns the budget of a context, or nil.
+func ClosureBudgetOf(ctx context.Context) ClosureBudget {
+	b, _ := ctx.Value(closureBudgetKey{}).(ClosureBudget)
+	return b
+}
+
 // budgetStep is the smallest number of bytes that a walk acquires at a time.
 const budgetStep = 256 << 10
 
 // useBudgetOf makes the walk use the budget of a context.
 func (w *Walk) useBudgetOf(ctx context.Context) {
-	w.budget, _ = ctx.Value(closureBudgetKey{}).(ClosureBudget)
+	w.budget = ClosureBudgetOf(ctx)
 }
 
 // acquireMemory acquires the memory that the walk has counted.
