@@ -308,24 +308,3 @@ func TestRecursiveCollector(t *testing.T) {
 		t.Errorf("the output refers to %q", info.References)
 	}
 }
-
-// Without the feature in the options, such a derivation is an error.
-func TestRecursiveDisabled(t *testing.T) {
-	w := newWorld(t)
-	d := &derivation.Derivation{Name: "x", Dir: storepath.DefaultDir, Platform: "x86_64-linux", Builder: "/bin/sh"}
-	d.Env.Set("requiredSystemFeatures", "recursive-nix")
-	d.Env.Set("out", "")
-	d.Outputs.Set("out", derivation.DeferredOutput())
-	if err := d.FillOutputPaths(nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	path, err := store.AddText(t.Context(), w.local, "x.drv", d.String(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := builder.New(w.local, &builder.Options{System: "x86_64-linux", SystemFeatures: []string{"recursive-nix"}, Shell: "/bin/true"})
-	_, err = b.Build(t.Context(), &builder.Request{Path: path, Derivation: d})
-	if err == nil || !strings.Contains(err.Error(), "experimental Nix feature 'recursive-nix' is disabled") {
-		t.Errorf("got %v", err)
-	}
-}
