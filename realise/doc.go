@@ -25,17 +25,17 @@
 // registers its outputs for the wanted derivation, too. Dynamic derivations, which are outputs themselves,
 // are not supported.
 //
+// # Failures
+//
+// A failure stops the call: running builds are killed, and nothing else starts. With [Settings.KeepGoing] the call
+// continues with everything that does not depend on the failure. Failures have the texts of Nix 2.34.
+//
 // # Builders that use the store
 //
 // A builder with the feature recursive-nix queries its inputs, adds paths and builds, in a restricted store
 // (restricted.go) that [Settings.Serve] serves. Its builds are calls like others, with the settings of the call that
 // builds it (nested.go). A builder with the feature builder-rpc-v0 only adds paths and submits its outputs
 // (submitting.go).
-//
-// # Failures
-//
-// A failure stops the call: running builds are killed, and nothing else starts. With [Settings.KeepGoing] the call
-// continues with everything that does not depend on the failure. Failures have the texts of Nix 2.34.
 //
 // # Concurrency
 //

@@ -46,7 +46,7 @@ func (c *call) serveStore(req *builder.Request, settings *Settings) func(context
 	}
 }
 
-// callSettings returns the settings of a call. A call of a builder has the same settings as the call that builds it.
+// callSettings returns the settings of a call. A builder has those of the call that builds it.
 func (s *Store) callSettings(ctx context.Context) (*Settings, error) {
 	if s.outer != nil {
 		return s.outer.settings, nil
