@@ -72,7 +72,7 @@ func newRecursion(t *testing.T, way string, params ...string) *recursion {
 	opts := &pix.Options{Builds: &pix.Builds{MaxJobs: 1}}
 	o := &opts.Builds.Options
 	ways[way](o)
-	o.SystemFeatures = []string{"recursive-nix", "builder-rpc-v0", "ca-derivations"}
+	o.SystemFeatures = []string{"recursive-nix", "builder-rpc-v0", "ca-derivations", "uid-range"}
 	uri := root
 	if r.sandboxed {
 		o.SandboxPaths = []builder.SandboxPath{{Target: "/program", Source: testProgram(t), ReadOnly: true}}
@@ -224,6 +224,12 @@ func TestRecursive(t *testing.T) {
 	})
 }
 
+// A builder with a range of users, which has capabilities in its sandbox, can use the store too.
+func TestRecursiveRange(t *testing.T) {
+	r := newRecursion(t, "build user")
+	r.build(r.derivation("use", func(d *derivation.Derivation) { d.Env.Set("requiredSystemFeatures", "recursive-nix uid-range") }))
+}
+
 // A builder learns nothing of a path that is not an input, and its output cannot refer to it.
 func TestRecursiveSecret(t *testing.T) {
 	inEachWay(t, func(t *testing.T, r *recursion) {
@@ -243,6 +249,11 @@ func TestRecursiveRefused(t *testing.T) {
 func TestRecursiveConnections(t *testing.T) {
 	r := newRecursion(t, "open")
 	r.build(r.derivation("connections", nil))
+}
+
+// Connections can add the same paths at once, and each has them when its call returns.
+func TestRecursiveAdds(t *testing.T) {
+	inEachWay(t, func(t *testing.T, r *recursion) { r.build(r.derivation("adds", nil)) })
 }
 
 // Builders that builders ask for can ask for others, and one builder can ask for several at once.
