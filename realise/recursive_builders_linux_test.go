@@ -58,6 +58,7 @@ func derivationFor(function, name string, sources []storepath.Path, vars ...stri
 		d.Env.Set(name, os.Getenv(name))
 	}
 	d.Env.Set("test", function)
+	d.Env.Set("GORACE", "atexit_sleep_ms=0")
 	d.Env.Set("out", "")
 	for i := 0; i < len(vars); i += 2 {
 		d.Env.Set(vars[i], vars[i+1])
@@ -306,7 +307,7 @@ func leave(ctx context.Context) error {
 		return err
 	}
 	go func() { _, _ = build(ctx, c, derivationFor("sleep", "sleep", nil)) }()
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
 	return inner(ctx)
 }
 
@@ -350,7 +351,7 @@ func keepPath(ctx context.Context) error {
 	}
 	c.Close()
 	fmt.Println("added", path)
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
 	text, err := os.ReadFile(string(path))
 	if err != nil {
 		return err

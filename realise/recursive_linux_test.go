@@ -149,7 +149,7 @@ func (r *recursion) derivation(function string, change func(*derivation.Derivati
 	d.InputSources = derivation.SetOf(r.input)
 	for name, value := range map[string]string{
 		"test": function, "name": function, "system": d.Platform, "program": r.program, "requiredSystemFeatures": "recursive-nix",
-		"input": string(r.input), "secret": string(r.secret), "text": "text", "out": "",
+		"input": string(r.input), "secret": string(r.secret), "text": "text", "out": "", "GORACE": "atexit_sleep_ms=0",
 	} {
 		d.Env.Set(name, value)
 	}
@@ -280,7 +280,7 @@ func TestRecursiveEnd(t *testing.T) {
 // The end of a call ends the builds that its builders have asked for.
 func TestRecursiveCancel(t *testing.T) {
 	inEachWay(t, func(t *testing.T, r *recursion) {
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("enough"))
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 500*time.Millisecond, errors.New("enough"))
 		defer cancel()
 		start := time.Now()
 		drv := r.derivation("leave", func(d *derivation.Derivation) { d.Env.Set("test", "sleep") })
