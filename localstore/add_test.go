@@ -12,10 +12,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"pix/internal/flock"
 	"pix/localstore/internal/objects"
+	"pix/nar"
 	"pix/nixhash"
 	"pix/signature"
 	"pix/store"
@@ -380,5 +382,46 @@ func TestAddMissingObject(t *testing.T) {
 	}
 	if after, err := s.QueryPathInfo(t.Context(), path); err != nil || !reflect.DeepEqual(after, before) {
 		t.Errorf("%+v, %v, want %+v", after, err, before)
+	}
+}
+
+// AddScanned finds the references in the contents, among the candidates, and computes the path from them.
+func TestAddScanned(t *testing.T) {
+	s := open(t, Options{Root: t.TempDir()})
+	candidates := make([]storepath.Path, 3)
+	for i := range candidates {
+		var err error
+		if candidates[i], err = s.AddTextToStore(t.Context(), fmt.Sprint("input", i), fmt.Sprint(i), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, size := range []int{0, smallContents} {
+		text := strings.Repeat("x", size) + string(candidates[1])
+		want, err := s.AddToStore(t.Context(), "x", storepath.Text, nixhash.SHA256, candidates[1:2], strings.NewReader(text), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.AddScanned(t.Context(), "x", storepath.Text, nixhash.SHA256, candidates, strings.NewReader(text))
+		if err != nil || got.Path != want.Path || !slices.Equal(got.References, candidates[1:2]) {
+			t.Errorf("got %+v, %v, not %+v", got, err, want)
+		}
+	}
+	archive := func() *bytes.Buffer {
+		var b bytes.Buffer
+		if err := nar.DumpFS(t.Context(), &b, fstest.MapFS{"file": {Data: []byte(candidates[2]), Mode: 0o644}}, "file", nil); err != nil {
+			t.Fatal(err)
+		}
+		return &b
+	}
+	want, err := s.AddToStore(t.Context(), "x", storepath.NAR, nixhash.SHA256, candidates[2:], archive(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.AddScanned(t.Context(), "x", storepath.NAR, nixhash.SHA256, candidates, archive())
+	if err != nil || got.Path != want.Path {
+		t.Errorf("got %+v, %v, not %+v", got, err, want)
+	}
+	if _, err := s.AddScanned(t.Context(), "x", storepath.Flat, nixhash.SHA256, candidates, strings.NewReader(string(candidates[0]))); err == nil {
+		t.Error("a flat file with a reference was added")
 	}
 }

@@ -35,6 +35,13 @@
 // A failure stops the call: running builds are killed, and nothing else starts. With [Settings.KeepGoing] the call
 // continues with everything that does not depend on the failure. Failures have the texts of Nix 2.34.
 //
+// # Builders that use the store
+//
+// A builder with the feature recursive-nix queries its inputs, adds paths and builds, in a restricted store
+// (restricted.go) that [Settings.Serve] serves. Its builds are calls like others, with the settings of the call that
+// builds it (nested.go). A builder with the feature builder-rpc-v0 only adds paths and submits its outputs
+// (submitting.go).
+//
 // # Concurrency
 //
 // All calls of a store share its build slots ([Slots]). A call takes at most max-jobs of them, so a client with many

@@ -34,6 +34,7 @@ var builders = map[string]func(context.Context) error{
 	"same":        sameOutput,
 	"keep":        keepPath,
 	"refused":     refused,
+	"adds":        adds,
 }
 
 // inner is a builder that does not use the store. It prints the text of its variable text to its output.
@@ -57,6 +58,7 @@ func derivationFor(function, name string, sources []storepath.Path, vars ...stri
 		d.Env.Set(name, os.Getenv(name))
 	}
 	d.Env.Set("test", function)
+	d.Env.Set("GORACE", "atexit_sleep_ms=0")
 	d.Env.Set("out", "")
 	for i := 0; i < len(vars); i += 2 {
 		d.Env.Set(vars[i], vars[i+1])
@@ -305,7 +307,7 @@ func leave(ctx context.Context) error {
 		return err
 	}
 	go func() { _, _ = build(ctx, c, derivationFor("sleep", "sleep", nil)) }()
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
 	return inner(ctx)
 }
 
@@ -349,7 +351,7 @@ func keepPath(ctx context.Context) error {
 	}
 	c.Close()
 	fmt.Println("added", path)
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
 	text, err := os.ReadFile(string(path))
 	if err != nil {
 		return err
@@ -408,6 +410,32 @@ func refused(ctx context.Context) error {
 	}
 	if roots, err := store.Roots(ctx, c); err != nil || len(roots) > 0 {
 		return fmt.Errorf("the roots are %v, %v", roots, err)
+	}
+	return inner(ctx)
+}
+
+// adds adds the same paths on several connections at once.
+func adds(ctx context.Context) error {
+	errs := make(chan error)
+	for range 4 {
+		go func() {
+			c, err := dial(ctx)
+			if err == nil {
+				defer c.Close()
+			}
+			for i := 0; i < 100 && err == nil; i++ {
+				var path storepath.Path
+				if path, err = c.AddTextToStore(ctx, "added", strconv.Itoa(i), nil); err == nil {
+					_, err = os.ReadFile(string(path))
+				}
+			}
+			errs <- err
+		}()
+	}
+	for range 4 {
+		if err := <-errs; err != nil {
+			return err
+		}
 	}
 	return inner(ctx)
 }

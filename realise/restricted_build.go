@@ -20,11 +20,12 @@ var (
 )
 
 // link returns the context of an operation: with the values of the call that builds the builder, so that a builder
-// changes neither settings nor substituters, and with the end of the operation itself.
+// changes neither settings nor substituters, but with the end and the memory budget of the operation itself. The other
+// budget gets nothing back before the call has ended.
 func (r *restricted) link(ctx context.Context) (linked context.Context, end func()) {
 	linked, cancel := context.WithCancelCause(r.ctx)
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	return linked, func() {
+	return store.WithClosureBudget(linked, store.ClosureBudgetOf(ctx)), func() {
 		stop()
 		cancel(nil)
 	}

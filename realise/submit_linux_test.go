@@ -20,8 +20,8 @@ import (
 
 func init() { builders["submit"] = submit }
 
-// submit adds two objects, of which the second mentions the first and the input, and submits them as outputs. The
-// variable wrong says what it does wrong.
+// submit adds two objects and submits them as outputs. The second mentions the first and the input. The variable wrong
+// names a mistake that it makes.
 func submit(ctx context.Context) error {
 	c, err := daemon.Dial(ctx, strings.TrimPrefix(os.Getenv("NIX_REMOTE"), "unix://"), &daemon.Options{StoreDir: dir(), Features: protocol.BuildFeatures})
 	if err != nil {

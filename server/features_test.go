@@ -101,14 +101,14 @@ func TestOfferedFeatures(t *testing.T) {
 		opts  server.Options
 		want  protocol.Features
 	}{
-		"as usual":                         {r, server.Options{}, protocol.AllFeatures},
-		"everything":                       {r, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures | protocol.BuildFeatures},
-		"only those of builds":             {r, server.Options{NoFeatures: true, BuildFeatures: protocol.BuildFeatures}, protocol.BuildFeatures},
-		"others are no features of builds": {r, server.Options{NoFeatures: true, BuildFeatures: protocol.AllFeatures}, 0},
-		"a store that has none":            {s, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures | protocol.NoSetOptions},
-		"a store that scans":               {scannerOnly{s, r}, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures&^protocol.ActiveBuilds | protocol.NoSetOptions | protocol.Scanning},
-		"a store that is submitted to":     {submitterOnly{s, r}, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures&^protocol.ActiveBuilds | protocol.NoSetOptions | protocol.OutputSubmission},
-		"an old protocol":                  {r, server.Options{BuildFeatures: protocol.BuildFeatures, Version: protocol.MakeVersion(37)}, 0},
+		"as usual":                     {r, server.Options{}, protocol.AllFeatures},
+		"everything":                   {r, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures | protocol.BuildFeatures},
+		"only those of builds":         {r, server.Options{NoFeatures: true, BuildFeatures: protocol.BuildFeatures}, protocol.BuildFeatures},
+		"one of the others":            {r, server.Options{NoFeatures: true, BuildFeatures: protocol.AllFeatures}, protocol.RealisationWithPath},
+		"a store that has none":        {s, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures | protocol.NoSetOptions},
+		"a store that scans":           {scannerOnly{s, r}, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures | protocol.NoSetOptions | protocol.Scanning},
+		"a store that is submitted to": {submitterOnly{s, r}, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures | protocol.NoSetOptions | protocol.OutputSubmission},
+		"an old protocol":              {r, server.Options{BuildFeatures: protocol.BuildFeatures, Version: protocol.MakeVersion(37)}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := dialFeatures(t, c.store, &c.opts).params.Features; got != c.want {

@@ -47,11 +47,10 @@ type Options struct {
 	NoFeatures bool
 
 	// BuildFeatures are features of [protocol.BuildFeatures] that the server offers in
-	// addition, to a client that is a running build. With NoFeatures, [protocol.RealisationWithPath] may be among
-	// them. [protocol.Scanning] needs a
-	// [store.ScanningAdder], and [protocol.OutputSubmission] a [store.OutputSubmitter]. If the
-	// store is not one, the server does not offer the feature. With [protocol.NoSetOptions] the
-	// client has no settings.
+	// addition, to a client that is a running build. With NoFeatures, they can also include
+	// [protocol.RealisationWithPath]. [protocol.Scanning] needs a [store.ScanningAdder], and
+	// [protocol.OutputSubmission] a [store.OutputSubmitter]. If the store is not one, the server
+	// does not offer the feature. With [protocol.NoSetOptions] the client has no settings.
 	BuildFeatures protocol.Features
 
 	// NixVersion is the version that the handshake reports to clients. It should begin with a

@@ -49,7 +49,14 @@ func keep() int {
 	if err == nil {
 		go serveMounts(mounts, root)
 	}
-	return reapSetUp(err, syscall.CLONE_NEWNS|innerNamespaces(network))
+	// This process holds the other end until it ends.
+	life, own, pipeErr := os.Pipe()
+	if err == nil {
+		err = pipeErr
+	}
+	code := reapSetUp(err, syscall.CLONE_NEWNS|innerNamespaces(network), life)
+	runtime.KeepAlive(own)
+	return code
 }
 
 // shareDirectory mounts the root directory and, shared, the directory for mounts.

@@ -142,6 +142,17 @@ func bothKinds(t *testing.T, f func(t *testing.T, req *Request, sandboxed bool),
 	})
 }
 
+// allKinds runs a test also for processes with a keeper.
+func allKinds(t *testing.T, f func(t *testing.T, req *Request, sandboxed bool), args ...string) {
+	bothKinds(t, f, args...)
+	t.Run("kept", func(t *testing.T) {
+		forUsers(t, func(t *testing.T, req *Request) {
+			req.Live = NewLive("/store")
+			f(t, req, true)
+		}, args...)
+	})
+}
+
 func TestExit(t *testing.T) {
 	bothKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
 		if result, log := run(t, req); result.ExitCode != 7 || result.Signal != 0 || log != "" {
@@ -170,7 +181,7 @@ func TestExit(t *testing.T) {
 func TestBackground(t *testing.T) {
 	for _, command := range []string{"background", "daemon", "forks"} {
 		t.Run(command, func(t *testing.T) {
-			bothKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
+			allKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
 				r := newRunner(t)
 				start := time.Now()
 				result, err := r.Run(t.Context(), req, io.Discard)
@@ -212,7 +223,7 @@ func (n *notifier) Write(p []byte) (int, error) {
 }
 
 func TestCancel(t *testing.T) {
-	bothKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
+	allKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
 		r := newRunner(t)
 		cause := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -277,6 +288,9 @@ func separate(t *testing.T, req *Request) *Request {
 	if own.Root == "" {
 		return &own
 	}
+	if req.Live != nil {
+		own.Live = NewLive("/store")
+	}
 	own.Root = filepath.Join(filepath.Dir(req.Root), strconv.FormatUint(rand.Uint64(), 36))
 	for _, dir := range []string{"", "/tmp", "/etc", "/store"} {
 		if err := os.Mkdir(own.Root+dir, 0o755); err != nil {
@@ -302,7 +316,7 @@ func runMany(t *testing.T, n, parallel int, f func(i int)) {
 
 // A set-up process, or a supervisor, that is killed at any point fails its processes, and leaves nothing behind.
 func TestKillDuringSetUp(t *testing.T) {
-	bothKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
+	allKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
 		r := newRunner(t)
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
@@ -353,7 +367,7 @@ func TestKillDuringSetUp(t *testing.T) {
 
 // A process dies with its supervisor, also after it has become another user.
 func TestSupervisorDies(t *testing.T) {
-	bothKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
+	allKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
 		r := newRunner(t)
 		n := newNotifier()
 		go func() {

@@ -92,6 +92,14 @@ func TestLiveMountFails(t *testing.T) {
 		if err := req.Live.Mount(t.Context(), dir+"/missing", "/store/missing"); err == nil || errors.Is(err, ErrEnded) {
 			t.Errorf("mounting a missing file: %v", err)
 		}
+		if err := os.Symlink("/tmp", req.Root+"/store/away"); err != nil {
+			t.Error(err)
+		}
+		for _, target := range []string{"/store/away", "/store/away/file"} {
+			if err := req.Live.Mount(t.Context(), dir+"/plain", target); err == nil || errors.Is(err, ErrEnded) {
+				t.Errorf("mounting through a symlink of the process: %v", err)
+			}
+		}
 		if err := req.Live.Mount(t.Context(), dir+"/plain", "/store/probe/below"); err == nil || errors.Is(err, ErrEnded) {
 			t.Errorf("mounting below a file: %v", err)
 		}

@@ -29,6 +29,7 @@ const (
 	executableFD = 4 // the executable that runs builtins
 	syncFD       = 5 // of a builtin: to its set-up process
 	mountsFD     = 5 // of a keeper: to the caller of Run, for mounts
+	lifeFD       = 5 // of a set-up process with a keeper: hangs up when the keeper ends
 )
 
 // A launch asks the supervisor to start a process in a role.

@@ -19,11 +19,12 @@ import (
 // forever.
 func reap() int {
 	runtime.LockOSThread() // the thread that forks: see supervise
-	return reapSetUp(nil, 0)
+	return reapSetUp(nil, 0, nil)
 }
 
-// reapSetUp starts a set-up process with new namespaces and reaps it, or reports an error that has happened before.
-func reapSetUp(before error, namespaces uintptr) int {
+// reapSetUp starts a set-up process with new namespaces and a life line, or nil, and reaps it. Or it reports an error
+// that has happened before.
+func reapSetUp(before error, namespaces uintptr, life *os.File) int {
 	syscall.CloseOnExec(socketFD)
 	syscall.CloseOnExec(executableFD)
 	socket := os.NewFile(socketFD, "socket")
@@ -34,9 +35,13 @@ func reapSetUp(before error, namespaces uintptr) int {
 	}
 	var child *os.Process
 	if err == nil {
+		files := []*os.File{null, os.Stdout, os.Stderr, socket, os.NewFile(executableFD, "executable")}
+		if life != nil {
+			files = append(files, life)
+		}
 		child, err = os.StartProcess("/proc/self/exe", []string{roleSetup}, &os.ProcAttr{
 			Env:   []string{},
-			Files: []*os.File{null, os.Stdout, os.Stderr, socket, os.NewFile(executableFD, "executable")},
+			Files: files,
 			Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: namespaces},
 		})
 	}
@@ -89,6 +94,17 @@ func waitFor(child *os.Process) *event {
 		return failure("waiting for a process", err)
 	}
 	return ended(state)
+}
+
+// hasHungUp reports whether the other end of a pipe is closed.
+func hasHungUp(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd)}}
+	for {
+		n, err := unix.Poll(fds, 0)
+		if err != unix.EINTR {
+			return err != nil || n > 0
+		}
+	}
 }
 
 // awaitHangup waits until the other side of a socket has been shut down.

@@ -114,12 +114,13 @@ func (s *setup) steps() []step {
 }
 
 // setDeathSignal sets the death signal again: becoming another user cleared it. The parent may have died in between.
-// Without namespaces, the process then has another parent. With them, the caller sees the end of the supervisor.
+// Without namespaces, the process then has another parent. With them, the caller sees the end of the supervisor, and this
+// process the end of a keeper.
 func (s *setup) setDeathSignal() error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return err
 	}
-	if unix.Getppid() != s.parent {
+	if unix.Getppid() != s.parent || s.req.shared != "" && hasHungUp(lifeFD) {
 		return errors.New("the parent has ended")
 	}
 	return nil
@@ -295,6 +296,9 @@ func (s *setup) execute() int {
 	}
 	syscall.CloseOnExec(socketFD)
 	syscall.CloseOnExec(executableFD)
+	if s.req.shared != "" {
+		syscall.CloseOnExec(lifeFD)
+	}
 	err := resetSignals()
 	if err == nil {
 		err = syscall.Exec(s.req.Program, s.req.Args, s.req.Env)
