@@ -199,4 +199,4 @@ func (b *remoteBuild) withoutInputs() *derivation.Derivation {
 	return d
 }
 
-var _ capable = (*builder.Builder)(nil)
+var _ rejecter = (*builder.Builder)(nil)

@@ -105,8 +105,11 @@ func (n *network) store() *realise.Store {
 // A capableExecutor builds everything whose name does not begin with "far".
 type capableExecutor struct{ executor }
 
-func (e *capableExecutor) CanBuild(req *builder.Request) bool {
-	return !strings.HasPrefix(req.Path.Name(), "far")
+func (e *capableExecutor) Rejection(req *builder.Request) (string, error) {
+	if strings.HasPrefix(req.Path.Name(), "far") {
+		return "\nReason: it is far", nil
+	}
+	return "", nil
 }
 
 func (f *fakeMachine) Close() error { return nil }
@@ -377,7 +380,10 @@ func TestStallingMachine(t *testing.T) {
 			}
 		},
 		"copying": func(f *fakeMachine) {
-			f.nar = func(ctx context.Context, _ []byte) (io.ReadCloser, error) { <-ctx.Done(); return nil, context.Cause(ctx) }
+			f.nar = func(ctx context.Context, _ []byte) (io.ReadCloser, error) {
+				<-ctx.Done()
+				return nil, context.Cause(ctx)
+			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
