@@ -28,6 +28,12 @@
 // registers its outputs for the wanted derivation, too. Dynamic derivations, which are outputs themselves,
 // are not supported.
 //
+// # Other machines
+//
+// With [Settings.Remote], a derivation is built on another machine if one is suitable and free. Its inputs are copied there, and its outputs
+// back. The outputs of a machine are checked (remoteoutputs.go), and registered without signatures of this
+// machine.
+//
 // # Failures
 //
 // A failure stops the call: running builds are killed, and nothing else starts. With [Settings.KeepGoing] the call
@@ -41,5 +47,5 @@
 //
 // [Settings.AfterBuild] runs after each build, outside its slot, so a slow hook delays only what needs the outputs.
 //
-// Sources: src/libstore/build/worker.cc, derivation-goal.cc and derivation-building-goal.cc in Nix 2.34.8.
+// Sources: src/nix/build-remote/build-remote.cc, src/libstore/build/worker.cc, derivation-goal.cc and derivation-building-goal.cc in Nix 2.34.8.
 package realise

@@ -11,13 +11,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"pix/activity"
 	"pix/builder"
 	"pix/derivation"
-	"pix/nar"
 	"pix/nixconf"
 	"pix/nixhash"
 	"pix/realise"
@@ -251,18 +249,11 @@ func TestUnreachableMachines(t *testing.T) {
 
 // No lie of a machine about the outputs makes a path valid.
 func TestLyingMachine(t *testing.T) {
-	archive := func(text string) []byte {
-		var b bytes.Buffer
-		if err := nar.DumpFS(t.Context(), &b, fstest.MapFS{"file": {Data: []byte(text), Mode: 0o644}}, "file", nil); err != nil {
-			t.Fatal(err)
-		}
-		return b.Bytes()
-	}
 	foreign := storepath.Path("/nix/store/qzjhl0wfw62vnkl788ayqc1sjxngwacp-foreign")
 	for name, lie := range map[string]func(f *fakeMachine){
 		"other contents": func(f *fakeMachine) {
 			f.nar = func(context.Context, []byte) (io.ReadCloser, error) {
-				return io.NopCloser(bytes.NewReader(archive("lie"))), nil
+				return io.NopCloser(bytes.NewReader(dumpFile(t, "lie"))), nil
 			}
 		},
 		"a short archive": func(f *fakeMachine) {
