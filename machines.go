@@ -28,13 +28,18 @@ func (o *Options) openMachine(ctx context.Context, m *nixconf.Machine) (store.St
 	}
 	d.Settings, d.MaxConns = nil, int(min(m.MaxJobs, maxMachineConns))
 	others.Daemon = &d
+	if o.Builds != nil { // the build ends on the machine
+		b := *o.Builds
+		b.Remote, b.MaxJobs = nil, int(m.MaxJobs)
+		others.Builds = &b
+	}
 	if settings := o.BuildSettings; settings != nil {
 		others.BuildSettings = func(ctx context.Context, s store.Store) (*realise.Settings, error) {
 			own, err := settings(ctx, s)
 			if err != nil {
 				return nil, err
 			}
-			own.Remote, own.AfterBuild, own.MaxJobs = nil, nil, int(m.MaxJobs) // it is the machine on which a build ends
+			own.Remote, own.AfterBuild, own.MaxJobs = nil, nil, int(m.MaxJobs)
 			return own, nil
 		}
 		others.MaxJobs = int(m.MaxJobs)

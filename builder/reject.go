@@ -12,7 +12,15 @@ import (
 
 // reject returns a failure if this machine cannot build the derivation.
 func (b *build) reject() error {
-	var reasons string
+	reasons := b.rejection()
+	if reasons == "" {
+		return nil
+	}
+	return &Failure{Status: store.InputRejected, Message: fmt.Sprintf("Cannot build '%s'.%s", b.req.Path, reasons)}
+}
+
+// rejection returns why this machine cannot build the derivation, in lines of a message, or "".
+func (b *build) rejection() (reasons string) {
 	if system := b.opts.system(); b.drv.Platform != system && !slices.Contains(b.opts.ExtraPlatforms, b.drv.Platform) && !b.isBuiltin() {
 		reasons += fmt.Sprintf("\nReason: platform mismatch\nRequired system: '%s'\nCurrent system: '%s'", b.drv.Platform, system)
 	}
@@ -22,10 +30,7 @@ func (b *build) reject() error {
 		reasons += fmt.Sprintf("\nReason: missing system features\nRequired features: {%s}\nAvailable features: {%s}",
 			strings.Join(required, ", "), strings.Join(available, ", "))
 	}
-	if reasons == "" {
-		return nil
-	}
-	return &Failure{Status: store.InputRejected, Message: fmt.Sprintf("Cannot build '%s'.%s", b.req.Path, reasons)}
+	return reasons
 }
 
 // checkShell returns a failure if the builder is /bin/sh and the sandbox has none. Its message says what to install.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ import (
 
 // SSH is the [Transport] to a daemon on another machine. Like Nix, it runs OpenSSH, so that the
 // user's configuration, agents and jump hosts work. On the other machine it runs "nix-daemon
-// --stdio".
+// --stdio". For the host "localhost", without a user and a port, it runs that without ssh.
 type SSH struct {
 	User string // "" means the default of ssh
 	Host string
@@ -65,6 +66,9 @@ func (s *SSH) Dial(ctx context.Context) (net.Conn, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
+	if s.isThisMachine() {
+		return Command{Args: s.remoteCommand()}.start("", func() {})
+	}
 	args, cleanUp, err := s.args()
 	if err != nil {
 		return nil, err
@@ -110,15 +114,25 @@ func (s *SSH) args() (args []string, cleanUp func(), err error) {
 		args = append(args, "-p"+strconv.Itoa(s.Port))
 	}
 	args = append(args, "-oPermitLocalCommand=yes", "-oLocalCommand=echo started", "--")
-	if len(s.RemoteProgram) == 0 {
-		args = append(args, "nix-daemon")
+	return append(args, s.remoteCommand()...), cleanUp, nil
+}
+
+// remoteCommand returns the command line on the other machine.
+func (s *SSH) remoteCommand() []string {
+	args := []string{"nix-daemon"}
+	if len(s.RemoteProgram) > 0 {
+		args = slices.Clone(s.RemoteProgram)
 	}
-	args = append(append(args, s.RemoteProgram...), "--stdio")
+	args = append(args, "--stdio")
 	if s.RemoteStore != "" {
 		args = append(args, "--store", s.RemoteStore)
 	}
-	return args, cleanUp, nil
+	return args
 }
+
+// isThisMachine reports whether the remote program is run without ssh: as in Nix, for "localhost" without a user and a
+// port.
+func (s *SSH) isThisMachine() bool { return s.target() == "localhost" && s.Port == 0 }
 
 // knownHosts creates a file with the host's key and returns the option for it.
 func (s *SSH) knownHosts() (option string, cleanUp func(), err error) {

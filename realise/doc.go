@@ -30,6 +30,12 @@
 // A derivation can be an output itself: a dynamic derivation. No plan knows what it needs. The call first makes that
 // output valid, and then plans its outputs and makes them valid, as if they had been wanted from the start.
 //
+// # Other machines
+//
+// With [Settings.Remote], a derivation is built on another machine if one is suitable and free. Its inputs are copied there, and its outputs
+// back. The outputs of a machine are checked (remoteoutputs.go), and registered without signatures of this
+// machine.
+//
 // # Failures
 //
 // A failure stops the call: running builds are killed, and nothing else starts. With [Settings.KeepGoing] the call
@@ -54,5 +60,5 @@
 //
 // [Settings.AfterBuild] runs after each build, outside its slot, so a slow hook delays only what needs the outputs.
 //
-// Sources: src/libstore/build/worker.cc, derivation-goal.cc and derivation-building-goal.cc in Nix 2.34.8.
+// Sources: src/nix/build-remote/build-remote.cc, src/libstore/build/worker.cc, derivation-goal.cc and derivation-building-goal.cc in Nix 2.34.8.
 package realise

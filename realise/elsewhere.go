@@ -49,9 +49,17 @@ type elsewhere struct {
 	here     bool     // this machine can build it too
 }
 
-// A capable executor knows what it can build.
-type capable interface {
-	CanBuild(req *builder.Request) bool
+// A rejecter is an executor that says beforehand why it cannot build a derivation: see [builder.Builder.Rejection].
+type rejecter interface {
+	Rejection(req *builder.Request) (string, error)
+}
+
+// rejection returns why the executor cannot build a derivation, or "".
+func (s *Settings) rejection(req *builder.Request) (string, error) {
+	if executor, ok := s.Executor.(rejecter); ok {
+		return executor.Rejection(req)
+	}
+	return "", nil
 }
 
 // elsewhere returns nil if a derivation is built on this machine: because there are no other machines, because it prefers that,
@@ -73,8 +81,12 @@ func (c *call) elsewhere(req *builder.Request) (*elsewhere, error) {
 	if kind == derivation.Floating || kind == derivation.Deferred || kind == derivation.Impure {
 		e.features = append(slices.Clone(e.features), "ca-derivations")
 	}
-	if executor, ok := settings.Executor.(capable); ok && settings.MaxJobs > 0 {
-		e.here = executor.CanBuild(req)
+	if settings.MaxJobs > 0 {
+		rejection, err := settings.rejection(req)
+		if err != nil {
+			return nil, err
+		}
+		e.here = rejection == ""
 	}
 	if e.here && options.PreferLocalBuild {
 		return nil, nil

@@ -398,7 +398,7 @@ func (c *call) executeHere(req *builder.Request) (*store.BuildResult, error) {
 	if err != nil || settings.MaxJobs < 1 {
 		c.turns.settle()
 		if err == nil {
-			return localBuildsDisabled(req), nil
+			return localBuildsDisabled(req, settings)
 		}
 		return nil, err
 	}
@@ -544,7 +544,8 @@ func dependencyFailed(drv storepath.Path, d *derivation.Derivation, n int) *stor
 	return cannotBuild(store.DependencyFailed, drv, d, fmt.Sprintf("%d %s failed.", n, word), true)
 }
 
-func localBuildsDisabled(req *builder.Request) *store.BuildResult {
+func localBuildsDisabled(req *builder.Request, settings *Settings) (*store.BuildResult, error) {
+	rejection, err := settings.rejection(req)
 	return cannotBuild(store.InputRejected, req.Path, req.Derivation, "local builds are disabled (max-jobs = 0)\n"+
-		"Hint: set 'max-jobs' to a non-zero value to enable local builds, or configure remote builders via 'builders'", false)
+		"Hint: set 'max-jobs' to a non-zero value to enable local builds, or configure remote builders via 'builders'"+rejection, false), err
 }

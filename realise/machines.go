@@ -165,12 +165,14 @@ func (p *machines) close() (err error) {
 	p.closed = true
 	known := p.known
 	p.known = nil
-	p.mu.Unlock()
 	for _, m := range known {
-		m.sem <- struct{}{}
 		if m.idle != nil {
 			m.idle.Stop()
 		}
+	}
+	p.mu.Unlock()
+	for _, m := range known {
+		m.sem <- struct{}{}
 		if m.store != nil {
 			err = errors.Join(err, m.store.Close())
 			m.store = nil

@@ -116,16 +116,21 @@ func (e *executor) Build(ctx context.Context, req *builder.Request) (*store.Buil
 	return result, nil
 }
 
-// addObject adds a file under a path.
-func addObject(t *testing.T, s store.Store, path storepath.Path, text string) {
+// dumpFile returns the archive of a file.
+func dumpFile(t *testing.T, text string) []byte {
 	var archive bytes.Buffer
 	if err := nar.DumpFS(t.Context(), &archive, fstest.MapFS{"file": {Data: []byte(text), Mode: 0o644}}, "file", nil); err != nil {
 		t.Error(err)
-		return
 	}
+	return archive.Bytes()
+}
+
+// addObject adds a file under a path.
+func addObject(t *testing.T, s store.Store, path storepath.Path, text string) {
+	archive := dumpFile(t, text)
 	adder, _ := store.As[store.NARAdder](s)
-	info := &store.PathInfo{Path: path, NARHash: nixhash.Sum(nixhash.SHA256, archive.Bytes()), NARSize: uint64(archive.Len())}
-	if err := adder.AddToStoreNAR(t.Context(), info, &archive, &store.AddOptions{NoSignatures: true}); err != nil {
+	info := &store.PathInfo{Path: path, NARHash: nixhash.Sum(nixhash.SHA256, archive), NARSize: uint64(len(archive))}
+	if err := adder.AddToStoreNAR(t.Context(), info, bytes.NewReader(archive), &store.AddOptions{NoSignatures: true}); err != nil {
 		t.Error(err)
 	}
 }

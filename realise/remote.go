@@ -37,7 +37,7 @@ func (c *call) buildOn(slot *machineSlot, e *elsewhere) (result *store.BuildResu
 	}
 	file, err := c.createLog(e)
 	if err != nil {
-		return nil, err
+		return cannotBuild(store.MiscFailure, e.req.Path, e.req.Derivation, fmt.Sprintf("creating its log: %v", err), false), nil
 	}
 	defer file.Close()
 	ctx, log := newRemoteLog(c.ctx, e, file)
@@ -199,4 +199,4 @@ func (b *remoteBuild) withoutInputs() *derivation.Derivation {
 	return d
 }
 
-var _ capable = (*builder.Builder)(nil)
+var _ rejecter = (*builder.Builder)(nil)

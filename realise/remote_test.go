@@ -11,13 +11,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"pix/activity"
 	"pix/builder"
 	"pix/derivation"
-	"pix/nar"
 	"pix/nixconf"
 	"pix/nixhash"
 	"pix/realise"
@@ -105,8 +103,11 @@ func (n *network) store() *realise.Store {
 // A capableExecutor builds everything whose name does not begin with "far".
 type capableExecutor struct{ executor }
 
-func (e *capableExecutor) CanBuild(req *builder.Request) bool {
-	return !strings.HasPrefix(req.Path.Name(), "far")
+func (e *capableExecutor) Rejection(req *builder.Request) (string, error) {
+	if strings.HasPrefix(req.Path.Name(), "far") {
+		return "\nReason: it is far", nil
+	}
+	return "", nil
 }
 
 func (f *fakeMachine) Close() error { return nil }
@@ -248,18 +249,11 @@ func TestUnreachableMachines(t *testing.T) {
 
 // No lie of a machine about the outputs makes a path valid.
 func TestLyingMachine(t *testing.T) {
-	archive := func(text string) []byte {
-		var b bytes.Buffer
-		if err := nar.DumpFS(t.Context(), &b, fstest.MapFS{"file": {Data: []byte(text), Mode: 0o644}}, "file", nil); err != nil {
-			t.Fatal(err)
-		}
-		return b.Bytes()
-	}
 	foreign := storepath.Path("/nix/store/qzjhl0wfw62vnkl788ayqc1sjxngwacp-foreign")
 	for name, lie := range map[string]func(f *fakeMachine){
 		"other contents": func(f *fakeMachine) {
 			f.nar = func(context.Context, []byte) (io.ReadCloser, error) {
-				return io.NopCloser(bytes.NewReader(archive("lie"))), nil
+				return io.NopCloser(bytes.NewReader(dumpFile(t, "lie"))), nil
 			}
 		},
 		"a short archive": func(f *fakeMachine) {

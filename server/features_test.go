@@ -106,8 +106,8 @@ func TestOfferedFeatures(t *testing.T) {
 		"only those of builds":         {r, server.Options{NoFeatures: true, BuildFeatures: protocol.BuildFeatures}, protocol.BuildFeatures},
 		"one of the others":            {r, server.Options{NoFeatures: true, BuildFeatures: protocol.AllFeatures}, protocol.RealisationWithPath},
 		"a store that has none":        {s, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures | protocol.NoSetOptions},
-		"a store that scans":           {scannerOnly{s, r}, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures | protocol.NoSetOptions | protocol.Scanning},
-		"a store that is submitted to": {submitterOnly{s, r}, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures | protocol.NoSetOptions | protocol.OutputSubmission},
+		"a store that scans":           {scannerOnly{s, r}, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures&^protocol.ActiveBuilds | protocol.NoSetOptions | protocol.Scanning},
+		"a store that is submitted to": {submitterOnly{s, r}, server.Options{BuildFeatures: protocol.BuildFeatures}, protocol.AllFeatures&^protocol.ActiveBuilds | protocol.NoSetOptions | protocol.OutputSubmission},
 		"an old protocol":              {r, server.Options{BuildFeatures: protocol.BuildFeatures, Version: protocol.MakeVersion(37)}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
