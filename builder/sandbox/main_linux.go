@@ -24,8 +24,6 @@ func Main() {
 			os.Exit(builtinMain())
 		case roleView:
 			os.Exit(viewMain())
-		case roleKill:
-			os.Exit(killMain())
 		case roleNothing:
 			os.Exit(0)
 		}

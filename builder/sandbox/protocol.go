@@ -10,7 +10,7 @@ import (
 
 // greeting is the first thing that a supervisor and a set-up process send. It ends in the version of the messages: a
 // helper of another version is refused before it gets any of them.
-const greeting = "pix sandbox 2\n"
+const greeting = "pix sandbox 3\n"
 
 // Roles are the names by which this program is executed again, as argv[0].
 const (
@@ -18,7 +18,7 @@ const (
 	roleReaper     = "pix-sandbox-reaper"
 	roleSetup      = "pix-sandbox-setup"
 	roleBuiltin    = "pix-sandbox-builtin"
-	roleKill       = "pix-sandbox-kill"
+	roleKill       = "pix-sandbox-kill"    // the supervisor does that itself
 	roleNothing    = "pix-sandbox-nothing" // ends at once
 )
 

@@ -60,6 +60,10 @@ func supervise() int {
 		}
 	}()
 	for j := range jobs {
+		if j.role == roleKill {
+			go killUser(j)
+			continue
+		}
 		s.start(j)
 	}
 	return 0
@@ -111,14 +115,20 @@ func newJob(data []byte, files []*os.File) (*job, error) {
 		return nil, err
 	}
 	want := 3
-	if j.launch.cgroup {
+	switch {
+	case j.role == roleKill:
+		want = 1
+	case j.launch.cgroup:
 		want = 4
 	}
 	if len(files) != want {
 		return nil, errMalformed
 	}
-	j.conn, j.socket, j.output = files[0], files[1], files[2]
-	if want == 4 {
+	j.conn = files[0]
+	if want > 1 {
+		j.socket, j.output = files[1], files[2]
+	}
+	if want > 3 {
 		j.cgroup = files[3]
 	}
 	return j, nil
@@ -189,7 +199,7 @@ func closePipes() {
 
 // fork starts the process of a job. Its error does not contain the name of this program.
 func (s *supervisor) fork(j *job, attr *syscall.SysProcAttr) (*os.Process, error) {
-	process, err := os.StartProcess("/proc/self/exe", j.arguments(), &os.ProcAttr{
+	process, err := os.StartProcess("/proc/self/exe", []string{j.role}, &os.ProcAttr{
 		Env:   []string{},
 		Files: []*os.File{s.null, j.output, j.output, j.socket, s.executable},
 		Sys:   attr,
@@ -237,14 +247,6 @@ func (s *supervisor) diagnose(j *job, err error) (string, error) {
 		return stepStart + ": entering its cgroup", err
 	}
 	return stepStart, err
-}
-
-// arguments returns the arguments of the process.
-func (j *job) arguments() []string {
-	if j.role == roleKill {
-		return []string{j.role, strconv.Itoa(j.hostUID), strconv.Itoa(j.hostGID)}
-	}
-	return []string{j.role}
 }
 
 // attributes returns the attributes with which the process is forked.
