@@ -23,7 +23,7 @@ type Executor interface {
 // processes end with the first one. Without a sandbox, a process may have left its process group. If pix was killed,
 // a process of its builder may still run.
 type userKiller interface {
-	KillUser(ctx context.Context, uid, gid int) error
+	KillUser(ctx context.Context, uid int) error
 }
 
 // killLimit is how long killing may take.
@@ -38,7 +38,7 @@ func (b *build) killUser(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, killLimit)
 	defer cancel()
-	if err := killer.KillUser(ctx, b.user.uid, b.user.gid); err != nil {
+	if err := killer.KillUser(ctx, b.user.uid); err != nil {
 		return fmt.Errorf("cannot kill processes for uid '%d': %w", b.user.uid, err)
 	}
 	return nil
@@ -67,6 +67,6 @@ func (local) Run(ctx context.Context, req *sandbox.Request, log io.Writer) (*san
 	return sandbox.Run(ctx, req, log)
 }
 
-func (local) KillUser(ctx context.Context, uid, gid int) error {
-	return sandbox.KillUser(ctx, uid, gid)
+func (local) KillUser(ctx context.Context, uid int) error {
+	return sandbox.KillUser(ctx, uid)
 }

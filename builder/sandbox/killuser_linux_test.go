@@ -30,7 +30,7 @@ func TestKillUser(t *testing.T) {
 	neighbour := sleep(other)
 	for range 20 {
 		victim := sleep(user)
-		if err := r.KillUser(t.Context(), user, user); err != nil {
+		if err := r.KillUser(t.Context(), user); err != nil {
 			t.Fatal(err)
 		}
 		killed := make(chan error, 1)
@@ -44,7 +44,7 @@ func TestKillUser(t *testing.T) {
 	var calls sync.WaitGroup
 	for range 20 {
 		calls.Go(func() {
-			if err := r.KillUser(t.Context(), user, user); err != nil {
+			if err := r.KillUser(t.Context(), user); err != nil {
 				t.Error(err)
 			}
 		})
@@ -61,7 +61,7 @@ func TestKillUser(t *testing.T) {
 	}
 	neighbour.Process.Kill()
 	neighbour.Wait()
-	if err := r.KillUser(t.Context(), 0, 0); err == nil {
+	if err := r.KillUser(t.Context(), 0); err == nil {
 		t.Error("the processes of root are killed")
 	}
 }

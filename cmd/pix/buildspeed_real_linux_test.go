@@ -24,7 +24,7 @@ func BenchmarkBuilds(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("only root builds as other users")
 	}
-	const sizes = `mkdir $out; i=0; while [ $i -lt 20000 ]; do echo $i > $out/$i; i=$((i+1)); done`
+	const sizes = `/usr/bin/mkdir $out; i=0; while [ $i -lt 20000 ]; do echo $i > $out/$i; i=$((i+1)); done`
 	const large = `x=0123456789abcdef; i=0; while [ $i -lt 16 ]; do x=$x$x; i=$((i+1)); done; i=0; while [ $i -lt 1024 ]; do printf %s "$x"; i=$((i+1)); done > $out`
 	for _, test := range []struct{ name, expression, jobs string }{
 		{"chain101", `let f = i: d "c${toString i}" "echo x > $out" (if i == 0 then "" else f (i - 1)); in f 100`, "1"},
@@ -44,7 +44,7 @@ type contestant struct {
 }
 
 func compareSpeed(b *testing.B, expression, jobs string) {
-	config := map[string]string{"sandbox": "true", "sandbox-paths": "/bin/sh=/usr/bin/bash-static", "build-users-group": "nixbld"}
+	config := map[string]string{"sandbox": "true", "sandbox-paths": "/bin/sh=/usr/bin/bash-static /usr /lib /lib64", "build-users-group": "nixbld"}
 	program, err := staticPix()
 	if err != nil {
 		b.Fatal(err)
