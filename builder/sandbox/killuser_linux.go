@@ -35,6 +35,13 @@ func killAs(uid int) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), 0); errno != 0 {
 		return errno
 	}
+	// With the capability CAP_KILL the signal would go to all processes of the machine. The kernel has cleared it, unless
+	// the secure bits of the caller say otherwise.
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&header, &none[0]); err != nil {
+		return err
+	}
 	for {
 		switch err := unix.Kill(-1, unix.SIGKILL); err {
 		case unix.EINTR:
