@@ -24,7 +24,7 @@ type Executor interface {
 // processes end with the first one. Without a sandbox, a process may have left its process group. If pix was killed,
 // a process of its builder may still run.
 type userKiller interface {
-	KillUser(ctx context.Context, uid, gid int) error
+	KillUser(ctx context.Context, uid int) error
 }
 
 // killLimit is how long killing may take.
@@ -39,7 +39,7 @@ func (b *build) killUser(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, killLimit)
 	defer cancel()
-	err := killer.KillUser(ctx, b.user.uid, b.user.gid)
+	err := killer.KillUser(ctx, b.user.uid)
 	if _, ok := errors.AsType[*sandbox.HelperError](err); ok || errors.Is(err, sandbox.ErrNoMain) {
 		return err // says what the program lacks to run any process
 	}
@@ -72,6 +72,6 @@ func (local) Run(ctx context.Context, req *sandbox.Request, log io.Writer) (*san
 	return sandbox.Run(ctx, req, log)
 }
 
-func (local) KillUser(ctx context.Context, uid, gid int) error {
-	return sandbox.KillUser(ctx, uid, gid)
+func (local) KillUser(ctx context.Context, uid int) error {
+	return sandbox.KillUser(ctx, uid)
 }

@@ -147,7 +147,7 @@ func (c *call) realise(paths []derivation.DerivedPath) ([]store.KeyedBuildResult
 // fetchDerivations substitutes the derivations that are not valid. It ignores failed substitutions: the goal of the
 // derivation reports them.
 func (c *call) fetchDerivations(paths []derivation.DerivedPath) error {
-	var missing []derivation.DerivedPath
+	var drvs []storepath.Path
 	for _, path := range paths {
 		built, ok := path.(derivation.Built)
 		if !ok {
@@ -156,23 +156,41 @@ func (c *call) fetchDerivations(paths []derivation.DerivedPath) error {
 		if err := c.requireDynamic(built.Drv); err != nil {
 			return err
 		}
-		drv := derivation.Opaque{Path: built.Base()}
-		if err := store.AddTempRoots(c.ctx, c.store.Store, []storepath.Path{drv.Path}); err != nil {
-			return err
-		}
-		valid, err := c.store.IsValidPath(c.ctx, drv.Path)
-		if err != nil {
-			return err
-		}
-		if !valid {
-			missing = append(missing, drv)
-		}
+		drvs = append(drvs, built.Base())
+	}
+	if err := store.AddTempRoots(c.ctx, c.store.Store, drvs); err != nil {
+		return err
+	}
+	missing, err := c.invalid(drvs)
+	if err != nil {
+		return err
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	_, err := store.BuildPathsWithResults(c.ctx, c.store.Store, missing, store.BuildNormal)
+	_, err = store.BuildPathsWithResults(c.ctx, c.store.Store, missing, store.BuildNormal)
 	return err
+}
+
+// invalid returns the paths that are not valid, from one query.
+func (c *call) invalid(paths []storepath.Path) (missing []derivation.DerivedPath, err error) {
+	if len(paths) == 0 {
+		return nil, nil
+	}
+	valid, err := c.store.QueryValidPaths(c.ctx, paths, false)
+	if err != nil {
+		return nil, err
+	}
+	present := make(map[storepath.Path]bool, len(valid))
+	for _, path := range valid {
+		present[path] = true
+	}
+	for _, path := range paths {
+		if !present[path] {
+			missing = append(missing, derivation.Opaque{Path: path})
+		}
+	}
+	return missing, nil
 }
 
 // plan returns the derivations that must be built, and adds a goal for each. As Nix, the first plan of a call warns of
@@ -243,13 +261,17 @@ func (c *call) substitute(paths []derivation.DerivedPath, mode store.BuildMode) 
 	if err != nil {
 		return nil, err
 	}
+	byPath := make(map[string]store.KeyedBuildResult, len(some))
+	for _, r := range some {
+		byPath[r.Path.String()] = r
+	}
 	results := make([]store.KeyedBuildResult, len(paths))
 	for i, path := range paths {
-		results[i] = store.KeyedBuildResult{Path: path, BuildResult: store.BuildResult{Status: store.NoSubstituters}} // not tried
-		at := slices.IndexFunc(some, func(r store.KeyedBuildResult) bool { return r.Path.String() == path.String() })
-		if at >= 0 {
-			results[i] = some[at]
+		r, tried := byPath[path.String()]
+		if !tried {
+			r = store.KeyedBuildResult{Path: path, BuildResult: store.BuildResult{Status: store.NoSubstituters}}
 		}
+		results[i] = r
 	}
 	return results, nil
 }

@@ -472,19 +472,9 @@ func (c *call) makeSources(d *derivation.Derivation) (failed int, err error) {
 	if err := store.AddTempRoots(c.ctx, c.store.Store, sources); err != nil {
 		return 0, err
 	}
-	valid, err := c.store.QueryValidPaths(c.ctx, sources, false)
-	if err != nil || len(valid) == len(sources) {
+	missing, err := c.invalid(sources)
+	if err != nil || len(missing) == 0 {
 		return 0, err
-	}
-	present := make(map[storepath.Path]bool, len(valid))
-	for _, path := range valid {
-		present[path] = true
-	}
-	var missing []derivation.DerivedPath
-	for _, path := range sources {
-		if !present[path] {
-			missing = append(missing, derivation.Opaque{Path: path})
-		}
 	}
 	results, err := c.substitute(missing, store.BuildNormal)
 	if err != nil {

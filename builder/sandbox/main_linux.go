@@ -26,8 +26,6 @@ func Main() {
 			os.Exit(builtinMain())
 		case roleView:
 			os.Exit(viewMain())
-		case roleKill:
-			os.Exit(killMain())
 		case roleNothing:
 			os.Exit(0)
 		}

@@ -19,8 +19,8 @@ import (
 // A process is the caller's side of a process that a supervisor runs.
 type process struct {
 	conn   *os.File // to the supervisor: events; shut down means kill
-	socket *os.File // to the set-up process, or to the reaper
-	log    *os.File // what the process writes
+	socket *os.File // to the set-up process, or to the reaper; nil for a kill
+	log    *os.File // what the process writes; nil for a kill
 	mounts *os.File // to the keeper, or nil
 	cgroup *os.File // or nil
 	reaper bool     // it is a reaper or a keeper, which must end by itself
@@ -48,6 +48,9 @@ func (p *process) open(l *launch, cgroup string) (theirs []*os.File, err error) 
 		return theirs, err
 	}
 	theirs = append(theirs, f)
+	if l.role == roleKill {
+		return theirs, nil
+	}
 	if p.socket, f, err = socketPair(unix.SOCK_STREAM); err != nil {
 		return theirs, err
 	}
@@ -116,9 +119,11 @@ const endTime = 2 * killTime
 func (p *process) kill() {
 	deadline := time.Now().Add(endTime)
 	_ = p.conn.SetReadDeadline(deadline)
-	_ = p.socket.SetDeadline(deadline)
-	_ = shutdown(p.socket)
 	_ = shutdown(p.conn)
+	if p.socket != nil {
+		_ = p.socket.SetDeadline(deadline)
+		_ = shutdown(p.socket)
+	}
 	if handle := p.handle.Load(); handle != nil && !p.reaper {
 		if fd, err := descriptor(handle); err == nil {
 			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)

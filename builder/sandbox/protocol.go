@@ -19,7 +19,7 @@ const (
 	roleKeeper     = "pix-sandbox-keeper"
 	roleSetup      = "pix-sandbox-setup"
 	roleBuiltin    = "pix-sandbox-builtin"
-	roleKill       = "pix-sandbox-kill"
+	roleKill       = "pix-sandbox-kill"    // the supervisor does that itself
 	roleNothing    = "pix-sandbox-nothing" // ends at once
 )
 

@@ -72,6 +72,21 @@ func setIDs(uid, gid int) error {
 	return wrap(errno)
 }
 
+// setFileIDs changes the user and group of the files that this thread makes. It clears the death signal.
+func setFileIDs(uid, gid int) {
+	// These calls return no errors.
+	unix.RawSyscall(unix.SYS_SETFSGID, uintptr(gid), 0, 0)
+	unix.RawSyscall(unix.SYS_SETFSUID, uintptr(uid), 0, 0)
+}
+
+// resetFileIDs sets the user and group of the files that this thread makes to those of the thread. The namespace may
+// have no number for them, so it makes a change of the thread's users that changes nothing else.
+func resetFileIDs() {
+	const same = ^uintptr(0)
+	unix.RawSyscall(unix.SYS_SETREUID, same, same, 0)
+	unix.RawSyscall(unix.SYS_SETREGID, same, same, 0)
+}
+
 // wrap returns errno as an error, or nil for 0.
 func wrap(errno unix.Errno) error {
 	if errno == 0 {

@@ -186,27 +186,3 @@ func parentOf(pid string) (int, error) {
 	}
 	return strconv.Atoi(string(fields[1]))
 }
-
-// killMain kills all processes of the user and group in its arguments with one signal, so that processes that fork
-// all the time cannot escape.
-func killMain() int {
-	runtime.LockOSThread()
-	if len(os.Args) != 3 {
-		return 1
-	}
-	uid, err := strconv.Atoi(os.Args[1])
-	gid, gidErr := strconv.Atoi(os.Args[2])
-	if err != nil || gidErr != nil || uid <= 0 || setIDs(uid, gid) != nil {
-		return 1
-	}
-	for {
-		// The signal goes to all processes that this thread may signal, except its own.
-		switch err := unix.Kill(-1, unix.SIGKILL); err {
-		case unix.EINTR:
-		case nil, unix.ESRCH, unix.EPERM:
-			return 0
-		default:
-			return 1
-		}
-	}
-}

@@ -26,7 +26,7 @@ func (r *Runner) Run(ctx context.Context, req *Request, log io.Writer) (*Result,
 func (r *Runner) Check(ctx context.Context) error { return errSystem }
 
 // KillUser returns an error: processes run on Linux only.
-func (r *Runner) KillUser(ctx context.Context, uid, gid int) error { return errSystem }
+func (r *Runner) KillUser(ctx context.Context, uid int) error { return errSystem }
 
 // Examine returns an error: processes run on Linux only.
 func (r *Runner) Examine(ctx context.Context, uid, gid int) (*Findings, error) { return nil, errSystem }

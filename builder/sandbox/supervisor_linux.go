@@ -63,6 +63,10 @@ func supervise() int {
 		}
 	}()
 	for j := range jobs {
+		if j.role == roleKill {
+			go killUser(j)
+			continue
+		}
 		s.start(j)
 	}
 	s.await()
@@ -114,7 +118,10 @@ func newJob(data []byte, files []*os.File) (*job, error) {
 	if err := decode(data, &j.launch); err != nil {
 		return nil, err
 	}
-	wanted := []**os.File{&j.conn, &j.socket, &j.output}
+	wanted := []**os.File{&j.conn}
+	if j.role != roleKill {
+		wanted = append(wanted, &j.socket, &j.output)
+	}
 	if j.launch.mounts {
 		wanted = append(wanted, &j.mounts)
 	}
@@ -265,10 +272,7 @@ func (s *supervisor) diagnose(j *job, err error) (string, error) {
 
 // arguments returns the arguments of the process.
 func (j *job) arguments() []string {
-	switch j.role {
-	case roleKill:
-		return []string{j.role, strconv.Itoa(j.hostUID), strconv.Itoa(j.hostGID)}
-	case roleKeeper:
+	if j.role == roleKeeper {
 		return []string{j.role, strconv.FormatBool(j.network)}
 	}
 	return []string{j.role}

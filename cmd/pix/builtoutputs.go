@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"pix/derivation"
+	"pix/internal/parallel"
 	"pix/store"
 	"pix/storepath"
 )
@@ -22,12 +23,12 @@ const defaultOutput = "out"
 
 // outputLines returns the store paths of the outputs that a build made valid, a line each.
 func outputLines(ctx context.Context, s store.Store, built []derivation.DerivedPath) (string, error) {
+	all, err := allBuiltOutputs(ctx, s, built)
+	if err != nil {
+		return "", err
+	}
 	var b strings.Builder
-	for _, p := range built {
-		outputs, err := builtOutputs(ctx, s, p)
-		if err != nil {
-			return "", err
-		}
+	for _, outputs := range all {
 		for _, o := range outputs {
 			b.WriteString(string(o.path) + "\n")
 		}
@@ -41,11 +42,11 @@ func linkOutputs(ctx context.Context, s store.Store, built []derivation.DerivedP
 	if link == "" {
 		return nil
 	}
-	for i, p := range built {
-		outputs, err := builtOutputs(ctx, s, p)
-		if err != nil {
-			return err
-		}
+	all, err := allBuiltOutputs(ctx, s, built)
+	if err != nil {
+		return err
+	}
+	for i, outputs := range all {
 		for _, o := range outputs {
 			name := link
 			if i > 0 {
@@ -60,6 +61,22 @@ func linkOutputs(ctx context.Context, s store.Store, built []derivation.DerivedP
 		}
 	}
 	return nil
+}
+
+// outputQueries is how many installables are queried at once, so that a distant daemon answers many in one round trip.
+const outputQueries = 1024
+
+// allBuiltOutputs returns the outputs of all installables, in their order.
+func allBuiltOutputs(ctx context.Context, s store.Store, built []derivation.DerivedPath) ([][]builtOutput, error) {
+	all := make([][]builtOutput, len(built))
+	queries, ctx := parallel.WithContext(ctx, outputQueries)
+	for i, p := range built {
+		queries.Go(func() (err error) {
+			all[i], err = builtOutputs(ctx, s, p)
+			return err
+		})
+	}
+	return all, queries.Wait()
 }
 
 // builtOutputs returns the outputs of an installable that was built, sorted by name.
