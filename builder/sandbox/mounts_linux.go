@@ -72,8 +72,11 @@ type tree struct {
 // a mount.
 func (s *setup) mountRoot() error {
 	root, err := filepath.EvalSymlinks(s.req.Root)
-	if err != nil {
+	if errors.Is(err, unix.EACCES) {
 		return &stepError{stepRoot + " " + s.req.Root, err}
+	}
+	if err != nil {
+		return err
 	}
 	if err := unix.Mount(root, root, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return err
