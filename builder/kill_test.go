@@ -27,6 +27,7 @@ type victim struct {
 
 	Sandbox      SandboxMode
 	SandboxPaths []SandboxPath
+	StartID      uint32 // of build users
 
 	Path storepath.Path
 	Text string
@@ -51,7 +52,7 @@ func runVictim(text string) {
 	if err != nil {
 		panic(err)
 	}
-	result, err := New(s, &Options{Sandbox: v.Sandbox, SandboxPaths: v.SandboxPaths, SystemFeatures: []string{"ca-derivations"}}).Build(ctx, &Request{Path: v.Path, Derivation: d})
+	result, err := New(s, &Options{Sandbox: v.Sandbox, SandboxPaths: v.SandboxPaths, StartID: v.StartID, SystemFeatures: []string{"ca-derivations"}}).Build(ctx, &Request{Path: v.Path, Derivation: d})
 	fmt.Printf("%+v, %v\n", result, err)
 	os.Exit(0)
 }
@@ -62,7 +63,7 @@ func (p *place) startVictim(req *Request) *exec.Cmd {
 	o := p.storeOpts
 	text, err := json.Marshal(victim{
 		Dir: string(p.store.Dir()), Root: o.Root, StoreDir: o.StoreDir, StateDir: o.StateDir, LogDir: o.LogDir,
-		Sandbox: p.opts.Sandbox, SandboxPaths: p.opts.SandboxPaths, Path: req.Path, Text: req.Derivation.String(),
+		Sandbox: p.opts.Sandbox, SandboxPaths: p.opts.SandboxPaths, StartID: uint32(automaticUsers), Path: req.Path, Text: req.Derivation.String(),
 	})
 	if err != nil {
 		p.t.Fatal(err)
@@ -81,7 +82,7 @@ func (p *place) startVictim(req *Request) *exec.Cmd {
 // A process can be killed at any point of a build: no process and no mount is left, and the next build removes the
 // directories.
 func TestKilled(t *testing.T) {
-	rounds := 5
+	rounds := 12
 	if os.Getenv("PIX_LONG") != "" {
 		rounds = 200
 	}

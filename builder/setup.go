@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"pix/builder/sandbox"
-	"pix/storepath"
 )
 
 // prepare takes a build user, makes the directories and files for the builder, and returns the request that runs it.
@@ -89,7 +88,8 @@ func (b *build) newRequest(c *content) *sandbox.Request {
 // also in a read-only one a process can connect to them. Inputs have none.
 func (b *build) haveSockets(paths map[string]SandboxPath) bool {
 	for target, p := range paths {
-		if b.closure[storepath.Path(target)] || p.Source == b.dir.path {
+		path, err := b.store.Dir().Parse(target)
+		if err == nil && b.closure[path] || p.Source == b.dir.path {
 			continue
 		}
 		info, err := os.Stat(p.Source)

@@ -37,7 +37,7 @@ func run(t *testing.T, req *Request) (*Result, string) {
 func users() map[string]int {
 	all := map[string]int{"own": os.Geteuid()}
 	if os.Geteuid() == 0 {
-		all["build"] = 872415232
+		all["build"] = 1358954496
 	}
 	return all
 }
@@ -196,14 +196,14 @@ func TestSetuid(t *testing.T) {
 		t.Fatal(err)
 	}
 	req := testRequest(t, "execfd", "/setuid")
-	setUser(t, req, 872415232)
+	setUser(t, req, 1358954496)
 	req.Mounts = append(req.Mounts, Mount{Source: file, Target: "/setuid"})
 	if _, log := run(t, req); log != "1000 1000 100 100 [] <nil>\n" {
 		t.Errorf("got %q", log)
 	}
 	req.Root, req.Program, req.Dir, req.Args[2] = "", probe(t), "/", file
 	req.Mounts, req.Writable = nil, nil
-	if _, log := run(t, req); log != "872415232 872415232 872415232 872415232 [] <nil>\n" && !strings.Contains(log, "EACCES") {
+	if _, log := run(t, req); log != "1358954496 1358954496 1358954496 1358954496 [] <nil>\n" && !strings.Contains(log, "EACCES") {
 		t.Errorf("without namespaces: got %q", log)
 	}
 }
@@ -229,11 +229,11 @@ func TestGroups(t *testing.T) {
 		want   string
 	}{
 		{true, nil, "1000 1000 100 100 [] <nil>\n"},
-		{false, nil, "872415232 872415232 872415232 872415232 [] <nil>\n"},
-		{false, []int{100, 2000}, "872415232 872415232 872415232 872415232 [100 2000] <nil>\n"},
+		{false, nil, "1358954496 1358954496 1358954496 1358954496 [] <nil>\n"},
+		{false, []int{100, 2000}, "1358954496 1358954496 1358954496 1358954496 [100 2000] <nil>\n"},
 	} {
 		req := testRequest(t, "ids")
-		setUser(t, req, 872415232)
+		setUser(t, req, 1358954496)
 		if req.Groups = test.groups; !test.root {
 			req.Program, req.Root, req.Dir, req.Mounts, req.Writable = probe(t), "", "/", nil, nil
 		}

@@ -146,13 +146,14 @@ func TestRange(t *testing.T) {
 		t.Skip("only root has a range of users")
 	}
 	req := testRequest(t, "look")
-	setUser(t, req, trialUser)
+	const user = 1358954496 // no build of another program has this user, or kills its processes
+	setUser(t, req, user)
 	req.UID, req.GID, req.IDs, req.RootWritable = 0, 0, 1<<16, true
-	if err := os.Chown(req.Root, trialUser, trialUser); err != nil { // setUser has found that user
+	if err := os.Chown(req.Root, user, user); err != nil { // setUser has found that user
 		t.Fatal(err)
 	}
 	_, log := run(t, req)
-	for _, want := range []string{"CapEff:\t000001ff", "CapInh:\t0000000000000000", "CapAmb:\t0000000000000000", "write /x : <nil>", "uid_map = 0  872415232      65536", "setgroups = allow", " /sys rw"} {
+	for _, want := range []string{"CapEff:\t000001ff", "CapInh:\t0000000000000000", "CapAmb:\t0000000000000000", "write /x : <nil>", "uid_map = 0 1358954496      65536", "setgroups = allow", " /sys rw"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("%q is missing in\n%s", want, log)
 		}

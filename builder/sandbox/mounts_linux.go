@@ -85,10 +85,10 @@ type tree struct {
 // a mount.
 func (s *setup) mountRoot() error {
 	root, err := filepath.EvalSymlinks(s.req.Root)
+	if errors.Is(err, unix.EACCES) {
+		return &stepError{stepRoot + " " + s.req.Root, err}
+	}
 	if err != nil {
-		if errors.Is(err, unix.EACCES) { // only a user namespace without rights to the directories above
-			return &stepError{stepRoot + " " + s.req.Root, err}
-		}
 		return err
 	}
 	if err := unix.Mount(root, root, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
