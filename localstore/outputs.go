@@ -37,7 +37,7 @@ type loaded struct {
 }
 
 func (s *Store) newOutputReader() *outputReader {
-	o := &outputReader{own: drvReader{s: s}, outputs: make(map[storepath.Path]map[string]storepath.Path), resolving: make(map[storepath.Path]bool)}
+	o := &outputReader{own: drvReader{s: s}, outputs: make(map[storepath.Path]map[string]storepath.Path)}
 	o.drvReader = &o.own
 	return o
 }
@@ -185,6 +185,9 @@ func (o *outputReader) resolved(ctx context.Context, d *loaded) (storepath.Path,
 	}
 	if o.resolving[d.path] {
 		return "", nil
+	}
+	if o.resolving == nil {
+		o.resolving = make(map[storepath.Path]bool)
 	}
 	o.resolving[d.path], o.depth, o.bytes = true, o.depth+1, o.bytes+d.size
 	defer func() { o.depth, o.bytes = o.depth-1, o.bytes-d.size; delete(o.resolving, d.path) }()

@@ -37,6 +37,8 @@ func normal(p Params, v any) any {
 		if id(&v.Realisation.ID); withPath {
 			v.Realisation.ID = store.DrvOutput{}
 		}
+	case *QueryMissingReply:
+		v.Dynamic = nil // not in the protocol
 	case *BuildDerivationReply:
 		normalResult(p, &v.Result)
 	case *BuildPathsWithResultsReply:
