@@ -173,8 +173,8 @@ func TestPostBuildHookFlood(t *testing.T) {
 		t.Errorf("%d bytes, %d lines, the longest has %d bytes", bytes, lines, longest)
 	}
 	runtime.ReadMemStats(&after)
-	if after.HeapSys > before.HeapSys+128<<20 {
-		t.Errorf("the heap grew by %d MiB", (after.HeapSys-before.HeapSys)>>20)
+	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 64<<20 { // other tests may have a larger heap
+		t.Errorf("the heap has grown by %d MiB", grown>>20)
 	}
 }
 
