@@ -62,7 +62,7 @@ func (w *world) validDerivations(t testing.TB, count int) []derivation.DerivedPa
 
 // A call with 10,000 valid derivations returns soon: its work grows with their number only.
 func TestManyValid(t *testing.T) {
-	count := 2000
+	count := 500
 	if os.Getenv("PIX_LONG") != "" {
 		count = 10000
 	}

@@ -340,9 +340,9 @@ func (c *client) planned(path derivation.DerivedPath) *planned {
 // Calls with different limits, hang-ups and settings build the same derivations. No call fails for the reason of another
 // one, none hangs, and no derivation is built more often than necessary.
 func TestRandomSchedules(t *testing.T) {
-	count := 1000
+	count := 400
 	if os.Getenv("PIX_LONG") != "" {
-		count = 10000
+		count = 1000
 	}
 	for seed := range count {
 		synctest.Test(t, func(t *testing.T) {
