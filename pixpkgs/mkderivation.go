@@ -59,6 +59,9 @@ func (m *mkDerivation) fullName() string {
 
 // setGiven sets the attributes that are given and do not change.
 func (m *mkDerivation) setGiven() error {
+	if m.stdenv.Package == nil {
+		return m.failf("", "the Package of its Stdenv is nil")
+	}
 	for name, value := range m.Attrs {
 		if field := stdenvFields[name]; field != "" && !isExplicit(name, value) {
 			return m.failf(fmt.Sprintf("Attrs %q", name), "set the field %s instead", field)
@@ -218,7 +221,11 @@ func (m *mkDerivation) setHardening() error {
 // setEnv sets the environment variables. They are attributes, and with structured attributes also in "env".
 func (m *mkDerivation) setEnv() error {
 	env := map[string]any{}
-	maps.Copy(env, m.Env)
+	for name, value := range m.Env {
+		if value != nil {
+			env[name] = value
+		}
+	}
 	if m.MainProgram != "" {
 		env["NIX_MAIN_PROGRAM"] = m.MainProgram
 	}

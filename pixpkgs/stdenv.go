@@ -9,10 +9,10 @@ import (
 
 // A Stdenv is a standard environment of nixpkgs: a package with a shell, a compiler and the tools that
 // most builds need, and the rules by which stdenv.mkDerivation of its version of nixpkgs creates
-// derivations. [StdenvOf] returns the one of a package that Nix declared. Packages are declared by
-// [Stdenv.MkDerivation], or in a set by [Stdenv.Define].
+// derivations. [StdenvOf] returns the stdenv of a package that Nix declared. [Stdenv.MkDerivation]
+// declares packages, and [Stdenv.Define] declares packages of a set.
 //
-// It builds packages for the system on which it runs; it does not cross-compile.
+// The packages run on the system that builds them: a Stdenv does not cross-compile.
 type Stdenv struct {
 	// Package is the stdenv, a [*Package] or a [*Lazy].
 	Package any
@@ -20,8 +20,8 @@ type Stdenv struct {
 	System string
 	// Shell is the builder, such as bash.Path("bin/bash").
 	Shell any
-	// Scripts are the scripts that the shell runs before the script of a package, such as
-	// source-stdenv.sh of nixpkgs since 24.11.
+	// Scripts are the arguments before the build script. In newer versions of nixpkgs this is
+	// source-stdenv.sh.
 	Scripts []any
 	// Builder is the script of packages that have none of their own, default-builder.sh.
 	Builder any

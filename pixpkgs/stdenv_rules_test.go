@@ -265,6 +265,9 @@ func TestMkDerivationMistakes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { checkStdenvError(t, ruledStdenv(t), test.s, test.wants) })
 	}
+	t.Run("no stdenv", func(t *testing.T) {
+		checkStdenvError(t, &pixpkgs.Stdenv{System: "x86_64-linux"}, stdenvSpec{Name: "p"}, []string{`"p"`, "Stdenv", "nil"})
+	})
 	t.Run("no hook", func(t *testing.T) {
 		e := ruledStdenv(t)
 		e.DebugInfoHook = nil

@@ -66,7 +66,7 @@ type choice uint8
 const (
 	asNamed   choice = iota // the named output
 	devOutput               // "dev" if the package has it, or else "out"
-	untracked               // the named output, but not as a dependency, unless its path is unknown
+	untracked               // the named output, and no dependency unless it is content-addressed
 )
 
 // choose returns v, with a choice if v is a package, or one of its outputs for untracked.

@@ -49,7 +49,7 @@ type StdenvSpec struct {
 	Env map[string]any
 	// MainProgram is meta.mainProgram, which the builder sees as the variable NIX_MAIN_PROGRAM.
 	MainProgram string
-	// Attrs are all other attributes, such as "postInstall". A nil value is ignored.
+	// Attrs are all other attributes, such as "postInstall". A nil value in Env or Attrs is ignored.
 	Attrs map[string]any
 	// StructuredAttrs passes all attributes as JSON; see [Spec.Attrs].
 	StructuredAttrs bool
