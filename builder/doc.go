@@ -15,7 +15,7 @@
 //  4. Take a build user, make the build directory and the root of the sandbox, and choose a scratch path for each
 //     output (setup.go, users.go, builddir.go, chroot.go, root.go, sandboxpaths.go, scratch.go).
 //  5. Run the builder, and read its log, until it ends or a limit is reached (run.go, limits.go, log.go,
-//     logmessage.go, executor.go, failure.go). Meanwhile other processes can list the build (track.go).
+//     logmessage.go, executor.go, failure.go).
 //  6. Check, rewrite, move and register the outputs (outputs.go).
 //  7. Remove everything that the build has created, except the outputs (cleanup.go).
 //
