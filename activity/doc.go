@@ -16,5 +16,7 @@
 // An [Error] is an error of the daemon: a level, a message and traces. It was received
 // completely, so the connection may still be usable.
 //
+// [AppendJSON] writes an event as 'nix --log-format internal-json' does, and [ParseJSON] reads it.
+//
 // Sources: src/libutil/include/nix/util/logging.hh and error.hh in Nix.
 package activity

@@ -145,7 +145,7 @@ func (a *app) openRemoteLog(ctx context.Context, s store.Store, drv storepath.Pa
 	}
 	log, err := a.openSubstituterLog(ctx, drv)
 	if log == nil && err == nil {
-		err = onThisMachine(ctx, s, "the protocol has no build logs, and no substituter has this one")
+		err = onThisMachine(ctx, s, "the protocol has no build logs")
 	}
 	return log, err
 }

@@ -73,11 +73,8 @@ func (a *app) useLogFormat() error {
 // withoutBuildLogs returns a handler that leaves out the lines of build logs.
 func withoutBuildLogs(h activity.Handler) activity.Handler {
 	return activity.HandlerFunc(func(e activity.Event) {
-		if _, isLine := activity.Line(e); !isLine {
-			h.HandleEvent(e)
-			return
-		}
-		if _, isResult := e.(activity.Result); !isResult {
+		_, isResult := e.(activity.Result)
+		if _, isLine := activity.Line(e); !isResult || !isLine {
 			h.HandleEvent(e)
 		}
 	})
@@ -140,8 +137,8 @@ func (j *jsonLog) Write(p []byte) (int, error) {
 }
 
 // finalError returns the error with which the command ends, in the words of the daemon if it has sent one.
-func finalError(err error, message string) *activity.Error {
-	if e, ok := errors.AsType[*activity.Error](err); ok {
+func finalError(err error, message string, code int) *activity.Error {
+	if e, ok := errors.AsType[*activity.Error](err); ok && code != exitInterrupted {
 		return e
 	}
 	return &activity.Error{Level: activity.LevelError, Message: message}

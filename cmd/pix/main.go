@@ -40,15 +40,15 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 	}
 	code := exitCode(ctx, err)
 	if message := errorMessage(err, code); message != "" {
-		a.printError(stderr, err, message)
+		a.printError(stderr, err, message, code)
 	}
 	return code
 }
 
 // printError prints the error with which the command ends.
-func (a *app) printError(stderr io.Writer, err error, message string) {
+func (a *app) printError(stderr io.Writer, err error, message string, code int) {
 	if j := a.progress.json; j != nil {
-		j.error(finalError(err, message))
+		j.error(finalError(err, message, code))
 		return
 	}
 	fmt.Fprintln(stderr, "pix: "+message)

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -33,6 +34,9 @@ processes that use the store, or of all clients of the daemon, if that is pix or
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
 				builds, err := store.QueryActiveBuilds(ctx, s)
+				if errors.Is(err, errors.ErrUnsupported) {
+					return fmt.Errorf("only stores in a directory and the daemons of pix and Determinate Nix list running builds: %w", errors.ErrUnsupported)
+				}
 				if err != nil {
 					return err
 				}

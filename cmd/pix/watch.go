@@ -63,7 +63,7 @@ func (a *app) watch(ctx context.Context) error {
 }
 
 // maxEventLine is how long a line of the input may be. Nix prints a line of a build log as one event.
-const maxEventLine = 16 << 20
+const maxEventLine = 8 << 20
 
 // A watcher reads the output of a command.
 type watcher struct {
