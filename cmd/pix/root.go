@@ -193,14 +193,7 @@ func noSuchVerb(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unknown command %q", args[0])
-	if cmd.SuggestionsMinimumDistance == 0 {
-		cmd.SuggestionsMinimumDistance = 2
-	}
-	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-		err = fmt.Errorf("%w, did you mean %s?", err, strings.Join(like, " or "))
-	}
-	return wrongUse(cmd, err)
+	return wrongUse(cmd, fmt.Errorf("unknown command %q%s", args[0], hintFor(cmd, args[0])))
 }
 
 // checkUsage turns errors about the flags and arguments of a verb into a [usageError].
