@@ -30,6 +30,7 @@ type app struct {
 type globalFlags struct {
 	storeURI string               // --store
 	storeDir string               // --store-dir
+	verbose  bool                 // --verbose
 	options  []nixconf.Assignment // --option
 }
 
@@ -71,11 +72,14 @@ Only results go to standard output. Exit codes: 0 yes or done, 1 no or failed, 2
 			if version {
 				return a.printVersion(false)
 			}
+			if a.flags.verbose {
+				return wrongUse(cmd, errors.New("-v is for more messages of a verb; the version is printed by --version"))
+			}
 			return cmd.Help()
 		},
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkProgress() },
 	}
-	root.Flags().BoolVarP(&version, "version", "v", false, "print the version of pix")
+	root.Flags().BoolVar(&version, "version", false, "print the version of pix")
 	a.addGlobalFlags(root)
 	root.AddGroup(
 		&cobra.Group{ID: groupFiles, Title: "Files:"},
@@ -109,6 +113,11 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	completeFlag(root, "store-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
 	flags.Var(optionFlag{&a.flags.options}, "option", "set a setting of nix.conf: `NAME VALUE`")
 	freeValue(root, "option")
+	flags.BoolVarP(&a.flags.verbose, "verbose", "v", false, "also print a line for the start of each download, copy and query")
+	flags.BoolFuncP("quiet", "q", "print no messages and no progress, as --progress none", func(string) error {
+		a.progress.mode = progressNone
+		return nil
+	})
 	a.trace.addFlags(root)
 	a.progress.addFlags(root)
 }
