@@ -256,12 +256,13 @@ func (r LivenessReason) String() string {
 	return fmt.Sprintf("LivenessReason(%d)", uint8(r))
 }
 
-// ExplainLiveness explains why a path in s is live; see [LivenessExplainer].
+// ExplainLiveness explains why a path in s is live; see [LivenessExplainer]. For other stores it asks for the roots and
+// referrers. A daemon shows only some roots to untrusted users, so such a path may be live although the result is nil.
 func ExplainLiveness(ctx context.Context, s Store, path storepath.Path) (*Liveness, error) {
 	if e, ok := As[LivenessExplainer](s); ok {
 		return e.ExplainLiveness(ctx, path)
 	}
-	return nil, unsupported(s, "explain why a path is live")
+	return explainByReferrers(ctx, s, path)
 }
 
 // InSession calls work with a session of s, and closes the session afterwards. If s is not a

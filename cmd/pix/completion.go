@@ -1,6 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"io"
+	"os"
+	"strings"
+
 	"github.com/spf13/cobra"
 )
 
@@ -12,8 +17,8 @@ func newCompletion(a *app) *cobra.Command {
 		Use:   "completion SHELL",
 		Short: "Print a shell completion script",
 		Long: `Print a script with which a shell completes the arguments of pix: verbs, flags and their values,
-files, and the paths of the store that the flags before them name. SHELL is bash (with the package
-bash-completion), zsh or fish. To install it, put it where the shell looks for it:
+files, and the paths of the store that the flags before them name. SHELL is bash, zsh or fish. To
+install it, put it where the shell looks for it:
 
   pix completion bash > ~/.local/share/bash-completion/completions/pix
   pix completion zsh > ~/.zfunc/_pix      # with ~/.zfunc in fpath, before compinit
@@ -28,7 +33,15 @@ If very many paths match, only their common prefixes are completed.`,
 			root := cmd.Root()
 			switch args[0] {
 			case "bash":
-				return root.GenBashCompletionV2(a.stdout, true)
+				var script strings.Builder
+				if err := root.GenBashCompletionV2(&script, true); err != nil {
+					return err
+				}
+				program, err := os.Executable()
+				if err != nil {
+					program = root.Name()
+				}
+				return a.print(withoutBashCompletion(script.String(), program))
 			case "zsh":
 				return root.GenZshCompletion(a.stdout)
 			default:
@@ -36,4 +49,49 @@ If very many paths match, only their common prefixes are completed.`,
 			}
 		},
 	}
+}
+
+// withoutBashCompletion returns the script for bash without its need for the package bash-completion: if the function of the
+// package is missing, the words of the line are split at spaces. The script runs this program if the first word is no command,
+// such as a program that was started by its path.
+func withoutBashCompletion(script, program string) string {
+	const call = "    _get_comp_words_by_ref \"$@\" cur prev words cword\n"
+	return strings.Replace(script, call, `    if declare -F _get_comp_words_by_ref >/dev/null; then
+        _get_comp_words_by_ref "$@" cur prev words cword
+        return
+    fi
+    local line=${COMP_LINE:0:COMP_POINT}
+    read -ra words <<<"$line"
+    if [[ $line == *[[:space:]] ]]; then words+=(""); fi
+    cword=$((${#words[@]} - 1)) cur=${words[cword]} prev=
+    if ((cword > 0)); then prev=${words[cword - 1]}; fi
+    if ! type -P -- "${words[0]}" >/dev/null; then words[0]=`+"'"+strings.ReplaceAll(program, "'", `'\''`)+"'"+`; fi
+`, 1)
+}
+
+// A completionWriter removes back quotes from descriptions in the answers to a shell. In the help they mark the word for the
+// value of a flag.
+type completionWriter struct {
+	w    io.Writer
+	line []byte
+}
+
+func (c *completionWriter) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; {
+		line, after, ended := bytes.Cut(rest, []byte("\n"))
+		c.line, rest = append(c.line, line...), after
+		if !ended {
+			break
+		}
+		word, description, _ := bytes.Cut(c.line, []byte("\t"))
+		text := string(word)
+		if len(description) > 0 {
+			text += "\t" + strings.ReplaceAll(string(description), "`", "")
+		}
+		c.line = c.line[:0]
+		if _, err := io.WriteString(c.w, text+"\n"); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
 }

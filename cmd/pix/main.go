@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"pix/activity"
 	"pix/builder/sandbox"
 	"pix/store"
@@ -32,6 +34,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 	root := newRoot(a)
 	root.SetArgs(joinOptions(root, endShellFlags(root, args)))
 	help := &errorKeeper{Writer: stdout}
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		help.Writer = &completionWriter{w: stdout}
+	}
 	root.SetOut(help)
 	root.SetErr(stderr)
 	err := a.progress.end(root.ExecuteContext(ctx))

@@ -173,6 +173,7 @@ type logPrinter struct {
 func (p *logPrinter) HandleEvent(e activity.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.prefix.verbose = p.app.flags.verbose
 	line, ok := p.prefix.line(e)
 	if ok && !repeats(e, p.last) {
 		fmt.Fprintln(p.app.stderr, strings.TrimRight(activity.Plain(line), "\n"))

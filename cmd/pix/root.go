@@ -31,6 +31,7 @@ type app struct {
 type globalFlags struct {
 	storeURI string               // --store
 	storeDir string               // --store-dir
+	verbose  bool                 // --verbose
 	options  []nixconf.Assignment // --option
 }
 
@@ -72,11 +73,14 @@ Only results go to standard output. Exit codes: 0 yes or done, 1 no or failed, 2
 			if version {
 				return a.printVersion(false)
 			}
+			if a.flags.verbose {
+				return wrongUse(cmd, errors.New("-v is for more messages of a verb; the version is printed by --version"))
+			}
 			return cmd.Help()
 		},
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkProgress() },
 	}
-	root.Flags().BoolVarP(&version, "version", "v", false, "print the version of pix")
+	root.Flags().BoolVar(&version, "version", false, "print the version of pix")
 	a.addGlobalFlags(root)
 	root.AddGroup(
 		&cobra.Group{ID: groupFiles, Title: "Files:"},
@@ -110,6 +114,11 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	completeFlag(root, "store-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
 	flags.Var(optionFlag{&a.flags.options}, "option", "set a setting of nix.conf: `NAME VALUE`")
 	freeValue(root, "option")
+	flags.BoolVarP(&a.flags.verbose, "verbose", "v", false, "also print a line for the start of each download, copy and query")
+	flags.BoolFuncP("quiet", "q", "print no messages and no progress, as --progress none", func(string) error {
+		a.progress.mode = progressNone
+		return nil
+	})
 	a.trace.addFlags(root)
 	a.progress.addFlags(root)
 	flags.Var(&a.color, "color", "`when` to print colours: auto (on a terminal, unless $NO_COLOR is set), always or never")
@@ -198,14 +207,7 @@ func noSuchVerb(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unknown command %q", args[0])
-	if cmd.SuggestionsMinimumDistance == 0 {
-		cmd.SuggestionsMinimumDistance = 2
-	}
-	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-		err = fmt.Errorf("%w, did you mean %s?", err, strings.Join(like, " or "))
-	}
-	return wrongUse(cmd, err)
+	return wrongUse(cmd, fmt.Errorf("unknown command %q%s", args[0], hintFor(cmd, args[0])))
 }
 
 // checkUsage turns errors about the flags and arguments of a verb into a [usageError].

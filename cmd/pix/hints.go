@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// verbHints are the words of nix, nix-store, nix-env, nvd, nix-tree and nix-diff for what verbs of pix do.
+var verbHints = map[string]string{
+	"delete": "pix gc PATH", "collect-garbage": "pix gc", "nix-collect-garbage": "pix gc", "gc-delete": "pix gc PATH",
+	"realise": "pix build", "realize": "pix build", "instantiate": "pix drv-add", "develop": "pix shell", "nix-build": "pix build",
+	"query": "pix path-info, pix closure, pix referrers, pix derivers or pix outputs", "info": "pix path-info or pix daemon-info",
+	"requisites": "pix closure", "references": "pix path-info", "deriver": "pix derivers", "binding": "pix drv-show", "hash-of": "pix path-info",
+	"ping": "pix daemon-info", "store-info": "pix daemon-info", "serve": "pix daemon --stdio", "nix-daemon": "pix daemon",
+	"show-derivation": "pix drv-show", "derivation": "pix drv-show or pix drv-add", "show": "pix drv-show", "read-log": "pix log", "print-build-logs": "pix log",
+	"diff-closures": "pix diff", "nix-diff": "pix drv-diff", "nvd": "pix diff", "list": "pix valid-paths",
+	"push": "pix copy --to", "pull": "pix copy --from", "copy-closure": "pix copy", "fetch": "pix copy --from", "substitute": "pix build",
+	"verify": "pix verify-store", "verify-path": "pix verify-store", "check": "pix verify-store", "repair": "pix verify-store --repair", "repair-path": "pix build --repair",
+	"optimize": "pix optimise", "optimise-store": "pix optimise", "dump-path": "pix dump", "nar": "pix nar-ls, pix nar-cat or pix nar-dump", "restore": "pix nar-restore",
+	"hash": "pix hash-path, pix hash-file or pix hash-convert", "to-sri": "pix hash-convert", "to-base16": "pix hash-convert --to base16",
+	"to-base32": "pix hash-convert --to nix32", "prefetch": "pix add", "prefetch-url": "pix add", "add-file": "pix add --mode flat", "add-path": "pix add", "add-fixed": "pix add --mode flat",
+	"key": "pix key-generate or pix key-public", "generate-binary-cache-key": "pix key-generate", "generate-secret": "pix key-generate", "convert-secret-to-public": "pix key-public",
+	"sign-paths": "pix sign", "copy-sigs": "pix copy", "store": "pix path-info, pix ls, pix gc and other verbs without 'store'", "print-roots": "pix roots", "print-dead": "pix gc --dry-run",
+	"print-live": "pix gc --explain PATH", "add-temp-root": "pix add-root", "why": "pix why-depends", "show-config": "pix config", "nix-tree": "pix tree", "size": "pix path-info -S",
+	"exec": "pix run", "start": "pix daemon", "dump-db": "pix path-info --json", "load-db": "pix import", "cat-nar": "pix nar-cat", "ls-nar": "pix nar-ls",
+}
+
+// hintFor returns what to add to the message about an unknown verb; "" if nothing is near to it.
+func hintFor(root *cobra.Command, word string) string {
+	word = strings.TrimLeft(word, "-")
+	if hint, ok := verbHints[word]; ok {
+		return fmt.Sprintf(", did you mean '%s'?", hint)
+	}
+	// In a short word two changed letters leave nothing in common.
+	root.SuggestionsMinimumDistance = 2
+	if len(word) < 5 {
+		root.SuggestionsMinimumDistance = 1
+	}
+	if like := root.SuggestionsFor(word); len(like) > 0 {
+		return ", did you mean " + strings.Join(like, " or ") + "?"
+	}
+	return ""
+}
