@@ -88,7 +88,7 @@ func median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// measure builds an expression of which no derivation was built before.
+// measure builds an expression whose derivations are all new.
 func (c *contestant) measure(b *testing.B, expression, jobs string, round int) {
 	text := fmt.Sprintf(`let d = name: script: dep: derivation { inherit name dep; round = %d; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" script ]; }; in %s`, round, expression)
 	if err := os.WriteFile(c.HostPath("/tmp/speed.nix"), []byte(text), 0o644); err != nil {

@@ -25,8 +25,8 @@ import (
 )
 
 const (
-	maxTimes     = 5       // of a package: the last ones
-	maxTimeNames = 4 << 10 // packages in a file: those of the last builds
+	maxTimes     = 5       // the newest durations of a package
+	maxTimeNames = 4 << 10 // the packages in a file that were built last
 	maxTimesFile = 2 << 20 // bytes
 	maxBuildTime = 30 * 24 * time.Hour
 )

@@ -127,7 +127,7 @@ func parseNews(dir storepath.Dir, text, name string) ([]*newDerivation, error) {
 	return news, nil
 }
 
-// isJSON reports whether a text is JSON, and not that of a .drv file.
+// isJSON reports whether a text is JSON and no .drv file.
 func isJSON(text string) bool { return strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") }
 
 // parseNew parses the text of a .drv file. name is the name of the derivation, or "" for the variable "name".

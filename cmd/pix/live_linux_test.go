@@ -39,11 +39,11 @@ func newScriptedBuild(t *testing.T, names ...string) *scriptedBuild {
 	for _, name := range names {
 		text := fmt.Sprintf(`{"name": %q, "version": 4, "system": "x", "builder": "/b", "args": [], "env": {"out": ""},
 			"inputs": {"srcs": [], "drvs": {%s}}, "outputs": {"out": {}}}`, name, input)
-		n, err := parseNew(storepath.DefaultDir, text, name)
+		news, err := parseNews(storepath.DefaultDir, text, name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b.drvs[name], err = n.add(t.Context(), s); err != nil {
+		if b.drvs[name], err = news[0].add(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 		input = fmt.Sprintf(`%q: {"outputs": ["out"], "dynamicOutputs": {}}`, b.drvs[name].Base())

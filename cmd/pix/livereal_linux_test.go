@@ -29,13 +29,13 @@ func realBuilds(t *testing.T, d *realnix.Daemon) map[string]storepath.Path {
 		for i, input := range inputs {
 			inputs[i] = `"` + drvs[input].Base() + `": {"outputs": ["out"], "dynamicOutputs": {}}`
 		}
-		n, err := parseNew(storepath.DefaultDir, `{"name": "`+name+`", "version": 4, "system": "x86_64-linux", "builder": "/bin/sh",
+		news, err := parseNews(storepath.DefaultDir, `{"name": "`+name+`", "version": 4, "system": "x86_64-linux", "builder": "/bin/sh",
 			"args": ["-c", "`+script+`"], "env": {"out": "", "PATH": "/usr/bin:/bin"},
 			"inputs": {"srcs": [], "drvs": {`+strings.Join(inputs, ",")+`}}, "outputs": {"out": {}}}`, name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if drvs[name], err = n.add(t.Context(), s); err != nil {
+		if drvs[name], err = news[0].add(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -21,7 +21,7 @@ let make = attrs: derivation ({ system = builtins.currentSystem; builder = "/usr
  dep = make { name = "dep"; inherit bad app; args = ["-c" ''trap : EXIT; echo hi > $out'']; };
 in [ app bad dep bad2 ]`
 
-// The events of pix build are those of nix build, from the daemons of Nix and of pix.
+// pix build prints the same events as nix build, from the daemons of Nix and of pix.
 func TestRealLogFormat(t *testing.T) {
 	sid := realnix.Get(t, "sid")
 	config := map[string]string{"sandbox": "true", "sandbox-paths": "/usr /lib /lib64"}

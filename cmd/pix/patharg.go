@@ -23,7 +23,7 @@ type pathVerb struct {
 
 	complete completer // nil completes store paths
 
-	ofDerivations bool // the paths are derivations, also those of outputs
+	ofDerivations bool // outputs stand for their derivations
 
 	access func() storeAccess // nil is toRead
 

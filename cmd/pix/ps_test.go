@@ -8,7 +8,7 @@ import (
 	"pix/store"
 )
 
-// exampleBuilds are a build of Nix's user nixbld1 with two processes, and one of which nothing is known.
+// exampleBuilds are a build of Nix's user nixbld1 with two processes, and a build without details.
 func exampleBuilds() []store.ActiveBuild {
 	second, tenth := time.Second, 100*time.Millisecond
 	user := store.User{UID: 30001, Name: "nixbld1"}
