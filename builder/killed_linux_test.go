@@ -90,8 +90,8 @@ func TestNextBuildWaitsForKilledBuilder(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd.Wait()
-		time.AfterFunc(time.Second, func() { signalHelpers(t, helpers, syscall.SIGCONT) })
 		begin := time.Now()
+		time.AfterFunc(time.Second, func() { signalHelpers(t, helpers, syscall.SIGCONT) })
 		out := p.mustBuild(req)
 		if waited := time.Since(begin); waited < 900*time.Millisecond {
 			t.Errorf("the next build has ended after %v, before the old builder", waited)

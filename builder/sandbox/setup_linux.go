@@ -64,6 +64,9 @@ func setUp() int {
 	}
 	for _, st := range s.steps() {
 		if err := st.do(); err != nil {
+			if err == errParentEnded {
+				return 1 // without a message: the machine has not refused a step
+			}
 			if e, ok := errors.AsType[*stepError](err); ok {
 				st.text, err = e.step, e.err
 			}
@@ -121,10 +124,12 @@ func (s *setup) setDeathSignal() error {
 		return err
 	}
 	if unix.Getppid() != s.parent || s.req.shared != "" && hasHungUp(lifeFD) {
-		return errors.New("the parent has ended")
+		return errParentEnded
 	}
 	return nil
 }
+
+var errParentEnded = errors.New("the parent has ended")
 
 // isolation returns the steps that only a process with namespaces needs, up to the change of its root directory.
 func (s *setup) isolation() []step {
