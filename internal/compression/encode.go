@@ -27,7 +27,8 @@ func Encode(method string, dst io.Writer, level int, size uint64) (io.WriteClose
 		}
 		return orNil[io.WriteCloser](xz.WriterConfig{DictCap: xzDictionary(size)}.NewWriter(dst))
 	case "zstd", "gzip", "br":
-		return orNil[io.WriteCloser](newReusedWriter(method, dst, level))
+		kind := encoderKind{method, level, method == "zstd" && (size == 0 || size > zstdWindow)}
+		return orNil[io.WriteCloser](newReusedWriter(kind, dst))
 	}
 	return nil, &MethodError{method, "compressing"}
 }
@@ -62,7 +63,15 @@ type reusable interface {
 type encoderKind struct {
 	method string
 	level  int
+	large  bool // for contents larger than zstdWindow
 }
+
+// zstdWindow is the window of an encoder of zstd at the default level. With little memory, an encoder has a buffer for its
+// window and one block, and moves the window for each block of 128 KiB that follows. For large contents, the buffer is
+// twice as large as the window, and the encoder compresses and writes on goroutines of its own. For a copy of
+// 300 MB that takes 10 MB more, 2.4 s of processor time instead of 4.1 s, and 2.6 s instead of 4.9 s. The stream is the
+// same.
+const zstdWindow = 8 << 20
 
 // idleEncoders has a *sync.Pool of reusable encoders for each encoderKind. An encoder has up to some megabytes of
 // buffers, which are expensive to allocate for each small archive: for 300 archives of 4 KB, reuse takes 0.16 s instead of
@@ -75,8 +84,7 @@ type reusedWriter struct {
 	pool *sync.Pool
 }
 
-func newReusedWriter(method string, dst io.Writer, level int) (*reusedWriter, error) {
-	kind := encoderKind{method, level}
+func newReusedWriter(kind encoderKind, dst io.Writer) (*reusedWriter, error) {
 	if pool, ok := idleEncoders.Load(kind); ok {
 		pool := pool.(*sync.Pool)
 		if e, ok := pool.Get().(reusable); ok {
@@ -100,7 +108,11 @@ func newReusable(kind encoderKind, dst io.Writer) (reusable, error) {
 		if level != 0 {
 			speed = zstd.EncoderLevelFromZstd(level)
 		}
-		return zstd.NewWriter(dst, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
+		goroutines := 1
+		if kind.large {
+			goroutines = 2 // more make no difference to one stream
+		}
+		return zstd.NewWriter(dst, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(goroutines), zstd.WithLowerEncoderMem(!kind.large))
 	case "gzip":
 		if level == 0 {
 			level = gzip.DefaultCompression

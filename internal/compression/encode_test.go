@@ -57,6 +57,26 @@ func TestEncodeWrongSize(t *testing.T) {
 	}
 }
 
+// The zstd stream of equal contents does not depend on the size that the caller expects, which decides how much memory
+// the encoder takes. So a copy of a cache with other information has the same files.
+func TestZstdSameStream(t *testing.T) {
+	contents := noise(5<<20) + strings.Repeat(text, 20)
+	var streams [2]strings.Builder
+	for i, size := range []uint64{0, 1000} {
+		w, err := compression.Encode("zstd", &streams[i], 0, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, contents)
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if streams[0].String() != streams[1].String() {
+		t.Errorf("the streams have %d and %d bytes, or other contents", streams[0].Len(), streams[1].Len())
+	}
+}
+
 // Encoders are reused. A pool may drop some of them, so the average counts.
 func TestReusedEncoders(t *testing.T) {
 	const rounds, most = 50, 200 << 10
