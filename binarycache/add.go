@@ -162,7 +162,7 @@ func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Rea
 		return nil, nil, err
 	}
 	defer f.discard()
-	p, err := s.compress(f, &contextReader{ctx, src})
+	p, err := s.compress(f, &contextReader{ctx, src}, info.NARSize)
 	if err != nil {
 		return nil, nil, fmt.Errorf("adding '%s' to the binary cache: %w", info.Path, err)
 	}
@@ -188,11 +188,12 @@ type compressedArchive struct {
 	listing   *nar.Listing // nil without the option WriteListings
 }
 
-// compress compresses an archive from src to dst, and hashes both forms.
-func (s *Store) compress(dst io.Writer, src io.Reader) (*compressedArchive, error) {
+// compress compresses an archive from src to dst, and hashes both forms. The archive should have size bytes; 0 is an
+// unknown size.
+func (s *Store) compress(dst io.Writer, src io.Reader, size uint64) (*compressedArchive, error) {
 	p := &compressedArchive{file: nar.NewHasher(nixhash.SHA256), nar: nar.NewHasher(nixhash.SHA256)}
 	file := bufio.NewWriterSize(io.MultiWriter(dst, p.file), 128<<10)
-	encoder, err := compression.Encode(s.method(), file, s.opts.CompressionLevel)
+	encoder, err := compression.Encode(s.method(), file, s.opts.CompressionLevel, size)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ import (
 func compress(t *testing.T, method, text string) string {
 	t.Helper()
 	var b strings.Builder
-	w, err := compression.Encode(method, &b, 0)
+	w, err := compression.Encode(method, &b, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ var methods = []string{"none", "xz", "zstd", "gzip", "br"}
 func encode(t *testing.T, method, text string, level int) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	w, err := compression.Encode(method, &b, level)
+	w, err := compression.Encode(method, &b, level, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestUnknownMethod(t *testing.T) {
 		t.Error(err)
 	}
 	for _, method := range []string{"bzip2", "lrzip"} {
-		if _, err := compression.Encode(method, io.Discard, 0); !errors.As(err, &bad) {
+		if _, err := compression.Encode(method, io.Discard, 0, 0); !errors.As(err, &bad) {
 			t.Error(err)
 		}
 		if compression.CanEncode(method) {
@@ -178,7 +178,7 @@ func allocated(f func()) uint64 {
 func FuzzDecode(f *testing.F) {
 	for i, method := range methods {
 		var b bytes.Buffer
-		w, _ := compression.Encode(method, &b, 0)
+		w, _ := compression.Encode(method, &b, 0, 0)
 		io.WriteString(w, text[:200])
 		w.Close()
 		f.Add(uint8(i), b.Bytes())

@@ -11,7 +11,7 @@ func TestNilAfterErrors(t *testing.T) {
 		if r, err := Decode(method, strings.NewReader(""), 1); err != nil && r != nil {
 			t.Errorf("%s: %T and %v", method, r, err)
 		}
-		if w, err := Encode(method, new(strings.Builder), -100); err != nil && w != nil {
+		if w, err := Encode(method, new(strings.Builder), -100, 0); err != nil && w != nil {
 			t.Errorf("%s: %T and %v", method, w, err)
 		}
 	}

@@ -196,7 +196,7 @@ func TestUnpackChannel(t *testing.T) {
 			plain := archive(t, test.members...)
 			for _, method := range []string{"none", "xz", "gzip"} {
 				var packed bytes.Buffer
-				w, err := compression.Encode(method, &packed, 0)
+				w, err := compression.Encode(method, &packed, 0, 0)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -256,7 +256,7 @@ func TestFetchurl(t *testing.T) {
 		t.Fatal(err)
 	}
 	var xz bytes.Buffer
-	w, _ := compression.Encode("xz", &xz, 0)
+	w, _ := compression.Encode("xz", &xz, 0, 0)
 	w.Write(tree.Bytes())
 	w.Close()
 	long := strings.Repeat("0123456789", 100_000)

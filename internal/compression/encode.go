@@ -1,0 +1,139 @@
+package compression
+
+import (
+	"compress/gzip"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+// Encode returns a writer that compresses to dst by a method: none, xz, zstd, gzip or br. Level 0 is the default of
+// the method; xz has no others. The stream is complete after the writer was closed, which does not close dst. Close
+// must be called only once.
+//
+// The contents should have at most size bytes. 0 is an unknown size. The encoder allocates no larger dictionary than
+// that. Longer contents are compressed correctly, but less. Equal contents of equal size give equal streams.
+func Encode(method string, dst io.Writer, level int, size uint64) (io.WriteCloser, error) {
+	switch method {
+	case "none", "", "identity":
+		return plainWriter{dst}, nil
+	case "xz":
+		if level != 0 {
+			return nil, errors.New("compression levels are not supported with the method \"xz\"")
+		}
+		return orNil[io.WriteCloser](xz.WriterConfig{DictCap: xzDictionary(size)}.NewWriter(dst))
+	case "zstd", "gzip", "br":
+		kind := encoderKind{method, level, method == "zstd" && (size == 0 || size > zstdWindow)}
+		return orNil[io.WriteCloser](newReusedWriter(kind, dst))
+	}
+	return nil, &MethodError{method, "compressing"}
+}
+
+// CanEncode reports whether [Encode] supports the method.
+func CanEncode(method string) bool {
+	_, err := Encode(method, io.Discard, 0, 1)
+	return err == nil
+}
+
+// xzDictionary returns the size of the dictionary for contents of size bytes. The encoder allocates and clears 6 to 10
+// bytes for each byte of it. For 500 archives of 4 KB, the copy to a cache takes 0.9 s of processor time and 35 MB
+// instead of 4.2 s and 420 MB with the largest dictionary.
+//
+// The encoder copies an incompressible chunk, which has at most 64 KiB, out of its dictionary. If the dictionary is
+// smaller than the chunk, and contents are longer than size, the encoder writes an invalid stream without an error.
+func xzDictionary(size uint64) int {
+	const least, most = 68 << 10, 8 << 20 // the largest is the default of the program xz
+	if size == 0 {
+		return most
+	}
+	return int(min(max(size, least), most))
+}
+
+// A reusable is an encoder that can write several streams.
+type reusable interface {
+	io.WriteCloser
+	Reset(dst io.Writer)
+}
+
+// An encoderKind identifies the encoders that can replace each other.
+type encoderKind struct {
+	method string
+	level  int
+	large  bool // for contents larger than zstdWindow
+}
+
+// zstdWindow is the window of an encoder of zstd at the default level. With little memory, an encoder has a buffer for its
+// window and one block, and moves the window for each block of 128 KiB that follows. For large contents, the buffer is
+// twice as large as the window, and the encoder compresses and writes on goroutines of its own. For a copy of
+// 300 MB that takes 10 MB more, 2.4 s of processor time instead of 4.1 s, and 2.6 s instead of 4.9 s. The stream is the
+// same.
+const zstdWindow = 8 << 20
+
+// idleEncoders has a *sync.Pool of reusable encoders for each encoderKind. An encoder has up to some megabytes of
+// buffers, which are expensive to allocate for each small archive: for 300 archives of 4 KB, reuse takes 0.16 s instead of
+// 0.30 s of user time with gzip, 0.23 s instead of 0.43 s with br.
+var idleEncoders sync.Map
+
+// A reusedWriter returns its encoder to a pool when it is closed.
+type reusedWriter struct {
+	reusable
+	pool *sync.Pool
+}
+
+func newReusedWriter(kind encoderKind, dst io.Writer) (*reusedWriter, error) {
+	if pool, ok := idleEncoders.Load(kind); ok {
+		pool := pool.(*sync.Pool)
+		if e, ok := pool.Get().(reusable); ok {
+			e.Reset(dst)
+			return &reusedWriter{e, pool}, nil
+		}
+	}
+	e, err := newReusable(kind, dst)
+	if err != nil {
+		return nil, err
+	}
+	pool, _ := idleEncoders.LoadOrStore(kind, new(sync.Pool))
+	return &reusedWriter{e, pool.(*sync.Pool)}, nil
+}
+
+func newReusable(kind encoderKind, dst io.Writer) (reusable, error) {
+	level := kind.level
+	switch kind.method {
+	case "zstd":
+		speed := zstd.SpeedDefault
+		if level != 0 {
+			speed = zstd.EncoderLevelFromZstd(level)
+		}
+		goroutines := 1
+		if kind.large {
+			goroutines = 2 // more make no difference to one stream
+		}
+		return zstd.NewWriter(dst, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(goroutines), zstd.WithLowerEncoderMem(!kind.large))
+	case "gzip":
+		if level == 0 {
+			level = gzip.DefaultCompression
+		}
+		return gzip.NewWriterLevel(dst, level)
+	}
+	if level == 0 {
+		level = brotli.DefaultCompression
+	}
+	return brotli.NewWriterV2(dst, level), nil
+}
+
+// Close completes the stream.
+func (w *reusedWriter) Close() error {
+	err := w.reusable.Close()
+	w.Reset(nil)
+	w.pool.Put(w.reusable)
+	return err
+}
+
+type plainWriter struct{ io.Writer }
+
+// Close does nothing.
+func (plainWriter) Close() error { return nil }
