@@ -241,8 +241,8 @@ func (c *call) outputsResult(ctx context.Context, built derivation.Built, wanted
 }
 
 // allowsSubstitutes reports whether the outputs of a valid derivation may be substituted, by its options or by the
-// settings of the call. It records the
-// content addresses of fixed outputs, by which substituters with another store directory are asked.
+// settings of the call. It records the content addresses of fixed outputs, because a substituter with another store
+// directory finds them by these.
 func (c *call) allowsSubstitutes(ctx context.Context, drv storepath.Path) (bool, error) {
 	s := c.store.Store
 	lent, release := store.LendDerivations(s)

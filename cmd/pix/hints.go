@@ -9,7 +9,7 @@ import (
 	"pix/nixconf"
 )
 
-// verbHints are the words of nix, nix-store, nix-env, nvd, nix-tree and nix-diff for what verbs of pix do.
+// verbHints are the verbs of pix, by the words that nix, nix-store, nix-env, nvd, nix-tree and nix-diff have for the same.
 var verbHints = map[string]string{
 	"delete": "pix gc PATH", "collect-garbage": "pix gc", "nix-collect-garbage": "pix gc", "gc-delete": "pix gc PATH",
 	"realise": "pix build", "realize": "pix build", "instantiate": "pix drv-add", "develop": "pix shell", "nix-build": "pix build",
