@@ -45,7 +45,7 @@ func (b *build) listen() error {
 	if b.req.Serve == nil {
 		return fmt.Errorf("experimental Nix feature '%[1]s' is disabled; add '--extra-experimental-features %[1]s' to enable it", feature)
 	}
-	// The name of a socket has at most 107 bytes, and that of the build directory may be longer.
+	// The name of a socket has at most 107 bytes, and the name of the build directory may be longer.
 	name := fmt.Sprintf("/proc/self/fd/%d/%s", b.dir.dir.Fd(), socketName)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: name})
 	if err != nil {
@@ -62,9 +62,9 @@ func (b *build) listen() error {
 	return os.NewSyscallError("giving the socket to the builder", err)
 }
 
-// shareStore makes paths appear in the sandbox that are added to the scope.
+// shareStore mounts in the sandbox each path that is added to the scope.
 func (b *build) shareStore(req *sandbox.Request, paths map[string]SandboxPath) {
-	if b.scope == nil || b.submits() { // which shows nothing that was added
+	if b.scope == nil || b.submits() { // a builder that submits its outputs does not see added paths
 		return
 	}
 	req.Live = sandbox.NewLive(string(b.store.Dir()))

@@ -41,7 +41,7 @@ func (b *build) checkShell(paths map[string]SandboxPath) error {
 		return nil
 	}
 	return &Failure{Status: store.MiscFailure, Message: fmt.Sprintf("Cannot build '%s'.\nReason: its builder is %[2]s, and this machine has no shell that runs in the sandbox.\n"+
-		"Install a statically linked one (on Debian and Ubuntu the package busybox-static, elsewhere busybox),\nor name one in nix.conf: sandbox-paths = %[2]s=/path/to/busybox", b.req.Path, shell)}
+		"Install a statically linked one (on Debian and Ubuntu the package busybox-static, elsewhere busybox),\nput pix-sh beside this program (in a clone of pix: CGO_ENABLED=0 go install ./cmd/pix-sh),\nor name one in nix.conf: sandbox-paths = %[2]s=/path/to/busybox", b.req.Path, shell)}
 }
 
 // requiredFeatures returns the features that the machine must have, sorted.

@@ -139,6 +139,9 @@ func parseDerivedPath(dir storepath.Dir, s, separator string) (DerivedPath, erro
 		}
 		return Opaque{path}, nil
 	}
+	if s[i+1:] == "" {
+		return nil, &storepath.Error{Text: s, Reason: "it names no output after " + separator}
+	}
 	outputs, err := ParseOutputsSpec(s[i+1:])
 	if err != nil {
 		return nil, err

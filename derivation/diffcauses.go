@@ -61,8 +61,8 @@ func (d *Difference) Causes() (causes []Cause) {
 	return causes
 }
 
-// explain marks the changes that follow from others. outputs returns the texts that stand for the outputs of an input of a
-// side by the names of the outputs; it may be nil.
+// explain marks the changes that follow from others. outputs returns, for an input of a or of b, the names of its outputs
+// and the texts that stand for them, which are paths or placeholders. It may be nil.
 func (d *Difference) explain(a, b *Derivation, outputs func(side int, path storepath.Path) []Entry[string, string]) {
 	same := d.replacers(a, b, outputs)
 	hasOtherPaths := len(d.Inputs) > 0 || slices.ContainsFunc(d.Changes, func(c Change) bool { return c.Field == DiffSource })
@@ -80,7 +80,8 @@ func (d *Difference) explain(a, b *Derivation, outputs func(side int, path store
 	}
 }
 
-// replacers return for each side a replacer of the paths that differ between the two by tokens that do not.
+// replacers returns a replacer for each side. It replaces paths that differ between the sides by equal tokens, so that only
+// other differences remain.
 func (d *Difference) replacers(a, b *Derivation, outputs func(side int, path storepath.Path) []Entry[string, string]) (same [2]*strings.Replacer) {
 	var pairs [2][]string
 	add := func(side int, text, token string) {

@@ -10,8 +10,9 @@ import (
 	"pix/store"
 )
 
-// An autoGC collects garbage before an object is added and while derivations are built, if the disk is nearly full. See LocalStore::autoGC in Nix's
-// src/libstore/gc.cc.
+// An autoGC collects garbage before an object is added and while derivations are built, if the disk is nearly full.
+//
+// Source: LocalStore::autoGC in src/libstore/gc.cc.
 type autoGC struct {
 	sem     chan struct{} // of capacity 1: a mutex whose Lock a context can interrupt
 	free    func(dir string) (uint64, error)

@@ -16,7 +16,7 @@ const maxQueued = 256 << 10
 // lines of the log, unless no other call takes them either.
 const stallTime = time.Second
 
-// A broadcast has what a call must know that joins a running build. The lock of the build guards it.
+// A broadcast keeps the events that a call needs when it joins a running build. The lock of the build guards it.
 type broadcast struct {
 	space   sync.Cond // a queue has become shorter, or a claim is over
 	running []activity.Start

@@ -23,18 +23,18 @@
 //
 // # Paths that depend on contents
 //
-// An output can be content-addressed, and then its path is known only after its build. A derivation that needs such an output is
-// resolved: its inputs are replaced by the paths of their outputs. The goal adds the resolved derivation to the store, builds that one, and
-// registers its outputs for the wanted derivation, too.
+// The path of a content-addressed output is known only after its build. A derivation that needs such an output is
+// resolved: its inputs are replaced by the paths of their outputs. The goal adds the resolved derivation to the store,
+// builds it, and registers its outputs for the wanted derivation, too.
 //
 // A derivation can be an output itself: a dynamic derivation. No plan knows what it needs. The call first makes that
 // output valid, and then plans its outputs and makes them valid, as if they had been wanted from the start.
 //
 // # Other machines
 //
-// With [Settings.Remote], a derivation is built on another machine if one is suitable and free. Its inputs are copied there, and its outputs
-// back. The outputs of a machine are checked (remoteoutputs.go), and registered without signatures of this
-// machine.
+// With [Settings.Remote], a derivation is built on another machine if one is suitable and free (elsewhere.go,
+// machines.go). Its inputs are copied there, and its outputs back (remote.go). The outputs of a machine are checked
+// (remoteoutputs.go), and registered without signatures of this machine.
 //
 // # Failures
 //
@@ -55,10 +55,11 @@
 //
 // Calls that need the same derivation share one build if their executors would build it in the same way. Each call has
 // its own limits, and each gets the log. A call that is cancelled, or reaches a limit, leaves the build to the others.
-// Successes and failures that follow from the derivation count for all of them. After any other failure, the calls
-// that it does not belong to build again.
+// Successes, and failures that follow from the derivation, are the result of all these calls. Any other failure is the
+// result of one call, and the others build again.
 //
 // [Settings.AfterBuild] runs after each build, outside its slot, so a slow hook delays only what needs the outputs.
 //
-// Sources: src/nix/build-remote/build-remote.cc, src/libstore/build/worker.cc, derivation-goal.cc and derivation-building-goal.cc in Nix 2.34.8.
+// Sources: src/nix/build-remote/build-remote.cc, and worker.cc, derivation-goal.cc and derivation-building-goal.cc in
+// src/libstore/build, in Nix 2.34.8.
 package realise

@@ -112,7 +112,7 @@ func (p *machines) machine(spec *nixconf.Machine) *machine {
 	return m
 }
 
-// release ends the use of a slot. After a failed connection the machine rests.
+// release ends the use of a slot. After a failed connection the machine gets no builds for machineRest.
 func (p *machines) release(s *machineSlot, failed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

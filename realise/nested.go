@@ -165,7 +165,7 @@ func (b *sharedBuild) acquireSlot() (release func(), err error) {
 
 func (n *nesting) giveBack() { n.slot <- struct{}{} }
 
-// lend offers the slot of the builder to a build for which it waits, until that one has a slot. The caller calls the
+// lend offers the slot of the builder to a build for which it waits, until that build has a slot. The caller calls the
 // returned function when it no longer waits.
 func (n *nesting) lend(b *sharedBuild) (stop func()) {
 	if n == nil {

@@ -159,8 +159,8 @@ func (b *remoteBuild) copyTo(ctx context.Context, roots []storepath.Path) error 
 	return err
 }
 
-// build builds on the machine. A daemon accepts the contents of an input-addressed derivation only from users whom it trusts. For others
-// the machine gets the derivation itself, and builds from it.
+// build builds on the machine. A daemon accepts the contents of an input-addressed derivation only from users whom it
+// trusts. For other users, the derivation itself is copied to the machine, which builds from it.
 func (b *remoteBuild) build(ctx context.Context) (*store.BuildResult, error) {
 	ctx = activity.WithHandler(ctx, b.log)
 	if s, ok := store.As[store.DerivationBuilder](b.store); ok {

@@ -76,7 +76,7 @@ func (r *running) claim(c *call, key buildKey, begin func() *sharedBuild) (b *sh
 	return b, cl, nil
 }
 
-// leave ends what claim has begun.
+// leave ends the wait that claim has begun.
 func (r *running) leave(c *call, b *sharedBuild) {
 	n := c.store.outer
 	if n == nil {

@@ -183,7 +183,7 @@ func PresentResult(ctx context.Context, s Store, path derivation.DerivedPath) (K
 	if !ok {
 		valid, err := s.IsValidPath(ctx, path.Base())
 		if err == nil && !valid {
-			return absent(NoSubstituters, "path '%s' is required, but there is no substituter that can build it", path.Base())
+			return withoutSubstituter(path), nil
 		}
 		return r, err
 	}
@@ -226,13 +226,25 @@ func PresentResult(ctx context.Context, s Store, path derivation.DerivedPath) (K
 	return r, nil
 }
 
-// presentResults returns the results of building paths in a store that does not build.
+// withoutSubstituter returns the result of a path that no substituter has.
+func withoutSubstituter(path derivation.DerivedPath) KeyedBuildResult {
+	message := fmt.Sprintf("path '%s' is required, but there is no substituter that can build it", path.Base())
+	return KeyedBuildResult{Path: path, BuildResult: BuildResult{Status: NoSubstituters, Message: message}}
+}
+
+// presentResults returns the results of building paths in a store that does not build. As in Nix, a check of a path that is
+// no output has nothing to check, and its repair needs a substituter.
 func presentResults(ctx context.Context, s Store, paths []derivation.DerivedPath, mode BuildMode) ([]KeyedBuildResult, error) {
-	if mode != BuildNormal {
-		return nil, unsupported(s, "build")
-	}
 	results := make([]KeyedBuildResult, len(paths))
 	for i, path := range paths {
+		_, isBuilt := path.(derivation.Built)
+		if isBuilt && mode != BuildNormal {
+			return nil, unsupported(s, "build")
+		}
+		if mode == BuildRepair {
+			results[i] = withoutSubstituter(path)
+			continue
+		}
 		var err error
 		if results[i], err = PresentResult(ctx, s, path); err != nil {
 			return nil, err

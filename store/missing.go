@@ -160,30 +160,31 @@ func (m *missingFinder) inspect(ctx context.Context, path derivation.DerivedPath
 	if u.needs, err = inputsOf(d); err != nil {
 		return fmt.Errorf("derivation '%s': %w", drv.Path, err)
 	}
-	kind, err := d.Kind()
+	substitutable, err := m.mayBeSubstituted(ctx, d)
+	if err == nil && substitutable {
+		substitutable, err = m.locateOutputs(ctx, &u, unknown)
+	}
 	if err != nil {
 		return err
-	}
-	substitutable := m.substituters != nil && kind != derivation.Impure
-	if substitutable {
-		substitutable, err = d.AllowsSubstitutes()
-		if err == nil && !substitutable {
-			substitutable, err = m.substituters.AlwaysAllowed(ctx)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if substitutable {
-		if substitutable, err = m.locateOutputs(ctx, &u, unknown); err != nil {
-			return err
-		}
 	}
 	if substitutable {
 		m.drvs = append(m.drvs, u)
 		return nil
 	}
 	return m.addBuild(u)
+}
+
+// mayBeSubstituted reports whether the substituters may be queried for the outputs of a derivation.
+func (m *missingFinder) mayBeSubstituted(ctx context.Context, d *derivation.Derivation) (bool, error) {
+	kind, err := d.Kind()
+	if err != nil || m.substituters == nil || kind == derivation.Impure {
+		return false, err
+	}
+	allowed, err := d.AllowsSubstitutes()
+	if err != nil || allowed {
+		return allowed, err
+	}
+	return m.substituters.AlwaysAllowed(ctx)
 }
 
 // locateOutputs queries the substituters for the paths of outputs that are not known yet, and

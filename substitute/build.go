@@ -53,9 +53,10 @@ func (s *Store) BuildPathsWithResults(ctx context.Context, paths []derivation.De
 }
 
 // build makes paths valid, and returns a result for each. A path that was not tried has a failed result
-// without a message.
+// without a message. Only a build can check the outputs of a derivation; a path that is no output has nothing to check.
 func (c *call) build(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
-	if mode == store.BuildCheck {
+	isBuilt := func(path derivation.DerivedPath) bool { _, ok := path.(derivation.Built); return ok }
+	if mode == store.BuildCheck && slices.ContainsFunc(paths, isBuilt) {
 		return nil, &store.UnsupportedError{Store: c.store.Store, What: "build"}
 	}
 	results, err := c.substituteAll(c.ctx, paths, mode == store.BuildRepair)
@@ -240,8 +241,8 @@ func (c *call) outputsResult(ctx context.Context, built derivation.Built, wanted
 }
 
 // allowsSubstitutes reports whether the outputs of a valid derivation may be substituted, by its options or by the
-// settings of the call. It records the
-// content addresses of fixed outputs, by which substituters with another store directory are asked.
+// settings of the call. It records the content addresses of fixed outputs, because a substituter with another store
+// directory finds them by these.
 func (c *call) allowsSubstitutes(ctx context.Context, drv storepath.Path) (bool, error) {
 	s := c.store.Store
 	lent, release := store.LendDerivations(s)

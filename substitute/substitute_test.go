@@ -438,8 +438,11 @@ func TestOutputs(t *testing.T) {
 	if r = build(t, t.Context(), s, outputsOf(drv)); r[0].Status != store.AlreadyValid || len(r[0].Outputs) != 2 {
 		t.Errorf("%+v", r)
 	}
-	if _, err := s.BuildPathsWithResults(t.Context(), opaque(out), store.BuildCheck); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := s.BuildPathsWithResults(t.Context(), []derivation.DerivedPath{outputsOf(drv)}, store.BuildCheck); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("%v", err)
+	}
+	if r, err := s.BuildPathsWithResults(t.Context(), opaque(out), store.BuildCheck); err != nil || r[0].Status != store.AlreadyValid {
+		t.Errorf("%+v, %v", r, err)
 	}
 
 	own, out, _ := addDrv(t, s, "own", map[string]string{"allowSubstitutes": ""})

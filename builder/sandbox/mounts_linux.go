@@ -427,10 +427,10 @@ func (s *setup) mountProc() error {
 	return nil
 }
 
-// limitCgroups denies further cgroup namespaces. With a user namespace of its own, a process can always make one, and mount
-// the cgroup of this process, which the process is in, too. If the user of the process owns its files, as an ordinary user may and root
-// does, the process could freeze or kill its caller. A process with its own cgroup sees only that one, and one with a range of
-// users may run containers, but does not own the cgroup.
+// limitCgroups denies further cgroup namespaces. The process is in the cgroup of its caller. In a user namespace of its
+// own, it could make a cgroup namespace and mount that cgroup. If its user owns the files of the cgroup, as root does, it
+// could then freeze or kill its caller. Two kinds of processes are not limited: a process with a cgroup of its own sees
+// only that cgroup, and a process with a range of users may run containers, but does not own the cgroup.
 func (s *setup) limitCgroups() error {
 	if s.req.Cgroup != "" || s.req.IDs > 1 {
 		return nil

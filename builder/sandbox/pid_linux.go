@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// A StartWatcher is a log that wants to know which process runs. [Run] calls Started once, before it writes to the log.
+// A StartWatcher is a log that gets the id of the process. [Run] calls Started once, before it writes to the log.
 type StartWatcher interface {
 	// Started gets the id of the first process on this machine, or 0 if it is unknown.
 	Started(pid int)
 }
 
-// reportStart calls Started with the id of the process, if the log wants it.
+// reportStart calls Started with the id of the process, if the log is a [StartWatcher].
 func (p *process) reportStart(log io.Writer) {
 	if w, ok := log.(StartWatcher); ok {
 		w.Started(pidOf(p.handle.Load()))

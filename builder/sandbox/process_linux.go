@@ -222,7 +222,8 @@ func awaitEnd(ended <-chan struct{}) {
 // the program's end.
 func (p *process) setUp(req *Request) (report *event, err error) {
 	if p.mounts != nil {
-		_ = writeMessage(p.mounts, &keeperStart{root: req.Root, dir: req.shared, hostUID: req.HostUID}) // the keeper that has ended sends no greeting
+		// If the keeper has ended, the greeting is missing, and that is the error.
+		_ = writeMessage(p.mounts, &keeperStart{root: req.Root, dir: req.shared, hostUID: req.HostUID})
 	}
 	if err := readGreeting(p.socket); err != nil {
 		return nil, fmt.Errorf("%w: the set-up process: %w", ErrLost, err)

@@ -10,6 +10,9 @@ import (
 // A store cannot do that itself: its messages are Nix's for all clients.
 func ownAdvice(message string) string {
 	message = nixAdvice.Replace(message)
+	if strings.Contains(message, "connecting to the Nix daemon at 'ssh-ng://") {
+		message = noDaemon.Replace(message)
+	}
 	// A derivation follows "nix log", sometimes on the next line. Any other mention is output of a builder.
 	const logs = "For full logs, run"
 	if before, after, ok := strings.Cut(message, logs); ok {
@@ -18,6 +21,8 @@ func ownAdvice(message string) string {
 	return message
 }
 
+const daemonAdvice = "; if pix is there, add ?remote-program=pix%20daemon to the URI"
+
 var (
 	nixAdvice = strings.NewReplacer(
 		"To find out why, use: nix-store --query --roots and nix-store --query --referrers", "To find out why, use: pix roots and pix referrers",
@@ -25,6 +30,13 @@ var (
 		"is world-writable or a symlink. That's not allowed for security.",
 		"is world-writable or a symlink. That's not allowed for security. Set build-dir in nix.conf to a directory that only root or this user can replace.",
 		"`nix-store --verify --check-contents --repair`", "`pix verify-store --check-contents --repair`",
+	)
+	// A machine may have pix, and lack the program that ssh-ng:// runs by default.
+	noDaemon = strings.NewReplacer(
+		`exec: "nix-daemon": executable file not found in $PATH`, "the program 'nix-daemon' is not in PATH"+daemonAdvice,
+		"the program 'nix-daemon' is not in PATH", "the program 'nix-daemon' is not in PATH"+daemonAdvice,
+		"nix-daemon: command not found", "nix-daemon: command not found"+daemonAdvice,
+		"nix-daemon: not found", "nix-daemon: not found"+daemonAdvice,
 	)
 	nixLogs = strings.NewReplacer("nix log /", "pix log /", "nix-store -l /", "pix log /")
 )

@@ -23,7 +23,7 @@ type buildOptions struct {
 
 func newBuild(a *app) *cobra.Command {
 	var o buildOptions
-	var stdin, rebuild, printOutPaths bool
+	var stdin, rebuild, printOutPaths, noLink bool
 	cmd := &cobra.Command{
 		Use:   "build INSTALLABLE...",
 		Short: "Build outputs of derivations, or substitute paths",
@@ -61,6 +61,8 @@ than at its store directory, they lead nowhere, but pix ls, cat, run and shell a
 	flags.BoolVar(&o.noOutPaths, "no-out-paths", false, "do not print the output paths")
 	flags.BoolVar(&printOutPaths, "print-out-paths", false, "")
 	flags.MarkHidden("print-out-paths") //nolint:errcheck // Nix's name for what build does by default
+	flags.BoolVar(&noLink, "no-link", false, "")
+	flags.MarkHidden("no-link") //nolint:errcheck // also the default: there are no links without --out-link
 	flags.BoolVar(&o.asJSON, "json", false, "print the result of each build, as a list of objects; with --dry-run the plan")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print what would be built and substituted, and do nothing")
 	flags.StringVarP(&o.outLink, "out-link", "o", "", "make symlinks to the outputs under this `name`")

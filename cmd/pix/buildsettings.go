@@ -161,6 +161,12 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 		PollInterval:  r.Seconds("build-poll-interval"),
 		ImpureEnv:     a.impureEnv(conf, c.open.serving),
 	}
+	setConditional(o, conf, r, c)
+	return o
+}
+
+// setConditional sets the options that follow from several settings, or from whether this process is a daemon.
+func setConditional(o *builder.Options, conf *nixconf.Conf, r *nixconf.Reader, c *storeChoice) {
 	for _, feature := range []string{"ca-derivations", "recursive-nix"} { // as in Nix
 		if hasFeature(r, feature) {
 			o.SystemFeatures = append(o.SystemFeatures, feature)
@@ -182,7 +188,6 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 	} else {
 		o.AsRoot = o.BuildUsersGroup == ""
 	}
-	return o
 }
 
 // hasFeature reports whether the configuration has an experimental feature.

@@ -31,11 +31,11 @@ const (
 	maxBuildTime = 30 * 24 * time.Hour
 )
 
-// buildTimes are the durations of earlier builds by the name of their package, without the version. They are kept in a
-// file with a line for each package: its name, and milliseconds, the last build last. The last line is the package that
-// was built last.
+// buildTimes are the durations of earlier builds, by the name of the package without the version. They are kept in a file
+// with a line for each package: its name, and the durations in milliseconds from the oldest to the newest. The lines are
+// in the order of the newest builds.
 type buildTimes struct {
-	files []string // read all; written is the first that can be written
+	files []string // all are read, and the first that can be written is replaced
 
 	mu    sync.Mutex
 	known map[string][]time.Duration
@@ -69,8 +69,8 @@ func (a *app) useBuildTimes(ctx context.Context, s store.Store) (_ context.Conte
 	return activity.WithHandler(ctx, r), t.save
 }
 
-// buildTimesFiles returns the names of the files with times: in the log directory of a store, which may be "", and for users
-// who may not write there in their state directory.
+// buildTimesFiles returns the names of the files with times: one in the log directory of a store, which may be "", and one
+// in the state directory of the user, who may lack the right to write to the first.
 func (a *app) buildTimesFiles(logDir string) (files []string) {
 	if logDir != "" {
 		files = append(files, filepath.Join(logDir, "build-times"))

@@ -82,6 +82,7 @@ const (
 	scopeLandlock = 6 // the first version that can deny abstract sockets
 
 	shellAdvice = "apt install busybox-static   # on Debian and Ubuntu; elsewhere the package busybox\n" +
+		"or in a clone of pix: CGO_ENABLED=0 go install ./cmd/pix ./cmd/pix-sh   # both into one directory\n" +
 		"or in nix.conf: sandbox-paths = /bin/sh=/path/to/busybox"
 )
 

@@ -34,14 +34,14 @@ func newEnvironment() *cobra.Command {
   LISTEN_FDS, LISTEN_PID  sockets that systemd passes to 'pix daemon'
   HTTP_PROXY, NO_PROXY    proxies for binary caches and for builds with a fixed output hash, also in
                           lower case, and HTTPS_PROXY
-  SHELL, PATH             the shell of 'pix shell', and where it finds commands
+  SHELL                   the shell that 'pix shell' starts, by default /bin/sh
+  PATH                    the directories where 'pix shell -c' finds commands
   SOURCE_DATE_EPOCH       the date of manual pages, in seconds since 1970
   NO_COLOR                if it is not empty, no colours are printed
   PIX_PROGRESS            the default of --progress; plain is for screen readers
   PIX_CLOSURE_LIMIT       the memory limit for a closure that a cache or a daemon reports, such as 1G;
                           by default 256M
   TERM                    if it is dumb or empty, lines are printed instead of the live view
-  SHELL                   the shell that 'pix shell' starts, by default /bin/sh
   LC_ALL, LC_CTYPE, LANG  the first that is set decides whether the live view is drawn in UTF-8`,
 	}
 }

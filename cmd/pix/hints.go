@@ -5,9 +5,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"pix/nixconf"
 )
 
-// verbHints are the words of nix, nix-store, nix-env, nvd, nix-tree and nix-diff for what verbs of pix do.
+// verbHints are the verbs of pix, by the words that nix, nix-store, nix-env, nvd, nix-tree and nix-diff have for the same.
 var verbHints = map[string]string{
 	"delete": "pix gc PATH", "collect-garbage": "pix gc", "nix-collect-garbage": "pix gc", "gc-delete": "pix gc PATH",
 	"realise": "pix build", "realize": "pix build", "instantiate": "pix drv-add", "develop": "pix shell", "nix-build": "pix build",
@@ -40,6 +42,17 @@ func hintFor(root *cobra.Command, word string) string {
 	}
 	if like := root.SuggestionsFor(word); len(like) > 0 {
 		return ", did you mean " + strings.Join(like, " or ") + "?"
+	}
+	return ""
+}
+
+// flagHint returns what to add to the message about an unknown flag; "" if it is no setting. Nix has a flag for each setting.
+func flagHint(name string) string {
+	if nixconf.Find(strings.TrimPrefix(name, "extra-")) != nil {
+		return "; give the setting as --option " + name + " VALUE"
+	}
+	if setting := strings.TrimPrefix(name, "no-"); setting != name && nixconf.Find(setting) != nil {
+		return "; give the setting as --option " + setting + " false"
 	}
 	return ""
 }

@@ -226,6 +226,9 @@ func checkUsage(cmd *cobra.Command) {
 // wrongFlag returns a usage error for a flag. Errors of package strconv and of time.ParseDuration name
 // Go functions, so it replaces them with the value that the flag expects.
 func wrongFlag(cmd *cobra.Command, err error) error {
+	if name, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
+		return wrongUse(cmd, fmt.Errorf("%w%s", err, flagHint(name)))
+	}
 	cause := errors.Unwrap(err)
 	if cause == nil {
 		return wrongUse(cmd, err)

@@ -11,12 +11,13 @@ import (
 	"pix/nixconf"
 )
 
-// sentSettings returns the settings that a verb sends to a daemon, or nil if the user gave none. A
-// daemon has a configuration of its own, and the message has a fixed place for max-jobs and six others: a value that
-// the user did not give would replace the daemon's.
+// sentSettings returns the settings that a verb sends to a daemon, or nil if the user gave none. A daemon has a
+// configuration of its own, and the message has a fixed place for max-jobs and six others: a value that the user did not
+// give would replace the daemon's.
 //
-// The user gives settings with flags such as --max-jobs and --option, with NIX_CONFIG and in files of their own, not in the nix.conf of the machine. If
-// some are given, the fixed places of the others have their values on this machine.
+// The user gives settings with flags such as --max-jobs and --option, with NIX_CONFIG, and in files of their own. The
+// nix.conf of the machine does not count. If some are given, the fixed places of the others have their values on this
+// machine.
 func (a *app) sentSettings() (*daemon.Settings, error) {
 	conf, err := a.configuration()
 	if err != nil {

@@ -67,7 +67,7 @@ func create(name string) (*os.File, error) {
 	}
 	lock, err := flock.New(f)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
 	locked, err := flock.Try(f, flock.Exclusive)
 	linked := false

@@ -55,6 +55,7 @@ func Exists(logDir string, drv storepath.Path) (bool, error) {
 	return false, nil
 }
 
+// names returns the files in which the log of a derivation may be, without an extension.
 func names(logDir string, drv storepath.Path) []string {
 	base, dir := drv.Base(), filepath.Join(logDir, "drvs")
 	return []string{filepath.Join(dir, base[:2], base[2:]), filepath.Join(dir, base)}
