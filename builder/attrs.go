@@ -190,16 +190,22 @@ func shellNumber(s string) (word string, ok bool) {
 // replacedAttributes are the attributes that the attribute outputChecks replaces in a derivation with structured attributes.
 var replacedAttributes = []string{"allowedReferences", "allowedRequisites", "disallowedRequisites", "disallowedReferences", "maxSize", "maxClosureSize"}
 
-// warnOfIgnored warns about conditions for outputs that have no effect. Nix does so each time when it reads the derivation.
+// warnOfIgnored warns about options that have no effect. Nix does so each time when it reads the derivation.
 func (b *build) warnOfIgnored() error {
-	attrs, _, err := b.drv.StructuredAttrs()
-	if err != nil {
+	attrs, ok, err := b.drv.StructuredAttrs()
+	if err != nil || !ok {
 		return err
 	}
 	for _, name := range replacedAttributes {
 		if _, ok := attrs.Get(name); ok {
 			b.warn("'structuredAttrs' disables the effect of the top-level attribute '" + name + "'; use 'outputChecks' instead")
 		}
+	}
+	if _, ok := b.drv.Env.Get("passAsFile"); ok {
+		b.warn("'structuredAttrs' disables the effect of the top-level attribute 'passAsFile'; because all JSON is always passed via file")
+	}
+	if graph, ok := attrs.Get("exportReferencesGraph"); ok && !strings.HasPrefix(graph, "{") {
+		b.warn("'exportReferencesGraph' in structured attrs is not a JSON object, ignoring")
 	}
 	return nil
 }

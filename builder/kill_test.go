@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -202,4 +203,39 @@ func (p *place) checkTogether(req *Request) {
 	if count != 0 && count != req.Derivation.Outputs.Len() {
 		p.t.Errorf("%d of the outputs of %s are valid", count, req.Derivation.Name)
 	}
+}
+
+// The log has every line that was read before the process was killed: a killed build can be examined, and log --follow
+// sees lines when they are written.
+func TestLogOfKilled(t *testing.T) {
+	both(t, func(t *testing.T, p *place) {
+		p.killed = true
+		sleep := sleeper()
+		req := p.script("logged", "echo one; echo two; echo three; sleep "+sleep, nil)
+		cmd := p.startVictim(req)
+		log := func() string {
+			r, err := p.store.BuildLog(t.Context(), req.Path)
+			if err != nil {
+				return ""
+			}
+			defer r.Close()
+			text, err := io.ReadAll(r)
+			if err != nil {
+				t.Error(err)
+			}
+			return string(text)
+		}
+		const want = "one\ntwo\nthree\n"
+		for deadline := time.Now().Add(20 * time.Second); log() != want && time.Now().Before(deadline); {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Wait()
+		p.checkGone(sleep)
+		if got := log(); got != want {
+			t.Errorf("the log is %q", got)
+		}
+	})
 }

@@ -244,3 +244,28 @@ func TestUnplace(t *testing.T) {
 	}
 	f.checkStore()
 }
+
+// Options that structured attributes replace, or that have the wrong type, have no effect, and the warnings of Nix 2.34.
+func TestIgnoredOptions(t *testing.T) {
+	for attrs, want := range map[string][]string{
+		`{}`:                                  nil,
+		`{"maxSize":3}`:                       {"warning: 'structuredAttrs' disables the effect of the top-level attribute 'maxSize'; use 'outputChecks' instead"},
+		`{"exportReferencesGraph":{}}`:        nil,
+		`{"exportReferencesGraph":["a","b"]}`: {"warning: 'exportReferencesGraph' in structured attrs is not a JSON object, ignoring"},
+	} {
+		p := openPlace(t)
+		_, events, err := p.build(p.script("ignored", "exit 1", func(d *derivation.Derivation) { d.Env.Set(derivation.StructuredAttrsKey, attrs) }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var warnings []string
+		for _, e := range events {
+			if log, ok := e.(activity.Log); ok && log.Level == activity.LevelWarn {
+				warnings = append(warnings, activity.Plain(log.Text))
+			}
+		}
+		if !slices.Equal(warnings, want) {
+			t.Errorf("%s: %q", attrs, warnings)
+		}
+	}
+}

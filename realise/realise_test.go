@@ -27,11 +27,12 @@ import (
 
 // A world is a store and an executor that adds the name of a derivation as each of its outputs.
 type world struct {
-	t     *testing.T
-	local *localstore.Store
-	jobs  int
-	keep  bool
-	slots *realise.Slots
+	t            *testing.T
+	local        *localstore.Store
+	jobs         int
+	keep         bool
+	realisations bool
+	slots        *realise.Slots
 
 	mu    sync.Mutex
 	built []string // the names of the derivations, in the order in which their builds ended
@@ -58,7 +59,7 @@ func (w *world) store() *realise.Store { return w.storeOver(w.local) }
 func (w *world) storeOver(s store.Store) *realise.Store {
 	return realise.New(s, &realise.Options{Slots: w.slots, Settings: func(ctx context.Context, s store.Store) (*realise.Settings, error) {
 		client, _ := ctx.Value(clientKey{}).(string)
-		return &realise.Settings{Client: client, MaxJobs: w.jobs, KeepGoing: w.keep, Executor: &executor{w, s}, AfterBuild: w.after}, nil
+		return &realise.Settings{Client: client, MaxJobs: w.jobs, KeepGoing: w.keep, Executor: &executor{w, s}, AfterBuild: w.after, Realisations: w.realisations}, nil
 	}})
 }
 

@@ -12,7 +12,8 @@ import (
 )
 
 // mustResolve reports whether a derivation is built as another one, which has the output paths of its inputs in place of
-// the inputs: paths of outputs depend on contents, of its own outputs or of an input.
+// the inputs: paths of outputs depend on contents, of its own outputs or of an input. With the feature ca-derivations, Nix
+// also builds every derivation with a fixed output in that way.
 func (c *call) mustResolve(d *derivation.Derivation) (bool, error) {
 	if d.InputDerivations.Len() == 0 {
 		return false, nil
@@ -26,6 +27,10 @@ func (c *call) mustResolve(d *derivation.Derivation) (bool, error) {
 	}
 	if kind != derivation.Fixed {
 		return true, nil
+	}
+	settings, err := c.load()
+	if err != nil || settings.Realisations {
+		return err == nil, err
 	}
 	for input := range d.InputDerivations.All() {
 		needed, err := c.derivation(input)

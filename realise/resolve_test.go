@@ -15,7 +15,7 @@ func (w *world) deriveOne(name string, output derivation.Output, inputs ...store
 	w.t.Helper()
 	d := &derivation.Derivation{Name: name, Dir: storepath.DefaultDir, Platform: "x86_64-linux", Builder: "/bin/sh"}
 	d.Outputs.Set("out", output)
-	value := ""
+	value := string(output.Path())
 	if kind := output.Kind(); kind == derivation.Floating || kind == derivation.Impure {
 		value = string(storepath.OwnPlaceholder("out"))
 	}
@@ -67,6 +67,34 @@ func TestResolve(t *testing.T) {
 	results, err = s.BuildPathsWithResults(t.Context(), []derivation.DerivedPath{out(top)}, store.BuildNormal)
 	if err != nil || results[0].Status != store.AlreadyValid || len(requests) != 3 {
 		t.Errorf("again: %+v, %v", results, err)
+	}
+}
+
+// A derivation with a fixed output is resolved if the paths of all outputs are registered, as in Nix with the feature
+// ca-derivations.
+func TestResolveFixed(t *testing.T) {
+	for _, registered := range []bool{false, true} {
+		w := newWorld(t)
+		w.realisations = registered
+		low := w.derive("low")
+		address, err := storepath.NewContentAddress(storepath.Flat, nixhash.Sum(nixhash.SHA256, []byte("fixed")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, err := storepath.DefaultDir.FixedOutputPath("fixed", address, storepath.References{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fixed := w.deriveOne("fixed", derivation.FixedOutput(address, path), low)
+		inputs := -1
+		w.inspect = func(d *derivation.Derivation) { inputs = d.InputDerivations.Len() }
+		results, err := w.store().BuildPathsWithResults(t.Context(), []derivation.DerivedPath{out(fixed)}, store.BuildNormal)
+		if err != nil || len(results) != 1 {
+			t.Fatalf("%+v, %v", results, err)
+		}
+		if want := map[bool]int{false: 1, true: 0}[registered]; inputs != want {
+			t.Errorf("registered %v: built with %d input derivations: %+v", registered, inputs, results[0])
+		}
 	}
 }
 

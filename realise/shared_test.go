@@ -2,6 +2,7 @@ package realise_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -147,6 +148,42 @@ func TestNotShared(t *testing.T) {
 		}
 		if n := builds.Load(); n != test.want {
 			t.Errorf("%s: %d builds, want %d", test.what, n, test.want)
+		}
+	}
+}
+
+// Two clients that need the same derivations take turns at one slot, and no wake-up is lost: both calls end. The executor of
+// this test builds again what is valid.
+func TestSameDerivationsOneSlot(t *testing.T) {
+	w := newWorld(t)
+	w.jobs, w.slots = 1, realise.NewSlots(1)
+	var paths []derivation.DerivedPath
+	for i := range 200 {
+		paths = append(paths, out(w.derive(fmt.Sprintf("same%d", i))))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s, done := w.store(), make(chan error, 2)
+	for i := range 2 {
+		go func() {
+			done <- s.BuildPaths(context.WithValue(ctx, clientKey{}, fmt.Sprint(i)), paths, store.BuildNormal)
+		}()
+	}
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if most := w.most.Load(); most != 1 {
+		t.Errorf("%d builds at once", most)
+	}
+	for _, path := range paths {
+		outputs, err := store.OutputMap(t.Context(), w.local, path.(derivation.Built).Base())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if valid, err := w.local.IsValidPath(t.Context(), outputs["out"]); err != nil || !valid {
+			t.Errorf("%s is valid: %v, %v", outputs["out"], valid, err)
 		}
 	}
 }

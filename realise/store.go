@@ -27,8 +27,9 @@ type Settings struct {
 	// KeepGoing continues after a failure with everything that does not depend on it, Nix's keep-going.
 	KeepGoing bool
 
-	// Realisations registers the paths of all outputs, not only of those whose paths depend on contents. Nix does that with
-	// the experimental feature ca-derivations, and its clients then expect it.
+	// Realisations registers the paths of all outputs, not only of those whose paths depend on contents, and resolves
+	// derivations with fixed outputs. Nix does both with the experimental feature ca-derivations, and its clients then
+	// expect the first.
 	Realisations bool
 
 	// Require returns an error if an experimental feature of Nix is not enabled. The reason says what needs it, and may be

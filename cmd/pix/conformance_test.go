@@ -245,6 +245,20 @@ func normalize(text string, unordered bool) string {
 	return text
 }
 
+// missingLines returns the lines of one text that another one has less often.
+func missingLines(lines, other []string) (missing []string) {
+	count := make(map[string]int)
+	for _, line := range other {
+		count[line]++
+	}
+	for _, line := range lines {
+		if count[line]--; count[line] < 0 {
+			missing = append(missing, line)
+		}
+	}
+	return missing
+}
+
 // diffAnswers returns the differences between two answers, or "".
 func diffAnswers(want, got answer) string {
 	var b strings.Builder
@@ -257,15 +271,11 @@ func diffAnswers(want, got answer) string {
 		}
 		fmt.Fprintf(&b, "%s:\n", part.name)
 		wantLines, gotLines := strings.Split(part.want, "\n"), strings.Split(part.got, "\n")
-		for _, line := range wantLines {
-			if !slices.Contains(gotLines, line) {
-				fmt.Fprintf(&b, "  - %s\n", line)
-			}
+		for _, line := range missingLines(wantLines, gotLines) {
+			fmt.Fprintf(&b, "  - %s\n", line)
 		}
-		for _, line := range gotLines {
-			if !slices.Contains(wantLines, line) {
-				fmt.Fprintf(&b, "  + %s\n", line)
-			}
+		for _, line := range missingLines(gotLines, wantLines) {
+			fmt.Fprintf(&b, "  + %s\n", line)
 		}
 	}
 	return b.String()
