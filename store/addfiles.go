@@ -61,8 +61,8 @@ func addDumped(ctx context.Context, s Store, name string, opts *AddOptions, dump
 // or were empty. So a program can read a derivation, change it and add it again. All inputs must be
 // in s. After an error, d is unchanged.
 //
-// The errors are those of [derivation.Derivation.FillOutputPaths] and
-// [derivation.Derivation.Validate], and of the store.
+// It returns the errors of [derivation.Derivation.FillOutputPaths],
+// [derivation.Derivation.Validate] and the store.
 func AddDerivation(ctx context.Context, s Store, d *derivation.Derivation) (storepath.Path, error) {
 	fresh := withoutOutputPaths(d)
 	if fresh.Dir == "" {

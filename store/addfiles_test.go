@@ -16,7 +16,7 @@ import (
 	"pix/storepath"
 )
 
-// AddPath and AddFS give the same path to the same files. The expected path is that of "nix-store --add".
+// AddPath and AddFS give the same path to the same files. The expected path comes from "nix-store --add" of Nix 2.34.
 func TestAddPath(t *testing.T) {
 	s := memstore.New(nil)
 	dir := filepath.Join(t.TempDir(), "source")

@@ -39,7 +39,7 @@ func CompletePaths(ctx context.Context, s Store, paths []storepath.Path) ([]stor
 }
 
 // RefreshPathInfo returns the current info of a path of s; see [Refresher]. A store without that
-// capability has no cache, so the result is that of QueryPathInfo.
+// capability has no cache, and QueryPathInfo answers.
 func RefreshPathInfo(ctx context.Context, s Store, path storepath.Path) (*PathInfo, error) {
 	if r, ok := As[Refresher](s); ok {
 		return r.RefreshPathInfo(ctx, path)
