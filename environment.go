@@ -1,8 +1,10 @@
 package pix
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 
 	"pix/binarycache"
@@ -13,8 +15,8 @@ import (
 	"pix/storepath"
 )
 
-// FromEnvironment returns the options that environment variables set. The command pix uses them, and [Open] uses
-// them for nil options. A program can change them:
+// FromEnvironment returns the options that environment variables set, with NoEnvironment. The command pix uses them,
+// and [Open] uses them for options that are not set. A program can change them:
 //
 //	opts, err := pix.FromEnvironment(os.Getenv)
 //	…
@@ -35,6 +37,8 @@ import (
 // The error names the variable with an invalid value.
 func FromEnvironment(getenv func(string) string) (*Options, error) {
 	o := &Options{
+		NoEnvironment: true,
+
 		DaemonSocket: getenv("NIX_DAEMON_SOCKET_PATH"),
 		DataDir:      dataDir(getenv),
 		Cache:        &binarycache.Options{HTTP: binarycache.HTTPOptions{CAFile: getenv("NIX_SSL_CERT_FILE")}},
@@ -58,6 +62,39 @@ func FromEnvironment(getenv func(string) string) (*Options, error) {
 		o.ClosureLimits = &store.Limits{Bytes: int64(bytes)}
 	}
 	return o, nil
+}
+
+// withEnvironment returns o with options from the environment for those that are not set. It does not change o, which may be nil.
+func (o *Options) withEnvironment() (*Options, error) {
+	if o != nil && o.NoEnvironment {
+		return o, nil
+	}
+	env, err := FromEnvironment(os.Getenv)
+	if err != nil || o == nil {
+		return env, err
+	}
+	filled := *o
+	filled.NoEnvironment = true
+	filled.StoreDir = cmp.Or(o.StoreDir, env.StoreDir)
+	filled.DaemonSocket = cmp.Or(o.DaemonSocket, env.DaemonSocket)
+	filled.DataDir = cmp.Or(o.DataDir, env.DataDir)
+	filled.ClosureLimits = cmp.Or(o.ClosureLimits, env.ClosureLimits)
+	filled.Cache, filled.Local = env.Cache, env.Local
+	if o.SSHOptions == nil {
+		filled.SSHOptions = env.SSHOptions
+	}
+	if o.Cache != nil {
+		cache := *o.Cache
+		cache.HTTP.CAFile = cmp.Or(cache.HTTP.CAFile, env.Cache.HTTP.CAFile)
+		filled.Cache = &cache
+	}
+	if o.Local != nil {
+		local := *o.Local
+		local.StateDir = cmp.Or(local.StateDir, env.Local.StateDir)
+		local.LogDir = cmp.Or(local.LogDir, env.Local.LogDir)
+		filled.Local = &local
+	}
+	return &filled, nil
 }
 
 // storeDir returns the store directory. As in Nix, the variable may end with a slash.

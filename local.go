@@ -29,9 +29,9 @@ func Resolve(uri string, opts *Options) (resolved, reason string) {
 	if name != "" && name != "auto" {
 		return uri, ""
 	}
-	opts, err := opts.orEnvironment()
+	opts, err := opts.withEnvironment()
 	if err != nil {
-		opts = new(Options)
+		opts = &Options{NoEnvironment: true}
 	}
 	resolved, reason = resolveAuto(uri, *opts)
 	if query == "" {

@@ -38,7 +38,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"pix/binarycache"
@@ -51,9 +50,12 @@ import (
 	"pix/substitute"
 )
 
-// Options are the options of [Open]. The zero value uses nothing of the environment and of the user. Nil Options
-// are the options of the environment; see [FromEnvironment].
+// Options are the options of [Open]. Nil is the zero value. Fields that are not set come from the environment
+// ([FromEnvironment]), unless NoEnvironment is set.
 type Options struct {
+	// NoEnvironment makes the environment irrelevant: fields that are not set have their defaults.
+	NoEnvironment bool
+
 	// StoreDir is the store directory; "" is [storepath.DefaultDir].
 	StoreDir storepath.Dir
 
@@ -120,8 +122,8 @@ func (e *URIError) Error() string {
 // Is reports whether target is [errors.ErrUnsupported] and Nix supports the URI.
 func (e *URIError) Is(target error) bool { return e.known && target == errors.ErrUnsupported }
 
-// Open opens the store that uri names. If opts is nil, it uses the options of the environment
-// ([FromEnvironment]), so that "auto" is the store that the command would open.
+// Open opens the store that uri names. Options that are not set come from the environment, so that "auto" is the
+// store that the command would open. Nil opts are the same as &Options{}.
 //
 //	"", "auto"                            the store that [Resolve] finds
 //	"daemon"                              the daemon of this machine
@@ -149,7 +151,7 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 // [*daemon.DialError] if the daemon does not answer, a [*binarycache.RequestError] if the cache does not answer, or
 // an error of [localstore.Open].
 func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
-	opts, err := opts.orEnvironment()
+	opts, err := opts.withEnvironment()
 	if err != nil {
 		return nil, err
 	}
@@ -186,14 +188,6 @@ func (o *Options) limited(s store.Store, err error) (store.Store, error) {
 		return s, err
 	}
 	return store.WithLimits(s, *o.ClosureLimits), nil
-}
-
-// orEnvironment returns o, or the options of the environment if o is nil.
-func (o *Options) orEnvironment() (*Options, error) {
-	if o != nil {
-		return o, nil
-	}
-	return FromEnvironment(os.Getenv)
 }
 
 // openDaemon opens the store of a daemon.

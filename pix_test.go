@@ -120,7 +120,7 @@ func TestResolveDirectories(t *testing.T) {
 		t.Errorf("with both directories: Resolve = %q, %q", got, reason)
 	}
 	opts.Local.StateDir = ""
-	if got, reason := pix.Resolve("auto", opts); got == "local" {
+	if got, reason := pix.Resolve("auto", opts); strings.Contains(reason, "are set") {
 		t.Errorf("without a state directory: Resolve = %q, %q", got, reason)
 	}
 	if got, reason := pix.Resolve("/x", opts); got != "/x" || reason != "" {

@@ -187,10 +187,10 @@ func (u *storeURI) takeStateDir(o *Options) (string, error) {
 
 // SocketPath returns the default socket of a daemon that serves the store at uri, as in Nix 2.35:
 // Options.DaemonSocket, or daemon-socket/socket in the state directory of the store. For a store without a state
-// directory, such as a cache, it uses the state directory of this machine. Nil opts are the options of the
-// environment. The error is a [*URIError].
+// directory, such as a cache, it uses the state directory of this machine. Options that are not set come
+// from the environment, as in [Open]. The error is a [*URIError].
 func SocketPath(uri string, opts *Options) (string, error) {
-	opts, err := opts.orEnvironment()
+	opts, err := opts.withEnvironment()
 	if err != nil {
 		return "", err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"pix/activity"
 	"pix/internal/compression"
+	"pix/internal/unsupported"
 	"pix/nar"
 	"pix/narinfo"
 	"pix/nixhash"
@@ -22,7 +23,7 @@ import (
 // defaultCompression is the method for new archives if the options have none.
 const defaultCompression = "zstd"
 
-var errReadOnly = fmt.Errorf("a binary cache behind HTTP is read-only: %w", errors.ErrUnsupported)
+var errReadOnly = unsupported.Errorf("a binary cache behind HTTP is read-only")
 
 // prepareAdd checks that objects can be added, and creates the files and directories that every
 // cache has.

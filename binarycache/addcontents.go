@@ -2,11 +2,10 @@ package binarycache
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"strings"
 
+	"pix/internal/unsupported"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -30,7 +29,7 @@ func (s *Store) AddToStore(ctx context.Context, name string, m storepath.Method,
 		return nil, err
 	}
 	if m == storepath.Git {
-		return nil, fmt.Errorf("git hashing is not supported by a binary cache: %w", errors.ErrUnsupported)
+		return nil, unsupported.Errorf("git hashing is not supported by a binary cache")
 	}
 	archive, err := s.local.create("nar/x")
 	if err != nil {

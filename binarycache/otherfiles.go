@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"pix/internal/parallel"
+	"pix/internal/unsupported"
 	"pix/nar"
 	"pix/store"
 	"pix/storepath"
@@ -97,7 +98,7 @@ func (s *Store) logFile(drv storepath.Path) (string, error) {
 // for a cache behind HTTP, which cannot list its paths.
 func (s *Store) QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error) {
 	if s.local == nil {
-		return nil, fmt.Errorf("a binary cache behind HTTP cannot list its paths: %w", errors.ErrUnsupported)
+		return nil, unsupported.Errorf("a binary cache behind HTTP cannot list its paths")
 	}
 	var mu sync.Mutex
 	var paths []storepath.Path

@@ -10,6 +10,7 @@ import (
 
 	"pix/activity"
 	"pix/internal/parallel"
+	"pix/internal/unsupported"
 	"pix/narinfo"
 	"pix/signature"
 	"pix/store"
@@ -24,10 +25,10 @@ import (
 // archives. The paths of a cache behind HTTP cannot be listed: the error is [errors.ErrUnsupported], too.
 func (s *Store) VerifyStore(ctx context.Context, checkContents, repair bool) (errorsRemain bool, err error) {
 	if s.local == nil {
-		return false, &unsupportedError{"a binary cache behind HTTP cannot list its paths"}
+		return false, unsupported.Errorf("a binary cache behind HTTP cannot list its paths")
 	}
 	if repair {
-		return false, &unsupportedError{"a binary cache cannot repair itself; copy the missing paths to it"}
+		return false, unsupported.Errorf("a binary cache cannot repair itself; copy the missing paths to it")
 	}
 	v := &verifier{store: s, contents: checkContents}
 	for _, key := range s.opts.SecretKeys {
@@ -47,12 +48,6 @@ func (s *Store) VerifyStore(ctx context.Context, checkContents, repair bool) (er
 	}
 	return v.errorsRemain, err
 }
-
-// An unsupportedError is [errors.ErrUnsupported] with a text that says what to do.
-type unsupportedError struct{ text string }
-
-func (e *unsupportedError) Error() string        { return e.text }
-func (e *unsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
 
 // A verifier is the state of a call of VerifyStore.
 type verifier struct {

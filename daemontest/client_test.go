@@ -33,7 +33,7 @@ type diary struct {
 
 func (d *diary) note(what string, answer any, err error) {
 	switch {
-	case errors.Is(err, errors.ErrUnsupported), err != nil && strings.Contains(err.Error(), "unsupported operation"):
+	case errors.Is(err, errors.ErrUnsupported), err != nil && strings.Contains(err.Error(), "not supported by"):
 		answer = "unsupported"
 	case err != nil: // the daemon's error, without the client's prefix
 		answer = "error: " + lastWords(err)

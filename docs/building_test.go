@@ -42,7 +42,7 @@ func newWorkshop(t *testing.T) *workshop {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	s, err := pix.Open(t.Context(), filepath.Join(dir, "store"), &pix.Options{Builds: &pix.Builds{Options: builder.Options{
+	s, err := pix.Open(t.Context(), filepath.Join(dir, "store"), &pix.Options{NoEnvironment: true, Builds: &pix.Builds{Options: builder.Options{
 		System: "x86_64-linux", Cores: 4,
 		SandboxPaths: []builder.SandboxPath{{Target: "/bin/look", Source: look, ReadOnly: true}},
 		Shell:        look, // so that the page does not depend on the machine

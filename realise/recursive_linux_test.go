@@ -69,7 +69,7 @@ func newRecursion(t *testing.T, way string, params ...string) *recursion {
 	}
 	root := t.TempDir()
 	testenv.RemoveStore(t, root)
-	opts := &pix.Options{Builds: &pix.Builds{MaxJobs: 1}}
+	opts := &pix.Options{NoEnvironment: true, Builds: &pix.Builds{MaxJobs: 1}}
 	o := &opts.Builds.Options
 	ways[way](o)
 	o.SystemFeatures = []string{"recursive-nix", "builder-rpc-v0", "ca-derivations", "uid-range"}

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"strings"
 
+	"pix/internal/unsupported"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/protocol"
@@ -38,7 +39,7 @@ func (c *conn) addToStore(ctx context.Context, req *protocol.AddToStoreRequest, 
 func (c *conn) addContents(ctx context.Context, req *protocol.AddToStoreRequest, contents io.Reader) (*store.PathInfo, error) {
 	adder, ok := store.As[store.Adder](c.store)
 	if !ok {
-		return nil, unsupported("addToStoreFromDump")
+		return nil, unsupportedOperation("addToStoreFromDump")
 	}
 	return adder.AddToStore(ctx, req.Name, req.Method, req.Algorithm, req.References, contents, &store.AddOptions{Repair: req.Repair})
 }
@@ -77,7 +78,7 @@ func (c *conn) addOptions(repair, noSignatures bool) (*store.AddOptions, error) 
 func (c *conn) addToStoreScanning(ctx context.Context, req *protocol.AddToStoreScanningRequest, b *body) (*protocol.AddToStoreReply, error) {
 	adder, ok := store.As[store.ScanningAdder](c.store)
 	if !ok {
-		return nil, unsupported("addToStoreScanning")
+		return nil, unsupportedOperation("addToStoreScanning")
 	}
 	info, err := adder.AddToStoreScanning(ctx, req.Name, req.Method, req.Algorithm, b)
 	if err != nil {
@@ -89,7 +90,7 @@ func (c *conn) addToStoreScanning(ctx context.Context, req *protocol.AddToStoreS
 func (c *conn) addToStoreNAR(ctx context.Context, req *protocol.AddToStoreNarRequest, b *body) (*protocol.None, error) {
 	adder, ok := store.As[store.NARAdder](c.store)
 	if !ok {
-		return nil, unsupported("addToStore")
+		return nil, unsupportedOperation("addToStore")
 	}
 	if err := c.limitSignatures(&req.Info); err != nil {
 		return nil, err
@@ -150,7 +151,7 @@ func (c *conn) readInfo(in *wire.Reader) (*store.PathInfo, error) {
 func (c *conn) addBuildLog(ctx context.Context, req *protocol.AddBuildLogRequest, b *body) (*protocol.Ack, error) {
 	adder, ok := store.As[store.LogAdder](c.store)
 	if !ok {
-		return nil, fmt.Errorf("Build log storage and retrieval not supported by this store: %w", errors.ErrUnsupported)
+		return nil, unsupported.Errorf("Build log storage and retrieval not supported by this store")
 	}
 	return new(protocol.Ack), adder.AddBuildLog(ctx, req.Path, b)
 }
@@ -160,7 +161,7 @@ func (c *conn) registerDrvOutput(ctx context.Context, req *protocol.RegisterDrvO
 		return nil, err
 	}
 	if _, ok := store.As[store.RealisationStore](c.store); !ok {
-		return nil, unsupported("registerDrvOutput")
+		return nil, unsupportedOperation("registerDrvOutput")
 	}
 	return new(protocol.None), store.RegisterRealisation(ctx, c.store, req.Realisation)
 }
@@ -170,7 +171,7 @@ func (c *conn) registerDrvOutput(ctx context.Context, req *protocol.RegisterDrvO
 func (c *conn) narFromPath(ctx context.Context, req *protocol.NarFromPathRequest) (*protocol.None, error) {
 	r, ok := store.As[store.NARReader](c.store)
 	if !ok {
-		return nil, unsupported("narFromPath")
+		return nil, unsupportedOperation("narFromPath")
 	}
 	archive, err := r.NARFromPath(ctx, req.Path)
 	if err != nil {

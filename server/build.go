@@ -114,7 +114,7 @@ func (c *conn) resultOf(ctx context.Context, path derivation.DerivedPath, failed
 func (c *conn) buildDerivation(ctx context.Context, req *protocol.BuildDerivationRequest) (*protocol.BuildDerivationReply, error) {
 	b, ok := store.As[store.DerivationBuilder](c.store)
 	if !ok {
-		return nil, unsupported("buildDerivation")
+		return nil, unsupportedOperation("buildDerivation")
 	}
 	path := req.Path
 	if !c.privileged {
@@ -156,7 +156,7 @@ func (c *conn) ensurePath(ctx context.Context, req *protocol.EnsurePathRequest) 
 func (c *conn) submitOutput(ctx context.Context, req *protocol.SubmitOutputRequest) (*protocol.Ack, error) {
 	s, ok := store.As[store.OutputSubmitter](c.store)
 	if !ok {
-		return nil, unsupported("submitOutput")
+		return nil, unsupportedOperation("submitOutput")
 	}
 	return new(protocol.Ack), s.SubmitOutput(ctx, req.Path, req.Output)
 }

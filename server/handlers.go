@@ -2,13 +2,13 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"pix/internal/unsupported"
 	"pix/protocol"
 	"pix/store"
 )
@@ -107,7 +107,7 @@ func (c *conn) rooter(what string) (store.Rooter, error) {
 	if r, ok := store.As[store.Rooter](c.store); ok {
 		return r, nil
 	}
-	return nil, fmt.Errorf("%s not supported by this store: %w", what, errors.ErrUnsupported)
+	return nil, unsupported.Errorf("%s not supported by this store", what)
 }
 
 func (c *conn) addIndirectRoot(ctx context.Context, req *protocol.AddIndirectRootRequest) (*protocol.Ack, error) {
@@ -179,7 +179,7 @@ func isRuntimeRoot(root store.Root) bool {
 func (c *conn) collectGarbage(ctx context.Context, req *protocol.CollectGarbageRequest) (*protocol.CollectGarbageReply, error) {
 	g, ok := store.As[store.Collector](c.store)
 	if !ok {
-		return nil, fmt.Errorf("Garbage collection not supported by this store: %w", errors.ErrUnsupported)
+		return nil, unsupported.Errorf("Garbage collection not supported by this store")
 	}
 	result, err := g.CollectGarbage(ctx, req.GCOptions)
 	if err != nil {

@@ -30,7 +30,7 @@ func (c *conn) queryValidPaths(ctx context.Context, req *protocol.QueryValidPath
 func (c *conn) queryAllValidPaths(ctx context.Context, _ *protocol.QueryAllValidPathsRequest) (*protocol.PathsReply, error) {
 	q, ok := store.As[store.AllPathsQuerier](c.store)
 	if !ok {
-		return nil, unsupported("queryAllValidPaths")
+		return nil, unsupportedOperation("queryAllValidPaths")
 	}
 	paths, err := q.QueryAllValidPaths(ctx)
 	return &protocol.PathsReply{Paths: paths}, err
@@ -117,7 +117,7 @@ func (c *conn) queryDeriver(ctx context.Context, req *protocol.QueryDeriverReque
 func (c *conn) queryReferrers(ctx context.Context, req *protocol.QueryReferrersRequest) (*protocol.PathsReply, error) {
 	q, ok := store.As[store.ReferrerQuerier](c.store)
 	if !ok {
-		return nil, unsupported("queryReferrers")
+		return nil, unsupportedOperation("queryReferrers")
 	}
 	paths, err := q.QueryReferrers(ctx, req.Path)
 	return &protocol.PathsReply{Paths: paths}, err
@@ -139,7 +139,7 @@ func (c *conn) queryPathFromHashPart(ctx context.Context, req *protocol.QueryPat
 	}
 	q, ok := store.As[store.HashPartQuerier](c.store)
 	if !ok {
-		return nil, unsupported("queryPathFromHashPart")
+		return nil, unsupportedOperation("queryPathFromHashPart")
 	}
 	path, err := q.QueryPathFromHashPart(ctx, req.HashPart)
 	if errors.Is(err, store.ErrNotFound) {
@@ -209,7 +209,7 @@ func (c *conn) querySubstitutablePathInfos(ctx context.Context, req *protocol.Qu
 func (c *conn) queryMissing(ctx context.Context, req *protocol.QueryMissingRequest) (*protocol.QueryMissingReply, error) {
 	q, ok := store.As[store.MissingQuerier](c.store)
 	if !ok {
-		return nil, unsupported("queryMissing")
+		return nil, unsupportedOperation("queryMissing")
 	}
 	missing, err := q.QueryMissing(ctx, req.Paths)
 	if err != nil {

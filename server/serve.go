@@ -166,7 +166,7 @@ func (c *conn) reject(e *activity.Error, why error) error {
 func (c *conn) answer(ctx context.Context, req protocol.Request) error {
 	h := handlers[req.Op()]
 	if h == nil { // cannot happen: ReadRequest accepts only offered operations, and each has a handler
-		err := unsupported(req.Op().String())
+		err := unsupportedOperation(req.Op().String())
 		return c.reject(clientError(err), err)
 	}
 	denied := c.restrict(req)

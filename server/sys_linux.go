@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/internal/unsupported"
 	"pix/nar"
 )
 
@@ -17,7 +18,7 @@ import (
 func PeerOf(nc net.Conn) (*Peer, error) {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
-		return nil, fmt.Errorf("identifying the peer of a %T: %w", nc, errors.ErrUnsupported)
+		return nil, unsupported.Errorf("cannot identify the peer of a %T", nc)
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {

@@ -4,15 +4,15 @@ package server
 
 import (
 	"errors"
-	"fmt"
 	"net"
 
+	"pix/internal/unsupported"
 	"pix/nar"
 )
 
 // PeerOf returns [errors.ErrUnsupported] on this system.
 func PeerOf(nc net.Conn) (*Peer, error) {
-	return nil, fmt.Errorf("identifying the peer of a %T: %w", nc, errors.ErrUnsupported)
+	return nil, unsupported.Errorf("cannot identify the peer of a %T", nc)
 }
 
 var errNoSendfile = errors.New("sendfile is not used on this system")

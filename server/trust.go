@@ -99,7 +99,7 @@ const (
 func (c *conn) addSignatures(ctx context.Context, req *protocol.AddSignaturesRequest) (*protocol.Ack, error) {
 	s, ok := store.As[store.Signer](c.store)
 	if !ok {
-		return nil, unsupported("addSignatures")
+		return nil, unsupportedOperation("addSignatures")
 	}
 	if c.privileged {
 		return new(protocol.Ack), s.AddSignatures(ctx, req.Path, req.Signatures)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"pix/activity"
+	"pix/internal/unsupported"
 	"pix/protocol"
 	"pix/store"
 )
@@ -161,9 +162,9 @@ func (e *rejection) Error() string { return e.message }
 // newRejection returns a rejection with the text of Nix.
 func newRejection(format string, args ...any) error { return &rejection{fmt.Sprintf(format, args...)} }
 
-// unsupported returns the error of Nix 2.34 for an operation that the store does not have.
-func unsupported(operation string) error {
-	return fmt.Errorf("operation '%s' is not supported by this store: %w", operation, errors.ErrUnsupported)
+// unsupportedOperation returns the error of Nix 2.34 for an operation that the store does not have.
+func unsupportedOperation(operation string) error {
+	return unsupported.Errorf("operation '%s' is not supported by this store", operation)
 }
 
 // clientError returns the error that a client gets for err. An error of another daemon is

@@ -77,6 +77,9 @@ const (
 // refused ones. Then the error is an [*AddError]. An error in the format, a [*wire.Error] or a
 // [*nar.Error] with its offset, ends the import. Objects that were added before stay.
 //
+// ImportPaths reads src to its end and adds the objects of every export in it, because files with
+// exports can be concatenated. Nix ignores all bytes after the first export.
+//
 // An export has no signatures. Like Nix, ImportPaths ignores the signatures of old versions. So opts
 // need NoSignatures, and dst must trust the user, unless it requires no signatures.
 //
@@ -137,16 +140,10 @@ func (r guardedReader) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// nextImported reads the next object of an export into archive. At the end it returns nil.
+// nextImported reads the next object into archive. At the end of the stream it returns nil.
 func nextImported(in *wire.Reader, dir storepath.Dir, archive *spool.File) (*PathInfo, error) {
-	at := in.Offset()
-	switch more, err := in.Uint64(); {
-	case err != nil:
-		return nil, truncatedError(in, err)
-	case more == 0:
-		return nil, nil
-	case more != 1:
-		return nil, &wire.Error{Offset: at, Reason: "it is not the output of nix-store --export or 'pix export'"}
+	if more, err := hasMoreImported(in); !more {
+		return nil, err
 	}
 	if err := archive.Close(); err != nil { // the previous archive
 		return nil, err
@@ -161,6 +158,24 @@ func nextImported(in *wire.Reader, dir storepath.Dir, archive *spool.File) (*Pat
 	}
 	info.NARHash, info.NARSize = hasher.Hash(), hasher.Size()
 	return info, archive.Rewind()
+}
+
+// hasMoreImported reads the word before an object, or the word 0 that ends an export. After the end it
+// continues with the next export, until the stream ends.
+func hasMoreImported(in *wire.Reader) (bool, error) {
+	for complete := false; ; complete = true {
+		at := in.Offset()
+		switch word, err := in.Uint64(); {
+		case err == io.EOF && complete:
+			return false, nil
+		case err != nil:
+			return false, truncatedError(in, err)
+		case word == 1:
+			return true, nil
+		case word != 0:
+			return false, &wire.Error{Offset: at, Reason: "it is not the output of nix-store --export or 'pix export'"}
+		}
+	}
 }
 
 // truncatedError turns an unexpected end of the stream into an error.

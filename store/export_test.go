@@ -138,6 +138,25 @@ func TestImportMalformed(t *testing.T) {
 	}
 }
 
+// All exports of a concatenation are imported, also empty ones. Other bytes after an export are an error.
+func TestImportConcatenated(t *testing.T) {
+	src := memstore.New(nil)
+	first := chain(t, src, 1, 1)[0]
+	second := addOwn(t, src, first)
+	empty := make([]byte, 8)
+	both := slices.Concat(exported(t, src, first), empty, exported(t, src, second), empty)
+	got, err := store.ImportPaths(t.Context(), memstore.New(nil), iotest.OneByteReader(bytes.NewReader(both)), unsigned)
+	if want := []storepath.Path{first, second}; !slices.Equal(got, want) || err != nil {
+		t.Errorf("ImportPaths: %q, %v, want %q", got, err, want)
+	}
+	for name, rest := range map[string][]byte{"other bytes": []byte("8 bytes!"), "a part of a word": {0, 0}, "a part of an export": both[:100]} {
+		dst := memstore.New(nil)
+		if got, err := store.ImportPaths(t.Context(), dst, bytes.NewReader(slices.Concat(both, rest)), unsigned); err == nil || len(got) != 2 {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}
+
 // An export of an untrusted importer is refused. Objects before an error stay.
 func TestImportUntrusted(t *testing.T) {
 	src := memstore.New(nil)

@@ -71,7 +71,7 @@ type UnsupportedError struct {
 }
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("a store of type %T cannot %s: %v", e.Store, e.What, errors.ErrUnsupported)
+	return fmt.Sprintf("a store of type %T cannot %s", e.Store, e.What)
 }
 
 // Unwrap returns [errors.ErrUnsupported].

@@ -4,15 +4,15 @@ package sandbox
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"io/fs"
+
+	"pix/internal/unsupported"
 )
 
 type runner struct{}
 
-var errSystem = fmt.Errorf("processes run in a sandbox on Linux only: %w", errors.ErrUnsupported)
+var errSystem = unsupported.Errorf("processes run in a sandbox on Linux only")
 
 // Main must be the first call of main in a program that runs processes. It does not return in a supervisor.
 func Main() {}

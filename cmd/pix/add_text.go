@@ -14,7 +14,7 @@ func newAddText(a *app) *cobra.Command {
 		Use:               "add-text NAME [CONTENT]",
 		Short:             "Add a text to the store, as builtins.toFile does",
 		Long:              "Add a text to the store, as builtins.toFile does, and print its path. The content is read\nfrom standard input if it is - or left out. The text is not scanned for references; name them\nwith --reference.",
-		Example:           "  pix add-text hello.txt \"hello world\"\n  pix add-text list \"/nix/store/...-hello.txt\" --reference /nix/store/...-hello.txt",
+		Example:           "  pix add-text hello.txt \"hello world\"\n  pix add-text list \"/nix/store/...-hello\" --reference /nix/store/...-hello",
 		GroupID:           groupStore,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		Args:              cobra.RangeArgs(1, 2),

@@ -21,7 +21,7 @@ files, and the paths of the store that the flags before them name. SHELL is bash
 install it, put it where the shell looks for it:
 
   pix completion bash > ~/.local/share/bash-completion/completions/pix
-  pix completion zsh > ~/.zfunc/_pix      # with ~/.zfunc in fpath, before compinit
+  pix completion zsh > ~/.zfunc/_pix   # in fpath, before compinit
   pix completion fish > ~/.config/fish/completions/pix.fish
 
 If very many paths match, only their common prefixes are completed.`,

@@ -61,7 +61,7 @@ func newHashConvert(a *app) *cobra.Command {
 		Long: `Print hashes in another format, a line for each. The format of a HASH is recognised by its length:
 base 16, Nix's base 32 or base 64, after the name of the algorithm and a colon, or alone with
 --hash-algo; or SRI form (Subresource Integrity), sha256-<base 64>.`,
-		Example:           "  pix hash-convert --hash-algo sha1 --to nix32 800d59cfcd3c05e900cb4e214be48f6b886a08df",
+		Example:           "  pix hash-convert --hash-algo md5 --to nix32 d41d8cd98f00b204e9800998ecf8427e",
 		GroupID:           groupFiles,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {

@@ -52,6 +52,7 @@ func helpText(cmd *cobra.Command, columns int) string {
 	if !cmd.Runnable() && !cmd.HasSubCommands() {
 		return b.String()
 	}
+	defer hideUnusedFlags(cmd)()
 	usage := cmd.UsageString()
 	for _, flags := range []interface {
 		FlagUsages() string

@@ -19,8 +19,9 @@ func newImport(a *app) *cobra.Command {
 		Use:   "import",
 		Short: "Add the paths of an export on standard input to the store",
 		Long: `Add the paths of an export on standard input to the store, and print them in the order of the
-stream. 'pix export' and 'nix-store --export' write such streams. A stream has no signatures, so the
-store must trust you. Paths that were added before an error stay.`,
+stream. 'pix export' and 'nix-store --export' write such streams; several streams can follow one
+another. A stream has no signatures, so the store must trust you. Paths that were added before an
+error stay.`,
 		Example: "  pix import < hello.export",
 		GroupID: groupStore,
 		Args:    cobra.NoArgs,

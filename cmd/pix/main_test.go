@@ -23,6 +23,7 @@ import (
 	"pix/daemontest"
 	"pix/derivation"
 	"pix/internal/realnix"
+	"pix/internal/testenv"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -32,6 +33,12 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Main()
+	if _, isCommand := commands[filepath.Base(os.Args[0])]; !isCommand {
+		if err := testenv.ForgetMachine(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	testscript.Main(m, commands)
 }
 

@@ -27,7 +27,7 @@ old ones. Such paths need no signature. Prints the new path of each path given.
 
 Nix 2.17 to 2.34 and all other versions compute different names for objects that refer to
 themselves, and refuse each other's. --rules selects the rules: 2.34 or 2.36.`,
-		Example:           "  pix make-content-addressed --to ssh-ng://builder --rules 2.36 /nix/store/...-hello",
+		Example:           "  pix make-content-addressed --to /srv/store --rules 2.36 /nix/store/...-hello",
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completePathsOf(&o.from),
 		RunE: func(cmd *cobra.Command, args []string) error {

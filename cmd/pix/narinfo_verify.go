@@ -23,7 +23,7 @@ func newNARInfoVerify(a *app) *cobra.Command {
 names of the keys whose signatures are valid, or "failed" with the reason. As in Nix, a
 content-addressed object needs no signature, unless it refers to itself: in Nix 2.17 to 2.34
 different objects can then have the same path. The exit code is 1 if a file failed.`,
-		Example: "  pix narinfo-verify --trusted-public-keys \"$(pix key-public < secret-key)\" cache/*.narinfo",
+		Example: "  pix narinfo-verify --trusted-public-keys \"$(cat public-key)\" cache/*.narinfo",
 		GroupID: groupKeys,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

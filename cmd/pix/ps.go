@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pix/activity"
+	"pix/internal/unsupported"
 	"pix/store"
 	"pix/storepath"
 )
@@ -35,7 +36,7 @@ processes that use the store, or of all clients of the daemon, if that is pix or
 			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
 				builds, err := store.QueryActiveBuilds(ctx, s)
 				if errors.Is(err, errors.ErrUnsupported) {
-					return fmt.Errorf("only stores in a directory and the daemons of pix and Determinate Nix list running builds: %w", errors.ErrUnsupported)
+					return unsupported.Errorf("only stores in a directory and the daemons of pix and Determinate Nix list running builds")
 				}
 				if err != nil {
 					return err

@@ -3,7 +3,6 @@ package memstore
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -11,12 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"pix/internal/unsupported"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
 )
 
-var errNoGit = fmt.Errorf("git hashing is not supported by a store in memory: %w", errors.ErrUnsupported)
+var errNoGit = unsupported.Errorf("git hashing is not supported by a store in memory")
 
 // AddTextToStore adds a file with contents and references.
 func (s *Store) AddTextToStore(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"pix/derivation"
+	"pix/internal/unsupported"
 	"pix/store"
 	"pix/storepath"
 )
@@ -32,7 +33,7 @@ func (s *Store) BuildPaths(ctx context.Context, paths []derivation.DerivedPath, 
 // BuildPathsWithResults is like [Store.BuildPaths], and returns a result for each path.
 func (s *Store) BuildPathsWithResults(ctx context.Context, paths []derivation.DerivedPath, mode store.BuildMode) ([]store.KeyedBuildResult, error) {
 	if mode == store.BuildRepair {
-		return nil, fmt.Errorf("repairing is not possible in a store in memory: %w", errors.ErrUnsupported)
+		return nil, unsupported.Errorf("repairing is not possible in a store in memory")
 	}
 	results := make([]store.KeyedBuildResult, 0, len(paths))
 	for _, path := range paths {
@@ -117,7 +118,7 @@ func (s *Store) validOutputs(outputs map[string]storepath.Path, wanted derivatio
 // valid.
 func (s *Store) BuildDerivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, mode store.BuildMode) (*store.BuildResult, error) {
 	if mode == store.BuildRepair {
-		return nil, fmt.Errorf("repairing is not possible in a store in memory: %w", errors.ErrUnsupported)
+		return nil, unsupported.Errorf("repairing is not possible in a store in memory")
 	}
 	for p := range d.InputSources.All() {
 		if !s.has(p) {

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -90,6 +91,7 @@ var (
 	_ store.Signer            = (*Store)(nil)
 	_ store.SignatureKeeper   = (*Store)(nil)
 	_ store.LogAdder          = (*Store)(nil)
+	_ store.LogReader         = (*Store)(nil)
 	_ store.Builder           = (*Store)(nil)
 	_ store.ResultBuilder     = (*Store)(nil)
 	_ store.DerivationBuilder = (*Store)(nil)
@@ -308,16 +310,15 @@ func (s *Store) AddBuildLog(_ context.Context, drv storepath.Path, log io.Reader
 	return nil
 }
 
-// BuildLog returns the build log of a derivation. The error is a [*store.NotFoundError] if the store has no log of
-// it.
-func (s *Store) BuildLog(drv storepath.Path) (string, error) {
+// BuildLog implements [store.LogReader].
+func (s *Store) BuildLog(_ context.Context, drv storepath.Path) (io.ReadCloser, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	log, ok := s.logs[drv]
 	if !ok {
-		return "", &store.NotFoundError{Path: drv}
+		return nil, &store.NotFoundError{Path: drv}
 	}
-	return string(log), nil
+	return io.NopCloser(bytes.NewReader(log)), nil
 }
 
 // OptimiseStore does nothing.

@@ -281,11 +281,15 @@ func TestLogs(t *testing.T) {
 		if err := s.AddBuildLog(t.Context(), absent, strings.NewReader(log)); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := s.BuildLog(absent); got != log || err != nil {
+		r, err := store.BuildLog(t.Context(), s, absent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r); string(got) != log || err != nil {
 			t.Errorf("BuildLog: %q, %v", got, err)
 		}
 	}
-	if _, err := s.BuildLog(absent + "x"); !errors.Is(err, store.ErrNotFound) {
+	if _, err := s.BuildLog(t.Context(), absent+"x"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("BuildLog: %v", err)
 	}
 }
