@@ -3,6 +3,7 @@ package realise
 import (
 	"context"
 	"crypto/sha256"
+	"slices"
 	"sync"
 
 	"pix/activity"
@@ -21,7 +22,7 @@ import (
 //
 // Calls share a result only if it follows from the derivation: a success, or a failure with the status PermanentFailure
 // or OutputRejected. Any other result, for example a lost supervisor, goes to the oldest claim, and the other calls try
-// again.
+// again. The status Built becomes AlreadyValid for all claims except the oldest.
 type running struct {
 	mu     sync.Mutex
 	builds map[storepath.Path]*sharedBuild
@@ -163,11 +164,14 @@ func (b *sharedBuild) end(r *running) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
+	// A call that has stopped would run no hook, and lose the result.
+	oldest := max(0, slices.IndexFunc(b.claims, func(cl *claim) bool { return cl.call.ctx.Err() == nil }))
 	for i, cl := range b.claims {
 		cl.over = true
-		cl.retry = i > 0 && !b.isShared()
+		cl.retry = i != oldest && !b.isShared()
+		cl.shares = i != oldest
 		cl.stop()
-		cl.queue.stopAll()
+		cl.queue.noteLost()
 	}
 	b.cancel(nil)
 	close(b.done)
