@@ -14,7 +14,7 @@ import (
 	"pix/storepath"
 )
 
-// running is the table of the builds that run now. There is at most one for each derivation.
+// running is the table of the builds that run now, here and on other machines. There is at most one for each derivation.
 //
 // A build belongs to all calls that have a claim on it, and runs on a goroutine of its own. A call that joins a running
 // build gets its log and its result, and needs no slot. A call that ends its claim, because it is cancelled or reaches
@@ -47,7 +47,7 @@ func keyOf(req *builder.Request, settings *Settings) buildKey {
 }
 
 // claim returns the running build of a derivation, and a claim on it unless its key differs or it is ending. If no build
-// runs, claim begins the one that begin returns, unless begin is nil. The caller calls leave when it no longer waits for
+// runs, claim begins the one that begin returns, unless begin is nil. A build elsewhere has no claims. The caller calls leave when it no longer waits for
 // the build. The error is for a builder that would wait for itself.
 func (r *running) claim(c *call, key buildKey, begin func() *sharedBuild) (b *sharedBuild, cl *claim, err error) {
 	r.mu.Lock()
@@ -68,8 +68,10 @@ func (r *running) claim(c *call, key buildKey, begin func() *sharedBuild) (b *sh
 		}
 		b = begin()
 		r.builds[key.path] = b
-		cl = b.join(c)
-		go b.run(r)
+		if b.executor != nil {
+			cl = b.join(c)
+			go b.run(r)
+		}
 	}
 	if n := c.store.outer; n != nil {
 		n.build.inner[b]++
@@ -94,8 +96,8 @@ func (r *running) leave(c *call, b *sharedBuild) {
 type sharedBuild struct {
 	key      buildKey
 	req      builder.Request
-	session  *buildSession // in which the executor builds
-	executor Executor
+	session  *buildSession   // in which the executor builds
+	executor Executor        // nil for a build on another machine, which runs on the goroutine of its call
 	mode     store.BuildMode // of the call that has begun the build
 	slots    *Slots
 	client   string // gets the slot
@@ -118,6 +120,22 @@ type sharedBuild struct {
 
 	result *store.BuildResult
 	err    error
+}
+
+// newElsewhereBuild returns a build on another machine. It makes the calls wait that need the same derivation.
+func newElsewhereBuild(key buildKey) *sharedBuild {
+	key.alone = true
+	b := &sharedBuild{key: key, begun: make(chan struct{}), done: make(chan struct{})}
+	close(b.begun)
+	return b
+}
+
+// end removes a build from the table, and wakes the calls that wait for it.
+func (r *running) end(b *sharedBuild) {
+	r.mu.Lock()
+	delete(r.builds, b.key.path)
+	r.mu.Unlock()
+	close(b.done)
 }
 
 // newBuild returns a build for a request of a call. The build may outlive the call.
@@ -158,9 +176,7 @@ func (b *sharedBuild) run(r *running) {
 
 // end removes the build from the table, and gives the result to the claims.
 func (b *sharedBuild) end(r *running) {
-	r.mu.Lock()
-	delete(r.builds, b.key.path)
-	r.mu.Unlock()
+	defer r.end(b)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
@@ -174,7 +190,6 @@ func (b *sharedBuild) end(r *running) {
 		cl.queue.noteLost()
 	}
 	b.cancel(nil)
-	close(b.done)
 }
 
 // isShared reports whether all claims get the result.
