@@ -103,7 +103,10 @@ type sharedBuild struct {
 	client   string // gets the slot
 	maxJobs  int
 
-	outer *nesting             // the build whose builder began this one, or nil
+	shared *shared  // of the store of the call
+	nested *nesting // what the builder of this build asks for; nil if it is not served
+	outer  *nesting // the build whose builder began this one, or nil
+
 	lent  chan *nesting        // builds that wait for this one and lend it their slots
 	inner map[*sharedBuild]int // builds for which the builder waits, with the number of its calls; guarded by running.mu
 
@@ -143,11 +146,14 @@ func (c *call) newBuild(key buildKey, req *builder.Request, settings *Settings) 
 	b := &sharedBuild{
 		key: key, req: *req, session: c.session, executor: settings.Executor, mode: c.mode,
 		slots: c.store.opts.Slots, client: settings.Client, maxJobs: settings.MaxJobs,
-		outer: c.store.outer, lent: make(chan *nesting), inner: make(map[*sharedBuild]int),
+		shared: c.store.shared, outer: c.store.outer, lent: make(chan *nesting), inner: make(map[*sharedBuild]int),
 		begun: make(chan struct{}), done: make(chan struct{}),
 	}
 	b.events.space.L = &b.mu
-	b.req.Watcher, b.req.Serve = b, b.serveStore(c.store.shared, settings)
+	b.req.Watcher = b
+	if b.nested = b.newNesting(b.outer, settings); b.nested != nil {
+		b.req.Serve = b.nested.serve
+	}
 	ctx := activity.WithHandler(context.WithoutCancel(c.ctx), b)
 	b.ctx, b.cancel = context.WithCancelCause(store.WithClosureBudget(ctx, b))
 	return b
@@ -163,7 +169,7 @@ func (b *sharedBuild) run(r *running) {
 		if err != nil {
 			return err
 		}
-		defer release()
+		defer b.releaseSlot(release)
 		close(b.begun)
 		if b.mode == store.BuildRepair {
 			b.result, err = b.executor.Build(b.ctx, &b.req)
