@@ -37,9 +37,34 @@ type victim struct {
 func (v *victim) open(ctx context.Context) (store.Store, error) {
 	opts := buildsIn(v.Way, v.Program)
 	if v.Machine != "" {
-		opts.Builds.Remote = &realise.Remote{Machines: []nixconf.Machine{{Store: v.Machine, Systems: []string{machine}, MaxJobs: 1, Speed: 1, Features: []string{"ca-derivations"}}}}
+		opts.Builds.Remote = machineIn(v.Machine)
 	}
 	return pix.Open(ctx, v.Root, opts)
+}
+
+// machineIn returns the settings for a machine whose store has a root.
+func machineIn(root string) *realise.Remote {
+	return &realise.Remote{Machines: []nixconf.Machine{
+		{Store: root, Systems: []string{machine}, MaxJobs: 1, Speed: 1, Features: []string{"ca-derivations"}},
+	}}
+}
+
+// newVictim returns a process that builds a kind of derivations in the store of a recursion.
+func newVictim(t *testing.T, r *recursion, kind string) *victim {
+	v := &victim{Way: victimWay(), Root: r.root, Program: testProgram(t)}
+	if kind == "elsewhere" {
+		v.Machine = t.TempDir()
+		testenv.RemoveStore(t, v.Machine)
+	}
+	return v
+}
+
+// victimWay is the way in which victims build.
+func victimWay() string {
+	if os.Geteuid() != 0 {
+		return "sandboxed"
+	}
+	return "build user"
 }
 
 // build builds the path, and returns its output.
@@ -148,18 +173,10 @@ func TestKilled(t *testing.T) {
 	if os.Getenv("PIX_LONG") != "" {
 		rounds = 40
 	}
-	way := "build user"
-	if os.Geteuid() != 0 {
-		way = "sandboxed"
-	}
 	for kind, pathOf := range kinds {
 		t.Run(kind, func(t *testing.T) {
-			r := newRecursion(t, way)
-			v := &victim{Way: way, Root: r.root, Program: testProgram(t)}
-			if kind == "elsewhere" {
-				v.Machine = t.TempDir()
-				testenv.RemoveStore(t, v.Machine)
-			}
+			r := newRecursion(t, victimWay())
+			v := newVictim(t, r, kind)
 			took := 500 * time.Millisecond
 			for round := range rounds {
 				mark := fmt.Sprintf("/%s-%d-%d", kind, os.Getpid(), round)
