@@ -28,7 +28,7 @@ type claim struct {
 	last             bool  // the build was cancelled because this claim ended
 	failure          error // why the claim ended before the build
 	retry            bool  // the result belongs to another claim
-	shares           bool  // an older claim gets the same result
+	shares           bool  // another claim gets the status Built
 	timeout, silence *time.Timer
 	unlisten         func() bool // stops watching the context of the call
 }

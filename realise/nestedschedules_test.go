@@ -15,6 +15,7 @@ import (
 
 	"pix/builder"
 	"pix/derivation"
+	"pix/nixconf"
 	"pix/realise"
 	"pix/store"
 	"pix/store/memstore"
@@ -41,6 +42,7 @@ type recursive struct {
 type nestedSchedule struct {
 	t     *testing.T
 	store *memstore.Store
+	far   *memstore.Store // of a machine that builds for some clients, without builds of its own
 	slots *realise.Slots
 	most  int  // builders may run at the same time
 	calm  bool // no call hangs up or has a limit
@@ -54,6 +56,7 @@ type nestedSchedule struct {
 
 func newNestedSchedule(t *testing.T, r *rand.Rand) *nestedSchedule {
 	s := &nestedSchedule{t: t, store: memstore.New(nil), byPath: make(map[storepath.Path]*recursive), calm: r.IntN(3) == 0}
+	s.far = memstore.New(&memstore.Options{Build: s.buildFar})
 	n := 1 + r.IntN(2)
 	s.slots = realise.NewSlots(n)
 	w := &world{t: t}
@@ -105,6 +108,9 @@ func (s *nestedSchedule) addClient(r *rand.Rand, i, jobs int) {
 	if !s.calm && r.IntN(4) == 0 {
 		settings.Limits.Timeout = step * time.Duration(1+r.IntN(20))
 	}
+	if r.IntN(3) == 0 {
+		settings.Remote = &realise.Remote{Machines: []nixconf.Machine{{Store: "far", Systems: []string{"x86_64-linux"}, MaxJobs: 1, Speed: 1}}}
+	}
 	var wants []*recursive
 	for _, p := range s.drvs {
 		if r.IntN(2) == 0 {
@@ -144,6 +150,36 @@ func buildNested(ctx context.Context, realiser *realise.Store, call nestedCall) 
 	return realiser.BuildPathsWithResults(ctx, paths, store.BuildNormal)
 }
 
+// begin notes that a derivation is built, here or on the machine, until the returned function is called.
+func (s *nestedSchedule) begin(p *recursive) (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.running {
+		s.t.Errorf("%s is built twice at the same time", p.path)
+	}
+	p.running = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		p.running = false
+	}
+}
+
+// buildFar builds on the machine.
+func (s *nestedSchedule) buildFar(ctx context.Context, far *memstore.Store, path storepath.Path, d *derivation.Derivation) error {
+	p := s.byPath[path]
+	defer s.begin(p)()
+	select {
+	case <-time.After(p.duration):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for name, o := range d.Outputs.All() {
+		addObject(s.t, far, o.Path(), string(path)+name)
+	}
+	return nil
+}
+
 // Build is the executor.
 func (s *nestedSchedule) Build(ctx context.Context, req *builder.Request) (*store.BuildResult, error) {
 	p := s.byPath[req.Path]
@@ -151,17 +187,7 @@ func (s *nestedSchedule) Build(ctx context.Context, req *builder.Request) (*stor
 	for name, o := range req.Derivation.Outputs.All() {
 		outputs[name] = store.Realisation{OutPath: o.Path()}
 	}
-	s.mu.Lock()
-	if p.running {
-		s.t.Errorf("%s is built twice at the same time", p.path)
-	}
-	p.running = true
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		p.running = false
-		s.mu.Unlock()
-	}()
+	defer s.begin(p)()
 	if valid, err := s.store.IsValidPath(ctx, outputs["out"].OutPath); err != nil || valid {
 		return &store.BuildResult{Status: store.AlreadyValid, Outputs: outputs}, err
 	}
@@ -215,7 +241,7 @@ func (s *nestedSchedule) runCalls(ctx context.Context, p *recursive, inner *real
 	s.count(1)
 }
 
-// Builders and clients build the same derivations with one or two slots, and hang up at any moment. No call hangs or fails
+// Builders and clients build the same derivations with one or two slots and a machine, and hang up at any moment. No call hangs or fails
 // for the reason of another one, no derivation is built twice at the same time, no slot is lost or used twice, and no
 // goroutine is left.
 func TestNestedSchedules(t *testing.T) {
@@ -227,15 +253,22 @@ func TestNestedSchedules(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(seed), 23))
 			s := newNestedSchedule(t, r)
-			realiser := realise.New(s.store, &realise.Options{Slots: s.slots, Settings: func(ctx context.Context, _ store.Store) (*realise.Settings, error) {
-				return ctx.Value(settingsKey{}).(*realise.Settings), nil
-			}})
+			realiser := realise.New(s.store, &realise.Options{
+				Slots: s.slots,
+				Settings: func(ctx context.Context, _ store.Store) (*realise.Settings, error) {
+					return ctx.Value(settingsKey{}).(*realise.Settings), nil
+				},
+				OpenMachine: func(context.Context, *nixconf.Machine) (store.Store, error) { return &fakeMachine{Store: s.far}, nil },
+			})
 			var calls sync.WaitGroup
 			for _, call := range s.calls {
 				calls.Go(func() { call(realiser) })
 			}
 			calls.Wait()
 			synctest.Wait()
+			if err := realiser.Close(); err != nil {
+				t.Error(err)
+			}
 			if used := s.slots.Used(); used != 0 {
 				t.Errorf("%d slots are lost", used)
 			}

@@ -25,8 +25,9 @@ type remoteBuild struct {
 	log     *remoteLog
 }
 
-// buildOn builds a derivation on a machine, and copies its outputs to this one, unless another call has built it before. The error is a [*machineError] if the
-// machine was not reached, or was lost. It then gets no builds for a while.
+// buildOn builds a derivation on a machine, and copies its outputs to this one, unless another call has built it while this
+// one waited for the machine. The error is a [*machineError] if the machine was not reached, or was lost. It then gets no
+// builds for a while.
 func (c *call) buildOn(slot *machineSlot, e *elsewhere) (result *store.BuildResult, err error) {
 	lost := false
 	defer func() { c.store.machines.release(slot, lost) }()

@@ -47,8 +47,8 @@ func keyOf(req *builder.Request, settings *Settings) buildKey {
 }
 
 // claim returns the running build of a derivation, and a claim on it unless its key differs or it is ending. If no build
-// runs, claim begins the one that begin returns, unless begin is nil. A build elsewhere has no claims. The caller calls leave when it no longer waits for
-// the build. The error is for a builder that would wait for itself.
+// runs, claim begins the one that begin returns, unless begin is nil. A build elsewhere has no claims. The caller calls leave
+// when it no longer waits for the build. The error is for a builder that would wait for itself.
 func (r *running) claim(c *call, key buildKey, begin func() *sharedBuild) (b *sharedBuild, cl *claim, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
