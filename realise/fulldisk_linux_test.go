@@ -148,6 +148,7 @@ func newSmallStore(t *testing.T, r *recursion, v *victim) *fullDisk {
 func TestDiskFull(t *testing.T) {
 	for kind, pathOf := range kinds {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			r := newRecursion(t, victimWay())
 			v := newVictim(t, r, kind)
 			disk := newSmallStore(t, r, v)

@@ -175,6 +175,7 @@ func TestKilled(t *testing.T) {
 	}
 	for kind, pathOf := range kinds {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			r := newRecursion(t, victimWay())
 			v := newVictim(t, r, kind)
 			took := 500 * time.Millisecond
