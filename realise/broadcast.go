@@ -34,7 +34,9 @@ func (b *sharedBuild) HandleEvent(e activity.Event) {
 		}
 		stop.Stop()
 	}
-	b.events.note(e)
+	if !b.events.note(e) {
+		return
+	}
 	for _, cl := range b.claims {
 		cl.queue.add(e)
 		cl.wakeUp()
@@ -66,18 +68,24 @@ func (b *sharedBuild) markStalled() {
 	b.events.space.Broadcast()
 }
 
-// note records an event for calls that join later.
-func (b *broadcast) note(e activity.Event) {
+// note records an event for calls that join later, and reports whether calls get it now. The end of the activity of the build
+// itself comes from the claims: see [claim.stopActivities].
+func (b *broadcast) note(e activity.Event) bool {
 	switch e := e.(type) {
 	case activity.Start:
 		b.running = append(b.running, e)
 	case activity.Stop:
-		b.running = slices.DeleteFunc(b.running, func(s activity.Start) bool { return s.ID == e.ID })
+		i := slices.IndexFunc(b.running, func(s activity.Start) bool { return s.ID == e.ID })
+		if i < 0 || b.running[i].Type == activity.Build {
+			return false
+		}
+		b.running = slices.Delete(b.running, i, i+1)
 	case activity.Result:
 		if e.Type == activity.SetPhase {
 			b.phase = e
 		}
 	}
+	return true
 }
 
 // replay queues the activities that are running for a new claim.
@@ -163,15 +171,6 @@ func eventSize(e activity.Event) int {
 		size += 32 + len(text)
 	}
 	return size
-}
-
-// stopAll ends the activities that are running for the call.
-func (q *eventQueue) stopAll() {
-	q.noteLost()
-	for _, id := range slices.Backward(q.started) {
-		q.push(activity.Stop{ID: id})
-	}
-	q.started = nil
 }
 
 // take returns the events and empties the queue.

@@ -28,6 +28,7 @@ type claim struct {
 	last             bool  // the build was cancelled because this claim ended
 	failure          error // why the claim ended before the build
 	retry            bool  // the result belongs to another claim
+	shares           bool  // another claim gets the status Built
 	timeout, silence *time.Timer
 	unlisten         func() bool // stops watching the context of the call
 }
@@ -74,7 +75,7 @@ func (b *sharedBuild) leaveLocked(cl *claim, why error) {
 	} else {
 		cl.over = true
 		b.claims = slices.DeleteFunc(b.claims, func(other *claim) bool { return other == cl })
-		cl.queue.stopAll()
+		cl.queue.noteLost()
 		cl.wakeUp()
 	}
 	b.events.space.Broadcast()
@@ -135,11 +136,28 @@ func (cl *claim) wait() (result *store.BuildResult, retry bool, err error) {
 			handler.HandleEvent(e)
 		}
 	}
+	succeeded := false
+	defer func() { // also after a panic of the executor
+		if begun == nil {
+			c.report.ended(succeeded)
+		}
+		cl.stopActivities(handler)
+	}()
 	result, retry, err = cl.result()
-	if begun == nil {
-		c.report.ended(err == nil && !retry && result.Status.Succeeded())
-	}
+	succeeded = err == nil && !retry && result.Status.Succeeded()
 	return result, retry, err
+}
+
+// stopActivities ends the activities of a claim that is over. As in Nix, the activity of the build ends after the call has
+// counted the build. It takes the lock of the build itself.
+func (cl *claim) stopActivities(h activity.Handler) {
+	cl.build.mu.Lock()
+	started := cl.queue.started
+	cl.queue.started = nil
+	cl.build.mu.Unlock()
+	for _, id := range slices.Backward(started) {
+		h.HandleEvent(activity.Stop{ID: id})
+	}
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -187,5 +205,8 @@ func (cl *claim) result() (result *store.BuildResult, retry bool, err error) {
 	}
 	own := *b.result
 	own.Outputs = maps.Clone(own.Outputs)
+	if cl.shares && own.Status == store.Built { // as in Nix, one call has built it, and runs the hooks
+		own = store.BuildResult{Status: store.AlreadyValid, DrvHash: own.DrvHash, Outputs: own.Outputs}
+	}
 	return &own, false, nil
 }

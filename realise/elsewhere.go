@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"pix/activity"
 	"pix/builder"
@@ -29,11 +27,6 @@ type Remote struct {
 
 	// DiscardLog keeps no log of builds in the store below.
 	DiscardLog bool
-
-	// Timeout limits the duration of a build and the copies for it, MaxSilentTime the time in which it writes no log line and
-	// nothing is copied, and MaxLogSize the bytes of its log. 0 is no limit.
-	Timeout, MaxSilentTime time.Duration
-	MaxLogSize             uint64
 }
 
 // maxAttempts is on how many machines a derivation is tried. A machine that loses its connection costs one attempt: the
@@ -43,7 +36,9 @@ const maxAttempts = 3
 // elsewhere is a derivation that may be built on another machine.
 type elsewhere struct {
 	req      *builder.Request
+	key      buildKey
 	remote   *Remote
+	limits   builder.Limits // the copies count, too
 	system   string
 	features []string // that the machine must have
 	here     bool     // this machine can build it too
@@ -77,7 +72,10 @@ func (c *call) elsewhere(req *builder.Request) (*elsewhere, error) {
 	if err != nil {
 		return nil, nil
 	}
-	e := &elsewhere{req: req, remote: settings.Remote, system: req.Derivation.Platform, features: options.RequiredSystemFeatures.Slice()}
+	e := &elsewhere{
+		req: req, key: keyOf(req, settings), remote: settings.Remote, limits: settings.Limits,
+		system: req.Derivation.Platform, features: options.RequiredSystemFeatures.Slice(),
+	}
 	if kind == derivation.Floating || kind == derivation.Deferred || kind == derivation.Impure {
 		e.features = append(slices.Clone(e.features), "ca-derivations")
 	}
@@ -100,6 +98,10 @@ func (c *call) elsewhere(req *builder.Request) (*elsewhere, error) {
 
 // execute builds a derivation on another machine or on this one. The goal is preparing when it is called.
 func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
+	if rejected := c.store.outer.reject(req); rejected != nil {
+		c.turns.settle()
+		return rejected, nil
+	}
 	e, err := c.elsewhere(req)
 	if err != nil {
 		c.turns.settle()
@@ -120,25 +122,17 @@ func (c *call) execute(req *builder.Request) (*store.BuildResult, error) {
 // buildElsewhere builds a derivation on the first suitable machine that is free. It returns nil if this machine builds it: it
 // has a slot for the call, and the suitable machines are busy, or there is none.
 func (c *call) buildElsewhere(e *elsewhere) (*store.BuildResult, error) {
-	leave, err := c.store.machines.building.enter(c.ctx, e.req.Path)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	if result, err := c.builtMeanwhile(e.req); result != nil || err != nil {
-		return result, err
-	}
-	for range maxAttempts {
-		slot, err := c.waitForMachine(e)
-		if slot == nil || err != nil {
-			return nil, err
-		}
-		result, err := c.buildOn(slot, e)
+	for attempts := 0; attempts < maxAttempts; {
+		result, retry, err := c.elsewhereOnce(e)
 		failed, ok := errors.AsType[*machineError](err)
-		if !ok || c.ctx.Err() != nil {
+		switch {
+		case retry:
+		case !ok || c.ctx.Err() != nil:
 			return result, err
+		default:
+			attempts++
+			logError(activity.HandlerOf(c.ctx), fmt.Sprintf("cannot build on '%s': %v", failed.machine, failed.err))
 		}
-		logError(activity.HandlerOf(c.ctx), fmt.Sprintf("cannot build on '%s': %v", slot.name, failed.err))
 	}
 	if e.here {
 		return nil, nil
@@ -146,8 +140,39 @@ func (c *call) buildElsewhere(e *elsewhere) (*store.BuildResult, error) {
 	return cannotBuild(store.TransientFailure, e.req.Path, e.req.Derivation, fmt.Sprintf("the connections to %d machines failed.", maxAttempts), true), nil
 }
 
+// elsewhereOnce builds on a machine. If another call builds the derivation, elsewhereOnce joins that build, or waits for its
+// end. With retry, there is no result yet.
+func (c *call) elsewhereOnce(e *elsewhere) (result *store.BuildResult, retry bool, err error) {
+	if result, err := c.builtMeanwhile(e.req); result != nil || err != nil {
+		return result, false, err
+	}
+	b, cl, err := c.store.running.claim(c, e.key, nil)
+	if b == nil && err == nil {
+		var slot *machineSlot
+		if slot, err = c.waitForMachine(e); slot == nil || err != nil {
+			return nil, false, err
+		}
+		own := false
+		b, cl, err = c.store.running.claim(c, e.key, func() *sharedBuild { own = true; return newElsewhereBuild(e.key) })
+		if own {
+			defer c.store.running.leave(c, b)
+			defer c.store.running.end(b)
+			result, err = c.buildOn(slot, e)
+			return result, false, err
+		}
+		c.store.machines.release(slot, false)
+	}
+	if err != nil {
+		return cannotBuild(store.InputRejected, e.req.Path, e.req.Derivation, err.Error(), false), false, nil
+	}
+	return c.follow(b, cl)
+}
+
 // A machineError says that a machine could not be reached, or was lost. It says nothing about the derivation.
-type machineError struct{ err error }
+type machineError struct {
+	machine string // for messages
+	err     error
+}
 
 func (e *machineError) Error() string { return e.err.Error() }
 func (e *machineError) Unwrap() error { return e.err }
@@ -246,38 +271,4 @@ func (r *report) noMachine(e *elsewhere) {
 		level = activity.LevelChatty
 	}
 	r.HandleEvent(activity.Log{Level: level, Text: text.String()})
-}
-
-// building are the derivations that calls are building on other machines. The zero value has none.
-type building struct {
-	mu   sync.Mutex
-	ends map[storepath.Path]chan struct{} // closed when the build ends
-}
-
-// enter waits until no other call builds the derivation, and marks it as being built until leave is called.
-func (b *building) enter(ctx context.Context, drv storepath.Path) (leave func(), err error) {
-	for {
-		b.mu.Lock()
-		other, busy := b.ends[drv]
-		if !busy {
-			if b.ends == nil {
-				b.ends = make(map[storepath.Path]chan struct{})
-			}
-			own := make(chan struct{})
-			b.ends[drv] = own
-			b.mu.Unlock()
-			return func() {
-				b.mu.Lock()
-				delete(b.ends, drv)
-				b.mu.Unlock()
-				close(own)
-			}, nil
-		}
-		b.mu.Unlock()
-		select {
-		case <-other:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
 }

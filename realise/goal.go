@@ -402,10 +402,6 @@ func (c *call) executeHere(req *builder.Request) (*store.BuildResult, error) {
 		}
 		return nil, err
 	}
-	if rejected := c.store.outer.reject(req); rejected != nil {
-		c.turns.settle()
-		return rejected, nil
-	}
 	key := keyOf(req, settings)
 	for {
 		result, retry, err := c.executeOnce(key, req, settings)
@@ -437,6 +433,11 @@ func (c *call) executeOnce(key buildKey, req *builder.Request, settings *Setting
 	if err != nil {
 		return cannotBuild(store.InputRejected, req.Path, req.Derivation, err.Error(), false), false, nil
 	}
+	return c.follow(b, cl)
+}
+
+// follow waits for the result of a claim. Without a claim, it waits for the end of the build, and the caller tries again.
+func (c *call) follow(b *sharedBuild, cl *claim) (result *store.BuildResult, retry bool, err error) {
 	defer c.store.running.leave(c, b)
 	defer c.store.outer.lend(b)()
 	if cl != nil {

@@ -19,8 +19,6 @@ type machines struct {
 	known  map[string]*machine // by URI
 	freed  chan struct{}       // closed when a machine becomes free
 	closed bool
-
-	building building
 }
 
 // A machine is a machine on which derivations are built. The lock of machines guards its fields, except those under the

@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	sandbox.Main()
+	if text := os.Getenv(victimVariable); text != "" {
+		runVictim(text)
+	}
 	code := m.Run()
 	if programDir != "" {
 		os.RemoveAll(programDir)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 
 	"pix/builder"
 	"pix/store"
@@ -28,30 +29,40 @@ type nesting struct {
 	settings *Settings
 	scope    *builder.Scope // set before the builder starts
 	slot     chan struct{}  // has a value while no inner build uses the slot of the build
+
+	mu      sync.Mutex
+	release func() // releases the slot; nil until the build has ended
 }
 
 // errNeedsItself is the result of a build that would wait for its own end.
 var errNeedsItself = errors.New("the build that asks for it must end before it can be built")
 
-// serveStore returns the function that serves the store to the builder of a build, or nil if the settings have none.
-func (b *sharedBuild) serveStore(s *shared, settings *Settings) func(context.Context, net.Listener, *builder.Scope) error {
+// newNesting returns the nesting of a build, or nil if the settings serve no builders.
+func (b *sharedBuild) newNesting(outer *nesting, settings *Settings) *nesting {
 	if settings.Serve == nil {
 		return nil
 	}
-	n := &nesting{outer: b.outer, build: b, settings: settings, slot: make(chan struct{}, 1)}
-	if n.outer != nil {
-		n.depth = n.outer.depth + 1
+	n := &nesting{outer: outer, build: b, settings: settings, slot: make(chan struct{}, 1)}
+	if outer != nil {
+		n.depth = outer.depth + 1
 	}
 	n.slot <- struct{}{}
-	return func(ctx context.Context, l net.Listener, scope *builder.Scope) error {
-		n.scope = scope
-		inner := &Store{Store: b.session.Store, shared: s, outer: n}
-		r := &restricted{inner: inner, scope: scope, ctx: ctx}
-		if scope.Submits() {
-			return settings.Serve(ctx, l, submitting{r})
-		}
-		return settings.Serve(ctx, l, r)
+	return n
+}
+
+// store returns the store in which the builder builds.
+func (n *nesting) store() *Store {
+	return &Store{Store: n.build.session.Store, shared: n.build.shared, outer: n}
+}
+
+// serve serves a restricted store to the builder.
+func (n *nesting) serve(ctx context.Context, l net.Listener, scope *builder.Scope) error {
+	n.scope = scope
+	r := &restricted{inner: n.store(), scope: scope, ctx: ctx}
+	if scope.Submits() {
+		return n.settings.Serve(ctx, l, submitting{r})
 	}
+	return n.settings.Serve(ctx, l, r)
 }
 
 // callSettings returns the settings of a call and the session of its builds. A builder has those of its own build.
@@ -163,7 +174,34 @@ func (b *sharedBuild) acquireSlot() (release func(), err error) {
 	}
 }
 
-func (n *nesting) giveBack() { n.slot <- struct{}{} }
+// giveBack ends the use of the slot by an inner build.
+func (n *nesting) giveBack() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.release != nil {
+		n.release()
+	} else {
+		n.slot <- struct{}{}
+	}
+}
+
+// releaseSlot releases the slot of a build. If an inner build uses it, which can last longer because another client shares
+// it, that build releases the slot when it ends.
+func (b *sharedBuild) releaseSlot(release func()) {
+	n := b.nested
+	if n == nil {
+		release()
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	select {
+	case <-n.slot:
+		release()
+	default:
+		n.release = release
+	}
+}
 
 // lend offers the slot of the builder to a build for which it waits, until that build has a slot. The caller calls the
 // returned function when it no longer waits.

@@ -29,6 +29,7 @@ import (
 type recursion struct {
 	t         *testing.T
 	store     store.Store
+	root      string
 	dir       storepath.Dir
 	program   string // the builder, as it sees itself
 	sandboxed bool
@@ -68,17 +69,10 @@ func newRecursion(t *testing.T, way string, params ...string) *recursion {
 		t.Skipf("this machine has no sandbox: %v", err)
 	}
 	root := t.TempDir()
+	r.root = root
 	testenv.RemoveStore(t, root)
-	opts := &pix.Options{NoEnvironment: true, Builds: &pix.Builds{MaxJobs: 1}}
-	o := &opts.Builds.Options
-	ways[way](o)
-	o.SystemFeatures = []string{"recursive-nix", "builder-rpc-v0", "ca-derivations", "uid-range"}
-	uri := root
+	opts, uri := buildsIn(way, testProgram(t)), root
 	if r.sandboxed {
-		o.SandboxPaths = []builder.SandboxPath{{Target: "/program", Source: testProgram(t), ReadOnly: true}}
-		for _, dir := range []string{"/lib", "/lib64", "/usr"} {
-			o.SandboxPaths = append(o.SandboxPaths, builder.SandboxPath{Target: dir, Optional: true, ReadOnly: true})
-		}
 		r.program, r.dir = "/program", storepath.DefaultDir
 	} else {
 		var err error
@@ -98,6 +92,21 @@ func newRecursion(t *testing.T, way string, params ...string) *recursion {
 	t.Cleanup(func() { r.store.Close() })
 	r.input, r.secret = r.text("input", "input"), r.text("secret", "secret")
 	return r
+}
+
+// buildsIn returns the options of a store that builds in one way.
+func buildsIn(way, program string) *pix.Options {
+	opts := &pix.Options{NoEnvironment: true, Builds: &pix.Builds{MaxJobs: 1}}
+	o := &opts.Builds.Options
+	ways[way](o)
+	o.SystemFeatures = []string{"recursive-nix", "builder-rpc-v0", "ca-derivations", "uid-range"}
+	if o.Sandbox != builder.SandboxNone {
+		o.SandboxPaths = []builder.SandboxPath{{Target: "/program", Source: program, ReadOnly: true}}
+		for _, dir := range []string{"/lib", "/lib64", "/usr"} {
+			o.SandboxPaths = append(o.SandboxPaths, builder.SandboxPath{Target: dir, Optional: true, ReadOnly: true})
+		}
+	}
+	return opts
 }
 
 // testProgram returns a copy of this program that every user can execute.

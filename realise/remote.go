@@ -25,15 +25,19 @@ type remoteBuild struct {
 	log     *remoteLog
 }
 
-// buildOn builds a derivation on a machine, and copies its outputs to this one. The error is a [*machineError] if the
-// machine was not reached, or was lost. It then gets no builds for a while.
+// buildOn builds a derivation on a machine, and copies its outputs to this one, unless another call has built it while this
+// one waited for the machine. The error is a [*machineError] if the machine was not reached, or was lost. It then gets no
+// builds for a while.
 func (c *call) buildOn(slot *machineSlot, e *elsewhere) (result *store.BuildResult, err error) {
 	lost := false
 	defer func() { c.store.machines.release(slot, lost) }()
+	if result, err := c.builtMeanwhile(e.req); result != nil || err != nil {
+		return result, err
+	}
 	s, err := slot.connect(c.ctx, c.store.opts.OpenMachine)
 	if err != nil {
 		lost = c.ctx.Err() == nil
-		return nil, &machineError{err}
+		return nil, &machineError{slot.name, err}
 	}
 	file, err := c.createLog(e)
 	if err != nil {
@@ -119,7 +123,7 @@ func (b *remoteBuild) failure(err error) (*store.BuildResult, error) {
 	if _, ok := errors.AsType[*activity.Error](err); ok {
 		return b.failed(err.Error()), nil
 	}
-	return nil, &machineError{err}
+	return nil, &machineError{b.machine, err}
 }
 
 // failed returns the result of a failed build, and reports why it failed, in the words of Nix: the process that builds

@@ -28,6 +28,7 @@ import (
 type network struct {
 	*world
 	remote realise.Remote
+	limits builder.Limits
 	opens  sync.Map // of *atomic.Int32, by URI
 
 	mu       sync.Mutex
@@ -83,7 +84,7 @@ func (n *network) store() *realise.Store {
 	s := realise.New(n.local, &realise.Options{
 		Slots: n.slots,
 		Settings: func(ctx context.Context, s store.Store) (*realise.Settings, error) {
-			return &realise.Settings{MaxJobs: n.jobs, KeepGoing: n.keep, Executor: &capableExecutor{executor{n.world, s}}, Remote: &n.remote, AfterBuild: n.after}, nil
+			return &realise.Settings{MaxJobs: n.jobs, KeepGoing: n.keep, Executor: &capableExecutor{executor{n.world, s}}, Remote: &n.remote, Limits: n.limits, AfterBuild: n.after}, nil
 		},
 		OpenMachine: func(ctx context.Context, m *nixconf.Machine) (store.Store, error) {
 			count, _ := n.opens.LoadOrStore(m.Store, new(atomic.Int32))
@@ -392,7 +393,7 @@ func TestStallingMachine(t *testing.T) {
 			if name == "connecting" {
 				return
 			}
-			n.remote.MaxSilentTime = 100 * time.Millisecond
+			n.limits.MaxSilentTime = 100 * time.Millisecond
 			results, err := s.BuildPathsWithResults(t.Context(), []derivation.DerivedPath{out(n.derive("x"))}, store.BuildNormal)
 			if err != nil || results[0].Status != store.TimedOut {
 				t.Errorf("%+v, %v", results, err)
@@ -473,7 +474,7 @@ func TestRemoteLog(t *testing.T) {
 	if text, err := io.ReadAll(log); err != nil || string(text) != "line 0\nline 1\nline 2\n" {
 		t.Errorf("%q, %v", text, err)
 	}
-	n.remote.MaxLogSize = 10
+	n.limits.MaxLogSize = 10
 	results, err := s.BuildPathsWithResults(ctx, []derivation.DerivedPath{out(n.derive("y"))}, store.BuildNormal)
 	if err != nil || results[0].Status != store.LogLimitExceeded {
 		t.Errorf("%+v, %v", results, err)

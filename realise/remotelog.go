@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pix/activity"
+	"pix/builder"
 	"pix/store"
 	"pix/storepath"
 )
@@ -18,7 +19,7 @@ import (
 type remoteLog struct {
 	handler activity.Handler // of the call; may be nil
 	file    io.Writer
-	limits  *Remote
+	limits  builder.Limits
 	cancel  context.CancelCauseFunc
 	id      activity.ID
 
@@ -45,7 +46,7 @@ const stallLimit = 5 * time.Minute
 
 // newRemoteLog returns the log of a build, and the context of the build, whose handler passes the events of copies on.
 func newRemoteLog(ctx context.Context, e *elsewhere, file io.Writer) (context.Context, *remoteLog) {
-	l := &remoteLog{handler: activity.HandlerOf(ctx), file: file, limits: e.remote, id: activity.NewID()}
+	l := &remoteLog{handler: activity.HandlerOf(ctx), file: file, limits: e.limits, id: activity.NewID()}
 	ctx, l.cancel = context.WithCancelCause(ctx)
 	after := func(limit time.Duration, cause error) *time.Timer {
 		if limit <= 0 {
@@ -53,7 +54,7 @@ func newRemoteLog(ctx context.Context, e *elsewhere, file io.Writer) (context.Co
 		}
 		return time.AfterFunc(limit, func() { l.stop(cause) })
 	}
-	l.timeout, l.silent = after(e.remote.Timeout, errTimeout), after(e.remote.MaxSilentTime, errSilent)
+	l.timeout, l.silent = after(e.limits.Timeout, errTimeout), after(e.limits.MaxSilentTime, errSilent)
 	return activity.WithHandler(ctx, activity.HandlerFunc(func(event activity.Event) {
 		l.touch()
 		l.emit(event)
@@ -167,18 +168,18 @@ func (l *remoteLog) write(line string) {
 func (l *remoteLog) limitReached(drv storepath.Path) *store.BuildResult {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	timedOut := func(limit time.Duration) *store.BuildResult {
-		return &store.BuildResult{Status: store.TimedOut, Message: fmt.Sprintf("timed out after %d seconds", limit/time.Second)}
-	}
+	var failure *builder.Failure
 	switch l.cause {
 	case nil:
 		return nil
 	case errTimeout:
-		return timedOut(l.limits.Timeout)
+		failure = builder.TimedOut(l.limits.Timeout)
 	case errSilent:
-		return timedOut(l.limits.MaxSilentTime)
+		failure = builder.TimedOut(l.limits.MaxSilentTime)
 	case errLogLimit:
-		return &store.BuildResult{Status: store.LogLimitExceeded, Message: fmt.Sprintf("building derivation '%s' killed after writing more than %d bytes of log output", drv, l.limits.MaxLogSize)}
+		failure = builder.LogTooLarge(drv, l.limits.MaxLogSize)
+	default:
+		failure = &builder.Failure{Status: store.MiscFailure, Message: fmt.Sprintf("build of '%s' failed: %v", drv, l.cause)}
 	}
-	return &store.BuildResult{Status: store.MiscFailure, Message: fmt.Sprintf("build of '%s' failed: %v", drv, l.cause)}
+	return &store.BuildResult{Status: failure.Status, Message: failure.Message}
 }

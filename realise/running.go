@@ -3,6 +3,7 @@ package realise
 import (
 	"context"
 	"crypto/sha256"
+	"slices"
 	"sync"
 
 	"pix/activity"
@@ -13,7 +14,7 @@ import (
 	"pix/storepath"
 )
 
-// running is the table of the builds that run now. There is at most one for each derivation.
+// running is the table of the builds that run now, here and on other machines. There is at most one for each derivation.
 //
 // A build belongs to all calls that have a claim on it, and runs on a goroutine of its own. A call that joins a running
 // build gets its log and its result, and needs no slot. A call that ends its claim, because it is cancelled or reaches
@@ -21,7 +22,7 @@ import (
 //
 // Calls share a result only if it follows from the derivation: a success, or a failure with the status PermanentFailure
 // or OutputRejected. Any other result, for example a lost supervisor, goes to the oldest claim, and the other calls try
-// again.
+// again. The status Built becomes AlreadyValid for all claims except the oldest.
 type running struct {
 	mu     sync.Mutex
 	builds map[storepath.Path]*sharedBuild
@@ -46,8 +47,8 @@ func keyOf(req *builder.Request, settings *Settings) buildKey {
 }
 
 // claim returns the running build of a derivation, and a claim on it unless its key differs or it is ending. If no build
-// runs, claim begins the one that begin returns, unless begin is nil. The caller calls leave when it no longer waits for
-// the build. The error is for a builder that would wait for itself.
+// runs, claim begins the one that begin returns, unless begin is nil. A build elsewhere has no claims. The caller calls leave
+// when it no longer waits for the build. The error is for a builder that would wait for itself.
 func (r *running) claim(c *call, key buildKey, begin func() *sharedBuild) (b *sharedBuild, cl *claim, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,8 +68,10 @@ func (r *running) claim(c *call, key buildKey, begin func() *sharedBuild) (b *sh
 		}
 		b = begin()
 		r.builds[key.path] = b
-		cl = b.join(c)
-		go b.run(r)
+		if b.executor != nil {
+			cl = b.join(c)
+			go b.run(r)
+		}
 	}
 	if n := c.store.outer; n != nil {
 		n.build.inner[b]++
@@ -93,14 +96,17 @@ func (r *running) leave(c *call, b *sharedBuild) {
 type sharedBuild struct {
 	key      buildKey
 	req      builder.Request
-	session  *buildSession // in which the executor builds
-	executor Executor
+	session  *buildSession   // in which the executor builds
+	executor Executor        // nil for a build on another machine, which runs on the goroutine of its call
 	mode     store.BuildMode // of the call that has begun the build
 	slots    *Slots
 	client   string // gets the slot
 	maxJobs  int
 
-	outer *nesting             // the build whose builder began this one, or nil
+	shared *shared  // of the store of the call
+	nested *nesting // what the builder of this build asks for; nil if it is not served
+	outer  *nesting // the build whose builder began this one, or nil
+
 	lent  chan *nesting        // builds that wait for this one and lend it their slots
 	inner map[*sharedBuild]int // builds for which the builder waits, with the number of its calls; guarded by running.mu
 
@@ -119,16 +125,35 @@ type sharedBuild struct {
 	err    error
 }
 
+// newElsewhereBuild returns a build on another machine. It makes the calls wait that need the same derivation.
+func newElsewhereBuild(key buildKey) *sharedBuild {
+	key.alone = true
+	b := &sharedBuild{key: key, begun: make(chan struct{}), done: make(chan struct{})}
+	close(b.begun)
+	return b
+}
+
+// end removes a build from the table, and wakes the calls that wait for it.
+func (r *running) end(b *sharedBuild) {
+	r.mu.Lock()
+	delete(r.builds, b.key.path)
+	r.mu.Unlock()
+	close(b.done)
+}
+
 // newBuild returns a build for a request of a call. The build may outlive the call.
 func (c *call) newBuild(key buildKey, req *builder.Request, settings *Settings) *sharedBuild {
 	b := &sharedBuild{
 		key: key, req: *req, session: c.session, executor: settings.Executor, mode: c.mode,
 		slots: c.store.opts.Slots, client: settings.Client, maxJobs: settings.MaxJobs,
-		outer: c.store.outer, lent: make(chan *nesting), inner: make(map[*sharedBuild]int),
+		shared: c.store.shared, outer: c.store.outer, lent: make(chan *nesting), inner: make(map[*sharedBuild]int),
 		begun: make(chan struct{}), done: make(chan struct{}),
 	}
 	b.events.space.L = &b.mu
-	b.req.Watcher, b.req.Serve = b, b.serveStore(c.store.shared, settings)
+	b.req.Watcher = b
+	if b.nested = b.newNesting(b.outer, settings); b.nested != nil {
+		b.req.Serve = b.nested.serve
+	}
 	ctx := activity.WithHandler(context.WithoutCancel(c.ctx), b)
 	b.ctx, b.cancel = context.WithCancelCause(store.WithClosureBudget(ctx, b))
 	return b
@@ -144,7 +169,7 @@ func (b *sharedBuild) run(r *running) {
 		if err != nil {
 			return err
 		}
-		defer release()
+		defer b.releaseSlot(release)
 		close(b.begun)
 		if b.mode == store.BuildRepair {
 			b.result, err = b.executor.Build(b.ctx, &b.req)
@@ -157,20 +182,20 @@ func (b *sharedBuild) run(r *running) {
 
 // end removes the build from the table, and gives the result to the claims.
 func (b *sharedBuild) end(r *running) {
-	r.mu.Lock()
-	delete(r.builds, b.key.path)
-	r.mu.Unlock()
+	defer r.end(b)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
+	// A call that has stopped would run no hook, and lose the result.
+	oldest := max(0, slices.IndexFunc(b.claims, func(cl *claim) bool { return cl.call.ctx.Err() == nil }))
 	for i, cl := range b.claims {
 		cl.over = true
-		cl.retry = i > 0 && !b.isShared()
+		cl.retry = i != oldest && !b.isShared()
+		cl.shares = i != oldest
 		cl.stop()
-		cl.queue.stopAll()
+		cl.queue.noteLost()
 	}
 	b.cancel(nil)
-	close(b.done)
 }
 
 // isShared reports whether all claims get the result.

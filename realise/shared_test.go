@@ -13,6 +13,7 @@ import (
 	"pix/derivation"
 	"pix/realise"
 	"pix/store"
+	"pix/storepath"
 )
 
 // An executorFunc is an executor.
@@ -185,5 +186,72 @@ func TestSameDerivationsOneSlot(t *testing.T) {
 		if valid, err := w.local.IsValidPath(t.Context(), outputs["out"]); err != nil || !valid {
 			t.Errorf("%s is valid: %v, %v", outputs["out"], valid, err)
 		}
+	}
+}
+
+// Of the calls that share a build one gets the status Built, and its hook runs. In each call the count of the build comes
+// before the end of its activity, as in Nix.
+func TestSharedSuccess(t *testing.T) {
+	w := newWorld(t)
+	drv := w.derive("shared")
+	const calls = 4
+	var joined, hooks atomic.Int32
+	executor := &executor{w, w.local}
+	build := func(ctx context.Context, req *builder.Request) (*store.BuildResult, error) {
+		h, id := activity.HandlerOf(ctx), activity.NewID()
+		h.HandleEvent(activity.Start{ID: id, Type: activity.Build})
+		defer h.HandleEvent(activity.Stop{ID: id})
+		for joined.Load() < calls {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(20 * time.Millisecond)
+		result, err := executor.Build(ctx, req)
+		result.TimesBuilt = 1
+		return result, err
+	}
+	s := realise.New(w.local, &realise.Options{Settings: func(context.Context, store.Store) (*realise.Settings, error) {
+		joined.Add(1)
+		after := func(context.Context, storepath.Path, []storepath.Path) error { hooks.Add(1); return nil }
+		return &realise.Settings{MaxJobs: 1, Executor: executorFunc(build), AfterBuild: after}, nil
+	}})
+	type outcome struct {
+		status store.BuildStatus
+		times  uint64
+	}
+	outcomes := make(chan outcome, calls)
+	for range calls {
+		go func() {
+			var done uint64
+			var buildID activity.ID
+			ctx := activity.WithHandler(t.Context(), activity.HandlerFunc(func(e activity.Event) {
+				switch e := e.(type) {
+				case activity.Start:
+					if e.Type == activity.Build {
+						buildID = e.ID
+					}
+				case activity.Result:
+					if e.Type == activity.Progress {
+						done, _ = e.Fields[0].Number()
+					}
+				case activity.Stop:
+					if e.ID == buildID && done != 1 {
+						t.Errorf("the activity of the build ends before the call has counted it")
+					}
+				}
+			}))
+			results, err := s.BuildPathsWithResults(ctx, []derivation.DerivedPath{out(drv)}, store.BuildNormal)
+			if err != nil || buildID == 0 {
+				t.Error(buildID, err)
+				results = make([]store.KeyedBuildResult, 1)
+			}
+			outcomes <- outcome{results[0].Status, results[0].TimesBuilt}
+		}()
+	}
+	count := make(map[outcome]int)
+	for range calls {
+		count[<-outcomes]++
+	}
+	if count[outcome{store.Built, 1}] != 1 || count[outcome{store.AlreadyValid, 0}] != calls-1 || hooks.Load() != 1 {
+		t.Errorf("the results are %v, and %d hooks have run", count, hooks.Load())
 	}
 }

@@ -39,12 +39,12 @@ type Settings struct {
 	// Client names who makes the call: slots are given to clients in turn.
 	Client string
 
-	// Limits end the builds of this call. A build that the call shares with others goes on for them. Executors obey the
-	// Watcher of a request instead of limits of their own.
+	// Limits end the builds of this call, here and on other machines. A build that the call shares with others goes on for
+	// them. Executors obey the Watcher of a request instead of limits of their own.
 	Limits builder.Limits
 
-	// BuildKey is equal for two calls whose executors build a derivation in the same way, whatever their limits. Only
-	// such calls share a build: see [builder.Options.Key].
+	// BuildKey is equal for two calls that build a derivation in the same way, with the same machines and hooks, whatever
+	// their limits. Only such calls share a build: see [builder.Options.Key].
 	BuildKey string
 
 	// Executor builds the derivations. It must work until the session ends that [Options.Settings] got.

@@ -101,7 +101,8 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 		if submits || hasFeature(r, "recursive-nix") {
 			settings.Serve = pix.ServeBuilder
 		}
-		settings.Limits, settings.BuildKey = o.Limits(), o.Key(conf.Get("impure-env").Text)
+		settings.Limits = o.Limits()
+		settings.BuildKey = o.Key(r.Text("impure-env"), r.Text("post-build-hook"), r.Text("builders"))
 		if hook := a.postBuildHook(conf, r); hook != nil {
 			settings.AfterBuild = hook.Run
 		}

@@ -12,13 +12,10 @@ func remoteSettings(r *nixconf.Reader) (*realise.Remote, error) {
 		return nil, err
 	}
 	remote := &realise.Remote{
-		Machines:      machines,
-		Substitute:    r.Bool("builders-use-substitutes"),
-		KeepFailed:    r.Bool("keep-failed"),
-		DiscardLog:    !r.Bool("keep-build-log"),
-		Timeout:       r.Seconds("timeout"),
-		MaxSilentTime: r.Seconds("max-silent-time"),
-		MaxLogSize:    r.Uint("max-build-log-size"),
+		Machines:   machines,
+		Substitute: r.Bool("builders-use-substitutes"),
+		KeepFailed: r.Bool("keep-failed"),
+		DiscardLog: !r.Bool("keep-build-log"),
 	}
 	return remote, r.Err()
 }

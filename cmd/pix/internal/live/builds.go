@@ -214,8 +214,8 @@ func (s *State) countBuilds(before, after *node) {
 	s.countEnded()
 }
 
-// countEnded assigns the numbers to builds that have ended without one. The daemon of pix increments a number just after
-// the build ends, where Nix does it just before.
+// countEnded assigns the numbers to builds that have ended without one. Nix increments a number just before the build ends,
+// and other daemons may do it just after that.
 func (s *State) countEnded() {
 	c := &s.count
 	for c.built+c.failed > 0 && len(s.uncounted) > 0 {

@@ -114,7 +114,7 @@ func TestLatePlan(t *testing.T) {
 	}
 }
 
-// The daemon of pix counts a build just after its end.
+// A daemon may count a build just after its end.
 func TestCountAfterEnd(t *testing.T) {
 	s := newScript()
 	e := times{}
