@@ -41,8 +41,10 @@ func (b *build) fillRoot() error {
 	if err := makeDir(b.chroot.file("tmp"), 0o777|fs.ModeSticky); err != nil {
 		return err
 	}
-	if err := b.fillEtc(); err != nil {
-		return err
+	if !b.inMemory() {
+		if err := b.fillEtc(); err != nil {
+			return err
+		}
 	}
 	storeDir := b.chroot.file(string(b.store.Dir()))
 	if err := modes.MkdirAll(storeDir); err != nil {
@@ -56,24 +58,31 @@ func (b *build) fillRoot() error {
 	return os.Chmod(storeDir, 0o775|fs.ModeSticky)
 }
 
-// fillEtc makes /etc with the files for lookups of users, and of hosts if there is no network.
-func (b *build) fillEtc() error {
+// inMemory reports whether the root of the sandbox is in memory. A builder with a range of users may write to its root, which
+// must not fill the memory, and paths are added to the root of a builder that uses the store.
+func (b *build) inMemory() bool { return !b.uidRange() && b.scope == nil }
+
+// etcFiles returns the files for lookups of users, and of hosts if there is no network.
+func (b *build) etcFiles() []sandbox.File {
 	uid, gid := b.idsInSandbox()
-	files := map[string]string{
-		"passwd": fmt.Sprintf("root:x:0:0:Nix build user:%[3]s:/noshell\nnixbld:x:%[1]d:%[2]d:Nix build user:%[3]s:/noshell\nnobody:x:65534:65534:Nobody:/:/noshell\n", uid, gid, b.dirInSandbox()),
-		"group":  fmt.Sprintf("root:x:0:\nnixbld:!:%d:\nnogroup:x:65534:\n", gid),
+	files := []sandbox.File{
+		{Name: "/etc/passwd", Text: fmt.Sprintf("root:x:0:0:Nix build user:%[3]s:/noshell\nnixbld:x:%[1]d:%[2]d:Nix build user:%[3]s:/noshell\nnobody:x:65534:65534:Nobody:/:/noshell\n", uid, gid, b.dirInSandbox())},
+		{Name: "/etc/group", Text: fmt.Sprintf("root:x:0:\nnixbld:!:%d:\nnogroup:x:65534:\n", gid)},
 	}
 	if b.pure {
-		files["hosts"] = "127.0.0.1 localhost\n::1 localhost\n"
-	} else {
-		files["nsswitch.conf"] = "hosts: files dns\nservices: files\n"
+		return append(files, sandbox.File{Name: "/etc/hosts", Text: "127.0.0.1 localhost\n::1 localhost\n"})
 	}
+	return append(files, sandbox.File{Name: "/etc/nsswitch.conf", Text: "hosts: files dns\nservices: files\n"})
+}
+
+// fillEtc makes /etc in a root on the disk.
+func (b *build) fillEtc() error {
 	dir := b.chroot.file("etc")
 	if err := makeDir(dir, 0o755); err != nil {
 		return err
 	}
-	for name, text := range files {
-		if err := writeReadable(filepath.Join(dir, name), text); err != nil {
+	for _, f := range b.etcFiles() {
+		if err := writeReadable(b.chroot.file(f.Name), f.Text); err != nil {
 			return err
 		}
 	}

@@ -150,7 +150,9 @@ func (b *build) prepareSandbox(ctx context.Context, req *sandbox.Request) (err e
 	if err != nil {
 		return err
 	}
-	if req.Mounts, err = b.sealEtc(mounts); err != nil {
+	if b.inMemory() {
+		req.Memory, req.Mounts, req.Files = true, mounts, b.etcFiles()
+	} else if req.Mounts, err = b.sealEtc(mounts); err != nil {
 		return err
 	}
 	req.Root = b.outside(b.root)

@@ -314,7 +314,7 @@ func mounter() int {
 			return 1
 		}
 		_, err := Run(context.Background(), &Request{
-			Program: "/probe", Args: []string{"probe", "write", "/store/input/a b/x"}, Dir: "/", Root: root, Writable: []string{"/store"},
+			Program: "/probe", Args: []string{"probe", "write", "/store/input/a b/x"}, Dir: "/", Root: root, Memory: true, Writable: []string{"/store"},
 			Mounts:    []Mount{{Source: os.Getenv("PIX_TEST_PROBE"), Target: "/probe", ReadOnly: true}, {Source: input, Target: "/store/input", ReadOnly: true}},
 			oldMounts: old,
 		}, os.Stdout)

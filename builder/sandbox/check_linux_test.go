@@ -46,7 +46,7 @@ func TestSetupErrors(t *testing.T) {
 		"dir":    {func(r *Request) { r.Dir = "/nope" }, "changing to the directory /nope", unix.ENOENT},
 		"cgroup": {func(r *Request) { r.Cgroup = r.Root }, "starting a process in new namespaces: entering its cgroup", unix.EBADF},
 		"shm":    {func(r *Request) { r.SharedMemory = "much" }, "mounting /dev/shm", unix.EINVAL},
-		"users":  {func(r *Request) { r.IDs = 1 << 16; r.HostUID = 1<<31 - 1; r.HostUID *= 2 }, "starting a process in new namespaces: mapping users and groups", unix.EINVAL},
+		"users":  {func(r *Request) { r.Memory = false; r.IDs = 1 << 16; r.HostUID = 1<<31 - 1; r.HostUID *= 2 }, "starting a process in new namespaces: mapping users and groups", unix.EINVAL},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRunner(t)
@@ -80,6 +80,10 @@ func TestInvalidRequests(t *testing.T) {
 		"the real root":      func(r *Request) { r.Root = "//" },
 		"mount at the root":  func(r *Request) { r.Mounts[0].Target = "/store/.." },
 		"negative user":      func(r *Request) { r.UID = -1 },
+		"range in memory":    func(r *Request) { r.IDs = 1 << 16 },
+		"writable in memory": func(r *Request) { r.RootWritable = true },
+		"files on the disk":  func(r *Request) { r.Memory, r.Files = false, []File{{"/etc/x", ""}} },
+		"relative file":      func(r *Request) { r.Files = []File{{"x", ""}} },
 	} {
 		req := testRequest(t, "echo", "x")
 		change(req)
@@ -148,7 +152,7 @@ func TestRange(t *testing.T) {
 	req := testRequest(t, "look")
 	const user = 1358954496 // no build of another program has this user, or kills its processes
 	setUser(t, req, user)
-	req.UID, req.GID, req.IDs, req.RootWritable = 0, 0, 1<<16, true
+	req.UID, req.GID, req.IDs, req.RootWritable, req.Memory = 0, 0, 1<<16, true, false
 	if err := os.Chown(req.Root, user, user); err != nil { // setUser has found that user
 		t.Fatal(err)
 	}

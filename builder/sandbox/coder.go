@@ -124,6 +124,11 @@ func (r *Request) code(c *coder) {
 	})
 	c.strings(&r.Writable)
 	c.bool(&r.RootWritable)
+	c.bool(&r.Memory)
+	list(c, &r.Files, func(c *coder, f *File) {
+		c.string(&f.Name)
+		c.string(&f.Text)
+	})
 	for _, p := range []*int{&r.UID, &r.GID, &r.HostUID, &r.HostGID, &r.IDs} {
 		c.int(p)
 	}

@@ -147,7 +147,7 @@ func allKinds(t *testing.T, f func(t *testing.T, req *Request, sandboxed bool), 
 	bothKinds(t, f, args...)
 	t.Run("kept", func(t *testing.T) {
 		forUsers(t, func(t *testing.T, req *Request) {
-			req.Live = NewLive("/store")
+			req.Live, req.Memory = NewLive("/store"), false
 			f(t, req, true)
 		}, args...)
 	})
@@ -289,7 +289,7 @@ func separate(t *testing.T, req *Request) *Request {
 		return &own
 	}
 	if req.Live != nil {
-		own.Live = NewLive("/store")
+		own.Live, own.Memory = NewLive("/store"), false
 	}
 	own.Root = filepath.Join(filepath.Dir(req.Root), strconv.FormatUint(rand.Uint64(), 36))
 	for _, dir := range []string{"", "/tmp", "/etc", "/store"} {
@@ -438,7 +438,7 @@ func TestThreadsEnd(t *testing.T) {
 func caller() int {
 	req := &Request{Program: os.Args[1], Args: append([]string{"probe"}, os.Args[2:]...), Dir: "/"}
 	if root := os.Getenv("PIX_TEST_ROOT"); root != "" {
-		req.Root, req.UID, req.GID, req.Writable = root, 1000, 100, []string{"/store"}
+		req.Root, req.Memory, req.UID, req.GID, req.Writable = root, true, 1000, 100, []string{"/store"}
 		req.Mounts = []Mount{{Source: os.Args[1], Target: "/store/probe", ReadOnly: true}}
 		req.Program = "/store/probe"
 	}

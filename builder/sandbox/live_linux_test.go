@@ -46,7 +46,7 @@ func liveInput(t *testing.T) string {
 func TestLiveMounts(t *testing.T) {
 	forUsers(t, func(t *testing.T, req *Request) {
 		dir := liveInput(t)
-		req.Live = NewLive("/store")
+		req.Live, req.Memory = NewLive("/store"), false
 		if err := req.Live.Mount(t.Context(), dir, "/store/early"); !errors.Is(err, ErrEnded) {
 			t.Errorf("a mount before the start: %v", err)
 		}
@@ -87,7 +87,7 @@ func TestLiveMounts(t *testing.T) {
 func TestLiveMountFails(t *testing.T) {
 	req := testRequest(t, "await", "/store/dir", "/store/link")
 	dir := liveInput(t)
-	req.Live = NewLive("/store")
+	req.Live, req.Memory = NewLive("/store"), false
 	w := &watcher{text: "ready", ready: func() {
 		if err := req.Live.Mount(t.Context(), dir+"/missing", "/store/missing"); err == nil || errors.Is(err, ErrEnded) {
 			t.Errorf("mounting a missing file: %v", err)
@@ -117,7 +117,7 @@ func TestLiveMountFails(t *testing.T) {
 // The end of the context kills a process with a keeper, and the keeper.
 func TestLiveCancel(t *testing.T) {
 	forUsers(t, func(t *testing.T, req *Request) {
-		req.Live = NewLive("/store")
+		req.Live, req.Memory = NewLive("/store"), false
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cause := errors.New("enough")
 		_, err := Run(ctx, req, &watcher{text: "asleep", ready: func() { cancel(cause) }})
@@ -130,11 +130,11 @@ func TestLiveCancel(t *testing.T) {
 // Requests without a directory that can be shared are refused.
 func TestLiveRefused(t *testing.T) {
 	req := testRequest(t, "echo", "x")
-	req.Live = NewLive("/other")
+	req.Live, req.Memory = NewLive("/other"), false
 	if _, err := Run(t.Context(), req, new(bytes.Buffer)); err == nil {
 		t.Error("a directory that is not writable was accepted")
 	}
-	req.Root, req.Live = "", NewLive("/store")
+	req.Root, req.Live, req.Memory = "", NewLive("/store"), false
 	if _, err := Run(t.Context(), req, new(bytes.Buffer)); err == nil {
 		t.Error("a process without namespaces was accepted")
 	}

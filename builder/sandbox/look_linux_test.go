@@ -66,12 +66,6 @@ func nixRequest(t *testing.T, hostUID, hostGID int) *Request {
 	must(os.Mkdir(root+"/tmp", 0o755))
 	must(os.Chmod(root+"/tmp", 0o777|os.ModeSticky))
 	must(os.Chmod(root+"/nix/store", 0o775|os.ModeSticky))
-	must(os.Mkdir(root+"/etc", 0o755))
-	must(os.WriteFile(root+"/etc/passwd", []byte("root:x:0:0:Nix build user:/build:/noshell\nnixbld:x:1000:100:Nix build user:/build:/noshell\nnobody:x:65534:65534:Nobody:/:/noshell\n"), 0o644))
-	must(os.WriteFile(root+"/etc/group", []byte("root:x:0:\nnixbld:!:100:\nnogroup:x:65534:\n"), 0o644))
-	must(os.WriteFile(root+"/etc/hosts", []byte("127.0.0.1 localhost\n::1 localhost\n"), 0o644))
-	must(os.Chmod(root+"/etc", 0o555))
-	t.Cleanup(func() { os.Chmod(root+"/etc", 0o755) })
 	must(os.Chmod(root, 0o750))
 	must(os.Mkdir(build, 0o700))
 	attr := filepath.Join(build, ".attr-1lak0mvllw8rv9i9ygkglvhqsq19qi9ynl4bi7gbf69ab5nzw89a")
@@ -100,7 +94,12 @@ func nixRequest(t *testing.T, hostUID, hostGID int) *Request {
 	return &Request{
 		Program: name, Args: []string{"zkymmd3s1272vy15ba8wd2h0530bfrvi-probe", "look"}, Dir: "/build",
 		Env:  []string{"NIX_STORE=/st"},
-		Root: root, Mounts: mounts, Writable: []string{"/nix/store", "/tmp"},
+		Root: root, Memory: true, Mounts: mounts, Writable: []string{"/nix/store", "/tmp"},
+		Files: []File{
+			{"/etc/passwd", "root:x:0:0:Nix build user:/build:/noshell\nnixbld:x:1000:100:Nix build user:/build:/noshell\nnobody:x:65534:65534:Nobody:/:/noshell\n"},
+			{"/etc/group", "root:x:0:\nnixbld:!:100:\nnogroup:x:65534:\n"},
+			{"/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"},
+		},
 		UID: 1000, GID: 100, HostUID: hostUID, HostGID: hostGID,
 	}
 }

@@ -15,17 +15,21 @@ import (
 // mountSteps returns the steps that make the file systems of the process.
 func (s *setup) mountSteps() []step {
 	steps := []step{{"making mounts private", makePrivate}, {"mounting the root directory " + s.req.Root, s.mountRoot}}
-	if s.req.shared != "" { // the keeper has done both, and mounted the shared directory
+	switch {
+	case s.req.shared != "": // the keeper has done both, and mounted the shared directory
 		steps = []step{{"opening the root directory " + s.req.Root, s.openRoot}}
+	case s.req.Memory:
+		steps[1].do = s.mountMemoryRoot
+		steps = append(steps, step{"making files", s.makeFiles})
 	}
 	ownDev := slices.ContainsFunc(s.req.Mounts, func(m Mount) bool { return path.Clean(m.Target) == "/dev" })
 	for _, dir := range s.req.Writable {
-		if dir == s.req.shared {
-			continue
+		if dir == s.req.shared || s.req.Memory {
+			continue // mounted already
 		}
 		steps = append(steps, step{"mounting " + dir, func() error { return s.root.bindSelf(dir) }})
 	}
-	if !ownDev {
+	if !ownDev && !s.req.Memory {
 		steps = append(steps, step{"mounting /dev", s.mountDev}) // before the mounts in it
 	}
 	for _, m := range s.req.Mounts {
@@ -43,8 +47,11 @@ func (s *setup) mountSteps() []step {
 			step{"mounting /dev/shm", s.mountShm},
 			step{"mounting /dev/pts", s.inRoot(mountPts)})
 	}
-	if !ownDev && !s.req.RootWritable {
+	if !ownDev && !s.req.RootWritable && !s.req.Memory {
 		steps = append(steps, step{"making /dev read-only", s.sealDev})
+	}
+	if len(s.req.Files) > 0 {
+		steps = append(steps, step{"making directories of files read-only", s.sealFiles})
 	}
 	if !s.req.RootWritable {
 		steps = append(steps, step{"making the root directory read-only", func() error { return s.root.setFlags(s.root.fd, "/", false, readOnly) }})
@@ -84,10 +91,7 @@ type tree struct {
 // mountRoot mounts the root directory on itself, because pivot_root needs a mount, and the read-only flag belongs to
 // a mount.
 func (s *setup) mountRoot() error {
-	root, err := filepath.EvalSymlinks(s.req.Root)
-	if errors.Is(err, unix.EACCES) {
-		return &stepError{stepRoot + " " + s.req.Root, err}
-	}
+	root, err := s.rootPath()
 	if err != nil {
 		return err
 	}
@@ -97,9 +101,18 @@ func (s *setup) mountRoot() error {
 	return s.openRoot()
 }
 
+// rootPath returns the name of the root directory without symbolic links.
+func (s *setup) rootPath() (string, error) {
+	root, err := filepath.EvalSymlinks(s.req.Root)
+	if errors.Is(err, unix.EACCES) {
+		err = &stepError{stepRoot + " " + s.req.Root, err}
+	}
+	return root, err
+}
+
 // openRoot opens the root directory.
 func (s *setup) openRoot() error {
-	root, err := filepath.EvalSymlinks(s.req.Root)
+	root, err := s.rootPath()
 	if err != nil {
 		return err
 	}
@@ -165,6 +178,11 @@ func (t *tree) create(f func() error) error {
 	if err != unix.EOVERFLOW {
 		return err
 	}
+	return t.asUser(f)
+}
+
+// asUser calls f, which makes or changes a file, with the user of the process as the owner of its files.
+func (t *tree) asUser(f func() error) error {
 	setFileIDs(t.uid, t.gid)
 	defer resetFileIDs()
 	return f()
@@ -354,7 +372,7 @@ func (t *tree) mountNew(name, fstype, options string) error {
 	return unix.Mount("none", descriptorPath(fd), fstype, 0, options)
 }
 
-// mountDev mounts the file system of /dev. It is a tmpfs, because making and removing its 14 files on a disk took a fifth
+// mountDev mounts the file system of /dev in a root directory on the disk. It is a tmpfs, because making and removing its 14 files on a disk took a fifth
 // of the processor time of a build: ext4 searches long for an inode that was not used in the last seconds.
 func (s *setup) mountDev() error {
 	return s.root.mountNew("/dev", "tmpfs", fmt.Sprintf("mode=0755,uid=%d,gid=%d", s.req.UID, s.req.GID))

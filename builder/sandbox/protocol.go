@@ -10,7 +10,7 @@ import (
 
 // greeting is the first thing that a supervisor and a set-up process send. It ends in the version of the messages: a
 // helper of another version is refused before it gets any of them.
-const greeting = "pix sandbox 3\n"
+const greeting = "pix sandbox 4\n"
 
 // Roles are the names by which this program is executed again, as argv[0].
 const (
@@ -30,6 +30,7 @@ const (
 	syncFD       = 5 // of a builtin: to its set-up process
 	mountsFD     = 5 // of a keeper: to the caller of Run, for mounts
 	lifeFD       = 5 // of a set-up process with a keeper: hangs up when the keeper ends
+	rootFD       = 5 // of a set-up process with the argument memoryRoot: a file system for the root directory
 )
 
 // A launch asks the supervisor to start a process in a role.
@@ -37,6 +38,7 @@ type launch struct {
 	role                  string
 	namespaces, network   bool
 	mounts, cgroup        bool // a descriptor for mounts, or of the cgroup, follows
+	memory                bool // the root directory is in memory
 	locks                 int  // descriptors of so many locks follow
 	uid, gid              int
 	hostUID, hostGID, ids int
@@ -49,6 +51,7 @@ func (l *launch) code(c *coder) {
 	c.bool(&l.network)
 	c.bool(&l.mounts)
 	c.bool(&l.cgroup)
+	c.bool(&l.memory)
 	for _, p := range []*int{&l.locks, &l.uid, &l.gid, &l.hostUID, &l.hostGID, &l.ids} {
 		c.int(p)
 	}

@@ -18,7 +18,7 @@ type Request struct {
 	Env     []string
 	Dir     string
 
-	// Root is the directory of this machine that the process sees as /. It is read-only in the sandbox, except
+	// Root is the directory of this machine that the process sees as /, unless Memory is set. It is read-only in the sandbox, except
 	// Writable. The directories /dev and /proc are made in it. "" runs the process without namespaces: it sees the
 	// whole machine.
 	Root string
@@ -35,6 +35,14 @@ type Request struct {
 
 	// RootWritable leaves all of Root writable.
 	RootWritable bool
+
+	// Memory makes the root directory a file system in memory, with the mode 0750, root as its owner and HostGID as its group. It has
+	// Mounts, Files and, of Root, only Writable. It excludes RootWritable, Live and more than one user, and is ignored without Root.
+	Memory bool
+
+	// Files are made in a root directory in memory. At the end of the set-up, the directories in which they are become
+	// read-only for their owner too.
+	Files []File
 
 	// UID and GID are the user and the group of the process in the sandbox. HostUID and HostGID are its user and
 	// group on this machine; they are ignored unless the caller is root, because other callers can only run processes
@@ -99,6 +107,9 @@ type Mount struct {
 	Optional bool   // may be missing
 }
 
+// A File is a regular file in a root directory in memory, with the mode 0644.
+type File struct{ Name, Text string }
+
 // A Result says how a process ended.
 type Result struct {
 	ExitCode int // -1 if a signal ended the process
@@ -126,6 +137,10 @@ func (r *Request) check() error {
 		texts = append(texts, m.Source, m.Target)
 		paths = append(paths, m.Source, m.Target)
 	}
+	for _, f := range r.Files {
+		texts = append(texts, f.Name)
+		paths = append(paths, f.Name)
+	}
 	for _, text := range texts {
 		if strings.Contains(text, "\x00") {
 			return fmt.Errorf("sandbox: the request contains a NUL byte in %q", text)
@@ -140,6 +155,9 @@ func (r *Request) check() error {
 		if path.Clean(m.Target) == "/" {
 			return fmt.Errorf("sandbox: %q cannot be mounted at the root directory", m.Source)
 		}
+	}
+	if r.Memory && (r.RootWritable || r.Live != nil || r.IDs > 1) || len(r.Files) > 0 && !r.Memory {
+		return fmt.Errorf("sandbox: only a read-only root directory without added mounts, of one user, can be in memory, and only such a one can have files")
 	}
 	if r.Live != nil && (r.Root == "" || r.Builtin != "" || !slices.Contains(r.Writable, r.Live.dir)) {
 		return fmt.Errorf("sandbox: mounts can be added only below a writable directory of a program with namespaces")

@@ -74,7 +74,7 @@ func testRequest(t testing.TB, args ...string) *Request {
 	}
 	return &Request{
 		Program: "/store/probe", Args: append([]string{"probe"}, args...), Env: []string{"A=b"}, Dir: "/build",
-		Root: root, Writable: []string{"/store", "/tmp"},
+		Root: root, Memory: true, Writable: []string{"/store", "/tmp"},
 		Mounts: []Mount{
 			{Source: probe(t), Target: "/store/probe", ReadOnly: true},
 			{Source: build, Target: "/build"},
@@ -133,7 +133,7 @@ func TestBuiltin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "/build 1000 100 in\nbuild dev etc proc store tmp error: no more\n"; result.ExitCode != 1 || log.String() != want {
+	if want := "/build 1000 100 in\nbuild dev proc store tmp error: no more\n"; result.ExitCode != 1 || log.String() != want {
 		t.Errorf("got %+v and %q, want %q", result, log.String(), want)
 	}
 }

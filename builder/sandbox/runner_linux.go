@@ -48,7 +48,7 @@ func (r *Runner) Run(ctx context.Context, req *Request, log io.Writer) (*Result,
 		uid: own.UID, gid: own.GID, hostUID: own.HostUID, hostGID: own.HostGID, ids: own.IDs, remount: own.Remount,
 	}
 	if own.Root != "" {
-		l.role, l.namespaces = roleSetup, true
+		l.role, l.namespaces, l.memory = roleSetup, true, own.Memory
 	}
 	if own.Live != nil {
 		l.role, l.mounts, own.shared = roleKeeper, true, own.Live.dir

@@ -19,6 +19,7 @@ type setup struct {
 	parent int   // 0 with namespaces
 
 	socket, executable *os.File
+	fileDirs           []int // of Files, with O_PATH
 
 	builtin *os.Process // or nil
 	sync    *os.File    // to the builtin

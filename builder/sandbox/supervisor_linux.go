@@ -224,7 +224,13 @@ func (s *supervisor) fork(j *job, attr *syscall.SysProcAttr) (*os.Process, error
 	if j.mounts != nil {
 		files = append(files, j.mounts)
 	}
-	process, err := os.StartProcess("/proc/self/exe", j.arguments(), &os.ProcAttr{Env: []string{}, Files: files, Sys: attr})
+	arguments := j.arguments()
+	if root := j.memoryRoot(); root != nil {
+		defer root.Close()
+		files = append(files, root)
+		arguments = append(arguments, memoryRoot)
+	}
+	process, err := os.StartProcess("/proc/self/exe", arguments, &os.ProcAttr{Env: []string{}, Files: files, Sys: attr})
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		err = pathErr.Err
 	}
