@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"pix/activity"
 	"pix/derivation"
 	"pix/realise"
 	"pix/store"
@@ -18,7 +19,7 @@ type busyMachine struct {
 	*network
 	s             *realise.Store
 	x             storepath.Path
-	builds        atomic.Int32
+	builds, waits atomic.Int32 // of x, and calls that have waited for the machine
 	free, release chan struct{}
 	freed         chan struct{} // closed when the machine has become free
 }
@@ -69,6 +70,11 @@ func (m *busyMachine) validOutputs(ctx context.Context) map[string]store.Realisa
 func (m *busyMachine) call(drv storepath.Path) store.BuildStatus {
 	ctx, cancel := context.WithTimeout(m.t.Context(), 20*time.Second)
 	defer cancel()
+	ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
+		if start, ok := e.(activity.Start); ok && start.Type == activity.BuildWaiting {
+			m.waits.Add(1)
+		}
+	}))
 	results, err := m.s.BuildPathsWithResults(ctx, []derivation.DerivedPath{out(drv)}, store.BuildNormal)
 	if err != nil || len(results) != 1 {
 		m.t.Errorf("%s: %+v, %v", drv, results, err)
@@ -134,7 +140,7 @@ func TestWaitingForMachineDelaysNoCall(t *testing.T) {
 	close(m.release)
 	waiting := make(chan store.BuildStatus)
 	go func() { waiting <- m.call(m.x) }()
-	time.Sleep(30 * time.Millisecond)
+	waitUntil(t, func() bool { return m.waits.Load() == 1 })
 	m.jobs = 1
 	if status := m.call(m.x); status != store.Built {
 		t.Error(status)
