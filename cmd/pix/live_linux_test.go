@@ -298,9 +298,9 @@ func TestPlainProgress(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{env: []string{"TERM=dumb"}, want: []string{"hello"}},
-		{env: []string{"PIX_PROGRESS=plain"}, want: []string{"hello"}},
-		{args: []string{"--progress", "plain"}, want: []string{"hello"}},
+		{env: []string{"TERM=dumb"}, want: []string{"building", "lib> hello"}},
+		{env: []string{"PIX_PROGRESS=plain"}, want: []string{"building", "lib> hello"}},
+		{args: []string{"--progress", "plain"}, want: []string{"building", "lib> hello"}},
 		{env: []string{"PIX_PROGRESS=plain"}, args: []string{"--progress", "none"}},
 		{env: []string{"TERM=dumb", "NO_COLOR=1"}, args: []string{"--progress", "live", "-L"}, want: []string{"lib> hello", "0 of 1 built, 1 stopped in Ns"}},
 		{env: []string{"LANG=C"}, args: []string{"-L"}, want: []string{"lib> hello", "0 of 1 built, 1 stopped in Ns"}},
