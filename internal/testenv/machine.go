@@ -49,9 +49,7 @@ func keepGo() error {
 // isOfMachine reports whether a variable describes the machine or the user.
 func isOfMachine(name string) bool {
 	switch name {
-	case "PIX_NIX_DAEMONS", "PIX_NIX_DATA", "PIX_CORPUS", "PIX_BUILDER_DATA", "PIX_LONG":
-		return false
-	case "HOME", "NO_COLOR", "SSL_CERT_FILE", "IN_NIX_SHELL":
+	case "PIX_STORE", "PIX_PROGRESS", "PIX_CLOSURE_LIMIT", "HOME", "NO_COLOR", "SSL_CERT_FILE", "IN_NIX_SHELL":
 		return true
 	}
 	upper := strings.ToUpper(name)
