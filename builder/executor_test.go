@@ -17,7 +17,7 @@ func (e brokenExecutor) Run(context.Context, *sandbox.Request, io.Writer) (*sand
 	return nil, e.err
 }
 
-func (e brokenExecutor) KillUser(context.Context, int, int) error { return e.err }
+func (e brokenExecutor) KillUser(context.Context, int) error { return e.err }
 
 // A program that cannot run processes gets the error that says what it lacks, also if the first process is the one that kills others.
 func TestKillUserWithoutMain(t *testing.T) {
