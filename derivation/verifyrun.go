@@ -51,7 +51,7 @@ func (v *verifier) setCommonDir(ctx context.Context, files []string) {
 			return
 		}
 		if _, d, reason := v.load(file); reason == "" && d.Dir != "" {
-			v.common = storepath.Dir(strings.Clone(string(d.Dir)))
+			v.common = d.Dir
 			return
 		}
 	}
