@@ -169,17 +169,18 @@ func (c *Closure) checkInputs(d *Derivation) error {
 		return err // Nix ignores the inputs of a fixed output
 	}
 	for input, used := range d.InputDerivations.All() {
-		if err := checkUsedOutputs(d.Name, input, used, &c.byPath[input].derivation.Outputs); err != nil {
+		if err := checkUsedOutputs(d.Name, input, used, c.byPath[input].derivation.Outputs.Has); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checkUsedOutputs returns an [*InvalidError] if an input does not have all its used outputs.
-func checkUsedOutputs(name string, input storepath.Path, used InputOutputs, outputs *Map[string, Output]) error {
+// checkUsedOutputs returns an [*InvalidError] if an input, which has the outputs of hasOutput, does not have all its used
+// outputs.
+func checkUsedOutputs(name string, input storepath.Path, used InputOutputs, hasOutput func(string) bool) error {
 	for _, output := range used.Names.keys {
-		if !outputs.Has(output) {
+		if !hasOutput(output) {
 			return &InvalidError{Name: name, Field: "input " + string(input), Reason: "it has no output " + output}
 		}
 	}

@@ -123,33 +123,33 @@ func Verify(ctx context.Context, dir Directory, files []string, o *VerifyOptions
 		o = &VerifyOptions{}
 	}
 	v := &verifier{dir: dir, options: o, workers: runtime.GOMAXPROCS(0), byFile: make(map[string]*subject, len(files))}
-	for _, file := range files {
-		v.add(file)
-	}
-
-	if err := v.readAll(ctx); err != nil {
-		return nil, err
-	}
-	v.setDirs()
-	if err := v.checkAll(ctx); err != nil {
+	v.wake.L = &v.mu
+	if err := v.verifyAll(ctx, files); err != nil {
 		return nil, err
 	}
 	results := make([]VerifyResult, len(files))
 	for i, file := range files {
 		results[i] = v.byFile[file].result
 	}
-
 	return results, nil
 }
 
 // A verifier is one run of [Verify].
 type verifier struct {
-	dir      Directory
-	options  *VerifyOptions
-	workers  int
+	dir     Directory
+	options *VerifyOptions
+	workers int
+	common  storepath.Dir // the store directory of derivations without paths
+
+	mu       sync.Mutex
+	wake     sync.Cond // todo, busy or err has changed
 	subjects []*subject
 	byFile   map[string]*subject
-	done     atomic.Int64
+	todo     []*subject // a stack of subjects to read or to check; stale entries are skipped
+	busy     int        // goroutines that work on a subject
+	err      error
+
+	done, total atomic.Int64
 
 	reporting sync.Mutex // held while Progress runs
 }
@@ -157,15 +157,23 @@ type verifier struct {
 // A subject is a file to be verified, or an input whose hash is needed.
 type subject struct {
 	file   string
-	number int32
+	number int32 // among the subjects that are on a cycle or depend on one
 	result VerifyResult
 
+	// These fields keep the text in memory. They are nil after the checks.
 	parsed     *parsed // the locations in the text
-	sum        nixhash.Hash
-	derivation *Derivation // nil if it could not be parsed
-	canonical  bool
+	derivation *Derivation
 	inputs     []*subject // in the order of the derivation; nil for an input that is missing
-	usesInputs bool       // false for a fixed output, which does not depend on them
+
+	sum        nixhash.Hash
+	isParsed   bool     // the file is a derivation
+	outputs    []string // the names of its outputs, sorted
+	canonical  bool
+	usesInputs bool // false for a fixed output, which does not depend on them
+
+	state      subjectState
+	waiting    int        // number of inputs that are not checked
+	dependents []*subject // subjects that wait for this one
 
 	missing  string // which needed input is missing; "" if none is
 	pathOK   bool   // the store path matches the contents
@@ -173,79 +181,23 @@ type subject struct {
 	deferred bool   // dependents are known to be deferred
 }
 
-func (v *verifier) add(file string) *subject {
-	s, ok := v.byFile[file]
-	if !ok {
-		s = &subject{file: file, number: int32(len(v.subjects)), result: VerifyResult{File: file}}
-		v.byFile[file] = s
-		v.subjects = append(v.subjects, s)
-	}
-	return s
-}
-
-// readAll reads the files, then the files of their inputs that were not read yet, and so on.
-func (v *verifier) readAll(ctx context.Context) error {
-	for from := 0; from < len(v.subjects); {
-		round := v.subjects[from:]
-		from = len(v.subjects)
-		if err := forEach(ctx, v.workers, round, v.read); err != nil {
-			return err
-		}
-		for _, s := range round {
-			v.linkInputs(s)
-		}
-	}
-	return nil
-}
-
-// forEach calls do for each element of list on several goroutines, until the context ends.
-func forEach[T any](ctx context.Context, workers int, list []T, do func(T)) error {
-	var next atomic.Int64
-	var running sync.WaitGroup
-	for range workers {
-		running.Go(func() {
-			for ctx.Err() == nil {
-				i := next.Add(1) - 1
-				if i >= int64(len(list)) {
-					return
-				}
-				do(list[i])
-			}
-		})
-	}
-	running.Wait()
-	return ctx.Err()
-}
-
-// read reads and parses one file.
+// read reads and parses the file of a subject.
 func (v *verifier) read(s *subject) {
-	name, ok := strings.CutSuffix(s.file, storepath.DerivationExt)
-	if _, err := storepath.DefaultDir.ParseBase(s.file); err != nil || !ok {
-		s.problem(CheckParse, "the file does not have the name of a derivation in a store, <hash>-<name>.drv")
+	p, d, reason := v.load(s.file)
+	if reason != "" {
+		s.problem(CheckParse, reason)
 		return
 	}
-	text, err := v.dir.read(s.file)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			s.problem(CheckParse, "the file does not exist")
-		} else {
-			s.problem(CheckParse, err.Error())
-		}
-		return
-	}
-	p := newParser(text, v.options.Dir)
-	d, err := p.parse()
-	if err != nil {
-		s.problem(CheckParse, err.Error())
-		return
-	}
-	d.Name = name[storepath.HashPartLen+1:]
-	s.parsed, s.derivation = p.parsed, d
-	s.sum = nixhash.SHA256Hash(sha256.Sum256([]byte(text)))
+	s.parsed, s.derivation, s.isParsed = p.parsed, d, true
+	s.outputs = outputNames(d)
+	s.sum = nixhash.SHA256Hash(sha256.Sum256([]byte(p.parsed.text)))
 	if err := p.checkCanonical(d); err != nil {
 		s.problem(CheckCanonical, err.Error())
 	} else {
 		s.canonical = true
+	}
+	if d.Dir == "" {
+		d.Dir = v.common
 	}
 	kind, err := d.Kind()
 	if err == nil {
@@ -254,91 +206,41 @@ func (v *verifier) read(s *subject) {
 	s.usesInputs = kind != Fixed
 }
 
+// load parses a file. If that fails, it returns the reason.
+func (v *verifier) load(file string) (p parser, d *Derivation, reason string) {
+	name, ok := strings.CutSuffix(file, storepath.DerivationExt)
+	if _, err := storepath.DefaultDir.ParseBase(file); err != nil || !ok {
+		return p, nil, "the file does not have the name of a derivation in a store, <hash>-<name>.drv"
+	}
+	text, err := v.dir.read(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil, "the file does not exist"
+	}
+	if err != nil {
+		return p, nil, err.Error()
+	}
+	p = newParser(text, v.options.Dir)
+	if d, err = p.parse(); err != nil {
+		return p, nil, err.Error()
+	}
+	d.Name = name[storepath.HashPartLen+1:]
+	return p, d, ""
+}
+
+// outputNames returns the names of the outputs, which do not keep the text in memory.
+func outputNames(d *Derivation) []string {
+	if d.Outputs.Len() == 1 && d.Outputs.Has(onlyOut[0]) {
+		return onlyOut
+	}
+	names := make([]string, 0, d.Outputs.Len())
+	for name := range d.Outputs.Keys() {
+		names = append(names, strings.Clone(name))
+	}
+	return names
+}
+
 func (s *subject) problem(check Check, reason string) {
 	s.result.Problems = append(s.result.Problems, Problem{Check: check, Reason: reason})
-}
-
-// linkInputs sets the inputs of s.
-func (v *verifier) linkInputs(s *subject) {
-	if s.derivation == nil || !s.usesInputs {
-		return
-	}
-	s.inputs = make([]*subject, 0, s.derivation.InputDerivations.Len())
-	for input := range s.derivation.InputDerivations.Keys() {
-		if !input.IsDerivation() {
-			s.problem(CheckInputs, fmt.Sprintf("the input %s is not a derivation", input))
-			s.inputs = append(s.inputs, nil)
-			continue
-		}
-		s.inputs = append(s.inputs, v.add(input.Base()))
-	}
-}
-
-// setDirs sets the store directory of derivations without paths.
-func (v *verifier) setDirs() {
-	common := v.options.Dir
-	for _, s := range v.subjects {
-		if common == "" && s.derivation != nil {
-			common = s.derivation.Dir
-		}
-	}
-	if common == "" {
-		common = storepath.DefaultDir
-	}
-	for _, s := range v.subjects {
-		if s.derivation != nil && s.derivation.Dir == "" {
-			s.derivation.Dir = common
-		}
-	}
-}
-
-// checkAll makes the checks that need hashes of inputs, in the order of dependencies.
-func (v *verifier) checkAll(ctx context.Context) error {
-	g := make(graph, len(v.subjects))
-	all := make([]int32, len(v.subjects))
-	for i, s := range v.subjects {
-		all[i] = int32(i)
-		for _, input := range s.inputs {
-			if input != nil {
-				g[i] = append(g[i], input.number)
-			}
-		}
-	}
-	err := g.forEachInOrder(ctx, v.workers, func(n int32) error {
-		v.check(v.subjects[n])
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	v.checkCycles(ctx, g, all)
-	return nil
-}
-
-// checkCycles checks the derivations that checkAll has not reached because they are on a cycle or depend on
-// one.
-func (v *verifier) checkCycles(ctx context.Context, g graph, all []int32) {
-	for {
-		_, cycle := g.order(all)
-		if cycle == nil {
-			break
-		}
-		e := &CycleError{}
-		for _, n := range cycle {
-			e.Paths = append(e.Paths, v.subjects[n].path())
-		}
-		for _, n := range cycle {
-			v.subjects[n].problem(CheckInputs, e.Error())
-			g[n] = nil
-		}
-	}
-	// There are no cycles left, so order reaches all.
-	order, _ := g.order(all)
-	for _, n := range order {
-		if s := v.subjects[n]; s.result.Status == 0 {
-			v.check(s)
-		}
-	}
 }
 
 // path returns the store path that the name of the file requires.

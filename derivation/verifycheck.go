@@ -3,6 +3,7 @@ package derivation
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"pix/nixhash"
 	"pix/storepath"
@@ -29,10 +30,10 @@ func (v *verifier) check(s *subject) {
 
 func (v *verifier) progress() {
 	const step = 64 // files between two calls
-	if n := v.done.Add(1); v.options.Progress != nil && (n%step == 0 || int(n) == len(v.subjects)) {
+	if n := v.done.Add(1); v.options.Progress != nil && (n%step == 0 || n == v.total.Load()) {
 		v.reporting.Lock()
 		defer v.reporting.Unlock()
-		v.options.Progress(int(n), len(v.subjects))
+		v.options.Progress(int(n), int(v.total.Load()))
 	}
 }
 
@@ -105,7 +106,7 @@ func (s *subject) collect(b *hashBuffers) (deferred bool) {
 			s.setMissing(path, input)
 			continue
 		}
-		if err := checkUsedOutputs(s.derivation.Name, path, used, &input.derivation.Outputs); err != nil {
+		if err := checkUsedOutputs(s.derivation.Name, path, used, input.hasOutput); err != nil {
 			s.problem(CheckInputs, err.Error())
 		}
 		deferred = deferred || input.deferred
@@ -122,13 +123,19 @@ func (s *subject) collect(b *hashBuffers) (deferred bool) {
 	return deferred
 }
 
+// hasOutput reports whether the derivation has an output.
+func (s *subject) hasOutput(name string) bool {
+	_, found := slices.BinarySearch(s.outputs, name)
+	return found
+}
+
 // setMissing records that an input is missing, unless another one is already recorded.
 func (s *subject) setMissing(path storepath.Path, input *subject) {
 	if s.missing != "" {
 		return
 	}
 	switch {
-	case input == nil || input.derivation == nil:
+	case input == nil || !input.isParsed:
 		s.missing = fmt.Sprintf("the input %s is missing", path)
 	case !input.pathOK:
 		s.missing = fmt.Sprintf("the contents of the input %s do not match its name", path)
