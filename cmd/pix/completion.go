@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -37,11 +38,7 @@ If very many paths match, only their common prefixes are completed.`,
 				if err := root.GenBashCompletionV2(&script, true); err != nil {
 					return err
 				}
-				program, err := os.Executable()
-				if err != nil {
-					program = root.Name()
-				}
-				return a.print(withoutBashCompletion(script.String(), program))
+				return a.print(withoutBashCompletion(script.String(), programName(root.Name())))
 			case "zsh":
 				return root.GenZshCompletion(a.stdout)
 			default:
@@ -49,6 +46,18 @@ If very many paths match, only their common prefixes are completed.`,
 			}
 		},
 	}
+}
+
+// programName returns how a script runs this program: by its name if that is a command, so that the script also works on other
+// machines, and otherwise by its file.
+func programName(name string) string {
+	if _, err := exec.LookPath(name); err == nil {
+		return name
+	}
+	if file, err := os.Executable(); err == nil {
+		return file
+	}
+	return name
 }
 
 // withoutBashCompletion returns the script for bash without its need for the package bash-completion: if the function of the

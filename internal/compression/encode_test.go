@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pix/internal/compression"
+	"pix/internal/testenv"
 )
 
 // encodeBytes returns the number of bytes that are allocated to encode contents.
@@ -79,6 +80,9 @@ func TestZstdSameStream(t *testing.T) {
 
 // Encoders are reused. A pool may drop some of them, so the average counts.
 func TestReusedEncoders(t *testing.T) {
+	if testenv.RaceEnabled {
+		t.Skip("the race detector makes pools drop their objects at random")
+	}
 	const rounds, most = 50, 200 << 10
 	for _, method := range []string{"zstd", "gzip", "br"} {
 		var sum uint64
