@@ -151,16 +151,7 @@ func (c *call) obtain(g *goal) (drv storepath.Path, failure *store.BuildResult, 
 		}
 	}
 	outer := derivation.Built{Drv: single.Drv, Outputs: derivation.NamedOutputs(single.Output)}
-	var result *store.BuildResult
-	if isDynamic(outer) {
-		needed, err := c.startDynamic(outer, g)
-		if err != nil {
-			return "", nil, err
-		}
-		result, err = c.resultOf(g, needed)
-	} else if err = c.checkNames(outer); err == nil {
-		result, err = c.makeOutputs(g, outer)
-	}
+	result, err := c.makeOuter(g, outer)
 	if err != nil {
 		return "", nil, err
 	}
@@ -172,6 +163,21 @@ func (c *call) obtain(g *goal) (drv storepath.Path, failure *store.BuildResult, 
 		err = store.AddTempRoots(c.ctx, c.store.Store, []storepath.Path{drv})
 	}
 	return drv, nil, err
+}
+
+// makeOuter makes an output that is a derivation valid for a dynamic goal, and returns the result.
+func (c *call) makeOuter(g *goal, outer derivation.Built) (*store.BuildResult, error) {
+	if isDynamic(outer) {
+		needed, err := c.startDynamic(outer, g)
+		if err != nil {
+			return nil, err
+		}
+		return c.resultOf(g, needed)
+	}
+	if err := c.checkNames(outer); err != nil {
+		return nil, err
+	}
+	return c.makeOutputs(g, outer)
 }
 
 // validDerivation returns the path of a derivation that is an output, if it is known and valid, and otherwise "".

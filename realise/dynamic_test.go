@@ -332,32 +332,41 @@ func TestDynamicCircles(t *testing.T) {
 // Cancelling a call during any of its builds ends it, and nothing runs afterwards.
 func TestDynamicCancelled(t *testing.T) {
 	for step := range 4 {
-		y := newYielder(t)
-		inner := y.derive("inner", y.derive("low"))
-		producer := y.producer("inner", y.copies(inner))
-		d, user := y.dynamicOf("user", map[storepath.Path]derivation.InputOutputs{producer: usesOut(1)})
-		y.addDerivation(d)
-		ctx, cancel := context.WithCancel(t.Context())
-		var n atomic.Int32
-		y.begun = func(ctx context.Context, name string) {
-			if int(n.Add(1)) == step+1 {
-				cancel()
-				<-ctx.Done()
+		for _, depth := range []int{1, 2} {
+			y := newYielder(t)
+			producer := y.producer("inner", y.copies(y.derive("inner", y.derive("low"))))
+			d, user := y.dynamicOf("user", map[storepath.Path]derivation.InputOutputs{producer: usesOut(1)})
+			y.addDerivation(d)
+			paths := []derivation.DerivedPath{out(user), outOf(producer, 1)}
+			if depth == 2 {
+				paths = []derivation.DerivedPath{outOf(y.producer("inner.drv", y.copies(producer)), 2)}
 			}
+			y.cancelledAt(step, paths...)
 		}
-		done := make(chan error)
-		go func() {
-			done <- y.store().BuildPaths(ctx, []derivation.DerivedPath{out(user), outOf(producer, 1)}, store.BuildNormal)
-		}()
-		select {
-		case err := <-done:
-			if !errors.Is(err, context.Canceled) || y.now.Load() != 0 {
-				t.Errorf("step %d: %v, %d builds run", step, err, y.now.Load())
-			}
-		case <-time.After(10 * time.Second):
-			t.Fatalf("step %d: the call hangs", step)
+	}
+}
+
+// cancelledAt cancels a call during one of its builds.
+func (y *yielder) cancelledAt(step int, paths ...derivation.DerivedPath) {
+	y.t.Helper()
+	ctx, cancel := context.WithCancel(y.t.Context())
+	defer cancel()
+	var n atomic.Int32
+	y.begun = func(ctx context.Context, name string) {
+		if int(n.Add(1)) == step+1 {
+			cancel()
+			<-ctx.Done()
 		}
-		cancel()
+	}
+	done := make(chan error)
+	go func() { done <- y.store().BuildPaths(ctx, paths, store.BuildNormal) }()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.Canceled) || y.now.Load() != 0 {
+			y.t.Errorf("step %d of %v: %v, %d builds run", step, paths, err, y.now.Load())
+		}
+	case <-time.After(10 * time.Second):
+		y.t.Fatalf("step %d of %v: the call hangs", step, paths)
 	}
 }
 
@@ -370,7 +379,7 @@ func TestDynamicLimits(t *testing.T) {
 		wide.Dynamic.Set(fmt.Sprintf("o%05d", i), derivation.OutputsOf("out"))
 	}
 	for name, used := range map[string]derivation.InputOutputs{"deep": usesOut(17), "deeper": usesOut(9000), "wide": wide} {
-		d, path := y.dynamicOf(name, nil)
+		d, _ := y.dynamicOf(name, nil)
 		d.InputDerivations.Set(producer, used)
 		path, err := d.Path()
 		if err != nil {
