@@ -12,7 +12,7 @@ import (
 // process. User namespaces of its own still work. A builder with its own cgroup may mount that.
 func TestCgroupOfCallerIsHidden(t *testing.T) {
 	if _, err := exec.LookPath("unshare"); err != nil {
-		t.Skip(err)
+		t.Skipf("the builder of this test needs unshare: %v", err)
 	}
 	const script = `mkdir /tmp/c; unshare -rm sh -c 'echo nested'; unshare -rCm sh -c 'if mount -t cgroup2 none /tmp/c; then echo mounted; fi' 2>/dev/null; echo > $out`
 	p := sandboxedPlace(t)

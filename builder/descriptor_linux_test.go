@@ -67,8 +67,8 @@ func overwrite(t *testing.T, file *os.File) {
 	}
 }
 
-// A builder passes a descriptor of its output to a process of the machine, which writes to it after the build. What is registered
-// does not change, whether the builder has succeeded or not, and the next build of the derivation is not affected.
+// A builder passes a descriptor of its output to a process of the machine, which writes to it after the build. The registered
+// output does not change, whether the builder has succeeded or not, and the next build of the derivation is not affected.
 func TestDescriptorPassedOut(t *testing.T) {
 	findings, err := sandbox.Examine(t.Context(), 0, 0)
 	if err != nil {

@@ -39,7 +39,7 @@ func (l *shortLog) Write(p []byte) (int, error) {
 	return l.WriteCloser.Write(p)
 }
 
-// A log that cannot be created or written fails the build, and not the whole request. The log has what was written before,
+// A log that cannot be created or written fails the build, and not the whole request. The log keeps the lines that were written before,
 // and nothing else of the build is left.
 func TestLogCannotBeWritten(t *testing.T) {
 	both(t, func(t *testing.T, p *place) {

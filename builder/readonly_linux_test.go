@@ -51,11 +51,11 @@ func TestReadOnlyStore(t *testing.T) {
 		first := p.script("first", "echo first > $out", nil)
 		p.mustBuild(first)
 		if err := unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-			t.Skip(err)
+			t.Skipf("this root may not mount: %v", err)
 		}
 		t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
-			t.Skip(err)
+			t.Skipf("this root may not mount: %v", err)
 		}
 		p.store = openStore(t, p.storeOpts)
 		if p.store.StoreDirName() != dir || filepath.Dir(p.store.ObjectFile(p.anyPath())) == dir {

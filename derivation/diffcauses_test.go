@@ -206,8 +206,8 @@ func checkCause(t *testing.T, folder, file, text string, n int) bool {
 	return true
 }
 
-// replaceInput replaces an input of a derivation, after it has computed its output paths, and computes those of the
-// derivation. It returns false if an input is missing or an output path is not known.
+// replaceInput replaces an input of a derivation, after it has computed its output paths, and computes the output paths
+// of the derivation. It returns false if an input is missing or an output path is not known.
 func replaceInput(t *testing.T, l derivation.Loader, changes map[storepath.Path]string, parent *derivation.Derivation, old storepath.Path, used derivation.InputOutputs, input *derivation.Derivation) bool {
 	t.Helper()
 	before := input.Outputs.Clone()

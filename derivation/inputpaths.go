@@ -2,8 +2,8 @@ package derivation
 
 import "fmt"
 
-// maxDynamicPaths limits the derived paths of one input, each of which takes 10 bytes in the text of a derivation and
-// far more in memory.
+// maxDynamicPaths limits the derived paths of one input. Each takes 10 bytes in the text of a derivation, and far
+// more in memory.
 const maxDynamicPaths = 1 << 16
 
 // DerivedPaths returns the derived paths of the outputs of drv that are used: one for the outputs of drv itself, and one

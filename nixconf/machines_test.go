@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The cases are those of Nix's own tests (machines.cc of libstore-tests), and some for which Nix has none.
+// The cases are from Nix's own tests (machines.cc of libstore-tests), and some that Nix does not test.
 func TestParseMachines(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

@@ -77,7 +77,7 @@ var dependencyLists = []string{
 	"depsHostHostPropagated", "propagatedBuildInputs", "depsTargetTargetPropagated",
 }
 
-// dependencies returns the dependencies in the order of dependencyLists, without those of tests.
+// dependencies returns the dependencies in the order of dependencyLists, without the dependencies of tests.
 func (s *StdenvSpec) dependencies() [][]any {
 	return [][]any{
 		s.DepsBuildBuild, s.NativeBuildInputs, s.DepsBuildTarget, s.DepsHostHost, s.BuildInputs, s.DepsTargetTarget,

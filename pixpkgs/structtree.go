@@ -20,7 +20,7 @@ type structField struct {
 	omitEmpty, omitZero, quoted bool
 }
 
-// structTree returns the tree of a struct: its exported fields and those of embedded structs, named and
+// structTree returns the tree of a struct: its exported fields and the exported fields of embedded structs, named and
 // omitted according to their "json" tags.
 func structTree(r reflect.Value, depth int) (tree, error) {
 	switch r.Type() {

@@ -65,7 +65,7 @@ func (n *nesting) serve(ctx context.Context, l net.Listener, scope *builder.Scop
 	return n.settings.Serve(ctx, l, r)
 }
 
-// callSettings returns the settings of a call and the session of its builds. A builder has those of its own build.
+// callSettings returns the settings of a call and the session of its builds. A builder has the settings and the session of its own build.
 func (s *Store) callSettings(ctx context.Context) (*Settings, *buildSession, error) {
 	if n := s.outer; n != nil {
 		n.build.session.retain()

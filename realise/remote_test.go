@@ -31,7 +31,6 @@ type network struct {
 	limits builder.Limits
 	opens  sync.Map // of *atomic.Int32, by URI
 
-	mu       sync.Mutex
 	machines map[string]*fakeMachine
 }
 

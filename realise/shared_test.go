@@ -154,7 +154,7 @@ func TestNotShared(t *testing.T) {
 }
 
 // Two clients that need the same derivations take turns at one slot, and no wake-up is lost: both calls end. The executor of
-// this test builds again what is valid.
+// this test builds valid outputs again.
 func TestSameDerivationsOneSlot(t *testing.T) {
 	w := newWorld(t)
 	w.jobs, w.slots = 1, realise.NewSlots(1)

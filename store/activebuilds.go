@@ -38,8 +38,8 @@ type User struct {
 	Name string
 }
 
-// An ActiveProcess is a process of a build. The times are nil if they are unknown; ChildUser and ChildSystem are those of
-// its children that have ended.
+// An ActiveProcess is a process of a build. The times are nil if they are unknown; ChildUser and ChildSystem are the
+// times of its children that have ended.
 type ActiveProcess struct {
 	PID, Parent            int
 	User                   User
@@ -66,8 +66,8 @@ func (b *ActiveBuild) CPU() (total time.Duration, known bool) {
 	return total, known
 }
 
-// An ActiveBuildQuerier lists the builds of a store that run now, also those of other processes, in the order of their
-// starts.
+// An ActiveBuildQuerier lists the builds of a store that run now, in this process and in others, in the order of
+// their starts.
 type ActiveBuildQuerier interface {
 	QueryActiveBuilds(ctx context.Context) ([]ActiveBuild, error)
 }

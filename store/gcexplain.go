@@ -6,7 +6,7 @@ import (
 	"pix/storepath"
 )
 
-// explainByReferrers explains why a path is live for a store that has roots and referrers, such as that of a daemon. It walks
+// explainByReferrers explains why a path is live for a store that has roots and referrers, such as the store of a daemon. It walks
 // from the path to the paths that keep it, until it finds a root. Settings of the store are unknown, so it assumes their
 // defaults in Nix: the derivers of live paths are kept, the outputs of live derivations are not.
 func explainByReferrers(ctx context.Context, s Store, path storepath.Path) (*Liveness, error) {

@@ -39,10 +39,8 @@ func TestRealPathInfoJSON(t *testing.T) {
 			versions = append(versions, 3)
 		}
 		for _, version := range versions {
-			args := []string{"nix", "path-info", "--json", "--recursive", string(drv), string(jsonFoo)}
-			if version == 0 {
-				args = []string{"nix", "path-info", "--json", "--recursive", string(drv)}
-			} else {
+			args := []string{"nix", "path-info", "--json", "--recursive", string(drv)}
+			if version > 0 {
 				args = []string{"nix", "path-info", "--json", "--json-format", fmt.Sprint(version), string(drv), string(jsonFoo)}
 			}
 			text := strings.TrimSpace(d.MustRun(t, args...))

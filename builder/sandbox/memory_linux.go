@@ -20,8 +20,8 @@ const memoryRoot = "memory-root"
 const memoryMode = 0o750
 
 // memoryRoot makes a file system in memory, outside the user namespace of the process, so that root owns its files. It
-// returns nil if there is to be none, or if this process may not make one: then the set-up process makes one, whose files
-// belong to the user of the process.
+// returns nil if the request does not ask for one, or if this process may not make one. In the second case the set-up
+// process makes one, whose files belong to the user of the process.
 func (j *job) memoryRoot() *os.File {
 	if !j.launch.memory || j.role != roleSetup || unix.Geteuid() != 0 || j.hostUID == 0 {
 		return nil

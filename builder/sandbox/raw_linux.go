@@ -79,8 +79,8 @@ func setFileIDs(uid, gid int) {
 	unix.RawSyscall(unix.SYS_SETFSUID, uintptr(uid), 0, 0)
 }
 
-// resetFileIDs sets the user and group of the files that this thread makes to those of the thread. The namespace may
-// have no number for them, so it makes a change of the thread's users that changes nothing else.
+// resetFileIDs gives the files that this thread makes the user and group of the thread. The namespace may have no number
+// for them, so it makes a change of the thread's users that changes nothing else.
 func resetFileIDs() {
 	const same = ^uintptr(0)
 	unix.RawSyscall(unix.SYS_SETREUID, same, same, 0)

@@ -20,9 +20,9 @@ func newDrvAdd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drv-add [FILE]",
 		Short: "Add a derivation to the store, from JSON or a .drv file",
-		Long: `Add a derivation to the store, and print its path. FILE is JSON in any version of
-Nix's format or in that of 'pix drv-show', or a .drv file; standard input is read if it is - or left
-out.
+		Long: `Add a derivation to the store, and print its path. FILE is a .drv file, or JSON in any
+version of Nix's format or in the format of 'pix drv-show'; standard input is read if it is - or
+left out.
 
 For JSON, missing output paths are computed, and the variables of the outputs are set to them if
 they are missing or empty. Several derivations in a JSON object keyed by path are added in the order

@@ -27,8 +27,8 @@ func newDrvShow(a *app) *cobra.Command {
 		Long: `Print .drv files as JSON: for one file an object with outputs, inputDrvs, inputSrcs, platform,
 builder, args and env, unchanged, and name if it does not follow from them; for several files an
 object of such objects, keyed by path. Bytes that are not UTF-8 are printed as they are. DRV may be
-any name of a store object (see 'pix help names'): an output stands for its deriver. What is not a
-file on this machine is read from the store.
+any name of a store object (see 'pix help names'): an output stands for its deriver. A derivation
+that is not a file on this machine is read from the store.
 
 With --json-version the output is in a version of Nix's own format: 1 up to Nix 2.22, 2 up to 2.31,
 3 in 2.32, 4 since 2.33.`,

@@ -56,7 +56,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// The help of verbs that open no store does not show the flags for stores, and that of the next verb does.
+// The help of verbs that open no store does not show the flags for stores, and the help of the next verb does.
 func TestHelpShowsStoreFlags(t *testing.T) {
 	root := newRoot(newApp(nil, nil, nil, nil))
 	for name, want := range map[string]string{

@@ -25,7 +25,7 @@ func (a *app) copyLog(log io.Reader) error {
 const maxLogPiece = 64 << 10
 
 // copyText copies lines without control characters other than colours. With overwrite, only the last state of a line
-// that overwrites itself is copied, such as that of a progress bar. It copies a line when the line is complete.
+// that overwrites itself is copied, such as a progress bar. It copies a line when the line is complete.
 func copyText(dst io.Writer, src io.Reader, color, overwrite bool) error {
 	lines := bufio.NewReaderSize(src, maxLogPiece)
 	for {

@@ -87,7 +87,7 @@ runHook postInstall
 	}
 }
 
-// updateScriptsHook declares a setup hook that replaces the scripts of other packages by those of gnu-config.
+// updateScriptsHook declares a setup hook that replaces the scripts of other packages by the scripts of gnu-config.
 func updateScriptsHook(config *pixpkgs.Package) pixpkgs.StdenvSpec {
 	return setupHook("update-autotools-gnu-config-scripts-hook", hookScript, map[string]any{"gnu_config": config})
 }

@@ -22,8 +22,8 @@ const (
 	maxAllArgs   = 1 << 20 // bytes of the arguments of a list
 )
 
-// addProcesses sets the processes of builds and their processor times. The processes of a build are those of its cgroup,
-// if it has one, or its first process and all descendants.
+// addProcesses sets the processes of builds and their processor times. A build with a cgroup has the processes
+// of the cgroup; another one has its first process and all descendants.
 func addProcesses(builds []store.ActiveBuild) {
 	if len(builds) == 0 {
 		return

@@ -84,7 +84,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// A reader of a running build's log gets what is written later, also to a file that replaces the first one.
+// A reader of a running build's log gets the lines that are written later, also to a file that replaces the first one.
 func TestFollow(t *testing.T) {
 	dir := t.TempDir()
 	base := drv.Base()

@@ -65,9 +65,6 @@ func init() {
 	}
 }
 
-// Has reports whether a builtin exists. name is without "builtin:".
-func Has(name string) bool { return all[name] != nil }
-
 // attribute returns a variable of the derivation, which must exist.
 func (in *Input) attribute(name string) (string, error) {
 	value, ok := in.Env[name]

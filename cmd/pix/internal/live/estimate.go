@@ -51,7 +51,7 @@ func (s *State) left(now time.Time) (left time.Duration, ok bool) {
 	return s.leftTime, s.leftKnown
 }
 
-// computeLeft returns the longer of two lower bounds: the longest chain of builds of which each needs the one before, and
+// computeLeft returns the longer of two lower bounds: the longest chain of builds in which each needs the one before, and
 // the time that all of them take if as many run at once as now.
 func (s *State) computeLeft(now time.Time) (left time.Duration, ok bool) {
 	var unfinished []*build
