@@ -219,26 +219,23 @@ func (s *nestedSchedule) count(n int) {
 	}
 }
 
-// runCalls makes the calls of a builder, and ignores their failures.
+// runCalls makes the calls of a builder, and ignores their failures. The builder counts as waiting before its first call
+// begins: the build that the call asks for can start at once.
 func (s *nestedSchedule) runCalls(ctx context.Context, p *recursive, inner *realise.Store) {
+	s.count(-1)
+	defer s.count(1)
 	var calls sync.WaitGroup
 	for _, call := range p.calls {
-		run := func() {
+		calls.Go(func() {
 			if _, err := buildNested(ctx, inner, call); err != nil && ctx.Err() == nil && !errors.Is(err, errHungUp) {
 				s.t.Errorf("a call of %s: %v", p.path, err)
 			}
+		})
+		if !p.parallel {
+			calls.Wait()
 		}
-		if p.parallel {
-			calls.Go(run)
-			continue
-		}
-		s.count(-1)
-		run()
-		s.count(1)
 	}
-	s.count(-1)
 	calls.Wait()
-	s.count(1)
 }
 
 // Builders and clients build the same derivations with one or two slots and a machine, and hang up at any moment. No call hangs or fails
