@@ -74,8 +74,8 @@ type output struct {
 	corrupt bool           // in a repair: path is valid, but its object is damaged
 }
 
-// redirected reports whether the final path is known and the builder writes to another one.
-func (o *output) redirected() bool { return o.path != "" && o.path != o.scratch }
+// redirected reports whether a path of the output is known and the builder writes to another one.
+func (o *output) redirected() bool { return o.lastPath() != "" && o.lastPath() != o.scratch }
 
 // ids are count users from uid on and count groups from gid on, on this machine. A count of 0 means that there is no
 // build user: uid and gid belong to this process.

@@ -14,34 +14,35 @@ import (
 // not change a valid output, so it gets a fallback path. The fallback path is as long as the final path. After the
 // build, each occurrence of its hash part in the output is replaced with the final one.
 //
-// The path of a content-addressed output is not known before the build, so the output gets a fallback path too.
+// The path of a content-addressed output is not known before its first build, so the output gets a fallback path too. Later
+// builds treat the path that the first one has registered as the path of the output.
 
 // assignScratch chooses the scratch paths, and collects the rewrites for the variables, arguments and files of the
 // builder.
 func (b *build) assignScratch() error {
 	for _, o := range b.outputs {
 		var err error
-		switch {
-		case o.path == "":
+		switch path := o.lastPath(); {
+		case path == "":
 			o.scratch, err = b.fallbackForOutput(o.name)
 		case b.mayWriteTo(o):
-			o.scratch = o.path
+			o.scratch = path
 		default:
-			o.scratch, err = b.fallbackForPath(o.path)
+			o.scratch, err = b.fallbackForPath(path)
 		}
 		if err != nil {
 			return err
 		}
 		b.rewrites = append(b.rewrites, rewrite{string(storepath.OwnPlaceholder(o.name)), string(o.scratch)})
 		if o.redirected() {
-			b.rewrites = append(b.rewrites, rewrite{o.path.HashPart(), o.scratch.HashPart()})
+			b.rewrites = append(b.rewrites, rewrite{o.lastPath().HashPart(), o.scratch.HashPart()})
 		}
 	}
 	slices.SortFunc(b.rewrites, func(x, y rewrite) int { return strings.Compare(x.from, y.from) })
 	return nil
 }
 
-// mayWriteTo reports whether the builder may write to the final path of an output.
+// mayWriteTo reports whether the builder may write to the known path of an output.
 func (b *build) mayWriteTo(o *output) bool {
 	return b.sandboxed || !o.valid && !o.corrupt
 }

@@ -169,6 +169,7 @@ func TestUnpackChannel(t *testing.T) {
 		err     string // a part of it; "" for success
 	}{
 		{"good", "nixos", []member{{name: "./"}, {name: "top/", kind: tar.TypeDir}, {name: "top/file", text: "x"}, {name: "top/file", text: "file"}, {name: "top/link", kind: tar.TypeSymlink, target: "/etc/passwd"}, {name: "top/hard", kind: tar.TypeLink, target: "top/file"}}, ""},
+		{"same name", "nixos", []member{{name: "nixos/", kind: tar.TypeDir}, {name: "nixos/file", text: "x"}}, ""},
 		{"absolute", "nixos", []member{{name: "/top/file", text: "file"}}, ""},
 		{"dotdot", "nixos", []member{{name: "../x", text: "evil"}}, "the name contains '..'"},
 		{"dotdot inside", "nixos", []member{{name: "top/../../x", text: "evil"}}, "the name contains '..'"},

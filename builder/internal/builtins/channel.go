@@ -60,6 +60,9 @@ func unpackChannel(ctx context.Context, in *Input, _ *logger) error {
 	case len(entries) > 1:
 		return fmt.Errorf("channel tarball '%s' contains more than one file", src)
 	}
+	if entries[0].Name() == name { // os.Root does not rename a directory to its own name
+		return nil
+	}
 	if err := root.Rename(entries[0].Name(), name); err != nil {
 		return fmt.Errorf("failed to rename \"%s/%s\" to \"%s/%s\": %w", out, entries[0].Name(), out, name, err)
 	}
