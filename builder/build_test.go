@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"pix/activity"
 	"pix/builder/sandbox"
@@ -98,7 +97,7 @@ func (p *place) build(req *Request) (*store.BuildResult, []activity.Event, error
 		defer mu.Unlock()
 		events = append(events, e)
 	}))
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, hang)
 	defer cancel()
 	result, err := New(p.store, &p.opts).Build(ctx, req)
 	p.checkClean()

@@ -50,9 +50,13 @@ func newReceiver(t *testing.T, address string) *receiver {
 	return r
 }
 
-// received returns the file that a builder has sent, or nil.
-func (r *receiver) received() *os.File {
-	r.listener.SetDeadline(time.Now().Add(50 * time.Millisecond))
+// received returns the file that a builder has sent. It gives up sooner if none is expected.
+func (r *receiver) received(isPassed bool) *os.File {
+	timeout := 50 * time.Millisecond
+	if isPassed {
+		timeout = hang
+	}
+	r.listener.SetDeadline(time.Now().Add(timeout))
 	return <-r.files
 }
 
@@ -121,7 +125,7 @@ func (p *place) passOut(req *Request, address, again string, succeeds, isPassed 
 	if err != nil || result.Status.Succeeded() != succeeds {
 		t.Fatalf("%s: %+v, %v, %q", name, result, err, linesOf(events))
 	}
-	file := r.received()
+	file := r.received(isPassed)
 	r.listener.Close()
 	if file != nil {
 		defer file.Close()

@@ -226,7 +226,7 @@ func TestLogOfKilled(t *testing.T) {
 			return string(text)
 		}
 		const want = "one\ntwo\nthree\n"
-		for deadline := time.Now().Add(20 * time.Second); log() != want && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(hang); log() != want && time.Now().Before(deadline); {
 			time.Sleep(5 * time.Millisecond)
 		}
 		if err := cmd.Process.Kill(); err != nil {

@@ -71,7 +71,7 @@ func TestNextBuildWaitsForKilledBuilder(t *testing.T) {
 		}
 		req := p.script("twice", "if [ -e "+last+" ]; then echo good > $out; sleep 0.05; exit; fi; echo > "+started+"; while :; do echo bad >> $out; sleep 0.01; done", nil)
 		cmd := p.startVictim(req)
-		for deadline := time.Now().Add(slow * 10 * time.Second); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(hang); ; time.Sleep(time.Millisecond) {
 			if _, err := os.Stat(started); err == nil {
 				break
 			}

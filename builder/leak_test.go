@@ -37,7 +37,7 @@ func TestNoLeaks(t *testing.T) {
 		for round := range 5 {
 			builds(round + 1)
 		}
-		for deadline := time.Now().Add(slow * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(hang); ; time.Sleep(10 * time.Millisecond) {
 			nowGoroutines, nowFiles := resources(t)
 			if nowGoroutines <= goroutines+1 && nowFiles <= files+1 {
 				return

@@ -15,16 +15,16 @@ import (
 	"pix/store"
 )
 
-// slow is how much slower than usual a loaded machine may be.
-const slow = 5
+// hang is when a test gives up waiting. It says nothing about the speed of the machine.
+const hang = time.Minute
 
 // sleeper returns the duration of a sleep that no other process has, so that the process can be found.
 func sleeper() string { return fmt.Sprintf("4%d.%d", os.Getpid(), rand.Uint32()) }
 
-// checkGone checks that no process has an argument, at the latest a second after a build.
+// checkGone checks that no process has an argument, soon after a build.
 func (p *place) checkGone(argument string) {
 	p.t.Helper()
-	for deadline := time.Now().Add(slow * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(hang); ; time.Sleep(10 * time.Millisecond) {
 		found := false
 		commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
 		if err != nil {
@@ -51,19 +51,20 @@ func TestTimeouts(t *testing.T) {
 		start := time.Now()
 		p.mustFail(p.script("timeout", "sleep "+sleep, nil), store.TimedOut, "timed out after 0 seconds")
 		p.mustFail(p.script("spin", "trap '' TERM INT; while :; do echo x; sleep 0.1; done", nil), store.TimedOut, "timed out after 0 seconds")
-		if took := time.Since(start); took < 2*p.opts.Timeout || took > (1+slow)*time.Second {
+		if took := time.Since(start); took < 2*p.opts.Timeout {
 			t.Errorf("two builds with a timeout of %v took %v", p.opts.Timeout, took)
 		}
 		p.checkGone(sleep)
 	})
 }
 
-// A builder that prints something now and then may take longer than the limit of silence.
+// A builder that prints something all the time may take longer than the limit of silence.
 func TestMaxSilentTime(t *testing.T) {
 	p := openPlace(t)
 	sleep := sleeper()
 	p.opts.MaxSilentTime = 2 * time.Second
-	p.mustBuild(p.script("chatty", "for i in 1 2 3 4 5; do sleep 0.5; echo x; done; echo > $out", nil))
+	// The shell prints without starting processes, whose starts take long on a loaded machine.
+	p.mustBuild(p.script("chatty", "(sleep 2.5; : > done) & while [ ! -e done ]; do echo x; done; echo > $out", nil))
 	p.mustFail(p.script("silent", "echo x; exec sleep "+sleep, nil), store.TimedOut, "timed out after 2 seconds")
 	p.checkGone(sleep)
 }
@@ -87,10 +88,11 @@ func TestClosedLog(t *testing.T) {
 	})
 }
 
-// A builder that closes its output just before it exits has not failed. The tools of GNU do so.
+// A builder that closes its output just before it exits has not failed. The tools of GNU do so. The shell starts no process
+// in between: on a loaded machine that can take longer than the builder may go on without its output.
 func TestClosedLogAtExit(t *testing.T) {
 	both(t, func(t *testing.T, p *place) {
-		p.mustBuild(p.script("closing", "echo > $out; exec >/dev/null 2>&1; sleep 0.2", nil))
+		p.mustBuild(p.script("closing", "echo > $out; exec >/dev/null 2>&1; i=0; while [ $i -lt 10000 ]; do i=$((i+1)); done", nil))
 	})
 }
 
@@ -98,26 +100,20 @@ func TestClosedLogAtExit(t *testing.T) {
 func TestBackgroundProcess(t *testing.T) {
 	both(t, func(t *testing.T, p *place) {
 		sleep := sleeper()
-		start := time.Now()
-		p.mustBuild(p.script("background", "sleep "+sleep+" & setsid sleep "+sleep+" & echo > $out", nil))
-		if took := time.Since(start); took > slow*time.Second {
-			t.Errorf("the build took %v", took)
-		}
+		p.mustBuild(p.script("background", "sleep "+sleep+" & setsid sleep "+sleep+" & echo > $out", nil)) // it would take hours
 		p.checkGone(sleep)
 	})
 }
 
-// When the context ends, the build ends within a second, and leaves nothing.
+// When the context ends, the build ends, and leaves nothing.
 func TestCancel(t *testing.T) {
 	both(t, func(t *testing.T, p *place) {
 		sleep := sleeper()
 		cause := errors.New("the client has hung up")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
-		var at time.Time
 		ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
 			if r, ok := e.(activity.Result); ok && r.Type == activity.BuildLogLine {
-				at = time.Now()
 				cancel(cause)
 			}
 		}))
@@ -125,9 +121,6 @@ func TestCancel(t *testing.T) {
 		result, err := New(p.store, &p.opts).Build(ctx, req)
 		if !errors.Is(err, cause) {
 			t.Errorf("%+v, %v", result, err)
-		}
-		if took := time.Since(at); took > slow*time.Second {
-			t.Errorf("the build ended after %v", took)
 		}
 		p.checkClean()
 		p.checkGone(sleep)

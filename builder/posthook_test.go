@@ -106,14 +106,15 @@ func TestPostBuildHookMissing(t *testing.T) {
 // A background process that keeps the output open does not delay the end, whether it is silent or never stops writing.
 func TestPostBuildHookBackground(t *testing.T) {
 	for name, script := range map[string]string{
-		"silent":  `sleep 30 & echo $! >&2`,
+		"silent":  `sleep 1000 & echo $! >&2`,
 		"writing": `(while :; do echo x; sleep 0.01; done) & echo $! >&2`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			start := time.Now()
-			lines, err := runScript(t.Context(), t, script)
-			if took := time.Since(start); err != nil || took > 5*time.Second {
-				t.Errorf("%v after %v", err, took)
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
+			defer cancel()
+			lines, err := runScript(ctx, t, script)
+			if err != nil {
+				t.Error(err)
 			}
 			for _, line := range lines {
 				if line != "x" && line != "(end)" {
@@ -127,12 +128,19 @@ func TestPostBuildHookBackground(t *testing.T) {
 // A hook that ignores signals is killed with its children when the call is cancelled.
 func TestPostBuildHookCancelled(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "alive")
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, errors.New("cancelled"))
-	defer cancel()
-	start := time.Now()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	go func() {
+		for ctx.Err() == nil {
+			if info, err := os.Stat(file); err == nil && info.Size() > 10 {
+				cancel(errors.New("cancelled"))
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
 	_, err := runScript(ctx, t, `trap "" TERM INT HUP; (while :; do echo x >>`+file+`; sleep 0.01; done) & while :; do sleep 1; done`)
-	if took := time.Since(start); errorText(err) != "cancelled" || took > 5*time.Second {
-		t.Errorf("%v after %v", err, took)
+	if errorText(err) != "cancelled" {
+		t.Error(err)
 	}
 	size := func() int64 {
 		info, err := os.Stat(file)

@@ -303,7 +303,7 @@ func TestBuildDirIsPrivate(t *testing.T) {
 			}
 		}
 	}))
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, hang)
 	defer cancel()
 	result, err := New(p.store, &p.opts).Build(ctx, p.script("open", "chmod 0777 . || exit 1; chmod 0777 .. && exit 2; echo ready; sleep 0.2; echo > $out", nil))
 	if err != nil || result.Status != store.Built {
@@ -322,7 +322,7 @@ func TestCgroup(t *testing.T) {
 			t.Skip("this machine has no cgroups of version 2")
 		}
 		p.opts.Cgroups = true
-		before := filepath.Join(ownCgroup(), "nix-build-uid-1")
+		before := filepath.Join(ownCgroup(), fmt.Sprintf("nix-build-uid-%d", firstBuildUser+1))
 		if err := os.MkdirAll(filepath.Join(before, "inner"), 0o755); err != nil {
 			t.Skip(err)
 		}

@@ -182,34 +182,49 @@ func TestSystem(t *testing.T) {
 	}
 }
 
-// A process is in its cgroup, which is empty at its end.
+// A process is in its cgroup, which is empty at its end. Processes that it leaves behind are killed.
 func TestCgroup(t *testing.T) {
 	parent, err := tryCgroup()
 	if err != nil {
 		t.Skip("this process cannot make cgroups: ", err)
 	}
 	bothKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
-		dir, err := os.MkdirTemp(parent, "pix-test-")
-		if err != nil {
-			t.Fatal(err)
-		}
 		r := newRunner(t)
-		req.Cgroup = dir
-		n := newNotifier()
-		go func() {
-			<-n.started
-			procs, err := os.ReadFile(dir + "/cgroup.procs")
-			if err != nil || len(strings.Fields(string(procs))) == 0 {
-				t.Errorf("the cgroup has the processes %q, %v", procs, err)
+		inCgroup := func(ctx context.Context, log io.Writer) error {
+			if req.Cgroup, err = os.MkdirTemp(parent, "pix-test-"); err != nil {
+				t.Fatal(err)
 			}
-		}()
-		if _, err := r.Run(t.Context(), req, n); err != nil {
+			_, err := r.Run(ctx, req, log)
+			if err := os.Remove(req.Cgroup); err != nil {
+				t.Error(err)
+			}
+			return err
+		}
+		if err := inCgroup(t.Context(), io.Discard); err != nil {
 			t.Error(err)
 		}
-		if err := os.Remove(dir); err != nil {
+		req.Args = []string{"probe", "sleep"} // until the test has seen it
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		seen := errors.New("seen")
+		err := inCgroup(ctx, writerFunc(func([]byte) {
+			if procs, err := os.ReadFile(req.Cgroup + "/cgroup.procs"); err != nil || len(procs) == 0 {
+				t.Errorf("the cgroup has the processes %q, %v", procs, err)
+			}
+			cancel(seen)
+		}))
+		if err != seen {
 			t.Error(err)
 		}
 	}, "daemon")
+}
+
+// A writerFunc is a log that calls a function with its output.
+type writerFunc func(p []byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
 }
 
 // The error says what to enable on a machine without user namespaces: here one that is a user namespace itself.

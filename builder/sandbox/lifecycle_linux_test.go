@@ -27,11 +27,12 @@ import (
 // left of those that the test made.
 func newRunner(t *testing.T) *Runner {
 	t.Helper()
+	trial := testRequest(t, "exit", "0") // opens the files of the package's own Runner
 	testenv.NoLeak(t)
 	mounts := readFile(t, "/proc/self/mountinfo")
 	before := openFiles(t, os.Getpid())
 	r := &Runner{Helper: raceHelper(t)}
-	if _, err := r.Run(t.Context(), testRequest(t, "exit", "0"), io.Discard); err != nil {
+	if _, err := r.Run(t.Context(), trial, io.Discard); err != nil {
 		t.Skip("this machine has no sandbox: ", err)
 	}
 	supervisor := r.supervisor
@@ -68,13 +69,15 @@ func raceHelper(t *testing.T) string {
 	return testProgram(t, "../../../cmd/pix-sandbox", "")
 }
 
+// hang is when a test gives up waiting. It says nothing about the speed of the machine.
+const hang = time.Minute
+
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 200 {
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if ok() {
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 	t.Error(what)
 }
@@ -107,15 +110,19 @@ func fileNames(t *testing.T, pid int) (names []string) {
 
 func openFiles(t *testing.T, pid int) int { return len(fileNames(t, pid)) }
 
-// running returns the processes that run a program.
+// running returns the processes that run a program. The name of the program is another one in a sandbox.
 func running(t *testing.T, program string) (pids []int) {
 	t.Helper()
+	want, err := os.Stat(program)
+	if err != nil {
+		t.Fatal(err)
+	}
 	files, err := filepath.Glob("/proc/[0-9]*/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		if target, err := os.Readlink(file); err == nil && (target == program || target == "/store/probe") {
+		if got, err := os.Stat(file); err == nil && os.SameFile(got, want) {
 			pid, err := strconv.Atoi(strings.Split(file, "/")[2])
 			if err != nil {
 				t.Fatal(err)
@@ -183,13 +190,11 @@ func TestBackground(t *testing.T) {
 		t.Run(command, func(t *testing.T) {
 			allKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
 				r := newRunner(t)
-				start := time.Now()
-				result, err := r.Run(t.Context(), req, io.Discard)
+				ctx, cancel := context.WithTimeout(t.Context(), hang) // the process in the background sleeps for an hour
+				defer cancel()
+				result, err := r.Run(ctx, req, io.Discard)
 				if err != nil || result.ExitCode != 0 {
 					t.Error(result, err)
-				}
-				if d := time.Since(start); d > 2*time.Second {
-					t.Errorf("it took %v", d)
 				}
 			}, command, "4")
 		})
@@ -228,17 +233,12 @@ func TestCancel(t *testing.T) {
 		cause := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		n := newNotifier()
-		cancelled := make(chan time.Time, 1)
 		go func() {
 			<-n.started
-			cancelled <- time.Now()
 			cancel(cause)
 		}()
-		if _, err := r.Run(ctx, req, n); err != cause {
+		if _, err := r.Run(ctx, req, n); err != cause { // the process sleeps for an hour
 			t.Errorf("got %v", err)
-		}
-		if d := time.Since(<-cancelled); d > time.Second {
-			t.Errorf("it took %v", d)
 		}
 		n.err = errors.New("disk full")
 		if _, err := r.Run(t.Context(), req, n); err != n.err {
@@ -381,14 +381,10 @@ func TestSupervisorDies(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		start := time.Now()
 		if _, err := r.Run(t.Context(), req, n); !errors.Is(err, ErrLost) {
 			t.Errorf("got %v", err)
 		}
 		eventually(t, "the process lives", func() bool { return len(running(t, probe(t))) == 0 })
-		if d := time.Since(start); d > 2*time.Second {
-			t.Errorf("it took %v", d)
-		}
 	}, "sleep")
 }
 
@@ -504,7 +500,7 @@ func TestDescriptors(t *testing.T) {
 		}
 		c.Process.Kill()
 		c.Wait()
-		if err := r.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		if err := r.SetReadDeadline(time.Now().Add(hang)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := r.Read(make([]byte, 1)); err != io.EOF {

@@ -11,23 +11,26 @@ var mainCalled atomic.Bool
 
 // Main must be the first call of main in a program that runs processes, before it opens files or starts goroutines.
 // In a supervisor, or another process of this package, it does not return. Otherwise it has no effect.
+//
+// These processes end without Go's exit hooks. The race detector's hook waits for a second. A process whose program has
+// closed the output would then exceed closedTime, and Run would kill it.
 func Main() {
 	if len(os.Args) > 0 {
 		switch os.Args[0] {
 		case roleSupervisor:
-			os.Exit(supervise())
+			syscall.Exit(supervise())
 		case roleReaper:
-			os.Exit(reap())
+			syscall.Exit(reap())
 		case roleKeeper:
-			os.Exit(keep())
+			syscall.Exit(keep())
 		case roleSetup:
-			os.Exit(setUp())
+			syscall.Exit(setUp())
 		case roleBuiltin:
-			os.Exit(builtinMain())
+			syscall.Exit(builtinMain())
 		case roleView:
-			os.Exit(viewMain())
+			syscall.Exit(viewMain())
 		case roleNothing:
-			os.Exit(0)
+			syscall.Exit(0)
 		}
 	}
 	mainCalled.Store(true)

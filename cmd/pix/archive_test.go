@@ -114,7 +114,7 @@ func checkInterrupt(t *testing.T, ready func() bool, cmd *exec.Cmd) {
 		t.Fatal(err)
 	}
 	defer cmd.Process.Kill()
-	for deadline := time.Now().Add(20 * time.Second); !ready(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ready(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("pix did not start to work: %s", stderr.Bytes())
 		}
@@ -126,7 +126,7 @@ func checkInterrupt(t *testing.T, ready func() bool, cmd *exec.Cmd) {
 	go func() { defer close(ended); cmd.Wait() }()
 	select {
 	case <-ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("pix did not exit")
 	}
 	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || stderr.String() != "pix: interrupted\n" {

@@ -45,7 +45,7 @@ func startSettingsDaemon(t *testing.T, config string, trusted bool) *settingsDae
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(context.WithoutCancel(t.Context()), l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		srv.Shutdown(ctx)
 		<-ended
@@ -134,8 +134,8 @@ func TestClientTimeouts(t *testing.T) {
 	defer cache.CloseClientConnections()
 	d := startSettingsDaemon(t, "require-sigs = false\nsubstituters = "+cache.URL, true)
 	err, took := d.ensure(path, map[string]string{"stalled-download-timeout": "1", "download-attempts": "1"})
-	if err == nil || took > 20*time.Second {
-		t.Errorf("error %v after %v, want one within 20s", err, took)
+	if err == nil || took > time.Minute {
+		t.Errorf("error %v after %v, want one within a minute", err, took)
 	}
 }
 

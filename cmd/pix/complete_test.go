@@ -46,7 +46,7 @@ func TestCompleteTimeout(t *testing.T) {
 			if !slices.Equal(got, []string{":4"}) {
 				t.Errorf("got %q", got)
 			}
-			if took := time.Since(start); took > 4*completeTimeout {
+			if took := time.Since(start); took > time.Minute/2 { // the daemon answers after a minute
 				t.Errorf("completion took %v", took)
 			}
 		})

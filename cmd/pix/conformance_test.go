@@ -158,7 +158,7 @@ var quietCommands = regexp.MustCompile(`--gc|--delete|--roots|nix-collect-garbag
 // waitQuiet waits until the daemon has at most this number of processes.
 func waitQuiet(t *testing.T, d *realnix.Daemon, processes int) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); len(d.Processes()) > processes; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(d.Processes()) > processes; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the daemon still has processes of clients that have ended: %v", d.Processes())
 		}

@@ -78,7 +78,7 @@ func (b *scriptedBuild) says(events ...activity.Event) {
 			h.HandleEvent(e)
 		}
 	}:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		b.t.Fatal("no build is running")
 	}
 }
@@ -114,7 +114,7 @@ func (b *scriptedBuild) onTerminal(columns, rows int, env []string, command stri
 func waitForLines(t *testing.T, term *termtest.Terminal, want ...string) {
 	t.Helper()
 	var got []string
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if got = screenLines(term); slices.Equal(got, want) {
 			return
 		}
@@ -234,7 +234,7 @@ func TestLiveInterrupt(t *testing.T) {
 	}
 	select {
 	case <-b.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the daemon continues the build")
 	}
 	waitForLines(t, term, "interrupted: 0 of 2 built, 1 stopped, 1 not started in Ns", "pix: interrupted")

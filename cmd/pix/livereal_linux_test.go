@@ -103,7 +103,7 @@ func TestLiveRealInterrupt(t *testing.T) {
 		}
 		waitForLines(t, term, "interrupted: 0 of 4 built, 2 stopped, 2 not started in Ns", "pix: interrupted")
 		checkTerminal(t, term)
-		for deadline := time.Now().Add(20 * time.Second); len(d.Processes()) > before; time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); len(d.Processes()) > before; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d processes remain, there were %d before", len(d.Processes()), before)
 			}
@@ -116,7 +116,7 @@ func TestLiveRealInterrupt(t *testing.T) {
 func waitForLinesInAnyOrder(t *testing.T, term *termtest.Terminal, want ...string) {
 	t.Helper()
 	var got []string
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		got = screenLines(term)
 		if slices.Equal(sortedWithoutDrawing(got), sortedWithoutDrawing(want)) {
 			return

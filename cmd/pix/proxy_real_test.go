@@ -42,7 +42,7 @@ func startProxy(t *testing.T, d *realnix.Daemon, args ...string) {
 			t.Logf("messages of the proxy:\n%s", text)
 		}
 	})
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(d.HostPath(proxySocket)); err == nil {
 			return
 		}

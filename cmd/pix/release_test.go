@@ -75,12 +75,14 @@ func checkRelease(t *testing.T, dir string) {
 	}
 	fastest := time.Hour
 	for range 20 {
-		begin := time.Now()
-		sh("exec root/bin/pix --version")
-		fastest = min(fastest, time.Since(begin))
+		cmd := exec.Command(filepath.Join(dir, "root/bin/pix"), "--version")
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		fastest = min(fastest, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()) // other programs do not change it much
 	}
 	if fastest > 10*time.Millisecond {
-		t.Errorf("pix --version takes %v at best", fastest)
+		t.Errorf("pix --version takes %v of processor time at best", fastest)
 	}
 	if name := sh("ls pix-*.tar.gz"); !strings.HasPrefix(name, "pix-"+version[1]+"-linux-") {
 		t.Errorf("the archive of %s has the name %s", version[1], name)

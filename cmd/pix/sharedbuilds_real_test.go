@@ -56,7 +56,7 @@ func startSecond(t *testing.T, d *realnix.Daemon) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cancel(); cmd.Wait() })
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(d.HostPath(otherSocket)); err == nil {
 			return
 		}
