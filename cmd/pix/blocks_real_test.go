@@ -61,18 +61,18 @@ var commandBlocks = []struct{ name, expression, script string }{
 		for d in $drv; do p=$(nix-store -q --outputs $d); nix-store --check-validity $p 2> /dev/null && find $p -printf '%M %P %l\n' | sort; done`},
 	{"another platform", `derivation { name = "i6"; system = "i686-linux"; builder = "/usr/bin/bash"; PATH = "/usr/bin"; args = [ "-c" "trap : EXIT; cat /proc/self/personality; uname -m; echo x > $out" ]; }`, `
 		nix-store -r $drv; nix-store -r --option extra-platforms x86_64-linux $drv; echo $?`},
-	{"a process in the background", `make { name = "bg"; args = [ "-c" "trap : EXIT; sleep 1000 & echo started; echo x > $out" ]; }`, `
+	{"a process in the background", `make { name = "bg"; args = [ "-c" "trap : EXIT; cp /usr/bin/sleep doze; ./doze 1000 & echo started; echo x > $out" ]; }`, `
 		nix-store -r $drv; echo $?
-		while grep -qs '^sleep' /proc/[0-9]*/comm; do sleep 0.1; done`},
-	{"an interrupted client", `make { name = "slow"; args = [ "-c" "trap : EXIT; echo x > $out; echo started; sleep 1000" ]; }`, `
+		while grep -qs '^doze' /proc/[0-9]*/comm; do sleep 0.1; done`},
+	{"an interrupted client", `make { name = "slow"; args = [ "-c" "trap : EXIT; echo x > $out; echo started; cp /usr/bin/sleep doze; ./doze 1000" ]; }`, `
 		env --default-signal=INT nix-store -r $drv 2> /tmp/errors & client=$!
 		until grep -q started /tmp/errors; do sleep 0.1; done
 		kill -INT $client; wait $client; echo $?; cat /tmp/errors
-		while grep -qs '^sleep' /proc/[0-9]*/comm; do sleep 0.1; done
+		while grep -qs '^doze' /proc/[0-9]*/comm; do sleep 0.1; done
 		nix path-info --all`},
 	{"outputs with a hard link between them", `make { name = "hl"; outputs = [ "out" "dev" ]; args = [ "-c" "trap : EXIT; echo x > $out; ln $out $dev" ]; }`, `
-		nix-store -r $drv; echo $?; find /nix/store -mindepth 1 -printf '%M %n %P\n' | sort | grep -v lock`},
-	{"an input that is written", `make { name = "wi"; i = make { name = "inp"; args = [ "-c" "trap : EXIT; echo x > $out" ]; }; args = [ "-c" "trap : EXIT; echo y > $i; chmod +w $i; cat $i > $out" ]; }`, `
+		nix-store -r $drv; echo $?; nix path-info --all`},
+	{"an input that is written", `make { name = "wi"; i = make { name = "inp"; args = [ "-c" "trap : EXIT; echo x > $out" ]; }; args = [ "-c" "trap : EXIT; { echo y > $i; chmod +w $i; } 2> /dev/null; cat $i > $out" ]; }`, `
 		nix-store -r $drv; echo $?; cat $(nix-store -q --outputs $drv)`},
 }
 
