@@ -67,7 +67,7 @@ func shortDir(t *testing.T) string {
 // it has.
 func (h *host) said(text string) bool {
 	h.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		h.mu.Lock()
 		found := slices.ContainsFunc(h.lines, func(line string) bool { return strings.Contains(line, text) })
 		h.mu.Unlock()
@@ -96,7 +96,7 @@ func (h *host) dial() (*client, error) {
 
 // gone reports whether the server has hung up.
 func (c *client) gone() bool {
-	c.nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.nc.SetReadDeadline(time.Now().Add(time.Minute))
 	_, err := c.nc.Read(make([]byte, 1))
 	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 }
@@ -205,7 +205,7 @@ func TestTooManyClients(t *testing.T) {
 				}
 			}
 			last.nc.Close()
-			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 				if _, err := h.dial(); err == nil {
 					break
 				}
@@ -233,7 +233,7 @@ func TestShutdownWithSilentClient(t *testing.T) {
 	if err := h.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(start); took > 10*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("Shutdown took %v", took)
 	}
 }
@@ -257,7 +257,7 @@ func TestShutdown(t *testing.T) {
 	if !idle.gone() {
 		t.Error("an idle connection was not closed")
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		nc, err := net.Dial("unix", h.socket)
 		if err != nil {
 			break

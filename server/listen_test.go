@@ -20,9 +20,12 @@ func TestAccept(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	ended, served := make(chan error), make(chan error, 1)
+	ended, accepted, served := make(chan error), make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- server.Accept(ctx, l, func(ctx context.Context, nc net.Conn) { served <- server.Serve(ctx, nc, s, nil) })
+		ended <- server.Accept(ctx, l, func(ctx context.Context, nc net.Conn) {
+			close(accepted)
+			served <- server.Serve(ctx, nc, s, nil)
+		})
 	}()
 	nc, err := net.Dial("unix", l.Addr().String())
 	if err != nil {
@@ -32,7 +35,7 @@ func TestAccept(t *testing.T) {
 	if _, err := nc.Write(make([]byte, 4)); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(10 * time.Millisecond) // the connection is in the handshake now, or soon
+	<-accepted // the connection is in the handshake now, or soon
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("%v", err)

@@ -118,7 +118,7 @@ func TestPanicEndsOneConnection(t *testing.T) {
 				}}})
 				c, err := h.dial()
 				if err == nil {
-					c.nc.SetDeadline(time.Now().Add(10 * time.Second))
+					c.nc.SetDeadline(time.Now().Add(time.Minute))
 					var body []byte
 					if req.Op() == protocol.AddToStore {
 						body = make([]byte, 100_000)
@@ -145,7 +145,7 @@ func TestPanicEndsOneConnection(t *testing.T) {
 // stop shuts the server down, which waits for all connections.
 func (h *host) stop(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := h.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown: %v", err)
@@ -267,7 +267,7 @@ func TestPanicOfTheEventHandler(t *testing.T) {
 			for range 3 {
 				ours, theirs := net.Pipe()
 				l <- theirs
-				ours.SetDeadline(time.Now().Add(10 * time.Second))
+				ours.SetDeadline(time.Now().Add(time.Minute))
 				c := &client{t: t, nc: ours, in: wire.NewReader(ours, 4096)}
 				_, _, err := protocol.ClientHandshake(c.in, ours, storepath.DefaultDir)
 				if kind != "Goexit" && err != nil {

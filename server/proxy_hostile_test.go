@@ -128,7 +128,7 @@ func TestProxyUpstreamDiesDuringUpload(t *testing.T) {
 			if err == nil || strings.HasPrefix(err.Error(), "lost") {
 				t.Errorf("the client gets %v", err)
 			}
-			if took := time.Since(start); took > 5*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("the client got its error after %v", took)
 			}
 			if err := c.messages(); err == nil || !strings.HasPrefix(err.Error(), "lost") {
@@ -338,7 +338,7 @@ func TestProxyClientGoes(t *testing.T) {
 					gone = nil
 				case <-done:
 					done = nil
-				case <-time.After(10 * time.Second):
+				case <-time.After(time.Minute):
 					t.Fatalf("ended: connection %v, client %v", gone != nil, done != nil)
 				}
 			}

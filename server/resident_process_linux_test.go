@@ -8,8 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +28,7 @@ type resident struct {
 	t      *testing.T
 	socket string
 	pid    int
-	peak   func() int // ends the process and returns the largest memory of Go in megabytes
+	peak   func() int // ends the process and returns the most memory in use in megabytes
 }
 
 func startResident(t *testing.T, kind string, trust bool) *resident {
@@ -106,23 +106,24 @@ func TestResidentServer(t *testing.T) {
 	}
 }
 
-// watchMemory returns a function that returns the largest number of bytes that Go has had from
-// the system.
+// watchMemory returns a function that returns the largest number of bytes that garbage
+// collections have found in use.
 func watchMemory() (peak func() uint64) {
 	var most atomic.Uint64
 	go func() {
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		for {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			most.Store(max(most.Load(), m.Sys-m.HeapReleased))
-			time.Sleep(20 * time.Millisecond)
+			metrics.Read(live)
+			most.Store(max(most.Load(), live[0].Value.Uint64()))
+			time.Sleep(5 * time.Millisecond)
 		}
 	}()
 	return most.Load
 }
 
 // megabytes returns the peak memory of the process in megabytes. The race detector needs
-// several times as much as the program, so with it only Go's own memory counts.
+// several times as much as the program, and slows down garbage collection. So with it only the
+// memory in use counts.
 func (r *resident) megabytes() int {
 	r.t.Helper()
 	if raceEnabled {

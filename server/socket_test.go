@@ -174,7 +174,7 @@ func TestInherited(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+	nc.SetReadDeadline(time.Now().Add(time.Minute))
 	b := make([]byte, 6)
 	if n, err := nc.Read(b); string(b[:n]) != "served" {
 		t.Errorf("%q, %v", b[:n], err)
