@@ -70,17 +70,17 @@ func (l *Locations) Default(dir storepath.Dir) (*Profile, error) {
 }
 
 // CreateLinks creates UserLink if it does not exist, so that Nix and the user's shell find the default profile, and for
-// root also profiles/default in StateDir, as Nix does.
+// root also profiles/default in StateDir, as Nix does. It does nothing if there is no home directory.
 func (l *Locations) CreateLinks() error {
+	if l.Home == "" {
+		return nil
+	}
 	profile := filepath.Join(l.Dir(), "profile")
 	links := []string{l.UserLink()}
 	if l.Root {
 		links = append(links, filepath.Join(l.shared(), "default"))
 	}
 	for _, link := range links {
-		if link == "" {
-			continue
-		}
 		if err := modes.MkdirAll(filepath.Dir(link)); err != nil {
 			return err
 		}
