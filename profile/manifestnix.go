@@ -102,14 +102,17 @@ func outputPaths(set map[string]any) (paths []string, err error) {
 	return paths, nil
 }
 
-// maxNesting limits the stack of the parser. Meta attributes are nested a few levels deep.
-const maxNesting = 64
+const (
+	maxNesting = 64      // limits the stack of the parser; meta attributes are nested a few levels deep
+	maxValues  = 1 << 20 // limits the memory for values; a package has about 50
+)
 
 // A literalParser parses literals of the Nix language as Nix prints them. A value is a string, []any, map[string]any or, for
 // anything else, [opaque].
 type literalParser struct {
-	text string
-	at   int
+	text   string
+	at     int
+	values int // that were parsed
 }
 
 // opaque is a value that no attribute of a package has: a number, a boolean, null or a file.
@@ -136,9 +139,11 @@ func (p *literalParser) take(token string) bool {
 }
 
 func (p *literalParser) value(depth int) (any, error) {
-	switch {
+	switch p.values++; {
 	case depth == maxNesting:
 		return nil, p.fail(fmt.Sprintf("at most %d nested values", maxNesting))
+	case p.values > maxValues:
+		return nil, p.fail(fmt.Sprintf("at most %d values", maxValues))
 	case p.take("["):
 		return p.list(depth)
 	case p.take("{"):
