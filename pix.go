@@ -13,6 +13,7 @@
 //   - [pix/activity]: progress events and errors of a daemon;
 //   - [pix/store]: the interface of a store, and what every store has in common;
 //   - [pix/closure]: sizes, reasons, differences and pictures of closures;
+//   - [pix/profile]: profiles and their generations;
 //   - [pix/narinfo]: .narinfo files;
 //   - [pix/protocol]: the worker protocol;
 //   - [pix/daemon]: the client of a Nix daemon;

@@ -88,6 +88,7 @@ var obeyed = []Setting{
 	{Name: "trusted-users", Type: Words, Default: "root", By: "server"},
 	{Name: "use-cgroups", Type: Bool, Default: "false", Who: TrustedClient, By: "builder"},
 	{Name: "use-sqlite-wal", Type: Bool, Default: "true", By: "localstore"},
+	{Name: "use-xdg-base-directories", Type: Bool, Default: "false", By: "profile"},
 	{Name: "user-agent-suffix", Type: String, By: "binarycache"},
 }
 
@@ -143,7 +144,6 @@ var ofEvaluation = []Setting{
 	{Name: "trust-tarballs-from-git-forges", Type: Bool, Default: "true", Reason: noFlakes},
 	{Name: "upgrade-nix-store-path-url", Type: String, Default: "https://github.com/NixOS/nixpkgs/raw/master/nixos/modules/installer/tools/nix-fallback-paths.nix", Reason: noNix},
 	{Name: "use-registries", Type: Bool, Default: "true", Feature: "flakes", Reason: noFlakes},
-	{Name: "use-xdg-base-directories", Type: Bool, Default: "false", Reason: noNix},
 	{Name: "warn-dirty", Type: Bool, Default: "true", Reason: noFlakes},
 	{Name: "warn-short-path-literals", Type: Bool, Default: "false", Reason: noEvaluation},
 }

@@ -39,7 +39,7 @@ func renderCommandPage(root *cobra.Command) string {
 	for _, group := range groups {
 		names := make([]string, len(group.Verbs))
 		for i, verb := range group.Verbs {
-			names[i] = fmt.Sprintf("[%s](#%[1]s)", verb.Name())
+			names[i] = fmt.Sprintf("[%s](#%s)", verbName(verb), pageName(verb))
 		}
 		fmt.Fprintf(&b, "- %s: %s\n", group.Title, strings.Join(names, ", "))
 	}
@@ -59,14 +59,14 @@ func renderCommandPage(root *cobra.Command) string {
 }
 
 func writeVerb(b *strings.Builder, verb *cobra.Command) {
-	fmt.Fprintf(b, "### %s\n\n```text\n%s\n```\n\n", verb.Name(), verb.UseLine())
+	fmt.Fprintf(b, "### %s\n\n```text\n%s\n```\n\n", verbName(verb), verb.UseLine())
 	writeParagraphs(b, describe(verb))
 	writeFlags(b, verb.LocalFlags().FlagUsages())
 	if len(verb.Aliases) > 0 {
 		fmt.Fprintf(b, "Alias: `%s`.\n\n", strings.Join(verb.Aliases, "`, `"))
 	}
 	if verb.LocalFlags().Lookup("json") != nil {
-		fmt.Fprintf(b, "The output of `--json`: [json.md](json.md#%s).\n\n", verb.Name())
+		fmt.Fprintf(b, "The output of `--json`: [json.md](json.md#%s).\n\n", pageName(verb))
 	}
 	if verb.Example != "" {
 		fmt.Fprintf(b, "Example:\n\n```sh\n%s\n```\n\n", unindent(verb.Example))

@@ -28,9 +28,11 @@ func newEnvironment() *cobra.Command {
                           NIX_CONFIG_HOME, XDG_CONFIG_HOME, XDG_CONFIG_DIRS and HOME
   XDG_DATA_HOME           the directory of pix/, the store on a machine without Nix; by default
                           $HOME/.local/share
-  XDG_STATE_HOME          the directory of pix/build-times, the durations of builds for estimates, for
-                          users who may not write to the log directory; by default
-                          $HOME/.local/state
+  XDG_STATE_HOME          the directory of nix/profiles, the user's profiles, and of pix/build-times,
+                          the durations of builds for estimates, for users who may not write to the
+                          log directory; by default $HOME/.local/state
+  NIX_STATE_HOME          the directory of the user's profiles instead of XDG_STATE_HOME/nix
+  NIX_PROFILE             the symlink of the profile, like --profile of 'pix profile'
   LISTEN_FDS, LISTEN_PID  sockets that systemd passes to 'pix daemon'
   HTTP_PROXY, NO_PROXY    proxies for binary caches and for builds with a fixed output hash, also in
                           lower case, and HTTPS_PROXY

@@ -19,7 +19,8 @@ import (
 // gcOptions are the flags of gc.
 type gcOptions struct {
 	dryRun, explain, asJSON, stdin bool
-	maxFreed                       string
+	deleteOld                      bool
+	maxFreed, olderThan            string
 }
 
 func newGC(a *app) *cobra.Command {
@@ -27,13 +28,18 @@ func newGC(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gc [PATH...]",
 		Short: "Collect garbage",
-		Long: `Collect garbage: delete the paths that no root needs, or only the given ones of them. It is an error
-if a given path is needed. Prints the deleted paths, and the freed size on standard error. If a path
-cannot be deleted, gc prints its name, deletes the others, and exits with 1.
+		Long: `Collect garbage: delete the paths that no root needs, or only the given ones of them. It is an
+error if a given path is needed. Prints the deleted paths, and the freed size on standard error.
+If a path cannot be deleted, gc prints its name, deletes the others, and exits with 1.
+
+With --delete-old, first delete all generations except the current ones of all profiles that this
+user may change, and with --delete-older-than 30d those that were created more than 30 days ago,
+except the newest of them: in the directory profiles of the store, in $XDG_STATE_HOME/nix/profiles
+and beside the default profile. With --dry-run they are printed, and still keep their paths.
 
 With --explain nothing is collected: for each path a root that keeps it is printed, and the chain
 from the root to the path. The exit code is 1 if one of the paths is garbage.`,
-		Example:           "  pix gc --max-freed 10G\n  pix gc --explain /nix/store/...-hello",
+		Example:           "  pix gc --max-freed 10G\n  pix gc --delete-older-than 30d\n  pix gc --explain /nix/store/...-hello",
 		GroupID:           groupKeeping,
 		ValidArgsFunction: a.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,7 +51,10 @@ from the root to the path. The exit code is 1 if one of the paths is garbage.`,
 	flags.BoolVar(&o.explain, "explain", false, "collect nothing, and print why the paths are not garbage")
 	flags.StringVar(&o.maxFreed, "max-freed", "", "stop when that many `bytes` are freed; K, M, G and T may follow")
 	flags.BoolVar(&o.asJSON, "json", false, "print an object with paths and bytesFreed, or with --explain a list of objects")
+	flags.BoolVarP(&o.deleteOld, "delete-old", "d", false, "first delete all old generations of profiles")
+	flags.StringVar(&o.olderThan, "delete-older-than", "", "first delete generations older than this `age`, a number of days such as 30d")
 	freeValue(cmd, "max-freed")
+	freeValue(cmd, "delete-older-than")
 	addStdinFlag(cmd, &o.stdin)
 	return cmd
 }
@@ -59,6 +68,9 @@ func (a *app) gc(cmd *cobra.Command, args []string, o gcOptions) error {
 		if len(args) == 0 && !o.explain { // an empty list of paths must not collect the whole store
 			return a.printCollected(new(store.GCResult), o)
 		}
+	}
+	if o.cleansProfiles() && (len(args) > 0 || o.stdin || o.explain) {
+		return &usageError{errors.New("--delete-old and --delete-older-than are about the whole store, and take no paths")}
 	}
 	if o.explain {
 		if o.dryRun || o.maxFreed != "" || len(args) == 0 {
@@ -80,13 +92,22 @@ func (a *app) gc(cmd *cobra.Command, args []string, o gcOptions) error {
 				return err
 			}
 		}
+		var oldErr error
+		if o.cleansProfiles() {
+			if oldErr = a.deleteOldGenerations(ctx, s, o); ctx.Err() != nil {
+				return oldErr
+			}
+		}
 		result, err := store.CollectGarbage(ctx, s, opts)
 		if result != nil { // after an error it has the paths that were deleted before
 			err = cmp.Or(a.printCollected(result, o), err)
 		}
-		return gcError(err)
+		return cmp.Or(gcError(err), oldErr)
 	})
 }
+
+// cleansProfiles reports whether old generations of profiles are deleted first.
+func (o *gcOptions) cleansProfiles() bool { return o.deleteOld || o.olderThan != "" }
 
 // gcError returns an error of a collection in which commands of pix replace the commands of Nix.
 func gcError(err error) error {

@@ -40,14 +40,25 @@ type verbGroup struct {
 	Verbs []*cobra.Command
 }
 
-// verbGroups returns the verbs in the groups of the help, without the verb help.
+// verbName returns the name of a verb, such as "gc" or "profile list".
+func verbName(cmd *cobra.Command) string {
+	if cmd.HasParent() && cmd.Parent().HasParent() {
+		return verbName(cmd.Parent()) + " " + cmd.Name()
+	}
+	return cmd.Name()
+}
+
+// pageName returns the name of a verb in the names of pages and sections, such as "profile-list".
+func pageName(cmd *cobra.Command) string { return strings.ReplaceAll(verbName(cmd), " ", "-") }
+
+// verbGroups returns the verbs in the groups of the help, without the verb help. Verbs of a verb come after it.
 func verbGroups(root *cobra.Command) []verbGroup {
 	groups := make([]verbGroup, len(root.Groups()))
 	for i, g := range root.Groups() {
 		groups[i].Title = strings.TrimSuffix(g.Title, ":")
 		for _, cmd := range root.Commands() {
 			if cmd.GroupID == g.ID && !cmd.Hidden && cmd.Name() != "help" {
-				groups[i].Verbs = append(groups[i].Verbs, cmd)
+				groups[i].Verbs = append(append(groups[i].Verbs, cmd), cmd.Commands()...)
 			}
 		}
 	}

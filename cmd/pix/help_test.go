@@ -31,7 +31,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for _, verb := range append(allVerbs(root), root) {
-		name := verb.Name()
+		name := verbName(verb)
 		if verb.HasParent() && !strings.Contains(verb.Example, "  pix "+name) && !strings.Contains(verb.Example, "pix "+name) {
 			t.Errorf("%s has no example that calls it", name)
 		}
@@ -87,7 +87,7 @@ func TestHelpShowsStoreFlags(t *testing.T) {
 // The help fits the columns of the terminal, and wrapping loses no word.
 func TestHelpFits(t *testing.T) {
 	root := newRoot(newApp(nil, nil, nil, nil))
-	for _, verb := range append(root.Commands(), root) {
+	for _, verb := range append(append(root.Commands(), allVerbs(root)...), root) {
 		wide := helpText(verb, 1000)
 		for _, columns := range []int{60, 80, 100} {
 			help := helpText(verb, columns)
@@ -114,8 +114,8 @@ func TestReadmeNamesVerbs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, verb := range allVerbs(newRoot(newApp(nil, nil, nil, nil))) {
-		if !strings.Contains(string(text), "`"+verb.Name()+"`") {
-			t.Errorf("the README does not name %s", verb.Name())
+		if !strings.Contains(string(text), "`"+verbName(verb)+"`") {
+			t.Errorf("the README does not name %s", verbName(verb))
 		}
 	}
 }

@@ -26,7 +26,9 @@ var verbHints = map[string]string{
 	"key": "pix key-generate or pix key-public", "generate-binary-cache-key": "pix key-generate", "generate-secret": "pix key-generate", "convert-secret-to-public": "pix key-public",
 	"sign-paths": "pix sign", "copy-sigs": "pix copy", "store": "pix path-info, pix ls, pix gc and other verbs without 'store'", "print-roots": "pix roots", "print-dead": "pix gc --dry-run",
 	"print-live": "pix gc --explain PATH", "add-temp-root": "pix add-root", "why": "pix why-depends", "show-config": "pix config", "nix-tree": "pix tree", "size": "pix path-info -S",
-	"exec": "pix run", "start": "pix daemon", "dump-db": "pix path-info --json", "load-db": "pix import", "cat-nar": "pix nar-cat", "ls-nar": "pix nar-ls",
+	"exec": "pix run", "list-generations": "pix profile history", "rollback": "pix profile rollback", "switch-generation": "pix profile switch", "history": "pix profile history",
+	"delete-generations": "pix profile delete-generations", "wipe-history": "pix profile wipe-history", "generations": "pix profile history", "nix-env": "pix profile", "env": "pix profile", "set": "pix profile set",
+	"start": "pix daemon", "dump-db": "pix path-info --json", "load-db": "pix import", "cat-nar": "pix nar-cat", "ls-nar": "pix nar-ls",
 }
 
 // hintFor returns what to add to the message about an unknown verb; "" if nothing is near to it.

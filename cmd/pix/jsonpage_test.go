@@ -168,6 +168,9 @@ func TestJSONPage(t *testing.T) {
 		"roots":                  x.pix("roots", "--json"),
 		"gc":                     x.pix("gc", "--json", old),
 		"gc-explain":             exampleLiveness(t, x.new),
+		"profile-history":        x.profile("history", "--json"),
+		"profile-list":           x.profile("list", "--json"),
+		"profile-diff":           x.profile("diff", "--json", "1"),
 		"doctor":                 exampleDoctor(t),
 		"narinfo-verify":         x.pix("narinfo-verify", "--json", "--trusted-public-keys", "", "hello.narinfo"),
 		"config":                 exampleSetting(t),
@@ -183,8 +186,8 @@ func TestJSONPage(t *testing.T) {
 	}
 	checkMembers(t, string(text), produced)
 	for _, verb := range allVerbs(newRoot(newApp(nil, nil, nil, nil))) {
-		if verb.LocalFlags().Lookup("json") != nil && !strings.Contains(string(text), "\n### "+verb.Name()+"\n") {
-			t.Errorf("docs/json.md has no section on %s --json", verb.Name())
+		if verb.LocalFlags().Lookup("json") != nil && !strings.Contains(string(text), "\n### "+verbName(verb)+"\n") {
+			t.Errorf("docs/json.md has no section on %s --json", verbName(verb))
 		}
 	}
 }

@@ -55,7 +55,7 @@ func writeMan(root *cobra.Command, dir string, date time.Time) error {
 	pages := map[string]string{"pix.1": manOfPix(root, date)}
 	for _, group := range verbGroups(root) {
 		for _, verb := range group.Verbs {
-			pages["pix-"+verb.Name()+".1"] = manOfVerb(verb, date)
+			pages["pix-"+pageName(verb)+".1"] = manOfVerb(verb, date)
 		}
 	}
 	for name, text := range pages {
@@ -142,13 +142,13 @@ func (p *manPage) flags(title, usages string) {
 }
 
 func manOfVerb(verb *cobra.Command, date time.Time) string {
-	name := "pix-" + verb.Name()
+	name := "pix-" + pageName(verb)
 	p := newManPage(name, date)
 	p.section("NAME")
 	fmt.Fprintf(p, "%s \\- %s\n", roff(name), roff(verb.Short))
 	p.section("SYNOPSIS")
-	first, arguments, _ := strings.Cut(verb.UseLine(), verb.Name())
-	fmt.Fprintf(p, "\\fB%s\\fR%s\n", roff(first+verb.Name()), roff(arguments))
+	first, arguments, _ := strings.Cut(verb.UseLine(), verbName(verb))
+	fmt.Fprintf(p, "\\fB%s\\fR%s\n", roff(first+verbName(verb)), roff(arguments))
 	p.section("DESCRIPTION")
 	p.paragraphs(describe(verb))
 	p.flags("OPTIONS", verb.LocalFlags().FlagUsages())
@@ -173,7 +173,7 @@ func manOfPix(root *cobra.Command, date time.Time) string {
 	for _, group := range verbGroups(root) {
 		p.WriteString(".SS " + roff(group.Title) + "\n")
 		for _, verb := range group.Verbs {
-			fmt.Fprintf(p, ".TP\n.BR %s (1)\n", roff("pix-"+verb.Name()))
+			fmt.Fprintf(p, ".TP\n.BR %s (1)\n", roff("pix-"+pageName(verb)))
 			p.text(verb.Short)
 		}
 	}

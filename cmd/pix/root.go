@@ -173,6 +173,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newExport(a),
 		newImport(a),
 		newAddRoot(a),
+		newProfile(a),
 		newKeyGenerate(a),
 		newKeyPublic(a),
 		newNARInfoSign(a),
