@@ -13,6 +13,7 @@ import (
 	"pix/nar"
 	"pix/narinfo"
 	"pix/nixhash"
+	"pix/store"
 	"pix/storepath"
 )
 
@@ -132,7 +133,7 @@ func (a *archive) read(p []byte) (int, error) {
 	a.hasher.Write(p[:n])
 	switch {
 	case err == io.EOF && uint64(n) < left:
-		err = sizeMismatch("NAR size", a.info.NARSize, a.hasher.Size())
+		err = a.modified("NAR size", strconv.FormatUint(a.info.NARSize, 10), strconv.FormatUint(a.hasher.Size(), 10), a.hasher.Hash())
 	case err != nil && err != io.EOF:
 		err = a.decodeError(err)
 	case uint64(n) == left: // the archive is complete
@@ -163,19 +164,21 @@ func (a *archive) verify() error {
 	var more [1]byte
 	n, err := io.ReadFull(a.decoded, more[:])
 	if n > 0 {
-		return &MismatchError{"NAR size", strconv.FormatUint(a.info.NARSize, 10), "more"}
+		return a.modified("NAR size", strconv.FormatUint(a.info.NARSize, 10), "more", nixhash.Hash{})
 	}
 	if err != io.EOF {
 		return a.decodeError(err)
 	}
 	if got := a.hasher.Hash(); got != a.info.NARHash {
-		return &MismatchError{"NAR hash", a.info.NARHash.WithNix32(), got.WithNix32()}
+		return a.modified("NAR hash", a.info.NARHash.WithNix32(), got.WithNix32(), got)
 	}
 	return a.file.verify()
 }
 
-func sizeMismatch(what string, want, got uint64) error {
-	return &MismatchError{what, strconv.FormatUint(want, 10), strconv.FormatUint(got, 10)}
+// modified returns the error for an archive that does not match its narinfo. Its hash is zero if it was not read to its end.
+func (a *archive) modified(what, want, got string, hash nixhash.Hash) error {
+	modified := &store.ModifiedError{Path: a.info.Path, Expected: a.info.NARHash, Got: hash}
+	return &MismatchError{what, want, got, modified}
 }
 
 // A fileReader reads, counts and hashes the file of an archive.
@@ -214,7 +217,7 @@ func (r *fileReader) Read(p []byte) (int, error) {
 	n, err := r.src.Read(p)
 	r.hasher.Write(p[:n])
 	if r.hasher.Size() > r.limit {
-		n, err = 0, &MismatchError{"file size", strconv.FormatUint(r.limit, 10), "more"}
+		n, err = 0, &MismatchError{"file size", strconv.FormatUint(r.limit, 10), "more", nil}
 	}
 	r.err = err
 	return n, err
@@ -226,10 +229,10 @@ func (r *fileReader) verify() error {
 		return err
 	}
 	if want := r.info.FileSize; want != 0 && want != r.hasher.Size() {
-		return sizeMismatch("file size", want, r.hasher.Size())
+		return &MismatchError{"file size", strconv.FormatUint(want, 10), strconv.FormatUint(r.hasher.Size(), 10), nil}
 	}
 	if want := r.info.FileHash; !want.IsZero() && want != r.hasher.Hash() {
-		return &MismatchError{"file hash", want.WithNix32(), r.hasher.Hash().WithNix32()}
+		return &MismatchError{"file hash", want.WithNix32(), r.hasher.Hash().WithNix32(), nil}
 	}
 	return nil
 }

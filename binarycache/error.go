@@ -85,11 +85,16 @@ func (e *ArchiveError) Retryable() bool {
 type MismatchError struct {
 	What      string // "NAR hash", "NAR size", "file hash" or "file size"
 	Want, Got string // of a size, Got may be "more"
+
+	modified error
 }
 
 func (e *MismatchError) Error() string {
 	return fmt.Sprintf("%s mismatch: specified %s, got %s", e.What, e.Want, e.Got)
 }
+
+// Unwrap returns a [*store.ModifiedError] if the archive does not match, and nil if only its file does not.
+func (e *MismatchError) Unwrap() error { return e.modified }
 
 // contextError returns the error of a context that has ended. It is ctx.Err() and wraps the cause; a cause
 // that this package has set is returned as it is.

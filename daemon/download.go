@@ -41,6 +41,15 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("the archive of '%s' has the hash %s instead of %s", e.Path, e.Got.WithNix32(), e.Want.WithNix32())
 }
 
+// Unwrap returns a [*store.ModifiedError].
+func (e *CorruptError) Unwrap() error {
+	modified := &store.ModifiedError{Path: e.Path, Expected: e.Want, Got: e.Got}
+	if e.WantSize != 0 && e.WantSize < e.GotSize {
+		modified.Got = nixhash.Hash{} // the rest was not read
+	}
+	return modified
+}
+
 // NARFromPath returns the archive of an object. The error is a [*store.NotFoundError] if the
 // path is not valid.
 //

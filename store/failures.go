@@ -312,9 +312,12 @@ func (e *UntrustedError) Error() string {
 // text of Nix.
 type ModifiedError struct {
 	Path          storepath.Path
-	Expected, Got nixhash.Hash // hashes of its archive
+	Expected, Got nixhash.Hash // hashes of its archive; Got is zero for an archive that is too long and was not read to its end
 }
 
 func (e *ModifiedError) Error() string {
+	if e.Got.IsZero() {
+		return fmt.Sprintf("path '%s' was modified! expected hash '%s', got a longer archive", e.Path, e.Expected.WithNix32())
+	}
 	return fmt.Sprintf("path '%s' was modified! expected hash '%s', got '%s'", e.Path, e.Expected.WithNix32(), e.Got.WithNix32())
 }

@@ -41,7 +41,7 @@ that is added, it is left out.`,
 			if o.name != "" && len(args) > 1 {
 				return wrongUse(cmd, errors.New("--name is for one PATH"))
 			}
-			address, err := o.parseAddressing()
+			address, err := parseAddressing(o.method, o.algorithm)
 			if err != nil {
 				return wrongUse(cmd, err)
 			}
@@ -61,13 +61,19 @@ that is added, it is left out.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.name, "name", "", "the `name` of the store object (default the last part of PATH)")
-	flags.StringVar(&o.method, "mode", storepath.NAR.String(), "the `mode`, which selects the hashed bytes: nar, flat (the bytes of a file), text or git")
-	flags.StringVar(&o.algorithm, "hash-algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
+	addAddressingFlags(cmd, &o.method, &o.algorithm)
 	otherNames(cmd, map[string]string{"method": "mode", "algo": "hash-algo"})
 	freeValue(cmd, "name")
+	return cmd
+}
+
+// addAddressingFlags adds the flags for how a content address is computed.
+func addAddressingFlags(cmd *cobra.Command, method, algorithm *string) {
+	flags := cmd.Flags()
+	flags.StringVar(method, "mode", storepath.NAR.String(), "the `mode`, which selects the hashed bytes: nar, flat (the bytes of a file), text or git")
+	flags.StringVar(algorithm, "hash-algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
 	valuesOf(cmd, "mode", "nar", "flat", "text", "git")
 	valuesOf(cmd, "hash-algo", hashAlgorithms...)
-	return cmd
 }
 
 // An addressing says how the content address of an object is computed.
@@ -76,11 +82,11 @@ type addressing struct {
 	algorithm nixhash.Algorithm
 }
 
-func (o *addOptions) parseAddressing() (address addressing, err error) {
-	if address.method, err = storepath.ParseMethod(o.method); err != nil {
+func parseAddressing(method, algorithm string) (address addressing, err error) {
+	if address.method, err = storepath.ParseMethod(method); err != nil {
 		return address, err
 	}
-	address.algorithm, err = nixhash.ParseAlgorithm(o.algorithm)
+	address.algorithm, err = nixhash.ParseAlgorithm(algorithm)
 	return address, err
 }
 

@@ -19,7 +19,7 @@ var verbHints = map[string]string{
 	"show-derivation": "pix drv-show", "derivation": "pix drv-show or pix drv-add", "show": "pix drv-show", "read-log": "pix log", "print-build-logs": "pix log",
 	"diff-closures": "pix diff", "nix-diff": "pix drv-diff", "nvd": "pix diff", "list": "pix valid-paths",
 	"push": "pix copy --to", "pull": "pix copy --from", "copy-closure": "pix copy", "fetch": "pix copy --from", "substitute": "pix build",
-	"verify": "pix verify-store", "verify-path": "pix verify-store", "check": "pix verify-store", "repair": "pix verify-store --repair", "repair-path": "pix build --repair",
+	"verify-path": "pix verify --no-trust", "check": "pix verify-store", "repair": "pix verify-store --repair", "repair-path": "pix build --repair",
 	"optimize": "pix optimise", "optimise-store": "pix optimise", "dump-path": "pix dump", "nar": "pix nar-ls, pix nar-cat or pix nar-dump", "restore": "pix nar-restore",
 	"hash": "pix hash-path, pix hash-file or pix hash-convert", "to-sri": "pix hash-convert", "to-base16": "pix hash-convert --to base16",
 	"to-base32": "pix hash-convert --to nix32", "prefetch": "pix add", "prefetch-url": "pix add", "add-file": "pix add --mode flat", "add-path": "pix add", "add-fixed": "pix add --mode flat",

@@ -146,6 +146,7 @@ func TestRealScripts(t *testing.T) {
 			d := realnix.Start(t, s, nil)
 			env.Values[daemonKey{}] = d
 			env.Setenv("NIXTMP", d.HostPath("/tmp"))
+			env.Setenv("STORE", d.HostPath("/nix/store"))
 			return setup(d.Socket)(env)
 		}
 		testscript.Run(t, p)

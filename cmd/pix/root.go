@@ -179,6 +179,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newNARInfoSign(a),
 		newNARInfoVerify(a),
 		newSign(a),
+		newVerify(a),
 		newLog(a),
 		newPs(a),
 		newWatch(a),
