@@ -14,6 +14,7 @@ type request struct {
 	fresh   bool // wants a connection without temporary roots
 	session bool // the lease does not count against MaxConns
 	spare   bool // fails instead of waiting for a place
+	held    bool // the caller gets the lease
 
 	ready chan struct{} // closed when the fields below are set
 	conn  *Conn
@@ -115,7 +116,7 @@ func (p *Pool) grant(r *request) bool {
 		if r.conn = p.acquireIdle(r.fresh); r.conn == nil {
 			return false
 		}
-		r.lease = p.newLease(r.conn, r.session)
+		r.lease = p.newLease(r.conn, r)
 	}
 	close(r.ready)
 	return true
@@ -211,19 +212,21 @@ func (p *Pool) acquireShared(ctx context.Context) (c *Conn, release func(), err 
 type lease struct {
 	*Conn
 	pool *Pool
+	held bool // the caller has it as a [Lease]
 
 	// pool.mu guards these.
 	counted   bool   // the lease counts against MaxConns
+	wasIdle   bool   // no call of a held lease ran at the last call of uncountStalled
 	lastSteps uint64 // callbacksStarted at the last call of uncountStalled
 }
 
 // newLease leases a connection. The caller holds p.mu.
-func (p *Pool) newLease(c *Conn, session bool) *lease {
-	l := &lease{Conn: c, pool: p, counted: !session}
+func (p *Pool) newLease(c *Conn, r *request) *lease {
+	l := &lease{Conn: c, pool: p, held: r.held, counted: !r.session}
 	if l.counted {
 		p.numCounted++
 	}
-	c.isLeased = !session
+	c.isLeased = !r.session && !r.held
 	p.leases[l] = struct{}{}
 	return l
 }
@@ -299,8 +302,9 @@ func (l *lease) uncount() {
 	}
 }
 
-// watchInterval is the time between two checks for leases that wait for callbacks. A lease
-// stops counting if no callback has begun between two checks, so after at most twice this time.
+// watchInterval is the time between two checks for leases that wait for callbacks or for their
+// holder. A lease stops counting if no callback has begun between two checks, so after at most
+// twice this time.
 const watchInterval = 250 * time.Millisecond
 
 // watchLeases starts the timer that calls uncountStalled. The caller holds p.mu.
@@ -310,8 +314,8 @@ func (p *Pool) watchLeases() {
 	}
 }
 
-// uncountStalled stops counting all leases that have waited for a callback since the last
-// check, and serves waiting requests.
+// uncountStalled stops counting all leases that have waited for a callback, or for the holder of a
+// [Lease], since the last check, and serves waiting requests.
 //
 // For example, a call holds a lease and runs a handler. The handler calls the pool and waits
 // for a lease. If all leases wait like that, no call proceeds. Handlers and readers get no
@@ -330,6 +334,11 @@ func (p *Pool) uncountStalled() {
 			l.uncount()
 		}
 		l.lastSteps = steps
+		idle := l.held && l.isIdle()
+		if idle && l.wasIdle { // its holder may be waiting for the pool
+			l.uncount()
+		}
+		l.wasIdle = idle
 	}
 	p.serveWaiting()
 }

@@ -40,13 +40,13 @@ import (
 //
 // # Calls within calls
 //
-// The body of a loop over an iterator may use the pool. So may the holder of an open archive or
-// session, a handler, and the reader of an upload, even in a pool of one connection. A session
-// never counts against Options.MaxConns. Any other connection stops counting after it has
-// waited for its caller for up to half a second while other calls wait for a connection, since
-// one of these may be a call of that caller. So the pool has at most Options.MaxConns
-// connections in use, one for queries, one for each open session, and one for each call that
-// has kept its connection waiting that long.
+// The body of a loop over an iterator may use the pool. So may the holder of an open archive,
+// session or [Lease], a handler, and the reader of an upload, even in a pool of one connection. A
+// session never counts against Options.MaxConns. Any other connection stops counting after it
+// has waited for its caller for up to half a second while other calls wait for a connection,
+// since one of these may be a call of that caller. So the pool has at most Options.MaxConns
+// connections in use, one for queries, one for each open session, and one for each call or lease
+// that has kept its connection waiting that long.
 type Pool struct {
 	transport Transport
 	opts      Options // with defaults, and without settings, which only leases send

@@ -20,6 +20,7 @@ type Closure struct {
 	graph   graph // over members
 	modulo  *ModuloOptions
 	sparse  bool // it does not contain the inputs of fixed outputs
+	known   InputHashes
 	workers int
 
 	hashing sync.Mutex
@@ -42,6 +43,10 @@ type ClosureOptions struct {
 	Modulo *ModuloOptions
 	// ForHashes leaves out the inputs of fixed outputs. No hash and no output path depends on them.
 	ForHashes bool
+	// Known has hashes that were computed before. The closure does not contain derivations that it knows,
+	// nor their inputs, and cannot check which outputs they have. It is for a program that hashes
+	// derivations one after another. Nil knows none.
+	Known InputHashes
 	// Limits limit the closure. Nil means the limits of the loader if it is a [LimitedLoader], and
 	// otherwise [ForeignLimits].
 	Limits *Limits
@@ -57,7 +62,8 @@ func LoadClosure(ctx context.Context, l Loader, roots []storepath.Path, o *Closu
 	if o == nil {
 		o = &ClosureOptions{}
 	}
-	c := &Closure{byPath: map[storepath.Path]*member{}, modulo: o.Modulo, sparse: o.ForHashes, workers: runtime.GOMAXPROCS(0)}
+	c := &Closure{byPath: map[storepath.Path]*member{}, modulo: o.Modulo, sparse: o.ForHashes, known: o.Known, workers: runtime.GOMAXPROCS(0)}
+	roots = slices.DeleteFunc(slices.Clone(roots), c.isKnown)
 	f := &closureLoader{closure: c, loader: l, meter: newMeter(l, o.Limits)}
 	if err := f.load(ctx, roots, cmp.Or(max(o.Concurrency, 0), c.workers)); err != nil {
 		return nil, err
@@ -70,7 +76,25 @@ func (c *Closure) follow(d *Derivation) iter.Seq[storepath.Path] {
 	if kind, err := d.Kind(); c.sparse && err == nil && kind == Fixed {
 		return func(func(storepath.Path) bool) {}
 	}
-	return d.InputDerivations.Keys()
+	if c.known == nil {
+		return d.InputDerivations.Keys()
+	}
+	return func(yield func(storepath.Path) bool) {
+		for input := range d.InputDerivations.Keys() {
+			if !c.isKnown(input) && !yield(input) {
+				return
+			}
+		}
+	}
+}
+
+// isKnown reports whether the options have the hash of a derivation.
+func (c *Closure) isKnown(path storepath.Path) bool {
+	if c.known == nil {
+		return false
+	}
+	_, ok := c.known(path)
+	return ok
 }
 
 // sort sorts the members so that each follows its inputs.
@@ -169,6 +193,9 @@ func (c *Closure) checkInputs(d *Derivation) error {
 		return err // Nix ignores the inputs of a fixed output
 	}
 	for input, used := range d.InputDerivations.All() {
+		if c.isKnown(input) {
+			continue
+		}
 		if err := checkUsedOutputs(d.Name, input, used, c.byPath[input].derivation.Outputs.Has); err != nil {
 			return err
 		}
@@ -189,10 +216,13 @@ func checkUsedOutputs(name string, input storepath.Path, used InputOutputs, hasO
 
 func (c *Closure) inputHash(path storepath.Path) (ModuloHash, bool) {
 	m, ok := c.byPath[path]
-	if !ok {
+	if ok {
+		return m.hash, !m.hash.Hash.IsZero()
+	}
+	if c.known == nil {
 		return ModuloHash{}, false
 	}
-	return m.hash, !m.hash.Hash.IsZero()
+	return c.known(path)
 }
 
 // HashModulo returns the modulo hash of the member at path. If path is not in the closure, the error is a

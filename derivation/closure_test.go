@@ -148,6 +148,42 @@ func TestClosureForHashes(t *testing.T) {
 	}
 }
 
+// Derivations with known hashes, and their inputs, are not loaded. The hashes of the others are the same as without.
+func TestClosureKnown(t *testing.T) {
+	all := map[string][]string{"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": nil}
+	roots := []storepath.Path{p("a.drv"), p("b.drv")}
+	whole, err := derivation.LoadClosure(t.Context(), graphOf(all), roots, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hashes, err := whole.InputHashes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := func(path storepath.Path) (derivation.ModuloHash, bool) {
+		if path == p("b.drv") || path == p("d.drv") {
+			return hashes(path)
+		}
+		return derivation.ModuloHash{}, false
+	}
+	delete(all, "b")
+	delete(all, "d")
+	part, err := derivation.LoadClosure(t.Context(), graphOf(all), roots, &derivation.ClosureOptions{Known: known})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := part.InputHashes(t.Context())
+	if err != nil || part.Len() != 2 {
+		t.Fatalf("%d derivations, %v", part.Len(), err)
+	}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		want, _ := hashes(p(name + ".drv"))
+		if hash, ok := got(p(name + ".drv")); !ok || hash != want || hash.Hash.IsZero() {
+			t.Errorf("%s has the hash %v, want %v", name, hash, want)
+		}
+	}
+}
+
 // A chain of 100,000 derivations does not overflow the stack.
 func TestClosureDeep(t *testing.T) {
 	const n = 100_000

@@ -37,7 +37,10 @@ type Opaque struct {
 	Path storepath.Path
 }
 
-// Built selects outputs of a derivation, which may itself be an output of another derivation.
+// Built selects outputs of a derivation, which may itself be an output of another derivation. All
+// outputs of the derivation at path drv are
+//
+//	derivation.Built{Drv: derivation.Opaque{Path: drv}, Outputs: derivation.AllOutputs()}
 type Built struct {
 	Drv     SingleDerivedPath
 	Outputs OutputsSpec

@@ -60,18 +60,40 @@ type ModuloOptions struct {
 // The error is a [*MissingInputError] for an input without a hash, an [*InvalidError] for a derivation
 // that Nix would not build (see [Derivation.Kind]), or a [*storepath.Error] for an invalid name.
 func (d *Derivation) HashModulo(mode HashMode, inputs InputHashes, o *ModuloOptions) (ModuloHash, error) {
-	kind, err := d.Kind()
-	if err != nil {
-		return ModuloHash{}, err
-	}
-	if kind == Fixed {
-		return d.fixedModulo()
-	}
 	buffers := hashBufferPool.Get().(*hashBuffers)
 	defer buffers.release()
-	deferred, err := buffers.collect(d, inputs)
+	deferred, err := d.moduloText(buffers, mode, inputs, o)
 	if err != nil {
 		return ModuloHash{}, err
+	}
+	return ModuloHash{nixhash.SHA256Hash(sha256.Sum256(buffers.text)), deferred}, nil
+}
+
+// ModuloText returns the text whose SHA-256 is the modulo hash, for tools that explain a hash. The errors are the
+// same as of [Derivation.HashModulo].
+func (d *Derivation) ModuloText(mode HashMode, inputs InputHashes, o *ModuloOptions) (string, error) {
+	buffers := hashBufferPool.Get().(*hashBuffers)
+	defer buffers.release()
+	if _, err := d.moduloText(buffers, mode, inputs, o); err != nil {
+		return "", err
+	}
+	return string(buffers.text), nil
+}
+
+// moduloText sets b.text to the text that HashModulo hashes, and reports whether the hash is deferred.
+func (d *Derivation) moduloText(b *hashBuffers, mode HashMode, inputs InputHashes, o *ModuloOptions) (deferred bool, err error) {
+	kind, err := d.Kind()
+	if err != nil {
+		return false, err
+	}
+	if kind == Fixed {
+		name, output := d.Outputs.At(0)
+		path, err := d.fixedPath(name, output)
+		b.text = append(b.text[:0], storepath.FixedOutputText(output.ContentAddress(), path)...)
+		return false, err
+	}
+	if deferred, err = b.collect(d, inputs); err != nil {
+		return false, err
 	}
 	if kind == Floating || kind == Impure {
 		deferred = true
@@ -79,24 +101,13 @@ func (d *Derivation) HashModulo(mode HashMode, inputs InputHashes, o *ModuloOpti
 	if o != nil && o.DynamicDefers && (d.IsDynamic() || kind == Deferred && mode == AsInput) {
 		deferred = true
 	}
-	buffers.text = d.appendModulo(buffers.text[:0], mode == ForOutputs, buffers.merge())
-	return ModuloHash{nixhash.SHA256Hash(sha256.Sum256(buffers.text)), deferred}, nil
-}
-
-// fixedModulo returns the modulo hash of a derivation with a fixed output.
-func (d *Derivation) fixedModulo() (ModuloHash, error) {
-	name, output := d.Outputs.At(0)
-	path, err := d.fixedPath(name, output)
-	if err != nil {
-		return ModuloHash{}, err
-	}
-	return fixedModuloAt(path, output), nil
+	b.text = d.appendModulo(b.text[:0], mode == ForOutputs, b.merge())
+	return deferred, nil
 }
 
 // fixedModuloAt returns the modulo hash of a derivation with that fixed output and the computed path.
 func fixedModuloAt(path storepath.Path, output Output) ModuloHash {
-	text := "fixed:out:" + output.MethodAlgorithm() + ":" + output.HashField() + ":" + string(path)
-	return ModuloHash{Hash: nixhash.Sum(nixhash.SHA256, []byte(text))}
+	return ModuloHash{Hash: nixhash.Sum(nixhash.SHA256, []byte(storepath.FixedOutputText(output.ContentAddress(), path)))}
 }
 
 // appendModulo appends the text of d with these inputs instead of its own.

@@ -83,6 +83,9 @@ func TestModuloText(t *testing.T) {
 		if want := nixhash.Sum(nixhash.SHA256, []byte(c.want)); err != nil || got.Hash != want || got.Deferred {
 			t.Errorf("%s: %v, %v, want the hash of %s", c.what, got, err, c.want)
 		}
+		if got, err := d.ModuloText(c.mode, c.inputs, nil); err != nil || got != c.want {
+			t.Errorf("%s: the text %s, %v, want %s", c.what, got, err, c.want)
+		}
 	}
 	before := d.String()
 	if _, err := d.HashModulo(derivation.AsInput, inputs(one, one), nil); err != nil || d.String() != before {
@@ -91,6 +94,9 @@ func TestModuloText(t *testing.T) {
 	var missing *derivation.MissingInputError
 	if _, err := d.HashModulo(derivation.AsInput, none, nil); !errors.As(err, &missing) || missing.Input != p("a.drv") || !strings.Contains(err.Error(), string(p("a.drv"))) {
 		t.Errorf("a missing input: %v", err)
+	}
+	if _, err := d.ModuloText(derivation.AsInput, none, nil); !errors.As(err, &missing) {
+		t.Errorf("the text without an input: %v", err)
 	}
 	zero := func(storepath.Path) (derivation.ModuloHash, bool) { return derivation.ModuloHash{}, true }
 	if _, err := d.HashModulo(derivation.AsInput, zero, nil); !errors.As(err, &missing) {
@@ -116,6 +122,9 @@ func TestModuloFixed(t *testing.T) {
 			got, err := d.HashModulo(mode, none, nil)
 			if err != nil || got.Hash != want || got.Deferred {
 				t.Errorf("%v, %v", got, err)
+			}
+			if text, err := d.ModuloText(mode, none, nil); err != nil || nixhash.Sum(nixhash.SHA256, []byte(text)) != want {
+				t.Errorf("the text %s, %v", text, err)
 			}
 		}
 		if err := d.CheckOutputPaths(none, nil); err == nil {

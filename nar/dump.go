@@ -86,10 +86,11 @@ func HashPath(ctx context.Context, path string, algo nixhash.Algorithm, opts *Du
 // A dumper is the reading half of a dump.
 type dumper struct {
 	*pipeline
-	opts DumpOptions
-	root string // the dumped path, for error messages
-	rel  []byte // path of the current file, relative to root
-	list [MaxDepth]nameList
+	opts    DumpOptions
+	root    string // the dumped path, for error messages
+	rel     []byte // path of the current file, relative to root
+	list    [MaxDepth]nameList
+	listing *dumpListing // if not nil, the nodes go here and the contents are not read
 }
 
 func newDumper(p *pipeline, root string, opts *DumpOptions) *dumper {
@@ -229,6 +230,10 @@ func (d *dumper) file(f openedFile, name string, depth int) error {
 	if err := d.begin(e); err != nil {
 		return err
 	}
+	if d.listing != nil {
+		d.listing.skip(f.size)
+		return d.end(depth)
+	}
 	if err := d.contents(f); err != nil {
 		return err
 	}
@@ -292,10 +297,18 @@ func (d *dumper) large(f openedFile) (n uint64, err error) {
 }
 
 func (d *dumper) begin(e Entry) error {
+	if d.listing != nil {
+		d.listing.begin(&e)
+		return nil
+	}
 	return d.append(maxEntryBytes, func(dst []byte) []byte { return appendNode(dst, &e) })
 }
 
 func (d *dumper) end(depth int) error {
+	if d.listing != nil {
+		d.listing.end(depth)
+		return nil
+	}
 	return d.append(2*len(endBytes), func(dst []byte) []byte { return appendEnd(dst, depth) })
 }
 

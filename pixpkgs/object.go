@@ -1,7 +1,6 @@
 package pixpkgs
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -65,16 +64,6 @@ func (o *Object) archive(ctx context.Context, w io.Writer) error {
 		return fmt.Errorf("source %s: its contents have changed since it was declared", o)
 	}
 	return nil
-}
-
-// textArchive returns the archive of a file with the given contents.
-func textArchive(text string) ([]byte, error) {
-	var b bytes.Buffer
-	err := writeFile(&b, uint64(len(text)), func(w io.Writer) error {
-		_, err := io.WriteString(w, text)
-		return err
-	})
-	return b.Bytes(), err
 }
 
 // writeFile writes the archive of a file of the given size. f writes the contents.

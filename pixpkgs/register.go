@@ -1,14 +1,12 @@
 package pixpkgs
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"sync"
 
 	"pix/internal/parallel"
-	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
 )
@@ -233,20 +231,7 @@ func (l *importStream) closeArchive() {
 
 // asImport returns the .drv file with its archive.
 func (p *Package) asImport() (store.Import, error) {
-	text := p.drv.String()
-	archive, err := textArchive(text)
-	if err != nil {
-		return store.Import{}, err
-	}
-	ca, err := storepath.NewContentAddress(storepath.Text, nixhash.Sum(nixhash.SHA256, []byte(text)))
-	if err != nil {
-		return store.Import{}, err
-	}
-	info := &store.PathInfo{
-		Path: p.path, References: p.drv.References().Slice(), CA: ca,
-		NARHash: nixhash.Sum(nixhash.SHA256, archive), NARSize: uint64(len(archive)),
-	}
-	return store.Import{Info: info, NAR: bytes.NewReader(archive)}, nil
+	return store.ImportText(p.drv.Dir, p.drv.Name+storepath.DerivationExt, p.drv.String(), p.drv.References().Slice())
 }
 
 // addTexts adds .drv files one by one to a store that can only add texts.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -64,18 +65,12 @@ func addDumped(ctx context.Context, s Store, name string, opts *AddOptions, dump
 // It returns the errors of [derivation.Derivation.FillOutputPaths],
 // [derivation.Derivation.Validate] and the store.
 func AddDerivation(ctx context.Context, s Store, d *derivation.Derivation) (storepath.Path, error) {
-	fresh := withoutOutputPaths(d)
-	if fresh.Dir == "" {
-		fresh.Dir = s.Dir()
-	}
-	inputs, err := derivation.LoadInputHashes(ctx, Derivations(s), fresh)
+	inputs, err := derivation.LoadInputHashes(ctx, Derivations(s), d)
 	if err != nil {
 		return "", err
 	}
-	if err := fresh.FillOutputPaths(inputs, nil); err != nil {
-		return "", err
-	}
-	if err := fresh.Validate(); err != nil {
+	fresh, err := withOutputPaths(d, s.Dir(), inputs)
+	if err != nil {
 		return "", err
 	}
 	path, err := AddText(ctx, s, fresh.Name+storepath.DerivationExt, fresh.String(), fresh.References().Slice())
@@ -84,6 +79,16 @@ func AddDerivation(ctx context.Context, s Store, d *derivation.Derivation) (stor
 	}
 	*d = *fresh
 	return path, nil
+}
+
+// withOutputPaths returns a copy of d with computed output paths. Without a store directory it gets dir.
+func withOutputPaths(d *derivation.Derivation, dir storepath.Dir, inputs derivation.InputHashes) (*derivation.Derivation, error) {
+	fresh := withoutOutputPaths(d)
+	fresh.Dir = cmp.Or(fresh.Dir, dir)
+	if err := fresh.FillOutputPaths(inputs, nil); err != nil {
+		return nil, err
+	}
+	return fresh, fresh.Validate()
 }
 
 // withoutOutputPaths returns a copy of d in which the paths of outputs and their variables must be

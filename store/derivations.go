@@ -184,6 +184,16 @@ func checkError(path storepath.Path, err error) error {
 	}
 }
 
+// ReadDerivation reads the derivation at path from s, which must be a [NARReader]. The error is a
+// [*NotFoundError] if the path is not valid, an error of the store, or an error of [ParseDerivation].
+func ReadDerivation(ctx context.Context, s Store, path storepath.Path) (*derivation.Derivation, error) {
+	text, err := Derivations(s).LoadDerivation(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDerivation(path, text)
+}
+
 // ParseDerivation parses the derivation at path. The error has the text of Nix 2.34 where Nix
 // has one, and wraps the error of [derivation.ParseAt].
 func ParseDerivation(path storepath.Path, text string) (*derivation.Derivation, error) {

@@ -11,6 +11,9 @@
 // [errors.ErrUnsupported] if the store does not have it. A method may return that error, too:
 // the abilities of a daemon depend on its version.
 //
+// To add files, use [AddPath] or [AddFS], for a text [AddText], for a derivation [AddDerivation], and
+// for many texts and derivations a [Batch].
+//
 // Some functions work with any store: [Closure] follows references, [Copy] copies objects with
 // their closure to another store, [SortByReferences] sorts objects so that they can be added in
 // this order.

@@ -11,21 +11,25 @@ import (
 	"pix/storepath"
 )
 
-// The JSON of Nix is read, and from 2.34 on written again byte for byte. The signatures in its
+// The JSON of each version of Nix is read, and from 2.34 on written again byte for byte. The signatures in its
 // database equal ours.
 func TestRealPathInfoJSON(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
-		if strings.HasPrefix(s.Version, "2.3.") || strings.HasPrefix(s.Version, "2.8.") {
-			t.Skip("Nix before 2.19 has another JSON form")
-		}
 		d := realnix.Start(t, s, nil)
 		drv, err := storepath.DefaultDir.Parse(strings.TrimSpace(d.MustRun(t, "nix-instantiate", "--expr",
 			`derivation { name = "foo"; system = "x"; builder = builtins.toFile "builder" "x"; }`)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.MustRun(t, "sh", "-c", "nix key generate-secret --key-name real-1 >/tmp/secret")
-		d.MustRun(t, "nix", "store", "sign", "--key-file", "/tmp/secret", string(drv))
+		sign, query := []string{"nix", "store", "sign"}, []string{"nix", "path-info"}
+		switch {
+		case strings.HasPrefix(s.Version, "2.3."):
+			sign = []string{"nix", "sign-paths"}
+		case strings.HasPrefix(s.Version, "2.8."): // a derivation stands for its outputs there
+			sign, query = append(sign, "--derivation"), append(query, "--derivation")
+		}
+		d.MustRun(t, "nix-store", "--generate-binary-cache-key", "real-1", "/tmp/secret", "/tmp/public")
+		d.MustRun(t, append(sign, "--key-file", "/tmp/secret", string(drv))...)
 		key, err := signature.ParseSecretKey(d.MustRun(t, "cat", "/tmp/secret"))
 		if err != nil {
 			t.Fatal(err)
@@ -39,7 +43,7 @@ func TestRealPathInfoJSON(t *testing.T) {
 			versions = append(versions, 3)
 		}
 		for _, version := range versions {
-			args := []string{"nix", "path-info", "--json", "--recursive", string(drv)}
+			args := append(query, "--json", "--recursive", string(drv))
 			if version > 0 {
 				args = []string{"nix", "path-info", "--json", "--json-format", fmt.Sprint(version), string(drv), string(jsonFoo)}
 			}

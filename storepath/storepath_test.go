@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"pix/nixbase32"
 	"pix/nixhash"
 	"pix/storepath"
 )
@@ -149,6 +150,59 @@ func TestPaths(t *testing.T) {
 		if got, err := c.path(); err != nil || got != c.want {
 			t.Errorf("%s: %s, %v, want %s", c.what, got, err, c.want)
 		}
+	}
+}
+
+// The fingerprints are those that the Nix manual describes, and their folded hash is in the path.
+func TestFingerprints(t *testing.T) {
+	dir := storepath.DefaultDir
+	abc, abc1 := nixhash.Sum(nixhash.SHA256, []byte("abc")), nixhash.Sum(nixhash.SHA1, []byte("abc"))
+	a, b := storepath.Path("/nix/store/00000000000000000000000000000000-a"), storepath.Path("/nix/store/11111111111111111111111111111111-b")
+	hash := "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad:/nix/store:x"
+	for _, c := range []struct {
+		method     storepath.Method
+		hash       nixhash.Hash
+		references storepath.References
+		want       string
+	}{
+		{storepath.Text, abc, storepath.References{Others: []storepath.Path{b, a, b}}, "text:" + string(a) + ":" + string(b) + ":" + hash},
+		{storepath.NAR, abc, storepath.References{Others: []storepath.Path{a}, Self: true}, "source:" + string(a) + ":self:" + hash},
+		{storepath.NAR, abc1, storepath.References{}, "output:out:" + nixhash.Sum(nixhash.SHA256, []byte("fixed:out:r:sha1:a9993e364706816aba3e25717850c26c9cd0d89d:")).WithBase16() + ":/nix/store:x"},
+		{storepath.Flat, abc, storepath.References{}, "output:out:" + nixhash.Sum(nixhash.SHA256, []byte("fixed:out:sha256:"+abc.Base16()+":")).WithBase16() + ":/nix/store:x"},
+	} {
+		ca, err := storepath.NewContentAddress(c.method, c.hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := dir.FixedOutputFingerprint("x", ca, c.references)
+		if err != nil || got != c.want {
+			t.Errorf("%s: %s, %v, want %s", ca, got, err, c.want)
+		}
+		path, err := dir.FixedOutputPath("x", ca, c.references)
+		checkFolded(t, path, err, got)
+	}
+	got, err := dir.OutputFingerprint("dev", abc, "x")
+	if want := "output:dev:" + hash + "-dev"; got != want || err != nil {
+		t.Errorf("an output: %s, %v, want %s", got, err, want)
+	}
+	path, err := dir.OutputPath("dev", abc, "x")
+	checkFolded(t, path, err, got)
+	_, err1 := dir.Fingerprint("text", abc, "bad/name")
+	_, err2 := dir.OutputFingerprint("out", abc, "bad/name")
+	_, err3 := dir.FixedOutputFingerprint("x", storepath.ContentAddress{}, storepath.References{})
+	for i, err := range []error{err1, err2, err3} {
+		if _, ok := errors.AsType[*storepath.Error](err); !ok {
+			t.Errorf("case %d: %v", i, err)
+		}
+	}
+}
+
+// checkFolded checks that a path has the hash part of a fingerprint.
+func checkFolded(t *testing.T, path storepath.Path, err error, fingerprint string) {
+	t.Helper()
+	sum := nixhash.Sum(nixhash.SHA256, []byte(fingerprint))
+	if part := nixbase32.EncodeToString(nixhash.Compress(sum.Digest(), storepath.HashPartSize)); err != nil || path.HashPart() != part {
+		t.Errorf("%s, %v does not have the hash part %s", path, err, part)
 	}
 }
 

@@ -20,8 +20,6 @@ import (
 
 	"pix"
 	"pix/derivation"
-	"pix/nar"
-	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
 )
@@ -97,11 +95,7 @@ func verifyDerivations(ctx context.Context, source string, out io.Writer) error 
 
 // add adds a directory, and a file that lists its entries and so refers to it. It returns the path of the file.
 func add(ctx context.Context, s store.Store, source string) (storepath.Path, error) {
-	archive, w := io.Pipe()
-	go func() { w.CloseWithError(nar.Dump(ctx, w, source, nil)) }()
-	defer archive.Close()
-	adder, _ := store.As[store.Adder](s)
-	info, err := adder.AddToStore(ctx, "derivations", storepath.NAR, nixhash.SHA256, nil, archive, nil)
+	info, err := store.AddPath(ctx, s, "derivations", source, nil, nil)
 	if err != nil {
 		return "", err
 	}
