@@ -36,36 +36,36 @@ const NewestJSONVersion = JSONVersion4
 // otherwise AppendJSON returns an [*InvalidError] with the field. These versions keep the meaning of
 // structured attributes but not their text (see [Derivation.NormalizedStructuredAttrs]).
 func (d *Derivation) AppendJSON(dst []byte, version JSONVersion, indent string) ([]byte, error) {
-	w := jsonWriter{buf: dst, indent: indent}
-	if err := d.writeJSON(&w, version); err != nil {
+	w := newJSONWriter(dst, indent)
+	if err := d.writeJSON(w, version); err != nil {
 		return nil, err
 	}
-	return w.buf, nil
+	return w.Buf, nil
 }
 
 // AppendJSONDocument appends an object of derivations by path in the given version, as "nix derivation
 // show" prints it. The paths are full in versions 1 and 2, and otherwise without the store directory.
 // Version 4 has a wrapper with the version. Otherwise it is like [Derivation.AppendJSON].
 func AppendJSONDocument(dst []byte, derivations Map[storepath.Path, *Derivation], version JSONVersion, indent string) ([]byte, error) {
-	w := jsonWriter{buf: dst, indent: indent}
-	w.open('{')
+	w := newJSONWriter(dst, indent)
+	w.Open('{')
 	if version >= JSONVersion4 {
-		w.key("derivations")
-		w.open('{')
+		w.Key("derivations")
+		w.Open('{')
 	}
 	for path, d := range derivations.All() {
-		w.key(jsonPath(path, version))
-		if err := d.writeJSON(&w, version); err != nil {
+		w.Key(jsonPath(path, version))
+		if err := d.writeJSON(w, version); err != nil {
 			return nil, err
 		}
 	}
 	if version >= JSONVersion4 {
-		w.close('}')
-		w.key("version")
-		w.raw(strconv.Itoa(int(version)))
+		w.Close('}')
+		w.Key("version")
+		w.Raw(strconv.Itoa(int(version)))
 	}
-	w.close('}')
-	return w.buf, nil
+	w.Close('}')
+	return w.Buf, nil
 }
 
 // MarshalJSON returns d in the newest version; see [Derivation.AppendJSON].
@@ -91,30 +91,30 @@ func (d *Derivation) writeJSON(w *jsonWriter, version JSONVersion) error {
 		env = env.Clone()
 		env.Delete(StructuredAttrsKey)
 	}
-	w.open('{')
-	w.key("args")
-	w.strings(d.Args)
-	w.key("builder")
-	w.string(d.Builder)
-	w.key("env")
+	w.Open('{')
+	w.Key("args")
+	w.Strings(d.Args)
+	w.Key("builder")
+	w.String(d.Builder)
+	w.Key("env")
 	w.object(env)
 	if version >= JSONVersion4 {
-		w.key("inputs")
-		w.open('{')
-		w.key("drvs")
+		w.Key("inputs")
+		w.Open('{')
+		w.Key("drvs")
 		d.writeInputs(w, version)
-		w.key("srcs")
+		w.Key("srcs")
 		d.writeSources(w, version)
-		w.close('}')
+		w.Close('}')
 	} else {
-		w.key("inputDrvs")
+		w.Key("inputDrvs")
 		d.writeInputs(w, version)
-		w.key("inputSrcs")
+		w.Key("inputSrcs")
 		d.writeSources(w, version)
 	}
 	if version >= JSONVersion2 {
-		w.key("name")
-		w.string(d.Name)
+		w.Key("name")
+		w.String(d.Name)
 	}
 	if err := d.writeOutputs(w, version); err != nil {
 		return err
@@ -122,58 +122,58 @@ func (d *Derivation) writeJSON(w *jsonWriter, version JSONVersion) error {
 	if err := d.writeStructured(w, version); err != nil {
 		return err
 	}
-	w.key("system")
-	w.string(d.Platform)
+	w.Key("system")
+	w.String(d.Platform)
 	if version >= JSONVersion3 {
-		w.key("version")
-		w.raw(strconv.Itoa(int(version)))
+		w.Key("version")
+		w.Raw(strconv.Itoa(int(version)))
 	}
-	w.close('}')
+	w.Close('}')
 	return nil
 }
 
 func (d *Derivation) writeSources(w *jsonWriter, version JSONVersion) {
-	w.open('[')
+	w.Open('[')
 	for path := range d.InputSources.All() {
-		w.element()
-		w.string(jsonPath(path, version))
+		w.Element()
+		w.String(jsonPath(path, version))
 	}
-	w.close(']')
+	w.Close(']')
 }
 
 func (d *Derivation) writeInputs(w *jsonWriter, version JSONVersion) {
-	w.open('{')
+	w.Open('{')
 	for path, used := range d.InputDerivations.All() {
-		w.key(jsonPath(path, version))
+		w.Key(jsonPath(path, version))
 		if version == JSONVersion1 && used.Dynamic.Len() == 0 {
-			w.strings(used.Names.keys) // Nix 2.19 to 2.22 wrote objects here
+			w.Strings(used.Names.keys) // Nix 2.19 to 2.22 wrote objects here
 		} else {
 			used.write(w)
 		}
 	}
-	w.close('}')
+	w.Close('}')
 }
 
 // write writes an object. It recurses at most maxDynamicDepth times.
 func (i InputOutputs) write(w *jsonWriter) {
-	w.open('{')
-	w.key("dynamicOutputs")
-	w.open('{')
+	w.Open('{')
+	w.Key("dynamicOutputs")
+	w.Open('{')
 	for output, child := range i.Dynamic.All() {
-		w.key(output)
+		w.Key(output)
 		child.write(w)
 	}
-	w.close('}')
-	w.key("outputs")
-	w.strings(i.Names.keys)
-	w.close('}')
+	w.Close('}')
+	w.Key("outputs")
+	w.Strings(i.Names.keys)
+	w.Close('}')
 }
 
 func (d *Derivation) writeOutputs(w *jsonWriter, version JSONVersion) error {
-	w.key("outputs")
-	w.open('{')
+	w.Key("outputs")
+	w.Open('{')
 	for name, output := range d.Outputs.All() {
-		w.key(name)
+		w.Key(name)
 		if output.kind == Fixed && version < JSONVersion3 {
 			path, err := d.fixedPath(name, output)
 			if err != nil {
@@ -183,42 +183,42 @@ func (d *Derivation) writeOutputs(w *jsonWriter, version JSONVersion) error {
 		}
 		output.write(w, version)
 	}
-	w.close('}')
+	w.Close('}')
 	return nil
 }
 
 func (o Output) write(w *jsonWriter, version JSONVersion) {
-	w.open('{')
+	w.Open('{')
 	switch o.kind {
 	case Fixed:
 		if version >= JSONVersion4 {
-			w.member("hash", o.ContentAddress().Hash().SRI())
+			w.Member("hash", o.ContentAddress().Hash().SRI())
 		} else {
-			w.member("hash", o.digest)
+			w.Member("hash", o.digest)
 			o.writeAlgorithm(w, version)
 		}
 	case Floating, Impure:
 		o.writeAlgorithm(w, version)
 		if o.kind == Impure {
-			w.key("impure")
-			w.raw("true")
+			w.Key("impure")
+			w.Raw("true")
 		}
 	case InputAddressed, Deferred:
 	}
 	if o.MethodAlgorithm() != "" && version >= JSONVersion2 {
-		w.member("method", o.method.String())
+		w.Member("method", o.method.String())
 	}
 	if o.kind == InputAddressed || o.kind == Fixed && version < JSONVersion3 {
-		w.member("path", jsonPath(o.path, version))
+		w.Member("path", jsonPath(o.path, version))
 	}
-	w.close('}')
+	w.Close('}')
 }
 
 func (o Output) writeAlgorithm(w *jsonWriter, version JSONVersion) {
 	if version == JSONVersion1 {
-		w.member("hashAlgo", o.MethodAlgorithm())
+		w.Member("hashAlgo", o.MethodAlgorithm())
 	} else {
-		w.member("hashAlgo", o.algo.String())
+		w.Member("hashAlgo", o.algo.String())
 	}
 }
 
@@ -231,7 +231,7 @@ func (d *Derivation) writeStructured(w *jsonWriter, version JSONVersion) error {
 	if err != nil {
 		return err
 	}
-	w.key("structuredAttrs")
+	w.Key("structuredAttrs")
 	value := objectValue(object)
 	w.value(&value)
 	return nil
@@ -278,49 +278,49 @@ func (d *Derivation) checkText() error {
 // An input with used outputs of dynamic derivations has an object with "outputs" and "dynamicOutputs"
 // instead of the list.
 func (d *Derivation) AppendShow(dst []byte, indent string) []byte {
-	w := jsonWriter{buf: dst, indent: indent}
-	d.show(&w)
-	return w.buf
+	w := newJSONWriter(dst, indent)
+	d.show(w)
+	return w.Buf
 }
 
 // AppendShowDocument appends an object of derivations by path, each in the format of
 // [Derivation.AppendShow].
 func AppendShowDocument(dst []byte, derivations Map[storepath.Path, *Derivation], indent string) []byte {
-	w := jsonWriter{buf: dst, indent: indent}
-	w.open('{')
+	w := newJSONWriter(dst, indent)
+	w.Open('{')
 	for path, d := range derivations.All() {
-		w.key(string(path))
-		d.show(&w)
+		w.Key(string(path))
+		d.show(w)
 	}
-	w.close('}')
-	return w.buf
+	w.Close('}')
+	return w.Buf
 }
 
 func (d *Derivation) show(w *jsonWriter) {
-	w.open('{')
+	w.Open('{')
 	if d.Name != impliedName(d) && d.Name != "" {
-		w.member("name", d.Name)
+		w.Member("name", d.Name)
 	}
-	w.key("outputs")
-	w.open('{')
+	w.Key("outputs")
+	w.Open('{')
 	for name, output := range d.Outputs.All() {
-		w.key(name)
-		w.open('{')
-		w.member("path", string(output.path))
-		w.member("hashAlgo", output.MethodAlgorithm())
-		w.member("hash", output.HashField())
-		w.close('}')
+		w.Key(name)
+		w.Open('{')
+		w.Member("path", string(output.path))
+		w.Member("hashAlgo", output.MethodAlgorithm())
+		w.Member("hash", output.HashField())
+		w.Close('}')
 	}
-	w.close('}')
-	w.key("inputDrvs")
+	w.Close('}')
+	w.Key("inputDrvs")
 	d.writeInputs(w, JSONVersion1)
-	w.key("inputSrcs")
+	w.Key("inputSrcs")
 	d.writeSources(w, JSONVersion1)
-	w.member("platform", d.Platform)
-	w.member("builder", d.Builder)
-	w.key("args")
-	w.strings(d.Args)
-	w.key("env")
+	w.Member("platform", d.Platform)
+	w.Member("builder", d.Builder)
+	w.Key("args")
+	w.Strings(d.Args)
+	w.Key("env")
 	w.object(d.Env)
-	w.close('}')
+	w.Close('}')
 }

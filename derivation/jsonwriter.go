@@ -7,101 +7,41 @@ import (
 	"pix/internal/exactjson"
 )
 
-// A jsonWriter appends JSON to a buffer.
-type jsonWriter struct {
-	buf    []byte
-	indent string // "" to write a single line
-	depth  int
-	inside bool // the current array or object has an element
-}
+// A jsonWriter appends the JSON of derivations to a buffer.
+type jsonWriter struct{ exactjson.Writer }
 
-func (w *jsonWriter) open(bracket byte) {
-	w.buf = append(w.buf, bracket)
-	w.depth++
-	w.inside = false
-}
-
-func (w *jsonWriter) close(bracket byte) {
-	w.depth--
-	if w.inside {
-		w.line()
-	}
-	w.buf = append(w.buf, bracket)
-	w.inside = true
-}
-
-func (w *jsonWriter) line() {
-	if w.indent == "" {
-		return
-	}
-	w.buf = append(w.buf, '\n')
-	for range w.depth {
-		w.buf = append(w.buf, w.indent...)
-	}
-}
-
-// element writes the text before an element of an array.
-func (w *jsonWriter) element() {
-	if w.inside {
-		w.buf = append(w.buf, ',')
-	}
-	w.inside = true
-	w.line()
-}
-
-// key writes the text before a value in an object.
-func (w *jsonWriter) key(name string) {
-	w.element()
-	w.buf = append(exactjson.AppendString(w.buf, name), ':')
-	if w.indent != "" {
-		w.buf = append(w.buf, ' ')
-	}
-}
-
-func (w *jsonWriter) raw(s string)    { w.buf = append(w.buf, s...) }
-func (w *jsonWriter) string(s string) { w.buf = exactjson.AppendString(w.buf, s) }
-
-func (w *jsonWriter) member(name, value string) {
-	w.key(name)
-	w.string(value)
-}
-
-func (w *jsonWriter) strings(list []string) {
-	w.open('[')
-	for _, s := range list {
-		w.element()
-		w.string(s)
-	}
-	w.close(']')
+// newJSONWriter returns a writer that appends to dst. indent is the indentation of one level, or "" for a single line.
+func newJSONWriter(dst []byte, indent string) *jsonWriter {
+	return &jsonWriter{exactjson.Writer{Buf: dst, Indent: indent}}
 }
 
 func (w *jsonWriter) object(members Map[string, string]) {
-	w.open('{')
+	w.Open('{')
 	for name, value := range members.All() {
-		w.member(name, value)
+		w.Member(name, value)
 	}
-	w.close('}')
+	w.Close('}')
 }
 
 // value writes a parsed value. It recurses at most maxJSONDepth times.
 func (w *jsonWriter) value(v *jsonValue) {
 	switch v.kind() {
 	case jsonArray:
-		w.open('[')
+		w.Open('[')
 		for i := range v.inner.list {
-			w.element()
+			w.Element()
 			w.value(&v.inner.list[i])
 		}
-		w.close(']')
+		w.Close(']')
 	case jsonObject:
-		w.open('{')
+		w.Open('{')
 		for i := range v.inner.members.entries {
-			w.key(v.inner.members.entries[i].Key)
+			w.Key(v.inner.members.entries[i].Key)
 			w.value(&v.inner.members.entries[i].Value)
 		}
-		w.close('}')
+		w.Close('}')
 	case jsonNull, jsonBool, jsonNumber, jsonString:
-		w.buf = v.append(w.buf)
+		w.Buf = v.append(w.Buf)
 	}
 }
 

@@ -96,55 +96,55 @@ func (d *Derivation) AllowsSubstitutes() (bool, error) {
 // src/libstore/derivation-options.cc).
 func (o *Options) MarshalJSON() ([]byte, error) {
 	var w jsonWriter
-	w.open('{')
-	w.member("additionalSandboxProfile", o.SandboxProfile)
+	w.Open('{')
+	w.Member("additionalSandboxProfile", o.SandboxProfile)
 	w.bool("allowLocalNetworking", o.AllowLocalNetworking)
 	w.bool("allowSubstitutes", o.AllowSubstitutes)
-	w.key("exportReferencesGraph")
-	w.open('{')
+	w.Key("exportReferencesGraph")
+	w.Open('{')
 	for name, paths := range o.ExportReferencesGraph.All() {
-		w.key(name)
-		w.open('[')
+		w.Key(name)
+		w.Open('[')
 		for _, p := range paths {
-			w.element()
+			w.Element()
 			w.derivedPath(p)
 		}
-		w.close(']')
+		w.Close(']')
 	}
-	w.close('}')
+	w.Close('}')
 	w.set("impureEnvVars", o.ImpureEnvVars)
 	w.set("impureHostDeps", o.ImpureHostDeps)
 	w.bool("noChroot", o.NoChroot)
-	w.key("outputChecks")
-	w.open('{')
+	w.Key("outputChecks")
+	w.Open('{')
 	if o.Checks != nil {
-		w.key("forAllOutputs")
+		w.Key("forAllOutputs")
 		o.Checks.write(&w)
 	} else {
-		w.key("perOutput")
-		w.open('{')
+		w.Key("perOutput")
+		w.Open('{')
 		for name, checks := range o.OutputChecks.All() {
-			w.key(name)
+			w.Key(name)
 			checks.write(&w)
 		}
-		w.close('}')
+		w.Close('}')
 	}
-	w.close('}')
+	w.Close('}')
 	w.set("passAsFile", o.PassAsFile)
 	w.bool("preferLocalBuild", o.PreferLocalBuild)
 	w.set("requiredSystemFeatures", o.RequiredSystemFeatures)
-	w.key("unsafeDiscardReferences")
-	w.open('{')
+	w.Key("unsafeDiscardReferences")
+	w.Open('{')
 	for name, discard := range o.UnsafeDiscardReferences.All() {
 		w.bool(name, discard)
 	}
-	w.close('}')
-	w.close('}')
-	return w.buf, nil
+	w.Close('}')
+	w.Close('}')
+	return w.Buf, nil
 }
 
 func (c *OutputChecks) write(w *jsonWriter) {
-	w.open('{')
+	w.Open('{')
 	w.references("allowedReferences", c.AllowedReferences, c.AllowedReferences == nil)
 	w.references("allowedRequisites", c.AllowedRequisites, c.AllowedRequisites == nil)
 	w.references("disallowedReferences", c.DisallowedReferences, false)
@@ -152,61 +152,61 @@ func (c *OutputChecks) write(w *jsonWriter) {
 	w.bool("ignoreSelfRefs", c.IgnoreSelfRefs)
 	w.size("maxClosureSize", c.MaxClosureSize)
 	w.size("maxSize", c.MaxSize)
-	w.close('}')
+	w.Close('}')
 }
 
 func (w *jsonWriter) bool(name string, value bool) {
-	w.key(name)
-	w.raw(strconv.FormatBool(value))
+	w.Key(name)
+	w.Raw(strconv.FormatBool(value))
 }
 
 func (w *jsonWriter) size(name string, value *uint64) {
-	w.key(name)
+	w.Key(name)
 	if value == nil {
-		w.raw("null")
+		w.Raw("null")
 	} else {
-		w.raw(strconv.FormatUint(*value, 10))
+		w.Raw(strconv.FormatUint(*value, 10))
 	}
 }
 
 func (w *jsonWriter) set(name string, value Set[string]) {
-	w.key(name)
-	w.strings(value.keys)
+	w.Key(name)
+	w.Strings(value.keys)
 }
 
 func (w *jsonWriter) references(name string, refs []Reference, null bool) {
-	w.key(name)
+	w.Key(name)
 	if null {
-		w.raw("null")
+		w.Raw("null")
 		return
 	}
-	w.open('[')
+	w.Open('[')
 	for _, ref := range refs {
-		w.element()
+		w.Element()
 		if ref.Path != nil {
 			w.derivedPath(ref.Path)
 			continue
 		}
-		w.open('{')
-		w.member("drvPath", "self")
-		w.member("output", ref.Output)
-		w.close('}')
+		w.Open('{')
+		w.Member("drvPath", "self")
+		w.Member("output", ref.Output)
+		w.Close('}')
 	}
-	w.close(']')
+	w.Close(']')
 }
 
 // derivedPath writes a path in the same format as [SingleBuilt.MarshalJSON].
 func (w *jsonWriter) derivedPath(p SingleDerivedPath) {
 	built, ok := p.(SingleBuilt)
 	if !ok {
-		w.string(p.Base().Base())
+		w.String(p.Base().Base())
 		return
 	}
-	w.open('{')
-	w.key("drvPath")
+	w.Open('{')
+	w.Key("drvPath")
 	w.derivedPath(built.Drv)
-	w.member("output", built.Output)
-	w.close('}')
+	w.Member("output", built.Output)
+	w.Close('}')
 }
 
 // StructuredAttrs returns the structured attributes, which the variable [StructuredAttrsKey] contains as

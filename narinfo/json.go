@@ -3,9 +3,7 @@ package narinfo
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
-	"unicode/utf8"
 
 	"pix/nixhash"
 	"pix/store"
@@ -17,28 +15,22 @@ import (
 // downloadSize, if they are known. It does not include [NarInfo.Unknown]. The error is a
 // [*store.PathInfoJSONError].
 func (n *NarInfo) JSON(form store.PathInfoJSON) ([]byte, error) {
-	members, err := form.Members(&n.PathInfo)
-	if err != nil {
-		return nil, err
-	}
+	var members []store.JSONMember
 	if !form.Pure {
 		for _, m := range []struct{ key, value string }{
 			{"url", n.URL},
 			{"compression", n.Compression},
 			{"downloadHash", n.FileHash.String()},
 		} {
-			if !utf8.ValidString(m.value) {
-				return nil, &store.PathInfoJSONError{Path: n.Path, Key: m.key, Err: fmt.Errorf("%q is not UTF-8", m.value)}
-			}
 			if m.value != "" {
-				members[m.key] = m.value
+				members = append(members, store.JSONMember{Key: m.key, Value: m.value})
 			}
 		}
 		if n.FileSize != 0 {
-			members["downloadSize"] = n.FileSize
+			members = append(members, store.JSONMember{Key: "downloadSize", Value: n.FileSize})
 		}
 	}
-	return form.MarshalMembers(n.Path, members)
+	return form.Marshal(&n.PathInfo, members...)
 }
 
 // ParseJSON parses what [NarInfo.JSON] returns, and everything that [store.ParsePathInfoJSON] accepts:

@@ -123,15 +123,19 @@ func TestGoldenPathInfoJSON(t *testing.T) {
 // removes it.
 func changed(t *testing.T, version int, key, value string) []byte {
 	t.Helper()
-	members, err := store.PathInfoJSON{Version: version}.Members(jsonInfo(t))
+	text, err := store.PathInfoJSON{Version: version}.Marshal(jsonInfo(t))
 	if err != nil {
+		t.Fatal(err)
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
 		t.Fatal(err)
 	}
 	members[key] = json.RawMessage(value)
 	if value == "" {
 		delete(members, key)
 	}
-	text, err := json.Marshal(members)
+	text, err = json.Marshal(members)
 	if err != nil {
 		t.Fatal(err)
 	}

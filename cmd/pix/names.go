@@ -21,12 +21,20 @@ import (
 //   - the outputs of a derivation: DRV^out, DRV^out,dev or DRV^*, and with ! as in older versions of Nix;
 //   - the hash part of a store path, or at least [minHashPart] digits with which one valid path begins.
 type storeName struct {
+	path storepath.Path // the object, or the derivation before ^; "" for a hash part
+	*nameForm
+}
+
+// A nameForm is what an argument has besides a path. All plain store paths share one, because there may be a million
+// of them.
+type nameForm struct {
 	arg      string
-	path     storepath.Path         // the object, or the derivation before ^; "" for a hash part
 	inside   string                 // the file in the object, which begins with a slash; "" for the object itself
 	built    derivation.DerivedPath // the outputs of a derivation, or nil
 	hashPart string                 // has to be looked up in the store
 }
+
+var plainName = new(nameForm)
 
 // minHashPart is the shortest beginning of a hash part that names a path.
 const minHashPart = 7
@@ -48,9 +56,12 @@ func (a *app) names(args []string) ([]storeName, error) {
 
 // parseStoreName parses an argument that names a store object.
 func parseStoreName(dir storepath.Dir, arg string) (storeName, error) {
-	n := storeName{arg: arg}
-	var err error
-	if n.path, n.inside, err = locate(dir, arg); err == nil {
+	path, inside, err := locate(dir, arg)
+	if err == nil && inside == "" {
+		return storeName{path, plainName}, nil
+	}
+	n := storeName{path, &nameForm{arg: arg, inside: inside}}
+	if err == nil {
 		return n, nil
 	}
 	if base, separator, outputs, ok := cutOutputs(arg); ok {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,6 +44,9 @@ have been printed.`,
 			return nil
 		},
 		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
+			if o.asJSON {
+				return a.printInfosJSON(ctx, s, paths, o)
+			}
 			infos, invalid, err := pathInfos(ctx, s, paths, o.recursive)
 			if err != nil {
 				return err
@@ -56,7 +57,7 @@ have been printed.`,
 					return err
 				}
 			}
-			return a.printPathInfos(s.Dir(), infos, invalid, sizes, o)
+			return a.printPathInfos(infos, invalid, sizes, o)
 		},
 	})
 	flags := cmd.Flags()
@@ -84,14 +85,23 @@ type invalidPaths struct {
 // pathInfos returns the infos of paths, or of their closure in the order of [store.Closure], and the paths that are not
 // valid.
 func pathInfos(ctx context.Context, s store.Store, paths []storepath.Path, whole bool) (infos []*store.PathInfo, invalid invalidPaths, err error) {
-	infos, err = validInfos(ctx, s, paths, whole)
+	invalid, err = ofValid(ctx, s, paths, func(valid []storepath.Path) (err error) {
+		infos, err = validInfos(ctx, s, valid, whole)
+		return err
+	})
+	return infos, invalid, err
+}
+
+// ofValid calls get with paths. If one is not valid, it calls get again with the valid ones, and returns the others.
+func ofValid(ctx context.Context, s store.Store, paths []storepath.Path, get func(valid []storepath.Path) error) (invalid invalidPaths, err error) {
+	err = get(paths)
 	if err == nil || !errors.Is(err, store.ErrNotFound) {
-		return infos, invalid, err
+		return invalid, err
 	}
 	invalid.err = err
 	valid, validErr := areValid(ctx, s, paths, false)
 	if validErr != nil {
-		return nil, invalid, validErr
+		return invalid, validErr
 	}
 	var rest []storepath.Path
 	for i, p := range paths {
@@ -102,10 +112,9 @@ func pathInfos(ctx context.Context, s store.Store, paths []storepath.Path, whole
 		}
 	}
 	if len(invalid.paths) == 0 {
-		return nil, invalid, err // a reference is missing
+		return invalid, err // a reference is missing
 	}
-	infos, err = validInfos(ctx, s, rest, whole)
-	return infos, invalid, err
+	return invalid, get(rest)
 }
 
 // validInfos returns the infos of valid paths, or of their closure.
@@ -143,14 +152,7 @@ func closureSizes(ctx context.Context, s store.Store, infos []*store.PathInfo, w
 	return c.ClosureSizes(paths...)
 }
 
-func (a *app) printPathInfos(dir storepath.Dir, infos []*store.PathInfo, invalid invalidPaths, sizes map[storepath.Path]uint64, o pathInfoOptions) error {
-	if o.asJSON {
-		text, err := pathInfosJSON(dir, infos, invalid.paths, sizes, o.version)
-		if err != nil {
-			return err
-		}
-		return a.print(text)
-	}
+func (a *app) printPathInfos(infos []*store.PathInfo, invalid invalidPaths, sizes map[storepath.Path]uint64, o pathInfoOptions) error {
 	text := ""
 	if o.size || o.closureSize || o.sigs {
 		text = a.pathInfosTable(infos, sizes, o)
@@ -228,30 +230,4 @@ func joinPaths(paths []storepath.Path) string {
 		words[i] = string(p)
 	}
 	return strings.Join(words, " ")
-}
-
-// pathInfosJSON returns path infos in a version of Nix's JSON format, with closureSize if sizes is not nil, and null for
-// invalid paths.
-func pathInfosJSON(dir storepath.Dir, infos []*store.PathInfo, invalid []storepath.Path, sizes map[storepath.Path]uint64, version int) (string, error) {
-	byPath := make(map[storepath.Path]*store.PathInfo, len(infos))
-	for _, info := range infos {
-		byPath[info.Path] = info
-	}
-	for _, p := range invalid {
-		byPath[p] = nil
-	}
-	format := store.PathInfoJSON{Version: version}
-	text, err := format.MarshalAllWith(dir, byPath, func(info *store.PathInfo, members map[string]any) {
-		if sizes != nil {
-			members["closureSize"] = sizes[info.Path]
-		}
-	})
-	if err != nil {
-		return "", err
-	}
-	var indented bytes.Buffer
-	if err := json.Indent(&indented, text, "", "  "); err != nil {
-		return "", err
-	}
-	return indented.String() + "\n", nil
 }
