@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"pix/store"
 	"pix/storepath"
 )
 
@@ -34,28 +33,28 @@ func (p *PackageDiff) IsRebuild() bool {
 func Compare(before, after *Closure) *Diff {
 	d := &Diff{SizeBefore: before.Size(), SizeAfter: after.Size()}
 	byName := make(map[string]*PackageDiff)
-	add := func(info *store.PathInfo) (*PackageDiff, string) {
-		name, version := packageOf(info)
+	add := func(o Object) (*PackageDiff, string) {
+		name, version := packageOf(o)
 		if byName[name] == nil {
 			byName[name] = &PackageDiff{Name: name}
 		}
 		return byName[name], version
 	}
-	for p, info := range before.All() {
-		pkg, version := add(info)
+	for p, o := range before.All() {
+		pkg, version := add(o)
 		pkg.Before = append(pkg.Before, version)
 		if _, kept := after.index[p]; !kept {
 			pkg.Removed++
-			pkg.SizeDelta -= int64(info.NARSize)
+			pkg.SizeDelta -= int64(o.NARSize)
 			d.Removed++
 		}
 	}
-	for p, info := range after.All() {
-		pkg, version := add(info)
+	for p, o := range after.All() {
+		pkg, version := add(o)
 		pkg.After = append(pkg.After, version)
 		if _, kept := before.index[p]; !kept {
 			pkg.Added++
-			pkg.SizeDelta += int64(info.NARSize)
+			pkg.SizeDelta += int64(o.NARSize)
 			d.Added++
 		}
 	}
@@ -75,9 +74,9 @@ func Compare(before, after *Closure) *Diff {
 
 // packageOf returns the package and the version of a path, without the name of the output. The deriver tells the name of the
 // output. Without a deriver it is a last part of the version in lower case, as in Nix.
-func packageOf(info *store.PathInfo) (pkg, version string) {
-	name := info.Path.Name()
-	if drv, ok := strings.CutSuffix(info.Deriver.Name(), storepath.DerivationExt); ok && info.Deriver != "" {
+func packageOf(o Object) (pkg, version string) {
+	name := o.Path.Name()
+	if drv, ok := strings.CutSuffix(o.Deriver.Name(), storepath.DerivationExt); ok && o.Deriver != "" {
 		if strings.HasPrefix(name, drv+"-") {
 			name = drv
 		}

@@ -68,11 +68,11 @@ func TestPackageOf(t *testing.T) {
 		{"foo-dev", "", "foo-dev", ""},
 		{"other-1", "foo.drv", "other", "1"},
 	} {
-		info := &store.PathInfo{Path: storepath.Path("/nix/store/" + hash + test.name)}
+		o := Object{Path: storepath.Path("/nix/store/" + hash + test.name)}
 		if test.deriver != "" {
-			info.Deriver = storepath.Path("/nix/store/" + hash + test.deriver)
+			o.Deriver = storepath.Path("/nix/store/" + hash + test.deriver)
 		}
-		if pkg, version := packageOf(info); pkg != test.pkg || version != test.version {
+		if pkg, version := packageOf(o); pkg != test.pkg || version != test.version {
 			t.Errorf("%s of %s: %s, %s", test.name, test.deriver, pkg, version)
 		}
 	}

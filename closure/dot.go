@@ -13,9 +13,9 @@ import (
 func (c *Closure) WriteDOT(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	out.WriteString("digraph {\n")
-	for p, info := range c.All() {
+	for p, o := range c.All() {
 		fmt.Fprintf(out, "  %q [label=%q];\n", p.Base(), p.Name())
-		for _, ref := range info.References {
+		for _, ref := range o.References {
 			if ref != p {
 				writeDOTEdge(out, p, ref)
 			}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 
-	"pix/store"
 	"pix/storepath"
 )
 
@@ -30,8 +29,8 @@ const maxWaypoints = 2000
 
 // A vertex is a path or a waypoint.
 type vertex struct {
-	info   *store.PathInfo // nil for a waypoint
-	target int             // the vertex of the path to which all edges through a waypoint lead
+	object *Object // nil for a waypoint; without references
+	target int     // the vertex of the path to which all edges through a waypoint lead
 	layer  int
 	pos    int     // the index in the layer
 	y      float64 // the middle
@@ -42,27 +41,26 @@ type vertex struct {
 // Layout computes the layout of the closure. The result is the same for the same closure. The error is a
 // [*store.ReferenceCycleError].
 func (c *Closure) Layout() (*Layout, error) {
-	infos, err := c.Sorted()
+	order, err := c.sorted()
 	if err != nil {
 		return nil, err
 	}
-	slices.Reverse(infos)
+	slices.Reverse(order)
 	l := new(Layout)
-	index := make(map[storepath.Path]int, len(infos))
-	for i, info := range infos {
-		index[info.Path] = i
-		l.vertices = append(l.vertices, vertex{info: info, target: i})
+	vertexOf := make([]int, len(order))
+	for i, at := range order {
+		vertexOf[at] = i
+		l.vertices = append(l.vertices, vertex{object: &Object{Path: c.paths[at], NARSize: c.sizes[at]}, target: i})
 	}
-	referrers := make([][]int, len(infos))
-	for i, info := range infos {
-		for _, ref := range info.References {
-			if to := index[ref]; to != i {
-				referrers[to] = append(referrers[to], i)
-				l.vertices[to].layer = max(l.vertices[to].layer, l.vertices[i].layer+1)
-			}
+	referrers := make([][]int, len(order))
+	for i, at := range order {
+		for _, ref := range c.refsOf(at) {
+			to := vertexOf[ref]
+			referrers[to] = append(referrers[to], i)
+			l.vertices[to].layer = max(l.vertices[to].layer, l.vertices[i].layer+1)
 		}
 	}
-	l.Simplified = len(infos)+l.countWaypoints(referrers) > maxWaypoints
+	l.Simplified = len(order)+l.countWaypoints(referrers) > maxWaypoints
 	for to := range referrers {
 		l.connect(referrers[to], to)
 	}
@@ -83,8 +81,8 @@ func (l *Layout) Layers() [][]storepath.Path {
 	layers := make([][]storepath.Path, len(l.layers))
 	for i, layer := range l.layers {
 		for _, v := range layer {
-			if info := l.vertices[v].info; info != nil {
-				layers[i] = append(layers[i], info.Path)
+			if o := l.vertices[v].object; o != nil {
+				layers[i] = append(layers[i], o.Path)
 			}
 		}
 	}

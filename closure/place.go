@@ -8,7 +8,7 @@ const (
 )
 
 func (v *vertex) height() float64 {
-	if v.info == nil {
+	if v.object == nil {
 		return waypointHeight
 	}
 	return pathHeight

@@ -3,14 +3,13 @@ package closure
 import (
 	"math/bits"
 
-	"pix/store"
 	"pix/storepath"
 )
 
 // Size returns the size of all archives of the closure together, in bytes.
 func (c *Closure) Size() (size uint64) {
-	for _, info := range c.infos {
-		size += info.NARSize
+	for _, n := range c.sizes {
+		size += n
 	}
 	return size
 }
@@ -20,7 +19,7 @@ func (c *Closure) Size() (size uint64) {
 func (c *Closure) ClosureSize(path storepath.Path) (size uint64) {
 	for i, reached := range c.reach(path) {
 		if reached {
-			size += c.infos[i].NARSize
+			size += c.sizes[i]
 		}
 	}
 	return size
@@ -58,44 +57,42 @@ func (c *Closure) ClosureSizes(paths ...storepath.Path) (map[storepath.Path]uint
 // into memory, so each pass computes, for a range of paths, in whose closures they are.
 func (c *Closure) allClosureSizes() ([]uint64, error) {
 	const memory = 8 << 20 / 8 // the size of all bit sets, in words
-	infos, err := c.Sorted()
+	order, err := c.sorted()
 	if err != nil {
 		return nil, err
 	}
-	order := make([]int32, len(infos)) // the index of each info in the sorted list, and its inverse
-	rank := make([]int32, len(infos))
-	for i, info := range infos {
-		order[i] = c.index[info.Path]
-		rank[order[i]] = int32(i)
+	rank := make([]int32, len(order)) // the inverse of order
+	for i, at := range order {
+		rank[at] = int32(i)
 	}
-	sums := make([]uint64, len(infos))
-	words := max(1, memory/max(1, len(infos))) // of one bit set
-	sets := make([]uint64, words*len(infos))
-	for first := 0; first < len(infos); first += 64 * words {
+	sums := make([]uint64, len(order))
+	words := max(1, memory/max(1, len(order))) // of one bit set
+	sets := make([]uint64, words*len(order))
+	for first := 0; first < len(order); first += 64 * words {
 		clear(sets)
-		members := infos[first:min(first+64*words, len(infos))]
-		for i := first; i < len(infos); i++ { // infos before first refer to none of the members
+		members := order[first:min(first+64*words, len(order))]
+		for i := first; i < len(order); i++ { // objects before first refer to none of the members
 			set := sets[i*words : (i+1)*words]
 			if at := i - first; at < len(members) {
 				set[at/64] |= 1 << (at % 64)
 			}
-			for _, ref := range c.refs[order[i]] {
+			for _, ref := range c.refsOf(order[i]) {
 				from := int(rank[ref]) * words
 				for w, word := range sets[from : from+words] {
 					set[w] |= word
 				}
 			}
-			sums[order[i]] += sumSizes(set, members)
+			sums[order[i]] += c.sumSizes(set, members)
 		}
 	}
 	return sums, nil
 }
 
 // sumSizes returns the size of the members whose bits are set.
-func sumSizes(set []uint64, members []*store.PathInfo) (sum uint64) {
+func (c *Closure) sumSizes(set []uint64, members []int32) (sum uint64) {
 	for w, word := range set {
 		for ; word != 0; word &= word - 1 {
-			sum += members[64*w+bits.TrailingZeros64(word)].NARSize
+			sum += c.sizes[members[64*w+bits.TrailingZeros64(word)]]
 		}
 	}
 	return sum

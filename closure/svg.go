@@ -53,7 +53,7 @@ func (l *Layout) WriteSVG(w io.Writer) error {
 
 // width returns the width of a box; 0 for a waypoint.
 func (v *vertex) width() float64 {
-	if v.info == nil {
+	if v.object == nil {
 		return 0
 	}
 	name, size := v.labels()
@@ -62,11 +62,11 @@ func (v *vertex) width() float64 {
 
 // labels returns the texts in a box.
 func (v *vertex) labels() (name, size string) {
-	name = v.info.Path.Name()
+	name = v.object.Path.Name()
 	if len(name) > maxNameLen {
 		name = name[:maxNameLen/2] + "…" + name[len(name)-maxNameLen/2+1:]
 	}
-	return name, sizes.Human(v.info.NARSize)
+	return name, sizes.Human(v.object.NARSize)
 }
 
 func (s *svgWriter) draw(width, height float64) {
@@ -87,7 +87,7 @@ func (s *svgWriter) draw(width, height float64) {
 	}
 	s.out.WriteString("</g>\n")
 	for i := range s.vertices {
-		if s.vertices[i].info != nil {
+		if s.vertices[i].object != nil {
 			s.drawPath(&s.vertices[i])
 		}
 	}
@@ -98,7 +98,7 @@ func (s *svgWriter) draw(width, height float64) {
 // continues straight through the layer; at a path it ends with an arrow.
 func (s *svgWriter) drawEdge(from, to *vertex) {
 	start, end := s.left[from.layer]+from.width(), s.left[to.layer]
-	if from.info == nil {
+	if from.object == nil {
 		start = s.right[from.layer]
 	}
 	y, toY := from.y+pictureMargin, to.y+pictureMargin
@@ -109,7 +109,7 @@ func (s *svgWriter) drawEdge(from, to *vertex) {
 	}
 	bend := (end - gap) / 2
 	path += fmt.Sprintf("C%s %s %s %s %s %s", px(gap+bend), px(y), px(end-bend), px(toY), px(end), px(toY))
-	if to.info == nil {
+	if to.object == nil {
 		path += "H" + px(s.right[to.layer])
 	} else {
 		path += "l-5 -3m5 3l-5 3"
@@ -125,7 +125,7 @@ func (s *svgWriter) drawPath(v *vertex) {
 	name, size := v.labels()
 	x, y, width := s.left[v.layer], v.y+pictureMargin-pathHeight/2, v.width()
 	fmt.Fprintf(s.out, `<g><title>%s, %s</title><rect class="%s" x="%s" y="%s" width="%s" height="%s" rx="4"/>`,
-		html.EscapeString(string(v.info.Path)), size, class, px(x), px(y), px(width), px(pathHeight))
+		html.EscapeString(string(v.object.Path)), size, class, px(x), px(y), px(width), px(pathHeight))
 	fmt.Fprintf(s.out, `<text x="%s" y="%s">%s</text>`, px(x+boxPadding), px(y+14), html.EscapeString(name))
 	fmt.Fprintf(s.out, `<text class="s" text-anchor="end" x="%s" y="%s">%s</text></g>`+"\n", px(x+width-boxPadding), px(y+13.5), size)
 }

@@ -15,10 +15,20 @@ func BenchmarkTree(b *testing.B) {
 	c := randomClosure(b, 10_000)
 	paths := c.Paths()
 	for b.Loop() {
-		if err := c.WriteTree(io.Discard, 0, paths...); err != nil {
+		if err := c.WriteTree(io.Discard, nil, paths...); err != nil {
 			b.Fatal(err)
 		}
 	}
+}
+
+// numbered returns the path with a number.
+func numbered(tb testing.TB, i int) storepath.Path {
+	tb.Helper()
+	p, err := storepath.DefaultDir.ParseBase(fmt.Sprintf("%032d-x", i))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p
 }
 
 // letters returns a closure of paths named by letters: "a" refers to the letters of refs["a"].
@@ -51,18 +61,18 @@ func TestWriteTree(t *testing.T) {
 └───a [...]
 `
 	var out strings.Builder
-	if err := c.WriteTree(&out, 0, "a"); err != nil || out.String() != want {
+	if err := c.WriteTree(&out, nil, "a"); err != nil || out.String() != want {
 		t.Errorf("WriteTree: %v\n%s", err, out.String())
 	}
 	out.Reset()
-	if err := c.WriteTree(&out, 1, "b"); err != nil || out.String() != "b\n├───d\n└───c\n" {
+	if err := c.WriteTree(&out, &TreeOptions{Depth: 1}, "b"); err != nil || out.String() != "b\n├───d\n└───c\n" {
 		t.Errorf("WriteTree: %v\n%s", err, out.String())
 	}
 	out.Reset()
-	if err := c.WriteTree(&out, 0, "d", "d"); err != nil || out.String() != "d\nd [...]\n" {
+	if err := c.WriteTree(&out, nil, "d", "d"); err != nil || out.String() != "d\nd [...]\n" {
 		t.Errorf("two roots: %v\n%s", err, out.String())
 	}
-	if err := c.WriteTree(io.Discard, 0, "absent"); err == nil {
+	if err := c.WriteTree(io.Discard, nil, "absent"); err == nil {
 		t.Error("no error for a root outside the closure")
 	}
 }
@@ -70,31 +80,24 @@ func TestWriteTree(t *testing.T) {
 func TestWriteTreeCycle(t *testing.T) {
 	c := letters(t, map[storepath.Path]string{"a": "b", "b": "c", "c": "b"})
 	var out strings.Builder
-	if err := c.WriteTree(&out, 0, "a"); !errors.As(err, new(*store.ReferenceCycleError)) || out.Len() > 0 {
+	if err := c.WriteTree(&out, nil, "a"); !errors.As(err, new(*store.ReferenceCycleError)) || out.Len() > 0 {
 		t.Errorf("error %v after %d bytes", err, out.Len())
 	}
 }
 
 // The tree of a chain of 100,000 paths would take gigabytes.
 func TestWriteDeepTree(t *testing.T) {
-	name := func(i int) storepath.Path {
-		p, err := storepath.DefaultDir.ParseBase(fmt.Sprintf("%032d-x", i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
 	const n = 100_000
 	var infos []*store.PathInfo
 	for i := range n {
-		infos = append(infos, &store.PathInfo{Path: name(i), References: []storepath.Path{name(min(i+1, n-1)), name(n - 1)}})
+		infos = append(infos, &store.PathInfo{Path: numbered(t, i), References: []storepath.Path{numbered(t, min(i+1, n-1)), numbered(t, n-1)}})
 	}
 	c := closureOf(t, infos)
 	var out strings.Builder
-	if err := c.WriteTree(&out, 0, name(0)); !errors.As(err, new(*TreeDepthError)) || out.Len() > 20<<20 {
+	if err := c.WriteTree(&out, nil, numbered(t, 0)); !errors.As(err, new(*TreeDepthError)) || out.Len() > 20<<20 {
 		t.Errorf("error %v after %d bytes", err, out.Len())
 	}
-	if err := c.WriteTree(io.Discard, 1000, name(0)); err != nil {
+	if err := c.WriteTree(io.Discard, &TreeOptions{Depth: 1000}, numbered(t, 0)); err != nil {
 		t.Error(err)
 	}
 }

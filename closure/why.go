@@ -20,7 +20,7 @@ func (c *Closure) Why(from, to storepath.Path) []storepath.Path {
 		return nil
 	}
 	const unseen = -1
-	referrer := make([]int32, len(c.infos)) // on a shortest chain
+	referrer := make([]int32, c.Len()) // on a shortest chain
 	for i := range referrer {
 		referrer[i] = unseen
 	}
@@ -28,7 +28,7 @@ func (c *Closure) Why(from, to storepath.Path) []storepath.Path {
 	for level := []int32{start}; len(level) > 0 && referrer[end] == unseen; {
 		var next []int32
 		for _, i := range level {
-			for _, ref := range c.refs[i] {
+			for _, ref := range c.refsOf(i) {
 				if referrer[ref] == unseen {
 					referrer[ref] = i
 					next = append(next, ref)
@@ -43,7 +43,7 @@ func (c *Closure) Why(from, to storepath.Path) []storepath.Path {
 	chain := []storepath.Path{to}
 	for i := end; i != start; {
 		i = referrer[i]
-		chain = append(chain, c.infos[i].Path)
+		chain = append(chain, c.paths[i])
 	}
 	slices.Reverse(chain)
 	return chain
@@ -62,16 +62,9 @@ func (c *Closure) Between(from, to storepath.Path) []Edge {
 		return nil
 	}
 	reached := c.reach(from)
-	referrers := make([][]int32, len(c.infos))
-	for i, refs := range c.refs {
-		if reached[i] {
-			for _, ref := range refs {
-				referrers[ref] = append(referrers[ref], int32(i))
-			}
-		}
-	}
+	referrers, first := c.referrers()
 	var edges []Edge
-	seen := make([]bool, len(c.infos))
+	seen := make([]bool, c.Len())
 	seen[end] = true
 	for todo := []int32{end}; len(todo) > 0; {
 		i := todo[len(todo)-1]
@@ -79,8 +72,11 @@ func (c *Closure) Between(from, to storepath.Path) []Edge {
 		if i == start {
 			continue
 		}
-		for _, r := range referrers[i] {
-			edges = append(edges, Edge{c.infos[r].Path, c.infos[i].Path})
+		for _, r := range referrers[first[i]:first[i+1]] {
+			if !reached[r] {
+				continue
+			}
+			edges = append(edges, Edge{c.paths[r], c.paths[i]})
 			if !seen[r] {
 				seen[r] = true
 				todo = append(todo, r)

@@ -19,6 +19,14 @@ type (
 		QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error)
 	}
 
+	// An AllInfosQuerier reads the infos of all its valid paths faster than by path.
+	AllInfosQuerier interface {
+		CountValidPaths(ctx context.Context) (int, error)
+		// QueryAllPathInfos returns the infos in any order. Paths that are added or deleted
+		// meanwhile may be missing. An error is the last pair.
+		QueryAllPathInfos(ctx context.Context) iter.Seq2[*PathInfo, error]
+	}
+
 	// An InfosQuerier answers queries for many path infos faster than one by one. The infos
 	// come in the order of the paths. An error is the last pair.
 	InfosQuerier interface {

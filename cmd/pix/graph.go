@@ -67,8 +67,8 @@ func (a *app) printGraph(c *closure.Closure, o graphOptions) error {
 // graphJSON returns the references of each path. They include the path itself if it refers to itself.
 func graphJSON(c *closure.Closure) map[storepath.Path][]storepath.Path {
 	graph := make(map[storepath.Path][]storepath.Path, c.Len())
-	for p, info := range c.All() {
-		graph[p] = append([]storepath.Path{}, info.References...)
+	for p, o := range c.All() {
+		graph[p] = append([]storepath.Path{}, o.References...)
 	}
 	return graph
 }

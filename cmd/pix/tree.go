@@ -24,7 +24,7 @@ func newTree(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = c.WriteTree(a.stdout, max(depth, 0), paths...)
+			err = c.WriteTree(a.stdout, &closure.TreeOptions{Depth: max(depth, 0)}, paths...)
 			if errors.As(err, new(*closure.TreeDepthError)) {
 				err = fmt.Errorf("%w; print the first ones with --depth", err)
 			}

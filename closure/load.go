@@ -1,0 +1,128 @@
+package closure
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// Load returns the closure of the roots in s. As for [store.Closure], the error is a
+// [*store.NotFoundError] if a path is not valid, or a [*store.LimitError] if the closure is larger than the
+// limits of s.
+//
+// Load follows references from the roots. If it finds a large part of a [store.AllInfosQuerier], such as a store in
+// a directory, it reads the infos of all paths instead.
+func Load(ctx context.Context, s store.Store, roots ...storepath.Path) (*Closure, error) {
+	if all, ok := allInfos(ctx, s); ok {
+		c, err := loadFast(ctx, s, all, roots)
+		if !errors.Is(err, errWalk) {
+			return c, err
+		}
+	}
+	return walk(ctx, s, roots, math.MaxInt)
+}
+
+// LoadAll returns the closure of all valid paths of s, which must be a [store.AllPathsQuerier] or a
+// [store.AllInfosQuerier].
+func LoadAll(ctx context.Context, s store.Store) (*Closure, error) {
+	if all, ok := allInfos(ctx, s); ok {
+		c, err := loadEverything(ctx, s, all)
+		if !errors.Is(err, errWalk) {
+			return c, err
+		}
+	}
+	paths, err := store.AllValidPaths(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return walk(ctx, s, paths, math.MaxInt)
+}
+
+// errWalk says that the infos must be found by following references.
+var errWalk = errors.New("the closure cannot be read at once")
+
+// allInfos returns the capability of s to read all infos, unless it must account for their memory.
+func allInfos(ctx context.Context, s store.Store) (store.AllInfosQuerier, bool) {
+	all, ok := store.As[store.AllInfosQuerier](s)
+	return all, ok && store.LimitsOf(s).Bytes == 0 && store.ClosureBudgetOf(ctx) == nil
+}
+
+// errLarge ends a walk that has found too many paths.
+var errLarge = errors.New("the closure is large")
+
+// walk follows references from the roots. The error is errLarge for more than most paths.
+func walk(ctx context.Context, s store.Store, roots []storepath.Path, most int) (*Closure, error) {
+	b := newBuilder()
+	for info, err := range store.Closure(ctx, s, roots...) {
+		if err != nil {
+			return nil, err
+		}
+		if b.add(info); len(b.all) > most {
+			return nil, errLarge
+		}
+	}
+	return b.closure()
+}
+
+// loadFast walks while that is faster than reading the infos of the whole store.
+func loadFast(ctx context.Context, s store.Store, all store.AllInfosQuerier, roots []storepath.Path) (*Closure, error) {
+	const (
+		atLeast = 1 << 15 // paths; to count the paths of a large store takes as long as to find these
+		part    = 8       // reading an info is that many times as fast as finding it
+	)
+	c, err := walk(ctx, s, roots, atLeast)
+	if err != errLarge {
+		return c, err
+	}
+	n, err := all.CountValidPaths(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n/part > atLeast {
+		if c, err = walk(ctx, s, roots, n/part); err != errLarge {
+			return c, err
+		}
+	}
+	if c, err = loadEverything(ctx, s, all); err != nil {
+		return nil, err
+	}
+	return c.closureOf(roots)
+}
+
+// loadEverything returns the closure of all valid paths. The error is errWalk if the store changes meanwhile, or is
+// larger than its limits, though the closure of a few roots may be smaller.
+func loadEverything(ctx context.Context, s store.Store, all store.AllInfosQuerier) (*Closure, error) {
+	limits := store.LimitsOf(s)
+	b := newBuilder()
+	for info, err := range all.QueryAllPathInfos(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if b.add(info); limits.Exceeded(len(b.all), len(b.refs), 0) != nil {
+			return nil, errWalk
+		}
+	}
+	c, err := b.closure()
+	if _, missing := errors.AsType[*MissingError](err); missing {
+		return nil, errWalk
+	}
+	return c, err
+}
+
+// closureOf returns the closure of the roots. The error is errWalk if a root is not in c.
+func (c *Closure) closureOf(roots []storepath.Path) (*Closure, error) {
+	for _, root := range roots {
+		if _, ok := c.index[root]; !ok {
+			return nil, errWalk
+		}
+	}
+	reached := c.reach(roots...)
+	if !slices.Contains(reached, false) {
+		return c, nil
+	}
+	return c.only(reached), nil
+}
