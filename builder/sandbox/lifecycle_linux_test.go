@@ -70,7 +70,7 @@ func raceHelper(t *testing.T) string {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 200 {
+	for range 2000 {
 		if ok() {
 			return
 		}

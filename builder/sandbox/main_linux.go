@@ -22,6 +22,8 @@ func Main() {
 			os.Exit(keep())
 		case roleSetup:
 			os.Exit(setUp())
+		case roleSpare:
+			os.Exit(spareMain())
 		case roleBuiltin:
 			os.Exit(builtinMain())
 		case roleView:
