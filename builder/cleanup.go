@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,10 @@ import (
 // cleanUp removes everything that the build has created, except its outputs, and releases its user. It may keep the
 // build directory of a failed build. It also removes the files that a failed build has written to the paths of its
 // outputs. Nix leaves them there, owned by the build user.
+//
+// The removal of empty directories may be left to the caller, who can begin the next build before it: see [Request].Later. It took
+// 0.84 ms of the 7.4 ms of a trivial build. The build user is released first: it has no processes, and only root can enter the
+// directories.
 func (b *build) cleanUp(ctx context.Context, succeeded bool) error {
 	ctx = context.WithoutCancel(ctx)
 	b.closeSocket()
@@ -27,7 +32,42 @@ func (b *build) cleanUp(ctx context.Context, succeeded bool) error {
 	if !b.sandboxed && b.dir != nil {
 		err = errors.Join(err, b.removeScratch(ctx))
 	}
-	return errors.Join(err, b.removeCgroup(), b.chroot.remove(), b.dir.remove(), b.user.release())
+	err = errors.Join(err, b.removeCgroup())
+	if succeeded && b.req.Later != nil && b.leavesOnlyDirectories() {
+		err = errors.Join(err, b.user.release())
+		b.req.Later(b.removeDirectories)
+		return err
+	}
+	return errors.Join(err, b.removeDirectories(), b.user.release())
+}
+
+// removeDirectories removes the directories of the build. The mark is last, so that the next process removes what a killed one
+// has left.
+func (b *build) removeDirectories() error { return errors.Join(b.chroot.remove(), b.dir.remove()) }
+
+// leavesOnlyDirectories reports whether the directories of the build have no files except mount points, so that they take
+// no space that the next build may need.
+func (b *build) leavesOnlyDirectories() bool {
+	if !b.sandboxed || !b.inMemory() {
+		return false
+	}
+	none := func(string) bool { return false }
+	isInput := func(name string) bool {
+		path, err := b.store.Dir().ParseBase(name)
+		return err == nil && b.closure[path]
+	}
+	return hasOnly(b.dir.path, none) && hasOnly(b.chroot.file("tmp"), none) && hasOnly(b.chroot.file(string(b.store.Dir())), isInput)
+}
+
+// hasOnly reports whether all names in a directory satisfy a condition.
+func hasOnly(dir string, condition func(name string) bool) bool {
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	return err == nil && !slices.ContainsFunc(names, func(name string) bool { return !condition(name) })
 }
 
 // mayKeep reports whether to keep the build directory of the failed build. Builtins may have passwords there.

@@ -35,6 +35,10 @@ type Request struct {
 	// store knows the paths of the scope. Everything that the clients have started ends before Serve returns. Nil makes
 	// such a derivation an error.
 	Serve func(ctx context.Context, l net.Listener, scope *Scope) error
+
+	// Later gets a function that removes the empty directories of a build that has succeeded. The caller may run it after
+	// [Builder.Build] has returned, but before the temporary roots of the derivation end. Nil removes them before Build returns.
+	Later func(remove func() error)
 }
 
 // A Watcher observes the process of a build. Its methods return at once.

@@ -150,7 +150,7 @@ func (c *call) newBuild(key buildKey, req *builder.Request, settings *Settings) 
 		begun: make(chan struct{}), done: make(chan struct{}),
 	}
 	b.events.space.L = &b.mu
-	b.req.Watcher = b
+	b.req.Watcher, b.req.Later = b, b.session.later
 	if b.nested = b.newNesting(b.outer, settings); b.nested != nil {
 		b.req.Serve = b.nested.serve
 	}

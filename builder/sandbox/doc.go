@@ -2,7 +2,7 @@
 //
 // A [Request] describes the process: its program, arguments and environment, the directory that it sees as /, the
 // files and directories that are mounted there, and its user. [Run] starts it, copies its output to a writer and
-// waits for its end. When Run returns, no process, mount or descriptor is left.
+// waits for its end. When Run returns, no process, mount or descriptor of it is left.
 //
 // # Processes
 //
@@ -25,6 +25,9 @@
 // rights, loads the system call filter and executes the program. A process without namespaces has a reaper
 // as its parent, which kills its descendants when it ends. A process with [Request.Live] has a keeper as its parent, which
 // adds mounts while it runs.
+//
+// If root runs many short processes, the supervisor starts set-up processes before they are needed. Such a spare serves one
+// process, and ends if it gets no request within a second.
 //
 // # Isolation
 //

@@ -24,7 +24,13 @@ func Main() {
 		case roleKeeper:
 			syscall.Exit(keep())
 		case roleSetup:
+<<<<<<< HEAD
 			syscall.Exit(setUp())
+=======
+			os.Exit(setUp())
+		case roleSpare:
+			os.Exit(spareMain())
+>>>>>>> w-a
 		case roleBuiltin:
 			syscall.Exit(builtinMain())
 		case roleView:

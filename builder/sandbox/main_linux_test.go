@@ -14,6 +14,8 @@ func TestMain(m *testing.M) {
 		os.Exit(adviser())
 	case "mounts":
 		os.Exit(mounter())
+	case "spare":
+		os.Exit(spareMounter())
 	}
 	code := m.Run()
 	standard.Close()

@@ -31,9 +31,7 @@ func (s *setup) mountSteps() []step {
 	if !ownDev && !s.req.Memory {
 		steps = append(steps, step{"mounting /dev", s.mountDev}) // before the mounts in it
 	}
-	for _, m := range s.req.Mounts {
-		steps = append(steps, step{"mounting " + m.Target, func() error { return s.root.bind(m) }})
-	}
+	steps = append(steps, s.bindSteps()...)
 	if !ownDev {
 		steps = append(steps, step{"making /dev", s.inRoot(makeDevices)})
 	}
@@ -49,6 +47,19 @@ func (s *setup) mountSteps() []step {
 	if !ownDev && !s.req.RootWritable && !s.req.Memory {
 		steps = append(steps, step{"making /dev read-only", s.sealDev})
 	}
+	return append(steps, s.sealSteps()...)
+}
+
+// bindSteps returns the steps that make the mounts of the request.
+func (s *setup) bindSteps() (steps []step) {
+	for _, m := range s.req.Mounts {
+		steps = append(steps, step{"mounting " + m.Target, func() error { return s.root.bind(m) }})
+	}
+	return steps
+}
+
+// sealSteps returns the steps that make the root directory and its files read-only.
+func (s *setup) sealSteps() (steps []step) {
 	if len(s.req.Files) > 0 {
 		steps = append(steps, step{"making directories of files read-only", s.sealFiles})
 	}

@@ -10,7 +10,7 @@ import (
 
 // greeting is the first thing that a supervisor and a set-up process send. It ends in the version of the messages: a
 // helper of another version is refused before it gets any of them.
-const greeting = "pix sandbox 4\n"
+const greeting = "pix sandbox 5\n"
 
 // Roles are the names by which this program is executed again, as argv[0].
 const (
@@ -18,6 +18,7 @@ const (
 	roleReaper     = "pix-sandbox-reaper"
 	roleKeeper     = "pix-sandbox-keeper"
 	roleSetup      = "pix-sandbox-setup"
+	roleSpare      = "pix-sandbox-spare" // a set-up process without a request
 	roleBuiltin    = "pix-sandbox-builtin"
 	roleKill       = "pix-sandbox-kill"    // the supervisor does that itself
 	roleNothing    = "pix-sandbox-nothing" // ends at once
@@ -30,7 +31,7 @@ const (
 	syncFD       = 5 // of a builtin: to its set-up process
 	mountsFD     = 5 // of a keeper: to the caller of Run, for mounts
 	lifeFD       = 5 // of a set-up process with a keeper: hangs up when the keeper ends
-	rootFD       = 5 // of a set-up process with the argument memoryRoot: a file system for the root directory
+	rootFD       = 5 // of a spare, and a set-up process with the argument memoryRoot: a file system for the root directory
 )
 
 // A launch asks the supervisor to start a process in a role.
@@ -39,10 +40,11 @@ type launch struct {
 	namespaces, network   bool
 	mounts, cgroup        bool // a descriptor for mounts, or of the cgroup, follows
 	memory                bool // the root directory is in memory
+	spare                 bool // a spare can serve the request
 	locks                 int  // descriptors of so many locks follow
 	uid, gid              int
 	hostUID, hostGID, ids int
-	remount               string
+	remount, sharedMemory string
 }
 
 func (l *launch) code(c *coder) {
@@ -52,10 +54,12 @@ func (l *launch) code(c *coder) {
 	c.bool(&l.mounts)
 	c.bool(&l.cgroup)
 	c.bool(&l.memory)
+	c.bool(&l.spare)
 	for _, p := range []*int{&l.locks, &l.uid, &l.gid, &l.hostUID, &l.hostGID, &l.ids} {
 		c.int(p)
 	}
 	c.string(&l.remount)
+	c.string(&l.sharedMemory)
 }
 
 // maxLocks is how many locks a request can have.

@@ -49,6 +49,7 @@ func (r *Runner) Run(ctx context.Context, req *Request, log io.Writer) (*Result,
 	}
 	if own.Root != "" {
 		l.role, l.namespaces, l.memory = roleSetup, true, own.Memory
+		l.spare, l.sharedMemory = own.canUseSpare(), own.SharedMemory
 	}
 	if own.Live != nil {
 		l.role, l.mounts, own.shared = roleKeeper, true, own.Live.dir

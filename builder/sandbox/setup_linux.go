@@ -18,6 +18,8 @@ type setup struct {
 	root   *tree // nil without namespaces
 	parent int   // 0 with namespaces
 
+	prepared bool // this is a spare: see spareSteps
+
 	socket, executable *os.File
 	fileDirs           []int // of Files, with O_PATH
 
@@ -55,8 +57,13 @@ func setUp() int {
 	// Users, capabilities, filters and personality belong to a thread. This one executes the program, and all others
 	// end then.
 	runtime.LockOSThread()
-	socket := os.NewFile(socketFD, "socket")
-	s := &setup{socket: socket, executable: os.NewFile(executableFD, "executable"), parent: unix.Getppid()}
+	s := &setup{socket: os.NewFile(socketFD, "socket"), executable: os.NewFile(executableFD, "executable"), parent: unix.Getppid()}
+	return s.serve()
+}
+
+// serve receives the request and executes its program.
+func (s *setup) serve() int {
+	socket := s.socket
 	if _, err := socket.WriteString(greeting); err != nil {
 		return 1
 	}
@@ -86,22 +93,19 @@ func setUp() int {
 
 // steps returns the steps of the set-up in their order.
 func (s *setup) steps() []step {
-	steps := []step{
-		{"setting the umask", func() error { unix.Umask(0o022); return nil }},
-		{"joining a new session keyring", joinKeyring},
-		{"setting no_new_privs", func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }},
-		{"restricting abstract sockets", func() error {
-			if landlockABI() < 6 {
-				return nil
-			}
-			return scopeAbstractSockets()
-		}},
-		{"setting resource limits", setLimits},
-		{"setting the personality", s.setPersonality},
-		{stepFilter, s.loadFilter},
+	var steps []step
+	if !s.prepared {
+		steps = s.firstSteps()
 	}
-	if s.req.Root != "" {
-		steps = append(steps, s.isolation()...)
+	steps = append(steps, step{"setting the personality", s.setPersonality})
+	switch {
+	case s.prepared:
+		steps = append(steps, s.preparedSteps()...)
+	case s.req.Root != "":
+		steps = append(steps, step{stepFilter, s.loadFilter}, step{stepGroups, s.checkGroups})
+		steps = append(append(steps, s.namespaceSteps()...), s.mountSteps()...)
+	default:
+		steps = append(steps, step{stepFilter, s.loadFilter})
 	}
 	if s.req.Builtin != "" {
 		steps = append(steps, step{"starting the builtin " + s.req.Builtin, s.startBuiltin})
@@ -115,6 +119,22 @@ func (s *setup) steps() []step {
 		{"changing to the directory " + s.req.Dir, func() error { return unix.Chdir(s.req.Dir) }},
 		{"dropping capabilities", s.dropCapabilities},
 	}...)
+}
+
+// firstSteps returns the first steps, which do not depend on the request.
+func (s *setup) firstSteps() []step {
+	return []step{
+		{"setting the umask", func() error { unix.Umask(0o022); return nil }},
+		{"joining a new session keyring", joinKeyring},
+		{"setting no_new_privs", func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }},
+		{"restricting abstract sockets", func() error {
+			if landlockABI() < 6 {
+				return nil
+			}
+			return scopeAbstractSockets()
+		}},
+		{"setting resource limits", setLimits},
+	}
 }
 
 // setDeathSignal sets the death signal again: becoming another user cleared it. The parent may have died in between.
@@ -132,10 +152,9 @@ func (s *setup) setDeathSignal() error {
 
 var errParentEnded = errors.New("the parent has ended")
 
-// isolation returns the steps that only a process with namespaces needs, up to the change of its root directory.
-func (s *setup) isolation() []step {
+// namespaceSteps returns the steps for the namespaces of a process, except mounts.
+func (s *setup) namespaceSteps() []step {
 	steps := []step{
-		{stepGroups, s.checkGroups},
 		{"making a cgroup namespace", func() error { return unix.Unshare(unix.CLONE_NEWCGROUP) }},
 		{"setting the host name", func() error { return unix.Sethostname([]byte("localhost")) }},
 		{"setting the domain name", func() error { return unix.Setdomainname([]byte("(none)")) }},
@@ -143,7 +162,7 @@ func (s *setup) isolation() []step {
 	if !s.req.Network {
 		steps = append(steps, step{"bringing up the loopback interface", loopbackUp})
 	}
-	return append(steps, s.mountSteps()...)
+	return steps
 }
 
 // joinKeyring replaces the session keyring of the caller, whose keys the process could read. It ignores errors of

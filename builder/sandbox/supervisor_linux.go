@@ -45,7 +45,7 @@ func supervise() int {
 	if err != nil {
 		return 1
 	}
-	s := &supervisor{null: null, executable: os.NewFile(executableFD, "executable"), capabilities: allCapabilities()}
+	s := &supervisor{null: null, executable: os.NewFile(executableFD, "executable"), capabilities: allCapabilities(), spares: openSpares()}
 	jobs := make(chan *job)
 	go func() {
 		defer close(jobs)
@@ -59,18 +59,45 @@ func supervise() int {
 				closeFiles(files)
 				return
 			}
+			if j.role == roleKill {
+				go killUser(j)
+				continue
+			}
 			jobs <- j
 		}
 	}()
-	for j := range jobs {
-		if j.role == roleKill {
-			go killUser(j)
-			continue
-		}
-		s.start(j)
-	}
+	s.serve(jobs)
 	s.await()
 	return 0
+}
+
+// serve starts processes for jobs. It starts spares when no job waits.
+func (s *supervisor) serve(jobs <-chan *job) {
+	defer s.discardSpares()
+	idle := time.NewTimer(spareTime)
+	for {
+		select {
+		case j, ok := <-jobs:
+			if !ok {
+				return
+			}
+			s.start(j)
+			idle.Reset(spareTime)
+			continue
+		default:
+		}
+		s.prepareSpare()
+		select {
+		case j, ok := <-jobs:
+			if !ok {
+				return
+			}
+			s.start(j)
+			idle.Reset(spareTime)
+		case <-idle.C:
+			s.discardSpares()
+		}
+	}
 }
 
 // closeInherited closes the descriptors from first on that the caller inherited from its parent and passed on. It
@@ -144,6 +171,7 @@ type supervisor struct {
 	capabilities     []uintptr
 	remounted        map[string]bool
 	watching         sync.WaitGroup // for the ends of processes
+	spares           *spares
 }
 
 // await waits until all processes have ended. A process in an uninterruptible system call does not keep it longer than
@@ -162,10 +190,7 @@ func (s *supervisor) await() {
 
 // start starts a process and reports the result. It closes the descriptors that only the process needs.
 func (s *supervisor) start(j *job) {
-	pidfd := -1
-	attr := s.attributes(j)
-	attr.PidFD = &pidfd
-	step, process, err := s.startProcess(j, attr)
+	step, process, handle, err := s.startProcess(j)
 	for _, f := range []*os.File{j.output, j.socket, j.mounts, j.cgroup} {
 		if f != nil {
 			f.Close()
@@ -178,29 +203,45 @@ func (s *supervisor) start(j *job) {
 		return
 	}
 	var rights []*os.File
-	if pidfd >= 0 {
-		handle := os.NewFile(uintptr(pidfd), "process")
+	if handle != nil {
 		defer handle.Close()
 		rights = append(rights, handle)
 	}
+	s.spares.launched(j)
 	if err := sendFiles(j.conn, encode(&event{ok: true}), rights...); err != nil {
 		_ = process.Kill()
 	}
 	s.watching.Go(func() { watch(j, process) })
 }
 
-// startProcess starts a process. If that fails, it returns the step that has failed.
-func (s *supervisor) startProcess(j *job, attr *syscall.SysProcAttr) (step string, process *os.Process, err error) {
+// startProcess starts a process, or gives the job to a spare. It returns the process and a pidfd of it, which is nil on kernels
+// before 5.3. If that fails, it returns the step that has failed.
+func (s *supervisor) startProcess(j *job) (step string, process *os.Process, handle *os.File, err error) {
 	if err := s.remount(j.launch.remount); err != nil {
-		return "making " + j.launch.remount + " writable", nil, err
+		return "making " + j.launch.remount + " writable", nil, nil, err
 	}
-	process, err = s.fork(j, attr)
+	if p := s.take(j); p != nil {
+		return stepStart, p.process, p.handle, nil
+	}
+	attr := s.attributes(j)
+	process, handle, err = s.forkWithHandle(j, attr)
 	if err == nil || !j.namespaces {
-		return stepStart, process, err
+		return stepStart, process, handle, err
 	}
 	step, err = s.diagnose(j, err)
 	closePipes()
-	return step, nil, err
+	return step, nil, nil, err
+}
+
+// forkWithHandle starts the process of a job, and returns a pidfd of it too.
+func (s *supervisor) forkWithHandle(j *job, attr *syscall.SysProcAttr) (process *os.Process, handle *os.File, err error) {
+	pidfd := -1
+	attr.PidFD = &pidfd
+	process, err = s.fork(j, attr)
+	if err == nil && pidfd >= 0 {
+		handle = os.NewFile(uintptr(pidfd), "process")
+	}
+	return process, handle, err
 }
 
 // closePipes closes the pipes that package syscall leaves open if clone fails with users to map. The supervisor has
@@ -220,16 +261,22 @@ func closePipes() {
 
 // fork starts the process of a job. Its error does not contain the name of this program.
 func (s *supervisor) fork(j *job, attr *syscall.SysProcAttr) (*os.Process, error) {
-	files := []*os.File{s.null, j.output, j.output, j.socket, s.executable}
+	var more []*os.File
 	if j.mounts != nil {
-		files = append(files, j.mounts)
+		more = append(more, j.mounts)
 	}
 	arguments := j.arguments()
 	if root := j.memoryRoot(); root != nil {
 		defer root.Close()
-		files = append(files, root)
+		more = append(more, root)
 		arguments = append(arguments, memoryRoot)
 	}
+	return s.execute(j, attr, arguments, more...)
+}
+
+// execute executes this program as the process of a job, which inherits more files.
+func (s *supervisor) execute(j *job, attr *syscall.SysProcAttr, arguments []string, more ...*os.File) (*os.Process, error) {
+	files := append([]*os.File{s.null, j.output, j.output, j.socket, s.executable}, more...)
 	process, err := os.StartProcess("/proc/self/exe", arguments, &os.ProcAttr{Env: []string{}, Files: files, Sys: attr})
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		err = pathErr.Err
