@@ -245,7 +245,8 @@ func TestWideClosureOverLatency(t *testing.T) {
 		if err != nil || n != 10_001 || d.most != 256 {
 			t.Errorf("%d paths, %d at once, %v", n, d.most, err)
 		}
-		if took := time.Since(begin); took > 41*time.Millisecond {
+		// 41 round trips of 1 ms. The order of goroutines may add some.
+		if took := time.Since(begin); took > 80*time.Millisecond {
 			t.Errorf("the closure took %v", took)
 		}
 	})

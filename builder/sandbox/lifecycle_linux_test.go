@@ -74,11 +74,7 @@ const hang = time.Minute
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-<<<<<<< HEAD
 	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-=======
-	for range 2000 {
->>>>>>> w-a
 		if ok() {
 			return
 		}

@@ -24,13 +24,9 @@ func Main() {
 		case roleKeeper:
 			syscall.Exit(keep())
 		case roleSetup:
-<<<<<<< HEAD
 			syscall.Exit(setUp())
-=======
-			os.Exit(setUp())
 		case roleSpare:
-			os.Exit(spareMain())
->>>>>>> w-a
+			syscall.Exit(spareMain())
 		case roleBuiltin:
 			syscall.Exit(builtinMain())
 		case roleView:
