@@ -14,7 +14,7 @@ var verbHints = map[string]string{
 	"delete": "pix gc PATH", "collect-garbage": "pix gc", "nix-collect-garbage": "pix gc", "gc-delete": "pix gc PATH",
 	"realise": "pix build", "realize": "pix build", "instantiate": "pix drv-add", "develop": "pix shell", "nix-build": "pix build",
 	"query": "pix path-info, pix closure, pix referrers, pix derivers or pix outputs", "info": "pix path-info or pix daemon-info",
-	"requisites": "pix closure", "references": "pix path-info", "deriver": "pix derivers", "binding": "pix drv-show", "hash-of": "pix path-info",
+	"requisites": "pix closure", "references": "pix path-info", "referrers-closure": "pix tree --reverse", "graphml": "pix graph --graphml", "deriver": "pix derivers", "binding": "pix drv-show", "hash-of": "pix path-info",
 	"ping": "pix daemon-info", "store-info": "pix daemon-info", "serve": "pix daemon --stdio", "nix-daemon": "pix daemon",
 	"show-derivation": "pix drv-show", "derivation": "pix drv-show or pix drv-add", "show": "pix drv-show", "read-log": "pix log", "print-build-logs": "pix log",
 	"diff-closures": "pix diff", "nix-diff": "pix drv-diff", "nvd": "pix diff", "list": "pix valid-paths",
@@ -25,7 +25,7 @@ var verbHints = map[string]string{
 	"to-base32": "pix hash-convert --to nix32", "prefetch": "pix add", "prefetch-url": "pix add", "add-file": "pix add --mode flat", "add-path": "pix add", "add-fixed": "pix add --mode flat",
 	"key": "pix key-generate or pix key-public", "generate-binary-cache-key": "pix key-generate", "generate-secret": "pix key-generate", "convert-secret-to-public": "pix key-public",
 	"sign-paths": "pix sign", "copy-sigs": "pix copy", "store": "pix path-info, pix ls, pix gc and other verbs without 'store'", "print-roots": "pix roots", "print-dead": "pix gc --dry-run",
-	"print-live": "pix gc --explain PATH", "add-temp-root": "pix add-root", "why": "pix why-depends", "show-config": "pix config", "nix-tree": "pix tree", "size": "pix path-info -S",
+	"print-live": "pix gc --explain PATH", "add-temp-root": "pix add-root", "why": "pix why-depends", "show-config": "pix config", "nix-tree": "pix tree --sizes or pix path-info -r --table", "size": "pix path-info --table",
 	"exec": "pix run", "start": "pix daemon", "dump-db": "pix path-info --json", "load-db": "pix import", "cat-nar": "pix nar-cat", "ls-nar": "pix nar-ls",
 }
 
