@@ -17,8 +17,13 @@ import (
 // Load follows references from the roots. If it finds a large part of a [store.AllInfosQuerier], such as a store in
 // a directory, it reads the infos of all paths instead.
 func Load(ctx context.Context, s store.Store, roots ...storepath.Path) (*Closure, error) {
+	return load(ctx, s, roots, 1<<15) // to count the paths of a large store takes as long as to find these
+}
+
+// load is Load, and follows references to at least a number of paths.
+func load(ctx context.Context, s store.Store, roots []storepath.Path, atLeast int) (*Closure, error) {
 	if all, ok := allInfos(ctx, s); ok {
-		c, err := loadFast(ctx, s, all, roots)
+		c, err := loadFast(ctx, s, all, roots, atLeast)
 		if !errors.Is(err, errWalk) {
 			return c, err
 		}
@@ -69,11 +74,8 @@ func walk(ctx context.Context, s store.Store, roots []storepath.Path, most int) 
 }
 
 // loadFast walks while that is faster than reading the infos of the whole store.
-func loadFast(ctx context.Context, s store.Store, all store.AllInfosQuerier, roots []storepath.Path) (*Closure, error) {
-	const (
-		atLeast = 1 << 15 // paths; to count the paths of a large store takes as long as to find these
-		part    = 8       // reading an info is that many times as fast as finding it
-	)
+func loadFast(ctx context.Context, s store.Store, all store.AllInfosQuerier, roots []storepath.Path, atLeast int) (*Closure, error) {
+	const part = 8 // a closure of less than this part of the store is found by walking
 	c, err := walk(ctx, s, roots, atLeast)
 	if err != errLarge {
 		return c, err

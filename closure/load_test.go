@@ -86,9 +86,9 @@ func fanInfos(tb testing.TB, n int) []*store.PathInfo {
 	return infos
 }
 
-// Load reads all infos only if the closure is a large part of the store.
+// load reads all infos only if the closure is a large part of the store.
 func TestLoadLarge(t *testing.T) {
-	infos := fanInfos(t, 40_000)
+	infos := fanInfos(t, 4000)
 	for _, test := range []struct {
 		name  string
 		root  int
@@ -97,20 +97,20 @@ func TestLoadLarge(t *testing.T) {
 		setUp func(*wholeStore)
 	}{
 		{"small closure", 3, 801, 0, nil},
-		{"large closure", 0, 40_000, 1, nil},
-		{"large store", 0, 40_000, 0, func(s *wholeStore) { s.infos = make([]*store.PathInfo, 400_000) }},
-		{"a path is added meanwhile", 0, 40_000, 1, func(s *wholeStore) { s.lost = 1 }},
-		{"limit of bytes", 0, 40_000, 0, func(s *wholeStore) { s.limits.Bytes = 1 << 40 }},
-		{"store larger than the limit", 0, 40_000, 1, func(s *wholeStore) {
-			s.limits.Paths = 40_000
-			s.infos = append(slices.Clone(s.infos), &store.PathInfo{Path: numbered(t, 50_000)})
+		{"large closure", 0, 4000, 1, nil},
+		{"large store", 0, 4000, 0, func(s *wholeStore) { s.infos = make([]*store.PathInfo, 40_000) }},
+		{"a path is added meanwhile", 0, 4000, 1, func(s *wholeStore) { s.lost = 1 }},
+		{"limit of bytes", 0, 4000, 0, func(s *wholeStore) { s.limits.Bytes = 1 << 40 }},
+		{"store larger than the limit", 0, 4000, 1, func(s *wholeStore) {
+			s.limits.Paths = 4000
+			s.infos = append(slices.Clone(s.infos), &store.PathInfo{Path: numbered(t, 5000)})
 		}},
 	} {
 		s := newWholeStore(infos)
 		if test.setUp != nil {
 			test.setUp(s)
 		}
-		c, err := Load(t.Context(), s, infos[test.root].Path)
+		c, err := load(t.Context(), s, []storepath.Path{infos[test.root].Path}, 1000)
 		if err != nil {
 			t.Fatalf("%s: %v", test.name, err)
 		}
@@ -121,14 +121,14 @@ func TestLoadLarge(t *testing.T) {
 }
 
 func TestLoadLargeErrors(t *testing.T) {
-	s := newWholeStore(fanInfos(t, 40_000))
+	s := newWholeStore(fanInfos(t, 4000))
 	s.err = errors.New("damaged")
-	if _, err := Load(t.Context(), s, s.infos[0].Path); err != s.err {
-		t.Errorf("Load returned %v", err)
+	if _, err := load(t.Context(), s, []storepath.Path{s.infos[0].Path}, 1000); err != s.err {
+		t.Errorf("load returned %v", err)
 	}
-	s.err, s.limits.Paths = nil, 39_000
-	if _, err := Load(t.Context(), s, s.infos[0].Path); !errors.As(err, new(*store.LimitError)) {
-		t.Errorf("Load returned %v", err)
+	s.err, s.limits.Paths = nil, 3900
+	if _, err := load(t.Context(), s, []storepath.Path{s.infos[0].Path}, 1000); !errors.As(err, new(*store.LimitError)) {
+		t.Errorf("load returned %v", err)
 	}
 	if _, err := LoadAll(t.Context(), s); !errors.As(err, new(*store.LimitError)) {
 		t.Errorf("LoadAll returned %v", err)

@@ -38,6 +38,8 @@ func TestRealClosureSpeed(t *testing.T) {
 		{"diff", other, string(root)},
 		{"graph", string(root)},
 		{"path-info", "--closure", "--closure-size", string(root)},
+		{"path-info", "--closure", "--table", string(root)},
+		{"tree", "--sizes", string(root)},
 	}
 	ours := make([][]time.Duration, len(verbs))
 	var theirs []time.Duration

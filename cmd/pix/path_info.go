@@ -22,6 +22,8 @@ type pathInfoOptions struct {
 	closureSize bool
 	sigs        bool
 	human       bool
+	table       bool
+	sort        string // the order of the table: one of sizeSortKeys
 }
 
 func newPathInfo(a *app) *cobra.Command {
@@ -34,16 +36,24 @@ with the path. With -s, -S or --sigs a line for each path instead, with these co
 everything, in one of the formats of Nix itself: an object keyed by path, with full paths in version
 1, and from version 2 on inside an object with the members that all paths share.
 
+With --table a table of sizes, the largest closure first: the size of the archive of a path, of its
+closure, and its added size, by which the closure of the given paths would shrink if nothing in it
+referred to the path.
+
 A path that is not valid is null in JSON. Otherwise the exit code is 1 then, after the other paths
 have been printed.`,
-		example: "  pix path-info -rsSh /nix/store/...-hello",
+		example: "  pix path-info -rsSh /nix/store/...-hello\n" +
+			"  pix path-info -r --table --sort added-size /nix/store/...-hello",
 		check: func() error {
 			if o.version < 1 || o.version > 3 {
 				return fmt.Errorf("--json-format is %d, expected 1 to 3", o.version)
 			}
-			return nil
+			return o.checkTable()
 		},
 		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
+			if o.table {
+				return a.printSizeTable(ctx, s, paths, o)
+			}
 			if o.asJSON {
 				return a.printInfosJSON(ctx, s, paths, o)
 			}
@@ -70,6 +80,9 @@ have been printed.`,
 	flags.BoolVarP(&o.closureSize, "closure-size", "S", false, "print the size of the closure of each path")
 	flags.BoolVar(&o.sigs, "sigs", false, "print the signatures of each path")
 	flags.BoolVarP(&o.human, "human-readable", "h", false, "print sizes with units")
+	flags.BoolVar(&o.table, "table", false, "print a table of sizes")
+	flags.StringVar(&o.sort, "sort", "", "sort the table by `KEY`: closure-size, nar-size, added-size or path")
+	valuesOf(cmd, "sort", sizeSortKeys...)
 	otherNames(cmd, map[string]string{"closure": "recursive", "human": "human-readable"})
 	renamedFlag(cmd, "size", "it was the size of the closure, which is -S or --closure-size now; the size of the archive is -s or --nar-size")
 	valuesOf(cmd, "json-format", "1", "2", "3")
