@@ -93,3 +93,42 @@ func symlinks(t *testing.T, dir string) (all []string) {
 	}
 	return all
 }
+
+// pix and nix-env change one profile at the same time. Each waits for the lock of the other, and no change is lost.
+func TestRealLock(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		w := newNixWorld(t, s)
+		p := w.profile("shared")
+		if _, err := p.Set(t.Context(), w.store, w.paths[0]); err != nil {
+			t.Fatal(err)
+		}
+		const commands = 5
+		ended := make(chan error, 1)
+		go func() {
+			for range commands {
+				if _, err := w.nixEnv("shared", "--switch-generation", "1"); err != nil {
+					ended <- err
+					return
+				}
+			}
+			ended <- nil
+		}()
+		const sets = 200
+		for i := range sets - 1 {
+			g, err := p.Set(t.Context(), w.store, w.paths[(i+1)%len(w.paths)])
+			if err != nil || !g.Current {
+				t.Error(g, err)
+			}
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		all, err := p.Generations(t.Context())
+		if err != nil || len(all) != sets {
+			t.Errorf("%d generations of %d: %v", len(all), sets, err)
+		}
+		if _, err := os.Lstat(p.Link() + ".lock"); err == nil {
+			t.Error("the lock file remains")
+		}
+	})
+}
