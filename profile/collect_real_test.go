@@ -113,7 +113,7 @@ func TestRealLock(t *testing.T) {
 			}
 			ended <- nil
 		}()
-		const sets = 200
+		const sets = 60
 		for i := range sets - 1 {
 			g, err := p.Set(t.Context(), w.store, w.paths[(i+1)%len(w.paths)])
 			if err != nil || !g.Current {

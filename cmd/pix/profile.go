@@ -57,7 +57,7 @@ set' makes a path the next generation.`,
 		newProfileWipe(a, o),
 	} {
 		checkUsage(verb)
-		verb.Flags().StringVarP(&o.link, "profile", "p", "", "the symlink of the profile: `LINK`")
+		verb.Flags().StringVarP(&o.link, "profile", "p", "", "use the profile whose symlink is `LINK`")
 		if verb.ValidArgsFunction == nil {
 			verb.ValidArgsFunction = cobra.NoFileCompletions
 		}
