@@ -112,7 +112,7 @@ func (a *app) printNoManifest(g profile.Generation, asJSON bool) error {
 func (a *app) packagesText(m *profile.Manifest) string {
 	var b strings.Builder
 	for _, p := range m.Packages {
-		b.WriteString(a.shown(p.Name))
+		b.WriteString(oneLine(a.shown(p.Name)))
 		if !p.Active {
 			b.WriteString(" (inactive)")
 		}
@@ -120,7 +120,7 @@ func (a *app) packagesText(m *profile.Manifest) string {
 			b.WriteString(" " + string(path))
 		}
 		if p.URL != "" {
-			b.WriteString(" " + a.shown(p.URL+"#"+p.AttrPath))
+			b.WriteString(" " + oneLine(a.shown(p.URL+"#"+p.AttrPath)))
 		}
 		b.WriteString("\n")
 	}
