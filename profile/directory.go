@@ -59,7 +59,6 @@ type fileInfo struct {
 }
 
 func (i fileInfo) isSymlink() bool { return i.mode == unix.S_IFLNK }
-func (i fileInfo) isRegular() bool { return i.mode == unix.S_IFREG }
 func (i fileInfo) isDir() bool     { return i.mode == unix.S_IFDIR }
 
 func (d *directory) lstat(name string) (fileInfo, error) {

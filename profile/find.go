@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	maxProfiles = 1 << 16 // that [Find] returns
+	maxProfiles = 1 << 18 // that [Find] returns
 	maxDepth    = 32      // of the directories that it reads
 )
 
@@ -89,7 +89,7 @@ func (w *finder) visit(ctx context.Context, d *directory, dir, name string, dept
 	case !info.isSymlink():
 		return nil
 	}
-	p := &Profile{w.storeDir, w.root, dir, name}
+	p := &Profile{storeDir: w.storeDir, anchor: w.root, dir: dir, name: name, found: true}
 	target, err := d.readlink(name)
 	if err != nil {
 		return nil

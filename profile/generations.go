@@ -28,7 +28,7 @@ type Generation struct {
 }
 
 // maxGenerations limits the memory for a profile: a hostile directory can have millions of symlinks.
-const maxGenerations = 1 << 20
+const maxGenerations = 1 << 18
 
 // Generations returns the generations of the profile, sorted by number. It takes no lock. A profile that does not exist
 // is a [*NotFoundError].
@@ -153,13 +153,14 @@ func (st *state) readTarget(dir *directory) error {
 	return nil
 }
 
-// isOwnDir reports whether dir, which may be relative to the directory of the profile, is this directory.
+// isOwnDir reports whether dir, which may be relative to the directory of the profile, is this directory. For a profile of
+// another user it compares only the names, because a look at a file of a network file system may take for ever.
 func (p *Profile) isOwnDir(dir string) bool {
 	own := filepath.Dir(p.Link())
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(own, dir)
 	}
-	return sameDir(dir, own)
+	return filepath.Clean(dir) == own || !p.found && sameDir(dir, own)
 }
 
 // add adds a generation. It ignores a file that another process has deleted after the directory was read, and files that

@@ -37,7 +37,9 @@ func (p *Profile) lockedWithin(ctx, wait context.Context, work func(dir *directo
 		return err
 	}
 	defer func() {
-		dir.remove(name) // if it remains, the next process takes it
+		if linked, err := f.IsLinked(); linked && err == nil { // another process may have deleted the file, and created a new one
+			dir.remove(name) // if it remains, the next process takes it
+		}
 		f.Retire()
 	}()
 	return work(dir)
@@ -53,14 +55,14 @@ func (p *Profile) lock(ctx context.Context, dir *directory, name string) (*flock
 			return nil, err
 		}
 		if err = flock.Lock(ctx, f.File, flock.Exclusive, func() { p.reportWait(ctx) }); err == nil {
-			var fresh, deleted bool
+			var fresh, linked bool
 			if fresh, err = f.IsEmpty(); fresh {
 				return f, nil
 			}
 			if err == nil {
-				deleted, err = f.IsDeleted()
+				linked, err = f.IsLinked()
 			}
-			if err == nil && !deleted {
+			if linked {
 				err = dir.remove(name)
 			}
 		}

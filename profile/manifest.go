@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 
 	"pix/nar"
@@ -156,11 +155,6 @@ func isEntry(e nar.Entry, names []string) bool {
 		}
 	}
 	return false
-}
-
-// IsNoManifest reports whether an object has no manifest, or does not exist in the store.
-func IsNoManifest(err error) bool {
-	return errors.Is(err, ErrNoManifest) || errors.Is(err, store.ErrNotFound) || errors.Is(err, fs.ErrNotExist)
 }
 
 // parsePaths parses store paths of a manifest.

@@ -20,6 +20,7 @@ type Profile struct {
 	anchor   string // an absolute directory: no change leaves it
 	dir      string // the directory of the symlink, relative to anchor
 	name     string // the name of the symlink in dir
+	found    bool   // by [Find], so it may belong to a hostile user
 }
 
 // New returns the profile with the symlink link, whose generations point into the store directory dir. The profile need
@@ -32,7 +33,7 @@ func New(dir storepath.Dir, link string) (*Profile, error) {
 	if link == "" || abs == "/" {
 		return nil, &LinkError{link, "it has no name"}
 	}
-	p := &Profile{dir, filepath.Dir(abs), ".", filepath.Base(abs)}
+	p := &Profile{storeDir: dir, anchor: filepath.Dir(abs), dir: ".", name: filepath.Base(abs)}
 	real, err := filepath.EvalSymlinks(p.anchor)
 	if err != nil {
 		real = p.anchor // it does not exist yet

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix"
+	"pix/internal/redact"
 	"pix/localstore"
 	"pix/profile"
 	"pix/store"
@@ -54,7 +57,7 @@ set' makes a path the next generation.`,
 		newProfileWipe(a, o),
 	} {
 		checkUsage(verb)
-		verb.Flags().StringVarP(&o.link, "profile", "p", "", "the symlink of the profile: `LINK`")
+		verb.Flags().StringVarP(&o.link, "profile", "p", "", "use the profile whose symlink is `LINK`")
 		if verb.ValidArgsFunction == nil {
 			verb.ValidArgsFunction = cobra.NoFileCompletions
 		}
@@ -101,7 +104,8 @@ func (a *app) profile(ctx context.Context, o *profileOptions) (*profile.Profile,
 	if err != nil {
 		return nil, err
 	}
-	return l.Default(dir)
+	p, err := l.Default(dir)
+	return p, asUsage(err)
 }
 
 // asUsage makes a usage error of the error that a file cannot be a profile.
@@ -138,11 +142,17 @@ func (a *app) locations(ctx context.Context) (*profile.Locations, error) {
 	return l, err
 }
 
-// ownStateDir returns the state directory of the chosen store if it is a store in a directory, and otherwise "".
+// ownStateDir returns the state directory of the chosen store if it is a store in a directory, and otherwise "". It opens no
+// other store, so that a user can roll back without a daemon.
 func (a *app) ownStateDir(ctx context.Context) (string, error) {
 	choice, err := a.choose(openOptions{access: toRead})
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
+	case strings.HasPrefix(choice.uri, "ssh-ng://"):
+		return "", &unknownError{fmt.Errorf("the store %s is on another machine, and profiles are symlinks there: run pix there, or name a profile with --profile", redact.URL(choice.uri))}
+	case !pix.IsLocal(choice.uri):
+		return "", nil
 	}
 	s, err := a.openChosen(ctx, choice)
 	if none, ok := errors.AsType[*localstore.NoStoreError](err); ok {
@@ -152,10 +162,11 @@ func (a *app) ownStateDir(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer s.Close()
-	if local, ok := store.As[*localstore.Store](s); ok {
-		return local.Info().StateDir, nil
+	local, ok := store.As[*localstore.Store](s)
+	if !ok {
+		return "", nil
 	}
-	return "", onThisMachine(ctx, s, "profiles are symlinks on that machine")
+	return local.Info().StateDir, nil
 }
 
 // userName returns the name of the user, or "".
@@ -179,7 +190,7 @@ func parseGeneration(word string) (uint64, error) {
 func (a *app) completeGenerations(o *profileOptions) completer {
 	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		quiet := *a
-		quiet.progress = &progress{mode: progressNone}
+		quiet.stderr, quiet.progress = io.Discard, &progress{mode: progressNone}
 		ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
 		defer cancel()
 		p, err := quiet.profile(ctx, o)

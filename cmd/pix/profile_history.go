@@ -33,7 +33,7 @@ store has its target in quotes.`,
 			var b strings.Builder
 			for i, g := range all {
 				objects[i] = newGenerationJSON(g)
-				b.WriteString(a.generationLine(g))
+				b.WriteString(generationLine(g))
 			}
 			return a.printEither(b.String(), objects, asJSON)
 		},
@@ -42,11 +42,11 @@ store has its target in quotes.`,
 	return cmd
 }
 
-// generationLine returns the line of a generation, in which the first columns are those of nix-env --list-generations.
-func (a *app) generationLine(g profile.Generation) string {
+// generationLine returns the line of a generation. Its first columns are the same as in nix-env --list-generations.
+func generationLine(g profile.Generation) string {
 	contents := string(g.Path)
 	if g.Target != contents {
-		contents = "'" + a.shown(g.Target) + "'"
+		contents = "'" + oneLine(visible(g.Target)) + "'" // any text, which must not look like another line
 	}
 	current := ""
 	if g.Current {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -57,6 +60,9 @@ func (a *app) listPackages(ctx context.Context, o profileListOptions) error {
 		return err
 	}
 	return a.withStore(ctx, toRead, func(ctx context.Context, s store.Store) error {
+		if !mayHaveManifest(ctx, s, path) {
+			return a.printNoManifest(g, o.asJSON)
+		}
 		m, err := profile.ReadManifest(ctx, s, path)
 		if errors.Is(err, profile.ErrNoManifest) {
 			return a.printNoManifest(g, o.asJSON)
@@ -66,6 +72,21 @@ func (a *app) listPackages(ctx context.Context, o profileListOptions) error {
 		}
 		return a.printEither(a.packagesText(m), newPackagesJSON(g, m), o.asJSON)
 	})
+}
+
+// mayHaveManifest reports false if the files of the store are on this machine, and the path has no manifest. Otherwise reading
+// the manifest means reading the archive of the path up to it, which may be large.
+func mayHaveManifest(ctx context.Context, s store.Store, path storepath.Path) bool {
+	p, err := placementOf(ctx, s, path)
+	if err != nil {
+		return true
+	}
+	for _, name := range []string{"/manifest.json", "/manifest.nix"} {
+		if _, err := os.Lstat(p.file(string(path) + name)); !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			return true
+		}
+	}
+	return false
 }
 
 // chosenGeneration returns the generation with the number in a flag, or the current one.
@@ -91,7 +112,7 @@ func (a *app) printNoManifest(g profile.Generation, asJSON bool) error {
 func (a *app) packagesText(m *profile.Manifest) string {
 	var b strings.Builder
 	for _, p := range m.Packages {
-		b.WriteString(a.shown(p.Name))
+		b.WriteString(oneLine(a.shown(p.Name)))
 		if !p.Active {
 			b.WriteString(" (inactive)")
 		}
@@ -99,7 +120,7 @@ func (a *app) packagesText(m *profile.Manifest) string {
 			b.WriteString(" " + string(path))
 		}
 		if p.URL != "" {
-			b.WriteString(" " + a.shown(p.URL+"#"+p.AttrPath))
+			b.WriteString(" " + oneLine(a.shown(p.URL+"#"+p.AttrPath)))
 		}
 		b.WriteString("\n")
 	}
