@@ -22,7 +22,7 @@ var verbHints = map[string]string{
 	"verify-path": "pix verify --no-trust", "check": "pix verify-store", "repair": "pix verify-store --repair", "repair-path": "pix build --repair",
 	"optimize": "pix optimise", "optimise-store": "pix optimise", "dump-path": "pix dump", "nar": "pix nar-ls, pix nar-cat or pix nar-dump", "restore": "pix nar-restore",
 	"hash": "pix hash-path, pix hash-file or pix hash-convert", "to-sri": "pix hash-convert", "to-base16": "pix hash-convert --to base16",
-	"to-base32": "pix hash-convert --to nix32", "prefetch": "pix add", "prefetch-url": "pix add", "add-file": "pix add --mode flat", "add-path": "pix add", "add-fixed": "pix add --mode flat",
+	"to-base32": "pix hash-convert --to nix32", "prefetch-file": "pix prefetch", "prefetch-url": "pix prefetch", "nix-prefetch-url": "pix prefetch", "add-file": "pix add --mode flat", "add-path": "pix add", "add-fixed": "pix add --mode flat",
 	"key": "pix key-generate or pix key-public", "generate-binary-cache-key": "pix key-generate", "generate-secret": "pix key-generate", "convert-secret-to-public": "pix key-public",
 	"sign-paths": "pix sign", "copy-sigs": "pix copy", "store": "pix path-info, pix ls, pix gc and other verbs without 'store'", "print-roots": "pix roots", "print-dead": "pix gc --dry-run",
 	"print-live": "pix gc --explain PATH", "add-temp-root": "pix add-root", "why": "pix why-depends", "show-config": "pix config", "nix-tree": "pix tree", "size": "pix path-info -S",

@@ -164,6 +164,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newCopy(a),
 		newMakeContentAddressed(a),
 		newAdd(a),
+		newPrefetch(a),
 		newRoots(a),
 		newGC(a),
 		newVerifyStore(a),
