@@ -14,7 +14,7 @@ var verbHints = map[string]string{
 	"delete": "pix gc PATH", "collect-garbage": "pix gc", "nix-collect-garbage": "pix gc", "gc-delete": "pix gc PATH",
 	"realise": "pix build", "realize": "pix build", "instantiate": "pix drv-add", "develop": "pix shell", "nix-build": "pix build",
 	"query": "pix path-info, pix closure, pix referrers, pix derivers or pix outputs", "info": "pix path-info or pix daemon-info",
-	"requisites": "pix closure", "references": "pix path-info", "deriver": "pix derivers", "binding": "pix drv-show", "hash-of": "pix path-info",
+	"requisites": "pix closure", "references": "pix path-info", "deriver": "pix derivers", "binding": "pix drv-show", "hash-of": "pix path-info", "realisation": "pix build-trace",
 	"ping": "pix daemon-info", "store-info": "pix daemon-info", "serve": "pix daemon --stdio", "nix-daemon": "pix daemon",
 	"show-derivation": "pix drv-show", "derivation": "pix drv-show or pix drv-add", "show": "pix drv-show", "read-log": "pix log", "print-build-logs": "pix log",
 	"diff-closures": "pix diff", "nix-diff": "pix drv-diff", "nvd": "pix diff", "list": "pix valid-paths",

@@ -154,6 +154,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newDerivers(a),
 		newOutputs(a),
 		newSubstitutable(a),
+		newBuildTrace(a),
 		newTree(a),
 		newWhyDepends(a),
 		newGraph(a),
