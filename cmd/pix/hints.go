@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,14 +20,28 @@ var verbHints = map[string]string{
 	"show-derivation": "pix drv-show", "derivation": "pix drv-show or pix drv-add", "show": "pix drv-show", "read-log": "pix log", "print-build-logs": "pix log",
 	"diff-closures": "pix diff", "nix-diff": "pix drv-diff", "nvd": "pix diff", "list": "pix valid-paths",
 	"push": "pix copy --to", "pull": "pix copy --from", "copy-closure": "pix copy", "fetch": "pix copy --from", "substitute": "pix build",
-	"verify-path": "pix verify --no-trust", "check": "pix verify-store", "repair": "pix verify-store --repair", "repair-path": "pix build --repair",
+	"verify-path": "pix verify --no-trust", "print-fixed-path": "pix store-path --mode --hash-algo --hash", "check": "pix verify-store", "repair": "pix verify-store --repair", "repair-path": "pix build --repair",
 	"optimize": "pix optimise", "optimise-store": "pix optimise", "dump-path": "pix dump", "nar": "pix nar-ls, pix nar-cat or pix nar-dump", "restore": "pix nar-restore",
 	"hash": "pix hash-path, pix hash-file or pix hash-convert", "to-sri": "pix hash-convert", "to-base16": "pix hash-convert --to base16",
 	"to-base32": "pix hash-convert --to nix32", "prefetch-file": "pix prefetch", "prefetch-url": "pix prefetch", "nix-prefetch-url": "pix prefetch", "add-file": "pix add --mode flat", "add-path": "pix add", "add-fixed": "pix add --mode flat",
 	"key": "pix key-generate or pix key-public", "generate-binary-cache-key": "pix key-generate", "generate-secret": "pix key-generate", "convert-secret-to-public": "pix key-public",
-	"sign-paths": "pix sign", "copy-sigs": "pix copy", "store": "pix path-info, pix ls, pix gc and other verbs without 'store'", "print-roots": "pix roots", "print-dead": "pix gc --dry-run",
+	"sign-paths": "pix sign", "copy-sigs": "pix copy", "store": "pix path-info, pix verify, pix prefetch, pix gc and other verbs without 'store'", "print-roots": "pix roots", "print-dead": "pix gc --dry-run",
 	"print-live": "pix gc --explain PATH", "add-temp-root": "pix add-root", "why": "pix why-depends", "show-config": "pix config", "nix-tree": "pix tree", "size": "pix path-info -S",
-	"exec": "pix run", "start": "pix daemon", "dump-db": "pix path-info --json", "load-db": "pix import", "cat-nar": "pix nar-cat", "ls-nar": "pix nar-ls",
+	"exec": "pix run", "start": "pix daemon", "cat-nar": "pix nar-cat", "ls-nar": "pix nar-ls",
+}
+
+// hintForWords is hintFor for the words of a command of Nix, such as "nix store verify".
+func hintForWords(root *cobra.Command, words []string) string {
+	for rest := words; len(rest) > 1 && slices.Contains([]string{"nix", "store", "nix-store", "nix-env"}, rest[0]); {
+		rest = rest[1:]
+		if verb, _, err := root.Find(rest[:1]); err == nil && verb != root {
+			return fmt.Sprintf(", did you mean 'pix %s'?", rest[0])
+		}
+		if _, ok := verbHints[rest[0]]; ok && rest[0] != "store" {
+			return hintFor(root, rest[0])
+		}
+	}
+	return hintFor(root, words[0])
 }
 
 // hintFor returns what to add to the message about an unknown verb; "" if nothing is near to it.
@@ -46,8 +61,14 @@ func hintFor(root *cobra.Command, word string) string {
 	return ""
 }
 
-// flagHint returns what to add to the message about an unknown flag; "" if it is no setting. Nix has a flag for each setting.
-func flagHint(name string) string {
+// flagHint returns what to add to the message about an unknown flag of a verb, or of pix itself: a verb in place of an
+// operation of nix-store, such as --dump-db, or a setting. Nix has a flag for each setting.
+func flagHint(cmd *cobra.Command, name string) string {
+	if !cmd.HasParent() {
+		if hint := hintFor(cmd, name); hint != "" {
+			return hint
+		}
+	}
 	if nixconf.Find(strings.TrimPrefix(name, "extra-")) != nil {
 		return "; give the setting as --option " + name + " VALUE"
 	}
