@@ -25,6 +25,7 @@ type download struct {
 	size    uint64 // an upper bound for the decompressed size
 	retrier retrier
 
+	raw      bool // the reader gets the body as it is sent
 	verified bool // the reader verifies a hash of the file, which detects a mixture of two versions
 
 	response *response
@@ -206,7 +207,7 @@ func (d *download) header(ranged bool) http.Header {
 func (d *download) acceptBody() (err error) {
 	d.version = versionOf(d.response.Header)
 	d.body = d.response.body
-	if encoding := contentEncoding(d.response.Header); encoding != "" {
+	if encoding := contentEncoding(d.response.Header); encoding != "" && !d.raw {
 		d.noRanges = true // a range would be one of the compressed bytes
 		limited := io.LimitReader(d.response.body, int64(maxCompressedSize(d.size)))
 		d.body, err = compression.Decode(encoding, limited, d.size)
@@ -255,7 +256,7 @@ func (d *download) acceptRange() error {
 		return errors.New("the server sent a range of another version of the file")
 	}
 	start, _, ok := strings.Cut(strings.TrimPrefix(d.response.Header.Get("Content-Range"), "bytes "), "-")
-	if ok && contentEncoding(d.response.Header) == "" && start == strconv.FormatInt(d.offset, 10) {
+	if ok && (d.raw || contentEncoding(d.response.Header) == "") && start == strconv.FormatInt(d.offset, 10) {
 		d.body = d.response.body
 		return nil
 	}

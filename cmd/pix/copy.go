@@ -16,6 +16,8 @@ type copyOptions struct {
 	from, to      string
 	substitute    bool
 	noSignatures  bool
+	all           bool
+	derivation    bool
 	stdin, asJSON bool
 }
 
@@ -27,15 +29,19 @@ func newCopy(a *app) *cobra.Command {
 		Long: `Copy the closure of paths from one store to another. Paths that the destination already has are
 skipped. Signatures are copied with the paths. --from and --to are store URIs; if one is left out,
 it is the store that the other verbs would use. Prints the paths that were copied, each after the
-paths that it refers to. If a path cannot be copied, all paths are copied that do not refer to it.`,
-		Example:           "  pix copy --to ssh-ng://builder /nix/store/...-hello",
+paths that it refers to. If a path cannot be copied, all paths are copied that do not refer to it.
+
+With --derivation the derivations of the paths are copied, with everything that is needed to build
+them.`,
+		Example: "  pix copy --to ssh-ng://builder /nix/store/...-hello\n" +
+			"  pix copy --all --from file:///mnt/cache",
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completePathsOf(&o.from),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.from == "" && o.to == "" {
 				return wrongUse(cmd, errors.New("--from or --to is needed, or both"))
 			}
-			args, err := a.withStdin(cmd, args, o.stdin)
+			args, err := a.copied(cmd, args, &o)
 			if err != nil {
 				return err
 			}
@@ -60,15 +66,40 @@ paths that it refers to. If a path cannot be copied, all paths are copied that d
 	completeFlag(cmd, "to", completeURIs)
 	flags.BoolVar(&o.substitute, "substitute", false, "let the destination try its substituters first")
 	flags.BoolVar(&o.noSignatures, "no-check-sigs", false, "copy unsigned paths too; the destination must trust you")
+	flags.BoolVar(&o.all, "all", false, "copy all paths of the store")
+	flags.BoolVar(&o.derivation, "derivation", false, "copy the derivations of the paths instead, with their inputs")
+	otherNames(cmd, map[string]string{"substitute-on-destination": "substitute", "drv": "derivation"})
 	addStdinFlag(cmd, &o.stdin)
 	addPathsJSONFlag(cmd, &o.asJSON)
 	return cmd
 }
 
+// copied returns the arguments that name what is copied: none with --all.
+func (a *app) copied(cmd *cobra.Command, args []string, o *copyOptions) ([]string, error) {
+	if !o.all {
+		return a.withStdin(cmd, args, o.stdin)
+	}
+	if len(args) > 0 || o.stdin || o.derivation {
+		return nil, wrongUse(cmd, errors.New("--all is for all paths of the store, so PATH, --stdin and --derivation exclude it"))
+	}
+	return nil, nil
+}
+
+// copyRoots returns the paths whose closures are copied.
+func copyRoots(ctx context.Context, src store.Store, names []storeName, o *copyOptions) ([]storepath.Path, error) {
+	switch {
+	case o.all:
+		return store.AllValidPaths(ctx, src)
+	case o.derivation:
+		return derivationsOf(ctx, src, names)
+	}
+	return objectsOf(ctx, src, names)
+}
+
 // copy copies paths and returns the copied ones. After an error it returns the paths that were copied before it.
 func (a *app) copy(ctx context.Context, names []storeName, o copyOptions) (copied []storepath.Path, err error) {
 	err = a.withTwoStores(ctx, o.from, o.to, func(ctx context.Context, src, dst store.Store) error {
-		paths, err := objectsOf(ctx, src, names)
+		paths, err := copyRoots(ctx, src, names, &o)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,24 +12,106 @@ import (
 
 // verbHints are the verbs of pix, by the words that nix, nix-store, nix-env, nvd, nix-tree and nix-diff have for the same.
 var verbHints = map[string]string{
-	"delete": "pix gc PATH", "collect-garbage": "pix gc", "nix-collect-garbage": "pix gc", "gc-delete": "pix gc PATH",
-	"realise": "pix build", "realize": "pix build", "instantiate": "pix drv-add", "develop": "pix shell", "nix-build": "pix build",
-	"query": "pix path-info, pix closure, pix referrers, pix derivers or pix outputs", "info": "pix path-info or pix daemon-info",
-	"requisites": "pix closure", "references": "pix path-info", "referrers-closure": "pix tree --reverse", "graphml": "pix graph --graphml", "deriver": "pix derivers", "binding": "pix drv-show", "hash-of": "pix path-info",
-	"ping": "pix daemon-info", "store-info": "pix daemon-info", "serve": "pix daemon --stdio", "nix-daemon": "pix daemon",
-	"show-derivation": "pix drv-show", "derivation": "pix drv-show or pix drv-add", "show": "pix drv-show", "read-log": "pix log", "print-build-logs": "pix log",
-	"diff-closures": "pix diff", "nix-diff": "pix drv-diff", "nvd": "pix diff", "list": "pix valid-paths",
-	"push": "pix copy --to", "pull": "pix copy --from", "copy-closure": "pix copy", "fetch": "pix copy --from", "substitute": "pix build",
-	"verify-path": "pix verify --no-trust", "check": "pix verify-store", "repair": "pix verify-store --repair", "repair-path": "pix build --repair",
-	"optimize": "pix optimise", "optimise-store": "pix optimise", "dump-path": "pix dump", "nar": "pix nar-ls, pix nar-cat or pix nar-dump", "restore": "pix nar-restore",
-	"hash": "pix hash-path, pix hash-file or pix hash-convert", "to-sri": "pix hash-convert", "to-base16": "pix hash-convert --to base16",
-	"to-base32": "pix hash-convert --to nix32", "prefetch": "pix add", "prefetch-url": "pix add", "add-file": "pix add --mode flat", "add-path": "pix add", "add-fixed": "pix add --mode flat",
-	"key": "pix key-generate or pix key-public", "generate-binary-cache-key": "pix key-generate", "generate-secret": "pix key-generate", "convert-secret-to-public": "pix key-public",
-	"sign-paths": "pix sign", "copy-sigs": "pix copy", "store": "pix path-info, pix ls, pix gc and other verbs without 'store'", "print-roots": "pix roots", "print-dead": "pix gc --dry-run",
-	"print-live": "pix gc --explain PATH", "add-temp-root": "pix add-root", "why": "pix why-depends", "show-config": "pix config", "nix-tree": "pix tree --sizes or pix path-info -r --table", "size": "pix path-info --table",
-	"exec": "pix run", "list-generations": "pix profile history", "rollback": "pix profile rollback", "switch-generation": "pix profile switch", "history": "pix profile history",
-	"delete-generations": "pix profile delete-generations", "wipe-history": "pix profile wipe-history", "generations": "pix profile history", "nix-env": "pix profile", "env": "pix profile", "set": "pix profile set",
-	"start": "pix daemon", "dump-db": "pix path-info --json", "load-db": "pix import", "cat-nar": "pix nar-cat", "ls-nar": "pix nar-ls",
+	"add-file":                  "pix add --mode flat",
+	"add-fixed":                 "pix add --mode flat",
+	"add-path":                  "pix add",
+	"add-temp-root":             "pix add-root",
+	"binding":                   "pix drv-show",
+	"cat-nar":                   "pix nar-cat",
+	"check":                     "pix verify-store",
+	"collect-garbage":           "pix gc",
+	"convert-secret-to-public":  "pix key-public",
+	"copy-closure":              "pix copy",
+	"copy-sigs":                 "pix copy",
+	"delete":                    "pix gc PATH",
+	"delete-generations":        "pix profile delete-generations",
+	"derivation":                "pix drv-show or pix drv-add",
+	"deriver":                   "pix derivers",
+	"develop":                   "pix shell",
+	"diff-closures":             "pix diff",
+	"dump-path":                 "pix dump",
+	"env":                       "pix profile",
+	"exec":                      "pix run",
+	"fetch":                     "pix copy --from",
+	"gc-delete":                 "pix gc PATH",
+	"generate-binary-cache-key": "pix key-generate",
+	"generate-secret":           "pix key-generate",
+	"generations":               "pix profile history",
+	"graphml":                   "pix graph --graphml",
+	"hash":                      "pix hash-path, pix hash-file or pix hash-convert",
+	"hash-of":                   "pix path-info",
+	"history":                   "pix profile history",
+	"info":                      "pix path-info or pix daemon-info",
+	"instantiate":               "pix drv-add",
+	"key":                       "pix key-generate or pix key-public",
+	"list":                      "pix valid-paths",
+	"list-generations":          "pix profile history",
+	"ls-nar":                    "pix nar-ls",
+	"nar":                       "pix nar-ls, pix nar-cat or pix nar-dump",
+	"nix-build":                 "pix build",
+	"nix-collect-garbage":       "pix gc",
+	"nix-daemon":                "pix daemon",
+	"nix-diff":                  "pix drv-diff",
+	"nix-env":                   "pix profile",
+	"nix-prefetch-url":          "pix prefetch",
+	"nix-tree":                  "pix tree --sizes or pix path-info -r --table",
+	"nvd":                       "pix diff",
+	"optimise-store":            "pix optimise",
+	"optimize":                  "pix optimise",
+	"ping":                      "pix daemon-info",
+	"prefetch-file":             "pix prefetch",
+	"prefetch-url":              "pix prefetch",
+	"print-build-logs":          "pix log",
+	"print-dead":                "pix gc --dry-run",
+	"print-fixed-path":          "pix store-path --mode --hash-algo --hash",
+	"print-live":                "pix gc --explain PATH",
+	"print-roots":               "pix roots",
+	"pull":                      "pix copy --from",
+	"push":                      "pix copy --to",
+	"query":                     "pix path-info, pix closure, pix referrers, pix derivers or pix outputs",
+	"read-log":                  "pix log",
+	"realisation":               "pix build-trace",
+	"realise":                   "pix build",
+	"realize":                   "pix build",
+	"references":                "pix path-info",
+	"referrers-closure":         "pix tree --reverse",
+	"repair":                    "pix verify-store --repair",
+	"repair-path":               "pix build --repair",
+	"requisites":                "pix closure",
+	"restore":                   "pix nar-restore",
+	"rollback":                  "pix profile rollback",
+	"serve":                     "pix daemon --stdio",
+	"set":                       "pix profile set",
+	"show":                      "pix drv-show",
+	"show-config":               "pix config",
+	"show-derivation":           "pix drv-show",
+	"sign-paths":                "pix sign",
+	"size":                      "pix path-info --table",
+	"start":                     "pix daemon",
+	"store":                     "pix path-info, pix verify, pix prefetch, pix gc and other verbs without 'store'",
+	"store-info":                "pix daemon-info",
+	"substitute":                "pix build",
+	"switch-generation":         "pix profile switch",
+	"to-base16":                 "pix hash-convert --to base16",
+	"to-base32":                 "pix hash-convert --to nix32",
+	"to-sri":                    "pix hash-convert",
+	"verify-path":               "pix verify --no-trust",
+	"why":                       "pix why-depends",
+	"wipe-history":              "pix profile wipe-history",
+}
+
+// hintForWords is hintFor for the words of a command of Nix, such as "nix store verify".
+func hintForWords(root *cobra.Command, words []string) string {
+	for rest := words; len(rest) > 1 && slices.Contains([]string{"nix", "store", "nix-store", "nix-env"}, rest[0]); {
+		rest = rest[1:]
+		if verb, _, err := root.Find(rest[:1]); err == nil && verb != root {
+			return fmt.Sprintf(", did you mean 'pix %s'?", rest[0])
+		}
+		if _, ok := verbHints[rest[0]]; ok && rest[0] != "store" {
+			return hintFor(root, rest[0])
+		}
+	}
+	return hintFor(root, words[0])
 }
 
 // hintFor returns what to add to the message about an unknown verb; "" if nothing is near to it.
@@ -48,8 +131,14 @@ func hintFor(root *cobra.Command, word string) string {
 	return ""
 }
 
-// flagHint returns what to add to the message about an unknown flag; "" if it is no setting. Nix has a flag for each setting.
-func flagHint(name string) string {
+// flagHint returns what to add to the message about an unknown flag of a verb, or of pix itself: a verb in place of an
+// operation of nix-store, such as --dump-db, or a setting. Nix has a flag for each setting.
+func flagHint(cmd *cobra.Command, name string) string {
+	if !cmd.HasParent() {
+		if hint := hintFor(cmd, name); hint != "" {
+			return hint
+		}
+	}
 	if nixconf.Find(strings.TrimPrefix(name, "extra-")) != nil {
 		return "; give the setting as --option " + name + " VALUE"
 	}

@@ -26,9 +26,28 @@ func TestHints(t *testing.T) {
 	}
 	for word, want := range map[string]string{
 		"realise": "'pix build'", "--delete": "'pix gc PATH'", "buidl": "build", "foo": "", "xyz": "", "path-inof": "path-info",
+		"prefetch-file": "'pix prefetch'", "nix-prefetch-url": "'pix prefetch'", "--verify-path": "'pix verify --no-trust'",
+		"--print-fixed-path": "pix store-path --mode", "realisation": "'pix build-trace'",
 	} {
 		if got := hintFor(root, word); want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("the hint for %s is %q, want %q", word, got, want)
+		}
+	}
+}
+
+// The words of commands of Nix lead to the verb, also where an operation is a flag.
+func TestHintsForWords(t *testing.T) {
+	for words, want := range map[string]string{
+		"store verify /x": "'pix verify'", "nix store verify /x": "'pix verify'", "nix store prefetch-file x": "'pix prefetch'",
+		"nix-store --dump-db": "dump-db?", "--load-db": "load-db?", "nix-store --verify-path /x": "'pix verify --no-trust'",
+		"nix-store --print-fixed-path sha256 x y": "'pix store-path", "nix realisation info x": "'pix build-trace'",
+		"nix-prefetch-url x": "'pix prefetch'", "nix path-info x": "'pix path-info'", "store": "'pix path-info, pix verify",
+		"nix nonsense": "unknown command \"nix\"; see", "--nonsense": "unknown flag: --nonsense; see",
+	} {
+		var stderr strings.Builder
+		code := run(strings.Fields(words), strings.NewReader(""), io.Discard, &stderr, func(string) string { return "" })
+		if code != exitUsage || !strings.Contains(stderr.String(), want) {
+			t.Errorf("pix %s: exit code %d, %s", words, code, stderr.String())
 		}
 	}
 }

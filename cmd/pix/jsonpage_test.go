@@ -133,6 +133,13 @@ func (x *exampleStore) pix(args ...string) string {
 	return stdout.String()
 }
 
+// fileURL returns the URL of a file.
+func (x *exampleStore) fileURL(name string) string {
+	path, err := filepath.Abs(name)
+	x.check(err)
+	return "file://" + path
+}
+
 // TestJSONPage compares the examples in docs/json.md with the output of the verbs, and checks that the page
 // describes each member. With -update it writes the examples.
 func TestJSONPage(t *testing.T) {
@@ -175,6 +182,7 @@ func TestJSONPage(t *testing.T) {
 		"narinfo-verify":         x.pix("narinfo-verify", "--json", "--trusted-public-keys", "", "hello.narinfo"),
 		"config":                 exampleSetting(t),
 		"version":                exampleVersion(t),
+		"prefetch":               x.pix("prefetch", "--json", x.fileURL("src/README")),
 	}
 	if t.Failed() {
 		t.FailNow()

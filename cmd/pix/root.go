@@ -154,6 +154,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newDerivers(a),
 		newOutputs(a),
 		newSubstitutable(a),
+		newBuildTrace(a),
 		newTree(a),
 		newWhyDepends(a),
 		newGraph(a),
@@ -164,9 +165,12 @@ func newVerbs(a *app) []*cobra.Command {
 		newCopy(a),
 		newMakeContentAddressed(a),
 		newAdd(a),
+		newPrefetch(a),
 		newRoots(a),
 		newGC(a),
 		newVerifyStore(a),
+		newDumpDB(a),
+		newLoadDB(a),
 		newOptimise(a),
 		newDaemon(a),
 		newDoctor(a),
@@ -209,7 +213,7 @@ func noSuchVerb(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return wrongUse(cmd, fmt.Errorf("unknown command %q%s", args[0], hintFor(cmd, args[0])))
+	return wrongUse(cmd, fmt.Errorf("unknown command %q%s", args[0], hintForWords(cmd, args)))
 }
 
 // checkUsage turns errors about the flags and arguments of a verb into a [usageError].
@@ -229,7 +233,7 @@ func checkUsage(cmd *cobra.Command) {
 // Go functions, so it replaces them with the value that the flag expects.
 func wrongFlag(cmd *cobra.Command, err error) error {
 	if name, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
-		return wrongUse(cmd, fmt.Errorf("%w%s", err, flagHint(name)))
+		return wrongUse(cmd, fmt.Errorf("%w%s", err, flagHint(cmd, name)))
 	}
 	cause := errors.Unwrap(err)
 	if cause == nil {

@@ -97,23 +97,27 @@ func (o *storePathOptions) setName(args []string) (err error) {
 	return nil
 }
 
-// givenAddress returns the content address with the hash of --hash. A hash may name its algorithm, unless --hash-algo was
-// given with another one.
+// givenAddress returns the content address with the hash of --hash.
 func (o *storePathOptions) givenAddress(address addressing, algorithmGiven bool) (storepath.ContentAddress, error) {
-	h, err := nixhash.ParseAny(o.hash, address.algorithm)
-	if err != nil && !algorithmGiven {
-		if named, namedErr := nixhash.Parse(o.hash); namedErr == nil {
-			h, err = named, nil
+	h, err := parseHash(o.hash, address.algorithm, algorithmGiven)
+	if err != nil {
+		return storepath.ContentAddress{}, err
+	}
+	return storepath.NewContentAddress(address.method, h)
+}
+
+// parseHash parses a hash of a flag. It may name its algorithm, which is algo if the user has given that.
+func parseHash(text string, algo nixhash.Algorithm, given bool) (nixhash.Hash, error) {
+	h, err := nixhash.ParseAny(text, algo)
+	if err != nil && !given {
+		if named, namedErr := nixhash.Parse(text); namedErr == nil {
+			return named, nil
 		}
 	}
 	if err != nil {
-		return storepath.ContentAddress{}, &usageError{err}
+		return h, &usageError{err}
 	}
-	ca, err := storepath.NewContentAddress(address.method, h)
-	if err != nil {
-		return ca, &usageError{err}
-	}
-	return ca, nil
+	return h, nil
 }
 
 // contentAddress returns the content address of a file or directory, or of a stream.

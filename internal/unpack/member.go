@@ -1,0 +1,121 @@
+package unpack
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+)
+
+// A kind is the kind of a member of an archive.
+type kind uint8
+
+const (
+	file kind = iota
+	directory
+	symlink
+	hardLink
+)
+
+// A member is a member of an archive.
+type member struct {
+	kind       kind
+	name       string // as in the archive
+	link       string // the target of a link
+	executable bool
+}
+
+var (
+	errDotDot  = errors.New("the name contains '..'")
+	errThrough = errors.New("the name leads through a symlink")
+)
+
+// add makes a member, unless it is the root itself. The error names it.
+func (u *unpacker) add(m *member, contents io.Reader) error {
+	if u.entries++; u.entries > u.limits.Entries {
+		return &LimitError{"entries", int64(u.limits.Entries)}
+	}
+	if err := u.ctx.Err(); err != nil {
+		return err
+	}
+	name, err := u.nameOf(m.name)
+	if err == nil && name != "" {
+		err = u.make(m, name, contents)
+	}
+	if limit := (*LimitError)(nil); errors.As(err, &limit) {
+		return limit
+	}
+	if err != nil {
+		return fmt.Errorf("member '%s': %w", m.name, err)
+	}
+	return nil
+}
+
+// nameOf returns the name of a member in root, or "" for root itself. An absolute name is taken relative to root. The
+// directories above it must not be symlinks.
+func (u *unpacker) nameOf(name string) (string, error) {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == ".." {
+			return "", errDotDot
+		}
+	}
+	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
+	if depth := strings.Count(clean, "/"); depth > u.limits.Depth {
+		return "", &LimitError{"directories", int64(u.limits.Depth)}
+	}
+	for dir := path.Dir(clean); dir != "."; dir = path.Dir(dir) {
+		info, err := u.root.Lstat(dir)
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return "", errThrough
+		}
+	}
+	return clean, nil
+}
+
+// make makes one file, directory or link. It replaces an earlier member with the same name, unless both are directories.
+func (u *unpacker) make(m *member, name string, contents io.Reader) error {
+	if dir := path.Dir(name); dir != "." {
+		if err := u.root.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if info, err := u.root.Lstat(name); err == nil {
+		if m.kind == directory && info.IsDir() {
+			return nil
+		}
+		if err := u.root.Remove(name); err != nil {
+			return err
+		}
+	}
+	switch m.kind {
+	case directory:
+		return u.root.Mkdir(name, 0o755)
+	case symlink:
+		return u.root.Symlink(m.link, name)
+	case hardLink:
+		target, err := u.nameOf(m.link)
+		if err != nil {
+			return err
+		}
+		return u.root.Link(target, name)
+	}
+	return u.write(name, m.executable, contents)
+}
+
+// write writes a regular file.
+func (u *unpacker) write(name string, executable bool, contents io.Reader) error {
+	mode := fs.FileMode(0o644)
+	if executable {
+		mode = 0o755
+	}
+	f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(f, &limitedReader{src: contents, left: u.limits.Size - u.written, max: u.limits.Size})
+	u.written += n
+	return errors.Join(err, f.Close())
+}
