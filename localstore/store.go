@@ -118,6 +118,7 @@ type shared struct {
 var (
 	_ store.Store             = (*Store)(nil)
 	_ store.AllPathsQuerier   = (*Store)(nil)
+	_ store.PathsLister       = (*Store)(nil)
 	_ store.InfosQuerier      = (*Store)(nil)
 	_ store.ReferrerQuerier   = (*Store)(nil)
 	_ store.DeriverQuerier    = (*Store)(nil)

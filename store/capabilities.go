@@ -19,6 +19,13 @@ type (
 		QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error)
 	}
 
+	// A PathsLister is an [AllPathsQuerier] that can list its valid paths piece by piece.
+	PathsLister interface {
+		// ListValidPaths returns an iterator over the valid paths, sorted. A path that becomes
+		// valid or invalid meanwhile may be missing. An error is the last pair.
+		ListValidPaths(ctx context.Context) iter.Seq2[storepath.Path, error]
+	}
+
 	// An InfosQuerier answers queries for many path infos faster than one by one. The infos
 	// come in the order of the paths. An error is the last pair.
 	InfosQuerier interface {
