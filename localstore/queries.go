@@ -124,6 +124,33 @@ func (s *Store) QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error
 	return s.queryPaths(ctx, "select path from ValidPaths")
 }
 
+// ListValidPaths returns an iterator over the valid paths, sorted. An error is the last pair.
+//
+// Each query selects a few thousand paths. One long query would keep SQLite from reusing its write-ahead log, which
+// would grow as long as the loop runs.
+func (s *Store) ListValidPaths(ctx context.Context) iter.Seq2[storepath.Path, error] {
+	const atOnce = int64(4096)
+	return func(yield func(storepath.Path, error) bool) {
+		last := storepath.Path("")
+		for {
+			paths, err := s.queryPaths(ctx, "select path from ValidPaths where path > ? order by path limit ?", string(last), atOnce)
+			if err != nil {
+				yield("", err)
+				return
+			}
+			for _, p := range paths {
+				if !yield(p, nil) {
+					return
+				}
+			}
+			if int64(len(paths)) < atOnce {
+				return
+			}
+			last = paths[len(paths)-1]
+		}
+	}
+}
+
 // QueryReferrers returns the valid paths that refer to path, sorted. They include path itself if it refers to itself.
 // An invalid path has no referrers.
 func (s *Store) QueryReferrers(ctx context.Context, path storepath.Path) ([]storepath.Path, error) {

@@ -54,3 +54,25 @@ func lookUp(ctx context.Context, s Store, paths []storepath.Path) ([]*PathInfo, 
 	}
 	return infos, err
 }
+
+// ListValidPaths returns an iterator over the valid paths of s, sorted; see [PathsLister]. A
+// store without that capability returns all of them at once. An error is the last pair.
+func ListValidPaths(ctx context.Context, s Store) iter.Seq2[storepath.Path, error] {
+	all, ok := As[AllPathsQuerier](s)
+	// A wrapper may replace QueryAllValidPaths only, so ask no other store for the iterator.
+	if lister, lists := all.(PathsLister); ok && lists {
+		return lister.ListValidPaths(ctx)
+	}
+	return func(yield func(storepath.Path, error) bool) {
+		paths, err := AllValidPaths(ctx, s)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		for _, p := range paths {
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
+}

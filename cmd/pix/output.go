@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"iter"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"pix/internal/exactjson"
 	"pix/internal/sizes"
 	"pix/storepath"
 )
@@ -61,15 +63,47 @@ func addPathsJSONFlag(cmd *cobra.Command, asJSON *bool) {
 
 // printPaths prints paths, a line each or as JSON.
 func (a *app) printPaths(paths []storepath.Path, asJSON bool) error {
+	return a.printEachPath(func(yield func(storepath.Path, error) bool) {
+		for _, p := range paths {
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}, asJSON)
+}
+
+// printEachPath is printPaths for an iterator, and holds a small part of the text only. After an error it returns the
+// error and leaves the text incomplete.
+func (a *app) printEachPath(paths iter.Seq2[storepath.Path, error], asJSON bool) error {
+	const enough = 64 << 10
+	w := exactjson.Writer{Indent: "  "}
 	if asJSON {
-		return a.printJSON(append([]storepath.Path{}, paths...))
+		w.Open('[')
 	}
-	var b strings.Builder
-	for _, p := range paths {
-		b.WriteString(string(p))
-		b.WriteByte('\n')
+	for p, err := range paths {
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			w.Element()
+			w.String(string(p))
+		} else {
+			w.Raw(string(p))
+			w.Raw("\n")
+		}
+		if len(w.Buf) >= enough {
+			if _, err := a.stdout.Write(w.Buf); err != nil {
+				return err
+			}
+			w.Buf = w.Buf[:0]
+		}
 	}
-	return a.print(b.String())
+	if asJSON {
+		w.Close(']')
+		w.Raw("\n")
+	}
+	_, err := a.stdout.Write(w.Buf)
+	return err
 }
 
 // formatSize formats a number of bytes, with a unit if human is true.

@@ -18,11 +18,7 @@ func newValidPaths(a *app) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
-				paths, err := store.AllValidPaths(ctx, s)
-				if err != nil {
-					return err
-				}
-				return a.printPaths(paths, asJSON)
+				return a.printEachPath(store.ListValidPaths(ctx, s), asJSON)
 			})
 		},
 	}
