@@ -118,11 +118,8 @@ type shared struct {
 var (
 	_ store.Store             = (*Store)(nil)
 	_ store.AllPathsQuerier   = (*Store)(nil)
-<<<<<<< HEAD
 	_ store.AllInfosQuerier   = (*Store)(nil)
-=======
 	_ store.PathsLister       = (*Store)(nil)
->>>>>>> w-g
 	_ store.InfosQuerier      = (*Store)(nil)
 	_ store.ReferrerQuerier   = (*Store)(nil)
 	_ store.DeriverQuerier    = (*Store)(nil)

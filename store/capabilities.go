@@ -19,20 +19,19 @@ type (
 		QueryAllValidPaths(ctx context.Context) ([]storepath.Path, error)
 	}
 
-<<<<<<< HEAD
 	// An AllInfosQuerier reads the infos of all its valid paths faster than by path.
 	AllInfosQuerier interface {
 		CountValidPaths(ctx context.Context) (int, error)
 		// QueryAllPathInfos returns the infos in any order. Paths that are added or deleted
 		// meanwhile may be missing. An error is the last pair.
 		QueryAllPathInfos(ctx context.Context) iter.Seq2[*PathInfo, error]
-=======
+	}
+
 	// A PathsLister is an [AllPathsQuerier] that can list its valid paths piece by piece.
 	PathsLister interface {
 		// ListValidPaths returns an iterator over the valid paths, sorted. A path that becomes
 		// valid or invalid meanwhile may be missing. An error is the last pair.
 		ListValidPaths(ctx context.Context) iter.Seq2[storepath.Path, error]
->>>>>>> w-g
 	}
 
 	// An InfosQuerier answers queries for many path infos faster than one by one. The infos
