@@ -46,6 +46,8 @@ func (w *world) add(entries map[string]string) storepath.Path {
 }
 
 func TestReadManifest(t *testing.T) {
+	defer func(n int) { maxManifest = n }(maxManifest)
+	maxManifest = 4096
 	w := newWorld(t)
 	packageNix := `[ { name = "hello"; outPath = "` + helloPath + `"; } ]`
 	packageJSON := `{"version":3,"elements":{"hello":{"active":true,"storePaths":["` + helloPath + `"]}}}`
@@ -71,7 +73,7 @@ func TestReadManifest(t *testing.T) {
 		"to a directory":  {map[string]string{"manifest.nix": "-> " + string(inner)}, "it is a directory"},
 		"absent":          {map[string]string{"manifest.nix": "-> /nix/store/00000000000000000000000000000000-absent"}, "is not valid"},
 		"is a directory":  {map[string]string{"manifest.json": "/"}, "it is a directory"},
-		"too long":        {map[string]string{"manifest.json": strings.Repeat(" ", maxManifest+1)}, "it has more than 16777216 bytes"},
+		"too long":        {map[string]string{"manifest.json": strings.Repeat(" ", maxManifest+1)}, "it has more than 4096 bytes"},
 		"not JSON":        {map[string]string{"manifest.json": "x"}, "/manifest.json': "},
 		"not the version": {map[string]string{"manifest.json": `{"version":9}`}, "it has version 9"},
 	} {
