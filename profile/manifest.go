@@ -48,7 +48,7 @@ const (
 )
 
 // maxManifest limits the memory for a manifest in bytes. Manifests have less than 1 KB for each package.
-const maxManifest = 16 << 20
+var maxManifest = 16 << 20 // less in tests
 
 // A ManifestError reports that a manifest could not be read.
 type ManifestError struct {
@@ -137,7 +137,7 @@ func readEntry(ctx context.Context, s store.Store, path storepath.Path, names ..
 		case nar.Symlink:
 			return e, nil, nil
 		case nar.Regular:
-			text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
+			text, err := io.ReadAll(io.LimitReader(r, int64(maxManifest)+1))
 			if err == nil && len(text) > maxManifest {
 				err = fmt.Errorf("it has more than %d bytes", maxManifest)
 			}
