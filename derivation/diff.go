@@ -92,7 +92,7 @@ type InputDifference struct {
 // compares the inputs too.
 //
 // A variable that repeats another field of both derivations (name, system, builder, the path of an
-// output or its hash) is not compared.
+// output or its hash) is not compared, nor is the variable of an output that only one of them has.
 //
 // Inputs are paired by name. If several inputs have one name, they are paired by the variables that
 // mention them. Inputs that remain are not paired. [DiffClosure] pairs them by their contents.
@@ -185,7 +185,14 @@ func (d *differ) variables() {
 	begin := len(d.changes)
 	diffMaps(d, DiffVariable, d.a.Env, d.b.Env)
 	kept := slices.DeleteFunc(d.changes[begin:], func(c Change) bool {
-		return c.InA && c.InB && d.a.repeats(c.Key, c.A) && d.b.repeats(c.Key, c.B)
+		switch {
+		case c.InA && c.InB:
+			return d.a.repeats(c.Key, c.A) && d.b.repeats(c.Key, c.B)
+		case d.a.Outputs.Has(c.Key) == d.b.Outputs.Has(c.Key):
+			return false
+		}
+		// An output that only one derivation has is a difference itself, and its variable comes with it.
+		return c.InA && d.a.repeats(c.Key, c.A) || c.InB && d.b.repeats(c.Key, c.B)
 	})
 	d.changes = d.changes[:begin+len(kept)]
 }

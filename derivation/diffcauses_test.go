@@ -157,23 +157,8 @@ func checkCause(t *testing.T, folder, file, text string, n int) bool {
 		t.Fatal(err)
 	}
 	changed, want := input.Clone(), ""
-	switch n % 4 {
-	case 0:
-		changed.Env.Set("a new variable", "1")
-		want = "variable a new variable"
-	case 1:
-		changed.Args = append(slices.Clone(changed.Args), "-changed")
-		want = fmt.Sprintf("argument %d", len(changed.Args))
-	case 2:
-		changed.Builder += "-changed"
-		changed.Env.Set("builder", changed.Builder)
-		input.Env.Set("builder", input.Builder) // some derivations have no such variable
-		want = "builder"
-	default:
-		changed.Platform += "-changed"
-		changed.Env.Set("system", changed.Platform)
-		input.Env.Set("system", input.Platform)
-		want = "platform"
+	for ; want == ""; n++ { // a field that the input does not have cannot be changed
+		want = changeField(input, changed, n)
 	}
 	changes := map[storepath.Path]string{}
 	with := derivation.LoaderFunc(func(ctx context.Context, path storepath.Path) (string, error) {
@@ -204,6 +189,77 @@ func checkCause(t *testing.T, folder, file, text string, n int) bool {
 		}
 	}
 	return true
+}
+
+// changeField changes one field of a copy of a derivation, and returns the name of the cause. n selects the field. It
+// returns "" if the derivation does not have the field. It may prepare the original, too.
+func changeField(original, changed *derivation.Derivation, n int) string {
+	switch n % 11 {
+	case 0:
+		changed.Env.Set("a new variable", "1")
+		return "variable a new variable"
+	case 1:
+		changed.Args = append(slices.Clone(changed.Args), "-changed")
+		return fmt.Sprintf("argument %d", len(changed.Args))
+	case 2:
+		changed.Builder += "-changed"
+		changed.Env.Set("builder", changed.Builder)
+		original.Env.Set("builder", original.Builder) // some derivations have no such variable
+		return "builder"
+	case 3:
+		changed.Platform += "-changed"
+		changed.Env.Set("system", changed.Platform)
+		original.Env.Set("system", original.Platform)
+		return "platform"
+	case 4:
+		return changeVariable(changed, func(name, value string) { changed.Env.Set(name, value+"-changed") })
+	case 5:
+		return changeVariable(changed, func(name, _ string) { changed.Env.Delete(name) })
+	case 6:
+		changed.InputSources.Add("/nix/store/00000000000000000000000000000000-an-added-source")
+		return "source an-added-source"
+	case 7:
+		return removeFirst(changed.InputSources.Slice(), func(path storepath.Path) string {
+			changed.InputSources.Delete(path)
+			return "source " + path.Name()
+		})
+	case 8:
+		return removeFirst(slices.Collect(changed.InputDerivations.Keys()), func(path storepath.Path) string {
+			changed.InputDerivations.Delete(path)
+			return "input " + strings.TrimSuffix(path.Name(), ".drv")
+		})
+	case 9:
+		return removeFirst(changed.Args, func(first string) string {
+			changed.Args = append([]string{first + "-changed"}, changed.Args[1:]...)
+			return "argument 1"
+		})
+	}
+	if kind, err := changed.Kind(); err != nil || kind != derivation.InputAddressed {
+		return ""
+	}
+	changed.Outputs.Set("an-added-output", derivation.DeferredOutput())
+	changed.Env.Set("an-added-output", "")
+	return "output an-added-output"
+}
+
+// changeVariable calls change with the first variable that no other field repeats.
+func changeVariable(d *derivation.Derivation, change func(name, value string)) string {
+	for name, value := range d.Env.All() {
+		repeated := d.Outputs.Has(name) || name == "__json" || name == "builder" || name == "system" || name == "outputs" || strings.HasPrefix(name, "outputHash")
+		if !repeated && value != "" {
+			change(name, value)
+			return "variable " + name
+		}
+	}
+	return ""
+}
+
+// removeFirst calls change with the first element of a list, if there is one.
+func removeFirst[T any](list []T, change func(first T) string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return change(list[0])
 }
 
 // replaceInput replaces an input of a derivation, after it has computed its output paths, and computes the output paths

@@ -20,11 +20,21 @@ import (
 //
 // The result is an [io.WriterTo], which is faster than Read.
 func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
+	return s.NARFromOffset(ctx, path, 0)
+}
+
+// NARFromOffset returns the archive of an object from an offset on. It does not read the files before the offset, so it
+// verifies the hash only if the offset is 0. The error is a [*store.NotFoundError] if the path is not valid, or
+// [nar.ErrOffset].
+func (s *Store) NARFromOffset(ctx context.Context, path storepath.Path, offset int64) (io.ReadCloser, error) {
 	info, err := s.QueryPathInfo(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	a := &archive{store: s, info: info, ended: make(chan struct{})}
+	if offset < 0 || uint64(offset) > info.NARSize {
+		return nil, nar.ErrOffset
+	}
+	a := &archive{store: s, info: info, offset: offset, ended: make(chan struct{})}
 	a.ctx, a.cancel = context.WithCancelCause(ctx)
 	a.out, a.in = io.Pipe()
 	return a, nil
@@ -34,6 +44,7 @@ func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCl
 type archive struct {
 	store  *Store
 	info   *store.PathInfo
+	offset int64 // of the first byte
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -97,6 +108,9 @@ func (a *archive) Close() error {
 // an object that was verified before and has not changed since.
 func (a *archive) dump(dst io.Writer) error {
 	name := a.store.object(a.info.Path)
+	if a.offset > 0 {
+		return nar.DumpFrom(a.ctx, dst, name, a.offset, nil)
+	}
 	before := a.store.verified.state(name)
 	if !a.store.verified.has(a.info, before) {
 		return a.dumpAndVerify(dst, name, before)

@@ -4,11 +4,8 @@ import (
 	"context"
 
 	"pix/nar"
-	"pix/store"
 	"pix/storepath"
 )
-
-var _ store.ListingReader = (*Store)(nil)
 
 // Listing returns the files in an object from the file system, without reading their contents. So it does not notice
 // that contents have changed: to be certain, read the archive. The error is a [*store.NotFoundError] if the path is not

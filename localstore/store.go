@@ -134,6 +134,8 @@ var (
 	_ store.Adder             = (*Store)(nil)
 	_ store.NARAdder          = (*Store)(nil)
 	_ store.NARReader         = (*Store)(nil)
+	_ store.NAROffsetReader   = (*Store)(nil)
+	_ store.ListingReader     = (*Store)(nil)
 	_ store.Signer            = (*Store)(nil)
 	_ store.SignatureKeeper   = (*Store)(nil)
 	_ store.LogAdder          = (*Store)(nil)

@@ -22,6 +22,8 @@ var (
 	// ErrFileChanged is the reason why a file whose size or kind changed during the dump
 	// cannot be dumped.
 	ErrFileChanged = errors.New("it changed while it was being read")
+	// ErrOffset is the error of [DumpFrom] for an offset after the end of the archive, or a negative one.
+	ErrOffset = errors.New("the offset is not in the archive")
 )
 
 // DumpOptions are the options of a dump. A nil pointer is the zero value.
@@ -74,6 +76,26 @@ func DumpFS(ctx context.Context, dst io.Writer, fsys fs.FS, name string, opts *D
 	return runPipeline(ctx, dst, func(p *pipeline) error { return newDumper(p, name, opts).pathFS(fsys) })
 }
 
+// DumpFrom writes the archive that [Dump] would write from an offset in bytes on. It does not read the
+// contents of files before the offset. If the offset is not in the archive, nothing is written and
+// the error is [ErrOffset].
+func DumpFrom(ctx context.Context, dst io.Writer, path string, offset int64, opts *DumpOptions) error {
+	if offset < 0 {
+		return ErrOffset
+	}
+	return runPipeline(ctx, dst, func(p *pipeline) error {
+		d := newDumper(p, path, opts)
+		d.skip = uint64(offset)
+		if err := d.path(); err != nil {
+			return err
+		}
+		if d.skip > 0 {
+			return ErrOffset
+		}
+		return nil
+	})
+}
+
 // HashPath returns the hash and the size in bytes of the archive that [Dump] would write.
 func HashPath(ctx context.Context, path string, algo nixhash.Algorithm, opts *DumpOptions) (h nixhash.Hash, size uint64, err error) {
 	hasher := NewHasher(algo)
@@ -91,6 +113,7 @@ type dumper struct {
 	rel     []byte // path of the current file, relative to root
 	list    [MaxDepth]nameList
 	listing *dumpListing // if not nil, the nodes go here and the contents are not read
+	skip    uint64       // number of bytes that are not written yet before those that are
 }
 
 func newDumper(p *pipeline, root string, opts *DumpOptions) *dumper {
@@ -237,7 +260,7 @@ func (d *dumper) file(f openedFile, name string, depth int) error {
 	if err := d.contents(f); err != nil {
 		return err
 	}
-	if err := d.append(wire.WordSize, func(dst []byte) []byte { return wire.AppendPadding(dst, f.size) }); err != nil {
+	if err := d.write(wire.WordSize, func(dst []byte) []byte { return wire.AppendPadding(dst, f.size) }); err != nil {
 		return err
 	}
 	return d.end(depth)
@@ -246,6 +269,9 @@ func (d *dumper) file(f openedFile, name string, depth int) error {
 // contents copies the contents of f. It fails unless their length is exactly the size of
 // the file when it was opened.
 func (d *dumper) contents(f openedFile) error {
+	if d.skip > 0 {
+		return d.contentsFrom(f)
+	}
 	left, src := f.size, io.Reader(f)
 	if f.readerAt != nil && f.size >= largeFile {
 		n, err := d.large(f)
@@ -301,7 +327,7 @@ func (d *dumper) begin(e Entry) error {
 		d.listing.begin(&e)
 		return nil
 	}
-	return d.append(maxEntryBytes, func(dst []byte) []byte { return appendNode(dst, &e) })
+	return d.write(maxEntryBytes, func(dst []byte) []byte { return appendNode(dst, &e) })
 }
 
 func (d *dumper) end(depth int) error {
@@ -309,7 +335,7 @@ func (d *dumper) end(depth int) error {
 		d.listing.end(depth)
 		return nil
 	}
-	return d.append(2*len(endBytes), func(dst []byte) []byte { return appendEnd(dst, depth) })
+	return d.write(2*len(endBytes), func(dst []byte) []byte { return appendEnd(dst, depth) })
 }
 
 // pathError returns err with the path of the current file.

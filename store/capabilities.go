@@ -175,6 +175,13 @@ type (
 		NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error)
 	}
 
+	// A NAROffsetReader returns the archive of an object from an offset in bytes on, without
+	// reading what is before it. The reader cannot check the NAR hash, and must be closed. The
+	// error is a [*NotFoundError] if the path is not valid, or [nar.ErrOffset].
+	NAROffsetReader interface {
+		NARFromOffset(ctx context.Context, path storepath.Path, offset int64) (io.ReadCloser, error)
+	}
+
 	// A ManyNARReader returns the archives of objects with known infos faster than one by one,
 	// in their order. Each archive must be read to its end before the next. It is verified as
 	// by a NARReader. An error is the last pair.

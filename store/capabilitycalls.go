@@ -72,6 +72,31 @@ func Listing(ctx context.Context, s Store, path storepath.Path) (*nar.Listing, e
 	return l, nil
 }
 
+// ReadNARFrom returns the archive of an object in s from an offset in bytes on, for a download that
+// is resumed or a part of a file ([nar.Listing] has the offsets); see [NAROffsetReader]. Without that
+// capability it reads and drops the bytes before the offset. To be certain of the contents,
+// hash the whole archive. The error is [nar.ErrOffset] if the offset is not in the archive.
+func ReadNARFrom(ctx context.Context, s Store, path storepath.Path, offset int64) (io.ReadCloser, error) {
+	if offset < 0 {
+		return nil, nar.ErrOffset
+	}
+	if r, ok := As[NAROffsetReader](s); ok {
+		return r.NARFromOffset(ctx, path, offset)
+	}
+	archive, err := ReadNAR(ctx, s, path)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.CopyN(io.Discard, archive, offset); err != nil {
+		archive.Close()
+		if err == io.EOF {
+			err = nar.ErrOffset
+		}
+		return nil, err
+	}
+	return archive, nil
+}
+
 // AddBuildLog stores the build log of a derivation in s; see [LogAdder].
 func AddBuildLog(ctx context.Context, s Store, drv storepath.Path, log io.Reader) error {
 	if a, ok := As[LogAdder](s); ok {

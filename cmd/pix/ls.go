@@ -24,7 +24,8 @@ func newLs(a *app) *cobra.Command {
 PATH and a colon.
 
 Some binary caches have a listing beside each archive, which is printed without fetching the
-archive. No signature covers it: to be sure, pipe 'pix dump PATH' into 'pix nar-ls -'.`,
+archive. No signature covers it. The files in a store in a directory are listed without reading
+them. To verify the contents too, pipe 'pix dump PATH' into 'pix nar-ls -'.`,
 		Example:           "  pix ls --long /nix/store/...-hello/bin",
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completePaths,

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"pix/daemontest"
+	"pix/derivation"
+	"pix/internal/testenv"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
+)
+
+// showForms are the arguments of drv-show for each form of its output.
+var showForms = [][]string{
+	{}, {"--json-version", "1"}, {"--json-version", "2"}, {"--json-version", "3"}, {"--json-version", "4"},
+}
+
+// The output of drv-show in each form, and the .drv file itself, go into drv-add and give the same path, for real
+// derivations. Sources and inputs are in the store.
+func TestDrvRoundTrip(t *testing.T) {
+	names, every := []string{"corepkgs-aiohttp", "guix-hello", "nix-features"}, 71
+	if os.Getenv("PIX_LONG") != "" {
+		names, every = append(names, "corepkgs-texlive"), 1
+	}
+	corpora := t.TempDir()
+	for _, name := range names {
+		archive := filepath.Join(testenv.Corpus(t), name+".tar.zst")
+		if out, err := exec.Command("tar", "--zstd", "-xf", archive, "-C", corpora).CombinedOutput(); err != nil {
+			t.Fatalf("tar: %v: %s", err, out)
+		}
+		folders, dir := []string{name}, storepath.DefaultDir
+		switch name {
+		case "guix-hello":
+			dir = "/gnu/store"
+		case "nix-features":
+			folders = []string{"nix-features/drvs", "nix-features/built/drvs"}
+		}
+		for _, folder := range folders {
+			t.Run(folder, func(t *testing.T) { checkRoundTrips(t, filepath.Join(corpora, folder), dir, every) })
+		}
+	}
+}
+
+// checkRoundTrips checks some derivations in a folder.
+func checkRoundTrips(t *testing.T, folder string, dir storepath.Dir, every int) {
+	r := newDrvRoundTrip(t, folder, dir)
+	files, err := derivation.Directory(folder).Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(files); i += every {
+		if r.add(files[i]) == nil {
+			r.check(files[i], showForms[i/every%len(showForms)])
+		}
+	}
+	if r.checked == 0 {
+		t.Error("no derivation was checked")
+	}
+	t.Logf("%d round trips", r.checked)
+}
+
+// A drvRoundTrip has the derivations of a folder in a daemon.
+type drvRoundTrip struct {
+	t       *testing.T
+	folder  string
+	dir     storepath.Dir
+	daemon  *daemontest.Daemon
+	added   map[string]error // by file
+	checked int
+}
+
+func newDrvRoundTrip(t *testing.T, folder string, dir storepath.Dir) *drvRoundTrip {
+	return &drvRoundTrip{
+		t: t, folder: folder, dir: dir, added: make(map[string]error),
+		daemon: daemontest.New(t, &daemontest.Options{StoreDir: dir}),
+	}
+}
+
+// add adds a derivation with its inputs to the store. A derivation with an input that the folder lacks is not added.
+func (r *drvRoundTrip) add(file string) error {
+	err, done := r.added[file]
+	if !done {
+		err = r.addNew(file)
+		r.added[file] = err
+	}
+	return err
+}
+
+func (r *drvRoundTrip) addNew(file string) error {
+	text, err := os.ReadFile(filepath.Join(r.folder, file))
+	if err != nil {
+		return err
+	}
+	path, err := r.dir.ParseBase(file)
+	if err != nil {
+		return err
+	}
+	d, err := derivation.ParseAt(path, string(text))
+	if err != nil {
+		return err
+	}
+	for input := range d.InputDerivations.Keys() {
+		if err := r.add(input.Base()); err != nil {
+			return err
+		}
+	}
+	for _, source := range d.InputSources.Slice() {
+		if err := r.addSource(source); err != nil {
+			return err
+		}
+	}
+	got, err := store.AddText(r.t.Context(), r.daemon.Store, path.Name(), string(text), d.References().Slice())
+	if err == nil && got != path {
+		r.t.Errorf("%s was added as %s", path, got)
+	}
+	return err
+}
+
+// addSource adds an object with other contents under the path of a source.
+func (r *drvRoundTrip) addSource(path storepath.Path) error {
+	object, err := store.ImportText(r.dir, "source", "any", nil)
+	if err != nil {
+		return err
+	}
+	info := &store.PathInfo{Path: path, NARHash: object.Info.NARHash, NARSize: object.Info.NARSize}
+	err = store.AddNAR(r.t.Context(), r.daemon.Store, info, object.NAR, &store.AddOptions{NoSignatures: true})
+	if errors.Is(err, memstore.ErrFull) {
+		r.t.Fatal(err)
+	}
+	return err
+}
+
+// check shows a derivation in a form and adds the output.
+func (r *drvRoundTrip) check(file string, form []string) {
+	r.t.Helper()
+	r.checked++
+	want := string(r.dir) + "/" + file + "\n"
+	name := strings.TrimSuffix(file[storepath.HashPartLen+1:], storepath.DerivationExt)
+	drv := filepath.Join(r.folder, file)
+	if text, err := os.ReadFile(drv); err != nil || !utf8.Valid(text) {
+		form = nil // the formats of Nix cannot represent the bytes
+	}
+	shown := r.pix("", append([]string{"drv-show", drv}, form...)...)
+	if got := r.pix(shown, "drv-add", "--name", name); got != want {
+		r.t.Errorf("%s in the form %s is added as %s", file, form, got)
+	}
+	if got := r.pix("", "drv-add", drv); got != want {
+		r.t.Errorf("the file %s is added as %s", file, got)
+	}
+}
+
+// pix runs the command and returns its output.
+func (r *drvRoundTrip) pix(stdin string, args ...string) string {
+	r.t.Helper()
+	env := map[string]string{"NIX_DAEMON_SOCKET_PATH": r.daemon.Socket(), "NIX_STORE_DIR": string(r.dir)}
+	var stdout, stderr bytes.Buffer
+	if code := run(args, strings.NewReader(stdin), &stdout, &stderr, func(name string) string { return env[name] }); code != 0 {
+		r.t.Errorf("pix %s: exit code %d, %s", strings.Join(args, " "), code, stderr.Bytes())
+	}
+	return stdout.String()
+}
