@@ -15,6 +15,7 @@ import (
 	"pix/internal/removetree"
 	"pix/localstore/internal/objects"
 	"pix/store"
+	"pix/storepath"
 )
 
 // A batch of paths is made invalid in one transaction. A process that needs one of the paths waits until its object is
@@ -162,9 +163,9 @@ func (d *deleter) choose(n int) (batch []victim) {
 			case v.node >= 0 && d.marks[v.node] == notMarked:
 				d.states[v.node] = deleted
 				hashParts = append(hashParts, d.graph.paths[v.node].HashPart())
-			case v.node < 0 && v.path == "":
-			case v.node < 0 && !d.temp[v.path.HashPart()]:
-				hashParts = append(hashParts, v.path.HashPart())
+			case v.node < 0 && v.file.path == "":
+			case v.node < 0 && !d.temp[v.file.path.HashPart()]:
+				hashParts = append(hashParts, v.file.path.HashPart())
 			default:
 				continue
 			}
@@ -212,8 +213,10 @@ func (d *deleter) invalidate(ctx context.Context, batch []victim) ([]victim, err
 // isValid reports whether a victim is valid. That means that another process has registered it since the graph was
 // read, without making it a root first.
 func (d *deleter) isValid(c *conn, v victim) (bool, error) {
-	path := v.path
-	if v.node >= 0 {
+	var path storepath.Path
+	if v.node < 0 {
+		path = v.file.path
+	} else {
 		path = d.graph.paths[v.node]
 	}
 	if path == "" {
@@ -277,8 +280,8 @@ func (c *collection) hashPart(v victim) string {
 	switch {
 	case v.node >= 0:
 		return c.graph.paths[v.node].HashPart()
-	case v.path != "":
-		return v.path.HashPart()
+	case v.file.path != "":
+		return v.file.path.HashPart()
 	}
 	return ""
 }
@@ -286,7 +289,7 @@ func (c *collection) hashPart(v victim) string {
 // remove deletes a victim from the disk. It reports a failure after it has released the processes that wait for the
 // path, so that a slow handler does not delay them.
 func (d *deleter) remove(ctx context.Context, v victim) {
-	freed, deleted, err := d.removeTree(d.base(v), v.node < 0 && v.path == "")
+	freed, deleted, err := d.removeTree(d.base(v), v.node < 0 && v.file.path == "")
 	d.tempRoots.Done(d.hashPart(v))
 	d.mu.Lock()
 	d.freed += freed

@@ -16,8 +16,7 @@ type graph struct {
 	paths []storepath.Path
 	ids   []int64 // in the database, ascending
 
-	byHash     map[string]int32   // the first node with a hash part
-	duplicates map[string][]int32 // other nodes with the same hash part; a consistent store has none
+	byHash hashTable // nodes by the hash parts of their paths
 
 	refs edges // from each path to the paths that it refers to, except itself
 	keep edges // from each path to the derivers and outputs that settings keep with it
@@ -56,18 +55,26 @@ func newEdges(n int, all []edge) edges {
 // reversed returns the edges in the opposite direction.
 func (e edges) reversed() edges {
 	n := len(e.start) - 1
-	all := make([]edge, 0, len(e.to))
+	r := edges{start: make([]int32, n+1), to: make([]int32, len(e.to))}
+	for _, j := range e.to {
+		r.start[j+1]++
+	}
+	for i := range n {
+		r.start[i+1] += r.start[i]
+	}
+	next := slices.Clone(r.start)
 	for i := range n {
 		for _, j := range e.of(int32(i)) {
-			all = append(all, edge{j, int32(i)})
+			r.to[next[j]] = int32(i)
+			next[j]++
 		}
 	}
-	return newEdges(n, all)
+	return r
 }
 
 // loadGraph reads the graph from the database.
 func (s *Store) loadGraph(ctx context.Context, keepOutputs, keepDerivations bool) (*graph, error) {
-	g := &graph{dir: s.dir, byHash: make(map[string]int32), duplicates: make(map[string][]int32)}
+	g := &graph{dir: s.dir}
 	var keep []edge
 	err := s.read(ctx, func(c *conn) error {
 		return c.snapshot(func() (err error) {
@@ -88,16 +95,15 @@ func (s *Store) loadGraph(ctx context.Context, keepOutputs, keepDerivations bool
 
 // load reads everything except g.keep, and returns the edges for g.keep.
 func (g *graph) load(c *conn, keepOutputs, keepDerivations bool) (keep []edge, err error) {
-	derivers, err := g.loadPaths(c, keepDerivations)
-	if err != nil {
+	if err := g.loadPaths(c); err != nil {
 		return nil, err
 	}
 	if err := g.loadRefs(c); err != nil {
 		return nil, err
 	}
-	for _, d := range derivers {
-		if to, ok := g.find(d.deriver); ok {
-			keep = append(keep, edge{d.node, to})
+	if keepDerivations {
+		if keep, err = g.loadDerivers(c); err != nil {
+			return nil, err
 		}
 	}
 	if !keepOutputs {
@@ -107,42 +113,42 @@ func (g *graph) load(c *conn, keepOutputs, keepDerivations bool) (keep []edge, e
 	return append(keep, outputs...), err
 }
 
-// A derived is a node with a deriver.
-type derived struct {
-	node    int32
-	deriver storepath.Path
-}
-
-func (g *graph) loadPaths(c *conn, withDerivers bool) (derivers []derived, err error) {
-	query := "select id, path from ValidPaths order by id"
-	if withDerivers {
-		query = "select id, path, deriver from ValidPaths order by id"
+func (g *graph) loadPaths(c *conn) error {
+	err := c.query("select count(*) from ValidPaths", func(row *sqlite.Stmt) error {
+		n := row.ColumnInt(0)
+		g.paths, g.ids, g.byHash = make([]storepath.Path, 0, n), make([]int64, 0, n), newHashTable(n)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	err = c.query(query, func(row *sqlite.Stmt) error {
+	return c.query("select id, path from ValidPaths order by id", func(row *sqlite.Stmt) error {
 		path, err := g.dir.Parse(row.ColumnText(1))
 		if err != nil {
 			return err
 		}
-		i := int32(len(g.paths))
+		g.byHash.add(path.HashPart(), int32(len(g.paths)))
 		g.paths = append(g.paths, path)
 		g.ids = append(g.ids, row.ColumnInt64(0))
-		g.index(path.HashPart(), i)
-		if withDerivers && !row.ColumnIsNull(2) {
-			if deriver, err := g.dir.Parse(row.ColumnText(2)); err == nil && deriver != path {
-				derivers = append(derivers, derived{i, deriver})
-			}
+		return nil
+	})
+}
+
+// loadDerivers returns the edges from paths to their valid derivers. They are found while the query runs, because the
+// texts of all derivers would take as much memory as the paths.
+func (g *graph) loadDerivers(c *conn) (all []edge, err error) {
+	err = c.query("select id, deriver from ValidPaths where deriver is not null", func(row *sqlite.Stmt) error {
+		from, ok := g.byID(row.ColumnInt64(0))
+		deriver, err := g.dir.Parse(row.ColumnText(1))
+		if !ok || err != nil { // a deriver that is not a store path keeps nothing
+			return nil
+		}
+		if to, valid := g.find(deriver); valid && to != from {
+			all = append(all, edge{from, to})
 		}
 		return nil
 	})
-	return derivers, err
-}
-
-func (g *graph) index(hashPart string, i int32) {
-	if _, taken := g.byHash[hashPart]; taken {
-		g.duplicates[hashPart] = append(g.duplicates[hashPart], i)
-	} else {
-		g.byHash[hashPart] = i
-	}
+	return all, err
 }
 
 func (g *graph) loadRefs(c *conn) error {
@@ -233,12 +239,7 @@ func (g *graph) byID(id int64) (int32, bool) {
 
 // find returns the node of a path, and false if the path is not valid.
 func (g *graph) find(path storepath.Path) (int32, bool) {
-	hashPart := path.HashPart()
-	i, ok := g.byHash[hashPart]
-	if !ok || g.paths[i] == path {
-		return i, ok
-	}
-	for _, i := range g.duplicates[hashPart] {
+	for i := range g.byHash.candidates(path.HashPart()) {
 		if g.paths[i] == path {
 			return i, true
 		}
@@ -246,13 +247,14 @@ func (g *graph) find(path storepath.Path) (int32, bool) {
 	return 0, false
 }
 
-// withHash returns the nodes of the paths with a hash part.
-func (g *graph) withHash(hashPart string) []int32 {
-	i, ok := g.byHash[hashPart]
-	if !ok {
-		return nil
+// withHash returns the nodes of the paths with a hash part. A consistent store has at most one.
+func (g *graph) withHash(hashPart string) (nodes []int32) {
+	for i := range g.byHash.candidates(hashPart) {
+		if g.paths[i].HashPart() == hashPart {
+			nodes = append(nodes, i)
+		}
 	}
-	return append([]int32{i}, g.duplicates[hashPart]...)
+	return nodes
 }
 
 // A mark says whether a path is needed: it is notMarked, byRoot, or the node that needs the path.

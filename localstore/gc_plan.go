@@ -2,6 +2,7 @@ package localstore
 
 import (
 	"context"
+	"io"
 	"os"
 	"slices"
 
@@ -12,9 +13,14 @@ import (
 // A victim is a path or file that the collection will delete: a valid path, or a file in the store directory that
 // belongs to no valid path.
 type victim struct {
-	node int32          // of a valid path in the graph, or -1
-	base string         // the name in the store directory; "" if the path is valid
-	path storepath.Path // "" if the path is valid, or the file has no name of a store path
+	node int32      // of a valid path in the graph, or -1
+	file *otherFile // nil if the path is valid
+}
+
+// An otherFile is a file in the store directory that belongs to no valid path.
+type otherFile struct {
+	base string         // the name in the store directory
+	path storepath.Path // "" if the file has no name of a store path
 }
 
 // A plan contains the results of a collection.
@@ -29,7 +35,7 @@ func (c *collection) name(v victim) string {
 	if v.node >= 0 {
 		return string(c.graph.paths[v.node])
 	}
-	return string(c.dir) + "/" + v.base
+	return string(c.dir) + "/" + v.file.base
 }
 
 // base returns the name of a victim in the store directory.
@@ -37,7 +43,7 @@ func (c *collection) base(v victim) string {
 	if v.node >= 0 {
 		return c.graph.paths[v.node].Base()
 	}
-	return v.base
+	return v.file.base
 }
 
 // plan decides for each name in the store directory whether to delete it. As in Nix, the names keep the order in which
@@ -53,27 +59,39 @@ func (c *collection) plan(ctx context.Context) (*plan, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, err
+	if c.opts.Action != store.GCReturnLive {
+		p.victims = make([]victim, 0, len(c.graph.paths)) // nearly all of them if there are no roots
 	}
-	for _, name := range names {
-		if name == ".links" {
-			continue
+	for {
+		const atOnce = 4096
+		names, err := dir.Readdirnames(atOnce)
+		for _, name := range names {
+			c.planName(p, name)
 		}
-		path, err := c.dir.ParseBase(name)
-		if err != nil {
-			if c.opts.Action != store.GCReturnLive {
-				p.victims = append(p.victims, victim{node: -1, base: name})
-			}
-			continue
+		if err == io.EOF {
+			break
+		} else if err != nil {
+			return nil, err
 		}
-		c.planPath(p, path, nil)
 	}
 	if c.opts.Action == store.GCReturnLive {
 		c.addLive(p)
 	}
 	return p, ctx.Err()
+}
+
+// planName decides about a name in the store directory.
+func (c *collection) planName(p *plan, name string) {
+	if name == ".links" {
+		return
+	}
+	path, err := c.dir.ParseBase(name)
+	switch {
+	case err == nil:
+		c.planPath(p, path, nil)
+	case c.opts.Action != store.GCReturnLive:
+		p.victims = append(p.victims, victim{-1, &otherFile{base: name}})
+	}
 }
 
 // planPath plans to delete a path and the paths that need it, and reports whether they are dead. If only is not nil and
@@ -85,7 +103,7 @@ func (c *collection) planPath(p *plan, path storepath.Path, only map[storepath.P
 			p.live = append(p.live, string(path))
 			return false
 		}
-		p.victims = append(p.victims, victim{node: -1, base: path.Base(), path: path})
+		p.victims = append(p.victims, victim{-1, &otherFile{path.Base(), path}})
 		return true
 	}
 	if c.marks[i] != notMarked {

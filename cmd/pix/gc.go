@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/internal/exactjson"
 	"pix/internal/sizes"
 	"pix/localstore"
 	"pix/nixconf"
@@ -98,6 +100,7 @@ func (a *app) gc(cmd *cobra.Command, args []string, o gcOptions) error {
 				return oldErr
 			}
 		}
+		boundGarbage()
 		result, err := store.CollectGarbage(ctx, s, opts)
 		if result != nil { // after an error it has the paths that were deleted before
 			err = cmp.Or(a.printCollected(result, o), err)
@@ -146,16 +149,14 @@ func gcStoreOptions(args []string, o gcOptions) (store.GCOptions, error) {
 // printCollected prints the deleted paths, and a line with the totals on standard error.
 func (a *app) printCollected(result *store.GCResult, o gcOptions) error {
 	if o.asJSON {
-		return a.printJSON(struct {
-			Paths      []string `json:"paths"`
-			BytesFreed uint64   `json:"bytesFreed"`
-		}{append([]string{}, result.Paths...), result.BytesFreed})
+		return a.printCollectedJSON(result)
 	}
-	var b strings.Builder
+	w := bufio.NewWriterSize(a.stdout, 64<<10)
 	for _, p := range result.Paths {
-		b.WriteString(a.shown(p) + "\n")
+		w.WriteString(a.shown(p))
+		w.WriteByte('\n')
 	}
-	if err := a.print(b.String()); err != nil {
+	if err := w.Flush(); err != nil {
 		return err
 	}
 	if o.dryRun {
@@ -164,4 +165,30 @@ func (a *app) printCollected(result *store.GCResult, o gcOptions) error {
 		fmt.Fprintf(a.stderr, "%s deleted, %s freed\n", counted(len(result.Paths), "store path"), sizes.Spell(int64(result.BytesFreed)))
 	}
 	return nil
+}
+
+// printCollectedJSON prints the deleted paths and the freed bytes as JSON.
+func (a *app) printCollectedJSON(result *store.GCResult) error {
+	out := bufio.NewWriterSize(a.stdout, 64<<10)
+	w := exactjson.Writer{Indent: "  "}
+	w.Open('{')
+	w.Key("paths")
+	w.Open('[')
+	for _, p := range result.Paths {
+		w.Element()
+		text, err := marshalJSON(p) // the name of a file may have bytes that are not UTF-8
+		if err != nil {
+			return err
+		}
+		w.Raw(strings.TrimSuffix(text, "\n"))
+		out.Write(w.Buf)
+		w.Buf = w.Buf[:0]
+	}
+	w.Close(']')
+	w.Key("bytesFreed")
+	w.Uint(result.BytesFreed)
+	w.Close('}')
+	w.Raw("\n")
+	out.Write(w.Buf)
+	return out.Flush()
 }
