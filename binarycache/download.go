@@ -19,6 +19,7 @@ import (
 // invisibly for the reader.
 type download struct {
 	remote  *remote
+	client  *http.Client // sends the next request
 	ctx     context.Context
 	url     *url.URL
 	accept  string // the header Accept-Encoding
@@ -62,7 +63,7 @@ func (v version) differs(other version) bool {
 var errReplaced = errors.New("the file was replaced during the download")
 
 func (r *remote) newDownload(ctx context.Context, u *url.URL, accept string, size uint64) *download {
-	return &download{remote: r, ctx: ctx, url: u, accept: accept, size: size, retrier: retrier{opts: r.opts.forCall(ctx)}}
+	return &download{remote: r, client: r.client, ctx: ctx, url: u, accept: accept, size: size, retrier: retrier{opts: r.opts.forCall(ctx)}}
 }
 
 // start waits for the beginning of the body. The error is a [*RequestError] or the error of the context.
@@ -166,7 +167,8 @@ func (d *download) connect() error {
 // attempt sends one request. After a failure, it returns the wait that the server asks for.
 func (d *download) attempt() (*RequestError, time.Duration) {
 	ranged := d.offset > 0 && !d.noRanges && (d.verified || d.version.validator() != "")
-	resp, err := d.remote.send(d.ctx, d.url, d.header(ranged), d.retrier.opts)
+	resp, err := d.remote.send(d.ctx, d.client, d.url, d.header(ranged), d.retrier.opts)
+	d.client = d.remote.client // for a retry, since a server may have HTTP/2 only
 	if err != nil {
 		return &RequestError{Err: err}, 0
 	}

@@ -192,9 +192,13 @@ func (c *Conn) newCall(ctx context.Context, dst []byte, req protocol.Request, re
 	return dst, k, nil
 }
 
-// send acquires the slots for a call and queues its request.
+// usualRequest is a number of bytes that suffices for most requests.
+const usualRequest = 256
+
+// send acquires the slots for a call and queues its request. A query may be made inline: then
+// it is answered when send returns.
 func (c *Conn) send(ctx context.Context, req protocol.Request, reply protocol.Reply, exclusive bool) (*call, error) {
-	p, k, err := c.newCall(ctx, nil, req, reply, exclusive)
+	p, k, err := c.newCall(ctx, make([]byte, 0, usualRequest), req, reply, exclusive)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +209,10 @@ func (c *Conn) send(ctx context.Context, req protocol.Request, reply protocol.Re
 	if err := c.acquireSlots(ctx, k.op, slots); err != nil {
 		return nil, err
 	}
-	if err := c.enqueue(p, k); err != nil {
+	if !exclusive && c.startInline(k) && c.runInline(ctx, p, k) {
+		return k, nil
+	}
+	if err := c.enqueue(ctx, p, k); err != nil {
 		c.slots.Release(slots)
 		return nil, &LostError{k.op, err}
 	}
@@ -214,9 +221,10 @@ func (c *Conn) send(ctx context.Context, req protocol.Request, reply protocol.Re
 
 // enqueue adds calls to the pending ones, and their encoded requests to the outbox. The error
 // is the reason why the connection is broken.
-func (c *Conn) enqueue(p []byte, calls ...*call) error {
+func (c *Conn) enqueue(ctx context.Context, p []byte, calls ...*call) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.startReading(ctx)
 	if c.err != nil {
 		return c.err
 	}
@@ -300,6 +308,32 @@ func (o *outbox) Write(p []byte) (int, error) {
 	}
 	o.doneWriting()
 	return n, nil
+}
+
+// startWriting lets the caller write without waiting. It returns false if bytes are queued or
+// another goroutine writes.
+func (o *outbox) startWriting() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.writing || len(o.buf) > 0 || o.closed {
+		return false
+	}
+	o.writing = true
+	return true
+}
+
+// finishWriting ends what startWriting began. writeLoop writes the rest before everything that
+// was queued in the meantime.
+func (o *outbox) finishWriting(rest []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.writing = false
+	if len(rest) > 0 {
+		o.buf = append(rest, o.buf...)
+	}
+	if len(o.buf) > 0 { // waking writeLoop for nothing costs as much as the query
+		o.changed.Broadcast()
+	}
 }
 
 // nextBuffer waits for queued bytes and returns them, or nil when the outbox is closed. After

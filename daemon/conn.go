@@ -33,6 +33,8 @@ type Conn struct {
 	in  *wire.Reader // only used by readLoop, or by the caller to whom it yields the stream
 	out outbox
 
+	inline inline // guarded by mu where its fields say so
+
 	mu      sync.Mutex
 	pending []*call         // sent or queued, and not answered yet
 	err     error           // why the connection is broken
@@ -159,7 +161,9 @@ func (c *Conn) readMessages() error {
 				return c.readError(err)
 			}
 			c.opts.trace.reply(c.params, call.op, call.reply)
-			c.resolveFirst(call, nil)
+			if c.resolveFirst(call, nil) {
+				c.waitIdle()
+			}
 			if err := c.yieldStream(call); err != nil {
 				return err
 			}
@@ -244,19 +248,28 @@ func (c *Conn) firstPending() *call {
 	return c.pending[0]
 }
 
-// resolveFirst resolves the first pending call.
-func (c *Conn) resolveFirst(call *call, err error) {
+// resolveFirst resolves the first pending call. It reports whether callers may read from now
+// on: after the answer to a query. After an error the daemon may hang up, which readLoop must
+// notice.
+func (c *Conn) resolveFirst(call *call, err error) (idle bool) {
 	c.mu.Lock()
-	c.pending[0] = nil
-	if c.pending = c.pending[1:]; len(c.pending) == 0 {
-		c.pending = nil
-	}
+	c.popPending()
+	idle = err == nil && !call.exclusive && c.stopReading()
 	if refusal, isRefusal := err.(*activity.Error); isRefusal && call.hasBody {
 		c.refused = refusal
 	}
 	c.mu.Unlock()
 	call.resolve(err)
 	c.releaseSlot(call)
+	return idle
+}
+
+// popPending removes the first pending call. The caller holds c.mu.
+func (c *Conn) popPending() {
+	c.pending[0] = nil
+	if c.pending = c.pending[1:]; len(c.pending) == 0 {
+		c.pending = nil
+	}
 }
 
 // releaseSlot releases the slot of a query. An exclusive call releases its own slots, when its

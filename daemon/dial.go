@@ -219,6 +219,7 @@ func newConn(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 		o.trace.closed(err)
 		return nil, c.explain(err)
 	}
+	c.initInline()
 	c.workers.Add(2)
 	go c.readLoop()
 	go c.writeLoop()

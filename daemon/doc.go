@@ -32,6 +32,11 @@
 // events during an upload, and neither side blocks. An event goes to the handler in the context
 // of the call that caused it (see package activity), on the goroutine of the caller.
 //
+// On a Unix socket, a query that follows other queries and is the only one is written and read
+// by its caller, because changing between goroutines would take longer than the query. Until 20
+// milliseconds after the last of these queries no goroutine reads. A hang-up during this time is
+// noticed by the next call, before it sends anything, or at the end of the time.
+//
 // # State
 //
 // A connection is usable or broken. An [*activity.Error], which a daemon sends when an

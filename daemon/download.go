@@ -355,7 +355,7 @@ func (c *Conn) requestArchives(ctx context.Context, infos []*store.PathInfo) ([]
 	if err := c.acquireSlots(ctx, protocol.NarFromPath, int64(c.opts.Window)); err != nil {
 		return nil, err
 	}
-	if err := c.enqueue(p, calls...); err != nil {
+	if err := c.enqueue(ctx, p, calls...); err != nil {
 		c.releaseExclusive()
 		return nil, &LostError{protocol.NarFromPath, err}
 	}

@@ -311,7 +311,7 @@ func (p *Pool) acquireIdle(fresh bool) *Conn {
 	if c := p.popIdle(good); c != nil {
 		return c
 	}
-	if c := p.shared; c != nil && p.users == 0 && c.Err() == nil && good(c) {
+	if c := p.shared; c != nil && p.users == 0 && !c.isBroken() && good(c) {
 		p.shared = nil
 		return c
 	}
@@ -323,7 +323,7 @@ func (p *Pool) acquireIdle(fresh bool) *Conn {
 func (p *Pool) popIdle(good func(*Conn) bool) *Conn {
 	for i := len(p.idle) - 1; i >= 0; i-- {
 		c := p.idle[i].Conn
-		broken := c.Err() != nil
+		broken := c.isBroken()
 		if !broken && !good(c) {
 			continue
 		}

@@ -294,7 +294,7 @@ func (c *Conn) probe(ctx context.Context) error {
 	noHandler := context.Background()
 	p, k, err := c.newCall(noHandler, nil, &protocol.IsValidPathRequest{Path: ProbePath(c.Dir())}, reply, true)
 	if err == nil {
-		err = c.enqueue(p, k)
+		err = c.enqueue(ctx, p, k)
 	}
 	if err == nil {
 		err = c.awaitAnswer(ctx, k)

@@ -173,7 +173,7 @@ func (w *walk) sendQueries(ctx context.Context, c *Conn) error {
 	if len(calls) == 0 {
 		return nil
 	}
-	if err := c.enqueue(p, calls...); err != nil {
+	if err := c.enqueue(ctx, p, calls...); err != nil {
 		c.slots.Release(int64(len(calls)))
 		w.calls = w.calls[:len(w.calls)-len(calls)]
 		if len(w.calls) == 0 {

@@ -59,6 +59,10 @@ func (r *Reader) Offset() int64 { return r.offset }
 // Buffered returns the number of bytes that were read ahead and not decoded yet.
 func (r *Reader) Buffered() int { return r.w - r.r }
 
+// Ahead returns the bytes that were read ahead and not decoded yet. The slice is valid until
+// the next call of a method of r.
+func (r *Reader) Ahead() []byte { return r.buf[r.r:r.w] }
+
 // fill reads until the buffer holds at least n bytes. n must not exceed its size.
 func (r *Reader) fill(n int) error {
 	if r.w-r.r >= n {

@@ -1,0 +1,14 @@
+package daemon
+
+import "time"
+
+// StayIdle makes readLoop wait until it is needed, however long there is no query. It must be
+// called before the first query.
+func (c *Conn) StayIdle() { c.inline.limit = time.Hour }
+
+// IsInline reports whether the next query is made inline.
+func (c *Conn) IsInline() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inline.reader == nobodyReads
+}
