@@ -145,19 +145,15 @@ func TestTransportsLeaveNothing(t *testing.T) {
 
 // A cancelled Dial does not wait for a command that does not exit by itself.
 func TestCancelledDialReturnsAtOnce(t *testing.T) {
-	fakeSSH(t, "exec sleep 60")
-	best := time.Hour
-	for range 5 { // the machine may be busy
-		ctx, cancel := context.WithCancel(t.Context())
-		var cancelled time.Time
-		time.AfterFunc(50*time.Millisecond, func() { cancelled = time.Now(); cancel() })
-		if _, err := daemon.DialTransport(ctx, hostKey, nil); !errors.Is(err, context.Canceled) {
-			t.Errorf("%v", err)
-		}
-		best = min(best, time.Since(cancelled))
+	fakeSSH(t, "exec sleep 1000")
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	start := time.Now()
+	if _, err := daemon.DialTransport(ctx, hostKey, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
-	if best > 250*time.Millisecond {
-		t.Errorf("the quickest of five took %v", best)
+	if took := time.Since(start); took > time.Minute {
+		t.Errorf("it took %v", took)
 	}
 }
 
@@ -199,7 +195,7 @@ func callAtRandom(t *testing.T, p *daemon.Pool, random *rand.Rand) {
 		stop := time.AfterFunc(late, cancel)
 		start := time.Now()
 		err := oneAtRandom(ctx, p, random)
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("a cancelled call took %v", took)
 		}
 		stop.Stop()
