@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -79,7 +80,7 @@ func TestTransportsLeaveNothing(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		script string
-		cancel time.Duration // the delay before the context ends
+		cancel time.Duration // the delay before the context ends; it also ends when the script creates $READY
 		want   string        // part of the error; "" means none
 	}{
 		"a daemon":                         {plays("started"), 0, ""},
@@ -90,7 +91,7 @@ func TestTransportsLeaveNothing(t *testing.T) {
 		"it is no daemon":                  {plays("banner"), 0, "Welcome"},
 		"it is no daemon and does not end": {"echo Welcome to the machine; exec sleep 60", 0, "Welcome"},
 		"it says nothing":                  {"exec sleep 60", 50 * time.Millisecond, "no answer in time"},
-		"it says nothing, after a start":   {"echo started; echo why >&2; exec sleep 60", 200 * time.Millisecond, "printed: why"},
+		"it says nothing, after a start":   {"echo started; echo why >&2; : > $READY; exec sleep 60", 0, "printed: why"},
 		"it cannot be run":                 {"", 0, "executable file not found"},
 		"the context has ended before":     {plays("started"), -1, "no answer in time"},
 	} {
@@ -125,7 +126,18 @@ func TestTransportsLeaveNothing(t *testing.T) {
 					if c.cancel != 0 {
 						ctx, cancel = context.WithTimeout(ctx, c.cancel)
 					}
+					ready := filepath.Join(t.TempDir(), "ready")
+					t.Setenv("READY", ready)
+					var waiting sync.WaitGroup
+					defer waiting.Wait()
 					defer cancel()
+					waiting.Go(func() {
+						for ; ctx.Err() == nil; time.Sleep(time.Millisecond) {
+							if _, err := os.Lstat(ready); err == nil {
+								cancel()
+							}
+						}
+					})
 					err := connect(ctx)
 					if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 						t.Errorf("%v, want %q", err, c.want)

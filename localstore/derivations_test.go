@@ -267,7 +267,7 @@ func TestLargeDerivations(t *testing.T) {
 	}
 	all.Wait()
 	close(stop)
-	if mb := (max(most.Load(), before) - before) >> 20; mb > 200 {
+	if mb := (max(most.Load(), before) - before) >> 20; mb > 100 {
 		t.Errorf("it took %d MB", mb)
 	} else {
 		t.Logf("%d MB", mb)
