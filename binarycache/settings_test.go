@@ -121,7 +121,7 @@ func TestConnectTimeout(t *testing.T) {
 	_, err = binarycache.Open(t.Context(), "https://"+l.Addr().String(), &binarycache.Options{HTTP: binarycache.HTTPOptions{
 		ConnectTimeout: 100 * time.Millisecond, ResponseTimeout: time.Hour, Tries: 2, RetryDelay: 1,
 	}})
-	if err == nil || !strings.Contains(err.Error(), "connect-timeout") || !strings.Contains(err.Error(), "tried 2 times") || time.Since(start) > 20*time.Second {
+	if err == nil || !strings.Contains(err.Error(), "connect-timeout") || !strings.Contains(err.Error(), "tried 2 times") || time.Since(start) > time.Minute {
 		t.Errorf("%v after %v", err, time.Since(start))
 	}
 }
@@ -179,7 +179,7 @@ func TestRetryParameters(t *testing.T) {
 	defer server.Close()
 	start := time.Now()
 	_, err := binarycache.Open(t.Context(), server.URL+"?retry-attempts=3&retry-delay=1&retry-delay-rate-limited=1&retry-max-delay=5", nil)
-	if err == nil || asked.Load() != 3 || time.Since(start) > 5*time.Second {
+	if err == nil || asked.Load() != 3 || time.Since(start) > time.Minute {
 		t.Errorf("%v; %d requests in %v", err, asked.Load(), time.Since(start))
 	}
 }

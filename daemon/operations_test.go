@@ -290,11 +290,11 @@ var operations = []struct {
 			return m.c.CollectGarbage(m.ctx, store.GCOptions{Action: store.GCDeleteSpecific, Paths: []storepath.Path{garbage}, MaxFreed: math.MaxUint64})
 		}
 		result, err := collect()
-		for range 500 { // until the worker of nix-store, which has a temporary root, has exited
+		// Until the worker of nix-store, which has a temporary root, has exited.
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			if err == nil || !strings.Contains(err.Error(), "alive") {
 				break
 			}
-			time.Sleep(10 * time.Millisecond)
 			result, err = collect()
 		}
 		if err != nil {

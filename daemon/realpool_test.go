@@ -77,11 +77,11 @@ func TestRealSession(t *testing.T) {
 			}
 		}
 		session.Close()
-		for range 500 { // until the daemon has noticed the end of the session
+		// Until the daemon has noticed the end of the session.
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			if collect(); !exists(d, source) {
 				break
 			}
-			time.Sleep(10 * time.Millisecond)
 		}
 		for _, path := range []storepath.Path{source, path, out} {
 			if valid, err := p.IsValidPath(ctx, path); valid || err != nil {

@@ -316,7 +316,7 @@ func TestCancelledWaits(t *testing.T) {
 		if err := call(ctx); !errors.Is(err, stop) {
 			t.Errorf("%s: %v", what, err)
 		}
-		if took := time.Since(begun); took > 5*time.Second {
+		if took := time.Since(begun); took > time.Minute {
 			t.Errorf("%s took %v", what, took)
 		}
 	}

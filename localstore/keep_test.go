@@ -51,18 +51,15 @@ func TestLargeArchiveFails(t *testing.T) {
 	src, paths := latency.LargeObjects(t, 4)
 	broken := errors.New("connection lost")
 	reading := make(chan struct{})
-	var once sync.Once
+	var first, second sync.Once
 	src.Wait = func(ctx context.Context, _ storepath.Path) error {
-		first := false
-		once.Do(func() { first = true })
-		if first {
+		isFirst := false
+		first.Do(func() { isFirst = true })
+		if isFirst {
 			<-reading // until another one is read too
 			return broken
 		}
-		select {
-		case reading <- struct{}{}:
-		case <-time.After(10 * time.Millisecond): // the first one waits for one other
-		}
+		second.Do(func() { close(reading) })
 		return ctx.Err()
 	}
 	s := open(t, Options{Root: t.TempDir()})
@@ -86,7 +83,7 @@ func TestLargeArchivesCancelled(t *testing.T) {
 	if _, err := store.Copy(ctx, s, src, paths, nil); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("the call took %v", took)
 	}
 }

@@ -68,7 +68,7 @@ func TestSlowUpload(t *testing.T) {
 			done := make(chan error)
 			go func() { done <- slow(info, archive) }()
 			<-archive.halted
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if err := other.AddToStoreNAR(ctx, info, bytes.NewReader(large), opts); err != nil {
 				t.Errorf("during the slow upload: %v", err)

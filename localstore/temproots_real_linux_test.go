@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"pix/internal/flock"
 	"pix/internal/realnix"
-	"pix/localstore/internal/temproots"
 	"pix/storepath"
 )
 
@@ -321,13 +321,18 @@ func TestTempRootsToCollectorOf23(t *testing.T) {
 		}
 		collected <- err
 	}()
-	for { // until it has the lock
-		lock, err := temproots.KeepCollectorsOut(shortly(t), l.rootsState(), nil)
-		if err != nil {
-			break
+	gcLock, err := os.Open(filepath.Join(l.stateDir, "gc.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gcLock.Close()
+	for free := true; free; time.Sleep(time.Millisecond) { // until it has the lock
+		if free, err = flock.Try(gcLock, flock.Shared); err != nil {
+			t.Fatal(err)
 		}
-		lock.Close()
-		time.Sleep(time.Millisecond)
+		if free {
+			flock.Unlock(gcLock)
+		}
 	}
 	added := make(chan error, 1)
 	go func() {
@@ -350,13 +355,6 @@ func TestTempRootsToCollectorOf23(t *testing.T) {
 	if !exists(t, l, before) || err != nil || valid != exists(t, l, during) {
 		t.Errorf("the earlier root exists: %v; the later one is valid: %v, %v, and exists: %v", exists(t, l, before), valid, err, exists(t, l, during))
 	}
-}
-
-// shortly returns a context that ends soon.
-func shortly(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 // The file that a killed Nix 2.35.0 has left prevents collections by older versions, until pix has collected.

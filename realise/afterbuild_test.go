@@ -77,7 +77,7 @@ func TestAfterBuildHasNoSlot(t *testing.T) {
 		return nil
 	}
 	s := w.store()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	other, last := w.derive("other"), w.derive("zzz")
 	ended := make(chan error)

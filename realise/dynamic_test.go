@@ -149,7 +149,7 @@ func outOf(drv storepath.Path, depth int) derivation.Built {
 // buildResults builds paths within a few seconds.
 func (y *yielder) buildResults(paths ...derivation.DerivedPath) ([]store.KeyedBuildResult, error) {
 	y.t.Helper()
-	ctx, cancel := context.WithTimeout(y.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(y.t.Context(), time.Minute)
 	defer cancel()
 	results, err := y.store().BuildPathsWithResults(ctx, paths, store.BuildNormal)
 	if ctx.Err() != nil {
@@ -365,7 +365,7 @@ func (y *yielder) cancelledAt(step int, paths ...derivation.DerivedPath) {
 		if !errors.Is(err, context.Canceled) || y.now.Load() != 0 {
 			y.t.Errorf("step %d of %v: %v, %d builds run", step, paths, err, y.now.Load())
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		y.t.Fatalf("step %d of %v: the call hangs", step, paths)
 	}
 }

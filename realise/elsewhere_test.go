@@ -68,7 +68,7 @@ func (m *busyMachine) validOutputs(ctx context.Context) map[string]store.Realisa
 
 // call builds a derivation, and returns the status.
 func (m *busyMachine) call(drv storepath.Path) store.BuildStatus {
-	ctx, cancel := context.WithTimeout(m.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
 	ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
 		if start, ok := e.(activity.Start); ok && start.Type == activity.BuildWaiting {
@@ -85,7 +85,7 @@ func (m *busyMachine) call(drv storepath.Path) store.BuildStatus {
 
 func waitUntil(t *testing.T, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing happens")
 		}

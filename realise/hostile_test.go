@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,23 +18,43 @@ import (
 	"pix/storepath"
 )
 
+// busyBuilds are builds that the test ends one at a time, beside a single one of another call.
+type busyBuilds struct {
+	begun   atomic.Int32
+	single  atomic.Bool // it has begun
+	release chan struct{}
+}
+
+func (b *busyBuilds) build(ctx context.Context, name string) *store.BuildResult {
+	if name == "single" {
+		b.single.Store(true)
+		return nil
+	}
+	b.begun.Add(1)
+	select {
+	case <-b.release:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// endUntilSingle ends builds until the single one begins, and returns their number.
+func (b *busyBuilds) endUntilSingle(t *testing.T) (n int) {
+	t.Helper()
+	for ; !b.single.Load(); n++ {
+		begun := b.begun.Load()
+		b.release <- struct{}{}
+		waitUntil(t, func() bool { return b.single.Load() || b.begun.Load() > begun })
+	}
+	return n
+}
+
 // A call with many builds, and a max-jobs of its own, does not keep the only build of another call waiting for all of them.
 func TestFairness(t *testing.T) {
 	w := newWorld(t)
 	w.jobs, w.slots = 1000, realise.NewSlots(2)
-	var ended atomic.Int32
-	begun := make(chan struct{}, 1000)
-	w.build = func(ctx context.Context, name string) *store.BuildResult {
-		if strings.HasPrefix(name, "many") {
-			begun <- struct{}{}
-			select {
-			case <-time.After(20 * time.Millisecond):
-			case <-ctx.Done():
-			}
-			ended.Add(1)
-		}
-		return nil
-	}
+	busy := &busyBuilds{release: make(chan struct{})}
+	w.build = busy.build
 	var paths []derivation.DerivedPath
 	for i := range 100 {
 		paths = append(paths, out(w.derive(fmt.Sprint("many", i))))
@@ -43,14 +64,16 @@ func TestFairness(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.BuildPaths(ctx, paths, store.BuildNormal) }()
-	<-begun
-	time.Sleep(50 * time.Millisecond) // the others are waiting
-	before := ended.Load()
-	if err := s.BuildPaths(t.Context(), []derivation.DerivedPath{single}, store.BuildNormal); err != nil {
-		t.Error(err)
-	}
-	if n := ended.Load() - before; n > 20 {
+	most := max(2, runtime.NumCPU())
+	waitUntil(t, func() bool { return w.slots.Used() == most && w.slots.Waiting("") == 0 })
+	ended := make(chan error, 1)
+	go func() { ended <- s.BuildPaths(t.Context(), []derivation.DerivedPath{single}, store.BuildNormal) }()
+	waitUntil(t, func() bool { return w.slots.Waiting("") == 1 })
+	if n := busy.endUntilSingle(t); n > most {
 		t.Errorf("%d builds of another call ended before the only one of this call", n)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 	cancel()
 	<-done
@@ -112,7 +135,7 @@ func TestSlotsAreGivenBack(t *testing.T) {
 		}
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.BuildPaths(ctx, []derivation.DerivedPath{out(w.derive("a")), out(w.derive("b"))}, store.BuildNormal); err != nil {
 		t.Error(err)
@@ -161,7 +184,7 @@ func TestSecondCallBuilds(t *testing.T) {
 			if err != nil {
 				t.Errorf("the first call %s: %v", first, err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("the first call %s: the second one hangs", first)
 		}
 		<-done
@@ -199,7 +222,7 @@ func TestDamagedDerivations(t *testing.T) {
 		w.write(low, text)
 		for _, drv := range []storepath.Path{top, low} {
 			for _, mode := range []store.BuildMode{store.BuildNormal, store.BuildRepair, store.BuildCheck} {
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				results, err := w.store().BuildPathsWithResults(ctx, []derivation.DerivedPath{out(drv)}, mode)
 				if ctx.Err() != nil {
 					t.Fatalf("%s: building %s hangs", what, drv.Name())
@@ -215,7 +238,7 @@ func TestDamagedDerivations(t *testing.T) {
 	if err := os.Remove(w.local.ObjectFile(low)); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	results, err := w.store().BuildPathsWithResults(ctx, []derivation.DerivedPath{out(top)}, store.BuildNormal)
 	t.Logf("gone: %v %v", results, err)
@@ -320,17 +343,8 @@ func TestInputSourcesOfDerivation(t *testing.T) {
 func TestFairClients(t *testing.T) {
 	w := newWorld(t)
 	w.jobs, w.slots = 1, realise.NewSlots(2)
-	var ended atomic.Int32
-	w.build = func(ctx context.Context, name string) *store.BuildResult {
-		if strings.HasPrefix(name, "many") {
-			select {
-			case <-time.After(20 * time.Millisecond):
-			case <-ctx.Done():
-			}
-			ended.Add(1)
-		}
-		return nil
-	}
+	busy := &busyBuilds{release: make(chan struct{})}
+	w.build = busy.build
 	var drvs []derivation.DerivedPath
 	for i := range 50 {
 		drvs = append(drvs, out(w.derive(fmt.Sprint("many", i))))
@@ -342,13 +356,17 @@ func TestFairClients(t *testing.T) {
 	for _, drv := range drvs {
 		calls.Go(func() { _ = s.BuildPaths(ctx, []derivation.DerivedPath{drv}, store.BuildNormal) })
 	}
-	time.Sleep(100 * time.Millisecond)
-	before := ended.Load()
-	if err := s.BuildPaths(context.WithValue(t.Context(), clientKey{}, "other"), []derivation.DerivedPath{single}, store.BuildNormal); err != nil {
-		t.Error(err)
-	}
-	if n := ended.Load() - before; n > 10 {
+	waitUntil(t, func() bool { return w.slots.Waiting("busy") == len(drvs)-2 })
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.BuildPaths(context.WithValue(t.Context(), clientKey{}, "other"), []derivation.DerivedPath{single}, store.BuildNormal)
+	}()
+	waitUntil(t, func() bool { return w.slots.Waiting("other") == 1 })
+	if n := busy.endUntilSingle(t); n > 2 {
 		t.Errorf("%d builds of another client ended before the only one of this client", n)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 	cancel()
 	calls.Wait()

@@ -41,7 +41,7 @@ func buildByChaos(t *testing.T, n *network, name string, faults *daemontest.Faul
 	defer cancel()
 	start := time.Now()
 	results, err := s.BuildPathsWithResults(ctx, []derivation.DerivedPath{out(drv)}, store.BuildNormal)
-	if took := time.Since(start); took > limit+10*time.Second {
+	if took := time.Since(start); took > limit+time.Minute {
 		t.Errorf("%s: it took %v", name, took)
 	}
 	for _, path := range []storepath.Path{low, drv} {
@@ -82,13 +82,13 @@ func TestMachineChaos(t *testing.T) {
 	n.jobs = 0
 	succeeded := false
 	for i := int64(0); !succeeded && i < 20_000; i += step {
-		succeeded = buildByChaos(t, n, fmt.Sprint("cut", i), &daemontest.Faults{CutAfter: i + 1}, 10*time.Second)
+		succeeded = buildByChaos(t, n, fmt.Sprint("cut", i), &daemontest.Faults{CutAfter: i + 1}, time.Minute)
 	}
 	if !succeeded {
 		t.Error("no build succeeds")
 	}
 	for i := int64(0); i < 4000; i += 4 * step {
-		buildByChaos(t, n, fmt.Sprint("read", i), &daemontest.Faults{CutReadAfter: i + 1}, 10*time.Second)
+		buildByChaos(t, n, fmt.Sprint("read", i), &daemontest.Faults{CutReadAfter: i + 1}, time.Minute)
 		buildByChaos(t, n, fmt.Sprint("silent", i), &daemontest.Faults{SilentAfter: i + 1}, 100*time.Millisecond)
 	}
 	for i := int64(0); i < 6000; i += step {

@@ -280,7 +280,7 @@ func TestRecursiveEnd(t *testing.T) {
 	inEachWay(t, func(t *testing.T, r *recursion) {
 		start := time.Now()
 		r.build(r.derivation("leave", nil))
-		if took := time.Since(start); took > 15*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("the build took %v", took)
 		}
 	})
@@ -296,7 +296,7 @@ func TestRecursiveCancel(t *testing.T) {
 		if _, err := r.try(ctx, drv); err == nil || !strings.Contains(err.Error(), "enough") {
 			t.Errorf("got %v", err)
 		}
-		if took := time.Since(start); took > 10*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("the end took %v", took)
 		}
 	})

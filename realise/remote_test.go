@@ -386,7 +386,7 @@ func TestStallingMachine(t *testing.T) {
 			defer cancel()
 			start := time.Now()
 			err := s.BuildPaths(ctx, []derivation.DerivedPath{out(n.derive("x"))}, store.BuildNormal)
-			if took := time.Since(start); err == nil || err.Error() != "cancelled" || took > 5*time.Second {
+			if took := time.Since(start); err == nil || err.Error() != "cancelled" || took > time.Minute {
 				t.Errorf("%v after %v", err, took)
 			}
 			if name == "connecting" {

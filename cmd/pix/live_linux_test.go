@@ -257,6 +257,19 @@ func TestLiveKill(t *testing.T) {
 	checkTerminal(t, term)
 }
 
+// The second interrupt ends a process that was started with interrupts ignored, too.
+func TestLiveKillIgnoring(t *testing.T) {
+	term := termtest.Start(t, 80, 24, exec.Command("sh", "-c", `trap "" INT; exec pixstuck`))
+	waitForLines(t, term, "· stuck Ns", "Ns")
+	term.Type("\x03")
+	waitForLines(t, term, "· stuck Ns", "stopping Ns")
+	term.Type("\x03")
+	if status := exitStatus(term.Wait()); status != exitInterrupted {
+		t.Errorf("exit status %d", status)
+	}
+	checkTerminal(t, term)
+}
+
 // A panic and SIGQUIT reset the terminal, too.
 func TestLiveCrash(t *testing.T) {
 	b := newScriptedBuild(t, "lib")

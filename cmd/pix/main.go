@@ -82,6 +82,8 @@ var errInterrupted = errors.New("interrupted")
 func interruptible(beforeKill func(), takes func(os.Signal) bool) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
+	// A shell without job control starts background processes so. Without a handler, an interrupt cannot kill this process.
+	isIgnored := signal.Ignored(os.Interrupt)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	stopped := make(chan struct{})
 	go func() {
@@ -98,6 +100,9 @@ func interruptible(beforeKill func(), takes func(os.Signal) bool) (ctx context.C
 					continue
 				}
 				beforeKill()
+				if isIgnored && sig == os.Interrupt {
+					os.Exit(exitInterrupted)
+				}
 				signal.Stop(signals)
 				kill(sig)
 			case <-stopped:

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 func openLock(t *testing.T, name string) *File {
@@ -34,15 +33,13 @@ func TestLock(t *testing.T) {
 	waits := 0
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	time.AfterFunc(30*time.Millisecond, func() { cancel(why) })
-	if err := Lock(ctx, c.File, Exclusive, func() { waits++ }); err != why || waits != 1 {
+	if err := Lock(ctx, c.File, Exclusive, func() { waits++; cancel(why) }); err != why || waits != 1 {
 		t.Errorf("after %d calls: %v", waits, err)
 	}
 	if err := Unlock(a.File); err != nil {
 		t.Error(err)
 	}
-	time.AfterFunc(30*time.Millisecond, func() { b.Close() })
-	if err := Lock(t.Context(), c.File, Exclusive, nil); err != nil {
+	if err := Lock(t.Context(), c.File, Exclusive, func() { b.Close() }); err != nil {
 		t.Error(err)
 	}
 	if ok, err := Try(a.File, Shared); ok || err != nil {

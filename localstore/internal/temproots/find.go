@@ -49,11 +49,11 @@ type finder struct {
 // between the file is unlocked.
 const staleProbes = 3
 
-// probePause is a variable for tests.
-var probePause = 3 * time.Millisecond
+// pauseProbe waits between two probes. It is a variable for tests.
+var pauseProbe = func(ctx context.Context) error { return flock.Sleep(ctx, 3*time.Millisecond) }
 
-// addition is a time in which a process of Nix 2.3 certainly adds a root to its file.
-const addition = 20 * time.Millisecond
+// addition is a time in which a process of Nix 2.3 certainly adds a root to its file. It is a variable for tests.
+var addition = 20 * time.Millisecond
 
 // find reads the files of all running processes.
 func (f *finder) find(ctx context.Context) error {
@@ -85,7 +85,7 @@ func (f *finder) find(ctx context.Context) error {
 		if len(unlocked) == 0 || probe == f.probes {
 			return nil
 		}
-		if err := flock.Sleep(ctx, probePause); err != nil {
+		if err := pauseProbe(ctx); err != nil {
 			return err
 		}
 		names = unlocked

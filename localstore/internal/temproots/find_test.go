@@ -289,8 +289,10 @@ func TestOwnerOfNix23(t *testing.T) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
+	defer func(old time.Duration) { addition = old }(addition)
+	addition = time.Minute // until the process has added it
 	go func() {
-		time.Sleep(addition / 4)
+		time.Sleep(5 * time.Millisecond)
 		_, err := f.WriteString(string(somePath(t, 3)) + "\x00")
 		if err == nil {
 			err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH)
@@ -305,19 +307,21 @@ func TestOwnerOfNix23(t *testing.T) {
 
 // While a process of Nix 2.3 converts its lock, its file may be unlocked for a moment, and must not count as stale.
 func TestConversionOfNix23(t *testing.T) {
-	defer func(pause time.Duration) { probePause = pause }(probePause)
-	probePause = 200 * time.Millisecond
 	s := newState(t)
 	f, _ := writeRoots(t, s, "17", 0, somePath(t, 1))
-	converted := make(chan struct{})
-	time.AfterFunc(50*time.Millisecond, func() {
-		defer close(converted)
+	defer func(old func(context.Context) error) { pauseProbe = old }(pauseProbe)
+	converted := false
+	pauseProbe = func(context.Context) error { // the first probe found the file unlocked
 		if locked, err := flock.Try(f, flock.Shared); !locked {
 			t.Error("the process did not get its lock", err)
 		}
-	})
+		converted = true
+		return nil
+	}
 	want(t, s, "while the lock is converted", somePath(t, 1))
-	<-converted
+	if !converted {
+		t.Error("the file was not found unlocked")
+	}
 	want(t, s, "afterwards", somePath(t, 1))
 }
 
