@@ -25,7 +25,7 @@ func addedSize(c *Closure, path storepath.Path, roots []storepath.Path) uint64 {
 	return c.Of(roots...).Size() - rest
 }
 
-// The added sizes are those of the definition, for graphs with and without cycles and for one root and several.
+// The added sizes equal the sizes by definition, for graphs with and without cycles and for one root and several.
 func TestAddedSizes(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range 300 {

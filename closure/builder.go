@@ -23,7 +23,7 @@ func (e *MissingError) Error() string {
 type builder struct {
 	nodes map[storepath.Path]int32 // by path, in the order in which the paths were first seen
 	all   []builderNode
-	refs  []int32 // nodes; the references of one object after those of another
+	refs  []int32 // nodes; first the references of one object, then of the next
 }
 
 // A builderNode is an object, or a path that was referred to.

@@ -10,7 +10,7 @@ import (
 
 // A Closure is a set of store objects that contains every object that one of them refers to.
 //
-// It needs about 250 bytes for an object with six references. Infos of a million objects, with
+// It needs about 260 bytes for an object with six references. Infos of a million objects, with
 // hashes and signatures, would take several times as much.
 type Closure struct {
 	paths    []storepath.Path // sorted

@@ -47,8 +47,8 @@ func (c *Closure) newSorter() *sorter {
 	return &sorter{Closure: c, state: make([]sortState, c.Len()), next: make([]int, c.Len())}
 }
 
-// sort returns the objects, which are in the order of their paths, so that each comes after those of them that it
-// refers to. The error is a [*store.ReferenceCycleError].
+// sort returns the objects, which are in the order of their paths, so that each comes after its references among
+// them. The error is a [*store.ReferenceCycleError].
 func (s *sorter) sort(objects []int32) ([]int32, error) {
 	for _, i := range objects {
 		s.state[i], s.next[i] = unseen, s.first[i]

@@ -25,7 +25,7 @@ func (s *Store) CountValidPaths(ctx context.Context) (n int, err error) {
 // reads the database from its beginning to its end, instead of searching for each path. Paths that are added or deleted meanwhile may be missing.
 func (s *Store) QueryAllPathInfos(ctx context.Context) iter.Seq2[*store.PathInfo, error] {
 	// A connection is not held while the caller's code runs, because that code may use the store.
-	const atOnce = 4096 // infos
+	const atOnce = 1024 // infos
 	return func(yield func(*store.PathInfo, error) bool) {
 		var table *nixdb.PathTable
 		err := s.read(ctx, func(c *conn) (err error) {

@@ -42,13 +42,13 @@ func fillChain(t testing.TB, s *Store, n int) {
 // A query for all infos returns the same infos as a query for each path.
 func TestQueryAllPathInfos(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
-	fillChain(t, s, 5000)
+	fillChain(t, s, 1200)
 	if err := s.write(t.Context(), func(c *conn) error { // a gap in the ids
-		return c.exec("delete from ValidPaths where path = ?", string(chainPath(4999)))
+		return c.exec("delete from ValidPaths where path = ?", string(chainPath(1199)))
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.CountValidPaths(t.Context()); n != 4999 || err != nil {
+	if n, err := s.CountValidPaths(t.Context()); n != 1199 || err != nil {
 		t.Errorf("CountValidPaths returned %d, %v", n, err)
 	}
 	n := 0
@@ -65,7 +65,7 @@ func TestQueryAllPathInfos(t *testing.T) {
 		}
 		n++
 	}
-	if n != 4999 {
+	if n != 1199 {
 		t.Errorf("%d infos", n)
 	}
 	for range s.QueryAllPathInfos(t.Context()) { // may end early
@@ -77,7 +77,7 @@ func TestQueryAllPathInfos(t *testing.T) {
 // afterwards is resolved.
 func TestQueryAllPathInfosOfChange(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
-	fillChain(t, s, 5000)
+	fillChain(t, s, 1200)
 	var infos []*store.PathInfo
 	for info, err := range s.QueryAllPathInfos(t.Context()) {
 		if err != nil {
@@ -88,27 +88,27 @@ func TestQueryAllPathInfosOfChange(t *testing.T) {
 		}
 		// The rest of the first part has been read, and the last paths have not.
 		err := s.write(t.Context(), func(c *conn) error {
-			if err := c.exec("delete from Refs where reference = (select id from ValidPaths where path = ?)", string(chainPath(4998))); err != nil {
+			if err := c.exec("delete from Refs where reference = (select id from ValidPaths where path = ?)", string(chainPath(1198))); err != nil {
 				return err
 			}
-			if err := c.exec("delete from ValidPaths where path = ?", string(chainPath(4998))); err != nil {
+			if err := c.exec("delete from ValidPaths where path = ?", string(chainPath(1198))); err != nil {
 				return err
 			}
 			if err := c.exec("insert into ValidPaths (path, hash, registrationTime, narSize) values (?, ?, 1, 1)", string(chainPath(6000)), noHash.WithBase16()); err != nil {
 				return err
 			}
-			return c.exec("insert into Refs (referrer, reference) values ((select id from ValidPaths where path = ?), ?)", string(chainPath(4999)), c.lastID())
+			return c.exec("insert into Refs (referrer, reference) values ((select id from ValidPaths where path = ?), ?)", string(chainPath(1199)), c.lastID())
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	last := infos[len(infos)-1]
-	if len(infos) != 4999 || last.Path != chainPath(4999) || !slices.Contains(last.References, chainPath(6000)) {
+	if len(infos) != 1199 || last.Path != chainPath(1199) || !slices.Contains(last.References, chainPath(6000)) {
 		t.Errorf("%d infos, the last is %+v", len(infos), last)
 	}
 	c, err := closure.LoadAll(t.Context(), s)
-	if err != nil || c.Len() != 5000 {
+	if err != nil || c.Len() != 1200 {
 		t.Errorf("LoadAll returned %v, %v", c, err)
 	}
 }

@@ -18,8 +18,8 @@ import (
 func TestLoadMany(t *testing.T) {
 	if !long() {
 		root := t.TempDir()
-		fillChain(t, open(t, Options{Root: root}), 20_000)
-		loadMany(t, root, 20_000)
+		fillChain(t, open(t, Options{Root: root}), 2000)
+		loadMany(t, root, 2000)
 		return
 	}
 	const n = 1_000_000
