@@ -14,8 +14,10 @@ func TestMain(m *testing.M) {
 		os.Exit(adviser())
 	case "mounts":
 		os.Exit(mounter())
-	case "spare":
-		os.Exit(spareMounter())
+	case "spare-mounts":
+		os.Exit(runSpareTest(mountWithSpare))
+	case "spare-limit":
+		os.Exit(runSpareTest(limitNamespaces))
 	}
 	code := m.Run()
 	standard.Close()

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -179,6 +180,23 @@ func (s *supervisor) discardSpares() {
 	}
 	clear(s.spares.recent)
 	s.spares.next = nil
+}
+
+// releaseTime is for how long the supervisor waits until the namespaces of discarded spares are gone. The kernel destroys them
+// in the background, usually within milliseconds.
+const releaseTime = time.Second
+
+// forkWithoutSpares ends all spares and starts the process of a job. A limit of the machine on processes or namespaces must not
+// fail a job because a spare has taken the last place.
+func (s *supervisor) forkWithoutSpares(j *job, attr *syscall.SysProcAttr) (process *os.Process, handle *os.File, err error) {
+	s.discardSpares()
+	for deadline := time.Now().Add(releaseTime); ; time.Sleep(10 * time.Millisecond) {
+		closePipes()
+		process, handle, err = s.forkWithHandle(j, attr)
+		if err == nil || time.Now().After(deadline) {
+			return process, handle, err
+		}
+	}
 }
 
 // spareMain is a spare. It ends without a message if the machine refuses a step: the supervisor then starts another process,

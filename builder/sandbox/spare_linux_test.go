@@ -160,60 +160,122 @@ func TestKilledSpare(t *testing.T) {
 	}
 }
 
-// A process sees what was mounted on the machine while its spare waited. The test program mounts it in a namespace of its own.
-func TestSpareMounts(t *testing.T) {
+// spareCommand returns a command that runs a test in a process of its own, with these namespaces.
+func spareCommand(t *testing.T, name string, attr *syscall.SysProcAttr) *exec.Cmd {
+	t.Helper()
 	needSpares(t)
 	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), "PIX_TEST_CALLER=spare", "PIX_TEST_PROBE="+probe(t), "PIX_TEST_ROOT="+dir, "PIX_TEST_HELPER="+raceHelper(t))
-	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	c.Env = append(os.Environ(), "PIX_TEST_CALLER="+name, "PIX_TEST_PROBE="+probe(t), "PIX_TEST_ROOT="+dir, "PIX_TEST_HELPER="+raceHelper(t))
+	c.SysProcAttr = attr
+	return c
+}
+
+// A spareTester runs requests in the process of a spareCommand.
+type spareTester struct {
+	*Runner
+	dir, input string
+	roots      int
+}
+
+func newSpareTester() (*spareTester, error) {
+	dir := os.Getenv("PIX_TEST_ROOT")
+	s := &spareTester{Runner: &Runner{Helper: os.Getenv("PIX_TEST_HELPER")}, dir: dir, input: filepath.Join(dir, "input")}
+	return s, errors.Join(os.Mkdir(s.input, 0o755), unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""))
+}
+
+// request returns a request of a build user, with a root directory of its own.
+func (s *spareTester) request(uid int, args ...string) (*Request, error) {
+	s.roots++
+	root := filepath.Join(s.dir, fmt.Sprint("root", s.roots))
+	return &Request{
+		Program: "/probe", Args: append([]string{"probe"}, args...), Dir: "/", Root: root, Memory: true, Writable: []string{"/store"},
+		Mounts:  []Mount{{Source: os.Getenv("PIX_TEST_PROBE"), Target: "/probe", ReadOnly: true}, {Source: s.input, Target: "/input"}},
+		HostUID: uid, HostGID: uid, UID: 1000, GID: 100,
+	}, os.MkdirAll(filepath.Join(root, "store"), 0o755)
+}
+
+// run runs a request, whose log it adds to an error.
+func (s *spareTester) run(uid int, args ...string) error {
+	req, err := s.request(uid, args...)
+	if err != nil {
+		return err
+	}
+	var log bytes.Buffer
+	if result, err := s.Run(context.Background(), req, &log); err != nil || result.ExitCode != 0 {
+		return fmt.Errorf("%+v, %w: %s", result, err, log.String())
+	}
+	return nil
+}
+
+func (s *spareTester) runOnSpare() error {
+	_, err := runOnSpare(context.Background(), s.Runner, func() (*Request, error) { return s.request(1358954496, "exit", "0") })
+	return err
+}
+
+// runSpareTest runs a test in the process of a spareCommand.
+func runSpareTest(test func(*spareTester) error) int {
+	s, err := newSpareTester()
+	if err == nil {
+		err = test(s)
+	}
+	if err = errors.Join(err, s.Close()); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// A process sees what was mounted on the machine while its spare waited.
+func TestSpareMounts(t *testing.T) {
+	c := spareCommand(t, "spare-mounts", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS})
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
 }
 
-// spareMounter mounts a file system while a spare waits, and fails if the next process does not see it.
-func spareMounter() int {
-	dir, r := os.Getenv("PIX_TEST_ROOT"), &Runner{Helper: os.Getenv("PIX_TEST_HELPER")}
-	defer r.Close()
-	input, n := filepath.Join(dir, "input"), 0
-	request := func(args ...string) (*Request, error) {
-		n++
-		root := filepath.Join(dir, fmt.Sprint("root", n))
-		if err := os.MkdirAll(filepath.Join(root, "store"), 0o755); err != nil {
-			return nil, err
+func mountWithSpare(s *spareTester) error {
+	for range 5 {
+		if err := s.runOnSpare(); err != nil {
+			return err
 		}
-		return &Request{
-			Program: "/probe", Args: append([]string{"probe"}, args...), Dir: "/", Root: root, Memory: true, Writable: []string{"/store"},
-			Mounts:  []Mount{{Source: os.Getenv("PIX_TEST_PROBE"), Target: "/probe", ReadOnly: true}, {Source: input, Target: "/input"}},
-			HostUID: 1358954496, HostGID: 1358954496, UID: 1000, GID: 100,
-		}, nil
+		if err := unix.Mount("none", s.input, "tmpfs", 0, "mode=1777"); err != nil {
+			return err
+		}
+		if err := s.run(1358954496, "write", "/input/seen"); err != nil {
+			return err
+		}
+		if _, err := os.Stat(filepath.Join(s.input, "seen")); err != nil {
+			return err
+		}
+		if err := unix.Unmount(s.input, 0); err != nil {
+			return err
+		}
 	}
-	err := errors.Join(os.Mkdir(input, 0o755), unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""))
-	for i := 0; i < 5 && err == nil; i++ {
-		_, err = runOnSpare(context.Background(), r, func() (*Request, error) { return request("exit", "0") })
-		if err == nil {
-			err = unix.Mount("none", input, "tmpfs", 0, "mode=1777")
-		}
-		if err != nil {
-			break
-		}
-		var log bytes.Buffer
-		req, _ := request("write", "/input/seen")
-		if _, err = r.Run(context.Background(), req, &log); err == nil {
-			_, err = os.Stat(filepath.Join(input, "seen"))
-		}
-		if err != nil {
-			err = fmt.Errorf("%w: %s", err, log.String())
-		}
-		err = errors.Join(err, unix.Unmount(input, 0))
+	return nil
+}
+
+// A spare that has the last namespace which the machine allows does not make a request fail. The limit is that of a user
+// namespace of the test.
+func TestSpareLimit(t *testing.T) {
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}, {ContainerID: 1358954496, HostID: 1358954496, Size: 2}}
+	c := spareCommand(t, "spare-limit", &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
+	})
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
-	if err != nil {
-		fmt.Println(err)
-		return 1
+}
+
+func limitNamespaces(s *spareTester) error {
+	if err := s.runOnSpare(); err != nil {
+		return err
 	}
-	return 0
+	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("1"), 0); err != nil {
+		return err
+	}
+	return s.run(1358954497, "exit", "0") // while a spare of the other user waits
 }

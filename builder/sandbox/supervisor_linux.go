@@ -225,6 +225,9 @@ func (s *supervisor) startProcess(j *job) (step string, process *os.Process, han
 	}
 	attr := s.attributes(j)
 	process, handle, err = s.forkWithHandle(j, attr)
+	if err != nil && len(s.spares.waiting) > 0 {
+		process, handle, err = s.forkWithoutSpares(j, attr)
+	}
 	if err == nil || !j.namespaces {
 		return stepStart, process, handle, err
 	}
