@@ -89,7 +89,7 @@ func (c *Conn) waitIdle() {
 			return
 		case <-timer.C:
 			var idle bool
-			if idle, count = c.isIdle(count); idle {
+			if idle, count = c.isUnused(count); idle {
 				c.takeReading()
 				return
 			}
@@ -98,9 +98,9 @@ func (c *Conn) waitIdle() {
 	}
 }
 
-// isIdle reports whether there was no inline query since the count, and returns the present
+// isUnused reports whether there was no inline query since the count, and returns the present
 // count. It returns false for 0.
-func (c *Conn) isIdle(count uint64) (bool, uint64) {
+func (c *Conn) isUnused(count uint64) (bool, uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.inline.reader == nobodyReads && c.inline.count == count, c.inline.count
