@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"pix/derivation"
 	"pix/nixhash"
@@ -47,7 +48,7 @@ func NewBatch(s Store) *Batch {
 // AddText collects a text and returns its path. See [AddText], which adds a text at once. The error is a
 // [*storepath.Error].
 func (b *Batch) AddText(name, contents string, references []storepath.Path) (storepath.Path, error) {
-	t := batchText{name: name, contents: contents, hash: nixhash.Sum(nixhash.SHA256, []byte(contents)), references: references}
+	t := batchText{name: name, contents: contents, hash: nixhash.Sum(nixhash.SHA256, []byte(contents)), references: slices.Clone(references)}
 	var err error
 	if t.path, err = b.s.Dir().TextPath(name, t.hash, references); err != nil {
 		return "", err
@@ -181,7 +182,7 @@ func (h inputHashes) inputsOf(ctx context.Context, s Store, d *derivation.Deriva
 		return nil, err
 	}
 	for path := range closure.All() {
-		h[path], _ = hashes(path)
+		h[path.Clone()], _ = hashes(path) // the path is a part of the text of a derivation
 	}
 	return h.get, nil
 }
