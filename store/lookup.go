@@ -9,6 +9,10 @@ import (
 	"pix/storepath"
 )
 
+// lookUpChunk is the number of paths that [LookUp] queries at a time. Their infos take a few
+// megabytes.
+const lookUpChunk = 4096
+
 // LookUp returns an iterator over the path infos of paths, in their order. The info of a path
 // that is not valid is nil. Unlike [PathInfos], LookUp holds the infos of a few thousand paths
 // only, however many there are, and the limits of [Closure] apply to these.
@@ -16,7 +20,7 @@ import (
 // An error is the last pair. The loop may use the same store.
 func LookUp(ctx context.Context, s Store, paths []storepath.Path) iter.Seq2[*PathInfo, error] {
 	return func(yield func(*PathInfo, error) bool) {
-		for some := range slices.Chunk(paths, closureChunk) {
+		for some := range slices.Chunk(paths, lookUpChunk) {
 			infos, err := lookUp(ctx, s, some)
 			if err != nil {
 				yield(nil, err)

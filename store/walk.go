@@ -234,7 +234,7 @@ func (w *Walk) checkLimits(source string, at node) error {
 // Closure returns an iterator over the path infos of the closure of the roots. Each path comes
 // once: first the roots in their order, then their references, and so on. Paths at the same
 // distance are sorted, so the order is always the same. Closure takes as many round trips as
-// there are distances, and one more for every few thousand paths at a distance. It holds only
+// there are distances, and one more for every 16,384 paths at a distance. It holds only
 // the infos of these, and all paths.
 //
 // An error is the last pair: a [*NotFoundError] if a path is not valid, a [*LimitError] if the
@@ -263,10 +263,10 @@ func Closure(ctx context.Context, s Store, roots ...storepath.Path) iter.Seq2[*P
 	}
 }
 
-// closureChunk is the number of paths whose infos [Closure] and [LookUp] query at a time. The
-// infos take a few megabytes. They may be nearly all infos of a closure, because most paths of
-// a large one may be at the same distance.
-const closureChunk = 4096
+// closureChunk is the number of paths whose infos [Closure] queries at a time. The infos take
+// some megabytes. They may be nearly all infos of a closure, because most paths of a large one
+// may be at the same distance.
+const closureChunk = 1 << 14
 
 // PathInfos returns the path infos of paths, in their order, in about one round trip: see
 // [InfosQuerier]. The error is a [*NotFoundError] if one is not valid, or a [*LimitError] as
