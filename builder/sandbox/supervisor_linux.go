@@ -59,10 +59,6 @@ func supervise() int {
 				closeFiles(files)
 				return
 			}
-			if j.role == roleKill {
-				go killUser(j)
-				continue
-			}
 			jobs <- j
 		}
 	}()
@@ -190,6 +186,16 @@ func (s *supervisor) await() {
 
 // start starts a process and reports the result. It closes the descriptors that only the process needs.
 func (s *supervisor) start(j *job) {
+	if j.role == roleKill {
+		// No process is forked while a thread of this one has another user.
+		killed := make(chan struct{})
+		go func() {
+			defer close(killed)
+			killUser(j)
+		}()
+		<-killed
+		return
+	}
 	step, process, handle, err := s.startProcess(j)
 	for _, f := range []*os.File{j.output, j.socket, j.mounts, j.cgroup} {
 		if f != nil {
