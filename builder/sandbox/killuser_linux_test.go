@@ -65,3 +65,25 @@ func TestKillUser(t *testing.T) {
 		t.Error("the processes of root are killed")
 	}
 }
+
+// A supervisor that is killed from outside does not fail KillUser.
+func TestKillUserWithoutSupervisor(t *testing.T) {
+	if unix.Geteuid() != 0 {
+		t.Skip("only root can kill the processes of other users")
+	}
+	r := newRunner(t)
+	for range 30 {
+		if err := r.KillUser(t.Context(), 0x35001236); err != nil {
+			t.Fatal(err)
+		}
+		supervisor := r.supervisor.process
+		killed := make(chan error, 1)
+		go func() { killed <- r.KillUser(t.Context(), 0x35001236) }()
+		if err := supervisor.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-killed; err != nil {
+			t.Fatal(err)
+		}
+	}
+}

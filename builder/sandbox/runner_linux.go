@@ -67,6 +67,16 @@ func (r *Runner) KillUser(ctx context.Context, uid int) error {
 	if uid <= 0 {
 		return errors.New("sandbox: root's processes cannot be killed all at once")
 	}
+	for attempt := 0; ; attempt++ {
+		// Killing again does no harm, so a supervisor that was killed meanwhile does not fail the build that waits.
+		err := r.killUser(ctx, uid)
+		if !errors.Is(err, ErrLost) || attempt == maxAttempts {
+			return err
+		}
+	}
+}
+
+func (r *Runner) killUser(ctx context.Context, uid int) error {
 	p, err := r.start(ctx, &launch{role: roleKill, hostUID: uid}, "")
 	if err != nil {
 		return err
