@@ -156,6 +156,25 @@ func TestOddLockFiles(t *testing.T) {
 	}
 }
 
+// A hard link to a file of another user is no lock file: the stale mark would be written to that file.
+func TestHardLinkedLockFile(t *testing.T) {
+	w := newWorld(t)
+	w.set("a")
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(victim, filepath.Join(w.dir, "profile.lock")); err != nil {
+		t.Skip(err) // the two directories can be on different file systems
+	}
+	if _, err := w.Switch(t.Context(), 1); err == nil {
+		t.Error("the profile was locked with a file that has two names")
+	}
+	if text, err := os.ReadFile(victim); err != nil || len(text) > 0 {
+		t.Errorf("the file has %q, %v", text, err)
+	}
+}
+
 // Temporary symlinks of killed processes do not prevent a switch, and old ones are deleted.
 func TestTemporarySymlinks(t *testing.T) {
 	w := newWorld(t)
