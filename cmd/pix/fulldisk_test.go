@@ -30,4 +30,10 @@ func TestAdviceOnFullDisk(t *testing.T) {
 	if err := adviceOnFullDisk(s, nil); err != nil {
 		t.Error(err)
 	}
+	if got := adviceOnFullDisk(s, adviceOnFullTemp(full)); !strings.HasSuffix(got.Error(), "no space left on device; set TMPDIR to a directory with more space") {
+		t.Error(got)
+	}
+	if got := adviceOnFullTemp(fs.ErrPermission); got != fs.ErrPermission {
+		t.Error(got)
+	}
 }

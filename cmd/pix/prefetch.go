@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -173,15 +174,23 @@ func (p *prefetching) run(ctx context.Context, s store.Store) (storepath.Path, n
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "file")
-	if err := p.download(ctx, file); err != nil {
-		return "", nixhash.Hash{}, err
+	err = p.download(ctx, file)
+	if err == nil && p.unpack {
+		file, err = p.unpackFile(ctx, file, filepath.Join(dir, "unpacked"))
 	}
-	if p.unpack {
-		if file, err = p.unpackFile(ctx, file, filepath.Join(dir, "unpacked")); err != nil {
-			return "", nixhash.Hash{}, err
-		}
+	if err != nil {
+		return "", nixhash.Hash{}, adviceOnFullTemp(err)
 	}
 	return p.add(ctx, s, file)
+}
+
+// adviceOnFullTemp returns an error of writing temporary files. The advice for a full store would not help there, so the
+// error of a full disk does not match it.
+func adviceOnFullTemp(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%s; set TMPDIR to a directory with more space", errorText(err))
+	}
+	return err
 }
 
 // path returns the path of contents with this hash.
