@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -184,11 +183,10 @@ func (p *prefetching) run(ctx context.Context, s store.Store) (storepath.Path, n
 	return p.add(ctx, s, file)
 }
 
-// adviceOnFullTemp returns an error of writing temporary files. The advice for a full store would not help there, so the
-// error of a full disk does not match it.
+// adviceOnFullTemp adds advice to an error of writing temporary files if their disk is full.
 func adviceOnFullTemp(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%s; set TMPDIR to a directory with more space", errorText(err))
+	if isFullDisk(err) {
+		return fmt.Errorf("%w; set TMPDIR to a directory with more space", err)
 	}
 	return err
 }
