@@ -295,6 +295,10 @@ func (p *prefetching) add(ctx context.Context, s store.Store, file string) (stor
 	if !p.expected.IsZero() && h != p.expected {
 		return "", h, fmt.Errorf("hash mismatch for '%s':\nexpected: %s\ngot:      %s", redact.URL(p.url), p.expected.SRI(), h.SRI())
 	}
+	want, err := p.path(s, h)
+	if err != nil {
+		return "", h, err
+	}
 	contents, err := p.open(ctx, file)
 	if err != nil {
 		return "", h, err
@@ -304,7 +308,10 @@ func (p *prefetching) add(ctx context.Context, s store.Store, file string) (stor
 	if err != nil {
 		return "", h, fmt.Errorf("adding '%s': %w", redact.URL(p.url), err)
 	}
-	return info.Path, h, nil
+	if info.Path != want { // the answer of a daemon
+		return "", h, fmt.Errorf("adding '%s': the store has added it as '%s', not as '%s'", redact.URL(p.url), info.Path, want)
+	}
+	return want, h, nil
 }
 
 func (p *prefetching) hash(ctx context.Context, file string) (nixhash.Hash, error) {
