@@ -54,6 +54,7 @@ func (u *unpacker) add(m *member, contents io.Reader) error {
 	return nil
 }
 
+// countEntry counts a new file, directory or link. The error is a [*LimitError].
 func (u *unpacker) countEntry() error {
 	if u.entries++; u.entries > u.limits.Entries {
 		return &LimitError{"entries", int64(u.limits.Entries)}
