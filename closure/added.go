@@ -17,8 +17,8 @@ func (c *Closure) AddedSizes(roots ...storepath.Path) map[storepath.Path]uint64 
 	sizes := make([]uint64, len(d.object))
 	added := make(map[storepath.Path]uint64, len(d.object))
 	for v := len(d.object) - 1; v > 0; v-- { // each after everything that it dominates
-		sizes[v] += c.sizes[d.object[v]]
-		sizes[d.dominator[v]] += sizes[v]
+		sizes[v] = total(sizes[v], c.sizes[d.object[v]])
+		sizes[d.dominator[v]] = total(sizes[d.dominator[v]], sizes[v])
 		added[c.paths[d.object[v]]] = sizes[v]
 	}
 	return added

@@ -2,6 +2,7 @@ package closure
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -29,14 +30,31 @@ func (p *PackageDiff) IsRebuild() bool {
 	return slices.Equal(p.Before, p.After) && p.PathsBefore == p.PathsAfter
 }
 
+// SizeDelta returns by how many bytes the closure grew.
+func (d *Diff) SizeDelta() int64 { return growth(d.SizeBefore, d.SizeAfter) }
+
+// growth returns how much larger after is, limited to the range of the type.
+func growth(before, after uint64) int64 {
+	if after >= before {
+		return int64(min(after-before, math.MaxInt64))
+	}
+	return -int64(min(before-after, math.MaxInt64))
+}
+
+// A comparedPackage is a PackageDiff that is being computed.
+type comparedPackage struct {
+	PackageDiff
+	removedSize, addedSize uint64
+}
+
 // Compare returns what changed from one closure to another, by package.
 func Compare(before, after *Closure) *Diff {
 	d := &Diff{SizeBefore: before.Size(), SizeAfter: after.Size()}
-	byName := make(map[string]*PackageDiff)
-	add := func(o Object) (*PackageDiff, string) {
+	byName := make(map[string]*comparedPackage)
+	add := func(o Object) (*comparedPackage, string) {
 		name, version := packageOf(o)
 		if byName[name] == nil {
-			byName[name] = &PackageDiff{Name: name}
+			byName[name] = &comparedPackage{PackageDiff: PackageDiff{Name: name}}
 		}
 		return byName[name], version
 	}
@@ -45,7 +63,7 @@ func Compare(before, after *Closure) *Diff {
 		pkg.Before = append(pkg.Before, version)
 		if _, kept := after.index[p]; !kept {
 			pkg.Removed++
-			pkg.SizeDelta -= int64(o.NARSize)
+			pkg.removedSize = total(pkg.removedSize, o.NARSize)
 			d.Removed++
 		}
 	}
@@ -54,7 +72,7 @@ func Compare(before, after *Closure) *Diff {
 		pkg.After = append(pkg.After, version)
 		if _, kept := before.index[p]; !kept {
 			pkg.Added++
-			pkg.SizeDelta += int64(o.NARSize)
+			pkg.addedSize = total(pkg.addedSize, o.NARSize)
 			d.Added++
 		}
 	}
@@ -67,7 +85,8 @@ func Compare(before, after *Closure) *Diff {
 		slices.Sort(pkg.Before)
 		slices.Sort(pkg.After)
 		pkg.Before, pkg.After = slices.Compact(pkg.Before), slices.Compact(pkg.After)
-		d.Packages = append(d.Packages, *pkg)
+		pkg.SizeDelta = growth(pkg.removedSize, pkg.addedSize)
+		d.Packages = append(d.Packages, pkg.PackageDiff)
 	}
 	return d
 }

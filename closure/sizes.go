@@ -1,15 +1,26 @@
 package closure
 
 import (
+	"math"
 	"math/bits"
 
 	"pix/storepath"
 )
 
+// total returns the sum of two sizes, or the largest number if the sum is larger: a hostile store can claim any size, and
+// a sum that wraps around would look small.
+func total(x, y uint64) uint64 {
+	sum, carry := bits.Add64(x, y, 0)
+	if carry != 0 {
+		return math.MaxUint64
+	}
+	return sum
+}
+
 // Size returns the size of all archives of the closure together, in bytes.
 func (c *Closure) Size() (size uint64) {
 	for _, n := range c.sizes {
-		size += n
+		size = total(size, n)
 	}
 	return size
 }
@@ -19,7 +30,7 @@ func (c *Closure) Size() (size uint64) {
 func (c *Closure) ClosureSize(path storepath.Path) (size uint64) {
 	for i, reached := range c.reach(path) {
 		if reached {
-			size += c.sizes[i]
+			size = total(size, c.sizes[i])
 		}
 	}
 	return size
@@ -82,7 +93,7 @@ func (c *Closure) allClosureSizes() ([]uint64, error) {
 					set[w] |= word
 				}
 			}
-			sums[order[i]] += c.sumSizes(set, members)
+			sums[order[i]] = total(sums[order[i]], c.sumSizes(set, members))
 		}
 	}
 	return sums, nil
@@ -92,7 +103,7 @@ func (c *Closure) allClosureSizes() ([]uint64, error) {
 func (c *Closure) sumSizes(set []uint64, members []int32) (sum uint64) {
 	for w, word := range set {
 		for ; word != 0; word &= word - 1 {
-			sum += c.sizes[members[64*w+bits.TrailingZeros64(word)]]
+			sum = total(sum, c.sizes[members[64*w+bits.TrailingZeros64(word)]])
 		}
 	}
 	return sum

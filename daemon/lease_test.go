@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -100,6 +101,36 @@ func TestReleaseCloses(t *testing.T) {
 				oneByOne(t, ctx, p)
 				if n := m.dials.Load(); n != 2 || time.Since(start) > 0 {
 					t.Errorf("%d connections were made in %v", n, time.Since(start))
+				}
+			})
+		})
+	}
+}
+
+// A lease that is released or closed again does not end the calls of the next holder of its connection.
+func TestReleasedTwice(t *testing.T) {
+	for name, again := range map[string]func(l *daemon.Lease){
+		"Release": (*daemon.Lease).Release,
+		"Close":   func(l *daemon.Lease) { l.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := new(memory)
+			pooled(t, m, &daemon.Options{MaxConns: 1}, func(ctx context.Context, p *daemon.Pool) {
+				first := acquire(t, ctx, p)
+				first.Release()
+				second := acquire(t, ctx, p)
+				defer second.Release()
+				archive, err := second.NARFromPath(ctx, helloPath)
+				if err != nil {
+					t.Fatal(err)
+				}
+				again(first)
+				if _, err := io.Copy(io.Discard, archive); err != nil {
+					t.Error(err)
+				}
+				archive.Close()
+				if n := m.dials.Load(); n != 1 || second.Err() != nil {
+					t.Errorf("%d connections were made, and the last one has the error %v", n, second.Err())
 				}
 			})
 		})

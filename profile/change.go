@@ -93,7 +93,7 @@ func (st *state) checkTarget() error {
 	if st.target == "" || st.current != nil {
 		return nil
 	}
-	if _, _, err := st.profile.storeDir.ParseInside(st.target); err == nil {
+	if _, ok := st.profile.parseTarget(st.target); ok {
 		return nil
 	}
 	return &LinkError{st.profile.Link(), fmt.Sprintf("it points to '%s', which is none of its generations", st.target)}

@@ -191,9 +191,7 @@ func (st *state) add(dir *directory, name string, n uint64) error {
 		Number: n, Target: target, Created: info.time, Current: st.current != nil && *st.current == n,
 		Link: filepath.Join(filepath.Dir(st.profile.Link()), name),
 	}
-	if path, _, err := st.profile.storeDir.ParseInside(target); err == nil {
-		g.Path = path
-	}
+	g.Path, _ = st.profile.parseTarget(target)
 	st.generations = append(st.generations, g)
 	return nil
 }

@@ -40,9 +40,10 @@ func TestOddFiles(t *testing.T) {
 	w.link("profile-6-link", "profile-6-link")
 	w.link(target+"/inside", "profile-7-link")
 	w.link("../../../etc/passwd\x1b[2J", "profile-8-link")
+	w.link(target+"/inside/../../../../etc", "profile-9-link")
 	before := strings.Join(files(t, w.dir), "\n")
-	w.expect("1* 5 6 7 8")
-	for _, n := range []uint64{5, 6, 8} {
+	w.expect("1* 5 6 7 8 9")
+	for _, n := range []uint64{5, 6, 8, 9} {
 		if _, err := w.Switch(ctx, n); err == nil {
 			t.Errorf("switched to generation %d", n)
 		}
@@ -56,11 +57,11 @@ func TestOddFiles(t *testing.T) {
 	if after := strings.Join(files(t, w.dir), "\n"); after != before {
 		t.Errorf("files\n%s\nbefore\n%s", after, before)
 	}
-	if g := w.set("b"); g.Number != 9 {
+	if g := w.set("b"); g.Number != 10 {
 		t.Errorf("generation %d", g.Number)
 	}
 	deleted, err := w.Delete(ctx, Old())
-	if err != nil || numbers(deleted) != "1* 5 6 7 8" && numbers(deleted) != "1 5 6 7 8" {
+	if err != nil || numbers(deleted) != "1* 5 6 7 8 9" && numbers(deleted) != "1 5 6 7 8 9" {
 		t.Error(numbers(deleted), err)
 	}
 	for _, name := range []string{"profile-02-link", "profile-3-link", "profile-4-link", "profile-2-link.tmp-7-7"} {
@@ -153,6 +154,25 @@ func TestOddLockFiles(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(w.dir, "victim")); err == nil {
 		t.Error("a file was created through a symlink")
+	}
+}
+
+// A hard link to a file of another user is no lock file: the stale mark would be written to that file.
+func TestHardLinkedLockFile(t *testing.T) {
+	w := newWorld(t)
+	w.set("a")
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(victim, filepath.Join(w.dir, "profile.lock")); err != nil {
+		t.Skip(err) // the two directories can be on different file systems
+	}
+	if _, err := w.Switch(t.Context(), 1); err == nil {
+		t.Error("the profile was locked with a file that has two names")
+	}
+	if text, err := os.ReadFile(victim); err != nil || len(text) > 0 {
+		t.Errorf("the file has %q, %v", text, err)
 	}
 }
 

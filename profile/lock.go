@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 	"time"
 
 	"pix/activity"
@@ -76,16 +77,24 @@ func (p *Profile) lock(ctx context.Context, dir *directory, name string) (*flock
 	}
 }
 
-// openLock opens or creates a lock file, which is a regular file.
+// openLock opens or creates a lock file, which is a regular file. It has one name, or none if another process has just
+// deleted it. A hostile user can make a hard link to a file of another user, which must not get the stale mark.
 func openLock(dir *directory, name string) (*flock.File, error) {
 	f, err := dir.create(name)
 	if err != nil {
 		return nil, err
 	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, f.Close(), &fs.PathError{Op: "lock", Path: f.Name(), Err: errors.New("it is not a regular file")})
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = errors.New("it is not a regular file")
+	case info.Sys().(*syscall.Stat_t).Nlink > 1:
+		err = errors.New("it has another name, too (a hard link)")
+	default:
+		return flock.New(f)
 	}
-	return flock.New(f)
+	return nil, errors.Join(&fs.PathError{Op: "lock", Path: f.Name(), Err: err}, f.Close())
 }
 
 // reportWait logs that another process holds the lock, in the words of Nix.

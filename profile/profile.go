@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,6 +75,16 @@ func (p *Profile) parseGeneration(name string) (uint64, bool) {
 func parseNumber(digits string) (uint64, bool) {
 	n, err := strconv.ParseUint(digits, 10, 64)
 	return n, err == nil && n <= maxNumber && strconv.FormatUint(n, 10) == digits
+}
+
+// parseTarget returns the store path in the target of a symlink. A target with ".." after a store path can lead out of
+// the store.
+func (p *Profile) parseTarget(target string) (storepath.Path, bool) {
+	path, inside, err := p.storeDir.ParseInside(target)
+	if err != nil || slices.Contains(strings.Split(inside, "/"), "..") {
+		return "", false
+	}
+	return path, true
 }
 
 // open opens the directory of the profile.

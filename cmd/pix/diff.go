@@ -60,7 +60,7 @@ func closureDiffText(d *closure.Diff) string {
 		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "%s added, %d removed; %s -> %s, %s\n", counted(d.Added, "path"), d.Removed,
-		sizes.Human(d.SizeBefore), sizes.Human(d.SizeAfter), signedSize(int64(d.SizeAfter)-int64(d.SizeBefore)))
+		sizes.Human(d.SizeBefore), sizes.Human(d.SizeAfter), signedSize(d.SizeDelta()))
 	return b.String()
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -95,6 +96,9 @@ func (a *app) loadDB(ctx context.Context, s store.Store) error {
 	defer in.Close()
 	var infos []*store.PathInfo
 	for info, err := range store.ParseRegistrations(in, s.Dir()) {
+		if limit, ok := errors.AsType[*store.LimitError](err); ok { // the user cannot raise it
+			return fmt.Errorf("%s; load them in several parts, references first", limit.Error())
+		}
 		if err != nil {
 			return err
 		}

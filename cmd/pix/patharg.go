@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -125,13 +128,36 @@ func (a *app) withTwoStores(ctx context.Context, from, to string, work func(ctx 
 	return work(ctx, src, dst)
 }
 
-// adviceOnFullDisk adds advice to an error of a store in a directory if its disk is full.
+// adviceOnFullDisk adds advice to an error of a store in a directory if its disk is full. The full disk can also be the one
+// of standard output or of a temporary file.
 func adviceOnFullDisk(s store.Store, err error) error {
 	if _, ok := errors.AsType[*sandbox.SetupError](err); ok {
 		return err // ENOSPC is a limit of namespaces
 	}
-	if _, local := store.As[*localstore.Store](s); local && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
+	if !isFullDisk(err) {
+		return err
+	}
+	local, ok := store.As[*localstore.Store](s)
+	if inFile, named := errors.AsType[*fs.PathError](err); ok && (!named || onSameDisk(inFile.Path, local.StoreDirName())) {
 		return fmt.Errorf("%w; 'pix gc' deletes paths that no root needs, and works on a full disk", err)
 	}
 	return err
+}
+
+// isFullDisk reports whether an error says that a file system or a quota is full.
+func isFullDisk(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// onSameDisk reports whether a file, or the directory of a file that does not exist, may be on the same file system as dir.
+func onSameDisk(file, dir string) bool {
+	info, err := os.Stat(file)
+	if err != nil {
+		info, err = os.Stat(filepath.Dir(file))
+	}
+	if err != nil {
+		return true // unknown
+	}
+	other, err := os.Stat(dir)
+	return err != nil || info.Sys().(*syscall.Stat_t).Dev == other.Sys().(*syscall.Stat_t).Dev
 }

@@ -173,15 +173,22 @@ func (p *prefetching) run(ctx context.Context, s store.Store) (storepath.Path, n
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "file")
-	if err := p.download(ctx, file); err != nil {
-		return "", nixhash.Hash{}, err
+	err = p.download(ctx, file)
+	if err == nil && p.unpack {
+		file, err = p.unpackFile(ctx, file, filepath.Join(dir, "unpacked"))
 	}
-	if p.unpack {
-		if file, err = p.unpackFile(ctx, file, filepath.Join(dir, "unpacked")); err != nil {
-			return "", nixhash.Hash{}, err
-		}
+	if err != nil {
+		return "", nixhash.Hash{}, adviceOnFullTemp(err)
 	}
 	return p.add(ctx, s, file)
+}
+
+// adviceOnFullTemp adds advice to an error of writing temporary files if their disk is full.
+func adviceOnFullTemp(err error) error {
+	if isFullDisk(err) {
+		return fmt.Errorf("%w; set TMPDIR to a directory with more space", err)
+	}
+	return err
 }
 
 // path returns the path of contents with this hash.
@@ -288,6 +295,10 @@ func (p *prefetching) add(ctx context.Context, s store.Store, file string) (stor
 	if !p.expected.IsZero() && h != p.expected {
 		return "", h, fmt.Errorf("hash mismatch for '%s':\nexpected: %s\ngot:      %s", redact.URL(p.url), p.expected.SRI(), h.SRI())
 	}
+	want, err := p.path(s, h)
+	if err != nil {
+		return "", h, err
+	}
 	contents, err := p.open(ctx, file)
 	if err != nil {
 		return "", h, err
@@ -297,7 +308,10 @@ func (p *prefetching) add(ctx context.Context, s store.Store, file string) (stor
 	if err != nil {
 		return "", h, fmt.Errorf("adding '%s': %w", redact.URL(p.url), err)
 	}
-	return info.Path, h, nil
+	if info.Path != want { // the answer of a daemon
+		return "", h, fmt.Errorf("adding '%s': the store has added it as '%s', not as '%s'", redact.URL(p.url), info.Path, want)
+	}
+	return want, h, nil
 }
 
 func (p *prefetching) hash(ctx context.Context, file string) (nixhash.Hash, error) {

@@ -35,8 +35,8 @@ var (
 
 // add makes a member, unless it is the root itself. The error names it.
 func (u *unpacker) add(m *member, contents io.Reader) error {
-	if u.entries++; u.entries > u.limits.Entries {
-		return &LimitError{"entries", int64(u.limits.Entries)}
+	if err := u.countEntry(); err != nil {
+		return err
 	}
 	if err := u.ctx.Err(); err != nil {
 		return err
@@ -50,6 +50,14 @@ func (u *unpacker) add(m *member, contents io.Reader) error {
 	}
 	if err != nil {
 		return fmt.Errorf("member '%s': %w", m.name, err)
+	}
+	return nil
+}
+
+// countEntry counts a new file, directory or link. The error is a [*LimitError].
+func (u *unpacker) countEntry() error {
+	if u.entries++; u.entries > u.limits.Entries {
+		return &LimitError{"entries", int64(u.limits.Entries)}
 	}
 	return nil
 }
@@ -77,10 +85,15 @@ func (u *unpacker) nameOf(name string) (string, error) {
 
 // make makes one file, directory or link. It replaces an earlier member with the same name, unless both are directories.
 func (u *unpacker) make(m *member, name string, contents io.Reader) error {
-	if dir := path.Dir(name); dir != "." {
-		if err := u.root.MkdirAll(dir, 0o755); err != nil {
+	target := ""
+	if m.kind == hardLink {
+		var err error
+		if target, err = u.nameOf(m.link); err != nil || target == name { // GNU tar links a file that it adds twice to itself
 			return err
 		}
+	}
+	if err := u.makeDirectories(path.Dir(name)); err != nil {
+		return err
 	}
 	if info, err := u.root.Lstat(name); err == nil {
 		if m.kind == directory && info.IsDir() {
@@ -96,13 +109,43 @@ func (u *unpacker) make(m *member, name string, contents io.Reader) error {
 	case symlink:
 		return u.root.Symlink(m.link, name)
 	case hardLink:
-		target, err := u.nameOf(m.link)
-		if err != nil {
-			return err
-		}
-		return u.root.Link(target, name)
+		return u.hardLink(target, name)
 	}
 	return u.write(name, m.executable, contents)
+}
+
+// makeDirectories makes a directory and the ones above it. Each new one counts as an entry: otherwise a few bytes of a
+// compressed archive could make dozens of directories.
+func (u *unpacker) makeDirectories(dir string) error {
+	if dir == "." {
+		return nil
+	}
+	info, err := u.root.Lstat(dir)
+	if err == nil && info.IsDir() {
+		return nil
+	}
+	if err := u.makeDirectories(path.Dir(dir)); err != nil {
+		return err
+	}
+	if err := u.countEntry(); err != nil {
+		return err
+	}
+	return u.root.Mkdir(dir, 0o755)
+}
+
+// hardLink makes a hard link. It counts as a copy of the contents: a Nix archive of the result has the contents once for
+// each link, so links to one large file could give it any size.
+func (u *unpacker) hardLink(target, name string) error {
+	info, err := u.root.Lstat(target)
+	if err != nil {
+		return err
+	}
+	if info.Mode().IsRegular() {
+		if u.written += info.Size(); u.written > u.limits.Size {
+			return &LimitError{"bytes", u.limits.Size}
+		}
+	}
+	return u.root.Link(target, name)
 }
 
 // write writes a regular file.

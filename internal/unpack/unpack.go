@@ -28,8 +28,8 @@ import (
 
 // Limits are the limits of an archive. The zero values are useful.
 type Limits struct {
-	Size    int64 // unpacked bytes; 0 is 64 GiB
-	Entries int   // 0 is 2^20
+	Size    int64 // bytes of the unpacked files, where each hard link counts as a file; 0 is 64 GiB
+	Entries int   // with the directories that the archive does not list; 0 is 2^20
 	Depth   int   // the directories above a file; 0 is 64, the limit of Nix archives
 
 	// Ratio is the number of unpacked bytes for each byte of the archive, beyond the first 256 MiB; 0 is 500. Source code
@@ -144,7 +144,7 @@ type unpacker struct {
 	root    *os.Root
 	limits  Limits
 	entries int
-	written int64 // bytes of files
+	written int64 // bytes of files and hard links
 }
 
 // tar unpacks a tar archive.
