@@ -15,6 +15,7 @@ type lineHint struct{ words, hint string }
 
 const (
 	noEvaluator = "; pix does not evaluate Nix expressions: evaluate them with Nix, and give pix the .drv file or the store path"
+	nameProfile = "; name the profile with --profile, as in 'pix profile history --profile LINK'"
 	noInstaller = "; pix installs no packages by name: 'pix profile set PATH' makes a store path the next generation of a profile"
 )
 
@@ -25,7 +26,7 @@ var lineHints = map[string][]lineHint{
 	"nix-env": {
 		{"--list-generations", "pix profile history"}, {"--switch-generation", "pix profile switch"}, {"-G", "pix profile switch"},
 		{"--rollback", "pix profile rollback"}, {"--delete-generations", "pix profile delete-generations"}, {"--set", "pix profile set"},
-		{"--switch-profile", "; name the profile with --profile, as in 'pix profile history --profile LINK'"}, {"-S", "; name the profile with --profile, as in 'pix profile history --profile LINK'"},
+		{"--switch-profile", nameProfile}, {"-S", nameProfile},
 		{"--query", "pix profile list"}, {"-q", "pix profile list"},
 		{"--install", noInstaller}, {"-i", noInstaller}, {"--upgrade", noInstaller}, {"-u", noInstaller},
 		{"--uninstall", noInstaller}, {"-e", noInstaller}, {"", "pix profile"},
@@ -167,8 +168,8 @@ func splitShorthands(words []string) []string {
 	return split
 }
 
-// checkVerb returns a usage error if the first word is no verb, or the first flag is an operation of nix-store or
-// nix-env. Cobra parses all flags first, and would report a flag of the other program instead.
+// checkVerb returns a usage error if the first word is no verb, or the first flag is an operation of nix-store.
+// Cobra parses all flags first, and would report a flag of the other program instead.
 func checkVerb(root *cobra.Command, args []string) error {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
@@ -178,14 +179,10 @@ func checkVerb(root *cobra.Command, args []string) error {
 		case arg == "--", strings.HasPrefix(arg, cobra.ShellCompRequestCmd):
 			return nil
 		case isFlag && root.Flag(name) == nil && name != "help":
-			hint := hintForLine("nix-store", args[i:])
-			if hint == "" {
-				hint = hintForLine("nix-env", []string{"--" + name})
+			if hint := hintForLine("nix-store", args[i:]); hint != "" {
+				return wrongUse(root, errors.New("unknown flag: --"+name+hint))
 			}
-			if hint == "" || strings.HasSuffix(hint, "'pix profile'?") {
-				return nil // another hint may fit
-			}
-			return wrongUse(root, errors.New("unknown flag: --"+name+hint))
+			return nil // flagHint has more hints
 		case takesWord(root, arg):
 			i++
 		case !strings.HasPrefix(arg, "-"):
