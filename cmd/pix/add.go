@@ -60,7 +60,7 @@ that is added, it is left out.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.name, "name", "", "the `name` of the store object (default the last part of PATH)")
+	flags.StringVarP(&o.name, "name", "n", "", "the `name` of the store object (default the last part of PATH)")
 	addAddressingFlags(cmd, &o.method, &o.algorithm)
 	otherNames(cmd, map[string]string{"method": "mode", "algo": "hash-algo"})
 	freeValue(cmd, "name")

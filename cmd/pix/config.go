@@ -65,11 +65,22 @@ func (a *app) fullConfiguration() (*nixconf.Conf, error) {
 	return conf, nil
 }
 
+// settingHint returns what to add to the message about an unknown setting: 'nix config' has verbs.
+func settingHint(name string) string {
+	switch name {
+	case "show":
+		return ", did you mean 'pix config'?"
+	case "check":
+		return ", did you mean 'pix doctor'?"
+	}
+	return ""
+}
+
 // printSetting prints the value of one setting.
 func (a *app) printSetting(cmd *cobra.Command, conf *nixconf.Conf, name string, asJSON bool) error {
 	s := nixconf.Find(name)
 	if s == nil {
-		return wrongUse(cmd, fmt.Errorf("unknown setting '%s'", name))
+		return wrongUse(cmd, fmt.Errorf("unknown setting '%s'%s", name, settingHint(name)))
 	}
 	v := conf.Get(s.Name)
 	if v.Err != nil {

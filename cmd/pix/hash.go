@@ -39,8 +39,16 @@ var hashAlgorithms = []string{"sha256", "sha512", "sha1", "md5", "blake3"}
 
 // hashOptions are the flags of hash-path and hash-file.
 type hashOptions struct {
-	algorithm                  string
-	base32, sri, stdin, asJSON bool
+	algorithm     string
+	form          hashFormat // "" is the default
+	isAmbiguous   bool       // flags for several formats were given
+	stdin, asJSON bool
+}
+
+// choose sets the format of the hashes.
+func (o *hashOptions) choose(form hashFormat) {
+	o.isAmbiguous = o.isAmbiguous || o.form != "" && o.form != form
+	o.form = form
 }
 
 // A hashFunc returns the hash of a file, and the number of hashed bytes.
@@ -56,8 +64,8 @@ func (a *app) newHashVerb(cmd *cobra.Command, sizeName string, hash hashFunc) *c
 		if err != nil {
 			return wrongUse(cmd, err)
 		}
-		if o.base32 && o.sri {
-			return wrongUse(cmd, errors.New("--base32 and --sri exclude each other"))
+		if o.isAmbiguous {
+			return wrongUse(cmd, errors.New("--base16, --base32, --base64 and --sri exclude each other"))
 		}
 		if args, err = a.withStdin(cmd, args, o.stdin); err != nil {
 			return err
@@ -72,10 +80,26 @@ func (a *app) newHashVerb(cmd *cobra.Command, sizeName string, hash hashFunc) *c
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.algorithm, "hash-algo", nixhash.SHA256.String(), "the hash `algorithm`: md5, sha1, sha256, sha512 or blake3")
-	flags.BoolVar(&o.base32, "base32", false, "in Nix's base 32 instead of base 16")
-	flags.BoolVar(&o.sri, "sri", false, "in SRI form (Subresource Integrity), sha256-<base 64>")
+	for _, f := range []struct {
+		name, usage string
+		form        hashFormat
+	}{
+		{"base16", "in base 16, the default", base16},
+		{"base32", "in Nix's base 32", nix32},
+		{"base64", "in base 64", base64},
+		{"sri", "in SRI form (Subresource Integrity), sha256-<base 64>", sri},
+	} {
+		flags.BoolFunc(f.name, f.usage, func(string) error { o.choose(f.form); return nil })
+	}
+	flags.Func("format", "the format: base16, nix32, base64 or sri", func(value string) error {
+		form, err := parseHashFormat(value)
+		o.choose(form)
+		return err
+	})
+	hideFlag(cmd, "format") // Nix's name
+	valuesOf(cmd, "format", "sri", "nix32", "base16", "base64")
 	flags.BoolVar(&o.stdin, "stdin", false, "read more paths from standard input, one per line")
-	flags.BoolVar(&o.asJSON, "json", false, "as JSON, with the size; hashes are in SRI form unless --base32 is given")
+	flags.BoolVar(&o.asJSON, "json", false, "as JSON, with the size; hashes are in SRI form by default")
 	otherNames(cmd, map[string]string{"type": "hash-algo", "nix32": "base32"})
 	valuesOf(cmd, "hash-algo", hashAlgorithms...)
 	return cmd
@@ -83,9 +107,11 @@ func (a *app) newHashVerb(cmd *cobra.Command, sizeName string, hash hashFunc) *c
 
 func (o *hashOptions) format(h nixhash.Hash) string {
 	switch {
-	case o.base32:
+	case o.form == nix32:
 		return h.WithNix32()
-	case o.sri || o.asJSON:
+	case o.form == base64:
+		return h.WithBase64()
+	case o.form == sri || o.form == "" && o.asJSON:
 		return h.SRI()
 	}
 	return h.WithBase16()

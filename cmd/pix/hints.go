@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,7 +9,7 @@ import (
 	"pix/nixconf"
 )
 
-// verbHints are the verbs of pix, by the words that nix, nix-store, nix-env, nvd, nix-tree and nix-diff have for the same.
+// verbHints are the verbs of pix, by the words that nix, nix-store and nix-env have for the same.
 var verbHints = map[string]string{
 	"add-file":                  "pix add --mode flat",
 	"add-fixed":                 "pix add --mode flat",
@@ -26,7 +25,7 @@ var verbHints = map[string]string{
 	"delete":                    "pix gc PATH",
 	"delete-generations":        "pix profile delete-generations",
 	"derivation":                "pix drv-show or pix drv-add",
-	"deriver":                   "pix derivers",
+	"deriver":                   "pix path-info",
 	"develop":                   "pix shell",
 	"diff-closures":             "pix diff",
 	"dump-path":                 "pix dump",
@@ -48,14 +47,6 @@ var verbHints = map[string]string{
 	"list-generations":          "pix profile history",
 	"ls-nar":                    "pix nar-ls",
 	"nar":                       "pix nar-ls, pix nar-cat or pix nar-dump",
-	"nix-build":                 "pix build",
-	"nix-collect-garbage":       "pix gc",
-	"nix-daemon":                "pix daemon",
-	"nix-diff":                  "pix drv-diff",
-	"nix-env":                   "pix profile",
-	"nix-prefetch-url":          "pix prefetch",
-	"nix-tree":                  "pix tree --sizes or pix path-info -r --table",
-	"nvd":                       "pix diff",
 	"optimise-store":            "pix optimise",
 	"optimize":                  "pix optimise",
 	"ping":                      "pix daemon-info",
@@ -74,8 +65,8 @@ var verbHints = map[string]string{
 	"realise":                   "pix build",
 	"realize":                   "pix build",
 	"references":                "pix path-info",
-	"referrers-closure":         "pix tree --reverse",
-	"repair":                    "pix verify-store --repair",
+	"referrers-closure":         "pix referrers --closure",
+	"repair":                    "pix build --repair or pix verify-store --repair",
 	"repair-path":               "pix build --repair",
 	"requisites":                "pix closure",
 	"restore":                   "pix nar-restore",
@@ -100,16 +91,22 @@ var verbHints = map[string]string{
 	"wipe-history":              "pix profile wipe-history",
 }
 
-// hintForWords is hintFor for the words of a command of Nix, such as "nix store verify".
+// hintForWords is hintFor for the words of a command line of another program, such as "nix store verify --all".
 func hintForWords(root *cobra.Command, words []string) string {
-	for rest := words; len(rest) > 1 && slices.Contains([]string{"nix", "store", "nix-store", "nix-env"}, rest[0]); {
-		rest = rest[1:]
-		if verb, _, err := root.Find(rest[:1]); err == nil && verb != root {
-			return fmt.Sprintf(", did you mean 'pix %s'?", rest[0])
+	for _, program := range []string{words[0], "nix"} {
+		rest := words
+		if program == words[0] {
+			rest = words[1:]
 		}
-		if _, ok := verbHints[rest[0]]; ok && rest[0] != "store" {
-			return hintFor(root, rest[0])
+		if hint := hintForLine(program, rest); hint != "" {
+			return hint
 		}
+	}
+	if words[0] == "nix" && len(words) > 1 {
+		if verb, _, err := root.Find(words[1:2]); err == nil && verb != root {
+			return fmt.Sprintf(", did you mean 'pix %s'?", verb.Name())
+		}
+		return hintFor(root, words[1])
 	}
 	return hintFor(root, words[0])
 }
@@ -138,6 +135,9 @@ func flagHint(cmd *cobra.Command, name string) string {
 		if hint := hintFor(cmd, name); hint != "" {
 			return hint
 		}
+	}
+	if hint, ok := flagHints[cmd.Name()+" --"+name]; ok {
+		return hint
 	}
 	if nixconf.Find(strings.TrimPrefix(name, "extra-")) != nil {
 		return "; give the setting as --option " + name + " VALUE"

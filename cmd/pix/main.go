@@ -32,14 +32,19 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 	ctx, stop := interruptible(a.progress.restore, a.running.takes)
 	defer stop()
 	root := newRoot(a)
-	root.SetArgs(joinOptions(root, endShellFlags(root, args)))
+	args = joinOptions(root, endShellFlags(root, args))
+	root.SetArgs(args)
 	help := &errorKeeper{Writer: stdout}
 	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
 		help.Writer = &completionWriter{w: stdout}
 	}
 	root.SetOut(help)
 	root.SetErr(stderr)
-	err := a.progress.end(root.ExecuteContext(ctx))
+	err := checkVerb(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
+	err = a.progress.end(err)
 	if err == nil {
 		err = help.err
 	}

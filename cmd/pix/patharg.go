@@ -28,6 +28,8 @@ type pathVerb struct {
 
 	ofDerivations bool // outputs stand for their derivations
 
+	all bool // adds the flag --all, for all valid paths of the store
+
 	access func() storeAccess // nil is toRead
 
 	// run does the work with at least one path.
@@ -39,7 +41,7 @@ type pathVerb struct {
 
 // newPathVerb returns the command for v.
 func newPathVerb(a *app, v pathVerb) *cobra.Command {
-	var stdin, asJSON bool
+	var stdin, all, asJSON bool
 	cmd := &cobra.Command{
 		Use:     v.use,
 		Short:   v.short,
@@ -52,7 +54,7 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 					return wrongUse(cmd, err)
 				}
 			}
-			args, err := a.withStdin(cmd, args, stdin)
+			args, err := a.namesOrAll(cmd, args, stdin, all)
 			if err != nil {
 				return err
 			}
@@ -68,6 +70,9 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 				resolve := objectsOf
 				if v.ofDerivations {
 					resolve = derivationsOf
+				}
+				if all {
+					resolve = allObjects
 				}
 				paths, err := resolve(ctx, s, names)
 				if err != nil {
@@ -89,10 +94,29 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 		cmd.ValidArgsFunction = a.completeInstallables
 	}
 	addStdinFlag(cmd, &stdin)
+	if v.all {
+		cmd.Flags().BoolVar(&all, "all", false, "all valid paths of the store")
+	}
 	if v.list != nil {
 		addPathsJSONFlag(cmd, &asJSON)
 	}
 	return cmd
+}
+
+// namesOrAll returns the arguments and the lines of standard input, which --all excludes.
+func (a *app) namesOrAll(cmd *cobra.Command, args []string, stdin, all bool) ([]string, error) {
+	switch {
+	case !all:
+		return a.withStdin(cmd, args, stdin)
+	case len(args) > 0 || stdin:
+		return nil, wrongUse(cmd, errors.New("--all is for all paths of the store, so PATH and --stdin exclude it"))
+	}
+	return nil, nil
+}
+
+// allObjects returns all valid paths of the store.
+func allObjects(ctx context.Context, s store.Store, _ []storeName) ([]storepath.Path, error) {
+	return store.AllValidPaths(ctx, s)
 }
 
 // withStore calls work with the opened store and closes it afterwards. The context shows what the store does on

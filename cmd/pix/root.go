@@ -235,6 +235,10 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 	if name, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
 		return wrongUse(cmd, fmt.Errorf("%w%s", err, flagHint(cmd, name)))
 	}
+	if letter, ok := strings.CutPrefix(err.Error(), "unknown shorthand flag: '"); ok {
+		letter, _, _ = strings.Cut(letter, "'")
+		return wrongUse(cmd, fmt.Errorf("unknown flag: -%s%s", letter, flagHints[cmd.Name()+" -"+letter]))
+	}
 	cause := errors.Unwrap(err)
 	if cause == nil {
 		return wrongUse(cmd, err)
