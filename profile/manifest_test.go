@@ -66,6 +66,23 @@ func TestParseManifestJSON(t *testing.T) {
 	}
 }
 
+// The time does not grow with the square of the number of packages that would have one name.
+func TestManyUnnamedPackages(t *testing.T) {
+	const n = 1 << 17
+	text := `{"version":2,"elements":[{"active":true}` + strings.Repeat(`,{"active":true}`, n-1) + `]}`
+	m, err := ParseManifestJSON(storepath.DefaultDir, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := make(map[string]bool)
+	for _, p := range m.Packages {
+		names[p.Name] = true
+	}
+	if last := fmt.Sprint("-", n-1); len(names) != n || !names[""] || !names["-1"] || !names[last] {
+		t.Errorf("%d names", len(names))
+	}
+}
+
 func TestParseManifestNix(t *testing.T) {
 	quoted := fmt.Sprintf("[%q]", helloPath)
 	hello := `{ drvPath = "` + drvPath + `"; meta = { available = true; broken = false; description = "a \"b\" \\ \n \$\{x} é"; license = { free = true; }; maintainers = [ { email = "a@b"; "github id" = 42; } ]; position = "/nix/x.nix:1"; priority = -10; ratio = 1.5; none = null; file = /etc/x; }; name = "hello-2.12"; out = { outPath = "` + helloPath + `"; }; outPath = "` + helloPath + `"; outputs = [ "out" ]; system = "x86_64-linux"; type = "derivation"; }`
