@@ -33,7 +33,7 @@ var (
 	errThrough = errors.New("the name leads through a symlink")
 )
 
-// add makes a member, unless it is the root itself. The error names it.
+// add creates a member, unless it is the root itself. The error names it.
 func (u *unpacker) add(m *member, contents io.Reader) error {
 	if u.entries++; u.entries > u.limits.Entries {
 		return &LimitError{"entries", int64(u.limits.Entries)}
@@ -43,7 +43,7 @@ func (u *unpacker) add(m *member, contents io.Reader) error {
 	}
 	name, err := u.nameOf(m.name)
 	if err == nil && name != "" {
-		err = u.make(m, name, contents)
+		err = u.create(m, name, contents)
 	}
 	if limit := (*LimitError)(nil); errors.As(err, &limit) {
 		return limit
@@ -64,7 +64,7 @@ func (u *unpacker) nameOf(name string) (string, error) {
 	}
 	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
 	if depth := strings.Count(clean, "/"); depth > u.limits.Depth {
-		return "", &LimitError{"directories", int64(u.limits.Depth)}
+		return "", &LimitError{"nested directories", int64(u.limits.Depth)}
 	}
 	for dir := path.Dir(clean); dir != "."; dir = path.Dir(dir) {
 		info, err := u.root.Lstat(dir)
@@ -75,8 +75,9 @@ func (u *unpacker) nameOf(name string) (string, error) {
 	return clean, nil
 }
 
-// make makes one file, directory or link. It replaces an earlier member with the same name, unless both are directories.
-func (u *unpacker) make(m *member, name string, contents io.Reader) error {
+// create creates one file, directory or link. It replaces an earlier member with the same name, unless both are
+// directories.
+func (u *unpacker) create(m *member, name string, contents io.Reader) error {
 	if dir := path.Dir(name); dir != "." {
 		if err := u.root.MkdirAll(dir, 0o755); err != nil {
 			return err
