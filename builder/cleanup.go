@@ -19,8 +19,8 @@ import (
 // build directory of a failed build. It also removes the files that a failed build has written to the paths of its
 // outputs. Nix leaves them there, owned by the build user.
 //
-// The removal of empty directories may be left to the caller, who can begin the next build before it: see [Request].Later. It took
-// 0.84 ms of the 7.4 ms of a trivial build. The build user is released first: it has no processes, and only root can enter the
+// The removal of empty directories may be left to the caller, who can begin the next build before it: see [Request].Later. The removal
+// took 0.84 ms of the 7.4 ms of a trivial build. The build user is released first: it has no processes, and only root can enter the
 // directories.
 func (b *build) cleanUp(ctx context.Context, succeeded bool) error {
 	ctx = context.WithoutCancel(ctx)

@@ -118,7 +118,7 @@ func (c *Closure) set(i int, path, deriver storepath.Path, size uint64) {
 	c.first[i+1] = len(c.refs)
 }
 
-// only returns the objects with some indexes, and the references between them.
+// only returns the objects whose indexes are marked, and the references between them.
 func (c *Closure) only(keep []bool) *Closure {
 	rank := make([]int32, c.Len())
 	n, refs := int32(0), 0

@@ -10,8 +10,8 @@
 //   - Which derivations can change without a rebuild? [Affecting]
 //   - What does it look like? [Closure.WriteTree], [Closure.WriteDOT], [Closure.WriteGraphML], [Closure.Layout]
 //
-// A Closure holds the paths, sizes, derivers and references of objects alone. It never reads the contents of objects, except in FindReferences, and it does
-// not change after it is loaded, so goroutines can share it.
+// A Closure holds the paths, sizes, derivers and references of objects alone. It never reads the contents of objects,
+// except in FindReferences, and it does not change after it is loaded, so goroutines can share it.
 //
 // The references of a valid store have no cycles, except that an object may refer to itself. A damaged or hostile
 // store may have others. Methods that need an order of the objects return a [*store.ReferenceCycleError]; the

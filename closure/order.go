@@ -102,7 +102,7 @@ func (c *Closure) Cycles() [][]storepath.Path {
 // A cycleFinder finds the strongly connected components of a closure, with the algorithm of Tarjan.
 type cycleFinder struct {
 	*Closure
-	number []int32 // by index, in the order of visits; 0 before the visit, done when its component is known
+	number []int32 // by index, in the order of visits; 0 before the visit, componentDone when its component is known
 	low    []int32 // the lowest number of an open object that is reachable
 	next   []int   // the next reference to visit
 	count  int32

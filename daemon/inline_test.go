@@ -363,7 +363,7 @@ func TestInlineClose(t *testing.T) {
 	})
 }
 
-// Callers at the same time, some of which cancel their queries, get the answers to their own.
+// Each of several callers at the same time gets the answer to its own query. Some of them cancel theirs.
 func TestInlineManyCallers(t *testing.T) {
 	inlined(t, nil, (*peer).serve, func(ctx context.Context, c *daemon.Conn) {
 		for _, callers := range []int{1, 2, 8} {

@@ -22,7 +22,8 @@ func (s *Store) CountValidPaths(ctx context.Context) (n int, err error) {
 }
 
 // QueryAllPathInfos returns the infos of all valid paths, in the order in which the paths were registered first. It
-// reads the database from its beginning to its end, instead of searching for each path. Paths that are added or deleted meanwhile may be missing.
+// reads the database from its beginning to its end, instead of searching for each path. Paths that are added or deleted
+// meanwhile may be missing.
 func (s *Store) QueryAllPathInfos(ctx context.Context) iter.Seq2[*store.PathInfo, error] {
 	// A connection is not held while the caller's code runs, because that code may use the store.
 	const atOnce = 1024 // infos

@@ -6,7 +6,7 @@ import (
 	"math/bits"
 )
 
-// A hashTable finds nodes of a graph by hash parts. It takes 8 to 16 bytes for each node, a map from strings about 50.
+// A hashTable finds nodes of a graph by hash parts. It takes 8 to 16 bytes for each node, and a map from strings about 50.
 // The hash has a random seed, because users choose paths.
 type hashTable struct {
 	seed  maphash.Seed

@@ -113,7 +113,7 @@ type dumper struct {
 	rel     []byte // path of the current file, relative to root
 	list    [MaxDepth]nameList
 	listing *dumpListing // if not nil, the nodes go here and the contents are not read
-	skip    uint64       // number of bytes that are not written yet before those that are
+	skip    uint64       // number of bytes before the offset of [DumpFrom] that are still to be dropped
 }
 
 func newDumper(p *pipeline, root string, opts *DumpOptions) *dumper {

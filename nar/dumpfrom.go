@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// write appends at most n bytes, except those before the offset of [DumpFrom].
+// write appends the at most n bytes of f, except the bytes before the offset of [DumpFrom].
 func (d *dumper) write(n int, f func(dst []byte) []byte) error {
 	if d.skip == 0 {
 		return d.append(n, f)

@@ -23,10 +23,10 @@
 //
 // A directory of profiles can belong to another user, who may be hostile. Files whose names do not have exactly the
 // form of a generation, and files that are not symlinks, are no generations. A change opens the directory once and follows
-// no symlinks in it, so nothing leads a change out of the directory that the caller has named. A generation is created under its final name
-// and never replaced, and the profile is replaced by rename(2): after a kill at any point the profile points to a
-// complete generation. The current generation is never deleted, and if the current generation cannot be determined, no
-// generation is.
+// no symlinks in it, so nothing leads a change out of the directory that the caller has named. A generation is created
+// under its final name and never replaced, and the profile is replaced by rename(2): after a kill at any point the
+// profile points to a complete generation. The current generation is never deleted, and if the current generation cannot
+// be determined, no generation is.
 //
 // Sources: src/libstore/profiles.cc, src/nix/profile.cc and src/nix/nix-collect-garbage in Nix 2.34.8.
 package profile

@@ -52,8 +52,8 @@ type finder struct {
 	found    []*Profile
 }
 
-// walk adds the profiles in d, whose name relative to the root is dir, and in its subdirectories down to a depth. The owner of the directory can change it at the same
-// time, so a file that is not as expected is ignored.
+// walk adds the profiles in d, whose name relative to the root is dir, and in its subdirectories down to a depth. The
+// owner of the directory can change or delete it at the same time, so a file that is not as expected is ignored.
 func (w *finder) walk(ctx context.Context, d *directory, dir string, depth int) error {
 	for {
 		if ctx.Err() != nil {
@@ -65,7 +65,7 @@ func (w *finder) walk(ctx context.Context, d *directory, dir string, depth int) 
 				return err
 			}
 		}
-		if err == io.EOF {
+		if err == io.EOF || errors.Is(err, fs.ErrNotExist) { // a directory that was deleted after it was opened cannot be read
 			return nil
 		}
 		if err != nil {
@@ -107,7 +107,7 @@ func (w *finder) visit(ctx context.Context, d *directory, dir, name string, dept
 // A Deletion is what [DeleteAll] did with one profile.
 type Deletion struct {
 	Profile     *Profile
-	Generations []Generation // that were deleted, or that would be
+	Generations []Generation // the deleted generations, or with dryRun the ones that would be deleted
 	Err         error        // why no others were deleted
 }
 

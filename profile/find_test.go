@@ -62,6 +62,26 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// The owner of a directory can delete it while it is read. The walk goes on with the next directory.
+func TestFindDeletedDirectory(t *testing.T) {
+	gone := filepath.Join(t.TempDir(), "gone")
+	if err := os.Mkdir(gone, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	d, err := openDir(gone, ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := os.Remove(gone); err != nil {
+		t.Fatal(err)
+	}
+	w := finder{storeDir: storepath.DefaultDir, root: gone}
+	if err := w.walk(t.Context(), d, ".", 1); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLocations(t *testing.T) {
 	dir := t.TempDir()
 	root := Locations{StateDir: dir + "/var", Home: dir + "/root", StateHome: dir + "/root/state", User: "root", Root: true}
@@ -97,7 +117,7 @@ func TestLocations(t *testing.T) {
 	if _, err := os.Lstat(dir + "/own"); err == nil {
 		t.Error("symlinks were created for a store without a home directory")
 	}
-	// The symlink of an older Nix, and of a user who has chosen another profile.
+	// An older Nix, or a user, has made the symlink point to another profile.
 	old := Locations{StateDir: dir + "/var", Home: dir + "/old", StateHome: dir + "/old/state", User: "old"}
 	links(t, dir, map[string]string{"old/.nix-profile": dir + "/var/profiles/per-user/old/profile"})
 	if p, err := old.Default(storepath.DefaultDir); err != nil || p.Link() != dir+"/var/profiles/per-user/old/profile" {

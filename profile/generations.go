@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,7 +128,7 @@ func (p *Profile) readIn(ctx context.Context, dir *directory) (*state, error) {
 			return nil, err
 		}
 	}
-	slices.SortFunc(st.generations, func(a, b Generation) int { return int(int64(a.Number) - int64(b.Number)) })
+	slices.SortFunc(st.generations, func(a, b Generation) int { return cmp.Compare(a.Number, b.Number) })
 	return st, nil
 }
 
@@ -189,7 +190,7 @@ func (st *state) add(dir *directory, name string, n uint64) error {
 	}
 	g := Generation{
 		Number: n, Target: target, Created: info.time, Current: st.current != nil && *st.current == n,
-		Link: filepath.Join(filepath.Dir(st.profile.Link()), name),
+		Link: st.profile.absolute(name),
 	}
 	g.Path, _ = st.profile.parseTarget(target)
 	st.generations = append(st.generations, g)

@@ -67,14 +67,14 @@ func (e *ManifestError) Error() string {
 
 func (e *ManifestError) Unwrap() error { return e.Err }
 
-// ErrNoManifest is the error of [ReadManifest] for an object without a manifest, such as a NixOS system or a path that
-// [Profile.Set] was given.
+// ErrNoManifest is the error of [ReadManifest] for an object without a manifest, such as a NixOS system or another path
+// that is the argument of [Profile.Set].
 var ErrNoManifest = errors.New("it has no manifest")
 
 // ReadManifest reads the manifest of a generation, whose contents are path, from a store.
 //
 // Nothing in it is evaluated or trusted: manifest.nix is a Nix expression, and only the form that Nix writes is
-// accepted. Packages are only named as the manifest names them: files that no package of the manifest has are not shown.
+// accepted. The result has the packages of the manifest alone: the generation may have files of no package.
 func ReadManifest(ctx context.Context, s store.Store, path storepath.Path) (*Manifest, error) {
 	file, text, err := readManifestFile(ctx, s, path)
 	if err != nil {
@@ -181,13 +181,24 @@ func nameOfPath(path storepath.Path) string {
 	return name
 }
 
-// uniqueName returns name, or name with the first suffix that no other package has, as in Nix.
-func uniqueName(name string, taken map[string]bool) string {
+// A uniqueNamer gives each package of a manifest a name of its own.
+type uniqueNamer struct {
+	taken map[string]bool
+	next  map[string]int // by name, the first suffix that may be free: a manifest may have one name a million times
+}
+
+func newUniqueNamer() uniqueNamer {
+	return uniqueNamer{make(map[string]bool), make(map[string]int)}
+}
+
+// unique returns name, or name with the first suffix that no other package has, as in Nix.
+func (u uniqueNamer) unique(name string) string {
 	unique := name
-	for i := 1; taken[unique]; i++ {
-		unique = fmt.Sprintf("%s-%d", name, i)
+	for u.taken[unique] {
+		u.next[name]++
+		unique = fmt.Sprintf("%s-%d", name, u.next[name])
 	}
-	taken[unique] = true
+	u.taken[unique] = true
 	return unique
 }
 

@@ -66,6 +66,21 @@ func TestParseManifestJSON(t *testing.T) {
 	}
 }
 
+// The time does not grow with the square of the number of packages that would have one name: this would take hours.
+func TestManyEqualNames(t *testing.T) {
+	const n = 1 << 17
+	names := newUniqueNamer()
+	for i := range n {
+		want := "hello"
+		if i > 0 {
+			want = fmt.Sprint("hello-", i)
+		}
+		if got := names.unique("hello"); got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+	}
+}
+
 func TestParseManifestNix(t *testing.T) {
 	quoted := fmt.Sprintf("[%q]", helloPath)
 	hello := `{ drvPath = "` + drvPath + `"; meta = { available = true; broken = false; description = "a \"b\" \\ \n \$\{x} é"; license = { free = true; }; maintainers = [ { email = "a@b"; "github id" = 42; } ]; position = "/nix/x.nix:1"; priority = -10; ratio = 1.5; none = null; file = /etc/x; }; name = "hello-2.12"; out = { outPath = "` + helloPath + `"; }; outPath = "` + helloPath + `"; outputs = [ "out" ]; system = "x86_64-linux"; type = "derivation"; }`

@@ -3,6 +3,7 @@ package profile
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -46,13 +47,13 @@ func parseManifestJSON(dir storepath.Dir, text []byte) (*Manifest, error) {
 		p.Name = name
 		m.Packages = append(m.Packages, p)
 	}
-	taken := map[string]bool{}
+	names := newUniqueNamer()
 	for i, element := range unnamed {
 		p, err := parseElement(dir, m.Version, element)
 		if err != nil {
 			return nil, fmt.Errorf("package %d: %w", i+1, err)
 		}
-		p.Name = uniqueName(cmp.Or(p.nameFromURL(), joinNames(p.Paths)), taken)
+		p.Name = names.unique(cmp.Or(p.nameFromURL(), joinNames(p.Paths)))
 		m.Packages = append(m.Packages, p)
 	}
 	slices.SortFunc(m.Packages, func(a, b Package) int { return strings.Compare(a.Name, b.Name) })
@@ -63,7 +64,7 @@ func parseManifestJSON(dir storepath.Dir, text []byte) (*Manifest, error) {
 // both in each version.
 func splitElements(text json.RawMessage) (named map[string]json.RawMessage, unnamed []json.RawMessage, err error) {
 	if len(text) == 0 {
-		return nil, nil, fmt.Errorf("it has no member \"elements\"")
+		return nil, nil, errors.New(`it has no member "elements"`)
 	}
 	if text[0] == '[' {
 		err = json.Unmarshal(text, &unnamed)
@@ -97,7 +98,7 @@ func parseElement(dir storepath.Dir, version int, text json.RawMessage) (p Packa
 		}
 	}
 	if _, ok := members["active"]; !ok {
-		return p, fmt.Errorf("it has no member \"active\"")
+		return p, errors.New(`it has no member "active"`)
 	}
 	p.Paths, err = parsePaths(dir, paths)
 	return p, err

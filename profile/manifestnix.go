@@ -115,7 +115,7 @@ type literalParser struct {
 	values int // that were parsed
 }
 
-// opaque is a value that no attribute of a package has: a number, a boolean, null or a file.
+// opaque stands for a value that is not used: a number, a boolean, null or the name of a file.
 type opaque struct{}
 
 func (p *literalParser) fail(expected string) error {

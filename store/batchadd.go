@@ -25,8 +25,8 @@ func addTexts(ctx context.Context, s Store, texts []batchText) error {
 	return a.failures.Err(err)
 }
 
-// missingTexts returns the texts that are not valid in s. With protect, the others have temporary
-// roots: a collector may delete a path after the query, so those with a new root are queried again.
+// missingTexts returns the texts that are not valid in s. With protect, it makes the valid ones temporary
+// roots. A collector may delete a path before it is a root, so these paths are queried again.
 func missingTexts(ctx context.Context, s Store, texts []batchText, protect bool) ([]batchText, error) {
 	paths := make([]storepath.Path, len(texts))
 	for i := range texts {

@@ -176,7 +176,7 @@ type (
 	}
 
 	// A NAROffsetReader returns the archive of an object from an offset in bytes on, without
-	// reading what is before it. The reader cannot check the NAR hash, and must be closed. The
+	// reading the bytes before it. The reader cannot check the NAR hash, and must be closed. The
 	// error is a [*NotFoundError] if the path is not valid, or [nar.ErrOffset].
 	NAROffsetReader interface {
 		NARFromOffset(ctx context.Context, path storepath.Path, offset int64) (io.ReadCloser, error)

@@ -44,8 +44,8 @@ func (e *RegistrationError) Error() string { return fmt.Sprintf("line %d: %v", e
 // Unwrap returns the cause.
 func (e *RegistrationError) Unwrap() error { return e.Err }
 
-// ParseRegistrations returns an iterator over the infos in a text of registrations of a store in dir. The text is read as
-// far as the iteration goes. The error is a [*RegistrationError], a [*LimitError] if it has more than 2^22 paths, 2^26
+// ParseRegistrations returns an iterator over the infos in a text of registrations of a store in dir. It reads the text
+// during the loop. An error is the last pair: a [*RegistrationError], a [*LimitError] if it has more than 2^22 paths, 2^26
 // references or about 8 GiB, or an error of r.
 func ParseRegistrations(r io.Reader, dir storepath.Dir) iter.Seq2[*PathInfo, error] {
 	return func(yield func(*PathInfo, error) bool) {

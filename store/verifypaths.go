@@ -50,7 +50,7 @@ type PathVerdict struct {
 // verify git hashes.
 //
 // It calls report for each path, in the order of paths, from one goroutine at a time, and not
-// after it has returned. The error is the one of the context: other errors are in the verdicts.
+// after it has returned. The error is the cause of the context: other errors are in the verdicts.
 //
 // Source: src/nix/verify.cc in Nix.
 func VerifyPaths(ctx context.Context, s Store, paths []storepath.Path, opts *VerifyOptions, report func(*PathVerdict)) error {

@@ -17,7 +17,7 @@ import (
 // trivial builds one after the other took 0.79 s; without them, 1.14 s.
 //
 // A spare serves one request and ends with it. Only a request with the parameters of its start gets it: users, network, size of
-// /dev/shm. Its mounts are a copy of those of the machine, so the supervisor discards all spares when these change. Only root
+// /dev/shm. A spare has a copy of the machine's mounts, so the supervisor discards all spares when a mount changes. Only root
 // has spares, because only root can make a root directory in memory whose files belong to root.
 
 // spareTime is how long the supervisor keeps spares after its last job, and for how long it expects another job like it.
@@ -52,7 +52,7 @@ func openSpares() *spares {
 }
 
 // canUseSpare reports whether a spare can serve a request. Mounts of the request below /dev and /proc must come before
-// those that a spare has made.
+// the mounts that a spare has made.
 func (r *Request) canUseSpare() bool {
 	if r.Root == "" || !r.Memory || r.Live != nil || r.Builtin != "" || r.Cgroup != "" || r.IDs > 1 || r.oldMounts {
 		return false
@@ -182,7 +182,7 @@ func (s *supervisor) discardSpares() {
 	s.spares.next = nil
 }
 
-// releaseTime is for how long the supervisor waits until the namespaces of discarded spares are gone. The kernel destroys them
+// releaseTime is how long the supervisor waits until the namespaces of discarded spares are gone. The kernel destroys them
 // in the background, usually within milliseconds.
 const releaseTime = time.Second
 
@@ -262,7 +262,7 @@ func (s *setup) mountSpareRoot() error {
 	return unix.MoveMount(rootFD, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-// preparedSteps returns the steps for the mounts of a request after those of a spare.
+// preparedSteps returns the steps that a spare takes after it has received its request.
 func (s *setup) preparedSteps() []step {
 	steps := []step{
 		{stepGroups, s.checkGroups},

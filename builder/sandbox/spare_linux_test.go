@@ -229,7 +229,7 @@ func runSpareTest(test func(*spareTester) error) int {
 	return 0
 }
 
-// A process sees what was mounted on the machine while its spare waited.
+// A process sees a file system that was mounted on the machine while its spare waited.
 func TestSpareMounts(t *testing.T) {
 	c := spareCommand(t, "spare-mounts", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS})
 	if out, err := c.CombinedOutput(); err != nil {
@@ -258,8 +258,8 @@ func mountWithSpare(s *spareTester) error {
 	return nil
 }
 
-// A spare that has the last namespace which the machine allows does not make a request fail. The limit is that of a user
-// namespace of the test.
+// A spare that has the last namespace which the machine allows does not make a request fail. The test sets the limit in a
+// user namespace of its own.
 func TestSpareLimit(t *testing.T) {
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}, {ContainerID: 1358954496, HostID: 1358954496, Size: 2}}
 	c := spareCommand(t, "spare-limit", &syscall.SysProcAttr{

@@ -72,27 +72,24 @@ func (s *supervisor) serve(jobs <-chan *job) {
 	defer s.discardSpares()
 	idle := time.NewTimer(spareTime)
 	for {
+		var j *job
+		var ok bool
 		select {
-		case j, ok := <-jobs:
-			if !ok {
-				return
-			}
-			s.start(j)
-			idle.Reset(spareTime)
-			continue
+		case j, ok = <-jobs:
 		default:
-		}
-		s.prepareSpare()
-		select {
-		case j, ok := <-jobs:
-			if !ok {
-				return
+			s.prepareSpare()
+			select {
+			case j, ok = <-jobs:
+			case <-idle.C:
+				s.discardSpares()
+				continue
 			}
-			s.start(j)
-			idle.Reset(spareTime)
-		case <-idle.C:
-			s.discardSpares()
 		}
+		if !ok {
+			return
+		}
+		s.start(j)
+		idle.Reset(spareTime)
 	}
 }
 

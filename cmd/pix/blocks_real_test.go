@@ -8,9 +8,9 @@ import (
 )
 
 // commandBlocks are sequences of commands whose messages and files must be the same with the daemons of Nix and of pix. They
-// repeat what was recorded of Nix 2.34.8 in nix-2.34.8-check-ca-keep.txt, nix-2.34.8-builtins-hooks.txt and nix-2.34.8-kill.txt.
+// repeat the recordings nix-2.34.8-check-ca-keep.txt, nix-2.34.8-builtins-hooks.txt and nix-2.34.8-kill.txt of Nix 2.34.8.
 // The trap keeps the shell alive to the end: Nix may kill a program that closes its output before it exits. Files of locks do not
-// count, nor what a failed build has made: Nix leaves them in the store.
+// count, nor outputs of failed builds: Nix leaves them in the store.
 var commandBlocks = []struct{ name, expression, script string }{
 	{"one of two outputs", `make { name = "po"; outputs = [ "out" "dev" ]; args = [ "-c" "trap : EXIT; echo out=$out dev=$dev; echo x > $out; echo y > $dev" ]; }`, `
 		nix-store -r $drv

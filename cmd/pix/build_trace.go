@@ -31,8 +31,9 @@ until they are built.
 2.34 identifies an output by the hash of its derivation (sha256:...!out), and later versions by
 its path (...-hello.drv^out), so one may come twice.
 
-'info' prints the ones of outputs such as /nix/store/...-hello.drv^out or sha256:...!out. For a
-path, or an output without a realisation, only the path is printed, as in nix realisation info.`,
+'info' prints the realisations of outputs such as /nix/store/...-hello.drv^out or sha256:...!out.
+For a path, or an output without a realisation, only the path is printed, as in nix realisation
+info.`,
 		Example: "  pix build-trace list --store file:///mnt/cache\n" +
 			"  pix build-trace info '/nix/store/...-hello.drv^*'",
 		GroupID:           groupStore,
@@ -151,9 +152,10 @@ func realisationsOf(ctx context.Context, s store.Store, name *storeName) ([]stor
 func realisationOf(ctx context.Context, s store.Store, id store.DrvOutput) (store.KeyedRealisation, error) {
 	r, err := store.QueryRealisation(ctx, s, id)
 	if err == nil {
+		// The derivation need not be valid, so its hash may be unknown.
 		if id.Hash, err = store.DrvHash(ctx, s, id.Path); err != nil && ctx.Err() != nil {
 			return store.KeyedRealisation{}, err
-		} // the derivation need not be valid
+		}
 		return store.KeyedRealisation{ID: id, Realisation: *r}, nil
 	}
 	if !errors.Is(err, store.ErrNotFound) && !errors.Is(err, errors.ErrUnsupported) {

@@ -33,7 +33,7 @@ func TestRealClosureFacts(t *testing.T) {
 	}
 	compareText(t, "sizes", columns(pix("path-info", "-rsS", string(root))), columns(d.MustRun(t, "nix", "--extra-experimental-features", "nix-command", "path-info", "-rsS", string(root))))
 
-	// The own and the closure size in the table are those of path-info -sS, which equal those of Nix.
+	// The table has the sizes that path-info -sS prints, which are compared with Nix above.
 	human := make(map[string]string)
 	for line := range strings.Lines(pix("path-info", "-rsSh", string(root))) {
 		words := strings.Fields(line)

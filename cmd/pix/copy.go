@@ -41,7 +41,7 @@ them.`,
 			if o.from == "" && o.to == "" {
 				return wrongUse(cmd, errors.New("--from or --to is needed, or both"))
 			}
-			args, err := a.copied(cmd, args, &o)
+			args, err := a.copyArguments(cmd, args, &o)
 			if err != nil {
 				return err
 			}
@@ -74,8 +74,8 @@ them.`,
 	return cmd
 }
 
-// copied returns the arguments that name what is copied: none with --all.
-func (a *app) copied(cmd *cobra.Command, args []string, o *copyOptions) ([]string, error) {
+// copyArguments returns the arguments that name paths to copy: none with --all.
+func (a *app) copyArguments(cmd *cobra.Command, args []string, o *copyOptions) ([]string, error) {
 	if !o.all {
 		return a.withStdin(cmd, args, o.stdin)
 	}

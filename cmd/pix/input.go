@@ -45,7 +45,7 @@ func orInterrupted(ctx context.Context, work func() error) error {
 func limitMemory() { debug.SetMemoryLimit(24 << 20) }
 
 // boundGarbage makes the garbage collector run when the heap has grown by half since the last time, instead of doubled.
-// It is for verbs that hold something for each of very many paths, and allocate much more than that for a short time.
+// It is for verbs that hold a value for each of very many paths, and allocate much more than these for a short time.
 func boundGarbage() { debug.SetGCPercent(50) }
 
 // The sizes of an aheadReader.
@@ -195,7 +195,7 @@ func (a *app) withStdin(cmd *cobra.Command, args []string, stdin bool) ([]string
 // maxLine is the largest length in bytes of a line on standard input. Names of files have at most 4,096.
 const maxLine = 1 << 20
 
-// manyPaths is a number of paths for which less garbage is worth the time of the collector.
+// manyPaths is the number of paths from which on less garbage is worth the time of the collector.
 const manyPaths = 100_000
 
 // appendLines appends the lines of r, without empty ones.

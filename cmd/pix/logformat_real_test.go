@@ -80,7 +80,7 @@ var eventID = regexp.MustCompile(`"(id|parent)":[1-9][0-9]*`)
 
 func withoutIDs(events string) string { return eventID.ReplaceAllString(events, `"$1":N`) }
 
-// byDerivation returns the events of each build, in their order, then those of other activities in their order, and then the
+// byDerivation returns the events of each build, then the events of other activities, both in their order, and then the
 // messages, sorted.
 func byDerivation(events string) string {
 	builds := map[string][]string{}

@@ -87,7 +87,8 @@ var errInterrupted = errors.New("interrupted")
 func interruptible(beforeKill func(), takes func(os.Signal) bool) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
-	// A shell without job control starts background processes so. Without a handler, an interrupt cannot kill this process.
+	// A shell without job control starts background processes with interrupts ignored. signal.Stop restores that, so
+	// another interrupt would not kill this process.
 	isIgnored := signal.Ignored(os.Interrupt)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	stopped := make(chan struct{})

@@ -52,23 +52,7 @@ have been printed.`,
 			return o.checkTable()
 		},
 		run: func(ctx context.Context, s store.Store, paths []storepath.Path) error {
-			if o.table {
-				return a.printSizeTable(ctx, s, paths, o)
-			}
-			if o.asJSON {
-				return a.printInfosJSON(ctx, s, paths, o)
-			}
-			infos, invalid, err := pathInfos(ctx, s, paths, o.recursive)
-			if err != nil {
-				return err
-			}
-			var sizes map[storepath.Path]uint64
-			if o.closureSize {
-				if sizes, err = closureSizes(ctx, s, infos, o.recursive); err != nil {
-					return err
-				}
-			}
-			return a.printPathInfos(infos, invalid, sizes, o)
+			return a.pathInfo(ctx, s, paths, o)
 		},
 	})
 	flags := cmd.Flags()
@@ -88,6 +72,27 @@ have been printed.`,
 	renamedFlag(cmd, "size", "it was the size of the closure, which is -S or --closure-size now; the size of the archive is -s or --nar-size")
 	valuesOf(cmd, "json-format", "1", "2", "3")
 	return cmd
+}
+
+// pathInfo prints the infos of paths in the form that the flags select.
+func (a *app) pathInfo(ctx context.Context, s store.Store, paths []storepath.Path, o pathInfoOptions) error {
+	if o.table {
+		return a.printSizeTable(ctx, s, paths, o)
+	}
+	if o.asJSON {
+		return a.printInfosJSON(ctx, s, paths, o)
+	}
+	infos, invalid, err := pathInfos(ctx, s, paths, o.recursive)
+	if err != nil {
+		return err
+	}
+	var sizes map[storepath.Path]uint64
+	if o.closureSize {
+		if sizes, err = closureSizes(ctx, s, infos, o.recursive); err != nil {
+			return err
+		}
+	}
+	return a.printPathInfos(infos, invalid, sizes, o)
 }
 
 // invalidPaths are the paths of path-info that are not valid, and the error for the first.

@@ -70,7 +70,7 @@ func sizeRows(c *closure.Closure, roots, listed []storepath.Path) ([]sizeRow, er
 	return rows, nil
 }
 
-// sortSizeRows sorts the rows by one of sizeSortKeys: the largest first, and those of the same size by path.
+// sortSizeRows sorts the rows by one of sizeSortKeys, the largest first, and rows of the same size by path.
 func sortSizeRows(rows []sizeRow, key string) {
 	size := map[string]func(sizeRow) uint64{
 		"closure-size": func(r sizeRow) uint64 { return r.closure },

@@ -43,11 +43,11 @@ func newPrefetch(a *app) *cobra.Command {
 with https://, http:// or file://. Logins come from the netrc file, proxies from the environment.
 
 With --unpack the archive is unpacked: a tar archive, also compressed with gzip, xz, zstd, bzip2,
-lzma or lz4, or a zip archive. If it has a single directory or file at its top, that is added. The
-hash is then the one of the Nix archive, as for fetchzip, and with --executable, too.
+lzma or lz4, or a zip archive. If it has a single directory or file at its top, that is added. With
+--unpack or --executable the hash is the hash of the Nix archive, as for fetchzip.
 
-With --expected, nothing is downloaded if the store has the path already, and nothing is added if
-the hash is another one.`,
+With --expected-hash, nothing is downloaded if the store has the path already, and nothing is added
+if the hash differs.`,
 		Example: "  pix prefetch https://example.org/hello-1.0.tar.gz\n" +
 			"  pix prefetch --unpack --name source https://example.org/hello-1.0.tar.gz",
 		GroupID:           groupStore,

@@ -116,7 +116,7 @@ func asUsage(err error) error {
 	return err
 }
 
-// locations returns where the profiles of this user are: those of the machine, or those of a store in another directory.
+// locations returns where the profiles of this user are, on the machine or in a store in another directory.
 func (a *app) locations(ctx context.Context) (*profile.Locations, error) {
 	conf, err := a.configuration()
 	if err != nil {

@@ -85,8 +85,8 @@ func oldSelection(age string) (profile.Selection, error) {
 	return profile.OlderThan(t), err
 }
 
-// deleteGenerations deletes generations and prints their symlinks. words are the arguments, of which numbers without a
-// generation cause a note.
+// deleteGenerations deletes generations and prints their symlinks. It prints a note for each of words that is the number of
+// no generation.
 func (a *app) deleteGenerations(ctx context.Context, o *profileOptions, sel profile.Selection, dryRun bool, words []string) error {
 	p, err := a.profile(ctx, o)
 	if err != nil {

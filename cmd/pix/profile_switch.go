@@ -79,9 +79,8 @@ func newProfileSwitch(a *app, o *profileOptions) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.switchProfile(cmd.Context(), o, dryRun,
-				func(ctx context.Context, p *profile.Profile) (profile.Generation, error) { return p.Generation(ctx, n) },
-				func(ctx context.Context, p *profile.Profile) (profile.Generation, error) { return p.Switch(ctx, n) })
+			find, change := toNumber(n)
+			return a.switchProfile(cmd.Context(), o, dryRun, find, change)
 		},
 	}
 	addSwitchDryRun(cmd, &dryRun)
@@ -103,18 +102,15 @@ func newProfileRollback(a *app, o *profileOptions) *cobra.Command {
 		Example: "  pix profile rollback\n  pix profile rollback --to 3",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			find, change := (*profile.Profile).Previous, (*profile.Profile).Rollback
+			find, change := generationFunc((*profile.Profile).Previous), generationFunc((*profile.Profile).Rollback)
 			if r.to != "" {
 				n, err := parseGeneration(r.to)
 				if err != nil {
 					return err
 				}
-				find = func(p *profile.Profile, ctx context.Context) (profile.Generation, error) { return p.Generation(ctx, n) }
-				change = func(p *profile.Profile, ctx context.Context) (profile.Generation, error) { return p.Switch(ctx, n) }
+				find, change = toNumber(n)
 			}
-			return a.switchProfile(cmd.Context(), o, r.dryRun,
-				func(ctx context.Context, p *profile.Profile) (profile.Generation, error) { return find(p, ctx) },
-				func(ctx context.Context, p *profile.Profile) (profile.Generation, error) { return change(p, ctx) })
+			return a.switchProfile(cmd.Context(), o, r.dryRun, find, change)
 		},
 	}
 	cmd.Flags().StringVar(&r.to, "to", "", "switch to the generation with this `number`")
@@ -127,8 +123,15 @@ func addSwitchDryRun(cmd *cobra.Command, dryRun *bool) {
 	cmd.Flags().BoolVar(dryRun, "dry-run", false, "print the generation, and do not switch")
 }
 
-// A generationFunc finds a generation of a profile, or switches to it.
-type generationFunc func(ctx context.Context, p *profile.Profile) (profile.Generation, error)
+// A generationFunc is a method of a profile that finds a generation, or switches to it.
+type generationFunc func(p *profile.Profile, ctx context.Context) (profile.Generation, error)
+
+// toNumber returns the functions that find the generation with a number, and switch to it.
+func toNumber(n uint64) (find, change generationFunc) {
+	find = func(p *profile.Profile, ctx context.Context) (profile.Generation, error) { return p.Generation(ctx, n) }
+	change = func(p *profile.Profile, ctx context.Context) (profile.Generation, error) { return p.Switch(ctx, n) }
+	return find, change
+}
 
 // switchProfile switches to a generation and prints its symlink, or with dryRun only finds and prints it.
 func (a *app) switchProfile(ctx context.Context, o *profileOptions, dryRun bool, find, change generationFunc) error {
@@ -139,7 +142,7 @@ func (a *app) switchProfile(ctx context.Context, o *profileOptions, dryRun bool,
 	if dryRun {
 		change = find
 	}
-	g, err := change(a.follow(ctx), p)
+	g, err := change(p, a.follow(ctx))
 	if err != nil {
 		return profileError(err)
 	}

@@ -33,8 +33,11 @@ func rebuild(ctx context.Context, s store.Store, drv, variable, value string, ou
 		outputs, err = store.OutputMap(ctx, s, path)
 		return err
 	})
+	if err != nil {
+		return err
+	}
 	for name := range d.Outputs.Keys() {
 		fmt.Fprintf(out, "%s %s\n", name, outputs[name])
 	}
-	return err
+	return nil
 }

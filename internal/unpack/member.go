@@ -33,7 +33,7 @@ var (
 	errThrough = errors.New("the name leads through a symlink")
 )
 
-// add makes a member, unless it is the root itself. The error names it.
+// add creates a member, unless it is the root itself. The error names it.
 func (u *unpacker) add(m *member, contents io.Reader) error {
 	if err := u.countEntry(); err != nil {
 		return err
@@ -43,7 +43,7 @@ func (u *unpacker) add(m *member, contents io.Reader) error {
 	}
 	name, err := u.nameOf(m.name)
 	if err == nil && name != "" {
-		err = u.make(m, name, contents)
+		err = u.create(m, name, contents)
 	}
 	if limit := (*LimitError)(nil); errors.As(err, &limit) {
 		return limit
@@ -72,7 +72,7 @@ func (u *unpacker) nameOf(name string) (string, error) {
 	}
 	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
 	if depth := strings.Count(clean, "/"); depth > u.limits.Depth {
-		return "", &LimitError{"directories", int64(u.limits.Depth)}
+		return "", &LimitError{"nested directories", int64(u.limits.Depth)}
 	}
 	for dir := path.Dir(clean); dir != "."; dir = path.Dir(dir) {
 		info, err := u.root.Lstat(dir)
@@ -83,8 +83,9 @@ func (u *unpacker) nameOf(name string) (string, error) {
 	return clean, nil
 }
 
-// make makes one file, directory or link. It replaces an earlier member with the same name, unless both are directories.
-func (u *unpacker) make(m *member, name string, contents io.Reader) error {
+// create creates one file, directory or link. It replaces an earlier member with the same name, unless both are
+// directories.
+func (u *unpacker) create(m *member, name string, contents io.Reader) error {
 	target := ""
 	if m.kind == hardLink {
 		var err error

@@ -49,12 +49,12 @@ func (l Limits) forArchive(size int64) Limits {
 	return l
 }
 
-// freeSize is the unpacked size in bytes that an archive may have whatever its own size is.
+// freeSize is the unpacked size in bytes that an archive of any size may have.
 const freeSize = 256 << 20
 
 // A LimitError reports that an archive exceeds a limit.
 type LimitError struct {
-	What string // "bytes", "entries" or "directories"
+	What string // "bytes", "entries" or "nested directories"
 	Max  int64
 }
 
@@ -98,8 +98,8 @@ func decompress(src *bufio.Reader, head []byte) (io.Reader, error) {
 	if isTar(head) {
 		return src, nil
 	}
-	const none = "gzip" // Decode prefers the method that the contents show
-	decoded, err := compression.Decode(none, src, math.MaxUint64)
+	const fallback = "gzip" // Decode prefers the method that the contents show
+	decoded, err := compression.Decode(fallback, src, math.MaxUint64)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}

@@ -240,7 +240,7 @@ func TestLimits(t *testing.T) {
 		if _, err := unpackBytes(t.Context(), t, archive, Limits{Entries: 3}); !isLimit(err, "entries") {
 			t.Errorf("%s: three entries: %v", format, err)
 		}
-		if _, err := unpackBytes(t.Context(), t, archive, Limits{Depth: 1}); !isLimit(err, "directories") {
+		if _, err := unpackBytes(t.Context(), t, archive, Limits{Depth: 1}); !isLimit(err, "nested directories") {
 			t.Errorf("%s: one directory: %v", format, err)
 		}
 	}
