@@ -107,19 +107,15 @@ func (b *build) decideSandbox() error {
 // lock locks the outputs, and adds temporary roots for their paths. Without a sandbox, the scratch paths are in the
 // store, and need temporary roots too.
 func (b *build) lock(ctx context.Context) (Locks, error) {
-	var names []string
 	var fallbacks []storepath.Path
 	for _, o := range b.outputs {
-		name := b.req.Path.Base() + "." + o.name
 		fallback, err := b.fallbackForOutput(o.name)
 		if o.path != "" && b.kind != derivation.Impure {
-			name = o.path.Base()
 			fallback, err = b.fallbackForPath(o.path)
 		}
 		if err != nil {
 			return nil, err
 		}
-		names = append(names, name)
 		fallbacks = append(fallbacks, fallback)
 	}
 	if !b.sandboxed {
@@ -127,7 +123,10 @@ func (b *build) lock(ctx context.Context) (Locks, error) {
 			return nil, err
 		}
 	}
-	slices.Sort(names)
+	names, err := b.req.LockNames()
+	if err != nil {
+		return nil, err
+	}
 	return b.store.LockObjects(ctx, names...)
 }
 

@@ -41,6 +41,23 @@ type Request struct {
 	Later func(remove func() error)
 }
 
+// LockNames returns the names of the locks of the outputs, as in Nix: see [Store].LockObjects.
+func (r *Request) LockNames() ([]string, error) {
+	var names []string
+	for output, o := range r.Derivation.Outputs.All() {
+		name := r.Path.Base() + "." + output
+		path, err := staticPath(r.Derivation, output, o)
+		if err != nil {
+			return nil, err
+		}
+		if path != "" {
+			name = path.Base()
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
 // A Watcher observes the process of a build. Its methods return at once.
 type Watcher interface {
 	// Started is called just before the builder is started.

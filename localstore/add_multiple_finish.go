@@ -40,7 +40,7 @@ func (b *batch) finishEarly(err error) error {
 	defer cancel()
 	b.parent = ctx
 	unlocked := slices.DeleteFunc(b.completeItems(), func(item *batchItem) bool { // do not wait for other processes
-		item.lock, _ = b.s.tryLockPath(item.info.Path)
+		item.lock, _ = b.s.tryLockPath(ctx, item.info.Path)
 		return item.lock == nil
 	})
 	b.placeAndRegister(unlocked) // cleanUp removes the objects that it cannot add
@@ -71,7 +71,7 @@ func (b *batch) lockAndAdd(items []*batchItem) error {
 	first := 0
 	for i, item := range items {
 		var err error
-		if item.lock, err = b.s.tryLockPath(item.info.Path); err != nil {
+		if item.lock, err = b.s.tryLockPath(b.parent, item.info.Path); err != nil {
 			return err
 		}
 		if item.lock == nil {

@@ -56,10 +56,13 @@ func (s *Store) placeAndRegister(ctx context.Context, roots temproots.Held, info
 }
 
 // lockPath waits until no other process adds, replaces or invalidates the object of a path. The caller must hold no
-// other lock.
+// other lock, except those of [Store.WithLocks].
 func (s *shared) lockPath(ctx context.Context, path storepath.Path) (*pathlock.Lock, error) {
 	if s.opts.ReadOnly {
 		return nil, ErrReadOnly
+	}
+	if held := heldLock(ctx, s.object(path)); held != nil {
+		return held.Lend(), nil
 	}
 	l, err := inStoreDir(s, func() (*pathlock.Lock, error) {
 		return s.locks.Lock(ctx, s.object(path), func() { logf(ctx, "waiting for lock on '%s'", path) })
@@ -71,9 +74,12 @@ func (s *shared) lockPath(ctx context.Context, path storepath.Path) (*pathlock.L
 }
 
 // tryLockPath returns the lock of a path, or nil if another process holds it. The caller may hold other locks.
-func (s *shared) tryLockPath(path storepath.Path) (*pathlock.Lock, error) {
+func (s *shared) tryLockPath(ctx context.Context, path storepath.Path) (*pathlock.Lock, error) {
 	if s.opts.ReadOnly {
 		return nil, ErrReadOnly
+	}
+	if held := heldLock(ctx, s.object(path)); held != nil {
+		return held.Lend(), nil
 	}
 	return inStoreDir(s, func() (*pathlock.Lock, error) { return s.locks.Try(s.object(path)) })
 }

@@ -111,6 +111,29 @@ func (s *Store) TryLockObjects(ctx context.Context, names ...string) (heldLocks,
 	return &outputLocks{locks, roots}, nil
 }
 
+// WithLocks returns a context with locks of LockObjects. Calls with this context add the objects whose locks these are, instead of
+// waiting for the locks. The caller releases the locks after these calls.
+func (s *Store) WithLocks(ctx context.Context, locks heldLocks) context.Context {
+	return context.WithValue(ctx, locksKey{}, locks)
+}
+
+// locksKey is the key of the locks in a context.
+type locksKey struct{}
+
+// heldLock returns the lock of an object that the caller of a method holds, or nil.
+func heldLock(ctx context.Context, object string) *pathlock.Lock {
+	held, ok := ctx.Value(locksKey{}).(*outputLocks)
+	if !ok {
+		return nil
+	}
+	for _, lock := range held.locks {
+		if lock.Holds(object) {
+			return lock
+		}
+	}
+	return nil
+}
+
 // rootNames checks and sorts the names of locks, and adds temporary roots for those that are store paths. The lock
 // file of an output without a path is safe from collectors while the derivation is a root.
 func (s *Store) rootNames(ctx context.Context, names []string) ([]string, temproots.Held, error) {

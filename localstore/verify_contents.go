@@ -115,7 +115,7 @@ func (v *verifier) readAgain(ctx context.Context, path storepath.Path, last hash
 	}
 	const timeout, pause = 10 * time.Second, 5 * time.Millisecond
 	for deadline := time.Now().Add(timeout); time.Now().Before(deadline); {
-		l, locking := v.tryLockPath(path)
+		l, locking := v.tryLockPath(ctx, path)
 		if locking != nil {
 			return last, err
 		}

@@ -157,8 +157,7 @@ func (c *call) elsewhereOnce(e *elsewhere) (result *store.BuildResult, retry boo
 		if own {
 			defer c.store.running.leave(c, b)
 			defer c.store.running.end(b)
-			result, err = c.buildOn(slot, e)
-			return result, false, err
+			return c.buildLocked(slot, e)
 		}
 		c.store.machines.release(slot, false)
 	}

@@ -21,6 +21,7 @@ type remoteBuild struct {
 	call    *call
 	machine string      // for messages
 	store   store.Store // of the machine
+	locks   *outputLocks
 	closure map[storepath.Path]bool
 	log     *remoteLog
 }
@@ -28,7 +29,7 @@ type remoteBuild struct {
 // buildOn builds a derivation on a machine, and copies its outputs to this one, unless another call has built it while this
 // one waited for the machine. The error is a [*machineError] if the machine was not reached, or was lost. It then gets no
 // builds for a while.
-func (c *call) buildOn(slot *machineSlot, e *elsewhere) (result *store.BuildResult, err error) {
+func (c *call) buildOn(slot *machineSlot, e *elsewhere, locks *outputLocks) (result *store.BuildResult, err error) {
 	lost := false
 	defer func() { c.store.machines.release(slot, lost) }()
 	if result, err := c.builtMeanwhile(e.req); result != nil || err != nil {
@@ -46,7 +47,7 @@ func (c *call) buildOn(slot *machineSlot, e *elsewhere) (result *store.BuildResu
 	defer file.Close()
 	ctx, log := newRemoteLog(c.ctx, e, file)
 	defer log.end()
-	b := &remoteBuild{elsewhere: e, call: c, machine: slot.name, store: s, log: log}
+	b := &remoteBuild{elsewhere: e, call: c, machine: slot.name, store: s, locks: locks, log: log}
 	c.report.began()
 	log.begin(e.req.Path, slot.name)
 	started := time.Now().Truncate(time.Second)

@@ -79,8 +79,11 @@ func newNetwork(t *testing.T, builders string) *network {
 }
 
 // store returns the store that builds on the machines.
-func (n *network) store() *realise.Store {
-	s := realise.New(n.local, &realise.Options{
+func (n *network) store() *realise.Store { return n.storeOver(n.local) }
+
+// storeOver is store over another store.
+func (n *network) storeOver(local store.Store) *realise.Store {
+	s := realise.New(local, &realise.Options{
 		Slots: n.slots,
 		Settings: func(ctx context.Context, s store.Store) (*realise.Settings, error) {
 			return &realise.Settings{MaxJobs: n.jobs, KeepGoing: n.keep, Executor: &capableExecutor{executor{n.world, s}}, Remote: &n.remote, Limits: n.limits, AfterBuild: n.after}, nil

@@ -42,7 +42,7 @@ func (b *remoteBuild) fetch(ctx context.Context, result *store.BuildResult) (map
 	if len(infos) > 0 {
 		end := b.log.copying(fmt.Sprintf("copying outputs from '%s'", b.machine))
 		defer end()
-		if err := store.CopyObjects(ctx, s, b.store, infos, &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: true}}); err != nil {
+		if err := store.CopyObjects(b.locks.context(ctx), s, b.store, infos, &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: true}}); err != nil {
 			return nil, err
 		}
 	}

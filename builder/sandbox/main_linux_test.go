@@ -16,6 +16,8 @@ func TestMain(m *testing.M) {
 		os.Exit(mounter())
 	case "spare-mounts":
 		os.Exit(runSpareTest(mountWithSpare))
+	case "spare-loop":
+		os.Exit(runSpareTest(loopWithSpares))
 	case "spare-limit":
 		os.Exit(runSpareTest(limitNamespaces))
 	}

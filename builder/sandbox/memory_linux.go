@@ -54,6 +54,17 @@ func (s *setup) mountMemoryRoot() error {
 	}
 	disk := s.root
 	defer unix.Close(disk.fd)
+	return s.mountWritable(disk, func() error {
+		if err := s.attachMemoryRoot(disk); err != nil {
+			return err
+		}
+		return s.openRoot()
+	})
+}
+
+// mountWritable mounts the writable directories of the root directory on the disk in the one in memory, which attach mounts over
+// it as s.root.
+func (s *setup) mountWritable(disk *tree, attach func() error) error {
 	writable := make([]int, len(s.req.Writable))
 	for i, dir := range s.req.Writable {
 		fd, err := disk.open(dir, nil)
@@ -63,10 +74,7 @@ func (s *setup) mountMemoryRoot() error {
 		defer unix.Close(fd)
 		writable[i] = fd
 	}
-	if err := s.attachMemoryRoot(disk); err != nil {
-		return err
-	}
-	if err := s.openRoot(); err != nil {
+	if err := attach(); err != nil {
 		return err
 	}
 	for i, dir := range s.req.Writable {

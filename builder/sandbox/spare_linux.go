@@ -251,8 +251,8 @@ func (s *setup) spareSteps() []step {
 	}...)
 }
 
-// mountSpareRoot mounts the inherited file system over the root directory of the machine. The root directory of this process
-// stays below it, so that names lead to files of the machine until pivot_root.
+// mountSpareRoot mounts the inherited file system over the root directory of the machine, because the name of the request's root
+// directory is not known yet. The root directory of this process stays below it.
 func (s *setup) mountSpareRoot() error {
 	if err := unix.MountSetattr(-1, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err == unix.ENOSYS {
 		return err
@@ -266,32 +266,25 @@ func (s *setup) mountSpareRoot() error {
 func (s *setup) preparedSteps() []step {
 	steps := []step{
 		{stepGroups, s.checkGroups},
-		{"mounting the root directory " + s.req.Root, s.mountWritable},
+		{"mounting the root directory " + s.req.Root, s.mountPrepared},
 		{"making files", s.makeFiles},
 	}
 	steps = append(steps, s.bindSteps()...)
 	return append(steps, s.sealSteps()...)
 }
 
-// mountWritable mounts the writable directories of the root directory on the disk in the root directory in memory.
-func (s *setup) mountWritable() error {
+// mountPrepared moves the root directory in memory to the root directory on the disk, and mounts the writable directories of
+// the latter in it. Over the root directory of the machine, it would change the meaning of sources: "/.." and links that lead
+// above the root directory end in the topmost mount there, and a mount of "/" would show that too.
+func (s *setup) mountPrepared() error {
 	memory := s.root
 	if err := s.openRoot(); err != nil {
 		return err
 	}
 	disk := s.root
-	s.root = memory
 	defer unix.Close(disk.fd)
-	for _, dir := range s.req.Writable {
-		fd, err := disk.open(dir, nil)
-		if err != nil {
-			return err
-		}
-		err = s.root.attachAt(fd, dir)
-		unix.Close(fd)
-		if err != nil {
-			return &stepError{"mounting " + dir, err}
-		}
-	}
-	return nil
+	return s.mountWritable(disk, func() error {
+		memory.path, s.root = disk.path, memory
+		return unix.MoveMount(memory.fd, "", disk.fd, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	})
 }

@@ -36,6 +36,7 @@ type Lock struct {
 	file  *flock.File
 	name  string
 	spare bool // the file is one of locks.spares
+	lent  bool // see Lend
 }
 
 // reportAfter is how long Lock waits before it calls waiting.
@@ -89,7 +90,7 @@ func (l *Locks) Try(object string) (*Lock, error) {
 func (l *Locks) open(name string, lock func(*os.File) (bool, error)) (*Lock, error) {
 	for {
 		if f := l.spares.lock(name); f != nil {
-			return &Lock{l, f, name, true}, nil
+			return &Lock{locks: l, file: f, name: name, spare: true}, nil
 		}
 		f, err := flock.Open(name)
 		if err != nil {
@@ -100,7 +101,7 @@ func (l *Locks) open(name string, lock func(*os.File) (bool, error)) (*Lock, err
 			fresh, err = f.IsEmpty()
 		}
 		if fresh {
-			return &Lock{l, f, name, false}, nil
+			return &Lock{locks: l, file: f, name: name}, nil
 		}
 		if locked && err == nil {
 			err = removeMarked(f, name)
@@ -136,8 +137,21 @@ func (l *Lock) Check() error {
 // File returns the open lock file. The lock lasts until the last copy of its descriptor is closed.
 func (l *Lock) File() *os.File { return l.file.File }
 
+// Holds reports whether the lock is the one of an object.
+func (l *Lock) Holds(object string) bool { return l.name == object+suffix }
+
+// Lend returns the lock for a callee that would otherwise wait for it. The lock stays held when the callee releases it.
+func (l *Lock) Lend() *Lock {
+	lent := *l
+	lent.lent = true
+	return &lent
+}
+
 // Release releases the lock. It ignores an error of deleting the lock file, because a remaining file does no harm.
 func (l *Lock) Release() {
+	if l.lent {
+		return
+	}
 	removed := l.Check() == nil && os.Remove(l.name) == nil
 	if l.spare {
 		l.locks.spares.release(l.file, !removed)

@@ -35,6 +35,7 @@ var commands = map[string]func(args []string){
 	"keyring":    keyring,
 	"procsys":    procsys,
 	"write":      func(args []string) { report(args[0], os.WriteFile(args[0], nil, 0o644)) },
+	"read":       func(args []string) { text, err := os.ReadFile(args[0]); report(string(text), err) },
 	"flood":      flood,
 	"await":      await,
 	"drain":      func([]string) { io.Copy(io.Discard, os.Stdin) },
