@@ -17,6 +17,7 @@ type Lease struct {
 	*Conn
 	lease      *lease
 	optionsSet atomic.Bool // the settings of the connection are not the pool's
+	released   atomic.Bool // the connection may have another user
 }
 
 var _ store.Store = (*Lease)(nil)
@@ -38,6 +39,9 @@ func (p *Pool) Acquire(ctx context.Context) (*Lease, error) {
 // runs or an archive is open, because the next user would wait for that. The temporary roots of the
 // connection stay, as in a call of the pool. Release may be called more than once.
 func (l *Lease) Release() {
+	if l.released.Swap(true) {
+		return
+	}
 	if l.optionsSet.Load() {
 		l.fail(errOtherSettings)
 	} else if !l.isIdle() {
@@ -51,8 +55,12 @@ var (
 	errReleasedInUse = errors.New("the connection was released during a call")
 )
 
-// Close releases the lease and closes its connection. Running calls fail.
+// Close releases the lease and closes its connection. Running calls fail. After Release it does
+// nothing.
 func (l *Lease) Close() error {
+	if l.released.Swap(true) {
+		return nil
+	}
 	defer l.lease.release()
 	return l.Conn.Close()
 }
