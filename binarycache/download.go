@@ -20,6 +20,7 @@ import (
 type download struct {
 	remote  *remote
 	client  *http.Client // sends the next request
+	isLarge bool         // it has an element of remote.large
 	ctx     context.Context
 	url     *url.URL
 	accept  string // the header Accept-Encoding
@@ -127,6 +128,7 @@ func (d *download) Close() error {
 }
 
 func (d *download) closeResponse() {
+	d.releaseLarge()
 	if d.response != nil {
 		d.response.body.Close()
 		d.response = nil
@@ -167,8 +169,7 @@ func (d *download) connect() error {
 // attempt sends one request. After a failure, it returns the wait that the server asks for.
 func (d *download) attempt() (*RequestError, time.Duration) {
 	ranged := d.offset > 0 && !d.noRanges && (d.verified || d.version.validator() != "")
-	resp, err := d.remote.send(d.ctx, d.client, d.url, d.header(ranged), d.retrier.opts)
-	d.client = d.remote.client // for a retry, since a server may have HTTP/2 only
+	resp, err := d.send(ranged)
 	if err != nil {
 		return &RequestError{Err: err}, 0
 	}

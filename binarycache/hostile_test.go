@@ -374,7 +374,7 @@ func TestHTTP2(t *testing.T) {
 	if _, err := binarycache.Open(t.Context(), server.URL, nil); err == nil || !strings.Contains(err.Error(), "certificate") || f.requests("") != 0 {
 		t.Errorf("an unknown certificate: %v", err)
 	}
-	c := binarycache.OpenTrusting(t, server.URL, server.Certificate())
+	c := binarycache.OpenTrusting(t, server.URL, server.Certificate(), binarycache.HTTPOptions{})
 	defer c.Close()
 	valid, err := c.QueryValidPaths(t.Context(), paths, false)
 	if err != nil || len(valid) != len(paths) {

@@ -1,13 +1,7 @@
 package binarycache_test
 
 import (
-	"crypto/tls"
-	"errors"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,21 +26,8 @@ func TestLargeArchiveConnection(t *testing.T) {
 		return false
 	}
 	for _, onlyHTTP2 := range []bool{false, true} {
-		server := httptest.NewUnstartedServer(f)
-		server.EnableHTTP2 = true
-		server.Config.ErrorLog = log.New(io.Discard, "", 0)
-		server.TLS = new(tls.Config)
-		if onlyHTTP2 {
-			server.TLS.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-				if !slices.Contains(hello.SupportedProtos, "h2") {
-					return nil, errors.New("no HTTP/2")
-				}
-				return nil, nil
-			}
-		}
-		server.StartTLS()
-		defer server.Close()
-		c := binarycache.OpenTrusting(t, server.URL, server.Certificate())
+		server := serveTLS(t, f, !onlyHTTP2)
+		c := binarycache.OpenTrusting(t, server.URL, server.Certificate(), binarycache.HTTPOptions{})
 		defer c.Close()
 		for _, n := range []*narinfo.NarInfo{small, large} {
 			if _, err := readAll(t.Context(), c, n.Path); err != nil {

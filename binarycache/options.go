@@ -94,7 +94,7 @@ type HTTPOptions struct {
 
 	// Parallel is the number of small files that are requested at once; 0 is 32. It is lowered if the process
 	// may open few files, because each request may need a connection, and a program may have several caches
-	// open. Archives do not count.
+	// open. Archives do not count, but only as many large archives have connections of their own.
 	Parallel int
 
 	// PositiveTTL and NegativeTTL are how long the store caches a narinfo, and the absence of one. 0 is

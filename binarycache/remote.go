@@ -25,6 +25,7 @@ type remote struct {
 	opts          *HTTPOptions
 	client        *http.Client
 	largeClient   *http.Client      // for the first attempt at a large archive; see newLargeClient
+	large         chan struct{}     // has an element for each download with largeClient
 	ownTransports []*http.Transport // none for a client of the caller
 	netrc         netrc
 }
@@ -40,7 +41,7 @@ var (
 )
 
 func newRemote(base *url.URL, opts *HTTPOptions) (*remote, error) {
-	r := &remote{base: base, opts: opts, netrc: netrc{file: opts.Netrc}}
+	r := &remote{base: base, opts: opts, large: make(chan struct{}, opts.Parallel), netrc: netrc{file: opts.Netrc}}
 	if opts.Client == nil {
 		var err error
 		if r.client, err = r.newClient(opts); err == nil {
@@ -191,7 +192,7 @@ func (r *remote) openArchive(ctx context.Context, ref string, size uint64) (io.R
 	d := r.newDownload(ctx, u, acceptArchive, size)
 	d.verified = true
 	if size >= largeArchive {
-		d.client = r.largeClient
+		d.useLargeClient()
 	}
 	return d.start()
 }

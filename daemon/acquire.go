@@ -216,8 +216,8 @@ type lease struct {
 
 	// pool.mu guards these.
 	counted   bool   // the lease counts against MaxConns
-	wasIdle   bool   // no call of a held lease ran at the last call of uncountStalled
 	lastSteps uint64 // callbacksStarted at the last call of uncountStalled
+	lastCalls uint64 // callsStarted+1 at that time; 0 if a call ran, or before
 }
 
 // newLease leases a connection. The caller holds p.mu.
@@ -281,6 +281,19 @@ func (l *lease) prepare(ctx context.Context) error {
 	return err
 }
 
+// uncountUnused stops counting a held lease without a call since the last check, because its
+// holder may be waiting for the pool. The caller holds pool.mu.
+func (l *lease) uncountUnused() {
+	calls := uint64(0)
+	if l.held && l.isIdle() {
+		calls = l.callsStarted.Load() + 1
+		if calls == l.lastCalls {
+			l.uncount()
+		}
+	}
+	l.lastCalls = calls
+}
+
 // release returns a connection to the pool. It may be called more than once.
 func (l *lease) release() {
 	p := l.pool
@@ -334,11 +347,7 @@ func (p *Pool) uncountStalled() {
 			l.uncount()
 		}
 		l.lastSteps = steps
-		idle := l.held && l.isIdle()
-		if idle && l.wasIdle { // its holder may be waiting for the pool
-			l.uncount()
-		}
-		l.wasIdle = idle
+		l.uncountUnused()
 	}
 	p.serveWaiting()
 }

@@ -37,6 +37,7 @@ type Conn struct {
 
 	mu      sync.Mutex
 	pending []*call         // sent or queued, and not answered yet
+	stray   bool            // a message has arrived that belongs to no call: it breaks the connection
 	err     error           // why the connection is broken
 	refused *activity.Error // the error of an upload whose body the daemon may not have read
 
@@ -46,6 +47,7 @@ type Conn struct {
 
 	callbacks        atomic.Int32  // running callbacks, and open archives that are not being read: see beginCallback
 	callbacksStarted atomic.Uint64 // number of callbacks that have begun
+	callsStarted     atomic.Uint64 // number of calls that have begun
 	callers          goroutines    // goroutines that run callbacks of the exclusive call
 	isLeased         bool          // leased from a Pool, so the caller's code cannot call this connection
 
@@ -238,11 +240,12 @@ func (c *Conn) isRepeatedError(last, e *activity.Error) bool {
 	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// firstPending returns the call that is answered next, or nil.
+// firstPending returns the call that the next message belongs to, or nil. A call that was sent
+// after a stray message had arrived would otherwise take that message for its answer.
 func (c *Conn) firstPending() *call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.pending) == 0 {
+	if len(c.pending) == 0 || c.stray {
 		return nil
 	}
 	return c.pending[0]
@@ -253,7 +256,7 @@ func (c *Conn) firstPending() *call {
 // notice.
 func (c *Conn) resolveFirst(call *call, err error) (idle bool) {
 	c.mu.Lock()
-	c.popPending()
+	c.popPending(err == nil && call.archive != nil)
 	idle = err == nil && !call.exclusive && c.stopReading()
 	if refusal, isRefusal := err.(*activity.Error); isRefusal && call.hasBody {
 		c.refused = refusal
@@ -264,11 +267,14 @@ func (c *Conn) resolveFirst(call *call, err error) (idle bool) {
 	return idle
 }
 
-// popPending removes the first pending call. The caller holds c.mu.
-func (c *Conn) popPending() {
+// popPending removes the first pending call. More bytes after the answer to the last call are a
+// stray message, unless they are the archive of that call. The caller holds c.mu, and reads the
+// stream.
+func (c *Conn) popPending(archiveFollows bool) {
 	c.pending[0] = nil
 	if c.pending = c.pending[1:]; len(c.pending) == 0 {
 		c.pending = nil
+		c.stray = !archiveFollows && c.in.Buffered() > 0
 	}
 }
 
@@ -286,6 +292,7 @@ func (c *Conn) acquireSlots(ctx context.Context, op protocol.Op, n int64) error 
 	if ctx.Err() != nil {
 		return cancelled(ctx, op)
 	}
+	c.callsStarted.Add(1)
 	if c.slots.TryAcquire(n) {
 		return nil
 	}

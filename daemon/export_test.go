@@ -6,6 +6,10 @@ import "time"
 // called before the first query.
 func (c *Conn) StayIdle() { c.inline.limit = time.Hour }
 
+// IdleFor makes readLoop read after this time without a query. It must be called before the first
+// query.
+func (c *Conn) IdleFor(limit time.Duration) { c.inline.limit = limit }
+
 // IsInline reports whether the next query is made inline.
 func (c *Conn) IsInline() bool {
 	c.mu.Lock()

@@ -88,9 +88,8 @@ func (c *Conn) waitIdle() {
 			c.takeReading()
 			return
 		case <-timer.C:
-			var idle bool
-			if idle, count = c.isUnused(count); idle {
-				c.takeReading()
+			var taken bool
+			if taken, count = c.takeUnused(count); taken {
 				return
 			}
 			timer.Reset(c.inline.limit)
@@ -98,16 +97,20 @@ func (c *Conn) waitIdle() {
 	}
 }
 
-// isUnused reports whether there was no inline query since the count, and returns the present
-// count. It returns false for 0.
-func (c *Conn) isUnused(count uint64) (bool, uint64) {
+// takeUnused makes readLoop the reader if there was no inline query since the count. It returns
+// the present count. The count 0 is before all queries.
+func (c *Conn) takeUnused(count uint64) (taken bool, now uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.inline.reader == nobodyReads && c.inline.count == count, c.inline.count
+	taken = c.inline.reader == nobodyReads && c.inline.count == count
+	if taken {
+		c.inline.reader = loopReads
+	}
+	return taken, c.inline.count
 }
 
-// takeReading makes readLoop the reader. If a caller reads, it waits until the caller has
-// stopped.
+// takeReading makes readLoop the reader of a lost connection. If a caller reads, it waits until
+// the caller has stopped: after a loss, the caller wakes readLoop in any case.
 func (c *Conn) takeReading() {
 	c.mu.Lock()
 	if c.inline.reader == nobodyReads {
@@ -133,7 +136,7 @@ func (c *Conn) stopReading() bool {
 		return false
 	}
 	c.inline.single++
-	if c.inline.single < singleQueries || c.inline.socket == nil || c.err != nil || c.in.Buffered() > 0 {
+	if c.inline.single < singleQueries || c.inline.socket == nil || c.err != nil || c.stray {
 		return false
 	}
 	c.inline.reader = nobodyReads
@@ -144,21 +147,19 @@ func (c *Conn) stopReading() bool {
 // startReading makes readLoop read before calls are sent whose callers do not read. The caller
 // holds c.mu.
 func (c *Conn) startReading(ctx context.Context) {
-	if c.inline.reader != nobodyReads {
-		return
+	if c.inline.reader == nobodyReads {
+		c.stray = !c.isQuiet()
+		c.wakeReader()
 	}
-	quiet := c.isQuiet()
-	c.wakeReader()
-	if !quiet {
+	if c.stray {
 		c.mu.Unlock()
 		defer c.mu.Lock()
 		c.awaitBreak(ctx)
 	}
 }
 
-// awaitBreak waits until readLoop has read the hang-up or the unrequested message that has
-// arrived while no call was pending. A request that is sent before that would take the message
-// for its answer.
+// awaitBreak waits until readLoop has read the hang-up or the stray message that has arrived
+// while no call was pending. Sending a request before that would only hide the reason.
 func (c *Conn) awaitBreak(ctx context.Context) {
 	late := time.NewTimer(c.opts.DrainTimeout)
 	defer late.Stop()
@@ -168,7 +169,7 @@ func (c *Conn) awaitBreak(ctx context.Context) {
 	case <-ctx.Done():
 	case <-late.C:
 	}
-	c.fail(errUnrequested) // only a part of the message has arrived
+	c.fail(errUnrequested) // usually only a part of the message has arrived
 }
 
 // isQuiet reports whether there is nothing to read: no byte, no hang-up and no error.
@@ -182,11 +183,11 @@ func (c *Conn) isQuiet() (quiet bool) {
 func (c *Conn) isBroken() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil || c.inline.reader != nobodyReads || c.isQuiet() {
-		return c.err != nil
+	if c.err == nil && c.inline.reader == nobodyReads && !c.isQuiet() {
+		c.stray = true
+		c.wakeReader()
 	}
-	c.wakeReader()
-	return true
+	return c.err != nil || c.stray
 }
 
 // startInline makes the caller the reader if no call is pending. It returns false if the query
@@ -208,9 +209,13 @@ func (c *Conn) runInline(ctx context.Context, p []byte, k *call) bool {
 	c.inline.request = p
 	answered := c.exchange(ctx) && c.readInline(k)
 	unsent := c.inline.request != nil
+	c.inline.request = nil
 	c.mu.Lock()
 	if answered || unsent {
-		c.popPending()
+		c.popPending(false)
+	}
+	if unsent { // also no request that was queued in the meantime, so there is nothing to answer
+		c.stray = !c.isQuiet()
 	}
 	if !answered && !unsent || !c.stopReading() {
 		c.wakeReader()

@@ -17,7 +17,7 @@ type Lease struct {
 	*Conn
 	lease      *lease
 	optionsSet atomic.Bool // the settings of the connection are not the pool's
-	released   atomic.Bool // the connection may belong to another caller
+	released   atomic.Bool // the connection may have another user
 }
 
 var _ store.Store = (*Lease)(nil)
@@ -55,7 +55,8 @@ var (
 	errReleasedInUse = errors.New("the connection was released during a call")
 )
 
-// Close releases the lease and closes its connection. Running calls fail. After Release it does nothing.
+// Close releases the lease and closes its connection. Running calls fail. After Release it does
+// nothing.
 func (l *Lease) Close() error {
 	if l.released.Swap(true) {
 		return nil

@@ -69,6 +69,56 @@ func TestHolderUsesPool(t *testing.T) {
 	})
 }
 
+// Releasing or closing a lease again does not touch the connection, which the next lease has.
+func TestReleaseAgain(t *testing.T) {
+	pooled(t, new(memory), &daemon.Options{MaxConns: 1}, func(ctx context.Context, p *daemon.Pool) {
+		first := acquire(t, ctx, p)
+		first.Release()
+		second := acquire(t, ctx, p)
+		defer second.Release()
+		archive, err := second.NARFromPath(ctx, helloPath) // a running call
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer archive.Close()
+		first.Release()
+		if err := first.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := second.Err(); err != nil {
+			t.Errorf("the next lease: %v", err)
+		}
+	})
+}
+
+// A lease whose holder makes one call after another counts against MaxConns, even if no call runs at the moments
+// when the pool checks.
+func TestBusyLeaseCounts(t *testing.T) {
+	pooled(t, new(memory), &daemon.Options{MaxConns: 1}, func(ctx context.Context, p *daemon.Pool) {
+		l := acquire(t, ctx, p)
+		defer l.Release()
+		waiting, cancel := context.WithCancel(ctx)
+		result := make(chan error)
+		go func() {
+			other, err := p.Acquire(waiting)
+			if err == nil {
+				other.Release()
+			}
+			result <- err
+		}()
+		for range 100 {
+			time.Sleep(20 * time.Millisecond) // of the bubble
+			if err := l.AddTempRoot(ctx, helloPath); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cancel()
+		if err := <-result; !errors.Is(err, context.Canceled) {
+			t.Errorf("a second lease while the first is in use: %v", err)
+		}
+	})
+}
+
 // A connection that the next user would have to wait for, or that has other settings, is not reused.
 func TestReleaseCloses(t *testing.T) {
 	for name, use := range map[string]func(t *testing.T, ctx context.Context, l *daemon.Lease){

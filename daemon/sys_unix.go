@@ -11,8 +11,12 @@ const hasNonblocking = true
 // does not wait.
 func isQuiet(fd uintptr) bool {
 	var b [1]byte
-	_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	return err == unix.EAGAIN
+	for {
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		if err != unix.EINTR {
+			return err == unix.EAGAIN
+		}
+	}
 }
 
 // tryWrite writes as much of p as the socket accepts without waiting, and returns the number of

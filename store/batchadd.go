@@ -52,6 +52,7 @@ func missingTexts(ctx context.Context, s Store, texts []batchText, protect bool)
 type textAdder struct {
 	s         Store
 	oneStream bool // the store accepts many objects in one stream
+	refused   int  // number of streams that a refused object has ended
 	failures  Failures
 }
 
@@ -61,7 +62,9 @@ type textAdder struct {
 // A daemon that refuses an object of a stream ends the stream and does not say which object it was. The
 // objects before it are valid. So addSome adds the first one that is not valid alone, which gets
 // its error, and the rest goes into the next stream. If the single object is accepted, the stream failed
-// for another reason, and so would the next one: then all others are added one by one.
+// for another reason, and so would the next one: then all others are added one by one. The same happens
+// after maxRefusedStreams, because each stream asks for the validity of all others: with many refused
+// objects this would take time in the square of their number.
 func (a *textAdder) addSome(ctx context.Context, texts []batchText) (rest []batchText, err error) {
 	if a.oneStream {
 		if texts, err = a.withoutDependents(texts); err != nil || len(texts) == 0 {
@@ -81,9 +84,14 @@ func (a *textAdder) addSome(ctx context.Context, texts []batchText) (rest []batc
 		if queryErr != nil {
 			return nil, err
 		}
+		if len(left) < len(texts) {
+			a.failures.Succeed()
+		}
 		if texts = left; len(texts) == 0 {
 			return nil, nil
 		}
+		a.refused++
+		a.oneStream = a.refused < maxRefusedStreams
 	}
 	accepted, err := a.addOne(ctx, &texts[0])
 	if accepted {
@@ -91,6 +99,9 @@ func (a *textAdder) addSome(ctx context.Context, texts []batchText) (rest []batc
 	}
 	return texts[1:], err
 }
+
+// maxRefusedStreams is the number of streams that end at a refused object.
+const maxRefusedStreams = 16
 
 // withoutDependents records the failure of each text that refers to a refused one, and returns the others.
 func (a *textAdder) withoutDependents(texts []batchText) (rest []batchText, err error) {
@@ -114,6 +125,9 @@ func (a *textAdder) addOne(ctx context.Context, t *batchText) (accepted bool, er
 	if _, err := AddText(ctx, a.s, t.name, t.contents, t.references); err != nil {
 		if ctx.Err() != nil {
 			return false, err
+		}
+		if _, lost := a.s.IsValidPath(ctx, t.path); lost != nil {
+			return false, err // the store does not answer at all
 		}
 		return false, a.failures.Fail(t.path, err)
 	}
