@@ -29,7 +29,7 @@ func newRunner(t *testing.T) *Runner {
 	t.Helper()
 	trial := testRequest(t, "exit", "0") // opens the files of the package's own Runner
 	testenv.NoLeak(t)
-	mounts := readFile(t, "/proc/self/mountinfo")
+	mounts, dir := readMounts(t), filepath.Dir(t.TempDir())
 	before := openFiles(t, os.Getpid())
 	r := &Runner{Helper: raceHelper(t)}
 	if _, err := r.Run(t.Context(), trial, io.Discard); err != nil {
@@ -53,11 +53,27 @@ func newRunner(t *testing.T) *Runner {
 		}
 		eventually(t, "descriptors are left", func() bool { return openFiles(t, os.Getpid()) <= before })
 		eventually(t, "processes of the test program are left", func() bool { return len(running(t, probe(t))) == 0 })
-		if after := readFile(t, "/proc/self/mountinfo"); after != mounts {
-			t.Errorf("the mounts of the machine have changed:\n%s\n%s", mounts, after)
+		for mount, after := range readMounts(t) {
+			if line, existed := mounts[mount]; existed && line != after || strings.HasPrefix(mount.point, dir+"/") {
+				t.Errorf("a mount of the machine has changed from %q to %q", line, after)
+			}
 		}
 	})
 	return r
+}
+
+// A mountID identifies a mount of the machine.
+type mountID struct{ id, point string }
+
+// readMounts returns the lines of /proc/self/mountinfo. Other programs may add and remove mounts during a test, so a test may
+// look only at the mounts below its own directory, and at mounts that remain.
+func readMounts(t *testing.T) map[mountID]string {
+	mounts := make(map[mountID]string)
+	for line := range strings.Lines(readFile(t, "/proc/self/mountinfo")) {
+		fields := strings.Fields(line)
+		mounts[mountID{fields[0], fields[4]}] = line
+	}
+	return mounts
 }
 
 // raceHelper returns a helper without the race detector, if this program has it: a fork and an exit of such a
