@@ -17,7 +17,7 @@ import (
 // trivial builds one after the other took 0.79 s; without them, 1.14 s.
 //
 // A spare serves one request and ends with it. Only a request with the parameters of its start gets it: users, network, size of
-// /dev/shm. A spare has a copy of the machine's mounts, so the supervisor discards all spares when a mount changes. Only root
+// /dev/shm. It has a copy of the mounts of the machine, so the supervisor discards all spares when these change. Only root
 // has spares, because only root can make a root directory in memory whose files belong to root.
 
 // spareTime is how long the supervisor keeps spares after its last job, and for how long it expects another job like it.
@@ -262,7 +262,7 @@ func (s *setup) mountSpareRoot() error {
 	return unix.MoveMount(rootFD, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-// preparedSteps returns the steps that a spare takes after it has received its request.
+// preparedSteps returns the steps for the mounts of a request on a spare.
 func (s *setup) preparedSteps() []step {
 	steps := []step{
 		{stepGroups, s.checkGroups},
