@@ -44,8 +44,9 @@ func (l *lab) store(n int) *bigStore {
 	return s
 }
 
+// objectPath returns the path of an object. The hash parts of different kinds differ, because caches use them as names of files.
 func objectPath(kind string, i int) storepath.Path {
-	path, err := storepath.DefaultDir.Parse(fmt.Sprintf("/nix/store/%032d-%s-%d.0", i, kind, i))
+	path, err := storepath.DefaultDir.Parse(fmt.Sprintf("/nix/store/%d%031d-%s-%d.0", len(kind), i, kind, i))
 	if err != nil {
 		panic(err) // the names are valid
 	}

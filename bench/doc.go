@@ -8,7 +8,8 @@
 // internal/realnix). -go-nix DIR names a checkout of github.com/numtide/go-nix, which no module proxy has. -daemon
 // NAME=SOCKET names a running daemon of another implementation, such as harmonia, whose store directory is /nix/store
 // and which trusts this user; the rows about daemons then include it, and add small objects to its store. A row whose
-// peer is missing is measured without it. The table says what was not measured, and why.
+// peer is missing is measured without it. Below the table is a list of the missing rows and peers, with reasons. The file is
+// written after each row, so an interrupted run leaves the rows before.
 //
 // # How it measures
 //

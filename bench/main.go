@@ -98,13 +98,16 @@ func run(o *options) error {
 		res := l.measure(r)
 		results = append(results, res)
 		fmt.Fprintf(progress, "%s  (%v)\n", res.line(), time.Since(began).Round(time.Second))
+		if o.output != "" {
+			if err := os.WriteFile(o.output, []byte(markdown(o, results, load, loadAverage(), time.Since(start))), 0o644); err != nil {
+				return err
+			}
+		}
 	}
-	text := markdown(o, results, load, loadAverage(), time.Since(start))
 	if o.output == "" {
-		_, err = io.WriteString(os.Stdout, text)
-		return err
+		_, err = io.WriteString(os.Stdout, markdown(o, results, load, loadAverage(), time.Since(start)))
 	}
-	return os.WriteFile(o.output, []byte(text), 0o644)
+	return err
 }
 
 // measure measures a row. What the row created is removed before it returns.

@@ -121,7 +121,7 @@ func measureChild(args []string) int {
 
 const elapsedPrefix = "elapsed "
 
-// A tailWriter keeps the end of what is written.
+// A tailWriter keeps the last bytes that are written.
 type tailWriter struct{ b []byte }
 
 func (w *tailWriter) Write(p []byte) (int, error) {
