@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 )
 
 // A largeFile is a path of a file in the shared world.
@@ -24,7 +23,7 @@ func (l *lab) largePath(megabytes int) largeFile {
 	}
 	t, w := l.shared, l.sharedWorld()
 	name := fmt.Sprintf("/tmp/large-%d", megabytes)
-	t.check(fillFile(w.HostPath(name), int64(megabytes)*1e6, w.Root+"/usr", runtime.GOROOT()))
+	t.check(fillFile(w.HostPath(name), int64(megabytes)*1e6, w.Root+"/usr", output(t, exec.Command("go", "env", "GOROOT"))))
 	path := output(t, w.runPix("--store", "local", "add", name))
 	t.check(os.Remove(w.HostPath(name)))
 	f := largeFile{path, w.HostPath(path)}
