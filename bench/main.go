@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"regexp"
 	"slices"
 	"strings"
@@ -48,7 +50,7 @@ func main() {
 func parseFlags() *options {
 	var o options
 	var only string
-	flag.BoolVar(&o.full, "full", false, "measure with the large sizes; this takes about an hour")
+	flag.BoolVar(&o.full, "full", false, "measure with the large sizes; this takes long")
 	flag.StringVar(&only, "only", "", "measure only the rows whose names match this regular expression")
 	flag.IntVar(&o.rounds, "rounds", 3, "the `number` of measurements of each contender")
 	flag.StringVar(&o.output, "o", "", "write the table to this `file`, and progress to standard output")
@@ -88,11 +90,18 @@ func run(o *options) error {
 	if o.output != "" {
 		progress = os.Stdout
 	}
+	// The first interrupt ends the run after the current row, so that its stores are removed. The second one kills it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	context.AfterFunc(ctx, stop)
 	start, load := time.Now(), loadAverage()
 	var results []result
 	for _, r := range rows {
 		if !o.only.MatchString(r.name) {
 			continue
+		}
+		if ctx.Err() != nil {
+			break
 		}
 		began := time.Now()
 		res := l.measure(r)
