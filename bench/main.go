@@ -1,79 +1,162 @@
 package main
 
 import (
+	"context"
+	"flag"
 	"fmt"
+	"io"
 	"os"
-	"runtime"
+	"os/signal"
+	"regexp"
 	"slices"
-	"syscall"
+	"strings"
 	"time"
 )
 
+// options are the flags of the command.
+type options struct {
+	full   bool
+	only   *regexp.Regexp
+	rounds int
+	output string
+	goNix  string
+	daemon string
+}
+
+// size returns the size of a row's work: small, or with -full the large one.
+func (o *options) size(small, full int) int {
+	if o.full {
+		return full
+	}
+	return small
+}
+
 func main() {
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: go run . DIR...")
-		os.Exit(2)
-	}
-	runtime.GOMAXPROCS(1)
-	texts, err := load(os.Args[1:])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-	if err := derivations(texts); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
-
-// rounds is the number of measurements; the median counts.
-const rounds = 5
-
-// A contender performs some work once.
-type contender struct {
-	name string
-	run  func() error
-}
-
-// A figure is the measurement of a contender.
-type figure struct {
-	name   string
-	time   time.Duration // processor time; the median
-	allocs uint64        // of one run
-}
-
-// race measures all contenders in turn, so that other load on the machine affects all of them
-// equally.
-func race(contenders []contender) ([]figure, error) {
-	times := make([][]time.Duration, len(contenders))
-	figures := make([]figure, len(contenders))
-	for range rounds {
-		for i, c := range contenders {
-			runtime.GC()
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			start := cpuTime()
-			if err := c.run(); err != nil {
-				return nil, fmt.Errorf("%s: %w", c.name, err)
-			}
-			times[i] = append(times[i], cpuTime()-start)
-			runtime.ReadMemStats(&after)
-			figures[i].allocs = after.Mallocs - before.Mallocs
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case measureArg:
+			os.Exit(measureChild(os.Args[2:]))
+		case taskArg:
+			os.Exit(runTask(os.Args[2:]))
 		}
 	}
-	for i, c := range contenders {
-		slices.Sort(times[i])
-		figures[i].name, figures[i].time = c.name, times[i][rounds/2]
+	if err := run(parseFlags()); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
 	}
-	return figures, nil
 }
 
-// cpuTime returns the processor time of this process, with the garbage collector. On one core that is the
-// elapsed time, unless another process uses the core too.
-func cpuTime() time.Duration {
-	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		panic(err) // these arguments are always valid
+// parseFlags returns the options of the command line. It ends the process on a usage error.
+func parseFlags() *options {
+	var o options
+	var only string
+	flag.BoolVar(&o.full, "full", false, "measure with the large sizes; this takes long")
+	flag.StringVar(&only, "only", "", "measure only the rows whose names match this regular expression")
+	flag.IntVar(&o.rounds, "rounds", 3, "the `number` of measurements of each contender")
+	flag.StringVar(&o.output, "o", "", "write the table to this `file`, and progress to standard output")
+	flag.StringVar(&o.goNix, "go-nix", "", "the `directory` of a checkout of github.com/numtide/go-nix")
+	flag.StringVar(&o.daemon, "daemon", "", "`NAME=SOCKET` of a running daemon of another implementation")
+	flag.Parse()
+	var err error
+	if o.only, err = regexp.Compile(only); err != nil {
+		usageError("-only: %v", err)
 	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	if o.rounds < 1 {
+		usageError("-rounds must be at least 1")
+	}
+	if o.daemon != "" && !strings.Contains(o.daemon, "=") {
+		usageError("-daemon must be NAME=SOCKET")
+	}
+	if flag.NArg() > 0 {
+		usageError("unexpected argument %q", flag.Arg(0))
+	}
+	return &o
+}
+
+func usageError(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)
+	flag.Usage()
+	os.Exit(2)
+}
+
+// run measures the rows, and writes the table.
+func run(o *options) error {
+	l, err := newLab(o)
+	if err != nil {
+		return err
+	}
+	defer l.end()
+	progress := io.Writer(os.Stderr)
+	if o.output != "" {
+		progress = os.Stdout
+	}
+	// The first interrupt ends the run after the current row, so that its stores are removed. The second one kills it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	start, load := time.Now(), loadAverage()
+	var results []result
+	for _, r := range rows {
+		if !o.only.MatchString(r.name) {
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		began := time.Now()
+		res := l.measure(r)
+		results = append(results, res)
+		fmt.Fprintf(progress, "%s  (%v)\n", res.line(), time.Since(began).Round(time.Second))
+		if o.output != "" {
+			if err := os.WriteFile(o.output, []byte(markdown(o, results, load, loadAverage(), time.Since(start))), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	if o.output == "" {
+		_, err = io.WriteString(os.Stdout, markdown(o, results, load, loadAverage(), time.Since(start)))
+	}
+	return err
+}
+
+// measure measures a row. What the row created is removed before it returns.
+func (l *lab) measure(r row) (res result) {
+	res.row = r
+	t := newScope()
+	err := t.try(func() {
+		w := r.setup(l, t)
+		res.work = w.text
+		res.contenders = l.race(t, w.contenders)
+	})
+	if err != nil {
+		res.missing = append(res.missing, err.Error())
+	}
+	res.missing = append(res.missing, t.missing...)
+	if err := t.try(t.cleanUp); err != nil {
+		res.missing = append(res.missing, "removing its files: "+err.Error())
+	}
+	return res
+}
+
+// race measures all contenders in turn.
+func (l *lab) race(t *scope, contenders []contender) []figures {
+	all := make([]figures, len(contenders))
+	for i, c := range contenders {
+		all[i].name = c.name
+	}
+	for round := range l.rounds {
+		for i, c := range contenders {
+			if all[i].failed {
+				continue
+			}
+			m, err := c.run(round)
+			if err != nil {
+				all[i].failed = true
+				t.missing = append(t.missing, fmt.Sprintf("%s: %v", c.name, err))
+				continue
+			}
+			all[i].add(m)
+		}
+	}
+	return slices.DeleteFunc(all, func(f figures) bool { return f.failed })
 }
