@@ -28,7 +28,7 @@ const readyTime = 5 * time.Second
 
 // A spare is the supervisor's side of a spare.
 type spare struct {
-	socket  *os.File // to the process: the launch; ready; then the descriptors of a job
+	socket  *os.File // to the process: the launch; ready; the descriptors of a job; received
 	process *os.Process
 	handle  *os.File // a pidfd; nil on kernels before 5.3
 }
@@ -93,7 +93,8 @@ func (s *supervisor) take(j *job) *spare {
 	return p
 }
 
-// handOver waits until a spare is ready, and sends it the descriptors of a job.
+// handOver waits until a spare is ready, sends it the descriptors of a job, and waits until the spare has them. A spare that
+// was killed still receives what is sent to it until the kernel has closed its socket.
 func (p *spare) handOver(j *job) error {
 	if err := p.socket.SetReadDeadline(time.Now().Add(readyTime)); err != nil {
 		return err
@@ -101,7 +102,11 @@ func (p *spare) handOver(j *job) error {
 	if _, _, err := receiveFiles(p.socket, 1, 0); err != nil {
 		return err
 	}
-	return sendFiles(p.socket, []byte{1}, j.socket, j.output)
+	if err := sendFiles(p.socket, []byte{1}, j.socket, j.output); err != nil {
+		return err
+	}
+	_, _, err := receiveFiles(p.socket, 1, 0)
+	return err
 }
 
 // mountsChanged reports whether the mounts of the machine have changed since the last call. A spare has a copy of them.
@@ -225,6 +230,9 @@ func spareMain() int {
 	_, files, err := receiveFiles(supervisor, 1, 2)
 	if err != nil || len(files) != 2 {
 		return 1 // the supervisor has discarded this spare
+	}
+	if _, err := supervisor.Write([]byte{1}); err != nil {
+		return 1
 	}
 	supervisor.Close()
 	s.socket = files[0]
