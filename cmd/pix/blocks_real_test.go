@@ -66,7 +66,7 @@ var commandBlocks = []struct{ name, expression, script string }{
 		while grep -qs '^doze' /proc/[0-9]*/comm; do sleep 0.1; done`},
 	{"an interrupted client", `make { name = "slow"; args = [ "-c" "trap : EXIT; echo x > $out; echo started; cp /usr/bin/sleep doze; ./doze 1000" ]; }`, `
 		env --default-signal=INT nix-store -r $drv 2> /tmp/errors & client=$!
-		until grep -q started /tmp/errors; do sleep 0.1; done
+		until grep -qs started /tmp/errors; do sleep 0.1; done
 		kill -INT $client; wait $client; echo $?; cat /tmp/errors
 		while grep -qs '^doze' /proc/[0-9]*/comm; do sleep 0.1; done
 		nix path-info --all`},
