@@ -111,7 +111,7 @@ func TestStalledClientAlone(t *testing.T) {
 		w.opts.StallTimeout = time.Hour
 		c, other := w.connect(1, false), w.connect(2, false)
 		p := c.encode(wanted(100_000)) // more than the share
-		c.begin(p[:len(p)/8])
+		c.begin(p[:len(p)/2])
 		time.Sleep(59 * time.Minute)
 		if err := other.ask(wanted(4000)); err != nil {
 			t.Error(err)
@@ -176,7 +176,7 @@ func TestWaitingClientHangsUp(t *testing.T) {
 		first, second, third := w.connect(1, false), w.connect(1, false), w.connect(1, false)
 		p := first.encode(wanted(4000))
 		for _, c := range []*testClient{first, second} { // one overdraws, the other holds the share
-			c.begin(p[:len(p)/8])
+			c.begin(p[:len(p)/2])
 			synctest.Wait()
 		}
 		third.begin(p)
