@@ -56,7 +56,7 @@ func (s *Store) placeAndRegister(ctx context.Context, roots temproots.Held, info
 }
 
 // lockPath waits until no other process adds, replaces or invalidates the object of a path. The caller must hold no
-// other lock, except those of [Store.WithLocks].
+// other lock, except the locks of [Store.WithLocks].
 func (s *shared) lockPath(ctx context.Context, path storepath.Path) (*pathlock.Lock, error) {
 	if s.opts.ReadOnly {
 		return nil, ErrReadOnly

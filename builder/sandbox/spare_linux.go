@@ -93,8 +93,8 @@ func (s *supervisor) take(j *job) *spare {
 	return p
 }
 
-// handOver waits until a spare is ready, sends it the descriptors of a job, and waits until the spare has them. A spare that
-// was killed still receives what is sent to it until the kernel has closed its socket.
+// handOver waits until a spare is ready, sends it the descriptors of a job, and waits until the spare has them: the socket of a
+// killed spare still takes messages until the kernel has closed it.
 func (p *spare) handOver(j *job) error {
 	if err := p.socket.SetReadDeadline(time.Now().Add(readyTime)); err != nil {
 		return err
