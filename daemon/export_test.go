@@ -14,5 +14,5 @@ func (c *Conn) IdleFor(limit time.Duration) { c.inline.limit = limit }
 func (c *Conn) IsInline() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.inline.reader == nobodyReads
+	return c.inline.reader == noReader
 }

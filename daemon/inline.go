@@ -26,7 +26,7 @@ type reader int
 
 const (
 	loopReads   reader = iota // readLoop
-	nobodyReads               // none; readLoop is in waitIdle, and no call is pending
+	noReader               // none; readLoop is in waitIdle, and no call is pending
 	callerReads               // the caller of the first pending call; readLoop is in waitIdle
 )
 
@@ -102,7 +102,7 @@ func (c *Conn) waitIdle() {
 func (c *Conn) takeUnused(count uint64) (taken bool, now uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	taken = c.inline.reader == nobodyReads && c.inline.count == count
+	taken = c.inline.reader == noReader && c.inline.count == count
 	if taken {
 		c.inline.reader = loopReads
 	}
@@ -113,7 +113,7 @@ func (c *Conn) takeUnused(count uint64) (taken bool, now uint64) {
 // the caller has stopped: after a loss, the caller wakes readLoop in any case.
 func (c *Conn) takeReading() {
 	c.mu.Lock()
-	if c.inline.reader == nobodyReads {
+	if c.inline.reader == noReader {
 		c.inline.reader = loopReads
 		c.mu.Unlock()
 		return
@@ -139,7 +139,7 @@ func (c *Conn) stopReading() bool {
 	if c.inline.single < singleQueries || c.inline.socket == nil || c.err != nil || c.stray {
 		return false
 	}
-	c.inline.reader = nobodyReads
+	c.inline.reader = noReader
 	c.inline.count++
 	return true
 }
@@ -147,7 +147,7 @@ func (c *Conn) stopReading() bool {
 // startReading makes readLoop read before calls are sent whose callers do not read. The caller
 // holds c.mu.
 func (c *Conn) startReading(ctx context.Context) {
-	if c.inline.reader == nobodyReads {
+	if c.inline.reader == noReader {
 		c.stray = !c.isQuiet()
 		c.wakeReader()
 	}
@@ -183,7 +183,7 @@ func (c *Conn) isQuiet() (quiet bool) {
 func (c *Conn) isBroken() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err == nil && c.inline.reader == nobodyReads && !c.isQuiet() {
+	if c.err == nil && c.inline.reader == noReader && !c.isQuiet() {
 		c.stray = true
 		c.wakeReader()
 	}
@@ -195,7 +195,7 @@ func (c *Conn) isBroken() bool {
 func (c *Conn) startInline(k *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil || c.inline.reader != nobodyReads || !c.out.startWriting() {
+	if c.err != nil || c.inline.reader != noReader || !c.out.startWriting() {
 		return false
 	}
 	c.inline.reader = callerReads
