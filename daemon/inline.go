@@ -26,7 +26,7 @@ type reader int
 
 const (
 	loopReads   reader = iota // readLoop
-	noReader               // none; readLoop is in waitIdle, and no call is pending
+	noReader                  // none; readLoop is in waitIdle, and no call is pending
 	callerReads               // the caller of the first pending call; readLoop is in waitIdle
 )
 
