@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"os"
 	"os/exec"
 	"strconv"
 
@@ -41,6 +42,35 @@ func (l *lab) store(n int) *bigStore {
 	t.check(local.AddMultipleToStore(context.Background(), count, objects, &store.AddOptions{NoSignatures: true}))
 	s.root = string(objectPath("root", 0))
 	l.stores[n] = s
+	return s
+}
+
+// registeredStore returns the shared store with n files, whose paths are registered and whose files are empty. Commands that read
+// no contents work in it, and writing the files of a million objects would take many minutes.
+func (l *lab) registeredStore(n int) *bigStore {
+	if s, ok := l.registered[n]; ok {
+		return s
+	}
+	t := l.shared
+	s := &bigStore{world: l.newWorld(t), n: n}
+	local, err := localstore.Open(context.Background(), &localstore.Options{Root: s.HostPath("/"), NoSync: true})
+	t.check(err)
+	defer local.Close()
+	var infos []*store.PathInfo
+	register := func() {
+		t.check(local.RegisterValidPaths(context.Background(), infos))
+		infos = infos[:0]
+	}
+	for object, err := range smallObjects(n) {
+		t.check(err)
+		t.check(os.WriteFile(s.HostPath(string(object.Info.Path)), nil, 0o444))
+		if infos = append(infos, object.Info); len(infos) == 10_000 {
+			register()
+		}
+	}
+	register()
+	s.root = string(objectPath("root", 0))
+	l.registered[n] = s
 	return s
 }
 
@@ -135,17 +165,17 @@ func daemonClosureRow(l *lab, t *scope) work {
 }
 
 func pathInfoRow(l *lab, t *scope) work {
-	s := l.store(l.size(10_000, 1_000_000))
+	s := l.registeredStore(l.size(10_000, 1_000_000))
 	return s.verbs([]string{"--store", "local", "path-info", "--json", "-r", s.root}, []string{"nix", "path-info", "--json", "--json-format", "1", "-r", s.root})
 }
 
 func validPathsRow(l *lab, t *scope) work {
-	s := l.store(l.size(10_000, 1_000_000))
+	s := l.registeredStore(l.size(10_000, 1_000_000))
 	return s.verbs([]string{"--store", "local", "valid-paths"}, []string{"nix", "path-info", "--all"})
 }
 
 func dryRunRow(l *lab, t *scope) work {
-	s := l.store(l.size(10_000, 1_000_000))
+	s := l.registeredStore(l.size(10_000, 1_000_000))
 	return s.verbs([]string{"--store", "local", "gc", "--dry-run", "--max-freed", strconv.Itoa(math.MaxInt64)}, []string{"nix-store", "--gc", "--print-dead"})
 }
 

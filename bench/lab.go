@@ -16,19 +16,20 @@ import (
 // A lab has the programs under test, and the stores that rows share.
 type lab struct {
 	*options
-	shared  *scope
-	bin     string // the directory of pix and pix-sandbox
-	stores  map[int]*bigStore
-	large   map[int]largeFile
-	world   *world
-	nix     *realnix.Daemon // they serve the same work
-	pix     *realnix.Daemon
-	queried *querySet
+	shared     *scope
+	bin        string // the directory of pix and pix-sandbox
+	stores     map[int]*bigStore
+	registered map[int]*bigStore
+	large      map[int]largeFile
+	world      *world
+	nix        *realnix.Daemon // they serve the same work
+	pix        *realnix.Daemon
+	queried    *querySet
 }
 
 // newLab builds pix.
 func newLab(o *options) (*lab, error) {
-	l := &lab{options: o, shared: newScope(), stores: make(map[int]*bigStore), large: make(map[int]largeFile)}
+	l := &lab{options: o, shared: newScope(), stores: make(map[int]*bigStore), registered: make(map[int]*bigStore), large: make(map[int]largeFile)}
 	err := l.shared.try(func() {
 		l.bin = l.shared.TempDir()
 		root := output(l.shared, exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "pix"))
