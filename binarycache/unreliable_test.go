@@ -3,7 +3,6 @@ package binarycache_test
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -23,50 +22,72 @@ import (
 
 // An unreliable server spoils some of its responses, and counts the bytes of archives that it sends. It spoils at
 // most one response for each object, its narinfo or its archive: a copy tries an object only once more, so a second fault
-// would be an error.
+// would be an error. The faults depend on the files and not on the order of the requests, so each run has the same ones.
 type unreliable struct {
 	*fake
-	each int64 // on average, every n-th response is bad
+	faults  map[string]fault // by the URLs of files
+	spoiled sync.Map         // the URLs whose fault was sent
 
-	n, bad, sent atomic.Int64
-	spoiled      sync.Map // by the URLs of archives, the objects with a bad response
+	requests, bad, sent atomic.Int64
+}
+
+// A fault is a bad response: an error, or the file cut off or wrong at an offset.
+type fault struct {
+	kind string
+	at   int
+}
+
+// addFaults chooses a fault for one object in every, in its narinfo or in its archive. The archives that are too large
+// to be read ahead are all cut off, soon after their beginning: the rest of them weighs more than all other faults.
+func (u *unreliable) addFaults(paths []storepath.Path, every int) {
+	kinds := []string{"error", "cut", "short", "wrong"}
+	random := rand.New(rand.NewPCG(3, 4))
+	u.faults = map[string]fault{}
+	for i, path := range paths {
+		file := path.HashPart() + ".narinfo"
+		_, line, _ := strings.Cut(u.files[file], "URL: ")
+		archive, _, _ := strings.Cut(line, "\n")
+		if i%2 == 1 {
+			file = archive
+		}
+		switch size := len(u.files[archive]); {
+		case size >= largeArchive:
+			u.faults[archive] = fault{"cut", size / 16}
+		case random.IntN(every) == 0:
+			u.faults[file] = fault{kinds[len(u.faults)%len(kinds)], random.IntN(len(u.files[file]))}
+		}
+	}
 }
 
 func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	n := u.n.Add(1)
-	h := fnv.New64a()
-	fmt.Fprint(h, n)
-	random := rand.New(rand.NewPCG(h.Sum64(), 1))
-	text, ok := u.files[strings.TrimPrefix(r.URL.Path, "/")]
-	if strings.HasPrefix(r.URL.Path, "/nar/") {
+	u.requests.Add(1)
+	file := strings.TrimPrefix(r.URL.Path, "/")
+	if strings.HasPrefix(file, "nar/") {
 		w = &countedWriter{w, &u.sent}
 	}
-	if !ok || random.Int64N(u.each) != 0 || u.wasSpoiled(r.URL.Path, text) {
+	f, ok := u.faults[file]
+	if ok {
+		_, spoiled := u.spoiled.LoadOrStore(file, true)
+		ok = !spoiled
+	}
+	if !ok {
 		u.fake.ServeHTTP(w, r)
 		return
 	}
-	switch at := random.IntN(len(text)); u.bad.Add(1) % 4 {
-	case 0:
+	text := u.files[file]
+	u.bad.Add(1)
+	switch f.kind {
+	case "error":
 		http.Error(w, "try again", http.StatusServiceUnavailable)
-	case 1:
-		cutAfter(w, text, at)
-	case 2:
-		w.Write([]byte(text[:at]))
-	case 3:
+	case "cut":
+		cutAfter(w, text, f.at)
+	case "short":
+		w.Write([]byte(text[:f.at]))
+	case "wrong":
 		b := []byte(text)
-		b[at] ^= 1
+		b[f.at] ^= 1
 		w.Write(b)
 	}
-}
-
-// wasSpoiled reports whether the object of a file had a bad response. From then on it has one.
-func (u *unreliable) wasSpoiled(path, text string) bool {
-	object := strings.TrimPrefix(path, "/")
-	if _, line, ok := strings.Cut(text, "URL: "); ok && strings.HasSuffix(path, ".narinfo") {
-		object, _, _ = strings.Cut(line, "\n")
-	}
-	_, spoiled := u.spoiled.LoadOrStore(object, true)
-	return spoiled
 }
 
 type countedWriter struct {
@@ -82,16 +103,17 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *countedWriter) Flush()                      { w.ResponseWriter.(http.Flusher).Flush() }
 
-// unreliableClosure creates a closure of n signed paths, which refer to earlier ones. It
-// returns its root, and the total size of the archives.
-func unreliableClosure(t *testing.T, f *fake, n int, key signature.SecretKey) (root storepath.Path, size int64) {
+const largeArchive = 1500 << 10 // too large to be read ahead
+
+// unreliableClosure creates a closure of n signed paths, which refer to earlier ones; the last one is its root. It also
+// returns the total size of the archives.
+func unreliableClosure(t *testing.T, f *fake, n int, key signature.SecretKey) (paths []storepath.Path, size int64) {
 	t.Helper()
-	var paths []storepath.Path
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range n {
 		length := 100 + random.IntN(20_000)
 		if i%500 == 250 {
-			length = 1500 << 10 // too large to be read ahead
+			length = largeArchive
 		}
 		var refs []storepath.Path
 		for range min(3, len(paths)) {
@@ -115,7 +137,7 @@ func unreliableClosure(t *testing.T, f *fake, n int, key signature.SecretKey) (r
 		f.putNarInfo(t, info)
 		paths, size = append(paths, path), size+int64(len(archive))
 	}
-	return paths[n-1], size
+	return paths, size
 }
 
 // A closure is copied completely from a cache that answers one percent of the requests with an error, a truncated
@@ -130,12 +152,13 @@ func TestUnreliableCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := newFake()
-	root, size := unreliableClosure(t, f, n, key)
-	each := int64(100)
+	paths, size := unreliableClosure(t, f, n, key)
+	every := 50
 	if n < 1000 {
-		each = 25 // with fewer requests, more faults
+		every = 12 // with fewer objects, more faults
 	}
-	u := &unreliable{fake: f, each: each}
+	u := &unreliable{fake: f}
+	u.addFaults(paths, every)
 	c, err := binarycache.Open(t.Context(), "http://cache.example", &binarycache.Options{HTTP: binarycache.HTTPOptions{Client: listen(t, u)}})
 	if err != nil {
 		t.Fatal(err)
@@ -146,13 +169,16 @@ func TestUnreliableCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	copied, err := store.Copy(context.WithoutCancel(t.Context()), s, c, []storepath.Path{root}, nil)
+	copied, err := store.Copy(context.WithoutCancel(t.Context()), s, c, paths[n-1:], nil)
 	if err != nil || len(copied) != n {
 		t.Errorf("%d were copied, %v", len(copied), err)
 	}
 	ratio := float64(u.sent.Load()) / float64(size)
-	t.Logf("%d of %d answers were bad; %d bytes were sent, %.4f of the archives", u.bad.Load(), u.n.Load(), u.sent.Load(), ratio)
-	if limit := 1 + 5/float64(each); ratio > limit {
+	t.Logf("%d of %d answers were bad; %d bytes were sent, %.4f of the archives", u.bad.Load(), u.requests.Load(), u.sent.Load(), ratio)
+	if n := u.bad.Load(); n != int64(len(u.faults)) {
+		t.Errorf("%d responses were bad, not %d", n, len(u.faults))
+	}
+	if limit := 1 + 2/float64(every); ratio > limit {
 		t.Errorf("%.3f of the archives were sent, more than %.3f", ratio, limit)
 	}
 	if bad, err := s.VerifyStore(t.Context(), true, false); bad || err != nil {
