@@ -26,22 +26,23 @@ type methodError struct{ allowed []string }
 
 func (e *methodError) Error() string { return "the method is not one of " + join(e.allowed) }
 
-// fail answers a request with an error. If the response has begun, it resets the connection, so that the client does not
-// take the response for a complete one.
-func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if errors.Is(err, http.ErrAbortHandler) || r.Context().Err() != nil {
-		panic(http.ErrAbortHandler)
-	}
+// writeError answers a request with an error.
+func writeError(w http.ResponseWriter, err error) {
 	status, reason := statusOf(err)
+	header := w.Header()
 	if method, ok := errors.AsType[*methodError](err); ok {
-		w.Header().Set("Allow", join(method.allowed))
+		header.Set("Allow", join(method.allowed))
+	}
+	if status == http.StatusServiceUnavailable {
+		header.Set("Retry-After", "5")
+	}
+	for _, name := range []string{"Etag", "Content-Encoding", "Accept-Ranges", "Content-Disposition"} {
+		header.Del(name)
 	}
 	text := reason + "\n"
-	header := w.Header()
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(len(text)))
 	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	w.Write([]byte(text))
 }

@@ -2,7 +2,6 @@ package cacheserver
 
 import (
 	"context"
-	"errors"
 
 	"pix/store"
 )
@@ -12,7 +11,7 @@ import (
 func (h *Handler) lookUp(ctx context.Context, hashPart string) (store.Store, *store.PathInfo, error) {
 	for _, s := range h.stores {
 		info, err := queryHashPart(ctx, s, hashPart)
-		if err == nil || !errors.Is(err, store.ErrNotFound) {
+		if err == nil || !isAbsent(err) {
 			return s, info, err
 		}
 	}
