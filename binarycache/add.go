@@ -12,7 +12,6 @@ import (
 
 	"pix/activity"
 	"pix/internal/compression"
-	"pix/internal/unsupported"
 	"pix/nar"
 	"pix/narinfo"
 	"pix/nixhash"
@@ -23,26 +22,32 @@ import (
 // defaultCompression is the method for new archives if the options have none.
 const defaultCompression = "zstd"
 
-var errReadOnly = unsupported.Errorf("a binary cache behind HTTP is read-only")
-
-// prepareAdd checks that objects can be added, and creates the files and directories that every
-// cache has.
-func (s *Store) prepareAdd(ctx context.Context) error {
-	if s.local == nil {
-		return errReadOnly
-	}
+// startAdd checks that objects can be added, and once creates the files that every cache has. The returned context
+// ends with ctx, or when the store is closed. The caller calls end when the addition has ended.
+func (s *Store) startAdd(ctx context.Context) (_ context.Context, end func(), err error) {
 	if s.closed.Err() != nil {
-		return ErrClosed
+		return nil, nil, ErrClosed
 	}
 	if ctx.Err() != nil {
+		return nil, nil, contextError(ctx)
+	}
+	ctx, cancel := s.endOnClose(ctx)
+	if err := s.prepare(ctx); err != nil {
+		cancel(nil)
+		return nil, nil, err
+	}
+	return ctx, func() { cancel(nil) }, nil
+}
+
+func (s *Store) prepare(ctx context.Context) error {
+	if err := s.adding.Acquire(ctx, 1); err != nil {
 		return contextError(ctx)
 	}
-	s.adding.Lock()
-	defer s.adding.Unlock()
+	defer s.adding.Release(1)
 	if s.prepared {
 		return nil
 	}
-	if err := s.local.prepare("StoreDir: " + string(s.Dir()) + "\n"); err != nil {
+	if err := s.files.prepare(ctx, "StoreDir: "+string(s.Dir())+"\n"); err != nil {
 		return err
 	}
 	s.prepared = true
@@ -55,19 +60,21 @@ func (s *Store) prepareAdd(ctx context.Context) error {
 // required: stores check them when they copy from the cache.
 //
 // A reader sees either the whole object or nothing: the archive is published first, then the
-// listing and then the narinfo, each renamed to its final name when it is complete and synced.
-//
-// A cache behind HTTP is read-only: the error is [errors.ErrUnsupported].
+// listing and then the narinfo. In a directory, each is renamed to its final name when it is complete and synced.
+// Behind HTTP, each is sent by a PUT request, which is repeated after a transient failure; an archive that the server
+// has is not sent again. The compressed archive is written to a temporary file first, because its name is its hash.
 func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive io.Reader, opts *store.AddOptions) error {
-	if err := s.prepareAdd(ctx); err != nil {
+	ctx, end, err := s.startAdd(ctx)
+	if err != nil {
 		return err
 	}
+	defer end()
 	repair := opts != nil && opts.Repair
 	wanted, err := s.needsArchive(ctx, info, repair)
 	if err != nil || !wanted {
 		return err
 	}
-	if err := s.checkReferences(info); err != nil { // before the archive is read and compressed
+	if err := s.checkReferences(ctx, info); err != nil { // before the archive is read and compressed
 		return err
 	}
 	return s.add(ctx, info, archive, repair, func() error { return nil })
@@ -97,14 +104,14 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader
 	if err := ready(); err != nil {
 		return err
 	}
-	if err := s.checkReferences(info); err != nil {
+	if err := s.checkReferences(ctx, info); err != nil {
 		return err
 	}
 	if listing != nil {
 		text, err := nar.MarshalLS(listing)
 		if err != nil { // JSON cannot represent a name that is not UTF-8
 			s.warn(ctx, "cannot write a listing of '%s': %v", info.Path, err)
-		} else if err := s.local.write(info.Path.HashPart()+".ls", bytes.NewReader(text)); err != nil {
+		} else if err := s.files.write(ctx, info.Path.HashPart()+".ls", bytes.NewReader(text)); err != nil {
 			return err
 		}
 	}
@@ -114,7 +121,7 @@ func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader
 			return err
 		}
 	}
-	return s.writeNarInfo(n)
+	return s.writeNarInfo(ctx, n)
 }
 
 // warn sends a warning to the handler in ctx. Objects are added on several goroutines, but the handler must
@@ -128,13 +135,28 @@ func (s *Store) warn(ctx context.Context, format string, args ...any) {
 }
 
 // checkReferences checks that the cache has all references of an object.
-func (s *Store) checkReferences(info *store.PathInfo) error {
+func (s *Store) checkReferences(ctx context.Context, info *store.PathInfo) error {
 	for _, ref := range info.References {
-		if ref != info.Path && !s.local.has(narinfo.FileName(ref), -1) {
+		if ref == info.Path {
+			continue
+		}
+		valid, err := s.hasNarInfo(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if !valid {
 			return &store.MissingReferenceError{Path: info.Path, Reference: ref, To: "the binary cache"}
 		}
 	}
 	return nil
+}
+
+// hasNarInfo reports whether the cache has the narinfo of a path. In a directory, it does not read the file.
+func (s *Store) hasNarInfo(ctx context.Context, path storepath.Path) (bool, error) {
+	if s.local != nil {
+		return s.local.has(narinfo.FileName(path), -1), nil
+	}
+	return s.IsValidPath(ctx, path)
 }
 
 // checkInfo checks the info of an object before its archive is read. The error is a [*store.InfoError].
@@ -158,12 +180,12 @@ func (s *Store) checkInfo(info *store.PathInfo) error {
 // addArchive verifies, compresses and publishes an archive. It returns the narinfo, and the listing if
 // the options want one.
 func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Reader, repair bool) (*narinfo.NarInfo, *nar.Listing, error) {
-	f, err := s.local.create("nar/x")
+	f, err := s.files.create("nar/x")
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.discard()
-	p, err := s.compress(f, &contextReader{ctx, src}, info.NARSize)
+	p, err := s.compressToFile(ctx, f, src, info.NARSize)
 	if err != nil {
 		return nil, nil, fmt.Errorf("adding '%s' to the binary cache: %w", info.Path, err)
 	}
@@ -174,10 +196,26 @@ func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Rea
 	if err := n.CheckArchive(p.nar.Hash(), p.nar.Size()); err != nil {
 		return nil, nil, err
 	}
-	if !repair && s.local.has(n.URL, int64(n.FileSize)) {
-		return n, p.listing, nil
+	if !repair {
+		if has, err := s.files.hasFile(ctx, n.URL, int64(n.FileSize)); has || err != nil {
+			return n, p.listing, err
+		}
 	}
-	return n, p.listing, f.publish(n.URL)
+	return n, p.listing, f.publish(ctx, n.URL)
+}
+
+// compressToFile compresses an archive to a file. Only a few archives are compressed at the same time, because each
+// needs memory and a processor; more of them may be uploaded.
+func (s *Store) compressToFile(ctx context.Context, f newFile, src io.Reader, size uint64) (*compressedArchive, error) {
+	if err := s.compressing.Acquire(ctx, 1); err != nil {
+		return nil, contextError(ctx)
+	}
+	defer s.compressing.Release(1)
+	p, err := s.compress(f, &contextReader{ctx, src}, size)
+	if err == nil {
+		err = f.Rewind()
+	}
+	return p, err
 }
 
 // method returns the compression method for new archives.
@@ -215,13 +253,24 @@ func (s *Store) compress(dst io.Writer, src io.Reader, size uint64) (*compressed
 	return p, err
 }
 
-// writeNarInfo publishes a narinfo, which makes its path valid.
-func (s *Store) writeNarInfo(n *narinfo.NarInfo) error {
+// writeNarInfo publishes a narinfo, which makes its path valid. The cached absence of the narinfo ends before that, so
+// that it is not found again after the path has become valid.
+func (s *Store) writeNarInfo(ctx context.Context, n *narinfo.NarInfo) error {
 	text, err := n.MarshalText()
 	if err != nil {
 		return err
 	}
-	return s.local.write(narinfo.FileName(n.Path), bytes.NewReader(text))
+	written, err := narinfo.ParseBytes(text, &narinfo.Options{StoreDir: s.Dir()})
+	if err != nil {
+		return err
+	}
+	hashPart := n.Path.HashPart()
+	s.narInfos.forget(hashPart)
+	if err := s.files.write(ctx, narinfo.FileName(n.Path), bytes.NewReader(text)); err != nil {
+		return err
+	}
+	s.narInfos.put(hashPart, written, len(text))
+	return nil
 }
 
 // A contextReader fails after the end of a context.
@@ -240,16 +289,21 @@ func (r *contextReader) Read(p []byte) (int, error) {
 // AddSignatures adds signatures to a path in the cache, without verifying them. Binary caches have no
 // locks: as in Nix, another process that writes the same narinfo at the same time may undo it.
 func (s *Store) AddSignatures(ctx context.Context, path storepath.Path, signatures []string) error {
-	if err := s.prepareAdd(ctx); err != nil {
+	ctx, end, err := s.startAdd(ctx)
+	if err != nil {
 		return err
 	}
-	s.adding.Lock()
-	defer s.adding.Unlock()
+	defer end()
+	if err := s.adding.Acquire(ctx, 1); err != nil {
+		return contextError(ctx)
+	}
+	defer s.adding.Release(1)
+	s.narInfos.forget(path.HashPart()) // another process may have added signatures
 	old, err := s.NarInfo(ctx, path)
 	if err != nil {
 		return err
 	}
 	n := *old
 	n.Signatures = slices.Concat(n.Signatures, signatures)
-	return s.writeNarInfo(&n)
+	return s.writeNarInfo(ctx, &n)
 }

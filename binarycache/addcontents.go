@@ -23,15 +23,17 @@ func (s *Store) AddTextToStore(ctx context.Context, name, contents string, refer
 
 // AddToStore adds an object by its contents: the file itself for Text and Flat, its archive
 // for NAR. The error for Git is [errors.ErrUnsupported]. The contents are written to a temporary file
-// in the cache, because the path is known only after all of them were hashed.
+// first, because the path is known only after all of them were hashed.
 func (s *Store) AddToStore(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, opts *store.AddOptions) (*store.PathInfo, error) {
-	if err := s.prepareAdd(ctx); err != nil {
+	ctx, end, err := s.startAdd(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer end()
 	if m == storepath.Git {
 		return nil, unsupported.Errorf("git hashing is not supported by a binary cache")
 	}
-	archive, err := s.local.create("nar/x")
+	archive, err := s.files.create("nar/x")
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +53,7 @@ func (s *Store) AddToStore(ctx context.Context, name string, m storepath.Method,
 		return nil, err
 	}
 	info := &store.PathInfo{Path: path, NARHash: narHash.Hash(), NARSize: narHash.Size(), References: references, CA: ca}
-	if _, err := archive.Seek(0, io.SeekStart); err != nil {
+	if err := archive.Rewind(); err != nil {
 		return nil, err
 	}
 	if err := s.AddToStoreNAR(ctx, info, archive, opts); err != nil {
@@ -67,7 +69,7 @@ func (s *Store) spool(archive io.Writer, m storepath.Method, a nixhash.Algorithm
 		_, err := nar.Copy(io.MultiWriter(archive, h), contents)
 		return h.Hash(), err
 	}
-	file, err := s.local.create("nar/x") // in an archive, the size comes before the contents
+	file, err := s.files.create("nar/x") // in an archive, the size comes before the contents
 	if err != nil {
 		return nixhash.Hash{}, err
 	}
@@ -75,7 +77,7 @@ func (s *Store) spool(archive io.Writer, m storepath.Method, a nixhash.Algorithm
 	if _, err := io.Copy(io.MultiWriter(file, h), contents); err != nil {
 		return nixhash.Hash{}, err
 	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
+	if err := file.Rewind(); err != nil {
 		return nixhash.Hash{}, err
 	}
 	return h.Hash(), nar.WriteFile(archive, file, h.Size())

@@ -22,6 +22,15 @@ const smallArchive = 1 << 20
 // 10 MiB. There are more of them than processors, because they often wait for the disk.
 func parallelAdds() int { return min(2*runtime.GOMAXPROCS(0), 8) }
 
+// addsAtOnce returns how many objects of a batch are added at once. An upload mostly waits for the server, so there are
+// more of them than archives that are compressed.
+func (s *Store) addsAtOnce() int {
+	if s.local == nil {
+		return max(parallelAdds(), min(s.opts.HTTP.Parallel, 32))
+	}
+	return parallelAdds()
+}
+
 // A batch adds objects together. Each object waits for its references, which come before it, so one of them
 // can always proceed.
 type batch struct {
@@ -40,15 +49,17 @@ type batch struct {
 // If the archive of an object is bad, the others are added, except those that refer to it; then the error is
 // a [*store.AddError].
 func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
-	if err := s.prepareAdd(ctx); err != nil {
+	ctx, end, err := s.startAdd(ctx)
+	if err != nil {
 		return err
 	}
+	defer end()
 	ctx, cancel := context.WithCancel(ctx)
-	group, groupCtx := parallel.WithContext(ctx, parallelAdds())
+	group, groupCtx := parallel.WithContext(ctx, s.addsAtOnce())
 	defer group.Join() // even if the sequence panics
 	defer cancel()
 	b := &batch{store: s, ctx: groupCtx, group: group, repair: opts != nil && opts.Repair, done: make(map[storepath.Path]chan struct{})}
-	err := b.addAll(n, objects)
+	err = b.addAll(n, objects)
 	if err != nil {
 		cancel()
 	}

@@ -55,13 +55,14 @@ func (s *Store) readCacheInfo(ctx context.Context) error {
 		return nil
 	})
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && s.local != nil:
+	case errors.Is(err, fs.ErrNotExist) && (s.local != nil || s.opts.Create):
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("'%s' does not appear to be a binary cache: %w", s.uri, err)
 	case errors.As(err, &other):
 		return other
 	}
+	s.prepared = err == nil && s.local == nil
 	return err
 }
 

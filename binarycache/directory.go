@@ -104,8 +104,13 @@ type tempFile struct {
 	dir *directory
 }
 
+// hasFile is has, for the interface.
+func (d *directory) hasFile(_ context.Context, name string, size int64) (bool, error) {
+	return d.has(name, size), nil
+}
+
 // create creates a temporary file in the directory of the file with this name.
-func (d *directory) create(name string) (*tempFile, error) {
+func (d *directory) create(name string) (newFile, error) {
 	path, err := d.pathOf(name)
 	if err != nil {
 		return nil, err
@@ -122,9 +127,15 @@ func (d *directory) create(name string) (*tempFile, error) {
 	return &tempFile{f, d}, nil
 }
 
+// Rewind ends writing.
+func (f *tempFile) Rewind() error {
+	_, err := f.Seek(0, io.SeekStart)
+	return err
+}
+
 // publish makes the file readable for all users, syncs it and renames it. With the option SyncObjects it also
 // syncs the directory, so that the new name survives a power cut if a file that depends on it does.
-func (f *tempFile) publish(name string) error {
+func (f *tempFile) publish(_ context.Context, name string) error {
 	path, err := f.dir.pathOf(name)
 	if err == nil {
 		err = f.Chmod(modes.File)
@@ -153,7 +164,7 @@ func (f *tempFile) discard() {
 }
 
 // write writes a file atomically.
-func (d *directory) write(name string, contents io.Reader) error {
+func (d *directory) write(ctx context.Context, name string, contents io.Reader) error {
 	f, err := d.create(name)
 	if err != nil {
 		return err
@@ -162,7 +173,7 @@ func (d *directory) write(name string, contents io.Reader) error {
 	if _, err := io.Copy(f, contents); err != nil {
 		return err
 	}
-	return f.publish(name)
+	return f.publish(ctx, name)
 }
 
 // mkdirAll creates a directory and its missing parents.
@@ -196,7 +207,7 @@ func (d *directory) syncNames(folder string) error {
 }
 
 // prepare creates the files and directories that every cache has.
-func (d *directory) prepare(cacheInfo string) error {
+func (d *directory) prepare(ctx context.Context, cacheInfo string) error {
 	for _, folder := range []string{"nar", "realisations", "log"} {
 		if err := d.mkdirAll(filepath.Join(d.path, folder)); err != nil {
 			return err
@@ -205,7 +216,7 @@ func (d *directory) prepare(cacheInfo string) error {
 	if d.has(cacheInfoFile, -1) {
 		return nil
 	}
-	return d.write(cacheInfoFile, strings.NewReader(cacheInfo))
+	return d.write(ctx, cacheInfoFile, strings.NewReader(cacheInfo))
 }
 
 // hashParts calls visit with the hash part of each narinfo, in directory order. The error is a

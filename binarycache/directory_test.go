@@ -230,17 +230,6 @@ func TestAddFails(t *testing.T) {
 		t.Errorf("files remain: %q", files)
 	}
 	c := newFake().open(t, binarycache.HTTPOptions{})
-	for name, err := range map[string]error{
-		"NAR":         c.AddToStoreNAR(t.Context(), info(0, func(*store.PathInfo) {}), strings.NewReader(archive), nil),
-		"many":        c.AddMultipleToStore(t.Context(), 0, nil, nil),
-		"signatures":  c.AddSignatures(t.Context(), paths[0], nil),
-		"log":         c.AddBuildLog(t.Context(), "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-a.drv", nil),
-		"realisation": c.RegisterDrvOutput(t.Context(), store.KeyedRealisation{}),
-	} {
-		if !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%s behind HTTP: %v", name, err)
-		}
-	}
 	if _, err := c.QueryAllValidPaths(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
 		t.Error(err)
 	}

@@ -13,7 +13,8 @@
 //
 // Any web server can serve one. [Open] returns a [Store], which is a [store.Store]:
 // [store.Closure] requests many narinfos at once, and [store.Copy] copies a package with its
-// closure to another store, or into a cache in a directory. A cache behind HTTP is read-only.
+// closure to another store, or into a cache. A cache behind HTTP is written with PUT requests, which the server
+// must support.
 //
 // # Trust
 //
@@ -45,8 +46,9 @@
 //   - archive.go reads and verifies an archive, and verify.go a whole cache.
 //   - add.go, addmultiple.go and addcontents.go add objects.
 //   - realisation.go and otherfiles.go read and write the other files of a cache: realisations, listings and logs.
-//   - directory.go accesses the files of a directory. remote.go requests files by HTTP, download.go resumes broken
-//     downloads, and retry.go decides when to retry. login.go chooses logins, and netrc.go reads them.
+//   - directory.go accesses the files of a directory. remote.go sends requests by HTTP, download.go resumes broken
+//     downloads, upload.go and exchange.go send files, and retry.go decides when to retry. login.go chooses logins,
+//     and netrc.go reads them.
 //
 // Sources: src/libstore/binary-cache-store.cc, local-binary-cache-store.cc,
 // http-binary-cache-store.cc and filetransfer.cc in Nix 2.34.

@@ -194,6 +194,11 @@ func (d *download) attempt() (*RequestError, time.Duration) {
 	return nil, 0
 }
 
+// request returns the next request.
+func (d *download) request(ranged bool) *request {
+	return &request{method: http.MethodGet, url: d.url, header: d.header(ranged)}
+}
+
 func (d *download) header(ranged bool) http.Header {
 	h := http.Header{"Accept-Encoding": {d.accept}}
 	if ranged {

@@ -11,22 +11,34 @@ import (
 	"pix/storepath"
 )
 
-// A RequestError reports that a server did not send a file: it refused, did not answer, or broke
+// A RequestError reports that a server did not send or accept a file: it refused, did not answer, or broke
 // off, and retries did not help.
 //
-// It is [fs.ErrNotExist] if the server reported that there is no such file: with 404, 410, or 403, which
+// It is [fs.ErrNotExist] if the server reported that there is no such file to send: with 404, 410, or 403, which
 // some servers send that do not list files.
 type RequestError struct {
 	URL    string // without a password
+	Method string // of the request, such as "PUT"; "" is a download
 	Status int    // of the response; 0 if there was none
+	Answer string // the beginning of the text that the server sent with an error, in one line; "" for downloads
 	Tries  int    // the number of attempts
 	Err    error  // the cause; nil if Status says everything
 }
 
 func (e *RequestError) Error() string {
-	text := fmt.Sprintf("unable to download '%s'", e.URL)
+	verb := "download"
+	switch e.Method {
+	case http.MethodPut, http.MethodPost:
+		verb = "upload"
+	case http.MethodDelete:
+		verb = "delete"
+	}
+	text := fmt.Sprintf("unable to %s '%s'", verb, e.URL)
 	if e.Status != 0 {
 		text += fmt.Sprintf(": HTTP status %d %s", e.Status, http.StatusText(e.Status))
+	}
+	if e.Answer != "" {
+		text += ": " + e.Answer
 	}
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
@@ -40,8 +52,11 @@ func (e *RequestError) Error() string {
 // Unwrap returns the cause.
 func (e *RequestError) Unwrap() error { return e.Err }
 
-// Is reports whether target is [fs.ErrNotExist] and the server reported that the file does not exist.
-func (e *RequestError) Is(target error) bool { return target == fs.ErrNotExist && isMissing(e.Status) }
+// Is reports whether target is [fs.ErrNotExist] and the server reported that the file does not exist. A server that does
+// not accept an upload has reported nothing about the file.
+func (e *RequestError) Is(target error) bool {
+	return target == fs.ErrNotExist && isMissing(e.Status) && (e.Method == "" || e.Method == http.MethodHead)
+}
 
 // isMissing reports whether a status means that the file does not exist.
 func isMissing(status int) bool {
@@ -101,7 +116,7 @@ func (e *MismatchError) Unwrap() error { return e.modified }
 func contextError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	switch cause {
-	case ErrClosed, errNoConnection, errNoResponse, errStalled:
+	case ErrClosed, errNoConnection, errNoResponse, errStalled, errUploadStalled:
 		return cause
 	}
 	if errors.Is(cause, err) {

@@ -61,7 +61,7 @@ func listen(t *testing.T, handler http.Handler) *http.Client {
 	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)} // handlers abort on purpose
 	ended := make(chan struct{})
 	go func() { server.Serve(n); close(ended) }()
-	transport := &http.Transport{DialContext: n.dial}
+	transport := &http.Transport{DialContext: n.dial, ExpectContinueTimeout: time.Second}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		server.Close()

@@ -35,7 +35,7 @@ func (d *download) releaseLarge() {
 func (d *download) send(ranged bool) (*response, error) {
 	client := d.client
 	d.client = d.remote.client // also for a retry
-	resp, err := d.remote.send(d.ctx, client, d.url, d.header(ranged), d.retrier.opts)
+	resp, err := d.remote.send(d.ctx, client, d.request(ranged), d.retrier.opts)
 	if client == d.remote.client || !d.mayNeedHTTP2(resp, err) {
 		return resp, err
 	}
@@ -43,7 +43,7 @@ func (d *download) send(ranged bool) (*response, error) {
 		resp.body.Close()
 	}
 	d.releaseLarge()
-	return d.remote.send(d.ctx, d.remote.client, d.url, d.header(ranged), d.retrier.opts)
+	return d.remote.send(d.ctx, d.remote.client, d.request(ranged), d.retrier.opts)
 }
 
 // mayNeedHTTP2 reports whether a request may have failed because it was sent without HTTP/2. Some

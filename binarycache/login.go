@@ -71,8 +71,12 @@ func portOf(u *url.URL) string {
 	return "80"
 }
 
-// checkRedirect prepares a redirected request. It returns an error after maxRedirects redirects.
+// checkRedirect prepares a redirected request. It returns an error after maxRedirects redirects. Uploads are redirected by
+// [remote.exchange], because net/http would turn them into a GET request, or send the body to another host.
 func (r *remote) checkRedirect(req *http.Request, via []*http.Request) error {
+	if method := via[0].Method; method != http.MethodGet && method != http.MethodHead {
+		return http.ErrUseLastResponse
+	}
 	if len(via) > maxRedirects {
 		return errRedirects
 	}

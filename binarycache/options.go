@@ -33,6 +33,10 @@ type Options struct {
 	// WriteListings writes a listing of the contents of each added archive.
 	WriteListings bool
 
+	// Create lets [Open] open a cache behind HTTP that has no nix-cache-info. The first addition sends the file.
+	// Without it, such a server is no cache, and Open returns an error.
+	Create bool
+
 	// SyncObjects syncs directories as well as files, in the order in which they depend on each other. Then an
 	// added object survives a power cut. Without it, the last objects may be missing after a power cut, and a
 	// narinfo may exist without its archive. Only directories have such an option.
@@ -88,6 +92,11 @@ type HTTPOptions struct {
 	// is 60 s. Up to half of a pause is added at random, unless NoJitter is set.
 	RetryDelay, RateLimitedDelay, MaxRetryDelay time.Duration
 	NoJitter                                    bool
+
+	// NarInfoEncoding, ListingEncoding and LogEncoding are the methods with which narinfos, listings and logs are
+	// compressed in uploads, as in Options.Compression; "" does not compress them. The server must store the header
+	// Content-Encoding of an upload, and send it with the file.
+	NarInfoEncoding, ListingEncoding, LogEncoding string
 
 	// DownloadSpeed limits the speed of each body, in bytes per second; 0 is no limit.
 	DownloadSpeed int64

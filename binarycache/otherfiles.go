@@ -73,14 +73,16 @@ func (c *closer) Close() error {
 
 // AddBuildLog adds the log of a derivation.
 func (s *Store) AddBuildLog(ctx context.Context, drv storepath.Path, log io.Reader) error {
-	if err := s.prepareAdd(ctx); err != nil {
+	ctx, end, err := s.startAdd(ctx)
+	if err != nil {
 		return err
 	}
+	defer end()
 	name, err := s.logFile(drv)
 	if err != nil {
 		return err
 	}
-	return s.local.write(name, &contextReader{ctx, log})
+	return s.files.write(ctx, name, &contextReader{ctx, log})
 }
 
 func (s *Store) logFile(drv storepath.Path) (string, error) {

@@ -86,16 +86,18 @@ func (s *Store) parseRealisation(text string, id store.DrvOutput) (store.Realisa
 // Nix from 2.35 on if its path is given. The path must belong to a resolved derivation, which the cache does
 // not check. As in Nix, an existing realisation is replaced.
 func (s *Store) RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation) error {
-	if err := s.prepareAdd(ctx); err != nil {
+	ctx, end, err := s.startAdd(ctx)
+	if err != nil {
 		return err
 	}
+	defer end()
 	if err := s.checkDrvOutput(r.ID); err != nil {
 		return err
 	}
 	if !r.ID.Hash.IsZero() {
 		text, err := r.JSON(s.Dir())
 		if err == nil {
-			err = s.local.write(realisationFile(r.ID), bytes.NewReader(text))
+			err = s.files.write(ctx, realisationFile(r.ID), bytes.NewReader(text))
 		}
 		if err != nil {
 			return err
@@ -108,5 +110,5 @@ func (s *Store) RegisterDrvOutput(ctx context.Context, r store.KeyedRealisation)
 	if err != nil {
 		return err
 	}
-	return s.local.write(traceFile(r.ID), bytes.NewReader(text))
+	return s.files.write(ctx, traceFile(r.ID), bytes.NewReader(text))
 }

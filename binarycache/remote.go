@@ -112,6 +112,7 @@ func newTransport(opts *HTTPOptions, needsTLS bool) (*http.Transport, error) {
 		TLSHandshakeTimeout:    maxConnect,
 		TLSClientConfig:        tlsConfig,
 		ForceAttemptHTTP2:      !opts.NoHTTP2,
+		ExpectContinueTimeout:  time.Second, // as in curl
 		MaxIdleConnsPerHost:    opts.Parallel,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
@@ -200,24 +201,40 @@ func (r *remote) openArchive(ctx context.Context, ref string, size uint64) (io.R
 // A response is a response whose body can be read.
 type response struct {
 	*http.Response
-	body *watchedBody
+	body    *watchedBody
+	sentAll bool // the body of the request was sent to its end
 }
 
-// send sends one request and waits for the header of the response.
-func (r *remote) send(ctx context.Context, client *http.Client, u *url.URL, header http.Header, opts *HTTPOptions) (*response, error) {
+// A request is a request to be sent, which may have a body that can be read repeatedly.
+type request struct {
+	method string
+	url    *url.URL
+	header http.Header
+	body   io.ReaderAt // nil if there is none
+	size   int64       // of the body
+}
+
+// send sends one request and waits for the header of the response. It does not read the body of the request after it
+// has returned.
+func (r *remote) send(ctx context.Context, client *http.Client, what *request, opts *HTTPOptions) (*response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	p := &phases{cancel: cancel}
 	p.enter(opts.ResponseTimeout, errNoResponse) // the caller's own client may not trace connections
-	req, err := http.NewRequestWithContext(p.trace(ctx, opts), http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(p.trace(ctx, opts), what.method, what.url.String(), nil)
 	if err != nil {
 		p.end()
 		cancel(nil)
 		return nil, err
 	}
-	req.Header = header
+	req.Header = what.header
 	req.Header.Set("User-Agent", opts.UserAgent)
+	sent := &sentBodies{request: what, phases: p, opts: opts}
+	if what.body != nil {
+		sent.attach(req)
+	}
 	r.logIn(req, nil)
 	resp, err := client.Do(req)
+	sentAll := sent.end()
 	p.end()
 	if err != nil {
 		err = requestError(ctx, err)
@@ -225,7 +242,7 @@ func (r *remote) send(ctx context.Context, client *http.Client, u *url.URL, head
 		return nil, err
 	}
 	body := &watchedBody{src: resp.Body, ctx: ctx, cancel: cancel, timeout: opts.StallTimeout, speed: opts.DownloadSpeed}
-	return &response{resp, body}, nil
+	return &response{resp, body, sentAll}, nil
 }
 
 // phases cancels a request whose current phase takes too long. Each redirect starts the phases again.

@@ -35,8 +35,10 @@ type Store struct {
 	closed context.Context
 	cancel context.CancelCauseFunc
 
-	adding   sync.Mutex // held while narinfos are changed and nix-cache-info is written
-	prepared bool       // the directory has the files that every cache has
+	adding   *semaphore.Weighted // acquired while narinfos are changed and nix-cache-info is written
+	prepared bool                // the cache has the files that every cache has
+
+	compressing *semaphore.Weighted // of archives that are compressed at the same time
 
 	warning sync.Mutex // held while the handler of a caller is called
 }
@@ -54,7 +56,29 @@ type files interface {
 	// most size bytes.
 	openArchive(ctx context.Context, ref string, size uint64) (io.ReadCloser, error)
 
+	// prepare creates what every cache has, such as nix-cache-info with the given text.
+	prepare(ctx context.Context, cacheInfo string) error
+
+	// hasFile reports whether there is a file with this name and, unless size is negative, this size.
+	hasFile(ctx context.Context, name string, size int64) (bool, error)
+
+	// create creates a file that readers do not see before it is published with another name in the directory of
+	// this one.
+	create(name string) (newFile, error)
+
+	// write writes or replaces a file. Readers see the old file or the new one.
+	write(ctx context.Context, name string, contents io.Reader) error
+
 	close()
+}
+
+// A newFile is a file that is being written. Then Rewind is called, and the file is read or published. It must be
+// discarded in any case.
+type newFile interface {
+	io.ReadWriter
+	Rewind() error
+	publish(ctx context.Context, name string) error
+	discard()
 }
 
 var (
@@ -78,15 +102,16 @@ var (
 // Open opens the cache with a URI:
 //
 //	"file:///DIR[?…]"                   the cache in a directory
-//	"http[s]://[USER:PASSWORD@]HOST…"   a cache behind HTTP, which is read-only
+//	"http[s]://[USER:PASSWORD@]HOST…"   a cache behind HTTP, which is written with PUT requests
 //
 // The parameters after the question mark have the names and values of Nix. Supported are: compression,
-// compression-level, secret-key, secret-keys, write-nar-listing, store; and, behind HTTP, tls-certificate,
-// tls-private-key, retry-attempts, retry-delay, retry-delay-rate-limited and retry-max-delay. Others that
-// Nix has are ignored. An unknown one causes a warning to the handler in ctx.
+// compression-level, secret-key, secret-keys, write-nar-listing, store; and, behind HTTP, narinfo-compression,
+// ls-compression, log-compression, tls-certificate, tls-private-key, retry-attempts, retry-delay,
+// retry-delay-rate-limited and retry-max-delay. Others that Nix has are ignored. An unknown one causes a warning to
+// the handler in ctx.
 //
-// Open reads nix-cache-info, which must be for the store directory. Behind HTTP it must exist. A directory
-// need not have one, or exist: both are created when something is first added.
+// Open reads nix-cache-info, which must be for the store directory. Behind HTTP it must exist, except with the option
+// Create. A directory need not have one, or exist: both are created when something is first added.
 //
 // The error is a [*URIError] for an invalid URI, a [*StoreDirError] for a cache of another store directory, a
 // [*RequestError] if the server does not send the file, or another error if the file is invalid.
@@ -106,6 +131,8 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	s.opts.HTTP.Netrc, s.opts.HTTP.CAFile = changed.Netrc, changed.CAFile
 	s.opts.HTTP.setDefaults()
 	s.slots = semaphore.NewWeighted(int64(s.opts.HTTP.Parallel))
+	s.adding = semaphore.NewWeighted(1)
+	s.compressing = semaphore.NewWeighted(int64(parallelAdds()))
 	s.closed, s.cancel = context.WithCancelCause(context.Background())
 	if loc.base != nil {
 		s.uri = loc.base.Redacted()
@@ -279,8 +306,12 @@ func (s *Store) QueryCompletePaths(ctx context.Context, paths []storepath.Path) 
 	return s.filter(ctx, paths, s.hasArchive)
 }
 
-// hasArchive reports whether the file of an archive exists with the size in its narinfo.
+// hasArchive reports whether the file of an archive exists with the size in its narinfo. It returns true for each
+// archive of a cache behind HTTP, as Nix assumes.
 func (s *Store) hasArchive(n *narinfo.NarInfo) bool {
+	if s.local == nil {
+		return true
+	}
 	size := int64(-1)
 	if n.FileSize != 0 {
 		size = int64(n.FileSize)

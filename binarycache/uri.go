@@ -83,27 +83,26 @@ func (o *Options) setParams(ctx context.Context, u *url.URL) error {
 		switch {
 		case err != nil:
 			return fmt.Errorf("invalid parameter %s: %w", name, err)
-		case !known && !slices.Contains(ignored, name) && (u.Scheme == "file" || !slices.Contains(ignoredHTTP, name)):
+		case !known && !slices.Contains(ignored, name):
 			warn("unknown setting '%s'", name)
 		case name == "index-debug-info" && params[name] != "false":
 			warn("index-debug-info has no effect: pix does not index debug information")
 		}
 	}
-	if o.Compression != "" && !compression.CanEncode(o.Compression) {
-		return fmt.Errorf("compressing with %q is not supported", o.Compression)
+	for _, method := range []string{o.Compression, o.HTTP.NarInfoEncoding, o.HTTP.ListingEncoding, o.HTTP.LogEncoding} {
+		if method != "" && !compression.CanEncode(method) {
+			return fmt.Errorf("compressing with %q is not supported", method)
+		}
 	}
 	return nil
 }
 
-// ignored are the parameters of Nix that have no effect, ignoredHTTP those that only caches behind HTTP have: pix
-// behaves the same without them, or package substitute uses them.
-var (
-	ignored = []string{
-		"priority", "want-mass-query", "trusted", "system-features", "path-info-cache-size",
-		"parallel-compression", "local-nar-cache", "index-debug-info",
-	}
-	ignoredHTTP = []string{"narinfo-compression", "ls-compression", "log-compression"}
-)
+// ignored are the parameters of Nix that have no effect: pix behaves the same without them, or package substitute uses
+// them.
+var ignored = []string{
+	"priority", "want-mass-query", "trusted", "system-features", "path-info-cache-size",
+	"parallel-compression", "local-nar-cache", "index-debug-info",
+}
 
 // setParam sets the option for a parameter that every cache has.
 func (o *Options) setParam(name, value string) (known bool, err error) {
@@ -138,6 +137,12 @@ func (o *HTTPOptions) setParam(name, value string) (known bool, err error) {
 		o.Certificate = value
 	case name == "tls-private-key":
 		o.PrivateKey = value
+	case name == "narinfo-compression":
+		o.NarInfoEncoding = value
+	case name == "ls-compression":
+		o.ListingEncoding = value
+	case name == "log-compression":
+		o.LogEncoding = value
 	case name == "retry-attempts" || delay != nil:
 		n, err := nixconf.ParseSize(value)
 		switch {

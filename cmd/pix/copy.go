@@ -30,10 +30,12 @@ func newCopy(a *app) *cobra.Command {
 skipped. Signatures are copied with the paths. --from and --to are store URIs; if one is left out,
 it is the store that the other verbs would use. Prints the paths that were copied, each after the
 paths that it refers to. If a path cannot be copied, all paths are copied that do not refer to it.
+A binary cache at https://HOST is written with PUT requests, as Nix does.
 
 With --derivation the derivations of the paths are copied, with everything that is needed to build
 them.`,
 		Example: "  pix copy --to ssh-ng://builder /nix/store/...-hello\n" +
+			"  pix copy --to 'https://cache.example?secret-key=key' /nix/store/...-hello\n" +
 			"  pix copy --all --from file:///mnt/cache",
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completePathsOf(&o.from),

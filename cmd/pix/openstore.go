@@ -173,6 +173,7 @@ func (a *app) openByKind(ctx context.Context, c *storeChoice) (store.Store, erro
 		if c.options.Cache, err = a.cacheOptions(c.open.serving); err != nil {
 			return nil, err
 		}
+		c.options.Cache.Create = c.open.access == toCreate
 	}
 	s, err := pix.Open(ctx, c.uri, c.options)
 	var dial *daemon.DialError

@@ -10,7 +10,7 @@ import (
 // memory is the size in bytes up to which the contents stay in memory.
 const memory = 1 << 20
 
-// A File is written once, and then read once. A large one is a temporary file without a name. The zero value
+// A File is written once, and then read once, or repeatedly with ReadAt. A large one is a temporary file without a name. The zero value
 // is ready to use, and so is a File after Close.
 type File struct {
 	buf  bytes.Buffer
@@ -64,6 +64,22 @@ func (f *File) Read(p []byte) (int, error) {
 		return f.file.Read(p)
 	}
 	return f.buf.Read(p)
+}
+
+// ReadAt implements io.ReaderAt. It may be called concurrently, but not after Read or Close.
+func (f *File) ReadAt(p []byte, offset int64) (int, error) {
+	if f.file != nil {
+		return f.file.ReadAt(p, offset)
+	}
+	contents := f.buf.Bytes()
+	if offset >= int64(len(contents)) {
+		return 0, io.EOF
+	}
+	n := copy(p, contents[offset:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 // Close removes the contents and the temporary file.
