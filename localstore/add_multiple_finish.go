@@ -15,36 +15,52 @@ import (
 // Steps 3 and 4 for a batch: lock the paths, put the objects in place, and register them. See add_multiple.go for steps
 // 1 and 2.
 
-// finish waits until all objects are created, and adds the complete ones to the store.
-func (b *batch) finish() error {
-	err := b.restores.Wait()
-	if err != nil {
-		return b.finishEarly(err)
-	}
-	b.cancel()
-	return b.lockAndAdd(b.completeItems())
-}
-
-// earlyLimit is how long finishEarly may take after the call has failed or was cancelled.
+// earlyLimit is how long a batch may still be placed and registered after the call has failed or was cancelled.
 const earlyLimit = 5 * time.Second
 
+// withGrace returns a context that is done some time after ctx, or when it is cancelled.
+func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel(context.Cause(ctx))
+		case <-late.Done():
+		}
+	})
+	return late, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
 // finishEarly adds the complete objects to the store although the call ends with an error, so that they need not be
-// transferred again. It returns the error of the call: err, unless that is the consequence of an earlier error.
-func (b *batch) finishEarly(err error) error {
-	isFirst := b.ctx.Err() == nil
+// transferred again. It returns the error of the call: err, unless that is the consequence of an earlier error. isFirst
+// reports that it is not.
+func (b *batch) finishEarly(err error, isFirst bool) error {
 	b.cancel()
 	if restoring := b.restores.Wait(); restoring != nil && !isFirst {
 		err = restoring
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.parent), earlyLimit)
-	defer cancel()
-	b.parent = ctx
-	unlocked := slices.DeleteFunc(b.completeItems(), func(item *batchItem) bool { // do not wait for other processes
-		item.lock, _ = b.s.tryLockPath(ctx, item.info.Path)
-		return item.lock == nil
-	})
-	b.placeAndRegister(unlocked) // cleanUp removes the objects that it cannot add
+	limit := time.AfterFunc(earlyLimit, b.stopLate)
+	defer limit.Stop()
+	b.addUnlocked(b.completeItems())
 	return err
+}
+
+// addUnlocked adds objects to the store, except those whose paths other processes have locked. The error of the call is
+// known already, and cleanUp removes the objects that could not be added.
+func (b *batch) addUnlocked(items []*batchItem) {
+	items, err := b.secureFiles(items)
+	if err != nil {
+		return
+	}
+	b.placeAndRegister(slices.DeleteFunc(items, func(item *batchItem) bool {
+		item.lock, _ = b.s.tryLockPath(b.late, item.info.Path)
+		return item.lock == nil
+	}))
 }
 
 // completeItems returns the objects that are complete and do not refer to an object that has failed.
@@ -66,12 +82,16 @@ func (b *batch) completeItems() []*batchItem {
 // lockAndAdd locks the paths of objects and adds the objects to the store.
 //
 // A process that waits for a lock must hold no other. If a lock is not free, because another process holds it or
-// because this process has too many files open, lockAndAdd first adds the objects before it.
+// because this process has too many files open, lockAndAdd first adds the objects before it. If the call is cancelled
+// while it waits, it adds the objects that other processes have not locked.
 func (b *batch) lockAndAdd(items []*batchItem) error {
+	items, err := b.secureFiles(items)
+	if err != nil {
+		return err
+	}
 	first := 0
 	for i, item := range items {
-		var err error
-		if item.lock, err = b.s.tryLockPath(b.parent, item.info.Path); err != nil {
+		if item.lock, err = b.s.tryLockPath(b.late, item.info.Path); err != nil {
 			return err
 		}
 		if item.lock == nil {
@@ -80,6 +100,9 @@ func (b *batch) lockAndAdd(items []*batchItem) error {
 			}
 			first = i
 			if item.lock, err = b.s.lockPath(b.parent, item.info.Path); err != nil {
+				if b.parent.Err() != nil {
+					b.addUnlocked(items[i:])
+				}
 				return err
 			}
 		}
@@ -98,7 +121,7 @@ func (b *batch) placeAndRegister(items []*batchItem) error {
 		paths[i] = item.info.Path
 	}
 	// The paths became roots when the objects arrived. The file of temporary roots may have been deleted since then.
-	roots, err := b.s.addTempRoots(b.parent, paths...)
+	roots, err := b.s.addTempRoots(b.late, paths...)
 	if err != nil {
 		return err
 	}
@@ -116,7 +139,7 @@ func (b *batch) placeAndRegister(items []*batchItem) error {
 	}
 	for _, item := range items {
 		if item.placed && !item.registered {
-			b.s.removeUnlessValid(b.parent, item.info.Path)
+			b.s.removeUnlessValid(b.late, item.info.Path)
 		}
 	}
 	releaseLocks(items)
@@ -125,19 +148,19 @@ func (b *batch) placeAndRegister(items []*batchItem) error {
 
 // place puts objects in place, and returns those for which it succeeded.
 func (b *batch) place(items []*batchItem) (placed []*batchItem, err error) {
-	group, ctx := parallel.WithContext(b.parent, workers())
+	group, ctx := parallel.WithContext(b.late, workers())
 	defer group.Join()
 	for _, item := range items {
 		valid := false // if it is valid after all, [Store.place] finds its object in the way
 		if b.opts.Repair {
-			if valid, err = b.s.IsValidPath(b.parent, item.info.Path); err != nil {
+			if valid, err = b.s.IsValidPath(b.late, item.info.Path); err != nil {
 				return nil, errors.Join(err, group.Wait())
 			}
 		}
 		item.placed = true
 		group.Go(func() error {
 			item.err = b.s.place(ctx, item.info.Path, valid, func(name string) error {
-				return b.dir.moveTo(item.name, name)
+				return b.giveName(item, name)
 			})
 			return nil
 		})
@@ -153,7 +176,7 @@ func (b *batch) place(items []*batchItem) (placed []*batchItem, err error) {
 			placed = append(placed, item)
 		case item.err == errIsValid:
 			item.placed = false
-		case b.parent.Err() != nil:
+		case b.late.Err() != nil:
 			return nil, item.err
 		default:
 			if err := b.failures.Fail(item.info.Path, item.err); err != nil {
@@ -167,10 +190,14 @@ func (b *batch) place(items []*batchItem) (placed []*batchItem, err error) {
 // register registers objects in one transaction or, if that fails, one by one.
 func (b *batch) register(roots temproots.Held, placed []*batchItem) error {
 	infos := make([]*store.PathInfo, len(placed))
+	texts := make(map[storepath.Path]string)
 	for i, item := range placed {
 		infos[i] = item.info
+		if item.inMemory {
+			texts[item.info.Path] = item.contents
+		}
 	}
-	if _, err := b.s.register(b.parent, roots, true, infos...); err == nil {
+	if _, err := b.s.registerWith(b.late, roots, true, texts, infos...); err == nil {
 		for _, item := range placed {
 			item.registered = true
 		}
@@ -179,13 +206,13 @@ func (b *batch) register(roots temproots.Held, placed []*batchItem) error {
 	for _, item := range placed {
 		err := b.checkReferences(item.info)
 		if err == nil {
-			_, err = b.s.register(b.parent, roots, true, item.info)
+			_, err = b.s.registerWith(b.late, roots, true, texts, item.info)
 		}
 		if err == nil {
 			item.registered = true
 			continue
 		}
-		if b.parent.Err() != nil {
+		if b.late.Err() != nil {
 			return err
 		}
 		if err := b.failures.Fail(item.info.Path, err); err != nil {
@@ -210,9 +237,10 @@ func releaseLocks(items []*batchItem) {
 func (b *batch) cleanUp() {
 	b.cancel()
 	b.restores.Join()
+	defer b.stopLate()
 	for _, item := range b.items {
 		if item.placed {
-			b.s.removeUnlessValid(b.parent, item.info.Path)
+			b.s.removeUnlessValid(b.late, item.info.Path)
 		}
 	}
 	releaseLocks(b.items)

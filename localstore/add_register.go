@@ -22,12 +22,17 @@ import (
 // collector that has read the database before this transaction has started before the check, and so it knows the
 // roots.
 func (s *Store) register(ctx context.Context, roots temproots.Held, update bool, infos ...*store.PathInfo) (added bool, err error) {
+	return s.registerWith(ctx, roots, update, nil, infos...)
+}
+
+// registerWith is [Store.register]. texts are the contents of some of the objects, which need not be read again.
+func (s *Store) registerWith(ctx context.Context, roots temproots.Held, update bool, texts map[storepath.Path]string, infos ...*store.PathInfo) (added bool, err error) {
 	if len(infos) > 1 {
 		if _, err := store.SortByReferences(infos); err != nil {
 			return false, err
 		}
 	}
-	outputs, err := s.outputsOfAll(ctx, infos)
+	outputs, err := s.outputsOfAll(ctx, infos, texts)
 	if err != nil {
 		return false, err
 	}
@@ -43,8 +48,8 @@ func (s *Store) register(ctx context.Context, roots temproots.Held, update bool,
 	return added && err == nil, err
 }
 
-// outputsOfAll returns the outputs of the derivations among the paths.
-func (s *Store) outputsOfAll(ctx context.Context, infos []*store.PathInfo) (map[storepath.Path][]output, error) {
+// outputsOfAll returns the outputs of the derivations among the paths. See [Store.registerWith] for texts.
+func (s *Store) outputsOfAll(ctx context.Context, infos []*store.PathInfo, texts map[storepath.Path]string) (map[storepath.Path][]output, error) {
 	byPath := make(map[storepath.Path]*store.PathInfo, len(infos))
 	for _, info := range infos {
 		byPath[info.Path] = info
@@ -55,7 +60,7 @@ func (s *Store) outputsOfAll(ctx context.Context, infos []*store.PathInfo) (map[
 			continue
 		}
 		var err error
-		if outputs[info.Path], err = s.derivationOutputs(ctx, info.Path, byPath); err != nil {
+		if outputs[info.Path], err = s.derivationOutputs(ctx, info.Path, byPath, texts); err != nil {
 			return nil, err
 		}
 	}

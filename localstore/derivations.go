@@ -22,8 +22,8 @@ type output struct {
 // derivationOutputs returns the outputs with known paths of a derivation that is about to be registered. Its object is
 // in place, and so are the objects of its inputs, which are valid or registered together with it. It returns the errors
 // of [store.CheckOutputs].
-func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, pending map[storepath.Path]*store.PathInfo) (outputs []output, err error) {
-	r := drvReader{s: s}
+func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, pending map[storepath.Path]*store.PathInfo, texts map[storepath.Path]string) (outputs []output, err error) {
+	r := drvReader{s: s, texts: texts}
 	defer r.close()
 	d, err := r.read(ctx, path)
 	if err != nil {

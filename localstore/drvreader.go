@@ -24,7 +24,8 @@ const (
 // A drvReader reads derivations for one call, which keeps them in memory until it calls close.
 type drvReader struct {
 	s     *Store
-	large bool // this call may read large derivations
+	large bool                      // this call may read large derivations
+	texts map[storepath.Path]string // contents of objects that need not be read
 }
 
 // admit waits until this call may read a derivation of this size.
@@ -82,6 +83,9 @@ func (r *drvReader) inputText(ctx context.Context, path storepath.Path, pending 
 }
 
 func (r *drvReader) text(ctx context.Context, path storepath.Path) (string, error) {
+	if text, ok := r.texts[path]; ok {
+		return text, nil
+	}
 	root, err := os.OpenRoot(r.s.storeDir)
 	if err != nil {
 		return "", err

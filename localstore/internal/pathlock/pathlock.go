@@ -24,7 +24,7 @@ type Locks struct {
 // New returns the locks of a store. The budget limits how many are held at the same time. Lock files for reuse are kept
 // in spareDir, which need not exist.
 func New(spareDir string, b *Budget) *Locks {
-	return &Locks{spares: spares{dir: spareDir, most: min(maxSpares, cap(b.slots)/4)}, budget: b}
+	return &Locks{spares: spares{dir: spareDir, most: min(MaxSpares, cap(b.slots)/4)}, budget: b}
 }
 
 // Close deletes the files that are kept for reuse. Held locks stay valid.

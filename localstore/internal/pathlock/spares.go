@@ -44,10 +44,11 @@ type spare struct {
 	since time.Time
 }
 
-const (
-	maxSpares = 16
-	spareTime = time.Second
-)
+// MaxSpares is the number of locks that a process can hold at the same time without creating files for them.
+const MaxSpares = 64
+
+// spareTime is how long an unused spare is kept.
+const spareTime = time.Second
 
 // lock returns a locked file that has this name. It returns nil if the name exists, or if there is no free spare.
 func (s *spares) lock(name string) *flock.File {
